@@ -122,11 +122,18 @@ pub(crate) enum System {
 }
 
 impl System {
-    /// Its name in the configuration and in traces.
-    pub(crate) fn name(self) -> &'static str {
+    /// Its name in traces.
+    pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Kafka => "kafka",
             Self::Nats => "nats",
+        }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Kafka => "Kafka",
+            Self::Nats => "NATS",
         }
     }
 
@@ -144,6 +151,13 @@ impl System {
 pub(crate) struct Log<'a> {
     pub(crate) topic: &'a str,
     pub(crate) partition: i32,
+}
+
+impl<'a> Log<'a> {
+    /// The only partition of a stream of NATS.
+    pub(crate) fn of_stream(stream: &'a str) -> Self {
+        Self { topic: stream, partition: 0 }
+    }
 }
 
 /// Changes whenever the records of a log may have changed.

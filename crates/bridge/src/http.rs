@@ -2,18 +2,21 @@
 //!
 //! 1. here: checks the page's origin ([`cors`]), reads the body and passes the [`request`] to its resource
 //! 2. [`produce`]: a body becomes one record, with a key that [`jsonkey`] can find in it
-//! 3. [`rest`]: the REST proxies' resources, in the media type that [`accept`] chooses
-//! 4. [`problem`]: every failure, as a problem document
-//! 5. [`response`]: the response, sent as fast as the client reads
+//! 3. [`rest`]: the REST proxies' resources, or the streams of NATS, in the media type that [`accept`] chooses
+//! 4. [`problem`]: every failure, as a problem document; [`failure`]: a failure within a document
+//! 5. [`published`]: the ids of messages on NATS, and their places
+//! 6. [`response`]: the response, sent as fast as the client reads
 
 mod accept;
 mod body;
 mod cors;
+mod failure;
 mod headers;
 mod jsonkey;
 mod media_type;
 mod problem;
 mod produce;
+mod published;
 mod request;
 mod request_permits;
 mod response;
@@ -37,6 +40,7 @@ use self::accept::Accept;
 use self::headers::Headers;
 use self::request::Request;
 use self::response::Response;
+use crate::backend::System;
 use crate::grant::Grant;
 use crate::traces;
 
@@ -64,7 +68,8 @@ pub(crate) async fn respond(
         _ => &[Method::GET, Method::HEAD],
     };
     let (parts, body) = request.into_parts();
-    let (route, started) = (route(admitted.route), Instant::now());
+    let system = admitted.grant.cluster.system;
+    let (route, started) = (route(admitted.route, system), Instant::now());
     let mut context = traces::current();
     let mut span = context.sample(route, admitted.grant.client);
     let response = context.scope(answer_page(admitted, methods, &parts, body)).await;
@@ -96,10 +101,10 @@ async fn answer_page(
 }
 
 /// The pattern of the path, for metrics and traces: clients cannot make new ones.
-fn route(route: &HttpRoute) -> &'static str {
+fn route(route: &HttpRoute, system: System) -> &'static str {
     match &route.resource {
         Some(Resource::Produce(_)) => PRODUCE_ROUTE,
-        Some(Resource::Rest(HttpRest {})) => rest::route(&route.path),
+        Some(Resource::Rest(HttpRest {})) => rest::route(&route.path, system),
         None => rest::NO_ROUTE,
     }
 }
@@ -149,8 +154,10 @@ async fn check_page(route: &HttpRoute, methods: &[Method], parts: &Parts) -> Pag
 /// A failure in the form that the route's clients expect.
 fn refusal(route: &HttpRoute, problem: Problem, headers: &HeaderMap) -> Response {
     match &route.resource {
-        Some(Resource::Rest(_)) => problem.rest(Accept::of(Headers(headers)).errors()),
-        Some(Resource::Produce(_)) | None => problem.plain(),
+        Some(Resource::Rest(_)) if rest::has_proxy_errors(&route.path) => {
+            problem.rest(Accept::of(Headers(headers)).errors())
+        }
+        _ => problem.plain(),
     }
 }
 
@@ -165,7 +172,8 @@ async fn answer(admitted: &AdmittedRequest<'_>, parts: &Parts, body: Incoming) -
         }
     };
     let response = response.unwrap_or_else(|problem| {
-        problem.log(&admitted.grant.cluster, route(admitted.route));
+        let cluster = &admitted.grant.cluster;
+        problem.log(cluster, route(admitted.route, cluster.system));
         refusal(admitted.route, problem, &parts.headers)
     });
     response.into_http(&parts.method, admitted.running.clone().ok())

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, pending, ready};
 use prost::Message;
-use sluicegate_protocol::{KafkaFetchResp, KafkaMessage, ProduceRecord};
+use sluicegate_protocol::{KafkaFetchResp, KafkaMessage, MESSAGE_ID_HEADER, ProduceRecord};
 use sluicegate_shared_log::Ends;
 use sluicegate_ws_session::source::Source;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -16,14 +16,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Cluster, MAX_RECORDS, Parts, Reads, Writes};
 use crate::backend::{
-    AnswerReservation, Backend, CommandError, Fault, Fetch, Fetched, HandedOver, ListedOffset, Log,
+    AnswerReservation, Backend, CommandError, Dedup, Fault, Fetch, Fetched, HandedOver, ListedOffset, Log,
     Partition, System, Version, Written,
 };
 use crate::metrics::Metrics;
 
 /// A topic's name is the time in milliseconds that a fetch or look-up takes. It can be followed by a dot and the number of
 /// records in the log, otherwise each fetch gives one. A partition's number is the size in bytes of the fetched values. The offset
-/// of a timestamp is the timestamp, or one less among committed records.
+/// of a timestamp is the timestamp, or one less among committed records. A record with a message id is no duplicate.
 #[derive(Debug, Default)]
 pub(crate) struct Script {
     taken: Mutex<Vec<Bytes>>,
@@ -36,12 +36,17 @@ pub(crate) struct Script {
 impl Script {
     /// A cluster whose answers have at most `max_bytes`.
     pub(crate) fn cluster(max_bytes: usize) -> (Arc<Cluster>, Arc<Script>) {
+        Self::cluster_of(System::Kafka, max_bytes)
+    }
+
+    /// The same of this system.
+    pub(crate) fn cluster_of(system: System, max_bytes: usize) -> (Arc<Cluster>, Arc<Script>) {
         let script = Arc::new(Self::default());
         let reads = Reads { max_bytes, wait: Duration::ZERO };
         let writes = Some(Writes { max_records: MAX_RECORDS, due: CancellationToken::new() });
         let metrics = Metrics::new().cluster("script");
         let parts = Parts::new(Arc::new(Arc::clone(&script)), 0, reads, writes);
-        (Arc::new(Cluster::new(System::Kafka, parts, metrics)), script)
+        (Arc::new(Cluster::new(system, parts, metrics)), script)
     }
 
     /// The values written, in order.
@@ -68,6 +73,13 @@ impl Script {
     pub(crate) fn acknowledge_in(&self, time: Duration) {
         *self.acknowledges_in.lock().unwrap() = time;
     }
+}
+
+/// A topic that is listed, and missing when it is looked up.
+const GONE: &str = "gone";
+
+fn missing() -> CommandError {
+    CommandError::new(Fault::NotFound, 3, "no such topic")
 }
 
 /// How long after a wait the proof comes that a log has no record.
@@ -151,12 +163,12 @@ impl Backend for Arc<Script> {
     }
 
     fn topics(&self) -> BoxFuture<'_, Result<Arc<[String]>, CommandError>> {
-        ready(Ok(["a", "b.1", "b.2", "gone"].map(str::to_owned).into())).boxed()
+        ready(Ok(["a", "b.1", "b.2", GONE].map(str::to_owned).into())).boxed()
     }
 
     fn partitions<'a>(&'a self, topic: &'a str) -> BoxFuture<'a, Result<Vec<Partition>, CommandError>> {
         let described = match topic {
-            "gone" => Err(CommandError::new(Fault::NotFound, 3, "no such topic")),
+            GONE => Err(missing()),
             _ => Ok(vec![Partition { partition: 0, leader: None, replicas: Vec::new() }]),
         };
         ready(described).boxed()
@@ -164,6 +176,9 @@ impl Backend for Arc<Script> {
 
     fn check_log<'a>(&'a self, log: Log<'a>) -> BoxFuture<'a, Result<(), CommandError>> {
         async move {
+            if log.topic == GONE {
+                return Err(missing());
+            }
             let Ok(millis) = log.topic.split('.').next().unwrap_or_default().parse() else {
                 return Err(CommandError::new(Fault::Invalid, 17, "expected milliseconds as the topic"));
             };
@@ -192,8 +207,10 @@ impl Backend for Arc<Script> {
             reports.push(match error.or_else(|| refusal.clone()) {
                 Some(error) => Err(error),
                 None => {
+                    let has_id = record.headers.iter().any(|header| header.key == MESSAGE_ID_HEADER);
+                    let dedup = Dedup { is_duplicate: false, window: Duration::from_secs(120) };
                     taken.push(record.value.unwrap_or_default());
-                    Ok(Written { partition: 0, offset, timestamp: 0, dedup: None })
+                    Ok(Written { partition: 0, offset, timestamp: 0, dedup: has_id.then_some(dedup) })
                 }
             });
         }

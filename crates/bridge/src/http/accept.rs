@@ -1,8 +1,9 @@
 //! Chooses the media type of a response from the client's `Accept` (RFC 9110, section 12.5.1).
 
 use super::headers::Headers;
-use super::media_type::{EVENT_STREAM, Format, JSON, PROBLEM, V2, V2_BINARY, V2_JSON};
+use super::media_type::{BINARY, EVENT_STREAM, Format, JSON, PROBLEM, V2, V2_BINARY, V2_JSON};
 use super::problem::{Problem, ProblemKind};
+use crate::backend::System;
 
 /// A client's `Accept` headers.
 #[derive(Debug)]
@@ -29,19 +30,27 @@ impl<'a> Accept<'a> {
     ///
     /// # Errors
     /// The client accepts none of the types.
-    pub(super) fn metadata(&self) -> Result<&'static str, Problem> {
-        self.best(&[(&[(V2, EXACT)], V2), (&[(JSON, EXACT)], JSON)])
+    pub(super) fn metadata(&self, system: System) -> Result<&'static str, Problem> {
+        match system {
+            System::Kafka => self.best(&[(&[(V2, EXACT)], V2), (&[(JSON, EXACT)], JSON)]),
+            System::Nats => self.best(&[(&[(JSON, EXACT)], JSON)]),
+        }
     }
 
     /// The format for records.
     ///
     /// # Errors
     /// The client accepts none of the formats.
-    pub(super) fn records(&self) -> Result<Format, Problem> {
-        self.best(&[
-            (&[(V2_BINARY, EXACT), (V2, ANY_FORMAT)], Format::Binary),
-            (&[(V2_JSON, EXACT), (JSON, PLAIN)], Format::Json),
-        ])
+    pub(super) fn records(&self, system: System) -> Result<Format, Problem> {
+        match system {
+            System::Kafka => self.best(&[
+                (&[(V2_BINARY, EXACT), (V2, ANY_FORMAT)], Format::Binary),
+                (&[(V2_JSON, EXACT), (JSON, PLAIN)], Format::Json),
+            ]),
+            System::Nats => {
+                self.best(&[(&[(BINARY, EXACT)], Format::Binary), (&[(JSON, EXACT)], Format::Json)])
+            }
+        }
     }
 
     /// Checks that the client accepts a stream of events.
@@ -153,8 +162,8 @@ mod tests {
     fn check(accept: &[&str], records: Option<Format>, metadata: Option<&str>) {
         let headers = headers(accept);
         let accepted = Accept::of(Headers(&headers));
-        assert_eq!(accepted.records().ok(), records, "{accept:?}");
-        assert_eq!(accepted.metadata().ok(), metadata, "{accept:?}");
+        assert_eq!(accepted.records(System::Kafka).ok(), records, "{accept:?}");
+        assert_eq!(accepted.metadata(System::Kafka).ok(), metadata, "{accept:?}");
     }
 
     #[test]
@@ -189,6 +198,27 @@ mod tests {
     }
 
     #[test]
+    fn streams_have_their_own_types() {
+        for (accept, records, metadata) in [
+            ("*/*", Some(Format::Binary), Some(JSON)),
+            (JSON, Some(Format::Json), Some(JSON)),
+            (BINARY, Some(Format::Binary), None),
+            (
+                "application/json;q=0.5, application/vnd.sluicegate.binary+json;q=0.4",
+                Some(Format::Json),
+                Some(JSON),
+            ),
+            (V2_BINARY, None, None),
+        ] {
+            let headers = headers(&[accept]);
+            let accepted = Accept::of(Headers(&headers));
+            assert_eq!(accepted.records(System::Nats).ok(), records, "{accept}");
+            assert_eq!(accepted.metadata(System::Nats).ok(), metadata, "{accept}");
+        }
+        assert_eq!(Accept::of(Headers(&HeaderMap::new())).records(System::Nats).ok(), Some(Format::Binary));
+    }
+
+    #[test]
     fn events_are_text() {
         for accept in ["text/event-stream", "*/*", "text/*", "application/json, text/event-stream;q=0.1"] {
             assert!(Accept::of(Headers(&headers(&[accept]))).events().is_ok(), "{accept}");
@@ -204,7 +234,7 @@ mod tests {
             check(&[none], None, None);
         }
         let headers = headers(&["text/html"]);
-        let problem = Accept::of(Headers(&headers)).metadata().unwrap_err().plain();
+        let problem = Accept::of(Headers(&headers)).metadata(System::Kafka).unwrap_err().plain();
         assert_eq!(problem.status.as_u16(), 406);
     }
 

@@ -9,7 +9,9 @@ use tower::{Layer, ServiceExt, service_fn};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use super::problem::{Problem, ProblemKind};
-use super::rest::positions::{HIGH_WATERMARK, LAST_STABLE_OFFSET, LOG_START_OFFSET, NEXT_OFFSET};
+use super::rest::positions::{
+    END, FIRST_SEQUENCE, HIGH_WATERMARK, LAST_STABLE_OFFSET, LOG_START_OFFSET, NEXT_OFFSET, NEXT_SEQUENCE,
+};
 
 /// Checks a request by its headers.
 ///
@@ -88,7 +90,7 @@ fn requested(headers: &HeaderMap) -> Option<Vec<HeaderName>> {
     list.split(|byte| *byte == b',').map(name).collect()
 }
 
-const EXPOSED: [HeaderName; 7] = [
+const EXPOSED: [HeaderName; 10] = [
     header::RETRY_AFTER,
     header::ALLOW,
     HeaderName::from_static("preference-applied"),
@@ -96,6 +98,9 @@ const EXPOSED: [HeaderName; 7] = [
     LOG_START_OFFSET,
     LAST_STABLE_OFFSET,
     HIGH_WATERMARK,
+    NEXT_SEQUENCE,
+    FIRST_SEQUENCE,
+    END,
 ];
 /// How long a browser can cache a preflight.
 const MAX_AGE: Duration = Duration::from_secs(600);

@@ -1,5 +1,7 @@
 //! The media types of requests and responses.
 
+use crate::backend::System;
+
 /// How keys and values are represented in JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
@@ -11,19 +13,21 @@ pub(super) enum Format {
 
 impl Format {
     /// The media type of a document in this format.
-    pub(super) fn content_type(self) -> &'static str {
-        match self {
-            Self::Json => V2_JSON,
-            Self::Binary => V2_BINARY,
+    pub(super) fn content_type(self, system: System) -> &'static str {
+        match (system, self) {
+            (System::Kafka, Self::Json) => V2_JSON,
+            (System::Kafka, Self::Binary) => V2_BINARY,
+            (System::Nats, Self::Json) => JSON,
+            (System::Nats, Self::Binary) => BINARY,
         }
     }
 
-    /// The format of a body, by its media type in lower case. `None` if it is neither in [`OF_RECORDS`] nor a name of
+    /// The format of a body, by its media type in lower case. `None` if it is neither in [`of_records`] nor a name of
     /// the first version.
-    pub(super) fn of_content_type(content_type: &str) -> Option<Self> {
-        match content_type {
-            V2_JSON | V1_JSON | JSON => Some(Self::Json),
-            V2_BINARY | V1_BINARY => Some(Self::Binary),
+    pub(super) fn of_content_type(content_type: &str, system: System) -> Option<Self> {
+        match (system, content_type) {
+            (_, JSON) | (System::Kafka, V2_JSON | V1_JSON) => Some(Self::Json),
+            (System::Kafka, V2_BINARY | V1_BINARY) | (System::Nats, BINARY) => Some(Self::Binary),
             _ => None,
         }
     }
@@ -40,5 +44,13 @@ pub(super) const V2_JSON: &str = "application/vnd.kafka.json.v2+json";
 pub(super) const V2_BINARY: &str = "application/vnd.kafka.binary.v2+json";
 const V1_JSON: &str = "application/vnd.kafka.json+json";
 const V1_BINARY: &str = "application/vnd.kafka.binary+json";
+/// Messages of NATS whose data is in base64.
+pub(super) const BINARY: &str = "application/vnd.sluicegate.binary+json";
+
 /// The media types of a body with records, as listed to clients.
-pub(super) const OF_RECORDS: [&str; 3] = [V2_JSON, V2_BINARY, JSON];
+pub(super) fn of_records(system: System) -> &'static [&'static str] {
+    match system {
+        System::Kafka => &[V2_JSON, V2_BINARY, JSON],
+        System::Nats => &[JSON, BINARY],
+    }
+}

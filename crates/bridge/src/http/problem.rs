@@ -7,6 +7,7 @@ use serde::Serialize;
 use sluicegate_protocol::Reason;
 use sluicegate_protocol::error_code::TOPIC_AUTHORIZATION_FAILED;
 
+use super::failure::Codes;
 use super::media_type::PROBLEM;
 use super::response::Response;
 use crate::backend::{CommandError, Fault, System};
@@ -22,8 +23,7 @@ pub(crate) struct Problem {
     detail: String,
     /// Whose fault it is; [`Reason::Unspecified`] if it has nothing to do with a command.
     reason: Reason,
-    /// 0 if Kafka has no code for it.
-    kafka_code: i32,
+    codes: Codes,
     retry_after: Duration,
 }
 
@@ -34,8 +34,8 @@ pub(crate) enum ProblemKind {
     Malformed,
     /// The route or the bridge does not allow it.
     Forbidden,
-    /// Kafka does not authorize the cluster's user.
-    NotAuthorizedByKafka,
+    /// The messaging system does not authorize the cluster's user.
+    NotAuthorized,
     /// The path is unknown.
     NoResource,
     NoTopic,
@@ -56,9 +56,9 @@ pub(crate) enum ProblemKind {
     Misconfigured,
     /// The gateway's secret, or its cluster, does not match the bridge's.
     GatewayMismatch,
-    /// Kafka refuses the command.
-    Kafka,
-    /// Kafka or the bridge is unavailable. Nothing was written, and a retry can succeed.
+    /// The messaging system refuses the command.
+    Rejected,
+    /// The messaging system or the bridge is unavailable. Nothing was written, and a retry can succeed.
     Unavailable,
     /// A record may have been written.
     UnknownOutcome,
@@ -72,7 +72,7 @@ impl ProblemKind {
         match self {
             Self::Malformed => (Status::BAD_REQUEST, "Bad Request", 400),
             Self::Forbidden => (Status::FORBIDDEN, "Forbidden", 403),
-            Self::NotAuthorizedByKafka => (Status::FORBIDDEN, "Forbidden", 40301),
+            Self::NotAuthorized => (Status::FORBIDDEN, "Forbidden", 40301),
             Self::NoResource => (Status::NOT_FOUND, "Not Found", 404),
             Self::NoTopic => (Status::NOT_FOUND, "Not Found", 40401),
             Self::NoPartition => (Status::NOT_FOUND, "Not Found", 40402),
@@ -88,7 +88,7 @@ impl ProblemKind {
             Self::TooSlow => (Status::REQUEST_TIMEOUT, "Request Timeout", 408),
             Self::Misconfigured => (Status::INTERNAL_SERVER_ERROR, "Internal Server Error", 500),
             Self::GatewayMismatch => (Status::BAD_GATEWAY, "Bad Gateway", 502),
-            Self::Kafka => (Status::INTERNAL_SERVER_ERROR, "Internal Server Error", 50002),
+            Self::Rejected => (Status::INTERNAL_SERVER_ERROR, "Internal Server Error", 50002),
             Self::Unavailable => (Status::SERVICE_UNAVAILABLE, "Service Unavailable", 50003),
             Self::UnknownOutcome => (Status::GATEWAY_TIMEOUT, "Gateway Timeout", 50003),
         }
@@ -99,11 +99,11 @@ impl ProblemKind {
         match self {
             Self::Malformed | Self::Unprocessable => Reason::InvalidCommand,
             Self::Forbidden => Reason::Denied,
-            Self::NotAuthorizedByKafka => Reason::Unauthorized,
+            Self::NotAuthorized => Reason::Unauthorized,
             Self::NoTopic | Self::NoPartition => Reason::NotFound,
             Self::TooLarge => Reason::TooLarge,
             Self::Busy => Reason::QueueFull,
-            Self::Kafka => Reason::Rejected,
+            Self::Rejected => Reason::Rejected,
             Self::Unavailable => Reason::Transient,
             Self::UnknownOutcome => Reason::UnknownOutcome,
             Self::NoResource
@@ -118,11 +118,17 @@ impl ProblemKind {
     }
 
     /// Advice to append to a command's error.
-    fn advice(self) -> Option<&'static str> {
+    fn advice(self, system: System) -> Option<&'static str> {
         match self {
             Self::Busy | Self::Unavailable => Some("try again after Retry-After"),
-            Self::UnknownOutcome => Some("a retry can write it twice"),
-            Self::NotAuthorizedByKafka => Some("authorize the cluster's user in Kafka"),
+            Self::UnknownOutcome => Some(match system {
+                System::Kafka => "a retry can write it twice",
+                System::Nats => "without a message id, a retry can write it twice",
+            }),
+            Self::NotAuthorized => Some(match system {
+                System::Kafka => "authorize the cluster's user in Kafka",
+                System::Nats => "authorize the cluster's user in NATS",
+            }),
             Self::Malformed
             | Self::Forbidden
             | Self::NoResource
@@ -137,7 +143,7 @@ impl ProblemKind {
             | Self::TooSlow
             | Self::Misconfigured
             | Self::GatewayMismatch
-            | Self::Kafka => None,
+            | Self::Rejected => None,
         }
     }
 
@@ -146,13 +152,13 @@ impl ProblemKind {
         match error.fault {
             Fault::Invalid | Fault::OffsetOutOfRange => Self::Malformed,
             Fault::Forbidden => Self::Forbidden,
-            Fault::NotAuthorized => Self::NotAuthorizedByKafka,
+            Fault::NotAuthorized => Self::NotAuthorized,
             Fault::NotFound => Self::NoTopic,
             Fault::TooLarge => Self::TooLarge,
             Fault::InvalidRecord => Self::Unprocessable,
             Fault::QueueFull => Self::Busy,
             Fault::Transient | Fault::Unreachable { retriable: true } => Self::Unavailable,
-            Fault::Rejected | Fault::Unreachable { retriable: false } => Self::Kafka,
+            Fault::Rejected | Fault::Unreachable { retriable: false } => Self::Rejected,
             Fault::UnknownOutcome { .. } => Self::UnknownOutcome,
         }
     }
@@ -167,27 +173,27 @@ impl From<InvalidJson> for Problem {
 impl Problem {
     pub(crate) fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
         let reason = kind.reason();
-        Self { kind, detail: detail.into(), reason, kafka_code: 0, retry_after: Duration::ZERO }
+        Self { kind, detail: detail.into(), reason, codes: Codes::default(), retry_after: Duration::ZERO }
     }
 
     /// The problem of a topic that the grant does not have. It does not tell whether the topic exists.
     pub(super) fn topic_denied(system: System, topic: &str) -> Self {
-        let denied = Self::new(ProblemKind::Forbidden, topic_denied(system, topic));
-        Self { kafka_code: TOPIC_AUTHORIZATION_FAILED, ..denied }
+        let denied = CommandError::forbidden(TOPIC_AUTHORIZATION_FAILED, topic_denied(system, topic));
+        Self::failed(denied, system)
     }
 
     /// The problem of a failed command or record.
-    pub(super) fn failed(error: CommandError) -> Self {
-        let kind = ProblemKind::of(&error);
-        let CommandError { fault, code, mut message, retry_after, .. } = error;
-        if let Some(advice) = kind.advice() {
+    pub(super) fn failed(error: CommandError, system: System) -> Self {
+        let (kind, codes) = (ProblemKind::of(&error), Codes::of(&error, system));
+        let CommandError { fault, mut message, retry_after, .. } = error;
+        if let Some(advice) = kind.advice(system) {
             message.push_str("; ");
             message.push_str(advice);
         }
-        Self { kind, detail: message, reason: fault.reason(), kafka_code: code, retry_after }
+        Self { kind, detail: message, reason: fault.reason(), codes, retry_after }
     }
 
-    /// If Kafka reported a missing topic or partition, says which of the two is missing.
+    /// If the messaging system reported that something is missing, says whether it is the topic.
     pub(super) async fn with_missing_log(
         self,
         cluster: &Cluster,
@@ -197,11 +203,15 @@ impl Problem {
         if self.kind != ProblemKind::NoTopic {
             return self;
         }
-        let (kind, detail) = match partition {
-            Some(partition @ 1..) if cluster.has_topic(topic).await => {
+        let (kind, detail) = match (cluster.system, partition) {
+            (System::Kafka, Some(partition @ 1..)) if cluster.has_topic(topic).await => {
                 (ProblemKind::NoPartition, format!("topic {topic} has no partition {partition}"))
             }
-            _ => (ProblemKind::NoTopic, format!("topic {topic} does not exist, create it first")),
+            // Such as a stream that does not listen to a message's subject.
+            (System::Nats, _) if cluster.has_topic(topic).await => return self,
+            (system, _) => {
+                (ProblemKind::NoTopic, format!("{} {topic} does not exist, create it first", system.topic()))
+            }
         };
         Self { kind, detail, ..self }
     }
@@ -230,7 +240,7 @@ impl Problem {
             status: status.as_u16(),
             detail: &self.detail,
             reason: (self.reason != Reason::Unspecified).then(|| name(self.reason)),
-            kafka_code: self.kafka_code,
+            codes: self.codes,
             unknown_outcome: self.kind == ProblemKind::UnknownOutcome,
             error_code,
             message: error_code.map(|_| &self.detail[..]),
@@ -258,8 +268,8 @@ struct Document<'a> {
     detail: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
-    #[serde(skip_serializing_if = "is_default")]
-    kafka_code: i32,
+    #[serde(flatten)]
+    codes: Codes,
     #[serde(skip_serializing_if = "is_default")]
     unknown_outcome: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -282,12 +292,13 @@ pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::script::Script;
     use crate::reference;
 
     const ALL: [ProblemKind; 19] = [
         ProblemKind::Malformed,
         ProblemKind::Forbidden,
-        ProblemKind::NotAuthorizedByKafka,
+        ProblemKind::NotAuthorized,
         ProblemKind::NoResource,
         ProblemKind::NoTopic,
         ProblemKind::NoPartition,
@@ -300,7 +311,7 @@ mod tests {
         ProblemKind::Busy,
         ProblemKind::TooManyHeaders,
         ProblemKind::Misconfigured,
-        ProblemKind::Kafka,
+        ProblemKind::Rejected,
         ProblemKind::GatewayMismatch,
         ProblemKind::Unavailable,
         ProblemKind::UnknownOutcome,
@@ -328,22 +339,22 @@ mod tests {
         match kind {
             ProblemKind::Malformed => "invalid request, offset out of range, invalid JSON",
             ProblemKind::Forbidden => "not allowed by the route, the bridge or the route's `origins`",
-            ProblemKind::NotAuthorizedByKafka => "Kafka does not authorize the cluster's user",
+            ProblemKind::NotAuthorized => "the messaging system does not authorize the cluster's user",
             ProblemKind::NoResource => "unknown path",
-            ProblemKind::NoTopic => "no such topic",
+            ProblemKind::NoTopic => "no such topic or stream",
             ProblemKind::NoPartition => "no such partition",
             ProblemKind::MethodNotAllowed(_) => "another method; `Allow` lists those that work",
             ProblemKind::NotAcceptable => "the type in `Accept` is not available",
             ProblemKind::TooSlow => "the body took longer than a minute",
             ProblemKind::TooLarge => "body or record too large, or more than 1,000 records",
             ProblemKind::UnsupportedMediaType => "unsupported type, or a body with `Content-Encoding`",
-            ProblemKind::Unprocessable => "the body does not match its type, or Kafka rejects the record",
+            ProblemKind::Unprocessable => "the body does not match its type, or the record is rejected",
             ProblemKind::Busy => "the write queue is full, or holds too much of this client: not written",
             ProblemKind::TooManyHeaders => "too many headers",
             ProblemKind::Misconfigured => "the route's configuration is invalid",
-            ProblemKind::Kafka => "Kafka refuses, and a retry does not help",
+            ProblemKind::Rejected => "the messaging system refuses, and a retry does not help",
             ProblemKind::GatewayMismatch => "gateway and bridge do not match: their secret, or the cluster",
-            ProblemKind::Unavailable => "bridge or Kafka unavailable or at capacity: not written",
+            ProblemKind::Unavailable => "bridge or messaging system unavailable or at capacity: not written",
             ProblemKind::UnknownOutcome => "no acknowledgement or no answer to a write: it may be written",
         }
     }
@@ -385,15 +396,26 @@ mod tests {
         check(&problem.rest(PROBLEM), 400, document);
         let error = CommandError::new(Fault::UnknownOutcome { retriable: true }, 7, "m");
         let document = r#"{"type":"about:blank","title":"Gateway Timeout","status":504,"detail":"m; a retry can write it twice","reason":"unknown_outcome","kafka_code":7,"unknown_outcome":true}"#;
-        check(&Problem::failed(error).plain(), 504, document);
+        check(&Problem::failed(error, System::Kafka).plain(), 504, document);
     }
 
     #[test]
     fn each_fault_of_a_command_has_its_status() {
         for (fault, status) in FAULTS {
-            let problem = Problem::failed(CommandError::new(fault, 0, ""));
+            let problem = Problem::failed(CommandError::new(fault, 0, ""), System::Kafka);
             assert_eq!(problem.plain().status.as_u16(), status, "{fault:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn missing_stream_is_no_topic() {
+        let (cluster, _) = Script::cluster_of(System::Nats, 1);
+        let missing = async |name| {
+            let error = CommandError::new(Fault::NotFound, 10059, "stream not found");
+            Problem::failed(error, System::Nats).with_missing_log(&cluster, name, Some(0)).await.detail
+        };
+        assert_eq!(missing("0").await, "stream not found");
+        assert_eq!(missing("gone").await, "stream gone does not exist, create it first");
     }
 
     #[test]

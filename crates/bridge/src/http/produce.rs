@@ -1,5 +1,5 @@
 //! Writes a body as one record, by the route's rules: the task of APISIX's `apisixkafkaupstream`, with Kafka's
-//! acknowledgement.
+//! acknowledgement. On NATS, the topic is a stream and the key a subject.
 
 use std::sync::Arc;
 
@@ -14,10 +14,11 @@ use super::headers::Headers;
 use super::jsonkey;
 use super::media_type::JSON;
 use super::problem::{Problem, ProblemKind};
+use super::published::{Published, idempotency_key};
 use super::request::{Request, check_writable};
 use super::request_permits::RequestPermits;
 use super::response::Response;
-use crate::backend::Written;
+use crate::backend::{System, Written};
 use crate::cluster::{MAX_HEADERS, WriteTicket};
 use crate::grant::Grant;
 use crate::json;
@@ -48,16 +49,26 @@ async fn post(
     route: &HttpProduce,
     running: &Arc<RequestPermits>,
 ) -> Result<Response, Problem> {
-    let record = record(request.headers, request.body, route)?;
-    let topic = record.topic.clone();
-    check_writable(request.grant, &topic)?;
+    let system = request.grant.cluster.system;
+    let record = record(request.headers, request.body, route, system)?;
+    let topic = &record.topic.clone();
+    check_writable(request.grant, topic)?;
     if request.headers.prefer_async() {
         queued(request.grant, record, Arc::clone(running)).await?;
-        let response = Response::json(StatusCode::ACCEPTED, JSON, &Accepted { topic: &topic });
+        let document = match system {
+            System::Kafka => Accepted::Record { topic },
+            System::Nats => Accepted::Message { stream: topic },
+        };
+        let response = Response::json(StatusCode::ACCEPTED, JSON, &document);
         return Ok(response.header(HeaderName::from_static("preference-applied"), "respond-async"));
     }
-    let Written { partition, offset, timestamp, .. } = written(request.grant, record, || {}).await?;
-    Ok(Response::json(StatusCode::OK, JSON, &Acknowledged { topic: &topic, partition, offset, timestamp }))
+    let written = written(request.grant, record, || {}).await?;
+    let Written { partition, offset, timestamp, .. } = written;
+    let document = match system {
+        System::Kafka => Acknowledged::Record { topic, partition, offset, timestamp },
+        System::Nats => Acknowledged::Message { stream: topic, published: written.into() },
+    };
+    Ok(Response::json(StatusCode::OK, JSON, &document))
 }
 
 /// Waits until a record is queued. It is written in the background.
@@ -99,9 +110,10 @@ async fn written(grant: &Grant, record: ProduceRecord, queued: impl FnOnce()) ->
     let cluster = &grant.cluster;
     let reports =
         cluster.produce(grant.client, vec![record], &Topics::All, WriteTicket::default(), queued).await;
-    match reports.map_err(Problem::failed)?.pop().ok_or_else(no_report)? {
+    let failed = |error| Problem::failed(error, cluster.system);
+    match reports.map_err(failed)?.pop().ok_or_else(no_report)? {
         Ok(written) => Ok(written),
-        Err(error) => Err(Problem::failed(error).with_missing_log(cluster, &topic, partition).await),
+        Err(error) => Err(failed(error).with_missing_log(cluster, &topic, partition).await),
     }
 }
 
@@ -110,18 +122,23 @@ fn no_report() -> Problem {
 }
 
 /// Builds the record of a request.
-fn record(headers: Headers<'_>, body: &Bytes, route: &HttpProduce) -> Result<ProduceRecord, Problem> {
+fn record(
+    headers: Headers<'_>,
+    body: &Bytes,
+    route: &HttpProduce,
+    system: System,
+) -> Result<ProduceRecord, Problem> {
     headers.check_content_encoding()?;
     let overrides = Overrides::of(headers, route)?;
     let topic = match overrides.topic {
         Some(topic) => topic,
         None if !route.topic.is_empty() => &route.topic,
         None => {
-            let expected = format!("no topic: expected the header {}topic", route.header_prefix);
+            let expected = format!("no {}: expected the header {}topic", system.topic(), route.header_prefix);
             return Err(Problem::new(ProblemKind::Malformed, expected));
         }
     };
-    let record_headers = record_headers(headers, route)?;
+    let mut record_headers = record_headers(headers, route)?;
     let (value, document) = match &headers.content_type()?[..] {
         JSON => {
             let compacted = Bytes::from(json::compacted(json::parse(body)?));
@@ -131,9 +148,13 @@ fn record(headers: Headers<'_>, body: &Bytes, route: &HttpProduce) -> Result<Pro
     };
     let key = match (overrides.key, &route.jsonkey, document) {
         (Some(key), ..) => Some(Bytes::copy_from_slice(key)),
-        (None, Some(path), Some(document)) => key_in(&document, path)?,
+        (None, Some(path), Some(document)) => key_in(&document, path, system)?,
         (None, ..) => route.key.clone().map(Bytes::from),
     };
+    if system == System::Nats {
+        check_place(overrides.partition, key.as_deref(), route)?;
+        record_headers.extend(idempotency_key(headers)?);
+    }
     Ok(ProduceRecord {
         topic: topic.to_owned(),
         partition: overrides.partition.or(route.partition),
@@ -142,6 +163,29 @@ fn record(headers: Headers<'_>, body: &Bytes, route: &HttpProduce) -> Result<Pro
         headers: record_headers,
         timestamp: None,
     })
+}
+
+/// Checks that a message has a subject and no partition, neither its `own` nor the route's.
+fn check_place(own: Option<i32>, subject: Option<&[u8]>, route: &HttpProduce) -> Result<(), Problem> {
+    let prefix = &route.header_prefix;
+    let (kind, detail) = match (own, route.partition, subject) {
+        (Some(0..), ..) => (
+            ProblemKind::Malformed,
+            format!("streams have no partitions: leave out the header {prefix}partition"),
+        ),
+        (None, Some(0..), _) => (
+            ProblemKind::Misconfigured,
+            "streams have no partitions: remove `partition` from the route".to_owned(),
+        ),
+        (.., None | Some([])) => (
+            ProblemKind::Malformed,
+            format!(
+                "no subject: expected the header {prefix}key, or `jsonkey` or `key` in the route to provide one"
+            ),
+        ),
+        _ => return Ok(()),
+    };
+    Err(Problem::new(kind, detail))
 }
 
 /// The headers with which a request overrides its route.
@@ -208,7 +252,7 @@ fn record_headers(headers: Headers<'_>, route: &HttpProduce) -> Result<Vec<Heade
 }
 
 /// The key at `path` of a compacted document.
-fn key_in(document: &[u8], path: &str) -> Result<Option<Bytes>, Problem> {
+fn key_in(document: &[u8], path: &str, system: System) -> Result<Option<Bytes>, Problem> {
     let parsed = Path::parse(path).map_err(|reason| {
         let path = path.escape_debug();
         Problem::new(ProblemKind::Misconfigured, format!("invalid jsonkey \"{path}\" in the route: {reason}"))
@@ -216,12 +260,16 @@ fn key_in(document: &[u8], path: &str) -> Result<Option<Bytes>, Problem> {
     let document = std::str::from_utf8(document).unwrap_or_default();
     let malformed = |detail: String| Problem::new(ProblemKind::Malformed, detail);
     let found = jsonkey::find(&parsed, document);
-    let found = found.ok_or_else(|| malformed(format!("no key in the body: expected one at {path}")))?;
+    let key = match system {
+        System::Kafka => "key",
+        System::Nats => "subject",
+    };
+    let found = found.ok_or_else(|| malformed(format!("no {key} in the body: expected one at {path}")))?;
     match found.as_bytes().first() {
         Some(b'"') => {
             let text: Result<String, _> = serde_json::from_str(&found);
-            let text =
-                text.map_err(|_| malformed(format!("invalid key at {path}: it has half a surrogate pair")))?;
+            let text = text
+                .map_err(|_| malformed(format!("invalid {key} at {path}: it has half a surrogate pair")))?;
             Ok(Some(text.into()))
         }
         _ if found == "null" => Ok(None),
@@ -230,16 +278,26 @@ fn key_in(document: &[u8], path: &str) -> Result<Option<Bytes>, Problem> {
 }
 
 #[derive(Serialize)]
-struct Acknowledged<'a> {
-    topic: &'a str,
-    partition: i32,
-    offset: i64,
-    timestamp: i64,
+#[serde(untagged)]
+enum Acknowledged<'a> {
+    Record {
+        topic: &'a str,
+        partition: i32,
+        offset: i64,
+        timestamp: i64,
+    },
+    Message {
+        stream: &'a str,
+        #[serde(flatten)]
+        published: Published,
+    },
 }
 
 #[derive(Serialize)]
-struct Accepted<'a> {
-    topic: &'a str,
+#[serde(untagged)]
+enum Accepted<'a> {
+    Record { topic: &'a str },
+    Message { stream: &'a str },
 }
 
 const ALLOW: &str = "POST, OPTIONS";

@@ -131,11 +131,7 @@ fn foreign(command: Known, system: System) -> Option<String> {
             Known::NatsFetch | Known::NatsListSequences | Known::NatsSubscribe | Known::NatsPublish,
         ) => return None,
     };
-    let system = match system {
-        System::Kafka => "Kafka",
-        System::Nats => "NATS",
-    };
-    Some(format!("the cluster is of {system}: expected {expected}"))
+    Some(format!("the cluster is of {}: expected {expected}", system.name()))
 }
 
 #[cfg(test)]

@@ -52,9 +52,13 @@ struct State {
 
 impl Logs {
     pub(crate) fn cluster(&self) -> Arc<Cluster> {
+        self.cluster_of(System::Kafka)
+    }
+
+    pub(crate) fn cluster_of(&self, system: System) -> Arc<Cluster> {
         let reads = Reads { max_bytes: 1 << 20, wait: Duration::ZERO };
         let parts = Parts::new(Arc::new(self.clone()), 0, reads, None);
-        Arc::new(Cluster::new(System::Kafka, parts, Metrics::new().cluster("logs")))
+        Arc::new(Cluster::new(system, parts, Metrics::new().cluster("logs")))
     }
 
     pub(crate) fn append(&self, partition: i32, count: usize) {

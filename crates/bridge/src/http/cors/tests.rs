@@ -37,7 +37,8 @@ async fn judge(cors: HttpCors, method: &str, lines: &[(&str, &str)]) -> (Option<
 }
 
 const EXPOSES: &str = "access-control-expose-headers: retry-after,allow,preference-applied,sluicegate-next-offset,\
-                       sluicegate-log-start-offset,sluicegate-last-stable-offset,sluicegate-high-watermark\n";
+                       sluicegate-log-start-offset,sluicegate-last-stable-offset,sluicegate-high-watermark,\
+                       sluicegate-next-sequence,sluicegate-first-sequence,sluicegate-end\n";
 
 #[tokio::test]
 async fn listed_origin_is_allowed_by_name() {

@@ -37,7 +37,78 @@ fn headers(lines: &[(&str, &[u8])]) -> HeaderMap {
 }
 
 fn of(route: &HttpProduce, lines: &[(&str, &[u8])], body: &str) -> Result<ProduceRecord, Problem> {
-    record(Headers(&headers(lines)), &Bytes::copy_from_slice(body.as_bytes()), route)
+    record(Headers(&headers(lines)), &Bytes::copy_from_slice(body.as_bytes()), route, System::Kafka)
+}
+
+/// The problem's text, or the key and the headers of the message.
+fn of_nats(route: &HttpProduce, lines: &[(&str, &[u8])], body: &str) -> Result<ProduceRecord, String> {
+    let record =
+        record(Headers(&headers(lines)), &Bytes::copy_from_slice(body.as_bytes()), route, System::Nats);
+    record.map_err(|problem| {
+        let response = problem.plain();
+        assert_eq!(response.status.as_u16(), 400);
+        String::from_utf8(response.body.to_vec()).unwrap()
+    })
+}
+
+#[test]
+fn key_is_the_subject_on_nats() {
+    let route = HttpProduce { partition: None, ..route() };
+    let key = |route: &HttpProduce, lines: &[(&str, &[u8])], body: &str| {
+        of_nats(route, lines, body).map(|record| record.key.unwrap())
+    };
+    assert_eq!(key(&route, &[], "").unwrap(), "route's");
+    assert_eq!(key(&route, &[("x-kafka-key", b"a.b")], "").unwrap(), "a.b");
+    let found = HttpProduce { jsonkey: Some("s".into()), key: None, ..route.clone() };
+    let json: (&str, &[u8]) = ("content-type", b"application/json");
+    assert_eq!(key(&found, &[json], r#"{"s":"c.d"}"#).unwrap(), "c.d");
+    let bare = HttpProduce { key: None, ..route.clone() };
+    let numbered: [(&str, &[u8]); 1] = [("x-kafka-partition", b"0")];
+    for (route, lines, body, want) in [
+        (&bare, &[][..], "", "no subject: expected the header x-kafka-key"),
+        (&route, &[("x-kafka-key", &b""[..])], "", "no subject: expected the header x-kafka-key"),
+        (&found, &[json], r#"{"s":null}"#, "no subject: expected the header x-kafka-key"),
+        (&found, &[json], "{}", "no subject in the body: expected one at s"),
+        (&route, &numbered, "", "streams have no partitions: leave out the header x-kafka-partition"),
+        (
+            &HttpProduce { topic: String::new(), ..route.clone() },
+            &[],
+            "",
+            "no stream: expected the header x-kafka-topic",
+        ),
+    ] {
+        let text = key(route, lines, body).unwrap_err();
+        assert!(text.contains(want), "{text}");
+    }
+}
+
+#[test]
+fn idempotency_key_is_the_message_id_on_nats() {
+    let route = HttpProduce { partition: Some(-1), ..route() };
+    let lines: [(&str, &[u8]); 2] = [("x-kafka-header-a", b"1"), ("idempotency-key", b"k")];
+    let names =
+        |record: ProduceRecord| record.headers.into_iter().map(|header| header.key).collect::<Vec<_>>();
+    assert_eq!(names(of_nats(&route, &lines, "").unwrap()), ["a", "Nats-Msg-Id"]);
+    assert_eq!(names(of(&route, &lines, "").unwrap()), ["a"], "Kafka has none");
+    let text = of_nats(&route, &[lines[1], lines[1]], "").unwrap_err();
+    assert!(text.contains("header idempotency-key is repeated"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn acknowledged_message_is_answered_with_its_sequence() {
+    let body = async |lines: &[(&str, &[u8])]| {
+        let (cluster, open) = (Script::cluster_of(System::Nats, 1).0, TaskTracker::new());
+        ask_of(&cluster, &open, Method::POST, lines).await.body
+    };
+    let subject: (&str, &[u8]) = ("x-kafka-key", b"a.b");
+    let text = String::from_utf8(body(&[subject]).await.to_vec()).unwrap();
+    assert!(text.contains("\"status\":500,\"detail\":\"streams have no partitions: remove"), "{text}");
+    // The route has a partition.
+    let none: (&str, &[u8]) = ("x-kafka-partition", b"-1");
+    assert_eq!(body(&[subject, none]).await, r#"{"stream":"10","sequence":0}"#);
+    let want = r#"{"stream":"10","sequence":0,"duplicate":false,"duplicate_window_ms":120000}"#;
+    assert_eq!(body(&[subject, none, ("idempotency-key", b"k")]).await, want);
+    assert_eq!(body(&[subject, none, ASYNC[0]]).await, r#"{"stream":"10"}"#);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Parses the body of a write: JSON whose keys and values are embedded JSON or base64 strings.
+//! Parses the body of a write: JSON whose keys and values, or data, are embedded JSON or base64 strings.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -9,31 +9,41 @@ use sluicegate_protocol::{Header, ProduceRecord};
 
 use super::super::media_type::Format;
 use super::super::problem::{Problem, ProblemKind};
+use super::super::published::message_id;
+use crate::backend::System;
 use crate::cluster::{MAX_COMMAND_HEADERS, MAX_HEADERS, MAX_RECORDS};
 use crate::json;
 
-/// The records of a body, for a topic or one of its partitions. Unknown members are ignored, because clients of the
-/// REST proxies send some for schemas.
+/// The records of a body, for a topic or one of its partitions, or for a stream. Unknown members of Kafka's records are ignored,
+/// because clients of the REST proxies send some for schemas.
 ///
 /// # Errors
 /// The body is invalid; says where, and what was expected.
 pub(super) fn parse(
     body: &[u8],
+    system: System,
     format: Format,
     topic: &str,
     partition: Option<i32>,
 ) -> Result<Vec<ProduceRecord>, Problem> {
     let body: Body = object(json::parse(body)?.trim_ascii(), "the body")?;
-    let records = body.records.ok_or_else(|| wrong("records", "expected an array"))?;
-    let items = list(records, "records", MAX_RECORDS)?;
+    let (name, records) = match system {
+        System::Kafka => ("records", body.records),
+        System::Nats => ("messages", body.messages),
+    };
+    let records = records.ok_or_else(|| wrong(name, "expected an array"))?;
+    let items = list(records, name, MAX_RECORDS)?;
     if items.is_empty() {
-        return Err(wrong("records", "expected at least one"));
+        return Err(wrong(name, "expected at least one"));
     }
     let mut headers = 0_usize;
     let mut records = Vec::with_capacity(items.len());
     for (index, item) in items.into_iter().enumerate() {
-        let place = format!("records[{index}]");
-        let record = record(item, &place, format, topic, partition)?;
+        let place = format!("{name}[{index}]");
+        let record = match system {
+            System::Kafka => record(item, &place, format, topic, partition)?,
+            System::Nats => message(item, &place, format, topic)?,
+        };
         headers = headers.saturating_add(record.headers.len());
         if headers > MAX_COMMAND_HEADERS {
             return Err(Problem::new(
@@ -50,6 +60,8 @@ pub(super) fn parse(
 struct Body<'a> {
     #[serde(borrow)]
     records: Option<&'a RawValue>,
+    #[serde(borrow)]
+    messages: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -64,6 +76,20 @@ struct Record<'a> {
     headers: Option<&'a RawValue>,
     #[serde(borrow)]
     timestamp: Option<&'a RawValue>,
+}
+
+/// Strict: a misspelt `message_id` would write duplicates, and a misspelt `data` nothing.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Message<'a> {
+    #[serde(borrow)]
+    subject: Option<&'a RawValue>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+    #[serde(borrow)]
+    headers: Option<&'a RawValue>,
+    #[serde(borrow)]
+    message_id: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -101,6 +127,28 @@ fn record(
         value: bytes(record.value, &format!("{place}.value"), format)?,
         headers: record.headers.map_or(Ok(Vec::new()), |list| headers(list, place))?,
         timestamp: timestamp.transpose()?,
+    })
+}
+
+fn message(item: &RawValue, place: &str, format: Format, stream: &str) -> Result<ProduceRecord, Problem> {
+    let message: Message = object(item.get(), place)?;
+    let text = |value: &RawValue, name| {
+        let text: Option<String> = serde_json::from_str(value.get()).ok();
+        let text = text.filter(|text| !text.is_empty());
+        text.ok_or_else(|| wrong(&format!("{place}.{name}"), "expected a string that is not empty"))
+    };
+    let subject = message.subject.ok_or_else(|| wrong(&format!("{place}.subject"), "expected a string"))?;
+    let mut headers = message.headers.map_or(Ok(Vec::new()), |list| headers(list, place))?;
+    if let Some(id) = message.message_id {
+        headers.push(message_id(&text(id, "message_id")?));
+    }
+    Ok(ProduceRecord {
+        topic: stream.to_owned(),
+        key: Some(text(subject, "subject")?.into()),
+        // Messages have no null.
+        value: Some(bytes(message.data, &format!("{place}.data"), format)?.unwrap_or_default()),
+        headers,
+        ..Default::default()
     })
 }
 
@@ -145,10 +193,13 @@ fn object<'a, T: Deserialize<'a>>(json: &'a str, place: &str) -> Result<T, Probl
         return Err(wrong(place, "expected an object"));
     }
     serde_json::from_str(json).map_err(|error| {
-        // The JSON is valid, and members can have any value. What remains are serde's error for a duplicate member, and
-        // the parser's for a name with half a surrogate pair.
-        let reason =
-            if error.is_data() { "has a duplicate member" } else { "has a member name that is not Unicode" };
+        // The JSON is valid, and members can have any value. What remains are serde's errors for an unknown or duplicate member,
+        // which can repeat a name of any length, and the parser's for a name with half a surrogate pair.
+        let reason = match error.is_data() {
+            true if error.to_string().starts_with("unknown field") => "has an unknown member",
+            true => "has a duplicate member",
+            false => "has a member name that is not Unicode",
+        };
         wrong(place, reason)
     })
 }

@@ -25,10 +25,10 @@ use super::super::problem::{Problem, ProblemKind};
 use super::super::request::{Request, check_readable};
 use super::super::request_permits::RequestPermits;
 use super::super::response::Response;
-use crate::backend::{CommandError, Log};
+use crate::backend::{CommandError, Log, System};
 use crate::cluster::{Cluster, shown};
 
-/// The response to GET of the events of a topic, or of one of its partitions. HEAD begins nothing.
+/// The response to GET of the events of a topic, of one of its partitions, or of a stream, which is partition 0. HEAD begins nothing.
 ///
 /// # Cancel safety
 /// A drop abandons the reads.
@@ -42,7 +42,8 @@ pub(super) async fn get(
     let Request { grant, method, headers, .. } = *request;
     check_readable(grant, topic)?;
     Accept::of(headers).events()?;
-    let Wish { mut command, format, last_event_id } = Wish::parse(query, topic, partition)?;
+    let Wish { mut command, format, last_event_id } =
+        Wish::parse(query, grant.cluster.system, topic, partition)?;
     // A browser repeats the URL when it reconnects: the header is newer.
     let last = match headers.text(LAST_EVENT_ID)?.filter(|last| !last.is_empty()) {
         Some(last) => Some(Id::parse(last, partition)?),
@@ -64,8 +65,9 @@ pub(super) async fn get(
         return Ok(response);
     }
     let cluster = &grant.cluster;
-    let failed =
-        async |error: CommandError| Problem::failed(error).with_missing_log(cluster, topic, partition).await;
+    let failed = async |error: CommandError| {
+        Problem::failed(error, cluster.system).with_missing_log(cluster, topic, partition).await
+    };
     if let Err(refused) = check_partitions(cluster, topic, partition, last.as_ref()).await {
         return Err(match refused {
             Refused::Bad(problem) => problem,
@@ -79,7 +81,7 @@ pub(super) async fn get(
     let subscription = match grant.subscribe(command).await {
         Ok(subscription) => subscription,
         Err(_) if last.is_some_and(|last| is_other_topic(cluster, topic, &last)) => {
-            return Err(other_topic(topic));
+            return Err(other_topic(cluster.system, topic));
         }
         Err(error) => return Err(failed(error).await),
     };
@@ -87,7 +89,7 @@ pub(super) async fn get(
         let detail = "bridge at capacity for open streams of this client (limits.max_sessions, over HTTP/1.1 limits.max_connections), try again";
         return Err(Problem::new(ProblemKind::Unavailable, detail));
     }
-    let events = Events::new(format, Positions::new(partition));
+    let events = Events::new(cluster.system, format, Positions::new(partition));
     tokio::spawn(stream::run(subscription, events, running.drain().clone(), frames));
     Ok(response)
 }
@@ -117,7 +119,7 @@ async fn check_partitions(
     let is_known = |partition: i32| existing.iter().any(|existing| existing.partition == partition);
     match last {
         Some(Id { positions, .. }) if !positions.partitions().all(is_known) => {
-            Err(Refused::Bad(other_topic(topic)))
+            Err(Refused::Bad(other_topic(cluster.system, topic)))
         }
         _ => Ok(()),
     }
@@ -130,10 +132,10 @@ fn is_other_topic(cluster: &Cluster, topic: &str, last: &Id) -> bool {
     last.positions.topic_id.is_some_and(|known| now.is_some_and(|now| now != known))
 }
 
-fn other_topic(topic: &str) -> Problem {
+fn other_topic(system: System, name: &str) -> Problem {
+    let (topic, name) = (system.topic(), shown(name));
     let detail = format!(
-        "the last event is of another topic, or of a topic {} that has been deleted since: connect without its id",
-        shown(topic)
+        "the last event is of another {topic}, or of a {topic} {name} that has been deleted since: connect without its id"
     );
     Problem::new(ProblemKind::Malformed, detail)
 }

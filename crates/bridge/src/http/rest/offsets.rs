@@ -1,4 +1,4 @@
-//! The first and last offsets of a partition, or the offset of a timestamp.
+//! The first and last offsets of a partition or stream, or the offset of a timestamp.
 
 use http::StatusCode;
 use serde::Serialize;
@@ -7,7 +7,7 @@ use super::super::problem::Problem;
 use super::super::response::Response;
 use super::partition;
 use super::path::Query;
-use crate::backend::{Log, MAX_TIMESTAMP};
+use crate::backend::{Log, MAX_TIMESTAMP, System};
 use crate::cluster::Cluster;
 
 /// The response to GET of a partition's offsets.
@@ -20,17 +20,28 @@ pub(super) async fn get(
     query: &str,
     content_type: &'static str,
 ) -> Result<Response, Problem> {
-    let query = Query::parse(query, &["timestamp", "isolation"])?;
+    let parameters: &[_] = match cluster.system {
+        System::Kafka => &["timestamp", "isolation"],
+        System::Nats => &["timestamp"],
+    };
+    let query = Query::parse(query, parameters)?;
     let timestamp = query.number("timestamp", MAX_TIMESTAMP..=i64::MAX)?;
     let committed = query.committed()?;
     let found = match timestamp {
         Some(timestamp) => {
-            cluster.list_offset(log, timestamp, committed).await.map(|offset| Document::At { offset })
+            let listed = cluster.list_offset(log, timestamp, committed).await;
+            listed.map(|offset| match cluster.system {
+                System::Kafka => Document::Offset { offset },
+                System::Nats => Document::Sequence { sequence: offset },
+            })
         }
-        None => cluster
-            .ends(log, committed)
-            .await
-            .map(|(beginning_offset, end_offset)| Document::Ends { beginning_offset, end_offset }),
+        None => {
+            let ends = cluster.ends(log, committed).await;
+            ends.map(|(start, end)| match cluster.system {
+                System::Kafka => Document::Offsets { beginning_offset: start, end_offset: end },
+                System::Nats => Document::Sequences { first_sequence: start, end },
+            })
+        }
     };
     match found {
         Ok(document) => Ok(Response::json(StatusCode::OK, content_type, &document)),
@@ -41,13 +52,20 @@ pub(super) async fn get(
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Document {
-    Ends {
+    Offsets {
         beginning_offset: i64,
         /// The offset after the last record.
         end_offset: i64,
     },
+    Sequences {
+        first_sequence: i64,
+        /// One after the last sequence.
+        end: i64,
+    },
     /// -1: every record is older.
-    At { offset: i64 },
+    Offset { offset: i64 },
+    /// -1: every message is older.
+    Sequence { sequence: i64 },
 }
 
 #[cfg(test)]
@@ -67,5 +85,16 @@ mod tests {
             let found = get(&cluster, Log { topic: "0", partition: 0 }, query, "").await.unwrap();
             assert_eq!(found.body, want, "{query}");
         }
+    }
+
+    #[tokio::test]
+    async fn streams_have_sequences_and_no_isolation() {
+        let (cluster, _) = Script::cluster_of(System::Nats, 1);
+        let get = async |query| get(&cluster, Log::of_stream("0"), query, "").await;
+        assert_eq!(get("").await.unwrap().body, r#"{"first_sequence":-2,"end":-1}"#);
+        assert_eq!(get("timestamp=5").await.unwrap().body, r#"{"sequence":5}"#);
+        let problem = get("isolation=read_committed").await.unwrap_err().plain();
+        let text = std::str::from_utf8(&problem.body).unwrap();
+        assert!(text.contains("unknown query parameter isolation: expected timestamp"), "{text}");
     }
 }

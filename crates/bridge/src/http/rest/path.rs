@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 
 use super::super::problem::{Problem, ProblemKind};
+use crate::backend::System;
 use crate::number::whole_number;
 
 /// The resource at a path.
@@ -24,47 +25,66 @@ pub(super) enum Resource {
     Offsets { topic: String, partition: i32 },
     /// `/topics/{topic}/partitions/{partition}/events`
     Events { topic: String, partition: i32 },
+    /// `/streams`
+    Streams,
+    /// `/streams/{stream}`
+    Stream { stream: String },
+    /// `/streams/{stream}/messages`
+    Messages { stream: String },
+    /// `/streams/{stream}/sequences`
+    Sequences { stream: String },
+    /// `/streams/{stream}/events`
+    StreamEvents { stream: String },
 }
 
 impl Resource {
-    /// Parses a path. A trailing slash is ignored.
+    /// Parses a path on a cluster of `system`. A trailing slash is ignored.
     ///
     /// # Errors
-    /// The path is unknown or invalid.
-    pub(super) fn parse(path: &str) -> Result<Self, Problem> {
+    /// The path is unknown or invalid, or of another system.
+    pub(super) fn parse(path: &str, system: System) -> Result<Self, Problem> {
         let path = path.strip_suffix('/').unwrap_or(path);
         let segments: Vec<&str> =
             path.strip_prefix('/').unwrap_or(path).split('/').take(MAX_SEGMENTS).collect();
-        match segments[..] {
-            ["topics"] => Ok(Self::Topics),
-            ["topics", topic] => Ok(Self::Topic { topic: topic_name(topic)? }),
-            ["topics", topic, "records"] => Ok(Self::TopicRecords { topic: topic_name(topic)? }),
-            ["topics", topic, "events"] => Ok(Self::TopicEvents { topic: topic_name(topic)? }),
-            ["topics", topic, "partitions", partition] => {
-                Ok(Self::Partition { topic: topic_name(topic)?, partition: partition_number(partition)? })
+        let name = |segment| log_name(segment, system);
+        let found = match (system, &segments[..]) {
+            (System::Kafka, [TOPICS]) => Self::Topics,
+            (System::Kafka, [TOPICS, topic]) => Self::Topic { topic: name(topic)? },
+            (System::Kafka, [TOPICS, topic, "records"]) => Self::TopicRecords { topic: name(topic)? },
+            (System::Kafka, [TOPICS, topic, "events"]) => Self::TopicEvents { topic: name(topic)? },
+            (System::Kafka, [TOPICS, topic, "partitions", partition]) => {
+                Self::Partition { topic: name(topic)?, partition: partition_number(partition)? }
             }
-            ["topics", topic, "partitions", partition, "records"] => {
-                Ok(Self::Records { topic: topic_name(topic)?, partition: partition_number(partition)? })
+            (System::Kafka, [TOPICS, topic, "partitions", partition, "records"]) => {
+                Self::Records { topic: name(topic)?, partition: partition_number(partition)? }
             }
-            ["topics", topic, "partitions", partition, "offsets"] => {
-                Ok(Self::Offsets { topic: topic_name(topic)?, partition: partition_number(partition)? })
+            (System::Kafka, [TOPICS, topic, "partitions", partition, "offsets"]) => {
+                Self::Offsets { topic: name(topic)?, partition: partition_number(partition)? }
             }
-            ["topics", topic, "partitions", partition, "events"] => {
-                Ok(Self::Events { topic: topic_name(topic)?, partition: partition_number(partition)? })
+            (System::Kafka, [TOPICS, topic, "partitions", partition, "events"]) => {
+                Self::Events { topic: name(topic)?, partition: partition_number(partition)? }
             }
-            _ => Err(Problem::new(ProblemKind::NoResource, RESOURCES)),
-        }
+            (System::Nats, [STREAMS]) => Self::Streams,
+            (System::Nats, [STREAMS, stream]) => Self::Stream { stream: name(stream)? },
+            (System::Nats, [STREAMS, stream, "messages"]) => Self::Messages { stream: name(stream)? },
+            (System::Nats, [STREAMS, stream, "sequences"]) => Self::Sequences { stream: name(stream)? },
+            (System::Nats, [STREAMS, stream, "events"]) => Self::StreamEvents { stream: name(stream)? },
+            _ => return Err(unknown(system, &segments)),
+        };
+        Ok(found)
     }
 
     /// The allowed methods, in the form of the header `Allow`.
     pub(super) fn allow(&self, write: bool) -> &'static str {
         match (self, write) {
-            (Self::Topic { .. }, true) => "GET, HEAD, POST, OPTIONS",
+            (Self::Topic { .. } | Self::Stream { .. }, true) => "GET, HEAD, POST, OPTIONS",
             (Self::Partition { .. }, true) => "POST, OPTIONS",
             (Self::Partition { .. }, false) => "OPTIONS",
             (Self::Topics | Self::Topic { .. } | Self::TopicRecords { .. }, _)
             | (Self::Records { .. } | Self::Offsets { .. }, _)
-            | (Self::TopicEvents { .. } | Self::Events { .. }, _) => "GET, HEAD, OPTIONS",
+            | (Self::TopicEvents { .. } | Self::Events { .. }, _)
+            | (Self::Streams | Self::Stream { .. } | Self::Messages { .. }, _)
+            | (Self::Sequences { .. } | Self::StreamEvents { .. }, _) => "GET, HEAD, OPTIONS",
         }
     }
 
@@ -79,6 +99,11 @@ impl Resource {
             Self::Records { .. } => "/topics/{topic}/partitions/{partition}/records",
             Self::Offsets { .. } => "/topics/{topic}/partitions/{partition}/offsets",
             Self::Events { .. } => "/topics/{topic}/partitions/{partition}/events",
+            Self::Streams => "/streams",
+            Self::Stream { .. } => "/streams/{stream}",
+            Self::Messages { .. } => "/streams/{stream}/messages",
+            Self::Sequences { .. } => "/streams/{stream}/sequences",
+            Self::StreamEvents { .. } => "/streams/{stream}/events",
         }
     }
 
@@ -90,14 +115,37 @@ impl Resource {
             Self::Partition { .. } => "a partition",
             Self::TopicRecords { .. } | Self::Records { .. } => "records",
             Self::Offsets { .. } => "offsets",
-            Self::TopicEvents { .. } | Self::Events { .. } => "events",
+            Self::TopicEvents { .. } | Self::Events { .. } | Self::StreamEvents { .. } => "events",
+            Self::Streams => "the list of streams",
+            Self::Stream { .. } => "a stream",
+            Self::Messages { .. } => "messages",
+            Self::Sequences { .. } => "sequences",
         }
     }
 }
 
-fn topic_name(segment: &str) -> Result<String, Problem> {
-    percent_decoded(segment).filter(|topic| !topic.is_empty()).ok_or_else(|| {
-        Problem::new(ProblemKind::Malformed, "expected a topic name in the path, in percent-encoded UTF-8")
+/// Whether a path is one of streams, on whatever cluster.
+pub(super) fn is_of_streams(path: &str) -> bool {
+    path.strip_prefix('/').unwrap_or(path).split('/').next() == Some(STREAMS)
+}
+
+fn unknown(system: System, segments: &[&str]) -> Problem {
+    let (of_system, of_other) = match system {
+        System::Kafka => (RESOURCES, STREAMS),
+        System::Nats => (STREAM_RESOURCES, TOPICS),
+    };
+    let detail = if segments.first() == Some(&of_other) {
+        format!("the cluster is of {}: expected {of_system}", system.name())
+    } else {
+        format!("unknown path: expected {of_system}")
+    };
+    Problem::new(ProblemKind::NoResource, detail)
+}
+
+fn log_name(segment: &str, system: System) -> Result<String, Problem> {
+    percent_decoded(segment).filter(|name| !name.is_empty()).ok_or_else(|| {
+        let detail = format!("expected a {} name in the path, in percent-encoded UTF-8", system.topic());
+        Problem::new(ProblemKind::Malformed, detail)
     })
 }
 
@@ -214,9 +262,13 @@ impl Query {
     }
 }
 
-/// The error of an unknown path.
-const RESOURCES: &str = "unknown path: expected /topics, /topics/TOPIC, /topics/TOPIC/records, /topics/TOPIC/events, \
+const TOPICS: &str = "topics";
+const STREAMS: &str = "streams";
+/// The paths of Kafka.
+const RESOURCES: &str = "/topics, /topics/TOPIC, /topics/TOPIC/records, /topics/TOPIC/events, \
                          /topics/TOPIC/partitions/N, or /topics/TOPIC/partitions/N with /records, /offsets or /events, after the route's path";
+/// The paths of NATS.
+const STREAM_RESOURCES: &str = "/streams, /streams/STREAM, or /streams/STREAM with /messages, /sequences or /events, after the route's path";
 /// One more than any resource has.
 const MAX_SEGMENTS: usize = 6;
 /// Characters of a name that a message repeats.
@@ -253,13 +305,36 @@ mod tests {
             ("/topics/%e2%82%ac", Resource::Topic { topic: "€".into() }),
             ("/topics/a%2Fb", Resource::Topic { topic: "a/b".into() }),
         ] {
-            assert_eq!(Resource::parse(path).unwrap(), want, "{path}");
+            assert_eq!(Resource::parse(path, System::Kafka).unwrap(), want, "{path}");
+        }
+    }
+
+    #[test]
+    fn paths_parse_into_streams() {
+        let stream = || "a b".to_owned();
+        for (path, want) in [
+            ("/streams", Resource::Streams),
+            ("/streams/", Resource::Streams),
+            ("/streams/a%20b", Resource::Stream { stream: stream() }),
+            ("/streams/a%20b/", Resource::Stream { stream: stream() }),
+            ("/streams/a b/messages", Resource::Messages { stream: stream() }),
+            ("/streams/a%20b/sequences", Resource::Sequences { stream: stream() }),
+            ("/streams/a%20b/events/", Resource::StreamEvents { stream: stream() }),
+            ("/streams/messages", Resource::Stream { stream: "messages".into() }),
+            ("/streams/a%2Fb", Resource::Stream { stream: "a/b".into() }),
+        ] {
+            assert_eq!(Resource::parse(path, System::Nats).unwrap(), want, "{path}");
         }
     }
 
     #[track_caller]
     fn check(path: &str, status: u16, want: &str) {
-        let (found, body) = text(Resource::parse(path).unwrap_err());
+        check_of(System::Kafka, path, status, want);
+    }
+
+    #[track_caller]
+    fn check_of(system: System, path: &str, status: u16, want: &str) {
+        let (found, body) = text(Resource::parse(path, system).unwrap_err());
         assert_eq!(found, status, "{path}");
         assert!(body.contains(want), "{path}: {body}");
     }
@@ -282,6 +357,28 @@ mod tests {
         for number in ["-1", "+1", "2147483648", "x", "", "1.0", "0x1", "%2d1", "99999999999999999999", "٣"]
         {
             check(&format!("/topics/t/partitions/{number}/records"), 400, "expected a partition number");
+        }
+    }
+
+    #[test]
+    fn unknown_and_invalid_streams_are_refused() {
+        for path in
+            ["", "/", "/stream", "/Streams", "/streams/s/message", "/streams/s/messages/0", "//streams"]
+        {
+            check_of(System::Nats, path, 404, "unknown path: expected /streams, ");
+        }
+        for path in ["/streams//messages", "/streams/%", "/streams/%ff/events"] {
+            check_of(System::Nats, path, 400, "expected a stream name");
+        }
+    }
+
+    #[test]
+    fn paths_of_another_system_name_the_right_ones() {
+        for path in ["topics", "/topics/", "/topics/%", "/topics/t/partitions/0/records", "/topics/t/x"] {
+            check_of(System::Nats, path, 404, "the cluster is of NATS: expected /streams, /streams/STREAM");
+        }
+        for path in ["streams", "/streams/%", "/streams/s/messages"] {
+            check(path, 404, "the cluster is of Kafka: expected /topics, /topics/TOPIC");
         }
     }
 

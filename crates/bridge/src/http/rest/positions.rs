@@ -6,7 +6,7 @@ use http::HeaderName;
 use sluicegate_shared_log::Ends;
 
 use super::super::response::Response;
-use crate::backend::Fetched;
+use crate::backend::{Fetched, System};
 
 /// What was read of one partition.
 pub(super) struct Part {
@@ -22,9 +22,13 @@ impl Part {
 }
 
 /// The headers of a read of one partition: an offset each. Those that are unknown are left out.
-pub(super) fn with_offsets(response: Response, part: &Part) -> Response {
-    let known = POSITIONS.into_iter().filter_map(|(name, of)| Some((name, of(part)?)));
-    known.fold(response, |response, (name, offset)| response.header(name, offset.to_string()))
+pub(super) fn with_offsets(response: Response, part: &Part, system: System) -> Response {
+    let positions = match system {
+        System::Kafka => &POSITIONS[..],
+        System::Nats => &STREAM_POSITIONS,
+    };
+    let known = positions.iter().filter_map(|(name, of)| Some((name, of(part)?)));
+    known.fold(response, |response, (name, offset)| response.header(name.clone(), offset.to_string()))
 }
 
 /// The headers of a read of many partitions: a list each, in the form of the parameter `offsets`. The ends of the logs are left out
@@ -56,6 +60,10 @@ pub(in crate::http) const LAST_STABLE_OFFSET: HeaderName =
     HeaderName::from_static("sluicegate-last-stable-offset");
 pub(in crate::http) const HIGH_WATERMARK: HeaderName = HeaderName::from_static("sluicegate-high-watermark");
 
+pub(in crate::http) const NEXT_SEQUENCE: HeaderName = HeaderName::from_static("sluicegate-next-sequence");
+pub(in crate::http) const FIRST_SEQUENCE: HeaderName = HeaderName::from_static("sluicegate-first-sequence");
+pub(in crate::http) const END: HeaderName = HeaderName::from_static("sluicegate-end");
+
 /// A header, and its value if that is known.
 type Position = (HeaderName, fn(&Part) -> Option<i64>);
 
@@ -64,6 +72,13 @@ const POSITIONS: [Position; 4] = [
     (LOG_START_OFFSET, |part| known(part.fetched.ends.start)),
     (LAST_STABLE_OFFSET, |part| known(part.fetched.ends.stable)),
     (HIGH_WATERMARK, |part| known(part.fetched.ends.end)),
+];
+
+/// Of a stream.
+const STREAM_POSITIONS: [Position; 3] = [
+    (NEXT_SEQUENCE, |part| Some(part.fetched.next_offset)),
+    (FIRST_SEQUENCE, |part| known(part.fetched.ends.start)),
+    (END, |part| known(part.fetched.ends.end)),
 ];
 
 fn known(offset: i64) -> Option<i64> {
@@ -93,7 +108,11 @@ mod tests {
         let some = Ends { start: 0, stable: -1, end: 9 };
         let want =
             "sluicegate-next-offset: 7\nsluicegate-log-start-offset: 0\nsluicegate-high-watermark: 9\n";
-        assert_eq!(headers(with_offsets(response(), &part(3, some))), want);
+        assert_eq!(headers(with_offsets(response(), &part(3, some), System::Kafka)), want);
+        let want = "sluicegate-next-sequence: 7\nsluicegate-first-sequence: 0\nsluicegate-end: 9\n";
+        assert_eq!(headers(with_offsets(response(), &part(0, some), System::Nats)), want);
+        let want = "sluicegate-next-sequence: 7\n";
+        assert_eq!(headers(with_offsets(response(), &part(0, Ends::UNKNOWN), System::Nats)), want);
         let parts = [part(3, some), part(4, Ends::UNKNOWN), part(0, Ends { start: 1, stable: 2, end: 3 })];
         let want = "sluicegate-next-offset: 3:7,4:7,0:7\nsluicegate-log-start-offset: 3:0,0:1\n\
                     sluicegate-last-stable-offset: 0:2\nsluicegate-high-watermark: 3:9,0:3\n";

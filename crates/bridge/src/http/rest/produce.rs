@@ -1,18 +1,22 @@
-//! Writes records in the REST proxies' format, and answers with the result of each.
+//! Writes records in the REST proxies' format, or messages of a stream, and answers with the result of each.
 
 use http::StatusCode;
 use serde::Serialize;
+use sluicegate_protocol::{MESSAGE_ID_HEADER, ProduceRecord};
 
-use super::super::media_type::{Format, OF_RECORDS};
+use super::super::failure::Failure;
+use super::super::headers::Headers;
+use super::super::media_type::{Format, of_records};
 use super::super::problem::{Problem, ProblemKind, is_default};
+use super::super::published::{IDEMPOTENCY_KEY, Published, idempotency_key};
 use super::super::request::{Request, check_writable};
 use super::super::response::Response;
 use super::batch;
-use crate::backend::{self, CommandError, DeliveryReport, Written};
+use crate::backend::{self, CommandError, DeliveryReport, System, Written};
 use crate::cluster::WriteTicket;
 use crate::topics::Topics;
 
-/// Writes the records of the body to a topic or one of its partitions.
+/// Writes the records of the body to a topic or one of its partitions, or to a stream.
 ///
 /// # Errors
 /// The request failed as a whole, or all records failed with the same kind of error.
@@ -27,28 +31,60 @@ pub(super) async fn post(
 ) -> Result<Response, Problem> {
     check_writable(request.grant, topic)?;
     request.headers.check_content_encoding()?;
+    let (cluster, client) = (&request.grant.cluster, request.grant.client);
+    let system = cluster.system;
     let given = request.headers.content_type()?;
-    let format = Format::of_content_type(&given).ok_or_else(|| {
+    let format = Format::of_content_type(&given, system).ok_or_else(|| {
         Problem::new(
             ProblemKind::UnsupportedMediaType,
-            "expected Content-Type to be one of ".to_owned() + &OF_RECORDS.join(", "),
+            "expected Content-Type to be one of ".to_owned() + &of_records(system).join(", "),
         )
     })?;
-    let records = batch::parse(request.body, format, topic, partition)?;
+    let mut records = batch::parse(request.body, system, format, topic, partition)?;
+    if system == System::Nats {
+        identify(&mut records, request.headers)?;
+    }
     // If all records fail for a missing partition, the error names the first record's.
     let partition = partition.or_else(|| records.first()?.partition);
-    let (cluster, client) = (&request.grant.cluster, request.grant.client);
     let reports = cluster.produce(client, records, &Topics::All, WriteTicket::default(), || {}).await;
-    let reports = reports.map_err(Problem::failed)?;
+    let reports = reports.map_err(|error| Problem::failed(error, system))?;
     if let Some(error) = common_error(&reports) {
-        return Err(Problem::failed(error.clone())
-            .with_missing_log(&request.grant.cluster, topic, partition)
-            .await);
+        let problem = Problem::failed(error.clone(), system);
+        return Err(problem.with_missing_log(cluster, topic, partition).await);
     }
     cluster.log_failed(&reports);
-    let offsets = reports.into_iter().map(Offset::of).collect();
-    let document = Document { offsets, key_schema_id: None, value_schema_id: None };
-    Ok(Response::json(StatusCode::OK, content_type, &document))
+    match system {
+        System::Kafka => {
+            let offsets = reports.into_iter().map(Offset::of).collect();
+            let document = Document { offsets, key_schema_id: None, value_schema_id: None };
+            Ok(Response::json(StatusCode::OK, content_type, &document))
+        }
+        System::Nats => {
+            let document = Results { results: reports.iter().map(Outcome::of).collect() };
+            Ok(Response::json(StatusCode::OK, content_type, &document))
+        }
+    }
+}
+
+/// Gives the only message of a request the id in its `Idempotency-Key`.
+fn identify(messages: &mut [ProduceRecord], headers: Headers<'_>) -> Result<(), Problem> {
+    let Some(id) = idempotency_key(headers)? else { return Ok(()) };
+    let malformed = |detail| Err(Problem::new(ProblemKind::Malformed, detail));
+    match messages {
+        [message] if message.headers.iter().any(|header| header.key == MESSAGE_ID_HEADER) => {
+            malformed(format!("header {IDEMPOTENCY_KEY}: expected it or messages[0].message_id, not both"))
+        }
+        [message] => {
+            message.headers.push(id);
+            Ok(())
+        }
+        _ => {
+            let count = messages.len();
+            malformed(format!(
+                "header {IDEMPOTENCY_KEY}: expected it with one message, got {count}: give each its message_id"
+            ))
+        }
+    }
 }
 
 /// The first record's error, if all records failed with the same kind of error: the request then fails as a whole.
@@ -57,6 +93,29 @@ fn common_error(reports: &[DeliveryReport]) -> Option<&CommandError> {
     let first = errors.next()??;
     let kind = ProblemKind::of(first);
     errors.all(|error| error.is_some_and(|error| ProblemKind::of(error) == kind)).then_some(first)
+}
+
+/// The response document of a stream.
+#[derive(Serialize)]
+struct Results<'a> {
+    results: Vec<Outcome<'a>>,
+}
+
+/// The result of one message: its place or its error.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Outcome<'a> {
+    Written(Published),
+    Failed { error: Failure<'a> },
+}
+
+impl<'a> Outcome<'a> {
+    fn of(report: &'a DeliveryReport) -> Self {
+        match report {
+            Ok(written) => Self::Written((*written).into()),
+            Err(error) => Self::Failed { error: Failure::new(error, System::Nats, None) },
+        }
+    }
 }
 
 /// The REST proxies' response document.

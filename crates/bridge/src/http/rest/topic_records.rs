@@ -45,9 +45,9 @@ pub(super) async fn get(
     // Records as JSON can be too long for the answer. The partition that is first is not always the same.
     let first = fastrand::usize(..parts.len().max(1));
     parts.rotate_left(first);
-    let body = records::document(topic, &mut parts, format, bounds)?;
+    let body = records::document(cluster.system, topic, &mut parts, format, bounds)?;
     parts.rotate_right(first);
-    let response = Response::with_body(StatusCode::OK, format.content_type(), body.into());
+    let response = Response::with_body(StatusCode::OK, format.content_type(cluster.system), body.into());
     Ok(with_lists(response, &parts))
 }
 

@@ -1,15 +1,16 @@
-//! The list of topics, and the description of one.
+//! The list of topics or streams, and the description of one.
 
 use http::StatusCode;
 use serde::Serialize;
 
 use super::super::problem::{Problem, ProblemKind};
 use super::super::response::Response;
-use crate::backend;
+use super::partition;
+use crate::backend::{self, Log};
 use crate::cluster::Cluster;
 use crate::grant::{Grant, NOT_READABLE};
 
-/// The response to GET of the list of topics.
+/// The response to GET of the list of topics or streams.
 ///
 /// # Cancel safety
 /// A drop abandons the read.
@@ -17,7 +18,8 @@ pub(super) async fn list(grant: &Grant, content_type: &'static str) -> Result<Re
     if !grant.reads() {
         return Err(Problem::new(ProblemKind::Forbidden, NOT_READABLE));
     }
-    let names = grant.cluster.topics().await.map_err(Problem::failed)?;
+    let names = grant.cluster.topics().await;
+    let names = names.map_err(|error| Problem::failed(error, grant.cluster.system))?;
     let names: Vec<&String> = names.iter().filter(|name| grant.has_topic(name)).collect();
     Ok(Response::json(StatusCode::OK, content_type, &names))
 }
@@ -33,14 +35,35 @@ pub(super) async fn describe(
 ) -> Result<Response, Problem> {
     let partitions = match cluster.partitions(topic).await {
         Ok(partitions) => partitions,
-        Err(error) => return Err(Problem::failed(error).with_missing_log(cluster, topic, None).await),
+        Err(error) => {
+            return Err(Problem::failed(error, cluster.system).with_missing_log(cluster, topic, None).await);
+        }
     };
-    let partitions = partitions.iter().map(partition).collect();
+    let partitions = partitions.iter().map(described).collect();
     let document = Topic { name: topic, configs: Configs {}, partitions };
     Ok(Response::json(StatusCode::OK, content_type, &document))
 }
 
-fn partition(partition: &backend::Partition) -> Partition {
+/// The response to GET of a stream.
+///
+/// # Cancel safety
+/// A drop abandons the reads.
+pub(super) async fn describe_stream(
+    cluster: &Cluster,
+    stream: &str,
+    content_type: &'static str,
+) -> Result<Response, Problem> {
+    let log = Log::of_stream(stream);
+    match cluster.ends(log, false).await {
+        Ok((first_sequence, end)) => {
+            let document = Stream { name: stream, first_sequence, end };
+            Ok(Response::json(StatusCode::OK, content_type, &document))
+        }
+        Err(error) => Err(partition::read_problem(cluster, log, None, error).await),
+    }
+}
+
+fn described(partition: &backend::Partition) -> Partition {
     let replica = |replica: &backend::Replica| Replica {
         broker: replica.broker,
         leader: partition.leader == Some(replica.broker),
@@ -58,6 +81,14 @@ struct Topic<'a> {
     name: &'a str,
     configs: Configs,
     partitions: Vec<Partition>,
+}
+
+#[derive(Serialize)]
+struct Stream<'a> {
+    name: &'a str,
+    first_sequence: i64,
+    /// One after the last sequence.
+    end: i64,
 }
 
 /// Always empty. Clients expect the member, but its content would need a request to each broker.

@@ -5,12 +5,17 @@ use proptest::prelude::*;
 use super::*;
 
 fn json(body: &str) -> Vec<ProduceRecord> {
-    parse(body.as_bytes(), Format::Json, "t", None).unwrap()
+    parse(body.as_bytes(), System::Kafka, Format::Json, "t", None).unwrap()
 }
 
 #[track_caller]
 fn check(format: Format, body: &str, status: u16, want: &str) {
-    let response = parse(body.as_bytes(), format, "t", None).unwrap_err().plain();
+    check_of(System::Kafka, format, body, status, want);
+}
+
+#[track_caller]
+fn check_of(system: System, format: Format, body: &str, status: u16, want: &str) {
+    let response = parse(body.as_bytes(), system, format, "t", None).unwrap_err().plain();
     let text = String::from_utf8(response.body.to_vec()).unwrap();
     assert_eq!(response.status.as_u16(), status, "{body}: {text}");
     assert!(text.contains(want), "{body}: {text}");
@@ -42,7 +47,7 @@ fn embedded_json_only_loses_whitespace() {
 #[test]
 fn binary_is_base64() {
     let body = r#"{"records":[{"key":"AP8=","value":"\u0041A\/\/"},{"key":"","value":null}]}"#;
-    let records = parse(body.as_bytes(), Format::Binary, "t", None).unwrap();
+    let records = parse(body.as_bytes(), System::Kafka, Format::Binary, "t", None).unwrap();
     assert_eq!(records[0].key.as_deref(), Some(&b"\0\xFF"[..]));
     assert_eq!(records[0].value.as_deref(), Some(&b"\0\x0F\xFF"[..]));
     assert_eq!((records[1].key.as_deref(), &records[1].value), (Some(&b""[..]), &None));
@@ -111,8 +116,55 @@ fn invalid_batches_are_refused() {
 }
 
 #[test]
+fn messages_of_a_stream_are_records() {
+    let body = r#"{"messages": [
+        {"subject": "a.b", "data": { "x" : 1.0 }, "headers": [{"key": "h", "value": "AA=="}], "message_id": "1"},
+        {"subject": "\u00e9", "data": null, "message_id": null}, {"subject": "s"}
+    ]}"#;
+    let message = |subject: &'static str, data: &'static str, headers| ProduceRecord {
+        topic: "t".into(),
+        key: Some(subject.into()),
+        value: Some(data.into()),
+        headers,
+        ..ProduceRecord::default()
+    };
+    let header =
+        |key: &str, value: &'static [u8]| Header { key: key.into(), value: Some(Bytes::from_static(value)) };
+    let first = vec![header("h", b"\0"), header("Nats-Msg-Id", b"1")];
+    let want =
+        [message("a.b", r#"{"x":1.0}"#, first), message("é", "", Vec::new()), message("s", "", Vec::new())];
+    assert_eq!(parse(body.as_bytes(), System::Nats, Format::Json, "t", None).unwrap(), want);
+    let body = r#"{"messages":[{"subject":"s","data":"AP8="}]}"#;
+    let binary = parse(body.as_bytes(), System::Nats, Format::Binary, "t", None).unwrap();
+    assert_eq!(binary[0].value.as_deref(), Some(&b"\0\xFF"[..]));
+}
+
+#[test]
+fn invalid_messages_are_refused() {
+    for (message, want) in [
+        ("{}", "messages[0].subject: expected a string"),
+        (r#"{"subject":null}"#, "messages[0].subject: expected a string"),
+        (r#"{"subject":1}"#, "messages[0].subject: expected a string that is not empty"),
+        (r#"{"subject":""}"#, "messages[0].subject: expected a string that is not empty"),
+        (r#"{"subject":"s","message_id":""}"#, "messages[0].message_id: expected a string that is not empty"),
+        (r#"{"subject":"s","message_id":1}"#, "messages[0].message_id: expected a string that is not empty"),
+        (r#"{"subject":"s","messageId":"1"}"#, "messages[0]: has an unknown member"),
+        (r#"{"subject":"s","value":1}"#, "messages[0]: has an unknown member"),
+        (r#"{"subject":"s","timestamp":1}"#, "messages[0]: has an unknown member"),
+        (r#"{"subject":"s","subject":"s"}"#, "messages[0]: has a duplicate member"),
+        (r#"{"subject":"s","headers":{}}"#, "messages[0].headers: expected an array"),
+    ] {
+        check_of(System::Nats, Format::Json, &format!("{{\"messages\":[{message}]}}"), 422, want);
+    }
+    check_of(System::Nats, Format::Json, r#"{"records":[{}]}"#, 422, "messages: expected an array");
+    check_of(System::Nats, Format::Json, r#"{"messages":[]}"#, 422, "messages: expected at least one");
+    let many = format!("{{\"messages\":[{}1]}}", "1,".repeat(1000));
+    check_of(System::Nats, Format::Json, &many, 413, "messages: expected at most 1000 elements, got 1001");
+}
+
+#[test]
 fn partition_in_the_path_applies_to_all_records() {
-    let of = |body: &str| parse(body.as_bytes(), Format::Json, "t", Some(2));
+    let of = |body: &str| parse(body.as_bytes(), System::Kafka, Format::Json, "t", Some(2));
     let records = of(r#"{"records":[{"partition":2},{"partition":null},{}]}"#).unwrap();
     assert!(records.iter().all(|record| record.partition == Some(2)));
     let problem = of(r#"{"records":[{},{"partition":3}]}"#).unwrap_err().plain();
@@ -161,7 +213,10 @@ proptest! {
     #[test]
     fn arbitrary_bodies_are_safe(body in "[\\[\\]{}\",:a-c0-2\\\\ ]{0,40}", binary in any::<bool>()) {
         let format = if binary { Format::Binary } else { Format::Json };
-        let _ = parse(body.as_bytes(), format, "t", None);
-        let _ = parse(format!("{{\"records\":[{{\"key\":{body}}}]}}").as_bytes(), format, "t", Some(1));
+        let _ = parse(body.as_bytes(), System::Kafka, format, "t", None);
+        let records = format!("{{\"records\":[{{\"key\":{body}}}]}}");
+        let _ = parse(records.as_bytes(), System::Kafka, format, "t", Some(1));
+        let messages = format!("{{\"messages\":[{{\"data\":{body}}}]}}");
+        let _ = parse(messages.as_bytes(), System::Nats, format, "t", None);
     }
 }

@@ -6,16 +6,18 @@ use serde::Serialize;
 use sluicegate_protocol::error_code::INVALID_REQUEST;
 use sluicegate_shared_log::Ends;
 
-use super::super::super::problem::{is_default, name};
+use super::super::super::failure::Failure;
 use super::super::super::response::FRAME_BYTES;
 use super::id::{self, MAX_PARTITIONS, Positions};
-use crate::backend::{CommandError, Fault, Fetched};
+use crate::backend::{CommandError, Fault, Fetched, System};
 use crate::delivery::{Item, Place, SkipCause};
 use crate::json::format::Format;
+use crate::json::message::Message;
 use crate::json::record::Record;
 
 /// Writes the events of one stream.
 pub(super) struct Events {
+    system: System,
     format: Format,
     positions: Positions,
     /// `positions` as the base of an `id`.
@@ -27,8 +29,8 @@ pub(super) struct Events {
 }
 
 impl Events {
-    pub(super) fn new(format: Format, positions: Positions) -> Self {
-        Self { format, positions, base: String::new(), delivery: None, is_over: false }
+    pub(super) fn new(system: System, format: Format, positions: Positions) -> Self {
+        Self { system, format, positions, base: String::new(), delivery: None, is_over: false }
     }
 
     /// Whether records are left to write.
@@ -61,7 +63,12 @@ impl Events {
             }
             Item::CaughtUp(place) => {
                 self.move_to(&place);
-                let data = CaughtUp { partition: place.partition, next_offset: place.offset };
+                let data = match self.system {
+                    System::Kafka => {
+                        CaughtUp::Partition { partition: place.partition, next_offset: place.offset }
+                    }
+                    System::Nats => CaughtUp::Stream { next_sequence: place.offset },
+                };
                 self.put_event(text, "caught-up", &data);
             }
             Item::Skipped { from, to, cause } => {
@@ -70,17 +77,15 @@ impl Events {
                     SkipCause::Deleted => "deleted",
                     SkipCause::Lag => "lag",
                 };
-                self.put_event(
-                    text,
-                    "skipped",
-                    &Skipped { partition: to.partition, from, to: to.offset, cause },
-                );
+                let skipped = Skipped { partition: self.shown(to.partition), from, to: to.offset, cause };
+                self.put_event(text, "skipped", &skipped);
             }
             Item::Retrying { place, error, .. } => {
-                self.put_event(text, "retrying", &Failure::new(Some(place.partition), &error));
+                let failure = Failure::new(&error, self.system, self.shown(place.partition));
+                self.put_event(text, "retrying", &failure);
             }
             Item::Ended { place, error } => {
-                self.fail(text, Some(place.partition).filter(|partition| *partition >= 0), &error);
+                self.fail(text, self.shown(place.partition), &error);
             }
         }
     }
@@ -100,8 +105,19 @@ impl Events {
             fetched.advance_to(rest);
             // Cannot fail: a `Vec` accepts all writes.
             let _ = writeln!(text, "id: {}.{partition}.{}", self.base, message.offset.saturating_add(1));
-            put_data(text, &Record::new(partition, &message, self.format));
+            match self.system {
+                System::Kafka => put_data(text, &Record::new(partition, &message, self.format)),
+                System::Nats => {
+                    let data = self.format.value(message.value.as_deref().unwrap_or_default());
+                    put_data(text, &Message::new(None, &message, data, |value| self.format.key(value)));
+                }
+            }
         }
+    }
+
+    /// The partition for clients. Streams have none, and a negative number stands for all partitions.
+    fn shown(&self, partition: i32) -> Option<i32> {
+        (self.system == System::Kafka && partition >= 0).then_some(partition)
     }
 
     /// Moves a partition that has a position.
@@ -112,8 +128,8 @@ impl Events {
 
     fn fail(&mut self, text: &mut Vec<u8>, partition: Option<i32>, error: &CommandError) {
         self.is_over = true;
-        let failure = Failure::new(partition, error);
-        if !failure.retriable {
+        let failure = Failure::new(error, self.system, partition);
+        if !error.fault.is_retriable() {
             self.base = id::over(&self.base);
         }
         self.put_event(text, "error", &failure);
@@ -150,34 +166,17 @@ fn too_many_partitions() -> CommandError {
 }
 
 #[derive(Serialize)]
-struct CaughtUp {
-    partition: i32,
-    next_offset: i64,
+#[serde(untagged)]
+enum CaughtUp {
+    Partition { partition: i32, next_offset: i64 },
+    Stream { next_sequence: i64 },
 }
 
 #[derive(Serialize)]
 struct Skipped {
-    partition: i32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    partition: Option<i32>,
     from: i64,
     to: i64,
     cause: &'static str,
-}
-
-#[derive(Serialize)]
-struct Failure<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    partition: Option<i32>,
-    reason: String,
-    detail: &'a str,
-    #[serde(skip_serializing_if = "is_default")]
-    kafka_code: i32,
-    retriable: bool,
-}
-
-impl<'a> Failure<'a> {
-    fn new(partition: Option<i32>, error: &'a CommandError) -> Self {
-        let CommandError { fault, code, message, .. } = error;
-        let (reason, retriable) = (name(fault.reason()), fault.is_retriable());
-        Self { partition, reason, detail: message, kafka_code: *code, retriable }
-    }
 }

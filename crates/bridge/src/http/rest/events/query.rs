@@ -7,7 +7,7 @@ use sluicegate_protocol::{CmdKafkaSubscribe, Isolation, KafkaSource, OnLag, Reco
 
 use super::super::super::problem::{Problem, ProblemKind};
 use super::super::path::Query;
-use crate::backend::LOG_START;
+use crate::backend::{LOG_START, System};
 use crate::delivery::{MAX_FILTERS, MAX_VALUES};
 use crate::json::format::Format;
 use crate::number::whole_number;
@@ -22,16 +22,28 @@ pub(super) struct Wish {
 }
 
 impl Wish {
-    /// Parses the query of a request for the events of a topic, or of one of its partitions.
+    /// Parses the query of a request for the events of a topic, or of one of its partitions, or of a stream, which is partition 0.
     ///
     /// # Errors
     /// A parameter is invalid, unknown or repeated.
-    pub(super) fn parse(query: &str, topic: &str, partition: Option<i32>) -> Result<Self, Problem> {
-        let query = Query::with_lists(query, &PARAMETERS, &LISTS)?;
+    pub(super) fn parse(
+        query: &str,
+        system: System,
+        topic: &str,
+        partition: Option<i32>,
+    ) -> Result<Self, Problem> {
+        let names = match system {
+            System::Kafka => &KAFKA,
+            System::Nats => &NATS,
+        };
+        let query = Query::with_lists(query, names.parameters, &names.lists())?;
+        if system == System::Nats {
+            check_subjects(&query)?;
+        }
         let source = KafkaSource {
             topic: topic.to_owned(),
             partitions: partition.into_iter().collect(),
-            from: from(&query, partition)?,
+            from: from(&query, names, partition)?,
             ..Default::default()
         };
         let isolation =
@@ -50,7 +62,7 @@ impl Wish {
         let command = CmdKafkaSubscribe {
             sources: vec![source],
             isolation: isolation.into(),
-            filters: filters(&query)?,
+            filters: filters(&query, names)?,
             on_lag: on_lag.into(),
             ..Default::default()
         };
@@ -59,7 +71,7 @@ impl Wish {
     }
 }
 
-fn from(query: &Query, partition: Option<i32>) -> Result<Option<kafka_source::From>, Problem> {
+fn from(query: &Query, names: &Names, partition: Option<i32>) -> Result<Option<kafka_source::From>, Problem> {
     let timestamp = query.number("timestamp", 0..=i64::MAX)?;
     let (from, offset) = match query.text("from") {
         None => return Ok(timestamp.map(kafka_source::From::Timestamp)),
@@ -67,7 +79,8 @@ fn from(query: &Query, partition: Option<i32>) -> Result<Option<kafka_source::Fr
         Some("latest") => (None, None),
         Some(text) => {
             let offset = whole_number(text).filter(|offset| *offset >= 0);
-            let offset = offset.ok_or_else(|| invalid("from", "expected earliest, latest or an offset"))?;
+            let offset = offset
+                .ok_or_else(|| invalid("from", &format!("expected earliest, latest or {}", names.place)))?;
             (Some(kafka_source::From::Offset(offset)), Some(offset))
         }
     };
@@ -80,16 +93,27 @@ fn from(query: &Query, partition: Option<i32>) -> Result<Option<kafka_source::Fr
     }
 }
 
-/// Values of one header, or of the key, are alternatives. A record must match the key and each header.
-fn filters(query: &Query) -> Result<Vec<RecordFilter>, Problem> {
-    if LISTS.iter().flat_map(|list| query.list(list)).count() > MAX_VALUES {
-        return Err(invalid("key", &format!("expected at most {MAX_VALUES} keys, prefixes and headers")));
+/// Stored subjects have no wildcards: such a filter would leave out every message.
+fn check_subjects(query: &Query) -> Result<(), Problem> {
+    let is_wildcard = |subject: &str| subject.split('.').any(|token| matches!(token, "*" | ">"));
+    match query.list(NATS.key).any(is_wildcard) {
+        true => Err(invalid(NATS.key, "expected no wildcard: for orders.> use subject_prefix=orders.")),
+        false => Ok(()),
+    }
+}
+
+/// Values of one header, or of the key or subject, are alternatives. A record must match the key and each header.
+fn filters(query: &Query, names: &Names) -> Result<Vec<RecordFilter>, Problem> {
+    let Names { key: key_name, key_prefix, .. } = *names;
+    if names.lists().iter().flat_map(|list| query.list(list)).count() > MAX_VALUES {
+        let expected = format!("expected at most {MAX_VALUES} {key_name}s, prefixes and headers");
+        return Err(invalid(key_name, &expected));
     }
     let bytes = |value: &str| Bytes::copy_from_slice(value.as_bytes());
     let key = RecordFilter {
         header: None,
-        equals: query.list("key").map(bytes).collect(),
-        prefixes: query.list("key_prefix").map(bytes).collect(),
+        equals: query.list(key_name).map(bytes).collect(),
+        prefixes: query.list(key_prefix).map(bytes).collect(),
     };
     let mut headers: BTreeMap<&str, Vec<Bytes>> = BTreeMap::new();
     for header in query.list("header") {
@@ -106,7 +130,7 @@ fn filters(query: &Query) -> Result<Vec<RecordFilter>, Problem> {
     if filters.len() > MAX_FILTERS {
         return Err(invalid(
             "header",
-            &format!("expected at most {MAX_FILTERS} names of headers, or one less with keys"),
+            &format!("expected at most {MAX_FILTERS} names of headers, or one less with {key_name}s"),
         ));
     }
     Ok(filters)
@@ -116,16 +140,59 @@ fn invalid(name: &str, expected: &str) -> Problem {
     Problem::new(ProblemKind::Malformed, format!("query parameter {name}: {expected}"))
 }
 
-const PARAMETERS: [&str; 9] =
-    ["from", "timestamp", "isolation", "format", "key", "key_prefix", "header", "on_lag", "last_event_id"];
-const LISTS: [&str; 3] = ["key", "key_prefix", "header"];
+/// The words of a messaging system.
+struct Names {
+    parameters: &'static [&'static str],
+    key: &'static str,
+    key_prefix: &'static str,
+    place: &'static str,
+}
+
+impl Names {
+    /// The parameters that can be repeated.
+    fn lists(&self) -> [&'static str; 3] {
+        [self.key, self.key_prefix, "header"]
+    }
+}
+
+const KAFKA: Names = Names {
+    parameters: &[
+        "from",
+        "timestamp",
+        "isolation",
+        "format",
+        "key",
+        "key_prefix",
+        "header",
+        "on_lag",
+        "last_event_id",
+    ],
+    key: "key",
+    key_prefix: "key_prefix",
+    place: "an offset",
+};
+const NATS: Names = Names {
+    parameters: &[
+        "from",
+        "timestamp",
+        "format",
+        "subject",
+        "subject_prefix",
+        "header",
+        "on_lag",
+        "last_event_id",
+    ],
+    key: "subject",
+    key_prefix: "subject_prefix",
+    place: "a sequence",
+};
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn wish(query: &str, partition: Option<i32>) -> Wish {
-        Wish::parse(query, "t", partition).unwrap()
+        Wish::parse(query, System::Kafka, "t", partition).unwrap()
     }
 
     #[test]
@@ -160,6 +227,28 @@ mod tests {
     }
 
     #[test]
+    fn streams_have_subjects_and_sequences() {
+        let wish = Wish::parse("from=5&subject=a.b&subject_prefix=c.", System::Nats, "s", Some(0)).unwrap();
+        let source = &wish.command.sources[0];
+        assert_eq!((source.topic.as_str(), source.from), ("s", Some(kafka_source::From::Offset(5))));
+        let want = RecordFilter { header: None, equals: vec!["a.b".into()], prefixes: vec!["c.".into()] };
+        assert_eq!(wish.command.filters, [want]);
+        for (query, want) in [
+            ("from=x", "query parameter from: expected earliest, latest or a sequence"),
+            ("key=a", "unknown query parameter key: expected from, timestamp, format, subject"),
+            ("isolation=read_committed", "unknown query parameter isolation"),
+            ("subject=orders.>", "query parameter subject: expected no wildcard"),
+            ("subject=a&subject=*", "query parameter subject: expected no wildcard"),
+            (&"subject=&".repeat(101), "subject: expected at most 100 subjects, prefixes and headers"),
+        ] {
+            let problem = Wish::parse(query, System::Nats, "s", Some(0)).unwrap_err().plain();
+            let text = std::str::from_utf8(&problem.body).unwrap();
+            assert!(problem.status.as_u16() == 400 && text.contains(want), "{query}: {text}");
+        }
+        assert!(Wish::parse("subject=a*.b>", System::Nats, "s", Some(0)).is_ok());
+    }
+
+    #[test]
     fn invalid_queries_are_refused() {
         let headers: String = (0..17).map(|name| format!("header={name}&")).collect();
         for (query, want) in [
@@ -176,7 +265,7 @@ mod tests {
             (&"key=&".repeat(101), "query parameter key: expected at most 100 keys, prefixes and headers"),
             (&headers, "query parameter header: expected at most 16 names"),
         ] {
-            let problem = Wish::parse(query, "t", None).unwrap_err().plain();
+            let problem = Wish::parse(query, System::Kafka, "t", None).unwrap_err().plain();
             let text = std::str::from_utf8(&problem.body).unwrap();
             assert_eq!(problem.status.as_u16(), 400, "{query}");
             assert!(text.contains(want), "{query}: {text}");

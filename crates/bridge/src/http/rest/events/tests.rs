@@ -12,7 +12,7 @@ use super::event::Events;
 use super::id::{Id, MAX_PARTITIONS, Positions};
 use super::query::Wish;
 use super::{Refused, check_partitions, stream};
-use crate::backend::{CommandError, Fault};
+use crate::backend::{CommandError, Fault, System};
 use crate::delivery::tests::logs::{Logs, PARTITIONS};
 use crate::drain::Drain;
 use crate::grant::Grant;
@@ -36,12 +36,22 @@ struct Event {
 
 /// Begins a stream as a request with this query and this `id` does.
 async fn open(logs: &Logs, query: &str, partition: Option<i32>, last: Option<&str>) -> Stream {
-    let Wish { mut command, format, .. } = Wish::parse(query, "t", partition).unwrap();
+    open_of(logs, System::Kafka, query, partition, last).await
+}
+
+async fn open_of(
+    logs: &Logs,
+    system: System,
+    query: &str,
+    partition: Option<i32>,
+    last: Option<&str>,
+) -> Stream {
+    let Wish { mut command, format, .. } = Wish::parse(query, system, "t", partition).unwrap();
     if let Some(last) = last {
         command.sources[0].next = Id::parse(last, partition).unwrap().positions.next();
     }
-    let subscription = Grant::all(&logs.cluster()).subscribe(command).await.unwrap();
-    let events = Events::new(format, Positions::new(partition));
+    let subscription = Grant::all(&logs.cluster_of(system)).subscribe(command).await.unwrap();
+    let events = Events::new(system, format, Positions::new(partition));
     let (sender, frames) = mpsc::channel(1);
     let drain = Drain::default();
     let run = tokio::spawn(stream::run(subscription, events, drain.clone(), sender));
@@ -206,6 +216,44 @@ async fn events_say_what_happens_besides_records() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn events_of_a_stream_have_the_words_of_nats() {
+    let logs = filled(5);
+    logs.delete_before(0, 2);
+    let open = async |query, last| open_of(&logs, System::Nats, query, Some(0), last).await;
+    let mut stream = open("from=0", None).await;
+    let all = stream.all().await;
+    let data = |all: &[Event]| -> Vec<String> { all.iter().filter_map(|event| event.data.clone()).collect() };
+    let record = |sequence| {
+        format!(
+            r#"{{"sequence":{sequence},"timestamp":0,"subject":"","data":{{"base64":"AAAAAAAAAAAAAA=="}}}}"#
+        )
+    };
+    let mut want = vec![r#"{"from":0,"to":2,"cause":"deleted"}"#.to_owned()];
+    want.extend((2..5).map(record));
+    want.push(r#"{"next_sequence":5}"#.to_owned());
+    assert_eq!(data(&all), want);
+    // It resumes after each message.
+    let messages = all.iter().filter(|event| event.event.is_none() && event.data.is_some());
+    for (sequence, message) in (2..5).zip(messages) {
+        let rest = data(&open("from=latest", message.id.as_deref()).await.all().await);
+        assert_eq!(rest[..rest.len() - 1], (sequence + 1..5).map(record).collect::<Vec<_>>());
+    }
+    let unreachable = Fault::Unreachable { retriable: true };
+    for (fault, code, want) in [
+        (unreachable, 8, r#"{"reason":"unreachable","detail":"m","retriable":true}"#),
+        (
+            Fault::NotAuthorized,
+            10101,
+            r#"{"reason":"unauthorized","detail":"m","nats_code":10101,"retriable":false}"#,
+        ),
+    ] {
+        logs.break_with(0, CommandError::new(fault, code, "m"));
+        let next = parsed(&stream.frames.recv().await.unwrap());
+        assert_eq!(data(&next), [want]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn stream_ends_when_the_bridge_drains_and_when_its_client_leaves() {
     let mut stream = open(&Logs::default(), "", None, None).await;
     stream.all().await;
@@ -259,7 +307,7 @@ fn data_is_one_line() {
     let value = Some(Bytes::from_static(b"{\"a\":\r\n [1,\r2]}\n"));
     let message = KafkaMessage { offset: 4, value, key: Some("k\n".into()), ..Default::default() };
     let messages = KafkaFetchResp { messages: vec![message], ..Default::default() }.encode_to_vec().into();
-    let mut events = Events::new(Format::Json, Positions::new(Some(0)));
+    let mut events = Events::new(System::Kafka, Format::Json, Positions::new(Some(0)));
     let mut text = Vec::new();
     let next = Place { topic: "t".into(), partition: 0, offset: 9 };
     events.put(&mut text, Item::Delivery { next, messages, end: 9 });

@@ -9,6 +9,7 @@ use sluicegate_ws_session::source::Source;
 
 use super::super::super::headers::Headers;
 use super::*;
+use crate::cluster::Cluster;
 use crate::cluster::script::Script;
 use crate::grant::Grant;
 
@@ -24,6 +25,81 @@ async fn ask(content_type: &str, write: bool, body: &str) -> (Result<Response, P
     let answer = post(&request, "0", None, "application/vnd.kafka.v2+json").await;
     (answer, script)
 }
+
+/// Writes to a stream with this `Idempotency-Key`.
+async fn publish(key: Option<&str>, body: &str) -> (u16, String, Arc<Script>) {
+    let (cluster, script) = Script::cluster_of(System::Nats, 1);
+    let response = publish_to(cluster, key, body).await.unwrap_or_else(Problem::plain);
+    (response.status.as_u16(), String::from_utf8(response.body.to_vec()).unwrap(), script)
+}
+
+async fn publish_to(cluster: Arc<Cluster>, key: Option<&str>, body: &str) -> Result<Response, Problem> {
+    let mut headers = HeaderMap::from_iter([(header::CONTENT_TYPE, JSON.parse().unwrap())]);
+    if let Some(key) = key {
+        headers.insert("idempotency-key", key.parse().unwrap());
+    }
+    let (grant, body) = (Grant::all(&cluster), Bytes::copy_from_slice(body.as_bytes()));
+    let request = Request { grant: &grant, method: &Method::POST, headers: Headers(&headers), body: &body };
+    post(&request, "0", None, JSON).await
+}
+
+#[tokio::test]
+async fn messages_are_answered_with_their_sequences() {
+    let body = r#"{"messages":[{"subject":"a","data":1},{"subject":"a","data":2,"message_id":"x"}]}"#;
+    let (status, answer, script) = publish(None, body).await;
+    let want =
+        r#"{"results":[{"sequence":0},{"sequence":1,"duplicate":false,"duplicate_window_ms":120000}]}"#;
+    assert_eq!((status, answer.as_str()), (200, want));
+    assert_eq!(script.taken(), ["1", "2"]);
+}
+
+#[tokio::test]
+async fn idempotency_key_is_for_one_message() {
+    let one = r#"{"messages":[{"subject":"a","data":1}]}"#;
+    let (status, answer, _) = publish(Some("k"), one).await;
+    let want = r#"{"results":[{"sequence":0,"duplicate":false,"duplicate_window_ms":120000}]}"#;
+    assert_eq!((status, answer.as_str()), (200, want));
+    for (key, body, want) in [
+        ("k", r#"{"messages":[{"subject":"a"},{"subject":"a"}]}"#, "expected it with one message, got 2"),
+        (
+            "k",
+            r#"{"messages":[{"subject":"a","message_id":"k"}]}"#,
+            "expected it or messages[0].message_id, not both",
+        ),
+        ("", one, "header idempotency-key: expected a value"),
+    ] {
+        let (status, answer, script) = publish(Some(key), body).await;
+        assert!(status == 400 && answer.contains(want), "{answer}");
+        assert!(script.taken().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn failures_of_messages_have_the_words_of_nats() {
+    let error = CommandError::new(backend::Fault::Rejected, 10109, "sealed");
+    let failed = serde_json::to_string(&Outcome::of(&Err(error))).unwrap();
+    let want = r#"{"error":{"reason":"rejected","detail":"sealed","nats_code":10109,"retriable":false}}"#;
+    assert_eq!(failed, want);
+    for (error, want) in [
+        (
+            CommandError::new(backend::Fault::NotFound, 0, "no stream listens to the subject"),
+            r#""detail":"no stream listens to the subject","reason":"not_found"}"#,
+        ),
+        (
+            CommandError::new(backend::Fault::UnknownOutcome { retriable: true }, 7, "lost"),
+            r#""detail":"lost; without a message id, a retry can write it twice","reason":"unknown_outcome","unknown_outcome":true}"#,
+        ),
+    ] {
+        let (cluster, script) = Script::cluster_of(System::Nats, 1);
+        script.refuse(error);
+        let problem =
+            publish_to(cluster, None, r#"{"messages":[{"subject":"a"}]}"#).await.unwrap_err().plain();
+        let text = std::str::from_utf8(&problem.body).unwrap();
+        assert!(text.ends_with(want), "{text}");
+    }
+}
+
+const JSON: &str = "application/json";
 
 const TWO: &str = r#"{"records":[{"value":"AA=="},{"value":"AQ=="}]}"#;
 
