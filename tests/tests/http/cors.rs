@@ -40,10 +40,13 @@ async fn pages_of_listed_origins_are_served_and_others_refused(way: Way) {
         "allow",
         "preference-applied",
         "retry-after",
+        "sluicegate-end",
+        "sluicegate-first-sequence",
         "sluicegate-high-watermark",
         "sluicegate-last-stable-offset",
         "sluicegate-log-start-offset",
         "sluicegate-next-offset",
+        "sluicegate-next-sequence",
     ];
     for (response, status, credentials) in [
         (served, 200, true),
