@@ -1,7 +1,5 @@
 //! Records in JSON documents.
 
-use std::borrow::Cow;
-
 use serde::Serialize;
 use sluicegate_protocol::{Header, KafkaMessage, TimestampType};
 
@@ -31,30 +29,6 @@ impl<'a> Record<'a> {
             timestamp_type: timestamp_type(message),
             key: key.as_deref().map(|key| format.key(key)),
             value: value.as_deref().map(|value| format.value(value)),
-            headers: headers(message, |value| format.key(value)),
-        }
-    }
-}
-
-/// A message of a stream, whose data are in the form that the client chose.
-#[derive(Serialize)]
-pub(crate) struct StreamMessage<'a> {
-    sequence: i64,
-    timestamp: i64,
-    subject: Cow<'a, str>,
-    data: Formatted<'a>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    headers: Vec<HeaderOf<'a, Formatted<'a>>>,
-}
-
-impl<'a> StreamMessage<'a> {
-    pub(crate) fn new(message: &'a KafkaMessage, format: Format) -> Self {
-        let KafkaMessage { offset, timestamp, key, value, .. } = message;
-        Self {
-            sequence: *offset,
-            timestamp: *timestamp,
-            subject: String::from_utf8_lossy(key.as_deref().unwrap_or_default()),
-            data: format.value(value.as_deref().unwrap_or_default()),
             headers: headers(message, |value| format.key(value)),
         }
     }

@@ -13,7 +13,8 @@ use sluicegate_shared_log::Ends;
 use super::error;
 use crate::backend::{CommandError, Fetched, System};
 use crate::json::format::Format;
-use crate::json::record::{Record, StreamMessage};
+use crate::json::message::Message;
+use crate::json::record::Record;
 
 /// The answer to a fetch, with at most `max_bytes` of records.
 pub(in crate::session) fn fetched(
@@ -130,7 +131,10 @@ pub(super) fn put_message(
     // Cannot fail: a `Vec` accepts all writes, and every part of a record is valid JSON.
     let _ = match system {
         System::Kafka => serde_json::to_writer(text, &Record::new(partition, message, format)),
-        System::Nats => serde_json::to_writer(text, &StreamMessage::new(message, format)),
+        System::Nats => {
+            let data = format.value(message.value.as_deref().unwrap_or_default());
+            serde_json::to_writer(text, &Message::new(None, message, data, |value| format.key(value)))
+        }
     };
 }
 
