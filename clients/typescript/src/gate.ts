@@ -1,18 +1,11 @@
 // The client: commands, and their answers.
 
-import type { Answer, Command } from "./connection.ts";
+import { check, type CommandOptions, Commands, onlyResult, timestamp } from "./commands.ts";
+import type { Command } from "./connection.ts";
 import { Connections, type ConnectOptions, type Status } from "./connections.ts";
-import { GateError } from "./errors.ts";
-import type { ErrorResp } from "./generated/pubsub_pb.ts";
-import { unless } from "./pause.ts";
 import { type Content, encode, type Record, record } from "./record.ts";
-import { type SubscribeOptions, Subscription } from "./subscription.ts";
-
-/** The settings of a command. */
-export interface CommandOptions {
-  /** Rejects the command with the signal's reason when aborted. An aborted write may still happen. */
-  signal?: AbortSignal;
-}
+import { Subscription } from "./subscription.ts";
+import { type SubscribeOptions, Topics } from "./topics.ts";
 
 /** The settings of {@link Gate.fetch}. */
 export interface FetchOptions extends CommandOptions {
@@ -87,6 +80,7 @@ export interface Gate {
 export class Gate extends EventTarget {
   #status: Status = { state: "idle" };
   readonly #connections: Connections;
+  readonly #commands: Commands;
 
   /** @internal */
   constructor(url: string | URL, options: ConnectOptions) {
@@ -95,6 +89,7 @@ export class Gate extends EventTarget {
       this.#status = status;
       this.dispatchEvent(new CustomEvent("status", { detail: status }));
     });
+    this.#commands = new Commands(this.#connections);
   }
 
   /** The `detail` of the last `status` event. */
@@ -108,7 +103,7 @@ export class Gate extends EventTarget {
    * @param topics at most 100 names.
    */
   subscribe(topics: string | string[], options: SubscribeOptions = {}): Subscription {
-    return new Subscription(this.#connections, [topics].flat(), options);
+    return new Subscription(this.#connections, new Topics([topics].flat(), options), options);
   }
 
   /**
@@ -120,7 +115,7 @@ export class Gate extends EventTarget {
     const { wait: maxWaitMs = 0, maxBytes = 0, maxRecords = 0, committed } = options;
     const where = { topic, partition, offset: BigInt(offset) };
     const value = { ...where, maxWaitMs, maxBytes, maxRecords, isolation: Number(committed ?? false) };
-    const answer = await this.#read({ case: "cmdKafkaFetch", value }, "kafkaFetchResp", options);
+    const answer = await this.#commands.read({ case: "cmdKafkaFetch", value }, "kafkaFetchResp", options);
     return {
       records: answer.messages.map((message) => record(topic, partition, message)),
       next: Number(answer.nextOffset),
@@ -135,9 +130,8 @@ export class Gate extends EventTarget {
    */
   async offsets(topic: string, at: "earliest" | "latest" | Date, options: CommandOptions = {}): Promise<Map<number, number>> {
     const [described] = await this.#describe({ topics: [topic] }, options);
-    const timestamp = BigInt(at === "earliest" ? -2 : at === "latest" ? -1 : at.getTime());
-    const offsets = (described?.partitions ?? []).map((partition) => ({ topic, partition, timestamp }));
-    const answer = await this.#read({ case: "cmdKafkaListOffsets", value: { offsets } }, "kafkaListOffsetsResp", options);
+    const offsets = (described?.partitions ?? []).map((partition) => ({ topic, partition, timestamp: timestamp(at) }));
+    const answer = await this.#commands.read({ case: "cmdKafkaListOffsets", value: { offsets } }, "kafkaListOffsetsResp", options);
     return new Map(
       answer.results.map(({ error, offset }, index) => {
         check(error);
@@ -171,17 +165,15 @@ export class Gate extends EventTarget {
       timestamp: timestamp && BigInt(timestamp.getTime()),
     };
     const records = [written];
-    const answer = await this.#command({ case: "cmdKafkaProduce", value: { records } }, "kafkaProduceResp", options);
-    const [result] = answer.results;
-    check(result?.error);
-    if (!result) throw new GateError("expected a result", "protocol", { unknownOutcome: true });
+    const answer = await this.#commands.write({ case: "cmdKafkaProduce", value: { records } }, "kafkaProduceResp", options);
+    const result = onlyResult(answer.results, true);
     return { partition: result.partition, offset: Number(result.offset) };
   }
 
   /** Measures the round trip to the bridge, and resolves with milliseconds. */
   async ping(options: CommandOptions = {}): Promise<number> {
     const start = performance.now();
-    await this.#read({ case: "cmdPing", value: {} }, "pongResp", options);
+    await this.#commands.read({ case: "cmdPing", value: {} }, "pongResp", options);
     return performance.now() - start;
   }
 
@@ -198,44 +190,11 @@ export class Gate extends EventTarget {
     this.#connections.close();
   }
 
-  /** A command that can be repeated, if the connection is lost before the answer. */
-  async #read<C extends Case>(command: Command, expected: C, options: CommandOptions): Promise<ValueOf<C>> {
-    while (true) {
-      try {
-        return await this.#command(command, expected, options);
-      } catch (error) {
-        if (!(error instanceof GateError && error.reason === "disconnected" && error.retriable)) throw error;
-      }
-    }
-  }
-
-  async #command<C extends Case>(command: Command, expected: C, options: CommandOptions): Promise<ValueOf<C>> {
-    const signal = this.#connections.signal(options.signal);
-    const connection = await this.#connections.next(signal);
-    // A write that was sent may have happened.
-    const failed = ({ message, reason, retriable }: GateError) =>
-      new GateError(message, reason, { retriable, unknownOutcome: command.case === "cmdKafkaProduce" });
-    let sequence = 0n;
-    const answered = new Promise<Answer>((resolve, reject) => {
-      sequence = connection.send(command, (answer) => (answer instanceof GateError ? reject(answer) : resolve(answer)));
-    });
-    try {
-      const answer = await unless(signal, answered).catch((error: unknown) => {
-        throw error instanceof GateError ? failed(error) : error;
-      });
-      if (answer.case === "errorResp") throw GateError.of(answer.value);
-      if (answer.case !== expected) throw failed(new GateError(`expected ${expected}, got ${answer.case}`, "protocol"));
-      return answer.value as ValueOf<C>;
-    } finally {
-      connection.forget(sequence);
-    }
-  }
-
   async #describe(value: { topics?: string[]; prefixes?: string[] }, options: CommandOptions): Promise<Topic[]> {
     const topics: Topic[] = [];
     for (let after = ""; ; after = topics.at(-1)?.name ?? "") {
       const command: Command = { case: "cmdKafkaMetadata", value: { ...value, after } };
-      const answer = await this.#read(command, "kafkaMetadataResp", options);
+      const answer = await this.#commands.read(command, "kafkaMetadataResp", options);
       for (const { name, partitions, error } of answer.topics) {
         check(error);
         topics.push({ name, partitions: partitions.map(({ partition }) => partition) });
@@ -243,11 +202,4 @@ export class Gate extends EventTarget {
       if (!answer.more) return topics;
     }
   }
-}
-
-type Case = NonNullable<Answer["case"]>;
-type ValueOf<C extends Case> = Extract<Answer, { case: C }>["value"];
-
-function check(error: ErrorResp | undefined): void {
-  if (error) throw GateError.of(error);
 }

@@ -1,9 +1,9 @@
 // Kafka in the browser, in workers and in Node, through an API gateway with Sluicegate.
 
 export type { ConnectOptions, Status } from "./connections.ts";
+export type { CommandOptions } from "./commands.ts";
 export { GateError, type Reason } from "./errors.ts";
 export {
-  type CommandOptions,
   connect,
   type Fetched,
   type FetchOptions,
@@ -12,6 +12,8 @@ export {
   type Topic,
   type Written,
 } from "./gate.ts";
+export type { Filter, LoopOptions } from "./loop.ts";
 export { type Positions, positionsIn, type PositionStore } from "./positions.ts";
 export type { Content, Data, Record } from "./record.ts";
-export type { Filter, SubscribeOptions, Subscription, SubscriptionEvent } from "./subscription.ts";
+export type { Subscription } from "./subscription.ts";
+export type { SubscribeOptions, SubscriptionEvent } from "./topics.ts";

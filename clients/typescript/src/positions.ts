@@ -27,12 +27,21 @@ export function positionsOf(places: Places): Positions {
   return Object.fromEntries([...places].map(([topic, { id, next }]) => [topic, { id, next: Object.fromEntries(next) }]));
 }
 
-/** Keeps the positions of a subscription. If it fails, the loop ends with its error. */
-export interface PositionStore {
+/** @internal The bytes of an id. */
+export function fromBase64(id: string): Uint8Array {
+  return Uint8Array.from(atob(id), (char) => char.charCodeAt(0));
+}
+
+/**
+ * Keeps the positions of a subscription. If it fails, the loop ends with its error.
+ *
+ * @typeParam P the type of positions.
+ */
+export interface PositionStore<P = Positions> {
   /** Called once, before the first record. `undefined` begins at `from`. */
-  load(): Positions | undefined | Promise<Positions | undefined>;
+  load(): P | undefined | Promise<P | undefined>;
   /** Called at most every 500 ms while records are taken, and at the end. */
-  save(positions: Positions): void | Promise<void>;
+  save(positions: P): void | Promise<void>;
 }
 
 /**

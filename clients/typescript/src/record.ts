@@ -71,6 +71,11 @@ export function encode(content: Content | undefined): Uint8Array | undefined {
   return encoder.encode(text);
 }
 
+/** @internal Null is empty. */
+export function bytes(content: Content | undefined): Uint8Array {
+  return encode(content) ?? new Uint8Array();
+}
+
 function data(bytes: Uint8Array | undefined): Data | undefined {
   return bytes && new Data(bytes);
 }

@@ -1,67 +1,78 @@
-// Topics that are read as records are written: a loop takes each record once, in order, however often the connection is lost.
+// Logs that are read as they are written: a loop takes each item once, in order, however often the connection is lost.
 
-import type { Command, Connection } from "./connection.ts";
+import type { Answer, Command, Connection } from "./connection.ts";
 import type { Connections } from "./connections.ts";
-import { cost } from "./cost.ts";
 import { GateError } from "./errors.ts";
-import type { KafkaDeliveryResp, SubscribedTopic } from "./generated/pubsub_pb.ts";
+import type { LoopOptions } from "./loop.ts";
 import { jitter, pause } from "./pause.ts";
-import { type Places, placesOf, type Positions, positionsOf, type PositionStore } from "./positions.ts";
-import { type Content, encode, type Record, record } from "./record.ts";
+import type { Places, Positions, PositionStore } from "./positions.ts";
+import type { Record } from "./record.ts";
 
-/** The settings of {@link Gate.subscribe}. */
-export interface SubscribeOptions {
-  /** Where to begin: at the start or end of the logs, at an offset, or with the first record at or after a time. By default `latest`. */
-  from?: "earliest" | "latest" | number | Date;
-  /** Only these partitions of each topic. By default all, including those added later. */
-  partitions?: number[];
-  /** Only records that match every filter; at most 16. */
-  filters?: Filter[];
-  /** If the loop falls behind, `wait` delivers every record later, and `skip` jumps to the end, for live views. By default `wait`. */
-  onLag?: "wait" | "skip";
-  /** Leaves out records of open or aborted transactions. By default `false`. */
-  committed?: boolean;
-  /** Bytes of records that can wait for the loop, plus one record. By default 256 KiB. */
-  window?: number;
-  /** Keeps positions, so that a reloaded page continues where it was. They override `from`. */
-  positions?: PositionStore;
-  /** Called for each event between the records. */
-  onEvent?: (event: SubscriptionEvent) => void;
-  /** Ends the loop when aborted. */
-  signal?: AbortSignal;
+/** @internal What the messaging systems do differently. */
+export interface System<Item, P> {
+  places(positions: P | undefined): Places;
+  positions(places: Places): P;
+  /** Subscribes, with the credit in bytes. `received` overrides where the user wants to begin. */
+  command(received: Places, credit: number): Command;
+  /** Undefined if the answer says nothing to this version. */
+  input(answer: Answer): Input<Item> | undefined;
+  /** Tells the user. */
+  tell(at: Place, event: LogEvent): void;
 }
 
-/** Matches records by their key, or by a header. Without `equals` and `prefixes`, it matches any value but null. */
-export interface Filter {
-  /** The header's name. By default the key is matched. */
-  header?: string;
-  /** Values to match exactly. */
-  equals?: Content[];
-  /** Beginnings of values to match. */
-  prefixes?: Content[];
+/** @internal A topic's partition. */
+export interface Place {
+  log: string;
+  partition: number;
 }
 
-/** An event of a subscription. */
-export type SubscriptionEvent =
-  /** The loop has taken all records of the partition. */
-  | { readonly type: "caughtUp"; readonly topic: string; readonly partition: number }
-  /** The records `from` up to, but not including, `to` are not delivered: they were deleted, or `onLag` is `skip`. */
-  | { readonly type: "skipped"; readonly topic: string; readonly partition: number; readonly from: number; readonly to: number }
-  /** Kafka cannot be read at the moment. The subscription continues by itself. */
-  | { readonly type: "retrying"; readonly topic: string; readonly partition: number; readonly error: GateError };
+/** @internal An answer of a subscription. */
+export type Input<Item> = { case: "subscribed"; logs: SubscribedLog[] } | Delivery<Item> | EventInput;
+
+interface SubscribedLog {
+  log: string;
+  id: Uint8Array;
+  begins: { partition: number; offset: bigint }[];
+}
+
+interface Delivery<Item> {
+  case: "delivery";
+  at: Place;
+  items: { item: Item; offset: bigint; cost: number }[];
+  next: bigint;
+}
+
+interface EventInput {
+  case: "event";
+  at: Place;
+  event: LogEvent;
+  /** Where the subscription continues, if the event moves it. */
+  next?: bigint;
+}
+
+/** @internal An event, wherever it happened. */
+export type LogEvent =
+  | { type: "caughtUp" }
+  | { type: "skipped"; from: number; to: number }
+  | { type: "retrying"; error: GateError };
 
 /** A delivery, or an event behind it, that waits for the loop. */
-type Waiting = ({ delivery: KafkaDeliveryResp; taken: number } | { event: SubscriptionEvent }) & { next: bigint | undefined };
+type Waiting<Item> = (Delivery<Item> & { taken: number }) | EventInput;
 
-/** Records to loop over, once: `for await (const record of gate.subscribe("orders"))`. */
-export class Subscription implements AsyncIterableIterator<Record> {
+/**
+ * Records to loop over, once: `for await (const record of gate.subscribe("orders"))`.
+ *
+ * @typeParam Item what the loop gets.
+ * @typeParam P the type of positions.
+ */
+export class Subscription<Item = Record, P = Positions> implements AsyncIterableIterator<Item> {
   readonly #connections: Connections;
-  readonly #topics: string[];
-  readonly #options: SubscribeOptions;
+  readonly #system: System<Item, P>;
+  readonly #options: LoopOptions<never, P>;
   readonly #window: number;
   readonly #end = new AbortController();
   readonly #signal: AbortSignal;
-  readonly #waiting: Waiting[] = [];
+  readonly #waiting: Waiting<Item>[] = [];
   /** Where the server continues: behind what waits. */
   #received: Places = new Map();
   /** Where the loop is. */
@@ -79,17 +90,17 @@ export class Subscription implements AsyncIterableIterator<Record> {
   #grant: ((bytes: number) => void) | undefined;
 
   /** @internal */
-  constructor(connections: Connections, topics: string[], options: SubscribeOptions) {
+  constructor(connections: Connections, system: System<Item, P>, options: LoopOptions<never, P>) {
     this.#connections = connections;
-    this.#topics = topics;
+    this.#system = system;
     this.#options = options;
     this.#window = options.window ?? WINDOW;
     this.#signal = AbortSignal.any([connections.signal(options.signal), this.#end.signal]);
   }
 
-  /** The positions behind the records that the loop has processed. */
-  get positions(): Positions {
-    return positionsOf(this.#taken);
+  /** The positions behind what the loop has processed. */
+  get positions(): P {
+    return this.#system.positions(this.#taken);
   }
 
   [Symbol.asyncIterator](): this {
@@ -101,38 +112,37 @@ export class Subscription implements AsyncIterableIterator<Record> {
    *
    * @throws GateError if the subscription ends for a reason that a retry cannot help.
    */
-  next(): Promise<IteratorResult<Record, undefined>> {
+  next(): Promise<IteratorResult<Item, undefined>> {
     const turn = this.#turn.then(() => this.#next());
     this.#turn = turn.catch(() => this.return().catch(() => {}));
     return turn;
   }
 
   /** Ends the subscription, as `break` does. */
-  async return(): Promise<IteratorResult<Record, undefined>> {
+  async return(): Promise<IteratorResult<Item, undefined>> {
     this.#end.abort();
     this.#waiting.length = 0;
     await this.#saving;
     return { done: true, value: undefined };
   }
 
-  async #next(): Promise<IteratorResult<Record, undefined>> {
+  async #next(): Promise<IteratorResult<Item, undefined>> {
     if (!this.#running) {
       this.#running = true;
       this.#run().catch((error: unknown) => this.#fail(error));
     }
     while (!this.#signal.aborted) {
       const waiting = this.#waiting[0];
-      if (waiting && "event" in waiting) {
+      if (waiting?.case === "event") {
         this.#waiting.shift();
-        this.#take(waiting.event, waiting.next);
-        this.#options.onEvent?.(waiting.event);
+        this.#take(waiting.at, waiting.next);
+        this.#system.tell(waiting.at, waiting.event);
       } else if (waiting) {
-        const { topic, partition, messages } = waiting.delivery;
-        const before = messages[waiting.taken - 1];
-        if (before) this.#done(cost(before));
-        const message = messages[waiting.taken++];
-        this.#take(waiting.delivery, message?.offset ?? waiting.next);
-        if (message) return { done: false, value: record(topic, partition, message) };
+        const before = waiting.items[waiting.taken - 1];
+        if (before) this.#done(before.cost);
+        const taken = waiting.items[waiting.taken++];
+        this.#take(waiting.at, taken?.offset ?? waiting.next);
+        if (taken) return { done: false, value: taken.item };
         this.#waiting.shift();
       } else if (this.#error !== undefined) {
         throw this.#error;
@@ -153,8 +163,8 @@ export class Subscription implements AsyncIterableIterator<Record> {
   /** Subscribes, again and again, until it fails for good. */
   async #run(): Promise<never> {
     const positions = await this.#options.positions?.load();
-    this.#taken = placesOf(positions);
-    this.#received = placesOf(positions);
+    this.#taken = this.#system.places(positions);
+    this.#received = this.#system.places(positions);
     for (let failures = 0; ; ) {
       const connection = await this.#connections.next(this.#signal);
       const error = await this.#subscribe(connection, () => {
@@ -173,29 +183,14 @@ export class Subscription implements AsyncIterableIterator<Record> {
       // What waits for the loop has used a part of the window.
       const credit = this.#window - this.#waiting.reduce((sum, waiting) => sum + size(waiting), 0);
       this.#ungranted = Math.min(0, credit);
-      const subscription = connection.send(this.#command(Math.max(0, credit)), (answer) => {
+      const command = this.#system.command(this.#received, Math.max(0, credit));
+      const subscription = connection.send(command, (answer) => {
         if (answer instanceof GateError) return end(answer);
-        switch (answer.case) {
-          case "errorResp":
-            return end(GateError.of(answer.value));
-          case "kafkaSubscribedResp":
-            return this.#subscribed(answer.value.topics);
-          case "kafkaDeliveryResp": {
-            progress();
-            return this.#push({ delivery: answer.value, taken: 0, next: answer.value.nextOffset });
-          }
-          case "kafkaSubscriptionEvent": {
-            const { case: type, value } = answer.value.event;
-            if (type === undefined) return;
-            const at = { topic: value.topic, partition: value.partition };
-            const next = type === "caughtUp" ? value.nextOffset : type === "skipped" ? value.to : undefined;
-            if (type === "skipped") {
-              return this.#push({ event: { type, ...at, from: Number(value.from), to: Number(value.to) }, next });
-            }
-            if (type === "caughtUp") return this.#push({ event: { type, ...at }, next });
-            if (value.error) this.#push({ event: { type, ...at, error: GateError.of(value.error) }, next });
-          }
-        }
+        if (answer.case === "errorResp") return end(GateError.of(answer.value));
+        const input = this.#system.input(answer);
+        if (input?.case === "subscribed") return this.#subscribed(input.logs);
+        if (input?.case === "delivery") progress();
+        if (input) this.#push(input.case === "delivery" ? { ...input, taken: 0 } : input);
       });
       this.#grant = (bytes) => connection.send({ case: "cmdCredit", value: { subscription, bytes: BigInt(bytes) } });
       const end = (error: GateError) => {
@@ -212,64 +207,32 @@ export class Subscription implements AsyncIterableIterator<Record> {
     });
   }
 
-  #command(credit: number): Command {
-    const { from = "latest", partitions = [], filters = [], onLag, committed } = this.#options;
-    const begin =
-      typeof from === "number"
-        ? ({ case: "offset", value: BigInt(from) } as const)
-        : ({ case: "timestamp", value: BigInt(from === "earliest" ? -2 : from === "latest" ? -1 : from.getTime()) } as const);
-    const sources = this.#topics.map((topic) => {
-      const { id, next } = this.#received.get(topic) ?? { id: "", next: new Map<number, number>() };
-      return {
-        topic,
-        partitions,
-        from: begin,
-        next: [...next].map(([partition, offset]) => ({ partition, offset: BigInt(offset) })),
-        topicId: Uint8Array.from(atob(id), (char) => char.charCodeAt(0)),
-      };
-    });
-    return {
-      case: "cmdKafkaSubscribe",
-      value: {
-        sources,
-        isolation: Number(committed ?? false),
-        filters: filters.map(({ header, equals = [], prefixes = [] }) => ({
-          header,
-          equals: contents(equals),
-          prefixes: contents(prefixes),
-        })),
-        credit: BigInt(credit),
-        onLag: Number(onLag === "skip"),
-      },
-    };
-  }
-
-  #subscribed(topics: SubscribedTopic[]): void {
-    for (const { topic, topicId, partitions } of topics) {
-      const id = btoa(String.fromCharCode(...topicId));
+  #subscribed(logs: SubscribedLog[]): void {
+    for (const { log, id: bytes, begins } of logs) {
+      const id = btoa(String.fromCharCode(...bytes));
       for (const places of [this.#received, this.#taken]) {
-        const { next } = places.get(topic) ?? { next: new Map<number, number>() };
-        places.set(topic, { id, next });
-        for (const { partition, offset } of partitions) if (!next.has(partition)) next.set(partition, Number(offset));
+        const { next } = places.get(log) ?? { next: new Map<number, number>() };
+        places.set(log, { id, next });
+        for (const { partition, offset } of begins) if (!next.has(partition)) next.set(partition, Number(offset));
       }
     }
   }
 
-  #push(waiting: Waiting): void {
-    move(this.#received, place(waiting), waiting.next);
-    const costsNothing = "event" in waiting || !waiting.delivery.messages.length;
+  #push(waiting: Waiting<Item>): void {
+    move(this.#received, waiting.at, waiting.next);
+    const costsNothing = waiting.case === "event" || !waiting.items.length;
     if (!(costsNothing && this.#join(waiting))) this.#waiting.push(waiting);
     this.#wake?.();
   }
 
   /** Joins an empty delivery to what waits for its partition, and drops an older event: they cost no credit, and a loop can stand still. */
-  #join(waiting: Waiting): boolean {
-    const { topic, partition } = place(waiting);
-    const before = this.#waiting.filter((other) => place(other).topic === topic && place(other).partition === partition);
-    if ("event" in waiting) {
+  #join(waiting: Waiting<Item>): boolean {
+    const { log, partition } = waiting.at;
+    const before = this.#waiting.filter(({ at }) => at.log === log && at.partition === partition);
+    if (waiting.case === "event") {
       const { event } = waiting;
-      const old = before.findLast((other) => "delivery" in other || other.event.type === event.type);
-      if (!old || "delivery" in old) return false;
+      const old = before.findLast((other) => other.case === "delivery" || other.event.type === event.type);
+      if (old?.case !== "event") return false;
       if (event.type === "skipped" && old.event.type === "skipped") waiting.event = { ...event, from: old.event.from };
       this.#waiting.splice(this.#waiting.indexOf(old), 1);
       return false;
@@ -279,7 +242,7 @@ export class Subscription implements AsyncIterableIterator<Record> {
     return last !== undefined;
   }
 
-  #take(at: { topic: string; partition: number }, next: bigint | undefined): void {
+  #take(at: Place, next: bigint | undefined): void {
     move(this.#taken, at, next);
     const { positions } = this.#options;
     if (!positions) return;
@@ -297,8 +260,8 @@ export class Subscription implements AsyncIterableIterator<Record> {
     this.#ungranted = 0;
   }
 
-  /** One save at a time, soon, and not for each record. The end saves at once. */
-  async #save(positions: PositionStore): Promise<void> {
+  /** One save at a time, soon, and not for each item. The end saves at once. */
+  async #save(positions: PositionStore<P>): Promise<void> {
     while (this.#isUnsaved) {
       await pause(this.#end.signal, SAVE_AFTER).catch(() => {});
       this.#isUnsaved = false;
@@ -308,23 +271,14 @@ export class Subscription implements AsyncIterableIterator<Record> {
   }
 }
 
-function place(waiting: Waiting): { topic: string; partition: number } {
-  return "event" in waiting ? waiting.event : waiting.delivery;
-}
-
-function move(places: Places, { topic, partition }: { topic: string; partition: number }, next: bigint | undefined): void {
-  if (next !== undefined) places.get(topic)?.next.set(partition, Number(next));
+function move(places: Places, { log, partition }: Place, next: bigint | undefined): void {
+  if (next !== undefined) places.get(log)?.next.set(partition, Number(next));
 }
 
 /** The credit that a delivery still holds. */
-function size(waiting: Waiting): number {
-  if ("event" in waiting) return 0;
-  const { delivery, taken } = waiting;
-  return delivery.messages.slice(Math.max(0, taken - 1)).reduce((sum, message) => sum + cost(message), 0);
-}
-
-function contents(values: Content[]): Uint8Array[] {
-  return values.map((value) => encode(value) ?? new Uint8Array());
+function size<Item>(waiting: Waiting<Item>): number {
+  if (waiting.case === "event") return 0;
+  return waiting.items.slice(Math.max(0, waiting.taken - 1)).reduce((sum, { cost }) => sum + cost, 0);
 }
 
 const WINDOW = 256 * 1024;

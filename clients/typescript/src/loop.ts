@@ -1,0 +1,63 @@
+// What subscriptions have in common, whatever they read.
+
+import { GateError } from "./errors.ts";
+import type { KafkaSubscriptionEvent } from "./generated/pubsub_pb.ts";
+import type { PositionStore } from "./positions.ts";
+import { bytes, type Content } from "./record.ts";
+import type { Input, Place } from "./subscription.ts";
+
+/**
+ * The settings that subscriptions share.
+ *
+ * @typeParam Event the events.
+ * @typeParam P the type of positions.
+ */
+export interface LoopOptions<Event, P> {
+  /** Only records that match every filter; at most 16. */
+  filters?: Filter[];
+  /** If the loop falls behind, `wait` delivers everything later, and `skip` jumps to the end, for live views. By default `wait`. */
+  onLag?: "wait" | "skip";
+  /** Bytes that can wait for the loop, plus one record. By default 256 KiB. */
+  window?: number;
+  /** Keeps positions, so that a reloaded page continues where it was. They override `from`. */
+  positions?: PositionStore<P>;
+  /** Called for each event between the records. */
+  onEvent?: (event: Event) => void;
+  /** Ends the loop when aborted. */
+  signal?: AbortSignal;
+}
+
+/** Matches records by their key, or by a header. Without `equals` and `prefixes`, it matches any value but null. */
+export interface Filter {
+  /** The header's name. By default the key is matched. */
+  header?: string;
+  /** Values to match exactly. */
+  equals?: Content[];
+  /** Beginnings of values to match. */
+  prefixes?: Content[];
+}
+
+/** @internal The fields of a subscription command that topics and streams share. */
+export function loopFields({ filters = [], onLag }: Pick<LoopOptions<never, never>, "filters" | "onLag">, credit: number) {
+  return {
+    filters: filters.map(({ header, equals = [], prefixes = [] }) => ({ header, equals: equals.map(bytes), prefixes: prefixes.map(bytes) })),
+    credit: BigInt(credit),
+    onLag: Number(onLag === "skip"),
+  };
+}
+
+/** @internal An event of the contract, and where the subscription continues. */
+export function eventInput(at: Place, event: KafkaSubscriptionEvent["event"]): Input<never> | undefined {
+  switch (event.case) {
+    case "caughtUp":
+      return { case: "event", at, event: { type: "caughtUp" }, next: event.value.nextOffset };
+    case "skipped": {
+      const { from, to } = event.value;
+      return { case: "event", at, event: { type: "skipped", from: Number(from), to: Number(to) }, next: to };
+    }
+    case "retrying": {
+      const { error } = event.value;
+      return error && { case: "event", at, event: { type: "retrying", error: GateError.of(error) } };
+    }
+  }
+}

@@ -1,0 +1,87 @@
+// Subscriptions to topics of Kafka.
+
+import { timestamp } from "./commands.ts";
+import type { Answer, Command } from "./connection.ts";
+import { cost } from "./cost.ts";
+import type { GateError } from "./errors.ts";
+import { eventInput, loopFields, type LoopOptions } from "./loop.ts";
+import { fromBase64, type Places, placesOf, type Positions, positionsOf } from "./positions.ts";
+import { type Record, record } from "./record.ts";
+import type { Input, LogEvent, Place, System } from "./subscription.ts";
+
+/** The settings of a subscription to topics: {@link Gate.subscribe}. */
+export interface SubscribeOptions extends LoopOptions<SubscriptionEvent, Positions> {
+  /** Where to begin: at the start or end of the logs, at an offset, or with the first record at or after a time. By default `latest`. */
+  from?: "earliest" | "latest" | number | Date;
+  /** Only these partitions of each topic. By default all, including those added later. */
+  partitions?: number[];
+  /** Leaves out records of open or aborted transactions. By default `false`. */
+  committed?: boolean;
+}
+
+/** An event of a subscription to topics. */
+export type SubscriptionEvent =
+  /** The loop has taken all records of the partition. */
+  | { readonly type: "caughtUp"; readonly topic: string; readonly partition: number }
+  /** The records `from` up to, but not including, `to` are not delivered: they were deleted, or `onLag` is `skip`. */
+  | { readonly type: "skipped"; readonly topic: string; readonly partition: number; readonly from: number; readonly to: number }
+  /** Kafka cannot be read at the moment. The subscription continues by itself. */
+  | { readonly type: "retrying"; readonly topic: string; readonly partition: number; readonly error: GateError };
+
+/** @internal */
+export class Topics implements System<Record, Positions> {
+  readonly places = placesOf;
+  readonly positions = positionsOf;
+  readonly #topics: string[];
+  readonly #options: SubscribeOptions;
+
+  constructor(topics: string[], options: SubscribeOptions) {
+    this.#topics = topics;
+    this.#options = options;
+  }
+
+  command(received: Places, credit: number): Command {
+    const { from = "latest", partitions = [], committed } = this.#options;
+    const begin =
+      typeof from === "number"
+        ? ({ case: "offset", value: BigInt(from) } as const)
+        : ({ case: "timestamp", value: timestamp(from) } as const);
+    const sources = this.#topics.map((topic) => {
+      const { id, next } = received.get(topic) ?? { id: "", next: new Map<number, number>() };
+      return {
+        topic,
+        partitions,
+        from: begin,
+        next: [...next].map(([partition, offset]) => ({ partition, offset: BigInt(offset) })),
+        topicId: fromBase64(id),
+      };
+    });
+    return { case: "cmdKafkaSubscribe", value: { sources, isolation: Number(committed ?? false), ...loopFields(this.#options, credit) } };
+  }
+
+  input(answer: Answer): Input<Record> | undefined {
+    switch (answer.case) {
+      case "kafkaSubscribedResp": {
+        const logs = answer.value.topics.map(({ topic, topicId: id, partitions: begins }) => ({ log: topic, id, begins }));
+        return { case: "subscribed", logs };
+      }
+      case "kafkaDeliveryResp": {
+        const { topic, partition, messages, nextOffset: next } = answer.value;
+        const items = messages.map((message) => ({
+          item: record(topic, partition, message),
+          offset: message.offset,
+          cost: cost(message),
+        }));
+        return { case: "delivery", at: { log: topic, partition }, items, next };
+      }
+      case "kafkaSubscriptionEvent": {
+        const { event } = answer.value;
+        return event.case && eventInput({ log: event.value.topic, partition: event.value.partition }, event);
+      }
+    }
+  }
+
+  tell({ log: topic, partition }: Place, event: LogEvent): void {
+    this.#options.onEvent?.({ ...event, topic, partition });
+  }
+}
