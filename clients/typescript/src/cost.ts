@@ -1,26 +1,44 @@
-// The bytes that a message counts against a subscription's credit: its size on the wire, with tag and length.
+// The bytes that a record or message counts against a subscription's credit: its size on the wire, with tag and length.
 
-import type { KafkaMessage } from "./generated/pubsub_pb.ts";
+import type { Header, KafkaMessage, NatsMessage } from "./generated/pubsub_pb.ts";
 
-export function cost({ offset, timestamp, key, value, headers, timestampType, $unknown = [] }: KafkaMessage): number {
-  const fields =
-    number(1, offset) +
+type Rest = Pick<KafkaMessage | NatsMessage, "timestamp" | "headers" | "$unknown">;
+
+export function recordCost({ offset, key, value, timestampType, ...rest }: KafkaMessage): number {
+  const fields = number(1, offset) + optional(key) + optional(value) + number(2, BigInt(timestampType));
+  return bytes(1, fields + common(rest));
+}
+
+export function messageCost({ sequence, subject, data, ...rest }: NatsMessage): number {
+  const fields = number(1, sequence) + implicit(utf8.encode(subject).length) + implicit(data.length);
+  return bytes(1, fields + common(rest));
+}
+
+function common({ timestamp, headers, $unknown = [] }: Rest): number {
+  return (
     number(1, timestamp) +
-    (key ? bytes(1, key.length) : 0) +
-    (value ? bytes(1, value.length) : 0) +
-    headers.reduce((sum, header) => {
-      const name = utf8.encode(header.key).length;
-      return sum + bytes(2, (name && bytes(1, name)) + (header.value ? bytes(1, header.value.length) : 0));
-    }, 0) +
-    number(2, BigInt(timestampType)) +
+    headers.reduce((sum, header) => sum + bytes(2, headerSize(header)), 0) +
     // Fields of a newer bridge.
-    $unknown.reduce((sum, { no, data }) => sum + varint(BigInt(no << 3)) + data.length, 0);
-  return bytes(1, fields);
+    $unknown.reduce((sum, { no, data }) => sum + varint(BigInt(no << 3)) + data.length, 0)
+  );
+}
+
+function headerSize({ key, value }: Header): number {
+  return implicit(utf8.encode(key).length) + optional(value);
 }
 
 /** A number that is not the default, 0. */
 function number(tag: number, value: bigint): number {
   return value === 0n ? 0 : tag + varint(BigInt.asUintN(64, value));
+}
+
+/** A field that is absent if it is empty. */
+function implicit(length: number): number {
+  return length && bytes(1, length);
+}
+
+function optional(value: Uint8Array | undefined): number {
+  return value ? bytes(1, value.length) : 0;
 }
 
 function bytes(tag: number, length: number): number {

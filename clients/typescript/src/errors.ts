@@ -13,7 +13,7 @@ export type Reason = Lowercase<keyof typeof Reasons> | "disconnected" | "closed"
 export class GateError extends Error {
   /** The class's name. */
   override readonly name = "GateError";
-  /** Kafka's error code, or 0. */
+  /** Kafka's error code, on NATS JetStream's `err_code`; 0 if there is none. */
   readonly code: number;
   /** The kind of failure. */
   readonly reason: Reason;
@@ -21,7 +21,7 @@ export class GateError extends Error {
   readonly retriable: boolean;
   /** How long to wait before a retry, in milliseconds; 0 if unknown. */
   readonly retryAfter: number;
-  /** Whether the record may have been written. Producing it again can write it twice. */
+  /** Whether the record or message may have been written. Writing it again can write it twice, unless it is a message with a `messageId`. */
   readonly unknownOutcome: boolean;
 
   /** Creates an error, for example in `refresh`. `about` can have `code`, `retriable`, `retryAfter` and `unknownOutcome`. */

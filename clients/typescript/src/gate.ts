@@ -3,7 +3,17 @@
 import { check, type CommandOptions, Commands, onlyResult, timestamp } from "./commands.ts";
 import type { Command } from "./connection.ts";
 import { Connections, type ConnectOptions, type Status } from "./connections.ts";
-import { type Content, encode, type Record, record } from "./record.ts";
+import {
+  type NewMessage,
+  type Published,
+  type StreamFetched,
+  type StreamFetchOptions,
+  type StreamMessage,
+  streamMessage,
+} from "./message.ts";
+import type { StreamPositions } from "./positions.ts";
+import { bytes, type Content, encode, type Record, record } from "./record.ts";
+import { type StreamOptions, Streams } from "./streams.ts";
 import { Subscription } from "./subscription.ts";
 import { type SubscribeOptions, Topics } from "./topics.ts";
 
@@ -98,29 +108,39 @@ export class Gate extends EventTarget {
   }
 
   /**
+   * Delivers messages of NATS streams as they are published: each stream's in order, each once, across lost connections.
+   *
+   * @throws {@link GateError} in the loop with `reason` `invalid_command` if the route is for Kafka.
+   */
+  subscribe(options: StreamOptions): Subscription<StreamMessage, StreamPositions>;
+  /**
    * Delivers records as they are written: each partition's in order, each once, across lost connections.
    *
    * @param topics at most 100 names.
+   * @throws {@link GateError} in the loop with `reason` `invalid_command` if the route is for NATS.
    */
-  subscribe(topics: string | string[], options: SubscribeOptions = {}): Subscription {
-    return new Subscription(this.#connections, new Topics([topics].flat(), options), options);
+  subscribe(topics: string | string[], options?: SubscribeOptions): Subscription;
+  // Kafka's signature is the last one, because `Parameters` and `ReturnType` read that.
+  subscribe(source: string | string[] | StreamOptions, options: SubscribeOptions = {}) {
+    return typeof source === "string" || Array.isArray(source)
+      ? new Subscription(this.#connections, new Topics([source].flat(), options), options)
+      : new Subscription(this.#connections, new Streams(source), source);
   }
 
+  /**
+   * Reads messages of a NATS stream, from a sequence on. It is repeated if the connection is lost.
+   *
+   * @throws {@link GateError} with `reason` `offset_out_of_range` if the sequence is below the stream's first or beyond its end.
+   */
+  fetch(options: StreamFetchOptions): Promise<StreamFetched>;
   /**
    * Reads records of a partition, from an offset on. It is repeated if the connection is lost.
    *
    * @throws {@link GateError} with `reason` `offset_out_of_range` if the log has no such offset.
    */
-  async fetch(topic: string, partition: number, offset: number, options: FetchOptions = {}): Promise<Fetched> {
-    const { wait: maxWaitMs = 0, maxBytes = 0, maxRecords = 0, committed } = options;
-    const where = { topic, partition, offset: BigInt(offset) };
-    const value = { ...where, maxWaitMs, maxBytes, maxRecords, isolation: Number(committed ?? false) };
-    const answer = await this.#commands.read({ case: "cmdKafkaFetch", value }, "kafkaFetchResp", options);
-    return {
-      records: answer.messages.map((message) => record(topic, partition, message)),
-      next: Number(answer.nextOffset),
-      end: Number(answer.highWatermark ?? -1),
-    };
+  fetch(topic: string, partition: number, offset: number, options?: FetchOptions): Promise<Fetched>;
+  async fetch(...read: [StreamFetchOptions] | [string, number, number, FetchOptions?]): Promise<Fetched | StreamFetched> {
+    return read.length === 1 ? this.#fetchMessages(...read) : this.#fetchRecords(...read);
   }
 
   /**
@@ -138,6 +158,17 @@ export class Gate extends EventTarget {
         return [offsets[index]?.partition ?? -1, Number(offset)];
       }),
     );
+  }
+
+  /**
+   * Finds a sequence in a NATS stream; −1 means that no message is that new.
+   *
+   * @param at the first message, the end of the stream, or the first message at or after a time.
+   */
+  async sequence(stream: string, at: "earliest" | "latest" | Date, options: CommandOptions = {}): Promise<number> {
+    const times = [{ stream, timestamp: timestamp(at) }];
+    const answer = await this.#commands.read({ case: "cmdNatsListSequences", value: { times } }, "natsListSequencesResp", options);
+    return Number(onlyResult(answer.results, false).sequence);
   }
 
   /**
@@ -170,6 +201,27 @@ export class Gate extends EventTarget {
     return { partition: result.partition, offset: Number(result.offset) };
   }
 
+  /**
+   * Publishes a message to a NATS stream, and resolves when the stream has stored it. It is never repeated. With a `messageId`, you can
+   * publish it again after an unknown outcome: within the stream's duplicate window, it is stored once.
+   *
+   * @throws {@link GateError} with `unknownOutcome` if the message may or may not have been stored.
+   */
+  async publish(message: NewMessage, options: CommandOptions = {}): Promise<Published> {
+    const { stream, subject, data, headers = [], messageId } = message;
+    const published = {
+      stream,
+      subject,
+      data: bytes(data),
+      headers: headers.map(({ name, value }) => ({ key: name, value: bytes(value) })),
+      messageId,
+    };
+    const messages = [published];
+    const answer = await this.#commands.write({ case: "cmdNatsPublish", value: { messages } }, "natsPublishResp", options);
+    const { sequence, duplicate, duplicateWindowMs } = onlyResult(answer.results, true);
+    return { sequence: Number(sequence), duplicate, duplicateWindowMs: Number(duplicateWindowMs) };
+  }
+
   /** Measures the round trip to the bridge, and resolves with milliseconds. */
   async ping(options: CommandOptions = {}): Promise<number> {
     const start = performance.now();
@@ -188,6 +240,29 @@ export class Gate extends EventTarget {
   /** Ends the subscriptions and closes the connection for good. Later commands fail with `reason` `closed`. */
   close(): void {
     this.#connections.close();
+  }
+
+  async #fetchRecords(topic: string, partition: number, offset: number, options: FetchOptions = {}): Promise<Fetched> {
+    const { wait: maxWaitMs = 0, maxBytes = 0, maxRecords = 0, committed } = options;
+    const where = { topic, partition, offset: BigInt(offset) };
+    const value = { ...where, maxWaitMs, maxBytes, maxRecords, isolation: Number(committed ?? false) };
+    const answer = await this.#commands.read({ case: "cmdKafkaFetch", value }, "kafkaFetchResp", options);
+    return {
+      records: answer.messages.map((message) => record(topic, partition, message)),
+      next: Number(answer.nextOffset),
+      end: Number(answer.highWatermark ?? -1),
+    };
+  }
+
+  async #fetchMessages(options: StreamFetchOptions): Promise<StreamFetched> {
+    const { stream, sequence, wait: maxWaitMs = 0, maxBytes = 0, maxMessages = 0 } = options;
+    const value = { stream, sequence: BigInt(sequence), maxWaitMs, maxBytes, maxMessages };
+    const answer = await this.#commands.read({ case: "cmdNatsFetch", value }, "natsFetchResp", options);
+    return {
+      messages: answer.messages.map((message) => streamMessage(stream, message)),
+      next: Number(answer.nextSequence),
+      end: Number(answer.end ?? -1),
+    };
   }
 
   async #describe(value: { topics?: string[]; prefixes?: string[] }, options: CommandOptions): Promise<Topic[]> {

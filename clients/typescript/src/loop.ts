@@ -1,35 +1,38 @@
-// What subscriptions have in common, whatever they read.
+// What subscriptions to topics and to streams have in common for the user.
 
 import { GateError } from "./errors.ts";
-import type { KafkaSubscriptionEvent } from "./generated/pubsub_pb.ts";
+import type { KafkaSubscriptionEvent, NatsSubscriptionEvent } from "./generated/pubsub_pb.ts";
 import type { PositionStore } from "./positions.ts";
 import { bytes, type Content } from "./record.ts";
 import type { Input, Place } from "./subscription.ts";
 
 /**
- * The settings that subscriptions share.
+ * The settings that {@link SubscribeOptions} and {@link StreamOptions} share.
  *
- * @typeParam Event the events.
- * @typeParam P the type of positions.
+ * @typeParam Event {@link SubscriptionEvent} for topics, {@link StreamEvent} for streams.
+ * @typeParam P {@link Positions} for topics, {@link StreamPositions} for streams.
  */
 export interface LoopOptions<Event, P> {
-  /** Only records that match every filter; at most 16. */
+  /** Only records or messages that match every filter; at most 16. */
   filters?: Filter[];
   /** If the loop falls behind, `wait` delivers everything later, and `skip` jumps to the end, for live views. By default `wait`. */
   onLag?: "wait" | "skip";
-  /** Bytes that can wait for the loop, plus one record. By default 256 KiB. */
+  /** Bytes that can wait for the loop, plus one record or message. By default 256 KiB. */
   window?: number;
   /** Keeps positions, so that a reloaded page continues where it was. They override `from`. */
   positions?: PositionStore<P>;
-  /** Called for each event between the records. */
+  /** Called for each event between the records or messages. */
   onEvent?: (event: Event) => void;
   /** Ends the loop when aborted. */
   signal?: AbortSignal;
 }
 
-/** Matches records by their key, or by a header. Without `equals` and `prefixes`, it matches any value but null. */
+/**
+ * Matches records by their key, messages by their subject, or both by a header. Without `equals` and `prefixes`, it matches any value but
+ * null.
+ */
 export interface Filter {
-  /** The header's name. By default the key is matched. */
+  /** The header's name. By default the key or subject is matched. */
   header?: string;
   /** Values to match exactly. */
   equals?: Content[];
@@ -46,11 +49,15 @@ export function loopFields({ filters = [], onLag }: Pick<LoopOptions<never, neve
   };
 }
 
+type AnyEvent = KafkaSubscriptionEvent["event"] | NatsSubscriptionEvent["event"];
+
 /** @internal An event of the contract, and where the subscription continues. */
-export function eventInput(at: Place, event: KafkaSubscriptionEvent["event"]): Input<never> | undefined {
+export function eventInput(at: Place, event: AnyEvent): Input<never> | undefined {
   switch (event.case) {
-    case "caughtUp":
-      return { case: "event", at, event: { type: "caughtUp" }, next: event.value.nextOffset };
+    case "caughtUp": {
+      const next = "nextOffset" in event.value ? event.value.nextOffset : event.value.nextSequence;
+      return { case: "event", at, event: { type: "caughtUp" }, next };
+    }
     case "skipped": {
       const { from, to } = event.value;
       return { case: "event", at, event: { type: "skipped", from: Number(from), to: Number(to) }, next: to };

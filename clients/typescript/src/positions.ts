@@ -9,7 +9,16 @@ export interface Positions {
   };
 }
 
-/** @internal The same, for topics of any name. */
+/** The next sequence of each stream. It survives `JSON.stringify`. */
+export interface StreamPositions {
+  [stream: string]: {
+    /** The stream's id in base64: a stream that is created again has another. */
+    id: string;
+    next: number;
+  };
+}
+
+/** @internal The same, for logs of any name: topics, or streams, which have only partition 0. */
 export type Places = Map<string, { id: string; next: Map<number, number> }>;
 
 /** @internal */
@@ -27,6 +36,16 @@ export function positionsOf(places: Places): Positions {
   return Object.fromEntries([...places].map(([topic, { id, next }]) => [topic, { id, next: Object.fromEntries(next) }]));
 }
 
+/** @internal */
+export function streamPlacesOf(positions: StreamPositions = {}): Places {
+  return new Map(Object.entries(positions).map(([stream, { id, next }]) => [stream, { id, next: new Map([[0, next]]) }]));
+}
+
+/** @internal */
+export function streamPositionsOf(places: Places): StreamPositions {
+  return Object.fromEntries([...places].map(([stream, { id, next }]) => [stream, { id, next: next.get(0)! }]));
+}
+
 /** @internal The bytes of an id. */
 export function fromBase64(id: string): Uint8Array {
   return Uint8Array.from(atob(id), (char) => char.charCodeAt(0));
@@ -35,22 +54,23 @@ export function fromBase64(id: string): Uint8Array {
 /**
  * Keeps the positions of a subscription. If it fails, the loop ends with its error.
  *
- * @typeParam P the type of positions.
+ * @typeParam P {@link Positions} for topics, {@link StreamPositions} for streams.
  */
 export interface PositionStore<P = Positions> {
-  /** Called once, before the first record. `undefined` begins at `from`. */
+  /** Called once, before the first record or message. `undefined` begins at `from`. */
   load(): P | undefined | Promise<P | undefined>;
-  /** Called at most every 500 ms while records are taken, and at the end. */
+  /** Called at most every 500 ms while the loop runs, and at the end. */
   save(positions: P): void | Promise<void>;
 }
 
 /**
  * Creates a store that keeps positions in the browser, so that a page that is loaded again continues where it was.
  *
+ * @typeParam P {@link Positions} for topics, {@link StreamPositions} for streams.
  * @param storage `localStorage` or `sessionStorage`.
  * @param name the key in the storage. Each subscription needs its own.
  */
-export function positionsIn(storage: Storage, name: string): PositionStore {
+export function positionsIn<P = Positions>(storage: Storage, name: string): PositionStore<P> {
   return {
     load() {
       const text = storage.getItem(name);

@@ -2,9 +2,9 @@
 
 import type { KafkaMessage } from "./generated/pubsub_pb.ts";
 
-/** The bytes of a key, a value or a header. */
+/** The bytes of a key, a value, a header or a payload. */
 export class Data {
-  /** The bytes as Kafka has them. */
+  /** The bytes as Kafka or NATS has them. */
   readonly bytes: Uint8Array;
 
   /** @internal */
@@ -45,7 +45,7 @@ export interface Record {
   readonly headers: readonly { readonly name: string; readonly value: Data | undefined }[];
 }
 
-/** A key, a value or a header to write. Strings are written as UTF-8, bytes as they are, everything else as JSON. */
+/** A key, a value, a header or a payload to write. Strings are written as UTF-8, bytes as they are, everything else as JSON. */
 export type Content = string | Uint8Array | object | number | boolean | null;
 
 /** @internal */

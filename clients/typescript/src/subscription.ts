@@ -8,7 +8,7 @@ import { jitter, pause } from "./pause.ts";
 import type { Places, Positions, PositionStore } from "./positions.ts";
 import type { Record } from "./record.ts";
 
-/** @internal What the messaging systems do differently. */
+/** @internal What the messaging systems do differently. Items are Kafka's records, or NATS' messages. */
 export interface System<Item, P> {
   places(positions: P | undefined): Places;
   positions(places: Places): P;
@@ -20,13 +20,13 @@ export interface System<Item, P> {
   tell(at: Place, event: LogEvent): void;
 }
 
-/** @internal A topic's partition. */
+/** @internal A topic's partition, or partition 0 of a stream. */
 export interface Place {
   log: string;
   partition: number;
 }
 
-/** @internal An answer of a subscription. */
+/** @internal An answer of a subscription. Offsets are sequences on NATS. */
 export type Input<Item> = { case: "subscribed"; logs: SubscribedLog[] } | Delivery<Item> | EventInput;
 
 interface SubscribedLog {
@@ -60,10 +60,10 @@ export type LogEvent =
 type Waiting<Item> = (Delivery<Item> & { taken: number }) | EventInput;
 
 /**
- * Records to loop over, once: `for await (const record of gate.subscribe("orders"))`.
+ * Records, or messages of streams, to loop over, once: `for await (const record of gate.subscribe("orders"))`.
  *
- * @typeParam Item what the loop gets.
- * @typeParam P the type of positions.
+ * @typeParam Item {@link Record} for topics, {@link StreamMessage} for streams.
+ * @typeParam P {@link Positions} for topics, {@link StreamPositions} for streams.
  */
 export class Subscription<Item = Record, P = Positions> implements AsyncIterableIterator<Item> {
   readonly #connections: Connections;
@@ -108,7 +108,7 @@ export class Subscription<Item = Record, P = Positions> implements AsyncIterable
   }
 
   /**
-   * Resolves with the next record. The one before it counts as processed.
+   * Resolves with the next record or message. The one before it counts as processed.
    *
    * @throws GateError if the subscription ends for a reason that a retry cannot help.
    */

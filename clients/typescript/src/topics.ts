@@ -2,7 +2,7 @@
 
 import { timestamp } from "./commands.ts";
 import type { Answer, Command } from "./connection.ts";
-import { cost } from "./cost.ts";
+import { recordCost } from "./cost.ts";
 import type { GateError } from "./errors.ts";
 import { eventInput, loopFields, type LoopOptions } from "./loop.ts";
 import { fromBase64, type Places, placesOf, type Positions, positionsOf } from "./positions.ts";
@@ -70,7 +70,7 @@ export class Topics implements System<Record, Positions> {
         const items = messages.map((message) => ({
           item: record(topic, partition, message),
           offset: message.offset,
-          cost: cost(message),
+          cost: recordCost(message),
         }));
         return { case: "delivery", at: { log: topic, partition }, items, next };
       }

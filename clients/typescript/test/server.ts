@@ -1,26 +1,31 @@
-// A server with one topic of two partitions, in place of `WebSocket`: it keeps the rules of the session protocol, and tests cut its
-// connections.
+// A server with one topic of two partitions, or one stream, in place of `WebSocket`: it keeps the rules of the session protocol, and
+// tests cut its connections.
 
 import assert from "node:assert/strict";
 
 import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 
-import { cost } from "../src/cost.ts";
+import { recordCost } from "../src/cost.ts";
 import {
   type CmdKafkaSubscribe,
+  type CmdNatsSubscribe,
   type KafkaMessage,
   KafkaMessageSchema,
   type PubSubReq,
   PubSubReqSchema,
   PubSubRespSchema,
+  Reason,
 } from "../src/generated/pubsub_pb.ts";
+import { Stream } from "./stream.ts";
 
-type Resp = NonNullable<MessageInitShape<typeof PubSubRespSchema>["resp"]>;
+export type Resp = NonNullable<MessageInitShape<typeof PubSubRespSchema>["resp"]>;
 
 export const PARTITIONS = 2;
 
 export class Server {
   readonly logs: KafkaMessage[][] = Array.from({ length: PARTITIONS }, () => []);
+  /** The cluster is of NATS if there is a stream. */
+  readonly stream: Stream | undefined;
   readonly open = new Set<Socket>();
   /** Commands in the order in which they came. */
   readonly commands: PubSubReq["req"][] = [];
@@ -34,8 +39,10 @@ export class Server {
   fails = 0;
 
   /** Puts itself in the place of `WebSocket`. */
-  constructor() {
+  constructor(stream?: Stream) {
     const server = this;
+    this.stream = stream;
+    stream?.watch(() => this.#deliver());
     globalThis.WebSocket = class extends Socket {
       constructor(url: string | URL, protocols: string[]) {
         super(server, url, protocols);
@@ -49,6 +56,10 @@ export class Server {
       const value = new TextEncoder().encode(`${log.length}`.padEnd(length));
       log.push(create(KafkaMessageSchema, { offset: BigInt(log.length), timestamp: 1n, value }));
     }
+    this.#deliver();
+  }
+
+  #deliver(): void {
     for (const socket of this.open) socket.deliver();
   }
 
@@ -62,6 +73,12 @@ export class Server {
   }
 }
 
+interface Subscription {
+  credit: number;
+  /** The next delivery, if there is something to deliver. Empty deliveries cost nothing. */
+  poll: () => { resp: Resp; cost: number } | undefined;
+}
+
 class Socket {
   static readonly OPEN = 1;
   readyState = 0;
@@ -69,7 +86,7 @@ class Socket {
   onerror: (() => void) | undefined;
   onclose: ((event: { code: number; reason: string }) => void) | undefined;
   onmessage: ((event: { data: ArrayBuffer }) => void) | undefined;
-  readonly #subscriptions = new Map<bigint, { next: Map<number, number>; credit: number }>();
+  readonly #subscriptions = new Map<bigint, Subscription>();
 
   constructor(
     readonly server: Server,
@@ -94,11 +111,12 @@ class Socket {
     const { sequence, req } = fromBinary(PubSubReqSchema, bytes);
     this.server.commands.push(req);
     if (!this.server.answers) return;
-    const answer = this.server.answer?.(req);
+    const answer = this.server.answer?.(req) ?? refusal(req.case, this.server.stream) ?? this.server.stream?.answer(req);
     if (answer) return this.#answer(sequence, answer);
     if (req.case === "cmdPing") this.#answer(sequence, { case: "pongResp", value: {} });
     if (req.case === "cmdUnsubscribe") this.#subscriptions.delete(req.value.subscription);
     if (req.case === "cmdKafkaSubscribe") this.#subscribe(sequence, req.value);
+    if (req.case === "cmdNatsSubscribe") this.#subscribeStream(sequence, req.value);
     if (req.case === "cmdCredit") {
       const subscription = this.#subscriptions.get(req.value.subscription);
       if (subscription) subscription.credit += Number(req.value.bytes);
@@ -126,22 +144,35 @@ class Socket {
     const partitions = [...next].map(([partition, offset]) => ({ partition, offset: BigInt(offset) }));
     const topics = [{ topic: "t", topicId: new Uint8Array([1, 2, 3]), partitions }];
     this.#answer(sequence, { case: "kafkaSubscribedResp", value: { topics } });
-    this.#subscriptions.set(sequence, { next, credit: Number(credit) });
+    const poll = () => {
+      for (const [partition, offset] of next) {
+        const message = this.server.logs[partition]![offset];
+        if (!message) continue;
+        next.set(partition, offset + 1);
+        const value = { messages: [message], topic: "t", partition, nextOffset: BigInt(offset + 1) };
+        return { resp: { case: "kafkaDeliveryResp", value } as const, cost: recordCost(message) };
+      }
+      return undefined;
+    };
+    this.#subscriptions.set(sequence, { poll, credit: Number(credit) });
+    this.deliver();
+  }
+
+  #subscribeStream(sequence: bigint, command: CmdNatsSubscribe): void {
+    const { first, poll } = this.server.stream!.subscribe(command);
+    this.#answer(sequence, first);
+    if (poll) this.#subscriptions.set(sequence, { poll, credit: Number(command.credit) });
     this.deliver();
   }
 
   /** Delivers what credit allows, one message at a time. */
   deliver(): void {
     for (const [sequence, subscription] of this.#subscriptions) {
-      for (const [partition, next] of subscription.next) {
-        const log = this.server.logs[partition]!;
-        for (let offset = next; offset < log.length && subscription.credit > 0; offset++) {
-          const message = log[offset]!;
-          subscription.credit -= cost(message);
-          subscription.next.set(partition, offset + 1);
-          const value = { messages: [message], topic: "t", partition, nextOffset: BigInt(offset + 1) };
-          this.#answer(sequence, { case: "kafkaDeliveryResp", value });
-        }
+      while (subscription.credit > 0) {
+        const delivery = subscription.poll();
+        if (!delivery) break;
+        subscription.credit -= delivery.cost;
+        this.#answer(sequence, delivery.resp);
       }
     }
   }
@@ -156,4 +187,13 @@ class Socket {
       if (this.readyState === 1) this.onmessage?.({ data: bytes.buffer });
     });
   }
+}
+
+/** The error of a command of the other system. */
+function refusal(command: string | undefined, stream: Stream | undefined): Resp | undefined {
+  const [system, other] = stream ? ["Nats", "Kafka"] : ["Kafka", "Nats"];
+  if (!command?.startsWith(`cmd${other}`)) return undefined;
+  const expected = command.replace(other, system).replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+  const message = `the cluster is of ${stream ? "NATS" : "Kafka"}: expected ${expected}`;
+  return { case: "errorResp", value: { message, reason: Reason.INVALID_COMMAND } };
 }

@@ -1,0 +1,86 @@
+// Messages of NATS JetStream as applications see them.
+
+import type { CommandOptions } from "./commands.ts";
+import type { NatsMessage } from "./generated/pubsub_pb.ts";
+import { type Content, Data } from "./record.ts";
+
+/** A message of a stream. */
+export interface StreamMessage {
+  /** The stream's name. */
+  readonly stream: string;
+  /** The sequence in the stream. */
+  readonly sequence: number;
+  /** The time at which the stream stored the message. */
+  readonly timestamp: Date;
+  /** The subject that the message was published to. */
+  readonly subject: string;
+  /** The payload; it can be empty. */
+  readonly data: Data;
+  /** The headers, sorted by name. A name can be repeated; its values are in their order. */
+  readonly headers: readonly { readonly name: string; readonly value: Data }[];
+}
+
+/** The settings of {@link Gate.fetch} for streams. */
+export interface StreamFetchOptions extends CommandOptions {
+  /** The stream. */
+  stream: string;
+  /** The sequence to read from; if its message was deleted, from the next one. 0 reads from the first message. */
+  sequence: number;
+  /** How long to wait for a message at the end of the stream, in milliseconds, at most 30,000. By default 0. */
+  wait?: number;
+  /** The most bytes to read; one message can exceed it. By default, and at most, what the bridge allows (`read.max_bytes`). */
+  maxBytes?: number;
+  /** The most messages to read. By default as many as fit in `maxBytes`. */
+  maxMessages?: number;
+}
+
+/** Messages of a stream, read by {@link Gate.fetch}. */
+export interface StreamFetched {
+  /** In the order of their sequences; empty at the end of the stream. */
+  readonly messages: readonly StreamMessage[];
+  /** The sequence to read on from. */
+  readonly next: number;
+  /** The sequence that the next message of the stream will get; −1 if unknown. */
+  readonly end: number;
+}
+
+/** A message to publish. */
+export interface NewMessage {
+  /** The stream. It must exist, and store the subject. */
+  stream: string;
+  /** The subject, without wildcards. */
+  subject: string;
+  /** The payload. By default, and if null, empty. */
+  data?: Content;
+  /** The headers, at most 100; a name can be repeated. Names that begin with `Nats-` are rejected. */
+  headers?: { name: string; value?: Content }[];
+  /**
+   * An idempotency key (`Nats-Msg-Id`). However often a message with the same `messageId` is published, the stream stores it once within
+   * its duplicate window. By default none.
+   */
+  messageId?: string;
+}
+
+/** Where a message was published. */
+export interface Published {
+  /** The sequence; of a duplicate, that of the message that the stream already had. */
+  readonly sequence: number;
+  /** Whether the stream already had a message with this `messageId`, and stored nothing. */
+  readonly duplicate: boolean;
+  /** How long the stream detects duplicates of this `messageId`, in milliseconds; 0 without a `messageId`. */
+  readonly duplicateWindowMs: number;
+}
+
+/** @internal */
+export function streamMessage(stream: string, { sequence, timestamp, subject, data, headers }: NatsMessage): StreamMessage {
+  return {
+    stream,
+    sequence: Number(sequence),
+    timestamp: new Date(Number(timestamp)),
+    subject,
+    data: new Data(data),
+    headers: headers.map(({ key, value = EMPTY }) => ({ name: key, value: new Data(value) })),
+  };
+}
+
+const EMPTY = new Uint8Array();

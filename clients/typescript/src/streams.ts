@@ -1,0 +1,93 @@
+// Subscriptions to streams of NATS JetStream.
+
+import { timestamp } from "./commands.ts";
+import type { Answer, Command } from "./connection.ts";
+import { messageCost } from "./cost.ts";
+import type { GateError } from "./errors.ts";
+import { eventInput, loopFields, type LoopOptions } from "./loop.ts";
+import { type StreamMessage, streamMessage } from "./message.ts";
+import { fromBase64, type Places, type StreamPositions, streamPlacesOf, streamPositionsOf } from "./positions.ts";
+import type { Input, LogEvent, Place, System } from "./subscription.ts";
+
+/** The settings of a subscription to streams: {@link Gate.subscribe}. */
+export interface StreamOptions extends LoopOptions<StreamEvent, StreamPositions> {
+  /** The streams; at most 100 names. */
+  streams: string | string[];
+  /**
+   * Where to begin: at the first message or the end of the streams, at a sequence, or with the first message at or after a time. By
+   * default `latest`.
+   */
+  from?: "earliest" | "latest" | number | Date;
+}
+
+/** An event of a subscription to streams. */
+export type StreamEvent =
+  /** The loop has taken all messages of the stream. */
+  | { readonly type: "caughtUp"; readonly stream: string }
+  /** The sequences `from` up to, but not including, `to` are not delivered: they were deleted, or `onLag` is `skip`. */
+  | { readonly type: "skipped"; readonly stream: string; readonly from: number; readonly to: number }
+  /** NATS cannot be read at the moment. The subscription continues by itself. */
+  | { readonly type: "retrying"; readonly stream: string; readonly error: GateError };
+
+/** @internal */
+export class Streams implements System<StreamMessage, StreamPositions> {
+  readonly places = streamPlacesOf;
+  readonly positions = streamPositionsOf;
+  readonly #options: StreamOptions;
+
+  constructor(options: StreamOptions) {
+    this.#options = options;
+  }
+
+  command(received: Places, credit: number): Command {
+    const { streams, from = "latest" } = this.#options;
+    const sources = [streams].flat().map((stream) => {
+      const { id, next } = received.get(stream) ?? { id: "", next: undefined };
+      const begin = next?.get(0) ?? from;
+      return {
+        stream,
+        from:
+          typeof begin === "number"
+            ? ({ case: "sequence", value: BigInt(begin) } as const)
+            : ({ case: "timestamp", value: timestamp(begin) } as const),
+        streamId: fromBase64(id),
+      };
+    });
+    return { case: "cmdNatsSubscribe", value: { sources, ...loopFields(this.#options, credit) } };
+  }
+
+  input(answer: Answer): Input<StreamMessage> | undefined {
+    switch (answer.case) {
+      case "natsSubscribedResp": {
+        const logs = answer.value.streams.map(({ stream, streamId: id, nextSequence: offset }) => ({
+          ...at(stream),
+          id,
+          begins: [{ partition: 0, offset }],
+        }));
+        return { case: "subscribed", logs };
+      }
+      case "natsDeliveryResp": {
+        const { stream, messages, nextSequence: next } = answer.value;
+        const items = messages.map((message) => ({
+          item: streamMessage(stream, message),
+          offset: message.sequence,
+          cost: messageCost(message),
+        }));
+        return { case: "delivery", at: at(stream), items, next };
+      }
+      case "natsSubscriptionEvent": {
+        const { event } = answer.value;
+        return event.case && eventInput(at(event.value.stream), event);
+      }
+    }
+  }
+
+  tell({ log: stream }: Place, event: LogEvent): void {
+    this.#options.onEvent?.({ ...event, stream });
+  }
+}
+
+/** A stream has the place of a topic's only partition. */
+function at(stream: string): Place {
+  return { log: stream, partition: 0 };
+}
