@@ -10,6 +10,7 @@ use sluicegate_tests::in_every_gateway;
 use sluicegate_tests::kafka::{Kafka, Record, Write};
 use sluicegate_tests::stack::Stack;
 use sluicegate_tests::way::Way;
+use tokio::time::timeout;
 
 use crate::answers::list;
 use crate::openapi::{ask, stream};
@@ -21,10 +22,10 @@ in_every_gateway! {
 }
 
 /// A stream of events.
-struct Events {
+pub(crate) struct Events {
     body: Streamed,
     unread: String,
-    /// The records, by partition.
+    /// The records, by partition, or all under 0.
     records: BTreeMap<i64, Vec<Value>>,
     /// The `id` of each record.
     ids: Vec<String>,
@@ -32,7 +33,12 @@ struct Events {
 
 impl Events {
     async fn open(stack: &Stack, path: &str, last: Option<&str>) -> Self {
-        let request = Request::get(format!("{REST}{path}")).with("accept", "text/event-stream");
+        Self::open_at(stack, &format!("{REST}{path}"), last).await
+    }
+
+    /// With the whole path.
+    pub(crate) async fn open_at(stack: &Stack, path: &str, last: Option<&str>) -> Self {
+        let request = Request::get(path).with("accept", "text/event-stream");
         let request = last.into_iter().fold(request, |request, last| request.with("last-event-id", last));
         let body = stream(stack.gateway(), request).await;
         assert_eq!(body.head.status, 200, "{:?}", body.head);
@@ -42,29 +48,51 @@ impl Events {
     }
 
     /// The next block of lines.
-    async fn block(&mut self) -> String {
+    pub(crate) async fn block(&mut self) -> String {
         loop {
             if let Some((block, rest)) = self.unread.split_once("\n\n") {
                 let (block, rest) = (block.to_owned(), rest.to_owned());
                 self.unread = rest;
                 return block;
             }
-            let part = self.body.next().await.unwrap().expect("more events");
+            let part = timeout(WITHIN, self.body.next()).await.expect("more events in time");
+            let part = part.unwrap().expect("more events");
             self.unread.push_str(std::str::from_utf8(&part).unwrap());
         }
     }
 
     /// Reads until there are so many records.
-    async fn collect(&mut self, count: usize) {
+    pub(crate) async fn collect(&mut self, count: usize) {
         while self.ids.len() < count {
             let block = self.block().await;
             let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name));
             if let (Some(data), None) = (field("data: "), field("event: ")) {
                 let record: Value = serde_json::from_str(data).unwrap();
-                self.records.entry(record["partition"].as_i64().unwrap()).or_default().push(record);
+                let partition = record["partition"].as_i64().unwrap_or_default();
+                self.records.entry(partition).or_default().push(record);
                 self.ids.push(field("id: ").unwrap().to_owned());
             }
         }
+    }
+
+    /// Reads until there is an event of this name, and returns its data.
+    pub(crate) async fn event(&mut self, name: &str) -> Value {
+        loop {
+            let block = self.block().await;
+            let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name));
+            if field("event: ") == Some(name) {
+                return serde_json::from_str(field("data: ").unwrap()).unwrap();
+            }
+        }
+    }
+
+    pub(crate) fn ids(&self) -> &[String] {
+        &self.ids
+    }
+
+    /// The records of all partitions.
+    pub(crate) fn all(&self) -> Vec<&Value> {
+        self.records.values().flatten().collect()
     }
 
     fn values(&self, partition: i64) -> Vec<&str> {
@@ -206,3 +234,6 @@ async fn head_and_preflight_begin_no_stream() {
     let events = stream(stack.gateway(), get).await;
     assert_eq!(events.head.header("access-control-allow-origin"), Some(ORIGINS[0]));
 }
+
+/// Longer than the pause between two comments.
+const WITHIN: Duration = Duration::from_secs(60);

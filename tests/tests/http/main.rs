@@ -11,6 +11,7 @@
 mod answers;
 mod console;
 mod stacks;
+mod streams;
 
 mod apisix;
 mod cors;

@@ -10,7 +10,7 @@ use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::http::client::{self, Client, Request, Response, Streamed};
 
 use crate::schema;
-use crate::stacks::{ANY, REST, shared};
+use crate::stacks::{ANY, NATS, REST, shared, streams};
 
 /// Asks as [`client::ask`] does, and expects the answer to be documented.
 pub(crate) async fn ask(gateway: SocketAddr, request: Request) -> Response {
@@ -100,19 +100,73 @@ async fn every_documented_answer_is_seen() {
             (502, Request::get(format!("/rest-nowhere{at}"))),
         ]);
     }
+    requests.extend(of_streams(stack.gateway()).await);
     for (status, request) in requests {
         let what = format!("{} {}", request.method(), request.target());
         let response = ask(stack.gateway(), request).await;
         assert_eq!(response.status, status, "{what}: {response:?}");
     }
     let seen = API.seen.lock().unwrap();
-    // The gateways of these tests have no route to NATS.
-    let provoked = |(operation, status): &&(String, u16)| {
-        !operation.contains(" /nats/") && !ELSEWHERE.iter().any(|(other, _)| other == status)
-    };
+    let provoked = |(_, status): &&(String, u16)| !ELSEWHERE.iter().any(|(other, _)| other == status);
     let missing: Vec<_> =
         API.answers.keys().filter(provoked).filter(|answer| !seen.contains(*answer)).collect();
     assert!(missing.is_empty(), "documented, and never seen: {missing:?}");
+}
+
+/// Requests for streams of NATS, and the statuses of their answers.
+async fn of_streams(gateway: SocketAddr) -> Vec<(u16, Request)> {
+    let stream = "documented-stream";
+    let streams = streams().await;
+    streams.create(stream, serde_json::json!({})).await.unwrap();
+    streams.write(&format!("{stream}.a"), ["1".into()]).await.unwrap();
+    let json = |path: &str, body: &str| {
+        Request::post(path, body.to_owned()).with("content-type", "application/json")
+    };
+    let (path, large) = (format!("{NATS}/streams/{stream}"), "x".repeat(2 << 20));
+    let one = format!(r#"{{"messages":[{{"subject":"{stream}.a","data":1}}]}}"#);
+    let mut requests = vec![
+        (200, json(&path, &one)),
+        (400, json(&path, "{")),
+        (403, json(&path.replace(NATS, "/nats-readonly"), &one)),
+        (404, json(&path.replace(stream, "no-such-stream"), &one)),
+        (406, json(&path, &one).with("accept", "text/plain")),
+        (413, json(&path, &large)),
+        (415, json(&path, &one).with("content-encoding", "gzip")),
+        (422, json(&path, "{}")),
+        (502, json(&path.replace(NATS, "/rest-nowhere"), &one)),
+    ];
+    for (at, query) in [
+        ("/streams".to_owned(), ""),
+        (format!("/streams/{stream}"), ""),
+        (format!("/streams/{stream}/sequences"), ""),
+        (format!("/streams/{stream}/sequences"), "?timestamp=-1"),
+        (format!("/streams/{stream}/messages"), "?sequence=1"),
+    ] {
+        let get = |route: &str| Request::get(format!("{route}{at}{query}"));
+        requests.extend([
+            (200, get(NATS)),
+            (200, get(NATS).with("accept", "application/json")),
+            (400, Request::get(format!("{NATS}{at}?unknown=1"))),
+            (403, get("/nats-web").with("origin", "https://elsewhere.example")),
+            (406, get(NATS).with("accept", "text/plain")),
+            (502, get("/rest-nowhere")),
+        ]);
+        if at != "/streams" {
+            requests
+                .push((404, Request::get(format!("{NATS}{at}{query}").replace(stream, "no-such-stream"))));
+        }
+    }
+    let events = &format!("{path}/events");
+    assert_eq!(self::stream(gateway, Request::get(events)).await.head.status, 200);
+    requests.extend([
+        (204, Request::get(events).with("last-event-id", "BQAA.over")),
+        (400, Request::get(events).with("last-event-id", "x")),
+        (403, Request::get(events.replace(NATS, "/nats-web")).with("origin", "https://elsewhere.example")),
+        (404, Request::get(events.replace(stream, "no-such-stream"))),
+        (406, Request::get(events).with("accept", "application/json")),
+        (502, Request::get(events.replace(NATS, "/rest-nowhere"))),
+    ]);
+    requests
 }
 
 #[test]

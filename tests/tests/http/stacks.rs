@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use sluicegate_tests::apisix;
 use sluicegate_tests::envoy::plugin;
 use sluicegate_tests::kafka::Kafka;
+use sluicegate_tests::nats::{Nats, Streams};
 use sluicegate_tests::stack::{BridgeConfig, Lent, Setup, Stack};
 use sluicegate_tests::waiting::until;
 use sluicegate_tests::way::Way;
@@ -18,9 +19,22 @@ pub(crate) async fn shared(way: impl Into<Way>) -> (&'static Kafka, Lent<&'stati
     let kafka = Kafka::shared().await.unwrap();
     let start = async || {
         kafka.make_topic(home(way), HOME_PARTITIONS, &[]).await.unwrap();
-        with(way, kafka, WRITES, "", "").await
+        let servers = nats().await.client();
+        let nats = format!("[clusters.nats]\nkind = \"nats\"\nservers = \"nats://{servers}\"\n");
+        with(way, kafka, "[write]\nclusters = [\"default\", \"nats\"]\n", &nats, "").await
     };
     (kafka, Lent(SHARED[way as usize].get_or_init(start).await))
+}
+
+/// The nats-server of all tests, with JetStream.
+async fn nats() -> &'static Nats {
+    static SHARED: OnceCell<Nats> = OnceCell::const_new();
+    SHARED.get_or_init(async || Nats::jetstream("").await.unwrap()).await
+}
+
+/// A client of the nats-server of all tests.
+pub(crate) async fn streams() -> Streams {
+    Streams::connect(nats().await.client()).await.unwrap()
 }
 
 /// A gateway of a test's own with all [`routes`]: `settings` stand in front of the bridge's clusters, `properties` in
@@ -115,6 +129,10 @@ fn routes(home: &str) -> Vec<Value> {
         json!({"path": REST, "type": "rest", "write": true}),
         json!({"path": "/kafka/topics/exact", "type": "produce", "topic": home}),
         json!({"path": "/kafka/below/", "type": "rest"}),
+        json!({"path": NATS, "type": "rest", "write": true, "cluster": "nats"}),
+        json!({"path": "/nats-readonly/", "type": "rest", "cluster": "nats"}),
+        json!({"path": "/nats-web", "type": "rest", "cluster": "nats", "origins": ORIGINS}),
+        json!({"path": PUBLISH, "type": "produce", "cluster": "nats", "headerprefix": "x-nats-", "overrides": all}),
         json!({"path": "/web", "type": "rest", "write": true, "origins": ORIGINS}),
         json!({"path": "/web-readonly", "type": "rest", "origins": ORIGINS}),
     ]
@@ -151,4 +169,8 @@ pub(crate) const HOME_PARTITIONS: i32 = 3;
 pub(crate) const ANY: &str = "/any";
 /// The route of the REST proxies' interface that may write.
 pub(crate) const REST: &str = "/kafka";
+/// The same of NATS.
+pub(crate) const NATS: &str = "/nats";
+/// The route on which request headers name stream and subject: `x-nats-topic` and `x-nats-key`.
+pub(crate) const PUBLISH: &str = "/publish";
 pub(crate) const ORIGINS: [&str; 2] = ["https://app.example", "http://localhost:3000"];

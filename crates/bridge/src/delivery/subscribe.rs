@@ -7,7 +7,7 @@ use std::time::Duration;
 use sluicegate_protocol::error_code::{INVALID_REQUEST, UNKNOWN_TOPIC_OR_PARTITION};
 
 use super::filter::Filters;
-use crate::backend::{CommandError, Fault, LOG_END, Log};
+use crate::backend::{CommandError, Fault, LOG_END, Log, System};
 use crate::cluster::{Cluster, shown, unanswered};
 
 /// A client's wish.
@@ -112,7 +112,7 @@ impl Source {
         if let (Some(known), Some(now)) = (self.topic_id, topic_id)
             && known != now
         {
-            return Err(recreated(&self.topic));
+            return Err(recreated(cluster.system, &self.topic));
         }
         let partitions = begins.into_iter().collect();
         Ok(SubscribedTopic { topic: Arc::clone(&self.topic), topic_id, partitions })
@@ -140,9 +140,10 @@ impl Source {
 }
 
 /// The error of a topic that is not the one that was subscribed to.
-pub(super) fn recreated(topic: &str) -> CommandError {
+pub(super) fn recreated(system: System, topic: &str) -> CommandError {
     let message = format!(
-        "topic {} has been deleted and created again: subscribe without its id to read the new one",
+        "{} {} has been deleted and created again: subscribe without its id to read the new one",
+        system.topic(),
         shown(topic)
     );
     CommandError::new(Fault::NotFound, UNKNOWN_TOPIC_OR_PARTITION, message)

@@ -342,7 +342,10 @@ impl Subscription {
         let (cursor, now) = (cursors.get(index)?, topic_id?);
         let Topic { id, .. } = topics.get_mut(&cursor.topic)?;
         let is_other = *id.get_or_insert(now) != now;
-        is_other.then(|| Item::Ended { place: cursor.place(), error: recreated(&cursor.topic) })
+        is_other.then(|| Item::Ended {
+            place: cursor.place(),
+            error: recreated(self.cluster.system, &cursor.topic),
+        })
     }
 
     /// Waits for records at the end of a log.
