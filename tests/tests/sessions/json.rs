@@ -4,7 +4,7 @@
 
 mod asyncapi;
 mod hostile;
-mod peer;
+pub(crate) mod peer;
 
 use serde_json::{Value, json};
 use sluicegate_tests::in_every_way;

@@ -32,6 +32,7 @@ mod requests;
 #[path = "../shared/schema.rs"]
 mod schema;
 mod secrets;
+mod streams;
 mod unfinished;
 mod violations;
 
