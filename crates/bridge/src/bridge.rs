@@ -201,7 +201,9 @@ impl Endpoint {
                     Arc::new(Kafka::new(name, config, logs, per_cluster.brokers(name), writes))
                         as Arc<dyn Backend>
                 }
-                ClusterConfig::Nats(config) => Arc::new(Nats::new(name, config, logs, writes)),
+                ClusterConfig::Nats(config) => {
+                    Arc::new(Nats::new(name, config, logs, &per_cluster.nats(name), writes))
+                }
             }
         });
         let limits = &config.limits;

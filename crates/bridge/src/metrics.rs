@@ -1,13 +1,14 @@
 //! The bridge's metrics, under Prometheus' names.
 //!
 //! - here: the registry; sessions, commands, plain HTTP, writes
-//! - [`brokers`]: requests to brokers, and their state
+//! - [`requests`]: requests to servers of messaging systems; [`brokers`]: those of Kafka, and their state
 //! - [`reads`]: what the shared log counts
 //! - [`labels`]: labels and their values
 
 mod brokers;
 mod labels;
 mod reads;
+mod requests;
 
 use std::time::Duration;
 
@@ -22,12 +23,14 @@ use sluicegate_ws_session::SessionError;
 
 pub(crate) use self::brokers::{BrokerMetrics, BrokerStates};
 pub(crate) use self::labels::{Kind, Outcome, SessionEnd, WriteFailure};
+pub(crate) use self::requests::RequestMetrics;
 
 use self::brokers::Brokers;
 use self::labels::{
     ClusterLabel, CommandLabels, KindLabels, ReasonLabels, RefusalLabel, RouteLabels, StatusLabels,
 };
 use self::reads::ReadMetrics;
+use self::requests::Requests;
 use crate::traces::ExportCounts;
 
 /// Everything that is counted, by label.
@@ -51,6 +54,7 @@ pub(crate) struct Metrics {
     config_rejected: Gauge,
     write_durations: Family<ClusterLabel, Histogram, fn() -> Histogram>,
     brokers: Brokers,
+    nats: Requests,
 }
 
 /// The counters of one cluster, found once.
@@ -110,6 +114,7 @@ impl Metrics {
             config_rejected: Gauge::default(),
             write_durations: Family::new_with_constructor(durations),
             brokers: Brokers::default(),
+            nats: Requests::default(),
         }
     }
 
@@ -148,6 +153,7 @@ impl Metrics {
         let durations = "Time from the queue to Kafka's acknowledgement, of each record";
         registry.register("write_duration_seconds", durations, self.write_durations.clone());
         self.brokers.register(&mut registry);
+        self.nats.register("nats", "NATS servers", &mut registry);
         registry.register_collector(Box::new(ReadMetrics(logs)));
         if let Some(ExportCounts { exported, dropped, .. }) = traces {
             let help = "Spans that the collector has taken";
@@ -183,6 +189,11 @@ impl Metrics {
     pub(crate) fn reloaded(&self, is_valid: bool) {
         self.reloads.inc();
         self.config_rejected.set(i64::from(!is_valid));
+    }
+
+    /// The counters of requests to one cluster's NATS servers.
+    pub(crate) fn nats(&self, name: &str) -> RequestMetrics {
+        self.nats.cluster(name)
     }
 
     /// The counters of requests to one cluster's brokers.

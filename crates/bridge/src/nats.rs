@@ -52,7 +52,7 @@ use crate::backend::{
     AnswerReservation, Backend, CommandError, Fault, Fetch, Fetched, HandedOver, ListedOffset, Log,
     Partition, System, Version,
 };
-use crate::metrics::WriteMetrics;
+use crate::metrics::{RequestMetrics, WriteMetrics};
 use crate::traces;
 
 /// A NATS cluster.
@@ -70,11 +70,13 @@ impl Nats {
         name: &str,
         config: &ClusterConfig,
         logs: ClusterLogs,
+        requests: &RequestMetrics,
         writes: Option<WriteMetrics>,
     ) -> Self {
         let incidents = Arc::new(Incidents::new(name));
-        let reader = Reader::new(Api::new(Connection::new(config.clone())), logs);
-        let writer = writes.map(|metrics| Writer::new(config, metrics, Arc::clone(&incidents)));
+        let api = || Api::new(Connection::new(config.clone(), requests.clone()));
+        let reader = Reader::new(api(), logs);
+        let writer = writes.map(|metrics| Writer::new(api(), config, metrics, Arc::clone(&incidents)));
         Self { reader, writer, incidents }
     }
 

@@ -15,7 +15,7 @@ pub(super) struct ReadObserver(BrokerMetrics);
 
 impl ReadObserver {
     pub(super) fn new(metrics: BrokerMetrics) -> Self {
-        metrics.begin(
+        metrics.requests.begin(
             &BrokerRequest::ALL.map(BrokerRequest::name),
             &RequestOutcome::ALL.map(RequestOutcome::name),
         );
@@ -51,7 +51,7 @@ impl Observer for ReadObserver {
         took: Duration,
         begun: Option<Box<dyn Any + Send>>,
     ) {
-        self.0.requested(request.name(), outcome.name(), took);
+        self.0.requests.requested(request.name(), outcome.name(), took);
         if let Some(mut span) = downcast(begun)
             && outcome != RequestOutcome::Answered
         {
@@ -60,7 +60,7 @@ impl Observer for ReadObserver {
     }
 
     fn connected(&self, is_open: bool) {
-        self.0.connected(is_open);
+        self.0.requests.connected(is_open);
     }
 }
 

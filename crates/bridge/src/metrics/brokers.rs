@@ -1,28 +1,21 @@
-//! Requests to brokers, and the state of brokers.
+//! Requests to Kafka's brokers, and the state of brokers.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
-use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use super::durations;
-use super::labels::{ApiLabels, OutcomeLabels, RequestLabels};
+use super::requests::{RequestMetrics, Requests};
 
 /// Of all clusters.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(super) struct Brokers {
-    requests: Family<RequestLabels, Counter>,
-    durations: Family<ApiLabels, Histogram, fn() -> Histogram>,
-    connections: Family<OutcomeLabels, Counter>,
+    requests: Requests,
     readers: Readers,
 }
 
@@ -34,11 +27,10 @@ struct Readers(Arc<Mutex<Vec<(String, CountBrokers)>>>);
 type CountBrokers = Box<dyn Fn() -> Option<BrokerStates> + Send + Sync>;
 
 /// Of one cluster.
+#[derive(Debug)]
 pub(crate) struct BrokerMetrics {
-    brokers: Brokers,
-    opened: Counter,
-    failed: Counter,
-    cluster: String,
+    pub(crate) requests: RequestMetrics,
+    readers: Readers,
 }
 
 /// How many brokers a reader knows, by state.
@@ -49,82 +41,23 @@ pub(crate) struct BrokerStates {
     pub(crate) failed: u64,
 }
 
-impl Default for Brokers {
-    fn default() -> Self {
-        Self {
-            requests: Family::default(),
-            durations: Family::new_with_constructor(durations),
-            connections: Family::default(),
-            readers: Readers::default(),
-        }
-    }
-}
-
 impl Brokers {
     pub(super) fn register(&self, registry: &mut Registry) {
-        let requests = "Requests to brokers for reads, by API and outcome";
-        registry.register("kafka_requests", requests, self.requests.clone());
-        let durations = "Time to a broker's response, including waiting fetches";
-        registry.register("kafka_request_duration_seconds", durations, self.durations.clone());
-        let connections = "Attempts to connect to brokers for reads, by outcome";
-        registry.register("kafka_connections", connections, self.connections.clone());
+        self.requests.register("kafka", "brokers for reads", registry);
         registry.register_collector(Box::new(self.readers.clone()));
     }
 
     pub(super) fn cluster(&self, name: &str) -> BrokerMetrics {
-        let connection = |outcome: &'static str| {
-            self.connections.get_or_create_owned(&OutcomeLabels { cluster: name.to_owned(), outcome })
-        };
-        BrokerMetrics {
-            opened: connection("opened"),
-            failed: connection("failed"),
-            cluster: name.to_owned(),
-            brokers: self.clone(),
-        }
+        BrokerMetrics { requests: self.requests.cluster(name), readers: self.readers.clone() }
     }
 }
 
 impl BrokerMetrics {
-    /// Begins to count: every label exists from the start, so that a rate sees the first event.
-    pub(crate) fn begin(&self, apis: &[&'static str], outcomes: &[&'static str]) {
-        for api in apis {
-            drop(self.brokers.durations.get_or_create(&self.api(api)));
-            for outcome in outcomes {
-                drop(self.brokers.requests.get_or_create(&self.request(api, outcome)));
-            }
-        }
-    }
-
-    /// A request has ended.
-    pub(crate) fn requested(&self, api: &'static str, outcome: &'static str, took: Duration) {
-        self.brokers.durations.get_or_create(&self.api(api)).observe(took.as_secs_f64());
-        self.brokers.requests.get_or_create(&self.request(api, outcome)).inc();
-    }
-
-    fn api(&self, api: &'static str) -> ApiLabels {
-        ApiLabels { cluster: self.cluster.clone(), api }
-    }
-
-    fn request(&self, api: &'static str, outcome: &'static str) -> RequestLabels {
-        RequestLabels { cluster: self.cluster.clone(), api, outcome }
-    }
-
-    /// A connection was opened, or could not be.
-    pub(crate) fn connected(&self, is_open: bool) {
-        if is_open { &self.opened } else { &self.failed }.inc();
-    }
-
     /// Counts the brokers of a reader for as long as there are some.
     pub(crate) fn watch(&self, count: impl Fn() -> Option<BrokerStates> + Send + Sync + 'static) {
-        let mut readers = self.brokers.readers.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut readers = self.readers.0.lock().unwrap_or_else(PoisonError::into_inner);
         readers.retain(|(_, count)| count().is_some());
-        readers.push((self.cluster.clone(), Box::new(count)));
-    }
-}
-
-impl fmt::Debug for BrokerMetrics {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BrokerMetrics").field("cluster", &self.cluster).finish_non_exhaustive()
+        readers.push((self.requests.name().to_owned(), Box::new(count)));
     }
 }
 

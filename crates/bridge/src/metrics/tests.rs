@@ -11,7 +11,8 @@ fn reference_lists_every_metric() {
     metrics.cluster("c").http("/topics", 200, Duration::ZERO);
     let _open = metrics.cluster("c").subscription();
     let brokers = metrics.brokers("c");
-    brokers.begin(&["Fetch"], &["answered"]);
+    brokers.requests.begin(&["Fetch"], &["answered"]);
+    metrics.nats("c").begin(&["DIRECT.GET"], &["answered"]);
     brokers.watch(|| Some(BrokerStates::default()));
     let traces = ExportCounts::default();
     metrics.cluster("c").client_fault(SessionError::NotUtf8);
@@ -20,7 +21,7 @@ fn reference_lists_every_metric() {
     let mut text = String::new();
     encode(&mut text, &metrics.registry(SharedLog::default(), Some(&traces))).unwrap();
     let rows: Vec<Vec<String>> = text.split("# HELP ").skip(1).map(row).collect();
-    assert_eq!(rows.len(), 31, "a metric without samples is not shown: {text}");
+    assert_eq!(rows.len(), 34, "a metric without samples is not shown: {text}");
     let table = reference::table(&["metric", "type", "labels", "meaning"], &rows);
     reference::check("metrics.md", "metrics", &table);
 }
@@ -69,8 +70,8 @@ fn events_are_counted_under_their_labels() {
     let open = [(); 2].map(|()| cluster.subscription());
     drop(open.into_iter().next());
     let brokers = metrics.brokers("default");
-    brokers.requested("Fetch", "timed_out", Duration::from_secs(20));
-    brokers.connected(false);
+    brokers.requests.requested("Fetch", "timed_out", Duration::from_secs(20));
+    brokers.requests.connected(false);
     brokers.watch(|| Some(BrokerStates { connected: 2, idle: 1, failed: 0 }));
     brokers.watch(|| Some(BrokerStates { connected: 1, idle: 0, failed: 1 }));
     cluster.client_fault(SessionError::NotUtf8);

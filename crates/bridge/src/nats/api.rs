@@ -73,6 +73,7 @@ struct NamesQuery {
 
 impl Api {
     pub(super) fn new(connection: Connection) -> Self {
+        connection.metrics().begin(&APIS, &OUTCOMES);
         let config = connection.config();
         let prefix = match &config.domain {
             None => "$JS.API".to_owned(),
@@ -167,6 +168,19 @@ impl Api {
         max_bytes: usize,
         deadline: Instant,
     ) -> Result<Entries, ReadError> {
+        let began = Instant::now();
+        let got = self.direct_get(stream, sequence, max_bytes, deadline).await;
+        self.ended("DIRECT.GET", began, &got);
+        got
+    }
+
+    async fn direct_get(
+        &self,
+        stream: StreamName<'_>,
+        sequence: i64,
+        max_bytes: usize,
+        deadline: Instant,
+    ) -> Result<Entries, ReadError> {
         let subject = self.subject(&format!("DIRECT.GET.{stream}"));
         let session = self.connection.session(deadline).await?;
         let query = BatchQuery { seq: sequence, batch: MAX_BATCH, max_bytes };
@@ -207,11 +221,26 @@ impl Api {
         let deadline = self.deadline();
         let mut repeats = 0_u32;
         loop {
-            match self.once(&subject, request.clone(), deadline).await {
+            let began = Instant::now();
+            let answer = self.once(&subject, request.clone(), deadline).await;
+            let api = APIS.into_iter().find(|api| call.starts_with(api)).unwrap_or_default();
+            self.ended(api, began, &answer);
+            match answer {
                 Err(ReadError::Lost) if repeats < MAX_REPEATS => repeats = repeats.saturating_add(1),
                 answer => return Ok((subject, answer?)),
             }
         }
+    }
+
+    /// Counts a request.
+    fn ended<T>(&self, api: &'static str, began: Instant, answer: &Result<T, ReadError>) {
+        let [answered, timed_out, failed] = OUTCOMES;
+        let outcome = match answer {
+            Ok(_) => answered,
+            Err(ReadError::Unanswered { .. }) => timed_out,
+            Err(_) => failed,
+        };
+        self.connection.metrics().requested(api, outcome, began.elapsed());
     }
 
     async fn once(&self, subject: &str, request: Bytes, deadline: Instant) -> Result<Message, ReadError> {
@@ -225,6 +254,11 @@ pub(super) fn json(request: &impl Serialize) -> Bytes {
     // Cannot fail: requests are structs of numbers and texts.
     serde_json::to_vec(request).unwrap_or_default().into()
 }
+
+/// What requests ask for, as they are counted.
+const APIS: [&str; 6] =
+    ["DIRECT.GET", "STREAM.INFO", "STREAM.MSG.GET", "STREAM.NAMES", "CONSUMER.CREATE", "INFO"];
+const OUTCOMES: [&str; 3] = ["answered", "timed_out", "failed"];
 
 /// Matches every subject.
 const ALL: &str = ">";

@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::cluster_config::{ClusterConfig, Credentials};
 use super::error::ReadError;
 use super::session::Session;
+use crate::metrics::RequestMetrics;
 
 /// Opens sessions, one after the other.
 ///
@@ -16,6 +17,7 @@ use super::session::Session;
 /// connection, so that everything that waits for an answer learns of it at once, and nothing outlives its owner.
 pub(super) struct Connection {
     config: ClusterConfig,
+    metrics: RequestMetrics,
     state: Mutex<State>,
     /// Held by the caller that dials.
     dialling: tokio::sync::Mutex<()>,
@@ -42,8 +44,12 @@ struct Failure {
 
 impl Connection {
     /// Sends nothing before the first call.
-    pub(super) fn new(config: ClusterConfig) -> Self {
-        Self { config, state: Mutex::default(), dialling: tokio::sync::Mutex::default() }
+    pub(super) fn new(config: ClusterConfig, metrics: RequestMetrics) -> Self {
+        Self { config, metrics, state: Mutex::default(), dialling: tokio::sync::Mutex::default() }
+    }
+
+    pub(super) fn metrics(&self) -> &RequestMetrics {
+        &self.metrics
     }
 
     pub(super) fn config(&self) -> &ClusterConfig {
@@ -77,7 +83,9 @@ impl Connection {
                 }
                 sleep_until(again).await;
             }
-            match Session::open(options(&self.config), &self.servers()).await {
+            let opened = Session::open(options(&self.config), &self.servers()).await;
+            self.metrics.connected(opened.is_ok());
+            match opened {
                 Ok(session) => return Ok(self.opened(session)),
                 Err(error) => {
                     let failure = self.failed(&error);

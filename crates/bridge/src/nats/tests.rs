@@ -127,7 +127,10 @@ fn nats(server: &Server, change: impl FnOnce(&mut ClusterConfig)) -> (Arc<Nats>,
 /// The same with these metrics of writes.
 fn writing(config: &ClusterConfig, writes: WriteMetrics) -> (Arc<Nats>, SharedLog) {
     let shared = SharedLog::new(Limits { max_bytes: 64 << 20, max_age: Duration::from_secs(60) });
-    (Arc::new(Nats::new("test", config, shared.add_cluster(), Some(writes))), shared)
+    (
+        Arc::new(Nats::new("test", config, shared.add_cluster(), &Metrics::new().nats("test"), Some(writes))),
+        shared,
+    )
 }
 
 fn config(server: &Server) -> ClusterConfig {

@@ -31,7 +31,6 @@ use self::message::{Message, Target};
 use self::ready::{Ready, log};
 use super::api::Api;
 use super::cluster_config::ClusterConfig;
-use super::connection::Connection;
 use super::error::{Incidents, ReadError};
 use super::session::Session;
 use super::streams::{Stream, Streams};
@@ -73,8 +72,13 @@ pub(super) struct Enqueued {
 
 impl Writer {
     /// Sends nothing before the first call.
-    pub(super) fn new(config: &ClusterConfig, metrics: WriteMetrics, incidents: Arc<Incidents>) -> Self {
-        let api = Arc::new(Api::new(Connection::new(config.clone())));
+    pub(super) fn new(
+        api: Api,
+        config: &ClusterConfig,
+        metrics: WriteMetrics,
+        incidents: Arc<Incidents>,
+    ) -> Self {
+        let api = Arc::new(api);
         Self {
             streams: Streams::new(Arc::clone(&api)),
             api,

@@ -1,0 +1,104 @@
+//! Requests to the servers of a messaging system, and connections to them.
+
+use std::fmt;
+use std::time::Duration;
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use super::durations;
+use super::labels::{ApiLabels, OutcomeLabels, RequestLabels};
+
+/// Of all clusters of a system.
+#[derive(Clone)]
+pub(super) struct Requests {
+    counts: Family<RequestLabels, Counter>,
+    durations: Family<ApiLabels, Histogram, fn() -> Histogram>,
+    connections: Family<OutcomeLabels, Counter>,
+}
+
+/// Of one cluster.
+#[derive(Clone)]
+pub(crate) struct RequestMetrics {
+    requests: Requests,
+    opened: Counter,
+    failed: Counter,
+    cluster: String,
+}
+
+impl Default for Requests {
+    fn default() -> Self {
+        Self {
+            counts: Family::default(),
+            durations: Family::new_with_constructor(durations),
+            connections: Family::default(),
+        }
+    }
+}
+
+impl Requests {
+    /// Registers metrics whose names begin with `system`, which has this name for its servers.
+    pub(super) fn register(&self, system: &str, servers: &str, registry: &mut Registry) {
+        let requests = format!("Requests to {servers}, by API and outcome");
+        registry.register(format!("{system}_requests"), requests, self.counts.clone());
+        let durations = format!("Time to the answers of {servers}");
+        registry.register(format!("{system}_request_duration_seconds"), durations, self.durations.clone());
+        let connections = format!("Attempts to connect to {servers}, by outcome");
+        registry.register(format!("{system}_connections"), connections, self.connections.clone());
+    }
+
+    pub(super) fn cluster(&self, name: &str) -> RequestMetrics {
+        let connection = |outcome: &'static str| {
+            self.connections.get_or_create_owned(&OutcomeLabels { cluster: name.to_owned(), outcome })
+        };
+        RequestMetrics {
+            opened: connection("opened"),
+            failed: connection("failed"),
+            cluster: name.to_owned(),
+            requests: self.clone(),
+        }
+    }
+}
+
+impl RequestMetrics {
+    /// Begins to count: every label exists from the start, so that a rate sees the first event.
+    pub(crate) fn begin(&self, apis: &[&'static str], outcomes: &[&'static str]) {
+        for api in apis {
+            drop(self.requests.durations.get_or_create(&self.api(api)));
+            for outcome in outcomes {
+                drop(self.requests.counts.get_or_create(&self.request(api, outcome)));
+            }
+        }
+    }
+
+    /// A request has ended.
+    pub(crate) fn requested(&self, api: &'static str, outcome: &'static str, took: Duration) {
+        self.requests.durations.get_or_create(&self.api(api)).observe(took.as_secs_f64());
+        self.requests.counts.get_or_create(&self.request(api, outcome)).inc();
+    }
+
+    /// A connection was opened, or could not be.
+    pub(crate) fn connected(&self, is_open: bool) {
+        if is_open { &self.opened } else { &self.failed }.inc();
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.cluster
+    }
+
+    fn api(&self, api: &'static str) -> ApiLabels {
+        ApiLabels { cluster: self.cluster.clone(), api }
+    }
+
+    fn request(&self, api: &'static str, outcome: &'static str) -> RequestLabels {
+        RequestLabels { cluster: self.cluster.clone(), api, outcome }
+    }
+}
+
+impl fmt::Debug for RequestMetrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestMetrics").field("cluster", &self.cluster).finish_non_exhaustive()
+    }
+}
