@@ -5,7 +5,10 @@ use std::sync::{LazyLock, Mutex};
 
 use jsonschema::Validator;
 use serde_json::{Value, json};
+use sluicegate_tests::envoy::writing;
 use sluicegate_tests::kafka::Kafka;
+use sluicegate_tests::nats::{Nats, Streams};
+use sluicegate_tests::stack::{BridgeConfig, Setup, Stack};
 use sluicegate_tests::way::Way;
 
 use super::peer::JsonPeer;
@@ -60,6 +63,7 @@ async fn every_documented_message_is_seen() {
         assert_eq!(answer["id"], command["id"]);
     }
     subscribe(&mut peer, topic).await;
+    nats().await;
     let seen = API.seen.lock().unwrap();
     let missing: Vec<_> = API.messages.keys().filter(|name| !seen.contains(*name)).collect();
     assert!(missing.is_empty(), "documented, and never seen: {missing:?}");
@@ -93,6 +97,57 @@ async fn subscribe(peer: &mut JsonPeer, topic: &str) {
     let command = json!({"id": 26, "subscribe": {"topic": gone, "from": {"offset": 0}}});
     peer.ask(command.clone()).await;
     kafka.delete_topic(gone).await.unwrap();
+    peer.answer_with("retrying", &command).await;
+}
+
+/// All messages of a route to NATS.
+async fn nats() {
+    let server = Nats::jetstream("").await.unwrap();
+    let streams = Streams::connect(server.client()).await.unwrap();
+    for stream in ["documented", "gone"] {
+        streams.create(stream, json!({})).await.unwrap();
+    }
+    let cluster =
+        format!("[clusters.default]\nkind = \"nats\"\nservers = \"nats://{}\"\n", server.client());
+    let bridge = BridgeConfig::Text(format!("[write]\nclusters = [\"default\"]\n\n{cluster}"));
+    let setup = Setup { bridge, envoy_edits: vec![writing()], ..Setup::new(Way::Tunnel, "") };
+    let stack = Stack::start(setup).await.unwrap();
+    let mut peer = JsonPeer::open(&stack).await;
+    let message = json!({"stream": "documented", "subject": "documented.a"});
+    let header = json!([{"key": "h", "value": "x"}]);
+    let whole = json!({"stream": "documented", "subject": "documented.a", "data": {"n": 1}, "headers": header, "message_id": "1"});
+    let invalid = json!({"stream": "documented", "subject": "elsewhere"});
+    for command in [
+        json!({"id": 30, "publish": {"messages": [whole, message, invalid], "format": "json"}}),
+        json!({"id": 31, "fetch": {"stream": "documented", "sequence": 0, "max_messages": 1, "max_wait_ms": 0}}),
+        json!({"id": 32, "fetch": {"stream": "documented", "sequence": "99"}}),
+        json!({"id": 33, "list_sequences": {"times": [{"stream": "documented", "timestamp": -1}, {"stream": "gone-before", "timestamp": 0}]}}),
+    ] {
+        let answer = peer.ask(command.clone()).await;
+        assert_eq!(answer["id"], command["id"]);
+    }
+    let filters = json!([{"subject": ["documented.a", {"prefix": "x."}]}, {"header": "h", "value": "x"}]);
+    let options = json!({"stream": "documented", "from": {"sequence": 1}, "format": "text", "filters": filters, "max_batch_bytes": 1,
+        "max_batch_messages": 1, "linger_ms": 1, "credit": 1000, "on_lag": "wait"});
+    let command = json!({"id": 34, "subscribe": options});
+    let subscribed = peer.ask(command.clone()).await;
+    let id = &subscribed["subscribed"][0]["stream_id"];
+    peer.answer_with("messages", &command).await;
+    peer.answer_with("caught_up", &command).await;
+    peer.ask(json!({"id": 35, "unsubscribe": {"subscription": 34}})).await;
+
+    peer.ask(json!({"id": 36, "publish": {"messages": vec![message; 9]}})).await;
+    let source = json!({"stream": "documented", "stream_id": id, "from": "earliest"});
+    let command =
+        json!({"id": 37, "subscribe": {"sources": [source], "max_batch_messages": 1, "on_lag": "skip"}});
+    peer.ask(command.clone()).await;
+    peer.answer_with("skipped", &command).await;
+    peer.answer_with("caught_up", &command).await;
+    peer.ask(json!({"id": 38, "unsubscribe": {"subscription": 37}})).await;
+
+    let command = json!({"id": 39, "subscribe": {"stream": "gone", "from": {"timestamp": 0}}});
+    peer.ask(command.clone()).await;
+    streams.call("STREAM.DELETE.gone", &json!({})).await.unwrap();
     peer.answer_with("retrying", &command).await;
 }
 
