@@ -29,7 +29,7 @@ CUSTOM = {"ServiceMonitor"}
 # Values that the chart must refuse, and what it says.
 REFUSED = [
     ([], "gateways must authenticate"),
-    (["gatewaySecret.existingSecret=gateway"], "no Kafka"),
+    (["gatewaySecret.existingSecret=gateway"], "no cluster"),
     (["tls.clientCA.existingSecret=ca"], "tls.clientCA needs tls.existingSecret"),
     (["minimal", "networkPolicy.enabled=true"], "networkPolicy.enabled needs networkPolicy.gateways"),
     (["minimal", "service.headless=true", "service.type=NodePort"], "service.headless needs service.type"),
@@ -39,6 +39,7 @@ REFUSED = [
     (["minimal", "config.limits.max_sessions=many"], "config/limits/max_sessions"),
     (["minimal", r"config.clusters.default.sasl\.password=secret"], "config/clusters/default/sasl.password"),
     (["minimal", r"config.clusters.default.ssl\.key\.pem=secret"], "config/clusters/default/ssl.key.pem"),
+    (["minimal", "config.clusters.events.creds=secret"], "config/clusters/events/creds"),
     (["minimal", "secrets.gateway=other"], "invalid propertyName gateway"),
 ]
 

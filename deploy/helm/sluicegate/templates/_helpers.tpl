@@ -57,7 +57,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- fail "gateways must authenticate: set gatewaySecret.existingSecret to a Secret with the key gateway-secret, or tls.clientCA.existingSecret" -}}
 {{- end -}}
 {{- if and (not .Values.config.clusters) (not .Values.config.route_clusters) -}}
-{{- fail "no Kafka: set config.clusters.default.\"bootstrap.servers\"" -}}
+{{- fail "no cluster: set config.clusters.default, with \"bootstrap.servers\", or with \"kind\" and \"servers\" for NATS" -}}
 {{- end -}}
 {{- if and .Values.networkPolicy.enabled (not .Values.networkPolicy.gateways) -}}
 {{- fail "networkPolicy.enabled needs networkPolicy.gateways, or nobody could reach the bridge" -}}
