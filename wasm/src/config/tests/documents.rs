@@ -13,6 +13,7 @@ const REFERENCE: &str = include_str!("../../../../docs/reference/filter-configur
 fn documented_json_is_accepted() {
     let pages = [
         REFERENCE,
+        include_str!("../../../../docs/how-to/connect-nats.md"),
         include_str!("../../../../docs/how-to/let-clients-in.md"),
         include_str!("../../../../docs/how-to/log-browser-clients-in.md"),
         include_str!("../../../../docs/how-to/move-from-rest-proxy.md"),
