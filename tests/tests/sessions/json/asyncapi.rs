@@ -107,8 +107,7 @@ async fn nats() {
     for stream in ["documented", "gone"] {
         streams.create(stream, json!({})).await.unwrap();
     }
-    let cluster =
-        format!("[clusters.default]\nkind = \"nats\"\nservers = \"nats://{}\"\n", server.client());
+    let cluster = format!("[clusters.default]\nkind = \"nats\"\nservers = \"nats://{}\"\n", server.client());
     let bridge = BridgeConfig::Text(format!("[write]\nclusters = [\"default\"]\n\n{cluster}"));
     let setup = Setup { bridge, envoy_edits: vec![writing()], ..Setup::new(Way::Tunnel, "") };
     let stack = Stack::start(setup).await.unwrap();
