@@ -218,7 +218,10 @@ async fn commands_in_json_have_the_words_of_nats(way: Way) {
     assert_eq!((&answer["next"], &answer["end"]), (&json!(2), &json!(2)), "{answer}");
     assert_eq!(answer["messages"][0]["data"], json!({"n": 1}));
     let answer = peer.ask(json!({"id": 3, "fetch": {"topic": "s", "partition": 0, "offset": 0}})).await;
-    assert!(answer["error"]["message"].as_str().unwrap().contains("unknown field `topic`"), "{answer}");
+    assert!(
+        answer["error"]["message"].as_str().unwrap().contains("expected one of `stream`, `sequence`"),
+        "{answer}"
+    );
     let subscribe = json!({"id": 4, "subscribe": {"stream": "s", "from": "earliest"}});
     let answer = peer.ask(subscribe.clone()).await;
     assert_eq!(answer["subscribed"][0]["next"], 1, "{answer}");
