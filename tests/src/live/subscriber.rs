@@ -77,7 +77,7 @@ impl Subscriber {
         let reads_all = (number / Kind::ALL.len()).is_multiple_of(3);
         let some = if number.is_multiple_of(2) { vec![first] } else { vec![first, (first + 1) % partitions] };
         let partitions = if reads_all { Vec::new() } else { some };
-        let keys = (kind == Kind::Filtered).then(|| source.wanted_keys(count)).unwrap_or_default();
+        let keys = if kind == Kind::Filtered { source.wanted_keys(count) } else { Vec::new() };
         let credit = (kind == Kind::Credit).then_some(CREDIT);
         let wish = Wish { source, partitions, keys, credit };
         Self { number, kind, gateway, wish, random }
