@@ -122,7 +122,7 @@ compatibility ref="": wasm
 session-on-wasm32:
     CARGO_TARGET_WASM32_WASIP1_RUNNER="node --no-warnings {{ justfile_directory() }}/tests/wasi.mjs" cargo test -p sluicegate-ws-session --lib --target wasm32-wasip1
 
-# throughput and latency beside a bare librdkafka, with and without TLS and SASL, and memory: see `./dev bench --help`
+# throughput and latency beside a bare librdkafka, with and without TLS and SASL, and beside NATS; and memory: see `./dev bench --help`
 bench *args: wasm
     cargo build --release -p sluicegate-tests -p sluicegate-bridge --bins
     @exec target/release/bench "$@"

@@ -1,10 +1,12 @@
-//! Measures live delivery to many sockets beside nats-server's own WebSocket endpoint, which keeps messages in memory only, without and
-//! with an Envoy in front. All clients are the same code ([`watch`]); what did not arrive does not count.
+//! Measures live delivery to many sockets beside nats-server's own WebSocket endpoint: of Kafka beside messages in memory only, without
+//! and with an Envoy in front, and of JetStream beside the server's consumers. All clients are the same code ([`watch`]); what did not
+//! arrive does not count.
 //!
-//! 1. [`server`]: starts either system, subscribes, publishes
+//! 1. [`server`]: starts a system, subscribes, publishes
 //! 2. [`watch`]: sockets that note when each record arrives
 //! 3. here: the scenarios, in turns, and the medians
 
+mod kind;
 mod server;
 mod watch;
 
@@ -15,7 +17,8 @@ use clap::ValueEnum;
 use sluicegate_tests::process::allow_many_files;
 use tokio::time::{Instant, interval, sleep};
 
-use self::server::{Kind, Server};
+use self::kind::Kind;
+use self::server::Server;
 use self::watch::Watchers;
 use crate::report::{percentiles, say};
 use crate::{Failure, Plan};
@@ -28,17 +31,37 @@ pub(crate) async fn run(plan: &Plan) -> Result<(), Failure> {
     allow_many_files()?;
     for scenario in &plan.scenarios {
         match scenario {
-            Scenario::Flood => flood(plan).await?,
-            Scenario::Steady => {
-                for rate in &plan.rates {
-                    at_rate(plan, *rate).await?;
-                }
-            }
+            Scenario::Flood => KAFKA.flood(plan).await?,
+            Scenario::Steady => KAFKA.steady(plan).await?,
             Scenario::Stuck => stuck(plan).await?,
             Scenario::Idle => idle(plan).await?,
         }
     }
     Ok(())
+}
+
+/// The first two scenarios, with fewer sockets: each costs nats-server a consumer.
+pub(crate) async fn on_jetstream(plan: &Plan) -> Result<(), Failure> {
+    let Comparison { sockets, .. } = JETSTREAM;
+    say(&format!(
+        "live      {sockets} sockets on one stream, messages of {VALUE} bytes, {} runs in turns, medians",
+        plan.runs
+    ));
+    for scenario in &plan.scenarios {
+        match scenario {
+            Scenario::Flood => JETSTREAM.flood(plan).await?,
+            Scenario::Steady => JETSTREAM.steady(plan).await?,
+            Scenario::Stuck | Scenario::Idle => {}
+        }
+    }
+    Ok(())
+}
+
+/// What is compared.
+struct Comparison {
+    /// The first one beside the others.
+    kinds: [Kind; 3],
+    sockets: usize,
 }
 
 /// Something to measure.
@@ -64,84 +87,92 @@ impl fmt::Display for Scenario {
     }
 }
 
-/// As fast as it goes.
-async fn flood(plan: &Plan) -> Result<(), Failure> {
-    let (mut speeds, mut sent) = (Kind::ALL.map(|_| Vec::new()), Vec::new());
-    for _ in 0..plan.runs {
-        for (kind, speeds) in Kind::ALL.into_iter().zip(&mut speeds) {
-            let server = Server::start(kind, plan, 1).await?;
-            let watchers = Watchers::open(&server, SOCKETS, 0).await;
-            let before = server.usage()?;
-            let start = Instant::now();
-            server.publish_fast(FLOOD).await?;
-            let delivered = watchers.until(SOCKETS * FLOOD, Duration::from_secs(60)).await;
-            let seconds = watchers.last().saturating_duration_since(start).as_secs_f64();
-            let cpu = server.usage()?.cpu_since(before);
-            speeds.push((delivered as f64 / seconds, cpu / delivered as f64 * 1e6, delivered));
-            if kind == Kind::Sluicegate {
-                sent.push(server.sent().await?);
+impl Comparison {
+    /// As fast as it goes.
+    async fn flood(&self, plan: &Plan) -> Result<(), Failure> {
+        let (mut speeds, mut sent) = (self.kinds.map(|_| Vec::new()), Vec::new());
+        for _ in 0..plan.runs {
+            for (kind, speeds) in self.kinds.into_iter().zip(&mut speeds) {
+                let server = Server::start(kind, plan, 1).await?;
+                let watchers = Watchers::open(&server, self.sockets, 0).await;
+                let before = server.usage()?;
+                let start = Instant::now();
+                server.publish_fast(FLOOD).await?;
+                let delivered = watchers.until(self.sockets * FLOOD, Duration::from_secs(60)).await;
+                let seconds = watchers.last().saturating_duration_since(start).as_secs_f64();
+                let cpu = server.usage()?.cpu_since(before);
+                speeds.push((delivered as f64 / seconds, cpu / delivered as f64 * 1e6, delivered));
+                sent.extend(server.sent().await?);
             }
         }
+        for (kind, speeds) in self.kinds.into_iter().zip(&speeds) {
+            let of = |of: fn(&(f64, f64, usize)) -> f64| median(speeds.iter().map(of));
+            let (speed, cpu) = (of(|run| run.0), of(|run| run.1));
+            let arrived = of(|run| run.2 as f64) / (self.sockets * FLOOD) as f64 * 100.0;
+            say(&format!(
+                "flood     {:<17} {:.2} M deliveries/s, {cpu:.2} µs of CPU each, {arrived:.0} % arrived",
+                kind.name(),
+                speed / 1e6
+            ));
+        }
+        let [ours, others @ ..] = speeds.map(|runs| median(runs.iter().map(|run| run.0)));
+        let [_, kinds @ ..] = self.kinds;
+        for (kind, speed) in kinds.into_iter().zip(others) {
+            say(&format!("flood     ratio to {}: {:.2}{}", kind.name(), ours / speed, kind.target()));
+        }
+        say_sent("flood", sent);
+        Ok(())
     }
-    for (kind, speeds) in Kind::ALL.into_iter().zip(&speeds) {
-        let of = |of: fn(&(f64, f64, usize)) -> f64| median(speeds.iter().map(of));
-        let (speed, cpu) = (of(|run| run.0), of(|run| run.1));
-        let arrived = of(|run| run.2 as f64) / (SOCKETS * FLOOD) as f64 * 100.0;
-        say(&format!(
-            "flood     {:<17} {:.2} M deliveries/s, {cpu:.2} µs of CPU each, {arrived:.0} % arrived",
-            kind.name(),
-            speed / 1e6
-        ));
-    }
-    let [ours, bare, relayed] = speeds.map(|speeds| median(speeds.iter().map(|run| run.0)));
-    say(&format!(
-        "flood     ratio {:.2} (target 1.5), {:.2} to nats behind Envoy",
-        ours / bare,
-        ours / relayed
-    ));
-    say_sent("flood", sent);
-    Ok(())
-}
 
-/// Records at a steady rate: how late they are, and what they cost.
-async fn at_rate(plan: &Plan, rate: u32) -> Result<(), Failure> {
-    let (mut runs, mut sent) = (Kind::ALL.map(|_| Vec::new()), Vec::new());
-    for _ in 0..plan.runs {
-        for (kind, runs) in Kind::ALL.into_iter().zip(&mut runs) {
-            let server = Server::start(kind, plan, 1).await?;
-            let watchers = Watchers::open(&server, SOCKETS, 0).await;
-            runs.push(steady(&server, &watchers, rate, plan.seconds).await?);
-            if kind == Kind::Sluicegate {
-                sent.push(server.sent().await?);
+    async fn steady(&self, plan: &Plan) -> Result<(), Failure> {
+        for rate in &plan.rates {
+            self.at_rate(plan, *rate).await?;
+        }
+        Ok(())
+    }
+
+    /// Records at a steady rate: how late they are, and what they cost.
+    async fn at_rate(&self, plan: &Plan, rate: u32) -> Result<(), Failure> {
+        let (mut runs, mut sent) = (self.kinds.map(|_| Vec::new()), Vec::new());
+        for _ in 0..plan.runs {
+            for (kind, runs) in self.kinds.into_iter().zip(&mut runs) {
+                let server = Server::start(kind, plan, 1).await?;
+                let watchers = Watchers::open(&server, self.sockets, 0).await;
+                runs.push(steady(&server, &watchers, rate, plan.seconds).await?);
+                sent.extend(server.sent().await?);
             }
         }
+        let rate = format!("{rate}/s");
+        let medians = runs.map(|runs| Steady::median(&runs));
+        for (kind, Steady { p50, p99, cpu }) in self.kinds.into_iter().zip(medians) {
+            say(&format!(
+                "{rate:<9} {:<17} p50 {p50:.2} ms, p99 {p99:.2} ms, {cpu:.1} µs of CPU for each delivery",
+                kind.name()
+            ));
+        }
+        let [ours, others @ ..] = medians;
+        let [_, kinds @ ..] = self.kinds;
+        for (kind, Steady { p50, p99, cpu }) in kinds.into_iter().zip(others) {
+            let (p50, p99, cpu) = (ours.p50 / p50, ours.p99 / p99, ours.cpu / cpu);
+            say(&format!("{rate:<9} ratio to {}: p50 {p50:.2}, p99 {p99:.2}, CPU {cpu:.2}", kind.name()));
+        }
+        say_sent(&rate, sent);
+        Ok(())
     }
-    let rate = format!("{rate}/s");
-    let medians = runs.map(|runs| Steady::median(&runs));
-    for (kind, Steady { p50, p99, cpu }) in Kind::ALL.into_iter().zip(medians) {
-        say(&format!(
-            "{rate:<9} {:<17} p50 {p50:.2} ms, p99 {p99:.2} ms, {cpu:.1} µs of CPU for each delivery",
-            kind.name()
-        ));
-    }
-    let [ours, others @ ..] = medians;
-    for (kind, Steady { p50, p99, cpu }) in [Kind::Nats, Kind::NatsBehindEnvoy].into_iter().zip(others) {
-        let (p50, p99, cpu) = (ours.p50 / p50, ours.p99 / p99, ours.cpu / cpu);
-        say(&format!("{rate:<9} ratio to {}: p50 {p50:.2}, p99 {p99:.2}, CPU {cpu:.2}", kind.name()));
-    }
-    say_sent(&rate, sent);
-    Ok(())
 }
 
 /// What Kafka has sent, beside one consumer that reads each byte of the log once.
 fn say_sent(scenario: &str, sent: Vec<f64>) {
+    if sent.is_empty() {
+        return;
+    }
     say(&format!("{scenario:<9} Kafka has sent {:.2} × the log (target 1.2)", median(sent.into_iter())));
 }
 
 /// A run at a steady rate.
 #[derive(Debug, Clone, Copy)]
 struct Steady {
-    /// Milliseconds from the acknowledgement of a record to a socket.
+    /// Milliseconds from [`Server::publish`]'s time to a socket.
     p50: f64,
     p99: f64,
     /// Microseconds for each delivery.
@@ -167,10 +198,10 @@ async fn steady(server: &Server, watchers: &Watchers, rate: u32, seconds: u32) -
     watchers.keep_from(first);
     watchers.until(watchers.len() * first, PATIENCE).await;
     let before = server.usage()?;
-    let mut acknowledged = Vec::new();
+    let mut published = Vec::new();
     for _ in 0..rate * seconds {
         ticks.tick().await;
-        acknowledged.push(server.publish().await?);
+        published.push(server.publish().await?);
     }
     watchers.until(watchers.len() * server.published(), PATIENCE).await;
     let cpu = server.usage()?.cpu_since(before);
@@ -178,15 +209,11 @@ async fn steady(server: &Server, watchers: &Watchers, rate: u32, seconds: u32) -
         .arrivals()
         .into_iter()
         .filter_map(|(number, at)| {
-            Some(at.saturating_duration_since(*acknowledged.get(number.checked_sub(first)?)?))
+            Some(at.saturating_duration_since(*published.get(number.checked_sub(first)?)?))
         })
         .collect();
-    if took.len() < watchers.len() * acknowledged.len() {
-        say(&format!(
-            "          {} of {} deliveries arrived",
-            took.len(),
-            watchers.len() * acknowledged.len()
-        ));
+    if took.len() < watchers.len() * published.len() {
+        say(&format!("          {} of {} deliveries arrived", took.len(), watchers.len() * published.len()));
     }
     let (p50, p99) = percentiles(&took);
     Ok(Steady { p50: p50 * 1e3, p99: p99 * 1e3, cpu: cpu / took.len() as f64 * 1e6 })
@@ -241,6 +268,10 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
 }
 
 const SOCKETS: usize = 1000;
+const KAFKA: Comparison =
+    Comparison { kinds: [Kind::Sluicegate, Kind::Nats, Kind::NatsBehindEnvoy], sockets: SOCKETS };
+const JETSTREAM: Comparison =
+    Comparison { kinds: [Kind::SluicegateOnNats, Kind::Consumers, Kind::Core], sockets: 64 };
 /// Bytes of a record's value.
 const VALUE: usize = 100;
 /// Records of a flood.

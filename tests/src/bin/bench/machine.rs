@@ -19,6 +19,7 @@ pub(crate) fn describe() -> Vec<String> {
             "librdkafka {librdkafka}, fetch.queue.backoff.ms=5, else its defaults; Apache Kafka {}",
             kafka()
         ),
+        format!("nats-server {}, async-nats {}", nats(), async_nats()),
     ]
 }
 
@@ -39,6 +40,18 @@ fn envoy() -> String {
     // `…/envoy  version: COMMIT/1.40.0/…`
     let version = text.split_once("version:").and_then(|(_, version)| version.split('/').nth(1));
     version.unwrap_or("of an unknown version").to_owned()
+}
+
+fn nats() -> String {
+    let output = tools::nats().ok().and_then(|nats| Command::new(nats).arg("--version").output().ok());
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    text.trim().trim_start_matches("nats-server: v").to_owned()
+}
+
+fn async_nats() -> &'static str {
+    let lock = include_str!("../../../../Cargo.lock");
+    let version = lock.split_once("name = \"async-nats\"\nversion = \"").map(|(_, version)| version);
+    version.and_then(|version| version.split('"').next()).unwrap_or("of an unknown version")
 }
 
 /// Read from the name of its jar.

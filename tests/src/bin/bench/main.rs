@@ -1,5 +1,5 @@
 //! Throughput of reads and writes through Envoy, filter and bridge, beside a bare librdkafka in the same run; the memory of
-//! idle sessions; what waiting reads cost, and when they see a record; and the speed of small questions.
+//! idle sessions; what waiting reads cost, and when they see a record; the speed of small questions; and reads of NATS.
 //!
 //! 1. [`machine`]: the machine and versions
 //! 2. [`reading`]: clients that [`walk`] a topic through the gateway, beside librdkafka consumers ([`consume`])
@@ -9,7 +9,8 @@
 //! 6. [`waiting`]: many reads that wait at the ends of many partitions
 //! 7. [`commands`]: single commands, many at a time, and the latency of a small fetch
 //! 8. [`live`]: subscriptions, beside nats-server
-//! 9. [`report`]: the tables, and their ratios
+//! 9. [`nats`]: clients that [`walk`] a JetStream stream, beside async-nats clients ([`pull`]); and its live delivery
+//! 10. [`report`]: the tables, and their ratios
 
 mod commands;
 mod consume;
@@ -17,8 +18,10 @@ mod direct;
 mod idle;
 mod live;
 mod machine;
+mod nats;
 mod post;
 mod produce;
+mod pull;
 mod reading;
 mod report;
 mod run;
@@ -34,7 +37,7 @@ use clap::{Parser, Subcommand, ValueEnum, value_parser};
 use sluicegate_tests::arguments;
 use sluicegate_tests::envoy::Profile;
 
-/// Measures reading and writing through the gateway beside a bare librdkafka
+/// Measures reading and writing through the gateway beside a bare librdkafka, and reading of NATS beside async-nats
 #[derive(Debug, Parser)]
 #[command(name = "bench", bin_name = "./dev bench")]
 struct Args {
@@ -50,13 +53,13 @@ struct Plan {
     /// Measure only this
     #[arg(long, value_enum)]
     only: Option<Only>,
-    /// Records in the topic to read, all in one partition
+    /// Records in the topic to read, all in one partition; a stream has 1,000,000 at most
     #[arg(long, default_value_t = 3_000_000, value_parser = value_parser!(u32).range(1..))]
     records: u32,
     /// Bytes of each record's value
     #[arg(long, default_value_t = 100, value_parser = value_parser!(u16).range(1..))]
     size: u16,
-    /// Numbers of concurrent clients; each reads the whole topic
+    /// Numbers of concurrent clients; each reads the whole topic; of a stream 16 at most
     #[arg(long, value_delimiter = ',', default_values_t = [1_u32, 64],
         value_parser = value_parser!(u32).range(1..))]
     clients: Vec<u32>,
@@ -107,11 +110,13 @@ enum Only {
     Waiting,
     Commands,
     Live,
+    Nats,
 }
 
 /// The log that all measured processes read.
 #[derive(Debug, clap::Args)]
 struct Reading {
+    /// A topic with one partition, or a stream.
     #[arg(long)]
     topic: String,
     /// The end of the log.
@@ -119,7 +124,7 @@ struct Reading {
     end: i64,
     #[arg(long)]
     clients: u32,
-    /// How many times each client reads the topic.
+    /// How many times each client reads the log.
     #[arg(long)]
     rounds: u32,
 }
@@ -168,6 +173,8 @@ enum Part {
     Walk(walk::Args),
     /// librdkafka consumers
     Consume(consume::Args),
+    /// async-nats clients that read
+    Pull(pull::Args),
     /// Clients of the gateway that write over sessions
     Produce(produce::Args),
     /// Clients of the gateway that write by plain HTTP
@@ -187,6 +194,7 @@ fn main() -> ExitCode {
         None => measure(&plan),
         Some(Part::Walk(args)) => walk::run(&args),
         Some(Part::Consume(args)) => consume::run(&args),
+        Some(Part::Pull(args)) => pull::run(&args),
         Some(Part::Produce(args)) => produce::run(&args),
         Some(Part::Post(args)) => post::run(&args),
         Some(Part::Stream(args)) => direct::stream(&args),
@@ -222,6 +230,9 @@ async fn measure(plan: &Plan) -> Result<(), Failure> {
     }
     if measures(Only::Live) {
         live::run(plan).await?;
+    }
+    if measures(Only::Nats) {
+        nats::run(plan).await?;
     }
     Ok(())
 }

@@ -26,18 +26,18 @@ pub(crate) async fn run(plan: &Plan) -> Result<(), Failure> {
     let parts = [&stack.envoy().process, &stack.bridge.process];
     let processes: Vec<&Process> =
         parts.into_iter().chain(kafka.nodes.iter().map(|node| &node.process)).collect();
-    let reading = |from: (&'static str, String), clients: u32, rounds: u64| {
-        [
-            from,
+    let reading = |from: Vec<(&'static str, String)>, clients: u32, rounds: u64| {
+        let log = [
             ("--topic", topic.clone()),
             ("--end", plan.records.to_string()),
             ("--clients", clients.to_string()),
             ("--rounds", rounds.to_string()),
-        ]
+        ];
+        [from, log.into()].concat()
     };
     let walk = async |path, clients, rounds| {
-        let url = ("--url", format!("ws://{gateway}{path}"));
-        part("walk", &reading(url, clients, rounds), &processes).await
+        let from = vec![("--url", format!("ws://{gateway}{path}")), ("--system", "kafka".to_owned())];
+        part("walk", &reading(from, clients, rounds), &processes).await
     };
     // Java's JIT compilers are busy in the first seconds.
     say("warming up");
@@ -52,7 +52,7 @@ pub(crate) async fn run(plan: &Plan) -> Result<(), Failure> {
         let plaintext = walk(PLAINTEXT, clients, rounds).await?;
         let ssl = walk(SSL, clients, rounds).await?;
         let sasl_ssl = walk(SASL_SSL, clients, rounds).await?;
-        let broker = ("--bootstrap", kafka.bootstrap());
+        let broker = vec![("--bootstrap", kafka.bootstrap())];
         let consume = part("consume", &reading(broker, clients, rounds), &processes).await?;
         rows.push(Row { clients, plaintext, ssl, sasl_ssl, consume });
     }

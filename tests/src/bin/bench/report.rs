@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program's output")]
 
 pub(crate) mod idle;
+pub(crate) mod nats;
 pub(crate) mod reading;
 pub(crate) mod writing;
 
@@ -32,7 +33,8 @@ pub(crate) struct Cpu {
     pub(crate) client: f64,
     pub(crate) envoy: f64,
     pub(crate) bridge: f64,
-    pub(crate) kafka: f64,
+    /// Kafka or nats-server.
+    pub(crate) system: f64,
 }
 
 /// How long each request took.
@@ -104,13 +106,13 @@ pub(crate) fn failed(error: &(dyn Error + 'static)) {
     eprintln!("bench: {}", reasons.join(": "));
 }
 
-fn heading(first: &str, who: &str) {
+fn heading(first: &str, who: &str, system: &str) {
     println!();
     println!(
         "{first:>7}  {who:<22} messages/s     MB/s   p50 ms   p99 ms   CPU seconds per million messages"
     );
     println!(
-        "                                                                    client   Envoy  bridge   Kafka"
+        "                                                                    client   Envoy  bridge {system:>7}"
     );
 }
 
@@ -119,10 +121,10 @@ fn line(first: u32, who: &str, (measured, cpu): (Measured, Cpu)) {
         || format!("{:>8} {:>8}", "", ""),
         |(p50, p99)| format!("{:>8.2} {:>8.2}", p50 * 1e3, p99 * 1e3),
     );
-    let used = [cpu.client, cpu.envoy, cpu.bridge, cpu.kafka].map(|cpu| per_million(cpu, measured));
-    let [client, envoy, bridge, kafka] = used.map(|cpu| format!("{cpu:>7.2}"));
+    let used = [cpu.client, cpu.envoy, cpu.bridge, cpu.system].map(|cpu| per_million(cpu, measured));
+    let [client, envoy, bridge, system] = used.map(|cpu| format!("{cpu:>7.2}"));
     println!(
-        "{first:>7}  {who:<20} {:>11.0} {:>8.1} {latency}  {client} {envoy} {bridge} {kafka}",
+        "{first:>7}  {who:<20} {:>11.0} {:>8.1} {latency}  {client} {envoy} {bridge} {system}",
         measured.rate(),
         measured.bytes as f64 / 1e6 / measured.seconds,
     );

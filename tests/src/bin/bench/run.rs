@@ -9,7 +9,8 @@ use tokio::process::Command;
 use crate::Failure;
 use crate::report::{Cpu, Measured};
 
-/// Runs a measurement in its own process. Returns its result, and the CPU time of that process, Envoy, bridge and Kafka.
+/// Runs a measurement in its own process. Returns its result, and the CPU time of that process, Envoy, bridge and messaging
+/// system.
 pub(crate) async fn part(
     name: &str,
     arguments: &[(&str, String)],
@@ -34,7 +35,7 @@ pub(crate) async fn part(
         (Some(after), Some(before)) => after.saturating_sub(*before).as_secs_f64(),
         _ => 0.0,
     };
-    Ok((measured, Cpu { client, envoy: spent(0), bridge: spent(1), kafka: spent(2) }))
+    Ok((measured, Cpu { client, envoy: spent(0), bridge: spent(1), system: spent(2) }))
 }
 
 /// Enables Java's second compiler; without it, encryption is slow.

@@ -1,4 +1,6 @@
-//! One of the two systems.
+//! One of the systems.
+
+mod jetstream;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,16 +22,10 @@ use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use self::jetstream::JetStream;
 use super::VALUE;
+use super::kind::Kind;
 use crate::{Failure, Plan};
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    Sluicegate,
-    Nats,
-    /// With an Envoy in front of it, which only relays.
-    NatsBehindEnvoy,
-}
 
 /// A running system with one topic.
 pub(super) struct Server {
@@ -54,6 +50,7 @@ enum System {
         publisher: Mutex<BufReader<TcpStream>>,
         _folder: Folder,
     },
+    JetStream(JetStream),
 }
 
 /// What the system's processes have used.
@@ -62,18 +59,6 @@ pub(super) struct Usage {
     cpu: Duration,
     pub(super) bridge_bytes: u64,
     pub(super) gateway_bytes: u64,
-}
-
-impl Kind {
-    pub(super) const ALL: [Self; 3] = [Self::Sluicegate, Self::Nats, Self::NatsBehindEnvoy];
-
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Sluicegate => "Sluicegate",
-            Self::Nats => "nats",
-            Self::NatsBehindEnvoy => "nats behind Envoy",
-        }
-    }
 }
 
 impl Server {
@@ -117,12 +102,15 @@ impl Server {
                     Kind::NatsBehindEnvoy => {
                         Some(Envoy::relay(server.websocket(), plan.concurrency, folder.path()).await?)
                     }
-                    Kind::Sluicegate | Kind::Nats => None,
+                    _ => None,
                 };
                 let mut publisher = BufReader::new(TcpStream::connect(server.client()).await?);
                 publisher.get_ref().set_nodelay(true)?;
                 publisher.write_all(b"CONNECT {\"verbose\":false}\r\n").await?;
                 System::Nats { server, envoy, publisher: Mutex::new(publisher), _folder: folder }
+            }
+            Kind::SluicegateOnNats | Kind::Consumers | Kind::Core => {
+                System::JetStream(JetStream::start(kind, plan).await?)
             }
         };
         Ok(Self { system, partitions, published: AtomicUsize::new(0) })
@@ -154,10 +142,12 @@ impl Server {
                 raw.frame().await;
                 raw
             }
+            System::JetStream(jetstream) => jetstream.subscribed(number).await,
         }
     }
 
-    /// Publishes a record, and tells when it was acknowledged.
+    /// Publishes a record. Tells when it was acknowledged, but of JetStream when it was sent: others get it before the
+    /// acknowledgement.
     pub(super) async fn publish(&self) -> Result<Instant, Failure> {
         let value = value(self.published.fetch_add(1, Ordering::Relaxed));
         match &self.system {
@@ -174,6 +164,11 @@ impl Server {
                 let message = [b"PUB live 100\r\n", &value[..], b"\r\nPING\r\n"].concat();
                 publisher.write_all(&message).await?;
                 pong(&mut publisher).await?;
+            }
+            System::JetStream(jetstream) => {
+                let sent = Instant::now();
+                jetstream.publish([value]).await?;
+                return Ok(sent);
             }
         }
         Ok(Instant::now())
@@ -203,6 +198,7 @@ impl Server {
                 publisher.write_all(b"PING\r\n").await?;
                 pong(&mut publisher).await?;
             }
+            System::JetStream(jetstream) => jetstream.publish((first..first + count).map(value)).await?,
         }
         Ok(())
     }
@@ -212,15 +208,16 @@ impl Server {
         self.published.load(Ordering::Relaxed)
     }
 
-    /// The bytes of records that Kafka has sent to all bridges, as a multiple of what the first partition's log has.
-    pub(super) async fn sent(&self) -> Result<f64, Failure> {
-        let System::Sluicegate { stack, bridges, kafka, topic, .. } = &self.system else { return Ok(0.0) };
+    /// The bytes of records that Kafka has sent to all bridges, as a multiple of what the first partition's log has. `None`
+    /// without Kafka.
+    pub(super) async fn sent(&self) -> Result<Option<f64>, Failure> {
+        let System::Sluicegate { stack, bridges, kafka, topic, .. } = &self.system else { return Ok(None) };
         let mut sent = 0.0;
         for bridge in bridges.iter().chain([&stack.bridge]) {
             sent += bridge.count("sluicegate_read_bytes_total ", "").await?;
         }
         let log = kafka.folder().path().join("data-1").join(format!("{topic}-0/00000000000000000000.log"));
-        Ok(sent / log.metadata()?.len() as f64)
+        Ok(Some(sent / log.metadata()?.len() as f64))
     }
 
     pub(super) fn usage(&self) -> Result<Usage, Failure> {
@@ -244,6 +241,7 @@ impl Server {
                     gateway_bytes: envoy.map_or(0, |usage| usage.resident_bytes),
                 }
             }
+            System::JetStream(jetstream) => jetstream.usage()?,
         })
     }
 }

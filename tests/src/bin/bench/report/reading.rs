@@ -14,7 +14,7 @@ pub(crate) struct Row {
 
 /// Prints all results, and the ratios.
 pub(crate) fn table(rows: &[Row]) {
-    heading("clients", "reader");
+    heading("clients", "reader", "Kafka");
     for row in rows {
         line(row.clients, "through the gateway", row.plaintext);
         line(row.clients, " Kafka over SSL", row.ssl);

@@ -25,7 +25,7 @@ pub(crate) struct Row {
 pub(crate) fn table(rows: &[Row]) {
     for same_size in rows.chunk_by(|a, b| a.size == b.size) {
         let size = same_size.first().map_or(0, |row| row.size);
-        heading("clients", &format!("writer, {size} B"));
+        heading("clients", &format!("writer, {size} B"), "Kafka");
         for row in same_size {
             line(row.clients, &format!("sessions, {} a command", row.batch), row.session);
             line(row.clients, " librdkafka likewise", row.direct_batches);
