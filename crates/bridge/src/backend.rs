@@ -137,6 +137,14 @@ impl System {
         }
     }
 
+    /// Its word for an offset.
+    pub(crate) fn position(self) -> &'static str {
+        match self {
+            Self::Kafka => "offset",
+            Self::Nats => "sequence",
+        }
+    }
+
     /// Its word for a topic.
     pub(crate) fn topic(self) -> &'static str {
         match self {

@@ -107,7 +107,7 @@ pub struct Limits {
     /// address. An address above its share loses its oldest message. If the total is reached, the address that holds most does.
     /// That session is closed with 1013. A session whose message takes three times `ping_interval` is closed with 1008.
     pub max_assembly_bytes: usize,
-    /// Kafka commands that one session runs concurrently. Default 16.
+    /// Commands that one session runs concurrently. Default 16.
     pub max_commands_per_session: usize,
     /// Bytes of answers that one session can prepare or hold for a slow client. Default 1 MiB. Each fetch reserves
     /// `read.max_bytes` before it reads; a single larger record exceeds the reservation by its size. A full session waits, and no

@@ -242,9 +242,10 @@ impl Grant {
         for source in &command.sources {
             self.check_read(Kind::Subscribe, &source.topic)?;
         }
-        let subscribe = Subscribe::of(command, self.cluster.reads()).inspect_err(|_| {
-            self.cluster.metrics.answered(Kind::Subscribe, Outcome::Refused);
-        })?;
+        let subscribe =
+            Subscribe::of(self.cluster.system, command, self.cluster.reads()).inspect_err(|_| {
+                self.cluster.metrics.answered(Kind::Subscribe, Outcome::Refused);
+            })?;
         Subscription::open(&self.cluster, subscribe).await
     }
 

@@ -139,10 +139,14 @@ impl Metrics {
         registry.register("http_request_duration_seconds", durations, self.http_durations.clone());
         let subscriptions = "Open subscriptions and streams of events";
         registry.register("subscriptions", subscriptions, self.subscriptions.clone());
-        registry.register("written_records", "Records that Kafka acknowledged", self.written_records.clone());
+        registry.register(
+            "written_records",
+            "Records that the cluster acknowledged",
+            self.written_records.clone(),
+        );
         let bytes = "Key and value bytes of acknowledged records";
         registry.register("written_bytes", bytes, self.written_bytes.clone());
-        let failures = "Records of accepted commands that Kafka did not acknowledge, by reason";
+        let failures = "Records of accepted commands that the cluster did not acknowledge, by reason";
         registry.register("write_failures", failures, self.write_failures.clone());
         let queue = "Records in the producer's queue or in flight";
         registry.register("write_queue_records", queue, self.write_queue.clone());
@@ -150,7 +154,7 @@ impl Metrics {
         registry.register("config_reloads", reloads, self.reloads.clone());
         let rejected = "1 while the newest configuration is invalid and an earlier one is in use";
         registry.register("config_rejected", rejected, self.config_rejected.clone());
-        let durations = "Time from the queue to Kafka's acknowledgement, of each record";
+        let durations = "Time from the queue to the acknowledgement, of each record";
         registry.register("write_duration_seconds", durations, self.write_durations.clone());
         self.brokers.register(&mut registry);
         self.nats.register("nats", "NATS servers", &mut registry);
@@ -230,7 +234,7 @@ impl Metrics {
 }
 
 impl WriteMetrics {
-    /// Kafka acknowledged a record of so many bytes, so long after it was queued.
+    /// The cluster acknowledged a record of so many bytes, so long after it was queued.
     pub(crate) fn written(&self, bytes: usize, took: Duration) {
         self.durations.observe(took.as_secs_f64());
         self.records.inc();
@@ -265,7 +269,7 @@ impl ClusterMetrics {
         self.answered(kind, outcome);
     }
 
-    /// A command that needed no Kafka was answered at once.
+    /// A command that needed no cluster was answered at once.
     pub(crate) fn answered(&self, kind: Kind, outcome: Outcome) {
         if let Some(commands) = self.commands.get(kind as usize).and_then(|kinds| kinds.get(outcome as usize))
         {

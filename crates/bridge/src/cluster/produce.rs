@@ -10,7 +10,7 @@ use sluicegate_ws_session::source::Source;
 use tokio_util::sync::CancellationToken;
 
 use super::{Cluster, WriteTicket, topic_denied};
-use crate::backend::{CommandError, DeliveryReport, Fault, Log};
+use crate::backend::{CommandError, DeliveryReport, Fault, Log, System};
 use crate::metrics::Kind;
 use crate::topics::Topics;
 
@@ -61,7 +61,7 @@ impl Cluster {
         // Commands are checked concurrently, and only handed over in order. A refused command also waits for its
         // turn, so that the next command cannot overtake the one before.
         let checked = async {
-            let errors = match too_much(&records, max_records) {
+            let errors = match too_much(self.system, &records, max_records) {
                 Some(error) => Err(error),
                 None => Ok(self.check(&records, topics).await),
             };
@@ -124,17 +124,17 @@ impl Cluster {
 }
 
 /// The error of a command that is refused as a whole.
-fn too_much(records: &[ProduceRecord], max_records: usize) -> Option<CommandError> {
+fn too_much(system: System, records: &[ProduceRecord], max_records: usize) -> Option<CommandError> {
     let same_topic = records.chunk_by(|a, b| a.topic == b.topic).filter_map(<[_]>::first);
     let topics: HashSet<&str> = same_topic.map(|record| record.topic.as_str()).collect();
     let (count, of, max) = if records.len() > max_records {
-        (records.len(), "records", max_records)
+        (records.len(), "record", max_records)
     } else if topics.len() > MAX_TOPICS {
-        (topics.len(), "topics", MAX_TOPICS)
+        (topics.len(), system.topic(), MAX_TOPICS)
     } else {
         return None;
     };
-    let message = format!("{count} {of} in one command: expected at most {max}");
+    let message = format!("{count} {of}s in one command: expected at most {max}");
     Some(CommandError::new(Fault::Invalid, INVALID_REQUEST, message))
 }
 
@@ -209,13 +209,13 @@ mod tests {
         let topics = |count: usize| -> Vec<ProduceRecord> {
             (0..count).map(|topic| ProduceRecord { topic: topic.to_string(), ..record() }).collect()
         };
-        assert_eq!(too_much(&topics(MAX_TOPICS), MAX_RECORDS), None);
-        let error = too_much(&topics(MAX_TOPICS + 1), MAX_RECORDS).unwrap();
+        assert_eq!(too_much(System::Kafka, &topics(MAX_TOPICS), MAX_RECORDS), None);
+        let error = too_much(System::Kafka, &topics(MAX_TOPICS + 1), MAX_RECORDS).unwrap();
         assert_eq!(
             (error.code, error.message.as_str()),
             (42, "51 topics in one command: expected at most 50")
         );
-        assert!(too_much(&topics(2), 1).unwrap().message.contains("2 records"));
+        assert!(too_much(System::Kafka, &topics(2), 1).unwrap().message.contains("2 records"));
     }
 
     #[tokio::test(start_paused = true)]

@@ -130,7 +130,7 @@ keys! {
         "Unfinished messages of all clients of the bridge's own endpoint",
         "this in total";
     MAX_COMMANDS: Number = "limits.max_commands_per_session", number(16, 1..=1024),
-        "Kafka commands that one session runs concurrently",
+        "Commands that one session runs concurrently",
         "";
     SESSION_ANSWER_BYTES: Number = "limits.session_answer_bytes", number(MIB, 16 * KIB..=1024 * MIB),
         "Answers of one session in progress or waiting for a slow client",
@@ -161,9 +161,9 @@ keys! {
         "this for each fetch in progress";
     READ_CACHE_BYTES: Number = "read.cache_bytes", number(64 * MIB, 0..=2048 * MIB),
         "Recently read records kept for other clients; 0: none",
-        "this in total, and 2 MiB for each read of Kafka in progress";
+        "this in total, and 2 MiB for each read of a cluster in progress";
     READ_CACHE: Number = "read.cache_ms", number(30_000, 0..=900_000),
-        "How long they are served, even if Kafka has deleted them meanwhile",
+        "How long they are served, even if they have been deleted meanwhile",
         "";
     READ_WAIT: Number = "read.wait_ms", number(100, 0..=30_000),
         "How long a fetch waits at the log end",

@@ -12,7 +12,7 @@ use sluicegate_protocol::{
 
 use super::filter::Filters;
 use super::subscribe::{MAX_PARTITIONS, Source, Start, Subscribe};
-use crate::backend::{CommandError, Fault, LOG_END};
+use crate::backend::{CommandError, Fault, LOG_END, System};
 use crate::cluster::{Reads, shown};
 
 impl Subscribe {
@@ -20,7 +20,11 @@ impl Subscribe {
     ///
     /// # Errors
     /// The command contradicts itself, or exceeds a bound.
-    pub(crate) fn of(command: CmdKafkaSubscribe, bounds: Reads) -> Result<Self, CommandError> {
+    pub(crate) fn of(
+        system: System,
+        command: CmdKafkaSubscribe,
+        bounds: Reads,
+    ) -> Result<Self, CommandError> {
         let (isolation, on_lag) = (command.isolation(), command.on_lag());
         let CmdKafkaSubscribe { sources, filters, max_batch_bytes, max_batch_records, linger_ms, .. } =
             command;
@@ -29,9 +33,9 @@ impl Subscribe {
         }
         let mut topics = BTreeSet::new();
         if let Some(twice) = sources.iter().find(|source| !topics.insert(&source.topic)) {
-            let topic = shown(&twice.topic);
+            let (word, topic) = (system.topic(), shown(&twice.topic));
             return Err(invalid(format!(
-                "topic {topic} is in two sources: expected one source for each topic"
+                "{word} {topic} is in two sources: expected one source for each {word}"
             )));
         }
         let bytes_of = |RecordFilter { header, equals, prefixes }: &RecordFilter| {
@@ -49,7 +53,7 @@ impl Subscribe {
         let size = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
         let max_bytes = if max_batch_bytes == 0 { DEFAULT_BATCH_BYTES } else { size(max_batch_bytes) };
         Ok(Self {
-            sources: sources.into_iter().map(source).collect::<Result<_, _>>()?,
+            sources: sources.into_iter().map(|of| source(system, of)).collect::<Result<_, _>>()?,
             committed: isolation == Isolation::ReadCommitted,
             filters: Filters::new(filters.into_iter().map(own).collect()),
             max_bytes: max_bytes.min(bounds.max_bytes),
@@ -66,9 +70,9 @@ fn own(filter: RecordFilter) -> RecordFilter {
     RecordFilter { equals: own(filter.equals), prefixes: own(filter.prefixes), ..filter }
 }
 
-fn source(source: KafkaSource) -> Result<Source, CommandError> {
+fn source(system: System, source: KafkaSource) -> Result<Source, CommandError> {
     let KafkaSource { topic, mut partitions, from, next, topic_id } = source;
-    let of_topic = |what: String| invalid(format!("{what}, topic: {}", shown(&topic)));
+    let of_topic = |what: String| invalid(format!("{what}, {}: {}", system.topic(), shown(&topic)));
     if partitions.len() > MAX_PARTITIONS {
         return Err(of_topic(format!("{} partitions: expected at most {MAX_PARTITIONS}", partitions.len())));
     }
@@ -84,12 +88,15 @@ fn source(source: KafkaSource) -> Result<Source, CommandError> {
     let offsets = next.iter().map(|PartitionNext { offset, .. }| *offset);
     let offsets = offsets.chain(if let Start::Offset(offset) = from { Some(offset) } else { None });
     if let Some(negative) = offsets.into_iter().find(|offset| *offset < 0) {
-        return Err(of_topic(format!("offset {negative}: expected 0 or more")));
+        return Err(of_topic(format!("{} {negative}: expected 0 or more", system.position())));
     }
     let topic_id = match <[u8; 16]>::try_from(&topic_id[..]) {
         Ok(id) => Some(u128::from_be_bytes(id)),
         Err(_) if topic_id.is_empty() => None,
-        Err(_) => return Err(of_topic(format!("topic_id of {} bytes: expected 16 or none", topic_id.len()))),
+        Err(_) => {
+            let (word, len) = (system.topic(), topic_id.len());
+            return Err(of_topic(format!("{word}_id of {len} bytes: expected 16 or none")));
+        }
     };
     let next = next.into_iter().map(|PartitionNext { partition, offset }| (partition, offset)).collect();
     partitions.sort_unstable();
@@ -126,20 +133,20 @@ mod tests {
 
     #[track_caller]
     fn refused(command: CmdKafkaSubscribe, want: &str) {
-        let error = Subscribe::of(command, BOUNDS).unwrap_err();
+        let error = Subscribe::of(System::Kafka, command, BOUNDS).unwrap_err();
         assert_eq!((error.fault, error.message.as_str()), (Fault::Invalid, want));
     }
 
     #[test]
     fn wish_without_choices_is_all_partitions_from_the_end() {
-        let wish = Subscribe::of(command(vec![of_topic("t")]), BOUNDS).unwrap();
+        let wish = Subscribe::of(System::Kafka, command(vec![of_topic("t")]), BOUNDS).unwrap();
         assert_eq!((wish.max_bytes, wish.max_records, wish.linger), (65_536, 0, Duration::ZERO));
         assert!(!wish.committed && !wish.skips);
         let source = &wish.sources[0];
         assert!(source.is_whole() && source.next.is_empty());
         assert_eq!((source.from, source.topic_id), (Start::Timestamp(LOG_END), None));
         let large = CmdKafkaSubscribe { max_batch_bytes: u32::MAX, ..command(vec![of_topic("t")]) };
-        assert_eq!(Subscribe::of(large, BOUNDS).unwrap().max_bytes, BOUNDS.max_bytes);
+        assert_eq!(Subscribe::of(System::Kafka, large, BOUNDS).unwrap().max_bytes, BOUNDS.max_bytes);
     }
 
     #[test]

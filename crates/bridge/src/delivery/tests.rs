@@ -16,7 +16,7 @@ use self::logs::Logs;
 use super::item::{Item, SkipCause};
 use super::subscribe::Subscribe;
 use super::subscription::Subscription;
-use crate::backend::{CommandError, Fault};
+use crate::backend::{CommandError, Fault, System};
 use crate::cluster::Reads;
 
 const TOPIC: &str = "t";
@@ -28,7 +28,7 @@ async fn open(logs: &Logs, change: impl FnOnce(&mut CmdKafkaSubscribe)) -> Subsc
     let source = KafkaSource { topic: TOPIC.to_owned(), from, ..Default::default() };
     let mut command = CmdKafkaSubscribe { sources: vec![source], ..Default::default() };
     change(&mut command);
-    let subscribe = Subscribe::of(command, BOUNDS).unwrap();
+    let subscribe = Subscribe::of(System::Kafka, command, BOUNDS).unwrap();
     let mut subscription = Subscription::open(&logs.cluster(), subscribe).await.unwrap();
     assert!(matches!(next(&mut subscription, usize::MAX).await, Item::Subscribed(_)));
     subscription

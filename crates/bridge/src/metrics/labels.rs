@@ -123,7 +123,7 @@ impl WriteFailure {
                 ("not_authorized", "the cluster's user is not allowed to write to the topic")
             }
             Self::QueueFull => ("queue_full", "the queue was full, or already held the client's share"),
-            Self::Failed => ("failed", "Kafka was unreachable, or did not acknowledge the record"),
+            Self::Failed => ("failed", "The cluster was unreachable, or did not acknowledge the record"),
         }
     }
 }

@@ -20,7 +20,7 @@ impl Collector for ReadMetrics {
             ("read_cache_hits", "Reads that were answered from memory", hits),
             (
                 "read_cache_misses",
-                "Reads that Kafka was asked for; those of several clients can share one",
+                "Reads that a cluster was asked for; those of several clients can share one",
                 misses,
             ),
             (
@@ -30,7 +30,7 @@ impl Collector for ReadMetrics {
             ),
             (
                 "read_bytes",
-                "Bytes of records that Kafka has sent, compressed as they are stored",
+                "Bytes of records that clusters have sent; Kafka's compressed as they are stored",
                 received_bytes,
             ),
         ] {
