@@ -167,7 +167,14 @@ impl Backend for Nats {
 
     fn check_log<'a>(&'a self, log: Log<'a>) -> BoxFuture<'a, Result<(), CommandError>> {
         async move {
-            let checked = async { self.reader.check_stream(StreamName::of(log)?).await };
+            let checked = async {
+                let name = StreamName::of(log)?;
+                // So that what disturbs readers does not disturb writers.
+                match &self.writer {
+                    Some(writer) => writer.check_stream(name).await,
+                    None => self.reader.check_stream(name).await,
+                }
+            };
             checked.await.map_err(|error| self.failed(error))
         }
         .boxed()

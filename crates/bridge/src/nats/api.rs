@@ -185,7 +185,8 @@ impl Api {
         let session = self.connection.session(deadline).await?;
         let query = BatchQuery { seq: sequence, batch: MAX_BATCH, max_bytes };
         // The last answer says that it is the last.
-        let mut answers = session.request(&subject, json(&query), MAX_BATCH.saturating_add(1)).await?;
+        let mut answers =
+            session.request(&subject, json(&query), MAX_BATCH.saturating_add(1), deadline).await?;
         let mut entries = Entries::default();
         loop {
             let direct = match answers.next(deadline).await {
@@ -198,8 +199,9 @@ impl Api {
                 // A mirror may lack messages, or have those of an earlier stream of the same name.
                 Some(Direct::Message { stream: of, .. }) if of != stream.as_str() => return Ok(entries),
                 Some(Direct::Message { message, previous, is_last, .. }) => {
-                    let is_next =
-                        previous.is_none_or(|previous| entries.is_empty() || entries.last() == previous);
+                    // Before the first message of a batch, there is 0.
+                    let before = if entries.is_empty() { 0 } else { entries.last() };
+                    let is_next = previous.is_none_or(|previous| previous == before);
                     if !is_next || message.offset < sequence || !entries.push(&message) {
                         return Ok(entries);
                     }
@@ -245,7 +247,7 @@ impl Api {
 
     async fn once(&self, subject: &str, request: Bytes, deadline: Instant) -> Result<Message, ReadError> {
         let session = self.connection.session(deadline).await?;
-        session.request(subject, request, 1).await?.next(deadline).await
+        session.request(subject, request, 1, deadline).await?.next(deadline).await
     }
 }
 

@@ -1,10 +1,12 @@
 //! The connection to a cluster: one at a time, opened by the first caller that needs it.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use async_nats::{ConnectError, ConnectErrorKind, ConnectOptions, ServerAddr};
+use futures_util::future::{self, BoxFuture, FutureExt};
 use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::cluster_config::{ClusterConfig, Credentials};
 use super::error::ReadError;
@@ -15,12 +17,13 @@ use crate::metrics::RequestMetrics;
 ///
 /// async-nats would reconnect by itself, also for a client that was dropped, and for ever. Here each session ends with its
 /// connection, so that everything that waits for an answer learns of it at once, and nothing outlives its owner.
-pub(super) struct Connection {
+pub(super) struct Connection(Arc<Shared>);
+
+/// What an attempt to connect shares with callers.
+struct Shared {
     config: ClusterConfig,
     metrics: RequestMetrics,
     state: Mutex<State>,
-    /// Held by the caller that dials.
-    dialling: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -29,7 +32,16 @@ struct State {
     /// Servers that a server has announced, at most [`MAX_DISCOVERED`].
     discovered: Vec<ServerAddr>,
     failure: Option<Failure>,
+    dialling: Option<Dialling>,
 }
+
+/// An attempt to connect. It has a task of its own: the callers that wait for it have deadlines that can be too short.
+struct Dialling {
+    outcome: Outcome,
+    _task: AbortOnDropHandle<()>,
+}
+
+type Outcome = future::Shared<BoxFuture<'static, Result<Arc<Session>, ReadError>>>;
 
 /// The last attempt to connect has failed.
 #[derive(Clone)]
@@ -45,15 +57,15 @@ struct Failure {
 impl Connection {
     /// Sends nothing before the first call.
     pub(super) fn new(config: ClusterConfig, metrics: RequestMetrics) -> Self {
-        Self { config, metrics, state: Mutex::default(), dialling: tokio::sync::Mutex::default() }
+        Self(Arc::new(Shared { config, metrics, state: Mutex::default() }))
     }
 
     pub(super) fn metrics(&self) -> &RequestMetrics {
-        &self.metrics
+        &self.0.metrics
     }
 
     pub(super) fn config(&self) -> &ClusterConfig {
-        &self.config
+        &self.0.config
     }
 
     /// The session, or a new one. Retries until `deadline`, unless an operator must fix something first.
@@ -61,42 +73,62 @@ impl Connection {
         if let Some(session) = self.current() {
             return Ok(session);
         }
-        // On the heap: it is large, and part of every read.
-        timeout_at(deadline, Box::pin(self.dial())).await.unwrap_or_else(|_| Err(self.failure()))
+        timeout_at(deadline, self.dial()).await.unwrap_or_else(|_| Err(self.failure()))
     }
 
     /// The session, unless its connection is lost.
     pub(super) fn current(&self) -> Option<Arc<Session>> {
-        self.lock().session.clone().filter(|session| !session.is_lost())
+        self.0.lock().session.clone().filter(|session| !session.is_lost())
     }
 
-    async fn dial(&self) -> Result<Arc<Session>, ReadError> {
-        let _one_at_a_time = self.dialling.lock().await;
-        loop {
-            if let Some(session) = self.current() {
-                return Ok(session);
+    /// Why there is no session.
+    pub(super) fn failure(&self) -> ReadError {
+        let no_answer =
+            || ReadError::Unreachable { cause: "no server answered in time".to_owned(), retriable: true };
+        self.0.lock().failure.as_ref().map_or_else(no_answer, |failure| failure.error.clone())
+    }
+
+    /// The attempt under way, or a new one.
+    fn dial(&self) -> Outcome {
+        let mut state = self.0.lock();
+        if let Some(dialling) = &state.dialling {
+            return dialling.outcome.clone();
+        }
+        let outcome = dial(Arc::downgrade(&self.0)).boxed().shared();
+        let task = AbortOnDropHandle::new(tokio::spawn(outcome.clone().map(drop)));
+        state.dialling = Some(Dialling { outcome: outcome.clone(), _task: task });
+        outcome
+    }
+}
+
+/// Tries until there is a session, the owner of `shared` is gone, or an operator must fix something first.
+async fn dial(shared: Weak<Shared>) -> Result<Arc<Session>, ReadError> {
+    loop {
+        let failure = shared.upgrade().ok_or(ReadError::Lost)?.lock().failure.clone();
+        if let Some(Failure { error, retriable, again, .. }) = failure {
+            if !retriable && Instant::now() < again {
+                shared.upgrade().ok_or(ReadError::Lost)?.lock().dialling = None;
+                return Err(error);
             }
-            let failure = self.lock().failure.clone();
-            if let Some(Failure { error, retriable, again, .. }) = failure {
-                if !retriable && Instant::now() < again {
-                    return Err(error);
-                }
-                sleep_until(again).await;
-            }
-            let opened = Session::open(options(&self.config), &self.servers()).await;
-            self.metrics.connected(opened.is_ok());
-            match opened {
-                Ok(session) => return Ok(self.opened(session)),
-                Err(error) => {
-                    let failure = self.failed(&error);
-                    if !failure.retriable {
-                        return Err(failure.error);
-                    }
+            sleep_until(again).await;
+        }
+        let shared = shared.upgrade().ok_or(ReadError::Lost)?;
+        let opened = Session::open(options(&shared.config), &shared.servers()).await;
+        shared.metrics.connected(opened.is_ok());
+        match opened {
+            Ok(session) => return Ok(shared.opened(session)),
+            Err(error) => {
+                let failure = shared.failed(&error);
+                if !failure.retriable {
+                    shared.lock().dialling = None;
+                    return Err(failure.error);
                 }
             }
         }
     }
+}
 
+impl Shared {
     /// Configured servers, and those that were discovered.
     fn servers(&self) -> Vec<ServerAddr> {
         let mut servers = self.config.servers.clone();
@@ -112,6 +144,7 @@ impl Connection {
             state.discovered = session.announced_servers().take(MAX_DISCOVERED).collect();
         }
         state.failure = None;
+        state.dialling = None;
         state.session = Some(Arc::clone(&session));
         session
     }
@@ -130,13 +163,6 @@ impl Connection {
         let failure = Failure { error, retriable, count: count.saturating_add(1), again };
         state.failure = Some(failure.clone());
         failure
-    }
-
-    /// Why there is no session.
-    pub(super) fn failure(&self) -> ReadError {
-        let no_answer =
-            || ReadError::Unreachable { cause: "no server answered in time".to_owned(), retriable: true };
-        self.lock().failure.as_ref().map_or_else(no_answer, |failure| failure.error.clone())
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

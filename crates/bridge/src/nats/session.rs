@@ -5,15 +5,15 @@ mod publisher;
 use std::collections::HashMap;
 use std::future::ready;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_nats::{
-    Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, Message, ServerAddr, ServerError,
-    StatusCode, Subject, Subscriber,
+    Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, Message, PublishErrorKind, ServerAddr,
+    ServerError, StatusCode, Subject, Subscriber,
 };
 use bytes::Bytes;
 use futures_util::StreamExt;
+use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -21,6 +21,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 pub(super) use self::publisher::Acknowledgements;
 use super::error::ReadError;
+use crate::rate_limit::RateLimit;
 
 /// A connection. It ends when the connection is lost, and with its last owner.
 ///
@@ -41,13 +42,15 @@ pub(super) struct Session {
 struct Link {
     lost: CancellationToken,
     waiting: Mutex<HashMap<u64, Waiting>>,
-    last: AtomicU64,
+    warnings: RateLimit,
 }
 
 /// A request that was not answered completely yet.
 struct Waiting {
+    /// The place of a message among those of its command; 0 for other requests.
+    index: usize,
     subject: Subject,
-    answers: mpsc::UnboundedSender<(u64, Answer)>,
+    answers: mpsc::UnboundedSender<(usize, Answer)>,
     _places: OwnedSemaphorePermit,
 }
 
@@ -59,7 +62,7 @@ pub(super) struct Answers {
     link: Arc<Link>,
     number: u64,
     subject: String,
-    answers: mpsc::UnboundedReceiver<(u64, Answer)>,
+    answers: mpsc::UnboundedReceiver<(usize, Answer)>,
 }
 
 impl Session {
@@ -110,13 +113,17 @@ impl Session {
         subject: &str,
         payload: Bytes,
         expected: u32,
+        deadline: Instant,
     ) -> Result<Answers, ReadError> {
-        let places = Arc::clone(&self.places).acquire_many_owned(expected.min(MAX_EXPECTED)).await;
-        let places = places.map_err(|_| ReadError::Lost)?;
+        let places = Arc::clone(&self.places).acquire_many_owned(expected.min(MAX_EXPECTED));
+        let places = timeout_at(deadline, self.link.lost.run_until_cancelled(places)).await;
+        let places = places.map_err(|_| ReadError::Unanswered { subject: subject.to_owned() })?;
+        let places = places.and_then(Result::ok).ok_or(ReadError::Lost)?;
         let (sender, receiver) = mpsc::unbounded_channel();
-        let number = self.link.last.fetch_add(1, Ordering::Relaxed);
+        let number = unguessable()?;
         let subject = subject.to_owned();
-        let waiting = Waiting { subject: subject.as_str().into(), answers: sender, _places: places };
+        let waiting =
+            Waiting { index: 0, subject: subject.as_str().into(), answers: sender, _places: places };
         self.link.lock().insert(number, waiting);
         let answers = Answers { link: Arc::clone(&self.link), number, subject, answers: receiver };
         let reply = format!("{}{number}", self.inbox);
@@ -136,6 +143,8 @@ impl Session {
         match self.link.lost.run_until_cancelled(publish).await {
             Some(Ok(())) if !self.is_lost() => Ok(()),
             Some(Ok(())) | None => Err(ReadError::Lost),
+            // Its task has ended.
+            Some(Err(error)) if error.kind() == PublishErrorKind::Send => Err(ReadError::Lost),
             Some(Err(_)) => {
                 Err(ReadError::Malformed { subject: subject.to_owned(), what: "request not sent" })
             }
@@ -156,23 +165,33 @@ impl Session {
 impl Link {
     fn notice(&self, event: &Event) {
         match event {
-            Event::Disconnected | Event::Closed => {
-                self.lost.cancel();
-                // Their callers see the end of the answers.
-                self.lock().clear();
-            }
+            Event::Disconnected | Event::Closed => self.end(),
             Event::ServerError(ServerError::Other(text)) => {
-                let Some(denied) = denied_subject(text) else { return };
-                for (number, waiting) in self.lock().iter() {
+                let Some(denied) = denied_subject(text) else { return self.warn(text) };
+                for waiting in self.lock().values() {
                     if waiting.subject.as_str() == denied {
                         let error = ReadError::Denied { subject: denied.to_owned() };
                         // Nobody waits any more.
-                        let _ = waiting.answers.send((*number, Err(error)));
+                        let _ = waiting.answers.send((waiting.index, Err(error)));
                     }
                 }
             }
+            Event::ServerError(error) => self.warn(&error.to_string()),
             _ => {}
         }
+    }
+
+    /// Logs what no caller learns, such as that the inbox cannot be subscribed to.
+    fn warn(&self, error: &str) {
+        if self.warnings.is_due("server") {
+            tracing::warn!(error, event = "nats_server_error", "a NATS server reported an error");
+        }
+    }
+
+    fn end(&self) {
+        self.lost.cancel();
+        // Their callers see the end of the answers.
+        self.lock().clear();
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, Waiting>> {
@@ -209,9 +228,18 @@ async fn deliver(link: Arc<Link>, mut subscriber: Subscriber, prefix: usize) {
         };
         if let Some(waiting) = link.lock().get(&number) {
             // Nobody waits any more.
-            let _ = waiting.answers.send((number, Ok(message)));
+            let _ = waiting.answers.send((waiting.index, Ok(message)));
         }
     }
+    // async-nats drops events that come too fast: this may be all that tells that the connection has ended.
+    link.end();
+}
+
+/// The last part of a subject for answers. Whoever receives a message knows its own: those of others must not follow from it.
+fn unguessable() -> Result<u64, ReadError> {
+    let mut bytes = [0; 8];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| ReadError::Lost)?;
+    Ok(u64::from_ne_bytes(bytes))
 }
 
 /// The subject that the server does not let us publish to. There is no other answer to such a request.

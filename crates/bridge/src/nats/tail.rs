@@ -203,7 +203,8 @@ impl Tail {
                 () = session.lost() => return Err(ReadError::Lost),
                 first = timeout(SILENCE, deliveries.next()) => first,
             };
-            let mut next = first.map_err(|_| ReadError::Unanswered { subject: subject.clone() })?;
+            let first = first.map_err(|_| ReadError::Unanswered { subject: subject.clone() })?;
+            let mut next = Some(first.ok_or(ReadError::Lost)?);
             let mut messages = Entries::default();
             let mut result = Ok(());
             while let Some(message) = next {

@@ -582,7 +582,7 @@ pub mod nats_source {
 /// `duplicate_window`, however often the command is repeated.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CmdNatsPublish {
-    /// At most 1,000.
+    /// At most 1,000, to at most 50 streams.
     #[prost(message, repeated, tag = "1")]
     pub messages: ::prost::alloc::vec::Vec<PublishMessage>,
 }
@@ -597,7 +597,7 @@ pub struct PublishMessage {
     pub subject: ::prost::alloc::string::String,
     #[prost(bytes = "bytes", tag = "4")]
     pub data: ::prost::bytes::Bytes,
-    /// At most 100. The names of NATS' own headers, which begin with `Nats-`, are refused.
+    /// At most 100, counting `message_id` as one. Names that begin with `Nats-` are refused, except `Nats-Msg-Id`.
     #[prost(message, repeated, tag = "5")]
     pub headers: ::prost::alloc::vec::Vec<Header>,
     /// An idempotency key, `Nats-Msg-Id`. Empty: none.

@@ -1,43 +1,41 @@
 //! Messages that are published one after the other, and what is answered to each.
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use async_nats::{HeaderMap, Subject};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::{Answer, Session, Waiting};
+use super::{Answer, Session, Waiting, unguessable};
 use crate::nats::error::ReadError;
 
 /// Publishes the messages of one command.
 pub(in crate::nats) struct Publisher {
-    answers: mpsc::UnboundedSender<(u64, Answer)>,
+    answers: mpsc::UnboundedSender<(usize, Answer)>,
     acknowledgements: Acknowledgements,
 }
 
 /// The answers to published messages. Dropping it ends the wait for them.
 pub(in crate::nats) struct Acknowledgements {
     session: Arc<Session>,
-    /// The number of the message with index 0. The others follow.
-    first: u64,
-    count: u64,
-    answers: mpsc::UnboundedReceiver<(u64, Answer)>,
+    /// The number of each message that was published, by index.
+    numbers: HashMap<usize, u64>,
+    answers: mpsc::UnboundedReceiver<(usize, Answer)>,
 }
 
 impl Session {
-    /// For at most `count` messages.
-    pub(in crate::nats) fn publisher(self: &Arc<Self>, count: usize) -> Publisher {
-        let count = u64::try_from(count).unwrap_or(u64::MAX);
-        let first = self.link.last.fetch_add(count, Ordering::Relaxed);
+    /// For the messages of one command.
+    pub(in crate::nats) fn publisher(self: &Arc<Self>) -> Publisher {
         let (sender, answers) = mpsc::unbounded_channel();
-        let acknowledgements = Acknowledgements { session: Arc::clone(self), first, count, answers };
+        let (session, numbers) = (Arc::clone(self), HashMap::new());
+        let acknowledgements = Acknowledgements { session, numbers, answers };
         Publisher { answers: sender, acknowledgements }
     }
 }
 
 impl Publisher {
-    /// Publishes the message with this index, which is below the publisher's count.
+    /// Publishes the message with this index.
     ///
     /// # Errors
     /// The message was not sent, and never will be.
@@ -45,18 +43,20 @@ impl Publisher {
     /// # Cancel safety
     /// The message is sent or not.
     pub(in crate::nats) async fn send(
-        &self,
+        &mut self,
         index: usize,
         subject: Subject,
         headers: HeaderMap,
         payload: Bytes,
     ) -> Result<(), ReadError> {
-        let Acknowledgements { session, first, .. } = &self.acknowledgements;
+        let Acknowledgements { session, numbers, .. } = &mut self.acknowledgements;
         let link = &session.link;
         let place = Arc::clone(&session.places).acquire_owned();
         let place = link.lost.run_until_cancelled(place).await.and_then(Result::ok).ok_or(ReadError::Lost)?;
-        let number = first.saturating_add(u64::try_from(index).unwrap_or(u64::MAX));
-        let waiting = Waiting { subject: subject.clone(), answers: self.answers.clone(), _places: place };
+        let number = unguessable()?;
+        let (subject_of, answers) = (subject.clone(), self.answers.clone());
+        let waiting = Waiting { index, subject: subject_of, answers, _places: place };
+        numbers.insert(index, number);
         link.lock().insert(number, waiting);
         let reply = format!("{}{number}", session.inbox);
         let publish = session.client.publish_with_reply_and_headers(subject, reply, headers, payload);
@@ -87,23 +87,22 @@ impl Acknowledgements {
     /// # Cancel safety
     /// No answer is lost.
     pub(in crate::nats) async fn next(&mut self) -> Option<(usize, Answer)> {
-        let (number, answer) = self.answers.recv().await?;
-        let index = usize::try_from(number.saturating_sub(self.first)).unwrap_or(usize::MAX);
-        Some((index, answer))
+        self.answers.recv().await
     }
 
     /// Expects no more answers to the message with this index.
     pub(in crate::nats) fn done(&self, index: usize) {
-        let number = self.first.saturating_add(u64::try_from(index).unwrap_or(u64::MAX));
-        self.session.link.lock().remove(&number);
+        if let Some(number) = self.numbers.get(&index) {
+            self.session.link.lock().remove(number);
+        }
     }
 }
 
 impl Drop for Acknowledgements {
     fn drop(&mut self) {
         let mut waiting = self.session.link.lock();
-        for number in self.first..self.first.saturating_add(self.count) {
-            waiting.remove(&number);
+        for number in self.numbers.values() {
+            waiting.remove(number);
         }
     }
 }

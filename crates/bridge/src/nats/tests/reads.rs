@@ -163,11 +163,12 @@ async fn message_that_ends_connections_stops_nobody() {
         (b"S.a", b"NATS/1.0\r\nnothing\r\n\r\n"),
         (b"S.a", b"NATS/1.0\r\n\xff: 1\r\n\r\n"),
         (b"S.caf\xe9", b"NATS/1.0\r\n\r\n"),
+        (b"S.a", b"NATS/1.0\r\na: x\ry\r\n\r\n"),
     ] {
         case.streams.write_raw(subject, headers, b"odd").unwrap();
     }
-    case.write("S", 8..=10).await;
-    assert_eq!(case.walk("S", 1).await, (1..=10).collect::<Vec<i64>>());
+    case.write("S", 9..=11).await;
+    assert_eq!(case.walk("S", 1).await, (1..=11).collect::<Vec<i64>>());
     assert_eq!(case.walk("OTHER", 1).await, [1, 2, 3]);
     let fetched = case.read("S", 4).await.unwrap();
     let odd = &messages(&fetched)[0];

@@ -168,6 +168,9 @@ async fn message_that_ends_connections_reaches_those_that_wait() {
     case.streams.write_raw(b"S.a", b"NATS/1.0\r\na: caf\xe9\r\n\r\n", b"odd").unwrap();
     assert_eq!(data(&wait.await.unwrap().unwrap()), ["odd"]);
     let wait = case.wait("S", waiting(2)).await;
-    case.write("S", [2]).await;
-    assert_eq!(data(&wait.await.unwrap().unwrap()), ["2"]);
+    case.streams.write_raw(b"S.a", b"NATS/1.0\r\na: x\ry\r\n\r\n", b"odder").unwrap();
+    assert_eq!(data(&wait.await.unwrap().unwrap()), ["odder"]);
+    let wait = case.wait("S", waiting(3)).await;
+    case.write("S", [3]).await;
+    assert_eq!(data(&wait.await.unwrap().unwrap()), ["3"]);
 }

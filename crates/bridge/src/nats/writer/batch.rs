@@ -70,7 +70,7 @@ impl Batch {
 
     /// Publishes all messages. If one cannot be sent, those after it are not sent either: they must not overtake.
     async fn publish(&mut self, session: &Arc<Session>) -> Acknowledgements {
-        let publisher = session.publisher(self.messages.len());
+        let mut publisher = session.publisher();
         for position in 0..self.messages.len() {
             let queued = self.messages.get_mut(position).and_then(Option::as_mut);
             let Some(message) = queued.and_then(|queued| queued.message.take()) else { continue };

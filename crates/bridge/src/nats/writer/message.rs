@@ -43,7 +43,8 @@ struct Headers {
 impl Message {
     /// Checks a record. Readers do not see whitespace around the value of a header.
     pub(super) fn new(record: &ProduceRecord, target: Target<'_>) -> Result<Self, CommandError> {
-        let subject = subject::parse(record.key.clone(), target.inbox)?;
+        let subject = record.key.as_deref().map(Bytes::copy_from_slice);
+        let subject = subject::parse(subject, target.inbox)?;
         if record.timestamp.is_some() {
             return Err(invalid("timestamp: expected none, the stream sets it"));
         }
@@ -72,7 +73,8 @@ impl Message {
         match max_size {
             Some(max) if size > *max => too_large("the stream's max_msg_size", *max),
             _ if size > target.max_payload => too_large("the server's max_payload", target.max_payload),
-            _ => Ok(Self { subject, headers, payload, has_id }),
+            // Of its own memory: it must not keep the client's whole command.
+            _ => Ok(Self { subject, headers, payload: Bytes::copy_from_slice(&payload), has_id }),
         }
     }
 }

@@ -44,6 +44,11 @@ impl Writer {
         Ok(Ready { session, streams })
     }
 
+    /// Succeeds if the stream exists.
+    pub(in crate::nats) async fn check_stream(&self, name: StreamName<'_>) -> Result<(), ReadError> {
+        self.stream(name).await.map(drop)
+    }
+
     /// What its leader says of a stream, or has said a moment ago.
     async fn stream(&self, name: StreamName<'_>) -> Result<Stream, ReadError> {
         match self.streams.known(name) {

@@ -92,6 +92,8 @@ async fn write_without_a_server_is_not_written() {
     assert_eq!(error.fault, Fault::Unreachable { retriable: true });
     assert!(!error.message.contains("127.0.0.1"), "{}", error.message);
     case.server.up().await.unwrap();
+    // By itself, without another write.
+    until(|| case.nats.writer.as_ref().unwrap().is_connected()).await;
     assert_eq!(case.produce_one(record("S.a", "3")).await, written(2));
 }
 
