@@ -11,7 +11,7 @@ use crate::backend::{CommandError, Dedup, DeliveryReport, Written};
 use crate::delivery_reports::DeliveryReports;
 use crate::metrics::{WriteFailure, WriteMetrics};
 use crate::nats::api::Intake;
-use crate::nats::error::Incidents;
+use crate::nats::error::{Incidents, ReadError};
 use crate::nats::session::{self, Acknowledgements, Session};
 use crate::write_queue::QueuePermit;
 use crate::write_sequencer::WriteTicket;
@@ -113,6 +113,11 @@ impl Batch {
         let Queued { stream, intake, has_id, .. } = self.messages.get(position)?.as_ref()?;
         let message = match answer {
             Ok(message) => message,
+            // One cause for each stream: clients choose subjects, and each cause is logged.
+            Err(ReadError::Denied { .. }) => {
+                let denied = ReadError::Denied { subject: format!("a subject of stream {stream}") };
+                return Some(Err(denied.into_command_error(&self.context.incidents)));
+            }
             Err(error) => return Some(Err(error.into_command_error(&self.context.incidents))),
         };
         Some(match answer::parse(&message, stream, self.context.domain.as_deref())? {
