@@ -34,10 +34,15 @@ pub(super) enum Delivery {
     },
     /// The consumer is there and has no message.
     Heartbeat,
-    /// The request for messages has ended.
+    /// As many messages have come as were requested. It follows the last one.
+    Complete,
+    /// The request has ended before.
     RequestOver,
     /// The same, because the next message does not fit.
-    Full,
+    Full {
+        /// The messages that were requested and do not come.
+        pending: Option<u32>,
+    },
     /// The consumer has ended, or refuses the request.
     Ended,
 }
@@ -113,12 +118,14 @@ pub(super) fn delivery(message: Message) -> Option<Delivery> {
         };
         return Some(Delivery::Message { message, number });
     }
+    let pending = || all?.get("Nats-Pending-Messages")?.as_str().parse().ok();
     Some(match (status?, description.as_deref()) {
         (StatusCode::IDLE_HEARTBEAT, _) => Delivery::Heartbeat,
-        (StatusCode::TIMEOUT, _) | (StatusCode::REQUEST_TERMINATED, Some("Batch Completed")) => {
-            Delivery::RequestOver
+        (StatusCode::REQUEST_TERMINATED, Some("Batch Completed")) => Delivery::Complete,
+        (StatusCode::TIMEOUT | StatusCode::NOT_FOUND, _) => Delivery::RequestOver,
+        (StatusCode::REQUEST_TERMINATED, Some("Message Size Exceeds MaxBytes")) => {
+            Delivery::Full { pending: pending() }
         }
-        (StatusCode::REQUEST_TERMINATED, Some("Message Size Exceeds MaxBytes")) => Delivery::Full,
         _ => Delivery::Ended,
     })
 }

@@ -4,18 +4,15 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::{FutureExt, StreamExt};
-use serde::Serialize;
 use sluicegate_shared_log::ClusterLogs;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
-use super::api::{Api, json};
+use super::api::Api;
+use super::consumer::{Consumer, NextMessages, ROOM, nanoseconds};
 use super::entries::{Entries, first_entry};
 use super::error::ReadError;
-use super::message::{Delivery, delivery};
 use super::stream_name::StreamName;
 use super::streams::{Stream, StreamId, Streams};
 
@@ -51,40 +48,6 @@ struct Tail {
     progress: watch::Sender<Progress>,
     /// Since when nobody waits.
     idle: Option<Instant>,
-}
-
-/// What a consumer was asked for.
-struct Order {
-    /// Messages that it may still deliver to this request.
-    left: u32,
-    /// The consumer's number of the last message.
-    last: u64,
-}
-
-#[derive(Serialize)]
-struct CreateConsumer<'a> {
-    stream_name: &'a str,
-    config: ConsumerConfig<'a>,
-}
-
-/// Durations are in nanoseconds.
-#[derive(Serialize)]
-struct ConsumerConfig<'a> {
-    name: &'a str,
-    deliver_policy: &'static str,
-    opt_start_seq: i64,
-    ack_policy: &'static str,
-    mem_storage: bool,
-    num_replicas: u32,
-    inactive_threshold: u64,
-}
-
-#[derive(Serialize)]
-struct NextMessages {
-    batch: u32,
-    max_bytes: usize,
-    expires: u64,
-    idle_heartbeat: u64,
 }
 
 impl Tails {
@@ -181,58 +144,30 @@ impl Tail {
         let Shared { api, streams, logs, .. } = &*shared;
         let stream = Arc::clone(&self.stream.id.name);
         let name = StreamName::parse(&stream)?;
-        let session = api.connection.session(api.deadline()).await?;
-        let (inbox, mut deliveries) = session.subscribe().await?;
-        let consumer = format!("sluicegate-{:032x}", fastrand::u128(..));
-        self.create(&consumer).await?;
+        let mut consumer = Consumer::create(api, name, self.next()).await?;
         // The consumer is of this stream: the stream was the same before and after.
         if streams.ask(name).await?.id != self.stream.id {
             return Err(ReadError::Recreated);
         }
-        let subject = api.subject(&format!("CONSUMER.MSG.NEXT.{stream}.{consumer}"));
-        let max_bytes = session.max_payload().saturating_add(ROOM);
-        let mut order = Order { left: 0, last: 0 };
+        let request = NextMessages {
+            batch: MAX_BATCH,
+            max_bytes: consumer.max_payload().saturating_add(ROOM),
+            expires: nanoseconds(EXPIRES),
+            idle_heartbeat: nanoseconds(HEARTBEAT),
+            no_wait: false,
+        };
         self.progress.send_modify(|progress| progress.is_live = true);
         while !self.is_unused() {
-            if order.left == 0 {
+            if consumer.left() == 0 {
                 logs.count_tail_request();
-                session.publish(&subject, inbox.clone(), next_messages(max_bytes)).await?;
-                order.left = MAX_BATCH;
+                consumer.ask(&request).await?;
             }
-            let first = tokio::select! {
-                () = session.lost() => return Err(ReadError::Lost),
-                first = timeout(SILENCE, deliveries.next()) => first,
-            };
-            let first = first.map_err(|_| ReadError::Unanswered { subject: subject.clone() })?;
-            let mut next = Some(first.ok_or(ReadError::Lost)?);
             let mut messages = Entries::default();
-            let mut result = Ok(());
-            while let Some(message) = next {
-                result = order.take(&subject, message, &mut messages);
-                if result.is_err() || order.left == 0 || messages.len() >= PART_BYTES {
-                    break;
-                }
-                next = deliveries.next().now_or_never().flatten();
-            }
+            let result = consumer.take(&mut messages, |messages| messages.len() >= PART_BYTES).await;
             self.keep(messages);
             result?;
         }
         Ok(())
-    }
-
-    async fn create(&self, consumer: &str) -> Result<(), ReadError> {
-        let stream = &*self.stream.id.name;
-        let config = ConsumerConfig {
-            name: consumer,
-            deliver_policy: "by_start_sequence",
-            opt_start_seq: self.next(),
-            ack_policy: "none",
-            mem_storage: true,
-            num_replicas: 1,
-            inactive_threshold: nanoseconds(INACTIVE),
-        };
-        let request = json(&CreateConsumer { stream_name: stream, config });
-        self.shared.api.check(&format!("CONSUMER.CREATE.{stream}.{consumer}"), request).await
     }
 
     /// Asks the leader of the stream for its end again and again.
@@ -292,46 +227,6 @@ impl Tail {
     }
 }
 
-impl Order {
-    /// Takes what the consumer has delivered.
-    fn take(
-        &mut self,
-        subject: &str,
-        message: async_nats::Message,
-        messages: &mut Entries,
-    ) -> Result<(), ReadError> {
-        let ended = |what| Err(ReadError::Malformed { subject: subject.to_owned(), what });
-        match delivery(message) {
-            Some(Delivery::Message { message, number }) => {
-                let is_next = self.last.checked_add(1) == Some(number);
-                if !is_next || !messages.push(&message) {
-                    return ended("messages are missing");
-                }
-                (self.left, self.last) = (self.left.saturating_sub(1), number);
-                Ok(())
-            }
-            Some(Delivery::Heartbeat) => Ok(()),
-            // Not even one message has fitted: the cluster has larger ones than this server accepts.
-            Some(Delivery::Full) if self.left == MAX_BATCH => ended("message too large"),
-            Some(Delivery::Full | Delivery::RequestOver) => {
-                self.left = 0;
-                Ok(())
-            }
-            Some(Delivery::Ended) => ended("the consumer has ended"),
-            None => ended("malformed message"),
-        }
-    }
-}
-
-fn next_messages(max_bytes: usize) -> Bytes {
-    let (expires, idle_heartbeat) = (nanoseconds(EXPIRES), nanoseconds(HEARTBEAT));
-    json(&NextMessages { batch: MAX_BATCH, max_bytes, expires, idle_heartbeat })
-}
-
-fn nanoseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
-
 /// How long the answer of a leader holds. Bounds how long kept messages of a deleted stream are served.
 const FRESH: Duration = Duration::from_secs(1);
 /// How long a caller pauses before it looks at a stream whose tail has ended.
@@ -346,13 +241,7 @@ const POLL_SHARE: Duration = Duration::from_millis(1);
 const MAX_CONSUMERS: usize = 1_000;
 /// Messages of one request to a consumer.
 const MAX_BATCH: u32 = 500;
-/// Room for the headers of a message, besides what a server accepts: a request must fit the largest message.
-const ROOM: usize = 64 * 1024;
 /// The size of the parts that are kept, in bytes.
 const PART_BYTES: usize = 64 * 1024;
 const EXPIRES: Duration = Duration::from_secs(30);
 const HEARTBEAT: Duration = Duration::from_secs(2);
-/// A consumer that is silent for so long is gone.
-const SILENCE: Duration = Duration::from_secs(5);
-/// When servers remove a consumer that nobody asks.
-const INACTIVE: Duration = Duration::from_secs(10);

@@ -137,8 +137,9 @@ fn statuses_of_a_consumer_are_told_apart() {
     for (status, description, expected) in [
         (100, "Idle Heartbeat", Delivery::Heartbeat),
         (408, "Request Timeout", Delivery::RequestOver),
-        (409, "Batch Completed", Delivery::RequestOver),
-        (409, "Message Size Exceeds MaxBytes", Delivery::Full),
+        (404, "No Messages", Delivery::RequestOver),
+        (409, "Batch Completed", Delivery::Complete),
+        (409, "Message Size Exceeds MaxBytes", Delivery::Full { pending: None }),
         (409, "Consumer Deleted", Delivery::Ended),
         (409, "Leadership Change", Delivery::Ended),
         (503, "", Delivery::Ended),
@@ -147,6 +148,9 @@ fn statuses_of_a_consumer_are_told_apart() {
         assert_eq!(delivery(told), Some(expected), "{status} {description}");
     }
     assert_eq!(delivery(message(None, &[])), None);
+    let full = message(Some(409), &[("Nats-Pending-Messages", "7")]);
+    let full = Message { description: Some("Message Size Exceeds MaxBytes".to_owned()), ..full };
+    assert_eq!(delivery(full), Some(Delivery::Full { pending: Some(7) }));
 }
 
 #[test]

@@ -174,3 +174,21 @@ async fn message_that_ends_connections_reaches_those_that_wait() {
     case.write("S", [3]).await;
     assert_eq!(data(&wait.await.unwrap().unwrap()), ["3"]);
 }
+
+#[tokio::test]
+async fn consumer_has_one_request_at_a_time() {
+    let case = Case::start().await;
+    case.stream("S", 0).await;
+    let wait = case.wait("S", waiting(1)).await;
+    case.consumers("S", 1).await;
+    case.write("S", 1..=5_100).await;
+    wait.await.unwrap().unwrap();
+    let settled = async {
+        while case.nats.recent(log("S"), at(5_100)).is_none() {
+            sleep(POLL).await;
+        }
+    };
+    within(settled).await;
+    let consumers = case.call("CONSUMER.LIST.S", json!({})).await;
+    assert_eq!(consumers["consumers"][0]["num_waiting"], 1, "{consumers}");
+}
