@@ -5,7 +5,7 @@
 //! - `read`: a fetch that returns at once, or waits at the end of a stream
 //! - `look`: kept messages, or a request that many callers share; `streams`: what is known of streams
 //! - `tail`: waits at the ends of streams; one consumer per stream serves all that wait there
-//! - `consumer`: a consumer of our own
+//! - `walk`: reads ahead of clients that read a stream in order; `consumer`: a consumer of our own
 //! - `api`, `message`, `entries`: JetStream's API, what it gives, and how the shared log keeps it
 //! - `connection`, `session`: one connection, and the answers that are expected on it
 //! - `writer`: queues and publishes messages, on a connection of its own; `subject`: which subjects clients can write to
@@ -26,6 +26,7 @@ mod stream_name;
 mod streams;
 mod subject;
 mod tail;
+mod walk;
 mod writer;
 
 use std::sync::Arc;

@@ -35,6 +35,10 @@ impl Entries {
         self.count == 0
     }
 
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+
     /// The encoded size in bytes.
     pub(super) fn len(&self) -> usize {
         self.bytes.len()

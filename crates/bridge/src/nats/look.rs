@@ -14,12 +14,14 @@ use super::error::ReadError;
 use super::stream_name::StreamName;
 use super::streams::{Stream, StreamId, Streams};
 use super::tail::Tails;
+use super::walk::Walks;
 
 /// Reads messages, and keeps them for others.
 pub(super) struct Looks {
     api: Arc<Api>,
     streams: Arc<Streams>,
     tails: Arc<Tails>,
+    walks: Walks,
     logs: Arc<ClusterLogs>,
     requests: Flights<(StreamId, i64), Result<Chunk, ReadError>>,
     /// For reads of one message at a time.
@@ -41,7 +43,8 @@ impl Looks {
         logs: Arc<ClusterLogs>,
     ) -> Self {
         let single = Semaphore::new(MAX_SINGLE);
-        Self { api, streams, tails, logs, requests: Flights::default(), single }
+        let walks = Walks::new(Arc::clone(&api), Arc::clone(&streams));
+        Self { api, streams, tails, walks, logs, requests: Flights::default(), single }
     }
 
     /// What was read before, without a request.
@@ -113,10 +116,14 @@ impl Looks {
     ) -> Result<Chunk, ReadError> {
         self.logs.count_miss();
         let max_bytes = max_bytes.max(MIN_BYTES);
-        let (batch, stream) =
-            tokio::join!(self.batch(name, known, offset, max_bytes), self.streams.ask(name));
+        let ahead = self.ahead(name, known, offset).await;
+        let is_ahead = ahead.is_some();
+        let (batch, stream) = match ahead {
+            Some((messages, stream)) => (Ok(Some(messages)), stream),
+            None => tokio::join!(self.batch(name, known, offset, max_bytes), self.streams.ask(name)),
+        };
         let stream = stream?;
-        // The leader was asked with or after the batch, so these are messages of this stream.
+        // The leader was asked with or after the batch, so these are messages of this stream. A walk has one stream.
         if stream.id != known.id {
             return Err(ReadError::Recreated);
         }
@@ -124,6 +131,8 @@ impl Looks {
             Err(error @ (ReadError::Lost | ReadError::Denied { .. })) => return Err(error),
             // The leader can answer if no replica does.
             Err(_) | Ok(None) => None,
+            // What a walk has read ahead can be deleted by now.
+            Ok(Some(_)) if is_ahead && offset < stream.info.first => None,
             Ok(Some(batch)) => Some(batch).filter(|batch| !batch.is_empty()),
         };
         let (&StreamInfo { first, end, .. }, ends) = (&stream.info, stream.ends());
@@ -148,6 +157,20 @@ impl Looks {
         self.logs.count_received(chunk.entries.len());
         let (key, now) = (stream.id.key(), Instant::now().into());
         Ok(self.logs.insert_parts(&key, stream.id.generation, chunk, max_bytes, first_entry, now))
+    }
+
+    /// Messages of a walk, and the answer of the leader.
+    async fn ahead(
+        &self,
+        name: StreamName<'_>,
+        known: &Stream,
+        offset: i64,
+    ) -> Option<(Entries, Result<Stream, ReadError>)> {
+        let continues = || self.kept(&known.id, offset.saturating_sub(1), 1).is_some();
+        let start = self.walks.at(known, offset, continues)?;
+        let (messages, stream) =
+            tokio::join!(self.walks.read(name, known, offset, start), self.streams.ask(name));
+        Some((messages?, stream))
     }
 
     /// Messages in one answer of any replica; `None` if the stream cannot be read like that.

@@ -5,6 +5,7 @@ mod outages;
 mod reads;
 mod secured;
 mod waits;
+mod walks;
 mod writes;
 
 use std::sync::Arc;
