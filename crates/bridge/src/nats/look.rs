@@ -154,6 +154,7 @@ impl Looks {
                 Chunk { next: chunk.next.max(next), ..chunk }
             }
         };
+        self.streams.saw(&stream.id, chunk.next);
         self.logs.count_received(chunk.entries.len());
         let (key, now) = (stream.id.key(), Instant::now().into());
         Ok(self.logs.insert_parts(&key, stream.id.generation, chunk, max_bytes, first_entry, now))

@@ -40,6 +40,8 @@ pub(super) struct StreamId {
 struct Known {
     id: StreamId,
     info: StreamInfo,
+    /// One after the last sequence that was seen. The stream has at least that end.
+    seen: i64,
     at: Instant,
     distrusted_until: Option<Instant>,
 }
@@ -52,9 +54,11 @@ impl Streams {
     /// What the leader says to a request that is sent after the call.
     pub(super) async fn ask(&self, name: StreamName<'_>) -> Result<Stream, ReadError> {
         let request = async {
+            // What is seen while the leader is asked can be newer than its answer.
+            let seen = self.lock().get(name.as_str()).map_or(0, |known| known.seen);
             let asked = self.api.stream_info(name).await;
             match asked {
-                Ok(info) => Ok(self.learn(name, info)),
+                Ok(info) => Ok(self.learn(name, info, seen)),
                 Err(error) => {
                     if error.is_missing_stream() {
                         self.lock().remove(name.as_str());
@@ -73,6 +77,13 @@ impl Streams {
         Some((known.stream(), known.at.elapsed()))
     }
 
+    /// Notes that the stream has a message before `next`.
+    pub(super) fn saw(&self, id: &StreamId, next: i64) {
+        if let Some(known) = self.lock().get_mut(&id.name).filter(|known| known.id == *id) {
+            known.seen = known.seen.max(next);
+        }
+    }
+
     /// Lets readers of the stream take one message at a time for a while.
     ///
     /// async-nats ends a connection on which it receives headers or a subject that it cannot parse, and servers accept them from
@@ -83,16 +94,18 @@ impl Streams {
         }
     }
 
-    fn learn(&self, name: StreamName<'_>, info: StreamInfo) -> Stream {
+    /// Takes the answer of the leader to a request before which `seen` was known.
+    fn learn(&self, name: StreamName<'_>, info: StreamInfo, seen: i64) -> Stream {
         let mut all = self.lock();
         let before = all.get(name.as_str()).filter(|known| known.id.created == info.created);
-        let generation = before.map_or(0, |before| match info.end < before.info.end {
-            true => before.id.generation.saturating_add(1),
-            false => before.id.generation,
-        });
+        let (generation, seen) = match before {
+            None => (0, info.end),
+            Some(before) if info.end < seen => (before.id.generation.saturating_add(1), info.end),
+            Some(before) => (before.id.generation, before.seen.max(info.end)),
+        };
         let distrusted_until = before.and_then(|before| before.distrusted_until);
         let id = StreamId { name: name.as_str().into(), created: info.created, generation };
-        let known = Known { id: id.clone(), info, at: Instant::now(), distrusted_until };
+        let known = Known { id: id.clone(), info, seen, at: Instant::now(), distrusted_until };
         let stream = known.stream();
         if all.len() >= MAX_KNOWN && !all.contains_key(name.as_str()) {
             let oldest = all.values().min_by_key(|known| known.at).map(|known| Arc::clone(&known.id.name));
@@ -132,3 +145,45 @@ impl StreamId {
 const DISTRUST: Duration = Duration::from_secs(60);
 /// Streams that are known at the same time, of about 200 bytes each.
 const MAX_KNOWN: usize = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Metrics;
+    use crate::nats::cluster_config::{ClusterConfig, Credentials};
+    use crate::nats::connection::Connection;
+
+    fn info(end: i64) -> StreamInfo {
+        let text = format!(
+            r#"{{"created":"2026-01-01T00:00:00Z","config":{{"subjects":["s"]}},"state":{{"first_seq":1,"last_seq":{},"messages":1,"bytes":1}}}}"#,
+            end - 1
+        );
+        StreamInfo::parse("s", text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn stream_that_lost_messages_is_another_generation() {
+        let config = ClusterConfig {
+            servers: Vec::new(),
+            discover: false,
+            credentials: Credentials::None,
+            tls: None,
+            domain: None,
+            inbox: "_INBOX".to_owned(),
+            request_timeout: Duration::from_secs(5),
+            queue_bytes: 0,
+            queue_records: 0,
+            version: 0,
+        };
+        let api = Api::new(Connection::new(config, Metrics::new().nats("n")));
+        let (streams, name) = (Streams::new(Arc::new(api)), StreamName::parse("s").unwrap());
+        let first = streams.learn(name, info(100), 0);
+        streams.saw(&first.id, 500);
+        // It was asked before the messages were seen.
+        assert_eq!(streams.learn(name, info(300), 100).id, first.id);
+        let second = streams.learn(name, info(300), 500).id;
+        assert_eq!(second.generation, 1);
+        streams.saw(&first.id, 600);
+        assert_eq!(streams.learn(name, info(300), 300).id, second, "what the first one had does not count");
+    }
+}

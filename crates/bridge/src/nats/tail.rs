@@ -164,7 +164,7 @@ impl Tail {
             }
             let mut messages = Entries::default();
             let result = consumer.take(&mut messages, |messages| messages.len() >= PART_BYTES).await;
-            self.keep(messages);
+            self.keep(messages)?;
             result?;
         }
         Ok(())
@@ -195,17 +195,22 @@ impl Tail {
     }
 
     /// Keeps messages, and tells callers of them.
-    fn keep(&self, messages: Entries) {
+    fn keep(&self, messages: Entries) -> Result<(), ReadError> {
         if messages.is_empty() {
-            return;
+            return Ok(());
         }
-        let Shared { logs, .. } = &*self.shared;
+        if messages.first() < self.next() {
+            return Err(ReadError::Recreated);
+        }
+        let Shared { logs, streams, .. } = &*self.shared;
         let Stream { id, .. } = &self.stream;
         logs.count_received(messages.len());
         let chunk = messages.into_chunk(self.next(), self.stream.ends());
         let next = chunk.next;
         logs.insert_parts(&id.key(), id.generation, chunk, PART_BYTES, first_entry, Instant::now().into());
+        streams.saw(id, next);
         self.progress.send_modify(|progress| progress.next = next);
+        Ok(())
     }
 
     fn next(&self) -> i64 {
