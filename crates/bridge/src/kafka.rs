@@ -22,7 +22,6 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
-use opentelemetry::trace::SpanKind;
 use sluicegate_protocol::ProduceRecord;
 use sluicegate_reader::{ReadError, Reader};
 use sluicegate_shared_log::{ClusterLogs, Ends};
@@ -184,10 +183,7 @@ impl Backend for Kafka {
             let Some(writer) = &self.writer else {
                 return Err(CommandError::new(Fault::Rejected, 0, "this cluster has no producer"));
             };
-            let span = traces::below("Produce", SpanKind::Producer, |span| {
-                span.command(System::Kafka, "produce", Some(traces::SEND));
-                span.batch(records.len());
-            });
+            let span = traces::produce(System::Kafka, records.len());
             let handed = writer.hand_over(source, records, errors).await;
             let handed = handed.map_err(|error| match error {
                 NoProducer::Unreachable { cause, retriable } => {
@@ -196,15 +192,7 @@ impl Backend for Kafka {
                 NoProducer::Refused(error) => error,
             })?;
             let (queued, reports) = (handed.queued, writer.wait(handed, due));
-            let reports = async move {
-                let reports = reports.await;
-                // Its end is the last acknowledgement.
-                if let (Some(mut span), true) = (span, reports.iter().any(Result::is_err)) {
-                    span.fail("not_acknowledged");
-                }
-                reports
-            };
-            Ok(HandedOver { queued, reports: reports.boxed() })
+            Ok(HandedOver { queued, reports: traces::reported(span, reports).boxed() })
         }
         .boxed()
     }

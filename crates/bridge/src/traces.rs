@@ -23,7 +23,7 @@ use sluicegate_ws_session::source::Source;
 
 pub(crate) use self::context::{Context, current, current_id};
 pub(crate) use self::export::ExportCounts;
-pub(crate) use self::span::{RECEIVE, SEND, Span, below};
+pub(crate) use self::span::{RECEIVE, SEND, Span, below, produce, reported};
 
 use self::quota::Quota;
 use crate::config;

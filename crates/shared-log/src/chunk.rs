@@ -72,6 +72,28 @@ impl Chunk {
         (Self { base: self.base, next, entries, count, ends: self.ends.merge(more.ends) }, is_whole)
     }
 
+    /// Whether a reader who waits for `min_bytes`, or for `max_entries` (0: any number), has to wait for more.
+    pub fn is_too_small(&self, min_bytes: usize, max_entries: usize) -> bool {
+        let has_all = max_entries > 0 && self.count >= max_entries;
+        self.entries.len() < min_bytes.max(1) && !has_all
+    }
+
+    /// The first `max` entries; 0: all.
+    #[must_use]
+    pub fn first_entries(self, max: usize, first: FirstEntry) -> Self {
+        if max == 0 || max >= self.count {
+            return self;
+        }
+        let (mut end, mut next) = (0_usize, self.next);
+        for _ in 0..max {
+            let Some(entry) = self.entries.get(end..).and_then(first) else { break };
+            (end, next) = (end.saturating_add(entry.len), entry.position.saturating_add(1));
+        }
+        // A small answer must not hold a large chunk.
+        let entries = Bytes::copy_from_slice(self.entries.get(..end).unwrap_or_default());
+        Self { entries, count: max, next, ..self }
+    }
+
     /// The chunk in parts of at most `max_bytes`, but one entry at least, each with memory of its own. After a single part, a rest of
     /// less than half a part is left out: to request it again costs less than many small answers.
     pub(crate) fn split(self, max_bytes: usize, first: FirstEntry) -> Vec<Self> {

@@ -191,7 +191,7 @@ impl Api {
         loop {
             let direct = match answers.next(deadline).await {
                 Ok(message) => message::direct(message),
-                // What came is in order and without gaps.
+                // What has arrived is in order and without gaps.
                 Err(_) if !entries.is_empty() => return Ok(entries),
                 Err(error) => return Err(error),
             };

@@ -235,7 +235,7 @@ async fn deliver(link: Arc<Link>, mut subscriber: Subscriber, prefix: usize) {
     link.end();
 }
 
-/// The last part of a subject for answers. Whoever receives a message knows its own: those of others must not follow from it.
+/// The last part of a subject for answers. Subscribers see that of each message they receive, and must not guess those of others.
 fn unguessable() -> Result<u64, ReadError> {
     let mut bytes = [0; 8];
     SystemRandom::new().fill(&mut bytes).map_err(|_| ReadError::Lost)?;

@@ -92,6 +92,26 @@ pub(crate) fn below(name: &'static str, kind: SpanKind, fill: impl FnOnce(&mut S
     Some(span)
 }
 
+/// Begins the span of records on their way to a messaging system.
+pub(crate) fn produce(system: System, records: usize) -> Option<Span> {
+    below("Produce", SpanKind::Producer, |span| {
+        span.command(system, "produce", Some(SEND));
+        span.batch(records);
+    })
+}
+
+/// Ends the span of [`produce`] with the last report.
+pub(crate) async fn reported<T, E>(
+    span: Option<Span>,
+    reports: impl Future<Output = Vec<Result<T, E>>>,
+) -> Vec<Result<T, E>> {
+    let reports = reports.await;
+    if let (Some(mut span), true) = (span, reports.iter().any(Result::is_err)) {
+        span.fail("not_acknowledged");
+    }
+    reports
+}
+
 /// The type of an operation that reads records.
 pub(crate) const RECEIVE: &str = "receive";
 /// The type of an operation that writes records.
