@@ -235,7 +235,8 @@ fn fetched(mut messages: Vec<u8>, encoded: &Encoded, ends: Ends) -> Fetched {
     if messages.len() < messages.capacity().saturating_sub(messages.capacity() / 8) {
         messages.shrink_to_fit();
     }
-    Fetched { messages: Bytes::from(messages), count: encoded.count, next_offset: encoded.next_offset, ends }
+    let Encoded { count, next_offset, .. } = *encoded;
+    Fetched { messages: Bytes::from(messages), count, next_offset, ends: ends.reaching(next_offset) }
 }
 
 fn nothing(next_offset: i64, ends: Ends) -> Fetched {

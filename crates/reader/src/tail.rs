@@ -316,7 +316,8 @@ impl Tails {
                 Ok(encoded) if encoded.count > 0 => {
                     messages.shrink_to_fit();
                     let (next, count) = (encoded.next_offset, encoded.count);
-                    chunk = Chunk { next, count, entries: messages.into(), ..chunk };
+                    chunk =
+                        Chunk { next, count, entries: messages.into(), ends: ends.reaching(next), ..chunk };
                 }
                 // A fetch of this log alone skips what has no records, asks for room, or says what is wrong.
                 Ok(_) | Err(_) => needs_look = true,

@@ -32,6 +32,14 @@ impl Ends {
     /// Nothing is known.
     pub const UNKNOWN: Self = Self { start: -1, stable: -1, end: -1 };
 
+    /// With an end of at least `next`, unless it is unknown. A server can tell the end that the log had before it read entries, while
+    /// others were written.
+    #[must_use]
+    pub fn reaching(self, next: i64) -> Self {
+        let end = if self.end < 0 { self.end } else { self.end.max(next) };
+        Self { end, ..self }
+    }
+
     /// What is known from both. Within one version of a log, its ends only grow.
     pub(crate) fn merge(self, other: Self) -> Self {
         Self {

@@ -58,7 +58,7 @@ impl Entries {
     pub(super) fn into_chunk(mut self, base: i64, ends: Ends) -> Chunk {
         self.bytes.shrink_to_fit();
         let next = self.last.saturating_add(1).max(base);
-        let end = ends.end.max(next);
+        let Ends { end, .. } = ends.reaching(next);
         let ends = Ends { stable: end, end, ..ends };
         Chunk { base, next, entries: self.bytes.into(), count: self.count, ends }
     }

@@ -93,6 +93,18 @@ fn records_are_returned() {
     assert_eq!(Case::default().fetch(5, log), (vec![5], Ok((1, 6))));
 }
 
+/// A broker reads the high watermark before the records.
+#[test]
+fn high_watermark_is_not_before_the_records() {
+    let case = Case::default();
+    let now = Instant::now();
+    let mut plan = case.plan(200, now);
+    match plan.next(now, answer(1, &one_record(200, b'x'))) {
+        Ok(Step::Done(fetched)) => assert_eq!((fetched.next_offset, fetched.ends.end), (201, 201)),
+        _ => panic!("one record"),
+    }
+}
+
 #[test]
 fn empty_batches_are_skipped() {
     let log = |request: RecordsFrom| match request.offset {
