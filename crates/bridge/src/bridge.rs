@@ -202,7 +202,7 @@ impl Endpoint {
                         as Arc<dyn Backend>
                 }
                 ClusterConfig::Nats(config) => {
-                    Arc::new(Nats::new(name, config, logs, &per_cluster.nats(name), writes))
+                    Arc::new(Nats::new(name, config, logs, per_cluster.nats(name), writes))
                 }
             }
         });

@@ -72,10 +72,11 @@ impl Nats {
         name: &str,
         config: &ClusterConfig,
         logs: ClusterLogs,
-        requests: &RequestMetrics,
+        requests: RequestMetrics,
         writes: Option<WriteMetrics>,
     ) -> Self {
         let incidents = Arc::new(Incidents::new(name));
+        let requests = requests.of(&api::APIS, &api::OUTCOMES);
         let api = || Api::new(Connection::new(config.clone(), requests.clone()));
         let reader = Reader::new(api(), logs);
         let writer = writes.map(|metrics| Writer::new(api(), config, metrics, Arc::clone(&incidents)));

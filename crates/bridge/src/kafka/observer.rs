@@ -15,11 +15,8 @@ pub(super) struct ReadObserver(BrokerMetrics);
 
 impl ReadObserver {
     pub(super) fn new(metrics: BrokerMetrics) -> Self {
-        metrics.requests.begin(
-            &BrokerRequest::ALL.map(BrokerRequest::name),
-            &RequestOutcome::ALL.map(RequestOutcome::name),
-        );
-        Self(metrics)
+        let apis = BrokerRequest::ALL.map(BrokerRequest::name);
+        Self(metrics.of(&apis, &RequestOutcome::ALL.map(RequestOutcome::name)))
     }
 
     /// Counts the brokers of a reader for as long as there is one.

@@ -53,6 +53,11 @@ impl Brokers {
 }
 
 impl BrokerMetrics {
+    /// See [`RequestMetrics::of`].
+    pub(crate) fn of(self, apis: &[&'static str], outcomes: &[&'static str]) -> Self {
+        Self { requests: self.requests.of(apis, outcomes), ..self }
+    }
+
     /// Counts the brokers of a reader for as long as there are some.
     pub(crate) fn watch(&self, count: impl Fn() -> Option<BrokerStates> + Send + Sync + 'static) {
         let mut readers = self.readers.0.lock().unwrap_or_else(PoisonError::into_inner);

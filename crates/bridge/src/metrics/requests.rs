@@ -1,6 +1,7 @@
 //! Requests to the servers of a messaging system, and connections to them.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
@@ -23,9 +24,17 @@ pub(super) struct Requests {
 #[derive(Clone)]
 pub(crate) struct RequestMetrics {
     requests: Requests,
+    apis: Arc<[Api]>,
     opened: Counter,
     failed: Counter,
     cluster: String,
+}
+
+/// Of one API.
+struct Api {
+    name: &'static str,
+    durations: Histogram,
+    outcomes: Vec<(&'static str, Counter)>,
 }
 
 impl Default for Requests {
@@ -58,25 +67,38 @@ impl Requests {
             failed: connection("failed"),
             cluster: name.to_owned(),
             requests: self.clone(),
+            apis: Arc::default(),
         }
     }
 }
 
 impl RequestMetrics {
-    /// Begins to count: every label exists from the start, so that a rate sees the first event.
-    pub(crate) fn begin(&self, apis: &[&'static str], outcomes: &[&'static str]) {
-        for api in apis {
-            drop(self.requests.durations.get_or_create(&self.api(api)));
-            for outcome in outcomes {
-                drop(self.requests.counts.get_or_create(&self.request(api, outcome)));
+    /// Counts these APIs and outcomes. Every label exists from the start, so that a rate sees the first event.
+    pub(crate) fn of(self, apis: &[&'static str], outcomes: &[&'static str]) -> Self {
+        let Requests { counts, durations, .. } = &self.requests;
+        let cluster = || self.cluster.clone();
+        let api = |name: &&'static str| {
+            let api = *name;
+            let count = |outcome: &&'static str| {
+                let labels = RequestLabels { cluster: cluster(), api, outcome };
+                (*outcome, counts.get_or_create_owned(&labels))
+            };
+            Api {
+                name: api,
+                durations: durations.get_or_create_owned(&ApiLabels { cluster: cluster(), api }),
+                outcomes: outcomes.iter().map(count).collect(),
             }
-        }
+        };
+        Self { apis: apis.iter().map(api).collect(), ..self }
     }
 
     /// A request has ended.
     pub(crate) fn requested(&self, api: &'static str, outcome: &'static str, took: Duration) {
-        self.requests.durations.get_or_create(&self.api(api)).observe(took.as_secs_f64());
-        self.requests.counts.get_or_create(&self.request(api, outcome)).inc();
+        let Some(api) = self.apis.iter().find(|known| known.name == api) else { return };
+        api.durations.observe(took.as_secs_f64());
+        if let Some((_, count)) = api.outcomes.iter().find(|(known, _)| *known == outcome) {
+            count.inc();
+        }
     }
 
     /// A connection was opened, or could not be.
@@ -86,14 +108,6 @@ impl RequestMetrics {
 
     pub(super) fn name(&self) -> &str {
         &self.cluster
-    }
-
-    fn api(&self, api: &'static str) -> ApiLabels {
-        ApiLabels { cluster: self.cluster.clone(), api }
-    }
-
-    fn request(&self, api: &'static str, outcome: &'static str) -> RequestLabels {
-        RequestLabels { cluster: self.cluster.clone(), api, outcome }
     }
 }
 

@@ -10,9 +10,8 @@ fn reference_lists_every_metric() {
     let metrics = Metrics::new();
     metrics.cluster("c").http("/topics", 200, Duration::ZERO);
     let _open = metrics.cluster("c").subscription();
-    let brokers = metrics.brokers("c");
-    brokers.requests.begin(&["Fetch"], &["answered"]);
-    metrics.nats("c").begin(&["DIRECT.GET"], &["answered"]);
+    let brokers = metrics.brokers("c").of(&["Fetch"], &["answered"]);
+    metrics.nats("c").of(&["DIRECT.GET"], &["answered"]);
     brokers.watch(|| Some(BrokerStates::default()));
     let traces = ExportCounts::default();
     metrics.cluster("c").client_fault(SessionError::NotUtf8);
@@ -69,7 +68,7 @@ fn events_are_counted_under_their_labels() {
     cluster.http("/topics", 404, Duration::from_millis(3));
     let open = [(); 2].map(|()| cluster.subscription());
     drop(open.into_iter().next());
-    let brokers = metrics.brokers("default");
+    let brokers = metrics.brokers("default").of(&["Fetch"], &["timed_out"]);
     brokers.requests.requested("Fetch", "timed_out", Duration::from_secs(20));
     brokers.requests.connected(false);
     brokers.watch(|| Some(BrokerStates { connected: 2, idle: 1, failed: 0 }));

@@ -73,7 +73,6 @@ struct NamesQuery {
 
 impl Api {
     pub(super) fn new(connection: Connection) -> Self {
-        connection.metrics().begin(&APIS, &OUTCOMES);
         let config = connection.config();
         let prefix = match &config.domain {
             None => "$JS.API".to_owned(),
@@ -258,9 +257,9 @@ pub(super) fn json(request: &impl Serialize) -> Bytes {
 }
 
 /// What requests ask for, as they are counted.
-const APIS: [&str; 6] =
+pub(super) const APIS: [&str; 6] =
     ["DIRECT.GET", "STREAM.INFO", "STREAM.MSG.GET", "STREAM.NAMES", "CONSUMER.CREATE", "INFO"];
-const OUTCOMES: [&str; 3] = ["answered", "timed_out", "failed"];
+pub(super) const OUTCOMES: [&str; 3] = ["answered", "timed_out", "failed"];
 
 /// Matches every subject.
 const ALL: &str = ">";

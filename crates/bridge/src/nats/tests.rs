@@ -129,7 +129,7 @@ fn nats(server: &Server, change: impl FnOnce(&mut ClusterConfig)) -> (Arc<Nats>,
 fn writing(config: &ClusterConfig, writes: WriteMetrics) -> (Arc<Nats>, SharedLog) {
     let shared = SharedLog::new(Limits { max_bytes: 64 << 20, max_age: Duration::from_secs(60) });
     (
-        Arc::new(Nats::new("test", config, shared.add_cluster(), &Metrics::new().nats("test"), Some(writes))),
+        Arc::new(Nats::new("test", config, shared.add_cluster(), Metrics::new().nats("test"), Some(writes))),
         shared,
     )
 }

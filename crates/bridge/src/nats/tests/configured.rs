@@ -18,7 +18,7 @@ fn configured(server: &Server, scheme: &str, lines: &str) -> (Arc<Nats>, SharedL
     let mut config = Config::load(&text, iter::empty()).unwrap();
     let Some(ClusterConfig::Nats(config)) = config.clusters.remove("n") else { panic!("{config:?}") };
     let shared = SharedLog::new(Limits { max_bytes: 64 << 20, max_age: Duration::from_secs(60) });
-    (Arc::new(Nats::new("n", &config, shared.add_cluster(), &Metrics::new().nats("n"), None)), shared)
+    (Arc::new(Nats::new("n", &config, shared.add_cluster(), Metrics::new().nats("n"), None)), shared)
 }
 
 async fn is_ready(server: &Server, scheme: &str, lines: &str) -> bool {

@@ -196,7 +196,7 @@ async fn message_that_disconnects_readers_does_not_disconnect_the_writer() {
 async fn cluster_without_a_writer_is_read_only() {
     let case = Case::start().await;
     let config = config(&case.server);
-    let nats = Nats::new("test", &config, case.shared.add_cluster(), &Metrics::new().nats("test"), None);
+    let nats = Nats::new("test", &config, case.shared.add_cluster(), Metrics::new().nats("test"), None);
     let due = CancellationToken::new();
     let error = hand_over(&nats, Source::default(), numbered([1]), &due).await.err().unwrap();
     assert_eq!(error.fault, Fault::Rejected);
