@@ -21,14 +21,14 @@ _default:
 
 # start everything on this machine and try it: see `./dev demo --help`
 demo *args: _demo-programs
-    @cd {{ quote(invocation_directory()) }} && LD_LIBRARY_PATH={{ quote(justfile_directory() / "target/tools/librdkafka") }} exec {{ quote(justfile_directory() / "target/demo/demo") }} "$@"
+    @cd {{ quote(invocation_directory()) }} && exec {{ quote(justfile_directory() / "target/demo/demo") }} "$@"
 
-# With the librdkafka that `./dev` has fetched: from source it takes as long as all the rest.
+# With the librdkafka that `./dev` has fetched: from source it takes as long as all the rest. The programs find it from their own folder.
 _demo-programs: wasm web
-    PKG_CONFIG={{ quote(justfile_directory() / "target/tools/librdkafka/pkg-config") }} cargo build --profile demo --no-default-features --features sluicegate-bridge/shared-librdkafka,sluicegate-tests/shared-librdkafka -p sluicegate-tests -p sluicegate-bridge -p sluicegate-cli --bin demo --bin sluicegate-bridge --bin sluicegate
+    RUSTFLAGS='-Clink-arg=-Wl,-rpath,$ORIGIN/../tools/librdkafka' PKG_CONFIG={{ quote(justfile_directory() / "target/tools/librdkafka/pkg-config") }} cargo build --profile demo --no-default-features --features sluicegate-bridge/shared-librdkafka,sluicegate-tests/shared-librdkafka -p sluicegate-tests -p sluicegate-bridge -p sluicegate-cli --bin demo --bin sluicegate-bridge --bin sluicegate
 
 # everything: units, the client for browsers, the session logic on wasm32, the filter, end to end on a real Envoy and a real Kafka
-test: wasm sdk-guest web _browser
+test: wasm sdk-guest web _browser _demo-programs
     npm test --silent -w sluicegate
     cargo test --workspace --no-fail-fast
     just older-kafka
@@ -62,13 +62,20 @@ wasm:
 
 # build the client for browsers, and the demo's page
 web: _packages
+    #!/bin/sh
+    set -e
+    exec 9>target/tools/packages.lock && flock 9
+    # Pages that an Envoy is serving stay as they are, unless a source is newer.
+    page=examples/live-page/dist/page.js client=clients/typescript/dist/sluicegate.min.js
+    sources="proto clients/typescript examples/live-page node_modules/.package-lock.json"
+    if [ -e $page ] && [ -e $client ] && [ -z "$(find $sources -newer $page -not -path '*/dist*' -not -path '*/generated*' -print -quit)" ]; then exit; fi
     npm run --silent build -w sluicegate -w live-page
 
-# One at a time. `npm ci` writes the newer file last.
+# One at a time. `npm ci` writes the newer file last. `npm ls` fails if a package is missing, as after `npm ci` in one workspace.
 _packages:
     #!/bin/sh
     exec 9>target/tools/packages.lock && flock 9
-    if [ ! node_modules/.package-lock.json -nt package-lock.json ]; then
+    if [ ! node_modules/.package-lock.json -nt package-lock.json ] || ! npm ls --all >/dev/null 2>&1; then
         echo "fetching the packages of package-lock.json" >&2
         npm ci --no-audit --no-fund --loglevel=error || { echo "npm could not fetch the packages" >&2; exit 1; }
     fi

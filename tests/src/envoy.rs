@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-pub use page::page;
+pub use page::{LIVE_PAGE, NATS_PAGE, page};
 pub use routes::{DEMO_ROUTES, beside, instead, plugin, routes, writing};
 
 use crate::port::Port;

@@ -5,13 +5,13 @@ use std::ffi::OsStr;
 use super::Profile;
 use crate::{Error, tools};
 
-/// Adds Envoy routes for the live page at `/`, and for the examples.
+/// Adds Envoy routes for the page `home`, [`LIVE_PAGE`] or [`NATS_PAGE`], at `/`, and for the examples.
 ///
 /// # Errors
 /// [`Error::Missing`]: they are not built.
-pub fn page(profile: Profile) -> Result<[(String, String); 2], Error> {
-    let routes = FILES.iter().map(|&(path, file)| {
-        let policy = if path == "/" { PAGE_POLICY } else { EXAMPLE_POLICY };
+pub fn page(profile: Profile, home: &'static str) -> Result<[(String, String); 2], Error> {
+    let routes = [("/", home)].into_iter().chain(FILES).map(|(path, file)| {
+        let policy = if file == LIVE_PAGE { PAGE_POLICY } else { EXAMPLE_POLICY };
         let file = tools::built(file)?;
         let kind = match file.extension().and_then(OsStr::to_str) {
             Some("js") => "text/javascript",
@@ -40,14 +40,18 @@ pub fn page(profile: Profile) -> Result<[(String, String); 2], Error> {
     Ok([(hosts, limit), (NEXT.to_owned(), format!("{routes}{INDENT}{NEXT}"))])
 }
 
+/// The page that shows a topic of Kafka.
+pub const LIVE_PAGE: &str = "examples/live-page/dist/index.html";
+/// The page that shows a stream of NATS.
+pub const NATS_PAGE: &str = "examples/nats.html";
 /// Paths, and files in the workspace.
 const FILES: [(&str, &str); 7] = [
-    ("/", "examples/live-page/dist/index.html"),
     ("/page.js", "examples/live-page/dist/page.js"),
     ("/page.css", "examples/live-page/dist/page.css"),
     ("/eventsource.html", "examples/eventsource.html"),
     ("/json-session.html", "examples/json-session.html"),
     ("/client.html", "examples/client.html"),
+    ("/nats.html", NATS_PAGE),
     ("/sluicegate.min.js", "clients/typescript/dist/sluicegate.min.js"),
 ];
 /// Scripts and connections of this origin alone. The empty icon is a `data:` URL.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sluicegate_tests::envoy::{Profile, instead, page};
+use sluicegate_tests::envoy::{LIVE_PAGE, Profile, instead, page};
 use sluicegate_tests::kafka::{Kafka, Record, Write};
 use sluicegate_tests::stack::{BridgeConfig, Setup, Stack};
 
@@ -16,7 +16,7 @@ impl Parts {
     pub(crate) async fn start() -> Self {
         let kafka = Kafka::start().await.unwrap();
         kafka.make_topic(TOPIC, PARTITIONS, &[]).await.unwrap();
-        let mut envoy_edits = page(Profile::Tunnel).unwrap().to_vec();
+        let mut envoy_edits = page(Profile::Tunnel, LIVE_PAGE).unwrap().to_vec();
         envoy_edits.push(instead("", &ROUTES));
         let settings = "[write]\nclusters = [\"default\"]\n".to_owned();
         let bridge = BridgeConfig::Cluster { bootstrap: kafka.bootstrap(), settings };

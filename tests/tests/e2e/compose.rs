@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use sluicegate_tests::bridge;
-use sluicegate_tests::envoy::{DEMO_ROUTES, Profile, instead, page};
+use sluicegate_tests::envoy::{DEMO_ROUTES, LIVE_PAGE, Profile, instead, page};
 use sluicegate_tests::http;
 use sluicegate_tests::kafka::{Kafka, Setup as KafkaSetup};
 use sluicegate_tests::process::Process;
@@ -41,7 +41,7 @@ fn kafka() -> BTreeMap<String, String> {
 /// What makes the gateway of Envoy's committed configuration: the demo's page and routes, and the secret of the bridge.
 fn edits() -> Vec<(String, String)> {
     let secret = "\"gateway_secret\": \"only-for-trying-it-out\",";
-    let mut edits = page(Profile::Tunnel).unwrap().to_vec();
+    let mut edits = page(Profile::Tunnel, LIVE_PAGE).unwrap().to_vec();
     edits.push(instead(secret, &DEMO_ROUTES));
     edits
 }

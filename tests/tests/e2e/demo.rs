@@ -7,9 +7,12 @@ use std::process::Command;
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use sluicegate_tests::browser;
 use sluicegate_tests::folder::Folder;
 use sluicegate_tests::http;
+use sluicegate_tests::http::client::{Request, ask};
 use sluicegate_tests::kafka::Kafka;
+use sluicegate_tests::nats::Nats;
 use sluicegate_tests::port::Port;
 use sluicegate_tests::process::Process;
 use sluicegate_tests::tools;
@@ -123,6 +126,61 @@ async fn shown_commands_work() {
         }
         // What was written by the second command.
         says(&mut shells[0], "{\"gate\": \"mine\"}", STEP).await;
+    }
+}
+
+#[tokio::test]
+async fn shown_commands_work_on_nats() {
+    let folder = Folder::new("demo-test").unwrap();
+    let (demo, gateway) = ready(&folder, &["--nats"]).await;
+    let commands = commands(&demo);
+    let wanted = [
+        "\"gate\":\"north\"",
+        "{\"stream\":\"demo\",\"sequence\":",
+        "\"data\":{\"gate\":\"north\"",
+        "demo sequence 1",
+        "\"gate\":\"north\"",
+    ];
+    assert_eq!(commands.len(), wanted.len(), "{commands:?}");
+    let mut shells = Vec::new();
+    for (number, (command, wanted)) in commands.iter().zip(wanted).enumerate() {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("{command}; echo done; sleep 60")]);
+        let mut shell =
+            Process::spawn("a shown command", shell, &folder.path().join(format!("{number}.log"))).unwrap();
+        says(&mut shell, wanted, STEP).await;
+        shells.push(shell);
+    }
+    says(&mut shells[0], "{\"gate\": \"mine\"}", STEP).await;
+    let asked = async |request: &str| panic!("unknown request {request:?}");
+    browser::run("nats.ts", &[&gateway.to_string()], START, asked).await.unwrap();
+}
+
+#[tokio::test]
+async fn hints_name_the_system_of_a_given_configuration() {
+    let server = Nats::jetstream("").await.unwrap();
+    let folder = Folder::new("demo-test").unwrap();
+    let config = format!("[clusters.default]\nkind = \"nats\"\nservers = \"nats://{}\"\n", server.client());
+    let config = folder.write("own.toml", &config).unwrap();
+    let (demo, gateway) = ready(&folder, &["--config", config.to_str().unwrap()]).await;
+    let log = fs::read_to_string(demo.log()).unwrap();
+    assert!(
+        log.contains("/?stream=STREAM") && log.contains("/nats/streams") && !log.contains("TOPIC"),
+        "{log}"
+    );
+    let streams = http::get(gateway, "/nats/streams").await.unwrap();
+    assert_eq!((streams.status, streams.body.as_str()), (200, "[]"));
+}
+
+#[tokio::test]
+async fn pages_of_a_given_origin_can_read_and_write() {
+    let folder = Folder::new("demo-test").unwrap();
+    let page = "http://127.0.0.1:3000";
+    let (_demo, gateway) = ready(&folder, &["--origin", page]).await;
+    for (origin, status, allowed) in [(page, 200, Some(page)), ("http://127.0.0.1:3001", 403, None)] {
+        let answer = ask(gateway, Request::get("/kafka/topics").with("origin", origin)).await;
+        assert_eq!(answer.status, status, "{origin}");
+        assert_eq!(answer.header("access-control-allow-origin"), allowed, "{origin}");
     }
 }
 

@@ -7,9 +7,14 @@ use std::process::Command;
 use std::time::Duration;
 
 use sluicegate_tests::folder::Folder;
+use sluicegate_tests::port::Port;
 use sluicegate_tests::process::Process;
 use sluicegate_tests::tools;
 
+use crate::demo::says;
+
+/// `./dev test` has built the demo; otherwise the first start does.
+const BUILD: Duration = Duration::from_secs(540);
 const STEP: Duration = Duration::from_secs(20);
 
 /// A project with the real script, recipes and tools, and nothing else.
@@ -70,6 +75,32 @@ impl Project {
     }
 }
 
+/// With the programs of `./dev demo`, which link another librdkafka than those of the tests.
+#[tokio::test]
+async fn demo_starts_twice_in_one_clone_and_shows_its_help() {
+    let folder = Folder::new("dev-test").unwrap();
+    let run = |log: &str, args: &[&str]| {
+        let mut dev = Command::new(tools::workspace().join("dev"));
+        dev.arg("demo").args(args);
+        Process::spawn("./dev demo", dev, &folder.path().join(log)).unwrap()
+    };
+    for log in ["first.log", "second.log"] {
+        let port = Port::pick().unwrap().number().to_string();
+        let mut demo = run(log, &["--port", &port]);
+        says(&mut demo, "Ctrl-C stops everything", BUILD).await;
+        demo.terminate();
+        assert!(demo.wait(STEP).await.unwrap().success(), "{}", demo.log_tail());
+    }
+    let mut help = run("help.log", &["--help"]);
+    assert!(help.wait(STEP).await.unwrap().success(), "{}", help.log_tail());
+    assert!(help.log_tail().contains("Print help"), "{}", help.log_tail());
+    let mut wrong = run("wrong.log", &["--prot", "1"]);
+    assert_eq!(wrong.wait(STEP).await.unwrap().code(), Some(2), "{}", wrong.log_tail());
+    // As the program of a reader who follows the documents.
+    let mut bridge = Command::new(tools::workspace().join("target/demo/sluicegate-bridge"));
+    assert!(bridge.arg("--version").status().unwrap().success());
+}
+
 #[tokio::test]
 async fn signal_leaves_no_process() {
     for (slow, signal, status) in [
@@ -110,6 +141,26 @@ async fn demo_runs_in_the_callers_folder() {
         assert!(dev.wait(STEP).await.unwrap().success(), "{}", dev.log_tail());
         let want = format!("in {} with --config own.toml", project.path("elsewhere").display());
         assert!(dev.log_tail().lines().any(|line| line == want), "{}", dev.log_tail());
+    }
+}
+
+#[tokio::test]
+async fn damaged_packages_are_fetched_again() {
+    let project = Project::new();
+    project.folder.write("package-lock.json", "").unwrap();
+    // `whole` stands for what `npm ls` looks at.
+    let npm = "case $1 in ls) test -e whole ;; \
+               ci) echo fetched; mkdir -p node_modules; touch whole node_modules/.package-lock.json ;; esac";
+    project.program("target/tools/bin/npm", npm);
+    for (damage, fetched) in [(false, true), (false, false), (true, true)] {
+        if damage {
+            fs::remove_file(project.path("whole")).unwrap();
+        }
+        let mut dev = project.run(&["web"]);
+        assert!(dev.wait(STEP).await.unwrap().success(), "{}", dev.log_tail());
+        let log = fs::read_to_string(dev.log()).unwrap();
+        assert_eq!(log.contains("fetched"), fetched, "damage: {damage}: {log}");
+        fs::remove_file(dev.log()).unwrap();
     }
 }
 

@@ -19,6 +19,14 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 
+    /// Run a NATS server with a stream instead of the embedded Kafka
+    #[arg(long, conflicts_with_all = ["config", "bootstrap_servers"])]
+    pub(crate) nats: bool,
+
+    /// Answer plain HTTP to pages of this origin too, such as http://127.0.0.1:3000; can be repeated
+    #[arg(long, value_name = "ORIGIN", value_parser = origin)]
+    pub(crate) origin: Vec<String>,
+
     /// The gateway's port
     #[arg(long, value_name = "N", default_value_t = 8080, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) port: u16,
@@ -70,6 +78,22 @@ fn servers(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// A page's origin: scheme, host and perhaps a port, as browsers send it.
+fn origin(text: &str) -> Result<String, String> {
+    let authority = ["http://", "https://"].iter().find_map(|scheme| text.strip_prefix(scheme));
+    let is_origin = authority.is_some_and(|authority| {
+        is_host(authority)
+            || authority
+                .rsplit_once(':')
+                .is_some_and(|(host, port)| is_host(host) && port.parse::<u16>().is_ok())
+    });
+    if is_origin {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("{text:?} is not an origin such as http://127.0.0.1:3000"))
+    }
+}
+
 /// A name, an IPv4 address or an IPv6 address in brackets.
 fn is_host(text: &str) -> bool {
     match text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
@@ -81,6 +105,27 @@ fn is_host(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn origins_are_schemes_with_hosts() {
+        for good in ["http://localhost", "https://app.example", "http://127.0.0.1:3000", "http://[::1]:3000"]
+        {
+            assert!(origin(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "localhost:3000",
+            "http://",
+            "http://a/",
+            "http://a:x",
+            "file:///a",
+            "*",
+            "null",
+            "http://a:1:2",
+        ] {
+            assert!(origin(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn servers_are_hosts_with_ports() {

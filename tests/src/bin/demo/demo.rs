@@ -1,6 +1,5 @@
 //! Starts all parts, watches them, and stops them.
 
-use std::env;
 use std::error::Error;
 use std::fs;
 use std::path::Path;
@@ -8,21 +7,22 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use sluicegate_client::Client;
-use sluicegate_tests::envoy::{DEMO_ROUTES, Profile, instead, page};
+use sluicegate_tests::envoy::{LIVE_PAGE, NATS_PAGE, Profile, instead, page};
 use sluicegate_tests::port::Port;
 use sluicegate_tests::stack::{BridgeConfig, Setup, Stack};
 use sluicegate_tests::{Error as StackError, tools};
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
-use toml::Table;
 
 use crate::args::Args;
 use crate::embedded::Embedded;
-use crate::hints::{self, Source};
+use crate::hints;
+use crate::routes::routes;
 use crate::sentence;
+use crate::source::{Source, System, system_of};
 
-type Failure = Box<dyn Error>;
+pub(crate) type Failure = Box<dyn Error>;
 
 /// Runs until Ctrl-C, SIGTERM or a failure; nothing is left running.
 ///
@@ -66,29 +66,34 @@ impl Running {
                 // Read only once: it may be a pipe.
                 let text =
                     fs::read_to_string(&path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
-                let source = Source::Config(path);
-                if lacks_default(&text) {
-                    return Err(format!("{source} is missing: expected [clusters.default]").into());
-                }
-                (BridgeConfig::Text(text), source, None)
+                let Some(system) = system_of(&text) else {
+                    let path = path.display();
+                    return Err(format!(
+                        "cluster `default` of {path} is missing: expected [clusters.default]"
+                    )
+                    .into());
+                };
+                (BridgeConfig::Text(text), Source::Config(system, path), None)
             }
             (None, Some(servers)) => (cluster(servers.clone()), Source::Servers(servers), None),
             (None, None) => {
-                hints::say("starting the embedded Kafka");
-                let embedded =
-                    Embedded::start().map_err(|e| format!("cannot start the embedded Kafka: {e}"))?;
-                (
-                    BridgeConfig::Text(embedded.bridge_config()),
-                    Source::Embedded(embedded.bootstrap()),
-                    Some(embedded),
-                )
+                let system = if args.nats { System::Nats } else { System::Kafka };
+                hints::say(&format!("starting the embedded {}", system.name()));
+                let embedded = Embedded::start(system).await?;
+                (BridgeConfig::Text(embedded.bridge_config()), embedded.source(), Some(embedded))
             }
         };
 
         hints::say("starting the bridge and Envoy");
         let secret = secret()?;
-        let mut envoy_edits = page(profile)?.to_vec();
-        envoy_edits.push(instead(&format!("\"gateway_secret\": \"{secret}\","), &DEMO_ROUTES));
+        let home = match source.system() {
+            System::Kafka => LIVE_PAGE,
+            System::Nats => NATS_PAGE,
+        };
+        let mut envoy_edits = page(profile, home)?.to_vec();
+        let routes = routes(source.system(), args.port, &args.origin);
+        let routes: Vec<&str> = routes.iter().map(String::as_str).collect();
+        envoy_edits.push(instead(&format!("\"gateway_secret\": \"{secret}\","), &routes));
         let setup = Setup {
             bridge,
             // Overrides a secret in the user's configuration: both sides use this run's.
@@ -100,7 +105,7 @@ impl Running {
         };
         let stack = Stack::start(setup).await.map_err(|error| match (error, &source) {
             // The bridge saw a copy of the file.
-            (StackError::Configuration(problems), Source::Config(path)) => {
+            (StackError::Configuration(problems), Source::Config(_, path)) => {
                 format!("cannot use {}: {problems}", path.display()).into()
             }
             (error, _) => Failure::from(error),
@@ -125,25 +130,16 @@ impl Running {
 
     /// Waits until a part ends unexpectedly.
     async fn watch(&mut self) -> Failure {
-        let Some(embedded) = &self.embedded else { return self.stack.watch().await.into() };
+        let Some(embedded) = &mut self.embedded else { return self.stack.watch().await.into() };
         tokio::select! {
             error = self.stack.watch() => error.into(),
-            error = embedded.write_readings() => format!("the generator of readings stopped: {error}").into(),
+            failure = embedded.run() => failure,
         }
     }
 
     async fn stop(mut self) {
         self.stack.stop(STOP_WITHIN).await;
     }
-}
-
-/// Whether neither the configuration nor the environment has the cluster `default`. Invalid TOML is left to the bridge to
-/// report.
-fn lacks_default(text: &str) -> bool {
-    let in_text = |config: Table| config.get("clusters").is_some_and(|all| all.get("default").is_some());
-    let in_environment =
-        || env::vars_os().any(|(name, _)| name.to_string_lossy().starts_with(DEFAULT_CLUSTER));
-    text.parse().is_ok_and(|config| !in_text(config)) && !in_environment()
 }
 
 /// Checks by its `--version` that the user's program is an Envoy.
@@ -192,7 +188,5 @@ fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
     })
 }
 
-/// The prefix of variables that override the cluster `default`.
-const DEFAULT_CLUSTER: &str = "SLUICEGATE_CLUSTERS__DEFAULT__";
 const READY_WITHIN: Duration = Duration::from_secs(10);
 const STOP_WITHIN: Duration = Duration::from_secs(5);

@@ -1,14 +1,18 @@
 //! The demo: runs a Kafka, the bridge and Envoy with the filter on this machine, and prints commands to try.
 //!
 //! 1. [`args`]: the command line
-//! 2. [`embedded`]: a Kafka inside this program, and a generator of records
-//! 3. [`demo`]: starts, watches and stops all parts
-//! 4. [`hints`]: the demo's output
+//! 2. [`source`]: the messaging system that is read
+//! 3. [`embedded`]: a Kafka inside this program or a nats-server beside it, and a generator of records
+//! 4. [`routes`]: the gateway's routes
+//! 5. [`demo`]: starts, watches and stops all parts
+//! 6. [`hints`]: the demo's output
 
 mod args;
 mod demo;
 mod embedded;
 mod hints;
+mod routes;
+mod source;
 
 use std::error::Error;
 use std::iter::successors;
