@@ -18,6 +18,7 @@ mod source;
 mod tls;
 mod traces;
 mod tree;
+mod unnamed_cluster;
 mod value_file;
 
 #[cfg(test)]
@@ -37,6 +38,7 @@ pub use self::source::Source;
 pub use self::tls::Tls;
 pub use self::traces::Traces;
 pub(crate) use crate::kafka::PropertyError;
+use crate::suggestion::similar_among;
 
 use self::problem::Problems;
 use self::section::Section;
@@ -72,7 +74,7 @@ pub struct Config {
     pub traces: Traces,
     /// `[clusters.NAME]`: the named clusters.
     pub clusters: BTreeMap<String, ClusterConfig>,
-    /// Unknown `SLUICEGATE_…` variables: another program's, or misspelt.
+    /// Unknown `SLUICEGATE_…` variables, another program's or misspelt, each with a suggestion if there is one.
     pub ignored_variables: Vec<String>,
 }
 
@@ -169,8 +171,8 @@ impl Config {
     /// A variable is `SLUICEGATE_` and the key in capitals, with `__` for the dot of a table: `SLUICEGATE_LISTEN`,
     /// `SLUICEGATE_LIMITS__MAX_SESSIONS`. In a cluster's table, every other `_` is a dot of the property's name:
     /// `SLUICEGATE_CLUSTERS__DEFAULT__BOOTSTRAP_SERVERS`. The cluster's name matches in any case, and `_` matches '-' and '.'.
-    /// A variable that ends in `__FILE` is the path of a file with the value. A variable whose first part is not a root key is
-    /// ignored: other programs have such variables, and Kubernetes sets some for each Service.
+    /// A variable that ends in `__FILE` is the path of a file with the value. A variable whose first part is not a root key or table
+    /// is ignored: other programs have such variables, and Kubernetes sets some for each Service.
     ///
     /// # Errors
     /// Every problem, in the order of the keys.
@@ -181,7 +183,7 @@ impl Config {
         let mut problems = Problems::default();
         let (tree, ignored_variables) = tree::read(file, environment, &mut problems);
         let mut root = Section::root(tree);
-        let clusters = root.table_or_empty("clusters", &mut problems);
+        let clusters = root.table_or_empty(keys::CLUSTERS, &mut problems);
         let has_secret = root.has("gateway_secret");
         let has_second = root.has("second_gateway_secret");
         let of_routes = root.table_or_empty("route_clusters", &mut problems);
@@ -314,8 +316,11 @@ fn read(mut table: Section, problems: &mut Problems) -> Read {
 fn write(mut table: Section, known: &Section, problems: &mut Problems) -> Write {
     let clusters = table.names(keys::WRITE_CLUSTERS.short(), problems);
     for name in clusters.iter().filter(|name| !known.has(name)) {
-        let problem = format!("has \"{}\", expected the NAME of a [clusters.NAME]", name.escape_debug());
-        problems.add("write.clusters", problem);
+        let expected = match similar_among(name, known.set_keys()) {
+            Some(meant) => format!("did you mean \"{meant}\"?"),
+            None => "expected the NAME of a [clusters.NAME]".to_owned(),
+        };
+        problems.add("write.clusters", format!("has \"{}\", {expected}", name.escape_debug()));
     }
     table.end(problems);
     Write { clusters }

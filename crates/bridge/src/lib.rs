@@ -39,6 +39,7 @@ mod rate_limit;
 mod reference;
 mod server;
 mod session;
+mod suggestion;
 mod topics;
 mod traces;
 mod write_queue;

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::flat::Flat;
-use super::kind::{ClusterConfig, KINDS};
+use super::kind::{ClusterConfig, KIND, KINDS};
 use super::nats;
 use super::problem::{Place, Problems};
 use super::section::Section;
 use super::tree::given_by;
+use super::unnamed_cluster;
 use crate::backend::System;
 use crate::kafka::{self, PropertyError};
 
@@ -21,8 +22,9 @@ pub(super) fn all(
     expected: bool,
     problems: &mut Problems,
 ) -> BTreeMap<String, ClusterConfig> {
+    let has_unnamed = unnamed_cluster::report(&mut table, problems);
     let tables = table.tables(problems);
-    if expected && tables.is_empty() {
+    if expected && tables.is_empty() && !has_unnamed {
         problems.add("clusters", "is empty, expected at least one [clusters.NAME] in the file of --config, or SLUICEGATE_CLUSTERS__NAME__BOOTSTRAP_SERVERS");
     }
     let parsed = |(name, table): (String, Section)| Some((name.clone(), one(&name, table, problems)?));
@@ -144,7 +146,5 @@ fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')
 }
 
-/// The key that says which system a cluster is.
-const KIND: &str = "kind";
 /// The longest name of a cluster, which is a header's value and a metric's label.
 const MAX_NAME: usize = 100;

@@ -4,6 +4,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 
+use crate::suggestion::similar_among;
+
 /// A key, with the words of its row in the reference.
 pub(super) struct Key<V> {
     /// With its table, such as `limits.max_sessions`.
@@ -79,6 +81,9 @@ macro_rules! keys {
             #[cfg(test)]
             cost: $cost,
         };)*
+
+        /// All names.
+        pub(in crate::config) const NAMES: &[&str] = &[$($name),*];
 
         /// The rows of the reference, in its order.
         #[cfg(test)]
@@ -195,6 +200,24 @@ keys! {
     TRACES_MAX_SPANS: Number = "traces.max_spans_per_second", number(1000, 1..=100_000),
         "Further spans are dropped; one client can take half",
         "";
+}
+
+/// The table of all clusters.
+pub(super) const CLUSTERS: &str = "clusters";
+
+/// The keys and tables that stand in no table.
+pub(super) fn roots() -> impl Iterator<Item = &'static str> {
+    NAMES.iter().filter_map(|name| name.split('.').next()).chain([CLUSTERS])
+}
+
+/// The key or table that is meant by `name`: one of a similar name, or the key of that name in another table.
+pub(super) fn meant(name: &str) -> Option<String> {
+    similar_among(name, NAMES.iter().copied().chain(roots())).or_else(|| {
+        let (_, short) = name.rsplit_once('.').unwrap_or(("", name));
+        let of_key = |key: &'static str| key.rsplit_once('.').map_or(key, |(_, short)| short);
+        let meant = similar_among(short, NAMES.iter().map(|key| of_key(key)))?;
+        NAMES.iter().find(|key| of_key(key) == meant).map(|key| (*key).to_owned())
+    })
 }
 
 const KIB: u32 = 1024;

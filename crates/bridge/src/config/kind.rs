@@ -42,6 +42,14 @@ impl ClusterConfig {
     }
 }
 
+/// The key that says which system a cluster is.
+pub(super) const KIND: &str = "kind";
+
+/// Whether a cluster of some system has this key.
+pub(super) fn is_cluster_key(name: &str) -> bool {
+    name == KIND || KINDS.iter().any(|(_, system)| system.is_key(name))
+}
+
 /// The values of `kind`.
 pub(super) const KINDS: [(&str, System); 2] = [("kafka", System::Kafka), ("nats", System::Nats)];
 

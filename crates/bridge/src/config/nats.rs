@@ -18,6 +18,7 @@ use super::PropertyError;
 use super::keys::{Key, Number};
 use crate::file_hash;
 use crate::nats::{ClusterConfig, Credentials};
+use crate::suggestion::similar_among;
 
 pub(super) fn is_key(name: &str) -> bool {
     keys::NAMES.contains(&name)
@@ -39,10 +40,10 @@ pub(super) fn unknown(name: &str) -> String {
         return format!("{unknown}: set `{parent}` to its value or to {{ file = \"…\" }}");
     }
     let dotted = name.to_ascii_lowercase().replace(['_', '-'], ".");
-    if is_key(&dotted) {
-        return format!("{unknown}, did you mean `{dotted}`?");
+    match similar_among(&dotted, keys::NAMES.iter().copied()) {
+        Some(meant) => format!("{unknown}, did you mean `{meant}`?"),
+        None => format!("{unknown}, see docs/reference/bridge-configuration.md"),
     }
-    format!("{unknown}, see docs/reference/bridge-configuration.md")
 }
 
 /// Takes values whose names were checked, and reads the files that they name.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use toml::Value;
 
 use super::flat::{self, Flat};
-use super::keys::{Address, Key, Number};
+use super::keys::{self, Address, Key, Number};
 use super::problem::{Place, Problems};
 use super::secret::Secret;
 use super::tree::{Node, Tree};
@@ -46,9 +46,19 @@ impl Section {
 
     /// The tables under all keys.
     pub(super) fn tables(&mut self, problems: &mut Problems) -> Vec<(String, Section)> {
-        let keys: Vec<String> = self.tree.keys().cloned().collect();
+        let keys: Vec<String> = self.set_keys().map(str::to_owned).collect();
         let named = |key: String| self.table(&key, problems).map(|table| (key, table));
         keys.into_iter().filter_map(named).collect()
+    }
+
+    /// The keys that are set.
+    pub(super) fn set_keys(&self) -> impl Iterator<Item = &str> {
+        self.tree.keys().map(String::as_str)
+    }
+
+    /// Takes all entries that `is_meant`, with their values.
+    pub(super) fn extract(&mut self, is_meant: impl Fn(&str, &Node) -> bool) -> Vec<(String, Node)> {
+        self.tree.extract_if(.., |key, node| is_meant(key, node)).collect()
     }
 
     /// A whole number within `range`.
@@ -199,10 +209,12 @@ impl Section {
     pub(super) fn end(self, problems: &mut Problems) {
         for (key, node) in self.tree {
             let shown = format!("{}{key}", self.prefix);
-            problems.add(
-                node.shown(shown),
-                "is not a key of this configuration, see docs/reference/bridge-configuration.md",
-            );
+            let problem = match keys::meant(&shown) {
+                Some(meant) => format!("is not a key of this configuration, did you mean `{meant}`?"),
+                None => "is not a key of this configuration, see docs/reference/bridge-configuration.md"
+                    .to_owned(),
+            };
+            problems.add(node.shown(shown), problem);
         }
     }
 

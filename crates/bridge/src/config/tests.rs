@@ -3,6 +3,7 @@
 mod documents;
 mod environment;
 mod nats;
+mod suggestions;
 
 use std::io::Write;
 

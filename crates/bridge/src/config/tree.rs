@@ -5,6 +5,7 @@ use std::ffi::OsString;
 
 use toml::Value;
 
+use super::keys;
 use super::problem::{Place, Problems};
 
 /// A table's entries.
@@ -43,6 +44,16 @@ impl Node {
         }
     }
 
+    /// The dotted names below a table; an empty one for a value.
+    pub(super) fn leaves(&self) -> Vec<String> {
+        let Self::Table(tree) = self else { return vec![String::new()] };
+        let below = |(key, node): (&String, &Self)| {
+            let leaf = |leaf: String| if leaf.is_empty() { key.clone() } else { format!("{key}.{leaf}") };
+            node.leaves().into_iter().map(leaf).collect::<Vec<_>>()
+        };
+        tree.iter().flat_map(below).collect()
+    }
+
     pub(super) fn value(&self) -> String {
         match self {
             Self::Value(value) => value.to_string(),
@@ -53,7 +64,7 @@ impl Node {
 }
 
 /// Parses the file's text and overrides it with the environment. Also returns `SLUICEGATE_…` variables that do not begin with a
-/// root key: other programs have such variables.
+/// root key, because other programs have such variables, each with the one that it may be meant for.
 pub(super) fn read(
     file: &str,
     environment: impl Iterator<Item = (OsString, OsString)>,
@@ -72,8 +83,11 @@ pub(super) fn read(
         let Ok(name) = name.into_string() else { continue };
         let Some(key) = name.strip_prefix(PREFIX) else { continue };
         let mut path = path(key);
-        if !path.first().is_some_and(|root| KEYS.contains(&root.as_str())) {
-            ignored.push(name);
+        if !path.first().is_some_and(|first| keys::roots().any(|root| root == first)) {
+            ignored.push(match meant(&key.to_lowercase()) {
+                Some(meant) => format!("{name} (did you mean {meant}?)"),
+                None => name,
+            });
             continue;
         }
         if let Err(problem) = set(&mut tree, &mut path, &name, text) {
@@ -149,6 +163,19 @@ fn path(key: &str) -> Vec<String> {
     path
 }
 
+/// The variable that is meant by a misspelt `key`, such as one with `_` between tables.
+fn meant(key: &str) -> Option<String> {
+    let variable = |key: &str| format!("{PREFIX}{}", key.to_uppercase().replace('.', "__"));
+    if key.starts_with("clusters_") {
+        return Some(variable("clusters.NAME.…"));
+    }
+    let flat = key.replace("__", "_");
+    let unflat = keys::NAMES.iter().find(|name| name.replace('.', "_") == flat);
+    unflat
+        .map(|name| variable(name))
+        .or_else(|| keys::meant(&key.replace("__", ".")).as_deref().map(variable))
+}
+
 /// Inserts a node, and returns the other variable that had set it.
 fn insert(tree: &mut Tree, path: &[String], node: Node) -> Option<String> {
     let (first, rest) = path.split_first()?;
@@ -176,35 +203,3 @@ impl Node {
 }
 
 const PREFIX: &str = "SLUICEGATE_";
-/// The root keys.
-const KEYS: [&str; 13] = [
-    "admin_listen",
-    "clusters",
-    "gateway_secret",
-    "limits",
-    "listen",
-    "log_format",
-    "read",
-    "route_clusters",
-    "second_gateway_secret",
-    "session",
-    "tls",
-    "traces",
-    "write",
-];
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn variables_can_set_every_root_key() {
-        // Keys without a default are comments there.
-        let example = include_str!("../../example.toml")
-            .replace("# gateway_secret = \"", "gateway_secret = \"")
-            .replace("# second_gateway_secret = ", "second_gateway_secret = ");
-        let example = example.replace("# [tls]", "[tls]").parse::<toml::Table>().expect("TOML");
-        let keys: Vec<&str> = example.keys().map(String::as_str).collect();
-        assert_eq!(keys, KEYS);
-    }
-}

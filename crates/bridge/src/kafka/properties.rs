@@ -7,6 +7,8 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN;
 use sluicegate_reader::is_secret;
 
+use crate::suggestion::similar;
+
 /// Whether librdkafka has a client or topic property with this name.
 pub(crate) fn is_property(name: &str) -> bool {
     // An empty value loads nothing and sets no pointer.
@@ -32,8 +34,7 @@ pub(crate) fn check_name(name: &str) -> Result<(), String> {
     if let Some(instead) = foreign::instead_of(&lower) {
         return Err(format!("{unknown}: {instead}"));
     }
-    let meant = if is_settable(&lower) { Some(lower) } else { similar(&lower) };
-    Err(match meant {
+    Err(match similar(&lower, is_settable) {
         Some(meant) => format!("{unknown}, did you mean `{meant}`?"),
         None => format!("{unknown}, see docs/reference/kafka-properties.md"),
     })
@@ -78,29 +79,6 @@ fn is_security(name: &str) -> bool {
     name.split('.').any(|part| matches!(part, "https" | "sasl" | "security" | "ssl"))
 }
 
-/// A property whose name is one typo away: a character too many, too few or wrong, or two swapped.
-fn similar(name: &str) -> Option<String> {
-    if name.len() > MAX_NAME {
-        return None;
-    }
-    let cuts = (0..=name.len()).filter_map(|at| name.split_at_checked(at));
-    cuts.flat_map(|(head, tail)| corrections(head, tail)).find(|name| is_settable(name))
-}
-
-/// The names that `head` and `tail` can stand for if the typo is where `tail` begins.
-fn corrections(head: &str, tail: &str) -> Vec<String> {
-    let mut rest = tail.chars();
-    let mut names: Vec<String> = CHARACTERS.chars().map(|more| format!("{head}{more}{tail}")).collect();
-    if let Some(first) = rest.next() {
-        let rest = rest.as_str();
-        names.push(format!("{head}{rest}"));
-        names.extend(CHARACTERS.chars().map(|other| format!("{head}{other}{rest}")));
-        let mut behind = rest.chars();
-        names.extend(behind.next().map(|second| format!("{head}{second}{first}{}", behind.as_str())));
-    }
-    names
-}
-
 /// Properties that a configuration cannot or must not set, and why.
 pub(crate) const REFUSED: [(&str, &str); 12] = [
     ("default_topic_conf", FOR_PROGRAMS),
@@ -118,10 +96,6 @@ pub(crate) const REFUSED: [(&str, &str); 12] = [
 ];
 const FOR_PROGRAMS: &str = "can only be set by a program: leave it out";
 const FOR_TESTS: &str = "is for librdkafka's own tests: leave it out";
-/// The characters in the names of properties.
-const CHARACTERS: &str = "._abcdefghijklmnopqrstuvwxyz";
-/// No property's name is longer, in bytes.
-const MAX_NAME: usize = 64;
 
 #[cfg(test)]
 mod tests {

@@ -53,23 +53,4 @@ keys! {
         "";
 }
 
-pub(in crate::config) const NAMES: [&str; 16] = [
-    SERVERS.name,
-    USER.name,
-    PASSWORD.name,
-    TOKEN.name,
-    NKEY.name,
-    CREDS.name,
-    DOMAIN.name,
-    INBOX.name,
-    DISCOVER.name,
-    TLS_CA.name,
-    TLS_CERTIFICATE.name,
-    TLS_KEY.name,
-    TLS_HANDSHAKE_FIRST.name,
-    REQUEST_TIMEOUT.name,
-    QUEUE_BYTES.name,
-    QUEUE_RECORDS.name,
-];
-
 pub(super) const DEFAULT_INBOX: &str = "_INBOX";

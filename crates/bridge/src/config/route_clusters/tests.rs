@@ -69,7 +69,7 @@ fn all_problems_are_reported_with_their_key() {
             "route_clusters.write: is 1, expected true or false",
             "route_clusters.max: is 0, expected a whole number from 1 to 10000",
             "route_clusters.idle_timeout_ms: is 99, expected a whole number from 100 to 3600000",
-            "route_clusters.allowed: is not a key of this configuration, see docs/reference/bridge-configuration.md",
+            "route_clusters.allowed: is not a key of this configuration, did you mean `route_clusters.allowed_hosts`?",
             "route_clusters.properties.client.ids: is not a librdkafka property, did you mean `client.id`?",
             "route_clusters.properties.ssl.ca.location: cannot read `/nowhere`: No such file or directory (os error 2)",
             "route_clusters.properties.linger.ms: is rejected by librdkafka: Invalid value for configuration property \

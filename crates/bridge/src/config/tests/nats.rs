@@ -112,7 +112,7 @@ fn every_key_can_be_a_variable() {
     .map(|(name, value)| (name.to_owned(), value.to_owned()));
     let others = [("token", "t"), ("nkey", SEED), ("creds", &creds("a.b.c", SEED))];
     let covered = one_of_each.iter().map(|(name, _)| name.as_str()).chain(others.map(|(name, _)| name));
-    assert_eq!(covered.collect::<BTreeSet<_>>(), BTreeSet::from(keys::NAMES));
+    assert_eq!(covered.collect::<BTreeSet<_>>(), keys::NAMES.iter().copied().collect());
 
     let variable = |name: &str| format!("SLUICEGATE_CLUSTERS__N__{}", name.to_uppercase().replace('.', "_"));
     let mut variables = vec![(variable("kind"), "nats".to_owned())];
