@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use crate::port::Port;
@@ -130,10 +130,7 @@ impl Bridge {
 /// # Cancel safety
 /// Nothing is left running.
 pub async fn check(config: &Path, environment: &[(String, String)]) -> Result<(), Error> {
-    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let mut command = tokio::process::Command::from(command(config, environment, [any; 2])?);
-    command.arg("--check").stdin(Stdio::null()).kill_on_drop(true);
-    let checked = command.output().await.map_err(Error::io("start the bridge"))?;
+    let checked = output(config, environment, &["--check"]).await?;
     let said = String::from_utf8_lossy(&checked.stderr);
     match checked.status.code() {
         Some(0) => Ok(()),
@@ -144,6 +141,28 @@ pub async fn check(config: &Path, environment: &[(String, String)]) -> Result<()
         }
         _ => Err(Error::Ended { part: "the bridge", status: checked.status, tail: said.into_owned() }),
     }
+}
+
+/// What `--check --connect` says of a configuration.
+///
+/// # Errors
+/// The bridge cannot be started.
+///
+/// # Cancel safety
+/// Nothing is left running.
+pub async fn connect(config: &Path) -> Result<Output, Error> {
+    output(config, &[], &["--check", "--connect"]).await
+}
+
+async fn output(
+    config: &Path,
+    environment: &[(String, String)],
+    arguments: &[&str],
+) -> Result<Output, Error> {
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let mut command = tokio::process::Command::from(command(config, environment, [any; 2])?);
+    command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+    command.output().await.map_err(Error::io("start the bridge"))
 }
 
 /// The command that starts the bridge, with its two addresses.

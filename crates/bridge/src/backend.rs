@@ -30,8 +30,8 @@ pub(crate) use self::fetched::{Fetched, first_message};
 /// # Cancel safety
 /// A drop abandons a read and nothing else. For writes see [`Backend::hand_over`].
 pub(crate) trait Backend: Send + Sync {
-    /// Whether a broker answers within this time. If none does, the reason is logged.
-    fn is_ready(&self, within: Duration) -> BoxFuture<'_, bool>;
+    /// Succeeds if a broker answers within this time, and says in words what did. If none does, the reason is logged.
+    fn ready(&self, within: Duration) -> BoxFuture<'_, Result<String, Unready>>;
 
     /// Reads consecutive records from an offset on. At the end of the log it waits until `reservation` ends the wait.
     fn fetch<'a>(
@@ -112,6 +112,14 @@ pub(crate) trait Backend: Send + Sync {
 
     /// Delivers queued records until `by`, and ends writing.
     fn end_writes(&self, by: Instant) -> BoxFuture<'_, ()>;
+}
+
+/// Why a cluster does not answer. Only for operators: it can name brokers and files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unready {
+    /// The key of the cluster's configuration to look at.
+    pub(crate) key: &'static str,
+    pub(crate) cause: String,
 }
 
 /// A messaging system. Clients use commands with the words of their cluster's system.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use futures_util::future::join_all;
 use sluicegate_shared_log::{self as shared_log, SharedLog};
 use sluicegate_ws_session::budget::Budget;
 use tokio::task::JoinSet;
@@ -16,9 +17,9 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use crate::admin::Admin;
-use crate::backend::Backend;
+use crate::backend::{Backend, Unready};
 use crate::clusters::Clusters;
-use crate::config::{self, ClusterConfig, Config, LogFormat, Problem};
+use crate::config::{self, ClusterConfig, Config, LogFormat, Place, Problem};
 use crate::drain::Drain;
 use crate::endpoint::{Endpoint, Settings};
 use crate::fair_permits::FairPermits;
@@ -51,8 +52,8 @@ struct FixedSettings {
 }
 
 impl Bridge {
-    /// Binds both addresses and starts serving. Does not wait for any cluster: producers for `write.clusters` are
-    /// created in the background, and other clusters are not contacted until they are used.
+    /// Binds both addresses and starts serving. Does not wait for any cluster: in the background, each one of the configuration is
+    /// asked once, so that the log says if it does not answer, and producers for `write.clusters` are created.
     ///
     /// # Errors
     /// An address cannot be bound.
@@ -79,7 +80,7 @@ impl Bridge {
         accepting.spawn(Arc::clone(&endpoint.clusters).close_unused());
         accepting.spawn(drop_old_records(endpoint.logs.clone()));
         let clusters = Arc::clone(&endpoint.clusters);
-        accepting.spawn(async move { clusters.prepare_writes().await });
+        accepting.spawn(async move { clusters.prepare().await });
         let Config { listen, admin_listen, log_format, traces, .. } = config;
         let fixed = FixedSettings { listen, admin_listen, log_format, traces };
         Ok(Self { address, admin_address, fixed, endpoint, server, health, connections, accepting })
@@ -195,16 +196,7 @@ impl Endpoint {
         let writes_due = CancellationToken::new();
         let (shared, per_cluster) = (logs.clone(), metrics.clone());
         let make = Box::new(move |name: &str, config: &ClusterConfig, is_writable: bool| {
-            let (logs, writes) = (shared.add_cluster(), is_writable.then(|| per_cluster.writes(name)));
-            match config {
-                ClusterConfig::Kafka(config) => {
-                    Arc::new(Kafka::new(name, config, logs, per_cluster.brokers(name), writes))
-                        as Arc<dyn Backend>
-                }
-                ClusterConfig::Nats(config) => {
-                    Arc::new(Nats::new(name, config, logs, per_cluster.nats(name), writes))
-                }
-            }
+            backend(name, config, is_writable, &shared, &per_cluster)
         });
         let limits = &config.limits;
         Self {
@@ -238,6 +230,40 @@ impl Endpoint {
         self.waiting_http1.set_total(limits.max_connections / HTTP1_WAITERS);
         self.logs.set_limits(kept_records(config));
         self.clusters.apply(config).await;
+    }
+}
+
+/// Asks each cluster of a configuration once, for at most `within`. Gives, by name, what answered in words, or why nothing did.
+///
+/// # Cancel safety
+/// A drop has no effect.
+pub async fn connect(config: &Config, within: Duration) -> Vec<(String, Result<String, Problem>)> {
+    let (metrics, logs) = (Metrics::new(), SharedLog::default());
+    let asked = config.clusters.iter().map(async |(name, cluster)| {
+        let ready = backend(name, cluster, false, &logs, &metrics).ready(within).await;
+        let problem = |Unready { key, cause }| Problem {
+            place: Place::Key(format!("clusters.{name}.{key}")),
+            problem: cause,
+        };
+        (name.clone(), ready.map_err(problem))
+    });
+    join_all(asked).await
+}
+
+/// The backend of a cluster.
+fn backend(
+    name: &str,
+    config: &ClusterConfig,
+    is_writable: bool,
+    logs: &SharedLog,
+    metrics: &Metrics,
+) -> Arc<dyn Backend> {
+    let (logs, writes) = (logs.add_cluster(), is_writable.then(|| metrics.writes(name)));
+    match config {
+        ClusterConfig::Kafka(config) => {
+            Arc::new(Kafka::new(name, config, logs, metrics.brokers(name), writes))
+        }
+        ClusterConfig::Nats(config) => Arc::new(Nats::new(name, config, logs, metrics.nats(name), writes)),
     }
 }
 

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use futures_util::future::join;
 use tokio::sync::RwLock;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -151,7 +152,7 @@ impl Cluster {
     /// # Cancel safety
     /// A drop has no effect.
     pub(crate) async fn is_ready(&self, within: Duration) -> bool {
-        self.backend().is_ready(within).await
+        self.backend().ready(within).await.is_ok()
     }
 
     /// Whether a topic exists. True if no broker is reachable.
@@ -277,18 +278,21 @@ impl Cluster {
         self.backend().has_queued_records()
     }
 
-    /// Prepares for the first record, if the cluster is writable and stays in use.
+    /// Says in the log if no broker answers, and prepares for the first record if the cluster is writable and stays in use.
     ///
     /// # Cancel safety
-    /// A drop leaves the rest to the first record.
-    pub(crate) async fn prepare_writes(&self) {
+    /// A drop leaves both to the first commands.
+    pub(crate) async fn prepare(&self) {
         let parts = self.parts.load_full();
-        if parts.writes.is_some() {
-            tokio::select! {
-                () = parts.backend.prepare_writes() => {}
-                () = parts.replaced.cancelled() => {}
-                () = self.drain.begun() => {}
+        let writes = async {
+            if parts.writes.is_some() {
+                parts.backend.prepare_writes().await;
             }
+        };
+        tokio::select! {
+            _ = join(parts.backend.ready(PREPARE_TIMEOUT), writes) => {}
+            () = parts.replaced.cancelled() => {}
+            () = self.drain.begun() => {}
         }
     }
 
@@ -368,6 +372,9 @@ pub(crate) fn topic_denied(system: System, topic: &str) -> String {
 
 /// How long the offsets of other partitions may take once one is known. A search by timestamp can take long.
 const LISTING_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long the brokers of a new cluster may take to answer before the log says that they do not. Connections are given up earlier.
+const PREPARE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The longest topic name in Kafka.
 pub(crate) const MAX_TOPIC_CHARS: usize = 249;

@@ -139,7 +139,7 @@ impl Clusters {
         }
     }
 
-    /// Takes up a new configuration. Clusters that it adds are not contacted yet.
+    /// Takes up a new configuration. Clusters that it adds are asked in the background, as by [`Clusters::prepare`].
     ///
     /// # Cancel safety
     /// A drop can leave clusters unable to write, so it must be polled to its end.
@@ -170,7 +170,7 @@ impl Clusters {
                 None => Some(self.add(name, new, is_writable)),
             };
             if let Some(cluster) = cluster {
-                tokio::spawn(async move { cluster.prepare_writes().await });
+                tokio::spawn(async move { cluster.prepare().await });
             }
         });
         let defined = defined.into_iter().map(async |(bytes, cluster)| {
@@ -184,13 +184,14 @@ impl Clusters {
         join(join_all(named), join_all(defined)).await;
     }
 
-    /// Creates the producers of clusters that can be written to, ahead of their first records.
+    /// Asks each cluster of the configuration once, so that the log names those that do not answer. Creates the producers of clusters
+    /// that can be written to, ahead of their first records.
     ///
     /// # Cancel safety
-    /// A drop leaves the rest to the first records.
-    pub(crate) async fn prepare_writes(&self) {
+    /// A drop leaves the rest to the first commands.
+    pub(crate) async fn prepare(&self) {
         let named: Vec<Arc<Cluster>> = self.state().named.values().cloned().collect();
-        join_all(named.iter().map(|cluster| cluster.prepare_writes())).await;
+        join_all(named.iter().map(|cluster| cluster.prepare())).await;
     }
 
     /// Closes unused clusters of routes for as long as it is polled.

@@ -39,7 +39,7 @@ use self::observer::ReadObserver;
 use self::writer::{NoProducer, Writer};
 use crate::backend::{
     AnswerReservation, Backend, CommandError, Fault, Fetch, Fetched, HandedOver, ListedOffset, Log,
-    Partition, Replica, System, Version,
+    Partition, Replica, System, Unready, Version,
 };
 use crate::metrics::{BrokerMetrics, WriteMetrics};
 use crate::traces;
@@ -76,14 +76,18 @@ impl Kafka {
 }
 
 impl Backend for Kafka {
-    fn is_ready(&self, within: Duration) -> BoxFuture<'_, bool> {
+    fn ready(&self, within: Duration) -> BoxFuture<'_, Result<String, Unready>> {
         async move {
             match timeout(within, self.reader.ready()).await {
-                Ok(Ok(())) => return true,
-                Ok(Err(error)) => drop(self.incidents.public(&error)),
-                Err(_) => self.incidents.not_ready(within),
+                Ok(Ok(0)) => Ok("a broker that throttles".to_owned()),
+                Ok(Ok(1)) => Ok("1 broker".to_owned()),
+                Ok(Ok(brokers)) => Ok(format!("{brokers} brokers")),
+                Ok(Err(error)) => {
+                    self.incidents.public(&error);
+                    Err(Unready { key: error::property(&error), cause: error.with_causes() })
+                }
+                Err(_) => Err(Unready { key: error::SERVERS, cause: self.incidents.not_ready(within) }),
             }
-            false
         }
         .boxed()
     }

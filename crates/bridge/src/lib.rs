@@ -45,5 +45,5 @@ mod traces;
 mod write_queue;
 mod write_sequencer;
 
-pub use self::bridge::Bridge;
+pub use self::bridge::{Bridge, connect};
 pub use self::server::BindError;

@@ -1,8 +1,9 @@
-//! `sluicegate-bridge`: parses, starts, waits for a signal, drains, exits.
+//! `sluicegate-bridge`: parses, starts, waits for a signal, drains, exits. With `--check`, it stops after the first step.
 
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -28,6 +29,9 @@ struct Arguments {
     /// Check the configuration and RUST_LOG, then exit: 0 if both are valid, 2 if not.
     #[arg(long)]
     check: bool,
+    /// With --check: connect to every cluster once, for at most 15 seconds, and say what answers. Exits with 1 if one does not.
+    #[arg(long, requires = "check")]
+    connect: bool,
 }
 
 fn main() -> ExitCode {
@@ -38,7 +42,9 @@ fn main() -> ExitCode {
         Err(problems) => return fail(2, problems.iter().map(|problem| line(&source, problem))),
     };
     if arguments.check {
-        return ExitCode::SUCCESS;
+        let ignored = config.ignored_variables.iter().map(|variable| format!("{variable}: {IGNORED}"));
+        print_problems(ignored);
+        return if arguments.connect { connect(&source, &config) } else { ExitCode::SUCCESS };
     }
     if let Err(error) = logging::start(config.log_format, filter) {
         return fail(1, std::iter::once(format!("failed to start logging: {error}")));
@@ -55,6 +61,25 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Says for each cluster whether it answers.
+fn connect(source: &Source, config: &Config) -> ExitCode {
+    let runtime = match Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(1, std::iter::once(format!("failed to start threads: {error}"))),
+    };
+    let mut failed = Vec::new();
+    for (cluster, result) in runtime.block_on(sluicegate_bridge::connect(config, CONNECT_TIMEOUT)) {
+        match result {
+            // Standard output can be closed; the exit code still tells the result.
+            Ok(answered) => _ = writeln!(std::io::stdout(), "clusters.{cluster}: connected to {answered}"),
+            Err(problem) => failed.push(line(source, &problem)),
+        }
+    }
+    // Name lookups can block.
+    runtime.shutdown_background();
+    if failed.is_empty() { ExitCode::SUCCESS } else { fail(1, failed.into_iter()) }
 }
 
 fn run(source: Source, config: Config) -> Result<(), String> {
@@ -76,8 +101,6 @@ async fn serve(mut source: Source, config: Config) -> Result<(), String> {
     let bridge = Bridge::start(config).await.map_err(|error| format!("{error}: {}", error.source))?;
     let (address, admin) = (bridge.address(), bridge.admin_address());
     tracing::info!(%address, %admin, event = "listening", "listening");
-    // The parent process can have closed the pipe.
-    let _ = writeln!(std::io::stdout(), "listening grpc={address} admin={admin}");
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
@@ -158,10 +181,18 @@ fn line(source: &Source, problem: &Problem) -> String {
 }
 
 fn fail(code: u8, lines: impl Iterator<Item = String>) -> ExitCode {
-    let mut stderr = std::io::stderr().lock();
-    for line in lines {
-        // Standard error can be closed; the exit code still reports the failure.
-        let _ = writeln!(stderr, "{line}");
-    }
+    print_problems(lines);
     ExitCode::from(code)
 }
+
+fn print_problems(lines: impl Iterator<Item = String>) {
+    let mut stderr = std::io::stderr().lock();
+    for line in lines {
+        // Standard error can be closed; the exit code still reports failures.
+        let _ = writeln!(stderr, "{line}");
+    }
+}
+
+/// For the answers of all clusters.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+const IGNORED: &str = "is not a key of this configuration, ignored";

@@ -52,7 +52,7 @@ use self::stream_name::StreamName;
 use self::writer::Writer;
 use crate::backend::{
     AnswerReservation, Backend, CommandError, Fault, Fetch, Fetched, HandedOver, ListedOffset, Log,
-    Partition, System, Version,
+    Partition, System, Unready, Version,
 };
 use crate::metrics::{RequestMetrics, WriteMetrics};
 use crate::traces;
@@ -89,14 +89,16 @@ impl Nats {
 }
 
 impl Backend for Nats {
-    fn is_ready(&self, within: Duration) -> BoxFuture<'_, bool> {
+    fn ready(&self, within: Duration) -> BoxFuture<'_, Result<String, Unready>> {
         async move {
             match timeout(within, self.reader.check()).await {
-                Ok(Ok(())) => return true,
-                Ok(Err(error)) => self.incidents.not_ready(&error),
-                Err(_) => self.incidents.silent(within),
+                Ok(Ok(version)) => Ok(format!("nats-server {version} with JetStream")),
+                Ok(Err(error)) => {
+                    self.incidents.not_ready(&error);
+                    Err(Unready { key: error.key(), cause: error.to_string() })
+                }
+                Err(_) => Err(Unready { key: error::SERVERS, cause: self.incidents.silent(within) }),
             }
-            false
         }
         .boxed()
     }

@@ -431,25 +431,26 @@ impl Reader {
     }
 
     /// Succeeds if metadata is available and one broker answers at its advertised address. A read can still fail: it needs the
-    /// leader of its partition.
+    /// leader of its partition. Returns the number of brokers in the metadata, or 0 if the only broker that answered throttles.
     ///
     /// # Errors
     /// [`ReadError`], within `socket.timeout.ms`.
     ///
     /// # Cancel safety
     /// Dropping the call has no effect.
-    pub async fn ready(&self) -> Result<(), ReadError> {
+    pub async fn ready(&self) -> Result<usize, ReadError> {
         let brokers = &self.inner.brokers;
         let deadline = in_future(brokers.config().request_timeout);
         let advertised = match brokers.advertised(READY_AGE, deadline).await {
             // A broker that throttles has answered.
-            Err(ReadError::Unreachable { cause: ConnectionError::Throttled { .. }, .. }) => return Ok(()),
+            Err(ReadError::Unreachable { cause: ConnectionError::Throttled { .. }, .. }) => return Ok(0),
             brokers => brokers?,
         };
+        let count = advertised.len();
         let mut failures = BrokerFailures::default();
         for broker in advertised {
             match timeout_at(deadline, broker.is_reachable()).await {
-                Ok(Ok(())) => return Ok(()),
+                Ok(Ok(())) => return Ok(count),
                 Ok(Err(failure)) => failures.add(failure),
                 Err(_) => break,
             }

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Cluster, MAX_RECORDS, Parts, Reads, Writes};
 use crate::backend::{
     AnswerReservation, Backend, CommandError, Dedup, Fault, Fetch, Fetched, HandedOver, ListedOffset, Log,
-    Partition, System, Version, Written,
+    Partition, System, Unready, Version, Written,
 };
 use crate::metrics::Metrics;
 
@@ -86,8 +86,8 @@ fn missing() -> CommandError {
 pub(crate) const PROOF: Duration = Duration::from_millis(20);
 
 impl Backend for Arc<Script> {
-    fn is_ready(&self, _: Duration) -> BoxFuture<'_, bool> {
-        ready(true).boxed()
+    fn ready(&self, _: Duration) -> BoxFuture<'_, Result<String, Unready>> {
+        ready(Ok(String::new())).boxed()
     }
 
     fn fetch<'a>(

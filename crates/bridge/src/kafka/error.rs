@@ -8,7 +8,7 @@ use sluicegate_protocol::error_code::{
     REPLICA_NOT_AVAILABLE, REQUEST_TIMED_OUT, THROTTLING_QUOTA_EXCEEDED, TOPIC_AUTHORIZATION_FAILED,
     UNKNOWN_PRODUCER_ID, UNKNOWN_TOPIC_OR_PARTITION,
 };
-use sluicegate_reader::ReadError;
+use sluicegate_reader::{ConnectionError, ReadError};
 
 use crate::backend::{CommandError, Fault};
 
@@ -25,6 +25,26 @@ pub(super) fn of_read(error: &ReadError, message: String) -> CommandError {
         ReadError::Unreachable { .. } | ReadError::Unanswered { .. } => Fault::Unreachable { retriable },
     };
     CommandError::new(fault, code, message)
+}
+
+/// The property to look at if no broker answers.
+pub(super) fn property(error: &ReadError) -> &'static str {
+    let (ReadError::Unreachable { cause, .. } | ReadError::Unanswered { cause, .. }) = error else {
+        return SERVERS;
+    };
+    match cause {
+        ConnectionError::Tls { .. } => "security.protocol",
+        ConnectionError::Authentication { .. } => "sasl.username",
+        ConnectionError::Token { .. } => "sasl.oauthbearer.method",
+        ConnectionError::Resolve { .. }
+        | ConnectionError::Connect { .. }
+        | ConnectionError::Lost { .. }
+        | ConnectionError::Silent { .. }
+        | ConnectionError::TooLong { .. }
+        | ConnectionError::Throttled { .. }
+        | ConnectionError::Starting { .. }
+        | ConnectionError::Protocol { .. } => SERVERS,
+    }
 }
 
 /// No broker was reachable for a write.
@@ -66,6 +86,9 @@ pub(super) fn is_retriable(code: i32) -> bool {
             | THROTTLING_QUOTA_EXCEEDED
     )
 }
+
+/// The property that names brokers.
+pub(super) const SERVERS: &str = "bootstrap.servers";
 
 #[cfg(test)]
 mod tests {

@@ -42,9 +42,11 @@ impl Incidents {
         self.refer(UNREACHABLE, Cause::NoProducer, || cause)
     }
 
-    /// Logs that no broker answered within this time.
-    pub(super) fn not_ready(&self, within: Duration) {
-        self.refer(UNREACHABLE, Cause::NotReadyInTime, || format!("no broker answered within {within:?}"));
+    /// Logs that no broker answered within this time, and returns the cause.
+    pub(super) fn not_ready(&self, within: Duration) -> String {
+        let cause = format!("no broker answered within {within:?}");
+        self.refer(UNREACHABLE, Cause::NotReadyInTime, || cause.clone());
+        cause
     }
 }
 

@@ -111,6 +111,11 @@ impl Api {
         self.check("INFO", Bytes::new()).await
     }
 
+    /// The version of the server that is connected. Empty if the connection is lost.
+    pub(super) fn server_version(&self) -> String {
+        self.connection.current().map(|session| session.server_version()).unwrap_or_default()
+    }
+
     /// Succeeds if the answer is no error.
     pub(super) async fn check(&self, call: &str, request: Bytes) -> Result<(), ReadError> {
         let (subject, message) = self.call(call, request).await?;

@@ -47,6 +47,16 @@ pub(crate) enum Credentials {
 }
 
 impl Credentials {
+    /// The key that they are from. Without any, the one of user names.
+    pub(super) fn key(&self) -> &'static str {
+        match self {
+            Self::None | Self::Password { .. } => "user",
+            Self::Token(_) => "token",
+            Self::NKey(_) => "nkey",
+            Self::Creds(_) => "creds",
+        }
+    }
+
     /// Takes the seed of a user's NKey.
     pub(crate) fn nkey(seed: &str) -> Option<Self> {
         let seed = seed.trim();

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::cluster_config::{ClusterConfig, Credentials};
-use super::error::ReadError;
+use super::error::{self, ReadError};
 use super::session::Session;
 use crate::metrics::RequestMetrics;
 
@@ -83,8 +83,11 @@ impl Connection {
 
     /// Why there is no session.
     pub(super) fn failure(&self) -> ReadError {
-        let no_answer =
-            || ReadError::Unreachable { cause: "no server answered in time".to_owned(), retriable: true };
+        let no_answer = || ReadError::Unreachable {
+            cause: "no server answered in time".to_owned(),
+            retriable: true,
+            key: error::SERVERS,
+        };
         self.0.lock().failure.as_ref().map_or_else(no_answer, |failure| failure.error.clone())
     }
 
@@ -152,7 +155,14 @@ impl Shared {
     fn failed(&self, error: &ConnectError) -> Failure {
         use ConnectErrorKind::{Authentication, AuthorizationViolation, ServerParse, Tls};
         let retriable = !matches!(error.kind(), Authentication | AuthorizationViolation | ServerParse | Tls);
-        let error = ReadError::Unreachable { cause: error.to_string(), retriable };
+        let key = match error.kind() {
+            Authentication | AuthorizationViolation => self.config.credentials.key(),
+            Tls => "tls.ca",
+            _ => error::SERVERS,
+        };
+        let servers: Vec<&str> = self.config.servers.iter().map(ServerAddr::as_url_str).collect();
+        let cause = format!("cannot connect to {}: {error}", servers.join(","));
+        let error = ReadError::Unreachable { cause, retriable, key };
         let mut state = self.lock();
         let count = state.failure.as_ref().map_or(0, |failure| failure.count);
         let pause = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(count)).min(MAX_PAUSE);

@@ -29,7 +29,12 @@ pub(super) enum ReadError {
     Denied { subject: String },
     /// No server could be connected to.
     #[error("{cause}")]
-    Unreachable { cause: String, retriable: bool },
+    Unreachable {
+        cause: String,
+        retriable: bool,
+        /// The key of the configuration to look at.
+        key: &'static str,
+    },
     #[error("the connection was lost before the answer came")]
     Lost,
     /// No answer came in time to this request.
@@ -62,6 +67,15 @@ impl ReadError {
 
     pub(super) fn is_missing_message(&self) -> bool {
         matches!(self, Self::Refused(ApiError { err_code: NO_MESSAGE_FOUND, .. }))
+    }
+
+    /// The key of the configuration to look at if the cluster is not ready.
+    pub(super) fn key(&self) -> &'static str {
+        match self {
+            Self::Unreachable { key, .. } => key,
+            Self::Denied { .. } => "user",
+            _ => SERVERS,
+        }
     }
 
     /// For clients.
@@ -137,9 +151,11 @@ impl Incidents {
         self.refer(UNREACHABLE, Cause::of(error), || error.to_string());
     }
 
-    /// Logs that the cluster did not answer within this time.
-    pub(super) fn silent(&self, within: Duration) {
-        self.refer(UNREACHABLE, Cause::Silent, || format!("JetStream did not answer within {within:?}"));
+    /// Logs that the cluster did not answer within this time, and returns the cause.
+    pub(super) fn silent(&self, within: Duration) -> String {
+        let cause = format!("JetStream did not answer within {within:?}");
+        self.refer(UNREACHABLE, Cause::Silent, || cause.clone());
+        cause
     }
 }
 
@@ -148,6 +164,8 @@ pub(super) fn shown(description: &str) -> String {
     description.chars().filter(|c| !c.is_control()).take(MAX_DESCRIPTION).collect()
 }
 
+/// The key that names servers.
+pub(super) const SERVERS: &str = "servers";
 const UNREACHABLE: &str = "no server of the cluster is reachable";
 const UNANSWERED: &str = "no usable answer from the cluster";
 const NOT_AUTHORIZED: &str = "the messaging system does not authorize the cluster's user";
@@ -195,7 +213,11 @@ mod tests {
         for (error, fault) in [
             (ReadError::Denied { subject: subject.clone() }, Fault::NotAuthorized),
             (
-                ReadError::Unreachable { cause: "10.0.0.1 refused".to_owned(), retriable: false },
+                ReadError::Unreachable {
+                    cause: "10.0.0.1 refused".to_owned(),
+                    retriable: false,
+                    key: SERVERS,
+                },
                 Fault::Unreachable { retriable: false },
             ),
             (ReadError::Lost, Fault::Unreachable { retriable: true }),

@@ -39,9 +39,10 @@ impl Reader {
         Self { api, streams, tails, looks, listings: Flights::default(), names: Flights::default() }
     }
 
-    /// Succeeds if JetStream answers.
-    pub(super) async fn check(&self) -> Result<(), ReadError> {
-        self.api.check_account().await
+    /// Succeeds if JetStream answers, with the server's version.
+    pub(super) async fn check(&self) -> Result<String, ReadError> {
+        self.api.check_account().await?;
+        Ok(self.api.server_version())
     }
 
     /// Succeeds if the stream exists.

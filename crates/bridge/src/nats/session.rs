@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 pub(super) use self::publisher::Acknowledgements;
-use super::error::ReadError;
+use super::error::{ReadError, shown};
 use crate::rate_limit::RateLimit;
 
 /// A connection. It ends when the connection is lost, and with its last owner.
@@ -100,6 +100,11 @@ impl Session {
     /// The servers that this server has announced to its clients.
     pub(super) fn announced_servers(&self) -> impl Iterator<Item = ServerAddr> + use<> {
         self.client.server_info().connect_urls.into_iter().filter_map(|url| url.parse().ok())
+    }
+
+    /// The server's version, as it says.
+    pub(super) fn server_version(&self) -> String {
+        shown(&self.client.server_info().version)
     }
 
     /// The largest message that the server accepts, in bytes.

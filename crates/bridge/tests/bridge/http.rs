@@ -16,7 +16,6 @@ use prost::Message;
 use rdkafka::mocking::MockCluster;
 use sluicegate_protocol::http_route::Resource;
 use sluicegate_protocol::{HttpProduce, HttpRest, HttpRoute};
-use tokio::net::TcpSocket;
 
 use crate::support::{Gateway, start, start_before, with};
 use sluicegate_tests::http::client::Response;
@@ -39,7 +38,11 @@ pub(crate) fn rest(method: &str, path: &str) -> Request<Bytes> {
 
 /// A record for the topic `t`.
 pub(crate) fn produce() -> Request<Bytes> {
-    let produce = HttpProduce { topic: "t".into(), ..HttpProduce::default() };
+    record_for("t")
+}
+
+fn record_for(topic: &str) -> Request<Bytes> {
+    let produce = HttpProduce { topic: topic.into(), ..HttpProduce::default() };
     let resource = Some(Resource::Produce(produce));
     with(routed("POST", &HttpRoute { resource, ..HttpRoute::default() }), &[WRITE])
 }
@@ -182,16 +185,17 @@ async fn drain_delivers_unawaited_records() {
 
 #[tokio::test]
 async fn drain_refuses_records_that_are_not_handed_over() {
-    let kafka = TcpSocket::new_v4().unwrap();
-    kafka.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let mock = MockCluster::new(1).unwrap();
+    ["t", "known"].map(|topic| mock.create_topic(topic, 1, 1).unwrap());
     let more = format!("{WRITES}\n[session]\ndrain_timeout_ms = 5000");
-    let bridge = start_before(kafka.local_addr().unwrap(), "", &more).await;
+    let bridge = start_before(mock.bootstrap_servers().parse().unwrap(), "", &more).await;
     let gateway = Gateway::connect(&bridge).await;
-    // Not before the start, at which librdkafka tries its properties. It accepts, and says nothing.
-    let kafka = kafka.listen(1).unwrap();
+    // Now there is a producer, and nothing is known of the other topic.
+    assert_eq!(send(&gateway, record_for("known")).await.status, 200);
+    mock.broker_round_trip_time(1, Duration::from_secs(20)).unwrap();
     let drain = async {
-        // The record's topic is being looked up.
-        let _connection = kafka.accept().await.unwrap();
+        // Answered after the record has come, whose topic is being looked up.
+        assert_eq!(send(&gateway, rest("GET", "/nothing")).await.status, 404);
         let started = Instant::now();
         bridge.drain().await;
         started.elapsed()

@@ -6,13 +6,17 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use tempfile::NamedTempFile;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
 use crate::http::{rest, send};
 use crate::support::{Endpoint, Gateway, close};
+use sluicegate_tests::nats::Nats;
+use sluicegate_tests::port::Port;
 use sluicegate_tests::raw::Raw;
+use sluicegate_tests::waiting::until;
+use sluicegate_tests::{http as plain, tools};
 
 const MINIMAL: &str = r#"
     listen = "127.0.0.1:0"
@@ -20,9 +24,13 @@ const MINIMAL: &str = r#"
     [clusters.default]
     bootstrap.servers = "127.0.0.1:1"
 "#;
+/// A cluster without brokers.
+const DEAD_CLUSTER: &str = "[clusters.default]\nbootstrap.servers = \"127.0.0.1:1\"\n";
 
 fn bridge(config: &NamedTempFile) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sluicegate-bridge"));
+    // Those of the tests are no keys.
+    tools::VARIABLES.into_iter().for_each(|variable| _ = command.env_remove(variable));
     command
         .arg("--config")
         .arg(config.path())
@@ -40,11 +48,19 @@ fn file(text: &str) -> NamedTempFile {
 
 /// A bridge that runs: where gateways connect, and its admin port.
 async fn started(command: &mut Command) -> (Child, [String; 2]) {
-    let mut child = command.spawn().unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let line = lines.next_line().await.unwrap().expect("a line");
-    let (grpc, admin) = line.strip_prefix("listening grpc=").unwrap().split_once(" admin=").unwrap();
-    (child, [grpc.to_owned(), admin.to_owned()])
+    let addresses = [(); 2].map(|()| Port::pick().unwrap().address().to_string());
+    let [grpc, admin] = &addresses;
+    let child = command.env("SLUICEGATE_LISTEN", grpc).env("SLUICEGATE_ADMIN_LISTEN", admin).spawn().unwrap();
+    let connect = async || TcpStream::connect(grpc).await.map(drop).map_err(|error| error.to_string());
+    until("the bridge listens", Duration::from_secs(10), connect).await;
+    (child, addresses)
+}
+
+/// The log of a bridge that has ended.
+async fn log(child: &mut Child) -> String {
+    let mut log = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut log).await.unwrap();
+    log
 }
 
 async fn signal(child: &Child, name: &str) {
@@ -156,8 +172,7 @@ async fn file_descriptors_are_raised_and_few_are_warned_of() {
         for mut client in clients {
             assert_eq!(client.closed().await, (1001, "going away".into()));
         }
-        let mut log = String::new();
-        child.stderr.take().unwrap().read_to_string(&mut log).await.unwrap();
+        let log = log(&mut child).await;
         assert_eq!(log.contains("raise the limit (ulimit -n) given=100 needed=200"), warns, "{log}");
         assert_eq!(child.wait().await.unwrap().code(), Some(0));
     }
@@ -173,11 +188,14 @@ async fn refused_gateway_is_logged_once_in_a_while() {
     }
     drop(gateway);
     signal(&child, "TERM").await;
-    let mut log = String::new();
-    child.stderr.take().unwrap().read_to_string(&mut log).await.unwrap();
-    let warnings: Vec<&str> = log.lines().filter(|line| line.contains("WARN")).collect();
+    let log = log(&mut child).await;
+    let warnings: Vec<&str> = log.lines().filter(|line| line.contains("request_refused")).collect();
     let [warning] = warnings[..] else { panic!("{log}") };
-    assert!(warning.contains("request refused: header sluicegate-gateway-secret is missing"), "{log}");
+    assert!(
+        warning.contains("WARN")
+            && warning.contains("request refused: header sluicegate-gateway-secret is missing"),
+        "{log}"
+    );
 }
 
 #[tokio::test]
@@ -200,8 +218,7 @@ async fn log_outside_a_terminal_has_no_colours() {
     let config = file(MINIMAL);
     let (mut child, _) = started(bridge(&config).env("RUST_LOG", "info")).await;
     signal(&child, "TERM").await;
-    let mut log = String::new();
-    child.stderr.take().unwrap().read_to_string(&mut log).await.unwrap();
+    let log = log(&mut child).await;
     assert!(log.contains("INFO") && log.contains("draining") && !log.contains('\u{1b}'), "{log:?}");
 }
 
@@ -221,8 +238,7 @@ async fn each_line_of_a_json_log_is_an_object_with_an_event() {
     let problem: serde_json::Value = serde_json::from_str(response.text()).unwrap();
     drop(gateway);
     signal(&child, "TERM").await;
-    let mut log = String::new();
-    child.stderr.take().unwrap().read_to_string(&mut log).await.unwrap();
+    let log = log(&mut child).await;
     let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let is_whole = |line: &serde_json::Value| {
         ["timestamp", "level", "message", "event", "target"].iter().all(|member| line[member].is_string())
@@ -230,14 +246,97 @@ async fn each_line_of_a_json_log_is_an_object_with_an_event() {
     assert!(lines.iter().all(is_whole), "{log}");
     let named = |event: &str| lines.iter().filter(|line| line["event"] == event).collect::<Vec<_>>();
     assert_eq!((named("listening").len(), named("draining").len()), (1, 1), "{log}");
-    // One identifier joins the client's error and the log.
-    for event in ["command_failed", "cluster_unavailable"] {
-        assert_eq!(named(event)[0]["trace_id"], problem["trace_id"], "{log}");
-        assert_eq!(
-            (&named(event)[0]["cluster"], &named(event)[0]["level"]),
-            (&"default".into(), &"WARN".into())
-        );
+    // Identifiers join the client's error and the log.
+    let (failed, unavailable) = (named("command_failed"), named("cluster_unavailable"));
+    assert_eq!(failed[0]["trace_id"], problem["trace_id"], "{log}");
+    let reference = unavailable[0]["reference"].as_str().unwrap();
+    assert!(problem["detail"].as_str().unwrap().contains(&format!("(reference {reference})")), "{problem}");
+    for line in [failed[0], unavailable[0]] {
+        assert_eq!((&line["cluster"], &line["level"]), (&"default".into(), &"WARN".into()));
     }
+}
+
+#[tokio::test]
+async fn dead_brokers_are_named_once_in_the_log_of_the_start() {
+    let nats =
+        "[clusters.events]\nkind = \"nats\"\nservers = \"nats://127.0.0.1:1\"\nrequest.timeout.ms = 100\n";
+    let config = file(&format!("{MINIMAL}{nats}"));
+    let (mut child, [_, admin]) = started(bridge(&config).env("SLUICEGATE_LOG_FORMAT", "json")).await;
+    // Its connection is tried again and again.
+    let tried = async || {
+        let metrics = plain::get(admin.parse().unwrap(), "/metrics").await?.body;
+        let count = "sluicegate_nats_connections_total{cluster=\"events\",outcome=\"failed\"} ";
+        let count = metrics.split(count).nth(1).and_then(|rest| rest.lines().next()).unwrap_or_default();
+        count.parse().ok().filter(|count: &u32| *count > 3).map(drop).ok_or_else(|| count.to_owned())
+    };
+    until("several attempts to connect", Duration::from_secs(20), tried).await;
+    signal(&child, "TERM").await;
+    let log = log(&mut child).await;
+    assert_eq!(child.wait().await.unwrap().code(), Some(0));
+    let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let unavailable = |line: &&serde_json::Value| line["event"] == "cluster_unavailable";
+    for cluster in ["default", "events"] {
+        let named: Vec<_> =
+            lines.iter().filter(unavailable).filter(|line| line["cluster"] == cluster).collect();
+        let [line] = named[..] else { panic!("{log}") };
+        assert_eq!(line["level"], "WARN");
+        assert!(line["cause"].as_str().unwrap().contains("refused"), "{line}");
+    }
+    let others = lines.iter().filter(|line| line["level"] != "INFO").count();
+    assert_eq!(others, 3, "a line for the broker too: {log}");
+}
+
+#[tokio::test]
+async fn check_connects_to_every_cluster() {
+    let server = Nats::jetstream("authorization: { token: \"right\" }").await.unwrap();
+    let nats = |name: &str, token: &str| {
+        let keys = "kind = \"nats\"\nrequest.timeout.ms = 5000";
+        format!("[clusters.{name}]\n{keys}\nservers = \"nats://{}\"\ntoken = {token:?}\n", server.client())
+    };
+    let [alive, wrong] = [("alive", "right"), ("locked", "wrong")].map(|(name, token)| nats(name, token));
+    let checked = async |text: &str| {
+        let config = file(text);
+        let output = bridge(&config).args(["--check", "--connect"]).output().await.unwrap();
+        let path = format!("{}: ", config.path().display());
+        let [stdout, stderr] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+        (output.status.code(), stdout, stderr.replace(&path, ""))
+    };
+    let connected = "clusters.alive: connected to nats-server 2.";
+    let (code, stdout, stderr) = checked(&alive).await;
+    assert_eq!((code, &*stderr), (Some(0), ""));
+    assert!(stdout.starts_with(connected) && stdout.ends_with(" with JetStream\n"), "{stdout}");
+    let (code, stdout, stderr) = checked(&format!("{alive}{wrong}{DEAD_CLUSTER}")).await;
+    assert_eq!(code, Some(1));
+    assert!(stdout.starts_with(connected) && stdout.lines().count() == 1, "{stdout}");
+    let lines: Vec<&str> = stderr.lines().collect();
+    let [dead, locked] = lines[..] else { panic!("{stderr}") };
+    assert!(dead.starts_with(
+        "clusters.default.bootstrap.servers: no broker of 127.0.0.1:1 could be reached: cannot connect"
+    ));
+    assert!(locked.starts_with("clusters.locked.token: ") && !locked.contains("wrong"), "{locked}");
+}
+
+#[tokio::test]
+async fn check_names_ignored_variables() {
+    let config = file(MINIMAL);
+    let output =
+        bridge(&config).arg("--check").env("SLUICEGATE_LISTN", "127.0.0.1:1").output().await.unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let want =
+        "SLUICEGATE_LISTN (did you mean SLUICEGATE_LISTEN?): is not a key of this configuration, ignored\n";
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), want);
+}
+
+#[tokio::test]
+async fn running_program_writes_nothing_to_standard_output() {
+    let config = file(MINIMAL);
+    let (mut child, [grpc, admin]) = started(bridge(&config).env("RUST_LOG", "info")).await;
+    signal(&child, "TERM").await;
+    let log = log(&mut child).await;
+    assert!(log.contains(&format!("listening address={grpc} admin={admin}")), "{log}");
+    let mut stdout = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut stdout).await.unwrap();
+    assert_eq!(stdout, "");
 }
 
 #[tokio::test]

@@ -144,13 +144,13 @@ impl Program {
         swap(&volume, "first", files);
         let mut command = Command::new(env!("CARGO_BIN_EXE_sluicegate-bridge"));
         command.arg("--config").arg(volume.path().join("bridge.toml")).env("RUST_LOG", "info");
-        command.kill_on_drop(true).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.kill_on_drop(true).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let line = lines.next_line().await.unwrap().expect("a line");
-        let address = line.strip_prefix("listening grpc=").unwrap().split(' ').next().unwrap().to_owned();
         let log = BufReader::new(child.stderr.take().unwrap()).lines();
-        Self { volume, child, log, address }
+        let mut program = Self { volume, child, log, address: String::new() };
+        let line = program.logs("listening").await;
+        program.address = line.split_once("address=").unwrap().1.split(' ').next().unwrap().to_owned();
+        program
     }
 
     /// Waits for the next line of the log with this text.

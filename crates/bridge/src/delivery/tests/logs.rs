@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backend::{
     AnswerReservation, Backend, CommandError, Fault, Fetch, Fetched, HandedOver, LOG_START, ListedOffset,
-    Log, Partition, System, Version,
+    Log, Partition, System, Unready, Version,
 };
 use crate::cluster::{Cluster, Parts, Reads};
 use crate::metrics::Metrics;
@@ -142,8 +142,8 @@ impl State {
 }
 
 impl Backend for Logs {
-    fn is_ready(&self, _: Duration) -> BoxFuture<'_, bool> {
-        ready(true).boxed()
+    fn ready(&self, _: Duration) -> BoxFuture<'_, Result<String, Unready>> {
+        ready(Ok(String::new())).boxed()
     }
 
     fn fetch<'a>(

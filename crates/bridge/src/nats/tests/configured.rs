@@ -23,7 +23,7 @@ fn configured(server: &Server, scheme: &str, lines: &str) -> (Arc<Nats>, SharedL
 
 async fn is_ready(server: &Server, scheme: &str, lines: &str) -> bool {
     let (nats, _shared) = configured(server, scheme, lines);
-    nats.is_ready(Duration::from_secs(5)).await
+    nats.ready(Duration::from_secs(5)).await.is_ok()
 }
 
 #[tokio::test]
@@ -159,7 +159,7 @@ async fn documented_permissions_suffice() {
                 nats.check_log(log(stream)).await?;
             }
             assert_eq!(nats.topics().await?[..], ["orders", "slow"]);
-            Ok::<_, CommandError>(nats.is_ready(Duration::from_secs(5)).await)
+            Ok::<_, CommandError>(nats.ready(Duration::from_secs(5)).await.is_ok())
         };
         if !within(used).await? {
             return Ok(false);

@@ -20,15 +20,15 @@ async fn wait_survives_a_restart_of_the_server() {
 async fn read_fails_while_no_server_is_reachable() {
     let mut case = Case::start_with("", |config| config.request_timeout = Duration::from_millis(500)).await;
     case.stream("S", 3).await;
-    assert!(case.nats.is_ready(Duration::from_secs(5)).await);
+    assert!(case.nats.ready(Duration::from_secs(5)).await.is_ok());
     case.server.process.kill();
     let error = case.read("S", 1).await.unwrap_err();
     assert_eq!(error.fault, Fault::Unreachable { retriable: true });
     assert!(!error.retry_after.is_zero() && !error.message.contains("127.0.0.1"), "{}", error.message);
-    assert!(!case.nats.is_ready(Duration::from_millis(100)).await);
+    assert!(case.nats.ready(Duration::from_millis(100)).await.is_err());
     assert!(case.nats.wait_for_records(log("S"), 4, false, None).await.is_none());
     case.server.up().await.unwrap();
-    let ready = async { while !case.nats.is_ready(Duration::from_secs(5)).await {} };
+    let ready = async { while case.nats.ready(Duration::from_secs(5)).await.is_err() {} };
     within(ready).await;
     assert_eq!(case.walk("S", 1).await, [1, 2, 3]);
 }
@@ -51,7 +51,7 @@ async fn server_without_jetstream_is_not_ready() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path()).await.unwrap();
     let (nats, _shared) = nats(&server, |_| {});
-    assert!(!nats.is_ready(Duration::from_secs(5)).await);
+    assert!(nats.ready(Duration::from_secs(5)).await.is_err());
     let error = within(nats.fetch(log("S"), at(1), &mut Room)).await.unwrap_err();
     assert_eq!(error.fault, Fault::Unreachable { retriable: true });
 }

@@ -21,9 +21,9 @@ async fn credentials_are_sent() {
     ] {
         let server = Server::jetstream(&format!("authorization {authorization}")).await.unwrap();
         let (accepted, _shared) = nats(&server, |config| config.credentials = right);
-        assert!(accepted.is_ready(Duration::from_secs(5)).await, "{authorization}");
+        assert!(accepted.ready(Duration::from_secs(5)).await.is_ok(), "{authorization}");
         let (refused, _shared) = nats(&server, |config| config.credentials = wrong);
-        assert!(!refused.is_ready(Duration::from_secs(5)).await, "{authorization}");
+        assert!(refused.ready(Duration::from_secs(5)).await.is_err(), "{authorization}");
         let error = within(refused.fetch(log("S"), at(1), &mut Room)).await.unwrap_err();
         assert_eq!(error.fault, Fault::Unreachable { retriable: false }, "an operator must fix it");
     }
@@ -59,7 +59,7 @@ async fn connections_are_encrypted_if_that_is_configured() {
                 config.tls = Some(Tls { client: client(authority), handshake_first });
                 config.request_timeout = Duration::from_secs(2);
             });
-            let is_ready = nats.is_ready(Duration::from_secs(2)).await;
+            let is_ready = nats.ready(Duration::from_secs(2)).await.is_ok();
             assert_eq!(is_ready, is_trusted, "handshake first: {handshake_first}");
         }
     }
