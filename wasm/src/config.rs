@@ -80,10 +80,11 @@ impl Config {
         whole.or_else(|| self.routes.iter().filter(matches).max_by_key(|route| route.path.len()))
     }
 
-    /// The headers that tell the bridge a route's cluster and grant, and the gateway's secret.
+    /// The headers that tell the bridge a route's name, cluster and grant, and the gateway's secret.
     pub fn metadata<'a>(&'a self, route: &'a Route) -> impl Iterator<Item = (&'static str, &'a str)> {
         let secret = self.gateway_secret.iter();
-        std::iter::once(route.cluster.metadata())
+        [(metadata::ROUTE, route.name()), route.cluster.metadata()]
+            .into_iter()
             .chain(route.grant.metadata())
             .chain(secret.map(|secret| (metadata::GATEWAY_SECRET, secret.expose())))
     }

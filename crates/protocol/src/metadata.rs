@@ -33,13 +33,27 @@ pub const HTTP: &str = "sluicegate-http";
 /// The bridge's own WebSocket endpoint selects it if the client offers it. Absent: none.
 pub const SUBPROTOCOL: &str = "sluicegate-subprotocol";
 
+/// The path of the gateway's route, for metrics. It is the operator's, never the client's. Absent: not known.
+pub const ROUTE: &str = "sluicegate-route";
+
 /// `true`: the gateway pads its writes on the session's stream to [`grpc::MIN_WRITE`](crate::grpc::MIN_WRITE), so the bridge
 /// can hold it back by not reading.
 pub const PADDED: &str = "sluicegate-padded";
 
 /// All headers that a gateway can send.
-pub const ALL: [&str; 10] =
-    [CLUSTER, CLUSTER_DEFINITION, GATEWAY_SECRET, READ, WRITE, TOPICS, CLIENT, HTTP, SUBPROTOCOL, PADDED];
+pub const ALL: [&str; 11] = [
+    CLUSTER,
+    CLUSTER_DEFINITION,
+    GATEWAY_SECRET,
+    READ,
+    WRITE,
+    TOPICS,
+    CLIENT,
+    HTTP,
+    SUBPROTOCOL,
+    ROUTE,
+    PADDED,
+];
 
 /// Marks every answer of the bridge to a plain HTTP request. The filter removes it. An answer without it came from a proxy in
 /// between.

@@ -50,6 +50,11 @@ impl Route {
         }
     }
 
+    /// The route's name in the bridge's metrics.
+    pub fn name(&self) -> &str {
+        if self.path.is_empty() { "/" } else { &self.path }
+    }
+
     /// Whether the route also matches longer paths.
     pub fn is_prefix(&self) -> bool {
         matches!(&self.kind, Kind::Http(HttpRoute { resource: Some(Resource::Rest(_)), .. }))
