@@ -47,6 +47,9 @@ pub(crate) trait Backend: Send + Sync {
     /// What is known of the log's version.
     fn version(&self, log: Log<'_>) -> Version;
 
+    /// The end of the log as known from all that was read there lately, without a request.
+    fn known_end(&self, log: Log<'_>) -> Option<i64>;
+
     /// The offset up to which the log has the records that it had under a leader of this epoch; `None` if the leader does not know.
     fn end_of_epoch<'a>(
         &'a self,

@@ -78,6 +78,7 @@ impl Bridge {
         accepting.spawn(Arc::clone(&server).accept(listener));
         accepting.spawn(Arc::new(admin).accept(admin_listener));
         accepting.spawn(Arc::clone(&endpoint.clusters).close_unused());
+        accepting.spawn(Arc::clone(&endpoint.clusters).sample_lag());
         accepting.spawn(drop_old_records(endpoint.logs.clone()));
         let clusters = Arc::clone(&endpoint.clusters);
         accepting.spawn(async move { clusters.prepare().await });

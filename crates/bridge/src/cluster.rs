@@ -32,6 +32,7 @@ use crate::backend::{
     AnswerReservation, Backend, CommandError, Fault, Fetch, Fetched, LOG_END, LOG_START, ListedOffset, Log,
     Partition, System,
 };
+use crate::delivery::OpenSubscriptions;
 use crate::drain::Drain;
 use crate::failure_log::FailureLog;
 use crate::metrics::{ClusterMetrics, Kind, Outcome};
@@ -47,6 +48,7 @@ pub(crate) struct Cluster {
     handing_over: RwLock<()>,
     growth: Growth,
     pub(crate) metrics: ClusterMetrics,
+    pub(crate) subscriptions: OpenSubscriptions,
     pub(crate) failures: FailureLog,
     /// Begins when the bridge drains, or when the cluster is removed.
     pub(crate) drain: Drain,
@@ -88,6 +90,7 @@ impl Cluster {
             handing_over: RwLock::default(),
             growth: Growth::default(),
             metrics,
+            subscriptions: OpenSubscriptions::default(),
             failures: FailureLog::default(),
             drain: Drain::default(),
         }
@@ -293,6 +296,13 @@ impl Cluster {
             _ = join(parts.backend.ready(PREPARE_TIMEOUT), writes) => {}
             () = parts.replaced.cancelled() => {}
             () = self.drain.begun() => {}
+        }
+    }
+
+    /// Counts how far its subscriptions are behind now.
+    pub(crate) fn sample_lag(&self) {
+        for lag in self.subscriptions.sample(&*self.backend()) {
+            self.metrics.lag(lag);
         }
     }
 

@@ -205,6 +205,14 @@ impl Clusters {
         }
     }
 
+    /// Samples the lag of subscriptions for as long as it is polled.
+    pub(crate) async fn sample_lag(self: Arc<Self>) {
+        loop {
+            sleep(LAG_INTERVAL).await;
+            self.all().iter().for_each(|cluster| cluster.sample_lag());
+        }
+    }
+
     /// Tells the clients of all clusters to go: see [`Drain::begin`](crate::drain::Drain::begin).
     pub(crate) fn drain(&self, clients: usize, within: Duration) {
         for cluster in self.all() {
@@ -363,6 +371,8 @@ fn close(entry: Entry) {
     }
 }
 
+/// Time between two samples of the lag: as often as Prometheus usually looks.
+const LAG_INTERVAL: Duration = Duration::from_secs(15);
 /// Sweeps per `idle_timeout`.
 const SWEEPS: u32 = 10;
 const MIN_PERIOD: Duration = Duration::from_millis(10);

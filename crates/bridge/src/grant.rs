@@ -20,7 +20,7 @@ use crate::cluster::{
     topic_denied, unanswered,
 };
 use crate::delivery::{Subscribe, Subscription};
-use crate::metrics::{Kind, Outcome};
+use crate::metrics::{Kind, Outcome, RouteMetrics};
 use crate::topics::Topics;
 
 /// The rights of one client. A session keeps the grant that it was opened with.
@@ -32,6 +32,8 @@ pub(crate) struct Grant {
     read: bool,
     write: bool,
     topics: Arc<Topics>,
+    /// The counters of the client's route.
+    pub(crate) metrics: Arc<RouteMetrics>,
 }
 
 /// A gateway's header with an invalid value.
@@ -58,7 +60,9 @@ impl Grant {
                 expected: "comma-separated topics or prefixes followed by *, in at most 8192 bytes",
             })?,
         };
+        let metrics = cluster.metrics.route(headers.get(metadata::ROUTE).map(|route| route.as_bytes()));
         Ok(Self {
+            metrics,
             cluster,
             client,
             read: flag(headers, metadata::READ)?.unwrap_or(true),
@@ -71,6 +75,7 @@ impl Grant {
     #[cfg(test)]
     pub(crate) fn all(cluster: &Arc<Cluster>) -> Self {
         Self {
+            metrics: cluster.metrics.route(None),
             cluster: Arc::clone(cluster),
             client: Source::default(),
             read: true,
@@ -246,7 +251,7 @@ impl Grant {
             Subscribe::of(self.cluster.system, command, self.cluster.reads()).inspect_err(|_| {
                 self.cluster.metrics.answered(Kind::Subscribe, Outcome::Refused);
             })?;
-        Subscription::open(&self.cluster, subscribe).await
+        Subscription::open(&self.cluster, &self.metrics, subscribe).await
     }
 
     /// Writes records in the order of tickets: see [`Cluster::produce`].

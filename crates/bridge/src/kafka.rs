@@ -113,6 +113,10 @@ impl Backend for Kafka {
         })
     }
 
+    fn known_end(&self, log: Log<'_>) -> Option<i64> {
+        self.reader.known_end(log.topic, log.partition)
+    }
+
     fn end_of_epoch<'a>(
         &'a self,
         log: Log<'a>,

@@ -1,15 +1,18 @@
 //! The bridge's metrics, under Prometheus' names.
 //!
 //! - here: the registry; sessions, commands, plain HTTP, writes
+//! - [`deliveries`]: what clients got, by the gateway's route
 //! - [`requests`]: requests to servers of messaging systems; [`brokers`]: those of Kafka, and their state
 //! - [`reads`]: what the shared log counts
 //! - [`labels`]: labels and their values
 
 mod brokers;
+mod deliveries;
 mod labels;
 mod reads;
 mod requests;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
@@ -22,10 +25,12 @@ use sluicegate_shared_log::SharedLog;
 use sluicegate_ws_session::SessionError;
 
 pub(crate) use self::brokers::{BrokerMetrics, BrokerStates};
+pub(crate) use self::deliveries::RouteMetrics;
 pub(crate) use self::labels::{Kind, Outcome, SessionEnd, WriteFailure};
 pub(crate) use self::requests::RequestMetrics;
 
 use self::brokers::Brokers;
+use self::deliveries::{Deliveries, Routes};
 use self::labels::{
     ClusterLabel, CommandLabels, KindLabels, ReasonLabels, RefusalLabel, RouteLabels, StatusLabels,
 };
@@ -53,6 +58,7 @@ pub(crate) struct Metrics {
     reloads: Counter,
     config_rejected: Gauge,
     write_durations: Family<ClusterLabel, Histogram, fn() -> Histogram>,
+    deliveries: Deliveries,
     brokers: Brokers,
     nats: Requests,
 }
@@ -66,6 +72,8 @@ pub(crate) struct ClusterMetrics {
     http: Family<StatusLabels, Counter>,
     http_durations: Family<RouteLabels, Histogram, fn() -> Histogram>,
     subscriptions: Gauge,
+    lag: Histogram,
+    routes: Routes,
     faults: Family<ReasonLabels, Counter>,
     cluster: String,
     ended: [Counter; SessionEnd::ALL.len()],
@@ -113,6 +121,7 @@ impl Metrics {
             reloads: Counter::default(),
             config_rejected: Gauge::default(),
             write_durations: Family::new_with_constructor(durations),
+            deliveries: Deliveries::default(),
             brokers: Brokers::default(),
             nats: Requests::default(),
         }
@@ -139,6 +148,7 @@ impl Metrics {
         registry.register("http_request_duration_seconds", durations, self.http_durations.clone());
         let subscriptions = "Open subscriptions and streams of events";
         registry.register("subscriptions", subscriptions, self.subscriptions.clone());
+        self.deliveries.register(&mut registry);
         registry.register(
             "written_records",
             "Records that the cluster acknowledged",
@@ -224,6 +234,8 @@ impl Metrics {
             http: self.http.clone(),
             http_durations: self.http_durations.clone(),
             subscriptions: self.subscriptions.get_or_create_owned(&ClusterLabel { cluster: cluster() }),
+            lag: self.deliveries.lag(name),
+            routes: self.deliveries.cluster(name),
             faults: self.faults.clone(),
             cluster: cluster(),
             ended: SessionEnd::ALL.map(ended),
@@ -290,10 +302,20 @@ impl ClusterMetrics {
         self.http.get_or_create(&StatusLabels { cluster: cluster(), route, status }).inc();
     }
 
+    /// The counters of the gateway's route that a request names. To be found once for a session.
+    pub(crate) fn route(&self, named: Option<&[u8]>) -> Arc<RouteMetrics> {
+        self.routes.route(named)
+    }
+
     /// Counts a subscription for as long as the result lives.
     pub(crate) fn subscription(&self) -> OpenSubscription {
         self.subscriptions.inc();
         OpenSubscription(self.subscriptions.clone())
+    }
+
+    /// A subscription is so many records behind.
+    pub(crate) fn lag(&self, records: u64) {
+        self.lag.observe(records as f64);
     }
 
     /// A client of the WebSocket endpoint was closed for what it sent. The reasons have the filter's names for them.

@@ -125,6 +125,10 @@ impl Backend for Nats {
         Version { topic_id: name.and_then(|name| self.reader.stream_id(name)), leader_epoch: None }
     }
 
+    fn known_end(&self, log: Log<'_>) -> Option<i64> {
+        self.reader.known_end(StreamName::of(log).ok()?)
+    }
+
     fn end_of_epoch<'a>(&'a self, _: Log<'a>, _: i32) -> BoxFuture<'a, Result<Option<i64>, CommandError>> {
         // Versions have no epoch.
         ready(Ok(None)).boxed()

@@ -276,6 +276,12 @@ impl Reader {
         self.kept(log, fetch.offset, fetch.max_bytes).map(|chunk| fetched(chunk, fetch.max_records))
     }
 
+    /// The end of a log, as far as it is known from records that were read lately.
+    pub fn known_end(&self, topic: &str, partition: i32) -> Option<i64> {
+        let log = ReadLog { target: TopicPartition::parse(topic, partition).ok()?, committed: false };
+        self.inner.logs.end(&log.key(self.version_of(log)?))
+    }
+
     /// What was read of a log before. Records of another version do not count.
     fn kept(&self, log: ReadLog<'_>, offset: i64, max_bytes: usize) -> Option<Chunk> {
         let (version, now) = (self.version_of(log)?, Instant::now().into());

@@ -188,6 +188,14 @@ impl ClusterLogs {
         Some(found)
     }
 
+    /// The end of a log that was learned last; `None` if no chunk of it is kept.
+    pub fn end(&self, log: &LogKey) -> Option<i64> {
+        let state = self.inner.lock();
+        let cluster = state.clusters.get(&self.id)?;
+        let known = both(log).iter().filter_map(|log| Some(cluster.logs.get(log)?.ends.end)).max();
+        known.filter(|end| *end >= 0)
+    }
+
     /// Keeps a chunk that was read at `now`, and notes the ends of its log. Entries before the start are no longer served.
     ///
     /// A log's `version` grows when its records can have changed, as with a new leader. Chunks of lower versions are dropped, and

@@ -15,6 +15,7 @@ mod streams;
 
 mod apisix;
 mod cors;
+mod deliveries;
 mod drain;
 mod events;
 mod examples;

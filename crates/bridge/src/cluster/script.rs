@@ -128,6 +128,10 @@ impl Backend for Arc<Script> {
         Version::default()
     }
 
+    fn known_end(&self, _: Log<'_>) -> Option<i64> {
+        None
+    }
+
     fn end_of_epoch<'a>(&'a self, _: Log<'a>, _: i32) -> BoxFuture<'a, Result<Option<i64>, CommandError>> {
         ready(Ok(None)).boxed()
     }

@@ -15,22 +15,23 @@ impl Filters {
         Self(filters)
     }
 
-    /// The matching ones of encoded `messages`. They are copied only if some do not match.
-    pub(super) fn matching(&self, messages: Bytes) -> Bytes {
+    /// The matching ones of `count` encoded `messages`, and their number. They are copied only if some do not match.
+    pub(super) fn matching(&self, messages: Bytes, count: usize) -> (Bytes, usize) {
         if self.0.is_empty() {
-            return messages;
+            return (messages, count);
         }
         let all = || Fields::of(&messages).filter_map(content).filter(|(number, _)| *number == MESSAGES);
         if all().all(|(_, message)| self.match_message(message)) {
-            return messages;
+            return (messages, count);
         }
-        let mut matching = Vec::new();
+        let (mut matching, mut count) = (Vec::new(), 0_usize);
         for (number, message) in all().filter(|(_, message)| self.match_message(message)) {
             encode_key(number, WireType::LengthDelimited, &mut matching);
             encode_varint(message.len() as u64, &mut matching);
             matching.extend_from_slice(message);
+            count = count.saturating_add(1);
         }
-        matching.into()
+        (matching.into(), count)
     }
 
     fn match_message(&self, message: &[u8]) -> bool {
@@ -108,10 +109,10 @@ mod tests {
 
     #[track_caller]
     fn check(filters: &[RecordFilter], want: &[i64]) {
-        let matching = Filters::new(filters.to_vec()).matching(encoded(messages()));
+        let (matching, count) = Filters::new(filters.to_vec()).matching(encoded(messages()), 4);
         let offsets: Vec<i64> =
             KafkaFetchResp::decode(matching).unwrap().messages.iter().map(|message| message.offset).collect();
-        assert_eq!(offsets, want, "{filters:?}");
+        assert_eq!((&offsets[..], count), (want, want.len()), "{filters:?}");
     }
 
     #[test]
@@ -131,7 +132,7 @@ mod tests {
     #[test]
     fn records_that_all_match_are_not_copied() {
         let all = encoded(messages().split_off(1));
-        let matching = Filters::new(vec![filter(None, &[], &[""])]).matching(all.clone());
+        let (matching, _) = Filters::new(vec![filter(None, &[], &[""])]).matching(all.clone(), 3);
         assert_eq!((matching.as_ptr(), matching.len()), (all.as_ptr(), all.len()));
     }
 }

@@ -15,10 +15,11 @@ use tokio::time::sleep;
 use self::questions::Answer;
 use super::cursor::{Cursor, Outage};
 use super::item::{Item, Place, SkipCause};
+use super::lag::Progress;
 use super::subscribe::{MAX_PARTITIONS, Subscribe, SubscribedTopic, recreated, too_many_partitions};
 use crate::backend::{CommandError, Fault, Fetch, Fetched, Log, Version};
 use crate::cluster::{Cluster, Partitions};
-use crate::metrics::{Kind, OpenSubscription};
+use crate::metrics::{Kind, OpenSubscription, RouteMetrics};
 
 /// A client's positions in logs. It reads with [`Subscription::ready`], and moves on with [`Subscription::take`].
 pub(crate) struct Subscription {
@@ -46,6 +47,10 @@ pub(crate) struct Subscription {
     tells_progress: bool,
     /// The cursor whose outage the client knows of.
     told_outage: Option<usize>,
+    /// The counters of the client's route.
+    metrics: Arc<RouteMetrics>,
+    /// The positions as samples of the lag see them.
+    progress: Arc<Progress>,
     _counted: OpenSubscription,
 }
 
@@ -74,7 +79,11 @@ impl Subscription {
     ///
     /// # Cancel safety
     /// A drop abandons the reads.
-    pub(crate) async fn open(cluster: &Arc<Cluster>, mut subscribe: Subscribe) -> Result<Self, CommandError> {
+    pub(crate) async fn open(
+        cluster: &Arc<Cluster>,
+        metrics: &Arc<RouteMetrics>,
+        mut subscribe: Subscribe,
+    ) -> Result<Self, CommandError> {
         let resolved = cluster.measured(Kind::Subscribe, resolve(cluster, &subscribe)).await?;
         let sources = std::mem::take(&mut subscribe.sources);
         let mut subscription = Self {
@@ -92,6 +101,8 @@ impl Subscription {
             tells_progress: false,
             told_outage: None,
             subscribe,
+            metrics: Arc::clone(metrics),
+            progress: Arc::default(),
             _counted: cluster.metrics.subscription(),
         };
         for (source, SubscribedTopic { topic, topic_id, partitions }) in sources.iter().zip(&resolved) {
@@ -107,6 +118,7 @@ impl Subscription {
             }
         }
         subscription.items.push_back(Item::Subscribed(resolved));
+        cluster.subscriptions.add(&subscription.progress);
         Ok(subscription)
     }
 
@@ -229,8 +241,10 @@ impl Subscription {
     }
 
     fn add(&mut self, topic: &Arc<str>, partition: i32, offset: i64) {
+        let cursor = Cursor::new(Arc::clone(topic), partition, offset);
+        self.progress.add(&cursor);
         self.turns.push_back(self.cursors.len());
-        self.cursors.push(Cursor::new(Arc::clone(topic), partition, offset));
+        self.cursors.push(cursor);
     }
 
     fn wake(&mut self, wake: Wake) {
@@ -287,7 +301,7 @@ impl Subscription {
         if let Some(ended) = self.recreated(index, topic_id) {
             return Some(ended);
         }
-        let Self { subscribe, cursors, items, .. } = self;
+        let Self { subscribe, cursors, items, metrics, progress, .. } = self;
         let cursor = cursors.get_mut(index)?;
         match (cursor.epoch, epoch) {
             (Some(before), Some(now)) if before != now => {
@@ -310,8 +324,9 @@ impl Subscription {
         cursor.next = next_offset.max(cursor.next);
         cursor.end = ends.end.max(cursor.end);
         cursor.is_at_end = count == 0 && next_offset >= limit || limit >= 0 && cursor.next >= limit;
-        let messages = subscribe.filters.matching(messages);
+        let (messages, matching) = subscribe.filters.matching(messages, count);
         let delivery = (!messages.is_empty()).then(|| {
+            metrics.delivered(matching, messages.len());
             cursor.has_moved = false;
             Item::Delivery { next: cursor.place(), messages, end: cursor.end }
         });
@@ -323,6 +338,7 @@ impl Subscription {
                 (cursor.has_moved, cursor.is_at_end) = (false, true);
             }
         }
+        progress.set(index, cursor);
         if cursor.has_moved && !std::mem::replace(&mut self.tells_progress, true) {
             self.waits.push(sleep(PROGRESS).map(|()| Wake::Progress).boxed());
         }

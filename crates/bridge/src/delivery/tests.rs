@@ -3,13 +3,14 @@
 pub(crate) mod logs;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
 use proptest::prelude::*;
 use prost::Message;
-use sluicegate_protocol::{CmdKafkaSubscribe, KafkaFetchResp, KafkaSource, kafka_source};
+use sluicegate_protocol::{CmdKafkaSubscribe, KafkaFetchResp, KafkaSource, RecordFilter, kafka_source};
 use tokio::time::{Instant, advance, timeout};
 
 use self::logs::Logs;
@@ -17,19 +18,28 @@ use super::item::{Item, SkipCause};
 use super::subscribe::Subscribe;
 use super::subscription::Subscription;
 use crate::backend::{CommandError, Fault, System};
-use crate::cluster::Reads;
+use crate::cluster::{Cluster, Reads};
+use crate::metrics::RouteMetrics;
 
 const TOPIC: &str = "t";
 const BOUNDS: Reads = Reads { max_bytes: 1 << 20, wait: Duration::ZERO };
 
 /// Subscribes to all partitions from their beginning. What was subscribed is taken.
 async fn open(logs: &Logs, change: impl FnOnce(&mut CmdKafkaSubscribe)) -> Subscription {
+    open_in(&logs.cluster(), &Arc::default(), change).await
+}
+
+async fn open_in(
+    cluster: &Arc<Cluster>,
+    metrics: &Arc<RouteMetrics>,
+    change: impl FnOnce(&mut CmdKafkaSubscribe),
+) -> Subscription {
     let from = Some(kafka_source::From::Offset(0));
     let source = KafkaSource { topic: TOPIC.to_owned(), from, ..Default::default() };
     let mut command = CmdKafkaSubscribe { sources: vec![source], ..Default::default() };
     change(&mut command);
     let subscribe = Subscribe::of(System::Kafka, command, BOUNDS).unwrap();
-    let mut subscription = Subscription::open(&logs.cluster(), subscribe).await.unwrap();
+    let mut subscription = Subscription::open(cluster, metrics, subscribe).await.unwrap();
     assert!(matches!(next(&mut subscription, usize::MAX).await, Item::Subscribed(_)));
     subscription
 }
@@ -298,4 +308,35 @@ async fn lingering_record_comes_with_others() {
     logs.append(0, 1);
     let Some(Item::Delivery { messages, .. }) = soon(&mut subscription).await else { panic!("no delivery") };
     assert_eq!(offsets(&messages), [0, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn lag_is_that_of_open_subscriptions_whether_they_read_or_not() {
+    let logs = Logs::default();
+    let cluster = logs.cluster();
+    let lags = || cluster.subscriptions.sample(&logs);
+    assert_eq!(lags(), [0; 0]);
+    logs.append(0, 5);
+    logs.append(1, 3);
+    let mut subscription = open_in(&cluster, &Arc::default(), |_| {}).await;
+    assert_eq!(lags(), [8]);
+    while soon(&mut subscription).await.is_some() {}
+    assert_eq!(lags(), [0]);
+    logs.append(1, 4);
+    assert_eq!(lags(), [4], "its client does not read");
+    drop(subscription);
+    assert_eq!(lags(), [0; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn deliveries_are_counted_without_records_that_filters_leave_out() {
+    let logs = Logs::default();
+    logs.append(0, 7);
+    for (filters, want) in [(Vec::new(), 7), (vec![RecordFilter::default()], 0)] {
+        let metrics = Arc::default();
+        let mut subscription = open_in(&logs.cluster(), &metrics, |command| command.filters = filters).await;
+        while soon(&mut subscription).await.is_some() {}
+        let (records, bytes) = metrics.counts();
+        assert_eq!((records, bytes > 0), (want, want > 0));
+    }
 }

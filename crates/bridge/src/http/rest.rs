@@ -76,16 +76,16 @@ pub(super) async fn answer(
         }
         Resource::TopicRecords { topic } if reads => {
             check_readable(grant, topic)?;
-            topic_records::get(cluster, topic, query, accept.records(system)?, running).await
+            topic_records::get(grant, topic, query, accept.records(system)?, running).await
         }
         Resource::Records { topic, partition } if reads => {
             check_readable(grant, topic)?;
             let log = Log { topic, partition: *partition };
-            records::get(cluster, log, query, accept.records(system)?, running).await
+            records::get(grant, log, query, accept.records(system)?, running).await
         }
         Resource::Messages { stream } if reads => {
             check_readable(grant, stream)?;
-            records::get(cluster, Log::of_stream(stream), query, accept.records(system)?, running).await
+            records::get(grant, Log::of_stream(stream), query, accept.records(system)?, running).await
         }
         Resource::Offsets { topic, partition } if reads => {
             check_readable(grant, topic)?;

@@ -200,6 +200,12 @@ pub(super) struct RouteLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct GatewayRouteLabels {
+    pub(super) cluster: String,
+    pub(super) gateway_route: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct StatusLabels {
     pub(super) cluster: String,
     pub(super) route: &'static str,

@@ -17,10 +17,11 @@ fn reference_lists_every_metric() {
     metrics.cluster("c").client_fault(SessionError::NotUtf8);
     metrics.refused("secret");
     metrics.writes("c").written(1, Duration::ZERO);
+    metrics.cluster("c").route(None).delivered(1, 1);
     let mut text = String::new();
     encode(&mut text, &metrics.registry(SharedLog::default(), Some(&traces))).unwrap();
     let rows: Vec<Vec<String>> = text.split("# HELP ").skip(1).map(row).collect();
-    assert_eq!(rows.len(), 34, "a metric without samples is not shown: {text}");
+    assert_eq!(rows.len(), 37, "a metric without samples is not shown: {text}");
     let table = reference::table(&["metric", "type", "labels", "meaning"], &rows);
     reference::check("metrics.md", "metrics", &table);
 }
@@ -76,6 +77,8 @@ fn events_are_counted_under_their_labels() {
     cluster.client_fault(SessionError::NotUtf8);
     metrics.refused("secret");
     metrics.writes("default").written(7, Duration::from_millis(2));
+    cluster.route(Some(b"/pubsub")).delivered(3, 500);
+    cluster.lag(70);
     let mut text = String::new();
     encode(&mut text, &metrics.registry(SharedLog::default(), None)).unwrap();
     for line in [
@@ -99,7 +102,39 @@ fn events_are_counted_under_their_labels() {
         r#"sluicegate_written_bytes_total{cluster="default"} 7"#,
         r#"sluicegate_write_failures_total{cluster="default",reason="failed"} 0"#,
         r#"sluicegate_write_queue_records{cluster="default"} 0"#,
+        r#"sluicegate_delivered_records_total{cluster="default",gateway_route="/pubsub"} 3"#,
+        r#"sluicegate_delivered_bytes_total{cluster="default",gateway_route="/pubsub"} 500"#,
+        r#"sluicegate_subscription_lag_records_bucket{le="10.0",cluster="default"} 0"#,
+        r#"sluicegate_subscription_lag_records_bucket{le="100.0",cluster="default"} 1"#,
     ] {
         assert!(text.contains(line), "{line} in {text}");
     }
+}
+
+#[test]
+fn routes_with_a_label_are_bounded() {
+    let metrics = Metrics::new();
+    let cluster = metrics.cluster("default");
+    let count = |label: &str| {
+        let mut text = String::new();
+        encode(&mut text, &metrics.registry(SharedLog::default(), None)).unwrap();
+        let begin =
+            format!("sluicegate_delivered_records_total{{cluster=\"default\",gateway_route=\"{label}");
+        let rows = text.lines().filter(|line| line.starts_with(&begin));
+        rows.map(|row| row.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()).collect::<Vec<_>>()
+    };
+    cluster.route(None).delivered(1, 0);
+    let long = "/".repeat(101);
+    for odd in [&b"/a b"[..], b"/\n", b"/\xff", b"", long.as_bytes()] {
+        cluster.route(Some(odd)).delivered(1, 0);
+    }
+    for path in 0..1000 {
+        cluster.route(Some(format!("/{path}").as_bytes())).delivered(1, 0);
+        cluster.route(Some(b"/0")).delivered(1, 0);
+    }
+    assert_eq!(count("none"), [1]);
+    assert_eq!(count("/0"), [1001]);
+    let labelled = count("/").len() as u64;
+    assert!(labelled < 100, "{labelled}");
+    assert_eq!(count("other"), [5 + 1000 - labelled]);
 }

@@ -52,6 +52,10 @@ impl Looks {
         self.kept(&self.tails.current(name)?.id, offset, max_bytes)
     }
 
+    pub(super) fn known_end(&self, name: StreamName<'_>) -> Option<i64> {
+        self.logs.end(&self.tails.current(name)?.id.key())
+    }
+
     /// The messages from `offset` on: of those that were read before, or else by a request that was sent after this call began.
     pub(super) async fn look(
         &self,

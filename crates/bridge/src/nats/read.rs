@@ -55,6 +55,11 @@ impl Reader {
         self.streams.known(name).map(|(stream, _)| stream.id.created)
     }
 
+    /// The end of the stream as known from what was read lately.
+    pub(super) fn known_end(&self, name: StreamName<'_>) -> Option<i64> {
+        self.looks.known_end(name)
+    }
+
     /// What was read before, without a request.
     pub(super) fn recent(&self, name: StreamName<'_>, fetch: Fetch) -> Option<Fetched> {
         let Fetch { offset, max_bytes, max_records, .. } = fetch;

@@ -105,7 +105,10 @@ impl Command {
         match self {
             Self::Fetch(fetch) => match grant.fetch(&fetch, reservation).await {
                 Ok(fetched) => match encoding {
-                    Encoding::Protobuf => Answer::fetched(sequence, system, fetched),
+                    Encoding::Protobuf => {
+                        grant.metrics.delivered(fetched.count, fetched.messages.len());
+                        Answer::fetched(sequence, system, fetched)
+                    }
                     Encoding::Json(format) => {
                         let max_bytes = grant.max_fetch_bytes(fetch.max_bytes);
                         Answer::Text(json::fetched(
@@ -115,6 +118,7 @@ impl Command {
                             fetched,
                             format,
                             max_bytes,
+                            &grant.metrics,
                         ))
                     }
                 },
@@ -136,11 +140,23 @@ impl Command {
             },
             Self::MultiFetch(fetch) => match grant.multi_fetch(&fetch, reservation).await {
                 Ok(results) => match encoding {
-                    Encoding::Protobuf => Answer::multi_fetched(sequence, results),
+                    Encoding::Protobuf => {
+                        for fetched in results.iter().flatten() {
+                            grant.metrics.delivered(fetched.count, fetched.messages.len());
+                        }
+                        Answer::multi_fetched(sequence, results)
+                    }
                     Encoding::Json(format) => {
                         let max_bytes = grant.max_fetch_bytes(fetch.max_bytes);
                         let partitions = fetch.partitions.iter().map(|asked| asked.partition);
-                        Answer::Text(json::multi_fetched(sequence, partitions, results, format, max_bytes))
+                        Answer::Text(json::multi_fetched(
+                            sequence,
+                            partitions,
+                            results,
+                            format,
+                            max_bytes,
+                            &grant.metrics,
+                        ))
                     }
                 },
                 Err(error) => failed(format_args!("fetch messages"), error),

@@ -167,6 +167,10 @@ impl Backend for Logs {
         Version { topic_id: None, leader_epoch: Some(self.0.state.lock().unwrap().epoch) }
     }
 
+    fn known_end(&self, log: Log<'_>) -> Option<i64> {
+        Some(self.end(log.partition))
+    }
+
     fn end_of_epoch<'a>(
         &'a self,
         log: Log<'a>,

@@ -15,29 +15,33 @@ use super::partition;
 use super::path::Query;
 use super::positions::{Part, with_offsets};
 use crate::backend::{Fetch, Log, System, WAITING_BYTES};
-use crate::cluster::{Cluster, Reads};
+use crate::cluster::Reads;
+use crate::grant::Grant;
 use crate::json::message::Message;
 use crate::json::payload::Payload;
 use crate::json::record::{HeaderOf, headers, timestamp_type};
+use crate::metrics::RouteMetrics;
 
 /// The response to GET of a partition's records.
 ///
 /// # Cancel safety
 /// A drop abandons the read.
 pub(super) async fn get(
-    cluster: &Cluster,
+    grant: &Grant,
     log: Log<'_>,
     query: &str,
     format: Format,
     mut running: &RequestPermits,
 ) -> Result<Response, Problem> {
+    let cluster = &*grant.cluster;
     let fetch = parse_fetch(query, cluster.system, cluster.reads())?;
     let fetched = match cluster.fetch(log, fetch, &mut running).await {
         Ok(fetched) => fetched,
         Err(error) => return Err(partition::read_problem(cluster, log, Some(fetch.offset), error).await),
     };
     let mut part = Part { partition: log.partition, fetched };
-    let body = document(cluster.system, log.topic, std::slice::from_mut(&mut part), format, fetch)?;
+    let body =
+        document(cluster.system, log.topic, std::slice::from_mut(&mut part), format, fetch, &grant.metrics)?;
     let response = Response::with_body(StatusCode::OK, format.content_type(cluster.system), body.into());
     Ok(with_offsets(response, &part, cluster.system))
 }
@@ -93,8 +97,10 @@ pub(super) fn document(
     parts: &mut [Part],
     format: Format,
     fetch: Fetch,
+    metrics: &RouteMetrics,
 ) -> Result<Vec<u8>, Problem> {
     let mut body = b"[".to_vec();
+    let mut bytes = 0_usize;
     let (mut turn, mut count) = (0_usize, 0_usize);
     'full: while parts.iter().any(|part| !part.fetched.messages.is_empty()) {
         for part in parts.iter_mut() {
@@ -122,10 +128,12 @@ pub(super) fn document(
                 break 'full;
             }
             count = count.saturating_add(1);
+            bytes = bytes.saturating_add(part.fetched.messages.len().saturating_sub(rest.len()));
             part.fetched.advance_to(rest);
         }
         turn = turn.saturating_add(1);
     }
+    metrics.delivered(count, bytes);
     parts.iter_mut().for_each(|part| part.fetched.end());
     body.push(b']');
     Ok(body)

@@ -10,7 +10,8 @@ use super::path::Query;
 use super::positions::{Part, with_lists};
 use super::{partition, records};
 use crate::backend::{Fetch, Log};
-use crate::cluster::{Cluster, MAX_PARTITIONS, MultiFetch, Place};
+use crate::cluster::{MAX_PARTITIONS, MultiFetch, Place};
+use crate::grant::Grant;
 use crate::number::whole_number;
 
 /// The response to GET of a topic's records.
@@ -18,12 +19,13 @@ use crate::number::whole_number;
 /// # Cancel safety
 /// A drop abandons the reads.
 pub(super) async fn get(
-    cluster: &Cluster,
+    grant: &Grant,
     topic: &str,
     query: &str,
     format: Format,
     mut running: &RequestPermits,
 ) -> Result<Response, Problem> {
+    let cluster = &*grant.cluster;
     let query = Query::parse(query, &records::with_bounds("offsets"))?;
     let places = places(topic, query.text("offsets").unwrap_or_default())?;
     let bounds = records::bounded(&query, 0, cluster.reads())?;
@@ -45,7 +47,7 @@ pub(super) async fn get(
     // Records as JSON can be too long for the answer. The partition that is first is not always the same.
     let first = fastrand::usize(..parts.len().max(1));
     parts.rotate_left(first);
-    let body = records::document(cluster.system, topic, &mut parts, format, bounds)?;
+    let body = records::document(cluster.system, topic, &mut parts, format, bounds, &grant.metrics)?;
     parts.rotate_right(first);
     let response = Response::with_body(StatusCode::OK, format.content_type(cluster.system), body.into());
     Ok(with_lists(response, &parts))

@@ -15,6 +15,7 @@ use crate::backend::{CommandError, Fetched, System};
 use crate::json::format::Format;
 use crate::json::message::Message;
 use crate::json::record::Record;
+use crate::metrics::RouteMetrics;
 
 /// The answer to a fetch, with at most `max_bytes` of records.
 pub(in crate::session) fn fetched(
@@ -24,10 +25,11 @@ pub(in crate::session) fn fetched(
     fetched: Fetched,
     format: Format,
     max_bytes: usize,
+    metrics: &RouteMetrics,
 ) -> Bytes {
     let mut text = format!("{{\"id\":{sequence},").into_bytes();
     let room = Room { bytes: max_bytes, for_one: true };
-    put_partition(&mut text, system, partition, fetched, format, room);
+    put_partition(&mut text, system, partition, fetched, format, room, metrics);
     text.push(b'}');
     shrunk(text)
 }
@@ -40,6 +42,7 @@ pub(in crate::session) fn multi_fetched(
     results: Vec<Result<Fetched, CommandError>>,
     format: Format,
     max_bytes: usize,
+    metrics: &RouteMetrics,
 ) -> Bytes {
     let first = fastrand::usize(..results.len().max(1));
     let mut results: Vec<_> = partitions.zip(results).collect();
@@ -51,7 +54,8 @@ pub(in crate::session) fn multi_fetched(
         match result {
             Ok(fetched) => {
                 let share = Room { bytes: room.bytes.checked_div(left).unwrap_or_default(), ..room };
-                let used = put_partition(&mut text, System::Kafka, partition, fetched, format, share);
+                let used =
+                    put_partition(&mut text, System::Kafka, partition, fetched, format, share, metrics);
                 room = Room { bytes: room.bytes.saturating_sub(used), for_one: room.for_one && used == 0 };
             }
             Err(error) => error::put(&mut text, error),
@@ -86,7 +90,9 @@ fn put_partition(
     mut fetched: Fetched,
     format: Format,
     room: Room,
+    metrics: &RouteMetrics,
 ) -> usize {
+    let (records, bytes) = (fetched.count, fetched.messages.len());
     text.extend_from_slice(b"\"messages\":[");
     let begin = text.len();
     while let Some((message, rest)) = fetched.first() {
@@ -104,6 +110,7 @@ fn put_partition(
         fetched.advance_to(rest);
     }
     let used = text.len().saturating_sub(begin);
+    metrics.delivered(records.saturating_sub(fetched.count), bytes.saturating_sub(fetched.messages.len()));
     fetched.end();
     let Fetched { next_offset, ends: Ends { start, stable, end }, .. } = fetched;
     text.push(b']');
@@ -181,10 +188,14 @@ mod tests {
         Fetched { messages: resp.encode_to_vec().into(), count: messages.len(), next_offset, ends }
     }
 
+    fn metrics() -> RouteMetrics {
+        RouteMetrics::default()
+    }
+
     /// The records of an answer.
     fn records(messages: &[KafkaMessage], format: Format) -> Value {
         let read = read(messages, 9, Ends::UNKNOWN);
-        let text = fetched(1, System::Kafka, 3, read, format, usize::MAX);
+        let text = fetched(1, System::Kafka, 3, read, format, usize::MAX, &metrics());
         let mut answer: Value = serde_json::from_slice(&text).unwrap();
         answer["messages"].take()
     }
@@ -193,11 +204,11 @@ mod tests {
     fn answer_says_where_to_continue_and_where_the_log_ends() {
         let ends = Ends { start: 0, stable: -1, end: 12 };
         let messages = [message(5, None, Some(b"{\"a\": 1.10}"))];
-        let text = fetched(-7, System::Kafka, 3, read(&messages, 9, ends), Format::Json, 1000);
+        let text = fetched(-7, System::Kafka, 3, read(&messages, 9, ends), Format::Json, 1000, &metrics());
         let want = r#"{"id":-7,"messages":[{"partition":3,"offset":5,"timestamp":7,"key":null,"value":{"a": 1.10}}],"next":{"3":9},"high_watermark":12,"log_start_offset":0}"#;
         assert_eq!(text, want);
         let messages = [message(5, Some(b"a.b"), Some(b"1"))];
-        let text = fetched(-7, System::Nats, 0, read(&messages, 9, ends), Format::Base64, 1000);
+        let text = fetched(-7, System::Nats, 0, read(&messages, 9, ends), Format::Base64, 1000, &metrics());
         let want = r#"{"id":-7,"messages":[{"sequence":5,"timestamp":7,"subject":"a.b","data":"MQ=="}],"next":9,"end":12,"first_sequence":0}"#;
         assert_eq!(text, want);
     }
@@ -236,7 +247,7 @@ mod tests {
             let one = records(&messages[..1], format).to_string().len() - 2;
             for max_bytes in 0..12 * one {
                 let read = read(&messages, 10, Ends::UNKNOWN);
-                let text = fetched(1, System::Kafka, 3, read, format, max_bytes);
+                let text = fetched(1, System::Kafka, 3, read, format, max_bytes, &metrics());
                 let answer: Value = serde_json::from_slice(&text).unwrap();
                 let records = answer["messages"].as_array().unwrap();
                 let bytes = answer["messages"].to_string().len() - 2;
@@ -264,7 +275,7 @@ mod tests {
                     Ok(Fetched::nothing(4, ends)),
                     Ok(read(&messages, 10, ends)),
                 ];
-                let text = multi_fetched(7, 0..5, results, Format::Json, max_bytes);
+                let text = multi_fetched(7, 0..5, results, Format::Json, max_bytes, &metrics());
                 assert!(text.len() <= max_bytes.max(one) + 5 * MAX_RESULT_BYTES);
                 let answer: Value = serde_json::from_slice(&text).unwrap();
                 let count = |index: usize| answer["results"][index]["messages"].as_array().map(Vec::len);

@@ -21,8 +21,13 @@ fn body(messages: &[KafkaMessage], format: Format, max_bytes: usize) -> Result<S
     let messages = KafkaFetchResp { messages: messages.to_vec(), next_offset: 0, ..Default::default() }
         .encode_to_vec()
         .into();
-    let body = document(System::Kafka, TOPIC, &mut [part(3, messages)], format, fetch(max_bytes, 0))?;
+    let body =
+        document(System::Kafka, TOPIC, &mut [part(3, messages)], format, fetch(max_bytes, 0), &metrics())?;
     Ok(String::from_utf8(body).unwrap())
+}
+
+fn metrics() -> RouteMetrics {
+    RouteMetrics::default()
 }
 
 fn part(partition: i32, messages: Bytes) -> Part {
@@ -139,7 +144,8 @@ fn places(format: Format, max_bytes: usize, max_records: usize) -> (Vec<(i64, i6
     };
     let mut parts =
         [part(0, messages(0..8)), part(1, messages(5..6)), part(2, Bytes::new()), part(3, messages(7..10))];
-    let body = document(System::Kafka, TOPIC, &mut parts, format, fetch(max_bytes, max_records)).unwrap();
+    let body = document(System::Kafka, TOPIC, &mut parts, format, fetch(max_bytes, max_records), &metrics())
+        .unwrap();
     let records: Vec<serde_json::Value> = serde_json::from_slice(&body).unwrap();
     let number = |record: &serde_json::Value, name: &str| record[name].as_i64().unwrap();
     let places = records.iter().map(|record| (number(record, "partition"), number(record, "offset")));
@@ -187,7 +193,7 @@ fn messages_of_a_stream_have_the_words_of_nats() {
     };
     let body = |messages: &[KafkaMessage], format| {
         let mut parts = [part(0, encoded(messages))];
-        let body = document(System::Nats, "s", &mut parts, format, fetch(usize::MAX, 0))?;
+        let body = document(System::Nats, "s", &mut parts, format, fetch(usize::MAX, 0), &metrics())?;
         Ok::<_, Problem>(String::from_utf8(body).unwrap())
     };
     let want = concat!(

@@ -1,0 +1,87 @@
+//! How far open subscriptions are behind the ends of their logs.
+//!
+//! It is looked at from outside and now and then: a subscription whose client does not read would not tell.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use super::cursor::Cursor;
+use crate::backend::{Backend, Log};
+
+/// The positions of one subscription.
+#[derive(Default)]
+pub(super) struct Progress(Mutex<Vec<Position>>);
+
+struct Position {
+    topic: Arc<str>,
+    partition: i32,
+    next: i64,
+    /// The log's end as last known; −1 if unknown.
+    end: i64,
+}
+
+/// The open subscriptions of a cluster.
+#[derive(Default)]
+pub(crate) struct OpenSubscriptions(Mutex<Vec<Weak<Progress>>>);
+
+impl Progress {
+    pub(super) fn add(&self, cursor: &Cursor) {
+        let Cursor { ref topic, partition, next, end, .. } = *cursor;
+        lock(&self.0).push(Position { topic: Arc::clone(topic), partition, next, end });
+    }
+
+    /// Notes that the cursor with this index has moved.
+    pub(super) fn set(&self, index: usize, cursor: &Cursor) {
+        if let Some(position) = lock(&self.0).get_mut(index) {
+            (position.next, position.end) = (cursor.next, cursor.end);
+        }
+    }
+
+    /// The records behind all positions, and the number of positions. Asks no broker: a log's end is known from what was read there
+    /// for anyone.
+    fn lag(&self, backend: &dyn Backend) -> (u64, usize) {
+        let mut positions = lock(&self.0);
+        let lag = positions.iter_mut().map(|position| {
+            let Position { topic, partition, .. } = &*position;
+            let known = backend.known_end(Log { topic, partition: *partition });
+            position.end = position.end.max(known.unwrap_or(-1));
+            u64::try_from(position.end.saturating_sub(position.next)).unwrap_or_default()
+        });
+        (lag.fold(0, u64::saturating_add), positions.len())
+    }
+}
+
+impl OpenSubscriptions {
+    pub(super) fn add(&self, progress: &Arc<Progress>) {
+        lock(&self.0).push(Arc::downgrade(progress));
+    }
+
+    /// The lag of each subscription, or of some in turn if there are too many.
+    pub(crate) fn sample(&self, backend: &dyn Backend) -> Vec<u64> {
+        let open: Vec<Arc<Progress>> = {
+            let mut open = lock(&self.0);
+            open.retain(|progress| progress.strong_count() > 0);
+            let (first, count) = (fastrand::usize(..open.len().max(1)), open.len().min(MAX_SAMPLES));
+            open.iter().cycle().skip(first).take(count).filter_map(Weak::upgrade).collect()
+        };
+        let mut left = MAX_POSITIONS;
+        let mut lags = Vec::with_capacity(open.len());
+        for progress in open {
+            let (lag, positions) = progress.lag(backend);
+            lags.push(lag);
+            left = left.saturating_sub(positions);
+            if left == 0 {
+                break;
+            }
+        }
+        lags
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Subscriptions of one sample.
+const MAX_SAMPLES: usize = 1000;
+/// Partitions of one sample: looking up their ends delays reads for a few milliseconds at most.
+const MAX_POSITIONS: usize = 10_000;

@@ -1,0 +1,52 @@
+//! What clients of each route got, in the bridge's metrics.
+
+use sluicegate_tests::http::client::Request;
+use sluicegate_tests::in_every_gateway;
+use sluicegate_tests::socket::Socket;
+use sluicegate_tests::stack::Stack;
+use sluicegate_tests::way::Way;
+
+use crate::openapi::ask;
+use crate::stacks::{REST, shared};
+
+in_every_gateway! {
+    deliveries_are_counted_by_the_gateways_route
+}
+
+async fn deliveries_are_counted_by_the_gateways_route(way: Way) {
+    let (kafka, stack) = shared(way).await;
+    let topic = kafka.topic("deliveries", 1, &[]).await.unwrap();
+    let path = format!("/topics/{topic}");
+    let records = r#"{"records":[{"value":1},{"value":22},{"value":333}]}"#;
+    let write = Request::post(format!("{REST}{path}"), records);
+    let write = write.with("content-type", "application/vnd.kafka.json.v2+json");
+    assert_eq!(ask(stack.gateway(), write).await.status, 200);
+
+    // No other test reads on this route.
+    let before = counts(&stack, "/readonly").await;
+    let read = Request::get(format!("/readonly{path}/partitions/0/records?offset=1"));
+    let read = read.with("accept", "application/json").with("sluicegate-route", "/of/the/client");
+    assert_eq!(ask(stack.gateway(), read).await.status, 200);
+    let after = counts(&stack, "/readonly").await;
+    assert_eq!(after[0] - before[0], 2.0);
+    assert!((4.0..200.0).contains(&(after[1] - before[1])), "{before:?} {after:?}");
+
+    // In APISIX this route has no path of its own.
+    let route = if way == Way::Apisix { "/" } else { "/pubsub" };
+    let before = counts(&stack, route).await;
+    let mut socket = Socket::open(&stack).await;
+    assert_eq!(socket.fetch(&topic, 0, 0).await.unwrap().len(), 3);
+    let after = counts(&stack, route).await;
+    assert!(after[0] - before[0] >= 3.0 && after[1] > before[1], "{before:?} {after:?}");
+    assert_eq!(counts(&stack, "/of/the/client").await, [0.0; 2]);
+}
+
+/// The records and bytes of a route.
+async fn counts(stack: &Stack, route: &str) -> [f64; 2] {
+    let label = format!("gateway_route=\"{route}\"");
+    let count = async |name: &str| {
+        let prefix = format!("sluicegate_delivered_{name}_total{{cluster=\"default\"");
+        stack.bridge.count(&prefix, &label).await.unwrap_or_default()
+    };
+    [count("records").await, count("bytes").await]
+}
