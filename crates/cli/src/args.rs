@@ -6,6 +6,7 @@ mod list_offsets;
 mod output;
 mod produce;
 mod subscribe;
+mod suggest;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,11 +16,12 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
+use crate::completion;
 use crate::stderr::{printable, say};
 pub(crate) use fetch::Fetch;
 pub(crate) use list_offsets::ListOffsets;
 pub(crate) use output::{Isolation, Output};
-pub(crate) use produce::Produce;
+pub(crate) use produce::{Offsets, Produce};
 pub(crate) use subscribe::{OnLag, Subscribe};
 
 /// Read and write Kafka topics and NATS streams through a Sluicegate gateway
@@ -27,7 +29,6 @@ pub(crate) use subscribe::{OnLag, Subscribe};
 /// Payload goes to standard output, everything else to standard error.
 #[derive(Debug, Parser)]
 #[command(name = "sluicegate", version, after_help = help::SETTINGS, max_term_width = 100)]
-#[command(arg_required_else_help = false)]
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) gateway: Gateway,
@@ -71,11 +72,10 @@ impl Args {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Gateway")]
 pub(crate) struct Gateway {
-    /// URL of the gateway's route; its kind depends on the command
+    /// URL of a WebSocket route of the gateway: ws:// or wss://
     ///
-    /// `topics` takes the http:// or https:// URL of a `rest` route (default: SLUICEGATE_REST_URL, the profile's
-    /// rest_url, http://127.0.0.1:8080/kafka), or the URL of a WebSocket route. All other commands take the ws:// or wss:// URL of a WebSocket route
-    /// (default: SLUICEGATE_URL, the profile's url, ws://127.0.0.1:8080/pubsub).
+    /// By default SLUICEGATE_URL, the profile's url, or ws://127.0.0.1:8080/pubsub. `topics` also takes the http:// or https:// URL
+    /// of a `rest` route.
     #[arg(short, long, global = true, value_hint = ValueHint::Url)]
     pub(crate) url: Option<String>,
     /// Trust the certificates in this PEM file, and no others
@@ -130,7 +130,7 @@ pub(crate) enum Command {
 
 /// Measure round trips to the bridge and back
 ///
-/// Takes the ws:// or wss:// URL of a WebSocket route. Does not involve Kafka or NATS.
+/// Does not involve Kafka or NATS.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Ping {
     /// Number of pings; by default until Ctrl-C
@@ -146,13 +146,12 @@ pub(crate) struct Ping {
 
 /// List topics with their partitions, leaders and replicas
 ///
-/// Takes the http:// or https:// URL of a `rest` route, or with --url the ws:// or wss:// URL of a WebSocket route. Shows the
-/// topics that the route allows to read, without Kafka's internal ones.
+/// Shows the topics that the route allows to read, without Kafka's internal ones.
 #[derive(Debug, clap::Args)]
 #[command(after_help = help::TOPICS)]
 pub(crate) struct Topics {
     /// Topics to show; by default all
-    #[arg(value_parser = topic)]
+    #[arg(value_parser = topic, add = completion::topics())]
     pub(crate) topics: Vec<String>,
     /// Print one JSON document, see below
     #[arg(short = 'J', long)]
@@ -166,7 +165,7 @@ pub(crate) struct Topics {
 #[group(required = true, multiple = false)]
 pub(crate) struct Target {
     /// Name of the topic
-    #[arg(value_parser = topic)]
+    #[arg(value_parser = topic, add = completion::topics())]
     topic: Option<String>,
     /// Name of a NATS stream, instead of a topic
     #[arg(long, value_name = "STREAM", value_parser = stream)]
@@ -192,18 +191,26 @@ impl Target {
 
 /// Print a completion script for a shell
 ///
-/// For example, in ~/.bashrc: source <(sluicegate completions bash)
+/// In ~/.bashrc: source <(sluicegate completions bash), in ~/.zshrc after compinit: source <(sluicegate completions zsh), in
+/// ~/.config/fish/config.fish: sluicegate completions fish | source. Names of topics are completed too, if the gateway answers within
+/// a second.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Completions {
     /// The shell
     pub(crate) shell: Shell,
 }
 
-/// The parsed command line; or the exit code, after printing help or one line on the mistake.
+/// The parsed command line; or the exit code, after printing help or one line on the mistake. No arguments at all get the
+/// help, as an error.
 pub(crate) fn parse() -> Result<Args, ExitCode> {
     Args::try_parse().and_then(Args::checked).map_err(|error| {
-        if error.use_stderr() {
-            say(format_args!("sluicegate: {} (see sluicegate --help)", sentence(&error)));
+        if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+            let _ = error.print();
+            ExitCode::from(2)
+        } else if error.use_stderr() {
+            let meant = suggest::suggestion(&error).map(|meant| format!("; did you mean {meant}?"));
+            let meant = meant.unwrap_or_default();
+            say(format_args!("sluicegate: {}{meant} (see sluicegate --help)", sentence(&error)));
             ExitCode::from(2)
         } else {
             let _ = error.print();

@@ -12,7 +12,6 @@ use crate::header::Header;
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Profile {
     pub(crate) url: Option<String>,
-    pub(crate) rest_url: Option<String>,
     pub(crate) headers: Vec<Header>,
     pub(crate) header_files: Vec<PathBuf>,
     pub(crate) cacert: Option<PathBuf>,
@@ -49,7 +48,7 @@ fn read(table: &Table, folder: &Path) -> Result<Profile, String> {
         let file = || text().map(|file| folder.join(file));
         match key.as_str() {
             "url" => profile.url = Some(text()?),
-            "rest_url" => profile.rest_url = Some(text()?),
+            "rest_url" => return Err("rest_url: every command takes url, topics too: remove this key".into()),
             "headers" => {
                 profile.headers = headers(value).ok_or("headers: expected { NAME = \"VALUE\", … }")?
             }
@@ -61,7 +60,7 @@ fn read(table: &Table, folder: &Path) -> Result<Profile, String> {
             "key" => profile.key = Some(file()?),
             _ => {
                 return Err(format!(
-                    "unknown key {key:?}, expected one of url, rest_url, headers, header_files, cacert, cert, key"
+                    "unknown key {key:?}, expected one of url, headers, header_files, cacert, cert, key"
                 ));
             }
         }
@@ -95,7 +94,6 @@ mod tests {
             url = 5
             [profile.prod]
             url = "wss://g/pubsub"
-            rest_url = "https://g/kafka"
             headers = { Authorization = "Bearer s3cret" }
             header_files = ["token", "/run/token"]
             cacert = "ca.pem"
@@ -104,7 +102,6 @@ mod tests {
         "#;
         let want = Profile {
             url: Some("wss://g/pubsub".into()),
-            rest_url: Some("https://g/kafka".into()),
             headers: vec![Header { name: "Authorization".into(), value: "Bearer s3cret".into() }],
             header_files: vec!["/etc/s/token".into(), "/run/token".into()],
             cacert: Some("/etc/s/ca.pem".into()),
@@ -126,6 +123,7 @@ mod tests {
             ("[profile.prod]\nheaders = { A = [\"s3cret\"] }", "headers: expected {"),
             ("[profile.prod]\nheader_files = \"s3cret\"", "header_files: expected ["),
             ("[profile.prod]\nurl = [\"s3cret\"]", "url: expected a string"),
+            ("[profile.prod]\nrest_url = \"s3cret\"", "rest_url: every command takes url"),
             ("[profile.prod]\ntoken = \"s3cret\"", "unknown key \"token\", expected one of url"),
             ("token = \"s3cret\"", "unknown key \"token\", expected [profile.NAME]"),
             ("profile = \"s3cret\"", "expected [profile.NAME]"),

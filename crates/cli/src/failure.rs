@@ -7,6 +7,7 @@ use std::time::Duration;
 use sluicegate_client::{ConnectError, Error, RestError};
 
 use crate::log::Log;
+use crate::refusal;
 use crate::stderr::{printable, say};
 
 #[derive(Debug)]
@@ -58,12 +59,12 @@ impl Failure {
                 say(format_args!("sluicegate: failed to {}", printable(&why.to_string())));
             }
             Self::Rest(why) => {
-                let body = match why {
-                    RestError::Refused { body, .. } => format!(": {body}"),
+                let cause = match why {
+                    RestError::Refused { status, body } => refusal::cause(*status, body, url),
+                    RestError::Lost { .. } => refusal::other_scheme(url),
                     _ => String::new(),
                 };
-                let line = printable(&format!("failed to {why}{body}"));
-                say(format_args!("sluicegate: {url}: {}", line.trim_end_matches(": ")));
+                say(format_args!("sluicegate: {url}: {}", printable(&format!("failed to {why}{cause}"))));
             }
             Self::Output(why) => say(format_args!("sluicegate: failed to write the output: {why}")),
             Self::Input(why) => say(format_args!("sluicegate: failed to read {}", printable(why))),
@@ -106,11 +107,12 @@ fn report_connect(why: &ConnectError, url: &str) {
         }
         why => {
             let cause = match why {
-                ConnectError::Refused { body, .. } => printable(body),
-                why => why.source().map(ToString::to_string).unwrap_or_default(),
+                ConnectError::Refused { status, body, .. } => refusal::cause(*status, body, url),
+                why => why.source().map(|cause| format!(": {cause}")).unwrap_or_default(),
             };
-            let between = if cause.is_empty() { "" } else { ": " };
-            say(format_args!("sluicegate: {url}: failed to {why}{between}{cause}"));
+            let scheme = if why.suspects_scheme() { refusal::other_scheme(url) } else { String::new() };
+            let line = printable(&format!("failed to {why}{cause}{scheme}"));
+            say(format_args!("sluicegate: {url}: {line}"));
         }
     }
 }

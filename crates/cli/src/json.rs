@@ -31,10 +31,12 @@ pub(crate) enum Offsets {
     Ends { earliest: i64, latest: i64 },
 }
 
-/// Appends the offsets of a log as one line to `out`.
-pub(crate) fn offsets(log: &Log, offsets: &Offsets, out: &mut Vec<u8>) {
+/// Appends the offsets of a log as one line to `out`; with `record`, as those of this record of an input.
+pub(crate) fn offsets(record: Option<u64>, log: &Log, offsets: &Offsets, out: &mut Vec<u8>) {
     #[derive(serde::Serialize)]
     struct Line<'a> {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        record: Option<u64>,
         #[serde(flatten)]
         log: Named<'a>,
         #[serde(flatten)]
@@ -62,7 +64,7 @@ pub(crate) fn offsets(log: &Log, offsets: &Offsets, out: &mut Vec<u8>) {
         Log::Partition { topic, number } => Named::Partition { topic, partition: *number },
         Log::Stream(stream) => Named::Stream { stream },
     };
-    line(&Line { log, found }, out);
+    line(&Line { record, log, found }, out);
 }
 
 /// A topic with its partitions.
@@ -152,3 +154,5 @@ impl Given<'_> {
 
 /// Stands for the leader of a partition without one, as in Kafka.
 pub(crate) const NO_LEADER: i32 = -1;
+/// Stands for an offset that does not exist or is not known, as in Kafka.
+pub(crate) const NO_OFFSET: i64 = -1;

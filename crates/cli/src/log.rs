@@ -33,6 +33,11 @@ impl Log {
         }
     }
 
+    /// The text for an offset or sequence of it: `orders [3] offset 17`.
+    pub(crate) fn at(&self, offset: i64) -> String {
+        format!("{self} {} {offset}", self.unit())
+    }
+
     /// As the server names it in its errors.
     pub(crate) fn described(&self) -> String {
         match self {

@@ -5,12 +5,14 @@
 //! 3. [`ping`], [`topics`], [`list_offsets`], [`fetch`], [`subscribe`] and [`produce`] are the commands; [`partitions`] finds a
 //!    topic's partitions, [`log`] names them and streams, [`json`] reads and writes JSON lines, [`mod@print`] writes
 //!    messages and [`tally`] counts them
-//! 4. [`stdout`] takes payload, [`stderr`] everything else, [`progress`] and the debug log included
-//! 5. [`failure`] turns errors into messages and an exit code
+//! 4. [`completion`] completes command lines for shells
+//! 5. [`stdout`] takes payload, [`stderr`] everything else, [`progress`] and the debug log included
+//! 6. [`failure`] turns errors into messages and an exit code, [`refusal`] what a gateway answers instead of a session
 
 #![warn(clippy::arithmetic_side_effects)]
 
 mod args;
+mod completion;
 mod config;
 mod failure;
 mod fetch;
@@ -25,6 +27,7 @@ mod position;
 mod print;
 mod produce;
 mod progress;
+mod refusal;
 mod settings;
 mod stderr;
 mod stdout;
@@ -36,7 +39,6 @@ mod topics;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::CommandFactory as _;
 use sluicegate_client::{Builder, Client, Tls, printable_url};
 use tokio::time::timeout;
 
@@ -47,6 +49,9 @@ use crate::settings::Settings;
 use crate::stdout::Stdout;
 
 fn main() -> ExitCode {
+    if completion::answered() {
+        return ExitCode::SUCCESS;
+    }
     let args = match args::parse() {
         Ok(args) => args,
         Err(exit) => return exit,
@@ -81,20 +86,17 @@ async fn run(args: &Args, settings: Settings, url: &str) -> Result<(), Failure> 
     let gateway = &args.gateway;
     match &args.command {
         Command::Completions(completions) => {
-            let mut script = Vec::new();
-            clap_complete::generate(completions.shell, &mut Args::command(), "sluicegate", &mut script);
+            let script = completion::script(completions.shell).map_err(Failure::Start)?;
             stdout.write(&script).await
         }
-        Command::Topics(topics)
-            if settings.url.starts_with("ws://") || settings.url.starts_with("wss://") =>
-        {
+        Command::Topics(topics) if settings.is_rest() => {
+            let rest = builder(args, settings)?.rest().map_err(Failure::Connect)?;
+            interrupt.unless(topics::of_rest(topics, rest, &mut stdout)).await
+        }
+        Command::Topics(topics) => {
             let client = connect(args, settings, &mut interrupt).await?;
             interrupt.unless(topics::of_session(topics, &client, &mut stdout)).await?;
             close(client).await
-        }
-        Command::Topics(topics) => {
-            let rest = builder(args, settings)?.rest().map_err(Failure::Connect)?;
-            interrupt.unless(topics::of_rest(topics, rest, &mut stdout)).await
         }
         Command::Ping(ping) => {
             let client = connect(args, settings, &mut interrupt).await?;
@@ -118,7 +120,7 @@ async fn run(args: &Args, settings: Settings, url: &str) -> Result<(), Failure> 
         }
         Command::Produce(produce) => {
             let client = connect(args, settings, &mut interrupt).await?;
-            produce::run(produce, gateway.quiet, &client, &mut interrupt).await?;
+            produce::run(produce, gateway.quiet, &client, &mut stdout, &mut interrupt).await?;
             close(client).await
         }
     }

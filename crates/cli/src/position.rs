@@ -1,6 +1,7 @@
 //! Parses positions in a log: the arguments of --from and --at.
 
 use std::str::FromStr;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use sluicegate_client::At;
 use time::OffsetDateTime;
@@ -44,11 +45,12 @@ impl FromStr for Position {
             return Ok(Self::At(at));
         }
         if let Some(when) = text.strip_prefix("s@") {
-            return millis(when).map(|millis| Self::At(At::Millis(millis)));
+            return millis(when, now()).map(|millis| Self::At(At::Millis(millis)));
         }
         match text.parse::<i64>() {
             Ok(offset @ 0..) => Ok(Self::Offset(offset)),
             Ok(before) => Ok(Self::BeforeEnd(before.saturating_neg())),
+            Err(_) if ago(text).is_some() => Err(format!("a time needs s@ before it: s@{text}")),
             Err(_) => Err("expected an offset, -N, earliest, latest or s@TIME".into()),
         }
     }
@@ -60,7 +62,7 @@ pub(crate) fn at(text: &str) -> Result<At, String> {
         "-1" => Ok(At::Latest),
         "-2" => Ok(At::Earliest),
         "-3" | "max-timestamp" => Ok(At::MaxTimestamp),
-        _ => named(text).map_or_else(|| millis(text).map(At::Millis), Ok),
+        _ => named(text).map_or_else(|| millis(text, now()).map(At::Millis), Ok),
     }
 }
 
@@ -72,18 +74,47 @@ fn named(text: &str) -> Option<At> {
     }
 }
 
-/// Milliseconds since 1970, given as a number or an RFC 3339 time. Kafka gives negative numbers other meanings.
-fn millis(text: &str) -> Result<i64, String> {
-    let millis = match text.parse::<i64>() {
-        Ok(millis) => millis,
-        Err(_) => {
+/// Milliseconds since 1970, given as a number, an RFC 3339 time, or a time before `now`. Kafka gives negative numbers other
+/// meanings.
+fn millis(text: &str, now: i64) -> Result<i64, String> {
+    let millis = match (text.parse::<i64>(), ago(text)) {
+        (Ok(..0), _) => {
+            return Err(format!("{text:?} is before 1970; for a time ago add a unit: {text}s, m, h or d"));
+        }
+        (Ok(millis), _) => millis,
+        (Err(_), Some(ago)) => now.saturating_sub(ago),
+        (Err(_), None) => {
             let time = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| {
-                format!("{text:?} is neither milliseconds since 1970 nor a time like 2026-01-31T12:00:00Z")
+                format!(
+                    "{text:?} is neither milliseconds since 1970, a time like 2026-01-31T12:00:00Z, nor one ago like -5m"
+                )
             })?;
             i64::try_from(time.unix_timestamp_nanos().div_euclid(1_000_000)).map_err(|why| why.to_string())?
         }
     };
     if millis < 0 { Err(format!("{text:?} is before 1970")) } else { Ok(millis) }
+}
+
+/// The milliseconds of a time ago: a whole number of seconds, minutes, hours or days, such as `-90s`.
+fn ago(text: &str) -> Option<i64> {
+    let text = text.strip_prefix('-')?;
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let unit = match unit {
+        "s" => 1_000,
+        "m" => 60 * 1_000,
+        "h" => 60 * 60 * 1_000,
+        "d" => 24 * 60 * 60 * 1_000,
+        _ => return None,
+    };
+    // `parse` takes a sign.
+    let number = number.starts_with(|first: char| first.is_ascii_digit()).then_some(number)?;
+    number.parse::<i64>().ok()?.checked_mul(unit)
+}
+
+/// This machine's time in milliseconds since 1970.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -109,6 +140,35 @@ mod tests {
         for text in ["", "-", "s@", "s@-5", "e@1", "first", "1.5", "9223372036854775808", "Earliest"] {
             assert!(text.parse::<Position>().is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn time_ago_has_a_unit() {
+        let now = 1_700_000_000_000;
+        for (text, seconds) in [("-5s", 5), ("-0m", 0), ("-5m", 300), ("-2h", 7_200), ("-7d", 604_800)] {
+            assert_eq!(millis(text, now), Ok(now - seconds * 1_000), "{text}");
+        }
+        for text in [
+            "5m",
+            "-m",
+            "-5",
+            "--5m",
+            "-+5m",
+            "-5 m",
+            "-5min",
+            "-5M",
+            "-1.5h",
+            "-5é",
+            "-20000d",
+            "-9223372036854775807d",
+        ] {
+            assert!(millis(text, now).is_err(), "{text:?}");
+        }
+        assert!(millis("-5", now).unwrap_err().ends_with("add a unit: -5s, m, h or d"));
+        let before = super::now();
+        let Ok(Position::At(At::Millis(hour_ago))) = "s@-1h".parse() else { panic!("not a time") };
+        assert!((before..=super::now()).contains(&(hour_ago + 3_600_000)));
+        assert_eq!("-5m".parse::<Position>(), Err("a time needs s@ before it: s@-5m".into()));
     }
 
     #[test]

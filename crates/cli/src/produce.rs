@@ -1,6 +1,7 @@
 //! `produce`: sends the records of an input until each is acknowledged or rejected.
 
 mod pieces;
+mod places;
 mod record;
 
 use std::time::{Duration, Instant};
@@ -18,24 +19,29 @@ use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
 use crate::stderr::{printable, say};
+use crate::stdout::Stdout;
 use pieces::Pieces;
+use places::Places;
 use record::{Acknowledged, Outcomes, Record};
 
 pub(crate) async fn run(
     args: &Produce,
     quiet: bool,
     client: &Client,
+    stdout: &mut Stdout,
     interrupt: &mut Interrupt,
 ) -> Result<(), Failure> {
     let mut tally = Tally::default();
     let start = Instant::now();
     let outcome = match args.target.name() {
         Name::Topic(topic) => {
-            let sent = send_all::<ProduceRecord>(args, topic, quiet, client, &mut tally);
+            let mut places = Places::new(args, topic, stdout);
+            let sent = send_all::<ProduceRecord>(args, topic, quiet, client, &mut tally, &mut places);
             interrupt.unless(sent).await
         }
         Name::Stream(stream) => {
-            let sent = send_all::<PublishMessage>(args, stream, quiet, client, &mut tally);
+            let mut places = Places::new(args, stream, stdout);
+            let sent = send_all::<PublishMessage>(args, stream, quiet, client, &mut tally, &mut places);
             interrupt.unless(sent).await
         }
     };
@@ -79,10 +85,11 @@ async fn send_all<R: Record>(
     quiet: bool,
     client: &Client,
     tally: &mut Tally,
+    places: &mut Places<'_>,
 ) -> Result<(), Failure> {
     let (input, len) = open(args).await?;
     let mut pieces = Pieces::new(input, if args.json { b"\n" } else { &args.delimiter });
-    let mut progress = Progress::of_input(len, quiet);
+    let mut progress = Progress::of_input(len, quiet, args.print_offsets.is_some());
     let (mut number, mut done, mut more) = (0_u64, 0_u64, true);
     let mut running = FuturesUnordered::new();
     let mut failure = None;
@@ -108,8 +115,12 @@ async fn send_all<R: Record>(
                 done = done.saturating_add(u64::try_from(batch.bytes).unwrap_or(u64::MAX));
                 match outcome {
                     Ok(outcomes) => {
-                        if let Some((again, pause)) = tally.add(batch, outcomes, &progress) {
+                        if let Some((again, pause)) = tally.add(batch, outcomes, places, &progress) {
                             running.push(send(client, again, pause));
+                        }
+                        if let Err(why) = places.print().await {
+                            more = false;
+                            failure.get_or_insert(why);
                         }
                     }
                     Err(why) => {
@@ -197,6 +208,7 @@ impl Tally {
         &mut self,
         batch: Batch<R>,
         outcomes: Vec<Result<Acknowledged, RecordError>>,
+        places: &mut Places<'_>,
         progress: &Progress,
     ) -> Option<(Batch<R>, Duration)> {
         let refused = batch.refused.unwrap_or_else(Instant::now);
@@ -204,9 +216,11 @@ impl Tally {
         let mut pause = Duration::ZERO;
         for ((number, record), outcome) in batch.records.into_iter().zip(outcomes) {
             match outcome {
-                Ok(Acknowledged { is_duplicate }) => {
+                Ok(acknowledged) => {
                     self.acknowledged = self.acknowledged.saturating_add(1);
-                    self.duplicates = self.duplicates.saturating_add(u64::from(is_duplicate));
+                    let is_duplicate = u64::from(acknowledged.is_duplicate);
+                    self.duplicates = self.duplicates.saturating_add(is_duplicate);
+                    places.add(number, acknowledged);
                 }
                 Err(error) if error.retriable && !error.unknown_outcome && refused.elapsed() < RETRY_FOR => {
                     pause = pause.max(error.retry_after.unwrap_or(RETRY));

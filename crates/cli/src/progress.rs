@@ -24,9 +24,9 @@ impl Progress {
         Self::unless(quiet || std::io::stdout().is_terminal(), total, MESSAGES)
     }
 
-    /// Progress in bytes of an input, for commands that print nothing on standard output.
-    pub(crate) fn of_input(total: Option<u64>, quiet: bool) -> Self {
-        Self::unless(quiet, total, BYTES)
+    /// Progress in bytes of an input. A command that `prints` on a terminal draws nothing.
+    pub(crate) fn of_input(total: Option<u64>, quiet: bool, prints: bool) -> Self {
+        Self::unless(quiet || prints && std::io::stdout().is_terminal(), total, BYTES)
     }
 
     fn unless(unwanted: bool, total: Option<u64>, templates: [&'static str; 2]) -> Self {

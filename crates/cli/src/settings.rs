@@ -31,15 +31,23 @@ impl Settings {
         let gateway = &args.gateway;
         // As for most programs, an empty variable is one that is not set.
         let variable = |name: &str| environment(name).filter(|value| !value.is_empty());
-        let Some(kind) = Kind::of(&args.command) else { return Ok(Self::default()) };
-        let url = gateway.url.clone().or_else(|| variable(kind.variable()));
+        if matches!(args.command, Command::Completions(_)) {
+            return Ok(Self::default());
+        }
+        let url = gateway.url.clone().or_else(|| variable("SLUICEGATE_URL"));
+        if url.is_none() && variable("SLUICEGATE_REST_URL").is_some() {
+            return Err(
+                "SLUICEGATE_REST_URL is unknown: every command takes SLUICEGATE_URL, topics too".into()
+            );
+        }
         let profile = profile(gateway, url.is_some(), &variable)?;
         let url = match (url, &profile) {
             (Some(url), _) => url,
-            (None, None) => kind.default_url().to_owned(),
-            (None, Some((name, profile))) => kind
-                .url_of(profile)
-                .ok_or_else(|| format!("profile {name:?} has no {}: add it, or use --url", kind.key()))?,
+            (None, None) => DEFAULT_URL.to_owned(),
+            (None, Some((name, profile))) => {
+                let url = profile.url.clone();
+                url.ok_or_else(|| format!("profile {name:?} has no url: add it, or use --url"))?
+            }
         };
         let profile = profile.map(|(_, profile)| profile).unwrap_or_default();
         let identity = match (&gateway.cert, &gateway.key) {
@@ -56,56 +64,10 @@ impl Settings {
         debug!("URL {}, own headers: {}", printable_url(&settings.url), names.join(", "));
         Ok(settings)
     }
-}
 
-/// Which kind of route a command needs.
-#[derive(Debug, Clone, Copy)]
-enum Kind {
-    WebSocket,
-    Rest,
-}
-
-impl Kind {
-    /// None for a command without a gateway.
-    fn of(command: &Command) -> Option<Self> {
-        match command {
-            Command::Topics(_) => Some(Self::Rest),
-            Command::Ping(_)
-            | Command::ListOffsets(_)
-            | Command::Fetch(_)
-            | Command::Subscribe(_)
-            | Command::Produce(_) => Some(Self::WebSocket),
-            Command::Completions(_) => None,
-        }
-    }
-
-    fn variable(self) -> &'static str {
-        match self {
-            Self::WebSocket => "SLUICEGATE_URL",
-            Self::Rest => "SLUICEGATE_REST_URL",
-        }
-    }
-
-    fn key(self) -> &'static str {
-        match self {
-            Self::WebSocket => "url",
-            Self::Rest => "rest_url",
-        }
-    }
-
-    fn url_of(self, profile: &Profile) -> Option<String> {
-        match self {
-            Self::WebSocket => profile.url.clone(),
-            Self::Rest => profile.rest_url.clone(),
-        }
-    }
-
-    /// The demo's.
-    fn default_url(self) -> &'static str {
-        match self {
-            Self::WebSocket => "ws://127.0.0.1:8080/pubsub",
-            Self::Rest => "http://127.0.0.1:8080/kafka",
-        }
+    /// Whether the URL is that of a `rest` route.
+    pub(crate) fn is_rest(&self) -> bool {
+        self.url.starts_with("http://") || self.url.starts_with("https://")
     }
 }
 
@@ -203,6 +165,9 @@ fn warn_if_exposed(path: &Path) {
 #[cfg(not(unix))]
 fn warn_if_exposed(_: &Path) {}
 
+/// The demo's.
+const DEFAULT_URL: &str = "ws://127.0.0.1:8080/pubsub";
+
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
@@ -235,7 +200,6 @@ mod tests {
         headers = { A = "default" }
         [profile.prod]
         url = "ws://prod/"
-        rest_url = "http://prod/"
         headers = { a = "profile", B = "profile", C = "profile" }
         cacert = "/ca"
         cert = "/cert"
@@ -243,25 +207,22 @@ mod tests {
     "#;
 
     #[test]
-    fn url_comes_from_argument_then_environment_then_profile() {
+    fn every_commands_url_comes_from_argument_then_environment_then_profile() {
         let url = ("SLUICEGATE_URL", "ws://env/");
-        let rest_url = ("SLUICEGATE_REST_URL", "http://env/");
         let prod = ("SLUICEGATE_PROFILE", "prod");
         for (words, variables, config, want) in [
-            ("ping", &[][..], "", "ws://127.0.0.1:8080/pubsub"),
-            ("topics", &[], "", "http://127.0.0.1:8080/kafka"),
-            ("ping", &[], CONFIG, "ws://default/"),
-            ("ping", &[prod], CONFIG, "ws://prod/"),
-            ("topics", &[prod], CONFIG, "http://prod/"),
-            ("ping --profile default", &[prod], CONFIG, "ws://default/"),
-            ("ping", &[prod, url, rest_url], CONFIG, "ws://env/"),
-            ("topics", &[prod, url, rest_url], CONFIG, "http://env/"),
-            ("-u ws://arg/ ping", &[prod, url], CONFIG, "ws://arg/"),
-            ("topics -u http://arg/", &[prod, rest_url], CONFIG, "http://arg/"),
-            ("ping", &[("SLUICEGATE_URL", ""), ("SLUICEGATE_PROFILE", "")], CONFIG, "ws://default/"),
+            ("", &[][..], "", "ws://127.0.0.1:8080/pubsub"),
+            ("", &[], CONFIG, "ws://default/"),
+            ("", &[prod], CONFIG, "ws://prod/"),
+            ("--profile default", &[prod], CONFIG, "ws://default/"),
+            ("", &[prod, url], CONFIG, "ws://env/"),
+            ("-u ws://arg/", &[prod, url], CONFIG, "ws://arg/"),
+            ("", &[("SLUICEGATE_URL", ""), ("SLUICEGATE_PROFILE", "")], CONFIG, "ws://default/"),
         ] {
-            let settings = of(words, variables, config).unwrap();
-            assert_eq!(settings.url, want, "{words} {variables:?}");
+            for command in ["ping", "topics", "list-offsets t", "fetch t", "subscribe t", "produce t"] {
+                let settings = of(format!("{command} {words}").trim_end(), variables, config).unwrap();
+                assert_eq!(settings.url, want, "{command} {words} {variables:?}");
+            }
         }
     }
 
@@ -301,7 +262,7 @@ mod tests {
     fn settings_that_do_not_fit_are_errors() {
         for (words, config, says) in [
             ("ping --profile absent", CONFIG, "FILE has no profile \"absent\""),
-            ("topics", CONFIG, "profile \"default\" has no rest_url: add it, or use --url"),
+            ("topics", "[profile.default]", "profile \"default\" has no url: add it, or use --url"),
             ("ping --key k", CONFIG, "--key needs --cert"),
             ("ping", "[profile.default]\nurl = \"ws://g/\"\nkey = \"k\"", "the profile's key needs a cert"),
             ("ping -H s3cret", CONFIG, "--header: expected 'Name: value'"),
@@ -310,6 +271,15 @@ mod tests {
         ] {
             assert_eq!(of(words, &[], config), Err(says.to_owned()), "{words}");
         }
+    }
+
+    #[test]
+    fn variable_of_another_name_is_not_ignored() {
+        let rest_url = ("SLUICEGATE_REST_URL", "http://env/");
+        let why = of("topics", &[rest_url], CONFIG).unwrap_err();
+        assert!(why.contains("every command takes SLUICEGATE_URL"), "{why}");
+        let settings = of("topics -u http://arg/", &[rest_url], CONFIG).unwrap();
+        assert_eq!(settings.url, "http://arg/");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use sluicegate_client::{Client, Partition, Replica, Rest, RestError};
+use sluicegate_client::{Builder, Client, Partition, Replica, Rest, RestError};
 use sluicegate_protocol::error_code::UNKNOWN_TOPIC_OR_PARTITION;
 
 use crate::args::Topics;
@@ -36,6 +36,15 @@ pub(crate) async fn of_rest(args: &Topics, mut rest: Rest, stdout: &mut Stdout) 
         }
     }
     show(args, &topics, stdout).await
+}
+
+/// The names of the topics of either kind of route.
+pub(crate) async fn names(builder: Builder, is_rest: bool) -> Result<Vec<String>, Failure> {
+    if is_rest {
+        return Ok(builder.rest().map_err(Failure::Connect)?.topics().await?);
+    }
+    let client = builder.connect().await.map_err(Failure::Connect)?;
+    Ok(client.metadata(&[], &[]).await?.into_iter().map(|topic| topic.name).collect())
 }
 
 async fn show(args: &Topics, topics: &[Topic], stdout: &mut Stdout) -> Result<(), Failure> {

@@ -1,6 +1,7 @@
 //! Errors, by fault.
 
 use std::error::Error as _;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use sluicegate_protocol::{ErrorResp, Reason};
@@ -52,6 +53,35 @@ pub enum ConnectError {
     /// The server does not speak HTTP and WebSocket as this client does.
     #[error("open a WebSocket")]
     Handshake(#[source] Box<tungstenite::Error>),
+}
+
+impl ConnectError {
+    /// Whether the port may be one for the URL's other scheme: without TLS instead of with it, or the other way round.
+    #[must_use]
+    pub fn suspects_scheme(&self) -> bool {
+        use tungstenite::error::ProtocolError::{HandshakeIncomplete, HttparseError};
+        match self {
+            Self::Network(why) => {
+                matches!(why.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) || is_not_tls(why)
+            }
+            Self::Handshake(why) => {
+                matches!(**why, tungstenite::Error::Protocol(HandshakeIncomplete | HttparseError(_)))
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Whether the server answered a TLS handshake with something else.
+#[cfg(feature = "tls")]
+fn is_not_tls(why: &std::io::Error) -> bool {
+    let cause = why.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+    matches!(cause, Some(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType)))
+}
+
+#[cfg(not(feature = "tls"))]
+fn is_not_tls(_: &std::io::Error) -> bool {
+    false
 }
 
 /// Why a command has no answer.

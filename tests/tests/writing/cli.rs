@@ -79,6 +79,34 @@ async fn produce_writes_what_fetch_prints() {
     assert_eq!(consume(kafka, copy, records.len()).await, consume(kafka, source, records.len()).await);
 }
 
+#[tokio::test]
+async fn newcomers_options_work() {
+    let (kafka, stack) = shared(Profile::Tunnel).await;
+    let topic = &kafka.topic("newcomer", 2, &[]).await.unwrap();
+    let place = |record: u32, partition: u32, offset: u32| {
+        format!("{record} {topic} [{partition}] offset {offset}\n")
+    };
+    let (code, places, stderr) =
+        run(stack, &["produce", topic, "-p", "1", "--print-offsets"], b"a\nb\n").await;
+    assert_eq!((code, places), (Some(0), place(1, 1, 0) + &place(2, 1, 1)), "{stderr}");
+    let (code, values, stderr) = run(stack, &["fetch", topic, "--from", "s@-1h"], b"").await;
+    assert_eq!((code, values.as_str()), (Some(0), "a\nb\n"), "{stderr}");
+
+    // Of the gateway in SLUICEGATE_URL.
+    let (code, topics, stderr) = run(stack, &["topics"], b"").await;
+    assert!(code == Some(0) && topics.contains(&format!("topic \"{topic}\" with 2 partitions:")), "{stderr}");
+
+    let url = stack.url();
+    let without_path = url.trim_end_matches("/pubsub");
+    let (code, _, stderr) = run(stack, &["ping", "-u", without_path], b"").await;
+    assert!(
+        code == Some(3) && stderr.contains("the URL has no path: add that of a `pubsub` route"),
+        "{stderr}"
+    );
+    let (code, _, stderr) = run(stack, &["ping", "-u", &url.replace("ws:", "wss:")], b"").await;
+    assert!(code == Some(3) && stderr.ends_with("; if the port is one without TLS, use ws://\n"), "{stderr}");
+}
+
 /// What Kafka's console consumer prints of partition 0.
 async fn consume(kafka: &Kafka, topic: &str, count: usize) -> Vec<String> {
     let folder = Folder::new("console").unwrap();

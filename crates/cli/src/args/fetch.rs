@@ -5,7 +5,7 @@ use crate::position::Position;
 
 /// Print the messages of a topic or stream
 ///
-/// Takes the ws:// or wss:// URL of a WebSocket route. Reads each partition from --from to its log end as of the start,
+/// Reads each partition from --from to its log end as of the start,
 /// then exits. Fails if a partition makes no progress below its log end within --timeout. Temporary errors are
 /// retried: for up to 30 s, or with --follow until Ctrl-C.
 ///
@@ -21,14 +21,14 @@ pub(crate) struct Fetch {
     #[arg(short, long, allow_negative_numbers = true, value_parser = partition, conflicts_with = "stream")]
     pub(crate) partition: Option<i32>,
     /// First offset in each partition, or sequence in the stream: a number, earliest (beginning), latest (end), -N (the last N), s@TIME (at a time,
-    /// as in list-offsets --at)
+    /// as in list-offsets --at: s@-5m, s@2026-01-31T12:00:00Z)
     #[arg(
         short = 'o',
         long,
         visible_alias = "offset",
         value_name = "OFFSET",
         default_value = "earliest",
-        allow_negative_numbers = true
+        allow_hyphen_values = true
     )]
     pub(crate) from: Position,
     /// Which records of transactions to print

@@ -3,16 +3,14 @@
 pub(super) const SETTINGS: &str = "\
 Settings:
   Arguments override environment variables, which override the profile:
-    SLUICEGATE_URL       URL of a WebSocket route
-    SLUICEGATE_REST_URL  URL of a rest route, for topics
-    SLUICEGATE_HEADERS   HTTP headers, one per line, or lines of @FILE
-    SLUICEGATE_PROFILE   name of the profile
+    SLUICEGATE_URL      URL of a WebSocket route, for all commands
+    SLUICEGATE_HEADERS  HTTP headers, one per line, or lines of @FILE
+    SLUICEGATE_PROFILE  name of the profile
 
   The configuration file has any number of profiles. Every key is optional; relative files are
   beside the configuration file:
     [profile.prod]
     url = \"wss://gateway.example/pubsub\"
-    rest_url = \"https://gateway.example/kafka\"
     headers = { Origin = \"https://app.example\" }
     header_files = [\"prod-token\"]   # with lines such as Authorization: Bearer …
     cacert = \"ca.pem\"
@@ -77,6 +75,13 @@ JSON lines with --stream, as `fetch --stream S --json` prints them, and with an 
   stream, sequence and timestamp are ignored
 Unknown fields are errors. --subject overrides "subject", --message-id overrides "message_id".
 
+--print-offsets prints a line for each acknowledged record, in the order of acknowledgement. RECORD
+is its number in the input, from 1:
+  RECORD TOPIC [PARTITION] offset OFFSET    {"record","topic","partition","offset"}
+  RECORD STREAM sequence SEQUENCE           {"record","stream","sequence"}
+The offset is -1 if Kafka has the record, but does not say where. A duplicate has the sequence of
+the message in the stream.
+
 The summary on standard error counts records: sent, acknowledged, failed (not written), unknown (may
 have been written). Acknowledged duplicates were in the stream before."#;
 
@@ -97,10 +102,15 @@ mod tests {
         let mut program = Args::command().term_width(100);
         program.build();
         section(&mut page, "sluicegate", &mut program);
-        for command in program.get_subcommands_mut().filter(|command| command.get_name() != "help") {
+        for command in program.get_subcommands().filter(|command| command.get_name() != "help") {
             let title = format!("sluicegate {}", command.get_name());
-            section(&mut page, &title, command);
+            let mut command = command.clone().mut_args(|arg| {
+                let is_repeated = arg.get_help_heading() == Some("Gateway");
+                arg.hide(is_repeated)
+            });
+            section(&mut page, &title, &mut command);
         }
+        assert_eq!(page.matches("--cacert <FILE>").count(), 1, "the gateway's options are listed once");
         if std::env::var_os("SLUICEGATE_GEN").is_some() {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(&path, &page).unwrap();
@@ -120,6 +130,7 @@ mod tests {
 
 `sluicegate` reads and writes Kafka topics and NATS streams through a gateway, with kcat's habits. `cargo install --path crates/cli` installs it.
 
-This page shows the program's own help, `sluicegate COMMAND --help`. `./dev gen` renders it.
+This page shows the program's own help, `sluicegate COMMAND --help`. Every command also takes the options under \"Gateway\" in the first
+section, before or after its name. `./dev gen` renders the page.
 ";
 }

@@ -7,7 +7,7 @@ use crate::position;
 
 /// Show where the log of each partition, or a stream, starts and ends, or the offset at a time
 ///
-/// Takes the ws:// or wss:// URL of a WebSocket route. Prints a line for each partition:
+/// Prints a line for each partition:
 /// `TOPIC [PARTITION] earliest OFFSET latest OFFSET`, or with --at `TOPIC [PARTITION] offset OFFSET`. That offset is -1
 /// if all messages are older than the time. `latest` is the offset of the next message to be written.
 ///
@@ -19,9 +19,11 @@ pub(crate) struct ListOffsets {
     /// Number of the partition; by default all
     #[arg(short, long, allow_negative_numbers = true, value_parser = partition, conflicts_with = "stream")]
     pub(crate) partition: Option<i32>,
-    /// Show one offset: earliest, latest, the first at or after a time (milliseconds since 1970 or RFC 3339), or that of the
-    /// latest time, max-timestamp
-    #[arg(long, value_name = "WHEN", allow_negative_numbers = true, value_parser = position::at)]
+    /// Show one offset: earliest, latest, the first at or after a time, or that of the latest time, max-timestamp
+    ///
+    /// A time is milliseconds since 1970, RFC 3339 as in 2026-01-31T12:00:00Z, or a number of seconds, minutes, hours or days ago by this
+    /// machine's clock: -90s, -5m, -2h, -7d.
+    #[arg(long, value_name = "WHEN", allow_hyphen_values = true, value_parser = position::at)]
     pub(crate) at: Option<At>,
     /// Where the log ends: at open transactions or not
     #[arg(long, value_name = "LEVEL", value_enum, default_value_t = Isolation::ReadUncommitted, conflicts_with = "stream")]

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::ValueHint;
+use clap::{ValueEnum, ValueHint};
 
 use super::output::Delimiter;
 use super::{Headers, Target, help, partition, record_header};
@@ -10,7 +10,7 @@ use crate::template;
 
 /// Write records to a topic or messages to a stream: each line of standard input is a value
 ///
-/// Takes the ws:// or wss:// URL of a WebSocket route. The topic or stream must exist. Exits with 0 only if every record was acknowledged. Records that
+/// The topic or stream must exist. Exits with 0 only if every record was acknowledged. Records that
 /// are rejected temporarily are retried for up to a minute, and can end up behind later ones. Records that may have been
 /// written are not retried: with --message-id, run the same command again.
 #[derive(Debug, clap::Args)]
@@ -43,6 +43,16 @@ pub(crate) struct Produce {
     /// Read JSON lines, see below
     #[arg(short = 'J', long, conflicts_with_all = ["key_delimiter", "delimiter"])]
     pub(crate) json: bool,
+    /// Print where each acknowledged record is in the log, see below
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        value_enum,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "text"
+    )]
+    pub(crate) print_offsets: Option<Offsets>,
     /// Write empty keys and values as null
     #[arg(short = 'Z', long, conflicts_with = "stream")]
     pub(crate) null: bool,
@@ -59,6 +69,15 @@ impl Produce {
         let lacks_subject = self.target.stream.is_some() && self.subject.is_none() && !self.json;
         lacks_subject.then_some("--stream needs --subject, or --json with a subject in each line")
     }
+}
+
+/// How the offsets of acknowledged records are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Offsets {
+    /// RECORD TOPIC [PARTITION] offset OFFSET
+    Text,
+    /// JSON lines: {"record","topic","partition","offset"}
+    Json,
 }
 
 fn partition_or_any(text: &str) -> Result<i32, &'static str> {

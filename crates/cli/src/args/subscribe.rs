@@ -6,11 +6,12 @@ use clap::{ArgGroup, ValueEnum};
 use sluicegate_client::Header;
 
 use super::{Headers, Isolation, Output, count, help, partition, record_header, stream, topic};
+use crate::completion;
 use crate::position::Position;
 
 /// Print the messages of topics or streams as they are written, until Ctrl-C
 ///
-/// Takes the ws:// or wss:// URL of a WebSocket route. Prints each message once, those of a partition in order, those of
+/// Prints each message once, those of a partition in order, those of
 /// different partitions as they arrive. Partitions that a topic gets later are read from their beginning. If the connection
 /// is lost, or Kafka or NATS cannot be read for a while, subscribe says so and continues where it was.
 ///
@@ -21,7 +22,7 @@ use crate::position::Position;
 #[command(group = ArgGroup::new("names").args(["topics", "stream"]).required(true))]
 pub(crate) struct Subscribe {
     /// Names of the topics
-    #[arg(value_name = "TOPIC", value_parser = topic)]
+    #[arg(value_name = "TOPIC", value_parser = topic, add = completion::topics())]
     pub(crate) topics: Vec<String>,
     /// Name of a NATS stream, instead of topics; can be repeated
     #[arg(long, value_name = "STREAM", value_parser = stream)]
@@ -36,7 +37,7 @@ pub(crate) struct Subscribe {
         visible_alias = "offset",
         value_name = "OFFSET",
         default_value = "latest",
-        allow_negative_numbers = true
+        allow_hyphen_values = true
     )]
     pub(crate) from: Position,
     /// Which records of transactions to print

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use sluicegate_client::nats::{PublishMessage, Published};
-use sluicegate_client::{Client, Error, Header, ProduceRecord, RecordError};
+use sluicegate_client::{Client, Error, Header, ProduceRecord, RecordError, Written};
 
 use crate::args::Produce;
 use crate::json;
@@ -27,6 +27,10 @@ pub(super) type Outcomes = Result<Vec<Result<Acknowledged, RecordError>>, Error>
 pub(super) struct Acknowledged {
     /// It was there already.
     pub(super) is_duplicate: bool,
+    /// Its partition; none in a stream.
+    pub(super) partition: Option<i32>,
+    /// Its offset or sequence, if known.
+    pub(super) offset: Option<i64>,
 }
 
 impl Record for ProduceRecord {
@@ -53,7 +57,12 @@ impl Record for ProduceRecord {
 
     async fn write(client: &Client, records: Vec<Self>) -> Outcomes {
         let results = client.produce(records).await?.into_iter();
-        Ok(results.map(|result| result.map(|_| Acknowledged { is_duplicate: false })).collect())
+        let acknowledged = |Written { partition, offset, .. }| Acknowledged {
+            is_duplicate: false,
+            partition: Some(partition),
+            offset,
+        };
+        Ok(results.map(|result| result.map(acknowledged)).collect())
     }
 }
 
@@ -91,7 +100,11 @@ impl Record for PublishMessage {
 
     async fn write(client: &Client, messages: Vec<Self>) -> Outcomes {
         let results = client.nats().publish(messages).await?.into_iter();
-        let acknowledged = |Published { duplicate, .. }| Acknowledged { is_duplicate: duplicate };
+        let acknowledged = |Published { sequence, duplicate, .. }| Acknowledged {
+            is_duplicate: duplicate,
+            partition: None,
+            offset: Some(sequence),
+        };
         Ok(results.map(|result| result.map(acknowledged)).collect())
     }
 }

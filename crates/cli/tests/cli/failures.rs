@@ -12,15 +12,20 @@ use crate::server::{self, Session};
 #[tokio::test]
 async fn wrong_usage_is_one_line_and_exit_code_2() {
     for (args, words) in [
+        ("-q", "requires a subcommand but one was not provided [subcommands: ping, topics, "),
         (
-            "",
-            "requires a subcommand but one was not provided [subcommands: ping, topics, list-offsets, fetch, subscribe, produce, completions, help]",
+            "consume t",
+            "unrecognized subcommand 'consume'; did you mean subscribe, for new messages, or fetch, for those",
         ),
+        ("-L", "unexpected argument '-L' found; did you mean topics? (see sluicegate --help)"),
+        ("help topic", "unrecognized subcommand 'topic'; did you mean topics?"),
         ("frobnicate", "unrecognized subcommand"),
         ("fetch", "<TOPIC|--stream <STREAM>>"),
         ("fetch t -p x", "expected a partition number, 0 to 2147483647"),
         ("fetch t -p -1", "'-1' for '--partition <PARTITION>': expected a partition number, 0 to 2147483647"),
         ("list-offsets t -p -1", "expected a partition number, 0 to 2147483647"),
+        ("fetch t -p 0 --from -5m", "a time needs s@ before it: s@-5m"),
+        ("fetch t -p 0 --from s@-5", "for a time ago add a unit: -5s, m, h or d"),
         ("fetch t -p 0 --from soon", "expected an offset, -N, earliest, latest or s@TIME"),
         ("fetch t -p 0 --isolation x", "[possible values: read_uncommitted, read_committed]"),
         ("fetch t -p 0 -c 0", "expected a number, at least 1"),
@@ -33,8 +38,8 @@ async fn wrong_usage_is_one_line_and_exit_code_2() {
         ("subscribe t --linger 10.1", "expected seconds, at most 10"),
         ("subscribe t --record-header novalue", "expected KEY=VALUE"),
         (r"fetch t -p 0 -D \q", r"unknown escape \q"),
-        ("list-offsets t --at noon", "\"noon\" is neither milliseconds since 1970 nor a time like"),
-        ("fetch t -p 0 --frm 1", "unexpected argument '--frm' found"),
+        ("list-offsets t --at noon", "\"noon\" is neither milliseconds since 1970, a time like"),
+        ("fetch t -p 0 --frm 1", "unexpected argument '--frm' found; did you mean --from?"),
         ("fetch t\n\n\x1b[2J -p 0 more", "unexpected argument 'more' found"),
         ("ping \x1b[2J", "unexpected argument '"),
         ("produce t -r novalue", "expected KEY=VALUE"),
@@ -62,7 +67,7 @@ async fn wrong_usage_is_one_line_and_exit_code_2() {
         ("ping -H a:b -H Upgrade:x", "send the header \"Upgrade\": the handshake sets it"),
         ("ping -u 127.0.0.1:8080", "failed to use the URL \"127.0.0.1:8080\": "),
         ("ping -u http://127.0.0.1/", "\"http://127.0.0.1/\": expected ws:// or wss://, a WebSocket route"),
-        ("topics -u ftp://127.0.0.1/", "\"ftp://127.0.0.1/\": expected http:// or https://, a rest route"),
+        ("topics -u ftp://127.0.0.1/", "\"ftp://127.0.0.1/\": expected ws:// or wss://, a WebSocket route"),
     ] {
         let run = run("ws://127.0.0.1:1/", &args.split_terminator(' ').collect::<Vec<_>>()).await;
         assert_eq!((run.code, &*run.stdout), (Some(2), ""), "{args}: {run:?}");
@@ -83,26 +88,48 @@ async fn no_gateway_is_exit_code_3() {
 }
 
 #[tokio::test]
+async fn no_arguments_get_the_help_as_an_error() {
+    let run = run("", &[]).await;
+    assert_eq!((run.code, &*run.stdout), (Some(2), ""));
+    assert!(run.stderr.contains("Usage: sluicegate [OPTIONS] <COMMAND>\n"), "{}", run.stderr);
+    assert!(run.stderr.contains("  list-offsets  Show where"), "{}", run.stderr);
+}
+
+#[tokio::test]
 async fn refused_upgrade_shows_status_and_printable_body() {
+    let shown = refused("", "503 Service Unavailable", "bridge \u{1b}[2J down\n").await;
+    assert_eq!(shown, "503: bridge  [2J down\n");
+    let problem = "{\"status\":403,\"detail\":\"origin https://a is not allowed\"}";
+    assert_eq!(refused("/pubsub", "403 Forbidden", problem).await, "403: origin https://a is not allowed\n");
+}
+
+#[tokio::test]
+async fn forgotten_path_shows_the_title_and_a_hint() {
+    let page = format!("<!doctype html>\n<title>Live orders</title>\n{}", "<p>text".repeat(1_000));
+    let want = "200: Live orders; the URL has no path: add that of a `pubsub` route, for example /pubsub\n";
+    assert_eq!(refused("", "200 OK", &page).await, want);
+    let wrong = refused("/topics", "404 Not Found", "").await;
+    assert_eq!(wrong, "404; is /topics the path of a `pubsub` route?\n");
+}
+
+/// What follows "HTTP" if the server answers an upgrade of this path with this status and body.
+async fn refused(path: &str, status: &str, body: &str) -> String {
     let (listener, url) = server::listener().await;
+    let url = url.replace("/pubsub", path);
+    let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
     tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut request = Vec::new();
         while !request.ends_with(b"\r\n\r\n") {
             request.push(stream.read_u8().await.unwrap());
         }
-        let answer = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 16\r\n\r\nbridge \x1b[2J down\n";
         stream.write_all(answer.as_bytes()).await.unwrap();
         stream.shutdown().await.unwrap();
     });
     let run = run(&url, &["ping", "-c", "1"]).await;
-    assert_eq!(run.code, Some(3));
-    assert_eq!(
-        run.stderr,
-        format!(
-            "sluicegate: {url}: failed to open a WebSocket: the server answered HTTP 503: bridge  [2J down\n"
-        )
-    );
+    assert_eq!((run.code, &*run.stdout), (Some(3), ""), "{run:?}");
+    let before = format!("sluicegate: {url}: failed to open a WebSocket: the server answered HTTP ");
+    run.stderr.strip_prefix(&before).unwrap_or_else(|| panic!("{run:?}")).to_owned()
 }
 
 #[tokio::test]

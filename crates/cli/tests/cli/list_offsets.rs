@@ -18,6 +18,8 @@ async fn offsets_are_listed_for_one_partition_or_all() {
         ("orders --at latest", "orders [0] offset 5\norders [1] offset 102\norders [2] offset 0\n"),
         ("orders -p 0 --at 1500", "orders [0] offset 2\n"),
         ("orders -p 0 --at 1970-01-01T00:00:02.5Z", "orders [0] offset 3\n"),
+        ("orders -p 0 --at -5m", "orders [0] offset -1\n"),
+        ("orders -p 0 --at -9000d", "orders [0] offset -1\n"),
         ("orders -p 0 --at max-timestamp", "orders [0] offset 4\n"),
         ("open --isolation read_committed", "open [0] earliest 0 latest 3\n"),
         ("orders --at 50000", "orders [0] offset -1\norders [1] offset 100\norders [2] offset -1\n"),

@@ -98,6 +98,57 @@ async fn unanswered_records_are_unknown() {
     assert!(run.stderr.contains("% 2 sent, 1 acknowledged, 0 failed, 1 unknown in "), "{run:?}");
 }
 
+/// Answers with these partitions and offsets until the program disconnects.
+async fn place(mut session: Session, mut places: impl Iterator<Item = (i32, i64)>) {
+    while let Some((sequence, sent)) = values(&mut session).await {
+        let mut place = |_| {
+            let (partition, offset) = places.next().unwrap();
+            Produced { partition, offset, ..Produced::default() }
+        };
+        let results = sent.iter().map(&mut place).collect();
+        session.answer(sequence, Resp::KafkaProduceResp(KafkaProduceResp { results })).await;
+    }
+}
+
+#[tokio::test]
+async fn offsets_of_acknowledged_records_are_printed() {
+    for (option, want) in [
+        ("--print-offsets", "1 orders [2] offset 17\n2 orders [0] offset -1\n"),
+        (
+            "--print-offsets=json",
+            "{\"record\":1,\"topic\":\"orders\",\"partition\":2,\"offset\":17}\n\
+             {\"record\":2,\"topic\":\"orders\",\"partition\":0,\"offset\":-1}\n",
+        ),
+    ] {
+        let run = run(&[option], "a\nb\n", |session| place(session, [(2, 17), (0, -1)].into_iter())).await;
+        assert_eq!((run.code, run.stdout.as_str()), (Some(0), want), "{run:?}");
+        assert!(run.stderr.starts_with("% 2 sent, 2 acknowledged, "), "{run:?}");
+    }
+}
+
+#[tokio::test]
+async fn retried_record_keeps_its_number() {
+    let run = run(&["--print-offsets"], "a\nb\n", async |mut session| {
+        let (sequence, _) = values(&mut session).await.unwrap();
+        answer(&mut session, sequence, vec![error(true, false), None]).await;
+        place(session, [(0, 8)].into_iter()).await;
+    })
+    .await;
+    assert_eq!((run.code, run.stdout.as_str()), (Some(0), "2 orders [0] offset 0\n1 orders [0] offset 8\n"));
+}
+
+#[tokio::test]
+async fn records_are_written_even_if_nobody_reads_their_offsets() {
+    let url = server::serve(|session| place(session, (0..).map(|offset| (0, offset)))).await;
+    let mut child =
+        command(&url, &["produce", "orders", "--print-offsets"]).stdin(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    child.stdin.take().unwrap().write_all("x\n".repeat(20_000).as_bytes()).await.unwrap();
+    let output = child.wait_with_output().await.unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && stderr.starts_with("% 20000 sent, 20000 acknowledged, "), "{stderr}");
+}
+
 #[tokio::test]
 async fn large_record_has_a_command_of_its_own() {
     let large = "x".repeat(200_000);

@@ -185,6 +185,15 @@ async fn one_id_is_for_one_message() {
 }
 
 #[tokio::test]
+async fn sequences_of_acknowledged_messages_are_printed() {
+    let at = |number| Published { sequence: i64::try_from(number).unwrap() + 7, ..Published::default() };
+    let (run, _) = publish("--subject a --print-offsets", "one\ntwo\n", at).await;
+    assert_eq!((run.code, &*run.stdout), (Some(0), "1 ORDERS sequence 7\n2 ORDERS sequence 8\n"), "{run:?}");
+    let (run, _) = publish("--subject a --print-offsets=json", "one\n", at).await;
+    assert_eq!(run.stdout, "{\"record\":1,\"stream\":\"ORDERS\",\"sequence\":7}\n");
+}
+
+#[tokio::test]
 async fn rejected_messages_are_named() {
     let message = "no such subject".to_owned();
     let error = ErrorResp { message, ..Default::default() };

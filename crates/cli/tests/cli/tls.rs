@@ -63,6 +63,19 @@ async fn gateway_without_tls_is_exit_code_3() {
     let url = kafka::serve().await.replace("ws:", "wss:");
     let run = ping(&url, &["--cacert", path(&own)]).await;
     assert_eq!((run.code, &*run.stdout, run.stderr.lines().count()), (Some(3), "", 1), "{run:?}");
+    assert!(run.stderr.ends_with("; if the port is one without TLS, use ws://\n"), "{run:?}");
+}
+
+#[tokio::test]
+async fn gateway_with_tls_is_named_to_clients_without() {
+    let url = serve(&certificate(), None).await.replace("wss:", "ws:");
+    let run = ping(&url, &[]).await;
+    assert_eq!((run.code, &*run.stdout, run.stderr.lines().count()), (Some(3), "", 1), "{run:?}");
+    assert!(run.stderr.ends_with("; if the port expects TLS, use wss://\n"), "{run:?}");
+    let url = serve(&certificate(), None).await.replace("wss:", "http:");
+    let run = finish(&mut command(&url, &["topics"])).await;
+    assert_eq!((run.code, &*run.stdout, run.stderr.lines().count()), (Some(3), "", 1), "{run:?}");
+    assert!(run.stderr.ends_with("; if the port expects TLS, use https://\n"), "{run:?}");
 }
 
 fn certificate() -> CertifiedKey<KeyPair> {

@@ -45,6 +45,19 @@ async fn websocket_route_lists_topics_too() {
     }
 }
 
+#[tokio::test]
+async fn variable_of_all_commands_names_the_gateway() {
+    let listed = run(&kafka::serve().await, &["topics"]).await;
+    assert_eq!((listed.code, &*listed.stderr), (Some(0), ""), "{listed:?}");
+    let names: Vec<&str> = listed.stdout.lines().filter(|line| line.starts_with("  topic")).collect();
+    let want = ["orders\" with 3 partitions:", "open\" with 1 partitions:", "bytes\" with 1 partitions:"];
+    assert_eq!(names, want.map(|topic| format!("  topic \"{topic}")));
+
+    let rest = run("http://127.0.0.1:1/kafka", &["topics"]).await;
+    let start = "sluicegate: http://127.0.0.1:1/kafka: failed to connect: ";
+    assert!(rest.code == Some(3) && rest.stderr.starts_with(start), "{rest:?}");
+}
+
 #[track_caller]
 fn assert_output(run: &Run, stdout: &str) {
     assert_eq!((run.code, &*run.stdout, &*run.stderr), (Some(0), stdout, ""));

@@ -65,6 +65,15 @@ async fn invalid_handshake_is_an_error() {
 }
 
 #[tokio::test]
+async fn answer_without_http_suspects_a_port_for_tls() {
+    let alert = "\x15\x03\x01\x00\x02\x02\x32";
+    for (answer, suspected) in [(alert, true), ("", true), ("HTTP/1.1 404 x\r\n\r\n", false)] {
+        let why = connect_to(answer).await;
+        assert_eq!(why.suspects_scheme(), suspected, "{answer:?}: {why:?}");
+    }
+}
+
+#[tokio::test]
 async fn closed_port_is_a_network_error() {
     let (listener, url) = listener().await;
     drop(listener);
@@ -116,7 +125,7 @@ async fn server_without_tls_is_an_error() {
     let (mut stream, _) = listener.accept().await.unwrap();
     stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
     let why = connecting.await.unwrap().unwrap_err();
-    assert!(matches!(why, ConnectError::Handshake(_) | ConnectError::Network(_)), "{why:?}");
+    assert!(matches!(why, ConnectError::Network(_)) && why.suspects_scheme(), "{why:?}");
 }
 
 #[tokio::test]

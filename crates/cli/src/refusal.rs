@@ -1,0 +1,150 @@
+//! Explains answers that are not the expected ones: the server's own text in one line, and what to check.
+
+use serde_json::Value;
+
+/// What follows the status of an answer to `url` in an error: the server's text, and a hint unless that is an explanation.
+pub(crate) fn cause(status: u16, body: &str, url: &str) -> String {
+    let (text, hint) = match text(body) {
+        Text::Explanation(text) => (text, None),
+        Text::Other(text) => (text, hint(status, url)),
+    };
+    let text = if text.is_empty() { text } else { format!(": {text}") };
+    let hint = hint.map(|hint| format!("; {hint}")).unwrap_or_default();
+    text + &hint
+}
+
+/// The hint that the port of `url` may be one for its other scheme.
+pub(crate) fn other_scheme(url: &str) -> String {
+    let Some((scheme, _)) = url.split_once("://") else { return String::new() };
+    match scheme {
+        "ws" => "; if the port expects TLS, use wss://",
+        "http" => "; if the port expects TLS, use https://",
+        "wss" => "; if the port is one without TLS, use ws://",
+        "https" => "; if the port is one without TLS, use http://",
+        _ => "",
+    }
+    .to_owned()
+}
+
+enum Text {
+    /// The detail of a problem document.
+    Explanation(String),
+    /// The message of another JSON document, the title of an HTML page, or the beginning of anything else.
+    Other(String),
+}
+
+fn text(body: &str) -> Text {
+    let body = body.trim();
+    let document: Option<Value> = serde_json::from_str(body).ok();
+    let member = |name: &str| document.as_ref()?.get(name)?.as_str();
+    if let Some(detail) = member("detail") {
+        return Text::Explanation(shortened(detail));
+    }
+    // Apache APISIX's routes and plugins.
+    let message = member("error_msg").or_else(|| member("message"));
+    Text::Other(match message {
+        None if body.starts_with('<') => title(body).map(shortened).unwrap_or_default(),
+        message => shortened(message.unwrap_or(body)),
+    })
+}
+
+fn title(page: &str) -> Option<&str> {
+    let lower = page.to_ascii_lowercase();
+    let tag = lower.find("<title")?;
+    let start = tag.checked_add(lower.get(tag..)?.find('>')?)?.checked_add(1)?;
+    let end = start.checked_add(lower.get(start..)?.find("</title")?)?;
+    page.get(start..end).map(str::trim)
+}
+
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(MAX_CHARS) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
+/// What to check, if the status says that the URL or the login is wrong.
+fn hint(status: u16, url: &str) -> Option<String> {
+    let (kind, example) = if url.starts_with("ws") { ("pubsub", "/pubsub") } else { ("rest", "/kafka") };
+    let url = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let url = url.split_once('?').map_or(url, |(url, _)| url);
+    let path = url.find('/').and_then(|at| url.get(at..)).unwrap_or_default();
+    match status {
+        401 => Some("to log in, use --header, or header_files in a profile".to_owned()),
+        200..=399 | 400 | 404 | 405 | 426 if path.trim_matches('/').is_empty() => {
+            Some(format!("the URL has no path: add that of a `{kind}` route, for example {example}"))
+        }
+        200..=399 | 404 | 405 | 426 => Some(format!("is {path} the path of a `{kind}` route?")),
+        _ => None,
+    }
+}
+
+/// Enough for a sentence or two.
+const MAX_CHARS: usize = 300;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answer_is_explained_in_one_line() {
+        let page = "<!doctype html>\n<html><head><TITLE lang=en>\n Live orders </TITLE>".to_owned()
+            + &"x".repeat(4096);
+        let problem = r#"{"type":"about:blank","status":426,"detail":"a WebSocket route"}"#;
+        for (status, body, url, want) in [
+            (
+                200,
+                &*page,
+                "ws://g",
+                ": Live orders; the URL has no path: add that of a `pubsub` route, for example /pubsub",
+            ),
+            (
+                200,
+                "<html>",
+                "ws://g/",
+                "; the URL has no path: add that of a `pubsub` route, for example /pubsub",
+            ),
+            (404, "", "ws://g?…", "; the URL has no path: add that of a `pubsub` route, for example /pubsub"),
+            (404, "", "wss://g/pub", "; is /pub the path of a `pubsub` route?"),
+            (
+                404,
+                "no",
+                "http://g/",
+                ": no; the URL has no path: add that of a `rest` route, for example /kafka",
+            ),
+            (426, problem, "ws://g/", ": a WebSocket route"),
+            (426, "", "ws://g/a/", "; is /a/ the path of a `pubsub` route?"),
+            (400, "", "ws://g/a/", ""),
+            (403, r#"{"error_msg":"no consumer"}"#, "ws://g/p", ": no consumer"),
+            (
+                401,
+                "Jwt is missing",
+                "ws://g/p",
+                ": Jwt is missing; to log in, use --header, or header_files in a profile",
+            ),
+            (503, r#"{"detail":5}"#, "ws://g/p", r#": {"detail":5}"#),
+            (503, " \n", "ws://g/p", ""),
+        ] {
+            assert_eq!(cause(status, body, url), want, "{status} {body:?}");
+        }
+        assert_eq!(cause(503, &"é".repeat(301), "ws://g/p"), format!(": {}…", "é".repeat(300)));
+    }
+
+    #[test]
+    fn title_needs_its_end() {
+        for page in ["<title", "<title>", "<title>a", "<title>a</titl", "<html></title><title>"] {
+            assert_eq!(title(page), None, "{page}");
+        }
+        assert_eq!(title("<title>a</title>"), Some("a"));
+    }
+
+    #[test]
+    fn other_scheme_is_named_for_each() {
+        for (url, other) in
+            [("ws://g", "wss://"), ("wss://g", "ws://"), ("http://g", "https://"), ("https://g", "http://")]
+        {
+            assert!(other_scheme(url).ends_with(&format!("use {other}")), "{url}");
+        }
+        assert_eq!(other_scheme("g"), "");
+    }
+}
