@@ -4,6 +4,7 @@ mod pieces;
 mod places;
 mod record;
 
+use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
@@ -87,7 +88,7 @@ async fn send_all<R: Record>(
     tally: &mut Tally,
     places: &mut Places<'_>,
 ) -> Result<(), Failure> {
-    let (input, len) = open(args).await?;
+    let (input, len) = open(args, quiet).await?;
     let mut pieces = Pieces::new(input, if args.json { b"\n" } else { &args.delimiter });
     let mut progress = Progress::of_input(len, quiet, args.print_offsets.is_some());
     let (mut number, mut done, mut more) = (0_u64, 0_u64, true);
@@ -152,8 +153,13 @@ async fn send_all<R: Record>(
 }
 
 /// The input, and its length if known.
-async fn open(args: &Produce) -> Result<(Box<dyn AsyncRead + Unpin>, Option<u64>), Failure> {
-    let Some(path) = &args.file else { return Ok((Box::new(tokio::io::stdin()), None)) };
+async fn open(args: &Produce, quiet: bool) -> Result<(Box<dyn AsyncRead + Unpin>, Option<u64>), Failure> {
+    let Some(path) = &args.file else {
+        if !quiet && std::io::stdin().is_terminal() {
+            say("% reading records from the terminal, Ctrl-D ends them");
+        }
+        return Ok((Box::new(tokio::io::stdin()), None));
+    };
     let refused = |why: std::io::Error| Failure::Input(format!("{}: {why}", path.display()));
     let file = File::open(path).await.map_err(refused)?;
     let len = file.metadata().await.map_err(refused)?.len();

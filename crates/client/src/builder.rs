@@ -145,10 +145,11 @@ impl Builder {
     }
 
     fn request(&self) -> Result<Request, ConnectError> {
-        let mut request = self.url.as_str().into_client_request().map_err(|why| self.refusal(why))?;
-        if !matches!(request.uri().scheme_str(), Some("ws" | "wss")) {
+        // The parser's errors do not say that the scheme is missing.
+        if !["ws://", "wss://"].iter().any(|scheme| self.url.starts_with(scheme)) {
             return Err(self.misused("expected ws:// or wss://, a WebSocket route"));
         }
+        let mut request = self.url.as_str().into_client_request().map_err(|why| self.refusal(why))?;
         if request.uri().authority().is_some_and(|authority| authority.as_str().contains('@')) {
             return Err(self.misused("user and password in a URL are not sent, use a header"));
         }

@@ -29,6 +29,8 @@ const OTHER_NAMES: &[(&[&str], &str)] = &[
     ),
     (&["-t", "--topic"], "the topic's name alone, as in fetch TOPIC"),
     (&["--from-beginning"], "--from earliest"),
+    (&["json"], "--json, or --print-offsets=json"),
+    (&["version"], "--version"),
 ];
 
 #[cfg(test)]
@@ -52,6 +54,7 @@ mod tests {
             ("-b localhost:9092 -L", Some("--url, with the gateway's URL")),
             ("fetch -t orders", Some("the topic's name alone, as in fetch TOPIC")),
             ("fetch orders --form 1", Some("--from")),
+            ("produce t --print-offsets json", Some("--json, or --print-offsets=json")),
             ("frobnicate", None),
         ] {
             let words = ["sluicegate"].into_iter().chain(words.split(' '));

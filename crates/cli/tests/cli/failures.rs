@@ -65,7 +65,8 @@ async fn wrong_usage_is_one_line_and_exit_code_2() {
         ("ping --cacert /nowhere", "failed to set up TLS: /nowhere: "),
         ("ping --key k", "--key needs --cert"),
         ("ping -H a:b -H Upgrade:x", "send the header \"Upgrade\": the handshake sets it"),
-        ("ping -u 127.0.0.1:8080", "failed to use the URL \"127.0.0.1:8080\": "),
+        ("ping -u 127.0.0.1:8080", "failed to use the URL \"127.0.0.1:8080\": expected ws:// or wss://"),
+        ("ping -u g:8080/pubsub", "failed to use the URL \"g:8080/pubsub\": expected ws:// or wss://"),
         ("ping -u http://127.0.0.1/", "\"http://127.0.0.1/\": expected ws:// or wss://, a WebSocket route"),
         ("topics -u ftp://127.0.0.1/", "\"ftp://127.0.0.1/\": expected ws:// or wss://, a WebSocket route"),
     ] {

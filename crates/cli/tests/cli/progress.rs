@@ -1,4 +1,4 @@
-//! The progress line of a long read or write, on a pseudo-terminal.
+//! A pseudo-terminal: the progress line of a long read or write, and typed records.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -72,6 +72,18 @@ async fn messages_on_the_terminal_replace_progress() {
     let (first, rest) = shown.split_once("; retrying\r\n").unwrap();
     assert!(first.starts_with("% failed to fetch message"), "{shown:?}");
     assert_eq!(rest, "v0\r\n");
+}
+
+#[tokio::test]
+async fn typed_records_are_written_until_ctrl_d() {
+    let (mut terminal, side) = terminal();
+    let url = server::serve(produce::slowly).await;
+    let child = command(&url, &["produce", "orders"]).stdin(side).spawn().unwrap();
+    terminal.write_all(b"typed\n\x04").unwrap();
+    let output = timeout(Duration::from_secs(60), child.wait_with_output()).await.unwrap().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    let start = "% reading records from the terminal, Ctrl-D ends them\n% 1 sent, 1 acknowledged, ";
+    assert!(output.status.success() && stderr.starts_with(start), "{stderr}");
 }
 
 /// A terminal: the side that reads what is shown, and the side for the program.
