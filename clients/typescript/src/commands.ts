@@ -1,15 +1,26 @@
 // Commands with one answer each.
 
-import type { Answer, Command } from "./connection.ts";
+import type { Answer, Command, Connection } from "./connection.ts";
 import type { Connections } from "./connections.ts";
 import { GateError } from "./errors.ts";
 import type { ErrorResp } from "./generated/pubsub_pb.ts";
+import type { Published } from "./message.ts";
 import { unless } from "./pause.ts";
+import type { Written } from "./record.ts";
 
 /** The settings of a command. */
 export interface CommandOptions {
   /** Rejects the command with the signal's reason when aborted. An aborted write may still happen. */
   signal?: AbortSignal;
+}
+
+/** The settings of {@link Gate.produce} and {@link Gate.publish}. */
+export interface WriteOptions extends CommandOptions {
+  /**
+   * How long to wait for a connection and for the answer, in milliseconds. By default 40,000: longer than Kafka's writer in the bridge
+   * tries, which knows more about the outcome.
+   */
+  timeout?: number;
 }
 
 type Case = NonNullable<Answer["case"]>;
@@ -25,9 +36,11 @@ export class Commands {
 
   /** A command that can be repeated, if the connection is lost before the answer. */
   async read<C extends Case>(command: Command, expected: C, options: CommandOptions): Promise<ValueOf<C>> {
+    const signal = this.#connections.signal(options.signal);
     while (true) {
+      const connection = await this.#connections.next(signal);
       try {
-        return await this.#send(command, expected, options, false);
+        return await send(connection, command, expected, signal);
       } catch (error) {
         if (!(error instanceof GateError && error.reason === "disconnected" && error.retriable)) throw error;
       }
@@ -35,36 +48,76 @@ export class Commands {
   }
 
   /** A command that may have been executed, if the connection is lost before the answer. */
-  write<C extends Case>(command: Command, expected: C, options: CommandOptions): Promise<ValueOf<C>> {
-    return this.#send(command, expected, options, true);
-  }
-
-  async #send<C extends Case>(command: Command, expected: C, options: CommandOptions, unknownOutcome: boolean): Promise<ValueOf<C>> {
-    const signal = this.#connections.signal(options.signal);
-    const connection = await this.#connections.next(signal);
-    const failed = ({ message, reason, retriable }: GateError) => new GateError(message, reason, { retriable, unknownOutcome });
-    let sequence = 0n;
-    const answered = new Promise<Answer>((resolve, reject) => {
-      sequence = connection.send(command, (answer) => (answer instanceof GateError ? reject(answer) : resolve(answer)));
-    });
+  async write<C extends Case>(command: Command, expected: C, { signal, timeout = WRITE_WITHIN }: WriteOptions): Promise<ValueOf<C>> {
+    const late = new AbortController();
+    let isSent = false;
+    const timer = setTimeout(() => {
+      const { failure } = this.#connections;
+      late.abort(
+        isSent
+          ? new GateError(`no answer within ${timeout} ms`, "unknown_outcome", { unknownOutcome: true })
+          : new GateError(`not sent within ${timeout} ms: ${failure?.message ?? "not connected"}`, "disconnected", { retriable: true }),
+      );
+    }, timeout);
     try {
-      const answer = await unless(signal, answered).catch((error: unknown) => {
-        throw error instanceof GateError ? failed(error) : error;
-      });
-      if (answer.case === "errorResp") throw GateError.of(answer.value);
-      if (answer.case !== expected) throw failed(new GateError(`expected ${expected}, got ${answer.case}`, "protocol"));
-      return answer.value as ValueOf<C>;
+      const either = AbortSignal.any([this.#connections.signal(signal), late.signal]);
+      let connection;
+      do {
+        connection = await this.#connections.next(either);
+        // Each write waits, so that all keep their order.
+        await unless(either, connection.asked);
+      } while (!connection.isOpen);
+      isSent = true;
+      return await send(connection, command, expected, either);
+    } catch (error) {
+      if (!(isSent && error instanceof GateError && UNANSWERED.has(error.reason))) throw error;
+      throw new GateError(error.message, error.reason, { retriable: error.retriable, unknownOutcome: true });
     } finally {
-      connection.forget(sequence);
+      clearTimeout(timer);
     }
   }
 }
 
+async function send<C extends Case>(connection: Connection, command: Command, expected: C, signal: AbortSignal): Promise<ValueOf<C>> {
+  let sequence = 0n;
+  const answered = new Promise<Answer>((resolve, reject) => {
+    sequence = connection.send(command, (answer) => (answer instanceof GateError ? reject(answer) : resolve(answer)));
+  });
+  try {
+    const answer = await unless(signal, answered);
+    if (answer.case === "errorResp") throw GateError.of(answer.value);
+    if (answer.case !== expected) throw new GateError(`expected ${expected}, got ${answer.case}`, "protocol");
+    return answer.value as ValueOf<C>;
+  } finally {
+    connection.forget(sequence);
+  }
+}
+
 /** @internal The result of a command for one record, message or stream. */
-export function onlyResult<R extends { error?: ErrorResp }>([result]: R[], isWrite: boolean): R {
+export function onlyResult<R extends { error?: ErrorResp }>([result]: R[]): R {
   check(result?.error);
-  if (!result) throw new GateError("expected a result", "protocol", { unknownOutcome: isWrite });
+  if (!result) throw new GateError("expected a result", "protocol");
   return result;
+}
+
+/** @internal The results of a write, or an error if one of them is an error. */
+export function allWritten<R extends { error?: ErrorResp }, W extends Written | Published>(count: number, answers: R[], of: (answer: R) => W): W[] {
+  if (answers.length !== count) {
+    throw new GateError(`expected ${count} results, got ${answers.length}`, "protocol", { unknownOutcome: true });
+  }
+  const results = answers.map((answer) => (answer.error ? GateError.of(answer.error) : of(answer)));
+  const errors = results.filter((result) => result instanceof GateError);
+  const [first] = errors;
+  if (!first) return results as W[];
+  if (count === 1) throw first;
+  throw new GateError(`${errors.length} of ${count} were not acknowledged: ${first.message}`, first.reason, {
+    code: first.code,
+    // The same command would write the others twice.
+    retriable: errors.length === count && errors.every(({ retriable }) => retriable),
+    retryAfter: Math.max(...errors.map(({ retryAfter }) => retryAfter)),
+    unknownOutcome: errors.some(({ unknownOutcome }) => unknownOutcome),
+    results,
+  });
 }
 
 /** @internal */
@@ -76,3 +129,8 @@ export function check(error: ErrorResp | undefined): void {
 export function timestamp(at: "earliest" | "latest" | Date): bigint {
   return BigInt(at === "earliest" ? -2 : at === "latest" ? -1 : at.getTime());
 }
+
+/** The client's own reasons for which there is no answer. */
+const UNANSWERED = new Set(["disconnected", "closed", "protocol"]);
+/** Milliseconds: longer than `message.timeout.ms` of the bridge. */
+const WRITE_WITHIN = 40_000;

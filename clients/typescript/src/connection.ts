@@ -15,21 +15,27 @@ export type Answer = PubSubResp["resp"];
 export class Connection {
   /** Resolves when the connection is gone, with the reason. */
   readonly lost: Promise<GateError>;
+  /** Resolves when the server has told its limit, or does not know the question, or the connection is gone. */
+  readonly asked: Promise<void>;
   readonly #socket: WebSocket;
   readonly #answers = new Map<bigint, (answer: Answer | GateError) => void>();
   #lose!: (code: number, reason: string) => void;
   #sequence = 0n;
+  /** The most bytes of a message. */
+  #largest = Infinity;
   #heard = Date.now();
   #isAsked = false;
 
-  /** Resolves with an open connection, which the signal closes. */
-  static async open(url: string | URL, protocols: string[], signal: AbortSignal): Promise<Connection> {
+  /** Resolves with an open connection, which `signal` closes. `attempt` ends the wait for it. */
+  static async open(url: string | URL, protocols: string[], signal: AbortSignal, attempt: AbortSignal): Promise<Connection> {
     let socket: WebSocket;
     try {
       socket = new WebSocket(url, protocols);
-    } catch {
+    } catch (error) {
       // The browser's message has the address and the subprotocols, and with them tokens.
-      throw new GateError("the address or a subprotocol is not valid", "protocol");
+      const isInsecure = (error as Error).name === "SecurityError";
+      const message = isInsecure ? "a page over https: cannot open ws:, expected wss:" : "the address or a subprotocol is not valid";
+      throw new GateError(message, "protocol");
     }
     socket.binaryType = "arraybuffer";
     let timer: ReturnType<typeof setTimeout> | undefined;
@@ -40,7 +46,7 @@ export class Connection {
       timer = setTimeout(reject, OPEN_WITHIN, disconnected("the connection was not opened in time"));
     });
     try {
-      return await unless(signal, opened);
+      return await unless(attempt, opened);
     } catch (error) {
       socket.close();
       throw error;
@@ -67,6 +73,14 @@ export class Connection {
       };
     });
     socket.onclose = ({ code, reason }) => this.#lose(code, reason);
+    this.asked = new Promise((resolve) => {
+      const asked = this.send({ case: "cmdSession", value: {} }, (answer) => {
+        this.forget(asked);
+        // Older bridges answer with an error.
+        if ("case" in answer && answer.case === "sessionResp") this.#largest = answer.value.maxMessageBytes || Infinity;
+        resolve();
+      });
+    });
   }
 
   get isOpen(): boolean {
@@ -80,8 +94,15 @@ export class Connection {
       if (answered) void this.lost.then(answered);
       return sequence;
     }
+    const message = toBinary(PubSubReqSchema, create(PubSubReqSchema, { sequence, req: command }));
+    if (message.length > this.#largest) {
+      // The gateway would close the connection, and with it every subscription.
+      const text = `the message has ${message.length} bytes: the gateway accepts at most ${this.#largest} (max_message_bytes)`;
+      queueMicrotask(() => answered?.(new GateError(text, "too_large")));
+      return sequence;
+    }
     if (answered) this.#answers.set(sequence, answered);
-    this.#socket.send(toBinary(PubSubReqSchema, create(PubSubReqSchema, { sequence, req: command })));
+    this.#socket.send(message);
     return sequence;
   }
 

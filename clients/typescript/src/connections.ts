@@ -1,8 +1,10 @@
 // The connection of a client: opened when it is needed, and opened again, after a random pause, when it is lost.
 
+import { allow, callback, command, members } from "./check.ts";
 import { Connection, disconnected } from "./connection.ts";
 import { GateError } from "./errors.ts";
 import { jitter, pause, unless } from "./pause.ts";
+import { explain } from "./probe.ts";
 
 /** The settings of {@link connect}. */
 export interface ConnectOptions {
@@ -28,18 +30,26 @@ export type Status =
 
 /** @internal One connection at a time. */
 export class Connections {
+  /** Of the last connection. */
+  failure: GateError | undefined;
   readonly #url: string | URL;
   readonly #options: ConnectOptions;
   readonly #tell: (status: Status) => void;
   readonly #end = new AbortController();
   #connection: Promise<Connection> | undefined;
   #open: Connection | undefined;
-  /** Of the last connection. */
-  #failure: GateError | undefined;
+  /** Gives up the attempt to connect. */
+  #attempt: AbortController | undefined;
+  /** Ends the pause before the next attempt. */
+  #resume: (() => void) | undefined;
+  /** Why connections are not opened, since the last one that was. */
+  #explanation: string | undefined;
   /** In a row. */
   #failures = 0;
 
   constructor(url: string | URL, options: ConnectOptions, tell: (status: Status) => void) {
+    checkAddress(url, "connect: url");
+    checkOptions(typeof options === "string" ? "a string" : options, "connect: options");
     this.#url = url;
     this.#options = options;
     this.#tell = tell;
@@ -50,13 +60,18 @@ export class Connections {
   /** Ends the connection for good. */
   close(): void {
     if (this.#end.signal.aborted) return;
-    this.#end.abort(new GateError("the client is closed", "closed"));
+    this.#end.abort(new GateError("the client is closed: expected a new one, from connect()", "closed"));
     this.#tell({ state: "closed" });
   }
 
-  /** Closes the connection, if it is open. */
   reconnect(): void {
     this.#open?.close();
+    this.#attempt?.abort();
+    this.retryNow();
+  }
+
+  retryNow(): void {
+    this.#resume?.();
   }
 
   /** The open connection, or the next one. */
@@ -75,7 +90,7 @@ export class Connections {
   }
 
   /** Aborted by {@link close}, or by another signal. */
-  signal(other: AbortSignal | undefined): AbortSignal {
+  signal(other?: AbortSignal): AbortSignal {
     return other ? AbortSignal.any([this.#end.signal, other]) : this.#end.signal;
   }
 
@@ -83,16 +98,10 @@ export class Connections {
   async #connect(): Promise<Connection> {
     const { signal } = this.#end;
     try {
-      if (this.#failure) {
-        const retryIn = jitter(this.#failures++);
-        this.#tell({ state: "waiting", error: this.#failure, retryIn });
-        await pause(signal, retryIn);
-      }
+      if (this.failure) await this.#wait(this.failure);
       this.#tell({ state: "connecting" });
-      const { url = this.#url, protocols = this.#options.protocols ?? [] } = (await this.#options.refresh?.()) ?? {};
-      signal.throwIfAborted();
-      const connection = await Connection.open(url, protocols, signal);
-      signal.throwIfAborted();
+      let connection: Connection | undefined;
+      while (!connection) connection = await this.#attemptToOpen();
       const opened = Date.now();
       void connection.lost.then((error) => {
         // An overloaded gateway opens connections, and closes them soon.
@@ -100,6 +109,7 @@ export class Connections {
         this.#lost(error);
       });
       this.#open = connection;
+      this.#explanation = undefined;
       this.#tell({ state: "open" });
       return connection;
     } catch (error) {
@@ -110,12 +120,63 @@ export class Connections {
     }
   }
 
+  /** Undefined if {@link reconnect} has given it up. */
+  async #attemptToOpen(): Promise<Connection | undefined> {
+    const { signal } = this.#end;
+    const attempt = (this.#attempt = new AbortController());
+    const either = AbortSignal.any([signal, attempt.signal]);
+    try {
+      const { url = this.#url, protocols = this.#options.protocols ?? [] } = (await unless(either, Promise.resolve(this.#options.refresh?.()))) ?? {};
+      try {
+        return await Connection.open(url, protocols, signal, either);
+      } catch (error) {
+        if (either.aborted || !(error instanceof GateError && error.retriable)) throw error;
+        this.#explanation ??= await unless(either, explain(url, protocols, either));
+        throw disconnected(this.#explanation);
+      }
+    } catch (error) {
+      signal.throwIfAborted();
+      if (attempt.signal.aborted) return undefined;
+      throw error;
+    } finally {
+      this.#attempt = undefined;
+    }
+  }
+
+  /** Waits for the time of the next attempt, for {@link retryNow}, for a network, or for a user to look at the page again. */
+  async #wait(error: GateError): Promise<void> {
+    const retryIn = jitter(this.#failures++);
+    const over = new AbortController();
+    const { document } = globalThis;
+    const resume = (this.#resume = () => over.abort());
+    // A worker has no document, and Node has no events.
+    globalThis.addEventListener?.("online", resume, { signal: over.signal });
+    document?.addEventListener("visibilitychange", () => document.hidden || resume(), { signal: over.signal });
+    this.#tell({ state: "waiting", error, retryIn });
+    try {
+      await pause(this.signal(over.signal), retryIn).catch(() => {});
+      this.#end.signal.throwIfAborted();
+    } finally {
+      resume();
+      this.#resume = undefined;
+    }
+  }
+
   #lost(error: GateError): void {
     this.#connection = this.#open = undefined;
     if (this.#end.signal.aborted) return;
-    this.#failure = error;
+    this.failure = error;
     this.#tell({ state: "disconnected", error });
   }
+}
+
+// They can have tokens: no error shows them.
+const checkAddress = allow("the address of a route", (value) => value instanceof URL || (typeof value === "string" && value !== ""));
+const checkOptions = members({ protocols, refresh: callback, ...command });
+
+function protocols(value: unknown, at: string): void {
+  const isList = Array.isArray(value) && value.every((protocol) => typeof protocol === "string");
+  if (!isList) throw new TypeError(`${at}: expected a list of strings`);
 }
 
 /** Milliseconds. */

@@ -1,15 +1,18 @@
 // Errors of the client: one class, whose fields say what can be done about it.
 
 import { type ErrorResp, Reason as Reasons } from "./generated/pubsub_pb.ts";
+import type { Published } from "./message.ts";
+import type { Written } from "./record.ts";
 
 /**
  * Why something failed. Most reasons come from the bridge. The client's own are `disconnected` if the connection was lost or not opened,
  * `closed` if the client was closed, and `protocol` if the address or a subprotocol is not valid, or this version does not know the
- * answer. A newer bridge's reasons are `reason_unspecified`.
+ * answer. The client itself also reports `too_large` for a message above the gateway's limit, and `unknown_outcome` for a write without an
+ * answer in time. A newer bridge's reasons are `reason_unspecified`.
  */
 export type Reason = Lowercase<keyof typeof Reasons> | "disconnected" | "closed" | "protocol";
 
-/** A command that failed, a connection that was lost, or a subscription that has ended. */
+/** A command that failed, a connection that was lost, or a subscription that has ended. Wrong arguments are a `TypeError` instead. */
 export class GateError extends Error {
   /** The class's name. */
   override readonly name = "GateError";
@@ -23,8 +26,17 @@ export class GateError extends Error {
   readonly retryAfter: number;
   /** Whether the record or message may have been written. Writing it again can write it twice, unless it is a message with a `messageId`. */
   readonly unknownOutcome: boolean;
+  /** If a list was written: for each record or message, in their order, where it was written or its error. */
+  readonly results: readonly (Written | Published | GateError)[] | undefined;
 
-  /** Creates an error, for example in `refresh`. `about` can have `code`, `retriable`, `retryAfter` and `unknownOutcome`. */
+  /**
+   * Creates an error, for example in `refresh`. `about` can have `code`, `retriable`, `retryAfter`, `unknownOutcome` and `results`.
+   *
+   * @example
+   * ```ts
+   * throw new GateError("logged out", "closed");
+   * ```
+   */
   constructor(message: string, reason: Reason, about: Partial<Pick<GateError, Details>> = {}) {
     super(message);
     this.reason = reason;
@@ -32,6 +44,7 @@ export class GateError extends Error {
     this.retriable = about.retriable ?? false;
     this.retryAfter = about.retryAfter ?? 0;
     this.unknownOutcome = about.unknownOutcome ?? false;
+    this.results = about.results;
   }
 
   /** @internal */
@@ -41,4 +54,4 @@ export class GateError extends Error {
   }
 }
 
-type Details = "code" | "retriable" | "retryAfter" | "unknownOutcome";
+type Details = "code" | "retriable" | "retryAfter" | "unknownOutcome" | "results";

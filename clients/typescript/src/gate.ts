@@ -1,10 +1,14 @@
 // The client: commands, and their answers.
 
-import { check, type CommandOptions, Commands, onlyResult, timestamp } from "./commands.ts";
+import { command, end, integer, list, members, name, partition, reject, string } from "./check.ts";
+import { allWritten, check, type CommandOptions, Commands, onlyResult, timestamp, type WriteOptions } from "./commands.ts";
 import type { Command } from "./connection.ts";
 import { Connections, type ConnectOptions, type Status } from "./connections.ts";
+import { checkBegin } from "./loop.ts";
 import {
+  checkStreamFetch,
   type NewMessage,
+  newMessage,
   type Published,
   type StreamFetched,
   type StreamFetchOptions,
@@ -12,81 +16,59 @@ import {
   streamMessage,
 } from "./message.ts";
 import type { StreamPositions } from "./positions.ts";
-import { bytes, type Content, encode, type Record, record } from "./record.ts";
-import { type StreamOptions, Streams } from "./streams.ts";
+import {
+  checkFetch,
+  checkWrite,
+  type Fetched,
+  type FetchOptions,
+  type NewRecord,
+  newRecord,
+  record,
+  type Topic,
+  type TopicRecord,
+  type Written,
+} from "./record.ts";
+import { checkStreams, type StreamOptions, Streams } from "./streams.ts";
 import { Subscription } from "./subscription.ts";
-import { type SubscribeOptions, Topics } from "./topics.ts";
-
-/** The settings of {@link Gate.fetch}. */
-export interface FetchOptions extends CommandOptions {
-  /** How long to wait for a record at the end of the log, in milliseconds, at most 30,000. By default 0. */
-  wait?: number;
-  /** The most bytes to read; one record can exceed it. By default, and at most, what the bridge allows (`read.max_bytes`). */
-  maxBytes?: number;
-  /** The most records to read. By default as many as fit in `maxBytes`. */
-  maxRecords?: number;
-  /** Leaves out records of open or aborted transactions. By default `false`. */
-  committed?: boolean;
-}
-
-/** Records of one partition, read by {@link Gate.fetch}. */
-export interface Fetched {
-  /** In the order of their offsets; empty at the end of the log. */
-  readonly records: readonly Record[];
-  /** The offset to read on from. */
-  readonly next: number;
-  /** The offset that the next record of the partition will get; −1 if unknown. */
-  readonly end: number;
-}
-
-/** A record to write. */
-export interface NewRecord {
-  /** The partition. By default the partitioner chooses one, by the key if there is one. */
-  partition?: number;
-  /** The key. By default null. */
-  key?: Content;
-  /** The value. By default null, which deletes the key from a compacted topic. */
-  value?: Content;
-  /** The headers, in this order; a name can be repeated. */
-  headers?: { name: string; value?: Content }[];
-  /** The timestamp. By default the time at which it is written. */
-  timestamp?: Date;
-}
-
-/** Where a record was written. */
-export interface Written {
-  /** The partition. */
-  readonly partition: number;
-  /** The offset; −1 if Kafka did not report it. */
-  readonly offset: number;
-}
-
-/** A topic. */
-export interface Topic {
-  /** Its name. */
-  readonly name: string;
-  /** The numbers of its partitions. */
-  readonly partitions: readonly number[];
-}
+import { checkSubscribe, type SubscribeOptions, Topics } from "./topics.ts";
 
 /**
  * Creates a client of a gateway's route. It connects when it is first used. When disconnected, it reconnects after a random pause of at
- * most 20 s.
+ * most 20 s, or at once if the network is back or a hidden page is shown.
  *
  * @param url the address of the route, as `wss://gateway.example/pubsub`. In a page of the gateway, `/pubsub` is enough.
+ *
+ * @example
+ * ```ts
+ * const gate = connect("wss://gateway.example/pubsub");
+ * ```
  */
 export function connect(url: string | URL, options: ConnectOptions = {}): Gate {
   return new Gate(url, options);
 }
 
 export interface Gate {
-  /** Calls `listener` whenever {@link Gate.status} has changed. */
-  addEventListener(type: "status", listener: (event: CustomEvent<Status>) => void, options?: boolean | AddEventListenerOptions): void;
+  /**
+   * Calls `listener` whenever {@link Gate.status} has changed.
+   *
+   * @example
+   * ```ts
+   * gate.addEventListener("status", ({ detail }) => console.log(detail.state));
+   * ```
+   */
+  addEventListener(
+    type: "status",
+    listener: (event: CustomEvent<Status>) => void,
+    options?: Parameters<EventTarget["addEventListener"]>[2],
+  ): void;
   /** As of any `EventTarget`. */
   addEventListener(...args: Parameters<EventTarget["addEventListener"]>): void;
 }
 
-/** A client of a gateway's route, created by {@link connect}. It dispatches `status` events, whose `detail` is a {@link Status}. */
+/**
+ * A client of a gateway's route, created by {@link connect}. It dispatches `status` events, whose `detail` is a {@link Status}. A wrong
+ * argument is a `TypeError` that names it, and nothing is sent.
+ */
 export class Gate extends EventTarget {
   #status: Status = { state: "idle" };
   readonly #connections: Connections;
@@ -108,47 +90,108 @@ export class Gate extends EventTarget {
   }
 
   /**
-   * Delivers messages of NATS streams as they are published: each stream's in order, each once, across lost connections.
-   *
-   * @throws {@link GateError} in the loop with `reason` `invalid_command` if the route is for Kafka.
-   */
-  subscribe(options: StreamOptions): Subscription<StreamMessage, StreamPositions>;
-  /**
    * Delivers records as they are written: each partition's in order, each once, across lost connections.
    *
+   * @typeParam T the type of values. Without a `schema`, nothing checks it.
    * @param topics at most 100 names.
-   * @throws {@link GateError} in the loop with `reason` `invalid_command` if the route is for NATS.
+   * @throws {@link GateError} with `reason` `closed` if the client is closed; in the loop with `reason` `invalid_command` if the route is
+   * for NATS, and `recreated` if the topic was deleted and created again.
+   *
+   * @example
+   * ```ts
+   * for await (const record of gate.subscribe<Order>("orders", { last: 10 })) {
+   *   const order = record.value?.json();
+   *   if (order) console.log(record.partition, record.offset, order.id);
+   * }
+   * ```
    */
-  subscribe(topics: string | string[], options?: SubscribeOptions): Subscription;
-  // Kafka's signature is the last one, because `Parameters` and `ReturnType` read that.
-  subscribe(source: string | string[] | StreamOptions, options: SubscribeOptions = {}) {
-    return typeof source === "string" || Array.isArray(source)
-      ? new Subscription(this.#connections, new Topics([source].flat(), options), options)
-      : new Subscription(this.#connections, new Streams(source), source);
+  subscribe<T = any>(topics: string | string[], options?: SubscribeOptions<T>): Subscription<TopicRecord<T>>;
+  /**
+   * Delivers messages of NATS streams as they are published: each stream's in order, each once, across lost connections.
+   *
+   * @typeParam T the type of payloads. Without a `schema`, nothing checks it.
+   * @throws {@link GateError} with `reason` `closed` if the client is closed; in the loop with `reason` `invalid_command` if the route is
+   * for Kafka, and `recreated` if the stream was deleted and created again.
+   *
+   * @example
+   * ```ts
+   * for await (const message of gate.subscribe<Order>({ streams: "orders", from: "earliest" })) {
+   *   console.log(message.sequence, message.subject, message.data.json()?.id);
+   * }
+   * ```
+   */
+  subscribe<T = any>(options: StreamOptions<T>): Subscription<StreamMessage<T>, StreamPositions>;
+  subscribe<T>(source: string | string[] | StreamOptions<T>, options?: SubscribeOptions<T>) {
+    const isTopics = typeof source === "string" || Array.isArray(source);
+    if (isTopics) {
+      const topics = [source].flat();
+      checkTopics(topics, "subscribe: topics");
+      const settings = options ?? {};
+      checkSubscribe(settings, "subscribe: options");
+      checkBegin(settings);
+      this.#connections.signal().throwIfAborted();
+      const ends = (topic: string, signal: AbortSignal) => Promise.all(ENDS.map((at) => this.offsets(topic, at, { signal })));
+      return new Subscription(this.#connections, new Topics(topics, settings, ends), settings);
+    }
+    if (!source?.streams) reject("subscribe", source, "a topic's name, a list of names, or an object with streams");
+    if (options !== undefined) reject("subscribe: options", options, "none beside an object with streams");
+    checkStreams(source, "subscribe: options");
+    checkBegin(source);
+    this.#connections.signal().throwIfAborted();
+    const ends = async (stream: string, signal: AbortSignal) => {
+      const [start, end] = await Promise.all(ENDS.map((at) => this.sequence(stream, at, { signal })));
+      return [start!, end!] as [number, number];
+    };
+    return new Subscription(this.#connections, new Streams(source, ends), source);
   }
 
   /**
-   * Reads messages of a NATS stream, from a sequence on. It is repeated if the connection is lost.
-   *
-   * @throws {@link GateError} with `reason` `offset_out_of_range` if the sequence is below the stream's first or beyond its end.
-   */
-  fetch(options: StreamFetchOptions): Promise<StreamFetched>;
-  /**
    * Reads records of a partition, from an offset on. It is repeated if the connection is lost.
    *
+   * @typeParam T the type of values. Without a `schema`, nothing checks it.
    * @throws {@link GateError} with `reason` `offset_out_of_range` if the log has no such offset.
+   *
+   * @example
+   * ```ts
+   * const { records, next } = await gate.fetch("orders", 0, 100, { wait: 5000 });
+   * ```
    */
-  fetch(topic: string, partition: number, offset: number, options?: FetchOptions): Promise<Fetched>;
-  async fetch(...read: [StreamFetchOptions] | [string, number, number, FetchOptions?]): Promise<Fetched | StreamFetched> {
-    return read.length === 1 ? this.#fetchMessages(...read) : this.#fetchRecords(...read);
+  fetch<T = any>(topic: string, partition: number, offset: number, options?: FetchOptions<T>): Promise<Fetched<T>>;
+  /**
+   * Reads messages of a NATS stream, from a sequence on. It is repeated if the connection is lost.
+   *
+   * @typeParam T the type of payloads. Without a `schema`, nothing checks it.
+   * @throws {@link GateError} with `reason` `offset_out_of_range` if the sequence is below the stream's first or beyond its end.
+   *
+   * @example
+   * ```ts
+   * const { messages, next } = await gate.fetch({ stream: "orders", sequence: 100 });
+   * ```
+   */
+  fetch<T = any>(options: StreamFetchOptions<T>): Promise<StreamFetched<T>>;
+  async fetch<T>(
+    source: string | StreamFetchOptions<T>,
+    partition?: number,
+    offset?: number,
+    options: FetchOptions<T> = {},
+  ): Promise<Fetched<T> | StreamFetched<T>> {
+    return typeof source === "string" ? this.#fetchRecords(source, partition!, offset!, options) : this.#fetchMessages(source);
   }
 
   /**
    * Finds an offset in each partition of a topic. The result maps partitions to offsets; −1 means that no record is that new.
    *
    * @param at the start of the log, its end, or the first record at or after a time.
+   *
+   * @example
+   * ```ts
+   * const offsets = await gate.offsets("orders", new Date(Date.now() - 60_000));
+   * ```
    */
   async offsets(topic: string, at: "earliest" | "latest" | Date, options: CommandOptions = {}): Promise<Map<number, number>> {
+    name(topic, "offsets: topic");
+    end(at, "offsets: at");
+    checkCommand(options, "offsets: options");
     const [described] = await this.#describe({ topics: [topic] }, options);
     const offsets = (described?.partitions ?? []).map((partition) => ({ topic, partition, timestamp: timestamp(at) }));
     const answer = await this.#commands.read({ case: "cmdKafkaListOffsets", value: { offsets } }, "kafkaListOffsetsResp", options);
@@ -164,102 +207,187 @@ export class Gate extends EventTarget {
    * Finds a sequence in a NATS stream; −1 means that no message is that new.
    *
    * @param at the first message, the end of the stream, or the first message at or after a time.
+   *
+   * @example
+   * ```ts
+   * const next = await gate.sequence("orders", "latest");
+   * ```
    */
   async sequence(stream: string, at: "earliest" | "latest" | Date, options: CommandOptions = {}): Promise<number> {
+    name(stream, "sequence: stream");
+    end(at, "sequence: at");
+    checkCommand(options, "sequence: options");
     const times = [{ stream, timestamp: timestamp(at) }];
     const answer = await this.#commands.read({ case: "cmdNatsListSequences", value: { times } }, "natsListSequencesResp", options);
-    return Number(onlyResult(answer.results, false).sequence);
+    return Number(onlyResult(answer.results).sequence);
   }
 
   /**
    * Lists the topics that the route allows.
    *
    * @param prefix the beginning of their names. By default all names.
+   *
+   * @example
+   * ```ts
+   * for (const { name, partitions } of await gate.topics("orders.")) console.log(name, partitions.length);
+   * ```
    */
   async topics(prefix = "", options: CommandOptions = {}): Promise<Topic[]> {
+    string(prefix, "topics: prefix");
+    checkCommand(options, "topics: options");
     return this.#describe(prefix ? { prefixes: [prefix] } : {}, options);
   }
 
   /**
-   * Writes a record, and resolves when Kafka has acknowledged it. It is never repeated.
+   * Writes a record, and resolves when Kafka has acknowledged it. If the client is not connected, it waits for a connection, within the
+   * `timeout`. It is never repeated.
    *
-   * @throws {@link GateError} with `unknownOutcome` if the record may or may not have been written.
+   * @throws {@link GateError} with `unknownOutcome` if the record may or may not have been written, and with `reason` `too_large` if it is
+   * larger than the gateway's messages.
+   *
+   * @example
+   * ```ts
+   * const { partition, offset } = await gate.produce("orders", { key: "42", value: { id: 42, state: "paid" } });
+   * ```
    */
-  async produce(topic: string, content: NewRecord, options: CommandOptions = {}): Promise<Written> {
-    const { partition, key, value, headers = [], timestamp } = content;
-    const written = {
-      topic,
-      partition,
-      key: encode(key),
-      value: encode(value),
-      headers: headers.map(({ name, value }) => ({ key: name, value: encode(value) })),
-      timestamp: timestamp && BigInt(timestamp.getTime()),
-    };
-    const records = [written];
+  produce(topic: string, record: NewRecord, options?: WriteOptions): Promise<Written>;
+  /**
+   * Writes at most 1,000 records in one message, and resolves when Kafka has acknowledged all of them.
+   *
+   * @throws {@link GateError} with `results` if some were not acknowledged. The others were written.
+   *
+   * @example
+   * ```ts
+   * const written = await gate.produce("orders", orders.map((order) => ({ key: order.id, value: order })));
+   * ```
+   */
+  produce(topic: string, records: NewRecord[], options?: WriteOptions): Promise<Written[]>;
+  async produce(topic: string, content: NewRecord | NewRecord[], options: WriteOptions = {}): Promise<Written | Written[]> {
+    name(topic, "produce: topic");
+    checkWrite(options, "produce: options");
+    const records = each(content, "produce: record", (record, at) => newRecord(topic, record, at));
     const answer = await this.#commands.write({ case: "cmdKafkaProduce", value: { records } }, "kafkaProduceResp", options);
-    const result = onlyResult(answer.results, true);
-    return { partition: result.partition, offset: Number(result.offset) };
+    const written = allWritten(records.length, answer.results, ({ partition, offset }) => ({ partition, offset: Number(offset) }));
+    return Array.isArray(content) ? written : written[0]!;
   }
 
   /**
-   * Publishes a message to a NATS stream, and resolves when the stream has stored it. It is never repeated. With a `messageId`, you can
-   * publish it again after an unknown outcome: within the stream's duplicate window, it is stored once.
+   * Publishes a message to a NATS stream, and resolves when the stream has stored it. If the client is not connected, it waits for a
+   * connection, within the `timeout`. It is never repeated. With a `messageId`, you can publish it again after an unknown outcome: within
+   * the stream's duplicate window, it is stored once.
    *
-   * @throws {@link GateError} with `unknownOutcome` if the message may or may not have been stored.
+   * @throws {@link GateError} with `unknownOutcome` if the message may or may not have been stored, and with `reason` `too_large` if it is
+   * larger than the gateway's messages.
+   *
+   * @example
+   * ```ts
+   * const { sequence } = await gate.publish({ stream: "orders", subject: "orders.eu", data: { id: 42 }, messageId: "order-42" });
+   * ```
    */
-  async publish(message: NewMessage, options: CommandOptions = {}): Promise<Published> {
-    const { stream, subject, data, headers = [], messageId } = message;
-    const published = {
-      stream,
-      subject,
-      data: bytes(data),
-      headers: headers.map(({ name, value }) => ({ key: name, value: bytes(value) })),
-      messageId,
-    };
-    const messages = [published];
+  publish(message: NewMessage, options?: WriteOptions): Promise<Published>;
+  /**
+   * Publishes at most 1,000 messages in one, and resolves when their streams have stored all of them.
+   *
+   * @throws {@link GateError} with `results` if some were not acknowledged. The others were stored.
+   *
+   * @example
+   * ```ts
+   * await gate.publish(orders.map((data) => ({ stream: "orders", subject: "orders.eu", data })));
+   * ```
+   */
+  publish(messages: NewMessage[], options?: WriteOptions): Promise<Published[]>;
+  async publish(content: NewMessage | NewMessage[], options: WriteOptions = {}): Promise<Published | Published[]> {
+    checkWrite(options, "publish: options");
+    const messages = each(content, "publish: message", newMessage);
     const answer = await this.#commands.write({ case: "cmdNatsPublish", value: { messages } }, "natsPublishResp", options);
-    const { sequence, duplicate, duplicateWindowMs } = onlyResult(answer.results, true);
-    return { sequence: Number(sequence), duplicate, duplicateWindowMs: Number(duplicateWindowMs) };
+    const published = allWritten(messages.length, answer.results, ({ sequence, duplicate, duplicateWindowMs }) => ({
+      sequence: Number(sequence),
+      duplicate,
+      duplicateWindowMs: Number(duplicateWindowMs),
+    }));
+    return Array.isArray(content) ? published : published[0]!;
   }
 
-  /** Measures the round trip to the bridge, and resolves with milliseconds. */
+  /**
+   * Measures the round trip to the bridge, and resolves with milliseconds.
+   *
+   * @example
+   * ```ts
+   * console.log(`${await gate.ping()} ms`);
+   * ```
+   */
   async ping(options: CommandOptions = {}): Promise<number> {
+    checkCommand(options, "ping: options");
     const start = performance.now();
     await this.#commands.read({ case: "cmdPing", value: {} }, "pongResp", options);
     return performance.now() - start;
   }
 
   /**
-   * Closes an open connection. Subscriptions and later commands open a new one, for example after a login, with the new credentials. A
-   * write in flight fails with `unknownOutcome`.
+   * Connects with new credentials, for example after a login: closes an open connection, begins an unfinished attempt again, and ends the
+   * pause before the next one. After a connection that was open, subscriptions and later commands open the new one, after a random pause. A
+   * write in flight fails with `unknownOutcome`. Without effect on a client that is idle or closed.
+   *
+   * @example
+   * ```ts
+   * loginForm.onsubmit = async () => {
+   *   await login();
+   *   gate.reconnect();
+   * };
+   * ```
    */
   reconnect(): void {
     this.#connections.reconnect();
   }
 
-  /** Ends the subscriptions and closes the connection for good. Later commands fail with `reason` `closed`. */
+  /**
+   * Ends the pause before the next attempt. The client does so by itself if the browser is online again, or a hidden page is shown. Without
+   * effect in every other {@link Status} than `waiting`.
+   *
+   * @example
+   * ```ts
+   * retryButton.onclick = () => gate.retryNow();
+   * ```
+   */
+  retryNow(): void {
+    this.#connections.retryNow();
+  }
+
+  /**
+   * Ends the subscriptions and closes the connection for good. Later calls fail with `reason` `closed`.
+   *
+   * @example
+   * ```ts
+   * gate.close();
+   * ```
+   */
   close(): void {
     this.#connections.close();
   }
 
-  async #fetchRecords(topic: string, partition: number, offset: number, options: FetchOptions = {}): Promise<Fetched> {
-    const { wait: maxWaitMs = 0, maxBytes = 0, maxRecords = 0, committed } = options;
-    const where = { topic, partition, offset: BigInt(offset) };
+  async #fetchRecords<T>(topic: string, from: number, offset: number, options: FetchOptions<T>): Promise<Fetched<T>> {
+    name(topic, "fetch: topic");
+    partition(from, "fetch: partition");
+    integer()(offset, "fetch: offset");
+    checkFetch(options, "fetch: options");
+    const { wait: maxWaitMs = 0, maxBytes = 0, maxRecords = 0, committed, schema } = options;
+    const where = { topic, partition: from, offset: BigInt(offset) };
     const value = { ...where, maxWaitMs, maxBytes, maxRecords, isolation: Number(committed ?? false) };
     const answer = await this.#commands.read({ case: "cmdKafkaFetch", value }, "kafkaFetchResp", options);
     return {
-      records: answer.messages.map((message) => record(topic, partition, message)),
+      records: answer.messages.map((message) => record(topic, from, message, schema)),
       next: Number(answer.nextOffset),
       end: Number(answer.highWatermark ?? -1),
     };
   }
 
-  async #fetchMessages(options: StreamFetchOptions): Promise<StreamFetched> {
-    const { stream, sequence, wait: maxWaitMs = 0, maxBytes = 0, maxMessages = 0 } = options;
+  async #fetchMessages<T>(options: StreamFetchOptions<T>): Promise<StreamFetched<T>> {
+    checkStreamFetch(options, "fetch: options");
+    const { stream, sequence, wait: maxWaitMs = 0, maxBytes = 0, maxMessages = 0, schema } = options;
     const value = { stream, sequence: BigInt(sequence), maxWaitMs, maxBytes, maxMessages };
     const answer = await this.#commands.read({ case: "cmdNatsFetch", value }, "natsFetchResp", options);
     return {
-      messages: answer.messages.map((message) => streamMessage(stream, message)),
+      messages: answer.messages.map((message) => streamMessage(stream, message, schema)),
       next: Number(answer.nextSequence),
       end: Number(answer.end ?? -1),
     };
@@ -278,3 +406,15 @@ export class Gate extends EventTarget {
     }
   }
 }
+
+/** The contract's form of one record or message, or of each of a list. */
+function each<C, R>(content: C | C[], at: string, of: (one: C, at: string) => R): R[] {
+  if (!Array.isArray(content)) return [of(content, at)];
+  checkBatch(content, `${at}s`);
+  return content.map((one, index) => of(one, `${at}s[${index}]`));
+}
+
+const ENDS = ["earliest", "latest"] as const;
+const checkTopics = list(name, "names", 100, 1);
+const checkBatch = list(() => {}, "in a list", 1000, 1);
+const checkCommand = members(command);

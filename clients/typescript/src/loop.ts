@@ -1,9 +1,10 @@
 // What subscriptions to topics and to streams have in common for the user.
 
+import { allow, callback, type Check, command, from, integer, list, members, name, reject, schema } from "./check.ts";
+import { bytes, type Content, type Schema } from "./data.ts";
 import { GateError } from "./errors.ts";
 import type { KafkaSubscriptionEvent, NatsSubscriptionEvent } from "./generated/pubsub_pb.ts";
 import type { PositionStore } from "./positions.ts";
-import { bytes, type Content } from "./record.ts";
 import type { Input, Place } from "./subscription.ts";
 
 /**
@@ -11,16 +12,24 @@ import type { Input, Place } from "./subscription.ts";
  *
  * @typeParam Event {@link SubscriptionEvent} for topics, {@link StreamEvent} for streams.
  * @typeParam P {@link Positions} for topics, {@link StreamPositions} for streams.
+ * @typeParam T the type of values or payloads.
  */
-export interface LoopOptions<Event, P> {
+export interface LoopOptions<Event, P, T = any> {
+  /**
+   * Begins so many offsets or sequences before the end of each partition or stream, in place of `from`. Where some of them are missing, as
+   * after compaction, there are fewer records.
+   */
+  last?: number;
   /** Only records or messages that match every filter; at most 16. */
   filters?: Filter[];
   /** If the loop falls behind, `wait` delivers everything later, and `skip` jumps to the end, for live views. By default `wait`. */
   onLag?: "wait" | "skip";
   /** Bytes that can wait for the loop, plus one record or message. By default 256 KiB. */
   window?: number;
-  /** Keeps positions, so that a reloaded page continues where it was. They override `from`. */
+  /** Keeps positions, so that a reloaded page continues where it was. They override `from` and `last`. */
   positions?: PositionStore<P>;
+  /** Validates values or payloads: {@link Data.json} returns `undefined` for those that it does not allow. By default none is validated. */
+  schema?: Schema<T>;
   /** Called for each event between the records or messages. */
   onEvent?: (event: Event) => void;
   /** Ends the loop when aborted. */
@@ -40,10 +49,33 @@ export interface Filter {
   prefixes?: Content[];
 }
 
+const wanted = list(() => {}, "values", 100);
+
+/** @internal The settings that topics and streams share. */
+export const loopChecks: { [member: string]: Check } = {
+  ...command,
+  schema,
+  from,
+  last: integer(),
+  filters: list(members({ header: name, equals: wanted, prefixes: wanted }), "filters", 16),
+  onLag: allow('"wait" or "skip"', (value) => value === "wait" || value === "skip"),
+  window: integer(1),
+  positions: allow("an object with load() and save()", (value) => typeof value?.load === "function" && typeof value.save === "function"),
+  onEvent: callback,
+};
+
+/** @internal `last` takes the place of `from`. */
+export function checkBegin({ from, last }: { from?: unknown; last?: unknown }): void {
+  if (from !== undefined && last !== undefined) reject("subscribe: last", last, "either from or last");
+}
+
 /** @internal The fields of a subscription command that topics and streams share. */
 export function loopFields({ filters = [], onLag }: Pick<LoopOptions<never, never>, "filters" | "onLag">, credit: number) {
   return {
-    filters: filters.map(({ header, equals = [], prefixes = [] }) => ({ header, equals: equals.map(bytes), prefixes: prefixes.map(bytes) })),
+    filters: filters.map(({ header, equals = [], prefixes = [] }) => {
+      const wanted = (value: Content) => bytes(value, "filters");
+      return { header, equals: equals.map(wanted), prefixes: prefixes.map(wanted) };
+    }),
     credit: BigInt(credit),
     onLag: Number(onLag === "skip"),
   };

@@ -1,11 +1,17 @@
 // Messages of NATS JetStream as applications see them.
 
+import { integer, members, name } from "./check.ts";
 import type { CommandOptions } from "./commands.ts";
+import { bytes, type Content, Data, type Schema } from "./data.ts";
 import type { NatsMessage } from "./generated/pubsub_pb.ts";
-import { type Content, Data } from "./record.ts";
+import { headers, read } from "./record.ts";
 
-/** A message of a stream. */
-export interface StreamMessage {
+/**
+ * A message of a stream.
+ *
+ * @typeParam T the type of its payload.
+ */
+export interface StreamMessage<T = any> {
   /** The stream's name. */
   readonly stream: string;
   /** The sequence in the stream. */
@@ -15,13 +21,17 @@ export interface StreamMessage {
   /** The subject that the message was published to. */
   readonly subject: string;
   /** The payload; it can be empty. */
-  readonly data: Data;
+  readonly data: Data<T>;
   /** The headers, sorted by name. A name can be repeated; its values are in their order. */
   readonly headers: readonly { readonly name: string; readonly value: Data }[];
 }
 
-/** The settings of {@link Gate.fetch} for streams. */
-export interface StreamFetchOptions extends CommandOptions {
+/**
+ * The settings of {@link Gate.fetch} for streams.
+ *
+ * @typeParam T the type of payloads.
+ */
+export interface StreamFetchOptions<T = any> extends CommandOptions {
   /** The stream. */
   stream: string;
   /** The sequence to read from; if its message was deleted, from the next one. 0 reads from the first message. */
@@ -32,12 +42,18 @@ export interface StreamFetchOptions extends CommandOptions {
   maxBytes?: number;
   /** The most messages to read. By default as many as fit in `maxBytes`. */
   maxMessages?: number;
+  /** Validates payloads: {@link Data.json} returns `undefined` for those that it does not allow. By default no payload is validated. */
+  schema?: Schema<T>;
 }
 
-/** Messages of a stream, read by {@link Gate.fetch}. */
-export interface StreamFetched {
+/**
+ * Messages of a stream, read by {@link Gate.fetch}.
+ *
+ * @typeParam T the type of payloads.
+ */
+export interface StreamFetched<T = any> {
   /** In the order of their sequences; empty at the end of the stream. */
-  readonly messages: readonly StreamMessage[];
+  readonly messages: readonly StreamMessage<T>[];
   /** The sequence to read on from. */
   readonly next: number;
   /** The sequence that the next message of the stream will get; −1 if unknown. */
@@ -50,8 +66,8 @@ export interface NewMessage {
   stream: string;
   /** The subject, without wildcards. */
   subject: string;
-  /** The payload. By default, and if null, empty. */
-  data?: Content;
+  /** The payload. `null` is empty. */
+  data: Content;
   /** The headers, at most 100; a name can be repeated. Names that begin with `Nats-` are rejected. */
   headers?: { name: string; value?: Content }[];
   /**
@@ -72,15 +88,34 @@ export interface Published {
 }
 
 /** @internal */
-export function streamMessage(stream: string, { sequence, timestamp, subject, data, headers }: NatsMessage): StreamMessage {
+export function streamMessage<T>(stream: string, message: NatsMessage, schema?: Schema<T>): StreamMessage<T> {
+  const { sequence, timestamp, subject, data, headers } = message;
   return {
     stream,
     sequence: Number(sequence),
     timestamp: new Date(Number(timestamp)),
     subject,
-    data: new Data(data),
+    data: new Data(data, schema),
     headers: headers.map(({ key, value = EMPTY }) => ({ name: key, value: new Data(value) })),
   };
 }
+
+/** @internal The contract's form of a message to publish. */
+export function newMessage(message: NewMessage, at: string) {
+  checkMessage(message, at);
+  const { stream, subject, data, headers = [], messageId } = message;
+  return {
+    stream,
+    subject,
+    data: bytes(data, `${at}.data`),
+    headers: headers.map(({ name, value }) => ({ key: name, value: bytes(value, `${at}.headers`) })),
+    messageId,
+  };
+}
+
+const checkMessage = members({ stream: name, subject: name, data: () => {}, headers, messageId: name }, ["stream", "subject", "data"]);
+
+/** @internal */
+export const checkStreamFetch = members({ ...read, stream: name, sequence: integer(), maxMessages: integer(0, 2 ** 32 - 1) }, ["stream", "sequence"]);
 
 const EMPTY = new Uint8Array();

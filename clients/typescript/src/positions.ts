@@ -1,5 +1,7 @@
 // Where a subscription continues: in the same page after a lost connection, or in the next one.
 
+import { allow, name as checkName } from "./check.ts";
+
 /** The next offset of each partition, by topic. It survives `JSON.stringify`. */
 export interface Positions {
   [topic: string]: {
@@ -64,13 +66,40 @@ export interface PositionStore<P = Positions> {
 }
 
 /**
- * Creates a store that keeps positions in the browser, so that a page that is loaded again continues where it was.
+ * Positions in the browser's storage: {@link positionsIn}.
+ *
+ * @typeParam P {@link Positions} for topics, {@link StreamPositions} for streams.
+ */
+export interface StoredPositions<P = any> extends PositionStore<P> {
+  /** Forgets the positions, so that the next subscription begins at `from`. End a running one first: it saves again. */
+  clear(): void;
+}
+
+/** The part of `Storage` that {@link positionsIn} needs. */
+export interface TextStorage {
+  getItem(name: string): string | null;
+  setItem(name: string, text: string): void;
+  removeItem(name: string): void;
+}
+
+/**
+ * Creates a store that keeps positions in the browser, so that a page that is loaded again continues where it was. What the page showed is
+ * not kept: a page that shows a state keeps it beside its positions, or reads the topic again. In `localStorage`, all tabs of an origin
+ * share the positions, and the last one to save wins: use `sessionStorage` if each tab is to continue where it was itself.
  *
  * @typeParam P {@link Positions} for topics, {@link StreamPositions} for streams.
  * @param storage `localStorage` or `sessionStorage`.
  * @param name the key in the storage. Each subscription needs its own.
+ *
+ * @example
+ * ```ts
+ * const positions = positionsIn(sessionStorage, "orders");
+ * for await (const record of gate.subscribe("orders", { from: "earliest", positions })) show(record);
+ * ```
  */
-export function positionsIn<P = Positions>(storage: Storage, name: string): PositionStore<P> {
+export function positionsIn<P = any>(storage: TextStorage, name: string): StoredPositions<P> {
+  checkStorage(storage, "positionsIn: storage");
+  checkName(name, "positionsIn: name");
   return {
     load() {
       const text = storage.getItem(name);
@@ -81,5 +110,8 @@ export function positionsIn<P = Positions>(storage: Storage, name: string): Posi
       }
     },
     save: (positions) => storage.setItem(name, JSON.stringify(positions)),
+    clear: () => storage.removeItem(name),
   };
 }
+
+const checkStorage = allow("localStorage or sessionStorage", (value) => typeof value?.getItem === "function");

@@ -1,34 +1,16 @@
-// Records as applications see them.
+// Records of Kafka as applications see them.
 
+import { command, date, duration, flag, integer, list, members, name, partition, schema } from "./check.ts";
+import type { CommandOptions, WriteOptions } from "./commands.ts";
+import { type Content, Data, encode, type Schema } from "./data.ts";
 import type { KafkaMessage } from "./generated/pubsub_pb.ts";
 
-/** The bytes of a key, a value, a header or a payload. */
-export class Data {
-  /** The bytes as Kafka or NATS has them. */
-  readonly bytes: Uint8Array;
-
-  /** @internal */
-  constructor(bytes: Uint8Array) {
-    this.bytes = bytes;
-  }
-
-  /** Decodes UTF-8. Invalid bytes become U+FFFD. */
-  text(): string {
-    return decoder.decode(this.bytes);
-  }
-
-  /**
-   * Parses JSON.
-   *
-   * @throws SyntaxError if it is not JSON.
-   */
-  json(): any {
-    return JSON.parse(this.text());
-  }
-}
-
-/** A record of a topic. */
-export interface Record {
+/**
+ * A record of a topic.
+ *
+ * @typeParam T the type of its value.
+ */
+export interface TopicRecord<T = any> {
   /** The topic's name. */
   readonly topic: string;
   /** The partition's number. */
@@ -40,45 +22,113 @@ export interface Record {
   /** The key; `undefined` if it is null. */
   readonly key: Data | undefined;
   /** The value; `undefined` if it is null, which deletes the key from a compacted topic. */
-  readonly value: Data | undefined;
+  readonly value: Data<T> | undefined;
   /** The headers in their order; a name can be repeated. */
   readonly headers: readonly { readonly name: string; readonly value: Data | undefined }[];
 }
 
-/** A key, a value, a header or a payload to write. Strings are written as UTF-8, bytes as they are, everything else as JSON. */
-export type Content = string | Uint8Array | object | number | boolean | null;
+/**
+ * The settings of {@link Gate.fetch}.
+ *
+ * @typeParam T the type of values.
+ */
+export interface FetchOptions<T = any> extends CommandOptions {
+  /** How long to wait for a record at the end of the log, in milliseconds, at most 30,000. By default 0. */
+  wait?: number;
+  /** The most bytes to read; one record can exceed it. By default, and at most, what the bridge allows (`read.max_bytes`). */
+  maxBytes?: number;
+  /** The most records to read. By default as many as fit in `maxBytes`. */
+  maxRecords?: number;
+  /** Leaves out records of open or aborted transactions. By default `false`. */
+  committed?: boolean;
+  /** Validates values: {@link Data.json} returns `undefined` for those that it does not allow. By default no value is validated. */
+  schema?: Schema<T>;
+}
+
+/**
+ * Records of one partition, read by {@link Gate.fetch}.
+ *
+ * @typeParam T the type of values.
+ */
+export interface Fetched<T = any> {
+  /** In the order of their offsets; empty at the end of the log. */
+  readonly records: readonly TopicRecord<T>[];
+  /** The offset to read on from. */
+  readonly next: number;
+  /** The offset that the next record of the partition will get; −1 if unknown. */
+  readonly end: number;
+}
+
+/** A record to write. */
+export interface NewRecord {
+  /** The partition. By default the partitioner chooses one, by the key if there is one. */
+  partition?: number;
+  /** The key. By default null. */
+  key?: Content;
+  /** The value. `null` deletes the key from a compacted topic. */
+  value: Content;
+  /** The headers, at most 100, in this order; a name can be repeated. */
+  headers?: { name: string; value?: Content }[];
+  /** The timestamp. By default the time at which it is written. */
+  timestamp?: Date;
+}
+
+/** Where a record was written. */
+export interface Written {
+  /** The partition. */
+  readonly partition: number;
+  /** The offset; −1 if Kafka did not report it. */
+  readonly offset: number;
+}
+
+/** A topic. */
+export interface Topic {
+  /** Its name. */
+  readonly name: string;
+  /** The numbers of its partitions. */
+  readonly partitions: readonly number[];
+}
 
 /** @internal */
-export function record(topic: string, partition: number, message: KafkaMessage): Record {
+export function record<T>(topic: string, partition: number, message: KafkaMessage, schema?: Schema<T>): TopicRecord<T> {
   return {
     topic,
     partition,
     offset: Number(message.offset),
     timestamp: new Date(Number(message.timestamp)),
-    key: data(message.key),
-    value: data(message.value),
-    headers: message.headers.map(({ key, value }) => ({ name: key, value: data(value) })),
+    key: message.key && new Data(message.key),
+    value: message.value && new Data(message.value, schema),
+    headers: message.headers.map(({ key, value }) => ({ name: key, value: value && new Data(value) })),
   };
 }
 
-/** @internal Null is undefined. */
-export function encode(content: Content | undefined): Uint8Array | undefined {
-  if (content === null || content === undefined) return undefined;
-  if (content instanceof ArrayBuffer) return new Uint8Array(content);
-  if (ArrayBuffer.isView(content)) return new Uint8Array(content.buffer, content.byteOffset, content.byteLength);
-  const text = typeof content === "string" ? content : JSON.stringify(content);
-  if (text === undefined) throw new TypeError("expected a string, bytes or JSON");
-  return encoder.encode(text);
+/** @internal The contract's form of a record to write. */
+export function newRecord(topic: string, record: NewRecord, at: string) {
+  checkRecord(record, at);
+  const { partition, key, value, headers = [], timestamp } = record;
+  return {
+    topic,
+    partition,
+    key: encode(key, `${at}.key`),
+    value: encode(value, `${at}.value`),
+    headers: headers.map(({ name, value }) => ({ key: name, value: encode(value, `${at}.headers`) })),
+    timestamp: timestamp && BigInt(timestamp.getTime()),
+  };
 }
 
-/** @internal Null is empty. */
-export function bytes(content: Content | undefined): Uint8Array {
-  return encode(content) ?? new Uint8Array();
-}
+/** {@link encode} checks contents. */
+const content = () => {};
 
-function data(bytes: Uint8Array | undefined): Data | undefined {
-  return bytes && new Data(bytes);
-}
+/** @internal */
+export const headers = list(members({ name, value: content }, ["name"]), "{ name, value }", 100);
 
-const decoder = new TextDecoder();
-const encoder = new TextEncoder();
+const checkRecord = members({ partition, key: content, value: content, headers, timestamp: date }, ["value"]);
+
+/** @internal What reads of topics and streams have in common. */
+export const read = { ...command, wait: integer(0, 30_000), maxBytes: integer(0, 2 ** 32 - 1), schema };
+
+/** @internal */
+export const checkFetch = members({ ...read, maxRecords: integer(0, 2 ** 32 - 1), committed: flag });
+
+/** @internal */
+export const checkWrite: (options: WriteOptions, at: string) => void = members({ ...command, timeout: duration });

@@ -1,16 +1,21 @@
 // Subscriptions to streams of NATS JetStream.
 
+import { list, members, name } from "./check.ts";
 import { timestamp } from "./commands.ts";
 import type { Answer, Command } from "./connection.ts";
 import { messageCost } from "./cost.ts";
 import type { GateError } from "./errors.ts";
-import { eventInput, loopFields, type LoopOptions } from "./loop.ts";
+import { eventInput, loopChecks, loopFields, type LoopOptions } from "./loop.ts";
 import { type StreamMessage, streamMessage } from "./message.ts";
 import { fromBase64, type Places, type StreamPositions, streamPlacesOf, streamPositionsOf } from "./positions.ts";
 import type { Input, LogEvent, Place, System } from "./subscription.ts";
 
-/** The settings of a subscription to streams: {@link Gate.subscribe}. */
-export interface StreamOptions extends LoopOptions<StreamEvent, StreamPositions> {
+/**
+ * The settings of a subscription to streams: {@link Gate.subscribe}.
+ *
+ * @typeParam T the type of payloads.
+ */
+export interface StreamOptions<T = any> extends LoopOptions<StreamEvent, StreamPositions, T> {
   /** The streams; at most 100 names. */
   streams: string | string[];
   /**
@@ -30,13 +35,34 @@ export type StreamEvent =
   | { readonly type: "retrying"; readonly stream: string; readonly error: GateError };
 
 /** @internal */
-export class Streams implements System<StreamMessage, StreamPositions> {
+export const checkStreams = members(
+  { ...loopChecks, streams: (value, at) => (typeof value === "string" ? name : list(name, "names", 100, 1))(value, at) },
+  ["streams"],
+);
+
+/** @internal Finds the first sequence and the end of a stream. */
+export type StreamEnds = (stream: string, signal: AbortSignal) => Promise<[number, number]>;
+
+/** @internal */
+export class Streams<T> implements System<StreamMessage<T>, StreamPositions> {
   readonly places = streamPlacesOf;
   readonly positions = streamPositionsOf;
-  readonly #options: StreamOptions;
+  readonly #options: StreamOptions<T>;
+  readonly #ends: StreamEnds;
 
-  constructor(options: StreamOptions) {
+  constructor(options: StreamOptions<T>, ends: StreamEnds) {
     this.#options = options;
+    this.#ends = ends;
+  }
+
+  async locate(places: Places, signal: AbortSignal): Promise<void> {
+    const { last, streams } = this.#options;
+    if (last === undefined) return;
+    for (const stream of [streams].flat()) {
+      if (places.has(stream)) continue;
+      const [start, end] = await this.#ends(stream, signal);
+      places.set(stream, { id: "", next: new Map([[0, Math.max(end - last, start)]]) });
+    }
   }
 
   command(received: Places, credit: number): Command {
@@ -56,7 +82,7 @@ export class Streams implements System<StreamMessage, StreamPositions> {
     return { case: "cmdNatsSubscribe", value: { sources, ...loopFields(this.#options, credit) } };
   }
 
-  input(answer: Answer): Input<StreamMessage> | undefined {
+  input(answer: Answer): Input<StreamMessage<T>> | undefined {
     switch (answer.case) {
       case "natsSubscribedResp": {
         const logs = answer.value.streams.map(({ stream, streamId: id, nextSequence: offset }) => ({
@@ -69,7 +95,7 @@ export class Streams implements System<StreamMessage, StreamPositions> {
       case "natsDeliveryResp": {
         const { stream, messages, nextSequence: next } = answer.value;
         const items = messages.map((message) => ({
-          item: streamMessage(stream, message),
+          item: streamMessage(stream, message, this.#options.schema),
           offset: message.sequence,
           cost: messageCost(message),
         }));

@@ -6,12 +6,14 @@ import { GateError } from "./errors.ts";
 import type { LoopOptions } from "./loop.ts";
 import { jitter, pause } from "./pause.ts";
 import type { Places, Positions, PositionStore } from "./positions.ts";
-import type { Record } from "./record.ts";
+import type { TopicRecord } from "./record.ts";
 
 /** @internal What the messaging systems do differently. Items are Kafka's records, or NATS' messages. */
 export interface System<Item, P> {
   places(positions: P | undefined): Places;
   positions(places: Places): P;
+  /** Adds the places that the user wants to begin at, if only the ends of the logs tell them. */
+  locate(places: Places, signal: AbortSignal): Promise<void>;
   /** Subscribes, with the credit in bytes. `received` overrides where the user wants to begin. */
   command(received: Places, credit: number): Command;
   /** Undefined if the answer says nothing to this version. */
@@ -62,10 +64,10 @@ type Waiting<Item> = (Delivery<Item> & { taken: number }) | EventInput;
 /**
  * Records, or messages of streams, to loop over, once: `for await (const record of gate.subscribe("orders"))`.
  *
- * @typeParam Item {@link Record} for topics, {@link StreamMessage} for streams.
+ * @typeParam Item {@link TopicRecord} for topics, {@link StreamMessage} for streams.
  * @typeParam P {@link Positions} for topics, {@link StreamPositions} for streams.
  */
-export class Subscription<Item = Record, P = Positions> implements AsyncIterableIterator<Item> {
+export class Subscription<Item = TopicRecord, P = Positions> implements AsyncIterableIterator<Item> {
   readonly #connections: Connections;
   readonly #system: System<Item, P>;
   readonly #options: LoopOptions<never, P>;
@@ -111,6 +113,11 @@ export class Subscription<Item = Record, P = Positions> implements AsyncIterable
    * Resolves with the next record or message. The one before it counts as processed.
    *
    * @throws GateError if the subscription ends for a reason that a retry cannot help.
+   *
+   * @example
+   * ```ts
+   * const { value: record, done } = await subscription.next();
+   * ```
    */
   next(): Promise<IteratorResult<Item, undefined>> {
     const turn = this.#turn.then(() => this.#next());
@@ -118,7 +125,14 @@ export class Subscription<Item = Record, P = Positions> implements AsyncIterable
     return turn;
   }
 
-  /** Ends the subscription, as `break` does. */
+  /**
+   * Ends the subscription, as `break` does.
+   *
+   * @example
+   * ```ts
+   * await subscription.return();
+   * ```
+   */
   async return(): Promise<IteratorResult<Item, undefined>> {
     this.#end.abort();
     this.#waiting.length = 0;
@@ -162,13 +176,20 @@ export class Subscription<Item = Record, P = Positions> implements AsyncIterable
 
   /** Subscribes, again and again, until it fails for good. */
   async #run(): Promise<never> {
-    const positions = await this.#options.positions?.load();
-    this.#taken = this.#system.places(positions);
-    this.#received = this.#system.places(positions);
+    const places = this.#system.places(await this.#options.positions?.load());
+    let isLocated = false;
+    const once = async (progress: () => void): Promise<GateError> => {
+      if (!isLocated) await this.#system.locate(places, this.#signal);
+      if (!isLocated) [this.#taken, this.#received] = [places, this.#system.places(this.#system.positions(places))];
+      isLocated = true;
+      return this.#subscribe(await this.#connections.next(this.#signal), progress);
+    };
     for (let failures = 0; ; ) {
-      const connection = await this.#connections.next(this.#signal);
-      const error = await this.#subscribe(connection, () => {
+      const error = await once(() => {
         failures = 0;
+      }).catch((error: unknown) => {
+        if (error instanceof GateError) return error;
+        throw error;
       });
       this.#signal.throwIfAborted();
       if (!error.retriable) throw error;

@@ -1,16 +1,21 @@
 // Subscriptions to topics of Kafka.
 
+import { flag, list, members, partition } from "./check.ts";
 import { timestamp } from "./commands.ts";
 import type { Answer, Command } from "./connection.ts";
 import { recordCost } from "./cost.ts";
 import type { GateError } from "./errors.ts";
-import { eventInput, loopFields, type LoopOptions } from "./loop.ts";
+import { eventInput, loopChecks, loopFields, type LoopOptions } from "./loop.ts";
 import { fromBase64, type Places, placesOf, type Positions, positionsOf } from "./positions.ts";
-import { type Record, record } from "./record.ts";
+import { record, type TopicRecord } from "./record.ts";
 import type { Input, LogEvent, Place, System } from "./subscription.ts";
 
-/** The settings of a subscription to topics: {@link Gate.subscribe}. */
-export interface SubscribeOptions extends LoopOptions<SubscriptionEvent, Positions> {
+/**
+ * The settings of a subscription to topics: {@link Gate.subscribe}.
+ *
+ * @typeParam T the type of values.
+ */
+export interface SubscribeOptions<T = any> extends LoopOptions<SubscriptionEvent, Positions, T> {
   /** Where to begin: at the start or end of the logs, at an offset, or with the first record at or after a time. By default `latest`. */
   from?: "earliest" | "latest" | number | Date;
   /** Only these partitions of each topic. By default all, including those added later. */
@@ -29,15 +34,35 @@ export type SubscriptionEvent =
   | { readonly type: "retrying"; readonly topic: string; readonly partition: number; readonly error: GateError };
 
 /** @internal */
-export class Topics implements System<Record, Positions> {
+export const checkSubscribe = members({ ...loopChecks, partitions: list(partition, "partitions", 1000, 1), committed: flag });
+
+/** @internal Finds the start and the end of each partition of a topic. */
+export type Ends = (topic: string, signal: AbortSignal) => Promise<Map<number, number>[]>;
+
+/** @internal */
+export class Topics<T> implements System<TopicRecord<T>, Positions> {
   readonly places = placesOf;
   readonly positions = positionsOf;
   readonly #topics: string[];
-  readonly #options: SubscribeOptions;
+  readonly #options: SubscribeOptions<T>;
+  readonly #ends: Ends;
 
-  constructor(topics: string[], options: SubscribeOptions) {
+  constructor(topics: string[], options: SubscribeOptions<T>, ends: Ends) {
     this.#topics = topics;
     this.#options = options;
+    this.#ends = ends;
+  }
+
+  async locate(places: Places, signal: AbortSignal): Promise<void> {
+    const { last, partitions } = this.#options;
+    if (last === undefined) return;
+    for (const topic of this.#topics) {
+      if (places.has(topic)) continue;
+      const [starts, ends] = await this.#ends(topic, signal);
+      const wanted = [...ends!].filter(([partition]) => partitions?.includes(partition) ?? true);
+      const next = wanted.map(([partition, end]) => [partition, Math.max(end - last, starts!.get(partition) ?? 0)] as const);
+      places.set(topic, { id: "", next: new Map(next) });
+    }
   }
 
   command(received: Places, credit: number): Command {
@@ -59,7 +84,7 @@ export class Topics implements System<Record, Positions> {
     return { case: "cmdKafkaSubscribe", value: { sources, isolation: Number(committed ?? false), ...loopFields(this.#options, credit) } };
   }
 
-  input(answer: Answer): Input<Record> | undefined {
+  input(answer: Answer): Input<TopicRecord<T>> | undefined {
     switch (answer.case) {
       case "kafkaSubscribedResp": {
         const logs = answer.value.topics.map(({ topic, topicId: id, partitions: begins }) => ({ log: topic, id, begins }));
@@ -68,7 +93,7 @@ export class Topics implements System<Record, Positions> {
       case "kafkaDeliveryResp": {
         const { topic, partition, messages, nextOffset: next } = answer.value;
         const items = messages.map((message) => ({
-          item: record(topic, partition, message),
+          item: record(topic, partition, message, this.#options.schema),
           offset: message.offset,
           cost: recordCost(message),
         }));

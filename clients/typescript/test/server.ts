@@ -27,7 +27,7 @@ export class Server {
   /** The cluster is of NATS if there is a stream. */
   readonly stream: Stream | undefined;
   readonly open = new Set<Socket>();
-  /** Commands in the order in which they came. */
+  /** Commands in the order in which they came, without questions for the limit. */
   readonly commands: PubSubReq["req"][] = [];
   /** Answers to commands, in place of the usual ones. */
   answer: ((req: PubSubReq["req"]) => Resp | undefined) | undefined;
@@ -35,6 +35,12 @@ export class Server {
   /** Closes connections as soon as they are open. */
   refuses = false;
   answers = true;
+  /** The most bytes of a message. Undefined: the bridge is older, and does not know the question. */
+  limit: number | undefined = 1_048_576;
+  /** The status that a plain request gets, if it gets one. */
+  status: number | undefined;
+  /** Plain requests. */
+  readonly probes: string[] = [];
   /** How many connections have an error, and are not closed. */
   fails = 0;
 
@@ -48,6 +54,11 @@ export class Server {
         super(server, url, protocols);
       }
     } as unknown as typeof WebSocket;
+    globalThis.fetch = (async (url: URL) => {
+      this.probes.push(`${url}`);
+      if (this.status === undefined) throw new TypeError("fetch failed");
+      return { status: this.status };
+    }) as typeof fetch;
   }
 
   write(partition: number, count: number, length = 10): void {
@@ -109,6 +120,8 @@ class Socket {
 
   send(bytes: Uint8Array<ArrayBuffer>): void {
     const { sequence, req } = fromBinary(PubSubReqSchema, bytes);
+    if (req.case === "cmdSession") return this.#answer(sequence, session(this.server.limit));
+    assert.ok(bytes.length <= (this.server.limit ?? Infinity), "a message above the limit would end the session");
     this.server.commands.push(req);
     if (!this.server.answers) return;
     const answer = this.server.answer?.(req) ?? refusal(req.case, this.server.stream) ?? this.server.stream?.answer(req);
@@ -187,6 +200,11 @@ class Socket {
       if (this.readyState === 1) this.onmessage?.({ data: bytes.buffer });
     });
   }
+}
+
+function session(limit: number | undefined): Resp {
+  if (limit === undefined) return { case: "errorResp", value: { message: "unknown command" } };
+  return { case: "sessionResp", value: { maxMessageBytes: limit } };
 }
 
 /** The error of a command of the other system. */

@@ -172,7 +172,7 @@ test("a message with a message id that is published again is a duplicate", async
   const duplicateWindowMs = DUPLICATE_WINDOW;
   assert.deepEqual(await gate.publish(message), { sequence: 1, duplicate: false, duplicateWindowMs });
   assert.deepEqual(await gate.publish(message), { sequence: 1, duplicate: true, duplicateWindowMs });
-  assert.deepEqual(await gate.publish({ stream: "s", subject: "orders" }), { sequence: 2, duplicate: false, duplicateWindowMs: 0 });
+  assert.deepEqual(await gate.publish({ stream: "s", subject: "orders", data: null }), { sequence: 2, duplicate: false, duplicateWindowMs: 0 });
   assert.deepEqual(stream.messages.map(({ data }) => data.length), [1, 0]);
   gate.close();
 });
@@ -183,7 +183,7 @@ test("a message whose acknowledgement is lost has an unknown outcome, and is not
   const server = new Server(stream);
   server.answers = false;
   const gate = connect(URL);
-  const published = gate.publish({ stream: "s", subject: "orders", messageId: "order-1" });
+  const published = gate.publish({ stream: "s", subject: "orders", data: null, messageId: "order-1" });
   while (!server.commands.length) await setImmediate();
   server.cut();
   await assert.rejects(published, { reason: "disconnected", unknownOutcome: true });
@@ -197,7 +197,7 @@ test("a message that the stream rejects fails with its error code", async () => 
   server.answer = (req) => (req.case === "cmdNatsPublish" ? { case: "natsPublishResp", value: { results: [{ error }] } } : undefined);
   const gate = connect(URL);
   const expected = { name: "GateError", code: 10077, reason: "rejected", unknownOutcome: false };
-  await assert.rejects(gate.publish({ stream: "s", subject: "orders" }), expected);
+  await assert.rejects(gate.publish({ stream: "s", subject: "orders", data: null }), expected);
   gate.close();
 });
 

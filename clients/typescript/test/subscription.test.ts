@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setImmediate } from "node:timers/promises";
 
-import { connect, type Gate, GateError, type Positions, type Record, type Status, type SubscriptionEvent } from "../src/index.ts";
+import { connect, type Gate, GateError, type Positions, type Status, type SubscriptionEvent, type TopicRecord } from "../src/index.ts";
 import { PARTITIONS, Server } from "./server.ts";
 
 const URL = "ws://gateway/";
@@ -11,7 +11,7 @@ function all(count: number): number[] {
   return Array.from({ length: count }, (_, offset) => offset);
 }
 
-function offsets(records: Record[], partition: number): number[] {
+function offsets(records: TopicRecord[], partition: number): number[] {
   return records.filter((record) => record.partition === partition).map(({ offset }) => offset);
 }
 
@@ -20,7 +20,7 @@ test("each record is taken once and in order, however often the connection is lo
   const server = new Server();
   const gate = connect(URL);
   for (let partition = 0; partition < PARTITIONS; partition++) server.write(partition, 300);
-  const records: Record[] = [];
+  const records: TopicRecord[] = [];
   for await (const record of gate.subscribe("t", { from: "earliest", window: 1000 })) {
     records.push(record);
     if (records.length % 37 === 0) server.cut();

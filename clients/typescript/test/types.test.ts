@@ -2,21 +2,28 @@ import { execFileSync } from "node:child_process";
 import { test } from "node:test";
 
 import type {
-  Fetched,
+  Data,
   Gate,
   Positions,
   PositionStore,
-  Record,
+  Schema,
   StreamFetched,
   StreamMessage,
   StreamPositions,
   Subscription,
+  TopicRecord,
+  Written,
 } from "../src/index.ts";
 
-test("the published types are complete", () => {
-  const options = ["--noEmit", "--ignoreConfig", "--strict", "--target", "es2022", "--module", "nodenext"];
-  execFileSync("npx", ["tsc", ...options, "dist/index.d.ts"], { stdio: "inherit" });
-});
+for (const [where, libraries] of [
+  ["in browsers", ["--lib", "es2022,dom"]],
+  ["in Node", ["--lib", "es2022", "--types", "node"]],
+] as const) {
+  test(`the published types are complete ${where}`, () => {
+    const options = ["--noEmit", "--ignoreConfig", "--strict", "--target", "es2022", "--module", "nodenext"];
+    execFileSync("npx", ["tsc", ...options, ...libraries, "dist/index.d.ts"], { stdio: "inherit" });
+  });
+}
 
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
 function same<A, B>(_: Same<A, B>): void {}
@@ -24,8 +31,7 @@ function same<A, B>(_: Same<A, B>): void {}
 /** `npm test` compiles it; nothing runs it. */
 export async function types(gate: Gate, records: PositionStore, sequences: PositionStore<StreamPositions>): Promise<void> {
   const topics = gate.subscribe("t", { from: 1, partitions: [0], committed: true, positions: records });
-  same<typeof topics, Subscription<Record, Positions>>(true);
-  same<ReturnType<Gate["subscribe"]>, Subscription>(true);
+  same<typeof topics, Subscription<TopicRecord, Positions>>(true);
   gate.subscribe(["t"], { onEvent: (event) => same<typeof event.partition, number>(true) });
 
   const streams = gate.subscribe({ streams: "s", from: new Date(), positions: sequences });
@@ -56,9 +62,39 @@ export async function types(gate: Gate, records: PositionStore, sequences: Posit
   // @ts-expect-error Topics have options of their own.
   gate.subscribe("t", { streams: "s" });
 
-  same<Awaited<ReturnType<Gate["fetch"]>>, Fetched>(true);
+  const [record] = (await gate.fetch("t", 0, 0)).records;
+  same<typeof record, TopicRecord | undefined>(true);
   const fetched = gate.fetch({ stream: "s", sequence: 1 });
   same<typeof fetched, Promise<StreamFetched>>(true);
   // @ts-expect-error A message needs a subject.
   await gate.publish({ stream: "s", data: "x" });
+  // @ts-expect-error A record needs a value.
+  await gate.produce("t", { key: "x" });
+  same<Written, Awaited<ReturnType<typeof one>>>(true);
+  same<Written[], Awaited<ReturnType<typeof several>>>(true);
+  function one() {
+    return gate.produce("t", { value: null });
+  }
+  function several() {
+    return gate.produce("t", [{ value: null }]);
+  }
+}
+
+interface Order {
+  id: number;
+}
+
+/** As above, for the types of values. */
+export async function values(gate: Gate, schema: Schema<Order>): Promise<void> {
+  for await (const { key, value } of gate.subscribe<Order>("orders")) {
+    const order = value?.json();
+    same<typeof order, Order | undefined>(true);
+    key?.json().anything;
+  }
+  for await (const { value } of gate.subscribe("orders", { schema })) same<typeof value, Data<Order> | undefined>(true);
+  for await (const { data } of gate.subscribe({ streams: "orders", schema })) same<typeof data, Data<Order>>(true);
+  const [record] = (await gate.fetch("orders", 0, 0, { schema })).records;
+  same<typeof record, TopicRecord<Order> | undefined>(true);
+  // @ts-expect-error The schema is of other values.
+  gate.subscribe<string>("orders", { schema });
 }

@@ -1,6 +1,6 @@
 // Checks that the offsets of each partition follow on each other.
 
-import type { Record } from "sluicegate";
+import type { TopicRecord } from "sluicegate";
 import { byId } from "./dom.ts";
 import { count, number } from "./format.ts";
 
@@ -16,7 +16,7 @@ export class Continuity {
   #skipped = 0;
   #lastProblem = "";
 
-  add({ partition, offset }: Record): void {
+  add({ partition, offset }: TopicRecord): void {
     this.#records += 1;
     this.#element.dataset.records = String(this.#records);
     const expected = this.#next.get(partition) ?? offset;

@@ -1,6 +1,6 @@
 // The form that writes a record, and tells when it comes back through the subscription.
 
-import { type Gate, GateError, type Reason, type Record } from "sluicegate";
+import { type Gate, GateError, type Reason, type TopicRecord } from "sluicegate";
 import { byId } from "./dom.ts";
 import { duration } from "./format.ts";
 
@@ -27,7 +27,7 @@ export class ProduceForm {
   }
 
   /** Returns whether this page wrote a record that arrived. If it is the last one written, tells how long it took. */
-  arrived(record: Record): boolean {
+  arrived(record: TopicRecord): boolean {
     const id = record.headers.find(({ name }) => name === HEADER)?.value?.text();
     if (!id?.startsWith(PAGE)) return false;
     if (id === this.#id) {

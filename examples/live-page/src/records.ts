@@ -1,6 +1,6 @@
 // The table of the newest records.
 
-import type { Data, Record } from "sluicegate";
+import type { Data, TopicRecord } from "sluicegate";
 import { byId } from "./dom.ts";
 import { age, number } from "./format.ts";
 
@@ -9,10 +9,10 @@ export class RecordTable {
   readonly #body = document.querySelector<HTMLTableSectionElement>("#records tbody")!;
   readonly #empty = byId("empty");
   /** Records that are not rendered yet, at most {@link ROWS}. */
-  #pending: { record: Record; isOwn: boolean }[] = [];
+  #pending: { record: TopicRecord; isOwn: boolean }[] = [];
 
   /** Shows a record with the next rendering. `isOwn` highlights it. */
-  add(record: Record, isOwn: boolean): void {
+  add(record: TopicRecord, isOwn: boolean): void {
     this.#pending.push({ record, isOwn });
     if (this.#pending.length > ROWS) this.#pending.shift();
   }
@@ -47,7 +47,7 @@ function emptyRow(): HTMLTableRowElement {
   return row;
 }
 
-function fill(row: HTMLTableRowElement, record: Record, isOwn: boolean, now: number): void {
+function fill(row: HTMLTableRowElement, record: TopicRecord, isOwn: boolean, now: number): void {
   const [partition, offset, key, value] = row.cells;
   row.dataset.partition = partition!.textContent = String(record.partition);
   row.dataset.offset = offset!.textContent = String(record.offset);

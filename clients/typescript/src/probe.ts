@@ -1,0 +1,45 @@
+// Why a WebSocket was not opened: browsers hide the answer to an upgrade, but not the one to a plain request for the same address.
+
+/** @internal Says what a plain request finds out. Never the query, which can have a token. */
+export async function explain(url: string | URL, protocols: string[], signal: AbortSignal): Promise<string> {
+  const { location } = globalThis;
+  const address = new URL(url, location?.href);
+  address.protocol = address.protocol.replace("http", "ws");
+  const shown = `${address.protocol}//${address.host}${address.pathname}`;
+  const origin = location ? `the origin ${location.origin}` : "this program";
+  address.protocol = address.protocol.replace("ws", "http");
+  address.username = address.password = address.hash = "";
+  const within = AbortSignal.any([signal, AbortSignal.timeout(WITHIN)]);
+  try {
+    const { status, body } = await fetch(address, { credentials: "include", redirect: "manual", cache: "no-store", signal: within });
+    void body?.cancel().catch(() => {});
+    return `the WebSocket was not opened: ${shown} answers a plain request with ${meaning(status, protocols.length > 0, origin)}`;
+  } catch {
+    return (
+      `neither a WebSocket nor a plain request got an answer from ${shown} that ${origin} may read: ` +
+      "check the address, TLS, the login, and whether the gateway allows the origin"
+    );
+  }
+}
+
+function meaning(status: number, hasProtocols: boolean, origin: string): string {
+  switch (status) {
+    case 0:
+      return "a redirect, as to a login";
+    case 401:
+      return hasProtocols ? "401, which proves nothing: it has no subprotocols, and no token in them" : "401: the login is missing or has expired";
+    case 403:
+      return `403: the gateway refuses this login or ${origin}`;
+    case 404:
+      return "404: there is no such route";
+    case 426:
+      return "426: the address is right, but WebSockets do not get through";
+    case 429:
+      return "429: there were too many requests";
+    default:
+      return status < 500 ? `${status}: there is no pubsub route of Sluicegate` : `${status}: the gateway, or what is behind it, fails`;
+  }
+}
+
+/** Milliseconds. */
+const WITHIN = 5000;

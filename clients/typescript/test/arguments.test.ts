@@ -1,0 +1,156 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { connect, type Gate, positionsIn } from "../src/index.ts";
+import { Server } from "./server.ts";
+import { Stream } from "./stream.ts";
+
+const URL = "ws://gateway/";
+
+/** As plain JavaScript sees a client. */
+type Untyped = { [member in keyof Gate]: (...args: unknown[]) => Promise<unknown> };
+
+/** Calls that are wrong, and what they are told. */
+async function refused(gate: Gate, calls: [(gate: Untyped) => unknown, string][]): Promise<void> {
+  for (const [call, message] of calls) {
+    await assert.rejects(async () => call(gate as unknown as Untyped), { name: "TypeError", message });
+  }
+}
+
+const MEMBERS = "partition, key, value, headers, timestamp";
+
+test("a wrong record is a TypeError, and nothing is written", async () => {
+  const server = new Server();
+  const gate = connect(URL);
+  const cyclic: { self?: unknown } = {};
+  cyclic.self = cyclic;
+  await refused(gate, [
+    [(gate) => gate.produce("t", "hello"), 'produce: record: expected an object with value, got "hello"'],
+    [(gate) => gate.produce("t"), "produce: record: expected an object with value, got undefined"],
+    [(gate) => gate.produce("t", { gate: "mine" }), `produce: record.gate is unknown: expected ${MEMBERS}`],
+    [(gate) => gate.produce("t", { vlaue: 1 }), `produce: record.vlaue is unknown: expected ${MEMBERS}`],
+    [(gate) => gate.produce("t", { constructor: 1 }), `produce: record.constructor is unknown: expected ${MEMBERS}`],
+    [(gate) => gate.produce("t", { key: "k" }), 'produce: record.value is missing, which can be null: got {"key":"k"}'],
+    [(gate) => gate.produce("t", { value: undefined }), "produce: record.value is missing, which can be null: got {}"],
+    [(gate) => gate.produce("t", { value: () => {} }), "produce: record.value: expected a string, bytes or JSON, got [object Function]"],
+    [(gate) => gate.produce("t", { value: Promise.resolve(1) }), "produce: record.value: expected a string, bytes or JSON, got [object Promise]"],
+    [(gate) => gate.produce("t", { value: new Map([[1, 2]]) }), "produce: record.value: expected a string, bytes or JSON, got [object Map]"],
+    [(gate) => gate.produce("t", { value: 1, headers: { a: "b" } }), 'produce: record.headers: expected a list of { name, value }, got {"a":"b"}'],
+    [(gate) => gate.produce("t", { value: 1, headers: [{ key: "a" }] }), "produce: record.headers[0].key is unknown: expected name, value"],
+    [
+      (gate) => gate.produce("t", { value: 1, partition: "0" }),
+      'produce: record.partition: expected a whole number, 0 to 2147483647, got "0"',
+    ],
+    [(gate) => gate.produce("t", { value: 1, timestamp: 5 }), "produce: record.timestamp: expected a valid Date, got 5"],
+    [(gate) => gate.produce("t", { value: 1 }, { timeuot: 1 }), "produce: options.timeuot is unknown: expected signal, timeout"],
+    [
+      (gate) => gate.produce("t", { value: 1 }, { timeout: Infinity }),
+      "produce: options.timeout: expected a whole number, 1 to 2147483647, got Infinity",
+    ],
+    [(gate) => gate.produce("", { value: 1 }), 'produce: topic: expected a string that is not empty, got ""'],
+    [(gate) => gate.produce("t", []), "produce: records: expected 1 to 1000 in a list, got 0"],
+    [(gate) => gate.produce("t", [{ value: 1 }, "x"]), 'produce: records[1]: expected an object with value, got "x"'],
+  ]);
+  await assert.rejects(gate.produce("t", { value: cyclic }), { name: "TypeError", message: /^produce: record\.value: .*circular/ });
+  assert.equal(server.opened, 0);
+  gate.close();
+});
+
+test("a wrong message is a TypeError, and nothing is published", async () => {
+  const server = new Server(new Stream());
+  const gate = connect(URL);
+  const to = { stream: "s", subject: "a" };
+  await refused(gate, [
+    [(gate) => gate.publish("s", "hello"), 'publish: options: expected an object with signal, timeout, got "hello"'],
+    [(gate) => gate.publish("s"), 'publish: message: expected an object with stream and subject and data, got "s"'],
+    [(gate) => gate.publish(to), 'publish: message.data is missing, which can be null: got {"stream":"s","subject":"a"}'],
+    [
+      (gate) => gate.publish({ ...to, value: 1 }),
+      "publish: message.value is unknown: expected stream, subject, data, headers, messageId",
+    ],
+    [(gate) => gate.publish({ subject: "a", data: 1 }), 'publish: message.stream is missing: got {"subject":"a","data":1}'],
+  ]);
+  assert.equal(server.opened, 0);
+  gate.close();
+});
+
+test("null and everything that is JSON is written as it is", async () => {
+  const server = new Server();
+  const gate = connect(URL);
+  const written: unknown[] = [];
+  server.answer = (req) => {
+    if (req.case !== "cmdKafkaProduce") return undefined;
+    const [record] = req.value.records;
+    written.push(record?.value && new TextDecoder().decode(record.value));
+    return { case: "kafkaProduceResp", value: { results: [{ offset: 1n }] } };
+  };
+  class Order {
+    id = 1;
+  }
+  const values = [null, "", "text", 1, false, {}, Object.create(null), [], new Order(), new Date(0), new Uint8Array([65]), new Uint8Array([66]).buffer];
+  for (const value of values) await gate.produce("t", { value });
+  assert.deepEqual(written, [undefined, "", "text", "1", "false", "{}", "{}", "[]", '{"id":1}', '"1970-01-01T00:00:00.000Z"', "A", "B"]);
+  gate.close();
+});
+
+test("a wrong argument of a read is a TypeError that names it", async () => {
+  const server = new Server();
+  const gate = connect(URL);
+  const from = '"earliest", "latest", a whole number that is not negative, or a valid Date';
+  await refused(gate, [
+    [(gate) => gate.subscribe("t", { from: "beginning" }), `subscribe: options.from: expected ${from}, got "beginning"`],
+    [(gate) => gate.subscribe("t", { from: -1 }), `subscribe: options.from: expected ${from}, got -1`],
+    [(gate) => gate.subscribe("t", { from: new Date("?") }), `subscribe: options.from: expected ${from}, got Invalid Date`],
+    [(gate) => gate.subscribe("t", { window: 0 }), "subscribe: options.window: expected a whole number, at least 1, got 0"],
+    [(gate) => gate.subscribe("t", { onLag: "drop" }), 'subscribe: options.onLag: expected "wait" or "skip", got "drop"'],
+    [(gate) => gate.subscribe("t", { from: 1, last: 5 }), "subscribe: last: expected either from or last, got 5"],
+    [(gate) => gate.subscribe("t", { partitions: [] }), "subscribe: options.partitions: expected 1 to 1000 partitions, got 0"],
+    [
+      (gate) => gate.subscribe("t", { filters: [{ prefix: "a" }] }),
+      "subscribe: options.filters[0].prefix is unknown: expected header, equals, prefixes",
+    ],
+    [(gate) => gate.subscribe("t", { positions: "p" }), 'subscribe: options.positions: expected an object with load() and save(), got "p"'],
+    [(gate) => gate.subscribe("t", { schema: {} }), "subscribe: options.schema: expected a Standard Schema, got {}"],
+    [(gate) => gate.subscribe("t", "earliest"), 'subscribe: options: expected an object with signal, schema, from, last, filters, onLag, window, positions, onEvent, partitions, committed, got "earliest"'],
+    [(gate) => gate.subscribe({ topic: "t" }), 'subscribe: expected a topic\'s name, a list of names, or an object with streams, got {"topic":"t"}'],
+    [(gate) => gate.subscribe(), "subscribe: expected a topic's name, a list of names, or an object with streams, got undefined"],
+    [(gate) => gate.subscribe([]), "subscribe: topics: expected 1 to 100 names, got 0"],
+    [(gate) => gate.subscribe({ streams: "s" }, { from: 1 }), 'subscribe: options: expected none beside an object with streams, got {"from":1}'],
+    [(gate) => gate.fetch("t"), "fetch: partition: expected a whole number, 0 to 2147483647, got undefined"],
+    [(gate) => gate.fetch("t", 0, 1.5), "fetch: offset: expected a whole number, at least 0, got 1.5"],
+    [(gate) => gate.fetch("t", 0, 0, { wait: 30_001 }), "fetch: options.wait: expected a whole number, 0 to 30000, got 30001"],
+    [(gate) => gate.fetch({ stream: "s" }), 'fetch: options.sequence is missing: got {"stream":"s"}'],
+    [(gate) => gate.offsets("t", "beginning"), 'offsets: at: expected "earliest", "latest" or a valid Date, got "beginning"'],
+    [(gate) => gate.sequence("s", 5), 'sequence: at: expected "earliest", "latest" or a valid Date, got 5'],
+    [(gate) => gate.topics(["a"]), 'topics: prefix: expected a string, got ["a"]'],
+    [(gate) => gate.ping({ signal: 1000 }), "ping: options.signal: expected an AbortSignal, got 1000"],
+  ]);
+  assert.equal(server.opened, 0);
+  gate.close();
+});
+
+test("a wrong argument of `connect` is a TypeError that shows no token", () => {
+  const untyped = connect as (...args: unknown[]) => unknown;
+  for (const [args, message] of [
+    [[], "connect: url: expected the address of a route, got undefined"],
+    [[URL, "token"], 'connect: options: expected an object with protocols, refresh, signal, got "a string"'],
+    [[URL, { protocols: "token" }], "connect: options.protocols: expected a list of strings"],
+    [[URL, { token: "token" }], "connect: options.token is unknown: expected protocols, refresh, signal"],
+  ] as const) {
+    assert.throws(() => untyped(...args), { name: "TypeError", message });
+  }
+  assert.throws(() => positionsIn("p" as never, "p"), { message: 'positionsIn: storage: expected localStorage or sessionStorage, got "p"' });
+});
+
+test("a closed client says so at once", async () => {
+  new Server();
+  const gate = connect(URL);
+  gate.close();
+  const closed = { name: "GateError", reason: "closed", message: "the client is closed: expected a new one, from connect()" };
+  assert.throws(() => gate.subscribe("t"), closed);
+  assert.throws(() => gate.subscribe({ streams: "s" }), closed);
+  await assert.rejects(gate.produce("t", { value: null }), closed);
+  gate.reconnect();
+  gate.retryNow();
+  assert.equal(gate.status.state, "closed");
+});

@@ -1,0 +1,143 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { setImmediate } from "node:timers/promises";
+
+import { connect, type Gate, type Status } from "../src/index.ts";
+import { Server } from "./server.ts";
+
+const URL = "wss://user:password@gateway:8443/pubsub?token=secret";
+
+/** The client's states from now on. */
+function states(gate: Gate): string[] {
+  const states: string[] = [];
+  gate.addEventListener("status", ({ detail }) => states.push(detail.state));
+  return states;
+}
+
+async function reaches(gate: Gate, state: Status["state"]): Promise<void> {
+  while (gate.status.state !== state) await setImmediate();
+}
+
+/** A client whose next attempt is far away. */
+async function waiting(server: Server, gate: Gate): Promise<{ ping: Promise<number> }> {
+  server.fails = 1;
+  const ping = gate.ping();
+  await reaches(gate, "waiting");
+  return { ping };
+}
+
+test("what a plain request gets says why the WebSocket was not opened", async (t) => {
+  t.mock.method(Math, "random", () => 0.001);
+  const answered = "the WebSocket was not opened: wss://gateway:8443/pubsub answers a plain request with ";
+  for (const [status, protocols, said] of [
+    [426, [], `${answered}426: the address is right, but WebSockets do not get through`],
+    [401, [], `${answered}401: the login is missing or has expired`],
+    [401, ["token"], `${answered}401, which proves nothing: it has no subprotocols, and no token in them`],
+    [403, [], `${answered}403: the gateway refuses this login or this program`],
+    [404, [], `${answered}404: there is no such route`],
+    [503, [], `${answered}503: the gateway, or what is behind it, fails`],
+    [200, [], `${answered}200: there is no pubsub route of Sluicegate`],
+    [0, [], `${answered}a redirect, as to a login`],
+    [
+      undefined,
+      [],
+      "neither a WebSocket nor a plain request got an answer from wss://gateway:8443/pubsub that this program may read: " +
+        "check the address, TLS, the login, and whether the gateway allows the origin",
+    ],
+  ] as const) {
+    const server = new Server();
+    server.fails = 3;
+    server.status = status;
+    const gate = connect(URL, { protocols: [...protocols] });
+    const errors: string[] = [];
+    gate.addEventListener("status", ({ detail }) => {
+      if (detail.state === "disconnected") errors.push(detail.error.message);
+    });
+    await gate.ping();
+    assert.deepEqual(errors, [said, said, said]);
+    assert.deepEqual(server.probes, ["https://gateway:8443/pubsub?token=secret"], "once in an outage");
+    server.fails = 1;
+    server.cut();
+    await reaches(gate, "disconnected");
+    await gate.ping();
+    assert.equal(server.probes.length, 2, "again in the next outage");
+    gate.close();
+  }
+});
+
+test("`retryNow` ends the pause before the next attempt", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const server = new Server();
+  const gate = connect(URL);
+  const { ping } = await waiting(server, gate);
+  assert.equal(server.opened, 0);
+  gate.retryNow();
+  await ping;
+  assert.equal(server.opened, 1);
+  gate.retryNow();
+  assert.equal(gate.status.state, "open");
+  gate.close();
+});
+
+test("the pause ends if the browser is online again, or a hidden page is shown", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const window = new EventTarget();
+  const document = Object.assign(new EventTarget(), { hidden: true });
+  const globals = globalThis as { addEventListener?: unknown; document?: unknown };
+  Object.assign(globals, { addEventListener: window.addEventListener.bind(window), document });
+  t.after(() => {
+    delete globals.addEventListener;
+    delete globals.document;
+  });
+  for (const event of ["online", "visibilitychange"]) {
+    const server = new Server();
+    document.hidden = true;
+    const gate = connect(URL);
+    const { ping } = await waiting(server, gate);
+    document.dispatchEvent(new Event("visibilitychange"));
+    await setImmediate();
+    assert.equal(gate.status.state, "waiting", "a page that was hidden");
+    document.hidden = false;
+    (event === "online" ? window : document).dispatchEvent(new Event(event));
+    await ping;
+    gate.close();
+  }
+});
+
+test("`reconnect` connects with new credentials in every state", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const server = new Server();
+  let asked = 0;
+  let answer: ((value: object) => void) | undefined;
+  const refresh = () => {
+    asked += 1;
+    return new Promise<object>((resolve) => (answer = resolve));
+  };
+  const gate = connect(URL, { refresh });
+  const seen = states(gate);
+  gate.reconnect();
+  assert.deepEqual([gate.status.state, asked], ["idle", 0]);
+
+  const ping = gate.ping();
+  await setImmediate();
+  assert.deepEqual([gate.status.state, asked], ["connecting", 1]);
+  gate.reconnect();
+  while (asked < 2) await setImmediate();
+  assert.equal(gate.status.state, "connecting");
+  answer!({});
+  await ping;
+
+  server.cut();
+  await reaches(gate, "disconnected");
+  const second = gate.ping();
+  await reaches(gate, "waiting");
+  gate.reconnect();
+  while (asked < 3) await setImmediate();
+  answer!({});
+  await second;
+
+  gate.reconnect();
+  await reaches(gate, "disconnected");
+  assert.deepEqual(seen, ["connecting", "open", "disconnected", "waiting", "connecting", "open", "disconnected"]);
+  gate.close();
+});
