@@ -76,7 +76,7 @@ export class Stream {
     assert.equal(source?.stream, NAME);
     const { from, streamId } = source;
     if (streamId.length && `${streamId}` !== `${ID}`) {
-      return { first: { case: "errorResp", value: { message: "created again", reason: Reason.NOT_FOUND } } };
+      return { first: { case: "errorResp", value: { message: "created again", reason: Reason.RECREATED } } };
     }
     let next = from.case === "sequence" ? Number(from.value) : (this.#at(from.value ?? -1n) ?? this.#next);
     const streams = [{ stream: NAME, streamId: ID, nextSequence: BigInt(next) }];

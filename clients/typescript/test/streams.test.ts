@@ -116,7 +116,7 @@ test("a stream that was created again ends the loop", async () => {
   const gate = connect(URL);
   const saved: StreamPositions = { s: { id: "AQID", next: 4 } };
   const positions = { load: () => saved, save: () => {} };
-  await assert.rejects(gate.subscribe({ streams: "s", positions }).next(), { name: "GateError", reason: "not_found" });
+  await assert.rejects(gate.subscribe({ streams: "s", positions }).next(), { name: "GateError", reason: "recreated", retriable: false });
   gate.close();
 });
 

@@ -49,6 +49,7 @@ fn is_for_operators(reason: Reason) -> bool {
         | Reason::OffsetOutOfRange
         | Reason::Denied
         | Reason::NotFound
+        | Reason::Recreated
         | Reason::TooLarge
         | Reason::InvalidRecord => false,
     }

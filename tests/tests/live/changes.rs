@@ -102,7 +102,7 @@ async fn recreated_topic_ends_its_subscriptions() {
             other => panic!("{other:?} of a topic that is gone"),
         }
     };
-    assert_eq!((error.reason(), error.retriable), (Reason::NotFound, false), "{error:?}");
+    assert_eq!((error.reason(), error.retriable), (Reason::Recreated, false), "{error:?}");
     assert!(error.message.contains("deleted and created again"), "{error:?}");
 
     // Nor is it resumed.

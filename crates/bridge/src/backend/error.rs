@@ -33,6 +33,8 @@ pub(crate) enum Fault {
     NotAuthorized,
     /// The topic or partition does not exist.
     NotFound,
+    /// The topic or stream was deleted and created again.
+    Recreated,
     /// The record is larger than the cluster accepts.
     TooLarge,
     /// The topic does not accept the record's content.
@@ -102,6 +104,7 @@ impl Fault {
             | Self::Forbidden
             | Self::NotAuthorized
             | Self::NotFound
+            | Self::Recreated
             | Self::TooLarge
             | Self::InvalidRecord
             | Self::Rejected => false,
@@ -116,6 +119,7 @@ impl Fault {
             Self::Forbidden => Reason::Denied,
             Self::NotAuthorized => Reason::Unauthorized,
             Self::NotFound => Reason::NotFound,
+            Self::Recreated => Reason::Recreated,
             Self::TooLarge => Reason::TooLarge,
             Self::InvalidRecord => Reason::InvalidRecord,
             Self::QueueFull => Reason::QueueFull,

@@ -142,11 +142,11 @@ impl Source {
 /// The error of a topic that is not the one that was subscribed to.
 pub(super) fn recreated(system: System, topic: &str) -> CommandError {
     let message = format!(
-        "{} {} has been deleted and created again: subscribe without its id to read the new one",
+        "{} {} has been deleted and created again: subscribe without the positions and id of the old one",
         system.topic(),
         shown(topic)
     );
-    CommandError::new(Fault::NotFound, UNKNOWN_TOPIC_OR_PARTITION, message)
+    CommandError::new(Fault::Recreated, UNKNOWN_TOPIC_OR_PARTITION, message)
 }
 
 /// The error of a subscription, or a session, with more partitions than [`MAX_PARTITIONS`].

@@ -150,7 +150,7 @@ impl ProblemKind {
     /// The kind of a failed command, or record.
     pub(super) fn of(error: &CommandError) -> Self {
         match error.fault {
-            Fault::Invalid | Fault::OffsetOutOfRange => Self::Malformed,
+            Fault::Invalid | Fault::OffsetOutOfRange | Fault::Recreated => Self::Malformed,
             Fault::Forbidden => Self::Forbidden,
             Fault::NotAuthorized => Self::NotAuthorized,
             Fault::NotFound => Self::NoTopic,
@@ -317,9 +317,10 @@ mod tests {
         ProblemKind::UnknownOutcome,
     ];
 
-    const FAULTS: [(Fault, u16); 14] = [
+    const FAULTS: [(Fault, u16); 15] = [
         (Fault::Invalid, 400),
         (Fault::OffsetOutOfRange, 400),
+        (Fault::Recreated, 400),
         (Fault::Forbidden, 403),
         (Fault::NotAuthorized, 403),
         (Fault::NotFound, 404),

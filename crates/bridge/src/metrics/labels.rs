@@ -103,6 +103,7 @@ impl WriteFailure {
             | Fault::OffsetOutOfRange
             | Fault::Forbidden
             | Fault::NotFound
+            | Fault::Recreated
             | Fault::TooLarge
             | Fault::InvalidRecord => Self::Refused,
             Fault::NotAuthorized => Self::NotAuthorized,

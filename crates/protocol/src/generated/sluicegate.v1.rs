@@ -1228,6 +1228,8 @@ pub enum Reason {
     Unreachable = 11,
     /// A record may have been written.
     UnknownOutcome = 12,
+    /// The topic or stream was deleted and created again: offsets and sequences of the old one mean other records now.
+    Recreated = 13,
 }
 impl Reason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1249,6 +1251,7 @@ impl Reason {
             Self::Rejected => "REJECTED",
             Self::Unreachable => "UNREACHABLE",
             Self::UnknownOutcome => "UNKNOWN_OUTCOME",
+            Self::Recreated => "RECREATED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1267,6 +1270,7 @@ impl Reason {
             "REJECTED" => Some(Self::Rejected),
             "UNREACHABLE" => Some(Self::Unreachable),
             "UNKNOWN_OUTCOME" => Some(Self::UnknownOutcome),
+            "RECREATED" => Some(Self::Recreated),
             _ => None,
         }
     }

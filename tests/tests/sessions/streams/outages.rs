@@ -132,9 +132,9 @@ async fn purged_deleted_and_recreated_streams_are_told_apart(way: Way) {
         }
     };
     let ended = within("the end of the subscription", ended).await;
-    assert_eq!(ended.reason(), Reason::NotFound);
+    assert_eq!(ended.reason(), Reason::Recreated);
     assert!(ended.message.contains("stream s has been deleted and created again"), "{ended:?}");
-    assert_eq!(subscribe(7, id).await.err().unwrap().reason(), Reason::NotFound);
+    assert_eq!(subscribe(7, id).await.err().unwrap().reason(), Reason::Recreated);
     assert_eq!(sequences(fetched(&mut socket, fetch("s", 8)).await), [8, 9]);
 
     case.streams.call("STREAM.DELETE.s", &json!({})).await.unwrap();
