@@ -88,7 +88,7 @@ const REASONS: { [R in Reason]?: string } = {
   queue_full: "Too many records wait to be written. Try again later.",
   transient: "Kafka cannot write it at the moment. Try again later.",
   unreachable: "Kafka cannot be reached. Try again later.",
-  disconnected: "The connection was lost.",
+  disconnected: "The page is not connected.",
   closed: "The page is closed.",
 };
 

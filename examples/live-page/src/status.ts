@@ -1,4 +1,4 @@
-// Tells whether the page is connected, and cuts the connection.
+// Tells whether the page is connected, cuts the connection, and retries.
 
 import type { Gate, GateError, Status } from "sluicegate";
 import { byId } from "./dom.ts";
@@ -23,6 +23,7 @@ export class StatusView {
     gate.addEventListener("status", () => this.#show(gate.status));
     this.#cut.addEventListener("click", () => {
       if (gate.status.state === "open") gate.reconnect();
+      else gate.retryNow();
     });
   }
 
@@ -65,8 +66,9 @@ export class StatusView {
     if (status.state === "disconnected") byId("announcement").textContent = "The connection is lost.";
     byId("state").textContent = status.state;
     byId("detail").textContent = "error" in status ? `: ${status.error.message}` : ` · ${this.#address}`;
+    this.#cut.textContent = status.state === "waiting" ? "Retry now" : "Cut the connection";
     // Not `disabled`, which would take the keyboard's focus away.
-    this.#cut.ariaDisabled = String(status.state !== "open");
+    this.#cut.ariaDisabled = String(status.state !== "open" && status.state !== "waiting");
     this.countDown();
   }
 
