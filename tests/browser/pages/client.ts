@@ -1,7 +1,7 @@
 // The client in a page or a worker, and a count of what its connections carry.
 
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { connect, type Gate, type Status } from "sluicegate";
+import { connect, type Gate, type NewRecord, type Status } from "sluicegate";
 
 import {
   KafkaDeliveryRespSchema,
@@ -97,6 +97,32 @@ export function pauses(): { announced: number; waited: number }[][] {
       return status.state === "waiting" && next ? [{ announced: status.retryIn, waited: next.at - at }] : [];
     }),
   );
+}
+
+/** Why a connection was not opened. */
+export function failure(url: string): Promise<string> {
+  const gate = connect(url);
+  return new Promise((resolve) => {
+    gate.addEventListener("status", ({ detail }) => {
+      if (detail.state !== "disconnected") return;
+      gate.close();
+      resolve(detail.error.message);
+    });
+    gate.ping().catch(() => {});
+  });
+}
+
+/** What wrong calls are told, how many records the topic has after them, and the offset of a right one. */
+export async function wrongWrites(url: string, topic: string) {
+  const gate = connect(url);
+  await gate.ping();
+  const calls = ["hello", { gate: "mine" }, { message: "hello" }, {}, { value: "hello", headers: { a: "b" } }] as unknown as NewRecord[];
+  const results = await Promise.allSettled(calls.map((call) => gate.produce(topic, call)));
+  const errors = results.map((result) => (result.status === "rejected" ? (result.reason as Error).name : "written"));
+  const ends = await gate.offsets(topic, "latest");
+  const { offset: right } = await gate.produce(topic, { value: null, partition: 0 });
+  gate.close();
+  return { errors, records: [...ends.values()].reduce((sum, end) => sum + end, 0), right };
 }
 
 function pause(milliseconds: number): Promise<void> {

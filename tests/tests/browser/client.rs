@@ -40,6 +40,16 @@ async fn clients_that_are_disconnected_together_come_back_at_random_times() {
     .unwrap();
 }
 
+#[tokio::test]
+async fn client_says_why_it_is_not_connected_and_writes_nothing_wrong() {
+    let mut parts = Parts::start().await;
+    let gateway = parts.stack.gateway().to_string();
+    let within = Duration::from_secs(60);
+    browser::run("refused.ts", &[&gateway, TOPIC], within, async |request| parts.act(request).await)
+        .await
+        .unwrap();
+}
+
 mod tunnel {
     use super::*;
 
