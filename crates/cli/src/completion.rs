@@ -53,7 +53,8 @@ fn program() -> clap::Command {
 /// Completes names of topics.
 pub(crate) fn topics() -> ArgValueCompleter {
     ArgValueCompleter::new(|word: &OsStr| {
-        let words = std::env::args().skip_while(|word| word != "--").skip(2);
+        let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
+        let words = words.skip_while(|word| word != "--").skip(2);
         let names = names(&of_gateway(words)).unwrap_or_default();
         let starts = |name: &String| word.to_str().is_some_and(|word| name.starts_with(word));
         names.into_iter().filter(starts).map(CompletionCandidate::new).collect()

@@ -1,5 +1,7 @@
 //! `sluicegate completions`, and what its scripts ask for.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -56,6 +58,16 @@ async fn gateway_that_does_not_answer_is_not_waited_for() {
     assert_eq!(completed(&url, "fetch or").await, "");
     assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
     assert_eq!(completed("ws://127.0.0.1:1/", "fetch or").await, "");
+}
+
+#[tokio::test]
+async fn words_that_are_not_unicode_are_no_obstacle() {
+    let url = kafka::serve().await;
+    let mut shell = command(&url, &["--", "sluicegate", "produce", "-l"]);
+    shell.arg(OsStr::from_bytes(b"\xFF")).arg("by");
+    shell.env("_SLUICEGATE_COMPLETE", "bash").env("_CLAP_COMPLETE_INDEX", "4");
+    let run = finish(&mut shell).await;
+    assert_eq!((run.code, &*run.stdout, &*run.stderr), (Some(0), "bytes", ""));
 }
 
 /// What bash offers for the last word of `line`, with nothing on standard error.
