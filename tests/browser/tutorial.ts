@@ -68,6 +68,23 @@ for (const gate of ["north", "middle", "southern"]) await shows(new RegExp(`${ga
 await odd();
 const latest = await writer.produce("demo", { value: { gate: "last", level_cm: 1 } });
 await shows(new RegExp(`last: 1 cm at offset ${latest.offset}`));
+
+/** The offsets of five records of a page that keeps its positions. */
+const take = () =>
+  page.evaluate(async (gateway) => {
+    const { connect, positionsIn }: typeof import("sluicegate") = await import(`${location.origin}/sluicegate.min.js`);
+    const gate = connect(gateway);
+    const positions = positionsIn(localStorage, "gates");
+    const offsets = [];
+    for await (const { offset } of gate.subscribe("demo", { from: "earliest", partitions: [0], positions })) {
+      if (offsets.push(offset) === 5) break;
+    }
+    gate.close();
+    return offsets;
+  }, `ws://${gateway}/pubsub`);
+assert.deepEqual(await take(), [0, 1, 2, 3, 4]);
+await page.reload();
+assert.deepEqual(await take(), [4, 5, 6, 7, 8], "the record at which the loop ended comes again");
 assert.deepEqual(errors, []);
 writer.close();
 await browser.close();
