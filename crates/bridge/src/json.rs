@@ -1,11 +1,12 @@
 //! Checks a client's JSON, and removes the whitespace between its tokens. Numbers, strings, names and their order are
 //! never parsed into values that could change them.
 //!
-//! [`list`] bounds the memory of arrays. [`format`], [`payload`], [`record`] and [`message`] are the parts of documents with
-//! records.
+//! [`list`] bounds the memory of arrays, [`member`] tells null from nothing. [`format`], [`payload`], [`record`] and [`message`]
+//! are the parts of documents with records.
 
 pub(crate) mod format;
 pub(crate) mod list;
+pub(crate) mod member;
 pub(crate) mod message;
 pub(crate) mod payload;
 pub(crate) mod record;

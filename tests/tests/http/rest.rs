@@ -14,6 +14,7 @@ use crate::stacks::{REST, home, shared};
 
 in_every_gateway! {
     lists_of_records_are_written_as_they_say
+    wrong_calls_write_nothing
     records_are_read_as_stored_and_can_be_written_again
     topics_and_offsets_are_listed
 }
@@ -57,7 +58,7 @@ async fn lists_of_records_are_written_as_they_say(way: Way) {
     let list = r#"{"key_schema": null, "records": [
         { "key": { "id" : 1.0 } , "value" : [ "a b" , -0.0 ], "partition": 1, "timestamp": 1700000000123 },
         {"value": 1, "partition": 1, "headers": [{"key": "b", "value": "MQ=="}, {"key": "n", "value": null}]},
-        {"key": "tombstone", "partition": 1} ]}"#;
+        {"key": "tombstone", "value": null, "partition": 1} ]}"#;
     assert_eq!(
         offsets(&post(&stack, &format!("/topics/{topic}"), JSON, list).await),
         [(1, 0), (1, 1), (1, 2)]
@@ -93,6 +94,29 @@ async fn lists_of_records_are_written_as_they_say(way: Way) {
     assert_eq!(at((1, 2)), printed(&[], Some(br#""tombstone""#), None, now((1, 2))));
     assert_eq!(at((2, 0)), printed(&[], Some(b"key"), Some(&[0, 1, 2, 0xFD, 0xFE, 0xFF]), now((2, 0))));
     assert_eq!(records.len(), 6, "{records:?}");
+}
+
+async fn wrong_calls_write_nothing(way: Way) {
+    let (kafka, stack) = shared(way).await;
+    let topic = &kafka.topic("wrong", 1, &[("cleanup.policy", "compact")]).await.unwrap();
+    for (record, want) in [
+        (
+            r#"{"key":"k","vlaue":1}"#,
+            "records[1]: unknown member vlaue, expected one of key, value, partition",
+        ),
+        (r#"{"key":"k"}"#, "records[1].value: missing, expected a value or null"),
+        ("{}", "records[1].value: missing, expected a value or null"),
+    ] {
+        for path in [format!("/topics/{topic}"), format!("/topics/{topic}/partitions/0")] {
+            let body = format!(r#"{{"records":[{{"key":"k","value":1}},{record}]}}"#);
+            let response = post(&stack, &path, JSON, body).await;
+            assert_eq!(response.status, 422, "{}", response.text());
+            assert!(response.text().contains(want), "{}", response.text());
+        }
+    }
+    let null = r#"{"records":[{"key":"k","value":null}]}"#;
+    // The first that is written.
+    assert_eq!(offsets(&post(&stack, &format!("/topics/{topic}"), JSON, null).await), [(0, 0)]);
 }
 
 /// Writes records without the gateway, at [`START`] and the milliseconds after it.

@@ -55,6 +55,8 @@ async fn messages_are_written_and_read_as_they_say(way: Way) {
     assert_eq!(results[0], json!({"sequence": 1, "duplicate": false, "duplicate_window_ms": 120_000}));
     assert_eq!((&results[1], results.len()), (&json!({"sequence": 2}), 3));
     assert_eq!(results[2]["error"]["reason"], "invalid_record", "{told}");
+    let wrong = post(&stack, path, &json!({"messages": [{"subject": format!("{stream}.a")}]})).await;
+    assert_eq!(wrong.status, 422, "{}", wrong.text());
     let again = post(&stack, path, &json!({"messages": [first]})).await.json();
     assert_eq!(again["results"][0]["duplicate"], true, "{again}");
     assert_eq!(again["results"][0]["sequence"], 1, "{again}");

@@ -143,7 +143,7 @@ async fn clients_are_told_to_come_back_while_kafka_is_down() {
     let bridge = start(WRITES).await;
     let gateway = Gateway::connect(&bridge).await;
     let mut batch = with(rest("POST", "/topics/t"), &[WRITE, ("content-type", "application/json")]);
-    *batch.body_mut() = "{\"records\":[{},{}]}".into();
+    *batch.body_mut() = "{\"records\":[{\"value\":1},{\"value\":2}]}".into();
     for (request, member) in [(produce(), "\"status\":503"), (batch, "\"error_code\":50003")] {
         let response = send(&gateway, request).await;
         check(&response, 503, member);

@@ -50,7 +50,7 @@ async fn every_documented_message_is_seen() {
         json!({"id": 1, "ping": {"state": "s"}}),
         json!({"id": 2, "produce": {"records": [
             {"topic": topic, "key": "k", "value": {"n": 1}, "headers": header, "partition": 0, "timestamp": 5},
-            {"topic": "no-such-topic"}]}}),
+            {"topic": "no-such-topic", "value": null}]}}),
         json!({"id": 3, "fetch": at(&place, "offset", 0)}),
         json!({"id": 4, "fetch": at(&place, "offset", 99)}),
         json!({"id": 5, "fetch": at(&missing, "offset", 0)}),
@@ -83,7 +83,7 @@ async fn subscribe(peer: &mut JsonPeer, topic: &str) {
     peer.answer_with("caught_up", &command).await;
     peer.ask(json!({"id": 22, "unsubscribe": {"subscription": 20}})).await;
 
-    let more = json!({"records": vec![json!({"topic": topic, "partition": 0}); 9]});
+    let more = json!({"records": vec![json!({"topic": topic, "partition": 0, "value": null}); 9]});
     peer.ask(json!({"id": 23, "produce": more})).await;
     let source = json!({"topic": topic, "topic_id": topic_id, "from": {"timestamp": "0"}});
     let command =
@@ -112,10 +112,10 @@ async fn nats() {
     let setup = Setup { bridge, envoy_edits: vec![writing()], ..Setup::new(Way::Tunnel, "") };
     let stack = Stack::start(setup).await.unwrap();
     let mut peer = JsonPeer::open(&stack).await;
-    let message = json!({"stream": "documented", "subject": "documented.a"});
+    let message = json!({"stream": "documented", "subject": "documented.a", "data": null});
     let header = json!([{"key": "h", "value": "x"}]);
     let whole = json!({"stream": "documented", "subject": "documented.a", "data": {"n": 1}, "headers": header, "message_id": "1"});
-    let invalid = json!({"stream": "documented", "subject": "elsewhere"});
+    let invalid = json!({"stream": "documented", "subject": "elsewhere", "data": null});
     for command in [
         json!({"id": 30, "publish": {"messages": [whole, message, invalid], "format": "json"}}),
         json!({"id": 31, "fetch": {"stream": "documented", "sequence": 0, "max_messages": 1, "max_wait_ms": 0}}),
@@ -181,9 +181,10 @@ async fn undocumented_commands_are_refused() {
         json!({"id": 1, "subscribe": {"topic": "t", "linger_ms": 10_001}}),
         json!({"id": 1, "unsubscribe": {}}),
         json!({"id": 1, "credit": {"subscription": 1, "bytes": -1}}),
-        json!({"id": 1, "produce": {"records": [{"topic": "t", "key": 5}]}}),
-        json!({"id": 1, "produce": {"records": [{"topic": "t", "key": {"base64": "YQ==", "x": 1}}]}}),
-        json!({"id": 1, "produce": {"records": [{"topic": "t", "headers": [{"value": "x"}]}]}}),
+        json!({"id": 1, "produce": {"records": [{"topic": "t", "value": 1, "key": 5}]}}),
+        json!({"id": 1, "produce": {"records": [{"topic": "t", "value": 1, "key": {"base64": "YQ==", "x": 1}}]}}),
+        json!({"id": 1, "produce": {"records": [{"topic": "t", "value": 1, "headers": [{"value": "x"}]}]}}),
+        json!({"id": 1, "produce": {"records": [{"topic": "t"}]}}),
     ] {
         let is_valid = API
             .operation(&command)

@@ -4,6 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use sluicegate_protocol::{Header, ProduceRecord};
 
@@ -13,9 +14,10 @@ use super::super::published::message_id;
 use crate::backend::System;
 use crate::cluster::{MAX_COMMAND_HEADERS, MAX_HEADERS, MAX_RECORDS};
 use crate::json;
+use crate::json::member::{or_null, present};
 
-/// The records of a body, for a topic or one of its partitions, or for a stream. Unknown members of Kafka's records are ignored,
-/// because clients of the REST proxies send some for schemas.
+/// The records of a body, for a topic or one of its partitions, or for a stream. A misspelt member would write null, so unknown ones
+/// are errors.
 ///
 /// # Errors
 /// The body is invalid; says where, and what was expected.
@@ -26,10 +28,10 @@ pub(super) fn parse(
     topic: &str,
     partition: Option<i32>,
 ) -> Result<Vec<ProduceRecord>, Problem> {
-    let body: Body = object(json::parse(body)?.trim_ascii(), "the body")?;
+    let body = json::parse(body)?.trim_ascii();
     let (name, records) = match system {
-        System::Kafka => ("records", body.records),
-        System::Nats => ("messages", body.messages),
+        System::Kafka => ("records", object::<Records>(body, "the body")?.records),
+        System::Nats => ("messages", object::<Messages>(body, "the body")?.messages),
     };
     let records = records.ok_or_else(|| wrong(name, "expected an array"))?;
     let items = list(records, name, MAX_RECORDS)?;
@@ -57,18 +59,34 @@ pub(super) fn parse(
 }
 
 #[derive(Deserialize)]
-struct Body<'a> {
+#[serde(deny_unknown_fields)]
+struct Records<'a> {
     #[serde(borrow)]
     records: Option<&'a RawValue>,
+    // Clients of the REST proxies send these with any format. They mean nothing in JSON and base64.
+    #[serde(rename = "key_schema")]
+    _key_schema: Option<IgnoredAny>,
+    #[serde(rename = "key_schema_id")]
+    _key_schema_id: Option<IgnoredAny>,
+    #[serde(rename = "value_schema")]
+    _value_schema: Option<IgnoredAny>,
+    #[serde(rename = "value_schema_id")]
+    _value_schema_id: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Messages<'a> {
     #[serde(borrow)]
     messages: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Record<'a> {
     #[serde(borrow)]
     key: Option<&'a RawValue>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "present")]
     value: Option<&'a RawValue>,
     #[serde(borrow)]
     partition: Option<&'a RawValue>,
@@ -76,15 +94,21 @@ struct Record<'a> {
     headers: Option<&'a RawValue>,
     #[serde(borrow)]
     timestamp: Option<&'a RawValue>,
+    // Of records that were read: they can be written as they are.
+    #[serde(rename = "topic")]
+    _topic: Option<IgnoredAny>,
+    #[serde(rename = "offset")]
+    _offset: Option<IgnoredAny>,
+    #[serde(rename = "timestamp_type")]
+    _timestamp_type: Option<IgnoredAny>,
 }
 
-/// Strict: a misspelt `message_id` would write duplicates, and a misspelt `data` nothing.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Message<'a> {
     #[serde(borrow)]
     subject: Option<&'a RawValue>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "present")]
     data: Option<&'a RawValue>,
     #[serde(borrow)]
     headers: Option<&'a RawValue>,
@@ -93,6 +117,7 @@ struct Message<'a> {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct RecordHeader<'a> {
     #[serde(borrow)]
     key: Option<&'a RawValue>,
@@ -124,7 +149,7 @@ fn record(
         topic: topic.to_owned(),
         partition: partition.or(own),
         key: bytes(record.key, &format!("{place}.key"), format)?,
-        value: bytes(record.value, &format!("{place}.value"), format)?,
+        value: given(record.value, &format!("{place}.value"), format)?,
         headers: record.headers.map_or(Ok(Vec::new()), |list| headers(list, place))?,
         timestamp: timestamp.transpose()?,
     })
@@ -146,7 +171,7 @@ fn message(item: &RawValue, place: &str, format: Format, stream: &str) -> Result
         topic: stream.to_owned(),
         key: Some(text(subject, "subject")?.into()),
         // Messages have no null.
-        value: Some(bytes(message.data, &format!("{place}.data"), format)?.unwrap_or_default()),
+        value: Some(given(message.data, &format!("{place}.data"), format)?.unwrap_or_default()),
         headers,
         ..Default::default()
     })
@@ -164,6 +189,11 @@ fn headers(headers: &RawValue, place: &str) -> Result<Vec<Header>, Problem> {
         Ok(Header { key, value })
     };
     items.map(header).collect()
+}
+
+/// The bytes of a value that must be given; `None` for null.
+fn given(value: Option<&RawValue>, place: &str, format: Format) -> Result<Option<Bytes>, Problem> {
+    bytes(or_null(value).map_err(|expected| wrong(place, expected))?, place, format)
 }
 
 /// The bytes of a key or value; `None` for null.
@@ -195,13 +225,20 @@ fn object<'a, T: Deserialize<'a>>(json: &'a str, place: &str) -> Result<T, Probl
     serde_json::from_str(json).map_err(|error| {
         // The JSON is valid, and members can have any value. What remains are serde's errors for an unknown or duplicate member,
         // which can repeat a name of any length, and the parser's for a name with half a surrogate pair.
-        let reason = match error.is_data() {
-            true if error.to_string().starts_with("unknown field") => "has an unknown member",
-            true => "has a duplicate member",
-            false => "has a member name that is not Unicode",
-        };
-        wrong(place, reason)
+        let text = error.to_string();
+        match text.strip_prefix("unknown field `").and_then(|unknown| unknown.rsplit_once("`, expected ")) {
+            Some((name, expected)) => wrong(place, &unknown_member(name, expected)),
+            None if error.is_data() => wrong(place, "has a duplicate member"),
+            None => wrong(place, "has a member name that is not Unicode"),
+        }
     })
+}
+
+/// The error of an unknown member; `expected` is serde's list of names, with the place of the error.
+fn unknown_member(name: &str, expected: &str) -> String {
+    let name: String = name.chars().take(MAX_SHOWN).flat_map(char::escape_debug).collect();
+    let expected = expected.rsplit_once(" at line ").map_or(expected, |(expected, _)| expected);
+    format!("unknown member {name}, expected {}", expected.replace('`', ""))
 }
 
 /// The elements of an array, at most `max`.
@@ -218,6 +255,9 @@ fn list<'a>(array: &'a RawValue, place: &str, max: usize) -> Result<Vec<&'a RawV
 fn wrong(place: &str, expected: &str) -> Problem {
     Problem::new(ProblemKind::Unprocessable, format!("{place}: {expected}"))
 }
+
+/// Characters of a name that a message repeats.
+const MAX_SHOWN: usize = 100;
 
 #[cfg(test)]
 mod tests;

@@ -25,6 +25,7 @@ use crate::backend::{LOG_END, LOG_START};
 use crate::cluster::{MAX_HEADERS, MAX_RECORDS};
 use crate::delivery::MAX_FILTERS;
 use crate::json::format::Format;
+use crate::json::member::present;
 use crate::metrics::Kind;
 use crate::session::command::{Command, Encoding};
 use crate::session::command_limits::{MAX_OFFSETS, MAX_SOURCES};
@@ -128,7 +129,7 @@ struct Publish<'a> {
 struct ToPublish<'a> {
     stream: String,
     subject: String,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "present")]
     data: Option<&'a RawValue>,
     #[serde(borrow, default)]
     headers: List<Object<RecordHeader<'a>>, MAX_HEADERS>,

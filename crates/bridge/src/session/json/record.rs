@@ -15,6 +15,7 @@ use super::object::Object;
 use crate::cluster::{MAX_COMMAND_HEADERS, MAX_HEADERS, MAX_RECORDS};
 use crate::json::compacted;
 use crate::json::format::Format;
+use crate::json::member::{or_null, present};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -32,7 +33,7 @@ struct Record<'a> {
     partition: Option<i32>,
     #[serde(borrow)]
     key: Option<&'a RawValue>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "present")]
     value: Option<&'a RawValue>,
     #[serde(borrow, default)]
     headers: List<Object<RecordHeader<'a>>, MAX_HEADERS>,
@@ -101,8 +102,9 @@ pub(super) fn headers(
     headers.0.into_iter().enumerate().map(header).collect()
 }
 
-/// The bytes of a record's value.
+/// The bytes of a record's value, which must be given. None for null.
 pub(super) fn value(json: Option<&RawValue>, format: Format) -> Result<Option<Bytes>, &'static str> {
+    let json = or_null(json)?;
     match format {
         Format::Json => Ok(json.map(|json| compacted(json.get()).into())),
         Format::Text | Format::Base64 => text(json, format),

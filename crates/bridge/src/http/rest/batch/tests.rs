@@ -23,10 +23,10 @@ fn check_of(system: System, format: Format, body: &str, status: u16, want: &str)
 
 #[test]
 fn embedded_json_only_loses_whitespace() {
-    let body = r#" { "key_schema": null, "records" : [
+    let body = r#" { "key_schema": null, "value_schema": "{}", "value_schema_id": 7, "records" : [
         { "key": { "a" : 12345678901234567890.0 }, "value": [ 1, " x " ], "partition": 3, "timestamp": 5 },
-        { "value": "text", "key": null, "unknown": {} },
-        { "value": 1e400, "value_schema_id": 7 }, {}, { "key": "\u00e9", "value": false }
+        { "value": "text", "key": null, "topic": "other", "offset": 9, "timestamp_type": "LogAppendTime" },
+        { "value": 1e400 }, { "value": null }, { "key": "\u00e9", "value": false }
     ] }"#;
     let records = json(body);
     let bytes = |text: &'static str| Some(Bytes::from_static(text.as_bytes()));
@@ -56,15 +56,14 @@ fn binary_is_base64() {
         check(Format::Binary, &body, 422, "records[0].value: expected a padded base64 string or null");
     }
     for wrong in ["1", "{}", "[]", "true", "\"\\ud83d\""] {
-        let body = format!("{{\"records\":[{{}},{{\"key\":{wrong}}}]}}");
+        let body = format!("{{\"records\":[{{\"value\":null}},{{\"key\":{wrong},\"value\":null}}]}}");
         check(Format::Binary, &body, 422, "records[1].key: expected a padded base64 string or null");
     }
 }
 
 #[test]
 fn headers_are_a_list_of_names_and_base64() {
-    let body =
-        r#"{"records":[{"headers":[{"key":"b","value":"AA=="},{"key":"a"},{"key":"b","value":null}]}]}"#;
+    let body = r#"{"records":[{"value":1,"headers":[{"key":"b","value":"AA=="},{"key":"a"},{"key":"b","value":null}]}]}"#;
     let header = |key: &str, value: Option<&'static [u8]>| Header {
         key: key.into(),
         value: value.map(Bytes::from_static),
@@ -76,9 +75,10 @@ fn headers_are_a_list_of_names_and_base64() {
         ("[1]", 422, "records[0].headers[0]: expected an object"),
         ("[{}]", 422, "records[0].headers[0].key: expected a string"),
         (r#"[{"key":null}]"#, 422, "records[0].headers[0].key: expected a string"),
+        (r#"[{"key":"k","vlaue":""}]"#, 422, "headers[0]: unknown member vlaue, expected key or value"),
         (r#"[{"key":"k","value":1}]"#, 422, "records[0].headers[0].value: expected a padded base64 string"),
     ] {
-        check(Format::Json, &format!(r#"{{"records":[{{"headers":{headers}}}]}}"#), status, want);
+        check(Format::Json, &format!(r#"{{"records":[{{"value":1,"headers":{headers}}}]}}"#), status, want);
     }
 }
 
@@ -94,6 +94,11 @@ fn invalid_batches_are_refused() {
         (r#"{"records":{}}"#, 422, "records: expected an array"),
         (r#"{"records":"[]"}"#, 422, "records: expected an array"),
         (r#"{"records":[]}"#, 422, "records: expected at least one"),
+        (
+            r#"{"record":[{"value":1}]}"#,
+            422,
+            "the body: unknown member record, expected one of records, key_schema",
+        ),
         (r#"{"records":[],"records":[{}]}"#, 422, "the body: has a duplicate member"),
         (r#"{"records":[{"key":1,"key":2}]}"#, 422, "records[0]: has a duplicate member"),
         (r#"{"records":[{"\ud83d":1}]}"#, 422, "records[0]: has a member name that is not Unicode"),
@@ -108,18 +113,47 @@ fn invalid_batches_are_refused() {
         (r#"{"records":[{"partition":2147483648}]}"#, 422, "records[0].partition"),
         (r#"{"records":[{"partition":0.0}]}"#, 422, "records[0].partition"),
         (r#"{"records":[{"partition":1e0}]}"#, 422, "records[0].partition"),
-        (r#"{"records":[{"timestamp":0}]}"#, 422, "records[0].timestamp: expected a whole number from 1 to"),
-        (r#"{"records":[{"timestamp":9223372036854775808}]}"#, 422, "records[0].timestamp"),
+        (
+            r#"{"records":[{"value":1,"timestamp":0}]}"#,
+            422,
+            "records[0].timestamp: expected a whole number from 1 to",
+        ),
+        (r#"{"records":[{"value":1,"timestamp":9223372036854775808}]}"#, 422, "records[0].timestamp"),
     ] {
         check(Format::Json, body, status, want);
     }
 }
 
 #[test]
+fn wrong_names_and_missing_values_write_nothing() {
+    let missing = "records[1].value: missing, expected a value or null";
+    for (record, want) in [
+        (
+            r#"{"vlaue":1}"#,
+            "records[1]: unknown member vlaue, expected one of key, value, partition, headers",
+        ),
+        (r#"{"value":1,"Key":1}"#, "records[1]: unknown member Key, expected one of key, value"),
+        (
+            r#"{"value":1,"`, expected \n":1}"#,
+            r"records[1]: unknown member `, expected \\n, expected one of key",
+        ),
+        ("{}", missing),
+        (r#"{"key":"AP8=","partition":0}"#, missing),
+    ] {
+        for format in [Format::Json, Format::Binary] {
+            check(format, &format!("{{\"records\":[{{\"value\":null}},{record}]}}"), 422, want);
+        }
+    }
+    let long = format!(r#"{{"records":[{{"{}":1}}]}}"#, "x".repeat(100_000));
+    let response = parse(long.as_bytes(), System::Kafka, Format::Json, "t", None).unwrap_err().plain();
+    assert!(response.body.len() < 1000);
+}
+
+#[test]
 fn messages_of_a_stream_are_records() {
     let body = r#"{"messages": [
         {"subject": "a.b", "data": { "x" : 1.0 }, "headers": [{"key": "h", "value": "AA=="}], "message_id": "1"},
-        {"subject": "\u00e9", "data": null, "message_id": null}, {"subject": "s"}
+        {"subject": "\u00e9", "data": null, "message_id": null}, {"subject": "s", "data": null}
     ]}"#;
     let message = |subject: &'static str, data: &'static str, headers| ProduceRecord {
         topic: "t".into(),
@@ -148,15 +182,20 @@ fn invalid_messages_are_refused() {
         (r#"{"subject":""}"#, "messages[0].subject: expected a string that is not empty"),
         (r#"{"subject":"s","message_id":""}"#, "messages[0].message_id: expected a string that is not empty"),
         (r#"{"subject":"s","message_id":1}"#, "messages[0].message_id: expected a string that is not empty"),
-        (r#"{"subject":"s","messageId":"1"}"#, "messages[0]: has an unknown member"),
-        (r#"{"subject":"s","value":1}"#, "messages[0]: has an unknown member"),
-        (r#"{"subject":"s","timestamp":1}"#, "messages[0]: has an unknown member"),
+        (r#"{"subject":"s"}"#, "messages[0].data: missing, expected a value or null"),
+        (
+            r#"{"subject":"s","messageId":"1"}"#,
+            "messages[0]: unknown member messageId, expected one of subject, data, headers, message_id",
+        ),
+        (r#"{"subject":"s","value":1}"#, "messages[0]: unknown member value, expected"),
         (r#"{"subject":"s","subject":"s"}"#, "messages[0]: has a duplicate member"),
         (r#"{"subject":"s","headers":{}}"#, "messages[0].headers: expected an array"),
     ] {
         check_of(System::Nats, Format::Json, &format!("{{\"messages\":[{message}]}}"), 422, want);
     }
-    check_of(System::Nats, Format::Json, r#"{"records":[{}]}"#, 422, "messages: expected an array");
+    let other = "the body: unknown member records, expected messages";
+    check_of(System::Nats, Format::Json, r#"{"records":[{}]}"#, 422, other);
+    check_of(System::Nats, Format::Json, "{}", 422, "messages: expected an array");
     check_of(System::Nats, Format::Json, r#"{"messages":[]}"#, 422, "messages: expected at least one");
     let many = format!("{{\"messages\":[{}1]}}", "1,".repeat(1000));
     check_of(System::Nats, Format::Json, &many, 413, "messages: expected at most 1000 elements, got 1001");
@@ -165,9 +204,10 @@ fn invalid_messages_are_refused() {
 #[test]
 fn partition_in_the_path_applies_to_all_records() {
     let of = |body: &str| parse(body.as_bytes(), System::Kafka, Format::Json, "t", Some(2));
-    let records = of(r#"{"records":[{"partition":2},{"partition":null},{}]}"#).unwrap();
+    let records =
+        of(r#"{"records":[{"partition":2,"value":1},{"partition":null,"value":1},{"value":1}]}"#).unwrap();
     assert!(records.iter().all(|record| record.partition == Some(2)));
-    let problem = of(r#"{"records":[{},{"partition":3}]}"#).unwrap_err().plain();
+    let problem = of(r#"{"records":[{"value":1},{"partition":3}]}"#).unwrap_err().plain();
     assert_eq!(problem.status.as_u16(), 422);
     assert!(
         String::from_utf8_lossy(&problem.body)
@@ -177,26 +217,29 @@ fn partition_in_the_path_applies_to_all_records() {
 
 #[test]
 fn records_and_headers_are_bounded() {
-    let records = |count: usize| format!("{{\"records\":[{}{{}}]}}", "{},".repeat(count - 1));
+    let one = "{\"value\":1}";
+    let records = |count: usize| format!("{{\"records\":[{}{one}]}}", format!("{one},").repeat(count - 1));
     assert_eq!(json(&records(MAX_RECORDS)).len(), MAX_RECORDS);
     check(Format::Json, &records(300_000), 413, "records: expected at most 1000 elements, got 300000");
     let header = "{\"key\":\"\"}";
-    let headers =
-        |count: usize| format!("{{\"headers\":[{}{header}]}}", format!("{header},").repeat(count - 1));
-    let one = |count: usize| format!("{{\"records\":[{}]}}", headers(count));
-    assert_eq!(json(&one(MAX_HEADERS))[0].headers.len(), MAX_HEADERS);
-    check(Format::Json, &one(101), 413, "records[0].headers: expected at most 100 elements, got 101");
+    let headers = |count: usize| {
+        format!("{{\"value\":1,\"headers\":[{}{header}]}}", format!("{header},").repeat(count - 1))
+    };
+    let one_with = |count: usize| format!("{{\"records\":[{}]}}", headers(count));
+    assert_eq!(json(&one_with(MAX_HEADERS))[0].headers.len(), MAX_HEADERS);
+    check(Format::Json, &one_with(101), 413, "records[0].headers: expected at most 100 elements, got 101");
     let most = headers(MAX_HEADERS);
-    let many = format!("{{\"records\":[{}{{}}]}}", format!("{most},").repeat(100));
-    assert_eq!(json(&many).len(), 101);
-    let more = many.replace("{}]}", &format!("{most}]}}"));
+    let many = |last: &str| format!("{{\"records\":[{}{last}]}}", format!("{most},").repeat(100));
+    assert_eq!(json(&many(one)).len(), 101);
+    let more = many(&most);
     check(Format::Json, &more, 413, "too many headers in one request: expected at most 10000");
 }
 
 #[test]
 fn deep_json_needs_no_stack() {
     let deep = "[".repeat(1 << 18) + &"]".repeat(1 << 18);
-    let records = json(&format!("{{\"x\":{deep},\"records\":[{{\"value\":{deep},\"x\":{deep}}}]}}"));
+    let records =
+        json(&format!("{{\"key_schema\":{deep},\"records\":[{{\"value\":{deep},\"topic\":{deep}}}]}}"));
     assert_eq!(records[0].value.as_deref(), Some(deep.as_bytes()));
 }
 

@@ -60,10 +60,14 @@ async fn idempotency_key_is_for_one_message() {
     let want = r#"{"results":[{"sequence":0,"duplicate":false,"duplicate_window_ms":120000}]}"#;
     assert_eq!((status, answer.as_str()), (200, want));
     for (key, body, want) in [
-        ("k", r#"{"messages":[{"subject":"a"},{"subject":"a"}]}"#, "expected it with one message, got 2"),
         (
             "k",
-            r#"{"messages":[{"subject":"a","message_id":"k"}]}"#,
+            r#"{"messages":[{"subject":"a","data":1},{"subject":"a","data":1}]}"#,
+            "expected it with one message, got 2",
+        ),
+        (
+            "k",
+            r#"{"messages":[{"subject":"a","data":1,"message_id":"k"}]}"#,
             "expected it or messages[0].message_id, not both",
         ),
         ("", one, "header idempotency-key: expected a value"),
@@ -92,8 +96,10 @@ async fn failures_of_messages_have_the_words_of_nats() {
     ] {
         let (cluster, script) = Script::cluster_of(System::Nats, 1);
         script.refuse(error);
-        let problem =
-            publish_to(cluster, None, r#"{"messages":[{"subject":"a"}]}"#).await.unwrap_err().plain();
+        let problem = publish_to(cluster, None, r#"{"messages":[{"subject":"a","data":1}]}"#)
+            .await
+            .unwrap_err()
+            .plain();
         let text = std::str::from_utf8(&problem.body).unwrap();
         assert!(text.ends_with(want), "{text}");
     }
@@ -134,7 +140,8 @@ async fn refused_request_writes_nothing() {
         ("text/plain", true, TWO, 415),
         ("application/vnd.kafka.avro.v2+json", true, TWO, 415),
         (json, true, "{", 400),
-        (json, true, r#"{"records":[{},{"partition":"x"}]}"#, 422),
+        (json, true, r#"{"records":[{"value":1},{"value":2,"partition":"x"}]}"#, 422),
+        (json, true, r#"{"records":[{"value":1},{}]}"#, 422),
     ] {
         let (answer, script) = ask(content_type, write, body).await;
         assert_eq!(answer.unwrap_err().plain().status.as_u16(), status, "{content_type} {body}");

@@ -44,7 +44,7 @@ fn commands_have_the_words_of_nats() {
         ..Default::default()
     };
     let empty = ProduceRecord { value: Some(Bytes::new()), headers: Vec::new(), ..record.clone() };
-    let text = r#"{"id":7,"publish":{"messages":[{"stream":"s","subject":"a.b","data":{"n": 1},"headers":[{"key":"h","value":"v"}],"message_id":"id"},{"stream":"s","subject":"a.b"}]}}"#;
+    let text = r#"{"id":7,"publish":{"messages":[{"stream":"s","subject":"a.b","data":{"n": 1},"headers":[{"key":"h","value":"v"}],"message_id":"id"},{"stream":"s","subject":"a.b","data":null}]}}"#;
     runs(text, Format::Json, Command::Produce(CmdKafkaProduce { records: vec![record, empty] }));
 }
 
@@ -95,7 +95,11 @@ fn words_of_kafka_are_refused() {
             "filters[0]: expected `subject`, or `header` and perhaps `value`",
         ),
         (
-            r#"{"id":7,"publish":{"messages":[{"stream":"s","subject":"a","headers":[{"key":"h","value":1}]}]}}"#,
+            r#"{"id":7,"publish":{"messages":[{"stream":"s","subject":"a"}]}}"#,
+            "publish: messages[0].data: missing, expected a value or null",
+        ),
+        (
+            r#"{"id":7,"publish":{"messages":[{"stream":"s","subject":"a","data":1,"headers":[{"key":"h","value":1}]}]}}"#,
             "publish: messages[0].headers[0].value: expected a string",
         ),
     ] {

@@ -136,8 +136,15 @@ fn record_outside_the_format_is_invalid() {
         ("base64", r#""value":"a""#, "produce: records[0].value: expected a padded base64 string or null"),
         (
             "json",
-            r#""headers":[{"key":"h","value":1}]"#,
+            r#""value":1,"headers":[{"key":"h","value":1}]"#,
             "produce: records[0].headers[0].value: expected a string",
+        ),
+        ("json", r#""key":"k""#, "produce: records[0].value: missing, expected a value or null"),
+        ("text", r#""key":"k""#, "produce: records[0].value: missing, expected a value or null"),
+        (
+            "json",
+            r#""vlaue":1"#,
+            "produce: unknown field `vlaue`, expected one of `topic`, `partition`, `key`",
         ),
         ("json", r#""headers":[{"value":"h"}]"#, "produce: missing field `key`"),
         ("json", r#""topic":"u""#, "produce: duplicate field `topic`"),
@@ -230,8 +237,8 @@ fn lists_are_bounded_as_in_protobuf() {
     check("list_offsets", "offsets", json!({"topic": "t", "partition": 0, "timestamp": 0}), 1000);
     check("metadata", "topics", json!("t"), 1000);
     check("metadata", "prefixes", json!("t"), 100);
-    check("produce", "records", json!({"topic": "t"}), 1000);
-    let record = |headers| json!({"topic": "t", "headers": vec![json!({"key": ""}); headers]});
+    check("produce", "records", json!({"topic": "t", "value": 1}), 1000);
+    let record = |headers| json!({"topic": "t", "value": 1, "headers": vec![json!({"key": ""}); headers]});
     let produce = |records: usize, headers| {
         json!({"id": 5, "produce": {"records": vec![record(headers); records]}}).to_string()
     };
