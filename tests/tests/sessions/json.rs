@@ -25,7 +25,7 @@ async fn commands_are_answered_as_text(way: Way) {
     let records = json!([
         {"topic": topic, "partition": 0, "key": "a", "value": {"n": 1}, "headers": header, "timestamp": 1000},
         {"topic": topic, "partition": 0, "value": {"base64": "stays JSON"}, "timestamp": "2000"},
-        {"topic": topic, "partition": 1, "timestamp": 3000}]);
+        {"topic": topic, "partition": 1, "value": null, "timestamp": 3000}]);
     let answer = peer.ask(json!({"id": 2, "produce": {"records": records}})).await;
     let written = |partition: i64, offset: i64, timestamp: i64| json!({"partition": partition, "offset": offset, "timestamp": timestamp});
     assert_eq!(
