@@ -201,6 +201,8 @@ pub(crate) struct Fetch {
     pub(crate) min_bytes: usize,
     /// The largest number of records; 0: as many as fit.
     pub(crate) max_records: usize,
+    /// Whether to read on until the answer is half full or the log ends, rather than to answer with what is at hand.
+    pub(crate) fill: bool,
     /// Whether records of open and aborted transactions are left out.
     pub(crate) committed: bool,
 }

@@ -321,6 +321,7 @@ fn bounded(fetch: &CmdKafkaFetch, defaults: Reads) -> Fetch {
             .map_or(defaults.wait, |wait| Duration::from_millis(wait.into()).min(MAX_WAIT)),
         min_bytes: size(fetch.min_bytes).min(WAITING_BYTES),
         max_records: size(fetch.max_records),
+        fill: false,
         committed: fetch.isolation() == Isolation::ReadCommitted,
     }
 }
@@ -330,7 +331,7 @@ fn bounded_multi(command: &CmdKafkaMultiFetch, defaults: Reads) -> MultiFetch {
     let CmdKafkaMultiFetch { max_wait_ms, min_bytes, max_bytes, isolation, .. } = *command;
     let of_one = CmdKafkaFetch { max_wait_ms, min_bytes, max_bytes, isolation, ..Default::default() };
     let Fetch { max_bytes, wait, min_bytes, committed, .. } = bounded(&of_one, defaults);
-    MultiFetch { max_bytes, wait, min_bytes, committed }
+    MultiFetch { max_bytes, wait, min_bytes, fill: false, committed }
 }
 
 fn flag(headers: &HeaderMap, header: &'static str) -> Result<Option<bool>, InvalidHeader> {

@@ -32,6 +32,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             max_wait: Duration::ZERO,
             min_bytes: 0,
             max_records: 0,
+            fill: false,
             committed: false,
             at_end: None,
         };

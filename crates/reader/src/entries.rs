@@ -10,6 +10,11 @@ pub(crate) fn is_too_small(read: &Chunk, fetch: &Fetch<'_>) -> bool {
     read.is_too_small(fetch.min_bytes.min(fetch.max_bytes), fetch.max_records)
 }
 
+/// Whether a fetch that fills its result goes on after these. Half is enough: a copy to fill it would cost more than the next fetch.
+pub(crate) fn is_half_empty(read: &Chunk, fetch: &Fetch<'_>) -> bool {
+    fetch.fill && read.is_too_small(fetch.max_bytes / 2, fetch.max_records)
+}
+
 /// The first `max_records` of a chunk; 0: all.
 pub(crate) fn fetched(chunk: Chunk, max_records: usize) -> Fetched {
     let Chunk { entries: messages, count, next: next_offset, ends, .. } =

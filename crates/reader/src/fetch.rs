@@ -22,6 +22,9 @@ pub struct Fetch<'a> {
     pub min_bytes: usize,
     /// The largest number of messages; 0: as many as fit.
     pub max_records: usize,
+    /// Whether to read on until the result is half full or the log ends, for a quarter of a second at most. Otherwise the result is
+    /// what is at hand: a single message, if others were written since it was read.
+    pub fill: bool,
     /// Whether records of open and aborted transactions are left out (isolation level read_committed).
     pub committed: bool,
     /// The ends of the log if `offset` was its end a moment ago: the call waits at once, without a look at the log before.
@@ -48,3 +51,6 @@ pub const DEFAULT_MAX_BYTES: usize = 256 * 1024;
 
 /// The longest wait at the log end; longer waits are shortened to it.
 pub const MAX_WAIT: Duration = Duration::from_secs(60);
+
+/// How long a fetch reads on to fill its result.
+pub(crate) const FILL_TIME: Duration = Duration::from_millis(250);

@@ -19,9 +19,9 @@ use crate::clock::after;
 use crate::config::Config;
 use crate::connection_error::ConnectionError;
 use crate::encoder_pool::EncoderPool;
-use crate::entries::{fetched, first_entry, is_too_small, max_kept};
+use crate::entries::{fetched, first_entry, is_half_empty, is_too_small, max_kept};
 use crate::error_code::ErrorCode;
-use crate::fetch::{Fetch, Fetched, MAX_WAIT};
+use crate::fetch::{FILL_TIME, Fetch, Fetched, MAX_WAIT};
 use crate::fetch_call::fetch_call;
 use crate::fetch_plan::FetchPlan;
 use crate::leader_call::{Recipient, leader_call};
@@ -204,7 +204,7 @@ impl Reader {
             let detail = format!("offset {}: expected 0 or more", fetch.offset);
             return Err(ReadError::Request { code: ErrorCode(ResponseError::OffsetOutOfRange), detail });
         }
-        let wait_until = in_future(fetch.max_wait.min(MAX_WAIT));
+        let (wait_until, fill_until) = (in_future(fetch.max_wait.min(MAX_WAIT)), in_future(FILL_TIME));
         let log = ReadLog { target, committed: fetch.committed };
         let known = self.version_of(log);
         // Whether it is known since the call began that the log has no record after what was read.
@@ -219,8 +219,18 @@ impl Reader {
         };
         let mut version = known.or_else(|| self.version_of(log));
         let mut is_at_end = read.count == 0;
-        while is_too_small(&read, &fetch) && (!is_proven || Instant::now() < wait_until) {
-            let more = if is_at_end {
+        loop {
+            let (now, is_enough) = (Instant::now(), !is_too_small(&read, &fetch));
+            let waits = !is_enough && (!is_proven || now < wait_until);
+            let fills = is_enough && !is_at_end && now < fill_until && is_half_empty(&read, &fetch);
+            if !waits && !fills {
+                break;
+            }
+            let more = if fills {
+                let look = self.look(log, read.next, fetch.max_bytes);
+                let Ok(more) = timeout_at(fill_until, look).await else { break };
+                more
+            } else if is_at_end {
                 let wait = self.wait(log, read.next, (!is_proven).then_some(wait_until));
                 let event = if is_proven {
                     let Ok(event) = timeout_at(wait_until, wait).await else { break };
@@ -257,6 +267,9 @@ impl Reader {
                 read = self.look(log, fetch.offset, fetch.max_bytes).await?;
                 is_at_end = read.count == 0;
                 continue;
+            }
+            if is_enough && more.is_err() {
+                break;
             }
             let more = more?;
             is_at_end = more.count == 0;

@@ -22,6 +22,8 @@ pub(crate) struct MultiFetch {
     pub(crate) wait: Duration,
     /// The records to wait for, in bytes. 0: one record.
     pub(crate) min_bytes: usize,
+    /// As in [`Fetch`], for the part of each place.
+    pub(crate) fill: bool,
     /// As in [`Fetch`].
     pub(crate) committed: bool,
 }
@@ -52,10 +54,10 @@ impl Cluster {
         &self,
         (log, offset): Place<'_>,
         max_bytes: usize,
-        committed: bool,
+        MultiFetch { fill, committed, .. }: MultiFetch,
     ) -> Result<Fetched, CommandError> {
         let wait = Duration::ZERO;
-        let fetch = Fetch { offset, max_bytes, wait, min_bytes: 0, max_records: 0, committed };
+        let fetch = Fetch { offset, max_bytes, wait, min_bytes: 0, max_records: 0, fill, committed };
         self.backend().fetch(log, fetch, &mut ()).await
     }
 }
@@ -113,7 +115,7 @@ impl<'a> Reading<'a> {
         let mut has_large = false;
         let reads = indexes.iter().filter_map(|&index| {
             let place = *places.get(index)?;
-            Some(async move { (index, cluster.read_now(place, share, fetch.committed).await) })
+            Some(async move { (index, cluster.read_now(place, share, fetch).await) })
         });
         gather(reads, until, |(index, mut read)| {
             if let (Ok(read), Some((_, offset))) = (&mut read, places.get(index)) {
@@ -255,7 +257,8 @@ impl<'a> Reading<'a> {
 
     /// Gives what is left of `max_bytes` to the logs that have more than their share.
     async fn use_spare_bytes(&mut self) {
-        let Self { cluster, places, fetch: MultiFetch { max_bytes, committed, .. }, .. } = *self;
+        let Self { cluster, places, fetch, .. } = *self;
+        let max_bytes = fetch.max_bytes;
         let spare = max_bytes.saturating_sub(used(self.results.iter().flatten()));
         let has_more = |read: &&Fetched| read.count > 0 && self.has_more(read);
         let len = |result: &Result<Fetched, _>| Some(result.as_ref().ok().filter(has_more)?.messages.len());
@@ -269,7 +272,7 @@ impl<'a> Reading<'a> {
         // From the first record on, because another read can be of another leader's log. The first part is usually in memory.
         let reads = more.into_iter().map(|(index, place, len)| async move {
             let max_bytes = len.saturating_add(extra);
-            (index, cluster.read_now(place, max_bytes, committed).await, max_bytes)
+            (index, cluster.read_now(place, max_bytes, fetch).await, max_bytes)
         });
         let results = &mut self.results;
         gather(reads, Some(after(PATIENCE)), |(index, read, max_bytes)| {

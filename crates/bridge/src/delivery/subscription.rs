@@ -236,6 +236,7 @@ impl Subscription {
             wait: Duration::ZERO,
             min_bytes: 0,
             max_records: self.subscribe.max_records,
+            fill: false,
             committed: self.subscribe.committed,
         }
     }

@@ -1,6 +1,7 @@
 //! The media types of requests and responses.
 
 use crate::backend::System;
+use crate::json::format;
 
 /// How keys and values are represented in JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +20,14 @@ impl Format {
             (System::Kafka, Self::Binary) => V2_BINARY,
             (System::Nats, Self::Json) => JSON,
             (System::Nats, Self::Binary) => BINARY,
+        }
+    }
+
+    /// The form of keys and values.
+    pub(super) fn of_values(self) -> format::Format {
+        match self {
+            Self::Json => format::Format::Json,
+            Self::Binary => format::Format::Base64,
         }
     }
 

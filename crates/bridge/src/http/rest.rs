@@ -9,6 +9,7 @@ mod events;
 mod offsets;
 mod partition;
 mod path;
+mod position;
 pub(super) mod positions;
 mod produce;
 mod records;

@@ -34,6 +34,7 @@ pub(super) async fn fetch(
         max_wait: wait,
         min_bytes: min_bytes.min(WAITING_BYTES),
         at_end: end.map(|end| end.ends),
+        fill: false,
         ..look
     };
     let waited = tokio::select! {
@@ -58,7 +59,7 @@ pub(super) async fn fetch(
 
 /// The same without the wait.
 pub(super) fn now(Log { topic, partition }: Log<'_>, fetch: Fetch) -> sluicegate_reader::Fetch<'_> {
-    let Fetch { offset, max_bytes, max_records, committed, .. } = fetch;
+    let Fetch { offset, max_bytes, max_records, fill, committed, .. } = fetch;
     sluicegate_reader::Fetch {
         topic,
         partition,
@@ -67,6 +68,7 @@ pub(super) fn now(Log { topic, partition }: Log<'_>, fetch: Fetch) -> sluicegate
         max_wait: Duration::ZERO,
         min_bytes: 0,
         max_records,
+        fill,
         committed,
         at_end: None,
     }

@@ -80,6 +80,11 @@ pub(super) fn is_too_small(read: &Chunk, fetch: &Fetch) -> bool {
     read.is_too_small(fetch.min_bytes.min(fetch.max_bytes), fetch.max_records)
 }
 
+/// Whether a fetch that fills its answer goes on after these.
+pub(super) fn is_half_empty(read: &Chunk, fetch: &Fetch) -> bool {
+    fetch.fill && read.is_too_small(fetch.max_bytes / 2, fetch.max_records)
+}
+
 /// The first `max_records` of a chunk; 0: all.
 pub(super) fn fetched(chunk: Chunk, max_records: usize) -> Fetched {
     let Chunk { entries: messages, count, next: next_offset, ends, .. } =

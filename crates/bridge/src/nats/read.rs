@@ -9,7 +9,7 @@ use time::format_description::well_known::Rfc3339;
 use tokio::time::{Instant, timeout_at};
 
 use super::api::{Api, MessageQuery};
-use super::entries::{fetched, first_entry, is_too_small};
+use super::entries::{fetched, first_entry, is_half_empty, is_too_small};
 use super::error::ReadError;
 use super::look::{Found, Looks};
 use super::stream_name::StreamName;
@@ -84,7 +84,7 @@ impl Reader {
         let is_watched = !wait.is_zero() && self.is_watched(name, offset);
         let looked = match is_watched {
             true => None,
-            false => Some(self.looks.look(name, offset, max_bytes).await?),
+            false => Some(self.look(name, fetch).await?),
         };
         let is_enough = |found: &Found| wait.is_zero() || !is_too_small(&found.chunk, &fetch);
         if let Some(found) = looked.as_ref().filter(|found| is_enough(found)) {
@@ -118,6 +118,28 @@ impl Reader {
                 .map(|found| fetched(found.chunk, max_records));
         }
         Ok(Fetched::nothing(base, ends))
+    }
+
+    /// What there is, as much of it as the fetch wants.
+    async fn look(&self, name: StreamName<'_>, fetch: Fetch) -> Result<Found, ReadError> {
+        let Fetch { offset, max_bytes, .. } = fetch;
+        let now = Instant::now();
+        let until = now.checked_add(FILL_TIME).unwrap_or(now);
+        let Found { mut chunk, id } = self.looks.look(name, offset, max_bytes).await?;
+        while chunk.count > 0 && is_half_empty(&chunk, &fetch) {
+            let more = timeout_at(until, self.looks.look(name, chunk.next, max_bytes)).await;
+            // There are messages to answer with.
+            let Ok(Ok(more)) = more else { break };
+            if more.id != id {
+                break;
+            }
+            let (longer, is_whole) = chunk.append(&more.chunk, max_bytes, first_entry);
+            chunk = longer;
+            if more.chunk.count == 0 || !is_whole {
+                break;
+            }
+        }
+        Ok(Found { chunk, id })
     }
 
     /// Waits for records in small parts; `end` is what was found at the end of the stream a moment ago.
@@ -254,6 +276,8 @@ fn rfc3339(timestamp: i64) -> Option<String> {
 
 /// The longest wait at the end of a stream; longer waits are shortened to it.
 const MAX_WAIT: Duration = Duration::from_secs(60);
+/// How long a fetch reads on to fill its answer.
+const FILL_TIME: Duration = Duration::from_millis(250);
 /// What names of nats-server's own streams begin with.
 const INTERNAL: char = '$';
 

@@ -161,6 +161,7 @@ fn at(offset: i64) -> Fetch {
         wait: Duration::ZERO,
         min_bytes: 0,
         max_records: 0,
+        fill: false,
         committed: false,
     }
 }

@@ -74,6 +74,7 @@ pub(crate) fn at(topic: &str, partition: i32, offset: i64) -> Fetch<'_> {
         max_wait: Duration::ZERO,
         min_bytes: 0,
         max_records: 0,
+        fill: false,
         committed: false,
         at_end: None,
     }

@@ -41,8 +41,8 @@ async fn log(is_cut: Arc<AtomicBool>, end: i64) -> Broker {
     .await
 }
 
-/// Records 0 and 1 were read from the old leader. What a fetch of many records from 0 on gives then.
-async fn read_across(end: i64) -> Vec<(i64, u8)> {
+/// Records 0 and 1 were read from the old leader. What this fetch of many records from 0 on gives then.
+async fn read_across(end: i64, across: Fetch<'_>) -> Vec<(i64, u8)> {
     let is_cut = Arc::new(AtomicBool::new(false));
     let broker = log(Arc::clone(&is_cut), end).await;
     let reader = reader(&[broker.address]);
@@ -50,8 +50,6 @@ async fn read_across(end: i64) -> Vec<(i64, u8)> {
         assert_eq!(reader.fetch(at("t", 0, offset)).await.expect("a record").count, 1);
     }
     is_cut.store(true, Ordering::SeqCst);
-    let across =
-        Fetch { min_bytes: 10_000, max_wait: Duration::from_secs(2), max_records: 4, ..at("t", 0, 0) };
     let fetched = reader.fetch(across).await.expect("records");
     assert_eq!(fetched.next_offset, end.min(4));
     let record =
@@ -59,13 +57,43 @@ async fn read_across(end: i64) -> Vec<(i64, u8)> {
     messages(&fetched).into_iter().map(record).collect()
 }
 
+/// Waits for more than there is.
+fn waiting() -> Fetch<'static> {
+    Fetch { min_bytes: 10_000, max_wait: Duration::from_secs(2), max_records: 4, ..at("t", 0, 0) }
+}
+
+/// Reads on while there is more.
+fn filling() -> Fetch<'static> {
+    Fetch { fill: true, max_records: 4, ..at("t", 0, 0) }
+}
+
 #[tokio::test]
 async fn answer_has_records_of_one_leader() {
     let new: Vec<(i64, u8)> = (0..4).map(|offset| (offset, b'n')).collect();
-    assert_eq!(read_across(100).await, new);
+    assert_eq!(read_across(100, waiting()).await, new);
+    assert_eq!(read_across(100, filling()).await, new);
 }
 
 #[tokio::test]
 async fn shorter_log_is_no_error_for_an_offset_that_it_has() {
-    assert_eq!(read_across(1).await, [(0, b'n')]);
+    assert_eq!(read_across(1, waiting()).await, [(0, b'n')]);
+    assert_eq!(read_across(1, filling()).await, [(0, b'n')]);
+}
+
+#[tokio::test]
+async fn filled_answer_goes_up_to_its_bounds_or_the_log_end() {
+    let broker = log(Arc::default(), 100).await;
+    let reader = reader(&[broker.address]);
+    let one = reader.fetch(at("t", 0, 1)).await.expect("a record");
+    assert_eq!(one.count, 1);
+    let max_bytes = 20 * one.messages.len();
+    for (fetch, count) in [
+        (filling(), 4),
+        (Fetch { max_records: 0, offset: 1, max_bytes, ..filling() }, 10),
+        (Fetch { max_records: 0, offset: 97, ..filling() }, 3),
+        (Fetch { offset: 100, ..filling() }, 0),
+    ] {
+        let fetched = reader.fetch(fetch).await.expect("records");
+        assert_eq!((fetched.count, fetched.next_offset), (count, fetch.offset + count as i64), "{fetch:?}");
+    }
 }

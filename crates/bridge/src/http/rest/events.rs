@@ -14,6 +14,7 @@ mod stream;
 use std::sync::Arc;
 
 use http::{Method, StatusCode, header};
+use sluicegate_protocol::{Isolation, PartitionNext};
 use tokio::sync::mpsc;
 
 use self::event::Events;
@@ -25,6 +26,7 @@ use super::super::problem::{Problem, ProblemKind};
 use super::super::request::{Request, check_readable};
 use super::super::request_permits::RequestPermits;
 use super::super::response::Response;
+use super::position::Position;
 use crate::backend::{CommandError, Log, System};
 use crate::cluster::{Cluster, shown};
 
@@ -42,7 +44,7 @@ pub(super) async fn get(
     let Request { grant, method, headers, .. } = *request;
     check_readable(grant, topic)?;
     Accept::of(headers).events()?;
-    let Wish { mut command, format, last_event_id } =
+    let Wish { mut command, before_end, format, last_event_id } =
         Wish::parse(query, grant.cluster.system, topic, partition)?;
     // A browser repeats the URL when it reconnects: the header is newer.
     let last = match headers.text(LAST_EVENT_ID)?.filter(|last| !last.is_empty()) {
@@ -77,6 +79,13 @@ pub(super) async fn get(
     if let (Some(Id { positions, .. }), Some(source)) = (&last, command.sources.first_mut()) {
         source.next = positions.next();
         source.topic_id = positions.topic_id.map(|id| id.to_be_bytes().to_vec().into()).unwrap_or_default();
+    }
+    if let (None, Some(count), Some(source)) = (&last, before_end, command.sources.first_mut()) {
+        let committed = command.isolation == i32::from(Isolation::ReadCommitted);
+        source.next = match before_ends(cluster, topic, partition, count, committed).await {
+            Ok(next) => next,
+            Err(error) => return Err(failed(error).await),
+        };
     }
     let subscription = match grant.subscribe(command).await {
         Ok(subscription) => subscription,
@@ -123,6 +132,25 @@ async fn check_partitions(
         }
         _ => Ok(()),
     }
+}
+
+/// The position so many offsets before the end of each partition, or of this one.
+async fn before_ends(
+    cluster: &Cluster,
+    topic: &str,
+    partition: Option<i32>,
+    count: i64,
+    committed: bool,
+) -> Result<Vec<PartitionNext>, CommandError> {
+    let existing = cluster.backend().partitions(topic).await?;
+    let existing = existing.into_iter().map(|existing| existing.partition);
+    let chosen: Vec<i32> =
+        existing.filter(|existing| partition.is_none_or(|only| only == *existing)).collect();
+    let logs: Vec<_> = chosen.iter().map(|partition| Log { topic, partition: *partition }).collect();
+    let offsets = Position::BeforeEnd(count).resolve(cluster, &logs, committed).await;
+    let offsets = offsets.map_err(|(_, error)| error)?;
+    let next = |(partition, offset)| PartitionNext { partition, offset };
+    Ok(chosen.into_iter().zip(offsets).map(next).collect())
 }
 
 /// Whether the topic is known to be another one than that of the client's event.

@@ -2,21 +2,22 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::StatusCode;
 use serde::Serialize;
 use sluicegate_protocol::KafkaMessage;
 
 use super::super::media_type::Format;
-use super::super::problem::{Problem, ProblemKind};
+use super::super::problem::Problem;
 use super::super::request_permits::RequestPermits;
 use super::super::response::Response;
 use super::partition;
 use super::path::Query;
+use super::position::Position;
 use super::positions::{Part, with_offsets};
-use crate::backend::{Fetch, Log, System, WAITING_BYTES};
+use crate::backend::{Fetch, LOG_START, Log, System, WAITING_BYTES};
 use crate::cluster::Reads;
 use crate::grant::Grant;
+use crate::json::format::{self, Formatted};
 use crate::json::message::Message;
 use crate::json::payload::Payload;
 use crate::json::record::{HeaderOf, headers, timestamp_type};
@@ -34,38 +35,35 @@ pub(super) async fn get(
     mut running: &RequestPermits,
 ) -> Result<Response, Problem> {
     let cluster = &*grant.cluster;
-    let fetch = parse_fetch(query, cluster.system, cluster.reads())?;
+    let (position, bounds) = parse_fetch(query, cluster.system, cluster.reads())?;
+    let begins = match position.resolve(cluster, &[log], bounds.committed).await {
+        Ok(begins) => begins,
+        Err((log, error)) => return Err(partition::read_problem(cluster, log, None, error).await),
+    };
+    let fetch = begins.first().map_or(bounds, |offset| Fetch { offset: *offset, ..bounds });
     let fetched = match cluster.fetch(log, fetch, &mut running).await {
         Ok(fetched) => fetched,
         Err(error) => return Err(partition::read_problem(cluster, log, Some(fetch.offset), error).await),
     };
     let mut part = Part { partition: log.partition, fetched };
     let body =
-        document(cluster.system, log.topic, std::slice::from_mut(&mut part), format, fetch, &grant.metrics)?;
+        document(cluster.system, log.topic, std::slice::from_mut(&mut part), format, fetch, &grant.metrics);
     let response = Response::with_body(StatusCode::OK, format.content_type(cluster.system), body.into());
     Ok(with_offsets(response, &part, cluster.system))
 }
 
-/// The fetch of a query, with `defaults` for missing parameters.
-fn parse_fetch(query: &str, system: System, defaults: Reads) -> Result<Fetch, Problem> {
-    let (place, first, query) = match system {
-        System::Kafka => ("offset", "record", Query::parse(query, &with_bounds("offset"))?),
-        System::Nats => ("sequence", "message", Query::parse(query, &STREAM_PARAMETERS)?),
+/// Where a query begins, and its bounds, with `defaults` for missing parameters.
+fn parse_fetch(query: &str, system: System, defaults: Reads) -> Result<(Position, Fetch), Problem> {
+    let (place, query) = match system {
+        System::Kafka => ("offset", Query::parse(query, &PARAMETERS)?),
+        System::Nats => ("sequence", Query::parse(query, &STREAM_PARAMETERS)?),
     };
-    let offset = query.number(place, 0..=i64::MAX)?.ok_or_else(|| {
-        let detail = format!("query parameter {place} is missing: expected the {place} of the first {first}");
-        Problem::new(ProblemKind::Malformed, detail)
-    })?;
-    bounded(&query, offset, defaults)
+    let position = Position::of(&query, place)?.unwrap_or(Position::Time(LOG_START));
+    Ok((position, bounded(&query, defaults)?))
 }
 
-/// The parameters of a read: this one, and those of [`bounded`].
-pub(super) fn with_bounds(place: &'static str) -> [&'static str; 6] {
-    [place, "max_bytes", "max_records", "min_bytes", "timeout", "isolation"]
-}
-
-/// A fetch within the bounds of a query.
-pub(super) fn bounded(query: &Query, offset: i64, defaults: Reads) -> Result<Fetch, Problem> {
+/// A fetch within the bounds of a query, from offset 0 on.
+pub(super) fn bounded(query: &Query, defaults: Reads) -> Result<Fetch, Problem> {
     let size = |number: Option<i64>| number.and_then(|number| usize::try_from(number).ok());
     let timeout = query.number("timeout", 0..=MAX_TIMEOUT_MS)?;
     // A query has the name of its system.
@@ -74,7 +72,7 @@ pub(super) fn bounded(query: &Query, offset: i64, defaults: Reads) -> Result<Fet
         max_messages => max_messages,
     };
     Ok(Fetch {
-        offset,
+        offset: 0,
         max_bytes: size(query.number("max_bytes", 1..=i64::MAX)?)
             .map_or(defaults.max_bytes, |max| max.min(defaults.max_bytes)),
         wait: timeout
@@ -82,15 +80,13 @@ pub(super) fn bounded(query: &Query, offset: i64, defaults: Reads) -> Result<Fet
             .map_or(defaults.wait, Duration::from_millis),
         min_bytes: size(query.number("min_bytes", 0..=MAX_MIN_BYTES)?).unwrap_or_default(),
         max_records: size(max_records).unwrap_or_default(),
+        fill: true,
         committed: query.committed()?,
     })
 }
 
 /// Encodes messages as JSON, one of each partition in turn. Stops at the fetch's `max_bytes`, but after one record at least, and
-/// at its `max_records`, if that is not 0. A partition ends before a record that is not valid JSON if the format embeds it.
-///
-/// # Errors
-/// The first record of a partition is not valid JSON.
+/// at its `max_records`, if that is not 0. Bytes that do not fit the format are an object with base64.
 pub(super) fn document(
     system: System,
     topic: &str,
@@ -98,24 +94,16 @@ pub(super) fn document(
     format: Format,
     fetch: Fetch,
     metrics: &RouteMetrics,
-) -> Result<Vec<u8>, Problem> {
+) -> Vec<u8> {
     let mut body = b"[".to_vec();
-    let mut bytes = 0_usize;
-    let (mut turn, mut count) = (0_usize, 0_usize);
+    let (mut count, mut bytes) = (0_usize, 0_usize);
     'full: while parts.iter().any(|part| !part.fetched.messages.is_empty()) {
         for part in parts.iter_mut() {
             let Some((message, rest)) = part.fetched.first() else {
                 part.fetched.end();
                 continue;
             };
-            let record = match Entry::new(system, topic, part.partition, &message, format) {
-                Ok(record) => record,
-                Err(bad) if turn == 0 => return Err(not_json(system, &bad, part.partition, message.offset)),
-                Err(_) => {
-                    part.fetched.end();
-                    continue;
-                }
-            };
+            let record = Entry::new(system, topic, part.partition, &message, format.of_values());
             let before = body.len();
             if count > 0 {
                 body.push(b',');
@@ -131,22 +119,11 @@ pub(super) fn document(
             bytes = bytes.saturating_add(part.fetched.messages.len().saturating_sub(rest.len()));
             part.fetched.advance_to(rest);
         }
-        turn = turn.saturating_add(1);
     }
     metrics.delivered(count, bytes);
     parts.iter_mut().for_each(|part| part.fetched.end());
     body.push(b']');
-    Ok(body)
-}
-
-fn not_json(system: System, NotJson(part): &NotJson, partition: i32, offset: i64) -> Problem {
-    let of = match system {
-        System::Kafka => format!("record at offset {offset} of partition {partition}"),
-        System::Nats => format!("message at sequence {offset}"),
-    };
-    let accept = Format::Binary.content_type(system);
-    let detail = format!("the {part} of the {of} is not valid JSON: request it with Accept: {accept}");
-    Problem::new(ProblemKind::NotAcceptable, detail)
+    body
 }
 
 /// An element of a document.
@@ -154,7 +131,7 @@ fn not_json(system: System, NotJson(part): &NotJson, partition: i32, offset: i64
 #[serde(untagged)]
 enum Entry<'a> {
     Record(Record<'a>),
-    Message(Message<'a, Option<Payload<'a>>, Payload<'a>>),
+    Message(Message<'a, Option<Formatted<'a>>, Payload<'a>>),
 }
 
 impl<'a> Entry<'a> {
@@ -163,26 +140,24 @@ impl<'a> Entry<'a> {
         topic: &'a str,
         partition: i32,
         message: &'a KafkaMessage,
-        format: Format,
-    ) -> Result<Self, NotJson> {
+        format: format::Format,
+    ) -> Self {
         if system == System::Kafka {
-            return Record::new(topic, partition, message, format).map(Self::Record);
+            return Self::Record(Record::new(topic, partition, message, format));
         }
         let data = message.value.as_deref().unwrap_or_default();
         // JSON has no empty text. A write takes null as an empty message, too.
-        let data = match format {
-            Format::Json if data.is_empty() => None,
-            _ => Some(payload(data, format).ok_or(NotJson("data"))?),
-        };
-        Ok(Self::Message(Message::new(Some(topic), message, data, Payload::Base64)))
+        let is_null = format == format::Format::Json && data.is_empty();
+        let data = (!is_null).then(|| format.value(data));
+        Self::Message(Message::new(Some(topic), message, data, Payload::Base64))
     }
 }
 
 #[derive(Serialize)]
 struct Record<'a> {
     topic: &'a str,
-    key: Option<Payload<'a>>,
-    value: Option<Payload<'a>>,
+    key: Option<Formatted<'a>>,
+    value: Option<Formatted<'a>>,
     partition: i32,
     offset: i64,
     timestamp: i64,
@@ -193,43 +168,25 @@ struct Record<'a> {
     headers: Vec<HeaderOf<'a, Payload<'a>>>,
 }
 
-/// The part of a record that is not valid JSON.
-#[derive(Debug, PartialEq, Eq)]
-struct NotJson(&'static str);
-
 impl<'a> Record<'a> {
-    fn new(
-        topic: &'a str,
-        partition: i32,
-        message: &'a KafkaMessage,
-        format: Format,
-    ) -> Result<Self, NotJson> {
+    fn new(topic: &'a str, partition: i32, message: &'a KafkaMessage, format: format::Format) -> Self {
         let KafkaMessage { offset, timestamp, key, value, .. } = message;
-        let field = |part, bytes: &'a Option<Bytes>| {
-            let bytes = bytes.as_deref();
-            bytes.map(|bytes| payload(bytes, format).ok_or(NotJson(part))).transpose()
-        };
-        Ok(Self {
+        Self {
             topic,
-            key: field("key", key)?,
-            value: field("value", value)?,
+            // As the REST proxies have it, keys are JSON as values are.
+            key: key.as_deref().map(|key| format.value(key)),
+            value: value.as_deref().map(|value| format.value(value)),
             partition,
             offset: *offset,
             timestamp: *timestamp,
             timestamp_type: timestamp_type(message),
             headers: headers(message, Payload::Base64),
-        })
+        }
     }
 }
 
-/// None if the format cannot represent the bytes.
-fn payload(bytes: &[u8], format: Format) -> Option<Payload<'_>> {
-    match format {
-        Format::Json => Payload::json(bytes),
-        Format::Binary => Some(Payload::Base64(bytes)),
-    }
-}
-
+/// The parameters of a read.
+const PARAMETERS: [&str; 6] = ["offset", "max_bytes", "max_records", "min_bytes", "timeout", "isolation"];
 /// The parameters of a read of a stream.
 const STREAM_PARAMETERS: [&str; 5] = ["sequence", "max_bytes", "max_messages", "min_bytes", "timeout"];
 /// The longest wait at the log end that a client can request.

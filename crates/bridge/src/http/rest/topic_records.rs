@@ -7,10 +7,11 @@ use super::super::problem::{Problem, ProblemKind};
 use super::super::request_permits::RequestPermits;
 use super::super::response::Response;
 use super::path::Query;
+use super::position::Position;
 use super::positions::{Part, with_lists};
 use super::{partition, records};
-use crate::backend::{Fetch, Log};
-use crate::cluster::{MAX_PARTITIONS, MultiFetch, Place};
+use crate::backend::{Fetch, LOG_START, Log};
+use crate::cluster::{Cluster, MAX_PARTITIONS, MultiFetch, Place};
 use crate::grant::Grant;
 use crate::number::whole_number;
 
@@ -26,11 +27,18 @@ pub(super) async fn get(
     mut running: &RequestPermits,
 ) -> Result<Response, Problem> {
     let cluster = &*grant.cluster;
-    let query = Query::parse(query, &records::with_bounds("offsets"))?;
-    let places = places(topic, query.text("offsets").unwrap_or_default())?;
-    let bounds = records::bounded(&query, 0, cluster.reads())?;
-    let Fetch { max_bytes, wait, min_bytes, committed, .. } = bounds;
-    let fetch = MultiFetch { max_bytes, wait, min_bytes, committed };
+    let query = Query::parse(query, &PARAMETERS)?;
+    let bounds = records::bounded(&query, cluster.reads())?;
+    let Fetch { max_bytes, wait, min_bytes, fill, committed, .. } = bounds;
+    let fetch = MultiFetch { max_bytes, wait, min_bytes, fill, committed };
+    let places = match (query.text("offsets"), Position::of(&query, "offset")?) {
+        (Some(offsets), None) => places(topic, offsets)?,
+        (None, position) => all_places(cluster, topic, position, committed).await?,
+        (Some(_), Some(_)) => {
+            let detail = "query parameter offset: expected it without offsets";
+            return Err(Problem::new(ProblemKind::Malformed, detail));
+        }
+    };
     let results = cluster.multi_fetch(&places, fetch, &mut running).await;
     let has_records = results.iter().flatten().any(|fetched| fetched.count > 0);
     let mut parts: Vec<Part> = Vec::with_capacity(results.len());
@@ -47,10 +55,39 @@ pub(super) async fn get(
     // Records as JSON can be too long for the answer. The partition that is first is not always the same.
     let first = fastrand::usize(..parts.len().max(1));
     parts.rotate_left(first);
-    let body = records::document(cluster.system, topic, &mut parts, format, bounds, &grant.metrics)?;
+    let body = records::document(cluster.system, topic, &mut parts, format, bounds, &grant.metrics);
     parts.rotate_right(first);
     let response = Response::with_body(StatusCode::OK, format.content_type(cluster.system), body.into());
     Ok(with_lists(response, &parts))
+}
+
+/// This position in each partition of the topic; without one, the start.
+async fn all_places<'a>(
+    cluster: &Cluster,
+    topic: &'a str,
+    position: Option<Position>,
+    committed: bool,
+) -> Result<Vec<Place<'a>>, Problem> {
+    let partitions = match cluster.partitions(topic).await {
+        Ok(partitions) => partitions,
+        Err(error) => {
+            return Err(partition::read_problem(cluster, Log { topic, partition: 0 }, None, error).await);
+        }
+    };
+    if partitions.len() > MAX_PARTITIONS {
+        let detail = format!(
+            "topic {topic} has {} partitions: expected at most {MAX_PARTITIONS}, name some in the query parameter offsets",
+            partitions.len()
+        );
+        return Err(Problem::new(ProblemKind::Malformed, detail));
+    }
+    let logs: Vec<Log<'a>> =
+        partitions.iter().map(|described| Log { topic, partition: described.partition }).collect();
+    let begins = position.unwrap_or(Position::Time(LOG_START)).resolve(cluster, &logs, committed).await;
+    match begins {
+        Ok(begins) => Ok(logs.into_iter().zip(begins).collect()),
+        Err((log, error)) => Err(partition::read_problem(cluster, log, None, error).await),
+    }
 }
 
 /// The places of `0:5,1:9`.
@@ -70,6 +107,9 @@ fn places<'a>(topic: &'a str, offsets: &str) -> Result<Vec<Place<'a>>, Problem> 
         Problem::new(ProblemKind::Malformed, detail)
     })
 }
+
+const PARAMETERS: [&str; 7] =
+    ["offsets", "offset", "max_bytes", "max_records", "min_bytes", "timeout", "isolation"];
 
 #[cfg(test)]
 mod tests {

@@ -19,6 +19,20 @@ async fn batches_follow_each_other_to_the_end() {
 }
 
 #[tokio::test]
+async fn filled_answer_goes_on_from_what_is_at_hand() {
+    let case = Case::start().await;
+    case.stream("S", 1).await;
+    assert_eq!(case.read("S", 1).await.unwrap().count, 1);
+    case.write("S", 2..=9).await;
+    assert_eq!(sequences(&case.read("S", 1).await.unwrap()), [1]);
+    let fill = Fetch { fill: true, ..at(1) };
+    let filled = case.fetch("S", fill).await.unwrap();
+    assert_eq!((sequences(&filled), filled.next_offset), ((1..=9).collect(), 10));
+    let some = case.fetch("S", Fetch { max_records: 4, ..fill }).await.unwrap();
+    assert_eq!((sequences(&some), some.next_offset), ((1..=4).collect(), 5));
+}
+
+#[tokio::test]
 async fn message_has_subject_headers_data_and_time() {
     let case = Case::start().await;
     case.stream("S", 0).await;

@@ -7,15 +7,17 @@ use sluicegate_protocol::{CmdKafkaSubscribe, Isolation, KafkaSource, OnLag, Reco
 
 use super::super::super::problem::{Problem, ProblemKind};
 use super::super::path::Query;
-use crate::backend::{LOG_START, System};
+use super::super::position::Position;
+use crate::backend::System;
 use crate::delivery::{MAX_FILTERS, MAX_VALUES};
 use crate::json::format::Format;
-use crate::number::whole_number;
 
 /// A client's wish.
 #[derive(Debug)]
 pub(super) struct Wish {
     pub(super) command: CmdKafkaSubscribe,
+    /// So many offsets before the end of each partition; it overrides where the command begins.
+    pub(super) before_end: Option<i64>,
     pub(super) format: Format,
     /// Where to continue, for clients that cannot send the header.
     pub(super) last_event_id: Option<String>,
@@ -40,12 +42,15 @@ impl Wish {
         if system == System::Nats {
             check_subjects(&query)?;
         }
-        let source = KafkaSource {
-            topic: topic.to_owned(),
-            partitions: partition.into_iter().collect(),
-            from: from(&query, names, partition)?,
-            ..Default::default()
+        let position = position(&query, partition)?;
+        let (from, before_end) = match position {
+            None => (None, None),
+            Some(Position::Time(time)) => (Some(kafka_source::From::Timestamp(time)), None),
+            Some(Position::Offset(offset)) => (Some(kafka_source::From::Offset(offset)), None),
+            Some(Position::BeforeEnd(count)) => (None, Some(count)),
         };
+        let partitions = partition.into_iter().collect();
+        let source = KafkaSource { topic: topic.to_owned(), partitions, from, ..Default::default() };
         let isolation =
             if query.committed()? { Isolation::ReadCommitted } else { Isolation::ReadUncommitted };
         let on_lag = match query.text("on_lag") {
@@ -67,29 +72,20 @@ impl Wish {
             ..Default::default()
         };
         let last_event_id = query.text("last_event_id").filter(|id| !id.is_empty()).map(str::to_owned);
-        Ok(Self { command, format, last_event_id })
+        Ok(Self { command, before_end, format, last_event_id })
     }
 }
 
-fn from(query: &Query, names: &Names, partition: Option<i32>) -> Result<Option<kafka_source::From>, Problem> {
+/// Where a stream begins, if the client says so.
+fn position(query: &Query, partition: Option<i32>) -> Result<Option<Position>, Problem> {
     let timestamp = query.number("timestamp", 0..=i64::MAX)?;
-    let (from, offset) = match query.text("from") {
-        None => return Ok(timestamp.map(kafka_source::From::Timestamp)),
-        Some("earliest") => (Some(kafka_source::From::Timestamp(LOG_START)), None),
-        Some("latest") => (None, None),
-        Some(text) => {
-            let offset = whole_number(text).filter(|offset| *offset >= 0);
-            let offset = offset
-                .ok_or_else(|| invalid("from", &format!("expected earliest, latest or {}", names.place)))?;
-            (Some(kafka_source::From::Offset(offset)), Some(offset))
-        }
-    };
-    match (timestamp, offset, partition) {
-        (Some(_), ..) => Err(invalid("from", "expected it without timestamp")),
-        (None, Some(_), None) => {
-            Err(invalid("from", "expected earliest or latest: an offset is for the events of one partition"))
-        }
-        (None, ..) => Ok(from),
+    match (timestamp, Position::of(query, "from")?) {
+        (Some(_), Some(_)) => Err(invalid("from", "expected it without timestamp")),
+        (None, Some(Position::Offset(_))) if partition.is_none() => Err(invalid(
+            "from",
+            "expected earliest, latest, -N or s@TIME: an offset is for the events of one partition",
+        )),
+        (timestamp, from) => Ok(from.or(timestamp.map(Position::Time))),
     }
 }
 
@@ -145,7 +141,6 @@ struct Names {
     parameters: &'static [&'static str],
     key: &'static str,
     key_prefix: &'static str,
-    place: &'static str,
 }
 
 impl Names {
@@ -169,7 +164,6 @@ const KAFKA: Names = Names {
     ],
     key: "key",
     key_prefix: "key_prefix",
-    place: "an offset",
 };
 const NATS: Names = Names {
     parameters: &[
@@ -184,7 +178,6 @@ const NATS: Names = Names {
     ],
     key: "subject",
     key_prefix: "subject_prefix",
-    place: "a sequence",
 };
 
 #[cfg(test)]
@@ -200,7 +193,8 @@ mod tests {
         use kafka_source::From;
         for (query, want) in [
             ("", None),
-            ("from=latest", None),
+            ("from=latest", Some(From::Timestamp(-1))),
+            ("from=s@5", Some(From::Timestamp(5))),
             ("from=earliest", Some(From::Timestamp(-2))),
             ("timestamp=5", Some(From::Timestamp(5))),
             ("from=5", Some(From::Offset(5))),
@@ -208,6 +202,8 @@ mod tests {
             let source = &wish(query, Some(3)).command.sources[0];
             assert_eq!((source.from, &source.partitions[..]), (want, &[3][..]), "{query}");
         }
+        let before = wish("from=-7", None);
+        assert_eq!((before.before_end, before.command.sources[0].from), (Some(7), None));
         assert_eq!(wish("last_event_id=x", None).last_event_id.as_deref(), Some("x"));
         assert_eq!(wish("last_event_id=", None).last_event_id, None);
     }
@@ -234,7 +230,7 @@ mod tests {
         let want = RecordFilter { header: None, equals: vec!["a.b".into()], prefixes: vec!["c.".into()] };
         assert_eq!(wish.command.filters, [want]);
         for (query, want) in [
-            ("from=x", "query parameter from: expected earliest, latest or a sequence"),
+            ("from=x", "query parameter from: expected a number from 0, earliest, latest, -N"),
             ("key=a", "unknown query parameter key: expected from, timestamp, format, subject"),
             ("isolation=read_committed", "unknown query parameter isolation"),
             ("subject=orders.>", "query parameter subject: expected no wildcard"),
@@ -252,9 +248,8 @@ mod tests {
     fn invalid_queries_are_refused() {
         let headers: String = (0..17).map(|name| format!("header={name}&")).collect();
         for (query, want) in [
-            ("from=x", "query parameter from: expected earliest, latest or an offset"),
-            ("from=-1", "query parameter from: expected earliest, latest or an offset"),
-            ("from=5", "query parameter from: expected earliest or latest"),
+            ("from=x", "query parameter from: expected a number from 0, earliest, latest, -N"),
+            ("from=5", "query parameter from: expected earliest, latest, -N or s@TIME"),
             ("from=latest&timestamp=5", "query parameter from: expected it without timestamp"),
             ("timestamp=-1", "query parameter timestamp: expected a whole number"),
             ("isolation=x", "query parameter isolation: expected"),

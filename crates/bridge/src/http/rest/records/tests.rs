@@ -1,5 +1,6 @@
 //! Documents and queries of reads.
 
+use bytes::Bytes;
 use prost::Message;
 use sluicegate_protocol::{Header, KafkaFetchResp, TimestampType};
 use sluicegate_shared_log::Ends;
@@ -17,13 +18,13 @@ fn message(offset: i64, key: Option<&str>, value: Option<&str>) -> KafkaMessage 
     KafkaMessage { offset, timestamp: 7, key, value, headers: Vec::new(), ..Default::default() }
 }
 
-fn body(messages: &[KafkaMessage], format: Format, max_bytes: usize) -> Result<String, Problem> {
+fn body(messages: &[KafkaMessage], format: Format, max_bytes: usize) -> String {
     let messages = KafkaFetchResp { messages: messages.to_vec(), next_offset: 0, ..Default::default() }
         .encode_to_vec()
         .into();
     let body =
-        document(System::Kafka, TOPIC, &mut [part(3, messages)], format, fetch(max_bytes, 0), &metrics())?;
-    Ok(String::from_utf8(body).unwrap())
+        document(System::Kafka, TOPIC, &mut [part(3, messages)], format, fetch(max_bytes, 0), &metrics());
+    String::from_utf8(body).unwrap()
 }
 
 fn metrics() -> RouteMetrics {
@@ -36,12 +37,12 @@ fn part(partition: i32, messages: Bytes) -> Part {
 
 fn fetch(max_bytes: usize, max_records: usize) -> Fetch {
     let (wait, min_bytes) = (Duration::ZERO, 0);
-    Fetch { offset: 0, max_bytes, wait, min_bytes, max_records, committed: false }
+    Fetch { offset: 0, max_bytes, wait, min_bytes, max_records, fill: false, committed: false }
 }
 
 #[track_caller]
 fn check(messages: &[KafkaMessage], format: Format, want: &[&str]) {
-    let body = body(messages, format, usize::MAX).unwrap();
+    let body = body(messages, format, usize::MAX);
     assert_eq!(body, format!("[{}]", want.join(",")));
     serde_json::from_str::<serde_json::Value>(&body).expect("JSON");
 }
@@ -73,7 +74,7 @@ fn json_format_embeds_stored_bytes_unchanged() {
     {
         let record = r#"{"topic":"t\"x","key":"k","value":TEXT,"partition":3,"offset":1,"timestamp":7}"#;
         let stored = message(1, Some("\"k\""), Some(&format!(" {text}\n")));
-        let body = body(&[stored], Format::Json, usize::MAX).unwrap();
+        let body = body(&[stored], Format::Json, usize::MAX);
         assert_eq!(body, format!("[{}]", record.replace("TEXT", text)));
     }
 }
@@ -81,7 +82,7 @@ fn json_format_embeds_stored_bytes_unchanged() {
 #[test]
 fn json_of_any_depth_is_embedded() {
     let deep = format!("{}{}", "[".repeat(1 << 20), "]".repeat(1 << 20));
-    let body = body(&[message(1, None, Some(&deep))], Format::Json, 1).unwrap();
+    let body = body(&[message(1, None, Some(&deep))], Format::Json, 1);
     assert!(body.contains(&deep));
 }
 
@@ -100,32 +101,32 @@ fn headers_are_present_only_if_a_record_has_some() {
 }
 
 #[test]
-fn document_ends_before_a_record_that_is_not_json() {
-    for no_json in ["", "{", "text", "1 2", "\"\n\"", "{\"a\":1,}"] {
-        for bad in [message(9, Some(no_json), None), message(9, Some("1"), Some(no_json))] {
-            let good = message(8, None, Some("1"));
-            let want = r#"{"topic":"t\"x","key":null,"value":1,"partition":3,"offset":8,"timestamp":7}"#;
-            check(&[good.clone(), bad.clone(), good.clone()], Format::Json, &[want]);
-            let problem = body(&[bad, good], Format::Json, usize::MAX).unwrap_err().plain();
-            let text = std::str::from_utf8(&problem.body).unwrap();
-            assert_eq!(problem.status.as_u16(), 406);
-            assert!(
-                text.contains("at offset 9 of partition 3 is not valid JSON: request it with Accept: "),
-                "{text}"
-            );
-        }
+fn bytes_that_are_not_json_are_base64_and_block_no_others() {
+    for (no_json, base64) in
+        [("", ""), ("{", "ew=="), ("text", "dGV4dA=="), ("1 2", "MSAy"), ("\"\n\"", "Igoi")]
+    {
+        let good = |offset| message(offset, None, Some("1"));
+        let bad = message(9, Some(no_json), Some(no_json));
+        let record = |offset, key: &str, value: &str| {
+            format!(
+                r#"{{"topic":"t\"x","key":{key},"value":{value},"partition":3,"offset":{offset},"timestamp":7}}"#
+            )
+        };
+        let other = &format!(r#"{{"base64":"{base64}"}}"#);
+        let want = [record(8, "null", "1"), record(9, other, other), record(10, "null", "1")];
+        check(&[good(8), bad, good(10)], Format::Json, &want.each_ref().map(|record| &**record));
     }
     let no_utf8 = KafkaMessage { value: Some(Bytes::from_static(b"\"\xFF\"")), ..message(0, None, None) };
-    assert!(body(&[no_utf8], Format::Json, usize::MAX).is_err());
+    assert!(body(&[no_utf8], Format::Json, usize::MAX).contains(r#""value":{"base64":"Iv8i"}"#));
 }
 
 #[test]
 fn document_exceeds_max_bytes_only_for_a_single_record() {
     let messages: Vec<_> = (0..10).map(|offset| message(offset, None, Some("\"v\""))).collect();
     for format in [Format::Json, Format::Binary] {
-        let one = body(&messages[..1], format, usize::MAX).unwrap().len();
+        let one = body(&messages[..1], format, usize::MAX).len();
         for max_bytes in 0..10 * one {
-            let body = body(&messages, format, max_bytes).unwrap();
+            let body = body(&messages, format, max_bytes);
             let records: Vec<serde_json::Value> = serde_json::from_str(&body).unwrap();
             assert!(body.len() <= max_bytes || records.len() == 1, "{} of {max_bytes}", body.len());
             // One more would not have fitted.
@@ -137,15 +138,12 @@ fn document_exceeds_max_bytes_only_for_a_single_record() {
 /// The partition and offset of each record in a document, and the headers with the offsets to continue from.
 fn places(format: Format, max_bytes: usize, max_records: usize) -> (Vec<(i64, i64)>, String) {
     let messages = |offsets: std::ops::Range<i64>| -> Bytes {
-        // Offset 8 is not JSON.
-        let text = |offset| if offset == 8 { "{" } else { "1" };
-        let messages = offsets.map(|offset| message(offset, None, Some(text(offset)))).collect();
+        let messages = offsets.map(|offset| message(offset, None, Some("1"))).collect();
         KafkaFetchResp { messages, ..Default::default() }.encode_to_vec().into()
     };
     let mut parts =
         [part(0, messages(0..8)), part(1, messages(5..6)), part(2, Bytes::new()), part(3, messages(7..10))];
-    let body = document(System::Kafka, TOPIC, &mut parts, format, fetch(max_bytes, max_records), &metrics())
-        .unwrap();
+    let body = document(System::Kafka, TOPIC, &mut parts, format, fetch(max_bytes, max_records), &metrics());
     let records: Vec<serde_json::Value> = serde_json::from_slice(&body).unwrap();
     let number = |record: &serde_json::Value, name: &str| record[name].as_i64().unwrap();
     let places = records.iter().map(|record| (number(record, "partition"), number(record, "offset")));
@@ -169,8 +167,6 @@ fn next_offset_follows_what_the_document_has() {
     assert_eq!((some.len(), next.as_str()), (4, "0:2,1:99,2:99,3:8"));
     let (one, next) = places(Format::Binary, 1, 0);
     assert_eq!((one.len(), next.as_str()), (1, "0:1,1:5,2:99,3:7"));
-    let (json, next) = places(Format::Json, usize::MAX, 0);
-    assert_eq!((json.len(), next.as_str()), (10, "0:99,1:99,2:99,3:8"));
 }
 
 #[test]
@@ -193,33 +189,31 @@ fn messages_of_a_stream_have_the_words_of_nats() {
     };
     let body = |messages: &[KafkaMessage], format| {
         let mut parts = [part(0, encoded(messages))];
-        let body = document(System::Nats, "s", &mut parts, format, fetch(usize::MAX, 0), &metrics())?;
-        Ok::<_, Problem>(String::from_utf8(body).unwrap())
+        String::from_utf8(document(System::Nats, "s", &mut parts, format, fetch(usize::MAX, 0), &metrics()))
+            .unwrap()
     };
     let want = concat!(
         r#"[{"stream":"s","sequence":1,"timestamp":7,"subject":"a.b","data":{"x": 1},"headers":[{"key":"h","value":"MQ=="}]},"#,
         r#"{"stream":"s","sequence":2,"timestamp":7,"subject":"c","data":null}]"#
     );
-    assert_eq!(body(&messages, Format::Json).unwrap(), want);
+    assert_eq!(body(&messages, Format::Json), want);
     let want = want.replace("{\"x\": 1}", "\"eyJ4IjogMX0=\"").replace("null", "\"\"");
-    assert_eq!(body(&messages, Format::Binary).unwrap(), want);
-    let problem = body(&[message(9, Some("s"), Some("{"))], Format::Json).unwrap_err().plain();
-    let text = std::str::from_utf8(&problem.body).unwrap();
-    let want = "the data of the message at sequence 9 is not valid JSON: request it with Accept: application/vnd.sluicegate.binary+json";
-    assert!(problem.status.as_u16() == 406 && text.contains(want), "{text}");
+    assert_eq!(body(&messages, Format::Binary), want);
+    let odd = body(&[message(9, Some("s"), Some("{"))], Format::Json);
+    assert!(odd.contains(r#""data":{"base64":"ew=="}"#), "{odd}");
 }
 
 #[test]
 fn query_of_a_stream_has_the_words_of_nats() {
     let defaults = Reads { max_bytes: 1000, wait: Duration::ZERO };
     let parse = |query| parse_fetch(query, System::Nats, defaults);
-    let fetch = parse("sequence=5&max_messages=7&max_bytes=10&min_bytes=1&timeout=20").unwrap();
-    let Fetch { offset, max_bytes, min_bytes, max_records, .. } = fetch;
-    assert_eq!((offset, max_bytes, min_bytes, max_records), (5, 10, 1, 7));
+    let (position, fetch) = parse("sequence=5&max_messages=7&max_bytes=10&min_bytes=1&timeout=20").unwrap();
+    let Fetch { max_bytes, min_bytes, max_records, .. } = fetch;
+    assert_eq!((position, max_bytes, min_bytes, max_records), (Position::Offset(5), 10, 1, 7));
+    assert_eq!(parse("").unwrap().0, Position::Time(LOG_START));
     assert_eq!((fetch.wait, fetch.committed), (Duration::from_millis(20), false));
     for (query, want) in [
-        ("", "query parameter sequence is missing: expected the sequence of the first message"),
-        ("sequence=-1", "query parameter sequence: expected a whole number from 0"),
+        ("sequence=x", "query parameter sequence: expected a number from 0, earliest, latest, -N"),
         ("sequence=1&max_messages=0", "query parameter max_messages: expected a whole number from 1"),
         (
             "offset=1",
@@ -235,21 +229,23 @@ fn query_of_a_stream_has_the_words_of_nats() {
 }
 
 #[track_caller]
-fn check_fetch(query: &str, offset: i64, max_bytes: usize, wait_ms: u64) {
+fn check_fetch(query: &str, position: Position, max_bytes: usize, wait_ms: u64) {
     let defaults = Reads { max_bytes: 1000, wait: Duration::from_millis(100) };
-    let fetch = parse_fetch(query, System::Kafka, defaults).unwrap();
-    let want = (offset, max_bytes, Duration::from_millis(wait_ms));
-    assert_eq!((fetch.offset, fetch.max_bytes, fetch.wait), want);
+    let (found, fetch) = parse_fetch(query, System::Kafka, defaults).unwrap();
+    let want = (position, max_bytes, Duration::from_millis(wait_ms), true);
+    assert_eq!((found, fetch.max_bytes, fetch.wait, fetch.fill), want);
 }
 
 #[test]
 fn missing_parameters_have_the_defaults_of_sessions() {
-    check_fetch("offset=0", 0, 1000, 100);
-    check_fetch("offset=9223372036854775807&max_bytes=10&timeout=0", i64::MAX, 10, 0);
-    check_fetch("timeout=30000&max_bytes=9223372036854775807&offset=%35", 5, 1000, 30_000);
+    check_fetch("", Position::Time(LOG_START), 1000, 100);
+    check_fetch("offset=-3", Position::BeforeEnd(3), 1000, 100);
+    check_fetch("offset=9223372036854775807&max_bytes=10&timeout=0", Position::Offset(i64::MAX), 10, 0);
+    check_fetch("timeout=30000&max_bytes=9223372036854775807&offset=%35", Position::Offset(5), 1000, 30_000);
     let defaults = Reads { max_bytes: 1000, wait: Duration::ZERO };
-    let sizes =
-        |query| parse_fetch(query, System::Kafka, defaults).map(|fetch| (fetch.min_bytes, fetch.max_records));
+    let sizes = |query| {
+        parse_fetch(query, System::Kafka, defaults).map(|(_, fetch)| (fetch.min_bytes, fetch.max_records))
+    };
     assert_eq!(sizes("offset=0"), Ok((0, 0)));
     assert_eq!(sizes("offset=0&min_bytes=16384&max_records=7"), Ok((16_384, 7)));
 }
@@ -258,10 +254,10 @@ fn missing_parameters_have_the_defaults_of_sessions() {
 fn invalid_queries_are_refused() {
     let defaults = Reads { max_bytes: 1000, wait: Duration::ZERO };
     for (query, want) in [
-        ("", "query parameter offset is missing"),
-        ("max_bytes=1", "query parameter offset is missing"),
-        ("offset", "query parameter offset: expected a whole number from 0 to 9223372036854775807"),
-        ("offset=-1", "query parameter offset: expected"),
+        (
+            "offset",
+            "query parameter offset: expected a number from 0, earliest, latest, -N (N before the end) or s@",
+        ),
         ("offset=+1", "query parameter offset: expected"),
         ("offset=abc", "query parameter offset: expected"),
         ("offset=1.0", "query parameter offset: expected"),

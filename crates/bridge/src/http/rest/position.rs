@@ -1,0 +1,190 @@
+//! Where a read begins, in the words of the command line: an offset, `earliest`, `latest`, `-N` or `s@TIME`.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::super::problem::{Problem, ProblemKind};
+use super::path::Query;
+use crate::backend::{CommandError, LOG_END, LOG_START, Log};
+use crate::cluster::Cluster;
+use crate::number::whole_number;
+
+/// A place in a log, or in many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Position {
+    Offset(i64),
+    /// The first record at or after a time in milliseconds since 1970, or else the end; [`LOG_START`] or [`LOG_END`].
+    Time(i64),
+    /// So many offsets before the end, or the start if the log has fewer.
+    BeforeEnd(i64),
+}
+
+impl Position {
+    /// Parses a query parameter. None: it is absent.
+    ///
+    /// # Errors
+    /// It is not a position.
+    pub(super) fn of(query: &Query, name: &str) -> Result<Option<Self>, Problem> {
+        let Some(text) = query.text(name) else { return Ok(None) };
+        Self::parse(text, now()).map(Some).ok_or_else(|| {
+            let detail = format!("query parameter {name}: expected {EXPECTED}");
+            Problem::new(ProblemKind::Malformed, detail)
+        })
+    }
+
+    fn parse(text: &str, now: i64) -> Option<Self> {
+        if let Some(time) = text.strip_prefix("s@") {
+            return millis(time, now).map(Self::Time);
+        }
+        match (text, whole_number(text)) {
+            ("earliest", _) => Some(Self::Time(LOG_START)),
+            ("latest", _) => Some(Self::Time(LOG_END)),
+            (_, Some(offset @ 0..)) => Some(Self::Offset(offset)),
+            (_, Some(before)) => Some(Self::BeforeEnd(before.saturating_neg())),
+            (_, None) => None,
+        }
+    }
+
+    /// The offset in each log.
+    ///
+    /// # Errors
+    /// The offset of this log cannot be found now.
+    ///
+    /// # Cancel safety
+    /// A drop abandons the reads.
+    pub(super) async fn resolve<'a>(
+        self,
+        cluster: &Cluster,
+        logs: &[Log<'a>],
+        committed: bool,
+    ) -> Result<Vec<i64>, (Log<'a>, CommandError)> {
+        let list = async |timestamp| {
+            let asked: Vec<_> = logs.iter().map(|log| (*log, timestamp)).collect();
+            let listed = cluster.list_offsets(&asked, committed).await;
+            let listed = logs.iter().zip(listed);
+            let offset = |(log, listed): (&Log<'a>, Result<_, _>)| match listed {
+                Ok(crate::backend::ListedOffset { offset, .. }) => Ok(offset),
+                Err(error) => Err((*log, error)),
+            };
+            listed.map(offset).collect::<Result<Vec<i64>, _>>()
+        };
+        let each = |one: Vec<i64>, other: Vec<i64>, choose: fn(i64, i64) -> i64| {
+            one.into_iter().zip(other).map(|(one, other)| choose(one, other)).collect()
+        };
+        match self {
+            Self::Offset(offset) => Ok(logs.iter().map(|_| offset).collect()),
+            Self::Time(end @ ..0) => list(end).await,
+            // The ends first: what is written meanwhile comes after them.
+            Self::Time(time) => {
+                Ok(each(
+                    list(LOG_END).await?,
+                    list(time).await?,
+                    |end, found| {
+                        if found < 0 { end } else { found }
+                    },
+                ))
+            }
+            Self::BeforeEnd(count) => {
+                let ends = list(LOG_END).await?;
+                let begins = ends.into_iter().map(|end| end.saturating_sub(count)).collect();
+                Ok(each(begins, list(LOG_START).await?, i64::max))
+            }
+        }
+    }
+}
+
+/// The milliseconds since 1970 of a number of them, of a time of RFC 3339, or of a time ago such as `-5m`.
+fn millis(text: &str, now: i64) -> Option<i64> {
+    let millis = whole_number(text).or_else(|| Some(now.saturating_sub(ago(text)?))).or_else(|| {
+        let time = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+        i64::try_from(time.unix_timestamp_nanos().div_euclid(1_000_000)).ok()
+    });
+    millis.filter(|millis| *millis >= 0)
+}
+
+/// The milliseconds of a whole number of seconds, minutes, hours or days, with a minus sign.
+fn ago(text: &str) -> Option<i64> {
+    let (unit, millis) = UNITS.iter().find(|(unit, _)| text.ends_with(*unit))?;
+    let number = text.strip_suffix(*unit).filter(|number| number.starts_with('-'))?;
+    whole_number(number)?.checked_neg()?.checked_mul(*millis)
+}
+
+/// The time in milliseconds since 1970.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// What a position is.
+pub(super) const EXPECTED: &str = "a number from 0, earliest, latest, -N (N before the end) or s@TIME (milliseconds, 2026-01-31T12:00:00Z or -5m)";
+
+const UNITS: [(char, i64); 4] = [('s', 1_000), ('m', 60_000), ('h', 3_600_000), ('d', 86_400_000)];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::script::Script;
+
+    const NOW: i64 = 1_700_000_000_000;
+
+    #[test]
+    fn position_is_an_offset_a_name_a_distance_or_a_time() {
+        for (text, want) in [
+            ("0", Position::Offset(0)),
+            ("9223372036854775807", Position::Offset(i64::MAX)),
+            ("earliest", Position::Time(LOG_START)),
+            ("latest", Position::Time(LOG_END)),
+            ("-1", Position::BeforeEnd(1)),
+            ("-9223372036854775808", Position::BeforeEnd(i64::MAX)),
+            ("s@1700000000000", Position::Time(NOW)),
+            ("s@2023-11-14T22:13:20Z", Position::Time(NOW)),
+            ("s@2023-11-14T23:13:20+01:00", Position::Time(NOW)),
+            ("s@-5m", Position::Time(NOW - 300_000)),
+            ("s@-0s", Position::Time(NOW)),
+            ("s@-2h", Position::Time(NOW - 7_200_000)),
+            ("s@-7d", Position::Time(NOW - 604_800_000)),
+        ] {
+            assert_eq!(Position::parse(text, NOW), Some(want), "{text}");
+        }
+        for text in [
+            "",
+            "-",
+            "+1",
+            "1.0",
+            "9223372036854775808",
+            "Earliest",
+            "s@",
+            "s@-5",
+            "s@5m",
+            "s@-m",
+            "s@--5m",
+            "s@-+5m",
+            "s@-5é",
+            "s@-20000d",
+            "s@-9223372036854775807d",
+            "s@1969-12-31T23:59:59Z",
+            "-5m",
+        ] {
+            assert_eq!(Position::parse(text, NOW), None, "{text}");
+        }
+    }
+
+    /// The scripted offset of a timestamp is the timestamp.
+    #[tokio::test]
+    async fn offsets_are_found_in_each_log() {
+        let (cluster, _) = Script::cluster(1);
+        let logs = [0, 1].map(|partition| Log { topic: "0", partition });
+        for (position, want) in [
+            (Position::Offset(7), 7),
+            (Position::Time(LOG_START), LOG_START),
+            (Position::Time(5), 5),
+            // A start at −2 is after what is before an end at −1.
+            (Position::BeforeEnd(9), LOG_START),
+            (Position::BeforeEnd(0), LOG_END),
+        ] {
+            assert_eq!(position.resolve(&cluster, &logs, false).await, Ok(vec![want; 2]), "{position:?}");
+        }
+    }
+}
