@@ -5,6 +5,7 @@ mod growth;
 mod metadata;
 mod multi_fetch;
 mod produce;
+mod range;
 
 #[cfg(test)]
 pub(crate) mod script;
@@ -23,6 +24,7 @@ pub(crate) use self::growth::Partitions;
 pub(crate) use self::metadata::{DescribedTopic, MetadataPage, TopicSelection};
 pub(crate) use self::multi_fetch::{MAX_PARTITIONS, MultiFetch, Place, WAITER_BYTES};
 pub(crate) use self::produce::{MAX_COMMAND_HEADERS, MAX_HEADERS, MAX_RECORDS, READ_ONLY, Writes};
+pub(crate) use self::range::out_of_range;
 pub(crate) use crate::write_sequencer::{WriteSequencer, WriteTicket};
 
 use self::gather::gather;

@@ -27,6 +27,7 @@ mod neighbours;
 mod openapi;
 mod outages;
 mod plugin;
+mod positions;
 mod rest;
 #[path = "../shared/schema.rs"]
 mod schema;

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sluicegate_protocol::error_code::{INVALID_REQUEST, UNKNOWN_TOPIC_OR_PARTITION};
+use tokio::time::timeout;
 
 use super::filter::Filters;
-use crate::backend::{CommandError, Fault, LOG_END, Log, System};
-use crate::cluster::{Cluster, shown, unanswered};
+use crate::backend::{CommandError, Fault, LOG_END, ListedOffset, Log, System};
+use crate::cluster::{Cluster, Place, out_of_range, shown, unanswered};
 
 /// A client's wish.
 #[derive(Debug, Clone, Default)]
@@ -89,16 +90,22 @@ impl Source {
             return Err(too_many_partitions());
         }
         let mut begins: BTreeMap<i32, i64> = BTreeMap::new();
-        let mut unknown = Vec::new();
+        let (mut unknown, mut named) = (Vec::new(), Vec::new());
         for partition in partitions {
             match (self.next.get(&partition), self.from) {
                 (Some(next), _) => drop(begins.insert(partition, *next)),
                 (None, _) if !self.next.is_empty() && self.partitions.is_empty() => {
                     begins.insert(partition, 0);
                 }
-                (None, Start::Offset(offset)) => drop(begins.insert(partition, offset)),
+                (None, Start::Offset(offset)) => {
+                    named.push((partition, offset));
+                    begins.insert(partition, offset);
+                }
                 (None, Start::Timestamp(timestamp)) => unknown.push((partition, timestamp)),
             }
+        }
+        if self.topic_id.is_none() {
+            self.check(cluster, &named).await?;
         }
         // The ends first: what is written while the time is looked up comes after them.
         let ends: Vec<(i32, i64)> = unknown.iter().map(|(partition, _)| (*partition, LOG_END)).collect();
@@ -116,6 +123,23 @@ impl Source {
         }
         let partitions = begins.into_iter().collect();
         Ok(SubscribedTopic { topic: Arc::clone(&self.topic), topic_id, partitions })
+    }
+
+    /// Checks that offsets are not after the ends of their logs. Those to resume from are not checked: the client can have read more
+    /// than a broker knows that has just become the leader. Nor are those of a log whose end is not known soon: its reads will tell.
+    async fn check(&self, cluster: &Cluster, named: &[(i32, i64)]) -> Result<(), CommandError> {
+        let offsets = named.iter().filter(|(_, offset)| *offset > 0);
+        let places: Vec<_> = offsets.map(|(partition, offset)| (self.log(*partition), *offset)).collect();
+        let asked: Vec<_> = places.iter().map(|(log, _)| (*log, LOG_END)).collect();
+        let listed = timeout(CHECK_TIME, cluster.offsets_of(&asked, false)).await.unwrap_or_default();
+        let is_beyond = |(place, end): &(Place<'_>, Result<ListedOffset, CommandError>)| {
+            end.as_ref().is_ok_and(|end| end.offset < place.1)
+        };
+        let Some(((log, offset), _)) = places.into_iter().zip(listed).find(is_beyond) else { return Ok(()) };
+        match timeout(CHECK_TIME, cluster.ends(log, false)).await {
+            Ok(Ok(ends)) if ends.1 < offset => Err(out_of_range(cluster.system, log, offset, ends)),
+            Ok(_) | Err(_) => Ok(()),
+        }
     }
 
     async fn list(
@@ -154,6 +178,9 @@ pub(crate) fn too_many_partitions() -> CommandError {
     let message = format!("too many partitions in this session: expected at most {MAX_PARTITIONS}");
     CommandError::new(Fault::Invalid, INVALID_REQUEST, message)
 }
+
+/// How long a subscription waits for the ends of its logs, twice at most.
+const CHECK_TIME: Duration = Duration::from_secs(1);
 
 /// Partitions of all subscriptions of a session.
 pub(crate) const MAX_PARTITIONS: usize = 1000;

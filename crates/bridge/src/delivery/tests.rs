@@ -10,7 +10,9 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use proptest::prelude::*;
 use prost::Message;
-use sluicegate_protocol::{CmdKafkaSubscribe, KafkaFetchResp, KafkaSource, RecordFilter, kafka_source};
+use sluicegate_protocol::{
+    CmdKafkaSubscribe, KafkaFetchResp, KafkaSource, PartitionNext, RecordFilter, kafka_source,
+};
 use tokio::time::{Instant, advance, timeout};
 
 use self::logs::Logs;
@@ -234,6 +236,55 @@ async fn topic_must_be_missing_for_a_while() {
             assert!(!matches!(item, Item::Ended { .. }), "{item:?}");
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn offset_after_the_end_is_refused_at_once_unless_a_client_resumes() {
+    for system in [System::Kafka, System::Nats] {
+        let logs = Logs::default();
+        logs.append(0, 10);
+        let open = async |source: KafkaSource| {
+            let source = KafkaSource { topic: TOPIC.to_owned(), partitions: vec![0], ..source };
+            let command = CmdKafkaSubscribe { sources: vec![source], ..Default::default() };
+            let subscribe = Subscribe::of(system, command, BOUNDS).unwrap();
+            Subscription::open(&logs.cluster_of(system), subscribe).await
+        };
+        let from =
+            |offset| KafkaSource { from: Some(kafka_source::From::Offset(offset)), ..Default::default() };
+        let began = Instant::now();
+        let refused = open(from(11)).await.err().unwrap();
+        assert_eq!((refused.fault, refused.ends), (Fault::OffsetOutOfRange, Some((0, 10))));
+        assert!(refused.message.ends_with(": expected 0 to 10"), "{}", refused.message);
+        assert!(began.elapsed().is_zero() && open(from(10)).await.is_ok());
+        let next = vec![PartitionNext { partition: 0, offset: 11 }];
+        for source in [
+            KafkaSource { next, ..Default::default() },
+            KafkaSource { topic_id: vec![1; 16].into(), ..from(11) },
+        ] {
+            let mut subscription = open(source).await.unwrap();
+            let mut items = Vec::new();
+            while !matches!(items.last(), Some(Item::Ended { .. })) {
+                items.push(soon(&mut subscription).await.unwrap());
+            }
+            assert!(
+                matches!(
+                    &items[..],
+                    [Item::Subscribed(_), Item::Retrying { .. }, Item::Ended { error, .. }]
+                        if (error.fault, error.ends) == (Fault::OffsetOutOfRange, Some((0, 10)))
+                ),
+                "{items:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn offset_is_not_checked_if_the_end_is_not_known_soon() {
+    let logs = Logs::default();
+    logs.silence_ends();
+    let began = Instant::now();
+    open(&logs, |command| command.sources[0].from = Some(kafka_source::From::Offset(11))).await;
+    assert_eq!(began.elapsed().as_secs(), 1);
 }
 
 #[tokio::test(start_paused = true)]

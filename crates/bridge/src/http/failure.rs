@@ -13,7 +13,7 @@ pub(super) struct Failure<'a> {
     reason: String,
     detail: &'a str,
     #[serde(flatten)]
-    codes: Codes,
+    details: Details,
     retriable: bool,
 }
 
@@ -24,27 +24,34 @@ impl<'a> Failure<'a> {
             partition,
             reason: name(fault.reason()),
             detail: message,
-            codes: Codes::of(error, system),
+            details: Details::of(error, system),
             retriable: fault.is_retriable(),
         }
     }
 }
 
-/// The system's code for an error, under a name of its own. Both are 0 if it has none.
+/// What is known of an error: the system's code, under a name of its own and 0 if it has none, and the ends of the log that an
+/// offset is not between.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub(super) struct Codes {
+pub(super) struct Details {
     #[serde(skip_serializing_if = "is_default")]
     kafka_code: i32,
     #[serde(skip_serializing_if = "is_default")]
     nats_code: i32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    earliest_offset: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    latest_offset: Option<i64>,
 }
 
-impl Codes {
+impl Details {
     pub(super) fn of(error: &CommandError, system: System) -> Self {
         let code = error.code_for(system);
+        let (earliest_offset, latest_offset) = error.ends.unzip();
+        let details = Self { earliest_offset, latest_offset, ..Self::default() };
         match system {
-            System::Kafka => Self { kafka_code: code, nats_code: 0 },
-            System::Nats => Self { kafka_code: 0, nats_code: code },
+            System::Kafka => Self { kafka_code: code, ..details },
+            System::Nats => Self { nats_code: code, ..details },
         }
     }
 }
@@ -68,5 +75,13 @@ mod tests {
         check(System::Nats, 10109, r#""nats_code":10109,"#);
         // The bridge's own errors have Kafka's codes.
         check(System::Nats, 29, "");
+    }
+
+    #[test]
+    fn offset_out_of_range_comes_with_the_ends_of_the_log() {
+        let error = CommandError { ends: Some((3, 9)), ..CommandError::new(Fault::OffsetOutOfRange, 1, "m") };
+        let document = serde_json::to_string(&Failure::new(&error, System::Kafka, Some(0))).unwrap();
+        let want = r#"{"partition":0,"reason":"offset_out_of_range","detail":"m","kafka_code":1,"earliest_offset":3,"latest_offset":9,"retriable":false}"#;
+        assert_eq!(document, want);
     }
 }

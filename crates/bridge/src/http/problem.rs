@@ -7,7 +7,7 @@ use serde::Serialize;
 use sluicegate_protocol::Reason;
 use sluicegate_protocol::error_code::TOPIC_AUTHORIZATION_FAILED;
 
-use super::failure::Codes;
+use super::failure::Details;
 use super::media_type::PROBLEM;
 use super::response::Response;
 use crate::backend::{CommandError, Fault, System};
@@ -23,7 +23,7 @@ pub(crate) struct Problem {
     detail: String,
     /// Whose fault it is; [`Reason::Unspecified`] if it has nothing to do with a command.
     reason: Reason,
-    codes: Codes,
+    details: Details,
     retry_after: Duration,
 }
 
@@ -173,7 +173,7 @@ impl From<InvalidJson> for Problem {
 impl Problem {
     pub(crate) fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
         let reason = kind.reason();
-        Self { kind, detail: detail.into(), reason, codes: Codes::default(), retry_after: Duration::ZERO }
+        Self { kind, detail: detail.into(), reason, details: Details::default(), retry_after: Duration::ZERO }
     }
 
     /// The problem of a topic that the grant does not have. It does not tell whether the topic exists.
@@ -184,13 +184,13 @@ impl Problem {
 
     /// The problem of a failed command or record.
     pub(super) fn failed(error: CommandError, system: System) -> Self {
-        let (kind, codes) = (ProblemKind::of(&error), Codes::of(&error, system));
+        let (kind, details) = (ProblemKind::of(&error), Details::of(&error, system));
         let CommandError { fault, mut message, retry_after, .. } = error;
         if let Some(advice) = kind.advice(system) {
             message.push_str("; ");
             message.push_str(advice);
         }
-        Self { kind, detail: message, reason: fault.reason(), codes, retry_after }
+        Self { kind, detail: message, reason: fault.reason(), details, retry_after }
     }
 
     /// If the messaging system reported that something is missing, says whether it is the topic.
@@ -240,7 +240,7 @@ impl Problem {
             status: status.as_u16(),
             detail: &self.detail,
             reason: (self.reason != Reason::Unspecified).then(|| name(self.reason)),
-            codes: self.codes,
+            details: self.details,
             unknown_outcome: self.kind == ProblemKind::UnknownOutcome,
             error_code,
             message: error_code.map(|_| &self.detail[..]),
@@ -269,7 +269,7 @@ struct Document<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     #[serde(flatten)]
-    codes: Codes,
+    details: Details,
     #[serde(skip_serializing_if = "is_default")]
     unknown_outcome: bool,
     #[serde(skip_serializing_if = "Option::is_none")]

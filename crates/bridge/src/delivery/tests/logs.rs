@@ -41,6 +41,7 @@ struct State {
     logs: BTreeMap<i32, (i64, i64)>,
     errors: BTreeMap<i32, CommandError>,
     silent: Option<i32>,
+    are_ends_silent: bool,
     /// The topic's partitions.
     added: i32,
     /// Whether reads find what was read before. Here: everything.
@@ -80,6 +81,11 @@ impl Logs {
     /// Lets reads of this partition never end.
     pub(crate) fn silence(&self, partition: i32) {
         self.change(|state| state.silent = Some(partition));
+    }
+
+    /// Lets look-ups of offsets never end.
+    pub(crate) fn silence_ends(&self) {
+        self.change(|state| state.are_ends_silent = true);
     }
 
     pub(crate) fn add_partitions(&self, count: i32) {
@@ -211,7 +217,11 @@ impl Backend for Logs {
         timestamp: i64,
         _: bool,
     ) -> BoxFuture<'a, Result<ListedOffset, CommandError>> {
-        let Ends { start, end, .. } = self.0.state.lock().unwrap().ends(log.partition);
+        let state = self.0.state.lock().unwrap();
+        if state.are_ends_silent {
+            return pending().boxed();
+        }
+        let Ends { start, end, .. } = state.ends(log.partition);
         let offset = if timestamp == LOG_START { start } else { end };
         ready(Ok(ListedOffset { offset, timestamp: -1 })).boxed()
     }

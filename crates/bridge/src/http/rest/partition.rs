@@ -1,8 +1,8 @@
 //! The problem of a failed read.
 
 use super::super::problem::Problem;
-use crate::backend::{CommandError, Fault, Log, System};
-use crate::cluster::Cluster;
+use crate::backend::{CommandError, Fault, Log};
+use crate::cluster::{Cluster, out_of_range};
 
 /// The problem of a failed read of this log, from this offset if the client gave one.
 pub(super) async fn read_problem(
@@ -13,14 +13,9 @@ pub(super) async fn read_problem(
 ) -> Problem {
     let Log { topic, partition } = log;
     if let (Fault::OffsetOutOfRange, Some(offset)) = (error.fault, offset)
-        && let Ok((beginning, end)) = cluster.ends(log, false).await
+        && let Ok(ends) = cluster.ends(log, false).await
     {
-        let what = match cluster.system {
-            System::Kafka => format!("offset {offset} is not within partition {partition} of topic {topic}"),
-            System::Nats => format!("sequence {offset} is not within stream {topic}"),
-        };
-        let message = format!("{what}: expected {beginning} to {end}");
-        return Problem::failed(CommandError { message, ..error }, cluster.system);
+        return Problem::failed(out_of_range(cluster.system, log, offset, ends), cluster.system);
     }
     Problem::failed(error, cluster.system).with_missing_log(cluster, topic, Some(partition)).await
 }
