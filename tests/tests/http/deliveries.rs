@@ -1,44 +1,56 @@
 //! What clients of each route got, in the bridge's metrics.
 
 use sluicegate_tests::http::client::Request;
-use sluicegate_tests::in_every_gateway;
+use sluicegate_tests::kafka::Kafka;
 use sluicegate_tests::socket::Socket;
 use sluicegate_tests::stack::Stack;
 use sluicegate_tests::way::Way;
+use sluicegate_tests::{in_every_profile, through_apisix};
 
 use crate::openapi::ask;
 use crate::stacks::{REST, shared};
 
-in_every_gateway! {
-    deliveries_are_counted_by_the_gateways_route
+in_every_profile! {
+    plain_http_is_counted_by_the_gateways_route
+    sessions_are_counted_by_the_gateways_route
 }
 
-async fn deliveries_are_counted_by_the_gateways_route(way: Way) {
-    let (kafka, stack) = shared(way).await;
-    let topic = kafka.topic("deliveries", 1, &[]).await.unwrap();
-    let path = format!("/topics/{topic}");
-    let records = r#"{"records":[{"value":1},{"value":22},{"value":333}]}"#;
-    let write = Request::post(format!("{REST}{path}"), records);
-    let write = write.with("content-type", "application/vnd.kafka.json.v2+json");
-    assert_eq!(ask(stack.gateway(), write).await.status, 200);
+through_apisix! {
+    plain_http_is_counted_by_the_gateways_route
+}
 
+async fn plain_http_is_counted_by_the_gateways_route(way: Way) {
+    let (kafka, stack) = shared(way).await;
+    let topic = three_records(kafka, &stack).await;
     // No other test reads on this route.
     let before = counts(&stack, "/readonly").await;
-    let read = Request::get(format!("/readonly{path}/partitions/0/records?offset=1"));
+    let read = Request::get(format!("/readonly/topics/{topic}/partitions/0/records?offset=1"));
     let read = read.with("accept", "application/json").with("sluicegate-route", "/of/the/client");
     assert_eq!(ask(stack.gateway(), read).await.status, 200);
     let after = counts(&stack, "/readonly").await;
     assert_eq!(after[0] - before[0], 2.0);
     assert!((4.0..200.0).contains(&(after[1] - before[1])), "{before:?} {after:?}");
+    assert_eq!(counts(&stack, "/of/the/client").await, [0.0; 2]);
+}
 
-    // In APISIX this route has no path of its own.
-    let route = if way == Way::Apisix { "/" } else { "/pubsub" };
-    let before = counts(&stack, route).await;
+async fn sessions_are_counted_by_the_gateways_route(way: Way) {
+    let (kafka, stack) = shared(way).await;
+    let topic = three_records(kafka, &stack).await;
+    let before = counts(&stack, "/pubsub").await;
     let mut socket = Socket::open(&stack).await;
     assert_eq!(socket.fetch(&topic, 0, 0).await.unwrap().len(), 3);
-    let after = counts(&stack, route).await;
+    let after = counts(&stack, "/pubsub").await;
     assert!(after[0] - before[0] >= 3.0 && after[1] > before[1], "{before:?} {after:?}");
-    assert_eq!(counts(&stack, "/of/the/client").await, [0.0; 2]);
+}
+
+/// A topic of a test's own with three records.
+async fn three_records(kafka: &Kafka, stack: &Stack) -> String {
+    let topic = kafka.topic("deliveries", 1, &[]).await.unwrap();
+    let records = r#"{"records":[{"value":1},{"value":22},{"value":333}]}"#;
+    let write = Request::post(format!("{REST}/topics/{topic}"), records);
+    let write = write.with("content-type", "application/vnd.kafka.json.v2+json");
+    assert_eq!(ask(stack.gateway(), write).await.status, 200);
+    topic
 }
 
 /// The records and bytes of a route.

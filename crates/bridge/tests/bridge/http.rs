@@ -186,7 +186,9 @@ async fn drain_delivers_unawaited_records() {
 #[tokio::test]
 async fn drain_refuses_records_that_are_not_handed_over() {
     let mock = MockCluster::new(1).unwrap();
-    ["t", "known"].map(|topic| mock.create_topic(topic, 1, 1).unwrap());
+    for topic in ["t", "known"] {
+        mock.create_topic(topic, 1, 1).unwrap();
+    }
     let more = format!("{WRITES}\n[session]\ndrain_timeout_ms = 5000");
     let bridge = start_before(mock.bootstrap_servers().parse().unwrap(), "", &more).await;
     let gateway = Gateway::connect(&bridge).await;
