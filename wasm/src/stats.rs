@@ -72,6 +72,8 @@ metrics! {
     nats_subscribe: Counter "commands.nats_subscribe",
     /// NATS publish commands
     nats_publish: Counter "commands.nats_publish",
+    /// Session commands
+    session: Counter "commands.session",
     /// Messages of JSON sessions
     json: Counter "commands.json",
     /// Commands that this version does not know
@@ -156,6 +158,7 @@ impl Stats {
             Event::Command(Command::NatsListSequences) => self.nats_list_sequences,
             Event::Command(Command::NatsSubscribe) => self.nats_subscribe,
             Event::Command(Command::NatsPublish) => self.nats_publish,
+            Event::Command(Command::Session) => self.session,
             Event::Json => self.json,
             Event::UnknownCommand => self.unknown_command,
             Event::WrongCommand => self.wrong_command,

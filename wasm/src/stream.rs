@@ -213,7 +213,7 @@ fn refuse(status: u16, header: Option<(&'static str, &'static str)>, reason: &st
 
 /// Removes the headers by which only the gateway may speak to the bridge.
 fn strip_metadata(headers: &[Header]) -> Result<(), Status> {
-    for (name, _) in headers.iter().filter(|(name, _)| name.starts_with(metadata::PREFIX.as_bytes())) {
+    for (name, _) in headers.iter().filter(|(name, _)| metadata::is_for_gateways(name)) {
         host::remove_header(Map::Request, name)?;
     }
     Ok(())

@@ -120,6 +120,8 @@ struct Session<'a> {
     grant: Grant,
     input: Input,
     overload: Overload,
+    /// The largest message that both gateway and bridge accept from the client.
+    max_message_bytes: usize,
     frames: Frames,
     /// Commands for the cluster, and other requests that are too large for `own`.
     cluster: Lane,
@@ -160,14 +162,15 @@ impl<'a> Session<'a> {
     fn new(transport: Transport, codec: Codec, grant: Grant, limits: &'a Limits, drain: Drain) -> Self {
         let now = Instant::now();
         let keepalive = Keepalive::new(limits.ping_interval, now);
-        let system = grant.cluster.system;
+        let (system, own) = (grant.cluster.system, limits.max_request_bytes);
         Self {
             codec,
             limits,
             grant,
             input: transport.input,
             overload: transport.overload,
-            frames: Frames::new(limits.max_request_bytes),
+            max_message_bytes: transport.gateway_max_bytes.map_or(own, |gateway| gateway.min(own)),
+            frames: Frames::new(own),
             cluster: Lane::new(limits.answer_bytes, limits.max_commands, limits.max_request_bytes),
             own: Lane::new(OWN_ANSWER_BYTES, 1, limits.max_request_bytes),
             commands: FuturesUnordered::new(),
@@ -320,6 +323,10 @@ impl<'a> Session<'a> {
             Request::Ping { sequence, state } => {
                 self.grant.cluster.metrics.answered(Kind::Ping, Outcome::Answered);
                 Answer::pong(sequence, state)
+            }
+            Request::Limits { sequence } => {
+                self.grant.cluster.metrics.answered(Kind::Session, Outcome::Answered);
+                Answer::limits(sequence, self.max_message_bytes)
             }
             Request::Control(control_req::Control::Pong(payload)) => Answer::control(Control::Pong(payload)),
             Request::Control(control_req::Control::Refusal(refusal)) => {

@@ -83,7 +83,10 @@ impl Failure {
         match self {
             Self::ReaderGone => 0,
             Self::Command(
-                Error::Command { .. } | Error::IsolationUnsupported | Error::CommandUnsupported { .. },
+                Error::Command { .. }
+                | Error::IsolationUnsupported
+                | Error::CommandUnsupported { .. }
+                | Error::TooLarge { .. },
             )
             | Self::Rest(RestError::Problem { .. })
             | Self::Stalled { .. }

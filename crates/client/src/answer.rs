@@ -10,6 +10,7 @@ pub(crate) fn mismatch(wanted: &str, got: &Resp) -> Error {
     let got = match got {
         Resp::ErrorResp(_) => "an error",
         Resp::PongResp(_) => "a pong",
+        Resp::SessionResp(_) => "the limits of the session",
         Resp::KafkaFetchResp(_) | Resp::NatsFetchResp(_) => "messages",
         Resp::KafkaListOffsetResp(_) => "an offset",
         Resp::KafkaProduceResp(_) | Resp::NatsPublishResp(_) => "results",

@@ -155,8 +155,8 @@ impl Client {
     /// The records may or may not have been sent; their answer is dropped.
     ///
     /// # Errors
-    /// [`Error`], but not [`Error::Command`]. The records may or may not have been written: sending them again may write
-    /// them twice.
+    /// [`Error::TooLarge`]: nothing was written. Otherwise [`Error`], but not [`Error::Command`]: the records may or may not have been
+    /// written, and sending them again may write them twice.
     pub async fn produce(
         &self,
         records: Vec<ProduceRecord>,

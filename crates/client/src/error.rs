@@ -121,6 +121,14 @@ pub enum Error {
         /// The command's name.
         command: &'static str,
     },
+    /// The command is larger than the gateway or the bridge accepts. It was not sent, and the session stays open.
+    #[error("send a message of {bytes} bytes: the server accepts at most {max} bytes")]
+    TooLarge {
+        /// The size of the command.
+        bytes: usize,
+        /// The largest one that the server accepts in this session.
+        max: usize,
+    },
     /// The server ended the session with a WebSocket Close.
     #[error("keep the session: the server closed it with {code} {reason:?}")]
     Closed {

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use prost::Message as _;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_protocol::{CmdEmpty, ErrorResp, PubSubReq};
-use tokio::sync::{Notify, Semaphore, mpsc};
+use sluicegate_protocol::{CmdEmpty, CmdSession, ErrorResp, PubSubReq};
+use tokio::sync::{Mutex, Notify, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tracing::debug;
@@ -27,6 +27,9 @@ pub(crate) struct Session {
     closing: Arc<Notify>,
     slots: Semaphore,
     sequence: AtomicI64,
+    /// The largest request that the server accepts, in bytes; None: it was not asked yet. Requests are written in the order in which
+    /// they take this lock.
+    max_request: Mutex<Option<usize>>,
 }
 
 impl Session {
@@ -36,7 +39,8 @@ impl Session {
         let (pending, closing) = (Arc::new(Pending::new()), Arc::new(Notify::new()));
         let task = tokio::spawn(connection::run(socket, queue, Arc::clone(&closing), Arc::clone(&pending)));
         let slots = Semaphore::new(max_in_flight);
-        (Self { requests, pending, closing, slots, sequence: AtomicI64::new(1) }, task)
+        let (sequence, max_request) = (AtomicI64::new(1), Mutex::new(None));
+        (Self { requests, pending, closing, slots, sequence, max_request }, task)
     }
 
     /// Closes the connection once the requests so far are written.
@@ -91,7 +95,33 @@ impl Session {
     async fn write(&self, sequence: i64, command: Req) -> Result<(), Error> {
         let name = name(&command);
         let request = encode(sequence, command);
-        debug!("sending {name} {sequence}, {} bytes", request.len());
+        let mut max_request = self.max_request.lock().await;
+        let bytes = request.len();
+        if bytes > ACCEPTED_EVERYWHERE {
+            let max = match *max_request {
+                Some(max) => max,
+                None => *max_request.insert(self.ask_for_limit().await?),
+            };
+            if bytes > max {
+                return Err(Error::TooLarge { bytes, max });
+            }
+        }
+        debug!("sending {name} {sequence}, {bytes} bytes");
+        self.send_bytes(request).await
+    }
+
+    /// The largest request that the server accepts; the largest number if it does not know the command.
+    async fn ask_for_limit(&self) -> Result<usize, Error> {
+        let sequence = self.next_sequence();
+        let answer = self.pending.register(sequence)?;
+        self.send_bytes(encode(sequence, Req::CmdSession(CmdSession {}))).await?;
+        Ok(match answer.wait().await? {
+            Resp::SessionResp(limits) => usize::try_from(limits.max_message_bytes).unwrap_or(usize::MAX),
+            _ => usize::MAX,
+        })
+    }
+
+    async fn send_bytes(&self, request: Vec<u8>) -> Result<(), Error> {
         self.requests.send(request.into()).await.map_err(|_| self.pending.ended())
     }
 
@@ -184,6 +214,7 @@ fn is_newer(command: &Req) -> bool {
             | Req::CmdNatsListSequences(_)
             | Req::CmdNatsSubscribe(_)
             | Req::CmdNatsPublish(_)
+            | Req::CmdSession(_)
     )
 }
 
@@ -206,6 +237,9 @@ pub(crate) fn name(command: &Req) -> &'static str {
         _ => "command",
     }
 }
+
+/// No gateway or bridge can be configured to accept less, in bytes.
+const ACCEPTED_EVERYWHERE: usize = 1024;
 
 /// A server's answer to a command that it does not know; APISIX's own words.
 const UNKNOWN: &str = "unknown command";

@@ -63,6 +63,7 @@ mod tests {
             Resp::KafkaFetchResp(KafkaFetchResp::default()),
             Resp::KafkaListOffsetResp(KafkaListOffsetResp::default()),
             Resp::KafkaProduceResp(KafkaProduceResp::default()),
+            Resp::SessionResp(SessionResp::default()),
         ];
         for resp in answers {
             for sequence in [0, 1, -1, i64::MAX] {

@@ -1,6 +1,6 @@
 //! The headers in which a gateway tells the bridge about a request. Only gateways can send them.
 
-/// The prefix of all these headers. The gateway's filter removes headers with this prefix that a client sent.
+/// The prefix of these headers. The gateway's filter removes headers with this prefix that a client sent.
 pub const PREFIX: &str = "sluicegate-";
 
 /// The cluster of the request, by its name in the bridge's configuration. Absent: `default`.
@@ -33,27 +33,27 @@ pub const HTTP: &str = "sluicegate-http";
 /// The bridge's own WebSocket endpoint selects it if the client offers it. Absent: none.
 pub const SUBPROTOCOL: &str = "sluicegate-subprotocol";
 
-/// The path of the gateway's route, for metrics. It is the operator's, never the client's. Absent: not known.
-pub const ROUTE: &str = "sluicegate-route";
-
 /// `true`: the gateway pads its writes on the session's stream to [`grpc::MIN_WRITE`](crate::grpc::MIN_WRITE), so the bridge
 /// can hold it back by not reading.
 pub const PADDED: &str = "sluicegate-padded";
 
-/// All headers that a gateway can send.
-pub const ALL: [&str; 11] = [
-    CLUSTER,
-    CLUSTER_DEFINITION,
-    GATEWAY_SECRET,
-    READ,
-    WRITE,
-    TOPICS,
-    CLIENT,
-    HTTP,
-    SUBPROTOCOL,
-    ROUTE,
-    PADDED,
-];
+/// The path of the gateway's route, for metrics. It is the operator's, never the client's. Absent: not known.
+pub const ROUTE: &str = "x-sluicegate-route";
+
+/// The largest message that the gateway accepts from the client, in bytes. Absent: the bridge's own limit applies.
+pub const MAX_MESSAGE_BYTES: &str = "x-sluicegate-max-message-bytes";
+
+/// The headers outside [`PREFIX`]: they restrict nothing, so bridges that do not know them can ignore them.
+const IGNORABLE: [&str; 2] = [ROUTE, MAX_MESSAGE_BYTES];
+
+/// Whether only gateways can send this header. `name` is in lower case.
+pub fn is_for_gateways(name: &[u8]) -> bool {
+    name.starts_with(PREFIX.as_bytes()) || IGNORABLE.iter().any(|ignorable| ignorable.as_bytes() == name)
+}
+
+/// All headers under [`PREFIX`] that a gateway can send.
+pub const ALL: [&str; 10] =
+    [CLUSTER, CLUSTER_DEFINITION, GATEWAY_SECRET, READ, WRITE, TOPICS, CLIENT, HTTP, SUBPROTOCOL, PADDED];
 
 /// Marks every answer of the bridge to a plain HTTP request. The filter removes it. An answer without it came from a proxy in
 /// between.

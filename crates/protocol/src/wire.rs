@@ -95,6 +95,8 @@ pub mod number {
     pub const CMD_NATS_SUBSCRIBE: u32 = 1014;
     /// `PubSubReq.cmd_nats_publish`.
     pub const CMD_NATS_PUBLISH: u32 = 1015;
+    /// `PubSubReq.cmd_session`.
+    pub const CMD_SESSION: u32 = 1018;
     /// `PubSubResp.nats_fetch_resp`.
     pub const NATS_FETCH_RESP: u32 = 1012;
     /// `PubSubResp.nats_delivery_resp`.

@@ -4,7 +4,8 @@ use sluicegate_protocol::Refusal;
 use sluicegate_protocol::wire::number::{
     CMD_CREDIT, CMD_EMPTY, CMD_KAFKA_FETCH, CMD_KAFKA_LIST_OFFSET, CMD_KAFKA_LIST_OFFSETS,
     CMD_KAFKA_METADATA, CMD_KAFKA_PRODUCE, CMD_KAFKA_SUBSCRIBE, CMD_NATS_FETCH, CMD_NATS_LIST_SEQUENCES,
-    CMD_NATS_PUBLISH, CMD_NATS_SUBSCRIBE, CMD_PING, CMD_UNSUBSCRIBE, CONTROL, KAFKA_MULTI_FETCH, SEQUENCE,
+    CMD_NATS_PUBLISH, CMD_NATS_SUBSCRIBE, CMD_PING, CMD_SESSION, CMD_UNSUBSCRIBE, CONTROL, KAFKA_MULTI_FETCH,
+    SEQUENCE,
 };
 use sluicegate_protocol::wire::{Fields, Malformed, Value};
 
@@ -39,6 +40,8 @@ pub enum Command {
     NatsSubscribe,
     /// `cmd_nats_publish`
     NatsPublish,
+    /// `cmd_session`
+    Session,
 }
 
 impl Command {
@@ -59,6 +62,7 @@ impl Command {
             CMD_NATS_LIST_SEQUENCES => Self::NatsListSequences,
             CMD_NATS_SUBSCRIBE => Self::NatsSubscribe,
             CMD_NATS_PUBLISH => Self::NatsPublish,
+            CMD_SESSION => Self::Session,
             _ => return None,
         })
     }
@@ -155,7 +159,8 @@ mod tests {
     use sluicegate_protocol::{
         CmdCredit, CmdEmpty, CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaListOffsets, CmdKafkaMetadata,
         CmdKafkaMultiFetch, CmdKafkaProduce, CmdKafkaSubscribe, CmdNatsFetch, CmdNatsListSequences,
-        CmdNatsPublish, CmdNatsSubscribe, CmdPing, CmdUnsubscribe, ControlReq, PubSubReq, control_req,
+        CmdNatsPublish, CmdNatsSubscribe, CmdPing, CmdSession, CmdUnsubscribe, ControlReq, PubSubReq,
+        control_req,
     };
 
     use super::*;
@@ -188,6 +193,7 @@ mod tests {
             (Some(Req::CmdNatsListSequences(CmdNatsListSequences::default())), Command::NatsListSequences),
             (Some(Req::CmdNatsSubscribe(CmdNatsSubscribe::default())), Command::NatsSubscribe),
             (Some(Req::CmdNatsPublish(CmdNatsPublish::default())), Command::NatsPublish),
+            (Some(Req::CmdSession(CmdSession {})), Command::Session),
         ] {
             assert_eq!(Request::parse(&wire(7, req)), Request::Command { sequence: 7, command: want });
         }
@@ -318,6 +324,7 @@ mod tests {
                     Some(Req::CmdNatsSubscribe(_)),
                 )
                 | (Request::Command { command: Command::NatsPublish, .. }, Some(Req::CmdNatsPublish(_)))
+                | (Request::Command { command: Command::Session, .. }, Some(Req::CmdSession(_)))
                 | (Request::Nothing, None)
                 | (Request::Unknown { .. } | Request::Wrong, _) => {}
                 (judged, req) => panic!("{judged:?} but the bridge reads {req:?} from {bytes:x?}"),
@@ -332,7 +339,7 @@ mod tests {
 
             #[test]
             fn bridge_sees_the_same_command_in_random_fields(
-                fields in prop::collection::vec((prop::sample::select(vec![1_u32, 2, 31, 32, 33, 34, 35, 1000, 1001, 1002, 1003, 1004, 1005, 1006, 1007, 1008, 1009, 1012, 1013, 1014, 1015]),
+                fields in prop::collection::vec((prop::sample::select(vec![1_u32, 2, 31, 32, 33, 34, 35, 1000, 1001, 1002, 1003, 1004, 1005, 1006, 1007, 1008, 1009, 1012, 1013, 1014, 1015, 1018]),
                     prop::sample::select(vec![0_u32, 1, 2, 5]), prop::collection::vec(any::<u8>(), 0..6)), 0..5),
             ) {
                 let mut bytes = Vec::new();

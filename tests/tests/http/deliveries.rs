@@ -25,7 +25,7 @@ async fn plain_http_is_counted_by_the_gateways_route(way: Way) {
     // No other test reads on this route.
     let before = counts(&stack, "/readonly").await;
     let read = Request::get(format!("/readonly/topics/{topic}/partitions/0/records?offset=1"));
-    let read = read.with("accept", "application/json").with("sluicegate-route", "/of/the/client");
+    let read = read.with("accept", "application/json").with("x-sluicegate-route", "/of/the/client");
     assert_eq!(ask(stack.gateway(), read).await.status, 200);
     let after = counts(&stack, "/readonly").await;
     assert_eq!(after[0] - before[0], 2.0);

@@ -128,7 +128,7 @@ fn every_setting_is_read() {
     assert!(matches!(&config.routes[0].cluster, ClusterSource::Named(name) if **name == *"east"));
     let metadata: Vec<_> = config.metadata(&config.routes[0]).collect();
     let secret = ("sluicegate-gateway-secret", "s3cret-of-the-gateway");
-    let route = ("sluicegate-route", "/a");
+    let route = ("x-sluicegate-route", "/a");
     assert_eq!(metadata, [route, ("sluicegate-cluster", "east"), ("sluicegate-write", "true"), secret]);
     let Kind::Pubsub { policy } = &config.routes[0].kind else { panic!("{config:?}") };
     assert_eq!(policy.origins.as_deref(), Some(&["https://app.example:8443".to_owned()][..]));

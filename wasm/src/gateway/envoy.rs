@@ -41,6 +41,8 @@ impl Gateway for Envoy {
         }
         host::set_header(Map::Request, "content-type", b"application/grpc")?;
         host::set_header(Map::Request, metadata::PADDED, b"true")?;
+        let max_bytes = config.max_message_bytes.to_string();
+        host::set_header(Map::Request, metadata::MAX_MESSAGE_BYTES, max_bytes.as_bytes())?;
         super::tell(config, route, accepted)
     }
 

@@ -33,7 +33,7 @@ fn check_session(act: impl Fn(&mut Socket), want: &[(&str, u64)]) {
     check(|vm, profile| act(&mut Socket::open(vm, profile)), &want);
 }
 
-const NAMES: [&str; 29] = [
+const NAMES: [&str; 30] = [
     "sessions",
     "sessions_open",
     "handshakes_refused",
@@ -51,6 +51,7 @@ const NAMES: [&str; 29] = [
     "commands.unsubscribe",
     "commands.credit",
     "commands.kafka_produce",
+    "commands.session",
     "commands.json",
     "errors.unknown_command",
     "errors.wrong_command",

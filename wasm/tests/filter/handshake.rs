@@ -20,6 +20,7 @@ fn upgrade_reaches_the_bridge_in_the_profiles_form() {
             .with("Sluicegate-Gateway-Secret", "guess")
             .with("SLUICEGATE-IDENTITY", "root")
             .with("sluicegate-", "x")
+            .with("X-Sluicegate-Max-Message-Bytes", "1")
     };
     check(
         Profile::Tunnel,
@@ -35,12 +36,13 @@ fn upgrade_reaches_the_bridge_in_the_profiles_form() {
             "sluicegate-cluster: orders",
             "sluicegate-gateway-secret: s3cret-of-the-gateway",
             "sluicegate-padded: true",
-            "sluicegate-route: /pubsub",
+            "x-sluicegate-route: /pubsub",
             "sluicegate-subprotocol: pubsub",
             "sluicegate-topics: orders,public.*",
             "sluicegate-write: true",
             "upgrade: websocket",
             "user-agent: test",
+            "x-sluicegate-max-message-bytes: 1048576",
         ],
     );
     check(
@@ -56,12 +58,13 @@ fn upgrade_reaches_the_bridge_in_the_profiles_form() {
             "sluicegate-cluster: orders",
             "sluicegate-gateway-secret: s3cret-of-the-gateway",
             "sluicegate-padded: true",
-            "sluicegate-route: /pubsub",
+            "x-sluicegate-route: /pubsub",
             "sluicegate-subprotocol: pubsub",
             "sluicegate-topics: orders,public.*",
             "sluicegate-write: true",
             "te: trailers",
             "user-agent: test",
+            "x-sluicegate-max-message-bytes: 1048576",
         ],
     );
 

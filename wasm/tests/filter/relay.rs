@@ -30,10 +30,11 @@ fn bridge_gets_the_clients_upgrade_with_the_grant() {
         .and("Sluicegate-Gateway-Secret", "guess")
         .and("sluicegate-cluster-definition", "CgdldmlsOjEK")
         .and("SLUICEGATE-IDENTITY", "root")
-        .and("sluicegate-route", "other")
+        .and("x-sluicegate-route", "other")
         .and("sluicegate-subprotocol", "other")
         .and("sluicegate-http", "CgA")
-        .and("sluicegate-", "x");
+        .and("sluicegate-", "x")
+        .and("x-sluicegate-max-message-bytes", "1");
     let want = [
         ":authority: gateway.example",
         ":method: GET",
@@ -47,7 +48,7 @@ fn bridge_gets_the_clients_upgrade_with_the_grant() {
         "sluicegate-client: 10.0.0.9",
         "sluicegate-cluster: orders",
         "sluicegate-gateway-secret: s3cret-of-the-gateway",
-        "sluicegate-route: /pubsub",
+        "x-sluicegate-route: /pubsub",
         "sluicegate-subprotocol: pubsub",
         "sluicegate-topics: orders,public.*",
         "sluicegate-write: true",

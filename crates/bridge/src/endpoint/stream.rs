@@ -37,12 +37,14 @@ impl Endpoint {
     ) -> Result<Response<Body>, Refusal> {
         let admitted = self.admit(grant?)?;
         let (codec, overload) = (codec(request.headers()), overload(request.headers()));
+        let gateway_max_bytes = max_message_bytes(request.headers());
         let upgrade = hyper::upgrade::on(request);
         let endpoint = Arc::clone(self);
         self.open.spawn(async move {
             // The client can leave before it gets the response.
             if let Ok(upgraded) = upgrade.await {
-                endpoint.run(admitted, codec, Transport::stream(TokioIo::new(upgraded), overload)).await;
+                let transport = Transport::stream(TokioIo::new(upgraded), overload);
+                endpoint.run(admitted, codec, transport.behind(gateway_max_bytes)).await;
             }
         });
         Ok(opened(Body::empty()))
@@ -56,8 +58,10 @@ impl Endpoint {
     ) -> Result<Response<Body>, Refusal> {
         let admitted = self.admit(grant?)?;
         let (codec, overload) = (codec(request.headers()), overload(request.headers()));
+        let gateway_max_bytes = max_message_bytes(request.headers());
         let (transport, body) = Transport::bodies(request.into_body(), overload);
         let endpoint = Arc::clone(self);
+        let transport = transport.behind(gateway_max_bytes);
         self.open.spawn(async move { endpoint.run(admitted, codec, transport).await });
         Ok(opened(Body::new(body)))
     }
@@ -98,6 +102,11 @@ fn overload(headers: &HeaderMap) -> Overload {
         true => Overload::StopReading,
         false => Overload::CloseSession,
     }
+}
+
+/// None also if it is not a number: it is only repeated to the client.
+fn max_message_bytes(headers: &HeaderMap) -> Option<usize> {
+    headers.get(metadata::MAX_MESSAGE_BYTES)?.to_str().ok()?.parse().ok()
 }
 
 fn opened(body: Body) -> Response<Body> {

@@ -17,6 +17,8 @@ pub(crate) enum Kind {
     Topics,
     /// The beginning of a subscription.
     Subscribe,
+    /// The limits of a session.
+    Session,
     /// Nothing that this version knows, or nothing that can be read.
     Unknown,
 }
@@ -55,7 +57,7 @@ pub(crate) enum SessionEnd {
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Ping,
         Self::Fetch,
         Self::ListOffset,
@@ -64,6 +66,7 @@ impl Kind {
         Self::Produce,
         Self::Topics,
         Self::Subscribe,
+        Self::Session,
         Self::Unknown,
     ];
 
@@ -77,6 +80,7 @@ impl Kind {
             Self::Produce => "produce",
             Self::Topics => "topics",
             Self::Subscribe => "subscribe",
+            Self::Session => "session",
             Self::Unknown => "unknown",
         }
     }

@@ -12,7 +12,8 @@ use sluicegate_protocol::wire::number::{
 use sluicegate_protocol::{
     Close, ControlResp, ErrorResp, KafkaFetchResp, KafkaListOffsetResp, KafkaListOffsetsResp,
     KafkaMetadataResp, KafkaProduceResp, ListedOffset, PartitionFetched, PartitionMetadata, PongResp,
-    Produced, PubSubResp, TopicMetadata, UnsubscribedResp, control_resp::Control, grpc, pub_sub_resp::Resp,
+    Produced, PubSubResp, SessionResp, TopicMetadata, UnsubscribedResp, control_resp::Control, grpc,
+    pub_sub_resp::Resp,
 };
 
 use super::{json, nats};
@@ -37,6 +38,12 @@ pub(super) enum Answer {
 impl Answer {
     pub(super) fn pong(sequence: i64, state: Bytes) -> Self {
         Self::new(sequence, Resp::PongResp(PongResp { state }))
+    }
+
+    /// The limits of the session.
+    pub(super) fn limits(sequence: i64, max_message_bytes: usize) -> Self {
+        let max_message_bytes = u32::try_from(max_message_bytes).unwrap_or(u32::MAX);
+        Self::new(sequence, Resp::SessionResp(SessionResp { max_message_bytes }))
     }
 
     /// Fetched records, and where to continue.

@@ -38,6 +38,7 @@ impl Counts {
     pub(super) fn add(&mut self, command: Command, content: &[u8]) -> Result<(), Malformed> {
         let (count, number) = match command {
             Command::Ping
+            | Command::Session
             | Command::KafkaFetch
             | Command::NatsFetch
             | Command::KafkaListOffset

@@ -70,6 +70,7 @@ impl Session<'_> {
             Request::Invalid { .. } | Request::Subscribe { .. } => MAX_ERROR_BYTES,
             Request::Control(_)
             | Request::Nothing
+            | Request::Limits { .. }
             | Request::Unsubscribe { .. }
             | Request::Credit(_)
             | Request::Unknown { .. }
@@ -119,6 +120,7 @@ fn decoded_bytes(request: &Request) -> usize {
     match request {
         Request::Command { command, .. } => command.decoded_bytes(),
         Request::Ping { .. }
+        | Request::Limits { .. }
         | Request::Invalid { .. }
         | Request::Subscribe { .. }
         | Request::Unsubscribe { .. }

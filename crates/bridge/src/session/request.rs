@@ -21,6 +21,8 @@ use crate::metrics::Kind;
 pub(super) enum Request {
     /// Answered by the session itself.
     Ping { sequence: i64, state: Bytes },
+    /// Asks for the session's limits.
+    Limits { sequence: i64 },
     /// Answered by the cluster.
     Command { sequence: i64, command: Command, encoding: Encoding },
     /// Begins a subscription.
@@ -67,6 +69,7 @@ impl Request {
         let subscribe = |command| Self::Subscribe { sequence, command, encoding: Encoding::Protobuf };
         match req {
             Some(Req::CmdPing(ping)) => Self::Ping { sequence, state: ping.state },
+            Some(Req::CmdSession(_)) => Self::Limits { sequence },
             Some(Req::CmdKafkaFetch(fetch)) => run(Command::Fetch(fetch)),
             Some(Req::CmdKafkaListOffset(list)) => run(Command::ListOffset(list)),
             Some(Req::CmdKafkaProduce(produce)) => run(Command::Produce(produce)),
@@ -93,6 +96,7 @@ impl Request {
 fn kind(command: Known) -> Kind {
     match command {
         Known::Ping => Kind::Ping,
+        Known::Session => Kind::Session,
         Known::KafkaFetch | Known::NatsFetch => Kind::Fetch,
         Known::KafkaListOffset => Kind::ListOffset,
         Known::KafkaProduce | Known::NatsPublish => Kind::Produce,
@@ -115,7 +119,7 @@ fn foreign(command: Known, system: System) -> Option<String> {
         (System::Nats, Known::KafkaSubscribe) => "cmd_nats_subscribe",
         (System::Nats, Known::KafkaProduce) => "cmd_nats_publish",
         (System::Nats, Known::KafkaMetadata) => "GET /streams",
-        (_, Known::Ping | Known::Unsubscribe | Known::Credit)
+        (_, Known::Ping | Known::Session | Known::Unsubscribe | Known::Credit)
         | (
             System::Kafka,
             Known::KafkaFetch
@@ -137,7 +141,7 @@ fn foreign(command: Known, system: System) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use sluicegate_protocol::{
-        CmdEmpty, CmdKafkaFetch, CmdKafkaProduce, CmdNatsFetch, CmdNatsPublish, CmdPing, Header,
+        CmdEmpty, CmdKafkaFetch, CmdKafkaProduce, CmdNatsFetch, CmdNatsPublish, CmdPing, CmdSession, Header,
         ProduceRecord, PublishMessage,
     };
 
@@ -167,6 +171,9 @@ mod tests {
         let want = Request::Command { sequence: 8, command, encoding: Encoding::Protobuf };
         check(&request(8, Req::CmdKafkaFetch(fetch)), want);
         check(&request(9, Req::CmdEmpty(CmdEmpty {})), Request::Unknown { sequence: 9 });
+        for system in [System::Kafka, System::Nats] {
+            check_of(system, &request(6, Req::CmdSession(CmdSession {})), Request::Limits { sequence: 6 });
+        }
         let control = ControlReq { control: Some(Control::Alive("x".into())) };
         check(&request(0, Req::Control(control)), Request::Control(Control::Alive("x".into())));
     }

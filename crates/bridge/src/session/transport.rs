@@ -24,6 +24,8 @@ pub(crate) struct Transport {
     pub(super) input: Input,
     pub(super) output: Output,
     pub(super) overload: Overload,
+    /// The largest message that the gateway accepts from the client, in bytes.
+    pub(super) gateway_max_bytes: Option<usize>,
 }
 
 /// The reaction to a peer that sends more than the session can take.
@@ -44,6 +46,7 @@ impl Transport {
             input: peer::chunks(read, |bytes| Some(Bytes::copy_from_slice(bytes))),
             output: Output::Stream { io: Box::pin(write), write: None },
             overload,
+            gateway_max_bytes: None,
         }
     }
 
@@ -56,7 +59,8 @@ impl Transport {
         let (writes, dropped, body) = body::channel();
         let input = request.into_data_stream().map_err(io::Error::other);
         let dropped = Box::pin(dropped.cancelled_owned());
-        (Self { input: Box::pin(input), output: Output::Body { writes, dropped }, overload }, body)
+        let output = Output::Body { writes, dropped };
+        (Self { input: Box::pin(input), output, overload, gateway_max_bytes: None }, body)
     }
 
     /// Over a client's own WebSocket connection to `cluster`, with `session` in between.
@@ -72,7 +76,13 @@ impl Transport {
             input,
             output: Output::WebSocket(Answers::new(client, write)),
             overload: Overload::StopReading,
+            gateway_max_bytes: None,
         }
+    }
+
+    /// Behind a gateway that accepts no larger message from the client; None: it did not say.
+    pub(crate) fn behind(self, gateway_max_bytes: Option<usize>) -> Self {
+        Self { gateway_max_bytes, ..self }
     }
 }
 

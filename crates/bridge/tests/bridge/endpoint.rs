@@ -6,7 +6,8 @@ use prost::Message;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
-    Close, CmdKafkaFetch, CmdKafkaListOffset, ControlReq, PongResp, PubSubReq, PubSubResp, control_req,
+    Close, CmdKafkaFetch, CmdKafkaListOffset, CmdSession, ControlReq, PongResp, PubSubReq, PubSubResp,
+    SessionResp, control_req,
 };
 
 use crate::support::{
@@ -35,6 +36,24 @@ async fn session_answers_pings_and_echoes_the_close() {
         match endpoint {
             Endpoint::Connect => assert_eq!(trailers, None),
             Endpoint::Post => assert_eq!(trailers.unwrap()["grpc-status"], "0"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn session_tells_the_smaller_limit_of_gateway_and_bridge() {
+    let bridge = start("[limits]\nmax_request_bytes = 2048").await;
+    let gateway = Gateway::connect(&bridge).await;
+    for endpoint in ENDPOINTS {
+        for (told, expected) in
+            [(None, 2048), (Some("4096"), 2048), (Some("1024"), 1024), (Some("all"), 2048)]
+        {
+            let headers: Vec<_> =
+                told.map(|told| ("x-sluicegate-max-message-bytes", told)).into_iter().collect();
+            let mut stream = gateway.open(endpoint, &headers).await.unwrap();
+            stream.ask(3, Req::CmdSession(CmdSession {})).await;
+            let resp = Some(Resp::SessionResp(SessionResp { max_message_bytes: expected }));
+            assert_eq!(stream.next().await, Some(PubSubResp { sequence: 3, resp }), "{endpoint:?} {told:?}");
         }
     }
 }

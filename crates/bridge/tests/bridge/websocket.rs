@@ -5,7 +5,9 @@ mod keeping;
 
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_protocol::{CmdKafkaFetch, CmdKafkaProduce, PongResp, ProduceRecord, PubSubResp};
+use sluicegate_protocol::{
+    CmdKafkaFetch, CmdKafkaProduce, CmdSession, PongResp, ProduceRecord, PubSubResp, SessionResp,
+};
 use sluicegate_tests::random::Random;
 use sluicegate_tests::raw::{BINARY, CLOSE, FIN, Frame, PING, PONG, Raw, Upgrade, masked, request};
 
@@ -189,6 +191,16 @@ async fn faults_of_clients_close_with_their_code_and_are_counted() {
         let line = format!("sluicegate_client_faults_total{{cluster=\"default\",reason=\"{reason}\"}} 1\n");
         assert!(metrics.contains(&line), "{line}{metrics}");
     }
+}
+
+/// The header is for gateways that run sessions: here the client would speak for itself.
+#[tokio::test]
+async fn session_tells_the_bridges_limit() {
+    let bridge = start("[limits]\nmax_request_bytes = 2048").await;
+    let mut client = open(&bridge, &[("x-sluicegate-max-message-bytes", "1024")]).await;
+    client.write(request(3, Req::CmdSession(CmdSession {}))).await;
+    let resp = Some(Resp::SessionResp(SessionResp { max_message_bytes: 2048 }));
+    assert_eq!(client.answer().await, PubSubResp { sequence: 3, resp });
 }
 
 #[tokio::test]

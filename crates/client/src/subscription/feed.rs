@@ -109,8 +109,10 @@ impl<R: Resume> Feed<R> {
                 Arc::clone(self.session.insert(client.session))
             }
         };
-        let opened = self.unless_dropped(session.open(self.resume.command(), self.room())).await?;
-        let mut answers = opened?;
+        let after = self.builder.request_timeout;
+        let opening = timeout(after, session.open(self.resume.command(), self.room()));
+        let opened = self.unless_dropped(opening).await?;
+        let mut answers = opened.unwrap_or(Err(Error::Timeout { after }))?;
         let Err(end) = self.hand_out(&session, &mut answers).await;
         // After an error of the server there is nothing to end, and an older one would not know how.
         if !matches!(end, End::Failed(Error::Command { .. } | Error::CommandUnsupported { .. })) {

@@ -8,7 +8,7 @@ use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
     CmdKafkaProduce, ErrorResp, KafkaListOffsetResp, KafkaProduceResp, PongResp, ProduceRecord, Produced,
-    Reason,
+    Reason, SessionResp,
 };
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
@@ -159,6 +159,40 @@ async fn wrong_kind_of_answer_fails_its_command_only() {
     .await;
     assert!(matches!(client.fetch("orders", 0, 0).await, Err(Error::Protocol { .. })));
     client.ping("").await.unwrap();
+}
+
+/// The server is asked once, and only if a request may be too large.
+#[tokio::test]
+async fn request_over_the_limit_is_refused_before_it_is_sent() {
+    let (client, _server) = session(async |mut peer: Peer| {
+        let (small, state) = peer.ping().await;
+        peer.pong(small, state).await;
+        let (sequence, Req::CmdSession(_)) = peer.request().await else { panic!("no question") };
+        peer.answer(sequence, Resp::SessionResp(SessionResp { max_message_bytes: 2000 })).await;
+        peer.answer_pings().await;
+    })
+    .await;
+    client.ping(vec![0; 1000]).await.unwrap();
+    assert_eq!(client.ping(vec![0; 3000]).await, Err(Error::TooLarge { bytes: 3009, max: 2000 }));
+    assert_eq!(client.ping(vec![0; 1992]).await, Err(Error::TooLarge { bytes: 2001, max: 2000 }));
+    client.ping(vec![0; 1991]).await.unwrap();
+    let value = Some(vec![0; 2000].into());
+    let record = ProduceRecord { topic: "t".into(), value, ..Default::default() };
+    assert_eq!(client.produce(vec![record]).await, Err(Error::TooLarge { bytes: 2015, max: 2000 }));
+}
+
+/// Its answer also decides what a server is told that knows only APISIX's commands: `cmd_empty` stands in front.
+#[tokio::test]
+async fn server_that_tells_no_limit_gets_every_request() {
+    let (client, _server) = session(async |mut peer: Peer| {
+        let (sequence, Req::CmdSession(_)) = peer.request().await else { panic!("no question") };
+        let message = "unknown command".into();
+        peer.answer(sequence, Resp::ErrorResp(ErrorResp { message, ..Default::default() })).await;
+        peer.answer_pings().await;
+    })
+    .await;
+    client.ping(vec![0; 3000]).await.unwrap();
+    client.ping(vec![0; 4000]).await.unwrap();
 }
 
 #[tokio::test]

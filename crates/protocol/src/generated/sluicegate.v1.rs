@@ -179,7 +179,7 @@ pub struct PubSubReq {
     /// The last one on the wire counts. A request without a command gets no answer.
     #[prost(
         oneof = "pub_sub_req::Req",
-        tags = "31, 32, 33, 34, 1001, 1002, 1004, 1005, 1006, 1007, 1008, 1009, 1012, 1013, 1014, 1015"
+        tags = "31, 32, 33, 34, 1001, 1002, 1004, 1005, 1006, 1007, 1008, 1009, 1012, 1013, 1014, 1015, 1018"
     )]
     pub req: ::core::option::Option<pub_sub_req::Req>,
 }
@@ -221,6 +221,8 @@ pub mod pub_sub_req {
         CmdNatsSubscribe(super::CmdNatsSubscribe),
         #[prost(message, tag = "1015")]
         CmdNatsPublish(super::CmdNatsPublish),
+        #[prost(message, tag = "1018")]
+        CmdSession(super::CmdSession),
     }
 }
 /// Not a command: its answer is the error `unknown command`.
@@ -233,6 +235,9 @@ pub struct CmdPing {
     #[prost(bytes = "bytes", tag = "1")]
     pub state: ::prost::bytes::Bytes,
 }
+/// Asks for the limits of this session, in a `SessionResp`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CmdSession {}
 /// Reads messages of one partition, from an offset on. An offset inside a gap, as after compaction or within an aborted
 /// transaction, reads from the next message on. If the log start moves beyond the offset during a walk, the next fetch that asks
 /// Kafka is an error with the reason OFFSET_OUT_OF_RANGE. READ_COMMITTED reads up to the last stable offset; a fetch from there
@@ -612,7 +617,7 @@ pub struct PubSubResp {
     pub sequence: i64,
     #[prost(
         oneof = "pub_sub_resp::Resp",
-        tags = "31, 32, 33, 34, 1001, 1002, 1004, 1005, 1006, 1007, 1008, 1010, 1011, 1012, 1013, 1014, 1015, 1016, 1017"
+        tags = "31, 32, 33, 34, 1001, 1002, 1004, 1005, 1006, 1007, 1008, 1010, 1011, 1012, 1013, 1014, 1015, 1016, 1017, 1018"
     )]
     pub resp: ::core::option::Option<pub_sub_resp::Resp>,
 }
@@ -659,6 +664,8 @@ pub mod pub_sub_resp {
         NatsDeliveryResp(super::NatsDeliveryResp),
         #[prost(message, tag = "1017")]
         NatsSubscriptionEvent(super::NatsSubscriptionEvent),
+        #[prost(message, tag = "1018")]
+        SessionResp(super::SessionResp),
     }
 }
 /// Why a command failed.
@@ -695,6 +702,14 @@ pub struct ErrorResp {
 pub struct PongResp {
     #[prost(bytes = "bytes", tag = "1")]
     pub state: ::prost::bytes::Bytes,
+}
+/// Answers `CmdSession`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SessionResp {
+    /// The largest message that gateway and bridge accept from the client: bytes of a WebSocket message's payload, at least 1,024. A
+    /// larger one closes the session with 1009. It is the same for as long as the session is open.
+    #[prost(uint32, tag = "1")]
+    pub max_message_bytes: u32,
 }
 /// Answers `CmdKafkaFetch`. Messages are in the order of their offsets, and none is skipped. Empty at the end of the log.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -48,6 +48,7 @@ async fn every_documented_message_is_seen() {
     let header = json!([{"key": "h", "value": "x"}, {"key": "h", "value": null}]);
     for command in [
         json!({"id": 1, "ping": {"state": "s"}}),
+        json!({"id": 10, "session": {}}),
         json!({"id": 2, "produce": {"records": [
             {"topic": topic, "key": "k", "value": {"n": 1}, "headers": header, "partition": 0, "timestamp": 5},
             {"topic": "no-such-topic", "value": null}]}}),

@@ -48,7 +48,7 @@ fn bridge_gets_the_grant_and_no_gateway_header_of_the_client() {
         .and("sluicegate-cluster-definition", "CgdldmlsOjEK")
         .and("SLUICEGATE-IDENTITY", "root")
         .and("sluicegate-write", "false")
-        .and("sluicegate-route", "other")
+        .and("x-sluicegate-route", "other")
         .and("sluicegate-subprotocol", "other")
         .and("sluicegate-", "x");
     let want = [
@@ -64,7 +64,7 @@ fn bridge_gets_the_grant_and_no_gateway_header_of_the_client() {
         "sluicegate-client: 10.0.0.9",
         "sluicegate-cluster: orders",
         "sluicegate-gateway-secret: s3cret-of-the-gateway",
-        "sluicegate-route: /pubsub",
+        "x-sluicegate-route: /pubsub",
         "sluicegate-subprotocol: pubsub",
         "sluicegate-topics: orders,public.*",
         "sluicegate-write: true",

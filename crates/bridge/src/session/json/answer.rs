@@ -4,8 +4,8 @@ use serde::Serialize;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
     ErrorResp, KafkaListOffsetResp, KafkaListOffsetsResp, KafkaMetadataResp, KafkaProduceResp, ListedOffset,
-    NatsListSequencesResp, NatsPublishResp, PartitionMetadata, PongResp, Produced, PubSubResp, TopicMetadata,
-    UnsubscribedResp,
+    NatsListSequencesResp, NatsPublishResp, PartitionMetadata, PongResp, Produced, PubSubResp, SessionResp,
+    TopicMetadata, UnsubscribedResp,
 };
 
 use super::error::Error;
@@ -18,6 +18,9 @@ pub(in crate::session) fn encode(answer: &PubSubResp) -> Option<Vec<u8>> {
         Resp::ErrorResp(error) => Body::Error { error: Error::of_command(error) },
         Resp::PongResp(PongResp { state }) => {
             Body::Pong { pong: Pong { state: std::str::from_utf8(state).unwrap_or_default() } }
+        }
+        Resp::SessionResp(SessionResp { max_message_bytes }) => {
+            Body::Session { session: Limits { max_message_bytes: *max_message_bytes } }
         }
         Resp::KafkaListOffsetResp(KafkaListOffsetResp { offset }) => Body::Offset { offset: *offset },
         Resp::KafkaListOffsetsResp(KafkaListOffsetsResp { results }) => {
@@ -69,6 +72,7 @@ struct Answer<'a> {
 enum Body<'a> {
     Error { error: Error<'a> },
     Pong { pong: Pong<'a> },
+    Session { session: Limits },
     Offset { offset: i64 },
     Offsets { results: Vec<Outcome<'a, Offset>> },
     Produced { results: Vec<Outcome<'a, Place>> },
@@ -86,6 +90,11 @@ struct Empty {}
 #[derive(Serialize)]
 struct Pong<'a> {
     state: &'a str,
+}
+
+#[derive(Serialize)]
+struct Limits {
+    max_message_bytes: u32,
 }
 
 /// The result of one record or partition.
@@ -201,6 +210,10 @@ mod tests {
     #[test]
     fn each_answer_has_its_members() {
         check(Resp::PongResp(PongResp { state: "\0é".into() }), r#"{"id":7,"pong":{"state":"\u0000é"}}"#);
+        check(
+            Resp::SessionResp(SessionResp { max_message_bytes: u32::MAX }),
+            r#"{"id":7,"session":{"max_message_bytes":4294967295}}"#,
+        );
         check(Resp::KafkaListOffsetResp(KafkaListOffsetResp { offset: -1 }), r#"{"id":7,"offset":-1}"#);
         let failed = r#"{"error":{"reason":"DENIED","message":"\"m\"","retriable":false}}"#;
         let listed = ListedOffset { offset: i64::MAX, timestamp: -1, error: None };

@@ -22,6 +22,10 @@ pub(super) struct Ping {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(super) struct Limits {}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Fetch {
     topic: String,
     partition: i32,

@@ -8,7 +8,7 @@ use serde_json::Error;
 use serde_json::value::RawValue;
 use sluicegate_protocol::CmdCredit;
 
-use super::command::{Fetch, ListOffset, ListOffsets, Metadata, MultiFetch, Ping};
+use super::command::{Fetch, Limits, ListOffset, ListOffsets, Metadata, MultiFetch, Ping};
 use super::nats;
 use super::object::object;
 use super::record::Produce;
@@ -61,6 +61,10 @@ fn shared_command(sequence: i64, name: &str, json: &str) -> Option<(Kind, Result
         "ping" => {
             let ping = |Ping { state }| Request::Ping { sequence, state: Bytes::from(state) };
             (Kind::Ping, object(json).map(ping))
+        }
+        "session" => {
+            let limits = |Limits {}| Request::Limits { sequence };
+            (Kind::Session, object(json).map(limits))
         }
         "unsubscribe" => {
             let unsubscribe = |Unsubscribe { subscription }| Request::Unsubscribe { sequence, subscription };
@@ -154,9 +158,9 @@ impl<'de> Visitor<'de> for Members {
 fn names(system: System) -> &'static str {
     match system {
         System::Kafka => {
-            "ping, fetch, multi_fetch, list_offset, list_offsets, metadata, produce, subscribe, unsubscribe, credit"
+            "ping, fetch, multi_fetch, list_offset, list_offsets, metadata, produce, subscribe, unsubscribe, credit, session"
         }
-        System::Nats => "ping, fetch, list_sequences, publish, subscribe, unsubscribe, credit",
+        System::Nats => "ping, fetch, list_sequences, publish, subscribe, unsubscribe, credit, session",
     }
 }
 

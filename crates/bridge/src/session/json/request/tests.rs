@@ -28,6 +28,19 @@ fn ping_may_have_a_state() {
 }
 
 #[test]
+fn session_asks_for_limits_on_every_system() {
+    for system in [System::Kafka, System::Nats] {
+        assert_eq!(super::parse(br#"{"id":7,"session":{}}"#, system), Request::Limits { sequence: 7 });
+        let Request::Invalid { sequence: 7, kind: Kind::Session, message } =
+            super::parse(br#"{"id":7,"session":{"x":1}}"#, system)
+        else {
+            panic!("accepted")
+        };
+        assert!(message.starts_with("session: unknown field `x`"), "{message}");
+    }
+}
+
+#[test]
 fn reads_become_the_protocols_commands() {
     let fetch = CmdKafkaFetch { topic: "t".into(), partition: 1, offset: 2, ..Default::default() };
     runs(
