@@ -114,7 +114,8 @@ impl Config {
             reader
                 .mistake("gateway_secret", "must be at least 16 visible ASCII characters, as in the bridge");
         }
-        let mut bytes = |key, bounds, default| reader.number(key, " of bytes", bounds).unwrap_or(default);
+        let mut bytes =
+            |key: &'static str, bounds, default| reader.number(key, " of bytes", bounds).unwrap_or(default);
         let max_message_bytes = bytes("max_message_bytes", MESSAGE_BYTES, DEFAULT_MESSAGE_BYTES);
         let max_assembly_bytes = bytes("max_assembly_bytes", ASSEMBLY_BYTES, DEFAULT_ASSEMBLY_BYTES);
         if max_assembly_bytes < max_message_bytes {
@@ -124,7 +125,7 @@ impl Config {
             );
         }
         for (key, successor) in MOVED {
-            if reader.value(key).is_some() {
+            if reader.has_former(key) {
                 reader.mistake(key, successor);
             }
         }

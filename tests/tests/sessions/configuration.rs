@@ -15,7 +15,7 @@ async fn envoy_does_not_start_and_its_log_names_every_mistake() {
         "routes[0].path: must begin with \"/\" and be visible ASCII, without a query",
         "routes[0].cluster: must be a string that is not empty",
         "routes[1].origins: must be an array of strings",
-        "rotes: unknown key",
+        "rotes: unknown key, did you mean `routes`?",
         "gateway_secret: must be at least 16 visible ASCII characters, as in the bridge",
     ] {
         assert!(

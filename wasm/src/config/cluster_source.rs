@@ -113,7 +113,7 @@ fn sasl(reader: &mut Reader) -> Sasl {
     Sasl { username, password, mechanism }
 }
 
-fn text(reader: &mut Reader, key: &str, expected: &str) -> String {
+fn text(reader: &mut Reader, key: &'static str, expected: &str) -> String {
     let is_given = reader.has(key);
     let text = reader.string(key).unwrap_or_default();
     if !is_given {

@@ -6,15 +6,18 @@ pub(super) struct Reader {
     /// The object's path, such as `routes[0].`
     at: String,
     object: Map<String, Value>,
+    /// The keys that were asked for.
+    known: Vec<&'static str>,
     mistakes: Vec<String>,
 }
 
 impl Reader {
     pub(super) fn new(object: Map<String, Value>) -> Self {
-        Self { at: String::new(), object, mistakes: Vec::new() }
+        Self { at: String::new(), object, known: Vec::new(), mistakes: Vec::new() }
     }
 
-    pub(super) fn has(&self, key: &str) -> bool {
+    pub(super) fn has(&mut self, key: &'static str) -> bool {
+        self.known.push(key);
         self.object.contains_key(key)
     }
 
@@ -27,8 +30,8 @@ impl Reader {
         self.mistakes.push(format!("{}{key}: {expected}", self.at));
     }
 
-    pub(super) fn string(&mut self, key: &str) -> Option<String> {
-        match self.object.remove(key)? {
+    pub(super) fn string(&mut self, key: &'static str) -> Option<String> {
+        match self.take(key)? {
             Value::String(text) if !text.is_empty() => Some(text),
             _ => {
                 self.mistake(key, "must be a string that is not empty");
@@ -38,12 +41,12 @@ impl Reader {
     }
 
     /// False if it is missing.
-    pub(super) fn flag(&mut self, key: &str) -> bool {
+    pub(super) fn flag(&mut self, key: &'static str) -> bool {
         self.flag_or(key, false)
     }
 
-    pub(super) fn flag_or(&mut self, key: &str, default: bool) -> bool {
-        let Some(value) = self.object.remove(key) else { return default };
+    pub(super) fn flag_or(&mut self, key: &'static str, default: bool) -> bool {
+        let Some(value) = self.take(key) else { return default };
         value.as_bool().unwrap_or_else(|| {
             self.mistake(key, "must be true or false");
             default
@@ -51,13 +54,23 @@ impl Reader {
     }
 
     /// Any value; the caller checks it.
-    pub(super) fn value(&mut self, key: &str) -> Option<Value> {
+    pub(super) fn value(&mut self, key: &'static str) -> Option<Value> {
+        self.take(key)
+    }
+
+    /// Whether a key is given that is no longer used.
+    pub(super) fn has_former(&mut self, key: &str) -> bool {
+        self.object.remove(key).is_some()
+    }
+
+    fn take(&mut self, key: &'static str) -> Option<Value> {
+        self.known.push(key);
         self.object.remove(key)
     }
 
     /// Reads an object with `read`.
-    pub(super) fn object<T>(&mut self, key: &str, read: impl FnOnce(&mut Self) -> T) -> Option<T> {
-        let Value::Object(object) = self.object.remove(key)? else {
+    pub(super) fn object<T>(&mut self, key: &'static str, read: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        let Value::Object(object) = self.take(key)? else {
             self.mistake(key, "must be an object");
             return None;
         };
@@ -65,14 +78,14 @@ impl Reader {
     }
 
     fn read<T>(&mut self, at: String, object: Map<String, Value>, read: impl FnOnce(&mut Self) -> T) -> T {
-        let mut reader = Self { at, object, mistakes: Vec::new() };
+        let mut reader = Self { at, object, known: Vec::new(), mistakes: Vec::new() };
         let one = read(&mut reader);
         self.mistakes.append(&mut reader.finish());
         one
     }
 
-    pub(super) fn strings(&mut self, key: &str) -> Option<Vec<String>> {
-        let items = match self.object.remove(key)? {
+    pub(super) fn strings(&mut self, key: &'static str) -> Option<Vec<String>> {
+        let items = match self.take(key)? {
             Value::Array(items) => items,
             // APISIX writes configuration with Lua's cjson, to which every empty table is an object.
             Value::Object(object) if object.is_empty() => Vec::new(),
@@ -89,11 +102,11 @@ impl Reader {
     }
 
     /// An integer within the bounds; `unit` is for the mistake.
-    pub(super) fn number<N>(&mut self, key: &str, unit: &str, (min, max): (N, N)) -> Option<N>
+    pub(super) fn number<N>(&mut self, key: &'static str, unit: &str, (min, max): (N, N)) -> Option<N>
     where
         N: TryFrom<i64> + PartialOrd + Copy + std::fmt::Display,
     {
-        let value = self.object.remove(key)?;
+        let value = self.take(key)?;
         let number = value.as_i64().and_then(|number| N::try_from(number).ok());
         let number = number.filter(|number| (min..=max).contains(number));
         if number.is_none() {
@@ -105,11 +118,11 @@ impl Reader {
     /// Reads each object of a non-empty array with `read`.
     pub(super) fn objects<T>(
         &mut self,
-        key: &str,
+        key: &'static str,
         expected: &str,
         mut read: impl FnMut(&mut Self, &[T]) -> T,
     ) -> Vec<T> {
-        let items = match self.object.remove(key) {
+        let items = match self.take(key) {
             Some(Value::Array(items)) if !items.is_empty() => items,
             _ => {
                 self.mistake(key, expected);
@@ -132,8 +145,26 @@ impl Reader {
     /// All mistakes; keys that are left in the object are unknown.
     pub(super) fn finish(mut self) -> Vec<String> {
         for key in std::mem::take(&mut self.object).keys() {
-            self.mistake(key, "unknown key");
+            match similar(key, &self.known) {
+                Some(meant) => self.mistake(key, &format!("unknown key, did you mean `{meant}`?")),
+                None => self.mistake(key, "unknown key"),
+            }
         }
         self.mistakes
     }
 }
+
+/// The known key that is the fewest typos away, if they are few for its length.
+fn similar(key: &str, known: &[&'static str]) -> Option<&'static str> {
+    if key.len() > MAX_KEY {
+        return None;
+    }
+    let key = key.to_ascii_lowercase();
+    let typos = known.iter().map(|known| (strsim::osa_distance(&key, known), *known));
+    let near = typos.filter(|(typos, known)| *typos <= (known.len() / CHARACTERS_PER_TYPO).max(1));
+    near.min_by_key(|(typos, _)| *typos).map(|(_, known)| known)
+}
+
+/// A longer key is no typo of a known one, in bytes.
+const MAX_KEY: usize = 64;
+const CHARACTERS_PER_TYPO: usize = 5;

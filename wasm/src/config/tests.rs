@@ -107,6 +107,29 @@ fn mistakes_in_a_single_route_are_reported_with_their_keys() {
 }
 
 #[test]
+fn misspelt_key_gets_a_suggestion() {
+    let suggestion = |key: &str, meant: &str| format!("{key}: unknown key, did you mean `{meant}`?");
+    for (key, meant) in [
+        ("orgins", "origins"),
+        ("Origins", "origins"),
+        ("sub_protocols", "subprotocols"),
+        ("paht", "path"),
+        ("max_mesage_byte", "max_message_bytes"),
+        ("gatewaysecret", "gateway_secret"),
+        ("rotes", "routes"),
+    ] {
+        mistakes(&format!(r#"{{"{key}":1}}"#), &[&suggestion(key, meant)]);
+    }
+    mistakes(
+        r#"{"type":"produce","topic":"t","header_prefix":"x"}"#,
+        &[&suggestion("header_prefix", "headerprefix")],
+    );
+    for other in ["colour", "", "größe", "read_write", &"path".repeat(1000)] {
+        mistakes(&format!(r#"{{"{other}":1}}"#), &[&format!("{other}: unknown key")]);
+    }
+}
+
+#[test]
 fn empty_object_is_an_empty_list() {
     let config = parse_in_apisix(r#"{"origins":{},"subprotocols":{}}"#).unwrap();
     let Kind::Pubsub { policy } = &config.routes[0].kind else { panic!("{config:?}") };
@@ -288,7 +311,7 @@ fn mistakes_in_http_routes_are_reported_with_their_keys() {
             "routes[2].jsonkey: must be a string that is not empty",
             "routes[2].credentials: must be false with the origin \"*\"",
             "routes[3].origins: must be the only origin if it is \"*\"",
-            "routes[3].topic: unknown key",
+            "routes[3].topic: unknown key, did you mean `topics`?",
             "routes[4].credentials: needs origins",
             "routes[4].path: is already the path of another route",
             "routes[5].origins: must be origins such as \"https://app.example\": scheme, host and port only",

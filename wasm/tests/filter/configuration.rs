@@ -37,8 +37,8 @@ fn mistakes_are_logged_with_their_keys() {
             "max_message_bytes: must be a number of bytes from 1024 to 16777216",
             "routes[0].path: must begin with \"/\" and be visible ASCII, without a query",
             "routes[0].cluster: must be a string that is not empty",
-            "routes[0].orgins: unknown key",
-            "routs: unknown key",
+            "routes[0].orgins: unknown key, did you mean `origins`?",
+            "routs: unknown key, did you mean `routes`?",
         ],
     );
 }
