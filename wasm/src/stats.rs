@@ -31,7 +31,7 @@ macro_rules! metrics {
 
 metrics! {
     /// Sessions opened
-    sessions: Counter "sessions",
+    sessions_total: Counter "sessions_total",
     /// Open sessions
     sessions_open: Gauge "sessions_open",
     /// Upgrades that the filter refused
@@ -102,7 +102,7 @@ metrics! {
 
 impl Stats {
     pub(crate) fn session_opened(&self) {
-        self.add(self.sessions, 1);
+        self.add(self.sessions_total, 1);
         self.add(self.sessions_open, 1);
     }
 

@@ -29,12 +29,12 @@ fn check(act: impl Fn(&Vm, Profile), want: &[(&str, u64)]) {
 /// The same with one open socket, whose session counts by itself.
 #[track_caller]
 fn check_session(act: impl Fn(&mut Socket), want: &[(&str, u64)]) {
-    let want: Vec<_> = [("sessions", 1)].into_iter().chain(want.iter().copied()).collect();
+    let want: Vec<_> = [("sessions_total", 1)].into_iter().chain(want.iter().copied()).collect();
     check(|vm, profile| act(&mut Socket::open(vm, profile)), &want);
 }
 
 const NAMES: [&str; 30] = [
-    "sessions",
+    "sessions_total",
     "sessions_open",
     "handshakes_refused",
     "bridge_refused",
@@ -107,7 +107,7 @@ fn messages_of_json_sessions_are_counted() {
     check(
         |vm, profile| json::open(vm, profile).client([text.clone(), text.clone(), binary.clone()].concat()),
         &[
-            ("sessions", 1),
+            ("sessions_total", 1),
             ("commands.json", 2),
             ("errors.not_text", 1),
             ("bytes_from_client", 2 * text.len() as u64 + binary.len() as u64),
@@ -182,6 +182,6 @@ fn open_sessions_are_counted_however_they_end() {
         assert_eq!(vm.metric("sluicegate.sessions_open"), Some(1), "{profile:?}: a close is not yet the end");
         vm.advance(Duration::from_secs(3));
         assert_eq!(vm.metric("sluicegate.sessions_open"), Some(0), "{profile:?}");
-        assert_eq!(vm.metric("sluicegate.sessions"), Some(5), "{profile:?}");
+        assert_eq!(vm.metric("sluicegate.sessions_total"), Some(5), "{profile:?}");
     }
 }

@@ -226,7 +226,11 @@ fn check(profile: Profile) {
     drop(witness);
     assert_eq!(vm.open_streams(), 0);
     // One in two cases must be of sessions, or the rest says little.
-    assert!(vm.metric("sluicegate.sessions") > Some(250), "{:?}", vm.metric("sluicegate.sessions"));
+    assert!(
+        vm.metric("sluicegate.sessions_total") > Some(250),
+        "{:?}",
+        vm.metric("sluicegate.sessions_total")
+    );
 }
 
 #[test]

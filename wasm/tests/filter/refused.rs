@@ -96,7 +96,7 @@ fn status_that_is_not_text_opens_no_session() {
         let vm = profile.start();
         let mut stream = vm.request(upgrade());
         stream.upstream_headers(Headers::default().with(":status", b"\xff\xfe"), true);
-        assert_eq!(vm.metric("sluicegate.sessions"), Some(0), "{profile:?}");
+        assert_eq!(vm.metric("sluicegate.sessions_total"), Some(0), "{profile:?}");
         Socket::open(&vm, profile).works();
     }
 }

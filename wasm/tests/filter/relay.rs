@@ -123,7 +123,7 @@ fn bridges_answers_pass_and_the_gateways_own_are_replaced() {
     away.upstream_fails(503, "no_healthy_upstream");
     unreachable(&away);
     assert_eq!(vm.metric("sluicegate.bridge_refused"), Some(8));
-    assert_eq!(vm.metric("sluicegate.sessions"), Some(0));
+    assert_eq!(vm.metric("sluicegate.sessions_total"), Some(0));
 }
 
 #[test]
@@ -136,7 +136,10 @@ fn open_sessions_are_counted_however_they_end() {
     for (ending, socket) in endings.into_iter().zip(sockets) {
         ending(socket);
     }
-    assert_eq!((vm.metric("sluicegate.sessions_open"), vm.metric("sluicegate.sessions")), (Some(0), Some(3)));
+    assert_eq!(
+        (vm.metric("sluicegate.sessions_open"), vm.metric("sluicegate.sessions_total")),
+        (Some(0), Some(3))
+    );
 }
 
 #[test]

@@ -74,6 +74,10 @@ fn reference_has_the_sizes() {
 fn reference_lists_every_metric() {
     let (_, declared) = include_str!("../../stats.rs").split_once("\nmetrics! {\n").unwrap();
     let (declared, _) = declared.split_once("}\n").unwrap();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/metrics.md");
+    let page = fs::read_to_string(&path).unwrap();
+    let (before, rest) = page.split_once(BEGIN).unwrap();
+    let (current, after) = rest.split_once(END).unwrap();
     let mut table = String::from("| metric | type | meaning |\n|---|---|---|\n");
     // Such as `/// Ping commands`, then `ping: Counter "commands.ping",`.
     for declaration in declared.split("    /// ").skip(1) {
@@ -81,12 +85,11 @@ fn reference_lists_every_metric() {
         let (_, rest) = rest.split_once(": ").unwrap();
         let (kind, rest) = rest.split_once(" \"").unwrap();
         let (name, _) = rest.split_once('"').unwrap();
+        // Prometheus sees both programs' metrics.
+        let exposed = format!("| `sluicegate_{}` |", name.replace('.', "_"));
+        assert!(!before.contains(&exposed), "{exposed} is also a metric of the bridge");
         writeln!(table, "| `{name}` | {} | {meaning} |", kind.to_lowercase()).unwrap();
     }
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/metrics.md");
-    let page = fs::read_to_string(&path).unwrap();
-    let (before, rest) = page.split_once(BEGIN).unwrap();
-    let (current, after) = rest.split_once(END).unwrap();
     if std::env::var_os("SLUICEGATE_GEN").is_some() {
         fs::write(&path, format!("{before}{BEGIN}{table}{END}{after}")).unwrap();
     } else {
