@@ -69,6 +69,8 @@ impl Filter {
         let says_when = host::header(Map::Response, "retry-after")?.is_some();
         if is_grpc || (UNREACHABLE.contains(&status) && !says_when) {
             self.gateway.replace_unreachable()?;
+        } else if status == b"404" {
+            self.gateway.replace_unrouted()?;
         }
         Ok(())
     }

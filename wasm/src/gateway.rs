@@ -30,6 +30,9 @@ pub(crate) trait Gateway {
     /// Replaces the gateway's own answer to an upgrade for which it did not reach the bridge.
     fn replace_unreachable(&self) -> Result<(), Status>;
 
+    /// Replaces the gateway's own answer to an upgrade for which it has no route. Another answer passes.
+    fn replace_unrouted(&self) -> Result<(), Status>;
+
     /// Forwards the current request, a plain HTTP request with all headers set, to the bridge.
     fn forward(&self, is_write: bool) -> Result<(), Status>;
 

@@ -95,3 +95,14 @@ through_nginx! {
     bad_handshakes_are_refused_with_a_reason
     accepted_upgrade_has_the_headers_of_the_rfc_alone
 }
+/// In the profile `relay`, one route of Envoy serves all routes of the filter.
+#[tokio::test]
+async fn route_that_envoy_does_not_have_is_told() {
+    for profile in [Profile::Tunnel, Profile::Internal] {
+        let stack = start(profile, "", vec![plugin("", &[r#"{"path": "/unrouted"}"#])]).await;
+        let response = Raw::connect(stack.gateway()).await.ask(&Upgrade::to("/unrouted").bytes()).await;
+        let expected = "the filter has this route, but the gateway has none to the bridge for it";
+        assert_eq!((response.status, response.text().trim()), (404, expected), "{}", profile.name());
+    }
+}
+

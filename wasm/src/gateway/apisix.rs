@@ -51,6 +51,11 @@ impl Gateway for Apisix {
         Ok(())
     }
 
+    /// Nothing to do: the filter runs on routes of the gateway only.
+    fn replace_unrouted(&self) -> Result<(), Status> {
+        Ok(())
+    }
+
     /// nginx retries a write only if nothing of it was sent (`proxy_next_upstream` without `non_idempotent`).
     fn forward(&self, _: bool) -> Result<(), Status> {
         to_the_bridge()

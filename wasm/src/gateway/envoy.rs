@@ -58,6 +58,18 @@ impl Gateway for Envoy {
         host::respond(503, &headers, b"the pub/sub bridge cannot be reached, try again\n")
     }
 
+    fn replace_unrouted(&self) -> Result<(), Status> {
+        if host::property(&["response", "code_details"]).unwrap_or_default() != b"route_not_found" {
+            return Ok(());
+        }
+        let headers = [("content-type", "text/plain; charset=utf-8")];
+        host::respond(
+            404,
+            &headers,
+            b"the filter has this route, but the gateway has none to the bridge for it\n",
+        )
+    }
+
     /// Writes are never retried: this header overrides the route's retry policy.
     fn forward(&self, is_write: bool) -> Result<(), Status> {
         if is_write {

@@ -31,6 +31,22 @@ fn proxys_own_error_is_replaced() {
     }
 }
 
+/// The filter has a route that Envoy does not have.
+#[test]
+fn upgrade_without_a_route_of_the_gateway_is_answered_with_a_sentence() {
+    for profile in PROFILES {
+        let vm = profile.start();
+        let mut stream = vm.request(upgrade());
+        stream.upstream_fails(404, "route_not_found");
+        let response = answered(&stream);
+        let words = "the filter has this route, but the gateway has none to the bridge for it\n";
+        assert_eq!((response.status(), response.text().as_str()), (404, words), "{profile:?}");
+        let mut stream = vm.request(upgrade());
+        stream.upstream_fails(404, "via_upstream");
+        assert_ne!(stream.response().expect("an answer").text(), words, "{profile:?}");
+    }
+}
+
 #[track_caller]
 pub(crate) fn unreachable(stream: &Stream) {
     let response = answered(stream);
