@@ -145,6 +145,7 @@ pub(crate) fn handshake(policy: &Policy) -> Result<Result<Accepted, Refused>, St
     let version = host::header(Map::Request, "sec-websocket-version")?;
     let protocol = host::header(Map::Request, "sec-websocket-protocol")?;
     let origin = host::header(Map::Request, "origin")?;
+    let preflight = host::header(Map::Request, "access-control-request-method")?;
     Ok(policy.check(&Headers {
         method: &method,
         upgrade: upgrade.as_deref(),
@@ -153,6 +154,7 @@ pub(crate) fn handshake(policy: &Policy) -> Result<Result<Accepted, Refused>, St
         version: version.as_deref(),
         protocol: protocol.as_deref(),
         origin: origin.as_deref(),
+        preflight: preflight.as_deref(),
     }))
 }
 

@@ -47,7 +47,7 @@ impl Stream {
 impl Stream {
     pub(crate) fn on_request_headers(&mut self) -> Action {
         let Some(filter) = self.filter.clone() else {
-            let refused = refuse(503, None, "the gateway's pub/sub filter is not configured");
+            let refused = refuse(503, "the gateway's pub/sub filter is not configured");
             return refused.unwrap_or(Action::Fail);
         };
         let action = self.request(&filter);
@@ -119,20 +119,20 @@ impl Stream {
     fn request(&mut self, filter: &Filter) -> Result<Action, Status> {
         let headers = match filter.gateway.request_headers()? {
             RequestHeaders::All(headers) => headers,
-            RequestHeaders::Refused(status, reason) => return refuse(status, None, reason),
+            RequestHeaders::Refused(status, reason) => return refuse(status, reason),
         };
         let path = pairs::last(&headers, ":path").unwrap_or_default();
         strip_metadata(&headers)?;
         if path.starts_with(SERVICE_PATH_PREFIX.as_bytes()) {
             filter.stats.handshake_refused();
-            return refuse(404, None, "there is nothing here");
+            return refuse(404, "there is nothing here");
         }
         let Some(route) = filter.config.route(path) else {
             if filter.gateway.passes_others() {
                 return Ok(Action::Continue);
             }
             filter.stats.handshake_refused();
-            return refuse(404, None, "the gateway's filter has no route for this path");
+            return refuse(404, "the gateway's filter has no route for this path");
         };
         if let Some(client) = filter.gateway.client() {
             host::set_header(Map::Request, metadata::CLIENT, client.as_bytes())?;
@@ -140,13 +140,14 @@ impl Stream {
         match &route.kind {
             Kind::Pubsub { .. } if url::text(path).is_none() => {
                 filter.stats.handshake_refused();
-                refuse(400, None, url::EXPECTED)
+                refuse(400, url::EXPECTED)
             }
             Kind::Pubsub { policy } => match handshake(policy)? {
                 Ok(accepted) => self.open(filter, route, accepted),
                 Err(refused) => {
                     filter.stats.handshake_refused();
-                    refuse(refused.status, refused.header, refused.reason)
+                    host::respond(refused.status, &refused.headers(), refused.document().as_bytes())?;
+                    Ok(Action::Pause)
                 }
             },
             Kind::Http(http) => {
@@ -156,7 +157,7 @@ impl Stream {
                         self.state = State::Http(stream);
                         Ok(Action::Continue)
                     }
-                    Err(refused) => refuse(refused.status, None, refused.reason),
+                    Err(refused) => refuse(refused.status, refused.reason),
                 }
             }
         }
@@ -204,9 +205,8 @@ impl Stream {
 }
 
 /// Refuses the request in plain text.
-fn refuse(status: u16, header: Option<(&'static str, &'static str)>, reason: &str) -> Result<Action, Status> {
-    let mut headers = vec![("content-type", "text/plain; charset=utf-8")];
-    headers.extend(header);
+fn refuse(status: u16, reason: &str) -> Result<Action, Status> {
+    let headers = [("content-type", "text/plain; charset=utf-8")];
     host::respond(status, &headers, format!("{reason}\n").as_bytes())?;
     Ok(Action::Pause)
 }

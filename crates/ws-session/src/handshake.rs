@@ -16,6 +16,8 @@ pub struct Headers<'a> {
     pub version: Option<&'a [u8]>,
     pub protocol: Option<&'a [u8]>,
     pub origin: Option<&'a [u8]>,
+    /// `Access-Control-Request-Method`: the request is a preflight (Fetch standard, section 3.3.2).
+    pub preflight: Option<&'a [u8]>,
 }
 
 /// A route's rules for handshakes.
@@ -37,53 +39,61 @@ pub struct Accepted {
     pub subprotocol: Option<String>,
 }
 
-/// A handshake to be answered with an HTTP error.
-#[derive(Debug, PartialEq, Eq)]
+/// A request that opens no session, to be answered as its methods say.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
-    /// 400, 403 or 404.
+    /// 400, 403 or 426, or 204 for a preflight.
     pub status: u16,
     /// A header with what would be accepted.
     pub header: Option<(&'static str, &'static str)>,
-    /// The expected request.
+    /// The expected request; without quotation marks, which would end a string of JSON.
     pub reason: &'static str,
+    /// The origin of the page that can read the answer.
+    pub page: Option<String>,
 }
 
 impl Policy {
-    /// Checks a request.
+    /// Checks a request; its origin first, so that other pages learn nothing.
     ///
     /// # Errors
     /// The answer to an invalid or forbidden handshake.
     pub fn check(&self, headers: &Headers<'_>) -> Result<Accepted, Refused> {
+        let origin = text(headers.origin, "Origin is not UTF-8")?.map(str::trim);
+        if let (Some(origins), Some(origin)) = (&self.origins, origin)
+            && !origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
+        {
+            return Err(Refused::new(403, "this Origin may not open a session here"));
+        }
+        let checked = self.check_upgrade(headers);
+        checked.map_err(|refused| Refused { page: origin.map(str::to_owned), ..refused })
+    }
+
+    fn check_upgrade(&self, headers: &Headers<'_>) -> Result<Accepted, Refused> {
         let upgrade = text(headers.upgrade, "Upgrade is not UTF-8")?;
         let connection = text(headers.connection, "Connection is not UTF-8")?;
         let version = text(headers.version, "Sec-WebSocket-Version is not UTF-8")?;
         let key = text(headers.key, "Sec-WebSocket-Key is not UTF-8")?;
         let protocol = text(headers.protocol, "Sec-WebSocket-Protocol is not UTF-8")?;
-        let origin = text(headers.origin, "Origin is not UTF-8")?;
 
         if headers.method != b"GET" || !lists(upgrade, "websocket") || !lists(connection, "upgrade") {
-            return Err(bad("a WebSocket upgrade is expected here"));
+            // Browsers hide why an upgrade was refused. A page can ask with a plain request.
+            let is_preflight = headers.method == b"OPTIONS" && headers.preflight.is_some();
+            return Err(Refused::new(
+                if is_preflight { 204 } else { 426 },
+                "a WebSocket upgrade is expected here",
+            ));
         }
         // RFC 6455, section 4.2.2: "the server MUST abort the WebSocket handshake [...] and send an appropriate HTTP error
         // code [...] and a |Sec-WebSocket-Version| header field". The RFC's example, 426, needs an `Upgrade` header, which
         // proxies remove from responses.
         if version.map(str::trim) != Some("13") {
             let header = Some(("sec-websocket-version", "13"));
-            return Err(Refused { status: 400, header, reason: "Sec-WebSocket-Version 13 is expected" });
+            return Err(Refused { header, ..bad("Sec-WebSocket-Version 13 is expected") });
         }
         let key = key
             .map(str::trim)
             .filter(|key| is_key(key))
             .ok_or(bad("Sec-WebSocket-Key is not 16 bytes in base64"))?;
-        if let (Some(origins), Some(origin)) = (&self.origins, origin)
-            && !origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin.trim()))
-        {
-            return Err(Refused {
-                status: 403,
-                header: None,
-                reason: "this Origin may not open a session here",
-            });
-        }
         Ok(Accepted { accept: accept(key), subprotocol: self.select(protocol.unwrap_or_default()) })
     }
 
@@ -93,6 +103,42 @@ impl Policy {
         let is_known =
             |name: &&str| *name == JSON_SUBPROTOCOL || self.subprotocols.iter().any(|own| own == name);
         offered.split(',').map(str::trim).find(is_known).map(str::to_owned)
+    }
+}
+
+impl Refused {
+    /// An answer that no page can read.
+    pub fn new(status: u16, reason: &'static str) -> Self {
+        Self { status, header: None, reason, page: None }
+    }
+
+    /// The headers of the answer. Pages of allowed origins can read it, and with the user's cookies: an upgrade sends them too.
+    ///
+    /// Without `Upgrade`, which RFC 9110, section 15.5.22, asks for with 426: it is for the connection, and not every gateway
+    /// removes it where it must not be, in HTTP/2.
+    pub fn headers(&self) -> Vec<(&'static str, String)> {
+        let page = self.page.as_deref();
+        let fields = [
+            Some(("vary", "Origin")),
+            self.header,
+            (self.status != 204).then_some(("content-type", "application/problem+json")),
+            page.map(|page| ("access-control-allow-origin", page)),
+            page.map(|_| ("access-control-allow-credentials", "true")),
+            page.filter(|_| self.status == 204).map(|_| ("access-control-allow-methods", "GET")),
+        ];
+        fields.into_iter().flatten().map(|(name, value)| (name, value.to_owned())).collect()
+    }
+
+    /// The body of the answer: a problem document (RFC 9457).
+    pub fn document(&self) -> String {
+        let Self { status, reason, .. } = self;
+        let title = match status {
+            204 => return String::new(),
+            403 => "Forbidden",
+            426 => "Upgrade Required",
+            _ => "Bad Request",
+        };
+        format!(r#"{{"type":"about:blank","title":"{title}","status":{status},"detail":"{reason}"}}"#)
     }
 }
 
@@ -108,7 +154,7 @@ fn text<'a>(value: Option<&'a [u8]>, reason: &'static str) -> Result<Option<&'a 
 }
 
 fn bad(reason: &'static str) -> Refused {
-    Refused { status: 400, header: None, reason }
+    Refused::new(400, reason)
 }
 
 /// Whether a comma-separated header lists `token`, in any case (RFC 9110, section 5.6.1).
@@ -141,6 +187,7 @@ mod tests {
             version: Some(b"13"),
             protocol: None,
             origin: None,
+            preflight: None,
         }
     }
 
@@ -158,19 +205,56 @@ mod tests {
     }
 
     #[track_caller]
-    fn refused(headers: &Headers<'_>, status: u16) {
+    fn check_refused(headers: &Headers<'_>, status: u16) {
         let refused = Policy::default().check(headers).expect_err("accepted");
         assert_eq!(refused.status, status, "{}", refused.reason);
     }
 
     #[test]
     fn other_requests_are_refused() {
-        refused(&Headers { upgrade: None, ..good() }, 400);
-        refused(&Headers { upgrade: Some(b"h2c"), ..good() }, 400);
-        refused(&Headers { connection: Some(b"close"), ..good() }, 400);
-        refused(&Headers { method: b"POST", ..good() }, 400);
-        let plain = Headers { method: b"GET", ..Headers::default() };
-        assert_eq!(Policy::default().check(&plain), Err(bad("a WebSocket upgrade is expected here")));
+        check_refused(&Headers { upgrade: None, ..good() }, 426);
+        check_refused(&Headers { upgrade: Some(b"h2c"), ..good() }, 426);
+        check_refused(&Headers { connection: Some(b"close"), ..good() }, 426);
+        check_refused(&Headers { method: b"POST", ..good() }, 426);
+        check_refused(&Headers { method: b"GET", ..Headers::default() }, 426);
+    }
+
+    fn owned(headers: &[(&'static str, &str)]) -> Vec<(&'static str, String)> {
+        headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn page_of_an_allowed_origin_can_read_why_no_session_opens() {
+        let listed = Policy { origins: Some(vec!["https://app.example".into()]), ..Policy::default() };
+        let detail = "a WebSocket upgrade is expected here";
+        let expected = format!(
+            r#"{{"type":"about:blank","title":"Upgrade Required","status":426,"detail":"{detail}"}}"#
+        );
+        let page = Headers { method: b"GET", origin: Some(b"https://app.example"), ..Headers::default() };
+        let problem = ("content-type", "application/problem+json");
+        let readable = [
+            ("access-control-allow-origin", "https://app.example"),
+            ("access-control-allow-credentials", "true"),
+        ];
+        for policy in [&listed, &Policy::default()] {
+            let refused = policy.check(&page).unwrap_err();
+            assert_eq!(refused.headers(), owned(&[&[("vary", "Origin"), problem][..], &readable].concat()));
+            assert_eq!((refused.status, refused.document()), (426, expected.clone()));
+
+            let preflight = Headers { method: b"OPTIONS", preflight: Some(b"GET"), ..page };
+            let refused = policy.check(&preflight).unwrap_err();
+            let methods = ("access-control-allow-methods", "GET");
+            assert_eq!(
+                refused.headers(),
+                owned(&[&[("vary", "Origin")][..], &readable, &[methods]].concat())
+            );
+            assert_eq!((refused.status, refused.document().as_str()), (204, ""));
+
+            let nobody = policy.check(&Headers { origin: None, ..page }).unwrap_err();
+            assert_eq!(nobody.headers(), owned(&[("vary", "Origin"), problem]));
+        }
+        let other = listed.check(&Headers { origin: Some(b"https://evil.example"), ..page }).unwrap_err();
+        assert_eq!((other.status, other.headers()), (403, owned(&[("vary", "Origin"), problem])));
     }
 
     #[test]
@@ -186,19 +270,19 @@ mod tests {
         for key in
             [None, Some(&b""[..]), Some(b"dGhl"), Some(b"!!!!IHNhbXBsZSBub25jZQ=="), Some(&[b'A'; 9000])]
         {
-            refused(&Headers { key, ..good() }, 400);
+            check_refused(&Headers { key, ..good() }, 400);
         }
     }
 
     #[test]
     fn headers_have_to_be_utf_8() {
         let bytes = Some(&b"\xff\xfe"[..]);
-        refused(&Headers { upgrade: bytes, ..good() }, 400);
-        refused(&Headers { connection: bytes, ..good() }, 400);
+        check_refused(&Headers { upgrade: bytes, ..good() }, 400);
+        check_refused(&Headers { connection: bytes, ..good() }, 400);
         refused(&Headers { key: bytes, ..good() }, 400);
-        refused(&Headers { version: bytes, ..good() }, 400);
-        refused(&Headers { protocol: bytes, ..good() }, 400);
-        refused(&Headers { origin: bytes, ..good() }, 400);
+        check_refused(&Headers { version: bytes, ..good() }, 400);
+        check_refused(&Headers { protocol: bytes, ..good() }, 400);
+        check_refused(&Headers { origin: bytes, ..good() }, 400);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Upgrades that open a session, and the answers to all others.
 
+use serde_json::Value;
 use sluicegate_tests::envoy::{Profile, plugin, routes};
-use sluicegate_tests::http;
+use sluicegate_tests::http::client::{Request, ask};
 use sluicegate_tests::in_every_way;
 use sluicegate_tests::raw::{BINARY, Raw, Upgrade, masked};
 use sluicegate_tests::through_nginx;
@@ -13,23 +14,50 @@ use crate::stacks::{committed, start};
 async fn bad_handshakes_are_refused_with_a_reason(way: Way) {
     let stack = committed(way).await;
     let expected = "a WebSocket upgrade is expected here";
-    let answer = http::post(stack.gateway(), "/pubsub?topic=t").await.unwrap();
-    assert_eq!((answer.status, answer.body.trim()), (400, expected));
     let upgrade = Upgrade::default;
-    for (request, want, version) in [
-        (upgrade().without("upgrade"), expected, None),
+    for (request, status, want, version) in [
+        (upgrade().without("upgrade"), 426, expected, None),
         (
             upgrade().with("sec-websocket-key", "c2hvcnQ="),
+            400,
             "Sec-WebSocket-Key is not 16 bytes in base64",
             None,
         ),
-        (upgrade().with("sec-websocket-version", "12"), "Sec-WebSocket-Version 13 is expected", Some("13")),
+        (
+            upgrade().with("sec-websocket-version", "12"),
+            400,
+            "Sec-WebSocket-Version 13 is expected",
+            Some("13"),
+        ),
     ] {
         let response = Raw::connect(stack.gateway()).await.ask(&request.bytes()).await;
-        assert_eq!((response.status, response.text().trim()), (400, want), "{response:?}");
-        assert_eq!(response.header("content-type"), Some("text/plain; charset=utf-8"));
+        let document: Value = serde_json::from_str(response.text()).unwrap();
+        assert_eq!((response.status, &document["detail"]), (status, &want.into()), "{response:?}");
+        assert_eq!(response.header("content-type"), Some("application/problem+json"));
         assert_eq!(response.header("sec-websocket-version"), version, "{response:?}");
     }
+}
+
+/// As `fetch` sends it: browsers do not tell a page why an upgrade was refused.
+async fn page_can_ask_with_a_plain_request(way: Way) {
+    let stack = committed(way).await;
+    let origin = "http://localhost:3000";
+    for method in ["GET", "HEAD", "POST"] {
+        let request = Request::new(method, "/pubsub?topic=t").with("origin", origin);
+        let answer = ask(stack.gateway(), request).await;
+        assert_eq!(answer.status, 426, "{method} {answer:?}");
+        assert_eq!(answer.header("access-control-allow-origin"), Some(origin), "{method} {answer:?}");
+        assert_eq!(answer.header("access-control-allow-credentials"), Some("true"), "{method}");
+        assert_eq!(answer.header("vary"), Some("Origin"), "{method}");
+        if method != "HEAD" {
+            assert_eq!(answer.json()["title"], "Upgrade Required", "{method}");
+        }
+    }
+    let preflight = Request::new("OPTIONS", "/pubsub");
+    let preflight = preflight.with("origin", origin).with("access-control-request-method", "GET");
+    let answer = ask(stack.gateway(), preflight).await;
+    assert_eq!((answer.status, answer.header("access-control-allow-methods")), (204, Some("GET")));
+    assert_eq!(answer.header("access-control-allow-origin"), Some(origin));
 }
 
 async fn accepted_upgrade_has_the_headers_of_the_rfc_alone(way: Way) {
@@ -86,15 +114,6 @@ async fn routes_choose_origins_and_subprotocols() {
     }
 }
 
-in_every_way! {
-    bad_handshakes_are_refused_with_a_reason
-    accepted_upgrade_has_the_headers_of_the_rfc_alone
-}
-
-through_nginx! {
-    bad_handshakes_are_refused_with_a_reason
-    accepted_upgrade_has_the_headers_of_the_rfc_alone
-}
 /// In the profile `relay`, one route of Envoy serves all routes of the filter.
 #[tokio::test]
 async fn route_that_envoy_does_not_have_is_told() {
@@ -106,3 +125,14 @@ async fn route_that_envoy_does_not_have_is_told() {
     }
 }
 
+in_every_way! {
+    bad_handshakes_are_refused_with_a_reason
+    page_can_ask_with_a_plain_request
+    accepted_upgrade_has_the_headers_of_the_rfc_alone
+}
+
+through_nginx! {
+    bad_handshakes_are_refused_with_a_reason
+    page_can_ask_with_a_plain_request
+    accepted_upgrade_has_the_headers_of_the_rfc_alone
+}

@@ -42,7 +42,7 @@ async fn no_spelling_of_the_bridges_paths_reaches_it(profile: Profile) {
         assert!(status == 404 || status == 400 && !straight.contains(&path), "{path} over HTTP/2: {status}");
     }
     // The route itself, as the bridge would be asked.
-    assert_eq!(over_http2(stack.gateway(), "/pubsub").await, 400);
+    assert_eq!(over_http2(stack.gateway(), "/pubsub").await, 426);
     assert_eq!(seen_by_the_bridge(&stack).await, before);
     bystander.is_idle().await;
 }

@@ -138,11 +138,46 @@ fn failed_handshake_is_answered_with_its_reason() {
     for profile in PROFILES {
         let vm = profile.start();
         for name in ["upgrade", "connection"] {
-            refused(&vm, upgrade().without(name), 400, "a WebSocket upgrade is expected here\n");
+            refused(&vm, upgrade().without(name), 426, "a WebSocket upgrade is expected here");
         }
         let old = upgrade_with("sec-websocket-version", "8");
-        let response = refused(&vm, old, 400, "Sec-WebSocket-Version 13 is expected\n");
+        let response = refused(&vm, old, 400, "Sec-WebSocket-Version 13 is expected");
         assert_eq!(response.headers.text("sec-websocket-version"), Some("13"));
+    }
+}
+
+/// As `fetch` sends it: browsers do not tell a page why an upgrade was refused.
+#[test]
+fn page_of_an_allowed_origin_can_ask_with_a_plain_request() {
+    let names = ["access-control-allow-origin", "access-control-allow-credentials", "vary"];
+    let plain = |method: &str, path: &str, origin: &str| {
+        Headers::from([
+            (":method", method),
+            (":path", path),
+            (":scheme", "http"),
+            (":authority", "gateway.example"),
+        ])
+        .and("origin", origin)
+    };
+    for profile in PROFILES {
+        let vm = profile.start();
+        for (path, origin) in [("/pubsub", "https://app.example"), ("/open", "https://any.example")] {
+            for method in ["GET", "HEAD", "POST", "OPTIONS"] {
+                let detail = "a WebSocket upgrade is expected here";
+                let response = refused(&vm, plain(method, path, origin), 426, detail);
+                let told = names.map(|name| response.headers.text(name));
+                assert_eq!(told, [Some(origin), Some("true"), Some("Origin")], "{profile:?} {method} {path}");
+            }
+            let preflight = plain("OPTIONS", path, origin).and("access-control-request-method", "GET");
+            let response = answered(&vm.request(preflight));
+            assert_eq!((response.status(), response.text().as_str()), (204, ""), "{profile:?} {path}");
+            let told = names.map(|name| response.headers.text(name));
+            assert_eq!(told, [Some(origin), Some("true"), Some("Origin")], "{profile:?} {path}");
+            assert_eq!(response.headers.text("access-control-allow-methods"), Some("GET"));
+        }
+        let evil = plain("GET", "/pubsub", "https://evil.example");
+        let response = refused(&vm, evil, 403, "this Origin may not open a session here");
+        assert_eq!(names.map(|name| response.headers.text(name)), [None, None, Some("Origin")]);
     }
 }
 
@@ -151,7 +186,7 @@ fn origin_is_judged_by_its_route() {
     for profile in PROFILES {
         let vm = profile.start();
         let evil = upgrade_with("origin", "https://evil.example");
-        refused(&vm, evil.clone(), 403, "this Origin may not open a session here\n");
+        refused(&vm, evil.clone(), 403, "this Origin may not open a session here");
         for request in
             [upgrade_with("origin", "https://app.example"), evil.without(":path").with(":path", "/open")]
         {
@@ -220,11 +255,13 @@ fn frames_before_the_answer_reach_the_bridge() {
 }
 
 #[track_caller]
-fn refused(vm: &Vm, request: Headers, status: u16, words: &str) -> Response {
+fn refused(vm: &Vm, request: Headers, status: u16, detail: &str) -> Response {
     let stream = vm.request(request);
     let response = answered(&stream);
-    assert_eq!((response.status(), response.text().as_str(), response.complete), (status, words, true));
-    assert_eq!(response.headers.text("content-type"), Some("text/plain; charset=utf-8"));
+    let document: serde_json::Value = serde_json::from_str(&response.text()).expect("JSON");
+    assert_eq!((response.status(), response.complete), (status, true));
+    assert_eq!((&document["status"], &document["detail"]), (&status.into(), &detail.into()));
+    assert_eq!(response.headers.text("content-type"), Some("application/problem+json"));
     assert_eq!(stream.upstream_request(), None, "the bridge was asked all the same");
     response
 }

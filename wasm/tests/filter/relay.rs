@@ -61,7 +61,7 @@ fn bridge_gets_the_clients_upgrade_with_the_grant() {
 fn bad_upgrades_are_refused_before_the_bridge() {
     let vm = start();
     for (request, status) in [
-        (upgrade().without("upgrade"), 400),
+        (upgrade().without("upgrade"), 426),
         (upgrade_with("sec-websocket-key", "short"), 400),
         (upgrade_with("origin", "https://evil.example"), 403),
         (upgrade_with(":path", b"/pubsub?\xff"), 400),

@@ -138,17 +138,33 @@ impl Refusal {
 
     fn into_http(self) -> Response<Body> {
         let (status, _) = self.codes();
-        let mut response = Response::new(Body::new(Full::new(Bytes::from(self.public_text() + "\n"))));
+        let (body, fields) = match self.refused_handshake() {
+            Some(refused) => (refused.document(), refused.headers()),
+            None => {
+                let text = [("content-type", "text/plain; charset=utf-8".to_owned())];
+                (self.public_text() + "\n", text.into())
+            }
+        };
+        let mut response = Response::new(Body::new(Full::new(Bytes::from(body))));
         *response.status_mut() = status;
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
         }
-        if let Self::Handshake(Refused { header: Some((name, value)), .. }) = self {
-            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        for (name, value) in fields {
+            // Valid in a header: our own texts, and a value of the request's own header.
+            headers.extend(HeaderValue::try_from(value).map(|value| (HeaderName::from_static(name), value)));
         }
         response
+    }
+
+    /// The refusal of a handshake, which is told as a gateway's filter tells it.
+    fn refused_handshake(&self) -> Option<Refused> {
+        match self {
+            Self::Handshake(refused) => Some(refused.clone()),
+            Self::Origin => Some(Refused::new(403, ORIGIN)),
+            _ => None,
+        }
     }
 
     fn into_status(self) -> Status {
@@ -286,10 +302,7 @@ impl Refusal {
             Self::Host => "expected exactly one Host header".to_owned(),
             Self::Handshake(refused) => refused.reason.to_owned(),
             Self::Body => "a WebSocket upgrade must not have a body".to_owned(),
-            Self::Origin => {
-                "Origin not allowed: without gateway_secret or tls.client_ca the bridge serves loopback origins only"
-                    .to_owned()
-            }
+            Self::Origin => ORIGIN.to_owned(),
             Self::NotLoopbackHost => {
                 "Host not allowed: without gateway_secret or tls.client_ca the bridge serves loopback names only"
                     .to_owned()
@@ -303,6 +316,8 @@ impl Refusal {
 
 /// The longest part of a name that a message repeats.
 const MAX_NAME_BYTES: usize = 100;
+const ORIGIN: &str =
+    "Origin not allowed: without gateway_secret or tls.client_ca the bridge serves loopback origins only";
 const RETRY_AFTER_SECONDS: &str = "1";
 
 #[cfg(test)]
@@ -311,7 +326,7 @@ mod tests {
     use crate::reference;
 
     fn all() -> Vec<Refusal> {
-        let refused = |status| Refused { status, header: None, reason: "" };
+        let refused = |status| Refused::new(status, "");
         vec![
             Refusal::NotFound,
             Refusal::NotGrpc,
@@ -327,6 +342,7 @@ mod tests {
             Refusal::Full { max_sessions: 1 },
             Refusal::Handshake(refused(400)),
             Refusal::Handshake(refused(403)),
+            Refusal::Handshake(refused(426)),
             Refusal::Body,
             Refusal::Origin,
             Refusal::Version,

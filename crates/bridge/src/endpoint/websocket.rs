@@ -62,12 +62,14 @@ fn check_handshake<B: http_body::Body>(request: &Request<B>) -> Result<Accepted,
     if headers.get_all(header::HOST).iter().count() != 1 {
         return Err(Refusal::Host);
     }
-    let [upgrade, connection, key, version, protocol] = [
+    let [upgrade, connection, key, version, protocol, origin, preflight] = [
         header::UPGRADE,
         header::CONNECTION,
         header::SEC_WEBSOCKET_KEY,
         header::SEC_WEBSOCKET_VERSION,
         header::SEC_WEBSOCKET_PROTOCOL,
+        header::ORIGIN,
+        header::ACCESS_CONTROL_REQUEST_METHOD,
     ]
     .map(|name| joined(headers, &name));
     let subprotocol = headers.get(metadata::SUBPROTOCOL).and_then(|name| name.to_str().ok());
@@ -80,7 +82,8 @@ fn check_handshake<B: http_body::Body>(request: &Request<B>) -> Result<Accepted,
         key: key.as_deref(),
         version: version.as_deref(),
         protocol: protocol.as_deref(),
-        origin: None,
+        origin: origin.as_deref(),
+        preflight: preflight.as_deref(),
     });
     let accepted = accepted.map_err(Refusal::Handshake)?;
     if !request.body().is_end_stream() {

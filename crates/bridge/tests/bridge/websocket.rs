@@ -52,17 +52,21 @@ async fn frames_that_come_with_the_upgrade_are_answered() {
 #[tokio::test]
 async fn bad_upgrades_are_refused_and_counted() {
     let bridge = start("").await;
-    let expected = "a WebSocket upgrade is expected here\n";
-    let key = "Sec-WebSocket-Key is not 16 bytes in base64\n";
+    let problem = |title, status, detail| {
+        format!(r#"{{"type":"about:blank","title":"{title}","status":{status},"detail":"{detail}"}}"#)
+    };
+    let expected = &*problem("Upgrade Required", 426, "a WebSocket upgrade is expected here");
+    let key = &*problem("Bad Request", 400, "Sec-WebSocket-Key is not 16 bytes in base64");
+    let connection = &*problem("Bad Request", 400, "Connection is not UTF-8");
     let host = "expected exactly one Host header\n";
     let body = "a WebSocket upgrade must not have a body\n";
     let cluster = "unknown cluster nowhere (header sluicegate-cluster): expected one of [clusters]\n";
     let version = "expected HTTP/2 for application/grpc, or HTTP/1.1 for a WebSocket upgrade\n";
     let older = String::from_utf8(upgrade(&[]).bytes()).unwrap().replace("HTTP/1.1", "HTTP/1.0");
     for (bytes, status, text) in [
-        (upgrade(&[]).without("upgrade").bytes(), 400, expected),
+        (upgrade(&[]).without("upgrade").bytes(), 426, expected),
         (upgrade(&[("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")]).bytes(), 400, key),
-        (upgrade(&[]).with("connection", b"\xFF\xFE").bytes(), 400, "Connection is not UTF-8\n"),
+        (upgrade(&[]).with("connection", b"\xFF\xFE").bytes(), 400, connection),
         (upgrade(&[]).without("host").bytes(), 400, host),
         (upgrade(&[("host", "other")]).bytes(), 400, host),
         ([upgrade(&[("content-length", "3")]).bytes(), b"abc".to_vec()].concat(), 400, body),
@@ -118,10 +122,20 @@ async fn without_a_secret_only_pages_of_this_machine_are_accepted() {
     ] {
         let response = Raw::connect(bridge.address()).await.ask(&upgrade(origins).bytes()).await;
         assert_eq!(response.status, 403, "{origins:?}");
-        assert!(response.text().starts_with("Origin not allowed: "), "{}", response.text());
+        let document: serde_json::Value = serde_json::from_str(response.text()).unwrap();
+        let detail = document["detail"].as_str().unwrap();
+        assert!(detail.starts_with("Origin not allowed: "), "{document}");
+        assert_eq!(response.header("access-control-allow-origin"), None);
     }
+    let plain = |origin| upgrade(&[("origin", origin)]).without("upgrade").bytes();
+    let response = Raw::connect(bridge.address()).await.ask(&plain("http://localhost:3000")).await;
+    let told = ["content-type", "access-control-allow-origin", "access-control-allow-credentials", "vary"];
+    let expected = ["application/problem+json", "http://localhost:3000", "true", "Origin"];
+    assert_eq!((response.status, told.map(|name| response.header(name))), (426, expected.map(Some)));
+    let response = Raw::connect(bridge.address()).await.ask(&plain("https://example.com")).await;
+    assert_eq!((response.status, response.header("access-control-allow-origin")), (403, None));
     let (_, metrics) = admin(&bridge, "/metrics").await;
-    assert!(metrics.contains("sluicegate_requests_refused_total{reason=\"origin\"} 3\n"), "{metrics}");
+    assert!(metrics.contains("sluicegate_requests_refused_total{reason=\"origin\"} 4\n"), "{metrics}");
 }
 
 #[tokio::test]

@@ -25,11 +25,18 @@ fn passed(route: &Route, request: impl Into<Headers>) -> Headers {
 }
 
 #[track_caller]
-fn refused(route: &Route, request: Headers, status: u16, words: &str) -> Response {
+fn refused(route: &Route, request: Headers, status: u16, detail: &str) -> Response {
+    let response = answered(route, request);
+    let document: serde_json::Value = serde_json::from_str(&response.text()).expect("JSON");
+    assert_eq!(response.status(), status);
+    assert_eq!((&document["status"], &document["detail"]), (&status.into(), &detail.into()));
+    assert_eq!(response.headers.text("content-type"), Some("application/problem+json"));
+    response
+}
+
+fn answered(route: &Route, request: Headers) -> Response {
     let stream = route.request(request, "");
     let Outcome::Answered(response) = stream.outcome() else { panic!("{:?}", stream.outcome()) };
-    assert_eq!((response.status(), response.text().as_str()), (status, format!("{words}\n").as_str()));
-    assert_eq!(response.headers.text("content-type"), Some("text/plain; charset=utf-8"));
     response
 }
 
@@ -106,7 +113,7 @@ fn bridges_answer_passes_unchanged() {
 fn failed_handshake_is_answered_with_its_reason() {
     let (_worker, route) = start();
     for name in ["upgrade", "connection"] {
-        refused(&route, upgrade().without(name), 400, "a WebSocket upgrade is expected here");
+        refused(&route, upgrade().without(name), 426, "a WebSocket upgrade is expected here");
     }
     let old = upgrade_with("sec-websocket-version", "8");
     let response = refused(&route, old, 400, "Sec-WebSocket-Version 13 is expected");
@@ -119,7 +126,23 @@ fn failed_handshake_is_answered_with_its_reason() {
     );
     refused(&route, upgrade_with("origin", b"\xff\xfe"), 400, "Origin is not UTF-8");
     let path = upgrade_with(":path", b"/pubsub?\xff\xfe");
-    refused(&route, path, 400, "the path has a character that is not allowed in URLs");
+    let response = answered(&route, path);
+    let words = "the path has a character that is not allowed in URLs\n";
+    assert_eq!((response.status(), response.text().as_str()), (400, words));
+}
+
+#[test]
+fn page_of_an_allowed_origin_can_ask_with_a_plain_request() {
+    let (_worker, route) = start();
+    let plain = |origin| upgrade_with("origin", origin).without("upgrade").without("connection");
+    let (listed, detail) = ("https://app.example", "a WebSocket upgrade is expected here");
+    let response = refused(&route, plain(listed), 426, detail);
+    let names = ["access-control-allow-origin", "access-control-allow-credentials", "vary"];
+    let told = names.map(|name| response.headers.text(name));
+    assert_eq!(told, [Some(listed), Some("true"), Some("Origin")]);
+    let response =
+        refused(&route, plain("https://evil.example"), 403, "this Origin may not open a session here");
+    assert_eq!(names.map(|name| response.headers.text(name)), [None, None, Some("Origin")]);
 }
 
 #[test]
