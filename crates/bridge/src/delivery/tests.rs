@@ -247,7 +247,7 @@ async fn offset_after_the_end_is_refused_at_once_unless_a_client_resumes() {
             let source = KafkaSource { topic: TOPIC.to_owned(), partitions: vec![0], ..source };
             let command = CmdKafkaSubscribe { sources: vec![source], ..Default::default() };
             let subscribe = Subscribe::of(system, command, BOUNDS).unwrap();
-            Subscription::open(&logs.cluster_of(system), subscribe).await
+            Subscription::open(&logs.cluster_of(system), &Arc::default(), subscribe).await
         };
         let from =
             |offset| KafkaSource { from: Some(kafka_source::From::Offset(offset)), ..Default::default() };

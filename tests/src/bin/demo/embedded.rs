@@ -11,6 +11,7 @@ use crate::sentence;
 use crate::source::{Source, System};
 
 /// One of them, running; dropping it stops it.
+#[expect(clippy::large_enum_variant, reason = "one in the program")]
 pub(crate) enum Embedded {
     Kafka(Kafka),
     Nats(Nats),
