@@ -3,4 +3,5 @@
 mod configuration;
 mod faults;
 mod http;
+mod login;
 mod upgrade;

@@ -77,12 +77,20 @@ fn documented_secrets_are_variables_that_the_workers_get() {
 #[test]
 fn examples_for_the_admin_api_are_valid() {
     let examples: Vec<_> = HOW_TO.split(r#""conf": "#).skip(1).collect();
-    assert_eq!(examples.len(), 2);
+    assert_eq!(examples.len(), 3);
     for example in examples {
         let mut values = serde_json::Deserializer::from_str(example).into_iter::<Value>();
         let conf = values.next().unwrap().unwrap().to_string();
         parse_in_apisix(&conf).unwrap_or_else(|mistakes| panic!("{conf}: {mistakes:?}"));
     }
+}
+
+#[test]
+fn secret_alone_is_refused_as_documented() {
+    let mistakes = parse_in_apisix(r#"{"gateway_secret": "a-secret-of-16-or-more"}"#).unwrap_err();
+    let (_, refusal) = HOW_TO.split_once("alone is refused (`").unwrap();
+    let (refusal, _) = refusal.split_once('`').unwrap();
+    assert!(mistakes.iter().any(|mistake| mistake.contains(refusal)), "{refusal}: {mistakes:?}");
 }
 
 /// The right column of what stands side by side.
