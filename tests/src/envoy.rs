@@ -67,12 +67,19 @@ impl Envoy {
     pub async fn start(setup: Setup, dir: &Path) -> Result<Self, Error> {
         let admin = Port::pick()?;
         let text = configuration(&setup, &admin)?;
-        let config = dir.join("envoy.yaml");
-        fs::write(&config, text).map_err(Error::io(format!("write {}", config.display())))?;
         let program = setup.program.map_or_else(tools::envoy, Ok)?;
-        let command = Launch { program, config, concurrency: setup.concurrency, log: dir.join("envoy.log") };
-        let process = command.run(&admin).await?;
-        Ok(Self { gateway: setup.gateway, admin, command, process })
+        Self::run(text, setup.gateway, admin, program, setup.concurrency, dir).await
+    }
+
+    /// Starts Envoy with a configuration of the caller's, which has these two ports, as [`Envoy::start`].
+    ///
+    /// # Errors
+    /// A program is missing, or Envoy rejects the configuration or does not become ready.
+    ///
+    /// # Cancel safety
+    /// Nothing is left running.
+    pub async fn start_with(text: String, gateway: Port, admin: Port, dir: &Path) -> Result<Self, Error> {
+        Self::run(text, gateway, admin, tools::envoy()?, 1, dir).await
     }
 
     /// Starts an Envoy that relays WebSockets to `upstream`, without a filter, as [`Envoy::start`].
@@ -87,9 +94,20 @@ impl Envoy {
         let ports = [("GATEWAY", gateway.number()), ("ADMIN", admin.number()), ("UPSTREAM", upstream.port())];
         let text =
             ports.iter().fold(RELAY.to_owned(), |text, (name, port)| text.replace(name, &port.to_string()));
+        Self::run(text, gateway, admin, tools::envoy()?, concurrency, dir).await
+    }
+
+    async fn run(
+        text: String,
+        gateway: Port,
+        admin: Port,
+        program: PathBuf,
+        concurrency: u32,
+        dir: &Path,
+    ) -> Result<Self, Error> {
         let config = dir.join("envoy.yaml");
         fs::write(&config, text).map_err(Error::io(format!("write {}", config.display())))?;
-        let command = Launch { program: tools::envoy()?, config, concurrency, log: dir.join("envoy.log") };
+        let command = Launch { program, config, concurrency, log: dir.join("envoy.log") };
         let process = command.run(&admin).await?;
         Ok(Self { gateway, admin, command, process })
     }
