@@ -15,11 +15,10 @@ use crate::demo::{ready, says};
 const RUN: [&str; 3] = ["sh", "js", "python"];
 const STEP: Duration = Duration::from_secs(20);
 /// What a command that shows something shows. The others only have to succeed.
-const SHOWN: [(&str, &str); 13] = [
-    ("/produce", r#"{"topic":"demo","partition":0,"offset":"#),
+const SHOWN: [(&str, &str); 16] = [
+    ("/produce", r#"{"topic":"demo","partition":"#),
     ("/records?offset=0", r#""value":{"gate":"north""#),
-    ("/events?from=earliest", r#""value":{"gate":"north""#),
-    ("-i http://127.0.0.1:8080/readyz", "200 OK"),
+    ("curl -N 'http", r#""value":{"gate":"north""#),
     ("-i http://127.0.0.1:8080/kafka/topics", r#"["demo"]"#),
     ("fetch demo -p 0 --from earliest -c 5", r#""gate":"north""#),
     ("list-offsets demo --at earliest", "demo [2] offset 0"),
@@ -29,6 +28,10 @@ const SHOWN: [(&str, &str); 13] = [
     ("subscribe:", "delivered"),
     ("gate.subscribe(", r#"{"gate":"north""#),
     ("print(ws.recv())", "b'"),
+    ("print(\"written:\", json", "written: [{'partition': "),
+    ("print(record[\"partition\"]", "{'gate': 'north'"),
+    ("subscribe demo --from earliest --count 5", r#""gate":"north""#),
+    ("| sed -un", r#""value":{"gate":"north""#),
 ];
 
 /// A block of code that a page shows.
@@ -80,10 +83,13 @@ async fn run(folder: &Folder, gateway: &str, is_wanted: impl Fn(&str) -> bool) -
         };
         shell.args(["-c", &command]);
         shell.current_dir(tools::workspace()).env("SLUICEGATE_URL", format!("ws://{gateway}/pubsub"));
+        // Its output is no terminal here.
+        shell.env("PYTHONUNBUFFERED", "1");
         let log = folder.path().join(format!("{run}.log"));
         let mut shell = Process::spawn("a documented block", shell, &log).unwrap();
         let shown = SHOWN.iter().filter(|(command, _)| block.text.contains(command)).map(|(_, shown)| *shown);
-        let ends = block.language == "sh" && !block.text.contains("curl -N");
+        let ends = block.language == "sh"
+            && !["curl -N", "curl -sN"].iter().any(|endless| block.text.contains(endless));
         let succeeds = ends.then_some("every command succeeded");
         for text in shown.chain(succeeds) {
             says(&mut shell, text, STEP).await;
@@ -94,10 +100,26 @@ async fn run(folder: &Folder, gateway: &str, is_wanted: impl Fn(&str) -> bool) -
     run
 }
 
+#[tokio::test]
+async fn documented_rust_program_reads_and_writes() {
+    let source = include_str!("../../../crates/client/examples/follow.rs");
+    let shown: Vec<Block> = blocks().into_iter().filter(|block| block.language == "rust").collect();
+    let [Block { text, .. }] = &shown[..] else { panic!("{} blocks", shown.len()) };
+    assert!(source.trim_end().ends_with(text), "crates/client/examples/follow.rs is not\n{text}");
+    let folder = Folder::new("follow").unwrap();
+    let (demo, gateway) = ready(&folder, &[]).await;
+    follow::follow(&format!("ws://{gateway}/pubsub"), 5).await.unwrap();
+    drop(demo);
+}
+
+#[path = "../../../crates/client/examples/follow.rs"]
+#[expect(dead_code, unreachable_pub, reason = "a program, whose `main` uses the demo's own address")]
+mod follow;
+
 #[test]
 fn skipped_blocks_give_a_reason() {
     for Block { page, language, skipped, text } in blocks() {
-        let known = ["sh", "js", "ts", "html", "json", "toml", "yaml", "python", "text", ""]
+        let known = ["sh", "js", "ts", "html", "json", "toml", "yaml", "python", "rust", "text", ""]
             .contains(&language.as_str());
         assert!(known, "{page}: ```{language}");
         if let Some(reason) = skipped {
@@ -197,7 +219,7 @@ fn blocks() -> Vec<Block> {
 }
 
 /// The anchors of a page's headings: those of equal headings are numbered.
-fn anchors(page: &str) -> Vec<String> {
+pub(crate) fn anchors(page: &str) -> Vec<String> {
     let mut slugs: Vec<String> = Vec::new();
     let mut anchors = Vec::new();
     for slug in page.lines().filter(|line| line.starts_with('#')).map(slug) {

@@ -3,7 +3,8 @@
 //! 1. [`envoy`], [`nginx`]: assumptions of the other tests; [`existing`]: an Envoy with other routes
 //! 2. [`compatibility`]: filter and bridge of different versions
 //! 3. [`dev`], [`demo`], [`documents`]: the script, the demo and the documents, from the user's point of view
-//! 4. [`chart`], [`compose`], [`monitoring`]: the files for Kubernetes, Docker, Prometheus and Grafana, without those
+//! 4. [`chart`], [`compose`], [`monitoring`], [`packages`]: the files for Kubernetes, Docker, Prometheus, Grafana and registries,
+//!    without those
 
 #![cfg(test)] // so that helpers, too, may fail as tests do
 
@@ -17,3 +18,4 @@ mod envoy;
 mod existing;
 mod monitoring;
 mod nginx;
+mod packages;
