@@ -279,7 +279,7 @@ mod tests {
         let bytes = Some(&b"\xff\xfe"[..]);
         check_refused(&Headers { upgrade: bytes, ..good() }, 400);
         check_refused(&Headers { connection: bytes, ..good() }, 400);
-        refused(&Headers { key: bytes, ..good() }, 400);
+        check_refused(&Headers { key: bytes, ..good() }, 400);
         check_refused(&Headers { version: bytes, ..good() }, 400);
         check_refused(&Headers { protocol: bytes, ..good() }, 400);
         check_refused(&Headers { origin: bytes, ..good() }, 400);

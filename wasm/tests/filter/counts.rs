@@ -128,7 +128,11 @@ fn evicted_sessions_are_counted_when_they_learn_it() {
                 socket.client(&ping);
             }
         },
-        &[("sessions", 3), ("errors.evicted", 2), ("bytes_from_client", 3 * (1808 + ping.len() as u64))],
+        &[
+            ("sessions_total", 3),
+            ("errors.evicted", 2),
+            ("bytes_from_client", 3 * (1808 + ping.len() as u64)),
+        ],
     );
 }
 

@@ -25,6 +25,13 @@ fn passed(route: &Route, request: impl Into<Headers>) -> Headers {
 }
 
 #[track_caller]
+fn told(route: &Route, request: Headers, status: u16, words: &str) {
+    let response = answered(route, request);
+    assert_eq!((response.status(), response.text()), (status, format!("{words}\n")));
+    assert_eq!(response.headers.text("content-type"), Some("text/plain; charset=utf-8"));
+}
+
+#[track_caller]
 fn refused(route: &Route, request: Headers, status: u16, detail: &str) -> Response {
     let response = answered(route, request);
     let document: serde_json::Value = serde_json::from_str(&response.text()).expect("JSON");
@@ -34,6 +41,7 @@ fn refused(route: &Route, request: Headers, status: u16, detail: &str) -> Respon
     response
 }
 
+#[track_caller]
 fn answered(route: &Route, request: Headers) -> Response {
     let stream = route.request(request, "");
     let Outcome::Answered(response) = stream.outcome() else { panic!("{:?}", stream.outcome()) };
@@ -126,9 +134,7 @@ fn failed_handshake_is_answered_with_its_reason() {
     );
     refused(&route, upgrade_with("origin", b"\xff\xfe"), 400, "Origin is not UTF-8");
     let path = upgrade_with(":path", b"/pubsub?\xff\xfe");
-    let response = answered(&route, path);
-    let words = "the path has a character that is not allowed in URLs\n";
-    assert_eq!((response.status(), response.text().as_str()), (400, words));
+    told(&route, path, 400, "the path has a character that is not allowed in URLs");
 }
 
 #[test]
@@ -179,7 +185,7 @@ fn request_with_more_headers_than_the_host_shows_is_refused() {
             let forged = padded(request.clone(), lines).and("sluicegate-gateway-secret", "guess");
             let forged = if taken { padded(request.clone(), lines) } else { forged };
             if !taken {
-                refused(&route, forged, 431, TOO_MANY);
+                told(&route, forged, 431, TOO_MANY);
             } else if path == "/pubsub" {
                 passed(&route, forged);
             }
@@ -191,7 +197,7 @@ fn request_with_more_headers_than_the_host_shows_is_refused() {
 fn request_without_host_is_refused() {
     let (_worker, route) = start();
     for path in ["/pubsub", "/orders", "/elsewhere"] {
-        refused(
+        told(
             &route,
             upgrade_with(":path", path).without(":authority"),
             400,
@@ -204,7 +210,7 @@ fn request_without_host_is_refused() {
 fn bridges_own_paths_are_not_found() {
     let (_worker, route) = start();
     for path in ["/sluicegate.v1.Bridge/Session", "/sluicegate.v1.Bridge/Call?x", "/sluicegate.v1."] {
-        refused(&route, upgrade_with(":path", path), 404, "there is nothing here");
+        told(&route, upgrade_with(":path", path), 404, "there is nothing here");
     }
 }
 
@@ -229,10 +235,10 @@ fn path_is_matched_as_written() {
         "",
     ] {
         let request = upgrade_with(":path", path).with("sluicegate-cluster", "a");
-        refused(&route, request.clone(), 404, NO_ROUTE);
+        told(&route, request.clone(), 404, NO_ROUTE);
         let call =
             request.without("upgrade").without("connection").with("content-type", "application/grpc-web");
-        refused(&route, call.without(":method").with(":method", "POST"), 404, NO_ROUTE);
+        told(&route, call.without(":method").with(":method", "POST"), 404, NO_ROUTE);
     }
 }
 
