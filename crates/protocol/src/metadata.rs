@@ -43,17 +43,26 @@ pub const ROUTE: &str = "x-sluicegate-route";
 /// The largest message that the gateway accepts from the client, in bytes. Absent: the bridge's own limit applies.
 pub const MAX_MESSAGE_BYTES: &str = "x-sluicegate-max-message-bytes";
 
-/// The headers outside [`PREFIX`]: they restrict nothing, so bridges that do not know them can ignore them.
-const IGNORABLE: [&str; 2] = [ROUTE, MAX_MESSAGE_BYTES];
+/// All headers that a gateway can send. Those outside [`PREFIX`] restrict nothing, so bridges that do not know them can ignore them.
+pub const ALL: [&str; 12] = [
+    CLUSTER,
+    CLUSTER_DEFINITION,
+    GATEWAY_SECRET,
+    READ,
+    WRITE,
+    TOPICS,
+    CLIENT,
+    HTTP,
+    SUBPROTOCOL,
+    PADDED,
+    ROUTE,
+    MAX_MESSAGE_BYTES,
+];
 
 /// Whether only gateways can send this header. `name` is in lower case.
 pub fn is_for_gateways(name: &[u8]) -> bool {
-    name.starts_with(PREFIX.as_bytes()) || IGNORABLE.iter().any(|ignorable| ignorable.as_bytes() == name)
+    name.starts_with(PREFIX.as_bytes()) || ALL.iter().any(|own| own.as_bytes() == name)
 }
-
-/// All headers under [`PREFIX`] that a gateway can send.
-pub const ALL: [&str; 10] =
-    [CLUSTER, CLUSTER_DEFINITION, GATEWAY_SECRET, READ, WRITE, TOPICS, CLIENT, HTTP, SUBPROTOCOL, PADDED];
 
 /// Marks every answer of the bridge to a plain HTTP request. The filter removes it. An answer without it came from a proxy in
 /// between.

@@ -119,8 +119,9 @@ mod follow;
 #[test]
 fn skipped_blocks_give_a_reason() {
     for Block { page, language, skipped, text } in blocks() {
-        let known = ["sh", "js", "ts", "html", "json", "toml", "yaml", "python", "rust", "text", ""]
-            .contains(&language.as_str());
+        let known =
+            ["sh", "js", "ts", "html", "json", "toml", "yaml", "python", "rust", "promql", "text", ""]
+                .contains(&language.as_str());
         assert!(known, "{page}: ```{language}");
         if let Some(reason) = skipped {
             // CommonMark allows no backtick there.

@@ -36,13 +36,13 @@ fn upgrade_reaches_the_bridge_in_the_profiles_form() {
             "sluicegate-cluster: orders",
             "sluicegate-gateway-secret: s3cret-of-the-gateway",
             "sluicegate-padded: true",
-            "x-sluicegate-route: /pubsub",
             "sluicegate-subprotocol: pubsub",
             "sluicegate-topics: orders,public.*",
             "sluicegate-write: true",
             "upgrade: websocket",
             "user-agent: test",
             "x-sluicegate-max-message-bytes: 1048576",
+            "x-sluicegate-route: /pubsub",
         ],
     );
     check(
@@ -58,13 +58,13 @@ fn upgrade_reaches_the_bridge_in_the_profiles_form() {
             "sluicegate-cluster: orders",
             "sluicegate-gateway-secret: s3cret-of-the-gateway",
             "sluicegate-padded: true",
-            "x-sluicegate-route: /pubsub",
             "sluicegate-subprotocol: pubsub",
             "sluicegate-topics: orders,public.*",
             "sluicegate-write: true",
             "te: trailers",
             "user-agent: test",
             "x-sluicegate-max-message-bytes: 1048576",
+            "x-sluicegate-route: /pubsub",
         ],
     );
 

@@ -48,11 +48,11 @@ fn bridge_gets_the_clients_upgrade_with_the_grant() {
         "sluicegate-client: 10.0.0.9",
         "sluicegate-cluster: orders",
         "sluicegate-gateway-secret: s3cret-of-the-gateway",
-        "x-sluicegate-route: /pubsub",
         "sluicegate-subprotocol: pubsub",
         "sluicegate-topics: orders,public.*",
         "sluicegate-write: true",
         "upgrade: websocket",
+        "x-sluicegate-route: /pubsub",
     ];
     assert_eq!(sorted(&forwarded(&start().request(request))), want);
 }

@@ -234,7 +234,7 @@ fn record_headers(headers: Headers<'_>, route: &HttpProduce) -> Result<Vec<Heade
     for (name, value) in headers.0 {
         let name = name.as_str();
         // Headers that gateways add are not the client's, and can be secrets.
-        let is_gateways = [metadata::PREFIX, ENVOY_PREFIX].iter().any(|prefix| name.starts_with(prefix));
+        let is_gateways = metadata::is_for_gateways(name.as_bytes()) || name.starts_with(ENVOY_PREFIX);
         if let Some(key) = name.strip_prefix(prefix)
             && !is_gateways
             && !own.iter().any(|own| own == name)

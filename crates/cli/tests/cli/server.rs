@@ -4,7 +4,7 @@ use futures_util::{SinkExt, StreamExt};
 use prost::Message as _;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_protocol::{PubSubReq, PubSubResp};
+use sluicegate_protocol::{PubSubReq, PubSubResp, SessionResp};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -12,19 +12,27 @@ use tokio_tungstenite::tungstenite::Message;
 pub(crate) struct Session(WebSocketStream<TcpStream>);
 
 impl Session {
-    /// The next request; none when the client closes.
+    /// The next request; none when the client closes. A question for the session's limits before it is answered.
     pub(crate) async fn request(&mut self) -> Option<(i64, Req)> {
-        match self.message().await? {
-            Message::Binary(payload) => {
-                let request = PubSubReq::decode(payload).unwrap();
-                Some((request.sequence, request.req.unwrap()))
+        loop {
+            match self.message().await? {
+                Message::Binary(payload) => {
+                    let request = PubSubReq::decode(payload).unwrap();
+                    match request.req.unwrap() {
+                        Req::CmdSession(_) => {
+                            let limits = SessionResp { max_message_bytes: 1 << 20 };
+                            self.answer(request.sequence, Resp::SessionResp(limits)).await;
+                        }
+                        command => return Some((request.sequence, command)),
+                    }
+                }
+                Message::Close(_) => {
+                    // Reading on sends the echo.
+                    self.0.next().await;
+                    return None;
+                }
+                _ => return None,
             }
-            Message::Close(_) => {
-                // Reading on sends the echo.
-                self.0.next().await;
-                None
-            }
-            _ => None,
         }
     }
 

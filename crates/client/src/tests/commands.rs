@@ -13,7 +13,7 @@ use sluicegate_protocol::{
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
-use super::server::{Peer, accept, listener, session};
+use super::server::{Peer, accept, listener, session, unknown_command};
 use crate::{At, Client, Error, Written};
 
 #[tokio::test]
@@ -167,8 +167,7 @@ async fn request_over_the_limit_is_refused_before_it_is_sent() {
     let (client, _server) = session(async |mut peer: Peer| {
         let (small, state) = peer.ping().await;
         peer.pong(small, state).await;
-        let (sequence, Req::CmdSession(_)) = peer.request().await else { panic!("no question") };
-        peer.answer(sequence, Resp::SessionResp(SessionResp { max_message_bytes: 2000 })).await;
+        peer.tell_limits(Resp::SessionResp(SessionResp { max_message_bytes: 2000 })).await;
         peer.answer_pings().await;
     })
     .await;
@@ -181,13 +180,10 @@ async fn request_over_the_limit_is_refused_before_it_is_sent() {
     assert_eq!(client.produce(vec![record]).await, Err(Error::TooLarge { bytes: 2015, max: 2000 }));
 }
 
-/// Its answer also decides what a server is told that knows only APISIX's commands: `cmd_empty` stands in front.
 #[tokio::test]
 async fn server_that_tells_no_limit_gets_every_request() {
     let (client, _server) = session(async |mut peer: Peer| {
-        let (sequence, Req::CmdSession(_)) = peer.request().await else { panic!("no question") };
-        let message = "unknown command".into();
-        peer.answer(sequence, Resp::ErrorResp(ErrorResp { message, ..Default::default() })).await;
+        peer.tell_limits(unknown_command()).await;
         peer.answer_pings().await;
     })
     .await;

@@ -7,7 +7,7 @@ use futures_util::{SinkExt, StreamExt};
 use prost::Message as _;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_protocol::{KafkaFetchResp, KafkaMessage, PongResp, PubSubReq, PubSubResp};
+use sluicegate_protocol::{ErrorResp, KafkaFetchResp, KafkaMessage, PongResp, PubSubReq, PubSubResp};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_tungstenite::WebSocketStream;
@@ -24,11 +24,24 @@ impl Peer {
         self.0.next().await?.ok()
     }
 
-    /// The next message, which must be a request.
+    /// The next message, which must be a request. A question for the session's limits before it is answered.
     pub(super) async fn request(&mut self) -> (i64, Req) {
+        loop {
+            let message = self.message().await.expect("the client is gone");
+            let request = PubSubReq::decode(message.into_data()).expect("a request");
+            match request.req.expect("a command") {
+                Req::CmdSession(_) => self.answer(request.sequence, unknown_command()).await,
+                command => return (request.sequence, command),
+            }
+        }
+    }
+
+    /// Answers the next message, which must be a question for the session's limits.
+    pub(super) async fn tell_limits(&mut self, answer: Resp) {
         let message = self.message().await.expect("the client is gone");
         let request = PubSubReq::decode(message.into_data()).expect("a request");
-        (request.sequence, request.req.expect("a command"))
+        assert!(matches!(request.req, Some(Req::CmdSession(_))), "{request:?}");
+        self.answer(request.sequence, answer).await;
     }
 
     /// The next request, which must be a ping.
@@ -61,8 +74,11 @@ impl Peer {
     pub(super) async fn answer_pings(mut self) {
         while let Some(Message::Binary(payload)) = self.message().await {
             let request = PubSubReq::decode(payload).expect("a request");
-            let Some(Req::CmdPing(ping)) = request.req else { panic!("not a ping: {request:?}") };
-            self.pong(request.sequence, ping.state).await;
+            match request.req {
+                Some(Req::CmdPing(ping)) => self.pong(request.sequence, ping.state).await,
+                Some(Req::CmdSession(_)) => self.answer(request.sequence, unknown_command()).await,
+                other => panic!("not a ping: {other:?}"),
+            }
         }
     }
 }
@@ -102,6 +118,11 @@ pub(super) async fn listener() -> (TcpListener, String) {
 pub(super) async fn accept(listener: &TcpListener) -> Peer {
     let (stream, _) = listener.accept().await.unwrap();
     Peer(tokio_tungstenite::accept_async(stream).await.unwrap())
+}
+
+/// The answer of a server from before a command.
+pub(super) fn unknown_command() -> Resp {
+    Resp::ErrorResp(ErrorResp { message: "unknown command".into(), ..Default::default() })
 }
 
 /// An answer with one message for each of `offsets`.

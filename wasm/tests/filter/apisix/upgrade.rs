@@ -79,12 +79,12 @@ fn bridge_gets_the_grant_and_no_gateway_header_of_the_client() {
         "sluicegate-client: 10.0.0.9",
         "sluicegate-cluster: orders",
         "sluicegate-gateway-secret: s3cret-of-the-gateway",
-        "x-sluicegate-route: /pubsub",
         "sluicegate-subprotocol: pubsub",
         "sluicegate-topics: orders,public.*",
         "sluicegate-write: true",
         "upgrade: websocket",
         "user-agent: test",
+        "x-sluicegate-route: /pubsub",
     ];
     assert_eq!(sorted(&passed(&route, request)), want);
     assert_eq!(worker.log(), []);
