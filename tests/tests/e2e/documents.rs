@@ -17,7 +17,7 @@ const STEP: Duration = Duration::from_secs(20);
 /// What a command that shows something shows. The others only have to succeed.
 const SHOWN: [(&str, &str); 16] = [
     ("/produce", r#"{"topic":"demo","partition":"#),
-    ("/records?offset=0", r#""value":{"gate":"north""#),
+    ("curl -H 'Accept: application/json'", r#""value":{"gate":"north""#),
     ("curl -N 'http", r#""value":{"gate":"north""#),
     ("-i http://127.0.0.1:8080/kafka/topics", r#"["demo"]"#),
     ("fetch demo -p 0 --from earliest -c 5", r#""gate":"north""#),

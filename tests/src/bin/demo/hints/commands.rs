@@ -42,7 +42,7 @@ fn embedded_kafka(Parts { http, url, cli }: &Parts<'_>) -> Vec<Command> {
             "read what is there",
             format!(
                 "curl -H 'Accept: application/json' \
-                 '{http}/kafka/topics/{NAME}/partitions/0/records?offset=0&max_bytes=1000'"
+                 '{http}/kafka/topics/{NAME}/partitions/0/records?max_bytes=1000'"
             ),
         ),
         ("where each log begins", format!("{cli} -u {url} list-offsets {NAME} --at earliest")),
