@@ -28,7 +28,7 @@ pub(crate) struct Session {
     slots: Semaphore,
     sequence: AtomicI64,
     /// The largest request that the server accepts, in bytes; None: it was not asked yet. Requests are written in the order in which
-    /// they take this lock.
+    /// they take this lock. It is held while the server is asked, once in a session: small writes must not overtake a large one.
     max_request: Mutex<Option<usize>>,
 }
 

@@ -191,6 +191,27 @@ async fn server_that_tells_no_limit_gets_every_request() {
     client.ping(vec![0; 4000]).await.unwrap();
 }
 
+/// As `produce` promises.
+#[tokio::test]
+async fn small_write_does_not_overtake_one_that_asks_for_the_limit() {
+    let record = |size| ProduceRecord { value: Some(vec![0; size].into()), ..Default::default() };
+    let (client, _server) = session(async move |mut peer: Peer| {
+        let (sequence, Req::CmdSession(_)) = peer.request().await else { panic!("no question") };
+        peer.answer(sequence, Resp::SessionResp(SessionResp { max_message_bytes: 4000 })).await;
+        for size in [2000, 1] {
+            let (sequence, Req::CmdKafkaProduce(CmdKafkaProduce { records })) = peer.request().await else {
+                panic!("no produce")
+            };
+            assert_eq!(records, [record(size)]);
+            let results = vec![Produced::default()];
+            peer.answer(sequence, Resp::KafkaProduceResp(KafkaProduceResp { results })).await;
+        }
+    })
+    .await;
+    let (large, small) = tokio::join!(client.produce(vec![record(2000)]), client.produce(vec![record(1)]));
+    assert_eq!((large.unwrap().len(), small.unwrap().len()), (1, 1));
+}
+
 #[tokio::test]
 async fn late_answer_is_dropped() {
     let (listener, url) = listener().await;
