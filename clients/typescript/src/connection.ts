@@ -21,8 +21,8 @@ export class Connection {
   readonly #answers = new Map<bigint, (answer: Answer | GateError) => void>();
   #lose!: (code: number, reason: string) => void;
   #sequence = 0n;
-  /** The most bytes of a message. */
-  #largest = Infinity;
+  /** The most bytes of a message, once the server has been {@link asked}. */
+  #largest: number | undefined;
   #heard = Date.now();
   #isAsked = false;
 
@@ -76,8 +76,8 @@ export class Connection {
     this.asked = new Promise((resolve) => {
       const asked = this.send({ case: "cmdSession", value: {} }, (answer) => {
         this.forget(asked);
-        // Older bridges answer with an error.
-        if ("case" in answer && answer.case === "sessionResp") this.#largest = answer.value.maxMessageBytes || Infinity;
+        // Older bridges and APISIX answer with an error.
+        this.#largest = ("case" in answer && answer.case === "sessionResp" && answer.value.maxMessageBytes) || Infinity;
         resolve();
       });
     });
@@ -87,23 +87,31 @@ export class Connection {
     return this.#socket.readyState === WebSocket.OPEN;
   }
 
-  /** Sends a command, and calls `answered` for each answer until {@link forget}, or with an error when the connection is lost. */
+  /**
+   * Sends a command, and calls `answered` for each answer until {@link forget}, or with an error when the connection is lost. A command
+   * that may be above the limit waits for it.
+   */
   send(command: Command, answered?: (answer: Answer | GateError) => void): bigint {
     const sequence = ++this.#sequence;
     if (!this.isOpen) {
       if (answered) void this.lost.then(answered);
       return sequence;
     }
-    const message = toBinary(PubSubReqSchema, create(PubSubReqSchema, { sequence, req: command }));
-    if (message.length > this.#largest) {
-      // The gateway would close the connection, and with it every subscription.
-      const text = `the message has ${message.length} bytes: the gateway accepts at most ${this.#largest} (max_message_bytes)`;
-      queueMicrotask(() => answered?.(new GateError(text, "too_large")));
-      return sequence;
-    }
+    const message = encode(sequence, command);
     if (answered) this.#answers.set(sequence, answered);
-    this.#socket.send(message);
+    if (this.#largest !== undefined || message.length <= ACCEPTED_EVERYWHERE) this.#send(sequence, message);
+    else void this.asked.then(() => this.#answers.has(sequence) && this.#send(sequence, message));
     return sequence;
+  }
+
+  #send(sequence: bigint, message: Uint8Array<ArrayBuffer>): void {
+    const largest = this.#largest ?? Infinity;
+    if (message.length <= largest) return this.#socket.send(message);
+    // The gateway would close the connection, and with it every subscription.
+    const text = `the message has ${message.length} bytes: the gateway accepts at most ${largest} (max_message_bytes)`;
+    const answered = this.#answers.get(sequence);
+    this.forget(sequence);
+    queueMicrotask(() => answered?.(new GateError(text, "too_large")));
   }
 
   /** Drops what else is answered to this command. */
@@ -139,6 +147,16 @@ export class Connection {
   }
 }
 
+function encode(sequence: bigint, command: Command): Uint8Array<ArrayBuffer> {
+  const message = toBinary(PubSubReqSchema, create(PubSubReqSchema, { sequence, req: command }));
+  if (APISIX.has(command.case)) return message;
+  // The last command counts. APISIX does not see those that it does not know, and would answer nothing.
+  const request = new Uint8Array(EMPTY.length + message.length);
+  request.set(EMPTY);
+  request.set(message, EMPTY.length);
+  return request;
+}
+
 /** @internal */
 export function disconnected(message: string): GateError {
   return new GateError(message, "disconnected", { retriable: true });
@@ -146,5 +164,11 @@ export function disconnected(message: string): GateError {
 
 /** After so many milliseconds without a message, a ping asks whether the server is still there. */
 const SILENCE = 20_000;
+/** No gateway or bridge can be configured to accept less, in bytes. */
+const ACCEPTED_EVERYWHERE = 1024;
+/** The commands of Apache APISIX's own pub/sub. */
+const APISIX: ReadonlySet<Command["case"]> = new Set(["cmdPing", "cmdKafkaFetch", "cmdKafkaListOffset"]);
+/** `cmd_empty` (31) as bytes: its generated code would cost more of them in every page. */
+const EMPTY = [0xfa, 0x01, 0x00];
 /** Milliseconds. */
 const OPEN_WITHIN = 20_000;

@@ -101,7 +101,7 @@ export function encode(content: Content | undefined, at: string): Uint8Array | u
     throw new TypeError(`${at}: ${(error as Error).message}`);
   }
   // JSON of a promise, a Map or a file is `{}`.
-  const isLost = text === "{}" && !isPlain(content);
+  const isLost = text === "{}" && typeof content === "object" && !isPlain(content);
   if (text === undefined || isLost) throw new TypeError(`${at}: expected a string, bytes or JSON, got ${Object.prototype.toString.call(content)}`);
   return encoder.encode(text);
 }
@@ -111,7 +111,7 @@ export function bytes(content: Content | undefined, at: string): Uint8Array {
   return encode(content, at) ?? new Uint8Array();
 }
 
-function isPlain(content: Content): boolean {
+function isPlain(content: object): boolean {
   const prototype: unknown = Object.getPrototypeOf(content);
   return prototype === null || Object.getPrototypeOf(prototype) === null;
 }

@@ -24,7 +24,7 @@ test("a message above the gateway's limit is refused before it is sent, and subs
   server.write(0, 1);
   const loop = gate.subscribe("t", { from: "earliest" });
   await loop.next();
-  const message = "the message has 2015 bytes: the gateway accepts at most 2000 (max_message_bytes)";
+  const message = "the message has 2018 bytes: the gateway accepts at most 2000 (max_message_bytes)";
   const expected = { name: "GateError", reason: "too_large", retriable: false, unknownOutcome: false, message };
   await assert.rejects(gate.produce("t", { value: "x".repeat(2000) }), expected);
   await gate.produce("t", { value: "x".repeat(1900) });
@@ -38,7 +38,6 @@ test("a subscription above the gateway's limit ends with an error", async () => 
   const server = new Server();
   server.limit = 2000;
   const gate = connect(URL);
-  await gate.ping();
   const filters = [{ equals: ["x".repeat(2000)] }];
   await assert.rejects(gate.subscribe("t", { filters }).next(), { reason: "too_large" });
   assert.equal(server.opened, 1);
@@ -51,6 +50,18 @@ test("a bridge that does not know the question for limits is written to without 
   server.limit = undefined;
   const gate = connect(URL);
   assert.deepEqual(await gate.produce("t", { value: "x".repeat(2_000_000) }), { partition: 0, offset: 0 });
+  gate.close();
+});
+
+test("APISIX's own pub/sub answers to commands that it does not know", async () => {
+  const server = new Server();
+  server.isApisix = true;
+  const gate = connect(URL);
+  const unknown = { name: "GateError", retriable: false, message: "unknown command" };
+  await assert.rejects(gate.produce("t", { value: 1 }), unknown);
+  await assert.rejects(gate.subscribe("t").next(), unknown);
+  await assert.rejects(gate.topics(), unknown);
+  assert.ok((await gate.ping()) >= 0);
   gate.close();
 });
 
