@@ -42,8 +42,8 @@ export class Connections {
   #attempt: AbortController | undefined;
   /** Ends the pause before the next attempt. */
   #resume: (() => void) | undefined;
-  /** Why connections are not opened, since the last one that was. */
-  #explanation: string | undefined;
+  /** Why connections to `target` are not opened, since the last one that was. */
+  #explanation: { target: string; message: string } | undefined;
   /** In a row. */
   #failures = 0;
 
@@ -65,6 +65,8 @@ export class Connections {
   }
 
   reconnect(): void {
+    // The login may be a new one.
+    this.#explanation = undefined;
     this.#open?.close();
     this.#attempt?.abort();
     this.retryNow();
@@ -131,8 +133,11 @@ export class Connections {
         return await Connection.open(url, protocols, signal, either);
       } catch (error) {
         if (either.aborted || !(error instanceof GateError && error.retriable)) throw error;
-        this.#explanation ??= await unless(either, explain(url, protocols, either));
-        throw disconnected(this.#explanation);
+        const target = JSON.stringify([url, protocols]);
+        if (this.#explanation?.target !== target) {
+          this.#explanation = { target, message: await unless(either, explain(url, protocols, either)) };
+        }
+        throw disconnected(this.#explanation.message);
       }
     } catch (error) {
       signal.throwIfAborted();

@@ -42,8 +42,8 @@ export class Data<T = any> {
   }
 
   /**
-   * Parses JSON. Returns `undefined` if it is not JSON, or not what the `schema` of the subscription or fetch allows, so that one odd record
-   * does not end a loop.
+   * Parses JSON. Returns `undefined` if it is not JSON, or not what the `schema` of the subscription or fetch allows, or if the `schema`
+   * throws, so that one odd record does not end a loop.
    *
    * @throws TypeError if the `schema` is asynchronous.
    *
@@ -61,7 +61,12 @@ export class Data<T = any> {
       return undefined;
     }
     if (!this.#schema) return value as T;
-    const result = this.#schema["~standard"].validate(value);
+    let result: Validated<T> | Promise<Validated<T>>;
+    try {
+      result = Object(this.#schema["~standard"].validate(value));
+    } catch {
+      return undefined;
+    }
     if ("then" in result) throw new TypeError("schema: expected a synchronous validator");
     return result.issues ? undefined : result.value;
   }

@@ -25,7 +25,7 @@ export async function explain(url: string | URL, protocols: string[], signal: Ab
 function meaning(status: number, hasProtocols: boolean, origin: string): string {
   switch (status) {
     case 0:
-      return "a redirect, as to a login";
+      return REDIRECT;
     case 401:
       return hasProtocols ? "401, which proves nothing: it has no subprotocols, and no token in them" : "401: the login is missing or has expired";
     case 403:
@@ -33,13 +33,20 @@ function meaning(status: number, hasProtocols: boolean, origin: string): string 
     case 404:
       return "404: there is no such route";
     case 426:
-      return "426: the address is right, but WebSockets do not get through";
+      // Of the filter itself, without the bridge.
+      return (
+        "426: address, login and origin are right; the bridge may be down, its route missing, a subprotocol not accepted, " +
+        "or a proxy stops WebSockets"
+      );
     case 429:
       return "429: there were too many requests";
     default:
+      // Browsers hide the status of a redirect.
+      if (status >= 300 && status < 400) return REDIRECT;
       return status < 500 ? `${status}: there is no pubsub route of Sluicegate` : `${status}: the gateway, or what is behind it, fails`;
   }
 }
 
+const REDIRECT = "a redirect, as to a login";
 /** Milliseconds. */
 const WITHIN = 5000;

@@ -74,6 +74,16 @@ test("payloads of streams are validated too", async () => {
   gate.close();
 });
 
+test("a validator that throws, or returns no result, does not end a loop", () => {
+  const fail = () => {
+    throw new Error("no order");
+  };
+  for (const validate of [fail, () => undefined, () => null, () => 5, () => "text"]) {
+    const schema = { "~standard": { ...orders["~standard"], validate } } as unknown as Schema<Order>;
+    assert.equal(new Data(utf8.encode("1"), schema).json(), undefined);
+  }
+});
+
 test("an asynchronous validator is a TypeError", () => {
   const asynchronous: Schema<Order> = { "~standard": { ...orders["~standard"], validate: async () => ({ value: { id: 1 } }) } };
   assert.throws(() => new Data(utf8.encode("1"), asynchronous).json(), { name: "TypeError", message: "schema: expected a synchronous validator" });

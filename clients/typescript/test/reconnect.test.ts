@@ -30,7 +30,12 @@ test("what a plain request gets says why the WebSocket was not opened", async (t
   t.mock.method(Math, "random", () => 0.001);
   const answered = "the WebSocket was not opened: wss://gateway:8443/pubsub answers a plain request with ";
   for (const [status, protocols, said] of [
-    [426, [], `${answered}426: the address is right, but WebSockets do not get through`],
+    [
+      426,
+      [],
+      `${answered}426: address, login and origin are right; the bridge may be down, its route missing, a subprotocol not accepted, ` +
+        "or a proxy stops WebSockets",
+    ],
     [401, [], `${answered}401: the login is missing or has expired`],
     [401, ["token"], `${answered}401, which proves nothing: it has no subprotocols, and no token in them`],
     [403, [], `${answered}403: the gateway refuses this login or this program`],
@@ -38,6 +43,7 @@ test("what a plain request gets says why the WebSocket was not opened", async (t
     [503, [], `${answered}503: the gateway, or what is behind it, fails`],
     [200, [], `${answered}200: there is no pubsub route of Sluicegate`],
     [0, [], `${answered}a redirect, as to a login`],
+    [302, [], `${answered}a redirect, as to a login`],
     [
       undefined,
       [],
@@ -63,6 +69,37 @@ test("what a plain request gets says why the WebSocket was not opened", async (t
     assert.equal(server.probes.length, 2, "again in the next outage");
     gate.close();
   }
+});
+
+test("the reason is asked for again after `reconnect`, and for another address or other subprotocols", async (t) => {
+  t.mock.method(Math, "random", () => 0);
+  const server = new Server();
+  server.fails = Infinity;
+  server.status = 401;
+  let target: { url?: string; protocols?: string[] } = {};
+  const gate = connect("ws://gateway/a", { refresh: async () => target });
+  let failures = 0;
+  gate.addEventListener("status", ({ detail }) => {
+    if (detail.state === "disconnected") failures += 1;
+  });
+  const ping = gate.ping();
+  const asked = async (count: number) => {
+    while (server.probes.length < count) await setImmediate();
+    const until = failures + 3;
+    while (failures < until) await setImmediate();
+    assert.equal(server.probes.length, count);
+  };
+  await asked(1);
+  gate.reconnect();
+  await asked(2);
+  target = { protocols: ["token"] };
+  await asked(3);
+  target = { url: "ws://gateway/b" };
+  await asked(4);
+  assert.deepEqual(server.probes.map((probe) => probe.at(-1)), ["a", "a", "a", "b"]);
+  server.fails = 0;
+  await ping;
+  gate.close();
 });
 
 test("`retryNow` ends the pause before the next attempt", async (t) => {
