@@ -1,6 +1,8 @@
 // The client says why it is not connected, and writes nothing for a wrong call: `refused.ts GATEWAY TOPIC`.
 
 import assert from "node:assert/strict";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 
 import { emptyPage, launch } from "./browser.ts";
 import { bundle } from "./bundle.ts";
@@ -11,10 +13,11 @@ declare const client: typeof pages;
 
 const [gateway = "", topic = ""] = args;
 const browser = await launch();
+const content = await bundle("client");
 const page = await emptyPage(browser, gateway);
-await page.addScriptTag({ content: await bundle("client") });
+await page.addScriptTag({ content });
 const url = `ws://${gateway}/pubsub`;
-const failure = (url: string) => page.evaluate((url) => client.failure(url), url);
+const failure = (url: string, from = page) => from.evaluate((url) => client.failure(url), url);
 
 const wrong = `ws://${gateway}/none`;
 assert.equal(
@@ -28,6 +31,21 @@ assert.equal(
     "check the address, TLS, the login, and whether the gateway allows the origin",
 );
 await ask("start envoy");
+
+const server = createServer((_, response) => response.end());
+await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+const elsewhere = await emptyPage(browser, `127.0.0.1:${(server.address() as AddressInfo).port}`);
+await elsewhere.addScriptTag({ content });
+await ask("kill bridge");
+assert.equal(
+  await failure(url, elsewhere),
+  `the WebSocket was not opened: ${url} answers a plain request with 426: address, login and origin are right; the bridge may be down, ` +
+    "its route missing, a subprotocol not accepted, or a proxy stops WebSockets",
+  "CORS lets a page of another origin read it",
+);
+await ask("start bridge");
+await elsewhere.close();
+server.close();
 
 const written = await page.evaluate(([url, topic]) => client.wrongWrites(url, topic), [url, topic] as const);
 assert.deepEqual(written, { errors: ["TypeError", "TypeError", "TypeError", "TypeError", "TypeError"], records: 0, right: 0 });
