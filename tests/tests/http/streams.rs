@@ -149,7 +149,7 @@ async fn purged_deleted_and_recreated_streams_are_told_apart(way: Way) {
     streams.create(&stream, json!({})).await.unwrap();
     write(&streams, &stream, 9).await;
     let ended = events.event("error").await;
-    assert_eq!(ended["reason"], "not_found", "{ended}");
+    assert_eq!(ended["reason"], "recreated", "{ended}");
     let again = get(&stack, &format!("/streams/{stream}/messages?sequence=8")).await.json();
     assert_eq!(again[0]["data"], 8, "{again}");
 

@@ -196,8 +196,7 @@ async fn server_that_tells_no_limit_gets_every_request() {
 async fn small_write_does_not_overtake_one_that_asks_for_the_limit() {
     let record = |size| ProduceRecord { value: Some(vec![0; size].into()), ..Default::default() };
     let (client, _server) = session(async move |mut peer: Peer| {
-        let (sequence, Req::CmdSession(_)) = peer.request().await else { panic!("no question") };
-        peer.answer(sequence, Resp::SessionResp(SessionResp { max_message_bytes: 4000 })).await;
+        peer.tell_limits(Resp::SessionResp(SessionResp { max_message_bytes: 4000 })).await;
         for size in [2000, 1] {
             let (sequence, Req::CmdKafkaProduce(CmdKafkaProduce { records })) = peer.request().await else {
                 panic!("no produce")
