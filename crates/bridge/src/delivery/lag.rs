@@ -21,7 +21,23 @@ struct Position {
 
 /// The open subscriptions of a cluster.
 #[derive(Default)]
-pub(crate) struct OpenSubscriptions(Mutex<Vec<Weak<Progress>>>);
+pub(crate) struct OpenSubscriptions(Mutex<Listed>);
+
+/// Subscriptions, and some that have ended. Since the last prune, at most as many were added as were open then, or [`MIN_ADDED`].
+#[derive(Default)]
+struct Listed {
+    subscriptions: Vec<Weak<Progress>>,
+    /// How many were open at the last prune.
+    open: usize,
+}
+
+impl Listed {
+    /// Forgets those that have ended.
+    fn prune(&mut self) {
+        self.subscriptions.retain(|progress| progress.strong_count() > 0);
+        self.open = self.subscriptions.len();
+    }
+}
 
 impl Progress {
     pub(super) fn add(&self, cursor: &Cursor) {
@@ -52,14 +68,20 @@ impl Progress {
 
 impl OpenSubscriptions {
     pub(super) fn add(&self, progress: &Arc<Progress>) {
-        lock(&self.0).push(Arc::downgrade(progress));
+        let mut listed = lock(&self.0);
+        let added = listed.subscriptions.len().saturating_sub(listed.open);
+        if added >= listed.open.max(MIN_ADDED) {
+            listed.prune();
+        }
+        listed.subscriptions.push(Arc::downgrade(progress));
     }
 
     /// The lag of each subscription, or of some in turn if there are too many.
     pub(crate) fn sample(&self, backend: &dyn Backend) -> Vec<u64> {
         let open: Vec<Arc<Progress>> = {
-            let mut open = lock(&self.0);
-            open.retain(|progress| progress.strong_count() > 0);
+            let mut listed = lock(&self.0);
+            listed.prune();
+            let open = &listed.subscriptions;
             let (first, count) = (fastrand::usize(..open.len().max(1)), open.len().min(MAX_SAMPLES));
             open.iter().cycle().skip(first).take(count).filter_map(Weak::upgrade).collect()
         };
@@ -81,7 +103,32 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Subscriptions added between two prunes, however few are open.
+const MIN_ADDED: usize = 1000;
 /// Subscriptions of one sample.
 const MAX_SAMPLES: usize = 1000;
 /// Partitions of one sample: looking up their ends delays reads for a few milliseconds at most.
 const MAX_POSITIONS: usize = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ended_subscriptions_are_forgotten_without_a_sample() {
+        let subscriptions = OpenSubscriptions::default();
+        let listed = || lock(&subscriptions.0).subscriptions.len();
+        let open: Vec<Arc<Progress>> = (0..3 * MIN_ADDED).map(|_| Arc::default()).collect();
+        open.iter().for_each(|progress| subscriptions.add(progress));
+        assert_eq!(listed(), open.len());
+        for _ in 0..10 * open.len() {
+            subscriptions.add(&Arc::default());
+            assert!(listed() <= 2 * open.len());
+        }
+        drop(open);
+        for _ in 0..10 * MIN_ADDED {
+            subscriptions.add(&Arc::default());
+        }
+        assert!(listed() <= 1 + MIN_ADDED);
+    }
+}

@@ -1,9 +1,8 @@
 //! What clients of each of the gateway's routes got, and how far behind subscriptions are.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use arc_swap::ArcSwap;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
@@ -24,7 +23,7 @@ pub(super) struct Routes {
     deliveries: Deliveries,
     cluster: String,
     /// At most [`MAX_ROUTES`] and [`OTHER`].
-    known: ArcSwap<HashMap<Box<str>, Arc<RouteMetrics>>>,
+    known: Mutex<HashMap<Box<str>, Arc<RouteMetrics>>>,
 }
 
 /// Of one route at one cluster.
@@ -56,7 +55,7 @@ impl Deliveries {
     }
 
     pub(super) fn cluster(&self, name: &str) -> Routes {
-        Routes { deliveries: self.clone(), cluster: name.to_owned(), known: ArcSwap::default() }
+        Routes { deliveries: self.clone(), cluster: name.to_owned(), known: Mutex::default() }
     }
 }
 
@@ -64,7 +63,8 @@ impl Routes {
     /// The counters of the route that a gateway names.
     pub(super) fn route(&self, named: Option<&[u8]>) -> Arc<RouteMetrics> {
         let name = named.map_or(NONE, |name| label(name).unwrap_or(OTHER));
-        let known = self.known.load();
+        // Held until the route is added: concurrent first clients do not exceed the limit.
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let name = if known.contains_key(name) || known.len() < MAX_ROUTES { name } else { OTHER };
         if let Some(known) = known.get(name) {
             return Arc::clone(known);
@@ -76,11 +76,7 @@ impl Routes {
             records: records.get_or_create_owned(&gateway_route()),
             bytes: bytes.get_or_create_owned(&gateway_route()),
         });
-        self.known.rcu(|known| {
-            let mut known = HashMap::clone(known);
-            known.insert(name.into(), Arc::clone(&route));
-            known
-        });
+        known.insert(name.into(), Arc::clone(&route));
         route
     }
 }

@@ -138,3 +138,25 @@ fn routes_with_a_label_are_bounded() {
     assert!(labelled < 100, "{labelled}");
     assert_eq!(count("other"), [5 + 1000 - labelled]);
 }
+
+#[test]
+fn concurrent_first_clients_do_not_exceed_the_routes_with_a_label() {
+    let metrics = Metrics::new();
+    let cluster = metrics.cluster("default");
+    let begin = std::sync::Barrier::new(8);
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let (cluster, begin) = (&cluster, &begin);
+            scope.spawn(move || {
+                begin.wait();
+                for path in 0..200 {
+                    cluster.route(Some(format!("/{thread}/{path}").as_bytes()));
+                }
+            });
+        }
+    });
+    let mut text = String::new();
+    encode(&mut text, &metrics.registry(SharedLog::default(), None)).unwrap();
+    let rows = text.lines().filter(|line| line.starts_with("sluicegate_delivered_records_total{"));
+    assert_eq!(rows.count(), 100 + 1);
+}
