@@ -1,5 +1,6 @@
 //! The public calls.
 
+mod fill;
 mod version;
 
 use std::fmt;
@@ -19,11 +20,9 @@ use crate::clock::after;
 use crate::config::Config;
 use crate::connection_error::ConnectionError;
 use crate::encoder_pool::EncoderPool;
-use crate::entries::{fetched, first_entry, is_half_empty, is_too_small, max_kept};
+use crate::entries::{fetched, first_entry, is_half_empty, is_too_small};
 use crate::error_code::ErrorCode;
 use crate::fetch::{FILL_TIME, Fetch, Fetched, MAX_WAIT};
-use crate::fetch_call::fetch_call;
-use crate::fetch_plan::FetchPlan;
 use crate::leader_call::{Recipient, leader_call};
 use crate::log_version::LogVersion;
 use crate::observer::BrokerStates;
@@ -320,33 +319,6 @@ impl Reader {
         self.inner.brokers.known_version(log.target)
     }
 
-    /// Requests records, and keeps them.
-    async fn fill(&self, log: ReadLog<'_>, offset: i64, max_bytes: usize) -> Result<Chunk, ReadError> {
-        let Inner { brokers, skip_caches, encoders, logs, .. } = &*self.inner;
-        let config = brokers.config();
-        logs.count_miss();
-        // From when it is sent: others can share the request.
-        let deadline = in_future(config.request_timeout);
-        let asked = max_bytes.max(MIN_FILL);
-        // A broker answers with whole batches: what came is kept, so that no batch is fetched again for each part of it.
-        let limits = config.record_limits(asked.max(max_kept(logs)));
-        let skip_cache = if log.committed { &skip_caches.committed } else { &skip_caches.all };
-        let plan =
-            FetchPlan::new((skip_cache, encoders), log.target, offset, (asked, limits), Instant::now());
-        let read = fetch_call(brokers, logs, plan, log.committed, deadline).await;
-        if let Err(ReadError::Broker { code, .. }) = &read
-            && code.0 == ResponseError::OffsetOutOfRange
-            && let Some(version) = self.version_of(log)
-        {
-            logs.refute(&log.key(version), offset);
-        }
-        let (Fetched { messages, count, next_offset, ends }, version) = read?;
-        let chunk = Chunk { base: offset, next: next_offset, entries: messages, count, ends };
-        let Some(version) = version else { return Ok(chunk) };
-        let (key, epoch, now) = (log.key(version), version.leader_epoch.into(), Instant::now().into());
-        Ok(logs.insert_parts(&key, epoch, chunk, asked, first_entry, now))
-    }
-
     /// Waits for a record at the end of a log, as [`Tails::wait`].
     async fn wait(&self, log: ReadLog<'_>, offset: i64, due: Option<Instant>) -> Event {
         let Some((place, key, leader_epoch)) = self.place(log) else { return Event::Failed };
@@ -493,9 +465,6 @@ pub const LOG_END: i64 = -1;
 
 /// The timestamp of the log start.
 pub const LOG_START: i64 = -2;
-
-/// The least that a request for records asks for, in bytes: others can want what follows.
-const MIN_FILL: usize = 64 * 1024;
 
 /// How far a request under way probably reads.
 const NEAR: i64 = 256;
