@@ -112,7 +112,6 @@ async fn offset_after_the_end_is_the_same_error_everywhere() {
     streams.write("beyond.a", vec![Bytes::from_static(b"1"); 5]).await.unwrap();
     for (path, ends) in [
         (format!("{REST}/topics/{topic}/partitions/0/records?offset=6"), [0, 5]),
-        (format!("{REST}/topics/{topic}/records?offset=6"), [0, 5]),
         (format!("{REST}/topics/{topic}/records?offsets=0:6"), [0, 5]),
         (format!("{REST}/topics/{topic}/partitions/0/events?from=6"), [0, 5]),
         (format!("{NATS}/streams/{stream}/messages?sequence=7"), [1, 6]),

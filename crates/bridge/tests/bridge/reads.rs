@@ -322,6 +322,7 @@ async fn parameters_that_make_no_sense_are_refused() {
     let stack = Stack::start().await;
     for (path, says) in [
         ("/topics/t/partitions/0/records?offset=x", "query parameter offset: expected a number from 0"),
+        ("/topics/t/records?offset=0", "query parameter offset: expected earliest, latest, -N or s@TIME"),
         ("/topics/t/records?offsets=0:0&offset=0", "query parameter offset: expected it without offsets"),
         ("/topics/t/partitions/0/records?offset=1&offset=1", "query parameter offset is repeated"),
         (

@@ -26,9 +26,9 @@ use super::super::problem::{Problem, ProblemKind};
 use super::super::request::{Request, check_readable};
 use super::super::request_permits::RequestPermits;
 use super::super::response::Response;
-use super::position::Position;
+use super::position::{Position, too_many_partitions};
 use crate::backend::{CommandError, Log, System};
-use crate::cluster::{Cluster, shown};
+use crate::cluster::{self, Cluster, Place, shown};
 
 /// The response to GET of the events of a topic, of one of its partitions, or of a stream, which is partition 0. HEAD begins nothing.
 ///
@@ -82,10 +82,9 @@ pub(super) async fn get(
     }
     if let (None, Some(count), Some(source)) = (&last, before_end, command.sources.first_mut()) {
         let committed = command.isolation == i32::from(Isolation::ReadCommitted);
-        source.next = match before_ends(cluster, topic, partition, count, committed).await {
-            Ok(next) => next,
-            Err(error) => return Err(failed(error).await),
-        };
+        let places = Position::BeforeEnd(count).places(cluster, topic, partition, committed, INSTEAD).await?;
+        let next = |(log, offset): Place<'_>| PartitionNext { partition: log.partition, offset };
+        source.next = places.into_iter().map(next).collect();
     }
     let subscription = match grant.subscribe(command).await {
         Ok(subscription) => subscription,
@@ -118,12 +117,7 @@ async fn check_partitions(
 ) -> Result<(), Refused> {
     let existing = cluster.backend().partitions(topic).await.map_err(Refused::Failed)?;
     if partition.is_none() && existing.len() > MAX_PARTITIONS {
-        let detail = format!(
-            "topic {} has {} partitions: expected at most {MAX_PARTITIONS}, request the events of each partition",
-            shown(topic),
-            existing.len()
-        );
-        return Err(Refused::Bad(Problem::new(ProblemKind::Malformed, detail)));
+        return Err(Refused::Bad(too_many_partitions(topic, existing.len(), INSTEAD)));
     }
     let is_known = |partition: i32| existing.iter().any(|existing| existing.partition == partition);
     match last {
@@ -132,25 +126,6 @@ async fn check_partitions(
         }
         _ => Ok(()),
     }
-}
-
-/// The position so many offsets before the end of each partition, or of this one.
-async fn before_ends(
-    cluster: &Cluster,
-    topic: &str,
-    partition: Option<i32>,
-    count: i64,
-    committed: bool,
-) -> Result<Vec<PartitionNext>, CommandError> {
-    let existing = cluster.backend().partitions(topic).await?;
-    let existing = existing.into_iter().map(|existing| existing.partition);
-    let chosen: Vec<i32> =
-        existing.filter(|existing| partition.is_none_or(|only| only == *existing)).collect();
-    let logs: Vec<_> = chosen.iter().map(|partition| Log { topic, partition: *partition }).collect();
-    let offsets = Position::BeforeEnd(count).resolve(cluster, &logs, committed).await;
-    let offsets = offsets.map_err(|(_, error)| error)?;
-    let next = |(partition, offset)| PartitionNext { partition, offset };
-    Ok(chosen.into_iter().zip(offsets).map(next).collect())
 }
 
 /// Whether the topic is known to be another one than that of the client's event.
@@ -168,6 +143,10 @@ fn other_topic(system: System, name: &str) -> Problem {
     Problem::new(ProblemKind::Malformed, detail)
 }
 
+/// What clients of topics with too many partitions do.
+const INSTEAD: &str = "request the events of each partition";
+// Errors name this limit, and all positions of an `id` can be looked up.
+const _: () = assert!(MAX_PARTITIONS == cluster::MAX_PARTITIONS);
 const LAST_EVENT_ID: &str = "last-event-id";
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Where a read begins, in the words of the command line: an offset, `earliest`, `latest`, `-N` or `s@TIME`.
+//! Where a read of one or more partitions begins, in the words of the command line: an offset, `earliest`, `latest`, `-N` or `s@TIME`.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -6,9 +6,10 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::super::problem::{Problem, ProblemKind};
+use super::partition;
 use super::path::Query;
 use crate::backend::{CommandError, LOG_END, LOG_START, Log};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, MAX_PARTITIONS, Place, shown};
 use crate::number::whole_number;
 
 /// A place in a log, or in many.
@@ -39,11 +40,46 @@ impl Position {
             return millis(time, now).map(Self::Time);
         }
         match (text, whole_number(text)) {
-            ("earliest", _) => Some(Self::Time(LOG_START)),
-            ("latest", _) => Some(Self::Time(LOG_END)),
+            ("earliest" | "beginning", _) => Some(Self::Time(LOG_START)),
+            ("latest" | "end", _) => Some(Self::Time(LOG_END)),
             (_, Some(offset @ 0..)) => Some(Self::Offset(offset)),
             (_, Some(before)) => Some(Self::BeforeEnd(before.saturating_neg())),
             (_, None) => None,
+        }
+    }
+
+    /// The place in each partition of a topic, or in `only` one; none if the topic does not have it. `instead` says what to do
+    /// about too many partitions.
+    ///
+    /// # Errors
+    /// They are more than [`MAX_PARTITIONS`], or cannot be found now.
+    ///
+    /// # Cancel safety
+    /// A drop abandons the reads.
+    pub(super) async fn places<'a>(
+        self,
+        cluster: &Cluster,
+        topic: &'a str,
+        only: Option<i32>,
+        committed: bool,
+        instead: &str,
+    ) -> Result<Vec<Place<'a>>, Problem> {
+        let partitions = match cluster.partitions(topic).await {
+            Ok(partitions) => partitions,
+            Err(error) => {
+                let log = Log { topic, partition: only.unwrap_or_default() };
+                return Err(partition::read_problem(cluster, log, None, error).await);
+            }
+        };
+        let partitions = partitions.into_iter().map(|described| described.partition);
+        let chosen = partitions.filter(|partition| only.is_none_or(|only| only == *partition));
+        let logs: Vec<Log<'a>> = chosen.map(|partition| Log { topic, partition }).collect();
+        if logs.len() > MAX_PARTITIONS {
+            return Err(too_many_partitions(topic, logs.len(), instead));
+        }
+        match self.resolve(cluster, &logs, committed).await {
+            Ok(offsets) => Ok(logs.into_iter().zip(offsets).collect()),
+            Err((log, error)) => Err(partition::read_problem(cluster, log, None, error).await),
         }
     }
 
@@ -95,6 +131,14 @@ impl Position {
     }
 }
 
+/// The problem of a topic with more than [`MAX_PARTITIONS`], and what to do `instead`.
+pub(super) fn too_many_partitions(topic: &str, count: usize, instead: &str) -> Problem {
+    let topic = shown(topic);
+    let detail =
+        format!("topic {topic} has {count} partitions: expected at most {MAX_PARTITIONS}, {instead}");
+    Problem::new(ProblemKind::Malformed, detail)
+}
+
 /// The milliseconds since 1970 of a number of them, of a time of RFC 3339, or of a time ago such as `-5m`.
 fn millis(text: &str, now: i64) -> Option<i64> {
     let millis = whole_number(text).or_else(|| Some(now.saturating_sub(ago(text)?))).or_else(|| {
@@ -126,6 +170,7 @@ const UNITS: [(char, i64); 4] = [('s', 1_000), ('m', 60_000), ('h', 3_600_000), 
 mod tests {
     use super::*;
     use crate::cluster::script::Script;
+    use crate::delivery::tests::logs::{Logs, PARTITIONS};
 
     const NOW: i64 = 1_700_000_000_000;
 
@@ -135,7 +180,9 @@ mod tests {
             ("0", Position::Offset(0)),
             ("9223372036854775807", Position::Offset(i64::MAX)),
             ("earliest", Position::Time(LOG_START)),
+            ("beginning", Position::Time(LOG_START)),
             ("latest", Position::Time(LOG_END)),
+            ("end", Position::Time(LOG_END)),
             ("-1", Position::BeforeEnd(1)),
             ("-9223372036854775808", Position::BeforeEnd(i64::MAX)),
             ("s@1700000000000", Position::Time(NOW)),
@@ -186,5 +233,23 @@ mod tests {
         ] {
             assert_eq!(position.resolve(&cluster, &logs, false).await, Ok(vec![want; 2]), "{position:?}");
         }
+    }
+    #[tokio::test]
+    async fn places_of_all_partitions_are_bounded() {
+        let logs = Logs::default();
+        let cluster = logs.cluster();
+        let places = async |only| Position::BeforeEnd(1).places(&cluster, "t", only, false, "do less").await;
+        logs.append(1, 3);
+        let place = |partition, offset| (Log { topic: "t", partition }, offset);
+        assert_eq!(places(Some(1)).await, Ok(vec![place(1, 2)]));
+        assert_eq!(places(Some(-1)).await, Ok(Vec::new()));
+
+        logs.add_partitions(i32::try_from(MAX_PARTITIONS).unwrap() - PARTITIONS);
+        assert_eq!(places(None).await.map(|places| places.len()), Ok(MAX_PARTITIONS));
+        logs.add_partitions(1);
+        let problem = places(None).await.unwrap_err().plain();
+        let text = std::str::from_utf8(&problem.body).unwrap();
+        assert!(text.contains("topic t has 257 partitions: expected at most 256, do less"), "{text}");
+        assert_eq!(places(Some(1)).await, Ok(vec![place(1, 2)]));
     }
 }

@@ -131,7 +131,7 @@ pub(super) fn document(
 #[serde(untagged)]
 enum Entry<'a> {
     Record(Record<'a>),
-    Message(Message<'a, Option<Formatted<'a>>, Payload<'a>>),
+    Message(Message<'a, Formatted<'a>, Payload<'a>>),
 }
 
 impl<'a> Entry<'a> {
@@ -146,10 +146,7 @@ impl<'a> Entry<'a> {
             return Self::Record(Record::new(topic, partition, message, format));
         }
         let data = message.value.as_deref().unwrap_or_default();
-        // JSON has no empty text. A write takes null as an empty message, too.
-        let is_null = format == format::Format::Json && data.is_empty();
-        let data = (!is_null).then(|| format.value(data));
-        Self::Message(Message::new(Some(topic), message, data, Payload::Base64))
+        Self::Message(Message::new(Some(topic), message, format.value(data), Payload::Base64))
     }
 }
 

@@ -41,7 +41,7 @@ async fn streams_are_read_by_their_paths() {
         (
             format!("{stream}/messages?sequence=1"),
             "sluicegate-next-sequence: 2\nsluicegate-first-sequence: 0\nsluicegate-end: 2",
-            r#"[{"stream":"0.2","sequence":0,"timestamp":0,"subject":"","data":null}]"#,
+            r#"[{"stream":"0.2","sequence":0,"timestamp":0,"subject":"","data":{"base64":""}}]"#,
         ),
         (format!("{stream}/events"), "", ""),
     ] {

@@ -11,7 +11,7 @@ use super::position::Position;
 use super::positions::{Part, with_lists};
 use super::{partition, records};
 use crate::backend::{Fetch, LOG_START, Log};
-use crate::cluster::{Cluster, MAX_PARTITIONS, MultiFetch, Place};
+use crate::cluster::{MAX_PARTITIONS, MultiFetch, Place};
 use crate::grant::Grant;
 use crate::number::whole_number;
 
@@ -31,9 +31,9 @@ pub(super) async fn get(
     let bounds = records::bounded(&query, cluster.reads())?;
     let Fetch { max_bytes, wait, min_bytes, fill, committed, .. } = bounds;
     let fetch = MultiFetch { max_bytes, wait, min_bytes, fill, committed };
-    let places = match (query.text("offsets"), Position::of(&query, "offset")?) {
+    let places = match (query.text("offsets"), query.text("offset")) {
         (Some(offsets), None) => places(topic, offsets)?,
-        (None, position) => all_places(cluster, topic, position, committed).await?,
+        (None, _) => position(&query)?.places(cluster, topic, None, committed, INSTEAD).await?,
         (Some(_), Some(_)) => {
             let detail = "query parameter offset: expected it without offsets";
             return Err(Problem::new(ProblemKind::Malformed, detail));
@@ -61,32 +61,14 @@ pub(super) async fn get(
     Ok(with_lists(response, &parts))
 }
 
-/// This position in each partition of the topic; without one, the start.
-async fn all_places<'a>(
-    cluster: &Cluster,
-    topic: &'a str,
-    position: Option<Position>,
-    committed: bool,
-) -> Result<Vec<Place<'a>>, Problem> {
-    let partitions = match cluster.partitions(topic).await {
-        Ok(partitions) => partitions,
-        Err(error) => {
-            return Err(partition::read_problem(cluster, Log { topic, partition: 0 }, None, error).await);
+/// Where all partitions begin.
+fn position(query: &Query) -> Result<Position, Problem> {
+    match Position::of(query, "offset")? {
+        Some(Position::Offset(_)) => {
+            let detail = "query parameter offset: expected earliest, latest, -N or s@TIME; for an offset in each partition use offsets=0:5,1:9";
+            Err(Problem::new(ProblemKind::Malformed, detail))
         }
-    };
-    if partitions.len() > MAX_PARTITIONS {
-        let detail = format!(
-            "topic {topic} has {} partitions: expected at most {MAX_PARTITIONS}, name some in the query parameter offsets",
-            partitions.len()
-        );
-        return Err(Problem::new(ProblemKind::Malformed, detail));
-    }
-    let logs: Vec<Log<'a>> =
-        partitions.iter().map(|described| Log { topic, partition: described.partition }).collect();
-    let begins = position.unwrap_or(Position::Time(LOG_START)).resolve(cluster, &logs, committed).await;
-    match begins {
-        Ok(begins) => Ok(logs.into_iter().zip(begins).collect()),
-        Err((log, error)) => Err(partition::read_problem(cluster, log, None, error).await),
+        position => Ok(position.unwrap_or(Position::Time(LOG_START))),
     }
 }
 
@@ -108,12 +90,24 @@ fn places<'a>(topic: &'a str, offsets: &str) -> Result<Vec<Place<'a>>, Problem> 
     })
 }
 
+/// What clients of topics with too many partitions do.
+const INSTEAD: &str = "name some in the query parameter offsets";
 const PARAMETERS: [&str; 7] =
     ["offsets", "offset", "max_bytes", "max_records", "min_bytes", "timeout", "isolation"];
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn number_is_the_offset_of_one_partition_only() {
+        let of = |query| position(&Query::parse(query, &PARAMETERS).unwrap());
+        assert_eq!(of(""), Ok(Position::Time(LOG_START)));
+        assert_eq!(of("offset=-5"), Ok(Position::BeforeEnd(5)));
+        let problem = of("offset=5").unwrap_err().plain();
+        let text = std::str::from_utf8(&problem.body).unwrap();
+        assert!(problem.status.as_u16() == 400 && text.contains("use offsets=0:5"), "{text}");
+    }
 
     #[test]
     fn offsets_are_parsed() {
