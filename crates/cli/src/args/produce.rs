@@ -74,9 +74,9 @@ impl Produce {
 /// How the offsets of acknowledged records are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Offsets {
-    /// RECORD TOPIC [PARTITION] offset OFFSET
+    /// `RECORD TOPIC [PARTITION] offset OFFSET`
     Text,
-    /// JSON lines: {"record","topic","partition","offset"}
+    /// JSON lines: `{"record","topic","partition","offset"}`
     Json,
 }
 
