@@ -22,7 +22,16 @@ const READ_ELSEWHERE: [&str; 5] = [
 fn rust_client_can_be_packed() {
     let folder = Folder::new("package").unwrap();
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["package", "-p", "sluicegate-client", "--no-verify", "--allow-dirty", "--offline"]);
+    cargo.args([
+        "package",
+        "-p",
+        "sluicegate-protocol",
+        "-p",
+        "sluicegate-client",
+        "--no-verify",
+        "--allow-dirty",
+        "--offline",
+    ]);
     cargo.arg("--target-dir").arg(folder.path()).current_dir(tools::workspace());
     let output = cargo.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
