@@ -76,7 +76,7 @@ async fn no_header_of_an_upgrade_harms_another_session(way: Way) {
                 assert_eq!(raw.answer().await, pong(1, b"x"), "{what}");
             } else {
                 // Envoy's 503 would say that the bridge's connection broke.
-                let told: &[u16] = if way.is_envoy() { &[400, 403, 404, 501, 502] } else { &[400, 431] };
+                let told: &[u16] = if way.is_envoy() { &[400, 403, 404, 426, 501, 502] } else { &[400, 431] };
                 assert!(told.contains(&response.status), "{what}: {response:?}");
             }
         }

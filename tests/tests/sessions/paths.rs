@@ -82,6 +82,8 @@ async fn over_http2(gateway: SocketAddr, path: &str) -> u16 {
     match (response.status().as_u16(), grpc) {
         (200, Some("12")) => 404,
         (200, Some("13")) => 400,
+        // UNKNOWN is for statuses without a code of their own; the filter has no other one.
+        (200, Some("2")) => 426,
         (status, _) => status,
     }
 }
