@@ -30,7 +30,7 @@ impl<'a> Failure<'a> {
     }
 }
 
-/// What is known of an error: the system's code, under a name of its own and 0 if it has none, and the ends of the log that an
+/// Members of an error: the system's code, under a name of its own and 0 if it has none, and the ends of the log that an
 /// offset is not between.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Details {

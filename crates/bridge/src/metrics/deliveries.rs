@@ -1,4 +1,4 @@
-//! What clients of each of the gateway's routes got, and how far behind subscriptions are.
+//! Deliveries to clients of each of the gateway's routes, and the lag of subscriptions.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

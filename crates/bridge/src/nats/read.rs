@@ -120,7 +120,7 @@ impl Reader {
         Ok(Fetched::nothing(base, ends))
     }
 
-    /// What there is, as much of it as the fetch wants.
+    /// Messages at hand, up to what the fetch wants.
     async fn look(&self, name: StreamName<'_>, fetch: Fetch) -> Result<Found, ReadError> {
         let Fetch { offset, max_bytes, .. } = fetch;
         let now = Instant::now();

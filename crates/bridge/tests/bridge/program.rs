@@ -29,7 +29,7 @@ const DEAD_CLUSTER: &str = "[clusters.default]\nbootstrap.servers = \"127.0.0.1:
 
 fn bridge(config: &NamedTempFile) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sluicegate-bridge"));
-    // Those of the tests are no keys.
+    // Variables of the tests are not keys.
     tools::VARIABLES.into_iter().for_each(|variable| _ = command.env_remove(variable));
     command
         .arg("--config")

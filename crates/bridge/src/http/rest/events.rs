@@ -143,7 +143,7 @@ fn other_topic(system: System, name: &str) -> Problem {
     Problem::new(ProblemKind::Malformed, detail)
 }
 
-/// What clients of topics with too many partitions do.
+/// Advice for topics with too many partitions.
 const INSTEAD: &str = "request the events of each partition";
 // Errors name this limit, and all positions of an `id` can be looked up.
 const _: () = assert!(MAX_PARTITIONS == cluster::MAX_PARTITIONS);

@@ -90,7 +90,7 @@ fn places<'a>(topic: &'a str, offsets: &str) -> Result<Vec<Place<'a>>, Problem> 
     })
 }
 
-/// What clients of topics with too many partitions do.
+/// Advice for topics with too many partitions.
 const INSTEAD: &str = "name some in the query parameter offsets";
 const PARAMETERS: [&str; 7] =
     ["offsets", "offset", "max_bytes", "max_records", "min_bytes", "timeout", "isolation"];
