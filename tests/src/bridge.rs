@@ -143,7 +143,7 @@ pub async fn check(config: &Path, environment: &[(String, String)]) -> Result<()
     }
 }
 
-/// What `--check --connect` says of a configuration.
+/// The output of `--check --connect` on a configuration.
 ///
 /// # Errors
 /// The bridge cannot be started.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-/// What follows the status of an answer to `url` in an error: the server's text, and a hint unless that is an explanation.
+/// Words after the status of an answer to `url` in an error: the server's text, and a hint unless that is an explanation.
 pub(crate) fn cause(status: u16, body: &str, url: &str) -> String {
     let (text, hint) = match text(body) {
         Text::Explanation(text) => (text, None),
@@ -63,7 +63,7 @@ fn shortened(text: &str) -> String {
     }
 }
 
-/// What to check, if the status says that the URL or the login is wrong.
+/// Advice on what to check, if the status says that the URL or the login is wrong.
 fn hint(status: u16, url: &str) -> Option<String> {
     let (kind, example) = if url.starts_with("ws") { ("pubsub", "/pubsub") } else { ("rest", "/kafka") };
     let url = url.split_once("://").map_or(url, |(_, rest)| rest);

@@ -101,12 +101,27 @@ async fn gone(processes: &[u32]) {
     becomes("something is left running", false, STEP, async || processes.iter().any(runs)).await;
 }
 
+/// Runs the commands that the demo shows, each of which shows what is wanted. The first one also shows what the second writes.
+async fn run_shown(demo: &Process, folder: &Folder, wanted: [&str; 5]) {
+    let commands = commands(demo);
+    assert_eq!(commands.len(), wanted.len(), "{commands:?}");
+    let mut shells = Vec::new();
+    for (number, (command, wanted)) in commands.iter().zip(wanted).enumerate() {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("{command}; echo done; sleep 60")]);
+        let log = folder.path().join(format!("{number}.log"));
+        let mut shell = Process::spawn("a shown command", shell, &log).unwrap();
+        says(&mut shell, wanted, STEP).await;
+        shells.push(shell);
+    }
+    says(&mut shells[0], "{\"gate\": \"mine\"}", STEP).await;
+}
+
 #[tokio::test]
 async fn shown_commands_work() {
     for profile in ["tunnel", "internal"] {
         let folder = Folder::new("demo-test").unwrap();
         let (demo, _) = ready(&folder, &["--profile", profile]).await;
-        let commands = commands(&demo);
         let wanted = [
             "\"gate\":\"north\"",
             "{\"topic\":\"demo\",\"partition\":0,\"offset\":",
@@ -114,18 +129,7 @@ async fn shown_commands_work() {
             "demo [2] offset 0",
             "\"gate\":\"north\"",
         ];
-        assert_eq!(commands.len(), wanted.len(), "{commands:?}");
-        let mut shells = Vec::new();
-        for (number, (command, wanted)) in commands.iter().zip(wanted).enumerate() {
-            let mut shell = Command::new("sh");
-            shell.args(["-c", &format!("{command}; echo done; sleep 60")]);
-            let log = folder.path().join(format!("{profile}-{number}.log"));
-            let mut shell = Process::spawn("a shown command", shell, &log).unwrap();
-            says(&mut shell, wanted, STEP).await;
-            shells.push(shell);
-        }
-        // What was written by the second command.
-        says(&mut shells[0], "{\"gate\": \"mine\"}", STEP).await;
+        run_shown(&demo, &folder, wanted).await;
     }
 }
 
@@ -133,7 +137,6 @@ async fn shown_commands_work() {
 async fn shown_commands_work_on_nats() {
     let folder = Folder::new("demo-test").unwrap();
     let (demo, gateway) = ready(&folder, &["--nats"]).await;
-    let commands = commands(&demo);
     let wanted = [
         "\"gate\":\"north\"",
         "{\"stream\":\"demo\",\"sequence\":",
@@ -141,17 +144,7 @@ async fn shown_commands_work_on_nats() {
         "demo sequence 1",
         "\"gate\":\"north\"",
     ];
-    assert_eq!(commands.len(), wanted.len(), "{commands:?}");
-    let mut shells = Vec::new();
-    for (number, (command, wanted)) in commands.iter().zip(wanted).enumerate() {
-        let mut shell = Command::new("sh");
-        shell.args(["-c", &format!("{command}; echo done; sleep 60")]);
-        let mut shell =
-            Process::spawn("a shown command", shell, &folder.path().join(format!("{number}.log"))).unwrap();
-        says(&mut shell, wanted, STEP).await;
-        shells.push(shell);
-    }
-    says(&mut shells[0], "{\"gate\": \"mine\"}", STEP).await;
+    run_shown(&demo, &folder, wanted).await;
     let asked = async |request: &str| panic!("unknown request {request:?}");
     browser::run("nats.ts", &[&gateway.to_string()], START, asked).await.unwrap();
 }

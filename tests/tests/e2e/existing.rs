@@ -117,7 +117,7 @@ async fn check(discovery: bool) {
     assert!(refused.starts_with("HTTP/1.1 403"), "{refused}");
 }
 
-/// What the document says of discovery, with the file's own routes and filter. Writes two of the files.
+/// The document's blocks on discovery, with the file's own routes and filter. Writes two of the files.
 fn discovered(dir: &Path) -> String {
     let (_, section) = PAGE.split_once(DISCOVERY).unwrap();
     let [instead, node, routes_file, filter_file] = blocks(section, "yaml")[..] else { panic!("{section}") };

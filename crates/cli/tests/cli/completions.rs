@@ -70,7 +70,7 @@ async fn words_that_are_not_unicode_are_no_obstacle() {
     assert_eq!((run.code, &*run.stdout, &*run.stderr), (Some(0), "bytes", ""));
 }
 
-/// What bash offers for the last word of `line`, with nothing on standard error.
+/// Words that bash offers for the last word of `line`, with nothing on standard error.
 async fn completed(url: &str, line: &str) -> String {
     let script = r#"source <("$0" completions bash)
         COMP_WORDS=(sluicegate "$@"); COMP_CWORD=$#

@@ -113,7 +113,7 @@ async fn forgotten_path_shows_the_title_and_a_hint() {
     assert_eq!(wrong, "404; is /topics the path of a `pubsub` route?\n");
 }
 
-/// What follows "HTTP" if the server answers an upgrade of this path with this status and body.
+/// Words after "HTTP" if the server answers an upgrade of this path with this status and body.
 async fn refused(path: &str, status: &str, body: &str) -> String {
     let (listener, url) = server::listener().await;
     let url = url.replace("/pubsub", path);

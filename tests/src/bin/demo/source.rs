@@ -23,7 +23,7 @@ impl System {
     }
 }
 
-/// What the bridge's cluster `default` is.
+/// The bridge's cluster `default`.
 #[derive(Debug)]
 pub(crate) enum Source {
     /// The embedded one, at this address.

@@ -1,4 +1,4 @@
-//! What the gates report.
+//! Readings of the gates.
 
 use std::time::Duration;
 

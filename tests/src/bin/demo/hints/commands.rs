@@ -17,7 +17,7 @@ pub(super) struct Parts<'a> {
     pub(super) cli: &'a str,
 }
 
-/// What each command shows, and the command.
+/// Pairs of a text on what a command shows, and the command.
 pub(super) fn commands(source: &Source, parts: &Parts<'_>) -> Vec<(String, String)> {
     let mut commands = match source {
         Source::Embedded(System::Kafka, _) => embedded_kafka(parts),
