@@ -87,8 +87,9 @@ type AnyEvent = KafkaSubscriptionEvent["event"] | NatsSubscriptionEvent["event"]
 export function eventInput(at: Place, event: AnyEvent): Input<never> | undefined {
   switch (event.case) {
     case "caughtUp": {
-      const next = "nextOffset" in event.value ? event.value.nextOffset : event.value.nextSequence;
-      return { case: "event", at, event: { type: "caughtUp" }, next };
+      if (!("nextOffset" in event.value)) return { case: "event", at, event: { type: "caughtUp" }, next: event.value.nextSequence };
+      const { nextOffset: next, openTransaction: open } = event.value;
+      return { case: "event", at, event: { type: "caughtUp", ...(open && { openTransaction: { end: Number(open.end) } }) }, next };
     }
     case "skipped": {
       const { from, to } = event.value;

@@ -54,7 +54,7 @@ interface EventInput {
 
 /** @internal An event, wherever it happened. */
 export type LogEvent =
-  | { type: "caughtUp" }
+  | { type: "caughtUp"; openTransaction?: { end: number } }
   | { type: "skipped"; from: number; to: number }
   | { type: "retrying"; error: GateError };
 

@@ -26,8 +26,11 @@ export interface SubscribeOptions<T = any> extends LoopOptions<SubscriptionEvent
 
 /** An event of a subscription to topics. */
 export type SubscriptionEvent =
-  /** The loop has taken all records of the partition. */
-  | { readonly type: "caughtUp"; readonly topic: string; readonly partition: number }
+  /**
+   * The loop has taken all records of the partition. With `openTransaction`, records before its `end` wait for a transaction
+   * (`committed`), and come when it ends.
+   */
+  | { readonly type: "caughtUp"; readonly topic: string; readonly partition: number; readonly openTransaction?: { readonly end: number } }
   /** The records `from` up to, but not including, `to` are not delivered: they were deleted, or `onLag` is `skip`. */
   | { readonly type: "skipped"; readonly topic: string; readonly partition: number; readonly from: number; readonly to: number }
   /** Kafka cannot be read at the moment. The subscription continues by itself. */

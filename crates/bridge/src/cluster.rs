@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures_util::future::join;
+use sluicegate_shared_log::Ends;
 use tokio::sync::RwLock;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -141,15 +142,21 @@ impl Cluster {
         earlier.replaced.cancel();
     }
 
-    /// Waits until a log may have records at `offset` or after it.
+    /// Waits until a log may have records at `offset` or after it, or until `until`: see [`Backend::wait_for_records`].
     ///
     /// # Cancel safety
     /// A drop ends the wait.
-    pub(crate) async fn wait_for_records(&self, log: Log<'_>, offset: i64, committed: bool) {
+    pub(crate) async fn wait_for_records(
+        &self,
+        log: Log<'_>,
+        offset: i64,
+        committed: bool,
+        until: Option<Instant>,
+    ) -> Option<Ends> {
         let parts = self.parts.load_full();
-        let wait = parts.backend.wait_for_records(log, offset, committed, None);
+        let wait = parts.backend.wait_for_records(log, offset, committed, until);
         // A backend that was replaced may never answer.
-        parts.replaced.run_until_cancelled(wait).await;
+        parts.replaced.run_until_cancelled(wait).await.flatten()
     }
 
     /// Whether a broker answers within this time. If none does, the reason is logged.

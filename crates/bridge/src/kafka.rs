@@ -113,6 +113,14 @@ impl Backend for Kafka {
         })
     }
 
+    fn ask_version<'a>(&'a self, log: Log<'a>) -> BoxFuture<'a, Result<Version, CommandError>> {
+        async move {
+            let asked = self.reader.refresh(log.topic, log.partition).await;
+            asked.map(|()| self.version(log)).map_err(|error| self.failed(&error))
+        }
+        .boxed()
+    }
+
     fn known_end(&self, log: Log<'_>) -> Option<i64> {
         self.reader.known_end(log.topic, log.partition)
     }

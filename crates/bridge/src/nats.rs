@@ -125,6 +125,15 @@ impl Backend for Nats {
         Version { topic_id: name.and_then(|name| self.reader.stream_id(name)), leader_epoch: None }
     }
 
+    fn ask_version<'a>(&'a self, log: Log<'a>) -> BoxFuture<'a, Result<Version, CommandError>> {
+        async move {
+            let checked = async { self.reader.check_stream(StreamName::of(log)?).await };
+            checked.await.map_err(|error| self.failed(error))?;
+            Ok(self.version(log))
+        }
+        .boxed()
+    }
+
     fn known_end(&self, log: Log<'_>) -> Option<i64> {
         self.reader.known_end(StreamName::of(log).ok()?)
     }
@@ -167,7 +176,7 @@ impl Backend for Nats {
 
     fn partitions<'a>(&'a self, topic: &'a str) -> BoxFuture<'a, Result<Vec<Partition>, CommandError>> {
         async move {
-            self.check_log(Log { topic, partition: 0 }).await?;
+            self.ask_version(Log::of_stream(topic)).await?;
             // Servers have names and no numbers.
             Ok(vec![Partition { partition: 0, leader: None, replicas: Vec::new() }])
         }

@@ -101,16 +101,17 @@ impl Brokers {
         self.metadata.lock().leader(target, freshness, Instant::now())
     }
 
-    /// A topic's partitions, from metadata of at most [`DESCRIPTION_AGE`]. Missing topics are never created.
+    /// A topic's partitions, from metadata of at most this age. Missing topics are never created.
     pub(crate) async fn topic(
         &self,
         target: TopicPartition<'_>,
+        max_age: Duration,
         deadline: Instant,
     ) -> Result<Topic, ReadError> {
         let name = target.topic();
         let since = Instant::now();
         let known = || {
-            let freshness = Freshness { max_age: DESCRIPTION_AGE, since, newer_than: None };
+            let freshness = Freshness { max_age, since, newer_than: None };
             let known = self.metadata.lock().topic(name, freshness, Instant::now())?;
             Some(known.map_err(|code| ReadError::Broker { code, detail: format!("topic {name}") }))
         };
@@ -384,9 +385,6 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The same for the list of all topics, which can be large.
 const LISTING_INTERVAL: Duration = Duration::from_millis(100);
-
-/// How long the description of a topic is cached.
-const DESCRIPTION_AGE: Duration = Duration::from_secs(1);
 
 /// The time for one broker to answer before another one is called as well.
 const HEAD_START: Duration = Duration::from_millis(250);

@@ -35,7 +35,7 @@ pub(crate) use security::Security;
 /// | `client.rack` | none | the rack of this client, as in the brokers' `broker.rack`: records are fetched from the leader's preferred replica (KIP-392) |
 /// | `security.protocol` | `plaintext` | `plaintext`, `ssl`, `sasl_plaintext` or `sasl_ssl`; see below |
 /// | `socket.timeout.ms` | 5000 | the timeout of a call, including connections and retries, on top of its requested wait. A request without a response for half of it is retried; a connection that is silent for all of it is closed |
-/// | `fetch.wait.max.ms` | 5000 | the longest that a broker may hold a request for records that calls wait for |
+/// | `fetch.wait.max.ms` | 2000 | the longest that a broker may hold a request for records that calls wait for |
 /// | `socket.connection.setup.timeout.ms` | 3000 | the timeout for opening a connection |
 /// | `socket.keepalive.enable` | true | TCP keep-alive |
 /// | `socket.nagle.disable` | true | sends small requests at once |
@@ -143,7 +143,7 @@ impl Config {
             client_id: read.name("client.id", "sluicegate"),
             rack: StrBytes::from_string(read.name("client.rack", "")),
             request_timeout: read.millis("socket.timeout.ms", 10, 300_000, 5_000),
-            max_fetch_wait: read.millis("fetch.wait.max.ms", 10, 300_000, 5_000),
+            max_fetch_wait: read.millis("fetch.wait.max.ms", 10, 300_000, 2_000),
             setup_timeout: read.millis("socket.connection.setup.timeout.ms", 10, 300_000, 3_000),
             keepalive: read.boolean("socket.keepalive.enable", true),
             nodelay: read.boolean("socket.nagle.disable", true),

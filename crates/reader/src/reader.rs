@@ -418,7 +418,7 @@ impl Reader {
     pub async fn topic(&self, name: &str) -> Result<Topic, ReadError> {
         let target = TopicPartition::parse(name, 0)?;
         let brokers = &self.inner.brokers;
-        brokers.topic(target, in_future(brokers.config().request_timeout)).await
+        brokers.topic(target, DESCRIPTION_AGE, in_future(brokers.config().request_timeout)).await
     }
 
     /// Succeeds if metadata is available and one broker answers at its advertised address. A read can still fail: it needs the
@@ -471,6 +471,9 @@ const NEAR: i64 = 256;
 
 /// How long a wait is interrupted after a failed request.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// How long the description of a topic is cached.
+const DESCRIPTION_AGE: Duration = Duration::from_secs(1);
 
 /// The maximum age of metadata for [`Reader::ready`].
 const READY_AGE: Duration = Duration::from_millis(250);

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use self::lanes::{LaneRequest, Lanes};
+use self::lanes::{LaneRequest, Lanes, OVERDUE};
 use crate::address::Address;
 use crate::api::{FetchAnswer, FetchPartition, FetchRequest, TopicId};
 use crate::attempt::Role;
@@ -391,17 +391,26 @@ async fn run(tails: Weak<Tails>, broker: Arc<Broker>, place: Place, fetches: Fet
         let fetch = all.request(&place, &request, &epochs);
         all.logs.count_tail_request();
         drop(all);
-        let answers = match fetches {
-            Fetches::Waiting(_) => broker.call_long_poll(&fetch, request.wait).await.ok().flatten(),
-            Fetches::Probes => broker.call(&fetch).await.ok(),
-        };
-        let Some(all) = tails.upgrade() else { return };
-        let Some(answers) = answers else {
-            for (log, _) in &request.logs {
-                all.tell(&place, log, Event::Failed);
+        let call = async {
+            match fetches {
+                Fetches::Waiting(_) => broker.call_long_poll(&fetch, request.wait).await.ok().flatten(),
+                Fetches::Probes => broker.call(&fetch).await.ok(),
             }
+        };
+        tokio::pin!(call);
+        let answers = match timeout(request.wait.saturating_add(OVERDUE), &mut call).await {
+            Ok(answers) => answers,
+            // The broker may be frozen: callers find out, while the answer can still come.
+            Err(_) => {
+                tell_failure(&tails, &place, &request);
+                call.await
+            }
+        };
+        let Some(answers) = answers else {
+            tell_failure(&tails, &place, &request);
             continue;
         };
+        let Some(all) = tails.upgrade() else { return };
         for ((read, epoch), answer) in request.logs.iter().zip(epochs).zip(&answers) {
             all.logs.count_received(answer.records.len());
             let (log, offset) = read;
@@ -413,6 +422,13 @@ async fn run(tails: Weak<Tails>, broker: Arc<Broker>, place: Place, fetches: Fet
                 }
             }
         }
+    }
+}
+
+fn tell_failure(tails: &Weak<Tails>, place: &Place, request: &LaneRequest<LogKey>) {
+    let Some(all) = tails.upgrade() else { return };
+    for (log, _) in &request.logs {
+        all.tell(place, log, Event::Failed);
     }
 }
 

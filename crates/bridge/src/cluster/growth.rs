@@ -83,4 +83,4 @@ async fn ask(cluster: Weak<Cluster>, topic: Arc<str>) {
 }
 
 /// How long it takes until new partitions are noticed.
-const INTERVAL: Duration = Duration::from_secs(10);
+const INTERVAL: Duration = Duration::from_secs(5);

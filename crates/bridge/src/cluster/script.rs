@@ -128,6 +128,10 @@ impl Backend for Arc<Script> {
         Version::default()
     }
 
+    fn ask_version<'a>(&'a self, log: Log<'a>) -> BoxFuture<'a, Result<Version, CommandError>> {
+        ready(Ok(self.version(log))).boxed()
+    }
+
     fn known_end(&self, _: Log<'_>) -> Option<i64> {
         None
     }

@@ -320,7 +320,7 @@ async fn waits_end_when_their_backend_is_replaced() {
     let (clusters, _) = scripted(&named(&[("a", "old")], ""));
     let cluster = clusters.named("a").unwrap();
     let log = Log { topic: "60000", partition: 0 };
-    let mut wait = std::pin::pin!(cluster.wait_for_records(log, i64::MAX, false));
+    let mut wait = std::pin::pin!(cluster.wait_for_records(log, i64::MAX, false, None));
     assert!(timeout(Duration::from_secs(3600), wait.as_mut()).await.is_err());
     clusters.apply(&named(&[("a", "new")], "")).await;
     timeout(Duration::from_secs(1), wait).await.unwrap();

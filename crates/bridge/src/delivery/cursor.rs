@@ -23,6 +23,8 @@ pub(super) struct Cursor {
     pub(super) is_behind: bool,
     /// The log's end as last known; −1 if unknown.
     pub(super) end: i64,
+    /// Whether the client was told that records after the position wait for a transaction.
+    pub(super) is_blocked: bool,
     /// Whether the position has moved past records since the client was told of it last.
     pub(super) has_moved: bool,
     pub(super) outage: Option<Outage>,
@@ -48,6 +50,7 @@ impl Cursor {
             is_at_end: false,
             is_behind: true,
             end: -1,
+            is_blocked: false,
             has_moved: false,
             outage: None,
         }

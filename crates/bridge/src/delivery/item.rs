@@ -22,8 +22,12 @@ pub(crate) enum Item {
         /// The log's end as last known; −1 if unknown.
         end: i64,
     },
-    /// The end of a log was reached.
-    CaughtUp(Place),
+    /// The end of a log was reached, or, where only committed records are read, the first record of an open transaction.
+    CaughtUp {
+        place: Place,
+        /// The log's end, if a transaction keeps the subscription from it.
+        blocked_until: Option<i64>,
+    },
     /// The subscription continues at `to`.
     Skipped { from: i64, to: Place, cause: SkipCause },
     /// The messaging system cannot be read. The subscription keeps trying.
@@ -55,7 +59,7 @@ impl Item {
         match self {
             Self::Delivery { messages, .. } => messages.len(),
             Self::Subscribed(_)
-            | Self::CaughtUp(_)
+            | Self::CaughtUp { .. }
             | Self::Skipped { .. }
             | Self::Retrying { .. }
             | Self::Ended { .. } => 0,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sluicegate_protocol::error_code::{INVALID_REQUEST, UNKNOWN_TOPIC_OR_PARTITION};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::filter::Filters;
 use crate::backend::{CommandError, Fault, LOG_END, ListedOffset, Log, System};
@@ -113,16 +113,37 @@ impl Source {
         unknown.retain(|(_, timestamp)| *timestamp != LOG_END);
         let found = self.list(cluster, &unknown, committed).await?;
         begins.extend(at_end.into_iter().chain(found.into_iter().filter(|(_, offset)| *offset >= 0)));
-        let topic_id =
-            begins.keys().find_map(|partition| cluster.backend().version(self.log(*partition)).topic_id);
-        let topic_id = topic_id.or(self.topic_id);
-        if let (Some(known), Some(now)) = (self.topic_id, topic_id)
-            && known != now
-        {
-            return Err(recreated(cluster.system, &self.topic));
-        }
+        let topic_id = self.current_id(cluster, begins.keys().copied()).await?;
         let partitions = begins.into_iter().collect();
         Ok(SubscribedTopic { topic: Arc::clone(&self.topic), topic_id, partitions })
+    }
+
+    /// The topic's id.
+    ///
+    /// # Errors
+    /// It is not the one that the client knows.
+    async fn current_id(
+        &self,
+        cluster: &Cluster,
+        mut partitions: impl Iterator<Item = i32>,
+    ) -> Result<Option<u128>, CommandError> {
+        let backend = cluster.backend();
+        let Some((partition, known)) = partitions
+            .find_map(|partition| Some((partition, backend.version(self.log(partition)).topic_id?)))
+        else {
+            return Ok(self.topic_id);
+        };
+        let is_other = |id| self.topic_id.is_some_and(|own| own != id);
+        if !is_other(known) {
+            return Ok(Some(known));
+        }
+        // The client can have heard of a new topic before this bridge has.
+        let now = backend.ask_version(self.log(partition)).await?.topic_id;
+        if now.is_some_and(is_other) {
+            Err(recreated(cluster.system, &self.topic))
+        } else {
+            Ok(self.topic_id)
+        }
     }
 
     /// Checks that offsets are not after the ends of their logs. Those to resume from are not checked: the client can have read more
@@ -142,20 +163,35 @@ impl Source {
         }
     }
 
+    /// Finds offsets. Partitions that have just been created can be without a leader: they are asked for again until
+    /// [`SUBSCRIBE_TIME`].
     async fn list(
         &self,
         cluster: &Cluster,
         asked: &[(i32, i64)],
         committed: bool,
     ) -> Result<Vec<(i32, i64)>, CommandError> {
-        let logs: Vec<(Log<'_>, i64)> =
-            asked.iter().map(|(partition, timestamp)| (self.log(*partition), *timestamp)).collect();
-        let mut listed = cluster.offsets_of(&logs, committed).await.into_iter();
-        let offset = |(partition, _): &(i32, i64)| {
-            let listed = listed.next().unwrap_or_else(|| Err(unanswered()))?;
-            Ok((*partition, listed.offset))
-        };
-        asked.iter().map(offset).collect()
+        let begun = Instant::now();
+        let (mut left, mut found) = (asked.to_vec(), Vec::with_capacity(asked.len()));
+        while !left.is_empty() {
+            let logs: Vec<_> =
+                left.iter().map(|(partition, timestamp)| (self.log(*partition), *timestamp)).collect();
+            let mut listed = cluster.offsets_of(&logs, committed).await.into_iter();
+            let mut again = Vec::new();
+            for asked in left {
+                match listed.next().unwrap_or_else(|| Err(unanswered())) {
+                    Ok(listed) => found.push((asked.0, listed.offset)),
+                    Err(error) if error.fault != Fault::Transient => return Err(error),
+                    Err(error) if begun.elapsed() >= SUBSCRIBE_TIME => return Err(error),
+                    Err(_) => again.push(asked),
+                }
+            }
+            left = again;
+            if !left.is_empty() {
+                sleep(PAUSE).await;
+            }
+        }
+        Ok(found)
     }
 
     fn log(&self, partition: i32) -> Log<'_> {
@@ -181,6 +217,12 @@ pub(crate) fn too_many_partitions() -> CommandError {
 
 /// How long a subscription waits for the ends of its logs, twice at most.
 const CHECK_TIME: Duration = Duration::from_secs(1);
+
+/// How long a subscription tries to begin.
+const SUBSCRIBE_TIME: Duration = Duration::from_secs(25);
+
+/// How long it waits before it tries again.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// Partitions of all subscriptions of a session.
 pub(crate) const MAX_PARTITIONS: usize = 1000;

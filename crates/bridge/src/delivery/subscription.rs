@@ -10,13 +10,13 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use self::questions::Answer;
 use super::cursor::{Cursor, Outage};
 use super::item::{Item, Place, SkipCause};
 use super::lag::Progress;
-use super::subscribe::{MAX_PARTITIONS, Subscribe, SubscribedTopic, recreated, too_many_partitions};
+use super::subscribe::{MAX_PARTITIONS, Subscribe, SubscribedTopic, too_many_partitions};
 use crate::backend::{CommandError, Fault, Fetch, Fetched, Log, Version};
 use crate::cluster::{Cluster, Partitions};
 use crate::metrics::{Kind, OpenSubscription, RouteMetrics};
@@ -65,6 +65,10 @@ enum Wake {
     Cursor(usize),
     /// The question of this cursor is answered.
     Answered(usize, Answer),
+    /// The question of this cursor is not answered yet.
+    Unanswered(usize, BoxFuture<'static, Answer>),
+    /// This cursor is still where it was, and the log has this end.
+    Blocked(usize, i64),
     /// The topic may have new partitions.
     Grown(Arc<str>, watch::Receiver<Partitions>),
     /// Positions that have moved without a delivery must be told.
@@ -257,6 +261,14 @@ impl Subscription {
                 self.turns.push_back(index);
             }
             Wake::Answered(index, answer) => self.answered(index, answer),
+            Wake::Unanswered(index, answer) => self.unanswered(index, answer),
+            Wake::Blocked(index, end) => {
+                if let Some(cursor) = self.cursors.get_mut(index) {
+                    cursor.end = cursor.end.max(end);
+                    cursor.is_behind |= !cursor.is_blocked && cursor.end > cursor.next;
+                }
+                self.rest(index);
+            }
             Wake::Grown(topic, mut watched) => {
                 let now = Arc::clone(&watched.borrow_and_update());
                 self.grow(&topic, &now);
@@ -299,8 +311,9 @@ impl Subscription {
     /// Takes what was read.
     fn advance(&mut self, index: usize, fetched: Fetched) -> Option<Item> {
         let Version { topic_id, leader_epoch: epoch } = self.version(index);
-        if let Some(ended) = self.recreated(index, topic_id) {
-            return Some(ended);
+        if self.is_other_topic(index, topic_id) {
+            self.ask_version(index);
+            return None;
         }
         let Self { subscribe, cursors, items, metrics, progress, .. } = self;
         let cursor = cursors.get_mut(index)?;
@@ -323,6 +336,7 @@ impl Subscription {
         let has_moved = next_offset > cursor.next;
         cursor.has_moved |= has_moved;
         cursor.next = next_offset.max(cursor.next);
+        cursor.is_blocked &= !has_moved;
         cursor.end = ends.end.max(cursor.end);
         cursor.is_at_end = count == 0 && next_offset >= limit || limit >= 0 && cursor.next >= limit;
         let (messages, matching) = subscribe.filters.matching(messages, count);
@@ -353,30 +367,31 @@ impl Subscription {
         delivery
     }
 
-    /// The end of the subscription if the cursor's topic is not the same any more: its offsets mean other records.
-    fn recreated(&mut self, index: usize, topic_id: Option<u128>) -> Option<Item> {
+    /// Whether the cursor's topic seems to be another one than before: offsets would mean other records.
+    fn is_other_topic(&mut self, index: usize, topic_id: Option<u128>) -> bool {
         let Self { cursors, topics, .. } = self;
-        let (cursor, now) = (cursors.get(index)?, topic_id?);
-        let Topic { id, .. } = topics.get_mut(&cursor.topic)?;
-        let is_other = *id.get_or_insert(now) != now;
-        is_other.then(|| Item::Ended {
-            place: cursor.place(),
-            error: recreated(self.cluster.system, &cursor.topic),
-        })
+        let (Some(cursor), Some(now)) = (cursors.get(index), topic_id) else { return false };
+        topics.get_mut(&cursor.topic).is_some_and(|topic| *topic.id.get_or_insert(now) != now)
     }
 
     /// Waits for records at the end of a log.
     fn rest(&mut self, index: usize) {
         let Some(cursor) = self.cursors.get_mut(index) else { return };
+        let Subscribe { committed, linger, .. } = self.subscribe;
         if std::mem::take(&mut cursor.is_behind) {
             cursor.has_moved = false;
-            self.items.push_back(Item::CaughtUp(cursor.place()));
+            cursor.is_blocked = committed && cursor.end > cursor.next;
+            let blocked_until = cursor.is_blocked.then_some(cursor.end);
+            self.items.push_back(Item::CaughtUp { place: cursor.place(), blocked_until });
         }
         let (cluster, place) = (Arc::clone(&self.cluster), cursor.place());
-        let Subscribe { committed, linger, .. } = self.subscribe;
+        // A transaction can begin after the end was reached.
+        let until = (committed && !cursor.is_blocked).then(|| Instant::now().checked_add(BLOCKED)).flatten();
         let wait = async move {
             let log = Log { topic: &place.topic, partition: place.partition };
-            cluster.wait_for_records(log, place.offset, committed).await;
+            if let Some(ends) = cluster.wait_for_records(log, place.offset, committed, until).await {
+                return Wake::Blocked(index, ends.end);
+            }
             if !linger.is_zero() {
                 sleep(linger).await;
             }
@@ -387,8 +402,8 @@ impl Subscription {
 
     /// Reacts to a failed read: goes on after what was deleted, tries again, or ends.
     fn fail(&mut self, index: usize, error: CommandError) {
-        if let Some(ended) = self.recreated(index, self.version(index).topic_id) {
-            return self.items.push_back(ended);
+        if self.is_other_topic(index, self.version(index).topic_id) {
+            return self.ask_version(index);
         }
         let Some(cursor) = self.cursors.get_mut(index) else { return };
         if let Some((start, _)) = error.ends.filter(|(start, _)| *start > cursor.next) {
@@ -398,23 +413,38 @@ impl Subscription {
             let (to, cause) = (cursor.place(), SkipCause::Deleted);
             return self.items.push_back(Item::Skipped { from, to, cause });
         }
+        self.retry(index, error);
+    }
+
+    /// Tries again later, or ends.
+    fn retry(&mut self, index: usize, error: CommandError) {
+        let Some(cursor) = self.cursors.get_mut(index) else { return };
         let outage = cursor.outage.get_or_insert_with(Outage::new);
-        let is_passing = match error.fault {
-            Fault::NotFound | Fault::OffsetOutOfRange => !outage.is_missing_for_long(),
-            fault => {
-                outage.is_not_missing();
-                fault.is_retriable()
-            }
+        let is_missing = matches!(error.fault, Fault::NotFound | Fault::OffsetOutOfRange);
+        let is_passing = if is_missing {
+            !outage.is_missing_for_long()
+        } else {
+            outage.is_not_missing();
+            error.fault.is_retriable()
         };
         if !is_passing {
             return self.items.push_back(Item::Ended { place: cursor.place(), error });
         }
-        let wait = outage.back_off(error.retry_after);
+        let mut wait = outage.back_off(error.retry_after);
+        if is_missing {
+            wait = wait.min(MISSING);
+        }
         self.waits.push(sleep(wait).map(move |()| Wake::Cursor(index)).boxed());
-        // One outage is reported at a time. When it ends, the next cursor that fails reports its own.
+        self.tell_outage(index, error);
+    }
+
+    /// Tells the client that the cursor cannot be read. One outage is reported at a time. When it ends, the next cursor that fails
+    /// reports its own.
+    fn tell_outage(&mut self, index: usize, error: CommandError) {
+        let Some(cursor) = self.cursors.get_mut(index) else { return };
+        let since = cursor.outage.get_or_insert_with(Outage::new).since;
         if self.told_outage.is_none() {
             self.told_outage = Some(index);
-            let since = outage.since;
             self.items.push_back(Item::Retrying { place: cursor.place(), error, since });
         }
     }
@@ -445,6 +475,12 @@ fn progress(cursor: &Cursor) -> Item {
 
 /// How long a position can move without a message to the client.
 const PROGRESS: Duration = Duration::from_millis(900);
+
+/// How long the end of a log may be out of date while only committed records are read.
+const BLOCKED: Duration = Duration::from_secs(5);
+
+/// How long at most until the next look for a log that was deleted, and may be created again.
+const MISSING: Duration = Duration::from_secs(1);
 
 /// How long to wait after an answer that says nothing.
 const PAUSE: Duration = Duration::from_millis(100);

@@ -1,5 +1,6 @@
 //! Subscriptions to scripted logs.
 
+mod changes;
 pub(crate) mod logs;
 
 use std::collections::BTreeMap;
@@ -165,7 +166,7 @@ async fn partitions_that_wait_to_ask_are_read_even_if_no_answer_follows() {
     logs.add_partitions(ADDED);
     let mut subscription = open(&logs, |_| {}).await;
     for _ in 0..logs::PARTITIONS + ADDED {
-        assert!(matches!(soon(&mut subscription).await, Some(Item::CaughtUp(_))));
+        assert!(matches!(soon(&mut subscription).await, Some(Item::CaughtUp { .. })));
     }
     for partition in 0..logs::PARTITIONS + ADDED {
         logs.append(partition, 1);
@@ -183,7 +184,7 @@ async fn outage_is_told_once_and_so_is_its_end() {
     let logs = Logs::default();
     let mut subscription = open(&logs, |_| {}).await;
     for _ in 0..logs::PARTITIONS {
-        assert!(matches!(soon(&mut subscription).await, Some(Item::CaughtUp(_))));
+        assert!(matches!(soon(&mut subscription).await, Some(Item::CaughtUp { .. })));
     }
     for partition in 0..logs::PARTITIONS {
         logs.break_with(partition, unreachable());
@@ -193,7 +194,7 @@ async fn outage_is_told_once_and_so_is_its_end() {
     assert_eq!(soon(&mut subscription).await, None);
     logs.mend();
     for _ in 0..logs::PARTITIONS {
-        assert!(matches!(soon(&mut subscription).await, Some(Item::CaughtUp(_))));
+        assert!(matches!(soon(&mut subscription).await, Some(Item::CaughtUp { .. })));
     }
     assert_eq!(soon(&mut subscription).await, None);
 }
@@ -214,7 +215,7 @@ async fn topic_must_be_missing_for_a_while() {
         let mut retried = false;
         loop {
             match soon(&mut subscription).await {
-                Some(Item::CaughtUp(_)) => {}
+                Some(Item::CaughtUp { .. }) => {}
                 Some(Item::Retrying { .. }) if !retried => retried = true,
                 Some(Item::Ended { place, error: told }) => {
                     assert_eq!((place.partition, told), (1, error));
@@ -295,7 +296,7 @@ async fn refusal_ends_a_subscription() {
     let mut subscription = open(&logs, |_| {}).await;
     loop {
         match soon(&mut subscription).await {
-            Some(Item::CaughtUp(_)) => {}
+            Some(Item::CaughtUp { .. }) => {}
             Some(Item::Ended { error: told, .. }) => return assert_eq!(told, error),
             other => panic!("{other:?}"),
         }
@@ -324,7 +325,7 @@ async fn log_that_has_lost_delivered_records_ends_a_subscription() {
         let mut subscription = open(&logs, |command| command.sources[0].partitions = vec![0]).await;
         assert!(matches!(soon(&mut subscription).await, Some(Item::Delivery { .. })));
         let told = soon(&mut subscription).await;
-        assert!(matches!(told, Some(Item::CaughtUp(_))), "{told:?}");
+        assert!(matches!(told, Some(Item::CaughtUp { .. })), "{told:?}");
         // The log is as long again: only its leader knows.
         logs.elect(Some(kept));
         logs.append(0, 5);
@@ -353,7 +354,7 @@ async fn lingering_record_comes_with_others() {
         command.linger_ms = 500;
     };
     let mut subscription = open(&logs, change).await;
-    assert!(matches!(soon(&mut subscription).await, Some(Item::CaughtUp(_))));
+    assert!(matches!(soon(&mut subscription).await, Some(Item::CaughtUp { .. })));
     logs.append(0, 1);
     let _ = timeout(Duration::from_millis(300), subscription.ready(1000)).await;
     logs.append(0, 1);

@@ -159,7 +159,7 @@ pub(super) fn nanoseconds(time: Duration) -> u64 {
 
 /// Room for the headers of a message, besides what a server accepts: a request must fit the largest message.
 pub(super) const ROOM: usize = 64 * 1024;
-/// A consumer that is silent for so long is gone.
-const SILENCE: Duration = Duration::from_secs(5);
+/// A consumer that is silent for so long is gone, or its server is. More than two heartbeats.
+pub(super) const SILENCE: Duration = Duration::from_millis(2_500);
 /// When servers remove a consumer that nobody asks.
 const INACTIVE: Duration = Duration::from_secs(10);

@@ -1,6 +1,6 @@
 //! Messages as the entries of a shared log: encoded as the `messages` of a `KafkaFetchResp`.
 
-use bytes::Buf;
+use bytes::{Buf, Bytes};
 use prost::encoding::{WireType, decode_key, decode_varint, message};
 use sluicegate_protocol::KafkaMessage;
 use sluicegate_shared_log::{Chunk, Ends, Entry};
@@ -14,21 +14,35 @@ pub(super) struct Entries {
     count: usize,
     first: i64,
     last: i64,
+    gaps: Vec<Gap>,
+}
+
+/// Sequences between two messages.
+#[derive(Debug)]
+struct Gap {
+    from: i64,
+    to: i64,
+    /// Of the messages before it.
+    bytes: usize,
+    count: usize,
 }
 
 impl Entries {
     /// Adds a message. False if it does not come after those before.
     pub(super) fn push(&mut self, message: &KafkaMessage) -> bool {
-        let is_next = message.offset > self.last;
-        if is_next {
-            message::encode(MESSAGES, message, &mut self.bytes);
-            self.count = self.count.saturating_add(1);
-            self.last = message.offset;
-            if self.count == 1 {
-                self.first = message.offset;
-            }
+        let (from, to) = (self.last.saturating_add(1), message.offset);
+        if to < from {
+            return false;
         }
-        is_next
+        match self.count {
+            0 => self.first = to,
+            count if from < to => self.gaps.push(Gap { from, to, bytes: self.bytes.len(), count }),
+            _ => {}
+        }
+        message::encode(MESSAGES, message, &mut self.bytes);
+        self.count = self.count.saturating_add(1);
+        self.last = to;
+        true
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -54,13 +68,37 @@ impl Entries {
         self.last
     }
 
-    /// A chunk that begins at `base`: the stream has no message between that and the first one.
-    pub(super) fn into_chunk(mut self, base: i64, ends: Ends) -> Chunk {
-        self.bytes.shrink_to_fit();
-        let next = self.last.saturating_add(1).max(base);
+    /// Whether there are sequences without a message, from `base` to before `next`, that a stream which begins at `start` has not
+    /// discarded. A later answer of its leader can say that it has.
+    pub(super) fn has_doubtful_gap(&self, base: i64, next: i64, start: i64) -> bool {
+        let (first, end) =
+            if self.is_empty() { (next, next) } else { (self.first, self.last.saturating_add(1)) };
+        // 0 is the beginning of any stream.
+        let outer = [(base, first), (end, next)].into_iter().filter(|(from, to)| (1..*to).contains(from));
+        let gaps = outer.map(|(from, _)| from).chain(self.gaps.iter().map(|gap| gap.from));
+        gaps.into_iter().any(|from| from >= start)
+    }
+
+    /// The messages as chunks that are consecutive but for what a stream with these `ends` has discarded. What is missing within a
+    /// chunk was deleted one by one. The first chunk begins at `base`, and is empty if the messages there were discarded.
+    pub(super) fn into_chunks(self, base: i64, ends: Ends) -> Vec<Chunk> {
+        let Self { bytes, count, first, last, gaps } = self;
+        let next = last.saturating_add(1).max(base);
         let Ends { end, .. } = ends.reaching(next);
         let ends = Ends { stable: end, end, ..ends };
-        Chunk { base, next, entries: self.bytes.into(), count: self.count, ends }
+        // 0 is the beginning of any stream.
+        let before = Some(Gap { from: base, to: first, bytes: 0, count: 0 });
+        let before = before.filter(|gap| (1..gap.to).contains(&gap.from));
+        let mut bytes = Bytes::from(bytes);
+        let (mut chunks, mut base, mut cut, mut counted) = (Vec::new(), base, 0_usize, 0_usize);
+        for gap in before.into_iter().chain(gaps).filter(|gap| gap.from < ends.start) {
+            let entries = bytes.split_to(gap.bytes.saturating_sub(cut).min(bytes.len()));
+            let count = gap.count.saturating_sub(counted);
+            chunks.push(Chunk { base, next: gap.from, entries, count, ends });
+            (base, cut, counted) = (ends.start.min(gap.to), gap.bytes, gap.count);
+        }
+        chunks.push(Chunk { base, next, entries: bytes, count: count.saturating_sub(counted), ends });
+        chunks
     }
 }
 
@@ -99,7 +137,6 @@ const OFFSET: u32 = 1;
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use proptest::{collection::vec, prelude::*};
     use prost::Message;
     use sluicegate_protocol::{Header, KafkaFetchResp};
@@ -124,7 +161,62 @@ mod tests {
     fn chunk(messages: &[KafkaMessage]) -> Chunk {
         let mut entries = Entries::default();
         assert!(messages.iter().all(|message| entries.push(message)));
-        entries.into_chunk(1, Ends::UNKNOWN)
+        only(entries.into_chunks(1, Ends::UNKNOWN))
+    }
+
+    fn only(chunks: Vec<Chunk>) -> Chunk {
+        let [chunk] = chunks.try_into().unwrap();
+        chunk
+    }
+
+    /// Messages with these sequences.
+    fn entries(sequences: &[i64]) -> Entries {
+        let mut entries = Entries::default();
+        assert!(sequences.iter().all(|sequence| entries.push(&stored(*sequence, vec![7; 9], &[]))));
+        entries
+    }
+
+    #[test]
+    fn chunks_end_where_the_stream_has_discarded_messages() {
+        for (sequences, base, start, want) in [
+            (&[5, 6, 9][..], 5, 5, &[(5, 10, 3)][..]),
+            // Deleted one by one.
+            (&[5, 6, 9], 4, 4, &[(4, 10, 3)]),
+            (&[5, 6, 9], 4, 5, &[(4, 4, 0), (5, 10, 3)]),
+            (&[5, 6, 9], 5, 8, &[(5, 7, 2), (8, 10, 1)]),
+            (&[5, 6, 9], 5, 100, &[(5, 7, 2), (9, 10, 1)]),
+            (&[3, 5, 9], 1, 5, &[(1, 1, 0), (3, 4, 1), (5, 10, 2)]),
+            (&[3, 5, 9], 0, 5, &[(0, 4, 1), (5, 10, 2)]),
+            (&[], 5, 100, &[(5, 5, 0)]),
+        ] {
+            let ends = Ends { start, stable: 200, end: 200 };
+            let chunks = entries(sequences).into_chunks(base, ends);
+            let got: Vec<_> = chunks.iter().map(|chunk| (chunk.base, chunk.next, chunk.count)).collect();
+            assert_eq!(got, want, "{sequences:?} from {base}, of a stream from {start}");
+            for Chunk { base, next, entries: bytes, count, .. } in chunks {
+                let within = sequences.iter().filter(|sequence| (base..next).contains(*sequence));
+                let own = entries(&within.copied().collect::<Vec<i64>>());
+                assert_eq!((own.count(), &own.bytes[..]), (count, &bytes[..]));
+            }
+        }
+    }
+
+    #[test]
+    fn gap_is_doubtful_until_the_stream_begins_after_it() {
+        for (sequences, base, next, want) in [
+            (&[5, 6][..], 5, 7, None),
+            (&[5, 6], 0, 7, None),
+            (&[5, 6], 3, 7, Some(3)),
+            (&[5, 6], 5, 9, Some(7)),
+            (&[5, 8], 5, 9, Some(6)),
+            (&[], 3, 3, None),
+            (&[], 3, 9, Some(3)),
+            (&[], 0, 9, None),
+        ] {
+            let entries = entries(sequences);
+            let last = (0..20).filter(|start| entries.has_doubtful_gap(base, next, *start)).max();
+            assert_eq!(last, want, "{sequences:?} from {base} to {next}");
+        }
     }
 
     proptest! {
@@ -175,7 +267,7 @@ mod tests {
         let pushed = [3, 3, 2, 4].map(|sequence| entries.push(&stored(sequence, Vec::new(), &[])));
         assert_eq!(pushed, [true, false, false, true]);
         let ends = Ends { start: 1, stable: 3, end: 3 };
-        let chunk = entries.into_chunk(2, ends);
+        let chunk = only(entries.into_chunks(2, ends));
         assert_eq!((chunk.count, chunk.next), (2, 5));
         assert_eq!(chunk.ends, Ends { start: 1, stable: 5, end: 5 }, "the log has what was read");
     }

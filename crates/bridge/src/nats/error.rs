@@ -44,6 +44,9 @@ pub(super) enum ReadError {
     Malformed { subject: String, what: &'static str },
     #[error("the stream was deleted and created again while it was read")]
     Recreated,
+    /// It gives no messages, and the stream has some.
+    #[error("the consumer has stalled")]
+    Stalled,
 }
 
 /// An error of JetStream's API.
@@ -109,7 +112,7 @@ impl ReadError {
             Self::Malformed { .. } => {
                 CommandError::new(Fault::Rejected, 0, hidden(UNANSWERED, Cause::of(&self)))
             }
-            Self::Recreated => CommandError::new(Fault::Transient, 0, self.to_string()),
+            Self::Recreated | Self::Stalled => CommandError::new(Fault::Transient, 0, self.to_string()),
         }
         .with_retry()
     }

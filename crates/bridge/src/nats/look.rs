@@ -1,10 +1,11 @@
 //! Reads what a stream has: kept messages, or a request that many callers share.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
 use sluicegate_protocol::KafkaMessage;
-use sluicegate_shared_log::{Chunk, ClusterLogs, Flights, assemble};
+use sluicegate_shared_log::{Chunk, ClusterLogs, Ends, Flights, assemble};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
@@ -139,29 +140,67 @@ impl Looks {
             Ok(Some(_)) if is_ahead && offset < stream.info.first => None,
             Ok(Some(batch)) => Some(batch).filter(|batch| !batch.is_empty()),
         };
-        let (&StreamInfo { first, end, .. }, ends) = (&stream.info, stream.ends());
-        let has_first = batch.as_ref().is_some_and(|batch| batch.first() == offset);
+        let StreamInfo { first, end, .. } = stream.info;
         // Offset 0 asks for the first message, whatever its sequence is.
-        let is_deleted = (1..first).contains(&offset) && !has_first;
-        if is_deleted || offset > end && batch.is_none() {
-            self.logs.refute(&stream.id.key(), offset);
-            return Err(ReadError::OutOfRange { sequence: offset, ends });
-        }
-        let from = offset.max(first);
-        let chunk = match batch {
-            Some(batch) => batch.into_chunk(offset, ends),
-            None if from == end => Chunk { next: end, ..Chunk::empty(offset, ends) },
-            // Replicas can be behind the leader.
-            None => {
-                let (messages, next) = self.single(name, &stream, from, max_bytes).await?;
-                let chunk = messages.into_chunk(offset, ends);
-                Chunk { next: chunk.next.max(next), ..chunk }
+        let is_missing = (1..first).contains(&offset) || offset > end;
+        let (messages, next) = match batch {
+            Some(batch) => {
+                let next = batch.last().saturating_add(1);
+                (batch, next)
             }
+            None if is_missing => {
+                self.logs.refute(&stream.id.key(), offset);
+                return Err(ReadError::OutOfRange { sequence: offset, ends: stream.ends() });
+            }
+            // Replicas can be behind the leader.
+            None if offset.max(first) < end => {
+                self.single(name, &stream, offset.max(first), max_bytes).await?
+            }
+            None => (Entries::default(), end),
         };
-        self.streams.saw(&stream.id, chunk.next);
-        self.logs.count_received(chunk.entries.len());
-        let (key, now) = (stream.id.key(), Instant::now().into());
-        Ok(self.logs.insert_parts(&key, stream.id.generation, chunk, max_bytes, first_entry, now))
+        // The messages of a gap can be discarded by the stream after the leader was asked.
+        let stream = match messages.has_doubtful_gap(offset, next, first) {
+            true => self.streams.ask(name).await?,
+            false => stream,
+        };
+        if stream.id != known.id {
+            return Err(ReadError::Recreated);
+        }
+        self.keep(&stream, messages, offset..next, max_bytes)
+    }
+
+    /// Keeps messages that were read before the leader was asked, and gives the part of them that begins where `range` does. The
+    /// stream has none in the rest of the range, or has discarded them.
+    ///
+    /// # Errors
+    /// [`ReadError::OutOfRange`] if it has discarded those that the range begins with.
+    fn keep(
+        &self,
+        stream: &Stream,
+        messages: Entries,
+        range: Range<i64>,
+        max_bytes: usize,
+    ) -> Result<Chunk, ReadError> {
+        let (key, ends, now) = (stream.id.key(), stream.ends(), Instant::now().into());
+        self.logs.count_received(messages.len());
+        let mut chunks = messages.into_chunks(range.start, ends);
+        if let Some(last) = chunks.last_mut().filter(|last| last.next >= ends.start || range.start == 0) {
+            last.next = last.next.max(range.end);
+        }
+        let is_lost = chunks.len() > 1 || ends.start > range.start && range.start > 0;
+        let is_lost = is_lost && chunks.first().is_some_and(|first| first.count == 0);
+        let read_on = chunks.get(1).map_or(ends.start, |chunk| chunk.base);
+        self.streams.saw(&stream.id, chunks.last().map_or(range.end, |last| last.next));
+        if is_lost {
+            self.logs.refute(&key, range.start);
+        }
+        let insert =
+            |chunk| self.logs.insert_parts(&key, stream.id.generation, chunk, max_bytes, first_entry, now);
+        let mut parts = chunks.into_iter().map(insert).collect::<Vec<Chunk>>().into_iter();
+        match parts.next() {
+            Some(first) if !is_lost => Ok(first),
+            _ => Err(ReadError::OutOfRange { sequence: range.start, ends: Ends { start: read_on, ..ends } }),
+        }
     }
 
     /// Messages of a walk, and the answer of the leader.

@@ -45,12 +45,12 @@ impl Reader {
         Ok(self.api.server_version())
     }
 
-    /// Succeeds if the stream exists.
+    /// Succeeds if the stream exists, as its leader says to a request that is sent after the call.
     pub(super) async fn check_stream(&self, name: StreamName<'_>) -> Result<(), ReadError> {
-        self.tails.stream(name).await.map(drop)
+        self.streams.ask(name).await.map(drop)
     }
 
-    /// Distinguishes the stream from others of its name; `None` if it was not read from.
+    /// Distinguishes the stream from others of its name, as of the last answer of its leader; `None` if it was not asked.
     pub(super) fn stream_id(&self, name: StreamName<'_>) -> Option<u128> {
         self.streams.known(name).map(|(stream, _)| stream.id.created)
     }
@@ -166,10 +166,15 @@ impl Reader {
         };
         let mut is_at_end = read.count == 0;
         while is_too_small(&read, &fetch) && Instant::now() < until {
-            if is_at_end && timeout_at(until, self.tails.wait(name, read.next)).await.is_err() {
-                break;
+            if is_at_end && let Some(ends) = self.wait_for_records(name, read.next, Some(until)).await {
+                return Ok(Chunk { ends, ..read });
             }
-            let mut more = self.looks.look(name, read.next, max_bytes).await?;
+            let mut more = match self.looks.look(name, read.next, max_bytes).await {
+                Ok(more) => more,
+                // What was read before is an answer, and the next fetch finds the error.
+                Err(_) if read.count > 0 => break,
+                Err(error) => return Err(error),
+            };
             if more.id != id {
                 // Another stream, or other messages, from the beginning.
                 read = Chunk::empty(offset, Ends::UNKNOWN);

@@ -25,6 +25,8 @@ pub(super) struct Stream {
     pub(super) info: StreamInfo,
     /// Whether a message of it seems to end connections: see [`Streams::distrust`].
     pub(super) is_distrusted: bool,
+    /// Whether a consumer of it has stalled lately: see [`Streams::stalled`].
+    pub(super) is_stalling: bool,
 }
 
 /// Distinguishes a stream from others of its name, and from itself after it has lost messages.
@@ -44,6 +46,7 @@ struct Known {
     seen: i64,
     at: Instant,
     distrusted_until: Option<Instant>,
+    stalling_until: Option<Instant>,
 }
 
 impl Streams {
@@ -94,6 +97,13 @@ impl Streams {
         }
     }
 
+    /// Lets readers of the stream do without consumers for a while: others can pause them, again and again.
+    pub(super) fn stalled(&self, name: StreamName<'_>) {
+        if let Some(known) = self.lock().get_mut(name.as_str()) {
+            known.stalling_until = Instant::now().checked_add(STALLING);
+        }
+    }
+
     /// Takes the answer of the leader to a request before which `seen` was known.
     fn learn(&self, name: StreamName<'_>, info: StreamInfo, seen: i64) -> Stream {
         let mut all = self.lock();
@@ -104,8 +114,10 @@ impl Streams {
             Some(before) => (before.id.generation, before.seen.max(info.end)),
         };
         let distrusted_until = before.and_then(|before| before.distrusted_until);
+        let stalling_until = before.and_then(|before| before.stalling_until);
         let id = StreamId { name: name.as_str().into(), created: info.created, generation };
-        let known = Known { id: id.clone(), info, seen, at: Instant::now(), distrusted_until };
+        let known =
+            Known { id: id.clone(), info, seen, at: Instant::now(), distrusted_until, stalling_until };
         let stream = known.stream();
         if all.len() >= MAX_KNOWN && !all.contains_key(name.as_str()) {
             let oldest = all.values().min_by_key(|known| known.at).map(|known| Arc::clone(&known.id.name));
@@ -122,8 +134,9 @@ impl Streams {
 
 impl Known {
     fn stream(&self) -> Stream {
-        let is_distrusted = self.distrusted_until.is_some_and(|until| Instant::now() < until);
-        Stream { id: self.id.clone(), info: self.info.clone(), is_distrusted }
+        let lasts = |until: Option<Instant>| until.is_some_and(|until| Instant::now() < until);
+        let (is_distrusted, is_stalling) = (lasts(self.distrusted_until), lasts(self.stalling_until));
+        Stream { id: self.id.clone(), info: self.info.clone(), is_distrusted, is_stalling }
     }
 }
 
@@ -143,6 +156,7 @@ impl StreamId {
 }
 
 const DISTRUST: Duration = Duration::from_secs(60);
+const STALLING: Duration = Duration::from_secs(60);
 /// Streams that are known at the same time, of about 200 bytes each.
 const MAX_KNOWN: usize = 10_000;
 

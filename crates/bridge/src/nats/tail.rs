@@ -7,10 +7,10 @@ use std::time::Duration;
 use sluicegate_shared_log::ClusterLogs;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::api::Api;
-use super::consumer::{Consumer, NextMessages, ROOM, nanoseconds};
+use super::consumer::{Consumer, NextMessages, ROOM, SILENCE, nanoseconds};
 use super::entries::{Entries, first_entry};
 use super::error::ReadError;
 use super::stream_name::StreamName;
@@ -135,7 +135,8 @@ impl Tail {
     /// A consumer is interest in messages, which other streams than those with limits keep or drop by that.
     fn can_follow(&self) -> bool {
         let is_one_of_few = self.shared.lock().len() <= MAX_CONSUMERS;
-        self.stream.info.is_limited && !self.stream.is_distrusted && is_one_of_few
+        let Stream { info, is_distrusted, is_stalling, .. } = &self.stream;
+        info.is_limited && !is_distrusted && !is_stalling && is_one_of_few
     }
 
     /// Takes messages from a consumer until nobody waits. Whatever is wrong ends the tail: those that wait look at the stream.
@@ -157,17 +158,50 @@ impl Tail {
             no_wait: false,
         };
         self.progress.send_modify(|progress| progress.is_live = true);
+        let mut compared = Instant::now();
         while !self.is_unused() {
             if consumer.left() == 0 {
                 logs.count_tail_request();
                 consumer.ask(&request).await?;
             }
-            let mut messages = Entries::default();
-            let result = consumer.take(&mut messages, |messages| messages.len() >= PART_BYTES).await;
-            self.keep(messages)?;
-            result?;
+            if self.take(name, &mut consumer).await? {
+                compared = Instant::now();
+            } else if compared.elapsed() >= COMPARED_EVERY {
+                self.compare(name, &mut consumer).await?;
+                compared = Instant::now();
+            }
         }
         Ok(())
+    }
+
+    /// Waits for a sign of life of the consumer, and keeps what has come with it. False: no message.
+    async fn take(&self, name: StreamName<'_>, consumer: &mut Consumer) -> Result<bool, ReadError> {
+        let mut messages = Entries::default();
+        let result = consumer.take(&mut messages, |messages| messages.len() >= PART_BYTES).await;
+        let has_messages = !messages.is_empty();
+        self.keep(name, messages).await?;
+        result.map(|()| has_messages)
+    }
+
+    /// Fails if the stream has messages that the consumer does not deliver: others can pause it or change it, and messages can be
+    /// discarded before it has them.
+    async fn compare(&self, name: StreamName<'_>, consumer: &mut Consumer) -> Result<(), ReadError> {
+        let Shared { streams, .. } = &*self.shared;
+        let now = streams.ask(name).await?;
+        if now.id != self.stream.id {
+            return Err(ReadError::Recreated);
+        }
+        let is_behind = || self.next() < now.info.end;
+        let rest = async {
+            while is_behind() {
+                self.take(name, consumer).await?;
+            }
+            Ok(())
+        };
+        timeout(ON_THE_WAY, rest).await.unwrap_or_else(|_| {
+            streams.stalled(name);
+            Err(ReadError::Stalled)
+        })
     }
 
     /// Asks the leader of the stream for its end again and again.
@@ -180,7 +214,8 @@ impl Tail {
             let tails = u32::try_from(self.shared.lock().len()).unwrap_or(u32::MAX);
             sleep(POLL.max(POLL_SHARE.saturating_mul(tails))).await;
             logs.count_tail_request();
-            let now = streams.ask(name).await?;
+            let now = timeout(SILENCE, streams.ask(name)).await;
+            let now = now.map_err(|_| self.shared.api.silence(name))??;
             if now.id != self.stream.id {
                 return Err(ReadError::Recreated);
             }
@@ -195,7 +230,7 @@ impl Tail {
     }
 
     /// Keeps messages, and tells callers of them.
-    fn keep(&self, messages: Entries) -> Result<(), ReadError> {
+    async fn keep(&self, name: StreamName<'_>, messages: Entries) -> Result<(), ReadError> {
         if messages.is_empty() {
             return Ok(());
         }
@@ -203,11 +238,17 @@ impl Tail {
             return Err(ReadError::Recreated);
         }
         let Shared { logs, streams, .. } = &*self.shared;
-        let Stream { id, .. } = &self.stream;
+        let (id, next) = (&self.stream.id, messages.last().saturating_add(1));
         logs.count_received(messages.len());
-        let chunk = messages.into_chunk(self.next(), self.stream.ends());
-        let next = chunk.next;
-        logs.insert_parts(&id.key(), id.generation, chunk, PART_BYTES, first_entry, Instant::now().into());
+        // The messages of a gap were deleted one by one, or discarded by the stream before the consumer had them.
+        let ends = match messages.has_doubtful_gap(self.next(), next, self.stream.info.first) {
+            true => streams.ask(name).await.map(|now| now.ends())?,
+            false => self.stream.ends(),
+        };
+        for chunk in messages.into_chunks(self.next(), ends) {
+            let now = Instant::now().into();
+            logs.insert_parts(&id.key(), id.generation, chunk, PART_BYTES, first_entry, now);
+        }
         streams.saw(id, next);
         self.progress.send_modify(|progress| progress.next = next);
         Ok(())
@@ -249,4 +290,8 @@ const MAX_BATCH: u32 = 500;
 /// The size of the parts that are kept, in bytes.
 const PART_BYTES: usize = 64 * 1024;
 const EXPIRES: Duration = Duration::from_secs(30);
-const HEARTBEAT: Duration = Duration::from_secs(2);
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// How often a tail without messages is compared with the end of its stream.
+const COMPARED_EVERY: Duration = Duration::from_secs(3);
+/// How long a consumer may take for messages that the stream has.
+const ON_THE_WAY: Duration = Duration::from_secs(1);

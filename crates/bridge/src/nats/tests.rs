@@ -1,5 +1,6 @@
 //! Reads from a real server, and writes to it.
 
+mod changes;
 mod configured;
 mod outages;
 mod reads;

@@ -111,7 +111,8 @@ impl Walks {
     /// Whether a new walk could be better than direct gets.
     fn is_worthwhile(&self, stream: &Stream, offset: i64) -> bool {
         // A consumer is interest in messages, which other streams than those with limits keep or drop by that.
-        let is_possible = stream.info.is_limited && !stream.is_distrusted && offset > 0;
+        let is_possible =
+            stream.info.is_limited && !stream.is_distrusted && !stream.is_stalling && offset > 0;
         let is_small = stream.info.average <= MAX_AVERAGE;
         let has_failed = || self.lock().failed.get(&stream.id).is_some_and(|at| at.elapsed() < FAILED);
         is_possible && is_small && is_far(stream, offset) && !has_failed()

@@ -3,7 +3,9 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use prost::Message;
-use sluicegate_protocol::kafka_subscription_event::{CaughtUp, Event, Retrying, Skipped, skipped::Cause};
+use sluicegate_protocol::kafka_subscription_event::{
+    CaughtUp, Event, OpenTransaction, Retrying, Skipped, skipped::Cause,
+};
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::wire::number::{KAFKA_DELIVERY_RESP, NATS_DELIVERY_RESP};
 use sluicegate_protocol::{
@@ -38,7 +40,7 @@ impl Answer {
                 let log = shown_log(system, &place.topic, place.partition);
                 Self::failed(sequence, system, format_args!("deliver messages, {log}"), error)
             }
-            Item::Subscribed(_) | Item::CaughtUp(_) | Item::Skipped { .. } | Item::Retrying { .. } => {
+            Item::Subscribed(_) | Item::CaughtUp { .. } | Item::Skipped { .. } | Item::Retrying { .. } => {
                 let resp = match system {
                     System::Kafka => event(item),
                     System::Nats => nats::event(item),
@@ -56,8 +58,10 @@ fn event(item: Item) -> Option<Resp> {
             let topics = topics.into_iter().map(subscribed).collect();
             return Some(Resp::KafkaSubscribedResp(KafkaSubscribedResp { topics }));
         }
-        Item::CaughtUp(Place { topic, partition, offset }) => {
-            Event::CaughtUp(CaughtUp { topic: topic.to_string(), partition, next_offset: offset })
+        Item::CaughtUp { place: Place { topic, partition, offset }, blocked_until } => {
+            let open_transaction = blocked_until.map(|end| OpenTransaction { end });
+            let topic = topic.to_string();
+            Event::CaughtUp(CaughtUp { topic, partition, next_offset: offset, open_transaction })
         }
         Item::Skipped { from, to: Place { topic, partition, offset }, cause: why } => {
             let cause = cause(why).into();

@@ -138,7 +138,7 @@ pub(super) fn event(item: Item) -> Option<Resp> {
             let streams = topics.into_iter().map(subscribed).collect();
             return Some(Resp::NatsSubscribedResp(NatsSubscribedResp { streams }));
         }
-        Item::CaughtUp(Place { topic, offset, .. }) => {
+        Item::CaughtUp { place: Place { topic, offset, .. }, .. } => {
             Event::CaughtUp(CaughtUp { stream: topic.to_string(), next_sequence: offset })
         }
         Item::Skipped { from, to: Place { topic, offset, .. }, cause: why } => {

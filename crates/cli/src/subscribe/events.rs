@@ -25,7 +25,11 @@ impl Events {
                 let new: Vec<String> = logs.iter().map(ToString::to_string).collect();
                 (!is_first).then(|| format!("% New partitions: {}", new.join(", ")))
             }
-            Update::CaughtUp { log, next } => {
+            Update::CaughtUp { log, next, blocked_until: Some(end) } => {
+                let last = end.saturating_sub(1);
+                Some(format!("% {}s {next} to {last} of {log} wait for an open transaction", log.unit()))
+            }
+            Update::CaughtUp { log, next, blocked_until: None } => {
                 let is_new = self.at_end.insert(log.clone());
                 is_new.then(|| format!("% Reached end of {log} at {} {next}", log.unit()))
             }
@@ -67,7 +71,7 @@ mod tests {
     #[test]
     fn ends_are_told_once_between_disturbances() {
         let mut events = Events::default();
-        let end = |next| Update::CaughtUp { log: Log::partition("t", 1), next };
+        let end = |next| Update::CaughtUp { log: Log::partition("t", 1), next, blocked_until: None };
         let lost = Error::Lost { detail: "gone".into() };
         let reconnecting = Update::Reconnecting { error: lost, pause: Duration::from_millis(80) };
         let lines: Vec<Option<String>> =

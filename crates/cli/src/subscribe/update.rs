@@ -18,6 +18,8 @@ pub(super) enum Update {
     CaughtUp {
         log: Log,
         next: i64,
+        /// The end, if an open transaction keeps messages before it back.
+        blocked_until: Option<i64>,
     },
     Skipped {
         log: Log,
@@ -52,8 +54,8 @@ impl From<client::Update> for Update {
                 let client::Delivery { topic, partition, messages, .. } = delivery;
                 Self::Delivery { log: log(topic, partition), messages, behind }
             }
-            CaughtUp { topic, partition, next_offset } => {
-                Self::CaughtUp { log: log(topic, partition), next: next_offset }
+            CaughtUp { topic, partition, next_offset, blocked_until } => {
+                Self::CaughtUp { log: log(topic, partition), next: next_offset, blocked_until }
             }
             Skipped { topic, partition, from, to, cause } => {
                 Self::Skipped { log: log(topic, partition), from, to, cause }
@@ -79,7 +81,7 @@ impl From<nats::Update> for Update {
                 Self::Delivery { log: Log::Stream(stream), messages, behind }
             }
             CaughtUp { stream, next_sequence } => {
-                Self::CaughtUp { log: Log::Stream(stream), next: next_sequence }
+                Self::CaughtUp { log: Log::Stream(stream), next: next_sequence, blocked_until: None }
             }
             Skipped { stream, from, to, cause } => {
                 Self::Skipped { log: Log::Stream(stream), from, to, cause }

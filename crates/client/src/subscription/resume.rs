@@ -75,7 +75,7 @@ impl Resume for Topics {
                 self.continue_at(topic, *partition, *next_offset);
                 Some(cost(messages))
             }
-            Update::CaughtUp { topic, partition, next_offset } => {
+            Update::CaughtUp { topic, partition, next_offset, .. } => {
                 self.continue_at(topic, *partition, *next_offset);
                 Some(0)
             }
@@ -133,7 +133,12 @@ mod tests {
         resume.advance(&subscribed("a", "id-a", &[(0, 5), (1, 6), (2, 7)]));
         resume.advance(&subscribed("b", "id-b", &[(1, 3)]));
         resume.advance(&update("a", 1, 9));
-        resume.advance(&Update::CaughtUp { topic: "a".into(), partition: 2, next_offset: 8 });
+        resume.advance(&Update::CaughtUp {
+            topic: "a".into(),
+            partition: 2,
+            next_offset: 8,
+            blocked_until: None,
+        });
         let cause = crate::SkipCause::Deleted;
         resume.advance(&Update::Skipped { topic: "b".into(), partition: 1, from: 3, to: 30, cause });
         // A partition that joins begins at its start, and has been named before the next failure.

@@ -19,14 +19,17 @@ pub enum Update {
     Subscribed(Vec<SubscribedTopic>),
     /// Messages of a partition.
     Delivery(Delivery),
-    /// The end of a log has been reached: for the first time, or again after the subscription was behind.
+    /// The end of a log has been reached: for the first time, or again after the subscription was behind. Or, if only committed
+    /// messages are read, the first message of a transaction that is open.
     CaughtUp {
         /// The topic's name.
         topic: String,
         /// The partition's number.
         partition: i32,
-        /// The offset of the next message to be written.
+        /// The offset of the next message to be delivered.
         next_offset: i64,
+        /// The log's end, if messages from `next_offset` on wait for a transaction. They are delivered when it ends.
+        blocked_until: Option<i64>,
     },
     /// Records will not be delivered.
     Skipped {
@@ -134,8 +137,9 @@ pub(crate) fn behind(next: i64, end: Option<i64>) -> u64 {
 fn event(event: Event) -> Update {
     use kafka_subscription_event::{CaughtUp, Retrying, Skipped};
     match event {
-        Event::CaughtUp(CaughtUp { topic, partition, next_offset }) => {
-            Update::CaughtUp { topic, partition, next_offset }
+        Event::CaughtUp(CaughtUp { topic, partition, next_offset, open_transaction }) => {
+            let blocked_until = open_transaction.map(|transaction| transaction.end);
+            Update::CaughtUp { topic, partition, next_offset, blocked_until }
         }
         Event::Skipped(event) => {
             let cause = event.cause();

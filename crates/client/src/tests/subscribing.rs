@@ -64,7 +64,7 @@ async fn updates_are_what_the_server_tells() {
     let (client, _server) = session(async move |mut peer: Peer| {
         let (sequence, _) = subscribed(&mut peer).await;
         peer.answer(sequence, delivery(0, &[5, 6])).await;
-        let caught_up = CaughtUp { topic: topic(), partition: 0, next_offset: 7 };
+        let caught_up = CaughtUp { topic: topic(), partition: 0, next_offset: 7, open_transaction: None };
         let skipped = Skipped { topic: topic(), partition: 0, from: 7, to: 9, cause: 1 };
         let error = Some(ErrorResp { message: "no leader".into(), retriable: true, ..Default::default() });
         let retrying = Retrying { topic: topic(), partition: 0, error, since: 11 };
@@ -85,7 +85,7 @@ async fn updates_are_what_the_server_tells() {
         (offsets(&got), got.next_offset, got.high_watermark, got.behind()),
         (vec![5, 6], 7, Some(100), 93)
     );
-    let want = Update::CaughtUp { topic: "t".into(), partition: 0, next_offset: 7 };
+    let want = Update::CaughtUp { topic: "t".into(), partition: 0, next_offset: 7, blocked_until: None };
     assert_eq!(subscription.next().await, Some(Ok(want)));
     let want = Update::Skipped { topic: "t".into(), partition: 0, from: 7, to: 9, cause: SkipCause::Lag };
     assert_eq!(subscription.next().await, Some(Ok(want)));

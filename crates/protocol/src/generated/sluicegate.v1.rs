@@ -880,7 +880,8 @@ pub struct KafkaSubscriptionEvent {
 }
 /// Nested message and enum types in `KafkaSubscriptionEvent`.
 pub mod kafka_subscription_event {
-    /// The end of a log has been reached: for the first time, or again after the subscription was behind.
+    /// The end of a log has been reached: for the first time, or again after the subscription was behind. Or, with `READ_COMMITTED`, the
+    /// first record of a transaction that is open.
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct CaughtUp {
         #[prost(string, tag = "1")]
@@ -889,6 +890,16 @@ pub mod kafka_subscription_event {
         pub partition: i32,
         #[prost(int64, tag = "3")]
         pub next_offset: i64,
+        /// Set if records from `next_offset` on wait for a transaction. They are delivered when it ends.
+        #[prost(message, optional, tag = "4")]
+        pub open_transaction: ::core::option::Option<OpenTransaction>,
+    }
+    /// Keeps the subscription from the records at the end of a log.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct OpenTransaction {
+        /// The log's end when it was noticed.
+        #[prost(int64, tag = "1")]
+        pub end: i64,
     }
     /// Records that will not be delivered.
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -1,5 +1,7 @@
 //! Tells whether the records of a log may have changed.
 
+use std::time::Duration;
+
 use tokio::time::timeout;
 
 use super::{Inner, Reader, in_future};
@@ -31,6 +33,20 @@ impl Reader {
             topic_id: topic_id.map(TopicId::get),
             leader_epoch: (leader_epoch >= 0).then_some(leader_epoch),
         })
+    }
+
+    /// Requests the metadata of a topic, so that what is [known](Self::version) of it is not older than the call.
+    ///
+    /// # Errors
+    /// [`ReadError`], within `socket.timeout.ms`.
+    ///
+    /// # Cancel safety
+    /// Dropping the call has no effect.
+    pub async fn refresh(&self, topic: &str, partition: i32) -> Result<(), ReadError> {
+        let target = TopicPartition::parse(topic, partition)?;
+        let brokers = &self.inner.brokers;
+        let deadline = in_future(brokers.config().request_timeout);
+        brokers.topic(target, Duration::ZERO, deadline).await.map(drop)
     }
 
     /// The offset up to which the log has the records that it had when its leader was of this epoch; `None` if the leader does not know.

@@ -222,10 +222,11 @@ const LANES: usize = 3;
 
 /// The waits of the lanes. A log that joins waits on a later lane for up to the time of an earlier one.
 const WAITS: [Duration; LANES] =
-    [Duration::from_secs(5), Duration::from_millis(500), Duration::from_millis(100)];
+    [Duration::from_secs(2), Duration::from_millis(500), Duration::from_millis(100)];
 
-/// How long an answer can take besides the broker's wait until nobody relies on it any more.
-const OVERDUE: Duration = Duration::from_millis(500);
+/// How long an answer can take besides the broker's wait until nobody relies on it any more. Together with the longest wait it bounds
+/// how soon a frozen broker is noticed.
+pub(super) const OVERDUE: Duration = Duration::from_secs(1);
 
 /// A probe also asks for those whose wait ends within this time: while nothing is written, there are at most ten probes a second
 /// for any number of callers with longer waits.

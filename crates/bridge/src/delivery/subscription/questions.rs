@@ -1,14 +1,18 @@
 //! What a subscription asks the messaging system.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use sluicegate_protocol::error_code::OFFSET_OUT_OF_RANGE;
+use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{Subscription, Wake};
-use crate::backend::{CommandError, Fault, Fetched, Log};
+use crate::backend::{CommandError, Fault, Fetched, Log, System};
 use crate::delivery::item::Item;
+use crate::delivery::subscribe::recreated;
 
 /// An answer of the messaging system.
 pub(super) enum Answer {
@@ -16,6 +20,8 @@ pub(super) enum Answer {
     Records(Result<Fetched, CommandError>),
     /// There are records, which are kept for all clients.
     Kept,
+    /// The topic is this one.
+    Topic(Result<Option<u128>, CommandError>),
     /// The new leader has this epoch, and the records up to the cursor.
     Epoch(Result<Option<i32>, CommandError>),
     /// The new leader does not have all records up to the cursor.
@@ -35,6 +41,7 @@ impl Subscription {
             let mut looked = cluster.backend().fetch(log, fetch, &mut ()).await;
             if let Err(error) = &mut looked
                 && error.fault == Fault::OffsetOutOfRange
+                && error.ends.is_none()
             {
                 error.ends = cluster.ends(log, false).await.ok();
             }
@@ -75,12 +82,35 @@ impl Subscription {
         self.ask(index, verify);
     }
 
+    /// Asks whether the cursor's topic has been created again: what was known of it, or what the client knows, can be out of date.
+    pub(super) fn ask_version(&mut self, index: usize) {
+        let Some(cursor) = self.cursors.get(index) else { return };
+        let (cluster, place) = (Arc::clone(&self.cluster), cursor.place());
+        let ask = async move {
+            let log = Log { topic: &place.topic, partition: place.partition };
+            Answer::Topic(cluster.backend().ask_version(log).await.map(|version| version.topic_id))
+        };
+        self.ask(index, ask);
+    }
+
     /// Asks on a task of its own: a request that several clients share must not wait for one of them, which is slow.
     fn ask(&mut self, index: usize, question: impl Future<Output = Answer> + Send + 'static) {
         self.asked = self.asked.saturating_add(1);
         let answer = AbortOnDropHandle::new(tokio::spawn(question));
-        self.waits
-            .push(answer.map(move |answer| Wake::Answered(index, answer.unwrap_or(Answer::Nothing))).boxed());
+        let mut answer = answer.map(|answer| answer.unwrap_or(Answer::Nothing)).boxed();
+        let wake = async move {
+            match timeout(SLOW, &mut answer).await {
+                Ok(answer) => Wake::Answered(index, answer),
+                Err(_) => Wake::Unanswered(index, answer),
+            }
+        };
+        self.waits.push(wake.boxed());
+    }
+
+    /// Tells the client that the messaging system is silent, and waits on.
+    pub(super) fn unanswered(&mut self, index: usize, answer: BoxFuture<'static, Answer>) {
+        self.tell_outage(index, unanswered(self.cluster.system));
+        self.waits.push(answer.map(move |answer| Wake::Answered(index, answer)).boxed());
     }
 
     pub(super) fn answered(&mut self, index: usize, answer: Answer) {
@@ -91,6 +121,11 @@ impl Subscription {
                 self.turns.push_back(index);
             }
             Answer::Records(Ok(fetched)) => self.looked(index, fetched),
+            Answer::Topic(Ok(topic_id)) => match self.is_other_topic(index, topic_id) {
+                true => self.end_recreated(index),
+                false => self.turns.push_back(index),
+            },
+            Answer::Topic(Err(error)) => self.retry(index, error),
             Answer::Epoch(Ok(epoch)) => {
                 if let Some(cursor) = self.cursors.get_mut(index) {
                     cursor.epoch = epoch;
@@ -104,6 +139,13 @@ impl Subscription {
             }
             Answer::Records(Err(error)) | Answer::Epoch(Err(error)) => self.fail(index, error),
             Answer::Nothing => self.turns.push_back(index),
+        }
+    }
+
+    fn end_recreated(&mut self, index: usize) {
+        if let Some(cursor) = self.cursors.get(index) {
+            let error = recreated(self.cluster.system, &cursor.topic);
+            self.items.push_back(Item::Ended { place: cursor.place(), error });
         }
     }
 
@@ -125,6 +167,14 @@ impl Subscription {
         if self.is_kept { self.asked < MAX_ASKED } else { unkept < MAX_SPARE }
     }
 }
+
+/// The error of a question that is not answered yet.
+fn unanswered(system: System) -> CommandError {
+    CommandError::new(Fault::Transient, 0, format!("{} has not answered yet", system.name()))
+}
+
+/// How long a question may take before the client is told.
+const SLOW: Duration = Duration::from_millis(1_500);
 
 /// Questions to the messaging system at the same time, while what they find is kept for all clients.
 const MAX_ASKED: usize = 32;

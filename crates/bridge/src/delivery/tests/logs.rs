@@ -12,7 +12,7 @@ use sluicegate_protocol::{KafkaFetchResp, KafkaMessage, ProduceRecord};
 use sluicegate_shared_log::Ends;
 use sluicegate_ws_session::source::Source;
 use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::backend::{
@@ -42,6 +42,11 @@ struct State {
     errors: BTreeMap<i32, CommandError>,
     silent: Option<i32>,
     are_ends_silent: bool,
+    topic_id: Option<u128>,
+    /// What is known in its place until it is asked for.
+    outdated_id: Option<u128>,
+    /// Where a transaction is open in each log.
+    open: Option<i64>,
     /// The topic's partitions.
     added: i32,
     /// Whether reads find what was read before. Here: everything.
@@ -88,6 +93,16 @@ impl Logs {
         self.change(|state| state.are_ends_silent = true);
     }
 
+    /// Makes the topic another one. Until it is asked for, `known` is known.
+    pub(super) fn recreate(&self, topic_id: u128, known: Option<u128>) {
+        self.change(|state| (state.topic_id, state.outdated_id) = (Some(topic_id), known));
+    }
+
+    /// Opens a transaction at this offset, or ends it.
+    pub(super) fn open_transaction(&self, at: Option<i64>) {
+        self.change(|state| state.open = at);
+    }
+
     pub(crate) fn add_partitions(&self, count: i32) {
         self.change(|state| state.added += count);
     }
@@ -122,10 +137,11 @@ impl Logs {
         if fetch.offset < ends.start || fetch.offset > ends.end {
             return Err(CommandError::new(Fault::OffsetOutOfRange, 1, "out of range"));
         }
+        let end = if fetch.committed { ends.stable } else { ends.end };
         let mut messages = Vec::new();
         let mut next = fetch.offset;
         let full = i64::try_from(fetch.max_records).unwrap();
-        while next < ends.end && (full == 0 || next - fetch.offset < full) {
+        while next < end && (full == 0 || next - fetch.offset < full) {
             let message =
                 KafkaMessage { offset: next, value: Some(vec![0; 10].into()), ..Default::default() };
             let encoded = KafkaFetchResp { messages: vec![message], ..Default::default() }.encode_to_vec();
@@ -143,7 +159,7 @@ impl Logs {
 impl State {
     fn ends(&self, partition: i32) -> Ends {
         let (start, end) = self.logs.get(&partition).copied().unwrap_or_default();
-        Ends { start, stable: end, end }
+        Ends { start, stable: self.open.unwrap_or(end).min(end), end }
     }
 }
 
@@ -170,7 +186,13 @@ impl Backend for Logs {
     }
 
     fn version(&self, _: Log<'_>) -> Version {
-        Version { topic_id: None, leader_epoch: Some(self.0.state.lock().unwrap().epoch) }
+        let state = self.0.state.lock().unwrap();
+        Version { topic_id: state.outdated_id.or(state.topic_id), leader_epoch: Some(state.epoch) }
+    }
+
+    fn ask_version<'a>(&'a self, log: Log<'a>) -> BoxFuture<'a, Result<Version, CommandError>> {
+        self.change(|state| state.outdated_id = None);
+        ready(Ok(self.version(log))).boxed()
     }
 
     fn known_end(&self, log: Log<'_>) -> Option<i64> {
@@ -195,18 +217,27 @@ impl Backend for Logs {
         &'a self,
         log: Log<'a>,
         offset: i64,
-        _: bool,
-        _: Option<Instant>,
+        committed: bool,
+        until: Option<Instant>,
     ) -> BoxFuture<'a, Option<Ends>> {
-        async move {
+        let ends = move || self.0.state.lock().unwrap().ends(log.partition);
+        let waits = async move {
             loop {
                 let changed = self.0.changed.notified();
                 let is_broken = self.0.state.lock().unwrap().errors.contains_key(&log.partition);
-                if is_broken || self.end(log.partition) > offset {
-                    return None;
+                let Ends { stable, end, .. } = ends();
+                if is_broken || (if committed { stable } else { end }) > offset {
+                    return;
                 }
                 changed.await;
             }
+        };
+        async move {
+            let Some(until) = until else {
+                waits.await;
+                return None;
+            };
+            timeout_at(until, waits).await.err().map(|_| ends())
         }
         .boxed()
     }

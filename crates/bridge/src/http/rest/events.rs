@@ -27,7 +27,7 @@ use super::super::request::{Request, check_readable};
 use super::super::request_permits::RequestPermits;
 use super::super::response::Response;
 use super::position::{Position, too_many_partitions};
-use crate::backend::{CommandError, Log, System};
+use crate::backend::{CommandError, Fault, System};
 use crate::cluster::{self, Cluster, Place, shown};
 
 /// The response to GET of the events of a topic, of one of its partitions, or of a stream, which is partition 0. HEAD begins nothing.
@@ -88,9 +88,7 @@ pub(super) async fn get(
     }
     let subscription = match grant.subscribe(command).await {
         Ok(subscription) => subscription,
-        Err(_) if last.is_some_and(|last| is_other_topic(cluster, topic, &last)) => {
-            return Err(other_topic(cluster.system, topic));
-        }
+        Err(error) if error.fault == Fault::Recreated => return Err(other_topic(cluster.system, topic)),
         Err(error) => return Err(failed(error).await),
     };
     if !running.stay() {
@@ -126,13 +124,6 @@ async fn check_partitions(
         }
         _ => Ok(()),
     }
-}
-
-/// Whether the topic is known to be another one than that of the client's event.
-fn is_other_topic(cluster: &Cluster, topic: &str, last: &Id) -> bool {
-    let topic_id = |partition| cluster.backend().version(Log { topic, partition }).topic_id;
-    let now = last.positions.partitions().find_map(topic_id);
-    last.positions.topic_id.is_some_and(|known| now.is_some_and(|now| now != known))
 }
 
 fn other_topic(system: System, name: &str) -> Problem {

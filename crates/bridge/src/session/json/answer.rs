@@ -168,7 +168,9 @@ pub(super) fn outcome<T>(error: Option<&ErrorResp>, done: T) -> Outcome<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use sluicegate_protocol::kafka_subscription_event::{CaughtUp, Event, Retrying, Skipped, skipped::Cause};
+    use sluicegate_protocol::kafka_subscription_event::{
+        CaughtUp, Event, OpenTransaction, Retrying, Skipped, skipped::Cause,
+    };
     use sluicegate_protocol::{
         Close, ControlResp, KafkaSubscribedResp, KafkaSubscriptionEvent, PartitionNext, Reason,
         SubscribedTopic, control_resp,
@@ -259,9 +261,13 @@ mod tests {
         let check_event = |event, want| {
             check(Resp::KafkaSubscriptionEvent(KafkaSubscriptionEvent { event: Some(event) }), want);
         };
+        let caught_up = |open_transaction| {
+            Event::CaughtUp(CaughtUp { topic: "t".into(), partition: 1, next_offset: 6, open_transaction })
+        };
+        check_event(caught_up(None), r#"{"id":7,"topic":"t","next":{"1":6},"caught_up":{"partition":1}}"#);
         check_event(
-            Event::CaughtUp(CaughtUp { topic: "t".into(), partition: 1, next_offset: 6 }),
-            r#"{"id":7,"topic":"t","next":{"1":6},"caught_up":{"partition":1}}"#,
+            caught_up(Some(OpenTransaction { end: 9 })),
+            r#"{"id":7,"topic":"t","next":{"1":6},"caught_up":{"partition":1,"open_transaction":{"end":9}}}"#,
         );
         let cause = Cause::Lag.into();
         check_event(

@@ -6,7 +6,9 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use serde::{Serialize, Serializer};
-use sluicegate_protocol::kafka_subscription_event::{CaughtUp, Event, Retrying, Skipped, skipped::Cause};
+use sluicegate_protocol::kafka_subscription_event::{
+    CaughtUp, Event, OpenTransaction, Retrying, Skipped, skipped::Cause,
+};
 use sluicegate_protocol::{KafkaSubscribedResp, KafkaSubscriptionEvent, PartitionNext, SubscribedTopic};
 
 use super::error::Error;
@@ -60,7 +62,7 @@ pub(in crate::session) const fn max_delivery_bytes(bytes: usize, records: usize)
 #[serde(untagged)]
 pub(super) enum Item<'a> {
     Subscribed { subscribed: Vec<Topic<'a>> },
-    CaughtUp { topic: &'a str, next: Next, caught_up: Partition },
+    CaughtUp { topic: &'a str, next: Next, caught_up: CaughtUpAt },
     Skipped { topic: &'a str, next: Next, skipped: Range },
     Retrying { topic: &'a str, retrying: Outage<'a> },
 }
@@ -75,8 +77,15 @@ pub(super) struct Topic<'a> {
 }
 
 #[derive(Serialize)]
-pub(super) struct Partition {
+pub(super) struct CaughtUpAt {
     partition: i32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    open_transaction: Option<Transaction>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Transaction {
+    end: i64,
 }
 
 #[derive(Serialize)]
@@ -112,11 +121,14 @@ impl<'a> Item<'a> {
     /// None: an event that this version does not know.
     pub(super) fn event(event: &'a KafkaSubscriptionEvent) -> Option<Self> {
         Some(match event.event.as_ref()? {
-            Event::CaughtUp(CaughtUp { topic, partition, next_offset }) => Self::CaughtUp {
-                topic,
-                next: Next(vec![(*partition, *next_offset)]),
-                caught_up: Partition { partition: *partition },
-            },
+            Event::CaughtUp(CaughtUp { topic, partition, next_offset, open_transaction }) => {
+                let open_transaction = open_transaction.map(|OpenTransaction { end }| Transaction { end });
+                Self::CaughtUp {
+                    topic,
+                    next: Next(vec![(*partition, *next_offset)]),
+                    caught_up: CaughtUpAt { partition: *partition, open_transaction },
+                }
+            }
             Event::Skipped(skipped) => {
                 let cause = cause_name(skipped.cause());
                 let Skipped { topic, partition, from, to, .. } = skipped;

@@ -3,8 +3,8 @@
 mod answer;
 
 use bytes::Bytes;
-use serde::Deserialize;
 use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use serde_json::Error;
 use serde_json::value::RawValue;
 use sluicegate_protocol::{
@@ -170,7 +170,7 @@ impl ToPublish<'_> {
 struct Subscribe<'a> {
     stream: Option<String>,
     from: Option<Start>,
-    stream_id: Option<TopicId>,
+    stream_id: Option<StreamId>,
     sources: Option<List<Object<Source>, MAX_SOURCES>>,
     #[serde(default)]
     format: Format,
@@ -192,7 +192,16 @@ struct Subscribe<'a> {
 struct Source {
     stream: String,
     from: Option<Start>,
-    stream_id: Option<TopicId>,
+    stream_id: Option<StreamId>,
+}
+
+/// The id of a stream, as text like that of a topic.
+struct StreamId(TopicId);
+
+impl<'de> Deserialize<'de> for StreamId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        TopicId::named("stream_id", deserializer).map(Self)
+    }
 }
 
 /// Where to begin: `"earliest"`, or `{"sequence": 5}`.
@@ -254,7 +263,7 @@ impl From<Source> for KafkaSource {
             Start::Sequence(Int64(sequence)) => kafka_source::From::Offset(sequence),
             Start::Timestamp(Int64(timestamp)) => kafka_source::From::Timestamp(timestamp),
         });
-        let topic_id = stream_id.map(TopicId::into_bytes).unwrap_or_default();
+        let topic_id = stream_id.map(|StreamId(id)| id.into_bytes()).unwrap_or_default();
         Self { topic: stream, from, topic_id, ..Default::default() }
     }
 }

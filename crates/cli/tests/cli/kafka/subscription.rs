@@ -59,7 +59,12 @@ fn read(topic: &str, PartitionNext { partition, offset }: PartitionNext) -> Vec<
     if !unread.is_empty() {
         told.push(delivery(topic, partition, unread, log.end));
     }
-    told.push(event(Event::CaughtUp(CaughtUp { topic: topic.into(), partition, next_offset: log.end })));
+    told.push(event(Event::CaughtUp(CaughtUp {
+        topic: topic.into(),
+        partition,
+        next_offset: log.end,
+        open_transaction: None,
+    })));
     if (topic, partition) == ("growing", 0) {
         told.push(delivery(topic, partition, (2..5).map(message).collect(), 5));
     }

@@ -61,12 +61,14 @@ impl Events {
                 let fetched = Fetched { messages, count: 0, next_offset: offset, ends: Ends::UNKNOWN };
                 self.delivery = Some((partition, fetched));
             }
-            Item::CaughtUp(place) => {
+            Item::CaughtUp { place, blocked_until } => {
                 self.move_to(&place);
                 let data = match self.system {
-                    System::Kafka => {
-                        CaughtUp::Partition { partition: place.partition, next_offset: place.offset }
-                    }
+                    System::Kafka => CaughtUp::Partition {
+                        partition: place.partition,
+                        next_offset: place.offset,
+                        open_transaction: blocked_until.map(|end| OpenTransaction { end }),
+                    },
                     System::Nats => CaughtUp::Stream { next_sequence: place.offset },
                 };
                 self.put_event(text, "caught-up", &data);
@@ -168,8 +170,20 @@ fn too_many_partitions() -> CommandError {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum CaughtUp {
-    Partition { partition: i32, next_offset: i64 },
-    Stream { next_sequence: i64 },
+    Partition {
+        partition: i32,
+        next_offset: i64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        open_transaction: Option<OpenTransaction>,
+    },
+    Stream {
+        next_sequence: i64,
+    },
+}
+
+#[derive(Serialize)]
+struct OpenTransaction {
+    end: i64,
 }
 
 #[derive(Serialize)]

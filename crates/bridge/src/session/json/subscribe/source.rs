@@ -46,6 +46,18 @@ impl TopicId {
     pub(in crate::session::json) fn into_bytes(self) -> Bytes {
         self.0.to_vec().into()
     }
+
+    /// The member of this name.
+    pub(in crate::session::json) fn named<'de, D: Deserializer<'de>>(
+        name: &str,
+        deserializer: D,
+    ) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let id = URL_SAFE_NO_PAD.decode(text).ok().and_then(|id| id.try_into().ok());
+        let problem =
+            || D::Error::custom(format_args!("{name}: expected the one of an answer to `subscribe`"));
+        id.map(Self).ok_or_else(problem)
+    }
 }
 
 impl std::convert::From<Source> for KafkaSource {
@@ -69,9 +81,7 @@ impl std::convert::From<Source> for KafkaSource {
 
 impl<'de> Deserialize<'de> for TopicId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let id = URL_SAFE_NO_PAD.decode(text).ok().and_then(|id| id.try_into().ok());
-        id.map(Self).ok_or_else(|| D::Error::custom("topic_id: expected the one of an answer to `subscribe`"))
+        Self::named("topic_id", deserializer)
     }
 }
 

@@ -1,0 +1,96 @@
+//! Subscriptions to logs that become others, fall silent, or wait for a transaction.
+
+use super::*;
+
+const FIRST: u128 = 1;
+const SECOND: u128 = 2;
+
+/// Subscribes to one partition from its beginning, of a topic with this id.
+async fn resume(logs: &Logs, topic_id: u128) -> Result<Subscription, CommandError> {
+    let source = KafkaSource {
+        topic: TOPIC.to_owned(),
+        partitions: vec![0],
+        next: vec![PartitionNext { partition: 0, offset: 0 }],
+        topic_id: topic_id.to_be_bytes().to_vec().into(),
+        ..Default::default()
+    };
+    let command = CmdKafkaSubscribe { sources: vec![source], ..Default::default() };
+    let subscribe = Subscribe::of(System::Kafka, command, BOUNDS).unwrap();
+    Subscription::open(&logs.cluster(), &Arc::default(), subscribe).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn client_can_know_a_new_topic_first() {
+    let logs = Logs::default();
+    logs.recreate(SECOND, Some(FIRST));
+    let mut subscription = resume(&logs, SECOND).await.unwrap();
+    let Some(Item::Subscribed(topics)) = soon(&mut subscription).await else { panic!("not subscribed") };
+    assert_eq!(topics[0].topic_id, Some(SECOND));
+    logs.recreate(SECOND, Some(FIRST));
+    assert_eq!(resume(&logs, FIRST).await.err(), None, "not asked: the client knows what the bridge knows");
+    logs.recreate(SECOND, None);
+    assert_eq!(resume(&logs, FIRST).await.err().unwrap().fault, Fault::Recreated);
+}
+
+#[tokio::test(start_paused = true)]
+async fn doubt_about_a_topic_is_settled_by_asking() {
+    let logs = Logs::default();
+    logs.recreate(FIRST, None);
+    logs.append(0, 3);
+    let mut subscription = resume(&logs, FIRST).await.unwrap();
+    assert!(matches!(soon(&mut subscription).await, Some(Item::Subscribed(_))));
+    // A broker that lags behind has said so.
+    logs.recreate(FIRST, Some(SECOND));
+    let Some(Item::Delivery { messages, .. }) = soon(&mut subscription).await else { panic!("no delivery") };
+    assert_eq!(offsets(&messages), [0, 1, 2]);
+    assert!(matches!(soon(&mut subscription).await, Some(Item::CaughtUp { .. })));
+    logs.recreate(SECOND, None);
+    logs.append(0, 1);
+    let told = soon(&mut subscription).await;
+    assert!(matches!(&told, Some(Item::Ended { error, .. }) if error.fault == Fault::Recreated), "{told:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_of_brokers_is_told() {
+    let logs = Logs::default();
+    logs.append(0, 3);
+    let mut subscription = open(&logs, |command| command.sources[0].partitions = vec![0]).await;
+    logs.silence(0);
+    let began = Instant::now();
+    let told = soon(&mut subscription).await;
+    assert!(
+        matches!(&told, Some(Item::Retrying { error, .. }) if error.message == "Kafka has not answered yet"),
+        "{told:?}"
+    );
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert_eq!(soon(&mut subscription).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn open_transaction_is_told_where_it_blocks() {
+    let committed = |command: &mut CmdKafkaSubscribe| {
+        command.sources[0].partitions = vec![0];
+        command.set_isolation(sluicegate_protocol::Isolation::ReadCommitted);
+    };
+    let caught_up = |item| match item {
+        Some(Item::CaughtUp { place, blocked_until }) => (place.offset, blocked_until),
+        other => panic!("{other:?}"),
+    };
+    let logs = Logs::default();
+    logs.append(0, 5);
+    logs.open_transaction(Some(3));
+    let mut subscription = open(&logs, committed).await;
+    let Some(Item::Delivery { messages, .. }) = soon(&mut subscription).await else { panic!("no delivery") };
+    assert_eq!(offsets(&messages), [0, 1, 2]);
+    assert_eq!(caught_up(soon(&mut subscription).await), (3, Some(5)));
+    assert_eq!(soon(&mut subscription).await, None, "it is told once");
+    logs.open_transaction(None);
+    let Some(Item::Delivery { messages, .. }) = soon(&mut subscription).await else { panic!("no delivery") };
+    assert_eq!(offsets(&messages), [3, 4]);
+    // One that begins after the end was reached.
+    assert_eq!(soon(&mut subscription).await, None);
+    logs.open_transaction(Some(5));
+    logs.append(0, 2);
+    assert_eq!(caught_up(soon(&mut subscription).await), (5, Some(7)));
+    assert_eq!(soon(&mut subscription).await, None, "it is told once");
+}

@@ -1,0 +1,155 @@
+//! Streams that change under their readers.
+
+use std::collections::BTreeSet;
+
+use tokio::time::Instant;
+
+use super::*;
+
+#[tokio::test]
+async fn version_is_that_of_the_leader_also_where_clients_write() {
+    let case = Case::start().await;
+    case.stream("S", 3).await;
+    case.nats.partitions("S").await.unwrap();
+    let before = case.nats.version(log("S"));
+    assert!(before.topic_id.is_some());
+    case.call("STREAM.DELETE.S", json!({})).await;
+    case.streams.create("S", json!({})).await.unwrap();
+    assert_eq!(case.nats.version(log("S")), before, "nobody has asked");
+    let now = case.nats.ask_version(log("S")).await.unwrap();
+    assert!(now.topic_id.is_some_and(|id| Some(id) != before.topic_id), "{now:?}");
+    assert_eq!(case.nats.version(log("S")), now);
+    case.call("STREAM.DELETE.S", json!({})).await;
+    case.streams.create("S", json!({})).await.unwrap();
+    case.nats.partitions("S").await.unwrap();
+    assert_ne!(case.nats.version(log("S")), now, "a subscription begins with what the leader says");
+}
+
+/// What a reader of a stream was given, and what it was told that it would not get.
+#[derive(Default)]
+struct Seen {
+    given: BTreeSet<i64>,
+    missed: BTreeSet<i64>,
+}
+
+impl Seen {
+    /// Follows a stream until it is at `end`.
+    async fn follow(nats: Arc<Nats>, end: i64) -> Self {
+        let (mut seen, mut next) = (Self::default(), 1);
+        while next < end {
+            match within(nats.fetch(log("S"), waiting(next), &mut Room)).await {
+                Ok(fetched) => {
+                    seen.given.extend(sequences(&fetched));
+                    next = fetched.next_offset;
+                }
+                Err(CommandError { fault: Fault::OffsetOutOfRange, ends: Some((start, _)), .. }) => {
+                    assert!(start > next, "{start} is not after {next}");
+                    seen.missed.extend(next..start);
+                    next = start;
+                }
+                Err(error) => panic!("{error:?}"),
+            }
+        }
+        seen
+    }
+
+    #[track_caller]
+    fn check(&self, end: i64) {
+        let both: Vec<_> = self.given.intersection(&self.missed).collect();
+        assert!(both.is_empty(), "given and told as missing: {both:?}");
+        let silent: Vec<_> = (1..end)
+            .filter(|sequence| !self.given.contains(sequence) && !self.missed.contains(sequence))
+            .collect();
+        assert!(silent.is_empty(), "{} of {} are missing in silence: {silent:?}", silent.len(), end - 1);
+    }
+}
+
+#[tokio::test]
+async fn discarded_messages_are_told_at_the_live_end() {
+    let case = Case::start().await;
+    case.streams.create("S", json!({ "max_msgs": 5 })).await.unwrap();
+    let readers: Vec<_> =
+        (0..4).map(|_| tokio::spawn(Seen::follow(Arc::clone(&case.nats), 20_001))).collect();
+    case.consumers("S", 1).await;
+    for from in (1..=20_000).step_by(1_000) {
+        case.write("S", from..from + 1_000).await;
+    }
+    let mut missed = 0;
+    for reader in readers {
+        let seen = within(reader).await.unwrap();
+        seen.check(20_001);
+        missed += seen.missed.len();
+    }
+    assert!(missed > 0, "the readers were faster than the limit");
+}
+
+#[tokio::test]
+async fn purged_messages_are_told_at_the_live_end() {
+    let case = Case::start().await;
+    case.streams.create("S", json!({})).await.unwrap();
+    let reader = tokio::spawn(Seen::follow(Arc::clone(&case.nats), 6_001));
+    case.consumers("S", 1).await;
+    for from in (1..=6_000).step_by(100) {
+        case.write("S", from..from + 100).await;
+        case.call("STREAM.PURGE.S", json!({})).await;
+    }
+    within(reader).await.unwrap().check(6_001);
+}
+
+#[tokio::test]
+async fn messages_deleted_one_by_one_are_left_out_in_silence() {
+    let case = Case::start().await;
+    case.stream("S", 9).await;
+    for sequence in [1, 4, 5, 9] {
+        case.call("STREAM.MSG.DELETE.S", json!({ "seq": sequence })).await;
+    }
+    assert_eq!(case.walk("S", 2).await, [2, 3, 6, 7, 8]);
+    let wait = case.wait("S", waiting(10)).await;
+    case.consumers("S", 1).await;
+    case.write("S", 10..=12).await;
+    wait.await.unwrap().unwrap();
+    assert_eq!(case.walk("S", 8).await, [8, 10, 11, 12]);
+}
+
+/// Lets the only consumer of the stream pause.
+async fn pause(case: &Case) {
+    let names = case.call("CONSUMER.NAMES.S", json!({})).await;
+    let name = names["consumers"][0].as_str().unwrap();
+    let paused = case
+        .call(&format!("CONSUMER.PAUSE.S.{name}"), json!({ "pause_until": "2100-01-01T00:00:00Z" }))
+        .await;
+    assert_eq!(paused["paused"], true, "{paused}");
+}
+
+#[tokio::test]
+async fn consumer_that_others_pause_is_replaced() {
+    let case = Case::start().await;
+    case.stream("S", 3).await;
+    let wait = case.wait("S", waiting(4)).await;
+    until(|| case.nats.is_watched(log("S"), 4, false)).await;
+    pause(&case).await;
+    let written = Instant::now();
+    case.write("S", [4]).await;
+    assert_eq!(data(&wait.await.unwrap().unwrap()), ["4"]);
+    assert!(written.elapsed() < Duration::from_secs(6), "after {:?}", written.elapsed());
+    let wait = case.wait("S", waiting(5)).await;
+    until(|| case.nats.is_watched(log("S"), 5, false)).await;
+    let written = Instant::now();
+    case.write("S", [5]).await;
+    assert_eq!(data(&wait.await.unwrap().unwrap()), ["5"]);
+    assert!(written.elapsed() < Duration::from_secs(1), "a stream is polled if its consumers are paused");
+}
+
+#[tokio::test]
+async fn wait_that_is_over_tells_the_end_of_the_stream() {
+    let case = Case::start().await;
+    case.stream("S", 3).await;
+    let long = case.wait("S", waiting(4)).await;
+    until(|| case.nats.is_watched(log("S"), 4, false)).await;
+    pause(&case).await;
+    let wait = case.wait("S", Fetch { wait: Duration::from_millis(300), ..waiting(4) }).await;
+    case.write("S", [4, 5]).await;
+    let fetched = wait.await.unwrap().unwrap();
+    assert_eq!((data(&fetched), fetched.ends.end), (vec!["4".to_owned(), "5".to_owned()], 6));
+    long.abort();
+}
