@@ -9,6 +9,7 @@ use sluicegate_tests::kafka::{Record, Write};
 use sluicegate_tests::socket::Socket;
 use sluicegate_tests::waiting::until;
 use sluicegate_tests::way::Way;
+use tokio::time::Instant;
 
 use crate::stacks::shared;
 use crate::subscriber::{Subscriber, Told, from, from_end, from_start, numbered, write};
@@ -127,4 +128,38 @@ async fn deleted_topic_ends_its_subscriptions() {
     assert_eq!(retrying.error.unwrap().reason(), Reason::NotFound);
     let Told::Ended(error) = subscriber.told().await else { panic!("a subscription of nothing") };
     assert_eq!((error.reason(), error.retriable), (Reason::NotFound, false), "{error:?}");
+}
+
+/// From the first record of the new topic to its delivery, over a client that subscribes again as soon as it is told.
+#[tokio::test]
+async fn recreated_topic_is_read_soon() {
+    let (kafka, stack) = shared(Way::Tunnel).await;
+    let topic = &kafka.topic("again", 1, &[]).await.unwrap();
+    for _ in 0..3 {
+        let mut subscriber = Subscriber::open(stack, from_start(topic)).await;
+        subscriber.catch_up(1).await;
+        kafka.delete_topic(topic).await.unwrap();
+        until("the name is free", Duration::from_secs(30), async || {
+            kafka.make_topic(topic, 1, &[]).await.map_err(|error| error.to_string())
+        })
+        .await;
+        write(kafka, topic, 0, &numbered("new", 1)).await;
+        let written = Instant::now();
+        while !matches!(subscriber.told().await, Told::Ended(_)) {}
+        let mut again = Subscriber::open(stack, from_start(topic)).await;
+        again.collect(1).await;
+        assert!(written.elapsed() < Duration::from_secs(3), "{:?}", written.elapsed());
+    }
+}
+
+/// Brokers elect the leaders of new partitions one after the other.
+#[tokio::test]
+async fn large_topic_is_subscribed_to_as_soon_as_it_exists() {
+    const PARTITIONS: i32 = 1_000;
+    let (kafka, stack) = shared(Way::Tunnel).await;
+    let topic = &kafka.topic("large", PARTITIONS, &[]).await.unwrap();
+    let mut subscriber = Subscriber::over(Socket::open(stack).await, from_end(topic)).await;
+    let Told::Subscribed(topics) = subscriber.told().await else { panic!("not subscribed") };
+    assert_eq!(topics[0].partitions.len(), usize::try_from(PARTITIONS).unwrap());
+    kafka.delete_topic(topic).await.unwrap();
 }

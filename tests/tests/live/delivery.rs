@@ -146,3 +146,37 @@ async fn uncommitted_records_are_left_out_if_asked() {
         assert!(matches!(subscriber.told().await, Told::Delivery(0) | Told::Event(Event::CaughtUp(_))));
     }
 }
+
+#[tokio::test]
+async fn open_transaction_that_blocks_is_told_with_both_ends() {
+    use sluicegate_tests::kafka::{Outcome, Record, Write};
+    let (kafka, stack) = shared(Way::Tunnel).await;
+    let topic = &kafka.topic("blocked", 1, &[]).await.unwrap();
+    write(kafka, topic, 0, &numbered("before", 2)).await;
+    let transaction = kafka.begin(Write::default()).await.unwrap();
+    transaction.write(topic, 0, &[Record::of("in it")]).await.unwrap();
+    write(kafka, topic, 0, &numbered("behind", 3)).await;
+    let committed = CmdKafkaSubscribe { isolation: 1, ..from_start(topic) };
+    let mut subscriber = Subscriber::open(stack, committed.clone()).await;
+    subscriber.collect(2).await;
+    let told = async |subscriber: &mut Subscriber| match subscriber.told().await {
+        Told::Event(Event::CaughtUp(at)) => (at.next_offset, at.open_transaction.map(|open| open.end)),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(told(&mut subscriber).await, (2, Some(6)));
+    transaction.end(Outcome::Commit).await.unwrap();
+    subscriber.collect(6).await;
+    // One that begins behind a subscriber at the end.
+    let end = subscriber.next[&(topic.clone(), 0)];
+    let transaction = kafka.begin(Write::default()).await.unwrap();
+    transaction.write(topic, 0, &[Record::of("in the next")]).await.unwrap();
+    let begun = Instant::now();
+    loop {
+        match told(&mut subscriber).await {
+            (_, None) => {}
+            (_, Some(blocked_until)) => break assert!(blocked_until > end, "{blocked_until} at {end}"),
+        }
+    }
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    transaction.end(Outcome::Abort).await.unwrap();
+}

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use sluicegate_protocol::kafka_subscription_event::Event;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
+use sluicegate_protocol::{CmdKafkaSubscribe, KafkaSource, kafka_source};
 use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::http;
 use sluicegate_tests::kafka::{Kafka, Record, Write};
@@ -53,6 +55,33 @@ async fn commands_fail_at_once_while_kafka_is_down() {
     stack.ready_within(BACK_WITHIN).await.unwrap();
     assert_reads(&mut first, &topic).await;
     assert_unharmed(&stack).await;
+}
+
+#[tokio::test]
+async fn frozen_broker_is_told_within_five_seconds() {
+    let mut kafka = mortal_kafka().await;
+    let topic = topic(&kafka).await;
+    let stack = ready(Profile::Tunnel, &kafka, "").await;
+    let mut socket = Socket::open(&stack).await;
+    let from = Some(kafka_source::From::Timestamp(-2));
+    let sources = vec![KafkaSource { topic: topic.clone(), from, ..Default::default() }];
+    socket.send(Req::CmdKafkaSubscribe(CmdKafkaSubscribe { sources, ..Default::default() })).await;
+    let event = async |socket: &mut Socket| loop {
+        if let (_, Resp::KafkaSubscriptionEvent(event)) = socket.receive().await {
+            return event.event.unwrap();
+        }
+    };
+    assert!(matches!(event(&mut socket).await, Event::CaughtUp(_)));
+    kafka.freeze();
+    let frozen = Instant::now();
+    let told = event(&mut socket).await;
+    assert!(matches!(told, Event::Retrying(_)), "{told:?}");
+    assert!(frozen.elapsed() < Duration::from_secs(5), "after {:?}", frozen.elapsed());
+    kafka.thaw();
+    assert!(matches!(event(&mut socket).await, Event::CaughtUp(_)));
+    kafka.produce(&topic, 0, &[Record::of("2")], Write::default()).await.unwrap();
+    let (_, Resp::KafkaDeliveryResp(delivery)) = socket.receive().await else { panic!("no delivery") };
+    assert_eq!(delivery.messages.len(), 1);
 }
 
 /// A topic of one record.

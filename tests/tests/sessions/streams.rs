@@ -50,18 +50,12 @@ impl Case {
     async fn start_with(way: Way, bridge: &str, server: &str, envoy_edits: Vec<(String, String)>) -> Self {
         let server = Nats::jetstream(server).await.unwrap();
         let streams = Streams::connect(server.client()).await.unwrap();
-        let cluster =
-            format!("[clusters.default]\nkind = \"nats\"\nservers = \"nats://{}\"\n", server.client());
-        let bridge = BridgeConfig::Text(format!("[write]\nclusters = [\"default\"]\n{bridge}\n{cluster}"));
-        let stack = Stack::start(Setup { bridge, envoy_edits, ..Setup::new(way, "") }).await.unwrap();
+        let stack = stack(way, &server, bridge, envoy_edits).await;
         Self { server, streams, stack }
     }
 
     async fn open(&self) -> Socket {
-        let mut request = self.stack.url().into_client_request().unwrap();
-        // Has an effect only without a gateway.
-        request.headers_mut().insert(WRITE, "true".parse().unwrap());
-        Socket::open_with(request).await
+        open(&self.stack).await
     }
 
     async fn create(&self, stream: &str) {
@@ -72,6 +66,21 @@ impl Case {
         let data = data.into_iter().map(|data| Bytes::from_static(data.as_bytes()));
         self.streams.write(&format!("{stream}.a"), data).await.unwrap();
     }
+}
+
+/// A gateway in front of a server, with this in the configuration of its bridge.
+async fn stack(way: Way, server: &Nats, bridge: &str, envoy_edits: Vec<(String, String)>) -> Stack {
+    let cluster =
+        format!("[clusters.default]\nkind = \"nats\"\nservers = \"nats://{}\"\n", server.client());
+    let bridge = BridgeConfig::Text(format!("[write]\nclusters = [\"default\"]\n{bridge}\n{cluster}"));
+    Stack::start(Setup { bridge, envoy_edits, ..Setup::new(way, "") }).await.unwrap()
+}
+
+async fn open(stack: &Stack) -> Socket {
+    let mut request = stack.url().into_client_request().unwrap();
+    // Has an effect only without a gateway.
+    request.headers_mut().insert(WRITE, "true".parse().unwrap());
+    Socket::open_with(request).await
 }
 
 fn fetch(stream: &str, sequence: i64) -> CmdNatsFetch {

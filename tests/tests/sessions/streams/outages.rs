@@ -10,16 +10,20 @@ use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{CmdNatsSubscribe, NatsFetchResp, NatsSource, Reason, nats_source};
 use sluicegate_tests::directly;
 use sluicegate_tests::socket::Socket;
+use sluicegate_tests::stack::Stack;
 use sluicegate_tests::waiting::until;
 use sluicegate_tests::way::Way;
+use tokio::time::Instant;
 
-use super::{Case, fetch, fetched, message, publish, source};
+use super::{Case, fetch, fetched, message, open, publish, source, stack};
 use crate::within;
 
 directly! {
     messages_up_to_the_servers_limit_are_carried
     session_outlives_its_server
     purged_deleted_and_recreated_streams_are_told_apart
+    id_of_a_stream_is_the_same_at_every_bridge
+    frozen_server_is_told_within_five_seconds
 }
 
 async fn messages_up_to_the_servers_limit_are_carried(way: Way) {
@@ -79,6 +83,67 @@ async fn session_outlives_its_server(way: Way) {
     assert_eq!(got, [1, 2, 3]);
     let again = publish(&mut case.open().await, vec![message("s", "a", "4", "four")]).await;
     assert_eq!(again[0].sequence, 4, "{again:?}");
+}
+
+async fn id_of_a_stream_is_the_same_at_every_bridge(way: Way) {
+    let case = Case::start(way).await;
+    let other = stack(way, &case.server, "", Vec::new()).await;
+    let subscribe = async |stack: &Stack, stream_id: Bytes| {
+        let source = NatsSource { stream_id, ..source("s", nats_source::From::Sequence(1)) };
+        let mut socket = open(stack).await;
+        let sources = vec![source];
+        socket.send(Req::CmdNatsSubscribe(CmdNatsSubscribe { sources, ..Default::default() })).await;
+        let Resp::NatsSubscribedResp(subscribed) = socket.receive().await.1 else { panic!("not subscribed") };
+        let data = loop {
+            match socket.receive().await.1 {
+                Resp::NatsDeliveryResp(delivery) => break delivery.messages[0].data.clone(),
+                Resp::NatsSubscriptionEvent(_) => {}
+                other => panic!("{other:?} of a subscription"),
+            }
+        };
+        (subscribed.streams[0].stream_id.clone(), data)
+    };
+    let mut before = Bytes::new();
+    for age in ["old", "new", "newest"] {
+        case.create("s").await;
+        case.write("s", [age]).await;
+        let (id, data) = subscribe(&case.stack, Bytes::new()).await;
+        assert!(id.len() == 16 && id != before, "{id:?} after {before:?}");
+        assert_eq!(data, age);
+        // The other bridge knows the stream before.
+        assert_eq!(subscribe(&other, id.clone()).await, (id.clone(), data));
+        before = id;
+        case.streams.call("STREAM.DELETE.s", &json!({})).await.unwrap();
+    }
+}
+
+async fn frozen_server_is_told_within_five_seconds(way: Way) {
+    let mut case = Case::start(way).await;
+    case.create("s").await;
+    let mut socket = case.open().await;
+    let command = CmdNatsSubscribe {
+        sources: vec![source("s", nats_source::From::Sequence(1))],
+        ..Default::default()
+    };
+    socket.send(Req::CmdNatsSubscribe(command)).await;
+    let event = async |socket: &mut Socket| loop {
+        if let (_, Resp::NatsSubscriptionEvent(event)) = socket.receive().await {
+            return event.event.unwrap();
+        }
+    };
+    assert!(matches!(event(&mut socket).await, Event::CaughtUp(_)));
+    case.write("s", ["1"]).await;
+    let (_, Resp::NatsDeliveryResp(_)) = socket.receive().await else { panic!("no delivery") };
+    case.server.process.freeze();
+    let frozen = Instant::now();
+    let told = within("that it retries", event(&mut socket)).await;
+    assert!(matches!(told, Event::Retrying(_)), "{told:?}");
+    assert!(frozen.elapsed() < Duration::from_secs(5), "after {:?}", frozen.elapsed());
+    case.server.process.thaw();
+    assert!(matches!(within("that it goes on", event(&mut socket)).await, Event::CaughtUp(_)));
+    case.write("s", ["2"]).await;
+    let (_, Resp::NatsDeliveryResp(delivery)) = socket.receive().await else { panic!("no delivery") };
+    assert_eq!(delivery.messages[0].sequence, 2);
 }
 
 async fn purged_deleted_and_recreated_streams_are_told_apart(way: Way) {
