@@ -50,8 +50,25 @@ export class GateError extends Error {
   /** @internal */
   static of({ message, reason, code, retriable, retryAfterMs: retryAfter, unknownOutcome }: ErrorResp): GateError {
     const name = (Reasons[reason] ?? "REASON_UNSPECIFIED").toLowerCase() as Reason;
-    return new GateError(message, name, { code, retriable, retryAfter, unknownOutcome });
+    const text = message.replace(FOREIGN, (command) => METHODS[command] ?? command);
+    // `new GateError` would make the bundler rename the class, which stack traces show.
+    return new this(text, name, { code, retriable, retryAfter, unknownOutcome });
   }
 }
+
+/** The command in the bridge's error about a command of the other messaging system. */
+const FOREIGN = /(?<=^the cluster is of \w+: expected ).+$/;
+/** Commands of the protocol, as calls of this client. */
+const METHODS: { readonly [command: string]: string } = {
+  cmd_kafka_fetch: "gate.fetch(topic, partition, offset)",
+  cmd_kafka_list_offsets: "gate.offsets(topic, at)",
+  cmd_kafka_produce: "gate.produce(topic, record)",
+  cmd_kafka_subscribe: "gate.subscribe(topics)",
+  cmd_nats_fetch: "gate.fetch({ stream, sequence })",
+  cmd_nats_list_sequences: "gate.sequence(stream, at)",
+  cmd_nats_publish: "gate.publish({ stream, subject, data })",
+  cmd_nats_subscribe: "gate.subscribe({ streams })",
+  "GET /streams": "streams instead of topics; GET /streams of a rest route lists them",
+};
 
 type Details = "code" | "retriable" | "retryAfter" | "unknownOutcome" | "results";
