@@ -1,6 +1,7 @@
 // One WebSocket: commands go out, answers come back by their sequence.
 
 import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
+import { addressProblem, protocolProblem } from "./address.ts";
 import { GateError } from "./errors.ts";
 import { type PubSubResp, PubSubReqSchema, PubSubRespSchema } from "./generated/pubsub_pb.ts";
 import { unless } from "./pause.ts";
@@ -28,14 +29,13 @@ export class Connection {
 
   /** Resolves with an open connection, which `signal` closes. `attempt` ends the wait for it. */
   static async open(url: string | URL, protocols: string[], signal: AbortSignal, attempt: AbortSignal): Promise<Connection> {
+    if (typeof WebSocket === "undefined") throw new GateError("this runtime has no WebSocket: Node 22 or newer is needed", "protocol");
     let socket: WebSocket;
     try {
       socket = new WebSocket(url, protocols);
     } catch (error) {
       // The browser's message has the address and the subprotocols, and with them tokens.
-      const isInsecure = (error as Error).name === "SecurityError";
-      const message = isInsecure ? "a page over https: cannot open ws:, expected wss:" : "the address or a subprotocol is not valid";
-      throw new GateError(message, "protocol");
+      throw new GateError(refusal(error as Error, url, protocols), "protocol");
     }
     socket.binaryType = "arraybuffer";
     let timer: ReturnType<typeof setTimeout> | undefined;
@@ -145,6 +145,14 @@ export class Connection {
     this.#isAsked = true;
     this.send({ case: "cmdPing", value: {} });
   }
+}
+
+/** Why the browser refuses to try. */
+function refusal(error: Error, url: string | URL, protocols: string[]): string {
+  if (error.name === "SecurityError") return "a page over https: cannot open ws:, expected wss:";
+  const problem = addressProblem(url);
+  if (problem) return `the address is not valid: ${problem}`;
+  return protocolProblem(protocols) ?? "the address or a subprotocol is not valid";
 }
 
 function encode(sequence: bigint, command: Command): Uint8Array<ArrayBuffer> {

@@ -1,5 +1,6 @@
 // The connection of a client: opened when it is needed, and opened again, after a random pause, when it is lost.
 
+import { addressProblem } from "./address.ts";
 import { allow, callback, command, members } from "./check.ts";
 import { Connection, disconnected } from "./connection.ts";
 import { GateError } from "./errors.ts";
@@ -22,9 +23,9 @@ export interface ConnectOptions {
 
 /** Whether the client is connected: the `detail` of its `status` events, and {@link Gate}'s `status`. */
 export type Status =
-  | { readonly state: "idle" | "connecting" | "open" | "closed" }
+  | { readonly state: "idle" | "connecting" | "open" | "closed"; readonly error?: undefined; readonly retryIn?: undefined }
   /** The connection was lost, or not opened. */
-  | { readonly state: "disconnected"; readonly error: GateError }
+  | { readonly state: "disconnected"; readonly error: GateError; readonly retryIn?: undefined }
   /** The next attempt follows after `retryIn` milliseconds. */
   | { readonly state: "waiting"; readonly error: GateError; readonly retryIn: number };
 
@@ -50,6 +51,9 @@ export class Connections {
   constructor(url: string | URL, options: ConnectOptions, tell: (status: Status) => void) {
     checkAddress(url, "connect: url");
     checkOptions(typeof options === "string" ? "a string" : options, "connect: options");
+    // With `refresh`, the address can be a placeholder.
+    const problem = options.refresh ? undefined : addressProblem(url);
+    if (problem) throw new TypeError(`connect: url: ${problem}`);
     this.#url = url;
     this.#options = options;
     this.#tell = tell;

@@ -177,7 +177,9 @@ export class Gate extends EventTarget {
     offset?: number,
     options: FetchOptions<T> = {},
   ): Promise<Fetched<T> | StreamFetched<T>> {
-    return typeof source === "string" ? this.#fetchRecords(source, partition!, offset!, options) : this.#fetchMessages(source);
+    if (typeof source === "string") return this.#fetchRecords(source, partition!, offset!, options);
+    if (typeof source === "object") return this.#fetchMessages(source);
+    return reject("fetch", source, "a topic's name, a partition and an offset, or an object with stream and sequence");
   }
 
   /**

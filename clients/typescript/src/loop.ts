@@ -1,6 +1,6 @@
 // What subscriptions to topics and to streams have in common for the user.
 
-import { allow, callback, type Check, command, from, integer, list, members, name, reject, schema } from "./check.ts";
+import { allow, callback, type Check, command, from, integer, list, members, name, schema } from "./check.ts";
 import { bytes, type Content, type Schema } from "./data.ts";
 import { GateError } from "./errors.ts";
 import type { KafkaSubscriptionEvent, NatsSubscriptionEvent } from "./generated/pubsub_pb.ts";
@@ -66,7 +66,7 @@ export const loopChecks: { [member: string]: Check } = {
 
 /** @internal `last` takes the place of `from`. */
 export function checkBegin({ from, last }: { from?: unknown; last?: unknown }): void {
-  if (from !== undefined && last !== undefined) reject("subscribe: last", last, "either from or last");
+  if (from !== undefined && last !== undefined) throw new TypeError("subscribe: options: from and last exclude each other");
 }
 
 /** @internal The fields of a subscription command that topics and streams share. */

@@ -35,6 +35,9 @@ test("a wrong record is a TypeError, and nothing is written", async () => {
     [(gate) => gate.produce("t", { value: () => {} }), "produce: record.value: expected a string, bytes or JSON, got [object Function]"],
     [(gate) => gate.produce("t", { value: Promise.resolve(1) }), "produce: record.value: expected a string, bytes or JSON, got [object Promise]"],
     [(gate) => gate.produce("t", { value: new Map([[1, 2]]) }), "produce: record.value: expected a string, bytes or JSON, got [object Map]"],
+    [(gate) => gate.produce("t", { value: NaN }), "produce: record.value: expected a string, bytes or JSON, got NaN"],
+    [(gate) => gate.produce("t", { value: -Infinity }), "produce: record.value: expected a string, bytes or JSON, got -Infinity"],
+    [(gate) => gate.produce("t", { value: new Date(NaN) }), "produce: record.value: expected a string, bytes or JSON, got [object Date]"],
     [(gate) => gate.produce("t", { value: 1, headers: { a: "b" } }), 'produce: record.headers: expected a list of { name, value }, got {"a":"b"}'],
     [(gate) => gate.produce("t", { value: 1, headers: [{ key: "a" }] }), "produce: record.headers[0].key is unknown: expected name, value"],
     [
@@ -87,9 +90,9 @@ test("null and everything that is JSON is written as it is", async () => {
   class Order {
     id = 1;
   }
-  const values = [null, "", "text", "{}", "[]", 1, false, {}, Object.create(null), [], new Order(), new Date(0), new Uint8Array([65]), new Uint8Array([66]).buffer];
+  const values = [null, "", "text", "null", "{}", "[]", 1, false, {}, Object.create(null), [], new Order(), new Date(0), new Uint8Array([65]), new Uint8Array([66]).buffer];
   for (const value of values) await gate.produce("t", { value });
-  assert.deepEqual(written, [undefined, "", "text", "{}", "[]", "1", "false", "{}", "{}", "[]", '{"id":1}', '"1970-01-01T00:00:00.000Z"', "A", "B"]);
+  assert.deepEqual(written, [undefined, "", "text", "null", "{}", "[]", "1", "false", "{}", "{}", "[]", '{"id":1}', '"1970-01-01T00:00:00.000Z"', "A", "B"]);
   gate.close();
 });
 
@@ -103,7 +106,7 @@ test("a wrong argument of a read is a TypeError that names it", async () => {
     [(gate) => gate.subscribe("t", { from: new Date("?") }), `subscribe: options.from: expected ${from}, got Invalid Date`],
     [(gate) => gate.subscribe("t", { window: 0 }), "subscribe: options.window: expected a whole number, at least 1, got 0"],
     [(gate) => gate.subscribe("t", { onLag: "drop" }), 'subscribe: options.onLag: expected "wait" or "skip", got "drop"'],
-    [(gate) => gate.subscribe("t", { from: 1, last: 5 }), "subscribe: last: expected either from or last, got 5"],
+    [(gate) => gate.subscribe("t", { from: 1, last: 5 }), "subscribe: options: from and last exclude each other"],
     [(gate) => gate.subscribe("t", { partitions: [] }), "subscribe: options.partitions: expected 1 to 1000 partitions, got 0"],
     [
       (gate) => gate.subscribe("t", { filters: [{ prefix: "a" }] }),
@@ -116,6 +119,10 @@ test("a wrong argument of a read is a TypeError that names it", async () => {
     [(gate) => gate.subscribe(), "subscribe: expected a topic's name, a list of names, or an object with streams, got undefined"],
     [(gate) => gate.subscribe([]), "subscribe: topics: expected 1 to 100 names, got 0"],
     [(gate) => gate.subscribe({ streams: "s" }, { from: 1 }), 'subscribe: options: expected none beside an object with streams, got {"from":1}'],
+    [
+      (gate) => gate.fetch(),
+      "fetch: expected a topic's name, a partition and an offset, or an object with stream and sequence, got undefined",
+    ],
     [(gate) => gate.fetch("t"), "fetch: partition: expected a whole number, 0 to 2147483647, got undefined"],
     [(gate) => gate.fetch("t", 0, 1.5), "fetch: offset: expected a whole number, at least 0, got 1.5"],
     [(gate) => gate.fetch("t", 0, 0, { wait: 30_001 }), "fetch: options.wait: expected a whole number, 0 to 30000, got 30001"],
@@ -133,6 +140,9 @@ test("a wrong argument of `connect` is a TypeError that shows no token", () => {
   const untyped = connect as (...args: unknown[]) => unknown;
   for (const [args, message] of [
     [[], "connect: url: expected the address of a route, got undefined"],
+    [["/pubsub?token"], "connect: url: expected a complete URL such as wss://gateway.example/pubsub"],
+    [["token:8080/pubsub"], "connect: url: expected ws: or wss:, got token:"],
+    [["ws://u:token@g/?token#"], "connect: url: expected a URL without a fragment (#)"],
     [[URL, "token"], 'connect: options: expected an object with protocols, refresh, signal, got "a string"'],
     [[URL, { protocols: "token" }], "connect: options.protocols: expected a list of strings"],
     [[URL, { token: "token" }], "connect: options.token is unknown: expected protocols, refresh, signal"],

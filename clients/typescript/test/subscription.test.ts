@@ -241,14 +241,29 @@ test("a failure of `refresh` is retried, unless it says otherwise", async (t) =>
   gate.close();
 });
 
-test("an invalid address fails commands, and stays out of the error", async () => {
+test("an invalid address or subprotocol fails commands, and the error shows no token", async () => {
   globalThis.WebSocket = class {
     constructor(url: string) {
       throw new SyntaxError(`${url} is invalid`);
     }
   } as unknown as typeof WebSocket;
-  const message = "the address or a subprotocol is not valid";
-  await assert.rejects(connect("x:token").ping(), { reason: "protocol", message });
+  const expected = "expected letters, digits and !#$%&'*+-.^_`|~, each subprotocol once";
+  for (const [url, protocols, message] of [
+    ["x:token", [], "the address is not valid: expected ws: or wss:, got x:"],
+    ["/pubsub?token", [], "the address is not valid: expected a complete URL such as wss://gateway.example/pubsub"],
+    [URL, ["a", "to ken"], `protocols[1] is not valid: ${expected}`],
+    [URL, ["a", "b", "a"], `protocols[2] is not valid: ${expected}`],
+    [URL, ["a"], "the address or a subprotocol is not valid"],
+  ] as const) {
+    const refresh = async () => ({ url, protocols: [...protocols] });
+    await assert.rejects(connect(URL, { refresh }).ping(), { reason: "protocol", message });
+  }
+});
+
+test("a runtime without WebSocket is named", async () => {
+  delete (globalThis as { WebSocket?: unknown }).WebSocket;
+  const message = "this runtime has no WebSocket: Node 22 or newer is needed";
+  await assert.rejects(connect(URL).ping(), { reason: "protocol", message });
 });
 
 test("a closed client opens no connection", async () => {

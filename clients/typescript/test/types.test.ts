@@ -4,6 +4,7 @@ import { test } from "node:test";
 import type {
   Data,
   Gate,
+  GateError,
   Positions,
   PositionStore,
   Schema,
@@ -66,6 +67,9 @@ export async function types(gate: Gate, records: PositionStore, sequences: Posit
   same<typeof record, TopicRecord | undefined>(true);
   const fetched = gate.fetch({ stream: "s", sequence: 1 });
   same<typeof fetched, Promise<StreamFetched>>(true);
+  gate.addEventListener("status", ({ detail: { error, retryIn } }) => {
+    same<[typeof error, typeof retryIn], [GateError | undefined, number | undefined]>(true);
+  });
   // @ts-expect-error A message needs a subject.
   await gate.publish({ stream: "s", data: "x" });
   // @ts-expect-error A record needs a value.

@@ -1,0 +1,25 @@
+// The address of a route, and the subprotocols offered to it: why a browser refuses them, without the tokens in them.
+
+/** @internal Undefined if a WebSocket can connect to the address. */
+export function addressProblem(url: string | URL): string | undefined {
+  const { document, location } = globalThis;
+  let address: URL;
+  try {
+    // Relative to the same base as for `WebSocket`: a page can have a <base>.
+    address = new URL(url, document?.baseURI ?? location?.href);
+  } catch {
+    return "expected a complete URL such as wss://gateway.example/pubsub";
+  }
+  const { protocol, href } = address;
+  if (!/^(ws|http)s?:$/.test(protocol)) return `expected ws: or wss:, got ${protocol}`;
+  return href.includes("#") ? "expected a URL without a fragment (#)" : undefined;
+}
+
+/** @internal Undefined if all subprotocols can be offered. */
+export function protocolProblem(protocols: string[]): string | undefined {
+  const index = protocols.findIndex((protocol, index) => !TOKEN.test(protocol) || protocols.indexOf(protocol) < index);
+  return index < 0 ? undefined : `protocols[${index}] is not valid: expected letters, digits and !#$%&'*+-.^_\`|~, each subprotocol once`;
+}
+
+/** RFC 9110, section 5.6.2. */
+const TOKEN = /^[\w!#$%&'*+\-.^`|~]+$/;
