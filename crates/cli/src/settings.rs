@@ -102,7 +102,10 @@ fn profile(
         Some(profile) => {
             debug!("profile {name:?} of {}", path.display());
             if !profile.headers.is_empty() && !gateway.quiet {
-                warn_if_exposed(&path);
+                warn_if_exposed(&path, ", or use header_files");
+            }
+            for file in profile.header_files.iter().filter(|_| !gateway.quiet) {
+                warn_if_exposed(file, "");
             }
             Ok(Some((name, profile)))
         }
@@ -150,20 +153,20 @@ fn identity(cert: Option<&PathBuf>, key: Option<&PathBuf>) -> Option<(PathBuf, P
 }
 
 #[cfg(unix)]
-fn warn_if_exposed(path: &Path) {
+fn warn_if_exposed(path: &Path, alternative: &str) {
     use std::os::unix::fs::PermissionsExt as _;
 
     let mode = fs::metadata(path).map(|metadata| metadata.permissions().mode()).unwrap_or_default();
     if mode & 0o044 != 0 {
         let shown = path.display();
         say(format_args!(
-            "sluicegate: warning: other users can read the headers in {shown}: run chmod 600, or use header_files"
+            "sluicegate: warning: other users can read the headers in {shown}: run chmod 600{alternative}"
         ));
     }
 }
 
 #[cfg(not(unix))]
-fn warn_if_exposed(_: &Path) {}
+fn warn_if_exposed(_: &Path, _: &str) {}
 
 /// The demo's.
 const DEFAULT_URL: &str = "ws://127.0.0.1:8080/pubsub";

@@ -18,9 +18,9 @@ Settings:
     key = \"client.key\"
 
   Without --profile, the profile `default` is used if it exists and no argument or variable gives a
-  URL: its headers are only for its own gateway. A warning appears if other users can read a
-  configuration file with headers. Keep secrets in files or variables: every user of the machine can
-  see arguments.
+  URL: its headers are only for its own gateway. A warning appears if other users can read
+  header_files, or a configuration file with headers. Keep secrets in files or variables: every user
+  of the machine can see arguments.
 
 Exit codes:
     0  success, also if the reader of the output closed it (| head)

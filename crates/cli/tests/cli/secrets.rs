@@ -11,7 +11,7 @@ use crate::server;
 
 #[tokio::test]
 async fn headers_of_profile_file_and_environment_reach_the_gateway() {
-    let (head, run) = ping(0o600, "X-Env: 1").await;
+    let (head, run) = ping(0o600, 0o600, "X-Env: 1").await;
     for line in ["authorization: Bearer s3cret", "x-own: 2", "x-env: 1"] {
         assert!(head.contains(&format!("\r\n{line}\r\n")), "{line}: {head}");
     }
@@ -21,10 +21,16 @@ async fn headers_of_profile_file_and_environment_reach_the_gateway() {
 }
 
 #[tokio::test]
-async fn readable_configuration_with_headers_is_warned_of() {
-    let (_, run) = ping(0o644, "X-Env: 1").await;
-    let (warning, _) = run.stderr.split_once('\n').unwrap();
-    assert!(warning.starts_with("sluicegate: warning: other users can read the headers in /"), "{run:?}");
+async fn readable_files_with_headers_are_warned_of() {
+    for (config, token, end) in [
+        (0o644, 0o600, "/sluicegate/config.toml: run chmod 600, or use header_files"),
+        (0o600, 0o640, "/sluicegate/token: run chmod 600"),
+    ] {
+        let (_, run) = ping(config, token, "X-Env: 1").await;
+        let (warning, rest) = run.stderr.split_once('\n').unwrap();
+        assert!(warning.starts_with("sluicegate: warning: other users can read the headers in /"), "{run:?}");
+        assert!(warning.ends_with(end) && !rest.contains("warning"), "{run:?}");
+    }
 }
 
 #[tokio::test]
@@ -35,13 +41,15 @@ async fn header_that_cannot_be_sent_is_not_shown() {
     assert_eq!(run.stderr, "sluicegate: failed to send the header \"X\": invalid header value\n");
 }
 
-/// Pings a gateway that refuses, with a configuration file of this mode; also the head of the request.
-async fn ping(mode: u32, headers: &str) -> (String, Run) {
+/// Pings a gateway that refuses, with a configuration file and a header file of these modes; also the head of the request.
+async fn ping(mode: u32, token_mode: u32, headers: &str) -> (String, Run) {
     let (listener, url) = server::listener().await;
     let folder = TempDir::new().unwrap();
     let config = folder.path().join("sluicegate/config.toml");
     fs::create_dir(config.parent().unwrap()).unwrap();
-    fs::write(config.with_file_name("token"), "Authorization: Bearer s3cret\n").unwrap();
+    let token = config.with_file_name("token");
+    fs::write(&token, "Authorization: Bearer s3cret\n").unwrap();
+    fs::set_permissions(&token, Permissions::from_mode(token_mode)).unwrap();
     let text = format!(
         "[profile.p]\nurl = \"{url}?key=t0ken\"\nheaders = {{ X-Own = \"2\", X-Env = \"0\" }}\nheader_files = [\"token\"]\n"
     );
