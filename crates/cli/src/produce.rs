@@ -187,7 +187,11 @@ fn fill<R: Record>(
         match R::read(args, name, *number, &piece) {
             Ok(record) if record.message_len() > args.max_message_bytes => {
                 let (len, max) = (record.message_len(), args.max_message_bytes);
-                tally.refuse(*number, &format!("a message of {len} bytes: expected at most {max}"), progress);
+                tally.refuse(
+                    *number,
+                    &format!("a message of {len} bytes: expected at most {max} (--max-message-bytes)"),
+                    progress,
+                );
             }
             Ok(record) => {
                 batch.bytes = batch.bytes.saturating_add(pieces.extent(&piece));

@@ -179,7 +179,9 @@ async fn oversized_record_fails_alone() {
     .await;
     assert_eq!(run.code, Some(1), "{run:?}");
     assert!(
-        run.stderr.starts_with("sluicegate: record 2: a message of 4070 bytes: expected at most 4000\n"),
+        run.stderr.starts_with(
+            "sluicegate: record 2: a message of 4070 bytes: expected at most 4000 (--max-message-bytes)\n"
+        ),
         "{run:?}"
     );
     assert!(run.stderr.contains("% 3 sent, 2 acknowledged, 1 failed, 0 unknown in "), "{run:?}");
