@@ -210,13 +210,20 @@ pub(crate) fn parse() -> Result<Args, ExitCode> {
         } else if error.use_stderr() {
             let meant = suggest::suggestion(&error).map(|meant| format!("; did you mean {meant}?"));
             let meant = meant.unwrap_or_default();
-            say(format_args!("sluicegate: {}{meant} (see sluicegate --help)", sentence(&error)));
+            let command = subcommand().map(|name| format!(" {name}")).unwrap_or_default();
+            say(format_args!("sluicegate: {}{meant} (see sluicegate{command} --help)", sentence(&error)));
             ExitCode::from(2)
         } else {
             let _ = error.print();
             ExitCode::SUCCESS
         }
     })
+}
+
+/// The subcommand of a command line with a mistake.
+fn subcommand() -> Option<String> {
+    let matches = Args::command().ignore_errors(true).try_get_matches().ok()?;
+    matches.subcommand_name().map(str::to_owned)
 }
 
 /// The first of clap's paragraphs: the others are tips and the usage.

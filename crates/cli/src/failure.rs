@@ -1,10 +1,9 @@
 //! Errors: a message for people, an exit code for scripts.
 
-use std::error::Error as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use sluicegate_client::{ConnectError, Error, RestError};
+use sluicegate_client::{ConnectError, Error, Reason, RestError};
 
 use crate::log::Log;
 use crate::refusal;
@@ -43,17 +42,22 @@ impl Failure {
             Self::Settings(why) => say(format_args!("sluicegate: {}", printable(why))),
             Self::Connect(why) | Self::Rest(RestError::Connect(why)) => report_connect(why, url),
             Self::Command(Error::Command {
+                reason,
                 message,
                 earliest_offset: Some(earliest),
                 latest_offset: Some(latest),
                 ..
             }) => {
-                let message = printable(message);
+                let message = printable(&refusal::advice(message, *reason));
                 say(format_args!("sluicegate: {message}; {earliest} to {latest} can be fetched from"));
             }
-            Self::Command(Error::Command { message, .. })
-            | Self::Rest(RestError::Problem { message, .. }) => {
-                say(format_args!("sluicegate: {}", printable(message)));
+            Self::Command(Error::Command { reason, message, .. }) => {
+                say(format_args!("sluicegate: {}", printable(&refusal::advice(message, *reason))));
+            }
+            Self::Rest(RestError::Problem { status, message, .. }) => {
+                let message = refusal::advice(message, Reason::Unspecified);
+                let hint = refusal::longer_than_the_route(*status, url);
+                say(format_args!("sluicegate: {}", printable(&format!("{message}{hint}"))));
             }
             Self::Command(why) => {
                 say(format_args!("sluicegate: failed to {}", printable(&why.to_string())));
@@ -109,13 +113,13 @@ fn report_connect(why: &ConnectError, url: &str) {
             say(format_args!("sluicegate: failed to {}", printable(&why.to_string())));
         }
         why => {
-            let cause = match why {
+            let hint = match why {
                 ConnectError::Refused { status, body, .. } => refusal::cause(*status, body, url),
-                why => why.source().map(|cause| format!(": {cause}")).unwrap_or_default(),
+                why if why.suspects_scheme() => refusal::other_scheme(url),
+                why if why.suspects_authority() => "; to trust a private CA, use --cacert".to_owned(),
+                _ => String::new(),
             };
-            let scheme = if why.suspects_scheme() { refusal::other_scheme(url) } else { String::new() };
-            let line = printable(&format!("failed to {why}{cause}{scheme}"));
-            say(format_args!("sluicegate: {url}: {line}"));
+            say(format_args!("sluicegate: failed to {}", printable(&format!("{why}{hint}"))));
         }
     }
 }

@@ -1,16 +1,50 @@
 //! Explains answers that are not the expected ones: the server's own text in one line, and what to check.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
+use sluicegate_client::Reason;
 
 /// Words after the status of an answer to `url` in an error: the server's text, and a hint unless that is an explanation.
 pub(crate) fn cause(status: u16, body: &str, url: &str) -> String {
     let (text, hint) = match text(body) {
+        Text::Explanation(text) | Text::Other(text) if text.contains("gateway_secret") => {
+            (text, Some("only the gateway's operator can fix this".to_owned()))
+        }
         Text::Explanation(text) => (text, None),
         Text::Other(text) => (text, hint(status, url)),
     };
     let text = if text.is_empty() { text } else { format!(": {text}") };
     let hint = hint.map(|hint| format!("; {hint}")).unwrap_or_default();
     text + &hint
+}
+
+/// The text of a command's error, whose advice is for programs, with the command line's own advice.
+pub(crate) fn advice(message: &str, reason: Reason) -> Cow<'_, str> {
+    let before = |text| message.find(text).and_then(|at| message.get(..at));
+    if let (Reason::Recreated, Some(what)) = (reason, before(": subscribe without")) {
+        return format!("{what}: begin again with --from earliest or latest").into();
+    }
+    if let Some(before) = before(OF_KAFKA) {
+        return format!("{before}{OF_KAFKA}name a topic instead of --stream").into();
+    }
+    if let Some(before) = before(OF_NATS) {
+        return format!(
+            "{before}{OF_NATS}name a stream with --stream instead of a topic; GET /streams of a `rest` route lists them"
+        )
+        .into();
+    }
+    message.into()
+}
+
+/// The hint that `url` is that of a resource of a `rest` route, and not the route's.
+pub(crate) fn longer_than_the_route(status: u16, url: &str) -> String {
+    let path = url.split_once('?').map_or(url, |(url, _)| url).trim_end_matches('/');
+    let route = ["/topics", "/streams"].iter().find_map(|resource| path.strip_suffix(resource));
+    match route {
+        Some(route) if status == 404 => format!("; is {route} the URL of the `rest` route?"),
+        _ => String::new(),
+    }
 }
 
 /// The hint that the port of `url` may be one for its other scheme.
@@ -79,6 +113,9 @@ fn hint(status: u16, url: &str) -> Option<String> {
     }
 }
 
+/// How the bridge's errors about commands of the other system begin.
+const OF_KAFKA: &str = "the cluster is of Kafka: ";
+const OF_NATS: &str = "the cluster is of NATS: ";
 /// Enough for a sentence or two.
 const MAX_CHARS: usize = 300;
 
@@ -122,12 +159,53 @@ mod tests {
                 "ws://g/p",
                 ": Jwt is missing; to log in, use --header, or header_files in a profile",
             ),
+            (
+                401,
+                "header sluicegate-gateway-secret does not match the bridge's gateway_secret",
+                "ws://g/p",
+                ": header sluicegate-gateway-secret does not match the bridge's gateway_secret; \
+                 only the gateway's operator can fix this",
+            ),
             (503, r#"{"detail":5}"#, "ws://g/p", r#": {"detail":5}"#),
             (503, " \n", "ws://g/p", ""),
         ] {
             assert_eq!(cause(status, body, url), want, "{status} {body:?}");
         }
         assert_eq!(cause(503, &"é".repeat(301), "ws://g/p"), format!(": {}…", "é".repeat(300)));
+    }
+
+    #[test]
+    fn advice_is_for_the_command_line() {
+        let recreated = "topic \"t\" has been deleted and created again: subscribe without the positions";
+        for (message, reason, want) in [
+            (
+                recreated,
+                Reason::Recreated,
+                "topic \"t\" has been deleted and created again: begin again with --from earliest or latest",
+            ),
+            (
+                "the cluster is of Kafka: expected cmd_kafka_list_offsets",
+                Reason::InvalidCommand,
+                "the cluster is of Kafka: name a topic instead of --stream",
+            ),
+            (
+                "the cluster is of NATS: expected GET /streams",
+                Reason::InvalidCommand,
+                "the cluster is of NATS: name a stream with --stream instead of a topic; \
+                 GET /streams of a `rest` route lists them",
+            ),
+            ("anything else", Reason::Recreated, "anything else"),
+        ] {
+            assert_eq!(advice(message, reason), want);
+        }
+    }
+
+    #[test]
+    fn url_of_a_resource_suggests_that_of_the_route() {
+        let hint = longer_than_the_route(404, "http://g/kafka/topics/?…");
+        assert_eq!(hint, "; is http://g/kafka the URL of the `rest` route?");
+        assert_eq!(longer_than_the_route(404, "http://g/kafka"), "");
+        assert_eq!(longer_than_the_route(403, "http://g/kafka/topics"), "");
     }
 
     #[test]

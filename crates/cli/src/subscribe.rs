@@ -9,7 +9,7 @@ use std::time::Instant;
 use futures_util::stream::LocalBoxStream;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use indicatif::BinaryBytes;
-use sluicegate_client::{Client, Error, Filter, Header, Isolation, Source, Subscribe, nats};
+use sluicegate_client::{Client, Error, Filter, Header, Isolation, Reason, Source, Subscribe, nats};
 
 use crate::args::{self, Fetch, Gateway, Name, OnLag};
 use crate::failure::Failure;
@@ -195,6 +195,9 @@ impl Reading<'_> {
             Err(Failure::Interrupted) => true,
             _ => false,
         };
+        if matches!(&outcome, Err(Failure::Command(Error::Command { reason: Reason::Recreated, .. }))) {
+            tally.forget_positions();
+        }
         if is_resumable && !self.gateway.quiet {
             say(tally.summary(self.scope, start.elapsed()));
         }

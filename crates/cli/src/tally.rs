@@ -48,6 +48,11 @@ impl Tally {
         self.bytes
     }
 
+    /// Leaves out of the summary where to continue: the positions are of a log that is gone.
+    pub(crate) fn forget_positions(&mut self) {
+        self.next.clear();
+    }
+
     /// One line, and for a read of several logs one more for each that had messages.
     pub(crate) fn summary(&self, scope: Scope, elapsed: Duration) -> String {
         let Self { messages, bytes, next } = self;

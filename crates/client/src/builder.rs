@@ -125,9 +125,8 @@ impl Builder {
     /// Outside of a tokio runtime with I/O and time enabled.
     pub async fn connect(self) -> Result<Client, ConnectError> {
         let request = self.request()?;
-        let socket = timeout(self.connect_timeout, self.open(request))
-            .await
-            .map_err(|_| ConnectError::Timeout { after: self.connect_timeout })??;
+        let socket =
+            timeout(self.connect_timeout, self.open(request)).await.map_err(|_| self.timed_out())??;
         Ok(Client::new(socket, self))
     }
 
@@ -179,6 +178,14 @@ impl Builder {
         ConnectError::Url { url: printable_url(&self.url), problem: problem.into() }
     }
 
+    pub(crate) fn timed_out(&self) -> ConnectError {
+        ConnectError::Timeout { url: printable_url(&self.url), after: self.connect_timeout }
+    }
+
+    pub(crate) fn unreachable(&self, cause: std::io::Error) -> ConnectError {
+        ConnectError::Network { url: printable_url(&self.url), cause }
+    }
+
     fn refusal(&self, why: tungstenite::Error) -> ConnectError {
         use tungstenite::Error::{Http, HttpFormat, Io, Url};
         match why {
@@ -192,12 +199,13 @@ impl Builder {
                     .is_some_and(|codings| codings.as_bytes().to_ascii_lowercase().ends_with(b"chunked"));
                 let body = if chunked { chunked::decode(body).into() } else { Cow::from(body) };
                 ConnectError::Refused {
+                    url: printable_url(&self.url),
                     status: answer.status().as_u16(),
                     body: String::from_utf8_lossy(&body).into_owned(),
                 }
             }
-            Io(why) => ConnectError::Network(why),
-            why => ConnectError::Handshake(Box::new(why)),
+            Io(why) => self.unreachable(why),
+            why => ConnectError::Handshake { url: printable_url(&self.url), cause: Box::new(why) },
         }
     }
 }

@@ -1,6 +1,5 @@
 //! Errors, by fault.
 
-use std::error::Error as _;
 use std::io::ErrorKind;
 use std::time::Duration;
 
@@ -34,25 +33,39 @@ pub enum ConnectError {
         problem: &'static str,
     },
     /// The server answered the upgrade with another status than 101.
-    #[error("open a WebSocket: the server answered HTTP {status}")]
+    #[error("open a WebSocket at {url}: the server answered HTTP {status}")]
     Refused {
+        /// As given, without user, password and query.
+        url: String,
         /// The HTTP status.
         status: u16,
         /// The start of the answer's body: the part that arrived together with the head, at most a few KiB.
         body: String,
     },
     /// No answer in time.
-    #[error("connect within {} s", .after.as_secs_f64())]
+    #[error("connect to {url} within {} s", .after.as_secs_f64())]
     Timeout {
+        /// As given, without user, password and query.
+        url: String,
         /// The time allowed.
         after: Duration,
     },
     /// No connection, one that broke during the handshake, or a certificate that is not trusted.
-    #[error("connect")]
-    Network(#[source] std::io::Error),
+    #[error("connect to {url}: {cause}")]
+    Network {
+        /// As given, without user, password and query.
+        url: String,
+        /// Part of the text, and no `source`.
+        cause: std::io::Error,
+    },
     /// The server does not speak HTTP and WebSocket as this client does.
-    #[error("open a WebSocket")]
-    Handshake(#[source] Box<tungstenite::Error>),
+    #[error("open a WebSocket at {url}: {cause}")]
+    Handshake {
+        /// As given, without user, password and query.
+        url: String,
+        /// Part of the text, and no `source`.
+        cause: Box<tungstenite::Error>,
+    },
 }
 
 impl ConnectError {
@@ -61,26 +74,47 @@ impl ConnectError {
     pub fn suspects_scheme(&self) -> bool {
         use tungstenite::error::ProtocolError::{HandshakeIncomplete, HttparseError};
         match self {
-            Self::Network(why) => {
-                matches!(why.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) || is_not_tls(why)
+            Self::Network { cause, .. } => {
+                matches!(cause.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset)
+                    || is_not_tls(cause)
             }
-            Self::Handshake(why) => {
-                matches!(**why, tungstenite::Error::Protocol(HandshakeIncomplete | HttparseError(_)))
+            Self::Handshake { cause, .. } => {
+                matches!(**cause, tungstenite::Error::Protocol(HandshakeIncomplete | HttparseError(_)))
             }
             _ => false,
         }
+    }
+
+    /// Whether the server's certificate is of an authority that is not trusted, such as a private one.
+    #[must_use]
+    pub fn suspects_authority(&self) -> bool {
+        matches!(self, Self::Network { cause, .. } if is_of_unknown_issuer(cause))
     }
 }
 
 /// Whether the server answered a TLS handshake with something else.
 #[cfg(feature = "tls")]
 fn is_not_tls(why: &std::io::Error) -> bool {
-    let cause = why.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
-    matches!(cause, Some(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType)))
+    matches!(tls_error(why), Some(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType)))
+}
+
+#[cfg(feature = "tls")]
+fn is_of_unknown_issuer(why: &std::io::Error) -> bool {
+    matches!(tls_error(why), Some(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer)))
+}
+
+#[cfg(feature = "tls")]
+fn tls_error(why: &std::io::Error) -> Option<&rustls::Error> {
+    why.get_ref()?.downcast_ref()
 }
 
 #[cfg(not(feature = "tls"))]
 fn is_not_tls(_: &std::io::Error) -> bool {
+    false
+}
+
+#[cfg(not(feature = "tls"))]
+fn is_of_unknown_issuer(_: &std::io::Error) -> bool {
     false
 }
 
@@ -170,10 +204,11 @@ impl Error {
         let retriable = match why {
             ConnectError::Url { .. } | ConnectError::Tls { .. } | ConnectError::Header { .. } => false,
             ConnectError::Refused { status, .. } => matches!(status, 408 | 429 | 500..),
-            ConnectError::Timeout { .. } | ConnectError::Network(_) | ConnectError::Handshake(_) => true,
+            ConnectError::Timeout { .. } | ConnectError::Network { .. } | ConnectError::Handshake { .. } => {
+                true
+            }
         };
-        let cause = why.source().map(|cause| format!(": {cause}")).unwrap_or_default();
-        Self::Reconnect { detail: format!("{why}{cause}"), retriable }
+        Self::Reconnect { detail: why.to_string(), retriable }
     }
 
     pub(crate) fn command(error: ErrorResp) -> Self {

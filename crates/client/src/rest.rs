@@ -171,7 +171,7 @@ impl Rest {
         let after = self.builder.connect_timeout;
         let stream = timeout(after, transport::connect(&self.builder, &self.base))
             .await
-            .map_err(|_| ConnectError::Timeout { after })??;
+            .map_err(|_| self.builder.timed_out())??;
         let (connection, driver) = handshake(TokioIo::new(stream)).await.map_err(lost)?;
         // It ends with the connection, and its errors reach the request that waits.
         tokio::spawn(driver);

@@ -18,9 +18,9 @@ pub(crate) async fn connect(builder: &Builder, uri: &Uri) -> Result<Stream, Conn
     let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
     let start = Instant::now();
     debug!("connecting to {host} port {port}");
-    let stream = TcpStream::connect((host, port)).await.map_err(ConnectError::Network)?;
+    let stream = TcpStream::connect((host, port)).await.map_err(|why| builder.unreachable(why))?;
     // A request is a single small segment, and its answer is waited for.
-    stream.set_nodelay(true).map_err(ConnectError::Network)?;
+    stream.set_nodelay(true).map_err(|why| builder.unreachable(why))?;
     let peer = stream.peer_addr().map_or_else(|_| host.to_owned(), |peer| peer.to_string());
     debug!("connected to {peer} in {:?}", start.elapsed());
     if secure { wrap(builder, host, stream).await } else { Ok(MaybeTlsStream::Plain(stream)) }
@@ -31,7 +31,7 @@ async fn wrap(builder: &Builder, host: &str, stream: TcpStream) -> Result<Stream
     use rustls::pki_types::ServerName;
 
     let name = ServerName::try_from(host.to_owned()).map_err(|_| {
-        ConnectError::Network(std::io::Error::other(format!("no certificate can name {host:?}")))
+        builder.unreachable(std::io::Error::other(format!("no certificate can name {host:?}")))
     })?;
     let tls = match &builder.tls {
         Some(tls) => tls.clone(),
@@ -39,7 +39,7 @@ async fn wrap(builder: &Builder, host: &str, stream: TcpStream) -> Result<Stream
     };
     let start = Instant::now();
     let connector = tokio_rustls::TlsConnector::from(tls.config);
-    let stream = connector.connect(name, stream).await.map_err(ConnectError::Network)?;
+    let stream = connector.connect(name, stream).await.map_err(|why| builder.unreachable(why))?;
     let (_, session) = stream.get_ref();
     debug!(
         "TLS established in {:?}: {:?}, {:?}, certificate of {host} verified",
@@ -52,5 +52,5 @@ async fn wrap(builder: &Builder, host: &str, stream: TcpStream) -> Result<Stream
 
 #[cfg(not(feature = "tls"))]
 async fn wrap(builder: &Builder, _: &str, _: TcpStream) -> Result<Stream, ConnectError> {
-    Err(builder.misused("this program was built without TLS"))
+    Err(builder.misused("sluicegate-client was built without its feature `tls`"))
 }

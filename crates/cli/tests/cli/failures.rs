@@ -21,7 +21,8 @@ async fn wrong_usage_is_one_line_and_exit_code_2() {
         ("help topic", "unrecognized subcommand 'topic'; did you mean topics?"),
         ("frobnicate", "unrecognized subcommand"),
         ("fetch", "<TOPIC|--stream <STREAM>>"),
-        ("fetch t -p x", "expected a partition number, 0 to 2147483647"),
+        ("fetch t -p x", "expected a partition number, 0 to 2147483647 (see sluicegate fetch --help)"),
+        ("-u fetch ping -c 0", "(see sluicegate ping --help)"),
         ("fetch t -p -1", "'-1' for '--partition <PARTITION>': expected a partition number, 0 to 2147483647"),
         ("list-offsets t -p -1", "expected a partition number, 0 to 2147483647"),
         ("fetch t -p 0 --from -5m", "a time needs s@ before it: s@-5m"),
@@ -84,7 +85,7 @@ async fn no_gateway_is_exit_code_3() {
     drop(listener);
     let run = run(&url, &["ping", "-c", "1"]).await;
     assert_eq!((run.code, &*run.stdout), (Some(3), ""));
-    let start = format!("sluicegate: {url}: failed to connect: ");
+    let start = format!("sluicegate: failed to connect to {url}: ");
     assert!(run.stderr.starts_with(&start) && run.stderr.lines().count() == 1, "{}", run.stderr);
 }
 
@@ -129,7 +130,7 @@ async fn refused(path: &str, status: &str, body: &str) -> String {
     });
     let run = run(&url, &["ping", "-c", "1"]).await;
     assert_eq!((run.code, &*run.stdout), (Some(3), ""), "{run:?}");
-    let before = format!("sluicegate: {url}: failed to open a WebSocket: the server answered HTTP ");
+    let before = format!("sluicegate: failed to open a WebSocket at {url}: the server answered HTTP ");
     run.stderr.strip_prefix(&before).unwrap_or_else(|| panic!("{run:?}")).to_owned()
 }
 
@@ -138,7 +139,7 @@ async fn silent_server_is_exit_code_3_after_the_timeout() {
     let (_listener, url) = server::listener().await;
     let connecting = run(&url, &["--timeout", "0.1", "ping", "-c", "1"]).await;
     assert_eq!(connecting.code, Some(3));
-    assert_eq!(connecting.stderr, format!("sluicegate: {url}: failed to connect within 0.1 s\n"));
+    assert_eq!(connecting.stderr, format!("sluicegate: failed to connect to {url} within 0.1 s\n"));
 
     let url = server::serve(async |mut session: Session| while session.request().await.is_some() {}).await;
     let waiting = run(&url, &["--timeout", "0.1", "list-offsets", "t"]).await;

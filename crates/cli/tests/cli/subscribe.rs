@@ -5,7 +5,7 @@ use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
     CmdKafkaSubscribe, ErrorResp, Isolation, KafkaDeliveryResp, KafkaMessage, KafkaSource,
-    KafkaSubscribedResp, OnLag, PartitionNext, RecordFilter, SubscribedTopic,
+    KafkaSubscribedResp, OnLag, PartitionNext, Reason, RecordFilter, SubscribedTopic,
 };
 
 use crate::kafka;
@@ -132,6 +132,25 @@ async fn refused_subscription_has_the_servers_text() {
     let run = run(&url, &["subscribe", "orders"]).await;
     let stderr = "sluicegate: failed to run the command subscribe: the server does not support it\n";
     assert_eq!((run.code, &*run.stdout, &*run.stderr), (Some(1), "", stderr));
+}
+
+#[tokio::test]
+async fn positions_in_a_recreated_topic_are_not_offered() {
+    let url = server::serve(async |mut session: Session| {
+        let (sequence, _) = session.request().await.unwrap();
+        deliver(&mut session, sequence, 0).await;
+        let message =
+            "topic \"t\" has been deleted and created again: subscribe without the positions and id";
+        let reason = Reason::Recreated.into();
+        let error = ErrorResp { message: message.into(), reason, ..Default::default() };
+        session.answer(sequence, Resp::ErrorResp(error)).await;
+        session.request().await;
+    })
+    .await;
+    let run = run(&url, &["subscribe", "t", "-o", "earliest"]).await;
+    assert_eq!((run.code, &*run.stdout), (Some(1), "v0\n"), "{run:?}");
+    let end = "sluicegate: topic \"t\" has been deleted and created again: begin again with --from earliest or latest\n";
+    assert!(run.stderr.ends_with(end) && !run.stderr.contains("continue with"), "{run:?}");
 }
 
 /// Where partitions of topic `t` begin.

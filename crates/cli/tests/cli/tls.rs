@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::sync::Arc;
 
-use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
+use rcgen::{CertificateParams, CertifiedKey, DnType, KeyPair, generate_simple_self_signed};
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::server::WebPkiClientVerifier;
@@ -31,10 +31,13 @@ async fn trusted_gateway_is_used() {
 
 #[tokio::test]
 async fn untrusted_gateway_is_exit_code_3() {
-    let ca = file(&certificate().cert.pem());
+    let mut other = CertificateParams::new([]).unwrap();
+    other.distinguished_name.push(DnType::CommonName, "another CA");
+    let ca = file(&other.self_signed(&KeyPair::generate().unwrap()).unwrap().pem());
     let run = ping(&serve(&certificate(), None).await, &["--cacert", path(&ca)]).await;
-    assert_eq!((run.code, &*run.stdout), (Some(3), ""));
-    assert!(run.stderr.contains("certificate") && run.stderr.lines().count() == 1, "{}", run.stderr);
+    assert_eq!((run.code, &*run.stdout, run.stderr.lines().count()), (Some(3), "", 1), "{run:?}");
+    let end = "invalid peer certificate: UnknownIssuer; to trust a private CA, use --cacert\n";
+    assert!(run.stderr.ends_with(end), "{}", run.stderr);
 }
 
 #[tokio::test]

@@ -54,7 +54,7 @@ async fn variable_of_all_commands_names_the_gateway() {
     assert_eq!(names, want.map(|topic| format!("  topic \"{topic}")));
 
     let rest = run("http://127.0.0.1:1/kafka", &["topics"]).await;
-    let start = "sluicegate: http://127.0.0.1:1/kafka: failed to connect: ";
+    let start = "sluicegate: failed to connect to http://127.0.0.1:1/kafka: ";
     assert!(rest.code == Some(3) && rest.stderr.starts_with(start), "{rest:?}");
 }
 

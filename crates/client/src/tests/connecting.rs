@@ -36,7 +36,7 @@ async fn headers_are_sent_with_the_upgrade() {
 async fn refusal_has_status_and_body() {
     let answer = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 11\r\n\r\nbridge down";
     match connect_to(answer).await {
-        ConnectError::Refused { status: 503, body } => assert_eq!(body, "bridge down"),
+        ConnectError::Refused { status: 503, body, .. } => assert_eq!(body, "bridge down"),
         other => panic!("{other:?}"),
     }
 }
@@ -47,7 +47,7 @@ async fn chunked_refusal_is_decoded() {
     let answer = "HTTP/1.1 404 Not Found\r\nTransfer-Encoding: Chunked\r\n\r\n\
                   24\r\n{\"error_msg\":\"404 Route Not Found\"}\n\r\n0\r\n\r\n";
     match connect_to(answer).await {
-        ConnectError::Refused { status: 404, body } => {
+        ConnectError::Refused { status: 404, body, .. } => {
             assert_eq!(body, "{\"error_msg\":\"404 Route Not Found\"}\n");
         }
         other => panic!("{other:?}"),
@@ -60,7 +60,7 @@ async fn invalid_handshake_is_an_error() {
                      sec-websocket-accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n\r\n";
     for answer in ["SSH-2.0-OpenSSH_9.2\r\n\r\n", "HTTP/1.1 200", wrong_key] {
         let why = connect_to(answer).await;
-        assert!(matches!(why, ConnectError::Handshake(_)), "{answer:?}: {why:?}");
+        assert!(matches!(why, ConnectError::Handshake { .. }), "{answer:?}: {why:?}");
     }
 }
 
@@ -77,7 +77,10 @@ async fn answer_without_http_suspects_a_port_for_tls() {
 async fn closed_port_is_a_network_error() {
     let (listener, url) = listener().await;
     drop(listener);
-    assert!(matches!(Client::connect(url).await, Err(ConnectError::Network(_))));
+    let why = Client::connect(format!("{url}?token=secret")).await.unwrap_err();
+    assert!(matches!(why, ConnectError::Network { .. }));
+    assert_eq!(why.to_string(), format!("connect to {url}?…: Connection refused (os error 111)"));
+    assert!(std::error::Error::source(&why).is_none(), "the text has the cause");
 }
 
 #[tokio::test]
@@ -85,7 +88,7 @@ async fn silent_server_times_out() {
     let (_listener, url) = listener().await;
     let limit = Duration::from_millis(50);
     match Client::builder(url).connect_timeout(limit).connect().await {
-        Err(ConnectError::Timeout { after }) => assert_eq!(after, limit),
+        Err(ConnectError::Timeout { after, .. }) => assert_eq!(after, limit),
         other => panic!("{other:?}"),
     }
 }
@@ -114,7 +117,8 @@ async fn invalid_url_is_rejected_before_connecting() {
 async fn tls_needs_the_feature() {
     let (_listener, url) = listener().await;
     let url = url.replace("ws:", "wss:");
-    assert!(matches!(Client::connect(url).await, Err(ConnectError::Url { .. })));
+    let why = Client::connect(url.clone()).await.unwrap_err().to_string();
+    assert_eq!(why, format!("use the URL {url:?}: sluicegate-client was built without its feature `tls`"));
 }
 
 #[cfg(feature = "tls")]
@@ -125,7 +129,7 @@ async fn server_without_tls_is_an_error() {
     let (mut stream, _) = listener.accept().await.unwrap();
     stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
     let why = connecting.await.unwrap().unwrap_err();
-    assert!(matches!(why, ConnectError::Network(_)) && why.suspects_scheme(), "{why:?}");
+    assert!(matches!(why, ConnectError::Network { .. }) && why.suspects_scheme(), "{why:?}");
 }
 
 #[tokio::test]

@@ -280,12 +280,12 @@ async fn subscription_ends_where_the_gateway_refuses_it() {
         drop(accept(&listener).await);
         refuse(&listener, "401 Unauthorized").await;
     });
-    let mut subscription = Client::connect(url).await.unwrap().subscribe(of_t());
+    let mut subscription = Client::connect(&url).await.unwrap().subscribe(of_t());
     assert!(matches!(subscription.next().await, Some(Ok(Update::Reconnecting { .. }))));
     let Some(Err(Error::Reconnect { detail, retriable: false })) = subscription.next().await else {
         panic!()
     };
-    assert_eq!(detail, "open a WebSocket: the server answered HTTP 401");
+    assert_eq!(detail, format!("open a WebSocket at {url}: the server answered HTTP 401"));
     assert_eq!(subscription.next().await, None);
     server.await.unwrap();
 }
