@@ -122,7 +122,9 @@ impl Running {
     async fn ready(&mut self, source: &Source) -> Result<(), Failure> {
         match self.stack.ready_within(READY_WITHIN).await {
             Err(StackError::Late { within, detail, .. }) => {
-                Err(format!("{source} cannot be read after {} s{detail}", within.as_secs()).into())
+                let log = fs::read_to_string(self.stack.bridge.process.log()).unwrap_or_default();
+                let cause = last_cause(&log).map(|cause| format!(": {cause}")).unwrap_or_default();
+                Err(format!("{source} cannot be read after {} s{detail}{cause}", within.as_secs()).into())
             }
             result => Ok(result?),
         }
@@ -162,6 +164,13 @@ async fn answers(url: &str) -> Result<(), Failure> {
         .map_err(|e| format!("cannot open a session at {url}: {}", sentence(&e)))?;
     client.ping("demo").await.map_err(|e| format!("no answer at {url}: {}", sentence(&e)))?;
     Ok(client.close().await?)
+}
+
+/// The last `cause` in the bridge's log, such as that of `cluster_unavailable`.
+fn last_cause(log: &str) -> Option<String> {
+    let (_, quoted) = log.rsplit_once(" cause=\"")?;
+    let (cause, _) = quoted.lines().next()?.split_once("\" ")?;
+    Some(cause.replace("\\\"", "\""))
 }
 
 /// 32 random hexadecimal digits.

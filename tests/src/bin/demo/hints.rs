@@ -60,6 +60,6 @@ Ctrl-C stops everything.",
 }
 
 const MOCK: &str = "
-The embedded Kafka answers each write with \"timestamp\":1234, and finds no offset by time. A real one does both:
-./dev demo --bootstrap-servers HOST:PORT
+The embedded Kafka answers each write with \"timestamp\":1234, and finds no offset by time. A real one does both.
+To write to yours, name its cluster `default` in `write.clusters` of a configuration: ./dev demo --config FILE
 ";
