@@ -169,6 +169,7 @@ async fn wrong_arguments_and_help_build_nothing() {
     for (args, status, said) in [
         (["demo", "--port", "80000"].as_slice(), 2, "demo: invalid value '80000' for '--port <N>'"),
         (&["demo", "--help"], 0, "Usage: ./dev demo"),
+        (&["demo", "-h"], 0, "(see more with '--help')"),
     ] {
         let project = Project::new();
         project.program("stubs/cargo", "echo built");
