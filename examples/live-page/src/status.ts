@@ -7,6 +7,7 @@ import { count, duration } from "./format.ts";
 /** Shows the client's `status` events. */
 export class StatusView {
   readonly #element = byId("status");
+  readonly #gate: Gate;
   readonly #address: string;
   readonly #cut = byId<HTMLButtonElement>("cut");
   #opened = 0;
@@ -19,6 +20,7 @@ export class StatusView {
   #retry: number | undefined;
 
   constructor(gate: Gate, address: string) {
+    this.#gate = gate;
     this.#address = address;
     gate.addEventListener("status", () => this.#show(gate.status));
     this.#cut.addEventListener("click", () => {
@@ -40,6 +42,7 @@ export class StatusView {
   subscriptionEnded(error: GateError): void {
     this.#ended = `The subscription has ended: ${error.message}. Reload the page to subscribe again.`;
     this.#showFailures();
+    this.#showState();
   }
 
   /** Counts down to the next attempt. */
@@ -60,16 +63,22 @@ export class StatusView {
     this.#retry = status.state === "waiting" ? now + status.retryIn : undefined;
     if (status.state === "disconnected") this.#lost ??= now;
     if (status.state === "open") this.#countOpen(now);
-    this.#element.dataset.state = status.state;
     // Not each attempt.
     if (status.state === "open") byId("announcement").textContent = "The page is connected.";
     if (status.state === "disconnected") byId("announcement").textContent = "The connection is lost.";
-    byId("state").textContent = status.state;
-    byId("detail").textContent = "error" in status ? `: ${status.error.message}` : ` · ${this.#address}`;
+    this.#showState();
+    byId("detail").textContent = status.error ? `: ${status.error.message}` : ` · ${this.#address}`;
     this.#cut.textContent = status.state === "waiting" ? "Retry now" : "Cut the connection";
     // Not `disabled`, which would take the keyboard's focus away.
     this.#cut.ariaDisabled = String(status.state !== "open" && status.state !== "waiting");
     this.countDown();
+  }
+
+  /** An open connection without the subscription is no good sign. */
+  #showState(): void {
+    const { state } = this.#gate.status;
+    this.#element.dataset.state = this.#ended ? "closed" : state;
+    byId("state").textContent = this.#ended ? "subscription ended" : state;
   }
 
   #countOpen(now: number): void {
