@@ -65,12 +65,12 @@ async fn check(discovery: bool) {
         folder.write(name, &authority.pem()).unwrap();
     }
 
+    folder.write("gateway-secret", SECRET).unwrap();
     let config = edited(
         blocks(PAGE, "toml")[0],
         &[
             ("kafka-1:9092,kafka-2:9092", kafka.bootstrap()),
             ("/etc/sluicegate/", format!("{}/", dir.display())),
-            ("/run/secrets/gateway", folder.write("secret", SECRET).unwrap().display().to_string()),
         ],
     );
     let config = folder.write("bridge.toml", &config).unwrap();
