@@ -16,6 +16,7 @@
 
 mod chaos;
 mod connection;
+mod discards;
 mod position;
 pub mod rolling;
 mod subscriber;
@@ -50,6 +51,8 @@ pub struct Setup {
     pub subscribers: usize,
     /// How long things are killed and restarted.
     pub duration: Duration,
+    /// Whether records are discarded before subscribers have them: then each must be told which.
+    pub discards: bool,
     /// Makes what happens reproducible, as far as the machine's timing allows.
     pub seed: u64,
 }
@@ -61,6 +64,8 @@ pub struct Summary {
     pub records: usize,
     /// Records that all subscribers have received.
     pub delivered: usize,
+    /// Records that they were told they would not receive.
+    pub missed: usize,
     /// Connections that they have opened.
     pub connections: usize,
     /// Kills and restarts, by what was killed.
@@ -69,8 +74,8 @@ pub struct Summary {
 
 /// Runs a check. Panics if a subscriber has missed or repeated a record, or gets none any more.
 pub async fn check(setup: Setup) -> Summary {
-    let Setup { system, way, subscribers, duration, seed } = setup;
-    let mut cluster = system.start(PARTITIONS).await;
+    let Setup { system, way, subscribers, duration, discards, seed } = setup;
+    let mut cluster = system.start(PARTITIONS, discards).await;
     let envoy_edits = vec![plugin("", &[r#"{"path": "/kafka", "type": "rest"}"#]), routes(&["/kafka"])];
     let bridge = BridgeConfig::Text(format!("[clusters.default]\n{}", cluster.keys()));
     let setup = stack::Setup { bridge, envoy_edits, ..stack::Setup::new(way, "") };
@@ -83,11 +88,15 @@ pub async fn check(setup: Setup) -> Summary {
     for number in 0..subscribers {
         let random = Random::new(random.next());
         let subscriber = Subscriber::new(number, stack.gateway(), cluster.source(), PARTITIONS, random);
+        let subscriber = if discards { subscriber.may_miss() } else { subscriber };
         running.spawn(subscriber.run(ends.clone()));
     }
     let writers =
         cluster.write(PARTITIONS, |partition, number| format!("{partition}:{number}{}", "v".repeat(VALUE)));
-    let kills = chaos::run(&mut cluster, &mut stack, duration, &mut random).await;
+    let kills = match discards {
+        false => chaos::run(&mut cluster, &mut stack, duration, &mut random).await,
+        true => chaos::discard(&mut cluster, &mut stack, duration, &mut random).await,
+    };
     writers.stop().await;
 
     let logs = cluster.logs(PARTITIONS).await;
@@ -102,7 +111,11 @@ pub async fn check(setup: Setup) -> Summary {
         )
     }) {
         let report = report.unwrap();
-        compare(&report, &logs);
+        match discards {
+            false => compare(&report, &logs),
+            true => discards::compare(&report, &logs),
+        }
+        summary.missed = summary.missed.saturating_add(report.missed());
         summary.delivered = summary.delivered.saturating_add(report.count());
         summary.connections = summary.connections.saturating_add(report.connections);
     }
@@ -135,10 +148,10 @@ fn compare(report: &Report, logs: &BTreeMap<i32, Vec<KafkaMessage>>) {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { records, delivered, connections, kills } = self;
+        let Self { records, delivered, missed, connections, kills } = self;
         write!(
             f,
-            "{delivered} deliveries of {records} records over {connections} connections; killed: {kills:?}"
+            "{delivered} deliveries and {missed} records told as missing over {connections} connections; {records} records are left; {kills:?}"
         )
     }
 }

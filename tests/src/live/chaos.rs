@@ -1,4 +1,4 @@
-//! Kills nodes, bridge and gateway, and starts them again.
+//! Kills nodes, bridge and gateway, and starts them again; or discards records, pauses consumers and freezes nodes besides.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -55,9 +55,61 @@ pub(super) async fn run(
     kills
 }
 
+/// The same, while records are discarded, consumers paused and nodes frozen.
+pub(super) async fn discard(
+    cluster: &mut Cluster,
+    stack: &mut Stack,
+    duration: Duration,
+    random: &mut Random,
+) -> BTreeMap<&'static str, usize> {
+    let (start, mut done) = (Instant::now(), BTreeMap::new());
+    sleep(PAUSE).await;
+    while start.elapsed() < duration {
+        let partition = i32::try_from(random.below(12)).unwrap_or_default();
+        let what = match random.below(16) {
+            0 => {
+                stack.bridge.process.kill();
+                sleep(DOWN).await;
+                stack.bridge.up().await.unwrap();
+                Some("bridge killed")
+            }
+            1 => {
+                let at = random.below(cluster.nodes());
+                cluster.kill(at);
+                sleep(DOWN).await;
+                cluster.up(at).await;
+                sleep(PAUSE).await;
+                Some("node killed")
+            }
+            2 | 3 => {
+                let at = random.below(cluster.nodes());
+                cluster.freeze(at);
+                sleep(FROZEN).await;
+                cluster.thaw(at);
+                sleep(PAUSE).await;
+                Some("node frozen")
+            }
+            4..8 => cluster.pause_consumers(partition).await.then_some("consumers paused"),
+            _ => cluster.discard(partition).await.then_some("records discarded"),
+        };
+        if let Some(what) = what {
+            let count: &mut usize = done.entry(what).or_default();
+            *count = count.saturating_add(1);
+        }
+        sleep(BREAK).await;
+    }
+    // What is discarded then is followed by records that are not.
+    sleep(PAUSE).await;
+    done
+}
+
 /// How long a part stays away.
 const DOWN: Duration = Duration::from_secs(1);
 /// Between two kills.
 const PAUSE: Duration = Duration::from_secs(2);
+/// How long a node stays frozen: longer than it may take until clients are told.
+const FROZEN: Duration = Duration::from_secs(6);
+/// Between two things that harm no node.
+const BREAK: Duration = Duration::from_millis(300);
 /// The time for a drain: the bridge's default.
 const DRAIN: Duration = Duration::from_secs(11);

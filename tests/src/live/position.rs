@@ -1,6 +1,7 @@
 //! What a subscriber has received, and where it continues.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// What one message of a subscription tells, whatever its form.
 #[derive(Debug)]
@@ -34,6 +35,12 @@ pub(super) struct Position {
     pub(super) ids: BTreeMap<i32, Vec<u8>>,
     /// Of server-sent events.
     pub(super) last_event_id: Option<String>,
+    /// Whether records can be discarded before it has them.
+    pub(super) may_miss: bool,
+    /// Where each partition began, if that was told.
+    pub(super) begins: BTreeMap<i32, i64>,
+    /// What each partition has skipped.
+    pub(super) missed: BTreeMap<i32, Vec<Range<i64>>>,
     /// The offsets of the records of each partition.
     pub(super) records: BTreeMap<i32, Vec<i64>>,
 }
@@ -47,6 +54,9 @@ impl Position {
                     let next = *self.next.entry(partition).or_insert(offset);
                     assert_eq!(next, offset, "partition {partition} begins elsewhere");
                     self.records.entry(partition).or_default();
+                    if !id.is_empty() {
+                        self.begins.entry(partition).or_insert(offset);
+                    }
                     self.ids.insert(partition, id);
                 }
             }
@@ -56,7 +66,14 @@ impl Position {
                 self.records.entry(partition).or_default().extend(offsets);
             }
             Told::Skipped { partition, from, to } => {
-                panic!("offsets {from} to {to} of partition {partition} were skipped")
+                let next = self.next(partition);
+                // A filter can have left out records before them.
+                assert!(
+                    self.may_miss && to > from && from >= next,
+                    "offsets {from} to {to} of partition {partition} were skipped at {next}"
+                );
+                self.missed.entry(partition).or_default().push(from..to);
+                self.next.insert(partition, to);
             }
             Told::Identified { id, told } => {
                 self.take(*told);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -37,6 +38,7 @@ pub(super) struct Subscriber {
     kind: Kind,
     gateway: SocketAddr,
     wish: Wish,
+    may_miss: bool,
     random: Random,
 }
 
@@ -51,6 +53,10 @@ pub(super) struct Report {
     pub(super) lost: Vec<(Instant, Option<Instant>)>,
     /// The offsets of the records of each partition.
     pub(super) records: BTreeMap<i32, Vec<i64>>,
+    /// Where each partition began, if that was told.
+    pub(super) begins: BTreeMap<i32, i64>,
+    /// What it was told that it would not receive of each partition.
+    pub(super) missed: BTreeMap<i32, Vec<Range<i64>>>,
 }
 
 impl Kind {
@@ -80,12 +86,18 @@ impl Subscriber {
         let keys = if kind == Kind::Filtered { source.wanted_keys(count) } else { Vec::new() };
         let credit = (kind == Kind::Credit).then_some(CREDIT);
         let wish = Wish { source, partitions, keys, credit };
-        Self { number, kind, gateway, wish, random }
+        Self { number, kind, gateway, wish, may_miss: false, random }
+    }
+
+    /// Records can be discarded before it has them.
+    pub(super) fn may_miss(self) -> Self {
+        Self { may_miss: true, ..self }
     }
 
     /// Runs until all its partitions are at `ends`, once those are known.
     pub(super) async fn run(mut self, mut ends: watch::Receiver<Option<BTreeMap<i32, i64>>>) -> Report {
-        let (mut position, mut connections, mut lost) = (Position::default(), 0_usize, Vec::new());
+        let mut position = Position { may_miss: self.may_miss, ..Position::default() };
+        let (mut connections, mut lost) = (0_usize, Vec::new());
         while !is_done(&position, &ends) {
             if connections > 0 {
                 sleep(Duration::from_millis(50 + self.random.next() % 450)).await;
@@ -101,7 +113,8 @@ impl Subscriber {
             }
         }
         let Self { number, kind, wish: Wish { keys, .. }, .. } = self;
-        Report { number, kind, keys, connections, lost, records: position.records }
+        let Position { records, begins, missed, .. } = position;
+        Report { number, kind, keys, connections, lost, records, begins, missed }
     }
 
     /// One connection, until it is lost or all is read. Gives when it was there, if it was.
@@ -143,8 +156,13 @@ impl Subscriber {
 }
 
 impl Report {
+    /// Whether it wants all records.
+    pub(super) fn wants_all(&self) -> bool {
+        self.kind != Kind::Filtered
+    }
+
     pub(super) fn wants(&self, message: &KafkaMessage) -> bool {
-        self.kind != Kind::Filtered || message.key.as_ref().is_some_and(|key| self.keys.contains(key))
+        self.wants_all() || message.key.as_ref().is_some_and(|key| self.keys.contains(key))
     }
 
     pub(super) fn count(&self) -> usize {

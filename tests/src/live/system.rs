@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde_json::{Value, json};
 use sluicegate_protocol::KafkaMessage;
 
 use super::writers::{self, Writers};
@@ -35,7 +36,8 @@ pub(super) enum Source {
 }
 
 impl System {
-    pub(super) async fn start(self, partitions: i32) -> Cluster {
+    /// Streams keep only a few messages if the cluster `discards`.
+    pub(super) async fn start(self, partitions: i32, discards: bool) -> Cluster {
         match self {
             Self::Kafka => {
                 let properties = PROPERTIES.to_owned();
@@ -47,8 +49,9 @@ impl System {
             Self::Nats => {
                 let cluster = NatsCluster::start().await.unwrap();
                 let streams = cluster.streams().await.unwrap();
+                let limits = if discards { json!({ "max_msgs": KEPT }) } else { json!({}) };
                 for partition in 0..partitions {
-                    cluster.create(&streams, &stream(partition)).await.unwrap();
+                    cluster.create(&streams, &stream(partition), limits.clone()).await.unwrap();
                 }
                 Cluster::Nats(cluster)
             }
@@ -104,6 +107,50 @@ impl Cluster {
         }
     }
 
+    pub(super) fn freeze(&mut self, at: usize) {
+        match self {
+            Self::Kafka(kafka, _) => kafka.nodes.get_mut(at).unwrap().process.freeze(),
+            Self::Nats(cluster) => cluster.nodes.get_mut(at).unwrap().process.freeze(),
+        }
+    }
+
+    pub(super) fn thaw(&mut self, at: usize) {
+        match self {
+            Self::Kafka(kafka, _) => kafka.nodes.get_mut(at).unwrap().process.thaw(),
+            Self::Nats(cluster) => cluster.nodes.get_mut(at).unwrap().process.thaw(),
+        }
+    }
+
+    /// Discards what a partition has now. False: the cluster cannot do it at the moment.
+    pub(super) async fn discard(&self, partition: i32) -> bool {
+        match self {
+            Self::Kafka(kafka, topic) => match kafka.watermarks(topic, partition) {
+                Ok((_, end)) => kafka.delete_records_before(topic, partition, end).await.is_ok(),
+                Err(_) => false,
+            },
+            Self::Nats(cluster) => {
+                let streams = cluster.streams().await.unwrap();
+                streams.call(&format!("STREAM.PURGE.{}", stream(partition)), &json!({})).await.is_ok()
+            }
+        }
+    }
+
+    /// Lets all consumers of a stream pause. False: there is none, or the cluster cannot do it at the moment.
+    pub(super) async fn pause_consumers(&self, partition: i32) -> bool {
+        let Self::Nats(cluster) = self else { return false };
+        let (streams, stream) = (cluster.streams().await.unwrap(), stream(partition));
+        let Ok(named) = streams.call(&format!("CONSUMER.NAMES.{stream}"), &json!({})).await else {
+            return false;
+        };
+        let names = named.get("consumers").and_then(Value::as_array).into_iter().flatten();
+        let mut has_paused = false;
+        for name in names.filter_map(Value::as_str) {
+            let until = json!({ "pause_until": "2100-01-01T00:00:00Z" });
+            has_paused |= streams.call(&format!("CONSUMER.PAUSE.{stream}.{name}"), &until).await.is_ok();
+        }
+        has_paused
+    }
+
     /// The records of each log.
     pub(super) async fn logs(&self, partitions: i32) -> BTreeMap<i32, Vec<KafkaMessage>> {
         let mut logs = BTreeMap::new();
@@ -154,6 +201,9 @@ pub(super) fn partition_of(stream: &str) -> i32 {
 }
 
 const STREAMS: &str = "checked-";
+
+/// What streams keep that discard messages: a few seconds of what is written.
+const KEPT: u32 = 30;
 
 /// A record that is acknowledged is on two nodes, and one of them leads next.
 const PROPERTIES: &str = "min.insync.replicas=2\nunclean.leader.election.enable=false\n";

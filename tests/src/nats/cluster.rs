@@ -68,15 +68,18 @@ impl Cluster {
         Streams::connect_to_any(&addresses).await
     }
 
-    /// Creates a stream with a copy on each server.
+    /// Creates a stream with a copy on each server, and with `more` settings.
     ///
     /// # Errors
     /// The servers refuse for a minute.
     ///
     /// # Cancel safety
     /// The stream may be created.
-    pub async fn create(&self, streams: &Streams, name: &str) -> Result<(), Error> {
-        until_done(async || streams.create(name, json!({ "num_replicas": NODES })).await).await
+    pub async fn create(&self, streams: &Streams, name: &str, mut more: Value) -> Result<(), Error> {
+        if let Some(settings) = more.as_object_mut() {
+            settings.insert("num_replicas".to_owned(), NODES.into());
+        }
+        until_done(async || streams.create(name, more.clone()).await).await
     }
 }
 

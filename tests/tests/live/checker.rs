@@ -1,27 +1,47 @@
-//! Subscribers of all kinds, while everything is killed and restarted.
+//! Subscribers of all kinds, while everything is killed and restarted, or records are discarded under them.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use sluicegate_tests::live::{Setup, System, check};
+use sluicegate_tests::live::{Setup, Summary, System, check};
 use sluicegate_tests::way::Way;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_subscriber_gets_every_record_once_whatever_is_killed() {
-    checked(System::Kafka).await;
+    killed(System::Kafka).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_subscriber_gets_every_message_of_streams_once_whatever_is_killed() {
-    checked(System::Nats).await;
+    killed(System::Nats).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_subscriber_is_told_of_every_record_that_it_does_not_get() {
+    discarded(System::Kafka).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_subscriber_is_told_of_every_message_of_streams_that_it_does_not_get() {
+    discarded(System::Nats).await;
+}
+
+async fn killed(system: System) {
+    let summary = checked(system, 300, Duration::from_secs(60), false).await;
+    assert!(summary.delivered > 100 * summary.records && summary.kills.len() > 2, "{summary}");
+}
+
+async fn discarded(system: System) {
+    let summary = checked(system, 120, Duration::from_secs(30), true).await;
+    let Summary { delivered, missed, ref kills, .. } = summary;
+    assert!(delivered > 1_000 && missed > 100 && kills.len() > 1, "{summary}");
 }
 
 #[expect(clippy::print_stdout, reason = "what a failed test says")]
-async fn checked(system: System) {
+async fn checked(system: System, subscribers: usize, duration: Duration, discards: bool) -> Summary {
     // Each run takes another course.
     let seed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     println!("seed {seed}");
-    let setup = Setup { system, way: Way::Tunnel, subscribers: 300, duration: Duration::from_secs(60), seed };
-    let summary = check(setup).await;
+    let summary = check(Setup { system, way: Way::Tunnel, subscribers, duration, discards, seed }).await;
     println!("{summary}");
-    assert!(summary.delivered > 100 * summary.records && summary.kills.len() > 2, "{summary}");
+    summary
 }

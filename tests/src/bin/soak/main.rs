@@ -115,6 +115,7 @@ async fn check_live(args: &Args) -> Result<(), Failure> {
         way: Way::Tunnel,
         subscribers: SUBSCRIBERS,
         duration,
+        discards: false,
         seed,
     };
     say(&format!("seed {seed}: {}", live::check(setup).await));

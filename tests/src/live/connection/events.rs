@@ -81,6 +81,10 @@ fn told(event: &str, partition: Option<i32>) -> Told {
             let next = number(["next_offset", "next_sequence"]);
             Told::Records { partition: partition(), offsets: Vec::new(), next }
         }
+        Some("skipped") => {
+            let (from, to) = (number(["from"; 2]), number(["to"; 2]));
+            Told::Skipped { partition: partition(), from, to }
+        }
         Some("retrying") => Told::Other,
         // It can be retried: the stream ends behind it.
         Some("error") if data.get("retriable") == Some(&Value::Bool(true)) => Told::Other,
