@@ -70,8 +70,7 @@ impl Case {
 
 /// A gateway in front of a server, with this in the configuration of its bridge.
 async fn stack(way: Way, server: &Nats, bridge: &str, envoy_edits: Vec<(String, String)>) -> Stack {
-    let cluster =
-        format!("[clusters.default]\nkind = \"nats\"\nservers = \"nats://{}\"\n", server.client());
+    let cluster = format!("[clusters.default]\nkind = \"nats\"\nservers = \"nats://{}\"\n", server.client());
     let bridge = BridgeConfig::Text(format!("[write]\nclusters = [\"default\"]\n{bridge}\n{cluster}"));
     Stack::start(Setup { bridge, envoy_edits, ..Setup::new(way, "") }).await.unwrap()
 }

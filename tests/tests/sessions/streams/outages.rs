@@ -121,10 +121,8 @@ async fn frozen_server_is_told_within_five_seconds(way: Way) {
     let mut case = Case::start(way).await;
     case.create("s").await;
     let mut socket = case.open().await;
-    let command = CmdNatsSubscribe {
-        sources: vec![source("s", nats_source::From::Sequence(1))],
-        ..Default::default()
-    };
+    let command =
+        CmdNatsSubscribe { sources: vec![source("s", nats_source::From::Sequence(1))], ..Default::default() };
     socket.send(Req::CmdNatsSubscribe(command)).await;
     let event = async |socket: &mut Socket| loop {
         if let (_, Resp::NatsSubscriptionEvent(event)) = socket.receive().await {
