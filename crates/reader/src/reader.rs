@@ -4,6 +4,7 @@ mod fill;
 mod version;
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -325,10 +326,21 @@ impl Reader {
         self.inner.tails.wait(&place, &key, leader_epoch, offset, due).await
     }
 
-    /// Waits until there may be a record at the end of a log, as [`Tails::wait_for_notice`].
+    /// Waits until there may be a record at the end of a log, as [`Tails::wait_for_notice`]. A broker that says nothing new may not lead
+    /// the log any more, or be a replica that gets nothing: where it waits is compared with what is known of the log now and then.
     async fn wait_for_notice(&self, log: ReadLog<'_>, offset: i64) -> Event {
         let Some((place, key, leader_epoch)) = self.place(log) else { return Event::Failed };
-        self.inner.tails.wait_for_notice(&place, &key, leader_epoch, offset).await
+        let mut notice = pin!(self.inner.tails.wait_for_notice(&place, &key, leader_epoch, offset));
+        loop {
+            match timeout(PLACE_AGE, &mut notice).await {
+                Ok(event) => return event,
+                Err(_)
+                    if self
+                        .place(log)
+                        .is_none_or(|(now, of, _)| (now, of) == (place.clone(), key.clone())) => {}
+                Err(_) => return Event::Look,
+            }
+        }
     }
 
     fn is_watched_log(&self, log: ReadLog<'_>, offset: i64) -> bool {
@@ -468,6 +480,9 @@ pub const LOG_START: i64 = -2;
 
 /// How far a request under way probably reads.
 const NEAR: i64 = 256;
+
+/// How long a caller waits at a broker before it looks whether it is still the right one.
+const PLACE_AGE: Duration = Duration::from_secs(10);
 
 /// How long a wait is interrupted after a failed request.
 const PAUSE: Duration = Duration::from_millis(100);

@@ -99,6 +99,30 @@ async fn replica_that_is_behind_proves_no_end() {
 }
 
 #[tokio::test]
+async fn replica_that_says_nothing_new_is_left_when_the_leader_is_known_anew() {
+    let (_leader, _follower, reader) = start(|asked| {
+        let RequestKind::Fetch(request) = &asked.kind else { panic!("no fetch") };
+        let empty = scripted::fetched(asked, 0, 5, b"");
+        match request.max_wait_ms {
+            0 => Step::Answer(empty),
+            _ => Step::Later(Duration::from_millis(50), empty),
+        }
+    })
+    .await;
+    assert_eq!(reader.fetch(at("t", 0, 5)).await.expect("an empty answer").count, 0);
+    let wait = reader.wait_for_records("t", 0, 5, false, None);
+    let refresh = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        reader.refresh("t", 0).await.expect("metadata");
+        std::future::pending().await
+    };
+    tokio::select! {
+        waited = tokio::time::timeout(Duration::from_secs(15), wait) => assert_eq!(waited, Ok(None)),
+        () = refresh => {}
+    }
+}
+
+#[tokio::test]
 async fn unavailable_replica_is_replaced_by_the_leader() {
     for step in [|| Step::RawThenClose(vec![0, 0]), || Step::Silence] {
         let (_leader, follower, reader) = start(move |_| step()).await;
