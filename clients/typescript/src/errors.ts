@@ -57,7 +57,7 @@ export class GateError extends Error {
 }
 
 /** The command in the bridge's error about a command of the other messaging system. */
-const FOREIGN = /(?<=^the cluster is of \w+: expected ).+$/;
+const FOREIGN = /(?<=the cluster is of \w+: expected ).+$/;
 /** Commands of the protocol, as calls of this client. */
 const METHODS: { readonly [command: string]: string } = {
   cmd_kafka_fetch: "gate.fetch(topic, partition, offset)",

@@ -223,6 +223,6 @@ function refusal(command: string | undefined, stream: Stream | undefined): Resp 
   const [system, other] = stream ? ["Nats", "Kafka"] : ["Kafka", "Nats"];
   if (!command?.startsWith(`cmd${other}`)) return undefined;
   const expected = command.replace(other, system).replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
-  const message = `the cluster is of ${stream ? "NATS" : "Kafka"}: expected ${expected}`;
+  const message = `failed to run the command, err: the cluster is of ${stream ? "NATS" : "Kafka"}: expected ${expected}`;
   return { case: "errorResp", value: { message, reason: Reason.INVALID_COMMAND } };
 }

@@ -219,12 +219,12 @@ test("commands of the other system fail, and name the one to use", async () => {
   const wrong = { name: "GateError", reason: "invalid_command", retriable: false };
   new Server(new Stream());
   let gate = connect(URL);
-  await assert.rejects(gate.subscribe("t").next(), { ...wrong, message: "the cluster is of NATS: expected gate.subscribe({ streams })" });
-  await assert.rejects(gate.fetch("t", 0, 0), { ...wrong, message: "the cluster is of NATS: expected gate.fetch({ stream, sequence })" });
+  await assert.rejects(gate.subscribe("t").next(), { ...wrong, message: "failed to run the command, err: the cluster is of NATS: expected gate.subscribe({ streams })" });
+  await assert.rejects(gate.fetch("t", 0, 0), { ...wrong, message: "failed to run the command, err: the cluster is of NATS: expected gate.fetch({ stream, sequence })" });
   gate.close();
   new Server();
   gate = connect(URL);
-  const message = "the cluster is of Kafka: expected gate.subscribe(topics)";
+  const message = "failed to run the command, err: the cluster is of Kafka: expected gate.subscribe(topics)";
   await assert.rejects(gate.subscribe({ streams: "s" }).next(), { ...wrong, message });
   gate.close();
 });
