@@ -27,8 +27,8 @@ assert.equal(
 await ask("kill envoy");
 assert.equal(
   await failure(url),
-  `neither a WebSocket nor a plain request got an answer from ${url} that the origin http://${gateway} may read: ` +
-    "check the address, TLS, the login, and whether the gateway allows the origin",
+  `neither a WebSocket nor a plain request got an answer from ${url}: ` +
+    "check whether the gateway is running, the address, TLS",
 );
 await ask("start envoy");
 

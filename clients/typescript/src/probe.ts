@@ -15,9 +15,11 @@ export async function explain(url: string | URL, protocols: string[], signal: Ab
     void body?.cancel().catch(() => {});
     return `the WebSocket was not opened: ${shown} answers a plain request with ${meaning(status, protocols.length > 0, origin)}`;
   } catch {
+    // A page can read every answer of its own origin.
+    const isOwn = location?.origin === address.origin;
     return (
-      `neither a WebSocket nor a plain request got an answer from ${shown} that ${origin} may read: ` +
-      "check the address, TLS, the login, and whether the gateway allows the origin"
+      `neither a WebSocket nor a plain request got an answer from ${shown}${isOwn ? "" : ` that ${origin} may read`}: ` +
+      `check whether the gateway is running, the address, TLS${isOwn ? "" : ", the login, and whether the gateway allows the origin"}`
     );
   }
 }

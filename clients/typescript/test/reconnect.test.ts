@@ -48,7 +48,7 @@ test("what a plain request gets says why the WebSocket was not opened", async (t
       undefined,
       [],
       "neither a WebSocket nor a plain request got an answer from wss://gateway:8443/pubsub that this program may read: " +
-        "check the address, TLS, the login, and whether the gateway allows the origin",
+        "check whether the gateway is running, the address, TLS, the login, and whether the gateway allows the origin",
     ],
   ] as const) {
     const server = new Server();
