@@ -97,7 +97,7 @@ pub async fn check(setup: Setup) -> Summary {
         false => chaos::run(&mut cluster, &mut stack, duration, &mut random).await,
         true => chaos::discard(&mut cluster, &mut stack, duration, &mut random).await,
     };
-    writers.stop().await;
+    let written = writers.stop().await;
 
     let logs = cluster.logs(PARTITIONS).await;
     let end = |log: &Vec<KafkaMessage>| log.last().map_or(0, |last| last.offset.saturating_add(1));
@@ -113,7 +113,7 @@ pub async fn check(setup: Setup) -> Summary {
         let report = report.unwrap();
         match discards {
             false => compare(&report, &logs),
-            true => discards::compare(&report, &logs),
+            true => discards::compare(&report, &logs, &written),
         }
         summary.missed = summary.missed.saturating_add(report.missed());
         summary.delivered = summary.delivered.saturating_add(report.count());

@@ -127,9 +127,9 @@ impl Backend for Nats {
 
     fn ask_version<'a>(&'a self, log: Log<'a>) -> BoxFuture<'a, Result<Version, CommandError>> {
         async move {
-            let checked = async { self.reader.check_stream(StreamName::of(log)?).await };
-            checked.await.map_err(|error| self.failed(error))?;
-            Ok(self.version(log))
+            let asked = async { self.reader.ask_stream_id(StreamName::of(log)?).await };
+            let topic_id = Some(asked.await.map_err(|error| self.failed(error))?);
+            Ok(Version { topic_id, leader_epoch: None })
         }
         .boxed()
     }
@@ -190,7 +190,7 @@ impl Backend for Nats {
                 // So that what disturbs readers does not disturb writers.
                 match &self.writer {
                     Some(writer) => writer.check_stream(name).await,
-                    None => self.reader.check_stream(name).await,
+                    None => self.reader.ask_stream_id(name).await.map(drop),
                 }
             };
             checked.await.map_err(|error| self.failed(error))

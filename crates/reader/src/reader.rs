@@ -327,18 +327,20 @@ impl Reader {
     }
 
     /// Waits until there may be a record at the end of a log, as [`Tails::wait_for_notice`]. A broker that says nothing new may not lead
-    /// the log any more, or be a replica that gets nothing: where it waits is compared with what is known of the log now and then.
-    async fn wait_for_notice(&self, log: ReadLog<'_>, offset: i64) -> Event {
+    /// the log any more, or be a replica that gets nothing: other brokers are asked now and then.
+    async fn wait_for_notice(&self, log: ReadLog<'_>, offset: i64, due: Option<Instant>) -> Event {
         let Some((place, key, leader_epoch)) = self.place(log) else { return Event::Failed };
-        let mut notice = pin!(self.inner.tails.wait_for_notice(&place, &key, leader_epoch, offset));
+        let Inner { brokers, tails, .. } = &*self.inner;
+        let mut notice = pin!(tails.wait_for_notice(&place, &key, leader_epoch, offset, due));
         loop {
-            match timeout(PLACE_AGE, &mut notice).await {
-                Ok(event) => return event,
-                Err(_)
-                    if self
-                        .place(log)
-                        .is_none_or(|(now, of, _)| (now, of) == (place.clone(), key.clone())) => {}
-                Err(_) => return Event::Look,
+            if let Ok(event) = timeout(PLACE_AGE, &mut notice).await {
+                return event;
+            }
+            // Without an answer, what is known is compared.
+            let _ = brokers.topic(log.target, PLACE_AGE, in_future(brokers.config().request_timeout)).await;
+            let is_same = |(now, of, _): (Place, LogKey, i32)| (now, of) == (place.clone(), key.clone());
+            if !self.place(log).is_some_and(is_same) {
+                return Event::Look;
             }
         }
     }
@@ -375,11 +377,7 @@ impl Reader {
     ) -> Option<Ends> {
         let target = TopicPartition::parse(topic, partition).ok()?;
         let log = ReadLog { target, committed };
-        let event = match until {
-            Some(_) => self.wait(log, offset, until).await,
-            None => self.wait_for_notice(log, offset).await,
-        };
-        match event {
+        match self.wait_for_notice(log, offset, until).await {
             Event::End(ends) => Some(ends),
             Event::Records(_) | Event::Look => None,
             Event::Failed => {

@@ -128,23 +128,19 @@ impl Tails {
         offset: i64,
         due: Option<Instant>,
     ) -> Event {
-        let mut caller = self.join(place, log, leader_epoch, offset, due, Wants::Records);
-        let Some(due) = due else { return caller.event().await };
-        if let Ok(event) = timeout_at(due, caller.event()).await {
-            return event;
-        }
-        caller.prove().await
+        self.join(place, log, leader_epoch, offset, due, Wants::Records).wait(due).await
     }
 
-    /// Waits as [`Tails::wait`] without `due`, and gives [`Event::Look`] in place of records.
+    /// Waits as [`Tails::wait`], and gives [`Event::Look`] in place of records.
     pub(crate) async fn wait_for_notice(
         self: &Arc<Self>,
         place: &Place,
         log: &LogKey,
         leader_epoch: i32,
         offset: i64,
+        due: Option<Instant>,
     ) -> Event {
-        self.join(place, log, leader_epoch, offset, None, Wants::Notice).event().await
+        self.join(place, log, leader_epoch, offset, due, Wants::Notice).wait(due).await
     }
 
     /// As [`Lanes::is_watched`].
@@ -333,6 +329,14 @@ impl Tails {
 }
 
 impl Caller<'_> {
+    async fn wait(&mut self, due: Option<Instant>) -> Event {
+        let Some(due) = due else { return self.event().await };
+        match timeout_at(due, self.event()).await {
+            Ok(event) => event,
+            Err(_) => self.prove().await,
+        }
+    }
+
     async fn event(&mut self) -> Event {
         let event = self.event.wait_for(Option::is_some).await;
         event.ok().and_then(|event| event.clone()).unwrap_or(Event::Failed)

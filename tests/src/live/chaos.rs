@@ -66,7 +66,9 @@ pub(super) async fn discard(
     sleep(PAUSE).await;
     while start.elapsed() < duration {
         let partition = i32::try_from(random.below(12)).unwrap_or_default();
-        let what = match random.below(16) {
+        // A node is frozen in each run.
+        let choice = if done.is_empty() { 2 } else { random.below(16) };
+        let what = match choice {
             0 => {
                 stack.bridge.process.kill();
                 sleep(DOWN).await;
@@ -98,7 +100,7 @@ pub(super) async fn discard(
         }
         sleep(BREAK).await;
     }
-    // What is discarded then is followed by records that are not.
+    // Records that are discarded at last are followed by some that are not.
     sleep(PAUSE).await;
     done
 }

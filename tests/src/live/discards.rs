@@ -6,8 +6,13 @@ use sluicegate_protocol::KafkaMessage;
 
 use super::subscriber::Report;
 
-/// Panics unless every offset of the subscriber's partitions was delivered once, or told as missing and is not there any more.
-pub(super) fn compare(report: &Report, logs: &BTreeMap<i32, Vec<KafkaMessage>>) {
+/// Panics unless every record that was `written` to the subscriber's partitions was delivered once, or told as missing and is not
+/// there any more.
+pub(super) fn compare(
+    report: &Report,
+    logs: &BTreeMap<i32, Vec<KafkaMessage>>,
+    written: &BTreeMap<i32, BTreeSet<i64>>,
+) {
     for (partition, got) in &report.records {
         let Report { number, kind, connections, .. } = report;
         let who = format!("subscriber {number} ({kind:?}, {connections} connections), partition {partition}");
@@ -22,13 +27,13 @@ pub(super) fn compare(report: &Report, logs: &BTreeMap<i32, Vec<KafkaMessage>>) 
         // A stream of events does not say where it begins.
         let first = got.first().into_iter().chain(missed.first().map(|range| &range.start)).min();
         let Some(begin) = report.begins.get(partition).or(first).copied() else { continue };
-        let end = left.last().map_or(begin, |last| last.offset.saturating_add(1));
         if report.wants_all() {
-            let silent: Vec<i64> =
-                (begin..end).filter(|offset| !got.contains(offset) && !is_missed(offset)).collect();
+            let written = written.get(partition).into_iter().flatten().filter(|offset| **offset >= begin);
+            let silent: Vec<&i64> =
+                written.filter(|offset| !got.contains(offset) && !is_missed(offset)).collect();
             assert!(
                 silent.is_empty(),
-                "{who}: {} of the offsets {begin} to {end} are missing in silence: {silent:?}",
+                "{who}: {} records are missing in silence: {silent:?}; it began at {begin}, and missed {missed:?}",
                 silent.len()
             );
         }

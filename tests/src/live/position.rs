@@ -39,7 +39,7 @@ pub(super) struct Position {
     pub(super) may_miss: bool,
     /// Where each partition began, if that was told.
     pub(super) begins: BTreeMap<i32, i64>,
-    /// What each partition has skipped.
+    /// The offsets that each partition has skipped.
     pub(super) missed: BTreeMap<i32, Vec<Range<i64>>>,
     /// The offsets of the records of each partition.
     pub(super) records: BTreeMap<i32, Vec<i64>>,

@@ -55,7 +55,7 @@ pub(super) struct Report {
     pub(super) records: BTreeMap<i32, Vec<i64>>,
     /// Where each partition began, if that was told.
     pub(super) begins: BTreeMap<i32, i64>,
-    /// What it was told that it would not receive of each partition.
+    /// The records of each partition that it was told it would not receive.
     pub(super) missed: BTreeMap<i32, Vec<Range<i64>>>,
 }
 

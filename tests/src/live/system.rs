@@ -202,7 +202,7 @@ pub(super) fn partition_of(stream: &str) -> i32 {
 
 const STREAMS: &str = "checked-";
 
-/// What streams keep that discard messages: a few seconds of what is written.
+/// Messages that a stream keeps if it discards: those of a few seconds.
 const KEPT: u32 = 30;
 
 /// A record that is acknowledged is on two nodes, and one of them leads next.

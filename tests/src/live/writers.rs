@@ -1,9 +1,11 @@
 //! Writes numbered records to every partition or stream, through all outages.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use rdkafka::ClientConfig;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use tokio::sync::watch;
@@ -17,7 +19,7 @@ use crate::nats::Streams;
 
 /// Running writers.
 pub struct Writers {
-    tasks: JoinSet<()>,
+    tasks: JoinSet<(i32, BTreeSet<i64>)>,
     stop: watch::Sender<bool>,
 }
 
@@ -60,10 +62,10 @@ pub(super) fn start_on_streams(
 }
 
 impl Writers {
-    /// Stops writing when what is under way is acknowledged.
-    pub async fn stop(self) {
+    /// Stops writing when all that is under way is acknowledged. Gives the offsets of the records of each partition.
+    pub async fn stop(self) -> BTreeMap<i32, BTreeSet<i64>> {
         self.stop.send_replace(true);
-        self.tasks.join_all().await;
+        self.tasks.join_all().await.into_iter().collect()
     }
 }
 
@@ -73,9 +75,9 @@ async fn write(
     partition: i32,
     value: fn(i32, u64) -> String,
     stopped: watch::Receiver<bool>,
-) {
+) -> (i32, BTreeSet<i64>) {
     let mut ticks = interval(PAUSE);
-    let mut under_way = Vec::new();
+    let (mut under_way, mut written) = (Vec::new(), BTreeSet::new());
     for number in 0_u64.. {
         ticks.tick().await;
         if *stopped.borrow() {
@@ -84,11 +86,18 @@ async fn write(
         let (key, value) = (key(number), value(partition, number));
         let record = FutureRecord::to(&topic).partition(partition).key(&key).payload(&value);
         under_way.push(producer.send_result(record).map_err(|(error, _)| error).unwrap());
-        under_way.retain_mut(|delivery| !is_done(delivery));
+        under_way.retain_mut(|delivery| match delivery.now_or_never() {
+            Some(delivered) => {
+                written.insert(delivered.unwrap().map_err(|(error, _)| error).unwrap().offset);
+                false
+            }
+            None => true,
+        });
     }
     for delivery in under_way {
-        delivery.await.unwrap().map_err(|(error, _)| error).unwrap();
+        written.insert(delivery.await.unwrap().map_err(|(error, _)| error).unwrap().offset);
     }
+    (partition, written)
 }
 
 /// Repeats each message until it is acknowledged. By its id, the stream has it once.
@@ -97,9 +106,9 @@ async fn publish(
     partition: i32,
     value: fn(i32, u64) -> String,
     stopped: watch::Receiver<bool>,
-) {
+) -> (i32, BTreeSet<i64>) {
     let streams = Streams::connect_to_any(&servers).await.unwrap();
-    let mut ticks = interval(PAUSE);
+    let (mut ticks, mut written) = (interval(PAUSE), BTreeSet::new());
     for number in 0_u64.. {
         ticks.tick().await;
         if *stopped.borrow() {
@@ -107,15 +116,15 @@ async fn publish(
         }
         let subject = format!("{}.{}", stream(partition), key(number));
         let value = Bytes::from(value(partition, number));
-        while !streams.write_once(&subject, &number.to_string(), value.clone()).await {
-            sleep(PAUSE).await;
-        }
+        let sequence = loop {
+            match streams.write_once(&subject, &number.to_string(), value.clone()).await {
+                Some(sequence) => break sequence,
+                None => sleep(PAUSE).await,
+            }
+        };
+        written.insert(sequence);
     }
-}
-
-fn is_done(delivery: &mut rdkafka::producer::DeliveryFuture) -> bool {
-    use futures_util::FutureExt;
-    delivery.now_or_never().is_some()
+    (partition, written)
 }
 
 /// The key of a record, or the last part of a message's subject.

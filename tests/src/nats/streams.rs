@@ -108,16 +108,16 @@ impl Streams {
         Ok(())
     }
 
-    /// Publishes a message with this id. Whether the stream has acknowledged it.
+    /// Publishes a message with this id. Gives its sequence if the stream has acknowledged it.
     ///
     /// # Cancel safety
     /// The message may be stored.
-    pub async fn write_once(&self, subject: &str, id: &str, message: Bytes) -> bool {
+    pub async fn write_once(&self, subject: &str, id: &str, message: Bytes) -> Option<i64> {
         let mut headers = HeaderMap::new();
         headers.insert("Nats-Msg-Id", id);
         let answer = self.client.request_with_headers(subject.to_owned(), headers, message).await;
         let answer = answer.ok().and_then(|answer| serde_json::from_slice::<Value>(&answer.payload).ok());
-        answer.is_some_and(|answer| answer.get("seq").is_some())
+        answer?.get("seq")?.as_i64()
     }
 
     /// Publishes exactly these bytes of subject and headers, which some client libraries send. A message that is written after this

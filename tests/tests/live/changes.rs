@@ -5,9 +5,8 @@ use std::time::Duration;
 use sluicegate_protocol::kafka_subscription_event::Event;
 use sluicegate_protocol::kafka_subscription_event::skipped::Cause;
 use sluicegate_protocol::{CmdKafkaSubscribe, KafkaSource, PartitionNext, Reason, kafka_source};
-use sluicegate_tests::kafka::{Kafka, Record, Write};
+use sluicegate_tests::kafka::{Record, Write};
 use sluicegate_tests::socket::Socket;
-use sluicegate_tests::stack::{Setup, Stack};
 use sluicegate_tests::waiting::until;
 use sluicegate_tests::way::Way;
 use tokio::time::Instant;
@@ -151,22 +150,4 @@ async fn recreated_topic_is_read_soon() {
         again.collect(1).await;
         assert!(written.elapsed() < Duration::from_secs(5), "{:?}", written.elapsed());
     }
-}
-
-/// A broker creates the logs of new partitions one after the other, and does not know those to come.
-#[tokio::test]
-async fn large_topic_is_subscribed_to_as_soon_as_it_exists() {
-    const CREATED: i32 = 9_000;
-    const SUBSCRIBED: i32 = 1_000;
-    let kafka = Kafka::start().await.unwrap();
-    let stack = Stack::start(Setup::new(Way::Tunnel, kafka.bootstrap())).await.unwrap();
-    let topic = "large";
-    // It is there, without the leaders that this waits for.
-    let _ = kafka.make_topic(topic, CREATED, &[]).await;
-    let last = (CREATED - SUBSCRIBED..CREATED).collect();
-    let sources = vec![KafkaSource { topic: topic.to_owned(), partitions: last, ..Default::default() }];
-    let command = CmdKafkaSubscribe { sources, ..Default::default() };
-    let mut subscriber = Subscriber::over(Socket::open(&stack).await, command).await;
-    let Told::Subscribed(topics) = subscriber.told().await else { panic!("not subscribed") };
-    assert_eq!(topics[0].partitions.len(), usize::try_from(SUBSCRIBED).unwrap());
 }

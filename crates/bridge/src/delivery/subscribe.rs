@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sluicegate_protocol::error_code::{INVALID_REQUEST, UNKNOWN_TOPIC_OR_PARTITION};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::filter::Filters;
 use crate::backend::{CommandError, Fault, LOG_END, ListedOffset, Log, System};
@@ -67,8 +67,8 @@ impl Source {
     /// Finds the partitions and their offsets.
     ///
     /// # Errors
-    /// The topic or a partition does not exist, is not the same any more, or cannot be read now; or there are more partitions than
-    /// `max`.
+    /// The topic or a partition does not exist, is not the same any more, or cannot be read `until` then; or there are more
+    /// partitions than `max`.
     ///
     /// # Cancel safety
     /// A drop abandons the reads.
@@ -77,6 +77,7 @@ impl Source {
         cluster: &Cluster,
         committed: bool,
         max: usize,
+        until: Instant,
     ) -> Result<SubscribedTopic, CommandError> {
         let existing = cluster.backend().partitions(&self.topic).await?;
         let existing: Vec<i32> = existing.into_iter().map(|partition| partition.partition).collect();
@@ -109,9 +110,9 @@ impl Source {
         }
         // The ends first: what is written while the time is looked up comes after them.
         let ends: Vec<(i32, i64)> = unknown.iter().map(|(partition, _)| (*partition, LOG_END)).collect();
-        let at_end = self.list(cluster, &ends, committed).await?;
+        let at_end = self.list(cluster, &ends, committed, until).await?;
         unknown.retain(|(_, timestamp)| *timestamp != LOG_END);
-        let found = self.list(cluster, &unknown, committed).await?;
+        let found = self.list(cluster, &unknown, committed, until).await?;
         begins.extend(at_end.into_iter().chain(found.into_iter().filter(|(_, offset)| *offset >= 0)));
         let topic_id = self.current_id(cluster, begins.keys().copied()).await?;
         let partitions = begins.into_iter().collect();
@@ -163,27 +164,28 @@ impl Source {
         }
     }
 
-    /// Finds offsets. Partitions that have just been created can be without a leader: they are asked for again until
-    /// [`SUBSCRIBE_TIME`].
+    /// Finds offsets. Partitions that have just been created can be without a leader: they are asked for again `until` then.
     async fn list(
         &self,
         cluster: &Cluster,
         asked: &[(i32, i64)],
         committed: bool,
+        until: Instant,
     ) -> Result<Vec<(i32, i64)>, CommandError> {
-        let begun = Instant::now();
         let (mut left, mut found) = (asked.to_vec(), Vec::with_capacity(asked.len()));
         while !left.is_empty() {
             let logs: Vec<_> =
                 left.iter().map(|(partition, timestamp)| (self.log(*partition), *timestamp)).collect();
-            let mut listed = cluster.offsets_of(&logs, committed).await.into_iter();
+            let listed = timeout_at(until, cluster.offsets_of(&logs, committed)).await;
+            let mut listed = listed.unwrap_or_default().into_iter();
             let mut again = Vec::new();
             for asked in left {
                 match listed.next().unwrap_or_else(|| Err(unanswered())) {
                     Ok(listed) => found.push((asked.0, listed.offset)),
-                    Err(error) if error.fault != Fault::Transient => return Err(error),
-                    Err(error) if begun.elapsed() >= SUBSCRIBE_TIME => return Err(error),
-                    Err(_) => again.push(asked),
+                    Err(error) if error.fault == Fault::Transient && Instant::now() < until => {
+                        again.push(asked)
+                    }
+                    Err(error) => return Err(error),
                 }
             }
             left = again;
@@ -218,10 +220,7 @@ pub(crate) fn too_many_partitions() -> CommandError {
 /// How long a subscription waits for the ends of its logs, twice at most.
 const CHECK_TIME: Duration = Duration::from_secs(1);
 
-/// How long a subscription tries to begin.
-const SUBSCRIBE_TIME: Duration = Duration::from_secs(25);
-
-/// How long it waits before it tries again.
+/// How long a subscription waits before it asks for partitions again.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Partitions of all subscriptions of a session.

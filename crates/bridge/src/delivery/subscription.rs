@@ -17,7 +17,7 @@ use super::cursor::{Cursor, Outage};
 use super::item::{Item, Place, SkipCause};
 use super::lag::Progress;
 use super::subscribe::{MAX_PARTITIONS, Subscribe, SubscribedTopic, too_many_partitions};
-use crate::backend::{CommandError, Fault, Fetch, Fetched, Log, Version};
+use crate::backend::{CommandError, Fault, Fetch, Fetched, Log, System, Version};
 use crate::cluster::{Cluster, Partitions};
 use crate::metrics::{Kind, OpenSubscription, RouteMetrics};
 
@@ -111,7 +111,8 @@ impl Subscription {
         };
         for (source, SubscribedTopic { topic, topic_id, partitions }) in sources.iter().zip(&resolved) {
             let numbers: Vec<i32> = partitions.iter().map(|(partition, _)| *partition).collect();
-            if source.is_whole() {
+            // A stream stays one partition.
+            if source.is_whole() && cluster.system == System::Kafka {
                 let watched = cluster.watch_partitions(topic, numbers.as_slice().into());
                 subscription.waits.push(grown(Arc::clone(topic), watched).boxed());
             }
@@ -392,7 +393,9 @@ impl Subscription {
             if let Some(ends) = cluster.wait_for_records(log, place.offset, committed, until).await {
                 return Wake::Blocked(index, ends.end);
             }
-            if !linger.is_zero() {
+            // A record that has come waits for others; a failure is told at once.
+            let has_come = || cluster.backend().known_end(log).is_some_and(|end| end > place.offset);
+            if !linger.is_zero() && has_come() {
                 sleep(linger).await;
             }
             Wake::Cursor(index)
@@ -409,7 +412,8 @@ impl Subscription {
         if let Some((start, _)) = error.ends.filter(|(start, _)| *start > cursor.next) {
             let from = std::mem::replace(&mut cursor.next, start);
             (cursor.has_moved, cursor.is_behind) = (false, true);
-            self.turns.push_back(index);
+            // A log that discards what is read must not be asked without a pause.
+            self.waits.push(sleep(PAUSE).map(move |()| Wake::Cursor(index)).boxed());
             let (to, cause) = (cursor.place(), SkipCause::Deleted);
             return self.items.push_back(Item::Skipped { from, to, cause });
         }
@@ -453,8 +457,10 @@ impl Subscription {
 async fn resolve(cluster: &Cluster, subscribe: &Subscribe) -> Result<Vec<SubscribedTopic>, CommandError> {
     let mut resolved = Vec::with_capacity(subscribe.sources.len());
     let mut left = MAX_PARTITIONS;
+    let now = Instant::now();
+    let until = now.checked_add(SUBSCRIBE_TIME).unwrap_or(now);
     for source in &subscribe.sources {
-        let topic = source.resolve(cluster, subscribe.committed, left).await?;
+        let topic = source.resolve(cluster, subscribe.committed, left, until).await?;
         left = left.saturating_sub(topic.partitions.len());
         resolved.push(topic);
     }
@@ -475,6 +481,9 @@ fn progress(cursor: &Cursor) -> Item {
 
 /// How long a position can move without a message to the client.
 const PROGRESS: Duration = Duration::from_millis(900);
+
+/// How long a subscription tries to find where it begins.
+const SUBSCRIBE_TIME: Duration = Duration::from_secs(25);
 
 /// How long the end of a log may be out of date while only committed records are read.
 const BLOCKED: Duration = Duration::from_secs(5);

@@ -202,16 +202,15 @@ impl Api {
             match direct {
                 // A mirror may lack messages, or have those of an earlier stream of the same name.
                 Some(Direct::Message { stream: of, .. }) if of != stream.as_str() => return Ok(entries),
-                Some(Direct::Message { message, previous, is_last, .. }) => {
+                Some(Direct::Message { message, previous, pending, .. }) => {
                     // Before the first message of a batch, there is 0.
                     let before = if entries.is_empty() { 0 } else { entries.last() };
                     let is_next = previous.is_none_or(|previous| previous == before);
                     if !is_next || message.offset < sequence || !entries.push(&message) {
                         return Ok(entries);
                     }
-                    if is_last {
-                        return Ok(entries);
-                    }
+                    let Some(pending) = pending else { return Ok(entries) };
+                    entries.note_pending(pending);
                 }
                 Some(Direct::End) => return Ok(entries),
                 Some(Direct::Refused) | None => {

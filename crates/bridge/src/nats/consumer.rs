@@ -125,11 +125,12 @@ impl Consumer {
     fn take_one(&mut self, message: Message, messages: &mut Entries) -> Result<(), ReadError> {
         let ended = |what| Err(ReadError::Malformed { subject: self.subject.clone(), what });
         match delivery(message) {
-            Some(Delivery::Message { message, number }) => {
+            Some(Delivery::Message { message, number, pending }) => {
                 let is_next = self.last.checked_add(1) == Some(number);
                 if !is_next || !messages.push(&message) {
                     return ended("messages are missing");
                 }
+                messages.note_pending(pending);
                 (self.left, self.last) = (self.left.saturating_sub(1), number);
                 Ok(())
             }

@@ -14,6 +14,8 @@ pub(super) struct Entries {
     count: usize,
     first: i64,
     last: i64,
+    /// How many messages followed the last one where it was read.
+    pending: i64,
     gaps: Vec<Gap>,
 }
 
@@ -45,6 +47,16 @@ impl Entries {
         true
     }
 
+    /// Notes how many messages followed the last one where it was read.
+    pub(super) fn note_pending(&mut self, pending: i64) {
+        self.pending = pending.max(0);
+    }
+
+    /// The stream had at least this end where the messages were read.
+    pub(super) fn known_end(&self) -> i64 {
+        self.last.saturating_add(1).saturating_add(self.pending)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.count == 0
     }
@@ -68,34 +80,37 @@ impl Entries {
         self.last
     }
 
-    /// Whether there are sequences without a message, from `base` to before `next`, that a stream which begins at `start` has not
-    /// discarded. A later answer of its leader can say that it has.
-    pub(super) fn has_doubtful_gap(&self, base: i64, next: i64, start: i64) -> bool {
+    /// The ranges without a message, from `base` to before `next`, that a stream which begins at `start` has not discarded as a whole. A
+    /// later answer of its leader can say that it has.
+    pub(super) fn doubtful_gaps(&self, base: i64, next: i64, start: i64) -> impl Iterator<Item = (i64, i64)> {
         let (first, end) =
             if self.is_empty() { (next, next) } else { (self.first, self.last.saturating_add(1)) };
         // 0 is the beginning of any stream.
         let outer = [(base, first), (end, next)].into_iter().filter(|(from, to)| (1..*to).contains(from));
-        let gaps = outer.map(|(from, _)| from).chain(self.gaps.iter().map(|gap| gap.from));
-        gaps.into_iter().any(|from| from >= start)
+        let inner = self.gaps.iter().map(|gap| (gap.from, gap.to));
+        outer.chain(inner).filter(move |(_, to)| *to > start)
     }
 
     /// The messages as chunks that are consecutive but for what a stream with these `ends` has discarded. What is missing within a
     /// chunk was deleted one by one. The first chunk begins at `base`, and is empty if the messages there were discarded.
+    ///
+    /// The chunks' own start is not after the first message: what was read can be given, also if it was discarded meanwhile.
     pub(super) fn into_chunks(self, base: i64, ends: Ends) -> Vec<Chunk> {
-        let Self { bytes, count, first, last, gaps } = self;
+        let Self { bytes, count, first, last, gaps, .. } = self;
         let next = last.saturating_add(1).max(base);
+        let Ends { start, .. } = ends;
         let Ends { end, .. } = ends.reaching(next);
-        let ends = Ends { stable: end, end, ..ends };
+        let ends = Ends { start: if count == 0 { start } else { start.min(first) }, stable: end, end };
         // 0 is the beginning of any stream.
         let before = Some(Gap { from: base, to: first, bytes: 0, count: 0 });
         let before = before.filter(|gap| (1..gap.to).contains(&gap.from));
         let mut bytes = Bytes::from(bytes);
         let (mut chunks, mut base, mut cut, mut counted) = (Vec::new(), base, 0_usize, 0_usize);
-        for gap in before.into_iter().chain(gaps).filter(|gap| gap.from < ends.start) {
+        for gap in before.into_iter().chain(gaps).filter(|gap| gap.from < start) {
             let entries = bytes.split_to(gap.bytes.saturating_sub(cut).min(bytes.len()));
             let count = gap.count.saturating_sub(counted);
             chunks.push(Chunk { base, next: gap.from, entries, count, ends });
-            (base, cut, counted) = (ends.start.min(gap.to), gap.bytes, gap.count);
+            (base, cut, counted) = (start.min(gap.to), gap.bytes, gap.count);
         }
         chunks.push(Chunk { base, next, entries: bytes, count: count.saturating_sub(counted), ends });
         chunks
@@ -206,15 +221,16 @@ mod tests {
         for (sequences, base, next, want) in [
             (&[5, 6][..], 5, 7, None),
             (&[5, 6], 0, 7, None),
-            (&[5, 6], 3, 7, Some(3)),
-            (&[5, 6], 5, 9, Some(7)),
-            (&[5, 8], 5, 9, Some(6)),
+            (&[5, 6], 3, 7, Some(4)),
+            (&[5, 6], 5, 9, Some(8)),
+            (&[5, 8], 5, 9, Some(7)),
             (&[], 3, 3, None),
-            (&[], 3, 9, Some(3)),
+            (&[], 3, 9, Some(8)),
             (&[], 0, 9, None),
         ] {
             let entries = entries(sequences);
-            let last = (0..20).filter(|start| entries.has_doubtful_gap(base, next, *start)).max();
+            let last =
+                (0..20).filter(|start| entries.doubtful_gaps(base, next, *start).next().is_some()).max();
             assert_eq!(last, want, "{sequences:?} from {base} to {next}");
         }
     }

@@ -44,9 +44,12 @@ pub(super) enum ReadError {
     Malformed { subject: String, what: &'static str },
     #[error("the stream was deleted and created again while it was read")]
     Recreated,
-    /// It gives no messages, and the stream has some.
+    /// A consumer does not give what the stream has.
     #[error("the consumer has stalled")]
     Stalled,
+    /// The leader of a stream does not have what one of its replicas has given.
+    #[error("the leader of the stream is behind")]
+    Behind,
 }
 
 /// An error of JetStream's API.
@@ -112,7 +115,9 @@ impl ReadError {
             Self::Malformed { .. } => {
                 CommandError::new(Fault::Rejected, 0, hidden(UNANSWERED, Cause::of(&self)))
             }
-            Self::Recreated | Self::Stalled => CommandError::new(Fault::Transient, 0, self.to_string()),
+            Self::Recreated | Self::Stalled | Self::Behind => {
+                CommandError::new(Fault::Transient, 0, self.to_string())
+            }
         }
         .with_retry()
     }

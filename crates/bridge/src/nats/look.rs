@@ -143,6 +143,14 @@ impl Looks {
         let StreamInfo { first, end, .. } = stream.info;
         // Offset 0 asks for the first message, whatever its sequence is.
         let is_missing = (1..first).contains(&offset) || offset > end;
+        // A replica can have discarded what its leader still has.
+        let batch = match batch {
+            Some(batch) if offset > 0 && offset.max(first) < batch.first() => {
+                let message = self.api.message(name, MessageQuery::from(offset.max(first))).await?;
+                Some(batch).filter(|batch| message.is_none_or(|found| found.offset >= batch.first()))
+            }
+            batch => batch,
+        };
         let (messages, next) = match batch {
             Some(batch) => {
                 let next = batch.last().saturating_add(1);
@@ -159,9 +167,9 @@ impl Looks {
             None => (Entries::default(), end),
         };
         // The messages of a gap can be discarded by the stream after the leader was asked.
-        let stream = match messages.has_doubtful_gap(offset, next, first) {
-            true => self.streams.ask(name).await?,
-            false => stream,
+        let stream = match messages.doubtful_gaps(offset, next, first).next() {
+            Some(_) => self.streams.ask_after(name, &known.id, &messages).await?,
+            None => stream,
         };
         if stream.id != known.id {
             return Err(ReadError::Recreated);
@@ -191,9 +199,6 @@ impl Looks {
         let is_lost = is_lost && chunks.first().is_some_and(|first| first.count == 0);
         let read_on = chunks.get(1).map_or(ends.start, |chunk| chunk.base);
         self.streams.saw(&stream.id, chunks.last().map_or(range.end, |last| last.next));
-        if is_lost {
-            self.logs.refute(&key, range.start);
-        }
         let insert =
             |chunk| self.logs.insert_parts(&key, stream.id.generation, chunk, max_bytes, first_entry, now);
         let mut parts = chunks.into_iter().map(insert).collect::<Vec<Chunk>>().into_iter();
@@ -214,7 +219,13 @@ impl Looks {
         let start = self.walks.at(known, offset, continues)?;
         let (messages, stream) =
             tokio::join!(self.walks.read(name, known, offset, start), self.streams.ask(name));
-        Some((messages?, stream))
+        let messages = messages?;
+        // Nothing proves that a consumer has left out only what was deleted: others can change it.
+        if messages.doubtful_gaps(offset, messages.last(), known.info.first).next().is_some() {
+            self.walks.failed(known);
+            return None;
+        }
+        Some((messages, stream))
     }
 
     /// Messages in one answer of any replica; `None` if the stream cannot be read like that.

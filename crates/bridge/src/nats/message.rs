@@ -16,8 +16,8 @@ pub(super) enum Direct {
         stream: String,
         /// The sequence of the message before it in this answer.
         previous: Option<i64>,
-        /// Servers before 2.11 give one message, and nothing after it.
-        is_last: bool,
+        /// How many messages follow it in the stream. None: servers before 2.11 give one message, and nothing after it.
+        pending: Option<i64>,
     },
     /// There are no more messages.
     End,
@@ -31,6 +31,8 @@ pub(super) enum Delivery {
         message: KafkaMessage,
         /// Counts the consumer's messages from 1.
         number: u64,
+        /// How many messages follow it in the stream.
+        pending: i64,
     },
     /// The consumer is there and has no message.
     Heartbeat,
@@ -94,7 +96,7 @@ pub(super) fn direct(message: Message) -> Option<Direct> {
         message,
         stream: added.stream?.to_owned(),
         previous,
-        is_last: added.pending.is_none(),
+        pending: added.pending.map(|pending| pending.parse().unwrap_or_default()),
     })
 }
 
@@ -105,7 +107,7 @@ fn is_end(status: StatusCode) -> bool {
 /// `None` if it is malformed.
 pub(super) fn delivery(message: Message) -> Option<Delivery> {
     let Message { subject, reply, headers: all, payload, status, description, .. } = message;
-    if let Some(Acknowledgement { sequence, number, timestamp }) =
+    if let Some(Acknowledgement { sequence, number, timestamp, pending }) =
         reply.as_deref().and_then(Acknowledgement::parse)
     {
         let message = KafkaMessage {
@@ -116,7 +118,7 @@ pub(super) fn delivery(message: Message) -> Option<Delivery> {
             headers: headers(&all.unwrap_or_default(), |_, _| false),
             ..KafkaMessage::default()
         };
-        return Some(Delivery::Message { message, number });
+        return Some(Delivery::Message { message, number, pending });
     }
     let pending = || all?.get("Nats-Pending-Messages")?.as_str().parse().ok();
     Some(match (status?, description.as_deref()) {
@@ -136,6 +138,7 @@ struct Acknowledgement {
     sequence: i64,
     number: u64,
     timestamp: i64,
+    pending: i64,
 }
 
 impl Acknowledgement {
@@ -148,12 +151,13 @@ impl Acknowledgement {
             _ => return None,
         };
         // … <deliveries>.<sequence>.<consumer's sequence>.<time in nanoseconds>.<pending>
-        let [_, sequence, number, nanoseconds, ..] = place else { return None };
+        let [_, sequence, number, nanoseconds, pending, ..] = place else { return None };
         let nanoseconds: i64 = nanoseconds.parse().ok()?;
         Some(Self {
             sequence: sequence.parse().ok().filter(|sequence| *sequence > 0)?,
             number: number.parse().ok()?,
             timestamp: nanoseconds.div_euclid(NANOSECONDS),
+            pending: pending.parse().ok()?,
         })
     }
 }

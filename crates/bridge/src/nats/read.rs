@@ -45,9 +45,9 @@ impl Reader {
         Ok(self.api.server_version())
     }
 
-    /// Succeeds if the stream exists, as its leader says to a request that is sent after the call.
-    pub(super) async fn check_stream(&self, name: StreamName<'_>) -> Result<(), ReadError> {
-        self.streams.ask(name).await.map(drop)
+    /// The id of the stream, as its leader says to a request that is sent after the call.
+    pub(super) async fn ask_stream_id(&self, name: StreamName<'_>) -> Result<u128, ReadError> {
+        self.streams.ask(name).await.map(|stream| stream.id.created)
     }
 
     /// Distinguishes the stream from others of its name, as of the last answer of its leader; `None` if it was not asked.

@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sluicegate_shared_log::{Ends, Flights, LogKey};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::api::{Api, StreamInfo};
+use super::entries::Entries;
 use super::error::ReadError;
 use super::stream_name::StreamName;
 
@@ -71,6 +72,31 @@ impl Streams {
             }
         };
         self.asked.ask(name.as_str().into(), |_| false, || None, request).await
+    }
+
+    /// The same of the stream with this id, once its leader has what the server had that gave `messages`: a replica can be ahead.
+    pub(super) async fn ask_after(
+        &self,
+        name: StreamName<'_>,
+        id: &StreamId,
+        messages: &Entries,
+    ) -> Result<Stream, ReadError> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let stream = self.ask(name).await?;
+            if stream.id != *id {
+                return Err(ReadError::Recreated);
+            }
+            let end = stream.info.end;
+            match pause > LAST_PAUSE {
+                _ if end >= messages.known_end() => return Ok(stream),
+                false => sleep(pause).await,
+                // A server can have counted wrong.
+                true if end > messages.last() => return Ok(stream),
+                true => return Err(ReadError::Behind),
+            }
+            pause = pause.saturating_mul(2);
+        }
     }
 
     /// What is known, and for how long.
@@ -155,8 +181,12 @@ impl StreamId {
     }
 }
 
+/// How long to wait for a leader that is behind a replica, at first and at last.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LAST_PAUSE: Duration = Duration::from_millis(640);
 const DISTRUST: Duration = Duration::from_secs(60);
-const STALLING: Duration = Duration::from_secs(60);
+/// How long a stream is read without consumers after one has stalled.
+pub(super) const STALLING: Duration = Duration::from_secs(60);
 /// Streams that are known at the same time, of about 200 bytes each.
 const MAX_KNOWN: usize = 10_000;
 

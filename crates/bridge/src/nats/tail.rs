@@ -9,12 +9,12 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::api::Api;
+use super::api::{Api, MessageQuery};
 use super::consumer::{Consumer, NextMessages, ROOM, SILENCE, nanoseconds};
 use super::entries::{Entries, first_entry};
 use super::error::ReadError;
 use super::stream_name::StreamName;
-use super::streams::{Stream, StreamId, Streams};
+use super::streams::{STALLING, Stream, StreamId, Streams};
 
 /// The streams at whose ends callers wait.
 pub(super) struct Tails {
@@ -117,18 +117,34 @@ impl Shared {
 impl Tail {
     async fn run(mut self) {
         let _counted = self.shared.logs.tail();
-        let mut ended = match self.can_follow() {
-            true => self.follow().await,
-            false => self.poll().await,
+        let ended = match self.consumer().await {
+            Ok(Some(consumer)) => self.follow(consumer).await,
+            Ok(None) => self.poll().await,
+            Err(error) => Err(error),
         };
-        // The account or the stream may already have all its consumers.
-        if let Err(ReadError::Refused(_)) = ended {
-            ended = self.poll().await;
-        }
         // Callers see the error when they look at the stream. Those that join from now on start another tail.
         if ended.is_err() {
             self.shared.lock().remove(&self.stream.id);
             self.progress.send_modify(|progress| (progress.is_live, progress.is_over) = (false, true));
+        }
+    }
+
+    /// A consumer of the messages to come. `None` if there can be none: the account or the stream may already have all its
+    /// consumers, or may not let the bridge create one.
+    async fn consumer(&self) -> Result<Option<Consumer>, ReadError> {
+        if !self.can_follow() {
+            return Ok(None);
+        }
+        let stream = Arc::clone(&self.stream.id.name);
+        let name = StreamName::parse(&stream)?;
+        let created = timeout(SILENCE, Consumer::create(&self.shared.api, name, self.next())).await;
+        match created {
+            Ok(Ok(consumer)) => Ok(Some(consumer)),
+            Err(_)
+            | Ok(Err(ReadError::Refused(_) | ReadError::Denied { .. } | ReadError::Unanswered { .. })) => {
+                Ok(None)
+            }
+            Ok(Err(error)) => Err(error),
         }
     }
 
@@ -140,16 +156,12 @@ impl Tail {
     }
 
     /// Takes messages from a consumer until nobody waits. Whatever is wrong ends the tail: those that wait look at the stream.
-    async fn follow(&mut self) -> Result<(), ReadError> {
+    async fn follow(&mut self, mut consumer: Consumer) -> Result<(), ReadError> {
         let shared = Arc::clone(&self.shared);
-        let Shared { api, streams, logs, .. } = &*shared;
         let stream = Arc::clone(&self.stream.id.name);
         let name = StreamName::parse(&stream)?;
-        let mut consumer = Consumer::create(api, name, self.next()).await?;
         // The consumer is of this stream: the stream was the same before and after.
-        if streams.ask(name).await?.id != self.stream.id {
-            return Err(ReadError::Recreated);
-        }
+        self.ask(name).await?;
         let request = NextMessages {
             batch: MAX_BATCH,
             max_bytes: consumer.max_payload().saturating_add(ROOM),
@@ -161,12 +173,12 @@ impl Tail {
         let mut compared = Instant::now();
         while !self.is_unused() {
             if consumer.left() == 0 {
-                logs.count_tail_request();
+                shared.logs.count_tail_request();
                 consumer.ask(&request).await?;
             }
             if self.take(name, &mut consumer).await? {
                 compared = Instant::now();
-            } else if compared.elapsed() >= COMPARED_EVERY {
+            } else if compared.elapsed() >= self.compared_every() {
                 self.compare(name, &mut consumer).await?;
                 compared = Instant::now();
             }
@@ -175,7 +187,7 @@ impl Tail {
     }
 
     /// Waits for a sign of life of the consumer, and keeps what has come with it. False: no message.
-    async fn take(&self, name: StreamName<'_>, consumer: &mut Consumer) -> Result<bool, ReadError> {
+    async fn take(&mut self, name: StreamName<'_>, consumer: &mut Consumer) -> Result<bool, ReadError> {
         let mut messages = Entries::default();
         let result = consumer.take(&mut messages, |messages| messages.len() >= PART_BYTES).await;
         let has_messages = !messages.is_empty();
@@ -183,43 +195,68 @@ impl Tail {
         result.map(|()| has_messages)
     }
 
-    /// Fails if the stream has messages that the consumer does not deliver: others can pause it or change it, and messages can be
-    /// discarded before it has them.
-    async fn compare(&self, name: StreamName<'_>, consumer: &mut Consumer) -> Result<(), ReadError> {
-        let Shared { streams, .. } = &*self.shared;
-        let now = streams.ask(name).await?;
+    /// Asks the leader of the stream for what it knows now.
+    async fn ask(&mut self, name: StreamName<'_>) -> Result<(), ReadError> {
+        let now = timeout(SILENCE, self.shared.streams.ask(name)).await;
+        let now = now.map_err(|_| self.shared.api.silence(name))??;
+        self.learn(now)
+    }
+
+    fn learn(&mut self, now: Stream) -> Result<(), ReadError> {
         if now.id != self.stream.id {
             return Err(ReadError::Recreated);
         }
-        let is_behind = || self.next() < now.info.end;
+        self.stream.info = now.info;
+        Ok(())
+    }
+
+    /// Fails if the stream has messages that the consumer does not deliver: others can pause it or change it.
+    async fn compare(&mut self, name: StreamName<'_>, consumer: &mut Consumer) -> Result<(), ReadError> {
+        self.ask(name).await?;
+        let end = self.stream.info.end;
         let rest = async {
-            while is_behind() {
+            while self.next() < end {
                 self.take(name, consumer).await?;
             }
             Ok(())
         };
-        timeout(ON_THE_WAY, rest).await.unwrap_or_else(|_| {
-            streams.stalled(name);
-            Err(ReadError::Stalled)
-        })
+        if let Ok(caught_up) = timeout(ON_THE_WAY, rest).await {
+            return caught_up;
+        }
+        if self.message(name, self.next()).await?.is_some_and(|found| found < end) {
+            self.shared.streams.stalled(name);
+        }
+        // Otherwise all of them were discarded: callers are told when they look.
+        Err(ReadError::Stalled)
+    }
+
+    /// The sequence of the first message from `sequence` on, as the leader says.
+    async fn message(&self, name: StreamName<'_>, sequence: i64) -> Result<Option<i64>, ReadError> {
+        let asked = self.shared.api.message(name, MessageQuery::from(sequence));
+        let found = timeout(SILENCE, asked).await.map_err(|_| self.shared.api.silence(name))??;
+        Ok(found.map(|message| message.offset))
+    }
+
+    /// How often a tail without messages is compared with its stream.
+    fn compared_every(&self) -> Duration {
+        let tails = u32::try_from(self.shared.lock().len()).unwrap_or(u32::MAX);
+        COMPARED_EVERY.max(COMPARED_SHARE.saturating_mul(tails))
     }
 
     /// Asks the leader of the stream for its end again and again.
     async fn poll(&mut self) -> Result<(), ReadError> {
-        let shared = Arc::clone(&self.shared);
-        let Shared { streams, logs, .. } = &*shared;
         let stream = Arc::clone(&self.stream.id.name);
-        let name = StreamName::parse(&stream)?;
+        let (name, begun) = (StreamName::parse(&stream)?, Instant::now());
         while !self.is_unused() {
-            let tails = u32::try_from(self.shared.lock().len()).unwrap_or(u32::MAX);
-            sleep(POLL.max(POLL_SHARE.saturating_mul(tails))).await;
-            logs.count_tail_request();
-            let now = timeout(SILENCE, streams.ask(name)).await;
-            let now = now.map_err(|_| self.shared.api.silence(name))??;
-            if now.id != self.stream.id {
-                return Err(ReadError::Recreated);
+            if self.stream.is_stalling && begun.elapsed() >= STALLING {
+                // Another tail has a consumer again.
+                return Err(ReadError::Stalled);
             }
-            let end = now.info.end;
+            let tails = u32::try_from(self.shared.lock().len()).unwrap_or(u32::MAX);
+            sleep(POLL.max(POLL_SHARE.saturating_mul(tails)).min(MAX_POLL)).await;
+            self.shared.logs.count_tail_request();
+            self.ask(name).await?;
+            let end = self.stream.info.end;
             self.progress.send_if_modified(|progress| {
                 let is_news = !progress.is_live || progress.next < end;
                 *progress = Progress { next: progress.next.max(end), is_live: true, ..*progress };
@@ -230,28 +267,45 @@ impl Tail {
     }
 
     /// Keeps messages, and tells callers of them.
-    async fn keep(&self, name: StreamName<'_>, messages: Entries) -> Result<(), ReadError> {
+    async fn keep(&mut self, name: StreamName<'_>, messages: Entries) -> Result<(), ReadError> {
         if messages.is_empty() {
             return Ok(());
         }
         if messages.first() < self.next() {
             return Err(ReadError::Recreated);
         }
+        let (base, next) = (self.next(), messages.last().saturating_add(1));
+        self.shared.logs.count_received(messages.len());
+        if messages.doubtful_gaps(base, next, self.stream.info.first).next().is_some() {
+            self.doubt(name, base, &messages).await?;
+        }
         let Shared { logs, streams, .. } = &*self.shared;
-        let (id, next) = (&self.stream.id, messages.last().saturating_add(1));
-        logs.count_received(messages.len());
-        // The messages of a gap were deleted one by one, or discarded by the stream before the consumer had them.
-        let ends = match messages.has_doubtful_gap(self.next(), next, self.stream.info.first) {
-            true => streams.ask(name).await.map(|now| now.ends())?,
-            false => self.stream.ends(),
-        };
-        for chunk in messages.into_chunks(self.next(), ends) {
+        let id = &self.stream.id;
+        for chunk in messages.into_chunks(base, self.stream.ends()) {
             let now = Instant::now().into();
             logs.insert_parts(&id.key(), id.generation, chunk, PART_BYTES, first_entry, now);
         }
         streams.saw(id, next);
         self.progress.send_modify(|progress| progress.next = next);
         Ok(())
+    }
+
+    /// Learns what the stream has discarded. Fails if it has a message that the consumer has left out: others can change what that
+    /// delivers.
+    async fn doubt(&mut self, name: StreamName<'_>, base: i64, messages: &Entries) -> Result<(), ReadError> {
+        // A stream that discards without a break is asked now and then.
+        sleep(DOUBT).await;
+        let next = messages.last().saturating_add(1);
+        let asked = self.shared.streams.ask_after(name, &self.stream.id, messages);
+        let now = timeout(SILENCE, asked).await.map_err(|_| self.shared.api.silence(name))??;
+        self.learn(now)?;
+        let left = messages.doubtful_gaps(base, next, self.stream.info.first).next();
+        let Some((from, to)) = left else { return Ok(()) };
+        if self.message(name, from.max(self.stream.info.first)).await?.is_some_and(|found| found < to) {
+            return Err(ReadError::Stalled);
+        }
+        // It can have been discarded before that answer.
+        self.ask(name).await
     }
 
     fn next(&self) -> i64 {
@@ -283,6 +337,8 @@ const LINGER: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(100);
 /// The same for each tail, if there are many: all of them make at most 1,000 requests a second.
 const POLL_SHARE: Duration = Duration::from_millis(1);
+/// The longest time between two of these requests.
+const MAX_POLL: Duration = Duration::from_secs(2);
 /// Consumers at the same time. Each costs the servers memory and a timer.
 const MAX_CONSUMERS: usize = 1_000;
 /// Messages of one request to a consumer.
@@ -293,5 +349,9 @@ const EXPIRES: Duration = Duration::from_secs(30);
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// How often a tail without messages is compared with the end of its stream.
 const COMPARED_EVERY: Duration = Duration::from_secs(3);
+/// The same for each tail, if there are many.
+const COMPARED_SHARE: Duration = Duration::from_millis(5);
+/// How long messages wait before the leader is asked about the gaps between them.
+const DOUBT: Duration = Duration::from_millis(50);
 /// How long a consumer may take for messages that the stream has.
 const ON_THE_WAY: Duration = Duration::from_secs(1);

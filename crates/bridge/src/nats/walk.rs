@@ -98,14 +98,20 @@ impl Walks {
         // The rest of the time is for a direct get.
         let read = timeout(self.api.timeout() / 4, read).await;
         if !matches!(read, Ok(Ok(()))) || messages.is_empty() || messages.first() < offset {
-            let mut state = self.lock();
-            state.failed.retain(|_, at| at.elapsed() < FAILED);
-            if state.failed.len() < MAX_FAILED {
-                state.failed.insert(stream.id.clone(), Instant::now());
-            }
+            self.failed(stream);
             return None;
         }
         Some(messages)
+    }
+
+    /// Lets the stream be read without walks for a while, and drops those that are parked.
+    pub(super) fn failed(&self, stream: &Stream) {
+        let mut state = self.lock();
+        state.parked.retain(|(id, _), _| *id != stream.id);
+        state.failed.retain(|_, at| at.elapsed() < FAILED);
+        if state.failed.len() < MAX_FAILED {
+            state.failed.insert(stream.id.clone(), Instant::now());
+        }
     }
 
     /// Whether a new walk could be better than direct gets.

@@ -226,7 +226,7 @@ const WAITS: [Duration; LANES] =
 
 /// How long an answer can take besides the broker's wait until nobody relies on it any more. Together with the longest wait it bounds
 /// how soon a frozen broker is noticed.
-pub(super) const OVERDUE: Duration = Duration::from_secs(1);
+pub(super) const OVERDUE: Duration = Duration::from_millis(500);
 
 /// A probe also asks for those whose wait ends within this time: while nothing is written, there are at most ten probes a second
 /// for any number of callers with longer waits.

@@ -170,11 +170,12 @@ impl Subscription {
 
 /// The error of a question that is not answered yet.
 fn unanswered(system: System) -> CommandError {
-    CommandError::new(Fault::Transient, 0, format!("{} has not answered yet", system.name()))
+    let fault = Fault::Unreachable { retriable: true };
+    CommandError::new(fault, 0, format!("{} has not answered yet", system.name()))
 }
 
 /// How long a question may take before the client is told.
-const SLOW: Duration = Duration::from_millis(1_500);
+const SLOW: Duration = Duration::from_millis(1_200);
 
 /// Questions to the messaging system at the same time, while what they find is kept for all clients.
 const MAX_ASKED: usize = 32;

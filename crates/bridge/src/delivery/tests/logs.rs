@@ -43,7 +43,7 @@ struct State {
     silent: Option<i32>,
     are_ends_silent: bool,
     topic_id: Option<u128>,
-    /// What is known in its place until it is asked for.
+    /// The id that is known in its place until it is asked for.
     outdated_id: Option<u128>,
     /// Where a transaction is open in each log.
     open: Option<i64>,

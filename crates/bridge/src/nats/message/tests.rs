@@ -54,7 +54,7 @@ fn direct_get_gives_the_message_without_what_the_server_adds() {
         message: stored(headers),
         stream: "S".to_owned(),
         previous: Some(5),
-        is_last: false,
+        pending: Some(3),
     };
     assert_eq!(found, Some(expected));
 }
@@ -72,7 +72,7 @@ fn publisher_cannot_forge_what_the_server_adds() {
 #[test]
 fn message_of_an_old_server_is_the_last() {
     let found = direct(message(None, &ADDED[..4]));
-    assert!(matches!(found, Some(Direct::Message { is_last: true, previous: None, .. })), "{found:?}");
+    assert!(matches!(found, Some(Direct::Message { pending: None, previous: None, .. })), "{found:?}");
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn delivered_message_says_where_it_is() {
         let headers = Some(message(None, &[("a", "1")]).headers.unwrap());
         let delivered =
             Message { subject: "S.eu".into(), reply: Some(reply.into()), headers, ..message(None, &[]) };
-        let expected = Delivery::Message { message: stored(vec![header("a", "1")]), number: 2 };
+        let expected = Delivery::Message { message: stored(vec![header("a", "1")]), number: 2, pending: 0 };
         assert_eq!(delivery(delivered), Some(expected), "{reply}");
     }
 }

@@ -153,3 +153,35 @@ async fn walk_needs_no_permission_for_consumers() {
         assert_eq!(case.walk("S", 1).await, all(), "without {denied}");
     }
 }
+
+/// Others can change a consumer, if the account lets them.
+#[tokio::test]
+async fn walk_whose_consumer_others_filter_loses_nothing() {
+    let case = Case::start().await;
+    case.streams.create("S", json!({})).await.unwrap();
+    let mut number = 0;
+    for _ in 0..15 {
+        for subject in ["S.a", "S.b"] {
+            let data: Vec<Bytes> = (0..1_000).map(|_| Bytes::from_static(b"data")).collect();
+            number += data.len();
+            case.streams.write(subject, data).await.unwrap();
+        }
+    }
+    let (mut next, mut found, mut is_filtered) = (1, Vec::new(), false);
+    while found.len() < number {
+        let fetched = case.read("S", next).await.unwrap();
+        found.extend(sequences(&fetched));
+        assert!(fetched.next_offset > next, "it ends at {next}");
+        next = fetched.next_offset;
+        let list = case.call("CONSUMER.LIST.S", json!({})).await;
+        if let Some(consumer) = list["consumers"].get(0).filter(|_| !is_filtered) {
+            let (name, mut config) = (consumer["name"].as_str().unwrap(), consumer["config"].clone());
+            config["filter_subject"] = "S.b".into();
+            let call = format!("CONSUMER.CREATE.S.{name}.S.b");
+            case.call(&call, json!({ "stream_name": "S", "config": config })).await;
+            is_filtered = true;
+        }
+    }
+    assert!(is_filtered, "there was no walk");
+    assert_eq!(found, (1..=number as i64).collect::<Vec<i64>>());
+}

@@ -95,6 +95,10 @@ fn words_of_kafka_are_refused() {
             "filters[0]: expected `subject`, or `header` and perhaps `value`",
         ),
         (
+            r#"{"id":7,"subscribe":{"stream":"s","from":{"sequence":5},"stream_id":""}}"#,
+            "stream_id: expected the one of an answer to `subscribe`",
+        ),
+        (
             r#"{"id":7,"publish":{"messages":[{"stream":"s","subject":"a"}]}}"#,
             "publish: messages[0].data: missing, expected a value or null",
         ),
