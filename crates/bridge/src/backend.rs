@@ -44,7 +44,7 @@ pub(crate) trait Backend: Send + Sync {
     /// The records that a fetch would find without asking the messaging system; `None` if it has to be asked.
     fn recent(&self, log: Log<'_>, fetch: Fetch) -> Option<Fetched>;
 
-    /// What is known of the log's version. It can be out of date: see [`Backend::ask_version`].
+    /// The version of the log as far as it is known. It can be out of date: see [`Backend::ask_version`].
     fn version(&self, log: Log<'_>) -> Version;
 
     /// The log's version, as told to a request that is sent after the call. It is known from then on.

@@ -171,7 +171,7 @@ impl Reader {
             }
             let mut more = match self.looks.look(name, read.next, max_bytes).await {
                 Ok(more) => more,
-                // What was read before is an answer, and the next fetch finds the error.
+                // The messages before are an answer, and the next fetch finds the error.
                 Err(_) if read.count > 0 => break,
                 Err(error) => return Err(error),
             };
