@@ -77,7 +77,10 @@ pub async fn check(setup: Setup) -> Summary {
     let Setup { system, way, subscribers, duration, discards, seed } = setup;
     let mut cluster = system.start(PARTITIONS, discards).await;
     let envoy_edits = vec![plugin("", &[r#"{"path": "/kafka", "type": "rest"}"#]), routes(&["/kafka"])];
-    let bridge = BridgeConfig::Text(format!("[clusters.default]\n{}", cluster.keys()));
+    let bridge = BridgeConfig::Text(format!(
+        "[write]\nclusters = [\"default\"]\n[clusters.default]\n{}",
+        cluster.keys()
+    ));
     let setup = stack::Setup { bridge, envoy_edits, ..stack::Setup::new(way, "") };
     let mut stack = Stack::start(setup).await.unwrap();
     stack.ready_within(Duration::from_secs(60)).await.unwrap();

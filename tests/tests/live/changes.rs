@@ -21,12 +21,14 @@ async fn added_partitions_are_read_from_their_beginning() {
     let mut subscriber = Subscriber::open(stack, from_end(topic)).await;
     subscriber.catch_up(1).await;
     kafka.grow_topic(topic, 3).await.unwrap();
+    let grown = Instant::now();
     for partition in 1..3 {
         write(kafka, topic, partition, &numbered("new", 10)).await;
     }
     let Told::Subscribed(topics) = subscriber.told().await else { panic!("no partition was added") };
     let added: Vec<(i32, i64)> = topics[0].partitions.iter().map(|at| (at.partition, at.offset)).collect();
     assert_eq!(added, [(1, 0), (2, 0)]);
+    assert!(grown.elapsed() < Duration::from_secs(10), "{:?}", grown.elapsed());
     subscriber.collect(20).await;
     assert_eq!(subscriber.values(topic, 2), numbered("new", 10));
 }

@@ -47,15 +47,16 @@ impl Session {
             Resp::KafkaSubscribedResp(mut subscribed) => {
                 let topic = subscribed.topics.pop().unwrap();
                 let id = topic.topic_id.to_vec();
+                assert!(!id.is_empty(), "{topic:?}");
                 let begin =
                     |at: &PartitionNext| Begin { partition: at.partition, offset: at.offset, id: id.clone() };
                 Told::Begins(topic.partitions.iter().map(begin).collect())
             }
             Resp::NatsSubscribedResp(subscribed) => {
-                let begin = |stream: &SubscribedStream| Begin {
-                    partition: partition_of(&stream.stream),
-                    offset: stream.next_sequence,
-                    id: stream.stream_id.to_vec(),
+                let begin = |stream: &SubscribedStream| {
+                    assert!(!stream.stream_id.is_empty(), "{stream:?}");
+                    let (offset, id) = (stream.next_sequence, stream.stream_id.to_vec());
+                    Begin { partition: partition_of(&stream.stream), offset, id }
                 };
                 Told::Begins(subscribed.streams.iter().map(begin).collect())
             }
