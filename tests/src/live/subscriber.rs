@@ -140,6 +140,10 @@ impl Subscriber {
                 _ = ends.changed() => continue,
             };
             position.take(told);
+            // Once the ends are known, the rest is read without a pause.
+            if ends.borrow().is_some() && self.kind != Kind::Fickle {
+                continue;
+            }
             match self.kind {
                 Kind::Slow if self.random.below(share) == 0 => {
                     sleep(Duration::from_millis(self.random.next() % 20)).await
