@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use super::PARTITIONS;
 use super::system::Cluster;
 use crate::random::Random;
 use crate::stack::Stack;
@@ -63,15 +64,19 @@ pub(super) async fn discard(
     random: &mut Random,
 ) -> BTreeMap<&'static str, usize> {
     let (start, mut done) = (Instant::now(), BTreeMap::new());
+    let mut certain = [2, 0].into_iter();
     sleep(PAUSE).await;
     while start.elapsed() < duration {
-        let partition = i32::try_from(random.below(12)).unwrap_or_default();
-        // A node is frozen in each run.
-        let choice = if done.is_empty() { 2 } else { random.below(16) };
+        let partition = i32::try_from(random.below(usize::try_from(PARTITIONS).unwrap())).unwrap();
+        // Each run has a frozen node, and subscribers that come back too late.
+        let choice = certain.next().unwrap_or_else(|| random.below(16));
         let what = match choice {
             0 => {
                 stack.bridge.process.kill();
                 sleep(DOWN).await;
+                for partition in 0..PARTITIONS {
+                    cluster.discard(partition).await;
+                }
                 stack.bridge.up().await.unwrap();
                 Some("bridge killed")
             }
