@@ -41,11 +41,7 @@ pub(super) async fn run(
                 "Envoy"
             }
             _ => {
-                let at = random.below(cluster.nodes());
-                cluster.kill(at);
-                sleep(DOWN).await;
-                // A record is acknowledged by two nodes: one is killed at a time.
-                cluster.up(at).await;
+                kill_node(cluster, random).await;
                 "node"
             }
         };
@@ -81,10 +77,7 @@ pub(super) async fn discard(
                 Some("bridge killed")
             }
             1 => {
-                let at = random.below(cluster.nodes());
-                cluster.kill(at);
-                sleep(DOWN).await;
-                cluster.up(at).await;
+                kill_node(cluster, random).await;
                 sleep(PAUSE).await;
                 Some("node killed")
             }
@@ -108,6 +101,14 @@ pub(super) async fn discard(
     // Records that are discarded at last are followed by some that are not.
     sleep(PAUSE).await;
     done
+}
+
+/// A record is acknowledged by two nodes: one is killed at a time.
+async fn kill_node(cluster: &mut Cluster, random: &mut Random) {
+    let at = random.below(cluster.nodes());
+    cluster.kill(at);
+    sleep(DOWN).await;
+    cluster.up(at).await;
 }
 
 /// How long a part stays away.

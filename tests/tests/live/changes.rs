@@ -5,7 +5,7 @@ use std::time::Duration;
 use sluicegate_protocol::kafka_subscription_event::Event;
 use sluicegate_protocol::kafka_subscription_event::skipped::Cause;
 use sluicegate_protocol::{CmdKafkaSubscribe, KafkaSource, PartitionNext, Reason, kafka_source};
-use sluicegate_tests::kafka::{Record, Write};
+use sluicegate_tests::kafka::{Kafka, Record, Write};
 use sluicegate_tests::socket::Socket;
 use sluicegate_tests::waiting::until;
 use sluicegate_tests::way::Way;
@@ -82,6 +82,15 @@ async fn subscriber_of_a_compacted_log_gets_what_is_left_once() {
     assert!(left.iter().all(|message| got.contains(message)), "a record is missing");
 }
 
+/// Deletes a topic, and creates one of its name.
+async fn recreate(kafka: &Kafka, topic: &str) {
+    kafka.delete_topic(topic).await.unwrap();
+    until("the name is free", Duration::from_secs(30), async || {
+        kafka.make_topic(topic, 1, &[]).await.map_err(|error| error.to_string())
+    })
+    .await;
+}
+
 /// The same offsets would be other records.
 #[tokio::test]
 async fn recreated_topic_ends_its_subscriptions() {
@@ -92,11 +101,7 @@ async fn recreated_topic_ends_its_subscriptions() {
     let Told::Subscribed(topics) = subscriber.told().await else { panic!("no beginning") };
     subscriber.collect(5).await;
     subscriber.catch_up(1).await;
-    kafka.delete_topic(topic).await.unwrap();
-    until("the name is free", Duration::from_secs(30), async || {
-        kafka.make_topic(topic, 1, &[]).await.map_err(|error| error.to_string())
-    })
-    .await;
+    recreate(kafka, topic).await;
     write(kafka, topic, 0, &numbered("new", 9)).await;
     let error = loop {
         match subscriber.told().await {
@@ -140,11 +145,7 @@ async fn recreated_topic_is_read_soon() {
     for _ in 0..3 {
         let mut subscriber = Subscriber::open(stack, from_start(topic)).await;
         subscriber.catch_up(1).await;
-        kafka.delete_topic(topic).await.unwrap();
-        until("the name is free", Duration::from_secs(30), async || {
-            kafka.make_topic(topic, 1, &[]).await.map_err(|error| error.to_string())
-        })
-        .await;
+        recreate(kafka, topic).await;
         write(kafka, topic, 0, &numbered("new", 1)).await;
         let written = Instant::now();
         while !matches!(subscriber.told().await, Told::Ended(_)) {}

@@ -95,6 +95,17 @@ impl Case {
         waiting
     }
 
+    /// The same of a wait at `offset`, until a message there will be noticed.
+    async fn watch(
+        &self,
+        stream: &str,
+        offset: i64,
+    ) -> tokio::task::JoinHandle<Result<Fetched, CommandError>> {
+        let waiting = self.wait(stream, waiting(offset)).await;
+        until(|| self.nats.is_watched(log(stream), offset, false)).await;
+        waiting
+    }
+
     /// Waits until so many consumers follow the stream.
     async fn consumers(&self, stream: &str, count: usize) {
         let consumers = async {

@@ -126,15 +126,13 @@ async fn pause(case: &Case) {
 async fn consumer_that_others_pause_is_replaced() {
     let case = Case::start().await;
     case.stream("S", 3).await;
-    let wait = case.wait("S", waiting(4)).await;
-    until(|| case.nats.is_watched(log("S"), 4, false)).await;
+    let wait = case.watch("S", 4).await;
     pause(&case).await;
     let written = Instant::now();
     case.write("S", [4]).await;
     assert_eq!(data(&wait.await.unwrap().unwrap()), ["4"]);
     assert!(written.elapsed() < Duration::from_secs(6), "after {:?}", written.elapsed());
-    let wait = case.wait("S", waiting(5)).await;
-    until(|| case.nats.is_watched(log("S"), 5, false)).await;
+    let wait = case.watch("S", 5).await;
     let written = Instant::now();
     case.write("S", [5]).await;
     assert_eq!(data(&wait.await.unwrap().unwrap()), ["5"]);
@@ -145,8 +143,7 @@ async fn consumer_that_others_pause_is_replaced() {
 async fn consumer_that_others_filter_is_replaced() {
     let case = Case::start().await;
     case.stream("S", 3).await;
-    let wait = case.wait("S", waiting(4)).await;
-    until(|| case.nats.is_watched(log("S"), 4, false)).await;
+    let wait = case.watch("S", 4).await;
     let list = case.call("CONSUMER.LIST.S", json!({})).await;
     let mut config = list["consumers"][0]["config"].clone();
     config["filter_subject"] = "S.b".into();
@@ -163,8 +160,7 @@ async fn consumer_that_others_filter_is_replaced() {
 async fn wait_that_is_over_tells_the_end_of_the_stream() {
     let case = Case::start().await;
     case.stream("S", 3).await;
-    let long = case.wait("S", waiting(4)).await;
-    until(|| case.nats.is_watched(log("S"), 4, false)).await;
+    let long = case.watch("S", 4).await;
     pause(&case).await;
     let wait = case.wait("S", Fetch { wait: Duration::from_millis(300), ..waiting(4) }).await;
     case.write("S", [4, 5]).await;

@@ -6,8 +6,7 @@ use super::*;
 async fn wait_survives_a_restart_of_the_server() {
     let mut case = Case::start().await;
     case.stream("S", 3).await;
-    let wait = case.wait("S", waiting(4)).await;
-    until(|| case.nats.is_watched(log("S"), 4, false)).await;
+    let wait = case.watch("S", 4).await;
     case.server.process.kill();
     until(|| !case.nats.is_watched(log("S"), 4, false)).await;
     case.server.up().await.unwrap();

@@ -49,8 +49,7 @@ async fn wait_is_over_with_a_proof() {
     assert_eq!(case.fetch("S", short).await, Ok(Fetched::nothing(4, ends)));
     let until = Instant::now() + Duration::from_millis(50);
     assert_eq!(case.nats.wait_for_records(log("S"), 4, false, Some(until)).await, Some(ends));
-    let wait = case.wait("S", waiting(4)).await;
-    super::until(|| case.nats.is_watched(log("S"), 4, false)).await;
+    let wait = case.watch("S", 4).await;
     assert_eq!(case.fetch("S", short).await, Ok(Fetched::nothing(4, ends)), "without a look before");
     wait.abort();
 }
@@ -104,8 +103,7 @@ async fn large_message_is_delivered_to_a_waiting_fetch() {
 async fn wait_ends_when_the_stream_is_deleted() {
     let case = Case::start().await;
     case.stream("S", 3).await;
-    let wait = case.wait("S", waiting(4)).await;
-    until(|| case.nats.is_watched(log("S"), 4, false)).await;
+    let wait = case.watch("S", 4).await;
     case.call("STREAM.DELETE.S", json!({})).await;
     assert_eq!(wait.await.unwrap().unwrap_err().fault, Fault::NotFound);
     assert!(!case.nats.is_watched(log("S"), 4, false));
@@ -115,8 +113,7 @@ async fn wait_ends_when_the_stream_is_deleted() {
 async fn wait_ends_when_the_stream_is_recreated() {
     let case = Case::start().await;
     case.stream("S", 3).await;
-    let wait = case.wait("S", waiting(4)).await;
-    until(|| case.nats.is_watched(log("S"), 4, false)).await;
+    let wait = case.watch("S", 4).await;
     let before = case.nats.version(log("S"));
     case.call("STREAM.DELETE.S", json!({})).await;
     case.streams.create("S", json!({})).await.unwrap();
