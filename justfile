@@ -127,7 +127,7 @@ compatibility ref="": wasm
 
 # the session crate's tests, compiled like the filter and run in Node
 session-on-wasm32:
-    CARGO_TARGET_WASM32_WASIP1_RUNNER="node --no-warnings {{ justfile_directory() }}/tests/wasi.mjs" cargo test -p sluicegate-ws-session --lib --target wasm32-wasip1
+    CARGO_TARGET_WASM32_WASIP1_RUNNER="node --no-warnings {{ justfile_directory() }}/tests/wasi.mjs" cargo test -p sluicegate-ws-session -p sluicegate-fair-share --lib --target wasm32-wasip1
 
 # throughput and latency beside a bare librdkafka, with and without TLS and SASL, and beside NATS; and memory: see `./dev bench --help`
 bench *args: wasm

@@ -1,8 +1,8 @@
 //! A stream with a WebSocket session: host callbacks become inputs of the session, its outputs become host calls.
 
+use sluicegate_fair_share::Source;
 use sluicegate_ws_session::answer::Edit;
 use sluicegate_ws_session::handshake::{Accepted, Headers, Policy, Refused};
-use sluicegate_ws_session::source::Source;
 use sluicegate_ws_session::{Input, Output, Session, padding};
 
 use crate::config::Profile;

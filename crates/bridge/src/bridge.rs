@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures_util::future::join_all;
+use sluicegate_fair_share::{Ledger, Permits};
 use sluicegate_shared_log::{self as shared_log, SharedLog};
 use sluicegate_ws_session::budget::Budget;
 use tokio::task::JoinSet;
@@ -22,9 +23,7 @@ use crate::clusters::Clusters;
 use crate::config::{self, ClusterConfig, Config, LogFormat, Place, Problem};
 use crate::drain::Drain;
 use crate::endpoint::{Endpoint, Settings};
-use crate::fair_permits::FairPermits;
 use crate::kafka::Kafka;
-use crate::limit::Limit;
 use crate::metrics::Metrics;
 use crate::nats::Nats;
 use crate::rate_limit::RateLimit;
@@ -200,15 +199,20 @@ impl Endpoint {
             backend(name, config, is_writable, &shared, &per_cluster)
         });
         let limits = &config.limits;
+        let permits = |max| {
+            let permits = Permits::new(Ledger::new(max));
+            permits.set_has_clusters(config.has_clusters());
+            permits
+        };
         Self {
             settings: ArcSwap::from_pointee(Settings::of(config)),
             clusters: Arc::new(Clusters::new(config, metrics.clone(), writes_due.clone(), make)),
             assembly: Budget::new(limits.max_assembly_bytes, limits.max_request_bytes),
-            sessions: Limit::new(limits.max_sessions),
-            calls: FairPermits::new(limits.max_calls),
+            sessions: permits(limits.max_sessions),
+            calls: permits(limits.max_calls),
             // A waiting request costs no more than a session.
-            waiting: FairPermits::new(limits.max_sessions),
-            waiting_http1: FairPermits::new(limits.max_connections / HTTP1_WAITERS),
+            waiting: permits(limits.max_sessions),
+            waiting_http1: permits(limits.max_connections / HTTP1_WAITERS),
             metrics,
             traces: Traces::new(&config.traces),
             logs,
@@ -225,10 +229,15 @@ impl Endpoint {
         let limits = &config.limits;
         self.settings.store(Arc::new(Settings::of(config)));
         self.assembly.set(limits.max_assembly_bytes, limits.max_request_bytes);
-        self.sessions.set(limits.max_sessions);
-        self.calls.set_total(limits.max_calls);
-        self.waiting.set_total(limits.max_sessions);
-        self.waiting_http1.set_total(limits.max_connections / HTTP1_WAITERS);
+        for (permits, max) in [
+            (&self.sessions, limits.max_sessions),
+            (&self.calls, limits.max_calls),
+            (&self.waiting, limits.max_sessions),
+            (&self.waiting_http1, limits.max_connections / HTTP1_WAITERS),
+        ] {
+            permits.set_max(max);
+            permits.set_has_clusters(config.has_clusters());
+        }
         self.logs.set_limits(kept_records(config));
         self.clusters.apply(config).await;
     }

@@ -217,6 +217,11 @@ impl Config {
         self.gateway_secret.is_some() || self.tls.as_ref().is_some_and(|tls| tls.mutual)
     }
 
+    /// Whether clients can use several clusters, which then share the bridge's limits.
+    pub(crate) fn has_clusters(&self) -> bool {
+        self.clusters.len() > 1 || self.route_clusters.allows_any()
+    }
+
     /// Adds the problems of values that do not fit together. An unreadable secret is reported elsewhere, and causes no further
     /// problem here.
     fn check_together(&self, has_secret: bool, problems: &mut Problems) {

@@ -22,6 +22,7 @@ use std::sync::Arc;
 use ::http::{Request, Response, Version};
 use arc_swap::ArcSwap;
 use hyper::body::Incoming;
+use sluicegate_fair_share::Permits;
 use sluicegate_protocol::metadata;
 use sluicegate_shared_log::SharedLog;
 use sluicegate_ws_session::budget::Budget;
@@ -36,8 +37,6 @@ use self::request_kind::RequestKind;
 pub(crate) use self::settings::Settings;
 use crate::clusters::Clusters;
 use crate::drain::Drain;
-use crate::fair_permits::FairPermits;
-use crate::limit::Limit;
 use crate::metrics::Metrics;
 use crate::rate_limit::RateLimit;
 use crate::traces::{self, Context, Traces};
@@ -49,13 +48,13 @@ pub(crate) struct Endpoint {
     /// Memory for unfinished messages of all WebSocket clients.
     pub(crate) assembly: Arc<Budget>,
     /// `limits.max_sessions`.
-    pub(crate) sessions: Limit,
+    pub(crate) sessions: Arc<Permits>,
     /// For plain HTTP requests.
-    pub(crate) calls: Arc<FairPermits>,
+    pub(crate) calls: Arc<Permits>,
     /// For plain HTTP requests that wait at a log end, without a call permit.
-    pub(crate) waiting: Arc<FairPermits>,
+    pub(crate) waiting: Arc<Permits>,
     /// The same over HTTP/1.1, where each of them occupies a connection.
-    pub(crate) waiting_http1: Arc<FairPermits>,
+    pub(crate) waiting_http1: Arc<Permits>,
     pub(crate) metrics: Metrics,
     pub(crate) traces: Traces,
     /// Recently read records of all clusters.

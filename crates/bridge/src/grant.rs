@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
+use sluicegate_fair_share::{Holder, Source};
 use sluicegate_protocol::error_code::{INVALID_REQUEST, TOPIC_AUTHORIZATION_FAILED};
 use sluicegate_protocol::{
     CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaListOffsets, CmdKafkaMetadata, CmdKafkaMultiFetch,
     CmdKafkaSubscribe, Isolation, ProduceRecord, metadata,
 };
-use sluicegate_ws_session::source::Source;
 
 use crate::backend::{
     AnswerReservation, CommandError, DeliveryReport, Fault, Fetch, Fetched, ListedOffset, Log, WAITING_BYTES,
@@ -69,6 +69,11 @@ impl Grant {
             write: flag(headers, metadata::WRITE)?.unwrap_or(false),
             topics: Arc::new(topics),
         })
+    }
+
+    /// The client as shared limits count it. Its cluster is known by an address, which is no other's while the grant lives.
+    pub(crate) fn holder(&self) -> Holder {
+        Holder { cluster: Arc::as_ptr(&self.cluster).addr(), source: self.client }
     }
 
     /// A grant of everything.

@@ -22,7 +22,6 @@ mod drain;
 mod endpoint;
 mod executor;
 mod failure_log;
-mod fair_permits;
 mod file_hash;
 mod grant;
 mod http;
@@ -39,6 +38,8 @@ mod rate_limit;
 mod reference;
 mod server;
 mod session;
+#[cfg(test)]
+mod shared_limits;
 mod suggestion;
 mod topics;
 mod traces;

@@ -34,9 +34,9 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
+use sluicegate_fair_share::Source;
 use sluicegate_protocol::ProduceRecord;
 use sluicegate_shared_log::{ClusterLogs, Ends};
-use sluicegate_ws_session::source::Source;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 

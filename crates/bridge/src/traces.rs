@@ -19,7 +19,7 @@ use opentelemetry::trace::{
     SpanContext, SpanKind, TraceContextExt as _, TraceFlags, TraceState, Tracer as _,
 };
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
-use sluicegate_ws_session::source::Source;
+use sluicegate_fair_share::Source;
 
 pub(crate) use self::context::{Context, current, current_id};
 pub(crate) use self::export::ExportCounts;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::source::Source;
+use sluicegate_fair_share::{self as fair_share, Holder, Source};
 
 /// The bytes that unfinished messages can hold, shared by the sessions of a proxy worker or of the bridge's WebSocket endpoint.
 ///
@@ -18,7 +18,13 @@ pub struct Budget {
 impl Budget {
     /// A budget of `max` bytes for messages of at most `max_message`.
     pub fn new(max: usize, max_message: usize) -> Arc<Self> {
-        let budget = Arc::new(Self { ledger: Mutex::default() });
+        let ledger = Ledger {
+            share: 0,
+            held: fair_share::Ledger::of_one_cluster(max),
+            begun: 0,
+            messages: BTreeMap::new(),
+        };
+        let budget = Arc::new(Self { ledger: Mutex::new(ledger) });
         budget.set(max, max_message);
         budget
     }
@@ -26,13 +32,13 @@ impl Budget {
     /// Changes the limits. Messages above them stay until they grow or others do.
     pub fn set(&self, max: usize, max_message: usize) {
         let mut ledger = lock(&self.ledger);
-        ledger.max = max;
+        ledger.held.set_max(max);
         ledger.share = (max / SHARES).max(max_message).min(max);
     }
 
     /// Bytes in use, at most the budget's size unless that has shrunk.
     pub fn used(&self) -> usize {
-        lock(&self.ledger).used
+        lock(&self.ledger).held.used()
     }
 }
 
@@ -128,25 +134,15 @@ struct Held {
 /// None once evicted. Locked after the ledger, never before it.
 type Data = Arc<Mutex<Option<Vec<u8>>>>;
 
-/// The messages of each source. Each session has at most one entry.
-#[derive(Debug, Default)]
+/// The messages of all sources, oldest first of each. Each session has at most one.
+#[derive(Debug)]
 struct Ledger {
-    max: usize,
-    /// The limit of one source, at most `max`.
+    /// The limit of one source, at most that of all.
     share: usize,
-    /// The sum of `sources[_].bytes`, at most `max` unless that has shrunk.
-    used: usize,
+    held: fair_share::Ledger,
     /// The number of messages begun so far.
     begun: u64,
-    sources: BTreeMap<Source, Messages>,
-}
-
-/// The messages of one source.
-#[derive(Debug, Default)]
-struct Messages {
-    /// The sum of `by_age[_].bytes`, at most a share.
-    bytes: usize,
-    by_age: BTreeMap<u64, Entry>,
+    messages: BTreeMap<(Source, u64), Entry>,
 }
 
 #[derive(Debug)]
@@ -161,58 +157,46 @@ impl Ledger {
     fn begin(&mut self, source: Source) -> Held {
         self.begun = self.begun.saturating_add(1);
         let (age, data) = (self.begun, Arc::new(Mutex::new(Some(Vec::new()))));
-        let entry = Entry { bytes: 0, data: Arc::clone(&data) };
-        self.sources.entry(source).or_default().by_age.insert(age, entry);
+        self.messages.insert((source, age), Entry { bytes: 0, data: Arc::clone(&data) });
         Held { age, data }
     }
 
     /// Counts `bytes` for a message in place of its previous size. Evicts older messages if necessary.
     fn grow(&mut self, source: Source, age: u64, bytes: usize) -> Result<(), BufferError> {
         loop {
-            let messages = self.sources.get_mut(&source).ok_or(BufferError::Evicted)?;
-            let entry = messages.by_age.get_mut(&age).ok_or(BufferError::Evicted)?;
-            let more = bytes.saturating_sub(entry.bytes);
-            let loser = if messages.bytes.saturating_add(more) > self.share {
+            let entry = self.messages.get_mut(&(source, age)).ok_or(BufferError::Evicted)?;
+            let (holder, more) = (of(source), bytes.saturating_sub(entry.bytes));
+            let loser = if self.held.held(holder).saturating_add(more) > self.share {
                 source
-            } else if self.used.saturating_add(more) > self.max {
-                self.holder_of_most(source, more)
+            } else if self.held.used().saturating_add(more) > self.held.max() {
+                self.held.largest(holder, more).source
             } else {
                 entry.bytes = entry.bytes.saturating_add(more);
-                messages.bytes = messages.bytes.saturating_add(more);
-                self.used = self.used.saturating_add(more);
+                self.held.add(holder, more);
                 return Ok(());
             };
             self.evict_oldest(loser)?;
         }
     }
 
-    /// The source that would hold most if `grows` held `more`. Another source wins a tie.
-    fn holder_of_most(&self, grows: Source, more: usize) -> Source {
-        let bytes = |(source, messages): &(&Source, &Messages)| {
-            let more = if **source == grows { more } else { 0 };
-            (messages.bytes.saturating_add(more), **source != grows)
-        };
-        self.sources.iter().max_by_key(bytes).map_or(grows, |(source, _)| *source)
-    }
-
     fn evict_oldest(&mut self, source: Source) -> Result<(), BufferError> {
-        let messages = self.sources.get(&source).ok_or(BufferError::Evicted)?;
-        let (age, entry) = messages.by_age.first_key_value().ok_or(BufferError::Evicted)?;
-        let (age, data) = (*age, Arc::clone(&entry.data));
+        let mut messages = self.messages.range((source, 0)..=(source, u64::MAX));
+        let (&(_, age), entry) = messages.next().ok_or(BufferError::Evicted)?;
+        let data = Arc::clone(&entry.data);
         self.remove(source, age);
         *lock(&data) = None;
         Ok(())
     }
 
     fn remove(&mut self, source: Source, age: u64) {
-        let Some(messages) = self.sources.get_mut(&source) else { return };
-        let Some(entry) = messages.by_age.remove(&age) else { return };
-        messages.bytes = messages.bytes.saturating_sub(entry.bytes);
-        self.used = self.used.saturating_sub(entry.bytes);
-        if messages.by_age.is_empty() {
-            self.sources.remove(&source);
+        if let Some(entry) = self.messages.remove(&(source, age)) {
+            self.held.give_back(of(source), entry.bytes);
         }
     }
+}
+
+fn of(source: Source) -> Holder {
+    Holder { source, ..Holder::default() }
 }
 
 /// At least as many sources are needed to fill a budget.

@@ -25,7 +25,6 @@ pub mod padding;
 pub mod request;
 mod session;
 mod session_error;
-pub mod source;
 
 pub use session::{Event, Input, Limits, Output, Session};
 pub use session_error::SessionError;

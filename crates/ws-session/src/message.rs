@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::budget::{Budget, Buffer, BufferError};
 use crate::frame::{Header, Opcode, Part};
 use crate::session_error::SessionError;
-use crate::source::Source;
+use sluicegate_fair_share::Source;
 
 /// A whole message or control frame from a client. Its payload is borrowed if it arrived in one piece.
 #[derive(Debug, PartialEq, Eq)]

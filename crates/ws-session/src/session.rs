@@ -15,7 +15,7 @@ use crate::frame::{Decoder, Opcode, Part};
 use crate::message::{Assembler, Message};
 use crate::request::{Command, Request};
 use crate::session_error::SessionError;
-use crate::source::Source;
+use sluicegate_fair_share::Source;
 
 /// Bounds of one session.
 #[derive(Debug, Clone, Copy)]

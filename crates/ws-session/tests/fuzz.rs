@@ -16,12 +16,12 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use prost::Message;
+use sluicegate_fair_share::Source;
 use sluicegate_protocol::codec::Codec;
 use sluicegate_protocol::control_req::Control;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::{CONTROL_PREFIX, CmdPing, ControlReq, PubSubReq, grpc};
 use sluicegate_ws_session::budget::Budget;
-use sluicegate_ws_session::source::Source;
 use sluicegate_ws_session::{Event, Input, Limits, Output, Session};
 
 /// What a session made of its input. The numbers of unfinished messages, which depend on cuts, are left out.

@@ -4,9 +4,9 @@
 use std::collections::{HashMap, HashSet};
 
 use futures_util::future::join_all;
+use sluicegate_fair_share::Source;
 use sluicegate_protocol::ProduceRecord;
 use sluicegate_protocol::error_code::{INVALID_REQUEST, INVALID_TIMESTAMP, TOPIC_AUTHORIZATION_FAILED};
-use sluicegate_ws_session::source::Source;
 use tokio_util::sync::CancellationToken;
 
 use super::{Cluster, WriteTicket, topic_denied};

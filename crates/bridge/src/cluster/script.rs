@@ -8,9 +8,9 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, pending, ready};
 use prost::Message;
+use sluicegate_fair_share::Source;
 use sluicegate_protocol::{KafkaFetchResp, KafkaMessage, MESSAGE_ID_HEADER, ProduceRecord};
 use sluicegate_shared_log::Ends;
-use sluicegate_ws_session::source::Source;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 

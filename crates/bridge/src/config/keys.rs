@@ -198,7 +198,7 @@ keys! {
         "Share of requests to trace if the gateway does not decide",
         "";
     TRACES_MAX_SPANS: Number = "traces.max_spans_per_second", number(1000, 1..=100_000),
-        "Further spans are dropped; one client can take half",
+        "Further spans are dropped",
         "";
 }
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, Request};
+use sluicegate_fair_share::Source;
 use sluicegate_protocol::metadata;
-use sluicegate_ws_session::source::Source;
 
 use super::refusal::Refusal;
 use super::{Endpoint, Peer};

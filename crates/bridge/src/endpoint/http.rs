@@ -1,7 +1,5 @@
 //! Admits plain HTTP requests with a route, a grant and a permit, or refuses them with a problem document.
 
-use std::sync::Arc;
-
 use base64::Engine as _;
 use http::{HeaderMap, HeaderValue, Request, Response, Version, header};
 use hyper::body::Incoming;
@@ -52,17 +50,15 @@ impl Endpoint {
         route: &'a HttpRoute,
     ) -> Result<AdmittedRequest<'a>, Refusal> {
         let grant = self.grant(request).await?;
-        let cluster = Arc::as_ptr(&grant.cluster).addr();
         let waiting = if request.version() < Version::HTTP_2 { &self.waiting_http1 } else { &self.waiting };
         let running = RequestPermits::begin(
             &self.calls,
-            cluster,
-            grant.client,
+            grant.holder(),
             waiting,
             &grant.cluster.drain,
             self.open.token(),
         )
-        .ok_or(self.calls.total());
+        .ok_or(self.calls.max());
         Ok(AdmittedRequest {
             grant,
             route,

@@ -40,7 +40,7 @@ pub(super) enum Refusal {
     Draining,
     /// The connection was accepted with TLS that was replaced since.
     Outdated,
-    /// The limit on sessions is reached.
+    /// The limit on sessions is reached, or the client holds its share.
     Full {
         max_sessions: usize,
     },
@@ -297,7 +297,7 @@ impl Refusal {
             Self::Draining => "the bridge is shutting down".to_owned(),
             Self::Outdated => "the bridge's certificates have changed: use a new connection".to_owned(),
             Self::Full { max_sessions } => {
-                format!("bridge at capacity (limits.max_sessions = {max_sessions})")
+                format!("bridge at capacity for this client (limits.max_sessions = {max_sessions})")
             }
             Self::Host => "expected exactly one Host header".to_owned(),
             Self::Handshake(refused) => refused.reason.to_owned(),
@@ -363,7 +363,7 @@ mod tests {
             "route_clusters_full" => "`route_clusters.max` is reached",
             "draining" => "the bridge is shutting down",
             "outdated" => "`[tls]` has changed since the connection was opened",
-            "full" => "`limits.max_sessions` is reached",
+            "full" => "`limits.max_sessions` is reached, or the client holds its share of it",
             "handshake" => "an invalid or forbidden WebSocket handshake",
             "body" => "an upgrade with a body",
             "origin" => "a page or host of another machine, at a bridge without a secret",

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderValue, Request, Response, header};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
+use sluicegate_fair_share::Permit;
 use sluicegate_protocol::codec::Codec;
 use sluicegate_protocol::metadata;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 
@@ -25,7 +25,7 @@ pub(super) struct AdmittedSession {
     context: Context,
     /// Cancelled to reset its HTTP/2 stream. Nothing listens if the session has taken over an HTTP/1.1 connection.
     stream: CancellationToken,
-    _slot: OwnedSemaphorePermit,
+    _slot: Permit,
 }
 
 impl Endpoint {
@@ -69,7 +69,7 @@ impl Endpoint {
     /// Admits a session on the current task's stream.
     pub(super) fn admit(&self, grant: Grant) -> Result<AdmittedSession, Refusal> {
         let full = || Refusal::Full { max_sessions: self.sessions.max() };
-        let slot = self.sessions.try_acquire().ok_or_else(full)?;
+        let slot = self.sessions.try_acquire(grant.holder(), 1).ok_or_else(full)?;
         grant.cluster.metrics.sessions.inc();
         let (context, stream) = (traces::current(), executor::current().unwrap_or_default());
         Ok(AdmittedSession { grant, context, stream, _slot: slot })

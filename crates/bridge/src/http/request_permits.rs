@@ -5,20 +5,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use sluicegate_ws_session::source::Source;
+use sluicegate_fair_share::{Holder, Permit, Permits as SharedPermits};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::backend::AnswerReservation;
 use crate::drain::Drain;
-use crate::fair_permits::{ClusterId, FairPermit, FairPermits};
 
 /// A request until its work ends, which can be after its response. The drain waits for it.
 pub(crate) struct RequestPermits {
     permits: Mutex<Permits>,
-    calls: Arc<FairPermits>,
-    cluster: ClusterId,
-    source: Source,
-    waiting: Arc<FairPermits>,
+    calls: Arc<SharedPermits>,
+    holder: Holder,
+    waiting: Arc<SharedPermits>,
     drain: Drain,
     _open: TaskTrackerToken,
 }
@@ -26,27 +24,25 @@ pub(crate) struct RequestPermits {
 /// At most one of the two.
 #[derive(Default)]
 struct Permits {
-    _call: Option<FairPermit>,
-    _waiter: Option<FairPermit>,
+    _call: Option<Permit>,
+    _waiter: Option<Permit>,
 }
 
 impl RequestPermits {
     /// Starts a request with a permit of `calls`, which it can trade for one of `waiting`. None if `calls` has no
     /// permit for its source and cluster.
     pub(crate) fn begin(
-        calls: &Arc<FairPermits>,
-        cluster: ClusterId,
-        source: Source,
-        waiting: &Arc<FairPermits>,
+        calls: &Arc<SharedPermits>,
+        holder: Holder,
+        waiting: &Arc<SharedPermits>,
         drain: &Drain,
         open: TaskTrackerToken,
     ) -> Option<Arc<Self>> {
-        let call = calls.try_acquire(cluster, source)?;
+        let call = calls.try_acquire(holder, 1)?;
         Some(Arc::new(Self {
             permits: Mutex::new(Permits { _call: Some(call), _waiter: None }),
             calls: Arc::clone(calls),
-            cluster,
-            source,
+            holder,
             waiting: Arc::clone(waiting),
             drain: drain.clone(),
             _open: open,
@@ -61,7 +57,7 @@ impl RequestPermits {
     /// Trades the call permit for a waiter permit, for as long as the request lives. False if `waiting` has no permit for its source
     /// and cluster.
     pub(crate) fn stay(&self) -> bool {
-        let waiter = self.waiting.try_acquire(self.cluster, self.source);
+        let waiter = self.waiting.try_acquire(self.holder, 1);
         let found = waiter.is_some();
         if found {
             self.replace_permits(Permits { _call: None, _waiter: waiter });
@@ -89,7 +85,7 @@ impl AnswerReservation for &RequestPermits {
     }
 
     fn refill(&mut self) -> BoxFuture<'_, bool> {
-        let call = self.calls.try_acquire(self.cluster, self.source);
+        let call = self.calls.try_acquire(self.holder, 1);
         let found = call.is_some();
         if found {
             self.replace_permits(Permits { _call: call, _waiter: None });
@@ -101,17 +97,17 @@ impl AnswerReservation for &RequestPermits {
 #[cfg(test)]
 mod tests {
     use futures_util::poll;
-    use std::net::IpAddr;
+    use sluicegate_fair_share::Ledger;
     use tokio_util::task::TaskTracker;
 
     use super::*;
 
     #[tokio::test]
     async fn request_that_waited_needs_a_call_permit_to_continue() {
-        let (calls, waiting) = (FairPermits::new(1), FairPermits::new(1));
+        let [calls, waiting] = [(); 2].map(|()| SharedPermits::new(Ledger::new(1)));
         let (drain, open) = (Drain::default(), TaskTracker::new());
-        let source = Source::from(IpAddr::from([192, 0, 2, 1]));
-        let begin = || RequestPermits::begin(&calls, 1, source, &waiting, &drain, open.token());
+        let holder = Holder::default();
+        let begin = || RequestPermits::begin(&calls, holder, &waiting, &drain, open.token());
         let request = begin().unwrap();
         assert!(begin().is_none());
         assert!(poll!((&mut &*request).wait(0)).is_pending());
@@ -120,6 +116,6 @@ mod tests {
         drop(other);
         assert!((&mut &*request).refill().await);
         assert!(begin().is_none());
-        assert!(waiting.try_acquire(1, source).is_some());
+        assert!(waiting.try_acquire(holder, 1).is_some());
     }
 }

@@ -20,9 +20,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use sluicegate_fair_share::Source;
 use sluicegate_protocol::ProduceRecord;
 use sluicegate_protocol::error_code::MESSAGE_TOO_LARGE;
-use sluicegate_ws_session::source::Source;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 

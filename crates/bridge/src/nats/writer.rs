@@ -20,8 +20,8 @@ mod ready;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use sluicegate_fair_share::Source;
 use sluicegate_protocol::ProduceRecord;
-use sluicegate_ws_session::source::Source;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;

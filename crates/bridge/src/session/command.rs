@@ -3,11 +3,11 @@
 use std::fmt;
 
 use prost::Message;
+use sluicegate_fair_share::Source;
 use sluicegate_protocol::{
     CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaListOffsets, CmdKafkaMetadata, CmdKafkaMultiFetch,
     CmdKafkaProduce, Header,
 };
-use sluicegate_ws_session::source::Source;
 
 use super::answer::{Answer, ENVELOPE_BYTES, MAX_ERROR_BYTES, MAX_RESULT_BYTES, topic_metadata};
 use super::json;

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use http::HeaderMap;
 use opentelemetry::{SpanId, TraceId};
 
-use sluicegate_ws_session::source::Source;
+use sluicegate_fair_share::Source;
 
 use super::Traces;
 use super::span::{Parent, Span};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use opentelemetry::trace::{Span as _, SpanKind, Status};
 use opentelemetry::{Key, KeyValue, SpanId, TraceId, Value};
-use sluicegate_ws_session::source::Source;
+use sluicegate_fair_share::Source;
 
 use super::Tracing;
 use super::context;

@@ -115,12 +115,41 @@ async fn unknown_cluster_and_full_bridge_are_refused() {
     }
     let mut stream = gateway.open(Endpoint::Connect, &[("sluicegate-cluster", "default")]).await.unwrap();
     for endpoint in ENDPOINTS {
-        let refused =
-            check(&gateway, endpoint, &[], 503, "bridge at capacity (limits.max_sessions = 1)\n").await;
+        let refused = check(
+            &gateway,
+            endpoint,
+            &[],
+            503,
+            "bridge at capacity for this client (limits.max_sessions = 1)\n",
+        )
+        .await;
         assert_eq!(refused.headers["retry-after"], "1");
     }
     stream.ask(1, ping("")).await;
     assert_eq!(stream.next().await.unwrap().sequence, 1);
+}
+
+#[tokio::test]
+async fn greedy_client_leaves_sessions_to_others() {
+    let bridge = start("[limits]\nmax_sessions = 100").await;
+    let gateway = Gateway::connect(&bridge).await;
+    let as_client = |address: String| {
+        let gateway = &gateway;
+        async move { gateway.open(Endpoint::Connect, &[("sluicegate-client", &address)]).await }
+    };
+    let (mut open, mut other) = (Vec::new(), Vec::new());
+    while let Ok(session) = as_client("203.0.113.1".into()).await {
+        open.push(session);
+    }
+    assert_eq!(open.len(), 75);
+    // The networks of one site.
+    for network in 0..100 {
+        other.extend(as_client(format!("2001:db8:1:{network:x}::1")).await.ok());
+    }
+    assert!(other.len() < 20, "{}", other.len());
+    other.push(as_client("203.0.113.2".into()).await.expect("a newcomer's session"));
+    drop((open, other));
+    all_left(&bridge).await;
 }
 
 #[tokio::test]

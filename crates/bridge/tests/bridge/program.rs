@@ -153,7 +153,7 @@ async fn unwritable_log_harms_no_session() {
 
 #[tokio::test]
 async fn file_descriptors_are_raised_and_few_are_warned_of() {
-    for (limit, opens, warns) in [("ulimit -Sn 100", 120, false), ("ulimit -n 100", 20, true)] {
+    for (limit, opens, warns) in [("ulimit -Sn 100", 110, false), ("ulimit -n 100", 20, true)] {
         let config = file(&format!("{MINIMAL}[limits]\nmax_sessions = 150\nmax_connections = 50\n"));
         let mut command = Command::new("sh");
         command

@@ -274,7 +274,10 @@ async fn session_counts_among_sessions_and_not_among_connections() {
     let mut first = open(&bridge, &[]).await;
     let _second = open(&bridge, &[]).await;
     let refused = Raw::connect(bridge.address()).await.ask(&upgrade(&[]).bytes()).await;
-    assert_eq!((refused.status, refused.text()), (503, "bridge at capacity (limits.max_sessions = 2)\n"));
+    assert_eq!(
+        (refused.status, refused.text()),
+        (503, "bridge at capacity for this client (limits.max_sessions = 2)\n")
+    );
     assert_eq!(refused.header("retry-after"), Some("1"));
     first.write(request(1, ping(""))).await;
     assert_eq!(first.answer().await.sequence, 1);

@@ -99,7 +99,7 @@ fn taken_and_dropped_buffers_are_freed() {
     assert!(taken.is_empty());
     drop(dropped);
     assert_eq!(budget.used(), 0);
-    assert!(lock(&budget.ledger).sources.is_empty());
+    assert!(lock(&budget.ledger).messages.is_empty());
     assert_eq!(taken.take(), Ok(vec![]));
 }
 
@@ -131,16 +131,17 @@ mod property {
                     all[at] = buffer(at);
                 }
                 let ledger = lock(&budget.ledger);
-                let mut used = 0;
-                for messages in ledger.sources.values() {
-                    assert!(messages.bytes <= MAX / SHARES && !messages.by_age.is_empty());
-                    assert_eq!(messages.bytes, messages.by_age.values().map(|entry| entry.bytes).sum::<usize>());
-                    for entry in messages.by_age.values() {
-                        assert!(lock(&entry.data).as_ref().unwrap().capacity() <= entry.bytes);
-                    }
-                    used += messages.bytes;
+                let mut held = std::collections::BTreeMap::<Source, usize>::new();
+                for ((source, _), entry) in &ledger.messages {
+                    assert!(lock(&entry.data).as_ref().unwrap().capacity() <= entry.bytes);
+                    *held.entry(*source).or_default() += entry.bytes;
                 }
-                assert_eq!(ledger.used, used);
+                for (source, bytes) in &held {
+                    assert!(*bytes <= MAX / SHARES);
+                    assert_eq!(ledger.held.held(of(*source)), *bytes);
+                }
+                let used = held.values().sum::<usize>();
+                assert_eq!(ledger.held.used(), used);
                 assert!(used <= MAX);
             }
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ::http::{HeaderMap, HeaderValue};
-use sluicegate_ws_session::source::Source;
+use sluicegate_fair_share::{Holder, Ledger, Permits, Source};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
@@ -11,7 +11,6 @@ use super::*;
 use crate::backend::{self, CommandError};
 use crate::cluster::Cluster;
 use crate::cluster::script::Script;
-use crate::fair_permits::FairPermits;
 use crate::grant::Grant;
 
 fn route() -> HttpProduce {
@@ -297,12 +296,12 @@ async fn ask_of(
     method: Method,
     lines: &[(&str, &[u8])],
 ) -> Response {
-    ask_with(&FairPermits::new(1), cluster, open, method, lines).await
+    ask_with(&Permits::new(Ledger::new(1)), cluster, open, method, lines).await
 }
 
 /// The same, with a permit of `calls`, held for as long as the request runs.
 async fn ask_with(
-    calls: &Arc<FairPermits>,
+    calls: &Arc<Permits>,
     cluster: &Arc<Cluster>,
     open: &TaskTracker,
     method: Method,
@@ -314,9 +313,9 @@ async fn ask_with(
     let headers = headers(lines);
     let body = Bytes::from_static(b"body");
     let request = Request { grant: &grant, method: &method, headers: Headers(&headers), body: &body };
-    let waiting = FairPermits::new(1);
+    let waiting = Permits::new(Ledger::new(1));
     let running =
-        RequestPermits::begin(calls, 1, Source::default(), &waiting, &Default::default(), open.token());
+        RequestPermits::begin(calls, Holder::default(), &waiting, &Default::default(), open.token());
     let running = running.unwrap();
     // A scripted topic's name is the time of its look-up in milliseconds.
     let route = HttpProduce { topic: "10".into(), ..route() };
@@ -344,11 +343,11 @@ fn slow() -> (Arc<Cluster>, Arc<Script>) {
 #[tokio::test(start_paused = true)]
 async fn respond_async_frees_its_permit_when_the_record_is_queued() {
     for (lines, is_held_for) in [(&ASYNC[..], 10), (&[], 10_010)] {
-        let ((cluster, _), open, calls) = (slow(), TaskTracker::new(), FairPermits::new(1));
+        let ((cluster, _), open, calls) = (slow(), TaskTracker::new(), Permits::new(Ledger::new(1)));
         let start = Instant::now();
         let asked = ask_with(&calls, &cluster, &open, Method::POST, lines);
         let free = async {
-            while calls.try_acquire(1, Source::from(std::net::IpAddr::from([10, 0, 0, 1]))).is_none() {
+            while calls.try_acquire(Holder::default(), 1).is_none() {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
             start.elapsed()

@@ -2,13 +2,12 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use sluicegate_ws_session::source::Source;
+use sluicegate_fair_share::{Holder, Ledger, Permits};
 use tokio_util::task::TaskTracker;
 
 use super::*;
 use crate::cluster::script::Script;
 use crate::drain::Drain;
-use crate::fair_permits::FairPermits;
 use crate::grant::Grant;
 use crate::http::headers::Headers;
 
@@ -19,9 +18,8 @@ async fn ask(method: Method, target: &str, accept: &str) -> (StatusCode, String,
     let headers = HeaderMap::from_iter([(http::header::ACCEPT, accept.parse().unwrap())]);
     let body = Bytes::new();
     let request = Request { grant: &grant, method: &method, headers: Headers(&headers), body: &body };
-    let (calls, waiting) = (FairPermits::new(1), FairPermits::new(1));
-    let running =
-        RequestPermits::begin(&calls, 1, Source::default(), &waiting, &Drain::default(), open.token());
+    let (calls, waiting) = (Permits::new(Ledger::new(1)), Permits::new(Ledger::new(1)));
+    let running = RequestPermits::begin(&calls, Holder::default(), &waiting, &Drain::default(), open.token());
     let answer = answer(&request, target, &running.unwrap()).await;
     let response = answer.unwrap_or_else(Problem::plain);
     let own = response.headers.iter().filter(|(name, _)| name.as_str().starts_with("sluicegate-"));

@@ -6,8 +6,8 @@ use std::time::Duration;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+use sluicegate_fair_share::Source;
 use sluicegate_protocol::{Header, ProduceRecord};
-use sluicegate_ws_session::source::Source;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use ::http::{HeaderMap, Method, header};
 use bytes::Bytes;
+use sluicegate_fair_share::Source;
 use sluicegate_protocol::metadata;
-use sluicegate_ws_session::source::Source;
 
 use super::super::super::headers::Headers;
 use super::*;

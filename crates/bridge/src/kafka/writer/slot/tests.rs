@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use futures_util::future::join_all;
+use sluicegate_fair_share::Source;
 use sluicegate_protocol::ProduceRecord;
-use sluicegate_ws_session::source::Source;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;

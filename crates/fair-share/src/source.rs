@@ -17,7 +17,22 @@ impl Source {
         let address: Option<IpAddr> = host.parse().ok().or_else(|| without_port?.parse().ok());
         address.map(Self::from).unwrap_or_default()
     }
+
+    /// The site of an IPv6 address. Other sources have none and count as themselves.
+    pub(crate) fn site(self) -> Option<Site> {
+        match self.0 {
+            Some(IpAddr::V6(address)) => {
+                let [a, b, c, ..] = address.segments();
+                Some(Site([a, b, c]))
+            }
+            Some(IpAddr::V4(_)) | None => None,
+        }
+    }
 }
+
+/// A /48 network, which one customer can have: 65,536 sources (RFC 6177, section 2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Site([u16; 3]);
 
 impl From<IpAddr> for Source {
     fn from(address: IpAddr) -> Self {

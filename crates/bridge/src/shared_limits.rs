@@ -1,0 +1,75 @@
+//! All limits that clients share, with who loses when one is full, and the test that attacks it.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::reference;
+
+/// A limit, who loses, and the file and name of its test.
+type Row = [&'static str; 4];
+
+const SHARED_LIMITS: &[Row] = &[
+    [
+        "`limits.max_sessions`",
+        "the cluster, then the client above its share: 503",
+        "crates/bridge/tests/bridge/endpoint.rs",
+        "greedy_client_leaves_sessions_to_others",
+    ],
+    [
+        "`limits.max_calls`",
+        "the cluster, then the client above its share: 503",
+        "crates/bridge/tests/bridge/http/permits.rs",
+        "greedy_source_leaves_permits_to_others",
+    ],
+    [
+        "`limits.max_connections`",
+        "the HTTP/1.1 connection that was idle longest, never one with a request",
+        "crates/bridge/tests/bridge/http1.rs",
+        "new_connection_replaces_the_longest_idle_one",
+    ],
+    [
+        "waiting HTTP reads and streams of events",
+        "the cluster, then the client above its share: an answer at once, or 503",
+        "crates/bridge/tests/bridge/http/permits.rs",
+        "waiting_reads_over_http1_leave_connections_to_others",
+    ],
+    [
+        "a cluster's queue of records to write",
+        "the client above its share: 429, or `retriable` in a session",
+        "crates/bridge/src/write_queue.rs",
+        "greedy_source_leaves_bytes_and_records_to_a_newcomer",
+    ],
+    [
+        "`read.cache_bytes`",
+        "the cluster that holds most: its oldest records, which are then read again",
+        "crates/shared-log/src/shared_log/tests.rs",
+        "cluster_that_reads_much_loses_its_own_chunks",
+    ],
+    [
+        "`max_assembly_bytes`, in filter or bridge",
+        "a client above ⅛, then the largest holder: its oldest message (1013)",
+        "crates/ws-session/src/budget/tests.rs",
+        "newcomer_takes_from_the_source_that_holds_most",
+    ],
+    [
+        "`traces.max_spans_per_second`",
+        "the client above its share of a second: it is not traced",
+        "crates/bridge/src/traces/quota.rs",
+        "greedy_client_leaves_some_of_each_second_to_others",
+    ],
+];
+
+#[test]
+fn reference_lists_every_shared_limit_with_a_test() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
+    for [limit, _, file, test] in SHARED_LIMITS {
+        let text = fs::read_to_string(root.join(file)).unwrap_or_default();
+        assert!(text.contains(&format!("fn {test}(")), "{limit}: {file} has no test {test}");
+    }
+    let rows: Vec<Vec<String>> = SHARED_LIMITS
+        .iter()
+        .map(|[limit, loser, ..]| vec![(*limit).to_owned(), (*loser).to_owned()])
+        .collect();
+    let table = reference::table(&["limit", "who loses when it is full"], &rows);
+    reference::check("bridge-configuration.md", "shared limits", &table);
+}

@@ -1,0 +1,38 @@
+//! What a limit is counted to.
+
+use crate::source::{Site, Source};
+
+/// A client at a cluster.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Holder {
+    /// The cluster that the client uses.
+    pub cluster: ClusterId,
+    /// The client.
+    pub source: Source,
+}
+
+/// Distinguishes clusters. Limits that know none use one number for all.
+pub type ClusterId = usize;
+
+/// What holds a part of a limit. A holder counts at each level: as one of a cluster's, of a site's, and as itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Account {
+    Cluster(ClusterId),
+    Site(ClusterId, Site),
+    Source(ClusterId, Source),
+}
+
+impl Holder {
+    /// Its accounts, the widest first.
+    pub(crate) fn accounts(self) -> impl Iterator<Item = Account> {
+        let Self { cluster, source } = self;
+        let site = source.site().map(|site| Account::Site(cluster, site));
+        [Some(Account::Cluster(cluster)), site, Some(Account::Source(cluster, source))].into_iter().flatten()
+    }
+}
+
+impl Account {
+    pub(crate) fn is_cluster(self) -> bool {
+        matches!(self, Self::Cluster(_))
+    }
+}

@@ -1,0 +1,146 @@
+//! Who holds how much of a limit, and how much each can still take.
+
+use std::collections::BTreeMap;
+
+use crate::holder::{Account, Holder};
+
+/// A limit, and what is held of it.
+///
+/// Below half use, everyone gets what they ask for. Above it, a cluster can hold three times what is left to it, a site three
+/// times what is left to its cluster, and a source three times what is left to its site. As the rest shrinks, the largest holder
+/// is refused first, and a newcomer is refused only if its cluster or site holds its share. (A. Choudhury and E. Hahne, "Dynamic
+/// queue length thresholds for shared-memory packet switches", 1998.)
+///
+/// Memory: at most three entries for each holder that holds something. Units are the caller's, such as bytes.
+#[derive(Debug)]
+pub struct Ledger {
+    max: usize,
+    /// The sum over all sources: above `max` only if that has shrunk, or by [`Ledger::add`].
+    used: usize,
+    /// What each account holds, never 0.
+    held: BTreeMap<Account, usize>,
+    has_clusters: bool,
+}
+
+impl Ledger {
+    /// A limit of `max` that clients of several clusters share.
+    pub fn new(max: usize) -> Self {
+        Self { max, used: 0, held: BTreeMap::new(), has_clusters: true }
+    }
+
+    /// A limit of `max` whose clients are all counted as those of one cluster, which can use all of it.
+    pub fn of_one_cluster(max: usize) -> Self {
+        Self { has_clusters: false, ..Self::new(max) }
+    }
+
+    /// The limit.
+    pub fn max(&self) -> usize {
+        self.max
+    }
+
+    /// Changes the limit. Holders keep what they have above it.
+    pub fn set_max(&mut self, max: usize) {
+        self.max = max;
+    }
+
+    /// Changes whether clusters share the limit: one that is alone can use all of it.
+    pub fn set_has_clusters(&mut self, has_clusters: bool) {
+        self.has_clusters = has_clusters;
+    }
+
+    /// The part of the limit in use.
+    pub fn used(&self) -> usize {
+        self.used
+    }
+
+    /// Whether nobody holds anything.
+    pub fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+
+    /// The part that a holder has.
+    pub fn held(&self, holder: Holder) -> usize {
+        self.of(Account::Source(holder.cluster, holder.source))
+    }
+
+    /// Whether `holder` can take `amount` now.
+    pub fn has_room(&self, holder: Holder, amount: usize) -> bool {
+        let Some(left) = self.max.saturating_sub(self.used).checked_sub(amount) else { return false };
+        if left >= self.max.div_ceil(2) {
+            return true;
+        }
+        let mut left = left.saturating_add(1);
+        for account in holder.accounts().filter(|account| self.has_clusters || !account.is_cluster()) {
+            let (share, held) = (left.saturating_mul(SHARE), self.of(account));
+            if held >= share {
+                return false;
+            }
+            // The most that it can take beyond what it holds: before the last one, held + n < SHARE × (left − n).
+            left = share.saturating_sub(held).div_ceil(SHARE.saturating_add(1));
+        }
+        true
+    }
+
+    /// Counts `amount` to `holder`, if it has room.
+    #[must_use]
+    pub fn take(&mut self, holder: Holder, amount: usize) -> bool {
+        let has_room = self.has_room(holder, amount);
+        if has_room {
+            self.add(holder, amount);
+        }
+        has_room
+    }
+
+    /// Counts `amount` to `holder`, even above the limit.
+    pub fn add(&mut self, holder: Holder, amount: usize) {
+        if amount == 0 {
+            return;
+        }
+        self.used = self.used.saturating_add(amount);
+        for account in holder.accounts() {
+            let held = self.held.entry(account).or_default();
+            *held = held.saturating_add(amount);
+        }
+    }
+
+    /// Ends counting `amount` to `holder`. Callers give back what they have taken, and no more.
+    pub fn give_back(&mut self, holder: Holder, amount: usize) {
+        self.used = self.used.saturating_sub(amount);
+        for account in holder.accounts() {
+            let Some(held) = self.held.get_mut(&account) else { continue };
+            *held = held.saturating_sub(amount);
+            if *held == 0 {
+                self.held.remove(&account);
+            }
+        }
+    }
+
+    /// Ends counting anything to anyone: a new period of a limit per time begins.
+    pub fn clear(&mut self) {
+        self.used = 0;
+        self.held.clear();
+    }
+
+    /// The source that would hold most if `grows` held `more`. Another source wins a tie.
+    pub fn largest(&self, grows: Holder, more: usize) -> Holder {
+        let sources = self.held.iter().filter_map(|(account, held)| match *account {
+            Account::Source(cluster, source) => Some((Holder { cluster, source }, *held)),
+            Account::Cluster(_) | Account::Site(..) => None,
+        });
+        let grown = |(holder, held): &(Holder, usize)| {
+            let more = if *holder == grows { more } else { 0 };
+            (held.saturating_add(more), *holder != grows)
+        };
+        sources.max_by_key(grown).map_or(grows, |(holder, _)| holder)
+    }
+
+    fn of(&self, account: Account) -> usize {
+        self.held.get(&account).copied().unwrap_or_default()
+    }
+}
+
+/// An account can hold at most this many times what is left to it: three quarters, if nobody else holds any.
+const SHARE: usize = 3;
+
+#[cfg(test)]
+mod tests;

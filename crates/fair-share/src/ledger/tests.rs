@@ -1,0 +1,159 @@
+//! Who is refused when a limit runs short.
+
+use std::net::IpAddr;
+
+use super::*;
+use crate::Source;
+
+fn holder(cluster: usize, number: u8) -> Holder {
+    Holder { cluster, source: Source::from(IpAddr::from([10, 0, 0, number])) }
+}
+
+/// The client in this /64 of this /48.
+fn in_site(site: u16, network: u16) -> Holder {
+    let source = Source::from(IpAddr::from([0x2001, 0xdb8, site, network, 0, 0, 0, 1]));
+    Holder { cluster: 0, source }
+}
+
+/// How often `holder` can take `amount`.
+fn take_all(ledger: &mut Ledger, holder: Holder, amount: usize) -> usize {
+    std::iter::from_fn(|| ledger.take(holder, amount).then_some(())).count()
+}
+
+#[test]
+fn greedy_holders_leave_room_for_newcomers() {
+    // A source: three quarters of three quarters. A cluster's 100 sources, or a site's 100 networks: three quarters.
+    for (attackers, share) in [
+        (vec![holder(0, 1)], 563),
+        ((0..100).map(|number| holder(0, number)).collect(), 750),
+        (vec![in_site(1, 1)], 500),
+        ((0..100).map(|network| in_site(1, network)).collect(), 563),
+    ] {
+        let mut ledger = Ledger::new(1000);
+        let taken: usize = attackers.iter().map(|attacker| take_all(&mut ledger, *attacker, 1)).sum();
+        assert_eq!(taken, share, "{:?}", attackers[0]);
+        assert!(take_all(&mut ledger, holder(1, 1), 1) > 100);
+    }
+}
+
+#[test]
+fn one_clusters_sources_can_hold_everything() {
+    let mut ledger = Ledger::of_one_cluster(1000);
+    assert_eq!(take_all(&mut ledger, holder(0, 0), 1), 750);
+    (1..100).for_each(|number| assert!(ledger.take(holder(0, number), 1)));
+    for number in 100..=255 {
+        take_all(&mut ledger, holder(0, number), 1);
+    }
+    assert_eq!(ledger.used(), 1000);
+}
+
+#[test]
+fn networks_of_a_site_leave_room_for_another_site() {
+    let mut ledger = Ledger::of_one_cluster(1000);
+    let taken: usize = (0..500).map(|network| take_all(&mut ledger, in_site(1, network), 1)).sum();
+    assert_eq!(taken, 750);
+    assert!(ledger.take(in_site(2, 0), 1));
+    assert!(ledger.take(holder(0, 1), 1));
+}
+
+#[test]
+fn newcomer_can_take_all_that_is_left() {
+    let mut ledger = Ledger::new(1000);
+    assert!(!ledger.has_room(holder(0, 1), 1001));
+    assert!(ledger.take(holder(0, 1), 1000));
+    assert!(!ledger.has_room(holder(1, 2), 1));
+}
+
+#[test]
+fn single_unit_is_taken_and_given_back() {
+    let mut ledger = Ledger::new(1);
+    assert!(ledger.take(holder(0, 1), 1));
+    assert!(!ledger.has_room(holder(0, 1), 1) && !ledger.has_room(holder(1, 2), 1));
+    ledger.give_back(holder(0, 1), 1);
+    assert!(ledger.take(holder(1, 2), 1));
+}
+
+#[test]
+fn limit_changes_while_it_is_in_use() {
+    let mut ledger = Ledger::new(100);
+    let taken = take_all(&mut ledger, holder(0, 1), 1);
+    ledger.set_max(10);
+    assert!(!ledger.has_room(holder(1, 2), 1));
+    ledger.give_back(holder(0, 1), taken);
+    assert_eq!(take_all(&mut ledger, holder(0, 1), 1), 6);
+    ledger.set_max(1000);
+    assert!(ledger.has_room(holder(0, 1), 1));
+    ledger.clear();
+    assert!(ledger.is_empty() && ledger.used() == 0);
+}
+
+#[test]
+fn largest_counts_what_grows_and_lets_others_win_ties() {
+    let mut ledger = Ledger::new(100);
+    assert_eq!(ledger.largest(holder(0, 1), 1), holder(0, 1));
+    for (number, amount) in [(1, 5), (2, 9), (3, 4)] {
+        ledger.add(holder(0, number), amount);
+    }
+    for (grows, more, largest) in [(1, 3, 2), (1, 4, 2), (1, 5, 1), (2, 0, 2), (4, 50, 2)] {
+        assert_eq!(ledger.largest(holder(0, grows), more), holder(0, largest), "{grows} by {more}");
+    }
+}
+
+#[cfg(not(target_family = "wasm"))]
+mod property {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn any_holder() -> impl Strategy<Value = Holder> {
+        prop_oneof![
+            (0_usize..3, 0_u8..4).prop_map(|(cluster, number)| holder(cluster, number)),
+            (0_u16..3, 0_u16..3).prop_map(|(site, network)| in_site(site, network)),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn sums_never_drift_and_holders_that_leave_are_forgotten(
+            max in 1_usize..500,
+            steps in prop::collection::vec((any_holder(), 1_usize..30, any::<bool>()), 0..300),
+        ) {
+            let mut ledger = Ledger::new(max);
+            let mut taken: Vec<(Holder, usize)> = Vec::new();
+            for (holder, amount, is_given_back) in steps {
+                if is_given_back && !taken.is_empty() {
+                    let (holder, amount) = taken.swap_remove(amount % taken.len());
+                    ledger.give_back(holder, amount);
+                }
+                if ledger.take(holder, amount) {
+                    taken.push((holder, amount));
+                }
+                let mut expected = BTreeMap::new();
+                for (holder, amount) in &taken {
+                    holder.accounts().for_each(|account| *expected.entry(account).or_insert(0) += amount);
+                }
+                prop_assert_eq!(&ledger.held, &expected);
+                prop_assert_eq!(ledger.used(), taken.iter().map(|(_, amount)| amount).sum::<usize>());
+                prop_assert!(ledger.used() <= max);
+            }
+            taken.into_iter().for_each(|(holder, amount)| ledger.give_back(holder, amount));
+            prop_assert!(ledger.is_empty());
+        }
+
+        /// Whatever one cluster does, a client of another one finds room for one unit, if there can be four.
+        #[test]
+        fn newcomers_find_room(
+            max in 4_usize..300,
+            asks in prop::collection::vec((0_u8..9, 1_usize..4), 0..400),
+        ) {
+            let mut ledger = Ledger::new(max);
+            for (number, amount) in asks {
+                // An amount that is larger than what is left to newcomers is theirs to take.
+                let _ = ledger.take(holder(0, number), amount.min(1));
+            }
+            prop_assert!(ledger.has_room(holder(1, 0), 1));
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! Fair shares of limits that many clients share, without I/O or a clock, for the filter and the bridge.
+//!
+//! - [`Ledger`]: who holds how much of a limit, by cluster, then by site and source, and how much each can still take
+//! - [`Turns`]: who waits for a limit, and whose turn is next
+//! - [`Permits`], [`Places`]: the same for threads, to take and give back, or to wait for
+//! - [`Source`]: a client, as limits count it
+
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
+mod holder;
+mod ledger;
+mod permits;
+mod places;
+mod source;
+mod turns;
+
+pub use holder::{ClusterId, Holder};
+pub use ledger::Ledger;
+pub use permits::{Permit, Permits};
+pub use places::{Place, Places};
+pub use source::Source;
+pub use turns::{Ticket, Turns};
