@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
+use futures_util::stream::BoxStream;
 use sluicegate_fair_share::Source;
 use sluicegate_protocol::ProduceRecord;
 use sluicegate_shared_log::Ends;
@@ -26,6 +27,8 @@ pub(crate) use self::fetched::{Fetched, first_message};
 /// One cluster of a messaging system.
 ///
 /// Errors are safe to show to clients: they name no broker, file or endpoint. Those are only logged.
+///
+/// Each read is for a client, the `source`: clients that share a request or wait for the same limit are told apart by it.
 ///
 /// # Cancel safety
 /// A drop abandons a read and nothing else. For writes see [`Backend::hand_over`].
@@ -48,7 +51,11 @@ pub(crate) trait Backend: Send + Sync {
     fn version(&self, log: Log<'_>) -> Version;
 
     /// The log's version, as told to a request that is sent after the call. It is known from then on.
-    fn ask_version<'a>(&'a self, log: Log<'a>) -> BoxFuture<'a, Result<Version, CommandError>>;
+    fn ask_version<'a>(
+        &'a self,
+        source: Source,
+        log: Log<'a>,
+    ) -> BoxFuture<'a, Result<Version, CommandError>>;
 
     /// The end of the log as known from all that was read there lately, without a request.
     fn known_end(&self, log: Log<'_>) -> Option<i64>;
@@ -56,6 +63,7 @@ pub(crate) trait Backend: Send + Sync {
     /// The offset up to which the log has the records that it had under a leader of this epoch; `None` if the leader does not know.
     fn end_of_epoch<'a>(
         &'a self,
+        source: Source,
         log: Log<'a>,
         epoch: i32,
     ) -> BoxFuture<'a, Result<Option<i64>, CommandError>>;
@@ -76,23 +84,28 @@ pub(crate) trait Backend: Send + Sync {
         until: Option<Instant>,
     ) -> BoxFuture<'a, Option<Ends>>;
 
-    /// The first record at or after `timestamp`, in milliseconds since 1970. [`LOG_START`] and [`LOG_END`] ask for the ends of
-    /// the log, [`MAX_TIMESTAMP`] for the record with the latest timestamp. `committed` as in [`Fetch`].
-    fn list_offset<'a>(
+    /// The first record of each log at or after a timestamp, in milliseconds since 1970. [`LOG_START`] and [`LOG_END`] ask for the ends
+    /// of the log, [`MAX_TIMESTAMP`] for the record with the latest timestamp. `committed` as in [`Fetch`]. Gives each with its number
+    /// as it is known.
+    fn list_offsets<'a>(
         &'a self,
-        log: Log<'a>,
-        timestamp: i64,
+        source: Source,
+        asked: &'a [(Log<'a>, i64)],
         committed: bool,
-    ) -> BoxFuture<'a, Result<ListedOffset, CommandError>>;
+    ) -> BoxStream<'a, (usize, Result<ListedOffset, CommandError>)>;
 
     /// The names of all topics that the cluster's user can see, sorted, without internal topics.
     fn topics(&self) -> BoxFuture<'_, Result<Arc<[String]>, CommandError>>;
 
     /// The partitions of a topic.
-    fn partitions<'a>(&'a self, topic: &'a str) -> BoxFuture<'a, Result<Vec<Partition>, CommandError>>;
+    fn partitions<'a>(
+        &'a self,
+        source: Source,
+        topic: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<Partition>, CommandError>>;
 
     /// Succeeds if the log exists, and never creates it.
-    fn check_log<'a>(&'a self, log: Log<'a>) -> BoxFuture<'a, Result<(), CommandError>>;
+    fn check_log<'a>(&'a self, source: Source, log: Log<'a>) -> BoxFuture<'a, Result<(), CommandError>>;
 
     /// Prepares for the first record.
     fn prepare_writes(&self) -> BoxFuture<'_, ()>;
@@ -208,6 +221,8 @@ pub(crate) struct Fetch {
     pub(crate) fill: bool,
     /// Whether records of open and aborted transactions are left out.
     pub(crate) committed: bool,
+    /// The client for whom it is.
+    pub(crate) source: Source,
 }
 
 /// A place in a log.

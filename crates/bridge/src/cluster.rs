@@ -14,10 +14,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use futures_util::StreamExt;
 use futures_util::future::join;
+use sluicegate_fair_share::Source;
 use sluicegate_shared_log::Ends;
 use tokio::sync::RwLock;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::gather::unanswered;
@@ -28,7 +30,6 @@ pub(crate) use self::produce::{MAX_COMMAND_HEADERS, MAX_HEADERS, MAX_RECORDS, RE
 pub(crate) use self::range::out_of_range;
 pub(crate) use crate::write_sequencer::{WriteSequencer, WriteTicket};
 
-use self::gather::gather;
 use self::growth::Growth;
 use self::multi_fetch::PATIENCE;
 use crate::backend::{
@@ -168,8 +169,8 @@ impl Cluster {
     }
 
     /// Whether a topic exists. True if no broker is reachable.
-    pub(crate) async fn has_topic(&self, topic: &str) -> bool {
-        let checked = self.backend().check_log(Log { topic, partition: 0 }).await;
+    pub(crate) async fn has_topic(&self, source: Source, topic: &str) -> bool {
+        let checked = self.backend().check_log(source, Log { topic, partition: 0 }).await;
         !checked.is_err_and(|error| error.fault == Fault::NotFound)
     }
 
@@ -186,50 +187,71 @@ impl Cluster {
         self.measured(Kind::Fetch, self.backend().fetch(log, fetch, reservation)).await
     }
 
-    /// The offset of a timestamp: see [`Backend::list_offset`].
+    /// The offset of a timestamp: see [`Backend::list_offsets`].
     ///
     /// # Cancel safety
     /// A drop abandons the read.
     pub(crate) async fn list_offset(
         &self,
+        source: Source,
         log: Log<'_>,
         timestamp: i64,
         committed: bool,
     ) -> Result<i64, CommandError> {
-        let listed = async { Ok(self.backend().list_offset(log, timestamp, committed).await?.offset) };
+        let listed = async {
+            let listed = self.offsets_of(source, &[(log, timestamp)], committed).await.pop();
+            Ok(listed.unwrap_or_else(|| Err(unanswered()))?.offset)
+        };
         self.measured(Kind::ListOffset, listed).await
     }
 
-    /// The offset of each log's timestamp: see [`Backend::list_offset`]. The results are in the order of `asked`. Those that
+    /// The offset of each log's timestamp: see [`Backend::list_offsets`]. The results are in the order of `asked`. Those that
     /// take [`LISTING_PATIENCE`] longer than the first are errors.
     ///
     /// # Cancel safety
     /// A drop abandons the reads.
     pub(crate) async fn list_offsets(
         &self,
+        source: Source,
         asked: &[(Log<'_>, i64)],
         committed: bool,
     ) -> Vec<Result<ListedOffset, CommandError>> {
-        self.measured_each(Kind::ListOffsets, self.offsets_of(asked, committed)).await
+        self.measured_each(Kind::ListOffsets, self.offsets_of(source, asked, committed)).await
     }
 
     /// The same as part of another command.
     pub(crate) async fn offsets_of(
         &self,
+        source: Source,
         asked: &[(Log<'_>, i64)],
         committed: bool,
     ) -> Vec<Result<ListedOffset, CommandError>> {
+        self.offsets_within(source, asked, committed, None).await
+    }
+
+    /// The same; those that are not known `until` then are errors.
+    async fn offsets_within(
+        &self,
+        source: Source,
+        asked: &[(Log<'_>, i64)],
+        committed: bool,
+        mut until: Option<Instant>,
+    ) -> Vec<Result<ListedOffset, CommandError>> {
         let mut results: Vec<_> = asked.iter().map(|_| Err(unanswered())).collect();
-        let reads = asked.iter().enumerate().map(|(number, &(log, timestamp))| async move {
-            (number, self.backend().list_offset(log, timestamp, committed).await)
-        });
-        gather(reads, None, |(number, listed)| {
+        let backend = self.backend();
+        let mut listed = backend.list_offsets(source, asked, committed);
+        loop {
+            let next = match until {
+                Some(until) => timeout_at(until, listed.next()).await.unwrap_or_default(),
+                None => listed.next().await,
+            };
+            let Some((number, listed)) = next else { break };
             if let Some(result) = results.get_mut(number) {
                 *result = listed;
             }
-            Instant::now().checked_add(LISTING_PATIENCE)
-        })
-        .await;
+            until = until.or_else(|| Instant::now().checked_add(LISTING_PATIENCE));
+        }
+        drop(listed);
         results
     }
 
@@ -237,24 +259,25 @@ impl Cluster {
     ///
     /// # Cancel safety
     /// A drop abandons the reads.
-    pub(crate) async fn add_ends(&self, places: &[Place<'_>], results: &mut [Result<Fetched, CommandError>]) {
+    pub(crate) async fn add_ends(
+        &self,
+        source: Source,
+        places: &[Place<'_>],
+        results: &mut [Result<Fetched, CommandError>],
+    ) {
         let is_missed = |error: &CommandError| error.fault == Fault::OffsetOutOfRange;
-        let missed = results.iter().enumerate().filter(|(_, result)| result.as_ref().is_err_and(is_missed));
-        let missed: Vec<usize> = missed.map(|(index, _)| index).collect();
-        let offset = async |log, timestamp| {
-            self.backend().list_offset(log, timestamp, false).await.map(|listed| listed.offset)
-        };
-        let reads = missed.into_iter().filter_map(|index| {
-            let (log, _) = *places.get(index)?;
-            Some(async move { (index, tokio::try_join!(offset(log, LOG_START), offset(log, LOG_END))) })
+        let missed = places.iter().zip(results).filter_map(|((log, _), result)| {
+            Some((*log, result.as_mut().err().filter(|error| is_missed(error))?))
         });
-        gather(reads, Instant::now().checked_add(PATIENCE), |(index, ends)| {
-            if let Some(Err(error)) = results.get_mut(index) {
-                error.ends = ends.ok();
+        let (logs, errors): (Vec<Log<'_>>, Vec<&mut CommandError>) = missed.unzip();
+        let asked: Vec<_> = logs.into_iter().flat_map(|log| [(log, LOG_START), (log, LOG_END)]).collect();
+        let until = Instant::now().checked_add(PATIENCE);
+        let listed = self.offsets_within(source, &asked, false, until).await;
+        for (error, ends) in errors.into_iter().zip(listed.chunks_exact(2)) {
+            if let [Ok(start), Ok(end)] = ends {
+                error.ends = Some((start.offset, end.offset));
             }
-            None
-        })
-        .await;
+        }
     }
 
     /// The first offset of a log, and the one after its last record, or after its last committed one.
@@ -264,9 +287,19 @@ impl Cluster {
     ///
     /// # Cancel safety
     /// A drop abandons the reads.
-    pub(crate) async fn ends(&self, log: Log<'_>, committed: bool) -> Result<(i64, i64), CommandError> {
-        let offset = |timestamp| self.list_offset(log, timestamp, committed);
-        tokio::try_join!(offset(LOG_START), offset(LOG_END))
+    pub(crate) async fn ends(
+        &self,
+        source: Source,
+        log: Log<'_>,
+        committed: bool,
+    ) -> Result<(i64, i64), CommandError> {
+        let ends = async {
+            let asked = [(log, LOG_START), (log, LOG_END)];
+            let mut listed = self.offsets_of(source, &asked, committed).await.into_iter();
+            let mut next = || listed.next().unwrap_or_else(|| Err(unanswered()));
+            Ok((next()?.offset, next()?.offset))
+        };
+        self.measured(Kind::ListOffset, ends).await
     }
 
     /// The names of the topics that the cluster's user can see, sorted, without internal topics.
@@ -281,8 +314,12 @@ impl Cluster {
     ///
     /// # Cancel safety
     /// A drop abandons the read.
-    pub(crate) async fn partitions(&self, topic: &str) -> Result<Vec<Partition>, CommandError> {
-        self.measured(Kind::Topics, self.backend().partitions(topic)).await
+    pub(crate) async fn partitions(
+        &self,
+        source: Source,
+        topic: &str,
+    ) -> Result<Vec<Partition>, CommandError> {
+        self.measured(Kind::Topics, self.backend().partitions(source, topic)).await
     }
 
     /// Whether records are queued or in flight.

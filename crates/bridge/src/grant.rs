@@ -116,10 +116,11 @@ impl Grant {
         let CmdKafkaFetch { topic, partition, .. } = fetch;
         self.check_read(Kind::Fetch, topic)?;
         let log = Log { topic, partition: *partition };
-        let fetched = self.cluster.fetch(log, bounded(fetch, self.cluster.reads()), reservation).await;
+        let fetched =
+            self.cluster.fetch(log, bounded(self.client, fetch, self.cluster.reads()), reservation).await;
         match fetched {
             Err(error) if error.fault == Fault::OffsetOutOfRange => {
-                let ends = self.cluster.ends(log, false).await.ok();
+                let ends = self.cluster.ends(self.client, log, false).await.ok();
                 Err(CommandError { ends, ..error })
             }
             fetched => fetched,
@@ -150,13 +151,13 @@ impl Grant {
             .filter(|asked| self.has_topic(&asked.topic))
             .map(|asked| (Log { topic: &asked.topic, partition: asked.partition }, asked.offset))
             .collect();
-        let mut fetch = bounded_multi(command, self.cluster.reads());
+        let mut fetch = bounded_multi(self.client, command, self.cluster.reads());
         if places.len() < asked.len() {
             // An error ends the wait.
             fetch.wait = Duration::ZERO;
         }
         let mut read = self.cluster.multi_fetch(&places, fetch, reservation).await;
-        self.cluster.add_ends(&places, &mut read).await;
+        self.cluster.add_ends(self.client, &places, &mut read).await;
         Ok(self.with_denied(asked.iter().map(|asked| &*asked.topic), read))
     }
 
@@ -181,7 +182,7 @@ impl Grant {
     pub(crate) async fn list_offset(&self, list: &CmdKafkaListOffset) -> Result<i64, CommandError> {
         let CmdKafkaListOffset { topic, partition, timestamp } = list;
         self.check_read(Kind::ListOffset, topic)?;
-        self.cluster.list_offset(Log { topic, partition: *partition }, *timestamp, false).await
+        self.cluster.list_offset(self.client, Log { topic, partition: *partition }, *timestamp, false).await
     }
 
     /// The offsets of many partitions: see [`Cluster::list_offsets`]. The results are in the order of the command.
@@ -203,7 +204,7 @@ impl Grant {
             .map(|asked| (Log { topic: &asked.topic, partition: asked.partition }, asked.timestamp))
             .collect();
         let committed = command.isolation() == Isolation::ReadCommitted;
-        let listed = self.cluster.list_offsets(&logs, committed).await;
+        let listed = self.cluster.list_offsets(self.client, &logs, committed).await;
         Ok(self.with_denied(asked.iter().map(|asked| &*asked.topic), listed))
     }
 
@@ -231,7 +232,8 @@ impl Grant {
             topics.into_iter().partition(|topic| self.has_topic(topic));
         let mut ungranted: Vec<String> = ungranted.into_iter().filter(|topic| *topic > after).collect();
         let selection = TopicSelection { named, listed, after };
-        let mut page = self.cluster.metadata(selection, self.cluster.reads().max_bytes, size).await?;
+        let mut page =
+            self.cluster.metadata(self.client, selection, self.cluster.reads().max_bytes, size).await?;
         if let Some(last) = page.topics.last().filter(|_| page.more) {
             ungranted.retain(|topic| *topic < last.name);
         }
@@ -256,7 +258,7 @@ impl Grant {
             Subscribe::of(self.cluster.system, command, self.cluster.reads()).inspect_err(|_| {
                 self.cluster.metrics.answered(Kind::Subscribe, Outcome::Refused);
             })?;
-        Subscription::open(&self.cluster, &self.metrics, subscribe).await
+        Subscription::open(&self.cluster, &self.metrics, Subscribe { client: self.client, ..subscribe }).await
     }
 
     /// Writes records in the order of tickets: see [`Cluster::produce`].
@@ -316,7 +318,7 @@ fn max_fetch_bytes(max_bytes: u32, defaults: Reads) -> usize {
 }
 
 /// The fetch of a command, within the bridge's bounds.
-fn bounded(fetch: &CmdKafkaFetch, defaults: Reads) -> Fetch {
+fn bounded(source: Source, fetch: &CmdKafkaFetch, defaults: Reads) -> Fetch {
     let size = |bytes: u32| usize::try_from(bytes).unwrap_or(usize::MAX);
     Fetch {
         offset: fetch.offset,
@@ -328,15 +330,16 @@ fn bounded(fetch: &CmdKafkaFetch, defaults: Reads) -> Fetch {
         max_records: size(fetch.max_records),
         fill: false,
         committed: fetch.isolation() == Isolation::ReadCommitted,
+        source,
     }
 }
 
 /// The same for a fetch from many partitions.
-fn bounded_multi(command: &CmdKafkaMultiFetch, defaults: Reads) -> MultiFetch {
+fn bounded_multi(source: Source, command: &CmdKafkaMultiFetch, defaults: Reads) -> MultiFetch {
     let CmdKafkaMultiFetch { max_wait_ms, min_bytes, max_bytes, isolation, .. } = *command;
     let of_one = CmdKafkaFetch { max_wait_ms, min_bytes, max_bytes, isolation, ..Default::default() };
-    let Fetch { max_bytes, wait, min_bytes, committed, .. } = bounded(&of_one, defaults);
-    MultiFetch { max_bytes, wait, min_bytes, fill: false, committed }
+    let Fetch { max_bytes, wait, min_bytes, committed, .. } = bounded(source, &of_one, defaults);
+    MultiFetch { max_bytes, wait, min_bytes, fill: false, committed, source }
 }
 
 fn flag(headers: &HeaderMap, header: &'static str) -> Result<Option<bool>, InvalidHeader> {

@@ -20,8 +20,9 @@ mod writer;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
+use futures_util::stream::BoxStream;
+use futures_util::{FutureExt, StreamExt};
 use sluicegate_fair_share::Source;
 use sluicegate_protocol::ProduceRecord;
 use sluicegate_reader::{ReadError, Reader};
@@ -113,9 +114,13 @@ impl Backend for Kafka {
         })
     }
 
-    fn ask_version<'a>(&'a self, log: Log<'a>) -> BoxFuture<'a, Result<Version, CommandError>> {
+    fn ask_version<'a>(
+        &'a self,
+        source: Source,
+        log: Log<'a>,
+    ) -> BoxFuture<'a, Result<Version, CommandError>> {
         async move {
-            let asked = self.reader.refresh(log.topic, log.partition).await;
+            let asked = self.reader.refresh(source, log.topic, log.partition).await;
             asked.map(|()| self.version(log)).map_err(|error| self.failed(&error))
         }
         .boxed()
@@ -127,10 +132,11 @@ impl Backend for Kafka {
 
     fn end_of_epoch<'a>(
         &'a self,
+        source: Source,
         log: Log<'a>,
         epoch: i32,
     ) -> BoxFuture<'a, Result<Option<i64>, CommandError>> {
-        let end = self.reader.end_of_epoch(log.topic, log.partition, epoch);
+        let end = self.reader.end_of_epoch(source, log.topic, log.partition, epoch);
         end.map(|end| end.map_err(|error| self.failed(&error))).boxed()
     }
 
@@ -148,18 +154,19 @@ impl Backend for Kafka {
         self.reader.wait_for_records(log.topic, log.partition, offset, committed, until).boxed()
     }
 
-    fn list_offset<'a>(
+    fn list_offsets<'a>(
         &'a self,
-        log: Log<'a>,
-        timestamp: i64,
+        source: Source,
+        asked: &'a [(Log<'a>, i64)],
         committed: bool,
-    ) -> BoxFuture<'a, Result<ListedOffset, CommandError>> {
-        let listed = self.reader.list_offset(log.topic, log.partition, timestamp, committed);
-        let listed = listed.map(|listed| match listed {
+    ) -> BoxStream<'a, (usize, Result<ListedOffset, CommandError>)> {
+        let asked: Vec<_> = asked.iter().map(|(log, time)| (log.topic, log.partition, *time)).collect();
+        let listed = self.reader.list_offsets(source, &asked, committed);
+        let listed = listed.map(|(number, listed)| match listed {
             Ok(sluicegate_reader::ListedOffset { offset, timestamp }) => {
-                Ok(ListedOffset { offset, timestamp })
+                (number, Ok(ListedOffset { offset, timestamp }))
             }
-            Err(error) => Err(self.failed(&error)),
+            Err(error) => (number, Err(self.failed(&error))),
         });
         listed.boxed()
     }
@@ -168,16 +175,20 @@ impl Backend for Kafka {
         self.reader.topics().map(|topics| topics.map_err(|error| self.failed(&error))).boxed()
     }
 
-    fn partitions<'a>(&'a self, topic: &'a str) -> BoxFuture<'a, Result<Vec<Partition>, CommandError>> {
-        let described = self.reader.topic(topic).map(|topic| match topic {
+    fn partitions<'a>(
+        &'a self,
+        source: Source,
+        topic: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<Partition>, CommandError>> {
+        let described = self.reader.topic(source, topic).map(|topic| match topic {
             Ok(topic) => Ok(topic.partitions.into_iter().map(partition).collect()),
             Err(error) => Err(self.failed(&error)),
         });
         described.boxed()
     }
 
-    fn check_log<'a>(&'a self, log: Log<'a>) -> BoxFuture<'a, Result<(), CommandError>> {
-        let checked = self.reader.check_partition(log.topic, log.partition);
+    fn check_log<'a>(&'a self, source: Source, log: Log<'a>) -> BoxFuture<'a, Result<(), CommandError>> {
+        let checked = self.reader.check_partition(source, log.topic, log.partition);
         checked.map(|checked| checked.map_err(|error| self.failed(&error).with_retry())).boxed()
     }
 

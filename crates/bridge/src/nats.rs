@@ -32,8 +32,9 @@ mod writer;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
+use futures_util::stream::{BoxStream, FuturesUnordered};
+use futures_util::{FutureExt, StreamExt};
 use sluicegate_fair_share::Source;
 use sluicegate_protocol::ProduceRecord;
 use sluicegate_shared_log::{ClusterLogs, Ends};
@@ -125,7 +126,7 @@ impl Backend for Nats {
         Version { topic_id: name.and_then(|name| self.reader.stream_id(name)), leader_epoch: None }
     }
 
-    fn ask_version<'a>(&'a self, log: Log<'a>) -> BoxFuture<'a, Result<Version, CommandError>> {
+    fn ask_version<'a>(&'a self, _: Source, log: Log<'a>) -> BoxFuture<'a, Result<Version, CommandError>> {
         async move {
             let asked = async { self.reader.ask_stream_id(StreamName::of(log)?).await };
             let topic_id = Some(asked.await.map_err(|error| self.failed(error))?);
@@ -138,7 +139,12 @@ impl Backend for Nats {
         self.reader.known_end(StreamName::of(log).ok()?)
     }
 
-    fn end_of_epoch<'a>(&'a self, _: Log<'a>, _: i32) -> BoxFuture<'a, Result<Option<i64>, CommandError>> {
+    fn end_of_epoch<'a>(
+        &'a self,
+        _: Source,
+        _: Log<'a>,
+        _: i32,
+    ) -> BoxFuture<'a, Result<Option<i64>, CommandError>> {
         // Versions have no epoch.
         ready(Ok(None)).boxed()
     }
@@ -157,33 +163,38 @@ impl Backend for Nats {
         async move { self.reader.wait_for_records(StreamName::of(log).ok()?, offset, until).await }.boxed()
     }
 
-    fn list_offset<'a>(
+    fn list_offsets<'a>(
         &'a self,
-        log: Log<'a>,
-        timestamp: i64,
+        _: Source,
+        asked: &'a [(Log<'a>, i64)],
         _: bool,
-    ) -> BoxFuture<'a, Result<ListedOffset, CommandError>> {
-        async move {
-            let listed = async { self.reader.list_offset(StreamName::of(log)?, timestamp).await };
-            listed.await.map_err(|error| self.failed(error))
-        }
-        .boxed()
+    ) -> BoxStream<'a, (usize, Result<ListedOffset, CommandError>)> {
+        let list = |(number, (log, timestamp)): (usize, &'a (Log<'a>, i64))| async move {
+            let listed = async { self.reader.list_offset(StreamName::of(*log)?, *timestamp).await };
+            (number, listed.await.map_err(|error| self.failed(error)))
+        };
+        let listed: FuturesUnordered<_> = asked.iter().enumerate().map(list).collect();
+        listed.boxed()
     }
 
     fn topics(&self) -> BoxFuture<'_, Result<Arc<[String]>, CommandError>> {
         self.reader.stream_names().map(|names| names.map_err(|error| self.failed(error))).boxed()
     }
 
-    fn partitions<'a>(&'a self, topic: &'a str) -> BoxFuture<'a, Result<Vec<Partition>, CommandError>> {
+    fn partitions<'a>(
+        &'a self,
+        source: Source,
+        topic: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<Partition>, CommandError>> {
         async move {
-            self.ask_version(Log::of_stream(topic)).await?;
+            self.ask_version(source, Log::of_stream(topic)).await?;
             // Servers have names and no numbers.
             Ok(vec![Partition { partition: 0, leader: None, replicas: Vec::new() }])
         }
         .boxed()
     }
 
-    fn check_log<'a>(&'a self, log: Log<'a>) -> BoxFuture<'a, Result<(), CommandError>> {
+    fn check_log<'a>(&'a self, _: Source, log: Log<'a>) -> BoxFuture<'a, Result<(), CommandError>> {
         async move {
             let checked = async {
                 let name = StreamName::of(log)?;

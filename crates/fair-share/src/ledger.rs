@@ -91,6 +91,11 @@ impl Ledger {
         has_room
     }
 
+    /// Counts as much as `holder` has room for, at most `amount`, and gives how much that is.
+    pub fn take_up_to(&mut self, holder: Holder, amount: usize) -> usize {
+        (0..amount).take_while(|_| self.take(holder, 1)).count()
+    }
+
     /// Counts `amount` to `holder`, even above the limit.
     pub fn add(&mut self, holder: Holder, amount: usize) {
         if amount == 0 {

@@ -31,6 +31,12 @@ impl Permits {
         is_taken.then(|| Permit { permits: Arc::clone(self), holder, amount })
     }
 
+    /// As many permits as `holder` has room for, at most `amount`; `None` without any.
+    pub fn acquire_up_to(self: &Arc<Self>, holder: Holder, amount: usize) -> Option<Permit> {
+        let amount = self.ledger().take_up_to(holder, amount);
+        (amount > 0).then(|| Permit { permits: Arc::clone(self), holder, amount })
+    }
+
     /// The limit.
     pub fn max(&self) -> usize {
         self.ledger().max()
@@ -54,6 +60,13 @@ impl Permits {
     /// Nothing that runs under the lock panics.
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Permit {
+    /// How many permits it is.
+    pub fn amount(&self) -> usize {
+        self.amount
     }
 }
 

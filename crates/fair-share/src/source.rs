@@ -8,6 +8,9 @@ use std::net::{IpAddr, Ipv6Addr};
 pub struct Source(Option<IpAddr>);
 
 impl Source {
+    /// A client of unknown address.
+    pub const UNKNOWN: Self = Self(None);
+
     /// The source of an address as proxies write it: `192.0.2.1:4711`, `[2001:db8::1]:4711`, or either without a port.
     pub fn parse(text: &[u8]) -> Self {
         let Ok(text) = std::str::from_utf8(text) else { return Self::default() };

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-use sluicegate_reader::{Config, DEFAULT_MAX_BYTES, Fetch, Reader};
+use futures_util::StreamExt;
+use sluicegate_fair_share::Source;
+use sluicegate_reader::{Config, DEFAULT_MAX_BYTES, Fetch, LOG_END, LOG_START, Reader};
 use sluicegate_shared_log::{Limits, SharedLog};
 
 #[tokio::main(flavor = "current_thread")]
@@ -19,8 +21,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let logs = SharedLog::new(Limits { max_bytes: 1 << 26, max_age: Duration::from_secs(30) });
     let reader = Reader::new(config, logs.add_cluster());
-    let mut offset = reader.list_offset(&topic, partition, -2, false).await?.offset;
-    let end = reader.list_offset(&topic, partition, -1, false).await?.offset;
+    let asked = [(&*topic, partition, LOG_START), (&*topic, partition, LOG_END)];
+    let ends: BTreeMap<usize, _> = reader.list_offsets(Source::default(), &asked, false).collect().await;
+    let mut ends = ends.into_values();
+    let (Some(first), Some(end)) = (ends.next(), ends.next()) else { return Err("no ends".into()) };
+    let (mut offset, end) = (first?.offset, end?.offset);
     let started = Instant::now();
     let (mut count, mut bytes, mut calls) = (0_usize, 0_usize, 0_usize);
     while offset < end {
@@ -34,6 +39,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             max_records: 0,
             fill: false,
             committed: false,
+            source: Source::default(),
             at_end: None,
         };
         let fetched = reader.fetch(fetch).await?;

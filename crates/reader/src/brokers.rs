@@ -1,14 +1,16 @@
 //! The brokers of a cluster and its metadata, which one caller requests on behalf of all.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use sluicegate_fair_share::Source;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::address::Address;
 use crate::api::{MetadataAnswer, MetadataRequest, TopicAnswer};
+use crate::batches::Batches;
 use crate::broker::Broker;
 use crate::broker_failures::BrokerFailures;
 use crate::config::Config;
@@ -27,18 +29,22 @@ pub(crate) struct Brokers {
     /// Brokers of the configuration, of the last metadata, and at most [`MAX_AWAITED`] others that failed.
     by_address: Lock<HashMap<Address, Arc<Broker>>>,
     metadata: Lock<MetadataCache>,
-    /// The topics of the next requests; at most [`MAX_PENDING`].
-    pending: Lock<BTreeSet<String>>,
-    /// Held during a metadata request.
-    refreshing: tokio::sync::Mutex<LastRequest>,
-    /// The names of all topics, in order, and when they were requested.
-    listed: Lock<Option<(Instant, Arc<[String]>)>>,
-    /// Held during a request for all topics: its response can be large and must not delay other requests.
-    listing: tokio::sync::Mutex<LastRequest>,
+    /// The topics of the next request, or `None` for the brokers alone.
+    lookups: Batches<Option<String>, Option<ReadError>>,
+    /// When the last request was answered.
+    refreshed: Lock<Option<Instant>>,
+    /// Locked during a request for all topics: its response can be large and must not delay other requests.
+    listing: tokio::sync::Mutex<Listing>,
 }
 
+/// A partition, and when the metadata was requested that is known to be wrong about it.
+pub(crate) type Wanted<'a> = (TopicPartition<'a>, Option<Instant>);
+
+/// The last request for all topics.
 #[derive(Default)]
-struct LastRequest {
+struct Listing {
+    /// In order, and when they were requested.
+    names: Option<(Instant, Arc<[String]>)>,
     answered: Option<Instant>,
     failure: Option<(Instant, ReadError)>,
 }
@@ -49,9 +55,8 @@ impl Brokers {
             config,
             by_address: Lock::default(),
             metadata: Lock::default(),
-            pending: Lock::default(),
-            refreshing: tokio::sync::Mutex::default(),
-            listed: Lock::default(),
+            lookups: Batches::new(MAX_LOOKUPS),
+            refreshed: Lock::default(),
             listing: tokio::sync::Mutex::default(),
         }
     }
@@ -60,21 +65,42 @@ impl Brokers {
         &self.config
     }
 
-    /// The leader of a partition, from metadata requested after `newer_than`. Missing topics are never created.
+    /// The leader of a partition, as [`Brokers::leaders`].
     pub(crate) async fn leader(
         &self,
+        source: Source,
         target: TopicPartition<'_>,
         newer_than: Option<Instant>,
         deadline: Instant,
     ) -> Result<Leader, ReadError> {
+        let leaders = self.leaders(source, &[(target, newer_than)], deadline).await;
+        leaders.into_iter().next().unwrap_or_else(|| Err(self.unreachable(BrokerFailures::default())))
+    }
+
+    /// The leader of each partition, from metadata requested after an instant if one is given. Missing topics are never created.
+    pub(crate) async fn leaders(
+        &self,
+        source: Source,
+        wanted: &[Wanted<'_>],
+        deadline: Instant,
+    ) -> Vec<Result<Leader, ReadError>> {
         let since = Instant::now();
-        let known = || self.known(target, since, newer_than);
-        match known() {
-            Some(known) => known,
-            None => {
-                self.add_pending(target.topic());
-                let interval = if newer_than.is_some() { RETRY_INTERVAL } else { MIN_INTERVAL };
-                self.refresh(Some(target.topic()), since, interval, deadline, known).await
+        let known = |&(target, newer_than): &Wanted<'_>| self.known(target, since, newer_than);
+        if wanted.iter().any(|wanted| wanted.1.is_some() && known(wanted).is_none()) {
+            self.pause(RETRY_INTERVAL, deadline).await;
+        }
+        loop {
+            let unknown = wanted.iter().filter(|wanted| known(wanted).is_none());
+            let names: BTreeSet<&str> = unknown.map(|(target, _)| target.topic()).collect();
+            let names = names.into_iter().map(|name| Some(name.to_owned()));
+            let failures = self.refresh(source, names, deadline).await;
+            let leader = |wanted: &Wanted<'_>| {
+                let failure = || failures.get(&Some(wanted.0.topic().to_owned())).cloned().map(Err);
+                known(wanted).or_else(failure)
+            };
+            // Without either, what was learned was evicted before it was looked at.
+            if let Some(leaders) = wanted.iter().map(leader).collect() {
+                return leaders;
             }
         }
     }
@@ -104,6 +130,7 @@ impl Brokers {
     /// A topic's partitions, from metadata of at most this age. Missing topics are never created.
     pub(crate) async fn topic(
         &self,
+        source: Source,
         target: TopicPartition<'_>,
         max_age: Duration,
         deadline: Instant,
@@ -115,11 +142,13 @@ impl Brokers {
             let known = self.metadata.lock().topic(name, freshness, Instant::now())?;
             Some(known.map_err(|code| ReadError::Broker { code, detail: format!("topic {name}") }))
         };
-        match known() {
-            Some(known) => known,
-            None => {
-                self.add_pending(name);
-                self.refresh(Some(name), since, MIN_INTERVAL, deadline, known).await
+        loop {
+            if let Some(known) = known() {
+                return known;
+            }
+            let failures = self.refresh(source, [Some(name.to_owned())], deadline).await;
+            if let Some(failure) = failures.into_values().next() {
+                return known().unwrap_or(Err(failure));
             }
         }
     }
@@ -127,22 +156,35 @@ impl Brokers {
     /// The names of all topics but Kafka's internal ones, in order, requested after the call. Waiting calls share one request.
     pub(crate) async fn topics(&self, deadline: Instant) -> Result<Arc<[String]>, ReadError> {
         let since = Instant::now();
-        let known = || {
-            let (listed, names) = self.listed.lock().clone()?;
-            (listed >= since).then_some(Ok(names))
-        };
-        match known() {
-            Some(known) => known,
-            None => {
-                let request = async {
-                    let sent = Instant::now();
-                    let (broker, answer) = self.request_metadata(None).await?;
-                    *self.listed.lock() = Some((sent, names(answer)));
-                    Ok(broker)
-                };
-                self.single_flight(&self.listing, since, LISTING_INTERVAL, deadline, known, request).await
+        let listing = async {
+            let mut last = self.listing.lock().await;
+            if let Some((_, names)) = last.names.as_ref().filter(|(sent, _)| *sent >= since) {
+                return Ok(Arc::clone(names));
             }
-        }
+            if let Some((_, failure)) = last.failure.as_ref().filter(|(at, _)| *at > since) {
+                return Err(failure.clone());
+            }
+            if let Some(next) = last.answered.and_then(|at| at.checked_add(LISTING_INTERVAL)) {
+                sleep_until(next).await;
+            }
+            let sent = Instant::now();
+            let answer = self.request_metadata(None).await;
+            last.answered = Some(Instant::now());
+            match answer {
+                Ok((_, answer)) => {
+                    let names = names(answer);
+                    last.names = Some((sent, Arc::clone(&names)));
+                    Ok(names)
+                }
+                Err(failure) => {
+                    last.failure = Some((Instant::now(), failure.clone()));
+                    Err(failure)
+                }
+            }
+        };
+        timeout_at(deadline, listing)
+            .await
+            .unwrap_or_else(|_| Err(self.unreachable(BrokerFailures::default())))
     }
 
     /// Stores the preferred replica of a partition, or with `None` that its preferred replica failed.
@@ -162,10 +204,12 @@ impl Brokers {
     ) -> Result<Vec<Arc<Broker>>, ReadError> {
         let since = Instant::now();
         let fresh = |learned: Instant| learned >= since || learned.elapsed() < max_age;
-        let known = || self.metadata.lock().learned().filter(|learned| fresh(*learned)).map(|_| Ok(()));
-        match known() {
-            Some(known) => known?,
-            None => self.refresh(None, since, MIN_INTERVAL, deadline, known).await?,
+        let is_known = || self.metadata.lock().learned().is_some_and(fresh);
+        if !is_known()
+            && let Some(failure) =
+                self.refresh(Source::default(), [None], deadline).await.into_values().next()
+        {
+            return Err(failure);
         }
         let nodes = self.metadata.lock().nodes();
         Ok(self.best_first(&nodes))
@@ -176,83 +220,47 @@ impl Brokers {
         failures.unreachable(&self.config)
     }
 
-    fn add_pending(&self, topic: &str) {
-        let mut pending = self.pending.lock();
-        if pending.len() < MAX_PENDING {
-            pending.insert(topic.to_owned());
-        }
-    }
-
-    /// Requests metadata of `topic` and of all pending topics, unless `known` has a result when it is the caller's turn.
+    /// Requests metadata of some topics, or of the brokers alone, together with all that other callers wait for. Gives the failures.
     ///
-    /// One request is for many topics at once. Any number of callers thus costs the cluster 50 requests a second for new or
-    /// missing topics ([`MIN_INTERVAL`]), and 10 for missing leaders ([`RETRY_INTERVAL`]).
-    async fn refresh<T>(
+    /// Any number of callers thus costs the cluster 50 requests a second for new or missing topics ([`MIN_INTERVAL`]), and 10 for
+    /// missing leaders ([`RETRY_INTERVAL`]). Those that find the request under way wait for the next.
+    async fn refresh(
         &self,
-        topic: Option<&str>,
-        since: Instant,
-        interval: Duration,
+        source: Source,
+        names: impl IntoIterator<Item = Option<String>>,
         deadline: Instant,
-        known: impl Fn() -> Option<Result<T, ReadError>>,
-    ) -> Result<T, ReadError> {
-        let request = async {
-            let names = self.next_names(topic);
+    ) -> BTreeMap<Option<String>, ReadError> {
+        let send = async |names: Vec<Option<String>>| {
+            self.pause(MIN_INTERVAL, deadline).await;
             let sent = Instant::now();
-            let (broker, answer) = self.request_metadata(Some(names)).await?;
-            self.update(answer, sent);
-            Ok(broker)
+            let answer = self.request_metadata(Some(names.into_iter().flatten().collect())).await;
+            *self.refreshed.lock() = Some(Instant::now());
+            let answer = answer.map(|(broker, answer)| {
+                let topics: HashSet<String> = answer.topics.iter().map(|topic| topic.name.clone()).collect();
+                self.update(answer, sent);
+                (topics, self.unreachable(BrokerFailures::of(incomplete(&broker))))
+            });
+            move |name: &Option<String>| match (&answer, name) {
+                (Ok((topics, incomplete)), Some(name)) if !topics.contains(name) => Some(incomplete.clone()),
+                (Ok(_), _) => None,
+                (Err(failure), _) => Some(failure.clone()),
+            }
         };
-        self.single_flight(&self.refreshing, since, interval, deadline, known, request).await
+        let names: Vec<Option<String>> = names.into_iter().collect();
+        let asked = timeout_at(deadline, self.lookups.ask(source, names.clone(), send)).await;
+        let late = |_| {
+            let late = || self.unreachable(BrokerFailures::default());
+            names.into_iter().map(|name| (name, Some(late()))).collect()
+        };
+        asked.unwrap_or_else(late).into_iter().filter_map(|(name, failure)| Some((name, failure?))).collect()
     }
 
-    /// Waits for its turn, and performs `request` unless another caller's request has brought the result meanwhile. Gives the
-    /// result of `known`. There is one request at a time, and `interval` between them.
-    async fn single_flight<T>(
-        &self,
-        turns: &tokio::sync::Mutex<LastRequest>,
-        since: Instant,
-        interval: Duration,
-        deadline: Instant,
-        known: impl Fn() -> Option<Result<T, ReadError>>,
-        request: impl Future<Output = Result<Arc<Broker>, ReadError>>,
-    ) -> Result<T, ReadError> {
-        let result = timeout_at(deadline, async {
-            let mut last = turns.lock().await;
-            if let Some(known) = known() {
-                return known;
-            }
-            if let Some((_, failure)) = last.failure.as_ref().filter(|(at, _)| *at > since) {
-                return Err(failure.clone());
-            }
-            if let Some(next) = last.answered.and_then(|at| at.checked_add(interval)) {
-                sleep_until(next).await;
-            }
-            let response = request.await;
-            last.answered = Some(Instant::now());
-            match response {
-                Ok(broker) => {
-                    last.failure = None;
-                    known().unwrap_or_else(|| Err(self.unreachable(BrokerFailures::of(incomplete(&broker)))))
-                }
-                Err(failure) => {
-                    last.failure = Some((Instant::now(), failure.clone()));
-                    Err(failure)
-                }
-            }
-        });
-        result.await.unwrap_or_else(|_| Err(self.unreachable(BrokerFailures::default())))
-    }
-
-    /// The topics of the next request: `topic` and pending ones.
-    fn next_names(&self, topic: Option<&str>) -> Vec<String> {
-        let mut pending = self.pending.lock();
-        let mut names: Vec<String> = Vec::new();
-        if let Some(topic) = topic {
-            pending.remove(topic);
-            names.push(topic.to_owned());
+    /// Waits until this long after the last answer, at most until `deadline`.
+    async fn pause(&self, interval: Duration, deadline: Instant) {
+        let last = *self.refreshed.lock();
+        if let Some(next) = last.and_then(|at| at.checked_add(interval)) {
+            sleep_until(next.min(deadline)).await;
         }
-        names.extend(std::iter::from_fn(|| pending.pop_first()).take(MAX_NAMES));
-        names
     }
 
     /// Sends the request to one broker, and to another one each time [`HEAD_START`] passes or a broker fails. Gives the first
@@ -371,11 +379,8 @@ async fn metadata(
     Ok(answer)
 }
 
-/// Topics of one request besides the caller's own.
-const MAX_NAMES: usize = 500;
-
-/// Pending topics. A caller beyond this bound requests its topic when it is its turn.
-const MAX_PENDING: usize = 10_000;
+/// Topics in one request, for all callers: half a megabyte of the longest names.
+const MAX_LOOKUPS: usize = 2000;
 
 /// The time between a metadata response and the next request.
 const MIN_INTERVAL: Duration = Duration::from_millis(20);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use sluicegate_fair_share::Source;
 use sluicegate_shared_log::Ends;
 
 /// The records to read.
@@ -27,6 +28,8 @@ pub struct Fetch<'a> {
     pub fill: bool,
     /// Whether records of open and aborted transactions are left out (isolation level read_committed).
     pub committed: bool,
+    /// The client for whom it is. Callers that share a request, or wait for the same limit, are told apart by it.
+    pub source: Source,
     /// The ends of the log if `offset` was its end a moment ago: the call waits at once, without a look at the log before.
     pub at_end: Option<Ends>,
 }

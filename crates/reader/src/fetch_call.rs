@@ -1,5 +1,6 @@
 //! Performs the requests of a [`FetchPlan`].
 
+use sluicegate_fair_share::Source;
 use sluicegate_shared_log::ClusterLogs;
 use tokio::time::Instant;
 
@@ -19,12 +20,12 @@ pub(crate) async fn fetch_call(
     brokers: &Brokers,
     logs: &ClusterLogs,
     mut plan: FetchPlan<'_>,
-    committed: bool,
+    (committed, source): (bool, Source),
     deadline: Instant,
 ) -> Result<(Fetched, Option<LogVersion>), ReadError> {
     let mut request = plan.request();
     loop {
-        let answer = call(brokers, &plan, request, committed, deadline).await;
+        let answer = call(brokers, &plan, request, (committed, source), deadline).await;
         if let Ok((answer, _)) = &answer {
             logs.count_received(answer.records.len());
         }
@@ -40,7 +41,7 @@ async fn call(
     brokers: &Brokers,
     plan: &FetchPlan<'_>,
     from: RecordsFrom,
-    committed: bool,
+    (committed, source): (bool, Source),
     deadline: Instant,
 ) -> Result<(FetchAnswer, LogVersion), ReadError> {
     let target = plan.target();
@@ -66,5 +67,5 @@ async fn call(
         };
         Ok(reply(answer, role, from.offset).map(|answer| (answer, LogVersion { topic_id, leader_epoch })))
     };
-    leader_call(brokers, Attempt::at_nearest(target, deadline, jitter), send).await
+    leader_call(brokers, source, Attempt::at_nearest(target, deadline, jitter), send).await
 }

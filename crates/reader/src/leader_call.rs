@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use sluicegate_fair_share::Source;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::api::Api;
@@ -31,6 +32,7 @@ impl Recipient {
 /// a broker and interprets the response.
 pub(crate) async fn leader_call<T, F>(
     brokers: &Brokers,
+    source: Source,
     mut attempt: Attempt<'_>,
     send: impl Fn(Recipient) -> F,
 ) -> Result<T, ReadError>
@@ -42,14 +44,14 @@ where
     loop {
         outcome = match attempt.next(Instant::now(), outcome) {
             Step::FindLeader { newer_than } => {
-                Outcome::Leader(brokers.leader(target, newer_than, deadline).await)
+                Outcome::Leader(brokers.leader(source, target, newer_than, deadline).await)
             }
             Step::Call(call) => {
                 let recipient = Recipient { broker: brokers.at(&call.address), call: call.clone() };
                 let reply = async {
                     tokio::select! {
                         reply = send(recipient) => Some(reply),
-                        () = leader_changed(brokers, &attempt, &call), if call.leader_check.is_some() => None,
+                        () = leader_changed(brokers, source, &attempt, &call), if call.leader_check.is_some() => None,
                     }
                 };
                 match timeout_at(deadline, reply).await {
@@ -73,11 +75,11 @@ where
 }
 
 /// Waits until metadata names another leader than the one of `call`.
-async fn leader_changed(brokers: &Brokers, attempt: &Attempt<'_>, call: &Call) {
+async fn leader_changed(brokers: &Brokers, source: Source, attempt: &Attempt<'_>, call: &Call) {
     loop {
         let since = Instant::now();
         sleep(call.leader_check.unwrap_or_default()).await;
-        if let Ok(leader) = brokers.leader(attempt.target(), Some(since), attempt.deadline()).await
+        if let Ok(leader) = brokers.leader(source, attempt.target(), Some(since), attempt.deadline()).await
             && call.is_superseded_by(&leader)
         {
             return;

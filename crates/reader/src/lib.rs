@@ -7,9 +7,11 @@
 //! 3. [`Flights`](sluicegate_shared_log::Flights): makes identical calls share a request, but only one that was sent after each of them began
 //! 4. `fetch_plan`: decides which records to request, and encodes the batches that come back
 //! 5. `attempt`: decides which broker to call, and when to retry; `leader_call` performs its steps
-//! 6. `brokers`: requests metadata, once for all waiting callers; `metadata_cache` keeps it
+//! 6. `brokers`: requests metadata, once for all waiting callers (`batches`); `metadata_cache` keeps it
 //! 7. `broker`: picks a connection or opens one (`dial`, `tls`, `sasl`); long polls have connections of their own
 //! 8. `connection`, `transport`: encode requests (`api`), pipeline them, match and decode responses (`wire`)
+//!
+//! `offsets` finds offsets of many partitions, with one request to a broker for all callers.
 //!
 //! At the log end, a call waits in `tail`: a few long polls per broker serve all that wait.
 //!
@@ -25,6 +27,7 @@ mod address;
 mod api;
 mod attempt;
 mod backoff;
+mod batches;
 mod bootstrap_check;
 mod broker;
 mod broker_failures;
@@ -46,6 +49,7 @@ mod lock;
 mod log_version;
 mod metadata_cache;
 mod observer;
+mod offsets;
 mod read_error;
 mod reader;
 mod redact;
@@ -66,8 +70,9 @@ pub use connection_error::ConnectionError;
 pub use error_code::ErrorCode;
 pub use fetch::{DEFAULT_MAX_BYTES, Fetch, Fetched, MAX_WAIT};
 pub use observer::{BrokerRequest, BrokerStates, Observer, RequestOutcome};
+pub use offsets::{LOG_END, LOG_START, ListedOffset};
 pub use read_error::ReadError;
-pub use reader::{LOG_END, LOG_START, ListedOffset, Reader, Version};
+pub use reader::{Reader, Version};
 pub use sluicegate_shared_log::Ends;
 pub use topic::{Partition, Replica, Topic};
 pub use topic_partition::check_topic;

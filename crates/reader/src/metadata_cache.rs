@@ -231,8 +231,9 @@ impl MetadataCache {
     fn update_topic(&mut self, topic: TopicAnswer, learned: Instant) {
         if let Some(code) = topic.error {
             self.topics.remove(&topic.name);
+            // Callers may not have looked at those of this answer yet.
             if self.errors.len() >= MAX_ERRORS {
-                self.errors.retain(|_, (at, _)| learned.saturating_duration_since(*at) < ERROR_AGE);
+                self.errors.retain(|_, (at, _)| *at >= learned);
             }
             if self.errors.len() >= MAX_ERRORS {
                 self.errors.clear();

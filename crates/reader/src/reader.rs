@@ -8,13 +8,15 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::ready;
+use futures_util::stream::{self, Stream, StreamExt};
 use kafka_protocol::error::ResponseError;
+use sluicegate_fair_share::Source;
 use sluicegate_shared_log::{Chunk, ClusterLogs, Ends, Flights, LogKey, assemble};
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
-use crate::api::{ListOffsetsAnswer, ListOffsetsRequest, MAX_TIMESTAMP, TopicId};
-use crate::attempt::{Attempt, Reply, nearest};
-use crate::backoff::jitter;
+use crate::api::TopicId;
+use crate::attempt::nearest;
 use crate::broker_failures::BrokerFailures;
 use crate::brokers::Brokers;
 use crate::clock::after;
@@ -24,9 +26,9 @@ use crate::encoder_pool::EncoderPool;
 use crate::entries::{fetched, first_entry, is_half_empty, is_too_small};
 use crate::error_code::ErrorCode;
 use crate::fetch::{FILL_TIME, Fetch, Fetched, MAX_WAIT};
-use crate::leader_call::{Recipient, leader_call};
 use crate::log_version::LogVersion;
 use crate::observer::BrokerStates;
+use crate::offsets::{Asked, ListedOffset, OffsetRequests, Offsets};
 use crate::read_error::ReadError;
 use crate::skip_cache::SkipCache;
 use crate::tail::{Event, Place, Tails};
@@ -51,19 +53,10 @@ struct Inner {
     /// Recently read records.
     logs: Arc<ClusterLogs>,
     fetches: Flights<FetchKey, Result<Chunk, ReadError>>,
-    listings: Flights<(String, i32, i64, bool), Result<ListedOffset, ReadError>>,
+    offset_requests: OffsetRequests,
     /// By topic, partition, and the epoch in question.
     epoch_ends: Flights<(String, i32, i32), Result<Option<i64>, ReadError>>,
     tails: Arc<Tails>,
-}
-
-/// An offset of a partition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ListedOffset {
-    /// −1 if no record matches.
-    pub offset: i64,
-    /// The timestamp of the record; −1 for an end of the log, and if there is no record.
-    pub timestamp: i64,
 }
 
 /// Offsets up to which fetches found nothing, by isolation level.
@@ -78,6 +71,8 @@ struct SkipCaches {
 struct ReadLog<'a> {
     target: TopicPartition<'a>,
     committed: bool,
+    /// The client for whom it is read.
+    source: Source,
 }
 
 impl ReadLog<'_> {
@@ -126,7 +121,7 @@ impl Reader {
             encoders,
             logs,
             fetches: Flights::default(),
-            listings: Flights::default(),
+            offset_requests: OffsetRequests::default(),
             epoch_ends: Flights::default(),
             tails,
         };
@@ -144,51 +139,39 @@ impl Reader {
         move || brokers.upgrade().map(|brokers| brokers.states())
     }
 
-    /// Finds an offset of a partition. Timestamp [`LOG_END`] gives the high watermark, or if `committed` the last stable offset;
-    /// [`LOG_START`] the log start; −3 the record with the latest timestamp, from Kafka 3.0 on; and 0 or more the
-    /// first record at or after that time, in milliseconds since 1970-01-01T00:00:00Z, or −1 if there is none.
+    /// Finds an offset of each of some partitions, by topic, partition and timestamp. Timestamp [`LOG_END`] gives the high watermark, or
+    /// if `committed` the last stable offset; [`LOG_START`] the log start; −3 the record with the latest timestamp, from Kafka 3.0 on;
+    /// and 0 or more the first record at or after that time, in milliseconds since 1970-01-01T00:00:00Z, or −1 if there is
+    /// none.
     ///
-    /// # Errors
-    /// [`ReadError`], within `socket.timeout.ms`.
+    /// Gives each with its number as it is known. Each fails with a [`ReadError`] within `socket.timeout.ms`. The requests to a broker are
+    /// shared with other calls, none of them sent before this one. `source` is the client for whom it is.
     ///
     /// # Cancel safety
-    /// Dropping the call loses its result and nothing else.
-    pub async fn list_offset(
-        &self,
-        topic: &str,
-        partition: i32,
-        timestamp: i64,
+    /// Dropping the stream loses its results and nothing else.
+    pub fn list_offsets<'a>(
+        &'a self,
+        source: Source,
+        asked: &[(&'a str, i32, i64)],
         committed: bool,
-    ) -> Result<ListedOffset, ReadError> {
-        let target = TopicPartition::parse(topic, partition)?;
-        if timestamp < MAX_TIMESTAMP {
-            let detail = format!(
-                "timestamp {timestamp}: expected milliseconds, -1 (log end), -2 (log start) or -3 (latest timestamp)"
-            );
-            return Err(ReadError::Request { code: ErrorCode(ResponseError::InvalidRequest), detail });
+    ) -> impl Stream<Item = (usize, Result<ListedOffset, ReadError>)> + Send + use<'a> {
+        let Inner { brokers, offset_requests, .. } = &*self.inner;
+        let (mut valid, mut numbers, mut invalid) = (Vec::new(), Vec::new(), Vec::new());
+        for (number, (topic, partition, timestamp)) in asked.iter().copied().enumerate() {
+            match Asked::parse(topic, partition, timestamp) {
+                Ok(asked) => {
+                    valid.push(asked);
+                    numbers.push(number);
+                }
+                Err(error) => invalid.push((number, Err(error))),
+            }
         }
-        let Inner { brokers, listings, .. } = &*self.inner;
-        let send = |recipient: Recipient| async move {
-            let request = ListOffsetsRequest {
-                topic: target.topic(),
-                partition: target.partition(),
-                leader_epoch: recipient.call.leader_epoch,
-                timestamp,
-                committed,
-            };
-            let ListOffsetsAnswer { error, timestamp, offset } = recipient.send(&request).await?;
-            Ok(error.map_or(Reply::Success(ListedOffset { offset, timestamp }), Reply::Error))
-        };
-        let request = async {
-            // From when it is sent: others can share the request.
-            let deadline = in_future(brokers.config().request_timeout);
-            leader_call(brokers, Attempt::at_leader(target, deadline, jitter), send).await
-        };
-        let key = (topic.to_owned(), partition, timestamp, committed);
-        let answer = listings.ask(key, |_| false, || None, request);
-        timeout(brokers.config().request_timeout, answer)
-            .await
-            .unwrap_or_else(|_| Err(brokers.unreachable(BrokerFailures::default())))
+        let deadline = in_future(brokers.config().request_timeout);
+        let offsets = Offsets::new(brokers, offset_requests, source, &valid, committed, deadline);
+        let answered = stream::unfold(offsets, async |mut offsets| Some((offsets.next().await?, offsets)));
+        let numbered = move |(number, listed): (usize, _)| Some((*numbers.get(number)?, listed));
+        stream::iter(invalid)
+            .chain(answered.flat_map(stream::iter).filter_map(move |answer| ready(numbered(answer))))
     }
 
     /// Reads records from an offset, in order and without gaps.
@@ -205,7 +188,7 @@ impl Reader {
             return Err(ReadError::Request { code: ErrorCode(ResponseError::OffsetOutOfRange), detail });
         }
         let (wait_until, fill_until) = (in_future(fetch.max_wait.min(MAX_WAIT)), in_future(FILL_TIME));
-        let log = ReadLog { target, committed: fetch.committed };
+        let log = ReadLog { target, committed: fetch.committed, source: fetch.source };
         let known = self.version_of(log);
         // Whether it is known since the call began that the log has no record after what was read.
         let mut is_proven = true;
@@ -285,13 +268,17 @@ impl Reader {
     /// The records from an offset on that were read before, without a request and without a wait; `None` if there are none.
     pub fn recent(&self, fetch: Fetch<'_>) -> Option<Fetched> {
         let target = TopicPartition::parse(fetch.topic, fetch.partition).ok()?;
-        let log = ReadLog { target, committed: fetch.committed };
+        let log = ReadLog { target, committed: fetch.committed, source: fetch.source };
         self.kept(log, fetch.offset, fetch.max_bytes).map(|chunk| fetched(chunk, fetch.max_records))
     }
 
     /// The end of a log, as far as it is known from records that were read lately.
     pub fn known_end(&self, topic: &str, partition: i32) -> Option<i64> {
-        let log = ReadLog { target: TopicPartition::parse(topic, partition).ok()?, committed: false };
+        let log = ReadLog {
+            target: TopicPartition::parse(topic, partition).ok()?,
+            committed: false,
+            source: Source::default(),
+        };
         self.inner.logs.end(&log.key(self.version_of(log)?))
     }
 
@@ -337,7 +324,9 @@ impl Reader {
                 return event;
             }
             // Without an answer, what is known is compared.
-            let _ = brokers.topic(log.target, PLACE_AGE, in_future(brokers.config().request_timeout)).await;
+            let _ = brokers
+                .topic(Source::default(), log.target, PLACE_AGE, in_future(brokers.config().request_timeout))
+                .await;
             let is_same = |(now, of, _): (Place, LogKey, i32)| (now, of) == (place.clone(), key.clone());
             if !self.place(log).is_some_and(is_same) {
                 return Event::Look;
@@ -358,7 +347,11 @@ impl Reader {
 
     /// Whether a fetch that waits at this offset needs no look at the log before: others wait there, and will be told of a record.
     pub fn is_watched(&self, topic: &str, partition: i32, offset: i64, committed: bool) -> bool {
-        let log = TopicPartition::parse(topic, partition).map(|target| ReadLog { target, committed });
+        let log = TopicPartition::parse(topic, partition).map(|target| ReadLog {
+            target,
+            committed,
+            source: Source::default(),
+        });
         log.is_ok_and(|log| self.is_watched_log(log, offset))
     }
 
@@ -376,7 +369,7 @@ impl Reader {
         until: Option<Instant>,
     ) -> Option<Ends> {
         let target = TopicPartition::parse(topic, partition).ok()?;
-        let log = ReadLog { target, committed };
+        let log = ReadLog { target, committed, source: Source::default() };
         match self.wait_for_notice(log, offset, until).await {
             Event::End(ends) => Some(ends),
             Event::Records(_) | Event::Look => None,
@@ -394,11 +387,16 @@ impl Reader {
     ///
     /// # Cancel safety
     /// Dropping the call has no effect.
-    pub async fn check_partition(&self, topic: &str, partition: i32) -> Result<(), ReadError> {
+    pub async fn check_partition(
+        &self,
+        source: Source,
+        topic: &str,
+        partition: i32,
+    ) -> Result<(), ReadError> {
         let target = TopicPartition::parse(topic, partition)?;
         let brokers = &self.inner.brokers;
         let deadline = in_future(brokers.config().request_timeout);
-        match brokers.leader(target, None, deadline).await {
+        match brokers.leader(source, target, None, deadline).await {
             Err(error) if error.is_unavailable() || !error.retriable() => Err(error),
             Ok(_) | Err(_) => Ok(()),
         }
@@ -425,10 +423,10 @@ impl Reader {
     ///
     /// # Cancel safety
     /// Dropping the call has no effect.
-    pub async fn topic(&self, name: &str) -> Result<Topic, ReadError> {
+    pub async fn topic(&self, source: Source, name: &str) -> Result<Topic, ReadError> {
         let target = TopicPartition::parse(name, 0)?;
         let brokers = &self.inner.brokers;
-        brokers.topic(target, DESCRIPTION_AGE, in_future(brokers.config().request_timeout)).await
+        brokers.topic(source, target, DESCRIPTION_AGE, in_future(brokers.config().request_timeout)).await
     }
 
     /// Succeeds if metadata is available and one broker answers at its advertised address. A read can still fail: it needs the
@@ -469,12 +467,6 @@ impl fmt::Debug for Reader {
 fn in_future(time: Duration) -> Instant {
     after(Instant::now(), time)
 }
-
-/// The timestamp of the log end.
-pub const LOG_END: i64 = -1;
-
-/// The timestamp of the log start.
-pub const LOG_START: i64 = -2;
 
 /// How far a request under way probably reads.
 const NEAR: i64 = 256;

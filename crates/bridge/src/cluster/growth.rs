@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use sluicegate_fair_share::Source;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
@@ -76,7 +77,7 @@ async fn ask(cluster: Weak<Cluster>, topic: Arc<str>) {
             return;
         }
         // An error is told by the reads.
-        if let Ok(partitions) = cluster.backend().partitions(&topic).await {
+        if let Ok(partitions) = cluster.backend().partitions(Source::default(), &topic).await {
             cluster.growth.set(&topic, partitions.into_iter().map(|partition| partition.partition).collect());
         }
     }

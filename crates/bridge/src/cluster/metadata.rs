@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use futures_util::future::join_all;
 
 use super::Cluster;
+use sluicegate_fair_share::Source;
+
 use crate::backend::{CommandError, Fault, Partition};
 use crate::metrics::Kind;
 
@@ -43,15 +45,17 @@ impl Cluster {
     /// A drop abandons the reads.
     pub(crate) async fn metadata<N: Fn(&str) -> bool>(
         &self,
+        source: Source,
         selection: TopicSelection<N>,
         max_bytes: usize,
         size: impl Fn(&DescribedTopic) -> usize,
     ) -> Result<MetadataPage, CommandError> {
-        self.measured(Kind::Topics, self.page(selection, max_bytes, size)).await
+        self.measured(Kind::Topics, self.page(source, selection, max_bytes, size)).await
     }
 
     async fn page<N: Fn(&str) -> bool>(
         &self,
+        source: Source,
         selection: TopicSelection<N>,
         max_bytes: usize,
         size: impl Fn(&DescribedTopic) -> usize,
@@ -68,7 +72,7 @@ impl Cluster {
         let names: Vec<&str> = names.into_iter().filter(|name| **name > *after).collect();
         let (mut page, mut bytes) = (MetadataPage::default(), 0_usize);
         for names in names.chunks(TOPICS_AT_ONCE) {
-            let describe = |name| async move { (name, self.backend().partitions(name).await) };
+            let describe = |name| async move { (name, self.backend().partitions(source, name).await) };
             for (name, partitions) in join_all(names.iter().map(|name| describe(*name))).await {
                 // It was deleted since the list was read.
                 if !named.contains(name)
@@ -104,7 +108,7 @@ mod tests {
             listed: prefix.map(|prefix| move |name: &str| name.starts_with(prefix)),
             after: after.to_owned(),
         };
-        let page = Script::cluster(1).0.metadata(selection, max, |_| 1).await.unwrap();
+        let page = Script::cluster(1).0.metadata(Source::default(), selection, max, |_| 1).await.unwrap();
         (page.topics.into_iter().map(|topic| topic.name).collect(), page.more)
     }
 

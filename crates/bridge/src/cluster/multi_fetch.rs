@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use sluicegate_fair_share::Source;
 use sluicegate_shared_log::Ends;
 use tokio::time::{Instant, timeout_at};
 
@@ -26,6 +27,8 @@ pub(crate) struct MultiFetch {
     pub(crate) fill: bool,
     /// As in [`Fetch`].
     pub(crate) committed: bool,
+    /// As in [`Fetch`].
+    pub(crate) source: Source,
 }
 
 /// A log, and the offset of the first record to read.
@@ -54,10 +57,10 @@ impl Cluster {
         &self,
         (log, offset): Place<'_>,
         max_bytes: usize,
-        MultiFetch { fill, committed, .. }: MultiFetch,
+        MultiFetch { fill, committed, source, .. }: MultiFetch,
     ) -> Result<Fetched, CommandError> {
         let wait = Duration::ZERO;
-        let fetch = Fetch { offset, max_bytes, wait, min_bytes: 0, max_records: 0, fill, committed };
+        let fetch = Fetch { offset, max_bytes, wait, min_bytes: 0, max_records: 0, fill, committed, source };
         self.backend().fetch(log, fetch, &mut ()).await
     }
 }

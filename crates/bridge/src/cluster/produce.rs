@@ -63,7 +63,7 @@ impl Cluster {
         let checked = async {
             let errors = match too_much(self.system, &records, max_records) {
                 Some(error) => Err(error),
-                None => Ok(self.check(&records, topics).await),
+                None => Ok(self.check(source, &records, topics).await),
             };
             ticket.wait().await;
             errors
@@ -98,14 +98,19 @@ impl Cluster {
     }
 
     /// The error of each record that cannot be written.
-    async fn check(&self, records: &[ProduceRecord], topics: &Topics) -> Vec<Option<CommandError>> {
+    async fn check(
+        &self,
+        source: Source,
+        records: &[ProduceRecord],
+        topics: &Topics,
+    ) -> Vec<Option<CommandError>> {
         // Each log is looked up once. Neighbours usually share one.
         let same_log = || records.chunk_by(|a, b| log(a) == log(b));
         let mut logs: HashMap<Log<'_>, Option<CommandError>> =
             same_log().filter_map(<[_]>::first).map(|record| (log(record), None)).collect();
         let checks = logs.iter_mut().map(|(log, error)| async move {
             *error = match topics.contains(log.topic) {
-                true => self.backend().check_log(*log).await.err(),
+                true => self.backend().check_log(source, *log).await.err(),
                 // Not looked up: the answer must not tell whether the topic exists.
                 false => {
                     let denied = topic_denied(self.system, log.topic);

@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, pending, ready};
+use futures_util::stream::{self, BoxStream};
+use futures_util::{FutureExt, StreamExt};
 use prost::Message;
 use sluicegate_fair_share::Source;
 use sluicegate_protocol::{KafkaFetchResp, KafkaMessage, MESSAGE_ID_HEADER, ProduceRecord};
@@ -98,7 +99,7 @@ impl Backend for Arc<Script> {
     ) -> BoxFuture<'a, Result<Fetched, CommandError>> {
         async move {
             self.fetches.fetch_add(1, Ordering::Relaxed);
-            self.check_log(log).await?;
+            self.check_log(fetch.source, log).await?;
             let value = Some(vec![0; usize::try_from(log.partition).unwrap()].into());
             let message = KafkaMessage { value, ..Default::default() };
             let encoded = KafkaFetchResp { messages: vec![message], ..Default::default() }.encode_to_vec();
@@ -128,7 +129,7 @@ impl Backend for Arc<Script> {
         Version::default()
     }
 
-    fn ask_version<'a>(&'a self, log: Log<'a>) -> BoxFuture<'a, Result<Version, CommandError>> {
+    fn ask_version<'a>(&'a self, _: Source, log: Log<'a>) -> BoxFuture<'a, Result<Version, CommandError>> {
         ready(Ok(self.version(log))).boxed()
     }
 
@@ -136,7 +137,12 @@ impl Backend for Arc<Script> {
         None
     }
 
-    fn end_of_epoch<'a>(&'a self, _: Log<'a>, _: i32) -> BoxFuture<'a, Result<Option<i64>, CommandError>> {
+    fn end_of_epoch<'a>(
+        &'a self,
+        _: Source,
+        _: Log<'a>,
+        _: i32,
+    ) -> BoxFuture<'a, Result<Option<i64>, CommandError>> {
         ready(Ok(None)).boxed()
     }
 
@@ -160,21 +166,28 @@ impl Backend for Arc<Script> {
         .boxed()
     }
 
-    fn list_offset<'a>(
+    fn list_offsets<'a>(
         &'a self,
-        _: Log<'a>,
-        timestamp: i64,
+        _: Source,
+        asked: &'a [(Log<'a>, i64)],
         committed: bool,
-    ) -> BoxFuture<'a, Result<ListedOffset, CommandError>> {
-        let offset = timestamp.saturating_sub(committed.into());
-        ready(Ok(ListedOffset { offset, timestamp: -1 })).boxed()
+    ) -> BoxStream<'a, (usize, Result<ListedOffset, CommandError>)> {
+        let list = move |(number, (_, timestamp)): (usize, &(Log<'_>, i64))| {
+            let offset = timestamp.saturating_sub(committed.into());
+            (number, Ok(ListedOffset { offset, timestamp: -1 }))
+        };
+        stream::iter(asked.iter().enumerate().map(list)).boxed()
     }
 
     fn topics(&self) -> BoxFuture<'_, Result<Arc<[String]>, CommandError>> {
         ready(Ok(["a", "b.1", "b.2", GONE].map(str::to_owned).into())).boxed()
     }
 
-    fn partitions<'a>(&'a self, topic: &'a str) -> BoxFuture<'a, Result<Vec<Partition>, CommandError>> {
+    fn partitions<'a>(
+        &'a self,
+        _: Source,
+        topic: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<Partition>, CommandError>> {
         let described = match topic {
             GONE => Err(missing()),
             _ => Ok(vec![Partition { partition: 0, leader: None, replicas: Vec::new() }]),
@@ -182,7 +195,7 @@ impl Backend for Arc<Script> {
         ready(described).boxed()
     }
 
-    fn check_log<'a>(&'a self, log: Log<'a>) -> BoxFuture<'a, Result<(), CommandError>> {
+    fn check_log<'a>(&'a self, _: Source, log: Log<'a>) -> BoxFuture<'a, Result<(), CommandError>> {
         async move {
             if log.topic == GONE {
                 return Err(missing());

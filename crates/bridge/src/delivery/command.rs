@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use sluicegate_fair_share as fair_share;
 use sluicegate_protocol::error_code::INVALID_REQUEST;
 use sluicegate_protocol::{
     CmdKafkaSubscribe, Isolation, KafkaSource, OnLag, PartitionNext, RecordFilter, kafka_source,
@@ -53,6 +54,7 @@ impl Subscribe {
         let size = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
         let max_bytes = if max_batch_bytes == 0 { DEFAULT_BATCH_BYTES } else { size(max_batch_bytes) };
         Ok(Self {
+            client: fair_share::Source::default(),
             sources: sources.into_iter().map(|of| source(system, of)).collect::<Result<_, _>>()?,
             committed: isolation == Isolation::ReadCommitted,
             filters: Filters::new(filters.into_iter().map(own).collect()),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sluicegate_fair_share as fair_share;
 use sluicegate_protocol::error_code::{INVALID_REQUEST, UNKNOWN_TOPIC_OR_PARTITION};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
@@ -14,6 +15,8 @@ use crate::cluster::{Cluster, Place, out_of_range, shown, unanswered};
 /// A client's wish.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Subscribe {
+    /// The client, which shared limits are divided by.
+    pub(crate) client: fair_share::Source,
     pub(crate) sources: Vec<Source>,
     /// As in [`Fetch`](crate::backend::Fetch).
     pub(crate) committed: bool,
@@ -44,7 +47,7 @@ pub(crate) struct Source {
 /// Where to begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Start {
-    /// At the first record of that time, as [`Backend::list_offset`](crate::backend::Backend::list_offset) finds it, or at the end.
+    /// At the first record of that time, as [`Backend::list_offsets`](crate::backend::Backend::list_offsets) finds it, or at the end.
     Timestamp(i64),
     Offset(i64),
 }
@@ -74,12 +77,12 @@ impl Source {
     /// A drop abandons the reads.
     pub(super) async fn resolve(
         &self,
-        cluster: &Cluster,
+        (cluster, client): (&Cluster, fair_share::Source),
         committed: bool,
         max: usize,
         until: Instant,
     ) -> Result<SubscribedTopic, CommandError> {
-        let existing = cluster.backend().partitions(&self.topic).await?;
+        let existing = cluster.backend().partitions(client, &self.topic).await?;
         let existing: Vec<i32> = existing.into_iter().map(|partition| partition.partition).collect();
         let named = self.partitions.iter().chain(self.next.keys());
         if let Some(missing) = named.copied().find(|partition| !existing.contains(partition)) {
@@ -106,15 +109,15 @@ impl Source {
             }
         }
         if self.topic_id.is_none() {
-            self.check(cluster, &named).await?;
+            self.check((cluster, client), &named).await?;
         }
         // The ends first: what is written while the time is looked up comes after them.
         let ends: Vec<(i32, i64)> = unknown.iter().map(|(partition, _)| (*partition, LOG_END)).collect();
-        let at_end = self.list(cluster, &ends, committed, until).await?;
+        let at_end = self.list((cluster, client), &ends, committed, until).await?;
         unknown.retain(|(_, timestamp)| *timestamp != LOG_END);
-        let found = self.list(cluster, &unknown, committed, until).await?;
+        let found = self.list((cluster, client), &unknown, committed, until).await?;
         begins.extend(at_end.into_iter().chain(found.into_iter().filter(|(_, offset)| *offset >= 0)));
-        let topic_id = self.current_id(cluster, begins.keys().copied()).await?;
+        let topic_id = self.current_id((cluster, client), begins.keys().copied()).await?;
         let partitions = begins.into_iter().collect();
         Ok(SubscribedTopic { topic: Arc::clone(&self.topic), topic_id, partitions })
     }
@@ -125,7 +128,7 @@ impl Source {
     /// It is not the one that the client knows.
     async fn current_id(
         &self,
-        cluster: &Cluster,
+        (cluster, client): (&Cluster, fair_share::Source),
         mut partitions: impl Iterator<Item = i32>,
     ) -> Result<Option<u128>, CommandError> {
         let backend = cluster.backend();
@@ -139,7 +142,7 @@ impl Source {
             return Ok(Some(known));
         }
         // The client can have heard of a new topic before this bridge has.
-        let now = backend.ask_version(self.log(partition)).await?.topic_id;
+        let now = backend.ask_version(client, self.log(partition)).await?.topic_id;
         if now.is_some_and(is_other) {
             Err(recreated(cluster.system, &self.topic))
         } else {
@@ -149,16 +152,20 @@ impl Source {
 
     /// Checks that offsets are not after the ends of their logs. Those to resume from are not checked: the client can have read more
     /// than a broker knows that has just become the leader. Nor are those of a log whose end is not known soon: its reads will tell.
-    async fn check(&self, cluster: &Cluster, named: &[(i32, i64)]) -> Result<(), CommandError> {
+    async fn check(
+        &self,
+        (cluster, client): (&Cluster, fair_share::Source),
+        named: &[(i32, i64)],
+    ) -> Result<(), CommandError> {
         let offsets = named.iter().filter(|(_, offset)| *offset > 0);
         let places: Vec<_> = offsets.map(|(partition, offset)| (self.log(*partition), *offset)).collect();
         let asked: Vec<_> = places.iter().map(|(log, _)| (*log, LOG_END)).collect();
-        let listed = timeout(CHECK_TIME, cluster.offsets_of(&asked, false)).await.unwrap_or_default();
+        let listed = timeout(CHECK_TIME, cluster.offsets_of(client, &asked, false)).await.unwrap_or_default();
         let is_beyond = |(place, end): &(Place<'_>, Result<ListedOffset, CommandError>)| {
             end.as_ref().is_ok_and(|end| end.offset < place.1)
         };
         let Some(((log, offset), _)) = places.into_iter().zip(listed).find(is_beyond) else { return Ok(()) };
-        match timeout(CHECK_TIME, cluster.ends(log, false)).await {
+        match timeout(CHECK_TIME, cluster.ends(client, log, false)).await {
             Ok(Ok(ends)) if ends.1 < offset => Err(out_of_range(cluster.system, log, offset, ends)),
             Ok(_) | Err(_) => Ok(()),
         }
@@ -167,7 +174,7 @@ impl Source {
     /// Finds offsets. Partitions that have just been created can be without a leader: they are asked for again `until` then.
     async fn list(
         &self,
-        cluster: &Cluster,
+        (cluster, client): (&Cluster, fair_share::Source),
         asked: &[(i32, i64)],
         committed: bool,
         until: Instant,
@@ -176,7 +183,7 @@ impl Source {
         while !left.is_empty() {
             let logs: Vec<_> =
                 left.iter().map(|(partition, timestamp)| (self.log(*partition), *timestamp)).collect();
-            let listed = timeout_at(until, cluster.offsets_of(&logs, committed)).await;
+            let listed = timeout_at(until, cluster.offsets_of(client, &logs, committed)).await;
             let mut listed = listed.unwrap_or_default().into_iter();
             let mut again = Vec::new();
             for asked in left {

@@ -243,6 +243,7 @@ impl Subscription {
             max_records: self.subscribe.max_records,
             fill: false,
             committed: self.subscribe.committed,
+            source: self.subscribe.client,
         }
     }
 
@@ -460,7 +461,7 @@ async fn resolve(cluster: &Cluster, subscribe: &Subscribe) -> Result<Vec<Subscri
     let now = Instant::now();
     let until = now.checked_add(SUBSCRIBE_TIME).unwrap_or(now);
     for source in &subscribe.sources {
-        let topic = source.resolve(cluster, subscribe.committed, left, until).await?;
+        let topic = source.resolve((cluster, subscribe.client), subscribe.committed, left, until).await?;
         left = left.saturating_sub(topic.partitions.len());
         resolved.push(topic);
     }

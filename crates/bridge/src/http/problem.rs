@@ -12,6 +12,7 @@ use super::media_type::PROBLEM;
 use super::response::Response;
 use crate::backend::{CommandError, Fault, System};
 use crate::cluster::{Cluster, topic_denied};
+use crate::grant::Grant;
 use crate::json::InvalidJson;
 use crate::traces;
 
@@ -194,21 +195,17 @@ impl Problem {
     }
 
     /// If the messaging system reported that something is missing, says whether it is the topic.
-    pub(super) async fn with_missing_log(
-        self,
-        cluster: &Cluster,
-        topic: &str,
-        partition: Option<i32>,
-    ) -> Self {
+    pub(super) async fn with_missing_log(self, grant: &Grant, topic: &str, partition: Option<i32>) -> Self {
         if self.kind != ProblemKind::NoTopic {
             return self;
         }
+        let cluster = &grant.cluster;
         let (kind, detail) = match (cluster.system, partition) {
-            (System::Kafka, Some(partition @ 1..)) if cluster.has_topic(topic).await => {
+            (System::Kafka, Some(partition @ 1..)) if cluster.has_topic(grant.client, topic).await => {
                 (ProblemKind::NoPartition, format!("topic {topic} has no partition {partition}"))
             }
             // Such as a stream that does not listen to a message's subject.
-            (System::Nats, _) if cluster.has_topic(topic).await => return self,
+            (System::Nats, _) if cluster.has_topic(grant.client, topic).await => return self,
             (system, _) => {
                 (ProblemKind::NoTopic, format!("{} {topic} does not exist, create it first", system.topic()))
             }
@@ -413,7 +410,10 @@ mod tests {
         let (cluster, _) = Script::cluster_of(System::Nats, 1);
         let missing = async |name| {
             let error = CommandError::new(Fault::NotFound, 10059, "stream not found");
-            Problem::failed(error, System::Nats).with_missing_log(&cluster, name, Some(0)).await.detail
+            Problem::failed(error, System::Nats)
+                .with_missing_log(&Grant::all(&cluster), name, Some(0))
+                .await
+                .detail
         };
         assert_eq!(missing("0").await, "stream not found");
         assert_eq!(missing("gone").await, "stream gone does not exist, create it first");

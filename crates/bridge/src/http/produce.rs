@@ -113,7 +113,7 @@ async fn written(grant: &Grant, record: ProduceRecord, queued: impl FnOnce()) ->
     let failed = |error| Problem::failed(error, cluster.system);
     match reports.map_err(failed)?.pop().ok_or_else(no_report)? {
         Ok(written) => Ok(written),
-        Err(error) => Err(failed(error).with_missing_log(cluster, &topic, partition).await),
+        Err(error) => Err(failed(error).with_missing_log(grant, &topic, partition).await),
     }
 }
 

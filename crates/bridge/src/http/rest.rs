@@ -57,7 +57,6 @@ pub(super) async fn answer(
     let accept = Accept::of(request.headers);
     let Request { grant, method, .. } = *request;
     let allow = resource.allow(grant.writes());
-    let cluster = &*grant.cluster;
     let reads = method == Method::GET || method == Method::HEAD;
     match &resource {
         _ if method == Method::OPTIONS => Ok(Response::options(allow)),
@@ -68,12 +67,12 @@ pub(super) async fn answer(
         Resource::Topic { topic } if reads => {
             Query::none(query)?;
             check_readable(grant, topic)?;
-            topics::describe(cluster, topic, accept.metadata(system)?).await
+            topics::describe(grant, topic, accept.metadata(system)?).await
         }
         Resource::Stream { stream } if reads => {
             Query::none(query)?;
             check_readable(grant, stream)?;
-            topics::describe_stream(cluster, stream, accept.metadata(system)?).await
+            topics::describe_stream(grant, stream, accept.metadata(system)?).await
         }
         Resource::TopicRecords { topic } if reads => {
             check_readable(grant, topic)?;
@@ -91,11 +90,11 @@ pub(super) async fn answer(
         Resource::Offsets { topic, partition } if reads => {
             check_readable(grant, topic)?;
             let log = Log { topic, partition: *partition };
-            offsets::get(cluster, log, query, accept.metadata(system)?).await
+            offsets::get(grant, log, query, accept.metadata(system)?).await
         }
         Resource::Sequences { stream } if reads => {
             check_readable(grant, stream)?;
-            offsets::get(cluster, Log::of_stream(stream), query, accept.metadata(system)?).await
+            offsets::get(grant, Log::of_stream(stream), query, accept.metadata(system)?).await
         }
         Resource::TopicEvents { topic } if reads => events::get(request, topic, None, query, running).await,
         Resource::Events { topic, partition } if reads => {

@@ -59,7 +59,7 @@ pub(super) async fn fetch(
 
 /// The same without the wait.
 pub(super) fn now(Log { topic, partition }: Log<'_>, fetch: Fetch) -> sluicegate_reader::Fetch<'_> {
-    let Fetch { offset, max_bytes, max_records, fill, committed, .. } = fetch;
+    let Fetch { offset, max_bytes, max_records, fill, committed, source, .. } = fetch;
     sluicegate_reader::Fetch {
         topic,
         partition,
@@ -70,6 +70,7 @@ pub(super) fn now(Log { topic, partition }: Log<'_>, fetch: Fetch) -> sluicegate
         max_records,
         fill,
         committed,
+        source,
         at_end: None,
     }
 }

@@ -166,6 +166,15 @@ fn log(stream: &str) -> Log<'_> {
 }
 
 /// What there is from an offset on.
+async fn list_offset(
+    nats: &Nats,
+    log: Log<'_>,
+    timestamp: i64,
+    committed: bool,
+) -> Result<ListedOffset, CommandError> {
+    nats.list_offsets(Source::UNKNOWN, &[(log, timestamp)], committed).next().await.unwrap().1
+}
+
 fn at(offset: i64) -> Fetch {
     Fetch {
         offset,
@@ -175,6 +184,7 @@ fn at(offset: i64) -> Fetch {
         max_records: 0,
         fill: false,
         committed: false,
+        source: Source::UNKNOWN,
     }
 }
 

@@ -8,8 +8,7 @@ use tokio::time::advance;
 use super::*;
 use crate::api::ListOffsetsRequest;
 
-const REQUEST: ListOffsetsRequest<'_> =
-    ListOffsetsRequest { topic: "t", partition: 0, leader_epoch: -1, timestamp: -1, committed: false };
+static REQUEST: ListOffsetsRequest = ListOffsetsRequest { committed: false, partitions: Vec::new() };
 
 /// Version 0, with correlation ID 0: no error, and ListOffsets up to version 7.
 const VERSIONS: [u8; 20] = [0, 0, 0, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 2, 0, 0, 0, 7];

@@ -30,7 +30,7 @@ impl Reader {
         let skip_cache = if log.committed { &skip_caches.committed } else { &skip_caches.all };
         let plan =
             FetchPlan::new((skip_cache, encoders), log.target, offset, (asked, limits), Instant::now());
-        let read = fetch_call(brokers, logs, plan, log.committed, deadline).await;
+        let read = fetch_call(brokers, logs, plan, (log.committed, log.source), deadline).await;
         if let Err(ReadError::Broker { code, .. }) = &read
             && code.0 == ResponseError::OffsetOutOfRange
             && let Some(version) = self.version_of(log)

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use sluicegate_fair_share::Source;
 use tokio::time::timeout;
 
 use super::{Inner, Reader, in_future};
@@ -42,11 +43,11 @@ impl Reader {
     ///
     /// # Cancel safety
     /// Dropping the call has no effect.
-    pub async fn refresh(&self, topic: &str, partition: i32) -> Result<(), ReadError> {
+    pub async fn refresh(&self, source: Source, topic: &str, partition: i32) -> Result<(), ReadError> {
         let target = TopicPartition::parse(topic, partition)?;
         let brokers = &self.inner.brokers;
         let deadline = in_future(brokers.config().request_timeout);
-        brokers.topic(target, Duration::ZERO, deadline).await.map(drop)
+        brokers.topic(source, target, Duration::ZERO, deadline).await.map(drop)
     }
 
     /// The offset up to which the log has the records that it had when its leader was of this epoch; `None` if the leader does not know.
@@ -58,6 +59,7 @@ impl Reader {
     /// Dropping the call has no effect.
     pub async fn end_of_epoch(
         &self,
+        source: Source,
         topic: &str,
         partition: i32,
         epoch: i32,
@@ -73,7 +75,7 @@ impl Reader {
         let request = async {
             // From when it is sent: others can share the request.
             let deadline = in_future(brokers.config().request_timeout);
-            leader_call(brokers, Attempt::at_leader(target, deadline, jitter), send).await
+            leader_call(brokers, source, Attempt::at_leader(target, deadline, jitter), send).await
         };
         let answer = epoch_ends.ask((topic.to_owned(), partition, epoch), |_| false, || None, request);
         timeout(brokers.config().request_timeout, answer)

@@ -9,7 +9,7 @@ use kafka_protocol::messages::RequestKind;
 use tokio::time::timeout;
 
 use crate::scripted::{self, Asked, Broker, Step, reader, reader_within, usual};
-use crate::support::{at, chain, until};
+use crate::support::{at, chain, list_offset, until};
 
 fn nowhere() -> SocketAddr {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -60,7 +60,7 @@ async fn check_moves(before: impl Fn(&Asked, SocketAddr) -> Step + Send + Sync +
     let callers: Vec<_> = (0..20)
         .map(|_| {
             let reader = reader.clone();
-            tokio::spawn(async move { reader.list_offset("t", 0, -1, false).await })
+            tokio::spawn(async move { list_offset(&reader, "t", 0, -1, false).await })
         })
         .collect();
     // The first request, and two for another leader.
@@ -150,12 +150,12 @@ async fn empty_metadata_replaces_nothing() {
     })
     .await;
     let reader = reader(&[broker.address]);
-    reader.list_offset("t", 0, -1, false).await.expect("the end");
+    list_offset(&reader, "t", 0, -1, false).await.expect("the end");
     fresh.store(true, Ordering::SeqCst);
     // The cached metadata is still used for fetches.
     reader.fetch(at("t", 0, 0)).await.expect("an empty answer");
-    assert_eq!(reader.list_offset("t", 0, -1, false).await.expect("the end").offset, 0);
-    assert_eq!(reader.list_offset("new", 0, -1, false).await.expect("the end").offset, 0);
+    assert_eq!(list_offset(&reader, "t", 0, -1, false).await.expect("the end").offset, 0);
+    assert_eq!(list_offset(&reader, "new", 0, -1, false).await.expect("the end").offset, 0);
     assert!(refusals.load(Ordering::SeqCst) > 4);
 }
 
@@ -166,7 +166,8 @@ async fn cluster_without_metadata_is_an_error() {
         _ => usual(asked, address),
     })
     .await;
-    let error = reader(&[broker.address]).list_offset("t", 0, -1, false).await.expect_err("nobody is known");
+    let error =
+        list_offset(&reader(&[broker.address]), "t", 0, -1, false).await.expect_err("nobody is known");
     assert!(error.retriable());
     assert!(chain(&error).contains("has no cluster metadata yet"), "{}", chain(&error));
     assert!(broker.metadata().len() < 25, "{} requests in 2 s", broker.metadata().len());
@@ -217,5 +218,5 @@ async fn requests_carry_the_leader_epoch_of_the_metadata() {
     .await;
     let reader = reader(&[broker.address]);
     reader.fetch(at("t", 0, 0)).await.expect("an empty answer");
-    reader.list_offset("t", 0, -1, false).await.expect("the end");
+    list_offset(&reader, "t", 0, -1, false).await.expect("the end");
 }

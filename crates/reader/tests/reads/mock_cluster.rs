@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use sluicegate_reader::Fetch;
 
-use crate::support::{Cluster, Record, at, messages, reader, walk};
+use crate::support::{Cluster, Record, at, list_offset, messages, reader, walk};
 
 fn record(key: Option<&str>, value: Option<&str>, timestamp: i64) -> Record {
     Record { key: key.map(Into::into), value: value.map(Into::into), timestamp }
@@ -60,11 +60,11 @@ async fn log_start_and_end_are_found() {
     let cluster = Cluster::start(1);
     let reader = cluster.reader();
     cluster.create("ends", 2);
-    assert_eq!(reader.list_offset("ends", 0, -1, false).await.expect("the end").offset, 0);
+    assert_eq!(list_offset(&reader, "ends", 0, -1, false).await.expect("the end").offset, 0);
     cluster.produce("ends", 0, "none", 10, &numbered(30, 10));
-    assert_eq!(reader.list_offset("ends", 0, -1, false).await.expect("the end").offset, 30);
-    assert_eq!(reader.list_offset("ends", 0, -2, false).await.expect("the start").offset, 0);
-    assert_eq!(reader.list_offset("ends", 1, -1, false).await.expect("the end").offset, 0);
+    assert_eq!(list_offset(&reader, "ends", 0, -1, false).await.expect("the end").offset, 30);
+    assert_eq!(list_offset(&reader, "ends", 0, -2, false).await.expect("the start").offset, 0);
+    assert_eq!(list_offset(&reader, "ends", 1, -1, false).await.expect("the end").offset, 0);
 }
 
 #[tokio::test]
@@ -135,7 +135,7 @@ async fn missing_topic_or_partition_is_an_error_at_once() {
     cluster.create("present", 1);
     let started = Instant::now();
     for (topic, partition) in [("present", 1), ("present", 99)] {
-        let error = reader.list_offset(topic, partition, -1, false).await.expect_err("no such partition");
+        let error = list_offset(&reader, topic, partition, -1, false).await.expect_err("no such partition");
         assert_eq!(error.code(), 3, "{error}");
         assert!(!error.retriable());
         let error = reader.fetch(at(topic, partition, 0)).await.expect_err("no such partition");
@@ -163,7 +163,7 @@ async fn long_poll_delays_no_other_call() {
         .collect();
     let started = Instant::now();
     for _ in 0..50 {
-        assert_eq!(reader.list_offset("tail", 0, -1, false).await.expect("the end").offset, 0);
+        assert_eq!(list_offset(&reader, "tail", 0, -1, false).await.expect("the end").offset, 0);
     }
     assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
     assert!(waiting.iter().all(|caller| !caller.is_finished()));
@@ -180,17 +180,17 @@ async fn silent_leader_delays_no_call_to_another_leader() {
     cluster.create("spread", 2);
     for partition in 0..2 {
         cluster.mock.partition_leader("spread", partition, Some(1 + partition)).expect("a leader");
-        assert_eq!(reader.list_offset("spread", partition, -1, false).await.expect("the end").offset, 0);
+        assert_eq!(list_offset(&reader, "spread", partition, -1, false).await.expect("the end").offset, 0);
     }
     cluster.mock.broker_round_trip_time(1, Duration::from_secs(60)).expect("a broker");
     let silent = tokio::spawn({
         let reader = reader.clone();
-        async move { reader.list_offset("spread", 0, -1, false).await }
+        async move { list_offset(&reader, "spread", 0, -1, false).await }
     });
     let mut calls = 0;
     while !silent.is_finished() {
         let started = Instant::now();
-        assert_eq!(reader.list_offset("spread", 1, -1, false).await.expect("the end").offset, 0);
+        assert_eq!(list_offset(&reader, "spread", 1, -1, false).await.expect("the end").offset, 0);
         assert!(started.elapsed() < Duration::from_millis(500), "{:?}", started.elapsed());
         calls += 1;
     }

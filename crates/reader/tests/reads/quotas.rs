@@ -8,7 +8,7 @@ use sluicegate_reader::{Ends, Fetch};
 
 use crate::batches::one_record;
 use crate::scripted::{self, Broker, Step, reader, usual};
-use crate::support::{at, chain, messages};
+use crate::support::{at, chain, list_offset, messages};
 
 /// A broker that throttles the first `times` fetches and then has one record at offset 0.
 async fn throttling(times: usize, throttle_time: i32) -> Broker {
@@ -41,7 +41,7 @@ async fn throttle_time_beyond_the_deadline_is_an_error_at_once() {
     for error in [
         reader.fetch(at("t", 0, 0)).await.expect_err("too long a wait"),
         reader.fetch(at("t", 0, 0)).await.expect_err("too long a wait"),
-        reader.list_offset("t", 0, -1, false).await.expect_err("too long a wait"),
+        list_offset(&reader, "t", 0, -1, false).await.expect_err("too long a wait"),
     ] {
         let want = format!("{} throttles this client for another ", broker.address);
         assert!(chain(&error).contains(&want), "{}", chain(&error));
@@ -62,17 +62,17 @@ async fn nothing_is_sent_during_the_throttle_time() {
         }
         match &asked.kind {
             RequestKind::ListOffsets(request) => {
-                let timestamp = request.topics[0].partitions[0].timestamp;
-                let throttle_time = if timestamp == 7 { 600 } else { 0 };
-                *throttled = (timestamp == 7).then(Instant::now);
-                Step::Answer(scripted::listed_throttled(asked, 0, timestamp, throttle_time))
+                let is_throttled = request.topics[0].partitions[0].timestamp == 7;
+                let throttle_time = if is_throttled { 600 } else { 0 };
+                *throttled = is_throttled.then(Instant::now);
+                Step::Answer(scripted::listed_throttled(asked, 0, |timestamp| timestamp, throttle_time))
             }
             _ => usual(asked, address),
         }
     })
     .await;
     let reader = reader(&[broker.address]);
-    assert_eq!(reader.list_offset("t", 0, 7, false).await.expect("an offset").offset, 7);
+    assert_eq!(list_offset(&reader, "t", 0, 7, false).await.expect("an offset").offset, 7);
     let callers: Vec<_> = (10..60)
         .map(|timestamp| {
             let reader = reader.clone();
@@ -80,7 +80,7 @@ async fn nothing_is_sent_during_the_throttle_time() {
                 // Another topic, so that metadata has to wait as well.
                 let topic = if timestamp % 2 == 0 { "t" } else { "u" };
                 assert_eq!(
-                    reader.list_offset(topic, 0, timestamp, false).await.expect("an offset").offset,
+                    list_offset(&reader, topic, 0, timestamp, false).await.expect("an offset").offset,
                     timestamp
                 );
                 let max_wait = Duration::from_millis(10);
@@ -106,16 +106,16 @@ async fn throttle_time_applies_to_one_broker() {
             let leader = usize::from(name.is_some_and(|name| &name.0[..] == "second"));
             Step::Answer(scripted::metadata(asked, &[address, second_address], leader))
         }
-        RequestKind::ListOffsets(_) => Step::Answer(scripted::listed_throttled(asked, 0, 1, 30_000)),
+        RequestKind::ListOffsets(_) => Step::Answer(scripted::listed_throttled(asked, 0, |_| 1, 30_000)),
         _ => usual(asked, address),
     })
     .await;
     let reader = reader(&[first.address]);
     let started = Instant::now();
-    assert_eq!(reader.list_offset("first", 0, -1, false).await.expect("an offset").offset, 1);
-    reader.list_offset("first", 0, -1, false).await.expect_err("too long a wait");
+    assert_eq!(list_offset(&reader, "first", 0, -1, false).await.expect("an offset").offset, 1);
+    list_offset(&reader, "first", 0, -1, false).await.expect_err("too long a wait");
     // Metadata and offsets come from the other broker.
-    assert_eq!(reader.list_offset("second", 0, -1, false).await.expect("an offset").offset, 0);
+    assert_eq!(list_offset(&reader, "second", 0, -1, false).await.expect("an offset").offset, 0);
     assert_eq!(second.metadata().len(), 1);
     assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
 }

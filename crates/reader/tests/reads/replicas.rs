@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use kafka_protocol::messages::RequestKind;
+use sluicegate_fair_share::Source;
 use sluicegate_reader::{Ends, Fetch, Reader};
 
 use crate::batches::one_record;
 use crate::scripted::{self, Asked, Broker, Step, reader, usual};
-use crate::support::{at, messages};
+use crate::support::{at, list_offset, messages};
 
 /// A leader with record `l` at each offset up to 99, and its preferred replica, which does `follow`.
 async fn start(follow: impl Fn(&Asked) -> Step + Send + Sync + 'static) -> (Broker, Broker, Reader) {
@@ -52,7 +53,7 @@ async fn records_come_from_the_preferred_replica_and_offsets_from_the_leader() {
     let (leader, follower, reader) = start(|asked| record(asked, b'f')).await;
     for offset in 0..5 {
         assert_eq!(read(&reader, offset).await, "f");
-        assert_eq!(reader.list_offset("t", 0, -1, false).await.expect("the end").offset, 100);
+        assert_eq!(list_offset(&reader, "t", 0, -1, false).await.expect("the end").offset, 100);
     }
     // The leader redirects once.
     assert_eq!((leader.fetched(), follower.fetched()), (vec![0], vec![0, 1, 2, 3, 4]));
@@ -113,7 +114,7 @@ async fn replica_that_says_nothing_new_is_left_when_the_leader_is_known_anew() {
     let wait = reader.wait_for_records("t", 0, 5, false, None);
     let refresh = async {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        reader.refresh("t", 0).await.expect("metadata");
+        reader.refresh(Source::default(), "t", 0).await.expect("metadata");
         std::future::pending().await
     };
     tokio::select! {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::api_versions_response::{ApiVersion, ApiVersionsResponse};
 use kafka_protocol::messages::fetch_response::{FetchResponse, FetchableTopicResponse, PartitionData};
+use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsResponse, ListOffsetsTopicResponse,
 };
@@ -318,21 +319,30 @@ fn of_partition(asked: &Asked, data: PartitionData) -> FetchResponse {
 }
 
 pub(crate) fn listed(asked: &Asked, error: i16, offset: i64) -> Bytes {
-    listed_throttled(asked, error, offset, 0)
+    listed_throttled(asked, error, |_| offset, 0)
 }
 
-/// As [`listed`], with a throttle time in milliseconds.
-pub(crate) fn listed_throttled(asked: &Asked, error: i16, offset: i64, throttle_time: i32) -> Bytes {
+/// As [`listed`], with the offset of each timestamp, and a throttle time in milliseconds.
+pub(crate) fn listed_throttled(
+    asked: &Asked,
+    error: i16,
+    offset: impl Fn(i64) -> i64,
+    throttle_time: i32,
+) -> Bytes {
     let RequestKind::ListOffsets(request) = &asked.kind else { panic!("no list offsets") };
-    let topic = &request.topics[0];
-    let partition = ListOffsetsPartitionResponse::default()
-        .with_partition_index(topic.partitions[0].partition_index)
-        .with_error_code(error)
-        .with_offset(offset);
-    let topic =
-        ListOffsetsTopicResponse::default().with_name(topic.name.clone()).with_partitions(vec![partition]);
+    let partition = |asked: &ListOffsetsPartition| {
+        ListOffsetsPartitionResponse::default()
+            .with_partition_index(asked.partition_index)
+            .with_error_code(error)
+            .with_offset(offset(asked.timestamp))
+    };
+    let topic = |asked: &ListOffsetsTopic| {
+        ListOffsetsTopicResponse::default()
+            .with_name(asked.name.clone())
+            .with_partitions(asked.partitions.iter().map(partition).collect())
+    };
     let response = ListOffsetsResponse::default().with_throttle_time_ms(throttle_time);
-    answer(asked, &response.with_topics(vec![topic]))
+    answer(asked, &response.with_topics(request.topics.iter().map(topic).collect()))
 }
 
 /// The leader epoch of all partitions.

@@ -11,7 +11,7 @@ use kafka_protocol::protocol::StrBytes;
 use sluicegate_reader::{ReadError, Reader};
 
 use crate::scripted::{self, Asked, Broker, Step, usual};
-use crate::support::{self, at, chain};
+use crate::support::{self, at, chain, list_offset};
 
 /// The client's messages of the authentication, in order.
 type Messages = Arc<Mutex<Vec<String>>>;
@@ -171,7 +171,7 @@ async fn expired_authentication_is_replaced() {
     let (broker, messages) = broker(|_| message("").with_session_lifetime_ms(100)).await;
     let reader = reader(&[broker.address], "PLAIN", &USER);
     while messages.lock().expect("no panic").len() < 5 {
-        assert_eq!(reader.list_offset("t", 0, -1, false).await.expect("an offset").offset, 0);
+        assert_eq!(list_offset(&reader, "t", 0, -1, false).await.expect("an offset").offset, 0);
     }
 }
 

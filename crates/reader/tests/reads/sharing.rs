@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::batches::{batch, one_record};
 use crate::scripted::{self, Broker, Step, reader, usual};
-use crate::support::{self, at};
+use crate::support::{self, at, list_offset};
 
 const CALLERS: usize = 200;
 
@@ -155,16 +155,16 @@ async fn no_answer_is_older_than_its_question() {
     .await;
     let reader = reader(&[broker.address]);
     // Connects, so that the calls below are sent at once.
-    reader.list_offset("t", 0, -1, false).await.expect("an offset");
+    list_offset(&reader, "t", 0, -1, false).await.expect("an offset");
     let before = broker.listed();
     let first = tokio::spawn({
         let reader = reader.clone();
-        async move { reader.list_offset("t", 0, -1, false).await }
+        async move { list_offset(&reader, "t", 0, -1, false).await }
     });
     while broker.listed() == before {
         tokio::task::yield_now().await;
     }
-    for offset in join_all((0..CALLERS).map(|_| reader.list_offset("t", 0, -1, false))).await {
+    for offset in join_all((0..CALLERS).map(|_| list_offset(&reader, "t", 0, -1, false))).await {
         assert_eq!(offset.expect("an offset").offset, 7);
     }
     first.await.expect("no panic").expect("an offset");

@@ -8,7 +8,7 @@ use kafka_protocol::messages::RequestKind;
 use sluicegate_reader::Reader;
 
 use crate::scripted::{self, Asked, Broker, Step, reader, usual};
-use crate::support::chain;
+use crate::support::{chain, list_offset};
 
 /// Longer than half of `socket.timeout.ms`, the time for one response.
 const SLOW: Duration = Duration::from_millis(1_500);
@@ -35,7 +35,7 @@ async fn call_repeatedly(reader: Reader, is_over: Arc<AtomicBool>) -> Vec<Durati
     while !is_over.load(Ordering::SeqCst) {
         pace.tick().await;
         let started = Instant::now();
-        reader.list_offset("t", 0, -1, false).await.expect("the end");
+        list_offset(&reader, "t", 0, -1, false).await.expect("the end");
         took.push(started.elapsed());
     }
     took
@@ -49,7 +49,7 @@ async fn slow_partition_fails_no_other_call() {
     let bystanders: Vec<_> =
         (0..20).map(|_| tokio::spawn(call_repeatedly(reader.clone(), Arc::clone(&is_over)))).collect();
     for _ in 0..2 {
-        let error = reader.list_offset("slow", 0, -1, false).await.expect_err("no answer in time");
+        let error = list_offset(&reader, "slow", 0, -1, false).await.expect_err("no answer in time");
         assert!(chain(&error).contains("no response from"), "{}", chain(&error));
         assert!(error.retriable());
     }
@@ -87,14 +87,14 @@ async fn frozen_broker_is_detected_and_recovers() {
     .await;
     leader.set(broker.address).expect("it is set once");
     let reader = reader(&[broker.address, other.address]);
-    reader.list_offset("t", 0, -1, false).await.expect("the end");
+    list_offset(&reader, "t", 0, -1, false).await.expect("the end");
     frozen.store(true, Ordering::SeqCst);
 
     let first = Instant::now();
     let calls: Vec<_> = (0..20)
         .map(|_| {
             let reader = reader.clone();
-            tokio::spawn(async move { reader.list_offset("t", 0, -1, false).await })
+            tokio::spawn(async move { list_offset(&reader, "t", 0, -1, false).await })
         })
         .collect();
     for call in calls {
@@ -104,12 +104,12 @@ async fn frozen_broker_is_detected_and_recovers() {
     assert!(first.elapsed() < Duration::from_millis(2_300), "{:?}", first.elapsed());
     let connections = broker.connections();
     // One call tries it several times, each time briefly.
-    reader.list_offset("t", 0, -1, false).await.expect_err("nothing comes");
+    list_offset(&reader, "t", 0, -1, false).await.expect_err("nothing comes");
     assert!(broker.connections() <= connections + 3, "{} connections", broker.connections());
 
     frozen.store(false, Ordering::SeqCst);
     let thawed = Instant::now();
-    while reader.list_offset("t", 0, -1, false).await.is_err() {
+    while list_offset(&reader, "t", 0, -1, false).await.is_err() {
         assert!(thawed.elapsed() < Duration::from_secs(3), "{:?}", thawed.elapsed());
     }
 }

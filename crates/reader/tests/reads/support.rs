@@ -1,14 +1,17 @@
 //! librdkafka's mock cluster with a producer, and readers of it.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt;
 use prost::Message;
 use rdkafka::ClientConfig;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer};
+use sluicegate_fair_share::Source;
 use sluicegate_protocol::{KafkaFetchResp, KafkaMessage};
-use sluicegate_reader::{Config, DEFAULT_MAX_BYTES, Fetch, Fetched, ReadError, Reader};
+use sluicegate_reader::{Config, DEFAULT_MAX_BYTES, Fetch, Fetched, ListedOffset, ReadError, Reader};
 use sluicegate_shared_log::{Limits, SharedLog};
 
 /// A record to produce.
@@ -76,8 +79,21 @@ pub(crate) fn at(topic: &str, partition: i32, offset: i64) -> Fetch<'_> {
         max_records: 0,
         fill: false,
         committed: false,
+        source: Source::default(),
         at_end: None,
     }
+}
+
+pub(crate) async fn list_offset(
+    reader: &Reader,
+    topic: &str,
+    partition: i32,
+    timestamp: i64,
+    committed: bool,
+) -> Result<ListedOffset, ReadError> {
+    let asked = [(topic, partition, timestamp)];
+    let mut listed = pin!(reader.list_offsets(Source::default(), &asked, committed));
+    listed.next().await.expect("an answer").1
 }
 
 pub(crate) fn messages(fetched: &Fetched) -> Vec<KafkaMessage> {

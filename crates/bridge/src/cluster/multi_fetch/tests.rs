@@ -4,8 +4,14 @@ use super::*;
 use crate::backend::Fault;
 use crate::cluster::script::{self, Script};
 
-const FETCH: MultiFetch =
-    MultiFetch { max_bytes: 100_000, wait: Duration::ZERO, min_bytes: 0, fill: false, committed: false };
+const FETCH: MultiFetch = MultiFetch {
+    max_bytes: 100_000,
+    wait: Duration::ZERO,
+    min_bytes: 0,
+    fill: false,
+    committed: false,
+    source: Source::UNKNOWN,
+};
 
 fn place(topic: &str, partition: i32) -> Place<'_> {
     (Log { topic, partition }, 0)

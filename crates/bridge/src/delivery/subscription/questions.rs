@@ -35,7 +35,7 @@ impl Subscription {
     pub(super) fn look(&mut self, index: usize, max_bytes: usize) {
         let Some(cursor) = self.cursors.get(index) else { return };
         let (fetch, first, place) = (self.fetch(cursor, max_bytes), self.fetch(cursor, 1), cursor.place());
-        let cluster = Arc::clone(&self.cluster);
+        let (cluster, client) = (Arc::clone(&self.cluster), self.subscribe.client);
         let look = async move {
             let log = Log { topic: &place.topic, partition: place.partition };
             let mut looked = cluster.backend().fetch(log, fetch, &mut ()).await;
@@ -43,7 +43,7 @@ impl Subscription {
                 && error.fault == Fault::OffsetOutOfRange
                 && error.ends.is_none()
             {
-                error.ends = cluster.ends(log, false).await.ok();
+                error.ends = cluster.ends(client, log, false).await.ok();
             }
             // Records are left where they are kept for all clients, if they are: this client can be slow.
             match &looked {
@@ -59,18 +59,19 @@ impl Subscription {
     /// Asks a new leader whether it has the records up to the cursor: an election can lose some, and put others in their place.
     pub(super) fn verify(&mut self, index: usize) {
         let Some(cursor) = self.cursors.get(index) else { return };
-        let (cluster, place, epoch) = (Arc::clone(&self.cluster), cursor.place(), cursor.epoch);
+        let (cluster, client) = (Arc::clone(&self.cluster), self.subscribe.client);
+        let (place, epoch) = (cursor.place(), cursor.epoch);
         let verify = async move {
             let log = Log { topic: &place.topic, partition: place.partition };
             let now = cluster.backend().version(log).leader_epoch;
-            let end = cluster.backend().end_of_epoch(log, epoch.unwrap_or_default()).await;
+            let end = cluster.backend().end_of_epoch(client, log, epoch.unwrap_or_default()).await;
             match end {
                 Ok(Some(end)) if end < place.offset => {
                     let message = format!(
                         "records from offset {end} on were lost when the partition got another leader"
                     );
                     let error = CommandError::new(Fault::OffsetOutOfRange, OFFSET_OUT_OF_RANGE, message);
-                    Answer::Lost(CommandError { ends: cluster.ends(log, false).await.ok(), ..error })
+                    Answer::Lost(CommandError { ends: cluster.ends(client, log, false).await.ok(), ..error })
                 }
                 Err(error) if error.fault.is_retriable() || error.fault == Fault::NotFound => {
                     Answer::Epoch(Err(error))
@@ -86,9 +87,10 @@ impl Subscription {
     pub(super) fn ask_version(&mut self, index: usize) {
         let Some(cursor) = self.cursors.get(index) else { return };
         let (cluster, place) = (Arc::clone(&self.cluster), cursor.place());
+        let client = self.subscribe.client;
         let ask = async move {
             let log = Log { topic: &place.topic, partition: place.partition };
-            Answer::Topic(cluster.backend().ask_version(log).await.map(|version| version.topic_id))
+            Answer::Topic(cluster.backend().ask_version(client, log).await.map(|version| version.topic_id))
         };
         self.ask(index, ask);
     }

@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, pending, ready};
+use futures_util::stream::{self, BoxStream};
+use futures_util::{FutureExt, StreamExt};
 use prost::Message;
 use sluicegate_fair_share::Source;
 use sluicegate_protocol::{KafkaFetchResp, KafkaMessage, ProduceRecord};
@@ -190,7 +191,7 @@ impl Backend for Logs {
         Version { topic_id: state.outdated_id.or(state.topic_id), leader_epoch: Some(state.epoch) }
     }
 
-    fn ask_version<'a>(&'a self, log: Log<'a>) -> BoxFuture<'a, Result<Version, CommandError>> {
+    fn ask_version<'a>(&'a self, _: Source, log: Log<'a>) -> BoxFuture<'a, Result<Version, CommandError>> {
         self.change(|state| state.outdated_id = None);
         ready(Ok(self.version(log))).boxed()
     }
@@ -201,6 +202,7 @@ impl Backend for Logs {
 
     fn end_of_epoch<'a>(
         &'a self,
+        _: Source,
         log: Log<'a>,
         epoch: i32,
     ) -> BoxFuture<'a, Result<Option<i64>, CommandError>> {
@@ -242,32 +244,39 @@ impl Backend for Logs {
         .boxed()
     }
 
-    fn list_offset<'a>(
+    fn list_offsets<'a>(
         &'a self,
-        log: Log<'a>,
-        timestamp: i64,
+        _: Source,
+        asked: &'a [(Log<'a>, i64)],
         _: bool,
-    ) -> BoxFuture<'a, Result<ListedOffset, CommandError>> {
+    ) -> BoxStream<'a, (usize, Result<ListedOffset, CommandError>)> {
         let state = self.0.state.lock().unwrap();
         if state.are_ends_silent {
-            return pending().boxed();
+            return stream::pending().boxed();
         }
-        let Ends { start, end, .. } = state.ends(log.partition);
-        let offset = if timestamp == LOG_START { start } else { end };
-        ready(Ok(ListedOffset { offset, timestamp: -1 })).boxed()
+        let list = |(number, (log, timestamp)): (usize, &(Log<'_>, i64))| {
+            let Ends { start, end, .. } = state.ends(log.partition);
+            let offset = if *timestamp == LOG_START { start } else { end };
+            (number, Ok(ListedOffset { offset, timestamp: -1 }))
+        };
+        stream::iter(asked.iter().enumerate().map(list).collect::<Vec<_>>()).boxed()
     }
 
     fn topics(&self) -> BoxFuture<'_, Result<Arc<[String]>, CommandError>> {
         ready(Ok([].into())).boxed()
     }
 
-    fn partitions<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Vec<Partition>, CommandError>> {
+    fn partitions<'a>(
+        &'a self,
+        _: Source,
+        _: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<Partition>, CommandError>> {
         let partition = |partition| Partition { partition, leader: Some(1), replicas: Vec::new() };
         let added = self.0.state.lock().unwrap().added;
         ready(Ok((0..PARTITIONS + added).map(partition).collect())).boxed()
     }
 
-    fn check_log<'a>(&'a self, _: Log<'a>) -> BoxFuture<'a, Result<(), CommandError>> {
+    fn check_log<'a>(&'a self, _: Source, _: Log<'a>) -> BoxFuture<'a, Result<(), CommandError>> {
         ready(Ok(())).boxed()
     }
 

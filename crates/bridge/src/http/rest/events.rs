@@ -28,7 +28,8 @@ use super::super::request_permits::RequestPermits;
 use super::super::response::Response;
 use super::position::{Position, too_many_partitions};
 use crate::backend::{CommandError, Fault, System};
-use crate::cluster::{self, Cluster, Place, shown};
+use crate::cluster::{self, Place, shown};
+use crate::grant::Grant;
 
 /// The response to GET of the events of a topic, of one of its partitions, or of a stream, which is partition 0. HEAD begins nothing.
 ///
@@ -68,9 +69,9 @@ pub(super) async fn get(
     }
     let cluster = &grant.cluster;
     let failed = async |error: CommandError| {
-        Problem::failed(error, cluster.system).with_missing_log(cluster, topic, partition).await
+        Problem::failed(error, cluster.system).with_missing_log(grant, topic, partition).await
     };
-    if let Err(refused) = check_partitions(cluster, topic, partition, last.as_ref()).await {
+    if let Err(refused) = check_partitions(grant, topic, partition, last.as_ref()).await {
         return Err(match refused {
             Refused::Bad(problem) => problem,
             Refused::Failed(error) => failed(error).await,
@@ -82,7 +83,7 @@ pub(super) async fn get(
     }
     if let (None, Some(count), Some(source)) = (&last, before_end, command.sources.first_mut()) {
         let committed = command.isolation == i32::from(Isolation::ReadCommitted);
-        let places = Position::BeforeEnd(count).places(cluster, topic, partition, committed, INSTEAD).await?;
+        let places = Position::BeforeEnd(count).places(grant, topic, partition, committed, INSTEAD).await?;
         let next = |(log, offset): Place<'_>| PartitionNext { partition: log.partition, offset };
         source.next = places.into_iter().map(next).collect();
     }
@@ -108,19 +109,19 @@ enum Refused {
 
 /// Checks that the topic's partitions fit into an event's `id`, and that it has those of the client's.
 async fn check_partitions(
-    cluster: &Cluster,
+    grant: &Grant,
     topic: &str,
     partition: Option<i32>,
     last: Option<&Id>,
 ) -> Result<(), Refused> {
-    let existing = cluster.backend().partitions(topic).await.map_err(Refused::Failed)?;
+    let existing = grant.cluster.backend().partitions(grant.client, topic).await.map_err(Refused::Failed)?;
     if partition.is_none() && existing.len() > MAX_PARTITIONS {
         return Err(Refused::Bad(too_many_partitions(topic, existing.len(), INSTEAD)));
     }
     let is_known = |partition: i32| existing.iter().any(|existing| existing.partition == partition);
     match last {
         Some(Id { positions, .. }) if !positions.partitions().all(is_known) => {
-            Err(Refused::Bad(other_topic(cluster.system, topic)))
+            Err(Refused::Bad(other_topic(grant.cluster.system, topic)))
         }
         _ => Ok(()),
     }

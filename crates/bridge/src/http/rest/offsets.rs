@@ -8,18 +8,19 @@ use super::super::response::Response;
 use super::partition;
 use super::path::Query;
 use crate::backend::{Log, MAX_TIMESTAMP, System};
-use crate::cluster::Cluster;
+use crate::grant::Grant;
 
 /// The response to GET of a partition's offsets.
 ///
 /// # Cancel safety
 /// A drop abandons the read.
 pub(super) async fn get(
-    cluster: &Cluster,
+    grant: &Grant,
     log: Log<'_>,
     query: &str,
     content_type: &'static str,
 ) -> Result<Response, Problem> {
+    let cluster = &*grant.cluster;
     let parameters: &[_] = match cluster.system {
         System::Kafka => &["timestamp", "isolation"],
         System::Nats => &["timestamp"],
@@ -29,14 +30,14 @@ pub(super) async fn get(
     let committed = query.committed()?;
     let found = match timestamp {
         Some(timestamp) => {
-            let listed = cluster.list_offset(log, timestamp, committed).await;
+            let listed = cluster.list_offset(grant.client, log, timestamp, committed).await;
             listed.map(|offset| match cluster.system {
                 System::Kafka => Document::Offset { offset },
                 System::Nats => Document::Sequence { sequence: offset },
             })
         }
         None => {
-            let ends = cluster.ends(log, committed).await;
+            let ends = cluster.ends(grant.client, log, committed).await;
             ends.map(|(start, end)| match cluster.system {
                 System::Kafka => Document::Offsets { beginning_offset: start, end_offset: end },
                 System::Nats => Document::Sequences { first_sequence: start, end },
@@ -45,7 +46,7 @@ pub(super) async fn get(
     };
     match found {
         Ok(document) => Ok(Response::json(StatusCode::OK, content_type, &document)),
-        Err(error) => Err(partition::read_problem(cluster, log, None, error).await),
+        Err(error) => Err(partition::read_problem(grant, log, None, error).await),
     }
 }
 
@@ -82,7 +83,8 @@ mod tests {
             ("isolation=read_committed", r#"{"beginning_offset":-3,"end_offset":-2}"#),
             ("isolation=read_committed&timestamp=5", r#"{"offset":4}"#),
         ] {
-            let found = get(&cluster, Log { topic: "0", partition: 0 }, query, "").await.unwrap();
+            let found =
+                get(&Grant::all(&cluster), Log { topic: "0", partition: 0 }, query, "").await.unwrap();
             assert_eq!(found.body, want, "{query}");
         }
     }
@@ -90,7 +92,7 @@ mod tests {
     #[tokio::test]
     async fn streams_have_sequences_and_no_isolation() {
         let (cluster, _) = Script::cluster_of(System::Nats, 1);
-        let get = async |query| get(&cluster, Log::of_stream("0"), query, "").await;
+        let get = async |query| get(&Grant::all(&cluster), Log::of_stream("0"), query, "").await;
         assert_eq!(get("").await.unwrap().body, r#"{"first_sequence":-2,"end":-1}"#);
         assert_eq!(get("timestamp=5").await.unwrap().body, r#"{"sequence":5}"#);
         let problem = get("isolation=read_committed").await.unwrap_err().plain();

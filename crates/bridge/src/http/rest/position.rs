@@ -9,7 +9,8 @@ use super::super::problem::{Problem, ProblemKind};
 use super::partition;
 use super::path::Query;
 use crate::backend::{CommandError, LOG_END, LOG_START, Log};
-use crate::cluster::{Cluster, MAX_PARTITIONS, Place, shown};
+use crate::cluster::{MAX_PARTITIONS, Place, shown};
+use crate::grant::Grant;
 use crate::number::whole_number;
 
 /// A place in a log, or in many.
@@ -58,17 +59,17 @@ impl Position {
     /// A drop abandons the reads.
     pub(super) async fn places<'a>(
         self,
-        cluster: &Cluster,
+        grant: &Grant,
         topic: &'a str,
         only: Option<i32>,
         committed: bool,
         instead: &str,
     ) -> Result<Vec<Place<'a>>, Problem> {
-        let partitions = match cluster.partitions(topic).await {
+        let partitions = match grant.cluster.partitions(grant.client, topic).await {
             Ok(partitions) => partitions,
             Err(error) => {
                 let log = Log { topic, partition: only.unwrap_or_default() };
-                return Err(partition::read_problem(cluster, log, None, error).await);
+                return Err(partition::read_problem(grant, log, None, error).await);
             }
         };
         let partitions = partitions.into_iter().map(|described| described.partition);
@@ -77,9 +78,9 @@ impl Position {
         if logs.len() > MAX_PARTITIONS {
             return Err(too_many_partitions(topic, logs.len(), instead));
         }
-        match self.resolve(cluster, &logs, committed).await {
+        match self.resolve(grant, &logs, committed).await {
             Ok(offsets) => Ok(logs.into_iter().zip(offsets).collect()),
-            Err((log, error)) => Err(partition::read_problem(cluster, log, None, error).await),
+            Err((log, error)) => Err(partition::read_problem(grant, log, None, error).await),
         }
     }
 
@@ -92,13 +93,13 @@ impl Position {
     /// A drop abandons the reads.
     pub(super) async fn resolve<'a>(
         self,
-        cluster: &Cluster,
+        grant: &Grant,
         logs: &[Log<'a>],
         committed: bool,
     ) -> Result<Vec<i64>, (Log<'a>, CommandError)> {
         let list = async |timestamp| {
             let asked: Vec<_> = logs.iter().map(|log| (*log, timestamp)).collect();
-            let listed = cluster.list_offsets(&asked, committed).await;
+            let listed = grant.cluster.list_offsets(grant.client, &asked, committed).await;
             let listed = logs.iter().zip(listed);
             let offset = |(log, listed): (&Log<'a>, Result<_, _>)| match listed {
                 Ok(crate::backend::ListedOffset { offset, .. }) => Ok(offset),
@@ -231,14 +232,20 @@ mod tests {
             (Position::BeforeEnd(9), LOG_START),
             (Position::BeforeEnd(0), LOG_END),
         ] {
-            assert_eq!(position.resolve(&cluster, &logs, false).await, Ok(vec![want; 2]), "{position:?}");
+            assert_eq!(
+                position.resolve(&Grant::all(&cluster), &logs, false).await,
+                Ok(vec![want; 2]),
+                "{position:?}"
+            );
         }
     }
     #[tokio::test]
     async fn places_of_all_partitions_are_bounded() {
         let logs = Logs::default();
         let cluster = logs.cluster();
-        let places = async |only| Position::BeforeEnd(1).places(&cluster, "t", only, false, "do less").await;
+        let places = async |only| {
+            Position::BeforeEnd(1).places(&Grant::all(&cluster), "t", only, false, "do less").await
+        };
         logs.append(1, 3);
         let place = |partition, offset| (Log { topic: "t", partition }, offset);
         assert_eq!(places(Some(1)).await, Ok(vec![place(1, 2)]));

@@ -50,7 +50,7 @@ pub(super) async fn post(
     let reports = reports.map_err(|error| Problem::failed(error, system))?;
     if let Some(error) = common_error(&reports) {
         let problem = Problem::failed(error.clone(), system);
-        return Err(problem.with_missing_log(cluster, topic, partition).await);
+        return Err(problem.with_missing_log(request.grant, topic, partition).await);
     }
     cluster.log_failed(&reports);
     match system {

@@ -14,6 +14,8 @@ use super::partition;
 use super::path::Query;
 use super::position::Position;
 use super::positions::{Part, with_offsets};
+use sluicegate_fair_share::Source;
+
 use crate::backend::{Fetch, LOG_START, Log, System, WAITING_BYTES};
 use crate::cluster::Reads;
 use crate::grant::Grant;
@@ -36,14 +38,15 @@ pub(super) async fn get(
 ) -> Result<Response, Problem> {
     let cluster = &*grant.cluster;
     let (position, bounds) = parse_fetch(query, cluster.system, cluster.reads())?;
-    let begins = match position.resolve(cluster, &[log], bounds.committed).await {
+    let bounds = Fetch { source: grant.client, ..bounds };
+    let begins = match position.resolve(grant, &[log], bounds.committed).await {
         Ok(begins) => begins,
-        Err((log, error)) => return Err(partition::read_problem(cluster, log, None, error).await),
+        Err((log, error)) => return Err(partition::read_problem(grant, log, None, error).await),
     };
     let fetch = begins.first().map_or(bounds, |offset| Fetch { offset: *offset, ..bounds });
     let fetched = match cluster.fetch(log, fetch, &mut running).await {
         Ok(fetched) => fetched,
-        Err(error) => return Err(partition::read_problem(cluster, log, Some(fetch.offset), error).await),
+        Err(error) => return Err(partition::read_problem(grant, log, Some(fetch.offset), error).await),
     };
     let mut part = Part { partition: log.partition, fetched };
     let body =
@@ -62,7 +65,7 @@ fn parse_fetch(query: &str, system: System, defaults: Reads) -> Result<(Position
     Ok((position, bounded(&query, defaults)?))
 }
 
-/// A fetch within the bounds of a query, from offset 0 on.
+/// A fetch within the bounds of a query, from offset 0 on, for nobody yet.
 pub(super) fn bounded(query: &Query, defaults: Reads) -> Result<Fetch, Problem> {
     let size = |number: Option<i64>| number.and_then(|number| usize::try_from(number).ok());
     let timeout = query.number("timeout", 0..=MAX_TIMEOUT_MS)?;
@@ -82,6 +85,7 @@ pub(super) fn bounded(query: &Query, defaults: Reads) -> Result<Fetch, Problem> 
         max_records: size(max_records).unwrap_or_default(),
         fill: true,
         committed: query.committed()?,
+        source: Source::UNKNOWN,
     })
 }
 

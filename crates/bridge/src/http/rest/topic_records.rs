@@ -30,10 +30,10 @@ pub(super) async fn get(
     let query = Query::parse(query, &PARAMETERS)?;
     let bounds = records::bounded(&query, cluster.reads())?;
     let Fetch { max_bytes, wait, min_bytes, fill, committed, .. } = bounds;
-    let fetch = MultiFetch { max_bytes, wait, min_bytes, fill, committed };
+    let fetch = MultiFetch { max_bytes, wait, min_bytes, fill, committed, source: grant.client };
     let places = match (query.text("offsets"), query.text("offset")) {
         (Some(offsets), None) => places(topic, offsets)?,
-        (None, _) => position(&query)?.places(cluster, topic, None, committed, INSTEAD).await?,
+        (None, _) => position(&query)?.places(grant, topic, None, committed, INSTEAD).await?,
         (Some(_), Some(_)) => {
             let detail = "query parameter offset: expected it without offsets";
             return Err(Problem::new(ProblemKind::Malformed, detail));
@@ -49,7 +49,7 @@ pub(super) async fn get(
             Err(error) if has_records && error.fault.is_retriable() => {
                 parts.push(Part::unread(log.partition, offset));
             }
-            Err(error) => return Err(partition::read_problem(cluster, log, Some(offset), error).await),
+            Err(error) => return Err(partition::read_problem(grant, log, Some(offset), error).await),
         }
     }
     // Records as JSON can be too long for the answer. The partition that is first is not always the same.

@@ -7,7 +7,6 @@ use super::super::problem::{Problem, ProblemKind};
 use super::super::response::Response;
 use super::partition;
 use crate::backend::{self, Log};
-use crate::cluster::Cluster;
 use crate::grant::{Grant, NOT_READABLE};
 
 /// The response to GET of the list of topics or streams.
@@ -29,14 +28,15 @@ pub(super) async fn list(grant: &Grant, content_type: &'static str) -> Result<Re
 /// # Cancel safety
 /// A drop abandons the read.
 pub(super) async fn describe(
-    cluster: &Cluster,
+    grant: &Grant,
     topic: &str,
     content_type: &'static str,
 ) -> Result<Response, Problem> {
-    let partitions = match cluster.partitions(topic).await {
+    let cluster = &*grant.cluster;
+    let partitions = match cluster.partitions(grant.client, topic).await {
         Ok(partitions) => partitions,
         Err(error) => {
-            return Err(Problem::failed(error, cluster.system).with_missing_log(cluster, topic, None).await);
+            return Err(Problem::failed(error, cluster.system).with_missing_log(grant, topic, None).await);
         }
     };
     let partitions = partitions.iter().map(described).collect();
@@ -49,17 +49,17 @@ pub(super) async fn describe(
 /// # Cancel safety
 /// A drop abandons the reads.
 pub(super) async fn describe_stream(
-    cluster: &Cluster,
+    grant: &Grant,
     stream: &str,
     content_type: &'static str,
 ) -> Result<Response, Problem> {
     let log = Log::of_stream(stream);
-    match cluster.ends(log, false).await {
+    match grant.cluster.ends(grant.client, log, false).await {
         Ok((first_sequence, end)) => {
             let document = Stream { name: stream, first_sequence, end };
             Ok(Response::json(StatusCode::OK, content_type, &document))
         }
-        Err(error) => Err(partition::read_problem(cluster, log, None, error).await),
+        Err(error) => Err(partition::read_problem(grant, log, None, error).await),
     }
 }
 

@@ -154,9 +154,9 @@ async fn documented_permissions_suffice() {
             for stream in ["orders", "slow"] {
                 let fetched = nats.fetch(log(stream), at(1), &mut Room).await?;
                 assert_eq!(data(&fetched), ["1", "2"]);
-                nats.list_offset(log(stream), 0, false).await?;
-                nats.list_offset(log(stream), -3, false).await?;
-                nats.check_log(log(stream)).await?;
+                list_offset(&nats, log(stream), 0, false).await?;
+                list_offset(&nats, log(stream), -3, false).await?;
+                nats.check_log(Source::UNKNOWN, log(stream)).await?;
             }
             assert_eq!(nats.topics().await?[..], ["orders", "slow"]);
             Ok::<_, CommandError>(nats.ready(Duration::from_secs(5)).await.is_ok())

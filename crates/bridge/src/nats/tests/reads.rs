@@ -209,7 +209,8 @@ async fn offsets_are_found_by_time() {
     let case = Case::start().await;
     case.stream("S", 5).await;
     case.stream("EMPTY", 0).await;
-    let list = async |stream, timestamp| case.nats.list_offset(log(stream), timestamp, false).await.unwrap();
+    let list =
+        async |stream, timestamp| list_offset(&case.nats, log(stream), timestamp, false).await.unwrap();
     let stored = messages(&case.read("S", 1).await.unwrap());
     let (first, last) = (stored[0].timestamp, stored[4].timestamp);
     assert_eq!(list("S", -2).await, ListedOffset { offset: 1, timestamp: -1 });
@@ -221,9 +222,9 @@ async fn offsets_are_found_by_time() {
     for (stream, timestamp) in [("S", last + 1), ("S", i64::MAX), ("EMPTY", 0), ("EMPTY", -3)] {
         assert_eq!(list(stream, timestamp).await, none, "{stream} {timestamp}");
     }
-    let error = case.nats.list_offset(log("S"), -4, false).await.unwrap_err();
+    let error = list_offset(&case.nats, log("S"), -4, false).await.unwrap_err();
     assert_eq!(error.fault, Fault::Invalid);
-    let error = case.nats.list_offset(log("NONE"), 0, false).await.unwrap_err();
+    let error = list_offset(&case.nats, log("NONE"), 0, false).await.unwrap_err();
     assert_eq!((error.fault, error.code), (Fault::NotFound, 10059));
 }
 
@@ -236,13 +237,13 @@ async fn streams_are_topics_with_one_partition() {
     }
     assert_eq!(&*case.nats.topics().await.unwrap(), ["KV_c", "a", "b"]);
     let partition = Partition { partition: 0, leader: None, replicas: Vec::new() };
-    assert_eq!(case.nats.partitions("a").await, Ok(vec![partition]));
-    assert_eq!(case.nats.check_log(log("a")).await, Ok(()));
+    assert_eq!(case.nats.partitions(Source::UNKNOWN, "a").await, Ok(vec![partition]));
+    assert_eq!(case.nats.check_log(Source::UNKNOWN, log("a")).await, Ok(()));
     for (log, fault) in [
         (log("missing"), Fault::NotFound),
         (Log { topic: "a", partition: 1 }, Fault::NotFound),
         (log("a.b"), Fault::Invalid),
     ] {
-        assert_eq!(case.nats.check_log(log).await.unwrap_err().fault, fault, "{log:?}");
+        assert_eq!(case.nats.check_log(Source::UNKNOWN, log).await.unwrap_err().fault, fault, "{log:?}");
     }
 }

@@ -6,12 +6,28 @@ use kafka_protocol::messages::list_offsets_response::{
 };
 
 use super::*;
-use crate::api::ListOffsetsAnswer;
+use std::collections::BTreeMap;
+
 use crate::api::request::topic_name;
+use crate::api::{AnsweredOffset, AskedOffset};
 use crate::error_code::ErrorCode;
 
-pub(in crate::api) fn list_offsets_request() -> ListOffsetsRequest<'static> {
-    ListOffsetsRequest { topic: "t", partition: 3, leader_epoch: 7, timestamp: -2, committed: true }
+pub(in crate::api) fn list_offsets_request() -> ListOffsetsRequest {
+    asking(&[("t", 3, -2)])
+}
+
+fn asking(partitions: &[(&str, i32, i64)]) -> ListOffsetsRequest {
+    let asked = |&(topic, partition, timestamp): &(&str, i32, i64)| AskedOffset {
+        topic: topic.to_owned(),
+        partition,
+        timestamp,
+        leader_epoch: 7,
+    };
+    ListOffsetsRequest { committed: true, partitions: partitions.iter().map(asked).collect() }
+}
+
+fn answered(answer: AnsweredOffset) -> BTreeMap<(String, i32), AnsweredOffset> {
+    BTreeMap::from([(("t".to_owned(), 3), answer)])
 }
 
 #[test]
@@ -27,6 +43,15 @@ fn broker_decodes_list_offsets() {
 }
 
 #[test]
+fn partitions_of_a_topic_are_asked_together() {
+    let request = asking(&[("a", 0, -1), ("a", 1, -1), ("b", 0, 5)]);
+    let request: messages::ListOffsetsRequest = received(&request, 7);
+    let topics: Vec<_> =
+        request.topics.iter().map(|topic| (&topic.name.0[..], topic.partitions.len())).collect();
+    assert_eq!(topics, [("a", 2), ("b", 1)]);
+}
+
+#[test]
 fn offsets_are_decoded() {
     let response = |version| {
         let partition = ListOffsetsPartitionResponse::default()
@@ -38,20 +63,21 @@ fn offsets_are_decoded() {
             ListOffsetsTopicResponse::default().with_name(topic_name("t")).with_partitions(vec![partition]);
         ListOffsetsResponse::default().with_topics(vec![topic])
     };
-    check(&list_offsets_request(), response, |_| ListOffsetsAnswer { error: None, timestamp: 5, offset: 42 });
+    check(&list_offsets_request(), response, |_| {
+        answered(AnsweredOffset { error: None, timestamp: 5, offset: 42 })
+    });
 }
 
 #[test]
 fn latest_timestamp_is_an_error_before_version_7() {
-    let request = ListOffsetsRequest { timestamp: MAX_TIMESTAMP, ..list_offsets_request() };
+    let request = asking(&[("t", 3, MAX_TIMESTAMP)]);
     let partition = ListOffsetsPartitionResponse::default().with_partition_index(3);
     let topic =
         ListOffsetsTopicResponse::default().with_name(topic_name("t")).with_partitions(vec![partition]);
     let response = |_| ListOffsetsResponse::default().with_topics(vec![topic.clone()]);
-    check(&request, response, |version| ListOffsetsAnswer {
-        error: if version < 7 { ErrorCode::of(35) } else { None },
-        timestamp: -1,
-        offset: -1,
+    check(&request, response, |version| {
+        let error = if version < 7 { ErrorCode::of(35) } else { None };
+        answered(AnsweredOffset { error, timestamp: -1, offset: -1 })
     });
 }
 

@@ -277,7 +277,8 @@ async fn partitions_are_bounded() {
     let last = Id::parse(&text, None).unwrap();
     assert_eq!(last.positions.partitions().count(), MAX_PARTITIONS);
     stream.all().await;
-    let check = async |partition| check_partitions(&logs.cluster(), "t", partition, Some(&last)).await;
+    let check =
+        async |partition| check_partitions(&Grant::all(&logs.cluster()), "t", partition, Some(&last)).await;
     assert!(check(None).await.is_ok());
 
     logs.add_partitions(1);
@@ -294,7 +295,7 @@ async fn partitions_are_bounded() {
     // An `id` with more partitions than the topic has is of another topic.
     let one = Positions::new(Some(400));
     let other = Id { positions: one, is_over: false };
-    let refused = check_partitions(&logs.cluster(), "t", Some(400), Some(&other)).await;
+    let refused = check_partitions(&Grant::all(&logs.cluster()), "t", Some(400), Some(&other)).await;
     assert!(matches!(refused, Err(Refused::Bad(_))));
 }
 

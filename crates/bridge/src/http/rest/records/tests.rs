@@ -37,7 +37,16 @@ fn part(partition: i32, messages: Bytes) -> Part {
 
 fn fetch(max_bytes: usize, max_records: usize) -> Fetch {
     let (wait, min_bytes) = (Duration::ZERO, 0);
-    Fetch { offset: 0, max_bytes, wait, min_bytes, max_records, fill: false, committed: false }
+    Fetch {
+        offset: 0,
+        max_bytes,
+        wait,
+        min_bytes,
+        max_records,
+        fill: false,
+        committed: false,
+        source: Source::UNKNOWN,
+    }
 }
 
 #[track_caller]

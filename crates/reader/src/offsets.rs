@@ -1,0 +1,338 @@
+//! Offsets of many partitions, asked of each broker in one request for all callers.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, join_all};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use kafka_protocol::error::ResponseError;
+use sluicegate_fair_share::Source;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::address::Address;
+use crate::api::{AnsweredOffset, AskedOffset, ListOffsetsRequest, MAX_TIMESTAMP};
+use crate::attempt::{Attempt, Call, Outcome, Reply, Step};
+use crate::backoff::jitter;
+use crate::batches::Batches;
+use crate::broker::Broker;
+use crate::brokers::{Brokers, Wanted};
+use crate::connection_error::ConnectionError;
+use crate::error_code::ErrorCode;
+use crate::lock::Lock;
+use crate::read_error::ReadError;
+use crate::topic_partition::TopicPartition;
+
+/// An offset of a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListedOffset {
+    /// −1 if no record matches.
+    pub offset: i64,
+    /// The timestamp of the record; −1 for an end of the log, and if there is no record.
+    pub timestamp: i64,
+}
+
+/// What is asked of a partition.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    pub(crate) target: TopicPartition<'a>,
+    pub(crate) timestamp: i64,
+}
+
+impl<'a> Asked<'a> {
+    /// # Errors
+    /// Kafka has no such topic, partition or timestamp.
+    pub(crate) fn parse(topic: &'a str, partition: i32, timestamp: i64) -> Result<Self, ReadError> {
+        let target = TopicPartition::parse(topic, partition)?;
+        if timestamp < MAX_TIMESTAMP {
+            let detail = format!(
+                "timestamp {timestamp}: expected milliseconds, -1 (log end), -2 (log start) or -3 (latest timestamp)"
+            );
+            return Err(ReadError::Request { code: ErrorCode(ResponseError::InvalidRequest), detail });
+        }
+        Ok(Self { target, timestamp })
+    }
+}
+
+/// The requests of all callers to a cluster's brokers.
+#[derive(Default)]
+pub(crate) struct OffsetRequests {
+    /// Those with callers, by what they can share.
+    by_recipient: Lock<HashMap<Recipient, Arc<Batch>>>,
+}
+
+type Batch = Batches<AskedOffset, Result<AnsweredOffset, ConnectionError>>;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Recipient {
+    address: Address,
+    /// Whether the request has a connection of its own, because a broker was silent before.
+    dedicated: bool,
+    committed: bool,
+    end: Option<End>,
+}
+
+/// An end of a log, which is answered at once. A record is searched for, which can take long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum End {
+    First,
+    Last,
+}
+
+/// The next outcome of attempts, by number.
+type Outcomes = Vec<(usize, Outcome<ListedOffset>)>;
+
+/// The answers to one call as they come.
+pub(crate) struct Offsets<'a> {
+    brokers: &'a Brokers,
+    requests: &'a OffsetRequests,
+    source: Source,
+    committed: bool,
+    attempts: Vec<(Attempt<'a>, i64)>,
+    ready: Outcomes,
+    /// Each for many attempts.
+    under_way: FuturesUnordered<BoxFuture<'a, Outcomes>>,
+}
+
+impl<'a> Offsets<'a> {
+    pub(crate) fn new(
+        brokers: &'a Brokers,
+        requests: &'a OffsetRequests,
+        source: Source,
+        asked: &[Asked<'a>],
+        committed: bool,
+        deadline: Instant,
+    ) -> Self {
+        let attempt =
+            |asked: &Asked<'a>| (Attempt::at_leader(asked.target, deadline, jitter), asked.timestamp);
+        let attempts: Vec<_> = asked.iter().map(attempt).collect();
+        let ready = (0..attempts.len()).map(|number| (number, Outcome::Proceed)).collect();
+        Self { brokers, requests, source, committed, attempts, ready, under_way: FuturesUnordered::new() }
+    }
+
+    /// The next answers, with the numbers of what was asked; `None` after the last.
+    ///
+    /// # Cancel safety
+    /// A drop loses nothing.
+    pub(crate) async fn next(&mut self) -> Option<Vec<(usize, Result<ListedOffset, ReadError>)>> {
+        loop {
+            let answered = self.proceed();
+            if !answered.is_empty() {
+                return Some(answered);
+            }
+            self.ready = self.under_way.next().await?;
+        }
+    }
+
+    /// Begins the next steps, those of the same kind together. Gives what is done.
+    fn proceed(&mut self) -> Vec<(usize, Result<ListedOffset, ReadError>)> {
+        let (mut done, mut leaders, mut pause, mut paused) = (Vec::new(), Vec::new(), None, Vec::new());
+        let mut calls: HashMap<Recipient, Vec<OffsetCall<'a>>> = HashMap::new();
+        let now = Instant::now();
+        for (number, outcome) in std::mem::take(&mut self.ready) {
+            let Some((attempt, timestamp)) = self.attempts.get_mut(number) else { continue };
+            let mut outcome = outcome;
+            loop {
+                match attempt.next(now, outcome) {
+                    Step::FindLeader { newer_than } => leaders.push((number, (attempt.target(), newer_than))),
+                    Step::Call(call) => {
+                        let (address, dedicated) = (call.address.clone(), call.leader_check.is_some());
+                        let (committed, end) = (self.committed, End::of(*timestamp));
+                        let asked = AskedOffset {
+                            topic: attempt.target().topic().to_owned(),
+                            partition: attempt.target().partition(),
+                            timestamp: *timestamp,
+                            leader_epoch: call.leader_epoch,
+                        };
+                        let recipient = Recipient { address, dedicated, committed, end };
+                        let call = OffsetCall { number, target: attempt.target(), call, asked };
+                        calls.entry(recipient).or_default().push(call);
+                    }
+                    Step::Sleep(time) => {
+                        pause = pause.max(Some(time));
+                        paused.push(number);
+                    }
+                    Step::Prefer(replica) => {
+                        self.brokers.prefer(attempt.target(), replica);
+                        outcome = Outcome::Proceed;
+                        continue;
+                    }
+                    Step::Done(listed) => done.push((number, Ok(listed))),
+                    Step::GiveUp(failure) => done.push((number, Err(failure))),
+                }
+                break;
+            }
+        }
+        let deadline = self.attempts.first().map_or(now, |(attempt, _)| attempt.deadline());
+        let (brokers, source) = (self.brokers, self.source);
+        if !leaders.is_empty() {
+            self.under_way.push(find(brokers, source, leaders, deadline).boxed());
+        }
+        if let Some(pause) = pause {
+            let proceed = async move {
+                sleep(pause).await;
+                paused.into_iter().map(|number| (number, Outcome::Proceed)).collect()
+            };
+            self.under_way.push(proceed.boxed());
+        }
+        for (recipient, calls) in calls {
+            self.under_way.push(self.requests.call(brokers, source, recipient, calls, deadline).boxed());
+        }
+        done
+    }
+}
+
+/// Finds the leaders of some partitions.
+async fn find(
+    brokers: &Brokers,
+    source: Source,
+    wanted: Vec<(usize, Wanted<'_>)>,
+    deadline: Instant,
+) -> Outcomes {
+    let (numbers, wanted): (Vec<usize>, Vec<Wanted<'_>>) = wanted.into_iter().unzip();
+    let found = brokers.leaders(source, &wanted, deadline).await;
+    numbers.into_iter().zip(found.into_iter().map(Outcome::Leader)).collect()
+}
+
+/// A question to a broker.
+struct OffsetCall<'a> {
+    /// Of the attempt.
+    number: usize,
+    target: TopicPartition<'a>,
+    call: Call,
+    asked: AskedOffset,
+}
+
+impl OffsetRequests {
+    /// Asks one broker, in one request with all others that ask it the same kind of question. The calls end together.
+    async fn call(
+        &self,
+        brokers: &Brokers,
+        source: Source,
+        recipient: Recipient,
+        calls: Vec<OffsetCall<'_>>,
+        deadline: Instant,
+    ) -> Outcomes {
+        let shared = self.of(recipient.clone());
+        let broker = brokers.at(&recipient.address);
+        let send = |asked| request(Arc::clone(&broker), &recipient, asked);
+        let asked = calls.iter().map(|call| call.asked.clone()).collect();
+        let answers = timeout_at(deadline, async {
+            tokio::select! {
+                answers = shared.ask(source, asked, send) => Some(answers),
+                () = leader_changed(brokers, source, &calls, deadline), if recipient.dedicated => None,
+            }
+        });
+        let answers = answers.await;
+        self.forget(&recipient, shared);
+        let mut answered: BTreeMap<_, _> = answers.iter().flatten().flatten().cloned().collect();
+        let outcome = |OffsetCall { number, call, asked, .. }| {
+            let outcome = match (&answers, answered.remove(&asked)) {
+                (Ok(Some(_)), Some(answer)) => Outcome::Reply(call, answer.map(reply)),
+                (Ok(_), _) => Outcome::LeaderChanged(call),
+                (Err(_), _) => Outcome::TimedOut(call),
+            };
+            (number, outcome)
+        };
+        calls.into_iter().map(outcome).collect()
+    }
+
+    fn of(&self, recipient: Recipient) -> Arc<Batch> {
+        let mut all = self.by_recipient.lock();
+        Arc::clone(all.entry(recipient).or_insert_with(|| Arc::new(Batches::new(MAX_ASKED))))
+    }
+
+    /// Removes a batch that nobody uses.
+    fn forget(&self, recipient: &Recipient, shared: Arc<Batch>) {
+        let mut all = self.by_recipient.lock();
+        drop(shared);
+        if all.get(recipient).is_some_and(|batch| Arc::strong_count(batch) == 1) {
+            all.remove(recipient);
+        }
+    }
+}
+
+fn reply(answer: AnsweredOffset) -> Reply<ListedOffset> {
+    let AnsweredOffset { error, timestamp, offset } = answer;
+    error.map_or(Reply::Success(ListedOffset { offset, timestamp }), Reply::Error)
+}
+
+/// Requests offsets of a broker. Different timestamps of the same partition need a request each.
+async fn request(
+    broker: Arc<Broker>,
+    recipient: &Recipient,
+    asked: Vec<AskedOffset>,
+) -> impl Fn(&AskedOffset) -> Result<AnsweredOffset, ConnectionError> {
+    let mut requests: Vec<Vec<AskedOffset>> = Vec::new();
+    for same in asked.chunk_by(|one, next| (&one.topic, one.partition) == (&next.topic, next.partition)) {
+        for (index, asked) in same.iter().enumerate() {
+            match requests.get_mut(index) {
+                Some(request) => request.push(asked.clone()),
+                None => requests.push(vec![asked.clone()]),
+            }
+        }
+    }
+    let send = async |partitions| {
+        let request = ListOffsetsRequest { committed: recipient.committed, partitions };
+        let answer = match recipient.dedicated {
+            true => broker.call_on_dedicated(&request).await,
+            false => broker.call(&request).await,
+        };
+        (request.partitions, answer)
+    };
+    let mut answers = BTreeMap::new();
+    for (partitions, answer) in join_all(requests.into_iter().map(send)).await {
+        for asked in partitions {
+            let answer = answer.as_ref().map_err(Clone::clone).and_then(|answer| {
+                let found = answer.get(&(asked.topic.clone(), asked.partition)).copied();
+                found.ok_or_else(|| unanswered(&broker))
+            });
+            answers.insert(asked, answer);
+        }
+    }
+    move |asked| answers.get(asked).cloned().unwrap_or_else(|| Err(unanswered(&broker)))
+}
+
+/// The error of an answer without a requested partition, which its decoder does not let pass.
+fn unanswered(broker: &Broker) -> ConnectionError {
+    ConnectionError::Protocol {
+        address: broker.address().to_string(),
+        what: "an answer without a requested partition".to_owned(),
+    }
+}
+
+/// Waits until metadata names another leader than the one of some call.
+async fn leader_changed(brokers: &Brokers, source: Source, calls: &[OffsetCall<'_>], deadline: Instant) {
+    let interval = calls.iter().filter_map(|call| call.call.leader_check).min().unwrap_or_default();
+    loop {
+        let since = Instant::now();
+        sleep(interval).await;
+        let wanted: Vec<Wanted<'_>> = calls.iter().map(|call| (call.target, Some(since))).collect();
+        let found = brokers.leaders(source, &wanted, deadline).await;
+        let is_changed = calls.iter().zip(found).any(|(OffsetCall { call, .. }, leader)| {
+            leader.is_ok_and(|leader| call.is_superseded_by(&leader))
+        });
+        if is_changed {
+            return;
+        }
+    }
+}
+
+impl End {
+    fn of(timestamp: i64) -> Option<Self> {
+        match timestamp {
+            LOG_START => Some(Self::First),
+            LOG_END => Some(Self::Last),
+            _ => None,
+        }
+    }
+}
+
+/// The timestamp of the log end.
+pub const LOG_END: i64 = -1;
+
+/// The timestamp of the log start.
+pub const LOG_START: i64 = -2;
+
+/// Partitions in one request, for all callers.
+const MAX_ASKED: usize = 2000;
