@@ -2,8 +2,9 @@
 //! never parsed into values that could change them.
 //!
 //! [`list`] bounds the memory of arrays, [`member`] tells null from nothing. [`format`], [`payload`], [`record`] and [`message`]
-//! are the parts of documents with records.
+//! are the parts of documents with records, and [`depth`] bounds them.
 
+pub(crate) mod depth;
 pub(crate) mod format;
 pub(crate) mod list;
 pub(crate) mod member;

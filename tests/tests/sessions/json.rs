@@ -6,6 +6,8 @@ mod asyncapi;
 mod hostile;
 pub(crate) mod peer;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use sluicegate_tests::in_every_way;
 use sluicegate_tests::kafka::Kafka;
@@ -66,6 +68,23 @@ async fn commands_are_answered_as_text(way: Way) {
         (&json!("OFFSET_OUT_OF_RANGE"), &json!(false), &json!(1))
     );
     assert_eq!((&error["earliest_offset"], &error["latest_offset"]), (&json!(0), &json!(2)));
+}
+
+#[tokio::test]
+async fn deep_value_leaves_its_batch_readable() {
+    let stack = writable(Way::Tunnel).await;
+    let topic = &Kafka::shared().await.unwrap().topic("deep", 1, &[]).await.unwrap();
+    let mut peer = JsonPeer::open(&stack).await;
+    let deep = "[".repeat(1000) + &"]".repeat(1000);
+    let record = |value: &str| format!(r#"{{"topic":"{topic}","partition":0,"value":{value}}}"#);
+    let records = ["1", &deep, "2"].map(record).join(",");
+    let answer = peer.tell(format!(r#"{{"id":1,"produce":{{"records":[{records}]}}}}"#)).await;
+    assert_eq!(answer["results"][2]["offset"], 2, "{answer}");
+
+    let partition = json!({"topic": topic, "partition": 0, "offset": 0});
+    let answer = peer.ask(json!({"id": 2, "multi_fetch": {"partitions": [partition]}})).await;
+    let values = [0, 1, 2].map(|index: usize| &answer["results"][0]["messages"][index]["value"]);
+    assert_eq!(values, [&json!(1), &json!({"base64": STANDARD.encode(deep)}), &json!(2)]);
 }
 
 /// Both objects' members.

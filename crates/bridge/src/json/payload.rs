@@ -5,6 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use super::depth;
+
 /// A key, a value or a header's value.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Payload<'a> {
@@ -16,8 +18,11 @@ pub(crate) enum Payload<'a> {
 }
 
 impl<'a> Payload<'a> {
-    /// JSON of any depth. None for other bytes.
+    /// JSON of at most [`MAX_DEPTH`](depth::MAX_DEPTH) levels. None for other bytes.
     pub(crate) fn json(bytes: &'a [u8]) -> Option<Self> {
+        if depth::is_exceeded(bytes) {
+            return None;
+        }
         serde_json::from_slice(bytes).ok().map(Self::Json)
     }
 

@@ -170,12 +170,16 @@ pub(super) fn shrunk(mut text: Vec<u8>) -> Bytes {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
     use prost::Message;
     use serde_json::{Value, json};
     use sluicegate_protocol::{Header, KafkaFetchResp};
 
     use super::*;
     use crate::backend::Fault;
+    use crate::json::depth::MAX_DEPTH;
+    use crate::json::depth::tests::nested;
     use crate::session::json::MAX_RESULT_BYTES;
 
     fn message(offset: i64, key: Option<&'static [u8]>, value: Option<&'static [u8]>) -> KafkaMessage {
@@ -238,6 +242,20 @@ mod tests {
                 assert_eq!(records(&[stored], format), want, "{format:?}");
             }
         }
+    }
+
+    /// serde_json reads as many levels as most parsers, or fewer.
+    #[test]
+    fn deepest_values_leave_answers_readable() {
+        let [deepest, deeper] = [MAX_DEPTH, MAX_DEPTH + 1].map(|depth| Bytes::from(nested(depth)));
+        let messages = [&deepest, &deeper]
+            .map(|value| KafkaMessage { value: Some(value.clone()), ..message(5, None, None) });
+        let results = vec![Ok(read(&messages, 9, Ends::UNKNOWN))];
+        let text = multi_fetched(7, 0..1, results, Format::Json, usize::MAX, &metrics());
+        let answer: Value = serde_json::from_slice(&text).unwrap();
+        let value = |index: usize| &answer["results"][0]["messages"][index]["value"];
+        assert_eq!(value(0).to_string(), deepest);
+        assert_eq!(value(1), &json!({"base64": STANDARD.encode(&deeper)}));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Documents and queries of reads.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use prost::Message;
 use sluicegate_protocol::{Header, KafkaFetchResp, TimestampType};
@@ -8,6 +10,8 @@ use sluicegate_shared_log::Ends;
 use super::super::positions::with_lists;
 use super::*;
 use crate::backend::Fetched;
+use crate::json::depth::MAX_DEPTH;
+use crate::json::depth::tests::nested;
 
 const TOPIC: &str = "t\"x";
 /// Where a read that is complete continues.
@@ -89,10 +93,14 @@ fn json_format_embeds_stored_bytes_unchanged() {
 }
 
 #[test]
-fn json_of_any_depth_is_embedded() {
-    let deep = format!("{}{}", "[".repeat(1 << 20), "]".repeat(1 << 20));
-    let body = body(&[message(1, None, Some(&deep))], Format::Json, 1);
-    assert!(body.contains(&deep));
+fn json_that_is_too_deep_is_base64() {
+    let [deepest, deeper] = [nested(MAX_DEPTH), nested(MAX_DEPTH + 1)];
+    let [embedded, other] = [&deepest, &deeper].map(|json| message(1, Some(json), Some(json)));
+    let record = |json: &str| {
+        format!(r#"{{"topic":"t\"x","key":{json},"value":{json},"partition":3,"offset":1,"timestamp":7}}"#)
+    };
+    let base64 = format!(r#"{{"base64":"{}"}}"#, STANDARD.encode(&deeper));
+    check(&[embedded, other], Format::Json, &[&record(&deepest), &record(&base64)]);
 }
 
 #[test]

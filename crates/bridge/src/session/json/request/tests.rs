@@ -237,6 +237,15 @@ fn deep_nesting_is_refused_without_recursion() {
     invalid(format!(r#"{{"id":5,"ping":{closed}}}"#), 5, "ping: invalid type: sequence, expected an object");
     invalid(format!(r#"{{"id":5,"ping":{{"state":{closed}}}}}"#), 5, "ping: invalid type: sequence");
     invalid(format!(r#"{{"id":5,"produce":{{"records":{closed}}}}}"#), 5, "produce: ");
+    invalid(
+        format!(r#"{{"id":5,"subscribe":{{"topic":"t","filters":[{{"key":{closed}}}]}}}}"#),
+        5,
+        "subscribe: ",
+    );
+    for json in [&closed, &format!(r#"{{"base64":{closed}}}"#)] {
+        let message = written("json", &format!(r#""key":{json},"value":1"#)).unwrap_err();
+        assert!(message.starts_with("produce: records[0].key: expected a string"), "{message}");
+    }
 }
 
 #[test]
