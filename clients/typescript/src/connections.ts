@@ -13,8 +13,8 @@ export interface ConnectOptions {
   protocols?: string[];
   /**
    * Called before each connection, as for a new token. The result replaces the address, the subprotocols or both. If it rejects, the
-   * client tries again after a pause. A {@link GateError} that is not retriable, as after a logout, ends waiting commands and
-   * subscriptions.
+   * client tries again after a pause. A {@link GateError} is shown as it is, and one that is not retriable, as after a logout, ends waiting
+   * commands and subscriptions. Of other errors nothing is shown, because they can contain a token.
    */
   refresh?: () => Promise<{ url?: string | URL; protocols?: string[] }>;
   /** Closes the client when aborted. */
@@ -120,7 +120,8 @@ export class Connections {
       return connection;
     } catch (error) {
       signal.throwIfAborted();
-      const failure = error instanceof GateError ? error : disconnected(`refresh failed: ${error}`);
+      // Neither its text nor the error as a `cause`: both can have a token, and `console.error` prints causes.
+      const failure = error instanceof GateError ? error : disconnected(REFRESH_FAILED);
       this.#lost(failure);
       throw failure;
     }
@@ -188,5 +189,6 @@ function protocols(value: unknown, at: string): void {
   if (!isList) throw new TypeError(`${at}: expected a list of strings`);
 }
 
+const REFRESH_FAILED = "refresh failed; its error is not shown, because it can contain a token: throw a GateError to say why";
 /** Milliseconds. */
 const STABLE = 10_000;

@@ -1,11 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setImmediate } from "node:timers/promises";
+import { inspect } from "node:util";
 
 import { connect, type Gate, GateError, type Positions, type Status, type SubscriptionEvent, type TopicRecord } from "../src/index.ts";
 import { PARTITIONS, Server } from "./server.ts";
 
 const URL = "ws://gateway/";
+const REFRESH_FAILED = "refresh failed; its error is not shown, because it can contain a token: throw a GateError to say why";
 
 function all(count: number): number[] {
   return Array.from({ length: count }, (_, offset) => offset);
@@ -236,9 +238,43 @@ test("a failure of `refresh` is retried, unless it says otherwise", async (t) =>
   });
   await assert.rejects(gate.ping(), { message: "logged out" });
   const lost = states.flatMap((status) => (status.state === "disconnected" ? [status.error.message] : []));
-  assert.deepEqual(lost, ["refresh failed: TypeError: fetch failed", "logged out"]);
+  assert.deepEqual(lost, [REFRESH_FAILED, "logged out"]);
   await gate.ping();
   gate.close();
+});
+
+test("a failure of `refresh` shows no token", async (t) => {
+  t.mock.method(Math, "random", () => 0.001);
+  const printed = (["debug", "error", "info", "log", "warn"] as const).map((method) => t.mock.method(console, method, () => {}));
+  new Server();
+  const failures: unknown[] = [
+    new Error("GET /token?secret failed", { cause: new Error("secret") }),
+    Object.assign(new TypeError("failed"), { url: "/token?secret" }),
+    "secret",
+    { toString: () => "secret" },
+  ];
+  const count = failures.length;
+  const gate = connect(URL, {
+    refresh() {
+      if (failures.length === 0) return Promise.resolve({});
+      const failure = failures.pop();
+      if (failures.length % 2) throw failure;
+      return Promise.reject(failure);
+    },
+  });
+  t.after(() => gate.close());
+  const errors: GateError[] = [];
+  gate.addEventListener("status", ({ detail }) => {
+    if (detail.state === "disconnected") errors.push(detail.error);
+  });
+  await gate.ping();
+  assert.deepEqual(
+    errors.map(({ message, cause }) => [message, cause]),
+    Array.from({ length: count }, () => [REFRESH_FAILED, undefined]),
+  );
+  const shown = inspect(errors, { depth: null, showHidden: true });
+  assert.ok(!shown.includes("secret"), shown);
+  assert.deepEqual(printed.map((method) => method.mock.callCount()), [0, 0, 0, 0, 0]);
 });
 
 test("an invalid address or subprotocol fails commands, and the error shows no token", async () => {
