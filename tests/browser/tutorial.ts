@@ -1,17 +1,16 @@
 // The tutorial's pages work as they are shown, served from another origin than the gateway's, whatever else is in the topic:
-// `tutorial.ts GATEWAY`.
+// `tutorial.ts GATEWAY PORT`.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 
 import { connect } from "sluicegate";
 
 import { launch } from "./browser.ts";
 import { args, end, until } from "./script.ts";
 
-const [gateway = ""] = args;
+const [gateway = "", port = ""] = args;
 const root = new URL("../../", import.meta.url);
 const tutorial = readFileSync(new URL("docs/tutorials/live-page.md", root), "utf8");
 const [list = "", state = ""] = [...tutorial.matchAll(/```html\n(.*?)```/gs)].map(([, html]) => html);
@@ -23,8 +22,8 @@ const server = createServer((request, response) => {
   response.setHeader("content-type", isClient ? "text/javascript" : "text/html");
   response.end(isClient ? client : shown.replace("127.0.0.1:8080", gateway));
 });
-await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+await new Promise<void>((resolve) => server.listen(Number(port), "127.0.0.1", resolve));
+const url = `http://127.0.0.1:${port}/`;
 
 const browser = await launch();
 const page = await browser.newPage();

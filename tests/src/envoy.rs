@@ -11,7 +11,7 @@ use std::process::Command;
 use std::time::Duration;
 
 pub use page::{LIVE_PAGE, NATS_PAGE, page};
-pub use routes::{DEMO_ROUTES, beside, instead, plugin, routes, writing};
+pub use routes::{DEMO_ROUTES, beside, guarded, instead, local_hosts, plugin, routes, writing};
 
 use crate::port::Port;
 use crate::process::Process;

@@ -6,7 +6,7 @@ use sluicegate_protocol::metadata;
 use sluicegate_ws_session::Limits;
 use sluicegate_ws_session::budget::Budget;
 
-use crate::config::Config;
+use crate::config::{Config, Route};
 use crate::gateway::{Gateway, startup};
 use crate::host::{self, Buffer, Map, Status};
 use crate::repeat_limit::RepeatLimit;
@@ -32,15 +32,8 @@ impl Filter {
         let config = Config::parse(&json, startup::detect).map_err(|mistakes| {
             mistakes.iter().map(|mistake| format!("invalid configuration: {mistake}")).collect::<Vec<_>>()
         })?;
-        let unlimited = config.routes.iter().filter(|route| route.grant.topics.is_none());
-        let path = |path: &'_ str| if path.is_empty() { "every path" } else { path }.to_owned();
-        let unlimited: Vec<String> = unlimited.map(|route| path(&route.path)).collect();
-        if !unlimited.is_empty() {
-            host::log_warning(&format!(
-                "routes without \"topics\", whose clients can use every topic that the cluster's user can: {}",
-                unlimited.join(", ")
-            ));
-        }
+        warn(&config, UNLIMITED, |route| route.grant.topics.is_none());
+        warn(&config, UNGUARDED, |route| route.grant.write && route.accepts_any_page());
         Ok(Self {
             gateway: startup::start(&config).map_err(|why| vec![why])?,
             stats: Stats::define(),
@@ -83,6 +76,19 @@ impl Filter {
     }
 }
 
+/// Logs the routes of which `about` is true, if there are any.
+fn warn(config: &Config, about: &str, is_true: impl Fn(&Route) -> bool) {
+    let routes = config.routes.iter().filter(|route| is_true(route));
+    let paths = routes.map(|route| if route.path.is_empty() { "every path" } else { &route.path });
+    let paths: Vec<&str> = paths.collect();
+    if !paths.is_empty() {
+        host::log_warning(&format!("{about}: {}", paths.join(", ")));
+    }
+}
+
+const UNLIMITED: &str =
+    "routes without \"topics\", whose clients can use every topic that the cluster's user can";
+const UNGUARDED: &str = "routes without \"origins\", to which pages of any origin can write";
 /// The gateway's own answers to an upgrade that the bridge did not answer. Envoy's timeouts say 408, as if the client had not finished
 /// its request.
 const UNREACHABLE: [&[u8]; 3] = [b"408", b"503", b"504"];

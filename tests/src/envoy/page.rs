@@ -2,14 +2,15 @@
 
 use std::ffi::OsStr;
 
-use super::Profile;
+use super::{Profile, local_hosts};
 use crate::{Error, tools};
 
-/// Adds Envoy routes for the page `home`, [`LIVE_PAGE`] or [`NATS_PAGE`], at `/`, and for the examples.
+/// Adds Envoy routes for the page `home`, [`LIVE_PAGE`] or [`NATS_PAGE`], at `/`, and for the examples. The gateway answers under the names
+/// of this machine and its `port` only.
 ///
 /// # Errors
 /// [`Error::Missing`]: they are not built.
-pub fn page(profile: Profile, home: &'static str) -> Result<[(String, String); 2], Error> {
+pub fn page(profile: Profile, home: &'static str, port: u16) -> Result<[(String, String); 2], Error> {
     let routes = [("/", home)].into_iter().chain(FILES).map(|(path, file)| {
         let policy = if file == LIVE_PAGE { PAGE_POLICY } else { EXAMPLE_POLICY };
         let file = tools::built(file)?;
@@ -34,10 +35,13 @@ pub fn page(profile: Profile, home: &'static str) -> Result<[(String, String); 2
         Profile::Tunnel | Profile::Relay => "sluicegate",
         Profile::Internal => "edge",
     };
-    let hosts = format!("virtual_hosts:\n            - name: {host}\n");
+    let hosts = |domains: &str| {
+        format!("virtual_hosts:\n            - name: {host}\n              domains: [{domains}]\n")
+    };
+    let domains = local_hosts(port).map(|host| format!("'{host}'")).join(", ");
     // The default is 4 KiB.
-    let limit = format!("max_direct_response_body_size_bytes: 1048576\n            {hosts}");
-    Ok([(hosts, limit), (NEXT.to_owned(), format!("{routes}{INDENT}{NEXT}"))])
+    let limit = format!("max_direct_response_body_size_bytes: 1048576\n            {}", hosts(&domains));
+    Ok([(hosts("'*'"), limit), (NEXT.to_owned(), format!("{routes}{INDENT}{NEXT}"))])
 }
 
 /// The page that shows a topic of Kafka.

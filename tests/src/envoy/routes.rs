@@ -52,7 +52,27 @@ pub fn beside(bridges: &[SocketAddr]) -> Vec<(String, String)> {
     ["sluicegate_bridge", "sluicegate_http"].map(edit).into()
 }
 
-/// The routes of demo and compose. Whether they can write depends on the bridge's configuration.
+/// The names of a gateway on this machine, with its port. The name of a page that resolves to this machine is none of them.
+#[must_use]
+pub fn local_hosts(port: u16) -> [String; 3] {
+    // Clients leave out the default port.
+    let port = if port == 80 { String::new() } else { format!(":{port}") };
+    ["127.0.0.1", "localhost", "[::1]"].map(|host| format!("{host}{port}"))
+}
+
+/// These routes, for pages of a gateway on this machine and of more `origins` only.
+#[must_use]
+pub fn guarded(routes: &[&str], port: u16, origins: &[String]) -> Vec<String> {
+    let own = local_hosts(port).map(|host| format!("http://{host}"));
+    let origins: Vec<&String> = own.iter().chain(origins).collect();
+    let with_origins = |route: &&str| {
+        let route = route.strip_suffix('}').unwrap_or(route);
+        format!("{route}, \"origins\": {origins:?}}}")
+    };
+    routes.iter().map(with_origins).collect()
+}
+
+/// The routes of demo and compose, which must be [`guarded`]. Whether they can write depends on the bridge's configuration.
 pub const DEMO_ROUTES: [&str; 3] = [
     r#"{"path": "/pubsub", "cluster": "default", "write": true}"#,
     concat!(

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use sluicegate_tests::envoy::{LIVE_PAGE, Profile, instead, page};
 use sluicegate_tests::kafka::{Kafka, Record, Write};
+use sluicegate_tests::port::Port;
 use sluicegate_tests::stack::{BridgeConfig, Setup, Stack};
 
 /// A Kafka of its own with the topic [`TOPIC`], and a stack that serves the pages and allows to write.
@@ -16,11 +17,13 @@ impl Parts {
     pub(crate) async fn start() -> Self {
         let kafka = Kafka::start().await.unwrap();
         kafka.make_topic(TOPIC, PARTITIONS, &[]).await.unwrap();
-        let mut envoy_edits = page(Profile::Tunnel, LIVE_PAGE).unwrap().to_vec();
+        let gateway = Port::pick().unwrap();
+        let mut envoy_edits = page(Profile::Tunnel, LIVE_PAGE, gateway.number()).unwrap().to_vec();
         envoy_edits.push(instead("", &ROUTES));
         let settings = "[write]\nclusters = [\"default\"]\n".to_owned();
         let bridge = BridgeConfig::Cluster { bootstrap: kafka.bootstrap(), settings };
-        let setup = Setup { bridge, envoy_edits, ..Setup::new(Profile::Tunnel, "") };
+        let gateway = Some(gateway);
+        let setup = Setup { bridge, envoy_edits, gateway, ..Setup::new(Profile::Tunnel, "") };
         let mut stack = Stack::start(setup).await.unwrap();
         stack.ready_within(Duration::from_secs(30)).await.unwrap();
         Self { kafka, stack }

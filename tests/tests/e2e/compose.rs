@@ -9,12 +9,15 @@ use std::time::Duration;
 
 use serde_json::Value;
 use sluicegate_tests::bridge;
-use sluicegate_tests::envoy::{DEMO_ROUTES, LIVE_PAGE, Profile, instead, page};
+use sluicegate_tests::envoy::{DEMO_ROUTES, LIVE_PAGE, Profile, guarded, instead, page};
 use sluicegate_tests::http;
 use sluicegate_tests::kafka::{Kafka, Setup as KafkaSetup};
+use sluicegate_tests::port::Port;
 use sluicegate_tests::process::Process;
 use sluicegate_tests::stack::{BridgeConfig, Setup, Stack};
 use sluicegate_tests::tools;
+
+use crate::demo::serves_local_pages_and_hosts_only;
 
 fn folder() -> PathBuf {
     tools::workspace().join("deploy/compose")
@@ -39,10 +42,11 @@ fn kafka() -> BTreeMap<String, String> {
 }
 
 /// What makes the gateway of Envoy's committed configuration: the demo's page and routes, and the secret of the bridge.
-fn edits() -> Vec<(String, String)> {
+fn edits(port: u16) -> Vec<(String, String)> {
     let secret = "\"gateway_secret\": \"only-for-trying-it-out\",";
-    let mut edits = page(Profile::Tunnel, LIVE_PAGE).unwrap().to_vec();
-    edits.push(instead(secret, &DEMO_ROUTES));
+    let mut edits = page(Profile::Tunnel, LIVE_PAGE, port).unwrap().to_vec();
+    let routes = guarded(&DEMO_ROUTES, port, &[]);
+    edits.push(instead(secret, &routes.iter().map(String::as_str).collect::<Vec<_>>()));
     edits
 }
 
@@ -56,7 +60,7 @@ fn envoy_runs_the_committed_configuration_with_the_live_page() {
         ("address: 127.0.0.1, port_value: 7401", "address: bridge, port_value: 7401"),
     ];
     let own = own.map(|(old, new)| (old.to_owned(), new.to_owned()));
-    for (old, new) in edits().iter().chain(&own) {
+    for (old, new) in edits(8080).iter().chain(&own) {
         assert!(text.contains(old.as_str()), "{old}");
         text = text.replace(old.as_str(), new);
     }
@@ -107,7 +111,10 @@ async fn files_of_compose_make_a_page_with_live_records() {
     let text = read("bridge.toml");
     assert!(text.contains(&format!("bootstrap.servers = \"{bootstrap}\"")), "{bootstrap}");
     let bridge = BridgeConfig::Text(text.replace(bootstrap, &kafka.bootstrap()));
-    let setup = Setup { bridge, envoy_edits: edits(), ..Setup::new(Profile::Tunnel, String::new()) };
+    let gateway = Port::pick().unwrap();
+    let envoy_edits = edits(gateway.number());
+    let setup =
+        Setup { bridge, envoy_edits, gateway: Some(gateway), ..Setup::new(Profile::Tunnel, String::new()) };
     let mut stack = Stack::start(setup).await.unwrap();
     stack.ready_within(STEP).await.unwrap();
 
@@ -134,6 +141,8 @@ async fn files_of_compose_make_a_page_with_live_records() {
         if answer.body.contains(r#""topic":"demo""#) { Ok(()) } else { Err(answer.body) }
     };
     gates.until("write a reading", STEP, records).await.unwrap();
+    // The first reading made the topic that this writes to.
+    serves_local_pages_and_hosts_only(stack.gateway()).await;
 }
 
 const STEP: Duration = Duration::from_secs(30);

@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use sluicegate_tests::browser;
+use sluicegate_tests::envoy::local_hosts;
 use sluicegate_tests::folder::Folder;
 use sluicegate_tests::http;
 use sluicegate_tests::http::client::{Request, ask};
@@ -15,6 +16,7 @@ use sluicegate_tests::kafka::Kafka;
 use sluicegate_tests::nats::Nats;
 use sluicegate_tests::port::Port;
 use sluicegate_tests::process::Process;
+use sluicegate_tests::raw::{Raw, Upgrade};
 use sluicegate_tests::tools;
 use sluicegate_tests::waiting::becomes;
 
@@ -170,10 +172,56 @@ async fn pages_of_a_given_origin_can_read_and_write() {
     let folder = Folder::new("demo-test").unwrap();
     let page = "http://127.0.0.1:3000";
     let (_demo, gateway) = ready(&folder, &["--origin", page]).await;
-    for (origin, status, allowed) in [(page, 200, Some(page)), ("http://127.0.0.1:3001", 403, None)] {
+    for (origin, upgraded, status, allowed) in
+        [(page, 101, 200, Some(page)), ("http://127.0.0.1:3001", 403, 403, None)]
+    {
+        let upgrade = Upgrade::default().with("host", gateway.to_string()).with("origin", origin);
+        assert_eq!(Raw::connect(gateway).await.ask(&upgrade.bytes()).await.status, upgraded, "{origin}");
         let answer = ask(gateway, Request::get("/kafka/topics").with("origin", origin)).await;
         assert_eq!(answer.status, status, "{origin}");
         assert_eq!(answer.header("access-control-allow-origin"), allowed, "{origin}");
+    }
+}
+
+/// Expects the gateway to serve pages and names of this machine, and no others: upgrades, writes and reads.
+pub(crate) async fn serves_local_pages_and_hosts_only(gateway: SocketAddr) {
+    let [ip, name, ipv6] = &local_hosts(gateway.port());
+    let foreign = &format!("evil.example:{}", gateway.port());
+    let page = |host: &str| Some(format!("http://{host}"));
+    let (served, forbidden, unknown) = ([101, 200, 200], [403; 3], [404; 3]);
+    for (host, origin, wanted) in [
+        (ip, None, served),
+        (name, None, served),
+        (ipv6, None, served),
+        (ip, page(ip), served),
+        (name, page(name), served),
+        (ip, page(foreign), forbidden),
+        (ip, page("127.0.0.1:1"), forbidden),
+        (ip, Some("null".to_owned()), forbidden),
+        // As a page whose name resolves to this machine reads it.
+        (foreign, None, unknown),
+    ] {
+        let mut upgrade = Upgrade::default().with("host", host.as_bytes());
+        // A page can send this without a preflight.
+        let mut write = Request::post("/produce", "{}").with("host", host).with("content-type", "text/plain");
+        let mut read = Request::get("/kafka/topics").with("host", host);
+        if let Some(origin) = &origin {
+            upgrade = upgrade.with("origin", origin.as_bytes());
+            [write, read] = [write, read].map(|request| request.with("origin", origin));
+        }
+        let opened = Raw::connect(gateway).await.ask(&upgrade.bytes()).await.status;
+        let statuses = [opened, ask(gateway, write).await.status, ask(gateway, read).await.status];
+        assert_eq!(statuses, wanted, "{host}, {origin:?}");
+    }
+}
+
+#[tokio::test]
+async fn foreign_pages_and_hosts_are_refused() {
+    for profile in ["tunnel", "internal", "relay"] {
+        let folder = Folder::new("demo-test").unwrap();
+        let (_demo, gateway) = ready(&folder, &["--profile", profile]).await;
+        serves_local_pages_and_hosts_only(gateway).await;
+        fs::remove_file(folder.path().join("demo.log")).unwrap();
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use sluicegate_tests::browser;
 use sluicegate_tests::folder::Folder;
+use sluicegate_tests::port::Port;
 use sluicegate_tests::process::Process;
 use sluicegate_tests::tools;
 
@@ -56,11 +57,14 @@ async fn documented_commands_work_as_they_are_shown() {
 #[tokio::test]
 async fn tutorials_work_one_after_the_other() {
     let folder = Folder::new("tutorial").unwrap();
-    let (demo, gateway) = ready(&folder, &[]).await;
+    // In place of the tutorial's port 3000.
+    let page = Port::pick().unwrap().number().to_string();
+    let (demo, gateway) = ready(&folder, &["--origin", &format!("http://127.0.0.1:{page}")]).await;
     let run = run(&folder, &gateway.to_string(), |page| page.ends_with("tutorials/first-message.md")).await;
     assert!(run >= 4, "{run} blocks");
     let asked = async |request: &str| panic!("unknown request {request:?}");
-    browser::run("tutorial.ts", &[&gateway.to_string()], Duration::from_secs(60), asked).await.unwrap();
+    let args = [&gateway.to_string(), &page];
+    browser::run("tutorial.ts", &args.map(String::as_str), Duration::from_secs(60), asked).await.unwrap();
     drop(demo);
 }
 

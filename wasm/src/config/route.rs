@@ -60,6 +60,14 @@ impl Route {
         matches!(&self.kind, Kind::Http(HttpRoute { resource: Some(Resource::Rest(_)), .. }))
     }
 
+    /// Whether web pages of any origin can send requests, though perhaps not read answers, because no `origins` are given.
+    pub fn accepts_any_page(&self) -> bool {
+        match &self.kind {
+            Kind::Pubsub { policy } => policy.origins.is_none(),
+            Kind::Http(http) => http.cors.is_none(),
+        }
+    }
+
     /// Reads one route. The path is optional if the route is `alone`.
     pub(super) fn read(reader: &mut Reader, alone: bool) -> Self {
         if !alone && !reader.has("path") {

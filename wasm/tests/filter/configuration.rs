@@ -43,6 +43,25 @@ fn mistakes_are_logged_with_their_keys() {
     );
 }
 
+#[test]
+fn routes_that_any_page_can_write_to_are_logged() {
+    let vm = filter().start(
+        r#"{"routes": [
+            {"path": "/a", "topics": ["t"], "write": true},
+            {"path": "/b", "topics": ["t"], "write": true, "origins": []},
+            {"path": "/c", "topics": ["t"]},
+            {"path": "/d", "topics": ["t"], "type": "rest", "write": true},
+            {"path": "/e", "topics": ["t"], "type": "rest", "write": true, "origins": ["*"]},
+            {"path": "/f", "type": "produce", "topic": "t"},
+            {"path": "/g", "type": "produce", "topic": "t", "origins": ["https://app.example"]}
+        ]}"#,
+    );
+    let vm = vm.unwrap_or_else(|error| panic!("{error}"));
+    let line = "sluicegate: routes without \"origins\", to which pages of any origin can write: /a, /d, /f";
+    let log: Vec<_> = vm.log().into_iter().map(|line| (line.level, line.text)).collect();
+    assert_eq!(log, [(Level::Warn, line.to_owned())]);
+}
+
 /// No host of ours gets that far: what could not be configured has no streams. This one does nothing but refuse the answer, or not.
 #[test]
 fn request_to_an_unconfigured_plugin_is_refused_or_fails() {

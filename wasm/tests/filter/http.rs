@@ -94,7 +94,7 @@ fn rest_paths_reach_the_bridge_as_they_were_judged() {
             let want = HttpRoute {
                 resource: Some(Resource::Rest(HttpRest {})),
                 path: want.into(),
-                ..HttpRoute::default()
+                cors: Some(HttpCors::default()),
             };
             assert_eq!(settings(&forwarded), want, "{gateway:?}, {path}");
             // APISIX can pass on no path with a query untouched.

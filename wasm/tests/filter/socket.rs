@@ -59,7 +59,7 @@ pub(crate) fn configuration(own: &str) -> String {
             {{"path": "/orders", "type": "produce", "cluster": "payments", "topic": "orders", "headerprefix": "x-",
               "overrides": ["key"], "recordheaderprefix": "r-", "origins": ["https://app.example"],
               "credentials": true}},
-            {{"path": "/kafka", "type": "rest", "cluster": "payments", "write": true, "topics": ["*"]}},
+            {{"path": "/kafka", "type": "rest", "cluster": "payments", "write": true, "topics": ["*"], "origins": []}},
             {{"path": "/public/", "type": "rest", "topics": ["public.*"], "origins": ["*"]}}]}}"#
     )
 }

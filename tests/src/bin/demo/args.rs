@@ -23,7 +23,7 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with_all = ["config", "bootstrap_servers"])]
     pub(crate) nats: bool,
 
-    /// Answer plain HTTP to pages of this origin too, such as http://127.0.0.1:3000; can be repeated
+    /// Serve pages of this origin too, such as http://127.0.0.1:3000; can be repeated
     #[arg(long, value_name = "ORIGIN", value_parser = origin)]
     pub(crate) origin: Vec<String>,
 

@@ -7,7 +7,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use sluicegate_client::Client;
-use sluicegate_tests::envoy::{LIVE_PAGE, NATS_PAGE, Profile, instead, page};
+use sluicegate_tests::envoy::{LIVE_PAGE, NATS_PAGE, Profile, guarded, instead, page};
 use sluicegate_tests::port::Port;
 use sluicegate_tests::stack::{BridgeConfig, Setup, Stack};
 use sluicegate_tests::{Error as StackError, tools};
@@ -90,8 +90,8 @@ impl Running {
             System::Kafka => LIVE_PAGE,
             System::Nats => NATS_PAGE,
         };
-        let mut envoy_edits = page(profile, home)?.to_vec();
-        let routes = routes(source.system(), args.port, &args.origin);
+        let mut envoy_edits = page(profile, home, args.port)?.to_vec();
+        let routes = guarded(&routes(source.system()), args.port, &args.origin);
         let routes: Vec<&str> = routes.iter().map(String::as_str).collect();
         envoy_edits.push(instead(&format!("\"gateway_secret\": \"{secret}\","), &routes));
         let setup = Setup {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use sluicegate_tests::browser;
 use sluicegate_tests::envoy::{LIVE_PAGE, Profile, page};
 use sluicegate_tests::kafka::{Kafka, Record, Write};
+use sluicegate_tests::port::Port;
 use sluicegate_tests::stack::{Setup, Stack};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -16,8 +17,10 @@ use crate::figures::say;
 pub(crate) async fn soak(seconds: u64) -> Result<(), Failure> {
     let kafka = Kafka::start().await?;
     kafka.make_topic(TOPIC, 1, &[]).await?;
-    let envoy_edits = page(Profile::Tunnel, LIVE_PAGE)?.to_vec();
-    let setup = Setup { envoy_edits, ..Setup::new(Profile::Tunnel, kafka.bootstrap()) };
+    let gateway = Port::pick()?;
+    let envoy_edits = page(Profile::Tunnel, LIVE_PAGE, gateway.number())?.to_vec();
+    let setup =
+        Setup { envoy_edits, gateway: Some(gateway), ..Setup::new(Profile::Tunnel, kafka.bootstrap()) };
     let mut stack = Stack::start(setup).await?;
     stack.ready_within(Duration::from_secs(30)).await?;
 

@@ -16,7 +16,7 @@ fn loggers_see_no_gateway_headers() {
         |stream| assert!(stream.upstream_fails(504, 217).is_some()),
     ];
     let worker = apisix();
-    let defined = r#"{"type": "produce", "topic": "orders", "gateway_secret": "s3cret-of-the-gateway",
+    let defined = r#"{"type": "produce", "topic": "orders", "origins": [], "gateway_secret": "s3cret-of-the-gateway",
         "kafka": {"nodes": {"kafka-1:9092": 1}, "sasl": {"username": "u", "password": "hidden"}}}"#;
     for conf in [configuration(APISIX), defined.to_owned()] {
         let route = worker.route(conf);
