@@ -3,9 +3,10 @@
 #   docker build --target bridge -t sluicegate-bridge .
 #   docker build --target filter --output out .
 #
-# Releases are made by `./dev image`, which needs no Docker. Images for others also need the licences that it collects.
+# Releases are made by `./dev image`, which needs no Docker and no base image. Images for others also need the licences that it collects.
+# Base images have digests, so that a tag that moves changes nothing. That of Envoy is not known yet: the weekly workflow shows it.
 
-FROM rust:1.95-alpine AS programs
+FROM rust:1.95.0-alpine@sha256:606fd313a0f49743ee2a7bd49a0914bab7deedb12791f3a846a34a4711db7ed2 AS programs
 RUN apk add --no-cache bash g++ linux-headers make musl-dev perl
 WORKDIR /sluicegate
 COPY . .
@@ -13,7 +14,7 @@ RUN cargo build --locked --profile dist -p sluicegate-bridge && \
     cargo build --locked --profile wasm -p sluicegate-filter --target wasm32-wasip1 && \
     cargo run --locked --release -p sluicegate-release -- roots >ca-certificates.crt
 
-FROM node:24-alpine AS pages
+FROM node:24.19.0-alpine@sha256:d32cdf619f63fe0471182d08996dd516c6275bb5fd31ae06e55a570bd9e1ad43 AS pages
 WORKDIR /sluicegate
 COPY . .
 RUN npm ci --no-audit --no-fund && npm run build -w sluicegate -w live-page

@@ -83,11 +83,15 @@ fn images_have_the_tested_versions() {
     let services = compose()["services"].clone();
     for service in ["kafka", "gates"] {
         let image = services[service]["image"].as_str().unwrap();
-        let version = image.strip_prefix("apache/kafka:").unwrap();
+        let version = image.strip_prefix("apache/kafka:").unwrap().split('@').next().unwrap();
         assert!(pom.contains(&format!(">{version}<")), "{service}: {image}");
     }
     let envoy = dockerfile.split("FROM envoyproxy/envoy:v").nth(1).unwrap().split(' ').next().unwrap();
     assert!(dev.contains(&format!(" envoy={envoy} ")), "{envoy}");
+    let version = |image: &str| dockerfile.split(image).nth(1).unwrap().split("-alpine@").next().unwrap();
+    let toolchain = fs::read_to_string(tools::workspace().join("rust-toolchain.toml")).unwrap();
+    assert!(dev.contains(&format!(" node={} ", version("FROM node:"))), "{dockerfile}");
+    assert!(toolchain.contains(&format!("channel = \"{}\"\n", version("FROM rust:"))), "{dockerfile}");
     let bridge = services["bridge"]["image"].as_str().unwrap();
     assert_eq!(bridge, format!("ghcr.io/sluicegate/bridge:{}", env!("CARGO_PKG_VERSION")));
     for target in ["bridge", "envoy"].map(|service| services[service]["build"]["target"].as_str().unwrap()) {

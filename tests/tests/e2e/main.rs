@@ -5,6 +5,7 @@
 //! 3. [`dev`], [`demo`], [`documents`]: the script, the demo and the documents, from the user's point of view
 //! 4. [`chart`], [`compose`], [`monitoring`], [`packages`]: the files for Kubernetes, Docker, Prometheus, Grafana and registries,
 //!    without those
+//! 5. [`supply_chain`]: the images, actions and tags that builds and releases rely on
 
 #![cfg(test)] // so that helpers, too, may fail as tests do
 
@@ -19,3 +20,4 @@ mod existing;
 mod monitoring;
 mod nginx;
 mod packages;
+mod supply_chain;
