@@ -52,6 +52,18 @@ const SHARED_LIMITS: &[Row] = &[
         "newcomer_takes_from_the_source_that_holds_most",
     ],
     [
+        "2,000 topics that wait for a metadata request, of a Kafka cluster",
+        "the client above its share: its other topics wait for a later request",
+        "tests/tests/load/questions.rs",
+        "lookups_of_missing_topics_delay_nobody",
+    ],
+    [
+        "2,000 partitions whose ends are asked of a broker together",
+        "the client above its share: its other partitions wait for a later request",
+        "tests/tests/load/questions.rs",
+        "ends_of_many_partitions_cost_few_requests",
+    ],
+    [
         "`traces.max_spans_per_second`",
         "the client above its share of a second: it is not traced",
         "crates/bridge/src/traces/quota.rs",

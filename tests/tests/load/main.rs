@@ -4,6 +4,7 @@
 //! 2. [`flood`]: 10 that send without pause and read nothing
 //! 3. [`assembly`]: 2,000 that each hold an unfinished message
 //! 4. [`churn`]: 1,000 that connect and disconnect
+//! 5. [`questions`]: 70 that ask for missing topics, or the ends of many partitions, without pause
 //!
 //! Each runs alone on its own [`bench`], a gateway with one worker, so that all clients share all limits. [`witness`] and
 //! [`memory`] judge; [`sluicegate_tests::raw`] is the badly behaved client.
@@ -17,4 +18,5 @@ mod witness;
 mod assembly;
 mod churn;
 mod flood;
+mod questions;
 mod stuck;

@@ -1,0 +1,126 @@
+//! Clients of one address ask the cluster without pause; a client of another address subscribes as fast as before.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use sluicegate_protocol::pub_sub_req::Req;
+use sluicegate_protocol::pub_sub_resp::Resp;
+use sluicegate_protocol::{CmdKafkaListOffset, CmdKafkaListOffsets, CmdKafkaSubscribe, KafkaSource};
+use sluicegate_tests::directly;
+use sluicegate_tests::kafka::Kafka;
+use sluicegate_tests::raw::{Raw, request};
+use sluicegate_tests::socket::Socket;
+use sluicegate_tests::way::Way;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::bench::Bench;
+use crate::memory::{Memory, stuck_session};
+
+// The gateway has no part in it.
+directly! {
+    lookups_of_missing_topics_delay_nobody
+    ends_of_many_partitions_cost_few_requests
+}
+
+/// The commands that a session can have in flight: `limits.max_commands_per_session`.
+const AT_ONCE: i64 = 16;
+
+async fn lookups_of_missing_topics_delay_nobody(way: Way) {
+    let bench = Bench::new(way).await;
+    let undisturbed = subscribe(&bench).await;
+    let before = Memory::now(&bench);
+    // Each asks for 16 × 60 topics at the same time, none of which another one asks for.
+    let clients = 70;
+    let names =
+        |client, command| (0..60).map(move |topic| (format!("missing-{client}-{command}-{topic}"), 0));
+    let mut attack = ask_without_pause(&bench, clients, names).await;
+    let disturbed = subscribe(&bench).await;
+    check(undisturbed, disturbed);
+    let bridge = clients * stuck_session();
+    before.check(&bench, "70 clients ask for missing topics", Memory { gateway: 0, bridge });
+    assert!(attack.try_join_next().is_none(), "an attacker was closed");
+}
+
+async fn ends_of_many_partitions_cost_few_requests(way: Way) {
+    let bench = Bench::new(way).await;
+    let wide = Kafka::shared().await.unwrap().topic("wide", 60, &[]).await.unwrap();
+    let undisturbed = subscribe(&bench).await;
+    let requests = || bench.stack.bridge.count("sluicegate_kafka_requests_total{", "api=\"ListOffsets\"");
+    let (asked, sent) = (bench.commands().await, requests().await.unwrap_or_default());
+    let names = move |_, _| {
+        let wide = wide.clone();
+        (0..60).map(move |partition| (wide.clone(), partition))
+    };
+    let mut attack = ask_without_pause(&bench, 4, names).await;
+    let disturbed = subscribe(&bench).await;
+    check(undisturbed, disturbed);
+    let (asked, sent) = (bench.commands().await - asked, requests().await.unwrap() - sent);
+    assert!(sent * 4.0 < asked, "{asked} commands cost {sent} requests");
+    assert!(attack.try_join_next().is_none(), "an attacker was closed");
+}
+
+/// Lets clients of one address ask for the ends of partitions, each with as many commands in flight as it can have.
+async fn ask_without_pause<N: Iterator<Item = (String, i32)>>(
+    bench: &Bench,
+    clients: u64,
+    names: impl Fn(u64, i64) -> N + Clone + Send + Sync + 'static,
+) -> JoinSet<()> {
+    let mut attack = JoinSet::new();
+    for client in 0..clients {
+        let mut raw = Raw::open_from(bench.stack.gateway(), ATTACKER).await;
+        let names = names.clone();
+        attack.spawn(async move {
+            let ask = |command| {
+                let offset = |(topic, partition)| CmdKafkaListOffset { topic, partition, timestamp: -1 };
+                let offsets = names(client, command).map(offset).collect();
+                request(
+                    command,
+                    Req::CmdKafkaListOffsets(CmdKafkaListOffsets { offsets, ..Default::default() }),
+                )
+            };
+            for command in 1..=AT_ONCE {
+                raw.write(ask(command)).await;
+            }
+            for command in AT_ONCE + 1.. {
+                raw.answer().await;
+                raw.write(ask(command)).await;
+            }
+        });
+    }
+    attack
+}
+
+/// The times that the subscriptions of a bystander take, the shortest first.
+async fn subscribe(bench: &Bench) -> Vec<Duration> {
+    let mut times = Vec::new();
+    for _ in 0..COUNT {
+        let mut socket = Socket::open(&bench.stack).await;
+        let source = KafkaSource { topic: bench.small.to_owned(), ..Default::default() };
+        let command = CmdKafkaSubscribe { sources: vec![source], ..Default::default() };
+        let start = Instant::now();
+        match socket.ask(Req::CmdKafkaSubscribe(command)).await {
+            Resp::KafkaSubscribedResp(_) => times.push(start.elapsed()),
+            other => panic!("{other:?} instead of a subscription"),
+        }
+        // Until what is known of the topic is asked for again.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    times.sort_unstable();
+    times
+}
+
+#[track_caller]
+#[expect(clippy::print_stdout, reason = "a measurement, for `--nocapture`")]
+fn check(undisturbed: Vec<Duration>, disturbed: Vec<Duration>) {
+    println!("subscriptions took {disturbed:?}, undisturbed {undisturbed:?}");
+    assert!(disturbed[COUNT / 2] < WITHIN, "subscriptions took {disturbed:?}, undisturbed {undisturbed:?}");
+}
+
+/// Of the attackers. The bystander is at 127.0.0.1.
+const ATTACKER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+
+const COUNT: usize = 20;
+
+/// Half of the subscriptions are faster, although all programs share a few cores.
+const WITHIN: Duration = Duration::from_millis(300);
