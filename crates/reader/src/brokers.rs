@@ -117,6 +117,11 @@ impl Brokers {
         self.metadata.lock().version(target, freshness, now)
     }
 
+    /// The same, however old the metadata is.
+    pub(crate) fn last_version(&self, target: TopicPartition<'_>) -> Option<LogVersion> {
+        self.metadata.lock().last_version(target)
+    }
+
     fn known(
         &self,
         target: TopicPartition<'_>,

@@ -146,11 +146,17 @@ impl MetadataCache {
         now: Instant,
     ) -> Option<LogVersion> {
         let topic = self.topics.get(target.topic())?;
-        let Partition { answer, .. } = topic.partitions.get(&target.partition())?;
-        let is_known = self.nodes.contains_key(&answer.leader)
-            && freshness.covers(topic.learned, freshness.max_age, now)
+        let is_fresh = freshness.covers(topic.learned, freshness.max_age, now)
             && !topic.can_retry_preferred(target, now);
-        is_known.then_some(LogVersion { topic_id: topic.id, leader_epoch: answer.epoch })
+        is_fresh.then(|| self.last_version(target)).flatten()
+    }
+
+    /// The version of a log with a leader, however old the metadata is.
+    pub(crate) fn last_version(&self, target: TopicPartition<'_>) -> Option<LogVersion> {
+        let topic = self.topics.get(target.topic())?;
+        let Partition { answer, .. } = topic.partitions.get(&target.partition())?;
+        let has_leader = self.nodes.contains_key(&answer.leader);
+        has_leader.then_some(LogVersion { topic_id: topic.id, leader_epoch: answer.epoch })
     }
 
     /// A topic's partitions, or its error; `None` if the metadata must be refreshed.

@@ -325,8 +325,11 @@ impl Subscription {
                 self.turns.push_front(index);
                 return None;
             }
-            // Whose records these are is not known.
-            (_, None) => cursor.epoch = None,
+            (Some(_), None) => {
+                // Whose records these are is not known. They are read again when it is.
+                self.ask_version(index);
+                return None;
+            }
             _ => {}
         }
         if cursor.outage.take().is_some() {

@@ -347,6 +347,34 @@ async fn log_that_has_lost_delivered_records_ends_a_subscription() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn leader_is_not_forgotten_while_the_version_is_unknown() {
+    for is_unclean in [false, true] {
+        let logs = Logs::default();
+        logs.append(0, 10);
+        let mut subscription = open(&logs, |command| command.sources[0].partitions = vec![0]).await;
+        assert!(matches!(soon(&mut subscription).await, Some(Item::Delivery { .. })));
+        assert!(matches!(soon(&mut subscription).await, Some(Item::CaughtUp { .. })));
+        logs.append(0, 5);
+        subscription.ready(usize::MAX).await;
+        // What was read waits for the client meanwhile.
+        logs.forget_version();
+        assert_eq!(subscription.take(), None);
+        if is_unclean {
+            logs.elect(Some(5));
+        }
+        match soon(&mut subscription).await {
+            Some(Item::Delivery { messages, .. }) if !is_unclean => {
+                assert_eq!(offsets(&messages), [10, 11, 12, 13, 14]);
+            }
+            Some(Item::Ended { error, .. }) if is_unclean => {
+                assert!(error.message.contains("from offset 5 on were lost"), "{}", error.message);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn lingering_record_comes_with_others() {
     let logs = Logs::default();
     let change = |command: &mut CmdKafkaSubscribe| {

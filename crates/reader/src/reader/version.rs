@@ -26,10 +26,11 @@ pub struct Version {
 }
 
 impl Reader {
-    /// Changes whenever the records of a log may have changed. `None` if its leader is not known now.
+    /// Changes whenever the records of a log may have changed. `None` if its leader is not known. It can be out of date, but is not forgotten
+    /// because of its age: a caller could not tell then whether another leader was elected meanwhile.
     pub fn version(&self, topic: &str, partition: i32) -> Option<Version> {
         let target = TopicPartition::parse(topic, partition).ok()?;
-        let LogVersion { topic_id, leader_epoch } = self.inner.brokers.known_version(target)?;
+        let LogVersion { topic_id, leader_epoch } = self.inner.brokers.last_version(target)?;
         Some(Version {
             topic_id: topic_id.map(TopicId::get),
             leader_epoch: (leader_epoch >= 0).then_some(leader_epoch),

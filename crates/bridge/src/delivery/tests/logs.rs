@@ -53,6 +53,8 @@ struct State {
     /// Whether reads find what was read before. Here: everything.
     keeps: bool,
     epoch: i32,
+    /// Whether the version is not known until it is asked for.
+    is_version_unknown: bool,
     /// The end of what is left from earlier epochs; None: all.
     kept: Option<i64>,
 }
@@ -97,6 +99,11 @@ impl Logs {
     /// Makes the topic another one. Until it is asked for, `known` is known.
     pub(super) fn recreate(&self, topic_id: u128, known: Option<u128>) {
         self.change(|state| (state.topic_id, state.outdated_id) = (Some(topic_id), known));
+    }
+
+    /// Makes the version unknown until it is asked for.
+    pub(super) fn forget_version(&self) {
+        self.change(|state| state.is_version_unknown = true);
     }
 
     /// Opens a transaction at this offset, or ends it.
@@ -188,11 +195,14 @@ impl Backend for Logs {
 
     fn version(&self, _: Log<'_>) -> Version {
         let state = self.0.state.lock().unwrap();
+        if state.is_version_unknown {
+            return Version::default();
+        }
         Version { topic_id: state.outdated_id.or(state.topic_id), leader_epoch: Some(state.epoch) }
     }
 
     fn ask_version<'a>(&'a self, _: Source, log: Log<'a>) -> BoxFuture<'a, Result<Version, CommandError>> {
-        self.change(|state| state.outdated_id = None);
+        self.change(|state| (state.outdated_id, state.is_version_unknown) = (None, false));
         ready(Ok(self.version(log))).boxed()
     }
 
