@@ -88,12 +88,12 @@ impl Bridge {
 
     /// Takes up a new configuration without ending a session, except those of clusters that are removed or of another kind. Open
     /// sessions keep their limits; the rights of the bridge's configuration, and a cluster's properties, apply to them too. If it
-    /// is invalid, nothing changes.
+    /// is invalid, or would let anybody use the address that is open, nothing changes.
     ///
     /// # Cancel safety
     /// A drop can leave clusters unable to write: only do so at the end.
     pub async fn reload(&self, loaded: Result<Config, Vec<Problem>>) {
-        let config = match loaded {
+        let config = match loaded.and_then(|config| config.check_open(self.address)) {
             Ok(config) => config,
             Err(problems) => {
                 self.endpoint.metrics.reloaded(false);

@@ -222,6 +222,18 @@ impl Config {
         self.clusters.len() > 1 || self.route_clusters.allows_any()
     }
 
+    /// Checks the configuration for a bridge that is running: its socket stays where it is until a restart, whatever `listen` says.
+    ///
+    /// # Errors
+    /// `open` is beyond loopback, and gateways would not have to authenticate there.
+    pub(crate) fn check_open(self, open: SocketAddr) -> Result<Self, Vec<Problem>> {
+        if open.ip().is_loopback() || self.knows_gateways() {
+            return Ok(self);
+        }
+        let problem = "until a restart: set `gateway_secret` or `tls.client_ca`";
+        Err(vec![Problem { place: keys::LISTEN.name.into(), problem: format!("is still {open} {problem}") }])
+    }
+
     /// Adds the problems of values that do not fit together. An unreadable secret is reported elsewhere, and causes no further
     /// problem here.
     fn check_together(&self, has_secret: bool, problems: &mut Problems) {

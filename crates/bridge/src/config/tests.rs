@@ -150,6 +150,17 @@ fn beyond_loopback_gateways_have_to_authenticate() {
 }
 
 #[test]
+fn open_address_beyond_loopback_needs_authentication_whatever_listen_says() {
+    let load = |keys: &str| load(&format!("{keys}\n{CLUSTER}"), &[]).unwrap();
+    let open = "0.0.0.0:7400".parse().unwrap();
+    let problems = load("").check_open(open).unwrap_err();
+    let problem = "listen: is still 0.0.0.0:7400 until a restart: set `gateway_secret` or `tls.client_ca`";
+    assert_eq!(problems.iter().map(Problem::to_string).collect::<Vec<_>>(), [problem]);
+    assert!(load("gateway_secret = \"0123456789abcdef\"").check_open(open).is_ok());
+    assert!(load("").check_open("127.0.0.1:7400".parse().unwrap()).is_ok());
+}
+
+#[test]
 fn write_clusters_have_to_exist() {
     assert!(load(CLUSTER, &[]).unwrap().write.clusters.is_empty());
     let text = format!("[write]\nclusters = [\"default\"]\n{CLUSTER}");

@@ -1,6 +1,7 @@
 //! A new configuration for a bridge that runs: what it changes, and whom it disturbs.
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::os::unix::fs::symlink;
 use std::process::Stdio;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use sluicegate_bridge::Bridge;
 use sluicegate_bridge::config::Config;
 use sluicegate_protocol::metadata::{CLUSTER, GATEWAY_SECRET};
 use sluicegate_protocol::pub_sub_resp::Resp;
+use sluicegate_tests::raw::Raw;
 use sluicegate_tests::waiting::becomes;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
@@ -16,7 +18,8 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStderr, Command};
 
 use crate::http::{produce, send};
-use crate::support::{Endpoint, Gateway, Stream, admin, close, ping, sessions};
+use crate::support::{Endpoint, Gateway, Stream, admin, close, ping, sessions, upgrade};
+use crate::tls::Pki;
 
 const FIRST: &str = "0123456789abcdef";
 const SECOND: &str = "fedcba9876543210";
@@ -42,6 +45,12 @@ async fn is_open(session: &mut Stream) -> bool {
 
 async fn secret_is_valid(gateway: &Gateway, secret: &str) -> bool {
     gateway.open(Endpoint::Connect, &[(GATEWAY_SECRET, secret)]).await.is_ok()
+}
+
+/// Whether the metrics say that the last configuration was rejected.
+async fn is_rejected(bridge: &Bridge) -> bool {
+    let (_, metrics) = admin(bridge, "/metrics").await;
+    metrics.contains("\nsluicegate_config_rejected 1\n")
 }
 
 #[tokio::test]
@@ -115,16 +124,43 @@ async fn invalid_configuration_changes_nothing_and_is_counted() {
     let bridge = start(&clusters(&["default"])).await;
     let gateway = Gateway::connect(&bridge).await;
     let mut session = gateway.open(Endpoint::Connect, &[]).await.unwrap();
-    let rejected = async || {
-        let (_, metrics) = admin(&bridge, "/metrics").await;
-        metrics.contains("\nsluicegate_config_rejected 1\n")
-    };
     bridge.reload(Config::load("clusters = 1\nlisten = 2\n", std::iter::empty())).await;
     assert!(is_open(&mut session).await);
     assert!(gateway.open(Endpoint::Connect, &[]).await.is_ok());
-    assert!(rejected().await);
+    assert!(is_rejected(&bridge).await);
     bridge.reload(Ok(config(&clusters(&["default"])))).await;
-    assert!(!rejected().await);
+    assert!(!is_rejected(&bridge).await);
+}
+
+/// A new `listen` is for the next start: until then, the rules are those of the address that is open.
+#[tokio::test]
+async fn open_address_beyond_loopback_stays_authenticated() {
+    let text = |listen: &str, keys: &str| {
+        format!("listen = {listen:?}\nadmin_listen = \"127.0.0.1:0\"\n{keys}\n{}", clusters(&["default"]))
+    };
+    let load = |text: &str| Config::load(text, std::iter::empty());
+    let secret = |secret: &str| format!("gateway_secret = {secret:?}");
+    let bridge = Bridge::start(load(&text("0.0.0.0:0", &secret(FIRST))).unwrap()).await.unwrap();
+    let status = async |headers: &[(&str, &str)]| {
+        let mut client = Raw::connect((Ipv4Addr::LOCALHOST, bridge.address().port()).into()).await;
+        client.ask(&upgrade(headers).bytes()).await.status
+    };
+    assert_eq!(status(&[]).await, 401);
+
+    let pki = Pki::new();
+    let (certificate, key) = pki.sign("server");
+    let tls = format!("[tls]\ncertificate = {certificate:?}\nkey = {key:?}\n");
+    for keys in ["", &tls] {
+        bridge.reload(load(&text("127.0.0.1:0", keys))).await;
+        assert_eq!(status(&[]).await, 401, "{keys}");
+        assert_eq!(status(&[(GATEWAY_SECRET, FIRST)]).await, 101, "{keys}");
+        assert!(is_rejected(&bridge).await, "{keys}");
+    }
+
+    bridge.reload(load(&text("127.0.0.1:0", &secret(SECOND)))).await;
+    assert!(!is_rejected(&bridge).await);
+    assert_eq!(status(&[(GATEWAY_SECRET, FIRST)]).await, 401);
+    assert_eq!(status(&[(GATEWAY_SECRET, SECOND)]).await, 101);
 }
 
 /// The program, with a configuration in a folder that is laid out like a Kubernetes volume.

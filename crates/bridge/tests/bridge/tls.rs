@@ -18,13 +18,13 @@ use sluicegate_tests::raw::{CLOSE, Raw, masked, request};
 use sluicegate_tests::waiting::becomes;
 
 /// A certificate authority, and what it signed, as PEM files.
-struct Pki {
+pub(crate) struct Pki {
     dir: TempDir,
     ca: CertifiedIssuer<'static, KeyPair>,
 }
 
 impl Pki {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
@@ -34,7 +34,7 @@ impl Pki {
     }
 
     /// The paths of a certificate for `localhost` and of its key.
-    fn sign(&self, name: &str) -> (PathBuf, PathBuf) {
+    pub(crate) fn sign(&self, name: &str) -> (PathBuf, PathBuf) {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
         let certificate = params.signed_by(&key, &self.ca).unwrap();
