@@ -31,7 +31,7 @@ REFUSED = [
     ([], "gateways must authenticate"),
     (["gatewaySecret.existingSecret=gateway"], "no cluster"),
     (["tls.clientCA.existingSecret=ca"], "tls.clientCA needs tls.existingSecret"),
-    (["minimal", "networkPolicy.enabled=true"], "networkPolicy.enabled needs networkPolicy.gateways"),
+    (["minimal", "serviceMonitor.enabled=true"], "serviceMonitor.enabled needs networkPolicy.monitoring"),
     (["minimal", "service.headless=true", "service.type=NodePort"], "service.headless needs service.type"),
     (["minimal", "replicas=3"], "additional properties 'replicas' not allowed"),
     (["minimal", "config.listen=0.0.0.0:80"], "config/listen"),

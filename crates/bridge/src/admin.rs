@@ -1,4 +1,8 @@
 //! The admin port: `/livez`, `/readyz`, `/metrics`, over HTTP/1.1.
+//!
+//! Anybody who reaches it can open connections, so each has little time and none keeps a probe out ([`places`]).
+
+mod places;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -14,9 +18,9 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use self::places::Places;
 use crate::endpoint::Endpoint;
 
 /// Serves health checks and metrics.
@@ -28,14 +32,13 @@ pub(crate) struct Admin {
 impl Admin {
     /// Accepts until dropped.
     pub(crate) async fn accept(self: Arc<Self>, listener: TcpListener) {
-        let free = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let places = Places::new(MAX_CONNECTIONS);
         loop {
-            // The semaphore is never closed.
-            let Ok(slot) = Arc::clone(&free).acquire_owned().await else { return };
-            let Ok((stream, _)) = listener.accept().await else {
+            let Ok((stream, peer)) = listener.accept().await else {
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             };
+            let Some(place) = places.take(peer.ip().into()).await else { return };
             let admin = Arc::clone(&self);
             tokio::spawn(async move {
                 let service = service_fn(|request: Request<Incoming>| {
@@ -43,11 +46,14 @@ impl Admin {
                     async move { Ok::<_, Infallible>(admin.handle(&request).await) }
                 });
                 let mut http = http1::Builder::new();
-                // One request per connection, so that busy clients cannot keep a probe from connecting.
-                http.timer(TokioTimer::new()).keep_alive(false).max_buf_size(MAX_BUFFER);
+                // One request per connection, so that none is idle between two.
+                http.timer(TokioTimer::new())
+                    .header_read_timeout(HEAD_TIMEOUT)
+                    .keep_alive(false)
+                    .max_buf_size(MAX_BUFFER);
+                let served = timeout(ANSWER_TIMEOUT, http.serve_connection(TokioIo::new(stream), service));
                 // A client that leaves early or never reads is ignored.
-                let _ = timeout(ANSWER_TIMEOUT, http.serve_connection(TokioIo::new(stream), service)).await;
-                drop(slot);
+                let _ = place.close.run_until_cancelled(served).await;
             });
         }
     }
@@ -108,9 +114,11 @@ fn cluster_name(query: &str) -> Option<&str> {
 const NOT_READY: &str = "not ready\n";
 /// Connections at the same time. Each probe uses one.
 const MAX_CONNECTIONS: usize = 64;
+/// For a request's headers: a probe sends them at once.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(2);
 /// For a request and its response; longer than [`READY_TIMEOUT`].
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-/// For a request's headers.
+/// Bytes of a request's headers.
 const MAX_BUFFER: usize = 16 * 1024;
 /// For a broker's answer.
 const READY_TIMEOUT: Duration = Duration::from_secs(5);

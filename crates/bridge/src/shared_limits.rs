@@ -28,6 +28,12 @@ const SHARED_LIMITS: &[Row] = &[
         "new_connection_replaces_the_longest_idle_one",
     ],
     [
+        "64 connections to `admin_listen`",
+        "the address that has most: its oldest one",
+        "crates/bridge/tests/bridge/admin.rs",
+        "probes_answer_beside_idle_and_slow_connections",
+    ],
+    [
         "waiting HTTP reads and streams of events",
         "the cluster, then the client above its share: an answer at once, or 503",
         "crates/bridge/tests/bridge/http/permits.rs",

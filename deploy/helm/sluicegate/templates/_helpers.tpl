@@ -59,8 +59,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if and (not .Values.config.clusters) (not .Values.config.route_clusters) -}}
 {{- fail "no cluster: set config.clusters.default, with \"bootstrap.servers\", or with \"kind\" and \"servers\" for NATS" -}}
 {{- end -}}
-{{- if and .Values.networkPolicy.enabled (not .Values.networkPolicy.gateways) -}}
-{{- fail "networkPolicy.enabled needs networkPolicy.gateways, or nobody could reach the bridge" -}}
+{{- if and .Values.serviceMonitor.enabled .Values.networkPolicy.enabled (not .Values.networkPolicy.monitoring) -}}
+{{- fail "serviceMonitor.enabled needs networkPolicy.monitoring, the peers of your Prometheus, or it could not reach the admin port" -}}
 {{- end -}}
 {{- if and .Values.service.headless (ne .Values.service.type "ClusterIP") -}}
 {{- fail "service.headless needs service.type ClusterIP" -}}

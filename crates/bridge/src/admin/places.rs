@@ -1,0 +1,128 @@
+//! Places for connections, shared so that a newcomer always gets one.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use sluicegate_fair_share::Source;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::CancellationToken;
+
+use crate::limit::Limit;
+
+/// The places of all connections. Memory: one entry for each that is taken.
+#[derive(Debug)]
+pub(super) struct Places {
+    permits: Limit,
+    taken: Mutex<Taken>,
+}
+
+#[derive(Debug, Default)]
+struct Taken {
+    next: u64,
+    /// The oldest connection is first. Cancelled to close it.
+    by_age: BTreeMap<u64, (Source, CancellationToken)>,
+}
+
+/// A connection's place. A drop frees it.
+#[derive(Debug)]
+pub(super) struct Place {
+    places: Arc<Places>,
+    number: u64,
+    /// Cancelled if the connection has to close for a newcomer.
+    pub(super) close: CancellationToken,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Places {
+    pub(super) fn new(max: usize) -> Arc<Self> {
+        Arc::new(Self { permits: Limit::new(max), taken: Mutex::default() })
+    }
+
+    /// A place for a connection of `source`. If all are taken, the source with most connections loses its oldest one. None only if
+    /// the semaphore is closed, which never happens.
+    ///
+    /// # Cancel safety
+    /// A drop can close a connection for nobody.
+    pub(super) async fn take(self: &Arc<Self>, source: Source) -> Option<Place> {
+        let permit = match self.permits.try_acquire() {
+            Some(permit) => permit,
+            None => {
+                self.taken().close_for(source);
+                self.permits.acquire().await?
+            }
+        };
+        let close = CancellationToken::new();
+        let number = self.taken().insert(source, close.clone());
+        Some(Place { places: Arc::clone(self), number, close, _permit: permit })
+    }
+
+    fn taken(&self) -> MutexGuard<'_, Taken> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Taken {
+    fn insert(&mut self, source: Source, close: CancellationToken) -> u64 {
+        let number = self.next;
+        self.next = number.saturating_add(1);
+        self.by_age.insert(number, (source, close));
+        number
+    }
+
+    fn close_for(&mut self, newcomer: Source) {
+        let mut held = BTreeMap::<Source, usize>::new();
+        for source in self.by_age.values().map(|(source, _)| *source).chain([newcomer]) {
+            let count = held.entry(source).or_default();
+            *count = count.saturating_add(1);
+        }
+        let most = held.values().max();
+        let oldest = self.by_age.iter().find(|(_, (source, _))| held.get(source) == most);
+        let Some(oldest) = oldest.map(|(number, _)| *number) else { return };
+        if let Some((_, close)) = self.by_age.remove(&oldest) {
+            close.cancel();
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.places.taken().by_age.remove(&self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes a place for each of these clients. The oldest first: whose connections are closed.
+    async fn closed(max: usize, clients: &[&str]) -> Vec<String> {
+        let (places, mut held, mut closed) = (Places::new(max), Vec::<(&str, Place)>::new(), Vec::new());
+        for client in clients {
+            let newcomer = places.take(Source::parse(client.as_bytes()));
+            let leaves = async {
+                tokio::task::yield_now().await;
+                if let Some(at) = held.iter().position(|(_, place)| place.close.is_cancelled()) {
+                    closed.push(held.remove(at).0.to_owned());
+                }
+            };
+            let (place, ()) = tokio::join!(newcomer, leaves);
+            held.push((client, place.unwrap()));
+            assert!(held.len() <= max);
+        }
+        closed
+    }
+
+    #[tokio::test]
+    async fn source_with_most_connections_loses_its_oldest() {
+        let [a, b, c] = ["192.0.2.1", "192.0.2.2", "192.0.2.3"];
+        assert!(closed(3, &[a, a, b]).await.is_empty());
+        assert_eq!(closed(3, &[b, a, a, c]).await, [a]);
+        assert_eq!(closed(3, &[b, a, a, a, a]).await, [a, a]);
+        // Among equals, the oldest connection is closed.
+        assert_eq!(closed(2, &[b, a, c, b]).await, [b, a]);
+        // A source cannot push others out with a connection more.
+        assert_eq!(closed(3, &[b, c, a, a, a]).await, [a, a]);
+        // Neither can one with a whole network.
+        assert_eq!(closed(3, &[b, "2001:db8::1", "2001:db8::2", "2001:db8::3"]).await, ["2001:db8::1"]);
+    }
+}
