@@ -14,6 +14,8 @@
 //! that the session answers itself queue in separate lanes ([`lane`]), so that a ping or a close never waits for a slow
 //! fetch. While a lane is full, no input is read, and flow control slows the peer down. A peer for which that would
 //! harm others ([`Overload::CloseSession`]) is always read, and its session is closed when too many requests wait.
+//!
+//! Requests come before deliveries, and deliveries before deadlines. Each has its turn even if input or deliveries never end.
 
 mod answer;
 mod body;
@@ -141,6 +143,8 @@ struct Session<'a> {
     drain: BoxFuture<'static, ()>,
     /// While draining: when to stop waiting for commands.
     drain_by: Option<Instant>,
+    /// Events since each kind had its turn.
+    events: usize,
 }
 
 /// A command in flight, with the reservation of its answer.
@@ -183,6 +187,7 @@ impl<'a> Session<'a> {
             keepalive,
             drain: drain.turn().boxed(),
             drain_by: None,
+            events: 0,
         }
     }
 
@@ -202,17 +207,10 @@ impl<'a> Session<'a> {
                 Event::Delivered(answer, reserved) => self.push(answer, reserved),
                 Event::Admitted(request, reserved) => self.start(request, reserved),
                 Event::Input(chunk) => {
-                    let now = Instant::now();
-                    self.keepalive.inbound(now);
+                    self.keepalive.inbound(Instant::now());
                     // While draining, input is read only where it must be, and is discarded.
                     if self.drain_by.is_none() {
                         self.frames.push(chunk);
-                    }
-                    // Continuous input must not starve the timer.
-                    if now >= self.timer.deadline()
-                        && let Err(end) = self.check_timers()
-                    {
-                        return end;
                     }
                 }
                 Event::Wrote => self.keepalive.outbound(Instant::now()),
@@ -235,8 +233,25 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// The next event. Ready answers and requests come before a small write, so that one write takes all of them.
+    /// The next event. Input or deliveries without an end leave every other kind of event its turn.
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        let is_turn = self.events >= TURN_AFTER;
+        let mut polled = if is_turn { self.poll_rare(cx) } else { Poll::Pending };
+        if is_turn && polled.is_pending() {
+            polled = self.poll_deliveries(cx);
+        }
+        if polled.is_pending() {
+            polled = self.poll_in_order(cx);
+        }
+        // Without an event, perhaps none had a turn: to a task that was busy for long, the runtime shows nothing as ready.
+        if polled.is_ready() {
+            self.events = if is_turn { 0 } else { self.events.saturating_add(1) };
+        }
+        polled
+    }
+
+    /// Ready answers and requests come before a small write, so that one write takes all of them.
+    fn poll_in_order(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         if self.outbox.is_worth_a_write()
             && let Poll::Ready(event) = self.poll_output(cx)
         {
@@ -249,12 +264,22 @@ impl<'a> Session<'a> {
             return Poll::Ready(event);
         }
         // After requests: a flood must not delay a ping.
+        if let Poll::Ready(event) = self.poll_deliveries(cx) {
+            return Poll::Ready(event);
+        }
+        self.poll_rare(cx)
+    }
+
+    /// Deliveries, or a write of whatever is ready.
+    fn poll_deliveries(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         if let Poll::Ready((answer, reserved)) = self.subscriptions.poll_next(cx) {
             return Poll::Ready(Event::Delivered(answer, reserved));
         }
-        if let Poll::Ready(event) = self.poll_output(cx) {
-            return Poll::Ready(event);
-        }
+        self.poll_output(cx)
+    }
+
+    /// The client's end, the bridge's, and deadlines.
+    fn poll_rare(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         if self.output.poll_gone(cx).is_ready() {
             return Poll::Ready(Event::Left);
         }
@@ -433,6 +458,9 @@ impl<'a> Session<'a> {
         }
     }
 }
+
+/// Events after which each kind has its turn. Enough for one write to take the answers of many small reads.
+const TURN_AFTER: usize = 32;
 
 /// How often to check whether a peer left while its input is not read.
 const GONE_INTERVAL: Duration = Duration::from_millis(500);

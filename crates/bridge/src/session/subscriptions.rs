@@ -3,14 +3,13 @@
 //! Each of them reads in turn: a delivery is made when its bytes fit into the [`Room`] of the session's output, in the order in which
 //! subscriptions ask for it. So a client that reads slowly holds no records, and a small delivery waits for a few others at most.
 
-use std::collections::HashMap;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use futures_util::future::{AbortHandle, Abortable, BoxFuture};
-use futures_util::stream::{FuturesUnordered, StreamExt};
+use futures_util::future::BoxFuture;
 use sluicegate_protocol::CmdKafkaSubscribe;
 use sluicegate_protocol::error_code::INVALID_REQUEST;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -24,30 +23,34 @@ use crate::delivery::{Item, MAX_PARTITIONS, Subscription, too_many_partitions};
 use crate::grant::Grant;
 use crate::metrics::{Kind, Outcome};
 
-/// The open subscriptions of a session, by the sequence of their command.
+/// The open subscriptions of a session. One that ends is dropped at once, with all that it was doing.
 pub(super) struct Subscriptions {
-    open: HashMap<i64, Open>,
-    /// What those that are not at rest are waiting for.
-    steps: FuturesUnordered<Abortable<BoxFuture<'static, Step>>>,
+    /// Polled in this order. The one that was served last is behind the others.
+    open: VecDeque<Open>,
     room: Room,
     /// The cluster's.
     system: System,
 }
 
 struct Open {
+    /// The sequence of its command.
+    sequence: i64,
     encoding: Encoding,
     /// Bytes that may be delivered. None: no limit.
     credit: Option<i64>,
-    /// The subscription, while there is no credit.
-    at_rest: Option<Subscription>,
     partitions: usize,
-    /// Ends the step under way.
-    step: AbortHandle,
+    state: State,
+}
+
+enum State {
+    /// Waits for its next message.
+    Busy(BoxFuture<'static, Step>),
+    /// Has no credit.
+    AtRest(Box<Subscription>),
 }
 
 /// A subscription's next message to the client.
 struct Step {
-    sequence: i64,
     outcome: Result<(Subscription, Item), CommandError>,
     reserved: Option<OwnedSemaphorePermit>,
 }
@@ -59,7 +62,7 @@ struct Room(Arc<Semaphore>);
 impl Subscriptions {
     pub(super) fn new(system: System) -> Self {
         let room = Room(Arc::new(Semaphore::new(ROOM_BYTES)));
-        Self { open: HashMap::new(), steps: FuturesUnordered::new(), room, system }
+        Self { open: VecDeque::new(), room, system }
     }
 
     /// Begins a subscription within `grant`.
@@ -93,119 +96,104 @@ impl Subscriptions {
         let opening = async move {
             let opened = grant.subscribe(command).await;
             match opened {
-                Ok(subscription) => next(sequence, subscription, 0, encoding, room).await,
+                Ok(subscription) => next(subscription, 0, encoding, room).await,
                 Err(error) => {
                     // Until there is room, it counts as open: a client that does not read cannot pile up errors.
                     let reserved = room.reserve(ENVELOPE_BYTES + MAX_ERROR_BYTES).await;
-                    Step { sequence, outcome: Err(error), reserved }
+                    Step { outcome: Err(error), reserved }
                 }
             }
         };
-        let step = self.start(opening.boxed());
-        self.open.insert(sequence, Open { encoding, credit, at_rest: None, partitions: 0, step });
+        let state = State::Busy(opening.boxed());
+        self.open.push_back(Open { sequence, encoding, credit, partitions: 0, state });
         Ok(())
     }
 
     /// Ends the subscription with this sequence. False if there is none.
     pub(super) fn close(&mut self, sequence: i64) -> bool {
-        let closed = self.open.remove(&sequence);
-        if let Some(Open { step, .. }) = &closed {
-            step.abort();
-        }
-        closed.is_some()
+        let at = self.open.iter().position(|open| open.sequence == sequence);
+        at.and_then(|at| self.open.remove(at)).is_some()
     }
 
     /// Ends all.
     pub(super) fn clear(&mut self) {
         self.open.clear();
-        self.steps.clear();
     }
 
     /// Lets a subscription deliver so many bytes more.
     pub(super) fn add_credit(&mut self, sequence: i64, bytes: u64) {
-        let Some(Open { credit: Some(credit), at_rest, .. }) = self.open.get_mut(&sequence) else { return };
-        *credit = credit.saturating_add(i64::try_from(bytes).unwrap_or(i64::MAX));
-        if *credit > 0
-            && let Some(subscription) = at_rest.take()
-        {
-            self.go_on(sequence, subscription);
-        }
+        let Some(at) = self.open.iter().position(|open| open.sequence == sequence) else { return };
+        let Some(open) = self.open.remove(at) else { return };
+        let credit =
+            open.credit.map(|credit| credit.saturating_add(i64::try_from(bytes).unwrap_or(i64::MAX)));
+        let state = match open.state {
+            State::AtRest(subscription) if has_credit(credit) => {
+                go_on(*subscription, credit, open.encoding, &self.room)
+            }
+            state => state,
+        };
+        self.open.insert(at, Open { credit, state, ..open });
     }
 
     /// The next message of a subscription, with its reservation.
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<(Answer, Option<OwnedSemaphorePermit>)> {
-        while let Poll::Ready(Some(step)) = self.steps.poll_next_unpin(cx) {
-            // Otherwise it was closed.
-            if let Ok(step) = step
-                && let Some(answer) = self.take(step)
-            {
-                return Poll::Ready(answer);
-            }
-        }
-        Poll::Pending
+        let ready = self.open.iter_mut().enumerate().find_map(|(at, open)| match &mut open.state {
+            State::Busy(step) => match step.poll_unpin(cx) {
+                Poll::Ready(step) => Some((at, step)),
+                Poll::Pending => None,
+            },
+            State::AtRest(_) => None,
+        });
+        let Some((at, step)) = ready else { return Poll::Pending };
+        let Some(open) = self.open.remove(at) else { return Poll::Pending };
+        self.open.rotate_left(at);
+        Poll::Ready(self.take(open, step))
     }
 
-    fn take(&mut self, step: Step) -> Option<(Answer, Option<OwnedSemaphorePermit>)> {
-        let Step { sequence, outcome, reserved } = step;
-        let system = self.system;
+    /// The answer for a step of `open`, which goes on unless this is its end.
+    fn take(&mut self, mut open: Open, step: Step) -> (Answer, Option<OwnedSemaphorePermit>) {
+        let Step { outcome, reserved } = step;
+        let (system, sequence, encoding) = (self.system, open.sequence, open.encoding);
         let failed = |error| Answer::failed(sequence, system, format_args!("subscribe"), error);
-        let others = self.open.iter().filter(|(open, _)| **open != sequence);
-        let others = others.map(|(_, open)| open.partitions).fold(0, usize::saturating_add);
-        let open = self.open.get_mut(&sequence)?;
         let (mut subscription, item) = match outcome {
             Ok(found) => found,
-            Err(error) => {
-                self.open.remove(&sequence);
-                return Some((failed(error), reserved));
-            }
+            Err(error) => return (failed(error), reserved),
         };
         if let Item::Subscribed(_) = item {
             open.partitions = subscription.partitions();
-            if others.saturating_add(open.partitions) > MAX_PARTITIONS {
-                self.open.remove(&sequence);
-                return Some((failed(too_many_partitions()), reserved));
+            let partitions =
+                self.open.iter().map(|open| open.partitions).fold(open.partitions, usize::saturating_add);
+            if partitions > MAX_PARTITIONS {
+                return (failed(too_many_partitions()), reserved);
             }
         }
         if let Some(credit) = &mut open.credit {
             *credit = credit.saturating_sub(i64::try_from(item.records_len()).unwrap_or(i64::MAX));
         }
-        let encoding = open.encoding;
-        match item {
-            Item::Ended { .. } => drop(self.open.remove(&sequence)),
-            _ if open.credit.is_some_and(|credit| credit <= 0) && !subscription.has_items() => {
+        if !matches!(item, Item::Ended { .. }) {
+            open.state = if has_credit(open.credit) || subscription.has_items() {
+                go_on(subscription, open.credit, encoding, &self.room)
+            } else {
                 subscription.put_back();
-                open.at_rest = Some(subscription);
-            }
-            _ => self.go_on(sequence, subscription),
+                State::AtRest(Box::new(subscription))
+            };
+            self.open.push_back(open);
         }
-        Some((Answer::item(sequence, system, item, encoding), reserved))
-    }
-
-    fn go_on(&mut self, sequence: i64, subscription: Subscription) {
-        let Some(Open { credit, encoding, .. }) = self.open.get(&sequence) else { return };
-        let max_bytes = credit.map_or(usize::MAX, |credit| usize::try_from(credit).unwrap_or_default());
-        let step = next(sequence, subscription, max_bytes, *encoding, self.room.clone());
-        let step = self.start(step.boxed());
-        if let Some(open) = self.open.get_mut(&sequence) {
-            open.step = step;
-        }
-    }
-
-    fn start(&mut self, step: BoxFuture<'static, Step>) -> AbortHandle {
-        let (handle, registration) = AbortHandle::new_pair();
-        self.steps.push(Abortable::new(step, registration));
-        handle
+        (Answer::item(sequence, system, item, encoding), reserved)
     }
 }
 
+fn has_credit(credit: Option<i64>) -> bool {
+    credit.is_none_or(|bytes| bytes > 0)
+}
+
+fn go_on(subscription: Subscription, credit: Option<i64>, encoding: Encoding, room: &Room) -> State {
+    let max_bytes = credit.map_or(usize::MAX, |credit| usize::try_from(credit).unwrap_or_default());
+    State::Busy(next(subscription, max_bytes, encoding, room.clone()).boxed())
+}
+
 /// Waits for a subscription's next message, and for room for it.
-async fn next(
-    sequence: i64,
-    mut subscription: Subscription,
-    max_bytes: usize,
-    encoding: Encoding,
-    room: Room,
-) -> Step {
+async fn next(mut subscription: Subscription, max_bytes: usize, encoding: Encoding, room: Room) -> Step {
     // A delivery that is larger than the whole room waits until it is empty.
     let needed = |(bytes, records)| encoding.max_delivery_bytes(bytes, records).min(ROOM_BYTES);
     loop {
@@ -229,7 +217,7 @@ async fn next(
         // What was read again can be something else.
         let has_room = needed(subscription.in_hand()) <= bytes;
         if has_room && let Some(item) = subscription.take() {
-            return Step { sequence, outcome: Ok((subscription, item)), reserved };
+            return Step { outcome: Ok((subscription, item)), reserved };
         }
         // Filters can leave out all there is: others must have their turn.
         tokio::task::yield_now().await;

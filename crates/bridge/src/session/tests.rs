@@ -2,6 +2,7 @@
 
 mod ending;
 mod producing;
+mod turns;
 
 use bytes::{Buf, BytesMut};
 use http_body_util::BodyExt as _;

@@ -1,0 +1,145 @@
+//! Input that never ends: what it leaves behind, and what has its turn nevertheless.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures_util::stream::{self, Stream};
+use http_body::Frame;
+use http_body_util::StreamBody;
+use sluicegate_protocol::{CmdCredit, CmdKafkaSubscribe, CmdUnsubscribe, KafkaSource, kafka_source};
+
+use super::*;
+use crate::delivery::tests::logs::Logs;
+use crate::session::body::SessionBody;
+
+/// A session with these chunks of input.
+fn serve(
+    cluster: &Arc<Cluster>,
+    input: impl Stream<Item = Vec<u8>> + Send + 'static,
+    change: impl FnOnce(&mut Limits),
+    drain: Drain,
+) -> (JoinHandle<End>, SessionBody) {
+    let input = input.map(|chunk| Ok::<_, std::io::Error>(Frame::data(Bytes::from(chunk))));
+    let (transport, answers) = Transport::bodies(StreamBody::new(input), Overload::StopReading);
+    let (grant, mut limits) = (Grant::all(cluster), limits());
+    change(&mut limits);
+    let session = tokio::spawn(async move { run(transport, Codec::Protobuf, grant, &limits, drain).await });
+    (session, answers)
+}
+
+fn request(sequence: i64, req: Req) -> Vec<u8> {
+    framed(&PubSubReq { sequence, req: Some(req) }.encode_to_vec())
+}
+
+fn subscribe(sequence: i64) -> Vec<u8> {
+    let sources = vec![KafkaSource { topic: "t".into(), ..KafkaSource::default() }];
+    request(sequence, Req::CmdKafkaSubscribe(CmdKafkaSubscribe { sources, ..Default::default() }))
+}
+
+/// A request without an answer.
+fn credit() -> Vec<u8> {
+    request(1, Req::CmdCredit(CmdCredit { subscription: 77, bytes: 1 }))
+}
+
+#[tokio::test(start_paused = true)]
+async fn ended_subscriptions_hold_nothing() {
+    for reads in [true, false] {
+        let logs = Logs::default();
+        // They never get as far as their first answer.
+        logs.silence_ends();
+        let cluster = logs.cluster();
+        let (held, taken) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let chunks = {
+            let (cluster, held, taken) = (Arc::clone(&cluster), Arc::clone(&held), Arc::clone(&taken));
+            (0..PAIRS / PAIRS_PER_CHUNK).map(move |_| {
+                // Each subscription that is not dropped yet keeps the cluster.
+                held.fetch_max(Arc::strong_count(&cluster), Ordering::Relaxed);
+                taken.fetch_add(PAIRS_PER_CHUNK, Ordering::Relaxed);
+                let unsubscribe = CmdUnsubscribe { subscription: 1 };
+                [subscribe(1), request(2, Req::CmdUnsubscribe(unsubscribe))].concat().repeat(PAIRS_PER_CHUNK)
+            })
+        };
+        let (session, mut answers) = serve(&cluster, stream::iter(chunks), |_| {}, Drain::default());
+        if reads {
+            while let Some(frame) = answers.frame().await {
+                frame.unwrap();
+            }
+            assert_eq!(session.await.unwrap(), End::Left);
+            assert_eq!(taken.load(Ordering::Relaxed), PAIRS);
+        } else {
+            // The clock moves once the session can take no more.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let taken = taken.load(Ordering::Relaxed);
+            assert!((PAIRS_PER_CHUNK..PAIRS / 10).contains(&taken), "{taken} pairs were taken");
+        }
+        let held = held.load(Ordering::Relaxed);
+        assert!(held < 50, "{held} references to the cluster, reads: {reads}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn endless_input_delays_no_answer_and_no_delivery() {
+    for (asks, sequence) in [(request(5, ping(b"")), 5), (subscribe(6), 6)] {
+        let taken = Arc::new(AtomicUsize::new(0));
+        let chunks = {
+            let taken = Arc::clone(&taken);
+            std::iter::once(asks).chain(std::iter::repeat_with(credit).take(CHUNKS)).inspect(move |_| {
+                taken.fetch_add(1, Ordering::Relaxed);
+            })
+        };
+        let (_session, mut answers) =
+            serve(&Logs::default().cluster(), stream::iter(chunks), |_| {}, Drain::default());
+        let first = answers.frame().await.unwrap().unwrap().into_data().unwrap();
+        let answer = PubSubResp::decode(&first[grpc::HEAD_LEN..]).unwrap();
+        assert_eq!(answer.sequence, sequence);
+        let taken = taken.load(Ordering::Relaxed);
+        assert!(taken < CHUNKS / 10, "{sequence}: {taken} chunks came first");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn endless_input_delays_no_drain() {
+    let drain = Drain::default();
+    drain.begin(1, Duration::ZERO);
+    let chunks = std::iter::repeat_with(credit).take(CHUNKS);
+    let (session, _answers) = serve(&Logs::default().cluster(), stream::iter(chunks), |_| {}, drain);
+    assert_eq!(session.await.unwrap(), End::Drained);
+}
+
+#[tokio::test(start_paused = true)]
+async fn endless_deliveries_delay_no_drain() {
+    let (logs, drain) = (Logs::default(), Drain::default());
+    logs.append(0, RECORDS);
+    logs.keep(true);
+    let from = Some(kafka_source::From::Offset(0));
+    let sources =
+        vec![KafkaSource { topic: "t".into(), partitions: vec![0], from, ..KafkaSource::default() }];
+    let command = CmdKafkaSubscribe { sources, max_batch_records: 1, ..CmdKafkaSubscribe::default() };
+    let input = stream::iter([request(1, Req::CmdKafkaSubscribe(command))]).chain(stream::pending());
+    let cluster = logs.cluster();
+    let (session, mut answers) = serve(&cluster, input, |_| {}, drain.clone());
+    let mut bytes = 0;
+    while let Some(frame) = answers.frame().await {
+        bytes += frame.unwrap().data_ref().map_or(0, Bytes::len);
+        drain.begin(1, Duration::ZERO);
+    }
+    drop(answers);
+    assert_eq!(session.await.unwrap(), End::Drained);
+    assert!(bytes < RECORDS, "{bytes} bytes came first");
+}
+
+/// On the real clock: a paused one stands still while there is input.
+#[tokio::test]
+async fn endless_input_delays_no_deadline() {
+    let unfinished = request(0, Req::Control(ControlReq { control: Some(Ask::Unfinished(1)) }));
+    let chunks = std::iter::once(unfinished).chain(std::iter::repeat_with(credit));
+    let interval = Duration::from_millis(100);
+    let change = |limits: &mut Limits| (limits.ping_interval, limits.close_timeout) = (interval, interval);
+    let (session, _answers) =
+        serve(&Logs::default().cluster(), stream::iter(chunks), change, Drain::default());
+    assert_eq!(session.await.unwrap(), End::Unfinished(3 * interval));
+}
+
+const PAIRS: usize = 200_000;
+const PAIRS_PER_CHUNK: usize = 10;
+const CHUNKS: usize = 100_000;
+const RECORDS: usize = 100_000;
