@@ -106,7 +106,6 @@ impl Bridge {
                 );
             }
         };
-        // First: if gateways have to present certificates from now on, no other may profit from what the endpoint then trusts.
         self.server.apply(&config);
         self.endpoint.apply(&config).await;
         self.endpoint.metrics.reloaded(true);

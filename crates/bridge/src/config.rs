@@ -214,7 +214,12 @@ impl Config {
 
     /// Whether every gateway has to authenticate.
     pub(crate) fn knows_gateways(&self) -> bool {
-        self.gateway_secret.is_some() || self.tls.as_ref().is_some_and(|tls| tls.mutual)
+        self.gateway_secret.is_some() || self.needs_certificate()
+    }
+
+    /// Whether every gateway has to present a certificate.
+    pub(crate) fn needs_certificate(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.mutual)
     }
 
     /// Whether clients can use several clusters, which then share the bridge's limits.

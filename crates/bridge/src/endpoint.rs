@@ -68,9 +68,13 @@ pub(crate) struct Endpoint {
     pub(crate) open: TaskTracker,
 }
 
-/// The peer address of a request's connection, as a request extension.
+/// The peer of a request's connection, as a request extension.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Peer(pub(crate) SocketAddr);
+pub(crate) struct Peer {
+    pub(crate) address: SocketAddr,
+    /// Whether it presented a certificate that `tls.client_ca` signed.
+    pub(crate) has_certificate: bool,
+}
 
 impl Endpoint {
     /// The response to `request`.
@@ -95,7 +99,7 @@ impl Endpoint {
             RequestKind::Tunnel | RequestKind::Session | RequestKind::WebSocket => Form::Plain,
             RequestKind::Health => Form::Grpc,
         };
-        let served = match self.check_gateway(request.headers()) {
+        let served = match self.check_gateway(&request) {
             Err(refusal) => Err(refusal),
             Ok(()) => match kind {
                 RequestKind::Tunnel => {

@@ -85,7 +85,8 @@ impl Server {
 
     /// Takes up a new configuration. If TLS differs, connections are closed after their requests in flight, in HTTP/2 with GOAWAY:
     /// open sessions continue, and new requests need a connection with the new certificates. A peer that goes on using an earlier
-    /// connection is refused, after a moment for requests on their way, or at once if gateways now have to present a certificate.
+    /// connection is refused, after a moment for requests on their way, and by the endpoint at once if gateways now have to present a
+    /// certificate.
     pub(crate) fn apply(&self, config: &Config) {
         self.permits.set(config.limits.max_connections);
         let earlier = self.settings.load_full();
@@ -94,10 +95,7 @@ impl Server {
         let change = if is_same { Arc::clone(&earlier.tls_change) } else { TlsChange::new(&self.open) };
         self.settings.store(Arc::new(Settings::of(config, change)));
         if !is_same {
-            let is_mutual = |tls: &Option<Tls>| tls.as_ref().is_some_and(|tls| tls.mutual);
-            let had_certificates = is_mutual(&earlier.tls) || !is_mutual(&config.tls);
-            let grace = if had_certificates { GRACE } else { Duration::ZERO };
-            earlier.tls_change.at.get_or_init(|| Instant::now() + grace);
+            earlier.tls_change.at.get_or_init(|| Instant::now() + GRACE);
             earlier.tls_change.close.cancel();
         }
     }
@@ -175,14 +173,15 @@ impl Server {
     async fn serve(
         &self,
         io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        peer: SocketAddr,
+        address: SocketAddr,
         settings: &Settings,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let Some((version, io)) = settings.hello(version::detect(io)).await? else { return Ok(()) };
         let io = TokioIo::new(io);
         let (endpoint, change) = (Arc::clone(&self.endpoint), Arc::clone(&settings.tls_change));
+        let peer = Peer { address, has_certificate: settings.tls.as_ref().is_some_and(|tls| tls.mutual) };
         let respond = move |mut request: hyper::Request<Incoming>| {
-            request.extensions_mut().insert(Peer(peer));
+            request.extensions_mut().insert(peer);
             let (endpoint, is_over) = (Arc::clone(&endpoint), change.is_over());
             // Boxed: a stream's task keeps the size of this future for as long as the stream lives.
             Box::pin(async move {

@@ -13,8 +13,9 @@ use crate::grant::{Grant, InvalidHeader};
 
 impl Endpoint {
     /// Checks that a gateway sent the request, and that this version knows each of its headers.
-    pub(super) fn check_gateway(&self, headers: &HeaderMap) -> Result<(), Refusal> {
-        self.check_secret(headers)?;
+    pub(super) fn check_gateway<B>(&self, request: &Request<B>) -> Result<(), Refusal> {
+        self.authenticate(request)?;
+        let headers = request.headers();
         let is_known = |name: &str| metadata::ALL.contains(&name);
         let mut sent = headers.keys().filter(|name| name.as_str().starts_with(metadata::PREFIX));
         if let Some(unknown) = sent.find(|name| !is_known(name.as_str())) {
@@ -23,8 +24,13 @@ impl Endpoint {
         metadata::ALL.iter().try_for_each(|name| check_once(headers, name))
     }
 
-    fn check_secret(&self, headers: &HeaderMap) -> Result<(), Refusal> {
-        let settings = self.settings.load();
+    /// Checks certificate and secret by one configuration: by two, a request could be admitted with neither.
+    fn authenticate<B>(&self, request: &Request<B>) -> Result<(), Refusal> {
+        let (settings, headers) = (self.settings.load(), request.headers());
+        // The connection is from before `tls.client_ca` was set.
+        if settings.needs_certificate && !peer(request).is_some_and(|peer| peer.has_certificate) {
+            return Err(Refusal::Outdated);
+        }
         if settings.secrets.is_empty() {
             return Ok(());
         }
@@ -70,8 +76,11 @@ pub(super) fn source<B>(request: &Request<B>) -> Source {
     if let Some(client) = request.headers().get(metadata::CLIENT) {
         return Source::parse(client.as_bytes());
     }
-    let peer = request.extensions().get::<Peer>();
-    peer.map(|Peer(address)| Source::from(address.ip())).unwrap_or_default()
+    peer(request).map(|peer| Source::from(peer.address.ip())).unwrap_or_default()
+}
+
+fn peer<B>(request: &Request<B>) -> Option<&Peer> {
+    request.extensions().get()
 }
 
 /// Refuses repeated headers: if a relay adds its header instead of replacing it, one of the two is the client's.

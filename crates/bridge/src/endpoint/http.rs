@@ -35,7 +35,7 @@ impl Endpoint {
     /// Checks that a gateway sent the request, and returns its route.
     fn check_http(&self, request: &Request<Incoming>) -> Result<HttpRoute, Refusal> {
         let headers = request.headers();
-        self.check_gateway(headers)?;
+        self.check_gateway(request)?;
         // Browsers speak HTTP/2 only over TLS, whose certificates are for gateways.
         if request.version() < Version::HTTP_2 {
             self.check_origin(headers)?;

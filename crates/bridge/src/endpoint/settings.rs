@@ -9,6 +9,8 @@ use crate::session;
 pub(crate) struct Settings {
     /// Any of them authenticates a gateway. Empty: none is needed.
     pub(super) secrets: Vec<Secret>,
+    /// Gateways present a certificate.
+    pub(super) needs_certificate: bool,
     /// Gateways authenticate, with a secret or a client certificate.
     pub(super) authenticated: bool,
     pub(super) limits: session::Limits,
@@ -30,6 +32,7 @@ impl Settings {
         };
         Self {
             secrets: config.gateway_secret.iter().chain(&config.second_gateway_secret).cloned().collect(),
+            needs_certificate: config.needs_certificate(),
             authenticated: config.knows_gateways(),
             limits,
             messages: sluicegate_ws_session::Limits { max_message_bytes: config.limits.max_request_bytes },

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::support::{Endpoint, Gateway, ping, start, upgrade};
+use crate::support::{Endpoint, Gateway, admin, ping, start, start_with, upgrade};
 use sluicegate_bridge::config::Config;
 use sluicegate_tests::raw::{CLOSE, Raw, masked, request};
 use sluicegate_tests::waiting::becomes;
@@ -170,4 +170,27 @@ async fn renewed_certificates_end_no_session() {
     assert!(connect(&before).await.is_err());
     let gateway = Gateway::over(connect(&after).await.unwrap()).await;
     gateway.open(Endpoint::Connect, &[]).await.unwrap();
+}
+
+/// From a secret over TCP to certificates alone, in two steps.
+#[tokio::test]
+async fn connection_without_a_certificate_profits_from_no_new_configuration() {
+    let pki = Pki::new();
+    let ((certificate, key), ca) = (pki.sign("server"), pki.path("ca.pem"));
+    let secret = "gateway_secret = \"0123456789abcdef\"\n";
+    let clusters = "[clusters.default]\nbootstrap.servers = \"127.0.0.1:1\"\n";
+    let tls = format!("{clusters}[tls]\ncertificate = {certificate:?}\nkey = {key:?}\n");
+    let bridge = start_with(secret, "").await;
+    // Within its first request, a connection is not closed for a new certificate.
+    let mut client = Raw::connect(bridge.address()).await;
+    let request = upgrade(&[]).bytes();
+    let (begin, end) = request.split_at(request.len() - 2);
+    client.write(begin).await;
+    // The bridge has read that much before it answers this.
+    assert_eq!(admin(&bridge, "/livez").await.0, 200);
+    for text in [format!("{secret}{tls}"), format!("{tls}client_ca = {ca:?}\n")] {
+        bridge.reload(Config::load(&text, std::iter::empty())).await;
+    }
+    let response = client.ask(end).await;
+    assert_eq!(response.status, 503, "{response:?}");
 }
