@@ -23,7 +23,7 @@ use crate::clusters::Clusters;
 use crate::config::{self, ClusterConfig, Config, LogFormat, Place, Problem};
 use crate::drain::Drain;
 use crate::endpoint::{Endpoint, Settings};
-use crate::kafka::Kafka;
+use crate::kafka::{EncoderPool, Kafka};
 use crate::metrics::Metrics;
 use crate::nats::Nats;
 use crate::rate_limit::RateLimit;
@@ -193,7 +193,7 @@ impl Endpoint {
         let metrics = Metrics::new();
         let logs = SharedLog::new(kept_records(config));
         let writes_due = CancellationToken::new();
-        let (shared, per_cluster) = (logs.clone(), metrics.clone());
+        let (shared, per_cluster) = ((logs.clone(), EncoderPool::new()), metrics.clone());
         let make = Box::new(move |name: &str, config: &ClusterConfig, is_writable: bool| {
             backend(name, config, is_writable, &shared, &per_cluster)
         });
@@ -247,9 +247,9 @@ impl Endpoint {
 /// # Cancel safety
 /// A drop has no effect.
 pub async fn connect(config: &Config, within: Duration) -> Vec<(String, Result<String, Problem>)> {
-    let (metrics, logs) = (Metrics::new(), SharedLog::default());
+    let (metrics, shared) = (Metrics::new(), (SharedLog::default(), EncoderPool::new()));
     let asked = config.clusters.iter().map(async |(name, cluster)| {
-        let ready = backend(name, cluster, false, &logs, &metrics).ready(within).await;
+        let ready = backend(name, cluster, false, &shared, &metrics).ready(within).await;
         let problem = |Unready { key, cause }| Problem {
             place: Place::Key(format!("clusters.{name}.{key}")),
             problem: cause,
@@ -259,18 +259,18 @@ pub async fn connect(config: &Config, within: Duration) -> Vec<(String, Result<S
     join_all(asked).await
 }
 
-/// The backend of a cluster.
+/// The backend of a cluster, with what all clusters share.
 fn backend(
     name: &str,
     config: &ClusterConfig,
     is_writable: bool,
-    logs: &SharedLog,
+    (logs, encoders): &(SharedLog, EncoderPool),
     metrics: &Metrics,
 ) -> Arc<dyn Backend> {
     let (logs, writes) = (logs.add_cluster(), is_writable.then(|| metrics.writes(name)));
     match config {
         ClusterConfig::Kafka(config) => {
-            Arc::new(Kafka::new(name, config, logs, metrics.brokers(name), writes))
+            Arc::new(Kafka::new(name, config, (logs, encoders.clone()), metrics.brokers(name), writes))
         }
         ClusterConfig::Nats(config) => Arc::new(Nats::new(name, config, logs, metrics.nats(name), writes)),
     }

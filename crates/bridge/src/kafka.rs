@@ -32,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 #[cfg(test)]
 pub(crate) use self::settings::DEFAULTS;
-pub(crate) use sluicegate_reader::{PropertyError, is_secret};
+pub(crate) use sluicegate_reader::{EncoderPool, PropertyError, is_secret};
 
 pub(crate) use self::cluster_config::ClusterConfig;
 use self::incidents::Incidents;
@@ -54,18 +54,21 @@ pub(crate) struct Kafka {
 }
 
 impl Kafka {
-    /// The cluster of this name in the log. It keeps what it has read in `logs`, and is read-only without metrics for `writes`.
+    /// The cluster of this name in the log. It keeps what it has read in `logs`, shares `encoders` with others, and is read-only without metrics for `writes`.
     /// Nothing is sent yet.
     pub(crate) fn new(
         name: &str,
         config: &ClusterConfig,
-        logs: ClusterLogs,
+        (logs, encoders): (ClusterLogs, EncoderPool),
         brokers: BrokerMetrics,
         writes: Option<WriteMetrics>,
     ) -> Self {
         let observer = Arc::new(ReadObserver::new(brokers));
-        let reader =
-            Reader::new(config.reader.clone().named(name).observed(Arc::clone(&observer) as _), logs);
+        let reader = Reader::new(
+            config.reader.clone().named(name).observed(Arc::clone(&observer) as _),
+            logs,
+            encoders,
+        );
         observer.watch(reader.broker_states());
         let writer = writes.map(|metrics| Writer::new(config.writer.clone(), metrics));
         Self { reader, writer, incidents: Incidents::new(name) }

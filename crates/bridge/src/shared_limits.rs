@@ -70,6 +70,12 @@ const SHARED_LIMITS: &[Row] = &[
         "ends_of_many_partitions_cost_few_requests",
     ],
     [
+        "the threads that encode large batches: half of the cores",
+        "clusters take turns, and so do a cluster's clients",
+        "crates/reader/src/encoder_pool/tests.rs",
+        "large_answers_take_turns_and_small_ones_wait_for_none",
+    ],
+    [
         "`traces.max_spans_per_second`",
         "the client above its share of a second: it is not traced",
         "crates/bridge/src/traces/quota.rs",

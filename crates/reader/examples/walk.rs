@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use sluicegate_fair_share::Source;
-use sluicegate_reader::{Config, DEFAULT_MAX_BYTES, Fetch, LOG_END, LOG_START, Reader};
+use sluicegate_reader::{Config, DEFAULT_MAX_BYTES, EncoderPool, Fetch, LOG_END, LOG_START, Reader};
 use sluicegate_shared_log::{Limits, SharedLog};
 
 #[tokio::main(flavor = "current_thread")]
@@ -20,7 +20,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let config = Config::from_properties(&properties).map_err(|problems| format!("{problems:?}"))?;
 
     let logs = SharedLog::new(Limits { max_bytes: 1 << 26, max_age: Duration::from_secs(30) });
-    let reader = Reader::new(config, logs.add_cluster());
+    let reader = Reader::new(config, logs.add_cluster(), EncoderPool::new());
     let asked = [(&*topic, partition, LOG_START), (&*topic, partition, LOG_END)];
     let ends: BTreeMap<usize, _> = reader.list_offsets(Source::default(), &asked, false).collect().await;
     let mut ends = ends.into_values();

@@ -32,5 +32,10 @@ pub(crate) fn max_kept(logs: &ClusterLogs) -> usize {
     MAX_KEPT.min(logs.max_bytes() / 4)
 }
 
+/// The most that is kept of an answer with large batches, in bytes: so that reads at random places do not decompress a batch again and again.
+pub(crate) fn max_expensive(logs: &ClusterLogs) -> usize {
+    logs.max_bytes() / 4
+}
+
 /// More than the largest batch that producers send by default, 1 MiB.
 const MAX_KEPT: usize = 2 * 1024 * 1024;

@@ -1,6 +1,6 @@
 //! Performs the requests of a [`FetchPlan`].
 
-use sluicegate_fair_share::Source;
+use sluicegate_fair_share::{Holder, Source};
 use sluicegate_shared_log::ClusterLogs;
 use tokio::time::Instant;
 
@@ -9,6 +9,7 @@ use crate::attempt::{Attempt, Call};
 use crate::backoff::jitter;
 use crate::brokers::Brokers;
 use crate::connection_error::ConnectionError;
+use crate::encoder_pool::EncoderPool;
 use crate::fetch::Fetched;
 use crate::fetch_plan::{FetchPlan, RecordsFrom, Step, reply};
 use crate::leader_call::{Recipient, leader_call};
@@ -18,7 +19,7 @@ use crate::read_error::ReadError;
 /// Fetches from the leader, or from the replica that it prefers. Gives the records, and the version of the log that has them.
 pub(crate) async fn fetch_call(
     brokers: &Brokers,
-    logs: &ClusterLogs,
+    (logs, encoders): (&ClusterLogs, &EncoderPool),
     mut plan: FetchPlan<'_>,
     (committed, source): (bool, Source),
     deadline: Instant,
@@ -29,11 +30,22 @@ pub(crate) async fn fetch_call(
         if let Ok((answer, _)) = &answer {
             logs.count_received(answer.records.len());
         }
-        match plan.next(Instant::now(), answer)? {
+        let mut step = plan.next(answer)?;
+        if let Step::Encode(encoding, answer) = step {
+            let encoded = encoders.encode(holder(brokers, source), encoding).await;
+            step = plan.encoded(Instant::now(), &answer, encoded)?;
+        }
+        match step {
             Step::Request(next) => request = next,
             Step::Done(fetched) => return Ok((fetched, plan.version())),
+            Step::Encode(..) => {}
         }
     }
+}
+
+/// The client, as limits count it that clusters share.
+pub(crate) fn holder(brokers: &Brokers, source: Source) -> Holder {
+    Holder { cluster: std::ptr::from_ref(brokers).addr(), source }
 }
 
 /// The answer to one request, and the log's version in the metadata.

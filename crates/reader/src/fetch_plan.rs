@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::api::FetchAnswer;
 use crate::attempt::{Reply, Role};
 use crate::connection_error::ConnectionError;
-use crate::encoder_pool::EncoderPool;
+use crate::encoder_pool::{EncodedRecords, Encoding};
 use crate::error_code::ErrorCode;
 use crate::fetch::Fetched;
 use crate::log_version::LogVersion;
@@ -22,11 +22,12 @@ use crate::topic_partition::TopicPartition;
 /// If messages of an old format come first, the error names the offset at which readable records follow.
 pub(crate) struct FetchPlan<'a> {
     skip_cache: &'a SkipCache,
-    encoders: &'a EncoderPool,
     target: TopicPartition<'a>,
     /// The offset of the caller.
     requested: i64,
     limits: Limits,
+    /// As [`Encoding::max_kept`].
+    max_kept: usize,
     /// The offset of the next request, `requested` or more.
     offset: i64,
     /// The log of the last answer, or of the entry in the cache.
@@ -52,24 +53,26 @@ pub(crate) struct RecordsFrom {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     Request(RecordsFrom),
+    /// Encode the records, and pass the result to [`FetchPlan::encoded`] with the answer.
+    Encode(Encoding, FetchAnswer),
     Done(Fetched),
 }
 
 impl<'a> FetchPlan<'a> {
     pub(crate) fn new(
-        (skip_cache, encoders): (&'a SkipCache, &'a EncoderPool),
+        skip_cache: &'a SkipCache,
         target: TopicPartition<'a>,
         requested: i64,
-        (asked, limits): (usize, Limits),
+        (asked, limits, max_kept): (usize, Limits, usize),
         now: Instant,
     ) -> Self {
         let (offset, version) = skip_cache.get(target, requested, now);
         Self {
             skip_cache,
-            encoders,
             target,
             requested,
             limits,
+            max_kept,
             offset,
             version,
             may_restart: true,
@@ -97,7 +100,6 @@ impl<'a> FetchPlan<'a> {
     /// The step that follows the answer to a request.
     pub(crate) fn next(
         &mut self,
-        now: Instant,
         answer: Result<(FetchAnswer, LogVersion), ReadError>,
     ) -> Result<Step, ReadError> {
         let has_skipped = self.offset > self.requested;
@@ -116,8 +118,24 @@ impl<'a> FetchPlan<'a> {
             Err(error) => return Err(self.locate(error)),
         };
         self.version = Some(version);
-        let mut messages = Vec::new();
-        let encoded = match self.encode(&answer, &mut messages) {
+        let encoding = Encoding {
+            records: answer.records.clone(),
+            aborted: answer.aborted.clone(),
+            from: self.offset,
+            limits: self.limits,
+            max_kept: self.max_kept,
+        };
+        Ok(Step::Encode(encoding, answer))
+    }
+
+    /// The step that follows the encoding of an answer.
+    pub(crate) fn encoded(
+        &mut self,
+        now: Instant,
+        answer: &FetchAnswer,
+        encoded: EncodedRecords,
+    ) -> Result<Step, ReadError> {
+        let (encoded, messages) = match encoded {
             // Whole segments can be in the old format: the error must name an offset that can be read.
             Err(RecordsError::OldFormat { offset, magic, next_offset }) => {
                 let first = *self.old.get_or_insert((offset, magic));
@@ -141,7 +159,9 @@ impl<'a> FetchPlan<'a> {
         if encoded.next_offset > self.offset {
             self.offset = encoded.next_offset;
             if self.skip(answer.records.len()) {
-                self.skip_cache.insert(self.target, self.requested, (self.offset, version), now);
+                if let Some(version) = self.version {
+                    self.skip_cache.insert(self.target, self.requested, (self.offset, version), now);
+                }
                 return Ok(Step::Done(nothing(self.offset, answer.ends())));
             }
             return Ok(Step::Request(self.request()));
@@ -170,14 +190,6 @@ impl<'a> FetchPlan<'a> {
     fn skip(&mut self, bytes: usize) -> bool {
         self.skipped = self.skipped.saturating_add(bytes);
         self.skipped >= MAX_SKIPPED
-    }
-
-    fn encode(&self, answer: &FetchAnswer, messages: &mut Vec<u8>) -> Result<Encoded, RecordsError> {
-        let FetchAnswer { records, aborted, .. } = answer;
-        // Uncompressed records take a little more room in the result.
-        messages.reserve(records.len().saturating_add(records.len() / 8).min(self.limits.max_bytes));
-        self.encoders
-            .with(|encoder| encoder.encode_committed(records, self.offset, &self.limits, aborted, messages))
     }
 
     /// The room for a batch that did not fit, as its header announces it.

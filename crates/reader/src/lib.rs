@@ -52,6 +52,9 @@ mod observer;
 mod offsets;
 mod read_error;
 mod reader;
+#[cfg(test)]
+#[path = "../tests/reads/batches.rs"]
+mod record_batches;
 mod redact;
 mod sasl;
 mod security_protocol;
@@ -67,6 +70,7 @@ mod wire;
 pub use bootstrap_check::BootstrapCheck;
 pub use config::{Config, PropertyError, is_secret};
 pub use connection_error::ConnectionError;
+pub use encoder_pool::EncoderPool;
 pub use error_code::ErrorCode;
 pub use fetch::{DEFAULT_MAX_BYTES, Fetch, Fetched, MAX_WAIT};
 pub use observer::{BrokerRequest, BrokerStates, Observer, RequestOutcome};

@@ -49,7 +49,7 @@ pub struct Reader {
 struct Inner {
     brokers: Arc<Brokers>,
     skip_caches: SkipCaches,
-    encoders: Arc<EncoderPool>,
+    encoders: EncoderPool,
     /// Recently read records.
     logs: Arc<ClusterLogs>,
     fetches: Flights<FetchKey, Result<Chunk, ReadError>>,
@@ -108,13 +108,14 @@ impl FetchKey {
 }
 
 impl Reader {
-    /// A reader of the cluster that `config` describes. Sends nothing before the first call. Keeps what it has read in `logs`.
+    /// A reader of the cluster that `config` describes. Sends nothing before the first call. Keeps what it has read in `logs`, and shares
+    /// `encoders` with other clusters.
     ///
     /// Calls must run inside a tokio runtime with time and I/O enabled.
-    pub fn new(config: Config, logs: ClusterLogs) -> Self {
+    pub fn new(config: Config, logs: ClusterLogs, encoders: EncoderPool) -> Self {
         let brokers = Arc::new(Brokers::new(Arc::new(config)));
-        let (encoders, logs) = (Arc::<EncoderPool>::default(), Arc::new(logs));
-        let tails = Tails::new(Arc::clone(&brokers), Arc::clone(&encoders), Arc::clone(&logs));
+        let logs = Arc::new(logs);
+        let tails = Tails::new(Arc::clone(&brokers), encoders.clone(), Arc::clone(&logs));
         let inner = Inner {
             brokers,
             skip_caches: SkipCaches::default(),

@@ -17,7 +17,7 @@ use crate::api::{FetchAnswer, FetchPartition, FetchRequest, TopicId};
 use crate::attempt::Role;
 use crate::broker::Broker;
 use crate::brokers::Brokers;
-use crate::encoder_pool::EncoderPool;
+use crate::encoder_pool::{EncoderPool, Encoding};
 use crate::entries::{first_entry, max_kept};
 use crate::fetch_plan::ENVELOPE;
 use crate::lock::Lock;
@@ -26,7 +26,7 @@ use crate::topic_partition::TopicPartition;
 /// The logs at whose ends callers wait, by the broker that is read from.
 pub(crate) struct Tails {
     brokers: Arc<Brokers>,
-    encoders: Arc<EncoderPool>,
+    encoders: EncoderPool,
     logs: Arc<ClusterLogs>,
     /// Entries with callers or with a request under way.
     places: Lock<HashMap<Place, Tail>>,
@@ -110,11 +110,7 @@ struct Caller<'a> {
 }
 
 impl Tails {
-    pub(crate) fn new(
-        brokers: Arc<Brokers>,
-        encoders: Arc<EncoderPool>,
-        logs: Arc<ClusterLogs>,
-    ) -> Arc<Self> {
+    pub(crate) fn new(brokers: Arc<Brokers>, encoders: EncoderPool, logs: Arc<ClusterLogs>) -> Arc<Self> {
         Arc::new(Self { brokers, encoders, logs, places: Lock::default(), tasks: Lock::default() })
     }
 
@@ -304,19 +300,19 @@ impl Tails {
         if !answer.records.is_empty() {
             // A broker answers with a whole batch, if it is a large one.
             let limits = self.brokers.config().record_limits(PART_BYTES.max(max_kept(&self.logs)));
-            let mut messages = Vec::new();
-            let encoded = self.encoders.with(|encoder| {
-                encoder.encode_committed(&answer.records, offset, &limits, &answer.aborted, &mut messages)
-            });
-            match encoded {
-                Ok(encoded) if encoded.count > 0 => {
+            let FetchAnswer { records, aborted, .. } = answer;
+            let (records, aborted) = (records.clone(), aborted.clone());
+            let encoding = Encoding { records, aborted, from: offset, limits, max_kept: limits.max_bytes };
+            match self.encoders.encode_small(&encoding, MAX_BATCH) {
+                Some(Ok((encoded, mut messages))) if encoded.count > 0 => {
                     messages.shrink_to_fit();
                     let (next, count) = (encoded.next_offset, encoded.count);
                     chunk =
                         Chunk { next, count, entries: messages.into(), ends: ends.reaching(next), ..chunk };
                 }
-                // A fetch of this log alone skips what has no records, asks for room, or says what is wrong.
-                Ok(_) | Err(_) => needs_look = true,
+                // A fetch of this log alone skips what has no records, asks for room, waits for its turn to encode, or says what is
+                // wrong.
+                Some(Ok(_) | Err(_)) | None => needs_look = true,
             }
         }
         let now = Instant::now().into();
@@ -453,6 +449,10 @@ const MAX_BYTES: i32 = 1024 * 1024;
 
 /// The size of one log's records in a response, and of the parts that are kept of them, in bytes.
 const PART_BYTES: usize = 256 * 1024;
+
+/// A batch of so many bytes is encoded for all callers at once: twice the largest that producers send by default. A larger one is read
+/// by its callers, which wait for their turn.
+const MAX_BATCH: usize = 2 * 1024 * 1024;
 
 /// Room for the fields of one log besides its records.
 const LOG_FIELDS: usize = 128;

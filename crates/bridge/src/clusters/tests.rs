@@ -25,7 +25,7 @@ use crate::backend::{Log, System};
 use crate::cluster::WriteTicket;
 use crate::cluster::script::Script;
 use crate::config::Config;
-use crate::kafka::Kafka;
+use crate::kafka::{EncoderPool, Kafka};
 use crate::metrics::Metrics;
 use crate::topics::Topics;
 
@@ -372,7 +372,8 @@ async fn cluster_stays_open_until_its_records_are_delivered() {
         let ClusterConfig::Kafka(config) = config else { panic!("{config:?}") };
         let metrics = Metrics::new();
         let (logs, writes) = (SharedLog::default().add_cluster(), Some(metrics.writes("route")));
-        Arc::new(Kafka::new("route", config, logs, metrics.brokers("route"), writes)) as Arc<dyn Backend>
+        Arc::new(Kafka::new("route", config, (logs, EncoderPool::new()), metrics.brokers("route"), writes))
+            as Arc<dyn Backend>
     });
     let clusters = Arc::new(Clusters::new(&config, Metrics::new(), CancellationToken::new(), make));
     tokio::spawn(Arc::clone(&clusters).close_unused());

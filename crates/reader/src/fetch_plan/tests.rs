@@ -1,11 +1,8 @@
 //! Fetches from logs of a few batches, without a broker.
 
-#[path = "../../tests/reads/batches.rs"]
-mod batches;
-
-use batches::{batch, one_record};
-
 use super::*;
+use crate::encoder_pool::EncoderPool;
+use crate::record_batches::{batch, one_record};
 
 const MAX_RESPONSE: usize = 1 << 20;
 
@@ -20,7 +17,23 @@ impl Case {
     fn plan(&self, requested: i64, now: Instant) -> FetchPlan<'_> {
         let target = TopicPartition::parse("t", 0).expect("a valid partition");
         let limits = Limits { max_bytes: 10, max_record_bytes: 1_000, max_batch_bytes: MAX_RESPONSE };
-        FetchPlan::new((&self.skip_cache, &self.encoders), target, requested, (limits.max_bytes, limits), now)
+        FetchPlan::new(&self.skip_cache, target, requested, (limits.max_bytes, limits, limits.max_bytes), now)
+    }
+
+    /// The step that follows an answer and its encoding.
+    fn step(
+        &self,
+        plan: &mut FetchPlan<'_>,
+        now: Instant,
+        answer: Result<(FetchAnswer, LogVersion), ReadError>,
+    ) -> Result<Step, ReadError> {
+        match plan.next(answer)? {
+            Step::Encode(encoding, answer) => {
+                let encoded = self.encoders.encode_now(&encoding, encoding.limits);
+                plan.encoded(now, &answer, encoded)
+            }
+            step => Ok(step),
+        }
     }
 
     /// Runs a fetch against a log: the offsets of its requests, and its result as count and next offset.
@@ -35,8 +48,9 @@ impl Case {
         let mut offsets = Vec::new();
         loop {
             offsets.push(request.offset);
-            match plan.next(now, log(request)) {
+            match self.step(&mut plan, now, log(request)) {
                 Ok(Step::Request(next)) => request = next,
+                Ok(Step::Encode(..)) => panic!("encoded twice"),
                 Ok(Step::Done(fetched)) => return (offsets, Ok((fetched.count, fetched.next_offset))),
                 Err(error) => return (offsets, Err(error.with_causes())),
             }
@@ -99,7 +113,7 @@ fn high_watermark_is_not_before_the_records() {
     let case = Case::default();
     let now = Instant::now();
     let mut plan = case.plan(200, now);
-    match plan.next(now, answer(1, &one_record(200, b'x'))) {
+    match case.step(&mut plan, now, answer(1, &one_record(200, b'x'))) {
         Ok(Step::Done(fetched)) => assert_eq!((fetched.next_offset, fetched.ends.end), (201, 201)),
         _ => panic!("one record"),
     }

@@ -5,7 +5,7 @@ use sluicegate_shared_log::Chunk;
 use tokio::time::Instant;
 
 use super::{Inner, ReadLog, Reader, in_future};
-use crate::entries::{first_entry, max_kept};
+use crate::entries::{first_entry, max_expensive, max_kept};
 use crate::fetch::Fetched;
 use crate::fetch_call::fetch_call;
 use crate::fetch_plan::FetchPlan;
@@ -28,9 +28,14 @@ impl Reader {
         // A broker answers with whole batches: what came is kept, so that no batch is fetched again for each part of it.
         let limits = config.record_limits(asked.max(max_kept(logs)));
         let skip_cache = if log.committed { &skip_caches.committed } else { &skip_caches.all };
-        let plan =
-            FetchPlan::new((skip_cache, encoders), log.target, offset, (asked, limits), Instant::now());
-        let read = fetch_call(brokers, logs, plan, (log.committed, log.source), deadline).await;
+        let plan = FetchPlan::new(
+            skip_cache,
+            log.target,
+            offset,
+            (asked, limits, max_expensive(logs)),
+            Instant::now(),
+        );
+        let read = fetch_call(brokers, (logs, encoders), plan, (log.committed, log.source), deadline).await;
         if let Err(ReadError::Broker { code, .. }) = &read
             && code.0 == ResponseError::OffsetOutOfRange
             && let Some(version) = self.version_of(log)

@@ -11,7 +11,9 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer};
 use sluicegate_fair_share::Source;
 use sluicegate_protocol::{KafkaFetchResp, KafkaMessage};
-use sluicegate_reader::{Config, DEFAULT_MAX_BYTES, Fetch, Fetched, ListedOffset, ReadError, Reader};
+use sluicegate_reader::{
+    Config, DEFAULT_MAX_BYTES, EncoderPool, Fetch, Fetched, ListedOffset, ReadError, Reader,
+};
 use sluicegate_shared_log::{Limits, SharedLog};
 
 /// A record to produce.
@@ -65,7 +67,11 @@ pub(crate) fn reader(properties: &[(&str, &str)]) -> Reader {
     let properties: BTreeMap<String, String> =
         properties.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     let logs = SharedLog::new(Limits { max_bytes: 1 << 24, max_age: Duration::from_secs(30) });
-    Reader::new(Config::from_properties(&properties).expect("a usable configuration"), logs.add_cluster())
+    Reader::new(
+        Config::from_properties(&properties).expect("a usable configuration"),
+        logs.add_cluster(),
+        EncoderPool::new(),
+    )
 }
 
 pub(crate) fn at(topic: &str, partition: i32, offset: i64) -> Fetch<'_> {
