@@ -40,6 +40,7 @@ use crate::delivery::OpenSubscriptions;
 use crate::drain::Drain;
 use crate::failure_log::FailureLog;
 use crate::metrics::{ClusterMetrics, Kind, Outcome};
+use crate::rate::Rate;
 
 /// One `[clusters.NAME]` of the configuration, or a cluster defined by a route.
 ///
@@ -54,6 +55,8 @@ pub(crate) struct Cluster {
     pub(crate) metrics: ClusterMetrics,
     pub(crate) subscriptions: OpenSubscriptions,
     pub(crate) failures: FailureLog,
+    /// Bytes that filters leave out, of all clusters.
+    pub(crate) scans: Arc<Rate>,
     /// Begins when the bridge drains, or when the cluster is removed.
     pub(crate) drain: Drain,
 }
@@ -87,7 +90,7 @@ pub(crate) struct Reads {
 }
 
 impl Cluster {
-    pub(crate) fn new(system: System, parts: Parts, metrics: ClusterMetrics) -> Self {
+    pub(crate) fn new(system: System, parts: Parts, metrics: ClusterMetrics, scans: Arc<Rate>) -> Self {
         Self {
             system,
             parts: ArcSwap::from_pointee(parts),
@@ -96,6 +99,7 @@ impl Cluster {
             metrics,
             subscriptions: OpenSubscriptions::default(),
             failures: FailureLog::default(),
+            scans,
             drain: Drain::default(),
         }
     }

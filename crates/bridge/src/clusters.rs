@@ -15,9 +15,11 @@ mod tests;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use futures_util::future::{join, join_all};
+use sluicegate_fair_share::Ledger;
 use tokio::sync::{Notify, OnceCell};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -29,11 +31,14 @@ use crate::backend::Backend;
 use crate::cluster::{Cluster, Parts, Writes};
 use crate::config::{ClusterConfig, Config, ROUTE_CLUSTERS};
 use crate::metrics::Metrics;
+use crate::rate::Rate;
 
 /// All clusters.
 pub(crate) struct Clusters {
     make: Make,
     metrics: Metrics,
+    /// Of all clusters: see [`Cluster::scans`].
+    scans: Arc<Rate>,
     /// Cancelled at shutdown, when writes must be answered with what is known.
     writes_due: CancellationToken,
     state: Mutex<State>,
@@ -94,7 +99,10 @@ impl Clusters {
             defined: HashMap::new(),
             removed: Vec::new(),
         };
-        let clusters = Self { make, metrics, writes_due, state: Mutex::new(state), added: Notify::new() };
+        let cores = available_parallelism().map_or(1, usize::from);
+        let scans = Arc::new(Rate::new(Ledger::new(SCANNED_PER_CORE.saturating_mul(cores))));
+        let clusters =
+            Self { make, metrics, scans, writes_due, state: Mutex::new(state), added: Notify::new() };
         for (name, cluster) in &config.clusters {
             clusters.add(name, cluster, config.write.clusters.contains(name));
         }
@@ -240,7 +248,7 @@ impl Clusters {
 
     fn cluster(&self, name: &str, config: &ClusterConfig, is_writable: bool) -> Cluster {
         let parts = self.parts(name, config, is_writable, &self.settings());
-        Cluster::new(config.system(), parts, self.metrics.cluster(name))
+        Cluster::new(config.system(), parts, self.metrics.cluster(name), Arc::clone(&self.scans))
     }
 
     fn parts(&self, name: &str, config: &ClusterConfig, is_writable: bool, settings: &Settings) -> Parts {
@@ -371,6 +379,8 @@ fn close(entry: Entry) {
     }
 }
 
+/// Bytes a second and core that filters of subscriptions can leave out.
+const SCANNED_PER_CORE: usize = 64 * 1024 * 1024;
 /// Time between two samples of the lag: as often as Prometheus usually looks.
 const LAG_INTERVAL: Duration = Duration::from_secs(15);
 /// Sweeps per `idle_timeout`.

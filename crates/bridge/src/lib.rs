@@ -33,6 +33,7 @@ pub mod logging;
 mod metrics;
 mod nats;
 mod number;
+mod rate;
 mod rate_limit;
 #[cfg(test)]
 mod reference;

@@ -76,9 +76,15 @@ const SHARED_LIMITS: &[Row] = &[
         "large_answers_take_turns_and_small_ones_wait_for_none",
     ],
     [
+        "64 MiB a second and core of records that filters leave out",
+        "the cluster, then the client above its share: it goes on in the next second",
+        "crates/bridge/src/delivery/tests.rs",
+        "scans_of_one_client_leave_some_of_each_second_to_others",
+    ],
+    [
         "`traces.max_spans_per_second`",
         "the client above its share of a second: it is not traced",
-        "crates/bridge/src/traces/quota.rs",
+        "crates/bridge/src/rate.rs",
         "greedy_client_leaves_some_of_each_second_to_others",
     ],
 ];

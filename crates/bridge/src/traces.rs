@@ -5,12 +5,10 @@
 //!
 //! - [`context`]: the trace of the current task
 //! - [`span`]: a request or a command that is sampled
-//! - [`quota`]: how many spans a second, and whose
 //! - [`export`]: the way to the collector, a bounded queue
 
 mod context;
 mod export;
-mod quota;
 mod span;
 
 use std::sync::Arc;
@@ -19,14 +17,14 @@ use opentelemetry::trace::{
     SpanContext, SpanKind, TraceContextExt as _, TraceFlags, TraceState, Tracer as _,
 };
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
-use sluicegate_fair_share::Source;
+use sluicegate_fair_share::{Holder, Ledger, Source};
 
 pub(crate) use self::context::{Context, current, current_id};
 pub(crate) use self::export::ExportCounts;
 pub(crate) use self::span::{RECEIVE, SEND, Span, below, produce, reported};
 
-use self::quota::Quota;
 use crate::config;
+use crate::rate::Rate;
 
 /// Decides what is traced, and exports it. Clones share everything.
 #[derive(Clone, Default)]
@@ -38,7 +36,8 @@ struct Tracing {
     provider: SdkTracerProvider,
     /// Of requests about which their gateway says nothing.
     sample_ratio: f64,
-    quota: Quota,
+    /// Any client can ask its gateway to sample each of its requests.
+    spans: Rate,
     counts: ExportCounts,
 }
 
@@ -52,7 +51,7 @@ impl Traces {
                 tracer,
                 provider,
                 sample_ratio: config.sample_ratio,
-                quota: Quota::new(config.max_spans_per_second),
+                spans: Rate::new(Ledger::of_one_cluster(config.max_spans_per_second)),
                 counts,
             }))),
             Err(error) => {
@@ -96,7 +95,7 @@ impl Tracing {
         kind: SpanKind,
         client: Source,
     ) -> Option<opentelemetry_sdk::trace::Span> {
-        if !self.quota.take(client) {
+        if !self.spans.try_take(Holder { source: client, ..Holder::default() }, 1) {
             self.counts.dropped.inc();
             return None;
         }

@@ -9,7 +9,7 @@ use futures_util::future::{BoxFuture, pending, ready};
 use futures_util::stream::{self, BoxStream};
 use futures_util::{FutureExt, StreamExt};
 use prost::Message;
-use sluicegate_fair_share::Source;
+use sluicegate_fair_share::{Ledger, Source};
 use sluicegate_protocol::{KafkaFetchResp, KafkaMessage, MESSAGE_ID_HEADER, ProduceRecord};
 use sluicegate_shared_log::Ends;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -21,6 +21,7 @@ use crate::backend::{
     Partition, System, Unready, Version, Written,
 };
 use crate::metrics::Metrics;
+use crate::rate::Rate;
 
 /// A topic's name is the time in milliseconds that a fetch or look-up takes. It can be followed by a dot and the number of
 /// records in the log, otherwise each fetch gives one. A partition's number is the size in bytes of the fetched values. The offset
@@ -47,7 +48,7 @@ impl Script {
         let writes = Some(Writes { max_records: MAX_RECORDS, due: CancellationToken::new() });
         let metrics = Metrics::new().cluster("script");
         let parts = Parts::new(Arc::new(Arc::clone(&script)), 0, reads, writes);
-        (Arc::new(Cluster::new(system, parts, metrics)), script)
+        (Arc::new(Cluster::new(system, parts, metrics, Arc::new(Rate::new(Ledger::new(1 << 30))))), script)
     }
 
     /// The values written, in order.

@@ -61,6 +61,28 @@ pub(crate) struct SubscribedTopic {
     pub(crate) partitions: Vec<(i32, i64)>,
 }
 
+impl Subscribe {
+    /// Finds where each partition begins, for [`SUBSCRIBE_TIME`] at most.
+    ///
+    /// # Errors
+    /// One of the topics cannot be read now, or is not there; or there are too many partitions.
+    ///
+    /// # Cancel safety
+    /// A drop abandons the reads.
+    pub(super) async fn resolve(&self, cluster: &Cluster) -> Result<Vec<SubscribedTopic>, CommandError> {
+        let mut resolved = Vec::with_capacity(self.sources.len());
+        let mut left = MAX_PARTITIONS;
+        let now = Instant::now();
+        let until = now.checked_add(SUBSCRIBE_TIME).unwrap_or(now);
+        for source in &self.sources {
+            let topic = source.resolve((cluster, self.client), self.committed, left, until).await?;
+            left = left.saturating_sub(topic.partitions.len());
+            resolved.push(topic);
+        }
+        Ok(resolved)
+    }
+}
+
 impl Source {
     /// Whether it is all partitions of the topic.
     pub(super) fn is_whole(&self) -> bool {
@@ -223,6 +245,9 @@ pub(crate) fn too_many_partitions() -> CommandError {
     let message = format!("too many partitions in this session: expected at most {MAX_PARTITIONS}");
     CommandError::new(Fault::Invalid, INVALID_REQUEST, message)
 }
+
+/// How long a subscription tries to find where it begins.
+const SUBSCRIBE_TIME: Duration = Duration::from_secs(25);
 
 /// How long a subscription waits for the ends of its logs, twice at most.
 const CHECK_TIME: Duration = Duration::from_secs(1);

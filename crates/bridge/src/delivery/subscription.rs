@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use sluicegate_fair_share::Holder;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
@@ -39,6 +40,8 @@ pub(crate) struct Subscription {
     asked: usize,
     /// Cursors that have to ask, once there are fewer questions.
     unasked: VecDeque<usize>,
+    /// Bytes that filters have left out since they were counted to the client.
+    scanned: usize,
     /// Whether the records of the last answer are kept for all clients.
     is_kept: bool,
     /// One for each cursor without a turn, and others.
@@ -88,7 +91,7 @@ impl Subscription {
         metrics: &Arc<RouteMetrics>,
         mut subscribe: Subscribe,
     ) -> Result<Self, CommandError> {
-        let resolved = cluster.measured(Kind::Subscribe, resolve(cluster, &subscribe)).await?;
+        let resolved = cluster.measured(Kind::Subscribe, subscribe.resolve(cluster)).await?;
         let sources = std::mem::take(&mut subscribe.sources);
         let mut subscription = Self {
             cluster: Arc::clone(cluster),
@@ -99,6 +102,7 @@ impl Subscription {
             spare: VecDeque::new(),
             asked: 0,
             unasked: VecDeque::new(),
+            scanned: 0,
             is_kept: true,
             items: VecDeque::new(),
             waits: FuturesUnordered::new(),
@@ -137,6 +141,11 @@ impl Subscription {
     /// # Cancel safety
     /// A drop has no effect.
     pub(crate) async fn ready(&mut self, max_bytes: usize) {
+        if self.items.is_empty() && self.scanned > 0 {
+            let holder = Holder { cluster: Arc::as_ptr(&self.cluster).addr(), source: self.subscribe.client };
+            self.cluster.scans.take(holder, self.scanned).await;
+            self.scanned = 0;
+        }
         loop {
             // An answer of a broker can wake many.
             while let Some(Some(wake)) = self.waits.next().now_or_never() {
@@ -344,7 +353,9 @@ impl Subscription {
         cursor.is_blocked &= !has_moved;
         cursor.end = ends.end.max(cursor.end);
         cursor.is_at_end = count == 0 && next_offset >= limit || limit >= 0 && cursor.next >= limit;
+        let read = messages.len();
         let (messages, matching) = subscribe.filters.matching(messages, count);
+        self.scanned = self.scanned.saturating_add(read.saturating_sub(messages.len()));
         let delivery = (!messages.is_empty()).then(|| {
             metrics.delivered(matching, messages.len());
             cursor.has_moved = false;
@@ -458,19 +469,6 @@ impl Subscription {
     }
 }
 
-async fn resolve(cluster: &Cluster, subscribe: &Subscribe) -> Result<Vec<SubscribedTopic>, CommandError> {
-    let mut resolved = Vec::with_capacity(subscribe.sources.len());
-    let mut left = MAX_PARTITIONS;
-    let now = Instant::now();
-    let until = now.checked_add(SUBSCRIBE_TIME).unwrap_or(now);
-    for source in &subscribe.sources {
-        let topic = source.resolve((cluster, subscribe.client), subscribe.committed, left, until).await?;
-        left = left.saturating_sub(topic.partitions.len());
-        resolved.push(topic);
-    }
-    Ok(resolved)
-}
-
 async fn grown(topic: Arc<str>, mut watched: watch::Receiver<Partitions>) -> Wake {
     if watched.changed().await.is_err() {
         // The cluster is gone.
@@ -485,9 +483,6 @@ fn progress(cursor: &Cursor) -> Item {
 
 /// How long a position can move without a message to the client.
 const PROGRESS: Duration = Duration::from_millis(900);
-
-/// How long a subscription tries to find where it begins.
-const SUBSCRIBE_TIME: Duration = Duration::from_secs(25);
 
 /// How long the end of a log may be out of date while only committed records are read.
 const BLOCKED: Duration = Duration::from_secs(5);

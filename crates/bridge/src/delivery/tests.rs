@@ -9,12 +9,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
+use futures_util::future::join_all;
 use proptest::prelude::*;
 use prost::Message;
+use sluicegate_fair_share as fair_share;
 use sluicegate_protocol::{
     CmdKafkaSubscribe, KafkaFetchResp, KafkaSource, PartitionNext, RecordFilter, kafka_source,
 };
-use tokio::time::{Instant, advance, timeout};
+use tokio::time::{Instant, advance, timeout, timeout_at};
 
 use self::logs::Logs;
 use super::item::{Item, SkipCause};
@@ -419,4 +421,48 @@ async fn deliveries_are_counted_without_records_that_filters_leave_out() {
         let (records, bytes) = metrics.counts();
         assert_eq!((records, bytes > 0), (want, want > 0));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn scans_of_one_client_leave_some_of_each_second_to_others() {
+    let logs = Logs::default();
+    logs.append(0, 1_000_000);
+    logs.append(1, 100);
+    let a_second = 4_000;
+    let cluster = logs.cluster_with(System::Kafka, a_second);
+    let open = async |address: &str, partition| {
+        let from = Some(kafka_source::From::Offset(0));
+        let source =
+            KafkaSource { topic: TOPIC.to_owned(), partitions: vec![partition], from, ..Default::default() };
+        let filters = vec![RecordFilter { equals: vec!["nothing".into()], ..Default::default() }];
+        let command = CmdKafkaSubscribe { sources: vec![source], filters, ..Default::default() };
+        let subscribe = Subscribe::of(System::Kafka, command, BOUNDS).unwrap();
+        let client = fair_share::Source::parse(address.as_bytes());
+        Subscription::open(&cluster, &Arc::default(), Subscribe { client, ..subscribe }).await.unwrap()
+    };
+    // How far a client gets that wants nothing of what there is.
+    let scan = async |mut subscription: Subscription, until: Instant| {
+        let mut offset = 0;
+        while timeout_at(until, subscription.ready(200)).await.is_ok() {
+            match subscription.take() {
+                Some(Item::Delivery { next, .. } | Item::CaughtUp { place: next, .. }) => {
+                    offset = next.offset
+                }
+                Some(Item::Subscribed(_)) | None => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        offset
+    };
+    let greedy = [open("192.0.2.1", 0).await, open("192.0.2.1", 0).await, open("192.0.2.1", 0).await];
+    let other = open("192.0.2.2", 1).await;
+    let seconds = 6;
+    let until = Instant::now() + Duration::from_secs(seconds);
+    let greedy = join_all(greedy.map(|subscription| scan(subscription, until)));
+    let (greedy, other) = tokio::join!(greedy, scan(other, until));
+    assert_eq!(other, 100, "beside {greedy:?}");
+    // A record is some 16 bytes, and the client can have three quarters of each second.
+    let (records, all) =
+        (greedy.into_iter().sum::<i64>(), i64::try_from(seconds * a_second as u64 / 16).unwrap());
+    assert!((all / 2..all * 7 / 6).contains(&records), "{records} of {all} records");
 }

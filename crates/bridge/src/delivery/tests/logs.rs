@@ -9,7 +9,7 @@ use futures_util::future::{BoxFuture, pending, ready};
 use futures_util::stream::{self, BoxStream};
 use futures_util::{FutureExt, StreamExt};
 use prost::Message;
-use sluicegate_fair_share::Source;
+use sluicegate_fair_share::{Ledger, Source};
 use sluicegate_protocol::{KafkaFetchResp, KafkaMessage, ProduceRecord};
 use sluicegate_shared_log::Ends;
 use tokio::sync::Notify;
@@ -22,6 +22,7 @@ use crate::backend::{
 };
 use crate::cluster::{Cluster, Parts, Reads};
 use crate::metrics::Metrics;
+use crate::rate::Rate;
 
 /// The partitions of the topic at first.
 pub(crate) const PARTITIONS: i32 = 4;
@@ -65,9 +66,15 @@ impl Logs {
     }
 
     pub(crate) fn cluster_of(&self, system: System) -> Arc<Cluster> {
+        self.cluster_with(system, 1 << 30)
+    }
+
+    /// Whose filters can leave out so many bytes a second.
+    pub(super) fn cluster_with(&self, system: System, scanned: usize) -> Arc<Cluster> {
         let reads = Reads { max_bytes: 1 << 20, wait: Duration::ZERO };
         let parts = Parts::new(Arc::new(self.clone()), 0, reads, None);
-        Arc::new(Cluster::new(system, parts, Metrics::new().cluster("logs")))
+        let scans = Arc::new(Rate::new(Ledger::of_one_cluster(scanned)));
+        Arc::new(Cluster::new(system, parts, Metrics::new().cluster("logs"), scans))
     }
 
     pub(crate) fn append(&self, partition: i32, count: usize) {

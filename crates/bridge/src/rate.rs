@@ -1,0 +1,94 @@
+//! What clients can take of a limit in each second.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use sluicegate_fair_share::{Holder, Ledger};
+use tokio::time::{Instant, sleep_until};
+
+/// A limit that is whole again every second. Memory: an entry for each client, site and cluster with a part of this second's.
+#[derive(Debug)]
+pub(crate) struct Rate {
+    second: Mutex<Second>,
+}
+
+#[derive(Debug)]
+struct Second {
+    began: Instant,
+    taken: Ledger,
+}
+
+impl Rate {
+    /// The whole of this ledger in each second.
+    pub(crate) fn new(ledger: Ledger) -> Self {
+        Self { second: Mutex::new(Second { began: Instant::now(), taken: ledger }) }
+    }
+
+    /// Takes a part of this second's, if `holder` may.
+    pub(crate) fn try_take(&self, holder: Holder, amount: usize) -> bool {
+        self.take_now(holder, amount).is_ok()
+    }
+
+    /// Takes a part of this second's, or of a later one's. An amount above the limit is one second's.
+    ///
+    /// # Cancel safety
+    /// A drop takes nothing.
+    pub(crate) async fn take(&self, holder: Holder, amount: usize) {
+        while let Err(next) = self.take_now(holder, amount) {
+            sleep_until(next).await;
+        }
+    }
+
+    /// Or when the next second begins.
+    fn take_now(&self, holder: Holder, amount: usize) -> Result<(), Instant> {
+        let now = Instant::now();
+        let mut second = self.second.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.duration_since(second.began) >= SECOND {
+            second.began = now;
+            second.taken.clear();
+        }
+        let amount = amount.min(second.taken.max());
+        let is_taken = second.taken.take(holder, amount);
+        is_taken.then_some(()).ok_or_else(|| second.began.checked_add(SECOND).unwrap_or(now))
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use sluicegate_fair_share::Source;
+
+    use super::*;
+
+    fn holder(address: &str) -> Holder {
+        Holder { source: Source::parse(address.as_bytes()), ..Holder::default() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn greedy_client_leaves_some_of_each_second_to_others() {
+        let [greedy, other] = ["192.0.2.1", "192.0.2.2"].map(holder);
+        let rate = Rate::new(Ledger::of_one_cluster(100));
+        for _ in 0..2 {
+            assert_eq!((0..1000).filter(|_| rate.try_take(greedy, 1)).count(), 75);
+            assert_eq!((0..100).filter(|_| rate.try_take(other, 1)).count(), 19);
+            tokio::time::advance(SECOND).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_too_much_waits_for_the_next_second() {
+        let rate = Rate::new(Ledger::of_one_cluster(100));
+        let began = Instant::now();
+        for (amount, waited) in [(60, 0), (60, 1), (1_000, 2), (1, 3)] {
+            rate.take(holder("192.0.2.1"), amount).await;
+            assert_eq!(began.elapsed().as_secs(), waited, "{amount}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn smallest_rate_gives_something() {
+        let rate = Rate::new(Ledger::of_one_cluster(1));
+        assert_eq!([(); 2].map(|()| rate.try_take(Holder::default(), 1)), [true, false]);
+    }
+}
