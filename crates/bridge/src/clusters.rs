@@ -19,7 +19,7 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use futures_util::future::{join, join_all};
-use sluicegate_fair_share::Ledger;
+use sluicegate_fair_share::{Holder, Ledger, Permit, Permits, Source};
 use tokio::sync::{Notify, OnceCell};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -49,8 +49,10 @@ pub(crate) struct Clusters {
 struct State {
     settings: Arc<Settings>,
     named: BTreeMap<String, Arc<Cluster>>,
-    /// Clusters of routes by definition; at most `route_clusters.max`.
+    /// Clusters of routes by definition; at most `route_clusters.max`, and at most its share for each client that was the first to use
+    /// them.
     defined: HashMap<Box<[u8]>, Entry>,
+    places: Arc<Permits>,
     /// No longer configured, while they have clients.
     removed: Vec<Weak<Cluster>>,
 }
@@ -63,6 +65,9 @@ struct Entry {
     cluster: Arc<OnceCell<Arc<Cluster>>>,
     /// When a sweep first found it unused.
     unused_since: Option<Instant>,
+    /// The client that was the first to use it.
+    source: Source,
+    _place: Permit,
 }
 
 /// Why a route's cluster cannot be used. Contains no secrets.
@@ -97,10 +102,12 @@ impl Clusters {
             settings: Arc::new(Settings::of(config)),
             named: BTreeMap::new(),
             defined: HashMap::new(),
+            places: Permits::new(Ledger::of_one_cluster(config.route_clusters.max)),
             removed: Vec::new(),
         };
         let cores = available_parallelism().map_or(1, usize::from);
         let scans = Arc::new(Rate::new(Ledger::new(SCANNED_PER_CORE.saturating_mul(cores))));
+        scans.set_has_clusters(config.has_clusters());
         let clusters =
             Self { make, metrics, scans, writes_due, state: Mutex::new(state), added: Notify::new() };
         for (name, cluster) in &config.clusters {
@@ -114,21 +121,25 @@ impl Clusters {
         self.state().named.get(name).cloned()
     }
 
-    /// The cluster of the definition in a header. Concurrent callers create it once.
+    /// The cluster of the definition in a header, for this client. Concurrent callers create it once.
     ///
     /// # Errors
     /// The definition is invalid or not allowed, or the limit is reached.
     ///
     /// # Cancel safety
     /// A drop leaves creating the cluster to the other callers that wait for it.
-    pub(crate) async fn defined(&self, header: &[u8]) -> Result<Arc<Cluster>, RouteClusterError> {
+    pub(crate) async fn defined(
+        &self,
+        source: Source,
+        header: &[u8],
+    ) -> Result<Arc<Cluster>, RouteClusterError> {
         let settings = self.settings();
         if !settings.knows_gateways {
             return Err(RouteClusterError::UnknownGateway);
         }
         let definition = Definition::parse(header).map_err(RouteClusterError::Invalid)?;
         settings.check_hosts(&definition)?;
-        let cell = self.cell(&definition)?;
+        let cell = self.cell(source, &definition)?;
         let definition = Arc::new(definition);
         let make = async {
             let config = settings.cluster(&definition).await?;
@@ -153,9 +164,11 @@ impl Clusters {
     /// A drop can leave clusters unable to write, so it must be polled to its end.
     pub(crate) async fn apply(&self, config: &Config) {
         let settings = Arc::new(Settings::of(config));
+        self.scans.set_has_clusters(config.has_clusters());
         let (removed, defined) = {
             let mut state = self.state();
             state.settings = Arc::clone(&settings);
+            state.places.set_max(settings.routes.max);
             // The commands of one system make no sense in another.
             let is_removed = |name: &String, cluster: &mut Arc<Cluster>| {
                 config.clusters.get(name).is_none_or(|new| new.system() != cluster.system)
@@ -308,26 +321,37 @@ impl Clusters {
         });
     }
 
-    /// The cell for the cluster of a definition. At the limit, the longest unused cluster is closed for it.
-    fn cell(&self, definition: &Definition) -> Result<Arc<OnceCell<Arc<Cluster>>>, RouteClusterError> {
+    /// The cell for the cluster of a definition. At the limit, the longest unused cluster is closed for it; at the client's share, the
+    /// longest unused one of its own.
+    fn cell(
+        &self,
+        source: Source,
+        definition: &Definition,
+    ) -> Result<Arc<OnceCell<Arc<Cluster>>>, RouteClusterError> {
         let mut state = self.state();
         let max = state.settings.routes.max;
-        let clusters = &mut state.defined;
+        let State { defined: clusters, places, .. } = &mut *state;
         if let Some(entry) = clusters.get_mut(&definition.bytes) {
             entry.unused_since = None;
             return Ok(Arc::clone(&entry.cluster));
         }
-        // More than one if the limit was lowered.
-        while clusters.len() >= max {
+        let holder = Holder { source, ..Holder::default() };
+        let place = loop {
+            // More than one has to go if the limit was lowered.
+            let is_full = clusters.len() >= max;
+            if !is_full && let Some(place) = places.try_acquire(holder, 1) {
+                break place;
+            }
             let now = Instant::now();
-            let unused = clusters.iter().filter(|(_, entry)| !entry.is_used());
+            let is_closable = |entry: &Entry| !entry.is_used() && (is_full || entry.source == source);
+            let unused = clusters.iter().filter(|(_, entry)| is_closable(entry));
             let oldest = unused.min_by_key(|(_, entry)| entry.unused_since.unwrap_or(now));
             let oldest = oldest.map(|(bytes, _)| bytes.clone());
             let oldest = oldest.ok_or(RouteClusterError::TooMany { max })?;
             clusters.remove(&oldest).into_iter().for_each(close);
-        }
+        };
         let cluster = Arc::default();
-        let entry = Entry { cluster: Arc::clone(&cluster), unused_since: None };
+        let entry = Entry { cluster: Arc::clone(&cluster), unused_since: None, source, _place: place };
         clusters.insert(definition.bytes.clone(), entry);
         self.added.notify_one();
         Ok(cluster)

@@ -24,12 +24,18 @@ impl Rate {
         Self { second: Mutex::new(Second { began: Instant::now(), taken: ledger }) }
     }
 
+    /// Changes whether clusters share the limit.
+    pub(crate) fn set_has_clusters(&self, has_clusters: bool) {
+        let mut second = self.second.lock().unwrap_or_else(PoisonError::into_inner);
+        second.taken.set_has_clusters(has_clusters);
+    }
+
     /// Takes a part of this second's, if `holder` may.
     pub(crate) fn try_take(&self, holder: Holder, amount: usize) -> bool {
         self.take_now(holder, amount).is_ok()
     }
 
-    /// Takes a part of this second's, or of a later one's. An amount above the limit is one second's.
+    /// Takes a part of this second's, or of a later one's: of the first in which `holder` has room for something.
     ///
     /// # Cancel safety
     /// A drop takes nothing.
@@ -47,9 +53,11 @@ impl Rate {
             second.began = now;
             second.taken.clear();
         }
-        let amount = amount.min(second.taken.max());
-        let is_taken = second.taken.take(holder, amount);
-        is_taken.then_some(()).ok_or_else(|| second.began.checked_add(SECOND).unwrap_or(now))
+        if !second.taken.has_room(holder, 1) {
+            return Err(second.began.checked_add(SECOND).unwrap_or(now));
+        }
+        second.taken.add(holder, amount);
+        Ok(())
     }
 }
 
@@ -80,7 +88,7 @@ mod tests {
     async fn what_is_too_much_waits_for_the_next_second() {
         let rate = Rate::new(Ledger::of_one_cluster(100));
         let began = Instant::now();
-        for (amount, waited) in [(60, 0), (60, 1), (1_000, 2), (1, 3)] {
+        for (amount, waited) in [(74, 0), (60, 0), (1_000, 1), (0, 2), (75, 2), (1, 3)] {
             rate.take(holder("192.0.2.1"), amount).await;
             assert_eq!(began.elapsed().as_secs(), waited, "{amount}");
         }

@@ -22,6 +22,12 @@ const SHARED_LIMITS: &[Row] = &[
         "greedy_source_leaves_permits_to_others",
     ],
     [
+        "`route_clusters.max`",
+        "the client that was the first to use more than its share: 503",
+        "crates/bridge/src/clusters/tests.rs",
+        "client_with_many_clusters_leaves_some_to_others",
+    ],
+    [
         "`limits.max_connections`",
         "the HTTP/1.1 connection that was idle longest, never one with a request",
         "crates/bridge/tests/bridge/http1.rs",
@@ -74,6 +80,12 @@ const SHARED_LIMITS: &[Row] = &[
         "clusters take turns, and so do a cluster's clients",
         "crates/reader/src/encoder_pool/tests.rs",
         "large_answers_take_turns_and_small_ones_wait_for_none",
+    ],
+    [
+        "48 reads of a NATS cluster, 8 of streams without `allow_direct`",
+        "clients take turns; a read waits for its turn up to `request.timeout.ms`",
+        "crates/bridge/src/nats/tests/reads.rs",
+        "client_with_many_reads_leaves_turns_to_others",
     ],
     [
         "64 MiB a second and core of records that filters leave out",

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use sluicegate_fair_share::{Holder, Ledger, Source};
 use sluicegate_protocol::{Header, ProduceRecord};
 
-/// The records queued for one cluster. Memory: two entries per source with queued records.
+/// The records queued for one cluster. Memory: at most six entries per source with queued records.
 #[derive(Debug)]
 pub(crate) struct Queue {
     held: Mutex<Held>,

@@ -6,23 +6,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sluicegate_fair_share::{Holder, Ledger, Permit, Permits, Source};
-use tokio::sync::{Mutex, MutexGuard, Notify};
+use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::lock::Lock;
 
 /// The keys that wait for the next request, and the callers that wait for their values.
 ///
-/// No caller gets the answer to a request that was sent before it asked. One caller sends the request for all that wait, so a
-/// newcomer waits for one request besides its own, or for [`TURN`] if that takes longer, whatever others do. The keys that wait are bounded, and shared fairly: a
-/// source above its share gets the rest with later requests.
+/// No caller gets the answer to a request that was sent before it asked. Requests run on tasks of their own, so none waits for a
+/// caller. A newcomer waits for one request besides its own, or for [`TURN`] if that takes longer. The keys that wait are bounded,
+/// and shared fairly: a source above its share gets the rest with later requests.
 pub(crate) struct Batches<K, V> {
-    waiting: Lock<BTreeMap<K, Inboxes<K, V>>>,
+    state: Lock<State<K, V>>,
     permits: Arc<Permits>,
-    /// Locked during a request, for [`TURN`] at most.
-    turn: Mutex<()>,
-    /// Notified after each answer: there is room for callers that have none.
-    answered: Notify,
+    /// Whether two keys, the one after the other in their order, cannot be in the same request.
+    conflict: fn(&K, &K) -> bool,
+    /// Notified when there is room for callers that have none.
+    freed: Notify,
+}
+
+struct State<K, V> {
+    waiting: BTreeMap<K, Inboxes<K, V>>,
+    /// Whether a task sends requests for what waits.
+    is_driven: bool,
 }
 
 /// The calls that wait for the same key.
@@ -38,53 +44,51 @@ struct Inbox<K, V> {
     filled: Notify,
 }
 
-/// Keys whose request is under way. A drop lets others request those without an answer.
-struct Batch<'a, K: Ord, V> {
-    batches: &'a Batches<K, V>,
+/// Keys whose request is under way.
+struct Batch<K, V> {
     keys: Vec<K>,
     inboxes: Vec<Inboxes<K, V>>,
 }
 
-impl<K: Ord + Clone, V> Batches<K, V> {
+impl<K, V> Batches<K, V>
+where
+    K: Ord + Clone + Send + 'static,
+    V: Send + 'static,
+{
     /// At most `max_waiting` keys wait, each counted once for each caller.
-    pub(crate) fn new(max_waiting: usize) -> Self {
+    pub(crate) fn new(max_waiting: usize, conflict: fn(&K, &K) -> bool) -> Arc<Self> {
+        let state = State { waiting: BTreeMap::new(), is_driven: false };
         let permits = Permits::new(Ledger::of_one_cluster(max_waiting));
-        Self { waiting: Lock::default(), permits, turn: Mutex::new(()), answered: Notify::new() }
+        Arc::new(Self { state: Lock::new(state), permits, conflict, freed: Notify::new() })
     }
 
     /// The value of each key, from requests that are sent after the call. `send` performs a request for some keys, and gives what
-    /// tells the value of each.
+    /// tells the value of each. It is the same for all callers.
     ///
     /// # Cancel safety
-    /// Dropping the call lets another caller send the request.
+    /// A drop has no effect on other callers.
     pub(crate) async fn ask<F, A>(
-        &self,
+        self: &Arc<Self>,
         source: Source,
         mut keys: Vec<K>,
-        send: impl Fn(Vec<K>) -> F,
+        send: impl Fn(Vec<K>) -> F + Clone + Send + Sync + 'static,
     ) -> Vec<(K, V)>
     where
-        F: Future<Output = A>,
-        A: Fn(&K) -> V,
+        F: Future<Output = A> + Send,
+        A: Fn(&K) -> V + Send,
     {
         let mut values = Vec::with_capacity(keys.len());
         while !keys.is_empty() {
-            let mut answered = pin!(self.answered.notified());
-            answered.as_mut().enable();
-            match self.enter(source, &mut keys) {
-                Some(inbox) => loop {
-                    tokio::select! {
-                        biased;
-                        () = inbox.filled.notified() => break values.append(&mut inbox.values.lock()),
-                        turn = self.turn.lock() => self.request(turn, &send).await,
-                    }
-                },
-                None => tokio::select! {
-                    biased;
-                    () = answered => {}
-                    // Those who have the room may be gone.
-                    turn = self.turn.lock() => self.request(turn, &send).await,
-                },
+            let mut freed = pin!(self.freed.notified());
+            freed.as_mut().enable();
+            let inbox = self.enter(source, &mut keys);
+            self.drive(&send);
+            match inbox {
+                Some(inbox) => {
+                    inbox.filled.notified().await;
+                    values.append(&mut inbox.values.lock());
+                }
+                None => freed.await,
             }
         }
         values
@@ -101,44 +105,66 @@ impl<K: Ord + Clone, V> Batches<K, V> {
             permit: Lock::new(Some(permit)),
             filled: Notify::new(),
         });
-        let mut waiting = self.waiting.lock();
+        let mut state = self.state.lock();
         for key in entered {
-            waiting.entry(key).or_default().push(Arc::clone(&inbox));
+            state.waiting.entry(key).or_default().push(Arc::clone(&inbox));
         }
         Some(inbox)
     }
 
-    /// Requests everything that waits.
-    async fn request<F, A>(&self, turn: MutexGuard<'_, ()>, send: &impl Fn(Vec<K>) -> F)
+    /// Sends requests until nothing waits, unless another caller's task does.
+    fn drive<F, A>(self: &Arc<Self>, send: &(impl Fn(Vec<K>) -> F + Clone + Send + Sync + 'static))
     where
-        F: Future<Output = A>,
-        A: Fn(&K) -> V,
+        F: Future<Output = A> + Send,
+        A: Fn(&K) -> V + Send,
     {
-        if let Some(batch) = self.next() {
-            let mut answer = pin!(send(batch.keys.clone()));
-            let answered = timeout(TURN, &mut answer).await;
-            drop(turn);
-            let value_of = match answered {
-                Ok(value_of) => value_of,
-                Err(_) => answer.await,
-            };
-            batch.answer(value_of);
-            self.answered.notify_waiters();
+        if std::mem::replace(&mut self.state.lock().is_driven, true) {
+            return;
         }
+        let (batches, send) = (Arc::clone(self), send.clone());
+        tokio::spawn(async move {
+            while let Some(batch) = batches.next() {
+                let (batches, send) = (Arc::clone(&batches), send.clone());
+                let request = tokio::spawn(async move {
+                    let value_of = send(batch.keys.clone()).await;
+                    batch.answer(value_of);
+                    batches.freed.notify_waiters();
+                });
+                // Late or not, the next can be sent.
+                let _ = timeout(TURN, request).await;
+            }
+        });
     }
 
-    /// Everything that waits, but for callers that left.
-    fn next(&self) -> Option<Batch<'_, K, V>> {
-        let mut waiting = std::mem::take(&mut *self.waiting.lock());
+    /// Everything that waits and can be in one request, but for callers that left. If there is nothing, another task has to be
+    /// started for what comes.
+    fn next(&self) -> Option<Batch<K, V>> {
+        let mut state = self.state.lock();
+        let State { waiting, is_driven } = &mut *state;
+        let before = waiting.len();
         waiting.retain(|_, inboxes| inboxes.iter().any(|inbox| inbox.is_awaited()));
-        let (keys, inboxes): (Vec<K>, Vec<_>) = waiting.into_iter().unzip();
-        (!keys.is_empty()).then_some(Batch { batches: self, keys, inboxes })
+        if waiting.len() < before {
+            self.freed.notify_waiters();
+        }
+        let mut batch = Batch { keys: Vec::new(), inboxes: Vec::new() };
+        let mut left = BTreeMap::new();
+        for (key, inboxes) in std::mem::take(waiting) {
+            if batch.keys.last().is_some_and(|last| (self.conflict)(last, &key)) {
+                left.insert(key, inboxes);
+            } else {
+                batch.keys.push(key);
+                batch.inboxes.push(inboxes);
+            }
+        }
+        *waiting = left;
+        *is_driven = !batch.keys.is_empty();
+        is_driven.then_some(batch)
     }
 }
 
-impl<K: Ord + Clone, V> Batch<'_, K, V> {
-    fn answer(mut self, value_of: impl Fn(&K) -> V) {
-        for (key, inboxes) in self.keys.drain(..).zip(self.inboxes.drain(..)) {
+impl<K: Clone, V> Batch<K, V> {
+    fn answer(self, value_of: impl Fn(&K) -> V) {
+        for (key, inboxes) in self.keys.into_iter().zip(self.inboxes) {
             for inbox in inboxes {
                 let mut values = inbox.values.lock();
                 values.push((key.clone(), value_of(&key)));
@@ -152,19 +178,10 @@ impl<K: Ord + Clone, V> Batch<'_, K, V> {
     }
 }
 
-impl<K: Ord, V> Drop for Batch<'_, K, V> {
-    fn drop(&mut self) {
-        let mut waiting = self.batches.waiting.lock();
-        for (key, inboxes) in self.keys.drain(..).zip(self.inboxes.drain(..)) {
-            waiting.entry(key).or_default().extend(inboxes);
-        }
-    }
-}
-
 impl<K, V> Inbox<K, V> {
-    /// Whether its caller still waits, who has a reference besides those of the keys.
+    /// Whether its caller still waits, who has a reference besides those of the keys without a value.
     fn is_awaited(self: &Arc<Self>) -> bool {
-        Arc::strong_count(self) > self.len
+        Arc::strong_count(self) > self.len.saturating_sub(self.values.lock().len())
     }
 }
 

@@ -1,7 +1,7 @@
 //! The brokers of a cluster and its metadata, which one caller requests on behalf of all.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use sluicegate_fair_share::Source;
@@ -30,7 +30,9 @@ pub(crate) struct Brokers {
     by_address: Lock<HashMap<Address, Arc<Broker>>>,
     metadata: Lock<MetadataCache>,
     /// The topics of the next request, or `None` for the brokers alone.
-    lookups: Batches<Option<String>, Option<ReadError>>,
+    lookups: Arc<Batches<Option<String>, Option<ReadError>>>,
+    /// Itself, for requests that outlive their callers.
+    this: Weak<Self>,
     /// When the last request was answered.
     refreshed: Lock<Option<Instant>>,
     /// Locked during a request for all topics: its response can be large and must not delay other requests.
@@ -39,6 +41,22 @@ pub(crate) struct Brokers {
 
 /// A partition, and when the metadata was requested that is known to be wrong about it.
 pub(crate) type Wanted<'a> = (TopicPartition<'a>, Option<Instant>);
+
+/// The result of a request for some topics.
+struct Requested {
+    /// Those in the answer; `None` without an answer.
+    topics: Option<HashSet<String>>,
+    /// The error of the others.
+    failure: ReadError,
+}
+
+impl Requested {
+    fn failure(&self, name: &Option<String>) -> Option<ReadError> {
+        let is_answered =
+            self.topics.as_ref().is_some_and(|topics| name.as_ref().is_none_or(|name| topics.contains(name)));
+        (!is_answered).then(|| self.failure.clone())
+    }
+}
 
 /// The last request for all topics.
 #[derive(Default)]
@@ -50,15 +68,16 @@ struct Listing {
 }
 
 impl Brokers {
-    pub(crate) fn new(config: Arc<Config>) -> Self {
-        Self {
+    pub(crate) fn new(config: Arc<Config>) -> Arc<Self> {
+        Arc::new_cyclic(|this| Self {
             config,
             by_address: Lock::default(),
             metadata: Lock::default(),
-            lookups: Batches::new(MAX_LOOKUPS),
+            lookups: Batches::new(MAX_LOOKUPS, |_, _| false),
+            this: this.clone(),
             refreshed: Lock::default(),
             listing: tokio::sync::Mutex::default(),
-        }
+        })
     }
 
     pub(crate) fn config(&self) -> &Config {
@@ -87,7 +106,7 @@ impl Brokers {
         let since = Instant::now();
         let known = |&(target, newer_than): &Wanted<'_>| self.known(target, since, newer_than);
         if wanted.iter().any(|wanted| wanted.1.is_some() && known(wanted).is_none()) {
-            self.pause(RETRY_INTERVAL, deadline).await;
+            self.pause(RETRY_INTERVAL, Some(deadline)).await;
         }
         loop {
             let unknown = wanted.iter().filter(|wanted| known(wanted).is_none());
@@ -235,20 +254,16 @@ impl Brokers {
         names: impl IntoIterator<Item = Option<String>>,
         deadline: Instant,
     ) -> BTreeMap<Option<String>, ReadError> {
-        let send = async |names: Vec<Option<String>>| {
-            self.pause(MIN_INTERVAL, deadline).await;
-            let sent = Instant::now();
-            let answer = self.request_metadata(Some(names.into_iter().flatten().collect())).await;
-            *self.refreshed.lock() = Some(Instant::now());
-            let answer = answer.map(|(broker, answer)| {
-                let topics: HashSet<String> = answer.topics.iter().map(|topic| topic.name.clone()).collect();
-                self.update(answer, sent);
-                (topics, self.unreachable(BrokerFailures::of(incomplete(&broker))))
-            });
-            move |name: &Option<String>| match (&answer, name) {
-                (Ok((topics, incomplete)), Some(name)) if !topics.contains(name) => Some(incomplete.clone()),
-                (Ok(_), _) => None,
-                (Err(failure), _) => Some(failure.clone()),
+        let this = self.this.clone();
+        let send = move |names| {
+            let this = this.upgrade();
+            async move {
+                let requested = match this {
+                    Some(this) => Some(this.request_topics(names).await),
+                    None => None,
+                };
+                // Without brokers, there are no callers.
+                move |name: &Option<String>| requested.as_ref().and_then(|requested| requested.failure(name))
             }
         };
         let names: Vec<Option<String>> = names.into_iter().collect();
@@ -260,11 +275,25 @@ impl Brokers {
         asked.unwrap_or_else(late).into_iter().filter_map(|(name, failure)| Some((name, failure?))).collect()
     }
 
+    async fn request_topics(&self, names: Vec<Option<String>>) -> Requested {
+        self.pause(MIN_INTERVAL, None).await;
+        let sent = Instant::now();
+        let answer = self.request_metadata(Some(names.into_iter().flatten().collect())).await;
+        *self.refreshed.lock() = Some(Instant::now());
+        let (broker, answer) = match answer {
+            Ok(answered) => answered,
+            Err(failure) => return Requested { topics: None, failure },
+        };
+        let topics = answer.topics.iter().map(|topic| topic.name.clone()).collect();
+        self.update(answer, sent);
+        Requested { topics: Some(topics), failure: self.unreachable(BrokerFailures::of(incomplete(&broker))) }
+    }
+
     /// Waits until this long after the last answer, at most until `deadline`.
-    async fn pause(&self, interval: Duration, deadline: Instant) {
+    async fn pause(&self, interval: Duration, deadline: Option<Instant>) {
         let last = *self.refreshed.lock();
         if let Some(next) = last.and_then(|at| at.checked_add(interval)) {
-            sleep_until(next.min(deadline)).await;
+            sleep_until(deadline.map_or(next, |deadline| next.min(deadline))).await;
         }
     }
 

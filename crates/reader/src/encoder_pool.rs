@@ -1,6 +1,7 @@
 //! Encodes the batches of answers: small ones at once, large ones in turns.
 
 use std::future::pending;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 
@@ -13,10 +14,9 @@ use crate::lock::Lock;
 
 /// Encoders of all clusters.
 ///
-/// A small batch can decompress to a large one, which takes a thread for tens of milliseconds. So what is larger than
-/// [`SMALL`], stored or decompressed, is encoded on half of the cores, and clusters and their clients take turns: no read waits behind
-/// more than one of each other client, and nothing else of the bridge waits for them. Memory of each such turn: twice [`MAX_BATCH`], and
-/// the codec's window.
+/// A small batch can decompress to a large one, which takes a thread for tens of milliseconds. So what is larger than 512 KiB, stored
+/// or decompressed, is encoded on half of the cores, and clusters and their clients take turns: no read waits behind more than
+/// one of each other client. Memory of each turn: the decompressed batch of up to 32 MiB, as much again for zstd, and the output.
 #[derive(Debug, Clone)]
 pub struct EncoderPool {
     /// Idle encoders, kept for their decompression buffers; at most [`MAX_IDLE`], each with a few MiB if batches are compressed.
@@ -54,7 +54,7 @@ impl EncoderPool {
         if let Some(encoded) = self.encode_small(&encoding, SMALL) {
             return encoded;
         }
-        let place = self.places.acquire(holder, encoding.records.len()).await;
+        let place = self.places.acquire(holder, 1).await;
         let pool = self.clone();
         let encoded = spawn_blocking(move || {
             let limits = Limits {
@@ -68,6 +68,7 @@ impl EncoderPool {
         });
         match encoded.await {
             Ok(encoded) => encoded,
+            Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
             // The runtime ends, and this call with it.
             Err(_) => pending().await,
         }

@@ -108,10 +108,17 @@ impl Freshness {
 impl MetadataCache {
     /// Stores the response to a request sent at `learned`.
     pub(crate) fn update(&mut self, answer: MetadataAnswer, learned: Instant) {
-        self.nodes = answer.brokers.into_iter().filter_map(node).collect();
-        self.learned = Some(learned);
+        // Requests can be answered in another order than they were sent.
+        if self.learned.is_none_or(|newest| newest <= learned) {
+            self.nodes = answer.brokers.into_iter().filter_map(node).collect();
+            self.learned = Some(learned);
+        }
         for topic in answer.topics {
-            self.update_topic(topic, learned);
+            let known = self.topics.get(&topic.name).map(|known| known.learned);
+            let known = known.max(self.errors.get(&topic.name).map(|(at, _)| *at));
+            if known.is_none_or(|known| known <= learned) {
+                self.update_topic(topic, learned);
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, join_all};
+use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use kafka_protocol::error::ResponseError;
 use sluicegate_fair_share::Source;
@@ -215,7 +215,8 @@ impl OffsetRequests {
     ) -> Outcomes {
         let shared = self.of(recipient.clone());
         let broker = brokers.at(&recipient.address);
-        let send = |asked| request(Arc::clone(&broker), &recipient, asked);
+        let (committed, dedicated) = (recipient.committed, recipient.dedicated);
+        let send = move |asked| request(Arc::clone(&broker), (committed, dedicated), asked);
         let asked = calls.iter().map(|call| call.asked.clone()).collect();
         let answers = timeout_at(deadline, async {
             tokio::select! {
@@ -225,10 +226,10 @@ impl OffsetRequests {
         });
         let answers = answers.await;
         self.forget(&recipient, shared);
-        let mut answered: BTreeMap<_, _> = answers.iter().flatten().flatten().cloned().collect();
+        let answered: BTreeMap<_, _> = answers.iter().flatten().flatten().cloned().collect();
         let outcome = |OffsetCall { number, call, asked, .. }| {
-            let outcome = match (&answers, answered.remove(&asked)) {
-                (Ok(Some(_)), Some(answer)) => Outcome::Reply(call, answer.map(reply)),
+            let outcome = match (&answers, answered.get(&asked)) {
+                (Ok(Some(_)), Some(answer)) => Outcome::Reply(call, answer.clone().map(reply)),
                 (Ok(_), _) => Outcome::LeaderChanged(call),
                 (Err(_), _) => Outcome::TimedOut(call),
             };
@@ -239,7 +240,7 @@ impl OffsetRequests {
 
     fn of(&self, recipient: Recipient) -> Arc<Batch> {
         let mut all = self.by_recipient.lock();
-        Arc::clone(all.entry(recipient).or_insert_with(|| Arc::new(Batches::new(MAX_ASKED))))
+        Arc::clone(all.entry(recipient).or_insert_with(|| Batches::new(MAX_ASKED, is_same_log)))
     }
 
     /// Removes a batch that nobody uses.
@@ -257,40 +258,27 @@ fn reply(answer: AnsweredOffset) -> Reply<ListedOffset> {
     error.map_or(Reply::Success(ListedOffset { offset, timestamp }), Reply::Error)
 }
 
-/// Requests offsets of a broker. Different timestamps of the same partition need a request each.
+/// Requests offsets of a broker, one of each partition.
 async fn request(
     broker: Arc<Broker>,
-    recipient: &Recipient,
-    asked: Vec<AskedOffset>,
+    (committed, dedicated): (bool, bool),
+    partitions: Vec<AskedOffset>,
 ) -> impl Fn(&AskedOffset) -> Result<AnsweredOffset, ConnectionError> {
-    let mut requests: Vec<Vec<AskedOffset>> = Vec::new();
-    for same in asked.chunk_by(|one, next| (&one.topic, one.partition) == (&next.topic, next.partition)) {
-        for (index, asked) in same.iter().enumerate() {
-            match requests.get_mut(index) {
-                Some(request) => request.push(asked.clone()),
-                None => requests.push(vec![asked.clone()]),
-            }
-        }
-    }
-    let send = async |partitions| {
-        let request = ListOffsetsRequest { committed: recipient.committed, partitions };
-        let answer = match recipient.dedicated {
-            true => broker.call_on_dedicated(&request).await,
-            false => broker.call(&request).await,
-        };
-        (request.partitions, answer)
+    let request = ListOffsetsRequest { committed, partitions };
+    let answer = match dedicated {
+        true => broker.call_on_dedicated(&request).await,
+        false => broker.call(&request).await,
     };
-    let mut answers = BTreeMap::new();
-    for (partitions, answer) in join_all(requests.into_iter().map(send)).await {
-        for asked in partitions {
-            let answer = answer.as_ref().map_err(Clone::clone).and_then(|answer| {
-                let found = answer.get(&(asked.topic.clone(), asked.partition)).copied();
-                found.ok_or_else(|| unanswered(&broker))
-            });
-            answers.insert(asked, answer);
-        }
+    move |asked| {
+        let answer = answer.as_ref().map_err(Clone::clone)?;
+        let found = answer.get(&(asked.topic.clone(), asked.partition)).copied();
+        found.ok_or_else(|| unanswered(&broker))
     }
-    move |asked| answers.get(asked).cloned().unwrap_or_else(|| Err(unanswered(&broker)))
+}
+
+/// Brokers answer the same partition a second time with an error.
+fn is_same_log(one: &AskedOffset, next: &AskedOffset) -> bool {
+    (&one.topic, one.partition) == (&next.topic, next.partition)
 }
 
 /// The error of an answer without a requested partition, which its decoder does not let pass.

@@ -113,7 +113,7 @@ impl Reader {
     ///
     /// Calls must run inside a tokio runtime with time and I/O enabled.
     pub fn new(config: Config, logs: ClusterLogs, encoders: EncoderPool) -> Self {
-        let brokers = Arc::new(Brokers::new(Arc::new(config)));
+        let brokers = Brokers::new(Arc::new(config));
         let logs = Arc::new(logs);
         let tails = Tails::new(Arc::clone(&brokers), encoders.clone(), Arc::clone(&logs));
         let inner = Inner {
@@ -140,8 +140,8 @@ impl Reader {
         move || brokers.upgrade().map(|brokers| brokers.states())
     }
 
-    /// Finds an offset of each of some partitions, by topic, partition and timestamp. Timestamp [`LOG_END`] gives the high watermark, or
-    /// if `committed` the last stable offset; [`LOG_START`] the log start; −3 the record with the latest timestamp, from Kafka 3.0 on;
+    /// Finds an offset of each of some partitions, by topic, partition and timestamp. Timestamp [`LOG_END`](crate::LOG_END) gives the high watermark, or
+    /// if `committed` the last stable offset; [`LOG_START`](crate::LOG_START) the log start; −3 the record with the latest timestamp, from Kafka 3.0 on;
     /// and 0 or more the first record at or after that time, in milliseconds since 1970-01-01T00:00:00Z, or −1 if there is
     /// none.
     ///

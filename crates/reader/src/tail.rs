@@ -272,13 +272,14 @@ impl Tails {
         }
     }
 
-    /// What an answer means for those who wait for a record at `offset`; `None`: go on waiting.
+    /// The meaning of an answer for those who wait for a record at `offset`; `None`: go on waiting. `room` is left for records of the whole
+    /// response, in bytes.
     fn event(
         &self,
         role: Role,
         (log, offset): &(LogKey, i64),
-        leader_epoch: i32,
-        answer: &FetchAnswer,
+        (leader_epoch, answer): (i32, &FetchAnswer),
+        room: &mut usize,
     ) -> Option<Event> {
         let offset = *offset;
         if answer.error.is_some() {
@@ -303,7 +304,10 @@ impl Tails {
             let FetchAnswer { records, aborted, .. } = answer;
             let (records, aborted) = (records.clone(), aborted.clone());
             let encoding = Encoding { records, aborted, from: offset, limits, max_kept: limits.max_bytes };
-            match self.encoders.encode_small(&encoding, MAX_BATCH) {
+            let encoded = self.encoders.encode_small(&encoding, MAX_BATCH.min(*room));
+            let used = encoded.as_ref().and_then(|encoded| Some(encoded.as_ref().ok()?.1.len()));
+            *room = room.saturating_sub(used.unwrap_or(MAX_BATCH));
+            match encoded {
                 Some(Ok((encoded, mut messages))) if encoded.count > 0 => {
                     messages.shrink_to_fit();
                     let (next, count) = (encoded.next_offset, encoded.count);
@@ -411,10 +415,11 @@ async fn run(tails: Weak<Tails>, broker: Arc<Broker>, place: Place, fetches: Fet
             continue;
         };
         let Some(all) = tails.upgrade() else { return };
+        let mut room = ENCODED_AT_ONCE;
         for ((read, epoch), answer) in request.logs.iter().zip(epochs).zip(&answers) {
             all.logs.count_received(answer.records.len());
             let (log, offset) = read;
-            match all.event(place.role, read, epoch, answer) {
+            match all.event(place.role, read, (epoch, answer), &mut room) {
                 Some(event) => all.tell(&place, log, event),
                 None => {
                     let empty = Empty { request: request.number, offset: *offset, ends: answer.ends() };
@@ -453,6 +458,9 @@ const PART_BYTES: usize = 256 * 1024;
 /// A batch of so many bytes is encoded for all callers at once: twice the largest that producers send by default. A larger one is read
 /// by its callers, which wait for their turn.
 const MAX_BATCH: usize = 2 * 1024 * 1024;
+
+/// Records of one response that are encoded for all callers, in bytes: within some milliseconds.
+const ENCODED_AT_ONCE: usize = 8 * 1024 * 1024;
 
 /// Room for the fields of one log besides its records.
 const LOG_FIELDS: usize = 128;

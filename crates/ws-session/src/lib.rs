@@ -5,7 +5,7 @@
 //!
 //! 1. [`handshake`]: an HTTP upgrade becomes a session, or a refusal
 //! 2. [`frame`]: a client's bytes become frames
-//! 3. [`message`]: frames become messages, in bounded memory ([`budget`]) that clients share fairly ([`source`])
+//! 3. [`message`]: frames become messages, in bounded memory ([`budget`]) that clients share fairly
 //! 4. [`request`]: a message becomes a command for the bridge, or a refusal
 //! 5. [`answer`]: the bridge's stream becomes frames for the client
 //! 6. [`padding`]: writes to the bridge are padded to a minimum size

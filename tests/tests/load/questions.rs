@@ -123,4 +123,4 @@ const ATTACKER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 const COUNT: usize = 20;
 
 /// Half of the subscriptions are faster, although all programs share a few cores.
-const WITHIN: Duration = Duration::from_millis(300);
+const WITHIN: Duration = Duration::from_millis(100);

@@ -52,7 +52,16 @@ fn pool(keys: &str) -> Pool {
 
 impl Pool {
     async fn get(&self, definition: &ClusterDefinition) -> Result<Arc<Cluster>, RouteClusterError> {
-        self.clusters.defined(header(definition).as_bytes()).await
+        self.get_for("", definition).await
+    }
+
+    /// For the client at this address.
+    async fn get_for(
+        &self,
+        address: &str,
+        definition: &ClusterDefinition,
+    ) -> Result<Arc<Cluster>, RouteClusterError> {
+        self.clusters.defined(Source::parse(address.as_bytes()), header(definition).as_bytes()).await
     }
 
     fn made(&self) -> usize {
@@ -181,6 +190,26 @@ fn with_one_blocking_thread(test: impl AsyncFnOnce(mpsc::Sender<()>)) {
     });
 }
 
+#[tokio::test]
+async fn client_with_many_clusters_leaves_some_to_others() {
+    let pool = pool("max = 8\n");
+    let mut held = Vec::new();
+    let full = loop {
+        match pool.get_for("192.0.2.1", &user(&held.len().to_string(), "1")).await {
+            Ok(cluster) => held.push(cluster),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!((held.len(), full), (6, RouteClusterError::TooMany { max: 8 }));
+    let other = pool.get_for("192.0.2.2", &user("other", "1")).await.unwrap();
+    // Its own make room for it, and others' do not.
+    drop(other);
+    assert!(pool.get_for("192.0.2.1", &user("new", "1")).await.is_err());
+    held.pop();
+    assert!(pool.get_for("192.0.2.1", &user("new", "1")).await.is_ok());
+    assert_eq!(pool.len(), 7);
+}
+
 #[tokio::test(start_paused = true)]
 async fn unused_clusters_make_room_at_the_limit() {
     let pool = pool("max = 2\n");
@@ -233,7 +262,10 @@ async fn no_broker_is_allowed_by_default() {
             name => panic!("{name} made"),
         });
         let clusters = Clusters::new(&config, Metrics::new(), CancellationToken::new(), make);
-        assert_eq!(clusters.defined(header(&of("kafka:9092")).as_bytes()).await.err(), Some(want));
+        assert_eq!(
+            clusters.defined(Source::UNKNOWN, header(&of("kafka:9092")).as_bytes()).await.err(),
+            Some(want)
+        );
     }
 }
 
@@ -333,7 +365,7 @@ async fn routes_clusters_are_judged_by_the_new_configuration() {
         named(&[], &format!("{secret}\n[route_clusters]\nallowed_hosts = [{hosts}]\n{more}"))
     };
     let (clusters, made) = scripted(&keys("\"kafka:*\", \"other:*\"", ""));
-    let get = async |node: &str| clusters.defined(header(&of(node)).as_bytes()).await;
+    let get = async |node: &str| clusters.defined(Source::UNKNOWN, header(&of(node)).as_bytes()).await;
     let (kept, forbidden) = (get("kafka:9092").await.unwrap(), get("other:9092").await.unwrap());
     clusters.apply(&keys("\"kafka:*\"", "write = true")).await;
     assert!(kept.is_writable() && !kept.drain.has_begun() && forbidden.drain.has_begun());
@@ -378,7 +410,8 @@ async fn cluster_stays_open_until_its_records_are_delivered() {
     let clusters = Arc::new(Clusters::new(&config, Metrics::new(), CancellationToken::new(), make));
     tokio::spawn(Arc::clone(&clusters).close_unused());
 
-    let cluster = clusters.defined(header(&of(&mock.bootstrap_servers())).as_bytes()).await.unwrap();
+    let cluster =
+        clusters.defined(Source::UNKNOWN, header(&of(&mock.bootstrap_servers())).as_bytes()).await.unwrap();
     let record =
         ProduceRecord { topic: "orders".into(), value: Some("1".into()), ..ProduceRecord::default() };
     let (sent, queued) = oneshot::channel();

@@ -15,9 +15,13 @@ impl Filters {
         Self(filters)
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The matching ones of `count` encoded `messages`, and their number. They are copied only if some do not match.
     pub(super) fn matching(&self, messages: Bytes, count: usize) -> (Bytes, usize) {
-        if self.0.is_empty() {
+        if self.is_empty() {
             return (messages, count);
         }
         let all = || Fields::of(&messages).filter_map(content).filter(|(number, _)| *number == MESSAGES);

@@ -141,7 +141,7 @@ impl Subscription {
     /// # Cancel safety
     /// A drop has no effect.
     pub(crate) async fn ready(&mut self, max_bytes: usize) {
-        if self.items.is_empty() && self.scanned > 0 {
+        if self.items.is_empty() && !self.subscribe.filters.is_empty() {
             let holder = Holder { cluster: Arc::as_ptr(&self.cluster).addr(), source: self.subscribe.client };
             self.cluster.scans.take(holder, self.scanned).await;
             self.scanned = 0;

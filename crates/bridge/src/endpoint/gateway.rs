@@ -45,18 +45,18 @@ impl Endpoint {
     /// The client's grant, from its gateway's headers.
     pub(super) async fn grant<B>(&self, request: &Request<B>) -> Result<Grant, Refusal> {
         let (headers, client) = (request.headers(), source(request));
-        let cluster = self.cluster(headers).await?;
+        let cluster = self.cluster(headers, client).await?;
         Grant::of(cluster, client, headers)
             .map_err(|InvalidHeader { header, expected }| Refusal::InvalidHeader { header, expected })
     }
 
     /// The cluster that `headers` name or define.
-    async fn cluster(&self, headers: &HeaderMap) -> Result<Arc<Cluster>, Refusal> {
+    async fn cluster(&self, headers: &HeaderMap, client: Source) -> Result<Arc<Cluster>, Refusal> {
         let carried = headers.get(metadata::CLUSTER_DEFINITION);
         let cluster = match carried {
             None => None,
             Some(_) if headers.contains_key(metadata::CLUSTER) => return Err(Refusal::TwoClusters),
-            Some(definition) => Some(Box::pin(self.clusters.defined(definition.as_bytes())).await),
+            Some(definition) => Some(Box::pin(self.clusters.defined(client, definition.as_bytes())).await),
         };
         // Checked after the cluster was created, which takes a moment.
         if self.drain.has_begun() {

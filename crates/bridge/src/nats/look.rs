@@ -4,9 +4,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
+use sluicegate_fair_share::{Holder, Places, Source};
 use sluicegate_protocol::KafkaMessage;
 use sluicegate_shared_log::{Chunk, ClusterLogs, Ends, Flights, assemble};
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
 use super::api::{Api, MessageQuery, StreamInfo};
@@ -25,8 +25,10 @@ pub(super) struct Looks {
     walks: Walks,
     logs: Arc<ClusterLogs>,
     requests: Flights<(StreamId, i64), Result<Chunk, ReadError>>,
-    /// For reads of one message at a time.
-    single: Semaphore,
+    /// For reads, in turns of the clients.
+    places: Arc<Places>,
+    /// For those of one message at a time.
+    single: Arc<Places>,
 }
 
 /// What a look has found, and in which stream.
@@ -43,9 +45,9 @@ impl Looks {
         tails: Arc<Tails>,
         logs: Arc<ClusterLogs>,
     ) -> Self {
-        let single = Semaphore::new(MAX_SINGLE);
         let walks = Walks::new(Arc::clone(&api), Arc::clone(&streams));
-        Self { api, streams, tails, walks, logs, requests: Flights::default(), single }
+        let (places, single) = (Places::new(MAX_LOOKS), Places::new(MAX_SINGLE));
+        Self { api, streams, tails, walks, logs, requests: Flights::default(), places, single }
     }
 
     /// What was read before, without a request.
@@ -60,17 +62,20 @@ impl Looks {
     /// The messages from `offset` on: of those that were read before, or else by a request that was sent after this call began.
     pub(super) async fn look(
         &self,
+        source: Source,
         name: StreamName<'_>,
         offset: i64,
         max_bytes: usize,
     ) -> Result<Found, ReadError> {
-        let look = self.look_again(name, offset, max_bytes);
+        let holder = Holder { source, ..Holder::default() };
+        let look = self.look_again(holder, name, offset, max_bytes);
         timeout(self.api.timeout(), look).await.unwrap_or_else(|_| Err(self.api.silence(name)))
     }
 
     /// Looks until the stream stays the same, and the connection too.
     async fn look_again(
         &self,
+        holder: Holder,
         name: StreamName<'_>,
         offset: i64,
         max_bytes: usize,
@@ -83,7 +88,12 @@ impl Looks {
             let key = (id.clone(), offset);
             let near = |(other, from): &(StreamId, i64)| *other == id && offset.saturating_sub(*from) < NEAR;
             let known = || self.kept(&id, offset, max_bytes).map(Ok);
-            let request = self.request(name, &stream, offset, max_bytes);
+            // Before it joins others: who has come to a request has a place for it, and delays nobody by waiting for one.
+            let _place = match known() {
+                Some(_) => None,
+                None => Some(self.places.acquire(holder, max_bytes).await),
+            };
+            let request = self.request(holder, name, &stream, offset, max_bytes);
             match self.requests.ask(key, near, known, request).await {
                 Ok(chunk) if chunk.count > 0 => {
                     // It can be more than this call wants.
@@ -114,6 +124,7 @@ impl Looks {
     /// Requests messages, and keeps them.
     async fn request(
         &self,
+        holder: Holder,
         name: StreamName<'_>,
         known: &Stream,
         offset: i64,
@@ -162,7 +173,7 @@ impl Looks {
             }
             // Replicas can be behind the leader.
             None if offset.max(first) < end => {
-                self.single(name, &stream, offset.max(first), max_bytes).await?
+                self.single(holder, name, &stream, offset.max(first), max_bytes).await?
             }
             None => (Entries::default(), end),
         };
@@ -248,12 +259,13 @@ impl Looks {
     /// A few messages from `from` on, which the stream's end is beyond, each in an answer of the leader; and where to read on.
     async fn single(
         &self,
+        holder: Holder,
         name: StreamName<'_>,
         stream: &Stream,
         from: i64,
         max_bytes: usize,
     ) -> Result<(Entries, i64), ReadError> {
-        let _permit = self.single.acquire().await;
+        let _place = self.single.acquire(holder, 1).await;
         let StreamInfo { end, average, .. } = stream.info;
         let count = max_bytes.checked_div(average).unwrap_or_default().clamp(1, MAX_AT_ONCE);
         let count = i64::try_from(count).unwrap_or(1);
@@ -278,6 +290,8 @@ impl Looks {
 
 /// The least that a request asks for, in bytes: others can want what follows.
 const MIN_BYTES: usize = 64 * 1024;
+/// Reads at the same time. Their batches leave some of [`MAX_EXPECTED`](super::session::MAX_EXPECTED) answers to other requests.
+const MAX_LOOKS: usize = 48;
 /// How far a request under way probably reads.
 const NEAR: i64 = 256;
 /// How often a look begins again if the connection is lost, or if the stream is created again.

@@ -102,7 +102,7 @@ impl Reader {
             biased;
             () = reservation.wait(WAITING_BYTES) => match looked {
                 Some(looked) => looked.chunk,
-                None => self.looks.look(name, offset, small.max_bytes).await?.chunk,
+                None => self.looks.look(fetch.source, name, offset, small.max_bytes).await?.chunk,
             },
             waited = self.wait_and_look(name, small, end) => waited?,
         };
@@ -113,7 +113,7 @@ impl Reader {
         if reservation.refill().await {
             return self
                 .looks
-                .look(name, base, max_bytes)
+                .look(fetch.source, name, base, max_bytes)
                 .await
                 .map(|found| fetched(found.chunk, max_records));
         }
@@ -125,9 +125,9 @@ impl Reader {
         let Fetch { offset, max_bytes, .. } = fetch;
         let now = Instant::now();
         let until = now.checked_add(FILL_TIME).unwrap_or(now);
-        let Found { mut chunk, id } = self.looks.look(name, offset, max_bytes).await?;
+        let Found { mut chunk, id } = self.looks.look(fetch.source, name, offset, max_bytes).await?;
         while chunk.count > 0 && is_half_empty(&chunk, &fetch) {
-            let more = timeout_at(until, self.looks.look(name, chunk.next, max_bytes)).await;
+            let more = timeout_at(until, self.looks.look(fetch.source, name, chunk.next, max_bytes)).await;
             // There are messages to answer with.
             let Ok(Ok(more)) = more else { break };
             if more.id != id {
@@ -160,7 +160,7 @@ impl Reader {
                 {
                     return Ok(Chunk::empty(offset, ends));
                 }
-                let Found { chunk, id } = self.looks.look(name, offset, max_bytes).await?;
+                let Found { chunk, id } = self.looks.look(fetch.source, name, offset, max_bytes).await?;
                 (id, chunk)
             }
         };
@@ -169,7 +169,7 @@ impl Reader {
             if is_at_end && let Some(ends) = self.wait_for_records(name, read.next, Some(until)).await {
                 return Ok(Chunk { ends, ..read });
             }
-            let mut more = match self.looks.look(name, read.next, max_bytes).await {
+            let mut more = match self.looks.look(fetch.source, name, read.next, max_bytes).await {
                 Ok(more) => more,
                 // The messages before are an answer, and the next fetch finds the error.
                 Err(_) if read.count > 0 => break,
@@ -178,7 +178,7 @@ impl Reader {
             if more.id != id {
                 // Another stream, or other messages, from the beginning.
                 read = Chunk::empty(offset, Ends::UNKNOWN);
-                more = self.looks.look(name, offset, max_bytes).await?;
+                more = self.looks.look(fetch.source, name, offset, max_bytes).await?;
                 id = more.id;
             }
             is_at_end = more.chunk.count == 0;

@@ -1,11 +1,10 @@
 //! Which keys a request is for, and who gets its values, without a broker.
 
-use std::cell::RefCell;
 use std::net::IpAddr;
-use std::rc::Rc;
+use std::sync::Mutex;
 
 use tokio::sync::oneshot;
-use tokio::task::{JoinHandle, LocalSet, spawn_local, yield_now};
+use tokio::task::{JoinHandle, yield_now};
 
 use super::*;
 
@@ -15,23 +14,26 @@ type Sent = (Vec<u32>, oneshot::Sender<u32>);
 /// Calls whose requests are answered by the test: the value of a key is the answer added to it.
 #[derive(Clone)]
 struct Case {
-    batches: Rc<Batches<u32, u32>>,
-    sent: Rc<RefCell<Vec<Sent>>>,
+    batches: Arc<Batches<u32, u32>>,
+    sent: Arc<Mutex<Vec<Sent>>>,
 }
 
 impl Case {
     fn new(max_waiting: usize) -> Self {
-        Self { batches: Rc::new(Batches::new(max_waiting)), sent: Rc::default() }
+        // Numbers of the same hundred and above a million are not for one request.
+        let conflict = |one: &u32, next: &u32| *one > 1_000_000 && one / 100 == next / 100;
+        Self { batches: Batches::new(max_waiting, conflict), sent: Arc::default() }
     }
 
     /// Asks for these keys from this address.
     async fn ask(&self, from: u8, keys: impl IntoIterator<Item = u32>) -> JoinHandle<Vec<u32>> {
         let (case, keys) = (self.clone(), keys.into_iter().collect());
-        let asked = spawn_local(async move {
+        let asked = tokio::spawn(async move {
             let source = Source::from(IpAddr::from([10, 0, 0, from]));
-            let send = |keys: Vec<u32>| {
+            let sent = case.sent;
+            let send = move |keys: Vec<u32>| {
                 let (answered, answer) = oneshot::channel();
-                case.sent.borrow_mut().push((keys, answered));
+                sent.lock().unwrap().push((keys, answered));
                 async move {
                     let answer = answer.await.expect("the test answers");
                     move |key: &u32| key + answer
@@ -47,12 +49,12 @@ impl Case {
 
     /// The keys of the requests under way.
     fn sent(&self) -> Vec<Vec<u32>> {
-        self.sent.borrow_mut().retain(|(_, answered)| !answered.is_closed());
-        self.sent.borrow().iter().map(|(keys, _)| keys.clone()).collect()
+        self.sent.lock().unwrap().retain(|(_, answered)| !answered.is_closed());
+        self.sent.lock().unwrap().iter().map(|(keys, _)| keys.clone()).collect()
     }
 
     async fn answer(&self, value: u32) {
-        let (_, answered) = self.sent.borrow_mut().remove(0);
+        let (_, answered) = self.sent.lock().unwrap().remove(0);
         answered.send(value).expect("somebody waits");
         settle().await;
     }
@@ -64,101 +66,115 @@ async fn settle() {
     }
 }
 
-async fn local(test: impl Future<Output = ()>) {
-    LocalSet::new().run_until(test).await;
-}
-
 #[tokio::test]
 async fn all_that_waits_is_one_request() {
-    local(async {
-        let case = Case::new(100);
-        let first = case.ask(1, [1]).await;
-        // These came after the first request was sent.
-        let (second, third) = (case.ask(2, [1, 2]).await, case.ask(3, [3]).await);
-        assert_eq!(case.sent(), [vec![1]]);
-        case.answer(100).await;
-        assert_eq!(first.await.unwrap(), [101]);
-        assert_eq!(case.sent(), [vec![1, 2, 3]]);
-        case.answer(200).await;
-        assert_eq!((second.await.unwrap(), third.await.unwrap()), (vec![201, 202], vec![203]));
-        assert!(case.batches.waiting.lock().is_empty() && case.batches.permits.used() == 0);
-    })
-    .await;
+    let case = Case::new(100);
+    let first = case.ask(1, [1]).await;
+    // These came after the first request was sent.
+    let (second, third) = (case.ask(2, [1, 2]).await, case.ask(3, [3]).await);
+    assert_eq!(case.sent(), [vec![1]]);
+    case.answer(100).await;
+    assert_eq!(first.await.unwrap(), [101]);
+    assert_eq!(case.sent(), [vec![1, 2, 3]]);
+    case.answer(200).await;
+    assert_eq!((second.await.unwrap(), third.await.unwrap()), (vec![201, 202], vec![203]));
+    assert!(case.batches.state.lock().waiting.is_empty() && case.batches.permits.used() == 0);
 }
 
 #[tokio::test]
 async fn newcomer_gets_its_value_with_the_next_request() {
-    local(async {
-        let case = Case::new(100);
-        let attack: Vec<_> = {
-            let mut attack = Vec::new();
-            for number in 0..50 {
-                attack.push(case.ask(1, number * 100..number * 100 + 60).await);
-            }
-            attack
-        };
-        let newcomer = case.ask(2, [7777]).await;
-        case.answer(0).await;
-        let sent = case.sent();
-        assert!(sent[0].contains(&7777) && sent[0].len() <= 100, "{sent:?}");
-        case.answer(0).await;
-        assert!(newcomer.is_finished());
-        // Each request is for as much as the source can have.
-        let mut requests = 0;
-        while attack.iter().any(|call| !call.is_finished()) {
-            case.answer(0).await;
-            requests += 1;
+    let case = Case::new(100);
+    let attack: Vec<_> = {
+        let mut attack = Vec::new();
+        for number in 0..50 {
+            attack.push(case.ask(1, number * 100..number * 100 + 60).await);
         }
-        assert!(requests < 50 * 60 / 60, "{requests} requests");
-        for (call, number) in attack.into_iter().zip(0..) {
-            assert_eq!(call.await.unwrap(), (number * 100..number * 100 + 60).collect::<Vec<_>>());
-        }
-        assert_eq!(case.batches.permits.used(), 0);
-    })
-    .await;
+        attack
+    };
+    let newcomer = case.ask(2, [7777]).await;
+    case.answer(0).await;
+    let sent = case.sent();
+    assert!(sent[0].contains(&7777) && sent[0].len() <= 100, "{sent:?}");
+    case.answer(0).await;
+    assert!(newcomer.is_finished());
+    // Each request is for as much as the source can have.
+    let mut requests = 0;
+    while attack.iter().any(|call| !call.is_finished()) {
+        case.answer(0).await;
+        requests += 1;
+    }
+    assert!(requests < 50 * 60 / 60, "{requests} requests");
+    for (call, number) in attack.into_iter().zip(0..) {
+        assert_eq!(call.await.unwrap(), (number * 100..number * 100 + 60).collect::<Vec<_>>());
+    }
+    assert_eq!(case.batches.permits.used(), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn request_without_an_answer_delays_others_for_a_moment() {
-    local(async {
-        let case = Case::new(100);
-        let (silent, other) = (case.ask(1, [1]).await, case.ask(2, [2]).await);
-        assert_eq!(case.sent(), [vec![1]]);
-        tokio::time::sleep(TURN).await;
-        settle().await;
-        assert_eq!(case.sent(), [vec![1], vec![2]]);
-        let first = case.sent.borrow_mut().remove(0);
-        case.answer(10).await;
-        assert_eq!((other.await.unwrap(), silent.is_finished()), (vec![12], false));
-        first.1.send(20).unwrap();
-        assert_eq!(silent.await.unwrap(), [21]);
-    })
-    .await;
+    let case = Case::new(100);
+    let (silent, other) = (case.ask(1, [1]).await, case.ask(2, [2]).await);
+    assert_eq!(case.sent(), [vec![1]]);
+    tokio::time::sleep(TURN).await;
+    settle().await;
+    assert_eq!(case.sent(), [vec![1], vec![2]]);
+    let first = case.sent.lock().unwrap().remove(0);
+    case.answer(10).await;
+    assert_eq!((other.await.unwrap(), silent.is_finished()), (vec![12], false));
+    first.1.send(20).unwrap();
+    assert_eq!(silent.await.unwrap(), [21]);
 }
 
 #[tokio::test]
-async fn caller_that_leaves_lets_another_send() {
-    local(async {
-        let case = Case::new(100);
-        let (sender, waiting) = (case.ask(1, [1, 2]).await, case.ask(2, [2]).await);
-        sender.abort();
-        settle().await;
-        assert_eq!(case.sent(), [vec![2]], "for those who still wait");
-        case.answer(10).await;
-        assert_eq!(waiting.await.unwrap(), [12]);
-        assert_eq!(case.batches.permits.used(), 0);
-    })
-    .await;
+async fn callers_that_leave_take_no_room_and_delay_nobody() {
+    let case = Case::new(4);
+    let sender = case.ask(1, [1]).await;
+    let left = case.ask(1, [2, 3]).await;
+    sender.abort();
+    left.abort();
+    settle().await;
+    assert_eq!(case.sent(), [vec![1]], "a request outlives its caller");
+    let all = case.ask(1, 10..20).await;
+    let mut requests = 0;
+    while !all.is_finished() {
+        case.answer(0).await;
+        requests += 1;
+    }
+    assert_eq!(all.await.unwrap(), (10..20).collect::<Vec<_>>());
+    // The first, what fits beside those that left, and then three at a time.
+    assert!(requests <= 5, "{requests} requests");
+    assert_eq!(case.batches.permits.used(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn caller_whose_request_is_late_sends_no_others() {
+    let case = Case::new(100);
+    let (first, second) = (case.ask(1, [1, 2]).await, case.ask(2, [3]).await);
+    tokio::time::sleep(TURN * 3).await;
+    settle().await;
+    assert_eq!(case.sent(), [vec![1, 2], vec![3]]);
+    case.answer(10).await;
+    assert!(first.is_finished() && !second.is_finished());
+}
+
+#[tokio::test]
+async fn keys_that_conflict_are_requested_one_after_the_other() {
+    let case = Case::new(100);
+    let call = case.ask(1, [1, 1_000_001, 1_000_002, 1_000_003]).await;
+    for expected in [vec![1, 1_000_001], vec![1_000_002], vec![1_000_003]] {
+        assert_eq!(case.sent(), [expected]);
+        assert!(!call.is_finished());
+        case.answer(0).await;
+    }
+    assert_eq!(call.await.unwrap(), [1, 1_000_001, 1_000_002, 1_000_003]);
+    assert_eq!(case.batches.permits.used(), 0);
 }
 
 #[tokio::test]
 async fn repeated_key_has_its_value_each_time() {
-    local(async {
-        let case = Case::new(100);
-        let call = case.ask(1, [5, 5]).await;
-        assert_eq!(case.sent(), [vec![5]]);
-        case.answer(1).await;
-        assert_eq!(call.await.unwrap(), [6, 6]);
-    })
-    .await;
+    let case = Case::new(100);
+    let call = case.ask(1, [5, 5]).await;
+    assert_eq!(case.sent(), [vec![5]]);
+    case.answer(1).await;
+    assert_eq!(call.await.unwrap(), [6, 6]);
 }

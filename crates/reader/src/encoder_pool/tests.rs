@@ -60,7 +60,9 @@ async fn large_answers_take_turns_and_small_ones_wait_for_none() {
         let (count, bytes) = encoding.await.unwrap();
         assert!(count > 1 && (4000..=5000).contains(&bytes), "{count} records in {bytes} bytes");
     }
-    assert_eq!(*order.lock().unwrap(), [1, 2, 1, 1, 1, 1]);
+    // Its turn is the second; a task can be told of its end after the next one.
+    let newcomer = order.lock().unwrap().iter().position(|client| *client == 2);
+    assert!(newcomer.is_some_and(|newcomer| newcomer <= 2), "{newcomer:?}");
 }
 
 #[tokio::test]

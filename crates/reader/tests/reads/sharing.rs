@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use futures_util::future::join_all;
 use kafka_protocol::messages::RequestKind;
+use sluicegate_fair_share::Source;
 use sluicegate_reader::Fetch;
 use tokio::time::{Instant, sleep};
 
@@ -182,6 +184,26 @@ fn many_records(offset: i64, count: i32, value: u8) -> Vec<u8> {
         records.extend(record);
     }
     batch(offset, count - 1, 0, count, &records)
+}
+
+#[tokio::test]
+async fn partition_asked_twice_has_its_answer_each_time() {
+    let broker = Broker::start(|asked, address| match asked.kind {
+        RequestKind::ListOffsets(_) => {
+            Step::Answer(scripted::listed_throttled(asked, 0, |timestamp| timestamp + 100, 0))
+        }
+        _ => usual(asked, address),
+    })
+    .await;
+    let reader = reader(&[broker.address]);
+    let asked = [("t", 0, -1), ("t", 0, 5), ("t", 0, -1), ("t", 0, 6), ("t", 0, 5)];
+    let listed: Vec<_> = reader.list_offsets(Source::UNKNOWN, &asked, false).collect().await;
+    let mut listed: Vec<_> =
+        listed.into_iter().map(|(number, listed)| (number, listed.expect("an offset").offset)).collect();
+    listed.sort_unstable();
+    assert_eq!(listed, [(0, 99), (1, 105), (2, 99), (3, 106), (4, 105)]);
+    // One for the end, and one for each time: a request cannot ask for two of a partition.
+    assert_eq!((broker.listed(), broker.metadata().len()), (3, 1));
 }
 
 /// A zigzag-encoded number, as in Kafka's records.

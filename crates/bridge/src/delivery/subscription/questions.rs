@@ -6,10 +6,10 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use sluicegate_protocol::error_code::OFFSET_OUT_OF_RANGE;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Subscription, Wake};
+use super::{PAUSE, Subscription, Wake};
 use crate::backend::{CommandError, Fault, Fetched, Log, System};
 use crate::delivery::item::Item;
 use crate::delivery::subscribe::recreated;
@@ -125,6 +125,10 @@ impl Subscription {
             Answer::Records(Ok(fetched)) => self.looked(index, fetched),
             Answer::Topic(Ok(topic_id)) => match self.is_other_topic(index, topic_id) {
                 true => self.end_recreated(index),
+                // What was read is read again once it is known whose records they are.
+                false if self.is_leader_unknown(index) => {
+                    self.waits.push(sleep(PAUSE).map(move |()| Wake::Cursor(index)).boxed());
+                }
                 false => self.turns.push_back(index),
             },
             Answer::Topic(Err(error)) => self.retry(index, error),
@@ -142,6 +146,11 @@ impl Subscription {
             Answer::Records(Err(error)) | Answer::Epoch(Err(error)) => self.fail(index, error),
             Answer::Nothing => self.turns.push_back(index),
         }
+    }
+
+    fn is_leader_unknown(&self, index: usize) -> bool {
+        let cursor = self.cursors.get(index);
+        cursor.is_some_and(|cursor| cursor.epoch.is_some()) && self.version(index).leader_epoch.is_none()
     }
 
     fn end_recreated(&mut self, index: usize) {

@@ -1,5 +1,8 @@
 //! Reads that do not wait.
 
+use std::cell::Cell;
+
+use futures_util::future::join_all;
 use sluicegate_protocol::Header;
 
 use super::*;
@@ -246,4 +249,23 @@ async fn streams_are_topics_with_one_partition() {
     ] {
         assert_eq!(case.nats.check_log(Source::UNKNOWN, log).await.unwrap_err().fault, fault, "{log:?}");
     }
+}
+
+/// Reads of streams without direct answers have the fewest places.
+#[tokio::test]
+async fn client_with_many_reads_leaves_turns_to_others() {
+    let case = Case::start().await;
+    case.streams.create("S", json!({ "allow_direct": false })).await.unwrap();
+    case.write("S", 1..=30_001).await;
+    let finished = Cell::new(0);
+    let read = async |from: &str, offset| {
+        let source = Source::parse(from.as_bytes());
+        let fetched = case.fetch("S", Fetch { source, ..at(offset) }).await.unwrap();
+        assert_eq!(sequences(&fetched).first(), Some(&offset));
+        finished.replace(finished.get() + 1)
+    };
+    // Too far apart for one to wait for another.
+    let greedy = join_all((0..100).map(|number| read("192.0.2.1", 1 + 300 * number)));
+    let (_, before) = tokio::join!(greedy, read("192.0.2.2", 30_001));
+    assert!(before < 40, "{before} reads came first");
 }
