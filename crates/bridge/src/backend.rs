@@ -97,6 +97,9 @@ pub(crate) trait Backend: Send + Sync {
     /// The names of all topics that the cluster's user can see, sorted, without internal topics.
     fn topics(&self) -> BoxFuture<'_, Result<Arc<[String]>, CommandError>>;
 
+    /// How many partitions a topic has, as far as that is known without a request.
+    fn known_partitions(&self, topic: &str) -> usize;
+
     /// The partitions of a topic.
     fn partitions<'a>(
         &'a self,

@@ -16,7 +16,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use futures_util::StreamExt;
 use futures_util::future::join;
-use sluicegate_fair_share::Source;
+use sluicegate_fair_share::{Holder, Ledger, Source};
 use sluicegate_shared_log::Ends;
 use tokio::sync::RwLock;
 use tokio::time::{Instant, timeout_at};
@@ -55,8 +55,7 @@ pub(crate) struct Cluster {
     pub(crate) metrics: ClusterMetrics,
     pub(crate) subscriptions: OpenSubscriptions,
     pub(crate) failures: FailureLog,
-    /// Bytes that filters leave out, of all clusters.
-    pub(crate) scans: Arc<Rate>,
+    rates: Rates,
     /// Begins when the bridge drains, or when the cluster is removed.
     pub(crate) drain: Drain,
 }
@@ -80,6 +79,30 @@ impl Parts {
     }
 }
 
+/// Work of each second that the clients of all clusters share.
+#[derive(Debug, Clone)]
+pub(crate) struct Rates {
+    /// Bytes that filters leave out.
+    scans: Arc<Rate>,
+    /// Partitions that are described.
+    descriptions: Arc<Rate>,
+}
+
+impl Rates {
+    /// So many bytes and partitions.
+    pub(crate) fn new(scanned: usize, described: usize) -> Self {
+        let [scans, descriptions] = [scanned, described].map(|max| Arc::new(Rate::new(Ledger::new(max))));
+        Self { scans, descriptions }
+    }
+
+    /// Changes whether there are several clusters.
+    pub(crate) fn set_has_clusters(&self, has_clusters: bool) {
+        for rate in [&self.scans, &self.descriptions] {
+            rate.set_has_clusters(has_clusters);
+        }
+    }
+}
+
 /// Defaults and bounds of fetches.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reads {
@@ -90,7 +113,7 @@ pub(crate) struct Reads {
 }
 
 impl Cluster {
-    pub(crate) fn new(system: System, parts: Parts, metrics: ClusterMetrics, scans: Arc<Rate>) -> Self {
+    pub(crate) fn new(system: System, parts: Parts, metrics: ClusterMetrics, rates: Rates) -> Self {
         Self {
             system,
             parts: ArcSwap::from_pointee(parts),
@@ -99,7 +122,7 @@ impl Cluster {
             metrics,
             subscriptions: OpenSubscriptions::default(),
             failures: FailureLog::default(),
-            scans,
+            rates,
             drain: Drain::default(),
         }
     }
@@ -323,7 +346,30 @@ impl Cluster {
         source: Source,
         topic: &str,
     ) -> Result<Vec<Partition>, CommandError> {
-        self.measured(Kind::Topics, self.backend().partitions(source, topic)).await
+        self.measured(Kind::Topics, self.describe(source, topic)).await
+    }
+
+    /// The same as part of another command, once the client has room for so many partitions.
+    ///
+    /// # Cancel safety
+    /// A drop abandons the read.
+    pub(crate) async fn describe(&self, source: Source, topic: &str) -> Result<Vec<Partition>, CommandError> {
+        let backend = self.backend();
+        let count = backend.known_partitions(topic).max(1);
+        self.rates.descriptions.take(self.holder(source), count).await;
+        backend.partitions(source, topic).await
+    }
+
+    /// Waits until this client has room for records that its filters leave out, and counts so many bytes.
+    ///
+    /// # Cancel safety
+    /// A drop counts nothing.
+    pub(crate) async fn scan(&self, source: Source, bytes: usize) {
+        self.rates.scans.take(self.holder(source), bytes).await;
+    }
+
+    fn holder(&self, source: Source) -> Holder {
+        Holder { cluster: std::ptr::from_ref(self).addr(), source }
     }
 
     /// Whether records are queued or in flight.

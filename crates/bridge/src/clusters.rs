@@ -28,17 +28,15 @@ pub(crate) use self::definition::BASE64;
 use self::definition::Definition;
 use self::settings::Settings;
 use crate::backend::Backend;
-use crate::cluster::{Cluster, Parts, Writes};
+use crate::cluster::{Cluster, Parts, Rates, Writes};
 use crate::config::{ClusterConfig, Config, ROUTE_CLUSTERS};
 use crate::metrics::Metrics;
-use crate::rate::Rate;
 
 /// All clusters.
 pub(crate) struct Clusters {
     make: Make,
     metrics: Metrics,
-    /// Of all clusters: see [`Cluster::scans`].
-    scans: Arc<Rate>,
+    rates: Rates,
     /// Cancelled at shutdown, when writes must be answered with what is known.
     writes_due: CancellationToken,
     state: Mutex<State>,
@@ -106,10 +104,11 @@ impl Clusters {
             removed: Vec::new(),
         };
         let cores = available_parallelism().map_or(1, usize::from);
-        let scans = Arc::new(Rate::new(Ledger::new(SCANNED_PER_CORE.saturating_mul(cores))));
-        scans.set_has_clusters(config.has_clusters());
+        let per_second = |per_core: usize| per_core.saturating_mul(cores);
+        let rates = Rates::new(per_second(SCANNED_PER_CORE), per_second(DESCRIBED_PER_CORE));
+        rates.set_has_clusters(config.has_clusters());
         let clusters =
-            Self { make, metrics, scans, writes_due, state: Mutex::new(state), added: Notify::new() };
+            Self { make, metrics, rates, writes_due, state: Mutex::new(state), added: Notify::new() };
         for (name, cluster) in &config.clusters {
             clusters.add(name, cluster, config.write.clusters.contains(name));
         }
@@ -164,7 +163,7 @@ impl Clusters {
     /// A drop can leave clusters unable to write, so it must be polled to its end.
     pub(crate) async fn apply(&self, config: &Config) {
         let settings = Arc::new(Settings::of(config));
-        self.scans.set_has_clusters(config.has_clusters());
+        self.rates.set_has_clusters(config.has_clusters());
         let (removed, defined) = {
             let mut state = self.state();
             state.settings = Arc::clone(&settings);
@@ -261,7 +260,7 @@ impl Clusters {
 
     fn cluster(&self, name: &str, config: &ClusterConfig, is_writable: bool) -> Cluster {
         let parts = self.parts(name, config, is_writable, &self.settings());
-        Cluster::new(config.system(), parts, self.metrics.cluster(name), Arc::clone(&self.scans))
+        Cluster::new(config.system(), parts, self.metrics.cluster(name), self.rates.clone())
     }
 
     fn parts(&self, name: &str, config: &ClusterConfig, is_writable: bool, settings: &Settings) -> Parts {
@@ -405,6 +404,8 @@ fn close(entry: Entry) {
 
 /// Bytes a second and core that filters of subscriptions can leave out.
 const SCANNED_PER_CORE: usize = 64 * 1024 * 1024;
+/// Partitions a second and core that clients can have described.
+const DESCRIBED_PER_CORE: usize = 250_000;
 /// Time between two samples of the lag: as often as Prometheus usually looks.
 const LAG_INTERVAL: Duration = Duration::from_secs(15);
 /// Sweeps per `idle_timeout`.

@@ -178,6 +178,10 @@ impl Backend for Kafka {
         self.reader.topics().map(|topics| topics.map_err(|error| self.failed(&error))).boxed()
     }
 
+    fn known_partitions(&self, topic: &str) -> usize {
+        self.reader.known_partitions(topic)
+    }
+
     fn partitions<'a>(
         &'a self,
         source: Source,

@@ -181,6 +181,10 @@ impl Backend for Nats {
         self.reader.stream_names().map(|names| names.map_err(|error| self.failed(error))).boxed()
     }
 
+    fn known_partitions(&self, _: &str) -> usize {
+        1
+    }
+
     fn partitions<'a>(
         &'a self,
         source: Source,

@@ -94,6 +94,12 @@ const SHARED_LIMITS: &[Row] = &[
         "scans_of_one_client_leave_some_of_each_second_to_others",
     ],
     [
+        "250,000 partitions a second and core that are described",
+        "the cluster, then the client above its share: it goes on in the next second",
+        "crates/bridge/src/cluster/metadata.rs",
+        "descriptions_of_one_client_leave_some_of_each_second_to_others",
+    ],
+    [
         "`traces.max_spans_per_second`",
         "the client above its share of a second: it is not traced",
         "crates/bridge/src/rate.rs",

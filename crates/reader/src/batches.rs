@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use sluicegate_fair_share::{Holder, Ledger, Permit, Permits, Source};
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -15,11 +16,12 @@ use crate::lock::Lock;
 ///
 /// No caller gets the answer to a request that was sent before it asked. Requests run on tasks of their own, so none waits for a
 /// caller. A newcomer waits for one request besides its own, or for [`TURN`] if that takes longer. The keys that wait are bounded,
-/// and shared fairly: a source above its share gets the rest with later requests.
+/// and shared fairly: a source above its share gets the rest with later requests. So does a source with many keys that conflict: of
+/// those, [`LAYERS`] are requested at a time, one of each source first.
 pub(crate) struct Batches<K, V> {
     state: Lock<State<K, V>>,
     permits: Arc<Permits>,
-    /// Whether two keys, the one after the other in their order, cannot be in the same request.
+    /// Whether two keys, one after the other in their order, cannot be in the same request.
     conflict: fn(&K, &K) -> bool,
     /// Notified when there is room for callers that have none.
     freed: Notify,
@@ -29,6 +31,8 @@ struct State<K, V> {
     waiting: BTreeMap<K, Inboxes<K, V>>,
     /// Whether a task sends requests for what waits.
     is_driven: bool,
+    /// The number of the last call.
+    last: u64,
 }
 
 /// The calls that wait for the same key.
@@ -36,12 +40,22 @@ type Inboxes<K, V> = Vec<Arc<Inbox<K, V>>>;
 
 /// The keys of one call that wait together, and their values.
 struct Inbox<K, V> {
+    source: Source,
+    /// Greater than those of earlier calls.
+    number: u64,
     len: usize,
-    values: Lock<Vec<(K, V)>>,
+    values: Lock<Values<K, V>>,
     /// One for each key, until all have values.
     permit: Lock<Option<Permit>>,
-    /// Notified when all have values.
+    /// Notified of each value.
     filled: Notify,
+}
+
+struct Values<K, V> {
+    /// So far.
+    arrived: usize,
+    /// Those that the caller has not taken yet.
+    untaken: Vec<(K, V)>,
 }
 
 /// Keys whose request is under way.
@@ -57,41 +71,36 @@ where
 {
     /// At most `max_waiting` keys wait, each counted once for each caller.
     pub(crate) fn new(max_waiting: usize, conflict: fn(&K, &K) -> bool) -> Arc<Self> {
-        let state = State { waiting: BTreeMap::new(), is_driven: false };
+        let state = State { waiting: BTreeMap::new(), is_driven: false, last: 0 };
         let permits = Permits::new(Ledger::of_one_cluster(max_waiting));
         Arc::new(Self { state: Lock::new(state), permits, conflict, freed: Notify::new() })
     }
 
-    /// The value of each key, from requests that are sent after the call. `send` performs a request for some keys, and gives what
-    /// tells the value of each. It is the same for all callers.
+    /// Adds the value of each key to `values`, from requests that are sent after the call. `send` performs a request for some keys, and
+    /// gives what tells the value of each. It is the same for all callers.
     ///
     /// # Cancel safety
-    /// A drop has no effect on other callers.
+    /// A drop leaves the values that came, and has no effect on other callers.
     pub(crate) async fn ask<F, A>(
         self: &Arc<Self>,
         source: Source,
         mut keys: Vec<K>,
         send: impl Fn(Vec<K>) -> F + Clone + Send + Sync + 'static,
-    ) -> Vec<(K, V)>
-    where
+        values: &mut Vec<(K, V)>,
+    ) where
         F: Future<Output = A> + Send,
         A: Fn(&K) -> V + Send,
     {
-        let mut values = Vec::with_capacity(keys.len());
         while !keys.is_empty() {
             let mut freed = pin!(self.freed.notified());
             freed.as_mut().enable();
             let inbox = self.enter(source, &mut keys);
             self.drive(&send);
             match inbox {
-                Some(inbox) => {
-                    inbox.filled.notified().await;
-                    values.append(&mut inbox.values.lock());
-                }
+                Some(inbox) => inbox.take(values).await,
                 None => freed.await,
             }
         }
-        values
     }
 
     /// Lets as many of `keys` wait as the source has room for.
@@ -99,13 +108,16 @@ where
         let holder = Holder { source, ..Holder::default() };
         let permit = self.permits.acquire_up_to(holder, keys.len())?;
         let entered = keys.split_off(keys.len().saturating_sub(permit.amount()));
+        let mut state = self.state.lock();
+        state.last = state.last.saturating_add(1);
         let inbox = Arc::new(Inbox {
+            source,
+            number: state.last,
             len: entered.len(),
-            values: Lock::default(),
+            values: Lock::new(Values { arrived: 0, untaken: Vec::new() }),
             permit: Lock::new(Some(permit)),
             filled: Notify::new(),
         });
-        let mut state = self.state.lock();
         for key in entered {
             state.waiting.entry(key).or_default().push(Arc::clone(&inbox));
         }
@@ -123,43 +135,77 @@ where
         }
         let (batches, send) = (Arc::clone(self), send.clone());
         tokio::spawn(async move {
-            while let Some(batch) = batches.next() {
-                let (batches, send) = (Arc::clone(&batches), send.clone());
-                let request = tokio::spawn(async move {
-                    let value_of = send(batch.keys.clone()).await;
-                    batch.answer(value_of);
-                    batches.freed.notify_waiters();
-                });
+            while let Some(layers) = batches.next() {
+                let request = |batch: Batch<K, V>| {
+                    let (batches, send) = (Arc::clone(&batches), send.clone());
+                    tokio::spawn(async move {
+                        let value_of = send(batch.keys.clone()).await;
+                        batch.answer(value_of);
+                        batches.freed.notify_waiters();
+                    })
+                };
                 // Late or not, the next can be sent.
-                let _ = timeout(TURN, request).await;
+                let _ = timeout(TURN, join_all(layers.into_iter().map(request))).await;
             }
         });
     }
 
-    /// Everything that waits and can be in one request, but for callers that left. If there is nothing, another task has to be
-    /// started for what comes.
-    fn next(&self) -> Option<Batch<K, V>> {
+    /// Everything that waits, but for callers that left, and for keys that conflict with [`LAYERS`] others: a request for those without
+    /// a conflict, and more for the rest. If there is nothing, another task has to be started for what comes.
+    fn next(&self) -> Option<Vec<Batch<K, V>>> {
         let mut state = self.state.lock();
-        let State { waiting, is_driven } = &mut *state;
+        let State { waiting, is_driven, .. } = &mut *state;
         let before = waiting.len();
         waiting.retain(|_, inboxes| inboxes.iter().any(|inbox| inbox.is_awaited()));
         if waiting.len() < before {
             self.freed.notify_waiters();
         }
-        let mut batch = Batch { keys: Vec::new(), inboxes: Vec::new() };
-        let mut left = BTreeMap::new();
-        for (key, inboxes) in std::mem::take(waiting) {
-            if batch.keys.last().is_some_and(|last| (self.conflict)(last, &key)) {
-                left.insert(key, inboxes);
-            } else {
-                batch.keys.push(key);
-                batch.inboxes.push(inboxes);
+        let mut layers: Vec<Batch<K, V>> = Vec::new();
+        let all: Vec<(K, Inboxes<K, V>)> = std::mem::take(waiting).into_iter().collect();
+        let mut group = Vec::new();
+        let mut all = all.into_iter().peekable();
+        while let Some(entry) = all.next() {
+            let is_last = all.peek().is_none_or(|(next, _)| !(self.conflict)(&entry.0, next));
+            group.push(entry);
+            if is_last {
+                let mut ordered = in_turns(std::mem::take(&mut group)).into_iter();
+                for (layer, (key, inboxes)) in ordered.by_ref().take(LAYERS).enumerate() {
+                    if layers.len() <= layer {
+                        layers.push(Batch { keys: Vec::new(), inboxes: Vec::new() });
+                    }
+                    if let Some(batch) = layers.get_mut(layer) {
+                        batch.keys.push(key);
+                        batch.inboxes.push(inboxes);
+                    }
+                }
+                waiting.extend(ordered);
             }
         }
-        *waiting = left;
-        *is_driven = !batch.keys.is_empty();
-        is_driven.then_some(batch)
+        *is_driven = !layers.is_empty();
+        is_driven.then_some(layers)
     }
+}
+
+/// Keys that conflict, the first of each source first, and those of a source by age.
+fn in_turns<K, V>(group: Vec<(K, Inboxes<K, V>)>) -> Vec<(K, Inboxes<K, V>)> {
+    let oldest = |inboxes: &Inboxes<K, V>| {
+        let awaited = inboxes.iter().filter(|inbox| inbox.is_awaited());
+        awaited.map(|inbox| (inbox.number, inbox.source)).min().unwrap_or((u64::MAX, Source::UNKNOWN))
+    };
+    let mut group: Vec<_> =
+        group.into_iter().map(|(key, inboxes)| (oldest(&inboxes), key, inboxes)).collect();
+    group.sort_by_key(|((number, _), ..)| *number);
+    let mut turns: BTreeMap<Source, usize> = BTreeMap::new();
+    let mut ordered: Vec<_> = group
+        .into_iter()
+        .map(|((_, source), key, inboxes)| {
+            let turn = turns.entry(source).or_default();
+            *turn = turn.saturating_add(1);
+            (*turn, key, inboxes)
+        })
+        .collect();
+    ordered.sort_by_key(|(turn, ..)| *turn);
+    ordered.into_iter().map(|(_, key, inboxes)| (key, inboxes)).collect()
 }
 
 impl<K: Clone, V> Batch<K, V> {
@@ -167,26 +213,45 @@ impl<K: Clone, V> Batch<K, V> {
         for (key, inboxes) in self.keys.into_iter().zip(self.inboxes) {
             for inbox in inboxes {
                 let mut values = inbox.values.lock();
-                values.push((key.clone(), value_of(&key)));
-                if values.len() >= inbox.len {
+                values.arrived = values.arrived.saturating_add(1);
+                values.untaken.push((key.clone(), value_of(&key)));
+                if values.arrived >= inbox.len {
                     // First: it can ask again at once.
                     inbox.permit.lock().take();
-                    inbox.filled.notify_one();
                 }
+                inbox.filled.notify_one();
             }
         }
     }
 }
 
 impl<K, V> Inbox<K, V> {
+    /// Takes values as they come, until all have come.
+    async fn take(&self, values: &mut Vec<(K, V)>) {
+        loop {
+            let all = {
+                let mut mine = self.values.lock();
+                values.append(&mut mine.untaken);
+                mine.arrived >= self.len
+            };
+            if all {
+                return;
+            }
+            self.filled.notified().await;
+        }
+    }
+
     /// Whether its caller still waits, who has a reference besides those of the keys without a value.
     fn is_awaited(self: &Arc<Self>) -> bool {
-        Arc::strong_count(self) > self.len.saturating_sub(self.values.lock().len())
+        Arc::strong_count(self) > self.len.saturating_sub(self.values.lock().arrived)
     }
 }
 
 /// How long a request that is not answered keeps the next from being sent.
 const TURN: Duration = Duration::from_millis(100);
+
+/// Requests at the same time for keys that conflict.
+const LAYERS: usize = 4;
 
 #[cfg(test)]
 mod tests;

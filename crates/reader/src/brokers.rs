@@ -141,6 +141,11 @@ impl Brokers {
         self.metadata.lock().last_version(target)
     }
 
+    /// How many partitions a topic has in the last metadata about it.
+    pub(crate) fn known_partitions(&self, topic: &str) -> usize {
+        self.metadata.lock().partitions(topic)
+    }
+
     fn known(
         &self,
         target: TopicPartition<'_>,
@@ -267,12 +272,16 @@ impl Brokers {
             }
         };
         let names: Vec<Option<String>> = names.into_iter().collect();
-        let asked = timeout_at(deadline, self.lookups.ask(source, names.clone(), send)).await;
-        let late = |_| {
-            let late = || self.unreachable(BrokerFailures::default());
-            names.into_iter().map(|name| (name, Some(late()))).collect()
-        };
-        asked.unwrap_or_else(late).into_iter().filter_map(|(name, failure)| Some((name, failure?))).collect()
+        let mut asked = Vec::with_capacity(names.len());
+        let is_late =
+            timeout_at(deadline, self.lookups.ask(source, names.clone(), send, &mut asked)).await.is_err();
+        let mut asked: BTreeMap<Option<String>, Option<ReadError>> = asked.into_iter().collect();
+        if is_late {
+            for name in names {
+                asked.entry(name).or_insert_with(|| Some(self.unreachable(BrokerFailures::default())));
+            }
+        }
+        asked.into_iter().filter_map(|(name, failure)| Some((name, failure?))).collect()
     }
 
     async fn request_topics(&self, names: Vec<Option<String>>) -> Requested {

@@ -189,6 +189,11 @@ impl MetadataCache {
         freshness.covers(*learned, error_age(*code), now).then_some(Err(*code))
     }
 
+    /// The number of a topic's partitions; 0 if it is not known.
+    pub(crate) fn partitions(&self, topic: &str) -> usize {
+        self.topics.get(topic).map_or(0, |topic| topic.partitions.len())
+    }
+
     /// When the brokers were last requested.
     pub(crate) fn learned(&self) -> Option<Instant> {
         self.learned

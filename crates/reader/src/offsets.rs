@@ -218,20 +218,20 @@ impl OffsetRequests {
         let (committed, dedicated) = (recipient.committed, recipient.dedicated);
         let send = move |asked| request(Arc::clone(&broker), (committed, dedicated), asked);
         let asked = calls.iter().map(|call| call.asked.clone()).collect();
-        let answers = timeout_at(deadline, async {
+        let mut answers = Vec::with_capacity(calls.len());
+        let has_ended = timeout_at(deadline, async {
             tokio::select! {
-                answers = shared.ask(source, asked, send) => Some(answers),
-                () = leader_changed(brokers, source, &calls, deadline), if recipient.dedicated => None,
+                () = shared.ask(source, asked, send, &mut answers) => {}
+                () = leader_changed(brokers, source, &calls, deadline), if recipient.dedicated => {}
             }
         });
-        let answers = answers.await;
-        self.forget(&recipient, shared);
-        let answered: BTreeMap<_, _> = answers.iter().flatten().flatten().cloned().collect();
+        let is_late = has_ended.await.is_err();
+        let answered: BTreeMap<AskedOffset, _> = answers.into_iter().collect();
         let outcome = |OffsetCall { number, call, asked, .. }| {
-            let outcome = match (&answers, answered.get(&asked)) {
-                (Ok(Some(_)), Some(answer)) => Outcome::Reply(call, answer.clone().map(reply)),
-                (Ok(_), _) => Outcome::LeaderChanged(call),
-                (Err(_), _) => Outcome::TimedOut(call),
+            let outcome = match answered.get(&asked) {
+                Some(answer) => Outcome::Reply(call, answer.clone().map(reply)),
+                None if is_late => Outcome::TimedOut(call),
+                None => Outcome::LeaderChanged(call),
             };
             (number, outcome)
         };
@@ -240,16 +240,11 @@ impl OffsetRequests {
 
     fn of(&self, recipient: Recipient) -> Arc<Batch> {
         let mut all = self.by_recipient.lock();
-        Arc::clone(all.entry(recipient).or_insert_with(|| Batches::new(MAX_ASKED, is_same_log)))
-    }
-
-    /// Removes a batch that nobody uses.
-    fn forget(&self, recipient: &Recipient, shared: Arc<Batch>) {
-        let mut all = self.by_recipient.lock();
-        drop(shared);
-        if all.get(recipient).is_some_and(|batch| Arc::strong_count(batch) == 1) {
-            all.remove(recipient);
+        if !all.contains_key(&recipient) {
+            // Those that nobody uses: brokers can be gone.
+            all.retain(|_, batch| Arc::strong_count(batch) > 1);
         }
+        Arc::clone(all.entry(recipient).or_insert_with(|| Batches::new(MAX_ASKED, is_same_log)))
     }
 }
 

@@ -37,7 +37,8 @@ use crate::topic_partition::TopicPartition;
 
 pub use self::version::Version;
 
-/// Reads from one cluster. Clones share connections and metadata; dropping the last one closes them.
+/// Reads from one cluster. Clones share connections and metadata; dropping the last one closes them, once requests that are under way
+/// have ended.
 ///
 /// Calls share work: one opens a connection or requests metadata, and others wait for it. A call must therefore be polled or
 /// dropped, as any future that a task awaits.
@@ -415,6 +416,11 @@ impl Reader {
     pub async fn topics(&self) -> Result<Arc<[String]>, ReadError> {
         let brokers = &self.inner.brokers;
         brokers.topics(in_future(brokers.config().request_timeout)).await
+    }
+
+    /// How many partitions a topic has, as far as that is known.
+    pub fn known_partitions(&self, topic: &str) -> usize {
+        self.inner.brokers.known_partitions(topic)
     }
 
     /// A topic's partitions, cached for up to a second. Missing topics are not created.

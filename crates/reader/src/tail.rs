@@ -305,7 +305,11 @@ impl Tails {
             let (records, aborted) = (records.clone(), aborted.clone());
             let encoding = Encoding { records, aborted, from: offset, limits, max_kept: limits.max_bytes };
             let encoded = self.encoders.encode_small(&encoding, MAX_BATCH.min(*room));
-            let used = encoded.as_ref().and_then(|encoded| Some(encoded.as_ref().ok()?.1.len()));
+            let used = encoded
+                .as_ref()
+                .and_then(|encoded| encoded.as_ref().ok())
+                .filter(|(encoded, _)| encoded.count > 0);
+            let used = used.map(|(_, messages)| messages.len());
             *room = room.saturating_sub(used.unwrap_or(MAX_BATCH));
             match encoded {
                 Some(Ok((encoded, mut messages))) if encoded.count > 0 => {

@@ -72,7 +72,7 @@ impl Cluster {
         let names: Vec<&str> = names.into_iter().filter(|name| **name > *after).collect();
         let (mut page, mut bytes) = (MetadataPage::default(), 0_usize);
         for names in names.chunks(TOPICS_AT_ONCE) {
-            let describe = |name| async move { (name, self.backend().partitions(source, name).await) };
+            let describe = |name| async move { (name, self.describe(source, name).await) };
             for (name, partitions) in join_all(names.iter().map(|name| describe(*name))).await {
                 // It was deleted since the list was read.
                 if !named.contains(name)
@@ -98,6 +98,10 @@ const TOPICS_AT_ONCE: usize = 100;
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio::time::{Instant, timeout};
+
     use super::*;
     use crate::cluster::script::Script;
 
@@ -125,5 +129,23 @@ mod tests {
     #[tokio::test]
     async fn topic_deleted_since_it_was_listed_is_left_out() {
         assert_eq!(page(&[], Some("g"), "", 9).await, (Vec::new(), false));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn descriptions_of_one_client_leave_some_of_each_second_to_others() {
+        let (cluster, _) = Script::cluster(1);
+        // A topic of a thousand partitions, of which four are described in a second.
+        let describe = |address: &[u8]| {
+            let cluster = &cluster;
+            let source = Source::parse(address);
+            async move { cluster.describe(source, "1000").await.unwrap() }
+        };
+        let began = Instant::now();
+        let greedy = join_all((0..20).map(|_| describe(b"192.0.2.1")));
+        let other = async {
+            timeout(Duration::from_millis(10), describe(b"192.0.2.2")).await.expect("at once");
+        };
+        tokio::join!(greedy, other);
+        assert!(began.elapsed() >= Duration::from_secs(4), "{:?}", began.elapsed());
     }
 }

@@ -9,19 +9,18 @@ use futures_util::future::{BoxFuture, pending, ready};
 use futures_util::stream::{self, BoxStream};
 use futures_util::{FutureExt, StreamExt};
 use prost::Message;
-use sluicegate_fair_share::{Ledger, Source};
+use sluicegate_fair_share::Source;
 use sluicegate_protocol::{KafkaFetchResp, KafkaMessage, MESSAGE_ID_HEADER, ProduceRecord};
 use sluicegate_shared_log::Ends;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::{Cluster, MAX_RECORDS, Parts, Reads, Writes};
+use super::{Cluster, MAX_RECORDS, Parts, Rates, Reads, Writes};
 use crate::backend::{
     AnswerReservation, Backend, CommandError, Dedup, Fault, Fetch, Fetched, HandedOver, ListedOffset, Log,
     Partition, System, Unready, Version, Written,
 };
 use crate::metrics::Metrics;
-use crate::rate::Rate;
 
 /// A topic's name is the time in milliseconds that a fetch or look-up takes. It can be followed by a dot and the number of
 /// records in the log, otherwise each fetch gives one. A partition's number is the size in bytes of the fetched values. The offset
@@ -48,7 +47,9 @@ impl Script {
         let writes = Some(Writes { max_records: MAX_RECORDS, due: CancellationToken::new() });
         let metrics = Metrics::new().cluster("script");
         let parts = Parts::new(Arc::new(Arc::clone(&script)), 0, reads, writes);
-        (Arc::new(Cluster::new(system, parts, metrics, Arc::new(Rate::new(Ledger::new(1 << 30))))), script)
+        let rates = Rates::new(1 << 30, 4_000);
+        rates.set_has_clusters(false);
+        (Arc::new(Cluster::new(system, parts, metrics, rates)), script)
     }
 
     /// The values written, in order.
@@ -182,6 +183,10 @@ impl Backend for Arc<Script> {
 
     fn topics(&self) -> BoxFuture<'_, Result<Arc<[String]>, CommandError>> {
         ready(Ok(["a", "b.1", "b.2", GONE].map(str::to_owned).into())).boxed()
+    }
+
+    fn known_partitions(&self, topic: &str) -> usize {
+        topic.parse().unwrap_or_default()
     }
 
     fn partitions<'a>(

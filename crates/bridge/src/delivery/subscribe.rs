@@ -104,7 +104,7 @@ impl Source {
         max: usize,
         until: Instant,
     ) -> Result<SubscribedTopic, CommandError> {
-        let existing = cluster.backend().partitions(client, &self.topic).await?;
+        let existing = cluster.describe(client, &self.topic).await?;
         let existing: Vec<i32> = existing.into_iter().map(|partition| partition.partition).collect();
         let named = self.partitions.iter().chain(self.next.keys());
         if let Some(missing) = named.copied().find(|partition| !existing.contains(partition)) {

@@ -9,7 +9,6 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use sluicegate_fair_share::Holder;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
@@ -142,8 +141,7 @@ impl Subscription {
     /// A drop has no effect.
     pub(crate) async fn ready(&mut self, max_bytes: usize) {
         if self.items.is_empty() && !self.subscribe.filters.is_empty() {
-            let holder = Holder { cluster: Arc::as_ptr(&self.cluster).addr(), source: self.subscribe.client };
-            self.cluster.scans.take(holder, self.scanned).await;
+            self.cluster.scan(self.subscribe.client, self.scanned).await;
             self.scanned = 0;
         }
         loop {

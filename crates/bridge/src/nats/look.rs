@@ -88,11 +88,6 @@ impl Looks {
             let key = (id.clone(), offset);
             let near = |(other, from): &(StreamId, i64)| *other == id && offset.saturating_sub(*from) < NEAR;
             let known = || self.kept(&id, offset, max_bytes).map(Ok);
-            // Before it joins others: who has come to a request has a place for it, and delays nobody by waiting for one.
-            let _place = match known() {
-                Some(_) => None,
-                None => Some(self.places.acquire(holder, max_bytes).await),
-            };
             let request = self.request(holder, name, &stream, offset, max_bytes);
             match self.requests.ask(key, near, known, request).await {
                 Ok(chunk) if chunk.count > 0 => {
@@ -130,6 +125,7 @@ impl Looks {
         offset: i64,
         max_bytes: usize,
     ) -> Result<Chunk, ReadError> {
+        let _place = self.places.acquire(holder, 1).await;
         self.logs.count_miss();
         let max_bytes = max_bytes.max(MIN_BYTES);
         let ahead = self.ahead(name, known, offset).await;

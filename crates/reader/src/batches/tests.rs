@@ -39,7 +39,8 @@ impl Case {
                     move |key: &u32| key + answer
                 }
             };
-            let mut values = case.batches.ask(source, keys, send).await;
+            let mut values = Vec::new();
+            case.batches.ask(source, keys, send, &mut values).await;
             values.sort_unstable();
             values.into_iter().map(|(_, value)| value).collect()
         });
@@ -158,15 +159,23 @@ async fn caller_whose_request_is_late_sends_no_others() {
 }
 
 #[tokio::test]
-async fn keys_that_conflict_are_requested_one_after_the_other() {
+async fn keys_that_conflict_are_in_requests_of_their_own_in_turns() {
     let case = Case::new(100);
-    let call = case.ask(1, [1, 1_000_001, 1_000_002, 1_000_003]).await;
-    for expected in [vec![1, 1_000_001], vec![1_000_002], vec![1_000_003]] {
-        assert_eq!(case.sent(), [expected]);
-        assert!(!call.is_finished());
+    let first = case.ask(9, [7]).await;
+    let greedy = case.ask(1, (1_000_001..1_000_021).rev()).await;
+    let (other, third) = (case.ask(2, [1_000_090, 5]).await, case.ask(3, [1_000_091]).await);
+    case.answer(0).await;
+    assert_eq!(first.await.unwrap(), [7]);
+    // One of each client, and the next of the first; with what conflicts with nothing.
+    assert_eq!(case.sent(), [vec![5, 1_000_001], vec![1_000_090], vec![1_000_091], vec![1_000_002]]);
+    for _ in 0..3 {
         case.answer(0).await;
     }
-    assert_eq!(call.await.unwrap(), [1, 1_000_001, 1_000_002, 1_000_003]);
+    assert!(other.is_finished() && third.is_finished() && !greedy.is_finished());
+    while !greedy.is_finished() {
+        case.answer(0).await;
+    }
+    assert_eq!(greedy.await.unwrap(), (1_000_001..1_000_021).collect::<Vec<_>>());
     assert_eq!(case.batches.permits.used(), 0);
 }
 

@@ -144,7 +144,7 @@ impl Subscription {
                 }
             }
             Answer::Records(Err(error)) | Answer::Epoch(Err(error)) => self.fail(index, error),
-            Answer::Nothing => self.turns.push_back(index),
+            Answer::Nothing => self.waits.push(sleep(PAUSE).map(move |()| Wake::Cursor(index)).boxed()),
         }
     }
 

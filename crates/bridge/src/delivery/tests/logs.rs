@@ -9,7 +9,7 @@ use futures_util::future::{BoxFuture, pending, ready};
 use futures_util::stream::{self, BoxStream};
 use futures_util::{FutureExt, StreamExt};
 use prost::Message;
-use sluicegate_fair_share::{Ledger, Source};
+use sluicegate_fair_share::Source;
 use sluicegate_protocol::{KafkaFetchResp, KafkaMessage, ProduceRecord};
 use sluicegate_shared_log::Ends;
 use tokio::sync::Notify;
@@ -20,9 +20,8 @@ use crate::backend::{
     AnswerReservation, Backend, CommandError, Fault, Fetch, Fetched, HandedOver, LOG_START, ListedOffset,
     Log, Partition, System, Unready, Version,
 };
-use crate::cluster::{Cluster, Parts, Reads};
+use crate::cluster::{Cluster, Parts, Rates, Reads};
 use crate::metrics::Metrics;
-use crate::rate::Rate;
 
 /// The partitions of the topic at first.
 pub(crate) const PARTITIONS: i32 = 4;
@@ -73,8 +72,9 @@ impl Logs {
     pub(super) fn cluster_with(&self, system: System, scanned: usize) -> Arc<Cluster> {
         let reads = Reads { max_bytes: 1 << 20, wait: Duration::ZERO };
         let parts = Parts::new(Arc::new(self.clone()), 0, reads, None);
-        let scans = Arc::new(Rate::new(Ledger::of_one_cluster(scanned)));
-        Arc::new(Cluster::new(system, parts, Metrics::new().cluster("logs"), scans))
+        let rates = Rates::new(scanned, 1_000_000);
+        rates.set_has_clusters(false);
+        Arc::new(Cluster::new(system, parts, Metrics::new().cluster("logs"), rates))
     }
 
     pub(crate) fn append(&self, partition: i32, count: usize) {
@@ -281,6 +281,10 @@ impl Backend for Logs {
 
     fn topics(&self) -> BoxFuture<'_, Result<Arc<[String]>, CommandError>> {
         ready(Ok([].into())).boxed()
+    }
+
+    fn known_partitions(&self, _: &str) -> usize {
+        0
     }
 
     fn partitions<'a>(
