@@ -1,4 +1,4 @@
-//! What clients can take of a limit in each second.
+//! Limits per second that clients share.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;

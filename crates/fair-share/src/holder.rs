@@ -1,4 +1,4 @@
-//! What a limit is counted to.
+//! Clients, as limits count them.
 
 use crate::source::{Site, Source};
 
@@ -14,7 +14,7 @@ pub struct Holder {
 /// Distinguishes clusters. Limits that know none use one number for all.
 pub type ClusterId = usize;
 
-/// What holds a part of a limit. A holder counts at each level: as one of a cluster's, of a site's, and as itself.
+/// A level at which a holder counts: as one of its cluster's, of its site's, and as itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Account {
     Cluster(ClusterId),

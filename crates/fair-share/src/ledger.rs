@@ -1,4 +1,4 @@
-//! Who holds how much of a limit, and how much each can still take.
+//! The parts of a limit that clients hold, and the room that each has left.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ pub struct Ledger {
     max: usize,
     /// The sum over all sources: above `max` only if that has shrunk, or by [`Ledger::add`].
     used: usize,
-    /// What each account holds, never 0.
+    /// The part of each account, never 0.
     held: BTreeMap<Account, usize>,
     has_clusters: bool,
 }

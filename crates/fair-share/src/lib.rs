@@ -1,7 +1,7 @@
 //! Fair shares of limits that many clients share, without I/O or a clock, for the filter and the bridge.
 //!
-//! - [`Ledger`]: who holds how much of a limit, by cluster, then by site and source, and how much each can still take
-//! - [`Turns`]: who waits for a limit, and whose turn is next
+//! - [`Ledger`]: the parts of a limit that clients hold, by cluster, then by site and source, and the room that each has left
+//! - [`Turns`]: a queue in which clients take turns
 //! - [`Permits`], [`Places`]: the same for threads, to take and give back, or to wait for
 //! - [`Source`]: a client, as limits count it
 

@@ -1,4 +1,4 @@
-//! Who waits for a limit, and whose turn is next.
+//! A queue in which clients take turns.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

@@ -32,7 +32,7 @@ pub struct ListedOffset {
     pub timestamp: i64,
 }
 
-/// What is asked of a partition.
+/// A question about a partition.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Asked<'a> {
     pub(crate) target: TopicPartition<'a>,

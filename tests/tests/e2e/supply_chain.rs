@@ -1,4 +1,4 @@
-//! What others can change without a commit here: base images, actions and tags.
+//! Base images, actions and tags, which others can change without a commit here.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -333,7 +333,7 @@ impl Subscription {
                 return None;
             }
             (Some(_), None) => {
-                // Whose records these are is not known. They are read again when it is.
+                // The leader of these records is not known. They are read again when it is.
                 self.ask_version(index);
                 return None;
             }

@@ -358,7 +358,7 @@ async fn leader_is_not_forgotten_while_the_version_is_unknown() {
         assert!(matches!(soon(&mut subscription).await, Some(Item::CaughtUp { .. })));
         logs.append(0, 5);
         subscription.ready(usize::MAX).await;
-        // What was read waits for the client meanwhile.
+        // The records that were read wait for the client meanwhile.
         logs.forget_version();
         assert_eq!(subscription.take(), None);
         if is_unclean {

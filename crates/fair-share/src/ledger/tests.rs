@@ -1,4 +1,4 @@
-//! Who is refused when a limit runs short.
+//! Refusals when a limit runs short.
 
 use std::net::IpAddr;
 

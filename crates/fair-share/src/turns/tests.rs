@@ -1,4 +1,4 @@
-//! Whose turn is next.
+//! The order of turns.
 
 use std::net::IpAddr;
 
@@ -133,7 +133,7 @@ mod property {
         ) {
             let mut turns = Turns::default();
             let mut waiting: Vec<(Holder, Ticket, usize)> = Vec::new();
-            // Who had a turn while this entry was first in line of its holder, by entry.
+            // The holders that had a turn while this entry was first in line of its own, by entry.
             let mut passed: std::collections::BTreeMap<usize, Vec<Holder>> = std::collections::BTreeMap::new();
             for (number, (cluster, source, action)) in steps.into_iter().enumerate() {
                 let holder = holder(cluster, source);

@@ -1,4 +1,4 @@
-//! Which keys a request is for, and who gets its values, without a broker.
+//! The keys of requests and the callers that get their values, without a broker.
 
 use std::net::IpAddr;
 use std::sync::Mutex;

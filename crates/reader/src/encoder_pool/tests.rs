@@ -1,4 +1,4 @@
-//! Which answers wait for a turn, and for whose.
+//! Answers that wait for a turn, and those that do not.
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -125,7 +125,7 @@ impl Subscription {
             Answer::Records(Ok(fetched)) => self.looked(index, fetched),
             Answer::Topic(Ok(topic_id)) => match self.is_other_topic(index, topic_id) {
                 true => self.end_recreated(index),
-                // What was read is read again once it is known whose records they are.
+                // The records are read again once their leader is known.
                 false if self.is_leader_unknown(index) => {
                     self.waits.push(sleep(PAUSE).map(move |()| Wake::Cursor(index)).boxed());
                 }

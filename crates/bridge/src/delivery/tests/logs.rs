@@ -68,7 +68,7 @@ impl Logs {
         self.cluster_with(system, 1 << 30)
     }
 
-    /// Whose filters can leave out so many bytes a second.
+    /// A cluster whose filters can leave out so many bytes a second.
     pub(super) fn cluster_with(&self, system: System, scanned: usize) -> Arc<Cluster> {
         let reads = Reads { max_bytes: 1 << 20, wait: Duration::ZERO };
         let parts = Parts::new(Arc::new(self.clone()), 0, reads, None);
