@@ -368,7 +368,8 @@ impl Cluster {
         self.rates.scans.take(self.holder(source), bytes).await;
     }
 
-    fn holder(&self, source: Source) -> Holder {
+    /// A client of this cluster as shared limits count it. The cluster is known by its address, which is no other's while it lives.
+    pub(crate) fn holder(&self, source: Source) -> Holder {
         Holder { cluster: std::ptr::from_ref(self).addr(), source }
     }
 

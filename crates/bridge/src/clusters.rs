@@ -19,7 +19,7 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use futures_util::future::{join, join_all};
-use sluicegate_fair_share::{Holder, Ledger, Permit, Permits, Source};
+use sluicegate_fair_share::{Ledger, Permit, Permits, Source};
 use tokio::sync::{Notify, OnceCell};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -334,11 +334,10 @@ impl Clusters {
             entry.unused_since = None;
             return Ok(Arc::clone(&entry.cluster));
         }
-        let holder = Holder { source, ..Holder::default() };
         let place = loop {
             // More than one has to go if the limit was lowered.
             let is_full = clusters.len() >= max;
-            if !is_full && let Some(place) = places.try_acquire(holder, 1) {
+            if !is_full && let Some(place) = places.try_acquire(source.into(), 1) {
                 break place;
             }
             let now = Instant::now();

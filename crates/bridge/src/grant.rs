@@ -71,9 +71,9 @@ impl Grant {
         })
     }
 
-    /// The client as shared limits count it. Its cluster is known by an address, which is no other's while the grant lives.
+    /// The client as shared limits count it.
     pub(crate) fn holder(&self) -> Holder {
-        Holder { cluster: Arc::as_ptr(&self.cluster).addr(), source: self.client }
+        self.cluster.holder(self.client)
     }
 
     /// A grant of everything.

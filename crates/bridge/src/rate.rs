@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     fn holder(address: &str) -> Holder {
-        Holder { source: Source::parse(address.as_bytes()), ..Holder::default() }
+        Source::parse(address.as_bytes()).into()
     }
 
     #[tokio::test(start_paused = true)]

@@ -17,7 +17,7 @@ use opentelemetry::trace::{
     SpanContext, SpanKind, TraceContextExt as _, TraceFlags, TraceState, Tracer as _,
 };
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
-use sluicegate_fair_share::{Holder, Ledger, Source};
+use sluicegate_fair_share::{Ledger, Source};
 
 pub(crate) use self::context::{Context, current, current_id};
 pub(crate) use self::export::ExportCounts;
@@ -95,7 +95,7 @@ impl Tracing {
         kind: SpanKind,
         client: Source,
     ) -> Option<opentelemetry_sdk::trace::Span> {
-        if !self.spans.try_take(Holder { source: client, ..Holder::default() }, 1) {
+        if !self.spans.try_take(client.into(), 1) {
             self.counts.dropped.inc();
             return None;
         }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use sluicegate_fair_share::{Holder, Ledger, Source};
+use sluicegate_fair_share::{Ledger, Source};
 use sluicegate_protocol::{Header, ProduceRecord};
 
 /// The records queued for one cluster. Memory: at most six entries per source with queued records.
@@ -41,7 +41,7 @@ impl Queue {
 
     /// Reserves room for a record of `bytes`; None if the queue is full or `source` holds its share.
     pub(crate) fn take(self: &Arc<Self>, source: Source, bytes: usize) -> Option<QueuePermit> {
-        let (mut held, holder) = (self.held(), of(source));
+        let (mut held, holder) = (self.held(), source.into());
         if !held.bytes.has_room(holder, bytes) || !held.records.take(holder, 1) {
             return None;
         }
@@ -68,15 +68,11 @@ impl Queue {
     }
 }
 
-fn of(source: Source) -> Holder {
-    Holder { source, ..Holder::default() }
-}
-
 impl Drop for QueuePermit {
     fn drop(&mut self) {
         let mut held = self.queue.held();
-        held.bytes.give_back(of(self.source), self.bytes);
-        held.records.give_back(of(self.source), 1);
+        held.bytes.give_back(self.source.into(), self.bytes);
+        held.records.give_back(self.source.into(), 1);
     }
 }
 

@@ -11,6 +11,13 @@ pub struct Holder {
     pub source: Source,
 }
 
+/// A client where no cluster is known, or where all are the same.
+impl From<Source> for Holder {
+    fn from(source: Source) -> Self {
+        Self { source, ..Self::default() }
+    }
+}
+
 /// Distinguishes clusters. Limits that know none use one number for all.
 pub type ClusterId = usize;
 

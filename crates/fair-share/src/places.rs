@@ -7,7 +7,7 @@ use futures_channel::oneshot;
 use crate::holder::Holder;
 use crate::turns::{Ticket, Turns};
 
-/// Places for pieces of work, each of which ends soon. Who finds none waits for their turn: see [`Turns`].
+/// Places for pieces of work, each of which ends soon. Work without a place waits for its client's turn: see [`Turns`].
 #[derive(Debug)]
 pub struct Places {
     state: Mutex<State>,
@@ -19,7 +19,7 @@ struct State {
     waiting: Turns<oneshot::Sender<Place>>,
 }
 
-/// One place. A drop gives it to whose turn is next.
+/// One place. A drop gives it to the next in turn.
 #[derive(Debug)]
 pub struct Place {
     /// `None` once it was given on.
@@ -32,11 +32,11 @@ impl Places {
         Arc::new(Self { state: Mutex::new(State { free: places, waiting: Turns::default() }) })
     }
 
-    /// A place for work of this cost, once it is the holder's turn.
+    /// A place, once it is the holder's turn.
     ///
     /// # Cancel safety
     /// A drop leaves the queue.
-    pub async fn acquire(self: &Arc<Self>, holder: Holder, cost: usize) -> Place {
+    pub async fn acquire(self: &Arc<Self>, holder: Holder) -> Place {
         loop {
             let (ticket, turn) = {
                 let mut state = self.state();
@@ -45,7 +45,7 @@ impl Places {
                     return Place { places: Some(Arc::clone(self)) };
                 }
                 let (sender, turn) = oneshot::channel();
-                (state.waiting.push(holder, cost, sender), turn)
+                (state.waiting.push(holder, 1, sender), turn)
             };
             let _waiting = Waiting { places: self, holder, ticket };
             // The sender is dropped without a place only together with the places.
@@ -121,10 +121,10 @@ mod tests {
     #[test]
     fn newcomer_gets_the_next_place_but_one() {
         let places = Places::new(1);
-        let mut greedy: Vec<_> = (0..10).map(|_| Box::pin(places.acquire(holder(1), 1))).collect();
+        let mut greedy: Vec<_> = (0..10).map(|_| Box::pin(places.acquire(holder(1)))).collect();
         let Poll::Ready(first) = poll(greedy[0].as_mut()) else { panic!("a free place") };
         assert!(greedy[1..].iter_mut().all(|waiting| poll(waiting.as_mut()).is_pending()));
-        let mut newcomer = pin!(places.acquire(holder(2), 1));
+        let mut newcomer = pin!(places.acquire(holder(2)));
         assert!(poll(newcomer.as_mut()).is_pending());
         drop(first);
         let Poll::Ready(second) = poll(greedy[1].as_mut()) else { panic!("its turn") };
@@ -135,10 +135,9 @@ mod tests {
     #[test]
     fn places_of_those_who_left_go_to_the_next() {
         let places = Places::new(1);
-        let Poll::Ready(place) = poll(pin!(places.acquire(holder(1), 1))) else { panic!("a free place") };
-        let (mut left, mut gone) =
-            (Box::pin(places.acquire(holder(2), 1)), Box::pin(places.acquire(holder(3), 1)));
-        let mut last = pin!(places.acquire(holder(4), 1));
+        let Poll::Ready(place) = poll(pin!(places.acquire(holder(1)))) else { panic!("a free place") };
+        let (mut left, mut gone) = (Box::pin(places.acquire(holder(2))), Box::pin(places.acquire(holder(3))));
+        let mut last = pin!(places.acquire(holder(4)));
         for waiting in [&mut left, &mut gone] {
             assert!(poll(waiting.as_mut()).is_pending());
         }

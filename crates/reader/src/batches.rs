@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use sluicegate_fair_share::{Holder, Ledger, Permit, Permits, Source};
+use sluicegate_fair_share::{Ledger, Permit, Permits, Source};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
@@ -54,7 +54,7 @@ struct Inbox<K, V> {
 struct Values<K, V> {
     /// So far.
     arrived: usize,
-    /// Those that the caller has not taken yet.
+    /// Values that the caller has not taken yet.
     untaken: Vec<(K, V)>,
 }
 
@@ -105,8 +105,7 @@ where
 
     /// Lets as many of `keys` wait as the source has room for.
     fn enter(&self, source: Source, keys: &mut Vec<K>) -> Option<Arc<Inbox<K, V>>> {
-        let holder = Holder { source, ..Holder::default() };
-        let permit = self.permits.acquire_up_to(holder, keys.len())?;
+        let permit = self.permits.acquire_up_to(source.into(), keys.len())?;
         let entered = keys.split_off(keys.len().saturating_sub(permit.amount()));
         let mut state = self.state.lock();
         state.last = state.last.saturating_add(1);

@@ -44,7 +44,7 @@ pub(crate) type Wanted<'a> = (TopicPartition<'a>, Option<Instant>);
 
 /// The result of a request for some topics.
 struct Requested {
-    /// Those in the answer; `None` without an answer.
+    /// The topics in the answer; `None` without an answer.
     topics: Option<HashSet<String>>,
     /// The error of the others.
     failure: ReadError,

@@ -54,7 +54,7 @@ impl EncoderPool {
         if let Some(encoded) = self.encode_small(&encoding, SMALL) {
             return encoded;
         }
-        let place = self.places.acquire(holder, 1).await;
+        let place = self.places.acquire(holder).await;
         let pool = self.clone();
         let encoded = spawn_blocking(move || {
             let limits = Limits {

@@ -24,28 +24,24 @@ pub(crate) async fn fetch_call(
     (committed, source): (bool, Source),
     deadline: Instant,
 ) -> Result<(Fetched, Option<LogVersion>), ReadError> {
-    let mut request = plan.request();
+    let holder = Holder { cluster: std::ptr::from_ref(brokers).addr(), source };
+    let mut step = Step::Request(plan.request());
     loop {
-        let answer = call(brokers, &plan, request, (committed, source), deadline).await;
-        if let Ok((answer, _)) = &answer {
-            logs.count_received(answer.records.len());
-        }
-        let mut step = plan.next(answer)?;
-        if let Step::Encode(encoding, answer) = step {
-            let encoded = encoders.encode(holder(brokers, source), encoding).await;
-            step = plan.encoded(Instant::now(), &answer, encoded)?;
-        }
-        match step {
-            Step::Request(next) => request = next,
+        step = match step {
+            Step::Request(request) => {
+                let answer = call(brokers, &plan, request, (committed, source), deadline).await;
+                if let Ok((answer, _)) = &answer {
+                    logs.count_received(answer.records.len());
+                }
+                plan.next(answer)?
+            }
+            Step::Encode(encoding, answer) => {
+                let encoded = encoders.encode(holder, encoding).await;
+                plan.encoded(Instant::now(), &answer, encoded)?
+            }
             Step::Done(fetched) => return Ok((fetched, plan.version())),
-            Step::Encode(..) => {}
-        }
+        };
     }
-}
-
-/// The client, as limits count it that clusters share.
-pub(crate) fn holder(brokers: &Brokers, source: Source) -> Holder {
-    Holder { cluster: std::ptr::from_ref(brokers).addr(), source }
 }
 
 /// The answer to one request, and the log's version in the metadata.

@@ -57,7 +57,7 @@ impl<'a> Asked<'a> {
 /// The requests of all callers to a cluster's brokers.
 #[derive(Default)]
 pub(crate) struct OffsetRequests {
-    /// Those with callers, by what they can share.
+    /// Batches of questions, by what they can share.
     by_recipient: Lock<HashMap<Recipient, Arc<Batch>>>,
 }
 
@@ -241,7 +241,7 @@ impl OffsetRequests {
     fn of(&self, recipient: Recipient) -> Arc<Batch> {
         let mut all = self.by_recipient.lock();
         if !all.contains_key(&recipient) {
-            // Those that nobody uses: brokers can be gone.
+            // Batches without callers go: their brokers can be gone.
             all.retain(|_, batch| Arc::strong_count(batch) > 1);
         }
         Arc::clone(all.entry(recipient).or_insert_with(|| Batches::new(MAX_ASKED, is_same_log)))

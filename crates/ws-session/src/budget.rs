@@ -165,7 +165,7 @@ impl Ledger {
     fn grow(&mut self, source: Source, age: u64, bytes: usize) -> Result<(), BufferError> {
         loop {
             let entry = self.messages.get_mut(&(source, age)).ok_or(BufferError::Evicted)?;
-            let (holder, more) = (of(source), bytes.saturating_sub(entry.bytes));
+            let (holder, more) = (Holder::from(source), bytes.saturating_sub(entry.bytes));
             let loser = if self.held.held(holder).saturating_add(more) > self.share {
                 source
             } else if self.held.used().saturating_add(more) > self.held.max() {
@@ -190,13 +190,9 @@ impl Ledger {
 
     fn remove(&mut self, source: Source, age: u64) {
         if let Some(entry) = self.messages.remove(&(source, age)) {
-            self.held.give_back(of(source), entry.bytes);
+            self.held.give_back(source.into(), entry.bytes);
         }
     }
-}
-
-fn of(source: Source) -> Holder {
-    Holder { source, ..Holder::default() }
 }
 
 /// At least as many sources are needed to fill a budget.

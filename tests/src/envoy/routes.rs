@@ -52,7 +52,7 @@ pub fn beside(bridges: &[SocketAddr]) -> Vec<(String, String)> {
     ["sluicegate_bridge", "sluicegate_http"].map(edit).into()
 }
 
-/// The names of a gateway on this machine, with its port. The name of a page that resolves to this machine is none of them.
+/// Host names of a gateway on this machine, with its port. Names of other sites that resolve to this machine are not among them.
 #[must_use]
 pub fn local_hosts(port: u16) -> [String; 3] {
     // Clients leave out the default port.

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use ring::digest::{Context, SHA256};
 use serde_json::Value;
@@ -13,6 +13,8 @@ use sluicegate_tests::certificates::Authority;
 use sluicegate_tests::folder::Folder;
 use sluicegate_tests::tools;
 use toml::Table;
+
+use crate::collect;
 
 const CHART: &str = "deploy/helm/sluicegate";
 const RENDERINGS: &str = "deploy/helm/renderings";
@@ -132,16 +134,6 @@ fn digest(chart: &Path) -> String {
         whole.update(&content);
     }
     whole.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
-    for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
-        if path.is_dir() {
-            collect(&path, files);
-        } else {
-            files.push(path);
-        }
-    }
 }
 
 fn relative(path: &Path, folder: &Path) -> String {

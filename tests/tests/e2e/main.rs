@@ -21,3 +21,14 @@ mod monitoring;
 mod nginx;
 mod packages;
 mod supply_chain;
+
+/// Adds the files of a folder, and of those in it.
+fn collect(folder: &std::path::Path, files: &mut Vec<std::path::PathBuf>) {
+    for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        if path.is_dir() {
+            collect(&path, files);
+        } else {
+            files.push(path);
+        }
+    }
+}

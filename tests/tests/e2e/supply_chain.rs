@@ -1,12 +1,14 @@
 //! Base images, actions and tags, which others can change without a commit here.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 
 use serde_json::Value;
 use sluicegate_tests::folder::Folder;
 use sluicegate_tests::tools;
+
+use crate::collect;
 
 #[test]
 fn images_of_others_have_digests() {
@@ -126,16 +128,6 @@ fn bash(script: &str, folder: &Path) -> Command {
     let mut shell = Command::new("bash");
     shell.args(["-e", "-c", script]).current_dir(folder);
     shell
-}
-
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
-    for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
-        if path.is_dir() {
-            collect(&path, files);
-        } else {
-            files.push(path);
-        }
-    }
 }
 
 /// Images whose digest is not known yet. The weekly job shows it.

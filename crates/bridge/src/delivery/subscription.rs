@@ -376,7 +376,7 @@ impl Subscription {
             true if !cursor.is_behind || count == 0 && !has_moved => self.rest(index),
             _ if count > 0 || has_moved => self.turns.push_back(index),
             // The replica is behind its leader: try again soon.
-            _ => self.waits.push(sleep(PAUSE).map(move |()| Wake::Cursor(index)).boxed()),
+            _ => self.pause(index),
         }
         delivery
     }
@@ -425,12 +425,16 @@ impl Subscription {
         if let Some((start, _)) = error.ends.filter(|(start, _)| *start > cursor.next) {
             let from = std::mem::replace(&mut cursor.next, start);
             (cursor.has_moved, cursor.is_behind) = (false, true);
-            // A log that discards what is read must not be asked without a pause.
-            self.waits.push(sleep(PAUSE).map(move |()| Wake::Cursor(index)).boxed());
             let (to, cause) = (cursor.place(), SkipCause::Deleted);
-            return self.items.push_back(Item::Skipped { from, to, cause });
+            self.items.push_back(Item::Skipped { from, to, cause });
+            // A log that discards what is read must not be asked without a pause.
+            return self.pause(index);
         }
         self.retry(index, error);
+    }
+
+    fn pause(&mut self, index: usize) {
+        self.waits.push(sleep(PAUSE).map(move |()| Wake::Cursor(index)).boxed());
     }
 
     /// Tries again later, or ends.

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use sluicegate_fair_share::{Holder, Places, Source};
+use sluicegate_fair_share::{Places, Source};
 use sluicegate_protocol::KafkaMessage;
 use sluicegate_shared_log::{Chunk, ClusterLogs, Ends, Flights, assemble};
 use tokio::time::{Instant, timeout};
@@ -67,15 +67,14 @@ impl Looks {
         offset: i64,
         max_bytes: usize,
     ) -> Result<Found, ReadError> {
-        let holder = Holder { source, ..Holder::default() };
-        let look = self.look_again(holder, name, offset, max_bytes);
+        let look = self.look_again(source, name, offset, max_bytes);
         timeout(self.api.timeout(), look).await.unwrap_or_else(|_| Err(self.api.silence(name)))
     }
 
     /// Looks until the stream stays the same, and the connection too.
     async fn look_again(
         &self,
-        holder: Holder,
+        source: Source,
         name: StreamName<'_>,
         offset: i64,
         max_bytes: usize,
@@ -88,7 +87,7 @@ impl Looks {
             let key = (id.clone(), offset);
             let near = |(other, from): &(StreamId, i64)| *other == id && offset.saturating_sub(*from) < NEAR;
             let known = || self.kept(&id, offset, max_bytes).map(Ok);
-            let request = self.request(holder, name, &stream, offset, max_bytes);
+            let request = self.request(source, name, &stream, offset, max_bytes);
             match self.requests.ask(key, near, known, request).await {
                 Ok(chunk) if chunk.count > 0 => {
                     // It can be more than this call wants.
@@ -119,13 +118,13 @@ impl Looks {
     /// Requests messages, and keeps them.
     async fn request(
         &self,
-        holder: Holder,
+        source: Source,
         name: StreamName<'_>,
         known: &Stream,
         offset: i64,
         max_bytes: usize,
     ) -> Result<Chunk, ReadError> {
-        let _place = self.places.acquire(holder, 1).await;
+        let _place = self.places.acquire(source.into()).await;
         self.logs.count_miss();
         let max_bytes = max_bytes.max(MIN_BYTES);
         let ahead = self.ahead(name, known, offset).await;
@@ -169,7 +168,7 @@ impl Looks {
             }
             // Replicas can be behind the leader.
             None if offset.max(first) < end => {
-                self.single(holder, name, &stream, offset.max(first), max_bytes).await?
+                self.single(source, name, &stream, offset.max(first), max_bytes).await?
             }
             None => (Entries::default(), end),
         };
@@ -255,13 +254,13 @@ impl Looks {
     /// A few messages from `from` on, which the stream's end is beyond, each in an answer of the leader; and where to read on.
     async fn single(
         &self,
-        holder: Holder,
+        source: Source,
         name: StreamName<'_>,
         stream: &Stream,
         from: i64,
         max_bytes: usize,
     ) -> Result<(Entries, i64), ReadError> {
-        let _place = self.single.acquire(holder, 1).await;
+        let _place = self.single.acquire(source.into()).await;
         let StreamInfo { end, average, .. } = stream.info;
         let count = max_bytes.checked_div(average).unwrap_or_default().clamp(1, MAX_AT_ONCE);
         let count = i64::try_from(count).unwrap_or(1);

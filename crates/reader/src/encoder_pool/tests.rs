@@ -37,7 +37,7 @@ fn varint(number: usize) -> Vec<u8> {
 #[tokio::test]
 async fn large_answers_take_turns_and_small_ones_wait_for_none() {
     let pool = EncoderPool { places: Places::new(1), ..EncoderPool::new() };
-    let taken = pool.places.acquire(holder(9), 1).await;
+    let taken = pool.places.acquire(holder(9)).await;
     let large = of((0..30_000).flat_map(|offset| one_record(offset, b'x')).collect());
     assert!(large.records.len() > SMALL);
     let order = Arc::new(Mutex::new(Vec::new()));
@@ -68,7 +68,7 @@ async fn large_answers_take_turns_and_small_ones_wait_for_none() {
 #[tokio::test]
 async fn small_answer_with_a_large_batch_waits_for_its_turn() {
     let pool = EncoderPool { places: Places::new(1), ..EncoderPool::new() };
-    let taken = pool.places.acquire(holder(9), 1).await;
+    let taken = pool.places.acquire(holder(9)).await;
     // A record of zeros: its length, no key, the length of its value, and no headers.
     let len = varint(2 * SMALL);
     let record =

@@ -138,7 +138,7 @@ mod property {
                 }
                 for (source, bytes) in &held {
                     assert!(*bytes <= MAX / SHARES);
-                    assert_eq!(ledger.held.held(of(*source)), *bytes);
+                    assert_eq!(ledger.held.held((*source).into()), *bytes);
                 }
                 let used = held.values().sum::<usize>();
                 assert_eq!(ledger.held.used(), used);

@@ -6,10 +6,10 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use sluicegate_protocol::error_code::OFFSET_OUT_OF_RANGE;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{PAUSE, Subscription, Wake};
+use super::{Subscription, Wake};
 use crate::backend::{CommandError, Fault, Fetched, Log, System};
 use crate::delivery::item::Item;
 use crate::delivery::subscribe::recreated;
@@ -126,9 +126,7 @@ impl Subscription {
             Answer::Topic(Ok(topic_id)) => match self.is_other_topic(index, topic_id) {
                 true => self.end_recreated(index),
                 // The records are read again once their leader is known.
-                false if self.is_leader_unknown(index) => {
-                    self.waits.push(sleep(PAUSE).map(move |()| Wake::Cursor(index)).boxed());
-                }
+                false if self.is_leader_unknown(index) => self.pause(index),
                 false => self.turns.push_back(index),
             },
             Answer::Topic(Err(error)) => self.retry(index, error),
@@ -144,7 +142,7 @@ impl Subscription {
                 }
             }
             Answer::Records(Err(error)) | Answer::Epoch(Err(error)) => self.fail(index, error),
-            Answer::Nothing => self.waits.push(sleep(PAUSE).map(move |()| Wake::Cursor(index)).boxed()),
+            Answer::Nothing => self.pause(index),
         }
     }
 
