@@ -62,7 +62,7 @@ impl Contexts {
 
     pub(crate) fn tick(&self, root_id: u32) {
         if let Some(filter) = self.filter(root_id) {
-            filter.gateway.tick();
+            filter.tick();
         }
     }
 

@@ -7,6 +7,7 @@ use sluicegate_ws_session::Limits;
 use sluicegate_ws_session::budget::Budget;
 
 use crate::config::{Config, Route};
+use crate::frame_rate::FrameRate;
 use crate::gateway::{Gateway, startup};
 use crate::host::{self, Buffer, Map, Status};
 use crate::repeat_limit::RepeatLimit;
@@ -19,6 +20,8 @@ pub(crate) struct Filter {
     pub(crate) limits: Limits,
     /// Memory for the sessions' unfinished messages.
     pub(crate) unfinished: Arc<Budget>,
+    /// Frames of the clients of all sessions.
+    pub(crate) frames: FrameRate,
     pub(crate) gateway: Box<dyn Gateway>,
     /// The bridge's refusals, which mean that the configurations of gateway and bridge do not match.
     refusals: RepeatLimit,
@@ -39,9 +42,16 @@ impl Filter {
             stats: Stats::define(),
             limits: Limits { max_message_bytes: config.max_message_bytes },
             unfinished: Budget::new(config.max_assembly_bytes, config.max_message_bytes),
+            frames: FrameRate::default(),
             refusals: RepeatLimit::new(),
             config,
         })
+    }
+
+    /// Some time has passed.
+    pub(crate) fn tick(&self) {
+        self.frames.tick();
+        self.gateway.tick();
     }
 
     /// Removes the bridge's mark from the current response; false if it has none.

@@ -9,7 +9,7 @@
 //!    `relayed_session`: a session that the gateway relays, and the bridge runs
 //! 7. `http_stream`: a plain HTTP request, which the gateway forwards to the bridge; [`unanswered_request`]: the answer if the bridge sends none
 //! 8. `host`: each host call, with every status it can return; [`pairs`]: the wire format of header lists
-//! 9. `stats`: the filter's metrics
+//! 9. `frame_rate`: a limit on frames, which clients share; `stats`: the filter's metrics
 //!
 //! A trap would end every session of the worker, so nothing here panics, whatever the client, the bridge or the host does.
 
@@ -28,6 +28,8 @@ mod contexts;
 mod exports;
 #[cfg(target_arch = "wasm32")]
 mod filter;
+#[cfg(any(test, target_arch = "wasm32"))]
+mod frame_rate;
 #[cfg(target_arch = "wasm32")]
 mod gateway;
 #[cfg(target_arch = "wasm32")]

@@ -12,6 +12,7 @@ use crate::host::{self, Buffer, Map, Status};
 /// A session and its state.
 pub(crate) struct SessionStream {
     context_id: u32,
+    source: Source,
     state: State,
 }
 
@@ -29,8 +30,9 @@ impl SessionStream {
     pub(crate) fn new(filter: &Filter, context_id: u32, accepted: Accepted) -> Self {
         let source = filter.gateway.client().map(|client| Source::parse(client.as_bytes()));
         let codec = accepted.codec();
-        let session = Session::new(filter.limits, codec, &filter.unfinished, source.unwrap_or_default());
-        Self { context_id, state: State::Asked(accepted, session) }
+        let source = source.unwrap_or_default();
+        let session = Session::new(filter.limits, codec, &filter.unfinished, source);
+        Self { context_id, source, state: State::Asked(accepted, session) }
     }
 
     pub(crate) fn response(&mut self, filter: &Filter) -> Result<(), Status> {
@@ -68,15 +70,20 @@ impl SessionStream {
             State::Asked(_, session) | State::Open(session) => session,
             State::Refused => return host::replace_front(Buffer::RequestBody, size, b""),
         };
+        if session.ignores_client() {
+            return host::replace_front(Buffer::RequestBody, size, b"");
+        }
         let mut bytes = host::buffer(Buffer::RequestBody, size)?;
         filter.stats.received(bytes.len());
         let mut outputs = Vec::new();
-        session.handle(Input::Client(&mut bytes), &mut outputs);
+        let max_frames = filter.frames.room(self.source);
+        session.handle(Input::Client { bytes: &mut bytes, max_frames }, &mut outputs);
+        filter.frames.count(self.source, session.frames());
         let mut to_bridge = Vec::new();
         for output in outputs {
             match output {
                 Output::ToBridge(bytes) => to_bridge = bytes,
-                Output::Count(event) => filter.stats.event(event),
+                Output::Count(event, count) => filter.stats.event(event, count),
                 Output::Closing { .. } | Output::Closed => filter.gateway.closing(self.context_id),
                 Output::ToClient(_) => {}
             }
@@ -107,7 +114,7 @@ impl SessionStream {
                     sent = sent.saturating_sub(edit.drop).saturating_add(edit.insert.len());
                     apply(&edit, size)?;
                 }
-                Output::Count(event) => filter.stats.event(event),
+                Output::Count(event, count) => filter.stats.event(event, count),
                 Output::Closing { .. } | Output::Closed => filter.gateway.closing(self.context_id),
                 Output::ToBridge(_) => {}
             }

@@ -90,6 +90,8 @@ metrics! {
     message_too_big: Counter "errors.message_too_big",
     /// Sessions closed because their address held too many unfinished messages (1013)
     evicted: Counter "errors.evicted",
+    /// Sessions closed because their address sent too many frames at once (1013)
+    too_many_frames: Counter "errors.too_many_frames",
     /// Sessions closed because no memory was left (1013)
     out_of_memory: Counter "errors.out_of_memory",
     /// Host calls that Envoy refused
@@ -142,7 +144,7 @@ impl Stats {
         self.add(self.bytes_to_client, i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
-    pub(crate) fn event(&self, event: Event) {
+    pub(crate) fn event(&self, event: Event, count: u64) {
         let metric = match event {
             Event::Command(Command::Ping) => self.ping,
             Event::Command(Command::KafkaFetch) => self.kafka_fetch,
@@ -167,9 +169,10 @@ impl Stats {
             Event::Error(SessionError::NotText) => self.not_text,
             Event::Error(SessionError::MessageTooBig { .. }) => self.message_too_big,
             Event::Error(SessionError::Evicted) => self.evicted,
+            Event::Error(SessionError::TooManyFrames) => self.too_many_frames,
             Event::Error(SessionError::OutOfMemory) => self.out_of_memory,
         };
-        self.add(metric, 1);
+        self.add(metric, i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     fn add(&self, metric: Option<u32>, offset: i64) {

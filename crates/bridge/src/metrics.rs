@@ -283,9 +283,14 @@ impl ClusterMetrics {
 
     /// A command that needed no cluster was answered at once.
     pub(crate) fn answered(&self, kind: Kind, outcome: Outcome) {
+        self.answered_times(kind, outcome, 1);
+    }
+
+    /// The same for so many commands.
+    pub(crate) fn answered_times(&self, kind: Kind, outcome: Outcome, times: u64) {
         if let Some(commands) = self.commands.get(kind as usize).and_then(|kinds| kinds.get(outcome as usize))
         {
-            commands.inc();
+            commands.inc_by(times);
         }
     }
 
@@ -326,6 +331,7 @@ impl ClusterMetrics {
             SessionError::NotText => "not_text",
             SessionError::MessageTooBig { .. } => "message_too_big",
             SessionError::Evicted => "evicted",
+            SessionError::TooManyFrames => "too_many_frames",
             SessionError::OutOfMemory => "out_of_memory",
         };
         self.faults.get_or_create(&ReasonLabels { cluster: self.cluster.clone(), reason }).inc();

@@ -64,6 +64,12 @@ const SHARED_LIMITS: &[Row] = &[
         "newcomer_takes_from_the_source_that_holds_most",
     ],
     [
+        "200,000 frames in 100 ms, of the filter in one worker",
+        "the client above its share: its sessions that send many at once (1013)",
+        "wasm/src/frame_rate.rs",
+        "greedy_client_leaves_frames_to_others",
+    ],
+    [
         "2,000 topics that wait for a metadata request, of a Kafka cluster",
         "the client above its share: its other topics wait for a later request",
         "tests/tests/load/questions.rs",

@@ -28,7 +28,12 @@ pub struct Limits {
 #[derive(Debug)]
 pub enum Input<'a> {
     /// Bytes from the client, in pieces of any size. They are unmasked in place.
-    Client(&'a mut [u8]),
+    Client {
+        /// The bytes.
+        bytes: &'a mut [u8],
+        /// The frames that can begin in them: the client is closed before the next one is looked at.
+        max_frames: usize,
+    },
     /// `size` bytes from the bridge, in pieces of any size; `seen` are the first [`Session::wanted`] of them.
     Bridge {
         /// Bytes in the chunk.
@@ -47,8 +52,8 @@ pub enum Output {
     ToBridge(Vec<u8>),
     /// Apply this edit to the bridge's chunk, then send it to the client.
     ToClient(Edit),
-    /// Count this.
-    Count(Event),
+    /// Count this so many times. There is one output for each different event of an input.
+    Count(Event, u64),
     /// The client's side is closed. End the stream in bounded time if the bridge does not.
     Closing {
         /// Whether the bridge was told. It is not if there was no memory.
@@ -83,6 +88,21 @@ pub struct Session {
     /// The number of the unfinished message that the bridge was told; 0: none.
     told: u64,
     client: ClientSide,
+    /// The frames that began in the client's last bytes.
+    frames: usize,
+}
+
+/// How often each event happened.
+#[derive(Debug, Default)]
+struct Counts(Vec<(Event, u64)>);
+
+impl Counts {
+    fn add(&mut self, event: Event) {
+        match self.0.iter_mut().find(|(counted, _)| *counted == event) {
+            Some((_, count)) => *count = count.saturating_add(1),
+            None => self.0.push((event, 1)),
+        }
+    }
 }
 
 /// What the client's bytes still mean.
@@ -107,13 +127,24 @@ impl Session {
             answers: Answers::new(codec),
             told: 0,
             client: ClientSide::Open,
+            frames: 0,
         }
+    }
+
+    /// How many frames began in the client's last bytes, those among them that closed it.
+    pub fn frames(&self) -> usize {
+        self.frames
     }
 
     /// How many bytes from the front of a chunk of `size` bytes [`Input::Bridge`] needs, given that `seen` are known already.
     /// Call it again with as many bytes until it wants no more.
     pub fn wanted(&self, size: usize, seen: &[u8]) -> usize {
         self.answers.wanted(size, seen)
+    }
+
+    /// Whether the client's bytes mean nothing any more: it has closed the session or broken the protocol.
+    pub fn ignores_client(&self) -> bool {
+        matches!(self.client, ClientSide::Closed | ClientSide::Failed)
     }
 
     /// Whether the client's close frame has arrived. It must be its last.
@@ -124,7 +155,7 @@ impl Session {
     /// Handles one input, and appends what to do.
     pub fn handle(&mut self, input: Input<'_>, out: &mut Vec<Output>) {
         match input {
-            Input::Client(bytes) => self.client(bytes, out),
+            Input::Client { bytes, max_frames } => self.client(bytes, max_frames, out),
             Input::Bridge { size, seen } => {
                 let was_closed = self.answers.is_closed();
                 out.push(Output::ToClient(self.answers.step(size, seen)));
@@ -147,17 +178,20 @@ impl Session {
         }
     }
 
-    fn client(&mut self, bytes: &mut [u8], out: &mut Vec<Output>) {
+    fn client(&mut self, bytes: &mut [u8], max_frames: usize, out: &mut Vec<Output>) {
+        self.frames = 0;
         match self.client {
             ClientSide::Open => {}
             ClientSide::Closing => return self.find_close(bytes),
             ClientSide::Closed | ClientSide::Failed => return,
         }
-        let mut to_bridge = Vec::new();
-        if let Err(error) = self.messages(bytes, &mut to_bridge, out) {
-            out.push(Output::Count(Event::Error(error)));
+        let (mut to_bridge, mut counts) = (Vec::new(), Counts::default());
+        let handled = self.messages(bytes, max_frames, &mut to_bridge, &mut counts, out);
+        if let Err(error) = handled {
+            counts.add(Event::Error(error));
             self.stop(ClientSide::Failed, error.close(), &mut to_bridge, out);
         }
+        out.extend(counts.0.into_iter().map(|(event, count)| Output::Count(event, count)));
         if !to_bridge.is_empty() {
             out.push(Output::ToBridge(to_bridge));
         }
@@ -167,13 +201,25 @@ impl Session {
     fn messages(
         &mut self,
         mut bytes: &mut [u8],
+        max_frames: usize,
         to_bridge: &mut Vec<u8>,
+        counts: &mut Counts,
         out: &mut Vec<Output>,
     ) -> Result<(), SessionError> {
         if self.assembler.is_evicted() {
             return Err(SessionError::Evicted);
         }
-        while self.client == ClientSide::Open && self.part(&mut bytes, to_bridge, out)? {}
+        while self.client == ClientSide::Open
+            && let Some(part) = self.decoder.next(&mut bytes)?
+        {
+            if let Part::Head(_) = part {
+                if self.frames >= max_frames {
+                    return Err(SessionError::TooManyFrames);
+                }
+                self.frames = self.frames.saturating_add(1);
+            }
+            self.part(part, to_bridge, counts, out)?;
+        }
         let unfinished = self.assembler.unfinished().unwrap_or(0);
         if self.client == ClientSide::Open && self.told != unfinished {
             control(Control::Unfinished(unfinished), to_bridge)?;
@@ -182,18 +228,18 @@ impl Session {
         Ok(())
     }
 
-    /// Handles the next part of `bytes`; false if more bytes are needed.
+    /// Handles the next part of a frame.
     fn part(
         &mut self,
-        bytes: &mut &mut [u8],
+        part: Part<'_>,
         to_bridge: &mut Vec<u8>,
+        counts: &mut Counts,
         out: &mut Vec<Output>,
-    ) -> Result<bool, SessionError> {
-        let Some(part) = self.decoder.next(bytes)? else { return Ok(false) };
+    ) -> Result<(), SessionError> {
         match self.assembler.push(part)? {
             None => {}
             Some(Message::Binary(message)) => match self.codec {
-                Codec::Protobuf => request(&message, to_bridge, out)?,
+                Codec::Protobuf => request(&message, to_bridge, counts)?,
                 // RFC 6455, section 7.4.1: "an endpoint that understands only text data MAY send this [1003] if it receives a
                 // binary message"
                 Codec::Json => return Err(SessionError::NotText),
@@ -207,7 +253,7 @@ impl Session {
                     Codec::Protobuf => {}
                     Codec::Json => {
                         send(&text, to_bridge)?;
-                        out.push(Output::Count(Event::Json));
+                        counts.add(Event::Json);
                     }
                 }
             }
@@ -218,7 +264,7 @@ impl Session {
                 self.stop(ClientSide::Closed, close, to_bridge, out);
             }
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Discards the client's bytes up to its close frame.
@@ -249,16 +295,16 @@ impl Session {
     }
 }
 
-fn request(message: &[u8], to_bridge: &mut Vec<u8>, out: &mut Vec<Output>) -> Result<(), SessionError> {
+fn request(message: &[u8], to_bridge: &mut Vec<u8>, counts: &mut Counts) -> Result<(), SessionError> {
     let request = Request::parse(message);
     match &request {
         Request::Command { command, .. } => {
-            out.push(Output::Count(Event::Command(*command)));
+            counts.add(Event::Command(*command));
             send(message, to_bridge)?;
         }
         Request::Nothing => {}
-        Request::Unknown { .. } => out.push(Output::Count(Event::UnknownCommand)),
-        Request::Wrong => out.push(Output::Count(Event::WrongCommand)),
+        Request::Unknown { .. } => counts.add(Event::UnknownCommand),
+        Request::Wrong => counts.add(Event::WrongCommand),
     }
     request.refusal().map_or(Ok(()), |refusal| control(Control::Refusal(refusal), to_bridge))
 }
@@ -266,16 +312,25 @@ fn request(message: &[u8], to_bridge: &mut Vec<u8>, out: &mut Vec<Output>) -> Re
 /// Appends a control message.
 pub(crate) fn control(what: Control, to_bridge: &mut Vec<u8>) -> Result<(), SessionError> {
     let control = ControlReq { control: Some(what) };
-    send(&PubSubReq { sequence: 0, req: Some(Req::Control(control)) }.encode_to_vec(), to_bridge)
+    let message = PubSubReq { sequence: 0, req: Some(Req::Control(control)) };
+    begin(message.encoded_len(), to_bridge)?;
+    // Cannot fail: the only error is a full buffer, and a `Vec` grows.
+    let _ = message.encode(to_bridge);
+    Ok(())
 }
 
 /// Appends a gRPC message.
 fn send(message: &[u8], to_bridge: &mut Vec<u8>) -> Result<(), SessionError> {
-    let len = grpc::HEAD_LEN.saturating_add(message.len());
-    to_bridge.try_reserve(len).map_err(|_| SessionError::OutOfMemory)?;
-    // A message is bounded far below 4 GiB: `max_message_bytes` is checked before it is assembled.
-    to_bridge.extend_from_slice(&grpc::head(u32::try_from(message.len()).unwrap_or(u32::MAX)));
+    begin(message.len(), to_bridge)?;
     to_bridge.extend_from_slice(message);
+    Ok(())
+}
+
+/// Appends the head of a gRPC message of `len` bytes, with room for the message.
+fn begin(len: usize, to_bridge: &mut Vec<u8>) -> Result<(), SessionError> {
+    to_bridge.try_reserve(grpc::HEAD_LEN.saturating_add(len)).map_err(|_| SessionError::OutOfMemory)?;
+    // A message is bounded far below 4 GiB: `max_message_bytes` is checked before it is assembled.
+    to_bridge.extend_from_slice(&grpc::head(u32::try_from(len).unwrap_or(u32::MAX)));
     Ok(())
 }
 

@@ -18,6 +18,8 @@ pub enum SessionError {
     },
     /// The unfinished message was evicted: its source held too much, and it was the oldest.
     Evicted,
+    /// The client sent many frames at a time when those of its source were too many already.
+    TooManyFrames,
     /// The allocator has no memory.
     OutOfMemory,
 }
@@ -30,7 +32,7 @@ impl SessionError {
             Self::NotText => 1003,
             Self::NotUtf8 => 1007,
             Self::MessageTooBig { .. } => 1009,
-            Self::Evicted | Self::OutOfMemory => 1013,
+            Self::Evicted | Self::TooManyFrames | Self::OutOfMemory => 1013,
         }
     }
 
@@ -50,6 +52,7 @@ impl std::fmt::Display for SessionError {
             Self::Evicted => {
                 f.write_str("unfinished message dropped: too many from this address, try again later")
             }
+            Self::TooManyFrames => f.write_str("too many frames at once from this address, try again later"),
             Self::OutOfMemory => f.write_str("out of memory, try again later"),
         }
     }
@@ -67,6 +70,7 @@ mod tests {
             SessionError::NotText,
             SessionError::MessageTooBig { max: usize::MAX },
             SessionError::Evicted,
+            SessionError::TooManyFrames,
             SessionError::OutOfMemory,
         ];
         for error in errors {

@@ -50,7 +50,7 @@ fn run(codec: Codec, client: &[&[u8]], bridge: &[&[u8]], budget: &Arc<Budget>) -
     let (mut seen, mut to_bridge) = (Seen::default(), Vec::new());
     for piece in client {
         let mut outputs = Vec::new();
-        session.handle(Input::Client(&mut piece.to_vec()), &mut outputs);
+        session.handle(Input::Client { bytes: &mut piece.to_vec(), max_frames: usize::MAX }, &mut outputs);
         for output in outputs {
             match output {
                 Output::ToBridge(bytes) => to_bridge.extend_from_slice(&bytes),
@@ -72,6 +72,8 @@ fn run(codec: Codec, client: &[&[u8]], bridge: &[&[u8]], budget: &Arc<Budget>) -
         outputs.into_iter().for_each(|output| seen.note(output, piece));
     }
     seen.bridge = requests(codec, &to_bridge);
+    // The events of one piece are counted together.
+    seen.events.sort_by_key(|event| format!("{event:?}"));
     seen
 }
 
@@ -83,7 +85,7 @@ impl Seen {
                 self.client.extend_from_slice(&edit.insert);
                 self.client.extend_from_slice(&chunk[edit.drop..]);
             }
-            Output::Count(event) => self.events.push(event),
+            Output::Count(event, count) => self.events.extend((0..count).map(|_| event)),
             Output::Closing { told } => {
                 assert!(told);
                 self.closing += 1;

@@ -2,9 +2,10 @@
 //!
 //! 1. [`stuck`]: 300 clients that do not read their answers
 //! 2. [`flood`]: 10 that send without pause and read nothing
-//! 3. [`assembly`]: 2,000 that each hold an unfinished message
-//! 4. [`churn`]: 1,000 that connect and disconnect
-//! 5. [`questions`]: 70 that ask for missing topics, or the ends of many partitions, without pause
+//! 3. [`frames`]: 300 that send tiny frames as fast as they can
+//! 4. [`assembly`]: 2,000 that each hold an unfinished message
+//! 5. [`churn`]: 1,000 that connect and disconnect
+//! 6. [`questions`]: 70 that ask for missing topics, or the ends of many partitions, without pause
 //!
 //! Each runs alone on its own [`bench`], a gateway with one worker, so that all clients share all limits. [`witness`] and
 //! [`memory`] judge; [`sluicegate_tests::raw`] is the badly behaved client.
@@ -18,5 +19,6 @@ mod witness;
 mod assembly;
 mod churn;
 mod flood;
+mod frames;
 mod questions;
 mod stuck;

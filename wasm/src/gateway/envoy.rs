@@ -184,9 +184,9 @@ const HOP_HEADERS: [&str; 6] = [
     "te",
 ];
 
-/// Ticks that the bridge has to end a session, including the current one: 2 s to 2.5 s. Long enough for answers in flight, short
+/// Ticks that the bridge has to end a session, including the current one: 2.4 s to 2.5 s. Long enough for answers in flight, short
 /// for a client that waits.
-const CLOSE_TICKS: u64 = 5;
+const CLOSE_TICKS: u64 = 25;
 
-/// Milliseconds between two checks for overdue streams.
-const TICK: u32 = 500;
+/// Milliseconds between two ticks.
+const TICK: u32 = 100;

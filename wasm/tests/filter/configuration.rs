@@ -22,7 +22,7 @@ fn refused(configuration: &str, mistakes: &[&str]) {
 fn valid_configuration_starts_and_asks_for_ticks() {
     for profile in PROFILES {
         let vm = profile.start();
-        assert_eq!(vm.tick_period(), Some(Duration::from_millis(500)));
+        assert_eq!(vm.tick_period(), Some(Duration::from_millis(100)));
         assert_eq!(vm.log(), [], "{profile:?}");
     }
 }

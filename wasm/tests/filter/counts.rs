@@ -33,7 +33,7 @@ fn check_session(act: impl Fn(&mut Socket), want: &[(&str, u64)]) {
     check(|vm, profile| act(&mut Socket::open(vm, profile)), &want);
 }
 
-const NAMES: [&str; 30] = [
+const NAMES: [&str; 31] = [
     "sessions_total",
     "sessions_open",
     "handshakes_refused",
@@ -60,6 +60,7 @@ const NAMES: [&str; 30] = [
     "errors.not_text",
     "errors.message_too_big",
     "errors.evicted",
+    "errors.too_many_frames",
     "errors.out_of_memory",
     "errors.host_call",
     "bytes_from_client",

@@ -1,10 +1,12 @@
-//! Memory: each message, all unfinished messages together, and the filter's whole linear memory are bounded.
+//! What clients can take is bounded: each message, all unfinished messages together, the filter's whole linear memory, and frames.
+
+use std::time::Duration;
 
 use prost::Message;
 use sluicegate_harness::envoy::Vm;
 
 use crate::socket::{PROFILES, Profile, Socket};
-use crate::wire::{self, BINARY, FIRST, LAST, MIDDLE, from_client};
+use crate::wire::{self, BINARY, FIRST, LAST, MIDDLE, PONG, from_client};
 
 #[test]
 fn oversized_message_closes_with_1009_before_it_is_buffered() {
@@ -176,6 +178,36 @@ fn exhausted_memory_closes_sessions_and_not_the_worker() {
         check(profile, 256 << 10, 100_000);
         check(profile, 1 << 20, 16 * 1024);
         check(profile, 8 << 20, 16 * 1024);
+    }
+}
+
+/// A gateway hands over all bytes that have arrived on a connection, here of tiny frames, and serves nobody else meanwhile.
+#[test]
+fn frames_of_one_address_leave_some_of_each_tick_to_others() {
+    for profile in PROFILES {
+        let vm = profile.start();
+        let open = |address: &str| {
+            vm.set_property("source\0address", format!("{address}:4711"));
+            Socket::open(&vm, profile)
+        };
+        let (mut bystander, mut neighbour) = (open("198.51.100.1"), open("192.0.2.1"));
+        let mut attackers: Vec<_> = (0..20).map(|_| open("192.0.2.1")).collect();
+        let many = from_client(PONG, b"").repeat(40_000);
+        let mut is_closed = |attacker: &mut Socket| {
+            attacker.client(&many);
+            let said = attacker.requests().last().and_then(wire::said_close);
+            assert!(matches!(said, None | Some(1013)), "{said:?}");
+            said.is_some()
+        };
+        let closed: Vec<bool> = attackers.iter_mut().map(&mut is_closed).collect();
+        assert_eq!(closed.iter().filter(|closed| !**closed).count(), 4, "{closed:?}");
+        assert!(closed.is_sorted(), "the first ones have sent their frames");
+        neighbour.works();
+        bystander.client(from_client(PONG, b"").repeat(1_000));
+        bystander.requests();
+        bystander.works();
+        vm.advance(Duration::from_millis(100));
+        assert!(!is_closed(&mut neighbour), "a tick has passed");
     }
 }
 

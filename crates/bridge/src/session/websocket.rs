@@ -40,7 +40,7 @@ impl Client {
     pub(super) fn requests(&self, io: impl AsyncRead + Send + 'static, cluster: Arc<Cluster>) -> Input {
         let (client, ended) = (self.clone(), self.clone());
         let mut chunks = peer::chunks(io, move |bytes| {
-            requests(client.step(SessionInput::Client(bytes)), &cluster.metrics)
+            requests(client.step(SessionInput::Client { bytes, max_frames: usize::MAX }), &cluster.metrics)
         });
         Box::pin(stream::poll_fn(move |cx| {
             if ended.lock().is_closed_by_client() {
@@ -94,7 +94,7 @@ fn requests(step: Vec<Output>, metrics: &ClusterMetrics) -> Option<Bytes> {
     for output in step {
         match output {
             Output::ToBridge(bytes) => requests = bytes.into(),
-            Output::Count(event) => count(metrics, event),
+            Output::Count(event, times) => count(metrics, event, times),
             // A close among the requests ends the session. Without memory for it, only the end of the input does:
             // further input is ignored and counts as a sign of life.
             Output::Closing { told } if !told => return None,
@@ -156,10 +156,12 @@ impl Answers {
 }
 
 /// Counts an event. Commands are counted with their answers.
-fn count(metrics: &ClusterMetrics, event: Event) {
+fn count(metrics: &ClusterMetrics, event: Event, times: u64) {
     match event {
         Event::Command(_) | Event::Json => {}
-        Event::UnknownCommand | Event::WrongCommand => metrics.answered(Kind::Unknown, Outcome::Refused),
+        Event::UnknownCommand | Event::WrongCommand => {
+            metrics.answered_times(Kind::Unknown, Outcome::Refused, times);
+        }
         Event::Error(error) => {
             metrics.client_fault(error);
             tracing::debug!(fault = %error, event = "client_fault", "closing the client for a protocol violation");

@@ -17,8 +17,21 @@ struct Seen {
     /// The numbers of unfinished messages, which the bridge got as well.
     unfinished: Vec<u64>,
     client: Vec<u8>,
+    counted: Vec<Event>,
     told: Vec<Output>,
 }
+
+impl Seen {
+    fn note(&mut self, other: Output) {
+        match other {
+            Output::Count(event, count) => self.counted.extend((0..count).map(|_| event)),
+            other => self.told.push(other),
+        }
+    }
+}
+
+/// More than any test but one sends.
+const MAX_FRAMES: usize = 1000;
 
 fn session() -> Session {
     limited_by(&Budget::new(1 << 20, 4096))
@@ -34,12 +47,12 @@ fn client(session: &mut Session, pieces: &[&[u8]]) -> Seen {
     let mut stream = Vec::new();
     for piece in pieces {
         let mut outputs = Vec::new();
-        session.handle(Input::Client(&mut piece.to_vec()), &mut outputs);
+        session.handle(Input::Client { bytes: &mut piece.to_vec(), max_frames: MAX_FRAMES }, &mut outputs);
         for output in outputs {
             match output {
                 Output::ToBridge(bytes) => stream.extend_from_slice(&bytes),
                 Output::ToClient(edit) => panic!("{edit:?} although nothing came from the bridge"),
-                told => seen.told.push(told),
+                other => seen.note(other),
             }
         }
     }
@@ -75,7 +88,7 @@ fn said(outputs: Vec<Output>, chunk: &[u8]) -> Seen {
                 seen.client.extend_from_slice(&chunk[edit.drop..]);
             }
             Output::ToBridge(bytes) => panic!("{bytes:x?} although nothing came from the client"),
-            told => seen.told.push(told),
+            other => seen.note(other),
         }
     }
     seen
@@ -116,13 +129,12 @@ fn answer(resp: Resp) -> Vec<u8> {
 #[track_caller]
 fn check(frames: &[Vec<u8>], want: &[PubSubReq], counted: &[Event], closing: bool) {
     let wire = frames.concat();
-    let mut told: Vec<Output> = counted.iter().map(|event| Output::Count(*event)).collect();
-    told.extend(closing.then_some(Output::Closing { told: true }));
+    let told: Vec<Output> = closing.then_some(Output::Closing { told: true }).into_iter().collect();
     for cut in 0..=wire.len() {
         let (head, tail) = wire.split_at(cut);
         let seen = client(&mut session(), &[head, tail]);
         assert_eq!(seen.bridge, want, "cut at byte {cut}");
-        assert_eq!(seen.told, told, "cut at byte {cut}");
+        assert_eq!((seen.counted.as_slice(), &seen.told), (counted, &told), "cut at byte {cut}");
     }
     let bytes: Vec<&[u8]> = wire.chunks(1).collect();
     assert_eq!(client(&mut session(), &bytes).bridge, want, "byte by byte");
@@ -215,14 +227,36 @@ fn evicted_session_closes_at_its_next_input() {
     let seen = client(&mut sessions[0], &[&frame(0x8A, b"")]);
     let reason = "unfinished message dropped: too many from this address, try again later";
     assert_eq!(seen.bridge, [close(1013, reason)]);
-    assert_eq!(
-        seen.told,
-        [Output::Count(Event::Error(SessionError::Evicted)), Output::Closing { told: true }]
-    );
+    assert_eq!(seen.counted, [Event::Error(SessionError::Evicted)]);
+    assert_eq!(seen.told, [Output::Closing { told: true }]);
     sessions.truncate(2);
     let seen = client(&mut sessions[1], &[&frame(0x80, &[1; 300])]);
-    assert_eq!(seen.told, [Output::Count(Event::WrongCommand)]);
+    assert_eq!(seen.counted, [Event::WrongCommand]);
     assert_eq!(budget.used(), 0);
+}
+
+#[test]
+fn too_many_frames_at_once_close_the_session() {
+    let ping = frame(0x82, &ping(1, "").encode_to_vec());
+    let mut session = session();
+    let seen = client(&mut session, &[&ping.repeat(MAX_FRAMES), &ping.repeat(MAX_FRAMES)]);
+    assert_eq!((seen.bridge.len(), session.frames()), (2 * MAX_FRAMES, MAX_FRAMES));
+    let seen = client(&mut session, &[&ping.repeat(MAX_FRAMES + 1)]);
+    assert_eq!(session.frames(), MAX_FRAMES);
+    let reason = "too many frames at once from this address, try again later";
+    assert_eq!(seen.bridge.last(), Some(&close(1013, reason)));
+    assert_eq!(seen.counted.last(), Some(&Event::Error(SessionError::TooManyFrames)));
+    assert_eq!(seen.told, [Output::Closing { told: true }]);
+}
+
+#[test]
+fn events_of_one_input_are_counted_together() {
+    let [known, unknown] = [ping(1, "").encode_to_vec(), vec![0x12, 0]].map(|request| frame(0x82, &request));
+    let mut outputs = Vec::new();
+    let bytes = &mut [known, unknown].concat().repeat(3);
+    session().handle(Input::Client { bytes, max_frames: MAX_FRAMES }, &mut outputs);
+    outputs.retain(|output| matches!(output, Output::Count(..)));
+    assert_eq!(outputs, [Output::Count(PING, 3), Output::Count(Event::UnknownCommand, 3)]);
 }
 
 #[test]

@@ -7,15 +7,16 @@ fn session() -> Session {
     Session::new(limits, Codec::Json, &Budget::new(1 << 20, 4096), Source::default())
 }
 
-/// The gRPC messages for the bridge without the numbers of unfinished messages, and the other outputs.
+/// The gRPC messages for the bridge without the numbers of unfinished messages, and the other outputs: counts are the last.
 fn client(pieces: &[&[u8]]) -> (Vec<Vec<u8>>, Vec<Output>) {
-    let (mut session, mut stream, mut others) = (session(), Vec::new(), Vec::new());
+    let (mut session, mut stream, mut others, mut counted) = (session(), Vec::new(), Vec::new(), Vec::new());
     for piece in pieces {
         let mut outputs = Vec::new();
-        session.handle(Input::Client(&mut piece.to_vec()), &mut outputs);
+        session.handle(Input::Client { bytes: &mut piece.to_vec(), max_frames: MAX_FRAMES }, &mut outputs);
         for output in outputs {
             match output {
                 Output::ToBridge(bytes) => stream.extend_from_slice(&bytes),
+                Output::Count(event, count) => counted.extend((0..count).map(|_| Output::Count(event, 1))),
                 other => others.push(other),
             }
         }
@@ -30,6 +31,7 @@ fn client(pieces: &[&[u8]]) -> (Vec<Vec<u8>>, Vec<Output>) {
         messages.extend((!is_note).then(|| message.to_vec()));
         rest = tail;
     }
+    others.append(&mut counted);
     (messages, others)
 }
 
@@ -46,7 +48,7 @@ fn check(frames: &[Vec<u8>], messages: &[&[u8]], others: &[Output]) {
     assert_eq!(client(&bytes).0, messages, "byte by byte");
 }
 
-const JSON: Output = Output::Count(Event::Json);
+const JSON: Output = Output::Count(Event::Json, 1);
 
 #[test]
 fn text_is_forwarded_unchanged() {
@@ -63,7 +65,7 @@ fn other_messages_close_the_session() {
     let check_error = |error: SessionError, bad: &[Vec<u8>]| {
         let close = close(u32::from(error.code()), &error.to_string()).encode_to_vec();
         let frames = [&[frame(0x81, b"{}")], bad, &[frame(0x81, b"late")]].concat();
-        let closing = [JSON, Output::Count(Event::Error(error)), Output::Closing { told: true }];
+        let closing = [Output::Closing { told: true }, JSON, Output::Count(Event::Error(error), 1)];
         check(&frames, &[b"{}", &close], &closing);
     };
     check_error(SessionError::NotText, &[frame(0x82, b"{}")]);

@@ -1,0 +1,47 @@
+//! 300 clients of one address send tiny frames as fast as they can, and read nothing.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use sluicegate_tests::raw::{PONG, masked};
+use sluicegate_tests::way::Way;
+use sluicegate_tests::where_the_filter_runs_sessions;
+use tokio::io::AsyncWriteExt;
+use tokio::task::JoinSet;
+
+use crate::bench::{Bench, open};
+use crate::witness::{Percentiles, Witness};
+
+where_the_filter_runs_sessions! {
+    tiny_frames_slow_nobody
+}
+
+const CLIENTS: u64 = 300;
+
+async fn tiny_frames_slow_nobody(way: Way) {
+    let bench = Bench::new(way).await;
+    let mut witness = Witness::new(&bench).await;
+    let gateway = bench.stack.gateway();
+    let clients = join_all((0..CLIENTS).map(|_| open(gateway, ATTACKER))).await;
+    let frame = masked(PONG, b"");
+    let many = frame.repeat(64 * 1024 / frame.len());
+    let mut attack = JoinSet::new();
+    for mut client in clients {
+        let many = many.clone();
+        // Until it is closed.
+        attack.spawn(async move { while client.io.write_all(&many).await.is_ok() {} });
+    }
+    witness.check_within("while 300 clients send tiny frames", ALLOWED).await;
+    assert!(bench.stat("sluicegate.errors.too_many_frames").await > 0, "no attacker was closed");
+    attack.shutdown().await;
+    bench.is_left_with(1).await;
+    bench.assert_filter_survived().await;
+}
+
+/// Of the attackers. The witness is at 127.0.0.1.
+const ATTACKER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+
+/// One in a hundred commands waits behind the frames of a tick, however many clients send them: on a free machine, below 100 ms. Without the
+/// limit it waits for seconds.
+const ALLOWED: Percentiles = Percentiles { p50: Duration::from_millis(30), p99: Duration::from_millis(500) };
