@@ -194,7 +194,7 @@ impl<'a> Session<'a> {
     /// Serves requests until the session ends.
     async fn serve(&mut self) -> End {
         loop {
-            if let Err(end) = self.start_requests() {
+            if let Err(end) = self.start_requests().await {
                 return end;
             }
             if self.drain_by.is_some() && self.commands.is_empty() {

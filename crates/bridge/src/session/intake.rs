@@ -9,9 +9,11 @@ use super::request::Request;
 use super::{End, GONE_INTERVAL, Overload, Session};
 
 impl Session<'_> {
-    /// Starts the requests that were read, or queues them in their lanes.
-    pub(super) fn start_requests(&mut self) -> Result<(), End> {
+    /// Starts the requests that were read, or queues them in their lanes. Other tasks have their turn in between: thousands of requests fit
+    /// one read.
+    pub(super) async fn start_requests(&mut self) -> Result<(), End> {
         while self.takes_requests() {
+            tokio::task::consume_budget().await;
             let Some(message) = self.frames.next().map_err(End::Unreadable)? else { break };
             let len = message.len();
             match Request::parse(message, self.codec, self.grant.cluster.system) {

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use tokio::io::{AsyncRead, ReadBuf};
+use tokio::task::coop::poll_proceed;
 
 /// Inbound bytes, cut anywhere.
 pub(super) type Input = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
@@ -26,10 +27,25 @@ pub(super) fn chunks(
         }
         match read.filled_mut() {
             [] => Poll::Ready(None),
-            bytes => Poll::Ready(chunk(bytes).map(Ok)),
+            bytes => {
+                charge(cx, bytes.len());
+                Poll::Ready(chunk(bytes).map(Ok))
+            }
         }
     }))
 }
+
+/// Counts a read as what it can cost the task: other tasks have their turn after each one of [`READ_BYTES`], in which tiny frames
+/// fit by the thousand.
+fn charge(cx: &mut Context<'_>, bytes: usize) {
+    for _ in 0..bytes / UNIT_BYTES {
+        let Poll::Ready(unit) = poll_proceed(cx) else { return };
+        unit.made_progress();
+    }
+}
+
+/// Bytes of a unit of a task's turn, of which tokio gives it 128.
+const UNIT_BYTES: usize = READ_BYTES / 128;
 
 /// Bytes per read, on the stack: an idle session's input costs no memory.
 pub(super) const READ_BYTES: usize = 16 * 1024;

@@ -10,6 +10,7 @@ use sluicegate_protocol::{CmdCredit, CmdKafkaSubscribe, CmdUnsubscribe, KafkaSou
 use super::*;
 use crate::delivery::tests::logs::Logs;
 use crate::session::body::SessionBody;
+use crate::session::peer::{READ_BYTES, chunks};
 
 /// A session with these chunks of input.
 fn serve(
@@ -139,6 +140,47 @@ async fn endless_input_delays_no_deadline() {
     assert_eq!(session.await.unwrap(), End::Unfinished(3 * interval));
 }
 
+/// An input that ends in this stream shows that what came before it is used up; with the turns that another task of the same thread had
+/// until then.
+fn used_up<T>() -> (impl Stream<Item = T> + Send + 'static, impl Future<Output = usize>) {
+    let (used, mut seen) = tokio::sync::oneshot::channel();
+    let mut used = Some(used);
+    let end = stream::poll_fn(move |_| {
+        used.take().map(|used| used.send(()));
+        std::task::Poll::Pending
+    });
+    let turns = async move {
+        let mut turns = 0;
+        while seen.try_recv().is_err() {
+            tokio::task::yield_now().await;
+            turns += 1;
+        }
+        turns
+    };
+    (end, turns)
+}
+
+#[tokio::test]
+async fn many_requests_of_one_read_leave_turns_to_other_tasks() {
+    let (requests, (end, turns)) = (100 * TURN, used_up());
+    let input = stream::iter([credit().repeat(requests)]).chain(end);
+    let (_session, _answers) = serve(&Logs::default().cluster(), input, |_| {}, Drain::default());
+    let turns = turns.await;
+    assert!(turns >= 100, "{turns} turns beside {requests} requests");
+}
+
+#[tokio::test]
+async fn reads_that_make_no_request_leave_turns_to_other_tasks() {
+    let (reads, (end, turns)) = (100, used_up());
+    let io = tokio::io::AsyncReadExt::take(tokio::io::repeat(0), (reads * READ_BYTES) as u64);
+    let mut input = chunks(io, |_| Some(Bytes::new())).chain(end);
+    tokio::spawn(async move { while input.next().await.is_some() {} });
+    let turns = turns.await;
+    assert!(turns >= reads / 2, "{turns} turns beside {reads} reads");
+}
+
+/// What tokio lets a task do in a turn.
+const TURN: usize = 128;
 const PAIRS: usize = 200_000;
 const PAIRS_PER_CHUNK: usize = 10;
 const CHUNKS: usize = 100_000;
