@@ -6,6 +6,7 @@
 //! A messaging system is one module that implements [`Backend`]: [`kafka`](crate::kafka) or [`nats`](crate::nats). Names are
 //! those of a partitioned log: topics have partitions, numbered from 0, and records have offsets.
 
+mod description;
 mod error;
 mod fetched;
 
@@ -21,6 +22,7 @@ use sluicegate_shared_log::Ends;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::description::{Description, Partition, Replica};
 pub(crate) use self::error::{CommandError, Fault};
 pub(crate) use self::fetched::{Fetched, first_message};
 
@@ -105,7 +107,7 @@ pub(crate) trait Backend: Send + Sync {
         &'a self,
         source: Source,
         topic: &'a str,
-    ) -> BoxFuture<'a, Result<Vec<Partition>, CommandError>>;
+    ) -> BoxFuture<'a, Result<Arc<Description>, CommandError>>;
 
     /// Succeeds if the log exists, and never creates it.
     fn check_log<'a>(&'a self, source: Source, log: Log<'a>) -> BoxFuture<'a, Result<(), CommandError>>;
@@ -255,22 +257,6 @@ impl AnswerReservation for () {
     fn refill(&mut self) -> BoxFuture<'_, bool> {
         ready(true).boxed()
     }
-}
-
-/// One partition of a topic.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Partition {
-    pub(crate) partition: i32,
-    /// None while there is no leader.
-    pub(crate) leader: Option<i32>,
-    pub(crate) replicas: Vec<Replica>,
-}
-
-/// A partition's copy on one broker.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Replica {
-    pub(crate) broker: i32,
-    pub(crate) in_sync: bool,
 }
 
 /// Records that were handed over.

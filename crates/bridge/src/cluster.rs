@@ -34,7 +34,7 @@ use self::growth::Growth;
 use self::multi_fetch::PATIENCE;
 use crate::backend::{
     AnswerReservation, Backend, CommandError, Fault, Fetch, Fetched, LOG_END, LOG_START, ListedOffset, Log,
-    Partition, System,
+    System,
 };
 use crate::delivery::OpenSubscriptions;
 use crate::drain::Drain;
@@ -335,29 +335,6 @@ impl Cluster {
     /// A drop abandons the read.
     pub(crate) async fn topics(&self) -> Result<Arc<[String]>, CommandError> {
         self.measured(Kind::Topics, self.backend().topics()).await
-    }
-
-    /// The partitions of a topic.
-    ///
-    /// # Cancel safety
-    /// A drop abandons the read.
-    pub(crate) async fn partitions(
-        &self,
-        source: Source,
-        topic: &str,
-    ) -> Result<Vec<Partition>, CommandError> {
-        self.measured(Kind::Topics, self.describe(source, topic)).await
-    }
-
-    /// The same as part of another command, once the client has room for so many partitions.
-    ///
-    /// # Cancel safety
-    /// A drop abandons the read.
-    pub(crate) async fn describe(&self, source: Source, topic: &str) -> Result<Vec<Partition>, CommandError> {
-        let backend = self.backend();
-        let count = backend.known_partitions(topic).max(1);
-        self.rates.descriptions.take(self.holder(source), count).await;
-        backend.partitions(source, topic).await
     }
 
     /// Waits until this client has room for records that its filters leave out, and counts so many bytes.

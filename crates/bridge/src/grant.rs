@@ -237,7 +237,7 @@ impl Grant {
         if let Some(last) = page.topics.last().filter(|_| page.more) {
             ungranted.retain(|topic| *topic < last.name);
         }
-        let error = |name: String| DescribedTopic { partitions: Err(self.topic_denied(&name)), name };
+        let error = |name: String| DescribedTopic { description: Err(self.topic_denied(&name)), name };
         page.topics.extend(ungranted.into_iter().map(error));
         page.topics.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         Ok(page)
@@ -445,7 +445,8 @@ mod tests {
 
         let described = async |command: CmdKafkaMetadata| {
             let page = limited.metadata(command, |_| 0).await.unwrap();
-            let error = |topic: DescribedTopic| (topic.name, topic.partitions.err().map(|error| error.fault));
+            let error =
+                |topic: DescribedTopic| (topic.name, topic.description.err().map(|error| error.fault));
             page.topics.into_iter().map(error).collect::<Vec<_>>()
         };
         let found = |name: &str| (name.to_owned(), None);

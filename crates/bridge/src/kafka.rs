@@ -3,12 +3,14 @@
 //!
 //! - here: [`Kafka`], a cluster
 //! - `read`: a fetch that returns at once, or waits at the log end
+//! - `descriptions`: descriptions of topics, kept while the metadata is the same
 //! - `writer`: a cluster's producer
 //! - [`ClusterConfig`]: its configuration; [`properties`], `settings`: librdkafka's properties, one by one and as a
 //!   producer's settings
 //! - `error`, `incidents`: errors for clients; causes that clients must not see are logged
 
 mod cluster_config;
+mod descriptions;
 mod error;
 mod incidents;
 mod observer;
@@ -35,12 +37,13 @@ pub(crate) use self::settings::DEFAULTS;
 pub(crate) use sluicegate_reader::{EncoderPool, PropertyError, is_secret};
 
 pub(crate) use self::cluster_config::ClusterConfig;
+use self::descriptions::Descriptions;
 use self::incidents::Incidents;
 use self::observer::ReadObserver;
 use self::writer::{NoProducer, Writer};
 use crate::backend::{
-    AnswerReservation, Backend, CommandError, Fault, Fetch, Fetched, HandedOver, ListedOffset, Log,
-    Partition, Replica, System, Unready, Version,
+    AnswerReservation, Backend, CommandError, Description, Fault, Fetch, Fetched, HandedOver, ListedOffset,
+    Log, System, Unready, Version,
 };
 use crate::metrics::{BrokerMetrics, WriteMetrics};
 use crate::traces;
@@ -50,6 +53,7 @@ pub(crate) struct Kafka {
     reader: Reader,
     /// None if the cluster is read-only: a producer would cost threads and connections.
     writer: Option<Writer>,
+    descriptions: Descriptions,
     incidents: Incidents,
 }
 
@@ -71,7 +75,7 @@ impl Kafka {
         );
         observer.watch(reader.broker_states());
         let writer = writes.map(|metrics| Writer::new(config.writer.clone(), metrics));
-        Self { reader, writer, incidents: Incidents::new(name) }
+        Self { reader, writer, descriptions: Descriptions::default(), incidents: Incidents::new(name) }
     }
 
     fn failed(&self, error: &ReadError) -> CommandError {
@@ -186,9 +190,9 @@ impl Backend for Kafka {
         &'a self,
         source: Source,
         topic: &'a str,
-    ) -> BoxFuture<'a, Result<Vec<Partition>, CommandError>> {
-        let described = self.reader.topic(source, topic).map(|topic| match topic {
-            Ok(topic) => Ok(topic.partitions.into_iter().map(partition).collect()),
+    ) -> BoxFuture<'a, Result<Arc<Description>, CommandError>> {
+        let described = self.reader.topic(source, topic).map(move |described| match described {
+            Ok(described) => Ok(self.descriptions.of(topic, described)),
             Err(error) => Err(self.failed(&error)),
         });
         described.boxed()
@@ -240,15 +244,5 @@ impl Backend for Kafka {
             Some(writer) => writer.close(by).boxed(),
             None => ready(()).boxed(),
         }
-    }
-}
-
-fn partition(partition: sluicegate_reader::Partition) -> Partition {
-    let replica =
-        |replica: sluicegate_reader::Replica| Replica { broker: replica.broker, in_sync: replica.in_sync };
-    Partition {
-        partition: partition.partition,
-        leader: partition.leader,
-        replicas: partition.replicas.into_iter().map(replica).collect(),
     }
 }

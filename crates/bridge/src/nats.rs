@@ -52,8 +52,8 @@ use self::read::Reader;
 use self::stream_name::StreamName;
 use self::writer::Writer;
 use crate::backend::{
-    AnswerReservation, Backend, CommandError, Fault, Fetch, Fetched, HandedOver, ListedOffset, Log,
-    Partition, System, Unready, Version,
+    AnswerReservation, Backend, CommandError, Description, Fault, Fetch, Fetched, HandedOver, ListedOffset,
+    Log, Partition, System, Unready, Version,
 };
 use crate::metrics::{RequestMetrics, WriteMetrics};
 use crate::traces;
@@ -189,11 +189,12 @@ impl Backend for Nats {
         &'a self,
         source: Source,
         topic: &'a str,
-    ) -> BoxFuture<'a, Result<Vec<Partition>, CommandError>> {
+    ) -> BoxFuture<'a, Result<Arc<Description>, CommandError>> {
         async move {
             self.ask_version(source, Log::of_stream(topic)).await?;
             // Servers have names and no numbers.
-            Ok(vec![Partition { partition: 0, leader: None, replicas: Vec::new() }])
+            let partition = Partition { partition: 0, leader: None, replicas: Vec::new() };
+            Ok(Arc::new(Description::new(vec![partition])))
         }
         .boxed()
     }

@@ -7,7 +7,7 @@
 //!    it, or lets it wait
 //! 4. [`command`]: a command runs within the client's [`Grant`]
 //! 5. [`subscriptions`]: what was subscribed to is delivered
-//! 6. [`answer`], [`outbox`]: answers become writes
+//! 6. [`answer`], [`outbox`]: answers become writes; [`metadata`] shares the encodings of topics
 //!
 //! Memory is bounded by reservation: a request starts only when its largest possible answer fits into the session's
 //! answer bytes. Its reservation ends when the transport has taken the answer. Commands for the cluster and requests
@@ -28,6 +28,7 @@ mod item;
 mod json;
 mod keepalive;
 mod lane;
+mod metadata;
 mod nats;
 mod outbox;
 mod peer;

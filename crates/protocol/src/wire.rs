@@ -79,8 +79,8 @@ pub mod number {
     pub const KAFKA_MULTI_FETCH: u32 = 1004;
     /// `PubSubReq.cmd_kafka_list_offsets`.
     pub const CMD_KAFKA_LIST_OFFSETS: u32 = 1005;
-    /// `PubSubReq.cmd_kafka_metadata`.
-    pub const CMD_KAFKA_METADATA: u32 = 1006;
+    /// `PubSubReq.cmd_kafka_metadata` and `PubSubResp.kafka_metadata_resp`.
+    pub const KAFKA_METADATA: u32 = 1006;
     /// `PubSubReq.cmd_kafka_subscribe`.
     pub const CMD_KAFKA_SUBSCRIBE: u32 = 1007;
     /// `PubSubReq.cmd_unsubscribe`.
@@ -111,7 +111,7 @@ pub mod number {
     pub const PARTITIONS: u32 = 1;
     /// `CmdKafkaListOffsets.offsets`.
     pub const OFFSETS: u32 = 1;
-    /// `CmdKafkaMetadata.topics`.
+    /// `CmdKafkaMetadata.topics` and `KafkaMetadataResp.topics`.
     pub const TOPICS: u32 = 1;
     /// `CmdKafkaMetadata.prefixes`.
     pub const PREFIXES: u32 = 2;

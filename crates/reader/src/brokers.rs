@@ -163,7 +163,7 @@ impl Brokers {
         target: TopicPartition<'_>,
         max_age: Duration,
         deadline: Instant,
-    ) -> Result<Topic, ReadError> {
+    ) -> Result<Arc<Topic>, ReadError> {
         let name = target.topic();
         let since = Instant::now();
         let known = || {

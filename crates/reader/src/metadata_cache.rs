@@ -1,6 +1,7 @@
 //! Cached metadata of a cluster: its brokers, and the leaders of requested topics.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use kafka_protocol::error::ResponseError;
@@ -60,6 +61,8 @@ struct Topic {
     learned: Instant,
     id: Option<TopicId>,
     partitions: HashMap<i32, Partition>,
+    /// What a caller has got, as long as one keeps it.
+    description: Weak<topic::Topic>,
 }
 
 #[derive(Debug)]
@@ -76,6 +79,23 @@ enum PreferredReplica {
 }
 
 impl Topic {
+    /// The description of the topic: the same value again, as long as a caller keeps it.
+    fn description(&mut self) -> Arc<topic::Topic> {
+        if let Some(description) = self.description.upgrade() {
+            return description;
+        }
+        let partition = |Partition { answer, .. }: &Partition| topic::Partition {
+            partition: answer.partition,
+            leader: Some(answer.leader).filter(|leader| *leader >= 0),
+            replicas: answer.replicas.clone(),
+        };
+        let mut partitions: Vec<_> = self.partitions.values().map(partition).collect();
+        partitions.sort_unstable_by_key(|partition| partition.partition);
+        let description = Arc::new(topic::Topic { partitions });
+        self.description = Arc::downgrade(&description);
+        description
+    }
+
     /// Whether a preferred replica failed long enough ago for the leader to name it again. The metadata must be refreshed
     /// first: it can be from a time when the replica was gone.
     fn can_retry_preferred(&self, target: TopicPartition<'_>, now: Instant) -> bool {
@@ -168,22 +188,14 @@ impl MetadataCache {
 
     /// A topic's partitions, or its error; `None` if the metadata must be refreshed.
     pub(crate) fn topic(
-        &self,
+        &mut self,
         name: &str,
         freshness: Freshness,
         now: Instant,
-    ) -> Option<Result<topic::Topic, ErrorCode>> {
-        if let Some(topic) = self.topics.get(name) {
-            let partition = |Partition { answer, .. }: &Partition| topic::Partition {
-                partition: answer.partition,
-                leader: Some(answer.leader).filter(|leader| *leader >= 0),
-                replicas: answer.replicas.clone(),
-            };
-            return freshness.covers(topic.learned, freshness.max_age, now).then(|| {
-                let mut partitions: Vec<_> = topic.partitions.values().map(partition).collect();
-                partitions.sort_unstable_by_key(|partition| partition.partition);
-                Ok(topic::Topic { partitions })
-            });
+    ) -> Option<Result<Arc<topic::Topic>, ErrorCode>> {
+        if let Some(topic) = self.topics.get_mut(name) {
+            let is_fresh = freshness.covers(topic.learned, freshness.max_age, now);
+            return is_fresh.then(|| Ok(topic.description()));
         }
         let (learned, code) = self.errors.get(name)?;
         freshness.covers(*learned, error_age(*code), now).then_some(Err(*code))
@@ -278,7 +290,8 @@ impl MetadataCache {
             (answer.partition, Partition { answer, preferred: None })
         };
         let partitions = topic.partitions.into_iter().map(partition).collect();
-        self.topics.insert(topic.name, Topic { learned, id: topic.id, partitions });
+        let cached = Topic { learned, id: topic.id, partitions, description: Weak::new() };
+        self.topics.insert(topic.name, cached);
     }
 }
 

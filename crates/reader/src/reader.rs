@@ -423,14 +423,15 @@ impl Reader {
         self.inner.brokers.known_partitions(topic)
     }
 
-    /// A topic's partitions, cached for up to a second. Missing topics are not created.
+    /// A topic's partitions, cached for up to a second: the same value until then, as long as a caller keeps it. Missing topics are
+    /// not created.
     ///
     /// # Errors
     /// [`ReadError`], within `socket.timeout.ms`.
     ///
     /// # Cancel safety
     /// Dropping the call has no effect.
-    pub async fn topic(&self, source: Source, name: &str) -> Result<Topic, ReadError> {
+    pub async fn topic(&self, source: Source, name: &str) -> Result<Arc<Topic>, ReadError> {
         let target = TopicPartition::parse(name, 0)?;
         let brokers = &self.inner.brokers;
         brokers.topic(source, target, DESCRIPTION_AGE, in_future(brokers.config().request_timeout)).await

@@ -2,10 +2,9 @@
 
 use sluicegate_protocol::Refusal;
 use sluicegate_protocol::wire::number::{
-    CMD_CREDIT, CMD_EMPTY, CMD_KAFKA_FETCH, CMD_KAFKA_LIST_OFFSET, CMD_KAFKA_LIST_OFFSETS,
-    CMD_KAFKA_METADATA, CMD_KAFKA_PRODUCE, CMD_KAFKA_SUBSCRIBE, CMD_NATS_FETCH, CMD_NATS_LIST_SEQUENCES,
-    CMD_NATS_PUBLISH, CMD_NATS_SUBSCRIBE, CMD_PING, CMD_SESSION, CMD_UNSUBSCRIBE, CONTROL, KAFKA_MULTI_FETCH,
-    SEQUENCE,
+    CMD_CREDIT, CMD_EMPTY, CMD_KAFKA_FETCH, CMD_KAFKA_LIST_OFFSET, CMD_KAFKA_LIST_OFFSETS, CMD_KAFKA_PRODUCE,
+    CMD_KAFKA_SUBSCRIBE, CMD_NATS_FETCH, CMD_NATS_LIST_SEQUENCES, CMD_NATS_PUBLISH, CMD_NATS_SUBSCRIBE,
+    CMD_PING, CMD_SESSION, CMD_UNSUBSCRIBE, CONTROL, KAFKA_METADATA, KAFKA_MULTI_FETCH, SEQUENCE,
 };
 use sluicegate_protocol::wire::{Fields, Malformed, Value};
 
@@ -54,7 +53,7 @@ impl Command {
             CMD_KAFKA_PRODUCE => Self::KafkaProduce,
             KAFKA_MULTI_FETCH => Self::KafkaMultiFetch,
             CMD_KAFKA_LIST_OFFSETS => Self::KafkaListOffsets,
-            CMD_KAFKA_METADATA => Self::KafkaMetadata,
+            KAFKA_METADATA => Self::KafkaMetadata,
             CMD_KAFKA_SUBSCRIBE => Self::KafkaSubscribe,
             CMD_UNSUBSCRIBE => Self::Unsubscribe,
             CMD_CREDIT => Self::Credit,

@@ -5,7 +5,7 @@
 //! 3. [`frames`]: 300 that send tiny frames as fast as they can
 //! 4. [`assembly`]: 2,000 that each hold an unfinished message
 //! 5. [`churn`]: 1,000 that connect and disconnect
-//! 6. [`questions`]: 70 that ask for missing topics, or the ends of many partitions, without pause
+//! 6. [`questions`]: some that ask without pause: for missing topics, many ends, or a very wide topic
 //!
 //! Each runs alone on its own [`bench`], a gateway with one worker, so that all clients share all limits. [`witness`] and
 //! [`memory`] judge; [`sluicegate_tests::raw`] is the badly behaved client.

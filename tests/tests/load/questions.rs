@@ -1,11 +1,13 @@
-//! Clients of one address ask the cluster without pause; a client of another address subscribes as fast as before.
+//! Clients of one address ask the cluster without pause; a client of another address is answered as fast as before.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_protocol::{CmdKafkaListOffset, CmdKafkaListOffsets, CmdKafkaSubscribe, KafkaSource};
+use sluicegate_protocol::{
+    CmdKafkaListOffset, CmdKafkaListOffsets, CmdKafkaMetadata, CmdKafkaSubscribe, KafkaSource,
+};
 use sluicegate_tests::directly;
 use sluicegate_tests::kafka::Kafka;
 use sluicegate_tests::raw::{Raw, request};
@@ -16,11 +18,13 @@ use tokio::time::Instant;
 
 use crate::bench::Bench;
 use crate::memory::{Memory, stuck_session};
+use crate::witness::{Percentiles, percentiles};
 
 // The gateway has no part in it.
 directly! {
     lookups_of_missing_topics_delay_nobody
     ends_of_many_partitions_cost_few_requests
+    descriptions_of_wide_topic_delay_nobody
 }
 
 /// The commands that a session can have in flight: `limits.max_commands_per_session`.
@@ -32,9 +36,10 @@ async fn lookups_of_missing_topics_delay_nobody(way: Way) {
     let before = Memory::now(&bench);
     // Each asks for 16 × 60 topics at the same time, none of which another one asks for.
     let clients = 70;
-    let names =
+    let missing =
         |client, command| (0..60).map(move |topic| (format!("missing-{client}-{command}-{topic}"), 0));
-    let mut attack = ask_without_pause(&bench, clients, names).await;
+    let ends = move |client, command| ends_of(missing(client, command));
+    let mut attack = ask_without_pause(&bench, clients, ends).await;
     let disturbed = subscribe(&bench).await;
     check(undisturbed, disturbed);
     let bridge = clients * stuck_session();
@@ -48,11 +53,8 @@ async fn ends_of_many_partitions_cost_few_requests(way: Way) {
     let undisturbed = subscribe(&bench).await;
     let requests = || bench.stack.bridge.count("sluicegate_kafka_requests_total{", "api=\"ListOffsets\"");
     let (asked, sent) = (bench.commands().await, requests().await.unwrap_or_default());
-    let names = move |_, _| {
-        let wide = wide.clone();
-        (0..60).map(move |partition| (wide.clone(), partition))
-    };
-    let mut attack = ask_without_pause(&bench, 4, names).await;
+    let ends = move |_, _| ends_of((0..60).map(|partition| (wide.clone(), partition)));
+    let mut attack = ask_without_pause(&bench, 4, ends).await;
     let disturbed = subscribe(&bench).await;
     check(undisturbed, disturbed);
     let (asked, sent) = (bench.commands().await - asked, requests().await.unwrap() - sent);
@@ -60,35 +62,68 @@ async fn ends_of_many_partitions_cost_few_requests(way: Way) {
     assert!(attack.try_join_next().is_none(), "an attacker was closed");
 }
 
-/// Lets clients of one address ask for the ends of partitions, each with as many commands in flight as it can have.
-async fn ask_without_pause<N: Iterator<Item = (String, i32)>>(
+#[expect(clippy::print_stdout, reason = "a measurement, for `--nocapture`")]
+async fn descriptions_of_wide_topic_delay_nobody(way: Way) {
+    let bench = Bench::new(way).await;
+    let wide = Kafka::shared().await.unwrap().topic("wide", PARTITIONS, &[]).await.unwrap();
+    let cpu = || bench.stack.bridge.process.usage().unwrap().cpu;
+    let undisturbed = ping(&bench).await;
+    let (asked, spent) = (bench.commands().await, cpu());
+    let describe = move |_, _| {
+        Req::CmdKafkaMetadata(CmdKafkaMetadata { topics: vec![wide.clone()], ..Default::default() })
+    };
+    let mut attack = ask_without_pause(&bench, 4, describe).await;
+    let disturbed = ping(&bench).await;
+    let (asked, spent) = (bench.commands().await - asked, cpu() - spent);
+    let cost = spent.div_f64(asked);
+    let text =
+        format!("{asked} commands took {cost:?} each, pings {disturbed:?}, undisturbed {undisturbed:?}");
+    println!("{text}");
+    assert!(cost < DESCRIPTION && disturbed.p99 < WITHIN, "{text}");
+    assert!(attack.try_join_next().is_none(), "an attacker was closed");
+}
+
+/// Lets clients of one address ask without pause, each with as many commands in flight as it can have.
+async fn ask_without_pause(
     bench: &Bench,
     clients: u64,
-    names: impl Fn(u64, i64) -> N + Clone + Send + Sync + 'static,
+    question: impl Fn(u64, i64) -> Req + Clone + Send + Sync + 'static,
 ) -> JoinSet<()> {
     let mut attack = JoinSet::new();
     for client in 0..clients {
         let mut raw = Raw::open_from(bench.stack.gateway(), ATTACKER).await;
-        let names = names.clone();
+        let question = question.clone();
         attack.spawn(async move {
-            let ask = |command| {
-                let offset = |(topic, partition)| CmdKafkaListOffset { topic, partition, timestamp: -1 };
-                let offsets = names(client, command).map(offset).collect();
-                request(
-                    command,
-                    Req::CmdKafkaListOffsets(CmdKafkaListOffsets { offsets, ..Default::default() }),
-                )
-            };
             for command in 1..=AT_ONCE {
-                raw.write(ask(command)).await;
+                raw.write(request(command, question(client, command))).await;
             }
             for command in AT_ONCE + 1.. {
-                raw.answer().await;
-                raw.write(ask(command)).await;
+                raw.frame().await;
+                raw.write(request(command, question(client, command))).await;
             }
         });
     }
     attack
+}
+
+fn ends_of(partitions: impl Iterator<Item = (String, i32)>) -> Req {
+    let offset = |(topic, partition)| CmdKafkaListOffset { topic, partition, timestamp: -1 };
+    let offsets = partitions.map(offset).collect();
+    Req::CmdKafkaListOffsets(CmdKafkaListOffsets { offsets, ..Default::default() })
+}
+
+/// The time that a bystander's pings take.
+async fn ping(bench: &Bench) -> Percentiles {
+    let mut socket = Socket::open(&bench.stack).await;
+    let mut times = Vec::new();
+    for _ in 0..PINGS {
+        let start = Instant::now();
+        socket.ping().await;
+        times.push(start.elapsed());
+        // So that they meet all that a second brings.
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    percentiles(times)
 }
 
 /// The times that the subscriptions of a bystander take, the shortest first.
@@ -122,5 +157,12 @@ const ATTACKER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
 const COUNT: usize = 20;
 
-/// Half of the subscriptions are faster, although all programs share a few cores.
+const PINGS: usize = 500;
+
+const PARTITIONS: i32 = 1_000;
+
+/// The bridge spends less time on a command. A debug build would need 1.5 ms to describe so many partitions.
+const DESCRIPTION: Duration = Duration::from_micros(500);
+
+/// Half of the subscriptions are faster, and nearly all pings, although all programs share a few cores.
 const WITHIN: Duration = Duration::from_millis(100);

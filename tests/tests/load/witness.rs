@@ -87,9 +87,9 @@ impl Witness {
     }
 }
 
-fn percentiles(mut all: Vec<Duration>) -> Percentiles {
+pub(crate) fn percentiles(mut all: Vec<Duration>) -> Percentiles {
     all.sort_unstable();
-    Percentiles { p50: all[COUNT / 2 - 1], p99: all[COUNT * 99 / 100 - 1] }
+    Percentiles { p50: all[all.len() / 2 - 1], p99: all[all.len() * 99 / 100 - 1] }
 }
 
 const COUNT: usize = 200;

@@ -77,8 +77,9 @@ async fn ask(cluster: Weak<Cluster>, topic: Arc<str>) {
             return;
         }
         // An error is told by the reads.
-        if let Ok(partitions) = cluster.backend().partitions(Source::default(), &topic).await {
-            cluster.growth.set(&topic, partitions.into_iter().map(|partition| partition.partition).collect());
+        if let Ok(description) = cluster.backend().partitions(Source::default(), &topic).await {
+            let partitions = description.partitions.iter().map(|described| described.partition);
+            cluster.growth.set(&topic, partitions.collect());
         }
     }
 }

@@ -1,13 +1,14 @@
 //! Topics, with their partitions and leaders.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use futures_util::future::join_all;
 
 use super::Cluster;
 use sluicegate_fair_share::Source;
 
-use crate::backend::{CommandError, Fault, Partition};
+use crate::backend::{CommandError, Description, Fault};
 use crate::metrics::Kind;
 
 /// The topics to describe.
@@ -28,11 +29,11 @@ pub(crate) struct MetadataPage {
     pub(crate) more: bool,
 }
 
-/// A topic's name and partitions.
-#[derive(Debug, PartialEq, Eq)]
+/// A topic's name and description.
+#[derive(Debug)]
 pub(crate) struct DescribedTopic {
     pub(crate) name: String,
-    pub(crate) partitions: Result<Vec<Partition>, CommandError>,
+    pub(crate) description: Result<Arc<Description>, CommandError>,
 }
 
 impl Cluster {
@@ -51,6 +52,33 @@ impl Cluster {
         size: impl Fn(&DescribedTopic) -> usize,
     ) -> Result<MetadataPage, CommandError> {
         self.measured(Kind::Topics, self.page(source, selection, max_bytes, size)).await
+    }
+
+    /// The partitions of a topic.
+    ///
+    /// # Cancel safety
+    /// A drop abandons the read.
+    pub(crate) async fn partitions(
+        &self,
+        source: Source,
+        topic: &str,
+    ) -> Result<Arc<Description>, CommandError> {
+        self.measured(Kind::Topics, self.describe(source, topic)).await
+    }
+
+    /// The same as part of another command, once the client has room for so many partitions.
+    ///
+    /// # Cancel safety
+    /// A drop abandons the read.
+    pub(crate) async fn describe(
+        &self,
+        source: Source,
+        topic: &str,
+    ) -> Result<Arc<Description>, CommandError> {
+        let backend = self.backend();
+        let count = backend.known_partitions(topic).max(1);
+        self.rates.descriptions.take(self.holder(source), count).await;
+        backend.partitions(source, topic).await
     }
 
     async fn page<N: Fn(&str) -> bool>(
@@ -73,14 +101,14 @@ impl Cluster {
         let (mut page, mut bytes) = (MetadataPage::default(), 0_usize);
         for names in names.chunks(TOPICS_AT_ONCE) {
             let describe = |name| async move { (name, self.describe(source, name).await) };
-            for (name, partitions) in join_all(names.iter().map(|name| describe(*name))).await {
+            for (name, description) in join_all(names.iter().map(|name| describe(*name))).await {
                 // It was deleted since the list was read.
                 if !named.contains(name)
-                    && partitions.as_ref().is_err_and(|error| error.fault == Fault::NotFound)
+                    && description.as_ref().is_err_and(|error| error.fault == Fault::NotFound)
                 {
                     continue;
                 }
-                let topic = DescribedTopic { name: name.to_owned(), partitions };
+                let topic = DescribedTopic { name: name.to_owned(), description };
                 bytes = bytes.saturating_add(size(&topic));
                 if bytes > max_bytes && !page.topics.is_empty() {
                     page.more = true;

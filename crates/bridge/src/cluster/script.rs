@@ -17,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Cluster, MAX_RECORDS, Parts, Rates, Reads, Writes};
 use crate::backend::{
-    AnswerReservation, Backend, CommandError, Dedup, Fault, Fetch, Fetched, HandedOver, ListedOffset, Log,
-    Partition, System, Unready, Version, Written,
+    AnswerReservation, Backend, CommandError, Dedup, Description, Fault, Fetch, Fetched, HandedOver,
+    ListedOffset, Log, Partition, System, Unready, Version, Written,
 };
 use crate::metrics::Metrics;
 
@@ -193,10 +193,14 @@ impl Backend for Arc<Script> {
         &'a self,
         _: Source,
         topic: &'a str,
-    ) -> BoxFuture<'a, Result<Vec<Partition>, CommandError>> {
+    ) -> BoxFuture<'a, Result<Arc<Description>, CommandError>> {
         let described = match topic {
             GONE => Err(missing()),
-            _ => Ok(vec![Partition { partition: 0, leader: None, replicas: Vec::new() }]),
+            _ => Ok(Arc::new(Description::new(vec![Partition {
+                partition: 0,
+                leader: None,
+                replicas: Vec::new(),
+            }]))),
         };
         ready(described).boxed()
     }

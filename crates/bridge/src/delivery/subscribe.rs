@@ -105,7 +105,7 @@ impl Source {
         until: Instant,
     ) -> Result<SubscribedTopic, CommandError> {
         let existing = cluster.describe(client, &self.topic).await?;
-        let existing: Vec<i32> = existing.into_iter().map(|partition| partition.partition).collect();
+        let existing: Vec<i32> = existing.partitions.iter().map(|partition| partition.partition).collect();
         let named = self.partitions.iter().chain(self.next.keys());
         if let Some(missing) = named.copied().find(|partition| !existing.contains(partition)) {
             let message = format!("topic {} has no partition {missing}", shown(&self.topic));

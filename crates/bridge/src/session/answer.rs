@@ -11,14 +11,12 @@ use sluicegate_protocol::wire::number::{
 };
 use sluicegate_protocol::{
     Close, ControlResp, ErrorResp, KafkaFetchResp, KafkaListOffsetResp, KafkaListOffsetsResp,
-    KafkaMetadataResp, KafkaProduceResp, ListedOffset, PartitionFetched, PartitionMetadata, PongResp,
-    Produced, PubSubResp, SessionResp, TopicMetadata, UnsubscribedResp, control_resp::Control, grpc,
-    pub_sub_resp::Resp,
+    KafkaProduceResp, ListedOffset, PartitionFetched, PongResp, Produced, PubSubResp, SessionResp,
+    UnsubscribedResp, control_resp::Control, grpc, pub_sub_resp::Resp,
 };
 
 use super::{json, nats};
 use crate::backend::{self, CommandError, DeliveryReport, Fault, Fetched, System, Written};
-use crate::cluster::{DescribedTopic, MetadataPage};
 use crate::traces;
 
 /// One answer.
@@ -26,12 +24,11 @@ use crate::traces;
 pub(super) enum Answer {
     /// A small answer, or one whose size the client chose.
     Message(PubSubResp),
-    /// What was fetched or is delivered, in field `number`: the messages, encoded and shared instead of copied, and `rest`, encoded
-    /// without any.
-    Messages { sequence: i64, number: u32, messages: Bytes, rest: Vec<u8> },
+    /// Records or topics, in field `number`: encoded and shared instead of copied, after the `rest` of the answer.
+    Shared { sequence: i64, number: u32, encoded: Bytes, rest: Vec<u8> },
     /// A `KafkaMultiFetchResp`, encoded.
     MultiFetch { sequence: i64, encoded: Bytes },
-    /// Records of a JSON session, with the rest of their answer.
+    /// Records or topics of a JSON session, with the rest of their answer.
     Text(Bytes),
 }
 
@@ -52,7 +49,7 @@ impl Answer {
             System::Kafka => (KAFKA_FETCH_RESP, rest(&fetched).encode_to_vec()),
             System::Nats => (NATS_FETCH_RESP, nats::fetched(&fetched).encode_to_vec()),
         };
-        Self::Messages { sequence, number, messages: fetched.messages, rest }
+        Self::Shared { sequence, number, encoded: fetched.messages, rest }
     }
 
     /// What was fetched of each partition.
@@ -94,12 +91,6 @@ impl Answer {
             System::Nats => nats::listed(results),
         };
         Self::new(sequence, resp)
-    }
-
-    /// A page of topics.
-    pub(super) fn metadata(sequence: i64, page: &MetadataPage) -> Self {
-        let topics = page.topics.iter().map(topic_metadata).collect();
-        Self::new(sequence, Resp::KafkaMetadataResp(KafkaMetadataResp { topics, more: page.more }))
     }
 
     /// The end of a subscription.
@@ -187,11 +178,11 @@ impl Answer {
                 put_head(small, text.len());
                 put_body(text, small)
             }
-            Self::Messages { sequence, number, messages, rest } => {
-                put_answer_head(sequence, number, messages.len().saturating_add(rest.len()), small);
+            Self::Shared { sequence, number, encoded, rest } => {
+                put_answer_head(sequence, number, encoded.len().saturating_add(rest.len()), small);
                 // Protobuf's fields can have any order, and a large body must come last.
                 small.put_slice(&rest);
-                put_body(messages, small)
+                put_body(encoded, small)
             }
         }
     }
@@ -206,32 +197,6 @@ fn rest(fetched: &Fetched) -> KafkaFetchResp {
         high_watermark: Some(ends.end),
         last_stable_offset: Some(ends.stable),
         log_start_offset: Some(ends.start),
-    }
-}
-
-/// A topic in the protocol's form.
-pub(super) fn topic_metadata(topic: &DescribedTopic) -> TopicMetadata {
-    let name = topic.name.clone();
-    match &topic.partitions {
-        Ok(partitions) => TopicMetadata {
-            name,
-            partitions: partitions.iter().map(partition_metadata).collect(),
-            error: None,
-        },
-        Err(error) => {
-            let error = Some(error_resp(error.clone(), System::Kafka, MAX_RECORD_ERROR_BYTES));
-            TopicMetadata { name, partitions: Vec::new(), error }
-        }
-    }
-}
-
-fn partition_metadata(partition: &backend::Partition) -> PartitionMetadata {
-    let in_sync = partition.replicas.iter().filter(|replica| replica.in_sync);
-    PartitionMetadata {
-        partition: partition.partition,
-        leader: partition.leader.unwrap_or(-1),
-        replicas: partition.replicas.iter().map(|replica| replica.broker).collect(),
-        in_sync_replicas: in_sync.map(|replica| replica.broker).collect(),
     }
 }
 
@@ -312,12 +277,12 @@ fn put_body(body: Bytes, small: &mut BytesMut) -> Option<Bytes> {
 }
 
 /// The length of a field with its head.
-fn field_len(number: u32, len: usize) -> usize {
+pub(super) fn field_len(number: u32, len: usize) -> usize {
     key_len(number).saturating_add(length_delimiter_len(len)).saturating_add(len)
 }
 
 /// The head of a field of `len` bytes.
-fn put_head_of(number: u32, len: usize, buffer: &mut impl BufMut) {
+pub(super) fn put_head_of(number: u32, len: usize, buffer: &mut impl BufMut) {
     encode_key(number, WireType::LengthDelimited, buffer);
     encode_varint(len as u64, buffer);
 }

@@ -2,15 +2,14 @@
 
 use std::fmt;
 
-use prost::Message;
 use sluicegate_fair_share::Source;
 use sluicegate_protocol::{
     CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaListOffsets, CmdKafkaMetadata, CmdKafkaMultiFetch,
     CmdKafkaProduce, Header,
 };
 
-use super::answer::{Answer, ENVELOPE_BYTES, MAX_ERROR_BYTES, MAX_RESULT_BYTES, topic_metadata};
-use super::json;
+use super::answer::{Answer, ENVELOPE_BYTES, MAX_ERROR_BYTES, MAX_RESULT_BYTES};
+use super::{json, metadata};
 use crate::backend::{AnswerReservation, System};
 use crate::cluster::{DescribedTopic, MAX_TOPIC_CHARS, WAITER_BYTES, WriteTicket, shown, shown_log};
 use crate::grant::Grant;
@@ -166,12 +165,9 @@ impl Command {
                 Err(error) => failed(format_args!("list offsets"), error),
             },
             Self::Metadata(selection) => {
-                let size = |topic: &DescribedTopic| match encoding {
-                    Encoding::Protobuf => topic_metadata(topic).encoded_len(),
-                    Encoding::Json(_) => json::topic_bytes(&topic_metadata(topic)),
-                };
+                let size = |topic: &DescribedTopic| metadata::size(topic, encoding);
                 match grant.metadata(selection, size).await {
-                    Ok(page) => Answer::metadata(sequence, &page),
+                    Ok(page) => metadata::answer(sequence, &page, encoding),
                     Err(error) => failed(format_args!("describe topics"), error),
                 }
             }

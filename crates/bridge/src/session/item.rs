@@ -30,7 +30,7 @@ impl Answer {
                         System::Kafka => (KAFKA_DELIVERY_RESP, rest(&next, end).encode_to_vec()),
                         System::Nats => (NATS_DELIVERY_RESP, nats::delivered(&next, end).encode_to_vec()),
                     };
-                    Self::Messages { sequence, number, messages, rest }
+                    Self::Shared { sequence, number, encoded: messages, rest }
                 }
                 Encoding::Json(format) => {
                     Self::Text(json::delivered(sequence, system, &next, messages, end, format))

@@ -23,7 +23,7 @@ mod records;
 mod request;
 mod subscribe;
 
-pub(super) use self::answer::{encode, topic_bytes};
+pub(super) use self::answer::{encode, metadata, topic};
 pub(super) use self::error::MAX_RESULT_BYTES;
 pub(super) use self::item::{MAX_BATCH_BYTES, MAX_BATCH_RECORDS, delivered, max_delivery_bytes};
 pub(super) use self::records::{fetched, multi_fetched};

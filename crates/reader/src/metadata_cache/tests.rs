@@ -254,7 +254,7 @@ fn recreated_topic_can_have_any_leader_epoch() {
 fn description_is_sorted_and_expires() {
     let mut case = Case::new();
     case.learn(0, vec![topic("absent", 3, Vec::new())]);
-    let described = |name: &str, seconds| {
+    let mut described = |name: &str, seconds| {
         let max_age = Duration::from_secs(2);
         let freshness = Freshness { max_age, since: case.at(seconds), newer_than: None };
         case.cache.topic(name, freshness, case.at(seconds))
@@ -263,6 +263,8 @@ fn description_is_sorted_and_expires() {
     let leaders: Vec<_> = known.partitions.iter().map(|p| (p.partition, p.leader)).collect();
     assert_eq!(leaders, [(0, Some(1)), (1, Some(2)), (2, None)]);
     assert_eq!(*known.partitions[1].replicas, [topic::Replica { broker: 2, in_sync: true }]);
+    let again = described("t", 1).expect("a fresh description").expect("a topic");
+    assert!(Arc::ptr_eq(&known, &again), "the same value");
     assert_eq!(described("t", 2), None);
     assert_eq!(described("absent", 0), Some(Err(ErrorCode(ResponseError::UnknownTopicOrPartition))));
     assert_eq!(described("absent", 1), None);

@@ -17,8 +17,8 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::backend::{
-    AnswerReservation, Backend, CommandError, Fault, Fetch, Fetched, HandedOver, LOG_START, ListedOffset,
-    Log, Partition, System, Unready, Version,
+    AnswerReservation, Backend, CommandError, Description, Fault, Fetch, Fetched, HandedOver, LOG_START,
+    ListedOffset, Log, Partition, System, Unready, Version,
 };
 use crate::cluster::{Cluster, Parts, Rates, Reads};
 use crate::metrics::Metrics;
@@ -291,10 +291,11 @@ impl Backend for Logs {
         &'a self,
         _: Source,
         _: &'a str,
-    ) -> BoxFuture<'a, Result<Vec<Partition>, CommandError>> {
+    ) -> BoxFuture<'a, Result<Arc<Description>, CommandError>> {
         let partition = |partition| Partition { partition, leader: Some(1), replicas: Vec::new() };
         let added = self.0.state.lock().unwrap().added;
-        ready(Ok((0..PARTITIONS + added).map(partition).collect())).boxed()
+        let partitions = (0..PARTITIONS + added).map(partition).collect();
+        ready(Ok(Arc::new(Description::new(partitions)))).boxed()
     }
 
     fn check_log<'a>(&'a self, _: Source, _: Log<'a>) -> BoxFuture<'a, Result<(), CommandError>> {

@@ -114,7 +114,7 @@ async fn check_partitions(
     partition: Option<i32>,
     last: Option<&Id>,
 ) -> Result<(), Refused> {
-    let existing = grant.cluster.describe(grant.client, topic).await.map_err(Refused::Failed)?;
+    let existing = &grant.cluster.describe(grant.client, topic).await.map_err(Refused::Failed)?.partitions;
     if partition.is_none() && existing.len() > MAX_PARTITIONS {
         return Err(Refused::Bad(too_many_partitions(topic, existing.len(), INSTEAD)));
     }

@@ -65,14 +65,14 @@ impl Position {
         committed: bool,
         instead: &str,
     ) -> Result<Vec<Place<'a>>, Problem> {
-        let partitions = match grant.cluster.partitions(grant.client, topic).await {
-            Ok(partitions) => partitions,
+        let description = match grant.cluster.partitions(grant.client, topic).await {
+            Ok(description) => description,
             Err(error) => {
                 let log = Log { topic, partition: only.unwrap_or_default() };
                 return Err(partition::read_problem(grant, log, None, error).await);
             }
         };
-        let partitions = partitions.into_iter().map(|described| described.partition);
+        let partitions = description.partitions.iter().map(|described| described.partition);
         let chosen = partitions.filter(|partition| only.is_none_or(|only| only == *partition));
         let logs: Vec<Log<'a>> = chosen.map(|partition| Log { topic, partition }).collect();
         if logs.len() > MAX_PARTITIONS {

@@ -1,12 +1,13 @@
 //! The list of topics or streams, and the description of one.
 
+use bytes::Bytes;
 use http::StatusCode;
 use serde::Serialize;
 
 use super::super::problem::{Problem, ProblemKind};
 use super::super::response::Response;
 use super::partition;
-use crate::backend::{self, Log};
+use crate::backend::{self, Description, Log};
 use crate::grant::{Grant, NOT_READABLE};
 
 /// The response to GET of the list of topics or streams.
@@ -33,15 +34,14 @@ pub(super) async fn describe(
     content_type: &'static str,
 ) -> Result<Response, Problem> {
     let cluster = &*grant.cluster;
-    let partitions = match cluster.partitions(grant.client, topic).await {
-        Ok(partitions) => partitions,
+    let description = match cluster.partitions(grant.client, topic).await {
+        Ok(description) => description,
         Err(error) => {
             return Err(Problem::failed(error, cluster.system).with_missing_log(grant, topic, None).await);
         }
     };
-    let partitions = partitions.iter().map(described).collect();
-    let document = Topic { name: topic, configs: Configs {}, partitions };
-    Ok(Response::json(StatusCode::OK, content_type, &document))
+    let body = description.document.get_or_init(|| document(topic, &description)).clone();
+    Ok(Response::with_body(StatusCode::OK, content_type, body))
 }
 
 /// The response to GET of a stream.
@@ -61,6 +61,15 @@ pub(super) async fn describe_stream(
         }
         Err(error) => Err(partition::read_problem(grant, log, None, error).await),
     }
+}
+
+fn document(topic: &str, description: &Description) -> Bytes {
+    let partitions = description.partitions.iter().map(described).collect();
+    // Cannot fail: there are no maps with keys that are not strings.
+    let body =
+        serde_json::to_vec(&Topic { name: topic, configs: Configs {}, partitions }).unwrap_or_default();
+    // Without the spare room of a `Vec`.
+    body.into_boxed_slice().into()
 }
 
 fn described(partition: &backend::Partition) -> Partition {

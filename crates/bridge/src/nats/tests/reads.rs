@@ -240,7 +240,10 @@ async fn streams_are_topics_with_one_partition() {
     }
     assert_eq!(&*case.nats.topics().await.unwrap(), ["KV_c", "a", "b"]);
     let partition = Partition { partition: 0, leader: None, replicas: Vec::new() };
-    assert_eq!(case.nats.partitions(Source::UNKNOWN, "a").await, Ok(vec![partition]));
+    assert_eq!(
+        case.nats.partitions(Source::UNKNOWN, "a").await,
+        Ok(Arc::new(Description::new(vec![partition])))
+    );
     assert_eq!(case.nats.check_log(Source::UNKNOWN, log("a")).await, Ok(()));
     for (log, fault) in [
         (log("missing"), Fault::NotFound),

@@ -1,9 +1,10 @@
 //! An answer becomes text: `{"id": 1, "pong": {…}}`.
 
+use bytes::Bytes;
 use serde::Serialize;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
-    ErrorResp, KafkaListOffsetResp, KafkaListOffsetsResp, KafkaMetadataResp, KafkaProduceResp, ListedOffset,
+    ErrorResp, KafkaListOffsetResp, KafkaListOffsetsResp, KafkaProduceResp, ListedOffset,
     NatsListSequencesResp, NatsPublishResp, PartitionMetadata, PongResp, Produced, PubSubResp, SessionResp,
     TopicMetadata, UnsubscribedResp,
 };
@@ -11,6 +12,7 @@ use sluicegate_protocol::{
 use super::error::Error;
 use super::item::Item;
 use super::nats;
+use super::records::shrunk;
 
 /// The text of an answer that is not pre-encoded. None for a control message, which is protobuf in every codec.
 pub(in crate::session) fn encode(answer: &PubSubResp) -> Option<Vec<u8>> {
@@ -29,9 +31,6 @@ pub(in crate::session) fn encode(answer: &PubSubResp) -> Option<Vec<u8>> {
         Resp::KafkaProduceResp(KafkaProduceResp { results }) => {
             Body::Produced { results: results.iter().map(produced).collect() }
         }
-        Resp::KafkaMetadataResp(KafkaMetadataResp { topics, more }) => {
-            Body::Metadata { topics: topics.iter().map(topic).collect(), more: *more }
-        }
         Resp::KafkaSubscribedResp(subscribed) => Body::Item(Item::subscribed(subscribed)),
         Resp::KafkaSubscriptionEvent(event) => Body::Item(Item::event(event)?),
         Resp::NatsListSequencesResp(NatsListSequencesResp { results }) => {
@@ -43,8 +42,9 @@ pub(in crate::session) fn encode(answer: &PubSubResp) -> Option<Vec<u8>> {
         Resp::NatsSubscribedResp(subscribed) => Body::NatsItem(nats::Item::subscribed(subscribed)),
         Resp::NatsSubscriptionEvent(event) => Body::NatsItem(nats::Item::event(event)?),
         Resp::UnsubscribedResp(UnsubscribedResp {}) => Body::Unsubscribed { unsubscribed: Empty {} },
-        // Records are encoded where they are read.
+        // Records are encoded where they are read, topics for all who ask.
         Resp::Control(_)
+        | Resp::KafkaMetadataResp(_)
         | Resp::KafkaFetchResp(_)
         | Resp::NatsFetchResp(_)
         | Resp::NatsDeliveryResp(_)
@@ -55,9 +55,28 @@ pub(in crate::session) fn encode(answer: &PubSubResp) -> Option<Vec<u8>> {
     serde_json::to_vec(&Answer { id: answer.sequence, body }).ok()
 }
 
-/// The size of a topic in an answer, with a comma.
-pub(in crate::session) fn topic_bytes(described: &TopicMetadata) -> usize {
-    serde_json::to_vec(&topic(described)).map_or(0, |text| text.len().saturating_add(1))
+/// The answer with a page of topics, each as [`topic`] gives it.
+pub(in crate::session) fn metadata(sequence: i64, topics: &[Bytes], more: bool) -> Bytes {
+    let begin = format!("{{\"id\":{sequence},\"topics\":[");
+    let end = format!("],\"more\":{more}}}");
+    let mut parts = vec![begin.as_bytes()];
+    for (number, topic) in topics.iter().enumerate() {
+        if number > 0 {
+            parts.push(b",");
+        }
+        parts.push(topic);
+    }
+    parts.push(end.as_bytes());
+    parts.concat().into()
+}
+
+/// A topic of an answer.
+pub(in crate::session) fn topic(topic: &TopicMetadata) -> Bytes {
+    let TopicMetadata { name, partitions, error } = topic;
+    let partitions = partitions.iter().map(partition).collect();
+    let topic = Topic { name, described: outcome(error.as_ref(), Partitions { partitions }) };
+    // Cannot fail: all names are strings.
+    shrunk(serde_json::to_vec(&topic).unwrap_or_default())
 }
 
 #[derive(Serialize)]
@@ -76,7 +95,6 @@ enum Body<'a> {
     Offset { offset: i64 },
     Offsets { results: Vec<Outcome<'a, Offset>> },
     Produced { results: Vec<Outcome<'a, Place>> },
-    Metadata { topics: Vec<Topic<'a>>, more: bool },
     Item(Item<'a>),
     Sequences { results: Vec<Outcome<'a, nats::Sequence>> },
     Published { results: Vec<Outcome<'a, nats::Published>> },
@@ -146,12 +164,6 @@ fn listed(listed: &ListedOffset) -> Outcome<'_, Offset> {
 fn produced(produced: &Produced) -> Outcome<'_, Place> {
     let Produced { partition, offset, timestamp, error } = produced;
     outcome(error.as_ref(), Place { partition: *partition, offset: *offset, timestamp: *timestamp })
-}
-
-fn topic(topic: &TopicMetadata) -> Topic<'_> {
-    let TopicMetadata { name, partitions, error } = topic;
-    let partitions = partitions.iter().map(partition).collect();
-    Topic { name, described: outcome(error.as_ref(), Partitions { partitions }) }
 }
 
 fn partition(described: &PartitionMetadata) -> Partition<'_> {
@@ -234,17 +246,17 @@ mod tests {
             PartitionMetadata { partition: 0, leader: -1, replicas: vec![1, 2], in_sync_replicas: vec![] };
         let described = TopicMetadata { name: "a".into(), partitions: vec![partition], error: None };
         let denied = TopicMetadata { name: "b".into(), partitions: Vec::new(), error: Some(error()) };
+        let topics = [described, denied].map(|described| topic(&described));
         let failed = &failed[1..];
-        check(
-            Resp::KafkaMetadataResp(KafkaMetadataResp {
-                topics: vec![described.clone(), denied],
-                more: true,
-            }),
-            &format!(
-                r#"{{"id":7,"topics":[{{"name":"a","partitions":[{{"partition":0,"leader":-1,"replicas":[1,2],"in_sync_replicas":[]}}]}},{{"name":"b",{failed}],"more":true}}"#
-            ),
-        );
-        assert_eq!(topic_bytes(&described), 95);
+        let described = r#"{"name":"a","partitions":[{"partition":0,"leader":-1,"replicas":[1,2],"in_sync_replicas":[]}]}"#;
+        let denied = format!(r#"{{"name":"b",{failed}"#);
+        for (topics, want) in [
+            (&topics[..], format!(r#"{{"id":7,"topics":[{described},{denied}],"more":true}}"#)),
+            (&topics[..1], format!(r#"{{"id":7,"topics":[{described}],"more":true}}"#)),
+            (&[], r#"{"id":7,"topics":[],"more":true}"#.to_owned()),
+        ] {
+            assert_eq!(metadata(7, topics, true), want);
+        }
     }
 
     #[test]
