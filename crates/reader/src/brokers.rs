@@ -182,6 +182,21 @@ impl Brokers {
         }
     }
 
+    /// Refreshes the metadata of a topic if it is older than this. After a failure it stays as it is.
+    pub(crate) async fn refresh_topic(
+        &self,
+        source: Source,
+        name: &str,
+        max_age: Duration,
+        deadline: Instant,
+    ) {
+        let now = Instant::now();
+        let freshness = Freshness { max_age, since: now, newer_than: None };
+        if !self.metadata.lock().has_topic(name, freshness, now) {
+            self.refresh(source, [Some(name.to_owned())], deadline).await;
+        }
+    }
+
     /// The names of all topics but Kafka's internal ones, in order, requested after the call. Waiting calls share one request.
     pub(crate) async fn topics(&self, deadline: Instant) -> Result<Arc<[String]>, ReadError> {
         let since = Instant::now();

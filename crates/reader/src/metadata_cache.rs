@@ -193,9 +193,20 @@ impl MetadataCache {
         freshness: Freshness,
         now: Instant,
     ) -> Option<Result<Arc<topic::Topic>, ErrorCode>> {
-        if let Some(topic) = self.topics.get_mut(name) {
-            let is_fresh = freshness.covers(topic.learned, freshness.max_age, now);
-            return is_fresh.then(|| Ok(topic.description()));
+        match self.fresh(name, freshness, now)? {
+            Ok(()) => self.topics.get_mut(name).map(|topic| Ok(topic.description())),
+            Err(code) => Some(Err(code)),
+        }
+    }
+
+    /// Whether a topic is known, or known to be missing, without its description: that costs as much as it has partitions.
+    pub(crate) fn has_topic(&self, name: &str, freshness: Freshness, now: Instant) -> bool {
+        self.fresh(name, freshness, now).is_some()
+    }
+
+    fn fresh(&self, name: &str, freshness: Freshness, now: Instant) -> Option<Result<(), ErrorCode>> {
+        if let Some(topic) = self.topics.get(name) {
+            return freshness.covers(topic.learned, freshness.max_age, now).then_some(Ok(()));
         }
         let (learned, code) = self.errors.get(name)?;
         freshness.covers(*learned, error_age(*code), now).then_some(Err(*code))

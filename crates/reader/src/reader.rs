@@ -325,10 +325,8 @@ impl Reader {
             if let Ok(event) = timeout(PLACE_AGE, &mut notice).await {
                 return event;
             }
-            // Without an answer, what is known is compared.
-            let _ = brokers
-                .topic(Source::default(), log.target, PLACE_AGE, in_future(brokers.config().request_timeout))
-                .await;
+            let deadline = in_future(brokers.config().request_timeout);
+            brokers.refresh_topic(Source::default(), log.target.topic(), PLACE_AGE, deadline).await;
             let is_same = |(now, of, _): (Place, LogKey, i32)| (now, of) == (place.clone(), key.clone());
             if !self.place(log).is_some_and(is_same) {
                 return Event::Look;

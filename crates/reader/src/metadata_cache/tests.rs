@@ -257,7 +257,9 @@ fn description_is_sorted_and_expires() {
     let mut described = |name: &str, seconds| {
         let max_age = Duration::from_secs(2);
         let freshness = Freshness { max_age, since: case.at(seconds), newer_than: None };
-        case.cache.topic(name, freshness, case.at(seconds))
+        let described = case.cache.topic(name, freshness, case.at(seconds));
+        assert_eq!(described.is_some(), case.cache.has_topic(name, freshness, case.at(seconds)), "{name}");
+        described
     };
     let known = described("t", 1).expect("a fresh description").expect("a topic");
     let leaders: Vec<_> = known.partitions.iter().map(|p| (p.partition, p.leader)).collect();
