@@ -82,6 +82,12 @@ const SHARED_LIMITS: &[Row] = &[
         "ends_of_many_partitions_cost_few_requests",
     ],
     [
+        "50,000 partitions a second in each waiting fetch from a broker",
+        "partitions without a record for 2 s: their next one comes later",
+        "crates/reader/tests/reads/crowd.rs",
+        "crowd_of_logs_is_not_listed_for_each_record",
+    ],
+    [
         "the threads that encode large batches: half of the cores",
         "clusters take turns, and so do a cluster's clients",
         "crates/reader/src/encoder_pool/tests.rs",

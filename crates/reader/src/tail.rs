@@ -9,7 +9,7 @@ use std::time::Duration;
 use sluicegate_shared_log::{Chunk, ClusterLogs, Counted, Ends, LogKey};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use self::lanes::{LaneRequest, Lanes, OVERDUE};
 use crate::address::Address;
@@ -17,6 +17,7 @@ use crate::api::{FetchAnswer, FetchPartition, FetchRequest, TopicId};
 use crate::attempt::Role;
 use crate::broker::Broker;
 use crate::brokers::Brokers;
+use crate::clock::after;
 use crate::encoder_pool::{EncoderPool, Encoding};
 use crate::entries::{first_entry, max_kept};
 use crate::fetch_plan::ENVELOPE;
@@ -390,15 +391,18 @@ impl Drop for Caller<'_> {
 async fn run(tails: Weak<Tails>, broker: Arc<Broker>, place: Place, fetches: Fetches) {
     // Logs that join together share a request.
     sleep(GATHER).await;
+    let mut next = Instant::now();
     loop {
-        if let Fetches::Probes = fetches {
-            sleep(GATHER_PROBE).await;
+        match fetches {
+            Fetches::Waiting(_) => sleep_until(next).await,
+            Fetches::Probes => sleep(GATHER_PROBE).await,
         }
         let Some(all) = tails.upgrade() else { return };
         let Some((request, epochs)) = all.next(&place, fetches) else { return };
         let fetch = all.request(&place, &request, &epochs);
         all.logs.count_tail_request();
         drop(all);
+        next = after(Instant::now(), request.interval);
         let call = async {
             match fetches {
                 Fetches::Waiting(_) => broker.call_long_poll(&fetch, request.wait).await.ok().flatten(),
