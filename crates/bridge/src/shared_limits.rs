@@ -88,6 +88,12 @@ const SHARED_LIMITS: &[Row] = &[
         "crowd_of_logs_is_not_listed_for_each_record",
     ],
     [
+        "64 reads at a broker that ask it for records, until these are encoded",
+        "the client above its share: clients take turns",
+        "crates/reader/tests/reads/places.rs",
+        "reads_of_one_client_leave_places_to_others",
+    ],
+    [
         "the threads that encode large batches: half of the cores",
         "clusters take turns, and so do a cluster's clients",
         "crates/reader/src/encoder_pool/tests.rs",

@@ -65,12 +65,17 @@ impl Ledger {
 
     /// Whether `holder` can take `amount` now.
     pub fn has_room(&self, holder: Holder, amount: usize) -> bool {
+        self.has_room_on(holder.accounts(), amount)
+    }
+
+    /// The same for the first of a holder's accounts: if they have no room, neither has any holder below them.
+    pub(crate) fn has_room_on(&self, accounts: impl IntoIterator<Item = Account>, amount: usize) -> bool {
         let Some(left) = self.max.saturating_sub(self.used).checked_sub(amount) else { return false };
         if left >= self.max.div_ceil(2) {
             return true;
         }
         let mut left = left.saturating_add(1);
-        for account in holder.accounts().filter(|account| self.has_clusters || !account.is_cluster()) {
+        for account in accounts.into_iter().filter(|account| self.has_clusters || !account.is_cluster()) {
             let (share, held) = (left.saturating_mul(SHARE), self.of(account));
             if held >= share {
                 return false;

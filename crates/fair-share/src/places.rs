@@ -4,10 +4,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_channel::oneshot;
 
-use crate::holder::Holder;
+use crate::holder::{Account, Holder};
+use crate::ledger::Ledger;
 use crate::turns::{Ticket, Turns};
 
-/// Places for pieces of work, each of which ends soon. Work without a place waits for its client's turn: see [`Turns`].
+/// Places for pieces of work. Work without a place waits for its client's turn: see [`Turns`].
 #[derive(Debug)]
 pub struct Places {
     state: Mutex<State>,
@@ -15,8 +16,15 @@ pub struct Places {
 
 #[derive(Debug)]
 struct State {
-    free: usize,
+    held: Held,
     waiting: Turns<oneshot::Sender<Place>>,
+}
+
+#[derive(Debug)]
+struct Held {
+    ledger: Ledger,
+    /// Whether a holder can have no more than its share, so that newcomers find a free place.
+    has_shares: bool,
 }
 
 /// One place. A drop gives it to the next in turn.
@@ -24,12 +32,23 @@ struct State {
 pub struct Place {
     /// `None` once it was given on.
     places: Option<Arc<Places>>,
+    holder: Holder,
 }
 
 impl Places {
-    /// This many free places.
+    /// So many free places, for pieces of work that end soon: one client can have all of them.
     pub fn new(places: usize) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::new(State { free: places, waiting: Turns::default() }) })
+        Self::of(Ledger::new(places), false)
+    }
+
+    /// The places of this ledger, for pieces of work that can take long: each client can have its share.
+    pub fn with_shares(ledger: Ledger) -> Arc<Self> {
+        Self::of(ledger, true)
+    }
+
+    fn of(ledger: Ledger, has_shares: bool) -> Arc<Self> {
+        let held = Held { ledger, has_shares };
+        Arc::new(Self { state: Mutex::new(State { held, waiting: Turns::default() }) })
     }
 
     /// A place, once it is the holder's turn.
@@ -40,9 +59,10 @@ impl Places {
         loop {
             let (ticket, turn) = {
                 let mut state = self.state();
-                if let Some(free) = state.free.checked_sub(1) {
-                    state.free = free;
-                    return Place { places: Some(Arc::clone(self)) };
+                // Nobody waits who could have it: the places that were given back went to them.
+                if state.held.has_room(holder.accounts()) {
+                    state.held.ledger.add(holder, 1);
+                    return Place { places: Some(Arc::clone(self)), holder };
                 }
                 let (sender, turn) = oneshot::channel();
                 (state.waiting.push(holder, 1, sender), turn)
@@ -66,23 +86,34 @@ impl Places {
     }
 }
 
+impl State {
+    /// Who is next, with a place. One that was given back can make room for several.
+    fn next(&mut self) -> Option<(Holder, oneshot::Sender<Place>)> {
+        let Self { held, waiting } = self;
+        let (holder, next) = waiting.pop_where(|path| held.has_room(path.iter().copied()))?;
+        held.ledger.add(holder, 1);
+        Some((holder, next))
+    }
+}
+
+impl Held {
+    fn has_room(&self, accounts: impl IntoIterator<Item = Account>) -> bool {
+        let Self { ledger, has_shares } = self;
+        if *has_shares { ledger.has_room_on(accounts, 1) } else { ledger.used() < ledger.max() }
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         let Some(places) = self.places.take() else { return };
+        places.state().held.ledger.give_back(self.holder, 1);
         loop {
-            let next = {
-                let mut state = places.state();
-                let next = state.waiting.pop();
-                if next.is_none() {
-                    state.free = state.free.saturating_add(1);
-                }
-                next
-            };
-            let Some((_, next)) = next else { return };
-            match next.send(Self { places: Some(Arc::clone(&places)) }) {
-                Ok(()) => return,
+            let next = places.state().next();
+            let Some((holder, next)) = next else { return };
+            if let Err(mut unclaimed) = next.send(Self { places: Some(Arc::clone(&places)), holder }) {
                 // Its caller has just stopped waiting.
-                Err(mut unclaimed) => unclaimed.places = None,
+                unclaimed.places = None;
+                places.state().held.ledger.give_back(holder, 1);
             }
         }
     }
@@ -133,6 +164,25 @@ mod tests {
     }
 
     #[test]
+    fn newcomer_finds_a_free_place_where_places_have_shares() {
+        let places = Places::with_shares(Ledger::of_one_cluster(8));
+        let mut greedy: Vec<_> = (0..10).map(|_| Box::pin(places.acquire(holder(1)))).collect();
+        let mut held: Vec<_> = greedy.iter_mut().map(|turn| poll(turn.as_mut())).collect();
+        assert_eq!(held.iter().filter(|turn| turn.is_ready()).count(), 6, "its share");
+        let Poll::Ready(_newcomer) = poll(pin!(places.acquire(holder(2)))) else { panic!("a free place") };
+        let mut late = Box::pin(places.acquire(holder(1)));
+        assert!(poll(late.as_mut()).is_pending());
+        // The first of those who wait has its share, and keeps no others waiting.
+        let mut others: Vec<_> = (3..6).map(|number| Box::pin(places.acquire(holder(number)))).collect();
+        let found: Vec<_> = others.iter_mut().map(|turn| poll(turn.as_mut())).collect();
+        assert_eq!(found.iter().filter(|turn| turn.is_ready()).count(), 1);
+        drop(held.swap_remove(0));
+        assert!(poll(late.as_mut()).is_pending());
+        let found: Vec<_> = others[1..].iter_mut().map(|turn| poll(turn.as_mut())).collect();
+        assert_eq!(found.iter().filter(|turn| turn.is_ready()).count(), 1);
+    }
+
+    #[test]
     fn places_of_those_who_left_go_to_the_next() {
         let places = Places::new(1);
         let Poll::Ready(place) = poll(pin!(places.acquire(holder(1)))) else { panic!("a free place") };
@@ -148,6 +198,6 @@ mod tests {
         // It was given the place, and never looked.
         drop(gone);
         assert!(poll(last.as_mut()).is_ready());
-        assert_eq!((places.waiting(), places.state().free), (0, 1));
+        assert_eq!((places.waiting(), places.state().held.ledger.used()), (0, 0));
     }
 }

@@ -93,7 +93,13 @@ impl<T> Turns<T> {
 
     /// Removes the entry whose turn it is.
     pub fn pop(&mut self) -> Option<(Holder, T)> {
-        let (account, entry) = self.root.pop()?;
+        self.pop_where(|_| true)
+    }
+
+    /// Removes the entry whose turn it is of those that `may` have one, by their accounts from the widest on. It is asked for the
+    /// wider ones alone first.
+    pub(crate) fn pop_where(&mut self, may: impl Fn(&[Account]) -> bool) -> Option<(Holder, T)> {
+        let (account, entry) = self.root.pop(&mut Vec::new(), &may)?;
         self.len = self.len.saturating_sub(1);
         let Account::Source(cluster, source) = account? else { return None };
         Some((Holder { cluster, source }, entry.content))
@@ -141,24 +147,33 @@ impl<T> Node<T> {
         self.accounts.is_empty() && self.entries.is_empty()
     }
 
-    /// The entry whose turn it is, and its source's account if that is below this one.
-    fn pop(&mut self) -> Option<(Option<Account>, Entry<T>)> {
-        let Some((place, account)) = self.order.pop_first() else {
+    /// The entry whose turn it is of those that `may` have one, and its source's account if that is below this one. `path` leads here.
+    fn pop(
+        &mut self,
+        path: &mut Vec<Account>,
+        may: &impl Fn(&[Account]) -> bool,
+    ) -> Option<(Option<Account>, Entry<T>)> {
+        if self.order.is_empty() {
             return self.entries.pop_front().map(|entry| (None, entry));
-        };
-        let (_, mut node) = self.accounts.remove(&account)?;
-        let popped = node.pop();
+        }
+        let (place, account, (source, entry)) = self.order.iter().find_map(|(place, account)| {
+            path.push(*account);
+            let below = self.accounts.get_mut(account).filter(|_| may(path));
+            let popped = below.and_then(|(_, node)| node.pop(path, may));
+            path.pop();
+            Some((*place, *account, popped?))
+        })?;
+        self.order.remove(&place);
+        let (_, node) = self.accounts.remove(&account)?;
         let (time, ticket) = place;
-        self.now = time;
-        let cost = popped.as_ref().map_or(0, |(_, entry)| entry.cost);
-        let next = time.saturating_add(cost);
+        self.now = self.now.max(time);
+        let next = time.saturating_add(entry.cost);
         if node.is_empty() {
             self.leave(account, next);
         } else {
             self.order.insert((next, ticket), account);
             self.accounts.insert(account, ((next, ticket), node));
         }
-        let (source, entry) = popped?;
         Some((source.or(Some(account)), entry))
     }
 

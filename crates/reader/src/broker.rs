@@ -9,6 +9,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sluicegate_fair_share::{Holder, Ledger, Place, Places};
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::{Instant, timeout};
 
@@ -36,6 +37,7 @@ pub(crate) struct Broker {
     dedicated: Pool,
     health: Lock<Health>,
     throttle: Throttle,
+    fetches: Arc<Places>,
 }
 
 struct Pool {
@@ -73,6 +75,7 @@ impl Broker {
             dedicated: pool(DEDICATED_CONNECTIONS, 1, Some(dedicated_idle)),
             health: Lock::new(health),
             throttle: Throttle::new(),
+            fetches: Places::with_shares(Ledger::of_one_cluster(FETCHES)),
             address,
             config,
         }
@@ -108,6 +111,14 @@ impl Broker {
     /// Whether it failed in the last [`AWAITED`] and has not recovered.
     pub(crate) fn is_awaited(&self) -> bool {
         self.health.lock().failed.is_some_and(|since| since.elapsed() < AWAITED)
+    }
+
+    /// A place for a fetch that does not wait for records: its holder can have a share of [`FETCHES`].
+    ///
+    /// # Cancel safety
+    /// A drop leaves the queue.
+    pub(crate) async fn fetch_place(&self, holder: Holder) -> Place {
+        self.fetches.acquire(holder).await
     }
 
     /// Succeeds if there is a connection, one can be opened, or the broker throttles this client.
@@ -431,6 +442,10 @@ const SHARED_CONNECTIONS: usize = 4;
 
 /// Requests in flight per shared connection; further ones queue.
 const SHARED_IN_FLIGHT: usize = 64;
+
+/// Fetches that do not wait, from their requests until their answers are encoded; further ones wait for their clients' turns. Their
+/// memory: an answer each, which is one batch if that is larger than what was asked for.
+const FETCHES: usize = 64;
 
 /// Per broker: the waiting fetches of each role and isolation level, and some retries.
 const DEDICATED_CONNECTIONS: usize = 24;

@@ -1,6 +1,8 @@
 //! Performs the requests of a [`FetchPlan`].
 
-use sluicegate_fair_share::{Holder, Source};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use sluicegate_fair_share::{Holder, Place, Source};
 use sluicegate_shared_log::ClusterLogs;
 use tokio::time::Instant;
 
@@ -17,6 +19,8 @@ use crate::log_version::LogVersion;
 use crate::read_error::ReadError;
 
 /// Fetches from the leader, or from the replica that it prefers. Gives the records, and the version of the log that has them.
+///
+/// Each request has one of the broker's places for fetches, until its answer is encoded: so many answers can be in memory.
 pub(crate) async fn fetch_call(
     brokers: &Brokers,
     (logs, encoders): (&ClusterLogs, &EncoderPool),
@@ -25,14 +29,19 @@ pub(crate) async fn fetch_call(
     deadline: Instant,
 ) -> Result<(Fetched, Option<LogVersion>), ReadError> {
     let holder = Holder { cluster: std::ptr::from_ref(brokers).addr(), source };
-    let mut step = Step::Request(plan.request());
+    let (mut step, mut place) = (Step::Request(plan.request()), None);
     loop {
         step = match step {
             Step::Request(request) => {
-                let answer = call(brokers, &plan, request, (committed, source), deadline).await;
-                if let Ok((answer, _)) = &answer {
-                    logs.count_received(answer.records.len());
-                }
+                drop(place.take());
+                let answer = match call(brokers, &plan, request, (committed, holder), deadline).await {
+                    Ok((answer, version, taken)) => {
+                        logs.count_received(answer.records.len());
+                        place = Some(taken);
+                        Ok((answer, version))
+                    }
+                    Err(error) => Err(error),
+                };
                 plan.next(answer)?
             }
             Step::Encode(encoding, answer) => {
@@ -44,17 +53,21 @@ pub(crate) async fn fetch_call(
     }
 }
 
-/// The answer to one request, and the log's version in the metadata.
+/// The answer to one request, the log's version in the metadata, and the request's place at the broker.
 async fn call(
     brokers: &Brokers,
     plan: &FetchPlan<'_>,
     from: RecordsFrom,
-    (committed, source): (bool, Source),
+    (committed, holder): (bool, Holder),
     deadline: Instant,
-) -> Result<(FetchAnswer, LogVersion), ReadError> {
+) -> Result<(FetchAnswer, LogVersion, Place), ReadError> {
     let target = plan.target();
     let max_bytes = i32::try_from(from.max_bytes).unwrap_or(i32::MAX);
+    let waits = &AtomicBool::new(false);
     let send = |recipient: Recipient| async move {
+        waits.store(true, Ordering::Relaxed);
+        let place = recipient.broker.fetch_place(holder).await;
+        waits.store(false, Ordering::Relaxed);
         let partition = FetchPartition {
             topic: target.topic(),
             topic_id: recipient.call.topic_id,
@@ -73,7 +86,13 @@ async fn call(
                 what: "fetch without the partition".to_owned(),
             });
         };
-        Ok(reply(answer, role, from.offset).map(|answer| (answer, LogVersion { topic_id, leader_epoch })))
+        let version = LogVersion { topic_id, leader_epoch };
+        Ok(reply(answer, role, from.offset).map(|answer| (answer, version, place)))
     };
-    leader_call(brokers, source, Attempt::at_nearest(target, deadline, jitter), send).await
+    let answered =
+        leader_call(brokers, holder.source, Attempt::at_nearest(target, deadline, jitter), send).await;
+    match answered {
+        Err(ReadError::Unanswered { .. }) if waits.load(Ordering::Relaxed) => Err(ReadError::Busy),
+        answered => answered,
+    }
 }

@@ -43,6 +43,9 @@ pub enum ReadError {
         #[source]
         cause: Option<Arc<Corruption>>,
     },
+    /// The client has so many reads at the partition's broker that this one had no turn in time; no broker was called.
+    #[error("too many reads of this client wait for the partition's broker")]
+    Busy,
     /// No broker could be reached. Nothing is known about the topic.
     #[error("no broker of {brokers} could be reached")]
     Unreachable {
@@ -76,6 +79,7 @@ impl ReadError {
             | ReadError::Unanswered { cause: ConnectionError::Throttled { .. }, .. } => {
                 ResponseError::ThrottlingQuotaExceeded.code()
             }
+            ReadError::Busy => ResponseError::RequestTimedOut.code(),
             ReadError::Unreachable { .. } => ResponseError::BrokerNotAvailable.code(),
             ReadError::Unanswered { cause: ConnectionError::Silent { .. }, .. } => {
                 ResponseError::RequestTimedOut.code()
@@ -94,6 +98,7 @@ impl ReadError {
             ReadError::Broker { code, .. } => {
                 code.0.is_retriable() && code.0 != ResponseError::UnknownTopicOrPartition
             }
+            ReadError::Busy => true,
             ReadError::Unreachable { retriable, .. } => *retriable,
             ReadError::Unanswered { cause, .. } => cause.retriable(),
         }

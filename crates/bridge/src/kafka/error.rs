@@ -19,6 +19,7 @@ pub(super) fn of_read(error: &ReadError, message: String) -> CommandError {
     let fault = match error {
         ReadError::Request { .. } if code == OFFSET_OUT_OF_RANGE => Fault::OffsetOutOfRange,
         ReadError::Request { .. } => Fault::Invalid,
+        ReadError::Busy => Fault::Transient,
         ReadError::Broker { .. } if retriable => Fault::Transient,
         ReadError::Broker { .. } => by_code(code),
         ReadError::Log { .. } => Fault::Rejected,

@@ -30,7 +30,10 @@ impl Incidents {
             ReadError::Unanswered { broker, cause } => {
                 (UNANSWERED, Cause::Unanswered(broker.clone(), discriminant(cause)))
             }
-            ReadError::Request { .. } | ReadError::Broker { .. } | ReadError::Log { .. } => {
+            ReadError::Request { .. }
+            | ReadError::Broker { .. }
+            | ReadError::Log { .. }
+            | ReadError::Busy => {
                 return error.with_causes();
             }
         };

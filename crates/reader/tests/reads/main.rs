@@ -15,6 +15,7 @@ mod failover;
 mod faults;
 mod mock_cluster;
 mod outages;
+mod places;
 mod quotas;
 mod replicas;
 mod round_trip;
