@@ -56,7 +56,8 @@ impl Rate {
         if !second.taken.has_room(holder, 1) {
             return Err(second.began.checked_add(SECOND).unwrap_or(now));
         }
-        second.taken.add(holder, amount);
+        // Beyond its share it takes nothing from others.
+        second.taken.take_up_to(holder, amount);
         Ok(())
     }
 }

@@ -68,15 +68,26 @@ impl Ledger {
         self.has_room_on(holder.accounts(), amount)
     }
 
+    /// Whether `holder` can take one more when it has taken `more` since.
+    fn has_room_after(&self, holder: Holder, more: usize) -> bool {
+        self.has_room_for(holder.accounts(), more, 1)
+    }
+
     /// The same for the first of a holder's accounts: if they have no room, neither has any holder below them.
     pub(crate) fn has_room_on(&self, accounts: impl IntoIterator<Item = Account>, amount: usize) -> bool {
-        let Some(left) = self.max.saturating_sub(self.used).checked_sub(amount) else { return false };
+        self.has_room_for(accounts, 0, amount)
+    }
+
+    /// The same if `more` was held on these accounts.
+    fn has_room_for(&self, accounts: impl IntoIterator<Item = Account>, more: usize, amount: usize) -> bool {
+        let used = self.used.saturating_add(more);
+        let Some(left) = self.max.saturating_sub(used).checked_sub(amount) else { return false };
         if left >= self.max.div_ceil(2) {
             return true;
         }
         let mut left = left.saturating_add(1);
         for account in accounts.into_iter().filter(|account| self.has_clusters || !account.is_cluster()) {
-            let (share, held) = (left.saturating_mul(SHARE), self.of(account));
+            let (share, held) = (left.saturating_mul(SHARE), self.of(account).saturating_add(more));
             if held >= share {
                 return false;
             }
@@ -98,7 +109,18 @@ impl Ledger {
 
     /// Counts as much as `holder` has room for, at most `amount`, and gives how much that is.
     pub fn take_up_to(&mut self, holder: Holder, amount: usize) -> usize {
-        (0..amount).take_while(|_| self.take(holder, 1)).count()
+        // Each one that it takes leaves less room for the next. There is room for the ones before `low`, and none for `high`.
+        let (mut low, mut high) = (0, amount.min(self.max));
+        while low < high {
+            let middle = low.midpoint(high);
+            if self.has_room_after(holder, middle) {
+                low = middle.saturating_add(1);
+            } else {
+                high = middle;
+            }
+        }
+        self.add(holder, low);
+        low
     }
 
     /// Counts `amount` to `holder`, even above the limit.

@@ -157,3 +157,16 @@ mod property {
         }
     }
 }
+
+#[test]
+fn as_much_as_fits_is_what_can_be_taken_one_by_one() {
+    let holders = [holder(0, 1), holder(0, 2), holder(1, 3), in_site(1, 1), in_site(1, 2)];
+    for (max, amount) in [(0, 5), (1, 5), (7, 3), (100, 40), (1_000, 1_000), (1_000, 333)] {
+        let (mut together, mut single) = (Ledger::new(max), Ledger::new(max));
+        for holder in holders.iter().cycle().take(20) {
+            let taken = (0..amount).take_while(|_| single.take(*holder, 1)).count();
+            assert_eq!(together.take_up_to(*holder, amount), taken, "{amount} of {max}");
+        }
+        assert_eq!(together.used(), single.used());
+    }
+}
