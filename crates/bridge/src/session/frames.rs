@@ -11,6 +11,8 @@ use sluicegate_protocol::grpc::{self, HEAD_LEN};
 pub(super) struct Frames {
     /// Input that was not parsed yet.
     chunk: Bytes,
+    /// The bytes that a message of this chunk keeps in memory if it is not copied.
+    chunk_len: usize,
     /// The start of a message that spans chunks, including its head.
     partial: BytesMut,
     max: usize,
@@ -19,16 +21,18 @@ pub(super) struct Frames {
 impl Frames {
     /// Accepts messages of at most `max` bytes.
     pub(super) fn new(max: usize) -> Self {
-        Self { chunk: Bytes::new(), partial: BytesMut::new(), max }
+        Self { chunk: Bytes::new(), chunk_len: 0, partial: BytesMut::new(), max }
     }
 
     /// Appends input. Call it only after [`next`](Self::next) returned `None`.
     pub(super) fn push(&mut self, chunk: Bytes) {
         debug_assert!(self.chunk.is_empty(), "earlier input is not used up");
+        self.chunk_len = chunk.len();
         self.chunk = chunk;
     }
 
-    /// The next whole message, without its head. A message within one chunk is not copied.
+    /// The next whole message, without its head. A message that is most of a chunk is not copied; others are, because they can wait for
+    /// long, and would keep the whole chunk.
     pub(super) fn next(&mut self) -> Result<Option<Bytes>, FrameError> {
         if self.partial.is_empty() {
             if let Some(len) = message_len(&self.chunk, self.max)?
@@ -36,7 +40,9 @@ impl Frames {
                 && self.chunk.len() >= end
             {
                 self.chunk.advance(HEAD_LEN);
-                return Ok(Some(self.chunk.split_to(len)));
+                let message = self.chunk.split_to(len);
+                let is_most = len >= self.chunk_len / 2;
+                return Ok(Some(if is_most { message } else { Bytes::copy_from_slice(&message) }));
             }
         } else if self.partial.len() < HEAD_LEN {
             self.fill(HEAD_LEN);
@@ -132,6 +138,27 @@ mod tests {
         assert_eq!(read(&[&wire], 64), Err(FrameError::TooLarge { len: 65, max: 64 }));
         let (head, tail) = wire.split_at(3);
         assert_eq!(read(&[head, tail], 64), Err(FrameError::TooLarge { len: 65, max: 64 }));
+    }
+
+    #[test]
+    fn message_keeps_no_more_than_twice_its_size() {
+        let (small, large) = (&[1; 100][..], &[2; 1_000][..]);
+        for messages in [&[small, large, small][..], &[large, small], &[small; 50], &[large]] {
+            let chunk = Bytes::from(framed(messages));
+            let held = chunk.as_ptr_range();
+            let mut frames = Frames::new(1_000);
+            frames.push(chunk.clone());
+            while let Some(message) = frames.next().unwrap() {
+                let is_shared = held.contains(&message.as_ptr());
+                assert_eq!(
+                    is_shared,
+                    2 * message.len() >= chunk.len(),
+                    "{} of {}",
+                    message.len(),
+                    chunk.len()
+                );
+            }
+        }
     }
 
     #[test]
