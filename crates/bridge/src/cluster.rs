@@ -79,9 +79,11 @@ impl Parts {
     }
 }
 
-/// Work of each second that the clients of all clusters share.
+/// Work that the clients of all clusters share.
 #[derive(Debug, Clone)]
 pub(crate) struct Rates {
+    /// Requests of sessions.
+    requests: Arc<Rate>,
     /// Bytes that filters leave out.
     scans: Arc<Rate>,
     /// Partitions that are described.
@@ -89,15 +91,16 @@ pub(crate) struct Rates {
 }
 
 impl Rates {
-    /// So many bytes and partitions.
-    pub(crate) fn new(scanned: usize, described: usize) -> Self {
+    /// So many requests, bytes and partitions a second.
+    pub(crate) fn new(requested: usize, scanned: usize, described: usize) -> Self {
         let [scans, descriptions] = [scanned, described].map(|max| Arc::new(Rate::new(Ledger::new(max))));
-        Self { scans, descriptions }
+        let requests = Rate::each(TURN, Ledger::new(requested / TURNS));
+        Self { requests: Arc::new(requests), scans, descriptions }
     }
 
     /// Changes whether there are several clusters.
     pub(crate) fn set_has_clusters(&self, has_clusters: bool) {
-        for rate in [&self.scans, &self.descriptions] {
+        for rate in [&self.requests, &self.scans, &self.descriptions] {
             rate.set_has_clusters(has_clusters);
         }
     }
@@ -337,6 +340,11 @@ impl Cluster {
         self.measured(Kind::Topics, self.backend().topics()).await
     }
 
+    /// Counts requests of a session, which took so many bytes. Gives when the client's next ones may be read, if it has had its share.
+    pub(crate) fn requested(&self, source: Source, requests: usize, bytes: usize) -> Option<Instant> {
+        self.rates.requests.count(self.holder(source), requests.saturating_add(bytes / REQUEST_BYTES))
+    }
+
     /// Waits until this client has room for records that its filters leave out, and counts so many bytes.
     ///
     /// # Cancel safety
@@ -462,6 +470,13 @@ const PREPARE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The longest topic name in Kafka.
 pub(crate) const MAX_TOPIC_CHARS: usize = 249;
+
+/// How long a client that has had its share of requests rests at most, and how many such times a second has.
+const TURN: Duration = Duration::from_millis(100);
+const TURNS: usize = 10;
+
+/// A request counts once more for so many bytes: larger ones can cost more.
+const REQUEST_BYTES: usize = 64;
 
 #[cfg(test)]
 mod tests {

@@ -105,7 +105,9 @@ impl Clusters {
         };
         let cores = available_parallelism().map_or(1, usize::from);
         let per_second = |per_core: usize| per_core.saturating_mul(cores);
-        let rates = Rates::new(per_second(SCANNED_PER_CORE), per_second(DESCRIBED_PER_CORE));
+        let [requested, scanned, described] =
+            [REQUESTED_PER_CORE, SCANNED_PER_CORE, DESCRIBED_PER_CORE].map(per_second);
+        let rates = Rates::new(requested, scanned, described);
         rates.set_has_clusters(config.has_clusters());
         let clusters =
             Self { make, metrics, rates, writes_due, state: Mutex::new(state), added: Notify::new() };
@@ -401,6 +403,8 @@ fn close(entry: Entry) {
     }
 }
 
+/// Requests a second and core that sessions can send; larger ones count several times.
+const REQUESTED_PER_CORE: usize = 100_000;
 /// Bytes a second and core that filters of subscriptions can leave out.
 const SCANNED_PER_CORE: usize = 64 * 1024 * 1024;
 /// Partitions a second and core that clients can have described.

@@ -1,19 +1,21 @@
-//! Limits per second that clients share.
+//! Limits per time that clients share.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sluicegate_fair_share::{Holder, Ledger};
 use tokio::time::{Instant, sleep_until};
 
-/// A limit that is whole again every second. Memory: an entry for each client, site and cluster with a part of this second's.
+/// A limit that is whole again every second, or after another time. Memory: an entry for each client, site and cluster with a part of
+/// it.
 #[derive(Debug)]
 pub(crate) struct Rate {
-    second: Mutex<Second>,
+    length: Duration,
+    period: Mutex<Period>,
 }
 
 #[derive(Debug)]
-struct Second {
+struct Period {
     began: Instant,
     taken: Ledger,
 }
@@ -21,21 +23,25 @@ struct Second {
 impl Rate {
     /// The whole of this ledger in each second.
     pub(crate) fn new(ledger: Ledger) -> Self {
-        Self { second: Mutex::new(Second { began: Instant::now(), taken: ledger }) }
+        Self::each(SECOND, ledger)
+    }
+
+    /// The whole of this ledger in each period.
+    pub(crate) fn each(length: Duration, ledger: Ledger) -> Self {
+        Self { length, period: Mutex::new(Period { began: Instant::now(), taken: ledger }) }
     }
 
     /// Changes whether clusters share the limit.
     pub(crate) fn set_has_clusters(&self, has_clusters: bool) {
-        let mut second = self.second.lock().unwrap_or_else(PoisonError::into_inner);
-        second.taken.set_has_clusters(has_clusters);
+        self.now().taken.set_has_clusters(has_clusters);
     }
 
-    /// Takes a part of this second's, if `holder` may.
+    /// Takes a part of this period's, if `holder` may.
     pub(crate) fn try_take(&self, holder: Holder, amount: usize) -> bool {
         self.take_now(holder, amount).is_ok()
     }
 
-    /// Takes a part of this second's, or of a later one's: of the first in which `holder` has room for something.
+    /// Takes a part of this period's, or of a later one's: of the first in which `holder` has room for something.
     ///
     /// # Cancel safety
     /// A drop takes nothing.
@@ -45,20 +51,37 @@ impl Rate {
         }
     }
 
-    /// Or when the next second begins.
+    /// Counts what `holder` has done. Gives the beginning of the next period if it has no room for more in this one.
+    pub(crate) fn count(&self, holder: Holder, amount: usize) -> Option<Instant> {
+        let mut period = self.now();
+        period.taken.take_up_to(holder, amount);
+        (!period.taken.has_room(holder, 1)).then(|| self.next(&period))
+    }
+
+    /// Or when the next period begins.
     fn take_now(&self, holder: Holder, amount: usize) -> Result<(), Instant> {
-        let now = Instant::now();
-        let mut second = self.second.lock().unwrap_or_else(PoisonError::into_inner);
-        if now.duration_since(second.began) >= SECOND {
-            second.began = now;
-            second.taken.clear();
-        }
-        if !second.taken.has_room(holder, 1) {
-            return Err(second.began.checked_add(SECOND).unwrap_or(now));
+        let mut period = self.now();
+        if !period.taken.has_room(holder, 1) {
+            return Err(self.next(&period));
         }
         // Beyond its share it takes nothing from others.
-        second.taken.take_up_to(holder, amount);
+        period.taken.take_up_to(holder, amount);
         Ok(())
+    }
+
+    /// The current period.
+    fn now(&self) -> MutexGuard<'_, Period> {
+        let now = Instant::now();
+        let mut period = self.period.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.duration_since(period.began) >= self.length {
+            period.began = now;
+            period.taken.clear();
+        }
+        period
+    }
+
+    fn next(&self, period: &Period) -> Instant {
+        period.began.checked_add(self.length).unwrap_or(period.began)
     }
 }
 

@@ -144,6 +144,8 @@ struct Session<'a> {
     drain: BoxFuture<'static, ()>,
     /// While draining: when to stop waiting for commands.
     drain_by: Option<Instant>,
+    /// The client has had its share of requests: when its next ones are read.
+    rests_until: Option<Instant>,
     /// Events since each kind had its turn.
     events: usize,
 }
@@ -188,6 +190,7 @@ impl<'a> Session<'a> {
             keepalive,
             drain: drain.turn().boxed(),
             drain_by: None,
+            rests_until: None,
             events: 0,
         }
     }
@@ -417,6 +420,9 @@ impl<'a> Session<'a> {
         self.timer.as_mut().reset(deadline);
         if let Some(by) = self.drain_by {
             self.wake_by(by);
+        }
+        if let Some(until) = self.rests_until {
+            self.wake_by(until);
         }
         if !self.is_reading() {
             self.wake_by(now + GONE_INTERVAL);

@@ -70,6 +70,12 @@ const SHARED_LIMITS: &[Row] = &[
         "greedy_client_leaves_frames_to_others",
     ],
     [
+        "100,000 requests of sessions a second and core; large ones count more",
+        "the cluster, then the client above its share: read on after up to 0.1 s",
+        "crates/bridge/src/session/tests/turns.rs",
+        "requests_of_one_client_leave_some_of_each_turn_to_others",
+    ],
+    [
         "2,000 topics that wait for a metadata request, of a Kafka cluster",
         "the client above its share: its other topics wait for a later request",
         "tests/tests/load/questions.rs",

@@ -47,7 +47,7 @@ impl Script {
         let writes = Some(Writes { max_records: MAX_RECORDS, due: CancellationToken::new() });
         let metrics = Metrics::new().cluster("script");
         let parts = Parts::new(Arc::new(Arc::clone(&script)), 0, reads, writes);
-        let rates = Rates::new(1 << 30, 4_000);
+        let rates = Rates::new(100_000, 1 << 30, 4_000);
         rates.set_has_clusters(false);
         (Arc::new(Cluster::new(system, parts, metrics, rates)), script)
     }

@@ -6,16 +6,21 @@ use tokio::time::Instant;
 use super::answer::{ENVELOPE_BYTES, MAX_ERROR_BYTES};
 use super::command::Command;
 use super::request::Request;
+use crate::grant::Grant;
+
 use super::{End, GONE_INTERVAL, Overload, Session};
 
 impl Session<'_> {
     /// Starts the requests that were read, or queues them in their lanes. Other tasks have their turn in between: thousands of requests fit
     /// one read.
     pub(super) async fn start_requests(&mut self) -> Result<(), End> {
+        let (mut requests, mut bytes) = (0_usize, 0_usize);
+        self.rests_until = self.rests_until.filter(|until| Instant::now() < *until);
         while self.takes_requests() {
             tokio::task::consume_budget().await;
             let Some(message) = self.frames.next().map_err(End::Unreadable)? else { break };
             let len = message.len();
+            (requests, bytes) = (requests.saturating_add(1), bytes.saturating_add(len));
             match Request::parse(message, self.codec, self.grant.cluster.system) {
                 Request::Nothing
                 | Request::Control(control_req::Control::Alive(_) | control_req::Control::Padding(_)) => {}
@@ -42,6 +47,11 @@ impl Session<'_> {
                     }
                 }
             }
+        }
+        if requests > 0 {
+            let Grant { cluster, client, .. } = &self.grant;
+            self.rests_until = cluster.requested(*client, requests, bytes);
+            self.rests_until.into_iter().for_each(|until| self.wake_by(until));
         }
         if !self.is_reading() {
             // While input is not read, it cannot show that the peer left.
@@ -81,10 +91,12 @@ impl Session<'_> {
         u32::try_from(body.saturating_add(ENVELOPE_BYTES)).unwrap_or(u32::MAX).min(self.limits.answer_bytes)
     }
 
-    /// Whether to take the peer's next request: if there is room, or if the peer must always be read.
+    /// Whether to take the peer's next request: if there is room, and the client's share is not used up, or if the peer must always be
+    /// read.
     pub(super) fn takes_requests(&self) -> bool {
         let has_room = !self.own.is_full() && !self.cluster.is_full();
-        self.drain_by.is_none() && (has_room || self.overload == Overload::CloseSession)
+        let may_wait = self.overload != Overload::CloseSession;
+        self.drain_by.is_none() && (!may_wait || has_room && self.rests_until.is_none())
     }
 
     pub(super) fn is_reading(&self) -> bool {

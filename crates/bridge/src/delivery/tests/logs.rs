@@ -72,7 +72,7 @@ impl Logs {
     pub(super) fn cluster_with(&self, system: System, scanned: usize) -> Arc<Cluster> {
         let reads = Reads { max_bytes: 1 << 20, wait: Duration::ZERO };
         let parts = Parts::new(Arc::new(self.clone()), 0, reads, None);
-        let rates = Rates::new(scanned, 1_000_000);
+        let rates = Rates::new(1_000_000, scanned, 1_000_000);
         rates.set_has_clusters(false);
         Arc::new(Cluster::new(system, parts, Metrics::new().cluster("logs"), rates))
     }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use futures_util::stream::{self, Stream};
 use http_body::Frame;
 use http_body_util::StreamBody;
+use sluicegate_fair_share::Source;
 use sluicegate_protocol::{CmdCredit, CmdKafkaSubscribe, CmdUnsubscribe, KafkaSource, kafka_source};
 
 use super::*;
@@ -12,16 +13,25 @@ use crate::delivery::tests::logs::Logs;
 use crate::session::body::SessionBody;
 use crate::session::peer::{READ_BYTES, chunks};
 
-/// A session with these chunks of input.
+/// A session of a client at an unknown address, with these chunks of input.
 fn serve(
     cluster: &Arc<Cluster>,
     input: impl Stream<Item = Vec<u8>> + Send + 'static,
     change: impl FnOnce(&mut Limits),
     drain: Drain,
 ) -> (JoinHandle<End>, SessionBody) {
+    serve_grant(Grant::all(cluster), input, change, drain)
+}
+
+fn serve_grant(
+    grant: Grant,
+    input: impl Stream<Item = Vec<u8>> + Send + 'static,
+    change: impl FnOnce(&mut Limits),
+    drain: Drain,
+) -> (JoinHandle<End>, SessionBody) {
     let input = input.map(|chunk| Ok::<_, std::io::Error>(Frame::data(Bytes::from(chunk))));
     let (transport, answers) = Transport::bodies(StreamBody::new(input), Overload::StopReading);
-    let (grant, mut limits) = (Grant::all(cluster), limits());
+    let mut limits = limits();
     change(&mut limits);
     let session = tokio::spawn(async move { run(transport, Codec::Protobuf, grant, &limits, drain).await });
     (session, answers)
@@ -177,6 +187,37 @@ async fn reads_that_make_no_request_leave_turns_to_other_tasks() {
     tokio::spawn(async move { while input.next().await.is_some() {} });
     let turns = turns.await;
     assert!(turns >= reads / 2, "{turns} turns beside {reads} reads");
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_of_one_client_leave_some_of_each_turn_to_others() {
+    let (cluster, _) = Script::cluster(1);
+    let grant = |address: &[u8]| {
+        let mut grant = Grant::all(&cluster);
+        grant.client = Source::parse(address);
+        grant
+    };
+    let taken = Arc::new(AtomicUsize::new(0));
+    let chunks = {
+        let taken = Arc::clone(&taken);
+        std::iter::repeat_with(move || {
+            taken.fetch_add(TURN, Ordering::Relaxed);
+            credit().repeat(TURN)
+        })
+    };
+    let (drain, began) = (Drain::default(), Instant::now());
+    let (_greedy, _unread) = serve_grant(grant(b"192.0.2.1"), stream::iter(chunks), |_| {}, drain.clone());
+    for turn in 1..=5 {
+        // Of 10,000 in each tenth of a second, a client can have three quarters. These count a little more than one each.
+        tokio::time::sleep_until(began + turn * Duration::from_millis(100) - Duration::from_millis(50)).await;
+        let taken = taken.load(Ordering::Relaxed) / usize::try_from(turn).unwrap();
+        assert!((6_000..7_500).contains(&taken), "{taken} in each of {turn} turns");
+        let input = stream::iter([request(5, ping(b""))]).chain(stream::pending());
+        let (_other, mut answers) = serve_grant(grant(b"192.0.2.2"), input, |_| {}, drain.clone());
+        let now = Instant::now();
+        answers.frame().await.unwrap().unwrap();
+        assert_eq!(now.elapsed(), Duration::ZERO, "it waited");
+    }
 }
 
 /// What tokio lets a task do in a turn.
