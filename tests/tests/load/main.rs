@@ -5,7 +5,8 @@
 //! 3. [`frames`]: 300 that send tiny frames as fast as they can
 //! 4. [`assembly`]: 2,000 that each hold an unfinished message
 //! 5. [`churn`]: 1,000 that connect and disconnect
-//! 6. [`questions`]: some that ask without pause: for missing topics, many ends, or a very wide topic
+//! 6. [`leaving`]: 300 at a time that are gone before they have an answer
+//! 7. [`questions`]: some that ask without pause: for missing topics, many ends, or a very wide topic
 //!
 //! Each runs alone on its own [`bench`], a gateway with one worker, so that all clients share all limits. [`witness`] and
 //! [`memory`] judge; [`sluicegate_tests::raw`] is the badly behaved client.
@@ -20,5 +21,6 @@ mod assembly;
 mod churn;
 mod flood;
 mod frames;
+mod leaving;
 mod questions;
 mod stuck;
