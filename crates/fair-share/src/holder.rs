@@ -38,6 +38,14 @@ impl Holder {
     }
 }
 
+impl Holder {
+    /// The account of its site, or its own if it has none.
+    pub(crate) fn site_account(self) -> Account {
+        let Self { cluster, source } = self;
+        source.site().map_or(Account::Source(cluster, source), |site| Account::Site(cluster, site))
+    }
+}
+
 impl Account {
     pub(crate) fn is_cluster(self) -> bool {
         matches!(self, Self::Cluster(_))

@@ -58,11 +58,6 @@ impl Ledger {
         self.held.is_empty()
     }
 
-    /// The part that a holder has.
-    pub fn held(&self, holder: Holder) -> usize {
-        self.of(Account::Source(holder.cluster, holder.source))
-    }
-
     /// Whether `holder` can take `amount` now.
     pub fn has_room(&self, holder: Holder, amount: usize) -> bool {
         self.has_room_on(holder.accounts(), amount)
@@ -153,22 +148,43 @@ impl Ledger {
         self.held.clear();
     }
 
-    /// The source that would hold most if `grows` held `more`. Another source wins a tie.
+    /// The part that a holder's site has, or the holder if it has no site.
+    pub fn held(&self, holder: Holder) -> usize {
+        self.of(holder.site_account())
+    }
+
+    /// The source that would hold most if `grows` held `more`, of the site that would. Another one wins a tie.
     pub fn largest(&self, grows: Holder, more: usize) -> Holder {
+        let sites = self.held.iter().filter_map(|(account, held)| match *account {
+            Account::Site(..) => Some((*account, *held)),
+            Account::Source(cluster, source) => {
+                (Holder { cluster, source }.site_account() == *account).then_some((*account, *held))
+            }
+            Account::Cluster(_) => None,
+        });
+        let of_grows = grows.site_account();
+        let largest = sites.max_by_key(|(account, held)| grown(*held, *account == of_grows, more));
+        largest.map_or(grows, |(account, _)| self.largest_of(account, grows, more))
+    }
+
+    fn largest_of(&self, site: Account, grows: Holder, more: usize) -> Holder {
         let sources = self.held.iter().filter_map(|(account, held)| match *account {
             Account::Source(cluster, source) => Some((Holder { cluster, source }, *held)),
             Account::Cluster(_) | Account::Site(..) => None,
         });
-        let grown = |(holder, held): &(Holder, usize)| {
-            let more = if *holder == grows { more } else { 0 };
-            (held.saturating_add(more), *holder != grows)
-        };
-        sources.max_by_key(grown).map_or(grows, |(holder, _)| holder)
+        let sources = sources.filter(|(holder, _)| holder.site_account() == site);
+        let largest = sources.max_by_key(|(holder, held)| grown(*held, *holder == grows, more));
+        largest.map_or(grows, |(holder, _)| holder)
     }
 
     fn of(&self, account: Account) -> usize {
         self.held.get(&account).copied().unwrap_or_default()
     }
+}
+
+/// What an account would hold, for a comparison in which another one wins a tie.
+fn grown(held: usize, grows: bool, more: usize) -> (usize, bool) {
+    (if grows { held.saturating_add(more) } else { held }, !grows)
 }
 
 /// An account can hold at most this many times what is left to it: three quarters, if nobody else holds any.

@@ -99,6 +99,16 @@ fn largest_counts_what_grows_and_lets_others_win_ties() {
     }
 }
 
+#[test]
+fn largest_site_loses_before_a_larger_source() {
+    let mut ledger = Ledger::of_one_cluster(100);
+    ledger.add(holder(0, 1), 9);
+    (0..5).for_each(|network| ledger.add(in_site(1, network), if network == 3 { 4 } else { 3 }));
+    assert_eq!(ledger.largest(holder(0, 1), 1), in_site(1, 3));
+    assert_eq!(ledger.largest(holder(0, 1), 8), holder(0, 1));
+    assert_eq!((ledger.held(in_site(1, 0)), ledger.held(holder(0, 1))), (16, 9));
+}
+
 #[cfg(not(target_family = "wasm"))]
 mod property {
     use std::collections::BTreeMap;

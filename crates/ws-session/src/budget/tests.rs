@@ -33,6 +33,24 @@ fn source_over_its_share_loses_its_oldest() {
 }
 
 #[test]
+fn networks_of_a_site_share_what_a_source_could_have() {
+    let budget = Budget::new(800, 100);
+    let other = holding(&budget, 1, 60);
+    let in_site = |network| Source::from(std::net::IpAddr::from([0x2001, 0xdb8, 1, network, 0, 0, 0, 1]));
+    let hold = |network: u16| {
+        let mut buffer = Buffer::new(&budget, in_site(network));
+        let held = buffer.append(&[0; 1], MAX);
+        assert_eq!(held.is_ok(), network < 100, "{network}");
+        buffer
+    };
+    let _all: Vec<_> = (0..1_000).map(hold).collect();
+    assert_eq!(budget.used(), 160);
+    let mut newcomer = holding(&budget, 2, 90);
+    assert_eq!(newcomer.append(&[0; 10], 100), Ok(()));
+    assert!(!other.is_evicted());
+}
+
+#[test]
 fn growing_message_that_is_its_sources_oldest_loses() {
     let budget = Budget::new(MAX, 10);
     let mut oldest = holding(&budget, 1, 5);
