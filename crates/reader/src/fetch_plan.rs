@@ -186,8 +186,9 @@ impl<'a> FetchPlan<'a> {
         Step::Request(self.request())
     }
 
-    /// Counts skipped bytes. Whether they have reached the limit.
+    /// Counts skipped bytes, and makes room for more of them in the next answer. Whether they have reached the limit.
     fn skip(&mut self, bytes: usize) -> bool {
+        self.room = self.room.max(self.room.saturating_mul(2).min(MAX_ROOM));
         self.skipped = self.skipped.saturating_add(bytes);
         self.skipped >= MAX_SKIPPED
     }
@@ -272,6 +273,9 @@ const BATCH: usize = 32 * 1024;
 
 /// Room for the fields of a response besides its records.
 pub(crate) const ENVELOPE: usize = 1024;
+
+/// The most that is asked for behind skipped batches, in bytes: others often follow, and each request costs more than its bytes.
+const MAX_ROOM: usize = 1024 * 1024;
 
 /// Bytes of batches without a record to deliver that one fetch reads.
 const MAX_SKIPPED: usize = 16 * 1024 * 1024;

@@ -76,7 +76,7 @@ impl Cluster {
         topic: &str,
     ) -> Result<Arc<Description>, CommandError> {
         let backend = self.backend();
-        let count = backend.known_partitions(topic).max(1);
+        let count = backend.known_partitions(topic).saturating_add(TOPIC_COST);
         self.rates.descriptions.take(self.holder(source), count).await;
         backend.partitions(source, topic).await
     }
@@ -94,6 +94,8 @@ impl Cluster {
             Some(_) => self.backend().topics().await?,
             None => [].into(),
         };
+        let looked_at = all.len() / NAMES_PER_PARTITION;
+        self.rates.descriptions.take(self.holder(source), looked_at).await;
         if let Some(listed) = listed {
             names.extend(all.iter().map(String::as_str).filter(|name| listed(name)));
         }
@@ -120,6 +122,12 @@ impl Cluster {
         Ok(page)
     }
 }
+
+/// A topic counts as so many partitions more: it costs as much to describe.
+const TOPIC_COST: usize = 20;
+
+/// So many names of the list count as one partition.
+const NAMES_PER_PARTITION: usize = 20;
 
 /// Topics that are described at the same time.
 const TOPICS_AT_ONCE: usize = 100;

@@ -111,7 +111,7 @@ impl Section {
         self.parsed(key, "expected a number from 0 to 1", parse, problems)
     }
 
-    /// A text that `is_valid`.
+    /// A text that `is_valid`. A problem does not show credentials.
     pub(super) fn url(
         &mut self,
         key: &str,
@@ -119,8 +119,15 @@ impl Section {
         expected: &str,
         problems: &mut Problems,
     ) -> Option<String> {
-        let parse = |node: &Node| node.text().filter(|text| is_valid(text)).map(str::to_owned);
-        self.parsed(key, expected, parse, problems)
+        let node = self.tree.remove(key)?;
+        let text = node.text().map(str::to_owned);
+        if text.as_ref().is_some_and(|text| is_valid(text)) {
+            return text;
+        }
+        let has_credentials = text.is_some_and(|text| text.contains('@'));
+        let value = if has_credentials { "a URL with credentials".to_owned() } else { node.value() };
+        problems.add(node.shown(self.shown(key)), format!("is {value}, {expected}"));
+        None
     }
 
     /// An IP address and a port.

@@ -7,11 +7,19 @@ use sluicegate_protocol::wire::number::{HEADER_KEY, HEADER_VALUE, MESSAGE_HEADER
 use sluicegate_protocol::wire::{Fields, Value};
 
 /// Records match if they match every filter. Without filters, all do.
+///
+/// The values of each are sorted, so that a comparison costs little however many there are, and of prefixes only those are kept
+/// that begin with no other one.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Filters(Vec<RecordFilter>);
 
 impl Filters {
-    pub(crate) fn new(filters: Vec<RecordFilter>) -> Self {
+    pub(crate) fn new(mut filters: Vec<RecordFilter>) -> Self {
+        for RecordFilter { equals, prefixes, .. } in &mut filters {
+            equals.sort_unstable();
+            prefixes.sort_unstable();
+            prefixes.dedup_by(|next, kept| next.starts_with(kept));
+        }
         Self(filters)
     }
 
@@ -19,23 +27,29 @@ impl Filters {
         self.0.is_empty()
     }
 
+    /// The work to leave out records of so many bytes, in bytes: each filter looks through all headers.
+    pub(super) fn work(&self, bytes: usize) -> usize {
+        bytes.saturating_mul(self.0.len())
+    }
+
     /// The matching ones of `count` encoded `messages`, and their number. They are copied only if some do not match.
     pub(super) fn matching(&self, messages: Bytes, count: usize) -> (Bytes, usize) {
         if self.is_empty() {
             return (messages, count);
         }
-        let all = || Fields::of(&messages).filter_map(content).filter(|(number, _)| *number == MESSAGES);
-        if all().all(|(_, message)| self.match_message(message)) {
+        let all = Fields::of(&messages).filter_map(content).filter(|(number, _)| *number == MESSAGES);
+        let kept = all.map(|(_, message)| message).filter(|message| self.match_message(message));
+        let kept: Vec<&[u8]> = kept.collect();
+        if kept.len() == count {
             return (messages, count);
         }
-        let (mut matching, mut count) = (Vec::new(), 0_usize);
-        for (number, message) in all().filter(|(_, message)| self.match_message(message)) {
-            encode_key(number, WireType::LengthDelimited, &mut matching);
+        let mut matching = Vec::new();
+        for message in &kept {
+            encode_key(MESSAGES, WireType::LengthDelimited, &mut matching);
             encode_varint(message.len() as u64, &mut matching);
             matching.extend_from_slice(message);
-            count = count.saturating_add(1);
         }
-        (matching.into(), count)
+        (matching.into(), kept.len())
     }
 
     fn match_message(&self, message: &[u8]) -> bool {
@@ -53,10 +67,15 @@ impl Filters {
     }
 }
 
+/// Only the last prefix that does not sort after the value can be one of it: others that sort between them begin with that one.
 fn matches(RecordFilter { equals, prefixes, .. }: &RecordFilter, value: &[u8]) -> bool {
+    let after = prefixes.partition_point(|prefix| **prefix <= *value);
     equals.is_empty() && prefixes.is_empty()
-        || equals.iter().any(|wanted| wanted == value)
-        || prefixes.iter().any(|prefix| value.starts_with(prefix))
+        || equals.binary_search_by(|wanted| (**wanted).cmp(value)).is_ok()
+        || after
+            .checked_sub(1)
+            .and_then(|last| prefixes.get(last))
+            .is_some_and(|last| value.starts_with(last))
 }
 
 fn value(message: &[u8], number: u32) -> Option<&[u8]> {
@@ -131,6 +150,29 @@ mod tests {
         check(&[filter(Some("type"), &["old"], &[])], &[2]);
         check(&[filter(Some(""), &["x"], &[])], &[3]);
         check(&[filter(Some("type"), &["old"], &[]), filter(None, &[], &["b"])], &[]);
+    }
+
+    /// Compares with one after the other.
+    #[test]
+    fn sorted_values_match_as_each_one_does() {
+        let texts: Vec<&'static str> = vec!["", "a", "aa", "ab", "abc", "abd", "b", "ba", "c\u{ff}", "c"];
+        for chosen in 0..1_usize << texts.len() {
+            let chosen: Vec<_> =
+                (0..texts.len()).filter(|at| chosen >> at & 1 == 1).map(|at| texts[at]).collect();
+            let (mut equals, mut prefixes) = (chosen.clone(), chosen.clone());
+            equals.reverse();
+            prefixes.rotate_left(chosen.len() / 2);
+            for [equals, prefixes] in [[&equals[..], &[]], [&[], &prefixes]] {
+                let Filters(filters) = Filters::new(vec![filter(None, equals, prefixes)]);
+                for value in &texts {
+                    let is_any = chosen.is_empty();
+                    let want = is_any
+                        || equals.contains(value)
+                        || prefixes.iter().any(|prefix| value.starts_with(prefix));
+                    assert_eq!(matches(&filters[0], value.as_bytes()), want, "{value} of {chosen:?}");
+                }
+            }
+        }
     }
 
     #[test]

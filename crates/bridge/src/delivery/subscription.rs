@@ -141,7 +141,8 @@ impl Subscription {
     /// A drop has no effect.
     pub(crate) async fn ready(&mut self, max_bytes: usize) {
         if self.items.is_empty() && !self.subscribe.filters.is_empty() {
-            self.cluster.scan(self.subscribe.client, self.scanned).await;
+            let work = self.subscribe.filters.work(self.scanned);
+            self.cluster.scan(self.subscribe.client, work).await;
             self.scanned = 0;
         }
         loop {
