@@ -46,6 +46,15 @@ fn example_has_the_defaults() {
 }
 
 #[test]
+fn rejected_url_shows_no_credentials() {
+    let expected = "expected http://HOST:PORT of a collector";
+    for (url, shown) in [("http://me:secret@h:4317", "a URL with credentials"), ("h:1", "\"h:1\"")] {
+        let text = format!("{CLUSTER}[traces]\nendpoint = \"{url}\"\n");
+        check(&text, &[], &[&format!("traces.endpoint: is {shown}, {expected}")]);
+    }
+}
+
+#[test]
 fn all_problems_are_reported_with_their_key() {
     let text = r#"
         listen = "localhost"
