@@ -35,7 +35,6 @@ async fn tiny_frames_slow_nobody(way: Way) {
     witness.check_within("while 300 clients send tiny frames", ALLOWED).await;
     assert!(bench.stat("sluicegate.errors.too_many_frames").await > 0, "no attacker was closed");
     attack.shutdown().await;
-    bench.is_left_with(1).await;
     bench.assert_filter_survived().await;
 }
 
