@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sluicegate_fair_share::{Holder, Ledger, Place, Places};
-use tokio::sync::OwnedMutexGuard;
+use tokio::sync::{OwnedMutexGuard, Semaphore};
 use tokio::time::{Instant, timeout};
 
 use crate::address::Address;
@@ -38,6 +38,7 @@ pub(crate) struct Broker {
     health: Lock<Health>,
     throttle: Throttle,
     fetches: Arc<Places>,
+    searches: Semaphore,
 }
 
 struct Pool {
@@ -76,6 +77,7 @@ impl Broker {
             health: Lock::new(health),
             throttle: Throttle::new(),
             fetches: Places::with_shares(Ledger::of_one_cluster(FETCHES)),
+            searches: Semaphore::new(SEARCHES),
             address,
             config,
         }
@@ -161,6 +163,16 @@ impl Broker {
             }
         }
         self.call(request).await
+    }
+
+    /// As [`Broker::call_on_dedicated`], for a request that searches batches: it can take seconds, and the broker answers later requests
+    /// of the connection only then. At most [`SEARCHES`] at a time.
+    pub(crate) async fn call_search<A: Api>(
+        self: &Arc<Self>,
+        request: &A,
+    ) -> Result<A::Answer, ConnectionError> {
+        let _place = self.searches.acquire().await;
+        self.call_on_dedicated(request).await
     }
 
     /// Sends a fetch that the broker holds for up to `wait`. `None` if no connection is free, or the connection was lost.
@@ -442,6 +454,9 @@ const SHARED_CONNECTIONS: usize = 4;
 
 /// Requests in flight per shared connection; further ones queue.
 const SHARED_IN_FLIGHT: usize = 64;
+
+/// Searches for records by time: each keeps a thread of the broker busy.
+const SEARCHES: usize = 2;
 
 /// Fetches that do not wait, from their requests until their answers are encoded; further ones wait for their clients' turns. Their
 /// memory: an answer each, which is one batch if that is larger than what was asked for.

@@ -284,11 +284,7 @@ impl MetadataCache {
         }
         self.errors.remove(&topic.name);
         if self.topics.len() >= MAX_TOPICS && !self.topics.contains_key(&topic.name) {
-            let oldest =
-                self.topics.iter().min_by_key(|(_, topic)| topic.learned).map(|(name, _)| name.clone());
-            if let Some(oldest) = oldest {
-                self.topics.remove(&oldest);
-            }
+            self.evict();
         }
         let known = self.topics.get(&topic.name).filter(|known| known.id.is_some() && known.id == topic.id);
         let partition = |answer: PartitionAnswer| {
@@ -303,6 +299,23 @@ impl MetadataCache {
         let partitions = topic.partitions.into_iter().map(partition).collect();
         let cached = Topic { learned, id: topic.id, partitions, description: Weak::new() };
         self.topics.insert(topic.name, cached);
+    }
+
+    /// Forgets [`EVICTED`] topics, so that few insertions look at all.
+    fn evict(&mut self) {
+        let mut learned: Vec<Instant> = self.topics.values().map(|topic| topic.learned).collect();
+        if learned.len() <= EVICTED {
+            return;
+        }
+        let (older, last, _) = learned.select_nth_unstable(EVICTED);
+        let mut as_old = EVICTED.saturating_sub(older.iter().filter(|age| *age < last).count());
+        self.topics.retain(|_, topic| {
+            let goes = topic.learned < *last || topic.learned == *last && as_old > 0;
+            if topic.learned == *last {
+                as_old = as_old.saturating_sub(1);
+            }
+            !goes
+        });
     }
 }
 
@@ -330,8 +343,11 @@ const ERROR_AGE: Duration = Duration::from_secs(1);
 /// How long a partition is read from its leader alone after the preferred replica failed.
 const LEADER_ONLY: Duration = Duration::from_secs(5);
 
-/// Topics with cached leaders; the one that was requested longest ago is evicted.
+/// Topics with cached leaders. When there are more, those go that were requested longest ago.
 const MAX_TOPICS: usize = 10_000;
+
+/// How many go together.
+const EVICTED: usize = MAX_TOPICS / 10;
 
 /// Topics with cached errors: 3 MiB at most.
 const MAX_ERRORS: usize = 10_000;

@@ -72,6 +72,24 @@ struct Recipient {
     end: Option<End>,
 }
 
+/// How a request reaches a broker.
+#[derive(Debug, Clone, Copy)]
+enum Connection {
+    Shared,
+    Dedicated,
+    Search,
+}
+
+impl Recipient {
+    fn connection(&self) -> Connection {
+        match self {
+            Self { end: None, .. } => Connection::Search,
+            Self { dedicated: true, .. } => Connection::Dedicated,
+            Self { dedicated: false, .. } => Connection::Shared,
+        }
+    }
+}
+
 /// An end of a log, which is answered at once. A record is searched for, which can take long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum End {
@@ -215,8 +233,8 @@ impl OffsetRequests {
     ) -> Outcomes {
         let shared = self.of(recipient.clone());
         let broker = brokers.at(&recipient.address);
-        let (committed, dedicated) = (recipient.committed, recipient.dedicated);
-        let send = move |asked| request(Arc::clone(&broker), (committed, dedicated), asked);
+        let (committed, connection) = (recipient.committed, recipient.connection());
+        let send = move |asked| request(Arc::clone(&broker), (committed, connection), asked);
         let asked = calls.iter().map(|call| call.asked.clone()).collect();
         let mut answers = Vec::with_capacity(calls.len());
         let has_ended = timeout_at(deadline, async {
@@ -244,7 +262,8 @@ impl OffsetRequests {
             // Batches without callers go: their brokers can be gone.
             all.retain(|_, batch| Arc::strong_count(batch) > 1);
         }
-        Arc::clone(all.entry(recipient).or_insert_with(|| Batches::new(MAX_ASKED, is_same_log)))
+        let max = if recipient.end.is_some() { MAX_ASKED } else { MAX_SEARCHED };
+        Arc::clone(all.entry(recipient).or_insert_with(|| Batches::new(max, is_same_log)))
     }
 }
 
@@ -256,13 +275,14 @@ fn reply(answer: AnsweredOffset) -> Reply<ListedOffset> {
 /// Requests offsets of a broker, one of each partition.
 async fn request(
     broker: Arc<Broker>,
-    (committed, dedicated): (bool, bool),
+    (committed, connection): (bool, Connection),
     partitions: Vec<AskedOffset>,
 ) -> impl Fn(&AskedOffset) -> Result<AnsweredOffset, ConnectionError> {
     let request = ListOffsetsRequest { committed, partitions };
-    let answer = match dedicated {
-        true => broker.call_on_dedicated(&request).await,
-        false => broker.call(&request).await,
+    let answer = match connection {
+        Connection::Shared => broker.call(&request).await,
+        Connection::Dedicated => broker.call_on_dedicated(&request).await,
+        Connection::Search => broker.call_search(&request).await,
     };
     move |asked| {
         let answer = answer.as_ref().map_err(Clone::clone)?;
@@ -317,5 +337,8 @@ pub const LOG_END: i64 = -1;
 /// The timestamp of the log start.
 pub const LOG_START: i64 = -2;
 
-/// Partitions in one request, for all callers.
+/// Partitions in one request for their ends, for all callers.
 const MAX_ASKED: usize = 2000;
+
+/// Partitions in one request that searches for records: a broker can take long for each.
+const MAX_SEARCHED: usize = 32;

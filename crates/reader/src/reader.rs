@@ -326,7 +326,8 @@ impl Reader {
                 return event;
             }
             let deadline = in_future(brokers.config().request_timeout);
-            brokers.refresh_topic(Source::default(), log.target.topic(), PLACE_AGE, deadline).await;
+            // Not in the memory of each wait.
+            Box::pin(brokers.refresh_topic(Source::default(), log.target.topic(), PLACE_AGE, deadline)).await;
             let is_same = |(now, of, _): (Place, LogKey, i32)| (now, of) == (place.clone(), key.clone());
             if !self.place(log).is_some_and(is_same) {
                 return Event::Look;

@@ -338,7 +338,8 @@ impl Caller<'_> {
         let Some(due) = due else { return self.event().await };
         match timeout_at(due, self.event()).await {
             Ok(event) => event,
-            Err(_) => self.prove().await,
+            // Not in the memory of each wait.
+            Err(_) => Box::pin(self.prove()).await,
         }
     }
 

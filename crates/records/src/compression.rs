@@ -7,7 +7,7 @@ use std::{
     io::{self, ErrorKind, Read},
 };
 
-use flate2::bufread::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 use lz4_flex::frame::FrameDecoder;
 use zstd::{
     stream::read::Decoder as ZstdDecoder,
@@ -59,7 +59,7 @@ impl Decompressor {
             _ if stored.is_empty() => {}
             Codec::None => return Ok(stored),
             // RFC 1952, section 2.2: "A gzip file consists of a series of "members"".
-            Codec::Gzip => read_bounded(MultiGzDecoder::new(stored), max, buffer)?,
+            Codec::Gzip => gunzip(stored, max, buffer)?,
             Codec::Snappy => snappy::decompress(stored, max, buffer)?,
             Codec::Lz4 => read_bounded(FrameDecoder::new(stored), max, buffer)?,
             Codec::Zstd => {
@@ -125,12 +125,30 @@ impl From<ErrorKind> for Failure {
     }
 }
 
+/// Decompresses all members. Each after the first counts as [`MEMBER_BYTES`]: producers write one, and a batch can have very many empty
+/// ones.
+fn gunzip(stored: &[u8], max: usize, buffer: &mut Vec<u8>) -> Result<(), Failure> {
+    let (mut rest, mut max) = (stored, max);
+    loop {
+        let mut member = GzDecoder::new(rest);
+        read_bounded(&mut member, max.saturating_sub(buffer.len()), buffer)?;
+        rest = member.into_inner();
+        if rest.is_empty() {
+            return Ok(());
+        }
+        max = max.checked_sub(MEMBER_BYTES).filter(|max| *max >= buffer.len()).ok_or(Failure::TooLarge)?;
+    }
+}
+
 fn read_bounded(reader: impl Read, max: usize, buffer: &mut Vec<u8>) -> Result<(), Failure> {
     // One byte more than allowed tells too much from just enough.
     let most = u64::try_from(max).unwrap_or(u64::MAX).saturating_add(1);
     let len = reader.take(most).read_to_end(buffer)?;
     if len > max { Err(Failure::TooLarge) } else { Ok(()) }
 }
+
+/// The time for a member of gzip, as that for so many bytes.
+const MEMBER_BYTES: usize = 8 << 10;
 
 /// Enough for what producers send by default (batches of up to 1 MB, zstd windows of 2 MiB).
 const KEPT_BYTES: usize = 4 << 20;
@@ -172,6 +190,26 @@ mod tests {
                 assert!(capacity <= max.max(1000).saturating_mul(2), "{codec:?}: {capacity} of {max}");
             }
         }
+    }
+
+    #[test]
+    fn members_of_gzip_are_bounded() {
+        let member = |bytes: &[u8]| {
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            encoder.write_all(bytes).and_then(|()| encoder.finish()).unwrap()
+        };
+        let mut decompressor = Decompressor::new();
+        let two = [member(b"one "), member(b""), member(b"text")].concat();
+        assert_eq!(decompressor.decompress(Codec::Gzip, &two, 1 << 20).unwrap(), b"one text");
+        for (count, is_allowed) in [(128, true), (130, false), (100_000, false)] {
+            let members = member(b"").repeat(count);
+            let is_decompressed = decompressor.decompress(Codec::Gzip, &members, 1 << 20).is_ok();
+            assert_eq!(is_decompressed, is_allowed, "{count} members in the time of 128");
+        }
+        let cut = &two[..two.len() - 1];
+        assert!(matches!(decompressor.decompress(Codec::Gzip, cut, 1 << 20), Err(Failure::Invalid(_))));
+        let garbage = [&two[..], b"x"].concat();
+        assert!(matches!(decompressor.decompress(Codec::Gzip, &garbage, 1 << 20), Err(Failure::Invalid(_))));
     }
 
     #[test]

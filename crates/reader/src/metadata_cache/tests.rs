@@ -157,13 +157,14 @@ fn invalid_names_evict_no_topic() {
 }
 
 #[test]
-fn oldest_topic_is_evicted() {
+fn oldest_topics_are_evicted() {
     let mut case = Case::new();
     let topics = (0..MAX_TOPICS).map(|at| topic(&format!("topic-{at}"), 0, vec![partition(0, 1)]));
     case.learn(1, topics.collect());
-    assert_eq!(case.cache.topics.len(), MAX_TOPICS);
+    assert_eq!(case.cache.topics.len(), MAX_TOPICS - EVICTED + 1);
     assert_eq!(case.lookup("t", 0, 1, None), None);
-    assert_eq!(case.lookup("topic-0", 0, 1, None), Some(Ok("one".to_owned())));
+    case.learn(2, vec![topic("new", 0, vec![partition(0, 1)])]);
+    assert_eq!(case.lookup("new", 0, 2, None), Some(Ok("one".to_owned())));
 }
 
 /// `None` if the metadata must be refreshed.

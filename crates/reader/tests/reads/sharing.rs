@@ -215,3 +215,12 @@ fn put_varint(out: &mut Vec<u8>, number: i32) {
     }
     out.push(rest as u8);
 }
+
+#[tokio::test]
+async fn waits_take_little_memory() {
+    let broker = crate::scripted::Broker::start(crate::scripted::usual).await;
+    let reader = crate::scripted::reader(&[broker.address]);
+    let wait = reader.wait_for_records("t", 0, 0, false, None);
+    let bytes = std::mem::size_of_val(&wait);
+    assert!(bytes <= 1_100, "{bytes} bytes for each partition of each subscription");
+}
