@@ -63,11 +63,6 @@ impl Ledger {
         self.has_room_on(holder.accounts(), amount)
     }
 
-    /// Whether `holder` can take one more when it has taken `more` since.
-    fn has_room_after(&self, holder: Holder, more: usize) -> bool {
-        self.has_room_for(holder.accounts(), more, 1)
-    }
-
     /// The same for the first of a holder's accounts: if they have no room, neither has any holder below them.
     pub(crate) fn has_room_on(&self, accounts: impl IntoIterator<Item = Account>, amount: usize) -> bool {
         self.has_room_for(accounts, 0, amount)
@@ -108,7 +103,7 @@ impl Ledger {
         let (mut low, mut high) = (0, amount.min(self.max));
         while low < high {
             let middle = low.midpoint(high);
-            if self.has_room_after(holder, middle) {
+            if self.has_room_for(holder.accounts(), middle, 1) {
                 low = middle.saturating_add(1);
             } else {
                 high = middle;
@@ -182,7 +177,7 @@ impl Ledger {
     }
 }
 
-/// What an account would hold, for a comparison in which another one wins a tie.
+/// The amount that an account would hold, for a comparison in which another one wins a tie.
 fn grown(held: usize, grows: bool, more: usize) -> (usize, bool) {
     (if grows { held.saturating_add(more) } else { held }, !grows)
 }

@@ -87,9 +87,11 @@ impl Places {
 }
 
 impl State {
-    /// Who is next, with a place. One that was given back can make room for several.
-    fn next(&mut self) -> Option<(Holder, oneshot::Sender<Place>)> {
+    /// Takes back the place of a holder that has `left`, and counts one to the next in turn. One that was given back can make room for
+    /// several.
+    fn next(&mut self, left: Option<Holder>) -> Option<(Holder, oneshot::Sender<Place>)> {
         let Self { held, waiting } = self;
+        left.into_iter().for_each(|holder| held.ledger.give_back(holder, 1));
         let (holder, next) = waiting.pop_where(|path| held.has_room(path.iter().copied()))?;
         held.ledger.add(holder, 1);
         Some((holder, next))
@@ -106,14 +108,15 @@ impl Held {
 impl Drop for Place {
     fn drop(&mut self) {
         let Some(places) = self.places.take() else { return };
-        places.state().held.ledger.give_back(self.holder, 1);
+        let mut left = Some(self.holder);
         loop {
-            let next = places.state().next();
+            // With what was given back, so that nobody who comes meanwhile is first.
+            let next = places.state().next(left.take());
             let Some((holder, next)) = next else { return };
             if let Err(mut unclaimed) = next.send(Self { places: Some(Arc::clone(&places)), holder }) {
                 // Its caller has just stopped waiting.
                 unclaimed.places = None;
-                places.state().held.ledger.give_back(holder, 1);
+                left = Some(holder);
             }
         }
     }

@@ -61,7 +61,7 @@ struct Topic {
     learned: Instant,
     id: Option<TopicId>,
     partitions: HashMap<i32, Partition>,
-    /// What a caller has got, as long as one keeps it.
+    /// The value that a caller has got, as long as one keeps it.
     description: Weak<topic::Topic>,
 }
 

@@ -105,5 +105,8 @@ async fn topics(kafka: &Kafka) -> [String; 2] {
     [small, large]
 }
 
+/// The address of attackers where it matters. Bystanders are at 127.0.0.1.
+pub(crate) const ATTACKER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+
 /// Nearly the default of `read.max_bytes`, 256 KiB.
 pub(crate) const LARGE: usize = 250 * 1024;

@@ -1,6 +1,5 @@
 //! 300 clients of one address send tiny frames as fast as they can, and read nothing.
 
-use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -10,7 +9,7 @@ use sluicegate_tests::where_the_filter_runs_sessions;
 use tokio::io::AsyncWriteExt;
 use tokio::task::JoinSet;
 
-use crate::bench::{Bench, open};
+use crate::bench::{ATTACKER, Bench, open};
 use crate::witness::{Percentiles, Witness};
 
 where_the_filter_runs_sessions! {
@@ -37,9 +36,6 @@ async fn tiny_frames_slow_nobody(way: Way) {
     attack.shutdown().await;
     bench.assert_filter_survived().await;
 }
-
-/// Of the attackers. The witness is at 127.0.0.1.
-const ATTACKER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
 /// One in a hundred commands waits behind the frames of a tick, however many clients send them: on a free machine, below 100 ms. Without the
 /// limit it waits for seconds.

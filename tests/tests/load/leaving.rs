@@ -1,6 +1,5 @@
 //! Clients that connect, send commands and are gone before they have an answer, 300 at a time.
 
-use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -12,7 +11,7 @@ use sluicegate_tests::where_the_filter_runs_sessions;
 use tokio::net::TcpSocket;
 use tokio::task::JoinSet;
 
-use crate::bench::Bench;
+use crate::bench::{ATTACKER, Bench};
 use crate::witness::{Percentiles, Witness};
 
 where_the_filter_runs_sessions! {
@@ -50,9 +49,6 @@ async fn clients_that_leave_at_once_end_no_session_of_others(way: Way) {
     );
     bench.assert_filter_survived().await;
 }
-
-/// Of the clients that leave. The witness is at 127.0.0.1.
-const ATTACKER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
 /// All programs share a few cores, which the handshakes keep busy.
 const ALLOWED: Percentiles = Percentiles { p50: Duration::from_millis(200), p99: Duration::from_secs(2) };

@@ -1,6 +1,5 @@
 //! Clients of one address ask the cluster without pause; a client of another address is answered as fast as before.
 
-use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use sluicegate_protocol::pub_sub_req::Req;
@@ -16,7 +15,7 @@ use sluicegate_tests::way::Way;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::bench::Bench;
+use crate::bench::{ATTACKER, Bench};
 use crate::memory::{Memory, stuck_session};
 use crate::witness::{Percentiles, percentiles};
 
@@ -151,9 +150,6 @@ fn check(undisturbed: Vec<Duration>, disturbed: Vec<Duration>) {
     println!("subscriptions took {disturbed:?}, undisturbed {undisturbed:?}");
     assert!(disturbed[COUNT / 2] < WITHIN, "subscriptions took {disturbed:?}, undisturbed {undisturbed:?}");
 }
-
-/// Of the attackers. The bystander is at 127.0.0.1.
-const ATTACKER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
 const COUNT: usize = 20;
 

@@ -1,4 +1,4 @@
-//! What clients can take is bounded: each message, all unfinished messages together, the filter's whole linear memory, and frames.
+//! Bounds on what clients can take: each message, all unfinished messages together, the filter's whole linear memory, and frames.
 
 use std::time::Duration;
 

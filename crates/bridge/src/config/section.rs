@@ -119,15 +119,12 @@ impl Section {
         expected: &str,
         problems: &mut Problems,
     ) -> Option<String> {
-        let node = self.tree.remove(key)?;
-        let text = node.text().map(str::to_owned);
-        if text.as_ref().is_some_and(|text| is_valid(text)) {
-            return text;
-        }
-        let has_credentials = text.is_some_and(|text| text.contains('@'));
-        let value = if has_credentials { "a URL with credentials".to_owned() } else { node.value() };
-        problems.add(node.shown(self.shown(key)), format!("is {value}, {expected}"));
-        None
+        let parse = |node: &Node| node.text().filter(|text| is_valid(text)).map(str::to_owned);
+        let show = |node: &Node| match node.text().is_some_and(|text| text.contains('@')) {
+            true => "a URL with credentials".to_owned(),
+            false => node.value(),
+        };
+        self.parsed_or(key, expected, parse, show, problems)
     }
 
     /// An IP address and a port.
@@ -232,10 +229,22 @@ impl Section {
         parse: impl FnOnce(&Node) -> Option<T>,
         problems: &mut Problems,
     ) -> Option<T> {
+        self.parsed_or(key, expected, parse, Node::value, problems)
+    }
+
+    /// The same; `show` gives the value that a problem names.
+    fn parsed_or<T>(
+        &mut self,
+        key: &str,
+        expected: &str,
+        parse: impl FnOnce(&Node) -> Option<T>,
+        show: impl FnOnce(&Node) -> String,
+        problems: &mut Problems,
+    ) -> Option<T> {
         let node = self.tree.remove(key)?;
         let parsed = parse(&node);
         if parsed.is_none() {
-            let problem = format!("is {}, {expected}", node.value());
+            let problem = format!("is {}, {expected}", show(&node));
             problems.add(node.shown(self.shown(key)), problem);
         }
         parsed

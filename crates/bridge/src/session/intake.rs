@@ -6,9 +6,8 @@ use tokio::time::Instant;
 use super::answer::{ENVELOPE_BYTES, MAX_ERROR_BYTES};
 use super::command::Command;
 use super::request::Request;
-use crate::grant::Grant;
-
 use super::{End, GONE_INTERVAL, Overload, Session};
+use crate::grant::Grant;
 
 impl Session<'_> {
     /// Starts the requests that were read, or queues them in their lanes. Other tasks have their turn in between: thousands of requests fit

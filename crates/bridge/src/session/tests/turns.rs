@@ -220,7 +220,7 @@ async fn requests_of_one_client_leave_some_of_each_turn_to_others() {
     }
 }
 
-/// What tokio lets a task do in a turn.
+/// The steps of a task's turn, as tokio counts them.
 const TURN: usize = 128;
 const PAIRS: usize = 200_000;
 const PAIRS_PER_CHUNK: usize = 10;

@@ -1,4 +1,4 @@
-//! Who waits on which lane, without sockets.
+//! Logs on their lanes, without sockets.
 
 use super::*;
 use std::ops::Range;
@@ -223,7 +223,7 @@ fn log_of_a_crowd_that_starts_the_first_lane_is_read_there() {
     check(&lanes);
 }
 
-/// What happens to some logs, or to a lane.
+/// An event at some logs, or at a lane.
 #[derive(Debug, Clone)]
 enum Act {
     Join(Range<u32>, i64),
