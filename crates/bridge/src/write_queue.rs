@@ -1,21 +1,31 @@
 //! Bounds a producer's queue in bytes and in records, which its clients share fairly.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use sluicegate_fair_share::{Ledger, Source};
 use sluicegate_protocol::{Header, ProduceRecord};
+use tokio::sync::Notify;
 
-/// The records queued for one cluster. Memory: at most six entries per source with queued records.
+/// The records queued for one cluster. Memory: at most seven entries per source with queued records.
+///
+/// Records can be kept apart from those of others: see [`Queue::take_apart`].
 #[derive(Debug)]
 pub(crate) struct Queue {
     held: Mutex<Held>,
+    /// Told of records that leave while some are kept apart.
+    left: Notify,
 }
 
 #[derive(Debug)]
 struct Held {
     bytes: Ledger,
     records: Ledger,
+    /// The number of records of each source that are kept apart, never 0.
+    apart: BTreeMap<Source, usize>,
 }
 
 /// The memory that a system's client takes for a record besides its own bytes.
@@ -31,22 +41,51 @@ pub(crate) struct QueuePermit {
     queue: Arc<Queue>,
     source: Source,
     bytes: usize,
+    is_apart: bool,
 }
 
 impl Queue {
     pub(crate) fn new(bytes: usize, records: usize) -> Arc<Self> {
         let [bytes, records] = [bytes, records].map(Ledger::of_one_cluster);
-        Arc::new(Self { held: Mutex::new(Held { bytes, records }) })
+        let held = Mutex::new(Held { bytes, records, apart: BTreeMap::new() });
+        Arc::new(Self { held, left: Notify::new() })
     }
 
     /// Reserves room for a record of `bytes`; None if the queue is full or `source` holds its share.
     pub(crate) fn take(self: &Arc<Self>, source: Source, bytes: usize) -> Option<QueuePermit> {
-        let (mut held, holder) = (self.held(), source.into());
-        if !held.bytes.has_room(holder, bytes) || !held.records.take(holder, 1) {
+        let is_taken = self.held().take(source, bytes);
+        is_taken.then(|| QueuePermit { queue: Arc::clone(self), source, bytes, is_apart: false })
+    }
+
+    /// The same for a record that must not share a batch with those of others.
+    pub(crate) fn take_apart(self: &Arc<Self>, source: Source, bytes: usize) -> Option<QueuePermit> {
+        let mut held = self.held();
+        if !held.take(source, bytes) {
             return None;
         }
-        held.bytes.add(holder, bytes);
-        Some(QueuePermit { queue: Arc::clone(self), source, bytes })
+        let apart = held.apart.entry(source).or_default();
+        *apart = apart.saturating_add(1);
+        Some(QueuePermit { queue: Arc::clone(self), source, bytes, is_apart: true })
+    }
+
+    /// Whether records of `source` are kept apart.
+    pub(crate) fn has_apart(&self, source: Source) -> bool {
+        self.held().apart.contains_key(&source)
+    }
+
+    /// Waits until all records of `source` that are queued are kept apart.
+    ///
+    /// # Cancel safety
+    /// A drop changes nothing.
+    pub(crate) async fn shared_settled(&self, source: Source) {
+        loop {
+            let mut left = pin!(self.left.notified());
+            left.as_mut().enable();
+            if !self.held().has_shared(source) {
+                return;
+            }
+            left.await;
+        }
     }
 
     /// Whether a record of `bytes` fits into the empty queue.
@@ -68,11 +107,45 @@ impl Queue {
     }
 }
 
+impl Held {
+    fn take(&mut self, source: Source, bytes: usize) -> bool {
+        let holder = source.into();
+        let has_room = self.bytes.has_room(holder, bytes) && self.records.take(holder, 1);
+        if has_room {
+            self.bytes.add(holder, bytes);
+        }
+        has_room
+    }
+
+    /// Whether records of `source` are queued that are not kept apart.
+    fn has_shared(&self, source: Source) -> bool {
+        self.records.held_by(source.into()) > self.apart.get(&source).copied().unwrap_or_default()
+    }
+}
+
+impl QueuePermit {
+    /// The record's client.
+    pub(crate) fn source(&self) -> Source {
+        self.source
+    }
+}
+
 impl Drop for QueuePermit {
     fn drop(&mut self) {
         let mut held = self.queue.held();
         held.bytes.give_back(self.source.into(), self.bytes);
         held.records.give_back(self.source.into(), 1);
+        if self.is_apart
+            && let Entry::Occupied(mut apart) = held.apart.entry(self.source)
+        {
+            match apart.get().saturating_sub(1) {
+                0 => _ = apart.remove(),
+                left => _ = apart.insert(left),
+            }
+        }
+        if !held.apart.is_empty() {
+            self.queue.left.notify_waiters();
+        }
     }
 }
 

@@ -148,6 +148,11 @@ impl Ledger {
         self.of(holder.site_account())
     }
 
+    /// The holder's own part.
+    pub fn held_by(&self, holder: Holder) -> usize {
+        self.of(Account::Source(holder.cluster, holder.source))
+    }
+
     /// The source that would hold most if `grows` held `more`, of the site that would. Another one wins a tie.
     pub fn largest(&self, grows: Holder, more: usize) -> Holder {
         let sites = self.held.iter().filter_map(|(account, held)| match *account {

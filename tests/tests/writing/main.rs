@@ -14,3 +14,4 @@ mod ends;
 mod order;
 mod outage;
 mod records;
+mod rejected;

@@ -53,7 +53,7 @@ impl Incidents {
     }
 }
 
-const UNREACHABLE: &str = "no broker of the cluster is reachable";
+pub(super) const UNREACHABLE: &str = "no broker of the cluster is reachable";
 const UNANSWERED: &str = "no usable answer from the broker of this partition";
 
 #[cfg(test)]

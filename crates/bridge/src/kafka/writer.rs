@@ -1,6 +1,7 @@
 //! Writing to one cluster, for all its clients.
 //!
 //! - here: [`Writer`] queues records in order, and waits for their delivery reports
+//! - `apart`: writes for clients whose records were rejected; `suspects` knows who they are
 //! - `slot`: creates the producer at start or on demand, once the reader has checked the brokers
 //! - `producer`: librdkafka's producer; `in_flight` counts its records
 //! - `error`: failures as clients see them
@@ -8,10 +9,12 @@
 //! Beside it: [`write_queue`](crate::write_queue) bounds the queue, and shares it between clients;
 //! [`delivery_reports`](crate::delivery_reports): the reports of one command.
 
+mod apart;
 mod error;
 mod in_flight;
 mod producer;
 mod slot;
+mod suspects;
 
 #[cfg(test)]
 mod mock;
@@ -28,11 +31,13 @@ use tokio_util::sync::CancellationToken;
 
 pub(super) use self::error::NoProducer;
 
+use self::apart::Apart;
 use self::error::WriteError;
-use self::producer::{Producer, ReportTarget};
+use self::producer::{Parts, Producer, ReportTarget};
 use self::slot::{Slot, State};
+use self::suspects::Suspects;
 use super::settings::Settings;
-use crate::backend::{CommandError, DeliveryReport, Fault};
+use crate::backend::{CommandError, DeliveryReport};
 use crate::delivery_reports::DeliveryReports;
 use crate::metrics::WriteMetrics;
 use crate::write_queue::{Overhead, Queue, QueuePermit, size};
@@ -40,6 +45,8 @@ use crate::write_queue::{Overhead, Queue, QueuePermit, size};
 /// Writes to one cluster.
 pub(crate) struct Writer {
     slot: Slot,
+    apart: Arc<Apart>,
+    suspects: Arc<Suspects>,
     /// Bounds the queue. librdkafka counts only values, so keys and headers could grow without limit.
     queue: Arc<Queue>,
     metrics: WriteMetrics,
@@ -51,15 +58,16 @@ pub(super) struct Enqueued {
     reports: Arc<DeliveryReports<WriteError>>,
     /// The number of queued records.
     pub(super) queued: usize,
+    is_apart: bool,
 }
 
 impl Writer {
     pub(crate) fn new(settings: Settings, metrics: WriteMetrics) -> Self {
-        Self {
-            queue: Queue::new(settings.queue_bytes, settings.queue_records),
-            slot: Slot::new(settings, metrics.clone()),
-            metrics,
-        }
+        let queue = Queue::new(settings.queue_bytes, settings.queue_records);
+        let suspects = Arc::<Suspects>::default();
+        let parts = Parts { settings, metrics: metrics.clone(), suspects: Arc::clone(&suspects) };
+        let apart = Apart::new(Slot::new(parts.clone()), Arc::clone(&queue), metrics.clone());
+        Self { slot: Slot::new(parts), apart: Arc::new(apart), suspects, queue, metrics }
     }
 
     /// Creates the producer ahead of the first record, which would otherwise wait half a second for it. Retries every
@@ -86,7 +94,7 @@ impl Writer {
     }
 
     /// See [`Backend::hand_over`](crate::backend::Backend::hand_over). Waits for a producer, but never for room in the
-    /// queue.
+    /// queue or for a turn.
     pub(super) async fn hand_over(
         &self,
         source: Source,
@@ -94,31 +102,44 @@ impl Writer {
         errors: Vec<Option<CommandError>>,
     ) -> Result<Enqueued, NoProducer> {
         let needs_producer = errors.iter().any(Option::is_none);
-        let producer = if needs_producer { Some(self.slot.producer().await?) } else { None };
+        // Once it writes apart, a client goes on so until none of its records wait there, and keeps its order.
+        let is_apart = self.suspects.contains(source) || self.queue.has_apart(source);
+        let slot = if is_apart { &self.apart.slot } else { &self.slot };
+        let producer = if needs_producer { Some(slot.producer().await?) } else { None };
         let reports = DeliveryReports::new(records.len());
         let mut full = false;
         let mut queued = 0_usize;
-        for (index, (record, error)) in records.iter().zip(errors).enumerate() {
+        let mut later = Vec::new();
+        for (index, (record, error)) in records.into_iter().zip(errors).enumerate() {
             let sent = match (error, producer.as_deref().and_then(State::working)) {
                 (Some(error), _) => Err(WriteError::Failed(error)),
-                (None, Some(producer)) if !full => match self.permit_for(source, record) {
-                    Ok(permit) => {
-                        send(producer, record, ReportTarget { reports: Arc::clone(&reports), index, permit })
-                    }
-                    Err(error) => Err(WriteError::Failed(error)),
-                },
-                (None, _) => Err(WriteError::Failed(CommandError::queue_full())),
+                (None, Some(producer)) if !full => {
+                    self.permit_for(source, &record, is_apart).and_then(|permit| {
+                        let target =
+                            ReportTarget { reports: Arc::clone(&reports), index, permit, settled: None };
+                        if is_apart {
+                            later.push((record, target));
+                            return Ok(());
+                        }
+                        send(producer, &record, target)
+                    })
+                }
+                (None, _) => Err(WriteError::queue_full()),
             };
             match sent {
                 Ok(()) => queued = queued.saturating_add(1),
                 Err(error) => {
-                    full |= matches!(&error, WriteError::Failed(error) if error.fault == Fault::QueueFull);
+                    full |= error.is_queue_full();
                     self.metrics.failed(error.failure());
                     reports.settle(index, Err(error));
                 }
             }
         }
-        Ok(Enqueued { reports, queued })
+        drop(producer);
+        if !later.is_empty() {
+            self.apart.enqueue(source, later).await;
+        }
+        Ok(Enqueued { reports, queued, is_apart })
     }
 
     /// Waits for delivery reports, or until `due` is cancelled: the outcome of records without a report is then
@@ -129,7 +150,8 @@ impl Writer {
     pub(super) async fn wait(&self, handed: Enqueued, due: &CancellationToken) -> Vec<DeliveryReport> {
         let reports = handed.reports.wait(due, |_| error::late()).await;
         let ended = reports.iter().any(|report| matches!(report, Err(WriteError::ProducerEnded { .. })));
-        let cause = if ended { self.slot.end().await } else { None };
+        let slot = if handed.is_apart { &self.apart.slot } else { &self.slot };
+        let cause = if ended { slot.end().await } else { None };
         let with_cause = |error| match (error, &cause) {
             (WriteError::ProducerEnded { unknown_outcome }, Some(cause)) => error::of(cause, unknown_outcome),
             (error, _) => error,
@@ -137,12 +159,20 @@ impl Writer {
         reports.into_iter().map(|report| report.map_err(|error| with_cause(error).into())).collect()
     }
 
-    fn permit_for(&self, source: Source, record: &ProduceRecord) -> Result<QueuePermit, CommandError> {
+    fn permit_for(
+        &self,
+        source: Source,
+        record: &ProduceRecord,
+        is_apart: bool,
+    ) -> Result<QueuePermit, WriteError> {
         let size = size(record, OVERHEAD);
         if !self.queue.fits(size) {
-            return Err(too_large("does not fit into the queue (`queue.buffering.max.kbytes`)", record));
+            let error = too_large("does not fit into the queue (`queue.buffering.max.kbytes`)", record);
+            return Err(WriteError::Failed(error));
         }
-        self.queue.take(source, size).ok_or_else(CommandError::queue_full)
+        let permit =
+            if is_apart { self.queue.take_apart(source, size) } else { self.queue.take(source, size) };
+        permit.ok_or_else(WriteError::queue_full)
     }
 
     /// Whether records are queued or in flight.
@@ -155,15 +185,13 @@ impl Writer {
     /// # Cancel safety
     /// After a drop, delivery continues in the background for as long as the process lives.
     pub(super) async fn close(&self, by: Instant) {
-        self.slot.close(by).await;
+        tokio::join!(self.slot.close(by), self.apart.close(by));
     }
 }
 
 fn send(producer: &Producer, record: &ProduceRecord, handed: ReportTarget) -> Result<(), WriteError> {
     producer.send(record, handed).map_err(|cause| match cause {
-        KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull) => {
-            WriteError::Failed(CommandError::queue_full())
-        }
+        KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull) => WriteError::queue_full(),
         KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge) => {
             WriteError::Failed(too_large("exceeds the cluster's `message.max.bytes`", record))
         }

@@ -6,7 +6,8 @@ use sluicegate_protocol::error_code::{
     UNKNOWN_TOPIC_OR_PARTITION,
 };
 
-use super::super::error::{by_code, is_retriable};
+use super::super::error::{by_code, is_retriable, unreachable};
+use super::super::incidents::UNREACHABLE;
 use crate::backend::{CommandError, Fault};
 use crate::metrics::WriteFailure;
 
@@ -33,6 +34,16 @@ pub(in crate::kafka) enum NoProducer {
 }
 
 impl WriteError {
+    /// The queue had no room.
+    pub(super) fn queue_full() -> Self {
+        Self::Failed(CommandError::queue_full())
+    }
+
+    /// Whether the queue had no room.
+    pub(super) fn is_queue_full(&self) -> bool {
+        matches!(self, Self::Failed(error) if error.fault == Fault::QueueFull)
+    }
+
     /// For metrics. A record that is refused for what it is can have a neighbour in its batch that can be retried.
     pub(super) fn failure(&self) -> WriteFailure {
         match self {
@@ -42,6 +53,15 @@ impl WriteError {
                 _ => WriteFailure::of(error.fault),
             },
         }
+    }
+}
+
+impl From<NoProducer> for WriteError {
+    fn from(error: NoProducer) -> Self {
+        Self::Failed(match error {
+            NoProducer::Unreachable { retriable, .. } => unreachable(UNREACHABLE.to_owned(), retriable),
+            NoProducer::Refused(error) => error,
+        })
     }
 }
 
@@ -75,8 +95,8 @@ pub(super) fn of(error: &KafkaError, unknown_outcome: bool) -> WriteError {
             "not authorized: the cluster's user may not write to any topic".to_owned(),
             false,
         ),
-        RDKafkaErrorCode::MessageSizeTooLarge => (MESSAGE_TOO_LARGE, TOO_LARGE.to_owned(), false),
-        // librdkafka does not tell which record of a batch is invalid. A retry can succeed for the others.
+        // The broker does not tell which record of a batch is the cause. A retry can succeed for the others.
+        RDKafkaErrorCode::MessageSizeTooLarge => (MESSAGE_TOO_LARGE, TOO_LARGE.to_owned() + OR_ANOTHER, true),
         RDKafkaErrorCode::InvalidRecord | RDKafkaErrorCode::InvalidDifferentRecord => {
             (INVALID_RECORD, INVALID.to_owned() + OR_ANOTHER, true)
         }
@@ -101,7 +121,10 @@ pub(super) fn of(error: &KafkaError, unknown_outcome: bool) -> WriteError {
 /// The same for a record that was alone in its batch: it must be the one that the broker rejected.
 pub(super) fn of_alone(error: &KafkaError, unknown_outcome: bool) -> WriteError {
     match error.rdkafka_error_code() {
-        Some(RDKafkaErrorCode::InvalidRecord) => {
+        Some(RDKafkaErrorCode::MessageSizeTooLarge) => {
+            WriteError::Failed(refused(MESSAGE_TOO_LARGE, TOO_LARGE.to_owned()))
+        }
+        Some(RDKafkaErrorCode::InvalidRecord | RDKafkaErrorCode::InvalidDifferentRecord) => {
             WriteError::Failed(refused(INVALID_RECORD, INVALID.to_owned()))
         }
         Some(RDKafkaErrorCode::InvalidTimestamp) => {
@@ -109,6 +132,18 @@ pub(super) fn of_alone(error: &KafkaError, unknown_outcome: bool) -> WriteError 
         }
         _ => of(error, unknown_outcome),
     }
+}
+
+/// Whether a broker rejected a record's batch, and the record can be the cause.
+pub(super) fn can_be_cause(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::MessageSizeTooLarge
+                | RDKafkaErrorCode::InvalidRecord
+                | RDKafkaErrorCode::InvalidTimestamp
+        )
+    )
 }
 
 /// A record that can never be written.
@@ -141,7 +176,7 @@ fn described(code: RDKafkaErrorCode) -> String {
     text.rsplit_once('(').map_or(text.clone(), |(_, reason)| reason.trim_end_matches(')').to_owned())
 }
 
-const TOO_LARGE: &str = "the record or its batch exceeds the topic's `max.message.bytes`, which must be at least the cluster's `batch.size`";
+const TOO_LARGE: &str = "the record exceeds the topic's `max.message.bytes`";
 const INVALID: &str = "the broker rejected the record, for example because a compacted topic needs a key";
 const BAD_TIMESTAMP: &str = "the broker rejected the record's timestamp";
 const OR_ANOTHER: &str = "; if another record of its batch is the cause, a retry succeeds";
@@ -165,7 +200,7 @@ mod tests {
         use RDKafkaErrorCode as Code;
         check(Code::TopicAuthorizationFailed, false, (29, false));
         check(Code::TransactionalIdAuthorizationFailed, false, (53, false));
-        check(Code::MessageSizeTooLarge, false, (10, false));
+        check(Code::MessageSizeTooLarge, false, (10, true));
         check(Code::NotEnoughReplicas, false, (19, true));
         check(Code::UnknownTopic, false, (3, true));
         check(Code::UnknownPartition, false, (3, true));
@@ -178,8 +213,11 @@ mod tests {
 
     #[test]
     fn record_alone_in_its_batch_is_the_invalid_one() {
-        for (code, kafka) in [(RDKafkaErrorCode::InvalidRecord, 87), (RDKafkaErrorCode::InvalidTimestamp, 32)]
-        {
+        for (code, kafka) in [
+            (RDKafkaErrorCode::MessageSizeTooLarge, 10),
+            (RDKafkaErrorCode::InvalidRecord, 87),
+            (RDKafkaErrorCode::InvalidTimestamp, 32),
+        ] {
             let error = CommandError::from(of_alone(&KafkaError::MessageProduction(code), false));
             assert_eq!((error.code, error.fault.is_retriable()), (kafka, false), "{error:?}");
         }

@@ -1,6 +1,7 @@
 //! The producer against librdkafka's mock cluster.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use rdkafka::mocking::MockCluster;
@@ -12,7 +13,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::backend::Written;
+use crate::backend::{Fault, Written};
 use crate::metrics::Metrics;
 
 type Mock = MockCluster<'static, DefaultProducerContext>;
@@ -39,8 +40,11 @@ fn record(value: impl Into<Vec<u8>>) -> ProduceRecord {
 }
 
 async fn write(writer: &Writer, records: &[ProduceRecord]) -> Vec<DeliveryReport> {
-    let handed =
-        writer.hand_over(Source::default(), records.to_vec(), vec![None; records.len()]).await.unwrap();
+    write_as(Source::default(), writer, records).await
+}
+
+async fn write_as(source: Source, writer: &Writer, records: &[ProduceRecord]) -> Vec<DeliveryReport> {
+    let handed = writer.hand_over(source, records.to_vec(), vec![None; records.len()]).await.unwrap();
     timeout(WITHIN, writer.wait(handed, &CancellationToken::new())).await.expect("all reports")
 }
 
@@ -195,19 +199,72 @@ async fn missing_authorization_is_not_retriable() {
 #[tokio::test]
 async fn invalid_record_is_permanent_only_if_alone_in_its_batch() {
     let (mock, writer, _) = start(&[("linger.ms", "100")]);
-    for (code, error) in [
+    for (client, (code, error)) in (1_u8..).step_by(10).zip([
+        (10, RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE),
         (87, RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_RECORD),
         (32, RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP),
-    ] {
-        for (records, retriable) in [(1, false), (2, true), (1, false)] {
+    ]) {
+        // A client of its own each: one whose records were rejected has no batches any more.
+        for (client, records, retriable) in
+            [(client, 1, false), (client + 1, 2, true), (client + 2, 1, false)]
+        {
             mock.request_errors(RDKafkaApiKey::Produce, &[error]);
-            for produced in write(&writer, &vec![record("x"); records]).await {
+            for produced in write_as(source(client), &writer, &vec![record("x"); records]).await {
                 let error = produced.unwrap_err();
                 assert_eq!(facts(&error), (code, retriable, false));
             }
         }
         assert_eq!(codes(&write(&writer, &[record("again")]).await), vec![None]);
     }
+}
+
+#[tokio::test]
+async fn rejected_client_writes_apart_in_order() {
+    let (mock, writer, metrics) = start(&[("linger.ms", "100")]);
+    let invalid = RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_RECORD;
+    mock.request_errors(RDKafkaApiKey::Produce, &[invalid]);
+    let (two, one) = ([record("a0"), record("a1")], [record("b0")]);
+    let both = tokio::join!(write_as(source(1), &writer, &two), write_as(source(2), &writer, &one));
+    assert_eq!((codes(&both.0), codes(&both.1)), (vec![Some(87); 2], vec![Some(87)]));
+    // One by one: only the first is rejected, and it was alone.
+    mock.request_errors(RDKafkaApiKey::Produce, &[invalid]);
+    let [first, second, other] = [(1, "a2"), (1, "a3"), (2, "b1")]
+        .map(|(client, name)| (source(client), [record(name), record(format!("{name}'"))]));
+    let mut handed = Vec::new();
+    for (source, records) in [first, second, other] {
+        handed.push(writer.hand_over(source, records.to_vec(), vec![None; 2]).await.unwrap());
+    }
+    assert_eq!(writer.queue.len(), 6);
+    let mut all = Vec::new();
+    for handed in handed {
+        let reports = timeout(WITHIN, writer.wait(handed, &CancellationToken::new())).await.unwrap();
+        all.extend(reports.into_iter().map(|report| report.map(|written| written.offset)));
+    }
+    let rejected = all[0].clone().unwrap_err();
+    assert_eq!(facts(&rejected), (87, false, false));
+    let offsets: Vec<_> = all[1..].iter().map(|offset| offset.clone().unwrap()).collect();
+    assert_eq!(offsets, [0, 1, 2, 3, 4]);
+    assert!(!writer.has_queued_records());
+    assert_eq!((metrics.queued.get(), metrics.failures()), (0, [4, 0, 0, 0]));
+}
+
+#[tokio::test]
+async fn record_apart_waits_for_those_in_shared_batches() {
+    let (mock, writer, _) = start(&[]);
+    assert_eq!(codes(&write(&writer, &[record("connects")]).await), vec![None]);
+    mock.broker_round_trip_time(1, Duration::from_millis(300)).unwrap();
+    let shared = writer.hand_over(source(1), vec![record("0")], vec![None]).await.unwrap();
+    writer.suspects.add(source(1));
+    let apart = writer.hand_over(source(1), vec![record("1")], vec![None]).await.unwrap();
+    assert!(!shared.is_apart && apart.is_apart);
+    let none = CancellationToken::new();
+    let (shared, apart) = tokio::join!(writer.wait(shared, &none), writer.wait(apart, &none));
+    let offsets = [shared, apart].map(|mut reports| reports.remove(0).unwrap().offset);
+    assert_eq!(offsets, [1, 2]);
+}
+
+fn source(number: u8) -> Source {
+    Source::from(IpAddr::from([10, 0, 0, number]))
 }
 
 /// A writer whose first producer has a fatal error at its first record.

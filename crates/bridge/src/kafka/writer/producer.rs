@@ -1,5 +1,6 @@
 //! librdkafka's idempotent producer: records in, delivery reports out.
 
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -12,14 +13,25 @@ use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProd
 use rdkafka::{ClientContext, Message as _};
 use sluicegate_protocol::ProduceRecord;
 use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 
 use super::super::settings::Settings;
 use super::error::{self, WriteError};
 use super::in_flight::{InFlight, Ticket};
+use super::suspects::Suspects;
 use crate::backend::Written;
 use crate::delivery_reports::DeliveryReports;
 use crate::metrics::WriteMetrics;
 use crate::write_queue::QueuePermit;
+
+/// The settings of a producer, and who is told of its records.
+#[derive(Clone)]
+pub(super) struct Parts {
+    pub(super) settings: Settings,
+    pub(super) metrics: WriteMetrics,
+    /// The clients whose records it could not write because the broker rejected them.
+    pub(super) suspects: Arc<Suspects>,
+}
 
 /// A producer and its thread for delivery reports. A drop fails the records it holds, and blocks: for up to half a
 /// second, and until librdkafka's threads have ended.
@@ -31,6 +43,8 @@ pub(super) struct ReportTarget {
     pub(super) index: usize,
     /// The record's room in the queue.
     pub(super) permit: QueuePermit,
+    /// Closes once the record has its report.
+    pub(super) settled: Option<oneshot::Sender<Infallible>>,
 }
 
 /// A record in the queue.
@@ -42,23 +56,16 @@ struct QueuedRecord {
 
 impl Producer {
     /// Creates a producer, which does not connect yet. Blocks while certificate and key files are read.
-    pub(super) fn new(
-        settings: Settings,
-        metrics: WriteMetrics,
-        tokens: Option<Tokens>,
-    ) -> KafkaResult<Self> {
-        let config = settings.config();
-        ThreadedProducer::from_config_and_context(
-            &config,
-            Context { metrics, in_flight: InFlight::default(), tokens, settings },
-        )
-        .map(Self)
+    pub(super) fn new(parts: Parts, tokens: Option<Tokens>) -> KafkaResult<Self> {
+        let config = parts.settings.config();
+        let context = Context { parts, in_flight: InFlight::default(), tokens };
+        ThreadedProducer::from_config_and_context(&config, context).map(Self)
     }
 
     /// Queues a record without waiting. After an error, its report is still missing.
     pub(super) fn send(&self, record: &ProduceRecord, handed: ReportTarget) -> Result<(), KafkaError> {
         let context = self.0.context();
-        context.metrics.queued.inc();
+        context.parts.metrics.queued.inc();
         let sent = QueuedRecord { handed, ticket: context.in_flight.enter(), queued: Instant::now() };
         let mut base = BaseRecord::<[u8], [u8], _>::with_opaque_to(&record.topic, Box::new(sent));
         base.partition = record.partition.filter(|partition| *partition >= 0);
@@ -74,7 +81,7 @@ impl Producer {
         }
         self.0.send(base).map_err(|(error, _)| {
             context.in_flight.revoke();
-            context.metrics.queued.dec();
+            context.parts.metrics.queued.dec();
             error
         })
     }
@@ -98,10 +105,9 @@ impl Producer {
 }
 
 struct Context {
-    metrics: WriteMetrics,
+    parts: Parts,
     in_flight: InFlight,
     tokens: Option<Tokens>,
-    settings: Settings,
 }
 
 /// The token for brokers. librdkafka asks for it on the thread for delivery reports, which must not wait.
@@ -140,12 +146,13 @@ impl ProducerContext for Context {
     type DeliveryOpaque = Box<QueuedRecord>;
 
     fn delivery(&self, delivery: &DeliveryResult<'_>, sent: Box<QueuedRecord>) {
-        let QueuedRecord { handed: ReportTarget { reports, index, permit }, ticket, queued } = *sent;
+        let QueuedRecord { handed, ticket, queued } = *sent;
+        let ReportTarget { reports, index, permit, settled } = handed;
         let was_alone = self.in_flight.leave(&ticket);
         let report = match delivery {
             Ok(message) => {
                 let bytes = message.key_len().saturating_add(message.payload_len());
-                self.metrics.written(bytes, queued.elapsed());
+                self.parts.metrics.written(bytes, queued.elapsed());
                 Ok(Written {
                     partition: message.partition(),
                     offset: message.offset().max(-1),
@@ -154,15 +161,19 @@ impl ProducerContext for Context {
                 })
             }
             Err((cause, message)) => {
+                if error::can_be_cause(cause) {
+                    self.parts.suspects.add(permit.source());
+                }
                 let of = if was_alone { error::of_alone } else { error::of };
                 let error = of(cause, may_be_written(message));
-                self.metrics.failed(error.failure());
+                self.parts.metrics.failed(error.failure());
                 Err(error)
             }
         };
-        self.metrics.queued.dec();
+        self.parts.metrics.queued.dec();
         drop(permit);
         reports.settle(index, report);
+        drop(settled);
     }
 }
 
@@ -178,7 +189,7 @@ impl ClientContext for Context {
     }
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        let message = self.settings.redact(message);
+        let message = self.parts.settings.redact(message);
         match level {
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
                 tracing::error!(facility, text = message, event = "librdkafka", "librdkafka");
@@ -189,7 +200,7 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        let reason = self.settings.redact(reason);
+        let reason = self.parts.settings.redact(reason);
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::Fatal) => {
                 tracing::error!(reason, event = "producer_failed", "producer failed, it will be replaced")

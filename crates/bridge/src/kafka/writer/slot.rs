@@ -13,14 +13,12 @@ use tokio::time::{Instant, timeout_at};
 
 use super::super::settings::Settings;
 use super::error::{self, NoProducer};
-use super::producer::{Producer, Tokens};
+use super::producer::{Parts, Producer, Tokens};
 use crate::backend::CommandError;
-use crate::metrics::WriteMetrics;
 
 /// The producer of one cluster, or why there is none.
 pub(super) struct Slot {
-    settings: Settings,
-    metrics: WriteMetrics,
+    parts: Parts,
     /// Minimum time between the creation of two producers. If the cluster's user is not authorized to write, every
     /// command would otherwise create one.
     pub(super) pause: Duration,
@@ -76,8 +74,8 @@ impl State {
 }
 
 impl Slot {
-    pub(super) fn new(settings: Settings, metrics: WriteMetrics) -> Self {
-        Self { settings, metrics, pause: PAUSE, state: Arc::default(), attempt: Mutex::default() }
+    pub(super) fn new(parts: Parts) -> Self {
+        Self { parts, pause: PAUSE, state: Arc::default(), attempt: Mutex::default() }
     }
 
     /// The working producer, created if there is none.
@@ -106,8 +104,7 @@ impl Slot {
         {
             return outcome.clone();
         }
-        let (settings, metrics) = (self.settings.clone(), self.metrics.clone());
-        let made = tokio::spawn(make(Arc::clone(&self.state), settings, metrics, self.pause));
+        let made = tokio::spawn(make(Arc::clone(&self.state), self.parts.clone(), self.pause));
         let task = made.abort_handle();
         // The task is lost only if the runtime shuts down.
         let outcome = made.map(|made| made.unwrap_or_else(|_| Err(ending()))).boxed().shared();
@@ -149,12 +146,7 @@ impl Drop for Slot {
 }
 
 /// Creates a producer, unless one works or it is too early for the next.
-async fn make(
-    state: Arc<RwLock<State>>,
-    settings: Settings,
-    metrics: WriteMetrics,
-    pause: Duration,
-) -> Result<(), NoProducer> {
+async fn make(state: Arc<RwLock<State>>, parts: Parts, pause: Duration) -> Result<(), NoProducer> {
     {
         let state = state.read().await;
         if state.working().is_some() {
@@ -164,8 +156,10 @@ async fn make(
             return Err(error);
         }
     }
-    let made = match prepared(settings).await {
-        Ok((settings, tokens)) => spawn_blocking(move || new(settings, metrics, tokens, pause)).await,
+    let made = match prepared(parts.settings.clone()).await {
+        Ok((settings, tokens)) => {
+            spawn_blocking(move || new(Parts { settings, ..parts }, tokens, pause)).await
+        }
         Err(error) => Ok(Err((RETRY, error))),
     };
     // The task is lost only if the runtime shuts down.
@@ -211,13 +205,9 @@ async fn prepared(settings: Settings) -> Result<(Settings, Option<Tokens>), NoPr
 }
 
 /// Blocks like [`Producer::new`]. A failure comes with the time to wait before the next attempt.
-fn new(
-    settings: Settings,
-    metrics: WriteMetrics,
-    tokens: Option<Tokens>,
-    pause: Duration,
-) -> Result<Producer, (Duration, NoProducer)> {
-    Producer::new(settings.clone(), metrics, tokens).map_err(|cause| {
+fn new(parts: Parts, tokens: Option<Tokens>, pause: Duration) -> Result<Producer, (Duration, NoProducer)> {
+    let settings = parts.settings.clone();
+    Producer::new(parts, tokens).map_err(|cause| {
         // librdkafka's reason can name files, so clients do not see it.
         let reason = settings.reason(&cause);
         tracing::warn!(

@@ -1,0 +1,78 @@
+//! Clients whose records a broker has rejected.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use sluicegate_fair_share::Source;
+use tokio::time::{Duration, Instant};
+
+/// Clients with a rejected record in the last [`SUSPECT_FOR`], at most [`MAX_SUSPECTS`]: beyond that, the client whose last
+/// rejection is oldest is forgotten.
+#[derive(Debug, Default)]
+pub(super) struct Suspects {
+    rejected: Mutex<BTreeMap<Source, Instant>>,
+}
+
+impl Suspects {
+    /// Notes that a record of `source` was rejected.
+    pub(super) fn add(&self, source: Source) {
+        let mut rejected = self.rejected.lock().unwrap_or_else(PoisonError::into_inner);
+        if rejected.len() >= MAX_SUSPECTS && !rejected.contains_key(&source) {
+            let oldest = rejected.iter().min_by_key(|(_, at)| **at).map(|(source, _)| *source);
+            oldest.and_then(|oldest| rejected.remove(&oldest));
+        }
+        rejected.insert(source, Instant::now());
+    }
+
+    /// Whether `source` had a rejected record lately.
+    pub(super) fn contains(&self, source: Source) -> bool {
+        let mut rejected = self.rejected.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_suspect = rejected.get(&source).is_some_and(|at| at.elapsed() < SUSPECT_FOR);
+        if !is_suspect {
+            rejected.remove(&source);
+        }
+        is_suspect
+    }
+}
+
+const SUSPECT_FOR: Duration = Duration::from_secs(10);
+const MAX_SUSPECTS: usize = 1_000;
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+
+    fn source(number: usize) -> Source {
+        let [.., a, b] = number.to_be_bytes();
+        Source::from(IpAddr::from([10, 0, a, b]))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn suspicion_ends_some_time_after_the_last_rejection() {
+        let suspects = Suspects::default();
+        assert!(!suspects.contains(source(0)));
+        for _ in 0..2 {
+            suspects.add(source(0));
+            tokio::time::advance(SUSPECT_FOR / 2).await;
+        }
+        assert!(suspects.contains(source(0)) && !suspects.contains(source(1)));
+        tokio::time::advance(SUSPECT_FOR / 2).await;
+        assert!(!suspects.contains(source(0)));
+        assert!(suspects.rejected.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn oldest_suspect_is_forgotten_first() {
+        let suspects = Suspects::default();
+        for number in 0..MAX_SUSPECTS {
+            suspects.add(source(number));
+            tokio::time::advance(Duration::from_millis(1)).await;
+        }
+        suspects.add(source(0));
+        suspects.add(source(MAX_SUSPECTS));
+        let is_suspect = [0, 1, 2, MAX_SUSPECTS].map(|number| suspects.contains(source(number)));
+        assert_eq!(is_suspect, [true, false, true, true]);
+    }
+}
