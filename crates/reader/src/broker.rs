@@ -4,11 +4,14 @@
 //! one, and nothing else is wrong. If no connection has received anything for that time, the broker is suspect: open
 //! connections are dropped, and calls wait only briefly for a new one until it is open.
 
+mod pool;
+
 use std::error::Error;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kafka_protocol::messages::ApiKey;
 use sluicegate_fair_share::{Holder, Ledger, Place, Places};
 use tokio::sync::{OwnedMutexGuard, Semaphore};
 use tokio::time::{Instant, timeout};
@@ -23,31 +26,23 @@ use crate::dial::dial;
 use crate::lock::Lock;
 use crate::observer::{BrokerRequest, Observed};
 use crate::throttle::Throttle;
-use crate::transport::Limits;
+use pool::{Pool, Pools, is_stalled};
 
-/// A broker and two pools of connections to it, opened on demand.
+/// A broker and the connections to it, opened on demand.
 ///
-/// A broker answers the requests of one connection in order, so a fetch that waits for records delays all later ones. Requests
-/// that are answered at once therefore share a few connections; each long poll has a dedicated one, as has each retry of
-/// a request without a response in time.
+/// A broker answers the requests of one connection in order, so a fetch that waits for records delays all later ones, and so does
+/// a large answer. Fetches therefore have other connections than lookups, which are all other requests. Of both kinds, requests
+/// that are answered at once share a few connections; each long poll has a dedicated one, as has each search for records, and
+/// each retry of a request without a response in time.
 pub(crate) struct Broker {
     address: Address,
     config: Arc<Config>,
-    shared: Pool,
-    dedicated: Pool,
+    fetches: Pools,
+    lookups: Pools,
     health: Lock<Health>,
     throttle: Throttle,
-    fetches: Arc<Places>,
+    fetch_places: Arc<Places>,
     searches: Semaphore,
-}
-
-struct Pool {
-    /// At most [`Pool::max`].
-    open: Lock<Vec<Connection>>,
-    /// Held while a connection is opened.
-    opening: Arc<tokio::sync::Mutex<()>>,
-    max: usize,
-    limits: Limits,
 }
 
 struct Health {
@@ -62,21 +57,14 @@ struct Health {
 
 impl Broker {
     pub(crate) fn new(address: Address, config: Arc<Config>) -> Self {
-        let pool = |max, in_flight, max_idle| Pool {
-            open: Lock::default(),
-            opening: Arc::default(),
-            max,
-            limits: Limits { in_flight, max_response: config.max_response_bytes, max_idle },
-        };
-        let dedicated_idle = config.max_idle.map_or(DEDICATED_IDLE, |idle| idle.min(DEDICATED_IDLE));
         let backoff = Backoff::new(config.backoff, config.backoff_max);
         let health = Health { cluster: config.name.clone(), backoff, avoid: None, failed: None };
         Self {
-            shared: pool(SHARED_CONNECTIONS, SHARED_IN_FLIGHT, config.max_idle),
-            dedicated: pool(DEDICATED_CONNECTIONS, 1, Some(dedicated_idle)),
+            fetches: Pools::new(&config, FETCH_CONNECTIONS),
+            lookups: Pools::new(&config, LOOKUP_CONNECTIONS),
             health: Lock::new(health),
             throttle: Throttle::new(),
-            fetches: Places::with_shares(Ledger::of_one_cluster(FETCHES)),
+            fetch_places: Places::with_shares(Ledger::of_one_cluster(FETCHES)),
             searches: Semaphore::new(SEARCHES),
             address,
             config,
@@ -87,16 +75,14 @@ impl Broker {
         &self.address
     }
 
-    /// Whether a request can be sent without opening a connection first.
+    /// Whether a lookup can be sent without opening a connection first.
     pub(crate) fn is_connected(&self) -> bool {
-        self.shared.open.lock().iter().any(Connection::is_usable)
+        self.lookups.shared.has(Connection::is_usable)
     }
 
-    /// Whether a connection of either pool is open.
+    /// Whether any connection is open.
     pub(crate) fn has_connection(&self) -> bool {
-        [&self.shared, &self.dedicated]
-            .into_iter()
-            .any(|pool| pool.open.lock().iter().any(Connection::is_usable))
+        self.pools().any(|pool| pool.has(Connection::is_usable))
     }
 
     /// Whether the last attempt to connect failed.
@@ -120,15 +106,15 @@ impl Broker {
     /// # Cancel safety
     /// A drop leaves the queue.
     pub(crate) async fn fetch_place(&self, holder: Holder) -> Place {
-        self.fetches.acquire(holder).await
+        self.fetch_places.acquire(holder).await
     }
 
-    /// Succeeds if there is a connection, one can be opened, or the broker throttles this client.
+    /// Succeeds if there is a connection for lookups, one can be opened, or the broker throttles this client.
     pub(crate) async fn is_reachable(self: &Arc<Self>) -> Result<(), ConnectionError> {
         if self.throttle.left().is_some() {
             return Ok(());
         }
-        self.shared_slot().await.map(drop)
+        self.shared_slot(&self.lookups).await.map(drop)
     }
 
     /// Sends a request that the broker answers at once.
@@ -137,10 +123,10 @@ impl Broker {
     /// before this use.
     pub(crate) async fn call<A: Api>(self: &Arc<Self>, request: &A) -> Result<A::Answer, ConnectionError> {
         self.check_throttle()?;
-        let timeout = self.config.response_timeout();
-        let answered = match self.send(self.shared_slot().await?, request, timeout, false).await {
+        let (pools, timeout) = (self.pools_of::<A>(), self.config.response_timeout());
+        let answered = match self.send(self.shared_slot(pools).await?, request, timeout, false).await {
             Err(ConnectionError::Lost { .. }) => {
-                self.send(self.shared_slot().await?, request, timeout, false).await
+                self.send(self.shared_slot(pools).await?, request, timeout, false).await
             }
             answered => answered,
         };
@@ -155,7 +141,7 @@ impl Broker {
     ) -> Result<A::Answer, ConnectionError> {
         self.check_throttle()?;
         if !self.has_failed()
-            && let Ok(Some(slot)) = timeout(STALLED, self.dedicated_slot()).await
+            && let Ok(Some(slot)) = timeout(STALLED, self.dedicated_slot(self.pools_of::<A>())).await
         {
             match self.send(slot, request, self.config.response_timeout(), false).await {
                 Err(ConnectionError::Lost { .. }) => {}
@@ -185,7 +171,8 @@ impl Broker {
     ) -> Result<Option<A::Answer>, ConnectionError> {
         self.check_throttle()?;
         let patience = self.config.response_timeout().saturating_add(wait);
-        let slot = timeout(self.config.response_timeout(), self.dedicated_slot()).await;
+        let slot = self.dedicated_slot(self.pools_of::<A>());
+        let slot = timeout(self.config.response_timeout(), slot).await;
         let Ok(Some(slot)) = slot else { return Ok(None) };
         match self.send(slot, request, patience, true).await {
             // It may have been cut long before this use.
@@ -247,14 +234,12 @@ impl Broker {
         let window = self.config.response_timeout().saturating_sub(STALLED);
         let has_received =
             |connection: &Connection| connection.last_received().is_some_and(|at| at.elapsed() < window);
-        [&self.shared, &self.dedicated].into_iter().any(|pool| pool.open.lock().iter().any(has_received))
+        self.pools().any(|pool| pool.has(has_received))
     }
 
     /// Drops all connections. A broker that is silent on each of them, such as a stopped process, must accept a new one first.
     fn suspect(&self, failure: &ConnectionError) {
-        for pool in [&self.shared, &self.dedicated] {
-            pool.open.lock().clear();
-        }
+        self.pools().for_each(|pool| pool.clear());
         self.health.lock().suspect(&self.address, failure);
     }
 
@@ -262,15 +247,16 @@ impl Broker {
     ///
     /// Fails at once, with the last failure, during the back-off. Dropping the call does not abort a connection that is being
     /// opened: later calls use it.
-    async fn shared_slot(self: &Arc<Self>) -> Result<Slot, ConnectionError> {
-        let connection = match self.shared.least_loaded() {
-            None => self.in_time(self.open_shared()).await?,
-            Some(stalled) if is_stalled(&stalled) && self.shared.has_room() => {
-                timeout(STALLED, self.open_shared()).await.ok().and_then(Result::ok).unwrap_or(stalled)
+    async fn shared_slot(self: &Arc<Self>, pools: &Pools) -> Result<Slot, ConnectionError> {
+        let pool = &pools.shared;
+        let connection = match pool.least_loaded() {
+            None => self.in_time(self.open_shared(pool)).await?,
+            Some(stalled) if is_stalled(&stalled) && pool.has_room() => {
+                timeout(STALLED, self.open_shared(pool)).await.ok().and_then(Result::ok).unwrap_or(stalled)
             }
             Some(connection) => {
-                if connection.load() > 0 && self.shared.has_room() {
-                    self.open_another();
+                if connection.load() > 0 && pool.has_room() {
+                    self.open_another(pool);
                 }
                 connection
             }
@@ -279,19 +265,20 @@ impl Broker {
     }
 
     /// A new connection, unless another caller has opened one meanwhile.
-    async fn open_shared(self: &Arc<Self>) -> Result<Connection, ConnectionError> {
-        let turn = Arc::clone(&self.shared.opening).lock_owned().await;
-        match self.shared.least_loaded() {
-            Some(connection) if !is_stalled(&connection) || !self.shared.has_room() => Ok(connection),
-            _ => Ok(self.open(Kind::Shared, turn).await?.0),
+    async fn open_shared(self: &Arc<Self>, pool: &Arc<Pool>) -> Result<Connection, ConnectionError> {
+        let turn = pool.turn().await;
+        match pool.least_loaded() {
+            Some(connection) if !is_stalled(&connection) || !pool.has_room() => Ok(connection),
+            _ => Ok(self.open(pool, turn).await?.0),
         }
     }
 
     /// A slot on a dedicated connection, which can have to be opened first. `None` if all are taken, or none can be opened.
-    async fn dedicated_slot(self: &Arc<Self>) -> Option<Slot> {
-        let turn = Arc::clone(&self.dedicated.opening).lock_owned().await;
-        match self.dedicated.free() {
-            None if self.dedicated.has_room() => self.open(Kind::Dedicated, turn).await.ok()?.1,
+    async fn dedicated_slot(self: &Arc<Self>, pools: &Pools) -> Option<Slot> {
+        let pool = &pools.dedicated;
+        let turn = pool.turn().await;
+        match pool.free() {
+            None if pool.has_room() => self.open(pool, turn).await.ok()?.1,
             free => free,
         }
     }
@@ -315,37 +302,30 @@ impl Broker {
     }
 
     /// Opens one more shared connection for later calls, unless one is being opened already.
-    fn open_another(self: &Arc<Self>) {
-        let Ok(turn) = Arc::clone(&self.shared.opening).try_lock_owned() else { return };
-        let broker = Arc::clone(self);
-        tokio::spawn(async move { broker.open(Kind::Shared, turn).await });
+    fn open_another(self: &Arc<Self>, pool: &Arc<Pool>) {
+        let Some(turn) = pool.try_turn() else { return };
+        let (broker, pool) = (Arc::clone(self), Arc::clone(pool));
+        tokio::spawn(async move { broker.open(&pool, turn).await });
     }
 
-    /// A new connection; for [`Kind::Dedicated`] with its slot.
+    /// A new connection; a dedicated one with its slot.
     async fn open(
         self: &Arc<Self>,
-        kind: Kind,
+        pool: &Arc<Pool>,
         turn: OwnedMutexGuard<()>,
     ) -> Result<(Connection, Option<Slot>), ConnectionError> {
         self.health.lock().check()?;
-        let broker = Arc::clone(self);
+        let (broker, pool) = (Arc::clone(self), Arc::clone(pool));
         // In its own task, so that callers that time out one after the other do not abort it each time.
         let opened = tokio::spawn(async move {
-            let pool = broker.pool(kind);
             let dialed = dial(&broker.address, &broker.config, pool.limits).await;
             broker.health.lock().update(&broker.address, dialed.as_ref().err());
             if let Some(observer) = &broker.config.observer {
                 observer.connected(dialed.is_ok());
             }
-            let connection = dialed?;
-            let slot = match kind {
-                Kind::Shared => None,
-                // Before other callers see the connection.
-                Kind::Dedicated => connection.try_reserve(),
-            };
-            pool.open.lock().push(connection.clone());
+            let opened = pool.add(dialed?);
             drop(turn);
-            Ok((connection, slot))
+            Ok(opened)
         });
         opened.await.unwrap_or_else(|stopped| {
             let cause = Arc::new(io::Error::other(stopped));
@@ -353,42 +333,17 @@ impl Broker {
         })
     }
 
-    fn pool(&self, kind: Kind) -> &Pool {
-        match kind {
-            Kind::Shared => &self.shared,
-            Kind::Dedicated => &self.dedicated,
+    /// The connections for a request.
+    fn pools_of<A: Api>(&self) -> &Pools {
+        match A::KEY {
+            ApiKey::Fetch => &self.fetches,
+            _ => &self.lookups,
         }
     }
-}
 
-#[derive(Clone, Copy)]
-enum Kind {
-    Shared,
-    Dedicated,
-}
-
-impl Pool {
-    /// The least loaded connection; a stalled one only if all are.
-    fn least_loaded(&self) -> Option<Connection> {
-        let mut open = self.open.lock();
-        open.retain(Connection::is_usable);
-        open.iter().min_by_key(|connection| (is_stalled(connection), connection.load())).cloned()
+    fn pools(&self) -> impl Iterator<Item = &Pool> {
+        [&self.fetches, &self.lookups].into_iter().flat_map(|pools| [&*pools.shared, &*pools.dedicated])
     }
-
-    fn free(&self) -> Option<Slot> {
-        let mut open = self.open.lock();
-        open.retain(Connection::is_usable);
-        open.iter().find_map(Connection::try_reserve)
-    }
-
-    fn has_room(&self) -> bool {
-        self.open.lock().len() < self.max
-    }
-}
-
-/// Whether a response takes so long that further requests on the connection would wait for it.
-fn is_stalled(connection: &Connection) -> bool {
-    connection.silent_since().is_some_and(|since| since.elapsed() >= STALLED)
 }
 
 impl Health {
@@ -449,11 +404,12 @@ const SUSPECT_WAIT: Duration = Duration::from_millis(500);
 /// A connection that has received nothing for this long is avoided if there is another one. A call waits as long for a new one.
 const STALLED: Duration = Duration::from_millis(250);
 
-/// Per broker. Several connections keep a large response from delaying small ones; more would not be faster.
-const SHARED_CONNECTIONS: usize = 4;
+/// Fetches: shared connections, of which several keep a large response from delaying small ones, and more would not be faster. And
+/// dedicated ones, for the long polls of each role and isolation level, and some retries.
+const FETCH_CONNECTIONS: (usize, usize) = (4, 24);
 
-/// Requests in flight per shared connection; further ones queue.
-const SHARED_IN_FLIGHT: usize = 64;
+/// Lookups: two shared connections, because a list of all topics is large, and dedicated ones for searches and some retries.
+const LOOKUP_CONNECTIONS: (usize, usize) = (2, 8);
 
 /// Searches for records by time: each keeps a thread of the broker busy.
 const SEARCHES: usize = 2;
@@ -461,12 +417,6 @@ const SEARCHES: usize = 2;
 /// Fetches that do not wait, from their requests until their answers are encoded; further ones wait for their clients' turns. Their
 /// memory: an answer each, which is one batch if that is larger than what was asked for.
 const FETCHES: usize = 64;
-
-/// Per broker: the waiting fetches of each role and isolation level, and some retries.
-const DEDICATED_CONNECTIONS: usize = 24;
-
-/// The idle time after which a dedicated connection is closed.
-const DEDICATED_IDLE: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@
 //! 4. `fetch_plan`: decides which records to request, and encodes the batches that come back
 //! 5. `attempt`: decides which broker to call, and when to retry; `leader_call` performs its steps
 //! 6. `brokers`: requests metadata, once for all waiting callers (`batches`); `metadata_cache` keeps it
-//! 7. `broker`: picks a connection or opens one (`dial`, `tls`, `sasl`); long polls have connections of their own
+//! 7. `broker`: picks a connection or opens one (`dial`, `tls`, `sasl`); fetches, long polls and all other requests have connections each
 //! 8. `connection`, `transport`: encode requests (`api`), pipeline them, match and decode responses (`wire`)
 //!
 //! `offsets` finds offsets of many partitions, with one request to a broker for all callers.

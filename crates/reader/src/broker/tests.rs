@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::advance;
 
+use super::pool::SHARED_IN_FLIGHT;
 use super::*;
 use crate::api::ListOffsetsRequest;
+use crate::transport::Limits;
 
 static REQUEST: ListOffsetsRequest = ListOffsetsRequest { committed: false, partitions: Vec::new() };
 
@@ -56,8 +58,11 @@ async fn stalled_connection_is_avoided_even_if_another_has_more_load() {
     let (busy, _busy_peer) = connect("busy").await;
     let _load = [busy.try_reserve(), busy.try_reserve()];
     for open in [[&stalled, &busy], [&busy, &stalled]] {
-        *broker.shared.open.lock() = open.map(Clone::clone).to_vec();
-        assert_eq!(broker.shared.least_loaded().expect("a connection").address(), "busy:1");
+        broker.lookups.shared.clear();
+        for connection in open {
+            broker.lookups.shared.add(connection.clone());
+        }
+        assert_eq!(broker.lookups.shared.least_loaded().expect("a connection").address(), "busy:1");
     }
 }
 
@@ -66,18 +71,18 @@ async fn call_waits_briefly_for_another_connection_than_a_stalled_one() {
     let broker = broker();
     let (stalled, _stalled_peer) = connect_stalled().await;
     let (new, _new_peer) = connect("new").await;
-    broker.shared.open.lock().push(stalled.clone());
+    broker.lookups.shared.add(stalled.clone());
     // Another call opens a connection.
-    let opening = Arc::clone(&broker.shared.opening).lock_owned().await;
+    let opening = broker.lookups.shared.turn().await;
     let started = Instant::now();
-    let slot = broker.shared_slot().await.expect("a slot");
+    let slot = broker.shared_slot(&broker.lookups).await.expect("a slot");
     assert_eq!((started.elapsed().as_millis(), stalled.load()), (STALLED.as_millis(), 2));
     drop(slot);
     let opened = async {
-        broker.shared.open.lock().push(new.clone());
+        broker.lookups.shared.add(new.clone());
         drop(opening);
     };
-    let (slot, ()) = tokio::join!(broker.shared_slot(), opened);
+    let (slot, ()) = tokio::join!(broker.shared_slot(&broker.lookups), opened);
     assert_eq!((slot.is_ok(), stalled.load(), new.load()), (true, 1, 1));
 }
 

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use kafka_protocol::messages::RequestKind;
 use sluicegate_reader::Reader;
 
-use crate::scripted::{self, Asked, Broker, Step, reader, usual};
-use crate::support::{chain, list_offset, until};
+use crate::scripted::{self, Asked, Broker, Step, reader, reader_within, usual};
+use crate::support::{at, chain, list_offset, until};
 
 /// Longer than half of `socket.timeout.ms`, the time for one response.
 const SLOW: Duration = Duration::from_millis(1_500);
@@ -139,4 +139,28 @@ async fn searches_that_take_long_delay_no_other_call() {
     let slowest = took.iter().max().copied().unwrap_or_default();
     assert!(took.len() > 10 && slowest < PROMPT, "{slowest:?} of {} calls", took.len());
     assert!(broker.listed() < took.len() + 10, "two searches at a time");
+}
+
+#[tokio::test]
+async fn fetches_that_take_long_delay_no_lookup() {
+    let broker = Broker::start(|asked, address| match &asked.kind {
+        RequestKind::Fetch(_) => Step::Silence,
+        _ => usual(asked, address),
+    })
+    .await;
+    let reader = reader_within(&[broker.address], "20000");
+    let mut fetches = tokio::task::JoinSet::new();
+    let mut pace = tokio::time::interval(Duration::from_millis(5));
+    // Until each of their connections has one, so far from each other that none waits for another.
+    let mut offsets = (0..).step_by(1_000);
+    while broker.fetched().len() < 4 {
+        let (reader, offset) = (reader.clone(), offsets.next().expect("an offset"));
+        fetches.spawn(async move { reader.fetch(at("t", 0, offset)).await.is_ok() });
+        pace.tick().await;
+    }
+    for topic in ["t", "u"] {
+        let started = Instant::now();
+        list_offset(&reader, topic, 0, -1, false).await.expect("the end");
+        assert!(started.elapsed() < PROMPT, "{:?} for the end of {topic}", started.elapsed());
+    }
 }

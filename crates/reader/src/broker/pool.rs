@@ -1,0 +1,102 @@
+//! The open connections to a broker.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Mutex, OwnedMutexGuard};
+
+use super::STALLED;
+use crate::config::Config;
+use crate::connection::{Connection, Slot};
+use crate::lock::Lock;
+use crate::transport::Limits;
+
+/// The connections for one kind of requests.
+pub(super) struct Pools {
+    /// For requests that the broker answers at once.
+    pub(super) shared: Arc<Pool>,
+    /// For one request at a time each.
+    pub(super) dedicated: Arc<Pool>,
+}
+
+/// Connections with the same use.
+pub(super) struct Pool {
+    /// At most `max`.
+    open: Lock<Vec<Connection>>,
+    /// Held while a connection is opened.
+    opening: Arc<Mutex<()>>,
+    max: usize,
+    pub(super) limits: Limits,
+}
+
+impl Pools {
+    /// At most so many connections: shared and dedicated ones.
+    pub(super) fn new(config: &Config, (shared, dedicated): (usize, usize)) -> Self {
+        let pool = |max, in_flight, max_idle| {
+            let limits = Limits { in_flight, max_response: config.max_response_bytes, max_idle };
+            Arc::new(Pool { open: Lock::default(), opening: Arc::default(), max, limits })
+        };
+        let dedicated_idle = config.max_idle.map_or(DEDICATED_IDLE, |idle| idle.min(DEDICATED_IDLE));
+        Self {
+            shared: pool(shared, SHARED_IN_FLIGHT, config.max_idle),
+            dedicated: pool(dedicated, 1, Some(dedicated_idle)),
+        }
+    }
+}
+
+impl Pool {
+    /// The least loaded connection; a stalled one only if all are.
+    pub(super) fn least_loaded(&self) -> Option<Connection> {
+        let mut open = self.open.lock();
+        open.retain(Connection::is_usable);
+        open.iter().min_by_key(|connection| (is_stalled(connection), connection.load())).cloned()
+    }
+
+    /// A slot on a connection that has one.
+    pub(super) fn free(&self) -> Option<Slot> {
+        let mut open = self.open.lock();
+        open.retain(Connection::is_usable);
+        open.iter().find_map(Connection::try_reserve)
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.open.lock().len() < self.max
+    }
+
+    pub(super) fn has(&self, is_such: impl Fn(&Connection) -> bool) -> bool {
+        self.open.lock().iter().any(is_such)
+    }
+
+    pub(super) fn clear(&self) {
+        self.open.lock().clear();
+    }
+
+    /// The turn to open a connection.
+    pub(super) async fn turn(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.opening).lock_owned().await
+    }
+
+    /// The same, unless a connection is being opened.
+    pub(super) fn try_turn(&self) -> Option<OwnedMutexGuard<()>> {
+        Arc::clone(&self.opening).try_lock_owned().ok()
+    }
+
+    /// Adds a new connection. If it is dedicated, the caller has its slot before others see it.
+    pub(super) fn add(&self, connection: Connection) -> (Connection, Option<Slot>) {
+        let is_dedicated = self.limits.in_flight == 1;
+        let slot = is_dedicated.then(|| connection.try_reserve()).flatten();
+        self.open.lock().push(connection.clone());
+        (connection, slot)
+    }
+}
+
+/// Whether a response takes so long that further requests on the connection would wait for it.
+pub(super) fn is_stalled(connection: &Connection) -> bool {
+    connection.silent_since().is_some_and(|since| since.elapsed() >= STALLED)
+}
+
+/// Requests in flight per shared connection; further ones queue.
+pub(super) const SHARED_IN_FLIGHT: usize = 64;
+
+/// The idle time after which a dedicated connection is closed.
+const DEDICATED_IDLE: Duration = Duration::from_secs(60);
