@@ -1,10 +1,10 @@
-//! One broker: its connections, its back-off after failures, and its throttle time.
+//! One broker: its connections, its back-off after failures, and its throttle times.
 //!
 //! A request without a response in time fails alone, and is retried on a dedicated connection: it is slow or waits behind a slow
 //! one, and nothing else is wrong. If no connection has received anything for that time, the broker is suspect: open
 //! connections are dropped, and calls wait only briefly for a new one until it is open.
 
-mod pool;
+mod traffic;
 
 use std::error::Error;
 use std::io;
@@ -25,8 +25,7 @@ use crate::connection_error::ConnectionError;
 use crate::dial::dial;
 use crate::lock::Lock;
 use crate::observer::{BrokerRequest, Observed};
-use crate::throttle::Throttle;
-use pool::{Pool, Pools, is_stalled};
+use traffic::{Pool, Traffic, is_stalled};
 
 /// A broker and the connections to it, opened on demand.
 ///
@@ -37,10 +36,9 @@ use pool::{Pool, Pools, is_stalled};
 pub(crate) struct Broker {
     address: Address,
     config: Arc<Config>,
-    fetches: Pools,
-    lookups: Pools,
+    fetches: Traffic,
+    lookups: Traffic,
     health: Lock<Health>,
-    throttle: Throttle,
     fetch_places: Arc<Places>,
     searches: Semaphore,
 }
@@ -60,10 +58,9 @@ impl Broker {
         let backoff = Backoff::new(config.backoff, config.backoff_max);
         let health = Health { cluster: config.name.clone(), backoff, avoid: None, failed: None };
         Self {
-            fetches: Pools::new(&config, FETCH_CONNECTIONS),
-            lookups: Pools::new(&config, LOOKUP_CONNECTIONS),
+            fetches: Traffic::new(&config, FETCH_CONNECTIONS),
+            lookups: Traffic::new(&config, LOOKUP_CONNECTIONS),
             health: Lock::new(health),
-            throttle: Throttle::new(),
             fetch_places: Places::with_shares(Ledger::of_one_cluster(FETCHES)),
             searches: Semaphore::new(SEARCHES),
             address,
@@ -109,9 +106,9 @@ impl Broker {
         self.fetch_places.acquire(holder).await
     }
 
-    /// Succeeds if there is a connection for lookups, one can be opened, or the broker throttles this client.
+    /// Succeeds if there is a connection for lookups, one can be opened, or the broker throttles them.
     pub(crate) async fn is_reachable(self: &Arc<Self>) -> Result<(), ConnectionError> {
-        if self.throttle.left().is_some() {
+        if self.lookups.throttled().is_some() {
             return Ok(());
         }
         self.shared_slot(&self.lookups).await.map(drop)
@@ -119,18 +116,18 @@ impl Broker {
 
     /// Sends a request that the broker answers at once.
     ///
-    /// Fails at once while the broker throttles this client. A lost connection is replaced once: it may have been cut long
+    /// Fails at once while the broker throttles such requests. A lost connection is replaced once: it may have been cut long
     /// before this use.
     pub(crate) async fn call<A: Api>(self: &Arc<Self>, request: &A) -> Result<A::Answer, ConnectionError> {
-        self.check_throttle()?;
-        let (pools, timeout) = (self.pools_of::<A>(), self.config.response_timeout());
-        let answered = match self.send(self.shared_slot(pools).await?, request, timeout, false).await {
+        let (traffic, timeout) = (self.traffic_of::<A>(), self.config.response_timeout());
+        traffic.check_throttle(&self.address)?;
+        let answered = match self.send(self.shared_slot(traffic).await?, request, timeout, false).await {
             Err(ConnectionError::Lost { .. }) => {
-                self.send(self.shared_slot(pools).await?, request, timeout, false).await
+                self.send(self.shared_slot(traffic).await?, request, timeout, false).await
             }
             answered => answered,
         };
-        self.note(answered)
+        self.note(traffic, answered)
     }
 
     /// As [`Broker::call`], for the retry of a request without a response in time: on a dedicated connection, if one is
@@ -139,13 +136,14 @@ impl Broker {
         self: &Arc<Self>,
         request: &A,
     ) -> Result<A::Answer, ConnectionError> {
-        self.check_throttle()?;
+        let traffic = self.traffic_of::<A>();
+        traffic.check_throttle(&self.address)?;
         if !self.has_failed()
-            && let Ok(Some(slot)) = timeout(STALLED, self.dedicated_slot(self.pools_of::<A>())).await
+            && let Ok(Some(slot)) = timeout(STALLED, self.dedicated_slot(traffic)).await
         {
             match self.send(slot, request, self.config.response_timeout(), false).await {
                 Err(ConnectionError::Lost { .. }) => {}
-                answered => return self.note(answered),
+                answered => return self.note(traffic, answered),
             }
         }
         self.call(request).await
@@ -163,21 +161,22 @@ impl Broker {
 
     /// Sends a fetch that the broker holds for up to `wait`. `None` if no connection is free, or the connection was lost.
     ///
-    /// Fails at once while the broker throttles this client.
+    /// Fails at once while the broker throttles fetches.
     pub(crate) async fn call_long_poll<A: Api>(
         self: &Arc<Self>,
         request: &A,
         wait: Duration,
     ) -> Result<Option<A::Answer>, ConnectionError> {
-        self.check_throttle()?;
+        let traffic = self.traffic_of::<A>();
+        traffic.check_throttle(&self.address)?;
         let patience = self.config.response_timeout().saturating_add(wait);
-        let slot = self.dedicated_slot(self.pools_of::<A>());
+        let slot = self.dedicated_slot(traffic);
         let slot = timeout(self.config.response_timeout(), slot).await;
         let Ok(Some(slot)) = slot else { return Ok(None) };
         match self.send(slot, request, patience, true).await {
             // It may have been cut long before this use.
             Err(ConnectionError::Lost { .. }) => Ok(None),
-            answered => self.note(answered).map(Some),
+            answered => self.note(traffic, answered).map(Some),
         }
     }
 
@@ -199,34 +198,19 @@ impl Broker {
         answered
     }
 
-    fn check_throttle(&self) -> Result<(), ConnectionError> {
-        match self.throttle.left() {
-            Some(left) => Err(ConnectionError::Throttled { address: self.address.to_string(), left }),
-            None => Ok(()),
-        }
-    }
-
     /// Updates throttle time and health from the outcome of a request.
-    fn note<T>(&self, answered: Result<(T, Duration), ConnectionError>) -> Result<T, ConnectionError> {
-        match answered {
-            Ok((answer, throttle_time)) => {
-                self.throttle.extend(throttle_time);
-                Ok(answer)
-            }
-            Err(ConnectionError::Throttled { address, left }) => {
-                self.throttle.extend(left);
-                Err(ConnectionError::Throttled { address, left: self.throttle.left().unwrap_or_default() })
-            }
-            Err(failure @ ConnectionError::Silent { .. }) => {
-                // Brokers do not read from a connection that they throttle.
-                self.check_throttle()?;
-                if !self.has_received_lately() {
-                    self.suspect(&failure);
-                }
-                Err(failure)
-            }
-            Err(failure) => Err(failure),
+    fn note<T>(
+        &self,
+        traffic: &Traffic,
+        answered: Result<(T, Duration), ConnectionError>,
+    ) -> Result<T, ConnectionError> {
+        let answered = traffic.note_throttle(answered);
+        if let Err(failure @ ConnectionError::Silent { .. }) = &answered
+            && !self.has_received_lately()
+        {
+            self.suspect(failure);
         }
+        answered
     }
 
     /// Whether any connection received something well after the request that has just timed out was sent.
@@ -247,8 +231,8 @@ impl Broker {
     ///
     /// Fails at once, with the last failure, during the back-off. Dropping the call does not abort a connection that is being
     /// opened: later calls use it.
-    async fn shared_slot(self: &Arc<Self>, pools: &Pools) -> Result<Slot, ConnectionError> {
-        let pool = &pools.shared;
+    async fn shared_slot(self: &Arc<Self>, traffic: &Traffic) -> Result<Slot, ConnectionError> {
+        let pool = &traffic.shared;
         let connection = match pool.least_loaded() {
             None => self.in_time(self.open_shared(pool)).await?,
             Some(stalled) if is_stalled(&stalled) && pool.has_room() => {
@@ -274,8 +258,8 @@ impl Broker {
     }
 
     /// A slot on a dedicated connection, which can have to be opened first. `None` if all are taken, or none can be opened.
-    async fn dedicated_slot(self: &Arc<Self>, pools: &Pools) -> Option<Slot> {
-        let pool = &pools.dedicated;
+    async fn dedicated_slot(self: &Arc<Self>, traffic: &Traffic) -> Option<Slot> {
+        let pool = &traffic.dedicated;
         let turn = pool.turn().await;
         match pool.free() {
             None if pool.has_room() => self.open(pool, turn).await.ok()?.1,
@@ -333,8 +317,8 @@ impl Broker {
         })
     }
 
-    /// The connections for a request.
-    fn pools_of<A: Api>(&self) -> &Pools {
+    /// The connections and the throttle time for a request.
+    fn traffic_of<A: Api>(&self) -> &Traffic {
         match A::KEY {
             ApiKey::Fetch => &self.fetches,
             _ => &self.lookups,
@@ -342,7 +326,7 @@ impl Broker {
     }
 
     fn pools(&self) -> impl Iterator<Item = &Pool> {
-        [&self.fetches, &self.lookups].into_iter().flat_map(|pools| [&*pools.shared, &*pools.dedicated])
+        [&self.fetches, &self.lookups].into_iter().flat_map(|traffic| [&*traffic.shared, &*traffic.dedicated])
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::advance;
 
-use super::pool::SHARED_IN_FLIGHT;
+use super::traffic::SHARED_IN_FLIGHT;
 use super::*;
 use crate::api::ListOffsetsRequest;
 use crate::transport::Limits;

@@ -1,4 +1,4 @@
-//! Brokers that throttle: nothing is sent during the throttle time, and calls with enough time succeed.
+//! Brokers that throttle: fetches, or all other requests, pause for the throttle time, and calls with enough time succeed.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -7,8 +7,8 @@ use kafka_protocol::messages::RequestKind;
 use sluicegate_reader::{Ends, Fetch};
 
 use crate::batches::one_record;
-use crate::scripted::{self, Broker, Step, reader, usual};
-use crate::support::{at, chain, list_offset, messages};
+use crate::scripted::{self, Broker, Step, reader, reader_within, usual};
+use crate::support::{at, chain, list_offset, messages, until};
 
 /// A broker that throttles the first `times` fetches and then has one record at offset 0.
 async fn throttling(times: usize, throttle_time: i32) -> Broker {
@@ -41,7 +41,6 @@ async fn throttle_time_beyond_the_deadline_is_an_error_at_once() {
     for error in [
         reader.fetch(at("t", 0, 0)).await.expect_err("too long a wait"),
         reader.fetch(at("t", 0, 0)).await.expect_err("too long a wait"),
-        list_offset(&reader, "t", 0, -1, false).await.expect_err("too long a wait"),
     ] {
         let want = format!("{} throttles this client for another ", broker.address);
         assert!(chain(&error).contains(&want), "{}", chain(&error));
@@ -53,11 +52,32 @@ async fn throttle_time_beyond_the_deadline_is_an_error_at_once() {
 }
 
 #[tokio::test]
+async fn throttled_fetch_delays_no_lookup() {
+    let broker = throttling(1, 3_000).await;
+    let reader = reader_within(&[broker.address], "10000");
+    let fetching = tokio::spawn({
+        let reader = reader.clone();
+        async move { reader.fetch(at("t", 0, 0)).await }
+    });
+    until(|| !broker.fetched().is_empty()).await;
+    let started = Instant::now();
+    // The end, then with metadata of another topic, and a search.
+    for (topic, timestamp) in [("t", -1), ("u", -1), ("t", 5)] {
+        list_offset(&reader, topic, 0, timestamp, false).await.expect("an offset");
+    }
+    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+    assert_eq!(broker.fetched(), [0]);
+    fetching.await.expect("no panic").expect("a record");
+    assert!(started.elapsed() > Duration::from_millis(2_500), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
 async fn nothing_is_sent_during_the_throttle_time() {
     let throttled = std::sync::Mutex::new(None::<Instant>);
     let broker = Broker::start(move |asked, address| {
         let mut throttled = throttled.lock().expect("no panic");
-        if let Some(at) = *throttled {
+        let is_lookup = matches!(&asked.kind, RequestKind::ListOffsets(_) | RequestKind::Metadata(_));
+        if let Some(at) = throttled.filter(|_| is_lookup) {
             assert!(at.elapsed() >= Duration::from_millis(600), "asked after {:?}", at.elapsed());
         }
         match &asked.kind {

@@ -1,4 +1,4 @@
-//! The open connections to a broker.
+//! The open connections to a broker, and its throttle times.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,17 +6,24 @@ use std::time::Duration;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::STALLED;
+use crate::address::Address;
 use crate::config::Config;
 use crate::connection::{Connection, Slot};
+use crate::connection_error::ConnectionError;
 use crate::lock::Lock;
+use crate::throttle::Throttle;
 use crate::transport::Limits;
 
-/// The connections for one kind of requests.
-pub(super) struct Pools {
+/// The connections and the throttle time of one kind of requests.
+///
+/// A quota of bytes throttles fetches, which says nothing about other requests. If a quota of requests is exceeded, an answer of
+/// each kind says so. Brokers do not read from a connection that they throttle, so kinds must not share one.
+pub(super) struct Traffic {
     /// For requests that the broker answers at once.
     pub(super) shared: Arc<Pool>,
     /// For one request at a time each.
     pub(super) dedicated: Arc<Pool>,
+    throttle: Throttle,
 }
 
 /// Connections with the same use.
@@ -29,7 +36,7 @@ pub(super) struct Pool {
     pub(super) limits: Limits,
 }
 
-impl Pools {
+impl Traffic {
     /// At most so many connections: shared and dedicated ones.
     pub(super) fn new(config: &Config, (shared, dedicated): (usize, usize)) -> Self {
         let pool = |max, in_flight, max_idle| {
@@ -40,6 +47,42 @@ impl Pools {
         Self {
             shared: pool(shared, SHARED_IN_FLIGHT, config.max_idle),
             dedicated: pool(dedicated, 1, Some(dedicated_idle)),
+            throttle: Throttle::new(),
+        }
+    }
+
+    /// The time for which the broker wants no such requests.
+    pub(super) fn throttled(&self) -> Option<Duration> {
+        self.throttle.left()
+    }
+
+    /// Fails while the broker throttles such requests.
+    pub(super) fn check_throttle(&self, address: &Address) -> Result<(), ConnectionError> {
+        match self.throttle.left() {
+            Some(left) => Err(ConnectionError::Throttled { address: address.to_string(), left }),
+            None => Ok(()),
+        }
+    }
+
+    /// Updates the throttle time from the outcome of a request.
+    pub(super) fn note_throttle<T>(
+        &self,
+        answered: Result<(T, Duration), ConnectionError>,
+    ) -> Result<T, ConnectionError> {
+        match answered {
+            Ok((answer, throttle_time)) => {
+                self.throttle.extend(throttle_time);
+                Ok(answer)
+            }
+            Err(ConnectionError::Throttled { address, left }) => {
+                self.throttle.extend(left);
+                Err(ConnectionError::Throttled { address, left: self.throttle.left().unwrap_or_default() })
+            }
+            // Not silent, but muted.
+            Err(ConnectionError::Silent { address, .. }) if let Some(left) = self.throttle.left() => {
+                Err(ConnectionError::Throttled { address, left })
+            }
+            Err(failure) => Err(failure),
         }
     }
 }
