@@ -100,6 +100,12 @@ const SHARED_LIMITS: &[Row] = &[
         "reads_of_one_client_leave_places_to_others",
     ],
     [
+        "2 requests to a Kafka broker that search for records by time",
+        "clients take turns",
+        "crates/reader/tests/reads/searches.rs",
+        "searches_of_one_client_leave_turns_to_others",
+    ],
+    [
         "the threads that encode large batches: half of the cores",
         "clusters take turns, and so do a cluster's clients",
         "crates/reader/src/encoder_pool/tests.rs",

@@ -66,6 +66,8 @@ pub(crate) enum Outcome<T> {
     LeaderChanged(Call),
     /// The deadline passed before the reply came.
     TimedOut(Call),
+    /// There is no reply, and the call must not be repeated.
+    Failed(Call, ConnectionError),
 }
 
 /// The meaning of a broker's response.
@@ -172,6 +174,7 @@ impl<'a> Attempt<'a> {
                 // This try may have had little time: the failure before it explains more.
                 Step::GiveUp(self.last_failure.take().unwrap_or_else(|| unanswered(&call, cause)))
             }
+            Outcome::Failed(call, cause) => Step::GiveUp(unanswered(&call, cause)),
             Outcome::Reply(_, Ok(Reply::Success(answer))) => Step::Done(answer),
             Outcome::Reply(_, Ok(Reply::Redirect(node))) => {
                 self.redirects_left = self.redirects_left.saturating_sub(1);

@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use kafka_protocol::messages::ApiKey;
 use sluicegate_fair_share::{Holder, Ledger, Place, Places};
-use tokio::sync::{OwnedMutexGuard, Semaphore};
+use tokio::sync::OwnedMutexGuard;
+use tokio::task::JoinError;
 use tokio::time::{Instant, timeout};
 
 use crate::address::Address;
@@ -40,7 +41,7 @@ pub(crate) struct Broker {
     lookups: Traffic,
     health: Lock<Health>,
     fetch_places: Arc<Places>,
-    searches: Semaphore,
+    search_places: Arc<Places>,
 }
 
 struct Health {
@@ -62,7 +63,7 @@ impl Broker {
             lookups: Traffic::new(&config, LOOKUP_CONNECTIONS),
             health: Lock::new(health),
             fetch_places: Places::with_shares(Ledger::of_one_cluster(FETCHES)),
-            searches: Semaphore::new(SEARCHES),
+            search_places: Places::new(SEARCHES),
             address,
             config,
         }
@@ -139,7 +140,7 @@ impl Broker {
         let traffic = self.traffic_of::<A>();
         traffic.check_throttle(&self.address)?;
         if !self.has_failed()
-            && let Ok(Some(slot)) = timeout(STALLED, self.dedicated_slot(traffic)).await
+            && let Ok(Ok(Some(slot))) = timeout(STALLED, self.dedicated_slot(traffic)).await
         {
             match self.send(slot, request, self.config.response_timeout(), false).await {
                 Err(ConnectionError::Lost { .. }) => {}
@@ -149,14 +150,39 @@ impl Broker {
         self.call(request).await
     }
 
-    /// As [`Broker::call_on_dedicated`], for a request that searches batches: it can take seconds, and the broker answers later requests
-    /// of the connection only then. At most [`SEARCHES`] at a time.
-    pub(crate) async fn call_search<A: Api>(
+    /// Sends a request that searches batches, on a dedicated connection: it can take seconds, and the broker answers later requests of
+    /// the connection only then. At most [`SEARCHES`] at a time, for which clients take turns.
+    ///
+    /// # Cancel safety
+    /// A drop leaves the queue. A search that has begun keeps its place: the broker does not stop either.
+    pub(crate) async fn call_search<A: Api + Send + Sync + 'static>(
         self: &Arc<Self>,
-        request: &A,
-    ) -> Result<A::Answer, ConnectionError> {
-        let _place = self.searches.acquire().await;
-        self.call_on_dedicated(request).await
+        holder: Holder,
+        request: A,
+    ) -> Result<A::Answer, ConnectionError>
+    where
+        A::Answer: Send,
+    {
+        let place = self.search_places.acquire(holder).await;
+        let broker = Arc::clone(self);
+        let searched = tokio::spawn(async move {
+            let _place = place;
+            broker.search(&request).await
+        });
+        searched.await.unwrap_or_else(|stopped| Err(self.stopped(stopped)))
+    }
+
+    async fn search<A: Api>(self: &Arc<Self>, request: &A) -> Result<A::Answer, ConnectionError> {
+        let (traffic, timeout) = (self.traffic_of::<A>(), self.config.response_timeout());
+        traffic.check_throttle(&self.address)?;
+        let answered = match self.send(self.search_slot(traffic).await?, request, timeout, false).await {
+            Err(ConnectionError::Lost { .. }) => {
+                self.send(self.search_slot(traffic).await?, request, timeout, false).await
+            }
+            answered => answered,
+        };
+        // A search without a response is no reason to suspect the broker: it can take longer.
+        traffic.note_throttle(answered)
     }
 
     /// Sends a fetch that the broker holds for up to `wait`. `None` if no connection is free, or the connection was lost.
@@ -172,7 +198,7 @@ impl Broker {
         let patience = self.config.response_timeout().saturating_add(wait);
         let slot = self.dedicated_slot(traffic);
         let slot = timeout(self.config.response_timeout(), slot).await;
-        let Ok(Some(slot)) = slot else { return Ok(None) };
+        let Ok(Ok(Some(slot))) = slot else { return Ok(None) };
         match self.send(slot, request, patience, true).await {
             // It may have been cut long before this use.
             Err(ConnectionError::Lost { .. }) => Ok(None),
@@ -257,13 +283,21 @@ impl Broker {
         }
     }
 
-    /// A slot on a dedicated connection, which can have to be opened first. `None` if all are taken, or none can be opened.
-    async fn dedicated_slot(self: &Arc<Self>, traffic: &Traffic) -> Option<Slot> {
+    /// A slot on a dedicated connection, which can have to be opened first. `None` if all are taken.
+    async fn dedicated_slot(self: &Arc<Self>, traffic: &Traffic) -> Result<Option<Slot>, ConnectionError> {
         let pool = &traffic.dedicated;
         let turn = pool.turn().await;
         match pool.free() {
-            None if pool.has_room() => self.open(pool, turn).await.ok()?.1,
-            free => free,
+            None if pool.has_room() => Ok(self.open(pool, turn).await?.1),
+            free => Ok(free),
+        }
+    }
+
+    /// A slot on a dedicated connection; on a shared one only if retries have taken all of those.
+    async fn search_slot(self: &Arc<Self>, traffic: &Traffic) -> Result<Slot, ConnectionError> {
+        match self.in_time(self.dedicated_slot(traffic)).await? {
+            Some(slot) => Ok(slot),
+            None => self.shared_slot(traffic).await,
         }
     }
 
@@ -311,10 +345,13 @@ impl Broker {
             drop(turn);
             Ok(opened)
         });
-        opened.await.unwrap_or_else(|stopped| {
-            let cause = Arc::new(io::Error::other(stopped));
-            Err(ConnectionError::Connect { address: self.address.to_string(), cause })
-        })
+        opened.await.unwrap_or_else(|stopped| Err(self.stopped(stopped)))
+    }
+
+    /// The error of a call whose task was stopped.
+    fn stopped(&self, stopped: JoinError) -> ConnectionError {
+        let cause = Arc::new(io::Error::other(stopped));
+        ConnectionError::Connect { address: self.address.to_string(), cause }
     }
 
     /// The connections and the throttle time for a request.
@@ -396,7 +433,7 @@ const FETCH_CONNECTIONS: (usize, usize) = (4, 24);
 const LOOKUP_CONNECTIONS: (usize, usize) = (2, 8);
 
 /// Searches for records by time: each keeps a thread of the broker busy.
-const SEARCHES: usize = 2;
+pub(crate) const SEARCHES: usize = 2;
 
 /// Fetches that do not wait, from their requests until their answers are encoded; further ones wait for their clients' turns. Their
 /// memory: an answer each, which is one batch if that is larger than what was asked for.

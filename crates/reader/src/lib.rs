@@ -11,7 +11,7 @@
 //! 7. `broker`: picks a connection or opens one (`dial`, `tls`, `sasl`); fetches, long polls and all other requests have connections each
 //! 8. `connection`, `transport`: encode requests (`api`), pipeline them, match and decode responses (`wire`)
 //!
-//! `offsets` finds offsets of many partitions, with one request to a broker for all callers.
+//! `offsets` finds offsets of many partitions: ends with one request to a broker for all callers, records by time in turns.
 //!
 //! At the log end, a call waits in `tail`: a few long polls per broker serve all that wait.
 //!

@@ -5,17 +5,17 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use futures_util::stream::{FuturesUnordered, StreamExt};
+use futures_util::stream::{self, FuturesUnordered, StreamExt};
 use kafka_protocol::error::ResponseError;
-use sluicegate_fair_share::Source;
+use sluicegate_fair_share::{Holder, Source};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::address::Address;
-use crate::api::{AnsweredOffset, AskedOffset, ListOffsetsRequest, MAX_TIMESTAMP};
+use crate::api::{AnsweredOffset, AskedOffset, ListOffsetsAnswer, ListOffsetsRequest, MAX_TIMESTAMP};
 use crate::attempt::{Attempt, Call, Outcome, Reply, Step};
 use crate::backoff::jitter;
 use crate::batches::Batches;
-use crate::broker::Broker;
+use crate::broker::{Broker, SEARCHES};
 use crate::brokers::{Brokers, Wanted};
 use crate::connection_error::ConnectionError;
 use crate::error_code::ErrorCode;
@@ -57,11 +57,13 @@ impl<'a> Asked<'a> {
 /// The requests of all callers to a cluster's brokers.
 #[derive(Default)]
 pub(crate) struct OffsetRequests {
-    /// Batches of questions, by what they can share.
+    /// Batches of questions for ends, by what they can share. Searches share nothing: one that takes long would delay the others.
     by_recipient: Lock<HashMap<Recipient, Arc<Batch>>>,
 }
 
-type Batch = Batches<AskedOffset, Result<AnsweredOffset, ConnectionError>>;
+type Batch = Batches<AskedOffset, Answer>;
+
+type Answer = Result<AnsweredOffset, ConnectionError>;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Recipient {
@@ -69,25 +71,8 @@ struct Recipient {
     /// Whether the request has a connection of its own, because a broker was silent before.
     dedicated: bool,
     committed: bool,
+    /// `None` for a search.
     end: Option<End>,
-}
-
-/// How a request reaches a broker.
-#[derive(Debug, Clone, Copy)]
-enum Connection {
-    Shared,
-    Dedicated,
-    Search,
-}
-
-impl Recipient {
-    fn connection(&self) -> Connection {
-        match self {
-            Self { end: None, .. } => Connection::Search,
-            Self { dedicated: true, .. } => Connection::Dedicated,
-            Self { dedicated: false, .. } => Connection::Shared,
-        }
-    }
 }
 
 /// An end of a log, which is answered at once. A record is searched for, which can take long.
@@ -222,7 +207,7 @@ struct OffsetCall<'a> {
 }
 
 impl OffsetRequests {
-    /// Asks one broker, in one request with all others that ask it the same kind of question. The calls end together.
+    /// Asks one broker. Those who ask it for the same end share a request. The calls end together.
     async fn call(
         &self,
         brokers: &Brokers,
@@ -231,22 +216,34 @@ impl OffsetRequests {
         calls: Vec<OffsetCall<'_>>,
         deadline: Instant,
     ) -> Outcomes {
-        let shared = self.of(recipient.clone());
         let broker = brokers.at(&recipient.address);
-        let (committed, connection) = (recipient.committed, recipient.connection());
-        let send = move |asked| request(Arc::clone(&broker), (committed, connection), asked);
+        let Recipient { committed, dedicated, end, .. } = recipient;
         let asked = calls.iter().map(|call| call.asked.clone()).collect();
         let mut answers = Vec::with_capacity(calls.len());
+        let ask = async {
+            if end.is_none() {
+                return search(&broker, source.into(), committed, asked, &mut answers).await;
+            }
+            let broker = Arc::clone(&broker);
+            let send = move |asked| request(Arc::clone(&broker), (committed, dedicated), asked);
+            self.of(recipient).ask(source, asked, send, &mut answers).await;
+        };
         let has_ended = timeout_at(deadline, async {
             tokio::select! {
-                () = shared.ask(source, asked, send, &mut answers) => {}
-                () = leader_changed(brokers, source, &calls, deadline), if recipient.dedicated => {}
+                () = ask => {}
+                () = leader_changed(brokers, source, &calls, deadline), if dedicated => {}
             }
         });
         let is_late = has_ended.await.is_err();
         let answered: BTreeMap<AskedOffset, _> = answers.into_iter().collect();
         let outcome = |OffsetCall { number, call, asked, .. }| {
             let outcome = match answered.get(&asked) {
+                // The broker is not done with it.
+                Some(Err(cause @ ConnectionError::Silent { .. }))
+                    if end.is_none() && !broker.has_failed() =>
+                {
+                    Outcome::Failed(call, cause.clone())
+                }
                 Some(answer) => Outcome::Reply(call, answer.clone().map(reply)),
                 None if is_late => Outcome::TimedOut(call),
                 None => Outcome::LeaderChanged(call),
@@ -262,8 +259,7 @@ impl OffsetRequests {
             // Batches without callers go: their brokers can be gone.
             all.retain(|_, batch| Arc::strong_count(batch) > 1);
         }
-        let max = if recipient.end.is_some() { MAX_ASKED } else { MAX_SEARCHED };
-        Arc::clone(all.entry(recipient).or_insert_with(|| Batches::new(max, is_same_log)))
+        Arc::clone(all.entry(recipient).or_insert_with(|| Batches::new(MAX_ASKED, is_same_log)))
     }
 }
 
@@ -272,23 +268,66 @@ fn reply(answer: AnsweredOffset) -> Reply<ListedOffset> {
     error.map_or(Reply::Success(ListedOffset { offset, timestamp }), Reply::Error)
 }
 
-/// Requests offsets of a broker, one of each partition.
+/// Requests ends of a broker, one of each partition.
 async fn request(
     broker: Arc<Broker>,
-    (committed, connection): (bool, Connection),
+    (committed, dedicated): (bool, bool),
     partitions: Vec<AskedOffset>,
-) -> impl Fn(&AskedOffset) -> Result<AnsweredOffset, ConnectionError> {
+) -> impl Fn(&AskedOffset) -> Answer {
     let request = ListOffsetsRequest { committed, partitions };
-    let answer = match connection {
-        Connection::Shared => broker.call(&request).await,
-        Connection::Dedicated => broker.call_on_dedicated(&request).await,
-        Connection::Search => broker.call_search(&request).await,
+    let answer = match dedicated {
+        true => broker.call_on_dedicated(&request).await,
+        false => broker.call(&request).await,
     };
-    move |asked| {
-        let answer = answer.as_ref().map_err(Clone::clone)?;
-        let found = answer.get(&(asked.topic.clone(), asked.partition)).copied();
-        found.ok_or_else(|| unanswered(&broker))
+    move |asked| answer_of(&broker, answer.as_ref(), asked)
+}
+
+/// Searches the logs of a broker, in requests of a few partitions.
+async fn search(
+    broker: &Arc<Broker>,
+    holder: Holder,
+    committed: bool,
+    asked: Vec<AskedOffset>,
+    answers: &mut Vec<(AskedOffset, Answer)>,
+) {
+    let request = |partitions: Vec<AskedOffset>| async move {
+        let request = ListOffsetsRequest { committed, partitions: partitions.clone() };
+        let answer = broker.call_search(holder, request).await;
+        let answered = |asked: AskedOffset| {
+            let answer = answer_of(broker, answer.as_ref(), &asked);
+            (asked, answer)
+        };
+        partitions.into_iter().map(answered).collect::<Vec<_>>()
+    };
+    let mut answered = stream::iter(searches(asked)).map(request).buffer_unordered(SEARCHES);
+    while let Some(some) = answered.next().await {
+        answers.extend(some);
     }
+}
+
+/// Searches in as few requests as possible, each with a partition once.
+fn searches(mut asked: Vec<AskedOffset>) -> Vec<Vec<AskedOffset>> {
+    asked.sort_unstable();
+    asked.dedup();
+    let mut layers: Vec<Vec<AskedOffset>> = Vec::new();
+    for log in asked.chunk_by(is_same_log) {
+        for (number, asked) in log.iter().enumerate() {
+            match layers.get_mut(number) {
+                Some(layer) => layer.push(asked.clone()),
+                None => layers.push(vec![asked.clone()]),
+            }
+        }
+    }
+    layers.iter().flat_map(|layer| layer.chunks(MAX_SEARCHED)).map(<[AskedOffset]>::to_vec).collect()
+}
+
+fn answer_of(
+    broker: &Broker,
+    answer: Result<&ListOffsetsAnswer, &ConnectionError>,
+    asked: &AskedOffset,
+) -> Answer {
+    let found = answer.map_err(Clone::clone)?.get(&(asked.topic.clone(), asked.partition)).copied();
+    found.ok_or_else(|| unanswered(broker))
 }
 
 /// Brokers answer the same partition a second time with an error.

@@ -146,7 +146,7 @@ impl Reader {
     /// and 0 or more the first record at or after that time, in milliseconds since 1970-01-01T00:00:00Z, or −1 if there is
     /// none.
     ///
-    /// Gives each with its number as it is known. Each fails with a [`ReadError`] within `socket.timeout.ms`. The requests to a broker are
+    /// Gives each with its number as it is known. Each fails with a [`ReadError`] within `socket.timeout.ms`. Requests for ends are
     /// shared with other calls, none of them sent before this one. `source` is the client for whom it is.
     ///
     /// # Cancel safety

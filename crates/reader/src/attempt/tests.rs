@@ -19,6 +19,7 @@ enum Broker {
     IsSilent(Duration),
     LosesLeadership,
     IsSilentUntilDeadline,
+    FailsForGood(ConnectionError),
 }
 
 /// Metadata and brokers for one attempt. Node 1, `leader`, leads; node 2 is `replica`.
@@ -99,6 +100,7 @@ impl Broker {
             Broker::IsSilent(after) => Err(ConnectionError::Silent { address, after }),
             Broker::LosesLeadership => return Outcome::LeaderChanged(call),
             Broker::IsSilentUntilDeadline => return Outcome::TimedOut(call),
+            Broker::FailsForGood(cause) => return Outcome::Failed(call, cause),
         };
         Outcome::Reply(call, reply)
     }
@@ -333,6 +335,15 @@ fn silent_broker_is_called_again_while_another_leader_is_looked_for() {
     check(std::slice::from_ref(&silent), want);
     let want = "find | leader | sleep 50 | find >0 | leader and metadata | find >1051 | leader and metadata | done at 1055";
     check(&[silent, Broker::LosesLeadership], want);
+}
+
+#[test]
+fn call_that_must_not_be_repeated_reports_its_own_failure() {
+    let silent =
+        ConnectionError::Silent { address: "leader:1".to_owned(), after: Duration::from_millis(1_000) };
+    let want = "find | leader | sleep 50 | find >0 | leader | no usable answer from broker leader:1: \
+                no response from leader:1 within 1.0s at 54";
+    check(&[Broker::Rejects(NotLeaderOrFollower), Broker::FailsForGood(silent)], want);
 }
 
 #[test]

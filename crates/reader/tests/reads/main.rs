@@ -20,6 +20,7 @@ mod quotas;
 mod replicas;
 mod round_trip;
 mod scripted;
+mod searches;
 mod secured;
 mod sharing;
 mod silence;

@@ -8,13 +8,13 @@ use kafka_protocol::messages::RequestKind;
 use sluicegate_reader::Reader;
 
 use crate::scripted::{self, Asked, Broker, Step, reader, reader_within, usual};
-use crate::support::{at, chain, list_offset, until};
+use crate::support::{at, chain, list_offset};
 
 /// Longer than half of `socket.timeout.ms`, the time for one response.
-const SLOW: Duration = Duration::from_millis(1_500);
+pub(crate) const SLOW: Duration = Duration::from_millis(1_500);
 
 /// The time for a call that is not behind a slow one, on a busy machine.
-const PROMPT: Duration = Duration::from_millis(900);
+pub(crate) const PROMPT: Duration = Duration::from_millis(900);
 
 /// A broker that takes [`SLOW`] for the end of topic `slow`, and no time for other requests.
 async fn slow_partition() -> Broker {
@@ -28,7 +28,7 @@ async fn slow_partition() -> Broker {
 }
 
 /// Calls until `is_over`. Gives the time of each call.
-async fn call_repeatedly(reader: Reader, is_over: Arc<AtomicBool>) -> Vec<Duration> {
+pub(crate) async fn call_repeatedly(reader: Reader, is_over: Arc<AtomicBool>) -> Vec<Duration> {
     let mut took = Vec::new();
     // So that the calls leave the processor to others.
     let mut pace = tokio::time::interval(Duration::from_millis(5));
@@ -112,33 +112,6 @@ async fn frozen_broker_is_detected_and_recovers() {
     while list_offset(&reader, "t", 0, -1, false).await.is_err() {
         assert!(thawed.elapsed() < Duration::from_secs(3), "{:?}", thawed.elapsed());
     }
-}
-
-#[tokio::test]
-async fn searches_that_take_long_delay_no_other_call() {
-    let broker = Broker::start(|asked, address| match &asked.kind {
-        RequestKind::ListOffsets(request) if request.topics[0].partitions[0].timestamp >= 0 => {
-            Step::Later(SLOW, scripted::listed(asked, 0, 0))
-        }
-        _ => usual(asked, address),
-    })
-    .await;
-    let reader = reader(&[broker.address]);
-    list_offset(&reader, "t", 0, -1, false).await.expect("the end");
-    let mut searches = tokio::task::JoinSet::new();
-    for timestamp in 0..40 {
-        let reader = reader.clone();
-        searches.spawn(async move { list_offset(&reader, "t", 0, timestamp, false).await.is_ok() });
-    }
-    until(|| broker.listed() > 2).await;
-    let is_over = Arc::new(AtomicBool::new(false));
-    let bystander = tokio::spawn(call_repeatedly(reader.clone(), Arc::clone(&is_over)));
-    tokio::time::sleep(SLOW).await;
-    is_over.store(true, Ordering::SeqCst);
-    let took = bystander.await.expect("no panic");
-    let slowest = took.iter().max().copied().unwrap_or_default();
-    assert!(took.len() > 10 && slowest < PROMPT, "{slowest:?} of {} calls", took.len());
-    assert!(broker.listed() < took.len() + 10, "two searches at a time");
 }
 
 #[tokio::test]
