@@ -15,7 +15,7 @@ use kafka_protocol::messages::ApiKey;
 use sluicegate_fair_share::{Holder, Ledger, Place, Places};
 use tokio::sync::OwnedMutexGuard;
 use tokio::task::JoinError;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::address::Address;
 use crate::api::Api;
@@ -41,6 +41,8 @@ pub(crate) struct Broker {
     lookups: Traffic,
     health: Lock<Health>,
     fetch_places: Arc<Places>,
+    /// The turn to send a fetch after a throttle time.
+    fetch_turns: Arc<Places>,
     search_places: Arc<Places>,
 }
 
@@ -63,6 +65,7 @@ impl Broker {
             lookups: Traffic::new(&config, LOOKUP_CONNECTIONS),
             health: Lock::new(health),
             fetch_places: Places::with_shares(Ledger::of_one_cluster(FETCHES)),
+            fetch_turns: Places::new(1),
             search_places: Places::new(SEARCHES),
             address,
             config,
@@ -105,6 +108,51 @@ impl Broker {
     /// A drop leaves the queue.
     pub(crate) async fn fetch_place(&self, holder: Holder) -> Place {
         self.fetch_places.acquire(holder).await
+    }
+
+    /// Performs a fetch, after the throttle time if the broker throttles fetches.
+    ///
+    /// The quota has room for few of those that waited for that, so clients take turns: one fetch is sent at a time, and again if it
+    /// is throttled itself. Without turns, a client with few fetches would be throttled again and again beside a crowd.
+    ///
+    /// # Cancel safety
+    /// A drop leaves the queue.
+    pub(crate) async fn fetch_in_turn<T, F>(
+        &self,
+        holder: Holder,
+        deadline: Instant,
+        fetch: impl Fn() -> F,
+    ) -> Result<T, ConnectionError>
+    where
+        F: Future<Output = Result<T, ConnectionError>>,
+    {
+        let mut turn = None;
+        loop {
+            if let Some(left) = self.fetches.throttled() {
+                if left >= deadline.saturating_duration_since(Instant::now()) {
+                    return Err(self.throttled(left));
+                }
+                if turn.is_some() {
+                    sleep(left).await;
+                    continue;
+                }
+            }
+            if !self.fetches.was_throttled_lately() {
+                turn = None;
+            } else if turn.is_none() {
+                let next = timeout_at(deadline, self.fetch_turns.acquire(holder)).await;
+                turn = Some(next.map_err(|_| self.throttled(Duration::ZERO))?);
+                continue;
+            }
+            match fetch().await {
+                Err(ConnectionError::Throttled { .. }) if self.fetches.throttled().is_some() => {}
+                answered => return answered,
+            }
+        }
+    }
+
+    fn throttled(&self, left: Duration) -> ConnectionError {
+        ConnectionError::Throttled { address: self.address.to_string(), left }
     }
 
     /// Succeeds if there is a connection for lookups, one can be opened, or the broker throttles them.

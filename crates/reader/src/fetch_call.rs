@@ -79,7 +79,9 @@ async fn call(
         let Call { role, leader_epoch, topic_id, .. } = recipient.call;
         let rack = role.rack(brokers.config());
         let request = FetchRequest { partitions: vec![partition], max_bytes, max_wait: 0, committed, rack };
-        let Some(answer) = recipient.send(&request).await?.pop() else {
+        let answered =
+            recipient.broker.fetch_in_turn(holder, deadline, || recipient.send(&request)).await?.pop();
+        let Some(answer) = answered else {
             let address = recipient.call.address.to_string();
             return Err(ConnectionError::Protocol {
                 address,

@@ -28,6 +28,12 @@ impl Throttle {
         }
     }
 
+    /// Whether the broker throttles, or did so until less than `time` ago.
+    pub(crate) fn is_recent(&self, time: Duration) -> bool {
+        let until = Duration::from_millis(self.until.load(Ordering::Relaxed));
+        !until.is_zero() && self.start.elapsed() < until.saturating_add(time)
+    }
+
     /// The remaining throttle time.
     pub(crate) fn left(&self) -> Option<Duration> {
         match self.until.load(Ordering::Relaxed) {
@@ -60,6 +66,7 @@ mod tests {
         assert_eq!(throttle.left(), Some(Duration::from_millis(1)));
         advance(Duration::from_millis(1)).await;
         assert_eq!(throttle.left(), None);
+        assert!(throttle.is_recent(Duration::from_millis(1)) && !throttle.is_recent(Duration::ZERO));
     }
 
     #[tokio::test(start_paused = true)]

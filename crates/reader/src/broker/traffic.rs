@@ -56,6 +56,11 @@ impl Traffic {
         self.throttle.left()
     }
 
+    /// Whether the broker throttles such requests, or has done so lately.
+    pub(super) fn was_throttled_lately(&self) -> bool {
+        self.throttle.is_recent(RECOVERY)
+    }
+
     /// Fails while the broker throttles such requests.
     pub(super) fn check_throttle(&self, address: &Address) -> Result<(), ConnectionError> {
         match self.throttle.left() {
@@ -137,6 +142,9 @@ impl Pool {
 pub(super) fn is_stalled(connection: &Connection) -> bool {
     connection.silent_since().is_some_and(|since| since.elapsed() >= STALLED)
 }
+
+/// How long after a throttle time requests are sent with care. If the quota is exceeded again, the first answers say so.
+const RECOVERY: Duration = Duration::from_millis(500);
 
 /// Requests in flight per shared connection; further ones queue.
 pub(super) const SHARED_IN_FLIGHT: usize = 64;

@@ -1,10 +1,14 @@
 //! Brokers that throttle: fetches, or all other requests, pause for the throttle time, and calls with enough time succeed.
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use kafka_protocol::messages::RequestKind;
+use sluicegate_fair_share::Source;
 use sluicegate_reader::{Ends, Fetch};
+use tokio::task::JoinSet;
 
 use crate::batches::one_record;
 use crate::scripted::{self, Broker, Step, reader, reader_within, usual};
@@ -72,8 +76,43 @@ async fn throttled_fetch_delays_no_lookup() {
 }
 
 #[tokio::test]
+async fn clients_take_turns_after_a_throttle_time() {
+    // The quota has room for a fetch each 100 ms.
+    let answered = Arc::new(Mutex::new((None::<Instant>, Vec::new())));
+    let quota = Arc::clone(&answered);
+    let broker = Broker::start(move |asked, address| match &asked.kind {
+        RequestKind::Fetch(request) => {
+            let (last, offsets) = &mut *quota.lock().expect("no panic");
+            let elapsed = last.map_or(Duration::MAX, |last| last.elapsed());
+            if let Some(left) = Duration::from_millis(100).checked_sub(elapsed) {
+                let left = i32::try_from(left.as_millis()).expect("a short time");
+                return Step::Answer(scripted::throttled(asked, left.max(1)));
+            }
+            *last = Some(Instant::now());
+            offsets.push(request.topics[0].partitions[0].fetch_offset);
+            Step::Answer(scripted::fetched(asked, 0, 0, b""))
+        }
+        _ => usual(asked, address),
+    })
+    .await;
+    let reader = reader_within(&[broker.address], "20000");
+    let mut greedy = JoinSet::new();
+    for offset in (1..=40).map(|number| number * 1_000) {
+        let (reader, source) = (reader.clone(), Source::from(IpAddr::from([192, 0, 2, 1])));
+        greedy.spawn(async move { reader.fetch(Fetch { source, ..at("t", 0, offset) }).await.is_ok() });
+    }
+    let offsets = || answered.lock().expect("no panic").1.clone();
+    until(|| broker.fetched().len() >= 40).await;
+    let before = offsets().len();
+    let source = Source::from(IpAddr::from([192, 0, 2, 2]));
+    reader.fetch(Fetch { source, ..at("t", 0, 0) }).await.expect("an empty answer");
+    let between = offsets().iter().position(|offset| *offset == 0).expect("it was answered") - before;
+    assert!(between <= 3, "{between} fetches of another client were first");
+}
+
+#[tokio::test]
 async fn nothing_is_sent_during_the_throttle_time() {
-    let throttled = std::sync::Mutex::new(None::<Instant>);
+    let throttled = Mutex::new(None::<Instant>);
     let broker = Broker::start(move |asked, address| {
         let mut throttled = throttled.lock().expect("no panic");
         let is_lookup = matches!(&asked.kind, RequestKind::ListOffsets(_) | RequestKind::Metadata(_));
