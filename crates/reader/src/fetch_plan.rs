@@ -30,7 +30,7 @@ pub(crate) struct FetchPlan<'a> {
     max_kept: usize,
     /// The offset of the next request, `requested` or more.
     offset: i64,
-    /// The log of the last answer, or of the entry in the cache.
+    /// The log of the last answer, or of the range in the cache.
     version: Option<LogVersion>,
     /// Whether the log has not been shorter than expected before.
     may_restart: bool,
@@ -66,7 +66,10 @@ impl<'a> FetchPlan<'a> {
         (asked, limits, max_kept): (usize, Limits, usize),
         now: Instant,
     ) -> Self {
-        let (offset, version) = skip_cache.get(target, requested, now);
+        let (offset, version) = match skip_cache.get(target, requested, now) {
+            Some((end, version)) => (end, Some(version)),
+            None => (requested, None),
+        };
         Self {
             skip_cache,
             target,
@@ -140,7 +143,7 @@ impl<'a> FetchPlan<'a> {
             Err(RecordsError::OldFormat { offset, magic, next_offset }) => {
                 let first = *self.old.get_or_insert((offset, magic));
                 self.offset = next_offset;
-                return if self.skip(answer.records.len()) {
+                return if self.skip(answer.records.len(), now) {
                     Err(old_format(first, next_offset))
                 } else {
                     Ok(Step::Request(self.request()))
@@ -158,10 +161,7 @@ impl<'a> FetchPlan<'a> {
         }
         if encoded.next_offset > self.offset {
             self.offset = encoded.next_offset;
-            if self.skip(answer.records.len()) {
-                if let Some(version) = self.version {
-                    self.skip_cache.insert(self.target, self.requested, (self.offset, version), now);
-                }
+            if self.skip(answer.records.len(), now) {
                 return Ok(Step::Done(nothing(self.offset, answer.ends())));
             }
             return Ok(Step::Request(self.request()));
@@ -180,16 +180,24 @@ impl<'a> FetchPlan<'a> {
 
     /// Starts over at the offset of the caller.
     fn restart(&mut self) -> Step {
-        self.skip_cache.remove(self.target, self.requested);
+        self.skip_cache.forget(self.target);
         self.offset = self.requested;
         self.old = None;
         Step::Request(self.request())
     }
 
     /// Counts skipped bytes, and makes room for more of them in the next answer. Whether they have reached the limit.
-    fn skip(&mut self, bytes: usize) -> bool {
+    fn skip(&mut self, bytes: usize, now: Instant) -> bool {
         self.room = self.room.max(self.room.saturating_mul(2).min(MAX_ROOM));
         self.skipped = self.skipped.saturating_add(bytes);
+        // Messages of an old format are told to each client.
+        if self.old.is_none()
+            && self.skipped >= WORTH_A_RANGE
+            && let Some(version) = self.version
+        {
+            let skipped = (self.requested, self.offset);
+            self.offset = self.skip_cache.insert(self.target, skipped, version, now);
+        }
         self.skipped >= MAX_SKIPPED
     }
 
@@ -276,6 +284,9 @@ pub(crate) const ENVELOPE: usize = 1024;
 
 /// The most that is asked for behind skipped batches, in bytes: others often follow, and each request costs more than its bytes.
 const MAX_ROOM: usize = 1024 * 1024;
+
+/// Bytes of batches without a record to deliver that are cached. Fewer, such as the marker of a transaction, cost no more than a request.
+const WORTH_A_RANGE: usize = 64 * 1024;
 
 /// Bytes of batches without a record to deliver that one fetch reads.
 const MAX_SKIPPED: usize = 16 * 1024 * 1024;

@@ -10,3 +10,10 @@ pub(crate) struct LogVersion {
     /// As in the metadata; −1 if unknown.
     pub(crate) leader_epoch: i32,
 }
+
+impl LogVersion {
+    /// Whether this is a later version of the same topic.
+    pub(crate) fn is_newer_than(self, other: Self) -> bool {
+        self.topic_id == other.topic_id && self.leader_epoch > other.leader_epoch
+    }
+}

@@ -60,7 +60,7 @@ struct Inner {
     tails: Arc<Tails>,
 }
 
-/// Offsets up to which fetches found nothing, by isolation level.
+/// Ranges without anything to deliver, by isolation level.
 #[derive(Default)]
 struct SkipCaches {
     all: SkipCache,

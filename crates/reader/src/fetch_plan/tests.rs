@@ -219,6 +219,49 @@ fn repeated_fetch_continues_where_the_last_one_stopped() {
     assert_eq!(case.fetch(0, log), (vec![4], Ok((1, 5))));
 }
 
+/// Offsets 0 to 15 of control records in batches of four, then a record.
+fn skipped_log() -> impl Fn(RecordsFrom) -> Result<(FetchAnswer, LogVersion), ReadError> {
+    let skipped = (0..4).map(|batch| (4 * batch + 3, control(4 * batch, 3, &[0; WORTH_A_RANGE])));
+    log(skipped.chain([(16, one_record(16, b'x'))]).collect())
+}
+
+#[test]
+fn fetch_within_a_skipped_range_requests_what_follows() {
+    let case = Case::default();
+    // Large batches are asked for twice: with the room for small ones at first.
+    assert_eq!(case.fetch(2, skipped_log()), (vec![2, 2, 4, 12], Ok((1, 17))));
+    assert_eq!(case.fetch(3, skipped_log()), (vec![12, 12, 16], Ok((1, 17))));
+    for offset in 2..=16 {
+        assert_eq!(case.fetch(offset, skipped_log()), (vec![16], Ok((1, 17))), "{offset}");
+    }
+    // A range that was skipped before follows on what this fetch has to skip.
+    assert_eq!(case.fetch(1, skipped_log()), (vec![1, 1, 16], Ok((1, 17))));
+    assert_eq!(case.fetch(1, skipped_log()), (vec![16], Ok((1, 17))));
+}
+
+#[test]
+fn range_of_an_abandoned_fetch_is_kept() {
+    let (case, now) = (Case::default(), Instant::now());
+    let mut plan = case.plan(0, now);
+    let mut request = plan.request();
+    while request.offset < 8 {
+        match case.step(&mut plan, now, skipped_log()(request)) {
+            Ok(Step::Request(next)) => request = next,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(case.fetch(6, skipped_log()).0.first(), Some(&request.offset));
+}
+
+#[test]
+fn few_skipped_bytes_are_not_cached() {
+    let case = Case::default();
+    let log = || log(vec![(3, control(0, 3, b"marker")), (4, one_record(4, b'x'))]);
+    for _ in 0..2 {
+        assert_eq!(case.fetch(0, log()), (vec![0], Ok((1, 5))));
+    }
+}
+
 #[test]
 fn log_that_became_shorter_is_read_from_the_start_once() {
     let case = Case::default();
@@ -247,7 +290,9 @@ fn another_version_of_the_log_is_read_from_the_requested_offset() {
     let large = large_control();
     assert_eq!(case.fetch(0, |_| answer(1, &large)), (vec![0], Ok((0, 4))));
     let other = |request: RecordsFrom| answer(2, &one_record(request.offset, b'x'));
-    assert_eq!(case.fetch(0, other), (vec![4, 0], Ok((1, 1))));
+    assert_eq!(case.fetch(2, other), (vec![4, 2], Ok((1, 3))));
+    // The range is dropped, also for other offsets.
+    assert_eq!(case.fetch(0, other), (vec![0], Ok((1, 1))));
 }
 
 #[test]
