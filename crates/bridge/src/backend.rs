@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::description::{Description, Partition, Replica};
 pub(crate) use self::error::{CommandError, Fault};
 pub(crate) use self::fetched::{Fetched, first_message};
+use crate::rate::ClusterRate;
 
 /// One cluster of a messaging system.
 ///
@@ -38,11 +39,13 @@ pub(crate) trait Backend: Send + Sync {
     /// Succeeds if a broker answers within this time, and says in words what did. If none does, the reason is logged.
     fn ready(&self, within: Duration) -> BoxFuture<'_, Result<String, Unready>>;
 
-    /// Reads consecutive records from an offset on. At the end of the log it waits until `reservation` ends the wait.
+    /// Reads consecutive records from an offset on. At the end of the log it waits until `reservation` ends the wait. Bytes that are read
+    /// only to be skipped are counted to the client in `scans`, before more of them are requested.
     fn fetch<'a>(
         &'a self,
         log: Log<'a>,
         fetch: Fetch,
+        scans: &'a ClusterRate,
         reservation: &'a mut dyn AnswerReservation,
     ) -> BoxFuture<'a, Result<Fetched, CommandError>>;
 

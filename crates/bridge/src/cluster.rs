@@ -40,7 +40,7 @@ use crate::delivery::OpenSubscriptions;
 use crate::drain::Drain;
 use crate::failure_log::FailureLog;
 use crate::metrics::{ClusterMetrics, Kind, Outcome};
-use crate::rate::Rate;
+use crate::rate::{ClusterRate, Rate};
 
 /// One `[clusters.NAME]` of the configuration, or a cluster defined by a route.
 ///
@@ -84,7 +84,7 @@ impl Parts {
 pub(crate) struct Rates {
     /// Requests of sessions.
     requests: Arc<Rate>,
-    /// Bytes that filters leave out.
+    /// Bytes that are read and not delivered.
     scans: Arc<Rate>,
     /// Partitions that are described.
     descriptions: Arc<Rate>,
@@ -214,7 +214,8 @@ impl Cluster {
         fetch: Fetch,
         reservation: &mut dyn AnswerReservation,
     ) -> Result<Fetched, CommandError> {
-        self.measured(Kind::Fetch, self.backend().fetch(log, fetch, reservation)).await
+        let (backend, scans) = (self.backend(), self.scans());
+        self.measured(Kind::Fetch, backend.fetch(log, fetch, &scans, reservation)).await
     }
 
     /// The offset of a timestamp: see [`Backend::list_offsets`].
@@ -345,12 +346,9 @@ impl Cluster {
         self.rates.requests.count(self.holder(source), requests.saturating_add(bytes / REQUEST_BYTES))
     }
 
-    /// Waits until this client has room for records that its filters leave out, and counts so many bytes.
-    ///
-    /// # Cancel safety
-    /// A drop counts nothing.
-    pub(crate) async fn scan(&self, source: Source, bytes: usize) {
-        self.rates.scans.take(self.holder(source), bytes).await;
+    /// Counts bytes that are read for a client and not delivered: those that its filters leave out, or that a read skips.
+    pub(crate) fn scans(&self) -> ClusterRate {
+        ClusterRate { rate: Arc::clone(&self.rates.scans), cluster: self.holder(Source::default()).cluster }
     }
 
     /// A client of this cluster as shared limits count it. The cluster is known by its address, which is no other's while it lives.
@@ -479,14 +477,4 @@ const TURNS: usize = 10;
 const REQUEST_BYTES: usize = 64;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hostile_topic_is_shortened_and_escaped() {
-        assert_eq!(shown("orders"), "orders");
-        assert_eq!(shown("a\nb\u{1b}[1m"), "a\\nb\\u{1b}[1m");
-        let long = shown(&"x".repeat(1 << 20));
-        assert_eq!(long.chars().count(), MAX_TOPIC_CHARS + 1);
-    }
-}
+mod tests;

@@ -46,6 +46,7 @@ use crate::backend::{
     Log, System, Unready, Version,
 };
 use crate::metrics::{BrokerMetrics, WriteMetrics};
+use crate::rate::ClusterRate;
 use crate::traces;
 
 /// A Kafka cluster.
@@ -104,14 +105,15 @@ impl Backend for Kafka {
         &'a self,
         log: Log<'a>,
         fetch: Fetch,
+        scans: &'a ClusterRate,
         reservation: &'a mut dyn AnswerReservation,
     ) -> BoxFuture<'a, Result<Fetched, CommandError>> {
-        let fetched = read::fetch(&self.reader, log, fetch, reservation);
+        let fetched = read::fetch(&self.reader, log, fetch, scans, reservation);
         fetched.map(|fetched| fetched.map_err(|error| self.failed(&error))).boxed()
     }
 
     fn recent(&self, log: Log<'_>, fetch: Fetch) -> Option<Fetched> {
-        self.reader.recent(read::now(log, fetch)).map(read::fetched)
+        self.reader.recent(read::now(log, fetch, &())).map(read::fetched)
     }
 
     fn version(&self, log: Log<'_>) -> Version {

@@ -56,6 +56,7 @@ use crate::backend::{
     Log, Partition, System, Unready, Version,
 };
 use crate::metrics::{RequestMetrics, WriteMetrics};
+use crate::rate::ClusterRate;
 use crate::traces;
 
 /// A NATS cluster.
@@ -108,6 +109,7 @@ impl Backend for Nats {
         &'a self,
         log: Log<'a>,
         fetch: Fetch,
+        _: &'a ClusterRate,
         reservation: &'a mut dyn AnswerReservation,
     ) -> BoxFuture<'a, Result<Fetched, CommandError>> {
         async move {

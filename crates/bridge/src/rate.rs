@@ -1,9 +1,9 @@
 //! Limits per time that clients share.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use sluicegate_fair_share::{Holder, Ledger};
+use sluicegate_fair_share::{ClusterId, Holder, Ledger, Source};
 use tokio::time::{Instant, sleep_until};
 
 /// A limit that is whole again every second, or after another time. Memory: an entry for each client, site and cluster with a part of
@@ -18,6 +18,29 @@ pub(crate) struct Rate {
 struct Period {
     began: Instant,
     taken: Ledger,
+}
+
+/// A rate, as the clients of one cluster take of it.
+#[derive(Debug, Clone)]
+pub(crate) struct ClusterRate {
+    pub(crate) rate: Arc<Rate>,
+    pub(crate) cluster: ClusterId,
+}
+
+impl ClusterRate {
+    /// A rate of which everyone can take everything.
+    #[cfg(test)]
+    pub(crate) fn unlimited() -> Self {
+        Self { rate: Arc::new(Rate::new(Ledger::new(usize::MAX))), cluster: 0 }
+    }
+
+    /// As [`Rate::take`].
+    ///
+    /// # Cancel safety
+    /// A drop takes nothing.
+    pub(crate) async fn take(&self, source: Source, amount: usize) {
+        self.rate.take(Holder { cluster: self.cluster, source }, amount).await;
+    }
 }
 
 impl Rate {

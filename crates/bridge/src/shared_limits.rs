@@ -118,10 +118,16 @@ const SHARED_LIMITS: &[Row] = &[
         "client_with_many_reads_leaves_turns_to_others",
     ],
     [
-        "64 MiB a second and core of records that filters leave out",
+        "64 MiB a second and core of records that filters leave out or reads skip",
         "the cluster, then the client above its share: it goes on in the next second",
-        "crates/bridge/src/delivery/tests.rs",
-        "scans_of_one_client_leave_some_of_each_second_to_others",
+        "crates/bridge/src/cluster/tests.rs",
+        "skips_of_one_client_leave_some_of_each_second_to_others",
+    ],
+    [
+        "1,000 ranges of skipped records, of a Kafka cluster",
+        "the range that grew longest ago: the next read there skips it again",
+        "crates/reader/src/skip_cache.rs",
+        "full_cache_drops_the_range_that_was_extended_longest_ago",
     ],
     [
         "250,000 partitions a second and core that are described",

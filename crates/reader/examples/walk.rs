@@ -40,6 +40,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             fill: false,
             committed: false,
             source: Source::default(),
+            skips: &(),
             at_end: None,
         };
         let fetched = reader.fetch(fetch).await?;

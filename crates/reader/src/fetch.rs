@@ -6,6 +6,8 @@ use bytes::Bytes;
 use sluicegate_fair_share::Source;
 use sluicegate_shared_log::Ends;
 
+use crate::skip_meter::SkipMeter;
+
 /// The records to read.
 #[derive(Debug, Clone, Copy)]
 pub struct Fetch<'a> {
@@ -30,6 +32,8 @@ pub struct Fetch<'a> {
     pub committed: bool,
     /// The client for whom it is. Callers that share a request, or wait for the same limit, are told apart by it.
     pub source: Source,
+    /// Counts what is skipped for that client: see [`Fetched::next_offset`].
+    pub skips: &'a dyn SkipMeter,
     /// The ends of the log if `offset` was its end a moment ago: the call waits at once, without a look at the log before.
     pub at_end: Option<Ends>,
 }
@@ -42,7 +46,7 @@ pub struct Fetched {
     /// The number of messages.
     pub count: usize,
     /// The offset for the next fetch. It can be beyond the requested offset even if there are no messages, because batches
-    /// without records for clients are skipped.
+    /// without records for clients are skipped: up to 16 MiB, or until the client has to wait for more than a second.
     pub next_offset: i64,
     /// The ends of the log: log start offset, last stable offset and high watermark. Of records that were read before, they are
     /// as old as the last answer of a broker for the log.

@@ -18,23 +18,24 @@ use crate::leader_call::{Recipient, leader_call};
 use crate::log_version::LogVersion;
 use crate::read_error::ReadError;
 
-/// Fetches from the leader, or from the replica that it prefers. Gives the records, and the version of the log that has them.
+/// Fetches from the leader, or from the replica that it prefers. Gives the records, or `None` once it has skipped a part of the log: another
+/// call goes on then.
 ///
 /// Each request has one of the broker's places for fetches, until its answer is encoded: so many answers can be in memory.
 pub(crate) async fn fetch_call(
     brokers: &Brokers,
     (logs, encoders): (&ClusterLogs, &EncoderPool),
-    mut plan: FetchPlan<'_>,
+    plan: &mut FetchPlan<'_>,
     (committed, source): (bool, Source),
     deadline: Instant,
-) -> Result<(Fetched, Option<LogVersion>), ReadError> {
+) -> Result<Option<Fetched>, ReadError> {
     let holder = Holder { cluster: std::ptr::from_ref(brokers).addr(), source };
     let (mut step, mut place) = (Step::Request(plan.request()), None);
     loop {
         step = match step {
             Step::Request(request) => {
                 drop(place.take());
-                let answer = match call(brokers, &plan, request, (committed, holder), deadline).await {
+                let answer = match call(brokers, plan, request, (committed, holder), deadline).await {
                     Ok((answer, version, taken)) => {
                         logs.count_received(answer.records.len());
                         place = Some(taken);
@@ -48,7 +49,8 @@ pub(crate) async fn fetch_call(
                 let encoded = encoders.encode(holder, encoding).await;
                 plan.encoded(Instant::now(), &answer, encoded)?
             }
-            Step::Done(fetched) => return Ok((fetched, plan.version())),
+            Step::Skipped => return Ok(None),
+            Step::Done(fetched) => return Ok(Some(fetched)),
         };
     }
 }

@@ -38,6 +38,10 @@ pub(crate) struct FetchPlan<'a> {
     room: usize,
     /// Bytes of batches that held nothing to deliver.
     skipped: usize,
+    /// Those of them that were not taken by [`FetchPlan::take_skipped`].
+    uncounted: usize,
+    /// The ends of the log in the last answer.
+    ends: Ends,
     /// Offset and format version of the first message of an old format.
     old: Option<(i64, i8)>,
 }
@@ -55,6 +59,8 @@ pub(crate) enum Step {
     Request(RecordsFrom),
     /// Encode the records, and pass the result to [`FetchPlan::encoded`] with the answer.
     Encode(Encoding, FetchAnswer),
+    /// A part of the log was skipped. Go on with [`FetchPlan::request`] once it is counted.
+    Skipped,
     Done(Fetched),
 }
 
@@ -66,22 +72,31 @@ impl<'a> FetchPlan<'a> {
         (asked, limits, max_kept): (usize, Limits, usize),
         now: Instant,
     ) -> Self {
-        let (offset, version) = match skip_cache.get(target, requested, now) {
-            Some((end, version)) => (end, Some(version)),
-            None => (requested, None),
-        };
-        Self {
+        let mut plan = Self {
             skip_cache,
             target,
             requested,
             limits,
             max_kept,
-            offset,
-            version,
+            offset: requested,
+            version: None,
             may_restart: true,
             room: asked.saturating_add(BATCH),
             skipped: 0,
+            uncounted: 0,
+            ends: Ends::UNKNOWN,
             old: None,
+        };
+        plan.catch_up(now);
+        plan
+    }
+
+    /// Goes on after what other fetches have skipped meanwhile.
+    pub(crate) fn catch_up(&mut self, now: Instant) {
+        if let Some((end, version)) = self.skip_cache.get(self.target, self.offset, now)
+            && self.version.is_none_or(|known| known == version)
+        {
+            (self.offset, self.version) = (end, Some(version));
         }
     }
 
@@ -120,7 +135,7 @@ impl<'a> FetchPlan<'a> {
             }
             Err(error) => return Err(self.locate(error)),
         };
-        self.version = Some(version);
+        (self.version, self.ends) = (Some(version), answer.ends());
         let encoding = Encoding {
             records: answer.records.clone(),
             aborted: answer.aborted.clone(),
@@ -146,7 +161,7 @@ impl<'a> FetchPlan<'a> {
                 return if self.skip(answer.records.len(), now) {
                     Err(old_format(first, next_offset))
                 } else {
-                    Ok(Step::Request(self.request()))
+                    Ok(self.go_on())
                 };
             }
             encoded => encoded?,
@@ -164,7 +179,7 @@ impl<'a> FetchPlan<'a> {
             if self.skip(answer.records.len(), now) {
                 return Ok(Step::Done(nothing(self.offset, answer.ends())));
             }
-            return Ok(Step::Request(self.request()));
+            return Ok(self.go_on());
         }
         if let Some(needed) = encoded.truncated {
             self.room = self.room_for(needed)?;
@@ -176,6 +191,24 @@ impl<'a> FetchPlan<'a> {
             return Err(undeliverable(ResponseError::CorruptMessage, detail));
         }
         Ok(Step::Done(nothing(self.offset, answer.ends())))
+    }
+
+    /// Skipped bytes that are to be counted to the client. Few ones are left out: they cost no more than a request.
+    pub(crate) fn take_skipped(&mut self) -> usize {
+        if self.uncounted < WORTH_A_RANGE { 0 } else { std::mem::take(&mut self.uncounted) }
+    }
+
+    /// The result of a fetch that ends before it has found anything; `None` if nothing was skipped.
+    pub(crate) fn so_far(&self) -> Option<Result<Fetched, ReadError>> {
+        let has_skipped = self.skipped > 0 && self.offset > self.requested;
+        has_skipped.then(|| match self.old {
+            Some(first) => Err(old_format(first, self.offset)),
+            None => Ok(nothing(self.offset, self.ends)),
+        })
+    }
+
+    fn go_on(&self) -> Step {
+        if self.uncounted < WORTH_A_RANGE { Step::Request(self.request()) } else { Step::Skipped }
     }
 
     /// Starts over at the offset of the caller.
@@ -190,6 +223,7 @@ impl<'a> FetchPlan<'a> {
     fn skip(&mut self, bytes: usize, now: Instant) -> bool {
         self.room = self.room.max(self.room.saturating_mul(2).min(MAX_ROOM));
         self.skipped = self.skipped.saturating_add(bytes);
+        self.uncounted = self.uncounted.saturating_add(bytes);
         // Messages of an old format are told to each client.
         if self.old.is_none()
             && self.skipped >= WORTH_A_RANGE
@@ -285,7 +319,8 @@ pub(crate) const ENVELOPE: usize = 1024;
 /// The most that is asked for behind skipped batches, in bytes: others often follow, and each request costs more than its bytes.
 const MAX_ROOM: usize = 1024 * 1024;
 
-/// Bytes of batches without a record to deliver that are cached. Fewer, such as the marker of a transaction, cost no more than a request.
+/// Bytes of batches without a record to deliver that are cached and counted. Fewer, such as the marker of a transaction, cost no more than
+/// a request.
 const WORTH_A_RANGE: usize = 64 * 1024;
 
 /// Bytes of batches without a record to deliver that one fetch reads.

@@ -15,7 +15,7 @@
 //!
 //! At the log end, a call waits in `tail`: a few long polls per broker serve all that wait.
 //!
-//! [`Observer`] is told of requests and connections.
+//! [`Observer`] is told of requests and connections, [`SkipMeter`] of bytes that a fetch has skipped before it goes on.
 //!
 //! `bootstrap_check` checks brokers before another client of the cluster connects to them.
 //!
@@ -59,6 +59,7 @@ mod redact;
 mod sasl;
 mod security_protocol;
 mod skip_cache;
+mod skip_meter;
 mod tail;
 mod throttle;
 mod tls;
@@ -77,6 +78,7 @@ pub use observer::{BrokerRequest, BrokerStates, Observer, RequestOutcome};
 pub use offsets::{LOG_END, LOG_START, ListedOffset};
 pub use read_error::ReadError;
 pub use reader::{Reader, Version};
+pub use skip_meter::SkipMeter;
 pub use sluicegate_shared_log::Ends;
 pub use topic::{Partition, Replica, Topic};
 pub use topic_partition::check_topic;

@@ -31,6 +31,7 @@ use crate::observer::BrokerStates;
 use crate::offsets::{Asked, ListedOffset, OffsetRequests, Offsets};
 use crate::read_error::ReadError;
 use crate::skip_cache::SkipCache;
+use crate::skip_meter::SkipMeter;
 use crate::tail::{Event, Place, Tails};
 use crate::topic::Topic;
 use crate::topic_partition::TopicPartition;
@@ -53,7 +54,8 @@ struct Inner {
     encoders: EncoderPool,
     /// Recently read records.
     logs: Arc<ClusterLogs>,
-    fetches: Flights<FetchKey, Result<Chunk, ReadError>>,
+    /// Without an answer, a part of the log was skipped, and each caller goes on.
+    fetches: Flights<FetchKey, Result<Option<Chunk>, ReadError>>,
     offset_requests: OffsetRequests,
     /// By topic, partition, and the epoch in question.
     epoch_ends: Flights<(String, i32, i32), Result<Option<i64>, ReadError>>,
@@ -74,6 +76,7 @@ struct ReadLog<'a> {
     committed: bool,
     /// The client for whom it is read.
     source: Source,
+    skips: &'a dyn SkipMeter,
 }
 
 impl ReadLog<'_> {
@@ -190,7 +193,7 @@ impl Reader {
             return Err(ReadError::Request { code: ErrorCode(ResponseError::OffsetOutOfRange), detail });
         }
         let (wait_until, fill_until) = (in_future(fetch.max_wait.min(MAX_WAIT)), in_future(FILL_TIME));
-        let log = ReadLog { target, committed: fetch.committed, source: fetch.source };
+        let log = ReadLog { target, committed: fetch.committed, source: fetch.source, skips: fetch.skips };
         let known = self.version_of(log);
         // Whether it is known since the call began that the log has no record after what was read.
         let mut is_proven = true;
@@ -270,7 +273,7 @@ impl Reader {
     /// The records from an offset on that were read before, without a request and without a wait; `None` if there are none.
     pub fn recent(&self, fetch: Fetch<'_>) -> Option<Fetched> {
         let target = TopicPartition::parse(fetch.topic, fetch.partition).ok()?;
-        let log = ReadLog { target, committed: fetch.committed, source: fetch.source };
+        let log = ReadLog { target, committed: fetch.committed, source: fetch.source, skips: fetch.skips };
         self.kept(log, fetch.offset, fetch.max_bytes).map(|chunk| fetched(chunk, fetch.max_records))
     }
 
@@ -280,6 +283,7 @@ impl Reader {
             target: TopicPartition::parse(topic, partition).ok()?,
             committed: false,
             source: Source::default(),
+            skips: &(),
         };
         self.inner.logs.end(&log.key(self.version_of(log)?))
     }
@@ -289,19 +293,6 @@ impl Reader {
         let (version, now) = (self.version_of(log)?, Instant::now().into());
         let (key, epoch) = (log.key(version), version.leader_epoch.into());
         self.inner.logs.read(&key, epoch, offset, max_bytes, first_entry, now)
-    }
-
-    /// Reads what there is: records that were read before, or else by a request that was sent after this call began.
-    async fn look(&self, log: ReadLog<'_>, offset: i64, max_bytes: usize) -> Result<Chunk, ReadError> {
-        let Inner { brokers, fetches, .. } = &*self.inner;
-        let known = || self.kept(log, offset, max_bytes).map(Ok);
-        let near = |other: &FetchKey| other.is_of(log) && offset.saturating_sub(other.offset) < NEAR;
-        let request = self.fill(log, offset, max_bytes);
-        let read = fetches.ask(FetchKey::new(log, offset), near, known, request);
-        let read = timeout(brokers.config().request_timeout, read).await;
-        let read = read.unwrap_or_else(|_| Err(brokers.unreachable(BrokerFailures::default())))?;
-        // It can be more than this call wants.
-        Ok(if read.count > 0 { assemble(&[read], offset, max_bytes, first_entry) } else { read })
     }
 
     /// `None` if the leader is not known now.
@@ -352,6 +343,7 @@ impl Reader {
             target,
             committed,
             source: Source::default(),
+            skips: &(),
         });
         log.is_ok_and(|log| self.is_watched_log(log, offset))
     }
@@ -370,7 +362,7 @@ impl Reader {
         until: Option<Instant>,
     ) -> Option<Ends> {
         let target = TopicPartition::parse(topic, partition).ok()?;
-        let log = ReadLog { target, committed, source: Source::default() };
+        let log = ReadLog { target, committed, source: Source::default(), skips: &() };
         match self.wait_for_notice(log, offset, until).await {
             Event::End(ends) => Some(ends),
             Event::Records(_) | Event::Look => None,
@@ -474,9 +466,6 @@ impl fmt::Debug for Reader {
 fn in_future(time: Duration) -> Instant {
     after(Instant::now(), time)
 }
-
-/// How far a request under way probably reads.
-const NEAR: i64 = 256;
 
 /// How long a caller waits at a broker before it looks whether it is still the right one.
 const PLACE_AGE: Duration = Duration::from_secs(10);

@@ -61,7 +61,7 @@ impl Cluster {
     ) -> Result<Fetched, CommandError> {
         let wait = Duration::ZERO;
         let fetch = Fetch { offset, max_bytes, wait, min_bytes: 0, max_records: 0, fill, committed, source };
-        self.backend().fetch(log, fetch, &mut ()).await
+        self.backend().fetch(log, fetch, &self.scans(), &mut ()).await
     }
 }
 

@@ -21,6 +21,7 @@ use crate::backend::{
     ListedOffset, Log, Partition, System, Unready, Version, Written,
 };
 use crate::metrics::Metrics;
+use crate::rate::ClusterRate;
 
 /// A topic's name is the time in milliseconds that a fetch or look-up takes. It can be followed by a dot and the number of
 /// records in the log, otherwise each fetch gives one. A partition's number is the size in bytes of the fetched values. The offset
@@ -97,6 +98,7 @@ impl Backend for Arc<Script> {
         &'a self,
         log: Log<'a>,
         fetch: Fetch,
+        _: &'a ClusterRate,
         _: &'a mut dyn AnswerReservation,
     ) -> BoxFuture<'a, Result<Fetched, CommandError>> {
         async move {

@@ -142,7 +142,7 @@ impl Subscription {
     pub(crate) async fn ready(&mut self, max_bytes: usize) {
         if self.items.is_empty() && !self.subscribe.filters.is_empty() {
             let work = self.subscribe.filters.work(self.scanned);
-            self.cluster.scan(self.subscribe.client, work).await;
+            self.cluster.scans().take(self.subscribe.client, work).await;
             self.scanned = 0;
         }
         loop {

@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
-use sluicegate_reader::{ReadError, Reader};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use sluicegate_fair_share::Source;
+use sluicegate_reader::{ReadError, Reader, SkipMeter};
 
 use crate::backend::{AnswerReservation, Fetch, Fetched, Log, WAITING_BYTES};
+use crate::rate::ClusterRate;
 
 /// Reads at once, unless others wait at this offset already. At the log end it waits with room for [`WAITING_BYTES`], since little arrives there at a time.
 ///
@@ -14,11 +18,12 @@ pub(super) async fn fetch(
     reader: &Reader,
     log: Log<'_>,
     fetch: Fetch,
+    scans: &ClusterRate,
     reservation: &mut dyn AnswerReservation,
 ) -> Result<Fetched, ReadError> {
     let Log { topic, partition } = log;
     let Fetch { offset, max_bytes, wait, min_bytes, committed, .. } = fetch;
-    let look = now(log, fetch);
+    let look = now(log, fetch, scans);
     let is_watched = !wait.is_zero() && reader.is_watched(topic, partition, offset, committed);
     let looked = if is_watched { None } else { Some(reader.fetch(look).await?) };
     let is_enough = |looked: &sluicegate_reader::Fetched| {
@@ -58,7 +63,11 @@ pub(super) async fn fetch(
 }
 
 /// The same without the wait.
-pub(super) fn now(Log { topic, partition }: Log<'_>, fetch: Fetch) -> sluicegate_reader::Fetch<'_> {
+pub(super) fn now<'a>(
+    Log { topic, partition }: Log<'a>,
+    fetch: Fetch,
+    skips: &'a dyn SkipMeter,
+) -> sluicegate_reader::Fetch<'a> {
     let Fetch { offset, max_bytes, max_records, fill, committed, source, .. } = fetch;
     sluicegate_reader::Fetch {
         topic,
@@ -71,6 +80,7 @@ pub(super) fn now(Log { topic, partition }: Log<'_>, fetch: Fetch) -> sluicegate
         fill,
         committed,
         source,
+        skips,
         at_end: None,
     }
 }
@@ -78,4 +88,10 @@ pub(super) fn now(Log { topic, partition }: Log<'_>, fetch: Fetch) -> sluicegate
 pub(super) fn fetched(fetched: sluicegate_reader::Fetched) -> Fetched {
     let sluicegate_reader::Fetched { messages, count, next_offset, ends } = fetched;
     Fetched { messages, count, next_offset, ends }
+}
+
+impl SkipMeter for ClusterRate {
+    fn skipped(&self, source: Source, bytes: usize) -> BoxFuture<'_, ()> {
+        self.take(source, bytes).boxed()
+    }
 }

@@ -61,7 +61,7 @@ impl Case {
     }
 
     async fn fetch(&self, stream: &str, fetch: Fetch) -> Result<Fetched, CommandError> {
-        within(self.nats.fetch(log(stream), fetch, &mut Room)).await
+        within(self.nats.fetch(log(stream), fetch, &ClusterRate::unlimited(), &mut Room)).await
     }
 
     async fn read(&self, stream: &str, offset: i64) -> Result<Fetched, CommandError> {
@@ -90,7 +90,9 @@ impl Case {
     ) -> tokio::task::JoinHandle<Result<Fetched, CommandError>> {
         let (nats, stream) = (Arc::clone(&self.nats), stream.to_owned());
         let before = self.shared.stats().waiters;
-        let waiting = tokio::spawn(async move { within(nats.fetch(log(&stream), fetch, &mut Room)).await });
+        let waiting = tokio::spawn(async move {
+            within(nats.fetch(log(&stream), fetch, &ClusterRate::unlimited(), &mut Room)).await
+        });
         until(|| self.shared.stats().waiters > before).await;
         waiting
     }

@@ -50,6 +50,10 @@ impl Case {
             offsets.push(request.offset);
             match self.step(&mut plan, now, log(request)) {
                 Ok(Step::Request(next)) => request = next,
+                Ok(Step::Skipped) => {
+                    assert!(plan.take_skipped() >= WORTH_A_RANGE);
+                    request = plan.request();
+                }
                 Ok(Step::Encode(..)) => panic!("encoded twice"),
                 Ok(Step::Done(fetched)) => return (offsets, Ok((fetched.count, fetched.next_offset))),
                 Err(error) => return (offsets, Err(error.with_causes())),
@@ -246,7 +250,7 @@ fn range_of_an_abandoned_fetch_is_kept() {
     let mut request = plan.request();
     while request.offset < 8 {
         match case.step(&mut plan, now, skipped_log()(request)) {
-            Ok(Step::Request(next)) => request = next,
+            Ok(Step::Request(_) | Step::Skipped) => request = plan.request(),
             other => panic!("{other:?}"),
         }
     }
@@ -254,12 +258,32 @@ fn range_of_an_abandoned_fetch_is_kept() {
 }
 
 #[test]
-fn few_skipped_bytes_are_not_cached() {
-    let case = Case::default();
-    let log = || log(vec![(3, control(0, 3, b"marker")), (4, one_record(4, b'x'))]);
+fn few_skipped_bytes_are_neither_cached_nor_counted() {
+    let (case, now) = (Case::default(), Instant::now());
     for _ in 0..2 {
-        assert_eq!(case.fetch(0, log()), (vec![0], Ok((1, 5))));
+        let mut plan = case.plan(0, now);
+        let skipped = case.step(&mut plan, now, answer(1, &control(0, 3, b"marker")));
+        assert_eq!(skipped.expect("a marker"), Step::Request(plan.request()));
+        assert_eq!((plan.request().offset, plan.take_skipped()), (4, 0));
     }
+}
+
+#[test]
+fn skipped_bytes_are_counted_before_the_next_request() {
+    let (case, now) = (Case::default(), Instant::now());
+    let mut plan = case.plan(0, now);
+    assert_eq!(plan.so_far().map(|so_far| so_far.is_ok()), None);
+    let batches = [control(0, 3, &[0; WORTH_A_RANGE]), control(4, 3, &[0; WORTH_A_RANGE])];
+    let skipped = case.step(&mut plan, now, answer(1, &batches.concat()));
+    assert_eq!(skipped.expect("control records"), Step::Skipped);
+    assert_eq!(plan.take_skipped(), batches.concat().len());
+    assert_eq!(plan.take_skipped(), 0);
+    let so_far = plan.so_far().expect("skipped records").expect("no old format");
+    assert_eq!((so_far.count, so_far.next_offset, so_far.ends.end), (0, 8, 100));
+    // Meanwhile another fetch has come further.
+    case.skip_cache.insert(plan.target(), (8, 20), LogVersion { topic_id: None, leader_epoch: 1 }, now);
+    plan.catch_up(now);
+    assert_eq!(plan.request().offset, 20);
 }
 
 #[test]

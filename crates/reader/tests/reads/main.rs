@@ -24,6 +24,7 @@ mod searches;
 mod secured;
 mod sharing;
 mod silence;
+mod skips;
 mod support;
 mod topics;
 mod truncated;

@@ -86,6 +86,7 @@ pub(crate) fn at(topic: &str, partition: i32, offset: i64) -> Fetch<'_> {
         fill: false,
         committed: false,
         source: Source::default(),
+        skips: &(),
         at_end: None,
     }
 }

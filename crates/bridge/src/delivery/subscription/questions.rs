@@ -38,7 +38,7 @@ impl Subscription {
         let (cluster, client) = (Arc::clone(&self.cluster), self.subscribe.client);
         let look = async move {
             let log = Log { topic: &place.topic, partition: place.partition };
-            let mut looked = cluster.backend().fetch(log, fetch, &mut ()).await;
+            let mut looked = cluster.backend().fetch(log, fetch, &cluster.scans(), &mut ()).await;
             if let Err(error) = &mut looked
                 && error.fault == Fault::OffsetOutOfRange
                 && error.ends.is_none()

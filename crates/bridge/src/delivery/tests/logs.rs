@@ -22,6 +22,7 @@ use crate::backend::{
 };
 use crate::cluster::{Cluster, Parts, Rates, Reads};
 use crate::metrics::Metrics;
+use crate::rate::ClusterRate;
 
 /// The partitions of the topic at first.
 pub(crate) const PARTITIONS: i32 = 4;
@@ -42,6 +43,7 @@ struct State {
     logs: BTreeMap<i32, (i64, i64)>,
     errors: BTreeMap<i32, CommandError>,
     silent: Option<i32>,
+    skipped: usize,
     are_ends_silent: bool,
     topic_id: Option<u128>,
     /// The id that is known in its place until it is asked for.
@@ -68,8 +70,8 @@ impl Logs {
         self.cluster_with(system, 1 << 30)
     }
 
-    /// A cluster whose filters can leave out so many bytes a second.
-    pub(super) fn cluster_with(&self, system: System, scanned: usize) -> Arc<Cluster> {
+    /// A cluster whose filters and reads can leave out so many bytes a second.
+    pub(crate) fn cluster_with(&self, system: System, scanned: usize) -> Arc<Cluster> {
         let reads = Reads { max_bytes: 1 << 20, wait: Duration::ZERO };
         let parts = Parts::new(Arc::new(self.clone()), 0, reads, None);
         let rates = Rates::new(1_000_000, scanned, 1_000_000);
@@ -91,6 +93,11 @@ impl Logs {
 
     pub(crate) fn break_with(&self, partition: i32, error: CommandError) {
         self.change(|state| drop(state.errors.insert(partition, error)));
+    }
+
+    /// Lets each read skip so many bytes before it finds something.
+    pub(crate) fn skip(&self, bytes: usize) {
+        self.change(|state| state.skipped = bytes);
     }
 
     /// Lets reads of this partition never end.
@@ -187,12 +194,23 @@ impl Backend for Logs {
         &'a self,
         log: Log<'a>,
         fetch: Fetch,
+        scans: &'a ClusterRate,
         _: &'a mut dyn AnswerReservation,
     ) -> BoxFuture<'a, Result<Fetched, CommandError>> {
-        if self.0.state.lock().unwrap().silent == Some(log.partition) {
-            return pending().boxed();
+        let (silent, skipped) = {
+            let state = self.0.state.lock().unwrap();
+            (state.silent, state.skipped)
+        };
+        async move {
+            if silent == Some(log.partition) {
+                return pending().await;
+            }
+            if skipped > 0 {
+                scans.take(fetch.source, skipped).await;
+            }
+            self.read(log, fetch)
         }
-        ready(self.read(log, fetch)).boxed()
+        .boxed()
     }
 
     fn recent(&self, log: Log<'_>, fetch: Fetch) -> Option<Fetched> {

@@ -37,7 +37,7 @@ impl Seen {
     async fn follow(nats: Arc<Nats>, end: i64) -> Self {
         let (mut seen, mut next) = (Self::default(), 1);
         while next < end {
-            match within(nats.fetch(log("S"), waiting(next), &mut Room)).await {
+            match within(nats.fetch(log("S"), waiting(next), &ClusterRate::unlimited(), &mut Room)).await {
                 Ok(fetched) => {
                     seen.given.extend(sequences(&fetched));
                     next = fetched.next_offset;

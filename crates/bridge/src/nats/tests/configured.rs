@@ -152,7 +152,7 @@ async fn documented_permissions_suffice() {
         let (nats, shared) = configured(&server, "nats", "user = \"u\"\npassword = \"p\"");
         let used = async {
             for stream in ["orders", "slow"] {
-                let fetched = nats.fetch(log(stream), at(1), &mut Room).await?;
+                let fetched = nats.fetch(log(stream), at(1), &ClusterRate::unlimited(), &mut Room).await?;
                 assert_eq!(data(&fetched), ["1", "2"]);
                 list_offset(&nats, log(stream), 0, false).await?;
                 list_offset(&nats, log(stream), -3, false).await?;
@@ -166,7 +166,7 @@ async fn documented_permissions_suffice() {
         }
         let wait = tokio::spawn({
             let nats = Arc::clone(&nats);
-            async move { nats.fetch(log("orders"), waiting(3), &mut Room).await }
+            async move { nats.fetch(log("orders"), waiting(3), &ClusterRate::unlimited(), &mut Room).await }
         });
         let watched = async {
             while !nats.is_watched(log("orders"), 3, false) {

@@ -51,7 +51,7 @@ async fn server_without_jetstream_is_not_ready() {
     let server = Server::start(folder.path()).await.unwrap();
     let (nats, _shared) = nats(&server, |_| {});
     assert!(nats.ready(Duration::from_secs(5)).await.is_err());
-    let error = within(nats.fetch(log("S"), at(1), &mut Room)).await.unwrap_err();
+    let error = within(nats.fetch(log("S"), at(1), &ClusterRate::unlimited(), &mut Room)).await.unwrap_err();
     assert_eq!(error.fault, Fault::Unreachable { retriable: true });
 }
 

@@ -75,7 +75,9 @@ async fn live_messages_come_in_order_and_once() {
     let reader = tokio::spawn(async move {
         let (mut next, mut found) = (1, Vec::new());
         while found.len() < written {
-            let fetched = within(nats.fetch(log("S"), waiting(next), &mut Room)).await.unwrap();
+            let fetched = within(nats.fetch(log("S"), waiting(next), &ClusterRate::unlimited(), &mut Room))
+                .await
+                .unwrap();
             found.extend(sequences(&fetched));
             next = fetched.next_offset;
         }

@@ -1,0 +1,106 @@
+//! Logs of which much is skipped: a client that has had its share waits alone.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, pending, ready};
+use kafka_protocol::messages::RequestKind;
+use sluicegate_fair_share::Source;
+use sluicegate_reader::{Fetch, SkipMeter};
+use tokio::time::timeout;
+
+use crate::batches::{batch, one_record};
+use crate::scripted::{self, Broker, Step, reader, usual};
+use crate::support::{at, until};
+
+/// The offset of the only record. Before it are batches of control records.
+const RECORD: i64 = 40;
+
+/// The size of a batch's records. Four offsets are in one batch.
+const BATCH: usize = 100_000;
+
+async fn broker() -> Broker {
+    Broker::start(|asked, address| match &asked.kind {
+        RequestKind::Fetch(fetch) => {
+            let offset = fetch.topics[0].partitions[0].fetch_offset;
+            let records = match offset {
+                0..RECORD => batch(offset / 4 * 4, 3, 1 << 5, 1, &[0; BATCH]),
+                _ => one_record(RECORD, b'x'),
+            };
+            Step::Answer(scripted::fetched(asked, 0, RECORD + 1, &records))
+        }
+        _ => usual(asked, address),
+    })
+    .await
+}
+
+fn source(last: u8) -> Source {
+    Source::from(IpAddr::from([192, 0, 2, last]))
+}
+
+/// Knows one client that has had its share: it never has a turn.
+#[derive(Debug)]
+struct Meter {
+    greedy: Source,
+    counted: Mutex<Vec<(Source, usize)>>,
+}
+
+impl Meter {
+    fn new(greedy: Source) -> Arc<Self> {
+        Arc::new(Self { greedy, counted: Mutex::default() })
+    }
+
+    /// The bytes that were counted to this client, of each part.
+    fn counted(&self, source: Source) -> Vec<usize> {
+        let counted = self.counted.lock().expect("no panic");
+        counted.iter().filter(|(of, _)| *of == source).map(|(_, bytes)| *bytes).collect()
+    }
+}
+
+impl SkipMeter for Meter {
+    fn skipped(&self, source: Source, bytes: usize) -> BoxFuture<'_, ()> {
+        self.counted.lock().expect("no panic").push((source, bytes));
+        if source == self.greedy { pending().boxed() } else { ready(()).boxed() }
+    }
+}
+
+#[tokio::test]
+async fn skipped_bytes_are_counted_to_the_client() {
+    let broker = broker().await;
+    let (reader, meter) = (reader(&[broker.address]), Meter::new(source(1)));
+    let fetch = Fetch { source: source(2), skips: &*meter, ..at("t", 0, 0) };
+    let fetched = reader.fetch(fetch).await.expect("a record");
+    assert_eq!((fetched.count, fetched.next_offset), (1, RECORD + 1));
+    let counted = meter.counted(source(2));
+    assert_eq!(counted.len(), 10);
+    assert!(counted.iter().all(|bytes| (BATCH..BATCH + 100).contains(bytes)), "{counted:?}");
+    // The same part of the log is not skipped again, from whichever offset.
+    let again = reader.fetch(Fetch { offset: 18, ..fetch }).await.expect("a record");
+    assert_eq!((again.count, meter.counted(source(2)).len()), (1, 10));
+}
+
+#[tokio::test]
+async fn client_that_skips_without_pause_delays_nobody_else() {
+    let broker = broker().await;
+    let (reader, meter) = (reader(&[broker.address]), Meter::new(source(1)));
+    let greedy = {
+        let (reader, meter) = (reader.clone(), Arc::clone(&meter));
+        tokio::spawn(async move {
+            reader.fetch(Fetch { source: source(1), skips: &*meter, ..at("t", 0, 0) }).await
+        })
+    };
+    until(|| !meter.counted(source(1)).is_empty()).await;
+    assert_eq!(broker.fetched(), [0]);
+    // The same records, and others near them.
+    for offset in [0, 1] {
+        let other = Fetch { source: source(2), skips: &*meter, ..at("t", 0, offset) };
+        let fetched = timeout(Duration::from_millis(500), reader.fetch(other)).await;
+        let fetched = fetched.expect("an answer at once").expect("a record");
+        assert_eq!((fetched.count, fetched.next_offset), (1, RECORD + 1));
+    }
+    let greedy = greedy.await.expect("no panic").expect("an empty answer");
+    assert_eq!((greedy.count, greedy.next_offset), (0, 4));
+    assert_eq!(meter.counted(source(1)).len(), 1);
+}
