@@ -79,7 +79,8 @@ async fn answers_that_wait_for_an_encoder_are_bounded() {
         ended.store(done.load(Ordering::SeqCst), Ordering::SeqCst);
     }
     let most = most.load(Ordering::SeqCst);
-    assert!(most < 100, "{most} answers were in memory");
+    // 64 places, and reads that have ended without being counted yet. Without places there are several hundred.
+    assert!(most < 200, "{most} answers were in memory");
     assert!(asked.load(Ordering::SeqCst) >= usize::try_from(READS).expect("a number"));
 }
 
