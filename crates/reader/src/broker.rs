@@ -477,8 +477,8 @@ const STALLED: Duration = Duration::from_millis(250);
 /// dedicated ones, for the long polls of each role and isolation level, and some retries.
 const FETCH_CONNECTIONS: (usize, usize) = (4, 24);
 
-/// Lookups: two shared connections, because a list of all topics is large, and dedicated ones for searches and some retries.
-const LOOKUP_CONNECTIONS: (usize, usize) = (2, 8);
+/// Lookups: shared connections, of which some answer while two wait for slow ones, and dedicated ones for searches and some retries.
+const LOOKUP_CONNECTIONS: (usize, usize) = (4, 8);
 
 /// Searches for records by time: each keeps a thread of the broker busy.
 pub(crate) const SEARCHES: usize = 2;
