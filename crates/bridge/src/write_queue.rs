@@ -53,19 +53,24 @@ impl Queue {
 
     /// Reserves room for a record of `bytes`; None if the queue is full or `source` holds its share.
     pub(crate) fn take(self: &Arc<Self>, source: Source, bytes: usize) -> Option<QueuePermit> {
-        let is_taken = self.held().take(source, bytes);
-        is_taken.then(|| QueuePermit { queue: Arc::clone(self), source, bytes, is_apart: false })
+        self.reserve(source, bytes, false)
     }
 
     /// The same for a record that must not share a batch with those of others.
     pub(crate) fn take_apart(self: &Arc<Self>, source: Source, bytes: usize) -> Option<QueuePermit> {
+        self.reserve(source, bytes, true)
+    }
+
+    fn reserve(self: &Arc<Self>, source: Source, bytes: usize, is_apart: bool) -> Option<QueuePermit> {
         let mut held = self.held();
         if !held.take(source, bytes) {
             return None;
         }
-        let apart = held.apart.entry(source).or_default();
-        *apart = apart.saturating_add(1);
-        Some(QueuePermit { queue: Arc::clone(self), source, bytes, is_apart: true })
+        if is_apart {
+            let apart = held.apart.entry(source).or_default();
+            *apart = apart.saturating_add(1);
+        }
+        Some(QueuePermit { queue: Arc::clone(self), source, bytes, is_apart })
     }
 
     /// Whether records of `source` are kept apart.

@@ -38,7 +38,7 @@ pub(crate) struct FetchPlan<'a> {
     room: usize,
     /// Bytes of batches that held nothing to deliver.
     skipped: usize,
-    /// Those of them that were not taken by [`FetchPlan::take_skipped`].
+    /// Skipped bytes that were not taken by [`FetchPlan::take_skipped`].
     uncounted: usize,
     /// The ends of the log in the last answer.
     ends: Ends,

@@ -303,19 +303,12 @@ impl MetadataCache {
 
     /// Forgets [`EVICTED`] topics, so that few insertions look at all.
     fn evict(&mut self) {
-        let mut learned: Vec<Instant> = self.topics.values().map(|topic| topic.learned).collect();
-        if learned.len() <= EVICTED {
-            return;
+        let mut by_age: Vec<_> = self.topics.iter().map(|(name, topic)| (topic.learned, name)).collect();
+        by_age.sort_unstable();
+        let oldest: Vec<_> = by_age.into_iter().take(EVICTED).map(|(_, name)| name.clone()).collect();
+        for name in oldest {
+            self.topics.remove(&name);
         }
-        let (older, last, _) = learned.select_nth_unstable(EVICTED);
-        let mut as_old = EVICTED.saturating_sub(older.iter().filter(|age| *age < last).count());
-        self.topics.retain(|_, topic| {
-            let goes = topic.learned < *last || topic.learned == *last && as_old > 0;
-            if topic.learned == *last {
-                as_old = as_old.saturating_sub(1);
-            }
-            !goes
-        });
     }
 }
 
@@ -346,7 +339,7 @@ const LEADER_ONLY: Duration = Duration::from_secs(5);
 /// Topics with cached leaders. When there are more, those go that were requested longest ago.
 const MAX_TOPICS: usize = 10_000;
 
-/// How many go together.
+/// Topics that go together.
 const EVICTED: usize = MAX_TOPICS / 10;
 
 /// Topics with cached errors: 3 MiB at most.

@@ -104,7 +104,7 @@ impl Writer {
         let needs_producer = errors.iter().any(Option::is_none);
         // Once it writes apart, a client goes on so until none of its records wait there, and keeps its order.
         let is_apart = self.suspects.contains(source) || self.queue.has_apart(source);
-        let slot = if is_apart { &self.apart.slot } else { &self.slot };
+        let slot = self.slot(is_apart);
         let producer = if needs_producer { Some(slot.producer().await?) } else { None };
         let reports = DeliveryReports::new(records.len());
         let mut full = false;
@@ -150,13 +150,17 @@ impl Writer {
     pub(super) async fn wait(&self, handed: Enqueued, due: &CancellationToken) -> Vec<DeliveryReport> {
         let reports = handed.reports.wait(due, |_| error::late()).await;
         let ended = reports.iter().any(|report| matches!(report, Err(WriteError::ProducerEnded { .. })));
-        let slot = if handed.is_apart { &self.apart.slot } else { &self.slot };
+        let slot = self.slot(handed.is_apart);
         let cause = if ended { slot.end().await } else { None };
         let with_cause = |error| match (error, &cause) {
             (WriteError::ProducerEnded { unknown_outcome }, Some(cause)) => error::of(cause, unknown_outcome),
             (error, _) => error,
         };
         reports.into_iter().map(|report| report.map_err(|error| with_cause(error).into())).collect()
+    }
+
+    fn slot(&self, is_apart: bool) -> &Slot {
+        if is_apart { &self.apart.slot } else { &self.slot }
     }
 
     fn permit_for(
