@@ -1,11 +1,12 @@
 //! The seam to messaging systems: what commands need from one, and what they get back.
 //!
-//! Records travel in the protocol's encoding, so that a fetch copies each payload once: [`Fetched::messages`] is a part of a
-//! `KafkaFetchResp`, and records to write are the protocol's.
+//! [`command`] has the commands. Records travel in the protocol's encoding, so that a fetch copies each payload once:
+//! [`Fetched::messages`] is a part of a `KafkaFetchResp`.
 //!
 //! A messaging system is one module that implements [`Backend`]: [`kafka`](crate::kafka) or [`nats`](crate::nats). Names are
 //! those of a partitioned log: topics have partitions, numbered from 0, and records have offsets.
 
+pub(crate) mod command;
 mod description;
 mod error;
 mod fetched;
@@ -17,11 +18,11 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 use futures_util::stream::BoxStream;
 use sluicegate_fair_share::Source;
-use sluicegate_protocol::ProduceRecord;
 use sluicegate_shared_log::Ends;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::command::Record;
 pub(crate) use self::description::{Description, Partition, Replica};
 pub(crate) use self::error::{CommandError, Fault};
 pub(crate) use self::fetched::{Fetched, first_message};
@@ -129,7 +130,7 @@ pub(crate) trait Backend: Send + Sync {
     fn hand_over<'a>(
         &'a self,
         source: Source,
-        records: Vec<ProduceRecord>,
+        records: Vec<Record>,
         errors: Vec<Option<CommandError>>,
         due: &'a CancellationToken,
     ) -> BoxFuture<'a, Result<HandedOver<'a>, CommandError>>;

@@ -26,15 +26,16 @@ pub(crate) use self::gather::unanswered;
 pub(crate) use self::growth::Partitions;
 pub(crate) use self::metadata::{DescribedTopic, MetadataPage, TopicSelection};
 pub(crate) use self::multi_fetch::{MAX_PARTITIONS, MultiFetch, Place, WAITER_BYTES};
-pub(crate) use self::produce::{MAX_COMMAND_HEADERS, MAX_HEADERS, MAX_RECORDS, READ_ONLY, Writes};
+pub(crate) use self::produce::{MAX_COMMAND_HEADERS, MAX_HEADERS, MAX_RECORDS, Writes, read_only};
 pub(crate) use self::range::out_of_range;
 pub(crate) use crate::write_sequencer::{WriteSequencer, WriteTicket};
 
 use self::growth::Growth;
 use self::multi_fetch::PATIENCE;
+use crate::backend::command::ReadBounds;
 use crate::backend::{
     AnswerReservation, Backend, CommandError, Fault, Fetch, Fetched, LOG_END, LOG_START, ListedOffset, Log,
-    System,
+    System, WAITING_BYTES,
 };
 use crate::delivery::OpenSubscriptions;
 use crate::drain::Drain;
@@ -113,6 +114,28 @@ pub(crate) struct Reads {
     pub(crate) max_bytes: usize,
     /// How long a fetch waits at the end of the log for a record, unless the client says otherwise.
     pub(crate) wait: Duration,
+}
+
+impl Reads {
+    /// The largest answer in bytes of a read within these bounds.
+    pub(crate) fn max_bytes(&self, bounds: ReadBounds) -> usize {
+        bounds.max_bytes.map_or(self.max_bytes, |max_bytes| max_bytes.min(self.max_bytes))
+    }
+
+    /// The fetch of a client within these bounds.
+    pub(crate) fn fetch(&self, source: Source, offset: i64, bounds: ReadBounds) -> Fetch {
+        let ReadBounds { wait, min_bytes, max_records, fill, committed, .. } = bounds;
+        Fetch {
+            offset,
+            max_bytes: self.max_bytes(bounds),
+            wait: wait.map_or(self.wait, |wait| wait.min(MAX_WAIT)),
+            min_bytes: min_bytes.min(WAITING_BYTES),
+            max_records,
+            fill,
+            committed,
+            source,
+        }
+    }
 }
 
 impl Cluster {
@@ -459,6 +482,9 @@ pub(crate) fn shown_log(system: System, topic: &str, partition: i32) -> String {
 pub(crate) fn topic_denied(system: System, topic: &str) -> String {
     format!("this route does not let clients use {} {}", system.topic(), shown(topic))
 }
+
+/// The longest wait of a fetch.
+pub(crate) const MAX_WAIT: Duration = Duration::from_secs(30);
 
 /// How long the offsets of other partitions may take once one is known. A search by timestamp can take long.
 const LISTING_PATIENCE: Duration = Duration::from_secs(5);

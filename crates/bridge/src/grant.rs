@@ -1,4 +1,6 @@
-//! The rights of one client, built once from its gateway's headers and checked by every command.
+//! The only door to a cluster: each command has a method, which checks the client's rights.
+//!
+//! Rights are made once from the gateway's headers.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -7,33 +9,33 @@ use std::time::Duration;
 use http::HeaderMap;
 use sluicegate_fair_share::{Holder, Source};
 use sluicegate_protocol::error_code::{INVALID_REQUEST, TOPIC_AUTHORIZATION_FAILED};
-use sluicegate_protocol::{
-    CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaListOffsets, CmdKafkaMetadata, CmdKafkaMultiFetch,
-    CmdKafkaSubscribe, Isolation, ProduceRecord, metadata,
-};
+use sluicegate_protocol::{Reason, metadata};
+use tokio::time::Instant;
 
+use crate::backend::command::{ReadBounds, Record, SubscribeCommand, TopicNames};
 use crate::backend::{
-    AnswerReservation, CommandError, DeliveryReport, Fault, Fetch, Fetched, ListedOffset, Log, WAITING_BYTES,
+    AnswerReservation, CommandError, DeliveryReport, Description, Fault, Fetched, ListedOffset, Log, System,
 };
 use crate::cluster::{
-    Cluster, DescribedTopic, MetadataPage, MultiFetch, Place, Reads, TopicSelection, WriteTicket,
+    Cluster, DescribedTopic, MetadataPage, MultiFetch, Place, TopicSelection, WriteTicket, read_only,
     topic_denied, unanswered,
 };
 use crate::delivery::{Subscribe, Subscription};
-use crate::metrics::{Kind, Outcome, RouteMetrics};
+use crate::drain::Drain;
+use crate::metrics::{ClusterMetrics, Kind, Outcome, RouteMetrics};
 use crate::topics::Topics;
 
 /// The rights of one client. A session keeps the grant that it was opened with.
 #[derive(Clone)]
 pub(crate) struct Grant {
-    pub(crate) cluster: Arc<Cluster>,
+    cluster: Arc<Cluster>,
     /// The client, which shared limits are divided by.
     pub(crate) client: Source,
     read: bool,
     write: bool,
     topics: Arc<Topics>,
     /// The counters of the client's route.
-    pub(crate) metrics: Arc<RouteMetrics>,
+    pub(crate) route: Arc<RouteMetrics>,
 }
 
 /// A gateway's header with an invalid value.
@@ -54,15 +56,15 @@ impl Grant {
         headers: &HeaderMap,
     ) -> Result<Self, InvalidHeader> {
         let topics = match headers.get(metadata::TOPICS) {
-            None => Topics::All,
+            None => Topics::default(),
             Some(listed) => Topics::parse(listed.as_bytes()).ok_or(InvalidHeader {
                 header: metadata::TOPICS,
                 expected: "comma-separated topics or prefixes followed by *, in at most 8192 bytes",
             })?,
         };
-        let metrics = cluster.metrics.route(headers.get(metadata::ROUTE).map(|route| route.as_bytes()));
+        let route = cluster.metrics.route(headers.get(metadata::ROUTE).map(|route| route.as_bytes()));
         Ok(Self {
-            metrics,
+            route,
             cluster,
             client,
             read: flag(headers, metadata::READ)?.unwrap_or(true),
@@ -80,18 +82,13 @@ impl Grant {
     #[cfg(test)]
     pub(crate) fn all(cluster: &Arc<Cluster>) -> Self {
         Self {
-            metrics: cluster.metrics.route(None),
+            route: cluster.metrics.route(None),
             cluster: Arc::clone(cluster),
             client: Source::default(),
             read: true,
             write: true,
-            topics: Arc::new(Topics::All),
+            topics: Arc::default(),
         }
-    }
-
-    /// Whether the client can read at all.
-    pub(crate) fn reads(&self) -> bool {
-        self.read
     }
 
     /// Whether the client can write at all.
@@ -99,26 +96,85 @@ impl Grant {
         self.write
     }
 
-    /// Whether the client can use `topic`. Does not check that it exists.
-    pub(crate) fn has_topic(&self, topic: &str) -> bool {
-        self.topics.contains(topic)
+    /// The system of the cluster.
+    pub(crate) fn system(&self) -> System {
+        self.cluster.system
     }
 
-    /// Reads records: see [`Cluster::fetch`]. Uses the cluster's default size and wait.
+    /// The cluster's metrics.
+    pub(crate) fn metrics(&self) -> &ClusterMetrics {
+        &self.cluster.metrics
+    }
+
+    /// Begins when the bridge drains, or when the cluster is removed.
+    pub(crate) fn drain(&self) -> &Drain {
+        &self.cluster.drain
+    }
+
+    /// The largest answer in bytes of a read within these bounds.
+    pub(crate) fn max_bytes(&self, bounds: ReadBounds) -> usize {
+        self.cluster.reads().max_bytes(bounds)
+    }
+
+    /// Counts requests of a session: see [`Cluster::requested`].
+    pub(crate) fn count_requests(&self, requests: usize, bytes: usize) -> Option<Instant> {
+        self.cluster.requested(self.client, requests, bytes)
+    }
+
+    /// Logs why a command or a request has failed, once in a while for each reason.
+    pub(crate) fn log_failure(&self, name: &'static str, reason: Reason, message: &str) {
+        self.cluster.failures.log(self.cluster.metrics.name(), name, reason, message);
+    }
+
+    /// Logs why records of a command were not written.
+    pub(crate) fn log_reports(&self, reports: &[DeliveryReport]) {
+        self.cluster.log_failed(reports);
+    }
+
+    /// Checks that the client can read a topic.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub(crate) fn check_read(&self, topic: &str) -> Result<(), CommandError> {
+        self.check_reads()?;
+        self.check_topic(topic)
+    }
+
+    /// Checks that the client can read at all.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub(crate) fn check_reads(&self) -> Result<(), CommandError> {
+        if self.read { Ok(()) } else { Err(denied(NOT_READABLE)) }
+    }
+
+    /// Checks that the client can write to a topic, and the bridge to the cluster.
+    ///
+    /// # Errors
+    /// One of them cannot.
+    pub(crate) fn check_write(&self, topic: &str) -> Result<(), CommandError> {
+        self.check_writes()?;
+        if !self.cluster.is_writable() {
+            return Err(read_only());
+        }
+        self.check_topic(topic)
+    }
+
+    /// Reads records of a log from `offset` on. At its end it waits until `reservation` ends the wait. An error of an offset that the
+    /// log does not have tells the ends of the log, as far as they are known.
     ///
     /// # Cancel safety
     /// A drop abandons the read.
     pub(crate) async fn fetch(
         &self,
-        fetch: &CmdKafkaFetch,
+        log: Log<'_>,
+        offset: i64,
+        bounds: ReadBounds,
         reservation: &mut dyn AnswerReservation,
     ) -> Result<Fetched, CommandError> {
-        let CmdKafkaFetch { topic, partition, .. } = fetch;
-        self.check_read(Kind::Fetch, topic)?;
-        let log = Log { topic, partition: *partition };
-        let fetched =
-            self.cluster.fetch(log, bounded(self.client, fetch, self.cluster.reads()), reservation).await;
-        match fetched {
+        self.counted(Kind::Fetch, self.check_read(log.topic))?;
+        let fetch = self.cluster.reads().fetch(self.client, offset, bounds);
+        match self.cluster.fetch(log, fetch, reservation).await {
             Err(error) if error.fault == Fault::OffsetOutOfRange => {
                 let ends = self.cluster.ends(self.client, log, false).await.ok();
                 Err(CommandError { ends, ..error })
@@ -127,12 +183,7 @@ impl Grant {
         }
     }
 
-    /// The largest answer in bytes of a fetch that asks for `max_bytes`; 0: as many as the bridge allows.
-    pub(crate) fn max_fetch_bytes(&self, max_bytes: u32) -> usize {
-        max_fetch_bytes(max_bytes, self.cluster.reads())
-    }
-
-    /// Reads records of many partitions: see [`Cluster::multi_fetch`]. The results are in the order of the command.
+    /// Reads records of each place: see [`Cluster::multi_fetch`]. The results are in their order, with errors as in [`Grant::fetch`].
     ///
     /// # Errors
     /// The whole command is refused.
@@ -141,51 +192,36 @@ impl Grant {
     /// A drop abandons the reads.
     pub(crate) async fn multi_fetch(
         &self,
-        command: &CmdKafkaMultiFetch,
+        places: &[Place<'_>],
+        bounds: ReadBounds,
         reservation: &mut dyn AnswerReservation,
     ) -> Result<Vec<Result<Fetched, CommandError>>, CommandError> {
-        let asked = &command.partitions;
-        self.check_reads(Kind::MultiFetch, asked.len())?;
-        let places: Vec<Place<'_>> = asked
-            .iter()
-            .filter(|asked| self.has_topic(&asked.topic))
-            .map(|asked| (Log { topic: &asked.topic, partition: asked.partition }, asked.offset))
-            .collect();
-        let mut fetch = bounded_multi(self.client, command, self.cluster.reads());
-        if places.len() < asked.len() {
+        let granted = self.granted(Kind::MultiFetch, places)?;
+        let mut fetch = MultiFetch::of(self.cluster.reads().fetch(self.client, 0, bounds));
+        if granted.len() < places.len() {
             // An error ends the wait.
             fetch.wait = Duration::ZERO;
         }
-        let mut read = self.cluster.multi_fetch(&places, fetch, reservation).await;
-        self.cluster.add_ends(self.client, &places, &mut read).await;
-        Ok(self.with_denied(asked.iter().map(|asked| &*asked.topic), read))
-    }
-
-    /// The results for `topics`: `read` has those that are granted.
-    fn with_denied<'a, T>(
-        &self,
-        topics: impl Iterator<Item = &'a str>,
-        read: Vec<Result<T, CommandError>>,
-    ) -> Vec<Result<T, CommandError>> {
-        let mut read = read.into_iter();
-        let result = |topic| match self.has_topic(topic) {
-            true => read.next().unwrap_or_else(|| Err(unanswered())),
-            false => Err(self.topic_denied(topic)),
-        };
-        topics.map(result).collect()
+        let mut read = self.cluster.multi_fetch(&granted, fetch, reservation).await;
+        self.cluster.add_ends(self.client, &granted, &mut read).await;
+        Ok(self.with_denied(places, read))
     }
 
     /// The offset of a timestamp: see [`Cluster::list_offset`].
     ///
     /// # Cancel safety
     /// A drop abandons the read.
-    pub(crate) async fn list_offset(&self, list: &CmdKafkaListOffset) -> Result<i64, CommandError> {
-        let CmdKafkaListOffset { topic, partition, timestamp } = list;
-        self.check_read(Kind::ListOffset, topic)?;
-        self.cluster.list_offset(self.client, Log { topic, partition: *partition }, *timestamp, false).await
+    pub(crate) async fn list_offset(
+        &self,
+        log: Log<'_>,
+        timestamp: i64,
+        committed: bool,
+    ) -> Result<i64, CommandError> {
+        self.counted(Kind::ListOffset, self.check_read(log.topic))?;
+        self.cluster.list_offset(self.client, log, timestamp, committed).await
     }
 
-    /// The offsets of many partitions: see [`Cluster::list_offsets`]. The results are in the order of the command.
+    /// The offset of each log's timestamp: see [`Cluster::list_offsets`]. The results are in their order.
     ///
     /// # Errors
     /// The whole command is refused.
@@ -194,42 +230,62 @@ impl Grant {
     /// A drop abandons the reads.
     pub(crate) async fn list_offsets(
         &self,
-        command: &CmdKafkaListOffsets,
+        asked: &[(Log<'_>, i64)],
+        committed: bool,
     ) -> Result<Vec<Result<ListedOffset, CommandError>>, CommandError> {
-        let asked = &command.offsets;
-        self.check_reads(Kind::ListOffsets, asked.len())?;
-        let logs: Vec<(Log<'_>, i64)> = asked
-            .iter()
-            .filter(|asked| self.has_topic(&asked.topic))
-            .map(|asked| (Log { topic: &asked.topic, partition: asked.partition }, asked.timestamp))
-            .collect();
-        let committed = command.isolation() == Isolation::ReadCommitted;
-        let listed = self.cluster.list_offsets(self.client, &logs, committed).await;
-        Ok(self.with_denied(asked.iter().map(|asked| &*asked.topic), listed))
+        let granted = self.granted(Kind::ListOffsets, asked)?;
+        let listed = self.cluster.list_offsets(self.client, &granted, committed).await;
+        Ok(self.with_denied(asked, listed))
     }
 
-    /// Topics, their partitions and leaders: see [`Cluster::metadata`].
+    /// The ends of a log: see [`Cluster::ends`].
+    ///
+    /// # Cancel safety
+    /// A drop abandons the reads.
+    pub(crate) async fn ends(&self, log: Log<'_>, committed: bool) -> Result<(i64, i64), CommandError> {
+        self.counted(Kind::ListOffset, self.check_read(log.topic))?;
+        self.cluster.ends(self.client, log, committed).await
+    }
+
+    /// The names of the client's topics, sorted.
+    ///
+    /// # Cancel safety
+    /// A drop abandons the read.
+    pub(crate) async fn topics(&self) -> Result<Vec<String>, CommandError> {
+        self.counted(Kind::Topics, self.check_reads())?;
+        let topics = self.cluster.topics().await?;
+        Ok(topics.iter().filter(|name| self.topics.contains(name)).cloned().collect())
+    }
+
+    /// A topic's partitions: see [`Cluster::partitions`].
+    ///
+    /// # Cancel safety
+    /// A drop abandons the read.
+    pub(crate) async fn describe(&self, topic: &str) -> Result<Arc<Description>, CommandError> {
+        self.counted(Kind::Topics, self.check_read(topic))?;
+        self.cluster.partitions(self.client, topic).await
+    }
+
+    /// Topics with their partitions and leaders: see [`Cluster::metadata`].
     ///
     /// # Errors
     /// The whole command is refused or fails.
     ///
     /// # Cancel safety
     /// A drop abandons the reads.
-    pub(crate) async fn metadata(
+    pub(crate) async fn describe_page(
         &self,
-        command: CmdKafkaMetadata,
+        names: TopicNames,
         size: impl Fn(&DescribedTopic) -> usize,
     ) -> Result<MetadataPage, CommandError> {
-        if !self.read {
-            return Err(self.denied(Kind::Topics, NOT_READABLE));
-        }
-        let CmdKafkaMetadata { topics, prefixes, after } = command;
+        self.counted(Kind::Topics, self.check_reads())?;
+        let TopicNames { topics, prefixes, after } = names;
         let lists = topics.is_empty() || !prefixes.is_empty();
         let begins =
             |name: &str| prefixes.is_empty() || prefixes.iter().any(|prefix| name.starts_with(prefix));
-        let listed = lists.then_some(|name: &str| self.has_topic(name) && begins(name));
+        let listed = lists.then_some(|name: &str| self.topics.contains(name) && begins(name));
         let (named, ungranted): (BTreeSet<String>, BTreeSet<String>) =
-            topics.into_iter().partition(|topic| self.has_topic(topic));
+            topics.into_iter().partition(|topic| self.topics.contains(topic));
         let mut ungranted: Vec<String> = ungranted.into_iter().filter(|topic| *topic > after).collect();
         let selection = TopicSelection { named, listed, after };
         let mut page =
@@ -243,6 +299,14 @@ impl Grant {
         Ok(page)
     }
 
+    /// Whether a topic exists, for the error of a command on it. True if no broker is reachable, or if the client can do nothing there.
+    ///
+    /// # Cancel safety
+    /// A drop abandons the read.
+    pub(crate) async fn has_existing(&self, topic: &str) -> bool {
+        !self.topics.contains(topic) || self.cluster.has_topic(self.client, topic).await
+    }
+
     /// Begins a subscription.
     ///
     /// # Errors
@@ -250,15 +314,11 @@ impl Grant {
     ///
     /// # Cancel safety
     /// A drop abandons the reads.
-    pub(crate) async fn subscribe(&self, command: CmdKafkaSubscribe) -> Result<Subscription, CommandError> {
-        for source in &command.sources {
-            self.check_read(Kind::Subscribe, &source.topic)?;
-        }
-        let subscribe =
-            Subscribe::of(self.cluster.system, command, self.cluster.reads()).inspect_err(|_| {
-                self.cluster.metrics.answered(Kind::Subscribe, Outcome::Refused);
-            })?;
-        Subscription::open(&self.cluster, &self.metrics, Subscribe { client: self.client, ..subscribe }).await
+    pub(crate) async fn subscribe(&self, command: SubscribeCommand) -> Result<Subscription, CommandError> {
+        let granted = command.sources.iter().try_for_each(|source| self.check_read(&source.topic));
+        let subscribe = granted.and_then(|()| Subscribe::of(self.system(), command, self.cluster.reads()));
+        let subscribe = Subscribe { client: self.client, ..self.counted(Kind::Subscribe, subscribe)? };
+        Subscription::open(&self.cluster, &self.route, subscribe).await
     }
 
     /// Writes records in the order of tickets: see [`Cluster::produce`].
@@ -267,79 +327,61 @@ impl Grant {
     /// The records are written all or none.
     pub(crate) async fn produce(
         &self,
-        records: Vec<ProduceRecord>,
+        records: Vec<Record>,
         ticket: WriteTicket,
+        queued: impl FnOnce(),
     ) -> Result<Vec<DeliveryReport>, CommandError> {
-        if !self.write {
-            return Err(self.denied(Kind::Produce, NOT_WRITABLE));
-        }
-        let reports = self.cluster.produce(self.client, records, &self.topics, ticket, || {}).await?;
-        self.cluster.log_failed(&reports);
-        Ok(reports)
+        self.counted(Kind::Produce, self.check_writes())?;
+        self.cluster.produce(self.client, records, &self.topics, ticket, queued).await
     }
 
-    fn check_read(&self, kind: Kind, topic: &str) -> Result<(), CommandError> {
-        match self {
-            Self { read: false, .. } => Err(self.denied(kind, NOT_READABLE)),
-            _ if self.has_topic(topic) => Ok(()),
-            _ => Err(self.denied(kind, topic_denied(self.cluster.system, topic))),
-        }
+    fn check_writes(&self) -> Result<(), CommandError> {
+        if self.write { Ok(()) } else { Err(denied(NOT_WRITABLE)) }
     }
 
-    /// Checks a command that reads many partitions.
-    fn check_reads(&self, kind: Kind, partitions: usize) -> Result<(), CommandError> {
-        if !self.read {
-            return Err(self.denied(kind, NOT_READABLE));
-        }
-        if partitions == 0 {
-            self.cluster.metrics.answered(kind, Outcome::Refused);
-            let message = "0 partitions in one command: expected at least 1";
-            return Err(CommandError::new(Fault::Invalid, INVALID_REQUEST, message));
-        }
-        Ok(())
+    fn check_topic(&self, topic: &str) -> Result<(), CommandError> {
+        if self.topics.contains(topic) { Ok(()) } else { Err(self.topic_denied(topic)) }
     }
 
-    /// The error of one topic among many.
+    /// The granted ones of the logs that a command reads.
+    fn granted<'a>(&self, kind: Kind, logs: &[(Log<'a>, i64)]) -> Result<Vec<(Log<'a>, i64)>, CommandError> {
+        let some = match logs {
+            [] => {
+                let message = "0 partitions in one command: expected at least 1";
+                Err(CommandError::new(Fault::Invalid, INVALID_REQUEST, message))
+            }
+            _ => Ok(()),
+        };
+        self.counted(kind, self.check_reads().and(some))?;
+        Ok(logs.iter().copied().filter(|(log, _)| self.topics.contains(log.topic)).collect())
+    }
+
+    /// The results for `logs`: `read` has those that are granted.
+    fn with_denied<T>(
+        &self,
+        logs: &[(Log<'_>, i64)],
+        read: Vec<Result<T, CommandError>>,
+    ) -> Vec<Result<T, CommandError>> {
+        let mut read = read.into_iter();
+        let result = |(log, _): &(Log<'_>, i64)| match self.topics.contains(log.topic) {
+            true => read.next().unwrap_or_else(|| Err(unanswered())),
+            false => Err(self.topic_denied(log.topic)),
+        };
+        logs.iter().map(result).collect()
+    }
+
     fn topic_denied(&self, topic: &str) -> CommandError {
-        CommandError::forbidden(TOPIC_AUTHORIZATION_FAILED, topic_denied(self.cluster.system, topic))
+        denied(topic_denied(self.system(), topic))
     }
 
-    fn denied(&self, kind: Kind, message: impl Into<String>) -> CommandError {
-        self.cluster.metrics.answered(kind, Outcome::Refused);
-        CommandError::forbidden(TOPIC_AUTHORIZATION_FAILED, message)
-    }
-}
-
-fn max_fetch_bytes(max_bytes: u32, defaults: Reads) -> usize {
-    match usize::try_from(max_bytes).unwrap_or(usize::MAX) {
-        0 => defaults.max_bytes,
-        max_bytes => max_bytes.min(defaults.max_bytes),
+    /// Counts a command that is refused.
+    fn counted<T>(&self, kind: Kind, checked: Result<T, CommandError>) -> Result<T, CommandError> {
+        checked.inspect_err(|_| self.cluster.metrics.answered(kind, Outcome::Refused))
     }
 }
 
-/// The fetch of a command, within the bridge's bounds.
-fn bounded(source: Source, fetch: &CmdKafkaFetch, defaults: Reads) -> Fetch {
-    let size = |bytes: u32| usize::try_from(bytes).unwrap_or(usize::MAX);
-    Fetch {
-        offset: fetch.offset,
-        max_bytes: max_fetch_bytes(fetch.max_bytes, defaults),
-        wait: fetch
-            .max_wait_ms
-            .map_or(defaults.wait, |wait| Duration::from_millis(wait.into()).min(MAX_WAIT)),
-        min_bytes: size(fetch.min_bytes).min(WAITING_BYTES),
-        max_records: size(fetch.max_records),
-        fill: false,
-        committed: fetch.isolation() == Isolation::ReadCommitted,
-        source,
-    }
-}
-
-/// The same for a fetch from many partitions.
-fn bounded_multi(source: Source, command: &CmdKafkaMultiFetch, defaults: Reads) -> MultiFetch {
-    let CmdKafkaMultiFetch { max_wait_ms, min_bytes, max_bytes, isolation, .. } = *command;
-    let of_one = CmdKafkaFetch { max_wait_ms, min_bytes, max_bytes, isolation, ..Default::default() };
-    let Fetch { max_bytes, wait, min_bytes, committed, .. } = bounded(source, &of_one, defaults);
-    MultiFetch { max_bytes, wait, min_bytes, fill: false, committed, source }
+fn denied(message: impl Into<String>) -> CommandError {
+    CommandError::forbidden(TOPIC_AUTHORIZATION_FAILED, message)
 }
 
 fn flag(headers: &HeaderMap, header: &'static str) -> Result<Option<bool>, InvalidHeader> {
@@ -351,108 +393,10 @@ fn flag(headers: &HeaderMap, header: &'static str) -> Result<Option<bool>, Inval
     }
 }
 
-/// The longest wait of a fetch.
-pub(crate) const MAX_WAIT: Duration = Duration::from_secs(30);
-
 /// The error of a read if the route grants none.
 pub(crate) const NOT_READABLE: &str = "this route does not let clients read";
 /// The error of a write if the route grants none.
 pub(crate) const NOT_WRITABLE: &str = "this route does not let clients write";
 
 #[cfg(test)]
-mod tests {
-    use sluicegate_protocol::PartitionOffset;
-
-    use super::*;
-    use crate::cluster::script::Script;
-
-    fn grant(headers: &[(&'static str, &str)]) -> Result<Grant, InvalidHeader> {
-        let headers = headers.iter().map(|(name, value)| ((*name).parse().unwrap(), value.parse().unwrap()));
-        Grant::of(Script::cluster(1).0, Source::default(), &headers.collect())
-    }
-
-    #[test]
-    fn default_grant_reads_every_topic_and_writes_none() {
-        let grant = grant(&[]).ok().unwrap();
-        assert!(grant.reads() && !grant.writes() && grant.has_topic("any"));
-    }
-
-    #[test]
-    fn headers_limit_reading_writing_and_topics() {
-        let headers =
-            [(metadata::READ, "false"), (metadata::WRITE, "true"), (metadata::TOPICS, "orders,public.*")];
-        let grant = grant(&headers).ok().unwrap();
-        assert!(!grant.reads() && grant.writes() && grant.has_topic("public.x") && !grant.has_topic("other"));
-    }
-
-    #[test]
-    fn invalid_headers_grant_nothing() {
-        assert_eq!(grant(&[(metadata::TOPICS, "a b")]).err().unwrap().header, metadata::TOPICS);
-        for header in [metadata::READ, metadata::WRITE] {
-            for value in ["", "yes", "TRUE", "1", "true, false"] {
-                assert_eq!(grant(&[(header, value)]).err().unwrap().header, header, "{value}");
-            }
-        }
-    }
-
-    #[tokio::test]
-    async fn commands_beyond_the_grant_are_denied() {
-        let code = |error: CommandError| (error.fault, error.code);
-        let denied = Some((Fault::Forbidden, 29));
-        let fetch = |topic: &str| CmdKafkaFetch { topic: topic.into(), ..Default::default() };
-        let list = |topic: &str| CmdKafkaListOffset { topic: topic.into(), ..Default::default() };
-        let limited = grant(&[(metadata::TOPICS, "0")]).ok().unwrap();
-        assert_eq!(limited.fetch(&fetch("0"), &mut ()).await.err(), None);
-        assert_eq!(limited.fetch(&fetch("1"), &mut ()).await.err().map(code), denied);
-        assert_eq!(limited.list_offset(&list("0")).await.err(), None);
-        assert_eq!(limited.list_offset(&list("1")).await.err().map(code), denied);
-        let unread = grant(&[(metadata::READ, "false")]).ok().unwrap();
-        assert_eq!(unread.fetch(&fetch("0"), &mut ()).await.err().map(code), denied);
-        let many = CmdKafkaMultiFetch { partitions: vec![PartitionOffset::default()], ..Default::default() };
-        assert_eq!(unread.multi_fetch(&many, &mut ()).await.err().map(code), denied);
-        let many = CmdKafkaListOffsets { offsets: vec![list("0")], ..Default::default() };
-        assert_eq!(unread.list_offsets(&many).await.err().map(code), denied);
-        assert_eq!(unread.metadata(CmdKafkaMetadata::default(), |_| 0).await.err().map(code), denied);
-        let records = vec![ProduceRecord { topic: "0".into(), ..ProduceRecord::default() }];
-        assert_eq!(limited.produce(records, WriteTicket::default()).await.err().map(code), denied);
-    }
-
-    #[tokio::test]
-    async fn results_of_topics_beyond_the_grant_are_errors_in_their_places() {
-        let limited = grant(&[(metadata::TOPICS, "0,b.*,gone")]).ok().unwrap();
-        let denied = |error: &CommandError| (error.fault, error.code) == (Fault::Forbidden, 29);
-        let topics = ["1", "0", "2", "0"];
-        let place = |topic: &str| PartitionOffset { topic: topic.into(), ..Default::default() };
-        let partitions = topics.map(place).to_vec();
-        let max_wait_ms = Some(1000);
-        let many = CmdKafkaMultiFetch { partitions, max_wait_ms, ..Default::default() };
-        let read = limited.multi_fetch(&many, &mut ()).await.unwrap();
-        assert_eq!(
-            read.iter().map(|read| read.as_ref().is_err_and(denied)).collect::<Vec<_>>(),
-            [true, false, true, false]
-        );
-        let list = |(topic, timestamp): (&str, i64)| CmdKafkaListOffset {
-            topic: topic.into(),
-            timestamp,
-            ..Default::default()
-        };
-        let offsets = topics.into_iter().zip(5..).map(list).collect();
-        let listed =
-            limited.list_offsets(&CmdKafkaListOffsets { offsets, ..Default::default() }).await.unwrap();
-        let listed: Vec<_> =
-            listed.iter().map(|listed| listed.as_ref().map(|listed| listed.offset).ok()).collect();
-        assert_eq!(listed, [None, Some(6), None, Some(8)]);
-
-        let described = async |command: CmdKafkaMetadata| {
-            let page = limited.metadata(command, |_| 0).await.unwrap();
-            let error =
-                |topic: DescribedTopic| (topic.name, topic.description.err().map(|error| error.fault));
-            page.topics.into_iter().map(error).collect::<Vec<_>>()
-        };
-        let found = |name: &str| (name.to_owned(), None);
-        assert_eq!(described(CmdKafkaMetadata::default()).await, [found("b.1"), found("b.2")]);
-        let topics = vec!["a".to_owned(), "b.1".to_owned()];
-        let want = [("a".to_owned(), Some(Fault::Forbidden)), found("b.1")];
-        assert_eq!(described(CmdKafkaMetadata { topics, ..Default::default() }).await, want);
-    }
-}
+mod tests;

@@ -68,13 +68,13 @@ pub(crate) async fn respond(
         _ => &[Method::GET, Method::HEAD],
     };
     let (parts, body) = request.into_parts();
-    let system = admitted.grant.cluster.system;
+    let system = admitted.grant.system();
     let (route, started) = (route(admitted.route, system), Instant::now());
     let mut context = traces::current();
     let mut span = context.sample(route, admitted.grant.client);
     let response = context.scope(answer_page(admitted, methods, &parts, body)).await;
     let status = response.status().as_u16();
-    admitted.grant.cluster.metrics.http(route, status.into(), started.elapsed());
+    admitted.grant.metrics().http(route, status.into(), started.elapsed());
     if let Some(span) = &mut span {
         span.http(parts.method.as_str(), route, status);
     }
@@ -172,8 +172,7 @@ async fn answer(admitted: &AdmittedRequest<'_>, parts: &Parts, body: Incoming) -
         }
     };
     let response = response.unwrap_or_else(|problem| {
-        let cluster = &admitted.grant.cluster;
-        problem.log(cluster, route(admitted.route, cluster.system));
+        problem.log(&admitted.grant, route(admitted.route, admitted.grant.system()));
         refusal(admitted.route, problem, &parts.headers)
     });
     response.into_http(&parts.method, admitted.running.clone().ok())
@@ -188,14 +187,7 @@ async fn run(
     let answer = async |body: Bytes| {
         let AdmittedRequest { grant, route, .. } = admitted;
         let request = Request { grant, method: &parts.method, headers: Headers(&parts.headers), body: &body };
-        match &route.resource {
-            Some(Resource::Produce(produce)) => Box::pin(produce::answer(&request, produce, running)).await,
-            Some(Resource::Rest(HttpRest {})) => Box::pin(rest::answer(&request, &route.path, running)).await,
-            None => {
-                let detail = "the gateway's route has no resource that this bridge knows, upgrade the bridge";
-                Err(Problem::new(ProblemKind::GatewayMismatch, detail))
-            }
-        }
+        dispatch(&request, route, running).await
     };
     match parts.method {
         // RFC 9110, section 9.3.1: "content received in a GET request has no generally defined semantics".
@@ -204,7 +196,43 @@ async fn run(
     }
 }
 
+async fn dispatch(
+    request: &Request<'_>,
+    route: &HttpRoute,
+    running: &Arc<RequestPermits>,
+) -> Result<Response, Problem> {
+    match &route.resource {
+        Some(Resource::Produce(produce)) => Box::pin(produce::answer(request, produce, running)).await,
+        Some(Resource::Rest(HttpRest {})) => Box::pin(rest::answer(request, &route.path, running)).await,
+        None => {
+            let detail = "the gateway's route has no resource that this bridge knows, upgrade the bridge";
+            Err(Problem::new(ProblemKind::GatewayMismatch, detail))
+        }
+    }
+}
+
 const ALL_METHODS: [Method; 3] = [Method::GET, Method::HEAD, Method::POST];
 
 /// The route of the resource `produce`, whatever its path is in the gateway.
 const PRODUCE_ROUTE: &str = "produce";
+
+/// The status and the body of the answer to an admitted request.
+#[cfg(test)]
+pub(crate) async fn ask(
+    grant: &Grant,
+    route: &HttpRoute,
+    method: Method,
+    headers: &HeaderMap,
+    body: &str,
+) -> (u16, String) {
+    use sluicegate_fair_share::{Ledger, Permits};
+
+    let (calls, waiting) = (Permits::new(Ledger::new(1)), Permits::new(Ledger::new(1)));
+    let open = tokio_util::task::TaskTracker::new();
+    let running = RequestPermits::begin(&calls, grant.holder(), &waiting, grant.drain(), open.token());
+    let body = Bytes::copy_from_slice(body.as_bytes());
+    let request = Request { grant, method: &method, headers: Headers(headers), body: &body };
+    let response =
+        dispatch(&request, route, &running.expect("a permit")).await.unwrap_or_else(Problem::plain);
+    (response.status.as_u16(), String::from_utf8(response.body.to_vec()).expect("text"))
+}

@@ -22,11 +22,11 @@ mod writer;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::backend::command::Record;
 use futures_util::future::{BoxFuture, ready};
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt};
 use sluicegate_fair_share::Source;
-use sluicegate_protocol::ProduceRecord;
 use sluicegate_reader::{ReadError, Reader};
 use sluicegate_shared_log::{ClusterLogs, Ends};
 use tokio::time::{Instant, timeout};
@@ -215,7 +215,7 @@ impl Backend for Kafka {
     fn hand_over<'a>(
         &'a self,
         source: Source,
-        records: Vec<ProduceRecord>,
+        records: Vec<Record>,
         errors: Vec<Option<CommandError>>,
         due: &'a CancellationToken,
     ) -> BoxFuture<'a, Result<HandedOver<'a>, CommandError>> {

@@ -32,11 +32,11 @@ mod writer;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::backend::command::Record;
 use futures_util::future::{BoxFuture, ready};
 use futures_util::stream::{BoxStream, FuturesUnordered};
 use futures_util::{FutureExt, StreamExt};
 use sluicegate_fair_share::Source;
-use sluicegate_protocol::ProduceRecord;
 use sluicegate_shared_log::{ClusterLogs, Ends};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -226,7 +226,7 @@ impl Backend for Nats {
     fn hand_over<'a>(
         &'a self,
         source: Source,
-        records: Vec<ProduceRecord>,
+        records: Vec<Record>,
         errors: Vec<Option<CommandError>>,
         due: &'a CancellationToken,
     ) -> BoxFuture<'a, Result<HandedOver<'a>, CommandError>> {

@@ -3,7 +3,7 @@
 //! 1. [`transport`]: the bytes of an upgraded stream, of a request's and a response's body, or of a client's WebSocket,
 //!    whose frames [`websocket`] turns into gRPC messages
 //! 2. [`frames`]: bytes become gRPC messages
-//! 3. [`request`]: a message becomes a request; [`json`] has the codec of JSON sessions, [`nats`] the words of NATS. [`intake`] starts
+//! 3. [`request`]: a message becomes a request; [`json`] has the codec of JSON sessions, [`kafka`] and [`nats`] the words of a system. [`intake`] starts
 //!    it, or lets it wait
 //! 4. [`command`]: a command runs within the client's [`Grant`]
 //! 5. [`subscriptions`]: what was subscribed to is delivered
@@ -26,6 +26,7 @@ mod frames;
 mod intake;
 mod item;
 mod json;
+mod kafka;
 mod keepalive;
 mod lane;
 mod metadata;
@@ -63,7 +64,6 @@ pub(crate) use self::end::End;
 pub(crate) use self::transport::{Overload, Transport};
 
 use self::answer::Answer;
-use self::command::Command;
 use self::frames::Frames;
 use self::intake::OWN_ANSWER_BYTES;
 use self::keepalive::{Due, Keepalive};
@@ -74,8 +74,9 @@ use self::request::Request;
 use self::reservation::Reservation;
 use self::subscriptions::Subscriptions;
 use self::transport::Output;
+use crate::backend::command::Command;
 use crate::backend::{CommandError, Fault};
-use crate::cluster::{Cluster, WriteSequencer, WriteTicket};
+use crate::cluster::{WriteSequencer, WriteTicket};
 use crate::drain::Drain;
 use crate::grant::Grant;
 use crate::metrics::{Kind, Outcome};
@@ -169,7 +170,7 @@ impl<'a> Session<'a> {
     fn new(transport: Transport, codec: Codec, grant: Grant, limits: &'a Limits, drain: Drain) -> Self {
         let now = Instant::now();
         let keepalive = Keepalive::new(limits.ping_interval, now);
-        let (system, own) = (grant.cluster.system, limits.max_request_bytes);
+        let (system, own) = (grant.system(), limits.max_request_bytes);
         Self {
             codec,
             limits,
@@ -322,26 +323,26 @@ impl<'a> Session<'a> {
     }
 
     fn start(&mut self, request: Request, reserved: OwnedSemaphorePermit) {
-        let system = self.grant.cluster.system;
+        let system = self.grant.system();
         let answer = match request {
             Request::Command { sequence, command, encoding } => {
                 let grant = self.grant.clone();
                 let ticket = match command {
                     Command::Produce(_) => self.sequencer.next(),
-                    Command::Fetch(_)
-                    | Command::ListOffset(_)
-                    | Command::MultiFetch(_)
-                    | Command::ListOffsets(_)
-                    | Command::Metadata(_) => WriteTicket::default(),
+                    Command::Fetch { .. }
+                    | Command::ListOffset { .. }
+                    | Command::MultiFetch { .. }
+                    | Command::ListOffsets { .. }
+                    | Command::Describe(_) => WriteTicket::default(),
                 };
                 let mut reservation = Reservation::new(reserved);
-                let (context, mut span) = command.trace(system, self.grant.client);
+                let (context, mut span) = command::trace(&command, system, self.grant.client);
                 let name = command.name();
                 let running = async move {
-                    let answer = command.run(sequence, encoding, &grant, ticket, &mut reservation).await;
+                    let running = command::run(command, sequence, encoding, &grant, ticket, &mut reservation);
+                    let answer = running.await;
                     if let Some(error) = answer.as_error() {
-                        let Cluster { failures, metrics, .. } = &*grant.cluster;
-                        failures.log(metrics.name(), name, error.reason(), &error.message);
+                        grant.log_failure(name, error.reason(), &error.message);
                         span.iter_mut().for_each(|span| span.fail(error.reason().as_str_name()));
                     }
                     (answer, reservation.into_permit())
@@ -350,11 +351,11 @@ impl<'a> Session<'a> {
                 return;
             }
             Request::Ping { sequence, state } => {
-                self.grant.cluster.metrics.answered(Kind::Ping, Outcome::Answered);
+                self.grant.metrics().answered(Kind::Ping, Outcome::Answered);
                 Answer::pong(sequence, state)
             }
             Request::Limits { sequence } => {
-                self.grant.cluster.metrics.answered(Kind::Session, Outcome::Answered);
+                self.grant.metrics().answered(Kind::Session, Outcome::Answered);
                 Answer::limits(sequence, self.max_message_bytes)
             }
             Request::Control(control_req::Control::Pong(payload)) => Answer::control(Control::Pong(payload)),
@@ -362,12 +363,12 @@ impl<'a> Session<'a> {
                 Answer::refusal(refusal.sequence, &refusal.message)
             }
             Request::Invalid { sequence, kind, message } => {
-                self.grant.cluster.metrics.answered(kind, Outcome::Refused);
+                self.grant.metrics().answered(kind, Outcome::Refused);
                 let error = CommandError::new(Fault::Invalid, INVALID_REQUEST, message);
                 Answer::failed(sequence, system, format_args!("run the command"), error)
             }
-            Request::Subscribe { sequence, command, encoding } => {
-                match self.subscriptions.open(sequence, &self.grant, command, encoding) {
+            Request::Subscribe { sequence, subscribed, encoding } => {
+                match self.subscriptions.open(sequence, &self.grant, subscribed, encoding) {
                     Ok(()) => return,
                     Err(error) => Answer::failed(sequence, system, format_args!("subscribe"), error),
                 }
@@ -387,7 +388,7 @@ impl<'a> Session<'a> {
     }
 
     fn refuse(&self, sequence: i64, message: &str) -> Answer {
-        self.grant.cluster.metrics.answered(Kind::Unknown, Outcome::Refused);
+        self.grant.metrics().answered(Kind::Unknown, Outcome::Refused);
         Answer::refusal(sequence, message)
     }
 
@@ -397,7 +398,7 @@ impl<'a> Session<'a> {
         }
         let len = self.outbox.push(answer, reserved);
         self.answered = self.answered.saturating_add(len);
-        self.grant.cluster.metrics.answer_bytes.inc_by(len as u64);
+        self.grant.metrics().answer_bytes.inc_by(len as u64);
     }
 
     fn output_waits(&self) -> bool {

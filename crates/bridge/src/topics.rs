@@ -2,17 +2,20 @@
 
 use sluicegate_protocol::metadata::MAX_TOPICS_BYTES;
 
-/// The topics that a client can use.
+/// The topics that a client can use; by default, all.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Topics {
-    All,
-    Listed(Vec<Pattern>),
-}
+pub(crate) struct Topics(Vec<Pattern>);
 
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Pattern {
+enum Pattern {
     Exact(Box<str>),
     Prefix(Box<str>),
+}
+
+impl Default for Topics {
+    fn default() -> Self {
+        Self(vec![Pattern::Prefix("".into())])
+    }
 }
 
 impl Topics {
@@ -21,15 +24,12 @@ impl Topics {
         let text = std::str::from_utf8(listed).ok().filter(|text| text.len() <= MAX_TOPICS_BYTES);
         let names = text.into_iter().flat_map(|text| text.split(',')).map(str::trim_ascii);
         let patterns: Vec<Pattern> = names.map(Pattern::parse).collect::<Option<_>>()?;
-        (!patterns.is_empty()).then_some(Self::Listed(patterns))
+        (!patterns.is_empty()).then_some(Self(patterns))
     }
 
     /// Whether the list has `topic`. Does not check that the topic exists.
     pub(crate) fn contains(&self, topic: &str) -> bool {
-        match self {
-            Self::All => true,
-            Self::Listed(patterns) => patterns.iter().any(|pattern| pattern.matches(topic)),
-        }
+        self.0.iter().any(|pattern| pattern.matches(topic))
     }
 }
 
@@ -65,7 +65,8 @@ mod tests {
         for topic in ["orders2", "order", "Orders", "public", "xpublic.x", "", "orders, public.*"] {
             assert!(!topics.contains(topic), "{topic}");
         }
-        assert!(Topics::parse(b"*").unwrap().contains("any"));
+        assert_eq!(Topics::parse(b"*"), Some(Topics::default()));
+        assert!(Topics::default().contains("any"));
     }
 
     #[test]

@@ -5,9 +5,9 @@ use std::collections::btree_map::Entry;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::backend::command::{Header, Record};
 use bytes::Bytes;
 use sluicegate_fair_share::{Ledger, Source};
-use sluicegate_protocol::{Header, ProduceRecord};
 use tokio::sync::Notify;
 
 /// The records queued for one cluster. Memory: at most seven entries per source with queued records.
@@ -155,7 +155,7 @@ impl Drop for QueuePermit {
 }
 
 /// The memory of a queued record, in bytes.
-pub(crate) fn size(record: &ProduceRecord, overhead: Overhead) -> usize {
+pub(crate) fn size(record: &Record, overhead: Overhead) -> usize {
     let len = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
     let header =
         |header: &Header| header.key.len().saturating_add(len(&header.value)).saturating_add(overhead.header);

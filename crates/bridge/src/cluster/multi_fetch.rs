@@ -31,6 +31,14 @@ pub(crate) struct MultiFetch {
     pub(crate) source: Source,
 }
 
+impl MultiFetch {
+    /// As `fetch`, from many logs.
+    pub(crate) fn of(fetch: Fetch) -> Self {
+        let Fetch { max_bytes, wait, min_bytes, fill, committed, source, .. } = fetch;
+        Self { max_bytes, wait, min_bytes, fill, committed, source }
+    }
+}
+
 /// A log, and the offset of the first record to read.
 pub(crate) type Place<'a> = (Log<'a>, i64);
 

@@ -5,11 +5,11 @@ use std::collections::{HashMap, HashSet};
 
 use futures_util::future::join_all;
 use sluicegate_fair_share::Source;
-use sluicegate_protocol::ProduceRecord;
 use sluicegate_protocol::error_code::{INVALID_REQUEST, INVALID_TIMESTAMP, TOPIC_AUTHORIZATION_FAILED};
 use tokio_util::sync::CancellationToken;
 
 use super::{Cluster, WriteTicket, topic_denied};
+use crate::backend::command::Record;
 use crate::backend::{CommandError, DeliveryReport, Fault, Log, System};
 use crate::metrics::Kind;
 use crate::topics::Topics;
@@ -40,7 +40,7 @@ impl Cluster {
     pub(crate) async fn produce(
         &self,
         source: Source,
-        records: Vec<ProduceRecord>,
+        records: Vec<Record>,
         topics: &Topics,
         ticket: WriteTicket,
         queued: impl FnOnce(),
@@ -51,12 +51,11 @@ impl Cluster {
     async fn write(
         &self,
         source: Source,
-        records: Vec<ProduceRecord>,
+        records: Vec<Record>,
         topics: &Topics,
         mut ticket: WriteTicket,
         queued: impl FnOnce(),
     ) -> Result<Vec<DeliveryReport>, CommandError> {
-        let read_only = || CommandError::forbidden(0, READ_ONLY);
         let Writes { max_records, due } = self.parts.load().writes.clone().ok_or_else(read_only)?;
         // Commands are checked concurrently, and only handed over in order. A refused command also waits for its
         // turn, so that the next command cannot overtake the one before.
@@ -98,12 +97,7 @@ impl Cluster {
     }
 
     /// The error of each record that cannot be written.
-    async fn check(
-        &self,
-        source: Source,
-        records: &[ProduceRecord],
-        topics: &Topics,
-    ) -> Vec<Option<CommandError>> {
+    async fn check(&self, source: Source, records: &[Record], topics: &Topics) -> Vec<Option<CommandError>> {
         // Each log is looked up once. Neighbours usually share one.
         let same_log = || records.chunk_by(|a, b| log(a) == log(b));
         let mut logs: HashMap<Log<'_>, Option<CommandError>> =
@@ -119,7 +113,7 @@ impl Cluster {
             };
         });
         join_all(checks).await;
-        let error_of = |records: &[ProduceRecord]| logs.get(&log(records.first()?))?.clone();
+        let error_of = |records: &[Record]| logs.get(&log(records.first()?))?.clone();
         let errors = same_log().flat_map(|records| {
             let error = error_of(records);
             records.iter().map(move |record| invalid(record).or_else(|| error.clone()))
@@ -128,8 +122,13 @@ impl Cluster {
     }
 }
 
+/// The error of a write to a read-only cluster.
+pub(crate) fn read_only() -> CommandError {
+    CommandError::forbidden(0, "the bridge does not write to this cluster")
+}
+
 /// The error of a command that is refused as a whole.
-fn too_much(system: System, records: &[ProduceRecord], max_records: usize) -> Option<CommandError> {
+fn too_much(system: System, records: &[Record], max_records: usize) -> Option<CommandError> {
     let same_topic = records.chunk_by(|a, b| a.topic == b.topic).filter_map(<[_]>::first);
     let topics: HashSet<&str> = same_topic.map(|record| record.topic.as_str()).collect();
     let (count, of, max) = if records.len() > max_records {
@@ -144,13 +143,13 @@ fn too_much(system: System, records: &[ProduceRecord], max_records: usize) -> Op
 }
 
 /// The log that must exist for a record. For the partitioner's choice it is partition 0, which every topic has.
-fn log(record: &ProduceRecord) -> Log<'_> {
+fn log(record: &Record) -> Log<'_> {
     let partition = record.partition.unwrap_or(PARTITIONER);
     Log { topic: &record.topic, partition: if partition == PARTITIONER { 0 } else { partition } }
 }
 
 /// The error of a record that is invalid for every topic.
-fn invalid(record: &ProduceRecord) -> Option<CommandError> {
+fn invalid(record: &Record) -> Option<CommandError> {
     let invalid = |code, message: String| Some(CommandError::new(Fault::Invalid, code, message));
     if record.headers.len() > MAX_HEADERS {
         let message = format!("{} headers: expected at most {MAX_HEADERS}", record.headers.len());
@@ -169,8 +168,6 @@ fn invalid(record: &ProduceRecord) -> Option<CommandError> {
     }
 }
 
-/// The error of a write to a read-only cluster.
-pub(crate) const READ_ONLY: &str = "the bridge does not write to this cluster";
 /// Records per command, at most.
 pub(crate) const MAX_RECORDS: usize = 1_000;
 /// Headers per record, at most.
@@ -184,35 +181,35 @@ const PARTITIONER: i32 = -1;
 
 #[cfg(test)]
 mod tests {
-    use sluicegate_protocol::Header;
+    use crate::backend::command::Header;
 
     use super::super::WriteSequencer;
     use super::super::script::Script;
     use super::*;
 
-    fn record() -> ProduceRecord {
-        ProduceRecord { topic: "t".into(), ..ProduceRecord::default() }
+    fn record() -> Record {
+        Record { topic: "t".into(), ..Record::default() }
     }
 
     #[test]
     fn records_that_librdkafka_would_change_are_refused() {
         assert_eq!(invalid(&record()), None);
-        assert_eq!(invalid(&ProduceRecord { timestamp: Some(1), ..record() }), None);
+        assert_eq!(invalid(&Record { timestamp: Some(1), ..record() }), None);
         for timestamp in [0, -1, i64::MIN] {
-            let error = invalid(&ProduceRecord { timestamp: Some(timestamp), ..record() }).unwrap();
+            let error = invalid(&Record { timestamp: Some(timestamp), ..record() }).unwrap();
             assert_eq!((error.code, error.fault), (32, Fault::Invalid));
         }
         let header = |key: &str| Header { key: key.into(), value: None };
         for headers in [vec![header("a\0b")], vec![header("a"); MAX_HEADERS + 1]] {
-            assert_eq!(invalid(&ProduceRecord { headers, ..record() }).unwrap().code, 42);
+            assert_eq!(invalid(&Record { headers, ..record() }).unwrap().code, 42);
         }
-        assert_eq!(invalid(&ProduceRecord { headers: vec![header(""); MAX_HEADERS], ..record() }), None);
+        assert_eq!(invalid(&Record { headers: vec![header(""); MAX_HEADERS], ..record() }), None);
     }
 
     #[test]
     fn records_and_topics_of_a_command_are_bounded() {
-        let topics = |count: usize| -> Vec<ProduceRecord> {
-            (0..count).map(|topic| ProduceRecord { topic: topic.to_string(), ..record() }).collect()
+        let topics = |count: usize| -> Vec<Record> {
+            (0..count).map(|topic| Record { topic: topic.to_string(), ..record() }).collect()
         };
         assert_eq!(too_much(System::Kafka, &topics(MAX_TOPICS), MAX_RECORDS), None);
         let error = too_much(System::Kafka, &topics(MAX_TOPICS + 1), MAX_RECORDS).unwrap();
@@ -227,10 +224,11 @@ mod tests {
     async fn command_waiting_at_shutdown_is_not_written() {
         let (cluster, script) = Script::cluster(1);
         let due = cluster.parts.load().writes.clone().unwrap().due;
-        let slow = ProduceRecord { topic: "60000".into(), ..record() };
+        let slow = Record { topic: "60000".into(), ..record() };
         let mut sequencer = WriteSequencer::default();
         let first = sequencer.next();
-        let produced = cluster.produce(Source::default(), vec![slow], &Topics::All, sequencer.next(), || {});
+        let all = Topics::default();
+        let produced = cluster.produce(Source::default(), vec![slow], &all, sequencer.next(), || {});
         let end = async {
             tokio::task::yield_now().await;
             due.cancel();

@@ -10,12 +10,13 @@ use futures_util::stream::{self, BoxStream};
 use futures_util::{FutureExt, StreamExt};
 use prost::Message;
 use sluicegate_fair_share::Source;
-use sluicegate_protocol::{KafkaFetchResp, KafkaMessage, MESSAGE_ID_HEADER, ProduceRecord};
+use sluicegate_protocol::{KafkaFetchResp, KafkaMessage, MESSAGE_ID_HEADER};
 use sluicegate_shared_log::Ends;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::{Cluster, MAX_RECORDS, Parts, Rates, Reads, Writes};
+use crate::backend::command::Record;
 use crate::backend::{
     AnswerReservation, Backend, CommandError, Dedup, Description, Fault, Fetch, Fetched, HandedOver,
     ListedOffset, Log, Partition, System, Unready, Version, Written,
@@ -228,7 +229,7 @@ impl Backend for Arc<Script> {
     fn hand_over<'a>(
         &'a self,
         _: Source,
-        records: Vec<ProduceRecord>,
+        records: Vec<Record>,
         errors: Vec<Option<CommandError>>,
         _: &'a CancellationToken,
     ) -> BoxFuture<'a, Result<HandedOver<'a>, CommandError>> {

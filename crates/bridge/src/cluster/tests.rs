@@ -4,11 +4,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use sluicegate_protocol::{CmdKafkaSubscribe, KafkaSource, kafka_source};
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::*;
+use crate::backend::command::{self, Start, SubscribeCommand};
 use crate::delivery::tests::logs::Logs;
 use crate::delivery::{Item, Subscribe, Subscription};
 
@@ -58,9 +58,9 @@ fn multi_fetch(cluster: Arc<Cluster>, source: Source) -> BoxFuture<'static, ()> 
 
 fn subscribe(cluster: Arc<Cluster>, client: Source) -> BoxFuture<'static, ()> {
     async move {
-        let (from, partitions) = (Some(kafka_source::From::Offset(0)), vec![LOG.partition]);
-        let source = KafkaSource { topic: LOG.topic.to_owned(), partitions, from, ..Default::default() };
-        let command = CmdKafkaSubscribe { sources: vec![source], ..Default::default() };
+        let (from, partitions) = (Start::Offset(0), vec![LOG.partition]);
+        let source = command::Source { topic: LOG.topic.to_owned(), partitions, from, ..Default::default() };
+        let command = SubscribeCommand { sources: vec![source], ..Default::default() };
         let subscribe = Subscribe::of(System::Kafka, command, cluster.reads()).unwrap();
         let subscribe = Subscribe { client, ..subscribe };
         let mut subscription = Subscription::open(&cluster, &Arc::default(), subscribe).await.unwrap();

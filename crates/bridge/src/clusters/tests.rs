@@ -11,8 +11,8 @@ use futures_util::future::join_all;
 use nkeys::KeyPair;
 use prost::Message;
 use rdkafka::mocking::MockCluster;
+use sluicegate_protocol::ClusterDefinition;
 use sluicegate_protocol::cluster_definition::{Sasl, Tls};
-use sluicegate_protocol::{ClusterDefinition, ProduceRecord};
 use sluicegate_shared_log::SharedLog;
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
@@ -21,6 +21,7 @@ use tokio::time::{advance, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::backend::command::Record;
 use crate::backend::{Log, System};
 use crate::cluster::WriteTicket;
 use crate::cluster::script::Script;
@@ -412,12 +413,12 @@ async fn cluster_stays_open_until_its_records_are_delivered() {
 
     let cluster =
         clusters.defined(Source::UNKNOWN, header(&of(&mock.bootstrap_servers())).as_bytes()).await.unwrap();
-    let record =
-        ProduceRecord { topic: "orders".into(), value: Some("1".into()), ..ProduceRecord::default() };
+    let record = Record { topic: "orders".into(), value: Some("1".into()), ..Record::default() };
     let (sent, queued) = oneshot::channel();
     let begun = Instant::now();
+    let all = Topics::default();
     tokio::select! {
-        written = cluster.produce(Default::default(), vec![record], &Topics::All, WriteTicket::default(), || sent.send(()).unwrap()) => panic!("{written:?}"),
+        written = cluster.produce(Default::default(), vec![record], &all, WriteTicket::default(), || sent.send(()).unwrap()) => panic!("{written:?}"),
         queued = queued => queued.unwrap(),
     }
     drop(cluster);

@@ -1,19 +1,16 @@
-//! What a session's command asks for, within the bridge's bounds.
+//! Checks a subscription's command, and bounds it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use sluicegate_fair_share as fair_share;
 use sluicegate_protocol::error_code::INVALID_REQUEST;
-use sluicegate_protocol::{
-    CmdKafkaSubscribe, Isolation, KafkaSource, OnLag, PartitionNext, RecordFilter, kafka_source,
-};
 
 use super::filter::Filters;
-use super::subscribe::{MAX_PARTITIONS, Source, Start, Subscribe};
-use crate::backend::{CommandError, Fault, LOG_END, System};
+use super::subscribe::{MAX_PARTITIONS, Source, Subscribe};
+use crate::backend::command::{self, RecordFilter, Start, SubscribeCommand};
+use crate::backend::{CommandError, Fault, System};
 use crate::cluster::{Reads, shown};
 
 impl Subscribe {
@@ -21,14 +18,8 @@ impl Subscribe {
     ///
     /// # Errors
     /// The command contradicts itself, or exceeds a bound.
-    pub(crate) fn of(
-        system: System,
-        command: CmdKafkaSubscribe,
-        bounds: Reads,
-    ) -> Result<Self, CommandError> {
-        let (isolation, on_lag) = (command.isolation(), command.on_lag());
-        let CmdKafkaSubscribe { sources, filters, max_batch_bytes, max_batch_records, linger_ms, .. } =
-            command;
+    pub(crate) fn of(system: System, command: SubscribeCommand, bounds: Reads) -> Result<Self, CommandError> {
+        let SubscribeCommand { sources, committed, filters, max_bytes, max_records, linger, skips } = command;
         if sources.is_empty() {
             return Err(invalid("0 sources in one command: expected at least 1"));
         }
@@ -48,32 +39,26 @@ impl Subscribe {
             let message = format!("{filter_bytes} bytes in filters: expected at most {MAX_FILTER_BYTES}");
             return Err(invalid(message));
         }
-        if linger_ms > MAX_LINGER_MS {
-            return Err(invalid(format!("linger_ms is {linger_ms}: expected at most {MAX_LINGER_MS}")));
+        if linger > MAX_LINGER {
+            let [linger, max] = [linger, MAX_LINGER].map(|time| time.as_millis());
+            return Err(invalid(format!("linger_ms is {linger}: expected at most {max}")));
         }
-        let size = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
-        let max_bytes = if max_batch_bytes == 0 { DEFAULT_BATCH_BYTES } else { size(max_batch_bytes) };
+        let max_bytes = if max_bytes == 0 { DEFAULT_BATCH_BYTES } else { max_bytes };
         Ok(Self {
             client: fair_share::Source::default(),
             sources: sources.into_iter().map(|of| source(system, of)).collect::<Result<_, _>>()?,
-            committed: isolation == Isolation::ReadCommitted,
-            filters: Filters::new(filters.into_iter().map(own).collect()),
+            committed,
+            filters: Filters::new(filters),
             max_bytes: max_bytes.min(bounds.max_bytes),
-            max_records: size(max_batch_records),
-            linger: Duration::from_millis(linger_ms.into()),
-            skips: on_lag == OnLag::Skip,
+            max_records,
+            linger,
+            skips,
         })
     }
 }
 
-/// The filter with memory of its own: its values are parts of the whole command.
-fn own(filter: RecordFilter) -> RecordFilter {
-    let own = |values: Vec<Bytes>| values.iter().map(|value| Bytes::copy_from_slice(value)).collect();
-    RecordFilter { equals: own(filter.equals), prefixes: own(filter.prefixes), ..filter }
-}
-
-fn source(system: System, source: KafkaSource) -> Result<Source, CommandError> {
-    let KafkaSource { topic, mut partitions, from, next, topic_id } = source;
+fn source(system: System, source: command::Source) -> Result<Source, CommandError> {
+    let command::Source { topic, mut partitions, from, next, topic_id } = source;
     let of_topic = |what: String| invalid(format!("{what}, {}: {}", system.topic(), shown(&topic)));
     if partitions.len() > MAX_PARTITIONS {
         return Err(of_topic(format!("{} partitions: expected at most {MAX_PARTITIONS}", partitions.len())));
@@ -82,27 +67,13 @@ fn source(system: System, source: KafkaSource) -> Result<Source, CommandError> {
     if let Some(twice) = partitions.iter().find(|partition| !numbers.insert(**partition)) {
         return Err(of_topic(format!("partition {twice} is listed twice: expected it once")));
     }
-    let from = match from {
-        None => Start::Timestamp(LOG_END),
-        Some(kafka_source::From::Timestamp(timestamp)) => Start::Timestamp(timestamp),
-        Some(kafka_source::From::Offset(offset)) => Start::Offset(offset),
-    };
-    let offsets = next.iter().map(|PartitionNext { offset, .. }| *offset);
+    let offsets = next.iter().map(|(_, offset)| *offset);
     let offsets = offsets.chain(if let Start::Offset(offset) = from { Some(offset) } else { None });
     if let Some(negative) = offsets.into_iter().find(|offset| *offset < 0) {
         return Err(of_topic(format!("{} {negative}: expected 0 or more", system.position())));
     }
-    let topic_id = match <[u8; 16]>::try_from(&topic_id[..]) {
-        Ok(id) => Some(u128::from_be_bytes(id)),
-        Err(_) if topic_id.is_empty() => None,
-        Err(_) => {
-            let (word, len) = (system.topic(), topic_id.len());
-            return Err(of_topic(format!("{word}_id of {len} bytes: expected 16 or none")));
-        }
-    };
-    let next = next.into_iter().map(|PartitionNext { partition, offset }| (partition, offset)).collect();
     partitions.sort_unstable();
-    Ok(Source { topic: Arc::from(topic), partitions, from, next, topic_id })
+    Ok(Source { topic: Arc::from(topic), partitions, from, next: next.into_iter().collect(), topic_id })
 }
 
 fn invalid(message: impl Into<String>) -> CommandError {
@@ -117,24 +88,25 @@ const DEFAULT_BATCH_BYTES: usize = 64 * 1024;
 const MAX_FILTER_BYTES: usize = 16 * 1024;
 
 /// The longest linger.
-const MAX_LINGER_MS: u32 = 10_000;
+const MAX_LINGER: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::LOG_END;
 
     const BOUNDS: Reads = Reads { max_bytes: 100_000, wait: Duration::ZERO };
 
-    fn of_topic(topic: &str) -> KafkaSource {
-        KafkaSource { topic: topic.to_owned(), ..Default::default() }
+    fn of_topic(topic: &str) -> command::Source {
+        command::Source { topic: topic.to_owned(), ..Default::default() }
     }
 
-    fn command(sources: Vec<KafkaSource>) -> CmdKafkaSubscribe {
-        CmdKafkaSubscribe { sources, ..Default::default() }
+    fn command(sources: Vec<command::Source>) -> SubscribeCommand {
+        SubscribeCommand { sources, ..Default::default() }
     }
 
     #[track_caller]
-    fn refused(command: CmdKafkaSubscribe, want: &str) {
+    fn refused(command: SubscribeCommand, want: &str) {
         let error = Subscribe::of(System::Kafka, command, BOUNDS).unwrap_err();
         assert_eq!((error.fault, error.message.as_str()), (Fault::Invalid, want));
     }
@@ -147,7 +119,7 @@ mod tests {
         let source = &wish.sources[0];
         assert!(source.is_whole() && source.next.is_empty());
         assert_eq!((source.from, source.topic_id), (Start::Timestamp(LOG_END), None));
-        let large = CmdKafkaSubscribe { max_batch_bytes: u32::MAX, ..command(vec![of_topic("t")]) };
+        let large = SubscribeCommand { max_bytes: usize::MAX, ..command(vec![of_topic("t")]) };
         assert_eq!(Subscribe::of(System::Kafka, large, BOUNDS).unwrap().max_bytes, BOUNDS.max_bytes);
     }
 
@@ -156,24 +128,23 @@ mod tests {
         refused(command(vec![]), "0 sources in one command: expected at least 1");
         let twice = command(vec![of_topic("a"), of_topic("b"), of_topic("a")]);
         refused(twice, "topic a is in two sources: expected one source for each topic");
-        let partitions = KafkaSource { partitions: vec![1, 0, 1], ..of_topic("t") };
+        let partitions = command::Source { partitions: vec![1, 0, 1], ..of_topic("t") };
         refused(command(vec![partitions]), "partition 1 is listed twice: expected it once, topic: t");
-        let from = Some(kafka_source::From::Offset(-1));
+        let from = Start::Offset(-1);
         refused(
-            command(vec![KafkaSource { from, ..of_topic("t") }]),
+            command(vec![command::Source { from, ..of_topic("t") }]),
             "offset -1: expected 0 or more, topic: t",
         );
-        let next = vec![PartitionNext { partition: 0, offset: -5 }];
+        let next = vec![(0, -5)];
         refused(
-            command(vec![KafkaSource { next, ..of_topic("t") }]),
+            command(vec![command::Source { next, ..of_topic("t") }]),
             "offset -5: expected 0 or more, topic: t",
         );
-        let short = KafkaSource { topic_id: vec![1; 15].into(), ..of_topic("t") };
-        refused(command(vec![short]), "topic_id of 15 bytes: expected 16 or none, topic: t");
-        let linger = CmdKafkaSubscribe { linger_ms: 10_001, ..command(vec![of_topic("t")]) };
+        let linger =
+            SubscribeCommand { linger: Duration::from_millis(10_001), ..command(vec![of_topic("t")]) };
         refused(linger, "linger_ms is 10001: expected at most 10000");
         let values = RecordFilter { equals: vec![vec![0; 10_000].into(); 2], ..Default::default() };
-        let filtered = CmdKafkaSubscribe { filters: vec![values], ..command(vec![of_topic("t")]) };
+        let filtered = SubscribeCommand { filters: vec![values], ..command(vec![of_topic("t")]) };
         refused(filtered, "20000 bytes in filters: expected at most 16384");
     }
 }

@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 use prost::encoding::{WireType, encode_key, encode_varint};
-use sluicegate_protocol::RecordFilter;
 use sluicegate_protocol::wire::number::{HEADER_KEY, HEADER_VALUE, MESSAGE_HEADERS, MESSAGE_KEY, MESSAGES};
 use sluicegate_protocol::wire::{Fields, Value};
+
+use crate::backend::command::RecordFilter;
 
 /// Records match if they match every filter. Without filters, all do.
 ///

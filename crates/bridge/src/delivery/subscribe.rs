@@ -9,6 +9,7 @@ use sluicegate_protocol::error_code::{INVALID_REQUEST, UNKNOWN_TOPIC_OR_PARTITIO
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::filter::Filters;
+use crate::backend::command::Start;
 use crate::backend::{CommandError, Fault, LOG_END, ListedOffset, Log, System};
 use crate::cluster::{Cluster, Place, out_of_range, shown, unanswered};
 
@@ -42,14 +43,6 @@ pub(crate) struct Source {
     pub(crate) next: BTreeMap<i32, i64>,
     /// The topic that `next` is about. None: not checked.
     pub(crate) topic_id: Option<u128>,
-}
-
-/// Where to begin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Start {
-    /// At the first record of that time, as [`Backend::list_offsets`](crate::backend::Backend::list_offsets) finds it, or at the end.
-    Timestamp(i64),
-    Offset(i64),
 }
 
 /// A topic of a subscription.

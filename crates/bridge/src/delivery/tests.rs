@@ -13,15 +13,14 @@ use futures_util::future::join_all;
 use proptest::prelude::*;
 use prost::Message;
 use sluicegate_fair_share as fair_share;
-use sluicegate_protocol::{
-    CmdKafkaSubscribe, KafkaFetchResp, KafkaSource, PartitionNext, RecordFilter, kafka_source,
-};
+use sluicegate_protocol::KafkaFetchResp;
 use tokio::time::{Instant, advance, timeout, timeout_at};
 
 use self::logs::Logs;
 use super::item::{Item, SkipCause};
 use super::subscribe::Subscribe;
 use super::subscription::Subscription;
+use crate::backend::command::{RecordFilter, Source, Start, SubscribeCommand};
 use crate::backend::{CommandError, Fault, System};
 use crate::cluster::{Cluster, Reads};
 use crate::metrics::RouteMetrics;
@@ -30,18 +29,18 @@ const TOPIC: &str = "t";
 const BOUNDS: Reads = Reads { max_bytes: 1 << 20, wait: Duration::ZERO };
 
 /// Subscribes to all partitions from their beginning. What was subscribed is taken.
-async fn open(logs: &Logs, change: impl FnOnce(&mut CmdKafkaSubscribe)) -> Subscription {
+async fn open(logs: &Logs, change: impl FnOnce(&mut SubscribeCommand)) -> Subscription {
     open_in(&logs.cluster(), &Arc::default(), change).await
 }
 
 async fn open_in(
     cluster: &Arc<Cluster>,
     metrics: &Arc<RouteMetrics>,
-    change: impl FnOnce(&mut CmdKafkaSubscribe),
+    change: impl FnOnce(&mut SubscribeCommand),
 ) -> Subscription {
-    let from = Some(kafka_source::From::Offset(0));
-    let source = KafkaSource { topic: TOPIC.to_owned(), from, ..Default::default() };
-    let mut command = CmdKafkaSubscribe { sources: vec![source], ..Default::default() };
+    let from = Start::Offset(0);
+    let source = Source { topic: TOPIC.to_owned(), from, ..Default::default() };
+    let mut command = SubscribeCommand { sources: vec![source], ..Default::default() };
     change(&mut command);
     let subscribe = Subscribe::of(System::Kafka, command, BOUNDS).unwrap();
     let mut subscription = Subscription::open(cluster, metrics, subscribe).await.unwrap();
@@ -246,23 +245,22 @@ async fn offset_after_the_end_is_refused_at_once_unless_a_client_resumes() {
     for system in [System::Kafka, System::Nats] {
         let logs = Logs::default();
         logs.append(0, 10);
-        let open = async |source: KafkaSource| {
-            let source = KafkaSource { topic: TOPIC.to_owned(), partitions: vec![0], ..source };
-            let command = CmdKafkaSubscribe { sources: vec![source], ..Default::default() };
+        let open = async |source: Source| {
+            let source = Source { topic: TOPIC.to_owned(), partitions: vec![0], ..source };
+            let command = SubscribeCommand { sources: vec![source], ..Default::default() };
             let subscribe = Subscribe::of(system, command, BOUNDS).unwrap();
             Subscription::open(&logs.cluster_of(system), &Arc::default(), subscribe).await
         };
-        let from =
-            |offset| KafkaSource { from: Some(kafka_source::From::Offset(offset)), ..Default::default() };
+        let from = |offset| Source { from: Start::Offset(offset), ..Default::default() };
         let began = Instant::now();
         let refused = open(from(11)).await.err().unwrap();
         assert_eq!((refused.fault, refused.ends), (Fault::OffsetOutOfRange, Some((0, 10))));
         assert!(refused.message.ends_with(": expected 0 to 10"), "{}", refused.message);
         assert!(began.elapsed().is_zero() && open(from(10)).await.is_ok());
-        let next = vec![PartitionNext { partition: 0, offset: 11 }];
+        let next = vec![(0, 11)];
         for source in [
-            KafkaSource { next, ..Default::default() },
-            KafkaSource { topic_id: vec![1; 16].into(), ..from(11) },
+            Source { next, ..Default::default() },
+            Source { topic_id: Some(u128::from_be_bytes([1; 16])), ..from(11) },
         ] {
             let mut subscription = open(source).await.unwrap();
             let mut items = Vec::new();
@@ -286,7 +284,7 @@ async fn offset_is_not_checked_if_the_end_is_not_known_soon() {
     let logs = Logs::default();
     logs.silence_ends();
     let began = Instant::now();
-    open(&logs, |command| command.sources[0].from = Some(kafka_source::From::Offset(11))).await;
+    open(&logs, |command| command.sources[0].from = Start::Offset(11)).await;
     assert_eq!(began.elapsed().as_secs(), 1);
 }
 
@@ -379,9 +377,9 @@ async fn leader_is_not_forgotten_while_the_version_is_unknown() {
 #[tokio::test(start_paused = true)]
 async fn lingering_record_comes_with_others() {
     let logs = Logs::default();
-    let change = |command: &mut CmdKafkaSubscribe| {
+    let change = |command: &mut SubscribeCommand| {
         command.sources[0].partitions = vec![0];
-        command.linger_ms = 500;
+        command.linger = Duration::from_millis(500);
     };
     let mut subscription = open(&logs, change).await;
     assert!(matches!(soon(&mut subscription).await, Some(Item::CaughtUp { .. })));
@@ -431,11 +429,11 @@ async fn scans_of_one_client_leave_some_of_each_second_to_others() {
     let a_second = 4_000;
     let cluster = logs.cluster_with(System::Kafka, a_second);
     let open = async |address: &str, partition| {
-        let from = Some(kafka_source::From::Offset(0));
+        let from = Start::Offset(0);
         let source =
-            KafkaSource { topic: TOPIC.to_owned(), partitions: vec![partition], from, ..Default::default() };
+            Source { topic: TOPIC.to_owned(), partitions: vec![partition], from, ..Default::default() };
         let filters = vec![RecordFilter { equals: vec!["nothing".into()], ..Default::default() }];
-        let command = CmdKafkaSubscribe { sources: vec![source], filters, ..Default::default() };
+        let command = SubscribeCommand { sources: vec![source], filters, ..Default::default() };
         let subscribe = Subscribe::of(System::Kafka, command, BOUNDS).unwrap();
         let client = fair_share::Source::parse(address.as_bytes());
         Subscription::open(&cluster, &Arc::default(), Subscribe { client, ..subscribe }).await.unwrap()

@@ -51,14 +51,9 @@ impl Endpoint {
     ) -> Result<AdmittedRequest<'a>, Refusal> {
         let grant = self.grant(request).await?;
         let waiting = if request.version() < Version::HTTP_2 { &self.waiting_http1 } else { &self.waiting };
-        let running = RequestPermits::begin(
-            &self.calls,
-            grant.holder(),
-            waiting,
-            &grant.cluster.drain,
-            self.open.token(),
-        )
-        .ok_or(self.calls.max());
+        let running =
+            RequestPermits::begin(&self.calls, grant.holder(), waiting, grant.drain(), self.open.token())
+                .ok_or(self.calls.max());
         Ok(AdmittedRequest {
             grant,
             route,

@@ -70,26 +70,26 @@ impl Endpoint {
     pub(super) fn admit(&self, grant: Grant) -> Result<AdmittedSession, Refusal> {
         let full = || Refusal::Full { max_sessions: self.sessions.max() };
         let slot = self.sessions.try_acquire(grant.holder(), 1).ok_or_else(full)?;
-        grant.cluster.metrics.sessions.inc();
+        grant.metrics().sessions.inc();
         let (context, stream) = (traces::current(), executor::current().unwrap_or_default());
         Ok(AdmittedSession { grant, context, stream, _slot: slot })
     }
 
     pub(super) async fn run(&self, admitted: AdmittedSession, codec: Codec, transport: Transport) {
         let settings = self.settings.load_full();
-        let drain = admitted.grant.cluster.drain.clone();
+        let drain = admitted.grant.drain().clone();
         let session = session::run(transport, codec, admitted.grant.clone(), &settings.limits, drain);
         let end = admitted.context.clone().scope(session).await;
         // Frees what the peer did not read in time.
         admitted.stream.cancel();
-        admitted.grant.cluster.metrics.ended(end.kind());
+        admitted.grant.metrics().ended(end.kind());
         tracing::debug!(end = end.kind().label(), event = "session_ended", "session ended");
     }
 }
 
 impl Drop for AdmittedSession {
     fn drop(&mut self) {
-        self.grant.cluster.metrics.sessions.dec();
+        self.grant.metrics().sessions.dec();
     }
 }
 

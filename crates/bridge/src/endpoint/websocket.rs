@@ -42,8 +42,7 @@ impl Endpoint {
         self.open.spawn(async move {
             // The client can leave before it gets the response.
             if let Ok(upgraded) = upgrade.await {
-                let cluster = Arc::clone(&admitted.grant.cluster);
-                let transport = Transport::websocket(TokioIo::new(upgraded), session, cluster);
+                let transport = Transport::websocket(TokioIo::new(upgraded), session, admitted.grant.clone());
                 endpoint.run(admitted, codec, transport).await;
             }
         });

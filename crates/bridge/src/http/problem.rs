@@ -5,13 +5,11 @@ use std::time::Duration;
 use http::{StatusCode, header};
 use serde::Serialize;
 use sluicegate_protocol::Reason;
-use sluicegate_protocol::error_code::TOPIC_AUTHORIZATION_FAILED;
 
 use super::failure::Details;
 use super::media_type::PROBLEM;
 use super::response::Response;
 use crate::backend::{CommandError, Fault, System};
-use crate::cluster::{Cluster, topic_denied};
 use crate::grant::Grant;
 use crate::json::InvalidJson;
 use crate::traces;
@@ -177,12 +175,6 @@ impl Problem {
         Self { kind, detail: detail.into(), reason, details: Details::default(), retry_after: Duration::ZERO }
     }
 
-    /// The problem of a topic that the grant does not have. It does not tell whether the topic exists.
-    pub(super) fn topic_denied(system: System, topic: &str) -> Self {
-        let denied = CommandError::forbidden(TOPIC_AUTHORIZATION_FAILED, topic_denied(system, topic));
-        Self::failed(denied, system)
-    }
-
     /// The problem of a failed command or record.
     pub(super) fn failed(error: CommandError, system: System) -> Self {
         let (kind, details) = (ProblemKind::of(&error), Details::of(&error, system));
@@ -199,13 +191,12 @@ impl Problem {
         if self.kind != ProblemKind::NoTopic {
             return self;
         }
-        let cluster = &grant.cluster;
-        let (kind, detail) = match (cluster.system, partition) {
-            (System::Kafka, Some(partition @ 1..)) if cluster.has_topic(grant.client, topic).await => {
+        let (kind, detail) = match (grant.system(), partition) {
+            (System::Kafka, Some(partition @ 1..)) if grant.has_existing(topic).await => {
                 (ProblemKind::NoPartition, format!("topic {topic} has no partition {partition}"))
             }
             // Such as a stream that does not listen to a message's subject.
-            (System::Nats, _) if cluster.has_topic(grant.client, topic).await => return self,
+            (System::Nats, _) if grant.has_existing(topic).await => return self,
             (system, _) => {
                 (ProblemKind::NoTopic, format!("{} {topic} does not exist, create it first", system.topic()))
             }
@@ -214,8 +205,8 @@ impl Problem {
     }
 
     /// Logs the failure of a command or of one that was refused.
-    pub(super) fn log(&self, cluster: &Cluster, route: &'static str) {
-        cluster.failures.log(cluster.metrics.name(), route, self.reason, &self.detail);
+    pub(super) fn log(&self, grant: &Grant, route: &'static str) {
+        grant.log_failure(route, self.reason, &self.detail);
     }
 
     /// As a problem document.

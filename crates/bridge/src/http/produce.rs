@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderName, Method, StatusCode};
 use serde::Serialize;
 use sluicegate_protocol::jsonkey::Path;
-use sluicegate_protocol::{Header, HttpProduce, ProduceRecord, metadata};
+use sluicegate_protocol::{HttpProduce, metadata};
 use tokio::sync::oneshot;
 
 use super::headers::Headers;
@@ -15,15 +15,15 @@ use super::jsonkey;
 use super::media_type::JSON;
 use super::problem::{Problem, ProblemKind};
 use super::published::{Published, idempotency_key};
-use super::request::{Request, check_writable};
+use super::request::Request;
 use super::request_permits::RequestPermits;
 use super::response::Response;
+use crate::backend::command::{Header, Record};
 use crate::backend::{System, Written};
 use crate::cluster::{MAX_HEADERS, WriteTicket};
 use crate::grant::Grant;
 use crate::json;
 use crate::number::whole_number;
-use crate::topics::Topics;
 
 /// The response to a request on the route.
 ///
@@ -49,10 +49,10 @@ async fn post(
     route: &HttpProduce,
     running: &Arc<RequestPermits>,
 ) -> Result<Response, Problem> {
-    let system = request.grant.cluster.system;
+    let system = request.grant.system();
     let record = record(request.headers, request.body, route, system)?;
     let topic = &record.topic.clone();
-    check_writable(request.grant, topic)?;
+    request.grant.check_write(topic).map_err(|error| Problem::failed(error, system))?;
     if request.headers.prefer_async() {
         queued(request.grant, record, Arc::clone(running)).await?;
         let document = match system {
@@ -78,7 +78,7 @@ async fn post(
 ///
 /// # Cancel safety
 /// After a drop, the record is still written.
-async fn queued(grant: &Grant, record: ProduceRecord, running: Arc<RequestPermits>) -> Result<(), Problem> {
+async fn queued(grant: &Grant, record: Record, running: Arc<RequestPermits>) -> Result<(), Problem> {
     let grant = grant.clone();
     let (queued, in_queue) = oneshot::channel();
     let writing = tokio::spawn(async move {
@@ -105,12 +105,10 @@ async fn queued(grant: &Grant, record: ProduceRecord, running: Arc<RequestPermit
 }
 
 /// Writes a record. Calls `queued` when the record is queued.
-async fn written(grant: &Grant, record: ProduceRecord, queued: impl FnOnce()) -> Result<Written, Problem> {
+async fn written(grant: &Grant, record: Record, queued: impl FnOnce()) -> Result<Written, Problem> {
     let (topic, partition) = (record.topic.clone(), record.partition);
-    let cluster = &grant.cluster;
-    let reports =
-        cluster.produce(grant.client, vec![record], &Topics::All, WriteTicket::default(), queued).await;
-    let failed = |error| Problem::failed(error, cluster.system);
+    let reports = grant.produce(vec![record], WriteTicket::default(), queued).await;
+    let failed = |error| Problem::failed(error, grant.system());
     match reports.map_err(failed)?.pop().ok_or_else(no_report)? {
         Ok(written) => Ok(written),
         Err(error) => Err(failed(error).with_missing_log(grant, &topic, partition).await),
@@ -127,7 +125,7 @@ fn record(
     body: &Bytes,
     route: &HttpProduce,
     system: System,
-) -> Result<ProduceRecord, Problem> {
+) -> Result<Record, Problem> {
     headers.check_content_encoding()?;
     let overrides = Overrides::of(headers, route)?;
     let topic = match overrides.topic {
@@ -155,7 +153,7 @@ fn record(
         check_place(overrides.partition, key.as_deref(), route)?;
         record_headers.extend(idempotency_key(headers)?);
     }
-    Ok(ProduceRecord {
+    Ok(Record {
         topic: topic.to_owned(),
         partition: overrides.partition.or(route.partition),
         key,

@@ -22,7 +22,7 @@ use http::Method;
 
 use super::accept::Accept;
 use super::problem::{Problem, ProblemKind};
-use super::request::{Request, check_readable};
+use super::request::Request;
 use super::request_permits::RequestPermits;
 use super::response::Response;
 use crate::backend::{Log, System};
@@ -52,11 +52,13 @@ pub(super) async fn answer(
     running: &Arc<RequestPermits>,
 ) -> Result<Response, Problem> {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let system = request.grant.cluster.system;
+    let system = request.grant.system();
     let resource = Resource::parse(path, system)?;
     let accept = Accept::of(request.headers);
     let Request { grant, method, .. } = *request;
     let allow = resource.allow(grant.writes());
+    let check_readable =
+        |topic: &str| grant.check_read(topic).map_err(|error| Problem::failed(error, system));
     let reads = method == Method::GET || method == Method::HEAD;
     match &resource {
         _ if method == Method::OPTIONS => Ok(Response::options(allow)),
@@ -66,34 +68,34 @@ pub(super) async fn answer(
         }
         Resource::Topic { topic } if reads => {
             Query::none(query)?;
-            check_readable(grant, topic)?;
+            check_readable(topic)?;
             topics::describe(grant, topic, accept.metadata(system)?).await
         }
         Resource::Stream { stream } if reads => {
             Query::none(query)?;
-            check_readable(grant, stream)?;
+            check_readable(stream)?;
             topics::describe_stream(grant, stream, accept.metadata(system)?).await
         }
         Resource::TopicRecords { topic } if reads => {
-            check_readable(grant, topic)?;
+            check_readable(topic)?;
             topic_records::get(grant, topic, query, accept.records(system)?, running).await
         }
         Resource::Records { topic, partition } if reads => {
-            check_readable(grant, topic)?;
+            check_readable(topic)?;
             let log = Log { topic, partition: *partition };
             records::get(grant, log, query, accept.records(system)?, running).await
         }
         Resource::Messages { stream } if reads => {
-            check_readable(grant, stream)?;
+            check_readable(stream)?;
             records::get(grant, Log::of_stream(stream), query, accept.records(system)?, running).await
         }
         Resource::Offsets { topic, partition } if reads => {
-            check_readable(grant, topic)?;
+            check_readable(topic)?;
             let log = Log { topic, partition: *partition };
             offsets::get(grant, log, query, accept.metadata(system)?).await
         }
         Resource::Sequences { stream } if reads => {
-            check_readable(grant, stream)?;
+            check_readable(stream)?;
             offsets::get(grant, Log::of_stream(stream), query, accept.metadata(system)?).await
         }
         Resource::TopicEvents { topic } if reads => events::get(request, topic, None, query, running).await,

@@ -22,9 +22,9 @@ mod mock;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::backend::command::Record;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use sluicegate_fair_share::Source;
-use sluicegate_protocol::ProduceRecord;
 use sluicegate_protocol::error_code::MESSAGE_TOO_LARGE;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -98,7 +98,7 @@ impl Writer {
     pub(super) async fn hand_over(
         &self,
         source: Source,
-        records: Vec<ProduceRecord>,
+        records: Vec<Record>,
         errors: Vec<Option<CommandError>>,
     ) -> Result<Enqueued, NoProducer> {
         let needs_producer = errors.iter().any(Option::is_none);
@@ -163,12 +163,7 @@ impl Writer {
         if is_apart { &self.apart.slot } else { &self.slot }
     }
 
-    fn permit_for(
-        &self,
-        source: Source,
-        record: &ProduceRecord,
-        is_apart: bool,
-    ) -> Result<QueuePermit, WriteError> {
+    fn permit_for(&self, source: Source, record: &Record, is_apart: bool) -> Result<QueuePermit, WriteError> {
         let size = size(record, OVERHEAD);
         if !self.queue.fits(size) {
             let error = too_large("does not fit into the queue (`queue.buffering.max.kbytes`)", record);
@@ -193,7 +188,7 @@ impl Writer {
     }
 }
 
-fn send(producer: &Producer, record: &ProduceRecord, handed: ReportTarget) -> Result<(), WriteError> {
+fn send(producer: &Producer, record: &Record, handed: ReportTarget) -> Result<(), WriteError> {
     producer.send(record, handed).map_err(|cause| match cause {
         KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull) => WriteError::queue_full(),
         KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge) => {
@@ -204,7 +199,7 @@ fn send(producer: &Producer, record: &ProduceRecord, handed: ReportTarget) -> Re
     })
 }
 
-fn too_large(what: &str, record: &ProduceRecord) -> CommandError {
+fn too_large(what: &str, record: &Record) -> CommandError {
     error::refused(MESSAGE_TOO_LARGE, format!("record of {} bytes {what}", size(record, OVERHEAD)))
 }
 

@@ -20,8 +20,8 @@ mod ready;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::backend::command::Record;
 use sluicegate_fair_share::Source;
-use sluicegate_protocol::ProduceRecord;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -113,7 +113,7 @@ impl Writer {
     pub(super) async fn hand_over(
         &self,
         source: Source,
-        records: &[ProduceRecord],
+        records: &[Record],
         errors: Vec<Option<CommandError>>,
     ) -> Result<Enqueued, CommandError> {
         let ready = match errors.iter().any(Option::is_none) {
@@ -152,7 +152,7 @@ impl Writer {
         &self,
         source: Source,
         index: usize,
-        record: &ProduceRecord,
+        record: &Record,
         ready: &Ready<'_>,
     ) -> Result<Queued, CommandError> {
         let Ready { session, streams } = ready;

@@ -4,10 +4,10 @@ use sluicegate_protocol::control_req;
 use tokio::time::Instant;
 
 use super::answer::{ENVELOPE_BYTES, MAX_ERROR_BYTES};
-use super::command::Command;
+use super::command::max_answer_bytes;
 use super::request::Request;
 use super::{End, GONE_INTERVAL, Overload, Session};
-use crate::grant::Grant;
+use crate::backend::command::{Command, ReadBounds};
 
 impl Session<'_> {
     /// Starts the requests that were read, or queues them in their lanes. Other tasks have their turn in between: thousands of requests fit
@@ -20,7 +20,7 @@ impl Session<'_> {
             let Some(message) = self.frames.next().map_err(End::Unreadable)? else { break };
             let len = message.len();
             (requests, bytes) = (requests.saturating_add(1), bytes.saturating_add(len));
-            match Request::parse(message, self.codec, self.grant.cluster.system) {
+            match Request::parse(message, self.codec, self.grant.system()) {
                 Request::Nothing
                 | Request::Control(control_req::Control::Alive(_) | control_req::Control::Padding(_)) => {}
                 Request::Control(control_req::Control::Unfinished(number)) => {
@@ -48,8 +48,7 @@ impl Session<'_> {
             }
         }
         if requests > 0 {
-            let Grant { cluster, client, .. } = &self.grant;
-            self.rests_until = cluster.requested(*client, requests, bytes);
+            self.rests_until = self.grant.count_requests(requests, bytes);
             self.rests_until.into_iter().for_each(|until| self.wake_by(until));
         }
         if !self.is_reading() {
@@ -62,18 +61,18 @@ impl Session<'_> {
     /// The bytes to reserve for `request`, which takes `len` bytes: its largest possible answer, and the records it
     /// contains. Capped at the session's answer bytes: a larger request runs alone.
     fn reservation_bytes(&self, request: &Request, len: usize) -> u32 {
-        let max_fetch_bytes = self.grant.cluster.reads().max_bytes;
+        let max_fetch_bytes = self.grant.max_bytes(ReadBounds::default());
         let body = match request {
             // As text, its state takes no more bytes than in the request.
             Request::Ping { .. } => len,
             Request::Command { command, encoding, .. } => {
-                let answer = command.max_answer_bytes(max_fetch_bytes, *encoding);
+                let answer = max_answer_bytes(command, max_fetch_bytes, *encoding);
                 match command {
-                    Command::Produce(_) | Command::Metadata(_) => answer.saturating_add(len),
-                    Command::Fetch(_)
-                    | Command::ListOffset(_)
-                    | Command::MultiFetch(_)
-                    | Command::ListOffsets(_) => answer,
+                    Command::Produce(_) | Command::Describe(_) => answer.saturating_add(len),
+                    Command::Fetch { .. }
+                    | Command::ListOffset { .. }
+                    | Command::MultiFetch { .. }
+                    | Command::ListOffsets { .. } => answer,
                 }
             }
             Request::Control(control_req::Control::Pong(payload)) => payload.len(),
@@ -131,7 +130,7 @@ pub(super) const OWN_ANSWER_BYTES: u32 = 64 * 1024;
 /// The memory of a decoded request besides the bytes of its message.
 fn decoded_bytes(request: &Request) -> usize {
     match request {
-        Request::Command { command, .. } => command.decoded_bytes(),
+        Request::Command { command, .. } => command.list_bytes(),
         Request::Ping { .. }
         | Request::Limits { .. }
         | Request::Invalid { .. }

@@ -1,78 +1,88 @@
 //! The commands and answers of NATS. A stream is run as the topic whose one partition it is.
 
+use std::time::Duration;
+
+use bytes::Bytes;
 use sluicegate_protocol::nats_subscription_event::{CaughtUp, Event, Retrying, Skipped};
 use sluicegate_protocol::{
-    CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaListOffsets, CmdKafkaProduce, CmdKafkaSubscribe, CmdNatsFetch,
-    CmdNatsListSequences, CmdNatsPublish, CmdNatsSubscribe, Header, KafkaSource, ListedSequence,
-    MESSAGE_ID_HEADER, NatsDeliveryResp, NatsFetchResp, NatsListSequencesResp, NatsPublishResp, NatsSource,
-    NatsSubscribedResp, NatsSubscriptionEvent, ProduceRecord, PublishMessage, Published, StreamTime,
-    SubscribedStream, kafka_source, nats_source, pub_sub_resp::Resp,
+    CmdNatsFetch, CmdNatsListSequences, CmdNatsPublish, CmdNatsSubscribe, ListedSequence, MESSAGE_ID_HEADER,
+    NatsDeliveryResp, NatsFetchResp, NatsListSequencesResp, NatsPublishResp, NatsSource, NatsSubscribedResp,
+    NatsSubscriptionEvent, OnLag, PublishMessage, Published, StreamTime, SubscribedStream, nats_source,
+    pub_sub_resp::Resp,
 };
 
 use super::answer::{MAX_ERROR_BYTES, MAX_RECORD_ERROR_BYTES, error_resp};
 use super::item::{cause, millis};
+use super::request::{Subscribed, bounds, header, record_filter, size, topic_id};
+use crate::backend::command::{
+    Command, Header, LogName, ReadBounds, Record, Source, Start, SubscribeCommand,
+};
 use crate::backend::{CommandError, DeliveryReport, Fetched, ListedOffset, System, Written};
 use crate::delivery::{Item, Place, SubscribedTopic};
 
-pub(super) fn fetch(command: CmdNatsFetch) -> CmdKafkaFetch {
+pub(super) fn fetch(command: CmdNatsFetch) -> Command {
     let CmdNatsFetch { stream, sequence, max_wait_ms, min_bytes, max_bytes, max_messages } = command;
-    CmdKafkaFetch {
-        topic: stream,
-        offset: sequence,
-        max_wait_ms,
-        min_bytes,
-        max_bytes,
-        max_records: max_messages,
-        ..Default::default()
-    }
+    let bounds = bounds(max_wait_ms, min_bytes, max_bytes);
+    let bounds = ReadBounds { max_records: size(max_messages), ..bounds };
+    Command::Fetch { log: LogName::of_stream(stream), offset: sequence, bounds }
 }
 
-pub(super) fn list_sequences(command: CmdNatsListSequences) -> CmdKafkaListOffsets {
-    let list =
-        |StreamTime { stream, timestamp }| CmdKafkaListOffset { topic: stream, partition: 0, timestamp };
-    CmdKafkaListOffsets { offsets: command.times.into_iter().map(list).collect(), ..Default::default() }
+pub(super) fn list_sequences(command: CmdNatsListSequences) -> Command {
+    let asked = |StreamTime { stream, timestamp }| (LogName::of_stream(stream), timestamp);
+    Command::ListOffsets { asked: command.times.into_iter().map(asked).collect(), committed: false }
 }
 
-pub(super) fn subscribe(command: CmdNatsSubscribe) -> CmdKafkaSubscribe {
-    let on_lag = command.on_lag;
+/// The subscription.
+///
+/// # Errors
+/// A stream's id is invalid.
+pub(super) fn subscribe(command: CmdNatsSubscribe) -> Result<Subscribed, String> {
+    let on_lag = command.on_lag();
     let CmdNatsSubscribe { sources, filters, max_batch_bytes, max_batch_messages, linger_ms, credit, .. } =
         command;
-    CmdKafkaSubscribe {
-        sources: sources.into_iter().map(source).collect(),
-        filters,
-        max_batch_bytes,
-        max_batch_records: max_batch_messages,
-        linger_ms,
-        credit,
-        on_lag,
-        ..Default::default()
-    }
+    let command = SubscribeCommand {
+        sources: sources.into_iter().map(source).collect::<Result<_, _>>()?,
+        committed: false,
+        filters: filters.into_iter().map(record_filter).collect(),
+        max_bytes: size(max_batch_bytes),
+        max_records: size(max_batch_messages),
+        linger: Duration::from_millis(linger_ms.into()),
+        skips: on_lag == OnLag::Skip,
+    };
+    Ok(Subscribed { command, credit })
 }
 
-fn source(NatsSource { stream, stream_id, from }: NatsSource) -> KafkaSource {
-    let from = from.map(|from| match from {
-        nats_source::From::Timestamp(timestamp) => kafka_source::From::Timestamp(timestamp),
-        nats_source::From::Sequence(sequence) => kafka_source::From::Offset(sequence),
-    });
-    KafkaSource { topic: stream, from, topic_id: stream_id, ..Default::default() }
+fn source(NatsSource { stream, stream_id, from }: NatsSource) -> Result<Source, String> {
+    let from = match from {
+        None => Start::default(),
+        Some(nats_source::From::Timestamp(timestamp)) => Start::Timestamp(timestamp),
+        Some(nats_source::From::Sequence(sequence)) => Start::Offset(sequence),
+    };
+    let topic_id = topic_id(&stream_id, "stream", &stream)?;
+    Ok(Source { topic: stream, from, topic_id, ..Source::default() })
 }
 
-pub(super) fn publish(command: CmdNatsPublish) -> CmdKafkaProduce {
-    CmdKafkaProduce { records: command.messages.into_iter().map(record).collect() }
+pub(super) fn publish(command: CmdNatsPublish) -> Command {
+    Command::Produce(command.messages.into_iter().map(record).collect())
 }
 
-fn record(message: PublishMessage) -> ProduceRecord {
-    let PublishMessage { stream, subject, data, mut headers, message_id } = message;
+fn record(PublishMessage { stream, subject, data, headers, message_id }: PublishMessage) -> Record {
+    let headers = headers.into_iter().map(header).collect();
+    message(stream, subject, data, headers, message_id)
+}
+
+/// A message to write.
+pub(super) fn message(
+    stream: String,
+    subject: String,
+    data: Bytes,
+    mut headers: Vec<Header>,
+    message_id: String,
+) -> Record {
     if !message_id.is_empty() {
         headers.push(Header { key: MESSAGE_ID_HEADER.to_owned(), value: Some(message_id.into()) });
     }
-    ProduceRecord {
-        topic: stream,
-        key: Some(subject.into()),
-        value: Some(data),
-        headers,
-        ..Default::default()
-    }
+    Record { topic: stream, key: Some(subject.into()), value: Some(data), headers, ..Record::default() }
 }
 
 /// Everything of a fetch's answer but its messages.

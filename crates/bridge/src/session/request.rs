@@ -1,19 +1,21 @@
 //! Parses an inbound message into a request.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use prost::Message;
 use sluicegate_protocol::codec::Codec;
 use sluicegate_protocol::control_req::Control;
 use sluicegate_protocol::pub_sub_req::Req;
-use sluicegate_protocol::{
-    CONTROL_PREFIX, CmdCredit, CmdKafkaSubscribe, CmdUnsubscribe, ControlReq, PubSubReq,
-};
+use sluicegate_protocol::{self as wire, CONTROL_PREFIX, CmdCredit, CmdUnsubscribe, ControlReq, PubSubReq};
 use sluicegate_ws_session::request::{Command as Known, Request as Checked};
 
-use super::command::{Command, Encoding};
+use super::command::Encoding;
 use super::command_limits::Counts;
-use super::{json, nats};
+use super::{json, kafka, nats};
 use crate::backend::System;
+use crate::backend::command::{Command, Header, ReadBounds, RecordFilter, SubscribeCommand};
+use crate::cluster::shown;
 use crate::metrics::Kind;
 
 /// A checked request.
@@ -26,7 +28,7 @@ pub(super) enum Request {
     /// Answered by the cluster.
     Command { sequence: i64, command: Command, encoding: Encoding },
     /// Begins a subscription.
-    Subscribe { sequence: i64, command: CmdKafkaSubscribe, encoding: Encoding },
+    Subscribe { sequence: i64, subscribed: Subscribed, encoding: Encoding },
     /// Ends the subscription with this sequence.
     Unsubscribe { sequence: i64, subscription: i64 },
     /// Lets a subscription deliver more.
@@ -41,6 +43,14 @@ pub(super) enum Request {
     Unknown { sequence: i64 },
     /// Not a `PubSubReq`.
     Wrong,
+}
+
+/// A subscription to begin.
+#[derive(Debug, PartialEq)]
+pub(super) struct Subscribed {
+    pub(super) command: SubscribeCommand,
+    /// The bytes that may be delivered until the client grants more. None: no limit.
+    pub(super) credit: Option<u64>,
 }
 
 impl Request {
@@ -66,21 +76,24 @@ impl Request {
         }
         let Ok(PubSubReq { sequence, req }) = PubSubReq::decode(message) else { return Self::Wrong };
         let run = |command| Self::Command { sequence, command, encoding: Encoding::Protobuf };
-        let subscribe = |command| Self::Subscribe { sequence, command, encoding: Encoding::Protobuf };
+        let subscribe = |parsed| match parsed {
+            Ok(subscribed) => Self::Subscribe { sequence, subscribed, encoding: Encoding::Protobuf },
+            Err(message) => Self::Invalid { sequence, kind: Kind::Subscribe, message },
+        };
         match req {
             Some(Req::CmdPing(ping)) => Self::Ping { sequence, state: ping.state },
             Some(Req::CmdSession(_)) => Self::Limits { sequence },
-            Some(Req::CmdKafkaFetch(fetch)) => run(Command::Fetch(fetch)),
-            Some(Req::CmdKafkaListOffset(list)) => run(Command::ListOffset(list)),
-            Some(Req::CmdKafkaProduce(produce)) => run(Command::Produce(produce)),
-            Some(Req::CmdKafkaMultiFetch(fetch)) => run(Command::MultiFetch(fetch)),
-            Some(Req::CmdKafkaListOffsets(list)) => run(Command::ListOffsets(list)),
-            Some(Req::CmdKafkaMetadata(metadata)) => run(Command::Metadata(metadata)),
-            Some(Req::CmdNatsFetch(fetch)) => run(Command::Fetch(nats::fetch(fetch))),
-            Some(Req::CmdNatsListSequences(list)) => run(Command::ListOffsets(nats::list_sequences(list))),
-            Some(Req::CmdNatsPublish(publish)) => run(Command::Produce(nats::publish(publish))),
+            Some(Req::CmdKafkaFetch(fetch)) => run(kafka::fetch(fetch)),
+            Some(Req::CmdKafkaListOffset(list)) => run(kafka::list_offset(list)),
+            Some(Req::CmdKafkaProduce(produce)) => run(kafka::produce(produce)),
+            Some(Req::CmdKafkaMultiFetch(fetch)) => run(kafka::multi_fetch(fetch)),
+            Some(Req::CmdKafkaListOffsets(list)) => run(kafka::list_offsets(list)),
+            Some(Req::CmdKafkaMetadata(metadata)) => run(kafka::metadata(metadata)),
+            Some(Req::CmdNatsFetch(fetch)) => run(nats::fetch(fetch)),
+            Some(Req::CmdNatsListSequences(list)) => run(nats::list_sequences(list)),
+            Some(Req::CmdNatsPublish(publish)) => run(nats::publish(publish)),
             Some(Req::Control(ControlReq { control: Some(control) })) => Self::Control(control),
-            Some(Req::CmdKafkaSubscribe(command)) => subscribe(command),
+            Some(Req::CmdKafkaSubscribe(command)) => subscribe(kafka::subscribe(command)),
             Some(Req::CmdNatsSubscribe(command)) => subscribe(nats::subscribe(command)),
             Some(Req::CmdUnsubscribe(CmdUnsubscribe { subscription })) => {
                 Self::Unsubscribe { sequence, subscription }
@@ -91,6 +104,47 @@ impl Request {
             }
         }
     }
+}
+
+/// The bounds of a read; `max_bytes` 0: as many as the bridge allows.
+pub(super) fn bounds(max_wait_ms: Option<u32>, min_bytes: u32, max_bytes: u32) -> ReadBounds {
+    ReadBounds {
+        max_bytes: Some(size(max_bytes)).filter(|max_bytes| *max_bytes > 0),
+        wait: max_wait_ms.map(|wait| Duration::from_millis(wait.into())),
+        min_bytes: size(min_bytes),
+        ..ReadBounds::default()
+    }
+}
+
+/// A number of bytes or records on the wire.
+pub(super) fn size(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+/// The id of a topic; none without bytes.
+///
+/// # Errors
+/// It does not have 16 bytes. `word` is the name of a topic in the error.
+pub(super) fn topic_id(id: &[u8], word: &str, topic: &str) -> Result<Option<u128>, String> {
+    match <[u8; 16]>::try_from(id) {
+        Ok(id) => Ok(Some(u128::from_be_bytes(id))),
+        Err(_) if id.is_empty() => Ok(None),
+        Err(_) => {
+            let (len, topic) = (id.len(), shown(topic));
+            Err(format!("{word}_id of {len} bytes: expected 16 or none, {word}: {topic}"))
+        }
+    }
+}
+
+pub(super) fn header(wire::Header { key, value }: wire::Header) -> Header {
+    Header { key, value }
+}
+
+/// The filter with memory of its own: its values are parts of the whole command.
+pub(super) fn record_filter(filter: wire::RecordFilter) -> RecordFilter {
+    let own = |values: Vec<Bytes>| values.iter().map(|value| Bytes::copy_from_slice(value)).collect();
+    let wire::RecordFilter { header, equals, prefixes } = filter;
+    RecordFilter { header, equals: own(equals), prefixes: own(prefixes) }
 }
 
 fn kind(command: Known) -> Kind {
@@ -141,11 +195,12 @@ fn foreign(command: Known, system: System) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use sluicegate_protocol::{
-        CmdEmpty, CmdKafkaFetch, CmdKafkaProduce, CmdNatsFetch, CmdNatsPublish, CmdPing, CmdSession, Header,
-        ProduceRecord, PublishMessage,
+        CmdEmpty, CmdKafkaFetch, CmdKafkaProduce, CmdKafkaSubscribe, CmdNatsFetch, CmdNatsPublish, CmdPing,
+        CmdSession, KafkaSource, ProduceRecord, PublishMessage,
     };
 
     use super::*;
+    use crate::backend::command::{LogName, Record};
 
     fn request(sequence: i64, req: Req) -> Vec<u8> {
         PubSubReq { sequence, req: Some(req) }.encode_to_vec()
@@ -167,7 +222,8 @@ mod tests {
         let ping = CmdPing { state: "s".into() };
         check(&request(7, Req::CmdPing(ping)), Request::Ping { sequence: 7, state: "s".into() });
         let fetch = CmdKafkaFetch { topic: "t".into(), partition: 1, offset: 2, ..Default::default() };
-        let command = Command::Fetch(fetch.clone());
+        let log = LogName { topic: "t".into(), partition: 1 };
+        let command = Command::Fetch { log, offset: 2, bounds: ReadBounds::default() };
         let want = Request::Command { sequence: 8, command, encoding: Encoding::Protobuf };
         check(&request(8, Req::CmdKafkaFetch(fetch)), want);
         check(&request(9, Req::CmdEmpty(CmdEmpty {})), Request::Unknown { sequence: 9 });
@@ -181,9 +237,9 @@ mod tests {
     #[test]
     fn commands_of_nats_are_run_on_streams() {
         let fetch = CmdNatsFetch { stream: "s".into(), sequence: 7, max_messages: 5, ..Default::default() };
-        let command = CmdKafkaFetch { topic: "s".into(), offset: 7, max_records: 5, ..Default::default() };
-        let want =
-            Request::Command { sequence: 1, command: Command::Fetch(command), encoding: Encoding::Protobuf };
+        let bounds = ReadBounds { max_records: 5, ..ReadBounds::default() };
+        let command = Command::Fetch { log: LogName::of_stream("s".into()), offset: 7, bounds };
+        let want = Request::Command { sequence: 1, command, encoding: Encoding::Protobuf };
         check_of(System::Nats, &request(1, Req::CmdNatsFetch(fetch)), want);
         let message = PublishMessage {
             stream: "s".into(),
@@ -192,14 +248,14 @@ mod tests {
             ..Default::default()
         };
         let header = Header { key: "Nats-Msg-Id".into(), value: Some("id".into()) };
-        let record = ProduceRecord {
+        let record = Record {
             topic: "s".into(),
             key: Some("a.b".into()),
             value: Some(Bytes::new()),
             headers: vec![header],
             ..Default::default()
         };
-        let command = Command::Produce(CmdKafkaProduce { records: vec![record] });
+        let command = Command::Produce(vec![record]);
         let want = Request::Command { sequence: 2, command, encoding: Encoding::Protobuf };
         let publish = CmdNatsPublish { messages: vec![message] };
         check_of(System::Nats, &request(2, Req::CmdNatsPublish(publish)), want);
@@ -213,6 +269,22 @@ mod tests {
         let message = "the cluster is of Kafka: expected cmd_kafka_produce".to_owned();
         let publish = request(4, Req::CmdNatsPublish(CmdNatsPublish::default()));
         check(&publish, Request::Invalid { sequence: 4, kind: Kind::Produce, message });
+    }
+
+    #[test]
+    fn id_of_a_topic_has_16_bytes() {
+        let of = |topic_id: Vec<u8>| {
+            let source = KafkaSource { topic: "t".into(), topic_id: topic_id.into(), ..Default::default() };
+            let command = CmdKafkaSubscribe { sources: vec![source], ..Default::default() };
+            Request::parse(request(5, Req::CmdKafkaSubscribe(command)).into(), Codec::Protobuf, System::Kafka)
+        };
+        let message = "topic_id of 15 bytes: expected 16 or none, topic: t".to_owned();
+        assert_eq!(of(vec![1; 15]), Request::Invalid { sequence: 5, kind: Kind::Subscribe, message });
+        let id = |parsed| match parsed {
+            Request::Subscribe { subscribed, .. } => subscribed.command.sources[0].topic_id,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!([of(vec![]), of([&[0; 15][..], &[7]].concat())].map(id), [None, Some(7)]);
     }
 
     #[test]

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use sluicegate_protocol::CmdKafkaSubscribe;
 use sluicegate_protocol::error_code::INVALID_REQUEST;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
@@ -18,6 +17,7 @@ use tokio::time::timeout;
 use super::answer::{Answer, ENVELOPE_BYTES, MAX_ERROR_BYTES};
 use super::command::Encoding;
 use super::json;
+use super::request::Subscribed;
 use crate::backend::{CommandError, Fault, System};
 use crate::delivery::{Item, MAX_PARTITIONS, Subscription, too_many_partitions};
 use crate::grant::Grant;
@@ -73,11 +73,11 @@ impl Subscriptions {
         &mut self,
         sequence: i64,
         grant: &Grant,
-        command: CmdKafkaSubscribe,
+        Subscribed { command, credit }: Subscribed,
         encoding: Encoding,
     ) -> Result<(), CommandError> {
         let refused = |message: String| {
-            grant.cluster.metrics.answered(Kind::Subscribe, Outcome::Refused);
+            grant.metrics().answered(Kind::Subscribe, Outcome::Refused);
             CommandError::new(Fault::Invalid, INVALID_REQUEST, message)
         };
         if self.close(sequence) {
@@ -91,7 +91,7 @@ impl Subscriptions {
                 format!("too many subscriptions in this session: expected at most {MAX_SUBSCRIPTIONS}");
             return Err(refused(message));
         }
-        let credit = command.credit.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
+        let credit = credit.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
         let (grant, room) = (grant.clone(), self.room.clone());
         let opening = async move {
             let opened = grant.subscribe(command).await;

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
@@ -17,7 +16,7 @@ use super::body::{self, SessionBody};
 use super::outbox::{Outbox, Write};
 use super::peer::{self, Disconnected, Input};
 use super::websocket::{Answers, Client};
-use crate::cluster::Cluster;
+use crate::grant::Grant;
 
 /// A session's input and output.
 pub(crate) struct Transport {
@@ -63,15 +62,15 @@ impl Transport {
         (Self { input: Box::pin(input), output, overload, gateway_max_bytes: None }, body)
     }
 
-    /// Over a client's own WebSocket connection to `cluster`, with `session` in between.
+    /// Over a client's own WebSocket connection, with `session` in between. `grant` has the metrics of its frames.
     pub(crate) fn websocket(
         io: impl AsyncRead + AsyncWrite + Send + 'static,
         session: sluicegate_ws_session::Session,
-        cluster: Arc<Cluster>,
+        grant: Grant,
     ) -> Self {
         let (read, write) = tokio::io::split(io);
         let client = Client::new(session);
-        let input = client.requests(read, cluster);
+        let input = client.requests(read, grant);
         Self {
             input,
             output: Output::WebSocket(Answers::new(client, write)),

@@ -17,7 +17,7 @@ use tokio_util::io::poll_write_buf;
 
 use super::outbox::{Outbox, Write};
 use super::peer::{self, Disconnected, Input};
-use crate::cluster::Cluster;
+use crate::grant::Grant;
 use crate::metrics::{ClusterMetrics, Kind, Outcome};
 
 /// The client's side of a session. Both directions step it, but never concurrently: one task polls them.
@@ -37,10 +37,10 @@ impl Client {
     ///
     /// Ends at the client's close frame. RFC 6455, section 5.5.1: "After both sending and receiving a Close message [...]
     /// The server MUST close the underlying TCP connection immediately".
-    pub(super) fn requests(&self, io: impl AsyncRead + Send + 'static, cluster: Arc<Cluster>) -> Input {
+    pub(super) fn requests(&self, io: impl AsyncRead + Send + 'static, grant: Grant) -> Input {
         let (client, ended) = (self.clone(), self.clone());
         let mut chunks = peer::chunks(io, move |bytes| {
-            requests(client.step(SessionInput::Client { bytes, max_frames: usize::MAX }), &cluster.metrics)
+            requests(client.step(SessionInput::Client { bytes, max_frames: usize::MAX }), grant.metrics())
         });
         Box::pin(stream::poll_fn(move |cx| {
             if ended.lock().is_closed_by_client() {

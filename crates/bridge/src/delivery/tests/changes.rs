@@ -7,14 +7,14 @@ const SECOND: u128 = 2;
 
 /// Subscribes to one partition from its beginning, of a topic with this id.
 async fn resume(logs: &Logs, topic_id: u128) -> Result<Subscription, CommandError> {
-    let source = KafkaSource {
+    let source = Source {
         topic: TOPIC.to_owned(),
         partitions: vec![0],
-        next: vec![PartitionNext { partition: 0, offset: 0 }],
-        topic_id: topic_id.to_be_bytes().to_vec().into(),
+        next: vec![(0, 0)],
+        topic_id: Some(topic_id),
         ..Default::default()
     };
-    let command = CmdKafkaSubscribe { sources: vec![source], ..Default::default() };
+    let command = SubscribeCommand { sources: vec![source], ..Default::default() };
     let subscribe = Subscribe::of(System::Kafka, command, BOUNDS).unwrap();
     Subscription::open(&logs.cluster(), &Arc::default(), subscribe).await
 }
@@ -68,9 +68,9 @@ async fn silence_of_brokers_is_told() {
 
 #[tokio::test(start_paused = true)]
 async fn open_transaction_is_told_where_it_blocks() {
-    let committed = |command: &mut CmdKafkaSubscribe| {
+    let committed = |command: &mut SubscribeCommand| {
         command.sources[0].partitions = vec![0];
-        command.set_isolation(sluicegate_protocol::Isolation::ReadCommitted);
+        command.committed = true;
     };
     let caught_up = |item| match item {
         Some(Item::CaughtUp { place, blocked_until }) => (place.offset, blocked_until),

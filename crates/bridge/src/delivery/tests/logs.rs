@@ -10,7 +10,8 @@ use futures_util::stream::{self, BoxStream};
 use futures_util::{FutureExt, StreamExt};
 use prost::Message;
 use sluicegate_fair_share::Source;
-use sluicegate_protocol::{KafkaFetchResp, KafkaMessage, ProduceRecord};
+use sluicegate_protocol::{KafkaFetchResp, KafkaMessage};
+
 use sluicegate_shared_log::Ends;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
@@ -327,7 +328,7 @@ impl Backend for Logs {
     fn hand_over<'a>(
         &'a self,
         _: Source,
-        _: Vec<ProduceRecord>,
+        _: Vec<crate::backend::command::Record>,
         _: Vec<Option<CommandError>>,
         _: &'a CancellationToken,
     ) -> BoxFuture<'a, Result<HandedOver<'a>, CommandError>> {

@@ -35,12 +35,12 @@ fn headers(lines: &[(&str, &[u8])]) -> HeaderMap {
     headers
 }
 
-fn of(route: &HttpProduce, lines: &[(&str, &[u8])], body: &str) -> Result<ProduceRecord, Problem> {
+fn of(route: &HttpProduce, lines: &[(&str, &[u8])], body: &str) -> Result<Record, Problem> {
     record(Headers(&headers(lines)), &Bytes::copy_from_slice(body.as_bytes()), route, System::Kafka)
 }
 
 /// The problem's text, or the key and the headers of the message.
-fn of_nats(route: &HttpProduce, lines: &[(&str, &[u8])], body: &str) -> Result<ProduceRecord, String> {
+fn of_nats(route: &HttpProduce, lines: &[(&str, &[u8])], body: &str) -> Result<Record, String> {
     let record =
         record(Headers(&headers(lines)), &Bytes::copy_from_slice(body.as_bytes()), route, System::Nats);
     record.map_err(|problem| {
@@ -85,8 +85,7 @@ fn key_is_the_subject_on_nats() {
 fn idempotency_key_is_the_message_id_on_nats() {
     let route = HttpProduce { partition: Some(-1), ..route() };
     let lines: [(&str, &[u8]); 2] = [("x-kafka-header-a", b"1"), ("idempotency-key", b"k")];
-    let names =
-        |record: ProduceRecord| record.headers.into_iter().map(|header| header.key).collect::<Vec<_>>();
+    let names = |record: Record| record.headers.into_iter().map(|header| header.key).collect::<Vec<_>>();
     assert_eq!(names(of_nats(&route, &lines, "").unwrap()), ["a", "Nats-Msg-Id"]);
     assert_eq!(names(of(&route, &lines, "").unwrap()), ["a"], "Kafka has none");
     let text = of_nats(&route, &[lines[1], lines[1]], "").unwrap_err();
@@ -114,7 +113,7 @@ async fn acknowledged_message_is_answered_with_its_sequence() {
 fn body_is_the_value_unchanged() {
     for body in ["", " { ", "\u{0}", "{ \"a\": 1 }"] {
         let record = of(&route(), &[("content-type", b"text/plain")], body).unwrap();
-        let want = ProduceRecord {
+        let want = Record {
             topic: "route".into(),
             partition: Some(7),
             key: Some("route's".into()),

@@ -6,12 +6,12 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
-use sluicegate_protocol::{Header, ProduceRecord};
 
 use super::super::media_type::Format;
 use super::super::problem::{Problem, ProblemKind};
 use super::super::published::message_id;
 use crate::backend::System;
+use crate::backend::command::{self, Header};
 use crate::cluster::{MAX_COMMAND_HEADERS, MAX_HEADERS, MAX_RECORDS};
 use crate::json;
 use crate::json::member::{or_null, present};
@@ -27,7 +27,7 @@ pub(super) fn parse(
     format: Format,
     topic: &str,
     partition: Option<i32>,
-) -> Result<Vec<ProduceRecord>, Problem> {
+) -> Result<Vec<command::Record>, Problem> {
     let body = json::parse(body)?.trim_ascii();
     let (name, records) = match system {
         System::Kafka => ("records", object::<Records>(body, "the body")?.records),
@@ -131,7 +131,7 @@ fn record(
     format: Format,
     topic: &str,
     partition: Option<i32>,
-) -> Result<ProduceRecord, Problem> {
+) -> Result<command::Record, Problem> {
     let record: Record = object(item.get(), place)?;
     let own = record.partition.map(|own| number(own, &format!("{place}.partition"), -1, i32::MAX.into()));
     let own = own.transpose()?.and_then(|own| i32::try_from(own).ok());
@@ -145,7 +145,7 @@ fn record(
     }
     let timestamp =
         record.timestamp.map(|timestamp| number(timestamp, &format!("{place}.timestamp"), 1, i64::MAX));
-    Ok(ProduceRecord {
+    Ok(command::Record {
         topic: topic.to_owned(),
         partition: partition.or(own),
         key: bytes(record.key, &format!("{place}.key"), format)?,
@@ -155,7 +155,7 @@ fn record(
     })
 }
 
-fn message(item: &RawValue, place: &str, format: Format, stream: &str) -> Result<ProduceRecord, Problem> {
+fn message(item: &RawValue, place: &str, format: Format, stream: &str) -> Result<command::Record, Problem> {
     let message: Message = object(item.get(), place)?;
     let text = |value: &RawValue, name| {
         let text: Option<String> = serde_json::from_str(value.get()).ok();
@@ -167,7 +167,7 @@ fn message(item: &RawValue, place: &str, format: Format, stream: &str) -> Result
     if let Some(id) = message.message_id {
         headers.push(message_id(&text(id, "message_id")?));
     }
-    Ok(ProduceRecord {
+    Ok(command::Record {
         topic: stream.to_owned(),
         key: Some(text(subject, "subject")?.into()),
         // Messages have no null.

@@ -14,7 +14,6 @@ mod stream;
 use std::sync::Arc;
 
 use http::{Method, StatusCode, header};
-use sluicegate_protocol::{Isolation, PartitionNext};
 use tokio::sync::mpsc;
 
 use self::event::Events;
@@ -23,12 +22,12 @@ use self::query::Wish;
 use super::super::accept::Accept;
 use super::super::media_type::EVENT_STREAM;
 use super::super::problem::{Problem, ProblemKind};
-use super::super::request::{Request, check_readable};
+use super::super::request::Request;
 use super::super::request_permits::RequestPermits;
 use super::super::response::Response;
 use super::position::{Position, too_many_partitions};
 use crate::backend::{CommandError, Fault, System};
-use crate::cluster::{self, Place, shown};
+use crate::cluster::{self, shown};
 use crate::grant::Grant;
 
 /// The response to GET of the events of a topic, of one of its partitions, or of a stream, which is partition 0. HEAD begins nothing.
@@ -43,10 +42,11 @@ pub(super) async fn get(
     running: &Arc<RequestPermits>,
 ) -> Result<Response, Problem> {
     let Request { grant, method, headers, .. } = *request;
-    check_readable(grant, topic)?;
+    let system = grant.system();
+    grant.check_read(topic).map_err(|error| Problem::failed(error, system))?;
     Accept::of(headers).events()?;
     let Wish { mut command, before_end, format, last_event_id } =
-        Wish::parse(query, grant.cluster.system, topic, partition)?;
+        Wish::parse(query, system, topic, partition)?;
     // A browser repeats the URL when it reconnects: the header is newer.
     let last = match headers.text(LAST_EVENT_ID)?.filter(|last| !last.is_empty()) {
         Some(last) => Some(Id::parse(last, partition)?),
@@ -67,9 +67,8 @@ pub(super) async fn get(
     if method == Method::HEAD {
         return Ok(response);
     }
-    let cluster = &grant.cluster;
     let failed = async |error: CommandError| {
-        Problem::failed(error, cluster.system).with_missing_log(grant, topic, partition).await
+        Problem::failed(error, system).with_missing_log(grant, topic, partition).await
     };
     if let Err(refused) = check_partitions(grant, topic, partition, last.as_ref()).await {
         return Err(match refused {
@@ -79,24 +78,23 @@ pub(super) async fn get(
     }
     if let (Some(Id { positions, .. }), Some(source)) = (&last, command.sources.first_mut()) {
         source.next = positions.next();
-        source.topic_id = positions.topic_id.map(|id| id.to_be_bytes().to_vec().into()).unwrap_or_default();
+        source.topic_id = positions.topic_id;
     }
     if let (None, Some(count), Some(source)) = (&last, before_end, command.sources.first_mut()) {
-        let committed = command.isolation == i32::from(Isolation::ReadCommitted);
-        let places = Position::BeforeEnd(count).places(grant, topic, partition, committed, INSTEAD).await?;
-        let next = |(log, offset): Place<'_>| PartitionNext { partition: log.partition, offset };
-        source.next = places.into_iter().map(next).collect();
+        let begin = Position::BeforeEnd(count);
+        let places = begin.places(grant, topic, partition, command.committed, INSTEAD).await?;
+        source.next = places.into_iter().map(|(log, offset)| (log.partition, offset)).collect();
     }
     let subscription = match grant.subscribe(command).await {
         Ok(subscription) => subscription,
-        Err(error) if error.fault == Fault::Recreated => return Err(other_topic(cluster.system, topic)),
+        Err(error) if error.fault == Fault::Recreated => return Err(other_topic(system, topic)),
         Err(error) => return Err(failed(error).await),
     };
     if !running.stay() {
         let detail = "bridge at capacity for open streams of this client (limits.max_sessions, over HTTP/1.1 limits.max_connections), try again";
         return Err(Problem::new(ProblemKind::Unavailable, detail));
     }
-    let events = Events::new(cluster.system, format, Positions::new(partition));
+    let events = Events::new(system, format, Positions::new(partition));
     tokio::spawn(stream::run(subscription, events, running.drain().clone(), frames));
     Ok(response)
 }
@@ -114,14 +112,14 @@ async fn check_partitions(
     partition: Option<i32>,
     last: Option<&Id>,
 ) -> Result<(), Refused> {
-    let existing = &grant.cluster.describe(grant.client, topic).await.map_err(Refused::Failed)?.partitions;
+    let existing = &grant.describe(topic).await.map_err(Refused::Failed)?.partitions;
     if partition.is_none() && existing.len() > MAX_PARTITIONS {
         return Err(Refused::Bad(too_many_partitions(topic, existing.len(), INSTEAD)));
     }
     let is_known = |partition: i32| existing.iter().any(|existing| existing.partition == partition);
     match last {
         Some(Id { positions, .. }) if !positions.partitions().all(is_known) => {
-            Err(Refused::Bad(other_topic(grant.cluster.system, topic)))
+            Err(Refused::Bad(other_topic(grant.system(), topic)))
         }
         _ => Ok(()),
     }

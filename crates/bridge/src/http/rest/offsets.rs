@@ -20,8 +20,7 @@ pub(super) async fn get(
     query: &str,
     content_type: &'static str,
 ) -> Result<Response, Problem> {
-    let cluster = &*grant.cluster;
-    let parameters: &[_] = match cluster.system {
+    let parameters: &[_] = match grant.system() {
         System::Kafka => &["timestamp", "isolation"],
         System::Nats => &["timestamp"],
     };
@@ -30,15 +29,15 @@ pub(super) async fn get(
     let committed = query.committed()?;
     let found = match timestamp {
         Some(timestamp) => {
-            let listed = cluster.list_offset(grant.client, log, timestamp, committed).await;
-            listed.map(|offset| match cluster.system {
+            let listed = grant.list_offset(log, timestamp, committed).await;
+            listed.map(|offset| match grant.system() {
                 System::Kafka => Document::Offset { offset },
                 System::Nats => Document::Sequence { sequence: offset },
             })
         }
         None => {
-            let ends = cluster.ends(grant.client, log, committed).await;
-            ends.map(|(start, end)| match cluster.system {
+            let ends = grant.ends(log, committed).await;
+            ends.map(|(start, end)| match grant.system() {
                 System::Kafka => Document::Offsets { beginning_offset: start, end_offset: end },
                 System::Nats => Document::Sequences { first_sequence: start, end },
             })

@@ -1,7 +1,7 @@
 //! The problem of a failed read.
 
 use super::super::problem::Problem;
-use crate::backend::{CommandError, Fault, Log};
+use crate::backend::{CommandError, Log};
 use crate::cluster::out_of_range;
 use crate::grant::Grant;
 
@@ -12,11 +12,9 @@ pub(super) async fn read_problem(
     offset: Option<i64>,
     error: CommandError,
 ) -> Problem {
-    let (Log { topic, partition }, cluster) = (log, &*grant.cluster);
-    if let (Fault::OffsetOutOfRange, Some(offset)) = (error.fault, offset)
-        && let Ok(ends) = cluster.ends(grant.client, log, false).await
-    {
-        return Problem::failed(out_of_range(cluster.system, log, offset, ends), cluster.system);
+    let system = grant.system();
+    if let (Some(offset), Some(ends)) = (offset, error.ends) {
+        return Problem::failed(out_of_range(system, log, offset, ends), system);
     }
-    Problem::failed(error, cluster.system).with_missing_log(grant, topic, Some(partition)).await
+    Problem::failed(error, system).with_missing_log(grant, log.topic, Some(log.partition)).await
 }

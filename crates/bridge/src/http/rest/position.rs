@@ -65,7 +65,7 @@ impl Position {
         committed: bool,
         instead: &str,
     ) -> Result<Vec<Place<'a>>, Problem> {
-        let description = match grant.cluster.partitions(grant.client, topic).await {
+        let description = match grant.describe(topic).await {
             Ok(description) => description,
             Err(error) => {
                 let log = Log { topic, partition: only.unwrap_or_default() };
@@ -99,7 +99,11 @@ impl Position {
     ) -> Result<Vec<i64>, (Log<'a>, CommandError)> {
         let list = async |timestamp| {
             let asked: Vec<_> = logs.iter().map(|log| (*log, timestamp)).collect();
-            let listed = grant.cluster.list_offsets(grant.client, &asked, committed).await;
+            let listed = match (logs.first(), grant.list_offsets(&asked, committed).await) {
+                (None, _) => Vec::new(),
+                (Some(_), Ok(listed)) => listed,
+                (Some(first), Err(error)) => return Err((*first, error)),
+            };
             let listed = logs.iter().zip(listed);
             let offset = |(log, listed): (&Log<'a>, Result<_, _>)| match listed {
                 Ok(crate::backend::ListedOffset { offset, .. }) => Ok(offset),

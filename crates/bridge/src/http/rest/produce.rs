@@ -2,19 +2,19 @@
 
 use http::StatusCode;
 use serde::Serialize;
-use sluicegate_protocol::{MESSAGE_ID_HEADER, ProduceRecord};
+use sluicegate_protocol::MESSAGE_ID_HEADER;
 
 use super::super::failure::Failure;
 use super::super::headers::Headers;
 use super::super::media_type::{Format, of_records};
 use super::super::problem::{Problem, ProblemKind, is_default};
 use super::super::published::{IDEMPOTENCY_KEY, Published, idempotency_key};
-use super::super::request::{Request, check_writable};
+use super::super::request::Request;
 use super::super::response::Response;
 use super::batch;
+use crate::backend::command::Record;
 use crate::backend::{self, CommandError, DeliveryReport, System, Written};
 use crate::cluster::WriteTicket;
-use crate::topics::Topics;
 
 /// Writes the records of the body to a topic or one of its partitions, or to a stream.
 ///
@@ -29,10 +29,11 @@ pub(super) async fn post(
     partition: Option<i32>,
     content_type: &'static str,
 ) -> Result<Response, Problem> {
-    check_writable(request.grant, topic)?;
+    let grant = request.grant;
+    let system = grant.system();
+    let failed = |error| Problem::failed(error, system);
+    grant.check_write(topic).map_err(failed)?;
     request.headers.check_content_encoding()?;
-    let (cluster, client) = (&request.grant.cluster, request.grant.client);
-    let system = cluster.system;
     let given = request.headers.content_type()?;
     let format = Format::of_content_type(&given, system).ok_or_else(|| {
         Problem::new(
@@ -46,13 +47,11 @@ pub(super) async fn post(
     }
     // If all records fail for a missing partition, the error names the first record's.
     let partition = partition.or_else(|| records.first()?.partition);
-    let reports = cluster.produce(client, records, &Topics::All, WriteTicket::default(), || {}).await;
-    let reports = reports.map_err(|error| Problem::failed(error, system))?;
+    let reports = grant.produce(records, WriteTicket::default(), || {}).await.map_err(failed)?;
     if let Some(error) = common_error(&reports) {
-        let problem = Problem::failed(error.clone(), system);
-        return Err(problem.with_missing_log(request.grant, topic, partition).await);
+        return Err(failed(error.clone()).with_missing_log(grant, topic, partition).await);
     }
-    cluster.log_failed(&reports);
+    grant.log_reports(&reports);
     match system {
         System::Kafka => {
             let offsets = reports.into_iter().map(Offset::of).collect();
@@ -67,7 +66,7 @@ pub(super) async fn post(
 }
 
 /// Gives the only message of a request the id in its `Idempotency-Key`.
-fn identify(messages: &mut [ProduceRecord], headers: Headers<'_>) -> Result<(), Problem> {
+fn identify(messages: &mut [Record], headers: Headers<'_>) -> Result<(), Problem> {
     let Some(id) = idempotency_key(headers)? else { return Ok(()) };
     let malformed = |detail| Err(Problem::new(ProblemKind::Malformed, detail));
     match messages {

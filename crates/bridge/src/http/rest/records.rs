@@ -14,10 +14,8 @@ use super::partition;
 use super::path::Query;
 use super::position::Position;
 use super::positions::{Part, with_offsets};
-use sluicegate_fair_share::Source;
-
-use crate::backend::{Fetch, LOG_START, Log, System, WAITING_BYTES};
-use crate::cluster::Reads;
+use crate::backend::command::ReadBounds;
+use crate::backend::{LOG_START, Log, System, WAITING_BYTES};
 use crate::grant::Grant;
 use crate::json::format::{self, Formatted};
 use crate::json::message::Message;
@@ -36,37 +34,36 @@ pub(super) async fn get(
     format: Format,
     mut running: &RequestPermits,
 ) -> Result<Response, Problem> {
-    let cluster = &*grant.cluster;
-    let (position, bounds) = parse_fetch(query, cluster.system, cluster.reads())?;
-    let bounds = Fetch { source: grant.client, ..bounds };
+    let (position, bounds) = parse_fetch(query, grant.system())?;
     let begins = match position.resolve(grant, &[log], bounds.committed).await {
         Ok(begins) => begins,
         Err((log, error)) => return Err(partition::read_problem(grant, log, None, error).await),
     };
-    let fetch = begins.first().map_or(bounds, |offset| Fetch { offset: *offset, ..bounds });
-    let fetched = match cluster.fetch(log, fetch, &mut running).await {
+    let offset = begins.first().copied().unwrap_or_default();
+    let fetched = match grant.fetch(log, offset, bounds, &mut running).await {
         Ok(fetched) => fetched,
-        Err(error) => return Err(partition::read_problem(grant, log, Some(fetch.offset), error).await),
+        Err(error) => return Err(partition::read_problem(grant, log, Some(offset), error).await),
     };
     let mut part = Part { partition: log.partition, fetched };
-    let body =
-        document(cluster.system, log.topic, std::slice::from_mut(&mut part), format, fetch, &grant.metrics);
-    let response = Response::with_body(StatusCode::OK, format.content_type(cluster.system), body.into());
-    Ok(with_offsets(response, &part, cluster.system))
+    let limits = (grant.max_bytes(bounds), bounds.max_records);
+    let parts = std::slice::from_mut(&mut part);
+    let body = document(grant.system(), log.topic, parts, format, limits, &grant.route);
+    let response = Response::with_body(StatusCode::OK, format.content_type(grant.system()), body.into());
+    Ok(with_offsets(response, &part, grant.system()))
 }
 
-/// Where a query begins, and its bounds, with `defaults` for missing parameters.
-fn parse_fetch(query: &str, system: System, defaults: Reads) -> Result<(Position, Fetch), Problem> {
+/// Where a query begins, and its bounds.
+fn parse_fetch(query: &str, system: System) -> Result<(Position, ReadBounds), Problem> {
     let (place, query) = match system {
         System::Kafka => ("offset", Query::parse(query, &PARAMETERS)?),
         System::Nats => ("sequence", Query::parse(query, &STREAM_PARAMETERS)?),
     };
     let position = Position::of(&query, place)?.unwrap_or(Position::Time(LOG_START));
-    Ok((position, bounded(&query, defaults)?))
+    Ok((position, bounds(&query)?))
 }
 
-/// A fetch within the bounds of a query, from offset 0 on, for nobody yet.
-pub(super) fn bounded(query: &Query, defaults: Reads) -> Result<Fetch, Problem> {
+/// The bounds of a query.
+pub(super) fn bounds(query: &Query) -> Result<ReadBounds, Problem> {
     let size = |number: Option<i64>| number.and_then(|number| usize::try_from(number).ok());
     let timeout = query.number("timeout", 0..=MAX_TIMEOUT_MS)?;
     // A query has the name of its system.
@@ -74,29 +71,24 @@ pub(super) fn bounded(query: &Query, defaults: Reads) -> Result<Fetch, Problem> 
         None => query.number("max_records", 1..=i64::MAX)?,
         max_messages => max_messages,
     };
-    Ok(Fetch {
-        offset: 0,
-        max_bytes: size(query.number("max_bytes", 1..=i64::MAX)?)
-            .map_or(defaults.max_bytes, |max| max.min(defaults.max_bytes)),
-        wait: timeout
-            .and_then(|timeout| u64::try_from(timeout).ok())
-            .map_or(defaults.wait, Duration::from_millis),
+    Ok(ReadBounds {
+        max_bytes: size(query.number("max_bytes", 1..=i64::MAX)?),
+        wait: timeout.and_then(|timeout| u64::try_from(timeout).ok()).map(Duration::from_millis),
         min_bytes: size(query.number("min_bytes", 0..=MAX_MIN_BYTES)?).unwrap_or_default(),
         max_records: size(max_records).unwrap_or_default(),
         fill: true,
         committed: query.committed()?,
-        source: Source::UNKNOWN,
     })
 }
 
-/// Encodes messages as JSON, one of each partition in turn. Stops at the fetch's `max_bytes`, but after one record at least, and
-/// at its `max_records`, if that is not 0. Bytes that do not fit the format are an object with base64.
+/// Encodes messages as JSON, one of each partition in turn. Stops at `max_bytes`, but after one record at least, and at
+/// `max_records`, if that is not 0. Bytes that do not fit the format are an object with base64.
 pub(super) fn document(
     system: System,
     topic: &str,
     parts: &mut [Part],
     format: Format,
-    fetch: Fetch,
+    (max_bytes, max_records): (usize, usize),
     metrics: &RouteMetrics,
 ) -> Vec<u8> {
     let mut body = b"[".to_vec();
@@ -114,7 +106,7 @@ pub(super) fn document(
             }
             // Cannot fail: a `Vec` accepts all writes, and every part of a record is valid JSON.
             let _ = serde_json::to_writer(&mut body, &record);
-            let is_full = body.len() >= fetch.max_bytes || count == fetch.max_records && count > 0;
+            let is_full = body.len() >= max_bytes || count == max_records && count > 0;
             if count > 0 && is_full {
                 body.truncate(before);
                 break 'full;

@@ -10,8 +10,8 @@ use super::path::Query;
 use super::position::Position;
 use super::positions::{Part, with_lists};
 use super::{partition, records};
-use crate::backend::{Fetch, LOG_START, Log};
-use crate::cluster::{MAX_PARTITIONS, MultiFetch, Place};
+use crate::backend::{LOG_START, Log};
+use crate::cluster::{MAX_PARTITIONS, Place};
 use crate::grant::Grant;
 use crate::number::whole_number;
 
@@ -26,20 +26,18 @@ pub(super) async fn get(
     format: Format,
     mut running: &RequestPermits,
 ) -> Result<Response, Problem> {
-    let cluster = &*grant.cluster;
     let query = Query::parse(query, &PARAMETERS)?;
-    let bounds = records::bounded(&query, cluster.reads())?;
-    let Fetch { max_bytes, wait, min_bytes, fill, committed, .. } = bounds;
-    let fetch = MultiFetch { max_bytes, wait, min_bytes, fill, committed, source: grant.client };
+    let bounds = records::bounds(&query)?;
     let places = match (query.text("offsets"), query.text("offset")) {
         (Some(offsets), None) => places(topic, offsets)?,
-        (None, _) => position(&query)?.places(grant, topic, None, committed, INSTEAD).await?,
+        (None, _) => position(&query)?.places(grant, topic, None, bounds.committed, INSTEAD).await?,
         (Some(_), Some(_)) => {
             let detail = "query parameter offset: expected it without offsets";
             return Err(Problem::new(ProblemKind::Malformed, detail));
         }
     };
-    let results = cluster.multi_fetch(&places, fetch, &mut running).await;
+    let results = grant.multi_fetch(&places, bounds, &mut running).await;
+    let results = results.map_err(|error| Problem::failed(error, grant.system()))?;
     let has_records = results.iter().flatten().any(|fetched| fetched.count > 0);
     let mut parts: Vec<Part> = Vec::with_capacity(results.len());
     for (result, &(log, offset)) in results.into_iter().zip(&places) {
@@ -55,9 +53,10 @@ pub(super) async fn get(
     // Records as JSON can be too long for the answer. The partition that is first is not always the same.
     let first = fastrand::usize(..parts.len().max(1));
     parts.rotate_left(first);
-    let body = records::document(cluster.system, topic, &mut parts, format, bounds, &grant.metrics);
+    let limits = (grant.max_bytes(bounds), bounds.max_records);
+    let body = records::document(grant.system(), topic, &mut parts, format, limits, &grant.route);
     parts.rotate_right(first);
-    let response = Response::with_body(StatusCode::OK, format.content_type(cluster.system), body.into());
+    let response = Response::with_body(StatusCode::OK, format.content_type(grant.system()), body.into());
     Ok(with_lists(response, &parts))
 }
 

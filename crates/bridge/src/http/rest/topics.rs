@@ -4,23 +4,18 @@ use bytes::Bytes;
 use http::StatusCode;
 use serde::Serialize;
 
-use super::super::problem::{Problem, ProblemKind};
+use super::super::problem::Problem;
 use super::super::response::Response;
 use super::partition;
 use crate::backend::{self, Description, Log};
-use crate::grant::{Grant, NOT_READABLE};
+use crate::grant::Grant;
 
 /// The response to GET of the list of topics or streams.
 ///
 /// # Cancel safety
 /// A drop abandons the read.
 pub(super) async fn list(grant: &Grant, content_type: &'static str) -> Result<Response, Problem> {
-    if !grant.reads() {
-        return Err(Problem::new(ProblemKind::Forbidden, NOT_READABLE));
-    }
-    let names = grant.cluster.topics().await;
-    let names = names.map_err(|error| Problem::failed(error, grant.cluster.system))?;
-    let names: Vec<&String> = names.iter().filter(|name| grant.has_topic(name)).collect();
+    let names = grant.topics().await.map_err(|error| Problem::failed(error, grant.system()))?;
     Ok(Response::json(StatusCode::OK, content_type, &names))
 }
 
@@ -33,11 +28,10 @@ pub(super) async fn describe(
     topic: &str,
     content_type: &'static str,
 ) -> Result<Response, Problem> {
-    let cluster = &*grant.cluster;
-    let description = match cluster.partitions(grant.client, topic).await {
+    let description = match grant.describe(topic).await {
         Ok(description) => description,
         Err(error) => {
-            return Err(Problem::failed(error, cluster.system).with_missing_log(grant, topic, None).await);
+            return Err(Problem::failed(error, grant.system()).with_missing_log(grant, topic, None).await);
         }
     };
     let body = description.document.get_or_init(|| document(topic, &description)).clone();
@@ -54,7 +48,7 @@ pub(super) async fn describe_stream(
     content_type: &'static str,
 ) -> Result<Response, Problem> {
     let log = Log::of_stream(stream);
-    match grant.cluster.ends(grant.client, log, false).await {
+    match grant.ends(log, false).await {
         Ok((first_sequence, end)) => {
             let document = Stream { name: stream, first_sequence, end };
             Ok(Response::json(StatusCode::OK, content_type, &document))

@@ -7,10 +7,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::backend::command::Record;
 use futures_util::future::{join_all, maybe_done};
 use futures_util::poll;
 use sluicegate_fair_share::{Places, Source};
-use sluicegate_protocol::ProduceRecord;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
@@ -31,7 +31,7 @@ pub(super) struct Apart {
 }
 
 /// A record that has its room in the queue.
-pub(super) type Accepted = (ProduceRecord, ReportTarget);
+pub(super) type Accepted = (Record, ReportTarget);
 
 impl Apart {
     pub(super) fn new(slot: Slot, queue: Arc<Queue>, metrics: WriteMetrics) -> Self {
@@ -80,7 +80,7 @@ impl Apart {
         let _reports = timeout(MAX_TURN, join_all(open)).await;
     }
 
-    async fn send(&self, record: &ProduceRecord, target: ReportTarget) -> Result<(), WriteError> {
+    async fn send(&self, record: &Record, target: ReportTarget) -> Result<(), WriteError> {
         let state = self.slot.producer().await?;
         let producer = state.working().ok_or_else(WriteError::queue_full)?;
         super::send(producer, record, target)

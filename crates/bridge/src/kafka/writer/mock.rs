@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::backend::command::{Header, Record};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use sluicegate_fair_share::Source;
-use sluicegate_protocol::{Header, ProduceRecord};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -34,16 +34,16 @@ fn start(properties: &[(&str, &str)]) -> (Mock, Writer, WriteMetrics) {
     (mock, writer, metrics)
 }
 
-fn record(value: impl Into<Vec<u8>>) -> ProduceRecord {
+fn record(value: impl Into<Vec<u8>>) -> Record {
     let value = Some(value.into().into());
-    ProduceRecord { topic: TOPIC.to_owned(), partition: Some(0), value, ..ProduceRecord::default() }
+    Record { topic: TOPIC.to_owned(), partition: Some(0), value, ..Record::default() }
 }
 
-async fn write(writer: &Writer, records: &[ProduceRecord]) -> Vec<DeliveryReport> {
+async fn write(writer: &Writer, records: &[Record]) -> Vec<DeliveryReport> {
     write_as(Source::default(), writer, records).await
 }
 
-async fn write_as(source: Source, writer: &Writer, records: &[ProduceRecord]) -> Vec<DeliveryReport> {
+async fn write_as(source: Source, writer: &Writer, records: &[Record]) -> Vec<DeliveryReport> {
     let handed = writer.hand_over(source, records.to_vec(), vec![None; records.len()]).await.unwrap();
     timeout(WITHIN, writer.wait(handed, &CancellationToken::new())).await.expect("all reports")
 }
@@ -69,9 +69,9 @@ async fn records_are_acknowledged_with_their_place() {
         Header { key: "a".into(), value: Some("".into()) },
         Header { key: "".into(), value: Some("v".into()) },
     ];
-    let full = ProduceRecord { key: Some("k".into()), timestamp: Some(7), headers, ..record("1") };
-    let chosen = ProduceRecord { partition: None, key: Some("k".into()), ..record("2") };
-    let null = ProduceRecord { partition: Some(1), value: None, ..record("") };
+    let full = Record { key: Some("k".into()), timestamp: Some(7), headers, ..record("1") };
+    let chosen = Record { partition: None, key: Some("k".into()), ..record("2") };
+    let null = Record { partition: Some(1), value: None, ..record("") };
     let produced = write(&writer, &[record("0"), full, chosen.clone(), null]).await;
     assert_eq!(codes(&produced), [None; 4]);
     let produced: Vec<Written> = produced.into_iter().map(Result::unwrap).collect();
@@ -147,9 +147,8 @@ async fn keys_and_headers_take_room_in_the_queue() {
     mock.broker_down(1).unwrap();
     let key = Some(vec![b'k'; 6_000].into());
     let headers = vec![Header { key: "h".into(), value: Some(vec![b'v'; 20_000].into()) }];
-    let too_large = ProduceRecord { headers, ..record("") };
-    let records =
-        [ProduceRecord { key: key.clone(), ..record("") }, too_large, ProduceRecord { key, ..record("") }];
+    let too_large = Record { headers, ..record("") };
+    let records = [Record { key: key.clone(), ..record("") }, too_large, Record { key, ..record("") }];
     let produced = write(&writer, &records).await;
     assert_eq!(codes(&produced), [Some(7), Some(10), Some(0)]);
     assert!(facts(&error(&produced[2]).unwrap()).1);

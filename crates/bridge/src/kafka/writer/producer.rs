@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::backend::command::Record;
 use rdkafka::bindings::{rd_kafka_flush, rd_kafka_message_status, rd_kafka_msg_status_t};
 use rdkafka::client::OAuthToken;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
@@ -11,7 +12,6 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
 use rdkafka::{ClientContext, Message as _};
-use sluicegate_protocol::ProduceRecord;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
@@ -63,7 +63,7 @@ impl Producer {
     }
 
     /// Queues a record without waiting. After an error, its report is still missing.
-    pub(super) fn send(&self, record: &ProduceRecord, handed: ReportTarget) -> Result<(), KafkaError> {
+    pub(super) fn send(&self, record: &Record, handed: ReportTarget) -> Result<(), KafkaError> {
         let context = self.0.context();
         context.parts.metrics.queued.inc();
         let sent = QueuedRecord { handed, ticket: context.in_flight.enter(), queued: Instant::now() };
@@ -74,7 +74,7 @@ impl Producer {
         base.timestamp = record.timestamp;
         if !record.headers.is_empty() {
             let empty = OwnedHeaders::new_with_capacity(record.headers.len());
-            let insert = |headers: OwnedHeaders, header: &sluicegate_protocol::Header| {
+            let insert = |headers: OwnedHeaders, header: &crate::backend::command::Header| {
                 headers.insert(Header { key: &header.key, value: header.value.as_deref() })
             };
             base.headers = Some(record.headers.iter().fold(empty, insert));

@@ -2,10 +2,10 @@
 
 use std::str::from_utf8;
 
+use crate::backend::command::{Header, Record};
 use async_nats::header::{HeaderName, HeaderValue, NATS_EXPECTED_STREAM, NATS_MESSAGE_ID};
 use async_nats::{HeaderMap, Subject};
 use bytes::Bytes;
-use sluicegate_protocol::{Header, ProduceRecord};
 
 use crate::backend::{CommandError, Fault};
 use crate::nats::api::Intake;
@@ -42,7 +42,7 @@ struct Headers {
 
 impl Message {
     /// Checks a record. Readers do not see whitespace around the value of a header.
-    pub(super) fn new(record: &ProduceRecord, target: Target<'_>) -> Result<Self, CommandError> {
+    pub(super) fn new(record: &Record, target: Target<'_>) -> Result<Self, CommandError> {
         let subject = record.key.as_deref().map(Bytes::copy_from_slice);
         let subject = subject::parse(subject, target.inbox)?;
         if record.timestamp.is_some() {

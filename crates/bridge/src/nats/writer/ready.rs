@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use crate::backend::command::Record;
 use futures_util::future::join_all;
-use sluicegate_protocol::ProduceRecord;
 
 use super::Writer;
 use crate::backend::{CommandError, Log};
@@ -24,7 +24,7 @@ impl Writer {
     /// Waits for a connection and the streams of all records without an error.
     pub(super) async fn ready<'a>(
         &self,
-        records: &'a [ProduceRecord],
+        records: &'a [Record],
         errors: &[Option<CommandError>],
     ) -> Result<Ready<'a>, CommandError> {
         if self.lock().is_closed {
@@ -59,7 +59,7 @@ impl Writer {
 }
 
 /// The stream of a record, which is its partition 0.
-pub(super) fn log(record: &ProduceRecord) -> Log<'_> {
+pub(super) fn log(record: &Record) -> Log<'_> {
     let partition = record.partition.filter(|partition| *partition != ANY_PARTITION).unwrap_or_default();
     Log { topic: &record.topic, partition }
 }

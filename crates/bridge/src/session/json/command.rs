@@ -1,17 +1,15 @@
-//! A command's JSON, as the protocol's message.
+//! The JSON of commands.
 
 use serde::Deserialize;
-use sluicegate_protocol::{
-    CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaListOffsets, CmdKafkaMetadata, CmdKafkaMultiFetch, Isolation,
-    PartitionOffset,
-};
 
 use super::int64::Int64;
 use super::list::List;
 use super::object::Object;
+use crate::backend::command::{Command, LogName, ReadBounds, TopicNames};
 use crate::cluster::MAX_PARTITIONS;
 use crate::json::format::Format;
 use crate::session::command_limits::{MAX_OFFSETS, MAX_PREFIXES, MAX_TOPICS};
+use crate::session::request::{bounds, size};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -43,13 +41,17 @@ pub(super) struct Fetch {
     isolation: IsolationName,
 }
 
-impl From<Fetch> for CmdKafkaFetch {
+impl From<Fetch> for Command {
     fn from(fetch: Fetch) -> Self {
         let Fetch {
             topic, partition, offset, max_wait_ms, min_bytes, max_bytes, max_records, isolation, ..
         } = fetch;
-        let isolation = isolation.number();
-        Self { topic, partition, offset: offset.0, max_wait_ms, min_bytes, max_bytes, max_records, isolation }
+        let bounds = ReadBounds {
+            max_records: size(max_records),
+            committed: isolation.is_committed(),
+            ..bounds(max_wait_ms, min_bytes, max_bytes)
+        };
+        Self::Fetch { log: LogName { topic, partition }, offset: offset.0, bounds }
     }
 }
 
@@ -76,16 +78,16 @@ struct Place {
     offset: Int64,
 }
 
-impl From<MultiFetch> for CmdKafkaMultiFetch {
+impl From<MultiFetch> for Command {
     fn from(fetch: MultiFetch) -> Self {
         let MultiFetch { partitions, max_wait_ms, min_bytes, max_bytes, isolation, .. } = fetch;
-        let place = |Object(Place { topic, partition, offset })| PartitionOffset {
-            topic,
-            partition,
-            offset: offset.0,
-        };
-        let partitions = partitions.0.into_iter().map(place).collect();
-        Self { partitions, max_wait_ms, min_bytes, max_bytes, isolation: isolation.number() }
+        let place = |Object(Place { topic, partition, offset })| (LogName { topic, partition }, offset.0);
+        let places = partitions.0.into_iter().map(place).collect();
+        let committed = isolation.is_committed();
+        Self::MultiFetch {
+            places,
+            bounds: ReadBounds { committed, ..bounds(max_wait_ms, min_bytes, max_bytes) },
+        }
     }
 }
 
@@ -97,9 +99,9 @@ pub(super) struct ListOffset {
     timestamp: Int64,
 }
 
-impl From<ListOffset> for CmdKafkaListOffset {
+impl From<ListOffset> for Command {
     fn from(ListOffset { topic, partition, timestamp }: ListOffset) -> Self {
-        Self { topic, partition, timestamp: timestamp.0 }
+        Self::ListOffset { log: LogName { topic, partition }, timestamp: timestamp.0 }
     }
 }
 
@@ -111,10 +113,14 @@ pub(super) struct ListOffsets {
     isolation: IsolationName,
 }
 
-impl From<ListOffsets> for CmdKafkaListOffsets {
+impl From<ListOffsets> for Command {
     fn from(ListOffsets { offsets, isolation }: ListOffsets) -> Self {
-        let offsets = offsets.0.into_iter().map(|Object(list)| list.into()).collect();
-        Self { offsets, isolation: isolation.number() }
+        let asked =
+            |Object(ListOffset { topic, partition, timestamp })| (LogName { topic, partition }, timestamp.0);
+        Self::ListOffsets {
+            asked: offsets.0.into_iter().map(asked).collect(),
+            committed: isolation.is_committed(),
+        }
     }
 }
 
@@ -129,9 +135,9 @@ pub(super) struct Metadata {
     after: String,
 }
 
-impl From<Metadata> for CmdKafkaMetadata {
+impl From<Metadata> for Command {
     fn from(Metadata { topics, prefixes, after }: Metadata) -> Self {
-        Self { topics: topics.0, prefixes: prefixes.0, after }
+        Self::Describe(TopicNames { topics: topics.0, prefixes: prefixes.0, after })
     }
 }
 
@@ -145,11 +151,7 @@ pub(super) enum IsolationName {
 }
 
 impl IsolationName {
-    pub(super) fn number(self) -> i32 {
-        let isolation = match self {
-            Self::ReadUncommitted => Isolation::ReadUncommitted,
-            Self::ReadCommitted => Isolation::ReadCommitted,
-        };
-        isolation.into()
+    pub(super) fn is_committed(self) -> bool {
+        matches!(self, Self::ReadCommitted)
     }
 }

@@ -2,15 +2,13 @@
 
 mod answer;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::Error;
 use serde_json::value::RawValue;
-use sluicegate_protocol::{
-    CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaListOffsets, CmdKafkaProduce, CmdKafkaSubscribe,
-    CmdNatsPublish, KafkaSource, PublishMessage, kafka_source,
-};
 
 pub(super) use self::answer::{Item, Published, Sequence};
 
@@ -21,38 +19,38 @@ use super::object::{Object, object};
 use super::record::{self, RecordHeader};
 use super::request::run;
 use super::subscribe::{self, Filter, OnLagName, TopicId};
+use crate::backend::command::{self, Command, LogName, ReadBounds, SubscribeCommand};
 use crate::backend::{LOG_END, LOG_START};
 use crate::cluster::{MAX_HEADERS, MAX_RECORDS};
 use crate::delivery::MAX_FILTERS;
 use crate::json::format::Format;
 use crate::json::member::present;
 use crate::metrics::Kind;
-use crate::session::command::{Command, Encoding};
+use crate::session::command::Encoding;
 use crate::session::command_limits::{MAX_OFFSETS, MAX_SOURCES};
 use crate::session::nats;
-use crate::session::request::Request;
+use crate::session::request::{Request, Subscribed, bounds, size};
 
 /// The command of a name. None if there is none.
 pub(super) fn command(sequence: i64, name: &str, json: &str) -> Option<(Kind, Result<Request, Error>)> {
     Some(match name {
         "fetch" => {
-            let fetch = |fetch: Fetch| run(sequence, fetch.format, Command::Fetch(fetch.into()));
+            let fetch = |fetch: Fetch| run(sequence, fetch.format, fetch.into());
             (Kind::Fetch, object(json).map(fetch))
         }
         "list_sequences" => {
-            let list =
-                |list: ListSequences| run(sequence, Format::default(), Command::ListOffsets(list.into()));
+            let list = |list: ListSequences| run(sequence, Format::default(), list.into());
             (Kind::ListOffsets, object(json).map(list))
         }
         "publish" => {
             let publish = object(json).and_then(Publish::decode);
-            let publish = publish.map(|publish| run(sequence, Format::default(), Command::Produce(publish)));
+            let publish = publish.map(|records| run(sequence, Format::default(), Command::Produce(records)));
             (Kind::Produce, publish)
         }
         "subscribe" => {
-            let subscribe = |(command, format)| {
+            let subscribe = |(subscribed, format)| {
                 let encoding = Encoding::Json(format);
-                Request::Subscribe { sequence, command, encoding }
+                Request::Subscribe { sequence, subscribed, encoding }
             };
             (Kind::Subscribe, Subscribe::parse(json).map(subscribe))
         }
@@ -76,18 +74,12 @@ struct Fetch {
     max_messages: u32,
 }
 
-impl From<Fetch> for CmdKafkaFetch {
+impl From<Fetch> for Command {
     fn from(fetch: Fetch) -> Self {
         let Fetch { stream, sequence, max_wait_ms, min_bytes, max_bytes, max_messages, .. } = fetch;
-        Self {
-            topic: stream,
-            offset: sequence.0,
-            max_wait_ms,
-            min_bytes,
-            max_bytes,
-            max_records: max_messages,
-            ..Default::default()
-        }
+        let bounds =
+            ReadBounds { max_records: size(max_messages), ..bounds(max_wait_ms, min_bytes, max_bytes) };
+        Self::Fetch { log: LogName::of_stream(stream), offset: sequence.0, bounds }
     }
 }
 
@@ -104,14 +96,10 @@ struct StreamTime {
     timestamp: Int64,
 }
 
-impl From<ListSequences> for CmdKafkaListOffsets {
+impl From<ListSequences> for Command {
     fn from(ListSequences { times }: ListSequences) -> Self {
-        let list = |Object(StreamTime { stream, timestamp })| CmdKafkaListOffset {
-            topic: stream,
-            partition: 0,
-            timestamp: timestamp.0,
-        };
-        Self { offsets: times.0.into_iter().map(list).collect(), ..Default::default() }
+        let asked = |Object(StreamTime { stream, timestamp })| (LogName::of_stream(stream), timestamp.0);
+        Self::ListOffsets { asked: times.0.into_iter().map(asked).collect(), committed: false }
     }
 }
 
@@ -138,29 +126,28 @@ struct ToPublish<'a> {
 }
 
 impl Publish<'_> {
-    /// The command.
+    /// The messages.
     ///
     /// # Errors
     /// Data or a header does not have the command's format, or there are too many headers.
-    fn decode(self) -> Result<CmdKafkaProduce, Error> {
+    fn decode(self) -> Result<Vec<command::Record>, Error> {
         let Self { messages, format } = self;
         record::check_headers(messages.0.iter().map(|Object(message)| message.headers.0.len()))?;
         let message = |(index, Object(message)): (usize, Object<ToPublish<'_>>)| {
             let message = message.decode(format);
             message.map_err(|error| Error::custom(format_args!("messages[{index}].{error}")))
         };
-        let messages = messages.0.into_iter().enumerate().map(message).collect::<Result<_, _>>()?;
-        Ok(nats::publish(CmdNatsPublish { messages }))
+        messages.0.into_iter().enumerate().map(message).collect()
     }
 }
 
 impl ToPublish<'_> {
-    fn decode(self, format: Format) -> Result<PublishMessage, String> {
+    fn decode(self, format: Format) -> Result<command::Record, String> {
         let Self { stream, subject, data, headers, message_id } = self;
         let data: Option<Bytes> =
             record::value(data, format).map_err(|expected| format!("data: {expected}"))?;
         let headers = record::headers(headers, format)?;
-        Ok(PublishMessage { stream, subject, data: data.unwrap_or_default(), headers, message_id })
+        Ok(nats::message(stream, subject, data.unwrap_or_default(), headers, message_id))
     }
 }
 
@@ -229,42 +216,41 @@ impl<'a> Subscribe<'a> {
     ///
     /// # Errors
     /// The text is not a subscription, or is beyond the bounds of one in protobuf.
-    fn parse(json: &'a str) -> Result<(CmdKafkaSubscribe, Format), Error> {
+    fn parse(json: &'a str) -> Result<(Subscribed, Format), Error> {
         subscribe::check_len(json)?;
         object::<Self>(json)?.decode()
     }
 
-    fn decode(self) -> Result<(CmdKafkaSubscribe, Format), Error> {
+    fn decode(self) -> Result<(Subscribed, Format), Error> {
         let Self { stream, from, stream_id, sources, format, filters, .. } = self;
         let is_alone = from.is_none() && stream_id.is_none();
         let one = stream.map(|stream| Source { stream, from, stream_id });
         let sources = subscribe::one_or_many("stream", one, is_alone, sources)?;
         let filter = |SubjectFilter { subject, header, value }| Filter { key: subject, header, value };
         let filters = filters.0.into_iter().map(|Object(of)| filter(of).decode("subject", format));
-        let command = CmdKafkaSubscribe {
+        let command = SubscribeCommand {
             sources: sources.into_iter().map(Into::into).collect(),
+            committed: false,
             filters: subscribe::filters(filters)?,
-            max_batch_bytes: subscribe::bounded(self.max_batch_bytes, MAX_BATCH_BYTES),
-            max_batch_records: subscribe::bounded(self.max_batch_messages, MAX_BATCH_RECORDS),
-            linger_ms: self.linger_ms,
-            credit: self.credit,
-            on_lag: self.on_lag.number(),
-            ..Default::default()
+            max_bytes: subscribe::bounded(self.max_batch_bytes, MAX_BATCH_BYTES),
+            max_records: subscribe::bounded(self.max_batch_messages, MAX_BATCH_RECORDS),
+            linger: Duration::from_millis(self.linger_ms.into()),
+            skips: self.on_lag.skips(),
         };
-        Ok((command, format))
+        Ok((Subscribed { command, credit: self.credit }, format))
     }
 }
 
-impl From<Source> for KafkaSource {
+impl From<Source> for command::Source {
     fn from(Source { stream, from, stream_id }: Source) -> Self {
-        let from = from.map(|from| match from {
-            Start::Earliest => kafka_source::From::Timestamp(LOG_START),
-            Start::Latest => kafka_source::From::Timestamp(LOG_END),
-            Start::Sequence(Int64(sequence)) => kafka_source::From::Offset(sequence),
-            Start::Timestamp(Int64(timestamp)) => kafka_source::From::Timestamp(timestamp),
-        });
-        let topic_id = stream_id.map(|StreamId(id)| id.into_bytes()).unwrap_or_default();
-        Self { topic: stream, from, topic_id, ..Default::default() }
+        let from = match from {
+            Some(Start::Earliest) => command::Start::Timestamp(LOG_START),
+            Some(Start::Latest) | None => command::Start::Timestamp(LOG_END),
+            Some(Start::Sequence(Int64(sequence))) => command::Start::Offset(sequence),
+            Some(Start::Timestamp(Int64(timestamp))) => command::Start::Timestamp(timestamp),
+        };
+        let topic_id = stream_id.map(|StreamId(id)| id.number());
+        Self { topic: stream, from, topic_id, ..Self::default() }
     }
 }
 

@@ -7,11 +7,11 @@ use serde::Deserialize;
 use serde::de::Error as _;
 use serde_json::Error;
 use serde_json::value::RawValue;
-use sluicegate_protocol::{CmdKafkaProduce, Header, ProduceRecord};
 
 use super::int64::Int64;
 use super::list::List;
 use super::object::Object;
+use crate::backend::command::{self, Header};
 use crate::cluster::{MAX_COMMAND_HEADERS, MAX_HEADERS, MAX_RECORDS};
 use crate::json::compacted;
 use crate::json::format::Format;
@@ -49,26 +49,24 @@ pub(super) struct RecordHeader<'a> {
 }
 
 impl Produce<'_> {
-    /// The command.
+    /// The records.
     ///
     /// # Errors
     /// A key, a value or a header does not have the command's format, or there are too many headers.
-    pub(super) fn decode(self) -> Result<CmdKafkaProduce, Error> {
+    pub(super) fn decode(self) -> Result<Vec<command::Record>, Error> {
         let Self { records, format } = self;
         check_headers(records.0.iter().map(|Object(record)| record.headers.0.len()))?;
         let record = |(index, Object(record)): (usize, Object<Record<'_>>)| {
             record.decode(format).map_err(|error| Error::custom(format_args!("records[{index}].{error}")))
         };
-        Ok(CmdKafkaProduce {
-            records: records.0.into_iter().enumerate().map(record).collect::<Result<_, _>>()?,
-        })
+        records.0.into_iter().enumerate().map(record).collect()
     }
 }
 
 impl Record<'_> {
-    fn decode(self, format: Format) -> Result<ProduceRecord, String> {
+    fn decode(self, format: Format) -> Result<command::Record, String> {
         let Self { topic, partition, key, value, headers, timestamp } = self;
-        Ok(ProduceRecord {
+        Ok(command::Record {
             topic,
             partition,
             key: text(key, format).map_err(|expected| format!("key: {expected}"))?,

@@ -14,9 +14,10 @@ use super::object::object;
 use super::record::Produce;
 use super::subscribe::{Credit, Subscribe, Unsubscribe};
 use crate::backend::System;
+use crate::backend::command::Command;
 use crate::json::format::Format;
 use crate::metrics::Kind;
-use crate::session::command::{Command, Encoding};
+use crate::session::command::Encoding;
 use crate::session::request::Request;
 
 /// Parses a message.
@@ -83,33 +84,33 @@ fn kafka_command(sequence: i64, name: &str, json: &str) -> Option<(Kind, Result<
     let run = |format, command| run(sequence, format, command);
     Some(match name {
         "fetch" => {
-            let fetch = |fetch: Fetch| run(fetch.format, Command::Fetch(fetch.into()));
+            let fetch = |fetch: Fetch| run(fetch.format, fetch.into());
             (Kind::Fetch, object(json).map(fetch))
         }
         "multi_fetch" => {
-            let fetch = |fetch: MultiFetch| run(fetch.format, Command::MultiFetch(fetch.into()));
+            let fetch = |fetch: MultiFetch| run(fetch.format, fetch.into());
             (Kind::MultiFetch, object(json).map(fetch))
         }
         "list_offset" => {
-            let list = |list: ListOffset| run(Format::default(), Command::ListOffset(list.into()));
+            let list = |list: ListOffset| run(Format::default(), list.into());
             (Kind::ListOffset, object(json).map(list))
         }
         "list_offsets" => {
-            let list = |list: ListOffsets| run(Format::default(), Command::ListOffsets(list.into()));
+            let list = |list: ListOffsets| run(Format::default(), list.into());
             (Kind::ListOffsets, object(json).map(list))
         }
         "metadata" => {
-            let metadata = |selection: Metadata| run(Format::default(), Command::Metadata(selection.into()));
+            let metadata = |names: Metadata| run(Format::default(), names.into());
             (Kind::Topics, object(json).map(metadata))
         }
         "produce" => {
             let produce = object(json).and_then(Produce::decode);
-            (Kind::Produce, produce.map(|produce| run(Format::default(), Command::Produce(produce))))
+            (Kind::Produce, produce.map(|records| run(Format::default(), Command::Produce(records))))
         }
         "subscribe" => {
-            let subscribe = |(command, format)| {
+            let subscribe = |(subscribed, format)| {
                 let encoding = Encoding::Json(format);
-                Request::Subscribe { sequence, command, encoding }
+                Request::Subscribe { sequence, subscribed, encoding }
             };
             (Kind::Subscribe, Subscribe::parse(json).map(subscribe))
         }

@@ -3,10 +3,11 @@
 mod filter;
 mod source;
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use serde::de::Error as _;
 use serde_json::Error;
-use sluicegate_protocol::{CmdKafkaSubscribe, OnLag, RecordFilter};
 
 pub(super) use self::filter::Filter;
 pub(super) use self::source::TopicId;
@@ -16,9 +17,11 @@ use super::command::IsolationName;
 use super::item::{MAX_BATCH_BYTES, MAX_BATCH_RECORDS};
 use super::list::List;
 use super::object::{Object, object};
+use crate::backend::command::{RecordFilter, SubscribeCommand};
 use crate::delivery::{MAX_FILTERS, MAX_PARTITIONS, MAX_VALUES};
 use crate::json::format::Format;
 use crate::session::command_limits::{MAX_SOURCES, MAX_SUBSCRIPTION_BYTES};
+use crate::session::request::{Subscribed, size};
 
 /// A source, or many, with the members that are the same for all.
 #[derive(Deserialize)]
@@ -69,12 +72,8 @@ pub(super) enum OnLagName {
 }
 
 impl OnLagName {
-    pub(super) fn number(&self) -> i32 {
-        let on_lag = match self {
-            Self::Wait => OnLag::Wait,
-            Self::Skip => OnLag::Skip,
-        };
-        on_lag.into()
+    pub(super) fn skips(&self) -> bool {
+        matches!(self, Self::Skip)
     }
 }
 
@@ -83,12 +82,12 @@ impl<'a> Subscribe<'a> {
     ///
     /// # Errors
     /// The text is not a subscription, or is beyond the bounds of one in protobuf.
-    pub(super) fn parse(json: &'a str) -> Result<(CmdKafkaSubscribe, Format), Error> {
+    pub(super) fn parse(json: &'a str) -> Result<(Subscribed, Format), Error> {
         check_len(json)?;
         object::<Self>(json)?.decode()
     }
 
-    fn decode(self) -> Result<(CmdKafkaSubscribe, Format), Error> {
+    fn decode(self) -> Result<(Subscribed, Format), Error> {
         let Self { topic, partitions, from, next, topic_id, sources, format, filters, .. } = self;
         let is_alone = partitions.is_none() && from.is_none() && next.is_none() && topic_id.is_none();
         let one = topic.map(|topic| Source { topic, partitions, from, next, topic_id });
@@ -96,17 +95,16 @@ impl<'a> Subscribe<'a> {
         let nexts = sources.iter().filter_map(|source| source.next.as_ref()).map(|next| next.0.len());
         at_most(nexts.fold(0, usize::saturating_add), "offsets", MAX_PARTITIONS)?;
         let filters = filters.0.into_iter().map(|Object(filter)| filter.decode("key", format));
-        let command = CmdKafkaSubscribe {
+        let command = SubscribeCommand {
             sources: sources.into_iter().map(Into::into).collect(),
-            isolation: self.isolation.number(),
+            committed: self.isolation.is_committed(),
             filters: self::filters(filters)?,
-            max_batch_bytes: bounded(self.max_batch_bytes, MAX_BATCH_BYTES),
-            max_batch_records: bounded(self.max_batch_records, MAX_BATCH_RECORDS),
-            linger_ms: self.linger_ms,
-            credit: self.credit,
-            on_lag: self.on_lag.number(),
+            max_bytes: bounded(self.max_batch_bytes, MAX_BATCH_BYTES),
+            max_records: bounded(self.max_batch_records, MAX_BATCH_RECORDS),
+            linger: Duration::from_millis(self.linger_ms.into()),
+            skips: self.on_lag.skips(),
         };
-        Ok((command, format))
+        Ok((Subscribed { command, credit: self.credit }, format))
     }
 }
 
@@ -154,9 +152,8 @@ fn at_most(count: usize, of: &str, max: usize) -> Result<(), Error> {
 }
 
 /// What the client chose, if that is not too much; 0: it did not.
-pub(super) fn bounded(chosen: u32, max: usize) -> u32 {
-    let max = u32::try_from(max).unwrap_or(u32::MAX);
-    if chosen == 0 { max } else { chosen.min(max) }
+pub(super) fn bounded(chosen: u32, max: usize) -> usize {
+    if chosen == 0 { max } else { size(chosen).min(max) }
 }
 
 #[cfg(test)]

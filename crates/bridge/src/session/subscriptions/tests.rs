@@ -21,10 +21,10 @@ async fn text_of_deliveries_is_within_the_room() {
     }
     let mut subscriptions = Subscriptions::new(System::Kafka);
     let text = br#"{"id":1,"subscribe":{"topic":"t","from":"earliest"}}"#;
-    let Request::Subscribe { sequence, command, encoding } = json::parse(text, System::Kafka) else {
+    let Request::Subscribe { sequence, subscribed, encoding } = json::parse(text, System::Kafka) else {
         panic!("no command")
     };
-    subscriptions.open(sequence, &Grant::all(&logs.cluster()), command, encoding).unwrap();
+    subscriptions.open(sequence, &Grant::all(&logs.cluster()), subscribed, encoding).unwrap();
 
     let (mut held, mut next, mut bytes) = (Vec::new(), [0_i64; 4], 0);
     while next != [5_000; 4] {
@@ -61,11 +61,12 @@ async fn errors_are_within_the_room() {
     let (mut held, mut bytes) = (Vec::new(), 0);
     for id in 1.. {
         let text = format!(r#"{{"id":{id},"subscribe":{{"topic":"t","partitions":[99]}}}}"#);
-        let Request::Subscribe { sequence, command, encoding } = json::parse(text.as_bytes(), System::Kafka)
+        let Request::Subscribe { sequence, subscribed, encoding } =
+            json::parse(text.as_bytes(), System::Kafka)
         else {
             panic!("no command")
         };
-        if subscriptions.open(sequence, &grant, command, encoding).is_err() {
+        if subscriptions.open(sequence, &grant, subscribed, encoding).is_err() {
             break;
         }
         while let Poll::Ready((_, reserved)) = poll!(poll_fn(|cx| subscriptions.poll_next(cx))) {

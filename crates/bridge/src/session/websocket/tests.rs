@@ -38,8 +38,8 @@ async fn open(pipe: usize) -> (WebSocketStream<DuplexStream>, JoinHandle<End>) {
     let messages = sluicegate_ws_session::Limits { max_message_bytes: limits.max_request_bytes };
     let session = Session::new(messages, Codec::Protobuf, &Budget::new(1 << 20, 1 << 20), Source::default());
     let (cluster, _) = Script::cluster(MAX_FETCH);
-    let transport = Transport::websocket(server, session, Arc::clone(&cluster));
     let grant = Grant::all(&cluster);
+    let transport = Transport::websocket(server, session, grant.clone());
     let running = async move { run(transport, Codec::Protobuf, grant, &limits, Drain::default()).await };
     let client = WebSocketStream::from_raw_socket(client, Role::Client, None).await;
     (client, tokio::spawn(running))

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn json(body: &str) -> Vec<ProduceRecord> {
+fn json(body: &str) -> Vec<command::Record> {
     parse(body.as_bytes(), System::Kafka, Format::Json, "t", None).unwrap()
 }
 
@@ -155,12 +155,12 @@ fn messages_of_a_stream_are_records() {
         {"subject": "a.b", "data": { "x" : 1.0 }, "headers": [{"key": "h", "value": "AA=="}], "message_id": "1"},
         {"subject": "\u00e9", "data": null, "message_id": null}, {"subject": "s", "data": null}
     ]}"#;
-    let message = |subject: &'static str, data: &'static str, headers| ProduceRecord {
+    let message = |subject: &'static str, data: &'static str, headers| command::Record {
         topic: "t".into(),
         key: Some(subject.into()),
         value: Some(data.into()),
         headers,
-        ..ProduceRecord::default()
+        ..command::Record::default()
     };
     let header =
         |key: &str, value: &'static [u8]| Header { key: key.into(), value: Some(Bytes::from_static(value)) };

@@ -8,7 +8,6 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use prost::encoding::{decode_varint, encode_varint};
-use sluicegate_protocol::PartitionNext;
 
 use super::super::super::problem::{Problem, ProblemKind};
 use crate::number::whole_number;
@@ -106,8 +105,8 @@ impl Positions {
     }
 
     /// Where a subscription continues.
-    pub(super) fn next(&self) -> Vec<PartitionNext> {
-        self.each().map(|(partition, offset)| PartitionNext { partition, offset }).collect()
+    pub(super) fn next(&self) -> Vec<(i32, i64)> {
+        self.each().collect()
     }
 
     fn each(&self) -> impl Iterator<Item = (i32, i64)> {

@@ -3,19 +3,19 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use sluicegate_protocol::{CmdKafkaSubscribe, Isolation, KafkaSource, OnLag, RecordFilter, kafka_source};
 
 use super::super::super::problem::{Problem, ProblemKind};
 use super::super::path::Query;
 use super::super::position::Position;
 use crate::backend::System;
+use crate::backend::command::{RecordFilter, Source, Start, SubscribeCommand};
 use crate::delivery::{MAX_FILTERS, MAX_VALUES};
 use crate::json::format::Format;
 
 /// A client's wish.
 #[derive(Debug)]
 pub(super) struct Wish {
-    pub(super) command: CmdKafkaSubscribe,
+    pub(super) command: SubscribeCommand,
     /// So many offsets before the end of each partition; it overrides where the command begins.
     pub(super) before_end: Option<i64>,
     pub(super) format: Format,
@@ -44,18 +44,17 @@ impl Wish {
         }
         let position = position(&query, partition)?;
         let (from, before_end) = match position {
-            None => (None, None),
-            Some(Position::Time(time)) => (Some(kafka_source::From::Timestamp(time)), None),
-            Some(Position::Offset(offset)) => (Some(kafka_source::From::Offset(offset)), None),
-            Some(Position::BeforeEnd(count)) => (None, Some(count)),
+            None => (Start::default(), None),
+            Some(Position::Time(time)) => (Start::Timestamp(time), None),
+            Some(Position::Offset(offset)) => (Start::Offset(offset), None),
+            Some(Position::BeforeEnd(count)) => (Start::default(), Some(count)),
         };
         let partitions = partition.into_iter().collect();
-        let source = KafkaSource { topic: topic.to_owned(), partitions, from, ..Default::default() };
-        let isolation =
-            if query.committed()? { Isolation::ReadCommitted } else { Isolation::ReadUncommitted };
-        let on_lag = match query.text("on_lag") {
-            None | Some("wait") => OnLag::Wait,
-            Some("skip") => OnLag::Skip,
+        let source = Source { topic: topic.to_owned(), partitions, from, ..Source::default() };
+        let committed = query.committed()?;
+        let skips = match query.text("on_lag") {
+            None | Some("wait") => false,
+            Some("skip") => true,
             Some(_) => return Err(invalid("on_lag", "expected wait or skip")),
         };
         let format = match query.text("format") {
@@ -64,12 +63,12 @@ impl Wish {
             Some("base64") => Format::Base64,
             Some(_) => return Err(invalid("format", "expected json, text or base64")),
         };
-        let command = CmdKafkaSubscribe {
+        let command = SubscribeCommand {
             sources: vec![source],
-            isolation: isolation.into(),
+            committed,
             filters: filters(&query, names)?,
-            on_lag: on_lag.into(),
-            ..Default::default()
+            skips,
+            ..SubscribeCommand::default()
         };
         let last_event_id = query.text("last_event_id").filter(|id| !id.is_empty()).map(str::to_owned);
         Ok(Self { command, before_end, format, last_event_id })
@@ -190,20 +189,19 @@ mod tests {
 
     #[test]
     fn stream_begins_where_the_query_says() {
-        use kafka_source::From;
         for (query, want) in [
-            ("", None),
-            ("from=latest", Some(From::Timestamp(-1))),
-            ("from=s@5", Some(From::Timestamp(5))),
-            ("from=earliest", Some(From::Timestamp(-2))),
-            ("timestamp=5", Some(From::Timestamp(5))),
-            ("from=5", Some(From::Offset(5))),
+            ("", Start::default()),
+            ("from=latest", Start::Timestamp(-1)),
+            ("from=s@5", Start::Timestamp(5)),
+            ("from=earliest", Start::Timestamp(-2)),
+            ("timestamp=5", Start::Timestamp(5)),
+            ("from=5", Start::Offset(5)),
         ] {
             let source = &wish(query, Some(3)).command.sources[0];
             assert_eq!((source.from, &source.partitions[..]), (want, &[3][..]), "{query}");
         }
         let before = wish("from=-7", None);
-        assert_eq!((before.before_end, before.command.sources[0].from), (Some(7), None));
+        assert_eq!((before.before_end, before.command.sources[0].from), (Some(7), Start::default()));
         assert_eq!(wish("last_event_id=x", None).last_event_id.as_deref(), Some("x"));
         assert_eq!(wish("last_event_id=", None).last_event_id, None);
     }
@@ -226,7 +224,7 @@ mod tests {
     fn streams_have_subjects_and_sequences() {
         let wish = Wish::parse("from=5&subject=a.b&subject_prefix=c.", System::Nats, "s", Some(0)).unwrap();
         let source = &wish.command.sources[0];
-        assert_eq!((source.topic.as_str(), source.from), ("s", Some(kafka_source::From::Offset(5))));
+        assert_eq!((source.topic.as_str(), source.from), ("s", Start::Offset(5)));
         let want = RecordFilter { header: None, equals: vec!["a.b".into()], prefixes: vec!["c.".into()] };
         assert_eq!(wish.command.filters, [want]);
         for (query, want) in [

@@ -7,9 +7,12 @@ use prost::Message;
 use sluicegate_protocol::{Header, KafkaFetchResp, TimestampType};
 use sluicegate_shared_log::Ends;
 
+use sluicegate_fair_share::Source;
+
 use super::super::positions::with_lists;
 use super::*;
 use crate::backend::Fetched;
+use crate::cluster::Reads;
 use crate::json::depth::MAX_DEPTH;
 use crate::json::depth::tests::nested;
 
@@ -26,8 +29,7 @@ fn body(messages: &[KafkaMessage], format: Format, max_bytes: usize) -> String {
     let messages = KafkaFetchResp { messages: messages.to_vec(), next_offset: 0, ..Default::default() }
         .encode_to_vec()
         .into();
-    let body =
-        document(System::Kafka, TOPIC, &mut [part(3, messages)], format, fetch(max_bytes, 0), &metrics());
+    let body = document(System::Kafka, TOPIC, &mut [part(3, messages)], format, (max_bytes, 0), &metrics());
     String::from_utf8(body).unwrap()
 }
 
@@ -37,20 +39,6 @@ fn metrics() -> RouteMetrics {
 
 fn part(partition: i32, messages: Bytes) -> Part {
     Part { partition, fetched: Fetched { messages, count: 0, next_offset: END, ends: Ends::UNKNOWN } }
-}
-
-fn fetch(max_bytes: usize, max_records: usize) -> Fetch {
-    let (wait, min_bytes) = (Duration::ZERO, 0);
-    Fetch {
-        offset: 0,
-        max_bytes,
-        wait,
-        min_bytes,
-        max_records,
-        fill: false,
-        committed: false,
-        source: Source::UNKNOWN,
-    }
 }
 
 #[track_caller]
@@ -160,7 +148,7 @@ fn places(format: Format, max_bytes: usize, max_records: usize) -> (Vec<(i64, i6
     };
     let mut parts =
         [part(0, messages(0..8)), part(1, messages(5..6)), part(2, Bytes::new()), part(3, messages(7..10))];
-    let body = document(System::Kafka, TOPIC, &mut parts, format, fetch(max_bytes, max_records), &metrics());
+    let body = document(System::Kafka, TOPIC, &mut parts, format, (max_bytes, max_records), &metrics());
     let records: Vec<serde_json::Value> = serde_json::from_slice(&body).unwrap();
     let number = |record: &serde_json::Value, name: &str| record[name].as_i64().unwrap();
     let places = records.iter().map(|record| (number(record, "partition"), number(record, "offset")));
@@ -206,7 +194,7 @@ fn messages_of_a_stream_have_the_words_of_nats() {
     };
     let body = |messages: &[KafkaMessage], format| {
         let mut parts = [part(0, encoded(messages))];
-        String::from_utf8(document(System::Nats, "s", &mut parts, format, fetch(usize::MAX, 0), &metrics()))
+        String::from_utf8(document(System::Nats, "s", &mut parts, format, (usize::MAX, 0), &metrics()))
             .unwrap()
     };
     let want = concat!(
@@ -222,13 +210,12 @@ fn messages_of_a_stream_have_the_words_of_nats() {
 
 #[test]
 fn query_of_a_stream_has_the_words_of_nats() {
-    let defaults = Reads { max_bytes: 1000, wait: Duration::ZERO };
-    let parse = |query| parse_fetch(query, System::Nats, defaults);
-    let (position, fetch) = parse("sequence=5&max_messages=7&max_bytes=10&min_bytes=1&timeout=20").unwrap();
-    let Fetch { max_bytes, min_bytes, max_records, .. } = fetch;
-    assert_eq!((position, max_bytes, min_bytes, max_records), (Position::Offset(5), 10, 1, 7));
+    let parse = |query| parse_fetch(query, System::Nats);
+    let (position, bounds) = parse("sequence=5&max_messages=7&max_bytes=10&min_bytes=1&timeout=20").unwrap();
+    let ReadBounds { max_bytes, min_bytes, max_records, .. } = bounds;
+    assert_eq!((position, max_bytes, min_bytes, max_records), (Position::Offset(5), Some(10), 1, 7));
     assert_eq!(parse("").unwrap().0, Position::Time(LOG_START));
-    assert_eq!((fetch.wait, fetch.committed), (Duration::from_millis(20), false));
+    assert_eq!((bounds.wait, bounds.committed), (Some(Duration::from_millis(20)), false));
     for (query, want) in [
         ("sequence=x", "query parameter sequence: expected a number from 0, earliest, latest, -N"),
         ("sequence=1&max_messages=0", "query parameter max_messages: expected a whole number from 1"),
@@ -248,7 +235,8 @@ fn query_of_a_stream_has_the_words_of_nats() {
 #[track_caller]
 fn check_fetch(query: &str, position: Position, max_bytes: usize, wait_ms: u64) {
     let defaults = Reads { max_bytes: 1000, wait: Duration::from_millis(100) };
-    let (found, fetch) = parse_fetch(query, System::Kafka, defaults).unwrap();
+    let (found, bounds) = parse_fetch(query, System::Kafka).unwrap();
+    let fetch = defaults.fetch(Source::UNKNOWN, 0, bounds);
     let want = (position, max_bytes, Duration::from_millis(wait_ms), true);
     assert_eq!((found, fetch.max_bytes, fetch.wait, fetch.fill), want);
 }
@@ -259,17 +247,14 @@ fn missing_parameters_have_the_defaults_of_sessions() {
     check_fetch("offset=-3", Position::BeforeEnd(3), 1000, 100);
     check_fetch("offset=9223372036854775807&max_bytes=10&timeout=0", Position::Offset(i64::MAX), 10, 0);
     check_fetch("timeout=30000&max_bytes=9223372036854775807&offset=%35", Position::Offset(5), 1000, 30_000);
-    let defaults = Reads { max_bytes: 1000, wait: Duration::ZERO };
-    let sizes = |query| {
-        parse_fetch(query, System::Kafka, defaults).map(|(_, fetch)| (fetch.min_bytes, fetch.max_records))
-    };
+    let sizes =
+        |query| parse_fetch(query, System::Kafka).map(|(_, bounds)| (bounds.min_bytes, bounds.max_records));
     assert_eq!(sizes("offset=0"), Ok((0, 0)));
     assert_eq!(sizes("offset=0&min_bytes=16384&max_records=7"), Ok((16_384, 7)));
 }
 
 #[test]
 fn invalid_queries_are_refused() {
-    let defaults = Reads { max_bytes: 1000, wait: Duration::ZERO };
     for (query, want) in [
         (
             "offset",
@@ -292,7 +277,7 @@ fn invalid_queries_are_refused() {
         ),
         ("offset=1&isolation=x", "query parameter isolation: expected read_committed or read_uncommitted"),
     ] {
-        let problem = parse_fetch(query, System::Kafka, defaults).unwrap_err().plain();
+        let problem = parse_fetch(query, System::Kafka).unwrap_err().plain();
         let text = std::str::from_utf8(&problem.body).unwrap();
         assert_eq!(problem.status.as_u16(), 400, "{query}");
         assert!(text.contains(want), "{query}: {text}");

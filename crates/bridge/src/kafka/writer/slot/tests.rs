@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::backend::command::Record;
 use futures_util::future::join_all;
 use sluicegate_fair_share::Source;
-use sluicegate_protocol::ProduceRecord;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -30,7 +30,7 @@ async fn listen() -> (TcpListener, String) {
 
 /// Hands a record over.
 async fn hand_over(writer: &Writer) -> Result<(), NoProducer> {
-    let record = ProduceRecord { topic: "t".to_owned(), ..ProduceRecord::default() };
+    let record = Record { topic: "t".to_owned(), ..Record::default() };
     writer.hand_over(Source::default(), vec![record], vec![None]).await.map(drop)
 }
 

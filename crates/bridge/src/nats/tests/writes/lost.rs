@@ -32,7 +32,7 @@ async fn messages_are_not_sent_after_their_connection_is_lost() {
     assert!(case.produce_one(record("S.a", "first")).await.is_ok());
     case.server.process.freeze();
     // More than the sockets take: the rest stays in async-nats.
-    let records: Vec<ProduceRecord> = (0..50).map(|_| record("S.a", vec![0; 1_000_000])).collect();
+    let records: Vec<Record> = (0..50).map(|_| record("S.a", vec![0; 1_000_000])).collect();
     let due = CancellationToken::new();
     let handed = within(hand_over(&case.nats, Source::default(), records, &due)).await.unwrap();
     assert_eq!(handed.queued, 50);

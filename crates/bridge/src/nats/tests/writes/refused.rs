@@ -4,7 +4,7 @@ use super::*;
 
 impl Case {
     /// The fault and the code of the first record, whose message must not be stored, while the one after it is.
-    async fn refusal(&self, refused: ProduceRecord) -> (Fault, i32) {
+    async fn refusal(&self, refused: Record) -> (Fault, i32) {
         let reports = self.produce(vec![refused, record("S.next", "")]).await;
         assert!(reports[1].is_ok(), "a refused message does not stop others: {:?}", reports[1]);
         let error = reports[0].clone().unwrap_err();
@@ -13,11 +13,11 @@ impl Case {
     }
 }
 
-fn to(stream: &str, subject: &str) -> ProduceRecord {
-    ProduceRecord { topic: stream.to_owned(), ..record(subject, "x") }
+fn to(stream: &str, subject: &str) -> Record {
+    Record { topic: stream.to_owned(), ..record(subject, "x") }
 }
 
-fn sized(bytes: usize) -> ProduceRecord {
+fn sized(bytes: usize) -> Record {
     record("S.a", vec![0; bytes])
 }
 
@@ -30,8 +30,8 @@ async fn message_for_no_stream_is_refused() {
         (to("a.b", "S.a"), Fault::Invalid, 0),
         (to("S", "T.a"), Fault::InvalidRecord, 0),
         (to("S", "S"), Fault::InvalidRecord, 0),
-        (ProduceRecord { partition: Some(1), ..to("S", "S.a") }, Fault::NotFound, 0),
-        (ProduceRecord { key: None, ..to("S", "") }, Fault::Invalid, 0),
+        (Record { partition: Some(1), ..to("S", "S.a") }, Fault::NotFound, 0),
+        (Record { key: None, ..to("S", "") }, Fault::Invalid, 0),
     ] {
         assert_eq!(case.refusal(record.clone()).await, (fault, code), "{record:?}");
     }
@@ -62,7 +62,7 @@ async fn header_that_commands_servers_is_refused() {
     case.streams.create("S", json!({ "allow_rollup_hdrs": true })).await.unwrap();
     case.write("S", 1..=3).await;
     for name in ["Nats-Rollup", "nats-rollup"] {
-        let rollup = ProduceRecord { headers: vec![header(name, "all")], ..to("S", "S.a") };
+        let rollup = Record { headers: vec![header(name, "all")], ..to("S", "S.a") };
         assert_eq!(case.refusal(rollup).await.0, Fault::Forbidden);
     }
     assert_eq!(case.stored("S").await.len(), 3 + 2, "nothing was purged");
@@ -105,7 +105,7 @@ async fn servers_refusals_keep_their_code() {
         .await
         .unwrap();
     let long = "x".repeat(70_000);
-    let large = ProduceRecord { headers: vec![header("a", &long)], ..record("S.a", "") };
+    let large = Record { headers: vec![header("a", &long)], ..record("S.a", "") };
     // Only servers know this limit.
     assert_eq!(case.produce_one(large).await.unwrap_err().fault, Fault::TooLarge);
     let reports = case

@@ -57,7 +57,7 @@ async fn clients_write_to_many_streams_at_the_same_time() {
             let records = (0..30).map(|number| {
                 let stream = ["S", "T", "U"][number % 3];
                 let data = format!("{client} {}", command * 30 + number);
-                ProduceRecord { topic: stream.to_owned(), ..record(&format!("{stream}.{client}"), data) }
+                Record { topic: stream.to_owned(), ..record(&format!("{stream}.{client}"), data) }
             });
             let handed = hand_over(&case.nats, source(client), records.collect(), &due).await.unwrap();
             reports.push(handed.reports);

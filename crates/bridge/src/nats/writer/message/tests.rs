@@ -6,23 +6,23 @@ fn intake() -> Intake {
     Intake { subjects: vec!["S.>".to_owned(), "other".to_owned()], ..Intake::default() }
 }
 
-fn record(subject: &str) -> ProduceRecord {
-    ProduceRecord { topic: "S".into(), key: Some(subject.to_owned().into()), ..ProduceRecord::default() }
+fn record(subject: &str) -> Record {
+    Record { topic: "S".into(), key: Some(subject.to_owned().into()), ..Record::default() }
 }
 
-fn with(headers: &[(&str, &[u8])]) -> ProduceRecord {
+fn with(headers: &[(&str, &[u8])]) -> Record {
     let header = |(key, value): &(&str, &[u8])| Header {
         key: (*key).to_owned(),
         value: Some(Bytes::copy_from_slice(value)),
     };
-    ProduceRecord { headers: headers.iter().map(header).collect(), ..record("S.a") }
+    Record { headers: headers.iter().map(header).collect(), ..record("S.a") }
 }
 
-fn message(record: &ProduceRecord, intake: &Intake) -> Result<Message, CommandError> {
+fn message(record: &Record, intake: &Intake) -> Result<Message, CommandError> {
     Message::new(record, Target { stream: "S", intake, inbox: "_INBOX", max_payload: 1000 })
 }
 
-fn fault(record: &ProduceRecord) -> Option<Fault> {
+fn fault(record: &Record) -> Option<Fault> {
     message(record, &intake()).err().map(|error| error.fault)
 }
 
@@ -56,7 +56,7 @@ fn headers_that_readers_or_servers_would_misunderstand_are_refused() {
         assert_eq!(fault(&with(&[(name, value)])), Some(Fault::Invalid), "{name:?}");
     }
     assert_eq!(fault(&with(&[("Nats-Msg-Id", b"1"), ("Nats-Msg-Id", b"1")])), Some(Fault::Invalid));
-    let null = ProduceRecord { headers: vec![Header { key: "a".into(), value: None }], ..record("S.a") };
+    let null = Record { headers: vec![Header { key: "a".into(), value: None }], ..record("S.a") };
     assert!(message(&null, &intake()).unwrap_err().message.contains("NATS has no null values"));
     for name in [
         "Nats-Rollup",
@@ -96,7 +96,7 @@ fn subject_must_be_one_of_the_streams() {
 
 #[test]
 fn timestamps_are_the_streams() {
-    assert_eq!(fault(&ProduceRecord { timestamp: Some(1), ..record("S.a") }), Some(Fault::Invalid));
+    assert_eq!(fault(&Record { timestamp: Some(1), ..record("S.a") }), Some(Fault::Invalid));
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn largest_message_is_counted_as_servers_do() {
     let headers = 12 + 25 + 6;
     let limited = Intake { max_size: Some(100), ..intake() };
     for (intake, max, limit) in [(intake(), 1000, "max_payload"), (limited, 100, "max_msg_size")] {
-        let record = |len: usize| ProduceRecord { value: Some(vec![0; len].into()), ..with(&[("a", b"1")]) };
+        let record = |len: usize| Record { value: Some(vec![0; len].into()), ..with(&[("a", b"1")]) };
         assert!(message(&record(max - headers), &intake).is_ok());
         let error = message(&record(max - headers + 1), &intake).unwrap_err();
         assert!(error.fault == Fault::TooLarge && error.message.contains(limit), "{}", error.message);

@@ -3,13 +3,13 @@
 use sluicegate_protocol::nats_subscription_event::{CaughtUp, Event, Retrying, Skipped};
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
-    ErrorResp, Header, KafkaSource, ListedSequence, MESSAGE_ID_HEADER, NatsListSequencesResp,
-    NatsPublishResp, NatsSubscribedResp, NatsSubscriptionEvent, ProduceRecord, PubSubResp, Published, Reason,
-    RecordFilter, SubscribedStream,
+    ErrorResp, ListedSequence, MESSAGE_ID_HEADER, NatsListSequencesResp, NatsPublishResp, NatsSubscribedResp,
+    NatsSubscriptionEvent, PubSubResp, Published, Reason, SubscribedStream,
 };
 
 use super::*;
 use crate::backend::System;
+use crate::backend::command::{Header, Record, RecordFilter};
 use crate::session::json::{encode, parse};
 
 #[track_caller]
@@ -20,38 +20,35 @@ fn runs(text: &str, format: Format, command: Command) {
 
 #[test]
 fn commands_have_the_words_of_nats() {
-    let fetch = CmdKafkaFetch {
-        topic: "s".into(),
-        offset: 5,
-        max_wait_ms: Some(1),
+    let stream = || LogName::of_stream("s".into());
+    let bounds = ReadBounds {
+        wait: Some(Duration::from_millis(1)),
         min_bytes: 2,
-        max_bytes: 3,
+        max_bytes: Some(3),
         max_records: 4,
-        ..Default::default()
+        ..ReadBounds::default()
     };
     let text = r#"{"id":7,"fetch":{"stream":"s","sequence":"5","format":"text","max_wait_ms":1,"min_bytes":2,"max_bytes":3,"max_messages":4}}"#;
-    runs(text, Format::Text, Command::Fetch(fetch));
-    let offsets = vec![CmdKafkaListOffset { topic: "s".into(), partition: 0, timestamp: -2 }];
-    let list = CmdKafkaListOffsets { offsets, ..Default::default() };
+    runs(text, Format::Text, Command::Fetch { log: stream(), offset: 5, bounds });
     let text = r#"{"id":7,"list_sequences":{"times":[{"stream":"s","timestamp":-2}]}}"#;
-    runs(text, Format::Json, Command::ListOffsets(list));
+    runs(text, Format::Json, Command::ListOffsets { asked: vec![(stream(), -2)], committed: false });
     let header = |key: &str, value: &'static str| Header { key: key.into(), value: Some(value.into()) };
-    let record = ProduceRecord {
+    let record = Record {
         topic: "s".into(),
         key: Some("a.b".into()),
         value: Some("{\"n\":1}".into()),
         headers: vec![header("h", "v"), header(MESSAGE_ID_HEADER, "id")],
         ..Default::default()
     };
-    let empty = ProduceRecord { value: Some(Bytes::new()), headers: Vec::new(), ..record.clone() };
+    let empty = Record { value: Some(Bytes::new()), headers: Vec::new(), ..record.clone() };
     let text = r#"{"id":7,"publish":{"messages":[{"stream":"s","subject":"a.b","data":{"n": 1},"headers":[{"key":"h","value":"v"}],"message_id":"id"},{"stream":"s","subject":"a.b","data":null}]}}"#;
-    runs(text, Format::Json, Command::Produce(CmdKafkaProduce { records: vec![record, empty] }));
+    runs(text, Format::Json, Command::Produce(vec![record, empty]));
 }
 
 #[test]
 fn subscription_names_streams_and_subjects() {
     let source =
-        |from| KafkaSource { topic: "s".into(), from, topic_id: vec![0xFF; 16].into(), ..Default::default() };
+        |from| command::Source { topic: "s".into(), from, topic_id: Some(u128::MAX), ..Default::default() };
     let filter = RecordFilter { header: None, equals: vec!["a.b".into()], prefixes: vec!["c.".into()] };
     let one = r#"{"stream":"s","from":{"sequence":5},"stream_id":"_____________________w"}"#;
     let options = r#""filters":[{"subject":["a.b",{"prefix":"c."}]}],"max_batch_messages":9,"linger_ms":3,"credit":8,"on_lag":"skip""#;
@@ -59,18 +56,17 @@ fn subscription_names_streams_and_subjects() {
         format!(r#"{{{},{options}}}"#, &one[1..one.len() - 1]),
         format!(r#"{{"sources":[{one}],{options}}}"#),
     ] {
-        let (command, _) = Subscribe::parse(&text).unwrap();
-        let want = CmdKafkaSubscribe {
-            sources: vec![source(Some(kafka_source::From::Offset(5)))],
+        let (subscribed, _) = Subscribe::parse(&text).unwrap();
+        let command = SubscribeCommand {
+            sources: vec![source(command::Start::Offset(5))],
+            committed: false,
             filters: vec![filter.clone()],
-            max_batch_bytes: 24 * 1024,
-            max_batch_records: 9,
-            linger_ms: 3,
-            credit: Some(8),
-            on_lag: 1,
-            ..Default::default()
+            max_bytes: 24 * 1024,
+            max_records: 9,
+            linger: Duration::from_millis(3),
+            skips: true,
         };
-        assert_eq!(command, want, "{text}");
+        assert_eq!(subscribed, Subscribed { command, credit: Some(8) }, "{text}");
     }
 }
 

@@ -1,12 +1,11 @@
 //! Texts and the requests that they become.
 
+use std::time::Duration;
+
 use serde_json::json;
-use sluicegate_protocol::{
-    CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaListOffsets, CmdKafkaMetadata, CmdKafkaMultiFetch,
-    CmdKafkaProduce, Header, Isolation, PartitionOffset, ProduceRecord,
-};
 
 use super::*;
+use crate::backend::command::{Header, LogName, ReadBounds, Record, TopicNames};
 
 fn parse(text: &[u8]) -> Request {
     super::parse(text, System::Kafka)
@@ -41,52 +40,52 @@ fn session_asks_for_limits_on_every_system() {
 }
 
 #[test]
-fn reads_become_the_protocols_commands() {
-    let fetch = CmdKafkaFetch { topic: "t".into(), partition: 1, offset: 2, ..Default::default() };
+fn reads_become_commands() {
+    let log = || LogName { topic: "t".into(), partition: 1 };
     runs(
         r#"{"id":7,"fetch":{"topic":"t","partition":1,"offset":2}}"#,
         Format::Json,
-        Command::Fetch(fetch.clone()),
+        Command::Fetch { log: log(), offset: 2, bounds: ReadBounds::default() },
     );
-    let all = CmdKafkaFetch {
-        offset: i64::MAX,
-        max_wait_ms: Some(0),
+    let bounds = ReadBounds {
+        wait: Some(Duration::ZERO),
         min_bytes: 3,
-        max_bytes: 4,
+        max_bytes: Some(4),
         max_records: 5,
-        isolation: Isolation::ReadCommitted.into(),
-        ..fetch
+        committed: true,
+        fill: false,
     };
     let text = r#"{"id":7,"fetch":{"topic":"t","partition":1,"offset":"9223372036854775807","format":"text","max_wait_ms":0,
         "min_bytes":3,"max_bytes":4,"max_records":5,"isolation":"read_committed"}}"#;
-    runs(text, Format::Text, Command::Fetch(all));
+    runs(text, Format::Text, Command::Fetch { log: log(), offset: i64::MAX, bounds });
 
-    let partitions = vec![PartitionOffset { topic: "t".into(), partition: 1, offset: 2 }];
-    let multi =
-        CmdKafkaMultiFetch { partitions, max_wait_ms: Some(9), min_bytes: 3, max_bytes: 4, isolation: 0 };
+    let bounds =
+        ReadBounds { wait: Some(Duration::from_millis(9)), max_records: 0, committed: false, ..bounds };
     let text = r#"{"id":7,"multi_fetch":{"partitions":[{"topic":"t","partition":1,"offset":2}],"format":"base64",
         "max_wait_ms":9,"min_bytes":3,"max_bytes":4,"isolation":"read_uncommitted"}}"#;
-    runs(text, Format::Base64, Command::MultiFetch(multi));
+    runs(text, Format::Base64, Command::MultiFetch { places: vec![(log(), 2)], bounds });
 
-    let list = CmdKafkaListOffset { topic: "t".into(), partition: 1, timestamp: -1 };
     let text = r#"{"id":7,"list_offset":{"topic":"t","partition":1,"timestamp":-1}}"#;
-    runs(text, Format::Json, Command::ListOffset(list.clone()));
-    let lists = CmdKafkaListOffsets { offsets: vec![list], isolation: 1 };
+    runs(text, Format::Json, Command::ListOffset { log: log(), timestamp: -1 });
     let text = r#"{"id":7,"list_offsets":{"offsets":[{"topic":"t","partition":1,"timestamp":"-1"}],"isolation":"read_committed"}}"#;
-    runs(text, Format::Json, Command::ListOffsets(lists));
+    runs(text, Format::Json, Command::ListOffsets { asked: vec![(log(), -1)], committed: true });
 
-    runs(r#"{"id":7,"metadata":{}}"#, Format::Json, Command::Metadata(CmdKafkaMetadata::default()));
-    let metadata =
-        CmdKafkaMetadata { topics: vec!["a".into()], prefixes: vec!["b".into()], after: "c".into() };
+    runs(r#"{"id":7,"metadata":{}}"#, Format::Json, Command::Describe(TopicNames::default()));
+    let names = TopicNames { topics: vec!["a".into()], prefixes: vec!["b".into()], after: "c".into() };
     let text = r#"{"id":7,"metadata":{"topics":["a"],"prefixes":["b"],"after":"c"}}"#;
-    runs(text, Format::Json, Command::Metadata(metadata));
+    runs(text, Format::Json, Command::Describe(names));
 }
 
 #[test]
 fn subscriptions_begin_get_credit_and_end() {
     let text = r#"{"id":7,"subscribe":{"topic":"t","format":"text","linger_ms":9}}"#;
-    let Request::Subscribe { sequence, command, encoding } = parse(text.as_bytes()) else { panic!("{text}") };
-    assert_eq!((sequence, command.linger_ms, encoding), (7, 9, Encoding::Json(Format::Text)));
+    let Request::Subscribe { sequence, subscribed, encoding } = parse(text.as_bytes()) else {
+        panic!("{text}")
+    };
+    assert_eq!(
+        (sequence, subscribed.command.linger.as_millis(), encoding),
+        (7, 9, Encoding::Json(Format::Text))
+    );
     let text = r#"{"id":8,"unsubscribe":{"subscription":-7}}"#;
     assert_eq!(parse(text.as_bytes()), Request::Unsubscribe { sequence: 8, subscription: -7 });
     let text = r#"{"credit":{"subscription":-7,"bytes":500}}"#;
@@ -97,13 +96,11 @@ fn subscriptions_begin_get_credit_and_end() {
 }
 
 /// What is written of a record with these members.
-fn written(format: &str, members: &str) -> Result<ProduceRecord, String> {
+fn written(format: &str, members: &str) -> Result<Record, String> {
     let text =
         format!(r#"{{"id":7,"produce":{{"format":"{format}","records":[{{"topic":"t",{members}}}]}}}}"#);
     match parse(text.as_bytes()) {
-        Request::Command { command: Command::Produce(CmdKafkaProduce { mut records }), .. } => {
-            Ok(records.pop().unwrap())
-        }
+        Request::Command { command: Command::Produce(mut records), .. } => Ok(records.pop().unwrap()),
         Request::Invalid { message, .. } => Err(message),
         other => panic!("{other:?}"),
     }
@@ -126,8 +123,7 @@ fn records_are_written_in_the_format() {
             r#""key":{json},"value":{json},"headers":[{{"key":"h","value":{json}}}],"partition":3,"timestamp":"5""#
         );
         let headers = vec![Header { key: "h".into(), value: key.clone() }];
-        let want =
-            ProduceRecord { topic: "t".into(), partition: Some(3), key, value, headers, timestamp: Some(5) };
+        let want = Record { topic: "t".into(), partition: Some(3), key, value, headers, timestamp: Some(5) };
         assert_eq!(written(format, &members), Ok(want), "{format} {json}");
     }
     let value = |json: &str| written("json", &format!("\"value\":{json}")).unwrap().value;

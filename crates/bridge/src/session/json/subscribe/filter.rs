@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use sluicegate_protocol::RecordFilter;
 
+use crate::backend::command::RecordFilter;
 use crate::delivery::MAX_VALUES;
 use crate::json::format::Format;
 use crate::session::json::list::List;

@@ -5,10 +5,9 @@ use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use bytes::Bytes;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
-use sluicegate_protocol::{KafkaSource, PartitionNext, kafka_source};
 
+use crate::backend::command::{self, Start};
 use crate::backend::{LOG_END, LOG_START};
 use crate::delivery::MAX_PARTITIONS;
 use crate::session::json::int64::Int64;
@@ -43,8 +42,8 @@ pub(super) struct Next(pub(super) BTreeMap<i32, i64>);
 pub(in crate::session::json) struct TopicId([u8; 16]);
 
 impl TopicId {
-    pub(in crate::session::json) fn into_bytes(self) -> Bytes {
-        self.0.to_vec().into()
+    pub(in crate::session::json) fn number(self) -> u128 {
+        u128::from_be_bytes(self.0)
     }
 
     /// The member of this name.
@@ -60,21 +59,20 @@ impl TopicId {
     }
 }
 
-impl std::convert::From<Source> for KafkaSource {
+impl std::convert::From<Source> for command::Source {
     fn from(Source { topic, partitions, from, next, topic_id }: Source) -> Self {
-        let from = from.map(|from| match from {
-            From::Earliest => kafka_source::From::Timestamp(LOG_START),
-            From::Latest => kafka_source::From::Timestamp(LOG_END),
-            From::Offset(Int64(offset)) => kafka_source::From::Offset(offset),
-            From::Timestamp(Int64(timestamp)) => kafka_source::From::Timestamp(timestamp),
-        });
-        let next = next.into_iter().flat_map(|Next(next)| next);
+        let from = match from {
+            Some(From::Earliest) => Start::Timestamp(LOG_START),
+            Some(From::Latest) | None => Start::Timestamp(LOG_END),
+            Some(From::Offset(Int64(offset))) => Start::Offset(offset),
+            Some(From::Timestamp(Int64(timestamp))) => Start::Timestamp(timestamp),
+        };
         Self {
             topic,
             partitions: partitions.unwrap_or_default().0,
             from,
-            next: next.map(|(partition, offset)| PartitionNext { partition, offset }).collect(),
-            topic_id: topic_id.map(TopicId::into_bytes).unwrap_or_default(),
+            next: next.into_iter().flat_map(|Next(next)| next).collect(),
+            topic_id: topic_id.map(TopicId::number),
         }
     }
 }

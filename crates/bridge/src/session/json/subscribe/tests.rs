@@ -1,16 +1,16 @@
 //! Texts and the subscriptions that they become.
 
 use serde_json::{Value, json};
-use sluicegate_protocol::{KafkaSource, PartitionNext, RecordFilter, kafka_source};
 
 use super::*;
+use crate::backend::command::{self, Start};
 
-fn parse(subscribe: &Value) -> Result<(CmdKafkaSubscribe, Format), String> {
+fn parse(subscribe: &Value) -> Result<(Subscribed, Format), String> {
     Subscribe::parse(&subscribe.to_string()).map_err(|error| error.to_string())
 }
 
 #[track_caller]
-fn check(subscribe: &Value, want: CmdKafkaSubscribe) {
+fn check(subscribe: &Value, want: Subscribed) {
     assert_eq!(parse(subscribe), Ok((want, Format::Json)), "{subscribe}");
 }
 
@@ -20,58 +20,54 @@ fn refused(subscribe: &Value, want: &str) {
     assert!(error.starts_with(want), "{error}");
 }
 
-fn of(source: KafkaSource) -> CmdKafkaSubscribe {
-    let source = KafkaSource { topic: "t".into(), ..source };
-    let (max_batch_bytes, max_batch_records) = (24_576, 600);
-    CmdKafkaSubscribe { sources: vec![source], max_batch_bytes, max_batch_records, ..Default::default() }
+fn of(source: command::Source) -> Subscribed {
+    let sources = vec![command::Source { topic: "t".into(), ..source }];
+    let (max_bytes, max_records) = (24_576, 600);
+    let command = SubscribeCommand { sources, max_bytes, max_records, ..SubscribeCommand::default() };
+    Subscribed { command, credit: None }
 }
 
 #[test]
 fn each_member_has_its_field() {
-    check(&json!({"topic": "t"}), of(KafkaSource::default()));
+    check(&json!({"topic": "t"}), of(command::Source::default()));
     for (from, want) in [
-        (json!("earliest"), kafka_source::From::Timestamp(-2)),
-        (json!("latest"), kafka_source::From::Timestamp(-1)),
-        (json!({"timestamp": "5"}), kafka_source::From::Timestamp(5)),
-        (json!({"offset": 5}), kafka_source::From::Offset(5)),
+        (json!("earliest"), Start::Timestamp(-2)),
+        (json!("latest"), Start::Timestamp(-1)),
+        (json!({"timestamp": "5"}), Start::Timestamp(5)),
+        (json!({"offset": 5}), Start::Offset(5)),
     ] {
-        check(
-            &json!({"topic": "t", "from": from}),
-            of(KafkaSource { from: Some(want), ..Default::default() }),
-        );
+        check(&json!({"topic": "t", "from": from}), of(command::Source { from: want, ..Default::default() }));
     }
-    let next = |partition, offset| PartitionNext { partition, offset };
-    let topic_id: Vec<u8> = (0xF0..=0xFF).collect();
-    let source = KafkaSource {
+    let source = command::Source {
         partitions: vec![1, 0],
-        next: vec![next(0, 6), next(1, 7)],
-        topic_id: topic_id.into(),
+        next: vec![(0, 6), (1, 7)],
+        topic_id: Some(0xF0F1_F2F3_F4F5_F6F7_F8F9_FAFB_FCFD_FEFF),
         ..Default::default()
     };
     let members = json!({"topic": "t", "partitions": [1, 0], "next": {"1": 7, "0": "6"}, "topic_id": "8PHy8_T19vf4-fr7_P3-_w"});
     check(&members, of(source.clone()));
     check(&json!({"sources": [members]}), of(source.clone()));
-    let all = CmdKafkaSubscribe {
-        isolation: 1,
-        max_batch_bytes: 1,
-        max_batch_records: 2,
-        linger_ms: 3,
-        credit: Some(0),
-        on_lag: 1,
-        ..of(KafkaSource::default())
+    let command = SubscribeCommand {
+        committed: true,
+        max_bytes: 1,
+        max_records: 2,
+        linger: Duration::from_millis(3),
+        skips: true,
+        ..of(command::Source::default()).command
     };
+    let all = Subscribed { command, credit: Some(0) };
     let members = json!({"topic": "t", "isolation": "read_committed", "max_batch_bytes": 1, "max_batch_records": 2, "linger_ms": 3,
         "credit": 0, "on_lag": "skip"});
     check(&members, all);
     let large = json!({"topic": "t", "max_batch_bytes": 4_294_967_295_u32, "max_batch_records": 601});
-    check(&large, of(KafkaSource::default()));
+    check(&large, of(command::Source::default()));
 }
 
 #[test]
 fn filters_name_a_key_or_a_header() {
     let filtered = |filter: Value, format: &str| {
-        let (command, _) = parse(&json!({"topic": "t", "format": format, "filters": [filter]}))?;
-        Ok::<_, String>(command.filters[0].clone())
+        let (subscribed, _) = parse(&json!({"topic": "t", "format": format, "filters": [filter]}))?;
+        Ok::<_, String>(subscribed.command.filters[0].clone())
     };
     let want = |header: Option<&str>, equals: &[&'static str], prefixes: &[&'static str]| {
         let [equals, prefixes] =
