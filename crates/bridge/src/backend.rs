@@ -10,6 +10,7 @@ pub(crate) mod command;
 mod description;
 mod error;
 mod fetched;
+mod words;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +27,7 @@ use self::command::Record;
 pub(crate) use self::description::{Description, Partition, Replica};
 pub(crate) use self::error::{CommandError, Fault};
 pub(crate) use self::fetched::{Fetched, first_message};
+pub(crate) use self::words::System;
 use crate::rate::ClusterRate;
 
 /// One cluster of a messaging system.
@@ -148,46 +150,6 @@ pub(crate) struct Unready {
     /// The key of the cluster's configuration to look at.
     pub(crate) key: &'static str,
     pub(crate) cause: String,
-}
-
-/// A messaging system. Clients use commands with the words of their cluster's system.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum System {
-    Kafka,
-    Nats,
-}
-
-impl System {
-    /// Its name in traces.
-    pub(crate) fn label(self) -> &'static str {
-        match self {
-            Self::Kafka => "kafka",
-            Self::Nats => "nats",
-        }
-    }
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Kafka => "Kafka",
-            Self::Nats => "NATS",
-        }
-    }
-
-    /// Its word for an offset.
-    pub(crate) fn position(self) -> &'static str {
-        match self {
-            Self::Kafka => "offset",
-            Self::Nats => "sequence",
-        }
-    }
-
-    /// Its word for a topic.
-    pub(crate) fn topic(self) -> &'static str {
-        match self {
-            Self::Kafka => "topic",
-            Self::Nats => "stream",
-        }
-    }
 }
 
 /// A topic's partition.

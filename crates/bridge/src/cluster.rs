@@ -472,15 +472,13 @@ pub(crate) fn shown(topic: &str) -> String {
 
 /// A log in the words of its system, for messages.
 pub(crate) fn shown_log(system: System, topic: &str, partition: i32) -> String {
-    match system {
-        System::Kafka => format!("topic: {}, partition: {partition}", shown(topic)),
-        System::Nats => format!("stream: {}", shown(topic)),
-    }
+    let partition = system.has_partitions.then(|| format!(", partition: {partition}")).unwrap_or_default();
+    format!("{}: {}{partition}", system.topic, shown(topic))
 }
 
 /// The error of a topic that the client's route does not grant. It does not tell whether the topic exists.
 pub(crate) fn topic_denied(system: System, topic: &str) -> String {
-    format!("this route does not let clients use {} {}", system.topic(), shown(topic))
+    format!("this route does not let clients use {} {}", system.topic, shown(topic))
 }
 
 /// The longest wait of a fetch.

@@ -74,10 +74,7 @@ impl CommandError {
 
     /// The code for clients of a cluster of `system`: the bridge's own errors have Kafka's codes.
     pub(crate) fn code_for(&self, system: System) -> i32 {
-        match system {
-            System::Nats if self.code < MIN_JETSTREAM_CODE => 0,
-            System::Kafka | System::Nats => self.code,
-        }
+        if self.code < system.min_code { 0 } else { self.code }
     }
 
     /// No room for a record until others have been delivered.
@@ -130,9 +127,6 @@ impl Fault {
         }
     }
 }
-
-/// JetStream's codes are larger than Kafka's.
-const MIN_JETSTREAM_CODE: i32 = 10_000;
 
 /// Retries within the timeouts are already done by the backend. Enough for a client to reach another bridge.
 const RETRY_AFTER: Duration = Duration::from_secs(1);

@@ -134,7 +134,7 @@ fn too_much(system: System, records: &[Record], max_records: usize) -> Option<Co
     let (count, of, max) = if records.len() > max_records {
         (records.len(), "record", max_records)
     } else if topics.len() > MAX_TOPICS {
-        (topics.len(), system.topic(), MAX_TOPICS)
+        (topics.len(), system.topic, MAX_TOPICS)
     } else {
         return None;
     };

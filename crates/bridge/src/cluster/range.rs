@@ -12,14 +12,11 @@ pub(crate) fn out_of_range(
     offset: i64,
     ends @ (start, end): (i64, i64),
 ) -> CommandError {
-    let (topic, partition) = (shown(log.topic), log.partition);
-    let (code, what) = match system {
-        System::Kafka => (
-            OFFSET_OUT_OF_RANGE,
-            format!("offset {offset} is not within partition {partition} of topic {topic}"),
-        ),
-        System::Nats => (0, format!("sequence {offset} is not within stream {topic}")),
+    let (word, topic) = (system.topic, shown(log.topic));
+    let (code, place) = match system.has_partitions {
+        true => (OFFSET_OUT_OF_RANGE, format!("partition {} of {word} {topic}", log.partition)),
+        false => (0, format!("{word} {topic}")),
     };
-    let message = format!("{what}: expected {start} to {end}");
+    let message = format!("{} {offset} is not within {place}: expected {start} to {end}", system.offset);
     CommandError { ends: Some(ends), ..CommandError::new(Fault::OffsetOutOfRange, code, message) }
 }

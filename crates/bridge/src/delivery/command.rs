@@ -25,7 +25,7 @@ impl Subscribe {
         }
         let mut topics = BTreeSet::new();
         if let Some(twice) = sources.iter().find(|source| !topics.insert(&source.topic)) {
-            let (word, topic) = (system.topic(), shown(&twice.topic));
+            let (word, topic) = (system.topic, shown(&twice.topic));
             return Err(invalid(format!(
                 "{word} {topic} is in two sources: expected one source for each {word}"
             )));
@@ -59,7 +59,7 @@ impl Subscribe {
 
 fn source(system: System, source: command::Source) -> Result<Source, CommandError> {
     let command::Source { topic, mut partitions, from, next, topic_id } = source;
-    let of_topic = |what: String| invalid(format!("{what}, {}: {}", system.topic(), shown(&topic)));
+    let of_topic = |what: String| invalid(format!("{what}, {}: {}", system.topic, shown(&topic)));
     if partitions.len() > MAX_PARTITIONS {
         return Err(of_topic(format!("{} partitions: expected at most {MAX_PARTITIONS}", partitions.len())));
     }
@@ -70,7 +70,7 @@ fn source(system: System, source: command::Source) -> Result<Source, CommandErro
     let offsets = next.iter().map(|(_, offset)| *offset);
     let offsets = offsets.chain(if let Start::Offset(offset) = from { Some(offset) } else { None });
     if let Some(negative) = offsets.into_iter().find(|offset| *offset < 0) {
-        return Err(of_topic(format!("{} {negative}: expected 0 or more", system.position())));
+        return Err(of_topic(format!("{} {negative}: expected 0 or more", system.offset)));
     }
     partitions.sort_unstable();
     Ok(Source { topic: Arc::from(topic), partitions, from, next: next.into_iter().collect(), topic_id })

@@ -227,7 +227,7 @@ impl Source {
 pub(super) fn recreated(system: System, topic: &str) -> CommandError {
     let message = format!(
         "{} {} has been deleted and created again: subscribe without the positions and id of the old one",
-        system.topic(),
+        system.topic,
         shown(topic)
     );
     CommandError::new(Fault::Recreated, UNKNOWN_TOPIC_OR_PARTITION, message)

@@ -17,7 +17,7 @@ use super::cursor::{Cursor, Outage};
 use super::item::{Item, Place, SkipCause};
 use super::lag::Progress;
 use super::subscribe::{MAX_PARTITIONS, Subscribe, SubscribedTopic, too_many_partitions};
-use crate::backend::{CommandError, Fault, Fetch, Fetched, Log, System, Version};
+use crate::backend::{CommandError, Fault, Fetch, Fetched, Log, Version};
 use crate::cluster::{Cluster, Partitions};
 use crate::metrics::{Kind, OpenSubscription, RouteMetrics};
 
@@ -115,7 +115,7 @@ impl Subscription {
         for (source, SubscribedTopic { topic, topic_id, partitions }) in sources.iter().zip(&resolved) {
             let numbers: Vec<i32> = partitions.iter().map(|(partition, _)| *partition).collect();
             // A stream stays one partition.
-            if source.is_whole() && cluster.system == System::Kafka {
+            if source.is_whole() && cluster.system.has_partitions {
                 let watched = cluster.watch_partitions(topic, numbers.as_slice().into());
                 subscription.waits.push(grown(Arc::clone(topic), watched).boxed());
             }

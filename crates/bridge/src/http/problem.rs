@@ -198,7 +198,7 @@ impl Problem {
             // Such as a stream that does not listen to a message's subject.
             (System::Nats, _) if grant.has_existing(topic).await => return self,
             (system, _) => {
-                (ProblemKind::NoTopic, format!("{} {topic} does not exist, create it first", system.topic()))
+                (ProblemKind::NoTopic, format!("{} {topic} does not exist, create it first", system.topic))
             }
         };
         Self { kind, detail, ..self }

@@ -132,7 +132,7 @@ fn record(
         Some(topic) => topic,
         None if !route.topic.is_empty() => &route.topic,
         None => {
-            let expected = format!("no {}: expected the header {}topic", system.topic(), route.header_prefix);
+            let expected = format!("no {}: expected the header {}topic", system.topic, route.header_prefix);
             return Err(Problem::new(ProblemKind::Malformed, expected));
         }
     };

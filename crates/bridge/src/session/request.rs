@@ -189,7 +189,7 @@ fn foreign(command: Known, system: System) -> Option<String> {
             Known::NatsFetch | Known::NatsListSequences | Known::NatsSubscribe | Known::NatsPublish,
         ) => return None,
     };
-    Some(format!("the cluster is of {}: expected {expected}", system.name()))
+    Some(format!("the cluster is of {}: expected {expected}", system.name))
 }
 
 #[cfg(test)]

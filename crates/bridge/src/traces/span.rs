@@ -43,7 +43,7 @@ impl Span {
 
     /// What the bridge is asked to do, in OpenTelemetry's messaging conventions.
     pub(crate) fn command(&mut self, system: System, name: &'static str, operation: Option<&'static str>) {
-        self.set("messaging.system", system.label());
+        self.set("messaging.system", system.label);
         self.set("messaging.operation.name", name);
         if let Some(operation) = operation {
             self.set("messaging.operation.type", operation);

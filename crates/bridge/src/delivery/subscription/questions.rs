@@ -180,7 +180,7 @@ impl Subscription {
 /// The error of a question that is not answered yet.
 fn unanswered(system: System) -> CommandError {
     let fault = Fault::Unreachable { retriable: true };
-    CommandError::new(fault, 0, format!("{} has not answered yet", system.name()))
+    CommandError::new(fault, 0, format!("{} has not answered yet", system.name))
 }
 
 /// How long a question may take before the client is told.

@@ -126,7 +126,7 @@ async fn check_partitions(
 }
 
 fn other_topic(system: System, name: &str) -> Problem {
-    let (topic, name) = (system.topic(), shown(name));
+    let (topic, name) = (system.topic, shown(name));
     let detail = format!(
         "the last event is of another {topic}, or of a {topic} {name} that has been deleted since: connect without its id"
     );

@@ -135,7 +135,7 @@ fn unknown(system: System, segments: &[&str]) -> Problem {
         System::Nats => (STREAM_RESOURCES, TOPICS),
     };
     let detail = if segments.first() == Some(&of_other) {
-        format!("the cluster is of {}: expected {of_system}", system.name())
+        format!("the cluster is of {}: expected {of_system}", system.name)
     } else {
         format!("unknown path: expected {of_system}")
     };
@@ -144,7 +144,7 @@ fn unknown(system: System, segments: &[&str]) -> Problem {
 
 fn log_name(segment: &str, system: System) -> Result<String, Problem> {
     percent_decoded(segment).filter(|name| !name.is_empty()).ok_or_else(|| {
-        let detail = format!("expected a {} name in the path, in percent-encoded UTF-8", system.topic());
+        let detail = format!("expected a {} name in the path, in percent-encoded UTF-8", system.topic);
         Problem::new(ProblemKind::Malformed, detail)
     })
 }

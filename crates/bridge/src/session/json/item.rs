@@ -45,7 +45,7 @@ pub(in crate::session) fn delivered(
     };
     put_end(&mut text, end_name, end);
     // Cannot fail: a `Vec` accepts all writes.
-    let _ = write!(text, ",\"{}\":", system.topic());
+    let _ = write!(text, ",\"{}\":", system.topic);
     let _ = serde_json::to_writer(&mut text, &**topic);
     let _ = write!(text, ",\"bytes\":{bytes}}}");
     shrunk(text)
