@@ -37,13 +37,15 @@ test: wasm sdk-guest web _browser _demo-programs
 # what a change must pass
 ci: lint doc test
 
-# format the sources
-fmt:
+# format the sources: Rust, TypeScript and the pages
+fmt: _packages
     cargo fmt --all
+    node_modules/.bin/biome check --write --linter-enabled=false
 
-# check the format, dependencies as deny.toml says, and clippy on the native workspace and on what is compiled to WebAssembly
-lint:
+# check the format, TypeScript and pages with Biome, dependencies with deny.toml, and clippy on the native workspace and on WebAssembly
+lint: _packages
     cargo fmt --all -- --check
+    node_modules/.bin/biome check --error-on-warnings
     cargo clippy --workspace --all-targets -- -D warnings
     cargo clippy -p sluicegate-filter -p sluicegate-sdk-guest --target wasm32-wasip1 -- -D warnings
     cargo deny --log-level error check bans licenses sources

@@ -11,7 +11,14 @@ import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
 
 const PATH = "src/generated/pubsub_pb.ts";
 /** Parts of a descriptor that no registry reads. */
-const UNREAD = new Set(["reservedRange", "reservedName", "extensionRange", "publicDependency", "weakDependency", "optionDependency"]);
+const UNREAD = new Set([
+  "reservedRange",
+  "reservedName",
+  "extensionRange",
+  "publicDependency",
+  "weakDependency",
+  "optionDependency",
+]);
 
 const generated = readFileSync(PATH, "utf8");
 const [call, serialized] = /fileDesc\("([^"]*)"\)/.exec(generated) ?? [];

@@ -1,7 +1,7 @@
 // The browser of the tests: Chromium without a window.
 
-import { fileURLToPath } from "node:url";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 
 import { type Browser, chromium, type Page } from "playwright-core";
 

@@ -23,7 +23,9 @@ const figures = async () => {
   const { usedSize, embedderHeapUsedSize, backingStorageSize } = await devtools.send("Runtime.getHeapUsage");
   const { metrics } = await devtools.send("Performance.getMetrics");
   const nodes = metrics.find(({ name }) => name === "Nodes")?.value ?? Number.NaN;
-  const { records, gaps, duplicates } = await page.locator("#continuity").evaluate((element) => ({ ...element.dataset }));
+  const { records, gaps, duplicates } = await page
+    .locator("#continuity")
+    .evaluate((element) => ({ ...element.dataset }));
   assert.deepEqual([gaps, duplicates], ["0", "0"]);
   return { megabytes: (usedSize + embedderHeapUsedSize + backingStorageSize) / 1e6, nodes, records: Number(records) };
 };
@@ -34,12 +36,19 @@ for (let elapsed = STEP; elapsed <= Number(seconds); elapsed += STEP) {
   await setTimeout(STEP * 1000);
   const { megabytes, nodes, records } = await figures();
   heap.push(megabytes);
-  const columns = [[elapsed, 7], [megabytes.toFixed(2), 8], [nodes, 6], [records, 8]] as const;
+  const columns = [
+    [elapsed, 7],
+    [megabytes.toFixed(2), 8],
+    [nodes, 6],
+    [records, 8],
+  ] as const;
   await ask(columns.map(([value, width]) => String(value).padStart(width)).join(" "));
   assert(records > elapsed * 800, `only ${records} records in ${elapsed} s`);
 }
 // The first figure is from the beginning, when the charts are empty. Rows that have left the table are freed a little later.
-const [early = Number.NaN, late = Number.NaN] = [heap.slice(1, 4), heap.slice(-3)].map((figures) => Math.min(...figures));
+const [early = Number.NaN, late = Number.NaN] = [heap.slice(1, 4), heap.slice(-3)].map((figures) =>
+  Math.min(...figures),
+);
 assert(late <= early + GROWTH, `the heap has grown from ${early} to ${late} MB`);
 await browser.close();
 end();

@@ -11,7 +11,14 @@ const page = await browser.newPage();
 const errors: Error[] = [];
 page.on("pageerror", (error) => errors.push(error));
 let body = "";
-const shows = (text: RegExp) => until(() => `${body} has ${text}`, async () => text.test((body = await page.innerText("body"))));
+const shows = (text: RegExp) =>
+  until(
+    () => `${body} has ${text}`,
+    async () => {
+      body = await page.innerText("body");
+      return text.test(body);
+    },
+  );
 
 await page.goto(`http://${gateway}/`);
 await shows(/Connection: open/);

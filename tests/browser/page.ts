@@ -2,8 +2,8 @@
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 
 import type { AxeResults } from "axe-core";
 
@@ -26,16 +26,27 @@ await page.goto(`http://${gateway}/?from=earliest`);
 const shoot = (name: string) => page.screenshot({ path: join(screenshots, `${name}.png`) });
 const counts = async () => {
   const attributes = await page.locator("#continuity").evaluate((element) => ({ ...element.dataset }));
-  return { records: Number(attributes.records), gaps: Number(attributes.gaps), duplicates: Number(attributes.duplicates) };
+  return {
+    records: Number(attributes.records),
+    gaps: Number(attributes.gaps),
+    duplicates: Number(attributes.duplicates),
+  };
 };
 /** Waits for `count` more records. */
 const more = async (when: string, count = 20) => {
   const { records } = await counts();
-  await until(() => `${count} records ${when}`, async () => (await counts()).records >= records + count, 60_000);
+  await until(
+    () => `${count} records ${when}`,
+    async () => (await counts()).records >= records + count,
+    60_000,
+  );
 };
 const says = async (selector: string, text: RegExp) => {
   let said = "";
-  const matches = async () => text.test((said = await page.locator(selector).innerText()));
+  const matches = async () => {
+    said = await page.locator(selector).innerText();
+    return text.test(said);
+  };
   await until(() => `${selector} says ${said}, not ${text}`, matches, 60_000);
 };
 
@@ -48,7 +59,11 @@ for (const colorScheme of ["dark", "light"] as const) {
   await page.emulateMedia({ colorScheme });
   await page.evaluate(readFileSync(fileURLToPath(import.meta.resolve("axe-core")), "utf8"));
   const { violations } = await page.evaluate(() => axe.run());
-  assert.deepEqual(violations.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)]), [], colorScheme);
+  assert.deepEqual(
+    violations.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)]),
+    [],
+    colorScheme,
+  );
 }
 await page.setViewportSize({ width: 360, height: 740 });
 assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), 360);
@@ -79,12 +94,18 @@ await shoot("written");
 const other = await browser.newPage();
 await other.goto(`http://${gateway}/`);
 const others = async () => Number(await other.locator("#continuity").getAttribute("data-records"));
-await until(() => "records in another page", async () => (await others()) > 0);
+await until(
+  () => "records in another page",
+  async () => (await others()) > 0,
+);
 await page.locator("#pause").press("Space");
 const paused = await counts();
 const before = await others();
 await ask("write 100");
-await until(() => "100 records in the other page", async () => (await others()) >= before + 100);
+await until(
+  () => "100 records in the other page",
+  async () => (await others()) >= before + 100,
+);
 assert((await counts()).records - paused.records <= 1, "a paused loop takes no more records");
 await other.close();
 await page.locator("#pause").press("Space");
@@ -110,7 +131,11 @@ await says("#failure", /cannot be read at the moment/);
 await shoot("without-kafka");
 await ask("start kafka");
 await more("after Kafka is back");
-await until(() => "nothing to complain about", async () => !(await page.locator("#failure").isVisible()), 60_000);
+await until(
+  () => "nothing to complain about",
+  async () => !(await page.locator("#failure").isVisible()),
+  60_000,
+);
 
 await page.evaluate(() => setHidden(true));
 await more("in the background");
@@ -120,7 +145,10 @@ await more("in the background, after an outage");
 await page.evaluate(() => setHidden(false));
 
 const written = Number(await ask("stop writing"));
-await until(() => "all records", async () => (await counts()).records >= written);
+await until(
+  () => "all records",
+  async () => (await counts()).records >= written,
+);
 assert.deepEqual(await counts(), { records: written, gaps: 0, duplicates: 0 });
 await says("#continuity", /with no gaps and no duplicates$/);
 assert.deepEqual(errors, []);

@@ -48,6 +48,10 @@ await elsewhere.close();
 server.close();
 
 const written = await page.evaluate(([url, topic]) => client.wrongWrites(url, topic), [url, topic] as const);
-assert.deepEqual(written, { errors: ["TypeError", "TypeError", "TypeError", "TypeError", "TypeError"], records: 0, right: 0 });
+assert.deepEqual(written, {
+  errors: ["TypeError", "TypeError", "TypeError", "TypeError", "TypeError"],
+  records: 0,
+  right: 0,
+});
 await browser.close();
 end();

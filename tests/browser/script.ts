@@ -26,7 +26,11 @@ export function end(): void {
 }
 
 /** Waits until the condition holds, or fails with `what` it waits for. */
-export async function until<T>(what: () => string, condition: () => Promise<T | undefined | false>, within = 30_000): Promise<T> {
+export async function until<T>(
+  what: () => string,
+  condition: () => Promise<T | undefined | false>,
+  within = 30_000,
+): Promise<T> {
   for (const start = Date.now(); ; ) {
     const value = await condition();
     if (value) return value;

@@ -28,16 +28,24 @@ const have = (count: number) => async () => {
 await until(() => "the record before the storm", have(1));
 
 await ask("kill envoy");
-await until(() => "two attempts of each client", async () => {
-  const pauses = await page.evaluate(() => client.pauses());
-  return pauses.every(({ length }) => length >= 2);
-}, 60_000);
+await until(
+  () => "two attempts of each client",
+  async () => {
+    const pauses = await page.evaluate(() => client.pauses());
+    return pauses.every(({ length }) => length >= 2);
+  },
+  60_000,
+);
 await ask("write while it is away");
 await ask("start envoy");
-await until(() => "all clients are back", async () => {
-  const states = await page.evaluate(() => client.states());
-  return states.every((state) => state === "open");
-}, 60_000);
+await until(
+  () => "all clients are back",
+  async () => {
+    const states = await page.evaluate(() => client.states());
+    return states.every((state) => state === "open");
+  },
+  60_000,
+);
 await ask("write after");
 const values = await until(() => "the record after the storm", have(3));
 for (const got of values) assert.deepEqual(got, ["before", "while it is away", "after"]);
@@ -48,7 +56,8 @@ const range = (failures: number) => Math.min(LONGEST, FIRST * 2 ** failures);
 const first = pauses.map(([pause]) => (pause?.announced ?? Number.NaN) / FIRST);
 const all = pauses.flatMap((pauses) => pauses.map(({ announced }, failures) => announced / range(failures)));
 // Timers have whole milliseconds.
-for (const { announced, waited } of pauses.flat()) assert(waited > announced - 2, `${waited} ms instead of ${announced}`);
+for (const { announced, waited } of pauses.flat())
+  assert(waited > announced - 2, `${waited} ms instead of ${announced}`);
 for (const parts of [first, all]) {
   assert(parts.length >= CLIENTS && parts.every((part) => part >= 0 && part < 1), `${parts}`);
   for (let tenth = 0; tenth < 10; tenth++) {

@@ -30,14 +30,24 @@ const page = await browser.newPage();
 const errors: Error[] = [];
 page.on("pageerror", (error) => errors.push(error));
 let body = "";
-const shows = (text: RegExp) => until(() => `${body} has ${text}`, async () => text.test((body = await page.innerText("body"))));
+const shows = (text: RegExp) =>
+  until(
+    () => `${body} has ${text}`,
+    async () => {
+      body = await page.innerText("body");
+      return text.test(body);
+    },
+  );
 
 const writer = connect(`ws://${gateway}/pubsub`);
 /** Writes what is not a reading to each partition. */
 const odd = async () => {
   const values = [null, "v1", "null", "5", [], new Uint8Array([0xff])];
   const partitions = (await writer.topics("demo")).flatMap(({ partitions }) => partitions);
-  await writer.produce("demo", partitions.flatMap((partition) => values.map((value) => ({ partition, value }))));
+  await writer.produce(
+    "demo",
+    partitions.flatMap((partition) => values.map((value) => ({ partition, value }))),
+  );
 };
 
 await odd();

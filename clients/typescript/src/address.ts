@@ -18,7 +18,9 @@ export function addressProblem(url: string | URL): string | undefined {
 /** @internal Undefined if all subprotocols can be offered. */
 export function protocolProblem(protocols: string[]): string | undefined {
   const index = protocols.findIndex((protocol, index) => !TOKEN.test(protocol) || protocols.indexOf(protocol) < index);
-  return index < 0 ? undefined : `protocols[${index}] is not valid: expected letters, digits and !#$%&'*+-.^_\`|~, each subprotocol once`;
+  return index < 0
+    ? undefined
+    : `protocols[${index}] is not valid: expected letters, digits and !#$%&'*+-.^_\`|~, each subprotocol once`;
 }
 
 /** RFC 9110, section 5.6.2. */

@@ -25,7 +25,8 @@ export function integer(least = 0, most = Number.MAX_SAFE_INTEGER): Check {
 export function list(item: Check, what: string, most: number, least = 0): Check {
   return (value, at) => {
     if (!Array.isArray(value)) reject(at, value, `a list of ${what}`);
-    if (value.length < least || value.length > most) throw new TypeError(`${at}: expected ${least} to ${most} ${what}, got ${value.length}`);
+    if (value.length < least || value.length > most)
+      throw new TypeError(`${at}: expected ${least} to ${most} ${what}, got ${value.length}`);
     for (const [index, one] of value.entries()) item(one, `${at}[${index}]`);
   };
 }
@@ -42,7 +43,8 @@ export function members(checks: { [member: string]: Check }, required: string[] 
       if (!check) throw new TypeError(`${at}.${member} is unknown: expected ${known}`);
       if (content !== undefined) check(content, `${at}.${member}`);
     }
-    for (const member of required) if ((value as { [member: string]: unknown })[member] === undefined) missing(`${at}.${member}`, value);
+    for (const member of required)
+      if ((value as { [member: string]: unknown })[member] === undefined) missing(`${at}.${member}`, value);
   };
 }
 

@@ -48,7 +48,11 @@ export class Commands {
   }
 
   /** A command that may have been executed, if the connection is lost before the answer. */
-  async write<C extends Case>(command: Command, expected: C, { signal, timeout = WRITE_WITHIN }: WriteOptions): Promise<ValueOf<C>> {
+  async write<C extends Case>(
+    command: Command,
+    expected: C,
+    { signal, timeout = WRITE_WITHIN }: WriteOptions,
+  ): Promise<ValueOf<C>> {
     const late = new AbortController();
     let isSent = false;
     const timer = setTimeout(() => {
@@ -56,12 +60,14 @@ export class Commands {
       late.abort(
         isSent
           ? new GateError(`no answer within ${timeout} ms`, "unknown_outcome", { unknownOutcome: true })
-          : new GateError(`not sent within ${timeout} ms: ${failure?.message ?? "not connected"}`, "disconnected", { retriable: true }),
+          : new GateError(`not sent within ${timeout} ms: ${failure?.message ?? "not connected"}`, "disconnected", {
+              retriable: true,
+            }),
       );
     }, timeout);
     try {
       const either = AbortSignal.any([this.#connections.signal(signal), late.signal]);
-      let connection;
+      let connection: Connection;
       do {
         connection = await this.#connections.next(either);
         // Each write waits, so that all keep their order.
@@ -78,7 +84,12 @@ export class Commands {
   }
 }
 
-async function send<C extends Case>(connection: Connection, command: Command, expected: C, signal: AbortSignal): Promise<ValueOf<C>> {
+async function send<C extends Case>(
+  connection: Connection,
+  command: Command,
+  expected: C,
+  signal: AbortSignal,
+): Promise<ValueOf<C>> {
   let sequence = 0n;
   const answered = new Promise<Answer>((resolve, reject) => {
     sequence = connection.send(command, (answer) => (answer instanceof GateError ? reject(answer) : resolve(answer)));
@@ -101,7 +112,11 @@ export function onlyResult<R extends { error?: ErrorResp }>([result]: R[]): R {
 }
 
 /** @internal The results of a write, or an error if one of them is an error. */
-export function allWritten<R extends { error?: ErrorResp }, W extends Written | Published>(count: number, answers: R[], of: (answer: R) => W): W[] {
+export function allWritten<R extends { error?: ErrorResp }, W extends Written | Published>(
+  count: number,
+  answers: R[],
+  of: (answer: R) => W,
+): W[] {
   if (answers.length !== count) {
     throw new GateError(`expected ${count} results, got ${answers.length}`, "protocol", { unknownOutcome: true });
   }

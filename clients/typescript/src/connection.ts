@@ -3,7 +3,7 @@
 import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { addressProblem, protocolProblem } from "./address.ts";
 import { GateError } from "./errors.ts";
-import { type PubSubResp, PubSubReqSchema, PubSubRespSchema } from "./generated/pubsub_pb.ts";
+import { PubSubReqSchema, type PubSubResp, PubSubRespSchema } from "./generated/pubsub_pb.ts";
 import { unless } from "./pause.ts";
 
 /** @internal A command, as the contract names it. */
@@ -28,8 +28,14 @@ export class Connection {
   #isAsked = false;
 
   /** Resolves with an open connection, which `signal` closes. `attempt` ends the wait for it. */
-  static async open(url: string | URL, protocols: string[], signal: AbortSignal, attempt: AbortSignal): Promise<Connection> {
-    if (typeof WebSocket === "undefined") throw new GateError("this runtime has no WebSocket: Node 22 or newer is needed", "protocol");
+  static async open(
+    url: string | URL,
+    protocols: string[],
+    signal: AbortSignal,
+    attempt: AbortSignal,
+  ): Promise<Connection> {
+    if (typeof WebSocket === "undefined")
+      throw new GateError("this runtime has no WebSocket: Node 22 or newer is needed", "protocol");
     let socket: WebSocket;
     try {
       socket = new WebSocket(url, protocols);

@@ -23,7 +23,11 @@ export interface ConnectOptions {
 
 /** Whether the client is connected: the `detail` of its `status` events, and {@link Gate}'s `status`. */
 export type Status =
-  | { readonly state: "idle" | "connecting" | "open" | "closed"; readonly error?: undefined; readonly retryIn?: undefined }
+  | {
+      readonly state: "idle" | "connecting" | "open" | "closed";
+      readonly error?: undefined;
+      readonly retryIn?: undefined;
+    }
   /** The connection was lost, or not opened. */
   | { readonly state: "disconnected"; readonly error: GateError; readonly retryIn?: undefined }
   /** The next attempt follows after `retryIn` milliseconds. */
@@ -130,10 +134,12 @@ export class Connections {
   /** Undefined if {@link reconnect} has given it up. */
   async #attemptToOpen(): Promise<Connection | undefined> {
     const { signal } = this.#end;
-    const attempt = (this.#attempt = new AbortController());
+    const attempt = new AbortController();
+    this.#attempt = attempt;
     const either = AbortSignal.any([signal, attempt.signal]);
     try {
-      const { url = this.#url, protocols = this.#options.protocols ?? [] } = (await unless(either, Promise.resolve(this.#options.refresh?.()))) ?? {};
+      const { url = this.#url, protocols = this.#options.protocols ?? [] } =
+        (await unless(either, Promise.resolve(this.#options.refresh?.()))) ?? {};
       try {
         return await Connection.open(url, protocols, signal, either);
       } catch (error) {
@@ -158,7 +164,8 @@ export class Connections {
     const retryIn = jitter(this.#failures++);
     const over = new AbortController();
     const { document } = globalThis;
-    const resume = (this.#resume = () => over.abort());
+    const resume = () => over.abort();
+    this.#resume = resume;
     // A worker has no document, and Node has no events.
     globalThis.addEventListener?.("online", resume, { signal: over.signal });
     document?.addEventListener("visibilitychange", () => document.hidden || resume(), { signal: over.signal });
@@ -181,7 +188,10 @@ export class Connections {
 }
 
 // They can have tokens: no error shows them.
-const checkAddress = allow("the address of a route", (value) => value instanceof URL || (typeof value === "string" && value !== ""));
+const checkAddress = allow(
+  "the address of a route",
+  (value) => value instanceof URL || (typeof value === "string" && value !== ""),
+);
 const checkOptions = members({ protocols, refresh: callback, ...command });
 
 function protocols(value: unknown, at: string): void {
@@ -189,6 +199,7 @@ function protocols(value: unknown, at: string): void {
   if (!isList) throw new TypeError(`${at}: expected a list of strings`);
 }
 
-const REFRESH_FAILED = "refresh failed; its error is not shown, because it can contain a token: throw a GateError to say why";
+const REFRESH_FAILED =
+  "refresh failed; its error is not shown, because it can contain a token: throw a GateError to say why";
 /** Milliseconds. */
 const STABLE = 10_000;

@@ -106,7 +106,9 @@ export function encode(content: Content | undefined, at: string): Uint8Array | u
     throw new TypeError(`${at}: ${(error as Error).message}`);
   }
   // JSON of a promise, a Map or a file is `{}`, that of NaN, an infinity or an invalid Date is `null`.
-  const isLost = (text === "{}" && typeof content === "object" && !isPlain(content)) || (text === "null" && typeof content !== "string");
+  const isLost =
+    (text === "{}" && typeof content === "object" && !isPlain(content)) ||
+    (text === "null" && typeof content !== "string");
   if (text === undefined || isLost) {
     const got = typeof content === "number" ? content : Object.prototype.toString.call(content);
     throw new TypeError(`${at}: expected a string, bytes or JSON, got ${got}`);

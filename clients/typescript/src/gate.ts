@@ -1,7 +1,15 @@
 // The client: commands, and their answers.
 
 import { command, end, integer, list, members, name, partition, reject, string } from "./check.ts";
-import { allWritten, check, type CommandOptions, Commands, onlyResult, timestamp, type WriteOptions } from "./commands.ts";
+import {
+  allWritten,
+  type CommandOptions,
+  Commands,
+  check,
+  onlyResult,
+  timestamp,
+  type WriteOptions,
+} from "./commands.ts";
 import type { Command } from "./connection.ts";
 import { Connections, type ConnectOptions, type Status } from "./connections.ts";
 import { checkBegin } from "./loop.ts";
@@ -132,7 +140,8 @@ export class Gate extends EventTarget {
       checkSubscribe(settings, "subscribe: options");
       checkBegin(settings);
       this.#connections.signal().throwIfAborted();
-      const ends = (topic: string, signal: AbortSignal) => Promise.all(ENDS.map((at) => this.offsets(topic, at, { signal })));
+      const ends = (topic: string, signal: AbortSignal) =>
+        Promise.all(ENDS.map((at) => this.offsets(topic, at, { signal })));
       return new Subscription(this.#connections, new Topics(topics, settings, ends), settings);
     }
     if (!source?.streams) reject("subscribe", source, "a topic's name, a list of names, or an object with streams");
@@ -192,13 +201,21 @@ export class Gate extends EventTarget {
    * const offsets = await gate.offsets("orders", new Date(Date.now() - 60_000));
    * ```
    */
-  async offsets(topic: string, at: "earliest" | "latest" | Date, options: CommandOptions = {}): Promise<Map<number, number>> {
+  async offsets(
+    topic: string,
+    at: "earliest" | "latest" | Date,
+    options: CommandOptions = {},
+  ): Promise<Map<number, number>> {
     name(topic, "offsets: topic");
     end(at, "offsets: at");
     checkCommand(options, "offsets: options");
     const [described] = await this.#describe({ topics: [topic] }, options);
     const offsets = (described?.partitions ?? []).map((partition) => ({ topic, partition, timestamp: timestamp(at) }));
-    const answer = await this.#commands.read({ case: "cmdKafkaListOffsets", value: { offsets } }, "kafkaListOffsetsResp", options);
+    const answer = await this.#commands.read(
+      { case: "cmdKafkaListOffsets", value: { offsets } },
+      "kafkaListOffsetsResp",
+      options,
+    );
     return new Map(
       answer.results.map(({ error, offset }, index) => {
         check(error);
@@ -222,7 +239,11 @@ export class Gate extends EventTarget {
     end(at, "sequence: at");
     checkCommand(options, "sequence: options");
     const times = [{ stream, timestamp: timestamp(at) }];
-    const answer = await this.#commands.read({ case: "cmdNatsListSequences", value: { times } }, "natsListSequencesResp", options);
+    const answer = await this.#commands.read(
+      { case: "cmdNatsListSequences", value: { times } },
+      "natsListSequencesResp",
+      options,
+    );
     return Number(onlyResult(answer.results).sequence);
   }
 
@@ -266,12 +287,23 @@ export class Gate extends EventTarget {
    * ```
    */
   produce(topic: string, records: NewRecord[], options?: WriteOptions): Promise<Written[]>;
-  async produce(topic: string, content: NewRecord | NewRecord[], options: WriteOptions = {}): Promise<Written | Written[]> {
+  async produce(
+    topic: string,
+    content: NewRecord | NewRecord[],
+    options: WriteOptions = {},
+  ): Promise<Written | Written[]> {
     name(topic, "produce: topic");
     checkWrite(options, "produce: options");
     const records = each(content, "produce: record", (record, at) => newRecord(topic, record, at));
-    const answer = await this.#commands.write({ case: "cmdKafkaProduce", value: { records } }, "kafkaProduceResp", options);
-    const written = allWritten(records.length, answer.results, ({ partition, offset }) => ({ partition, offset: Number(offset) }));
+    const answer = await this.#commands.write(
+      { case: "cmdKafkaProduce", value: { records } },
+      "kafkaProduceResp",
+      options,
+    );
+    const written = allWritten(records.length, answer.results, ({ partition, offset }) => ({
+      partition,
+      offset: Number(offset),
+    }));
     return Array.isArray(content) ? written : written[0]!;
   }
 
@@ -303,7 +335,11 @@ export class Gate extends EventTarget {
   async publish(content: NewMessage | NewMessage[], options: WriteOptions = {}): Promise<Published | Published[]> {
     checkWrite(options, "publish: options");
     const messages = each(content, "publish: message", newMessage);
-    const answer = await this.#commands.write({ case: "cmdNatsPublish", value: { messages } }, "natsPublishResp", options);
+    const answer = await this.#commands.write(
+      { case: "cmdNatsPublish", value: { messages } },
+      "natsPublishResp",
+      options,
+    );
     const published = allWritten(messages.length, answer.results, ({ sequence, duplicate, duplicateWindowMs }) => ({
       sequence: Number(sequence),
       duplicate,

@@ -1,13 +1,20 @@
 // Kafka and NATS in the browser, in workers and in Node, through an API gateway with Sluicegate.
 
-export type { ConnectOptions, Status } from "./connections.ts";
 export type { CommandOptions, WriteOptions } from "./commands.ts";
+export type { ConnectOptions, Status } from "./connections.ts";
 export type { Content, Data, Schema } from "./data.ts";
 export { GateError, type Reason } from "./errors.ts";
 export { connect, Gate } from "./gate.ts";
 export type { Filter, LoopOptions } from "./loop.ts";
 export type { NewMessage, Published, StreamFetched, StreamFetchOptions, StreamMessage } from "./message.ts";
-export { type Positions, positionsIn, type PositionStore, type StoredPositions, type StreamPositions, type TextStorage } from "./positions.ts";
+export {
+  type PositionStore,
+  type Positions,
+  positionsIn,
+  type StoredPositions,
+  type StreamPositions,
+  type TextStorage,
+} from "./positions.ts";
 export type { Fetched, FetchOptions, NewRecord, Topic, TopicRecord, Written } from "./record.ts";
 export type { StreamEvent, StreamOptions } from "./streams.ts";
 export type { Subscription } from "./subscription.ts";

@@ -1,6 +1,6 @@
 // What subscriptions to topics and to streams have in common for the user.
 
-import { allow, callback, type Check, command, from, integer, list, members, name, schema } from "./check.ts";
+import { allow, type Check, callback, command, from, integer, list, members, name, schema } from "./check.ts";
 import { bytes, type Content, type Schema } from "./data.ts";
 import { GateError } from "./errors.ts";
 import type { KafkaSubscriptionEvent, NatsSubscriptionEvent } from "./generated/pubsub_pb.ts";
@@ -60,17 +60,24 @@ export const loopChecks: { [member: string]: Check } = {
   filters: list(members({ header: name, equals: wanted, prefixes: wanted }), "filters", 16),
   onLag: allow('"wait" or "skip"', (value) => value === "wait" || value === "skip"),
   window: integer(1),
-  positions: allow("an object with load() and save()", (value) => typeof value?.load === "function" && typeof value.save === "function"),
+  positions: allow(
+    "an object with load() and save()",
+    (value) => typeof value?.load === "function" && typeof value.save === "function",
+  ),
   onEvent: callback,
 };
 
 /** @internal `last` takes the place of `from`. */
 export function checkBegin({ from, last }: { from?: unknown; last?: unknown }): void {
-  if (from !== undefined && last !== undefined) throw new TypeError("subscribe: options: from and last exclude each other");
+  if (from !== undefined && last !== undefined)
+    throw new TypeError("subscribe: options: from and last exclude each other");
 }
 
 /** @internal The fields of a subscription command that topics and streams share. */
-export function loopFields({ filters = [], onLag }: Pick<LoopOptions<never, never>, "filters" | "onLag">, credit: number) {
+export function loopFields(
+  { filters = [], onLag }: Pick<LoopOptions<never, never>, "filters" | "onLag">,
+  credit: number,
+) {
   return {
     filters: filters.map(({ header, equals = [], prefixes = [] }) => {
       const wanted = (value: Content) => bytes(value, "filters");
@@ -87,9 +94,15 @@ type AnyEvent = KafkaSubscriptionEvent["event"] | NatsSubscriptionEvent["event"]
 export function eventInput(at: Place, event: AnyEvent): Input<never> | undefined {
   switch (event.case) {
     case "caughtUp": {
-      if (!("nextOffset" in event.value)) return { case: "event", at, event: { type: "caughtUp" }, next: event.value.nextSequence };
+      if (!("nextOffset" in event.value))
+        return { case: "event", at, event: { type: "caughtUp" }, next: event.value.nextSequence };
       const { nextOffset: next, openTransaction: open } = event.value;
-      return { case: "event", at, event: { type: "caughtUp", ...(open && { openTransaction: { end: Number(open.end) } }) }, next };
+      return {
+        case: "event",
+        at,
+        event: { type: "caughtUp", ...(open && { openTransaction: { end: Number(open.end) } }) },
+        next,
+      };
     }
     case "skipped": {
       const { from, to } = event.value;

@@ -113,9 +113,16 @@ export function newMessage(message: NewMessage, at: string) {
   };
 }
 
-const checkMessage = members({ stream: name, subject: name, data: () => {}, headers, messageId: name }, ["stream", "subject", "data"]);
+const checkMessage = members({ stream: name, subject: name, data: () => {}, headers, messageId: name }, [
+  "stream",
+  "subject",
+  "data",
+]);
 
 /** @internal */
-export const checkStreamFetch = members({ ...read, stream: name, sequence: integer(), maxMessages: integer(0, 2 ** 32 - 1) }, ["stream", "sequence"]);
+export const checkStreamFetch = members(
+  { ...read, stream: name, sequence: integer(), maxMessages: integer(0, 2 ** 32 - 1) },
+  ["stream", "sequence"],
+);
 
 const EMPTY = new Uint8Array();

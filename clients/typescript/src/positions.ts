@@ -35,12 +35,16 @@ export function placesOf(positions: Positions = {}): Places {
 
 /** @internal */
 export function positionsOf(places: Places): Positions {
-  return Object.fromEntries([...places].map(([topic, { id, next }]) => [topic, { id, next: Object.fromEntries(next) }]));
+  return Object.fromEntries(
+    [...places].map(([topic, { id, next }]) => [topic, { id, next: Object.fromEntries(next) }]),
+  );
 }
 
 /** @internal */
 export function streamPlacesOf(positions: StreamPositions = {}): Places {
-  return new Map(Object.entries(positions).map(([stream, { id, next }]) => [stream, { id, next: new Map([[0, next]]) }]));
+  return new Map(
+    Object.entries(positions).map(([stream, { id, next }]) => [stream, { id, next: new Map([[0, next]]) }]),
+  );
 }
 
 /** @internal */

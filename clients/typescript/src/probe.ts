@@ -11,7 +11,12 @@ export async function explain(url: string | URL, protocols: string[], signal: Ab
   address.username = address.password = address.hash = "";
   const within = AbortSignal.any([signal, AbortSignal.timeout(WITHIN)]);
   try {
-    const { status, body } = await fetch(address, { credentials: "include", redirect: "manual", cache: "no-store", signal: within });
+    const { status, body } = await fetch(address, {
+      credentials: "include",
+      redirect: "manual",
+      cache: "no-store",
+      signal: within,
+    });
     void body?.cancel().catch(() => {});
     return `the WebSocket was not opened: ${shown} answers a plain request with ${meaning(status, protocols.length > 0, origin)}`;
   } catch {
@@ -29,7 +34,9 @@ function meaning(status: number, hasProtocols: boolean, origin: string): string 
     case 0:
       return REDIRECT;
     case 401:
-      return hasProtocols ? "401, which proves nothing: it has no subprotocols, and no token in them" : "401: the login is missing or has expired";
+      return hasProtocols
+        ? "401, which proves nothing: it has no subprotocols, and no token in them"
+        : "401: the login is missing or has expired";
     case 403:
       return `403: the gateway refuses this login or ${origin}`;
     case 404:
@@ -45,7 +52,9 @@ function meaning(status: number, hasProtocols: boolean, origin: string): string 
     default:
       // Browsers hide the status of a redirect.
       if (status >= 300 && status < 400) return REDIRECT;
-      return status < 500 ? `${status}: there is no pubsub route of Sluicegate` : `${status}: the gateway, or what is behind it, fails`;
+      return status < 500
+        ? `${status}: there is no pubsub route of Sluicegate`
+        : `${status}: the gateway, or what is behind it, fails`;
   }
 }
 

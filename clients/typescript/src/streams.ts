@@ -5,7 +5,7 @@ import { timestamp } from "./commands.ts";
 import type { Answer, Command } from "./connection.ts";
 import { messageCost } from "./cost.ts";
 import type { GateError } from "./errors.ts";
-import { eventInput, loopChecks, loopFields, type LoopOptions } from "./loop.ts";
+import { eventInput, type LoopOptions, loopChecks, loopFields } from "./loop.ts";
 import { type StreamMessage, streamMessage } from "./message.ts";
 import { fromBase64, type Places, type StreamPositions, streamPlacesOf, streamPositionsOf } from "./positions.ts";
 import type { Input, LogEvent, Place, System } from "./subscription.ts";
@@ -36,7 +36,10 @@ export type StreamEvent =
 
 /** @internal */
 export const checkStreams = members(
-  { ...loopChecks, streams: (value, at) => (typeof value === "string" ? name : list(name, "names", 100, 1))(value, at) },
+  {
+    ...loopChecks,
+    streams: (value, at) => (typeof value === "string" ? name : list(name, "names", 100, 1))(value, at),
+  },
   ["streams"],
 );
 

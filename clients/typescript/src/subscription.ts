@@ -5,7 +5,7 @@ import type { Connections } from "./connections.ts";
 import { GateError } from "./errors.ts";
 import type { LoopOptions } from "./loop.ts";
 import { jitter, pause } from "./pause.ts";
-import type { Places, Positions, PositionStore } from "./positions.ts";
+import type { Places, PositionStore, Positions } from "./positions.ts";
 import type { TopicRecord } from "./record.ts";
 
 /** @internal What the messaging systems do differently. Items are Kafka's records, or NATS' messages. */

@@ -5,8 +5,8 @@ import { timestamp } from "./commands.ts";
 import type { Answer, Command } from "./connection.ts";
 import { recordCost } from "./cost.ts";
 import type { GateError } from "./errors.ts";
-import { eventInput, loopChecks, loopFields, type LoopOptions } from "./loop.ts";
-import { fromBase64, type Places, placesOf, type Positions, positionsOf } from "./positions.ts";
+import { eventInput, type LoopOptions, loopChecks, loopFields } from "./loop.ts";
+import { fromBase64, type Places, type Positions, placesOf, positionsOf } from "./positions.ts";
 import { record, type TopicRecord } from "./record.ts";
 import type { Input, LogEvent, Place, System } from "./subscription.ts";
 
@@ -30,14 +30,29 @@ export type SubscriptionEvent =
    * The loop has taken all records of the partition. With `openTransaction`, records before its `end` wait for a transaction
    * (`committed`), and come when it ends.
    */
-  | { readonly type: "caughtUp"; readonly topic: string; readonly partition: number; readonly openTransaction?: { readonly end: number } }
+  | {
+      readonly type: "caughtUp";
+      readonly topic: string;
+      readonly partition: number;
+      readonly openTransaction?: { readonly end: number };
+    }
   /** The records `from` up to, but not including, `to` are not delivered: they were deleted, or `onLag` is `skip`. */
-  | { readonly type: "skipped"; readonly topic: string; readonly partition: number; readonly from: number; readonly to: number }
+  | {
+      readonly type: "skipped";
+      readonly topic: string;
+      readonly partition: number;
+      readonly from: number;
+      readonly to: number;
+    }
   /** Kafka cannot be read at the moment. The subscription continues by itself. */
   | { readonly type: "retrying"; readonly topic: string; readonly partition: number; readonly error: GateError };
 
 /** @internal */
-export const checkSubscribe = members({ ...loopChecks, partitions: list(partition, "partitions", 1000, 1), committed: flag });
+export const checkSubscribe = members({
+  ...loopChecks,
+  partitions: list(partition, "partitions", 1000, 1),
+  committed: flag,
+});
 
 /** @internal Finds the start and the end of each partition of a topic. */
 export type Ends = (topic: string, signal: AbortSignal) => Promise<Map<number, number>[]>;
@@ -63,7 +78,9 @@ export class Topics<T> implements System<TopicRecord<T>, Positions> {
       if (places.has(topic)) continue;
       const [starts, ends] = await this.#ends(topic, signal);
       const wanted = [...ends!].filter(([partition]) => partitions?.includes(partition) ?? true);
-      const next = wanted.map(([partition, end]) => [partition, Math.max(end - last, starts!.get(partition) ?? 0)] as const);
+      const next = wanted.map(
+        ([partition, end]) => [partition, Math.max(end - last, starts!.get(partition) ?? 0)] as const,
+      );
       places.set(topic, { id: "", next: new Map(next) });
     }
   }
@@ -84,13 +101,20 @@ export class Topics<T> implements System<TopicRecord<T>, Positions> {
         topicId: fromBase64(id),
       };
     });
-    return { case: "cmdKafkaSubscribe", value: { sources, isolation: Number(committed ?? false), ...loopFields(this.#options, credit) } };
+    return {
+      case: "cmdKafkaSubscribe",
+      value: { sources, isolation: Number(committed ?? false), ...loopFields(this.#options, credit) },
+    };
   }
 
   input(answer: Answer): Input<TopicRecord<T>> | undefined {
     switch (answer.case) {
       case "kafkaSubscribedResp": {
-        const logs = answer.value.topics.map(({ topic, topicId: id, partitions: begins }) => ({ log: topic, id, begins }));
+        const logs = answer.value.topics.map(({ topic, topicId: id, partitions: begins }) => ({
+          log: topic,
+          id,
+          begins,
+        }));
         return { case: "subscribed", logs };
       }
       case "kafkaDeliveryResp": {

@@ -32,20 +32,47 @@ test("a wrong record is a TypeError, and nothing is written", async () => {
     [(gate) => gate.produce("t", { constructor: 1 }), `produce: record.constructor is unknown: expected ${MEMBERS}`],
     [(gate) => gate.produce("t", { key: "k" }), 'produce: record.value is missing, which can be null: got {"key":"k"}'],
     [(gate) => gate.produce("t", { value: undefined }), "produce: record.value is missing, which can be null: got {}"],
-    [(gate) => gate.produce("t", { value: () => {} }), "produce: record.value: expected a string, bytes or JSON, got [object Function]"],
-    [(gate) => gate.produce("t", { value: Promise.resolve(1) }), "produce: record.value: expected a string, bytes or JSON, got [object Promise]"],
-    [(gate) => gate.produce("t", { value: new Map([[1, 2]]) }), "produce: record.value: expected a string, bytes or JSON, got [object Map]"],
+    [
+      (gate) => gate.produce("t", { value: () => {} }),
+      "produce: record.value: expected a string, bytes or JSON, got [object Function]",
+    ],
+    [
+      (gate) => gate.produce("t", { value: Promise.resolve(1) }),
+      "produce: record.value: expected a string, bytes or JSON, got [object Promise]",
+    ],
+    [
+      (gate) => gate.produce("t", { value: new Map([[1, 2]]) }),
+      "produce: record.value: expected a string, bytes or JSON, got [object Map]",
+    ],
     [(gate) => gate.produce("t", { value: NaN }), "produce: record.value: expected a string, bytes or JSON, got NaN"],
-    [(gate) => gate.produce("t", { value: -Infinity }), "produce: record.value: expected a string, bytes or JSON, got -Infinity"],
-    [(gate) => gate.produce("t", { value: new Date(NaN) }), "produce: record.value: expected a string, bytes or JSON, got [object Date]"],
-    [(gate) => gate.produce("t", { value: 1, headers: { a: "b" } }), 'produce: record.headers: expected a list of { name, value }, got {"a":"b"}'],
-    [(gate) => gate.produce("t", { value: 1, headers: [{ key: "a" }] }), "produce: record.headers[0].key is unknown: expected name, value"],
+    [
+      (gate) => gate.produce("t", { value: -Infinity }),
+      "produce: record.value: expected a string, bytes or JSON, got -Infinity",
+    ],
+    [
+      (gate) => gate.produce("t", { value: new Date(NaN) }),
+      "produce: record.value: expected a string, bytes or JSON, got [object Date]",
+    ],
+    [
+      (gate) => gate.produce("t", { value: 1, headers: { a: "b" } }),
+      'produce: record.headers: expected a list of { name, value }, got {"a":"b"}',
+    ],
+    [
+      (gate) => gate.produce("t", { value: 1, headers: [{ key: "a" }] }),
+      "produce: record.headers[0].key is unknown: expected name, value",
+    ],
     [
       (gate) => gate.produce("t", { value: 1, partition: "0" }),
       'produce: record.partition: expected a whole number, 0 to 2147483647, got "0"',
     ],
-    [(gate) => gate.produce("t", { value: 1, timestamp: 5 }), "produce: record.timestamp: expected a valid Date, got 5"],
-    [(gate) => gate.produce("t", { value: 1 }, { timeuot: 1 }), "produce: options.timeuot is unknown: expected signal, timeout"],
+    [
+      (gate) => gate.produce("t", { value: 1, timestamp: 5 }),
+      "produce: record.timestamp: expected a valid Date, got 5",
+    ],
+    [
+      (gate) => gate.produce("t", { value: 1 }, { timeuot: 1 }),
+      "produce: options.timeuot is unknown: expected signal, timeout",
+    ],
     [
       (gate) => gate.produce("t", { value: 1 }, { timeout: Infinity }),
       "produce: options.timeout: expected a whole number, 1 to 2147483647, got Infinity",
@@ -54,7 +81,10 @@ test("a wrong record is a TypeError, and nothing is written", async () => {
     [(gate) => gate.produce("t", []), "produce: records: expected 1 to 1000 in a list, got 0"],
     [(gate) => gate.produce("t", [{ value: 1 }, "x"]), 'produce: records[1]: expected an object with value, got "x"'],
   ]);
-  await assert.rejects(gate.produce("t", { value: cyclic }), { name: "TypeError", message: /^produce: record\.value: .*circular/ });
+  await assert.rejects(gate.produce("t", { value: cyclic }), {
+    name: "TypeError",
+    message: /^produce: record\.value: .*circular/,
+  });
   assert.equal(server.opened, 0);
   gate.close();
 });
@@ -66,12 +96,18 @@ test("a wrong message is a TypeError, and nothing is published", async () => {
   await refused(gate, [
     [(gate) => gate.publish("s", "hello"), 'publish: options: expected an object with signal, timeout, got "hello"'],
     [(gate) => gate.publish("s"), 'publish: message: expected an object with stream and subject and data, got "s"'],
-    [(gate) => gate.publish(to), 'publish: message.data is missing, which can be null: got {"stream":"s","subject":"a"}'],
+    [
+      (gate) => gate.publish(to),
+      'publish: message.data is missing, which can be null: got {"stream":"s","subject":"a"}',
+    ],
     [
       (gate) => gate.publish({ ...to, value: 1 }),
       "publish: message.value is unknown: expected stream, subject, data, headers, messageId",
     ],
-    [(gate) => gate.publish({ subject: "a", data: 1 }), 'publish: message.stream is missing: got {"subject":"a","data":1}'],
+    [
+      (gate) => gate.publish({ subject: "a", data: 1 }),
+      'publish: message.stream is missing: got {"subject":"a","data":1}',
+    ],
   ]);
   assert.equal(server.opened, 0);
   gate.close();
@@ -90,9 +126,41 @@ test("null and everything that is JSON is written as it is", async () => {
   class Order {
     id = 1;
   }
-  const values = [null, "", "text", "null", "{}", "[]", 1, false, {}, Object.create(null), [], new Order(), new Date(0), new Uint8Array([65]), new Uint8Array([66]).buffer];
+  const values = [
+    null,
+    "",
+    "text",
+    "null",
+    "{}",
+    "[]",
+    1,
+    false,
+    {},
+    Object.create(null),
+    [],
+    new Order(),
+    new Date(0),
+    new Uint8Array([65]),
+    new Uint8Array([66]).buffer,
+  ];
   for (const value of values) await gate.produce("t", { value });
-  assert.deepEqual(written, [undefined, "", "text", "null", "{}", "[]", "1", "false", "{}", "{}", "[]", '{"id":1}', '"1970-01-01T00:00:00.000Z"', "A", "B"]);
+  assert.deepEqual(written, [
+    undefined,
+    "",
+    "text",
+    "null",
+    "{}",
+    "[]",
+    "1",
+    "false",
+    "{}",
+    "{}",
+    "[]",
+    '{"id":1}',
+    '"1970-01-01T00:00:00.000Z"',
+    "A",
+    "B",
+  ]);
   gate.close();
 });
 
@@ -101,33 +169,69 @@ test("a wrong argument of a read is a TypeError that names it", async () => {
   const gate = connect(URL);
   const from = '"earliest", "latest", a whole number that is not negative, or a valid Date';
   await refused(gate, [
-    [(gate) => gate.subscribe("t", { from: "beginning" }), `subscribe: options.from: expected ${from}, got "beginning"`],
+    [
+      (gate) => gate.subscribe("t", { from: "beginning" }),
+      `subscribe: options.from: expected ${from}, got "beginning"`,
+    ],
     [(gate) => gate.subscribe("t", { from: -1 }), `subscribe: options.from: expected ${from}, got -1`],
-    [(gate) => gate.subscribe("t", { from: new Date("?") }), `subscribe: options.from: expected ${from}, got Invalid Date`],
-    [(gate) => gate.subscribe("t", { window: 0 }), "subscribe: options.window: expected a whole number, at least 1, got 0"],
-    [(gate) => gate.subscribe("t", { onLag: "drop" }), 'subscribe: options.onLag: expected "wait" or "skip", got "drop"'],
+    [
+      (gate) => gate.subscribe("t", { from: new Date("?") }),
+      `subscribe: options.from: expected ${from}, got Invalid Date`,
+    ],
+    [
+      (gate) => gate.subscribe("t", { window: 0 }),
+      "subscribe: options.window: expected a whole number, at least 1, got 0",
+    ],
+    [
+      (gate) => gate.subscribe("t", { onLag: "drop" }),
+      'subscribe: options.onLag: expected "wait" or "skip", got "drop"',
+    ],
     [(gate) => gate.subscribe("t", { from: 1, last: 5 }), "subscribe: options: from and last exclude each other"],
-    [(gate) => gate.subscribe("t", { partitions: [] }), "subscribe: options.partitions: expected 1 to 1000 partitions, got 0"],
+    [
+      (gate) => gate.subscribe("t", { partitions: [] }),
+      "subscribe: options.partitions: expected 1 to 1000 partitions, got 0",
+    ],
     [
       (gate) => gate.subscribe("t", { filters: [{ prefix: "a" }] }),
       "subscribe: options.filters[0].prefix is unknown: expected header, equals, prefixes",
     ],
-    [(gate) => gate.subscribe("t", { positions: "p" }), 'subscribe: options.positions: expected an object with load() and save(), got "p"'],
+    [
+      (gate) => gate.subscribe("t", { positions: "p" }),
+      'subscribe: options.positions: expected an object with load() and save(), got "p"',
+    ],
     [(gate) => gate.subscribe("t", { schema: {} }), "subscribe: options.schema: expected a Standard Schema, got {}"],
-    [(gate) => gate.subscribe("t", "earliest"), 'subscribe: options: expected an object with signal, schema, from, last, filters, onLag, window, positions, onEvent, partitions, committed, got "earliest"'],
-    [(gate) => gate.subscribe({ topic: "t" }), 'subscribe: expected a topic\'s name, a list of names, or an object with streams, got {"topic":"t"}'],
-    [(gate) => gate.subscribe(), "subscribe: expected a topic's name, a list of names, or an object with streams, got undefined"],
+    [
+      (gate) => gate.subscribe("t", "earliest"),
+      'subscribe: options: expected an object with signal, schema, from, last, filters, onLag, window, positions, onEvent, partitions, committed, got "earliest"',
+    ],
+    [
+      (gate) => gate.subscribe({ topic: "t" }),
+      'subscribe: expected a topic\'s name, a list of names, or an object with streams, got {"topic":"t"}',
+    ],
+    [
+      (gate) => gate.subscribe(),
+      "subscribe: expected a topic's name, a list of names, or an object with streams, got undefined",
+    ],
     [(gate) => gate.subscribe([]), "subscribe: topics: expected 1 to 100 names, got 0"],
-    [(gate) => gate.subscribe({ streams: "s" }, { from: 1 }), 'subscribe: options: expected none beside an object with streams, got {"from":1}'],
+    [
+      (gate) => gate.subscribe({ streams: "s" }, { from: 1 }),
+      'subscribe: options: expected none beside an object with streams, got {"from":1}',
+    ],
     [
       (gate) => gate.fetch(),
       "fetch: expected a topic's name, a partition and an offset, or an object with stream and sequence, got undefined",
     ],
     [(gate) => gate.fetch("t"), "fetch: partition: expected a whole number, 0 to 2147483647, got undefined"],
     [(gate) => gate.fetch("t", 0, 1.5), "fetch: offset: expected a whole number, at least 0, got 1.5"],
-    [(gate) => gate.fetch("t", 0, 0, { wait: 30_001 }), "fetch: options.wait: expected a whole number, 0 to 30000, got 30001"],
+    [
+      (gate) => gate.fetch("t", 0, 0, { wait: 30_001 }),
+      "fetch: options.wait: expected a whole number, 0 to 30000, got 30001",
+    ],
     [(gate) => gate.fetch({ stream: "s" }), 'fetch: options.sequence is missing: got {"stream":"s"}'],
-    [(gate) => gate.offsets("t", "beginning"), 'offsets: at: expected "earliest", "latest" or a valid Date, got "beginning"'],
+    [
+      (gate) => gate.offsets("t", "beginning"),
+      'offsets: at: expected "earliest", "latest" or a valid Date, got "beginning"',
+    ],
     [(gate) => gate.sequence("s", 5), 'sequence: at: expected "earliest", "latest" or a valid Date, got 5'],
     [(gate) => gate.topics(["a"]), 'topics: prefix: expected a string, got ["a"]'],
     [(gate) => gate.ping({ signal: 1000 }), "ping: options.signal: expected an AbortSignal, got 1000"],
@@ -149,14 +253,20 @@ test("a wrong argument of `connect` is a TypeError that shows no token", () => {
   ] as const) {
     assert.throws(() => untyped(...args), { name: "TypeError", message });
   }
-  assert.throws(() => positionsIn("p" as never, "p"), { message: 'positionsIn: storage: expected localStorage or sessionStorage, got "p"' });
+  assert.throws(() => positionsIn("p" as never, "p"), {
+    message: 'positionsIn: storage: expected localStorage or sessionStorage, got "p"',
+  });
 });
 
 test("a closed client says so at once", async () => {
   new Server();
   const gate = connect(URL);
   gate.close();
-  const closed = { name: "GateError", reason: "closed", message: "the client is closed: expected a new one, from connect()" };
+  const closed = {
+    name: "GateError",
+    reason: "closed",
+    message: "the client is closed: expected a new one, from connect()",
+  };
   assert.throws(() => gate.subscribe("t"), closed);
   assert.throws(() => gate.subscribe({ streams: "s" }), closed);
   await assert.rejects(gate.produce("t", { value: null }), closed);

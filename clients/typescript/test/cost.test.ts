@@ -4,7 +4,12 @@ import { test } from "node:test";
 import { create, toBinary } from "@bufbuild/protobuf";
 
 import { messageCost, recordCost } from "../src/cost.ts";
-import { KafkaDeliveryRespSchema, KafkaMessageSchema, NatsDeliveryRespSchema, NatsMessageSchema } from "../src/generated/pubsub_pb.ts";
+import {
+  KafkaDeliveryRespSchema,
+  KafkaMessageSchema,
+  NatsDeliveryRespSchema,
+  NatsMessageSchema,
+} from "../src/generated/pubsub_pb.ts";
 
 const bytes = (length: number) => new Uint8Array(length);
 const headers = [{}, { key: "ä" }, { key: "h", value: bytes(0) }, { key: "long", value: bytes(300) }];

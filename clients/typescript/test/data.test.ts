@@ -29,7 +29,12 @@ const orders: Schema<Order> = {
 };
 
 test("JSON is parsed, and what is not JSON is undefined", () => {
-  for (const [text, expected] of [['{"a":1}', { a: 1 }], ["null", null], ["v1", undefined], ["", undefined]] as const) {
+  for (const [text, expected] of [
+    ['{"a":1}', { a: 1 }],
+    ["null", null],
+    ["v1", undefined],
+    ["", undefined],
+  ] as const) {
     assert.deepEqual(new Data(utf8.encode(text)).json(), expected, text);
   }
 });
@@ -44,7 +49,9 @@ test("template strings and `JSON.stringify` show values", () => {
 test("records that are not JSON, or have no value, do not end a loop", async () => {
   const server = new Server();
   const values = ['{"id":1}', "v1", undefined, '{"id":"x"}', '{"id":"2"}'].map((text) => text && utf8.encode(text));
-  const messages = values.map((value, offset) => create(KafkaMessageSchema, { offset: BigInt(offset), value: value as Uint8Array<ArrayBuffer> }));
+  const messages = values.map((value, offset) =>
+    create(KafkaMessageSchema, { offset: BigInt(offset), value: value as Uint8Array<ArrayBuffer> }),
+  );
   server.logs[0]!.push(...messages);
   const gate = connect(URL);
   const take = async (schema?: Schema<Order>) => {
@@ -58,7 +65,10 @@ test("records that are not JSON, or have no value, do not end a loop", async () 
   assert.deepEqual(await take(orders), [{ id: 1 }, undefined, undefined, undefined, { id: 2 }]);
   server.answer = (req) => (req.case === "cmdKafkaFetch" ? { case: "kafkaFetchResp", value: { messages } } : undefined);
   const { records } = await gate.fetch("t", 0, 0, { schema: orders });
-  assert.deepEqual(records.map(({ value }) => value?.json()?.id), [1, undefined, undefined, undefined, 2]);
+  assert.deepEqual(
+    records.map(({ value }) => value?.json()?.id),
+    [1, undefined, undefined, undefined, 2],
+  );
   gate.close();
 });
 
@@ -68,7 +78,10 @@ test("payloads of streams are validated too", async () => {
   const gate = connect(URL);
   await gate.publish(["v1", { id: 7 }].map((data) => ({ stream: "s", subject: "a", data })));
   const { messages } = await gate.fetch({ stream: "s", sequence: 0, schema: orders });
-  assert.deepEqual(messages.map(({ data }) => data.json()), [undefined, { id: 7 }]);
+  assert.deepEqual(
+    messages.map(({ data }) => data.json()),
+    [undefined, { id: 7 }],
+  );
   const loop = gate.subscribe({ streams: "s", from: 2, schema: orders });
   assert.equal((await loop.next()).value?.data.json()?.id, 7);
   gate.close();
@@ -85,6 +98,11 @@ test("a validator that throws, or returns no result, does not end a loop", () =>
 });
 
 test("an asynchronous validator is a TypeError", () => {
-  const asynchronous: Schema<Order> = { "~standard": { ...orders["~standard"], validate: async () => ({ value: { id: 1 } }) } };
-  assert.throws(() => new Data(utf8.encode("1"), asynchronous).json(), { name: "TypeError", message: "schema: expected a synchronous validator" });
+  const asynchronous: Schema<Order> = {
+    "~standard": { ...orders["~standard"], validate: async () => ({ value: { id: 1 } }) },
+  };
+  assert.throws(() => new Data(utf8.encode("1"), asynchronous).json(), {
+    name: "TypeError",
+    message: "schema: expected a synchronous validator",
+  });
 });

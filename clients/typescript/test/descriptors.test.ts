@@ -11,7 +11,18 @@ import { file_pubsub } from "../src/generated/pubsub_pb.ts";
 /** What decides how each field is encoded, and what it is called. */
 function fields(desc: DescMessage) {
   return desc.fields.map((field) => {
-    const { name, localName, number, fieldKind, presence, scalar, utf8Validation, oneof, message, enum: values } = field;
+    const {
+      name,
+      localName,
+      number,
+      fieldKind,
+      presence,
+      scalar,
+      utf8Validation,
+      oneof,
+      message,
+      enum: values,
+    } = field;
     const list = field.fieldKind === "list" && { kind: field.listKind, packed: field.packed };
     return {
       ...{ name, localName, number, fieldKind, presence, scalar, utf8Validation, list },
@@ -32,10 +43,17 @@ test("the embedded descriptors are those of the contract", () => {
       const names = new Set(embedded.map(({ name }) => name));
       const expected = contract.getMessage(type.typeName);
       assert(expected, type.typeName);
-      assert.deepEqual(embedded, fields(expected).filter(({ name }) => names.has(name)), type.typeName);
+      assert.deepEqual(
+        embedded,
+        fields(expected).filter(({ name }) => names.has(name)),
+        type.typeName,
+      );
     } else if (type.kind === "enum") {
       const values = contract.getEnum(type.typeName)?.values.map(({ name, number }) => ({ name, number }));
-      assert.deepEqual(type.values.map(({ name, number }) => ({ name, number })), values);
+      assert.deepEqual(
+        type.values.map(({ name, number }) => ({ name, number })),
+        values,
+      );
     }
   }
   assert.ok(messages > 40, `${messages} messages`);

@@ -12,7 +12,8 @@ function topic(start = 0): Server {
   const server = new Server();
   const partitions = Array.from({ length: PARTITIONS }, (_, partition) => ({ partition }));
   server.answer = (req) => {
-    if (req.case === "cmdKafkaMetadata") return { case: "kafkaMetadataResp", value: { topics: [{ name: "t", partitions }] } };
+    if (req.case === "cmdKafkaMetadata")
+      return { case: "kafkaMetadataResp", value: { topics: [{ name: "t", partitions }] } };
     if (req.case !== "cmdKafkaListOffsets") return undefined;
     const end = (partition: number) => server.logs[partition]!.length;
     const results = req.value.offsets.map(({ partition, timestamp }) => ({
@@ -38,7 +39,16 @@ test("`last` begins so many offsets before the end of each partition", async () 
   const loop = gate.subscribe("t", { last: 3 });
   const taken = [];
   for (let count = 0; count < 5; count++) taken.push((await loop.next()).value);
-  assert.deepEqual(taken.map((record) => [record?.partition, record?.offset]), [[0, 7], [0, 8], [0, 9], [1, 0], [1, 1]]);
+  assert.deepEqual(
+    taken.map((record) => [record?.partition, record?.offset]),
+    [
+      [0, 7],
+      [0, 8],
+      [0, 9],
+      [1, 0],
+      [1, 1],
+    ],
+  );
   await loop.return();
   gate.close();
 });
@@ -83,7 +93,8 @@ test("`last` is tried again if the ends cannot be told", async (t) => {
   const answer = server.answer!;
   let failures = 2;
   const error = { message: "no leader", reason: 9, retriable: true };
-  server.answer = (req) => (req.case === "cmdKafkaListOffsets" && failures-- > 0 ? { case: "errorResp", value: error } : answer(req));
+  server.answer = (req) =>
+    req.case === "cmdKafkaListOffsets" && failures-- > 0 ? { case: "errorResp", value: error } : answer(req);
   const gate = connect(URL);
   assert.equal((await gate.subscribe("t", { last: 1 }).next()).value?.offset, 2);
   gate.close();

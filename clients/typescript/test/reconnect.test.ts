@@ -96,7 +96,10 @@ test("the reason is asked for again after `reconnect`, and for another address o
   await asked(3);
   target = { url: "ws://gateway/b" };
   await asked(4);
-  assert.deepEqual(server.probes.map((probe) => probe.at(-1)), ["a", "a", "a", "b"]);
+  assert.deepEqual(
+    server.probes.map((probe) => probe.at(-1)),
+    ["a", "a", "a", "b"],
+  );
   server.fails = 0;
   await ping;
   gate.close();

@@ -9,6 +9,8 @@ test("the reference page is up to date", (t) => {
   const folder = mkdtempSync(join(tmpdir(), "reference-"));
   t.after(() => rmSync(folder, { recursive: true }));
   execFileSync("npx", ["typedoc", "--out", folder], { stdio: ["ignore", "ignore", "inherit"] });
-  const [expected, actual] = [folder, "../../docs/reference"].map((at) => readFileSync(join(at, "browser-client.md"), "utf8"));
+  const [expected, actual] = [folder, "../../docs/reference"].map((at) =>
+    readFileSync(join(at, "browser-client.md"), "utf8"),
+  );
   assert.equal(actual, expected, "`npm run reference` generates it");
 });

@@ -16,7 +16,7 @@ import {
   PubSubRespSchema,
   Reason,
 } from "../src/generated/pubsub_pb.ts";
-import { Stream } from "./stream.ts";
+import type { Stream } from "./stream.ts";
 
 export type Resp = NonNullable<MessageInitShape<typeof PubSubRespSchema>["resp"]>;
 
@@ -132,7 +132,8 @@ class Socket {
     assert.ok(bytes.length <= (this.server.limit ?? Infinity), "a message above the limit would end the session");
     this.server.commands.push(req);
     if (!this.server.answers) return;
-    const answer = this.server.answer?.(req) ?? refusal(req.case, this.server.stream) ?? this.server.stream?.answer(req);
+    const answer =
+      this.server.answer?.(req) ?? refusal(req.case, this.server.stream) ?? this.server.stream?.answer(req);
     if (answer) return this.#answer(sequence, answer);
     if (req.case === "cmdPing") this.#answer(sequence, { case: "pongResp", value: {} });
     if (req.case === "cmdUnsubscribe") this.#subscriptions.delete(req.value.subscription);

@@ -71,7 +71,10 @@ export class Stream {
     }
   }
 
-  subscribe({ sources, filters }: CmdNatsSubscribe): { first: Resp; poll?: () => { resp: Resp; cost: number } | undefined } {
+  subscribe({ sources, filters }: CmdNatsSubscribe): {
+    first: Resp;
+    poll?: () => { resp: Resp; cost: number } | undefined;
+  } {
     const [source] = sources;
     assert.equal(source?.stream, NAME);
     const { from, streamId } = source;
@@ -84,7 +87,10 @@ export class Stream {
       if (next < this.#first) {
         const value = { stream: NAME, from: BigInt(next), to: BigInt(this.#first) };
         next = this.#first;
-        return { resp: { case: "natsSubscriptionEvent", value: { event: { case: "skipped", value } } } as const, cost: 0 };
+        return {
+          resp: { case: "natsSubscriptionEvent", value: { event: { case: "skipped", value } } } as const,
+          cost: 0,
+        };
       }
       const message = this.messages.find(({ sequence }) => Number(sequence) === next);
       if (!message) return undefined;

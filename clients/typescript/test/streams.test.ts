@@ -12,7 +12,11 @@ function subscribeCommands(server: Server) {
   return server.commands.flatMap((req) => (req.case === "cmdNatsSubscribe" ? [req.value] : []));
 }
 
-async function take(loop: AsyncIterable<StreamMessage>, count: number, each = (_: StreamMessage) => {}): Promise<StreamMessage[]> {
+async function take(
+  loop: AsyncIterable<StreamMessage>,
+  count: number,
+  each = (_: StreamMessage) => {},
+): Promise<StreamMessage[]> {
   const messages: StreamMessage[] = [];
   for await (const message of loop) {
     messages.push(message);
@@ -31,7 +35,10 @@ test("messages of a stream have their subject, data and headers", async () => {
   const [message] = await take(gate.subscribe({ streams: "s", from: "earliest" }), 1);
   assert(message);
   const { stream: name, sequence, timestamp, subject, data } = message;
-  assert.deepEqual({ name, sequence, timestamp, subject }, { name: "s", sequence: 1, timestamp: new Date(1000), subject: "orders.eu" });
+  assert.deepEqual(
+    { name, sequence, timestamp, subject },
+    { name: "s", sequence: 1, timestamp: new Date(1000), subject: "orders.eu" },
+  );
   assert.deepEqual(data.json(), { id: 1 });
   assert.deepEqual(
     message.headers.map(({ name, value }) => [name, value.text()]),
@@ -48,7 +55,11 @@ test("a subscription to a stream begins at a sequence, a time or an end", async 
   const server = new Server(stream);
   const gate = connect(URL);
   stream.write("a", 5);
-  for (const [from, expected] of [["earliest", 1], [3, 3], [new Date(4000), 4]] as const) {
+  for (const [from, expected] of [
+    ["earliest", 1],
+    [3, 3],
+    [new Date(4000), 4],
+  ] as const) {
     const [message] = await take(gate.subscribe({ streams: ["s"], from }), 1);
     assert.equal(message?.sequence, expected, `${from}`);
   }
@@ -70,8 +81,14 @@ test("after a cut, a stream continues at the next sequence of the same stream", 
     if (sequence % 37 === 0) server.cut();
     if (sequence % 30 === 0) stream.write("a");
   });
-  assert.deepEqual(messages.map(({ sequence }) => sequence), Array.from({ length: 310 }, (_, index) => index + 1));
-  assert.deepEqual(messages.map(({ data }) => Number(data.text())), messages.map(({ sequence }) => sequence));
+  assert.deepEqual(
+    messages.map(({ sequence }) => sequence),
+    Array.from({ length: 310 }, (_, index) => index + 1),
+  );
+  assert.deepEqual(
+    messages.map(({ data }) => Number(data.text())),
+    messages.map(({ sequence }) => sequence),
+  );
   const [first, second] = subscribeCommands(server).map(({ sources }) => sources[0]!);
   assert.deepEqual([first?.from, first?.streamId.length], [{ case: "timestamp", value: -2n }, 0]);
   assert(second?.from.case === "sequence" && second.from.value >= 38n, `${second?.from.value}`);
@@ -103,7 +120,8 @@ test("positions of a stream are its id and next sequence, and survive a reload",
     getItem: (key: string) => stored.get(key) ?? null,
     setItem: (key: string, value: string) => void stored.set(key, value),
   };
-  const open = () => gate.subscribe({ streams: "s", from: "earliest", positions: positionsIn(storage as Storage, "p") });
+  const open = () =>
+    gate.subscribe({ streams: "s", from: "earliest", positions: positionsIn(storage as Storage, "p") });
   await take(open(), 4);
   assert.deepEqual(JSON.parse(stored.get("p")!), { s: { id: "BwcH", next: 4 } });
   // The message at which the loop ended comes again: nobody knows whether it was done with.
@@ -116,7 +134,11 @@ test("a stream that was created again ends the loop", async () => {
   const gate = connect(URL);
   const saved: StreamPositions = { s: { id: "AQID", next: 4 } };
   const positions = { load: () => saved, save: () => {} };
-  await assert.rejects(gate.subscribe({ streams: "s", positions }).next(), { name: "GateError", reason: "recreated", retriable: false });
+  await assert.rejects(gate.subscribe({ streams: "s", positions }).next(), {
+    name: "GateError",
+    reason: "recreated",
+    retriable: false,
+  });
   gate.close();
 });
 
@@ -125,7 +147,11 @@ test("filters select messages by subject, and positions move past the others", a
   new Server(stream);
   const gate = connect(URL);
   for (const subject of ["orders.eu.1", "orders.us", "orders.eu.2", "audit", "audit"]) stream.write(subject);
-  const loop = gate.subscribe({ streams: "s", from: "earliest", filters: [{ prefixes: ["orders.eu."], equals: ["orders"] }] });
+  const loop = gate.subscribe({
+    streams: "s",
+    from: "earliest",
+    filters: [{ prefixes: ["orders.eu."], equals: ["orders"] }],
+  });
   assert.equal((await loop.next()).value?.subject, "orders.eu.1");
   assert.equal((await loop.next()).value?.subject, "orders.eu.2");
   const next = loop.next();
@@ -172,8 +198,15 @@ test("a message with a message id that is published again is a duplicate", async
   const duplicateWindowMs = DUPLICATE_WINDOW;
   assert.deepEqual(await gate.publish(message), { sequence: 1, duplicate: false, duplicateWindowMs });
   assert.deepEqual(await gate.publish(message), { sequence: 1, duplicate: true, duplicateWindowMs });
-  assert.deepEqual(await gate.publish({ stream: "s", subject: "orders", data: null }), { sequence: 2, duplicate: false, duplicateWindowMs: 0 });
-  assert.deepEqual(stream.messages.map(({ data }) => data.length), [1, 0]);
+  assert.deepEqual(await gate.publish({ stream: "s", subject: "orders", data: null }), {
+    sequence: 2,
+    duplicate: false,
+    duplicateWindowMs: 0,
+  });
+  assert.deepEqual(
+    stream.messages.map(({ data }) => data.length),
+    [1, 0],
+  );
   gate.close();
 });
 
@@ -194,7 +227,8 @@ test("a message whose acknowledgement is lost has an unknown outcome, and is not
 test("a message that the stream rejects fails with its error code", async () => {
   const server = new Server(new Stream());
   const error = { code: 10077, message: "maximum messages exceeded", reason: 10 };
-  server.answer = (req) => (req.case === "cmdNatsPublish" ? { case: "natsPublishResp", value: { results: [{ error }] } } : undefined);
+  server.answer = (req) =>
+    req.case === "cmdNatsPublish" ? { case: "natsPublishResp", value: { results: [{ error }] } } : undefined;
   const gate = connect(URL);
   const expected = { name: "GateError", code: 10077, reason: "rejected", unknownOutcome: false };
   await assert.rejects(gate.publish({ stream: "s", subject: "orders", data: null }), expected);
@@ -208,9 +242,14 @@ test("messages of a stream are fetched, and sequences found", async () => {
   stream.write("a", 9);
   stream.purge(3);
   const { messages, next, end } = await gate.fetch({ stream: "s", sequence: 0, maxMessages: 2 });
-  assert.deepEqual({ sequences: messages.map(({ sequence }) => sequence), next, end }, { sequences: [3, 4], next: 5, end: 10 });
+  assert.deepEqual(
+    { sequences: messages.map(({ sequence }) => sequence), next, end },
+    { sequences: [3, 4], next: 5, end: 10 },
+  );
   assert.deepEqual(await gate.fetch({ stream: "s", sequence: 10 }), { messages: [], next: 10, end: 10 });
-  const found = await Promise.all((["earliest", "latest", new Date(4500), new Date(9001)] as const).map((at) => gate.sequence("s", at)));
+  const found = await Promise.all(
+    (["earliest", "latest", new Date(4500), new Date(9001)] as const).map((at) => gate.sequence("s", at)),
+  );
   assert.deepEqual(found, [3, 10, 5, -1]);
   gate.close();
 });
@@ -219,8 +258,14 @@ test("commands of the other system fail, and name the one to use", async () => {
   const wrong = { name: "GateError", reason: "invalid_command", retriable: false };
   new Server(new Stream());
   let gate = connect(URL);
-  await assert.rejects(gate.subscribe("t").next(), { ...wrong, message: "failed to run the command, err: the cluster is of NATS: expected gate.subscribe({ streams })" });
-  await assert.rejects(gate.fetch("t", 0, 0), { ...wrong, message: "failed to run the command, err: the cluster is of NATS: expected gate.fetch({ stream, sequence })" });
+  await assert.rejects(gate.subscribe("t").next(), {
+    ...wrong,
+    message: "failed to run the command, err: the cluster is of NATS: expected gate.subscribe({ streams })",
+  });
+  await assert.rejects(gate.fetch("t", 0, 0), {
+    ...wrong,
+    message: "failed to run the command, err: the cluster is of NATS: expected gate.fetch({ stream, sequence })",
+  });
   gate.close();
   new Server();
   gate = connect(URL);

@@ -3,11 +3,20 @@ import { test } from "node:test";
 import { setImmediate } from "node:timers/promises";
 import { inspect } from "node:util";
 
-import { connect, type Gate, GateError, type Positions, type Status, type SubscriptionEvent, type TopicRecord } from "../src/index.ts";
+import {
+  connect,
+  type Gate,
+  GateError,
+  type Positions,
+  type Status,
+  type SubscriptionEvent,
+  type TopicRecord,
+} from "../src/index.ts";
 import { PARTITIONS, Server } from "./server.ts";
 
 const URL = "ws://gateway/";
-const REFRESH_FAILED = "refresh failed; its error is not shown, because it can contain a token: throw a GateError to say why";
+const REFRESH_FAILED =
+  "refresh failed; its error is not shown, because it can contain a token: throw a GateError to say why";
 
 function all(count: number): number[] {
   return Array.from({ length: count }, (_, offset) => offset);
@@ -68,9 +77,10 @@ test("lost connections do not widen the window", async (t) => {
     for (let turn = 0; turn < 10; turn++) await setImmediate();
   }
   const last = server.commands.findLast((req) => req.case === "cmdKafkaSubscribe");
-  const next = last?.case === "cmdKafkaSubscribe" && last.value.sources[0]?.next.find(({ partition }) => partition === 0);
+  const [source] = last?.case === "cmdKafkaSubscribe" ? last.value.sources : [];
+  const next = source?.next.find(({ partition }) => partition === 0);
   // One record in hand, one or two within the window, and one that exceeds it.
-  assert(next && Number(next.offset) <= 20 + 4, `${next && next.offset}`);
+  assert(next && Number(next.offset) <= 20 + 4, `${next?.offset}`);
   await subscription.return();
   gate.close();
 });
@@ -89,7 +99,10 @@ test("what costs no credit does not pile up before a loop that stands still", as
     server.tell({ case: "kafkaDeliveryResp", value: { ...at, nextOffset: 10n * number } });
     const skipped = { ...at, from: 10n * number, to: 10n * number + 5n };
     server.tell({ case: "kafkaSubscriptionEvent", value: { event: { case: "skipped", value: skipped } } });
-    server.tell({ case: "kafkaSubscriptionEvent", value: { event: { case: "caughtUp", value: { ...at, nextOffset: 10n * number + 5n } } } });
+    server.tell({
+      case: "kafkaSubscriptionEvent",
+      value: { event: { case: "caughtUp", value: { ...at, nextOffset: 10n * number + 5n } } },
+    });
   }
   const second = subscription.next();
   for (let turn = 0; turn < 10; turn++) await setImmediate();
@@ -110,7 +123,10 @@ test("an ended loop gets nothing more, and calls of `next` have their turns", as
   const end = new AbortController();
   const subscription = gate.subscribe("t", { from: "earliest", signal: end.signal });
   const both = await Promise.all([subscription.next(), subscription.next()]);
-  assert.deepEqual(both.map(({ value }) => value?.offset), [0, 1]);
+  assert.deepEqual(
+    both.map(({ value }) => value?.offset),
+    [0, 1],
+  );
   end.abort();
   assert.equal((await subscription.next()).done, true);
   gate.close();
@@ -130,7 +146,10 @@ test("a failure of the page's own code ends the subscription", async () => {
     const loop = gate.subscribe("t", { onEvent });
     const next = loop.next();
     while (server.commands.at(-1)?.case !== "cmdKafkaSubscribe") await setImmediate();
-    server.tell({ case: "kafkaSubscriptionEvent", value: { event: { case: "caughtUp", value: { topic: "t", partition: 0 } } } });
+    server.tell({
+      case: "kafkaSubscriptionEvent",
+      value: { event: { case: "caughtUp", value: { topic: "t", partition: 0 } } },
+    });
     await next;
   }, /an event/);
   while (server.commands.at(-1)?.case !== "cmdUnsubscribe") await setImmediate();
@@ -142,7 +161,12 @@ test("positions are those of the records that the loop is done with", async () =
   const gate = connect(URL);
   server.write(0, 10);
   let saved: Positions | undefined;
-  const positions = { load: () => saved, save: (positions: Positions) => void (saved = positions) };
+  const positions = {
+    load: () => saved,
+    save: (positions: Positions) => {
+      saved = positions;
+    },
+  };
   for await (const record of gate.subscribe("t", { from: "earliest", positions })) {
     if (record.offset === 4) break;
   }
@@ -191,7 +215,10 @@ test("a lost connection is opened again, with fresh credentials and increasing p
   }
   assert.equal(asked, 3);
   const again = ["disconnected", "waiting", "connecting", "open"];
-  assert.deepEqual(states.map(({ state }) => state), ["connecting", "open", ...again, ...again]);
+  assert.deepEqual(
+    states.map(({ state }) => state),
+    ["connecting", "open", ...again, ...again],
+  );
   gate.close();
 });
 
@@ -214,7 +241,11 @@ test("a closed connection is gone at once, even if the server does not answer", 
   const server = new Server();
   const gate = connect(URL);
   await gate.ping();
-  for (const socket of server.open) socket.close = () => void (socket.readyState = 2);
+  for (const socket of server.open) {
+    socket.close = () => {
+      socket.readyState = 2;
+    };
+  }
   gate.reconnect();
   await gate.ping();
   assert.equal(server.opened, 2);
@@ -245,7 +276,9 @@ test("a failure of `refresh` is retried, unless it says otherwise", async (t) =>
 
 test("a failure of `refresh` shows no token", async (t) => {
   t.mock.method(Math, "random", () => 0.001);
-  const printed = (["debug", "error", "info", "log", "warn"] as const).map((method) => t.mock.method(console, method, () => {}));
+  const printed = (["debug", "error", "info", "log", "warn"] as const).map((method) =>
+    t.mock.method(console, method, () => {}),
+  );
   new Server();
   const failures: unknown[] = [
     new Error("GET /token?secret failed", { cause: new Error("secret") }),
@@ -274,7 +307,10 @@ test("a failure of `refresh` shows no token", async (t) => {
   );
   const shown = inspect(errors, { depth: null, showHidden: true });
   assert.ok(!shown.includes("secret"), shown);
-  assert.deepEqual(printed.map((method) => method.mock.callCount()), [0, 0, 0, 0, 0]);
+  assert.deepEqual(
+    printed.map((method) => method.mock.callCount()),
+    [0, 0, 0, 0, 0],
+  );
 });
 
 test("an invalid address or subprotocol fails commands, and the error shows no token", async () => {
@@ -338,7 +374,8 @@ test("a silent connection is given up once a ping has not been answered, however
   await gate.ping();
   let now = 0;
   const later = async (milliseconds: number) => {
-    t.mock.timers.setTime((now += milliseconds));
+    now += milliseconds;
+    t.mock.timers.setTime(now);
     watch();
     for (let turn = 0; turn < 10; turn++) await setImmediate();
   };
@@ -380,7 +417,10 @@ test("a record whose acknowledgement is lost has an unknown outcome", async () =
     end(server, gate);
     await assert.rejects(produced, { unknownOutcome: true, reason });
     const [command] = server.commands;
-    assert.equal(command?.case === "cmdKafkaProduce" && new TextDecoder().decode(command.value.records[0]!.value), '{"a":1}');
+    assert.equal(
+      command?.case === "cmdKafkaProduce" && new TextDecoder().decode(command.value.records[0]!.value),
+      '{"a":1}',
+    );
     gate.close();
   }
 });

@@ -5,8 +5,8 @@ import type {
   Data,
   Gate,
   GateError,
-  Positions,
   PositionStore,
+  Positions,
   Schema,
   StreamFetched,
   StreamMessage,
@@ -30,7 +30,11 @@ type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 
 function same<A, B>(_: Same<A, B>): void {}
 
 /** `npm test` compiles it; nothing runs it. */
-export async function types(gate: Gate, records: PositionStore, sequences: PositionStore<StreamPositions>): Promise<void> {
+export async function types(
+  gate: Gate,
+  records: PositionStore,
+  sequences: PositionStore<StreamPositions>,
+): Promise<void> {
   const topics = gate.subscribe("t", { from: 1, partitions: [0], committed: true, positions: records });
   same<typeof topics, Subscription<TopicRecord, Positions>>(true);
   gate.subscribe(["t"], { onEvent: (event) => same<typeof event.partition, number>(true) });

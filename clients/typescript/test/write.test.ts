@@ -12,7 +12,10 @@ const URL = "ws://gateway/";
 function acknowledge(server: Server): void {
   server.answer = (req) => {
     if (req.case !== "cmdKafkaProduce") return undefined;
-    return { case: "kafkaProduceResp", value: { results: req.value.records.map((_, offset) => ({ offset: BigInt(offset) })) } };
+    return {
+      case: "kafkaProduceResp",
+      value: { results: req.value.records.map((_, offset) => ({ offset: BigInt(offset) })) },
+    };
   };
 }
 
@@ -71,7 +74,9 @@ test("writes keep their order while the limit is not known", async () => {
   const gate = connect(URL);
   const values = ["x".repeat(5000), "b", "c"];
   await Promise.all(values.map((value) => gate.produce("t", { value })));
-  const written = server.commands.flatMap((req) => (req.case === "cmdKafkaProduce" ? [req.value.records[0]!.value!.length] : []));
+  const written = server.commands.flatMap((req) =>
+    req.case === "cmdKafkaProduce" ? [req.value.records[0]!.value!.length] : [],
+  );
   assert.deepEqual(written, [5000, 1, 1]);
   gate.close();
 });
@@ -94,8 +99,14 @@ test("a write without an answer in time has an unknown outcome", async () => {
     await gate.ping();
     server.answers = false;
     const write = () =>
-      stream ? gate.publish({ stream: "s", subject: "a", data: 1 }, { timeout: 20 }) : gate.produce("t", { value: 1 }, { timeout: 20 });
-    await assert.rejects(write(), { reason: "unknown_outcome", unknownOutcome: true, message: "no answer within 20 ms" });
+      stream
+        ? gate.publish({ stream: "s", subject: "a", data: 1 }, { timeout: 20 })
+        : gate.produce("t", { value: 1 }, { timeout: 20 });
+    await assert.rejects(write(), {
+      reason: "unknown_outcome",
+      unknownOutcome: true,
+      message: "no answer within 20 ms",
+    });
     gate.close();
   }
 });
@@ -142,14 +153,25 @@ test("a list of records is written in one message", async () => {
 test("a list that is written in part fails with the result of each record", async () => {
   const server = new Server();
   const error = { code: 10, message: "too large", reason: 6 };
-  const results = [{ offset: 5n }, { error }, { error: { ...error, message: "lost", retriable: true, unknownOutcome: true } }];
-  server.answer = (req): Resp | undefined => (req.case === "cmdKafkaProduce" ? { case: "kafkaProduceResp", value: { results } } : undefined);
+  const results = [
+    { offset: 5n },
+    { error },
+    { error: { ...error, message: "lost", retriable: true, unknownOutcome: true } },
+  ];
+  server.answer = (req): Resp | undefined =>
+    req.case === "cmdKafkaProduce" ? { case: "kafkaProduceResp", value: { results } } : undefined;
   const gate = connect(URL);
   await assert.rejects(gate.produce("t", [{ value: 1 }, { value: 2 }, { value: 3 }]), (error: GateError) => {
     const { message, reason, code, retriable, unknownOutcome } = error;
     assert.deepEqual(
       { message, reason, code, retriable, unknownOutcome },
-      { message: "2 of 3 were not acknowledged: too large", reason: "too_large", code: 10, retriable: false, unknownOutcome: true },
+      {
+        message: "2 of 3 were not acknowledged: too large",
+        reason: "too_large",
+        code: 10,
+        retriable: false,
+        unknownOutcome: true,
+      },
     );
     const [first, second, third] = error.results!;
     assert.deepEqual(first, { partition: 0, offset: 5 });
@@ -165,7 +187,10 @@ test("a list of messages is published in one", async () => {
   const server = new Server(stream);
   const gate = connect(URL);
   const published = await gate.publish(["a", "b"].map((data) => ({ stream: "s", subject: "x", data })));
-  assert.deepEqual(published.map(({ sequence }) => sequence), [1, 2]);
+  assert.deepEqual(
+    published.map(({ sequence }) => sequence),
+    [1, 2],
+  );
   assert.equal(server.commands.length, 1);
   gate.close();
 });

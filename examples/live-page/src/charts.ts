@@ -9,8 +9,18 @@ import { type Figures, SPAN } from "./seconds.ts";
 export class Charts {
   readonly #rate = chart("rate-chart", {
     scale: { range: (_chart, _min, max) => [0, Math.max(4, Math.ceil(max * 1.1))] },
-    axis: { incrs: [1, 10, 100, 1e3, 1e4, 1e5].flatMap((power) => [power, 2 * power, 5 * power]), values: labels(number) },
-    series: [{ fill: colour("--accent"), width: 0, paths: uPlot.paths.bars!({ size: [0.7], align: 1 }), points: { show: false } }],
+    axis: {
+      incrs: [1, 10, 100, 1e3, 1e4, 1e5].flatMap((power) => [power, 2 * power, 5 * power]),
+      values: labels(number),
+    },
+    series: [
+      {
+        fill: colour("--accent"),
+        width: 0,
+        paths: uPlot.paths.bars!({ size: [0.7], align: 1 }),
+        points: { show: false },
+      },
+    ],
   });
   readonly #latency = chart("latency-chart", {
     // Pauses and lost connections take seconds, everything else milliseconds.
@@ -58,7 +68,13 @@ function chart(id: string, { scale, axis, series }: Kind): uPlot {
       cursor: { show: false },
       scales: { x: { time: false, range: [-SPAN, 0] }, y: scale },
       axes: [
-        { ...shared, size: 30, gap: 8, splits: () => [-60, -30, 0], values: labels((at) => (at ? `${-at} s ago` : "now")) },
+        {
+          ...shared,
+          size: 30,
+          gap: 8,
+          splits: () => [-60, -30, 0],
+          values: labels((at) => (at ? `${-at} s ago` : "now")),
+        },
         { ...shared, size: 52, ...axis },
       ],
       series: [{}, ...series],
@@ -85,7 +101,9 @@ function colour(variable: string): () => string {
 /** Points without neighbours, which no line shows. */
 function isolated(chart: uPlot, series: number): number[] {
   const values = chart.data[series]!;
-  return [...values.keys()].filter((index) => values[index] != null && values[index - 1] == null && values[index + 1] == null);
+  return [...values.keys()].filter(
+    (index) => values[index] != null && values[index - 1] == null && values[index + 1] == null,
+  );
 }
 
 function labels(format: (value: number) => string): uPlot.Axis.DynamicValues {

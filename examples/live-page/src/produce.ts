@@ -66,7 +66,8 @@ export class ProduceForm {
 
   #show(): void {
     const wasUnknown = this.#isUnknown && this.#returned;
-    this.#output.value = (wasUnknown ? "The record was written, but the answer was lost." : this.#outcome) + this.#returned;
+    this.#output.value =
+      (wasUnknown ? "The record was written, but the answer was lost." : this.#outcome) + this.#returned;
   }
 }
 

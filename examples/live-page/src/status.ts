@@ -54,7 +54,8 @@ export class StatusView {
   #showFailures(): void {
     const [first] = this.#unreadable;
     const element = byId("failure");
-    element.textContent = this.#ended || (first ? `Partition ${first[0]} cannot be read at the moment: ${first[1]}` : "");
+    element.textContent =
+      this.#ended || (first ? `Partition ${first[0]} cannot be read at the moment: ${first[1]}` : "");
     element.hidden = !element.textContent;
   }
 

@@ -11,10 +11,13 @@ export function background(): void {
   const slowInterval = (handler: () => void, period = 0) => {
     const id = -1 - intervals.size;
     const next = () => {
-      intervals.set(id, slowTimeout(() => {
-        next();
-        handler();
-      }, period));
+      intervals.set(
+        id,
+        slowTimeout(() => {
+          next();
+          handler();
+        }, period),
+      );
     };
     next();
     return id;
@@ -27,7 +30,8 @@ export function background(): void {
     document.dispatchEvent(new Event("visibilitychange"));
     if (!hidden) for (const frame of frames.splice(0)) requestAnimationFrame(frame);
   };
-  const noFrame = (callback: FrameRequestCallback) => (isHidden ? frames.push(callback) : requestAnimationFrame(callback));
+  const noFrame = (callback: FrameRequestCallback) =>
+    isHidden ? frames.push(callback) : requestAnimationFrame(callback);
   const timers = { setTimeout: slowTimeout, setInterval: slowInterval, clearInterval: noInterval };
   Object.assign(window, timers, { requestAnimationFrame: noFrame, setHidden: set });
 }

@@ -74,7 +74,8 @@ export async function openAll(url: string, topic: string, count: number): Promis
       client.statuses.push({ at: performance.now(), status });
     });
     void (async () => {
-      for await (const { value } of client.gate.subscribe(topic, { from: "earliest" })) client.values.push(value?.text() ?? "");
+      for await (const { value } of client.gate.subscribe(topic, { from: "earliest" }))
+        client.values.push(value?.text() ?? "");
     })();
     clients.push(client);
   }
@@ -116,7 +117,13 @@ export function failure(url: string): Promise<string> {
 export async function wrongWrites(url: string, topic: string) {
   const gate = connect(url);
   await gate.ping();
-  const calls = ["hello", { gate: "mine" }, { message: "hello" }, {}, { value: "hello", headers: { a: "b" } }] as unknown as NewRecord[];
+  const calls = [
+    "hello",
+    { gate: "mine" },
+    { message: "hello" },
+    {},
+    { value: "hello", headers: { a: "b" } },
+  ] as unknown as NewRecord[];
   const results = await Promise.allSettled(calls.map((call) => gate.produce(topic, call)));
   const errors = results.map((result) => (result.status === "rejected" ? (result.reason as Error).name : "written"));
   const ends = await gate.offsets(topic, "latest");
