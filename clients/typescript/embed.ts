@@ -1,6 +1,7 @@
 // Embeds the contract's descriptors in src/generated as an object: `npm run generate`.
 //
-// protobuf-es embeds the serialized file. To decode it, each page would load the descriptors of descriptors, a third of the client.
+// protobuf-es embeds the serialized file. To decode it, each page would load the descriptors of descriptors, a third of
+// the client.
 
 import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";

@@ -144,7 +144,7 @@ impl Artefacts {
     }
 }
 
-/// What goes with a program.
+/// Files that go with a program.
 struct Contents {
     sbom: Vec<u8>,
     notices: Vec<Entry>,

@@ -19,7 +19,8 @@ pub(crate) fn section<'a>(changelog: &'a str, version: &str) -> Option<&'a str> 
 mod tests {
     use super::*;
 
-    const LOG: &str = "# Changelog\n\n## [Unreleased]\n\n## [0.2.0] - 2026-12-01\n\n### Added\n\n- a thing\n\n## [0.1.0] - 2026-11-01\n\nthe first\n";
+    const LOG: &str = "# Changelog\n\n## [Unreleased]\n\n## [0.2.0] - 2026-12-01\n\n### Added\n\n- a thing\n\n\
+                       ## [0.1.0] - 2026-11-01\n\nthe first\n";
 
     #[test]
     fn section_ends_at_the_next_version() {

@@ -4,7 +4,7 @@ use std::error::Error;
 
 use crate::changelog;
 
-/// What stands in the way of releasing `asked`, one sentence each.
+/// Obstacles to the release of `asked`, one sentence each.
 pub(crate) fn obstacles(
     asked: &str,
     version: &str,
@@ -15,8 +15,8 @@ pub(crate) fn obstacles(
     let mut found = Vec::new();
     if asked != version {
         found.push(format!(
-            "the workspace has version {version}: change `version` in Cargo.toml and in clients/typescript/package.json, \
-             or release {version}"
+            "the workspace has version {version}: change `version` in Cargo.toml and in \
+             clients/typescript/package.json, or release {version}"
         ));
     }
     // Helm publishes under the version in the chart, whatever its file is called.

@@ -32,7 +32,7 @@ pub(crate) struct Library {
     pub(crate) notice: PathBuf,
 }
 
-/// What `package` links on `target`, without crates that only run while it is built, sorted.
+/// Crates that `package` links on `target`, without those that only run while it is built, sorted.
 ///
 /// # Errors
 /// Cargo fails, or says something unexpected.

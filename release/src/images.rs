@@ -166,8 +166,8 @@ mod tests {
         }
     }
 
-    /// What Istio's `pkg/wasm/imagefetcher.go` and Envoy Gateway's `internal/wasm/imagefetcher.go` do with an
-    /// image whose manifest is not Docker's: they take the last layer, which must be of this type, and from its files the
+    /// Istio's `pkg/wasm/imagefetcher.go` and Envoy Gateway's `internal/wasm/imagefetcher.go` read an image whose
+    /// manifest is not Docker's like this: they take the last layer, which must be of this type, and from its files the
     /// first with this name.
     #[test]
     fn filter_is_where_istio_and_envoy_gateway_look_for_it() {

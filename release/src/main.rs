@@ -63,7 +63,7 @@ enum Task {
     Sums { folder: PathBuf },
 }
 
-/// What the programs are and contain.
+/// Architectures and contents of the programs.
 #[derive(clap::Args)]
 struct Parts {
     /// Architectures of the programs

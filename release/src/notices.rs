@@ -85,7 +85,8 @@ fn list(folder: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
 }
 
 const NAMES: [&str; 6] = ["LICENSE", "LICENCE", "COPYING", "COPYRIGHT", "NOTICE", "UNLICENSE"];
-const HEAD: &str = "This program contains the following works. Sluicegate itself is under the Apache License 2.0, in LICENSE.";
+const HEAD: &str = "This program contains the following works. Sluicegate itself is under the Apache License 2.0, \
+                    in LICENSE.";
 
 #[cfg(test)]
 mod tests {

@@ -14,11 +14,11 @@ pub(crate) struct Image {
     pub(crate) platform: (&'static str, &'static str),
     /// The layer's files.
     pub(crate) files: Vec<Entry>,
-    /// What a runtime reads: user, entry point and so on, in the words of the configuration's `config`.
+    /// Settings for a runtime: user, entry point and so on, in the words of the configuration's `config`.
     pub(crate) config: Value,
 }
 
-/// What all images of a release have in common.
+/// Metadata that all images of a release share.
 pub(crate) struct Common {
     /// `org.opencontainers.image.…`: the labels of the configuration, and the annotations of manifest and index.
     pub(crate) labels: BTreeMap<String, String>,

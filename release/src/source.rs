@@ -1,4 +1,4 @@
-//! What a release is made from: a version, and the commit that has it.
+//! The source of a release: a version, and the commit that has it.
 
 use std::error::Error;
 use std::process::Command;

@@ -18,7 +18,10 @@ export function launch(): Promise<Browser> {
   });
 }
 
-/** Opens a page of the gateway. A page without an origin may not connect to this machine; one that is not found has the gateway's. */
+/**
+ * Opens a page of the gateway. A page without an origin may not connect to this machine; one that is not found has the
+ * gateway's.
+ */
 export async function emptyPage(browser: Browser, gateway: string): Promise<Page> {
   const page = await browser.newPage();
   await page.goto(`http://${gateway}/none`);

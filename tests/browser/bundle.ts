@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 
 import { build } from "esbuild";
 
-/** What `pages/NAME` exports, as a script that defines NAME. */
+/** Exports of `pages/NAME`, as a script that defines NAME. */
 export async function bundle(name: string): Promise<string> {
   const { outputFiles } = await build({
     entryPoints: [fileURLToPath(new URL(`pages/${name}.ts`, import.meta.url))],

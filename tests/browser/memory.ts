@@ -45,7 +45,8 @@ for (let elapsed = STEP; elapsed <= Number(seconds); elapsed += STEP) {
   await ask(columns.map(([value, width]) => String(value).padStart(width)).join(" "));
   assert(records > elapsed * 800, `only ${records} records in ${elapsed} s`);
 }
-// The first figure is from the beginning, when the charts are empty. Rows that have left the table are freed a little later.
+// The first figure is from the beginning, when the charts are empty. Rows that have left the table are freed a little
+// later.
 const [early = Number.NaN, late = Number.NaN] = [heap.slice(1, 4), heap.slice(-3)].map((figures) =>
   Math.min(...figures),
 );

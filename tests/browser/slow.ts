@@ -1,5 +1,5 @@
-// A slow loop in a worker gets each of many records in order while its connection is cut, and no more than its credit and one record:
-// `slow.ts GATEWAY TOPIC RECORDS`.
+// A slow loop in a worker gets each of many records in order while its connection is cut, and no more than its credit
+// and one record: `slow.ts GATEWAY TOPIC RECORDS`.
 
 import assert from "node:assert/strict";
 

@@ -1,5 +1,5 @@
-// The tutorial's pages work as they are shown, served from another origin than the gateway's, whatever else is in the topic:
-// `tutorial.ts GATEWAY PORT`.
+// The tutorial's pages work as they are shown, served from another origin than the gateway's, whatever else is in the
+// topic: `tutorial.ts GATEWAY PORT`.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";

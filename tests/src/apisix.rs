@@ -1,7 +1,7 @@
 //! Plain HTTP through an emulated Apache APISIX: real clients, the compiled filter, and a real bridge.
 //!
-//! The filter runs in the emulated host `sluicegate_harness::apisix`, behind an HTTP server on hyper. The harness names the
-//! source of each rule of APISIX. This module adds nginx's behaviour:
+//! The filter runs in the emulated host `sluicegate_harness::apisix`, behind an HTTP server on hyper. The harness names
+//! the source of each rule of APISIX. This module adds nginx's behaviour:
 //!
 //! 1. the whole body of a request, up to `client_max_body_size`, is read before it is sent upstream over HTTP/1.1
 //! 2. nginx's pages for an upstream that is unreachable, ends without an answer, or is silent for too long

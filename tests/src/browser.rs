@@ -1,4 +1,5 @@
-//! A script in Node that drives a real browser. It asks for what it cannot do itself, such as killing the bridge, line by line.
+//! A script in Node that drives a real browser. It asks for what it cannot do itself, such as killing the bridge, line
+//! by line.
 
 use std::io;
 use std::process::Command;

@@ -154,7 +154,7 @@ impl Envoy {
         Ok(text.lines().filter_map(parse).collect())
     }
 
-    /// How many times Envoy replaced the filter, or tried to. It does so only after a trap.
+    /// Number of times that Envoy replaced the filter, or tried to. It does so only after a trap.
     ///
     /// # Errors
     /// Envoy does not answer, or lacks the counter.
@@ -231,8 +231,8 @@ fn edits_of_a_run(ports: [u16; 4], filter: &Path) -> Vec<(String, String)> {
     ports.chain([filter]).collect()
 }
 
-/// Replaces each occurrence of the texts of `all` in `text`, and the single occurrence of each text of `once`. No edit sees
-/// another edit's replacement.
+/// Replaces each occurrence of the texts of `all` in `text`, and the single occurrence of each text of `once`. No edit
+/// sees another edit's replacement.
 fn replace(
     file: &Path,
     text: &str,

@@ -15,7 +15,7 @@ pub enum Error {
         what: &'static str,
         /// The path where it was expected.
         path: PathBuf,
-        /// How to fix it.
+        /// The way to fix it.
         remedy: &'static str,
     },
     /// The bridge would not start with a configuration.

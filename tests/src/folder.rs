@@ -1,7 +1,7 @@
 //! A folder for the logs, configurations and data of one stack.
 //!
-//! Its owner removes it, but keeps the logs after a panic. If the owner was killed, the next process that creates a folder
-//! removes it.
+//! Its owner removes it, but keeps the logs after a panic. If the owner was killed, the next process that creates a
+//! folder removes it.
 
 use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;

@@ -1,8 +1,8 @@
 //! A real Apache Kafka, whose nodes are each broker and controller.
 //!
-//! Most tests use [`Kafka::shared`] with their own topics. A test that kills or freezes its Kafka, or needs more than one
-//! plain node, starts its own with [`Kafka::start`] or [`Kafka::start_with`]. [`secured`] has a listener for each security
-//! protocol.
+//! Most tests use [`Kafka::shared`] with their own topics. A test that kills or freezes its Kafka, or needs more than
+//! one plain node, starts its own with [`Kafka::start`] or [`Kafka::start_with`]. [`secured`] has a listener for each
+//! security protocol.
 
 mod command;
 mod leaders;

@@ -3,8 +3,8 @@
 //! 1. [`stack`]: bridge and gateway together, for each [`way`] in; most callers need only this
 //! 2. [`kafka`], [`bridge`], [`envoy`], [`nginx`], [`apisix`]: the parts, which tests kill, freeze and restart
 //! 3. [`process`]: a child that never outlives this process
-//! 4. [`socket`], [`json_socket`] and [`raw`], the clients; [`waiting`], [`random`], [`in_every_profile`], [`in_every_way`],
-//!    [`in_every_gateway`]: helpers for tests
+//! 4. [`socket`], [`json_socket`] and [`raw`], the clients; [`waiting`], [`random`], [`in_every_profile`],
+//!    [`in_every_way`], [`in_every_gateway`]: helpers for tests
 //! 5. [`secrets`], [`certificates`], [`tokens`]: credentials of clients and brokers
 //! 6. [`port`], [`folder`], [`tools`], [`http`]: ports, logs, programs, and simple requests
 //! 7. [`live`]: the checker of live delivery; [`nats`]: what its benchmark is compared with

@@ -1,5 +1,5 @@
-//! Checks live delivery: subscribers of all kinds run while brokers, bridge and gateway are killed and restarted, and each of them,
-//! resuming as the documents say, must end with exactly the records of its partitions.
+//! Checks live delivery: subscribers of all kinds run while brokers, bridge and gateway are killed and restarted, and
+//! each of them, resuming as the documents say, must end with exactly the records of its partitions.
 //!
 //! 1. [`Setup`]: a cluster of three nodes of a messaging [`System`], and a stack in front of it
 //! 2. `writers`: write numbered records to all partitions
@@ -40,16 +40,16 @@ use crate::random::Random;
 use crate::stack::{self, BridgeConfig, Stack};
 use crate::way::Way;
 
-/// What is checked, and for how long.
+/// Subject and duration of a check.
 #[derive(Debug, Clone, Copy)]
 pub struct Setup {
-    /// What is read.
+    /// The system to read.
     pub system: System,
     /// The way in.
     pub way: Way,
     /// Subscribers, which have all kinds in turn.
     pub subscribers: usize,
-    /// How long things are killed and restarted.
+    /// Time during which parts are killed and restarted.
     pub duration: Duration,
     /// Whether records are discarded before subscribers have them: then each must be told which.
     pub discards: bool,
@@ -57,7 +57,7 @@ pub struct Setup {
     pub seed: u64,
 }
 
-/// What happened.
+/// Result of a check.
 #[derive(Debug, Default)]
 pub struct Summary {
     /// Records in the logs.
@@ -139,7 +139,8 @@ fn compare(report: &Report, logs: &BTreeMap<i32, Vec<KafkaMessage>>) {
                 .position(|(got, want)| got != want)
                 .unwrap_or(got.len().min(want.len()));
             panic!(
-                "subscriber {number} ({kind:?}, {connections} connections), partition {partition}: record {at} has offset {:?} instead of {:?}, {} records instead of {}",
+                "subscriber {number} ({kind:?}, {connections} connections), partition {partition}: record {at} has \
+                 offset {:?} instead of {:?}, {} records instead of {}",
                 got.get(at),
                 want.get(at),
                 got.len(),
@@ -154,16 +155,17 @@ impl fmt::Display for Summary {
         let Self { records, delivered, missed, connections, kills } = self;
         write!(
             f,
-            "{delivered} deliveries and {missed} records told as missing over {connections} connections; {records} records are left; {kills:?}"
+            "{delivered} deliveries and {missed} records told as missing over {connections} connections; {records} \
+             records are left; {kills:?}"
         )
     }
 }
 
-/// What all subscribers share of the topic; some read a part of it.
+/// Partitions of the topic that all subscribers share; some read a part of them.
 const PARTITIONS: i32 = 12;
 
 /// Bytes. What a stuck client leaves must be more than its connection has room for.
 const VALUE: usize = 500;
 
-/// How long the subscribers have to reach the ends of the logs. A broken connection to a broker can take 30 s.
+/// Time that the subscribers have to reach the ends of the logs. A broken connection to a broker can take 30 s.
 const LAST: Duration = Duration::from_secs(90);

@@ -55,7 +55,8 @@ impl Route {
 }
 
 impl Nginx {
-    /// Starts nginx in front of a bridge, with its configuration and log in `dir`, and waits until it accepts connections.
+    /// Starts nginx in front of a bridge, with its configuration and log in `dir`, and waits until it accepts
+    /// connections.
     ///
     /// # Errors
     /// nginx was not built, rejects its configuration, or does not listen within ten seconds.

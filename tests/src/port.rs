@@ -1,8 +1,9 @@
 //! Ports that are exclusive among all tests of all processes.
 //!
-//! A restarted part must get the same port, so a port stays owned while nothing listens on it. Three things make that safe:
-//! the ports are below the kernel's range for outgoing connections; each is claimed with an abstract Unix socket of its
-//! number, which the kernel releases when its owner ends; and a claimed port is returned only if it can be bound.
+//! A restarted part must get the same port, so a port stays owned while nothing listens on it. Three things make that
+//! safe: the ports are below the kernel's range for outgoing connections; each is claimed with an abstract Unix socket
+//! of its number, which the kernel releases when its owner ends; and a claimed port is returned only if it can be
+//! bound.
 
 use std::fs;
 use std::io::ErrorKind;

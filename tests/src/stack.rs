@@ -140,8 +140,8 @@ impl Stack {
         }
     }
 
-    /// Stops the bridge, then the gateway, with SIGTERM, and waits up to `within` for each. Dropping the stack kills what is
-    /// left.
+    /// Stops the bridge, then the gateway, with SIGTERM, and waits up to `within` for each. Dropping the stack kills
+    /// what is left.
     ///
     /// # Cancel safety
     /// Signalled parts still end.

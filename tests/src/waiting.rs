@@ -1,4 +1,4 @@
-//! How tests wait: poll a condition until it holds or a time limit passes.
+//! Waiting in tests: poll a condition until it holds or a time limit passes.
 
 use std::fmt::{Debug, Display};
 use std::panic::Location;

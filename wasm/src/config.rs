@@ -22,11 +22,12 @@ pub use self::secret::Secret;
 pub struct Config {
     /// The gateway that hosts the filter.
     pub host: Host,
-    /// How sessions travel to the bridge.
+    /// Transport of sessions to the bridge.
     pub profile: Profile,
     /// Proves to the bridge that a request comes from this gateway.
     pub gateway_secret: Option<Secret>,
-    /// Longest request of a session in bytes, all its fragments included. Where the bridge runs sessions, its own limit applies.
+    /// Longest request of a session in bytes, all its fragments included. Where the bridge runs sessions, its own limit
+    /// applies.
     pub max_message_bytes: usize,
     /// Bytes that all unfinished requests of one worker's sessions can hold together.
     pub max_assembly_bytes: usize,
@@ -43,7 +44,7 @@ pub enum Host {
     Apisix,
 }
 
-/// How sessions travel to the bridge. Must match Envoy's own configuration; ignored in APISIX.
+/// Transport of sessions to the bridge. Must match Envoy's own configuration; ignored in APISIX.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Profile {
     /// As an extended CONNECT (RFC 8441), into which Envoy turns the client's upgrade.
@@ -139,7 +140,8 @@ impl Config {
 }
 
 fn routes(reader: &mut Reader) -> Vec<Route> {
-    let expected = "must be an array of at least one route; a single route can be configured without it, such as by \"type\": \"pubsub\"";
+    let expected = "must be an array of at least one route; a single route can be configured without it, such as by \
+                    \"type\": \"pubsub\"";
     reader.objects("routes", expected, |reader, others: &[Route]| {
         let route = Route::read(reader, false);
         let has_path = !route.path.is_empty() || route.is_prefix();

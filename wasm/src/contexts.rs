@@ -11,7 +11,8 @@ use crate::stream::Stream;
 
 /// All contexts of one VM.
 ///
-/// A host call can re-enter the filter, so nothing is borrowed across one: a stream is taken out of the map while it is used.
+/// A host call can re-enter the filter, so nothing is borrowed across one: a stream is taken out of the map while it is
+/// used.
 pub(crate) struct Contexts {
     /// None until it is configured.
     roots: RefCell<BTreeMap<u32, Option<Rc<Filter>>>>,

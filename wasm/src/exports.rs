@@ -1,5 +1,5 @@
-//! The functions that the proxy calls (proxy-wasm ABI 0.2.1). Callbacks that the filter does not need are not exported: each
-//! costs about 1 µs per request in Envoy.
+//! The functions that the proxy calls (proxy-wasm ABI 0.2.1). Callbacks that the filter does not need are not exported:
+//! each costs about 1 µs per request in Envoy.
 
 #![expect(unsafe_code, reason = "exported functions, and memory allocated for the host")]
 

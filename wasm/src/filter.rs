@@ -99,6 +99,6 @@ fn warn(config: &Config, about: &str, is_true: impl Fn(&Route) -> bool) {
 const UNLIMITED: &str =
     "routes without \"topics\", whose clients can use every topic that the cluster's user can";
 const UNGUARDED: &str = "routes without \"origins\", to which pages of any origin can write";
-/// The gateway's own answers to an upgrade that the bridge did not answer. Envoy's timeouts say 408, as if the client had not finished
-/// its request.
+/// The gateway's own answers to an upgrade that the bridge did not answer. Envoy's timeouts say 408, as if the client
+/// had not finished its request.
 const UNREACHABLE: [&[u8]; 3] = [b"408", b"503", b"504"];

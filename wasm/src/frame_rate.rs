@@ -6,10 +6,11 @@ use sluicegate_fair_share::{Ledger, Source};
 
 /// The frames since the last tick.
 ///
-/// A gateway hands over all bytes that have arrived on a connection, up to the size of its buffer, and serves no other connection
-/// until the filter returns. Frames can be as small as six bytes, so a few hundred connections could keep a worker busy for seconds.
-/// When a client has sent its share, sessions of it that send few frames at a time go on, and one that sends many is closed. Few
-/// frames count for nothing, and what a client sends beyond its share takes nothing from others.
+/// A gateway hands over all bytes that have arrived on a connection, up to the size of its buffer, and serves no other
+/// connection until the filter returns. Frames can be as small as six bytes, so a few hundred connections could keep a
+/// worker busy for seconds. When a client has sent its share, sessions of it that send few frames at a time go on, and
+/// one that sends many is closed. Few frames count for nothing, and what a client sends beyond its share takes nothing
+/// from others.
 pub(crate) struct FrameRate(RefCell<Ledger>);
 
 impl Default for FrameRate {
@@ -19,7 +20,7 @@ impl Default for FrameRate {
 }
 
 impl FrameRate {
-    /// How many frames can begin in the next bytes of a client.
+    /// Number of frames that can begin in the next bytes of a client.
     pub(crate) fn room(&self, source: Source) -> usize {
         if self.0.borrow().has_room(source.into(), 1) { usize::MAX } else { FEW }
     }
@@ -35,8 +36,8 @@ impl FrameRate {
     }
 }
 
-/// Frames in a tick of 100 ms. A client has three quarters, ten times what a worker can pass on to the bridge, each of which costs the
-/// filter up to 0.3 µs.
+/// Frames in a tick of 100 ms. A client has three quarters, ten times what a worker can pass on to the bridge, each of
+/// which costs the filter up to 0.3 µs.
 const MAX_FRAMES: usize = 200_000;
 
 /// Frames that can always come at once, and the unit in which they are counted.

@@ -61,7 +61,8 @@ pub(crate) trait Gateway {
     fn tick(&self);
 }
 
-/// Prepares an accepted upgrade for the bridge's own WebSocket endpoint, which checks the handshake again and answers it.
+/// Prepares an accepted upgrade for the bridge's own WebSocket endpoint, which checks the handshake again and answers
+/// it.
 fn relay(config: &Config, route: &Route, accepted: &Accepted) -> Result<(), Status> {
     host::remove_header(Map::Request, b"sec-websocket-extensions")?;
     tell(config, route, accepted)

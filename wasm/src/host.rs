@@ -191,8 +191,8 @@ fn own(data: *mut u8, len: usize) -> Vec<u8> {
     if data.is_null() || len == 0 {
         return Vec::new();
     }
-    // SAFETY: the host got `len` bytes at `data` from this module's allocator, filled them, and hands them over with this
-    // call.
+    // SAFETY: the host got `len` bytes at `data` from this module's allocator, filled them, and hands them over with
+    // this call.
     unsafe { Vec::from_raw_parts(data, len, len) }
 }
 

@@ -7,11 +7,13 @@
 //! 5. `stream`: one HTTP stream of any kind; [`url`]: the characters allowed in its path
 //! 6. `session_stream`: maps host callbacks to [`sluicegate_ws_session::Session`] and its outputs to host calls;
 //!    `relayed_session`: a session that the gateway relays, and the bridge runs
-//! 7. `http_stream`: a plain HTTP request, which the gateway forwards to the bridge; [`unanswered_request`]: the answer if the bridge sends none
+//! 7. `http_stream`: a plain HTTP request, which the gateway forwards to the bridge; [`unanswered_request`]: the answer
+//!    if the bridge sends none
 //! 8. `host`: each host call, with every status it can return; [`pairs`]: the wire format of header lists
 //! 9. `frame_rate`: a limit on frames, which clients share; `stats`: the filter's metrics
 //!
-//! A trap would end every session of the worker, so nothing here panics, whatever the client, the bridge or the host does.
+//! A trap would end every session of the worker, so nothing here panics, whatever the client, the bridge or the host
+//! does.
 
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 

@@ -1,5 +1,5 @@
-//! Header lists as they are passed to and from the host: a count, the lengths of each name and value, then each name and value
-//! with a zero byte after it. Integers are 32 bits, little endian.
+//! Header lists as they are passed to and from the host: a count, the lengths of each name and value, then each name
+//! and value with a zero byte after it. Integers are 32 bits, little endian.
 
 /// A header: its name in lower case, and its value.
 pub type Header = (Vec<u8>, Vec<u8>);

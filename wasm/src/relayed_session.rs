@@ -1,4 +1,5 @@
-//! A session that the gateway relays to the bridge: the filter sees the answer to the upgrade, and leaves all bytes alone.
+//! A session that the gateway relays to the bridge: the filter sees the answer to the upgrade, and leaves all bytes
+//! alone.
 
 use crate::filter::Filter;
 use crate::host::{self, Map, Status};

@@ -1,5 +1,5 @@
-//! Limits repeated log lines: a line is logged the first time and whenever its count has doubled. Clients can trigger such
-//! lines at will, and there is no clock in Apache APISIX.
+//! Limits repeated log lines: a line is logged the first time and whenever its count has doubled. Clients can trigger
+//! such lines at will, and there is no clock in Apache APISIX.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

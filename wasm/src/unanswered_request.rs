@@ -1,4 +1,5 @@
-//! The problem document (RFC 9457) for a plain HTTP request that the bridge did not answer. It replaces the gateway's page.
+//! The problem document (RFC 9457) for a plain HTTP request that the bridge did not answer. It replaces the gateway's
+//! page.
 
 /// A request that the bridge did not answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! The characters allowed in a request's path.
 
-/// The path, query and fragment as text; None if a character is not allowed in URLs (RFC 3986). Some HTTP/2 servers close the
-/// connection on such characters, and all clients of a gateway share it.
+/// The path, query and fragment as text; None if a character is not allowed in URLs (RFC 3986). Some HTTP/2 servers
+/// close the connection on such characters, and all clients of a gateway share it.
 pub fn text(path: &[u8]) -> Option<&str> {
     std::str::from_utf8(path).ok().filter(|path| path.bytes().all(is_of_url))
 }

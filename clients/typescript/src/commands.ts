@@ -17,8 +17,8 @@ export interface CommandOptions {
 /** The settings of {@link Gate.produce} and {@link Gate.publish}. */
 export interface WriteOptions extends CommandOptions {
   /**
-   * How long to wait for a connection and for the answer, in milliseconds. By default 40,000: longer than Kafka's writer in the bridge
-   * tries, which knows more about the outcome.
+   * Limit of the wait for a connection and for the answer, in milliseconds. By default 40,000: longer than Kafka's
+   * writer in the bridge tries, which knows more about the outcome.
    */
   timeout?: number;
 }

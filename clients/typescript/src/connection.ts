@@ -94,8 +94,8 @@ export class Connection {
   }
 
   /**
-   * Sends a command, and calls `answered` for each answer until {@link forget}, or with an error when the connection is lost. A command
-   * that may be above the limit waits for it.
+   * Sends a command, and calls `answered` for each answer until {@link forget}, or with an error when the connection is
+   * lost. A command that may be above the limit waits for it.
    */
   send(command: Command, answered?: (answer: Answer | GateError) => void): bigint {
     const sequence = ++this.#sequence;

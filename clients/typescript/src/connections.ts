@@ -12,9 +12,10 @@ export interface ConnectOptions {
   /** WebSocket subprotocols to offer, such as a token. The gateway must select one of them. */
   protocols?: string[];
   /**
-   * Called before each connection, as for a new token. The result replaces the address, the subprotocols or both. If it rejects, the
-   * client tries again after a pause. A {@link GateError} is shown as it is, and one that is not retriable, as after a logout, ends waiting
-   * commands and subscriptions. Of other errors nothing is shown, because they can contain a token.
+   * Called before each connection, as for a new token. The result replaces the address, the subprotocols or both. If it
+   * rejects, the client tries again after a pause. A {@link GateError} is shown as it is, and one that is not
+   * retriable, as after a logout, ends waiting commands and subscriptions. Of other errors nothing is shown, because
+   * they can contain a token.
    */
   refresh?: () => Promise<{ url?: string | URL; protocols?: string[] }>;
   /** Closes the client when aborted. */
@@ -104,7 +105,10 @@ export class Connections {
     return other ? AbortSignal.any([this.#end.signal, other]) : this.#end.signal;
   }
 
-  /** One attempt: after a failure, at a random time, so that clients that were disconnected together do not come back together. */
+  /**
+   * One attempt: after a failure, at a random time, so that clients that were disconnected together do not come back
+   * together.
+   */
   async #connect(): Promise<Connection> {
     const { signal } = this.#end;
     try {
@@ -159,7 +163,10 @@ export class Connections {
     }
   }
 
-  /** Waits for the time of the next attempt, for {@link retryNow}, for a network, or for a user to look at the page again. */
+  /**
+   * Waits for the time of the next attempt, for {@link retryNow}, for a network, or for a user to look at the page
+   * again.
+   */
   async #wait(error: GateError): Promise<void> {
     const retryIn = jitter(this.#failures++);
     const over = new AbortController();

@@ -1,8 +1,11 @@
 // Keys, values, headers and payloads: bytes, and what they mean.
 
-/** A validator of any library with [Standard Schema](https://standardschema.dev), such as Zod, Valibot or ArkType. It must be synchronous. */
+/**
+ * A validator of any library with [Standard Schema](https://standardschema.dev), such as Zod, Valibot or ArkType. It
+ * must be synchronous.
+ */
 export interface Schema<T> {
-  /** What the library provides. */
+  /** Part that the library provides. */
   readonly "~standard": {
     readonly version: 1;
     readonly vendor: string;
@@ -42,8 +45,8 @@ export class Data<T = any> {
   }
 
   /**
-   * Parses JSON. Returns `undefined` if it is not JSON, or not what the `schema` of the subscription or fetch allows, or if the `schema`
-   * throws, so that one odd record does not end a loop.
+   * Parses JSON. Returns `undefined` if it is not JSON, or not what the `schema` of the subscription or fetch allows,
+   * or if the `schema` throws, so that one odd record does not end a loop.
    *
    * @throws TypeError if the `schema` is asynchronous.
    *
@@ -76,7 +79,9 @@ export class Data<T = any> {
     return this.text();
   }
 
-  /** What `JSON.stringify` writes: JSON as it is, other text as a string, and other bytes as `{"base64": "…"}`. */
+  /**
+   * Value that `JSON.stringify` writes: JSON as it is, other text as a string, and other bytes as `{"base64": "…"}`.
+   */
   toJSON(): unknown {
     try {
       const text = strict.decode(this.bytes);
@@ -91,7 +96,10 @@ export class Data<T = any> {
   }
 }
 
-/** A key, a value, a header or a payload to write. Strings are written as UTF-8, bytes as they are, everything else as JSON. */
+/**
+ * A key, a value, a header or a payload to write. Strings are written as UTF-8, bytes as they are, everything else as
+ * JSON.
+ */
 export type Content = string | Uint8Array | object | number | boolean | null;
 
 /** @internal Null is undefined. `at` names it. */

@@ -5,14 +5,18 @@ import type { Published } from "./message.ts";
 import type { Written } from "./record.ts";
 
 /**
- * Why something failed. Most reasons come from the bridge. The client's own are `disconnected` if the connection was lost or not opened,
- * `closed` if the client was closed, and `protocol` if the address or a subprotocol is not valid, or this version does not know the
- * answer. The client itself also reports `too_large` for a message above the gateway's limit, and `unknown_outcome` for a write without an
- * answer in time. A newer bridge's reasons are `reason_unspecified`.
+ * Why something failed. Most reasons come from the bridge. The client's own are `disconnected` if the connection was
+ * lost or not opened, `closed` if the client was closed, and `protocol` if the address or a subprotocol is not valid,
+ * or this version does not know the answer. The client itself also reports `too_large` for a message above the
+ * gateway's limit, and `unknown_outcome` for a write without an answer in time. A newer bridge's reasons are
+ * `reason_unspecified`.
  */
 export type Reason = Lowercase<keyof typeof Reasons> | "disconnected" | "closed" | "protocol";
 
-/** A command that failed, a connection that was lost, or a subscription that has ended. Wrong arguments are a `TypeError` instead. */
+/**
+ * A command that failed, a connection that was lost, or a subscription that has ended. Wrong arguments are a
+ * `TypeError` instead.
+ */
 export class GateError extends Error {
   /** The class's name. */
   override readonly name = "GateError";
@@ -22,15 +26,19 @@ export class GateError extends Error {
   readonly reason: Reason;
   /** Whether the same command can succeed later. */
   readonly retriable: boolean;
-  /** How long to wait before a retry, in milliseconds; 0 if unknown. */
+  /** Time to wait before a retry, in milliseconds; 0 if unknown. */
   readonly retryAfter: number;
-  /** Whether the record or message may have been written. Writing it again can write it twice, unless it is a message with a `messageId`. */
+  /**
+   * Whether the record or message may have been written. Writing it again can write it twice, unless it is a message
+   * with a `messageId`.
+   */
   readonly unknownOutcome: boolean;
   /** If a list was written: for each record or message, in their order, where it was written or its error. */
   readonly results: readonly (Written | Published | GateError)[] | undefined;
 
   /**
-   * Creates an error, for example in `refresh`. `about` can have `code`, `retriable`, `retryAfter`, `unknownOutcome` and `results`.
+   * Creates an error, for example in `refresh`. `about` can have `code`, `retriable`, `retryAfter`, `unknownOutcome`
+   * and `results`.
    *
    * @example
    * ```ts

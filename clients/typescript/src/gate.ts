@@ -41,12 +41,14 @@ import { Subscription } from "./subscription.ts";
 import { checkSubscribe, type SubscribeOptions, Topics } from "./topics.ts";
 
 /**
- * Creates a client of a gateway's route. It connects when it is first used. When disconnected, it reconnects after a random pause of at
- * most 20 s, or at once if the network is back or a hidden page is shown. If a WebSocket is not opened, browsers hide why: the client asks
- * the same address once in an outage with a plain `GET`, with cookies, and the error of its {@link Status} says what it got. It asks again
- * after {@link Gate.reconnect}, and if address or subprotocols change.
+ * Creates a client of a gateway's route. It connects when it is first used. When disconnected, it reconnects after a
+ * random pause of at most 20 s, or at once if the network is back or a hidden page is shown. If a WebSocket is not
+ * opened, browsers hide why: the client asks the same address once in an outage with a plain `GET`, with cookies, and
+ * the error of its {@link Status} says what it got. It asks again after {@link Gate.reconnect}, and if address or
+ * subprotocols change.
  *
- * @param url the address of the route, as `wss://gateway.example/pubsub`. In a page of the gateway, `/pubsub` is enough.
+ * @param url the address of the route, as `wss://gateway.example/pubsub`. In a page of the gateway, `/pubsub` is
+ * enough.
  *
  * @example
  * ```ts
@@ -76,8 +78,8 @@ export interface Gate {
 }
 
 /**
- * A client of a gateway's route, created by {@link connect}. It dispatches `status` events, whose `detail` is a {@link Status}. A wrong
- * argument is a `TypeError` that names it, and nothing is sent.
+ * A client of a gateway's route, created by {@link connect}. It dispatches `status` events, whose `detail` is a {@link
+ * Status}. A wrong argument is a `TypeError` that names it, and nothing is sent.
  */
 export class Gate extends EventTarget {
   #status: Status = { state: "idle" };
@@ -104,8 +106,8 @@ export class Gate extends EventTarget {
    *
    * @typeParam T the type of values. Without a `schema`, nothing checks it.
    * @param topics at most 100 names.
-   * @throws {@link GateError} with `reason` `closed` if the client is closed; in the loop with `reason` `invalid_command` if the route is
-   * for NATS, and `recreated` if the topic was deleted and created again.
+   * @throws {@link GateError} with `reason` `closed` if the client is closed; in the loop with `reason`
+   * `invalid_command` if the route is for NATS, and `recreated` if the topic was deleted and created again.
    *
    * @example
    * ```ts
@@ -117,11 +119,12 @@ export class Gate extends EventTarget {
    */
   subscribe<T = any>(topics: string | string[], options?: SubscribeOptions<T>): Subscription<TopicRecord<T>>;
   /**
-   * Delivers messages of NATS streams as they are published: each stream's in order, each once, across lost connections.
+   * Delivers messages of NATS streams as they are published: each stream's in order, each once, across lost
+   * connections.
    *
    * @typeParam T the type of payloads. Without a `schema`, nothing checks it.
-   * @throws {@link GateError} with `reason` `closed` if the client is closed; in the loop with `reason` `invalid_command` if the route is
-   * for Kafka, and `recreated` if the stream was deleted and created again.
+   * @throws {@link GateError} with `reason` `closed` if the client is closed; in the loop with `reason`
+   * `invalid_command` if the route is for Kafka, and `recreated` if the stream was deleted and created again.
    *
    * @example
    * ```ts
@@ -172,7 +175,8 @@ export class Gate extends EventTarget {
    * Reads messages of a NATS stream, from a sequence on. It is repeated if the connection is lost.
    *
    * @typeParam T the type of payloads. Without a `schema`, nothing checks it.
-   * @throws {@link GateError} with `reason` `offset_out_of_range` if the sequence is below the stream's first or beyond its end.
+   * @throws {@link GateError} with `reason` `offset_out_of_range` if the sequence is below the stream's first or beyond
+   * its end.
    *
    * @example
    * ```ts
@@ -192,7 +196,8 @@ export class Gate extends EventTarget {
   }
 
   /**
-   * Finds an offset in each partition of a topic. The result maps partitions to offsets; −1 means that no record is that new.
+   * Finds an offset in each partition of a topic. The result maps partitions to offsets; −1 means that no record is
+   * that new.
    *
    * @param at the start of the log, its end, or the first record at or after a time.
    *
@@ -264,11 +269,11 @@ export class Gate extends EventTarget {
   }
 
   /**
-   * Writes a record, and resolves when Kafka has acknowledged it. If the client is not connected, it waits for a connection, within the
-   * `timeout`. It is never repeated.
+   * Writes a record, and resolves when Kafka has acknowledged it. If the client is not connected, it waits for a
+   * connection, within the `timeout`. It is never repeated.
    *
-   * @throws {@link GateError} with `unknownOutcome` if the record may or may not have been written, and with `reason` `too_large` if it is
-   * larger than the gateway's messages.
+   * @throws {@link GateError} with `unknownOutcome` if the record may or may not have been written, and with `reason`
+   * `too_large` if it is larger than the gateway's messages.
    *
    * @example
    * ```ts
@@ -308,12 +313,12 @@ export class Gate extends EventTarget {
   }
 
   /**
-   * Publishes a message to a NATS stream, and resolves when the stream has stored it. If the client is not connected, it waits for a
-   * connection, within the `timeout`. It is never repeated. With a `messageId`, you can publish it again after an unknown outcome: within
-   * the stream's duplicate window, it is stored once.
+   * Publishes a message to a NATS stream, and resolves when the stream has stored it. If the client is not connected,
+   * it waits for a connection, within the `timeout`. It is never repeated. With a `messageId`, you can publish it again
+   * after an unknown outcome: within the stream's duplicate window, it is stored once.
    *
-   * @throws {@link GateError} with `unknownOutcome` if the message may or may not have been stored, and with `reason` `too_large` if it is
-   * larger than the gateway's messages.
+   * @throws {@link GateError} with `unknownOutcome` if the message may or may not have been stored, and with `reason`
+   * `too_large` if it is larger than the gateway's messages.
    *
    * @example
    * ```ts
@@ -364,9 +369,10 @@ export class Gate extends EventTarget {
   }
 
   /**
-   * Connects with new credentials, for example after a login: closes an open connection, begins an unfinished attempt again, and ends the
-   * pause before the next one. After a connection that was open, subscriptions and later commands open the new one, after a random pause. A
-   * write in flight fails with `unknownOutcome`. Without effect on a client that is idle or closed.
+   * Connects with new credentials, for example after a login: closes an open connection, begins an unfinished attempt
+   * again, and ends the pause before the next one. After a connection that was open, subscriptions and later commands
+   * open the new one, after a random pause. A write in flight fails with `unknownOutcome`. Without effect on a client
+   * that is idle or closed.
    *
    * @example
    * ```ts
@@ -381,8 +387,8 @@ export class Gate extends EventTarget {
   }
 
   /**
-   * Ends the pause before the next attempt. The client does so by itself if the browser is online again, or a hidden page is shown. Without
-   * effect in every other {@link Status} than `waiting`.
+   * Ends the pause before the next attempt. The client does so by itself if the browser is online again, or a hidden
+   * page is shown. Without effect in every other {@link Status} than `waiting`.
    *
    * @example
    * ```ts

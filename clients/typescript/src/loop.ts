@@ -1,4 +1,4 @@
-// What subscriptions to topics and to streams have in common for the user.
+// Options and events that subscriptions to topics and to streams share.
 
 import { allow, type Check, callback, command, from, integer, list, members, name, schema } from "./check.ts";
 import { bytes, type Content, type Schema } from "./data.ts";
@@ -16,19 +16,25 @@ import type { Input, Place } from "./subscription.ts";
  */
 export interface LoopOptions<Event, P, T = any> {
   /**
-   * Begins so many offsets or sequences before the end of each partition or stream, in place of `from`. Where some of them are missing, as
-   * after compaction, there are fewer records.
+   * Begins so many offsets or sequences before the end of each partition or stream, in place of `from`. Where some of
+   * them are missing, as after compaction, there are fewer records.
    */
   last?: number;
   /** Only records or messages that match every filter; at most 16. */
   filters?: Filter[];
-  /** If the loop falls behind, `wait` delivers everything later, and `skip` jumps to the end, for live views. By default `wait`. */
+  /**
+   * If the loop falls behind, `wait` delivers everything later, and `skip` jumps to the end, for live views. By default
+   * `wait`.
+   */
   onLag?: "wait" | "skip";
   /** Bytes that can wait for the loop, plus one record or message. By default 256 KiB. */
   window?: number;
   /** Keeps positions, so that a reloaded page continues where it was. They override `from` and `last`. */
   positions?: PositionStore<P>;
-  /** Validates values or payloads: {@link Data.json} returns `undefined` for those that it does not allow. By default none is validated. */
+  /**
+   * Validates values or payloads: {@link Data.json} returns `undefined` for those that it does not allow. By default
+   * none is validated.
+   */
   schema?: Schema<T>;
   /** Called for each event between the records or messages. */
   onEvent?: (event: Event) => void;
@@ -37,8 +43,8 @@ export interface LoopOptions<Event, P, T = any> {
 }
 
 /**
- * Matches records by their key, messages by their subject, or both by a header. Without `equals` and `prefixes`, it matches any value but
- * null.
+ * Matches records by their key, messages by their subject, or both by a header. Without `equals` and `prefixes`, it
+ * matches any value but null.
  */
 export interface Filter {
   /** The header's name. By default the key or subject is matched. */

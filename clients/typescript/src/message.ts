@@ -36,13 +36,19 @@ export interface StreamFetchOptions<T = any> extends CommandOptions {
   stream: string;
   /** The sequence to read from; if its message was deleted, from the next one. 0 reads from the first message. */
   sequence: number;
-  /** How long to wait for a message at the end of the stream, in milliseconds, at most 30,000. By default 0. */
+  /** Limit of the wait for a message at the end of the stream, in milliseconds, at most 30,000. By default 0. */
   wait?: number;
-  /** The most bytes to read; one message can exceed it. By default, and at most, what the bridge allows (`read.max_bytes`). */
+  /**
+   * The most bytes to read; one message can exceed it. By default, and at most, what the bridge allows
+   * (`read.max_bytes`).
+   */
   maxBytes?: number;
   /** The most messages to read. By default as many as fit in `maxBytes`. */
   maxMessages?: number;
-  /** Validates payloads: {@link Data.json} returns `undefined` for those that it does not allow. By default no payload is validated. */
+  /**
+   * Validates payloads: {@link Data.json} returns `undefined` for those that it does not allow. By default no payload
+   * is validated.
+   */
   schema?: Schema<T>;
 }
 
@@ -71,8 +77,8 @@ export interface NewMessage {
   /** The headers, at most 100; a name can be repeated. Names that begin with `Nats-` are rejected. */
   headers?: { name: string; value?: Content }[];
   /**
-   * An idempotency key (`Nats-Msg-Id`). However often a message with the same `messageId` is published, the stream stores it once within
-   * its duplicate window. By default none.
+   * An idempotency key (`Nats-Msg-Id`). However often a message with the same `messageId` is published, the stream
+   * stores it once within its duplicate window. By default none.
    */
   messageId?: string;
 }
@@ -83,7 +89,7 @@ export interface Published {
   readonly sequence: number;
   /** Whether the stream already had a message with this `messageId`, and stored nothing. */
   readonly duplicate: boolean;
-  /** How long the stream detects duplicates of this `messageId`, in milliseconds; 0 without a `messageId`. */
+  /** Time in which the stream detects duplicates of this `messageId`, in milliseconds; 0 without a `messageId`. */
   readonly duplicateWindowMs: number;
 }
 

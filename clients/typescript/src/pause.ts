@@ -1,6 +1,9 @@
 // Pauses between attempts.
 
-/** @internal Full jitter, in milliseconds: clients that failed together do not come back together. `failures` in a row were before. */
+/**
+ * @internal Full jitter, in milliseconds: clients that failed together do not come back together. `failures` in a row
+ * were before.
+ */
 export function jitter(failures: number): number {
   return Math.random() * Math.min(LONGEST, FIRST * 2 ** failures);
 }

@@ -87,9 +87,10 @@ export interface TextStorage {
 }
 
 /**
- * Creates a store that keeps positions in the browser, so that a page that is loaded again continues where it was. What the page showed is
- * not kept: a page that shows a state keeps it beside its positions, or reads the topic again. In `localStorage`, all tabs of an origin
- * share the positions, and the last one to save wins: use `sessionStorage` if each tab is to continue where it was itself.
+ * Creates a store that keeps positions in the browser, so that a page that is loaded again continues where it was. What
+ * the page showed is not kept: a page that shows a state keeps it beside its positions, or reads the topic again. In
+ * `localStorage`, all tabs of an origin share the positions, and the last one to save wins: use `sessionStorage` if
+ * each tab is to continue where it was itself.
  *
  * @typeParam P {@link Positions} for topics, {@link StreamPositions} for streams.
  * @param storage `localStorage` or `sessionStorage`.

@@ -1,4 +1,5 @@
-// Why a WebSocket was not opened: browsers hide the answer to an upgrade, but not the one to a plain request for the same address.
+// Why a WebSocket was not opened: browsers hide the answer to an upgrade, but not the one to a plain request for the
+// same address.
 
 /** @internal Says what a plain request finds out. Never the query, which can have a token. */
 export async function explain(url: string | URL, protocols: string[], signal: AbortSignal): Promise<string> {

@@ -33,15 +33,21 @@ export interface TopicRecord<T = any> {
  * @typeParam T the type of values.
  */
 export interface FetchOptions<T = any> extends CommandOptions {
-  /** How long to wait for a record at the end of the log, in milliseconds, at most 30,000. By default 0. */
+  /** Limit of the wait for a record at the end of the log, in milliseconds, at most 30,000. By default 0. */
   wait?: number;
-  /** The most bytes to read; one record can exceed it. By default, and at most, what the bridge allows (`read.max_bytes`). */
+  /**
+   * The most bytes to read; one record can exceed it. By default, and at most, what the bridge allows
+   * (`read.max_bytes`).
+   */
   maxBytes?: number;
   /** The most records to read. By default as many as fit in `maxBytes`. */
   maxRecords?: number;
   /** Leaves out records of open or aborted transactions. By default `false`. */
   committed?: boolean;
-  /** Validates values: {@link Data.json} returns `undefined` for those that it does not allow. By default no value is validated. */
+  /**
+   * Validates values: {@link Data.json} returns `undefined` for those that it does not allow. By default no value is
+   * validated.
+   */
   schema?: Schema<T>;
 }
 
@@ -124,7 +130,7 @@ export const headers = list(members({ name, value: content }, ["name"]), "{ name
 
 const checkRecord = members({ partition, key: content, value: content, headers, timestamp: date }, ["value"]);
 
-/** @internal What reads of topics and streams have in common. */
+/** @internal Options that reads of topics and streams share. */
 export const read = { ...command, wait: integer(0, 30_000), maxBytes: integer(0, 2 ** 32 - 1), schema };
 
 /** @internal */

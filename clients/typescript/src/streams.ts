@@ -19,8 +19,8 @@ export interface StreamOptions<T = any> extends LoopOptions<StreamEvent, StreamP
   /** The streams; at most 100 names. */
   streams: string | string[];
   /**
-   * Where to begin: at the first message or the end of the streams, at a sequence, or with the first message at or after a time. By
-   * default `latest`.
+   * Where to begin: at the first message or the end of the streams, at a sequence, or with the first message at or
+   * after a time. By default `latest`.
    */
   from?: "earliest" | "latest" | number | Date;
 }

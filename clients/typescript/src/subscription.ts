@@ -8,7 +8,7 @@ import { jitter, pause } from "./pause.ts";
 import type { Places, PositionStore, Positions } from "./positions.ts";
 import type { TopicRecord } from "./record.ts";
 
-/** @internal What the messaging systems do differently. Items are Kafka's records, or NATS' messages. */
+/** @internal Parts in which the messaging systems differ. Items are Kafka's records, or NATS' messages. */
 export interface System<Item, P> {
   places(positions: P | undefined): Places;
   positions(places: Places): P;
@@ -201,7 +201,7 @@ export class Subscription<Item = TopicRecord, P = Positions> implements AsyncIte
   /** Subscribes from where the last subscription ended, and resolves when this one has. */
   #subscribe(connection: Connection, progress: () => void): Promise<GateError> {
     return new Promise((resolve) => {
-      // What waits for the loop has used a part of the window.
+      // Items that wait for the loop have used a part of the window.
       const credit = this.#window - this.#waiting.reduce((sum, waiting) => sum + size(waiting), 0);
       this.#ungranted = Math.min(0, credit);
       const command = this.#system.command(this.#received, Math.max(0, credit));
@@ -246,7 +246,10 @@ export class Subscription<Item = TopicRecord, P = Positions> implements AsyncIte
     this.#wake?.();
   }
 
-  /** Joins an empty delivery to what waits for its partition, and drops an older event: they cost no credit, and a loop can stand still. */
+  /**
+   * Joins an empty delivery to what waits for its partition, and drops an older event: they cost no credit, and a loop
+   * can stand still.
+   */
   #join(waiting: Waiting<Item>): boolean {
     const { log, partition } = waiting.at;
     const before = this.#waiting.filter(({ at }) => at.log === log && at.partition === partition);

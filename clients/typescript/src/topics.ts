@@ -16,7 +16,10 @@ import type { Input, LogEvent, Place, System } from "./subscription.ts";
  * @typeParam T the type of values.
  */
 export interface SubscribeOptions<T = any> extends LoopOptions<SubscriptionEvent, Positions, T> {
-  /** Where to begin: at the start or end of the logs, at an offset, or with the first record at or after a time. By default `latest`. */
+  /**
+   * Where to begin: at the start or end of the logs, at an offset, or with the first record at or after a time. By
+   * default `latest`.
+   */
   from?: "earliest" | "latest" | number | Date;
   /** Only these partitions of each topic. By default all, including those added later. */
   partitions?: number[];
@@ -27,8 +30,8 @@ export interface SubscribeOptions<T = any> extends LoopOptions<SubscriptionEvent
 /** An event of a subscription to topics. */
 export type SubscriptionEvent =
   /**
-   * The loop has taken all records of the partition. With `openTransaction`, records before its `end` wait for a transaction
-   * (`committed`), and come when it ends.
+   * The loop has taken all records of the partition. With `openTransaction`, records before its `end` wait for a
+   * transaction (`committed`), and come when it ends.
    */
   | {
       readonly type: "caughtUp";

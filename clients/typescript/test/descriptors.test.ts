@@ -8,7 +8,7 @@ import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
 
 import { file_pubsub } from "../src/generated/pubsub_pb.ts";
 
-/** What decides how each field is encoded, and what it is called. */
+/** Properties that decide how each field is encoded, and its names. */
 function fields(desc: DescMessage) {
   return desc.fields.map((field) => {
     const {

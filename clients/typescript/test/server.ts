@@ -1,5 +1,5 @@
-// A server with one topic of two partitions, or one stream, in place of `WebSocket`: it keeps the rules of the session protocol, and
-// tests cut its connections.
+// A server with one topic of two partitions, or one stream, in place of `WebSocket`: it keeps the rules of the session
+// protocol, and tests cut its connections.
 
 import assert from "node:assert/strict";
 
@@ -43,7 +43,7 @@ export class Server {
   status: number | undefined;
   /** Plain requests. */
   readonly probes: string[] = [];
-  /** How many connections have an error, and are not closed. */
+  /** Number of connections that have an error, and are not closed. */
   fails = 0;
 
   /** Puts itself in the place of `WebSocket`. */

@@ -1,4 +1,5 @@
-// A stream `s` of NATS, for the server: sequences begin at 1, the oldest messages can be purged, and message ids are stored once.
+// A stream `s` of NATS, for the server: sequences begin at 1, the oldest messages can be purged, and message ids are
+// stored once.
 
 import assert from "node:assert/strict";
 

@@ -74,8 +74,8 @@ impl Args {
 pub(crate) struct Gateway {
     /// URL of a WebSocket route of the gateway: ws:// or wss://
     ///
-    /// By default SLUICEGATE_URL, the profile's url, or ws://127.0.0.1:8080/pubsub. `topics` also takes the http:// or https:// URL
-    /// of a `rest` route.
+    /// By default SLUICEGATE_URL, the profile's url, or ws://127.0.0.1:8080/pubsub. `topics` also takes the http:// or
+    /// https:// URL of a `rest` route.
     #[arg(short, long, global = true, value_hint = ValueHint::Url)]
     pub(crate) url: Option<String>,
     /// Trust the certificates in this PEM file, and no others
@@ -111,8 +111,8 @@ pub(crate) struct Gateway {
 pub(crate) struct Headers {
     /// HTTP header to send when connecting, or @FILE with one per line; can be repeated
     ///
-    /// The environment variable SLUICEGATE_HEADERS takes the same, one per line. A header in an argument overrides one of
-    /// the same name in the environment, which overrides the profile's.
+    /// The environment variable SLUICEGATE_HEADERS takes the same, one per line. A header in an argument overrides one
+    /// of the same name in the environment, which overrides the profile's.
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE | @FILE", display_order = 0)]
     headers: Vec<String>,
 }
@@ -160,7 +160,7 @@ pub(crate) struct Topics {
     pub(crate) headers: Headers,
 }
 
-/// What a command reads or writes.
+/// Topic or stream that a command reads or writes.
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct Target {
@@ -191,17 +191,17 @@ impl Target {
 
 /// Print a completion script for a shell
 ///
-/// In ~/.bashrc: source <(sluicegate completions bash), in ~/.zshrc after compinit: source <(sluicegate completions zsh), in
-/// ~/.config/fish/config.fish: sluicegate completions fish | source. Names of topics are completed too, if the gateway answers within
-/// a second.
+/// In ~/.bashrc: source <(sluicegate completions bash), in ~/.zshrc after compinit: source <(sluicegate completions
+/// zsh), in ~/.config/fish/config.fish: sluicegate completions fish | source. Names of topics are completed too, if the
+/// gateway answers within a second.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Completions {
     /// The shell
     pub(crate) shell: Shell,
 }
 
-/// The parsed command line; or the exit code, after printing help or one line on the mistake. No arguments at all get the
-/// help, as an error.
+/// The parsed command line; or the exit code, after printing help or one line on the mistake. No arguments at all get
+/// the help, as an error.
 pub(crate) fn parse() -> Result<Args, ExitCode> {
     Args::try_parse().and_then(Args::checked).map_err(|error| {
         if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {

@@ -34,7 +34,7 @@ pub(crate) fn script(shell: Shell) -> std::io::Result<Vec<u8>> {
     Ok(script)
 }
 
-/// How a shell finds this program again: by its name, or the file if it was started by a path.
+/// Command that a shell calls to find this program again: its name, or the file if it was started by a path.
 fn called() -> String {
     let first = std::env::args_os().next().map(PathBuf::from).unwrap_or_default();
     let has_folder = first.parent().is_some_and(|folder| folder != Path::new(""));

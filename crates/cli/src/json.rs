@@ -1,5 +1,5 @@
-//! JSON lines: messages, offsets and topics as output, records as input. Kafka's have kcat's field names, those of streams
-//! the names of the gateway's own JSON.
+//! JSON lines: messages, offsets and topics as output, records as input. Kafka's have kcat's field names, those of
+//! streams the names of the gateway's own JSON.
 
 mod record;
 mod stream;

@@ -1,4 +1,4 @@
-//! What is read: partitions of topics, and streams.
+//! Logs to read: partitions of topics, and streams.
 
 use std::fmt;
 
@@ -25,7 +25,7 @@ impl Log {
         }
     }
 
-    /// What its messages are numbered with.
+    /// The name of its messages' numbers.
     pub(crate) fn unit(&self) -> &'static str {
         match self {
             Self::Partition { .. } => "offset",

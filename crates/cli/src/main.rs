@@ -2,9 +2,9 @@
 //!
 //! 1. [`args`] parses the command line; [`position`] and [`template`] parse the two small languages in it
 //! 2. [`settings`] adds what the environment and the [`config`] file say about URL, [`header`]s and TLS
-//! 3. [`ping`], [`topics`], [`list_offsets`], [`fetch`], [`subscribe`] and [`produce`] are the commands; [`partitions`] finds a
-//!    topic's partitions, [`log`] names them and streams, [`json`] reads and writes JSON lines, [`mod@print`] writes
-//!    messages and [`tally`] counts them
+//! 3. [`ping`], [`topics`], [`list_offsets`], [`fetch`], [`subscribe`] and [`produce`] are the commands; [`partitions`]
+//!    finds a topic's partitions, [`log`] names them and streams, [`json`] reads and writes JSON lines, [`mod@print`]
+//!    writes messages and [`tally`] counts them
 //! 4. [`completion`] completes command lines for shells
 //! 5. [`stdout`] takes payload, [`stderr`] everything else, [`progress`] and the debug log included
 //! 6. [`failure`] turns errors into messages and an exit code, [`refusal`] what a gateway answers instead of a session
@@ -160,6 +160,6 @@ async fn close(client: Client) -> Result<(), Failure> {
     Ok(())
 }
 
-/// How long the bridge waits for Kafka to acknowledge a record, by default.
+/// Time that the bridge waits for Kafka to acknowledge a record, by default.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);

@@ -1,4 +1,5 @@
-//! The partitions of a topic, and the offsets of logs. Servers that are too old to know many at once are asked for each.
+//! The partitions of a topic, and the offsets of logs. Servers that are too old to know many at once are asked for
+//! each.
 
 use std::fmt::Display;
 use std::iter::once;
@@ -47,8 +48,8 @@ pub(crate) async fn logs(client: &Client, name: Name<'_>, partitions: &[i32]) ->
     Ok(found.into_iter().map(|number| Log::partition(topic, number)).collect())
 }
 
-/// The offset or sequence of each of `logs`, of the same system, for each of `wanted`; `None` if every message is older than
-/// the time.
+/// The offset or sequence of each of `logs`, of the same system, for each of `wanted`; `None` if every message is older
+/// than the time.
 pub(crate) async fn offsets(
     client: &Client,
     logs: &[Log],

@@ -17,7 +17,7 @@ pub(crate) enum Position {
 }
 
 impl Position {
-    /// What has to be known about a log to [resolve](Self::resolve) the position, besides its end.
+    /// The query whose answer [`resolve`](Self::resolve) needs, besides the log end.
     pub(crate) fn query(self) -> Option<At> {
         match self {
             Self::Offset(_) | Self::At(At::Latest) => None,
@@ -56,7 +56,7 @@ impl FromStr for Position {
     }
 }
 
-/// What `--at` takes: a name, a time, or Kafka's own -1 to -3.
+/// Parses the value of `--at`: a name, a time, or Kafka's own -1 to -3.
 pub(crate) fn at(text: &str) -> Result<At, String> {
     match text {
         "-1" => Ok(At::Latest),
@@ -74,8 +74,8 @@ fn named(text: &str) -> Option<At> {
     }
 }
 
-/// Milliseconds since 1970, given as a number, an RFC 3339 time, or a time before `now`. Kafka gives negative numbers other
-/// meanings.
+/// Milliseconds since 1970, given as a number, an RFC 3339 time, or a time before `now`. Kafka gives negative numbers
+/// other meanings.
 fn millis(text: &str, now: i64) -> Result<i64, String> {
     let millis = match (text.parse::<i64>(), ago(text)) {
         (Ok(..0), _) => {
@@ -86,7 +86,8 @@ fn millis(text: &str, now: i64) -> Result<i64, String> {
         (Err(_), None) => {
             let time = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| {
                 format!(
-                    "{text:?} is neither milliseconds since 1970, a time like 2026-01-31T12:00:00Z, nor one ago like -5m"
+                    "{text:?} is neither milliseconds since 1970, a time like 2026-01-31T12:00:00Z, nor one \
+                     ago like -5m"
                 )
             })?;
             i64::try_from(time.unix_timestamp_nanos().div_euclid(1_000_000)).map_err(|why| why.to_string())?

@@ -166,8 +166,8 @@ async fn open(args: &Produce, quiet: bool) -> Result<(Box<dyn AsyncRead + Unpin>
     Ok((Box::new(file), Some(len)))
 }
 
-/// The records read so far, up to a command's bounds, and the error of the one after them. Records larger than a message
-/// fail here: the gateway would close the session over them.
+/// The records read so far, up to a command's bounds, and the error of the one after them. Records larger than a
+/// message fail here: the gateway would close the session over them.
 fn fill<R: Record>(
     args: &Produce,
     name: &str,
@@ -276,7 +276,8 @@ impl Tally {
         let unknown = sent.saturating_sub(*acknowledged).saturating_sub(*failed);
         let seconds = elapsed.as_secs_f64();
         format!(
-            "% {sent} sent, {acknowledged} acknowledged{duplicates}, {failed} failed, {unknown} unknown in {seconds:.1} s"
+            "% {sent} sent, {acknowledged} acknowledged{duplicates}, {failed} failed, {unknown} unknown \
+             in {seconds:.1} s"
         )
     }
 }
@@ -287,7 +288,7 @@ const BATCH_RECORDS: usize = 1_000;
 const BATCH_BYTES: usize = 128 * 1024;
 /// Commands in flight.
 const IN_FLIGHT: usize = 8;
-/// How long temporarily rejected records are retried.
+/// Time during which temporarily rejected records are retried.
 const RETRY_FOR: Duration = Duration::from_secs(60);
 /// The pause before a retry if the server names none.
 const RETRY: Duration = Duration::from_secs(1);

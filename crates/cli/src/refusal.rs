@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use serde_json::Value;
 use sluicegate_client::Reason;
 
-/// Words after the status of an answer to `url` in an error: the server's text, and a hint unless that is an explanation.
+/// Words after the status of an answer to `url` in an error: the server's text, and a hint unless that is an
+/// explanation.
 pub(crate) fn cause(status: u16, body: &str, url: &str) -> String {
     let (text, hint) = match text(body) {
         Text::Explanation(text) | Text::Other(text) if text.contains("gateway_secret") => {
@@ -113,7 +114,7 @@ fn hint(status: u16, url: &str) -> Option<String> {
     }
 }
 
-/// How the bridge's errors about commands of the other system begin.
+/// Prefixes of the bridge's errors about commands of the other system.
 const OF_KAFKA: &str = "the cluster is of Kafka: ";
 const OF_NATS: &str = "the cluster is of NATS: ";
 /// Enough for a sentence or two.

@@ -171,7 +171,7 @@ fn filters(args: &args::Subscribe) -> Vec<Filter> {
     filters
 }
 
-/// How a subscription is printed.
+/// Output and end of a subscription.
 struct Reading<'a> {
     printer: Printer,
     /// Messages until the end, if there is one.

@@ -17,7 +17,7 @@ pub(crate) struct Tally {
     next: BTreeMap<Log, i64>,
 }
 
-/// What a command reads.
+/// Extent of a command's reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scope {
     /// One log.

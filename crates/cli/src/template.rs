@@ -8,7 +8,7 @@ use sluicegate_client::{Header, KafkaMessage};
 
 use crate::log::Log;
 
-/// How one message is printed.
+/// Format of one message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Template {
     parts: Vec<Part>,

@@ -1,4 +1,5 @@
-//! Writes a record to the demo's topic, and prints what is there. `docs/how-to/rust-python-shell.md` shows this program.
+//! Writes a record to the demo's topic, and prints what is there. `docs/how-to/rust-python-shell.md` shows this
+//! program.
 #![expect(clippy::print_stdout, reason = "its output")]
 
 use std::error::Error;

@@ -40,7 +40,7 @@ pub(crate) fn check_count(results: usize, asked: usize) -> Result<(), Error> {
     })
 }
 
-/// What a number of the protocol stands for; -1 is unknown, or none.
+/// Reads a number of the protocol, in which -1 is unknown or none.
 pub(crate) fn known(number: i64) -> Option<i64> {
     (number >= 0).then_some(number)
 }

@@ -63,7 +63,7 @@ impl Builder {
         self
     }
 
-    /// How to talk TLS; by default the system's certificates are trusted, and the client has none.
+    /// Settings of TLS; by default the system's certificates are trusted, and the client has none.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, tls: Tls) -> Self {
         self.tls = Some(tls);
@@ -83,31 +83,31 @@ impl Builder {
         self
     }
 
-    /// How long connecting may take as a whole, TLS and upgrade included; 10 s by default.
+    /// Limits the time to connect as a whole, TLS and upgrade included; 10 s by default.
     pub fn connect_timeout(mut self, limit: Duration) -> Self {
         self.connect_timeout = limit;
         self
     }
 
-    /// How long a command or HTTP request may take, including its wait to be sent; 30 s by default. Each retry has this
-    /// time again.
+    /// Limits the time of a command or HTTP request, including its wait to be sent; 30 s by default. Each retry has
+    /// this time again.
     pub fn request_timeout(mut self, limit: Duration) -> Self {
         self.request_timeout = limit;
         self
     }
 
-    /// How often a read that fails with `retriable` is repeated, 10 times by default; 0 turns retries off. The pauses
-    /// between retries double from 0.1 s to 2 s, with jitter, and are longer if the server asks for more.
+    /// Limits the retries of a read that fails with `retriable`, 10 by default; 0 turns retries off. The pauses between
+    /// retries double from 0.1 s to 2 s, with jitter, and are longer if the server asks for more.
     ///
-    /// Reads are all commands but [`Client::ping`], [`Client::produce`] and [`Nats::publish`](crate::nats::Nats::publish). Writes
-    /// are never repeated.
+    /// Reads are all commands but [`Client::ping`], [`Client::produce`] and
+    /// [`Nats::publish`](crate::nats::Nats::publish). Writes are never repeated.
     pub fn max_retries(mut self, count: u32) -> Self {
         self.retries.max = count;
         self
     }
 
-    /// How long after the first failure of a read its last retry can start; 30 s by default. The time that the server can wait
-    /// for messages, [`max_wait`](crate::FetchOptions::max_wait), does not count.
+    /// Limits the time between the first failure of a read and the start of its last retry; 30 s by default. The time
+    /// that the server can wait for messages, [`max_wait`](crate::FetchOptions::max_wait), does not count.
     pub fn retry_within(mut self, limit: Duration) -> Self {
         self.retries.within = limit;
         self

@@ -20,9 +20,9 @@ use crate::{Builder, ConnectError, Error, FetchOptions, Fetched, RecordError, Wa
 
 /// An open session.
 ///
-/// Commands run concurrently and are answered in any order; share a client by reference or in an `Arc`. Dropping it and its
-/// [subscriptions](Self::subscribe) sends a Close without waiting for the answer; [`close`](Self::close) waits. A task on the
-/// runtime that opened the session answers the server's WebSocket pings.
+/// Commands run concurrently and are answered in any order; share a client by reference or in an `Arc`. Dropping it and
+/// its [subscriptions](Self::subscribe) sends a Close without waiting for the answer; [`close`](Self::close) waits. A
+/// task on the runtime that opened the session answers the server's WebSocket pings.
 #[derive(Debug)]
 pub struct Client {
     pub(crate) session: Arc<Session>,
@@ -30,7 +30,7 @@ pub struct Client {
     task: JoinHandle<Result<(), Error>>,
 }
 
-/// Which offset of a partition, or which sequence of a NATS stream, to find.
+/// The offset of a partition, or the sequence of a NATS stream, to find.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum At {
     /// The oldest message's.
@@ -39,7 +39,7 @@ pub enum At {
     Latest,
     /// The first message's at or after this time, in milliseconds since 1970-01-01T00:00:00Z.
     Millis(i64),
-    /// That of the message with the latest timestamp; needs Kafka 3.0. In a stream, that of the last message.
+    /// The message's with the latest timestamp; needs Kafka 3.0. In a stream, the last message's.
     MaxTimestamp,
 }
 
@@ -111,8 +111,8 @@ impl Client {
         }
     }
 
-    /// Messages of `partition` from `offset` on, as many as fit in one answer. At the log end the server waits a moment for
-    /// new ones, then answers with none.
+    /// Messages of `partition` from `offset` on, as many as fit in one answer. At the log end the server waits a moment
+    /// for new ones, then answers with none.
     ///
     /// # Cancel safety
     /// The command may or may not have been sent; its answer is dropped. The server keeps no position.
@@ -127,10 +127,10 @@ impl Client {
     /// Like [`fetch`](Self::fetch), with other options than the server's defaults.
     ///
     /// # Cancel safety
-    /// That of [`fetch`](Self::fetch).
+    /// The same as for [`fetch`](Self::fetch).
     ///
     /// # Errors
-    /// Those of [`fetch`](Self::fetch), and [`Error::IsolationUnsupported`].
+    /// The same as for [`fetch`](Self::fetch), and [`Error::IsolationUnsupported`].
     pub async fn fetch_with(
         &self,
         topic: &str,
@@ -145,9 +145,9 @@ impl Client {
         }
     }
 
-    /// Writes `records`, and returns for each where Kafka stored it, or why not. If the command fails as a whole, each of
-    /// them has its error. The client repeats no write, not even one that certainly failed: that would change the order of
-    /// the records.
+    /// Writes `records`, and returns for each where Kafka stored it, or why not. If the command fails as a whole, each
+    /// of them has its error. The client repeats no write, not even one that certainly failed: that would change the
+    /// order of the records.
     ///
     /// Calls that are in flight at the same time keep the order in which they were first polled, in every partition.
     ///
@@ -155,8 +155,8 @@ impl Client {
     /// The records may or may not have been sent; their answer is dropped.
     ///
     /// # Errors
-    /// [`Error::TooLarge`]: nothing was written. Otherwise [`Error`], but not [`Error::Command`]: the records may or may not have been
-    /// written, and sending them again may write them twice.
+    /// [`Error::TooLarge`]: nothing was written. Otherwise [`Error`], but not [`Error::Command`]: the records may or
+    /// may not have been written, and sending them again may write them twice.
     pub async fn produce(
         &self,
         records: Vec<ProduceRecord>,

@@ -21,8 +21,8 @@ use crate::pending::Pending;
 
 pub(crate) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-/// Drives `socket` until either side ends the session. The client ends it by dropping its end of `requests`, or at once with
-/// `close`.
+/// Drives `socket` until either side ends the session. The client ends it by dropping its end of `requests`, or at once
+/// with `close`.
 ///
 /// # Errors
 /// Why the session ended, unless the client ended it and the server answered its Close.
@@ -161,5 +161,5 @@ fn broken(why: tungstenite::Error) -> Error {
     }
 }
 
-/// How long to wait for the answer to a Close, or for the reason of a failed write.
+/// Limit for the answer to a Close, or for the reason of a failed write.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -134,9 +134,9 @@ pub enum Error {
         message: String,
         /// The same command may succeed later.
         retriable: bool,
-        /// How long to wait before that, if the server says so.
+        /// Time to wait before that, if the server says so.
         retry_after: Option<Duration>,
-        /// Whose fault it is; [`Reason::Unspecified`] if the server does not say so.
+        /// The party at fault; [`Reason::Unspecified`] if the server does not say so.
         reason: Reason,
         /// For [`Reason::OffsetOutOfRange`], if the server knows it: the first offset that can be fetched, or
         /// sequence.
@@ -174,7 +174,7 @@ pub enum Error {
     /// The connection ended without a WebSocket Close.
     #[error("keep the connection: {detail}")]
     Lost {
-        /// How it ended.
+        /// Description of the end.
         detail: String,
     },
     /// A subscription lost its connection, and could not open another one.

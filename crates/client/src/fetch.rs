@@ -9,7 +9,7 @@ use sluicegate_protocol::{
 use crate::Error;
 use crate::answer::known;
 
-/// How long a fetch waits, how much it reads, and which records of transactions it sees.
+/// Limits of a fetch's wait and size, and the records of transactions that it sees.
 ///
 /// ```
 /// use sluicegate_client::{FetchOptions, Isolation};
@@ -27,14 +27,15 @@ pub struct FetchOptions {
 }
 
 impl FetchOptions {
-    /// The server's defaults: its wait at the log end, as many messages as fit in an answer, all records of transactions.
+    /// The server's defaults: its wait at the log end, as many messages as fit in an answer, all records of
+    /// transactions.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// How long to wait for [`min_bytes`](Self::min_bytes) of messages, at most 30 s; zero for no wait. The time comes on
-    /// top of [`Builder::request_timeout`](crate::Builder::request_timeout): without this option 30 s, as the server's wait is
-    /// unknown.
+    /// Limits the wait for [`min_bytes`](Self::min_bytes) of messages, at most 30 s; zero for no wait. The time comes
+    /// on top of [`Builder::request_timeout`](crate::Builder::request_timeout): without this option 30 s, as the
+    /// server's wait is unknown.
     pub fn max_wait(mut self, limit: Duration) -> Self {
         self.max_wait = Some(limit.min(MAX_WAIT));
         self
@@ -46,8 +47,8 @@ impl FetchOptions {
         self
     }
 
-    /// Bytes of messages in an answer, up to the server's own limit, which is the default. The first message is delivered
-    /// even if it is larger.
+    /// Bytes of messages in an answer, up to the server's own limit, which is the default. The first message is
+    /// delivered even if it is larger.
     pub fn max_bytes(mut self, bytes: u32) -> Self {
         self.max_bytes = bytes;
         self
@@ -59,7 +60,7 @@ impl FetchOptions {
         self
     }
 
-    /// Which records of transactions are read; all by default. Has no effect on NATS streams, which have no transactions.
+    /// Selects records of transactions; all by default. Has no effect on NATS streams, which have no transactions.
     pub fn isolation(mut self, isolation: Isolation) -> Self {
         self.isolation = isolation;
         self
@@ -133,12 +134,12 @@ impl FetchOptions {
     }
 }
 
-/// How long a server waits before it answers a command.
+/// A server's wait before it answers a command.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Wait {
-    /// What the caller asked for.
+    /// The caller's choice.
     pub(crate) wanted: Duration,
-    /// What is possible: a server's default is unknown.
+    /// The longest possible wait: a server's default is unknown.
     pub(crate) longest: Duration,
 }
 
@@ -146,8 +147,8 @@ pub(crate) const NO_WAIT: Wait = Wait { wanted: Duration::ZERO, longest: Duratio
 
 /// The answer to a fetch.
 ///
-/// The ends of the log are `None` if the server does not know them. They are as of Kafka's last answer to the server: newer
-/// than the fetch if there are no messages, otherwise up to the server's `read.cache_ms` old.
+/// The ends of the log are `None` if the server does not know them. They are as of Kafka's last answer to the server:
+/// newer than the fetch if there are no messages, otherwise up to the server's `read.cache_ms` old.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Fetched {
@@ -155,8 +156,8 @@ pub struct Fetched {
     ///
     /// Keys and values are views into the answer, not copies: keeping one keeps the whole answer in memory.
     pub messages: Vec<KafkaMessage>,
-    /// Where to continue: after the last message, and after a gap that the server reports. Without either, the requested
-    /// offset.
+    /// Where to continue: after the last message, and after a gap that the server reports. Without either, the
+    /// requested offset.
     pub next_offset: i64,
     /// The log end: the offset of the next record to be written and replicated.
     pub high_watermark: Option<i64>,

@@ -15,7 +15,7 @@ pub(crate) fn new(room: usize) -> (Sender, Inbox) {
 #[derive(Debug)]
 pub(crate) struct Sender {
     answers: mpsc::UnboundedSender<Held>,
-    /// What is left; an answer takes its bytes and [`OVERHEAD`].
+    /// Bytes left; an answer takes its bytes and [`OVERHEAD`].
     room: Arc<Semaphore>,
 }
 

@@ -16,8 +16,8 @@
 //! Reads that fail for a moment are repeated, within the bounds of [`Builder::max_retries`] and
 //! [`Builder::retry_within`]; writes never are.
 //!
-//! Connections, commands and their sizes and times are logged with `tracing` at the level DEBUG; header values, keys and
-//! values never are.
+//! Connections, commands and their sizes and times are logged with `tracing` at the level DEBUG; header values, keys
+//! and values never are.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -41,12 +41,12 @@
 //!
 //! - [`Isolation::ReadCommitted`] fails with [`Error::IsolationUnsupported`] and delivers no message.
 //! - [`FetchOptions::max_records`] holds. `max_wait`, `min_bytes` and `max_bytes` have no effect.
-//! - [`Fetched::next_offset`] follows the last message; a range without messages is skipped only if the server reports it.
-//!   The log's ends are `None`.
+//! - [`Fetched::next_offset`] follows the last message; a range without messages is skipped only if the server reports
+//!   it. The log's ends are `None`.
 //! - [`KafkaMessage::timestamp_type`] is always [`TimestampType::CreateTime`].
-//! - [`Client::multi_fetch`], [`Client::list_offsets`] and [`Client::metadata`] fail with [`Error::CommandUnsupported`]: use a
-//!   command for each partition. So does [`Client::subscribe`]: walk each partition. Only `Rest` lists topics. Commands of
-//!   [`Client::nats`] fail alike.
+//! - [`Client::multi_fetch`], [`Client::list_offsets`] and [`Client::metadata`] fail with
+//!   [`Error::CommandUnsupported`]: use a command for each partition. So does [`Client::subscribe`]: walk each
+//!   partition. Only `Rest` lists topics. Commands of [`Client::nats`] fail alike.
 //! - Errors have no reason and no offsets. Without `retriable`, no read is repeated.
 
 #![warn(clippy::arithmetic_side_effects)]

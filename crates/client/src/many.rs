@@ -18,7 +18,7 @@ pub struct OffsetQuery {
     pub topic: String,
     /// The partition's number.
     pub partition: i32,
-    /// Which offset.
+    /// The offset to find.
     pub at: At,
 }
 
@@ -66,20 +66,21 @@ pub struct Replica {
 }
 
 impl Client {
-    /// Messages of many partitions, from the offset of each on; at least 1 partition, at most 256. The results are in the order
-    /// of `places`. The server waits once for all of them: until there are messages, an error, or the time is up.
+    /// Messages of many partitions, from the offset of each on; at least 1 partition, at most 256. The results are in
+    /// the order of `places`. The server waits once for all of them: until there are messages, an error, or the time is
+    /// up.
     ///
     /// The sizes of `options` are those of all messages together; each partition has a fair part.
-    /// [`max_records`](FetchOptions::max_records) is the number of each partition. A partition without messages need not be at
-    /// its end: there may have been no room.
+    /// [`max_records`](FetchOptions::max_records) is the number of each partition. A partition without messages need
+    /// not be at its end: there may have been no room.
     ///
     /// # Cancel safety
-    /// That of [`fetch`](Self::fetch).
+    /// The same as for [`fetch`](Self::fetch).
     ///
     /// # Errors
-    /// [`Error`], [`Error::CommandUnsupported`] included, if the command fails as a whole. The error of a single partition is
-    /// that of a [`fetch`](Self::fetch). Temporary errors are [retried](crate::Builder::max_retries), those of single partitions
-    /// while no other has messages.
+    /// [`Error`], [`Error::CommandUnsupported`] included, if the command fails as a whole. The error of a single
+    /// partition is that of a [`fetch`](Self::fetch). Temporary errors are [retried](crate::Builder::max_retries),
+    /// those of single partitions while no other has messages.
     pub async fn multi_fetch(
         &self,
         places: &[PartitionOffset],
@@ -107,11 +108,12 @@ impl Client {
     /// [`Isolation::ReadCommitted`], the latest offset is where the first open transaction begins.
     ///
     /// # Cancel safety
-    /// That of [`list_offset`](Self::list_offset).
+    /// The same as for [`list_offset`](Self::list_offset).
     ///
     /// # Errors
-    /// [`Error`], [`Error::CommandUnsupported`] included, if a command fails as a whole. The error of a single partition is that
-    /// of [`list_offset`](Self::list_offset). Temporary errors of either are [retried](crate::Builder::max_retries).
+    /// [`Error`], [`Error::CommandUnsupported`] included, if a command fails as a whole. The error of a single
+    /// partition is that of [`list_offset`](Self::list_offset). Temporary errors of either are
+    /// [retried](crate::Builder::max_retries).
     pub async fn list_offsets(
         &self,
         queries: &[OffsetQuery],
@@ -139,8 +141,9 @@ impl Client {
         Ok(listed)
     }
 
-    /// The topics with these names, and those whose names begin with one of `prefixes`, in the order of their names; if both
-    /// lists are empty, all topics that the route allows, without Kafka's internal ones. At most 1,000 names and 100 prefixes.
+    /// The topics with these names, and those whose names begin with one of `prefixes`, in the order of their names; if
+    /// both lists are empty, all topics that the route allows, without Kafka's internal ones. At most 1,000 names and
+    /// 100 prefixes.
     ///
     /// Takes several commands if there are more topics than fit in an answer.
     ///
@@ -148,8 +151,8 @@ impl Client {
     /// The commands may or may not have been sent; their answers are dropped.
     ///
     /// # Errors
-    /// [`Error`], [`Error::CommandUnsupported`] included, if a command fails as a whole. A missing topic is among the results,
-    /// with its error. Temporary errors of either are [retried](crate::Builder::max_retries).
+    /// [`Error`], [`Error::CommandUnsupported`] included, if a command fails as a whole. A missing topic is among the
+    /// results, with its error. Temporary errors of either are [retried](crate::Builder::max_retries).
     pub async fn metadata(&self, topics: &[&str], prefixes: &[&str]) -> Result<Vec<Topic>, Error> {
         let owned = |names: &[&str]| names.iter().copied().map(str::to_owned).collect();
         let mut command =

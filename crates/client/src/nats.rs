@@ -59,8 +59,8 @@ pub use walk::Walk;
 
 /// The NATS streams of a client. Made by [`Client::nats`].
 ///
-/// All commands fail with [`Error::CommandUnsupported`] if the server is too old for them, and with [`Error::Command`] if
-/// the route's cluster is one of Kafka.
+/// All commands fail with [`Error::CommandUnsupported`] if the server is too old for them, and with [`Error::Command`]
+/// if the route's cluster is one of Kafka.
 #[derive(Debug, Clone, Copy)]
 pub struct Nats<'a> {
     client: &'a Client,
@@ -68,8 +68,8 @@ pub struct Nats<'a> {
 
 /// The answer to a fetch from a stream.
 ///
-/// The ends of the stream are `None` if the server does not know them. They are as of NATS' last answer to the server: newer
-/// than the fetch if there are no messages, otherwise up to the server's `read.cache_ms` old.
+/// The ends of the stream are `None` if the server does not know them. They are as of NATS' last answer to the server:
+/// newer than the fetch if there are no messages, otherwise up to the server's `read.cache_ms` old.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Fetched {
@@ -90,7 +90,7 @@ pub struct Fetched {
 pub struct SequenceQuery {
     /// The stream's name.
     pub stream: String,
-    /// Which sequence.
+    /// The sequence to find.
     pub at: At,
 }
 
@@ -100,8 +100,8 @@ pub struct SequenceQuery {
 pub struct ListedSequence {
     /// `None` if every message is older than the time.
     pub sequence: Option<i64>,
-    /// The timestamp of the message at this sequence, in milliseconds since 1970-01-01T00:00:00Z. `None` at either end of
-    /// the stream, or if no message matches.
+    /// The timestamp of the message at this sequence, in milliseconds since 1970-01-01T00:00:00Z. `None` at either end
+    /// of the stream, or if no message matches.
     pub timestamp: Option<i64>,
 }
 
@@ -113,8 +113,8 @@ pub struct Published {
     pub sequence: i64,
     /// The stream has a message with this [`message_id`](PublishMessage::message_id) already; nothing was written.
     pub duplicate: bool,
-    /// For a message with a [`message_id`](PublishMessage::message_id), the stream's `duplicate_window`: how long repeating
-    /// the message writes nothing.
+    /// For a message with a [`message_id`](PublishMessage::message_id), the stream's `duplicate_window`: how long
+    /// repeating the message writes nothing.
     pub duplicate_window: Option<Duration>,
 }
 
@@ -126,9 +126,9 @@ impl Client {
 }
 
 impl<'a> Nats<'a> {
-    /// Messages of `stream` from `sequence` on, as many as fit in one answer; 0 for the first message. A deleted sequence
-    /// stands for the next message. At the end of the stream the server waits a moment for new ones, then answers with
-    /// none.
+    /// Messages of `stream` from `sequence` on, as many as fit in one answer; 0 for the first message. A deleted
+    /// sequence stands for the next message. At the end of the stream the server waits a moment for new ones, then
+    /// answers with none.
     ///
     /// # Cancel safety
     /// The command may or may not have been sent; its answer is dropped. The server keeps no position.
@@ -144,10 +144,10 @@ impl<'a> Nats<'a> {
     /// Like [`fetch`](Self::fetch), with other options than the server's defaults.
     ///
     /// # Cancel safety
-    /// That of [`fetch`](Self::fetch).
+    /// The same as for [`fetch`](Self::fetch).
     ///
     /// # Errors
-    /// Those of [`fetch`](Self::fetch).
+    /// The same as for [`fetch`](Self::fetch).
     pub async fn fetch_with(
         self,
         stream: &str,
@@ -210,8 +210,8 @@ impl<'a> Nats<'a> {
         Ok(listed)
     }
 
-    /// Reads streams, and delivers messages as they are published: each stream's in order, none twice, and none lost but
-    /// those that an [`Update::Skipped`] names.
+    /// Reads streams, and delivers messages as they are published: each stream's in order, none twice, and none lost
+    /// but those that an [`Update::Skipped`] names.
     ///
     /// It continues after failures as [`Client::subscribe`] does, and fails if a stream was deleted and created again
     /// meanwhile.
@@ -223,12 +223,12 @@ impl<'a> Nats<'a> {
         subscription::open(self.client, Streams::new(subscribe.into_command()), window)
     }
 
-    /// Writes `messages`, at most 1,000, and returns for each where JetStream stored it, or why not. If the command fails as
-    /// a whole, each of them has its error. A message that is rejected does not stop those behind it.
+    /// Writes `messages`, at most 1,000, and returns for each where JetStream stored it, or why not. If the command
+    /// fails as a whole, each of them has its error. A message that is rejected does not stop those behind it.
     ///
-    /// The client repeats no write. A message with a [`message_id`](PublishMessage::message_id) can be sent again after any
-    /// failure, on a new connection too: within the stream's `duplicate_window`, counted from the first attempt, it is
-    /// written once. Without one, sending it again can write it twice.
+    /// The client repeats no write. A message with a [`message_id`](PublishMessage::message_id) can be sent again after
+    /// any failure, on a new connection too: within the stream's `duplicate_window`, counted from the first attempt, it
+    /// is written once. Without one, sending it again can write it twice.
     ///
     /// Calls that are in flight at the same time keep the order in which they were first polled, in every stream.
     ///

@@ -20,8 +20,8 @@ pub struct Written {
 
 /// Why a record, or a message to a NATS stream, was not acknowledged.
 ///
-/// The client never sends a record twice by itself. If `retriable` is set and `unknown_outcome` is not, the record was not
-/// written and can be sent again; it then follows the records that were sent in between.
+/// The client never sends a record twice by itself. If `retriable` is set and `unknown_outcome` is not, the record was
+/// not written and can be sent again; it then follows the records that were sent in between.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 #[non_exhaustive]
@@ -32,12 +32,12 @@ pub struct RecordError {
     pub message: String,
     /// The same record may be accepted later.
     pub retriable: bool,
-    /// How long to wait before that, if the server says so.
+    /// Time to wait before that, if the server says so.
     pub retry_after: Option<Duration>,
     /// The record may have been written: sending it again can write it twice, unless it has a
     /// [`message_id`](crate::nats::PublishMessage::message_id).
     pub unknown_outcome: bool,
-    /// Whose fault it is; [`Reason::Unspecified`] if the server does not say so.
+    /// The party at fault; [`Reason::Unspecified`] if the server does not say so.
     pub reason: Reason,
 }
 

@@ -52,7 +52,7 @@ pub enum RestError {
     /// The connection ended before the answer was complete.
     #[error("keep the connection: {detail}")]
     Lost {
-        /// How it ended.
+        /// Description of the end.
         detail: String,
     },
     /// The answer is not one of a `rest` route.
@@ -70,8 +70,8 @@ pub enum RestError {
 }
 
 impl Builder {
-    /// A client of the `rest` route at the `http://` URL, or `https://` one with the feature `tls`. It connects with its
-    /// first request.
+    /// A client of the `rest` route at the `http://` URL, or `https://` one with the feature `tls`. It connects with
+    /// its first request.
     ///
     /// # Errors
     /// [`ConnectError::Url`]

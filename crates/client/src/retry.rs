@@ -15,8 +15,8 @@ pub(crate) struct Retries {
 }
 
 impl Retries {
-    /// The pause before another retry of a command that failed with `error` after `done` retries and `elapsed` of the time
-    /// [within](Self::within) which they start. `None` if the command fails.
+    /// The pause before another retry of a command that failed with `error` after `done` retries and `elapsed` of the
+    /// time [within](Self::within) which they start. `None` if the command fails.
     pub(crate) fn pause(&self, error: &Error, done: u32, elapsed: Duration) -> Option<Duration> {
         let Error::Command { retriable: true, retry_after, .. } = error else { return None };
         let pause = retry_after.unwrap_or_default().saturating_add(backoff(done, MAX, 50));
@@ -40,8 +40,8 @@ pub(crate) fn resume_pause(error: &Error, failures: u32) -> Option<Duration> {
     Some(asked.saturating_add(backoff(failures.saturating_sub(1), MAX_RESUME, 100)))
 }
 
-/// Doubles with every retry up to `max`, and is up to `jitter` percent shorter, so that clients that failed together do not
-/// retry together.
+/// Doubles with every retry up to `max`, and is up to `jitter` percent shorter, so that clients that failed together do
+/// not retry together.
 fn backoff(done: u32, max: Duration, jitter: u32) -> Duration {
     let nominal = FIRST.saturating_mul(2_u32.saturating_pow(done)).min(max);
     // Each `RandomState` has its own keys.
@@ -55,8 +55,8 @@ const FIRST: Duration = Duration::from_millis(100);
 const MAX: Duration = Duration::from_secs(2);
 const MAX_RESUME: Duration = Duration::from_secs(20);
 
-/// RFC 6455, section 7.4.1, and its registry: going away, no status, abnormal, internal error, restart, try again later, bad
-/// gateway. The same session can succeed later.
+/// RFC 6455, section 7.4.1, and its registry: going away, no status, abnormal, internal error, restart, try again
+/// later, bad gateway. The same session can succeed later.
 const TEMPORARY_CLOSES: [u16; 7] = [1001, 1005, 1006, 1011, 1012, 1013, 1014];
 
 #[cfg(test)]

@@ -27,8 +27,9 @@ pub(crate) struct Session {
     closing: Arc<Notify>,
     slots: Semaphore,
     sequence: AtomicI64,
-    /// The largest request that the server accepts, in bytes; None: it was not asked yet. Requests are written in the order in which
-    /// they take this lock. It is held while the server is asked, once in a session: small writes must not overtake a large one.
+    /// The largest request that the server accepts, in bytes; None: it was not asked yet. Requests are written in the
+    /// order in which they take this lock. It is held while the server is asked, once in a session: small writes must
+    /// not overtake a large one.
     max_request: Mutex<Option<usize>>,
 }
 
@@ -56,7 +57,8 @@ impl Session {
         }
     }
 
-    /// Runs `command` within `limit`; the answer can be an error, but not that of a server that does not know the command.
+    /// Runs `command` within `limit`; the answer can be an error, but not that of a server that does not know the
+    /// command.
     pub(crate) async fn answer(&self, command: Req, limit: Duration) -> Result<Resp, Error> {
         let refusal = Refusal::of(&command);
         match timeout(limit, self.exchange(command)).await.unwrap_or(Err(Error::Timeout { after: limit }))? {
@@ -167,7 +169,7 @@ impl Drop for Answers {
     }
 }
 
-/// What an error says about a command.
+/// The parts of an error that depend on the command.
 #[derive(Debug, Clone, Copy)]
 struct Refusal {
     name: &'static str,

@@ -1,4 +1,4 @@
-//! What a subscription is to read.
+//! Sources and options of a subscription.
 
 use std::time::Duration;
 
@@ -32,8 +32,8 @@ pub struct Subscribe<S = Source> {
 }
 
 impl<S> Subscribe<S> {
-    /// Reads these topics or streams, at least 1 and at most 100, with the server's defaults: all records, also those of open
-    /// and aborted transactions, in batches of up to 64 KiB, as soon as they are there.
+    /// Reads these topics or streams, at least 1 and at most 100, with the server's defaults: all records, also those
+    /// of open and aborted transactions, in batches of up to 64 KiB, as soon as they are there.
     pub fn new(sources: impl IntoIterator<Item = S>) -> Self {
         Self {
             sources: sources.into_iter().collect(),
@@ -47,7 +47,7 @@ impl<S> Subscribe<S> {
         }
     }
 
-    /// Which records of transactions are read; all by default. Has no effect on NATS streams, which have no transactions.
+    /// Selects records of transactions; all by default. Has no effect on NATS streams, which have no transactions.
     pub fn isolation(mut self, isolation: Isolation) -> Self {
         self.isolation = isolation;
         self
@@ -59,8 +59,8 @@ impl<S> Subscribe<S> {
         self
     }
 
-    /// Bytes of messages in a delivery, 65,536 by default, at most the server's own limit. One message is delivered even if it
-    /// is larger.
+    /// Bytes of messages in a delivery, 65,536 by default, at most the server's own limit. One message is delivered
+    /// even if it is larger.
     pub fn max_batch_bytes(mut self, bytes: u32) -> Self {
         self.max_batch_bytes = bytes;
         self
@@ -72,21 +72,22 @@ impl<S> Subscribe<S> {
         self
     }
 
-    /// How long a message at a log end waits for others before it is delivered, at most 10 s; by default it does not.
+    /// Limits the wait of a message at a log end for others before it is delivered, at most 10 s; by default it does
+    /// not wait.
     pub fn linger(mut self, time: Duration) -> Self {
         self.linger_ms = u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
         self
     }
 
-    /// Jumps to the log end where more than one delivery is left to read, and says what it skipped: for those who only care
-    /// about now. By default a slow subscription gets every record, later.
+    /// Jumps to the log end where more than one delivery is left to read, and says what it skipped: for those who only
+    /// care about now. By default a slow subscription gets every record, later.
     pub fn skip_on_lag(mut self) -> Self {
         self.on_lag = OnLag::Skip;
         self
     }
 
-    /// Bytes of messages that the server can send before they are taken, 1 MiB by default and at least 1. The last message can
-    /// exceed them.
+    /// Bytes of messages that the server can send before they are taken, 1 MiB by default and at least 1. The last
+    /// message can exceed them.
     ///
     /// In memory these take more than on the wire. A subscription holds at most 16 times this, and the longest
     /// [message](crate::Builder::max_message_bytes) of the connection.
@@ -122,8 +123,8 @@ impl Source {
         Self(KafkaSource { topic: topic.into(), ..Default::default() })
     }
 
-    /// Reads only these partitions, at most 1,000. By default all, also those that the topic gets later, which are read from
-    /// their beginning.
+    /// Reads only these partitions, at most 1,000. By default all, also those that the topic gets later, which are read
+    /// from their beginning.
     pub fn partitions(mut self, partitions: impl IntoIterator<Item = i32>) -> Self {
         self.0.partitions = partitions.into_iter().collect();
         self
@@ -141,22 +142,23 @@ impl Source {
         self
     }
 
-    /// Continues in this partition at `offset`. Others begin at their start, unless [`partitions`](Self::partitions) names them.
+    /// Continues in this partition at `offset`. Others begin at their start, unless [`partitions`](Self::partitions)
+    /// names them.
     pub fn next(mut self, partition: i32, offset: i64) -> Self {
         self.0.next.push(PartitionNext { partition, offset });
         self
     }
 
-    /// Fails if the topic has another id than this one of an earlier [subscription](crate::SubscribedTopic): it was deleted
-    /// and created again, and other records are at its offsets.
+    /// Fails if the topic has another id than this one of an earlier [subscription](crate::SubscribedTopic): it was
+    /// deleted and created again, and other records are at its offsets.
     pub fn topic_id(mut self, id: impl Into<Bytes>) -> Self {
         self.0.topic_id = id.into();
         self
     }
 }
 
-/// Matches records by their key, messages of NATS by their subject, or both by the values of a header. Without a value, it
-/// matches if there is one that is not null.
+/// Matches records by their key, messages of NATS by their subject, or both by the values of a header. Without a value,
+/// it matches if there is one that is not null.
 ///
 /// A convenience, not a right: the route's grant decides what a client can read.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use rustls::{ClientConfig, RootCertStore};
 
 use crate::ConnectError;
 
-/// Which servers a client trusts, and how it identifies itself.
+/// Certificates that a client trusts, and those with which it identifies itself.
 #[derive(Debug, Clone)]
 pub struct Tls {
     pub(crate) config: Arc<ClientConfig>,

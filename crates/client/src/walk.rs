@@ -33,8 +33,8 @@ impl<'a> Walk<'a> {
         self.pace.position()
     }
 
-    /// The next messages from [`position`](Self::position) on, in order; none if there are no more yet. At the log end it
-    /// fetches at most every 100 ms.
+    /// The next messages from [`position`](Self::position) on, in order; none if there are no more yet. At the log end
+    /// it fetches at most every 100 ms.
     ///
     /// An empty batch does not prove the log end: it can come from a long range without messages (transaction markers,
     /// compacted records). The position then shows the progress.
@@ -43,7 +43,7 @@ impl<'a> Walk<'a> {
     /// Nothing is lost: the position moves only when a batch is returned.
     ///
     /// # Errors
-    /// Those of [`Client::fetch_with`]. The position stays: the next call repeats the fetch.
+    /// The same as for [`Client::fetch_with`]. The position stays: the next call repeats the fetch.
     pub async fn next_batch(&mut self) -> Result<Fetched, Error> {
         let asked = self.pace.wait().await;
         let fetched = self.client.fetch_with(&self.topic, self.partition, self.position(), self.options);

@@ -6,10 +6,10 @@ use crate::holder::{Account, Holder};
 
 /// A limit, and what is held of it.
 ///
-/// Below half use, everyone gets what they ask for. Above it, a cluster can hold three times what is left to it, a site three
-/// times what is left to its cluster, and a source three times what is left to its site. As the rest shrinks, the largest holder
-/// is refused first, and a newcomer is refused only if its cluster or site holds its share. (A. Choudhury and E. Hahne, "Dynamic
-/// queue length thresholds for shared-memory packet switches", 1998.)
+/// Below half use, everyone gets what they ask for. Above it, a cluster can hold three times what is left to it, a site
+/// three times what is left to its cluster, and a source three times what is left to its site. As the rest shrinks, the
+/// largest holder is refused first, and a newcomer is refused only if its cluster or site holds its share. (A.
+/// Choudhury and E. Hahne, "Dynamic queue length thresholds for shared-memory packet switches", 1998.)
 ///
 /// Memory: at most three entries for each holder that holds something. Units are the caller's, such as bytes.
 #[derive(Debug)]
@@ -99,7 +99,8 @@ impl Ledger {
 
     /// Counts as much as `holder` has room for, at most `amount`, and gives how much that is.
     pub fn take_up_to(&mut self, holder: Holder, amount: usize) -> usize {
-        // Each one that it takes leaves less room for the next. There is room for the ones before `low`, and none for `high`.
+        // Each one that it takes leaves less room for the next. There is room for the ones before `low`, and none for
+        // `high`.
         let (mut low, mut high) = (0, amount.min(self.max));
         while low < high {
             let middle = low.midpoint(high);

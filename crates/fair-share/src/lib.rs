@@ -1,6 +1,7 @@
 //! Fair shares of limits that many clients share, without I/O or a clock, for the filter and the bridge.
 //!
-//! - [`Ledger`]: the parts of a limit that clients hold, by cluster, then by site and source, and the room that each has left
+//! - [`Ledger`]: the parts of a limit that clients hold, by cluster, then by site and source, and the room that each
+//!   has left
 //! - [`Turns`]: a queue in which clients take turns
 //! - [`Permits`], [`Places`]: the same for threads, to take and give back, or to wait for
 //! - [`Source`]: a client, as limits count it

@@ -64,7 +64,7 @@ impl Permits {
 }
 
 impl Permit {
-    /// How many permits it is.
+    /// The number of permits.
     pub fn amount(&self) -> usize {
         self.amount
     }

@@ -87,8 +87,8 @@ impl Places {
 }
 
 impl State {
-    /// Takes back the place of a holder that has `left`, and counts one to the next in turn. One that was given back can make room for
-    /// several.
+    /// Takes back the place of a holder that has `left`, and counts one to the next in turn. One that was given back
+    /// can make room for several.
     fn next(&mut self, left: Option<Holder>) -> Option<(Holder, oneshot::Sender<Place>)> {
         let Self { held, waiting } = self;
         left.into_iter().for_each(|holder| held.ledger.give_back(holder, 1));

@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::holder::{Account, Holder};
 
-/// A queue in which clusters take turns, the sites and sources of a cluster take turns, and each source's own entries keep their
-/// order.
+/// A queue in which clusters take turns, the sites and sources of a cluster take turns, and each source's own entries
+/// keep their order.
 ///
-/// A turn costs what its entry costs: a source with large entries gets fewer turns. A newcomer's first entry is before all entries
-/// of those that had a turn since it came. (P. Goyal, H. Vin and H. Cheng, "Start-time fair queueing", 1996.)
+/// A turn costs what its entry costs: a source with large entries gets fewer turns. A newcomer's first entry is before
+/// all entries of those that had a turn since it came. (P. Goyal, H. Vin and H. Cheng, "Start-time fair queueing",
+/// 1996.)
 ///
-/// Memory: one entry each, at most three for each holder that waits, and at most 1,024 at each level for those that left
-/// while others wait. All are forgotten when nobody waits.
+/// Memory: one entry each, at most three for each holder that waits, and at most 1,024 at each level for those that
+/// left while others wait. All are forgotten when nobody waits.
 #[derive(Debug)]
 pub struct Turns<T> {
     /// Numbers entries in the order in which they came.
@@ -96,8 +97,8 @@ impl<T> Turns<T> {
         self.pop_where(|_| true)
     }
 
-    /// Removes the entry whose turn it is of those that `may` have one, by their accounts from the widest on. It is asked for the
-    /// wider ones alone first.
+    /// Removes the entry whose turn it is of those that `may` have one, by their accounts from the widest on. It is
+    /// asked for the wider ones alone first.
     pub(crate) fn pop_where(&mut self, may: impl Fn(&[Account]) -> bool) -> Option<(Holder, T)> {
         let (account, entry) = self.root.pop(&mut Vec::new(), &may)?;
         self.len = self.len.saturating_sub(1);
@@ -147,7 +148,8 @@ impl<T> Node<T> {
         self.accounts.is_empty() && self.entries.is_empty()
     }
 
-    /// The entry whose turn it is of those that `may` have one, and its source's account if that is below this one. `path` leads here.
+    /// The entry whose turn it is of those that `may` have one, and its source's account if that is below this one.
+    /// `path` leads here.
     fn pop(
         &mut self,
         path: &mut Vec<Account>,

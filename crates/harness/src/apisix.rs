@@ -10,15 +10,15 @@
 //! 6. `calls`: the module's functions, in four tables: implemented, unimplemented, ignored, absent
 //!
 //! Each rule names its source: *M* is `src/http/ngx_http_wasm_module.c` of wasm-nginx-module 0.7.0, *A* is
-//! `ngx_http_wasm_api.c` beside it, *V* its `src/vm/wasmtime.c`, *L* its `lib/resty/proxy-wasm.lua`; *W* is `apisix/wasm.lua` of
-//! APISIX 3.18; *H* is lua-nginx-module's `ngx_http_lua_headers_in.c`. Measurements on that APISIX
+//! `ngx_http_wasm_api.c` beside it, *V* its `src/vm/wasmtime.c`, *L* its `lib/resty/proxy-wasm.lua`; *W* is
+//! `apisix/wasm.lua` of APISIX 3.18; *H* is lua-nginx-module's `ngx_http_lua_headers_in.c`. Measurements on that APISIX
 //! agree with them.
 //!
 //! Where the real host crashes, hangs or reads freed memory, this one stops, and the test fails unless it reads
 //! [`Worker::trap`].
 //!
-//! Absent: call-outs, callbacks for bodies, HTTP/3, other plugins, the rewrite phase, the lines that APISIX
-//! adds to a request in front of its plugins (`x-forwarded-proto`, `-host` and `-port`), what nginx itself sets on the way to the
+//! Absent: call-outs, callbacks for bodies, HTTP/3, other plugins, the rewrite phase, the lines that APISIX adds to a
+//! request in front of its plugins (`x-forwarded-proto`, `-host` and `-port`), what nginx itself sets on the way to the
 //! upstream (`host`, `connection`, `x-forwarded-for`) and to the client (`date`, a `charset`), plugins of the
 //! proxy-wasm ABI 0.1.0, `externref`, and all variables but those of [`VARIABLES`].
 

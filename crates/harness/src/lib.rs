@@ -1,6 +1,7 @@
 //! Two proxy-wasm hosts for tests: they run a compiled module and implement its host calls as the gateways do.
 //!
-//! A test plays the client and the upstream of one instance. The hosts hold state; they are not scripts of expected calls.
+//! A test plays the client and the upstream of one instance. The hosts hold state; they are not scripts of expected
+//! calls.
 //!
 //! - [`envoy`]: Envoy 1.40
 //! - [`apisix`]: Apache APISIX, whose host is `wasm-nginx-module`

@@ -1,7 +1,7 @@
-//! How the commands and answers of a session are encoded.
+//! Encodings of a session's commands and answers.
 
-/// The encoding of a session's commands and answers, chosen once by its WebSocket subprotocol. Control messages are protobuf in
-/// either: JSON cannot begin with [`CONTROL_PREFIX`](crate::CONTROL_PREFIX), which is not UTF-8.
+/// The encoding of a session's commands and answers, chosen once by its WebSocket subprotocol. Control messages are
+/// protobuf in either: JSON cannot begin with [`CONTROL_PREFIX`](crate::CONTROL_PREFIX), which is not UTF-8.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Codec {
     /// `PubSubReq` and `PubSubResp`, in WebSocket binary messages.

@@ -35,8 +35,8 @@ pub enum Host {
 }
 
 impl Node {
-    /// Parses `host:port`; None if it is anything else. All Kafka clients read an accepted text in the same way: it has no
-    /// protocol, user or path, no second address and no port name.
+    /// Parses `host:port`; None if it is anything else. All Kafka clients read an accepted text in the same way: it has
+    /// no protocol, user or path, no second address and no port name.
     pub fn parse(text: &str) -> Option<Self> {
         let (host, port) = text.rsplit_once(':')?;
         Some(Self { host: Host::parse(host)?, port: port_number(port)? })
@@ -90,8 +90,8 @@ fn is_name(text: &str) -> bool {
     relative.len() <= 253 && relative.split('.').all(is_label) && !is_number(last)
 }
 
-/// Whether resolvers can take a label for the end of an IPv4 address: `127.1`, `2130706433` and `0x7f.1` are 127.0.0.1 to
-/// inet_aton(3).
+/// Whether resolvers can take a label for the end of an IPv4 address: `127.1`, `2130706433` and `0x7f.1` are 127.0.0.1
+/// to inet_aton(3).
 fn is_number(label: &str) -> bool {
     let hex = label.strip_prefix("0x").or_else(|| label.strip_prefix("0X"));
     label.bytes().all(|byte| byte.is_ascii_digit())

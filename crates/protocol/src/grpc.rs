@@ -1,12 +1,13 @@
 //! gRPC's message framing: a flag byte and a big-endian length in front of each message.
 //!
-//! gRPC over HTTP/2, "Length-Prefixed-Message": `Compressed-Flag (1 byte) Message-Length (4 bytes, big endian) Message`.
+//! gRPC over HTTP/2, "Length-Prefixed-Message": `Compressed-Flag (1 byte) Message-Length (4 bytes, big endian)
+//! Message`.
 
 /// The length of a message's head in bytes.
 pub const HEAD_LEN: usize = 5;
 
-/// The smallest write of a gateway on a shared connection, in bytes. HTTP/2 libraries charge shorter DATA frames that are not
-/// read yet for the difference, and end the connection above a sum (h2 0.4.20: half the connection window).
+/// The smallest write of a gateway on a shared connection, in bytes. HTTP/2 libraries charge shorter DATA frames that
+/// are not read yet for the difference, and end the connection above a sum (h2 0.4.20: half the connection window).
 pub const MIN_WRITE: usize = 256;
 
 /// The head of an uncompressed message of `len` bytes.

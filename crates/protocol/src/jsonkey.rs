@@ -1,8 +1,8 @@
 //! `HttpProduce.jsonkey`, the path of the key in a JSON document: the part of gjson's path syntax that finds one value.
 //!
-//! Member names are separated by dots. `\` escapes the next character, and `*` and `?` in names are wildcards. A number is also
-//! an array's index. `#` is all elements of an array or, at the end, their number. The meaning is gjson's, with one exception:
-//! an escaped `*` or `?` is literal even beside wildcards, where gjson takes it for one.
+//! Member names are separated by dots. `\` escapes the next character, and `*` and `?` in names are wildcards. A number
+//! is also an array's index. `#` is all elements of an array or, at the end, their number. The meaning is gjson's, with
+//! one exception: an escaped `*` or `?` is literal even beside wildcards, where gjson takes it for one.
 
 /// A valid path.
 #[derive(Debug, PartialEq, Eq)]
@@ -106,7 +106,8 @@ impl Step {
         Self::Name { name: Pattern(parts), index }
     }
 
-    /// Whether it leads to the member of this name. Takes time proportional to the lengths of name and pattern, multiplied.
+    /// Whether it leads to the member of this name. Takes time proportional to the lengths of name and pattern,
+    /// multiplied.
     pub fn is(&self, name: &[u8]) -> bool {
         match self {
             Self::Each => name == b"#",
@@ -119,8 +120,8 @@ fn push(parts: &mut Vec<Part>, character: char) {
     parts.extend(character.encode_utf8(&mut [0; 4]).bytes().map(Part::Byte));
 }
 
-/// Whether a name matches a pattern. The match of a `*` only ever grows: there is at most one try for each byte of the name
-/// and part of the pattern.
+/// Whether a name matches a pattern. The match of a `*` only ever grows: there is at most one try for each byte of the
+/// name and part of the pattern.
 fn matches(pattern: &[Part], name: &[u8]) -> bool {
     let (mut parts, mut rest) = (pattern, name);
     // The parts after the last `*`, and the rest after its match.

@@ -3,7 +3,8 @@
 //! 1. [`PubSubReq`] and [`PubSubResp`]: the messages of `proto/pubsub.proto`, the same bytes in a WebSocket binary
 //!    message and in a gRPC message
 //! 2. [`grpc`]: the five bytes in front of a message on a gRPC stream
-//! 3. [`metadata`]: the headers in which a gateway tells the bridge about a request, with messages of `proto/gateway.proto`
+//! 3. [`metadata`]: the headers in which a gateway tells the bridge about a request, with messages of
+//!    `proto/gateway.proto`
 //! 4. [`definition`]: a cluster that a gateway's route carries, in one of these headers
 //! 5. [`CONTROL_PREFIX`]: distinguishes answers for the gateway from answers for the client
 //! 6. [`codec`]: sessions whose commands and answers are JSON

@@ -9,9 +9,9 @@ pub const CLUSTER: &str = "sluicegate-cluster";
 /// The secret that authenticates the gateway.
 pub const GATEWAY_SECRET: &str = "sluicegate-gateway-secret";
 
-/// A cluster that the route carries, in place of [`CLUSTER`]: a `ClusterDefinition` in base64, padded or not. The bridge
-/// accepts it from authenticated gateways, for brokers that its configuration allows. The name does not end in `-bin`: Envoy
-/// would encode it a second time, as gRPC's binary metadata.
+/// A cluster that the route carries, in place of [`CLUSTER`]: a `ClusterDefinition` in base64, padded or not. The
+/// bridge accepts it from authenticated gateways, for brokers that its configuration allows. The name does not end in
+/// `-bin`: Envoy would encode it a second time, as gRPC's binary metadata.
 pub const CLUSTER_DEFINITION: &str = "sluicegate-cluster-definition";
 
 /// `false`: the client cannot read. Absent: it can.
@@ -29,12 +29,13 @@ pub const CLIENT: &str = "sluicegate-client";
 /// Makes the request a plain HTTP request: an `HttpRoute` in base64, padded or not.
 pub const HTTP: &str = "sluicegate-http";
 
-/// The subprotocol that the gateway selected: it decides the codec of a session's stream ([`Codec::of`](crate::codec::Codec::of)).
-/// The bridge's own WebSocket endpoint selects it if the client offers it. Absent: none.
+/// The subprotocol that the gateway selected: it decides the codec of a session's stream
+/// ([`Codec::of`](crate::codec::Codec::of)). The bridge's own WebSocket endpoint selects it if the client offers it.
+/// Absent: none.
 pub const SUBPROTOCOL: &str = "sluicegate-subprotocol";
 
-/// `true`: the gateway pads its writes on the session's stream to [`grpc::MIN_WRITE`](crate::grpc::MIN_WRITE), so the bridge
-/// can hold it back by not reading.
+/// `true`: the gateway pads its writes on the session's stream to [`grpc::MIN_WRITE`](crate::grpc::MIN_WRITE), so the
+/// bridge can hold it back by not reading.
 pub const PADDED: &str = "sluicegate-padded";
 
 /// The path of the gateway's route, for metrics. It is the operator's, never the client's. Absent: not known.
@@ -43,7 +44,8 @@ pub const ROUTE: &str = "x-sluicegate-route";
 /// The largest message that the gateway accepts from the client, in bytes. Absent: the bridge's own limit applies.
 pub const MAX_MESSAGE_BYTES: &str = "x-sluicegate-max-message-bytes";
 
-/// All headers that a gateway can send. Those outside [`PREFIX`] restrict nothing, so bridges that do not know them can ignore them.
+/// All headers that a gateway can send. Those outside [`PREFIX`] restrict nothing, so bridges that do not know them can
+/// ignore them.
 pub const ALL: [&str; 12] = [
     CLUSTER,
     CLUSTER_DEFINITION,
@@ -64,8 +66,8 @@ pub fn is_for_gateways(name: &[u8]) -> bool {
     name.starts_with(PREFIX.as_bytes()) || ALL.iter().any(|own| own.as_bytes() == name)
 }
 
-/// Marks every answer of the bridge to a plain HTTP request. The filter removes it. An answer without it came from a proxy in
-/// between.
+/// Marks every answer of the bridge to a plain HTTP request. The filter removes it. An answer without it came from a
+/// proxy in between.
 pub const ANSWERED: &str = "sluicegate-answered";
 
 /// The longest value of [`TOPICS`] in bytes: gateways on nginx accept no longer header line by default.

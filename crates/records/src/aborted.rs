@@ -16,7 +16,7 @@ pub struct AbortedTransaction {
 /// The aborted transactions that are open at a position of the log.
 #[derive(Debug)]
 pub(crate) struct Aborted {
-    /// Those that begin later, the last one first.
+    /// Transactions that begin later, the last one first.
     coming: Vec<AbortedTransaction>,
     /// The producers of those that have begun and not ended.
     open: BTreeSet<i64>,

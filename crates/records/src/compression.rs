@@ -16,9 +16,9 @@ use zstd::{
 
 /// The buffer and the codec context that are kept from batch to batch.
 ///
-/// During a batch the buffer takes up to twice the limit, because it grows by doubling. The codec's window takes 32 KiB for
-/// gzip, up to 12 MiB for lz4, and up to 128 MiB of address space for zstd, of which the batch touches only what it fills.
-/// [`release`](Self::release) keeps [`KEPT_BYTES`] of buffer and of zstd's context.
+/// During a batch the buffer takes up to twice the limit, because it grows by doubling. The codec's window takes 32 KiB
+/// for gzip, up to 12 MiB for lz4, and up to 128 MiB of address space for zstd, of which the batch touches only what it
+/// fills. [`release`](Self::release) keeps [`KEPT_BYTES`] of buffer and of zstd's context.
 pub(crate) struct Decompressor {
     buffer: Vec<u8>,
     zstd: Option<DCtx<'static>>,
@@ -125,8 +125,8 @@ impl From<ErrorKind> for Failure {
     }
 }
 
-/// Decompresses all members. Each after the first counts as [`MEMBER_BYTES`]: producers write one, and a batch can have very many empty
-/// ones.
+/// Decompresses all members. Each after the first counts as [`MEMBER_BYTES`]: producers write one, and a batch can have
+/// very many empty ones.
 fn gunzip(stored: &[u8], max: usize, buffer: &mut Vec<u8>) -> Result<(), Failure> {
     let (mut rest, mut max) = (stored, max);
     loop {

@@ -40,13 +40,13 @@ pub struct Limits {
 pub struct Encoded {
     /// The number of appended records.
     pub count: usize,
-    /// The offset for the next call, never below the requested one. It follows the last encoded record, or the last complete
-    /// batch if that was read to its end, so that ranges without records are skipped.
+    /// The offset for the next call, never below the requested one. It follows the last encoded record, or the last
+    /// complete batch if that was read to its end, so that ranges without records are skipped.
     pub next_offset: i64,
     /// Whether [`Limits::max_bytes`] was reached before the last record.
     pub full: bool,
-    /// Set if the last batch is truncated, as in Fetch responses: the bytes that it needs at least. The number comes from
-    /// the batch, unchecked and up to 2 GiB: check it before a fetch of that size.
+    /// Set if the last batch is truncated, as in Fetch responses: the bytes that it needs at least. The number comes
+    /// from the batch, unchecked and up to 2 GiB: check it before a fetch of that size.
     pub truncated: Option<usize>,
 }
 
@@ -58,12 +58,12 @@ impl Encoder {
 
     /// Appends the records from offset `from` on to `out`, as entries of `KafkaFetchResp.messages`.
     ///
-    /// `records` are the batches of one partition from a Fetch response; the last one can be truncated. Control batches are
-    /// skipped. Calls that continue at [`Encoded::next_offset`] neither skip nor repeat a record.
+    /// `records` are the batches of one partition from a Fetch response; the last one can be truncated. Control batches
+    /// are skipped. Calls that continue at [`Encoded::next_offset`] neither skip nor repeat a record.
     ///
     /// # Errors
-    /// The first requested record cannot be encoded; `out` is unchanged. If records precede the fault, they are the result, and
-    /// the next call fails.
+    /// The first requested record cannot be encoded; `out` is unchanged. If records precede the fault, they are the
+    /// result, and the next call fails.
     pub fn encode(
         &mut self,
         records: &[u8],
@@ -74,8 +74,8 @@ impl Encoder {
         self.encode_committed(records, from, limits, &[], out)
     }
 
-    /// As [`Encoder::encode`], without the records of `aborted` transactions, which the same Fetch response lists (isolation level
-    /// read_committed).
+    /// As [`Encoder::encode`], without the records of `aborted` transactions, which the same Fetch response lists
+    /// (isolation level read_committed).
     ///
     /// # Errors
     /// As [`Encoder::encode`].
@@ -153,8 +153,8 @@ impl Encoder {
         for index in 0..count {
             let malformed = |fault| corrupt(Corruption::Record { index, count, fault });
             let record = Record::read(&mut records).map_err(malformed)?;
-            // Offsets increase, so each record must leave room for those after it. A count that is too large thus fails at the
-            // first record, not at one that no later call requests.
+            // Offsets increase, so each record must leave room for those after it. A count that is too large thus fails
+            // at the first record, not at one that no later call requests.
             let unread = count.saturating_sub(index).saturating_sub(1);
             let max = batch.last_offset_delta.saturating_sub(unread);
             let delta = record.offset_delta;
@@ -181,8 +181,8 @@ impl Encoder {
         }
     }
 
-    /// Whether a control batch aborts a transaction. Its only record has a key of two numbers: a version, and 0 for an abort.
-    /// Compaction can leave none.
+    /// Whether a control batch aborts a transaction. Its only record has a key of two numbers: a version, and 0 for an
+    /// abort. Compaction can leave none.
     fn is_abort(&mut self, batch: &Batch<'_>, limits: &Limits) -> Result<bool, RecordsError> {
         if batch.record_count == 0 {
             return Ok(false);

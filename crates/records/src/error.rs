@@ -17,7 +17,8 @@ pub enum RecordsError {
     },
     /// A record of format version 0 or 1, from before Kafka 0.11.
     #[error(
-        "record at offset {offset} has format version {magic}, only version 2 is supported: read on at offset {next_offset}"
+        "record at offset {offset} has format version {magic}, only version 2 is supported: read on at offset \
+         {next_offset}"
     )]
     OldFormat {
         /// The record's offset; of records compressed together, the last one's.
@@ -47,7 +48,8 @@ pub enum RecordsError {
     },
     /// A batch decompresses to more than [`max_batch_bytes`](crate::Limits::max_batch_bytes).
     #[error(
-        "batch at offset {base_offset} decompresses from {len} to more than the limit of {max} bytes, the next batch is at offset {next_offset}"
+        "batch at offset {base_offset} decompresses from {len} to more than the limit of {max} bytes, the next batch \
+         is at offset {next_offset}"
     )]
     BatchTooLarge {
         /// The batch's first offset.
@@ -61,7 +63,8 @@ pub enum RecordsError {
     },
     /// A record's key, value and headers exceed [`max_record_bytes`](crate::Limits::max_record_bytes).
     #[error(
-        "record of {len} bytes at offset {offset} exceeds the limit of {max}, the next record is at offset {next_offset}"
+        "record of {len} bytes at offset {offset} exceeds the limit of {max}, the next record is at offset \
+         {next_offset}"
     )]
     RecordTooLarge {
         /// The record's offset.
@@ -75,7 +78,7 @@ pub enum RecordsError {
     },
 }
 
-/// How a batch violates the format.
+/// Violations of the format by a batch.
 #[derive(Debug, Error)]
 pub enum Corruption {
     /// The declared length is negative or leaves no room for the header.
@@ -139,14 +142,14 @@ pub enum Corruption {
     /// There are bytes after the last record.
     #[error("{left} bytes are left after the last of {count} records")]
     Trailing {
-        /// How many bytes.
+        /// The number of bytes.
         left: usize,
         /// The declared number of records.
         count: i32,
     },
 }
 
-/// How a record violates the format.
+/// Violations of the format by a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum RecordFault {
     /// The record exceeds the bytes, or one of its parts exceeds the record.

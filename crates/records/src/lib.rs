@@ -6,9 +6,9 @@
 //! 4. `record`: parses one record after the other in place
 //! 5. `message`: appends a record to the output as a `KafkaMessage`
 //!
-//! Only format version 2 is supported (KIP-98, Kafka 0.11 and later). Messages of versions 0 and 1 (`old_message`) are an error
-//! with the offset after them. Transaction markers are not encoded, nor are the records of aborted transactions
-//! ([`AbortedTransaction`]) if the caller lists them.
+//! Only format version 2 is supported (KIP-98, Kafka 0.11 and later). Messages of versions 0 and 1 (`old_message`) are
+//! an error with the offset after them. Transaction markers are not encoded, nor are the records of aborted
+//! transactions ([`AbortedTransaction`]) if the caller lists them.
 
 #![warn(clippy::arithmetic_side_effects)]
 

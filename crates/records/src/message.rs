@@ -55,8 +55,8 @@ impl<'a> Message<'a> {
     }
 }
 
-/// The offset of the first message of some that were encoded here, and its encoded size in bytes; `None` at the end, and for
-/// anything else.
+/// The offset of the first message of some that were encoded here, and its encoded size in bytes; `None` at the end,
+/// and for anything else.
 #[inline]
 pub fn first_message(messages: &[u8]) -> Option<(i64, usize)> {
     let (tag, rest) = messages.split_first()?;

@@ -95,8 +95,8 @@ fn length(part: &'static str, len: i32) -> Result<usize, RecordFault> {
 
 /// The length of a field that is absent.
 const NULL: i32 = -1;
-/// Overhead charged per header. A header can have two bytes on the wire, so a record within the limits could hold millions, and
-/// each costs its decoder about this much.
+/// Overhead charged per header. A header can have two bytes on the wire, so a record within the limits could hold
+/// millions, and each costs its decoder about this much.
 const HEADER_BYTES: usize = 32;
 /// No bit of a record's own attributes has a meaning yet.
 const ATTRIBUTES_BYTES: usize = 1;

@@ -15,7 +15,7 @@ use crate::frame::{Opcode, server_header};
 /// A change to the front of a chunk.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Edit {
-    /// How many bytes to remove from the front.
+    /// Bytes to remove from the front.
     pub drop: usize,
     /// The bytes to insert in their place.
     pub insert: Vec<u8>,
@@ -49,8 +49,8 @@ impl Answers {
         self.closed
     }
 
-    /// How many of the next `size` bytes [`Answers::step`] needs to see, given that `seen` are known already. Call it again with
-    /// as many bytes until it wants no more.
+    /// Number of the next `size` bytes that [`Answers::step`] needs to see, given that `seen` are known already. Call
+    /// it again with as many bytes until it wants no more.
     pub fn wanted(&self, size: usize, seen: &[u8]) -> usize {
         if self.closed || self.remaining >= wide(size) {
             return 0;
@@ -96,7 +96,8 @@ impl Answers {
         }
     }
 
-    /// The bridge's stream ended without an error, but without a close: the frames to insert. Inside a message, none can be.
+    /// The bridge's stream ended without an error, but without a close: the frames to insert. Inside a message, none
+    /// can be.
     pub fn end(&mut self) -> Vec<u8> {
         let mut insert = Vec::new();
         if !self.closed && self.remaining == 0 {

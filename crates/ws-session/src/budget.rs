@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sluicegate_fair_share::{self as fair_share, Holder, Source};
 
-/// The bytes that unfinished messages can hold, shared by the sessions of a proxy worker or of the bridge's WebSocket endpoint.
+/// The bytes that unfinished messages can hold, shared by the sessions of a proxy worker or of the bridge's WebSocket
+/// endpoint.
 ///
-/// A source can hold an eighth, or one message if that is more, and so can all networks of an IPv6 /48 together. A source that
-/// would exceed this loses its own oldest message. If the whole budget is full, the source or /48 that holds most loses its oldest
-/// message, of a /48 the network that holds most. A newcomer never loses to others.
+/// A source can hold an eighth, or one message if that is more, and so can all networks of an IPv6 /48 together. A
+/// source that would exceed this loses its own oldest message. If the whole budget is full, the source or /48 that
+/// holds most loses its oldest message, of a /48 the network that holds most. A newcomer never loses to others.
 #[derive(Debug)]
 pub struct Budget {
     ledger: Mutex<Ledger>,

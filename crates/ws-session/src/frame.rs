@@ -1,4 +1,5 @@
-//! RFC 6455 frames: decodes a client's bytes into headers and unmasked payload, and encodes headers for frames to a client.
+//! RFC 6455 frames: decodes a client's bytes into headers and unmasked payload, and encodes headers for frames to a
+//! client.
 
 use crate::session_error::SessionError;
 
@@ -77,7 +78,8 @@ pub struct Decoder {
     head: [u8; MAX_HEAD],
     /// Invariant: `have` < `MAX_HEAD`.
     have: usize,
-    /// The frame whose payload is being read, and the number of payload bytes read. Invariant: at most the frame's `len`.
+    /// The frame whose payload is being read, and the number of payload bytes read. Invariant: at most the frame's
+    /// `len`.
     current: Option<(Header, u64)>,
 }
 

@@ -23,8 +23,8 @@ pub struct Headers<'a> {
 /// A route's rules for handshakes.
 #[derive(Debug, Clone, Default)]
 pub struct Policy {
-    /// Origins of web pages that can open a session; None: any. A request without `Origin` does not come from a web page and
-    /// is allowed.
+    /// Origins of web pages that can open a session; None: any. A request without `Origin` does not come from a web
+    /// page and is allowed.
     pub origins: Option<Vec<String>>,
     /// Subprotocols that the route supports beside [`JSON_SUBPROTOCOL`].
     pub subprotocols: Vec<String>,
@@ -83,9 +83,9 @@ impl Policy {
                 "a WebSocket upgrade is expected here",
             ));
         }
-        // RFC 6455, section 4.2.2: "the server MUST abort the WebSocket handshake [...] and send an appropriate HTTP error
-        // code [...] and a |Sec-WebSocket-Version| header field". The RFC's example, 426, needs an `Upgrade` header, which
-        // proxies remove from responses.
+        // RFC 6455, section 4.2.2: "the server MUST abort the WebSocket handshake [...] and send an appropriate HTTP
+        // error code [...] and a |Sec-WebSocket-Version| header field". The RFC's example, 426, needs an `Upgrade`
+        // header, which proxies remove from responses.
         if version.map(str::trim) != Some("13") {
             let header = Some(("sec-websocket-version", "13"));
             return Err(Refused { header, ..bad("Sec-WebSocket-Version 13 is expected") });
@@ -97,8 +97,8 @@ impl Policy {
         Ok(Accepted { accept: accept(key), subprotocol: self.select(protocol.unwrap_or_default()) })
     }
 
-    /// The first known subprotocol of the client's list. RFC 6455, section 4.1: "one or more comma-separated subprotocol the
-    /// client wishes to speak, ordered by preference"
+    /// The first known subprotocol of the client's list. RFC 6455, section 4.1: "one or more comma-separated
+    /// subprotocol the client wishes to speak, ordered by preference"
     fn select(&self, offered: &str) -> Option<String> {
         let is_known =
             |name: &&str| *name == JSON_SUBPROTOCOL || self.subprotocols.iter().any(|own| own == name);
@@ -112,10 +112,11 @@ impl Refused {
         Self { status, header: None, reason, page: None }
     }
 
-    /// The headers of the answer. Pages of allowed origins can read it, and with the user's cookies: an upgrade sends them too.
+    /// The headers of the answer. Pages of allowed origins can read it, and with the user's cookies: an upgrade sends
+    /// them too.
     ///
-    /// Without `Upgrade`, which RFC 9110, section 15.5.22, asks for with 426: it is for the connection, and not every gateway
-    /// removes it where it must not be, in HTTP/2.
+    /// Without `Upgrade`, which RFC 9110, section 15.5.22, asks for with 426: it is for the connection, and not every
+    /// gateway removes it where it must not be, in HTTP/2.
     pub fn headers(&self) -> Vec<(&'static str, String)> {
         let page = self.page.as_deref();
         let fields = [

@@ -1,7 +1,7 @@
 //! One client's WebSocket session, from the first byte to the close frame, as a function from input to output.
 //!
-//! There are no sockets, clocks or host calls here. The filter drives this code inside the proxy, and the bridge drives it for
-//! clients of its own WebSocket endpoint. Data passes, in order:
+//! There are no sockets, clocks or host calls here. The filter drives this code inside the proxy, and the bridge drives
+//! it for clients of its own WebSocket endpoint. Data passes, in order:
 //!
 //! 1. [`handshake`]: an HTTP upgrade becomes a session, or a refusal
 //! 2. [`frame`]: a client's bytes become frames

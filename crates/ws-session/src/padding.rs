@@ -6,8 +6,8 @@ use sluicegate_protocol::grpc::MIN_WRITE;
 
 use crate::session::control;
 
-/// Pads gRPC messages for the bridge to at least [`MIN_WRITE`] bytes, with a control message that the bridge ignores. Leaves
-/// an empty buffer empty. Adds fewer bytes if there is no memory.
+/// Pads gRPC messages for the bridge to at least [`MIN_WRITE`] bytes, with a control message that the bridge ignores.
+/// Leaves an empty buffer empty. Adds fewer bytes if there is no memory.
 pub fn pad(to_bridge: &mut Vec<u8>) {
     let missing = MIN_WRITE.saturating_sub(to_bridge.len());
     if to_bridge.is_empty() || missing == 0 {

@@ -97,8 +97,8 @@ impl Request {
         Self::scan(message, |_, _| Ok(()))
     }
 
-    /// As [`Request::parse`], and shows each known command with its content to `look` on the way. There can be several of one
-    /// kind, which a decoder would merge.
+    /// As [`Request::parse`], and shows each known command with its content to `look` on the way. There can be several
+    /// of one kind, which a decoder would merge.
     pub fn scan(message: &[u8], look: impl FnMut(Command, &[u8]) -> Result<(), Malformed>) -> Self {
         Self::try_scan(message, look).unwrap_or(Self::Wrong)
     }

@@ -92,7 +92,7 @@ pub struct Session {
     frames: usize,
 }
 
-/// How often each event happened.
+/// Number of times that each event happened.
 #[derive(Debug, Default)]
 struct Counts(Vec<(Event, u64)>);
 
@@ -105,7 +105,7 @@ impl Counts {
     }
 }
 
-/// What the client's bytes still mean.
+/// Treatment of the client's next bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ClientSide {
     Open,
@@ -131,13 +131,13 @@ impl Session {
         }
     }
 
-    /// How many frames began in the client's last bytes, those among them that closed it.
+    /// Number of frames that began in the client's last bytes, those among them that closed it.
     pub fn frames(&self) -> usize {
         self.frames
     }
 
-    /// How many bytes from the front of a chunk of `size` bytes [`Input::Bridge`] needs, given that `seen` are known already.
-    /// Call it again with as many bytes until it wants no more.
+    /// Number of bytes from the front of a chunk of `size` bytes that [`Input::Bridge`] needs, given that `seen` are
+    /// known already. Call it again with as many bytes until it wants no more.
     pub fn wanted(&self, size: usize, seen: &[u8]) -> usize {
         self.answers.wanted(size, seen)
     }
@@ -240,13 +240,13 @@ impl Session {
             None => {}
             Some(Message::Binary(message)) => match self.codec {
                 Codec::Protobuf => request(&message, to_bridge, counts)?,
-                // RFC 6455, section 7.4.1: "an endpoint that understands only text data MAY send this [1003] if it receives a
-                // binary message"
+                // RFC 6455, section 7.4.1: "an endpoint that understands only text data MAY send this [1003] if it
+                // receives a binary message"
                 Codec::Json => return Err(SessionError::NotText),
             },
             Some(Message::Text(text)) => {
-                // RFC 6455, section 8.1: a text message that is not UTF-8 fails the connection. So no text of a client begins as
-                // a control message does.
+                // RFC 6455, section 8.1: a text message that is not UTF-8 fails the connection. So no text of a client
+                // begins as a control message does.
                 std::str::from_utf8(&text).map_err(|_| SessionError::NotUtf8)?;
                 match self.codec {
                     // Ignored, as in APISIX.

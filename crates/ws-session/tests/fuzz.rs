@@ -1,5 +1,5 @@
-//! Random client and bridge streams, for a bounded time: ten seconds, or `SLUICEGATE_FUZZ_SECONDS`. A failure is shrunk and
-//! printed.
+//! Random client and bridge streams, for a bounded time: ten seconds, or `SLUICEGATE_FUZZ_SECONDS`. A failure is shrunk
+//! and printed.
 
 #![cfg(not(target_family = "wasm"))]
 #![expect(
@@ -24,7 +24,7 @@ use sluicegate_protocol::{CONTROL_PREFIX, CmdPing, ControlReq, PubSubReq, grpc};
 use sluicegate_ws_session::budget::Budget;
 use sluicegate_ws_session::{Event, Input, Limits, Output, Session};
 
-/// What a session made of its input. The numbers of unfinished messages, which depend on cuts, are left out.
+/// Outputs of a session. The numbers of unfinished messages, which depend on cuts, are left out.
 #[derive(Debug, Default, PartialEq)]
 struct Seen {
     bridge: Vec<Vec<u8>>,
@@ -34,8 +34,8 @@ struct Seen {
     closed: usize,
 }
 
-/// One invariant, for any bytes in any pieces: a session does not panic, and the pieces change nothing of what the bridge
-/// and the client get; the bridge gets whole requests only, in the session's codec; all memory is given back.
+/// One invariant, for any bytes in any pieces: a session does not panic, and the pieces change nothing of what the
+/// bridge and the client get; the bridge gets whole requests only, in the session's codec; all memory is given back.
 fn check(codec: Codec, client: &[u8], bridge: &[u8], cuts: &[usize]) {
     let budget = Budget::new(8 * MAX_MESSAGE, MAX_MESSAGE);
     let whole = run(codec, &[client], &[bridge], &budget);

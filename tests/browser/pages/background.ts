@@ -1,4 +1,5 @@
-// A tab in the background, which a browser without windows does not have: it has no animation frames, and its timers are slow.
+// A tab in the background, which a browser without windows does not have: it has no animation frames, and its timers
+// are slow.
 
 /** Adds `setHidden` to a page. */
 export function background(): void {

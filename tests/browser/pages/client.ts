@@ -9,7 +9,10 @@ import {
   PubSubRespSchema,
 } from "../../../clients/typescript/src/generated/pubsub_pb.ts";
 
-/** Bytes of messages: in the page and not yet taken, the most there were, delivered without credit, and the largest message. */
+/**
+ * Bytes of messages: in the page and not yet taken, the most there were, delivered without credit, and the largest
+ * message.
+ */
 const bytes = { waiting: 0, mostWaiting: 0, withoutCredit: 0, largest: 0 };
 /** Of each message, by its offset. */
 const sizes: number[] = [];
@@ -44,7 +47,10 @@ class Counted extends WebSocket {
   }
 }
 
-/** Takes `count` records of a partition slowly, cuts the connection meanwhile, and tells the first that is not the next one. */
+/**
+ * Takes `count` records of a partition slowly, cuts the connection meanwhile, and tells the first that is not the next
+ * one.
+ */
 export async function slowLoop(url: string, topic: string, count: number, window: number) {
   globalThis.WebSocket = Counted;
   const gate = connect(url);
@@ -113,7 +119,7 @@ export function failure(url: string): Promise<string> {
   });
 }
 
-/** What wrong calls are told, how many records the topic has after them, and the offset of a right one. */
+/** Errors of wrong calls, the number of the topic's records after them, and the offset of a right one. */
 export async function wrongWrites(url: string, topic: string) {
   const gate = connect(url);
   await gate.ping();

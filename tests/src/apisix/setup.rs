@@ -11,7 +11,7 @@ pub struct Setup {
     pub routes: Vec<Route>,
     /// Largest request body in bytes, nginx's `client_max_body_size`; 0 for no limit.
     pub client_max_body_size: usize,
-    /// How long the upstream can be silent, nginx's `proxy_read_timeout`; 60 s by default.
+    /// Limit for an upstream's silence, nginx's `proxy_read_timeout`; 60 s by default.
     pub read_timeout: Duration,
 }
 

@@ -81,7 +81,8 @@ fn streamed(body: Incoming, read_timeout: Duration) -> Body {
     StreamBody::new(frames).boxed_unsync()
 }
 
-/// nginx, `ngx_http_proxy_headers`, and `apisix/cli/ngx_tpl.lua` for a route without `enable_websocket`. The length is the body's.
+/// nginx, `ngx_http_proxy_headers`, and `apisix/cli/ngx_tpl.lua` for a route without `enable_websocket`. The length is
+/// the body's.
 const KEPT_FROM_UPSTREAMS: [&str; 7] =
     ["connection", "content-length", "expect", "keep-alive", "te", "transfer-encoding", "upgrade"];
 

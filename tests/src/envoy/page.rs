@@ -5,8 +5,8 @@ use std::ffi::OsStr;
 use super::{Profile, local_hosts};
 use crate::{Error, tools};
 
-/// Adds Envoy routes for the page `home`, [`LIVE_PAGE`] or [`NATS_PAGE`], at `/`, and for the examples. The gateway answers under the names
-/// of this machine and its `port` only.
+/// Adds Envoy routes for the page `home`, [`LIVE_PAGE`] or [`NATS_PAGE`], at `/`, and for the examples. The gateway
+/// answers under the names of this machine and its `port` only.
 ///
 /// # Errors
 /// [`Error::Missing`]: they are not built.

@@ -52,7 +52,8 @@ pub fn beside(bridges: &[SocketAddr]) -> Vec<(String, String)> {
     ["sluicegate_bridge", "sluicegate_http"].map(edit).into()
 }
 
-/// Host names of a gateway on this machine, with its port. Names of other sites that resolve to this machine are not among them.
+/// Host names of a gateway on this machine, with its port. Names of other sites that resolve to this machine are not
+/// among them.
 #[must_use]
 pub fn local_hosts(port: u16) -> [String; 3] {
     // Clients leave out the default port.
@@ -72,7 +73,8 @@ pub fn guarded(routes: &[&str], port: u16, origins: &[String]) -> Vec<String> {
     routes.iter().map(with_origins).collect()
 }
 
-/// The routes of demo and compose, which must be [`guarded`]. Whether they can write depends on the bridge's configuration.
+/// The routes of demo and compose, which must be [`guarded`]. Whether they can write depends on the bridge's
+/// configuration.
 pub const DEMO_ROUTES: [&str; 3] = [
     r#"{"path": "/pubsub", "cluster": "default", "write": true}"#,
     concat!(

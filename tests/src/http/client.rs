@@ -41,7 +41,7 @@ pub struct Request {
     pieces: Option<Pieces>,
 }
 
-/// How a body is split.
+/// Split of a body.
 #[derive(Clone, Copy, Debug)]
 pub struct Pieces {
     /// Bytes of each piece; the last can be shorter.

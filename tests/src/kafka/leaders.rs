@@ -69,8 +69,8 @@ impl Kafka {
         }
     }
 
-    /// Moves each partition of a topic to the nodes of these ids, and waits until the first of them leads it and other nodes
-    /// have no replica. A leader that stays a replica gives way after `leader.imbalance.check.interval.seconds`.
+    /// Moves each partition of a topic to the nodes of these ids, and waits until the first of them leads it and other
+    /// nodes have no replica. A leader that stays a replica gives way after `leader.imbalance.check.interval.seconds`.
     ///
     /// # Errors
     /// [`Error::Ended`] if Kafka's tool fails, [`Error::Late`] if the move takes longer than 30 s.

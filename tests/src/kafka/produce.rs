@@ -35,8 +35,8 @@ impl Record {
 }
 
 impl Kafka {
-    /// Writes records in this order, and returns their offsets once the broker has acknowledged all of them and, if there is
-    /// one, the end of the transaction.
+    /// Writes records in this order, and returns their offsets once the broker has acknowledged all of them and, if
+    /// there is one, the end of the transaction.
     ///
     /// # Errors
     /// [`Error::Kafka`] with the first failure.

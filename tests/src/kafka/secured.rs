@@ -14,8 +14,8 @@ use crate::folder::Folder;
 use crate::secrets::secret;
 use crate::tokens::Signer;
 
-/// One node. Unauthenticated clients, such as the tests at the plain listener, can do everything. [`READER`] can read every
-/// topic, [`WRITER`] can write to topics with the prefix [`WRITABLE`], and [`OUTSIDER`] can do nothing.
+/// One node. Unauthenticated clients, such as the tests at the plain listener, can do everything. [`READER`] can read
+/// every topic, [`WRITER`] can write to topics with the prefix [`WRITABLE`], and [`OUTSIDER`] can do nothing.
 pub struct Secured {
     /// With the [`listener`]s.
     pub kafka: Kafka,

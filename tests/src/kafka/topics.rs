@@ -14,8 +14,8 @@ use super::Kafka;
 use crate::Error;
 
 impl Kafka {
-    /// Creates a topic with a unique name that begins with `about`, and `configs` such as `("cleanup.policy", "compact")`.
-    /// Waits until every node has a replica, and returns the name.
+    /// Creates a topic with a unique name that begins with `about`, and `configs` such as `("cleanup.policy",
+    /// "compact")`. Waits until every node has a replica, and returns the name.
     ///
     /// # Errors
     /// [`Error::Kafka`] with the broker's reason.
@@ -117,7 +117,8 @@ impl Kafka {
         Ok(metadata.topics().iter().map(|topic| topic.name().to_owned()).collect())
     }
 
-    /// Log start and log end of a partition; with an open transaction, log start and last stable offset. Blocks at most 10 s.
+    /// Log start and log end of a partition; with an open transaction, log start and last stable offset. Blocks at most
+    /// 10 s.
     ///
     /// # Errors
     /// [`Error::Kafka`] with the broker's reason.

@@ -32,7 +32,7 @@ pub enum Codec {
     Zstd,
 }
 
-/// How a transaction ends.
+/// End of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// Committed.

@@ -1,4 +1,5 @@
-//! Kills nodes, bridge and gateway, and starts them again; or discards records, pauses consumers and freezes nodes besides.
+//! Kills nodes, bridge and gateway, and starts them again; or discards records, pauses consumers and freezes nodes
+//! besides.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -111,11 +112,11 @@ async fn kill_node(cluster: &mut Cluster, random: &mut Random) {
     cluster.up(at).await;
 }
 
-/// How long a part stays away.
+/// Time that a part stays away.
 const DOWN: Duration = Duration::from_secs(1);
 /// Between two kills.
 const PAUSE: Duration = Duration::from_secs(2);
-/// How long a node stays frozen: longer than it may take until clients are told.
+/// Time that a node stays frozen: longer than it may take until clients are told.
 const FROZEN: Duration = Duration::from_secs(6);
 /// Between two things that harm no node.
 const BREAK: Duration = Duration::from_millis(300);

@@ -14,7 +14,7 @@ use self::session::Session;
 use super::position::{Position, Told};
 use super::system::Source;
 
-/// What a client wants.
+/// A client's subscription.
 #[derive(Debug, Clone)]
 pub(super) struct Wish {
     pub(super) source: Source,
@@ -44,7 +44,8 @@ pub(super) enum Connection {
 }
 
 impl Connection {
-    /// Subscribes from `position` on, or from the beginning. `None`: the connection was refused or lost. The number decides its kind.
+    /// Subscribes from `position` on, or from the beginning. `None`: the connection was refused or lost. The number
+    /// decides its kind.
     pub(super) async fn open(
         number: usize,
         gateway: SocketAddr,
@@ -61,7 +62,8 @@ impl Connection {
         }
     }
 
-    /// What comes next; `None`: the connection is lost, or the subscription has ended with an error that a retry can help against.
+    /// Next event; `None`: the connection is lost, or the subscription has ended with an error that a retry can help
+    /// against.
     pub(super) async fn told(&mut self) -> Option<Told> {
         match self {
             Self::Session(session) => session.told().await,

@@ -6,8 +6,8 @@ use sluicegate_protocol::KafkaMessage;
 
 use super::subscriber::Report;
 
-/// Panics unless every record that was `written` to the subscriber's partitions was delivered once, or told as missing and is not
-/// there any more.
+/// Panics unless every record that was `written` to the subscriber's partitions was delivered once, or told as missing
+/// and is not there any more.
 pub(super) fn compare(
     report: &Report,
     logs: &BTreeMap<i32, Vec<KafkaMessage>>,

@@ -1,9 +1,9 @@
-//! What a subscriber has received, and where it continues.
+//! Records that a subscriber has received, and its next position.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// What one message of a subscription tells, whatever its form.
+/// Content of one message of a subscription, in any format.
 #[derive(Debug)]
 pub(super) enum Told {
     /// Where partitions begin, if they were not known before.

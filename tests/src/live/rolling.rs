@@ -23,7 +23,7 @@ use crate::random::Random;
 use crate::stack::{BridgeConfig, Setup, Stack};
 use crate::way::Way;
 
-/// How many clients a rolling restart meets.
+/// Number of clients in a rolling restart.
 #[derive(Debug, Clone, Copy)]
 pub struct Load {
     /// Subscribers of all kinds.
@@ -32,16 +32,17 @@ pub struct Load {
     pub producers: i32,
 }
 
-/// What clients have noticed of a rolling restart.
+/// Effects of a rolling restart on clients.
 #[derive(Debug)]
 pub struct Rolled {
     /// Records that were acknowledged, all of them in the log once.
     pub acknowledged: usize,
     /// Records that subscribers have received, none missing or repeated.
     pub delivered: usize,
-    /// For each bridge: how long after SIGTERM the sessions ended of clients that read all the time, in ascending order.
+    /// For each bridge: how long after SIGTERM the sessions ended of clients that read all the time, in ascending
+    /// order.
     pub ends: [Vec<Duration>; 2],
-    /// How long after SIGTERM these clients had their next session, in ascending order.
+    /// Time from SIGTERM to the next session of these clients, in ascending order.
     pub returns: [Vec<Duration>; 2],
     /// The longest time from the end of a session to the next one.
     pub away: Duration,
@@ -144,7 +145,8 @@ async fn restart(bridge: &mut Bridge) -> Instant {
     begun
 }
 
-/// Writes numbers until it is to stop, and sends again what was not acknowledged. Gives the partition, and how many there are.
+/// Writes numbers until it is to stop, and sends again what was not acknowledged. Gives the partition, and how many
+/// there are.
 async fn produce(url: String, topic: Arc<str>, partition: i32, stopped: watch::Receiver<bool>) -> (i32, u64) {
     let (mut client, mut next) = (connect(&url).await, 0);
     while !*stopped.borrow() {
@@ -203,5 +205,5 @@ const BATCH: u64 = 20;
 const STEADY: Duration = Duration::from_secs(3);
 /// The time for a drain: the bridge's default, and a second.
 const DRAIN: Duration = Duration::from_secs(11);
-/// How long the subscribers have to reach the ends of the logs.
+/// Time that the subscribers have to reach the ends of the logs.
 const LAST: Duration = Duration::from_secs(90);

@@ -15,7 +15,7 @@ use super::position::Position;
 use super::system::Source;
 use crate::random::Random;
 
-/// What a client is like.
+/// Behaviour of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     /// Takes what it gets.
@@ -42,7 +42,7 @@ pub(super) struct Subscriber {
     random: Random,
 }
 
-/// What a client has received.
+/// Messages and connections of a client.
 #[derive(Debug)]
 pub(super) struct Report {
     pub(super) number: usize,
@@ -69,7 +69,8 @@ impl Kind {
 }
 
 impl Subscriber {
-    /// Its number decides what it is like, and which partitions it reads: of each kind, one in three reads all, others one or two.
+    /// Its number decides what it is like, and which partitions it reads: of each kind, one in three reads all, others
+    /// one or two.
     pub(super) fn new(
         number: usize,
         gateway: SocketAddr,
@@ -136,7 +137,7 @@ impl Subscriber {
                     Some(told) => told,
                     None => break,
                 },
-                // What is at its end may be all now.
+                // A subscriber at an end may have everything, now that the ends changed.
                 _ = ends.changed() => continue,
             };
             position.take(told);

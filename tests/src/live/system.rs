@@ -1,4 +1,5 @@
-//! The messaging systems that are checked: a cluster of three nodes with one topic, or with as many streams as it has partitions.
+//! The messaging systems that are checked: a cluster of three nodes with one topic, or with as many streams as it has
+//! partitions.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use super::writers::{self, Writers};
 use crate::kafka::{self, Kafka};
 use crate::nats::Cluster as NatsCluster;
 
-/// Which system is checked.
+/// The system to check.
 #[derive(Debug, Clone, Copy)]
 pub enum System {
     /// Apache Kafka.
@@ -26,7 +27,7 @@ pub(super) enum Cluster {
     Nats(NatsCluster),
 }
 
-/// What subscribers read.
+/// Logs that subscribers read.
 #[derive(Debug, Clone)]
 pub(super) enum Source {
     /// A topic.

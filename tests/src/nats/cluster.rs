@@ -84,7 +84,8 @@ impl Cluster {
 }
 
 impl Streams {
-    /// All messages of a stream, read one by one by its leader: not as the bridge reads them. Each is in the form of its twin.
+    /// All messages of a stream, read one by one by its leader: not as the bridge reads them. Each is in the form of
+    /// its twin.
     ///
     /// # Errors
     /// The stream has no leader for a minute.

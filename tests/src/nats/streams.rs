@@ -120,8 +120,8 @@ impl Streams {
         answer?.get("seq")?.as_i64()
     }
 
-    /// Publishes exactly these bytes of subject and headers, which some client libraries send. A message that is written after this
-    /// is stored after it.
+    /// Publishes exactly these bytes of subject and headers, which some client libraries send. A message that is
+    /// written after this is stored after it.
     ///
     /// # Errors
     /// The server closes the connection.

@@ -11,8 +11,8 @@ use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
 
 /// Starts a child that the kernel kills when this process ends.
 ///
-/// To the kernel, the parent is the thread that created the child, and a test's thread ends with its test. So one thread,
-/// which lives as long as the process, creates all children.
+/// To the kernel, the parent is the thread that created the child, and a test's thread ends with its test. So one
+/// thread, which lives as long as the process, creates all children.
 pub(super) fn spawn(mut command: Command) -> io::Result<Child> {
     static SPAWNER: OnceLock<Sender<(Command, Sender<io::Result<Child>>)>> = OnceLock::new();
     let spawner = SPAWNER.get_or_init(|| {

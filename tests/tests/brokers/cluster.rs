@@ -15,7 +15,7 @@ pub(crate) async fn cluster() -> MutexGuard<'static, Kafka> {
         let setup = Setup {
             nodes: NODES,
             properties: PROPERTIES.to_owned(),
-            // What a node was asked, and what it answered.
+            // Logs a node's requests and its answers.
             java: vec!["-Dorg.slf4j.simpleLogger.log.kafka.request.logger=debug".to_owned()],
             ..Setup::default()
         };
@@ -70,8 +70,8 @@ pub(crate) async fn open(stack: &Stack, cluster: &str) -> Socket {
 /// Nodes of the cluster, and replicas of each partition.
 pub(crate) const NODES: usize = 3;
 
-/// How long a broker's answer may take: the default of `socket.timeout.ms`, the 100 ms that a fetch waits for records, and
-/// what a busy machine takes.
+/// Limit for a broker's answer: the default of `socket.timeout.ms`, the 100 ms that a fetch waits for records, and the
+/// delays of a busy machine.
 pub(crate) const ANSWERED_WITHIN: Duration = Duration::from_millis(5_000 + 100 + 3_000);
 
 const PROPERTIES: &str = "

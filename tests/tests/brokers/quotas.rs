@@ -25,7 +25,7 @@ async fn throttled_client_gets_every_record() {
     let kafka = cluster().await;
     let (topic, records) = &written(&kafka).await;
     let mut setup = setup(&kafka.bootstrap(), "", &[("throttled", "client.id = \"throttled\"")]);
-    // What is read from memory counts against no quota.
+    // Reads from memory count against no quota.
     setup.bridge_environment = vec![("SLUICEGATE_READ__CACHE_BYTES".to_owned(), "0".to_owned())];
     let mut stack = Stack::start(setup).await.unwrap();
     stack.ready_within(Duration::from_secs(30)).await.unwrap();

@@ -38,8 +38,8 @@ async fn rack_replica_serves_its_clients() {
     assert!(written > 0);
 }
 
-/// Waits until one node serves most of the records, from the first record until every socket has read on. A lagging replica
-/// redirects to the leader, and a replica that has just started often lags.
+/// Waits until one node serves most of the records, from the first record until every socket has read on. A lagging
+/// replica redirects to the leader, and a replica that has just started often lags.
 async fn served_by(kafka: &Kafka, walks: &[Walk], node: usize) {
     becomes("the node that serves", Some(node), SERVED_WITHIN, async || {
         let since = fetches(kafka, CLIENT);

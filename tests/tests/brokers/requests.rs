@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::Value;
 use sluicegate_tests::kafka::Kafka;
 
-/// What a node has answered to the fetches of a client.
+/// A node's answers to the fetches of a client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Fetches {
     pub(crate) answers: u64,

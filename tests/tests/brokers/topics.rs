@@ -110,6 +110,6 @@ async fn write(kafka: &Kafka, topic: &str, values: &[String], batch: usize) {
     }
 }
 
-/// What a client waits before it asks again.
+/// A client's wait before it asks again.
 const PAUSE: Duration = Duration::from_millis(50);
 const WITHIN: Duration = Duration::from_secs(20);

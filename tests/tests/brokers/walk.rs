@@ -28,7 +28,7 @@ impl Writer {
         let producer: FutureProducer = ClientConfig::new()
             .set("bootstrap.servers", kafka.bootstrap())
             .set("acks", "all")
-            // What is sent again is written once.
+            // Repeated records are written once.
             .set("enable.idempotence", "true")
             .set("reconnect.backoff.max.ms", "250")
             .create()
@@ -163,6 +163,6 @@ fn value(partition: i32, number: i64) -> String {
 
 /// Between a writer's records.
 const PACE: Duration = Duration::from_millis(100);
-/// What a client waits before it asks again.
+/// A client's wait before it asks again.
 const PAUSE: Duration = Duration::from_millis(50);
 const WITHIN: Duration = Duration::from_secs(30);

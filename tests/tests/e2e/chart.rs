@@ -1,5 +1,6 @@
-//! The committed renderings of the Helm chart, without Helm: they are of the chart's files, and the bridge accepts their
-//! configurations. `./dev chart` renders them, and validates the objects. The examples beside the chart agree with each other.
+//! The committed renderings of the Helm chart, without Helm: they are of the chart's files, and the bridge accepts
+//! their configurations. `./dev chart` renders them, and validates the objects. The examples beside the chart agree
+//! with each other.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,7 +1,7 @@
 //! A bridge works with an older filter, and refuses a newer one only with a reason.
 //!
-//! By default both are this version, and everything works. `./dev compatibility` runs the same with an older filter, and with an
-//! older bridge.
+//! By default both are this version, and everything works. `./dev compatibility` runs the same with an older filter,
+//! and with an older bridge.
 
 use std::fs;
 

@@ -41,7 +41,8 @@ fn kafka() -> BTreeMap<String, String> {
     variables.into_iter().map(property).collect()
 }
 
-/// What makes the gateway of Envoy's committed configuration: the demo's page and routes, and the secret of the bridge.
+/// Edits that turn Envoy's committed configuration into the gateway: the demo's page and routes, and the secret of the
+/// bridge.
 fn edits(port: u16) -> Vec<(String, String)> {
     let secret = "\"gateway_secret\": \"only-for-trying-it-out\",";
     let mut edits = page(Profile::Tunnel, LIVE_PAGE, port).unwrap().to_vec();

@@ -25,7 +25,7 @@ const MARK: &str = "DEMO_OF";
 const START: Duration = Duration::from_secs(60);
 const STEP: Duration = Duration::from_secs(20);
 
-/// What it starts has the log's folder in [`MARK`].
+/// Starts a demo. Its processes have the log's folder in [`MARK`].
 fn start(log: &Path, args: &[&str]) -> Process {
     LazyLock::force(&EARLIER);
     let mut command = Command::new(env!("CARGO_BIN_EXE_demo"));
@@ -103,7 +103,8 @@ async fn gone(processes: &[u32]) {
     becomes("something is left running", false, STEP, async || processes.iter().any(runs)).await;
 }
 
-/// Runs the commands that the demo shows, each of which shows what is wanted. The first one also shows what the second writes.
+/// Runs the commands that the demo shows, each of which shows what is wanted. The first one also shows what the second
+/// writes.
 async fn run_shown(demo: &Process, folder: &Folder, wanted: [&str; 5]) {
     let commands = commands(demo);
     assert_eq!(commands.len(), wanted.len(), "{commands:?}");

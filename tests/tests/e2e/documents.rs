@@ -15,7 +15,7 @@ use crate::demo::{ready, says};
 
 const RUN: [&str; 3] = ["sh", "js", "python"];
 const STEP: Duration = Duration::from_secs(20);
-/// What a command that shows something shows. The others only have to succeed.
+/// Expected output of commands that show something. The others only have to succeed.
 const SHOWN: [(&str, &str); 16] = [
     ("/produce", r#"{"topic":"demo","partition":"#),
     ("curl -H 'Accept: application/json'", r#""value":{"gate":"north""#),

@@ -1,4 +1,5 @@
-//! `envoy/existing.yaml`: Sluicegate merged into an Envoy that serves another application, and the document's parts of it.
+//! `envoy/existing.yaml`: Sluicegate merged into an Envoy that serves another application, and the document's parts of
+//! it.
 
 use std::fs;
 use std::net::SocketAddr;

@@ -3,8 +3,8 @@
 //! 1. [`envoy`], [`nginx`]: assumptions of the other tests; [`existing`]: an Envoy with other routes
 //! 2. [`compatibility`]: filter and bridge of different versions
 //! 3. [`dev`], [`demo`], [`documents`]: the script, the demo and the documents, from the user's point of view
-//! 4. [`chart`], [`compose`], [`monitoring`], [`packages`]: the files for Kubernetes, Docker, Prometheus, Grafana and registries,
-//!    without those
+//! 4. [`chart`], [`compose`], [`monitoring`], [`packages`]: the files for Kubernetes, Docker, Prometheus, Grafana and
+//!    registries, without those
 //! 5. [`supply_chain`]: the images, actions and tags that builds and releases rely on
 
 #![cfg(test)] // so that helpers, too, may fail as tests do

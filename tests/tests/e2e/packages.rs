@@ -1,4 +1,4 @@
-//! What registries get: complete packages, whose pages have links that work outside of this repository.
+//! Packages for registries are complete, and the links of their pages work outside of this repository.
 
 use std::fs;
 use std::process::Command;

@@ -67,8 +67,8 @@ pub(crate) fn rest_problem(response: &Response, status: u16, error_code: u64, wo
     json
 }
 
-/// Expects the gateway's own word in place of an answer of the bridge's, with this status; whether it says that the outcome is
-/// unknown. In APISIX it is nginx's page, and a header says so.
+/// Expects the gateway's own word in place of an answer of the bridge's, with this status; whether it says that the
+/// outcome is unknown. In APISIX it is nginx's page, and a header says so.
 #[track_caller]
 pub(crate) fn unanswered(way: Way, response: &Response, status: u16) -> bool {
     if status == 503 {

@@ -16,7 +16,7 @@ use crate::answers::unanswered;
 use crate::openapi::ask;
 use crate::stacks::REST;
 
-/// How long nginx waits for the bridge.
+/// Time that nginx waits for the bridge.
 const PATIENCE: Duration = Duration::from_millis(500);
 const SOON: Duration = Duration::from_secs(20);
 

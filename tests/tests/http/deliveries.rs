@@ -1,4 +1,4 @@
-//! What clients of each route got, in the bridge's metrics.
+//! Deliveries to clients of each route, in the bridge's metrics.
 
 use sluicegate_tests::http::client::Request;
 use sluicegate_tests::kafka::Kafka;

@@ -1,5 +1,5 @@
-//! Server-sent events through each gateway and a real Kafka. The bridge's `http::rest::events` tests queries, ids and each event in
-//! detail.
+//! Server-sent events through each gateway and a real Kafka. The bridge's `http::rest::events` tests queries, ids and
+//! each event in detail.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
-//! Ten thousand malformed requests: each gets the status that HTTP demands, nothing is written, no internals leak, and other
-//! clients are not affected.
+//! Ten thousand malformed requests: each gets the status that HTTP demands, nothing is written, no internals leak, and
+//! other clients are not affected.
 
 mod exchange;
 mod malformed;
@@ -58,7 +58,7 @@ async fn malformed_requests_write_nothing_and_learn_nothing() {
         let response = bystander.ask(request).await.unwrap();
         assert_eq!(written(&response, good).offset, (first / BATCH) as i64);
         assert_eq!(session.ping(first.to_string().into_bytes()).await.unwrap(), first.to_string().as_bytes());
-        // What the first of them made the parts allocate is theirs to keep.
+        // Memory that the first of them made the parts allocate is theirs to keep.
         before.get_or_insert_with(|| parts(&stack).map(size));
     }
     eprintln!(
@@ -149,7 +149,7 @@ async fn play(stack: &Stack, topic: &str, number: usize, hidden: &[String]) {
     assert!(as_wanted, "{}: {want:?} was expected, seen {:?}", what(), String::from_utf8_lossy(&seen.bytes));
 }
 
-/// What no client may learn.
+/// Texts that no client may learn.
 fn hidden(stack: &Stack, kafka: &Kafka) -> Vec<String> {
     let ports = [stack.bridge.grpc(), stack.bridge.admin(), stack.envoy().admin()]
         .map(|address| address.port().to_string());

@@ -34,9 +34,9 @@ const CONNECTIONS: usize = 8;
 const STREAMS: usize = 100;
 const SOON: Duration = Duration::from_secs(20);
 
-/// What one unread answer can hold in Envoy: `initial_stream_window_size` of `sluicegate_http`, once more in the internal profile,
-/// or the cluster's buffer in the relay profile; and what Envoy allocates besides: up to 40 KiB, depending on how the answers
-/// arrive.
+/// Most bytes that one unread answer can hold in Envoy: `initial_stream_window_size` of `sluicegate_http`, once more in
+/// the internal profile, or the cluster's buffer in the relay profile; and Envoy's other allocations: up to 40 KiB,
+/// depending on how the answers arrive.
 fn bytes_per_answer(profile: Profile) -> u64 {
     match profile {
         Profile::Tunnel => 128 << 10,
@@ -57,7 +57,7 @@ async fn unread_answers_cost_envoy_no_more_than_their_windows(profile: Profile) 
     }
     let session = Session::connect(&stack.url()).await.unwrap();
     let path = format!("/kafka/topics/{topic}/partitions/0/records?offset=0");
-    // What the first requests make Envoy allocate is there to stay.
+    // Memory that the first requests make Envoy allocate is there to stay.
     let warm = (0..50).map(|_| ask(gateway, Request::get(&path)));
     assert!(join_all(warm).await.iter().all(|response| response.body.len() > 200_000));
     let before = stack.envoy().process.usage().unwrap().resident_bytes;

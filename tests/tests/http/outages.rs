@@ -1,5 +1,5 @@
-//! The bridge dies under clients that keep writing and resend what was not acknowledged. Acknowledged records are in the log,
-//! and only records resent after an unknown outcome are duplicated.
+//! The bridge dies under clients that keep writing and resend what was not acknowledged. Acknowledged records are in
+//! the log, and only records resent after an unknown outcome are duplicated.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;

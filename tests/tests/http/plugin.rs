@@ -1,5 +1,5 @@
-//! `produce` routes: the record that a request becomes, through each gateway. The bridge's `http::produce` tests headers and
-//! bodies in detail.
+//! `produce` routes: the record that a request becomes, through each gateway. The bridge's `http::produce` tests
+//! headers and bodies in detail.
 
 use sluicegate_tests::http::client::Request;
 use sluicegate_tests::in_every_gateway;

@@ -1,5 +1,5 @@
-//! Where reads and events begin, and what they give: the same rules on a real Kafka and a real nats-server, and in sessions. The
-//! bridge's `http::rest` tests positions and formats in detail.
+//! Where reads and events begin, and what they give: the same rules on a real Kafka and a real nats-server, and in
+//! sessions. The bridge's `http::rest` tests positions and formats in detail.
 
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -48,7 +48,7 @@ async fn reads_give_a_page_from_any_position() {
     for number in 0..5 {
         let record = Record { timestamp: Some(START + number), ..Record::of(number.to_string()) };
         kafka.produce(topic, 0, &[record], Write::default()).await.unwrap();
-        // What was read before is at hand, one record at a time.
+        // Records that were read before are at hand, one at a time.
         let want: Vec<i64> = (0..=number).collect();
         assert_eq!(places(&stack, &format!("{path}/records")).await, want);
         assert_eq!(places(&stack, &format!("{REST}/topics/{topic}/records")).await, want);

@@ -1,5 +1,5 @@
-//! `rest` routes through each gateway and a real Kafka: writing lists of records, reading records, offsets and topics. The
-//! bridge's `http::rest` tests bodies, queries and errors in detail.
+//! `rest` routes through each gateway and a real Kafka: writing lists of records, reading records, offsets and topics.
+//! The bridge's `http::rest` tests bodies, queries and errors in detail.
 
 use serde_json::{Value, json};
 use sluicegate_tests::http::client::{Request, Response};

@@ -22,7 +22,7 @@ in_every_gateway! {
     bodies_over_the_limit_are_refused_and_leave_room
 }
 
-/// What the gateway takes by default.
+/// The gateway's limit by default.
 const LIMIT: usize = 1 << 20;
 const KEEPS: [(&str, &str); 1] = [("max.message.bytes", "4194304")];
 

@@ -51,7 +51,7 @@ pub(crate) async fn with(
     stack
 }
 
-/// What [`with`] starts.
+/// Setup of the stack that [`with`] starts.
 pub(crate) fn setup(
     way: impl Into<Way>,
     kafka: &Kafka,
@@ -85,8 +85,8 @@ pub(crate) fn setup(
     setup
 }
 
-/// A route of the filter as APISIX has it: in a route of its own, with what Envoy has for all of them, and without a path but
-/// where the filter needs one.
+/// A route of the filter as APISIX has it: in a route of its own, with what Envoy has for all of them, and without a
+/// path but where the filter needs one.
 pub(crate) fn in_apisix(route: &Value, keys: &str) -> apisix::Route {
     let mut conf: Map<String, Value> =
         serde_json::from_str(&format!("{{{}}}", keys.trim_end_matches(','))).unwrap();

@@ -1,5 +1,5 @@
-//! `rest` and `produce` routes through each gateway and a real nats-server. The bridge's `http` tests paths, queries and errors in
-//! detail.
+//! `rest` and `produce` routes through each gateway and a real nats-server. The bridge's `http` tests paths, queries
+//! and errors in detail.
 
 use bytes::Bytes;
 use serde_json::{Value, json};

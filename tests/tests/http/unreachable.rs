@@ -16,7 +16,7 @@ in_every_gateway! {
     bridge_that_is_away_or_hangs_is_named
 }
 
-/// How long a gateway waits for a bridge that hangs.
+/// Time that a gateway waits for a bridge that hangs.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 async fn bridge_that_is_away_or_hangs_is_named(way: Way) {

@@ -53,7 +53,7 @@ fn size(message: &KafkaMessage) -> u64 {
     (fields + prost::length_delimiter_len(fields) + 1) as u64
 }
 
-/// What a client has no credit for is not in the way of others that ask for the same.
+/// Records that a client has no credit for are not in the way of others that ask for the same.
 #[tokio::test]
 async fn client_without_credit_delays_nobody() {
     let (kafka, stack) = shared(Way::Tunnel).await;

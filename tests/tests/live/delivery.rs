@@ -99,7 +99,7 @@ async fn slow_client_loses_nothing() {
     assert_eq!(subscriber.messages, reader.messages);
 }
 
-/// What two subscriptions of a session deliver is told apart by their sequences.
+/// Deliveries of two subscriptions of a session are told apart by their sequences.
 #[tokio::test]
 async fn subscriptions_of_a_session_are_independent() {
     let (kafka, stack) = shared(Way::Tunnel).await;

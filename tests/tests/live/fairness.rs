@@ -13,7 +13,8 @@ in_every_way! {
     flood_delays_neither_a_trickle_nor_a_ping
 }
 
-/// What is delivered of the flood until the trickle's record and the pong come is what gateway and kernel have room for.
+/// Records of the flood that arrive before the trickle's record and the pong are those for which gateway and kernel
+/// have room.
 async fn flood_delays_neither_a_trickle_nor_a_ping(way: Way) {
     let (kafka, stack) = shared(way).await;
     let flood = &kafka.topic("flood", 1, &[]).await.unwrap();

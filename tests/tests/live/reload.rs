@@ -21,7 +21,8 @@ async fn reload_loses_repeats_and_reorders_no_record() {
     let bootstrap = kafka.bootstrap();
     let config = |client: usize| {
         format!(
-            "[write]\nclusters = [\"default\"]\n[clusters.default]\nbootstrap.servers = {bootstrap:?}\nclient.id = \"{client}\"\n"
+            "[write]\nclusters = [\"default\"]\n[clusters.default]\nbootstrap.servers = {bootstrap:?}\n\
+             client.id = \"{client}\"\n"
         )
     };
     let setup = Setup {

@@ -19,7 +19,7 @@ pub(crate) struct Subscriber {
     pub(crate) socket: Socket,
     /// The sequence of the subscription.
     pub(crate) sequence: i64,
-    /// What was delivered of each partition, in this order.
+    /// Messages of each partition, in the order of their delivery.
     pub(crate) messages: BTreeMap<Partition, Vec<KafkaMessage>>,
     /// Where each partition continues.
     pub(crate) next: BTreeMap<Partition, i64>,
@@ -118,7 +118,8 @@ impl Subscriber {
         Told::Delivery(count)
     }
 
-    /// Takes deliveries until there are so many messages in all. Another message is a failure, except that a partition has caught up.
+    /// Takes deliveries until there are so many messages in all. Another message is a failure, except that a partition
+    /// has caught up.
     pub(crate) async fn collect(&mut self, count: usize) {
         while self.count() < count {
             match self.told().await {

@@ -32,7 +32,7 @@ directly! {
 
 const CLIENTS: usize = 2000;
 const ADDRESSES: usize = 20;
-/// What each holds: 0.9 MiB.
+/// Bytes of each unfinished message: 0.9 MiB.
 const HELD: usize = (9 << 20) / 10;
 /// A state that makes a message of some more.
 const STATE: usize = 960 * 1024;
@@ -53,7 +53,7 @@ async fn unfinished_messages_are_bounded_together(way: Way) {
 
     // So many at the same time that they compete for the last room.
     stream::iter(&mut clients).for_each_concurrent(200, |client| client.send(begin)).await;
-    // What a client has sent may still lie in a kernel's buffer.
+    // Sent bytes may still lie in a kernel's buffer.
     settles("what was taken", Duration::from_secs(60), async || {
         let bytes =
             if way.filter_runs_sessions() { bench.stat("sluicegate.bytes_from_client").await } else { 0 };
@@ -61,7 +61,7 @@ async fn unfinished_messages_are_bounded_together(way: Way) {
     })
     .await;
     witness.check("2,000 messages are not finished").await;
-    // What holds them, filter or bridge, grows by doubling.
+    // Buffers for them, in filter or bridge, grow by doubling.
     let count = u64::try_from(CLIENTS).unwrap();
     let [gateway, bridge] =
         if way.filter_runs_sessions() { [2, 0] } else { [0, 2] }.map(|times| times * MAX_ASSEMBLY_BYTES);
@@ -73,7 +73,7 @@ async fn unfinished_messages_are_bounded_together(way: Way) {
 
     let results = join_all(clients.iter_mut().map(|client| client.finish(rest))).await;
     let served = u64::try_from(results.iter().filter(|served| **served).count()).unwrap();
-    // What grows beyond half the limit of a message reserves the whole.
+    // Messages that grow beyond half the limit reserve the whole.
     let fit = MAX_ASSEMBLY_BYTES / MAX_MESSAGE_BYTES;
     // The last to lose may have held as much as one message more than was needed.
     assert!((fit - 2..=fit).contains(&served), "{served} are finished, {fit} fit");

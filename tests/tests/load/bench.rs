@@ -11,7 +11,7 @@ use sluicegate_tests::waiting::becomes;
 use sluicegate_tests::way::Way;
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
-/// What a test works on.
+/// Stack and topics of a test.
 pub(crate) struct Bench {
     pub(crate) stack: Stack,
     /// Records of a few bytes.

@@ -29,7 +29,7 @@ async fn clients_that_come_and_go_leave_nothing_behind(way: Way) {
     let (gateway, bridge) = (CLIENTS * idle_socket(way), CLIENTS * IDLE_SESSION);
     let first = Memory { gateway: gateway + 8 * MIB, bridge: bridge + 8 * MIB };
     start.check(&bench, "1,000 clients", first);
-    // What the first round took is used again: nothing piles up.
+    // Memory of the first round is used again: nothing piles up.
     let reached = Memory::now(&bench);
     let rounds = number("SLUICEGATE_CHURN_ROUNDS", 3);
     for _ in 0..rounds {

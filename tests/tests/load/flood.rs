@@ -80,8 +80,8 @@ async fn flooding_clients_are_held_back_and_slow_nobody(way: Way) {
     bench.assert_filter_survived().await;
 }
 
-/// Until the buffers are full, a command waits for its turn behind what ten others have sent, messages of 1 MB among them:
-/// half of the commands for a few milliseconds, one in a hundred for up to a third of a second where the machine is busy
-/// with other things as well. A session that is stalled waits for as long as the flood lasts.
+/// Until the buffers are full, a command waits for its turn behind what ten others have sent, messages of 1 MB among
+/// them: half of the commands for a few milliseconds, one in a hundred for up to a third of a second where the machine
+/// is busy with other things as well. A session that is stalled waits for as long as the flood lasts.
 const WHILE_IT_BEGINS: Percentiles =
     Percentiles { p50: Duration::from_millis(30), p99: Duration::from_secs(1) };

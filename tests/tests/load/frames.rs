@@ -37,6 +37,6 @@ async fn tiny_frames_slow_nobody(way: Way) {
     bench.assert_filter_survived().await;
 }
 
-/// One in a hundred commands waits behind the frames of a tick, however many clients send them: on a free machine, below 100 ms. Without the
-/// limit it waits for seconds.
+/// One in a hundred commands waits behind the frames of a tick, however many clients send them: on a free machine,
+/// below 100 ms. Without the limit it waits for seconds.
 const ALLOWED: Percentiles = Percentiles { p50: Duration::from_millis(30), p99: Duration::from_millis(500) };

@@ -18,10 +18,10 @@ pub(crate) const STREAM_WINDOW_BYTES: u64 = 64 * KIB;
 pub(crate) const MAX_ASSEMBLY_BYTES: u64 = 64 * MIB;
 /// Its default of `max_message_bytes`.
 pub(crate) const MAX_MESSAGE_BYTES: u64 = MIB;
-/// What a session costs the bridge at rest.
+/// Bytes that a session at rest takes in the bridge.
 pub(crate) const IDLE_SESSION: u64 = 8 * KIB;
 
-/// What a session may hold in the bridge whose client takes no answers: `limits.session_answer_bytes` and, behind them,
+/// Most bytes in the bridge of a session whose client takes no answers: `limits.session_answer_bytes` and, behind them,
 /// four HTTP/2 frames; and a quarter more that the allocator keeps for them.
 pub(crate) fn stuck_session() -> u64 {
     (SESSION_ANSWER_BYTES + 4 * HTTP2_FRAME + IDLE_SESSION) * 5 / 4
@@ -42,7 +42,7 @@ pub(crate) fn stuck_socket(way: Way) -> u64 {
     (CONNECTION_BUFFER + windows * STREAM_WINDOW + idle_socket(way)) * 3 / 2
 }
 
-/// What a session costs the gateway at rest; the internal listener has streams of its own.
+/// Bytes that a session at rest takes in the gateway; the internal listener has streams of its own.
 pub(crate) fn idle_socket(way: Way) -> u64 {
     match way {
         Way::Tunnel | Way::Relay => 64 * KIB,
@@ -52,7 +52,7 @@ pub(crate) fn idle_socket(way: Way) -> u64 {
     }
 }
 
-/// What two processes have resident.
+/// Resident memory of two processes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Memory {
     /// Nothing where there is none.

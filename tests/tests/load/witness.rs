@@ -38,8 +38,8 @@ impl Witness {
         witness
     }
 
-    /// Checks that latency stays close to that of the undisturbed run: half of the commands nearly as fast, nearly all without a
-    /// stall.
+    /// Checks that latency stays close to that of the undisturbed run: half of the commands nearly as fast, nearly all
+    /// without a stall.
     pub(crate) async fn check(&mut self, what: &str) {
         self.check_within(what, Percentiles { p50: SLACK, p99: STALL }).await;
     }
@@ -94,8 +94,8 @@ pub(crate) fn percentiles(mut all: Vec<Duration>) -> Percentiles {
 
 const COUNT: usize = 200;
 const WITHIN: Duration = Duration::from_secs(10);
-/// Allowed extra latency at p50: two cores run Envoy, the bridge, Kafka and this program, and each can wait a few milliseconds
-/// for a core.
+/// Allowed extra latency at p50: two cores run Envoy, the bridge, Kafka and this program, and each can wait a few
+/// milliseconds for a core.
 const SLACK: Duration = Duration::from_millis(5);
 /// Allowed extra latency at p99: several such waits, far below any stall.
 const STALL: Duration = Duration::from_millis(150);

@@ -54,8 +54,8 @@ async fn killed_bridge_ends_its_connections_at_once(way: Way) {
     assert_unharmed(&stack).await;
 }
 
-/// With a keep-alive of a second's interval and a second's patience, where the committed one has 30 s and 10 s. A relayed session
-/// has no keep-alive but its own pings, whose absence ends it: after 2 s instead of 90 s.
+/// With a keep-alive of a second's interval and a second's patience, where the committed one has 30 s and 10 s. A
+/// relayed session has no keep-alive but its own pings, whose absence ends it: after 2 s instead of 90 s.
 async fn hanging_bridge_is_given_up(profile: Profile) {
     let keepalive = |interval, timeout| {
         format!(

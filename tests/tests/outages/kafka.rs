@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::stacks::{assert_unharmed, mortal_kafka, ready};
 
-/// How long a broker that refuses connections may take a command: no wait is of use, but the machine may be busy.
+/// Limit for a command to a broker that refuses connections: no wait is of use, but the machine may be busy.
 const REFUSED_WITHIN: Duration = Duration::from_secs(2);
 /// A command that asks nothing of Kafka.
 const PING_WITHIN: Duration = Duration::from_secs(1);
@@ -28,7 +28,7 @@ const BACK_WITHIN: Duration = Duration::from_secs(15);
 async fn commands_fail_at_once_while_kafka_is_down() {
     let mut kafka = mortal_kafka().await;
     let topic = topic(&kafka).await;
-    // What was read before would be answered from memory.
+    // Records that were read before would be answered from memory.
     let mut stack = ready(Profile::Tunnel, &kafka, "[read]\ncache_bytes = 0\n").await;
     let mut old = Socket::open(&stack).await;
     assert_reads(&mut old, &topic).await;

@@ -1,5 +1,5 @@
-//! A client disconnects, with a close frame or without: within a second the bridge releases its session, including a fetch
-//! that waits at the end of a log.
+//! A client disconnects, with a close frame or without: within a second the bridge releases its session, including a
+//! fetch that waits at the end of a log.
 
 use std::time::Duration;
 
@@ -19,10 +19,10 @@ in_every_way! {
     clients_that_read_nothing_are_noticed_when_they_leave
 }
 
-/// The bridge looks every half second at what is not heard by itself. A machine that is busy has the other half, and what
-/// it takes to ask.
+/// The bridge looks every half second at what is not heard by itself. A machine that is busy has the other half, and
+/// what it takes to ask.
 const NOTICED_WITHIN: Duration = Duration::from_secs(1);
-/// How long a fetch waits at the log end.
+/// Wait of a fetch at the log end.
 const WAIT: &str = "[read]\nwait_ms = 30000\n";
 
 async fn clients_that_leave_are_noticed_and_their_fetches_cancelled(way: Way) {
@@ -81,7 +81,7 @@ enum Leave {
 }
 
 impl Leave {
-    /// What the bridge calls it.
+    /// The bridge's name for it.
     fn reason(self) -> &'static str {
         match self {
             Self::CloseFrame => "closed",

@@ -1,5 +1,5 @@
-//! Outages during open sessions: each part killed, frozen or silently gone, on Envoy in both profiles and, if the bridge
-//! itself serves the client, through nginx or directly.
+//! Outages during open sessions: each part killed, frozen or silently gone, on Envoy in both profiles and, if the
+//! bridge itself serves the client, through nginx or directly.
 //!
 //! 1. [`bridge`], [`kafka`]: the servers
 //! 2. [`leaving`], [`silence`]: the clients

@@ -29,8 +29,8 @@ pub(crate) async fn without_kafka(way: impl Into<Way>) -> MutexGuard<'static, St
     stack
 }
 
-/// A stack of the test's own in front of `kafka`, ready for a fetch. `settings` are the first lines of its bridge's configuration.
-/// Without a gateway, the bridge closes leftover connections after half a second.
+/// A stack of the test's own in front of `kafka`, ready for a fetch. `settings` are the first lines of its bridge's
+/// configuration. Without a gateway, the bridge closes leftover connections after half a second.
 pub(crate) async fn ready(way: impl Into<Way>, kafka: &Kafka, settings: &str) -> Stack {
     let way = way.into();
     let bootstrap = kafka.bootstrap();

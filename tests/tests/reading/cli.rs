@@ -105,7 +105,7 @@ fn record(key: &str, value: &str, timestamp: i64) -> Record {
     Record { key: Some(key.into()), timestamp: Some(timestamp), ..Record::of(value) }
 }
 
-/// What a command that succeeds prints.
+/// Output of a command that succeeds.
 pub(crate) async fn prints(url: &str, args: &[&str]) -> String {
     let (code, stdout, stderr) = run(url, args).await;
     assert_eq!(code, Some(0), "{args:?}: {stderr}");

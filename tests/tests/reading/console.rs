@@ -3,7 +3,7 @@
 use sluicegate_tests::folder::Folder;
 use sluicegate_tests::kafka::{CONSOLE_CONSUMER, Kafka};
 
-/// What the console consumer prints of partition 0 from the log start on, one line a record:
+/// Output of the console consumer for partition 0 from the log start on, one line a record:
 /// `CreateTime:TIME<tab>Offset:OFFSET<tab>KEY<tab>VALUE`.
 pub(crate) async fn consume(kafka: &Kafka, topic: &str, count: usize) -> String {
     let count = count.to_string();

@@ -38,7 +38,8 @@ type Stacks = [OnceCell<Stack>; Way::COUNT];
 
 async fn kafka() -> &'static Kafka {
     let kafka = Kafka::shared().await.unwrap();
-    // What all tests share outlives a failed one, and its folders do not outlive the process: tell of the logs now.
+    // Processes that all tests share outlive a failed test, and their folders do not outlive the process: tell of the
+    // logs now.
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let told_before = panic::take_hook();
@@ -51,7 +52,7 @@ async fn kafka() -> &'static Kafka {
     kafka
 }
 
-/// What answers is of the version that a recipe chose, by the jar that it has open.
+/// The running broker has the version that a recipe chose, by the jar that it has open.
 fn assert_version(kafka: &Kafka) {
     let Some(want) = tools::kafka_version() else { return };
     let files = fs::read_dir(format!("/proc/{}/fd", kafka.nodes[0].process.id())).unwrap();

@@ -109,8 +109,8 @@ async fn committed_read_waits_until_a_transaction_commits() {
     assert!(ended.elapsed() < SOON, "{:?}", ended.elapsed());
 }
 
-/// Asserts that no earlier command of this socket is answered, and that all are at the bridge: a session answers its commands in
-/// the order in which they are ready.
+/// Asserts that no earlier command of this socket is answered, and that all are at the bridge: a session answers its
+/// commands in the order in which they are ready.
 async fn still_waits(socket: &mut Socket, topic: &str) {
     let asked = socket.send(socket::list_offset(topic, 0, -1)).await;
     let (sequence, answer) = socket.receive().await;

@@ -45,8 +45,8 @@ pub(crate) fn noise(len: usize, seed: u64) -> Vec<u8> {
     Random::new(seed).bytes(len)
 }
 
-/// Fetches from these offsets of partition 0 give what there is from there on, or the first part of it, and a walk gives
-/// all of it.
+/// Fetches from these offsets of partition 0 give what there is from there on, or the first part of it, and a walk
+/// gives all of it.
 pub(crate) async fn check_reads(
     socket: &mut Socket,
     topic: &str,

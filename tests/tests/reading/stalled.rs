@@ -17,8 +17,8 @@ in_every_profile! {
 const FETCHES: usize = 15;
 /// More than a fetch that waits reserves.
 const RECORD: usize = 4_000_000;
-/// Answers that can be made for a client that reads nothing: three reserve `read.max_bytes` of 1 MiB, and the buffers of Envoy and
-/// the system, some MiB, take a few before that.
+/// Answers that can be made for a client that reads nothing: three reserve `read.max_bytes` of 1 MiB, and the buffers
+/// of Envoy and the system, some MiB, take a few before that.
 const MADE: usize = 8;
 
 async fn stalled_reader_stays_within_its_answer_bytes(profile: Profile) {

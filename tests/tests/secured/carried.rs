@@ -79,7 +79,7 @@ fn trusting(secured: &Secured) -> (Folder, String) {
     (folder, format!("[route_clusters.properties]\nssl.ca.location = {ca:?}\n"))
 }
 
-/// How many connections the bridge has to a listener.
+/// Number of connections of the bridge to a listener.
 fn connections(stack: &Stack, secured: &Secured, listener: &str) -> usize {
     let bootstrap = secured.kafka.bootstrap_of(listener).unwrap();
     let (_, port) = bootstrap.rsplit_once(':').unwrap();
@@ -217,7 +217,8 @@ async fn unused_connections_are_closed() {
     let answer = client::ask(stack.gateway(), asynchronous).await;
     assert_eq!(answer.status, 202, "{}", answer.text());
     assert!(open_ones() > of_reader);
-    // What was accepted is delivered, and then the writer's connections are closed; the reader's are not, though it is silent.
+    // Accepted records are delivered, and then the writer's connections are closed; the reader's are not, though it is
+    // silent.
     becomes("the writer's connections are closed", of_reader, SOON, async || open_ones()).await;
     assert_eq!(secured.kafka.watermarks(topic, 0).unwrap(), (0, 1));
     log.check_walk(&mut reader, "reader").await;
@@ -226,7 +227,7 @@ async fn unused_connections_are_closed() {
     drop(other);
     becomes("all connections are closed", 0, SOON, async || open_ones()).await;
 
-    // Whoever comes again finds a new one, and its producer.
+    // Clients that come again find a new one, and its producer.
     log.check_walk(&mut open(&stack, "reader").await, "again").await;
     let record =
         ProduceRecord { topic: topic.clone(), value: Some("again".into()), ..ProduceRecord::default() };

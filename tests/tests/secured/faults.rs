@@ -1,4 +1,5 @@
-//! Misconfigured or unreachable clusters: the log names the cause in bounded time, and the client gets a reference to it.
+//! Misconfigured or unreachable clusters: the log names the cause in bounded time, and the client gets a reference to
+//! it.
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -86,7 +87,7 @@ pub(crate) struct Faulty {
     _endpoints: Vec<Endpoint>,
     /// Nobody listens there.
     _nobody: Port,
-    /// Whose clients are connected and never served.
+    /// Its clients are connected and never served.
     _silent: TcpListener,
 }
 

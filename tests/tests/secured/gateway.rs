@@ -103,7 +103,8 @@ impl Route {
     }
 }
 
-/// A gateway for one test, with routes that carry their clusters; `settings` are its bridge's configuration, `keys` the filter's.
+/// A gateway for one test, with routes that carry their clusters; `settings` are its bridge's configuration, `keys` the
+/// filter's.
 pub(crate) async fn carrying(
     way: impl Into<Way>,
     routes: &[Route],
@@ -120,7 +121,7 @@ pub(crate) async fn changing(
     settings: &str,
     keys: &str,
 ) -> (OwnGateway, Discovery) {
-    // What one connection has seen of a change then goes for all: workers take it one after the other.
+    // Changes that one connection has seen then go for all: workers take them one after the other.
     let setup = Setup { concurrency: 1, ..telling_all(profile, routes, settings, keys) };
     let mut stack = Stack::start(setup).await.unwrap();
     let discovery = Discovery::start(&mut stack).await;
@@ -156,7 +157,7 @@ pub(crate) async fn open(stack: &Stack, cluster: &str) -> Socket {
     Socket::open_at(&format!("ws://{}/{cluster}", stack.gateway())).await
 }
 
-/// What `/readyz` says of a cluster, and how long it took.
+/// Answer of `/readyz` about a cluster, and the time that it took.
 pub(crate) async fn readiness(stack: &Stack, cluster: &str) -> (http::Answer, Duration) {
     let asked = Instant::now();
     let answer = http::get(stack.bridge.admin(), &format!("/readyz?cluster={cluster}")).await.unwrap();

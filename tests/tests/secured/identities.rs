@@ -19,7 +19,7 @@ use crate::section::{Section, endpoint};
 struct Pair {
     allowed: Section,
     denied: Section,
-    /// How the second is refused.
+    /// The refusal of the second.
     refusal: Refusal,
 }
 

@@ -42,8 +42,8 @@ struct Row {
 
 enum Want {
     Answer(Resp),
-    /// The code, which APISIX leaves at 0 where we give Kafka's, and the beginning of the message, which APISIX ends with what its
-    /// Kafka client says.
+    /// The code, which APISIX leaves at 0 where we give Kafka's, and the beginning of the message, which APISIX ends
+    /// with what its Kafka client says.
     Error(i32, String),
 }
 

@@ -11,8 +11,8 @@ use sluicegate_tests::stack::{BridgeConfig, Setup, Stack};
 
 use crate::peer::{Peer, ping, pong, request};
 
-/// HTTP/2's library ends a connection for DATA frames that are short and not read: here for 33,000 of them, which ten clients
-/// of one worker reach.
+/// HTTP/2's library ends a connection for DATA frames that are short and not read: here for 33,000 of them, which ten
+/// clients of one worker reach.
 async fn tiny_messages_that_wait_end_no_other_session(profile: Profile) {
     let kafka = Kafka::shared().await.unwrap();
     let settings =

@@ -45,8 +45,8 @@ async fn many_bad_clients_end_no_other_session(profile: Profile) {
     }
 }
 
-/// Every header of [`NAMES`] with every value of [`VALUES`], and long ones, whatever its own client is told: many sessions
-/// share a connection to the bridge, so what breaks that breaks them all.
+/// Every header of [`NAMES`] with every value of [`VALUES`], and long ones, whatever its own client is told: many
+/// sessions share a connection to the bridge, so what breaks that breaks them all.
 async fn no_header_of_an_upgrade_harms_another_session(way: Way) {
     let stack = committed(way).await;
     // Enough to be on the same connections as the strangers, whichever worker accepts those.
@@ -89,7 +89,7 @@ async fn no_header_of_an_upgrade_harms_another_session(way: Way) {
 /// The lifetime of the client's own stream in milliseconds, if Envoy treats the client as internal.
 const LIFETIME: &str = "x-envoy-upstream-stream-duration-ms";
 
-/// What proxies, HTTP/2, gRPC or WebSocket give a meaning to.
+/// Names to which proxies, HTTP/2, gRPC or WebSocket give a meaning.
 const NAMES: &str = r"
     accept-encoding alt-svc authority authorization capsule-protocol connection content-length content-type
     cookie date early-data expect forwarded grpc-encoding grpc-message-type grpc-status grpc-timeout host

@@ -28,7 +28,7 @@ async fn envoy_does_not_start_and_its_log_names_every_mistake() {
     assert!(said.contains("sluicegate: invalid configuration: invalid JSON: "), "{said}");
 }
 
-/// What Envoy says when these stand where the committed configuration has its routes.
+/// Envoy's error when these stand where the committed configuration has its routes.
 async fn refusal(keys: &str) -> String {
     let folder = Folder::new("configuration").unwrap();
     let bridge = Port::pick().unwrap();

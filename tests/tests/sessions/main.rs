@@ -1,8 +1,8 @@
-//! Sessions with a real Kafka: through a real Envoy in both profiles, through a real nginx, and directly at the bridge's own
-//! WebSocket endpoint.
+//! Sessions with a real Kafka: through a real Envoy in both profiles, through a real nginx, and directly at the
+//! bridge's own WebSocket endpoint.
 //!
-//! `sluicegate-ws-session` tests RFC 6455 and requests in detail, `wasm/tests` the filter, and the bridge's own tests its
-//! endpoint. Here, each group runs once through every way in; the rest needs real parts.
+//! `sluicegate-ws-session` tests RFC 6455 and requests in detail, `wasm/tests` the filter, and the bridge's own tests
+//! its endpoint. Here, each group runs once through every way in; the rest needs real parts.
 //!
 //! 1. [`stacks`]: the shared gateways
 //! 2. [`peer`]: a client on tungstenite; [`sluicegate_tests::raw`] is one on raw bytes

@@ -8,8 +8,8 @@ use sluicegate_tests::stack::{BridgeConfig, Lent, Setup, Stack};
 use sluicegate_tests::way::Way;
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
-/// The gateway with its committed configuration, shared with other tests at the same time. Those that relay show the bridge a
-/// secret: without one, it would take their clients for those of this machine.
+/// The gateway with its committed configuration, shared with other tests at the same time. Those that relay show the
+/// bridge a secret: without one, it would take their clients for those of this machine.
 pub(crate) async fn committed(way: impl Into<Way>) -> Lent<&'static Stack> {
     static STACKS: [OnceCell<Stack>; Way::COUNT] = [const { OnceCell::const_new() }; Way::COUNT];
     let way = way.into();
@@ -25,8 +25,8 @@ pub(crate) async fn committed(way: impl Into<Way>) -> Lent<&'static Stack> {
     Lent(STACKS[way as usize].get_or_init(begin).await)
 }
 
-/// A gateway for one test at a time, for exact counts. Its bridge has a second cluster, [`OTHER_CLUSTER`], which no route
-/// names. Without a gateway, it closes leftover connections after half a second.
+/// A gateway for one test at a time, for exact counts. Its bridge has a second cluster, [`OTHER_CLUSTER`], which no
+/// route names. Without a gateway, it closes leftover connections after half a second.
 pub(crate) async fn alone(way: impl Into<Way>) -> Lent<MutexGuard<'static, Stack>> {
     static STACKS: [OnceCell<Mutex<Stack>>; Way::COUNT] = [const { OnceCell::const_new() }; Way::COUNT];
     let way = way.into();
@@ -38,8 +38,8 @@ pub(crate) async fn alone(way: impl Into<Way>) -> Lent<MutexGuard<'static, Stack
     Lent(STACKS[way as usize].get_or_init(begin).await.lock().await)
 }
 
-/// A gateway whose clients can write, shared with other tests at the same time. Without a gateway, clients grant it to themselves:
-/// they send the header `sluicegate-write`.
+/// A gateway whose clients can write, shared with other tests at the same time. Without a gateway, clients grant it to
+/// themselves: they send the header `sluicegate-write`.
 pub(crate) async fn writable(way: Way) -> Lent<&'static Stack> {
     static STACKS: [OnceCell<Stack>; Way::COUNT] = [const { OnceCell::const_new() }; Way::COUNT];
     let begin = async || {

@@ -27,7 +27,7 @@ async fn broken_frames_close_with_their_code(way: Way) {
         raw.write(bytes).await;
         raw.is_closed(&want, reason).await;
         let mut raw = Raw::open(stack.gateway()).await;
-        // What follows is not looked at any more.
+        // Later frames are ignored.
         let late = masked(BINARY, &ping(8, b"late"));
         raw.write([&masked(BINARY, &ping(7, b"good")), bytes.as_slice(), &late].concat()).await;
         assert_eq!(raw.answer().await, pong(7, b"good"), "{reason}");

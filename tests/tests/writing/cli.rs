@@ -28,7 +28,7 @@ fn start(stack: &Stack, args: &[&str]) -> Child {
         .unwrap()
 }
 
-/// What a command says to this input.
+/// Status and output of a command with this input.
 async fn run(stack: &Stack, args: &[&str], input: &[u8]) -> (Option<i32>, String, String) {
     let mut child = start(stack, args);
     let mut stdin = child.stdin.take().unwrap();
@@ -107,7 +107,7 @@ async fn newcomers_options_work() {
     assert!(code == Some(3) && stderr.ends_with("; if the port is one without TLS, use ws://\n"), "{stderr}");
 }
 
-/// What Kafka's console consumer prints of partition 0.
+/// Output of Kafka's console consumer for partition 0.
 async fn consume(kafka: &Kafka, topic: &str, count: usize) -> Vec<String> {
     let folder = Folder::new("console").unwrap();
     let properties =

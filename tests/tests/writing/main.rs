@@ -1,6 +1,7 @@
 //! Writing through a gateway: real Envoy, real bridge, real Kafka.
 //!
-//! [`sluicegate_tests::socket`] is the client. [`log`] reads the result with librdkafka, [`cli`] with Kafka's own consumer.
+//! [`sluicegate_tests::socket`] is the client. [`log`] reads the result with librdkafka, [`cli`] with Kafka's own
+//! consumer.
 
 #![cfg(test)] // so that helpers, too, may fail as tests do
 

@@ -1,4 +1,5 @@
-//! Many commands in flight, 6 MB in all: more than the windows on the way hold. They keep their order in every partition.
+//! Many commands in flight, 6 MB in all: more than the windows on the way hold. They keep their order in every
+//! partition.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! A part dies under clients that keep writing: acknowledged records are in the log. If the broker died, they are there once
-//! and in order, as the bridge's producer retries; if a client resent them, at most twice.
+//! A part dies under clients that keep writing: acknowledged records are in the log. If the broker died, they are there
+//! once and in order, as the bridge's producer retries; if a client resent them, at most twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ in_every_profile! {
     kills_of_bridge_and_envoy_lose_no_acknowledged_record
 }
 
-/// What clients were told of their records, by number.
+/// Outcomes that clients were told of their records, by number.
 #[derive(Default)]
 struct Told {
     acknowledged: BTreeMap<u64, i64>,
@@ -66,7 +66,8 @@ fn report(profile: Profile, told: &Told, written: &[u64]) {
     let (written, name) = (written.len(), profile.name());
     let duplicates = written - distinct;
     eprintln!(
-        "{name}: acknowledged {acknowledged}, refused {refused}, unknown {unknown}; in Kafka {written}, of them {duplicates} twice"
+        "{name}: acknowledged {acknowledged}, refused {refused}, unknown {unknown}; in Kafka {written}, of them \
+         {duplicates} twice"
     );
 }
 

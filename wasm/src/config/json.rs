@@ -6,7 +6,8 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// The value of `json`, and the paths of its duplicate keys, such as `routes[0].path`. The first value of a key is kept.
+/// The value of `json`, and the paths of its duplicate keys, such as `routes[0].path`. The first value of a key is
+/// kept.
 ///
 /// # Errors
 /// It is not JSON, or more than 128 levels deep.

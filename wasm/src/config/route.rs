@@ -13,8 +13,8 @@ use super::reader::Reader;
 /// A route.
 #[derive(Debug)]
 pub struct Route {
-    /// The request's path without its query: all of it, or the first segments of a REST resource's, without a trailing slash. An
-    /// empty path matches every request.
+    /// The request's path without its query: all of it, or the first segments of a REST resource's, without a trailing
+    /// slash. An empty path matches every request.
     pub path: String,
     /// The cluster that it serves.
     pub cluster: ClusterSource,
@@ -29,7 +29,7 @@ pub struct Route {
 pub enum Kind {
     /// WebSocket sessions.
     Pubsub {
-        /// Which handshakes are accepted.
+        /// Rules for accepted handshakes.
         policy: Policy,
     },
     /// Plain HTTP requests: the settings that the bridge gets, without the request's path.
@@ -60,7 +60,8 @@ impl Route {
         matches!(&self.kind, Kind::Http(HttpRoute { resource: Some(Resource::Rest(_)), .. }))
     }
 
-    /// Whether web pages of any origin can send requests, though perhaps not read answers, because no `origins` are given.
+    /// Whether web pages of any origin can send requests, though perhaps not read answers, because no `origins` are
+    /// given.
     pub fn accepts_any_page(&self) -> bool {
         match &self.kind {
             Kind::Pubsub { policy } => policy.origins.is_none(),

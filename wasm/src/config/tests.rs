@@ -329,8 +329,10 @@ fn invalid_jsonkey_is_reported_with_its_reason() {
         r##"{"routes":[{"path":"/a","type":"produce","topic":"t","jsonkey":"a|b"},
                        {"path":"/b","type":"produce","topic":"t","jsonkey":"#(x==1).y"}]}"##,
         &[
-            "routes[0].jsonkey: must be a path in gjson's syntax: `|` is a pipe, which is not supported: write `\\|` where it is part of a name",
-            "routes[1].jsonkey: must be a path in gjson's syntax: `#` is a query, which is not supported: write `\\#` where it is part of a name",
+            "routes[0].jsonkey: must be a path in gjson's syntax: `|` is a pipe, which is not supported: write `\\|` \
+             where it is part of a name",
+            "routes[1].jsonkey: must be a path in gjson's syntax: `#` is a query, which is not supported: write `\\#` \
+             where it is part of a name",
         ],
     );
 }
@@ -358,7 +360,8 @@ fn repeated_keys_are_rejected_at_every_depth() {
 fn invalid_json_and_missing_routes_are_reported() {
     mistakes("", &["invalid JSON: EOF while parsing a value at line 1 column 0"]);
     mistakes("[]", &["must be a JSON object"]);
-    let routes = "routes: must be an array of at least one route; a single route can be configured without it, such as by \"type\": \"pubsub\"";
+    let routes = "routes: must be an array of at least one route; a single route can be configured without it, such as \
+                  by \"type\": \"pubsub\"";
     for none in
         ["{}", r#"{"routes":[]}"#, r#"{"routes":{}}"#, r#"{"gateway_secret":"s3cret-of-the-gateway"}"#]
     {

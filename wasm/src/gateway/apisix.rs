@@ -1,8 +1,8 @@
-//! Apache APISIX (wasm-nginx-module): the filter checks a request before it goes to its upstream, the bridge: to its WebSocket
-//! endpoint for a session, to its HTTP endpoint for a plain request.
+//! Apache APISIX (wasm-nginx-module): the filter checks a request before it goes to its upstream, the bridge: to its
+//! WebSocket endpoint for a session, to its HTTP endpoint for a plain request.
 //!
-//! After a callback, the host sends the local response if there is one. Otherwise it forwards the request if the result is 0,
-//! and fails it with 503 if the result is negative. Any other result crashes the worker.
+//! After a callback, the host sends the local response if there is one. Otherwise it forwards the request if the result
+//! is 0, and fails it with 503 if the result is negative. Any other result crashes the worker.
 
 use sluicegate_protocol::metadata;
 use sluicegate_ws_session::handshake::Accepted;
@@ -16,8 +16,8 @@ use crate::unanswered_request::UnansweredRequest;
 pub(crate) struct Apisix;
 
 impl Gateway for Apisix {
-    /// The host crashes if the headers of a request without `Host` are listed. It lists only the first headers: others could carry
-    /// a client's forged header to the bridge.
+    /// The host crashes if the headers of a request without `Host` are listed. It lists only the first headers: others
+    /// could carry a client's forged header to the bridge.
     fn request_headers(&self) -> Result<RequestHeaders, Status> {
         if host::header(Map::Request, "host")?.is_none() {
             return Ok(RequestHeaders::Refused(400, "this request needs a Host header"));
@@ -30,8 +30,8 @@ impl Gateway for Apisix {
         })
     }
 
-    /// APISIX finds its route by a normalized path, and the upstream may be the bridge. Requests without a route of the filter are
-    /// refused.
+    /// APISIX finds its route by a normalized path, and the upstream may be the bridge. Requests without a route of the
+    /// filter are refused.
     fn passes_others(&self) -> bool {
         false
     }
@@ -65,7 +65,8 @@ impl Gateway for Apisix {
         String::from_utf8(host::property(&["remote_addr"]).ok()?).ok()
     }
 
-    /// nginx updates `upstream_bytes_sent` only after this callback if the upstream answered, so received bytes count as well.
+    /// nginx updates `upstream_bytes_sent` only after this callback if the upstream answered, so received bytes count
+    /// as well.
     fn is_unsent(&self) -> bool {
         is_nothing("upstream_bytes_sent") && is_nothing("upstream_bytes_received")
     }
@@ -99,7 +100,8 @@ impl Gateway for Apisix {
     /// Nothing to do: each request ends by itself.
     fn closing(&self, _: u32) {}
 
-    /// Answers with 500. If the host refused parts of a response, it would send another body; this one has nothing to refuse.
+    /// Answers with 500. If the host refused parts of a response, it would send another body; this one has nothing to
+    /// refuse.
     fn give_up(&self, _: u32) -> Action {
         match host::respond::<&str, &str>(500, &[], b"the gateway cannot handle this request\n") {
             Ok(()) => Action::Continue,
@@ -117,8 +119,8 @@ impl Gateway for Apisix {
     fn tick(&self) {}
 }
 
-/// Whether an nginx variable counts zero bytes. The variable does not exist if another plugin answered before an upstream was
-/// chosen. nginx separates attempts by commas and colons.
+/// Whether an nginx variable counts zero bytes. The variable does not exist if another plugin answered before an
+/// upstream was chosen. nginx separates attempts by commas and colons.
 fn is_nothing(variable: &str) -> bool {
     match host::property(&[variable]) {
         Ok(bytes) => !bytes.is_empty() && bytes.iter().all(|byte| b"0-,: ".contains(byte)),
@@ -126,8 +128,8 @@ fn is_nothing(variable: &str) -> bool {
     }
 }
 
-/// Sends the current request to the bridge without the client's path: the headers carry the matched path, and a query could
-/// contain a key.
+/// Sends the current request to the bridge without the client's path: the headers carry the matched path, and a query
+/// could contain a key.
 fn to_the_bridge() -> Result<(), Status> {
     host::set_property("upstream_uri", "/")
 }

@@ -173,8 +173,8 @@ const UNSENT: [&[u8]; 7] = [
     b"cluster_not_found",
 ];
 
-/// Headers that are not forwarded. The last two would break HTTP/2: a WebSocket has no length, and RFC 9113, section 8.2.2, allows
-/// only `trailers` in `te`. The bridge would close the connection, and with it other clients' sessions.
+/// Headers that are not forwarded. The last two would break HTTP/2: a WebSocket has no length, and RFC 9113, section
+/// 8.2.2, allows only `trailers` in `te`. The bridge would close the connection, and with it other clients' sessions.
 const HOP_HEADERS: [&str; 6] = [
     "sec-websocket-key",
     "sec-websocket-version",
@@ -184,8 +184,8 @@ const HOP_HEADERS: [&str; 6] = [
     "te",
 ];
 
-/// Ticks that the bridge has to end a session, including the current one: 2.4 s to 2.5 s. Long enough for answers in flight, short
-/// for a client that waits.
+/// Ticks that the bridge has to end a session, including the current one: 2.4 s to 2.5 s. Long enough for answers in
+/// flight, short for a client that waits.
 const CLOSE_TICKS: u64 = 25;
 
 /// Milliseconds between two ticks.

@@ -62,7 +62,8 @@ fn routes_that_any_page_can_write_to_are_logged() {
     assert_eq!(log, [(Level::Warn, line.to_owned())]);
 }
 
-/// No host of ours gets that far: what could not be configured has no streams. This one does nothing but refuse the answer, or not.
+/// No host of ours gets that far: what could not be configured has no streams. This one does nothing but refuse the
+/// answer, or not.
 #[test]
 fn request_to_an_unconfigured_plugin_is_refused_or_fails() {
     for (status, want) in [(0, 1), (77, -1)] {

@@ -1,6 +1,7 @@
 //! Every host call that the filter makes, refused at every moment with every status.
 //!
-//! A peer gets the same steps as without the refusal, whole and in order, or nothing more. No other session is affected.
+//! A peer gets the same steps as without the refusal, whole and in order, or nothing more. No other session is
+//! affected.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! Bounds on what clients can take: each message, all unfinished messages together, the filter's whole linear memory, and frames.
+//! Bounds on what clients can take: each message, all unfinished messages together, the filter's whole linear memory,
+//! and frames.
 
 use std::time::Duration;
 
@@ -44,7 +45,8 @@ fn message_of_exactly_the_limit_passes() {
     }
 }
 
-/// All from one address, whose share is an eighth of 64 MiB; one after the other, so that the last ones hold all of theirs.
+/// All from one address, whose share is an eighth of 64 MiB; one after the other, so that the last ones hold all of
+/// theirs.
 #[test]
 fn unfinished_messages_of_one_address_stay_within_its_share() {
     let vm = Profile::Tunnel.start();
@@ -181,7 +183,8 @@ fn exhausted_memory_closes_sessions_and_not_the_worker() {
     }
 }
 
-/// A gateway hands over all bytes that have arrived on a connection, here of tiny frames, and serves nobody else meanwhile.
+/// A gateway hands over all bytes that have arrived on a connection, here of tiny frames, and serves nobody else
+/// meanwhile.
 #[test]
 fn frames_of_one_address_leave_some_of_each_tick_to_others() {
     for profile in PROFILES {

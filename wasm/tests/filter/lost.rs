@@ -1,5 +1,5 @@
-//! Plain HTTP without an answer from the bridge: the client learns whether to retry, in Envoy from a problem document, in
-//! APISIX from the status.
+//! Plain HTTP without an answer from the bridge: the client learns whether to retry, in Envoy from a problem document,
+//! in APISIX from the status.
 
 use sluicegate_harness::{Headers, HostCall, Response, Status, When};
 

@@ -48,7 +48,7 @@ fn case() -> impl Strategy<Value = Case> {
         "origin",
         "sluicegate-cluster",
     ]);
-    // What no HTTP codec lets through is not made.
+    // Bytes that no HTTP codec lets through are left out.
     let value = vec(any::<u8>().prop_filter("a line break or NUL", |byte| !b"\0\r\n".contains(byte)), 0..40)
         .prop_map(Bytes::from);
     (prop::option::weighted(0.2, (name, value)), prop::bool::weighted(0.9), vec(event(), 1..20))
@@ -188,7 +188,7 @@ impl Worker {
 fn all_ours(bytes: &[u8]) {
     let mut closed = false;
     for message in wire::messages(bytes) {
-        // What is inside a client's command is for the bridge to judge.
+        // The content of a client's command is for the bridge to judge.
         let request = PubSubReq::decode(message).unwrap_or_default();
         let is_padding = matches!(wire::note(&request), Some(Said::Padding(_)));
         assert!(!closed || is_padding, "something after a close: {}", bytes.escape_ascii());

@@ -9,7 +9,7 @@ use sluicegate_protocol::PubSubReq;
 
 use crate::wire;
 
-/// How sessions travel to the bridge.
+/// Transport of sessions to the bridge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Profile {
     Tunnel,

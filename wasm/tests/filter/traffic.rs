@@ -90,7 +90,7 @@ fn writes_are_padded_and_tell_of_unfinished_messages() {
         // As many as fill it by themselves are not padded, nor is one that is long enough.
         assert_eq!(wire::notes(&writes(&short.repeat(20))), []);
         assert_eq!(wire::notes(&writes(&long)), []);
-        // What asks for nothing stays nothing.
+        // A message without a request stays without one.
         assert_eq!(writes(&from_client(TEXT, b"text")), b"");
         let begins = writes(&long[..100]);
         assert!(begins.len() >= 256 && wire::notes(&begins).contains(&Said::Unfinished(25)), "{profile:?}");

@@ -9,7 +9,8 @@ use crate::position::Position;
 /// then exits. Fails if a partition makes no progress below its log end within --timeout. Temporary errors are
 /// retried: for up to 30 s, or with --follow until Ctrl-C.
 ///
-/// Without --partition, fetch reads all partitions that exist at the start, with --follow also those that the topic gets later. Messages of one partition are printed in order, those of different partitions as they arrive.
+/// Without --partition, fetch reads all partitions that exist at the start, with --follow also those that the topic
+/// gets later. Messages of one partition are printed in order, those of different partitions as they arrive.
 ///
 /// A stream is read like a partition, by sequences instead of offsets.
 #[derive(Debug, clap::Args)]
@@ -20,8 +21,8 @@ pub(crate) struct Fetch {
     /// Number of the partition; by default all
     #[arg(short, long, allow_negative_numbers = true, value_parser = partition, conflicts_with = "stream")]
     pub(crate) partition: Option<i32>,
-    /// First offset in each partition, or sequence in the stream: a number, earliest (beginning), latest (end), -N (the last N), s@TIME (at a time,
-    /// as in list-offsets --at: s@-5m, s@2026-01-31T12:00:00Z)
+    /// First offset in each partition, or sequence in the stream: a number, earliest (beginning), latest (end), -N (the
+    /// last N), s@TIME (at a time, as in list-offsets --at: s@-5m, s@2026-01-31T12:00:00Z)
     #[arg(
         short = 'o',
         long,

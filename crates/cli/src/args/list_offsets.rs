@@ -21,15 +21,15 @@ pub(crate) struct ListOffsets {
     pub(crate) partition: Option<i32>,
     /// Show one offset: earliest, latest, the first at or after a time, or that of the latest time, max-timestamp
     ///
-    /// A time is milliseconds since 1970, RFC 3339 as in 2026-01-31T12:00:00Z, or a number of seconds, minutes, hours or days ago by this
-    /// machine's clock: -90s, -5m, -2h, -7d.
+    /// A time is milliseconds since 1970, RFC 3339 as in 2026-01-31T12:00:00Z, or a number of seconds, minutes, hours
+    /// or days ago by this machine's clock: -90s, -5m, -2h, -7d.
     #[arg(long, value_name = "WHEN", allow_hyphen_values = true, value_parser = position::at)]
     pub(crate) at: Option<At>,
     /// Where the log ends: at open transactions or not
     #[arg(long, value_name = "LEVEL", value_enum, default_value_t = Isolation::ReadUncommitted, conflicts_with = "stream")]
     pub(crate) isolation: Isolation,
-    /// Print JSON lines: {"topic","partition","earliest","latest"}, with --at {"topic","partition","offset"}; of a stream
-    /// {"stream","earliest","latest"}, with --at {"stream","sequence"}
+    /// Print JSON lines: {"topic","partition","earliest","latest"}, with --at {"topic","partition","offset"}; of a
+    /// stream {"stream","earliest","latest"}, with --at {"stream","sequence"}
     #[arg(short = 'J', long)]
     pub(crate) json: bool,
     #[command(flatten)]

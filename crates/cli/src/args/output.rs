@@ -1,10 +1,10 @@
-//! How messages are printed, and which.
+//! Options for printing messages, and for selecting them.
 
 use clap::ValueEnum;
 
 use crate::template::{self, Template};
 
-/// How a message is printed.
+/// Format of printed messages.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Output {
     /// Format of a message, see below
@@ -25,7 +25,7 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// What does not fit together.
+    /// Describes options that conflict.
     pub(super) fn problem(&self, is_stream: bool) -> Option<&'static str> {
         let has_partition = self.format.as_ref().is_some_and(Template::has_partition);
         (is_stream && has_partition).then_some("a stream has no partitions: --format has %p")

@@ -10,22 +10,23 @@ use crate::template;
 
 /// Write records to a topic or messages to a stream: each line of standard input is a value
 ///
-/// The topic or stream must exist. Exits with 0 only if every record was acknowledged. Records that
-/// are rejected temporarily are retried for up to a minute, and can end up behind later ones. Records that may have been
-/// written are not retried: with --message-id, run the same command again.
+/// The topic or stream must exist. Exits with 0 only if every record was acknowledged. Records that are rejected
+/// temporarily are retried for up to a minute, and can end up behind later ones. Records that may have been written are
+/// not retried: with --message-id, run the same command again.
 #[derive(Debug, clap::Args)]
 #[command(after_help = help::PRODUCE)]
 pub(crate) struct Produce {
     #[command(flatten)]
     pub(crate) target: Target,
-    /// Number of the partition; by default, or with -1, chosen by the key's hash, or by the bridge for records without a key
+    /// Number of the partition; by default, or with -1, chosen by the key's hash, or by the bridge for records without
+    /// a key
     #[arg(short, long, allow_negative_numbers = true, value_parser = partition_or_any, conflicts_with = "stream")]
     pub(crate) partition: Option<i32>,
     /// Subject of every message to a stream
     #[arg(long, value_name = "SUBJECT", conflicts_with = "topic")]
     pub(crate) subject: Option<String>,
-    /// Message ID of every message to a stream, where %n stands for the message's number in the input; within the stream's
-    /// duplicate window, messages with the same ID are written once
+    /// Message ID of every message to a stream, where %n stands for the message's number in the input; within the
+    /// stream's duplicate window, messages with the same ID are written once
     #[arg(long, value_name = "ID", conflicts_with = "topic")]
     pub(crate) message_id: Option<String>,
     /// Read from this file instead of standard input
@@ -64,14 +65,14 @@ pub(crate) struct Produce {
 }
 
 impl Produce {
-    /// What does not fit together.
+    /// Describes options that conflict.
     pub(super) fn problem(&self) -> Option<&'static str> {
         let lacks_subject = self.target.stream.is_some() && self.subject.is_none() && !self.json;
         lacks_subject.then_some("--stream needs --subject, or --json with a subject in each line")
     }
 }
 
-/// How the offsets of acknowledged records are printed.
+/// Format of the offsets of acknowledged records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Offsets {
     /// `RECORD TOPIC [PARTITION] offset OFFSET`

@@ -11,12 +11,12 @@ use crate::position::Position;
 
 /// Print the messages of topics or streams as they are written, until Ctrl-C
 ///
-/// Prints each message once, those of a partition in order, those of
-/// different partitions as they arrive. Partitions that a topic gets later are read from their beginning. If the connection
-/// is lost, or Kafka or NATS cannot be read for a while, subscribe says so and continues where it was.
+/// Prints each message once, those of a partition in order, those of different partitions as they arrive. Partitions
+/// that a topic gets later are read from their beginning. If the connection is lost, or Kafka or NATS cannot be read
+/// for a while, subscribe says so and continues where it was.
 ///
-/// Standard error shows how far behind the log ends it is: on a terminal if the messages go elsewhere, with --verbose in any
-/// case, once a second at most.
+/// Standard error shows how far behind the log ends it is: on a terminal if the messages go elsewhere, with --verbose
+/// in any case, once a second at most.
 #[derive(Debug, clap::Args)]
 #[command(after_help = help::OUTPUT)]
 #[command(group = ArgGroup::new("names").args(["topics", "stream"]).required(true))]
@@ -55,7 +55,8 @@ pub(crate) struct Subscribe {
     /// Print only messages of streams whose subject begins with this text, too; can be repeated
     #[arg(long, value_name = "TEXT", conflicts_with = "topics")]
     pub(crate) subject_prefix: Vec<String>,
-    /// Print only messages with this record header; repeated with the same KEY: any of the values, with others: all of them
+    /// Print only messages with this record header; repeated with the same KEY: any of the values, with others: all of
+    /// them
     #[arg(short, long, value_name = "KEY=VALUE", value_parser = record_header)]
     pub(crate) record_header: Vec<Header>,
     /// How long a message waits for others at the log end, at most 10

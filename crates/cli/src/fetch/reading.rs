@@ -9,7 +9,7 @@ use crate::args::Fetch;
 use crate::log::{self, Log};
 use crate::partitions::Begin;
 
-/// What to read, and how.
+/// Client and options of a fetch.
 pub(super) struct Source<'a> {
     client: &'a Client,
     args: &'a Fetch,
@@ -117,5 +117,5 @@ pub(super) fn distance(from: i64, to: i64) -> u64 {
 
 /// Between a retriable error and the next attempt.
 pub(super) const RETRY: Duration = Duration::from_secs(1);
-/// How long a fetch waits at the log end.
+/// Longest wait of a fetch at the log end.
 const WAIT: Duration = Duration::from_secs(1);

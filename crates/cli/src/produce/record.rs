@@ -1,4 +1,4 @@
-//! What `produce` writes: records of topics, and messages of streams.
+//! Records of topics and messages of streams, which `produce` writes.
 
 use bytes::Bytes;
 use sluicegate_client::nats::{PublishMessage, Published};
@@ -22,7 +22,7 @@ pub(super) trait Record: Clone {
 /// An outcome for each record of a command.
 pub(super) type Outcomes = Result<Vec<Result<Acknowledged, RecordError>>, Error>;
 
-/// That the system has a record.
+/// Confirmation that the system has a record.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Acknowledged {
     /// It was there already.

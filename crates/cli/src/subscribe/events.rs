@@ -1,4 +1,4 @@
-//! What happens to a subscription, as lines for people.
+//! Events of a subscription, as lines for people.
 
 use std::collections::BTreeSet;
 

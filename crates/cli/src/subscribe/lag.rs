@@ -1,4 +1,4 @@
-//! How far a subscription is behind the log ends.
+//! Distance of a subscription to the log ends.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,7 +10,7 @@ use crate::log::Log;
 #[derive(Debug, Default)]
 pub(super) struct Lag {
     behind: BTreeMap<Log, u64>,
-    /// What the last line said, and when.
+    /// Lag and time of the last line.
     said: Option<(u64, Instant)>,
 }
 

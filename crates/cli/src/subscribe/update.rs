@@ -1,4 +1,4 @@
-//! What a subscription tells, of topics or of streams.
+//! Updates of a subscription to topics or streams.
 
 use std::time::Duration;
 

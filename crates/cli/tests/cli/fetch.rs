@@ -56,7 +56,8 @@ async fn read_ends_after_transaction_markers() {
 
 #[tokio::test]
 async fn stalled_read_below_the_log_end_fails() {
-    let stderr = "sluicegate: failed to read behind [0] to its log end 4: no progress within 1s; continue with -p 0 --from 2\n";
+    let stderr = "sluicegate: failed to read behind [0] to its log end 4: no progress within 1s; continue with \
+                  -p 0 --from 2\n";
     check("fetch behind -p 0 --timeout 1", 1, "v0\nv1\n", stderr).await;
     check("fetch behind -p 0 --timeout 1 -c 2", 0, "v0\nv1\n", "").await;
 }
@@ -88,7 +89,8 @@ async fn format_and_delimiters_shape_a_message() {
         ("-D ;", "v100;"),
         (
             "--json",
-            "{\"topic\":\"orders\",\"partition\":1,\"offset\":100,\"tstype\":\"create\",\"ts\":100000,\"key\":\"k100\",\"payload\":\"v100\"}\n",
+            "{\"topic\":\"orders\",\"partition\":1,\"offset\":100,\"tstype\":\"create\",\"ts\":100000,\"key\":\"k100\",\
+             \"payload\":\"v100\"}\n",
         ),
     ] {
         check(&format!("fetch orders -p 1 -c 1 {args}"), 0, stdout, "").await;

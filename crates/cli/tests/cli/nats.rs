@@ -12,7 +12,8 @@ use sluicegate_protocol::{
 
 use crate::server::Session;
 
-/// The stream `ORDERS`: messages 3, 4 and 6, published at as many seconds after 1970. It ends at 7; subscribers are told of 9.
+/// The stream `ORDERS`: messages 3, 4 and 6, published at as many seconds after 1970. It ends at 7; subscribers are
+/// told of 9.
 pub(crate) async fn play(mut session: Session) {
     while let Some((sequence, request)) = session.request().await {
         let answers = match request {

@@ -41,7 +41,8 @@ async fn header_that_cannot_be_sent_is_not_shown() {
     assert_eq!(run.stderr, "sluicegate: failed to send the header \"X\": invalid header value\n");
 }
 
-/// Pings a gateway that refuses, with a configuration file and a header file of these modes; also the head of the request.
+/// Pings a gateway that refuses, with a configuration file and a header file of these modes; also the head of the
+/// request.
 async fn ping(mode: u32, token_mode: u32, headers: &str) -> (String, Run) {
     let (listener, url) = server::listener().await;
     let folder = TempDir::new().unwrap();
@@ -51,7 +52,8 @@ async fn ping(mode: u32, token_mode: u32, headers: &str) -> (String, Run) {
     fs::write(&token, "Authorization: Bearer s3cret\n").unwrap();
     fs::set_permissions(&token, Permissions::from_mode(token_mode)).unwrap();
     let text = format!(
-        "[profile.p]\nurl = \"{url}?key=t0ken\"\nheaders = {{ X-Own = \"2\", X-Env = \"0\" }}\nheader_files = [\"token\"]\n"
+        "[profile.p]\nurl = \"{url}?key=t0ken\"\nheaders = {{ X-Own = \"2\", X-Env = \"0\" }}\n\
+         header_files = [\"token\"]\n"
     );
     fs::write(&config, text).unwrap();
     fs::set_permissions(&config, Permissions::from_mode(mode)).unwrap();

@@ -162,7 +162,8 @@ async fn lines_are_published_with_numbered_ids() {
 
 #[tokio::test]
 async fn json_lines_have_subjects_and_ids_of_their_own() {
-    let lines = "{\"subject\":\"a\",\"data\":\"one\",\"message_id\":\"1\"}\n{\"subject\":\"b\",\"data\":{\"base64\":\"/w==\"}}\n";
+    let lines = "{\"subject\":\"a\",\"data\":\"one\",\"message_id\":\"1\"}\n\
+                 {\"subject\":\"b\",\"data\":{\"base64\":\"/w==\"}}\n";
     let (run, sent) = publish("--json -q", lines, |_| Published::default()).await;
     assert_eq!((run.code, &*run.stderr), (Some(0), ""), "{run:?}");
     let sent: Vec<_> = sent.iter().map(|m| (&*m.subject, &m.data[..], &*m.message_id)).collect();
@@ -232,7 +233,8 @@ async fn check(args: &str, code: i32, stdout: &str, stderr: &str) {
     assert_eq!((run.code, &*run.stdout, &*run.stderr), (Some(code), stdout, stderr), "sluicegate {args}");
 }
 
-/// Runs `produce --stream ORDERS` with this input. Returns the messages, whose number in their command decides the result.
+/// Runs `produce --stream ORDERS` with this input. Returns the messages, whose number in their command decides the
+/// result.
 async fn publish(
     args: &str,
     input: &str,

@@ -149,7 +149,8 @@ async fn positions_in_a_recreated_topic_are_not_offered() {
     .await;
     let run = run(&url, &["subscribe", "t", "-o", "earliest"]).await;
     assert_eq!((run.code, &*run.stdout), (Some(1), "v0\n"), "{run:?}");
-    let end = "sluicegate: topic \"t\" has been deleted and created again: begin again with --from earliest or latest\n";
+    let end = "sluicegate: topic \"t\" has been deleted and created again: begin again with \
+               --from earliest or latest\n";
     assert!(run.stderr.ends_with(end) && !run.stderr.contains("continue with"), "{run:?}");
 }
 

@@ -35,8 +35,8 @@ impl Source {
         self
     }
 
-    /// Fails if the stream has another id than this one of an earlier [subscription](SubscribedStream): it was deleted and
-    /// created again, and other messages are at its sequences. Needs a [`sequence`](Self::sequence).
+    /// Fails if the stream has another id than this one of an earlier [subscription](SubscribedStream): it was deleted
+    /// and created again, and other messages are at its sequences. Needs a [`sequence`](Self::sequence).
     pub fn stream_id(mut self, id: impl Into<Bytes>) -> Self {
         self.0.stream_id = id.into();
         self

@@ -11,7 +11,7 @@ use crate::answer::{known, mismatch};
 use crate::subscription::behind;
 use crate::{Error, SkipCause};
 
-/// What happened to a [`Subscription`](crate::Subscription) to streams.
+/// An event of a [`Subscription`](crate::Subscription) to streams.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Update {
@@ -37,7 +37,8 @@ pub enum Update {
         /// Why.
         cause: SkipCause,
     },
-    /// NATS cannot be read at the moment. The server keeps trying, and tells with [`CaughtUp`](Self::CaughtUp) when it is over.
+    /// NATS cannot be read at the moment. The server keeps trying, and tells with [`CaughtUp`](Self::CaughtUp) when it
+    /// is over.
     Retrying {
         /// A stream that cannot be read; there can be others.
         stream: String,
@@ -50,7 +51,7 @@ pub enum Update {
     Reconnecting {
         /// The problem.
         error: Error,
-        /// How long it waits.
+        /// Time until the retry.
         pause: Duration,
     },
 }
@@ -73,8 +74,8 @@ pub struct SubscribedStream {
 pub struct Delivery {
     /// The stream's name.
     pub stream: String,
-    /// In the order of their sequences. None if there was nothing to deliver in a part of the stream, because of filters or
-    /// deleted messages.
+    /// In the order of their sequences. None if there was nothing to deliver in a part of the stream, because of
+    /// filters or deleted messages.
     ///
     /// Data and header values are views into the delivery, not copies: keeping one keeps the whole delivery in memory.
     pub messages: Vec<NatsMessage>,
@@ -85,7 +86,7 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// How far the end of the stream is ahead, in sequences; 0 if it is unknown.
+    /// Distance to the end of the stream, in sequences; 0 if it is unknown.
     pub fn behind(&self) -> u64 {
         behind(self.next_sequence, self.end)
     }

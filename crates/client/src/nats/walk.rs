@@ -30,14 +30,14 @@ impl<'a> Walk<'a> {
         self.pace.position()
     }
 
-    /// The next messages from [`position`](Self::position) on, in order; none if there are no more yet. At the end of the
-    /// stream it fetches at most every 100 ms.
+    /// The next messages from [`position`](Self::position) on, in order; none if there are no more yet. At the end of
+    /// the stream it fetches at most every 100 ms.
     ///
     /// # Cancel safety
     /// Nothing is lost: the position moves only when a batch is returned.
     ///
     /// # Errors
-    /// Those of [`Nats::fetch_with`]. The position stays: the next call repeats the fetch.
+    /// The same as for [`Nats::fetch_with`]. The position stays: the next call repeats the fetch.
     pub async fn next_batch(&mut self) -> Result<Fetched, Error> {
         let asked = self.pace.wait().await;
         let batch = self.nats.fetch_with(&self.stream, self.position(), self.options).await?;

@@ -1,4 +1,4 @@
-//! How much a server can send ahead.
+//! Credit: a limit for the bytes that a server can send ahead.
 
 use prost::Message;
 use prost::encoding::message;
@@ -17,7 +17,8 @@ impl Credit {
         Self { window, taken: 0 }
     }
 
-    /// Counts `bytes` that were taken, and returns what to grant: half a window or more at once, so that grants are few.
+    /// Counts `bytes` that were taken, and returns what to grant: half a window or more at once, so that grants are
+    /// few.
     pub(super) fn take(&mut self, bytes: u64) -> Option<u64> {
         self.taken = self.taken.saturating_add(bytes);
         let is_due = self.taken >= self.window.div_ceil(2);

@@ -15,7 +15,8 @@ use super::credit::Credit;
 use crate::session::{Answers, Session};
 use crate::{Builder, Error, retry};
 
-/// The subscriptions of one messaging system: their command, how far it has come, and the updates in the system's terms.
+/// The subscriptions of one messaging system: their command, how far it has come, and the updates in the system's
+/// terms.
 pub(crate) trait Resume: Send + Sync + 'static {
     type Update: Send + 'static;
 
@@ -28,7 +29,8 @@ pub(crate) trait Resume: Send + Sync + 'static {
     /// [`Error::Protocol`] if the answer is none to this command.
     fn read(answer: Resp) -> Result<Option<Self::Update>, Error>;
 
-    /// Counts `update` as taken. For one that proves progress, returns the bytes of its messages, which credit is granted for.
+    /// Counts `update` as taken. For one that proves progress, returns the bytes of its messages, which credit is
+    /// granted for.
     fn advance(&mut self, update: &Self::Update) -> Option<u64>;
 
     /// The update that announces another attempt.
@@ -147,7 +149,7 @@ impl<R: Resume> Feed<R> {
             self.updates.send(Ok(update)).await.map_err(|_| End::Dropped)?;
             if let Some(bytes) = taken.and_then(|bytes| credit.take(bytes)) {
                 let grant = Req::CmdCredit(CmdCredit { subscription: answers.sequence(), bytes });
-                // What has arrived is handed out first if the session is over.
+                // If the session is over, answers that have arrived are handed out first.
                 let _ = self.unless_dropped(session.send(grant)).await?;
             }
         }
@@ -169,5 +171,5 @@ impl<R: Resume> Feed<R> {
 
 /// The memory of the smallest deliveries is at most this times their messages' bytes on the wire.
 const DECODED: usize = 16;
-/// How long a subscription hears nothing before it asks whether the server is still there.
+/// Time without a message after which a subscription asks whether the server is still there.
 const SILENCE: Duration = Duration::from_secs(30);

@@ -11,7 +11,7 @@ use sluicegate_protocol::{self as protocol, KafkaDeliveryResp, KafkaMessage};
 use crate::Error;
 use crate::answer::{known, mismatch};
 
-/// What happened to a [`Subscription`](crate::Subscription).
+/// An event of a [`Subscription`](crate::Subscription).
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Update {
@@ -19,8 +19,8 @@ pub enum Update {
     Subscribed(Vec<SubscribedTopic>),
     /// Messages of a partition.
     Delivery(Delivery),
-    /// The end of a log has been reached: for the first time, or again after the subscription was behind. Or, if only committed
-    /// messages are read, the first message of a transaction that is open.
+    /// The end of a log has been reached: for the first time, or again after the subscription was behind. Or, if only
+    /// committed messages are read, the first message of a transaction that is open.
     CaughtUp {
         /// The topic's name.
         topic: String,
@@ -44,7 +44,8 @@ pub enum Update {
         /// Why.
         cause: Cause,
     },
-    /// Kafka cannot be read at the moment. The server keeps trying, and tells with [`CaughtUp`](Self::CaughtUp) when it is over.
+    /// Kafka cannot be read at the moment. The server keeps trying, and tells with [`CaughtUp`](Self::CaughtUp) when it
+    /// is over.
     Retrying {
         /// The topic's name.
         topic: String,
@@ -59,7 +60,7 @@ pub enum Update {
     Reconnecting {
         /// The problem.
         error: Error,
-        /// How long it waits.
+        /// Time until the retry.
         pause: Duration,
     },
 }
@@ -84,7 +85,8 @@ pub struct Delivery {
     pub topic: String,
     /// The partition's number.
     pub partition: i32,
-    /// In the order of their offsets. None if there was nothing to deliver in a part of the log, because of filters or gaps.
+    /// In the order of their offsets. None if there was nothing to deliver in a part of the log, because of filters or
+    /// gaps.
     ///
     /// Keys and values are views into the delivery, not copies: keeping one keeps the whole delivery in memory.
     pub messages: Vec<KafkaMessage>,
@@ -95,7 +97,7 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// How far the log end is ahead, in offsets; 0 if it is unknown.
+    /// Distance to the log end, in offsets; 0 if it is unknown.
     pub fn behind(&self) -> u64 {
         behind(self.next_offset, self.high_watermark)
     }

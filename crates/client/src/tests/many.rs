@@ -137,8 +137,8 @@ async fn temporary_errors_of_single_results_are_retried() {
     assert_eq!(server.await.unwrap().len(), 6);
 }
 
-/// Older bridges, and APISIX, answer these words to a command that they do not know, and APISIX to `cmd_empty`. It does not see
-/// fields that it does not know, so the client sends both.
+/// Older bridges, and APISIX, answer these words to a command that they do not know, and APISIX to `cmd_empty`. It does
+/// not see fields that it does not know, so the client sends both.
 #[tokio::test]
 async fn older_server_fails_with_command_unsupported() {
     let (client, server) = session(async |mut peer: Peer| {

@@ -15,7 +15,7 @@ fn in_site(site: u16, network: u16) -> Holder {
     Holder { cluster: 0, source }
 }
 
-/// How often `holder` can take `amount`.
+/// Counts the times that `holder` can take `amount`.
 fn take_all(ledger: &mut Ledger, holder: Holder, amount: usize) -> usize {
     std::iter::from_fn(|| ledger.take(holder, amount).then_some(())).count()
 }
@@ -152,7 +152,8 @@ mod property {
             prop_assert!(ledger.is_empty());
         }
 
-        /// Whatever one cluster does, a client of another one finds room for one unit, if there can be four.
+        /// One cluster never takes the room of another: if there can be four units, a client of the other finds room
+        /// for one.
         #[test]
         fn newcomers_find_room(
             max in 4_usize..300,

@@ -125,8 +125,8 @@ mod property {
     use super::*;
 
     proptest! {
-        /// Between two turns of a holder, everybody else who waits has one, if all entries cost the same; and each entry has
-        /// exactly one turn, unless it stopped waiting.
+        /// Between two turns of a holder, everybody else who waits has one, if all entries cost the same; and each
+        /// entry has exactly one turn, unless it stopped waiting.
         #[test]
         fn no_newcomer_waits_behind_a_holder(
             steps in prop::collection::vec((0_usize..2, 0_u8..5, 0_u8..4), 0..300),

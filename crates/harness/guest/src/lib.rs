@@ -1,7 +1,7 @@
 //! A module written with the public proxy-wasm SDK: an independent judge of the hosts in `sluicegate-harness`.
 //!
-//! A request's path says which host calls are made for it, so that a test sees what a client sees of each. It is written as
-//! the SDK's own examples are, with the methods of its traits where there are any.
+//! A request's path says which host calls are made for it, so that a test sees what a client sees of each. It is
+//! written as the SDK's own examples are, with the methods of its traits where there are any.
 
 #![cfg(target_arch = "wasm32")]
 #![expect(missing_docs, reason = "the SDK's macro exports a function without them")]

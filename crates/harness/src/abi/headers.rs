@@ -55,8 +55,8 @@ impl Headers {
         lines.into_iter().fold(Self::default(), |headers, (name, value)| headers.and(name, value))
     }
 
-    /// `HeaderMapImpl::addCopy`: joins a second value of a single-entry header to the first with a comma; other headers repeat.
-    /// Pseudo-headers go before all others.
+    /// `HeaderMapImpl::addCopy`: joins a second value of a single-entry header to the first with a comma; other headers
+    /// repeat. Pseudo-headers go before all others.
     pub(crate) fn add(&mut self, name: &[u8], value: &[u8]) {
         let name = name.to_ascii_lowercase();
         if let Some((_, present)) = self.0.iter_mut().find(|(key, _)| *key == name && is_single(&name)) {
@@ -100,8 +100,8 @@ impl Headers {
     }
 }
 
-/// Headers that Envoy keeps as a single entry (`INLINE_*_HEADERS` in `envoy/http/header_map.h`), as far as they matter here.
-/// `origin` is registered by the CORS filter, which every full build of Envoy has.
+/// Headers that Envoy keeps as a single entry (`INLINE_*_HEADERS` in `envoy/http/header_map.h`), as far as they matter
+/// here. `origin` is registered by the CORS filter, which every full build of Envoy has.
 fn is_single(name: &[u8]) -> bool {
     const SINGLE: [&[u8]; 17] = [
         b":authority",

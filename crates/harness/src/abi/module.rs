@@ -44,7 +44,8 @@ pub(crate) fn compile(wasm: &[u8], features: Features) -> Result<Module, LoadErr
     Ok(module)
 }
 
-/// Counts instructions, so that endless loops trap. Compiles without optimisation: compiling takes most of a test's time.
+/// Counts instructions, so that endless loops trap. Compiles without optimisation: compiling takes most of a test's
+/// time.
 fn engine(features: Features) -> Result<Engine, LoadError> {
     let mut config = Config::new();
     config.consume_fuel(true).cranelift_opt_level(wasmtime::OptLevel::None);

@@ -1,7 +1,7 @@
 //! The status of a host call: one of proxy-wasm's result codes, or any other number that a host returns.
 
-/// A result code as the module sees it. The constants are cpp-host's `WasmResult`; other numbers, such as [`Status`]`(77)`,
-/// are valid too.
+/// A result code as the module sees it. The constants are cpp-host's `WasmResult`; other numbers, such as
+/// [`Status`]`(77)`, are valid too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status(pub u32);
 

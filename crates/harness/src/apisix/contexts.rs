@@ -4,8 +4,8 @@ use super::host::{PluginContext, State};
 use super::machine::Machine;
 
 impl Machine {
-    /// W, `fetch_plugin_ctx`, and M, `ngx_http_wasm_on_configure`: created at the route's first request. If that fails, the
-    /// context is deleted, and the next use creates another.
+    /// W, `fetch_plugin_ctx`, and M, `ngx_http_wasm_on_configure`: created at the route's first request. If that fails,
+    /// the context is deleted, and the next use creates another.
     pub(super) fn plugin_context(&mut self, route: u32) -> Option<u32> {
         let route_state = self.host().routes.get(&route)?;
         if let Some(id) = route_state.plugin {
@@ -48,8 +48,8 @@ impl Machine {
         self.host().plugins.remove(&id);
     }
 
-    /// Runs without a state, so calls that need a request fail. nginx logs an error for each context whose `proxy_on_done` is
-    /// missing or does not return true.
+    /// Runs without a state, so calls that need a request fail. nginx logs an error for each context whose
+    /// `proxy_on_done` is missing or does not return true.
     fn end_context(&mut self, id: u32) {
         if self.run_with_result("proxy_on_done", &[id]) <= 0 {
             let host = self.host();

@@ -24,8 +24,8 @@ impl Lines {
         }
     }
 
-    /// H, `ngx_http_set_header_helper`: sets the first line and removes the others; an empty value removes all. For a header
-    /// known to nginx, the other lines stay.
+    /// H, `ngx_http_set_header_helper`: sets the first line and removes the others; an empty value removes all. For a
+    /// header known to nginx, the other lines stay.
     pub(crate) fn replace(&mut self, name: &[u8], value: &[u8]) {
         if value.is_empty() {
             return self.remove(name);

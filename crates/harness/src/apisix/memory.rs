@@ -17,8 +17,8 @@ impl Guest<'_, Host> {
         self.write_u32(address_at, address)
     }
 
-    /// `src/proxy_wasm/proxy_wasm_memory.c`: `proxy_on_memory_allocate`, then `malloc` if it returns 0. A trap in either
-    /// returns −1, which the host uses as an address.
+    /// `src/proxy_wasm/proxy_wasm_memory.c`: `proxy_on_memory_allocate`, then `malloc` if it returns 0. A trap in
+    /// either returns −1, which the host uses as an address.
     fn allocate(&mut self, length: u32) -> Result<u32, Refused> {
         for name in ["proxy_on_memory_allocate", "malloc"] {
             match self.call_allocator(name, length) {

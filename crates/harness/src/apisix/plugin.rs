@@ -31,8 +31,8 @@ impl Plugin {
         Self::compile(&module::read(path.as_ref())?)
     }
 
-    /// The same for a module in memory. V, `ngx_wasm_wasmtime_load`, rejects an unknown import or one of another type, a missing
-    /// memory export, and WebAssembly features that wasmtime 0.38 lacks. The route then has no such plugin.
+    /// The same for a module in memory. V, `ngx_wasm_wasmtime_load`, rejects an unknown import or one of another type,
+    /// a missing memory export, and WebAssembly features that wasmtime 0.38 lacks. The route then has no such plugin.
     ///
     /// # Errors
     /// As [`Plugin::load`].

@@ -19,8 +19,8 @@ impl Route {
         Self { machine, key }
     }
 
-    /// A client's request with its whole body. `:authority` becomes the `Host` line; nginx accepts requests without it over
-    /// HTTP/1.0 only. The client's address is 10.0.0.9.
+    /// A client's request with its whole body. `:authority` becomes the `Host` line; nginx accepts requests without it
+    /// over HTTP/1.0 only. The client's address is 10.0.0.9.
     pub fn request(&self, headers: impl Into<Headers>, body: impl AsRef<[u8]>) -> Stream {
         self.request_from("10.0.0.9", headers, body)
     }

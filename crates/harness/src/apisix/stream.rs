@@ -41,8 +41,8 @@ impl Stream {
         self.machine.borrow_mut().upstream_answers(self.key, status, &headers.into())
     }
 
-    /// The upstream is unreachable (502), disconnects (502) or times out (504), after nginx sent it this many bytes, such as
-    /// `0, 217` in two attempts. Returns nginx's page; `None` if the request was not forwarded.
+    /// The upstream is unreachable (502), disconnects (502) or times out (504), after nginx sent it this many bytes,
+    /// such as `0, 217` in two attempts. Returns nginx's page; `None` if the request was not forwarded.
     pub fn upstream_fails(&mut self, status: u16, bytes_sent: impl ToString) -> Option<Response> {
         self.machine.borrow_mut().upstream_fails(self.key, status, bytes_sent.to_string())
     }

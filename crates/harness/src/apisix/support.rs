@@ -1,10 +1,10 @@
-//! How this host treats each import.
+//! This host's support for each import.
 
 use super::calls::{self, TABLES};
 use super::host::Host;
 use crate::abi::import::Import;
 
-/// How this host treats an import.
+/// This host's support for an import.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Support {
     /// It does what the ABI says, or nearly.
@@ -15,7 +15,7 @@ pub enum Support {
     Unimplemented,
 }
 
-/// How this host treats `import`, given as `module.name`; `None` if it lacks it.
+/// This host's support for `import`, given as `module.name`; `None` if it lacks it.
 pub fn support(import: &str) -> Option<Support> {
     let is_in = |table: &[Import<Host>]| table.iter().any(|known| known.path() == import);
     if is_in(calls::UNIMPLEMENTED) {

@@ -14,7 +14,8 @@ use crate::abi::trap::Trap;
 
 /// A running worker. Workers share nothing.
 ///
-/// A trap, crash or hang that the test has not read with [`Worker::trap`] fails the test when the last handle is dropped.
+/// A trap, crash or hang that the test has not read with [`Worker::trap`] fails the test when the last handle is
+/// dropped.
 pub struct Worker {
     machine: Rc<RefCell<Machine>>,
 }
@@ -24,8 +25,8 @@ impl Worker {
         Self { machine }
     }
 
-    /// A route with this `conf`: a string, or an object as cjson encodes it. W, `fetch_plugin_ctx`: APISIX creates a plugin
-    /// context for each consumer; a test creates a route for each.
+    /// A route with this `conf`: a string, or an object as cjson encodes it. W, `fetch_plugin_ctx`: APISIX creates a
+    /// plugin context for each consumer; a test creates a route for each.
     pub fn route(&self, conf: impl AsRef<[u8]>) -> Route {
         let mut machine = self.machine.borrow_mut();
         let key = machine.host().new_key();
@@ -39,8 +40,8 @@ impl Worker {
         self.machine.borrow_mut().host().log.lines().to_vec()
     }
 
-    /// The first failure since the last call. A trap fails only its request, and the instance continues. After a crash or hang,
-    /// every request is [`Outcome::Lost`](super::Outcome::Lost).
+    /// The first failure since the last call. A trap fails only its request, and the instance continues. After a crash
+    /// or hang, every request is [`Outcome::Lost`](super::Outcome::Lost).
     pub fn trap(&self) -> Option<Trap> {
         self.machine.borrow_mut().host().trap.take()
     }

@@ -53,7 +53,7 @@ pub(crate) struct Half {
     pub(crate) sent: Sent,
 }
 
-/// What the receiving peer has received.
+/// Parts of a message that the receiving peer has received.
 #[derive(Clone, Default)]
 pub(crate) struct Sent {
     pub(crate) headers: Option<Headers>,
@@ -95,15 +95,15 @@ impl Exchange {
         }
     }
 
-    /// Whether `side` is still forwarded. Filter manager, `decodeData`: once the upstream has ended the response, the rest
-    /// of the request is dropped, even if the filter holds the response back.
+    /// Whether `side` is still forwarded. Filter manager, `decodeData`: once the upstream has ended the response, the
+    /// rest of the request is dropped, even if the filter holds the response back.
     pub(crate) fn is_live(&self, side: Side) -> bool {
         let answered = self.answered_locally || self.response.ended;
         !(self.finished || side == Side::Request && answered)
     }
 
-    /// Envoy, `getConstMap`: a map is readable while its callback runs or holds it back, and again in `on_log`, except for
-    /// the request's trailers.
+    /// Envoy, `getConstMap`: a map is readable while its callback runs or holds it back, and again in `on_log`, except
+    /// for the request's trailers.
     pub(crate) fn readable(&self, map: Map) -> Option<&Headers> {
         let half = match map {
             Map::RequestHeaders | Map::RequestTrailers => &self.request,

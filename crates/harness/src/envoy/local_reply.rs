@@ -25,8 +25,8 @@ impl ReplyFormat {
         }
     }
 
-    /// `:status`, then `added`, then length and type if there is a body. A gRPC client gets headers only, with the body as
-    /// `grpc-message`.
+    /// `:status`, then `added`, then length and type if there is a body. A gRPC client gets headers only, with the body
+    /// as `grpc-message`.
     pub(crate) fn reply(
         self,
         status: u32,

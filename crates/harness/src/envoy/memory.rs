@@ -5,8 +5,8 @@ use crate::abi::guest::{Guest, Refused};
 use crate::abi::status::Status;
 
 impl Guest<'_, Host> {
-    /// cpp-host, `copyToPointerSize`: copies the bytes into newly allocated memory of the module, then writes their address
-    /// and length. Empty bytes have address 0.
+    /// cpp-host, `copyToPointerSize`: copies the bytes into newly allocated memory of the module, then writes their
+    /// address and length. Empty bytes have address 0.
     pub(crate) fn give(&mut self, bytes: &[u8], address_at: u32, length_at: u32) -> Result<(), Refused> {
         let length = u32::try_from(bytes.len()).map_err(|_| Status::INVALID_MEMORY_ACCESS)?;
         let mut address = 0;

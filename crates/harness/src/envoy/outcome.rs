@@ -8,7 +8,8 @@ use crate::abi::response::Response;
 pub enum Outcome {
     /// The filter holds the request back.
     Waiting,
-    /// The upstream has received it, with these headers. For its response, see [`Stream::response`](super::Stream::response).
+    /// The upstream has received it, with these headers. For its response, see
+    /// [`Stream::response`](super::Stream::response).
     Forwarded(Headers),
     /// The filter, or Envoy itself, has sent a local response.
     Answered(Response),

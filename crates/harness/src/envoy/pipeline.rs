@@ -1,5 +1,5 @@
-//! The steps of Envoy's filter manager around the filter's callbacks. The rules are the same in both directions: in Envoy,
-//! decoder and encoder filters share `ActiveStreamFilterBase`.
+//! The steps of Envoy's filter manager around the filter's callbacks. The rules are the same in both directions: in
+//! Envoy, decoder and encoder filters share `ActiveStreamFilterBase`.
 
 use super::exchange::{Body, Exchange, Flow, Half, Side};
 use super::host::{Action, ROOT};
@@ -66,7 +66,8 @@ impl Machine {
         }
     }
 
-    /// Envoy, `decodeData` and `encodeData`: while buffering, the filter sees all bytes so far, otherwise the new chunk.
+    /// Envoy, `decodeData` and `encodeData`: while buffering, the filter sees all bytes so far, otherwise the new
+    /// chunk.
     fn run_body(&mut self, id: u32, side: Side, bytes: Vec<u8>, ended: bool) {
         let limit = self.host().settings.buffer_limit;
         let Some(exchange) = self.live(id, side) else { return };
@@ -223,9 +224,9 @@ impl Machine {
         }
     }
 
-    /// Filter manager, `DownstreamFilterManager::sendLocalReply`. Before the upstream's response headers, the reply passes
-    /// through the filter's response callbacks. While the filter holds them back, the reply goes straight to the client.
-    /// Once the client has response headers, the stream is reset.
+    /// Filter manager, `DownstreamFilterManager::sendLocalReply`. Before the upstream's response headers, the reply
+    /// passes through the filter's response callbacks. While the filter holds them back, the reply goes straight to the
+    /// client. Once the client has response headers, the stream is reset.
     pub(crate) fn answer_locally(
         &mut self,
         id: u32,

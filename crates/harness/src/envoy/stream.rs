@@ -68,8 +68,8 @@ impl Stream {
 
 /// The upstream's end. Everything here is ignored once Envoy has dropped the upstream.
 impl Stream {
-    /// The upstream sends response headers. After an extended CONNECT, the filter sees a 101 with `upgrade` and `connection`,
-    /// as Envoy's HTTP/2 codec writes it for an HTTP/1 client (measured).
+    /// The upstream sends response headers. After an extended CONNECT, the filter sees a 101 with `upgrade` and
+    /// `connection`, as Envoy's HTTP/2 codec writes it for an HTTP/1 client (measured).
     ///
     /// # Panics
     /// If the request has not reached the upstream.
@@ -120,9 +120,9 @@ impl Stream {
         self.upstream_fails(503, "upstream_reset_before_response_started{connection_termination}");
     }
 
-    /// The upstream fails for the reason in `details`, Envoy's `response.code_details`. The router sends a local response with
-    /// this status (`Router::Filter::onUpstreamAbort`), which passes through the filter; if the client already has response
-    /// headers, the stream is reset.
+    /// The upstream fails for the reason in `details`, Envoy's `response.code_details`. The router sends a local
+    /// response with this status (`Router::Filter::onUpstreamAbort`), which passes through the filter; if the client
+    /// already has response headers, the stream is reset.
     ///
     /// # Panics
     /// If the request has not reached the upstream.

@@ -26,8 +26,9 @@ impl Vm {
         Self { machine }
     }
 
-    /// A client's request over HTTP/1. As in Envoy's codec, a body can follow an upgrade, `CONNECT`, `content-length` or
-    /// `transfer-encoding: chunked`. After a forwarded upgrade, the body callback runs once without bytes, as in Envoy.
+    /// A client's request over HTTP/1. As in Envoy's codec, a body can follow an upgrade, `CONNECT`, `content-length`
+    /// or `transfer-encoding: chunked`. After a forwarded upgrade, the body callback runs once without bytes, as in
+    /// Envoy.
     pub fn request(&self, headers: impl Into<Headers>) -> Stream {
         let headers = headers.into();
         let ended = !headers.announces_body();

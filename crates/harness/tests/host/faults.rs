@@ -94,7 +94,8 @@ fn memory_limit_applies_to_module_and_host() {
         ("request_headers", "(call $code (i32.eq (memory.grow (i32.const 1)) (i32.const -1))) (i32.const 0)"),
         (
             "request_body",
-            "(call $code (call $get_buffer (i32.const 0) (i32.const 0) (i32.const -1) (i32.const 1032) (i32.const 1036))) (i32.const 0)",
+            "(call $code (call $get_buffer (i32.const 0) (i32.const 0) (i32.const -1) (i32.const 1032) \
+             (i32.const 1036))) (i32.const 0)",
         ),
     ]);
     let before = vm.memory_bytes();

@@ -28,8 +28,12 @@ fn headers_are_readable_in_their_callback_and_in_the_log_phase() {
 fn headers_stay_open_while_they_are_held_back() {
     let vm = start(&[
         ("request_headers", "(drop (call $tick (i32.const 10))) (i32.const 1)"),
-        ("tick", "(drop (call $effective (i32.const 2))) (call $show (i32.const 0) ':path') (drop (call $continue (i32.const 0)))
-                  (call $show (i32.const 0) ':path')"),
+        (
+            "tick",
+            "(drop (call $effective (i32.const 2))) (call $show (i32.const 0) ':path') \
+                  (drop (call $continue (i32.const 0)))
+                  (call $show (i32.const 0) ':path')",
+        ),
     ]);
     let _stream = vm.request(get());
     vm.advance(std::time::Duration::from_millis(10));

@@ -88,7 +88,11 @@ fn configurations_are_readable_only_at_their_time() {
         ..Settings::default()
     };
     let vm = filter(&[
-        ("vm_start", "(call $body (i32.const 6)) (call $body (i32.const 7)) (call $code (local.get $size)) (i32.const 1)"),
+        (
+            "vm_start",
+            "(call $body (i32.const 6)) (call $body (i32.const 7)) (call $code (local.get $size)) \
+             (i32.const 1)",
+        ),
         ("configure", "(call $body (i32.const 7)) (call $code (local.get $size)) (i32.const 1)"),
         ("request_headers", "(call $body (i32.const 6)) (call $body (i32.const 7)) (i32.const 0)"),
     ])

@@ -168,7 +168,8 @@ fn environment_is_empty() {
     let vm = start(&[(
         "request_headers",
         "(i32.store (i32.const 2048) (i32.const 7))
-         (call $code (call $environ (i32.const 2048) (i32.const 2052))) (call $code (i32.load (i32.const 2048))) (i32.const 0)",
+         (call $code (call $environ (i32.const 2048) (i32.const 2052))) (call $code (i32.load (i32.const 2048))) \
+         (i32.const 0)",
     )]);
     let _stream = vm.request(get());
     assert_eq!(log(&vm), ["00", "00"]);

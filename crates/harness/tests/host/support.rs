@@ -3,8 +3,8 @@
 use sluicegate_harness::Headers;
 use sluicegate_harness::envoy::{Filter, Settings, Vm};
 
-/// A filter with these callbacks, named without `proxy_on_`. The bodies are WebAssembly text in which `'text'` stands for
-/// the address and length of a string, and every host call is there under the name it has in [`PRELUDE`].
+/// A filter with these callbacks, named without `proxy_on_`. The bodies are WebAssembly text in which `'text'` stands
+/// for the address and length of a string, and every host call is there under the name it has in [`PRELUDE`].
 pub(crate) fn filter(callbacks: &[(&str, &str)]) -> Filter {
     Filter::compile(&module(callbacks)).expect("a filter that this host can run")
 }

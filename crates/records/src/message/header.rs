@@ -5,7 +5,8 @@ use super::{bytes_len, delimited_len, varint_len, write_bytes, write_head, write
 /// Key and value of a Kafka header.
 type Header<'a> = (&'a [u8], Option<&'a [u8]>);
 
-/// The size of the output of [`write()`]: at most three times Kafka's, because replacing invalid bytes of a key triples them.
+/// The size of the output of [`write()`]: at most three times Kafka's, because replacing invalid bytes of a key triples
+/// them.
 pub(super) fn len(header: Header<'_>) -> usize {
     let fields_len = fields_len(header);
     ENTRY.len().saturating_add(varint_len(fields_len as u64)).saturating_add(fields_len)
@@ -35,7 +36,8 @@ fn text_len(key: &[u8]) -> usize {
     text(key).map(str::len).fold(0, usize::saturating_add)
 }
 
-/// A protobuf `string` must be UTF-8, but a key can be any bytes. Invalid sequences are replaced, as in the Java client.
+/// A protobuf `string` must be UTF-8, but a key can be any bytes. Invalid sequences are replaced, as in the Java
+/// client.
 fn text(key: &[u8]) -> impl Iterator<Item = &str> {
     key.utf8_chunks().flat_map(|chunk| {
         let replacement = if chunk.invalid().is_empty() { "" } else { "\u{FFFD}" };

@@ -8,7 +8,7 @@ use sluicegate_records::{AbortedTransaction, Encoder, Limits};
 use crate::batch::{Batch, CONTROL, Record, TRANSACTIONAL};
 use crate::{LIMITS, concat};
 
-/// What happens next in a log.
+/// The next event in a log.
 #[derive(Debug, Clone, Copy)]
 enum Event {
     /// A batch of so many records, by this producer in its transaction.
@@ -63,7 +63,7 @@ impl Log {
             }
         }
         log.committed.sort_unstable();
-        // What is still open is beyond the last stable offset: brokers do not send it.
+        // Open transactions are beyond the last stable offset: brokers do not send them.
         let stable = open.iter().flatten().min().copied().unwrap_or(i64::MAX);
         log.batches.retain(|batch| batch.base_offset < stable);
         log.committed.retain(|offset| *offset < stable);

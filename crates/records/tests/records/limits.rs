@@ -43,7 +43,8 @@ fn first_record_over_the_limit_is_an_error() {
     let mut batch = Batch::of_values(10, &["small", "too large", "small"]);
     batch.records[1].key = Some(b"key".to_vec());
     batch.records[1].headers = vec![(b"h".to_vec(), Some(b"v".to_vec()))];
-    // Key, value, and the header as it is on the wire (a count, two lengths and two bytes) and what each counts besides.
+    // Key, value, and the header as it is on the wire (a count, two lengths and two bytes) and what each counts
+    // besides.
     let len = 3 + 9 + 5 + 32;
     let batches = [batch];
 

@@ -1,4 +1,4 @@
-//! Which source loses when a budget is full.
+//! Choice of the source that loses when a budget is full.
 
 use super::*;
 

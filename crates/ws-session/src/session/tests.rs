@@ -1,4 +1,4 @@
-//! What the bridge and the client see of a session.
+//! Outputs of a session, as the bridge and the client see them.
 
 mod json;
 
@@ -10,7 +10,7 @@ use sluicegate_protocol::{
 use super::*;
 use crate::frame::{Opcode, server_header};
 
-/// What the bridge and the client got, and the other outputs.
+/// Bytes that the bridge and the client got, and the other outputs.
 #[derive(Debug, Default, PartialEq)]
 struct Seen {
     bridge: Vec<PubSubReq>,

@@ -67,8 +67,8 @@ pub(crate) fn stream(args: &Args) -> Result<(), Failure> {
     }
 }
 
-/// Keeps as many requests in flight as the gateway's clients do, each repeated once acknowledged, and prints a [`Measured`]
-/// line.
+/// Keeps as many requests in flight as the gateway's clients do, each repeated once acknowledged, and prints a
+/// [`Measured`] line.
 pub(crate) fn wait(WaitArgs { args, requests }: &WaitArgs) -> Result<(), Failure> {
     let writing = &args.writing;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

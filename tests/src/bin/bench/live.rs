@@ -1,6 +1,6 @@
-//! Measures live delivery to many sockets beside nats-server's own WebSocket endpoint: of Kafka beside messages in memory only, without
-//! and with an Envoy in front, and of JetStream beside the server's consumers. All clients are the same code ([`watch`]); what did not
-//! arrive does not count.
+//! Measures live delivery to many sockets beside nats-server's own WebSocket endpoint: of Kafka beside messages in
+//! memory only, without and with an Envoy in front, and of JetStream beside the server's consumers. All clients are the
+//! same code ([`watch`]); what did not arrive does not count.
 //!
 //! 1. [`server`]: starts a system, subscribes, publishes
 //! 2. [`watch`]: sockets that note when each record arrives
@@ -57,7 +57,7 @@ pub(crate) async fn on_jetstream(plan: &Plan) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What is compared.
+/// Systems to compare, and their number of sockets.
 struct Comparison {
     /// The first one beside the others.
     kinds: [Kind; 3],
@@ -161,7 +161,7 @@ impl Comparison {
     }
 }
 
-/// What Kafka has sent, beside one consumer that reads each byte of the log once.
+/// Prints the bytes that Kafka has sent, beside one consumer that reads each byte of the log once.
 fn say_sent(scenario: &str, sent: Vec<f64>) {
     if sent.is_empty() {
         return;
@@ -219,7 +219,7 @@ async fn steady(server: &Server, watchers: &Watchers, rate: u32, seconds: u32) -
     Ok(Steady { p50: p50 * 1e3, p99: p99 * 1e3, cpu: cpu / took.len() as f64 * 1e6 })
 }
 
-/// What clients that read nothing do to the others.
+/// Effect of clients that read nothing on the others.
 async fn stuck(plan: &Plan) -> Result<(), Failure> {
     let mut runs = [Vec::new(), Vec::new()];
     for _ in 0..plan.runs {
@@ -242,7 +242,7 @@ async fn stuck(plan: &Plan) -> Result<(), Failure> {
 /// Subscribers of many partitions to which nothing is written.
 async fn idle(plan: &Plan) -> Result<(), Failure> {
     let server = Server::start(Kind::Sluicegate, plan, IDLE_PARTITIONS).await?;
-    // What all share is there before.
+    // Allocations that all subscribers share happen before the measurement.
     let first = Watchers::open(&server, IDLE_PARTITIONS as usize, 0).await;
     sleep(QUIET).await;
     let before = server.usage()?;
@@ -256,7 +256,8 @@ async fn idle(plan: &Plan) -> Result<(), Failure> {
     let each = |of: fn(&server::Usage) -> u64| of(&after).saturating_sub(of(&before)) / added as u64 / 1024;
     let (bridge, envoy) = (each(|usage| usage.bridge_bytes), each(|usage| usage.gateway_bytes));
     say(&format!(
-        "idle      {IDLE} subscribers of {IDLE_PARTITIONS} partitions: {cpu:.1} % of a core (target 2), {bridge} KiB in the bridge and {envoy} KiB in Envoy each (target 60)"
+        "idle      {IDLE} subscribers of {IDLE_PARTITIONS} partitions: {cpu:.1} % of a core (target 2), {bridge} KiB \
+         in the bridge and {envoy} KiB in Envoy each (target 60)"
     ));
     Ok(())
 }

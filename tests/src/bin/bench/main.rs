@@ -1,5 +1,6 @@
-//! Throughput of reads and writes through Envoy, filter and bridge, beside a bare librdkafka in the same run; the memory of
-//! idle sessions; what waiting reads cost, and when they see a record; the speed of small questions; and reads of NATS.
+//! Throughput of reads and writes through Envoy, filter and bridge, beside a bare librdkafka in the same run; the
+//! memory of idle sessions; what waiting reads cost, and when they see a record; the speed of small questions; and
+//! reads of NATS.
 //!
 //! 1. [`machine`]: the machine and versions
 //! 2. [`reading`]: clients that [`walk`] a topic through the gateway, beside librdkafka consumers ([`consume`])
@@ -124,7 +125,7 @@ struct Reading {
     end: i64,
     #[arg(long)]
     clients: u32,
-    /// How many times each client reads the log.
+    /// Number of times that each client reads the log.
     #[arg(long)]
     rounds: u32,
 }
@@ -143,7 +144,7 @@ struct Writing {
     seconds: u32,
 }
 
-/// How a client writes.
+/// Sizes of a client's writes.
 #[derive(Debug, clap::Args)]
 struct Requests {
     /// Records in each request.

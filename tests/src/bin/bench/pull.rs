@@ -1,6 +1,7 @@
 //! async-nats clients that read a stream, each over a connection and through an ordered pull consumer of its own.
 //!
-//! They call JetStream's API themselves: async-nats' consumers add channels and timers to each message, and would be slower.
+//! They call JetStream's API themselves: async-nats' consumers add channels and timers to each message, and would be
+//! slower.
 
 use std::net::SocketAddr;
 use std::time::Instant;

@@ -37,7 +37,7 @@ pub(crate) struct Cpu {
     pub(crate) system: f64,
 }
 
-/// How long each request took.
+/// Duration of each request.
 pub(crate) type Took = Vec<Duration>;
 
 impl Measured {

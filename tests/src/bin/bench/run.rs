@@ -9,8 +9,8 @@ use tokio::process::Command;
 use crate::Failure;
 use crate::report::{Cpu, Measured};
 
-/// Runs a measurement in its own process. Returns its result, and the CPU time of that process, Envoy, bridge and messaging
-/// system.
+/// Runs a measurement in its own process. Returns its result, and the CPU time of that process, Envoy, bridge and
+/// messaging system.
 pub(crate) async fn part(
     name: &str,
     arguments: &[(&str, String)],

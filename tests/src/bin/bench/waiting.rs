@@ -101,6 +101,6 @@ const WAITERS: i32 = 1000;
 const PARTITIONS: i32 = 100;
 /// Records that are written, one after the other.
 const SAMPLES: i32 = 200;
-/// How long a read waits before it is repeated: as with `read.wait_ms`, for clients that know no other wait.
+/// Wait of a read before it is repeated: as with `read.wait_ms`, for clients that know no other wait.
 const WAIT_MS: u32 = 100;
 const QUIET: Duration = Duration::from_secs(10);

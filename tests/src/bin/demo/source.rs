@@ -57,8 +57,8 @@ impl Display for Source {
     }
 }
 
-/// The system of the cluster `default`, by the configuration and the environment, which overrides it. None if neither has the
-/// cluster. Invalid TOML and unknown kinds are left to the bridge to report.
+/// The system of the cluster `default`, by the configuration and the environment, which overrides it. None if neither
+/// has the cluster. Invalid TOML and unknown kinds are left to the bridge to report.
 pub(crate) fn system_of(config: &str) -> Option<System> {
     let kind = |kind: &str| if kind == "nats" { System::Nats } else { System::Kafka };
     if let Ok(set) = env::var(format!("{DEFAULT_CLUSTER}KIND")) {

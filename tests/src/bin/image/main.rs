@@ -1,5 +1,5 @@
-//! Runs the bridge from its image, in podman: locked down as a cluster would, and against a Kafka with TLS whose CA it finds
-//! only where the image has its own.
+//! Runs the bridge from its image, in podman: locked down as a cluster would, and against a Kafka with TLS whose CA it
+//! finds only where the image has its own.
 
 use std::error::Error;
 use std::fs;
@@ -121,7 +121,7 @@ async fn serves(image: &Image) -> Result<(), Failure> {
     check("stops with status 0", status.success(), &status.to_string())
 }
 
-/// What the kernel says of the bridge's process.
+/// Checks the kernel's view of the bridge's process.
 fn is_locked_down(container: &Container) -> Result<(), Failure> {
     let id = podman(&["inspect", "--format={{.State.Pid}}", &container.0])?;
     let status = fs::read_to_string(format!("/proc/{id}/status"))?;

@@ -1,4 +1,4 @@
-//! What the sockets do.
+//! Behaviour of the sockets.
 
 use std::future::pending;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -1,4 +1,4 @@
-//! What the processes use.
+//! Resource use of the processes.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program's output")]
 

@@ -1,4 +1,4 @@
-//! What must not grow.
+//! Limits for growth.
 
 use crate::Failure;
 use crate::figures::{Figures, MIB};

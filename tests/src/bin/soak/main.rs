@@ -1,5 +1,5 @@
-//! 500 sockets through Envoy, filter and bridge, which use and abandon them in different ways, and the memory, descriptors
-//! and threads of Envoy and bridge meanwhile.
+//! 500 sockets through Envoy, filter and bridge, which use and abandon them in different ways, and the memory,
+//! descriptors and threads of Envoy and bridge meanwhile.
 //!
 //! 1. [`clients`]: what the sockets do
 //! 2. [`figures`]: what the processes use, as a table
@@ -136,7 +136,7 @@ const VALUE: usize = 1_000;
 const RECORDS_AT_ONCE: usize = 10_000;
 /// Of all kinds.
 const SUBSCRIBERS: usize = 300;
-/// What a row of the table stands for.
+/// Time that a row of the table stands for.
 const WINDOW: Duration = Duration::from_secs(30);
 const SAMPLE: Duration = Duration::from_secs(1);
 /// Idle threads of the bridge end after ten seconds.

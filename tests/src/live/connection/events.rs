@@ -65,7 +65,7 @@ pub(super) fn resource(wish: &Wish) -> Option<String> {
     }
 }
 
-/// What the lines of one event tell.
+/// Parses the lines of one event.
 fn told(event: &str, partition: Option<i32>) -> Told {
     let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
     let data: Value = field("data: ").map(|data| serde_json::from_str(&data).unwrap()).unwrap_or_default();

@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-/// What a connection brought.
+/// Answers on a connection, and its end.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     /// Of whole answers, in order.
@@ -17,8 +17,8 @@ pub(super) struct Seen {
     pub(super) bytes: Vec<u8>,
 }
 
-/// Writes `bytes` to a new connection, those after `cut` a little later. Reads until the end, or until the server is quiet after
-/// `answers`. With none expected, the timeout is short.
+/// Writes `bytes` to a new connection, those after `cut` a little later. Reads until the end, or until the server is
+/// quiet after `answers`. With none expected, the timeout is short.
 pub(super) async fn exchange(gateway: SocketAddr, bytes: &[u8], cut: usize, answers: usize) -> Seen {
     let mut stream = TcpStream::connect(gateway).await.unwrap();
     stream.set_nodelay(true).unwrap();

@@ -9,7 +9,7 @@ pub(super) struct Class {
     pub(super) want: Want,
 }
 
-/// What comes back.
+/// Expected answers.
 #[derive(Debug)]
 pub(super) enum Want {
     /// Answers of these statuses alone, one at least.
@@ -107,7 +107,8 @@ classes! {
         framed(topic, &format!("content-length: {}\r\n", bad[random.below(bad.len())]), b"v")
     };
     "two lengths" => Status(&[400]), |random, topic| {
-        let both = ["content-length: 1\r\ncontent-length: 2\r\n", "content-length: 1, 2\r\n", "content-length: 2\r\nContent-Length: 1\r\n"];
+        let both = ["content-length: 1\r\ncontent-length: 2\r\n", "content-length: 1, 2\r\n",
+            "content-length: 2\r\nContent-Length: 1\r\n"];
         framed(topic, both[random.below(3)], b"v")
     };
     "a length beside chunks" => Status(&[400]), |random, topic| {
@@ -118,8 +119,9 @@ classes! {
     "an encoding in disguise" => Status(&[400, 501]), |random, topic| {
         let bad = ["transfer-encoding: xchunked", "transfer-encoding: chunked, identity", "transfer-encoding : chunked",
             "transfer-encoding: \u{b}chunked", "transfer-encoding: chunked\u{0}", "transfer-encoding: identity",
-            "transfer-encoding: gzip, chunked", "transfer-encoding: chunked\r\ntransfer-encoding: x", "transfer-encoding:\u{1}chunked",
-            "transfer-encoding: \"chunked\"", "transfer-encoding: chunked;x=y", "x: y\ntransfer-encoding: x", "transfer-encoding: cow"];
+            "transfer-encoding: gzip, chunked", "transfer-encoding: chunked\r\ntransfer-encoding: x",
+            "transfer-encoding:\u{1}chunked", "transfer-encoding: \"chunked\"", "transfer-encoding: chunked;x=y",
+            "x: y\ntransfer-encoding: x", "transfer-encoding: cow"];
         let line = bad[random.below(bad.len())];
         framed(topic, &format!("{line}\r\n"), &[b"1\r\nv\r\n0\r\n\r\n", smuggled(topic).as_slice()].concat())
     };
@@ -142,15 +144,18 @@ classes! {
         framed(topic, "transfer-encoding: chunked\r\n", chunk.repeat(random.below(50)).as_bytes())
     };
     "a topic in a trailer" => Status(&[400]), |random, topic| {
-        format!("POST /any HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n1\r\nv\r\n0\r\nx-kafka-topic: {topic}\r\n\r\n").into_bytes()
+        format!("POST /any HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n1\r\nv\r\n0\r\n\
+                 x-kafka-topic: {topic}\r\n\r\n").into_bytes()
     };
     "headers of the gateway's own" => Status(&[403]), |random, topic| {
-        let name = ["sluicegate-cluster", "Sluicegate-Cluster", "sluicegate-gateway-secret", "sluicegate-write", "SLUICEGATE-PROFILE"][random.below(5)];
+        let name = ["sluicegate-cluster", "Sluicegate-Cluster", "sluicegate-gateway-secret", "sluicegate-write",
+            "SLUICEGATE-PROFILE"][random.below(5)];
         with_length("POST /unwritten", format!("{name}: default\r\n{name}: {topic}\r\n").as_bytes(), b"v")
     };
     "an upgrade where none is" => Status(&[400, 403, 404, 405, 426]), |random, topic| {
         let path = ["/any", "/kafka/topics/x/partitions/0", "/fixed"][random.below(3)];
-        plain(&format!("GET {path}"), "upgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n")
+        plain(&format!("GET {path}"), "upgrade: websocket\r\nconnection: Upgrade\r\n\
+            sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n")
     };
     "a good request behind a refused one" => Sequence(&[415, 200, 405]), |random, topic| {
         let bad = produce(topic, "content-encoding: x\r\n", &vec![b'v'; random.below(3_000)]);

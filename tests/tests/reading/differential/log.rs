@@ -16,7 +16,7 @@ pub(super) struct Log {
     pub(super) topic: String,
     pub(super) seed: u64,
     shape: Shape,
-    /// Those of [`FEATURES`] that it has.
+    /// Its features, of [`FEATURES`].
     pub(super) features: BTreeSet<&'static str>,
     /// The log start.
     pub(super) start: i64,
@@ -116,7 +116,7 @@ impl Log {
     }
 }
 
-/// What the logs of the kept seeds have together.
+/// Features that the logs of the kept seeds have together.
 pub(super) const FEATURES: [&str; 25] = [
     // Starting offsets.
     "log start - 1",

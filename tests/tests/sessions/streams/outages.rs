@@ -1,4 +1,4 @@
-//! What becomes of a session when its server, its streams or its messages are not as usual.
+//! Sessions whose server, streams or messages are not as usual.
 
 use std::time::Duration;
 

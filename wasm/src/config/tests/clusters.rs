@@ -72,8 +72,8 @@ fn tls_verifies_and_sasl_is_plain_by_default() {
 
 #[test]
 fn mistakes_in_a_cluster_show_no_secret() {
-    let nodes = "must be 1 to 100 brokers, as {\"host:port\": weight}, [{\"host\": …, \"port\": …}] or [\"host:port\"]; a host is \
-                 a name, an IPv4 address or an IPv6 address in brackets";
+    let nodes = "must be 1 to 100 brokers, as {\"host:port\": weight}, [{\"host\": …, \"port\": …}] or \
+                 [\"host:port\"]; a host is a name, an IPv4 address or an IPv6 address in brackets";
     for bad in [
         "{}",
         "[]",

@@ -28,7 +28,7 @@ fn block(mut lines: &[&str]) -> Value {
     Value::Object(settings)
 }
 
-/// Those that stand further in.
+/// Lines that are indented further.
 fn inside<'a, 'b>(line: &str, after: &'a [&'b str]) -> &'a [&'b str] {
     let depth = |line: &str| line.len() - line.trim_start().len();
     &after[..after.iter().take_while(|inner| depth(inner) > depth(line)).count()]

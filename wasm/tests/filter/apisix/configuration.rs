@@ -79,10 +79,11 @@ fn undetectable_gateway_is_not_guessed() {
     for status in [1, 2, 10, 77] {
         worker.refuse(HostCall::SetTickPeriodMilliseconds, When::Always, Status(status));
         let expected = format!(
-            "host: must be \"envoy\" or \"apisix\"; the gateway cannot be detected, as it answers a request for ticks with host status {status}"
+            "host: must be \"envoy\" or \"apisix\"; the gateway cannot be detected, as it answers a request for ticks \
+             with host status {status}"
         );
         refused(&worker, &conf(r#""profile": "tunnel""#), &[&expected]);
-        // What is said in the configuration needs no answer.
+        // A configured host needs no detection.
         works(&worker.route(conf(r#""host": "apisix""#)));
         worker.allow(HostCall::SetTickPeriodMilliseconds);
     }
@@ -104,7 +105,8 @@ fn routes_without_topics_are_logged() {
     let route = |more: &str| works(&worker.route(format!(r#"{{"type": "rest"{more}}}"#)));
     route("");
     route(r#", "topics": ["*"]"#);
-    let line = "sluicegate: routes without \"topics\", whose clients can use every topic that the cluster's user can: every path";
+    let line = "sluicegate: routes without \"topics\", whose clients can use every topic that the cluster's user can: \
+                every path";
     let log: Vec<_> = worker.log().into_iter().map(|line| (line.level, line.text)).collect();
     assert_eq!(log, [(Level::Warn, line.to_owned())]);
 }

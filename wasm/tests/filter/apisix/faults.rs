@@ -1,7 +1,7 @@
 //! Every host call that the filter makes in APISIX, refused at every moment with every status.
 //!
-//! A request reaches the upstream unchanged by the refusal, or not at all. The client gets its answer or a refusal, and the filter
-//! serves the next request.
+//! A request reaches the upstream unchanged by the refusal, or not at all. The client gets its answer or a refusal, and
+//! the filter serves the next request.
 
 use sluicegate_harness::apisix::{Outcome, Route};
 use sluicegate_harness::{Headers, HostCall, Response, Status, When};
@@ -151,7 +151,8 @@ fn failed_removal_of_a_gateway_header_is_logged() {
     worker.refuse(HostCall::RemoveHeaderMapValue, When::Nth(3), Status(77));
     let answer = stream.upstream_answers(101, [("x", "y")]).expect("an answer");
     assert_eq!((answer.text(":status"), answer.text("x")), (Some("101"), Some("y")));
-    let text = "sluicegate: failed to remove sluicegate-gateway-secret from the headers that plugins log: host status 77";
+    let text = "sluicegate: failed to remove sluicegate-gateway-secret from the headers that plugins log: \
+                host status 77";
     assert_eq!(worker.log().into_iter().map(|line| line.text).collect::<Vec<_>>(), [text]);
 }
 

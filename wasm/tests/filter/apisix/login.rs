@@ -1,5 +1,5 @@
-//! The documented function of APISIX's `serverless-pre-function`, which takes a token out of the offered subprotocols, in
-//! front of the filter.
+//! The documented function of APISIX's `serverless-pre-function`, which takes a token out of the offered subprotocols,
+//! in front of the filter.
 
 use std::collections::HashMap;
 

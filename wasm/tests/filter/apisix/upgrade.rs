@@ -214,8 +214,8 @@ fn bridges_own_paths_are_not_found() {
     }
 }
 
-/// APISIX finds routes by the path that nginx makes of a client's, and the upstream may be the bridge, which has paths and a
-/// default cluster of its own.
+/// APISIX finds routes by the path that nginx makes of a client's, and the upstream may be the bridge, which has paths
+/// and a default cluster of its own.
 #[test]
 fn path_is_matched_as_written() {
     let (_worker, route) = start();

@@ -1,4 +1,4 @@
-//! What a bridge answers to a subscription of the example topics.
+//! A bridge's answers to a subscription of the example topics.
 
 use sluicegate_protocol::kafka_source::From;
 use sluicegate_protocol::kafka_subscription_event::{CaughtUp, Event, Retrying};

@@ -9,8 +9,8 @@ use crate::apisix::host::Host;
 pub(super) const IMPORTS: &[Import<Host>] =
     &[Import::proxy(HostCall::GetBufferBytes, "proxy_get_buffer_bytes", "iiiii", get)];
 
-/// A, `proxy_get_buffer_bytes`: an empty buffer is `NotFound`. A configuration is always returned whole. For other buffers,
-/// a start at or after the end is `BadArgument`, and so is a length of 0, or below 0 as a signed number.
+/// A, `proxy_get_buffer_bytes`: an empty buffer is `NotFound`. A configuration is always returned whole. For other
+/// buffers, a start at or after the end is `BadArgument`, and so is a length of 0, or below 0 as a signed number.
 fn get(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
     let host = guest.host();
     let whole = args.u32(0) == 7;

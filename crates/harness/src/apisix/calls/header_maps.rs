@@ -61,7 +61,8 @@ fn get_all(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> 
     guest.give(&pairs::write(&list), args.u32(1), args.u32(2))
 }
 
-/// A, `ngx_http_wasm_req_get_headers`: the first 100 lines, then the pseudo-headers; `None` is the crash without a `Host`.
+/// A, `ngx_http_wasm_req_get_headers`: the first 100 lines, then the pseudo-headers; `None` is the crash without a
+/// `Host`.
 fn request(exchange: &Exchange) -> Option<Headers> {
     let host = exchange.request.get(b"host")?;
     let pseudo: [(&[u8], &[u8]); 4] = [
@@ -73,7 +74,8 @@ fn request(exchange: &Exchange) -> Option<Headers> {
     Some(Headers::of_lines(exchange.request.iter().take(MAX_LINES).chain(pseudo)))
 }
 
-/// A, `ngx_http_wasm_resp_get_headers`: copies only the second part of nginx's list, so a list of two parts is wrong: `None`.
+/// A, `ngx_http_wasm_resp_get_headers`: copies only the second part of nginx's list, so a list of two parts is wrong:
+/// `None`.
 fn response(exchange: &Exchange) -> Option<Headers> {
     let status = exchange.status.to_string();
     let lines = exchange.response.iter();

@@ -61,8 +61,8 @@ fn set_property(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refu
     Ok(())
 }
 
-/// A, `proxy_send_local_response`: adds the headers to the response at once, even if the status is ignored later. Status and
-/// body are read after the callback has returned. Details and gRPC status are ignored.
+/// A, `proxy_send_local_response`: adds the headers to the response at once, even if the status is ignored later.
+/// Status and body are read after the callback has returned. Details and gRPC status are ignored.
 ///
 /// Stricter: a pseudo-header, a `content-length` or a malformed list traps.
 fn send_local_response(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {

@@ -50,7 +50,8 @@ fn set_tick_period(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), R
     Ok(())
 }
 
-/// Envoy, `getProperty`: a property of the stream, including those that the filter set, or of the host; else `NotFound`.
+/// Envoy, `getProperty`: a property of the stream, including those that the filter set, or of the host; else
+/// `NotFound`.
 fn get_property(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
     let path = guest.read(args.u32(0), args.u32(1))?;
     let value = property(guest.host(), &path).ok_or(Status::NOT_FOUND)?;

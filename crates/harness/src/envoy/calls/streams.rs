@@ -14,8 +14,8 @@ pub(super) const IMPORTS: &[Import<Host>] = &[
     Import::proxy(HostCall::CloseStream, "proxy_close_stream", "i", close_stream),
 ];
 
-/// cpp-host, `send_local_response`: the stream stops, whatever the current callback returns. In the root context the call
-/// succeeds without effect. Envoy: a gRPC status outside 0 to 16, such as the filter's −1, counts as absent.
+/// cpp-host, `send_local_response`: the stream stops, whatever the current callback returns. In the root context the
+/// call succeeds without effect. Envoy: a gRPC status outside 0 to 16, such as the filter's −1, counts as absent.
 fn send_local_response(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
     let _details = guest.read(args.u32(1), args.u32(2))?;
     let body = guest.read(args.u32(3), args.u32(4))?;

@@ -59,7 +59,8 @@ fn upstream_bytes_are_known_once_there_is_an_upstream() {
 fn failed_upstream_is_nginxs_page_with_writable_headers() {
     let write = "(call $show (i32.const 2) ':status') (call $code (call $replace (i32.const 2) ':status' '504'))
         (call $show (i32.const 2) ':Status') (call $code (call $replace (i32.const 2) ':status' '5x4'))
-        (call $code (call $remove (i32.const 2) ':status')) (call $code (call $replace (i32.const 2) 'x' 'y')) (i32.const 0)";
+        (call $code (call $remove (i32.const 2) ':status')) (call $code (call $replace (i32.const 2) 'x' 'y')) \
+                 (i32.const 0)";
     let (worker, route) = start(&[("response_headers", write)]);
     let mut stream = route.request(get(), "");
     let page = stream.upstream_fails(502, 9).expect("a page");

@@ -7,7 +7,8 @@ fn session() -> Session {
     Session::new(limits, Codec::Json, &Budget::new(1 << 20, 4096), Source::default())
 }
 
-/// The gRPC messages for the bridge without the numbers of unfinished messages, and the other outputs: counts are the last.
+/// The gRPC messages for the bridge without the numbers of unfinished messages, and the other outputs: counts are the
+/// last.
 fn client(pieces: &[&[u8]]) -> (Vec<Vec<u8>>, Vec<Output>) {
     let (mut session, mut stream, mut others, mut counted) = (session(), Vec::new(), Vec::new(), Vec::new());
     for piece in pieces {

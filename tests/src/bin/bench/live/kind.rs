@@ -1,4 +1,4 @@
-//! What is compared.
+//! Systems to compare.
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {

@@ -53,7 +53,7 @@ enum System {
     JetStream(JetStream),
 }
 
-/// What the system's processes have used.
+/// Resource use of the system's processes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Usage {
     cpu: Duration,
@@ -126,7 +126,7 @@ impl Server {
                     KafkaSource { topic: topic.clone(), partitions: vec![partition], ..Default::default() };
                 let command = CmdKafkaSubscribe { sources: vec![source], ..Default::default() };
                 raw.write(request(1, Req::CmdKafkaSubscribe(command))).await;
-                // What is subscribed, and that the end has been reached.
+                // Skips the subscribed partitions, and the event at their end.
                 for _ in 0..2 {
                     raw.frame().await;
                 }
@@ -208,8 +208,8 @@ impl Server {
         self.published.load(Ordering::Relaxed)
     }
 
-    /// The bytes of records that Kafka has sent to all bridges, as a multiple of what the first partition's log has. `None`
-    /// without Kafka.
+    /// The bytes of records that Kafka has sent to all bridges, as a multiple of what the first partition's log has.
+    /// `None` without Kafka.
     pub(super) async fn sent(&self) -> Result<Option<f64>, Failure> {
         let System::Sluicegate { stack, bridges, kafka, topic, .. } = &self.system else { return Ok(None) };
         let mut sent = 0.0;

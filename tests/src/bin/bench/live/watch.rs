@@ -1,5 +1,5 @@
-//! Sockets that note when each record arrives. They look for the records' marker and know no protocol, so that all systems have the
-//! same clients.
+//! Sockets that note when each record arrives. They look for the records' marker and know no protocol, so that all
+//! systems have the same clients.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -2,7 +2,8 @@
 
 use super::{Cpu, Measured, heading, line, per_million};
 
-/// All measurements with one number of clients: through the gateway over each security protocol, and by bare librdkafka.
+/// All measurements with one number of clients: through the gateway over each security protocol, and by bare
+/// librdkafka.
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) clients: u32,

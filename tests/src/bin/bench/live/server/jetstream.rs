@@ -43,7 +43,7 @@ impl JetStream {
             let source = NatsSource { stream: STREAM.to_owned(), ..Default::default() };
             let command = CmdNatsSubscribe { sources: vec![source], ..Default::default() };
             raw.write(request(1, Req::CmdNatsSubscribe(command))).await;
-            // What is subscribed, and that the end has been reached.
+            // Skips the subscribed streams, and the event at their end.
             for _ in 0..2 {
                 raw.frame().await;
             }
@@ -79,8 +79,8 @@ impl JetStream {
     }
 }
 
-/// Pushes to the socket as soon as a message is stored: without requests, acknowledgements, heartbeats and flow control, this is the
-/// consumer that costs least.
+/// Pushes to the socket as soon as a message is stored: without requests, acknowledgements, heartbeats and flow
+/// control, this is the consumer that costs least.
 fn ordered_consumer(number: usize) -> String {
     let config = json!({
         "deliver_subject": format!("to.{number}"), "deliver_policy": "new", "ack_policy": "none", "max_deliver": 1,
@@ -88,7 +88,8 @@ fn ordered_consumer(number: usize) -> String {
     });
     let create = json!({ "stream_name": STREAM, "config": config }).to_string();
     format!(
-        "SUB to.{number} 1\r\nSUB created.{number} 2\r\nPUB $JS.API.CONSUMER.CREATE.{STREAM} created.{number} {}\r\n{create}\r\n",
+        "SUB to.{number} 1\r\nSUB created.{number} 2\r\nPUB $JS.API.CONSUMER.CREATE.{STREAM} created.{number} {}\r\n\
+         {create}\r\n",
         create.len()
     )
 }
