@@ -18,6 +18,7 @@ mod clusters;
 pub mod config;
 mod delivery;
 mod delivery_reports;
+mod dialect;
 mod drain;
 mod endpoint;
 mod executor;

@@ -3,7 +3,7 @@
 //! 1. [`transport`]: the bytes of an upgraded stream, of a request's and a response's body, or of a client's WebSocket,
 //!    whose frames [`websocket`] turns into gRPC messages
 //! 2. [`frames`]: bytes become gRPC messages
-//! 3. [`request`]: a message becomes a request; [`json`] has the codec of JSON sessions, [`kafka`] and [`nats`] the words of a system. [`intake`] starts
+//! 3. [`request`]: a message becomes a request; [`json`] has the codec of JSON sessions. [`intake`] starts
 //!    it, or lets it wait
 //! 4. [`command`]: a command runs within the client's [`Grant`]
 //! 5. [`subscriptions`]: what was subscribed to is delivered
@@ -17,23 +17,20 @@
 //!
 //! Requests come before deliveries, and deliveries before deadlines. Each has its turn even if input or deliveries never end.
 
-mod answer;
+pub(crate) mod answer;
 mod body;
-mod command;
-mod command_limits;
+pub(crate) mod command;
+pub(crate) mod command_limits;
 mod end;
 mod frames;
 mod intake;
-mod item;
-mod json;
-mod kafka;
+pub(crate) mod json;
 mod keepalive;
 mod lane;
 mod metadata;
-mod nats;
 mod outbox;
 mod peer;
-mod request;
+pub(crate) mod request;
 mod reservation;
 mod subscriptions;
 mod transport;

@@ -6,17 +6,18 @@ use bytes::{BufMut, Bytes, BytesMut};
 use prost::encoding::{WireType, encode_key, encode_varint, int64, key_len, message};
 use prost::{Message, length_delimiter_len};
 use sluicegate_protocol::codec::Codec;
-use sluicegate_protocol::wire::number::{
-    FETCHED, KAFKA_FETCH_RESP, KAFKA_MULTI_FETCH, NATS_FETCH_RESP, RESULTS, SEQUENCE,
-};
+use sluicegate_protocol::wire::number::{FETCHED, KAFKA_MULTI_FETCH, RESULTS, SEQUENCE};
 use sluicegate_protocol::{
-    Close, ControlResp, ErrorResp, KafkaFetchResp, KafkaListOffsetResp, KafkaListOffsetsResp,
-    KafkaProduceResp, ListedOffset, PartitionFetched, PongResp, Produced, PubSubResp, SessionResp,
+    Close, ControlResp, ErrorResp, KafkaListOffsetResp, PartitionFetched, PongResp, PubSubResp, SessionResp,
     UnsubscribedResp, control_resp::Control, grpc, pub_sub_resp::Resp,
 };
 
-use super::{json, nats};
-use crate::backend::{self, CommandError, DeliveryReport, Fault, Fetched, System, Written};
+use super::command::Encoding;
+use super::json;
+use crate::backend::{CommandError, DeliveryReport, Fault, Fetched, ListedOffset, System};
+use crate::cluster::shown_log;
+use crate::delivery::Item;
+use crate::dialect;
 use crate::traces;
 
 /// One answer.
@@ -45,31 +46,32 @@ impl Answer {
 
     /// Fetched records, and where to continue.
     pub(super) fn fetched(sequence: i64, system: System, fetched: Fetched) -> Self {
-        let (number, rest) = match system {
-            System::Kafka => (KAFKA_FETCH_RESP, rest(&fetched).encode_to_vec()),
-            System::Nats => (NATS_FETCH_RESP, nats::fetched(&fetched).encode_to_vec()),
-        };
+        let (number, rest) = dialect::of(system).fetched(fetched.next_offset, fetched.ends);
         Self::Shared { sequence, number, encoded: fetched.messages, rest }
     }
 
     /// What was fetched of each partition.
-    pub(super) fn multi_fetched(sequence: i64, results: Vec<Result<Fetched, CommandError>>) -> Self {
+    pub(super) fn multi_fetched(
+        sequence: i64,
+        system: System,
+        results: Vec<Result<Fetched, CommandError>>,
+    ) -> Self {
+        let dialect = dialect::of(system);
         let messages = results.iter().flatten().map(|fetched| fetched.messages.len());
         let overhead = results.len().saturating_mul(RESULT_OVERHEAD);
         let mut encoded = Vec::with_capacity(messages.fold(overhead, usize::saturating_add));
         for result in results {
             match result {
                 Ok(fetched) => {
-                    let rest = rest(&fetched);
-                    let len = fetched.messages.len().saturating_add(rest.encoded_len());
+                    let (_, rest) = dialect.fetched(fetched.next_offset, fetched.ends);
+                    let len = fetched.messages.len().saturating_add(rest.len());
                     put_head_of(RESULTS, field_len(FETCHED, len), &mut encoded);
                     put_head_of(FETCHED, len, &mut encoded);
                     encoded.extend_from_slice(&fetched.messages);
-                    // Cannot fail: the only error is a full buffer, and a `Vec` grows.
-                    let _ = rest.encode(&mut encoded);
+                    encoded.extend_from_slice(&rest);
                 }
                 Err(error) => {
-                    let error = Some(error_resp(error, System::Kafka, MAX_RECORD_ERROR_BYTES));
+                    let error = Some(error_resp(error, system, MAX_RECORD_ERROR_BYTES));
                     message::encode(RESULTS, &PartitionFetched { fetched: None, error }, &mut encoded);
                 }
             }
@@ -81,16 +83,14 @@ impl Answer {
     pub(super) fn offsets(
         sequence: i64,
         system: System,
-        results: Vec<Result<backend::ListedOffset, CommandError>>,
+        results: Vec<Result<ListedOffset, CommandError>>,
+        encoding: Encoding,
     ) -> Self {
-        let resp = match system {
-            System::Kafka => {
-                let results = results.into_iter().map(listed).collect();
-                Resp::KafkaListOffsetsResp(KafkaListOffsetsResp { results })
-            }
-            System::Nats => nats::listed(results),
-        };
-        Self::new(sequence, resp)
+        let dialect = dialect::of(system);
+        match encoding {
+            Encoding::Protobuf => Self::new(sequence, dialect.listed(results)),
+            Encoding::Json(_) => Self::Text(dialect.json_listed(sequence, results).into()),
+        }
     }
 
     /// The end of a subscription.
@@ -102,15 +102,39 @@ impl Answer {
         Self::new(sequence, Resp::KafkaListOffsetResp(KafkaListOffsetResp { offset }))
     }
 
-    pub(super) fn produced(sequence: i64, system: System, reports: Vec<DeliveryReport>) -> Self {
-        let resp = match system {
-            System::Kafka => {
-                let results = reports.into_iter().map(produced).collect();
-                Resp::KafkaProduceResp(KafkaProduceResp { results })
+    pub(super) fn produced(
+        sequence: i64,
+        system: System,
+        reports: Vec<DeliveryReport>,
+        encoding: Encoding,
+    ) -> Self {
+        let dialect = dialect::of(system);
+        match encoding {
+            Encoding::Protobuf => Self::new(sequence, dialect.produced(reports)),
+            Encoding::Json(_) => Self::Text(dialect.json_produced(sequence, reports).into()),
+        }
+    }
+
+    /// A message of the subscription with this sequence.
+    pub(super) fn item(sequence: i64, system: System, item: Item, encoding: Encoding) -> Self {
+        let dialect = dialect::of(system);
+        match (item, encoding) {
+            (Item::Delivery { next, messages, end }, Encoding::Protobuf) => {
+                let (number, rest) = dialect.delivered(&next, end);
+                Self::Shared { sequence, number, encoded: messages, rest }
             }
-            System::Nats => nats::published(reports),
-        };
-        Self::new(sequence, resp)
+            (Item::Delivery { next, messages, end }, Encoding::Json(format)) => {
+                Self::Text(json::delivered(sequence, system, &next, messages, end, format))
+            }
+            (Item::Ended { place, error }, _) => {
+                let log = shown_log(system, &place.topic, place.partition);
+                Self::failed(sequence, system, format_args!("deliver messages, {log}"), error)
+            }
+            (item, Encoding::Protobuf) => Self::Message(PubSubResp { sequence, resp: dialect.item(item) }),
+            (item, Encoding::Json(_)) => {
+                Self::Text(dialect.json_item(sequence, &item).unwrap_or_default().into())
+            }
+        }
     }
 
     /// The error of a command that failed to do `what`, in APISIX's wording.
@@ -188,44 +212,8 @@ impl Answer {
     }
 }
 
-/// Everything of a `KafkaFetchResp` but its messages.
-fn rest(fetched: &Fetched) -> KafkaFetchResp {
-    let Fetched { next_offset, ends, .. } = *fetched;
-    KafkaFetchResp {
-        messages: Vec::new(),
-        next_offset,
-        high_watermark: Some(ends.end),
-        last_stable_offset: Some(ends.stable),
-        log_start_offset: Some(ends.start),
-    }
-}
-
-/// The result of one partition.
-fn listed(result: Result<backend::ListedOffset, CommandError>) -> ListedOffset {
-    match result {
-        Ok(backend::ListedOffset { offset, timestamp }) => ListedOffset { offset, timestamp, error: None },
-        Err(error) => ListedOffset {
-            error: Some(error_resp(error, System::Kafka, MAX_RECORD_ERROR_BYTES)),
-            ..Default::default()
-        },
-    }
-}
-
-/// The result of one record.
-fn produced(report: DeliveryReport) -> Produced {
-    match report {
-        Ok(Written { partition, offset, timestamp, .. }) => {
-            Produced { partition, offset, timestamp, error: None }
-        }
-        Err(error) => {
-            let error = Some(error_resp(error, System::Kafka, MAX_RECORD_ERROR_BYTES));
-            Produced { error, ..Produced::default() }
-        }
-    }
-}
-
 /// An error in the protocol's form, with a message of at most `max_bytes`.
-pub(super) fn error_resp(error: CommandError, system: System, max_bytes: usize) -> ErrorResp {
+pub(crate) fn error_resp(error: CommandError, system: System, max_bytes: usize) -> ErrorResp {
     let code = error.code_for(system);
     let CommandError { fault, mut message, retry_after, ends, .. } = error;
     message.truncate(message.floor_char_boundary(max_bytes));
@@ -245,9 +233,9 @@ pub(super) fn error_resp(error: CommandError, system: System, max_bytes: usize) 
 /// Bytes of an answer around its body: the gRPC head, the sequence, tags, lengths, offsets, a trace id, and our own short texts.
 pub(super) const ENVELOPE_BYTES: usize = 160;
 /// The longest message of a command's error, in bytes.
-pub(super) const MAX_ERROR_BYTES: usize = 4 * 1024;
+pub(crate) const MAX_ERROR_BYTES: usize = 4 * 1024;
 /// The longest message of a record's error, in bytes.
-pub(super) const MAX_RECORD_ERROR_BYTES: usize = 200;
+pub(crate) const MAX_RECORD_ERROR_BYTES: usize = 200;
 /// The largest result of one record or partition, in bytes, without records.
 pub(crate) const MAX_RESULT_BYTES: usize = MAX_RECORD_ERROR_BYTES + 80;
 
@@ -296,11 +284,12 @@ fn put_head(small: &mut BytesMut, len: usize) {
 mod tests {
     use std::time::Duration;
 
-    use sluicegate_protocol::{Header, KafkaMessage, KafkaMultiFetchResp, Reason};
+    use sluicegate_protocol::{Header, KafkaFetchResp, KafkaMessage, KafkaMultiFetchResp, Reason};
 
     use sluicegate_shared_log::Ends;
 
     use super::*;
+    use crate::backend::Written;
 
     fn encoded(answer: Answer) -> Vec<u8> {
         let mut small = BytesMut::new();
@@ -353,16 +342,24 @@ mod tests {
             ends: Some((0, 9)),
             ..CommandError::new(Fault::OffsetOutOfRange, 1, "é".repeat(1000))
         };
-        let results = [&rest(&empty), &KafkaFetchResp { messages, ..rest(&fetched) }]
+        let rest = KafkaFetchResp {
+            next_offset: 6,
+            high_watermark: Some(9),
+            last_stable_offset: Some(8),
+            log_start_offset: Some(1),
+            ..Default::default()
+        };
+        let results = [&rest, &KafkaFetchResp { messages, ..rest.clone() }]
             .map(|fetched| PartitionFetched { fetched: Some(fetched.clone()), error: None });
         let failed = Some(error_resp(error.clone(), System::Kafka, MAX_RECORD_ERROR_BYTES));
         let failed = PartitionFetched { fetched: None, error: failed };
         let want = [&results[..], &[failed]].concat();
         let resp = Some(Resp::KafkaMultiFetchResp(KafkaMultiFetchResp { results: want }));
-        let answer = Answer::multi_fetched(7, vec![Ok(empty.clone()), Ok(fetched), Err(error.clone())]);
+        let answer =
+            Answer::multi_fetched(7, System::Kafka, vec![Ok(empty.clone()), Ok(fetched), Err(error.clone())]);
         check(answer, PubSubResp { sequence: 7, resp });
         for result in [Ok(empty), Err(error)] {
-            let len = encoded(Answer::multi_fetched(0, vec![result])).len();
+            let len = encoded(Answer::multi_fetched(0, System::Kafka, vec![result])).len();
             assert!(len <= MAX_RESULT_BYTES, "{len}");
         }
     }
@@ -423,8 +420,8 @@ mod tests {
         };
         let written = Written { partition: -1, offset: -1, timestamp: -1, dedup: None };
         for report in [Err(error), Ok(written)] {
-            let answer = KafkaProduceResp { results: vec![produced(report)] };
-            assert!(answer.encoded_len() <= MAX_RESULT_BYTES, "{}", answer.encoded_len());
+            let len = encoded(Answer::produced(0, System::Kafka, vec![report], Encoding::Protobuf)).len();
+            assert!(len <= MAX_RESULT_BYTES, "{len}");
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::traces::{self, RECEIVE, SEND};
 
 /// How the answer of a command is encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Encoding {
+pub(crate) enum Encoding {
     Protobuf,
     /// With keys and values in this format.
     Json(Format),
@@ -115,7 +115,7 @@ pub(super) async fn run(
         Command::Produce(records) => match grant.produce(records, ticket, || {}).await {
             Ok(reports) => {
                 grant.log_reports(&reports);
-                Answer::produced(sequence, system, reports)
+                Answer::produced(sequence, system, reports, encoding)
             }
             Err(error) => failed(format_args!("produce"), error),
         },
@@ -126,10 +126,11 @@ pub(super) async fn run(
                         for fetched in results.iter().flatten() {
                             grant.route.delivered(fetched.count, fetched.messages.len());
                         }
-                        Answer::multi_fetched(sequence, results)
+                        Answer::multi_fetched(sequence, system, results)
                     }
                     Encoding::Json(format) => Answer::Text(json::multi_fetched(
                         sequence,
+                        system,
                         places.iter().map(|(log, _)| log.partition),
                         results,
                         format,
@@ -142,7 +143,7 @@ pub(super) async fn run(
         }
         Command::ListOffsets { asked, committed } => {
             match grant.list_offsets(&each(&asked), committed).await {
-                Ok(results) => Answer::offsets(sequence, system, results),
+                Ok(results) => Answer::offsets(sequence, system, results, encoding),
                 Err(error) => failed(format_args!("list offsets"), error),
             }
         }

@@ -118,14 +118,14 @@ fn add_fields(count: &mut usize, message: &[u8], number: u32) -> Result<(), Malf
 }
 
 /// Partitions of a list-offsets.
-pub(super) const MAX_OFFSETS: usize = 1000;
+pub(crate) const MAX_OFFSETS: usize = 1000;
 /// Topics of a metadata command.
-pub(super) const MAX_TOPICS: usize = 1000;
+pub(crate) const MAX_TOPICS: usize = 1000;
 /// Prefixes of a metadata command.
-pub(super) const MAX_PREFIXES: usize = 100;
+pub(crate) const MAX_PREFIXES: usize = 100;
 /// The size of a subscription's command, which also bounds its list of partitions.
-pub(super) const MAX_SUBSCRIPTION_BYTES: usize = 128 * 1024;
-pub(super) const MAX_SOURCES: usize = 100;
+pub(crate) const MAX_SUBSCRIPTION_BYTES: usize = 128 * 1024;
+pub(crate) const MAX_SOURCES: usize = 100;
 
 #[cfg(test)]
 mod tests {

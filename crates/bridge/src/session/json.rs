@@ -1,30 +1,23 @@
 //! The codec of sessions in JSON.
 //!
-//! 1. [`request`]: a client's text becomes a request; [`command`], [`record`] and [`subscribe`] parse what it contains
-//! 2. [`records`]: what was read becomes the text of an answer
-//! 3. [`item`]: what a subscription tells becomes text, with and without records
+//! 1. [`request`]: a client's text becomes a request, in the words of its system's [`dialect`](crate::dialect)
+//! 2. [`value`], [`subscribe`], [`filter`], [`list`], [`object`], [`int64`]: members that commands of all systems have
+//! 3. [`records`]: records that were read become the text of an answer
 //! 4. [`answer`]: all other answers become text; [`error`] bounds their errors
-//!
-//! [`nats`] has the commands and answers of streams.
-//!
-//! Commands become the protocol's, so that they run as those of other sessions do. A new one has an arm in [`request`], and its answer
-//! one in [`answer`], or in [`records`] if it has records.
 
-mod answer;
-mod command;
-mod error;
-mod int64;
-mod item;
-mod list;
-mod nats;
-mod object;
-mod record;
+pub(crate) mod answer;
+pub(crate) mod error;
+pub(crate) mod filter;
+pub(crate) mod int64;
+pub(crate) mod list;
+pub(crate) mod object;
 mod records;
 mod request;
-mod subscribe;
+pub(crate) mod subscribe;
+pub(crate) mod value;
 
 pub(super) use self::answer::{encode, metadata, topic};
 pub(super) use self::error::MAX_RESULT_BYTES;
-pub(super) use self::item::{MAX_BATCH_BYTES, MAX_BATCH_RECORDS, delivered, max_delivery_bytes};
-pub(super) use self::records::{fetched, multi_fetched};
-pub(super) use self::request::parse;
+pub(super) use self::records::{delivered, fetched, max_delivery_bytes, multi_fetched};
+pub(crate) use self::request::parse;
+pub(super) use self::subscribe::{MAX_BATCH_BYTES, MAX_BATCH_RECORDS};

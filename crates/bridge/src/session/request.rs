@@ -12,15 +12,16 @@ use sluicegate_ws_session::request::{Command as Known, Request as Checked};
 
 use super::command::Encoding;
 use super::command_limits::Counts;
-use super::{json, kafka, nats};
+use super::json;
 use crate::backend::System;
 use crate::backend::command::{Command, Header, ReadBounds, RecordFilter, SubscribeCommand};
 use crate::cluster::shown;
+use crate::dialect::{self, Asked};
 use crate::metrics::Kind;
 
 /// A checked request.
 #[derive(Debug, PartialEq)]
-pub(super) enum Request {
+pub(crate) enum Request {
     /// Answered by the session itself.
     Ping { sequence: i64, state: Bytes },
     /// Asks for the session's limits.
@@ -47,10 +48,10 @@ pub(super) enum Request {
 
 /// A subscription to begin.
 #[derive(Debug, PartialEq)]
-pub(super) struct Subscribed {
-    pub(super) command: SubscribeCommand,
+pub(crate) struct Subscribed {
+    pub(crate) command: SubscribeCommand,
     /// The bytes that may be delivered until the client grants more. None: no limit.
-    pub(super) credit: Option<u64>,
+    pub(crate) credit: Option<u64>,
 }
 
 impl Request {
@@ -75,26 +76,11 @@ impl Request {
             }
         }
         let Ok(PubSubReq { sequence, req }) = PubSubReq::decode(message) else { return Self::Wrong };
-        let run = |command| Self::Command { sequence, command, encoding: Encoding::Protobuf };
-        let subscribe = |parsed| match parsed {
-            Ok(subscribed) => Self::Subscribe { sequence, subscribed, encoding: Encoding::Protobuf },
-            Err(message) => Self::Invalid { sequence, kind: Kind::Subscribe, message },
-        };
+        let encoding = Encoding::Protobuf;
         match req {
             Some(Req::CmdPing(ping)) => Self::Ping { sequence, state: ping.state },
             Some(Req::CmdSession(_)) => Self::Limits { sequence },
-            Some(Req::CmdKafkaFetch(fetch)) => run(kafka::fetch(fetch)),
-            Some(Req::CmdKafkaListOffset(list)) => run(kafka::list_offset(list)),
-            Some(Req::CmdKafkaProduce(produce)) => run(kafka::produce(produce)),
-            Some(Req::CmdKafkaMultiFetch(fetch)) => run(kafka::multi_fetch(fetch)),
-            Some(Req::CmdKafkaListOffsets(list)) => run(kafka::list_offsets(list)),
-            Some(Req::CmdKafkaMetadata(metadata)) => run(kafka::metadata(metadata)),
-            Some(Req::CmdNatsFetch(fetch)) => run(nats::fetch(fetch)),
-            Some(Req::CmdNatsListSequences(list)) => run(nats::list_sequences(list)),
-            Some(Req::CmdNatsPublish(publish)) => run(nats::publish(publish)),
             Some(Req::Control(ControlReq { control: Some(control) })) => Self::Control(control),
-            Some(Req::CmdKafkaSubscribe(command)) => subscribe(kafka::subscribe(command)),
-            Some(Req::CmdNatsSubscribe(command)) => subscribe(nats::subscribe(command)),
             Some(Req::CmdUnsubscribe(CmdUnsubscribe { subscription })) => {
                 Self::Unsubscribe { sequence, subscription }
             }
@@ -102,12 +88,18 @@ impl Request {
             Some(Req::CmdEmpty(_) | Req::Control(ControlReq { control: None })) | None => {
                 Self::Unknown { sequence }
             }
+            Some(req) => match dialect::of(system).command(req) {
+                Some(Ok(Asked::Command(command))) => Self::Command { sequence, command, encoding },
+                Some(Ok(Asked::Subscribe(subscribed))) => Self::Subscribe { sequence, subscribed, encoding },
+                Some(Err(message)) => Self::Invalid { sequence, kind: Kind::Subscribe, message },
+                None => Self::Unknown { sequence },
+            },
         }
     }
 }
 
 /// The bounds of a read; `max_bytes` 0: as many as the bridge allows.
-pub(super) fn bounds(max_wait_ms: Option<u32>, min_bytes: u32, max_bytes: u32) -> ReadBounds {
+pub(crate) fn bounds(max_wait_ms: Option<u32>, min_bytes: u32, max_bytes: u32) -> ReadBounds {
     ReadBounds {
         max_bytes: Some(size(max_bytes)).filter(|max_bytes| *max_bytes > 0),
         wait: max_wait_ms.map(|wait| Duration::from_millis(wait.into())),
@@ -117,7 +109,7 @@ pub(super) fn bounds(max_wait_ms: Option<u32>, min_bytes: u32, max_bytes: u32) -
 }
 
 /// A number of bytes or records on the wire.
-pub(super) fn size(number: u32) -> usize {
+pub(crate) fn size(number: u32) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
@@ -125,7 +117,7 @@ pub(super) fn size(number: u32) -> usize {
 ///
 /// # Errors
 /// It does not have 16 bytes. `word` is the name of a topic in the error.
-pub(super) fn topic_id(id: &[u8], word: &str, topic: &str) -> Result<Option<u128>, String> {
+pub(crate) fn topic_id(id: &[u8], word: &str, topic: &str) -> Result<Option<u128>, String> {
     match <[u8; 16]>::try_from(id) {
         Ok(id) => Ok(Some(u128::from_be_bytes(id))),
         Err(_) if id.is_empty() => Ok(None),
@@ -136,12 +128,12 @@ pub(super) fn topic_id(id: &[u8], word: &str, topic: &str) -> Result<Option<u128
     }
 }
 
-pub(super) fn header(wire::Header { key, value }: wire::Header) -> Header {
+pub(crate) fn header(wire::Header { key, value }: wire::Header) -> Header {
     Header { key, value }
 }
 
 /// The filter with memory of its own: its values are parts of the whole command.
-pub(super) fn record_filter(filter: wire::RecordFilter) -> RecordFilter {
+pub(crate) fn record_filter(filter: wire::RecordFilter) -> RecordFilter {
     let own = |values: Vec<Bytes>| values.iter().map(|value| Bytes::copy_from_slice(value)).collect();
     let wire::RecordFilter { header, equals, prefixes } = filter;
     RecordFilter { header, equals: own(equals), prefixes: own(prefixes) }
@@ -161,34 +153,9 @@ fn kind(command: Known) -> Kind {
     }
 }
 
-/// What to use instead of a command of another system.
+/// The error of a command of another system.
 fn foreign(command: Known, system: System) -> Option<String> {
-    let expected = match (system, command) {
-        (System::Kafka, Known::NatsFetch) => "cmd_kafka_fetch",
-        (System::Kafka, Known::NatsListSequences) => "cmd_kafka_list_offsets",
-        (System::Kafka, Known::NatsSubscribe) => "cmd_kafka_subscribe",
-        (System::Kafka, Known::NatsPublish) => "cmd_kafka_produce",
-        (System::Nats, Known::KafkaFetch | Known::KafkaMultiFetch) => "cmd_nats_fetch",
-        (System::Nats, Known::KafkaListOffset | Known::KafkaListOffsets) => "cmd_nats_list_sequences",
-        (System::Nats, Known::KafkaSubscribe) => "cmd_nats_subscribe",
-        (System::Nats, Known::KafkaProduce) => "cmd_nats_publish",
-        (System::Nats, Known::KafkaMetadata) => "GET /streams",
-        (_, Known::Ping | Known::Session | Known::Unsubscribe | Known::Credit)
-        | (
-            System::Kafka,
-            Known::KafkaFetch
-            | Known::KafkaListOffset
-            | Known::KafkaProduce
-            | Known::KafkaMultiFetch
-            | Known::KafkaListOffsets
-            | Known::KafkaMetadata
-            | Known::KafkaSubscribe,
-        )
-        | (
-            System::Nats,
-            Known::NatsFetch | Known::NatsListSequences | Known::NatsSubscribe | Known::NatsPublish,
-        ) => return None,
-    };
+    let expected = dialect::of(system).suggested_command(command)?;
     Some(format!("the cluster is of {}: expected {expected}", system.name))
 }
 

@@ -4,17 +4,17 @@ use bytes::Bytes;
 use serde::Serialize;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
-    ErrorResp, KafkaListOffsetResp, KafkaListOffsetsResp, KafkaProduceResp, ListedOffset,
-    NatsListSequencesResp, NatsPublishResp, PartitionMetadata, PongResp, Produced, PubSubResp, SessionResp,
-    TopicMetadata, UnsubscribedResp,
+    ErrorResp, KafkaListOffsetResp, PartitionMetadata, PongResp, PubSubResp, SessionResp, TopicMetadata,
+    UnsubscribedResp,
 };
 
 use super::error::Error;
-use super::item::Item;
-use super::nats;
 use super::records::shrunk;
+use crate::backend::{CommandError, System};
+use crate::session::answer::{MAX_RECORD_ERROR_BYTES, error_resp};
 
-/// The text of an answer that is not pre-encoded. None for a control message, which is protobuf in every codec.
+/// The text of an answer that is the same on every system; none for others, which are encoded where they are made, and for control
+/// messages, which are protobuf in every codec.
 pub(in crate::session) fn encode(answer: &PubSubResp) -> Option<Vec<u8>> {
     let body = match answer.resp.as_ref()? {
         Resp::ErrorResp(error) => Body::Error { error: Error::of_command(error) },
@@ -25,34 +25,31 @@ pub(in crate::session) fn encode(answer: &PubSubResp) -> Option<Vec<u8>> {
             Body::Session { session: Limits { max_message_bytes: *max_message_bytes } }
         }
         Resp::KafkaListOffsetResp(KafkaListOffsetResp { offset }) => Body::Offset { offset: *offset },
-        Resp::KafkaListOffsetsResp(KafkaListOffsetsResp { results }) => {
-            Body::Offsets { results: results.iter().map(listed).collect() }
-        }
-        Resp::KafkaProduceResp(KafkaProduceResp { results }) => {
-            Body::Produced { results: results.iter().map(produced).collect() }
-        }
-        Resp::KafkaSubscribedResp(subscribed) => Body::Item(Item::subscribed(subscribed)),
-        Resp::KafkaSubscriptionEvent(event) => Body::Item(Item::event(event)?),
-        Resp::NatsListSequencesResp(NatsListSequencesResp { results }) => {
-            Body::Sequences { results: results.iter().map(nats::Sequence::of).collect() }
-        }
-        Resp::NatsPublishResp(NatsPublishResp { results }) => {
-            Body::Published { results: results.iter().map(nats::Published::of).collect() }
-        }
-        Resp::NatsSubscribedResp(subscribed) => Body::NatsItem(nats::Item::subscribed(subscribed)),
-        Resp::NatsSubscriptionEvent(event) => Body::NatsItem(nats::Item::event(event)?),
         Resp::UnsubscribedResp(UnsubscribedResp {}) => Body::Unsubscribed { unsubscribed: Empty {} },
-        // Records are encoded where they are read, topics for all who ask.
-        Resp::Control(_)
-        | Resp::KafkaMetadataResp(_)
-        | Resp::KafkaFetchResp(_)
-        | Resp::NatsFetchResp(_)
-        | Resp::NatsDeliveryResp(_)
-        | Resp::KafkaMultiFetchResp(_)
-        | Resp::KafkaDeliveryResp(_) => return None,
+        _ => return None,
     };
+    Some(text(answer.sequence, &body))
+}
+
+/// The text of an answer.
+pub(crate) fn text(id: i64, body: &impl Serialize) -> Vec<u8> {
     // Cannot fail: all names are strings or numbers.
-    serde_json::to_vec(&Answer { id: answer.sequence, body }).ok()
+    serde_json::to_vec(&Answer { id, body }).unwrap_or_default()
+}
+
+/// The text of an answer with the results of many records or logs, on a cluster of `system`.
+pub(crate) fn results<T: Serialize>(
+    id: i64,
+    system: System,
+    results: impl Iterator<Item = Result<T, CommandError>>,
+) -> Vec<u8> {
+    let bounded = |error| error_resp(error, system, MAX_RECORD_ERROR_BYTES);
+    let results: Vec<Result<T, ErrorResp>> = results.map(|result| result.map_err(bounded)).collect();
+    let outcome = |result| match result {
+        &Ok(ref done) => Outcome::Done(done),
+        Err(error) => Outcome::Failed { error: Error::of_result(error) },
+    };
+    text(id, &Results { results: results.iter().map(outcome).collect() })
 }
 
 /// The answer with a page of topics, each as [`topic`] gives it.
@@ -74,16 +71,20 @@ pub(in crate::session) fn metadata(sequence: i64, topics: &[Bytes], more: bool) 
 pub(in crate::session) fn topic(topic: &TopicMetadata) -> Bytes {
     let TopicMetadata { name, partitions, error } = topic;
     let partitions = partitions.iter().map(partition).collect();
-    let topic = Topic { name, described: outcome(error.as_ref(), Partitions { partitions }) };
+    let described = match error {
+        Some(error) => Outcome::Failed { error: Error::of_result(error) },
+        None => Outcome::Done(Partitions { partitions }),
+    };
+    let topic = Topic { name, described };
     // Cannot fail: all names are strings.
     shrunk(serde_json::to_vec(&topic).unwrap_or_default())
 }
 
 #[derive(Serialize)]
-struct Answer<'a> {
+struct Answer<'a, B> {
     id: i64,
     #[serde(flatten)]
-    body: Body<'a>,
+    body: &'a B,
 }
 
 #[derive(Serialize)]
@@ -93,13 +94,12 @@ enum Body<'a> {
     Pong { pong: Pong<'a> },
     Session { session: Limits },
     Offset { offset: i64 },
-    Offsets { results: Vec<Outcome<'a, Offset>> },
-    Produced { results: Vec<Outcome<'a, Place>> },
-    Item(Item<'a>),
-    Sequences { results: Vec<Outcome<'a, nats::Sequence>> },
-    Published { results: Vec<Outcome<'a, nats::Published>> },
-    NatsItem(nats::Item<'a>),
     Unsubscribed { unsubscribed: Empty },
+}
+
+#[derive(Serialize)]
+struct Results<'a, T> {
+    results: Vec<Outcome<'a, T>>,
 }
 
 #[derive(Serialize)]
@@ -118,22 +118,9 @@ struct Limits {
 /// The result of one record or partition.
 #[derive(Serialize)]
 #[serde(untagged)]
-pub(super) enum Outcome<'a, T> {
+enum Outcome<'a, T> {
     Done(T),
     Failed { error: Error<'a> },
-}
-
-#[derive(Serialize)]
-struct Offset {
-    offset: i64,
-    timestamp: i64,
-}
-
-#[derive(Serialize)]
-struct Place {
-    partition: i32,
-    offset: i64,
-    timestamp: i64,
 }
 
 #[derive(Serialize)]
@@ -156,39 +143,17 @@ struct Partition<'a> {
     in_sync_replicas: &'a [i32],
 }
 
-fn listed(listed: &ListedOffset) -> Outcome<'_, Offset> {
-    let ListedOffset { offset, timestamp, error } = listed;
-    outcome(error.as_ref(), Offset { offset: *offset, timestamp: *timestamp })
-}
-
-fn produced(produced: &Produced) -> Outcome<'_, Place> {
-    let Produced { partition, offset, timestamp, error } = produced;
-    outcome(error.as_ref(), Place { partition: *partition, offset: *offset, timestamp: *timestamp })
-}
-
 fn partition(described: &PartitionMetadata) -> Partition<'_> {
     let PartitionMetadata { partition, leader, replicas, in_sync_replicas } = described;
     Partition { partition: *partition, leader: *leader, replicas, in_sync_replicas }
 }
 
-pub(super) fn outcome<T>(error: Option<&ErrorResp>, done: T) -> Outcome<'_, T> {
-    match error {
-        Some(error) => Outcome::Failed { error: Error::of_result(error) },
-        None => Outcome::Done(done),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use sluicegate_protocol::kafka_subscription_event::{
-        CaughtUp, Event, OpenTransaction, Retrying, Skipped, skipped::Cause,
-    };
-    use sluicegate_protocol::{
-        Close, ControlResp, KafkaSubscribedResp, KafkaSubscriptionEvent, PartitionNext, Reason,
-        SubscribedTopic, control_resp,
-    };
+    use sluicegate_protocol::{Close, ControlResp, Reason, control_resp};
 
     use super::*;
+    use crate::backend::Fault;
 
     #[track_caller]
     fn check(resp: Resp, want: &str) {
@@ -229,19 +194,12 @@ mod tests {
             r#"{"id":7,"session":{"max_message_bytes":4294967295}}"#,
         );
         check(Resp::KafkaListOffsetResp(KafkaListOffsetResp { offset: -1 }), r#"{"id":7,"offset":-1}"#);
+        check(Resp::UnsubscribedResp(UnsubscribedResp {}), r#"{"id":7,"unsubscribed":{}}"#);
         let failed = r#"{"error":{"reason":"DENIED","message":"\"m\"","retriable":false}}"#;
-        let listed = ListedOffset { offset: i64::MAX, timestamp: -1, error: None };
-        let denied = ListedOffset { error: Some(error()), ..Default::default() };
-        check(
-            Resp::KafkaListOffsetsResp(KafkaListOffsetsResp { results: vec![listed, denied] }),
-            &format!(r#"{{"id":7,"results":[{{"offset":9223372036854775807,"timestamp":-1}},{failed}]}}"#),
-        );
-        let produced = Produced { partition: 1, offset: 2, timestamp: 3, error: None };
-        let denied = Produced { error: Some(error()), ..Default::default() };
-        check(
-            Resp::KafkaProduceResp(KafkaProduceResp { results: vec![produced, denied] }),
-            &format!(r#"{{"id":7,"results":[{{"partition":1,"offset":2,"timestamp":3}},{failed}]}}"#),
-        );
+        let denied = || Err(CommandError::new(Fault::Forbidden, 0, "\"m\""));
+        let text = results(7, System::Kafka, [Ok(5), denied()].into_iter());
+        let text = String::from_utf8(text).unwrap();
+        assert_eq!(text, format!(r#"{{"id":7,"results":[5,{failed}]}}"#));
         let partition =
             PartitionMetadata { partition: 0, leader: -1, replicas: vec![1, 2], in_sync_replicas: vec![] };
         let described = TopicMetadata { name: "a".into(), partitions: vec![partition], error: None };
@@ -257,39 +215,6 @@ mod tests {
         ] {
             assert_eq!(metadata(7, topics, true), want);
         }
-    }
-
-    #[test]
-    fn subscriptions_tell_where_to_continue() {
-        let partitions =
-            [(0, 5), (1, 0)].map(|(partition, offset)| PartitionNext { partition, offset }).into();
-        let known = SubscribedTopic { topic: "t".into(), topic_id: vec![0xFF; 16].into(), partitions };
-        let unknown = SubscribedTopic { topic: "u".into(), ..Default::default() };
-        check(
-            Resp::KafkaSubscribedResp(KafkaSubscribedResp { topics: vec![known, unknown] }),
-            r#"{"id":7,"subscribed":[{"topic":"t","topic_id":"_____________________w","partitions":{"0":5,"1":0}},{"topic":"u","partitions":{}}]}"#,
-        );
-        check(Resp::UnsubscribedResp(UnsubscribedResp {}), r#"{"id":7,"unsubscribed":{}}"#);
-        let check_event = |event, want| {
-            check(Resp::KafkaSubscriptionEvent(KafkaSubscriptionEvent { event: Some(event) }), want);
-        };
-        let caught_up = |open_transaction| {
-            Event::CaughtUp(CaughtUp { topic: "t".into(), partition: 1, next_offset: 6, open_transaction })
-        };
-        check_event(caught_up(None), r#"{"id":7,"topic":"t","next":{"1":6},"caught_up":{"partition":1}}"#);
-        check_event(
-            caught_up(Some(OpenTransaction { end: 9 })),
-            r#"{"id":7,"topic":"t","next":{"1":6},"caught_up":{"partition":1,"open_transaction":{"end":9}}}"#,
-        );
-        let cause = Cause::Lag.into();
-        check_event(
-            Event::Skipped(Skipped { topic: "t".into(), partition: 1, from: 6, to: 9, cause }),
-            r#"{"id":7,"topic":"t","next":{"1":9},"skipped":{"partition":1,"from":6,"to":9,"cause":"lag"}}"#,
-        );
-        check_event(
-            Event::Retrying(Retrying { topic: "t".into(), partition: 1, error: Some(error()), since: 8 }),
-            r#"{"id":7,"topic":"t","retrying":{"partition":1,"since":8,"error":{"reason":"DENIED","message":"\"m\"","retriable":false}}}"#,
-        );
     }
 
     #[test]

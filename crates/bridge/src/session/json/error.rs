@@ -8,7 +8,7 @@ use crate::session::answer::{MAX_ERROR_BYTES, MAX_RECORD_ERROR_BYTES, error_resp
 
 /// An error. Members that do not apply are left out.
 #[derive(Debug, Serialize)]
-pub(super) struct Error<'a> {
+pub(crate) struct Error<'a> {
     reason: &'static str,
     message: &'a str,
     retriable: bool,
@@ -28,12 +28,12 @@ pub(super) struct Error<'a> {
 
 impl<'a> Error<'a> {
     /// The error of a command.
-    pub(super) fn of_command(error: &'a ErrorResp) -> Self {
+    pub(crate) fn of_command(error: &'a ErrorResp) -> Self {
         Self::new(error, MAX_ERROR_BYTES.saturating_sub(OTHER_BYTES).saturating_sub(TRACE_BYTES))
     }
 
     /// The error of one record, partition or topic.
-    pub(super) fn of_result(error: &'a ErrorResp) -> Self {
+    pub(crate) fn of_result(error: &'a ErrorResp) -> Self {
         Self::new(error, MAX_RECORD_ERROR_BYTES)
     }
 
@@ -53,13 +53,11 @@ impl<'a> Error<'a> {
 }
 
 /// Appends the error of one partition.
-pub(super) fn put(text: &mut Vec<u8>, error: CommandError) {
+pub(crate) fn put(text: &mut Vec<u8>, system: System, error: CommandError) {
     text.extend_from_slice(b"\"error\":");
     // Cannot fail: a `Vec` accepts all writes.
-    let _ = serde_json::to_writer(
-        text,
-        &Error::of_result(&error_resp(error, System::Kafka, MAX_RECORD_ERROR_BYTES)),
-    );
+    let _ =
+        serde_json::to_writer(text, &Error::of_result(&error_resp(error, system, MAX_RECORD_ERROR_BYTES)));
 }
 
 /// The beginning of `text` that takes at most `max` bytes in a JSON string.
@@ -82,7 +80,7 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 /// The largest result of one record or partition, in bytes, without records.
-pub(in crate::session) const MAX_RESULT_BYTES: usize = MAX_RECORD_ERROR_BYTES + OTHER_BYTES;
+pub(crate) const MAX_RESULT_BYTES: usize = MAX_RECORD_ERROR_BYTES + OTHER_BYTES;
 /// Everything of an error but its message. Also more than the offsets of a partition.
 const OTHER_BYTES: usize = 240;
 /// The trace id of a command's error.

@@ -8,7 +8,7 @@ use crate::number::whole_number;
 
 /// A number, or a string of decimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Int64(pub(super) i64);
+pub(crate) struct Int64(pub(crate) i64);
 
 impl<'de> Deserialize<'de> for Int64 {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

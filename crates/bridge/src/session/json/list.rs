@@ -6,7 +6,7 @@ use crate::json::list::bounded;
 
 /// At most `MAX` elements.
 #[derive(Debug)]
-pub(super) struct List<T, const MAX: usize>(pub(super) Vec<T>);
+pub(crate) struct List<T, const MAX: usize>(pub(crate) Vec<T>);
 
 impl<T, const MAX: usize> Default for List<T, MAX> {
     fn default() -> Self {

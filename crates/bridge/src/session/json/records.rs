@@ -7,14 +7,13 @@
 use std::io::Write as _;
 
 use bytes::Bytes;
-use sluicegate_protocol::KafkaMessage;
 use sluicegate_shared_log::Ends;
 
 use super::error;
-use crate::backend::{CommandError, Fetched, System};
+use crate::backend::{CommandError, Fetched, System, first_message};
+use crate::delivery::Place;
+use crate::dialect;
 use crate::json::format::Format;
-use crate::json::message::Message;
-use crate::json::record::Record;
 use crate::metrics::RouteMetrics;
 
 /// The answer to a fetch, with at most `max_bytes` of records.
@@ -38,6 +37,7 @@ pub(in crate::session) fn fetched(
 /// Chance decides which is first, and can have a record that is larger than its share.
 pub(in crate::session) fn multi_fetched(
     sequence: i64,
+    system: System,
     partitions: impl Iterator<Item = i32>,
     results: Vec<Result<Fetched, CommandError>>,
     format: Format,
@@ -54,11 +54,10 @@ pub(in crate::session) fn multi_fetched(
         match result {
             Ok(fetched) => {
                 let share = Room { bytes: room.bytes.checked_div(left).unwrap_or_default(), ..room };
-                let used =
-                    put_partition(&mut text, System::Kafka, partition, fetched, format, share, metrics);
+                let used = put_partition(&mut text, system, partition, fetched, format, share, metrics);
                 room = Room { bytes: room.bytes.saturating_sub(used), for_one: room.for_one && used == 0 };
             }
-            Err(error) => error::put(&mut text, error),
+            Err(error) => error::put(&mut text, system, error),
         }
         left = left.saturating_sub(1);
         text.push(b'}');
@@ -72,6 +71,43 @@ pub(in crate::session) fn multi_fetched(
     text.extend_from_slice(&results);
     text.extend_from_slice(b"]}");
     shrunk(text)
+}
+
+/// A delivery: `{"id": 1, "messages": […], "next": {"0": 6}, …}`. Its `bytes` are its cost in credit.
+pub(in crate::session) fn delivered(
+    sequence: i64,
+    system: System,
+    next: &Place,
+    messages: Bytes,
+    end: i64,
+    format: Format,
+) -> Bytes {
+    let Place { topic, partition, offset } = next;
+    let (dialect, bytes) = (dialect::of(system), messages.len());
+    let mut text = format!("{{\"id\":{sequence},\"messages\":[").into_bytes();
+    let (mut left, mut is_first) = (messages, true);
+    while let Some((message, rest)) = first_message(&left) {
+        if !std::mem::take(&mut is_first) {
+            text.push(b',');
+        }
+        dialect.put_message(&mut text, *partition, &message, format);
+        left = rest;
+    }
+    text.push(b']');
+    dialect.put_next(&mut text, *partition, *offset);
+    let ends = dialect.json_ends(Ends { end, ..Ends::UNKNOWN });
+    ends.into_iter().for_each(|(name, offset)| put_end(&mut text, name, offset));
+    // Cannot fail: a `Vec` accepts all writes.
+    let _ = write!(text, ",\"{}\":", system.topic);
+    let _ = serde_json::to_writer(&mut text, &**topic);
+    let _ = write!(text, ",\"bytes\":{bytes}}}");
+    shrunk(text)
+}
+
+/// The largest text of a delivery of so many records, which have so many bytes in protobuf.
+pub(in crate::session) const fn max_delivery_bytes(bytes: usize, records: usize) -> usize {
+    let fixed = records.saturating_mul(RECORD_BYTES).saturating_add(DELIVERY_BYTES);
+    bytes.saturating_mul(MAX_GROWTH).saturating_add(fixed)
 }
 
 /// The room for records.
@@ -92,6 +128,7 @@ fn put_partition(
     room: Room,
     metrics: &RouteMetrics,
 ) -> usize {
+    let dialect = dialect::of(system);
     let (records, bytes) = (fetched.count, fetched.messages.len());
     text.extend_from_slice(b"\"messages\":[");
     let begin = text.len();
@@ -101,7 +138,7 @@ fn put_partition(
         if !is_first {
             text.push(b',');
         }
-        put_message(text, system, partition, &message, format);
+        dialect.put_message(text, partition, &message, format);
         let has_room = text.len().saturating_sub(begin) <= room.bytes || is_first && room.for_one;
         if !has_room {
             text.truncate(before);
@@ -112,46 +149,13 @@ fn put_partition(
     let used = text.len().saturating_sub(begin);
     metrics.delivered(records.saturating_sub(fetched.count), bytes.saturating_sub(fetched.messages.len()));
     fetched.end();
-    let Fetched { next_offset, ends: Ends { start, stable, end }, .. } = fetched;
+    let Fetched { next_offset, ends, .. } = fetched;
     text.push(b']');
-    put_next(text, system, partition, next_offset);
-    let ends: &[(&str, i64)] = match system {
-        System::Kafka => {
-            &[("high_watermark", end), ("last_stable_offset", stable), ("log_start_offset", start)]
-        }
-        System::Nats => &[("end", end), ("first_sequence", start)],
-    };
-    for (name, offset) in ends {
-        put_end(text, name, *offset);
+    dialect.put_next(text, partition, next_offset);
+    for (name, offset) in dialect.json_ends(ends) {
+        put_end(text, name, offset);
     }
     used
-}
-
-/// Appends a record.
-pub(super) fn put_message(
-    text: &mut Vec<u8>,
-    system: System,
-    partition: i32,
-    message: &KafkaMessage,
-    format: Format,
-) {
-    // Cannot fail: a `Vec` accepts all writes, and every part of a record is valid JSON.
-    let _ = match system {
-        System::Kafka => serde_json::to_writer(text, &Record::new(partition, message, format)),
-        System::Nats => {
-            let data = format.value(message.value.as_deref().unwrap_or_default());
-            serde_json::to_writer(text, &Message::new(None, message, data, |value| format.key(value)))
-        }
-    };
-}
-
-/// Appends where a partition or a stream continues.
-pub(super) fn put_next(text: &mut Vec<u8>, system: System, partition: i32, next_offset: i64) {
-    // Cannot fail: a `Vec` accepts all writes.
-    let _ = match system {
-        System::Kafka => write!(text, ",\"next\":{{\"{partition}\":{next_offset}}}"),
-        System::Nats => write!(text, ",\"next\":{next_offset}"),
-    };
 }
 
 /// Appends an end of the log, if it is known.
@@ -168,6 +172,17 @@ pub(super) fn shrunk(mut text: Vec<u8>) -> Bytes {
     text.into()
 }
 
+/// The growth of a byte of a record in text, at most: a header without content has 3 and becomes 24, and a control character
+/// becomes 6.
+const MAX_GROWTH: usize = 8;
+/// The text of a record that its own bytes do not account for: the names of its members.
+const RECORD_BYTES: usize = 100;
+/// The text of a delivery without records. A topic's name has at most 249 characters.
+const DELIVERY_BYTES: usize = 512;
+
+#[cfg(test)]
+mod deliveries;
+
 #[cfg(test)]
 mod tests {
     use base64::Engine as _;
@@ -181,6 +196,7 @@ mod tests {
     use crate::json::depth::MAX_DEPTH;
     use crate::json::depth::tests::nested;
     use crate::session::json::MAX_RESULT_BYTES;
+    use sluicegate_protocol::KafkaMessage;
 
     fn message(offset: i64, key: Option<&'static [u8]>, value: Option<&'static [u8]>) -> KafkaMessage {
         let [key, value] = [key, value].map(|bytes| bytes.map(Bytes::from_static));
@@ -251,7 +267,7 @@ mod tests {
         let messages = [&deepest, &deeper]
             .map(|value| KafkaMessage { value: Some(value.clone()), ..message(5, None, None) });
         let results = vec![Ok(read(&messages, 9, Ends::UNKNOWN))];
-        let text = multi_fetched(7, 0..1, results, Format::Json, usize::MAX, &metrics());
+        let text = multi_fetched(7, System::Kafka, 0..1, results, Format::Json, usize::MAX, &metrics());
         let answer: Value = serde_json::from_slice(&text).unwrap();
         let value = |index: usize| &answer["results"][0]["messages"][index]["value"];
         assert_eq!(value(0).to_string(), deepest);
@@ -293,7 +309,8 @@ mod tests {
                     Ok(Fetched::nothing(4, ends)),
                     Ok(read(&messages, 10, ends)),
                 ];
-                let text = multi_fetched(7, 0..5, results, Format::Json, max_bytes, &metrics());
+                let text =
+                    multi_fetched(7, System::Kafka, 0..5, results, Format::Json, max_bytes, &metrics());
                 assert!(text.len() <= max_bytes.max(one) + 5 * MAX_RESULT_BYTES);
                 let answer: Value = serde_json::from_slice(&text).unwrap();
                 let count = |index: usize| answer["results"][index]["messages"].as_array().map(Vec::len);

@@ -3,25 +3,22 @@
 use std::fmt;
 
 use bytes::Bytes;
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::Error;
 use serde_json::value::RawValue;
 use sluicegate_protocol::CmdCredit;
 
-use super::command::{Fetch, Limits, ListOffset, ListOffsets, Metadata, MultiFetch, Ping};
-use super::nats;
 use super::object::object;
-use super::record::Produce;
-use super::subscribe::{Credit, Subscribe, Unsubscribe};
+use super::subscribe::{Credit, Unsubscribe};
 use crate::backend::System;
-use crate::backend::command::Command;
-use crate::json::format::Format;
+use crate::dialect::{self, Asked};
 use crate::metrics::Kind;
 use crate::session::command::Encoding;
 use crate::session::request::Request;
 
 /// Parses a message.
-pub(in crate::session) fn parse(message: &[u8], system: System) -> Request {
+pub(crate) fn parse(message: &[u8], system: System) -> Request {
     let invalid = |sequence, message| Request::Invalid { sequence, kind: Kind::Unknown, message };
     let Envelope { id, commands } = match serde_json::from_slice(message) {
         Ok(envelope) => envelope,
@@ -40,20 +37,24 @@ pub(in crate::session) fn parse(message: &[u8], system: System) -> Request {
         [] => return invalid(sequence, format!("no command: expected one of {}", names(system))),
         _ => return invalid(sequence, "more than one command: send each in a message of its own".to_owned()),
     };
-    let command = shared_command(sequence, name, body.get()).or_else(|| match system {
-        System::Kafka => kafka_command(sequence, name, body.get()),
-        System::Nats => nats::command(sequence, name, body.get()),
-    });
+    let dialect = dialect::of(system);
+    let own = || {
+        let (kind, asked) = dialect.json_command(name, body.get())?;
+        let request = |(asked, format)| {
+            let encoding = Encoding::Json(format);
+            match asked {
+                Asked::Command(command) => Request::Command { sequence, command, encoding },
+                Asked::Subscribe(subscribed) => Request::Subscribe { sequence, subscribed, encoding },
+            }
+        };
+        Some((kind, asked.map(request)))
+    };
+    let command = shared_command(sequence, name, body.get()).or_else(own);
     match command {
         Some((_, Ok(request))) => request,
         Some((kind, Err(error))) => Request::Invalid { sequence, kind, message: format!("{name}: {error}") },
         None => invalid(sequence, format!("unknown command {name:?}: expected one of {}", names(system))),
     }
-}
-
-/// The request for a command, whose answer has this format.
-pub(super) fn run(sequence: i64, format: Format, command: Command) -> Request {
-    Request::Command { sequence, command, encoding: Encoding::Json(format) }
 }
 
 /// The command of a name that every system has. None if there is none.
@@ -79,43 +80,20 @@ fn shared_command(sequence: i64, name: &str, json: &str) -> Option<(Kind, Result
     })
 }
 
-/// The command of a name on Kafka. None if there is none.
-fn kafka_command(sequence: i64, name: &str, json: &str) -> Option<(Kind, Result<Request, Error>)> {
-    let run = |format, command| run(sequence, format, command);
-    Some(match name {
-        "fetch" => {
-            let fetch = |fetch: Fetch| run(fetch.format, fetch.into());
-            (Kind::Fetch, object(json).map(fetch))
-        }
-        "multi_fetch" => {
-            let fetch = |fetch: MultiFetch| run(fetch.format, fetch.into());
-            (Kind::MultiFetch, object(json).map(fetch))
-        }
-        "list_offset" => {
-            let list = |list: ListOffset| run(Format::default(), list.into());
-            (Kind::ListOffset, object(json).map(list))
-        }
-        "list_offsets" => {
-            let list = |list: ListOffsets| run(Format::default(), list.into());
-            (Kind::ListOffsets, object(json).map(list))
-        }
-        "metadata" => {
-            let metadata = |names: Metadata| run(Format::default(), names.into());
-            (Kind::Topics, object(json).map(metadata))
-        }
-        "produce" => {
-            let produce = object(json).and_then(Produce::decode);
-            (Kind::Produce, produce.map(|records| run(Format::default(), Command::Produce(records))))
-        }
-        "subscribe" => {
-            let subscribe = |(subscribed, format)| {
-                let encoding = Encoding::Json(format);
-                Request::Subscribe { sequence, subscribed, encoding }
-            };
-            (Kind::Subscribe, Subscribe::parse(json).map(subscribe))
-        }
-        _ => return None,
-    })
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Ping {
+    #[serde(default)]
+    state: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Limits {}
+
+/// The names of the commands.
+fn names(system: System) -> String {
+    format!("ping, {}, subscribe, unsubscribe, credit, session", dialect::of(system).json_commands())
 }
 
 /// The members of a message. Two of each kind are enough to refuse it.
@@ -152,16 +130,6 @@ impl<'de> Visitor<'de> for Members {
             }
         }
         Ok(envelope)
-    }
-}
-
-/// The names of the commands.
-fn names(system: System) -> &'static str {
-    match system {
-        System::Kafka => {
-            "ping, fetch, multi_fetch, list_offset, list_offsets, metadata, produce, subscribe, unsubscribe, credit, session"
-        }
-        System::Nats => "ping, fetch, list_sequences, publish, subscribe, unsubscribe, credit, session",
     }
 }
 

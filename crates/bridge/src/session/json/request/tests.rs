@@ -5,7 +5,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::*;
-use crate::backend::command::{Header, LogName, ReadBounds, Record, TopicNames};
+use crate::backend::command::{Command, Header, LogName, ReadBounds, Record, TopicNames};
+use crate::json::format::Format;
 
 fn parse(text: &[u8]) -> Request {
     super::parse(text, System::Kafka)

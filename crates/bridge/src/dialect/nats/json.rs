@@ -10,48 +10,44 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Error;
 use serde_json::value::RawValue;
 
-pub(super) use self::answer::{Item, Published, Sequence};
+pub(super) use self::answer::{item, listed, published};
 
-use super::int64::Int64;
-use super::item::{MAX_BATCH_BYTES, MAX_BATCH_RECORDS};
-use super::list::List;
-use super::object::{Object, object};
-use super::record::{self, RecordHeader};
-use super::request::run;
-use super::subscribe::{self, Filter, OnLagName, TopicId};
+use super::protobuf::message;
 use crate::backend::command::{self, Command, LogName, ReadBounds, SubscribeCommand};
 use crate::backend::{LOG_END, LOG_START};
 use crate::cluster::{MAX_HEADERS, MAX_RECORDS};
 use crate::delivery::MAX_FILTERS;
+use crate::dialect::{Asked, InFormat};
 use crate::json::format::Format;
 use crate::json::member::present;
 use crate::metrics::Kind;
-use crate::session::command::Encoding;
 use crate::session::command_limits::{MAX_OFFSETS, MAX_SOURCES};
-use crate::session::nats;
-use crate::session::request::{Request, Subscribed, bounds, size};
+use crate::session::json::filter::Filter;
+use crate::session::json::int64::Int64;
+use crate::session::json::list::List;
+use crate::session::json::object::{Object, object};
+use crate::session::json::subscribe::{self, MAX_BATCH_BYTES, MAX_BATCH_RECORDS, OnLagName, TopicId};
+use crate::session::json::value::{self, RecordHeader};
+use crate::session::request::{Subscribed, bounds, size};
 
-/// The command of a name. None if there is none.
-pub(super) fn command(sequence: i64, name: &str, json: &str) -> Option<(Kind, Result<Request, Error>)> {
+/// The command of a name; none if there is none.
+pub(super) fn command(name: &str, json: &str) -> Option<(Kind, Result<InFormat, Error>)> {
+    let plain = |command| (Asked::Command(command), Format::default());
     Some(match name {
         "fetch" => {
-            let fetch = |fetch: Fetch| run(sequence, fetch.format, fetch.into());
+            let fetch = |fetch: Fetch| {
+                let format = fetch.format;
+                (Asked::Command(fetch.into()), format)
+            };
             (Kind::Fetch, object(json).map(fetch))
         }
-        "list_sequences" => {
-            let list = |list: ListSequences| run(sequence, Format::default(), list.into());
-            (Kind::ListOffsets, object(json).map(list))
-        }
+        "list_sequences" => (Kind::ListOffsets, object(json).map(|list: ListSequences| plain(list.into()))),
         "publish" => {
-            let publish = object(json).and_then(Publish::decode);
-            let publish = publish.map(|records| run(sequence, Format::default(), Command::Produce(records)));
-            (Kind::Produce, publish)
+            let records = object(json).and_then(Publish::decode);
+            (Kind::Produce, records.map(|records| plain(Command::Produce(records))))
         }
         "subscribe" => {
-            let subscribe = |(subscribed, format)| {
-                let encoding = Encoding::Json(format);
-                Request::Subscribe { sequence, subscribed, encoding }
-            };
+            let subscribe = |(subscribed, format)| (Asked::Subscribe(subscribed), format);
             (Kind::Subscribe, Subscribe::parse(json).map(subscribe))
         }
         _ => return None,
@@ -132,12 +128,12 @@ impl Publish<'_> {
     /// Data or a header does not have the command's format, or there are too many headers.
     fn decode(self) -> Result<Vec<command::Record>, Error> {
         let Self { messages, format } = self;
-        record::check_headers(messages.0.iter().map(|Object(message)| message.headers.0.len()))?;
-        let message = |(index, Object(message)): (usize, Object<ToPublish<'_>>)| {
-            let message = message.decode(format);
-            message.map_err(|error| Error::custom(format_args!("messages[{index}].{error}")))
+        value::check_headers(messages.0.iter().map(|Object(message)| message.headers.0.len()))?;
+        let record = |(index, Object(message)): (usize, Object<ToPublish<'_>>)| {
+            let record = message.decode(format);
+            record.map_err(|error| Error::custom(format_args!("messages[{index}].{error}")))
         };
-        messages.0.into_iter().enumerate().map(message).collect()
+        messages.0.into_iter().enumerate().map(record).collect()
     }
 }
 
@@ -145,9 +141,9 @@ impl ToPublish<'_> {
     fn decode(self, format: Format) -> Result<command::Record, String> {
         let Self { stream, subject, data, headers, message_id } = self;
         let data: Option<Bytes> =
-            record::value(data, format).map_err(|expected| format!("data: {expected}"))?;
-        let headers = record::headers(headers, format)?;
-        Ok(nats::message(stream, subject, data.unwrap_or_default(), headers, message_id))
+            value::value(data, format).map_err(|expected| format!("data: {expected}"))?;
+        let headers = value::headers(headers, format)?;
+        Ok(message(stream, subject, data.unwrap_or_default(), headers, message_id))
     }
 }
 

@@ -1,16 +1,17 @@
 //! Texts of clusters of NATS, and what they become.
 
-use sluicegate_protocol::nats_subscription_event::{CaughtUp, Event, Retrying, Skipped};
-use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_protocol::{
-    ErrorResp, ListedSequence, MESSAGE_ID_HEADER, NatsListSequencesResp, NatsPublishResp, NatsSubscribedResp,
-    NatsSubscriptionEvent, PubSubResp, Published, Reason, SubscribedStream,
-};
+use std::time::UNIX_EPOCH;
+
+use bytes::Bytes;
+use sluicegate_protocol::MESSAGE_ID_HEADER;
 
 use super::*;
-use crate::backend::System;
 use crate::backend::command::{Header, Record, RecordFilter};
-use crate::session::json::{encode, parse};
+use crate::backend::{CommandError, Dedup, Fault, ListedOffset, System, Written};
+use crate::delivery::{Item, Place, SkipCause, SubscribedTopic};
+use crate::session::command::Encoding;
+use crate::session::json::parse;
+use crate::session::request::Request;
 
 #[track_caller]
 fn runs(text: &str, format: Format, command: Command) {
@@ -112,50 +113,42 @@ fn words_of_kafka_are_refused() {
     }
 }
 
-#[track_caller]
-fn check(resp: Resp, want: &str) {
-    let text = encode(&PubSubResp { sequence: 7, resp: Some(resp) }).unwrap();
-    assert_eq!(String::from_utf8(text).unwrap(), want);
-}
-
 #[test]
 fn answers_have_the_words_of_nats() {
-    let error = ErrorResp { message: "m".into(), reason: Reason::Denied.into(), ..Default::default() };
-    let failed = r#"{"error":{"reason":"DENIED","message":"m","retriable":false}}"#;
-    let listed = ListedSequence { sequence: 5, timestamp: 6, error: None };
-    let denied = ListedSequence { error: Some(error.clone()), ..Default::default() };
-    check(
-        Resp::NatsListSequencesResp(NatsListSequencesResp { results: vec![listed, denied] }),
-        &format!(r#"{{"id":7,"results":[{{"sequence":5,"timestamp":6}},{failed}]}}"#),
+    let text = |text: Vec<u8>| String::from_utf8(text).unwrap();
+    let denied = || CommandError::new(Fault::Forbidden, 0, "m");
+    let failed = r#""error":{"reason":"DENIED","message":"m","retriable":false}"#;
+    let found = Ok(ListedOffset { offset: 5, timestamp: 6 });
+    assert_eq!(
+        text(listed(7, vec![found, Err(denied())])),
+        format!(r#"{{"id":7,"results":[{{"sequence":5,"timestamp":6}},{{{failed}}}]}}"#)
     );
-    let plain = Published { sequence: 5, ..Default::default() };
-    let again = Published { duplicate: true, duplicate_window_ms: 120_000, ..plain.clone() };
-    let denied = Published { error: Some(error.clone()), ..Default::default() };
-    check(
-        Resp::NatsPublishResp(NatsPublishResp { results: vec![plain, again, denied] }),
-        &format!(
-            r#"{{"id":7,"results":[{{"sequence":5}},{{"sequence":5,"duplicate":true,"duplicate_window_ms":120000}},{failed}]}}"#
-        ),
+    let plain = Written { partition: 0, offset: 5, timestamp: 6, dedup: None };
+    let dedup = Some(Dedup { is_duplicate: true, window: Duration::from_secs(120) });
+    assert_eq!(
+        text(published(7, vec![Ok(plain), Ok(Written { dedup, ..plain }), Err(denied())])),
+        format!(
+            r#"{{"id":7,"results":[{{"sequence":5}},{{"sequence":5,"duplicate":true,"duplicate_window_ms":120000}},{{{failed}}}]}}"#
+        )
     );
-    let stream = SubscribedStream { stream: "s".into(), stream_id: vec![0xFF; 16].into(), next_sequence: 5 };
+    let check = |told: &Item, want: &str| assert_eq!(text(item(7, told).unwrap()), want);
+    let stream = SubscribedTopic { topic: "s".into(), topic_id: Some(u128::MAX), partitions: vec![(0, 5)] };
     check(
-        Resp::NatsSubscribedResp(NatsSubscribedResp { streams: vec![stream] }),
+        &Item::Subscribed(vec![stream]),
         r#"{"id":7,"subscribed":[{"stream":"s","stream_id":"_____________________w","next":5}]}"#,
     );
-    let check_event = |event, want| {
-        check(Resp::NatsSubscriptionEvent(NatsSubscriptionEvent { event: Some(event) }), want);
-    };
-    check_event(
-        Event::CaughtUp(CaughtUp { stream: "s".into(), next_sequence: 6 }),
+    let place = |offset| Place { topic: "s".into(), partition: 0, offset };
+    check(
+        &Item::CaughtUp { place: place(6), blocked_until: None },
         r#"{"id":7,"stream":"s","next":6,"caught_up":{}}"#,
     );
-    check_event(
-        Event::Skipped(Skipped { stream: "s".into(), from: 6, to: 9, cause: 1 }),
+    check(
+        &Item::Skipped { from: 6, to: place(9), cause: SkipCause::Lag },
         r#"{"id":7,"stream":"s","next":9,"skipped":{"from":6,"to":9,"cause":"lag"}}"#,
     );
-    let failed = &failed[1..failed.len() - 1];
-    check_event(
-        Event::Retrying(Retrying { stream: "s".into(), error: Some(error), since: 8 }),
+    let since = UNIX_EPOCH + Duration::from_millis(8);
+    check(
+        &Item::Retrying { place: place(9), error: denied(), since },
         &format!(r#"{{"id":7,"stream":"s","retrying":{{"since":8,{failed}}}}}"#),
     );
 }

@@ -4,21 +4,21 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::list::List;
+use super::object::object;
+use super::value::text;
 use crate::backend::command::RecordFilter;
 use crate::delivery::MAX_VALUES;
 use crate::json::format::Format;
-use crate::session::json::list::List;
-use crate::session::json::object::object;
-use crate::session::json::record::text;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(in crate::session::json) struct Filter<'a> {
+pub(crate) struct Filter<'a> {
     #[serde(borrow)]
-    pub(in crate::session::json) key: Option<&'a RawValue>,
-    pub(in crate::session::json) header: Option<String>,
+    pub(crate) key: Option<&'a RawValue>,
+    pub(crate) header: Option<String>,
     #[serde(borrow)]
-    pub(in crate::session::json) value: Option<&'a RawValue>,
+    pub(crate) value: Option<&'a RawValue>,
 }
 
 /// The beginning of a key or value.
@@ -31,11 +31,7 @@ struct Prefix<'a> {
 
 impl Filter<'_> {
     /// The filter, whose strings have the form of keys in `format`. `key_name` is the name of its member `key` for clients.
-    pub(in crate::session::json) fn decode(
-        self,
-        key_name: &str,
-        format: Format,
-    ) -> Result<RecordFilter, String> {
+    pub(crate) fn decode(self, key_name: &str, format: Format) -> Result<RecordFilter, String> {
         let (header, wanted) = match (self.key, self.header, self.value) {
             (Some(key), None, None) => (None, key),
             (None, Some(header), Some(value)) => (Some(header), value),

@@ -1,4 +1,4 @@
-//! The commands and answers of NATS. A stream is run as the topic whose one partition it is.
+//! The commands and results of NATS in protobuf. A stream is run as the topic whose one partition it is.
 
 use std::time::Duration;
 
@@ -11,14 +11,17 @@ use sluicegate_protocol::{
     pub_sub_resp::Resp,
 };
 
-use super::answer::{MAX_ERROR_BYTES, MAX_RECORD_ERROR_BYTES, error_resp};
-use super::item::{cause, millis};
-use super::request::{Subscribed, bounds, header, record_filter, size, topic_id};
+use sluicegate_shared_log::Ends;
+
 use crate::backend::command::{
     Command, Header, LogName, ReadBounds, Record, Source, Start, SubscribeCommand,
 };
-use crate::backend::{CommandError, DeliveryReport, Fetched, ListedOffset, System, Written};
+use crate::backend::{CommandError, DeliveryReport, ListedOffset, System, Written};
 use crate::delivery::{Item, Place, SubscribedTopic};
+use crate::dialect::kafka::cause;
+use crate::dialect::millis;
+use crate::session::answer::{MAX_ERROR_BYTES, MAX_RECORD_ERROR_BYTES, error_resp};
+use crate::session::request::{Subscribed, bounds, header, record_filter, size, topic_id};
 
 pub(super) fn fetch(command: CmdNatsFetch) -> Command {
     let CmdNatsFetch { stream, sequence, max_wait_ms, min_bytes, max_bytes, max_messages } = command;
@@ -86,8 +89,7 @@ pub(super) fn message(
 }
 
 /// Everything of a fetch's answer but its messages.
-pub(super) fn fetched(fetched: &Fetched) -> NatsFetchResp {
-    let Fetched { next_offset, ends, .. } = *fetched;
+pub(super) fn fetched(next_offset: i64, ends: Ends) -> NatsFetchResp {
     NatsFetchResp {
         messages: Vec::new(),
         next_sequence: next_offset,

@@ -1,17 +1,20 @@
-//! The commands of Kafka.
+//! Kafka's commands and results in protobuf.
 
 use std::time::Duration;
 
 use sluicegate_protocol::{
     CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaListOffsets, CmdKafkaMetadata, CmdKafkaMultiFetch,
-    CmdKafkaProduce, CmdKafkaSubscribe, Isolation, KafkaSource, OnLag, PartitionNext, PartitionOffset,
-    ProduceRecord, kafka_source,
+    CmdKafkaProduce, CmdKafkaSubscribe, Isolation, KafkaFetchResp, KafkaSource, ListedOffset as WireOffset,
+    OnLag, PartitionNext, PartitionOffset, ProduceRecord, Produced, kafka_source,
 };
+use sluicegate_shared_log::Ends;
 
-use super::request::{Subscribed, bounds, header, record_filter, size, topic_id};
 use crate::backend::command::{
     Command, LogName, ReadBounds, Record, Source, Start, SubscribeCommand, TopicNames,
 };
+use crate::backend::{CommandError, DeliveryReport, ListedOffset, System, Written};
+use crate::session::answer::{MAX_RECORD_ERROR_BYTES, error_resp};
+use crate::session::request::{Subscribed, bounds, header, record_filter, size, topic_id};
 
 pub(super) fn fetch(command: CmdKafkaFetch) -> Command {
     let isolation = command.isolation();
@@ -89,4 +92,39 @@ fn source(
     };
     let next = next.into_iter().map(|PartitionNext { partition, offset }| (partition, offset)).collect();
     Ok(Source { topic_id: topic_id(&id, "topic", &topic)?, topic, partitions, from, next })
+}
+
+/// Everything of a `KafkaFetchResp` but its messages.
+pub(super) fn fetched(next_offset: i64, Ends { start, stable, end }: Ends) -> KafkaFetchResp {
+    KafkaFetchResp {
+        messages: Vec::new(),
+        next_offset,
+        high_watermark: Some(end),
+        last_stable_offset: Some(stable),
+        log_start_offset: Some(start),
+    }
+}
+
+/// The result of one partition.
+pub(super) fn listed(result: Result<ListedOffset, CommandError>) -> WireOffset {
+    match result {
+        Ok(ListedOffset { offset, timestamp }) => WireOffset { offset, timestamp, error: None },
+        Err(error) => WireOffset {
+            error: Some(error_resp(error, System::Kafka, MAX_RECORD_ERROR_BYTES)),
+            ..WireOffset::default()
+        },
+    }
+}
+
+/// The result of one record.
+pub(super) fn produced(report: DeliveryReport) -> Produced {
+    match report {
+        Ok(Written { partition, offset, timestamp, .. }) => {
+            Produced { partition, offset, timestamp, error: None }
+        }
+        Err(error) => {
+            let error = Some(error_resp(error, System::Kafka, MAX_RECORD_ERROR_BYTES));
+            Produced { error, ..Produced::default() }
+        }
+    }
 }

@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
 use crate::backend::command::{self, Start};
@@ -12,6 +10,7 @@ use crate::backend::{LOG_END, LOG_START};
 use crate::delivery::MAX_PARTITIONS;
 use crate::session::json::int64::Int64;
 use crate::session::json::list::List;
+use crate::session::json::subscribe::TopicId;
 
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -38,27 +37,6 @@ pub(super) enum From {
 /// The offset to continue from, by partition.
 pub(super) struct Next(pub(super) BTreeMap<i32, i64>);
 
-/// The id of a topic, in Kafka's text form: URL-safe base64 without padding.
-pub(in crate::session::json) struct TopicId([u8; 16]);
-
-impl TopicId {
-    pub(in crate::session::json) fn number(self) -> u128 {
-        u128::from_be_bytes(self.0)
-    }
-
-    /// The member of this name.
-    pub(in crate::session::json) fn named<'de, D: Deserializer<'de>>(
-        name: &str,
-        deserializer: D,
-    ) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let id = URL_SAFE_NO_PAD.decode(text).ok().and_then(|id| id.try_into().ok());
-        let problem =
-            || D::Error::custom(format_args!("{name}: expected the one of an answer to `subscribe`"));
-        id.map(Self).ok_or_else(problem)
-    }
-}
-
 impl std::convert::From<Source> for command::Source {
     fn from(Source { topic, partitions, from, next, topic_id }: Source) -> Self {
         let from = match from {
@@ -74,12 +52,6 @@ impl std::convert::From<Source> for command::Source {
             next: next.into_iter().flat_map(|Next(next)| next).collect(),
             topic_id: topic_id.map(TopicId::number),
         }
-    }
-}
-
-impl<'de> Deserialize<'de> for TopicId {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::named("topic_id", deserializer)
     }
 }
 

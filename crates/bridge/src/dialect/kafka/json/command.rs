@@ -2,25 +2,14 @@
 
 use serde::Deserialize;
 
-use super::int64::Int64;
-use super::list::List;
-use super::object::Object;
 use crate::backend::command::{Command, LogName, ReadBounds, TopicNames};
 use crate::cluster::MAX_PARTITIONS;
 use crate::json::format::Format;
 use crate::session::command_limits::{MAX_OFFSETS, MAX_PREFIXES, MAX_TOPICS};
+use crate::session::json::int64::Int64;
+use crate::session::json::list::List;
+use crate::session::json::object::Object;
 use crate::session::request::{bounds, size};
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Ping {
-    #[serde(default)]
-    pub(super) state: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Limits {}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::backend::command::{self, Start};
+use crate::backend::command::{self, RecordFilter, Start};
 
 fn parse(subscribe: &Value) -> Result<(Subscribed, Format), String> {
     Subscribe::parse(&subscribe.to_string()).map_err(|error| error.to_string())

@@ -1,58 +1,20 @@
-//! A subscription's items as answers.
+//! A subscription's items in protobuf.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use prost::Message;
 use sluicegate_protocol::kafka_subscription_event::{
     CaughtUp, Event, OpenTransaction, Retrying, Skipped, skipped::Cause,
 };
 use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_protocol::wire::number::{KAFKA_DELIVERY_RESP, NATS_DELIVERY_RESP};
 use sluicegate_protocol::{
-    KafkaDeliveryResp, KafkaSubscribedResp, KafkaSubscriptionEvent, PartitionNext, PubSubResp,
-    SubscribedTopic,
+    KafkaDeliveryResp, KafkaSubscribedResp, KafkaSubscriptionEvent, PartitionNext, SubscribedTopic,
 };
 
-use super::answer::{Answer, MAX_ERROR_BYTES, error_resp};
-use super::command::Encoding;
-use super::{json, nats};
 use crate::backend::System;
-use crate::cluster::shown_log;
 use crate::delivery::{self, Item, Place, SkipCause};
-
-impl Answer {
-    /// A message of the subscription with this sequence.
-    pub(super) fn item(sequence: i64, system: System, item: Item, encoding: Encoding) -> Self {
-        match item {
-            Item::Delivery { next, messages, end } => match encoding {
-                Encoding::Protobuf => {
-                    let (number, rest) = match system {
-                        System::Kafka => (KAFKA_DELIVERY_RESP, rest(&next, end).encode_to_vec()),
-                        System::Nats => (NATS_DELIVERY_RESP, nats::delivered(&next, end).encode_to_vec()),
-                    };
-                    Self::Shared { sequence, number, encoded: messages, rest }
-                }
-                Encoding::Json(format) => {
-                    Self::Text(json::delivered(sequence, system, &next, messages, end, format))
-                }
-            },
-            Item::Ended { place, error } => {
-                let log = shown_log(system, &place.topic, place.partition);
-                Self::failed(sequence, system, format_args!("deliver messages, {log}"), error)
-            }
-            Item::Subscribed(_) | Item::CaughtUp { .. } | Item::Skipped { .. } | Item::Retrying { .. } => {
-                let resp = match system {
-                    System::Kafka => event(item),
-                    System::Nats => nats::event(item),
-                };
-                Self::Message(PubSubResp { sequence, resp })
-            }
-        }
-    }
-}
+use crate::dialect::millis;
+use crate::session::answer::{MAX_ERROR_BYTES, error_resp};
 
 /// The message of an item without records; None for the other items.
-fn event(item: Item) -> Option<Resp> {
+pub(super) fn event(item: Item) -> Option<Resp> {
     let event = match item {
         Item::Subscribed(topics) => {
             let topics = topics.into_iter().map(subscribed).collect();
@@ -79,7 +41,7 @@ fn event(item: Item) -> Option<Resp> {
 }
 
 /// Everything of a delivery but its messages.
-fn rest(Place { topic, partition, offset }: &Place, end: i64) -> KafkaDeliveryResp {
+pub(super) fn delivered(Place { topic, partition, offset }: &Place, end: i64) -> KafkaDeliveryResp {
     KafkaDeliveryResp {
         messages: Vec::new(),
         topic: topic.to_string(),
@@ -99,15 +61,9 @@ fn subscribed(topic: delivery::SubscribedTopic) -> SubscribedTopic {
     }
 }
 
-pub(super) fn cause(cause: SkipCause) -> Cause {
+pub(in crate::dialect) fn cause(cause: SkipCause) -> Cause {
     match cause {
         SkipCause::Deleted => Cause::Deleted,
         SkipCause::Lag => Cause::Lag,
     }
-}
-
-/// Milliseconds since 1970.
-pub(super) fn millis(time: SystemTime) -> i64 {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

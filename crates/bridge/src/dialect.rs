@@ -1,0 +1,106 @@
+//! The words of each messaging system for its clients: wire messages and JSON members of commands and answers.
+//!
+//! A dialect parses commands into the types of [`command`](crate::backend::command), and renders results. Nothing else in the bridge
+//! names the messages of a system.
+
+mod kafka;
+mod nats;
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::Error;
+use sluicegate_protocol::KafkaMessage;
+use sluicegate_protocol::pub_sub_req::Req;
+use sluicegate_protocol::pub_sub_resp::Resp;
+use sluicegate_shared_log::Ends;
+use sluicegate_ws_session::request::Command as Known;
+
+use crate::backend::command::Command;
+use crate::backend::{CommandError, DeliveryReport, ListedOffset, System};
+use crate::delivery::{Item, Place, SkipCause};
+use crate::json::format::Format;
+use crate::metrics::Kind;
+use crate::session::request::Subscribed;
+
+/// The dialect of clients of a system's clusters.
+pub(crate) fn of(system: System) -> &'static dyn Dialect {
+    match system {
+        System::Kafka => &kafka::Kafka,
+        System::Nats => &nats::Nats,
+    }
+}
+
+/// A command of a session, or a subscription.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Asked {
+    Command(Command),
+    Subscribe(Subscribed),
+}
+
+/// A command, and the format of keys and values in its answer.
+pub(crate) type InFormat = (Asked, Format);
+
+/// The words of a messaging system in sessions.
+pub(crate) trait Dialect: Sync {
+    /// The command to use instead of one of another system; none for a command of this system, or of all.
+    fn suggested_command(&self, command: Known) -> Option<&'static str>;
+
+    /// Parses a command of this system; none if it is not.
+    ///
+    /// # Errors
+    /// The command is invalid.
+    fn command(&self, req: Req) -> Option<Result<Asked, String>>;
+
+    /// Parses the JSON of the command of this name, and says which kind it is; none if there is no such command.
+    fn json_command(&self, name: &str, json: &str) -> Option<(Kind, Result<InFormat, Error>)>;
+
+    /// The names of its commands in JSON, without those of all systems.
+    fn json_commands(&self) -> &'static str;
+
+    /// A fetch's answer without its records: the number of its field, and the message.
+    fn fetched(&self, next_offset: i64, ends: Ends) -> (u32, Vec<u8>);
+
+    /// A delivery without its records: the number of its field, and the message.
+    fn delivered(&self, next: &Place, end: i64) -> (u32, Vec<u8>);
+
+    /// The offsets of many logs.
+    fn listed(&self, results: Vec<Result<ListedOffset, CommandError>>) -> Resp;
+
+    /// The reports of records.
+    fn produced(&self, reports: Vec<DeliveryReport>) -> Resp;
+
+    /// An item without records; none for the other items.
+    fn item(&self, item: Item) -> Option<Resp>;
+
+    /// The offsets of many logs in JSON.
+    fn json_listed(&self, sequence: i64, results: Vec<Result<ListedOffset, CommandError>>) -> Vec<u8>;
+
+    /// The reports of records in JSON.
+    fn json_produced(&self, sequence: i64, reports: Vec<DeliveryReport>) -> Vec<u8>;
+
+    /// An item without records in JSON; none for the other items.
+    fn json_item(&self, sequence: i64, item: &Item) -> Option<Vec<u8>>;
+
+    /// Appends a record in JSON.
+    fn put_message(&self, text: &mut Vec<u8>, partition: i32, message: &KafkaMessage, format: Format);
+
+    /// Appends the member that says where a log continues.
+    fn put_next(&self, text: &mut Vec<u8>, partition: i32, next_offset: i64);
+
+    /// The names of a log's ends in JSON, that of a delivery first.
+    fn json_ends(&self, ends: Ends) -> Vec<(&'static str, i64)>;
+}
+
+/// The cause of a gap in JSON.
+fn cause_name(cause: SkipCause) -> &'static str {
+    match cause {
+        SkipCause::Deleted => "deleted",
+        SkipCause::Lag => "lag",
+    }
+}
+
+/// Milliseconds since 1970.
+fn millis(time: SystemTime) -> i64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

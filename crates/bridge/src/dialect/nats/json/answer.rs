@@ -1,0 +1,128 @@
+//! Results and items of subscriptions in JSON.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Serialize;
+
+use crate::backend::{CommandError, Dedup, DeliveryReport, ListedOffset, System, Written};
+use crate::delivery::{Item, SubscribedTopic};
+use crate::dialect::{cause_name, millis};
+use crate::session::answer::{MAX_ERROR_BYTES, error_resp};
+use crate::session::json::answer::{results, text};
+use crate::session::json::error::Error;
+
+/// The sequences of many streams.
+pub(in crate::dialect::nats) fn listed(
+    sequence: i64,
+    listed: Vec<Result<ListedOffset, CommandError>>,
+) -> Vec<u8> {
+    let place = |ListedOffset { offset, timestamp }| Sequence { sequence: offset, timestamp };
+    results(sequence, System::Nats, listed.into_iter().map(|result| result.map(place)))
+}
+
+/// The reports of messages.
+pub(in crate::dialect::nats) fn published(sequence: i64, reports: Vec<DeliveryReport>) -> Vec<u8> {
+    let published = |Written { offset, dedup, .. }| {
+        let (duplicate, window) = dedup.map(|Dedup { is_duplicate, window }| (is_duplicate, window)).unzip();
+        let duplicate_window_ms = window.map(|window| u64::try_from(window.as_millis()).unwrap_or(u64::MAX));
+        Published { sequence: offset, duplicate, duplicate_window_ms }
+    };
+    results(sequence, System::Nats, reports.into_iter().map(|report| report.map(published)))
+}
+
+/// An item without messages of the stream; none for the other items.
+pub(in crate::dialect::nats) fn item(sequence: i64, item: &Item) -> Option<Vec<u8>> {
+    Some(match item {
+        Item::Subscribed(streams) => {
+            text(sequence, &Subscribed { subscribed: streams.iter().map(stream).collect() })
+        }
+        Item::CaughtUp { place, .. } => {
+            text(sequence, &CaughtUp { stream: &place.topic, next: place.offset, caught_up: Empty {} })
+        }
+        Item::Skipped { from, to, cause } => {
+            let skipped = Range { from: *from, to: to.offset, cause: cause_name(*cause) };
+            text(sequence, &Skipped { stream: &to.topic, next: to.offset, skipped })
+        }
+        Item::Retrying { place, error, since } => {
+            let error = error_resp(error.clone(), System::Nats, MAX_ERROR_BYTES);
+            let retrying = Outage { since: millis(*since), error: Error::of_command(&error) };
+            text(sequence, &Retrying { stream: &place.topic, retrying })
+        }
+        Item::Delivery { .. } | Item::Ended { .. } => return None,
+    })
+}
+
+/// The sequence of a time.
+#[derive(Serialize)]
+struct Sequence {
+    sequence: i64,
+    timestamp: i64,
+}
+
+/// The result of one message.
+#[derive(Serialize)]
+struct Published {
+    sequence: i64,
+    /// Of a message with a `message_id`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duplicate: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duplicate_window_ms: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Subscribed<'a> {
+    subscribed: Vec<Stream<'a>>,
+}
+
+#[derive(Serialize)]
+struct Stream<'a> {
+    stream: &'a str,
+    stream_id: String,
+    /// Where it begins.
+    next: i64,
+}
+
+#[derive(Serialize)]
+struct CaughtUp<'a> {
+    stream: &'a str,
+    next: i64,
+    caught_up: Empty,
+}
+
+#[derive(Serialize)]
+struct Empty {}
+
+#[derive(Serialize)]
+struct Skipped<'a> {
+    stream: &'a str,
+    next: i64,
+    skipped: Range,
+}
+
+#[derive(Serialize)]
+struct Range {
+    from: i64,
+    to: i64,
+    cause: &'static str,
+}
+
+#[derive(Serialize)]
+struct Retrying<'a> {
+    stream: &'a str,
+    retrying: Outage<'a>,
+}
+
+#[derive(Serialize)]
+struct Outage<'a> {
+    since: i64,
+    error: Error<'a>,
+}
+
+fn stream(SubscribedTopic { topic, topic_id, partitions }: &SubscribedTopic) -> Stream<'_> {
+    Stream {
+        stream: topic,
+        stream_id: topic_id.map(|id| URL_SAFE_NO_PAD.encode(id.to_be_bytes())).unwrap_or_default(),
+        next: partitions.first().map_or(-1, |(_, next)| *next),
+    }
+}
