@@ -25,11 +25,12 @@ demo *args: _demo-programs
 
 # With the librdkafka that `./dev` has fetched: from source it takes as long as all the rest. The programs find it from their own folder.
 _demo-programs: wasm web
-    RUSTFLAGS='-Clink-arg=-Wl,-rpath,$ORIGIN/../tools/librdkafka' PKG_CONFIG={{ quote(justfile_directory() / "target/tools/librdkafka/pkg-config") }} cargo build --profile demo --no-default-features --features sluicegate-bridge/shared-librdkafka,sluicegate-tests/shared-librdkafka -p sluicegate-tests -p sluicegate-bridge -p sluicegate-cli --bin demo --bin sluicegate-bridge --bin sluicegate
+    RUSTFLAGS='-Clink-arg=-Wl,-rpath,$ORIGIN/../tools/librdkafka' PKG_CONFIG={{ quote(justfile_directory() / "target/tools/librdkafka/pkg-config") }} cargo build --profile demo --no-default-features --features sluicegate-bridge/shared-librdkafka,sluicegate-demo/shared-librdkafka -p sluicegate-demo -p sluicegate-bridge -p sluicegate-cli --bin demo --bin sluicegate-bridge --bin sluicegate
 
 # everything: units, the client for browsers, the session logic on wasm32, the filter, end to end on a real Envoy and a real Kafka
 test: wasm sdk-guest web _browser _demo-programs
     npm test --silent -w sluicegate
+    cargo build --workspace --bins
     cargo test --workspace --no-fail-fast
     just older-kafka
     just session-on-wasm32
@@ -133,7 +134,7 @@ session-on-wasm32:
 
 # throughput and latency beside a bare librdkafka, with and without TLS and SASL, and beside NATS; and memory: see `./dev bench --help`
 bench *args: wasm
-    cargo build --release -p sluicegate-tests -p sluicegate-bridge --bins
+    cargo build --release -p sluicegate-bench -p sluicegate-bridge --bins
     @exec target/release/bench "$@"
 
 # the images of bridge and filter, as OCI archives in target/images: no daemon, no root
@@ -144,7 +145,7 @@ image: _static
 
 # run the bridge from its image, in podman: locked down, over TLS to a real Kafka
 image-test: image
-    cargo run -p sluicegate-tests --bin image -- target/images/sluicegate-bridge-image-*.oci.tar
+    cargo test -p sluicegate-tests --test image -- "$PWD"/target/images/sluicegate-bridge-image-*.oci.tar
 
 # all files of a release, with checksums and notes, in target/release-artefacts
 release version: _packages
@@ -164,7 +165,7 @@ _static: wasm
 
 # 500 sockets that read, idle, vanish and get stuck; with --live, outages of everything; with --page, the live page's memory
 soak *args: wasm web _browser
-    cargo build -p sluicegate-tests -p sluicegate-bridge --bins
+    cargo build -p sluicegate-soak -p sluicegate-bridge --bins
     @exec target/debug/soak "$@"
 
 # rounds of 1,000 clients that come and go: no memory or session may stay

@@ -1,41 +1,92 @@
-//! Runs a whole Sluicegate on free local ports, for the end-to-end tests, the benchmarks and the demo.
-//!
-//! 1. [`stack`]: bridge and gateway together, for each [`way`] in; most callers need only this
-//! 2. [`kafka`], [`bridge`], [`envoy`], [`nginx`], [`apisix`]: the parts, which tests kill, freeze and restart
-//! 3. [`process`]: a child that never outlives this process
-//! 4. [`socket`], [`json_socket`] and [`raw`], the clients; [`waiting`], [`random`], [`in_every_profile`],
-//!    [`in_every_way`], [`in_every_gateway`]: helpers for tests
-//! 5. [`secrets`], [`certificates`], [`tokens`]: credentials of clients and brokers
-//! 6. [`port`], [`folder`], [`tools`], [`http`]: ports, logs, programs, and simple requests
-//! 7. [`live`]: the checker of live delivery; [`nats`]: what its benchmark is compared with
-//! 8. [`browser`]: scripts that drive a browser
-//! 9. [`arguments`]: the command lines of demo, benchmark and soak
+//! Macros that turn one function into a test for each way in.
 
-pub mod apisix;
-pub mod arguments;
-pub mod bridge;
-pub mod browser;
-pub mod certificates;
-pub mod envoy;
-mod error;
-pub mod folder;
-pub mod http;
-pub mod json_socket;
-pub mod kafka;
-pub mod live;
-pub mod nats;
-pub mod nginx;
-pub mod port;
-pub mod process;
-mod profiles;
-pub mod random;
-pub mod raw;
-pub mod secrets;
-pub mod socket;
-pub mod stack;
-pub mod tokens;
-pub mod tools;
-pub mod waiting;
-pub mod way;
+/// Turns each `async fn name(profile: Profile)`, or `way: Way`, into a test for each profile of Envoy: `tunnel::name`,
+/// `internal::name` and `relay::name`.
+#[macro_export]
+macro_rules! in_every_profile {
+    ($($test:ident)+) => {
+        $crate::where_the_filter_runs_sessions! { $($test)+ }
+        mod relay {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test(::sluicegate_stack::envoy::Profile::Relay.into()).await;
+            })+
+        }
+    };
+}
 
-pub use error::Error;
+/// The same without `relay::name`.
+#[macro_export]
+macro_rules! where_the_filter_runs_sessions {
+    ($($test:ident)+) => {
+        mod tunnel {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test(::sluicegate_stack::envoy::Profile::Tunnel.into()).await;
+            })+
+        }
+        mod internal {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test(::sluicegate_stack::envoy::Profile::Internal.into()).await;
+            })+
+        }
+    };
+}
+
+/// Turns each `async fn name(way: Way)` into a test for each profile of Envoy, and `direct::name`, without a gateway.
+#[macro_export]
+macro_rules! in_every_way {
+    ($($test:ident)+) => {
+        $crate::in_every_profile! { $($test)+ }
+        $crate::directly! { $($test)+ }
+    };
+}
+
+/// Turns each `async fn name(way: Way)` into one test of the bridge's own endpoint: `direct::name`, without a gateway.
+#[macro_export]
+macro_rules! directly {
+    ($($test:ident)+) => {
+        mod direct {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test(::sluicegate_stack::way::Way::Direct).await;
+            })+
+        }
+    };
+}
+
+/// Turns each `async fn name(way: Way)` into a test for each gateway of plain HTTP: on Envoy, and `apisix::name`.
+#[macro_export]
+macro_rules! in_every_gateway {
+    ($($test:ident)+) => {
+        $crate::in_every_profile! { $($test)+ }
+        $crate::through_apisix! { $($test)+ }
+    };
+}
+
+/// Turns each `async fn name(way: Way)` into one test in APISIX's emulated host: `apisix::name`.
+#[macro_export]
+macro_rules! through_apisix {
+    ($($test:ident)+) => {
+        mod apisix {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test(::sluicegate_stack::way::Way::Apisix).await;
+            })+
+        }
+    };
+}
+
+/// Turns each `async fn name(way: Way)` into one test of the bridge's own endpoint behind nginx: `nginx::name`.
+#[macro_export]
+macro_rules! through_nginx {
+    ($($test:ident)+) => {
+        mod nginx {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test(::sluicegate_stack::way::Way::Nginx).await;
+            })+
+        }
+    };
+}

@@ -1,8 +1,8 @@
 //! A bootstrap address that is not the address of a broker.
 
-use sluicegate_tests::kafka::{Kafka, Record, Write};
-use sluicegate_tests::socket::Socket;
-use sluicegate_tests::stack::Stack;
+use sluicegate_stack::kafka::{Kafka, Record, Write};
+use sluicegate_stack::socket::Socket;
+use sluicegate_stack::stack::Stack;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 

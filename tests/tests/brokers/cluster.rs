@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use sluicegate_tests::envoy::{Profile, plugin, routes};
-use sluicegate_tests::kafka::{Kafka, Partition, Setup};
-use sluicegate_tests::socket::Socket;
-use sluicegate_tests::stack::{self, BridgeConfig, Stack};
+use sluicegate_stack::envoy::{Profile, plugin, routes};
+use sluicegate_stack::kafka::{Kafka, Partition, Setup};
+use sluicegate_stack::socket::Socket;
+use sluicegate_stack::stack::{self, BridgeConfig, Stack};
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
 /// Three nodes; all of them serve clients when this returns.

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use sluicegate_tests::kafka::{Kafka, Partition};
-use sluicegate_tests::socket::Socket;
-use sluicegate_tests::stack::Stack;
+use sluicegate_stack::kafka::{Kafka, Partition};
+use sluicegate_stack::socket::Socket;
+use sluicegate_stack::stack::Stack;
 use tokio::time::Instant;
 
 use crate::cluster::{ANSWERED_WITHIN, NODES, cluster, gateway, healed};

@@ -3,8 +3,8 @@
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{CmdKafkaSubscribe, KafkaSource};
-use sluicegate_tests::kafka::Kafka;
-use sluicegate_tests::socket::Socket;
+use sluicegate_stack::kafka::Kafka;
+use sluicegate_stack::socket::Socket;
 
 use crate::cluster::{cluster, gateway};
 

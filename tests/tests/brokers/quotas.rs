@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use sluicegate_tests::kafka::{Kafka, Record, Write};
-use sluicegate_tests::random::Random;
-use sluicegate_tests::stack::Stack;
-use sluicegate_tests::waiting::becomes;
+use sluicegate_stack::kafka::{Kafka, Record, Write};
+use sluicegate_stack::random::Random;
+use sluicegate_stack::stack::Stack;
+use sluicegate_stack::waiting::becomes;
 use tokio::time::Instant;
 
 use crate::cluster::{cluster, open, setup};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use sluicegate_tests::kafka::Kafka;
-use sluicegate_tests::waiting::becomes;
+use sluicegate_stack::kafka::Kafka;
+use sluicegate_stack::waiting::becomes;
 
 use crate::cluster::{ANSWERED_WITHIN, cluster, gateway, healed, open};
 use crate::requests::fetches;

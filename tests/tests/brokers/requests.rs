@@ -3,7 +3,7 @@
 use std::fs;
 
 use serde_json::Value;
-use sluicegate_tests::kafka::Kafka;
+use sluicegate_stack::kafka::Kafka;
 
 /// A node's answers to the fetches of a client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

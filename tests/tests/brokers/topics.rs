@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use sluicegate_protocol::ErrorResp;
-use sluicegate_tests::kafka::{Kafka, Record, Write};
-use sluicegate_tests::socket::Socket;
+use sluicegate_stack::kafka::{Kafka, Record, Write};
+use sluicegate_stack::socket::Socket;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::cluster::{ANSWERED_WITHIN, cluster, gateway};

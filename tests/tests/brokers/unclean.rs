@@ -5,9 +5,9 @@ use std::time::Duration;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{CmdKafkaFetch, CmdKafkaSubscribe, KafkaMessage, KafkaSource, kafka_source};
-use sluicegate_tests::kafka::{Kafka, Partition, Record, Write};
-use sluicegate_tests::socket::{Socket, messages};
-use sluicegate_tests::stack::{self, Stack};
+use sluicegate_stack::kafka::{Kafka, Partition, Record, Write};
+use sluicegate_stack::socket::{Socket, messages};
+use sluicegate_stack::stack::{self, Stack};
 
 use crate::cluster::{cluster, healed, open, setup};
 

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::producer::{FutureProducer, FutureRecord};
-use sluicegate_tests::kafka::Kafka;
-use sluicegate_tests::socket::Socket;
-use sluicegate_tests::waiting::becomes;
+use sluicegate_stack::kafka::Kafka;
+use sluicegate_stack::socket::Socket;
+use sluicegate_stack::waiting::becomes;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep, timeout};
 

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use sluicegate_tests::browser;
-use sluicegate_tests::envoy::Profile;
-use sluicegate_tests::kafka::{Kafka, Record, Write};
-use sluicegate_tests::stack::{Setup, Stack};
-use sluicegate_tests::way::Way;
+use sluicegate_stack::browser;
+use sluicegate_stack::envoy::Profile;
+use sluicegate_stack::kafka::{Kafka, Record, Write};
+use sluicegate_stack::stack::{Setup, Stack};
+use sluicegate_stack::way::Way;
 
 use crate::parts::{Parts, TOPIC};
 

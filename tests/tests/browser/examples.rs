@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sluicegate_tests::browser;
+use sluicegate_stack::browser;
 
 use crate::parts::Parts;
 

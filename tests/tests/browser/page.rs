@@ -4,9 +4,9 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sluicegate_tests::kafka::{Record, Write};
-use sluicegate_tests::live::writers;
-use sluicegate_tests::{browser, tools};
+use sluicegate_soak::live::writers;
+use sluicegate_stack::kafka::{Record, Write};
+use sluicegate_stack::{browser, tools};
 
 use crate::parts::{PARTITIONS, Parts, TOPIC};
 

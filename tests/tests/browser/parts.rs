@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use sluicegate_tests::envoy::{LIVE_PAGE, Profile, instead, page};
-use sluicegate_tests::kafka::{Kafka, Record, Write};
-use sluicegate_tests::port::Port;
-use sluicegate_tests::stack::{BridgeConfig, Setup, Stack};
+use sluicegate_stack::envoy::{LIVE_PAGE, Profile, instead, page};
+use sluicegate_stack::kafka::{Kafka, Record, Write};
+use sluicegate_stack::port::Port;
+use sluicegate_stack::stack::{BridgeConfig, Setup, Stack};
 
 /// A Kafka of its own with the topic [`TOPIC`], and a stack that serves the pages and allows to write.
 pub(crate) struct Parts {

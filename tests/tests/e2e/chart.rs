@@ -9,10 +9,10 @@ use std::path::Path;
 
 use ring::digest::{Context, SHA256};
 use serde_json::Value;
-use sluicegate_tests::bridge;
-use sluicegate_tests::certificates::Authority;
-use sluicegate_tests::folder::Folder;
-use sluicegate_tests::tools;
+use sluicegate_stack::bridge;
+use sluicegate_stack::certificates::Authority;
+use sluicegate_stack::folder::Folder;
+use sluicegate_stack::tools;
 use toml::Table;
 
 use crate::collect;

@@ -7,12 +7,13 @@ use std::fs;
 
 use sluicegate_client::{At, Client, Error, Source, Subscribe, Update};
 use sluicegate_protocol::ProduceRecord;
-use sluicegate_tests::envoy::{Profile, instead};
-use sluicegate_tests::http::client::{Request, Response, ask};
-use sluicegate_tests::kafka::Kafka;
-use sluicegate_tests::raw::{Raw, Upgrade};
-use sluicegate_tests::stack::{BridgeConfig, Setup, Stack};
-use sluicegate_tests::{in_every_profile, tools};
+use sluicegate_stack::envoy::{Profile, instead};
+use sluicegate_stack::http::client::{Request, Response, ask};
+use sluicegate_stack::kafka::Kafka;
+use sluicegate_stack::raw::{Raw, Upgrade};
+use sluicegate_stack::stack::{BridgeConfig, Setup, Stack};
+use sluicegate_stack::tools;
+use sluicegate_tests::in_every_profile;
 
 in_every_profile! {
     each_use_works_or_is_refused_with_a_reason

@@ -8,14 +8,14 @@ use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
-use sluicegate_tests::bridge;
-use sluicegate_tests::envoy::{DEMO_ROUTES, LIVE_PAGE, Profile, guarded, instead, page};
-use sluicegate_tests::http;
-use sluicegate_tests::kafka::{Kafka, Setup as KafkaSetup};
-use sluicegate_tests::port::Port;
-use sluicegate_tests::process::Process;
-use sluicegate_tests::stack::{BridgeConfig, Setup, Stack};
-use sluicegate_tests::tools;
+use sluicegate_stack::bridge;
+use sluicegate_stack::envoy::{DEMO_ROUTES, LIVE_PAGE, Profile, guarded, instead, page};
+use sluicegate_stack::http;
+use sluicegate_stack::kafka::{Kafka, Setup as KafkaSetup};
+use sluicegate_stack::port::Port;
+use sluicegate_stack::process::Process;
+use sluicegate_stack::stack::{BridgeConfig, Setup, Stack};
+use sluicegate_stack::tools;
 
 use crate::demo::serves_local_pages_and_hosts_only;
 
@@ -79,7 +79,7 @@ fn envoy_runs_the_committed_configuration_with_the_live_page() {
 #[test]
 fn images_have_the_tested_versions() {
     let dev = fs::read_to_string(tools::workspace().join("dev")).unwrap();
-    let pom = fs::read_to_string(tools::workspace().join("tests/kafka/pom.xml")).unwrap();
+    let pom = fs::read_to_string(tools::workspace().join("crates/stack/kafka/pom.xml")).unwrap();
     let dockerfile = fs::read_to_string(tools::workspace().join("Dockerfile")).unwrap();
     let services = compose()["services"].clone();
     for service in ["kafka", "gates"] {

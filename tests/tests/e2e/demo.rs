@@ -7,18 +7,18 @@ use std::process::Command;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use sluicegate_tests::browser;
-use sluicegate_tests::envoy::local_hosts;
-use sluicegate_tests::folder::Folder;
-use sluicegate_tests::http;
-use sluicegate_tests::http::client::{Request, ask};
-use sluicegate_tests::kafka::Kafka;
-use sluicegate_tests::nats::Nats;
-use sluicegate_tests::port::Port;
-use sluicegate_tests::process::Process;
-use sluicegate_tests::raw::{Raw, Upgrade};
-use sluicegate_tests::tools;
-use sluicegate_tests::waiting::becomes;
+use sluicegate_stack::browser;
+use sluicegate_stack::envoy::local_hosts;
+use sluicegate_stack::folder::Folder;
+use sluicegate_stack::http;
+use sluicegate_stack::http::client::{Request, ask};
+use sluicegate_stack::kafka::Kafka;
+use sluicegate_stack::nats::Nats;
+use sluicegate_stack::port::Port;
+use sluicegate_stack::process::Process;
+use sluicegate_stack::raw::{Raw, Upgrade};
+use sluicegate_stack::tools;
+use sluicegate_stack::waiting::becomes;
 
 /// The variable by which a demo's processes are known.
 const MARK: &str = "DEMO_OF";
@@ -28,7 +28,7 @@ const STEP: Duration = Duration::from_secs(20);
 /// Starts a demo. Its processes have the log's folder in [`MARK`].
 fn start(log: &Path, args: &[&str]) -> Process {
     LazyLock::force(&EARLIER);
-    let mut command = Command::new(env!("CARGO_BIN_EXE_demo"));
+    let mut command = Command::new(tools::demo().unwrap());
     command.args(args).env(MARK, log.parent().unwrap());
     Process::spawn("the demo", command, log).unwrap()
 }
@@ -320,7 +320,7 @@ async fn unwritable_output_ends_nothing() {
         let gateway = Port::pick().unwrap().address();
         let script = format!("\"$0\" --port {} {redirection}", gateway.port());
         let mut shell = Command::new("sh");
-        shell.args(["-c", &script, env!("CARGO_BIN_EXE_demo")]);
+        shell.args(["-c", &script]).arg(tools::demo().unwrap());
         let mut shell = Process::spawn("a shell", shell, &folder.path().join("demo.log")).unwrap();
         let serves = async || match http::get(gateway, "/readyz").await?.status {
             200 => Ok(()),
@@ -341,7 +341,7 @@ async fn configuration_is_read_from_a_pipe() {
     let config = r#"[clusters.default]\nbootstrap.servers = "127.0.0.1:1"\n"#;
     let script = format!("exec \"$0\" --port {free} --config <(printf '{config}')");
     let mut shell = Command::new("bash");
-    shell.args(["-c", &script, env!("CARGO_BIN_EXE_demo")]);
+    shell.args(["-c", &script]).arg(tools::demo().unwrap());
     let mut shell = Process::spawn("a shell", shell, &folder.path().join("demo.log")).unwrap();
     assert_eq!(shell.wait(START).await.unwrap().code(), Some(1));
     // It was started with it: an empty one would have been refused.

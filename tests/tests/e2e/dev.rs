@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use sluicegate_tests::folder::Folder;
-use sluicegate_tests::port::Port;
-use sluicegate_tests::process::Process;
-use sluicegate_tests::tools;
+use sluicegate_stack::folder::Folder;
+use sluicegate_stack::port::Port;
+use sluicegate_stack::process::Process;
+use sluicegate_stack::tools;
 
 use crate::demo::says;
 
@@ -29,7 +29,7 @@ impl Project {
         for name in ["dev", "justfile", "Cargo.lock"] {
             fs::copy(tools::workspace().join(name), project.path(name)).unwrap();
         }
-        for name in ["target/demo", "target/tools/bin", "tests/src/bin/demo", "stubs", "elsewhere"] {
+        for name in ["target/demo", "target/tools/bin", "crates/demo/src", "stubs", "elsewhere"] {
             fs::create_dir_all(project.path(name)).unwrap();
         }
         for folder in ["target/tools", "target/tools/bin"] {
@@ -173,8 +173,8 @@ async fn wrong_arguments_and_help_build_nothing() {
     ] {
         let project = Project::new();
         project.program("stubs/cargo", "echo built");
-        project.folder.write("tests/src/bin/demo/args.rs", "").unwrap();
-        fs::copy(env!("CARGO_BIN_EXE_demo"), project.path("target/demo/demo")).unwrap();
+        project.folder.write("crates/demo/src/args.rs", "").unwrap();
+        fs::copy(tools::demo().unwrap(), project.path("target/demo/demo")).unwrap();
         let mut dev = project.run(args);
         assert_eq!(dev.wait(STEP).await.unwrap().code(), Some(status), "{}", dev.log_tail());
         let log = fs::read_to_string(dev.log()).unwrap();

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use sluicegate_tests::browser;
-use sluicegate_tests::folder::Folder;
-use sluicegate_tests::port::Port;
-use sluicegate_tests::process::Process;
-use sluicegate_tests::tools;
+use sluicegate_stack::browser;
+use sluicegate_stack::folder::Folder;
+use sluicegate_stack::port::Port;
+use sluicegate_stack::process::Process;
+use sluicegate_stack::tools;
 
 use crate::demo::{ready, says};
 

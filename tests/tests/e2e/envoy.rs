@@ -2,10 +2,10 @@
 
 use std::net::SocketAddr;
 
-use sluicegate_tests::envoy::{Envoy, Profile, Setup};
-use sluicegate_tests::folder::Folder;
-use sluicegate_tests::http;
-use sluicegate_tests::port::Port;
+use sluicegate_stack::envoy::{Envoy, Profile, Setup};
+use sluicegate_stack::folder::Folder;
+use sluicegate_stack::http;
+use sluicegate_stack::port::Port;
 
 fn without_bridge(profile: Profile) -> Setup {
     Setup {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use serde_json::Value;
-use sluicegate_tests::tools;
+use sluicegate_stack::tools;
 
 fn read(path: &str) -> String {
     fs::read_to_string(tools::workspace().join(path)).unwrap()

@@ -1,9 +1,9 @@
 //! nginx as a relay of upgrades: the requests that it sends to the bridge.
 
 use sluicegate_protocol::metadata::{CLUSTER, CLUSTER_DEFINITION, GATEWAY_SECRET, SUBPROTOCOL, WRITE};
-use sluicegate_tests::folder::Folder;
-use sluicegate_tests::nginx::{Nginx, Route};
-use sluicegate_tests::port::Port;
+use sluicegate_stack::folder::Folder;
+use sluicegate_stack::nginx::{Nginx, Route};
+use sluicegate_stack::port::Port;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 

@@ -3,8 +3,8 @@
 use std::fs;
 use std::process::Command;
 
-use sluicegate_tests::folder::Folder;
-use sluicegate_tests::tools;
+use sluicegate_stack::folder::Folder;
+use sluicegate_stack::tools;
 
 use crate::documents::anchors;
 

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use serde_json::Value;
-use sluicegate_tests::folder::Folder;
-use sluicegate_tests::tools;
+use sluicegate_stack::folder::Folder;
+use sluicegate_stack::tools;
 
 use crate::collect;
 

@@ -1,8 +1,8 @@
 //! Checks every member of an answer.
 
 use serde_json::Value;
-use sluicegate_tests::http::client::Response;
-use sluicegate_tests::way::Way;
+use sluicegate_stack::http::client::Response;
+use sluicegate_stack::way::Way;
 
 /// Where a record is, as the answer of a `produce` route says.
 #[derive(Clone, Debug, PartialEq, Eq)]

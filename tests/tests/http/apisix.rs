@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use sluicegate_tests::apisix::{self, Apisix, Route};
-use sluicegate_tests::http::client::Request;
-use sluicegate_tests::port::Port;
-use sluicegate_tests::way::Way;
+use sluicegate_stack::apisix::{self, Apisix, Route};
+use sluicegate_stack::http::client::Request;
+use sluicegate_stack::port::Port;
+use sluicegate_stack::way::Way;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::time::Instant;

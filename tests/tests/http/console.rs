@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use sluicegate_tests::folder::Folder;
-use sluicegate_tests::kafka::{CONSOLE_CONSUMER, Kafka};
+use sluicegate_stack::folder::Folder;
+use sluicegate_stack::kafka::{CONSOLE_CONSUMER, Kafka};
 
 /// A record as it was printed.
 #[derive(Clone, Debug, PartialEq, Eq)]

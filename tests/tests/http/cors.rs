@@ -1,8 +1,8 @@
 //! Web pages of other origins (CORS). The rules are proven in the bridge's `http::cors`.
 
-use sluicegate_tests::http::client::{Request, Response};
+use sluicegate_stack::http::client::{Request, Response};
+use sluicegate_stack::way::Way;
 use sluicegate_tests::in_every_gateway;
-use sluicegate_tests::way::Way;
 
 use crate::answers::{list, problem, rest_problem, written};
 use crate::openapi::ask;

@@ -1,10 +1,10 @@
 //! Deliveries to clients of each route, in the bridge's metrics.
 
-use sluicegate_tests::http::client::Request;
-use sluicegate_tests::kafka::Kafka;
-use sluicegate_tests::socket::Socket;
-use sluicegate_tests::stack::Stack;
-use sluicegate_tests::way::Way;
+use sluicegate_stack::http::client::Request;
+use sluicegate_stack::kafka::Kafka;
+use sluicegate_stack::socket::Socket;
+use sluicegate_stack::stack::Stack;
+use sluicegate_stack::way::Way;
 use sluicegate_tests::{in_every_profile, through_apisix};
 
 use crate::openapi::ask;

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use sluicegate_tests::http::client::Request;
+use sluicegate_stack::http::client::Request;
+use sluicegate_stack::kafka::Kafka;
+use sluicegate_stack::way::Way;
 use sluicegate_tests::in_every_gateway;
-use sluicegate_tests::kafka::Kafka;
-use sluicegate_tests::way::Way;
 use tokio::task::JoinSet;
 
 use crate::answers::{unanswered, written};

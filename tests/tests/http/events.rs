@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use sluicegate_tests::http::client::{Request, Streamed};
+use sluicegate_stack::http::client::{Request, Streamed};
+use sluicegate_stack::kafka::{Kafka, Record, Write};
+use sluicegate_stack::stack::Stack;
+use sluicegate_stack::way::Way;
 use sluicegate_tests::in_every_gateway;
-use sluicegate_tests::kafka::{Kafka, Record, Write};
-use sluicegate_tests::stack::Stack;
-use sluicegate_tests::way::Way;
 use tokio::time::timeout;
 
 use crate::answers::list;

@@ -5,8 +5,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sluicegate_tests::kafka::Kafka;
-use sluicegate_tests::way::Way;
+use sluicegate_stack::kafka::Kafka;
+use sluicegate_stack::way::Way;
 use tokio::process::Command;
 use tokio::time::timeout;
 

@@ -6,12 +6,12 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use sluicegate_client::{At, Client as Session, Error};
 use sluicegate_protocol::ProduceRecord;
-use sluicegate_tests::envoy::instead;
-use sluicegate_tests::http::client::{Request, Response};
+use sluicegate_stack::envoy::instead;
+use sluicegate_stack::http::client::{Request, Response};
+use sluicegate_stack::kafka::Kafka;
+use sluicegate_stack::stack::Stack;
+use sluicegate_stack::way::Way;
 use sluicegate_tests::in_every_gateway;
-use sluicegate_tests::kafka::Kafka;
-use sluicegate_tests::stack::Stack;
-use sluicegate_tests::way::Way;
 
 use crate::answers::{problem, rest_problem, written};
 use crate::openapi::ask;

@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 
 use futures_util::stream::{self, StreamExt};
 use sluicegate_client::Client as Session;
-use sluicegate_tests::envoy::Profile;
-use sluicegate_tests::http::client::{Client, Request};
+use sluicegate_stack::envoy::Profile;
+use sluicegate_stack::http::client::{Client, Request};
+use sluicegate_stack::kafka::Kafka;
+use sluicegate_stack::process::Process;
+use sluicegate_stack::random::Random;
+use sluicegate_stack::stack::Stack;
+use sluicegate_stack::waiting::becomes;
 use sluicegate_tests::in_every_profile;
-use sluicegate_tests::kafka::Kafka;
-use sluicegate_tests::process::Process;
-use sluicegate_tests::random::Random;
-use sluicegate_tests::stack::Stack;
-use sluicegate_tests::waiting::becomes;
 
 use self::exchange::exchange;
 use self::malformed::{CLASSES, Class, Want};

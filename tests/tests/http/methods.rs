@@ -1,8 +1,8 @@
 //! Other methods than `POST`, the choice of a route by path, and persistent connections.
 
-use sluicegate_tests::http::client::{Client, Request};
+use sluicegate_stack::http::client::{Client, Request};
+use sluicegate_stack::way::Way;
 use sluicegate_tests::in_every_gateway;
-use sluicegate_tests::way::Way;
 
 use crate::answers::{allow, problem, rest_problem, written};
 use crate::openapi::ask;

@@ -6,8 +6,8 @@ use std::sync::{LazyLock, Mutex};
 
 use jsonschema::Validator;
 use serde_json::Value;
-use sluicegate_tests::envoy::Profile;
-use sluicegate_tests::http::client::{self, Client, Request, Response, Streamed};
+use sluicegate_stack::envoy::Profile;
+use sluicegate_stack::http::client::{self, Client, Request, Response, Streamed};
 
 use crate::schema;
 use crate::stacks::{ANY, NATS, REST, shared, streams};

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use sluicegate_tests::http::client::{Client, Request, Response};
+use sluicegate_stack::http::client::{Client, Request, Response};
+use sluicegate_stack::kafka::Kafka;
+use sluicegate_stack::way::Way;
 use sluicegate_tests::in_every_gateway;
-use sluicegate_tests::kafka::Kafka;
-use sluicegate_tests::way::Way;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 

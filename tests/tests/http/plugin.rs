@@ -1,9 +1,9 @@
 //! `produce` routes: the record that a request becomes, through each gateway. The bridge's `http::produce` tests
 //! headers and bodies in detail.
 
-use sluicegate_tests::http::client::Request;
+use sluicegate_stack::http::client::Request;
+use sluicegate_stack::way::Way;
 use sluicegate_tests::in_every_gateway;
-use sluicegate_tests::way::Way;
 
 use crate::answers::{problem, written};
 use crate::console::{Printed, consume};

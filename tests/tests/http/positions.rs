@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{CmdKafkaSubscribe, ErrorResp, KafkaSource, Reason, kafka_source};
-use sluicegate_tests::http::client::{Request, Response};
-use sluicegate_tests::kafka::{Record, Write};
-use sluicegate_tests::socket::Socket;
-use sluicegate_tests::stack::Stack;
-use sluicegate_tests::way::Way;
+use sluicegate_stack::http::client::{Request, Response};
+use sluicegate_stack::kafka::{Record, Write};
+use sluicegate_stack::socket::Socket;
+use sluicegate_stack::stack::Stack;
+use sluicegate_stack::way::Way;
 
 use crate::events::Events;
 use crate::openapi::ask;

@@ -2,11 +2,11 @@
 //! The bridge's `http::rest` tests bodies, queries and errors in detail.
 
 use serde_json::{Value, json};
-use sluicegate_tests::http::client::{Request, Response};
+use sluicegate_stack::http::client::{Request, Response};
+use sluicegate_stack::kafka::{Kafka, Record, Write};
+use sluicegate_stack::stack::Stack;
+use sluicegate_stack::way::Way;
 use sluicegate_tests::in_every_gateway;
-use sluicegate_tests::kafka::{Kafka, Record, Write};
-use sluicegate_tests::stack::Stack;
-use sluicegate_tests::way::Way;
 
 use crate::console::{Printed, consume};
 use crate::openapi::ask;

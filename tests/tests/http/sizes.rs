@@ -6,11 +6,11 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use sluicegate_tests::http::client::{Client, Pieces, Request};
+use sluicegate_stack::http::client::{Client, Pieces, Request};
+use sluicegate_stack::kafka::Kafka;
+use sluicegate_stack::random::Random;
+use sluicegate_stack::way::Way;
 use sluicegate_tests::in_every_gateway;
-use sluicegate_tests::kafka::Kafka;
-use sluicegate_tests::random::Random;
-use sluicegate_tests::way::Way;
 use tokio::time::timeout;
 
 use crate::answers::{problem, written};

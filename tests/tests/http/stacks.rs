@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
-use sluicegate_tests::apisix;
-use sluicegate_tests::envoy::plugin;
-use sluicegate_tests::kafka::Kafka;
-use sluicegate_tests::nats::{Nats, Streams};
-use sluicegate_tests::stack::{BridgeConfig, Lent, Setup, Stack};
-use sluicegate_tests::waiting::until;
-use sluicegate_tests::way::Way;
+use sluicegate_stack::apisix;
+use sluicegate_stack::envoy::plugin;
+use sluicegate_stack::kafka::Kafka;
+use sluicegate_stack::nats::{Nats, Streams};
+use sluicegate_stack::stack::{BridgeConfig, Lent, Setup, Stack};
+use sluicegate_stack::waiting::until;
+use sluicegate_stack::way::Way;
 use tokio::sync::OnceCell;
 
 /// The Kafka of all tests, and the gateway of all tests of a way in, every setting at its default.

@@ -3,11 +3,11 @@
 
 use bytes::Bytes;
 use serde_json::{Value, json};
-use sluicegate_tests::http::client::{Request, Response};
+use sluicegate_stack::http::client::{Request, Response};
+use sluicegate_stack::nats::Streams;
+use sluicegate_stack::stack::Stack;
+use sluicegate_stack::way::Way;
 use sluicegate_tests::in_every_gateway;
-use sluicegate_tests::nats::Streams;
-use sluicegate_tests::stack::Stack;
-use sluicegate_tests::way::Way;
 
 use crate::events::Events;
 use crate::openapi::ask;

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use sluicegate_tests::http::client::{Request, ask};
+use sluicegate_stack::http::client::{Request, ask};
+use sluicegate_stack::kafka::Kafka;
+use sluicegate_stack::stack::Stack;
+use sluicegate_stack::way::Way;
 use sluicegate_tests::in_every_gateway;
-use sluicegate_tests::kafka::Kafka;
-use sluicegate_tests::stack::Stack;
-use sluicegate_tests::way::Way;
 use tokio::time::Instant;
 
 use crate::answers::{unanswered, written};

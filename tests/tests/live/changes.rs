@@ -5,10 +5,10 @@ use std::time::Duration;
 use sluicegate_protocol::kafka_subscription_event::Event;
 use sluicegate_protocol::kafka_subscription_event::skipped::Cause;
 use sluicegate_protocol::{CmdKafkaSubscribe, KafkaSource, PartitionNext, Reason, kafka_source};
-use sluicegate_tests::kafka::{Kafka, Record, Write};
-use sluicegate_tests::socket::Socket;
-use sluicegate_tests::waiting::until;
-use sluicegate_tests::way::Way;
+use sluicegate_stack::kafka::{Kafka, Record, Write};
+use sluicegate_stack::socket::Socket;
+use sluicegate_stack::waiting::until;
+use sluicegate_stack::way::Way;
 use tokio::time::Instant;
 
 use crate::stacks::shared;

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use sluicegate_tests::live::{Setup, Summary, System, check};
-use sluicegate_tests::way::Way;
+use sluicegate_soak::live::{Setup, Summary, System, check};
+use sluicegate_stack::way::Way;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_subscriber_gets_every_record_once_whatever_is_killed() {

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::process::Stdio;
 use std::time::Duration;
 
-use sluicegate_tests::kafka::Kafka;
-use sluicegate_tests::stack::{Setup, Stack};
-use sluicegate_tests::tools;
-use sluicegate_tests::way::Way;
+use sluicegate_stack::kafka::Kafka;
+use sluicegate_stack::stack::{Setup, Stack};
+use sluicegate_stack::tools;
+use sluicegate_stack::way::Way;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 use tokio::time::timeout;

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use sluicegate_protocol::kafka_subscription_event::Event;
 use sluicegate_protocol::kafka_subscription_event::skipped::Cause;
 use sluicegate_protocol::{CmdKafkaSubscribe, KafkaMessage, OnLag};
+use sluicegate_stack::way::Way;
 use sluicegate_tests::in_every_way;
-use sluicegate_tests::way::Way;
 
 use crate::stacks::shared;
 use crate::subscriber::{Subscriber, Told, from_start, numbered, write};

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use sluicegate_protocol::kafka_subscription_event::Event;
 use sluicegate_protocol::{CmdKafkaSubscribe, KafkaSource, PartitionNext, kafka_source};
+use sluicegate_stack::socket::Socket;
+use sluicegate_stack::way::Way;
 use sluicegate_tests::in_every_way;
-use sluicegate_tests::socket::Socket;
-use sluicegate_tests::way::Way;
 
 use crate::stacks::shared;
 use crate::subscriber::{Subscriber, Told, from_end, from_start, numbered, write};
@@ -130,7 +130,7 @@ async fn subscriptions_of_a_session_are_independent() {
 
 #[tokio::test]
 async fn uncommitted_records_are_left_out_if_asked() {
-    use sluicegate_tests::kafka::{Outcome, Record, Write};
+    use sluicegate_stack::kafka::{Outcome, Record, Write};
     let (kafka, stack) = shared(Way::Tunnel).await;
     let topic = &kafka.topic("committed", 1, &[]).await.unwrap();
     let committed = CmdKafkaSubscribe { isolation: 1, ..from_end(topic) };
@@ -149,7 +149,7 @@ async fn uncommitted_records_are_left_out_if_asked() {
 
 #[tokio::test]
 async fn open_transaction_that_blocks_is_told_with_both_ends() {
-    use sluicegate_tests::kafka::{Outcome, Record, Write};
+    use sluicegate_stack::kafka::{Outcome, Record, Write};
     let (kafka, stack) = shared(Way::Tunnel).await;
     let topic = &kafka.topic("blocked", 1, &[]).await.unwrap();
     write(kafka, topic, 0, &numbered("before", 2)).await;

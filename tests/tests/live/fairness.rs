@@ -2,9 +2,9 @@
 
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
+use sluicegate_stack::socket::{self, Socket};
+use sluicegate_stack::way::Way;
 use sluicegate_tests::in_every_way;
-use sluicegate_tests::socket::{self, Socket};
-use sluicegate_tests::way::Way;
 
 use crate::stacks::shared;
 use crate::subscriber::{from_end, from_start, numbered, write};

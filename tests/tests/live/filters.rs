@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use sluicegate_protocol::kafka_subscription_event::Event;
 use sluicegate_protocol::{CmdKafkaSubscribe, RecordFilter};
-use sluicegate_tests::kafka::{Record, Write};
-use sluicegate_tests::way::Way;
+use sluicegate_stack::kafka::{Record, Write};
+use sluicegate_stack::way::Way;
 use tokio::time::Instant;
 
 use crate::stacks::shared;

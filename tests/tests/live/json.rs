@@ -1,10 +1,10 @@
 //! A page without protobuf.
 
 use serde_json::{Value, json};
+use sluicegate_stack::json_socket::JsonSocket;
+use sluicegate_stack::kafka::{Record, Write};
+use sluicegate_stack::way::Way;
 use sluicegate_tests::in_every_way;
-use sluicegate_tests::json_socket::JsonSocket;
-use sluicegate_tests::kafka::{Record, Write};
-use sluicegate_tests::way::Way;
 
 use crate::stacks::shared;
 

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use sluicegate_protocol::ProduceRecord;
-use sluicegate_tests::envoy::writing;
-use sluicegate_tests::kafka::Kafka;
-use sluicegate_tests::socket::{Socket, produce, results};
-use sluicegate_tests::stack::{BridgeConfig, Setup, Stack};
-use sluicegate_tests::way::Way;
+use sluicegate_stack::envoy::writing;
+use sluicegate_stack::kafka::Kafka;
+use sluicegate_stack::socket::{Socket, produce, results};
+use sluicegate_stack::stack::{BridgeConfig, Setup, Stack};
+use sluicegate_stack::way::Way;
 use std::time::Duration;
 
 use crate::subscriber::{Subscriber, from_start};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sluicegate_tests::live::rolling::{Load, roll};
+use sluicegate_soak::live::rolling::{Load, roll};
 
 #[tokio::test(flavor = "multi_thread")]
 #[expect(clippy::print_stdout, reason = "a measurement, for `--nocapture`")]

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use sluicegate_tests::kafka::Kafka;
-use sluicegate_tests::stack::{Setup, Stack};
-use sluicegate_tests::way::Way;
+use sluicegate_stack::kafka::Kafka;
+use sluicegate_stack::stack::{Setup, Stack};
+use sluicegate_stack::way::Way;
 use tokio::sync::OnceCell;
 
 /// The Kafka of all tests, and the gateway of all tests of a way in, every setting at its default.

@@ -9,9 +9,9 @@ use sluicegate_protocol::{
     CmdCredit, CmdKafkaSubscribe, CmdUnsubscribe, ErrorResp, KafkaDeliveryResp, KafkaMessage, KafkaSource,
     SubscribedTopic, kafka_source,
 };
-use sluicegate_tests::kafka::{Kafka, Record, Write};
-use sluicegate_tests::socket::Socket;
-use sluicegate_tests::stack::Stack;
+use sluicegate_stack::kafka::{Kafka, Record, Write};
+use sluicegate_stack::socket::Socket;
+use sluicegate_stack::stack::Stack;
 
 /// A session with one subscription.
 #[derive(Debug)]

@@ -3,12 +3,12 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use sluicegate_tests::kafka::{Kafka, Record, Write};
-use sluicegate_tests::process::allow_many_files;
-use sluicegate_tests::raw::Raw;
-use sluicegate_tests::stack::{Setup, Stack};
-use sluicegate_tests::waiting::becomes;
-use sluicegate_tests::way::Way;
+use sluicegate_stack::kafka::{Kafka, Record, Write};
+use sluicegate_stack::process::allow_many_files;
+use sluicegate_stack::raw::Raw;
+use sluicegate_stack::stack::{Setup, Stack};
+use sluicegate_stack::waiting::becomes;
+use sluicegate_stack::way::Way;
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
 /// Stack and topics of a test.

@@ -6,10 +6,10 @@ use futures_util::StreamExt;
 use futures_util::stream;
 use sluicegate_protocol::CmdPing;
 use sluicegate_protocol::pub_sub_req::Req;
+use sluicegate_stack::raw::{Raw, request};
+use sluicegate_stack::tools::number;
+use sluicegate_stack::way::Way;
 use sluicegate_tests::in_every_profile;
-use sluicegate_tests::raw::{Raw, request};
-use sluicegate_tests::tools::number;
-use sluicegate_tests::way::Way;
 
 use crate::bench::{Bench, open};
 use crate::memory::{IDLE_SESSION, MIB, Memory, idle_socket};

@@ -8,10 +8,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::{CmdKafkaFetch, CmdPing};
+use sluicegate_stack::raw::{BINARY, PING, masked, request};
+use sluicegate_stack::waiting::settles;
+use sluicegate_stack::way::Way;
 use sluicegate_tests::directly;
-use sluicegate_tests::raw::{BINARY, PING, masked, request};
-use sluicegate_tests::waiting::settles;
-use sluicegate_tests::way::Way;
 use sluicegate_tests::where_the_filter_runs_sessions;
 use tokio::io::AsyncWriteExt;
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use sluicegate_tests::raw::{PONG, masked};
-use sluicegate_tests::way::Way;
+use sluicegate_stack::raw::{PONG, masked};
+use sluicegate_stack::way::Way;
 use sluicegate_tests::where_the_filter_runs_sessions;
 use tokio::io::AsyncWriteExt;
 use tokio::task::JoinSet;

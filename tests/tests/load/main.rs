@@ -8,8 +8,8 @@
 //! 6. [`leaving`]: 300 at a time that are gone before they have an answer
 //! 7. [`questions`]: some that ask without pause: for missing topics, many ends, or a very wide topic
 //!
-//! Each runs alone on its own [`bench`], a gateway with one worker, so that all clients share all limits. [`witness`]
-//! and [`memory`] judge; [`sluicegate_tests::raw`] is the badly behaved client.
+//! Each runs alone on its own [`bench`], a gateway with one worker, so that all clients share all limits. [`witness`] and
+//! [`memory`] judge; [`sluicegate_stack::raw`] is the badly behaved client.
 
 #![cfg(test)] // so that helpers, too, may fail as tests do
 

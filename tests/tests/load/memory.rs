@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use sluicegate_tests::process::Process;
-use sluicegate_tests::way::Way;
+use sluicegate_stack::process::Process;
+use sluicegate_stack::way::Way;
 
 use crate::bench::Bench;
 

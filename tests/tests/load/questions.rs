@@ -8,12 +8,12 @@ use sluicegate_protocol::{
     CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaListOffsets, CmdKafkaMetadata, CmdKafkaSubscribe, Isolation,
     KafkaSource,
 };
+use sluicegate_stack::kafka::{Kafka, Outcome, Record, Write};
+use sluicegate_stack::raw::{Raw, request};
+use sluicegate_stack::socket::Socket;
+use sluicegate_stack::waiting::until;
+use sluicegate_stack::way::Way;
 use sluicegate_tests::directly;
-use sluicegate_tests::kafka::{Kafka, Outcome, Record, Write};
-use sluicegate_tests::raw::{Raw, request};
-use sluicegate_tests::socket::Socket;
-use sluicegate_tests::waiting::until;
-use sluicegate_tests::way::Way;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 

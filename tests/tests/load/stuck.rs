@@ -7,10 +7,10 @@ use futures_util::future::join_all;
 use sluicegate_protocol::CmdKafkaFetch;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
+use sluicegate_stack::raw::request;
+use sluicegate_stack::waiting::settles;
+use sluicegate_stack::way::Way;
 use sluicegate_tests::in_every_profile;
-use sluicegate_tests::raw::request;
-use sluicegate_tests::waiting::settles;
-use sluicegate_tests::way::Way;
 use tokio::time::timeout;
 
 use crate::bench::{Bench, LARGE, open};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sluicegate_tests::socket::Socket;
+use sluicegate_stack::socket::Socket;
 use tokio::time::{Instant, timeout};
 
 use crate::bench::Bench;

@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use sluicegate_stack::envoy::Profile;
+use sluicegate_stack::http::client::Response;
+use sluicegate_stack::raw::{Raw, Upgrade};
+use sluicegate_stack::socket::{Socket, ping};
+use sluicegate_stack::stack::{Setup, Stack};
+use sluicegate_stack::way::Way;
 use sluicegate_tests::directly;
-use sluicegate_tests::envoy::Profile;
-use sluicegate_tests::http::client::Response;
 use sluicegate_tests::in_every_profile;
-use sluicegate_tests::raw::{Raw, Upgrade};
-use sluicegate_tests::socket::{Socket, ping};
-use sluicegate_tests::stack::{Setup, Stack};
 use sluicegate_tests::through_nginx;
-use sluicegate_tests::way::Way;
 use tokio::time::{Instant, timeout};
 
 use crate::stacks::{assert_unharmed, without_kafka};

@@ -6,12 +6,12 @@ use sluicegate_protocol::kafka_subscription_event::Event;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{CmdKafkaSubscribe, KafkaSource, kafka_source};
-use sluicegate_tests::envoy::Profile;
-use sluicegate_tests::http;
-use sluicegate_tests::kafka::{Kafka, Record, Write};
-use sluicegate_tests::socket::{Socket, fetch, list_offset, ping};
-use sluicegate_tests::stack::Stack;
-use sluicegate_tests::waiting::becomes;
+use sluicegate_stack::envoy::Profile;
+use sluicegate_stack::http;
+use sluicegate_stack::kafka::{Kafka, Record, Write};
+use sluicegate_stack::socket::{Socket, fetch, list_offset, ping};
+use sluicegate_stack::stack::Stack;
+use sluicegate_stack::waiting::becomes;
 use tokio::time::Instant;
 
 use crate::stacks::{assert_unharmed, mortal_kafka, ready};

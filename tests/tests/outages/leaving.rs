@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
+use sluicegate_stack::kafka::{Kafka, Record, Write};
+use sluicegate_stack::raw::{CLOSE, Raw, close, masked, request};
+use sluicegate_stack::socket::{Socket, fetch};
+use sluicegate_stack::waiting::{becomes, settles};
+use sluicegate_stack::way::Way;
 use sluicegate_tests::in_every_way;
-use sluicegate_tests::kafka::{Kafka, Record, Write};
-use sluicegate_tests::raw::{CLOSE, Raw, close, masked, request};
-use sluicegate_tests::socket::{Socket, fetch};
-use sluicegate_tests::waiting::{becomes, settles};
-use sluicegate_tests::way::Way;
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 

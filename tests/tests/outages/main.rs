@@ -3,7 +3,7 @@
 //!
 //! 1. [`bridge`], [`kafka`]: the servers
 //! 2. [`leaving`], [`silence`]: the clients
-//! 3. [`sluicegate_tests::socket`] is a client on tokio-tungstenite, [`sluicegate_tests::raw`] one on raw bytes
+//! 3. [`sluicegate_stack::socket`] is a client on tokio-tungstenite, [`sluicegate_stack::raw`] one on raw bytes
 
 #![cfg(test)] // so that helpers, too, may fail as tests do
 

@@ -3,15 +3,15 @@
 use std::process::Command;
 use std::time::Duration;
 
-use sluicegate_tests::envoy::Profile;
+use sluicegate_stack::envoy::Profile;
+use sluicegate_stack::kafka::{Kafka, Record, Write};
+use sluicegate_stack::process::Process;
+use sluicegate_stack::raw::{Raw, request};
+use sluicegate_stack::socket::{Socket, fetch};
+use sluicegate_stack::tools;
+use sluicegate_stack::waiting::becomes;
+use sluicegate_stack::way::Way;
 use sluicegate_tests::in_every_profile;
-use sluicegate_tests::kafka::{Kafka, Record, Write};
-use sluicegate_tests::process::Process;
-use sluicegate_tests::raw::{Raw, request};
-use sluicegate_tests::socket::{Socket, fetch};
-use sluicegate_tests::tools;
-use sluicegate_tests::waiting::becomes;
-use sluicegate_tests::way::Way;
 use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, timeout};
 

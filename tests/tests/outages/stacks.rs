@@ -3,9 +3,9 @@
 use std::fs;
 use std::time::Duration;
 
-use sluicegate_tests::kafka::Kafka;
-use sluicegate_tests::stack::{BridgeConfig, Setup, Stack};
-use sluicegate_tests::way::Way;
+use sluicegate_stack::kafka::Kafka;
+use sluicegate_stack::stack::{BridgeConfig, Setup, Stack};
+use sluicegate_stack::way::Way;
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
 /// A Kafka that may be killed or frozen; it serves clients when this returns.

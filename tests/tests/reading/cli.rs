@@ -4,10 +4,10 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sluicegate_tests::envoy::{Profile, plugin};
-use sluicegate_tests::kafka::{Codec, Kafka, Record, Write};
-use sluicegate_tests::stack::{Setup, Stack};
-use sluicegate_tests::tools;
+use sluicegate_stack::envoy::{Profile, plugin};
+use sluicegate_stack::kafka::{Codec, Kafka, Record, Write};
+use sluicegate_stack::stack::{Setup, Stack};
+use sluicegate_stack::tools;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 use tokio::time::timeout;

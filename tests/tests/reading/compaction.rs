@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{KafkaFetchResp, KafkaMessage};
-use sluicegate_tests::envoy::Profile;
-use sluicegate_tests::kafka::{Kafka, Record, Write};
-use sluicegate_tests::socket::{Socket, fetch};
-use sluicegate_tests::stack::Stack;
+use sluicegate_stack::envoy::Profile;
+use sluicegate_stack::kafka::{Kafka, Record, Write};
+use sluicegate_stack::socket::{Socket, fetch};
+use sluicegate_stack::stack::Stack;
 
 use crate::gaps::compacted;
 use crate::gateway::{shared, with};

@@ -1,7 +1,7 @@
 //! Kafka's own command line tools.
 
-use sluicegate_tests::folder::Folder;
-use sluicegate_tests::kafka::{CONSOLE_CONSUMER, Kafka};
+use sluicegate_stack::folder::Folder;
+use sluicegate_stack::kafka::{CONSOLE_CONSUMER, Kafka};
 
 /// Output of the console consumer for partition 0 from the log start on, one line a record:
 /// `CreateTime:TIME<tab>Offset:OFFSET<tab>KEY<tab>VALUE`.

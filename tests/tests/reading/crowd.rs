@@ -2,10 +2,10 @@
 
 use futures_util::future::join_all;
 use sluicegate_protocol::KafkaMessage;
-use sluicegate_tests::envoy::Profile;
+use sluicegate_stack::envoy::Profile;
+use sluicegate_stack::kafka::{Codec, Record, Write};
+use sluicegate_stack::socket::Socket;
 use sluicegate_tests::in_every_profile;
-use sluicegate_tests::kafka::{Codec, Record, Write};
-use sluicegate_tests::socket::Socket;
 
 use crate::gateway::shared;
 use crate::reference::{FOREVER, START, assert_same, messages, noise};

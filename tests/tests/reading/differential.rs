@@ -10,12 +10,12 @@ use std::collections::BTreeSet;
 use futures_util::StreamExt;
 use futures_util::stream;
 use sluicegate_protocol::Isolation;
-use sluicegate_tests::envoy::Profile;
-use sluicegate_tests::kafka::{Kafka, Outcome};
-use sluicegate_tests::random::Random;
-use sluicegate_tests::socket::Socket;
-use sluicegate_tests::stack::Stack;
-use sluicegate_tests::tools::number;
+use sluicegate_stack::envoy::Profile;
+use sluicegate_stack::kafka::{Kafka, Outcome};
+use sluicegate_stack::random::Random;
+use sluicegate_stack::socket::Socket;
+use sluicegate_stack::stack::Stack;
+use sluicegate_stack::tools::number;
 use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 

@@ -1,9 +1,9 @@
 //! Fetch and offset errors: their form, their Kafka code, and no topic is created.
 
 use sluicegate_protocol::ErrorResp;
-use sluicegate_tests::envoy::Profile;
-use sluicegate_tests::kafka::{Kafka, Write};
-use sluicegate_tests::socket::Socket;
+use sluicegate_stack::envoy::Profile;
+use sluicegate_stack::kafka::{Kafka, Write};
+use sluicegate_stack::socket::Socket;
 
 use crate::gateway::shared;
 use crate::reference::{FOREVER, varied};

@@ -1,10 +1,10 @@
 //! The largest answers pass every way in.
 
+use sluicegate_stack::kafka::{Codec, Record, Write};
+use sluicegate_stack::socket::Socket;
+use sluicegate_stack::way::Way;
 use sluicegate_tests::in_every_way;
-use sluicegate_tests::kafka::{Codec, Record, Write};
-use sluicegate_tests::socket::Socket;
 use sluicegate_tests::through_nginx;
-use sluicegate_tests::way::Way;
 
 use crate::gateway::shared;
 use crate::reference::{FOREVER, START, assert_same, messages, noise};

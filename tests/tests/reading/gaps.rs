@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use sluicegate_protocol::{Isolation, KafkaMessage};
-use sluicegate_tests::envoy::Profile;
-use sluicegate_tests::kafka::{Codec, Kafka, Outcome, Record, Write};
-use sluicegate_tests::socket::Socket;
-use sluicegate_tests::waiting::until;
+use sluicegate_stack::envoy::Profile;
+use sluicegate_stack::kafka::{Codec, Kafka, Outcome, Record, Write};
+use sluicegate_stack::socket::Socket;
+use sluicegate_stack::waiting::until;
 
 use crate::cli;
 use crate::gateway::shared;

@@ -4,11 +4,11 @@ use std::sync::Once;
 use std::time::Duration;
 use std::{fs, panic};
 
-use sluicegate_tests::envoy::Profile;
-use sluicegate_tests::kafka::Kafka;
-use sluicegate_tests::stack::{BridgeConfig, Setup, Stack};
-use sluicegate_tests::tools;
-use sluicegate_tests::way::Way;
+use sluicegate_stack::envoy::Profile;
+use sluicegate_stack::kafka::Kafka;
+use sluicegate_stack::stack::{BridgeConfig, Setup, Stack};
+use sluicegate_stack::tools;
+use sluicegate_stack::way::Way;
 use tokio::sync::OnceCell;
 
 /// The Kafka of all tests, and the gateway of all tests of a way in, every setting at its default.

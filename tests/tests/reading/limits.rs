@@ -1,8 +1,8 @@
 //! Batches over the size limit.
 
-use sluicegate_tests::envoy::Profile;
-use sluicegate_tests::kafka::{Codec, Record, Write};
-use sluicegate_tests::socket::Socket;
+use sluicegate_stack::envoy::Profile;
+use sluicegate_stack::kafka::{Codec, Record, Write};
+use sluicegate_stack::socket::Socket;
 
 use crate::gateway::{TIGHT_RESPONSE, tight};
 use crate::reference::{FOREVER, START, assert_same, messages, noise};

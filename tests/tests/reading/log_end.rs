@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::{CmdKafkaFetch, Isolation};
-use sluicegate_tests::envoy::Profile;
-use sluicegate_tests::kafka::{Outcome, Record, Write};
-use sluicegate_tests::socket::{self, Socket};
-use sluicegate_tests::stack::Stack;
-use sluicegate_tests::waiting::{becomes, until};
+use sluicegate_stack::envoy::Profile;
+use sluicegate_stack::kafka::{Outcome, Record, Write};
+use sluicegate_stack::socket::{self, Socket};
+use sluicegate_stack::stack::Stack;
+use sluicegate_stack::waiting::{becomes, until};
 
 use crate::gateway::{shared, with};
 use crate::reference::{FOREVER, START, assert_same, messages};

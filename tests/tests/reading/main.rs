@@ -1,7 +1,7 @@
 //! Reading through a gateway: real Envoy, real bridge, real Kafka. Every gateway serves the same records, and passes
 //! the largest answers.
 //!
-//! [`sluicegate_tests::socket`] is the client, [`reference`] reads the same logs with librdkafka, [`console`] with
+//! [`sluicegate_stack::socket`] is the client, [`reference`] reads the same logs with librdkafka, [`console`] with
 //! Kafka's own tools.
 
 #![cfg(test)] // so that helpers, too, may fail as tests do

@@ -9,11 +9,11 @@ use sluicegate_protocol::{
     KafkaFetchResp, KafkaMetadataResp, ListedOffset, PartitionFetched, PartitionMetadata, PartitionOffset,
     Reason,
 };
+use sluicegate_stack::kafka::{Kafka, Outcome, Record, Write};
+use sluicegate_stack::socket::Socket;
+use sluicegate_stack::waiting::until;
+use sluicegate_stack::way::Way;
 use sluicegate_tests::in_every_way;
-use sluicegate_tests::kafka::{Kafka, Outcome, Record, Write};
-use sluicegate_tests::socket::Socket;
-use sluicegate_tests::waiting::until;
-use sluicegate_tests::way::Way;
 
 use crate::gateway::shared;
 use crate::reference::{FOREVER, START, assert_same, messages, noise};

@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 use sluicegate_protocol::{Header, KafkaMessage};
-use sluicegate_tests::kafka::Record;
-use sluicegate_tests::random::Random;
-use sluicegate_tests::socket::Socket;
+use sluicegate_stack::kafka::Record;
+use sluicegate_stack::random::Random;
+use sluicegate_stack::socket::Socket;
 
 /// Records that were given timestamps, as messages at these offsets.
 pub(crate) fn messages(offsets: &[i64], records: &[Record]) -> Vec<KafkaMessage> {

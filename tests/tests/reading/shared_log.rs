@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use sluicegate_tests::envoy::Profile;
-use sluicegate_tests::kafka::{Kafka, Record, Write};
-use sluicegate_tests::socket::Socket;
-use sluicegate_tests::stack::Stack;
-use sluicegate_tests::waiting::until;
+use sluicegate_stack::envoy::Profile;
+use sluicegate_stack::kafka::{Kafka, Record, Write};
+use sluicegate_stack::socket::Socket;
+use sluicegate_stack::stack::Stack;
+use sluicegate_stack::waiting::until;
 
 use crate::gateway::{shared, with};
 use crate::reference::{FOREVER, assert_same, messages, noise, varied};

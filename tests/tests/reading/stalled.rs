@@ -1,10 +1,10 @@
 //! A client whose commands all wait at the log end, and which then stops reading.
 
-use sluicegate_tests::envoy::Profile;
+use sluicegate_stack::envoy::Profile;
+use sluicegate_stack::kafka::{Record, Write};
+use sluicegate_stack::socket::{self, Socket};
+use sluicegate_stack::stack::Stack;
 use sluicegate_tests::in_every_profile;
-use sluicegate_tests::kafka::{Record, Write};
-use sluicegate_tests::socket::{self, Socket};
-use sluicegate_tests::stack::Stack;
 
 use crate::gateway::{shared, with};
 use crate::reference::FOREVER;

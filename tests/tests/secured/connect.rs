@@ -1,9 +1,9 @@
 //! `--check --connect`: whether each cluster of a configuration answers, and which key to look at if not.
 
-use sluicegate_tests::bridge;
-use sluicegate_tests::folder::Folder;
-use sluicegate_tests::kafka::secured::{READER, Secured, listener};
-use sluicegate_tests::secrets::shown_in;
+use sluicegate_stack::bridge;
+use sluicegate_stack::folder::Folder;
+use sluicegate_stack::kafka::secured::{READER, Secured, listener};
+use sluicegate_stack::secrets::shown_in;
 
 use crate::section::Section;
 
@@ -14,7 +14,7 @@ async fn check_connects_with_tls_and_credentials() {
     let sasl = |name| Section::new(name, &at(listener::SASL_SSL), "sasl_ssl").trusting(kafka);
     let sections = [
         sasl("right").user("SCRAM-SHA-512", READER),
-        sasl("stranger").user_with("SCRAM-SHA-512", READER, &sluicegate_tests::secrets::secret("wrong")),
+        sasl("stranger").user_with("SCRAM-SHA-512", READER, &sluicegate_stack::secrets::secret("wrong")),
         Section::new("foreign", &at(listener::FOREIGN), "ssl").trusting(kafka),
     ];
     let folder = Folder::new("connect").unwrap();

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sluicegate_tests::stack::Stack;
+use sluicegate_stack::stack::Stack;
 
 use crate::gateway::Route;
 

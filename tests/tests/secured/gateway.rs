@@ -4,13 +4,13 @@ use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 use std::{fs, thread};
 
-use sluicegate_tests::envoy::{Profile, plugin, routes};
-use sluicegate_tests::http;
-use sluicegate_tests::process::Process;
-use sluicegate_tests::secrets::shown_in;
-use sluicegate_tests::socket::Socket;
-use sluicegate_tests::stack::{BridgeConfig, Lent, Setup, Stack};
-use sluicegate_tests::way::Way;
+use sluicegate_stack::envoy::{Profile, plugin, routes};
+use sluicegate_stack::http;
+use sluicegate_stack::process::Process;
+use sluicegate_stack::secrets::shown_in;
+use sluicegate_stack::socket::Socket;
+use sluicegate_stack::stack::{BridgeConfig, Lent, Setup, Stack};
+use sluicegate_stack::way::Way;
 use tokio::time::Instant;
 
 use crate::discovery::Discovery;

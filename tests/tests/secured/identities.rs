@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use sluicegate_protocol::ErrorResp;
-use sluicegate_tests::envoy::Profile;
-use sluicegate_tests::kafka::secured::{OUTSIDER, READER, Secured, listener, password};
-use sluicegate_tests::secrets::secret;
-use sluicegate_tests::socket::Socket;
-use sluicegate_tests::stack::Stack;
-use sluicegate_tests::tokens::{Endpoint, TokenResponse};
+use sluicegate_stack::envoy::Profile;
+use sluicegate_stack::kafka::secured::{OUTSIDER, READER, Secured, listener, password};
+use sluicegate_stack::secrets::secret;
+use sluicegate_stack::socket::Socket;
+use sluicegate_stack::stack::Stack;
+use sluicegate_stack::tokens::{Endpoint, TokenResponse};
 
 use crate::gateway::{open, own};
 use crate::records::{Log, log};
@@ -99,7 +99,7 @@ impl Pairs {
             let section = Section::new(name, &at(listener::OIDC), "sasl_ssl").trusting(kafka);
             section.oidc(&endpoint.url(), &client_secret)
         };
-        let mtls = |name, identity: &sluicegate_tests::certificates::Certificate| {
+        let mtls = |name, identity: &sluicegate_stack::certificates::Certificate| {
             Section::new(name, &at(listener::MTLS), "ssl")
                 .trusting(kafka)
                 .with("ssl.certificate.pem", &identity.certificate)

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use sluicegate_tests::stack::Stack;
+use sluicegate_stack::stack::Stack;
 
 /// The line of the log that an error's text refers to; the text itself shows no cause.
 #[track_caller]

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use sluicegate_tests::envoy::Profile;
-use sluicegate_tests::folder::Folder;
-use sluicegate_tests::kafka::secured::{READER, Secured, listener, password};
-use sluicegate_tests::secrets::secret;
-use sluicegate_tests::stack::Stack;
-use sluicegate_tests::tokens::{Claims, Endpoint, TokenResponse};
+use sluicegate_stack::envoy::Profile;
+use sluicegate_stack::folder::Folder;
+use sluicegate_stack::kafka::secured::{READER, Secured, listener, password};
+use sluicegate_stack::secrets::secret;
+use sluicegate_stack::stack::Stack;
+use sluicegate_stack::tokens::{Claims, Endpoint, TokenResponse};
 use tokio::sync::OnceCell;
 
 use crate::gateway::{SharedGateway, open, own, readiness, start};

@@ -5,13 +5,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use sluicegate_tests::envoy::Profile;
-use sluicegate_tests::folder::Folder;
-use sluicegate_tests::kafka::secured::{READER, SESSION, Secured, listener};
-use sluicegate_tests::kafka::{Record, Write};
-use sluicegate_tests::socket::{fetch, messages};
-use sluicegate_tests::stack::Stack;
-use sluicegate_tests::tokens::Claims;
+use sluicegate_stack::envoy::Profile;
+use sluicegate_stack::folder::Folder;
+use sluicegate_stack::kafka::secured::{READER, SESSION, Secured, listener};
+use sluicegate_stack::kafka::{Record, Write};
+use sluicegate_stack::socket::{fetch, messages};
+use sluicegate_stack::stack::Stack;
+use sluicegate_stack::tokens::Claims;
 use tokio::time::{Instant, interval};
 
 use crate::gateway::{open, own};

@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 use sluicegate_protocol::KafkaMessage;
-use sluicegate_tests::kafka::{Codec, Kafka, Record, Write};
-use sluicegate_tests::random::Random;
-use sluicegate_tests::socket::Socket;
+use sluicegate_stack::kafka::{Codec, Kafka, Record, Write};
+use sluicegate_stack::random::Random;
+use sluicegate_stack::socket::Socket;
 use tokio::sync::OnceCell;
 
 /// A topic, and what is in its only partition.

@@ -3,11 +3,11 @@
 use std::fs;
 use std::time::Duration;
 
-use sluicegate_tests::envoy::Profile;
-use sluicegate_tests::folder::Folder;
-use sluicegate_tests::kafka::secured::{READER, Secured, listener, password};
-use sluicegate_tests::secrets::secret;
-use sluicegate_tests::waiting;
+use sluicegate_stack::envoy::Profile;
+use sluicegate_stack::folder::Folder;
+use sluicegate_stack::kafka::secured::{READER, Secured, listener, password};
+use sluicegate_stack::secrets::secret;
+use sluicegate_stack::waiting;
 
 use crate::gateway::{open, own};
 use crate::records::log;

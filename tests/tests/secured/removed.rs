@@ -1,10 +1,10 @@
 //! Routes that are removed, added and changed while Envoy runs.
 
-use sluicegate_tests::envoy::Profile;
-use sluicegate_tests::http::client::{self, Client, Request};
-use sluicegate_tests::kafka::secured::{OUTSIDER, READER, Secured};
-use sluicegate_tests::stack::Stack;
-use sluicegate_tests::waiting::becomes;
+use sluicegate_stack::envoy::Profile;
+use sluicegate_stack::http::client::{self, Client, Request};
+use sluicegate_stack::kafka::secured::{OUTSIDER, READER, Secured};
+use sluicegate_stack::stack::Stack;
+use sluicegate_stack::waiting::becomes;
 use sluicegate_tests::where_the_filter_runs_sessions;
 
 use crate::carried::{SOON, allowing, keys, plain};

@@ -4,9 +4,9 @@ use std::fs;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use sluicegate_tests::http;
-use sluicegate_tests::kafka::secured::{READER, password};
-use sluicegate_tests::secrets::{all, shown_in};
+use sluicegate_stack::http;
+use sluicegate_stack::kafka::secured::{READER, password};
+use sluicegate_stack::secrets::{all, shown_in};
 
 use crate::gateway::{open, readiness};
 use crate::{faults, readable};

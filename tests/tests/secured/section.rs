@@ -4,8 +4,8 @@ use std::path::Path;
 
 use pkcs8::pkcs5::pbes2::Parameters;
 use pkcs8::{LineEnding, PrivateKeyInfoRef, SecretDocument};
-use sluicegate_tests::kafka::secured::{Secured, password};
-use sluicegate_tests::tokens::{self, Endpoint, TokenResponse};
+use sluicegate_stack::kafka::secured::{Secured, password};
+use sluicegate_stack::tokens::{self, Endpoint, TokenResponse};
 
 /// `[clusters.NAME]`, and variables that add to it.
 #[derive(Clone)]

@@ -1,7 +1,7 @@
 //! A client that never authenticates again: shows that the broker ends its session, as it must not end the bridge's.
 
 use bytes::{Buf, BufMut};
-use sluicegate_tests::kafka::secured::{READER, Secured, listener, password};
+use sluicegate_stack::kafka::secured::{READER, Secured, listener, password};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use sluicegate_protocol::{ErrorResp, ProduceRecord};
-use sluicegate_tests::envoy::Profile;
-use sluicegate_tests::folder::Folder;
-use sluicegate_tests::kafka::secured::{READER, Secured, WRITABLE, WRITER, listener};
-use sluicegate_tests::secrets::secret;
-use sluicegate_tests::stack::Stack;
-use sluicegate_tests::tokens::{Claims, TokenResponse};
+use sluicegate_stack::envoy::Profile;
+use sluicegate_stack::folder::Folder;
+use sluicegate_stack::kafka::secured::{READER, Secured, WRITABLE, WRITER, listener};
+use sluicegate_stack::secrets::secret;
+use sluicegate_stack::stack::Stack;
+use sluicegate_stack::tokens::{Claims, TokenResponse};
 
 use crate::gateway::{open, own};
 use crate::logged::cause;

@@ -11,10 +11,10 @@ use rdkafka::ClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use sluicegate_protocol as extended;
+use sluicegate_stack::kafka::Kafka;
+use sluicegate_stack::way::Way;
 use sluicegate_tests::in_every_way;
-use sluicegate_tests::kafka::Kafka;
 use sluicegate_tests::through_nginx;
-use sluicegate_tests::way::Way;
 use tokio_tungstenite::tungstenite::Message;
 
 use self::unextended::{

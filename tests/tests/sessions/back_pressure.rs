@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use sluicegate_tests::envoy::Profile;
+use sluicegate_stack::envoy::Profile;
+use sluicegate_stack::kafka::Kafka;
+use sluicegate_stack::raw::{BINARY, PING, PONG, Raw, masked};
+use sluicegate_stack::socket::fetch;
+use sluicegate_stack::stack::{BridgeConfig, Setup, Stack};
 use sluicegate_tests::in_every_profile;
-use sluicegate_tests::kafka::Kafka;
-use sluicegate_tests::raw::{BINARY, PING, PONG, Raw, masked};
-use sluicegate_tests::socket::fetch;
-use sluicegate_tests::stack::{BridgeConfig, Setup, Stack};
 
 use crate::peer::{Peer, ping, pong, request};
 

@@ -5,12 +5,12 @@ use std::collections::HashSet;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream;
-use sluicegate_tests::envoy::Profile;
+use sluicegate_stack::envoy::Profile;
+use sluicegate_stack::kafka::Kafka;
+use sluicegate_stack::raw::{BINARY, Raw, Upgrade, masked};
+use sluicegate_stack::stack::{Setup, Stack};
+use sluicegate_stack::way::Way;
 use sluicegate_tests::in_every_profile;
-use sluicegate_tests::kafka::Kafka;
-use sluicegate_tests::raw::{BINARY, Raw, Upgrade, masked};
-use sluicegate_tests::stack::{Setup, Stack};
-use sluicegate_tests::way::Way;
 
 use crate::peer::{Peer, ping, pong};
 use crate::stacks::committed;

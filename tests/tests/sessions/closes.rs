@@ -2,11 +2,11 @@
 
 use std::net::Ipv4Addr;
 
+use sluicegate_stack::raw::{BINARY, CLOSE, Frame, Raw, close, masked};
+use sluicegate_stack::way::Way;
 use sluicegate_tests::directly;
 use sluicegate_tests::in_every_profile;
-use sluicegate_tests::raw::{BINARY, CLOSE, Frame, Raw, close, masked};
 use sluicegate_tests::through_nginx;
-use sluicegate_tests::way::Way;
 
 use crate::peer::{ping, pong};
 use crate::stacks::committed;

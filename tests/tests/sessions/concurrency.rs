@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{CmdEmpty, CmdKafkaFetch, CmdKafkaListOffset, PubSubResp};
+use sluicegate_stack::kafka::{Kafka, Record, Write};
+use sluicegate_stack::way::Way;
 use sluicegate_tests::in_every_way;
-use sluicegate_tests::kafka::{Kafka, Record, Write};
-use sluicegate_tests::way::Way;
 
 use crate::peer::{Peer, ping, request};
 use crate::stacks::committed;

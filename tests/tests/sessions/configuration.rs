@@ -1,9 +1,9 @@
 //! A filter with an invalid configuration refuses all clients, and logs every mistake.
 
-use sluicegate_tests::Error;
-use sluicegate_tests::envoy::{Envoy, Profile, Setup};
-use sluicegate_tests::folder::Folder;
-use sluicegate_tests::port::Port;
+use sluicegate_stack::Error;
+use sluicegate_stack::envoy::{Envoy, Profile, Setup};
+use sluicegate_stack::folder::Folder;
+use sluicegate_stack::port::Port;
 
 #[tokio::test]
 async fn envoy_does_not_start_and_its_log_names_every_mistake() {

@@ -5,12 +5,12 @@ use std::time::Duration;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{CmdKafkaFetch, KafkaFetchResp, PubSubResp};
+use sluicegate_stack::kafka::Kafka;
+use sluicegate_stack::raw::{Raw, Upgrade, close};
+use sluicegate_stack::stack::Stack;
+use sluicegate_stack::way::Way;
 use sluicegate_tests::in_every_way;
-use sluicegate_tests::kafka::Kafka;
-use sluicegate_tests::raw::{Raw, Upgrade, close};
-use sluicegate_tests::stack::Stack;
 use sluicegate_tests::through_nginx;
-use sluicegate_tests::way::Way;
 use tokio::net::TcpStream;
 
 use crate::peer::{Peer, request};

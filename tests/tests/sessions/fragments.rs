@@ -1,8 +1,8 @@
 //! Messages are the same however a client splits its bytes (RFC 6455, sections 5.4 and 5.5).
 
+use sluicegate_stack::raw::{BINARY, CLOSE, FIN, Frame, PING, PONG, Raw, TEXT, Upgrade, close, masked};
+use sluicegate_stack::way::Way;
 use sluicegate_tests::in_every_way;
-use sluicegate_tests::raw::{BINARY, CLOSE, FIN, Frame, PING, PONG, Raw, TEXT, Upgrade, close, masked};
-use sluicegate_tests::way::Way;
 
 use crate::peer::{ping, pong};
 use crate::stacks::committed;

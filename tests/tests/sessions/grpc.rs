@@ -17,12 +17,12 @@ use sluicegate_protocol::{
     Close, CmdEmpty, CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaProduce, CmdPing, ControlReq, ControlResp,
     ErrorResp, PongResp, ProduceRecord, PubSubReq, PubSubResp, metadata,
 };
-use sluicegate_tests::kafka::Kafka;
-use sluicegate_tests::port::Port;
-use sluicegate_tests::process::Process;
-use sluicegate_tests::stack::Stack;
-use sluicegate_tests::way::Way;
-use sluicegate_tests::{http, tools};
+use sluicegate_stack::kafka::Kafka;
+use sluicegate_stack::port::Port;
+use sluicegate_stack::process::Process;
+use sluicegate_stack::stack::Stack;
+use sluicegate_stack::way::Way;
+use sluicegate_stack::{http, tools};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tonic::metadata::MetadataMap;
 use tonic::transport::Channel;

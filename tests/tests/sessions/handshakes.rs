@@ -1,12 +1,12 @@
 //! Upgrades that open a session, and the answers to all others.
 
 use serde_json::Value;
-use sluicegate_tests::envoy::{Profile, plugin, routes};
-use sluicegate_tests::http::client::{Request, ask};
+use sluicegate_stack::envoy::{Profile, plugin, routes};
+use sluicegate_stack::http::client::{Request, ask};
+use sluicegate_stack::raw::{BINARY, Raw, Upgrade, masked};
+use sluicegate_stack::way::Way;
 use sluicegate_tests::in_every_way;
-use sluicegate_tests::raw::{BINARY, Raw, Upgrade, masked};
 use sluicegate_tests::through_nginx;
-use sluicegate_tests::way::Way;
 
 use crate::peer::{ping, pong};
 use crate::stacks::{committed, start};

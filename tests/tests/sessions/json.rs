@@ -9,9 +9,9 @@ pub(crate) mod peer;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+use sluicegate_stack::kafka::Kafka;
+use sluicegate_stack::way::Way;
 use sluicegate_tests::in_every_way;
-use sluicegate_tests::kafka::Kafka;
-use sluicegate_tests::way::Way;
 
 use self::peer::JsonPeer;
 use crate::stacks::writable;

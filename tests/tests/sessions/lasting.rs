@@ -1,8 +1,8 @@
 //! Request timeouts of a listener do not end its sessions.
 
-use sluicegate_tests::envoy::{Profile, plugin};
+use sluicegate_stack::envoy::{Profile, plugin};
+use sluicegate_stack::raw::Raw;
 use sluicegate_tests::in_every_profile;
-use sluicegate_tests::raw::Raw;
 
 use crate::peer::Peer;
 use crate::stacks::start;

@@ -6,11 +6,11 @@ use serde_json::json;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{CmdSession, PubSubResp, SessionResp};
-use sluicegate_tests::envoy::plugin;
-use sluicegate_tests::json_socket::JsonSocket;
-use sluicegate_tests::process::Process;
-use sluicegate_tests::raw::{BINARY, Raw, close, head};
-use sluicegate_tests::way::Way;
+use sluicegate_stack::envoy::plugin;
+use sluicegate_stack::json_socket::JsonSocket;
+use sluicegate_stack::process::Process;
+use sluicegate_stack::raw::{BINARY, Raw, close, head};
+use sluicegate_stack::way::Way;
 use sluicegate_tests::{directly, in_every_profile};
 
 use crate::peer::{Peer, ping, pong, request};

@@ -5,7 +5,7 @@
 //! its endpoint. Here, each group runs once through every way in; the rest needs real parts.
 //!
 //! 1. [`stacks`]: the shared gateways
-//! 2. [`peer`]: a client on tungstenite; [`sluicegate_tests::raw`] is one on raw bytes
+//! 2. [`peer`]: a client on tungstenite; [`sluicegate_stack::raw`] is one on raw bytes
 //! 3. the rest: one module per subject
 
 #![cfg(test)] // so that helpers, too, may fail as tests do

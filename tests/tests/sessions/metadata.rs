@@ -2,11 +2,11 @@
 
 use sluicegate_protocol::KafkaListOffsetResp;
 use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_tests::envoy::Profile;
+use sluicegate_stack::envoy::Profile;
+use sluicegate_stack::kafka::Kafka;
+use sluicegate_stack::raw::{self, Raw, Upgrade};
+use sluicegate_stack::socket::list_offset;
 use sluicegate_tests::in_every_profile;
-use sluicegate_tests::kafka::Kafka;
-use sluicegate_tests::raw::{self, Raw, Upgrade};
-use sluicegate_tests::socket::list_offset;
 
 use crate::stacks::{OTHER_CLUSTER, alone};
 

@@ -7,11 +7,11 @@ use http::Request;
 use http_body_util::Full;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use sluicegate_tests::envoy::Profile;
-use sluicegate_tests::http as plain;
+use sluicegate_stack::envoy::Profile;
+use sluicegate_stack::http as plain;
+use sluicegate_stack::raw::{Raw, Upgrade};
+use sluicegate_stack::stack::Stack;
 use sluicegate_tests::in_every_profile;
-use sluicegate_tests::raw::{Raw, Upgrade};
-use sluicegate_tests::stack::Stack;
 use tokio::net::TcpStream;
 
 use crate::peer::Peer;

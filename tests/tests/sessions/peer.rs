@@ -8,7 +8,7 @@ use prost::Message as _;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{CmdPing, PongResp, PubSubReq, PubSubResp};
-use sluicegate_tests::stack::Stack;
+use sluicegate_stack::stack::Stack;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;

@@ -1,7 +1,7 @@
 //! Answers to requests that need no Kafka.
 
+use sluicegate_stack::way::Way;
 use sluicegate_tests::in_every_way;
-use sluicegate_tests::way::Way;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::peer::{Peer, ping, pong};

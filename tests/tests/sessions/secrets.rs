@@ -3,9 +3,9 @@
 use std::fs;
 
 use sluicegate_protocol::metadata::GATEWAY_SECRET;
-use sluicegate_tests::envoy::Profile;
+use sluicegate_stack::envoy::Profile;
+use sluicegate_stack::raw::{Raw, Upgrade};
 use sluicegate_tests::in_every_profile;
-use sluicegate_tests::raw::{Raw, Upgrade};
 
 use crate::stacks::{SECRET, knowing, secret, start};
 

@@ -1,11 +1,11 @@
 //! The gateways that tests share. A test that breaks its gateway starts its own.
 
 use sluicegate_protocol::metadata::{GATEWAY_SECRET, WRITE};
-use sluicegate_tests::envoy::{plugin, writing};
-use sluicegate_tests::kafka::Kafka;
-use sluicegate_tests::nginx::Route;
-use sluicegate_tests::stack::{BridgeConfig, Lent, Setup, Stack};
-use sluicegate_tests::way::Way;
+use sluicegate_stack::envoy::{plugin, writing};
+use sluicegate_stack::kafka::Kafka;
+use sluicegate_stack::nginx::Route;
+use sluicegate_stack::stack::{BridgeConfig, Lent, Setup, Stack};
+use sluicegate_stack::way::Way;
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
 /// The gateway with its committed configuration, shared with other tests at the same time. Those that relay show the

@@ -14,12 +14,12 @@ use sluicegate_protocol::{
     CmdCredit, CmdKafkaFetch, CmdNatsFetch, CmdNatsListSequences, CmdNatsPublish, CmdNatsSubscribe, Header,
     NatsFetchResp, NatsSource, PublishMessage, Published, Reason, RecordFilter, StreamTime, nats_source,
 };
-use sluicegate_tests::envoy::{instead, writing};
+use sluicegate_stack::envoy::{instead, writing};
+use sluicegate_stack::nats::{Nats, Streams};
+use sluicegate_stack::socket::Socket;
+use sluicegate_stack::stack::{BridgeConfig, Setup, Stack};
+use sluicegate_stack::way::Way;
 use sluicegate_tests::in_every_way;
-use sluicegate_tests::nats::{Nats, Streams};
-use sluicegate_tests::socket::Socket;
-use sluicegate_tests::stack::{BridgeConfig, Setup, Stack};
-use sluicegate_tests::way::Way;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 use crate::json::peer::JsonPeer;
@@ -200,7 +200,7 @@ async fn waiting_fetch_sees_a_message_at_once(way: Way) {
     let (mut reader, mut writer) = (case.open().await, case.open().await);
     let waiting = CmdNatsFetch { max_wait_ms: Some(30_000), ..fetch("s", 1) };
     let asked = reader.send(Req::CmdNatsFetch(waiting)).await;
-    reader.send(sluicegate_tests::socket::ping()).await;
+    reader.send(sluicegate_stack::socket::ping()).await;
     // The fetch waits when the ping, which came after it, is answered.
     assert_ne!(reader.receive().await.0, asked);
     publish(&mut writer, vec![message("s", "a", "x", "")]).await;

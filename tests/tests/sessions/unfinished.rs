@@ -3,12 +3,12 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use sluicegate_tests::envoy::Profile;
+use sluicegate_stack::envoy::Profile;
+use sluicegate_stack::kafka::Kafka;
+use sluicegate_stack::raw::{BINARY, CLOSE, FIN, PING, PONG, Raw, close, masked};
+use sluicegate_stack::stack::{Setup, Stack};
+use sluicegate_stack::way::Way;
 use sluicegate_tests::in_every_profile;
-use sluicegate_tests::kafka::Kafka;
-use sluicegate_tests::raw::{BINARY, CLOSE, FIN, PING, PONG, Raw, close, masked};
-use sluicegate_tests::stack::{Setup, Stack};
-use sluicegate_tests::way::Way;
 use tokio::time::{Instant, sleep};
 
 use crate::peer::{ping, pong};

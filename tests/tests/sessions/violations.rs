@@ -1,9 +1,9 @@
 //! Clients that break RFC 6455 are closed with the reason, and get nothing more.
 
 use futures_util::future::join_all;
+use sluicegate_stack::raw::{BINARY, CLOSE, FIN, PING, Raw, TEXT, close, head, masked};
+use sluicegate_stack::way::Way;
 use sluicegate_tests::in_every_way;
-use sluicegate_tests::raw::{BINARY, CLOSE, FIN, PING, Raw, TEXT, close, head, masked};
-use sluicegate_tests::way::Way;
 
 use crate::peer::{Peer, ping, pong};
 use crate::stacks::committed;

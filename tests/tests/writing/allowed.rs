@@ -1,10 +1,10 @@
 //! Writing needs permission from both the route and the bridge.
 
+use sluicegate_stack::kafka::Kafka;
+use sluicegate_stack::socket::Socket;
+use sluicegate_stack::stack::{BridgeConfig, Setup, Stack};
+use sluicegate_stack::way::Way;
 use sluicegate_tests::in_every_profile;
-use sluicegate_tests::kafka::Kafka;
-use sluicegate_tests::socket::Socket;
-use sluicegate_tests::stack::{BridgeConfig, Setup, Stack};
-use sluicegate_tests::way::Way;
 
 use crate::stacks::{allowed, record};
 

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use sluicegate_tests::envoy::Profile;
-use sluicegate_tests::kafka::Kafka;
-use sluicegate_tests::socket::Socket;
+use sluicegate_stack::envoy::Profile;
+use sluicegate_stack::kafka::Kafka;
+use sluicegate_stack::socket::Socket;
 
 use crate::log::numbers;
 use crate::stacks::{becomes, error, offset, record, with};

@@ -3,11 +3,11 @@
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
-use sluicegate_tests::envoy::Profile;
-use sluicegate_tests::folder::Folder;
-use sluicegate_tests::kafka::{CONSOLE_CONSUMER, Kafka, Record, Write};
-use sluicegate_tests::stack::Stack;
-use sluicegate_tests::tools;
+use sluicegate_stack::envoy::Profile;
+use sluicegate_stack::folder::Folder;
+use sluicegate_stack::kafka::{CONSOLE_CONSUMER, Kafka, Record, Write};
+use sluicegate_stack::stack::Stack;
+use sluicegate_stack::tools;
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;

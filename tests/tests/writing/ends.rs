@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_tests::envoy::Profile;
-use sluicegate_tests::kafka::Kafka;
-use sluicegate_tests::socket::{Socket, produce, results};
+use sluicegate_stack::envoy::Profile;
+use sluicegate_stack::kafka::Kafka;
+use sluicegate_stack::socket::{Socket, produce, results};
 use tokio::time::Instant;
 
 use crate::log::numbers;

@@ -1,7 +1,7 @@
 //! The contents of a log, as read by librdkafka's consumer.
 
 use sluicegate_protocol::ProduceRecord;
-use sluicegate_tests::kafka::Kafka;
+use sluicegate_stack::kafka::Kafka;
 
 /// A partition from its start to its end, each record as one that would write it again; offsets count from 0.
 pub(crate) fn read(kafka: &Kafka, topic: &str, partition: i32) -> Vec<ProduceRecord> {

@@ -1,6 +1,6 @@
 //! Writing through a gateway: real Envoy, real bridge, real Kafka.
 //!
-//! [`sluicegate_tests::socket`] is the client. [`log`] reads the result with librdkafka, [`cli`] with Kafka's own
+//! [`sluicegate_stack::socket`] is the client. [`log`] reads the result with librdkafka, [`cli`] with Kafka's own
 //! consumer.
 
 #![cfg(test)] // so that helpers, too, may fail as tests do

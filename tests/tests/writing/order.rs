@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 
 use sluicegate_protocol::ProduceRecord;
+use sluicegate_stack::socket::{Socket, produce, results};
+use sluicegate_stack::way::Way;
 use sluicegate_tests::in_every_profile;
-use sluicegate_tests::socket::{Socket, produce, results};
-use sluicegate_tests::way::Way;
 
 use crate::log::numbers;
 use crate::stacks::{offset, record, shared};

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use sluicegate_protocol::{Header, ProduceRecord};
-use sluicegate_tests::envoy::Profile;
-use sluicegate_tests::kafka::Kafka;
-use sluicegate_tests::socket::Socket;
-use sluicegate_tests::waiting::becomes;
+use sluicegate_stack::envoy::Profile;
+use sluicegate_stack::kafka::Kafka;
+use sluicegate_stack::socket::Socket;
+use sluicegate_stack::waiting::becomes;
 
 use crate::log::read;
 use crate::stacks::{error, offset, record, shared, with};

@@ -2,9 +2,9 @@
 
 use futures_util::future::{Either, select};
 use sluicegate_protocol::ProduceRecord;
-use sluicegate_tests::envoy::Profile;
-use sluicegate_tests::kafka::Kafka;
-use sluicegate_tests::socket::{Socket, produce};
+use sluicegate_stack::envoy::Profile;
+use sluicegate_stack::kafka::Kafka;
+use sluicegate_stack::socket::{Socket, produce};
 
 use crate::stacks::{error, record, shared, with};
 

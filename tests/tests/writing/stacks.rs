@@ -5,12 +5,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use sluicegate_protocol::metadata::WRITE;
 use sluicegate_protocol::{ErrorResp, ProduceRecord, Produced};
-use sluicegate_tests::envoy::writing;
-use sluicegate_tests::kafka::Kafka;
-use sluicegate_tests::nginx::Route;
-use sluicegate_tests::stack::{BridgeConfig, Setup, Stack};
-use sluicegate_tests::waiting;
-use sluicegate_tests::way::Way;
+use sluicegate_stack::envoy::writing;
+use sluicegate_stack::kafka::Kafka;
+use sluicegate_stack::nginx::Route;
+use sluicegate_stack::stack::{BridgeConfig, Setup, Stack};
+use sluicegate_stack::waiting;
+use sluicegate_stack::way::Way;
 use tokio::sync::OnceCell;
 
 /// The Kafka of all tests, and the gateway of all tests of a way in, every setting at its default.

@@ -1,6 +1,6 @@
 //! Kinds of malformed requests, each with its expected answer.
 
-use sluicegate_tests::random::Random;
+use sluicegate_stack::random::Random;
 
 /// A kind of request, made from random numbers for a topic that must stay empty.
 pub(super) struct Class {

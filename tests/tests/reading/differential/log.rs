@@ -4,9 +4,9 @@ use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 use sluicegate_protocol::{Isolation, KafkaMessage};
-use sluicegate_tests::kafka::{Codec, Kafka, Outcome, Record, Transaction, Write};
-use sluicegate_tests::random::Random;
-use sluicegate_tests::waiting::becomes;
+use sluicegate_stack::kafka::{Codec, Kafka, Outcome, Record, Transaction, Write};
+use sluicegate_stack::random::Random;
+use sluicegate_stack::waiting::becomes;
 
 use crate::gaps::{COMPACTED, compacted};
 use crate::reference::{FOREVER, START};

@@ -3,8 +3,8 @@
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{CmdKafkaFetch, Isolation, Reason};
-use sluicegate_tests::random::Random;
-use sluicegate_tests::socket::Socket;
+use sluicegate_stack::random::Random;
+use sluicegate_stack::socket::Socket;
 
 use super::log::Log;
 use crate::reference::assert_same;

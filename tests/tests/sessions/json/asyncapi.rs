@@ -5,11 +5,11 @@ use std::sync::{LazyLock, Mutex};
 
 use jsonschema::Validator;
 use serde_json::{Value, json};
-use sluicegate_tests::envoy::writing;
-use sluicegate_tests::kafka::Kafka;
-use sluicegate_tests::nats::{Nats, Streams};
-use sluicegate_tests::stack::{BridgeConfig, Setup, Stack};
-use sluicegate_tests::way::Way;
+use sluicegate_stack::envoy::writing;
+use sluicegate_stack::kafka::Kafka;
+use sluicegate_stack::nats::{Nats, Streams};
+use sluicegate_stack::stack::{BridgeConfig, Setup, Stack};
+use sluicegate_stack::way::Way;
 
 use super::peer::JsonPeer;
 use crate::schema;

@@ -3,9 +3,9 @@
 use futures_util::future::join_all;
 use serde_json::json;
 use sluicegate_protocol::codec::JSON_SUBPROTOCOL;
+use sluicegate_stack::raw::{BINARY, FIN, Raw, TEXT, Upgrade, close, masked};
+use sluicegate_stack::way::Way;
 use sluicegate_tests::in_every_way;
-use sluicegate_tests::raw::{BINARY, FIN, Raw, TEXT, Upgrade, close, masked};
-use sluicegate_tests::way::Way;
 
 use super::peer::JsonPeer;
 use crate::stacks::writable;

@@ -1,8 +1,8 @@
 //! A client of JSON whose messages have to be documented.
 
 use serde_json::Value;
-use sluicegate_tests::json_socket::JsonSocket;
-use sluicegate_tests::stack::Stack;
+use sluicegate_stack::json_socket::JsonSocket;
+use sluicegate_stack::stack::Stack;
 
 use super::asyncapi;
 

@@ -8,11 +8,11 @@ use sluicegate_protocol::nats_subscription_event::Event;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{CmdNatsSubscribe, NatsFetchResp, NatsSource, Reason, nats_source};
+use sluicegate_stack::socket::Socket;
+use sluicegate_stack::stack::Stack;
+use sluicegate_stack::waiting::until;
+use sluicegate_stack::way::Way;
 use sluicegate_tests::directly;
-use sluicegate_tests::socket::Socket;
-use sluicegate_tests::stack::Stack;
-use sluicegate_tests::waiting::until;
-use sluicegate_tests::way::Way;
 use tokio::time::Instant;
 
 use super::{Case, fetch, fetched, message, open, publish, source, stack};

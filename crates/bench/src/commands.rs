@@ -1,0 +1,120 @@
+//! Measures single commands: many at a time, and the latency of a small fetch on an idle stack.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use sluicegate_protocol::CmdKafkaFetch;
+use sluicegate_protocol::pub_sub_req::Req;
+use sluicegate_stack::kafka::{Kafka, Record, Setup as KafkaSetup, Write};
+use sluicegate_stack::random::Random;
+use sluicegate_stack::socket::{Socket, messages};
+use sluicegate_stack::stack::{Setup, Stack};
+use tokio::time::Instant;
+
+use crate::report::{percentiles, say};
+use crate::run::QUICK_JAVA;
+use crate::{Failure, Plan};
+
+pub(crate) async fn run(plan: &Plan) -> Result<(), Failure> {
+    say(&format!("commands  {SOCKETS} sockets, one command at a time each"));
+    let java = vec![QUICK_JAVA.to_owned()];
+    let kafka = Kafka::start_with(KafkaSetup { java, ..KafkaSetup::default() }).await?;
+    let topic = kafka.topic("commands", 1, &[]).await?;
+    let records: Vec<Record> = (0..RECORDS).map(|_| Record::of("x".repeat(100))).collect();
+    kafka.produce(&topic, 0, &records, Write::default()).await?;
+    let concurrency = plan.concurrency;
+    let mut stack =
+        Stack::start(Setup { concurrency, ..Setup::new(plan.profile, kafka.bootstrap()) }).await?;
+    stack.ready_within(Duration::from_secs(30)).await?;
+
+    let time = Duration::from_secs(plan.seconds.into());
+    // Java's JIT compilers are busy in the first seconds.
+    measure(&stack, &kafka, time, &Command::End(topic.clone())).await?;
+    let pings = measure(&stack, &kafka, time, &Command::Ping).await?;
+    let ends = measure(&stack, &kafka, time, &Command::End(topic.clone())).await?;
+    say(&format!("pings, which Kafka does not see: {pings}"));
+    say(&format!("questions for the end of one partition: {ends}"));
+    say(&format!("ratio: {:.2}", ends.per_second / pings.per_second));
+
+    let mut socket = Socket::open(&stack).await;
+    let (mut random, mut took) = (Random::new(1), Vec::new());
+    let until = Instant::now() + time;
+    while Instant::now() < until {
+        let offset = i64::try_from(random.below(RECORDS))?;
+        let fetch = CmdKafkaFetch { topic: topic.clone(), offset, max_records: 1, ..Default::default() };
+        let asked = Instant::now();
+        let read = messages(socket.ask(Req::CmdKafkaFetch(fetch)).await);
+        took.push(asked.elapsed());
+        assert!(read.is_ok_and(|read| read.len() == 1 && read.iter().all(|read| read.offset == offset)));
+    }
+    let (p50, p99) = percentiles(&took);
+    say(&format!(
+        "one socket fetches single records of {RECORDS} at random: p50 {:.2} ms, p99 {:.2} ms",
+        p50 * 1000.0,
+        p99 * 1000.0
+    ));
+    Ok(())
+}
+
+enum Command {
+    Ping,
+    /// Asks for the end of this topic's only partition.
+    End(String),
+}
+
+struct Measured {
+    per_second: f64,
+    took: (f64, f64),
+    /// Of each command in microseconds.
+    cpu: [f64; 3],
+}
+
+impl std::fmt::Display for Measured {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { per_second, took: (p50, p99), cpu: [envoy, bridge, kafka] } = self;
+        write!(out, "{:.1} k/s, p50 {:.2} ms, p99 {:.2} ms; ", per_second / 1e3, p50 * 1e3, p99 * 1e3)?;
+        write!(out, "CPU of each in us: Envoy {envoy:.1}, bridge {bridge:.1}, Kafka {kafka:.1}")
+    }
+}
+
+/// Repeats a command over all sockets.
+async fn measure(
+    stack: &Stack,
+    kafka: &Kafka,
+    time: Duration,
+    command: &Command,
+) -> Result<Measured, Failure> {
+    let sockets = join_all((0..SOCKETS).map(|_| Socket::open(stack))).await;
+    let broker = &kafka.nodes.first().ok_or("no broker")?.process;
+    let processes = [&stack.envoy().process, &stack.bridge.process, broker];
+    let used = || -> Result<Vec<Duration>, Failure> {
+        processes.iter().map(|process| Ok(process.usage()?.cpu)).collect()
+    };
+    let (before, begun) = (used()?, Instant::now());
+    let repeat = async |mut socket: Socket| {
+        let mut took = Vec::new();
+        while begun.elapsed() < time {
+            let asked = Instant::now();
+            match command {
+                Command::Ping => socket.ping().await,
+                Command::End(topic) => {
+                    let end = socket.list_offset(topic, 0, -1).await;
+                    assert_eq!(end, Ok(i64::try_from(RECORDS).unwrap_or(-1)));
+                }
+            }
+            took.push(asked.elapsed());
+        }
+        took
+    };
+    let took: Vec<Duration> = join_all(sockets.into_iter().map(repeat)).await.into_iter().flatten().collect();
+    let (seconds, after) = (begun.elapsed().as_secs_f64(), used()?);
+    let count = took.len() as f64;
+    let mut cpu = [0.0; 3];
+    for (of, (after, before)) in cpu.iter_mut().zip(after.iter().zip(&before)) {
+        *of = after.saturating_sub(*before).as_secs_f64() * 1e6 / count;
+    }
+    Ok(Measured { per_second: count / seconds, took: percentiles(&took), cpu })
+}
+
+const SOCKETS: usize = 64;
+const RECORDS: usize = 100_000;

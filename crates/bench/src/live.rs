@@ -1,0 +1,288 @@
+//! Measures live delivery to many sockets beside nats-server's own WebSocket endpoint: of Kafka beside messages in
+//! memory only, without and with an Envoy in front, and of JetStream beside the server's consumers. All clients are the
+//! same code ([`watch`]); what did not arrive does not count.
+//!
+//! 1. [`server`]: starts a system, subscribes, publishes
+//! 2. [`watch`]: sockets that note when each record arrives
+//! 3. here: the scenarios, in turns, and the medians
+
+mod kind;
+mod server;
+mod watch;
+
+use std::fmt;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use sluicegate_stack::process::allow_many_files;
+use tokio::time::{Instant, interval, sleep};
+
+use self::kind::Kind;
+use self::server::Server;
+use self::watch::Watchers;
+use crate::report::{percentiles, say};
+use crate::{Failure, Plan};
+
+pub(crate) async fn run(plan: &Plan) -> Result<(), Failure> {
+    say(&format!(
+        "live      {SOCKETS} sockets on one partition, records of {VALUE} bytes, {} runs in turns, medians",
+        plan.runs
+    ));
+    allow_many_files()?;
+    for scenario in &plan.scenarios {
+        match scenario {
+            Scenario::Flood => KAFKA.flood(plan).await?,
+            Scenario::Steady => KAFKA.steady(plan).await?,
+            Scenario::Stuck => stuck(plan).await?,
+            Scenario::Idle => idle(plan).await?,
+        }
+    }
+    Ok(())
+}
+
+/// The first two scenarios, with fewer sockets: each costs nats-server a consumer.
+pub(crate) async fn on_jetstream(plan: &Plan) -> Result<(), Failure> {
+    let Comparison { sockets, .. } = JETSTREAM;
+    say(&format!(
+        "live      {sockets} sockets on one stream, messages of {VALUE} bytes, {} runs in turns, medians",
+        plan.runs
+    ));
+    for scenario in &plan.scenarios {
+        match scenario {
+            Scenario::Flood => JETSTREAM.flood(plan).await?,
+            Scenario::Steady => JETSTREAM.steady(plan).await?,
+            Scenario::Stuck | Scenario::Idle => {}
+        }
+    }
+    Ok(())
+}
+
+/// Systems to compare, and their number of sockets.
+struct Comparison {
+    /// The first one beside the others.
+    kinds: [Kind; 3],
+    sockets: usize,
+}
+
+/// Something to measure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Scenario {
+    /// As fast as it goes
+    Flood,
+    /// At a steady rate
+    Steady,
+    /// Beside clients that read nothing
+    Stuck,
+    /// Without records
+    Idle,
+}
+
+impl Scenario {
+    pub(crate) const ALL: [Self; 4] = [Self::Flood, Self::Steady, Self::Stuck, Self::Idle];
+}
+
+impl fmt::Display for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.to_possible_value().map_or(Ok(()), |value| f.write_str(value.get_name()))
+    }
+}
+
+impl Comparison {
+    /// As fast as it goes.
+    async fn flood(&self, plan: &Plan) -> Result<(), Failure> {
+        let (mut speeds, mut sent) = (self.kinds.map(|_| Vec::new()), Vec::new());
+        for _ in 0..plan.runs {
+            for (kind, speeds) in self.kinds.into_iter().zip(&mut speeds) {
+                let server = Server::start(kind, plan, 1).await?;
+                let watchers = Watchers::open(&server, self.sockets, 0).await;
+                let before = server.usage()?;
+                let start = Instant::now();
+                server.publish_fast(FLOOD).await?;
+                let delivered = watchers.until(self.sockets * FLOOD, Duration::from_secs(60)).await;
+                let seconds = watchers.last().saturating_duration_since(start).as_secs_f64();
+                let cpu = server.usage()?.cpu_since(before);
+                speeds.push((delivered as f64 / seconds, cpu / delivered as f64 * 1e6, delivered));
+                sent.extend(server.sent().await?);
+            }
+        }
+        for (kind, speeds) in self.kinds.into_iter().zip(&speeds) {
+            let of = |of: fn(&(f64, f64, usize)) -> f64| median(speeds.iter().map(of));
+            let (speed, cpu) = (of(|run| run.0), of(|run| run.1));
+            let arrived = of(|run| run.2 as f64) / (self.sockets * FLOOD) as f64 * 100.0;
+            say(&format!(
+                "flood     {:<17} {:.2} M deliveries/s, {cpu:.2} µs of CPU each, {arrived:.0} % arrived",
+                kind.name(),
+                speed / 1e6
+            ));
+        }
+        let [ours, others @ ..] = speeds.map(|runs| median(runs.iter().map(|run| run.0)));
+        let [_, kinds @ ..] = self.kinds;
+        for (kind, speed) in kinds.into_iter().zip(others) {
+            say(&format!("flood     ratio to {}: {:.2}{}", kind.name(), ours / speed, kind.target()));
+        }
+        say_sent("flood", sent);
+        Ok(())
+    }
+
+    async fn steady(&self, plan: &Plan) -> Result<(), Failure> {
+        for rate in &plan.rates {
+            self.at_rate(plan, *rate).await?;
+        }
+        Ok(())
+    }
+
+    /// Records at a steady rate: how late they are, and what they cost.
+    async fn at_rate(&self, plan: &Plan, rate: u32) -> Result<(), Failure> {
+        let (mut runs, mut sent) = (self.kinds.map(|_| Vec::new()), Vec::new());
+        for _ in 0..plan.runs {
+            for (kind, runs) in self.kinds.into_iter().zip(&mut runs) {
+                let server = Server::start(kind, plan, 1).await?;
+                let watchers = Watchers::open(&server, self.sockets, 0).await;
+                runs.push(steady(&server, &watchers, rate, plan.seconds).await?);
+                sent.extend(server.sent().await?);
+            }
+        }
+        let rate = format!("{rate}/s");
+        let medians = runs.map(|runs| Steady::median(&runs));
+        for (kind, Steady { p50, p99, cpu }) in self.kinds.into_iter().zip(medians) {
+            say(&format!(
+                "{rate:<9} {:<17} p50 {p50:.2} ms, p99 {p99:.2} ms, {cpu:.1} µs of CPU for each delivery",
+                kind.name()
+            ));
+        }
+        let [ours, others @ ..] = medians;
+        let [_, kinds @ ..] = self.kinds;
+        for (kind, Steady { p50, p99, cpu }) in kinds.into_iter().zip(others) {
+            let (p50, p99, cpu) = (ours.p50 / p50, ours.p99 / p99, ours.cpu / cpu);
+            say(&format!("{rate:<9} ratio to {}: p50 {p50:.2}, p99 {p99:.2}, CPU {cpu:.2}", kind.name()));
+        }
+        say_sent(&rate, sent);
+        Ok(())
+    }
+}
+
+/// Prints the bytes that Kafka has sent, beside one consumer that reads each byte of the log once.
+fn say_sent(scenario: &str, sent: Vec<f64>) {
+    if sent.is_empty() {
+        return;
+    }
+    say(&format!("{scenario:<9} Kafka has sent {:.2} × the log (target 1.2)", median(sent.into_iter())));
+}
+
+/// A run at a steady rate.
+#[derive(Debug, Clone, Copy)]
+struct Steady {
+    /// Milliseconds from [`Server::publish`]'s time to a socket.
+    p50: f64,
+    p99: f64,
+    /// Microseconds for each delivery.
+    cpu: f64,
+}
+
+impl Steady {
+    fn median(runs: &[Self]) -> Self {
+        let of = |of: fn(&Self) -> f64| median(runs.iter().map(of));
+        Self { p50: of(|run| run.p50), p99: of(|run| run.p99), cpu: of(|run| run.cpu) }
+    }
+}
+
+/// Publishes at this rate, after a second that does not count.
+async fn steady(server: &Server, watchers: &Watchers, rate: u32, seconds: u32) -> Result<Steady, Failure> {
+    let mut ticks = interval(Duration::from_secs(1) / rate);
+    // Connections and caches are warm after some.
+    for _ in 0..rate {
+        ticks.tick().await;
+        server.publish().await?;
+    }
+    let first = server.published();
+    watchers.keep_from(first);
+    watchers.until(watchers.len() * first, PATIENCE).await;
+    let before = server.usage()?;
+    let mut published = Vec::new();
+    for _ in 0..rate * seconds {
+        ticks.tick().await;
+        published.push(server.publish().await?);
+    }
+    watchers.until(watchers.len() * server.published(), PATIENCE).await;
+    let cpu = server.usage()?.cpu_since(before);
+    let took: Vec<Duration> = watchers
+        .arrivals()
+        .into_iter()
+        .filter_map(|(number, at)| {
+            Some(at.saturating_duration_since(*published.get(number.checked_sub(first)?)?))
+        })
+        .collect();
+    if took.len() < watchers.len() * published.len() {
+        say(&format!("          {} of {} deliveries arrived", took.len(), watchers.len() * published.len()));
+    }
+    let (p50, p99) = percentiles(&took);
+    Ok(Steady { p50: p50 * 1e3, p99: p99 * 1e3, cpu: cpu / took.len() as f64 * 1e6 })
+}
+
+/// Effect of clients that read nothing on the others.
+async fn stuck(plan: &Plan) -> Result<(), Failure> {
+    let mut runs = [Vec::new(), Vec::new()];
+    for _ in 0..plan.runs {
+        for (stuck, runs) in [0, STUCK].into_iter().zip(&mut runs) {
+            let server = Server::start(Kind::Sluicegate, plan, 1).await?;
+            let watchers = Watchers::open(&server, SOCKETS - STUCK, stuck).await;
+            // More than what connections have room for.
+            server.publish_fast(STUCK_FLOOD).await?;
+            runs.push(steady(&server, &watchers, STUCK_RATE, plan.seconds).await?);
+        }
+    }
+    let [without, with] = runs.map(|runs| Steady::median(&runs).p99);
+    say(&format!(
+        "stuck     p99 {with:.2} ms beside {STUCK} stuck clients, {without:.2} ms without: ratio {:.2} (target 1.5)",
+        with / without
+    ));
+    Ok(())
+}
+
+/// Subscribers of many partitions to which nothing is written.
+async fn idle(plan: &Plan) -> Result<(), Failure> {
+    let server = Server::start(Kind::Sluicegate, plan, IDLE_PARTITIONS).await?;
+    // Allocations that all subscribers share happen before the measurement.
+    let first = Watchers::open(&server, IDLE_PARTITIONS as usize, 0).await;
+    sleep(QUIET).await;
+    let before = server.usage()?;
+    let added = IDLE - first.len();
+    let _added = Watchers::open(&server, added, 0).await;
+    sleep(QUIET).await;
+    let (opened, start) = (server.usage()?, Instant::now());
+    sleep(QUIET * 2).await;
+    let after = server.usage()?;
+    let cpu = after.cpu_since(opened) / start.elapsed().as_secs_f64() * 100.0;
+    let each = |of: fn(&server::Usage) -> u64| of(&after).saturating_sub(of(&before)) / added as u64 / 1024;
+    let (bridge, envoy) = (each(|usage| usage.bridge_bytes), each(|usage| usage.gateway_bytes));
+    say(&format!(
+        "idle      {IDLE} subscribers of {IDLE_PARTITIONS} partitions: {cpu:.1} % of a core (target 2), {bridge} KiB \
+         in the bridge and {envoy} KiB in Envoy each (target 60)"
+    ));
+    Ok(())
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
+}
+
+const SOCKETS: usize = 1000;
+const KAFKA: Comparison =
+    Comparison { kinds: [Kind::Sluicegate, Kind::Nats, Kind::NatsBehindEnvoy], sockets: SOCKETS };
+const JETSTREAM: Comparison =
+    Comparison { kinds: [Kind::SluicegateOnNats, Kind::Consumers, Kind::Core], sockets: 64 };
+/// Bytes of a record's value.
+const VALUE: usize = 100;
+/// Records of a flood.
+const FLOOD: usize = 40_000;
+const STUCK: usize = 100;
+/// Records a second beside stuck clients.
+const STUCK_RATE: u32 = 20;
+/// Records before the measurement beside stuck clients.
+const STUCK_FLOOD: usize = 20_000;
+const IDLE: usize = 10_000;
+const IDLE_PARTITIONS: i32 = 100;
+const QUIET: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(20);

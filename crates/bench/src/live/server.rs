@@ -1,0 +1,277 @@
+//! One of the systems.
+
+mod jetstream;
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::producer::{FutureProducer, FutureRecord};
+use sluicegate_protocol::pub_sub_req::Req;
+use sluicegate_protocol::{CmdKafkaSubscribe, KafkaSource};
+use sluicegate_stack::bridge::Bridge;
+use sluicegate_stack::envoy::{Envoy, beside};
+use sluicegate_stack::folder::Folder;
+use sluicegate_stack::kafka::Kafka;
+use sluicegate_stack::nats::Nats;
+use sluicegate_stack::raw::{BINARY, Raw, Upgrade, masked, request};
+use sluicegate_stack::stack::{Setup, Stack};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use self::jetstream::JetStream;
+use super::VALUE;
+use super::kind::Kind;
+use crate::{Failure, Plan};
+
+/// A running system with one topic.
+pub(super) struct Server {
+    system: System,
+    partitions: i32,
+    published: AtomicUsize,
+}
+
+enum System {
+    Sluicegate {
+        stack: Box<Stack>,
+        /// In addition to the stack's.
+        bridges: Vec<Bridge>,
+        kafka: Kafka,
+        topic: String,
+        producer: FutureProducer,
+        _folder: Folder,
+    },
+    Nats {
+        server: Nats,
+        envoy: Option<Envoy>,
+        publisher: Mutex<BufReader<TcpStream>>,
+        _folder: Folder,
+    },
+    JetStream(JetStream),
+}
+
+/// Resource use of the system's processes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Usage {
+    cpu: Duration,
+    pub(super) bridge_bytes: u64,
+    pub(super) gateway_bytes: u64,
+}
+
+impl Server {
+    pub(super) async fn start(kind: Kind, plan: &Plan, partitions: i32) -> Result<Self, Failure> {
+        let system = match kind {
+            Kind::Sluicegate => {
+                let kafka = Kafka::start().await?;
+                let topic = kafka.topic("live", partitions, &[]).await?;
+                let folder = Folder::new("bridges")?;
+                let config = format!("[clusters.default]\nbootstrap.servers = {:?}\n", kafka.bootstrap());
+                let config = folder.write("bridge.toml", &config)?;
+                let mut bridges = Vec::new();
+                for _ in 1..plan.bridges {
+                    bridges.push(Bridge::start(&config, Vec::new(), folder.path()).await?);
+                }
+                let addresses: Vec<SocketAddr> = bridges.iter().map(Bridge::grpc).collect();
+                let setup = Setup {
+                    concurrency: plan.concurrency,
+                    envoy_edits: beside(&addresses),
+                    ..Setup::new(plan.profile, kafka.bootstrap())
+                };
+                let mut stack = Stack::start(setup).await?;
+                stack.ready_within(Duration::from_secs(30)).await?;
+                let mut config = ClientConfig::new();
+                config.set("bootstrap.servers", kafka.bootstrap()).set("linger.ms", "0");
+                config.set("queue.buffering.max.messages", "1000000");
+                let producer = config.create()?;
+                System::Sluicegate {
+                    stack: Box::new(stack),
+                    bridges,
+                    kafka,
+                    topic,
+                    producer,
+                    _folder: folder,
+                }
+            }
+            Kind::Nats | Kind::NatsBehindEnvoy => {
+                let folder = Folder::new("nats")?;
+                let server = Nats::start(folder.path()).await?;
+                let envoy = match kind {
+                    Kind::NatsBehindEnvoy => {
+                        Some(Envoy::relay(server.websocket(), plan.concurrency, folder.path()).await?)
+                    }
+                    _ => None,
+                };
+                let mut publisher = BufReader::new(TcpStream::connect(server.client()).await?);
+                publisher.get_ref().set_nodelay(true)?;
+                publisher.write_all(b"CONNECT {\"verbose\":false}\r\n").await?;
+                System::Nats { server, envoy, publisher: Mutex::new(publisher), _folder: folder }
+            }
+            Kind::SluicegateOnNats | Kind::Consumers | Kind::Core => {
+                System::JetStream(JetStream::start(kind, plan).await?)
+            }
+        };
+        Ok(Self { system, partitions, published: AtomicUsize::new(0) })
+    }
+
+    /// A socket that has sent its subscription. Sockets share the partitions evenly.
+    pub(super) async fn subscribed(&self, number: usize) -> Raw {
+        match &self.system {
+            System::Sluicegate { stack, topic, .. } => {
+                let mut raw = Raw::open(stack.gateway()).await;
+                let partition = i32::try_from(number).unwrap_or_default() % self.partitions;
+                let source =
+                    KafkaSource { topic: topic.clone(), partitions: vec![partition], ..Default::default() };
+                let command = CmdKafkaSubscribe { sources: vec![source], ..Default::default() };
+                raw.write(request(1, Req::CmdKafkaSubscribe(command))).await;
+                // Skips the subscribed partitions, and the event at their end.
+                for _ in 0..2 {
+                    raw.frame().await;
+                }
+                raw
+            }
+            System::Nats { server, envoy, .. } => {
+                let address = envoy.as_ref().map_or_else(|| server.websocket(), Envoy::gateway);
+                let mut raw = Raw::connect(address).await.upgraded(&Upgrade::to("/")).await;
+                // INFO
+                raw.frame().await;
+                raw.write(masked(BINARY, b"CONNECT {\"verbose\":false}\r\nSUB live 1\r\nPING\r\n")).await;
+                // PONG
+                raw.frame().await;
+                raw
+            }
+            System::JetStream(jetstream) => jetstream.subscribed(number).await,
+        }
+    }
+
+    /// Publishes a record. Tells when it was acknowledged, but of JetStream when it was sent: others get it before the
+    /// acknowledgement.
+    pub(super) async fn publish(&self) -> Result<Instant, Failure> {
+        let value = value(self.published.fetch_add(1, Ordering::Relaxed));
+        match &self.system {
+            System::Sluicegate { topic, producer, .. } => {
+                let record = FutureRecord::<[u8], [u8]>::to(topic).partition(0).payload(&value);
+                producer
+                    .send_result(record)
+                    .map_err(|(error, _)| error)?
+                    .await?
+                    .map_err(|(error, _)| error)?;
+            }
+            System::Nats { publisher, .. } => {
+                let mut publisher = publisher.lock().await;
+                let message = [b"PUB live 100\r\n", &value[..], b"\r\nPING\r\n"].concat();
+                publisher.write_all(&message).await?;
+                pong(&mut publisher).await?;
+            }
+            System::JetStream(jetstream) => {
+                let sent = Instant::now();
+                jetstream.publish([value]).await?;
+                return Ok(sent);
+            }
+        }
+        Ok(Instant::now())
+    }
+
+    /// Publishes records without a pause, and waits until all are acknowledged.
+    pub(super) async fn publish_fast(&self, count: usize) -> Result<(), Failure> {
+        let first = self.published.fetch_add(count, Ordering::Relaxed);
+        match &self.system {
+            System::Sluicegate { topic, producer, .. } => {
+                let mut sent = Vec::with_capacity(count);
+                for number in first..first + count {
+                    let value = value(number);
+                    let record = FutureRecord::<[u8], [u8]>::to(topic).partition(0).payload(&value);
+                    sent.push(producer.send_result(record).map_err(|(error, _)| error)?);
+                }
+                for sent in sent {
+                    sent.await?.map_err(|(error, _)| error)?;
+                }
+            }
+            System::Nats { publisher, .. } => {
+                let mut publisher = publisher.lock().await;
+                // In large writes: the server batches what it reads together.
+                let message = |number| [b"PUB live 100\r\n", &value(number)[..], b"\r\n"].concat();
+                let messages: Vec<u8> = (first..first + count).flat_map(message).collect();
+                publisher.write_all(&messages).await?;
+                publisher.write_all(b"PING\r\n").await?;
+                pong(&mut publisher).await?;
+            }
+            System::JetStream(jetstream) => jetstream.publish((first..first + count).map(value)).await?,
+        }
+        Ok(())
+    }
+
+    /// The number of records so far.
+    pub(super) fn published(&self) -> usize {
+        self.published.load(Ordering::Relaxed)
+    }
+
+    /// The bytes of records that Kafka has sent to all bridges, as a multiple of what the first partition's log has.
+    /// `None` without Kafka.
+    pub(super) async fn sent(&self) -> Result<Option<f64>, Failure> {
+        let System::Sluicegate { stack, bridges, kafka, topic, .. } = &self.system else { return Ok(None) };
+        let mut sent = 0.0;
+        for bridge in bridges.iter().chain([&stack.bridge]) {
+            sent += bridge.count("sluicegate_read_bytes_total ", "").await?;
+        }
+        let log = kafka.folder().path().join("data-1").join(format!("{topic}-0/00000000000000000000.log"));
+        Ok(Some(sent / log.metadata()?.len() as f64))
+    }
+
+    pub(super) fn usage(&self) -> Result<Usage, Failure> {
+        Ok(match &self.system {
+            System::Sluicegate { stack, bridges, .. } => {
+                let envoy = stack.envoy().process.usage()?;
+                let mut sum = Usage { cpu: envoy.cpu, bridge_bytes: 0, gateway_bytes: envoy.resident_bytes };
+                for bridge in bridges.iter().chain([&stack.bridge]) {
+                    let bridge = bridge.process.usage()?;
+                    sum.cpu += bridge.cpu;
+                    sum.bridge_bytes += bridge.resident_bytes;
+                }
+                sum
+            }
+            System::Nats { server, envoy, .. } => {
+                let usage = server.process.usage()?;
+                let envoy = envoy.as_ref().map(|envoy| envoy.process.usage()).transpose()?;
+                Usage {
+                    cpu: usage.cpu + envoy.map_or(Duration::ZERO, |usage| usage.cpu),
+                    bridge_bytes: usage.resident_bytes,
+                    gateway_bytes: envoy.map_or(0, |usage| usage.resident_bytes),
+                }
+            }
+            System::JetStream(jetstream) => jetstream.usage()?,
+        })
+    }
+}
+
+impl Usage {
+    /// Seconds.
+    pub(super) fn cpu_since(&self, before: Self) -> f64 {
+        self.cpu.saturating_sub(before.cpu).as_secs_f64()
+    }
+}
+
+/// The marker and the number of a record, filled up.
+fn value(number: usize) -> Vec<u8> {
+    let mut value = super::watch::MARKER.to_vec();
+    value.extend(format!("{number:08}").bytes());
+    value.resize(VALUE, b'.');
+    value
+}
+
+/// Waits until all before the last PING has been taken.
+async fn pong(publisher: &mut BufReader<TcpStream>) -> Result<(), Failure> {
+    let mut line = String::new();
+    loop {
+        line.clear();
+        publisher.read_line(&mut line).await?;
+        match line.trim_end() {
+            "PONG" => return Ok(()),
+            "PING" => publisher.write_all(b"PONG\r\n").await?,
+            info if info.starts_with("INFO") => {}
+            other => return Err(format!("nats-server said {other:?}").into()),
+        }
+    }
+}

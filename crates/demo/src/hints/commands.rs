@@ -1,0 +1,126 @@
+//! Commands to try while the demo runs.
+
+use prost::Message;
+use sluicegate_protocol::{CmdKafkaFetch, CmdNatsFetch, CmdPing, PubSubReq, pub_sub_req::Req};
+use sluicegate_stack::tools;
+
+use crate::embedded::NAME;
+use crate::source::{Source, System};
+
+/// The addresses and programs in the commands.
+pub(super) struct Parts<'a> {
+    /// The gateway's URL for plain HTTP.
+    pub(super) http: &'a str,
+    /// The gateway's URL for sessions.
+    pub(super) url: &'a str,
+    /// The command line client.
+    pub(super) cli: &'a str,
+}
+
+/// Pairs of a text on what a command shows, and the command.
+pub(super) fn commands(source: &Source, parts: &Parts<'_>) -> Vec<(String, String)> {
+    let mut commands = match source {
+        Source::Embedded(System::Kafka, _) => embedded_kafka(parts),
+        Source::Embedded(System::Nats, _) => embedded_nats(parts),
+        Source::Servers(_) | Source::Config(System::Kafka, _) => kafka(parts),
+        Source::Config(System::Nats, _) => nats(parts),
+    };
+    commands.push(raw(source, parts.url));
+    commands.into_iter().map(|(about, command)| (about.to_owned(), command)).collect()
+}
+
+type Command = (&'static str, String);
+
+fn embedded_kafka(Parts { http, url, cli }: &Parts<'_>) -> Vec<Command> {
+    vec![
+        ("follow a gate's readings", format!("{cli} -u {url} fetch {NAME} -p 0 --from latest --follow")),
+        (
+            "write a reading of your own by plain HTTP: the follower shows it arriving",
+            format!("curl -d '{{\"gate\": \"mine\"}}' -H 'x-kafka-partition: 0' {http}/produce"),
+        ),
+        (
+            "read what is there",
+            format!(
+                "curl -H 'Accept: application/json' \
+                 '{http}/kafka/topics/{NAME}/partitions/0/records?max_bytes=1000'"
+            ),
+        ),
+        ("where each log begins", format!("{cli} -u {url} list-offsets {NAME} --at earliest")),
+    ]
+}
+
+fn embedded_nats(Parts { http, url, cli }: &Parts<'_>) -> Vec<Command> {
+    vec![
+        ("follow the readings", format!("{cli} -u {url} subscribe --stream {NAME}")),
+        (
+            "publish a reading of your own by plain HTTP: the follower shows it arriving",
+            format!("curl -d '{{\"gate\": \"mine\"}}' -H 'x-nats-key: {NAME}.mine' {http}/produce"),
+        ),
+        (
+            "read what is there",
+            format!(
+                "curl -H 'Accept: application/json' '{http}/nats/streams/{NAME}/messages?sequence=0&max_bytes=1000'"
+            ),
+        ),
+        ("where the stream begins", format!("{cli} -u {url} list-offsets --stream {NAME} --at earliest")),
+    ]
+}
+
+fn kafka(Parts { http, url, cli }: &Parts<'_>) -> Vec<Command> {
+    vec![
+        ("a round trip", format!("{cli} -u {url} ping -c 3")),
+        ("your topics", format!("curl {http}/kafka/topics")),
+        ("one of them, followed", format!("{cli} -u {url} fetch TOPIC -p 0 --from latest --follow")),
+        (
+            "a record by plain HTTP, if `write.clusters` of your configuration (--config) names `default`",
+            format!("curl -d hello -H 'x-kafka-topic: TOPIC' {http}/produce"),
+        ),
+    ]
+}
+
+fn nats(Parts { http, url, cli }: &Parts<'_>) -> Vec<Command> {
+    vec![
+        ("a round trip", format!("{cli} -u {url} ping -c 3")),
+        ("your streams", format!("curl {http}/nats/streams")),
+        ("one of them, followed", format!("{cli} -u {url} subscribe --stream STREAM")),
+        (
+            "a message by plain HTTP, if `write.clusters` of your configuration names `default`",
+            format!("curl -d hello -H 'x-nats-topic: STREAM' -H 'x-nats-key: SUBJECT' {http}/produce"),
+        ),
+    ]
+}
+
+fn raw(source: &Source, url: &str) -> Command {
+    let python = tools::workspace().join("target/tools/venv/bin/python");
+    let (about, request) = match source {
+        Source::Embedded(System::Kafka, _) => {
+            let fetch = CmdKafkaFetch { topic: NAME.into(), ..Default::default() };
+            ("any WebSocket client will do: a fetch, as raw bytes", Req::CmdKafkaFetch(fetch))
+        }
+        Source::Embedded(System::Nats, _) => {
+            let fetch = CmdNatsFetch { stream: NAME.into(), ..Default::default() };
+            ("any WebSocket client will do: a fetch, as raw bytes", Req::CmdNatsFetch(fetch))
+        }
+        Source::Servers(_) | Source::Config(..) => {
+            let ping = CmdPing { state: "hello".into() };
+            ("any WebSocket client will do: a ping, as raw bytes", Req::CmdPing(ping))
+        }
+    };
+    let request = PubSubReq { sequence: 1, req: Some(request) }.encode_to_vec();
+    let command = format!(
+        "{} -c \"from websockets.sync.client import connect; ws = connect('{url}'); \
+         ws.send(b'{}'); print(ws.recv())\"",
+        python.display(),
+        escaped(&request)
+    );
+    (about, command)
+}
+
+/// Escapes bytes for Python source and for a shell's double quotes.
+fn escaped(bytes: &[u8]) -> String {
+    let escape = |&byte: &u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => char::from(byte).to_string(),
+        _ => format!("\\x{byte:02x}"),
+    };
+    bytes.iter().map(escape).collect()
+}

@@ -1,0 +1,44 @@
+//! The demo: runs a Kafka, the bridge and Envoy with the filter on this machine, and prints commands to try.
+//!
+//! 1. [`args`]: the command line
+//! 2. [`source`]: the messaging system that is read
+//! 3. [`embedded`]: a Kafka inside this program or a nats-server beside it, and a generator of records
+//! 4. [`routes`]: the gateway's routes
+//! 5. [`demo`]: starts, watches and stops all parts
+//! 6. [`hints`]: the demo's output
+
+mod args;
+mod demo;
+mod embedded;
+mod hints;
+mod routes;
+mod source;
+
+use std::error::Error;
+use std::iter::successors;
+use std::process::ExitCode;
+
+use sluicegate_stack::arguments;
+
+use crate::args::Args;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let args: Args = match arguments::parse() {
+        Ok(Args { check_arguments: true, .. }) => return ExitCode::SUCCESS,
+        Ok(args) => args,
+        Err(exit) => return exit,
+    };
+    match demo::run(args).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            hints::say(&sentence(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// An error with its causes.
+fn sentence(error: &(dyn Error + 'static)) -> String {
+    successors(Some(error), |&error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

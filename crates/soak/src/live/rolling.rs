@@ -1,0 +1,209 @@
+//! Restarts two bridges behind one Envoy, one after the other as an upgrade does, under subscribers and producers.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use sluicegate_client::{Client, ProduceRecord};
+use sluicegate_protocol::KafkaMessage;
+use sluicegate_stack::bridge::Bridge;
+use sluicegate_stack::envoy::{beside, instead, routes};
+use sluicegate_stack::folder::Folder;
+use sluicegate_stack::kafka::Kafka;
+use sluicegate_stack::random::Random;
+use sluicegate_stack::stack::{BridgeConfig, Setup, Stack};
+use sluicegate_stack::way::Way;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::compare;
+use super::subscriber::{Report, Subscriber};
+use super::system::Source;
+
+/// Number of clients in a rolling restart.
+#[derive(Debug, Clone, Copy)]
+pub struct Load {
+    /// Subscribers of all kinds.
+    pub subscribers: usize,
+    /// Sessions that write without a pause, each to a partition of its own.
+    pub producers: i32,
+}
+
+/// Effects of a rolling restart on clients.
+#[derive(Debug)]
+pub struct Rolled {
+    /// Records that were acknowledged, all of them in the log once.
+    pub acknowledged: usize,
+    /// Records that subscribers have received, none missing or repeated.
+    pub delivered: usize,
+    /// For each bridge: how long after SIGTERM the sessions ended of clients that read all the time, in ascending
+    /// order.
+    pub ends: [Vec<Duration>; 2],
+    /// Time from SIGTERM to the next session of these clients, in ascending order.
+    pub returns: [Vec<Duration>; 2],
+    /// The longest time from the end of a session to the next one.
+    pub away: Duration,
+}
+
+/// Restarts both bridges. Panics if a record is lost or repeated.
+pub async fn roll(Load { subscribers, producers }: Load) -> Rolled {
+    let kafka = Kafka::shared().await.unwrap();
+    let topic: Arc<str> = kafka.topic("rolled", producers, &[]).await.unwrap().into();
+    let text = format!(
+        "[write]\nclusters = [\"default\"]\n[clusters.default]\nbootstrap.servers = {:?}\n",
+        kafka.bootstrap()
+    );
+    let folder = Folder::new("second-bridge").unwrap();
+    let config = folder.write("bridge.toml", &text).unwrap();
+    let mut second = Bridge::start(&config, Vec::new(), folder.path()).await.unwrap();
+    let mut stack = Stack::start(setup(text, &second)).await.unwrap();
+    stack.ready_within(Duration::from_secs(60)).await.unwrap();
+
+    let mut random = Random::new(1);
+    let (tell_ends, ends) = watch::channel(None);
+    let mut running = JoinSet::new();
+    for number in 0..subscribers {
+        let random = Random::new(random.next());
+        let subscriber =
+            Subscriber::new(number, stack.gateway(), Source::Topic(Arc::clone(&topic)), producers, random);
+        running.spawn(subscriber.run(ends.clone()));
+    }
+    let (stop, stopped) = watch::channel(false);
+    let mut writing = JoinSet::new();
+    for partition in 0..producers {
+        writing.spawn(produce(stack.url(), Arc::clone(&topic), partition, stopped.clone()));
+    }
+    // Nearly all clients are there, and spread over both bridges.
+    sleep(STEADY).await;
+    let first_restart = restart(&mut stack.bridge).await;
+    sleep(STEADY).await;
+    let second_restart = restart(&mut second).await;
+    sleep(STEADY).await;
+
+    stop.send_replace(true);
+    let acknowledged: BTreeMap<i32, u64> = writing.join_all().await.into_iter().collect();
+    let logs: BTreeMap<i32, Vec<KafkaMessage>> =
+        (0..producers).map(|partition| (partition, kafka.read(&topic, partition))).collect();
+    for (partition, log) in &logs {
+        let values: Vec<_> = log.iter().filter_map(|message| message.value.clone()).collect();
+        let want = (0..acknowledged.get(partition).copied().unwrap_or_default()).map(|n| n.to_string());
+        assert!(
+            values.into_iter().eq(want.map(Bytes::from)),
+            "partition {partition} lost or repeated a record"
+        );
+    }
+    let end = |log: &Vec<KafkaMessage>| log.last().map_or(0, |last| last.offset.saturating_add(1));
+    tell_ends.send_replace(Some(logs.iter().map(|(partition, log)| (*partition, end(log))).collect()));
+    let mut reports: Vec<Report> = Vec::new();
+    while let Some(report) = timeout(LAST, running.join_next()).await.expect("subscribers reach the ends") {
+        let report = report.unwrap();
+        compare(&report, &logs);
+        reports.push(report);
+    }
+    let restarts = [(first_restart, second_restart), (second_restart, second_restart + DRAIN)];
+    let losses_of = |restart: (Instant, Instant)| {
+        let losses = reports.iter().filter(|report| report.kind.stays()).flat_map(|report| &report.lost);
+        losses.filter(move |(lost, _)| (restart.0..restart.1).contains(lost))
+    };
+    let ends_of = |restart| sorted(losses_of(restart).map(|(lost, _)| *lost - restart.0));
+    let returns_of = |restart| sorted(losses_of(restart).filter_map(|(_, back)| Some((*back)? - restart.0)));
+    let away =
+        reports.iter().flat_map(|report| &report.lost).filter_map(|(lost, back)| Some((*back)? - *lost));
+    Rolled {
+        acknowledged: acknowledged.values().map(|count| usize::try_from(*count).unwrap_or(usize::MAX)).sum(),
+        delivered: reports.iter().map(Report::count).sum(),
+        ends: restarts.map(ends_of),
+        returns: restarts.map(returns_of),
+        away: away.max().unwrap_or_default(),
+    }
+}
+
+fn sorted(times: impl Iterator<Item = Duration>) -> Vec<Duration> {
+    let mut times: Vec<Duration> = times.collect();
+    times.sort_unstable();
+    times
+}
+
+/// The stack of the first bridge, whose Envoy knows the second one too.
+fn setup(text: String, second: &Bridge) -> Setup {
+    let pubsub = r#"{"path": "/pubsub", "write": true}"#;
+    let mut edits =
+        vec![instead("", &[pubsub, r#"{"path": "/kafka", "type": "rest"}"#]), routes(&["/kafka"])];
+    edits.extend(beside(&[second.grpc()]));
+    Setup { bridge: BridgeConfig::Text(text), envoy_edits: edits, ..Setup::new(Way::Tunnel, "") }
+}
+
+/// Drains a bridge, and starts it again when it has ended. Gives the time of SIGTERM.
+async fn restart(bridge: &mut Bridge) -> Instant {
+    let begun = Instant::now();
+    bridge.process.terminate();
+    bridge.process.wait(DRAIN).await.unwrap();
+    bridge.up().await.unwrap();
+    begun
+}
+
+/// Writes numbers until it is to stop, and sends again what was not acknowledged. Gives the partition, and how many
+/// there are.
+async fn produce(url: String, topic: Arc<str>, partition: i32, stopped: watch::Receiver<bool>) -> (i32, u64) {
+    let (mut client, mut next) = (connect(&url).await, 0);
+    while !*stopped.borrow() {
+        let record = |number: u64| ProduceRecord {
+            topic: topic.to_string(),
+            partition: Some(partition),
+            value: Some(number.to_string().into()),
+            ..ProduceRecord::default()
+        };
+        match client.produce((next..next + BATCH).map(record).collect()).await {
+            Ok(outcomes) => {
+                assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+                next += BATCH;
+            }
+            Err(_) => client = connect(&url).await,
+        }
+    }
+    (partition, next)
+}
+
+async fn connect(url: &str) -> Client {
+    loop {
+        match Client::connect(url).await {
+            Ok(client) => return client,
+            Err(_) => sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
+
+impl fmt::Display for Rolled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { acknowledged, delivered, ends, returns, away } = self;
+        write!(f, "{acknowledged} records acknowledged, {delivered} delivered, none lost or repeated")?;
+        for (ends, returns) in ends.iter().zip(returns) {
+            let (end, back) = (Spread(ends), Spread(returns));
+            write!(f, "; {} sessions ended {end} after SIGTERM, and were back {back}", ends.len())?;
+        }
+        write!(f, "; at most {away:.0?} without a session")
+    }
+}
+
+/// The first, the median and the last of sorted times.
+struct Spread<'a>(&'a [Duration]);
+
+impl fmt::Display for Spread<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = |index: usize| self.0.get(index).copied().unwrap_or_default();
+        let [first, median, last] = [0, self.0.len() / 2, self.0.len().saturating_sub(1)].map(at);
+        write!(f, "{first:.0?}, {median:.0?}, {last:.0?}")
+    }
+}
+
+/// Records of one command.
+const BATCH: u64 = 20;
+/// Before, between and after the restarts.
+const STEADY: Duration = Duration::from_secs(3);
+/// The time for a drain: the bridge's default, and a second.
+const DRAIN: Duration = Duration::from_secs(11);
+/// Time that the subscribers have to reach the ends of the logs.
+const LAST: Duration = Duration::from_secs(90);

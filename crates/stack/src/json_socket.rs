@@ -1,0 +1,66 @@
+//! A client of JSON sessions on tokio-tungstenite.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "test code: a failure is a panic"
+)]
+
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::Value;
+use sluicegate_protocol::codec::JSON_SUBPROTOCOL;
+use sluicegate_protocol::metadata::WRITE;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::handshake::client::Request;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+
+use crate::stack::Stack;
+
+/// One open session. A violation of the protocol, or 20 s without a message, panics.
+///
+/// # Cancel safety
+/// A dropped call may have sent or lost part of a message: the socket can no longer be used.
+#[derive(Debug)]
+pub struct JsonSocket(WebSocketStream<MaybeTlsStream<TcpStream>>);
+
+impl JsonSocket {
+    /// Opens a session.
+    pub async fn open(stack: &Stack) -> Self {
+        let mut request = upgrade(&stack.url());
+        // Has an effect only without a gateway.
+        request.headers_mut().insert(WRITE, "true".parse().unwrap());
+        // tungstenite refuses a response that does not agree to the subprotocol.
+        let (socket, _) = timeout(WITHIN, connect_async(request)).await.expect("an upgrade").unwrap();
+        Self(socket)
+    }
+
+    /// Sends a text.
+    pub async fn send(&mut self, text: impl Into<String>) {
+        timeout(WITHIN, self.0.send(Message::text(text.into()))).await.expect("room for a message").unwrap();
+    }
+
+    /// The next message.
+    pub async fn receive(&mut self) -> Value {
+        match timeout(WITHIN, self.0.next()).await.expect("a message in time") {
+            Some(Ok(Message::Text(text))) => serde_json::from_str(&text).unwrap(),
+            other => panic!("{other:?} came where an answer was expected"),
+        }
+    }
+}
+
+/// The request for a JSON session at this URL.
+#[must_use]
+pub fn upgrade(url: &str) -> Request {
+    let mut request = url.into_client_request().unwrap();
+    request.headers_mut().insert("sec-websocket-protocol", JSON_SUBPROTOCOL.parse().unwrap());
+    request
+}
+
+/// Far longer than anything takes on a machine that is busy with other tests.
+const WITHIN: Duration = Duration::from_secs(20);
