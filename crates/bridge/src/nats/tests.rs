@@ -17,7 +17,7 @@ use futures_util::future::pending;
 use serde_json::{Value, json};
 use sluicegate_protocol::KafkaMessage;
 use sluicegate_shared_log::{Limits, SharedLog};
-use sluicegate_tests::nats::{Nats as Server, Streams};
+use sluicegate_stack::nats::{Nats as Server, Streams};
 use tokio::time::{sleep, timeout};
 
 use super::*;

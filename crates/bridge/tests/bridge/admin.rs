@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sluicegate_tests::raw::Raw;
+use sluicegate_stack::raw::Raw;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 

@@ -14,7 +14,7 @@ use crate::support::{
     ENDPOINTS, Endpoint, Gateway, Refused, admin, all_left, close, flood, framed, ping, sessions, start,
     start_before, start_with, upgrade,
 };
-use sluicegate_tests::raw::Raw;
+use sluicegate_stack::raw::Raw;
 
 const SECRET: &str = "correct-horse-battery-staple";
 

@@ -18,8 +18,8 @@ use sluicegate_protocol::http_route::Resource;
 use sluicegate_protocol::{HttpProduce, HttpRest, HttpRoute};
 
 use crate::support::{Gateway, start, start_before, with};
-use sluicegate_tests::http::client::Response;
-use sluicegate_tests::raw::Raw;
+use sluicegate_stack::http::client::Response;
+use sluicegate_stack::raw::Raw;
 
 pub(crate) const ROUTE: &str = "sluicegate-http";
 pub(crate) const WRITE: (&str, &str) = ("sluicegate-write", "true");

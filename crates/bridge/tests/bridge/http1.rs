@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::http::{http1, rest};
 use crate::support::{admin, sessions, start, start_with, upgrade, with};
-use sluicegate_tests::raw::Raw;
+use sluicegate_stack::raw::Raw;
 
 /// A plain HTTP request that is answered with 204.
 fn options(headers: &[(&str, &str)]) -> Vec<u8> {

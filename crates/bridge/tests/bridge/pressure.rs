@@ -6,7 +6,7 @@ use bytes::Bytes;
 use prost::Message;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::{CmdKafkaFetch, PubSubReq};
-use sluicegate_tests::random::Random;
+use sluicegate_stack::random::Random;
 use tokio::net::TcpListener;
 
 use crate::http::rest;

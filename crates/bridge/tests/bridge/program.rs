@@ -12,11 +12,11 @@ use tokio::process::{Child, Command};
 
 use crate::http::{rest, send};
 use crate::support::{Endpoint, Gateway, close};
-use sluicegate_tests::nats::Nats;
-use sluicegate_tests::port::Port;
-use sluicegate_tests::raw::Raw;
-use sluicegate_tests::waiting::until;
-use sluicegate_tests::{http as plain, tools};
+use sluicegate_stack::nats::Nats;
+use sluicegate_stack::port::Port;
+use sluicegate_stack::raw::Raw;
+use sluicegate_stack::waiting::until;
+use sluicegate_stack::{http as plain, tools};
 
 const MINIMAL: &str = r#"
     listen = "127.0.0.1:0"

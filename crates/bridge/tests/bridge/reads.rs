@@ -13,9 +13,9 @@ use tokio::time::timeout;
 
 use crate::http::{http1, rest, send};
 use crate::support::{Gateway, admin, start, start_before, with};
-use sluicegate_tests::http::client::Response;
-use sluicegate_tests::raw::Raw;
-use sluicegate_tests::waiting::becomes;
+use sluicegate_stack::http::client::Response;
+use sluicegate_stack::raw::Raw;
+use sluicegate_stack::waiting::becomes;
 
 /// A cluster, a bridge to it and a gateway of that. The topic `t` has two partitions.
 pub(crate) struct Stack {

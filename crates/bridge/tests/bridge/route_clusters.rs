@@ -12,7 +12,7 @@ use sluicegate_protocol::definition::MAX_BYTES;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{ClusterDefinition, CmdKafkaListOffset};
-use sluicegate_tests::raw::{Raw, request};
+use sluicegate_stack::raw::{Raw, request};
 use tokio::time::timeout;
 
 use crate::http::{rest, send, unawaited};

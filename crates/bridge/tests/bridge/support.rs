@@ -15,9 +15,9 @@ use sluicegate_protocol::control_resp::Control;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{Close, CmdPing, ControlResp, PubSubReq, PubSubResp, SESSION_PATH, grpc};
-use sluicegate_tests::http::client::Response;
-use sluicegate_tests::raw::{Raw, Upgrade};
-use sluicegate_tests::waiting::becomes;
+use sluicegate_stack::http::client::Response;
+use sluicegate_stack::raw::{Raw, Upgrade};
+use sluicegate_stack::waiting::becomes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 

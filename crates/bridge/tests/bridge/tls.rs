@@ -14,8 +14,8 @@ use tokio_rustls::TlsConnector;
 
 use crate::support::{Endpoint, Gateway, admin, ping, start, start_with, upgrade};
 use sluicegate_bridge::config::Config;
-use sluicegate_tests::raw::{CLOSE, Raw, masked, request};
-use sluicegate_tests::waiting::becomes;
+use sluicegate_stack::raw::{CLOSE, Raw, masked, request};
+use sluicegate_stack::waiting::becomes;
 
 /// A certificate authority, and what it signed, as PEM files.
 pub(crate) struct Pki {

@@ -20,7 +20,7 @@ use sluicegate_bridge::Bridge;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{CmdKafkaFetch, CmdKafkaProduce, ProduceRecord};
-use sluicegate_tests::waiting::becomes;
+use sluicegate_stack::waiting::becomes;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 use tonic::transport::server::TcpIncoming;

@@ -8,8 +8,8 @@ use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
     CmdKafkaFetch, CmdKafkaProduce, CmdSession, PongResp, ProduceRecord, PubSubResp, SessionResp,
 };
-use sluicegate_tests::random::Random;
-use sluicegate_tests::raw::{BINARY, CLOSE, FIN, Frame, PING, PONG, Raw, Upgrade, masked, request};
+use sluicegate_stack::random::Random;
+use sluicegate_stack::raw::{BINARY, CLOSE, FIN, Frame, PING, PONG, Raw, Upgrade, masked, request};
 
 use crate::support::{admin, all_left, open, ping, sessions, start, start_before, start_with, upgrade};
 

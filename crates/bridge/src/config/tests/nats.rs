@@ -5,7 +5,7 @@ mod secured;
 use std::fs;
 use std::path::PathBuf;
 
-use sluicegate_tests::certificates::Authority;
+use sluicegate_stack::certificates::Authority;
 use tempfile::TempDir;
 
 use super::super::nats::keys;

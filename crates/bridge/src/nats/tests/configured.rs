@@ -5,8 +5,8 @@ use std::iter;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use nkeys::KeyPair;
-use sluicegate_tests::certificates::Authority;
-use sluicegate_tests::folder::Folder;
+use sluicegate_stack::certificates::Authority;
+use sluicegate_stack::folder::Folder;
 
 use super::*;
 use crate::config::{ClusterConfig, Config};

@@ -3,8 +3,8 @@
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
-use sluicegate_tests::certificates::Authority;
-use sluicegate_tests::folder::Folder;
+use sluicegate_stack::certificates::Authority;
+use sluicegate_stack::folder::Folder;
 
 use super::*;
 

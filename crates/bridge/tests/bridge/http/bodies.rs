@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::{WRITES, check, check_marks, http1, produce, rest, send};
 use crate::reads::Stack;
 use crate::support::{Gateway, admin, start, with};
-use sluicegate_tests::raw::Raw;
+use sluicegate_stack::raw::Raw;
 
 /// A bridge that takes bodies of 1024 bytes, and writes to no cluster.
 async fn bridge() -> Bridge {

@@ -9,8 +9,8 @@ use futures_util::{FutureExt, StreamExt};
 use h2::RecvStream;
 use h2::client::SendRequest;
 use rdkafka::mocking::MockCluster;
-use sluicegate_tests::http::client::Client;
-use sluicegate_tests::raw::Raw;
+use sluicegate_stack::http::client::Client;
+use sluicegate_stack::raw::Raw;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -191,7 +191,7 @@ async fn streams_leave_connections_to_others() {
 }
 
 /// A request for a client that takes a relative target.
-fn plain(request: &Request<Bytes>) -> sluicegate_tests::http::client::Request {
-    let get = sluicegate_tests::http::client::Request::get(request.uri().path());
+fn plain(request: &Request<Bytes>) -> sluicegate_stack::http::client::Request {
+    let get = sluicegate_stack::http::client::Request::get(request.uri().path());
     request.headers().iter().fold(get, |get, (name, value)| get.with(name.as_str(), value))
 }

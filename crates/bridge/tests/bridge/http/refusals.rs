@@ -10,8 +10,8 @@ use sluicegate_protocol::{HttpRest, HttpRoute};
 
 use super::{ROUTE, check, check_marks, http1, rest, send};
 use crate::support::{Gateway, admin, start, start_before, start_with, with};
-use sluicegate_tests::http::client::Response;
-use sluicegate_tests::raw::Raw;
+use sluicegate_stack::http::client::Response;
+use sluicegate_stack::raw::Raw;
 
 const SECRET: (&str, &str) = ("sluicegate-gateway-secret", "correct-horse-battery-staple");
 

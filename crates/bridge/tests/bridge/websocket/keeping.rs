@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use sluicegate_protocol::CmdKafkaFetch;
 use sluicegate_protocol::pub_sub_req::Req;
-use sluicegate_tests::raw::{BINARY, CLOSE, FIN, PING, PONG, Raw, close, masked, request};
-use sluicegate_tests::waiting::becomes;
+use sluicegate_stack::raw::{BINARY, CLOSE, FIN, PING, PONG, Raw, close, masked, request};
+use sluicegate_stack::waiting::becomes;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpSocket;
 use tokio::time::timeout;
