@@ -11,7 +11,8 @@ use std::process::Command;
 use std::time::Duration;
 
 pub use page::{LIVE_PAGE, NATS_PAGE, page};
-pub use routes::{DEMO_ROUTES, beside, guarded, instead, local_hosts, plugin, routes, writing};
+pub(crate) use routes::beside;
+pub use routes::{DEMO_ROUTES, guarded, instead, local_hosts, plugin, routes, writing};
 
 use crate::port::Port;
 use crate::process::Process;

@@ -13,7 +13,7 @@ pub use setup::{BridgeConfig, Setup};
 
 use crate::Error;
 use crate::bridge::{self, Bridge};
-use crate::envoy::Envoy;
+use crate::envoy::{Envoy, beside};
 use crate::folder::Folder;
 use crate::process::Process;
 use crate::way::Way;
@@ -23,6 +23,8 @@ pub struct Stack {
     gateway: Gateway,
     /// The bridge behind the gateway.
     pub bridge: Bridge,
+    /// Further bridges behind it.
+    pub others: Vec<Bridge>,
     way: Way,
     folder: Folder,
 }
@@ -35,7 +37,7 @@ impl Stack {
     ///
     /// # Cancel safety
     /// Nothing is left running.
-    pub async fn start(setup: Setup) -> Result<Self, Error> {
+    pub async fn start(mut setup: Setup) -> Result<Self, Error> {
         let folder = Folder::new(setup.way.name())?;
         let config = match &setup.bridge {
             BridgeConfig::Text(text) => {
@@ -48,10 +50,16 @@ impl Stack {
                 folder.write("bridge.toml", &text)?
             }
         };
-        let bridge = Bridge::start(&config, setup.bridge_environment.clone(), folder.path()).await?;
+        let start = async || Bridge::start(&config, setup.bridge_environment.clone(), folder.path()).await;
+        let bridge = start().await?;
+        let mut others = Vec::new();
+        for _ in 1..setup.bridges {
+            others.push(start().await?);
+        }
+        setup.envoy_edits.extend(beside(&others));
         let way = setup.way;
         let gateway = Gateway::start(setup, &bridge, folder.path()).await?;
-        Ok(Self { gateway, bridge, way, folder })
+        Ok(Self { gateway, bridge, others, way, folder })
     }
 
     /// The way in.
@@ -97,9 +105,14 @@ impl Stack {
         }
     }
 
-    /// The gateway's process, if any, and the bridge's.
+    /// All bridges.
+    pub fn bridges(&self) -> impl Iterator<Item = &Bridge> {
+        [&self.bridge].into_iter().chain(&self.others)
+    }
+
+    /// The gateway's process, if any, and those of the bridges.
     pub fn processes(&self) -> impl Iterator<Item = &Process> {
-        self.gateway.process().into_iter().chain([&self.bridge.process])
+        self.gateway.process().into_iter().chain(self.bridges().map(|bridge| &bridge.process))
     }
 
     /// Whether a fetch would work, by `/readyz` of gateway or bridge.
@@ -140,14 +153,16 @@ impl Stack {
         }
     }
 
-    /// Stops the bridge, then the gateway, with SIGTERM, and waits up to `within` for each. Dropping the stack kills
-    /// what is left.
+    /// Stops the bridges, then the gateway, with SIGTERM, and waits up to `within` for each. Dropping the stack kills what
+    /// is left.
     ///
     /// # Cancel safety
     /// Signalled parts still end.
     pub async fn stop(&mut self, within: Duration) {
-        // The bridge first: it closes its sessions through the gateway.
-        for process in [Some(&mut self.bridge.process), self.gateway.process_mut()].into_iter().flatten() {
+        // The bridges first: they close their sessions through the gateway.
+        let bridges =
+            [&mut self.bridge].into_iter().chain(&mut self.others).map(|bridge| &mut bridge.process);
+        for process in bridges.chain(self.gateway.process_mut()) {
             process.terminate();
             let _ = process.wait(within).await;
         }

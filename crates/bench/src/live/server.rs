@@ -2,7 +2,6 @@
 
 mod jetstream;
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -10,8 +9,7 @@ use rdkafka::ClientConfig;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::{CmdKafkaSubscribe, KafkaSource};
-use sluicegate_stack::bridge::Bridge;
-use sluicegate_stack::envoy::{Envoy, beside};
+use sluicegate_stack::envoy::Envoy;
 use sluicegate_stack::folder::Folder;
 use sluicegate_stack::kafka::Kafka;
 use sluicegate_stack::nats::Nats;
@@ -35,21 +33,8 @@ pub(super) struct Server {
 }
 
 enum System {
-    Sluicegate {
-        stack: Box<Stack>,
-        /// In addition to the stack's.
-        bridges: Vec<Bridge>,
-        kafka: Kafka,
-        topic: String,
-        producer: FutureProducer,
-        _folder: Folder,
-    },
-    Nats {
-        server: Nats,
-        envoy: Option<Envoy>,
-        publisher: Mutex<BufReader<TcpStream>>,
-        _folder: Folder,
-    },
+    Sluicegate { stack: Box<Stack>, kafka: Kafka, topic: String, producer: FutureProducer },
+    Nats { server: Nats, envoy: Option<Envoy>, publisher: Mutex<BufReader<TcpStream>>, _folder: Folder },
     JetStream(JetStream),
 }
 
@@ -67,17 +52,9 @@ impl Server {
             Kind::Sluicegate => {
                 let kafka = Kafka::start().await?;
                 let topic = kafka.topic("live", partitions, &[]).await?;
-                let folder = Folder::new("bridges")?;
-                let config = format!("[clusters.default]\nbootstrap.servers = {:?}\n", kafka.bootstrap());
-                let config = folder.write("bridge.toml", &config)?;
-                let mut bridges = Vec::new();
-                for _ in 1..plan.bridges {
-                    bridges.push(Bridge::start(&config, Vec::new(), folder.path()).await?);
-                }
-                let addresses: Vec<SocketAddr> = bridges.iter().map(Bridge::grpc).collect();
                 let setup = Setup {
                     concurrency: plan.concurrency,
-                    envoy_edits: beside(&addresses),
+                    bridges: plan.bridges,
                     ..Setup::new(plan.profile, kafka.bootstrap())
                 };
                 let mut stack = Stack::start(setup).await?;
@@ -86,14 +63,7 @@ impl Server {
                 config.set("bootstrap.servers", kafka.bootstrap()).set("linger.ms", "0");
                 config.set("queue.buffering.max.messages", "1000000");
                 let producer = config.create()?;
-                System::Sluicegate {
-                    stack: Box::new(stack),
-                    bridges,
-                    kafka,
-                    topic,
-                    producer,
-                    _folder: folder,
-                }
+                System::Sluicegate { stack: Box::new(stack), kafka, topic, producer }
             }
             Kind::Nats | Kind::NatsBehindEnvoy => {
                 let folder = Folder::new("nats")?;
@@ -211,9 +181,9 @@ impl Server {
     /// The bytes of records that Kafka has sent to all bridges, as a multiple of what the first partition's log has.
     /// `None` without Kafka.
     pub(super) async fn sent(&self) -> Result<Option<f64>, Failure> {
-        let System::Sluicegate { stack, bridges, kafka, topic, .. } = &self.system else { return Ok(None) };
+        let System::Sluicegate { stack, kafka, topic, .. } = &self.system else { return Ok(None) };
         let mut sent = 0.0;
-        for bridge in bridges.iter().chain([&stack.bridge]) {
+        for bridge in stack.bridges() {
             sent += bridge.count("sluicegate_read_bytes_total ", "").await?;
         }
         let log = kafka.folder().path().join("data-1").join(format!("{topic}-0/00000000000000000000.log"));
@@ -222,10 +192,10 @@ impl Server {
 
     pub(super) fn usage(&self) -> Result<Usage, Failure> {
         Ok(match &self.system {
-            System::Sluicegate { stack, bridges, .. } => {
+            System::Sluicegate { stack, .. } => {
                 let envoy = stack.envoy().process.usage()?;
                 let mut sum = Usage { cpu: envoy.cpu, bridge_bytes: 0, gateway_bytes: envoy.resident_bytes };
-                for bridge in bridges.iter().chain([&stack.bridge]) {
+                for bridge in stack.bridges() {
                     let bridge = bridge.process.usage()?;
                     sum.cpu += bridge.cpu;
                     sum.bridge_bytes += bridge.resident_bytes;

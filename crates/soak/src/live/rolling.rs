@@ -9,8 +9,7 @@ use bytes::Bytes;
 use sluicegate_client::{Client, ProduceRecord};
 use sluicegate_protocol::KafkaMessage;
 use sluicegate_stack::bridge::Bridge;
-use sluicegate_stack::envoy::{beside, instead, routes};
-use sluicegate_stack::folder::Folder;
+use sluicegate_stack::envoy::{instead, routes};
 use sluicegate_stack::kafka::Kafka;
 use sluicegate_stack::random::Random;
 use sluicegate_stack::stack::{BridgeConfig, Setup, Stack};
@@ -52,14 +51,7 @@ pub struct Rolled {
 pub async fn roll(Load { subscribers, producers }: Load) -> Rolled {
     let kafka = Kafka::shared().await.unwrap();
     let topic: Arc<str> = kafka.topic("rolled", producers, &[]).await.unwrap().into();
-    let text = format!(
-        "[write]\nclusters = [\"default\"]\n[clusters.default]\nbootstrap.servers = {:?}\n",
-        kafka.bootstrap()
-    );
-    let folder = Folder::new("second-bridge").unwrap();
-    let config = folder.write("bridge.toml", &text).unwrap();
-    let mut second = Bridge::start(&config, Vec::new(), folder.path()).await.unwrap();
-    let mut stack = Stack::start(setup(text, &second)).await.unwrap();
+    let mut stack = Stack::start(setup(kafka.bootstrap())).await.unwrap();
     stack.ready_within(Duration::from_secs(60)).await.unwrap();
 
     let mut random = Random::new(1);
@@ -80,7 +72,7 @@ pub async fn roll(Load { subscribers, producers }: Load) -> Rolled {
     sleep(STEADY).await;
     let first_restart = restart(&mut stack.bridge).await;
     sleep(STEADY).await;
-    let second_restart = restart(&mut second).await;
+    let second_restart = restart(stack.others.first_mut().unwrap()).await;
     sleep(STEADY).await;
 
     stop.send_replace(true);
@@ -127,13 +119,14 @@ fn sorted(times: impl Iterator<Item = Duration>) -> Vec<Duration> {
     times
 }
 
-/// The stack of the first bridge, whose Envoy knows the second one too.
-fn setup(text: String, second: &Bridge) -> Setup {
+/// Two bridges behind one Envoy.
+fn setup(bootstrap: String) -> Setup {
+    let settings = "[write]\nclusters = [\"default\"]\n".to_owned();
+    let bridge = BridgeConfig::Cluster { bootstrap, settings };
     let pubsub = r#"{"path": "/pubsub", "write": true}"#;
-    let mut edits =
+    let envoy_edits =
         vec![instead("", &[pubsub, r#"{"path": "/kafka", "type": "rest"}"#]), routes(&["/kafka"])];
-    edits.extend(beside(&[second.grpc()]));
-    Setup { bridge: BridgeConfig::Text(text), envoy_edits: edits, ..Setup::new(Way::Tunnel, "") }
+    Setup { bridge, bridges: 2, envoy_edits, ..Setup::new(Way::Tunnel, "") }
 }
 
 /// Drains a bridge, and starts it again when it has ended. Gives the time of SIGTERM.

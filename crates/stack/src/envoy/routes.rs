@@ -1,6 +1,6 @@
 //! Edits of the committed configurations: more routes, more bridges, or write access.
 
-use std::net::SocketAddr;
+use crate::bridge::Bridge;
 
 /// Adds `keys` to the filter's configuration, and objects to its `routes`.
 #[must_use]
@@ -32,13 +32,12 @@ pub fn routes(paths: &[&str]) -> (String, String) {
 }
 
 /// Adds bridges to the first one, in the profile `tunnel`.
-#[must_use]
-pub fn beside(bridges: &[SocketAddr]) -> Vec<(String, String)> {
+pub(crate) fn beside(bridges: &[Bridge]) -> Vec<(String, String)> {
     if bridges.is_empty() {
         return Vec::new();
     }
-    let endpoint = |bridge: &SocketAddr| {
-        let (host, port) = (bridge.ip(), bridge.port());
+    let endpoint = |bridge: &Bridge| {
+        let (host, port) = (bridge.grpc().ip(), bridge.grpc().port());
         format!(
             "        - endpoint: {{address: {{socket_address: {{address: {host}, port_value: {port}}}}}}}\n"
         )

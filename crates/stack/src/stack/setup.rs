@@ -15,6 +15,9 @@ pub struct Setup {
     pub bridge: BridgeConfig,
     /// Environment variables that override its keys.
     pub bridge_environment: Vec<(String, String)>,
+    /// Bridges with this configuration. More than one need Envoy in its profile `tunnel`, which shares clients among
+    /// them.
+    pub bridges: u32,
     /// The gateway's port for clients; by default a free one.
     pub gateway: Option<Port>,
     /// nginx's routes.
@@ -43,13 +46,14 @@ pub enum BridgeConfig {
 }
 
 impl Setup {
-    /// Defaults: `/pubsub` is the only route, and Envoy has two workers.
+    /// Defaults: `/pubsub` is the only route, there is one bridge, and Envoy has two workers.
     pub fn new(way: impl Into<Way>, bootstrap: impl Into<String>) -> Self {
         let bridge = BridgeConfig::Cluster { bootstrap: bootstrap.into(), settings: String::new() };
         Self {
             way: way.into(),
             bridge,
             bridge_environment: Vec::new(),
+            bridges: 1,
             gateway: None,
             routes: vec![Route::new("/pubsub")],
             apisix: apisix::Setup::default(),
