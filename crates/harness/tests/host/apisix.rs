@@ -1,8 +1,6 @@
-//! The rules of the host that behaves as APISIX.
+//! The rules of APISIX that a filter must not break.
 
 mod callbacks;
-mod contexts;
 mod header_maps;
 mod load;
 mod support;
-mod upstream;

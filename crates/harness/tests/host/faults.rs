@@ -3,7 +3,7 @@
 use sluicegate_harness::envoy::{Filter, Outcome, Settings};
 use sluicegate_harness::{HostCall, Status, When};
 
-use crate::support::{filter, get, log, module, ok, post, start, upgrade};
+use crate::support::{filter, get, list, log, module, ok, post, start, upgrade};
 
 #[test]
 fn refused_call_does_nothing_and_returns_its_status() {
@@ -119,4 +119,19 @@ fn instances_share_nothing() {
     let mut stream = first.request(get());
     stream.upstream_headers(ok(), true);
     assert_eq!((log(&first).len(), log(&second).len()), (1, 0));
+}
+
+#[test]
+fn line_break_in_a_header_traps() {
+    let forged = list(&[("a", "b\r\nc: d")]);
+    for call in [
+        "(call $add (i32.const 0) 'a' 'b\\0d\\0ac: d')".to_owned(),
+        "(call $replace (i32.const 0) 'a\\00' 'b')".to_owned(),
+        format!("(call $set_pairs (i32.const 0) '{forged}')"),
+        format!("(call $respond (i32.const 400) '' '' '{forged}' (i32.const -1))"),
+    ] {
+        let vm = start(&[("request_headers", &format!("(drop {call}) (i32.const 0)"))]);
+        let _stream = vm.request(get());
+        assert!(vm.trap().unwrap().reason.contains("contains NUL, CR or LF"), "{call}");
+    }
 }

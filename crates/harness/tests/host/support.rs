@@ -1,7 +1,7 @@
 //! Small filters from a few callbacks, and what they logged.
 
 use sluicegate_harness::Headers;
-use sluicegate_harness::envoy::{Filter, Settings, Vm};
+use sluicegate_harness::envoy::{Filter, Vm};
 
 /// A filter with these callbacks, named without `proxy_on_`. The bodies are WebAssembly text in which `'text'` stands
 /// for the address and length of a string, and every host call is there under the name it has in [`PRELUDE`].
@@ -11,10 +11,6 @@ pub(crate) fn filter(callbacks: &[(&str, &str)]) -> Filter {
 
 pub(crate) fn start(callbacks: &[(&str, &str)]) -> Vm {
     filter(callbacks).start("").expect("a filter that starts")
-}
-
-pub(crate) fn start_with(settings: Settings, callbacks: &[(&str, &str)]) -> Vm {
-    filter(callbacks).start(settings).expect("a filter that starts")
 }
 
 pub(crate) fn module(callbacks: &[(&str, &str)]) -> Vec<u8> {

@@ -5,15 +5,12 @@ use sluicegate_harness::{Headers, Response};
 
 use crate::support::{PRELUDE, functions, parse};
 
-pub(super) fn plugin(callbacks: &[(&str, &str)]) -> Plugin {
-    Plugin::compile(&parse(&format!("{PRELUDE} {}", functions(callbacks)))).expect("a plugin")
-}
-
 /// A worker with a filter of these callbacks, which is configured with anything unless they say otherwise.
 pub(super) fn start(callbacks: &[(&str, &str)]) -> (Worker, Route) {
     let configured = callbacks.iter().any(|(name, _)| *name == "configure");
     let configure = if configured { &[][..] } else { &[("configure", "(i32.const 1)")] };
-    let worker = plugin(&[callbacks, configure].concat()).start().expect("a worker");
+    let text = format!("{PRELUDE} {}", functions(&[callbacks, configure].concat()));
+    let worker = Plugin::compile(&parse(&text)).expect("a plugin").start().expect("a worker");
     let route = worker.route("conf");
     (worker, route)
 }
