@@ -159,11 +159,14 @@ impl Sent {
         }
     }
 
-    /// The local response.
+    /// The local response to a request that the upstream has not seen.
     #[track_caller]
     pub(crate) fn answered(&self) -> Response {
         match self {
-            Self::Envoy(stream) => answered(stream),
+            Self::Envoy(stream) => {
+                assert_eq!(stream.upstream_request(), None, "the bridge was asked");
+                answered(stream)
+            }
             Self::Apisix(stream) => match stream.outcome() {
                 apisix::Outcome::Answered(response) => response,
                 other => panic!("{other:?}"),
