@@ -6,11 +6,12 @@ use sluicegate_protocol::wire::Fields;
 use sluicegate_protocol::{
     CmdKafkaListOffset, CmdKafkaListOffsets, CmdKafkaMetadata, CmdKafkaMultiFetch, ErrorResp, KafkaFetchResp,
     KafkaListOffsetsResp, KafkaMessage, KafkaMetadataResp, KafkaMultiFetchResp, ListedOffset,
-    PartitionFetched, PartitionMetadata, PartitionOffset, TopicMetadata,
+    PartitionFetched, PartitionMetadata, PartitionOffset, PublishMessage, TopicMetadata,
 };
 
 use super::server::{Peer, play, session};
-use crate::{At, Error, FetchOptions, Isolation, OffsetQuery};
+use crate::nats::{self, SequenceQuery};
+use crate::{At, Error, FetchOptions, Isolation, OffsetQuery, Subscribe};
 
 #[tokio::test]
 async fn multi_fetch_has_a_result_for_each_place() {
@@ -143,7 +144,7 @@ async fn temporary_errors_of_single_results_are_retried() {
 async fn older_server_fails_with_command_unsupported() {
     let (client, server) = session(async |mut peer: Peer| {
         let mut fields = Vec::new();
-        for sequence in 1..=3 {
+        for sequence in 1..=8 {
             let request = peer.message().await.unwrap().into_data();
             fields.push(Fields::of(&request).map(|field| field.unwrap().0).collect::<Vec<_>>());
             let message = "unknown command".into();
@@ -159,7 +160,19 @@ async fn older_server_fails_with_command_unsupported() {
     let listed = client.list_offsets(&[query], Isolation::ReadCommitted).await;
     assert_eq!(listed, Err(unsupported("list offsets")));
     assert_eq!(client.metadata(&[], &[]).await, Err(unsupported("metadata")));
-    assert_eq!(server.await.unwrap(), [[1, 31, 1004], [1, 31, 1005], [1, 31, 1006]]);
+    let mut subscription = client.subscribe(Subscribe::new([crate::Source::new("t")]));
+    assert_eq!(subscription.next().await, Some(Err(unsupported("subscribe"))));
+    assert_eq!(subscription.next().await, None);
+
+    let nats = client.nats();
+    assert_eq!(nats.fetch("orders", 0).await, Err(unsupported("fetch from a stream")));
+    let query = SequenceQuery { stream: "orders".into(), at: At::Latest };
+    assert_eq!(nats.list_sequences(&[query]).await, Err(unsupported("list sequences")));
+    let mut subscription = nats.subscribe(Subscribe::new([nats::Source::new("orders")]));
+    assert_eq!(subscription.next().await, Some(Err(unsupported("subscribe to streams"))));
+    assert_eq!(nats.publish(vec![PublishMessage::default()]).await, Err(unsupported("publish")));
+    let commands = [1004, 1005, 1006, 1007, 1012, 1013, 1014, 1015];
+    assert_eq!(server.await.unwrap(), commands.map(|command| [1, 31, command]));
 }
 
 fn place(topic: &str, partition: i32, offset: i64) -> PartitionOffset {

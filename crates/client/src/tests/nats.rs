@@ -6,7 +6,6 @@ use sluicegate_protocol::nats_source::From;
 use sluicegate_protocol::nats_subscription_event::{CaughtUp, Event, Retrying, Skipped};
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_protocol::wire::Fields;
 use sluicegate_protocol::{
     CmdNatsFetch, CmdNatsListSequences, CmdNatsPublish, CmdNatsSubscribe, ErrorResp, KafkaFetchResp,
     ListedSequence, NatsDeliveryResp, NatsFetchResp, NatsListSequencesResp, NatsMessage, NatsPublishResp,
@@ -229,30 +228,6 @@ async fn subscription_continues_in_the_same_stream_after_every_loss() {
     let at = |sequence| ("id".into(), Some(From::Sequence(sequence)));
     let first = (bytes::Bytes::new(), Some(From::Timestamp(-2)));
     assert_eq!(server.await.unwrap(), [first, at(3), at(10), at(12)]);
-}
-
-#[tokio::test]
-async fn older_server_fails_with_command_unsupported() {
-    let (client, server) = session(async |mut peer: Peer| {
-        let mut fields = Vec::new();
-        for sequence in 1..=4 {
-            let request = peer.message().await.unwrap().into_data();
-            fields.push(Fields::of(&request).map(|field| field.unwrap().0).collect::<Vec<_>>());
-            let message = "unknown command".into();
-            peer.answer(sequence, Resp::ErrorResp(ErrorResp { message, ..Default::default() })).await;
-        }
-        fields
-    })
-    .await;
-    let nats = client.nats();
-    let unsupported = |command| Error::CommandUnsupported { command };
-    assert_eq!(nats.fetch("orders", 0).await, Err(unsupported("fetch from a stream")));
-    let query = SequenceQuery { stream: "orders".into(), at: At::Latest };
-    assert_eq!(nats.list_sequences(&[query]).await, Err(unsupported("list sequences")));
-    let mut subscription = nats.subscribe(Subscribe::new([Source::new("orders")]));
-    assert_eq!(subscription.next().await, Some(Err(unsupported("subscribe to streams"))));
-    assert_eq!(nats.publish(vec![to_publish("")]).await, Err(unsupported("publish")));
-    assert_eq!(server.await.unwrap(), [[1, 31, 1012], [1, 31, 1013], [1, 31, 1014], [1, 31, 1015]]);
 }
 
 fn message(sequence: i64) -> NatsMessage {

@@ -7,7 +7,6 @@ use sluicegate_protocol::kafka_source::From;
 use sluicegate_protocol::kafka_subscription_event::{CaughtUp, Event, Retrying, Skipped};
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_protocol::wire::Fields;
 use sluicegate_protocol::{
     CmdKafkaSubscribe, ErrorResp, KafkaDeliveryResp, KafkaMessage, KafkaSource, KafkaSubscribedResp,
     KafkaSubscriptionEvent, OnLag, PartitionNext, RecordFilter, SubscribedTopic,
@@ -254,23 +253,6 @@ async fn lasting_errors_end_the_subscription() {
         assert_eq!(subscription.next().await, None);
     }
     client.ping("").await.unwrap();
-}
-
-#[tokio::test]
-async fn subscription_fails_on_a_server_that_does_not_know_it() {
-    let (client, server) = session(async |mut peer: Peer| {
-        let request = peer.message().await.unwrap().into_data();
-        let message = "unknown command".into();
-        peer.answer(1, Resp::ErrorResp(ErrorResp { message, ..Default::default() })).await;
-        Fields::of(&request).map(|field| field.unwrap().0).collect::<Vec<_>>()
-    })
-    .await;
-    let mut subscription = client.subscribe(of_t());
-    let unsupported = Error::CommandUnsupported { command: "subscribe" };
-    assert_eq!(subscription.next().await, Some(Err(unsupported)));
-    assert_eq!(subscription.next().await, None);
-    // Apache APISIX answers the first.
-    assert_eq!(server.await.unwrap(), [1, 31, 1007]);
 }
 
 #[tokio::test]
