@@ -1,26 +1,17 @@
 //! The chunked transfer coding (RFC 9112, section 7.1), in the body of a refused upgrade.
 
+use httparse::{Status, parse_chunk_size};
+
 /// Decodes `coded` up to its end, even within a chunk, or up to the first invalid chunk.
 pub(crate) fn decode(mut coded: &[u8]) -> Vec<u8> {
     let mut body = Vec::new();
-    while let Some((head, rest)) = line(coded) {
-        let Some(size) = size(head).filter(|size| *size > 0) else { break };
-        let (data, rest) = rest.split_at(size.min(rest.len()));
+    while let Ok(Status::Complete((head, size @ 1..))) = parse_chunk_size(coded) {
+        let rest = coded.get(head..).unwrap_or_default();
+        let (data, rest) = rest.split_at(usize::try_from(size).unwrap_or(usize::MAX).min(rest.len()));
         body.extend_from_slice(data);
         coded = rest.strip_prefix(b"\r\n").unwrap_or_default();
     }
     body
-}
-
-fn line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let end = bytes.windows(2).position(|pair| pair == b"\r\n")?;
-    Some((bytes.get(..end)?, bytes.get(end.checked_add(2)?..)?))
-}
-
-/// The hexadecimal size, which extensions can follow.
-fn size(head: &[u8]) -> Option<usize> {
-    let digits = head.split(|byte| matches!(byte, b';' | b' ' | b'\t')).next()?;
-    usize::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
 #[cfg(test)]
