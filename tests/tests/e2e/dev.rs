@@ -1,4 +1,4 @@
-//! `./dev` in a scratch project with stubs of Rust's tools: leftover processes, and where the demo runs.
+//! `./dev demo`, and `./dev` in a scratch project with stubs of Rust's tools: what a signal leaves, damaged packages.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -29,7 +29,7 @@ impl Project {
         for name in ["dev", "justfile", "Cargo.lock"] {
             fs::copy(tools::workspace().join(name), project.path(name)).unwrap();
         }
-        for name in ["target/demo", "target/tools/bin", "crates/demo/src", "stubs", "elsewhere"] {
+        for name in ["target/tools/bin", "stubs", "elsewhere"] {
             fs::create_dir_all(project.path(name)).unwrap();
         }
         for folder in ["target/tools", "target/tools/bin"] {
@@ -77,25 +77,42 @@ impl Project {
 
 /// With the programs of `./dev demo`, which link another librdkafka than those of the tests.
 #[tokio::test]
-async fn demo_starts_twice_in_one_clone_and_shows_its_help() {
+async fn demo_starts_twice_and_checks_its_arguments_first() {
     let folder = Folder::new("dev-test").unwrap();
     let run = |log: &str, args: &[&str]| {
         let mut dev = Command::new(tools::workspace().join("dev"));
-        dev.arg("demo").args(args);
-        Process::spawn("./dev demo", dev, &folder.path().join(log)).unwrap()
+        dev.args(args).current_dir(folder.path());
+        Process::spawn("./dev", dev, &folder.path().join(log)).unwrap()
     };
     for log in ["first.log", "second.log"] {
         let port = Port::pick().unwrap().number().to_string();
-        let mut demo = run(log, &["--port", &port]);
+        let mut demo = run(log, &["demo", "--port", &port]);
         says(&mut demo, "Ctrl-C stops everything", BUILD).await;
         demo.terminate();
         assert!(demo.wait(STEP).await.unwrap().success(), "{}", demo.log_tail());
     }
-    let mut help = run("help.log", &["--help"]);
-    assert!(help.wait(STEP).await.unwrap().success(), "{}", help.log_tail());
-    assert!(help.log_tail().contains("Print help"), "{}", help.log_tail());
-    let mut wrong = run("wrong.log", &["--prot", "1"]);
-    assert_eq!(wrong.wait(STEP).await.unwrap().code(), Some(2), "{}", wrong.log_tail());
+    // Its arguments are checked before anything is built.
+    for (number, (args, status, said)) in [
+        (["demo", "--help"].as_slice(), 0, "Usage: ./dev demo"),
+        (&["demo", "-h"], 0, "(see more with '--help')"),
+        (&["demo", "--port", "80000"], 2, "demo: invalid value '80000' for '--port <N>'"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut dev = run(&format!("arguments-{number}.log"), args);
+        assert_eq!(dev.wait(STEP).await.unwrap().code(), Some(status), "{}", dev.log_tail());
+        let log = fs::read_to_string(dev.log()).unwrap();
+        assert!(log.contains(said) && !log.contains("dev: ") && !log.contains("cargo"), "{log}");
+    }
+    // Paths are relative to the caller's folder.
+    folder.write("torn.toml", "[clusters.default").unwrap();
+    for (log, args) in [("own.log", ["demo"].as_slice()), ("recipe.log", &["-v", "demo"])] {
+        let port = Port::pick().unwrap().number().to_string();
+        let mut dev = run(log, &[args, &["--port", &port, "--config", "torn.toml"]].concat());
+        assert!(!dev.wait(BUILD).await.unwrap().success(), "{}", dev.log_tail());
+        assert!(dev.log_tail().contains("demo: cannot use torn.toml: "), "{}", dev.log_tail());
+    }
     // As the program of a reader who follows the documents.
     let mut bridge = Command::new(tools::workspace().join("target/demo/sluicegate-bridge"));
     assert!(bridge.arg("--version").status().unwrap().success());
@@ -133,18 +150,6 @@ async fn signal_leaves_no_process() {
 }
 
 #[tokio::test]
-async fn demo_runs_in_the_callers_folder() {
-    for args in [["demo", "--config", "own.toml"].as_slice(), &["-v", "demo", "--config", "own.toml"]] {
-        let project = Project::new();
-        project.program("target/demo/demo", "echo in $(pwd) with $*");
-        let mut dev = project.run(args);
-        assert!(dev.wait(STEP).await.unwrap().success(), "{}", dev.log_tail());
-        let want = format!("in {} with --config own.toml", project.path("elsewhere").display());
-        assert!(dev.log_tail().lines().any(|line| line == want), "{}", dev.log_tail());
-    }
-}
-
-#[tokio::test]
 async fn damaged_packages_are_fetched_again() {
     let project = Project::new();
     project.folder.write("package-lock.json", "").unwrap();
@@ -161,23 +166,5 @@ async fn damaged_packages_are_fetched_again() {
         let log = fs::read_to_string(dev.log()).unwrap();
         assert_eq!(log.contains("fetched"), fetched, "damage: {damage}: {log}");
         fs::remove_file(dev.log()).unwrap();
-    }
-}
-
-#[tokio::test]
-async fn wrong_arguments_and_help_build_nothing() {
-    for (args, status, said) in [
-        (["demo", "--port", "80000"].as_slice(), 2, "demo: invalid value '80000' for '--port <N>'"),
-        (&["demo", "--help"], 0, "Usage: ./dev demo"),
-        (&["demo", "-h"], 0, "(see more with '--help')"),
-    ] {
-        let project = Project::new();
-        project.program("stubs/cargo", "echo built");
-        project.folder.write("crates/demo/src/args.rs", "").unwrap();
-        fs::copy(tools::demo().unwrap(), project.path("target/demo/demo")).unwrap();
-        let mut dev = project.run(args);
-        assert_eq!(dev.wait(STEP).await.unwrap().code(), Some(status), "{}", dev.log_tail());
-        let log = fs::read_to_string(dev.log()).unwrap();
-        assert!(log.contains(said) && !log.contains("built"), "{log}");
     }
 }
