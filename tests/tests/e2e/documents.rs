@@ -182,10 +182,9 @@ const FOREIGN: [&str; 3] = ["Route Not Found", "Retry-After", "sluicegate-outcom
 
 fn read_sources(folder: &Path, sources: &mut String) {
     for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
-        if entry.is_dir() {
+        if entry.is_dir() && !entry.ends_with("tests") {
             read_sources(&entry, sources);
-        } else if !entry.ends_with("tests.rs") && !entry.components().any(|part| part.as_os_str() == "tests")
-        {
+        } else if entry.is_file() && !entry.ends_with("tests.rs") {
             sources.push_str(&fs::read_to_string(&entry).unwrap());
         }
     }
