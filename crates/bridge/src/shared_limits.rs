@@ -113,9 +113,9 @@ const SHARED_LIMITS: &[Row] = &[
     ],
     [
         "48 reads of a NATS cluster, 8 of streams without `allow_direct`",
-        "clients take turns; a read waits for its turn up to `request.timeout.ms`",
+        "the client above its share: clients take turns, up to `request.timeout.ms`",
         "crates/bridge/src/nats/tests/reads.rs",
-        "client_with_many_reads_leaves_turns_to_others",
+        "reads_without_an_answer_leave_places_to_others",
     ],
     [
         "64 MiB a second and core of records that filters leave out or reads skip",

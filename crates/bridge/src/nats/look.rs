@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use sluicegate_fair_share::{Places, Source};
+use sluicegate_fair_share::{Ledger, Places, Source};
 use sluicegate_protocol::KafkaMessage;
 use sluicegate_shared_log::{Chunk, ClusterLogs, Ends, Flights, assemble};
 use tokio::time::{Instant, timeout};
@@ -25,9 +25,9 @@ pub(super) struct Looks {
     walks: Walks,
     logs: Arc<ClusterLogs>,
     requests: Flights<(StreamId, i64), Result<Chunk, ReadError>>,
-    /// For reads, in turns of the clients.
+    /// For reads: each client can have its share, and those that wait take turns.
     places: Arc<Places>,
-    /// For those of one message at a time.
+    /// The same for those of one message at a time.
     single: Arc<Places>,
 }
 
@@ -46,7 +46,8 @@ impl Looks {
         logs: Arc<ClusterLogs>,
     ) -> Self {
         let walks = Walks::new(Arc::clone(&api), Arc::clone(&streams));
-        let (places, single) = (Places::new(MAX_LOOKS), Places::new(MAX_SINGLE));
+        let [places, single] =
+            [MAX_LOOKS, MAX_SINGLE].map(|max| Places::with_shares(Ledger::of_one_cluster(max)));
         Self { api, streams, tails, walks, logs, requests: Flights::default(), places, single }
     }
 

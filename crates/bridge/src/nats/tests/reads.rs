@@ -254,6 +254,36 @@ async fn streams_are_topics_with_one_partition() {
     }
 }
 
+/// Those of each kind: batches of replicas, and single messages of a leader.
+#[tokio::test]
+async fn reads_without_an_answer_leave_places_to_others() {
+    for (direct, call) in [(true, "DIRECT.GET"), (false, "STREAM.MSG.GET")] {
+        // To a stream that acknowledges nothing.
+        let silence = format!("mappings {{ \"$JS.API.{call}.SLOW\": \"NOWHERE.a\" }}");
+        let case = Case::start_with(&silence, |_| {}).await;
+        case.streams.create("NOWHERE", json!({ "no_ack": true })).await.unwrap();
+        for stream in ["SLOW", "S"] {
+            case.streams.create(stream, json!({ "allow_direct": direct })).await.unwrap();
+        }
+        case.write("SLOW", 1..=20_000).await;
+        case.write("S", 1..=1).await;
+        let slow = (0..64).map(|number| {
+            let source = Source::parse(b"192.0.2.1");
+            case.fetch("SLOW", Fetch { source, ..at(1 + 300 * number) })
+        });
+        let bystander = async {
+            let held = || case.shared.stats().misses >= 36;
+            until(held).await;
+            let fetch = Fetch { source: Source::parse(b"192.0.2.2"), ..at(1) };
+            timeout(Duration::from_secs(1), case.fetch("S", fetch)).await
+        };
+        tokio::select! {
+            answers = join_all(slow) => panic!("{call} is not silent: {answers:?}"),
+            read = bystander => assert_eq!(sequences(&read.expect("a read at once").unwrap()), [1], "{call}"),
+        }
+    }
+}
+
 /// Reads of streams without direct answers have the fewest places.
 #[tokio::test]
 async fn client_with_many_reads_leaves_turns_to_others() {
