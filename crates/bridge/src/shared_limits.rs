@@ -52,6 +52,18 @@ const SHARED_LIMITS: &[Row] = &[
         "greedy_source_leaves_bytes_and_records_to_a_newcomer",
     ],
     [
+        "the turn to write after a rejected record, of a Kafka cluster",
+        "clients take turns",
+        "tests/tests/writing/rejected.rs",
+        "records_without_a_key_do_not_fail_those_of_others",
+    ],
+    [
+        "1,000 clients with a rejected record in the last 10 s, of a Kafka cluster",
+        "the client whose last one is oldest: its records share batches again",
+        "crates/bridge/src/kafka/writer/suspects.rs",
+        "oldest_suspect_is_forgotten_first",
+    ],
+    [
         "`read.cache_bytes`",
         "the cluster that holds most: its oldest records, which are then read again",
         "crates/shared-log/src/shared_log/tests.rs",
@@ -82,6 +94,24 @@ const SHARED_LIMITS: &[Row] = &[
         "lookups_of_missing_topics_delay_nobody",
     ],
     [
+        "10,000 topics with known leaders, of a Kafka cluster",
+        "the 1,000 topics that were asked for longest ago: the next read asks again",
+        "crates/reader/src/metadata_cache/tests.rs",
+        "oldest_topics_are_evicted",
+    ],
+    [
+        "10,000 topics with known errors, of a Kafka cluster",
+        "all other errors, never a topic without one: the next read asks again",
+        "crates/reader/src/metadata_cache/tests.rs",
+        "invalid_names_evict_no_topic",
+    ],
+    [
+        "one list of all topics in 100 ms, of a Kafka cluster",
+        "nobody: all that wait share the next list",
+        "crates/reader/tests/reads/topics.rs",
+        "concurrent_callers_share_one_request",
+    ],
+    [
         "2,000 partitions whose ends are asked of a broker together",
         "the client above its share: its other partitions wait for a later request",
         "tests/tests/load/questions.rs",
@@ -106,6 +136,12 @@ const SHARED_LIMITS: &[Row] = &[
         "searches_of_one_client_leave_turns_to_others",
     ],
     [
+        "one fetch at a time after a throttle time of a Kafka broker",
+        "clients take turns",
+        "crates/reader/tests/reads/quotas.rs",
+        "clients_take_turns_after_a_throttle_time",
+    ],
+    [
         "the threads that encode large batches: half of the cores",
         "clusters take turns, and so do a cluster's clients",
         "crates/reader/src/encoder_pool/tests.rs",
@@ -116,6 +152,30 @@ const SHARED_LIMITS: &[Row] = &[
         "the client above its share: clients take turns, up to `request.timeout.ms`",
         "crates/bridge/src/nats/tests/reads.rs",
         "reads_without_an_answer_leave_places_to_others",
+    ],
+    [
+        "60,000 answers that a connection to NATS expects",
+        "later requests: they wait up to `request.timeout.ms`",
+        "crates/bridge/src/nats/tests/reads.rs",
+        "reads_without_an_answer_leave_places_to_others",
+    ],
+    [
+        "16 consumers that read ahead in streams, of a NATS cluster",
+        "the client above its share: direct gets, which cost more",
+        "crates/bridge/src/nats/walk.rs",
+        "client_with_many_walks_leaves_some_to_others",
+    ],
+    [
+        "1,000 consumers at the ends of streams, of a NATS cluster",
+        "later streams, whoever waits there: they are polled, every 2 s at worst",
+        "crates/bridge/src/nats/tail.rs",
+        "stream_beyond_the_consumers_is_polled",
+    ],
+    [
+        "10,000 known streams, of a NATS cluster",
+        "the stream that was asked longest ago: the next read asks again",
+        "crates/bridge/src/nats/streams.rs",
+        "stream_that_was_asked_longest_ago_is_forgotten_first",
     ],
     [
         "64 MiB a second and core of records that filters leave out or reads skip",
@@ -136,10 +196,22 @@ const SHARED_LIMITS: &[Row] = &[
         "descriptions_of_one_client_leave_some_of_each_second_to_others",
     ],
     [
+        "50,000 partitions of encoded descriptions, of a Kafka cluster",
+        "topics that were described longest ago: they are encoded again",
+        "crates/bridge/src/kafka/descriptions.rs",
+        "wide_topics_leave_the_descriptions_that_others_use",
+    ],
+    [
         "`traces.max_spans_per_second`",
         "the client above its share of a second: it is not traced",
         "crates/bridge/src/rate.rs",
         "greedy_client_leaves_some_of_each_second_to_others",
+    ],
+    [
+        "4,096 spans that wait for the collector",
+        "later spans of any client: they are dropped and counted",
+        "crates/bridge/src/traces/export.rs",
+        "spans_beyond_the_queue_are_dropped_and_counted",
     ],
 ];
 

@@ -1,6 +1,6 @@
 //! Descriptions of topics, which commands share while the metadata is the same.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sluicegate_reader::Topic;
@@ -13,40 +13,55 @@ pub(super) struct Descriptions(Mutex<Kept>);
 
 #[derive(Debug, Default)]
 struct Kept {
-    /// The metadata of each topic, and its description.
-    topics: HashMap<String, (Arc<Topic>, Arc<Description>)>,
+    topics: HashMap<String, Entry>,
+    /// The names of the topics by last use, the oldest first.
+    by_use: BTreeMap<u64, String>,
+    last_use: u64,
     /// The [weights](weight) of all. At most [`MAX_WEIGHT`], unless a single topic has more.
     weight: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    of: Arc<Topic>,
+    description: Arc<Description>,
+    used: u64,
 }
 
 impl Descriptions {
     /// The description of a topic with this metadata: the last one, with its encodings, if the metadata is still the same.
     pub(super) fn of(&self, name: &str, topic: Arc<Topic>) -> Arc<Description> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((of, description)) = kept.topics.get_mut(name)
-            && *of == topic
-        {
+        let known = kept.remove(name);
+        let description = match known {
             // The same value is compared at once, an equal one by its partitions.
-            *of = topic;
-            return Arc::clone(description);
-        }
-        let description = Arc::new(Description::new(topic.partitions.iter().map(partition).collect()));
+            Some(known) if known.of == topic => known.description,
+            _ => Arc::new(Description::new(topic.partitions.iter().map(partition).collect())),
+        };
         kept.put(name, topic, Arc::clone(&description));
         description
     }
 }
 
 impl Kept {
-    fn put(&mut self, name: &str, topic: Arc<Topic>, description: Arc<Description>) {
-        if let Some((_, replaced)) = self.topics.remove(name) {
-            self.weight = self.weight.saturating_sub(weight(&replaced));
+    /// Adds a topic that is not there, and makes room for it.
+    fn put(&mut self, name: &str, of: Arc<Topic>, description: Arc<Description>) {
+        let weight = weight(&description);
+        while self.weight.saturating_add(weight) > MAX_WEIGHT {
+            let Some((_, oldest)) = self.by_use.pop_first() else { break };
+            self.remove(&oldest);
         }
-        self.weight = self.weight.saturating_add(weight(&description));
-        if self.weight > MAX_WEIGHT {
-            self.topics.clear();
-            self.weight = weight(&description);
-        }
-        self.topics.insert(name.to_owned(), (topic, description));
+        self.last_use = self.last_use.saturating_add(1);
+        self.weight = self.weight.saturating_add(weight);
+        self.by_use.insert(self.last_use, name.to_owned());
+        self.topics.insert(name.to_owned(), Entry { of, description, used: self.last_use });
+    }
+
+    fn remove(&mut self, name: &str) -> Option<Entry> {
+        let entry = self.topics.remove(name)?;
+        self.by_use.remove(&entry.used);
+        self.weight = self.weight.saturating_sub(weight(&entry.description));
+        Some(entry)
     }
 }
 
@@ -64,7 +79,8 @@ fn partition(partition: &sluicegate_reader::Partition) -> Partition {
     }
 }
 
-/// Partitions of all topics: 20 MiB with three replicas each, in all encodings. When there are more, all are dropped.
+/// Partitions of all topics: 20 MiB with three replicas each, in all encodings. When there are more, the topics go that were
+/// described longest ago.
 const MAX_WEIGHT: usize = 50_000;
 
 /// A topic takes as much memory as two partitions, besides its own.
@@ -111,7 +127,24 @@ mod tests {
         let wider = descriptions.of("wider", topic(MAX_WEIGHT, 1));
         assert_eq!(weight(), MAX_WEIGHT + TOPIC_WEIGHT);
         assert!(Arc::ptr_eq(&wider, &descriptions.of("wider", topic(MAX_WEIGHT, 1))));
+        assert_eq!(descriptions.0.lock().unwrap().by_use.len(), 1);
         assert!(!Arc::ptr_eq(&narrow, &descriptions.of("narrow", topic(1, 1))));
         assert_eq!(weight(), TOPIC_WEIGHT + 1);
+    }
+
+    #[test]
+    fn wide_topics_leave_the_descriptions_that_others_use() {
+        let descriptions = Descriptions::default();
+        let of_others: Vec<_> = (0..10).map(|number| format!("t{number}")).collect();
+        let describe = || of_others.iter().map(|name| descriptions.of(name, topic(3, 1))).collect::<Vec<_>>();
+        let first = describe();
+        for number in 0..20 {
+            descriptions.of(&format!("wide-{number}"), topic(MAX_WEIGHT / 3, 1));
+            for (before, now) in first.iter().zip(describe()) {
+                assert!(Arc::ptr_eq(before, &now), "after {number} wide topics");
+            }
+        }
+        let kept = descriptions.0.lock().unwrap();
+        assert!(kept.topics.contains_key("wide-19") && !kept.topics.contains_key("wide-0"));
     }
 }

@@ -128,7 +128,7 @@ impl Looks {
         let _place = self.places.acquire(source.into()).await;
         self.logs.count_miss();
         let max_bytes = max_bytes.max(MIN_BYTES);
-        let ahead = self.ahead(name, known, offset).await;
+        let ahead = self.ahead(source, name, known, offset).await;
         let is_ahead = ahead.is_some();
         let (batch, stream) = match ahead {
             Some((messages, stream)) => (Ok(Some(messages)), stream),
@@ -218,12 +218,13 @@ impl Looks {
     /// Messages of a walk, and the answer of the leader.
     async fn ahead(
         &self,
+        source: Source,
         name: StreamName<'_>,
         known: &Stream,
         offset: i64,
     ) -> Option<(Entries, Result<Stream, ReadError>)> {
         let continues = || self.kept(&known.id, offset.saturating_sub(1), 1).is_some();
-        let start = self.walks.at(known, offset, continues)?;
+        let start = self.walks.at(source, known, offset, continues)?;
         let (messages, stream) =
             tokio::join!(self.walks.read(name, known, offset, start), self.streams.ask(name));
         let messages = messages?;

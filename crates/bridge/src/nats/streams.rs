@@ -191,7 +191,7 @@ pub(super) const STALLING: Duration = Duration::from_secs(60);
 const MAX_KNOWN: usize = 10_000;
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::metrics::Metrics;
     use crate::nats::cluster_config::{ClusterConfig, Credentials};
@@ -199,14 +199,14 @@ mod tests {
 
     fn info(end: i64) -> StreamInfo {
         let text = format!(
-            r#"{{"created":"2026-01-01T00:00:00Z","config":{{"subjects":["s"]}},"state":{{"first_seq":1,"last_seq":{},"messages":1,"bytes":1}}}}"#,
+            r#"{{"created":"2026-01-01T00:00:00Z","config":{{"subjects":["s"],"retention":"limits"}},"state":{{"first_seq":1,"last_seq":{},"messages":1,"bytes":1}}}}"#,
             end - 1
         );
         StreamInfo::parse("s", text.as_bytes()).unwrap()
     }
 
-    #[test]
-    fn stream_that_lost_messages_is_another_generation() {
+    /// Streams of a cluster that is never contacted.
+    pub(in crate::nats) fn without_a_server() -> (Arc<Api>, Arc<Streams>) {
         let config = ClusterConfig {
             servers: Vec::new(),
             discover: false,
@@ -219,8 +219,34 @@ mod tests {
             queue_records: 0,
             version: 0,
         };
-        let api = Api::new(Connection::new(config, Metrics::new().nats("n")));
-        let (streams, name) = (Streams::new(Arc::new(api)), StreamName::parse("s").unwrap());
+        let api = Arc::new(Api::new(Connection::new(config, Metrics::new().nats("n"))));
+        (Arc::clone(&api), Arc::new(Streams::new(api)))
+    }
+
+    /// The stream of this name, as if its leader had just said that it has this end.
+    pub(in crate::nats) fn learn(streams: &Streams, name: &str, end: i64) -> Stream {
+        streams.learn(StreamName::parse(name).unwrap(), info(end), 0)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn stream_that_was_asked_longest_ago_is_forgotten_first() {
+        let (_, streams) = without_a_server();
+        for number in 0..MAX_KNOWN {
+            learn(&streams, &format!("s{number}"), 1);
+            tokio::time::advance(Duration::from_millis(1)).await;
+        }
+        for name in ["s0", "new"] {
+            learn(&streams, name, 1);
+        }
+        let is_known = |name| streams.known(StreamName::parse(name).unwrap()).is_some();
+        assert_eq!(["s0", "s1", "s2", "new"].map(is_known), [true, false, true, true]);
+        assert_eq!(streams.lock().len(), MAX_KNOWN);
+    }
+
+    #[test]
+    fn stream_that_lost_messages_is_another_generation() {
+        let (_, streams) = without_a_server();
+        let name = StreamName::parse("s").unwrap();
         let first = streams.learn(name, info(100), 0);
         streams.saw(&first.id, 500);
         // It was asked before the messages were seen.

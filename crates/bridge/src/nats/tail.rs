@@ -355,3 +355,29 @@ const COMPARED_SHARE: Duration = Duration::from_millis(5);
 const DOUBT: Duration = Duration::from_millis(50);
 /// How long a consumer may take for messages that the stream has.
 const ON_THE_WAY: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use sluicegate_shared_log::{Limits, SharedLog};
+
+    use super::*;
+    use crate::nats::streams::tests::{learn, without_a_server};
+
+    /// It is a bystander's: who fills the limit cannot end its wait.
+    #[tokio::test]
+    async fn stream_beyond_the_consumers_is_polled() {
+        let (api, streams) = without_a_server();
+        let log = SharedLog::new(Limits { max_bytes: 1, max_age: FRESH });
+        let tails = Tails::new(api, Arc::clone(&streams), Arc::new(log.add_cluster()));
+        let can_follow = |name: &str| {
+            let stream = learn(&streams, name, 1);
+            let receiver = tails.join(stream.clone());
+            let (progress, _) = watch::channel(*receiver.borrow());
+            Tail { shared: Arc::clone(&tails.shared), stream, progress, idle: None }.can_follow()
+        };
+        for number in 1..MAX_CONSUMERS {
+            assert!(can_follow(&format!("s{number}")));
+        }
+        assert_eq!([can_follow("last"), can_follow("beyond")], [true, false]);
+    }
+}

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use sluicegate_fair_share::{Ledger, Permit, Permits, Source};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::api::Api;
@@ -22,7 +22,7 @@ pub(super) struct Walks {
     api: Arc<Api>,
     streams: Arc<Streams>,
     state: Arc<Mutex<State>>,
-    permits: Arc<Semaphore>,
+    permits: Arc<Permits>,
 }
 
 #[derive(Default)]
@@ -38,28 +38,36 @@ struct State {
 /// Where a read gets its walk from.
 pub(super) enum Start {
     Parked(Walk),
-    New(OwnedSemaphorePermit),
+    New(Permit),
 }
 
 pub(super) struct Walk {
     consumer: Consumer,
     /// When it was parked.
     since: Instant,
-    _permit: OwnedSemaphorePermit,
+    _permit: Permit,
 }
 
 impl Walks {
     pub(super) fn new(api: Arc<Api>, streams: Arc<Streams>) -> Self {
-        Self { api, streams, state: Arc::default(), permits: Arc::new(Semaphore::new(MAX_WALKS)) }
+        let permits = Permits::new(Ledger::of_one_cluster(MAX_WALKS));
+        Self { api, streams, state: Arc::default(), permits }
     }
 
-    /// The walk that has asked for the messages from `offset` on, or a new one if the read `continues` another one.
-    pub(super) fn at(&self, stream: &Stream, offset: i64, continues: impl FnOnce() -> bool) -> Option<Start> {
+    /// The walk that has asked for the messages from `offset` on, or a new one if the read `continues` another one and its client
+    /// has room for a walk.
+    pub(super) fn at(
+        &self,
+        source: Source,
+        stream: &Stream,
+        offset: i64,
+        continues: impl FnOnce() -> bool,
+    ) -> Option<Start> {
         let parked = self.lock().parked.remove(&(stream.id.clone(), offset));
         match parked {
             Some(walk) => Some(Start::Parked(walk)),
             None if self.is_worthwhile(stream, offset) && continues() => {
-                Arc::clone(&self.permits).try_acquire_owned().ok().map(Start::New)
+                self.permits.try_acquire(source.into(), 1).map(Start::New)
             }
             None => None,
         }
@@ -129,7 +137,7 @@ impl Walks {
         name: StreamName<'_>,
         stream: &Stream,
         offset: i64,
-        permit: OwnedSemaphorePermit,
+        permit: Permit,
     ) -> Result<Walk, ReadError> {
         let mut consumer = Consumer::create(&self.api, name, offset).await?;
         // The consumer is of this stream: the stream was the same before and after.
@@ -189,7 +197,8 @@ const REQUEST: NextMessages = NextMessages {
     idle_heartbeat: 0,
     no_wait: true,
 };
-/// Walks at the same time. Each costs the servers a consumer, and the bridge at most twice what [`REQUEST`] asks for.
+/// Walks at the same time, shared by those who began them. Each costs the servers a consumer, and the bridge at most twice what
+/// [`REQUEST`] asks for.
 const MAX_WALKS: usize = 16;
 /// Larger messages cost the same by direct get, in bytes.
 const MAX_AVERAGE: usize = 16 * 1024;
@@ -200,3 +209,20 @@ const IDLE: Duration = Duration::from_secs(5);
 /// How long a stream is read without walks after one has failed: its consumers may be denied, or too many.
 const FAILED: Duration = Duration::from_secs(60);
 const MAX_FAILED: usize = 1_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nats::streams::tests::{learn, without_a_server};
+
+    #[tokio::test]
+    async fn client_with_many_walks_leaves_some_to_others() {
+        let (api, streams) = without_a_server();
+        let stream = learn(&streams, "s", 100_000);
+        let walks = Walks::new(api, streams);
+        let begin = |from: &str| walks.at(Source::parse(from.as_bytes()), &stream, 1, || true);
+        let greedy: Vec<_> = (0..MAX_WALKS).map_while(|_| begin("192.0.2.1")).collect();
+        assert_eq!(greedy.len(), MAX_WALKS * 3 / 4);
+        assert!(matches!(begin("192.0.2.2"), Some(Start::New(_))));
+    }
+}

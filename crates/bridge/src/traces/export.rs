@@ -162,3 +162,38 @@ const DELAY: Duration = Duration::from_secs(1);
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 /// For the export of what is left at the end.
 pub(super) const LAST_EXPORT: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry::trace::Tracer as _;
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct Collector;
+
+    impl SpanExporter for Collector {
+        async fn export(&self, _: Vec<SpanData>) -> OTelSdkResult {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn spans_beyond_the_queue_are_dropped_and_counted() {
+        let counts = ExportCounts::default();
+        // So that nothing is exported meanwhile.
+        let batches = BatchConfigBuilder::default()
+            .with_max_queue_size(2 * MAX_QUEUE)
+            .with_max_export_batch_size(2 * MAX_QUEUE)
+            .with_scheduled_delay(Duration::from_secs(3_600))
+            .build();
+        let processor = BatchSpanProcessor::builder(Collector).with_batch_config(batches).build();
+        let queue = QueueBound { inner: processor, counts: counts.clone() };
+        let provider = SdkTracerProvider::builder().with_span_processor(queue).build();
+        let tracer = provider.tracer("test");
+        for _ in 0..MAX_QUEUE + 10 {
+            drop(tracer.start("span"));
+        }
+        assert_eq!((counts.queued.load(Ordering::Relaxed), counts.dropped.get()), (MAX_QUEUE, 10));
+    }
+}
