@@ -32,7 +32,7 @@ const SHARED_LIMITS: &[Row] = &[
     ],
     [
         "64 connections to `admin_listen`",
-        "the address that has most: its oldest one",
+        "the address (or /48) that has most: its oldest one",
         "crates/bridge/tests/bridge/admin.rs",
         "probes_answer_beside_idle_and_slow_connections",
     ],
@@ -55,8 +55,8 @@ const SHARED_LIMITS: &[Row] = &[
         "records_without_a_key_do_not_fail_those_of_others",
     ],
     [
-        "1,000 clients with a rejected record in the last 10 s, of a Kafka cluster",
-        "the client whose last one is oldest: its records share batches again",
+        "1,000 clients (or /48) with a rejected record in 10 s, of a Kafka cluster",
+        "the one whose last one is oldest: its records share batches again",
         "crates/bridge/src/kafka/writer/suspects.rs",
         "oldest_suspect_is_forgotten_first",
     ],

@@ -1,6 +1,6 @@
 //! Clients, as limits count them.
 
-use crate::source::{Site, Source};
+use crate::source::Source;
 
 /// A client at a cluster.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,7 +25,7 @@ pub type ClusterId = usize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Account {
     Cluster(ClusterId),
-    Site(ClusterId, Site),
+    Site(ClusterId, Source),
     Source(ClusterId, Source),
 }
 
@@ -33,7 +33,7 @@ impl Holder {
     /// Its accounts, the widest first.
     pub(crate) fn accounts(self) -> impl Iterator<Item = Account> {
         let Self { cluster, source } = self;
-        let site = source.site().map(|site| Account::Site(cluster, site));
+        let site = source.has_neighbours().then(|| Account::Site(cluster, source.site()));
         [Some(Account::Cluster(cluster)), site, Some(Account::Source(cluster, source))].into_iter().flatten()
     }
 }
@@ -42,7 +42,10 @@ impl Holder {
     /// The account of its site, or its own if it has none.
     pub(crate) fn site_account(self) -> Account {
         let Self { cluster, source } = self;
-        source.site().map_or(Account::Source(cluster, source), |site| Account::Site(cluster, site))
+        match source.has_neighbours() {
+            true => Account::Site(cluster, source.site()),
+            false => Account::Source(cluster, source),
+        }
     }
 }
 

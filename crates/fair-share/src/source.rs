@@ -21,21 +21,24 @@ impl Source {
         address.map(Self::from).unwrap_or_default()
     }
 
-    /// The site of an IPv6 address. Other sources have none and count as themselves.
-    pub(crate) fn site(self) -> Option<Site> {
+    /// The /48 network of an IPv6 source, which one customer can have: 65,536 sources (RFC 6177, section 2). Other sources are
+    /// sites of their own.
+    #[must_use]
+    pub fn site(self) -> Self {
         match self.0 {
             Some(IpAddr::V6(address)) => {
                 let [a, b, c, ..] = address.segments();
-                Some(Site([a, b, c]))
+                Self(Some(Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0).into()))
             }
-            Some(IpAddr::V4(_)) | None => None,
+            Some(IpAddr::V4(_)) | None => self,
         }
     }
-}
 
-/// A /48 network, which one customer can have: 65,536 sources (RFC 6177, section 2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Site([u16; 3]);
+    /// Whether its site can have other sources.
+    pub(crate) fn has_neighbours(self) -> bool {
+        matches!(self.0, Some(IpAddr::V6(_)))
+    }
+}
 
 impl From<IpAddr> for Source {
     fn from(address: IpAddr) -> Self {
@@ -74,6 +77,18 @@ mod tests {
         for other in [["192.0.2.1:1", "192.0.2.2:1"], ["[2001:db8::1]:1", "[2001:db8:0:1::1]:1"]] {
             let [one, another] = other.map(|text| Source::parse(text.as_bytes()));
             assert_ne!(one, another, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn networks_of_a_site_have_one_site() {
+        for (one, other, is_same) in [
+            ("2001:db8::1", "2001:db8:0:ffff::1", true),
+            ("2001:db8::1", "2001:db8:1::1", false),
+            ("192.0.2.1", "192.0.2.2", false),
+        ] {
+            let [one, other] = [one, other].map(|text| Source::parse(text.as_bytes()).site());
+            assert_eq!(one == other, is_same, "{one:?} {other:?}");
         }
     }
 

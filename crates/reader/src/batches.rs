@@ -17,7 +17,7 @@ use crate::lock::Lock;
 /// No caller gets the answer to a request that was sent before it asked. Requests run on tasks of their own, so none waits for a
 /// caller. A newcomer waits for one request besides its own, or for [`TURN`] if that takes longer. The keys that wait are bounded,
 /// and shared fairly: a source above its share gets the rest with later requests. So does a source with many keys that conflict: of
-/// those, [`LAYERS`] are requested at a time, one of each source first.
+/// those, [`LAYERS`] are requested at a time, one of each site first.
 pub(crate) struct Batches<K, V> {
     state: Lock<State<K, V>>,
     permits: Arc<Permits>,
@@ -185,7 +185,7 @@ where
     }
 }
 
-/// Keys that conflict, the first of each source first, and those of a source by age.
+/// Keys that conflict, the first of each site first, and those of a site by age.
 fn in_turns<K, V>(group: Vec<(K, Inboxes<K, V>)>) -> Vec<(K, Inboxes<K, V>)> {
     let oldest = |inboxes: &Inboxes<K, V>| {
         let awaited = inboxes.iter().filter(|inbox| inbox.is_awaited());
@@ -198,7 +198,7 @@ fn in_turns<K, V>(group: Vec<(K, Inboxes<K, V>)>) -> Vec<(K, Inboxes<K, V>)> {
     let mut ordered: Vec<_> = group
         .into_iter()
         .map(|((_, source), key, inboxes)| {
-            let turn = turns.entry(source).or_default();
+            let turn = turns.entry(source.site()).or_default();
             *turn = turn.saturating_add(1);
             (*turn, key, inboxes)
         })

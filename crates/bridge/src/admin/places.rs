@@ -19,7 +19,7 @@ pub(super) struct Places {
 #[derive(Debug, Default)]
 struct Taken {
     next: u64,
-    /// The oldest connection is first. Cancelled to close it.
+    /// Each client's site. The oldest connection is first. Cancelled to close it.
     by_age: BTreeMap<u64, (Source, CancellationToken)>,
 }
 
@@ -38,21 +38,22 @@ impl Places {
         Arc::new(Self { permits: Limit::new(max), taken: Mutex::default() })
     }
 
-    /// A place for a connection of `source`. If all are taken, the source with most connections loses its oldest one. None only if
+    /// A place for a connection of `source`. If all are taken, the site with most connections loses its oldest one. None only if
     /// the semaphore is closed, which never happens.
     ///
     /// # Cancel safety
     /// A drop can close a connection for nobody.
     pub(super) async fn take(self: &Arc<Self>, source: Source) -> Option<Place> {
+        let site = source.site();
         let permit = match self.permits.try_acquire() {
             Some(permit) => permit,
             None => {
-                self.taken().close_for(source);
+                self.taken().close_for(site);
                 self.permits.acquire().await?
             }
         };
         let close = CancellationToken::new();
-        let number = self.taken().insert(source, close.clone());
+        let number = self.taken().insert(site, close.clone());
         Some(Place { places: Arc::clone(self), number, close, _permit: permit })
     }
 
@@ -62,21 +63,21 @@ impl Places {
 }
 
 impl Taken {
-    fn insert(&mut self, source: Source, close: CancellationToken) -> u64 {
+    fn insert(&mut self, site: Source, close: CancellationToken) -> u64 {
         let number = self.next;
         self.next = number.saturating_add(1);
-        self.by_age.insert(number, (source, close));
+        self.by_age.insert(number, (site, close));
         number
     }
 
     fn close_for(&mut self, newcomer: Source) {
         let mut held = BTreeMap::<Source, usize>::new();
-        for source in self.by_age.values().map(|(source, _)| *source).chain([newcomer]) {
-            let count = held.entry(source).or_default();
+        for site in self.by_age.values().map(|(site, _)| *site).chain([newcomer]) {
+            let count = held.entry(site).or_default();
             *count = count.saturating_add(1);
         }
         let most = held.values().max();
-        let oldest = self.by_age.iter().find(|(_, (source, _))| held.get(source) == most);
+        let oldest = self.by_age.iter().find(|(_, (site, _))| held.get(site) == most);
         let Some(oldest) = oldest.map(|(number, _)| *number) else { return };
         if let Some((_, close)) = self.by_age.remove(&oldest) {
             close.cancel();
@@ -123,6 +124,6 @@ mod tests {
         // A source cannot push others out with a connection more.
         assert_eq!(closed(3, &[b, c, a, a, a]).await, [a, a]);
         // Neither can one with a whole network.
-        assert_eq!(closed(3, &[b, "2001:db8::1", "2001:db8::2", "2001:db8::3"]).await, ["2001:db8::1"]);
+        assert_eq!(closed(3, &[b, "2001:db8::1", "2001:db8:0:1::1", "2001:db8:0:2::1"]).await, ["2001:db8::1"]);
     }
 }

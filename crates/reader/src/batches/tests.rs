@@ -27,9 +27,13 @@ impl Case {
 
     /// Asks for these keys from this address.
     async fn ask(&self, from: u8, keys: impl IntoIterator<Item = u32>) -> JoinHandle<Vec<u32>> {
+        self.ask_from(IpAddr::from([10, 0, 0, from]), keys).await
+    }
+
+    async fn ask_from(&self, from: IpAddr, keys: impl IntoIterator<Item = u32>) -> JoinHandle<Vec<u32>> {
         let (case, keys) = (self.clone(), keys.into_iter().collect());
         let asked = tokio::spawn(async move {
-            let source = Source::from(IpAddr::from([10, 0, 0, from]));
+            let source = Source::from(from);
             let sent = case.sent;
             let send = move |keys: Vec<u32>| {
                 let (answered, answer) = oneshot::channel();
@@ -177,6 +181,23 @@ async fn keys_that_conflict_are_in_requests_of_their_own_in_turns() {
     }
     assert_eq!(greedy.await.unwrap(), (1_000_001..1_000_021).collect::<Vec<_>>());
     assert_eq!(case.batches.permits.used(), 0);
+}
+
+#[tokio::test]
+async fn networks_of_one_site_share_its_turns() {
+    let case = Case::new(100);
+    let _first = case.ask(9, [7]).await;
+    for network in 1..=20 {
+        let from = IpAddr::from([0x2001, 0xdb8, 0, network, 0, 0, 0, 1]);
+        case.ask_from(from, [1_000_000 + u32::from(network)]).await;
+    }
+    let other = case.ask(2, [1_000_090]).await;
+    case.answer(0).await;
+    assert_eq!(case.sent(), [vec![1_000_001], vec![1_000_090], vec![1_000_002], vec![1_000_003]]);
+    for _ in 0..4 {
+        case.answer(0).await;
+    }
+    assert!(other.is_finished());
 }
 
 #[tokio::test]

@@ -6,8 +6,8 @@ use std::sync::{Mutex, PoisonError};
 use sluicegate_fair_share::Source;
 use tokio::time::{Duration, Instant};
 
-/// Clients with a rejected record in the last [`SUSPECT_FOR`], at most [`MAX_SUSPECTS`]: beyond that, the client whose last
-/// rejection is oldest is forgotten.
+/// Sites of clients with a rejected record in the last [`SUSPECT_FOR`], at most [`MAX_SUSPECTS`]: beyond that, the one whose last
+/// rejection is oldest is forgotten. Otherwise a client with many IPv6 networks could make all others be forgotten.
 #[derive(Debug, Default)]
 pub(super) struct Suspects {
     rejected: Mutex<BTreeMap<Source, Instant>>,
@@ -16,20 +16,22 @@ pub(super) struct Suspects {
 impl Suspects {
     /// Notes that a record of `source` was rejected.
     pub(super) fn add(&self, source: Source) {
+        let site = source.site();
         let mut rejected = self.rejected.lock().unwrap_or_else(PoisonError::into_inner);
-        if rejected.len() >= MAX_SUSPECTS && !rejected.contains_key(&source) {
-            let oldest = rejected.iter().min_by_key(|(_, at)| **at).map(|(source, _)| *source);
+        if rejected.len() >= MAX_SUSPECTS && !rejected.contains_key(&site) {
+            let oldest = rejected.iter().min_by_key(|(_, at)| **at).map(|(site, _)| *site);
             oldest.and_then(|oldest| rejected.remove(&oldest));
         }
-        rejected.insert(source, Instant::now());
+        rejected.insert(site, Instant::now());
     }
 
-    /// Whether `source` had a rejected record lately.
+    /// Whether the site of `source` had a rejected record lately.
     pub(super) fn contains(&self, source: Source) -> bool {
+        let site = source.site();
         let mut rejected = self.rejected.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_suspect = rejected.get(&source).is_some_and(|at| at.elapsed() < SUSPECT_FOR);
+        let is_suspect = rejected.get(&site).is_some_and(|at| at.elapsed() < SUSPECT_FOR);
         if !is_suspect {
-            rejected.remove(&source);
+            rejected.remove(&site);
         }
         is_suspect
     }
@@ -74,5 +76,16 @@ mod tests {
         suspects.add(source(MAX_SUSPECTS));
         let is_suspect = [0, 1, 2, MAX_SUSPECTS].map(|number| suspects.contains(source(number)));
         assert_eq!(is_suspect, [true, false, true, true]);
+    }
+
+    #[test]
+    fn networks_of_one_site_make_one_suspect_be_forgotten() {
+        let suspects = Suspects::default();
+        (0..MAX_SUSPECTS).for_each(|number| suspects.add(source(number)));
+        for network in 0..=u16::MAX {
+            suspects.add(Source::from(IpAddr::from([0x2001, 0xdb8, 0, network, 0, 0, 0, 1])));
+        }
+        let left = (0..MAX_SUSPECTS).filter(|number| suspects.contains(source(*number))).count();
+        assert_eq!(left, MAX_SUSPECTS - 1);
     }
 }
