@@ -50,6 +50,8 @@ fn one_clusters_sources_can_hold_everything() {
 #[test]
 fn networks_of_a_site_leave_room_for_another_site() {
     let mut ledger = Ledger::of_one_cluster(1000);
+    assert_eq!(take_all(&mut ledger, in_site(1, 0), 1), 563);
+    ledger.clear();
     let taken: usize = (0..500).map(|network| take_all(&mut ledger, in_site(1, network), 1)).sum();
     assert_eq!(taken, 750);
     assert!(ledger.take(in_site(2, 0), 1));
