@@ -222,3 +222,17 @@ fn reference_lists_every_shared_limit_with_a_test() {
     let table = reference::table(&["limit", "who loses when it is full", "test"], &rows);
     reference::check("bridge-configuration.md", "shared limits", &table);
 }
+
+#[test]
+fn security_model_names_the_test_of_each_attack() {
+    let page = include_str!("../../../docs/explanation/security-model.md");
+    let (_, rows) = page.split_once("| attack | what holds | test |\n|---|---|---|\n").unwrap();
+    let rows: Vec<&str> = rows.lines().take_while(|line| line.starts_with('|')).collect();
+    assert!(rows.len() > 20, "{rows:?}");
+    for row in rows {
+        let link = row.strip_suffix(") |").and_then(|row| row.rsplit_once(" | ["));
+        let (test, file) = link.and_then(|(_, link)| link.split_once("](../../")).expect(row);
+        let code = test.strip_prefix('`').and_then(|test| test.strip_suffix('`'));
+        reference::check_test(file, code.unwrap_or(test));
+    }
+}
