@@ -26,7 +26,7 @@ const SHARED_LIMITS: &[Row] = &[
     ],
     [
         "`limits.max_connections`",
-        "the HTTP/1.1 connection that was idle longest, never one with a request",
+        "the HTTP/1.1 connection idle longest; if none is idle, the newcomer waits",
         "crates/bridge/tests/bridge/http1.rs",
         "new_connection_replaces_the_longest_idle_one",
     ],
