@@ -83,6 +83,33 @@ fn chart_installs_this_version() {
     );
 }
 
+#[test]
+fn nothing_but_the_node_reaches_the_admin_port() {
+    let objects = objects("minimal.yaml");
+    let services: Vec<_> = objects.iter().filter(|object| object["kind"] == "Service").collect();
+    let [service] = services[..] else { panic!("{services:?}") };
+    let ports = service["spec"]["ports"].as_array().unwrap();
+    assert_eq!(ports.iter().map(|port| &port["targetPort"]).collect::<Vec<_>>(), ["listen"]);
+
+    let policy = &kind(&objects, "NetworkPolicy")["spec"];
+    assert_eq!(policy["podSelector"]["matchLabels"], service["spec"]["selector"]);
+    assert_eq!(policy["policyTypes"][0], "Ingress");
+    let config: Table = kind(&objects, "ConfigMap")["data"]["bridge.toml"].as_str().unwrap().parse().unwrap();
+    let port = |key: &str| config[key].as_str().unwrap().parse::<SocketAddr>().unwrap().port().into();
+    // A rule without ports would be one for all.
+    let rules = policy["ingress"].as_array().unwrap().iter();
+    let allowed: Vec<_> = rules.flat_map(|rule| rule["ports"].as_array().unwrap()).collect();
+    let allows = |port: u64| {
+        let is_it = |rule: &Value| match (rule["port"].as_u64(), rule["endPort"].as_u64()) {
+            (Some(from), to) => (from..=to.unwrap_or(from)).contains(&port),
+            (None, _) => false,
+        };
+        allowed.iter().any(|rule| is_it(rule))
+    };
+    assert_eq!(["listen", "admin_listen"].map(|key| allows(port(key))), [true, false], "{allowed:?}");
+    assert!(allowed.iter().all(|rule| rule["port"].is_u64() || rule["port"] == "listen"), "{allowed:?}");
+}
+
 /// `./dev envoy-gateway` runs it in one of them.
 #[test]
 fn examples_configure_the_filter_alike() {
