@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use sluicegate_stack::raw::{PONG, masked};
+use sluicegate_stack::raw::{PING, PONG, masked};
 use sluicegate_stack::way::Way;
 use sluicegate_tests::where_the_filter_runs_sessions;
 use tokio::io::AsyncWriteExt;
@@ -23,10 +23,10 @@ async fn tiny_frames_slow_nobody(way: Way) {
     let mut witness = Witness::new(&bench).await;
     let gateway = bench.stack.gateway();
     let clients = join_all((0..CLIENTS).map(|_| open(gateway, ATTACKER))).await;
-    let frame = masked(PONG, b"");
-    let many = frame.repeat(64 * 1024 / frame.len());
+    // Pings cost their answers, too.
+    let many = [PING, PONG].map(|kind| masked(kind, b"")).map(|frame| frame.repeat(64 * 1024 / frame.len()));
     let mut attack = JoinSet::new();
-    for mut client in clients {
+    for (mut client, many) in clients.into_iter().zip(many.iter().cycle()) {
         let many = many.clone();
         // Until it is closed.
         attack.spawn(async move { while client.io.write_all(&many).await.is_ok() {} });
@@ -37,6 +37,7 @@ async fn tiny_frames_slow_nobody(way: Way) {
     bench.assert_filter_survived().await;
 }
 
-/// One in a hundred commands waits behind the frames of a tick, however many clients send them: on a free machine,
-/// below 100 ms. Without the limit it waits for seconds.
-const ALLOWED: Percentiles = Percentiles { p50: Duration::from_millis(30), p99: Duration::from_millis(500) };
+/// One in a hundred commands waits behind the frames of a tick, however many clients send them. That takes up to 135 ms, not
+/// the 100 ms of a free machine, because Envoy shares two cores with 300 clients and a debug build. Without the limit it
+/// takes seconds.
+const ALLOWED: Percentiles = Percentiles { p50: Duration::from_millis(30), p99: Duration::from_millis(300) };

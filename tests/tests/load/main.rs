@@ -7,6 +7,7 @@
 //! 5. [`churn`]: 1,000 that connect and disconnect
 //! 6. [`leaving`]: 300 at a time that are gone before they have an answer
 //! 7. [`questions`]: some that ask without pause: for missing topics, many ends, or a very wide topic
+//! 8. [`reads`]: some that read what costs much for what they get: parts of large batches, or nothing of what they scan
 //!
 //! Each runs alone on its own [`bench`], a gateway with one worker, so that all clients share all limits. [`witness`] and
 //! [`memory`] judge; [`sluicegate_stack::raw`] is the badly behaved client.
@@ -23,4 +24,5 @@ mod flood;
 mod frames;
 mod leaving;
 mod questions;
+mod reads;
 mod stuck;

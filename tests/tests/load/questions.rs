@@ -30,7 +30,7 @@ directly! {
 }
 
 /// The commands that a session can have in flight: `limits.max_commands_per_session`.
-const AT_ONCE: i64 = 16;
+pub(crate) const AT_ONCE: i64 = 16;
 
 async fn lookups_of_missing_topics_delay_nobody(way: Way) {
     let bench = Bench::new(way).await;
@@ -81,7 +81,7 @@ async fn descriptions_of_wide_topic_delay_nobody(way: Way) {
     let text =
         format!("{asked} commands took {cost:?} each, pings {disturbed:?}, undisturbed {undisturbed:?}");
     println!("{text}");
-    assert!(cost < DESCRIPTION && disturbed.p99 < WITHIN, "{text}");
+    assert!(cost < DESCRIPTION && disturbed.p99 < DESCRIBED_WITHIN, "{text}");
     assert!(attack.try_join_next().is_none(), "an attacker was closed");
 }
 
@@ -124,7 +124,7 @@ async fn skipped_records_are_not_read_again(way: Way) {
 }
 
 /// Lets clients of one address ask without pause, each with as many commands in flight as it can have.
-async fn ask_without_pause(
+pub(crate) async fn ask_without_pause(
     bench: &Bench,
     clients: u64,
     question: impl Fn(u64, i64) -> Req + Clone + Send + Sync + 'static,
@@ -153,7 +153,7 @@ fn ends_of(partitions: impl Iterator<Item = (String, i32)>) -> Req {
 }
 
 /// The time that a bystander's pings take.
-async fn ping(bench: &Bench) -> Percentiles {
+pub(crate) async fn ping(bench: &Bench) -> Percentiles {
     let mut socket = Socket::open(&bench.stack).await;
     let mut times = Vec::new();
     for _ in 0..PINGS {
@@ -189,7 +189,8 @@ async fn subscribe(bench: &Bench) -> Vec<Duration> {
 #[expect(clippy::print_stdout, reason = "a measurement, for `--nocapture`")]
 fn check(undisturbed: Vec<Duration>, disturbed: Vec<Duration>) {
     println!("subscriptions took {disturbed:?}, undisturbed {undisturbed:?}");
-    assert!(disturbed[COUNT / 2] < WITHIN, "subscriptions took {disturbed:?}, undisturbed {undisturbed:?}");
+    let [p50, p90] = [COUNT / 2, COUNT * 9 / 10].map(|count| disturbed[count - 1]);
+    assert!(p50 < WITHIN && p90 < LATE, "subscriptions took {disturbed:?}, undisturbed {undisturbed:?}");
 }
 
 const COUNT: usize = 20;
@@ -200,10 +201,19 @@ const ABORTED_RECORDS: i64 = 8_000;
 
 const PINGS: usize = 500;
 
+/// A broker needs more than 10 s for 2,500 if it shares two cores. To describe so many takes a debug build as long as a release
+/// build takes for some thousands.
 const PARTITIONS: i32 = 1_000;
 
 /// The bridge spends less time on a command. A debug build would need 1.5 ms to describe so many partitions.
 const DESCRIPTION: Duration = Duration::from_micros(500);
 
+/// Nearly all pings are faster beside descriptions.
+const DESCRIBED_WITHIN: Duration = Duration::from_millis(50);
+
 /// Half of the subscriptions are faster, and nearly all pings, although all programs share a few cores.
-const WITHIN: Duration = Duration::from_millis(100);
+pub(crate) const WITHIN: Duration = Duration::from_millis(100);
+
+/// Nine of ten subscriptions are faster: 85 ms in a debug build that has two cores for itself, Kafka and the attackers, and more
+/// if others use these, too. Without shares they take seconds.
+const LATE: Duration = Duration::from_millis(250);

@@ -45,7 +45,7 @@ async fn compacted_log_is_read_from_every_offset() {
     let mut logs = Vec::new();
     for codec in [Codec::None, Codec::Zstd] {
         let topic = kafka.topic("compacted", 1, &COMPACTED).await.unwrap();
-        let how = Write { codec, batch: Some(5), transaction: None };
+        let how = Write { codec, batch: Some(5), ..Write::default() };
         kafka.produce(&topic, 0, &records, how).await.unwrap();
         kafka.produce(&topic, 0, std::slice::from_ref(&last), how).await.unwrap();
         let left = compacted(kafka, &topic, 9).await;

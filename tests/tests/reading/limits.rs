@@ -25,7 +25,7 @@ async fn batch_over_the_limit_can_be_passed_by() {
     let mut socket = Socket::open(stack).await;
     for codec in Codec::ALL {
         let topic = kafka.topic("bomb", 1, &[FOREVER]).await.unwrap();
-        let how = Write { codec, batch: Some(1), transaction: None };
+        let how = Write { codec, batch: Some(1), ..Write::default() };
         let offsets = kafka.produce(&topic, 0, &records, how).await.unwrap();
         let written = messages(&offsets, &records);
         for offset in [0, 2] {

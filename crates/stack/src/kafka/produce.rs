@@ -104,6 +104,9 @@ impl Kafka {
         if let Some(count) = how.batch {
             config.set("batch.num.messages", count.to_string());
         }
+        if how.fills {
+            config.set("linger.ms", "10000").set("batch.size", "8388608");
+        }
         if is_transactional {
             let number = TRANSACTIONS.fetch_add(1, Ordering::Relaxed);
             config.set("transactional.id", format!("tests-{}-{number}", std::process::id()));

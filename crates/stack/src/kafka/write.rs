@@ -12,6 +12,8 @@ pub struct Write {
     pub codec: Codec,
     /// Maximum records in a batch; by default librdkafka's.
     pub batch: Option<usize>,
+    /// Waits for so many records, of at most 8 MiB together.
+    pub fills: bool,
     /// Writes in one transaction with this outcome; by default in none.
     pub transaction: Option<Outcome>,
 }

@@ -245,7 +245,7 @@ impl Writer<'_> {
         if batch == Some(1) {
             self.features.insert("1 record a batch");
         }
-        Write { codec, batch, transaction: None }
+        Write { codec, batch, ..Write::default() }
     }
 
     fn records(&mut self, at_most: usize) -> Vec<Record> {
