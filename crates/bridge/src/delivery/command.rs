@@ -80,8 +80,8 @@ fn invalid(message: impl Into<String>) -> CommandError {
     CommandError::new(Fault::Invalid, INVALID_REQUEST, message)
 }
 
-/// The size of a delivery unless the client chooses. Large enough to make its fixed cost small, and small enough for others to
-/// have their turn.
+/// The size of a delivery unless the client chooses. Large enough to make its fixed cost small, and small enough for
+/// others to have their turn.
 const DEFAULT_BATCH_BYTES: usize = 64 * 1024;
 
 /// The values of all filters.

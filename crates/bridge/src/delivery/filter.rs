@@ -9,8 +9,8 @@ use crate::backend::command::RecordFilter;
 
 /// Records match if they match every filter. Without filters, all do.
 ///
-/// The values of each are sorted, so that a comparison costs little however many there are, and of prefixes only those are kept
-/// that begin with no other one.
+/// The values of each are sorted, so that a comparison costs little however many there are, and of prefixes only those
+/// are kept that begin with no other one.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Filters(Vec<RecordFilter>);
 
@@ -68,7 +68,8 @@ impl Filters {
     }
 }
 
-/// Only the last prefix that does not sort after the value can be one of it: others that sort between them begin with that one.
+/// Only the last prefix that does not sort after the value can be one of it: others that sort between them begin with
+/// that one.
 fn matches(RecordFilter { equals, prefixes, .. }: &RecordFilter, value: &[u8]) -> bool {
     let after = prefixes.partition_point(|prefix| **prefix <= *value);
     equals.is_empty() && prefixes.is_empty()

@@ -11,7 +11,7 @@ use crate::backend::CommandError;
 /// One message of a subscription to its client.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Item {
-    /// What is read from now on.
+    /// The topics and partitions that are read from now on.
     Subscribed(Vec<SubscribedTopic>),
     /// Records of one partition. Without records, the position has moved past some that were left out.
     Delivery {
@@ -22,7 +22,8 @@ pub(crate) enum Item {
         /// The log's end as last known; −1 if unknown.
         end: i64,
     },
-    /// The end of a log was reached, or, where only committed records are read, the first record of an open transaction.
+    /// The end of a log was reached, or, where only committed records are read, the first record of an open
+    /// transaction.
     CaughtUp {
         place: Place,
         /// The log's end, if a transaction keeps the subscription from it.

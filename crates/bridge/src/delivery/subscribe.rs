@@ -1,4 +1,4 @@
-//! What a client subscribes to, and where each partition begins.
+//! A client's wish, and the offsets at which it begins.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ pub(crate) struct Subscribe {
     pub(crate) max_bytes: usize,
     /// The largest number of records in a delivery; 0: as many as fit.
     pub(crate) max_records: usize,
-    /// How long a record at the end of a log waits for others.
+    /// The time for which a record at the end of a log waits for others.
     pub(crate) linger: Duration,
     /// Whether to jump to the end of a log that a delivery does not reach.
     pub(crate) skips: bool,
@@ -85,8 +85,8 @@ impl Source {
     /// Finds the partitions and their offsets.
     ///
     /// # Errors
-    /// The topic or a partition does not exist, is not the same any more, or cannot be read `until` then; or there are more
-    /// partitions than `max`.
+    /// The topic or a partition does not exist, is not the same any more, or cannot be read `until` then; or there are
+    /// more partitions than `max`.
     ///
     /// # Cancel safety
     /// A drop abandons the reads.
@@ -165,8 +165,9 @@ impl Source {
         }
     }
 
-    /// Checks that offsets are not after the ends of their logs. Those to resume from are not checked: the client can have read more
-    /// than a broker knows that has just become the leader. Nor are those of a log whose end is not known soon: its reads will tell.
+    /// Checks that offsets are not after the ends of their logs. Offsets to resume from are not checked: the client can
+    /// have read more than a broker knows that has just become the leader. Nor are those of a log whose end is not
+    /// known soon: its reads will tell.
     async fn check(
         &self,
         (cluster, client): (&Cluster, fair_share::Source),
@@ -186,7 +187,8 @@ impl Source {
         }
     }
 
-    /// Finds offsets. Partitions that have just been created can be without a leader: they are asked for again `until` then.
+    /// Finds offsets. Partitions that have just been created can be without a leader: they are asked for again `until`
+    /// then.
     async fn list(
         &self,
         (cluster, client): (&Cluster, fair_share::Source),
@@ -239,13 +241,13 @@ pub(crate) fn too_many_partitions() -> CommandError {
     CommandError::new(Fault::Invalid, INVALID_REQUEST, message)
 }
 
-/// How long a subscription tries to find where it begins.
+/// The time for which a subscription tries to find where it begins.
 const SUBSCRIBE_TIME: Duration = Duration::from_secs(25);
 
-/// How long a subscription waits for the ends of its logs, twice at most.
+/// The time for which a subscription waits for the ends of its logs, twice at most.
 const CHECK_TIME: Duration = Duration::from_secs(1);
 
-/// How long a subscription waits before it asks for partitions again.
+/// The pause before a subscription asks for partitions again.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Partitions of all subscriptions of a session.

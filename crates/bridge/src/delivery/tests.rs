@@ -28,7 +28,7 @@ use crate::metrics::RouteMetrics;
 const TOPIC: &str = "t";
 const BOUNDS: Reads = Reads { max_bytes: 1 << 20, wait: Duration::ZERO };
 
-/// Subscribes to all partitions from their beginning. What was subscribed is taken.
+/// Subscribes to all partitions from their beginning, and takes [`Item::Subscribed`].
 async fn open(logs: &Logs, change: impl FnOnce(&mut SubscribeCommand)) -> Subscription {
     open_in(&logs.cluster(), &Arc::default(), change).await
 }
@@ -80,7 +80,7 @@ enum Step {
     Break(i32),
     /// All can be read again.
     Mend,
-    /// What was read is no longer kept, or is again.
+    /// Records that were read are no longer kept, or are again.
     Keep(bool),
     /// Another leader, which has all records.
     Elect,
@@ -438,7 +438,7 @@ async fn scans_of_one_client_leave_some_of_each_second_to_others() {
         let client = fair_share::Source::parse(address.as_bytes());
         Subscription::open(&cluster, &Arc::default(), Subscribe { client, ..subscribe }).await.unwrap()
     };
-    // How far a client gets that wants nothing of what there is.
+    // The offset that a client reaches whose filters match nothing.
     let scan = async |mut subscription: Subscription, until: Instant| {
         let mut offset = 0;
         while timeout_at(until, subscription.ready(200)).await.is_ok() {
