@@ -1,15 +1,18 @@
 //! Delivers records to clients as they are written.
 //!
-//! - [`Subscribe`]: what a client wants, and where each partition begins
-//! - `filter`: which records it wants
-//! - [`OpenSubscriptions`]: how far subscriptions are behind
-//! - [`Subscription`]: a position in each log; what is read there goes to the client as [`Item`]s
+//! 1. [`Subscribe`] is a client's wish, with filters on records; it finds where each partition begins
+//! 2. [`Subscription`] has a position in each log, and gives its client [`Item`]s: a runtime around `cursors`
+//! 3. `cursors` decides: events lead to items, and to effects that the runtime performs, without I/O or a clock;
+//!    `cursor` is one position and its states, `client` the wish and the messages that all of them share
+//! 4. [`OpenSubscriptions`] samples the lag
 //!
-//! While its client has no room, a subscription holds no records. It reads a batch when there is room for one, from what was read for
-//! others if it can, so a slow client costs a few hundred bytes for each partition.
+//! While its client has no room, a subscription holds no records. It reads a batch when there is room for one, from
+//! records that were read for others if it can, so a slow client costs a few hundred bytes for each partition.
 
+mod client;
 mod command;
 mod cursor;
+mod cursors;
 mod filter;
 mod item;
 mod lag;

@@ -1,4 +1,4 @@
-//! How far open subscriptions are behind the ends of their logs.
+//! The lag of open subscriptions: records between their positions and the ends of the logs.
 //!
 //! It is looked at from outside and now and then: a subscription whose client does not read would not tell.
 
@@ -23,11 +23,12 @@ struct Position {
 #[derive(Default)]
 pub(crate) struct OpenSubscriptions(Mutex<Listed>);
 
-/// Subscriptions, and some that have ended. Since the last prune, at most as many were added as were open then, or [`MIN_ADDED`].
+/// Subscriptions, and some that have ended. Since the last prune, at most as many were added as were open then, or
+/// [`MIN_ADDED`].
 #[derive(Default)]
 struct Listed {
     subscriptions: Vec<Weak<Progress>>,
-    /// How many were open at the last prune.
+    /// The number of open ones at the last prune.
     open: usize,
 }
 
@@ -40,9 +41,12 @@ impl Listed {
 }
 
 impl Progress {
-    pub(super) fn add(&self, cursor: &Cursor) {
-        let Cursor { ref topic, partition, next, end, .. } = *cursor;
-        lock(&self.0).push(Position { topic: Arc::clone(topic), partition, next, end });
+    /// Adds the positions of new cursors.
+    pub(super) fn add(&self, cursors: &[Cursor]) {
+        lock(&self.0).extend(cursors.iter().map(|cursor| {
+            let Cursor { ref topic, partition, next, end, .. } = *cursor;
+            Position { topic: Arc::clone(topic), partition, next, end }
+        }));
     }
 
     /// Notes that the cursor with this index has moved.
@@ -52,8 +56,8 @@ impl Progress {
         }
     }
 
-    /// The records behind all positions, and the number of positions. Asks no broker: a log's end is known from what was read there
-    /// for anyone.
+    /// The records behind all positions, and the number of positions. Asks no broker: a log's end is known from all
+    /// reads there, for any client.
     fn lag(&self, backend: &dyn Backend) -> (u64, usize) {
         let mut positions = lock(&self.0);
         let lag = positions.iter_mut().map(|position| {

@@ -1,0 +1,183 @@
+//! Bounds, and what follows from several events.
+
+use super::*;
+
+/// Cursors of several partitions, each of which has put a question unless there are too many.
+fn asking(partitions: i32) -> Cursors {
+    let mut cursors = subscribed(Subscribe::default(), partitions);
+    ask(&mut cursors);
+    cursors
+}
+
+/// Lets cursors ask until none may. Gives their indices.
+fn ask(cursors: &mut Cursors) -> Vec<usize> {
+    let mut asked = Vec::new();
+    while let Some(Turn { index, fetch }) = cursors.next_turn(1000, *NOW) {
+        cursors.handle(index, Event::Turn { fetch, version: LEADER, recent: None }, *NOW);
+        let effects = std::iter::from_fn(|| cursors.next_effect());
+        asked.extend(effects.filter_map(|effect| match effect {
+            Effect::Ask { index, .. } => Some(index),
+            _ => None,
+        }));
+    }
+    asked
+}
+
+fn answer(cursors: &mut Cursors, index: usize, answer: Answer) {
+    cursors.handle(index, Event::Answered(answer, LEADER), *NOW);
+}
+
+#[test]
+fn questions_are_bounded() {
+    let mut cursors = asking(100);
+    assert_eq!(cursors.asked, MAX_ASKED);
+    answer(&mut cursors, 0, Answer::Kept);
+    assert_eq!(ask(&mut cursors), [0], "records that are kept are read first");
+    answer(&mut cursors, 1, Answer::Nothing);
+    assert_eq!(ask(&mut cursors), [MAX_ASKED], "the next in line");
+    for index in (0..=MAX_ASKED).filter(|index| *index != 1) {
+        let answered = if index < 6 { Answer::Records(Ok(read(0, 1))) } else { Answer::Nothing };
+        answer(&mut cursors, index, answered);
+    }
+    assert_eq!((cursors.asked, cursors.spare.len()), (0, MAX_SPARE));
+    assert!(!cursors.may_ask(), "as long as records that are not kept for all wait for the client");
+    cursors.put_back(*NOW);
+    assert_eq!(ask(&mut cursors).len(), MAX_SPARE, "nothing was read that is kept");
+}
+
+#[test]
+fn records_for_the_client_alone_are_dropped_where_they_do_not_fit() {
+    for (count, max_bytes, is_held) in [(2, 20, true), (2, 19, false), (1, 0, true)] {
+        let mut cursors = asking(1);
+        answer(&mut cursors, 0, Answer::Records(Ok(read(0, count))));
+        let turn = cursors.next_turn(max_bytes, *NOW);
+        assert_eq!((turn.is_none(), cursors.in_hand().is_some()), (is_held, is_held));
+        assert!(cursors.spare.is_empty());
+    }
+}
+
+#[test]
+fn end_is_told_once_it_was_looked_for_twice() {
+    let mut cursors = asking(1);
+    let ends = Ends { start: 0, stable: 2, end: 2 };
+    answer(&mut cursors, 0, Answer::Records(Ok(Fetched { ends, ..read(0, 2) })));
+    assert!(cursors.next_turn(1000, *NOW).is_none());
+    apply(&mut cursors, "take");
+    assert_eq!(outputs(&mut cursors), "Ready: delivery up to 2, moved, delivered 2 records, 20 bytes");
+    assert_eq!(ask(&mut cursors), [0]);
+    answer(&mut cursors, 0, Answer::Records(Ok(Fetched::nothing(2, ends))));
+    assert_eq!(outputs(&mut cursors), "AtEnd: caught up at 2, wait at the end");
+}
+
+#[test]
+fn client_that_skips_is_told_and_waits_at_the_end() {
+    let mut cursors = subscribed(Subscribe { skips: true, ..Default::default() }, 1);
+    let ends = Ends { start: 0, stable: 9, end: 9 };
+    turn(&mut cursors, LEADER, Some(Fetched { ends, ..read(0, 2) }));
+    apply(&mut cursors, "take");
+    let told = "Ready: delivery up to 2, skip 2 to 9: Lag, moved, delivered 2 records, 20 bytes";
+    assert_eq!(outputs(&mut cursors), told);
+    // The rest is left out by the messaging system: a look that finds nothing has found the end.
+    ask(&mut cursors);
+    let ends = Ends { start: 0, stable: 20, end: 20 };
+    answer(&mut cursors, 0, Answer::Records(Ok(Fetched::nothing(9, ends))));
+    assert_eq!(outputs(&mut cursors), "AtEnd: skip 9 to 20: Lag, caught up at 20, moved, wait at the end");
+}
+
+#[test]
+fn transaction_is_told_once_until_the_cursor_moves() {
+    let mut cursors = subscribed(Subscribe { committed: true, ..Default::default() }, 1);
+    let nothing = |stable, end| Answer::Records(Ok(Fetched::nothing(stable, Ends { start: 0, stable, end })));
+    ask(&mut cursors);
+    answer(&mut cursors, 0, nothing(0, 5));
+    assert_eq!(outputs(&mut cursors), "AtEnd: caught up at 0, blocked until 5, moved, wait at the end");
+    apply(&mut cursors, "blocked");
+    assert_eq!(outputs(&mut cursors), "AtEnd: moved, wait at the end");
+    cursors.handle(0, Event::Woken { end: None }, *NOW);
+    // It was aborted, and another one is open.
+    let ends = Ends { start: 0, stable: 5, end: 12 };
+    turn(&mut cursors, LEADER, Some(Fetched { ends, ..read(0, 5) }));
+    apply(&mut cursors, "take");
+    let told = "AtEnd: delivery up to 5, moved, wait at the end 5000 ms, delivered 5 records, 50 bytes";
+    assert_eq!(outputs(&mut cursors), told);
+    cursors.handle(0, Event::StillAtEnd { end: 12 }, *NOW);
+    assert_eq!(outputs(&mut cursors), "AtEnd: caught up at 5, blocked until 12, wait at the end");
+}
+
+#[test]
+fn pauses_grow_up_to_a_bound() {
+    for (fault, want) in [
+        (UNREACHABLE, [75, 150, 300, 600, 1200, 2400, 3750, 3750]),
+        (Fault::NotFound, [75, 150, 300, 600, 1000, 1000, 1000, 1000]),
+    ] {
+        let mut cursors = asking(1);
+        for (attempt, millis) in want.into_iter().enumerate() {
+            answer(&mut cursors, 0, Answer::Records(Err(error(fault))));
+            let told = if attempt == 0 { "retrying, " } else { "" };
+            assert_eq!(outputs(&mut cursors), format!("Sleeping: {told}sleep {millis} ms"));
+            apply(&mut cursors, "due");
+            ask(&mut cursors);
+        }
+    }
+}
+
+#[test]
+fn log_must_be_missing_without_a_break() {
+    let at = |seconds| Moment { at: NOW.after(Duration::from_secs(seconds)), ..*NOW };
+    let mut cursors = asking(1);
+    for (seconds, fault, state) in [
+        (0, Fault::NotFound, State::Sleeping),
+        (9, UNREACHABLE, State::Sleeping),
+        (10, Fault::NotFound, State::Sleeping),
+        (19, Fault::OffsetOutOfRange, State::Sleeping),
+        (20, Fault::NotFound, State::Ended),
+    ] {
+        let failed = CommandError { ends: Some((0, 0)), ..error(fault) };
+        cursors.handle(0, Event::Answered(Answer::Records(Err(failed)), LEADER), at(seconds));
+        assert_eq!(cursors.all()[0].state, state, "after {seconds} s");
+        outputs(&mut cursors);
+        apply(&mut cursors, "due");
+        ask(&mut cursors);
+    }
+}
+
+#[test]
+fn topic_keeps_the_id_that_is_learned_first() {
+    let mut cursors = Cursors::new(Subscribe::default(), System::Kafka);
+    cursors.add(vec![SubscribedTopic { topic: TOPIC.into(), topic_id: None, partitions: vec![(0, 0)] }]);
+    outputs(&mut cursors);
+    turn(&mut cursors, LEADER, Some(read(0, 2)));
+    apply(&mut cursors, "take");
+    outputs(&mut cursors);
+    turn(&mut cursors, LEADER, Some(read(2, 2)));
+    outputs(&mut cursors);
+    apply(&mut cursors, "take, other topic");
+    assert_eq!(outputs(&mut cursors), "Asking: ask for the topic's id");
+}
+
+#[test]
+fn topic_with_too_many_partitions_ends_the_subscription() {
+    let mut cursors = subscribed(Subscribe::default(), 1);
+    let most = i32::try_from(MAX_PARTITIONS).unwrap();
+    cursors.grow(&TOPIC.into(), &(0..most).collect::<Vec<_>>());
+    assert_eq!((outputs(&mut cursors), cursors.all().len()), ("Ready: subscribed".into(), MAX_PARTITIONS));
+    cursors.grow(&TOPIC.into(), &(0..most).collect::<Vec<_>>());
+    assert_eq!(outputs(&mut cursors), "Ready:");
+    cursors.grow(&TOPIC.into(), &(0..=most).collect::<Vec<_>>());
+    assert_eq!(
+        (outputs(&mut cursors), cursors.all().len()),
+        ("Ready: ended: Invalid".into(), MAX_PARTITIONS)
+    );
+}
+
+#[test]
+fn position_never_goes_back() {
+    let mut cursors = subscribed(Subscribe::default(), 1);
+    turn(&mut cursors, LEADER, Some(read(0, 3)));
+    apply(&mut cursors, "take");
+    outputs(&mut cursors);
+    ask(&mut cursors);
+    let earlier = Fetched::nothing(1, Ends { start: 0, stable: 9, end: 9 });
+    answer(&mut cursors, 0, Answer::Records(Ok(earlier)));
+    assert_eq!(cursors.all()[0].next, 3);
+}
