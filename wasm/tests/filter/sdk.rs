@@ -51,9 +51,9 @@ fn survived() -> BTreeMap<String, Vec<u32>> {
     CALLS.into_iter().map(row).collect()
 }
 
-/// The same as the table in ARCHITECTURE.md has it: a row's calls, and "every" or "every but" some statuses.
+/// The same as the table in docs/explanation/why-no-sdk.md has it: a row's calls, and "every" or "every but" some statuses.
 fn documented() -> BTreeMap<String, Vec<u32>> {
-    let page = fs::read_to_string(workspace().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
+    let page = fs::read_to_string(workspace().join("docs/explanation/why-no-sdk.md")).expect("why-no-sdk.md");
     let (_, section) = page.split_once("## Why the filter does not use the SDK").expect("the section");
     let rows = section.lines().skip_while(|line| !line.starts_with("|---")).skip(1);
     let rows = rows.take_while(|line| line.starts_with('|')).map(|line| line.split('|').map(str::trim));
