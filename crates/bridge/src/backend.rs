@@ -15,18 +15,18 @@ mod words;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, ready};
+use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use sluicegate_fair_share::Source;
 use sluicegate_shared_log::Ends;
+pub(crate) use sluicegate_shared_log::{AnswerReservation, Fetch, Fetched, WAITING_BYTES};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::command::Record;
 pub(crate) use self::description::{Description, Partition, Replica};
 pub(crate) use self::error::{CommandError, Fault};
-pub(crate) use self::fetched::{Fetched, first_message};
+pub(crate) use self::fetched::{DecodeMessages, first_message};
 pub(crate) use self::words::System;
 use crate::rate::ClusterRate;
 
@@ -175,27 +175,6 @@ pub(crate) struct Version {
     pub(crate) leader_epoch: Option<i32>,
 }
 
-/// A fetch from a log.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Fetch {
-    /// The offset of the first record.
-    pub(crate) offset: i64,
-    /// The largest encoded answer in bytes. A single record is delivered even if it is larger.
-    pub(crate) max_bytes: usize,
-    /// How long to wait at the end of the log for `min_bytes`.
-    pub(crate) wait: Duration,
-    /// The records to wait for, in bytes of the answer, at most [`WAITING_BYTES`]. 0: one record.
-    pub(crate) min_bytes: usize,
-    /// The largest number of records; 0: as many as fit.
-    pub(crate) max_records: usize,
-    /// Whether to read on until the answer is half full or the log ends, rather than to answer with what is at hand.
-    pub(crate) fill: bool,
-    /// Whether records of open and aborted transactions are left out.
-    pub(crate) committed: bool,
-    /// The client for whom it is.
-    pub(crate) source: Source,
-}
-
 /// A place in a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ListedOffset {
@@ -203,26 +182,6 @@ pub(crate) struct ListedOffset {
     pub(crate) offset: i64,
     /// The record's; -1 for an end of the log, and without a record.
     pub(crate) timestamp: i64,
-}
-
-/// The memory reserved for a fetch's answer.
-pub(crate) trait AnswerReservation: Send {
-    /// Gives back all but `keep` bytes while the fetch waits at the end of the log. Ready when it must stop waiting.
-    fn wait(&mut self, keep: usize) -> BoxFuture<'_, ()>;
-
-    /// Reserves again what [`AnswerReservation::wait`] gave back. False if there is no room now.
-    fn refill(&mut self) -> BoxFuture<'_, bool>;
-}
-
-/// For a fetch that does not wait.
-impl AnswerReservation for () {
-    fn wait(&mut self, _: usize) -> BoxFuture<'_, ()> {
-        ready(()).boxed()
-    }
-
-    fn refill(&mut self) -> BoxFuture<'_, bool> {
-        ready(true).boxed()
-    }
 }
 
 /// Records that were handed over.
@@ -263,5 +222,3 @@ pub(crate) const LOG_START: i64 = -2;
 pub(crate) const LOG_END: i64 = -1;
 /// The timestamp that asks for the record with the latest one.
 pub(crate) const MAX_TIMESTAMP: i64 = -3;
-/// Bytes reserved for the answer of a waiting fetch. Small, so that many can wait in one session.
-pub(crate) const WAITING_BYTES: usize = 16 * 1024;

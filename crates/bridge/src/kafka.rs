@@ -2,7 +2,6 @@
 //! either.
 //!
 //! - here: [`Kafka`], a cluster
-//! - `read`: a fetch that returns at once, or waits at the log end
 //! - `descriptions`: descriptions of topics, kept while the metadata is the same
 //! - `writer`: a cluster's producer
 //! - [`ClusterConfig`]: its configuration; [`properties`], `settings`: librdkafka's properties, one by one and as a
@@ -15,7 +14,6 @@ mod error;
 mod incidents;
 mod observer;
 pub(crate) mod properties;
-mod read;
 mod settings;
 mod writer;
 
@@ -27,7 +25,7 @@ use futures_util::future::{BoxFuture, ready};
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt};
 use sluicegate_fair_share::Source;
-use sluicegate_reader::{ReadError, Reader};
+use sluicegate_reader::{ReadError, Reader, SkipMeter};
 use sluicegate_shared_log::{ClusterLogs, Ends};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -108,12 +106,12 @@ impl Backend for Kafka {
         scans: &'a ClusterRate,
         reservation: &'a mut dyn AnswerReservation,
     ) -> BoxFuture<'a, Result<Fetched, CommandError>> {
-        let fetched = read::fetch(&self.reader, log, fetch, scans, reservation);
+        let fetched = self.reader.fetch(log.topic, log.partition, fetch, scans, reservation);
         fetched.map(|fetched| fetched.map_err(|error| self.failed(&error))).boxed()
     }
 
     fn recent(&self, log: Log<'_>, fetch: Fetch) -> Option<Fetched> {
-        self.reader.recent(read::now(log, fetch, &())).map(read::fetched)
+        self.reader.recent(log.topic, log.partition, fetch)
     }
 
     fn version(&self, log: Log<'_>) -> Version {
@@ -246,5 +244,11 @@ impl Backend for Kafka {
             Some(writer) => writer.close(by).boxed(),
             None => ready(()).boxed(),
         }
+    }
+}
+
+impl SkipMeter for ClusterRate {
+    fn skipped(&self, source: Source, bytes: usize) -> BoxFuture<'_, ()> {
+        self.take(source, bytes).boxed()
     }
 }

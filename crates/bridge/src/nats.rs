@@ -2,8 +2,8 @@
 //!
 //! A stream is a topic with the one partition 0, a sequence is an offset, and a subject is a key. A read passes, in order:
 //! - here: [`Nats`], a cluster
-//! - `read`: a fetch that returns at once, or waits at the end of a stream
-//! - `look`: kept messages, or a request that many callers share; `streams`: what is known of streams
+//! - `read`: the calls; `shared_log::fetch` reads at once, or waits at the end of a stream
+//! - `read_through`: kept messages, or a request that many callers share; `streams`: what is known of streams
 //! - `tail`: waits at the ends of streams; one consumer per stream serves all that wait there
 //! - `walk`: reads ahead of clients that read a stream in order; `consumer`: a consumer of our own
 //! - `api`, `message`, `entries`: JetStream's API, what it gives, and how the shared log keeps it
@@ -18,9 +18,9 @@ mod connection;
 mod consumer;
 mod entries;
 mod error;
-mod look;
 mod message;
 mod read;
+mod read_through;
 mod session;
 mod stream_name;
 mod streams;

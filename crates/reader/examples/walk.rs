@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use sluicegate_fair_share::Source;
-use sluicegate_reader::{Config, DEFAULT_MAX_BYTES, EncoderPool, Fetch, LOG_END, LOG_START, Reader};
-use sluicegate_shared_log::{Limits, SharedLog};
+use sluicegate_reader::{Config, DEFAULT_MAX_BYTES, EncoderPool, LOG_END, LOG_START, Reader};
+use sluicegate_shared_log::{Fetch, Limits, SharedLog};
 
 #[tokio::main(flavor = "current_thread")]
 #[expect(clippy::print_stdout, reason = "a program whose purpose is its output")]
@@ -30,20 +30,16 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (mut count, mut bytes, mut calls) = (0_usize, 0_usize, 0_usize);
     while offset < end {
         let fetch = Fetch {
-            topic: &topic,
-            partition,
             offset,
             max_bytes,
-            max_wait: Duration::ZERO,
+            wait: Duration::ZERO,
             min_bytes: 0,
             max_records: 0,
             fill: false,
             committed: false,
             source: Source::default(),
-            skips: &(),
-            at_end: None,
         };
-        let fetched = reader.fetch(fetch).await?;
+        let fetched = reader.fetch(&topic, partition, fetch, &(), &mut ()).await?;
         offset = fetched.next_offset;
         count = count.saturating_add(fetched.count);
         bytes = bytes.saturating_add(fetched.messages.len());

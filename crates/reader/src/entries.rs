@@ -1,26 +1,7 @@
 //! Messages, as the entries of a shared log.
 
 use sluicegate_records::first_message;
-use sluicegate_shared_log::{Chunk, ClusterLogs, Entry};
-
-use crate::fetch::{Fetch, Fetched};
-
-/// Whether a fetch waits for more records than these.
-pub(crate) fn is_too_small(read: &Chunk, fetch: &Fetch<'_>) -> bool {
-    read.is_too_small(fetch.min_bytes.min(fetch.max_bytes), fetch.max_records)
-}
-
-/// Whether a fetch that fills its result goes on after these. Half is enough: a copy to fill it would cost more than the next fetch.
-pub(crate) fn is_half_empty(read: &Chunk, fetch: &Fetch<'_>) -> bool {
-    fetch.fill && read.is_too_small(fetch.max_bytes / 2, fetch.max_records)
-}
-
-/// The first `max_records` of a chunk; 0: all.
-pub(crate) fn fetched(chunk: Chunk, max_records: usize) -> Fetched {
-    let Chunk { entries: messages, count, next: next_offset, ends, .. } =
-        chunk.first_entries(max_records, first_entry);
-    Fetched { messages, count, next_offset, ends }
-}
+use sluicegate_shared_log::{ClusterLogs, Entry};
 
 pub(crate) fn first_entry(messages: &[u8]) -> Option<Entry> {
     let (position, len) = first_message(messages)?;

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use sluicegate_fair_share::{Holder, Place, Source};
-use sluicegate_shared_log::ClusterLogs;
+use sluicegate_shared_log::{ClusterLogs, Fetched};
 use tokio::time::Instant;
 
 use crate::api::{FetchAnswer, FetchPartition, FetchRequest};
@@ -12,7 +12,6 @@ use crate::backoff::jitter;
 use crate::brokers::Brokers;
 use crate::connection_error::ConnectionError;
 use crate::encoder_pool::EncoderPool;
-use crate::fetch::Fetched;
 use crate::fetch_plan::{FetchPlan, RecordsFrom, Step, reply};
 use crate::leader_call::{Recipient, leader_call};
 use crate::log_version::LogVersion;

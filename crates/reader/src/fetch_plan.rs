@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use kafka_protocol::error::ResponseError;
 use sluicegate_records::{Encoded, Limits, RecordsError};
-use sluicegate_shared_log::Ends;
+use sluicegate_shared_log::{Ends, Fetched};
 use tokio::time::Instant;
 
 use crate::api::FetchAnswer;
@@ -11,7 +11,6 @@ use crate::attempt::{Reply, Role};
 use crate::connection_error::ConnectionError;
 use crate::encoder_pool::{EncodedRecords, Encoding};
 use crate::error_code::ErrorCode;
-use crate::fetch::Fetched;
 use crate::log_version::LogVersion;
 use crate::read_error::ReadError;
 use crate::skip_cache::SkipCache;
@@ -177,7 +176,7 @@ impl<'a> FetchPlan<'a> {
         if encoded.next_offset > self.offset {
             self.offset = encoded.next_offset;
             if self.skip(answer.records.len(), now) {
-                return Ok(Step::Done(nothing(self.offset, answer.ends())));
+                return Ok(Step::Done(Fetched::nothing(self.offset, answer.ends())));
             }
             return Ok(self.go_on());
         }
@@ -190,7 +189,7 @@ impl<'a> FetchPlan<'a> {
             let detail = format!("{len} bytes of batches, all before offset {offset}");
             return Err(undeliverable(ResponseError::CorruptMessage, detail));
         }
-        Ok(Step::Done(nothing(self.offset, answer.ends())))
+        Ok(Step::Done(Fetched::nothing(self.offset, answer.ends())))
     }
 
     /// Skipped bytes that are to be counted to the client. Few ones are left out: they cost no more than a request.
@@ -203,7 +202,7 @@ impl<'a> FetchPlan<'a> {
         let has_skipped = self.skipped > 0 && self.offset > self.requested;
         has_skipped.then(|| match self.old {
             Some(first) => Err(old_format(first, self.offset)),
-            None => Ok(nothing(self.offset, self.ends)),
+            None => Ok(Fetched::nothing(self.offset, self.ends)),
         })
     }
 
@@ -292,10 +291,6 @@ fn fetched(mut messages: Vec<u8>, encoded: &Encoded, ends: Ends) -> Fetched {
     }
     let Encoded { count, next_offset, .. } = *encoded;
     Fetched { messages: Bytes::from(messages), count, next_offset, ends: ends.reaching(next_offset) }
-}
-
-fn nothing(next_offset: i64, ends: Ends) -> Fetched {
-    Fetched { messages: Bytes::new(), count: 0, next_offset, ends }
 }
 
 fn old_format((offset, magic): (i64, i8), next_offset: i64) -> ReadError {

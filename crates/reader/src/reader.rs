@@ -1,6 +1,6 @@
 //! The public calls.
 
-mod fill;
+mod read_through;
 mod version;
 
 use std::fmt;
@@ -12,8 +12,10 @@ use futures_util::future::ready;
 use futures_util::stream::{self, Stream, StreamExt};
 use kafka_protocol::error::ResponseError;
 use sluicegate_fair_share::Source;
-use sluicegate_shared_log::{Chunk, ClusterLogs, Ends, Flights, LogKey, assemble};
-use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
+use sluicegate_shared_log::{
+    AnswerReservation, Chunk, ClusterLogs, Ends, Event, Fetch, Fetched, FirstEntry, Flights, LogKey, RawReads,
+};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::api::TopicId;
 use crate::attempt::nearest;
@@ -23,16 +25,15 @@ use crate::clock::after;
 use crate::config::Config;
 use crate::connection_error::ConnectionError;
 use crate::encoder_pool::EncoderPool;
-use crate::entries::{fetched, first_entry, is_half_empty, is_too_small};
+use crate::entries::first_entry;
 use crate::error_code::ErrorCode;
-use crate::fetch::{FILL_TIME, Fetch, Fetched, MAX_WAIT};
 use crate::log_version::LogVersion;
 use crate::observer::BrokerStates;
 use crate::offsets::{Asked, ListedOffset, OffsetRequests, Offsets};
 use crate::read_error::ReadError;
 use crate::skip_cache::SkipCache;
 use crate::skip_meter::SkipMeter;
-use crate::tail::{Event, Place, Tails};
+use crate::tail::{Place, Tails};
 use crate::topic::Topic;
 use crate::topic_partition::TopicPartition;
 
@@ -111,6 +112,41 @@ impl FetchKey {
     }
 }
 
+/// The reads of one fetch.
+struct LogReads<'a> {
+    reader: &'a Reader,
+    log: ReadLog<'a>,
+}
+
+impl RawReads for LogReads<'_> {
+    type Version = LogVersion;
+    type Error = ReadError;
+    const FIRST_ENTRY: FirstEntry = first_entry;
+
+    fn version(&self) -> Option<LogVersion> {
+        self.reader.version_of(self.log)
+    }
+
+    fn is_watched(&self, position: i64) -> bool {
+        self.reader.is_watched_log(self.log, position)
+    }
+
+    async fn read_through(&mut self, position: i64, max_bytes: usize) -> Result<Chunk, ReadError> {
+        self.reader.read_through(self.log, position, max_bytes).await
+    }
+
+    async fn wait(&mut self, position: i64, until: Instant, proven: Option<Ends>) -> Event {
+        let Some((place, key, leader_epoch)) = self.reader.place(self.log) else { return Event::Failed };
+        let tails = &self.reader.inner.tails;
+        let due = proven.is_none().then_some(until);
+        let wait = tails.wait(&place, &key, leader_epoch, position, due);
+        match proven {
+            Some(ends) => timeout_at(until, wait).await.unwrap_or(Event::End(ends)),
+            None => wait.await,
+        }
+    }
+}
+
 impl Reader {
     /// A reader of the cluster that `config` describes. Sends nothing before the first call. Keeps what it has read in `logs`, and shares
     /// `encoders` with other clusters.
@@ -179,102 +215,37 @@ impl Reader {
             .chain(answered.flat_map(stream::iter).filter_map(move |answer| ready(numbered(answer))))
     }
 
-    /// Reads records from an offset, in order and without gaps.
+    /// Reads records of a partition from an offset on, in order and without gaps. Counts what it skips in `skips`: up to 16 MiB, or
+    /// until the client has to wait for more than a second.
     ///
     /// # Errors
-    /// [`ReadError`], within `socket.timeout.ms` plus `max_wait`.
+    /// [`ReadError`], within `socket.timeout.ms` plus the wait.
     ///
     /// # Cancel safety
     /// Dropping the call loses its result and nothing else.
-    pub async fn fetch(&self, fetch: Fetch<'_>) -> Result<Fetched, ReadError> {
-        let target = TopicPartition::parse(fetch.topic, fetch.partition)?;
+    pub async fn fetch(
+        &self,
+        topic: &str,
+        partition: i32,
+        fetch: Fetch,
+        skips: &dyn SkipMeter,
+        reservation: &mut dyn AnswerReservation,
+    ) -> Result<Fetched, ReadError> {
+        let target = TopicPartition::parse(topic, partition)?;
         if fetch.offset < 0 {
             let detail = format!("offset {}: expected 0 or more", fetch.offset);
             return Err(ReadError::Request { code: ErrorCode(ResponseError::OffsetOutOfRange), detail });
         }
-        let (wait_until, fill_until) = (in_future(fetch.max_wait.min(MAX_WAIT)), in_future(FILL_TIME));
-        let log = ReadLog { target, committed: fetch.committed, source: fetch.source, skips: fetch.skips };
-        let known = self.version_of(log);
-        // Whether it is known since the call began that the log has no record after what was read.
-        let mut is_proven = true;
-        let mut read = match fetch.at_end {
-            Some(ends) if !fetch.max_wait.is_zero() => Chunk::empty(fetch.offset, ends),
-            None if !fetch.max_wait.is_zero() && self.is_watched_log(log, fetch.offset) => {
-                is_proven = false;
-                Chunk::empty(fetch.offset, Ends::UNKNOWN)
-            }
-            Some(_) | None => self.look(log, fetch.offset, fetch.max_bytes).await?,
-        };
-        let mut version = known.or_else(|| self.version_of(log));
-        let mut is_at_end = read.count == 0;
-        loop {
-            let (now, is_enough) = (Instant::now(), !is_too_small(&read, &fetch));
-            let waits = !is_enough && (!is_proven || now < wait_until);
-            let fills = is_enough && !is_at_end && now < fill_until && is_half_empty(&read, &fetch);
-            if !waits && !fills {
-                break;
-            }
-            let more = if fills {
-                let look = self.look(log, read.next, fetch.max_bytes);
-                let Ok(more) = timeout_at(fill_until, look).await else { break };
-                more
-            } else if is_at_end {
-                let wait = self.wait(log, read.next, (!is_proven).then_some(wait_until));
-                let event = if is_proven {
-                    let Ok(event) = timeout_at(wait_until, wait).await else { break };
-                    event
-                } else {
-                    wait.await
-                };
-                is_proven = true;
-                match event {
-                    Event::Records(chunk) => {
-                        match assemble(&[chunk], read.next, fetch.max_bytes, first_entry) {
-                            // Requested before the call, perhaps: it proves records, but no end.
-                            nothing if nothing.count == 0 => self.look(log, read.next, fetch.max_bytes).await,
-                            records => Ok(records),
-                        }
-                    }
-                    Event::End(ends) => {
-                        read.ends = ends;
-                        break;
-                    }
-                    Event::Look => self.look(log, read.next, fetch.max_bytes).await,
-                    Event::Failed => {
-                        sleep_until(wait_until.min(in_future(PAUSE))).await;
-                        self.look(log, read.next, fetch.max_bytes).await
-                    }
-                }
-            } else {
-                self.look(log, read.next, fetch.max_bytes).await
-            };
-            let newest = self.version_of(log);
-            if newest.is_some() && newest != version {
-                version = newest;
-                // A new leader can have other records at these offsets, and fewer.
-                read = self.look(log, fetch.offset, fetch.max_bytes).await?;
-                is_at_end = read.count == 0;
-                continue;
-            }
-            if is_enough && more.is_err() {
-                break;
-            }
-            let more = more?;
-            is_at_end = more.count == 0;
-            let (longer, is_whole) = read.append(&more, fetch.max_bytes, first_entry);
-            read = longer;
-            if !is_whole {
-                break;
-            }
-        }
-        Ok(fetched(read, fetch.max_records))
+        let log = ReadLog { target, committed: fetch.committed, source: fetch.source, skips };
+        sluicegate_shared_log::fetch(&mut LogReads { reader: self, log }, fetch, reservation).await
     }
 
     /// The records from an offset on that were read before, without a request and without a wait; `None` if there are none.
-    pub fn recent(&self, fetch: Fetch<'_>) -> Option<Fetched> {
-        let target = TopicPartition::parse(fetch.topic, fetch.partition).ok()?;
-        let log = ReadLog { target, committed: fetch.committed, source: fetch.source, skips: fetch.skips };
-        self.kept(log, fetch.offset, fetch.max_bytes).map(|chunk| fetched(chunk, fetch.max_records))
+    pub fn recent(&self, topic: &str, partition: i32, fetch: Fetch) -> Option<Fetched> {
+        let target = TopicPartition::parse(topic, partition).ok()?;
+        let log = ReadLog { target, committed: fetch.committed, source: fetch.source, skips: &() };
+        let chunk = self.kept(log, fetch.offset, fetch.max_bytes)?;
+        Some(Fetched::new(chunk, fetch.max_records, first_entry))
     }
 
     /// The end of a log, as far as it is known from records that were read lately.
@@ -300,12 +271,6 @@ impl Reader {
         self.inner.brokers.known_version(log.target)
     }
 
-    /// Waits for a record at the end of a log, as [`Tails::wait`].
-    async fn wait(&self, log: ReadLog<'_>, offset: i64, due: Option<Instant>) -> Event {
-        let Some((place, key, leader_epoch)) = self.place(log) else { return Event::Failed };
-        self.inner.tails.wait(&place, &key, leader_epoch, offset, due).await
-    }
-
     /// Waits until there may be a record at the end of a log, as [`Tails::wait_for_notice`]. A broker that says nothing new may not lead
     /// the log any more, or be a replica that gets nothing: other brokers are asked now and then.
     async fn wait_for_notice(&self, log: ReadLog<'_>, offset: i64, due: Option<Instant>) -> Event {
@@ -321,7 +286,7 @@ impl Reader {
             Box::pin(brokers.refresh_topic(Source::default(), log.target.topic(), PLACE_AGE, deadline)).await;
             let is_same = |(now, of, _): (Place, LogKey, i32)| (now, of) == (place.clone(), key.clone());
             if !self.place(log).is_some_and(is_same) {
-                return Event::Look;
+                return Event::Read;
             }
         }
     }
@@ -365,7 +330,7 @@ impl Reader {
         let log = ReadLog { target, committed, source: Source::default(), skips: &() };
         match self.wait_for_notice(log, offset, until).await {
             Event::End(ends) => Some(ends),
-            Event::Records(_) | Event::Look => None,
+            Event::Records(_) | Event::Read => None,
             Event::Failed => {
                 sleep(PAUSE).await;
                 None
@@ -466,6 +431,9 @@ impl fmt::Debug for Reader {
 fn in_future(time: Duration) -> Instant {
     after(Instant::now(), time)
 }
+
+/// A good maximum size of a result, in bytes: large enough to make the fixed cost of a fetch negligible.
+pub const DEFAULT_MAX_BYTES: usize = 256 * 1024;
 
 /// How long a caller waits at a broker before it looks whether it is still the right one.
 const PLACE_AGE: Duration = Duration::from_secs(10);

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use sluicegate_shared_log::{Chunk, ClusterLogs, Counted, Ends, LogKey};
+use sluicegate_shared_log::{Chunk, ClusterLogs, Counted, Ends, Event, LogKey};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
@@ -70,19 +70,6 @@ struct Empty {
     ends: Ends,
 }
 
-/// Why a wait ended.
-#[derive(Debug, Clone)]
-pub(crate) enum Event {
-    /// New records.
-    Records(Chunk),
-    /// The time is over. A request that was sent after the wait began has found no record.
-    End(Ends),
-    /// Something else than records: the caller must look at the log.
-    Look,
-    /// The request failed: the caller must look at the log, a little later.
-    Failed,
-}
-
 /// What a caller is told.
 #[derive(Debug, Clone, Copy)]
 enum Wants {
@@ -128,7 +115,7 @@ impl Tails {
         self.join(place, log, leader_epoch, offset, due, Wants::Records).wait(due).await
     }
 
-    /// Waits as [`Tails::wait`], and gives [`Event::Look`] in place of records.
+    /// Waits as [`Tails::wait`], and gives [`Event::Read`] in place of records.
     pub(crate) async fn wait_for_notice(
         self: &Arc<Self>,
         place: &Place,
@@ -266,7 +253,7 @@ impl Tails {
         tail.lanes.remove(log);
         if let Some(log) = tail.logs.remove(log) {
             log.notice.send_replace(Some(match &event {
-                Event::Records(_) => Event::Look,
+                Event::Records(_) => Event::Read,
                 other => other.clone(),
             }));
             log.event.send_replace(Some(event));
@@ -291,7 +278,7 @@ impl Tails {
             && let Ok(target) = TopicPartition::parse(&log.topic, log.partition)
         {
             self.brokers.prefer(target, Some(node));
-            return Some(Event::Look);
+            return Some(Event::Read);
         }
         let ends = answer.ends();
         // Other logs have filled the answer, or the replica is behind its leader.
@@ -327,7 +314,7 @@ impl Tails {
         let now = Instant::now().into();
         let first = self.logs.insert_parts(log, leader_epoch.into(), chunk, PART_BYTES, first_entry, now);
         match first.count {
-            0 => needs_look.then_some(Event::Look),
+            0 => needs_look.then_some(Event::Read),
             _ => Some(Event::Records(first)),
         }
     }
@@ -362,10 +349,10 @@ impl Caller<'_> {
         let offset = self.offset;
         let mut empty = self.empty.clone();
         tokio::select! {
-            event = timeout(PATIENCE, self.event()) => event.unwrap_or(Event::Look),
+            event = timeout(PATIENCE, self.event()) => event.unwrap_or(Event::Read),
             empty = empty.wait_for(|empty| empty.request > number) => match empty {
                 Ok(empty) if empty.offset == offset => Event::End(empty.ends),
-                Ok(_) | Err(_) => Event::Look,
+                Ok(_) | Err(_) => Event::Read,
             },
         }
     }

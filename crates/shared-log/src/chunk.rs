@@ -70,25 +70,27 @@ impl Chunk {
 
     /// Appends the entries of `more`, which begin at [`Chunk::next`] or before it, as far as all fit in `max_bytes`. The second value
     /// is false if some do not fit.
-    pub fn append(self, more: &Self, max_bytes: usize, first: FirstEntry) -> (Self, bool) {
+    pub(crate) fn append(&self, more: &Self, max_bytes: usize, first: FirstEntry) -> (Self, bool) {
         let room = max_bytes.saturating_sub(self.entries.len());
         let (part, is_whole) = more.cut(self.next, room, self.count == 0, first);
-        let entries =
-            if self.entries.is_empty() { part.entries } else { [self.entries, part.entries].concat().into() };
+        let entries = if self.entries.is_empty() {
+            part.entries
+        } else {
+            [&*self.entries, &*part.entries].concat().into()
+        };
         let count = self.count.saturating_add(part.count);
         let next = part.next.max(self.next);
         (Self { base: self.base, next, entries, count, ends: self.ends.merge(more.ends) }, is_whole)
     }
 
     /// Whether a reader who waits for `min_bytes`, or for `max_entries` (0: any number), has to wait for more.
-    pub fn is_too_small(&self, min_bytes: usize, max_entries: usize) -> bool {
+    pub(crate) fn is_too_small(&self, min_bytes: usize, max_entries: usize) -> bool {
         let has_all = max_entries > 0 && self.count >= max_entries;
         self.entries.len() < min_bytes.max(1) && !has_all
     }
 
     /// The first `max` entries; 0: all.
-    #[must_use]
-    pub fn first_entries(self, max: usize, first: FirstEntry) -> Self {
+    pub(crate) fn first_entries(self, max: usize, first: FirstEntry) -> Self {
         if max == 0 || max >= self.count {
             return self;
         }

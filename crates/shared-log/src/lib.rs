@@ -15,9 +15,13 @@
 
 mod chunk;
 mod chunks;
+mod fetch;
 mod flights;
+mod read_engine;
 mod shared_log;
 
 pub use chunk::{Chunk, Ends, Entry, FirstEntry, assemble};
+pub use fetch::{AnswerReservation, Fetch, Fetched, MAX_WAIT, WAITING_BYTES};
 pub use flights::Flights;
+pub use read_engine::{Event, RawReads, fetch};
 pub use shared_log::{ClusterLogs, Counted, Limits, LogKey, SharedLog, Stats};

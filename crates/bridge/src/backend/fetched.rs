@@ -1,41 +1,33 @@
-//! What a fetch has read.
+//! Messages that a fetch has read.
 
 use bytes::{Buf, Bytes};
 use prost::Message;
 use sluicegate_protocol::KafkaMessage;
-use sluicegate_shared_log::Ends;
+use sluicegate_shared_log::Fetched;
 
-/// The result of a fetch.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Fetched {
-    /// The `messages` of a `KafkaFetchResp`, encoded. Empty at the end of the log.
-    pub(crate) messages: Bytes,
-    /// The number of records.
-    pub(crate) count: usize,
-    /// The offset to continue from. It can be beyond the requested offset even without records.
-    pub(crate) next_offset: i64,
-    pub(crate) ends: Ends,
+/// Decodes messages one at a time, because decoded ones take more memory.
+pub(crate) trait DecodeMessages {
+    /// The message at the front, and those after it.
+    fn first(&self) -> Option<(KafkaMessage, Bytes)>;
+
+    /// Drops the message at the front: these are left.
+    fn advance_to(&mut self, rest: Bytes);
+
+    /// Leaves the message at the front, and those after it, to the next request.
+    fn end(&mut self);
 }
 
-impl Fetched {
-    /// No records.
-    pub(crate) fn nothing(next_offset: i64, ends: Ends) -> Self {
-        Self { messages: Bytes::new(), count: 0, next_offset, ends }
-    }
-
-    /// The message at the front, and those after it. Decodes one at a time, because decoded messages take more memory.
-    pub(crate) fn first(&self) -> Option<(KafkaMessage, Bytes)> {
+impl DecodeMessages for Fetched {
+    fn first(&self) -> Option<(KafkaMessage, Bytes)> {
         first_message(&self.messages)
     }
 
-    /// Drops the message at the front: these are left.
-    pub(crate) fn advance_to(&mut self, rest: Bytes) {
+    fn advance_to(&mut self, rest: Bytes) {
         self.messages = rest;
         self.count = self.count.saturating_sub(1);
     }
 
-    /// Leaves the message at the front, and those after it, to the next request.
-    pub(crate) fn end(&mut self) {
+    fn end(&mut self) {
         if let Some((message, _)) = self.first() {
             self.next_offset = message.offset;
         }

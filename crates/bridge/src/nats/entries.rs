@@ -5,8 +5,6 @@ use prost::encoding::{WireType, decode_key, decode_varint, message};
 use sluicegate_protocol::KafkaMessage;
 use sluicegate_shared_log::{Chunk, Ends, Entry};
 
-use crate::backend::{Fetch, Fetched};
-
 /// Encoded messages of one stream, in order.
 #[derive(Debug, Default)]
 pub(super) struct Entries {
@@ -128,23 +126,6 @@ pub(super) fn first_entry(bytes: &[u8]) -> Option<Entry> {
     Some(Entry { position: decode_varint(&mut fields).ok()?.cast_signed(), len })
 }
 
-/// Whether a fetch waits for more messages than these.
-pub(super) fn is_too_small(read: &Chunk, fetch: &Fetch) -> bool {
-    read.is_too_small(fetch.min_bytes.min(fetch.max_bytes), fetch.max_records)
-}
-
-/// Whether a fetch that fills its answer goes on after these.
-pub(super) fn is_half_empty(read: &Chunk, fetch: &Fetch) -> bool {
-    fetch.fill && read.is_too_small(fetch.max_bytes / 2, fetch.max_records)
-}
-
-/// The first `max_records` of a chunk; 0: all.
-pub(super) fn fetched(chunk: Chunk, max_records: usize) -> Fetched {
-    let Chunk { entries: messages, count, next: next_offset, ends, .. } =
-        chunk.first_entries(max_records, first_entry);
-    Fetched { messages, count, next_offset, ends }
-}
-
 /// The field number in `KafkaFetchResp`.
 const MESSAGES: u32 = 1;
 /// The field number in `KafkaMessage`. The field is always there, because sequences begin with 1.
@@ -155,6 +136,7 @@ mod tests {
     use proptest::{collection::vec, prelude::*};
     use prost::Message;
     use sluicegate_protocol::{Header, KafkaFetchResp};
+    use sluicegate_shared_log::Fetched;
 
     use super::*;
 
@@ -292,7 +274,7 @@ mod tests {
     fn answer_has_at_most_so_many_records() {
         let messages: Vec<KafkaMessage> = [2, 5, 9].map(|sequence| stored(sequence, Vec::new(), &[])).into();
         let next = |max_records| {
-            let fetched = fetched(chunk(&messages), max_records);
+            let fetched = Fetched::new(chunk(&messages), max_records, first_entry);
             (fetched.count, fetched.next_offset)
         };
         assert_eq!([1, 2, 3, 4, 0].map(next), [(1, 3), (2, 6), (3, 10), (3, 10), (3, 10)]);

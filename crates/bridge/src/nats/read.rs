@@ -1,32 +1,65 @@
-//! Reads of a cluster: what there is, or a wait at the end of a stream with little memory.
+//! Reads of a cluster.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use sluicegate_shared_log::{Chunk, ClusterLogs, Ends, Flights};
+use sluicegate_fair_share::Source;
+use sluicegate_shared_log::{Chunk, ClusterLogs, Ends, Event, FirstEntry, Flights, RawReads};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::time::{Instant, timeout_at};
 
 use super::api::{Api, MessageQuery};
-use super::entries::{fetched, first_entry, is_half_empty, is_too_small};
+use super::entries::first_entry;
 use super::error::ReadError;
-use super::look::{Found, Looks};
+use super::read_through::ReadThrough;
 use super::stream_name::StreamName;
-use super::streams::Streams;
+use super::streams::{StreamId, Streams};
 use super::tail::Tails;
-use crate::backend::{
-    AnswerReservation, Fetch, Fetched, LOG_END, LOG_START, ListedOffset, MAX_TIMESTAMP, WAITING_BYTES,
-};
+use crate::backend::{AnswerReservation, Fetch, Fetched, LOG_END, LOG_START, ListedOffset, MAX_TIMESTAMP};
 
 /// Reads from one cluster.
 pub(super) struct Reader {
     api: Arc<Api>,
     streams: Arc<Streams>,
     tails: Arc<Tails>,
-    looks: Looks,
+    reads: ReadThrough,
     listings: Flights<(Arc<str>, i64), Result<ListedOffset, ReadError>>,
     names: Flights<(), Result<Arc<[String]>, ReadError>>,
+}
+
+/// The reads of one fetch.
+struct StreamReads<'a> {
+    reader: &'a Reader,
+    name: StreamName<'a>,
+    source: Source,
+    /// The stream of the last read.
+    id: Option<StreamId>,
+}
+
+impl RawReads for StreamReads<'_> {
+    type Version = StreamId;
+    type Error = ReadError;
+    const FIRST_ENTRY: FirstEntry = first_entry;
+
+    fn version(&self) -> Option<StreamId> {
+        self.id.clone()
+    }
+
+    fn is_watched(&self, position: i64) -> bool {
+        self.reader.is_watched(self.name, position)
+    }
+
+    async fn read_through(&mut self, position: i64, max_bytes: usize) -> Result<Chunk, ReadError> {
+        let (chunk, id) = self.reader.reads.read(self.source, self.name, position, max_bytes).await?;
+        self.id = Some(id);
+        Ok(chunk)
+    }
+
+    /// The end is proven each time: others can pause the consumer that delivers messages.
+    async fn wait(&mut self, position: i64, until: Instant, _: Option<Ends>) -> Event {
+        let ends = self.reader.wait_for_records(self.name, position, Some(until)).await;
+        ends.map_or(Event::Read, Event::End)
+    }
 }
 
 impl Reader {
@@ -35,8 +68,8 @@ impl Reader {
         let (api, logs) = (Arc::new(api), Arc::new(logs));
         let streams = Arc::new(Streams::new(Arc::clone(&api)));
         let tails = Arc::new(Tails::new(Arc::clone(&api), Arc::clone(&streams), Arc::clone(&logs)));
-        let looks = Looks::new(Arc::clone(&api), Arc::clone(&streams), Arc::clone(&tails), logs);
-        Self { api, streams, tails, looks, listings: Flights::default(), names: Flights::default() }
+        let reads = ReadThrough::new(Arc::clone(&api), Arc::clone(&streams), Arc::clone(&tails), logs);
+        Self { api, streams, tails, reads, listings: Flights::default(), names: Flights::default() }
     }
 
     /// Succeeds if JetStream answers, with the server's version.
@@ -57,138 +90,27 @@ impl Reader {
 
     /// The end of the stream as known from what was read lately.
     pub(super) fn known_end(&self, name: StreamName<'_>) -> Option<i64> {
-        self.looks.known_end(name)
+        self.reads.known_end(name)
     }
 
     /// What was read before, without a request.
     pub(super) fn recent(&self, name: StreamName<'_>, fetch: Fetch) -> Option<Fetched> {
-        let Fetch { offset, max_bytes, max_records, .. } = fetch;
-        self.looks.recent(name, offset, max_bytes).map(|chunk| fetched(chunk, max_records))
+        let chunk = self.reads.recent(name, fetch.offset, fetch.max_bytes)?;
+        Some(Fetched::new(chunk, fetch.max_records, first_entry))
     }
 
-    /// Reads at once, unless others wait at this offset already. At the end of the stream it waits with room for
-    /// [`WAITING_BYTES`], since little arrives there at a time.
-    ///
-    /// A larger answer is dropped and read again with its whole room reserved: a client that never reads must not hold
-    /// unreserved memory. Without that room, the answer is empty.
+    /// Reads messages from a sequence on. Sequence 0 asks for the first one, whatever its sequence is.
     pub(super) async fn fetch(
         &self,
         name: StreamName<'_>,
         fetch: Fetch,
         reservation: &mut dyn AnswerReservation,
     ) -> Result<Fetched, ReadError> {
-        let Fetch { offset, max_bytes, wait, min_bytes, max_records, .. } = fetch;
-        if offset < 0 {
-            return Err(ReadError::OutOfRange { sequence: offset, ends: Ends::UNKNOWN });
+        if fetch.offset < 0 {
+            return Err(ReadError::OutOfRange { sequence: fetch.offset, ends: Ends::UNKNOWN });
         }
-        let is_watched = !wait.is_zero() && self.is_watched(name, offset);
-        let looked = match is_watched {
-            true => None,
-            false => Some(self.look(name, fetch).await?),
-        };
-        let is_enough = |found: &Found| wait.is_zero() || !is_too_small(&found.chunk, &fetch);
-        if let Some(found) = looked.as_ref().filter(|found| is_enough(found)) {
-            return Ok(fetched(found.chunk.clone(), max_records));
-        }
-        let end = looked.as_ref().filter(|looked| looked.chunk.count == 0);
-        let small = Fetch {
-            offset: end.map_or(offset, |end| end.chunk.next),
-            max_bytes: max_bytes.min(WAITING_BYTES),
-            min_bytes: min_bytes.min(WAITING_BYTES),
-            ..fetch
-        };
-        let waited = tokio::select! {
-            // Polled first: it makes room for others.
-            biased;
-            () = reservation.wait(WAITING_BYTES) => match looked {
-                Some(looked) => looked.chunk,
-                None => self.looks.look(fetch.source, name, offset, small.max_bytes).await?.chunk,
-            },
-            waited = self.wait_and_look(name, small, end) => waited?,
-        };
-        if waited.entries.len() <= WAITING_BYTES {
-            return Ok(fetched(waited, max_records));
-        }
-        let Chunk { base, ends, .. } = waited;
-        if reservation.refill().await {
-            return self
-                .looks
-                .look(fetch.source, name, base, max_bytes)
-                .await
-                .map(|found| fetched(found.chunk, max_records));
-        }
-        Ok(Fetched::nothing(base, ends))
-    }
-
-    /// Messages at hand, up to what the fetch wants.
-    async fn look(&self, name: StreamName<'_>, fetch: Fetch) -> Result<Found, ReadError> {
-        let Fetch { offset, max_bytes, .. } = fetch;
-        let now = Instant::now();
-        let until = now.checked_add(FILL_TIME).unwrap_or(now);
-        let Found { mut chunk, id } = self.looks.look(fetch.source, name, offset, max_bytes).await?;
-        while chunk.count > 0 && is_half_empty(&chunk, &fetch) {
-            let more = timeout_at(until, self.looks.look(fetch.source, name, chunk.next, max_bytes)).await;
-            // There are messages to answer with.
-            let Ok(Ok(more)) = more else { break };
-            if more.id != id {
-                break;
-            }
-            let (longer, is_whole) = chunk.append(&more.chunk, max_bytes, first_entry);
-            chunk = longer;
-            if more.chunk.count == 0 || !is_whole {
-                break;
-            }
-        }
-        Ok(Found { chunk, id })
-    }
-
-    /// Waits for records in small parts; `end` is what was found at the end of the stream a moment ago.
-    async fn wait_and_look(
-        &self,
-        name: StreamName<'_>,
-        fetch: Fetch,
-        end: Option<&Found>,
-    ) -> Result<Chunk, ReadError> {
-        let Fetch { offset, max_bytes, wait, .. } = fetch;
-        let now = Instant::now();
-        let until = now.checked_add(wait.min(MAX_WAIT)).unwrap_or(now);
-        let (mut id, mut read) = match end {
-            Some(Found { chunk, id }) => (id.clone(), Chunk::empty(offset, chunk.ends)),
-            None => {
-                if self.is_watched(name, offset)
-                    && let Some(ends) = self.wait_for_records(name, offset, Some(until)).await
-                {
-                    return Ok(Chunk::empty(offset, ends));
-                }
-                let Found { chunk, id } = self.looks.look(fetch.source, name, offset, max_bytes).await?;
-                (id, chunk)
-            }
-        };
-        let mut is_at_end = read.count == 0;
-        while is_too_small(&read, &fetch) && Instant::now() < until {
-            if is_at_end && let Some(ends) = self.wait_for_records(name, read.next, Some(until)).await {
-                return Ok(Chunk { ends, ..read });
-            }
-            let mut more = match self.looks.look(fetch.source, name, read.next, max_bytes).await {
-                Ok(more) => more,
-                // The messages before are an answer, and the next fetch finds the error.
-                Err(_) if read.count > 0 => break,
-                Err(error) => return Err(error),
-            };
-            if more.id != id {
-                // Another stream, or other messages, from the beginning.
-                read = Chunk::empty(offset, Ends::UNKNOWN);
-                more = self.looks.look(fetch.source, name, offset, max_bytes).await?;
-                id = more.id;
-            }
-            is_at_end = more.chunk.count == 0;
-            let (longer, is_whole) = read.append(&more.chunk, max_bytes, first_entry);
-            read = longer;
-            if !is_whole {
-                break;
-            }
-        }
-        Ok(read)
+        let mut reads = StreamReads { reader: self, name, source: fetch.source, id: None };
+        sluicegate_shared_log::fetch(&mut reads, fetch, reservation).await
     }
 
     /// Whether others wait at this offset, and will be told of a message.
@@ -279,10 +201,6 @@ fn rfc3339(timestamp: i64) -> Option<String> {
     OffsetDateTime::from_unix_timestamp_nanos(nanoseconds.into()).ok()?.format(&Rfc3339).ok()
 }
 
-/// The longest wait at the end of a stream; longer waits are shortened to it.
-const MAX_WAIT: Duration = Duration::from_secs(60);
-/// How long a fetch reads on to fill its answer.
-const FILL_TIME: Duration = Duration::from_millis(250);
 /// What names of nats-server's own streams begin with.
 const INTERNAL: char = '$';
 

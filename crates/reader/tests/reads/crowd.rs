@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 
 use crate::batches::one_record;
 use crate::scripted::{self, Asked, Broker, EPOCH, Step, reader, usual};
-use crate::support::{at, until};
+use crate::support::{Read as _, at, until};
 
 const LOGS: i32 = 2_000;
 
@@ -76,7 +76,7 @@ async fn follow(reader: Reader, partition: i32, read: Arc<Mutex<Vec<i64>>>) {
     let mut offset = 0;
     loop {
         reader.wait_for_records("t", partition, offset, false, None).await;
-        let fetched = reader.fetch(at("t", partition, offset)).await.expect("an answer");
+        let fetched = reader.read(at("t", partition, offset)).await.expect("an answer");
         let count = i64::try_from(fetched.count).expect("few records");
         assert_eq!(fetched.next_offset, offset + count, "nothing is skipped");
         offset = fetched.next_offset;
@@ -91,7 +91,7 @@ async fn crowd_of_logs_is_not_listed_for_each_record() {
     let read = Arc::new(Mutex::new(ends));
     let broker = broker(Arc::clone(&logs)).await;
     let reader = reader(&[broker.address]);
-    reader.fetch(at("t", 0, 0)).await.expect("an answer");
+    reader.read(at("t", 0, 0)).await.expect("an answer");
     let mut callers = JoinSet::new();
     for partition in 0..LOGS {
         callers.spawn(follow(reader.clone(), partition, Arc::clone(&read)));

@@ -9,7 +9,7 @@ use kafka_protocol::messages::RequestKind;
 use tokio::time::timeout;
 
 use crate::scripted::{self, Asked, Broker, Step, reader, reader_within, usual};
-use crate::support::{at, chain, list_offset, until};
+use crate::support::{Read as _, at, chain, list_offset, until};
 
 fn nowhere() -> SocketAddr {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -116,7 +116,7 @@ async fn silent_bootstrap_server_delays_by_the_head_start_only() {
     {
         let reader = reader(&servers);
         let started = Instant::now();
-        reader.fetch(at("t", 0, 0)).await.expect("an empty answer");
+        reader.read(at("t", 0, 0)).await.expect("an empty answer");
         assert!(started.elapsed() < Duration::from_millis(800), "{:?}", started.elapsed());
     }
 }
@@ -126,7 +126,7 @@ async fn ipv6_brokers_are_read() {
     let address = "[::1]:0".parse().expect("an address");
     let broker = Broker::start_at(address, usual).await;
     let reader = reader(&[broker.address]);
-    reader.fetch(at("t", 0, 0)).await.expect("an empty answer");
+    reader.read(at("t", 0, 0)).await.expect("an empty answer");
     reader.ready().await.expect("a ready cluster");
 }
 
@@ -153,7 +153,7 @@ async fn empty_metadata_replaces_nothing() {
     list_offset(&reader, "t", 0, -1, false).await.expect("the end");
     fresh.store(true, Ordering::SeqCst);
     // The cached metadata is still used for fetches.
-    reader.fetch(at("t", 0, 0)).await.expect("an empty answer");
+    reader.read(at("t", 0, 0)).await.expect("an empty answer");
     assert_eq!(list_offset(&reader, "t", 0, -1, false).await.expect("the end").offset, 0);
     assert_eq!(list_offset(&reader, "new", 0, -1, false).await.expect("the end").offset, 0);
     assert!(refusals.load(Ordering::SeqCst) > 4);
@@ -189,14 +189,14 @@ async fn deleted_topic_is_an_error_and_a_recreated_one_is_read() {
     })
     .await;
     let reader = reader(&[broker.address]);
-    reader.fetch(at("t", 0, 0)).await.expect("an empty answer");
+    reader.read(at("t", 0, 0)).await.expect("an empty answer");
     let started = Instant::now();
     state.store(0, Ordering::SeqCst);
-    let error = reader.fetch(at("t", 0, 0)).await.expect_err("no such topic");
+    let error = reader.read(at("t", 0, 0)).await.expect_err("no such topic");
     assert_eq!((error.code(), error.retriable()), (3, false));
     assert!(started.elapsed() < Duration::from_millis(500), "{:?}", started.elapsed());
     state.store(2, Ordering::SeqCst);
-    let read = async { while reader.fetch(at("t", 0, 0)).await.is_err() {} };
+    let read = async { while reader.read(at("t", 0, 0)).await.is_err() {} };
     timeout(Duration::from_secs(3), read).await.expect("the recreated topic");
 }
 
@@ -217,6 +217,6 @@ async fn requests_carry_the_leader_epoch_of_the_metadata() {
     })
     .await;
     let reader = reader(&[broker.address]);
-    reader.fetch(at("t", 0, 0)).await.expect("an empty answer");
+    reader.read(at("t", 0, 0)).await.expect("an empty answer");
     list_offset(&reader, "t", 0, -1, false).await.expect("the end");
 }

@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use kafka_protocol::messages::RequestKind;
-use sluicegate_reader::{Ends, Fetch, ReadError};
+use sluicegate_reader::ReadError;
 
 use crate::batches::one_record;
 use crate::scripted::{self, Asked, Broker, Step, reader, usual};
-use crate::support::{at, chain, list_offset, messages, until};
+use crate::support::{Fetch, Read as _, at, chain, list_offset, messages, until};
 
 fn is_fetch(asked: &Asked) -> bool {
     matches!(asked.kind, RequestKind::Fetch(_))
@@ -28,11 +28,11 @@ async fn check_once(step: fn(&Asked) -> Step, want: &str) {
     })
     .await;
     let reader = reader(&[broker.address]);
-    let error = reader.fetch(at("t", 0, 0)).await.expect_err("a failure");
+    let error = reader.read(at("t", 0, 0)).await.expect_err("a failure");
     assert!(chain(&error).contains(want), "{}, expected: {want}", chain(&error));
     assert_eq!(error.code(), 13);
     assert!(error.is_unavailable());
-    assert_eq!(reader.fetch(at("t", 0, 0)).await.expect("an empty answer").next_offset, 0);
+    assert_eq!(reader.read(at("t", 0, 0)).await.expect("an empty answer").next_offset, 0);
 }
 
 #[tokio::test]
@@ -61,13 +61,13 @@ async fn silent_broker_fails_the_call_in_time() {
     .await;
     let reader = reader(&[broker.address]);
     let started = Instant::now();
-    let error = reader.fetch(at("t", 0, 0)).await.expect_err("no answer");
+    let error = reader.read(at("t", 0, 0)).await.expect_err("no answer");
     let elapsed = started.elapsed();
     assert!(chain(&error).contains("no response from"), "{}", chain(&error));
     assert!(error.retriable() && error.is_unavailable());
     assert!((Duration::from_millis(1_000)..Duration::from_secs(3)).contains(&elapsed), "{elapsed:?}");
     frozen.store(false, Ordering::SeqCst);
-    assert_eq!(reader.fetch(at("t", 0, 0)).await.expect("an empty answer").next_offset, 0);
+    assert_eq!(reader.read(at("t", 0, 0)).await.expect("an empty answer").next_offset, 0);
 }
 
 #[tokio::test]
@@ -85,7 +85,7 @@ async fn cut_connection_is_replaced() {
             }
         })
         .await;
-        let fetched = reader(&[broker.address]).fetch(at("t", 0, 0)).await.expect("a record");
+        let fetched = reader(&[broker.address]).read(at("t", 0, 0)).await.expect("a record");
         // One for metadata, and two for fetches.
         assert_eq!((fetched.count, broker.connections()), (1, 3), "cut at byte {len}");
     }
@@ -101,7 +101,7 @@ async fn broker_that_closes_connections_fails_the_call_in_time() {
         )
         .await;
     let started = Instant::now();
-    let error = reader(&[broker.address]).fetch(at("t", 0, 0)).await.expect_err("no answer");
+    let error = reader(&[broker.address]).read(at("t", 0, 0)).await.expect_err("no answer");
     assert!(error.retriable() && error.is_unavailable(), "{}", chain(&error));
     assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
 }
@@ -111,13 +111,13 @@ async fn cluster_recovers_after_an_outage() {
     let broker = Broker::start(usual).await;
     let address = broker.address;
     let reader = reader(&[address]);
-    reader.fetch(at("t", 0, 0)).await.expect("an empty answer");
+    reader.read(at("t", 0, 0)).await.expect("an empty answer");
     drop(broker);
 
     let started = Instant::now();
     for _ in 0..20 {
         for error in [
-            reader.fetch(at("t", 0, 0)).await.expect_err("nobody is there"),
+            reader.read(at("t", 0, 0)).await.expect_err("nobody is there"),
             list_offset(&reader, "other", 0, -1, false).await.expect_err("nobody is there"),
             reader.ready().await.expect_err("nobody is there"),
         ] {
@@ -136,7 +136,7 @@ async fn cluster_recovers_after_an_outage() {
     while reader.ready().await.is_err() {
         assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
     }
-    reader.fetch(at("t", 0, 0)).await.expect("an empty answer");
+    reader.read(at("t", 0, 0)).await.expect("an empty answer");
 }
 
 #[tokio::test]
@@ -149,7 +149,7 @@ async fn one_bootstrap_server_is_enough() {
     let broker = Broker::start(usual).await;
     for servers in [[refusing, silent.address, broker.address], [broker.address, silent.address, refusing]] {
         let reader = reader(&servers);
-        reader.fetch(at("t", 0, 0)).await.expect("an empty answer");
+        reader.read(at("t", 0, 0)).await.expect("an empty answer");
         reader.ready().await.expect("a ready cluster");
     }
 }
@@ -185,7 +185,7 @@ async fn moved_leader_is_found() {
         })
         .await;
         let reader = reader(&[first.address]);
-        reader.fetch(at("t", 0, 0)).await.expect("an empty answer");
+        reader.read(at("t", 0, 0)).await.expect("an empty answer");
         assert_eq!((first.fetched().len(), second.fetched().len()), (1, 1), "error {error}");
         assert_eq!(first.metadata().len(), 2, "error {error}");
     }
@@ -196,13 +196,13 @@ async fn invalid_calls_are_rejected_without_a_request() {
     let broker = Broker::start(usual).await;
     let reader = reader(&[broker.address]);
     for (topic, partition, code) in [("", 0, 17), ("..", 0, 17), ("a b", 0, 17), ("t", -1, 3)] {
-        assert_eq!(reader.fetch(at(topic, partition, 0)).await.expect_err("a refusal").code(), code);
+        assert_eq!(reader.read(at(topic, partition, 0)).await.expect_err("a refusal").code(), code);
         assert_eq!(
             list_offset(&reader, topic, partition, -1, false).await.expect_err("a refusal").code(),
             code
         );
     }
-    let error = reader.fetch(at("t", 0, -1)).await.expect_err("a refusal");
+    let error = reader.read(at("t", 0, -1)).await.expect_err("a refusal");
     assert_eq!(
         (error.code(), error.to_string()),
         (1, "OFFSET_OUT_OF_RANGE: offset -1: expected 0 or more".to_owned())
@@ -226,7 +226,7 @@ async fn missing_common_version_is_an_error_with_both_ranges() {
         _ => usual(asked, address),
     })
     .await;
-    let error = reader(&[broker.address]).fetch(at("t", 0, 0)).await.expect_err("no common version");
+    let error = reader(&[broker.address]).read(at("t", 0, 0)).await.expect_err("no common version");
     assert!(
         chain(&error).contains("supports Fetch in versions 19..=20, expected one of 4..=18"),
         "{}",
@@ -276,7 +276,7 @@ async fn dropped_call_leaves_the_connection_usable() {
     })
     .await;
     let reader = reader(&[broker.address]);
-    reader.fetch(at("t", 0, 0)).await.expect("an empty answer");
+    reader.read(at("t", 0, 0)).await.expect("an empty answer");
     for timestamp in 0..5 {
         let dropped = tokio::time::timeout(
             Duration::from_millis(20),
@@ -307,7 +307,7 @@ async fn long_poll_has_a_dedicated_connection() {
         .map(|_| {
             let reader = reader.clone();
             let max_wait = Duration::from_secs(30);
-            tokio::spawn(async move { reader.fetch(Fetch { max_wait, ..at("t", 0, 0) }).await })
+            tokio::spawn(async move { reader.read(Fetch { max_wait, ..at("t", 0, 0) }).await })
         })
         .collect();
     for caller in waiting {
@@ -318,7 +318,7 @@ async fn long_poll_has_a_dedicated_connection() {
     assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
     assert!(broker.connections() <= 14, "{} connections", broker.connections());
     let before = broker.connections();
-    reader.fetch(Fetch { max_wait: Duration::from_secs(30), ..at("t", 0, 0) }).await.expect("a record");
+    reader.read(Fetch { max_wait: Duration::from_secs(30), ..at("t", 0, 0) }).await.expect("a record");
     assert_eq!(broker.connections(), before, "the connection is used again");
 }
 
@@ -336,9 +336,7 @@ async fn long_polls_do_not_queue_for_slow_connections() {
     let waiting: Vec<_> = (0..16)
         .map(|_| {
             let (reader, max_wait) = (reader.clone(), Duration::from_millis(100));
-            tokio::spawn(async move {
-                reader.fetch(Fetch { max_wait, at_end: Some(Ends::UNKNOWN), ..at("t", 0, 0) }).await
-            })
+            tokio::spawn(async move { reader.read(Fetch { max_wait, ..at("t", 0, 0) }).await })
         })
         .collect();
     for caller in waiting {
@@ -358,9 +356,9 @@ async fn fail_twice(first: fn() -> Step) -> [ReadError; 2] {
     })
     .await;
     let reader = reader(&[broker.address]);
-    let first = reader.fetch(at("t", 0, 0)).await.expect_err("no Kafka");
+    let first = reader.read(at("t", 0, 0)).await.expect_err("no Kafka");
     loop {
-        let later = reader.fetch(at("t", 0, 0)).await.expect_err("a silent broker");
+        let later = reader.read(at("t", 0, 0)).await.expect_err("a silent broker");
         // Calls fail without a connection during the back-off.
         if broker.connections() > 1 {
             return [first, later];
@@ -398,7 +396,7 @@ async fn long_poll_continues_after_a_cut_connection() {
     })
     .await;
     let max_wait = Duration::from_secs(30);
-    let fetched = reader(&[broker.address]).fetch(Fetch { max_wait, ..at("t", 0, 0) }).await;
+    let fetched = reader(&[broker.address]).read(Fetch { max_wait, ..at("t", 0, 0) }).await;
     assert_eq!(fetched.expect("a record").count, 1);
 }
 
@@ -416,7 +414,7 @@ async fn long_poll_fails_soon_after_its_broker_has_died() {
     .await;
     let reader = reader(&[broker.address]);
     let max_wait = Duration::from_secs(30);
-    let waiting = tokio::spawn(async move { reader.fetch(Fetch { max_wait, ..at("t", 0, 0) }).await });
+    let waiting = tokio::spawn(async move { reader.read(Fetch { max_wait, ..at("t", 0, 0) }).await });
     until(|| waits.load(Ordering::SeqCst)).await;
     drop(broker);
     let died = Instant::now();

@@ -2,9 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use sluicegate_reader::Fetch;
-
-use crate::support::{Cluster, Record, at, list_offset, messages, reader, walk};
+use crate::support::{Cluster, Fetch, Read as _, Record, at, list_offset, messages, reader, walk};
 
 fn record(key: Option<&str>, value: Option<&str>, timestamp: i64) -> Record {
     Record { key: key.map(Into::into), value: value.map(Into::into), timestamp }
@@ -73,9 +71,9 @@ async fn fetch_beyond_the_log_end_is_out_of_range() {
     let reader = cluster.reader();
     cluster.create("range", 1);
     cluster.produce("range", 0, "none", 10, &numbered(3, 10));
-    let end = reader.fetch(at("range", 0, 3)).await.expect("an empty answer");
+    let end = reader.read(at("range", 0, 3)).await.expect("an empty answer");
     assert_eq!((end.messages.len(), end.count, end.next_offset), (0, 0, 3));
-    let error = reader.fetch(at("range", 0, 4)).await.expect_err("nothing is there");
+    let error = reader.read(at("range", 0, 4)).await.expect_err("nothing is there");
     assert_eq!(error.code(), 1);
     assert!(!error.retriable() && !error.is_unavailable());
     assert_eq!(error.to_string(), "OFFSET_OUT_OF_RANGE: offset 4 is not within partition 0 of topic range");
@@ -87,9 +85,9 @@ async fn result_has_at_least_one_record_and_respects_its_maximum() {
     let reader = cluster.reader();
     cluster.create("sizes", 1);
     cluster.produce("sizes", 0, "none", 100, &numbered(40, 1_000));
-    let one = reader.fetch(Fetch { max_bytes: 1, ..at("sizes", 0, 7) }).await.expect("one record");
+    let one = reader.read(Fetch { max_bytes: 1, ..at("sizes", 0, 7) }).await.expect("one record");
     assert_eq!((one.count, one.next_offset, messages(&one)[0].offset), (1, 8, 7));
-    let some = reader.fetch(Fetch { max_bytes: 5_000, ..at("sizes", 0, 7) }).await.expect("some records");
+    let some = reader.read(Fetch { max_bytes: 5_000, ..at("sizes", 0, 7) }).await.expect("some records");
     assert_eq!(some.count, 4);
     assert!(some.messages.len() <= 5_000);
 }
@@ -114,9 +112,9 @@ async fn record_over_the_limit_is_an_error_with_the_next_offset() {
     cluster.produce("limit", 0, "none", 10, &records);
     let servers = cluster.mock.bootstrap_servers();
     let reader = reader(&[("bootstrap.servers", &servers), ("message.max.bytes", "1000")]);
-    let before = reader.fetch(at("limit", 0, 0)).await.expect("what comes before it");
+    let before = reader.read(at("limit", 0, 0)).await.expect("what comes before it");
     assert_eq!((before.count, before.next_offset), (1, 1));
-    let error = reader.fetch(at("limit", 0, 1)).await.expect_err("it is too large");
+    let error = reader.read(at("limit", 0, 1)).await.expect_err("it is too large");
     assert_eq!(error.code(), 10);
     assert!(!error.retriable());
     let text = error.to_string();
@@ -125,7 +123,7 @@ async fn record_over_the_limit_is_an_error_with_the_next_offset() {
         text.ends_with("at offset 1 exceeds the limit of 1000, the next record is at offset 2"),
         "{text}"
     );
-    assert_eq!(reader.fetch(at("limit", 0, 2)).await.expect("what comes after it").count, 1);
+    assert_eq!(reader.read(at("limit", 0, 2)).await.expect("what comes after it").count, 1);
 }
 
 #[tokio::test]
@@ -138,13 +136,13 @@ async fn missing_topic_or_partition_is_an_error_at_once() {
         let error = list_offset(&reader, topic, partition, -1, false).await.expect_err("no such partition");
         assert_eq!(error.code(), 3, "{error}");
         assert!(!error.retriable());
-        let error = reader.fetch(at(topic, partition, 0)).await.expect_err("no such partition");
+        let error = reader.read(at(topic, partition, 0)).await.expect_err("no such partition");
         assert_eq!(
             error.to_string(),
             format!("UNKNOWN_TOPIC_OR_PARTITION: partition {partition} of topic {topic}")
         );
     }
-    let error = reader.fetch(at("absent", 0, 0)).await.expect_err("no such topic");
+    let error = reader.read(at("absent", 0, 0)).await.expect_err("no such topic");
     assert_eq!(error.code(), 3, "{error}");
     assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
 }
@@ -158,7 +156,7 @@ async fn long_poll_delays_no_other_call() {
         .map(|_| {
             let reader = reader.clone();
             let max_wait = Duration::from_secs(3);
-            tokio::spawn(async move { reader.fetch(Fetch { max_wait, ..at("tail", 0, 0) }).await })
+            tokio::spawn(async move { reader.read(Fetch { max_wait, ..at("tail", 0, 0) }).await })
         })
         .collect();
     let started = Instant::now();
@@ -205,7 +203,7 @@ async fn long_poll_ends_in_time() {
     cluster.create("empty", 1);
     let started = Instant::now();
     let max_wait = Duration::from_millis(300);
-    let fetched = reader.fetch(Fetch { max_wait, ..at("empty", 0, 0) }).await.expect("an empty answer");
+    let fetched = reader.read(Fetch { max_wait, ..at("empty", 0, 0) }).await.expect("an empty answer");
     assert_eq!((fetched.count, fetched.next_offset), (0, 0));
     assert!(started.elapsed() >= max_wait, "{:?}", started.elapsed());
     assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
@@ -252,7 +250,7 @@ async fn more_long_polls_than_connections_wait() {
     let waiting: Vec<_> = (0..60)
         .map(|_| {
             let reader = reader.clone();
-            tokio::spawn(async move { reader.fetch(Fetch { max_wait, ..at("crowd", 0, 0) }).await })
+            tokio::spawn(async move { reader.read(Fetch { max_wait, ..at("crowd", 0, 0) }).await })
         })
         .collect();
     for caller in waiting {
@@ -281,7 +279,7 @@ async fn records_are_read_from_a_replica_as_far_as_it_has_them() {
         cluster.mock.follower_watermarks("near", 0, low, high).expect("watermarks");
         let reader = reader(&[("bootstrap.servers", &servers), ("client.rack", "here")]);
         assert_eq!(walk(&reader, "near", 0, 0, 10_000).await.expect("records").len(), 20, "{low:?} {high:?}");
-        let error = reader.fetch(at("near", 0, 21)).await.expect_err("nothing is there");
+        let error = reader.read(at("near", 0, 21)).await.expect_err("nothing is there");
         assert_eq!(error.code(), 1, "{error}");
     }
     // Gone, and still named by the leader.

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use tracing::subscriber::DefaultGuard;
 
 use crate::scripted::{self, Asked, Broker, Step, reader, usual};
-use crate::support::at;
+use crate::support::{Read as _, at};
 
 /// The log lines of this thread at `info` and above.
 struct Log {
@@ -73,12 +73,12 @@ async fn outage_logs_one_warning_and_one_recovery() {
     let mut broker = Broker::start(usual).await;
     let address = broker.address;
     let reader = reader(&[address]);
-    reader.fetch(at("t", 0, 0)).await.expect("an empty answer");
+    reader.read(at("t", 0, 0)).await.expect("an empty answer");
     check(&log.of(address), &[]);
     for _ in 0..2 {
         drop(broker);
         for _ in 0..10 {
-            reader.fetch(at("t", 0, 0)).await.expect_err("nobody is there");
+            reader.read(at("t", 0, 0)).await.expect_err("nobody is there");
         }
         check(&log.of(address), &[FAILED]);
         broker = Broker::start_at(address, usual).await;
@@ -90,7 +90,7 @@ async fn outage_logs_one_warning_and_one_recovery() {
 }
 
 async fn answers(reader: &Reader) {
-    let answered = async { while reader.fetch(at("t", 0, 0)).await.is_err() {} };
+    let answered = async { while reader.read(at("t", 0, 0)).await.is_err() {} };
     timeout(Duration::from_secs(20), answered).await.expect("an answer in 20 s");
 }
 
@@ -110,16 +110,16 @@ async fn recovery_of_a_dropped_broker_is_logged() {
     };
     let bootstrap = Broker::start(script).await;
     let reader = reader(&[bootstrap.address]);
-    reader.fetch(at("t", 0, 0)).await.expect("an empty answer");
+    reader.read(at("t", 0, 0)).await.expect("an empty answer");
     drop(leader);
-    reader.fetch(at("t", 0, 0)).await.expect_err("the leader is down");
+    reader.read(at("t", 0, 0)).await.expect_err("the leader is down");
     is_up.store(false, Ordering::SeqCst);
-    reader.fetch(at("t", 0, 0)).await.expect("an answer of the new leader");
+    reader.read(at("t", 0, 0)).await.expect("an answer of the new leader");
     check(&log.of(address), &[FAILED]);
 
     let _leader = Broker::start_at(address, usual).await;
     is_up.store(true, Ordering::SeqCst);
     // Metadata of a topic that is new to the reader.
-    reader.fetch(at("other", 0, 0)).await.expect("an answer of the old leader");
+    reader.read(at("other", 0, 0)).await.expect("an answer of the old leader");
     check(&log.of(address), &[RECOVERED]);
 }

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use kafka_protocol::messages::RequestKind;
 use prost::encoding::encode_varint;
 use sluicegate_fair_share::Source;
-use sluicegate_reader::{Fetch, Reader};
+use sluicegate_reader::Reader;
 use tokio::task::JoinSet;
 
 use crate::batches::batch;
 use crate::scripted::{self, Broker, Step, reader_within, usual};
-use crate::support::at;
+use crate::support::{Fetch, Read as _, at};
 
 /// The reads of the greedy client, each of another offset.
 const READS: i64 = 1_000;
@@ -31,7 +31,7 @@ fn greedy(reader: &Reader) -> (JoinSet<()>, Arc<AtomicUsize>) {
     for offset in 1..=READS {
         let (reader, ended) = (reader.clone(), Arc::clone(&ended));
         reads.spawn(async move {
-            let _ = reader.fetch(fetch([192, 0, 2, 1], offset)).await;
+            let _ = reader.read(fetch([192, 0, 2, 1], offset)).await;
             ended.fetch_add(1, Ordering::SeqCst);
         });
     }
@@ -46,11 +46,11 @@ async fn reads_of_one_client_leave_places_to_others() {
     })
     .await;
     let reader = reader_within(&[broker.address], "20000");
-    reader.fetch(fetch([192, 0, 2, 1], 0)).await.expect("an empty log");
+    reader.read(fetch([192, 0, 2, 1], 0)).await.expect("an empty log");
     let (_reads, ended) = greedy(&reader);
     crate::support::until(|| ended.load(Ordering::SeqCst) > 0).await;
     let began = Instant::now();
-    reader.fetch(fetch([192, 0, 2, 2], 0)).await.expect("an empty log");
+    reader.read(fetch([192, 0, 2, 2], 0)).await.expect("an empty log");
     let took = began.elapsed();
     assert!(took < Duration::from_secs(1), "{took:?} beside {READS} reads of another client");
 }

@@ -7,12 +7,11 @@ use std::time::{Duration, Instant};
 
 use kafka_protocol::messages::RequestKind;
 use sluicegate_fair_share::Source;
-use sluicegate_reader::{Ends, Fetch};
 use tokio::task::JoinSet;
 
 use crate::batches::one_record;
 use crate::scripted::{self, Broker, Step, reader, reader_within, usual};
-use crate::support::{at, chain, list_offset, messages, until};
+use crate::support::{Fetch, Read as _, at, chain, list_offset, messages, until};
 
 /// A broker that throttles the first `times` fetches and then has one record at offset 0.
 async fn throttling(times: usize, throttle_time: i32) -> Broker {
@@ -31,7 +30,7 @@ async fn throttling(times: usize, throttle_time: i32) -> Broker {
 async fn throttled_fetch_is_retried_after_the_throttle_time() {
     let broker = throttling(2, 400).await;
     let started = Instant::now();
-    let fetched = reader(&[broker.address]).fetch(at("t", 0, 0)).await.expect("a record");
+    let fetched = reader(&[broker.address]).read(at("t", 0, 0)).await.expect("a record");
     assert_eq!((fetched.count, messages(&fetched)[0].value.as_deref()), (1, Some(&b"x"[..])));
     assert!(started.elapsed() >= Duration::from_millis(800), "{:?}", started.elapsed());
     assert_eq!((broker.fetched().len(), broker.metadata().len()), (3, 1));
@@ -43,8 +42,8 @@ async fn throttle_time_beyond_the_deadline_is_an_error_at_once() {
     let reader = reader(&[broker.address]);
     let started = Instant::now();
     for error in [
-        reader.fetch(at("t", 0, 0)).await.expect_err("too long a wait"),
-        reader.fetch(at("t", 0, 0)).await.expect_err("too long a wait"),
+        reader.read(at("t", 0, 0)).await.expect_err("too long a wait"),
+        reader.read(at("t", 0, 0)).await.expect_err("too long a wait"),
     ] {
         let want = format!("{} throttles this client for another ", broker.address);
         assert!(chain(&error).contains(&want), "{}", chain(&error));
@@ -61,7 +60,7 @@ async fn throttled_fetch_delays_no_lookup() {
     let reader = reader_within(&[broker.address], "10000");
     let fetching = tokio::spawn({
         let reader = reader.clone();
-        async move { reader.fetch(at("t", 0, 0)).await }
+        async move { reader.read(at("t", 0, 0)).await }
     });
     until(|| !broker.fetched().is_empty()).await;
     let started = Instant::now();
@@ -99,13 +98,13 @@ async fn clients_take_turns_after_a_throttle_time() {
     let mut greedy = JoinSet::new();
     for offset in (1..=40).map(|number| number * 1_000) {
         let (reader, source) = (reader.clone(), Source::from(IpAddr::from([192, 0, 2, 1])));
-        greedy.spawn(async move { reader.fetch(Fetch { source, ..at("t", 0, offset) }).await.is_ok() });
+        greedy.spawn(async move { reader.read(Fetch { source, ..at("t", 0, offset) }).await.is_ok() });
     }
     let offsets = || answered.lock().expect("no panic").1.clone();
     until(|| broker.fetched().len() >= 40).await;
     let before = offsets().len();
     let source = Source::from(IpAddr::from([192, 0, 2, 2]));
-    reader.fetch(Fetch { source, ..at("t", 0, 0) }).await.expect("an empty answer");
+    reader.read(Fetch { source, ..at("t", 0, 0) }).await.expect("an empty answer");
     let between = offsets().iter().position(|offset| *offset == 0).expect("it was answered") - before;
     assert!(between <= 3, "{between} fetches of another client were first");
 }
@@ -143,10 +142,7 @@ async fn nothing_is_sent_during_the_throttle_time() {
                     timestamp
                 );
                 let max_wait = Duration::from_millis(10);
-                reader
-                    .fetch(Fetch { max_wait, at_end: Some(Ends::UNKNOWN), ..at(topic, 0, 0) })
-                    .await
-                    .expect("no record");
+                reader.read(Fetch { max_wait, ..at(topic, 0, 0) }).await.expect("no record");
             })
         })
         .collect();

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use kafka_protocol::messages::RequestKind;
 use sluicegate_fair_share::Source;
-use sluicegate_reader::{Ends, Fetch, Reader};
+use sluicegate_reader::Reader;
 
 use crate::batches::one_record;
 use crate::scripted::{self, Asked, Broker, Step, reader, usual};
-use crate::support::{at, list_offset, messages};
+use crate::support::{Fetch, Read as _, at, list_offset, messages};
 
 /// A leader with record `l` at each offset up to 99, and its preferred replica, which does `follow`.
 async fn start(follow: impl Fn(&Asked) -> Step + Send + Sync + 'static) -> (Broker, Broker, Reader) {
@@ -43,7 +43,7 @@ fn record(asked: &Asked, value: u8) -> Step {
 }
 
 async fn read(reader: &Reader, offset: i64) -> String {
-    let fetched = reader.fetch(at("t", 0, offset)).await.expect("a record");
+    let fetched = reader.read(at("t", 0, offset)).await.expect("a record");
     assert_eq!((fetched.count, fetched.next_offset), (1, offset + 1));
     String::from_utf8(messages(&fetched)[0].value.clone().expect("a value").to_vec()).expect("a letter")
 }
@@ -70,9 +70,8 @@ async fn long_poll_waits_at_the_preferred_replica() {
     })
     .await;
     for offset in 0..3 {
-        let fetch =
-            Fetch { max_wait: Duration::from_secs(30), at_end: Some(Ends::UNKNOWN), ..at("t", 0, offset) };
-        let fetched = reader.fetch(fetch).await.expect("a record");
+        reader.wait_for_records("t", 0, offset, false, None).await;
+        let fetched = reader.read(at("t", 0, offset)).await.expect("a record");
         assert_eq!(messages(&fetched)[0].value.as_deref(), Some(&b"f"[..]));
     }
     // The leader redirects the first wait, after which the reader looks before it waits again.
@@ -93,9 +92,9 @@ async fn replica_that_is_behind_proves_no_end() {
     })
     .await;
     let wait = Fetch { max_wait: Duration::from_millis(500), ..at("t", 0, 5) };
-    assert_eq!(reader.fetch(wait).await.expect("an empty answer").count, 0);
+    assert_eq!(reader.read(wait).await.expect("an empty answer").count, 0);
     assert!(reader.is_watched("t", 0, 5, false));
-    let fetched = reader.fetch(wait).await.expect("a record of the leader");
+    let fetched = reader.read(wait).await.expect("a record of the leader");
     assert_eq!(messages(&fetched)[0].value.as_deref(), Some(&b"l"[..]));
 }
 
@@ -110,7 +109,7 @@ async fn replica_that_says_nothing_new_is_left_when_the_leader_is_known_anew() {
         }
     })
     .await;
-    assert_eq!(reader.fetch(at("t", 0, 5)).await.expect("an empty answer").count, 0);
+    assert_eq!(reader.read(at("t", 0, 5)).await.expect("an empty answer").count, 0);
     let wait = reader.wait_for_records("t", 0, 5, false, None);
     let refresh = async {
         tokio::time::sleep(Duration::from_secs(1)).await;

@@ -11,7 +11,7 @@ use kafka_protocol::protocol::StrBytes;
 use sluicegate_reader::{ReadError, Reader};
 
 use crate::scripted::{self, Asked, Broker, Step, usual};
-use crate::support::{self, at, chain, list_offset};
+use crate::support::{self, Read as _, at, chain, list_offset};
 
 /// The client's messages of the authentication, in order.
 type Messages = Arc<Mutex<Vec<String>>>;
@@ -72,7 +72,7 @@ fn check_refused(error: &ReadError, want: &str) {
 async fn plain_authenticates_before_any_other_request() {
     let (broker, messages) = broker(|_| message("")).await;
     let reader = reader(&[broker.address], "PLAIN", &USER);
-    assert_eq!(reader.fetch(at("t", 0, 0)).await.expect("an empty answer").next_offset, 0);
+    assert_eq!(reader.read(at("t", 0, 0)).await.expect("an empty answer").next_offset, 0);
     // On the connection for metadata, and on the one for fetches.
     assert_eq!(*messages.lock().expect("no panic"), ["\0me\0hunter2"; 2]);
 }
@@ -80,7 +80,7 @@ async fn plain_authenticates_before_any_other_request() {
 #[tokio::test]
 async fn rejection_quotes_the_broker_without_the_password() {
     let (broker, _) = broker(|message| refusal(format!("no such user: {message}"))).await;
-    let error = reader(&[broker.address], "PLAIN", &USER).fetch(at("t", 0, 0)).await.expect_err("a refusal");
+    let error = reader(&[broker.address], "PLAIN", &USER).read(at("t", 0, 0)).await.expect_err("a refusal");
     check_refused(&error, "SASL_AUTHENTICATION_FAILED: no such user:  me …");
 }
 
@@ -91,14 +91,14 @@ async fn failure_that_needs_a_repair_is_reported() {
     let closed = gone.address;
     drop(gone);
     for servers in [[refusing.address, closed], [closed, refusing.address]] {
-        let error = reader(&servers, "PLAIN", &USER).fetch(at("t", 0, 0)).await.expect_err("a refusal");
+        let error = reader(&servers, "PLAIN", &USER).read(at("t", 0, 0)).await.expect_err("a refusal");
         assert!(chain(&error).ends_with("SASL_AUTHENTICATION_FAILED: wrong"), "{}", chain(&error));
         // The other one may come back.
         assert!(error.is_unavailable() && error.retriable());
     }
     let (other, _) = broker(|_| refusal("wrong".to_owned())).await;
     let servers = [refusing.address, other.address];
-    let error = reader(&servers, "PLAIN", &USER).fetch(at("t", 0, 0)).await.expect_err("a refusal");
+    let error = reader(&servers, "PLAIN", &USER).read(at("t", 0, 0)).await.expect_err("a refusal");
     check_refused(&error, "SASL_AUTHENTICATION_FAILED: wrong");
 }
 
@@ -113,7 +113,7 @@ async fn check_handshake(code: i16, want: &str) {
         _ => usual(asked, address),
     })
     .await;
-    let error = reader(&[broker.address], "PLAIN", &USER).fetch(at("t", 0, 0)).await.expect_err("a refusal");
+    let error = reader(&[broker.address], "PLAIN", &USER).read(at("t", 0, 0)).await.expect_err("a refusal");
     check_refused(&error, want);
 }
 
@@ -132,7 +132,7 @@ async fn broker_without_the_password_is_not_trusted() {
     })
     .await;
     let reader = reader(&[broker.address], "SCRAM-SHA-512", &USER);
-    let error = reader.fetch(at("t", 0, 0)).await.expect_err("no trust");
+    let error = reader.read(at("t", 0, 0)).await.expect_err("no trust");
     check_refused(&error, "the broker does not know the password: check the address of the broker");
     assert!(broker.metadata().is_empty());
     assert!(messages.lock().expect("no panic")[1].starts_with("c=biws,r="));
@@ -157,13 +157,13 @@ async fn token_file_is_read_for_each_authentication() {
         ("reconnect.backoff.max.ms", "0"),
     ];
     let reader = reader(&[broker.address], "OAUTHBEARER", &more);
-    let error = reader.fetch(at("t", 0, 0)).await.expect_err("a refusal");
+    let error = reader.read(at("t", 0, 0)).await.expect_err("a refusal");
     check_refused(&error, "token … is over (status invalid_token)");
     let first = "n,,\x01auth=Bearer hunter2\x01logicalCluster=lkc-1\x01\x01";
     assert_eq!(messages.lock().expect("no panic")[..2], [first, "\x01"]);
 
     std::fs::write(&path, "renewed").expect("a file");
-    assert_eq!(reader.fetch(at("t", 0, 0)).await.expect("an empty answer").next_offset, 0);
+    assert_eq!(reader.read(at("t", 0, 0)).await.expect("an empty answer").next_offset, 0);
     std::fs::remove_file(&path).expect("a file");
 }
 
@@ -185,6 +185,6 @@ async fn error_suggests_a_listener_that_requires_sasl() {
     .await;
     let servers = broker.address.to_string();
     let reader = support::reader(&[("bootstrap.servers", &servers)]);
-    let error = reader.fetch(at("t", 0, 0)).await.expect_err("no answer");
+    let error = reader.read(at("t", 0, 0)).await.expect_err("no answer");
     assert!(chain(&error).contains("check whether the listener requires SASL"), "{}", chain(&error));
 }

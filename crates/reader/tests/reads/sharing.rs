@@ -8,12 +8,11 @@ use futures_util::StreamExt;
 use futures_util::future::join_all;
 use kafka_protocol::messages::RequestKind;
 use sluicegate_fair_share::Source;
-use sluicegate_reader::Fetch;
 use tokio::time::{Instant, sleep};
 
 use crate::batches::{batch, one_record};
 use crate::scripted::{self, Broker, Step, reader, usual};
-use crate::support::{self, at, list_offset};
+use crate::support::{self, Fetch, Read as _, at, list_offset};
 
 const CALLERS: usize = 200;
 
@@ -41,7 +40,7 @@ async fn callers_who_read_the_same_share_requests() {
     .await;
     let reader = reader(&[broker.address]);
     for offset in 0..5 {
-        let callers = (0..CALLERS).map(|_| reader.fetch(at("t", 0, offset)));
+        let callers = (0..CALLERS).map(|_| reader.read(at("t", 0, offset)));
         for fetched in join_all(callers).await {
             assert_eq!(fetched.expect("a record").next_offset, offset + 1);
         }
@@ -54,7 +53,7 @@ async fn callers_at_the_log_end_share_few_requests() {
     let broker = empty_log().await;
     let reader = reader(&[broker.address]);
     let wait = Fetch { max_wait: Duration::from_secs(2), ..at("t", 0, 0) };
-    let callers = (0..CALLERS).map(|_| reader.fetch(wait));
+    let callers = (0..CALLERS).map(|_| reader.read(wait));
     for fetched in join_all(callers).await {
         assert_eq!(fetched.expect("an empty answer").count, 0);
     }
@@ -68,13 +67,13 @@ async fn callers_who_poll_with_short_waits_share_few_requests() {
     let reader = reader(&[broker.address]);
     let wait = Fetch { max_wait: Duration::from_millis(100), ..at("t", 0, 0) };
     // Connects, and looks.
-    reader.fetch(wait).await.expect("an empty answer");
+    reader.read(wait).await.expect("an empty answer");
     let before = broker.fetched().len();
     let poll = async |number: u64| {
         sleep(Duration::from_millis(number)).await;
         for _ in 0..20 {
             let asked = Instant::now();
-            let fetched = reader.fetch(wait).await.expect("an empty answer");
+            let fetched = reader.read(wait).await.expect("an empty answer");
             assert_eq!((fetched.count, fetched.ends.end), (0, 0));
             assert!(asked.elapsed() >= wait.max_wait, "{:?}", asked.elapsed());
         }
@@ -101,7 +100,7 @@ async fn brokers_hold_requests_no_longer_than_configured() {
     let servers = broker.address.to_string();
     let reader = support::reader(&[("bootstrap.servers", &servers), ("fetch.wait.max.ms", "50")]);
     let wait = Fetch { max_wait: Duration::from_millis(300), ..at("t", 0, 0) };
-    assert_eq!(reader.fetch(wait).await.expect("an empty answer").count, 0);
+    assert_eq!(reader.read(wait).await.expect("an empty answer").count, 0);
     assert_eq!(longest.load(Ordering::Relaxed), 50);
 }
 
@@ -118,10 +117,10 @@ async fn large_batch_that_ends_a_wait_is_requested_once() {
     let reader = reader(&[broker.address]);
     let from = |offset| Fetch { max_bytes: 64 * 1024, ..at("t", 0, offset) };
     let wait = Fetch { max_wait: Duration::from_secs(10), ..from(0) };
-    let mut fetched = reader.fetch(wait).await.expect("records");
+    let mut fetched = reader.read(wait).await.expect("records");
     let mut reads = 1;
     while fetched.next_offset < COUNT.into() {
-        fetched = reader.fetch(from(fetched.next_offset)).await.expect("records");
+        fetched = reader.read(from(fetched.next_offset)).await.expect("records");
         reads += 1;
     }
     assert!(reads > 4, "the batch should be larger than what is kept in one part");
@@ -143,9 +142,9 @@ async fn answer_that_left_a_partition_out_does_not_prove_its_end() {
     .await;
     let reader = reader(&[broker.address]);
     let wait = Fetch { max_wait: Duration::from_millis(500), ..at("t", 0, 0) };
-    assert_eq!(reader.fetch(wait).await.expect("an empty answer").count, 0);
+    assert_eq!(reader.read(wait).await.expect("an empty answer").count, 0);
     assert!(reader.is_watched("t", 0, 0, false));
-    assert_eq!(reader.fetch(wait).await.expect("a record").count, 1);
+    assert_eq!(reader.read(wait).await.expect("a record").count, 1);
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use kafka_protocol::messages::RequestKind;
 use sluicegate_reader::Reader;
 
 use crate::scripted::{self, Asked, Broker, Step, reader, reader_within, usual};
-use crate::support::{at, chain, list_offset};
+use crate::support::{Read as _, at, chain, list_offset};
 
 /// Longer than half of `socket.timeout.ms`, the time for one response.
 pub(crate) const SLOW: Duration = Duration::from_millis(1_500);
@@ -128,7 +128,7 @@ async fn fetches_that_take_long_delay_no_lookup() {
     let mut offsets = (0..).step_by(1_000);
     while broker.fetched().len() < 4 {
         let (reader, offset) = (reader.clone(), offsets.next().expect("an offset"));
-        fetches.spawn(async move { reader.fetch(at("t", 0, offset)).await.is_ok() });
+        fetches.spawn(async move { reader.read(at("t", 0, offset)).await.is_ok() });
         pace.tick().await;
     }
     for topic in ["t", "u"] {

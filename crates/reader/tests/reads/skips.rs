@@ -8,12 +8,12 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, pending, ready};
 use kafka_protocol::messages::RequestKind;
 use sluicegate_fair_share::Source;
-use sluicegate_reader::{Fetch, SkipMeter};
+use sluicegate_reader::SkipMeter;
 use tokio::time::timeout;
 
 use crate::batches::{batch, one_record};
 use crate::scripted::{self, Broker, Step, reader, usual};
-use crate::support::{at, until};
+use crate::support::{Fetch, Read as _, at, until};
 
 /// The offset of the only record. Before it are batches of control records.
 const RECORD: i64 = 40;
@@ -71,13 +71,13 @@ async fn skipped_bytes_are_counted_to_the_client() {
     let broker = broker().await;
     let (reader, meter) = (reader(&[broker.address]), Meter::new(source(1)));
     let fetch = Fetch { source: source(2), skips: &*meter, ..at("t", 0, 0) };
-    let fetched = reader.fetch(fetch).await.expect("a record");
+    let fetched = reader.read(fetch).await.expect("a record");
     assert_eq!((fetched.count, fetched.next_offset), (1, RECORD + 1));
     let counted = meter.counted(source(2));
     assert_eq!(counted.len(), 10);
     assert!(counted.iter().all(|bytes| (BATCH..BATCH + 100).contains(bytes)), "{counted:?}");
     // The same part of the log is not skipped again, from whichever offset.
-    let again = reader.fetch(Fetch { offset: 18, ..fetch }).await.expect("a record");
+    let again = reader.read(Fetch { offset: 18, ..fetch }).await.expect("a record");
     assert_eq!((again.count, meter.counted(source(2)).len()), (1, 10));
 }
 
@@ -88,7 +88,7 @@ async fn client_that_skips_without_pause_delays_nobody_else() {
     let greedy = {
         let (reader, meter) = (reader.clone(), Arc::clone(&meter));
         tokio::spawn(async move {
-            reader.fetch(Fetch { source: source(1), skips: &*meter, ..at("t", 0, 0) }).await
+            reader.read(Fetch { source: source(1), skips: &*meter, ..at("t", 0, 0) }).await
         })
     };
     until(|| !meter.counted(source(1)).is_empty()).await;
@@ -96,7 +96,7 @@ async fn client_that_skips_without_pause_delays_nobody_else() {
     // The same records, and others near them.
     for offset in [0, 1] {
         let other = Fetch { source: source(2), skips: &*meter, ..at("t", 0, offset) };
-        let fetched = timeout(Duration::from_millis(500), reader.fetch(other)).await;
+        let fetched = timeout(Duration::from_millis(500), reader.read(other)).await;
         let fetched = fetched.expect("an answer at once").expect("a record");
         assert_eq!((fetched.count, fetched.next_offset), (1, RECORD + 1));
     }

@@ -4,17 +4,16 @@ use std::collections::BTreeMap;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt;
+use futures_util::future::{BoxFuture, pending, ready};
+use futures_util::{FutureExt, StreamExt};
 use prost::Message;
 use rdkafka::ClientConfig;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer};
 use sluicegate_fair_share::Source;
 use sluicegate_protocol::{KafkaFetchResp, KafkaMessage};
-use sluicegate_reader::{
-    Config, DEFAULT_MAX_BYTES, EncoderPool, Fetch, Fetched, ListedOffset, ReadError, Reader,
-};
-use sluicegate_shared_log::{Limits, SharedLog};
+use sluicegate_reader::{Config, DEFAULT_MAX_BYTES, EncoderPool, ListedOffset, ReadError, Reader, SkipMeter};
+use sluicegate_shared_log::{AnswerReservation, Fetched, Limits, SharedLog};
 
 /// A record to produce.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -74,6 +73,21 @@ pub(crate) fn reader(properties: &[(&str, &str)]) -> Reader {
     )
 }
 
+/// A fetch from a partition.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fetch<'a> {
+    pub(crate) topic: &'a str,
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+    pub(crate) max_bytes: usize,
+    pub(crate) max_wait: Duration,
+    pub(crate) min_bytes: usize,
+    pub(crate) max_records: usize,
+    pub(crate) fill: bool,
+    pub(crate) source: Source,
+    pub(crate) skips: &'a dyn SkipMeter,
+}
+
 pub(crate) fn at(topic: &str, partition: i32, offset: i64) -> Fetch<'_> {
     Fetch {
         topic,
@@ -84,10 +98,43 @@ pub(crate) fn at(topic: &str, partition: i32, offset: i64) -> Fetch<'_> {
         min_bytes: 0,
         max_records: 0,
         fill: false,
-        committed: false,
         source: Source::default(),
         skips: &(),
-        at_end: None,
+    }
+}
+
+pub(crate) trait Read {
+    async fn read(&self, fetch: Fetch<'_>) -> Result<Fetched, ReadError>;
+}
+
+impl Read for Reader {
+    async fn read(&self, fetch: Fetch<'_>) -> Result<Fetched, ReadError> {
+        let Fetch { topic, partition, skips, offset, max_bytes, max_wait: wait, .. } = fetch;
+        let Fetch { min_bytes, max_records, fill, source, .. } = fetch;
+        let fetch = sluicegate_shared_log::Fetch {
+            offset,
+            max_bytes,
+            wait,
+            min_bytes,
+            max_records,
+            fill,
+            committed: false,
+            source,
+        };
+        self.fetch(topic, partition, fetch, skips, &mut Room).await
+    }
+}
+
+/// Room for any answer, for as long as a fetch waits.
+struct Room;
+
+impl AnswerReservation for Room {
+    fn wait(&mut self, _: usize) -> BoxFuture<'_, ()> {
+        pending().boxed()
+    }
+
+    fn refill(&mut self) -> BoxFuture<'_, bool> {
+        ready(true).boxed()
     }
 }
 
@@ -120,7 +167,7 @@ pub(crate) async fn walk(
     let mut all = Vec::new();
     let mut offset = from;
     loop {
-        let fetched = reader.fetch(Fetch { max_bytes, ..at(topic, partition, offset) }).await?;
+        let fetched = reader.read(Fetch { max_bytes, ..at(topic, partition, offset) }).await?;
         if fetched.count == 0 {
             return Ok(all);
         }

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::scripted::{self, Broker, Step, reader, usual};
-use crate::support::{Cluster, at, chain};
+use crate::support::{Cluster, Read as _, at, chain};
 
 #[tokio::test]
 async fn all_topics_are_listed_in_order_and_none_is_created() {
@@ -93,10 +93,10 @@ async fn new_topics_are_found_by_the_next_call() {
     assert!(reader.topics().await.expect("a list").is_empty());
     assert_eq!(reader.topic(Source::default(), "new").await.expect_err("no topic").code(), 3);
     assert_eq!(reader.check_partition(Source::default(), "new", 0).await.expect_err("no topic").code(), 3);
-    assert_eq!(reader.fetch(at("new", 0, 0)).await.expect_err("no topic").code(), 3);
+    assert_eq!(reader.read(at("new", 0, 0)).await.expect_err("no topic").code(), 3);
     created.store(true, Ordering::SeqCst);
     assert_eq!(*reader.topics().await.expect("a list"), ["new"]);
-    reader.fetch(at("new", 0, 0)).await.expect("an empty answer");
+    reader.read(at("new", 0, 0)).await.expect("an empty answer");
     reader.check_partition(Source::default(), "new", 0).await.expect("a partition");
     assert_eq!(reader.topic(Source::default(), "new").await.expect("a topic").partitions.len(), 1);
 }
@@ -116,7 +116,7 @@ async fn slow_list_delays_no_read() {
     });
     let started = Instant::now();
     for topic in 0..5 {
-        reader.fetch(at(&format!("t{topic}"), 0, 0)).await.expect("an empty answer");
+        reader.read(at(&format!("t{topic}"), 0, 0)).await.expect("an empty answer");
     }
     assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
     listing.await.expect("no panic").expect("a list of the other broker");

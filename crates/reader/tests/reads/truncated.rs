@@ -5,11 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kafka_protocol::messages::RequestKind;
-use sluicegate_reader::Fetch;
 
 use crate::batches::one_record;
 use crate::scripted::{self, Broker, EPOCH, Step, reader, usual};
-use crate::support::{at, messages};
+use crate::support::{Fetch, Read as _, at, messages};
 
 const OFFSET_OUT_OF_RANGE: i16 = 1;
 const FENCED_LEADER_EPOCH: i16 = 74;
@@ -47,10 +46,10 @@ async fn read_across(end: i64, across: Fetch<'_>) -> Vec<(i64, u8)> {
     let broker = log(Arc::clone(&is_cut), end).await;
     let reader = reader(&[broker.address]);
     for offset in 0..2 {
-        assert_eq!(reader.fetch(at("t", 0, offset)).await.expect("a record").count, 1);
+        assert_eq!(reader.read(at("t", 0, offset)).await.expect("a record").count, 1);
     }
     is_cut.store(true, Ordering::SeqCst);
-    let fetched = reader.fetch(across).await.expect("records");
+    let fetched = reader.read(across).await.expect("records");
     assert_eq!(fetched.next_offset, end.min(4));
     let record =
         |message: sluicegate_protocol::KafkaMessage| (message.offset, message.value.expect("one")[0]);
@@ -84,7 +83,7 @@ async fn shorter_log_is_no_error_for_an_offset_that_it_has() {
 async fn filled_answer_goes_up_to_its_bounds_or_the_log_end() {
     let broker = log(Arc::default(), 100).await;
     let reader = reader(&[broker.address]);
-    let one = reader.fetch(at("t", 0, 1)).await.expect("a record");
+    let one = reader.read(at("t", 0, 1)).await.expect("a record");
     assert_eq!(one.count, 1);
     let max_bytes = 20 * one.messages.len();
     for (fetch, count) in [
@@ -93,7 +92,7 @@ async fn filled_answer_goes_up_to_its_bounds_or_the_log_end() {
         (Fetch { max_records: 0, offset: 97, ..filling() }, 3),
         (Fetch { offset: 100, ..filling() }, 0),
     ] {
-        let fetched = reader.fetch(fetch).await.expect("records");
+        let fetched = reader.read(fetch).await.expect("records");
         assert_eq!((fetched.count, fetched.next_offset), (count, fetch.offset + count as i64), "{fetch:?}");
     }
 }

@@ -15,7 +15,7 @@ use super::path::Query;
 use super::position::Position;
 use super::positions::{Part, with_offsets};
 use crate::backend::command::ReadBounds;
-use crate::backend::{LOG_START, Log, System, WAITING_BYTES};
+use crate::backend::{DecodeMessages as _, LOG_START, Log, System, WAITING_BYTES};
 use crate::grant::Grant;
 use crate::json::format::{self, Formatted};
 use crate::json::message::Message;

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use sluicegate_shared_log::Ends;
 
 use super::error;
-use crate::backend::{CommandError, Fetched, System, first_message};
+use crate::backend::{CommandError, DecodeMessages as _, Fetched, System, first_message};
 use crate::delivery::Place;
 use crate::dialect;
 use crate::json::format::Format;

@@ -9,7 +9,7 @@ use sluicegate_shared_log::Ends;
 use super::super::super::failure::Failure;
 use super::super::super::response::FRAME_BYTES;
 use super::id::{self, MAX_PARTITIONS, Positions};
-use crate::backend::{CommandError, Fault, Fetched, System};
+use crate::backend::{CommandError, DecodeMessages as _, Fault, Fetched, System};
 use crate::delivery::{Item, Place, SkipCause};
 use crate::json::format::Format;
 use crate::json::message::Message;

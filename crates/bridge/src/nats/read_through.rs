@@ -18,7 +18,7 @@ use super::tail::Tails;
 use super::walk::Walks;
 
 /// Reads messages, and keeps them for others.
-pub(super) struct Looks {
+pub(super) struct ReadThrough {
     api: Arc<Api>,
     streams: Arc<Streams>,
     tails: Arc<Tails>,
@@ -31,14 +31,7 @@ pub(super) struct Looks {
     single: Arc<Places>,
 }
 
-/// What a look has found, and in which stream.
-#[derive(Debug)]
-pub(super) struct Found {
-    pub(super) chunk: Chunk,
-    pub(super) id: StreamId,
-}
-
-impl Looks {
+impl ReadThrough {
     pub(super) fn new(
         api: Arc<Api>,
         streams: Arc<Streams>,
@@ -47,7 +40,7 @@ impl Looks {
     ) -> Self {
         let walks = Walks::new(Arc::clone(&api), Arc::clone(&streams));
         let [places, single] =
-            [MAX_LOOKS, MAX_SINGLE].map(|max| Places::with_shares(Ledger::of_one_cluster(max)));
+            [MAX_READS, MAX_SINGLE].map(|max| Places::with_shares(Ledger::of_one_cluster(max)));
         Self { api, streams, tails, walks, logs, requests: Flights::default(), places, single }
     }
 
@@ -60,26 +53,27 @@ impl Looks {
         self.logs.end(&self.tails.current(name)?.id.key())
     }
 
-    /// The messages from `offset` on: of those that were read before, or else by a request that was sent after this call began.
-    pub(super) async fn look(
+    /// The messages from `offset` on, and their stream: of those that were read before, or else by a request that was sent after this call
+    /// began.
+    pub(super) async fn read(
         &self,
         source: Source,
         name: StreamName<'_>,
         offset: i64,
         max_bytes: usize,
-    ) -> Result<Found, ReadError> {
-        let look = self.look_again(source, name, offset, max_bytes);
-        timeout(self.api.timeout(), look).await.unwrap_or_else(|_| Err(self.api.silence(name)))
+    ) -> Result<(Chunk, StreamId), ReadError> {
+        let read = self.read_again(source, name, offset, max_bytes);
+        timeout(self.api.timeout(), read).await.unwrap_or_else(|_| Err(self.api.silence(name)))
     }
 
-    /// Looks until the stream stays the same, and the connection too.
-    async fn look_again(
+    /// ReadThrough until the stream stays the same, and the connection too.
+    async fn read_again(
         &self,
         source: Source,
         name: StreamName<'_>,
         offset: i64,
         max_bytes: usize,
-    ) -> Result<Found, ReadError> {
+    ) -> Result<(Chunk, StreamId), ReadError> {
         let mut lost = 0_u32;
         let mut recreated = 0_u32;
         loop {
@@ -92,10 +86,9 @@ impl Looks {
             match self.requests.ask(key, near, known, request).await {
                 Ok(chunk) if chunk.count > 0 => {
                     // It can be more than this call wants.
-                    let chunk = assemble(&[chunk], offset, max_bytes, first_entry);
-                    return Ok(Found { chunk, id });
+                    return Ok((assemble(&[chunk], offset, max_bytes, first_entry), id));
                 }
-                Ok(chunk) => return Ok(Found { chunk, id }),
+                Ok(chunk) => return Ok((chunk, id)),
                 Err(ReadError::Recreated) if recreated < MAX_REPEATS => {
                     recreated = recreated.saturating_add(1)
                 }
@@ -288,10 +281,10 @@ impl Looks {
 /// The least that a request asks for, in bytes: others can want what follows.
 const MIN_BYTES: usize = 64 * 1024;
 /// Reads at the same time. Their batches leave some of [`MAX_EXPECTED`](super::session::MAX_EXPECTED) answers to other requests.
-const MAX_LOOKS: usize = 48;
+const MAX_READS: usize = 48;
 /// How far a request under way probably reads.
 const NEAR: i64 = 256;
-/// How often a look begins again if the connection is lost, or if the stream is created again.
+/// How often a read begins again if the connection is lost, or if the stream is created again.
 const MAX_REPEATS: u32 = 3;
 /// Messages that one read asks the leader for at the same time.
 const MAX_AT_ONCE: usize = 16;

@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use kafka_protocol::error::ResponseError;
-use sluicegate_shared_log::{Chunk, assemble};
+use sluicegate_shared_log::{Chunk, Fetched, assemble};
 use tokio::time::{Instant, timeout_at};
 
 use super::{FetchKey, Inner, ReadLog, Reader, in_future};
 use crate::broker_failures::BrokerFailures;
 use crate::entries::{first_entry, max_expensive, max_kept};
-use crate::fetch::Fetched;
 use crate::fetch_call::fetch_call;
 use crate::fetch_plan::FetchPlan;
 use crate::read_error::ReadError;
@@ -18,7 +17,7 @@ impl Reader {
     /// Reads what there is: records that were read before, or else by requests that were sent after this call began.
     ///
     /// After each part of the log that is skipped, the call waits for its client's turn. Others who want the same do not wait for it.
-    pub(super) async fn look(
+    pub(super) async fn read_through(
         &self,
         log: ReadLog<'_>,
         offset: i64,
@@ -30,7 +29,7 @@ impl Reader {
         let (turn_ends, deadline) = (in_future(MAX_TURN), in_future(brokers.config().request_timeout));
         let mut plan = None;
         loop {
-            let request = self.fill(log, offset, max_bytes, &mut plan);
+            let request = self.request(log, offset, max_bytes, &mut plan);
             let read = fetches.ask(FetchKey::new(log, offset), near, known, request);
             let read = timeout_at(deadline, read).await;
             // Of requests that this call has sent. Those of others are counted to them.
@@ -57,7 +56,7 @@ impl Reader {
 
     /// Requests the records from an offset on, and keeps what came; `None` if a part of the log was skipped. `plan` is that of the same
     /// call before.
-    async fn fill<'a>(
+    async fn request<'a>(
         &'a self,
         log: ReadLog<'a>,
         offset: i64,
@@ -68,7 +67,7 @@ impl Reader {
         let config = brokers.config();
         // From when it is sent: others can share the request.
         let (now, deadline) = (Instant::now(), in_future(config.request_timeout));
-        let asked = max_bytes.max(MIN_FILL);
+        let asked = max_bytes.max(MIN_REQUEST);
         let plan = plan.get_or_insert_with(|| {
             logs.count_miss();
             // A broker answers with whole batches: what came is kept, so that no batch is fetched again for each part of it.
@@ -97,7 +96,7 @@ fn chunk(base: i64, Fetched { messages, count, next_offset, ends }: Fetched) -> 
 }
 
 /// The least that a request for records asks for, in bytes: others can want what follows.
-const MIN_FILL: usize = 64 * 1024;
+const MIN_REQUEST: usize = 64 * 1024;
 
 /// How far a request under way probably reads.
 const NEAR: i64 = 256;
