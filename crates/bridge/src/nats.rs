@@ -1,6 +1,7 @@
 //! NATS JetStream as a messaging system. No other module names async-nats.
 //!
-//! A stream is a topic with the one partition 0, a sequence is an offset, and a subject is a key. A read passes, in order:
+//! A stream is a topic with the one partition 0, a sequence is an offset, and a subject is a key. A read passes, in
+//! order:
 //! - here: [`Nats`], a cluster
 //! - `read`: the calls; `shared_log::fetch` reads at once, or waits at the end of a stream
 //! - `read_through`: kept messages, or a request that many callers share; `streams`: what is known of streams
@@ -8,7 +9,8 @@
 //! - `walk`: reads ahead of clients that read a stream in order; `consumer`: a consumer of our own
 //! - `api`, `message`, `entries`: JetStream's API, what it gives, and how the shared log keeps it
 //! - `connection`, `session`: one connection, and the answers that are expected on it
-//! - `writer`: queues and publishes messages, on a connection of its own; `subject`: which subjects clients can write to
+//! - `writer`: queues and publishes messages, on a connection of its own; `subject`: which subjects clients can write
+//!   to
 //! - `error`: errors for clients; causes that clients must not see are logged
 //! - [`ClusterConfig`]: the settings
 
@@ -68,8 +70,8 @@ pub(crate) struct Nats {
 }
 
 impl Nats {
-    /// The cluster of this name in the log. It keeps what it has read in `logs`, and is read-only without metrics for `writes`.
-    /// Nothing is sent yet.
+    /// The cluster of this name in the log. It keeps what it has read in `logs`, and is read-only without metrics for
+    /// `writes`. Nothing is sent yet.
     pub(crate) fn new(
         name: &str,
         config: &ClusterConfig,

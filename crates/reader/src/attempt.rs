@@ -20,8 +20,8 @@ use crate::topic_partition::TopicPartition;
 ///
 /// The caller performs each [`Step`] and passes its [`Outcome`] to [`Attempt::next`].
 ///
-/// A preferred replica that fails is not retried: the rest of the call goes to the leader alone. Otherwise leader and replica
-/// could redirect the call to each other forever.
+/// A preferred replica that fails is not retried: the rest of the call goes to the leader alone. Otherwise leader and
+/// replica could redirect the call to each other forever.
 #[derive(Debug)]
 pub(crate) struct Attempt<'a> {
     target: TopicPartition<'a>,
@@ -261,8 +261,8 @@ impl<'a> Attempt<'a> {
         Step::Sleep(pause)
     }
 
-    /// At least `pause`, and up to a quarter more if the remaining time allows. Of many callers that were throttled together,
-    /// the first to return finds out for all whether the quota is still exceeded.
+    /// At least `pause`, and up to a quarter more if the remaining time allows. Of many callers that were throttled
+    /// together, the first to return finds out for all whether the quota is still exceeded.
     fn spread(&self, pause: Duration, left: Duration) -> Duration {
         let spare = left.saturating_sub(pause).min(pause).checked_div(400).unwrap_or_default();
         pause.saturating_add(spare.saturating_mul((self.jitter)(100)))

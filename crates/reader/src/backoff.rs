@@ -15,8 +15,8 @@ impl Backoff {
         Self { first, max, failures: 0 }
     }
 
-    /// The delay after another failure. It is up to a fifth shorter than its nominal length, so that callers that failed
-    /// together do not retry together.
+    /// The delay after another failure. It is up to a fifth shorter than its nominal length, so that callers that
+    /// failed together do not retry together.
     pub(crate) fn next(&mut self, jitter: Jitter) -> Duration {
         let factor = 2u32.saturating_pow(self.failures);
         self.failures = self.failures.saturating_add(1);

@@ -14,10 +14,10 @@ use crate::lock::Lock;
 
 /// The keys that wait for the next request, and the callers that wait for their values.
 ///
-/// No caller gets the answer to a request that was sent before it asked. Requests run on tasks of their own, so none waits for a
-/// caller. A newcomer waits for one request besides its own, or for [`TURN`] if that takes longer. The keys that wait are bounded,
-/// and shared fairly: a source above its share gets the rest with later requests. So does a source with many keys that conflict: of
-/// those, [`LAYERS`] are requested at a time, one of each site first.
+/// No caller gets the answer to a request that was sent before it asked. Requests run on tasks of their own, so none
+/// waits for a caller. A newcomer waits for one request besides its own, or for [`TURN`] if that takes longer. The keys
+/// that wait are bounded, and shared fairly: a source above its share gets the rest with later requests. So does a
+/// source with many keys that conflict: of those, [`LAYERS`] are requested at a time, one of each site first.
 pub(crate) struct Batches<K, V> {
     state: Lock<State<K, V>>,
     permits: Arc<Permits>,
@@ -76,8 +76,8 @@ where
         Arc::new(Self { state: Lock::new(state), permits, conflict, freed: Notify::new() })
     }
 
-    /// Adds the value of each key to `values`, from requests that are sent after the call. `send` performs a request for some keys, and
-    /// gives what tells the value of each. It is the same for all callers.
+    /// Adds the value of each key to `values`, from requests that are sent after the call. `send` performs a request
+    /// for some keys, and gives what tells the value of each. It is the same for all callers.
     ///
     /// # Cancel safety
     /// A drop leaves the values that came, and has no effect on other callers.
@@ -149,8 +149,9 @@ where
         });
     }
 
-    /// Everything that waits, but for callers that left, and for keys that conflict with [`LAYERS`] others: a request for those without
-    /// a conflict, and more for the rest. If there is nothing, another task has to be started for what comes.
+    /// Everything that waits, but for callers that left, and for keys that conflict with [`LAYERS`] others: a request
+    /// for those without a conflict, and more for the rest. If there is nothing, another task has to be started for
+    /// what comes.
     fn next(&self) -> Option<Vec<Batch<K, V>>> {
         let mut state = self.state.lock();
         let State { waiting, is_driven, .. } = &mut *state;
@@ -246,7 +247,7 @@ impl<K, V> Inbox<K, V> {
     }
 }
 
-/// How long a request that is not answered keeps the next from being sent.
+/// The time for which an unanswered request keeps the next one from being sent.
 const TURN: Duration = Duration::from_millis(100);
 
 /// Requests at the same time for keys that conflict.

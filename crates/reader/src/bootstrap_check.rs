@@ -22,8 +22,8 @@ pub struct BootstrapCheck {
 }
 
 impl Config {
-    /// Connects to all brokers of `bootstrap.servers` at the same time, and waits for all. Each connection is secured and
-    /// authenticated as for reads; then the broker's versions are requested as librdkafka does.
+    /// Connects to all brokers of `bootstrap.servers` at the same time, and waits for all. Each connection is secured
+    /// and authenticated as for reads; then the broker's versions are requested as librdkafka does.
     ///
     /// The check does not cover brokers that metadata names later, or a broker whose behaviour changes.
     ///

@@ -1,8 +1,8 @@
 //! One broker: its connections, its back-off after failures, and its throttle times.
 //!
-//! A request without a response in time fails alone, and is retried on a dedicated connection: it is slow or waits behind a slow
-//! one, and nothing else is wrong. If no connection has received anything for that time, the broker is suspect: open
-//! connections are dropped, and calls wait only briefly for a new one until it is open.
+//! A request without a response in time fails alone, and is retried on a dedicated connection: it is slow or waits
+//! behind a slow one, and nothing else is wrong. If no connection has received anything for that time, the broker is
+//! suspect: open connections are dropped, and calls wait only briefly for a new one until it is open.
 
 mod traffic;
 
@@ -30,10 +30,10 @@ use traffic::{Pool, Traffic, is_stalled};
 
 /// A broker and the connections to it, opened on demand.
 ///
-/// A broker answers the requests of one connection in order, so a fetch that waits for records delays all later ones, and so does
-/// a large answer. Fetches therefore have other connections than lookups, which are all other requests. Of both kinds, requests
-/// that are answered at once share a few connections; each long poll has a dedicated one, as has each search for records, and
-/// each retry of a request without a response in time.
+/// A broker answers the requests of one connection in order, so a fetch that waits for records delays all later ones,
+/// and so does a large answer. Fetches therefore have other connections than lookups, which are all other requests. Of
+/// both kinds, requests that are answered at once share a few connections; each long poll has a dedicated one, as has
+/// each search for records, and each retry of a request without a response in time.
 pub(crate) struct Broker {
     address: Address,
     config: Arc<Config>,
@@ -91,8 +91,8 @@ impl Broker {
         self.health.lock().avoid.is_some()
     }
 
-    /// Whether the last attempt to connect failed, and its back-off ended less than [`KNOWN_FAILURE`] ago. Nothing asks an unused
-    /// broker again.
+    /// Whether the last attempt to connect failed, and its back-off ended less than [`KNOWN_FAILURE`] ago. Nothing asks
+    /// an unused broker again.
     pub(crate) fn has_recently_failed(&self) -> bool {
         self.health.lock().avoid.as_ref().is_some_and(|(until, _)| until.elapsed() < KNOWN_FAILURE)
     }
@@ -112,8 +112,9 @@ impl Broker {
 
     /// Performs a fetch, after the throttle time if the broker throttles fetches.
     ///
-    /// The quota has room for few of those that waited for that, so clients take turns: one fetch is sent at a time, and again if it
-    /// is throttled itself. Without turns, a client with few fetches would be throttled again and again beside a crowd.
+    /// The quota has room for few of those that waited for that, so clients take turns: one fetch is sent at a time,
+    /// and again if it is throttled itself. Without turns, a client with few fetches would be throttled again and again
+    /// beside a crowd.
     ///
     /// # Cancel safety
     /// A drop leaves the queue.
@@ -165,8 +166,8 @@ impl Broker {
 
     /// Sends a request that the broker answers at once.
     ///
-    /// Fails at once while the broker throttles such requests. A lost connection is replaced once: it may have been cut long
-    /// before this use.
+    /// Fails at once while the broker throttles such requests. A lost connection is replaced once: it may have been cut
+    /// long before this use.
     pub(crate) async fn call<A: Api>(self: &Arc<Self>, request: &A) -> Result<A::Answer, ConnectionError> {
         let (traffic, timeout) = (self.traffic_of::<A>(), self.config.response_timeout());
         traffic.check_throttle(&self.address)?;
@@ -198,8 +199,8 @@ impl Broker {
         self.call(request).await
     }
 
-    /// Sends a request that searches batches, on a dedicated connection: it can take seconds, and the broker answers later requests of
-    /// the connection only then. At most [`SEARCHES`] at a time, for which clients take turns.
+    /// Sends a request that searches batches, on a dedicated connection: it can take seconds, and the broker answers
+    /// later requests of the connection only then. At most [`SEARCHES`] at a time, for which clients take turns.
     ///
     /// # Cancel safety
     /// A drop leaves the queue. A search that has begun keeps its place: the broker does not stop either.
@@ -233,7 +234,8 @@ impl Broker {
         traffic.note_throttle(answered)
     }
 
-    /// Sends a fetch that the broker holds for up to `wait`. `None` if no connection is free, or the connection was lost.
+    /// Sends a fetch that the broker holds for up to `wait`. `None` if no connection is free, or the connection was
+    /// lost.
     ///
     /// Fails at once while the broker throttles fetches.
     pub(crate) async fn call_long_poll<A: Api>(
@@ -295,16 +297,18 @@ impl Broker {
         self.pools().any(|pool| pool.has(has_received))
     }
 
-    /// Drops all connections. A broker that is silent on each of them, such as a stopped process, must accept a new one first.
+    /// Drops all connections. A broker that is silent on each of them, such as a stopped process, must accept a new one
+    /// first.
     fn suspect(&self, failure: &ConnectionError) {
         self.pools().for_each(|pool| pool.clear());
         self.health.lock().suspect(&self.address, failure);
     }
 
-    /// A slot for a request that the broker answers at once: on the least loaded connection, if possible not a stalled one.
+    /// A slot for a request that the broker answers at once: on the least loaded connection, if possible not a stalled
+    /// one.
     ///
-    /// Fails at once, with the last failure, during the back-off. Dropping the call does not abort a connection that is being
-    /// opened: later calls use it.
+    /// Fails at once, with the last failure, during the back-off. Dropping the call does not abort a connection that is
+    /// being opened: later calls use it.
     async fn shared_slot(self: &Arc<Self>, traffic: &Traffic) -> Result<Slot, ConnectionError> {
         let pool = &traffic.shared;
         let connection = match pool.least_loaded() {
@@ -461,30 +465,33 @@ impl Health {
     }
 }
 
-/// How long the recovery of a broker is logged, though the metadata no longer has it.
+/// The time for which the recovery of a broker is logged, though the metadata no longer has it.
 const AWAITED: Duration = Duration::from_secs(3_600);
 
-/// How long a broker that nothing asks again counts as failed in metrics. An alert must see it for some time.
+/// The time for which a broker that nothing calls again counts as failed in metrics. An alert must see it for some
+/// time.
 const KNOWN_FAILURE: Duration = Duration::from_secs(1_800);
 
-/// How long a call waits for a connection to a broker whose last connection failed. Opening it continues.
+/// The wait of a call for a connection to a broker whose last connection failed. Opening it continues.
 const SUSPECT_WAIT: Duration = Duration::from_millis(500);
 
-/// A connection that has received nothing for this long is avoided if there is another one. A call waits as long for a new one.
+/// A connection that has received nothing for this long is avoided if there is another one. A call waits as long for a
+/// new one.
 const STALLED: Duration = Duration::from_millis(250);
 
-/// Fetches: shared connections, of which several keep a large response from delaying small ones, and more would not be faster. And
-/// dedicated ones, for the long polls of each role and isolation level, and some retries.
+/// Fetches: shared connections, of which several keep a large response from delaying small ones, and more would not be
+/// faster. And dedicated ones, for the long polls of each role and isolation level, and some retries.
 const FETCH_CONNECTIONS: (usize, usize) = (4, 24);
 
-/// Lookups: shared connections, of which some answer while two wait for slow ones, and dedicated ones for searches and some retries.
+/// Lookups: shared connections, of which some answer while two wait for slow ones, and dedicated ones for searches and
+/// some retries.
 const LOOKUP_CONNECTIONS: (usize, usize) = (4, 8);
 
 /// Searches for records by time: each keeps a thread of the broker busy.
 pub(crate) const SEARCHES: usize = 2;
 
-/// Fetches that do not wait, from their requests until their answers are encoded; further ones wait for their clients' turns. Their
-/// memory: an answer each, which is one batch if that is larger than what was asked for.
+/// Fetches that do not wait, from their requests until their answers are encoded; further ones wait for their clients'
+/// turns. Their memory: an answer each, which is one batch if that is larger than what was asked for.
 const FETCHES: usize = 64;
 
 #[cfg(test)]

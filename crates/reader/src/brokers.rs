@@ -96,7 +96,8 @@ impl Brokers {
         leaders.into_iter().next().unwrap_or_else(|| Err(self.unreachable(BrokerFailures::default())))
     }
 
-    /// The leader of each partition, from metadata requested after an instant if one is given. Missing topics are never created.
+    /// The leader of each partition, from metadata requested after an instant if one is given. Missing topics are never
+    /// created.
     pub(crate) async fn leaders(
         &self,
         source: Source,
@@ -141,7 +142,7 @@ impl Brokers {
         self.metadata.lock().last_version(target)
     }
 
-    /// How many partitions a topic has in the last metadata about it.
+    /// The number of a topic's partitions in the last metadata about it.
     pub(crate) fn known_partitions(&self, topic: &str) -> usize {
         self.metadata.lock().partitions(topic)
     }
@@ -197,7 +198,8 @@ impl Brokers {
         }
     }
 
-    /// The names of all topics but Kafka's internal ones, in order, requested after the call. Waiting calls share one request.
+    /// The names of all topics but Kafka's internal ones, in order, requested after the call. Waiting calls share one
+    /// request.
     pub(crate) async fn topics(&self, deadline: Instant) -> Result<Arc<[String]>, ReadError> {
         let since = Instant::now();
         let listing = async {
@@ -264,10 +266,11 @@ impl Brokers {
         failures.unreachable(&self.config)
     }
 
-    /// Requests metadata of some topics, or of the brokers alone, together with all that other callers wait for. Gives the failures.
+    /// Requests metadata of some topics, or of the brokers alone, together with all that other callers wait for. Gives
+    /// the failures.
     ///
-    /// Any number of callers thus costs the cluster 50 requests a second for new or missing topics ([`MIN_INTERVAL`]), and 10 for
-    /// missing leaders ([`RETRY_INTERVAL`]). Those that find the request under way wait for the next.
+    /// Any number of callers thus costs the cluster 50 requests a second for new or missing topics ([`MIN_INTERVAL`]),
+    /// and 10 for missing leaders ([`RETRY_INTERVAL`]). Those that find the request under way wait for the next.
     async fn refresh(
         &self,
         source: Source,
@@ -321,9 +324,9 @@ impl Brokers {
         }
     }
 
-    /// Sends the request to one broker, and to another one each time [`HEAD_START`] passes or a broker fails. Gives the first
-    /// answer and its broker, so a broker that is down or silent delays it only by the head start. Once all brokers are late,
-    /// each is tried again: the request may wait behind a slow one.
+    /// Sends the request to one broker, and to another one each time [`HEAD_START`] passes or a broker fails. Gives the
+    /// first answer and its broker, so a broker that is down or silent delays it only by the head start. Once all
+    /// brokers are late, each is tried again: the request may wait behind a slow one.
     async fn request_metadata(
         &self,
         topics: Option<Vec<String>>,
@@ -384,7 +387,7 @@ impl Brokers {
         brokers
     }
 
-    /// How many brokers are known, by state.
+    /// The number of known brokers, by state.
     pub(crate) fn states(&self) -> BrokerStates {
         let mut states = BrokerStates::default();
         for broker in self.by_address.lock().values() {

@@ -26,7 +26,7 @@ pub use property_error::PropertyError;
 pub use secret::is_secret;
 pub(crate) use security::Security;
 
-/// How to reach and read one cluster.
+/// The configuration of reads from one cluster.
 ///
 /// | property | default | meaning |
 /// |---|---|---|
@@ -52,7 +52,8 @@ pub(crate) use security::Security;
 /// | `api.version.request` | true | brokers are asked for their API versions; no other value is supported |
 /// | `isolation.level` | `read_uncommitted` | each fetch can choose `read_committed` for itself |
 ///
-/// With `ssl` and `sasl_ssl`. PEM is read once, with the configuration: a renewed certificate requires a new configuration.
+/// With `ssl` and `sasl_ssl`. PEM is read once, with the configuration: a renewed certificate requires a new
+/// configuration.
 ///
 /// | property | default | meaning |
 /// |---|---|---|
@@ -80,8 +81,9 @@ pub(crate) use security::Security;
 /// | `sasl.oauthbearer.extensions` | | `name=value,…` for the broker (RFC 7628) |
 /// | `https.ca.location`, `https.ca.pem` | the system's | with `oidc`: the trusted CAs of the endpoint |
 ///
-/// Other properties are ignored, except those that secure a connection (`ssl.*`, `sasl.*`, …). Ignoring these could send
-/// plaintext that was meant to be protected, so any without an effect is an error, unless it is documented as ignored above.
+/// Other properties are ignored, except those that secure a connection (`ssl.*`, `sasl.*`, …). Ignoring these could
+/// send plaintext that was meant to be protected, so any without an effect is an error, unless it is documented as
+/// ignored above.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The cluster's name in log lines; empty if it has none.
@@ -199,7 +201,7 @@ impl Config {
         tokens.get(deadline).await.map(|token| token.expose().to_owned()).map_err(|fault| fault.what)
     }
 
-    /// How long a broker can be silent on a request that it could answer at once.
+    /// The time for which a broker can be silent on a request that it could answer at once.
     pub(crate) fn response_timeout(&self) -> Duration {
         self.request_timeout.checked_div(2).unwrap_or_default()
     }

@@ -19,9 +19,10 @@ use crate::wire::WireError;
 
 /// A connection to one broker. Clones share it; dropping the last one closes it.
 ///
-/// A broker can limit the lifetime of an authentication (KIP-368). The connection then retires a little earlier: it accepts no
-/// new requests, and those in flight are still answered, because brokers close an expired connection only on its next request.
-/// A new connection takes its place. Re-authentication in place would have to pause all pipelined requests.
+/// A broker can limit the lifetime of an authentication (KIP-368). The connection then retires a little earlier: it
+/// accepts no new requests, and those in flight are still answered, because brokers close an expired connection only on
+/// its next request. A new connection takes its place. Re-authentication in place would have to pause all pipelined
+/// requests.
 #[derive(Clone)]
 pub(crate) struct Connection {
     inner: Arc<Inner>,
@@ -33,7 +34,8 @@ struct Inner {
     transport: Transport,
     versions: Versions,
     client_id: StrBytes,
-    /// Whether the client is authenticated, or the broker has answered anything besides its versions, which need no authentication.
+    /// Whether the client is authenticated, or the broker has answered anything besides its versions, which need no
+    /// authentication.
     served: AtomicBool,
 }
 
@@ -67,7 +69,8 @@ impl Connection {
         Ok(Self { inner: Arc::new(inner), retires: None })
     }
 
-    /// Requests the broker's API versions as librdkafka does: with version 3, and with version 0 if the broker does not support 3.
+    /// Requests the broker's API versions as librdkafka does: with version 3, and with version 0 if the broker does not
+    /// support 3.
     ///
     /// # Errors
     /// There is no response, or librdkafka could not handle it.
@@ -151,8 +154,8 @@ impl Connection {
 impl Slot {
     /// Sends a request. Gives its response and the throttle time.
     ///
-    /// Fails once the broker has sent nothing for `timeout`. Dropping the call leaves a shared connection intact: the response
-    /// is read and dropped. A connection for one request at a time is closed.
+    /// Fails once the broker has sent nothing for `timeout`. Dropping the call leaves a shared connection intact: the
+    /// response is read and dropped. A connection for one request at a time is closed.
     pub(crate) async fn call<A: Api>(
         self,
         request: &A,
@@ -188,8 +191,8 @@ fn unserved(cause: &io::Error) -> io::Error {
     io::Error::new(cause.kind(), format!("{cause}, {hint}"))
 }
 
-/// How long an authentication is used: 85 to 95 % of its lifetime, so that connections opened together are not replaced
-/// together.
+/// The time for which an authentication is used: 85 to 95 % of its lifetime, so that connections opened together are
+/// not replaced together.
 fn usable_lifetime(lifetime: Duration) -> Duration {
     let percent = 85_u32.saturating_add(jitter(11));
     lifetime.checked_div(100).unwrap_or_default().saturating_mul(percent)

@@ -69,7 +69,7 @@ pub enum ConnectionError {
     Silent {
         /// `host:port`.
         address: String,
-        /// How long the call waited.
+        /// The time for which the call waited.
         after: Duration,
     },
     /// The response is too long. It was skipped, and the connection remains usable.

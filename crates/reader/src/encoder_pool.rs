@@ -14,12 +14,14 @@ use crate::lock::Lock;
 
 /// Encoders of all clusters.
 ///
-/// A small batch can decompress to a large one, which takes a thread for tens of milliseconds. So what is larger than 512 KiB, stored
-/// or decompressed, is encoded on half of the cores, and clusters and their clients take turns: no read waits behind more than
-/// one of each other client. Memory of each turn: the decompressed batch of up to 32 MiB, as much again for zstd, and the output.
+/// A small batch can decompress to a large one, which takes a thread for tens of milliseconds. So what is larger than
+/// 512 KiB, stored or decompressed, is encoded on half of the cores, and clusters and their clients take turns: no read
+/// waits behind more than one of each other client. Memory of each turn: the decompressed batch of up to 32 MiB, as
+/// much again for zstd, and the output.
 #[derive(Debug, Clone)]
 pub struct EncoderPool {
-    /// Idle encoders, kept for their decompression buffers; at most [`MAX_IDLE`], each with a few MiB if batches are compressed.
+    /// Idle encoders, kept for their decompression buffers; at most [`MAX_IDLE`], each with a few MiB if batches are
+    /// compressed.
     idle: Arc<Lock<Vec<Encoder>>>,
     places: Arc<Places>,
 }

@@ -13,7 +13,8 @@ pub(crate) fn max_kept(logs: &ClusterLogs) -> usize {
     MAX_KEPT.min(logs.max_bytes() / 4)
 }
 
-/// The most that is kept of an answer with large batches, in bytes: so that reads at random places do not decompress a batch again and again.
+/// The most that is kept of an answer with large batches, in bytes: so that reads at random places do not decompress a
+/// batch again and again.
 pub(crate) fn max_expensive(logs: &ClusterLogs) -> usize {
     (logs.max_bytes() / 4).min(MAX_EXPENSIVE)
 }

@@ -17,10 +17,11 @@ use crate::leader_call::{Recipient, leader_call};
 use crate::log_version::LogVersion;
 use crate::read_error::ReadError;
 
-/// Fetches from the leader, or from the replica that it prefers. Gives the records, or `None` once it has skipped a part of the log: another
-/// call goes on then.
+/// Fetches from the leader, or from the replica that it prefers. Gives the records, or `None` once it has skipped a
+/// part of the log: another call goes on then.
 ///
-/// Each request has one of the broker's places for fetches, until its answer is encoded: so many answers can be in memory.
+/// Each request has one of the broker's places for fetches, until its answer is encoded: so many answers can be in
+/// memory.
 pub(crate) async fn fetch_call(
     brokers: &Brokers,
     (logs, encoders): (&ClusterLogs, &EncoderPool),

@@ -311,11 +311,12 @@ const BATCH: usize = 32 * 1024;
 /// Room for the fields of a response besides its records.
 pub(crate) const ENVELOPE: usize = 1024;
 
-/// The most that is asked for behind skipped batches, in bytes: others often follow, and each request costs more than its bytes.
+/// The most that is asked for behind skipped batches, in bytes: others often follow, and each request costs more than
+/// its bytes.
 const MAX_ROOM: usize = 1024 * 1024;
 
-/// Bytes of batches without a record to deliver that are cached and counted. Fewer, such as the marker of a transaction, cost no more than
-/// a request.
+/// Bytes of batches without a record to deliver that are cached and counted. Fewer, such as the marker of a
+/// transaction, cost no more than a request.
 const WORTH_A_RANGE: usize = 64 * 1024;
 
 /// Bytes of batches without a record to deliver that one fetch reads.

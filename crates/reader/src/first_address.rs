@@ -9,8 +9,8 @@ use crate::clock::after;
 
 /// The result of `connect` for the first address that succeeds, or the failure of the last one.
 ///
-/// Addresses are tried in order, each for an equal share of the remaining time, so that one that drops packets leaves time for
-/// the others.
+/// Addresses are tried in order, each for an equal share of the remaining time, so that one that drops packets leaves
+/// time for the others.
 pub(crate) async fn first_address<T, F>(
     addresses: Vec<SocketAddr>,
     deadline: Instant,

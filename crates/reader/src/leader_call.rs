@@ -28,8 +28,8 @@ impl Recipient {
     }
 }
 
-/// Calls the leader of a partition, or the replica that it prefers, with the retries of `attempt`. `send` sends the request to
-/// a broker and interprets the response.
+/// Calls the leader of a partition, or the replica that it prefers, with the retries of `attempt`. `send` sends the
+/// request to a broker and interprets the response.
 pub(crate) async fn leader_call<T, F>(
     brokers: &Brokers,
     source: Source,

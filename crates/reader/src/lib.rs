@@ -4,14 +4,17 @@
 //! A fetch passes, in order:
 //! 1. [`Config`]: describes the cluster in librdkafka's properties
 //! 2. [`Reader`]: validates the call (`topic_partition`), and takes records that were read before from the shared log
-//! 3. [`Flights`](sluicegate_shared_log::Flights): makes identical calls share a request, but only one that was sent after each of them began
+//! 3. [`SingleFlight`](sluicegate_shared_log::SingleFlight): makes identical calls share a request, but only one that
+//!    was sent after each of them began
 //! 4. `fetch_plan`: decides which records to request, and encodes the batches that come back
 //! 5. `attempt`: decides which broker to call, and when to retry; `leader_call` performs its steps
 //! 6. `brokers`: requests metadata, once for all waiting callers (`batches`); `metadata_cache` keeps it
-//! 7. `broker`: picks a connection or opens one (`dial`, `tls`, `sasl`); fetches, long polls and all other requests have connections each
+//! 7. `broker`: picks a connection or opens one (`dial`, `tls`, `sasl`); fetches, long polls and all other requests
+//!    have connections each
 //! 8. `connection`, `transport`: encode requests (`api`), pipeline them, match and decode responses (`wire`)
 //!
-//! `offsets` finds offsets of many partitions: ends with one request to a broker for all callers, records by time in turns.
+//! `offsets` finds offsets of many partitions: ends with one request to a broker for all callers, records by time in
+//! turns.
 //!
 //! At the log end, a call waits in `tail`: a few long polls per broker serve all that wait.
 //!

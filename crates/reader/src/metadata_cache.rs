@@ -23,7 +23,8 @@ pub(crate) struct MetadataCache {
     learned: Option<Instant>,
     /// At most [`MAX_TOPICS`].
     topics: HashMap<String, Topic>,
-    /// Errors of topics that cannot be read. At most [`MAX_ERRORS`], kept apart so that invalid names evict no real topic.
+    /// Errors of topics that cannot be read. At most [`MAX_ERRORS`], kept apart so that invalid names evict no real
+    /// topic.
     errors: HashMap<String, (Instant, ErrorCode)>,
 }
 
@@ -96,8 +97,8 @@ impl Topic {
         description
     }
 
-    /// Whether a preferred replica failed long enough ago for the leader to name it again. The metadata must be refreshed
-    /// first: it can be from a time when the replica was gone.
+    /// Whether a preferred replica failed long enough ago for the leader to name it again. The metadata must be
+    /// refreshed first: it can be from a time when the replica was gone.
     fn can_retry_preferred(&self, target: TopicPartition<'_>, now: Instant) -> bool {
         match self.partitions.get(&target.partition()).and_then(|partition| partition.preferred) {
             Some(PreferredReplica::FailedAt(at)) => now.saturating_duration_since(at) >= LEADER_ONLY,
@@ -165,7 +166,8 @@ impl MetadataCache {
         fresh(*learned, error_age(*code)).then(|| Err(broker_error(*code, target)))
     }
 
-    /// The version of a log whose leader is known, if the metadata is fresh. As [`MetadataCache::leader`], for what asks often.
+    /// The version of a log whose leader is known, if the metadata is fresh. As [`MetadataCache::leader`], for what
+    /// asks often.
     pub(crate) fn version(
         &self,
         target: TopicPartition<'_>,
@@ -199,7 +201,8 @@ impl MetadataCache {
         }
     }
 
-    /// Whether a topic is known, or known to be missing, without its description: that costs as much as it has partitions.
+    /// Whether a topic is known, or known to be missing, without its description: that costs as much as it has
+    /// partitions.
     pub(crate) fn has_topic(&self, name: &str, freshness: Freshness, now: Instant) -> bool {
         self.fresh(name, freshness, now).is_some()
     }
@@ -321,8 +324,8 @@ pub(crate) fn broker_error(code: ErrorCode, target: TopicPartition<'_>) -> ReadE
     ReadError::Broker { code, detail: target.to_string() }
 }
 
-/// How long an error is cached. A missing topic or partition can exist a moment later: only a request sent after the call began
-/// can show that it is missing.
+/// The time for which an error is cached. A missing topic or partition can exist a moment later: only a request sent
+/// after the call began can show that it is missing.
 fn error_age(code: ErrorCode) -> Duration {
     match code.0 {
         ResponseError::UnknownTopicOrPartition => Duration::ZERO,
@@ -330,10 +333,10 @@ fn error_age(code: ErrorCode) -> Duration {
     }
 }
 
-/// How long other errors are cached.
+/// The time for which other errors are cached.
 const ERROR_AGE: Duration = Duration::from_secs(1);
 
-/// How long a partition is read from its leader alone after the preferred replica failed.
+/// The time for which a partition is read from its leader alone after the preferred replica failed.
 const LEADER_ONLY: Duration = Duration::from_secs(5);
 
 /// Topics with cached leaders. When there are more, those go that were requested longest ago.

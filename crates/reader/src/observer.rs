@@ -43,7 +43,7 @@ pub enum BrokerRequest {
     OffsetForLeaderEpoch,
 }
 
-/// How a request ended.
+/// The outcome of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RequestOutcome {
     /// The broker has answered. The answer can be an error of Kafka's protocol.
@@ -58,7 +58,7 @@ pub enum RequestOutcome {
     Abandoned,
 }
 
-/// How many brokers a reader knows, by state.
+/// The number of brokers that a reader knows, by state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct BrokerStates {
     /// With an open connection.

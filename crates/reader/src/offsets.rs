@@ -57,7 +57,8 @@ impl<'a> Asked<'a> {
 /// The requests of all callers to a cluster's brokers.
 #[derive(Default)]
 pub(crate) struct OffsetRequests {
-    /// Batches of questions for ends, by what they can share. Searches share nothing: one that takes long would delay the others.
+    /// Batches of questions for ends, by what they can share. Searches share nothing: one that takes long would delay
+    /// the others.
     by_recipient: Lock<HashMap<Recipient, Arc<Batch>>>,
 }
 

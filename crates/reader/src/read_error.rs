@@ -39,7 +39,7 @@ pub enum ReadError {
         code: ErrorCode,
         /// The offset, and the next readable one if there is one.
         detail: String,
-        /// How the batch is corrupt.
+        /// The reason why the batch is corrupt.
         #[source]
         cause: Option<Arc<Corruption>>,
     },
@@ -90,8 +90,8 @@ impl ReadError {
 
     /// Whether the same call can succeed later without a repair.
     ///
-    /// Kafka calls a missing topic retriable, because a producer may be creating it. Here it is not: most missing topics are
-    /// wrong names.
+    /// Kafka calls a missing topic retriable, because a producer may be creating it. Here it is not: most missing
+    /// topics are wrong names.
     pub fn retriable(&self) -> bool {
         match self {
             ReadError::Request { .. } | ReadError::Log { .. } => false,

@@ -13,7 +13,8 @@ use futures_util::stream::{self, Stream, StreamExt};
 use kafka_protocol::error::ResponseError;
 use sluicegate_fair_share::Source;
 use sluicegate_shared_log::{
-    AnswerReservation, Chunk, ClusterLogs, Ends, Event, Fetch, Fetched, FirstEntry, Flights, LogKey, RawReads,
+    AnswerReservation, Chunk, ClusterLogs, Ends, Event, Fetch, Fetched, FirstEntry, LogKey, RawReads,
+    SingleFlight,
 };
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
@@ -33,17 +34,17 @@ use crate::offsets::{Asked, ListedOffset, OffsetRequests, Offsets};
 use crate::read_error::ReadError;
 use crate::skip_cache::SkipCache;
 use crate::skip_meter::SkipMeter;
-use crate::tail::{Place, Tails};
+use crate::tail::{TailKey, Tails};
 use crate::topic::Topic;
 use crate::topic_partition::TopicPartition;
 
 pub use self::version::Version;
 
-/// Reads from one cluster. Clones share connections and metadata; dropping the last one closes them, once requests that are under way
-/// have ended.
+/// Reads from one cluster. Clones share connections and metadata; dropping the last one closes them, once requests that
+/// are under way have ended.
 ///
-/// Calls share work: one opens a connection or requests metadata, and others wait for it. A call must therefore be polled or
-/// dropped, as any future that a task awaits.
+/// Calls share work: one opens a connection or requests metadata, and others wait for it. A call must therefore be
+/// polled or dropped, as any future that a task awaits.
 #[derive(Clone)]
 pub struct Reader {
     inner: Arc<Inner>,
@@ -56,10 +57,10 @@ struct Inner {
     /// Recently read records.
     logs: Arc<ClusterLogs>,
     /// Without an answer, a part of the log was skipped, and each caller goes on.
-    fetches: Flights<FetchKey, Result<Option<Chunk>, ReadError>>,
+    fetches: SingleFlight<FetchKey, Result<Option<Chunk>, ReadError>>,
     offset_requests: OffsetRequests,
     /// By topic, partition, and the epoch in question.
-    epoch_ends: Flights<(String, i32, i32), Result<Option<i64>, ReadError>>,
+    epoch_ends: SingleFlight<(String, i32, i32), Result<Option<i64>, ReadError>>,
     tails: Arc<Tails>,
 }
 
@@ -136,10 +137,10 @@ impl RawReads for LogReads<'_> {
     }
 
     async fn wait(&mut self, position: i64, until: Instant, proven: Option<Ends>) -> Event {
-        let Some((place, key, leader_epoch)) = self.reader.place(self.log) else { return Event::Failed };
+        let Some((tail, key, leader_epoch)) = self.reader.tail(self.log) else { return Event::Failed };
         let tails = &self.reader.inner.tails;
         let due = proven.is_none().then_some(until);
-        let wait = tails.wait(&place, &key, leader_epoch, position, due);
+        let wait = tails.wait(&tail, &key, leader_epoch, position, due);
         match proven {
             Some(ends) => timeout_at(until, wait).await.unwrap_or(Event::End(ends)),
             None => wait.await,
@@ -148,8 +149,8 @@ impl RawReads for LogReads<'_> {
 }
 
 impl Reader {
-    /// A reader of the cluster that `config` describes. Sends nothing before the first call. Keeps what it has read in `logs`, and shares
-    /// `encoders` with other clusters.
+    /// A reader of the cluster that `config` describes. Sends nothing before the first call. Keeps what it has read in
+    /// `logs`, and shares `encoders` with other clusters.
     ///
     /// Calls must run inside a tokio runtime with time and I/O enabled.
     pub fn new(config: Config, logs: ClusterLogs, encoders: EncoderPool) -> Self {
@@ -161,9 +162,9 @@ impl Reader {
             skip_caches: SkipCaches::default(),
             encoders,
             logs,
-            fetches: Flights::default(),
+            fetches: SingleFlight::default(),
             offset_requests: OffsetRequests::default(),
-            epoch_ends: Flights::default(),
+            epoch_ends: SingleFlight::default(),
             tails,
         };
         Self { inner: Arc::new(inner) }
@@ -180,13 +181,14 @@ impl Reader {
         move || brokers.upgrade().map(|brokers| brokers.states())
     }
 
-    /// Finds an offset of each of some partitions, by topic, partition and timestamp. Timestamp [`LOG_END`](crate::LOG_END) gives the high watermark, or
-    /// if `committed` the last stable offset; [`LOG_START`](crate::LOG_START) the log start; −3 the record with the latest timestamp, from Kafka 3.0 on;
-    /// and 0 or more the first record at or after that time, in milliseconds since 1970-01-01T00:00:00Z, or −1 if there is
+    /// Finds an offset of each of some partitions, by topic, partition and timestamp. Timestamp
+    /// [`LOG_END`](crate::LOG_END) gives the high watermark, or if `committed` the last stable offset;
+    /// [`LOG_START`](crate::LOG_START) the log start; −3 the record with the latest timestamp, from Kafka 3.0 on; and 0
+    /// or more the first record at or after that time, in milliseconds since 1970-01-01T00:00:00Z, or −1 if there is
     /// none.
     ///
-    /// Gives each with its number as it is known. Each fails with a [`ReadError`] within `socket.timeout.ms`. Requests for ends are
-    /// shared with other calls, none of them sent before this one. `source` is the client for whom it is.
+    /// Gives each with its number as it is known. Each fails with a [`ReadError`] within `socket.timeout.ms`. Requests
+    /// for ends are shared with other calls, none of them sent before this one. `source` is the client for whom it is.
     ///
     /// # Cancel safety
     /// Dropping the stream loses its results and nothing else.
@@ -215,8 +217,8 @@ impl Reader {
             .chain(answered.flat_map(stream::iter).filter_map(move |answer| ready(numbered(answer))))
     }
 
-    /// Reads records of a partition from an offset on, in order and without gaps. Counts what it skips in `skips`: up to 16 MiB, or
-    /// until the client has to wait for more than a second.
+    /// Reads records of a partition from an offset on, in order and without gaps. Counts what it skips in `skips`: up
+    /// to 16 MiB, or until the client has to wait for more than a second.
     ///
     /// # Errors
     /// [`ReadError`], within `socket.timeout.ms` plus the wait.
@@ -240,7 +242,8 @@ impl Reader {
         sluicegate_shared_log::fetch(&mut LogReads { reader: self, log }, fetch, reservation).await
     }
 
-    /// The records from an offset on that were read before, without a request and without a wait; `None` if there are none.
+    /// The records from an offset on that were read before, without a request and without a wait; `None` if there are
+    /// none.
     pub fn recent(&self, topic: &str, partition: i32, fetch: Fetch) -> Option<Fetched> {
         let target = TopicPartition::parse(topic, partition).ok()?;
         let log = ReadLog { target, committed: fetch.committed, source: fetch.source, skips: &() };
@@ -259,7 +262,7 @@ impl Reader {
         self.inner.logs.end(&log.key(self.version_of(log)?))
     }
 
-    /// What was read of a log before. Records of another version do not count.
+    /// Records of a log that were read before. Those of another version do not count.
     fn kept(&self, log: ReadLog<'_>, offset: i64, max_bytes: usize) -> Option<Chunk> {
         let (version, now) = (self.version_of(log)?, Instant::now().into());
         let (key, epoch) = (log.key(version), version.leader_epoch.into());
@@ -271,38 +274,45 @@ impl Reader {
         self.inner.brokers.known_version(log.target)
     }
 
-    /// Waits until there may be a record at the end of a log, as [`Tails::wait_for_notice`]. A broker that says nothing new may not lead
-    /// the log any more, or be a replica that gets nothing: other brokers are asked now and then.
+    /// Waits until there may be a record at the end of a log, as [`Tails::wait_for_notice`]. A broker that says nothing
+    /// new may not lead the log any more, or be a replica that gets nothing: other brokers are asked now and then.
     async fn wait_for_notice(&self, log: ReadLog<'_>, offset: i64, due: Option<Instant>) -> Event {
-        let Some((place, key, leader_epoch)) = self.place(log) else { return Event::Failed };
+        let Some((tail, key, leader_epoch)) = self.tail(log) else { return Event::Failed };
         let Inner { brokers, tails, .. } = &*self.inner;
-        let mut notice = pin!(tails.wait_for_notice(&place, &key, leader_epoch, offset, due));
+        let mut notice = pin!(tails.wait_for_notice(&tail, &key, leader_epoch, offset, due));
         loop {
-            if let Ok(event) = timeout(PLACE_AGE, &mut notice).await {
+            if let Ok(event) = timeout(LEADER_AGE, &mut notice).await {
                 return event;
             }
             let deadline = in_future(brokers.config().request_timeout);
             // Not in the memory of each wait.
-            Box::pin(brokers.refresh_topic(Source::default(), log.target.topic(), PLACE_AGE, deadline)).await;
-            let is_same = |(now, of, _): (Place, LogKey, i32)| (now, of) == (place.clone(), key.clone());
-            if !self.place(log).is_some_and(is_same) {
+            Box::pin(brokers.refresh_topic(Source::default(), log.target.topic(), LEADER_AGE, deadline))
+                .await;
+            let is_same = |(now, of, _): (TailKey, LogKey, i32)| (now, of) == (tail.clone(), key.clone());
+            if !self.tail(log).is_some_and(is_same) {
                 return Event::Read;
             }
         }
     }
 
     fn is_watched_log(&self, log: ReadLog<'_>, offset: i64) -> bool {
-        self.place(log).is_some_and(|(place, key, _)| self.inner.tails.is_watched(&place, &key, offset))
+        self.tail(log).is_some_and(|(tail, key, _)| self.inner.tails.is_watched(&tail, &key, offset))
     }
 
-    /// Where callers wait for records of a log, and the epoch of its leader. `None` if the leader is not known now.
-    fn place(&self, log: ReadLog<'_>) -> Option<(Place, LogKey, i32)> {
+    /// The tail at which callers wait for records of a log, its key, and the epoch of its leader. `None` if the leader
+    /// is not known now.
+    fn tail(&self, log: ReadLog<'_>) -> Option<(TailKey, LogKey, i32)> {
         let leader = self.inner.brokers.known_leader(log.target)?;
         let (role, address) = nearest(&leader);
-        Some((Place { address, role, committed: log.committed }, log.key(leader.log_version()), leader.epoch))
+        Some((
+            TailKey { address, role, committed: log.committed },
+            log.key(leader.log_version()),
+            leader.epoch,
+        ))
     }
 
-    /// Whether a fetch that waits at this offset needs no look at the log before: others wait there, and will be told of a record.
+    /// Whether a fetch that waits at this offset needs no look at the log before: others wait there, and will be told
+    /// of a record.
     pub fn is_watched(&self, topic: &str, partition: i32, offset: i64, committed: bool) -> bool {
         let log = TopicPartition::parse(topic, partition).map(|target| ReadLog {
             target,
@@ -313,8 +323,8 @@ impl Reader {
         log.is_ok_and(|log| self.is_watched_log(log, offset))
     }
 
-    /// Waits until a log may have records for clients at `offset` or after it. If `until` is set, the wait ends then: a request that
-    /// was sent after the call began proves that there is none, and gives the ends of the log.
+    /// Waits until a log may have records for clients at `offset` or after it. If `until` is set, the wait ends then: a
+    /// request that was sent after the call began proves that there is none, and gives the ends of the log.
     ///
     /// # Cancel safety
     /// Dropping the call has no effect.
@@ -374,13 +384,13 @@ impl Reader {
         brokers.topics(in_future(brokers.config().request_timeout)).await
     }
 
-    /// How many partitions a topic has, as far as that is known.
+    /// The number of a topic's partitions, as far as it is known.
     pub fn known_partitions(&self, topic: &str) -> usize {
         self.inner.brokers.known_partitions(topic)
     }
 
-    /// A topic's partitions, cached for up to a second: the same value until then, as long as a caller keeps it. Missing topics are
-    /// not created.
+    /// A topic's partitions, cached for up to a second: the same value until then, as long as a caller keeps it.
+    /// Missing topics are not created.
     ///
     /// # Errors
     /// [`ReadError`], within `socket.timeout.ms`.
@@ -393,8 +403,9 @@ impl Reader {
         brokers.topic(source, target, DESCRIPTION_AGE, in_future(brokers.config().request_timeout)).await
     }
 
-    /// Succeeds if metadata is available and one broker answers at its advertised address. A read can still fail: it needs the
-    /// leader of its partition. Returns the number of brokers in the metadata, or 0 if the only broker that answered throttles.
+    /// Succeeds if metadata is available and one broker answers at its advertised address. A read can still fail: it
+    /// needs the leader of its partition. Returns the number of brokers in the metadata, or 0 if the only broker that
+    /// answered throttles.
     ///
     /// # Errors
     /// [`ReadError`], within `socket.timeout.ms`.
@@ -435,13 +446,13 @@ fn in_future(time: Duration) -> Instant {
 /// A good maximum size of a result, in bytes: large enough to make the fixed cost of a fetch negligible.
 pub const DEFAULT_MAX_BYTES: usize = 256 * 1024;
 
-/// How long a caller waits at a broker before it looks whether it is still the right one.
-const PLACE_AGE: Duration = Duration::from_secs(10);
+/// The time after which a waiting caller checks whether its broker is still the right one.
+const LEADER_AGE: Duration = Duration::from_secs(10);
 
-/// How long a wait is interrupted after a failed request.
+/// The pause of a wait after a failed request.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// How long the description of a topic is cached.
+/// The time for which the description of a topic is cached.
 const DESCRIPTION_AGE: Duration = Duration::from_secs(1);
 
 /// The maximum age of metadata for [`Reader::ready`].

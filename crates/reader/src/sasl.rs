@@ -65,7 +65,8 @@ impl Sasl {
         }
     }
 
-    /// Authenticates a new connection (KIP-43, KIP-152). Gives the lifetime of the authentication, if it is limited (KIP-368).
+    /// Authenticates a new connection (KIP-43, KIP-152). Gives the lifetime of the authentication, if it is limited
+    /// (KIP-368).
     pub(crate) async fn authenticate(
         &self,
         connection: &Connection,
@@ -185,8 +186,8 @@ impl Exchange<'_> {
             return Ok(answer.lifetime);
         }
         let status = sanitize(&oauthbearer::status(&answer.bytes), &self.secrets);
-        // RFC 7628, section 3.2.3: "The client MUST then send either an additional client response consisting of a single
-        // %x01 … or a SASL cancellation token".
+        // RFC 7628, section 3.2.3: "The client MUST then send either an additional client response consisting of a
+        // single %x01 … or a SASL cancellation token".
         let refusal = match self.send("\x01".to_owned()).await {
             Err(ConnectionError::Authentication { what, .. }) => what,
             Err(other) => other.to_string(),

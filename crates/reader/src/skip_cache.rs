@@ -10,13 +10,13 @@ use crate::lock::Lock;
 use crate::log_version::LogVersion;
 use crate::topic_partition::TopicPartition;
 
-/// Caches ranges that fetches have skipped, such as aborted transactions, so that no fetch within them reads them again. They are those of
-/// one version of their log, below its end as that isolation level shows it: such records never come back, and nothing is written among
-/// them. Another version can have records there.
+/// Caches ranges that fetches have skipped, such as aborted transactions, so that no fetch within them reads them
+/// again. They are those of one version of their log, below its end as that isolation level shows it: such records
+/// never come back, and nothing is written among them. Another version can have records there.
 ///
-/// Ranges live for [`MAX_AGE`], which bounds the effect of a topic that was deleted and created again for brokers without topic ids (before
-/// Kafka 3.1). When the cache is full, the range that was added or extended longest ago is dropped, and skipped again by a fetch
-/// that needs it.
+/// Ranges live for [`MAX_AGE`], which bounds the effect of a topic that was deleted and created again for brokers
+/// without topic ids (before Kafka 3.1). When the cache is full, the range that was added or extended longest ago is
+/// dropped, and skipped again by a fetch that needs it.
 #[derive(Debug, Default)]
 pub(crate) struct SkipCache {
     state: Lock<State>,
@@ -69,8 +69,8 @@ impl SkipCache {
         (range.to > offset && range.is_valid(now)).then_some((range.to, *version))
     }
 
-    /// Stores that this version of the log has nothing to deliver from `from` up to `to`. Gives the end of all that is known to follow
-    /// without a gap.
+    /// Stores that this version of the log has nothing to deliver from `from` up to `to`. Gives the end of all that is
+    /// known to follow without a gap.
     pub(crate) fn insert(
         &self,
         target: TopicPartition<'_>,

@@ -6,8 +6,8 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 use sluicegate_fair_share::Source;
 
-/// Counts the bytes that fetches skip to the clients that cause them, so that a client which skips without pause waits for its own turn.
-/// `()` counts nothing.
+/// Counts the bytes that fetches skip to the clients that cause them, so that a client which skips without pause waits
+/// for its own turn. `()` counts nothing.
 pub trait SkipMeter: fmt::Debug + Send + Sync {
     /// Counts so many bytes to this client. Ready when it may read on: no request of the fetch is in flight until then.
     ///

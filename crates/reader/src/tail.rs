@@ -1,6 +1,6 @@
-//! Waits at the ends of logs: a few fetches per broker serve all callers.
+//! Waits at the ends of logs: a few task per broker serve all callers.
 
-mod lanes;
+mod long_polls;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
-use self::lanes::{LaneRequest, Lanes, OVERDUE};
+use self::long_polls::{LongPollRequest, LongPolls, OVERDUE};
 use crate::address::Address;
 use crate::api::{FetchAnswer, FetchPartition, FetchRequest, TopicId};
 use crate::attempt::Role;
@@ -30,14 +30,14 @@ pub(crate) struct Tails {
     encoders: EncoderPool,
     logs: Arc<ClusterLogs>,
     /// Entries with callers or with a request under way.
-    places: Lock<HashMap<Place, Tail>>,
-    /// The lanes of all tails. They end with this value.
+    tails: Lock<HashMap<TailKey, Tail>>,
+    /// The tasks of all tails. They end with this value.
     tasks: Lock<JoinSet<()>>,
 }
 
 /// A broker, the role in which it is read from, and what is read.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Place {
+pub(crate) struct TailKey {
     pub(crate) address: Address,
     pub(crate) role: Role,
     /// Whether records of open and aborted transactions are left out.
@@ -46,7 +46,7 @@ pub(crate) struct Place {
 
 #[derive(Debug, Default)]
 struct Tail {
-    lanes: Lanes<LogKey>,
+    long_polls: LongPolls<LogKey>,
     logs: HashMap<LogKey, Log>,
 }
 
@@ -55,7 +55,8 @@ struct Tail {
 struct Log {
     leader_epoch: i32,
     event: watch::Sender<Option<Event>>,
-    /// The same without records, for callers that can be suspended: what they wait for must not stay in memory with them.
+    /// The same without records, for callers that can be suspended: what they wait for must not stay in memory with
+    /// them.
     notice: watch::Sender<Option<Event>>,
     empty: watch::Sender<Empty>,
     _counted: Counted,
@@ -70,25 +71,25 @@ struct Empty {
     ends: Ends,
 }
 
-/// What a caller is told.
+/// The news that a caller gets.
 #[derive(Debug, Clone, Copy)]
-enum Wants {
+enum WakeKind {
     Records,
     Notice,
 }
 
-/// What a task sends.
+/// The requests that a task sends.
 #[derive(Debug, Clone, Copy)]
-enum Fetches {
-    /// The requests of this lane.
-    Waiting(usize),
+enum TailTask {
+    /// The requests of this long poll.
+    LongPoll(usize),
     Probes,
 }
 
 /// The wait of one caller. Dropping it ends the wait.
 struct Caller<'a> {
     tails: &'a Arc<Tails>,
-    place: &'a Place,
+    key: &'a TailKey,
     log: &'a LogKey,
     offset: i64,
     number: u64,
@@ -99,56 +100,56 @@ struct Caller<'a> {
 
 impl Tails {
     pub(crate) fn new(brokers: Arc<Brokers>, encoders: EncoderPool, logs: Arc<ClusterLogs>) -> Arc<Self> {
-        Arc::new(Self { brokers, encoders, logs, places: Lock::default(), tasks: Lock::default() })
+        Arc::new(Self { brokers, encoders, logs, tails: Lock::default(), tasks: Lock::default() })
     }
 
-    /// Waits for a record at `offset` or after it, until `due` if that is set: then a request proves that there is none. Without it,
-    /// the caller has seen that itself, and knows when to stop.
+    /// Waits for a record at `offset` or after it, until `due` if that is set: then a request proves that there is
+    /// none. Without it, the caller has seen that itself, and knows when to stop.
     pub(crate) async fn wait(
         self: &Arc<Self>,
-        place: &Place,
+        key: &TailKey,
         log: &LogKey,
         leader_epoch: i32,
         offset: i64,
         due: Option<Instant>,
     ) -> Event {
-        self.join(place, log, leader_epoch, offset, due, Wants::Records).wait(due).await
+        self.join(key, log, leader_epoch, offset, due, WakeKind::Records).wait(due).await
     }
 
     /// Waits as [`Tails::wait`], and gives [`Event::Read`] in place of records.
     pub(crate) async fn wait_for_notice(
         self: &Arc<Self>,
-        place: &Place,
+        key: &TailKey,
         log: &LogKey,
         leader_epoch: i32,
         offset: i64,
         due: Option<Instant>,
     ) -> Event {
-        self.join(place, log, leader_epoch, offset, due, Wants::Notice).wait(due).await
+        self.join(key, log, leader_epoch, offset, due, WakeKind::Notice).wait(due).await
     }
 
-    /// As [`Lanes::is_watched`].
-    pub(crate) fn is_watched(&self, place: &Place, log: &LogKey, offset: i64) -> bool {
-        self.places
+    /// As [`LongPolls::is_watched`].
+    pub(crate) fn is_watched(&self, key: &TailKey, log: &LogKey, offset: i64) -> bool {
+        self.tails
             .lock()
-            .get(place)
-            .is_some_and(|tail| tail.lanes.is_watched(log, offset, Instant::now().into()))
+            .get(key)
+            .is_some_and(|tail| tail.long_polls.is_watched(log, offset, Instant::now().into()))
     }
 
     fn join<'a>(
         self: &'a Arc<Self>,
-        place: &'a Place,
+        key: &'a TailKey,
         log: &'a LogKey,
         leader_epoch: i32,
         offset: i64,
         due: Option<Instant>,
-        wants: Wants,
+        wakes: WakeKind,
     ) -> Caller<'a> {
-        let mut places = self.places.lock();
-        let tail = places.entry(place.clone()).or_default();
-        let (number, start) = tail.lanes.join(log, offset, due.map(Instant::into));
-        if let Some(lane) = start {
-            self.start(place, Fetches::Waiting(lane));
+        let mut tails = self.tails.lock();
+        let tail = tails.entry(key.clone()).or_default();
+        let (number, start) = tail.long_polls.join(log, offset, due.map(Instant::into));
+        if let Some(index) = start {
+            self.start(key, TailTask::LongPoll(index));
         }
         let entry = tail.logs.entry(log.clone()).or_insert_with(|| Log {
             leader_epoch,
@@ -158,34 +159,34 @@ impl Tails {
             _counted: self.logs.tail(),
         });
         entry.leader_epoch = entry.leader_epoch.max(leader_epoch);
-        let event = match wants {
-            Wants::Records => entry.event.subscribe(),
-            Wants::Notice => entry.notice.subscribe(),
+        let event = match wakes {
+            WakeKind::Records => entry.event.subscribe(),
+            WakeKind::Notice => entry.notice.subscribe(),
         };
         let empty = entry.empty.subscribe();
-        Caller { tails: self, place, log, offset, number, event, empty, _counted: self.logs.waiter() }
+        Caller { tails: self, key, log, offset, number, event, empty, _counted: self.logs.waiter() }
     }
 
-    fn start(self: &Arc<Self>, place: &Place, fetches: Fetches) {
+    fn start(self: &Arc<Self>, key: &TailKey, task: TailTask) {
         let tails = Arc::downgrade(self);
-        let broker = self.brokers.at(&place.address);
+        let broker = self.brokers.at(&key.address);
         let mut tasks = self.tasks.lock();
         while tasks.try_join_next().is_some() {}
-        tasks.spawn(run(tails, broker, place.clone(), fetches));
+        tasks.spawn(run(tails, broker, key.clone(), task));
     }
 
     /// The next request, with the leader epochs of its logs.
-    fn next(&self, place: &Place, fetches: Fetches) -> Option<(LaneRequest<LogKey>, Vec<i32>)> {
-        let mut places = self.places.lock();
-        let tail = places.get_mut(place)?;
+    fn next(&self, key: &TailKey, task: TailTask) -> Option<(LongPollRequest<LogKey>, Vec<i32>)> {
+        let mut tails = self.tails.lock();
+        let tail = tails.get_mut(key)?;
         let now = Instant::now().into();
-        let next = match fetches {
-            Fetches::Waiting(lane) => tail.lanes.next(lane, now),
-            Fetches::Probes => tail.lanes.next_probe(now),
+        let next = match task {
+            TailTask::LongPoll(index) => tail.long_polls.next(index, now),
+            TailTask::Probes => tail.long_polls.next_probe(now),
         };
         let Some(mut request) = next else {
-            if tail.lanes.is_idle() {
-                places.remove(place);
+            if tail.long_polls.is_idle() {
+                tails.remove(key);
             }
             return None;
         };
@@ -197,8 +198,8 @@ impl Tails {
 
     fn request<'a>(
         &self,
-        place: &Place,
-        request: &'a LaneRequest<LogKey>,
+        key: &TailKey,
+        request: &'a LongPollRequest<LogKey>,
         epochs: &[i32],
     ) -> FetchRequest<'a> {
         let max_bytes = self.max_bytes(request.logs.len());
@@ -214,8 +215,8 @@ impl Tails {
             partitions: request.logs.iter().zip(epochs).map(partition).collect(),
             max_bytes,
             max_wait: i32::try_from(request.wait.as_millis()).unwrap_or(i32::MAX),
-            committed: place.committed,
-            rack: place.role.rack(self.brokers.config()),
+            committed: key.committed,
+            rack: key.role.rack(self.brokers.config()),
         }
     }
 
@@ -227,9 +228,9 @@ impl Tails {
     }
 
     /// Notes that a log had no record.
-    fn note_empty(&self, place: &Place, log: &LogKey, empty: Empty) {
-        let places = self.places.lock();
-        let Some(log) = places.get(place).and_then(|tail| tail.logs.get(log)) else { return };
+    fn note_empty(&self, key: &TailKey, log: &LogKey, empty: Empty) {
+        let tails = self.tails.lock();
+        let Some(log) = tails.get(key).and_then(|tail| tail.logs.get(log)) else { return };
         log.empty.send_if_modified(|known| {
             let is_newer = known.request < empty.request;
             if is_newer {
@@ -240,17 +241,17 @@ impl Tails {
     }
 
     /// Notifies the callers of a log.
-    fn tell(&self, place: &Place, log: &LogKey, event: Event) {
-        let mut places = self.places.lock();
-        let Some(tail) = places.get_mut(place) else { return };
-        // Another lane has told those who waited for these records.
+    fn notify(&self, key: &TailKey, log: &LogKey, event: Event) {
+        let mut tails = self.tails.lock();
+        let Some(tail) = tails.get_mut(key) else { return };
+        // Another long poll has notified those who waited for these records.
         if let Event::Records(chunk) = &event
-            && tail.lanes.lowest(log).is_some_and(|offset| offset >= chunk.next)
+            && tail.long_polls.lowest(log).is_some_and(|offset| offset >= chunk.next)
         {
-            tail.lanes.probe_again(log, Instant::now().into());
+            tail.long_polls.probe_again(log, Instant::now().into());
             return;
         }
-        tail.lanes.remove(log);
+        tail.long_polls.remove(log);
         if let Some(log) = tail.logs.remove(log) {
             log.notice.send_replace(Some(match &event {
                 Event::Records(_) => Event::Read,
@@ -260,8 +261,8 @@ impl Tails {
         }
     }
 
-    /// The meaning of an answer for those who wait for a record at `offset`; `None`: go on waiting. `room` is left for records of the whole
-    /// response, in bytes.
+    /// The meaning of an answer for those who wait for a record at `offset`; `None`: go on waiting. `room` is left for
+    /// records of the whole response, in bytes.
     fn event(
         &self,
         role: Role,
@@ -306,8 +307,8 @@ impl Tails {
                     chunk =
                         Chunk { next, count, entries: messages.into(), ends: ends.reaching(next), ..chunk };
                 }
-                // A fetch of this log alone skips what has no records, asks for room, waits for its turn to encode, or says what is
-                // wrong.
+                // A fetch of this log alone skips what has no records, asks for room, waits for its turn to encode, or
+                // says what is wrong.
                 Some(Ok(_) | Err(_)) | None => needs_look = true,
             }
         }
@@ -339,11 +340,11 @@ impl Caller<'_> {
     async fn prove(&mut self) -> Event {
         let number = self.number;
         if self.empty.borrow().request < number {
-            let mut places = self.tails.places.lock();
-            if let Some(tail) = places.get_mut(self.place)
-                && tail.lanes.prove(self.log, number, Instant::now().into())
+            let mut tails = self.tails.tails.lock();
+            if let Some(tail) = tails.get_mut(self.key)
+                && tail.long_polls.prove(self.log, number, Instant::now().into())
             {
-                self.tails.start(self.place, Fetches::Probes);
+                self.tails.start(self.key, TailTask::Probes);
             }
         }
         let offset = self.offset;
@@ -360,41 +361,41 @@ impl Caller<'_> {
 
 impl Drop for Caller<'_> {
     fn drop(&mut self) {
-        let mut places = self.tails.places.lock();
-        let Some(tail) = places.get_mut(self.place) else { return };
+        let mut tails = self.tails.tails.lock();
+        let Some(tail) = tails.get_mut(self.key) else { return };
         // Not a later entry for the same log: the callers of this one were notified.
         let is_of = |log: &Log| {
             [&log.event, &log.notice].iter().any(|told| told.subscribe().same_channel(&self.event))
         };
         if tail.logs.get(self.log).is_some_and(is_of) {
-            tail.lanes.leave(self.log, self.offset);
-            if !tail.lanes.has_callers(self.log) {
+            tail.long_polls.leave(self.log, self.offset);
+            if !tail.long_polls.has_callers(self.log) {
                 tail.logs.remove(self.log);
             }
         }
     }
 }
 
-/// Sends the requests of one lane, or probes, until there are none.
-async fn run(tails: Weak<Tails>, broker: Arc<Broker>, place: Place, fetches: Fetches) {
+/// Sends the requests of one long poll, or probes, until there are none.
+async fn run(tails: Weak<Tails>, broker: Arc<Broker>, key: TailKey, task: TailTask) {
     // Logs that join together share a request.
     sleep(GATHER).await;
     let mut next = Instant::now();
     loop {
-        match fetches {
-            Fetches::Waiting(_) => sleep_until(next).await,
-            Fetches::Probes => sleep(GATHER_PROBE).await,
+        match task {
+            TailTask::LongPoll(_) => sleep_until(next).await,
+            TailTask::Probes => sleep(GATHER_PROBE).await,
         }
         let Some(all) = tails.upgrade() else { return };
-        let Some((request, epochs)) = all.next(&place, fetches) else { return };
-        let fetch = all.request(&place, &request, &epochs);
+        let Some((request, epochs)) = all.next(&key, task) else { return };
+        let fetch = all.request(&key, &request, &epochs);
         all.logs.count_tail_request();
         drop(all);
         next = after(Instant::now(), request.interval);
         let call = async {
-            match fetches {
-                Fetches::Waiting(_) => broker.call_long_poll(&fetch, request.wait).await.ok().flatten(),
-                Fetches::Probes => broker.call(&fetch).await.ok(),
+            match task {
+                TailTask::LongPoll(_) => broker.call_long_poll(&fetch, request.wait).await.ok().flatten(),
+                TailTask::Probes => broker.call(&fetch).await.ok(),
             }
         };
         tokio::pin!(call);
@@ -402,12 +403,12 @@ async fn run(tails: Weak<Tails>, broker: Arc<Broker>, place: Place, fetches: Fet
             Ok(answers) => answers,
             // The broker may be frozen: callers find out, while the answer can still come.
             Err(_) => {
-                tell_failure(&tails, &place, &request);
+                notify_failure(&tails, &key, &request);
                 call.await
             }
         };
         let Some(answers) = answers else {
-            tell_failure(&tails, &place, &request);
+            notify_failure(&tails, &key, &request);
             continue;
         };
         let Some(all) = tails.upgrade() else { return };
@@ -415,34 +416,34 @@ async fn run(tails: Weak<Tails>, broker: Arc<Broker>, place: Place, fetches: Fet
         for ((read, epoch), answer) in request.logs.iter().zip(epochs).zip(&answers) {
             all.logs.count_received(answer.records.len());
             let (log, offset) = read;
-            match all.event(place.role, read, (epoch, answer), &mut room) {
-                Some(event) => all.tell(&place, log, event),
+            match all.event(key.role, read, (epoch, answer), &mut room) {
+                Some(event) => all.notify(&key, log, event),
                 None => {
                     let empty = Empty { request: request.number, offset: *offset, ends: answer.ends() };
-                    all.note_empty(&place, log, empty);
+                    all.note_empty(&key, log, empty);
                 }
             }
         }
     }
 }
 
-fn tell_failure(tails: &Weak<Tails>, place: &Place, request: &LaneRequest<LogKey>) {
+fn notify_failure(tails: &Weak<Tails>, key: &TailKey, request: &LongPollRequest<LogKey>) {
     let Some(all) = tails.upgrade() else { return };
     for (log, _) in &request.logs {
-        all.tell(place, log, Event::Failed);
+        all.notify(key, log, Event::Failed);
     }
 }
 
 /// Before the first answer: callers have greater numbers.
 const NO_ANSWER: Empty = Empty { request: 0, offset: 0, ends: Ends::UNKNOWN };
 
-/// How long a lane waits for further logs before its first request.
+/// Wait of a long poll for further logs before its first request.
 const GATHER: Duration = Duration::from_millis(1);
 
 /// The same of probes: callers whose waits end within this time share one, and are answered up to that much later.
 const GATHER_PROBE: Duration = Duration::from_millis(5);
 
-/// How long a caller waits for a probe before it looks at the log itself.
+/// The wait of a caller for a probe before it reads the log itself.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The size of a response in bytes.
@@ -451,8 +452,8 @@ const MAX_BYTES: i32 = 1024 * 1024;
 /// The size of one log's records in a response, and of the parts that are kept of them, in bytes.
 const PART_BYTES: usize = 256 * 1024;
 
-/// A batch of so many bytes is encoded for all callers at once: twice the largest that producers send by default. A larger one is read
-/// by its callers, which wait for their turn.
+/// A batch of so many bytes is encoded for all callers at once: twice the largest that producers send by default. A
+/// larger one is read by its callers, which wait for their turn.
 const MAX_BATCH: usize = 2 * 1024 * 1024;
 
 /// Records of one response that are encoded for all callers, in bytes: within some milliseconds.

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Quotas are per principal and client id, so the throttle time of one connection applies to all with the same kind of requests.
+/// Quotas are per principal and client id, so the throttle time of one connection applies to all with the same kind of
+/// requests.
 #[derive(Debug)]
 pub(crate) struct Throttle {
     start: Instant,

@@ -59,7 +59,8 @@ impl Tls {
 
     /// The TLS failure behind an I/O error, if there is one.
     ///
-    /// In TLS 1.3 the client finishes before the server has checked its certificate: a rejection comes with the first read.
+    /// In TLS 1.3 the client finishes before the server has checked its certificate: a rejection comes with the first
+    /// read.
     pub(crate) fn fault(&self, error: &io::Error) -> Option<TlsFault> {
         let error = error.get_ref()?.downcast_ref::<Error>()?;
         Some(TlsFault { what: self.explain(error), retriable: is_temporary(error) })

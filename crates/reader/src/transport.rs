@@ -1,13 +1,14 @@
 //! The frames of one stream to a broker: pipelines requests, matches responses by correlation id.
 //!
-//! One task owns the stream. It writes queued requests, reads responses and checks timeouts concurrently. The first of these to
-//! fail closes the stream, and its error answers all requests in flight. Kafka answers the requests of a connection in order,
-//! so the requests in flight are a queue. A cancelled request stays in the queue until its response has been read and dropped.
-//! A transport for one request at a time is closed instead, because a broker could hold a long poll for long.
+//! One task owns the stream. It writes queued requests, reads responses and checks timeouts concurrently. The first of
+//! these to fail closes the stream, and its error answers all requests in flight. Kafka answers the requests of a
+//! connection in order, so the requests in flight are a queue. A cancelled request stays in the queue until its
+//! response has been read and dropped. A transport for one request at a time is closed instead, because a broker could
+//! hold a long poll for long.
 //!
-//! Timeouts measure silence. A caller times out once nothing at all was received for its own timeout, and the transport remains
-//! open for others, who do not depend on its slow request. The transport closes once nothing was received for twice the timeout
-//! of the oldest request.
+//! Timeouts measure silence. A caller times out once nothing at all was received for its own timeout, and the transport
+//! remains open for others, who do not depend on its slow request. The transport closes once nothing was received for
+//! twice the timeout of the oldest request.
 
 use std::collections::VecDeque;
 use std::error::Error;
@@ -110,8 +111,8 @@ impl Transport {
 
     /// Sends the frame of a request with correlation id `id`. Gives the response without that id.
     ///
-    /// Fails with [`ConnectionError::Silent`] once the broker has sent nothing for `timeout`. A long or slow response does not
-    /// time out as long as data arrives, and neither do requests behind it.
+    /// Fails with [`ConnectionError::Silent`] once the broker has sent nothing for `timeout`. A long or slow response
+    /// does not time out as long as data arrives, and neither do requests behind it.
     pub(crate) async fn exchange(
         &self,
         permit: Permit,
@@ -386,8 +387,8 @@ async fn skip_response(
     Ok(())
 }
 
-/// Whether a length is in fact the start of a TLS alert of two bytes (RFC 8446, section 5.1), with which a TLS listener rejects
-/// plaintext.
+/// Whether a length is in fact the start of a TLS alert of two bytes (RFC 8446, section 5.1), with which a TLS listener
+/// rejects plaintext.
 fn is_tls_alert(announced: i32) -> bool {
     matches!(announced.to_be_bytes(), [21, 3, 0..=4, 0])
 }
@@ -414,7 +415,7 @@ async fn watch(shared: &Shared) -> ConnectionError {
     }
 }
 
-/// How long a stream is still read after a write failed.
+/// The time for which a stream is still read after a write failed.
 const LAST_WORDS: Duration = Duration::from_millis(50);
 
 /// Holds many small responses at a time; larger reads bypass it.

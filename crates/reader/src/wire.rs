@@ -1,8 +1,8 @@
 //! Reads the primitive types of Kafka's protocol from a response.
 //!
-//! Lengths and counts are checked against the received bytes before anything is allocated. (`kafka-protocol`'s decoders allocate
-//! the announced number of elements first, up to hundreds of gigabytes: a response of something other than a broker would abort
-//! the process.)
+//! Lengths and counts are checked against the received bytes before anything is allocated. (`kafka-protocol`'s decoders
+//! allocate the announced number of elements first, up to hundreds of gigabytes: a response of something other than a
+//! broker would abort the process.)
 
 use std::num::NonZeroU128;
 use std::time::Duration;

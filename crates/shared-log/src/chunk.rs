@@ -32,15 +32,15 @@ impl Ends {
     /// Nothing is known.
     pub const UNKNOWN: Self = Self { start: -1, stable: -1, end: -1 };
 
-    /// With an end of at least `next`, unless it is unknown. A server can tell the end that the log had before it read entries, while
-    /// others were written.
+    /// With an end of at least `next`, unless it is unknown. A server can tell the end that the log had before it read
+    /// entries, while others were written.
     #[must_use]
     pub fn reaching(self, next: i64) -> Self {
         let end = if self.end < 0 { self.end } else { self.end.max(next) };
         Self { end, ..self }
     }
 
-    /// What is known from both. Within one version of a log, its ends only grow.
+    /// The ends as known from both. Within one version of a log, its ends only grow.
     pub(crate) fn merge(self, other: Self) -> Self {
         Self {
             start: self.start.max(other.start),
@@ -50,7 +50,7 @@ impl Ends {
     }
 }
 
-/// Where an entry is.
+/// The place of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry {
     /// Its position in the log.
@@ -68,8 +68,8 @@ impl Chunk {
         Self { base, next: base, entries: Bytes::new(), count: 0, ends }
     }
 
-    /// Appends the entries of `more`, which begin at [`Chunk::next`] or before it, as far as all fit in `max_bytes`. The second value
-    /// is false if some do not fit.
+    /// Appends the entries of `more`, which begin at [`Chunk::next`] or before it, as far as all fit in `max_bytes`.
+    /// The second value is false if some do not fit.
     pub(crate) fn append(&self, more: &Self, max_bytes: usize, first: FirstEntry) -> (Self, bool) {
         let room = max_bytes.saturating_sub(self.entries.len());
         let (part, is_whole) = more.cut(self.next, room, self.count == 0, first);
@@ -104,8 +104,8 @@ impl Chunk {
         Self { entries, count: max, next, ..self }
     }
 
-    /// The chunk in parts of at most `max_bytes`, but one entry at least, each with memory of its own. After a single part, a rest of
-    /// less than half a part is left out: to request it again costs less than many small answers.
+    /// The chunk in parts of at most `max_bytes`, but one entry at least, each with memory of its own. After a single
+    /// part, a rest of less than half a part is left out: to request it again costs less than many small answers.
     pub(crate) fn split(self, max_bytes: usize, first: FirstEntry) -> Vec<Self> {
         if self.entries.len() <= max_bytes {
             return vec![self];
@@ -132,7 +132,8 @@ impl Chunk {
         (self.base..self.next).contains(&position)
     }
 
-    /// The entries from `position` on that fit in `max_bytes`; with `at_least_one`, the first one even if it does not fit.
+    /// The entries from `position` on that fit in `max_bytes`; with `at_least_one`, the first one even if it does not
+    /// fit.
     ///
     /// The second value is false if entries are left over.
     fn cut(&self, position: i64, max_bytes: usize, at_least_one: bool, first: FirstEntry) -> (Self, bool) {
@@ -174,8 +175,8 @@ impl Chunk {
 
 /// The entries of consecutive chunks from `position` on: at most `max_bytes`, but one entry at least.
 ///
-/// The result shares the memory of a chunk only if it needs most of it: a client that never reads must not hold much more memory
-/// than its answer has bytes.
+/// The result shares the memory of a chunk only if it needs most of it: a client that never reads must not hold much
+/// more memory than its answer has bytes.
 pub fn assemble(chunks: &[Chunk], position: i64, max_bytes: usize, first: FirstEntry) -> Chunk {
     let ends = chunks.last().map_or(Ends::UNKNOWN, |chunk| chunk.ends);
     let mut answer = Chunk::empty(position, ends);

@@ -15,7 +15,7 @@ pub struct Fetch {
     pub offset: i64,
     /// The largest encoded answer in bytes. A single record is delivered even if it is larger.
     pub max_bytes: usize,
-    /// How long to wait at the end of the log for `min_bytes`, up to [`MAX_WAIT`]. Zero: no wait.
+    /// The time to wait at the end of the log for `min_bytes`, up to [`MAX_WAIT`]. Zero: no wait.
     pub wait: Duration,
     /// The records to wait for, in bytes of the answer, at most [`WAITING_BYTES`]. 0 and 1: one record.
     pub min_bytes: usize,

@@ -1,4 +1,5 @@
-//! Recently read records of many logs, kept in memory as encoded chunks, so that what many clients read is fetched once.
+//! Recently read records of many logs, kept in memory as encoded chunks, so that what many clients read is fetched
+//! once.
 //!
 //! The crate knows no messaging system and does no I/O. Records are opaque encoded entries at increasing positions;
 //! [`FirstEntry`] tells where one ends. Callers pass the time.
@@ -6,22 +7,22 @@
 //! - [`Chunk`]: consecutive entries of one log
 //! - [`SharedLog`]: the chunks of all clusters, bounded in bytes and age
 //! - [`ClusterLogs`]: one cluster's part of it
-//! - [`Flights`]: lets identical calls share a request
+//! - [`SingleFlight`]: lets identical calls share a request
 //!
-//! A chunk proves that its records were in the log when it was read. It never proves that there are no others: only the messaging
-//! system can tell the end of a log.
+//! A chunk proves that its records were in the log when it was read. It never proves that there are no others: only the
+//! messaging system can tell the end of a log.
 
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 mod chunk;
 mod chunks;
 mod fetch;
-mod flights;
 mod read_engine;
 mod shared_log;
+mod single_flight;
 
 pub use chunk::{Chunk, Ends, Entry, FirstEntry, assemble};
 pub use fetch::{AnswerReservation, Fetch, Fetched, MAX_WAIT, WAITING_BYTES};
-pub use flights::Flights;
 pub use read_engine::{Event, RawReads, fetch};
 pub use shared_log::{ClusterLogs, Counted, Limits, LogKey, SharedLog, Stats};
+pub use single_flight::SingleFlight;

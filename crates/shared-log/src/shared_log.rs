@@ -10,8 +10,8 @@ use crate::chunks::{Chunks, Kept};
 
 /// Recently read records of all clusters. Clones share them. The default keeps none.
 ///
-/// When it is full, the cluster that holds most loses its oldest chunk: a cluster that holds little keeps it, however much
-/// others read.
+/// When it is full, the cluster that holds most loses its oldest chunk: a cluster that holds little keeps it, however
+/// much others read.
 #[derive(Debug, Clone, Default)]
 pub struct SharedLog {
     inner: Arc<Inner>,
@@ -22,7 +22,8 @@ pub struct SharedLog {
 pub struct Limits {
     /// The size of all chunks in bytes; 0: none are kept.
     pub max_bytes: usize,
-    /// How long a chunk is served after it was read. Bounds how long records are served that the log has lost.
+    /// The time for which a chunk is served after it was read. Bounds how long records are served that the log has
+    /// lost.
     pub max_age: Duration,
 }
 
@@ -102,7 +103,7 @@ struct Cluster {
 #[derive(Debug)]
 struct Log {
     version: i64,
-    /// What is known of them from all answers.
+    /// The ends as known from all answers.
     ends: Ends,
     chunks: Chunks,
 }
@@ -152,7 +153,7 @@ impl SharedLog {
         }
     }
 
-    /// What was read and what is held.
+    /// Counts of reads, and of what is held.
     pub fn stats(&self) -> Stats {
         let Inner { hits, misses, tails, waiters, tail_requests, received_bytes, .. } = &*self.inner;
         let [hits, misses, tails, waiters, tail_requests, received_bytes] =
@@ -164,8 +165,8 @@ impl SharedLog {
 }
 
 impl ClusterLogs {
-    /// Entries of a log from `position` on, at most `max_bytes` but one at least; `None` if no chunk has one. The log's ends are
-    /// those that were learned last.
+    /// Entries of a log from `position` on, at most `max_bytes` but one at least; `None` if no chunk has one. The log's
+    /// ends are those that were learned last.
     ///
     /// `version` is the log's, as in [`ClusterLogs::insert`].
     pub fn read(
@@ -196,15 +197,16 @@ impl ClusterLogs {
         known.filter(|end| *end >= 0)
     }
 
-    /// Keeps a chunk that was read at `now`, and notes the ends of its log. Entries before the start are no longer served.
+    /// Keeps a chunk that was read at `now`, and notes the ends of its log. Entries before the start are no longer
+    /// served.
     ///
-    /// A log's `version` grows when its records can have changed, as with a new leader. Chunks of lower versions are dropped, and
-    /// not accepted any more.
+    /// A log's `version` grows when its records can have changed, as with a new leader. Chunks of lower versions are
+    /// dropped, and not accepted any more.
     pub fn insert(&self, log: &LogKey, version: i64, chunk: Chunk, now: Instant) {
         let mut state = self.inner.lock();
         let State { limits: Limits { max_bytes, max_age }, clusters, next_chunk, bytes, .. } = &mut *state;
         let Some(cluster) = clusters.get_mut(&self.id) else { return };
-        cluster.learn(log, version, chunk.ends);
+        cluster.update_ends(log, version, chunk.ends);
         if size(&chunk) > *max_bytes || chunk.count == 0 {
             return;
         }
@@ -216,7 +218,8 @@ impl ClusterLogs {
         state.make_room();
     }
 
-    /// Keeps a chunk as [`ClusterLogs::insert`], in parts of at most `max_part_bytes`, but one entry at least, and gives the first one.
+    /// Keeps a chunk as [`ClusterLogs::insert`], in parts of at most `max_part_bytes`, but one entry at least, and
+    /// gives the first one.
     pub fn insert_parts(
         &self,
         log: &LogKey,
@@ -264,12 +267,12 @@ impl ClusterLogs {
         self.inner.received_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// The messaging system has no entry at `position`. Drops the chunks of a log whose known ends say otherwise, because the log is
-    /// another one than before.
-    pub fn refute(&self, log: &LogKey, position: i64) {
+    /// The messaging system has no entry at `position`. Drops the chunks of a log whose known ends say otherwise,
+    /// because the log is another one than before.
+    pub fn invalidate(&self, log: &LogKey, position: i64) {
         let mut state = self.inner.lock();
         let Some(cluster) = state.clusters.get_mut(&self.id) else { return };
-        let freed = both(log).map(|log| cluster.refute(&log, position)).iter().sum();
+        let freed = both(log).map(|log| cluster.invalidate(&log, position)).iter().sum();
         state.bytes = state.bytes.saturating_sub(freed);
     }
 }
@@ -364,7 +367,7 @@ impl Cluster {
     }
 
     /// Notes the ends of a log, in whichever way it was read.
-    fn learn(&mut self, log: &LogKey, version: i64, ends: Ends) {
+    fn update_ends(&mut self, log: &LogKey, version: i64, ends: Ends) {
         for log in both(log) {
             if let Some(known) = self.logs.get_mut(&log)
                 && known.version == version
@@ -375,7 +378,7 @@ impl Cluster {
     }
 
     /// Drops the chunks of a log if its known ends include `position`. Gives their size.
-    fn refute(&mut self, log: &LogKey, position: i64) -> usize {
+    fn invalidate(&mut self, log: &LogKey, position: i64) -> usize {
         let includes = |known: &Log| (known.ends.start..=known.ends.end).contains(&position);
         if self.logs.get(log).is_some_and(includes) { self.forget(log) } else { 0 }
     }

@@ -1,4 +1,5 @@
-//! JetStream's API as typed calls. async-nats has no batched direct gets, and its typed replies refuse what they do not know.
+//! JetStream's API as typed calls. async-nats has no batched direct gets, and its typed replies refuse what they do not
+//! know.
 
 mod reply;
 
@@ -17,10 +18,11 @@ use super::error::ReadError;
 use super::message::{self, Direct};
 use super::stream_name::StreamName;
 
-/// Calls of JetStream's API on one cluster. A call whose connection is lost is sent again, [`MAX_REPEATS`] times at most.
+/// Calls of JetStream's API on one cluster. A call whose connection is lost is sent again, [`MAX_REPEATS`] times at
+/// most.
 pub(super) struct Api {
     pub(super) connection: Connection,
-    /// What subjects of requests begin with.
+    /// Prefix of the subjects of requests.
     prefix: String,
     timeout: Duration,
 }
@@ -82,7 +84,7 @@ impl Api {
         Self { connection, prefix, timeout }
     }
 
-    /// How long a call may take.
+    /// The time limit of a call.
     pub(super) fn timeout(&self) -> Duration {
         self.timeout
     }
@@ -122,7 +124,7 @@ impl Api {
         reply::check(&subject, &message.payload)
     }
 
-    /// What its leader knows of a stream now.
+    /// A stream, as its leader knows it now.
     pub(super) async fn stream_info(&self, stream: StreamName<'_>) -> Result<StreamInfo, ReadError> {
         let (subject, message) = self.call(&format!("STREAM.INFO.{stream}"), Bytes::new()).await?;
         StreamInfo::parse(&subject, &message.payload)
@@ -163,8 +165,8 @@ impl Api {
         }
     }
 
-    /// Messages from `sequence` on, of at most `max_bytes` and one more message, in one request to any replica. It can be behind the
-    /// leader. Nothing is repeated: a message can be what ends the connection.
+    /// Messages from `sequence` on, of at most `max_bytes` and one more message, in one request to any replica. It can
+    /// be behind the leader. Nothing is repeated: a message can be what ends the connection.
     pub(super) async fn batch(
         &self,
         stream: StreamName<'_>,
@@ -195,7 +197,7 @@ impl Api {
         loop {
             let direct = match answers.next(deadline).await {
                 Ok(message) => message::direct(message),
-                // What has arrived is in order and without gaps.
+                // The messages that have arrived are in order and without gaps.
                 Err(_) if !entries.is_empty() => return Ok(entries),
                 Err(error) => return Err(error),
             };
@@ -260,7 +262,7 @@ pub(super) fn json(request: &impl Serialize) -> Bytes {
     serde_json::to_vec(request).unwrap_or_default().into()
 }
 
-/// What requests ask for, as they are counted.
+/// The kinds of requests, as they are counted.
 pub(super) const APIS: [&str; 6] =
     ["DIRECT.GET", "STREAM.INFO", "STREAM.MSG.GET", "STREAM.NAMES", "CONSUMER.CREATE", "INFO"];
 pub(super) const OUTCOMES: [&str; 3] = ["answered", "timed_out", "failed"];

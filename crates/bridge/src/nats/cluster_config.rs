@@ -7,7 +7,7 @@ use async_nats::{ConnectOptions, ServerAddr};
 use nkeys::{KeyPair, KeyPairType};
 use rustls::ClientConfig;
 
-/// How to reach one NATS system and its JetStream. The values were checked.
+/// The checked settings of one NATS system and its JetStream.
 #[derive(Clone)]
 pub struct ClusterConfig {
     /// Tried in random order, one at least.
@@ -19,9 +19,9 @@ pub struct ClusterConfig {
     pub(crate) tls: Option<Tls>,
     /// The JetStream domain; `None`: that of the servers.
     pub(crate) domain: Option<String>,
-    /// What subjects for answers begin with.
+    /// Prefix of the subjects for answers.
     pub(crate) inbox: String,
-    /// How long a read or a write waits for a connection, and for an answer.
+    /// The wait of a read or a write for a connection, and for an answer.
     pub(crate) request_timeout: Duration,
     /// The most bytes of messages that are written at the same time.
     pub(crate) queue_bytes: usize,
@@ -31,7 +31,7 @@ pub struct ClusterConfig {
     pub(crate) version: u64,
 }
 
-/// How to authenticate.
+/// The credentials.
 #[derive(Clone)]
 pub(crate) enum Credentials {
     None,
@@ -72,7 +72,7 @@ impl Credentials {
     }
 }
 
-/// How to encrypt connections.
+/// The encryption of connections.
 #[derive(Clone)]
 pub(crate) struct Tls {
     /// With the CAs, and the client's certificate if there is one.

@@ -15,11 +15,11 @@ use crate::metrics::RequestMetrics;
 
 /// Opens sessions, one after the other.
 ///
-/// async-nats would reconnect by itself, also for a client that was dropped, and for ever. Here each session ends with its
-/// connection, so that everything that waits for an answer learns of it at once, and nothing outlives its owner.
+/// async-nats would reconnect by itself, also for a client that was dropped, and for ever. Here each session ends with
+/// its connection, so that everything that waits for an answer learns of it at once, and nothing outlives its owner.
 pub(super) struct Connection(Arc<Shared>);
 
-/// What an attempt to connect shares with callers.
+/// The state that an attempt to connect shares with callers.
 struct Shared {
     config: ClusterConfig,
     metrics: RequestMetrics,

@@ -100,7 +100,8 @@ impl Consumer {
         Ok(())
     }
 
-    /// Waits until something comes, and takes what is there until that is `enough`. After an error, `messages` has those before it.
+    /// Waits until something comes, and takes what is there until that is `enough`. After an error, `messages` has
+    /// those before it.
     pub(super) async fn take(
         &mut self,
         messages: &mut Entries,

@@ -12,7 +12,7 @@ pub(super) struct Entries {
     count: usize,
     first: i64,
     last: i64,
-    /// How many messages followed the last one where it was read.
+    /// The number of messages that followed the last one where it was read.
     pending: i64,
     gaps: Vec<Gap>,
 }
@@ -78,8 +78,8 @@ impl Entries {
         self.last
     }
 
-    /// The ranges without a message, from `base` to before `next`, that a stream which begins at `start` has not discarded as a whole. A
-    /// later answer of its leader can say that it has.
+    /// The ranges without a message, from `base` to before `next`, that a stream which begins at `start` has not
+    /// discarded as a whole. A later answer of its leader can say that it has.
     pub(super) fn doubtful_gaps(&self, base: i64, next: i64, start: i64) -> impl Iterator<Item = (i64, i64)> {
         let (first, end) =
             if self.is_empty() { (next, next) } else { (self.first, self.last.saturating_add(1)) };
@@ -89,10 +89,12 @@ impl Entries {
         outer.chain(inner).filter(move |(_, to)| *to > start)
     }
 
-    /// The messages as chunks that are consecutive but for what a stream with these `ends` has discarded. What is missing within a
-    /// chunk was deleted one by one. The first chunk begins at `base`, and is empty if the messages there were discarded.
+    /// The messages as chunks that are consecutive but for what a stream with these `ends` has discarded. What is
+    /// missing within a chunk was deleted one by one. The first chunk begins at `base`, and is empty if the messages
+    /// there were discarded.
     ///
-    /// The chunks' own start is not after the first message: what was read can be given, also if it was discarded meanwhile.
+    /// The chunks' own start is not after the first message: what was read can be given, also if it was discarded
+    /// meanwhile.
     pub(super) fn into_chunks(self, base: i64, ends: Ends) -> Vec<Chunk> {
         let Self { bytes, count, first, last, gaps, .. } = self;
         let next = last.saturating_add(1).max(base);

@@ -16,7 +16,8 @@ pub(super) enum Direct {
         stream: String,
         /// The sequence of the message before it in this answer.
         previous: Option<i64>,
-        /// How many messages follow it in the stream. None: servers before 2.11 give one message, and nothing after it.
+        /// The number of messages that follow it in the stream. None: servers before 2.11 give one message, and nothing
+        /// after it.
         pending: Option<i64>,
     },
     /// There are no more messages.
@@ -24,14 +25,14 @@ pub(super) enum Direct {
     Refused,
 }
 
-/// What a consumer delivers.
+/// A delivery of a consumer.
 #[derive(Debug, PartialEq)]
 pub(super) enum Delivery {
     Message {
         message: KafkaMessage,
         /// Counts the consumer's messages from 1.
         number: u64,
-        /// How many messages follow it in the stream.
+        /// The number of messages that follow it in the stream.
         pending: i64,
     },
     /// The consumer is there and has no message.
@@ -56,7 +57,7 @@ struct Added<'a> {
     subject: Option<&'a str>,
     sequence: Option<&'a str>,
     time: Option<&'a str>,
-    /// How many messages follow. Not from servers before 2.11.
+    /// The number of messages that follow. Not from servers before 2.11.
     pending: Option<&'a str>,
     previous: Option<&'a str>,
 }
@@ -168,7 +169,8 @@ pub(super) fn timestamp(time: &str) -> Option<i64> {
     i64::try_from(nanoseconds.div_euclid(NANOSECONDS.into())).ok()
 }
 
-/// Headers in the order of their names: async-nats does not keep their own. The last value of a name is left out if it was `taken`.
+/// Headers in the order of their names: async-nats does not keep their own. The last value of a name is left out if it
+/// was `taken`.
 fn headers<'a>(all: &'a HeaderMap, mut taken: impl FnMut(&'a str, &'a HeaderValue) -> bool) -> Vec<Header> {
     let mut headers = Vec::new();
     for (name, values) in all.iter() {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sluicegate_fair_share::Source;
-use sluicegate_shared_log::{Chunk, ClusterLogs, Ends, Event, FirstEntry, Flights, RawReads};
+use sluicegate_shared_log::{Chunk, ClusterLogs, Ends, Event, FirstEntry, RawReads, SingleFlight};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::time::{Instant, timeout_at};
@@ -23,8 +23,8 @@ pub(super) struct Reader {
     streams: Arc<Streams>,
     tails: Arc<Tails>,
     reads: ReadThrough,
-    listings: Flights<(Arc<str>, i64), Result<ListedOffset, ReadError>>,
-    names: Flights<(), Result<Arc<[String]>, ReadError>>,
+    listings: SingleFlight<(Arc<str>, i64), Result<ListedOffset, ReadError>>,
+    names: SingleFlight<(), Result<Arc<[String]>, ReadError>>,
 }
 
 /// The reads of one fetch.
@@ -69,7 +69,7 @@ impl Reader {
         let streams = Arc::new(Streams::new(Arc::clone(&api)));
         let tails = Arc::new(Tails::new(Arc::clone(&api), Arc::clone(&streams), Arc::clone(&logs)));
         let reads = ReadThrough::new(Arc::clone(&api), Arc::clone(&streams), Arc::clone(&tails), logs);
-        Self { api, streams, tails, reads, listings: Flights::default(), names: Flights::default() }
+        Self { api, streams, tails, reads, listings: SingleFlight::default(), names: SingleFlight::default() }
     }
 
     /// Succeeds if JetStream answers, with the server's version.
@@ -83,7 +83,8 @@ impl Reader {
         self.streams.ask(name).await.map(|stream| stream.id.created)
     }
 
-    /// Distinguishes the stream from others of its name, as of the last answer of its leader; `None` if it was not asked.
+    /// Distinguishes the stream from others of its name, as of the last answer of its leader; `None` if it was not
+    /// asked.
     pub(super) fn stream_id(&self, name: StreamName<'_>) -> Option<u128> {
         self.streams.known(name).map(|(stream, _)| stream.id.created)
     }
@@ -93,7 +94,7 @@ impl Reader {
         self.reads.known_end(name)
     }
 
-    /// What was read before, without a request.
+    /// Messages that were read before, without a request.
     pub(super) fn recent(&self, name: StreamName<'_>, fetch: Fetch) -> Option<Fetched> {
         let chunk = self.reads.recent(name, fetch.offset, fetch.max_bytes)?;
         Some(Fetched::new(chunk, fetch.max_records, first_entry))
@@ -118,8 +119,8 @@ impl Reader {
         self.streams.known(name).is_some_and(|(stream, _)| self.tails.is_watched(&stream.id, offset))
     }
 
-    /// Waits until the stream may have messages at `offset` or after it, or until `until`: a request that is sent then gives the ends
-    /// of the stream, if there is no such message.
+    /// Waits until the stream may have messages at `offset` or after it, or until `until`: a request that is sent then
+    /// gives the ends of the stream, if there is no such message.
     pub(super) async fn wait_for_records(
         &self,
         name: StreamName<'_>,
@@ -138,7 +139,8 @@ impl Reader {
         (stream.info.end == offset).then(|| stream.ends())
     }
 
-    /// An end of the stream, its last message, or the first one that was stored at this time or later, in milliseconds since 1970.
+    /// An end of the stream, its last message, or the first one that was stored at this time or later, in milliseconds
+    /// since 1970.
     pub(super) async fn list_offset(
         &self,
         name: StreamName<'_>,
@@ -169,7 +171,7 @@ impl Reader {
                 timestamp: message.timestamp,
             }))
         };
-        self.listings.ask((name.as_str().into(), timestamp), |_| false, || None, request).await
+        self.listings.run((name.as_str().into(), timestamp), |_| false, || None, request).await
     }
 
     async fn end(
@@ -191,7 +193,7 @@ impl Reader {
             names.dedup();
             Ok(names.into())
         };
-        self.names.ask((), |()| false, || None, request).await
+        self.names.run((), |()| false, || None, request).await
     }
 }
 
@@ -201,7 +203,7 @@ fn rfc3339(timestamp: i64) -> Option<String> {
     OffsetDateTime::from_unix_timestamp_nanos(nanoseconds.into()).ok()?.format(&Rfc3339).ok()
 }
 
-/// What names of nats-server's own streams begin with.
+/// The first character of the names of nats-server's own streams.
 const INTERNAL: char = '$';
 
 #[cfg(test)]

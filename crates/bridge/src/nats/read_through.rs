@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use sluicegate_fair_share::{Ledger, Places, Source};
 use sluicegate_protocol::KafkaMessage;
-use sluicegate_shared_log::{Chunk, ClusterLogs, Ends, Flights, assemble};
+use sluicegate_shared_log::{Chunk, ClusterLogs, Ends, SingleFlight, assemble};
 use tokio::time::{Instant, timeout};
 
 use super::api::{Api, MessageQuery, StreamInfo};
@@ -24,7 +24,7 @@ pub(super) struct ReadThrough {
     tails: Arc<Tails>,
     walks: Walks,
     logs: Arc<ClusterLogs>,
-    requests: Flights<(StreamId, i64), Result<Chunk, ReadError>>,
+    requests: SingleFlight<(StreamId, i64), Result<Chunk, ReadError>>,
     /// For reads: each client can have its share, and those that wait take turns.
     places: Arc<Places>,
     /// The same for those of one message at a time.
@@ -41,10 +41,10 @@ impl ReadThrough {
         let walks = Walks::new(Arc::clone(&api), Arc::clone(&streams));
         let [places, single] =
             [MAX_READS, MAX_SINGLE].map(|max| Places::with_shares(Ledger::of_one_cluster(max)));
-        Self { api, streams, tails, walks, logs, requests: Flights::default(), places, single }
+        Self { api, streams, tails, walks, logs, requests: SingleFlight::default(), places, single }
     }
 
-    /// What was read before, without a request.
+    /// Messages that were read before, without a request.
     pub(super) fn recent(&self, name: StreamName<'_>, offset: i64, max_bytes: usize) -> Option<Chunk> {
         self.kept(&self.tails.current(name)?.id, offset, max_bytes)
     }
@@ -53,8 +53,8 @@ impl ReadThrough {
         self.logs.end(&self.tails.current(name)?.id.key())
     }
 
-    /// The messages from `offset` on, and their stream: of those that were read before, or else by a request that was sent after this call
-    /// began.
+    /// The messages from `offset` on, and their stream: of those that were read before, or else by a request that was
+    /// sent after this call began.
     pub(super) async fn read(
         &self,
         source: Source,
@@ -83,7 +83,7 @@ impl ReadThrough {
             let near = |(other, from): &(StreamId, i64)| *other == id && offset.saturating_sub(*from) < NEAR;
             let known = || self.kept(&id, offset, max_bytes).map(Ok);
             let request = self.request(source, name, &stream, offset, max_bytes);
-            match self.requests.ask(key, near, known, request).await {
+            match self.requests.run(key, near, known, request).await {
                 Ok(chunk) if chunk.count > 0 => {
                     // It can be more than this call wants.
                     return Ok((assemble(&[chunk], offset, max_bytes, first_entry), id));
@@ -136,7 +136,7 @@ impl ReadThrough {
             Err(error @ (ReadError::Lost | ReadError::Denied { .. })) => return Err(error),
             // The leader can answer if no replica does.
             Err(_) | Ok(None) => None,
-            // What a walk has read ahead can be deleted by now.
+            // Messages that a walk has read ahead can be deleted by now.
             Ok(Some(_)) if is_ahead && offset < stream.info.first => None,
             Ok(Some(batch)) => Some(batch).filter(|batch| !batch.is_empty()),
         };
@@ -157,7 +157,7 @@ impl ReadThrough {
                 (batch, next)
             }
             None if is_missing => {
-                self.logs.refute(&stream.id.key(), offset);
+                self.logs.invalidate(&stream.id.key(), offset);
                 return Err(ReadError::OutOfRange { sequence: offset, ends: stream.ends() });
             }
             // Replicas can be behind the leader.
@@ -177,8 +177,8 @@ impl ReadThrough {
         self.keep(&stream, messages, offset..next, max_bytes)
     }
 
-    /// Keeps messages that were read before the leader was asked, and gives the part of them that begins where `range` does. The
-    /// stream has none in the rest of the range, or has discarded them.
+    /// Keeps messages that were read before the leader was asked, and gives the part of them that begins where `range`
+    /// does. The stream has none in the rest of the range, or has discarded them.
     ///
     /// # Errors
     /// [`ReadError::OutOfRange`] if it has discarded those that the range begins with.
@@ -198,7 +198,7 @@ impl ReadThrough {
         let is_lost = chunks.len() > 1 || ends.start > range.start && range.start > 0;
         let is_lost = is_lost && chunks.first().is_some_and(|first| first.count == 0);
         let read_on = chunks.get(1).map_or(ends.start, |chunk| chunk.base);
-        self.streams.saw(&stream.id, chunks.last().map_or(range.end, |last| last.next));
+        self.streams.observe_end(&stream.id, chunks.last().map_or(range.end, |last| last.next));
         let insert =
             |chunk| self.logs.insert_parts(&key, stream.id.generation, chunk, max_bytes, first_entry, now);
         let mut parts = chunks.into_iter().map(insert).collect::<Vec<Chunk>>().into_iter();
@@ -246,7 +246,8 @@ impl ReadThrough {
         self.api.batch(name, offset.max(1), max_bytes, deadline).await.map(Some)
     }
 
-    /// A few messages from `from` on, which the stream's end is beyond, each in an answer of the leader; and where to read on.
+    /// A few messages from `from` on, which the stream's end is beyond, each in an answer of the leader; and where to
+    /// read on.
     async fn single(
         &self,
         source: Source,
@@ -280,13 +281,15 @@ impl ReadThrough {
 
 /// The least that a request asks for, in bytes: others can want what follows.
 const MIN_BYTES: usize = 64 * 1024;
-/// Reads at the same time. Their batches leave some of [`MAX_EXPECTED`](super::session::MAX_EXPECTED) answers to other requests.
+/// Reads at the same time. Their batches leave some of [`MAX_EXPECTED`](super::session::MAX_EXPECTED) answers to other
+/// requests.
 const MAX_READS: usize = 48;
-/// How far a request under way probably reads.
+/// The range that a request in flight probably reads.
 const NEAR: i64 = 256;
-/// How often a read begins again if the connection is lost, or if the stream is created again.
+/// The number of times that a read begins again if the connection is lost, or if the stream is created again.
 const MAX_REPEATS: u32 = 3;
 /// Messages that one read asks the leader for at the same time.
 const MAX_AT_ONCE: usize = 16;
-/// Reads of that kind at the same time. In the worst case they hold this times [`MAX_AT_ONCE`] messages of the largest size.
+/// Reads of that kind at the same time. In the worst case they hold this times [`MAX_AT_ONCE`] messages of the largest
+/// size.
 const MAX_SINGLE: usize = 8;

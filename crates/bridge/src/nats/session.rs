@@ -25,11 +25,11 @@ use crate::rate_limit::RateLimit;
 
 /// A connection. It ends when the connection is lost, and with its last owner.
 ///
-/// Requests are answered on one subscription, since servers tell each other of every subscription. async-nats' own requests
-/// have one answer each, and keep an entry for each answer that never comes.
+/// Requests are answered on one subscription, since servers tell each other of every subscription. async-nats' own
+/// requests have one answer each, and keep an entry for each answer that never comes.
 pub(super) struct Session {
     client: Client,
-    /// What the subjects for answers begin with.
+    /// Prefix of the subjects for answers.
     inbox: String,
     link: Arc<Link>,
     /// One for each answer that is expected: async-nats drops what does not fit into a subscription's queue.
@@ -37,7 +37,7 @@ pub(super) struct Session {
     _delivery: AbortOnDropHandle<()>,
 }
 
-/// What the tasks of async-nats share with callers.
+/// The state that the tasks of async-nats share with callers.
 #[derive(Default)]
 struct Link {
     lost: CancellationToken,
@@ -54,7 +54,7 @@ struct Waiting {
     _places: OwnedSemaphorePermit,
 }
 
-/// What comes for a request: an answer, or the news that there will be none.
+/// A response to a request: an answer, or the news that there will be none.
 pub(super) type Answer = Result<Message, ReadError>;
 
 /// The answers to a request. Dropping it ends the wait for more.
@@ -79,7 +79,8 @@ impl Session {
             ready(())
         });
         let client = options.connect(servers).await?;
-        // async-nats would reconnect and send what it still holds: messages whose outcome is reported as unknown by then.
+        // async-nats would reconnect and send what it still holds: messages whose outcome is reported as unknown by
+        // then.
         client.set_server_pool(NOWHERE).await.map_err(failed)?;
         let inbox = format!("{}.", client.new_inbox());
         let subscriber = client.subscribe(format!("{inbox}*")).await.map_err(failed)?;
@@ -240,7 +241,8 @@ async fn deliver(link: Arc<Link>, mut subscriber: Subscriber, prefix: usize) {
     link.end();
 }
 
-/// The last part of a subject for answers. Subscribers see that of each message they receive, and must not guess those of others.
+/// The last part of a subject for answers. Subscribers see that of each message they receive, and must not guess those
+/// of others.
 fn unguessable() -> Result<u64, ReadError> {
     let mut bytes = [0; 8];
     SystemRandom::new().fill(&mut bytes).map_err(|_| ReadError::Lost)?;

@@ -1,10 +1,10 @@
-//! What is known of streams: asked of their leaders, once for all waiting callers, and kept for a moment.
+//! Cached state of streams, requested from their leaders once for all waiting callers.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use sluicegate_shared_log::{Ends, Flights, LogKey};
+use sluicegate_shared_log::{Ends, LogKey, SingleFlight};
 use tokio::time::{Instant, sleep};
 
 use super::api::{Api, StreamInfo};
@@ -16,7 +16,7 @@ use super::stream_name::StreamName;
 pub(super) struct Streams {
     api: Arc<Api>,
     known: Mutex<HashMap<Arc<str>, Known>>,
-    asked: Flights<Arc<str>, Result<Stream, ReadError>>,
+    asked: SingleFlight<Arc<str>, Result<Stream, ReadError>>,
 }
 
 /// A stream, as of the last answer of its leader.
@@ -52,17 +52,17 @@ struct Known {
 
 impl Streams {
     pub(super) fn new(api: Arc<Api>) -> Self {
-        Self { api, known: Mutex::default(), asked: Flights::default() }
+        Self { api, known: Mutex::default(), asked: SingleFlight::default() }
     }
 
-    /// What the leader says to a request that is sent after the call.
+    /// The answer of the leader to a request that is sent after the call.
     pub(super) async fn ask(&self, name: StreamName<'_>) -> Result<Stream, ReadError> {
         let request = async {
-            // What is seen while the leader is asked can be newer than its answer.
+            // Messages that are seen while the leader is asked can be newer than its answer.
             let seen = self.lock().get(name.as_str()).map_or(0, |known| known.seen);
             let asked = self.api.stream_info(name).await;
             match asked {
-                Ok(info) => Ok(self.learn(name, info, seen)),
+                Ok(info) => Ok(self.update(name, info, seen)),
                 Err(error) => {
                     if error.is_missing_stream() {
                         self.lock().remove(name.as_str());
@@ -71,10 +71,11 @@ impl Streams {
                 }
             }
         };
-        self.asked.ask(name.as_str().into(), |_| false, || None, request).await
+        self.asked.run(name.as_str().into(), |_| false, || None, request).await
     }
 
-    /// The same of the stream with this id, once its leader has what the server had that gave `messages`: a replica can be ahead.
+    /// The same of the stream with this id, once its leader has what the server had that gave `messages`: a replica can
+    /// be ahead.
     pub(super) async fn ask_after(
         &self,
         name: StreamName<'_>,
@@ -99,7 +100,7 @@ impl Streams {
         }
     }
 
-    /// What is known, and for how long.
+    /// The last answer about a stream, and its age.
     pub(super) fn known(&self, name: StreamName<'_>) -> Option<(Stream, Duration)> {
         let known = self.lock();
         let known = known.get(name.as_str())?;
@@ -107,7 +108,7 @@ impl Streams {
     }
 
     /// Notes that the stream has a message before `next`.
-    pub(super) fn saw(&self, id: &StreamId, next: i64) {
+    pub(super) fn observe_end(&self, id: &StreamId, next: i64) {
         if let Some(known) = self.lock().get_mut(&id.name).filter(|known| known.id == *id) {
             known.seen = known.seen.max(next);
         }
@@ -115,8 +116,8 @@ impl Streams {
 
     /// Lets readers of the stream take one message at a time for a while.
     ///
-    /// async-nats ends a connection on which it receives headers or a subject that it cannot parse, and servers accept them from
-    /// publishers.
+    /// async-nats ends a connection on which it receives headers or a subject that it cannot parse, and servers accept
+    /// them from publishers.
     pub(super) fn distrust(&self, name: StreamName<'_>) {
         if let Some(known) = self.lock().get_mut(name.as_str()) {
             known.distrusted_until = Instant::now().checked_add(DISTRUST);
@@ -131,7 +132,7 @@ impl Streams {
     }
 
     /// Takes the answer of the leader to a request before which `seen` was known.
-    fn learn(&self, name: StreamName<'_>, info: StreamInfo, seen: i64) -> Stream {
+    fn update(&self, name: StreamName<'_>, info: StreamInfo, seen: i64) -> Stream {
         let mut all = self.lock();
         let before = all.get(name.as_str()).filter(|known| known.id.created == info.created);
         let (generation, seen) = match before {
@@ -181,11 +182,11 @@ impl StreamId {
     }
 }
 
-/// How long to wait for a leader that is behind a replica, at first and at last.
+/// The first and the last wait for a leader that is behind a replica.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LAST_PAUSE: Duration = Duration::from_millis(640);
 const DISTRUST: Duration = Duration::from_secs(60);
-/// How long a stream is read without consumers after one has stalled.
+/// The time for which a stream is read without consumers after one has stalled.
 pub(super) const STALLING: Duration = Duration::from_secs(60);
 /// Streams that are known at the same time, of about 200 bytes each.
 const MAX_KNOWN: usize = 10_000;
@@ -225,7 +226,7 @@ pub(super) mod tests {
 
     /// The stream of this name, as if its leader had just said that it has this end.
     pub(in crate::nats) fn learn(streams: &Streams, name: &str, end: i64) -> Stream {
-        streams.learn(StreamName::parse(name).unwrap(), info(end), 0)
+        streams.update(StreamName::parse(name).unwrap(), info(end), 0)
     }
 
     #[tokio::test(start_paused = true)]
@@ -247,13 +248,13 @@ pub(super) mod tests {
     fn stream_that_lost_messages_is_another_generation() {
         let (_, streams) = without_a_server();
         let name = StreamName::parse("s").unwrap();
-        let first = streams.learn(name, info(100), 0);
-        streams.saw(&first.id, 500);
+        let first = streams.update(name, info(100), 0);
+        streams.observe_end(&first.id, 500);
         // It was asked before the messages were seen.
-        assert_eq!(streams.learn(name, info(300), 100).id, first.id);
-        let second = streams.learn(name, info(300), 500).id;
+        assert_eq!(streams.update(name, info(300), 100).id, first.id);
+        let second = streams.update(name, info(300), 500).id;
         assert_eq!(second.generation, 1);
-        streams.saw(&first.id, 600);
-        assert_eq!(streams.learn(name, info(300), 300).id, second, "what the first one had does not count");
+        streams.observe_end(&first.id, 600);
+        assert_eq!(streams.update(name, info(300), 300).id, second, "what the first one had does not count");
     }
 }

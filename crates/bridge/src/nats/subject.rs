@@ -8,8 +8,8 @@ use crate::backend::{CommandError, Fault};
 
 /// A client's subject, if it is literal and not reserved.
 ///
-/// The bridge's user can call JetStream's API: a message on `$JS.API.STREAM.DELETE.ORDERS` would delete a stream. A stream can be
-/// configured to take such subjects, so the streams' own subjects do not protect against this.
+/// The bridge's user can call JetStream's API: a message on `$JS.API.STREAM.DELETE.ORDERS` would delete a stream. A
+/// stream can be configured to take such subjects, so the streams' own subjects do not protect against this.
 pub(super) fn parse(subject: Option<Bytes>, inbox: &str) -> Result<Subject, CommandError> {
     let invalid = |problem: String| CommandError::new(Fault::Invalid, 0, problem);
     let subject = subject.unwrap_or_default();

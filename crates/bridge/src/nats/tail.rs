@@ -30,7 +30,7 @@ struct Shared {
     tails: Mutex<HashMap<StreamId, watch::Sender<Progress>>>,
 }
 
-/// How far a tail is.
+/// The progress of a tail.
 #[derive(Debug, Clone, Copy)]
 struct Progress {
     /// The sequence to come: callers that wait for a lower one have something to read.
@@ -73,7 +73,7 @@ impl Tails {
         self.progress(id).is_some_and(|progress| progress.is_live && progress.next == offset)
     }
 
-    /// What is known of a stream, if that still holds. A tail learns at once that its stream is deleted.
+    /// The cached state of a stream, if it still holds. A tail learns at once that its stream is deleted.
     pub(super) fn current(&self, name: StreamName<'_>) -> Option<Stream> {
         let (stream, age) = self.shared.streams.known(name)?;
         let is_live = || self.progress(&stream.id).is_some_and(|progress| progress.is_live);
@@ -129,8 +129,8 @@ impl Tail {
         }
     }
 
-    /// A consumer of the messages to come. `None` if there can be none: the account or the stream may already have all its
-    /// consumers, or may not let the bridge create one.
+    /// A consumer of the messages to come. `None` if there can be none: the account or the stream may already have all
+    /// its consumers, or may not let the bridge create one.
     async fn consumer(&self) -> Result<Option<Consumer>, ReadError> {
         if !self.can_follow() {
             return Ok(None);
@@ -155,7 +155,8 @@ impl Tail {
         info.is_limited && !is_distrusted && !is_stalling && is_one_of_few
     }
 
-    /// Takes messages from a consumer until nobody waits. Whatever is wrong ends the tail: those that wait look at the stream.
+    /// Takes messages from a consumer until nobody waits. Whatever is wrong ends the tail: those that wait look at the
+    /// stream.
     async fn follow(&mut self, mut consumer: Consumer) -> Result<(), ReadError> {
         let shared = Arc::clone(&self.shared);
         let stream = Arc::clone(&self.stream.id.name);
@@ -199,10 +200,10 @@ impl Tail {
     async fn ask(&mut self, name: StreamName<'_>) -> Result<(), ReadError> {
         let now = timeout(SILENCE, self.shared.streams.ask(name)).await;
         let now = now.map_err(|_| self.shared.api.silence(name))??;
-        self.learn(now)
+        self.update(now)
     }
 
-    fn learn(&mut self, now: Stream) -> Result<(), ReadError> {
+    fn update(&mut self, now: Stream) -> Result<(), ReadError> {
         if now.id != self.stream.id {
             return Err(ReadError::Recreated);
         }
@@ -237,7 +238,7 @@ impl Tail {
         Ok(found.map(|message| message.offset))
     }
 
-    /// How often a tail without messages is compared with its stream.
+    /// The interval at which a tail without messages is compared with its stream.
     fn compared_every(&self) -> Duration {
         let tails = u32::try_from(self.shared.lock().len()).unwrap_or(u32::MAX);
         COMPARED_EVERY.max(COMPARED_SHARE.saturating_mul(tails))
@@ -285,20 +286,20 @@ impl Tail {
             let now = Instant::now().into();
             logs.insert_parts(&id.key(), id.generation, chunk, PART_BYTES, first_entry, now);
         }
-        streams.saw(id, next);
+        streams.observe_end(id, next);
         self.progress.send_modify(|progress| progress.next = next);
         Ok(())
     }
 
-    /// Learns what the stream has discarded. Fails if it has a message that the consumer has left out: others can change what that
-    /// delivers.
+    /// Learns what the stream has discarded. Fails if it has a message that the consumer has left out: others can
+    /// change what that delivers.
     async fn doubt(&mut self, name: StreamName<'_>, base: i64, messages: &Entries) -> Result<(), ReadError> {
         // A stream that discards without a break is asked now and then.
         sleep(DOUBT).await;
         let next = messages.last().saturating_add(1);
         let asked = self.shared.streams.ask_after(name, &self.stream.id, messages);
         let now = timeout(SILENCE, asked).await.map_err(|_| self.shared.api.silence(name))??;
-        self.learn(now)?;
+        self.update(now)?;
         let left = messages.doubtful_gaps(base, next, self.stream.info.first).next();
         let Some((from, to)) = left else { return Ok(()) };
         if self.message(name, from.max(self.stream.info.first)).await?.is_some_and(|found| found < to) {
@@ -327,13 +328,13 @@ impl Tail {
     }
 }
 
-/// How long the answer of a leader holds. Bounds how long kept messages of a deleted stream are served.
+/// The time for which the answer of a leader holds. Kept messages of a deleted stream are served no longer.
 const FRESH: Duration = Duration::from_secs(1);
-/// How long a caller pauses before it looks at a stream whose tail has ended.
+/// The pause of a caller before it reads a stream whose tail has ended.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How long a tail goes on without callers: those that read what has arrived come back.
+/// The time for which a tail goes on without callers: those that read what has arrived come back.
 const LINGER: Duration = Duration::from_secs(5);
-/// How often a stream that has no consumer of ours is asked for its end.
+/// The interval at which a stream without a consumer of ours is asked for its end.
 const POLL: Duration = Duration::from_millis(100);
 /// The same for each tail, if there are many: all of them make at most 1,000 requests a second.
 const POLL_SHARE: Duration = Duration::from_millis(1);
@@ -347,13 +348,13 @@ const MAX_BATCH: u32 = 500;
 const PART_BYTES: usize = 64 * 1024;
 const EXPIRES: Duration = Duration::from_secs(30);
 const HEARTBEAT: Duration = Duration::from_secs(1);
-/// How often a tail without messages is compared with the end of its stream.
+/// The interval at which a tail without messages is compared with the end of its stream.
 const COMPARED_EVERY: Duration = Duration::from_secs(3);
 /// The same for each tail, if there are many.
 const COMPARED_SHARE: Duration = Duration::from_millis(5);
-/// How long messages wait before the leader is asked about the gaps between them.
+/// The wait of messages before the leader is asked about the gaps between them.
 const DOUBT: Duration = Duration::from_millis(50);
-/// How long a consumer may take for messages that the stream has.
+/// The time that a consumer can take for messages that the stream has.
 const ON_THE_WAY: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

@@ -167,7 +167,7 @@ fn log(stream: &str) -> Log<'_> {
     Log { topic: stream, partition: 0 }
 }
 
-/// What there is from an offset on.
+/// The position of a timestamp.
 async fn list_offset(
     nats: &Nats,
     log: Log<'_>,

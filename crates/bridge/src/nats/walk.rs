@@ -1,7 +1,8 @@
-//! Reads ahead of clients that read a stream in order, through a consumer: a message costs a fraction of what it costs by direct get.
+//! Reads ahead of clients that read a stream in order, through a consumer: a message costs a fraction of what it costs
+//! by direct get.
 //!
-//! A read that continues where messages were read a moment ago begins a walk. The walk asks for what follows, and is parked until a
-//! read comes there. Whatever is wrong with it ends it: reads take direct gets then.
+//! A read that continues where messages were read a moment ago begins a walk. The walk asks for what follows, and is
+//! parked until a read comes there. Whatever is wrong with it ends it: reads take direct gets then.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -35,7 +36,7 @@ struct State {
     is_swept: bool,
 }
 
-/// Where a read gets its walk from.
+/// The origin of a read's walk.
 pub(super) enum Start {
     Parked(Walk),
     New(Permit),
@@ -90,7 +91,7 @@ impl Walks {
                 Start::Parked(walk) => walk,
                 Start::New(permit) => self.begin(name, stream, offset, permit).await?,
             };
-            // What the next read takes is on its way while this one is answered.
+            // Prefetches the messages of the next read.
             if walk.consumer.left() <= REQUEST.batch {
                 walk.consumer.ask(&REQUEST).await?;
             }
@@ -189,7 +190,7 @@ fn is_far(stream: &Stream, offset: i64) -> bool {
     stream.info.end.saturating_sub(offset) > FAR
 }
 
-/// What a walk reads at a time. It fits the largest message of a server with default settings.
+/// The messages that a walk reads at a time. It fits the largest message of a server with default settings.
 const REQUEST: NextMessages = NextMessages {
     batch: 2_000,
     max_bytes: 1024 * 1024 + ROOM,
@@ -204,9 +205,9 @@ const MAX_WALKS: usize = 16;
 const MAX_AVERAGE: usize = 16 * 1024;
 /// Messages from the end of the stream.
 const FAR: i64 = 5_000;
-/// How long a walk waits for the next read, about.
+/// The wait of a walk for the next read, about.
 const IDLE: Duration = Duration::from_secs(5);
-/// How long a stream is read without walks after one has failed: its consumers may be denied, or too many.
+/// The time for which a stream is read without walks after one has failed: its consumers may be denied, or too many.
 const FAILED: Duration = Duration::from_secs(60);
 const MAX_FAILED: usize = 1_000;
 

@@ -6,10 +6,12 @@
 //! - `batch`: the messages of one command, from the queue to their acknowledgements
 //! - `answer`: what is answered to a message; `error`: failures as clients see them
 //!
-//! Messages are published in order, without waiting for each other. Each is stored or refused on its own: unlike with Kafka's
-//! producer, a refused message does not stop those after it. Plain subscribers receive a message even if its stream refuses it.
+//! Messages are published in order, without waiting for each other. Each is stored or refused on its own: unlike with
+//! Kafka's producer, a refused message does not stop those after it. Plain subscribers receive a message even if its
+//! stream refuses it.
 //!
-//! Writes have their own connection: a malformed stored message ends the connections of its readers, and must not affect writers.
+//! Writes have their own connection: a malformed stored message ends the connections of its readers, and must not
+//! affect writers.
 
 mod answer;
 mod batch;
@@ -44,7 +46,7 @@ use crate::write_sequencer::WriteSequencer;
 pub(super) struct Writer {
     api: Arc<Api>,
     streams: Streams,
-    /// How long the answer of a stream's leader holds.
+    /// The time for which the answer of a stream's leader holds.
     pub(super) fresh: Duration,
     queue: Arc<Queue>,
     metrics: WriteMetrics,
@@ -105,8 +107,8 @@ impl Writer {
         }
     }
 
-    /// See [`Backend::hand_over`](crate::backend::Backend::hand_over). Waits for a connection and for what is known of streams, but
-    /// never for room in the queue.
+    /// See [`Backend::hand_over`](crate::backend::Backend::hand_over). Waits for a connection and for what is known of
+    /// streams, but never for room in the queue.
     ///
     /// # Cancel safety
     /// Nothing is queued before the last wait has ended. After that, a task of its own publishes all that is queued.

@@ -20,7 +20,8 @@ pub(crate) struct EpochEndRequest<'a> {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct EpochEndAnswer {
     pub(crate) error: Option<ErrorCode>,
-    /// The offset after the last record of this epoch, or of the last one before it that the log has; −1 if it has none.
+    /// The offset after the last record of this epoch, or of the last one before it that the log has; −1 if it has
+    /// none.
     pub(crate) offset: i64,
 }
 

@@ -19,15 +19,16 @@ pub(crate) struct FetchRequest<'a> {
     pub(crate) partitions: Vec<FetchPartition<'a>>,
     /// The size of all records. The broker exceeds it only to return one whole batch.
     pub(crate) max_bytes: i32,
-    /// How long the broker waits for a first byte, in milliseconds.
+    /// The broker's wait for a first byte, in milliseconds.
     pub(crate) max_wait: i32,
     /// Whether records of open and aborted transactions are left out.
     pub(crate) committed: bool,
-    /// The rack of this client, for which the leader chooses its preferred replica; `None` if the leader must answer itself.
+    /// The rack of this client, for which the leader chooses its preferred replica; `None` if the leader must answer
+    /// itself.
     pub(crate) rack: Option<StrBytes>,
 }
 
-/// Where to read in one partition.
+/// The range to read in one partition.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FetchPartition<'a> {
     pub(crate) topic: &'a str,
@@ -47,7 +48,7 @@ pub(crate) struct FetchAnswer {
     pub(crate) error: Option<ErrorCode>,
     /// The log end that consumers can see; −1 with some errors.
     pub(crate) high_watermark: i64,
-    /// Where open transactions begin, or else the high watermark; −1 with some errors.
+    /// The offset at which open transactions begin, or else the high watermark; −1 with some errors.
     pub(crate) last_stable_offset: i64,
     /// −1 with some errors, and from brokers before Kafka 1.0.
     pub(crate) log_start_offset: i64,
@@ -61,8 +62,8 @@ pub(crate) struct FetchAnswer {
 
 impl Api for FetchRequest<'_> {
     const KEY: ApiKey = ApiKey::Fetch;
-    /// Since version 4 batches have magic 2, since 11 the leader names preferred replicas, since 13 topics have ids instead of
-    /// names. Versions 14 to 18 add tagged fields that are for followers or unused here.
+    /// Since version 4 batches have magic 2, since 11 the leader names preferred replicas, since 13 topics have ids
+    /// instead of names. Versions 14 to 18 add tagged fields that are for followers or unused here.
     const VERSIONS: RangeInclusive<i16> = 4..=18;
     const FLEXIBLE: i16 = 12;
     type Body = fetch_request::FetchRequest;

@@ -8,7 +8,7 @@ use crate::api::TopicId;
 const MS: Duration = Duration::from_millis(1);
 const DEADLINE: Duration = Duration::from_millis(2_000);
 
-/// What a broker does with a call.
+/// The reaction of a broker to a call.
 #[derive(Clone)]
 enum Broker {
     Answers,

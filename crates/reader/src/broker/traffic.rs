@@ -16,8 +16,8 @@ use crate::transport::Limits;
 
 /// The connections and the throttle time of one kind of requests.
 ///
-/// A quota of bytes throttles fetches, which says nothing about other requests. If a quota of requests is exceeded, an answer of
-/// each kind says so. Brokers do not read from a connection that they throttle, so kinds must not share one.
+/// A quota of bytes throttles fetches, which says nothing about other requests. If a quota of requests is exceeded, an
+/// answer of each kind says so. Brokers do not read from a connection that they throttle, so kinds must not share one.
 pub(super) struct Traffic {
     /// For requests that the broker answers at once.
     pub(super) shared: Arc<Pool>,
@@ -143,7 +143,8 @@ pub(super) fn is_stalled(connection: &Connection) -> bool {
     connection.silent_since().is_some_and(|since| since.elapsed() >= STALLED)
 }
 
-/// How long after a throttle time requests are sent with care. If the quota is exceeded again, the first answers say so.
+/// The time after a throttle time in which requests are sent with care. If the quota is exceeded again, the first
+/// answers say so.
 const RECOVERY: Duration = Duration::from_millis(500);
 
 /// Requests in flight per shared connection; further ones queue.

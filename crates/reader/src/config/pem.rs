@@ -30,7 +30,8 @@ struct Part {
 }
 
 impl Properties<'_> {
-    /// PEM from one of two properties: the path of a file, or also of a directory if `directory` is set, or the PEM itself.
+    /// PEM from one of two properties: the path of a file, or also of a directory if `directory` is set, or the PEM
+    /// itself.
     pub(super) fn pem(
         &mut self,
         location: &'static str,

@@ -6,7 +6,7 @@ use crate::sasl::Sasl;
 use crate::security_protocol::SecurityProtocol;
 use crate::tls::Tls;
 
-/// How connections are secured.
+/// The security of connections.
 #[derive(Debug, Clone)]
 pub(crate) struct Security {
     pub(crate) protocol: SecurityProtocol,
@@ -32,8 +32,8 @@ impl Properties<'_> {
         Security { protocol: protocol.unwrap_or(SecurityProtocol::Plaintext), tls, sasl }
     }
 
-    /// Rejects security properties that were not taken: they have no effect or are not supported, unless another problem
-    /// explains them.
+    /// Rejects security properties that were not taken: they have no effect or are not supported, unless another
+    /// problem explains them.
     fn reject_the_rest(&mut self, protocol: Option<SecurityProtocol>) {
         let rest: Vec<&str> =
             self.unread.extract_if(.., |key, _| is_security(key)).map(|(key, _)| key).collect();

@@ -43,7 +43,8 @@ impl Properties<'_> {
         self.client(provider, verifier, "https.ca.location", None)
     }
 
-    /// Rejects checks of certificates if verification is off. CAs are accepted: verification is often off only for a while.
+    /// Rejects checks of certificates if verification is off. CAs are accepted: verification is often off only for a
+    /// while.
     fn reject_checks(&mut self) {
         let lists = "ssl.crl.location";
         let names = "ssl.endpoint.identification.algorithm";
@@ -153,8 +154,8 @@ impl Properties<'_> {
         lists: Vec<CertificateRevocationListDer<'static>>,
         provider: &Arc<CryptoProvider>,
     ) -> Option<Arc<WebPkiServerVerifier>> {
-        // As OpenSSL with X509_V_FLAG_CRL_CHECK: only the server's certificate is checked, against a current list. Of several
-        // lists of one CA the first is used, even if another is newer.
+        // As OpenSSL with X509_V_FLAG_CRL_CHECK: only the server's certificate is checked, against a current list. Of
+        // several lists of one CA the first is used, even if another is newer.
         let verifier = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(provider))
             .with_crls(lists)
             .only_check_end_entity_revocation()

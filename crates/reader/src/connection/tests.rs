@@ -143,7 +143,7 @@ async fn connection_retires_before_its_authentication_expires() {
         let refused = connection.clone().reserve().await.err();
         assert!(matches!(refused, Some(ConnectionError::Lost { .. })), "{refused:?}");
 
-        // Whoever keeps connections drops this one now.
+        // The owner of connections drops this one now.
         drop(connection);
         sleep_until(started + Duration::from_secs(200)).await;
         answer(&mut peer, version, id, &offset()).await;

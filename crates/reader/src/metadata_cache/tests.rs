@@ -1,4 +1,4 @@
-//! What the cache returns, and for how long.
+//! Answers of the cache, and the time for which it gives them.
 
 use super::*;
 

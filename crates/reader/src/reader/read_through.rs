@@ -16,7 +16,8 @@ use crate::read_error::ReadError;
 impl Reader {
     /// Reads what there is: records that were read before, or else by requests that were sent after this call began.
     ///
-    /// After each part of the log that is skipped, the call waits for its client's turn. Others who want the same do not wait for it.
+    /// After each part of the log that is skipped, the call waits for its client's turn. Others who want the same do
+    /// not wait for it.
     pub(super) async fn read_through(
         &self,
         log: ReadLog<'_>,
@@ -30,7 +31,7 @@ impl Reader {
         let mut plan = None;
         loop {
             let request = self.request(log, offset, max_bytes, &mut plan);
-            let read = fetches.ask(FetchKey::new(log, offset), near, known, request);
+            let read = fetches.run(FetchKey::new(log, offset), near, known, request);
             let read = timeout_at(deadline, read).await;
             // Of requests that this call has sent. Those of others are counted to them.
             let skipped = plan.as_mut().map_or(0, FetchPlan::take_skipped);
@@ -54,8 +55,8 @@ impl Reader {
         }
     }
 
-    /// Requests the records from an offset on, and keeps what came; `None` if a part of the log was skipped. `plan` is that of the same
-    /// call before.
+    /// Requests the records from an offset on, and keeps what came; `None` if a part of the log was skipped. `plan` is
+    /// that of the same call before.
     async fn request<'a>(
         &'a self,
         log: ReadLog<'a>,
@@ -70,7 +71,8 @@ impl Reader {
         let asked = max_bytes.max(MIN_REQUEST);
         let plan = plan.get_or_insert_with(|| {
             logs.count_miss();
-            // A broker answers with whole batches: what came is kept, so that no batch is fetched again for each part of it.
+            // A broker answers with whole batches: what came is kept, so that no batch is fetched again for each part
+            // of it.
             let limits = config.record_limits(asked.max(max_kept(logs)));
             let skip_cache = if log.committed { &skip_caches.committed } else { &skip_caches.all };
             FetchPlan::new(skip_cache, log.target, offset, (asked, limits, max_expensive(logs)), now)
@@ -81,7 +83,7 @@ impl Reader {
             && code.0 == ResponseError::OffsetOutOfRange
             && let Some(version) = self.version_of(log)
         {
-            logs.refute(&log.key(version), offset);
+            logs.invalidate(&log.key(version), offset);
         }
         let Some(fetched) = read? else { return Ok(None) };
         let chunk = chunk(offset, fetched);
@@ -98,7 +100,7 @@ fn chunk(base: i64, Fetched { messages, count, next_offset, ends }: Fetched) -> 
 /// The least that a request for records asks for, in bytes: others can want what follows.
 const MIN_REQUEST: usize = 64 * 1024;
 
-/// How far a request under way probably reads.
+/// The range that a request in flight probably reads.
 const NEAR: i64 = 256;
 
 /// When a call that skips no longer waits for its client's turn: its caller learns how far it came.

@@ -18,16 +18,17 @@ use crate::topic_partition::TopicPartition;
 /// The version of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Version {
-    /// Distinguishes the topic from others of the same name, before or after it. `None` in clusters without topic ids (before Kafka
-    /// 2.8).
+    /// Distinguishes the topic from others of the same name, before or after it. `None` in clusters without topic ids
+    /// (before Kafka 2.8).
     pub topic_id: Option<u128>,
     /// Grows with each new leader, which can have other records at the same offsets. `None` if it is not known.
     pub leader_epoch: Option<i32>,
 }
 
 impl Reader {
-    /// Changes whenever the records of a log may have changed. `None` if its leader is not known. It can be out of date, but is not forgotten
-    /// because of its age: a caller could not tell then whether another leader was elected meanwhile.
+    /// Changes whenever the records of a log may have changed. `None` if its leader is not known. It can be out of
+    /// date, but is not forgotten because of its age: a caller could not tell then whether another leader was elected
+    /// meanwhile.
     pub fn version(&self, topic: &str, partition: i32) -> Option<Version> {
         let target = TopicPartition::parse(topic, partition).ok()?;
         let LogVersion { topic_id, leader_epoch } = self.inner.brokers.last_version(target)?;
@@ -51,7 +52,8 @@ impl Reader {
         brokers.topic(source, target, Duration::ZERO, deadline).await.map(drop)
     }
 
-    /// The offset up to which the log has the records that it had when its leader was of this epoch; `None` if the leader does not know.
+    /// The offset up to which the log has the records that it had when its leader was of this epoch; `None` if the
+    /// leader does not know.
     ///
     /// # Errors
     /// [`ReadError`], within `socket.timeout.ms`.
@@ -78,7 +80,7 @@ impl Reader {
             let deadline = in_future(brokers.config().request_timeout);
             leader_call(brokers, source, Attempt::at_leader(target, deadline, jitter), send).await
         };
-        let answer = epoch_ends.ask((topic.to_owned(), partition, epoch), |_| false, || None, request);
+        let answer = epoch_ends.run((topic.to_owned(), partition, epoch), |_| false, || None, request);
         timeout(brokers.config().request_timeout, answer)
             .await
             .unwrap_or_else(|_| Err(brokers.unreachable(BrokerFailures::default())))

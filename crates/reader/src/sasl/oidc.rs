@@ -75,8 +75,9 @@ impl Oidc {
 
     /// A valid token: the shared one, or a new one if that has expired.
     ///
-    /// One caller requests it on behalf of all. A token in use is renewed in the background before it expires, so that no
-    /// connection is authenticated with a token that is about to expire. Dropping the call lets the next one request it.
+    /// One caller requests it on behalf of all. A token in use is renewed in the background before it expires, so that
+    /// no connection is authenticated with a token that is about to expire. Dropping the call lets the next one request
+    /// it.
     pub(crate) async fn token(self: &Arc<Self>, deadline: Instant) -> Result<Secret, TokenFault> {
         let started = Instant::now();
         if let Some(token) = self.valid() {
@@ -107,8 +108,8 @@ impl Oidc {
 
     /// Records that a broker rejected `token`. Gives whether the next one can be accepted.
     ///
-    /// The token is dropped, because the signing keys may have changed, unless it is new. If brokers reject every token, this
-    /// keeps each connection from requesting another one.
+    /// The token is dropped, because the signing keys may have changed, unless it is new. If brokers reject every
+    /// token, this keeps each connection from requesting another one.
     pub(crate) fn rejected(&self, token: &Secret) -> bool {
         let mut current = self.current.lock();
         if let Some(same) = current.as_ref().filter(|current| current.value == *token) {

@@ -1,7 +1,7 @@
 //! The client of SCRAM (RFC 5802, RFC 7677), without channel binding, as Kafka's brokers speak it.
 //!
-//! Kafka normalizes neither names nor passwords, and neither does this client: SASLprep would lock out users whose names it
-//! changes.
+//! Kafka normalizes neither names nor passwords, and neither does this client: SASLprep would lock out users whose
+//! names it changes.
 
 use std::num::NonZeroU32;
 

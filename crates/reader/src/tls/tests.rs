@@ -1,4 +1,4 @@
-//! What a person is told when TLS fails, against a small server.
+//! Messages for operators when TLS fails, against a small server.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

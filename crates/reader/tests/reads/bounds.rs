@@ -1,4 +1,4 @@
-//! How much a fetch returns, and how long it waits for that.
+//! Bounds of a fetch: its size, and its wait.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,5 @@
-//! Brokers that throttle: fetches, or all other requests, pause for the throttle time, and calls with enough time succeed.
+//! Brokers that throttle: fetches, or all other requests, pause for the throttle time, and calls with enough time
+//! succeed.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -8,7 +8,7 @@ use tokio::runtime::Runtime;
 
 use crate::support::{Cluster, Record, walk};
 
-/// What one producer call wrote, in the order of the log.
+/// The records of one producer call, in the order of the log.
 #[derive(Debug, Clone)]
 struct Written {
     codec: &'static str,

@@ -215,7 +215,8 @@ pub(crate) fn versions(asked: &Asked, min_fetch: i16, max_fetch: i16) -> Bytes {
     answer(asked, &ApiVersionsResponse::default().with_api_keys(keys))
 }
 
-/// Brokers 1, 2, … at `brokers`. The broker at index `leader` leads partition 0 of each requested topic, in epoch [`EPOCH`].
+/// Brokers 1, 2, … at `brokers`. The broker at index `leader` leads partition 0 of each requested topic, in epoch
+/// [`EPOCH`].
 pub(crate) fn metadata(asked: &Asked, brokers: &[SocketAddr], leader: usize) -> Bytes {
     metadata_of(asked, brokers, leader, 1)
 }

@@ -102,7 +102,7 @@ async fn failure_that_needs_a_repair_is_reported() {
     check_refused(&error, "SASL_AUTHENTICATION_FAILED: wrong");
 }
 
-/// What a broker says to a handshake that it refuses.
+/// The answer of a broker to a handshake that it refuses.
 async fn check_handshake(code: i16, want: &str) {
     let broker = Broker::start(move |asked: &Asked, address| match &asked.kind {
         RequestKind::SaslHandshake(_) => {

@@ -1,4 +1,4 @@
-//! What is kept, for how long, and who loses when it is full.
+//! Chunks that are kept, their age, and the cluster that loses some when there is no room.
 
 use proptest::prelude::*;
 
@@ -106,9 +106,9 @@ fn only_a_position_within_the_known_ends_refutes_them() {
     let ends = Ends { start: 0, stable: 3, end: 3 };
     logs.insert(&log("a"), 1, Chunk { ends, ..chunk_of(0, 3) }, now);
     logs.insert(&log("b"), 1, Chunk { ends, ..chunk_of(0, 3) }, now);
-    logs.refute(&log("a"), 4);
+    logs.invalidate(&log("a"), 4);
     assert_eq!(read(&logs, "a", 0, now), Some(vec![0, 1, 2]), "a client can ask for any position");
-    logs.refute(&LogKey { committed: true, ..log("a") }, 3);
+    logs.invalidate(&LogKey { committed: true, ..log("a") }, 3);
     assert_eq!((read(&logs, "a", 0, now), read(&logs, "b", 0, now)), (None, Some(vec![0, 1, 2])));
 }
 
@@ -154,8 +154,8 @@ fn nothing_is_kept_without_room() {
 }
 
 proptest! {
-    /// Overlapping chunks of one log, in any order: a read gives the log's entries from the position on without a gap, and the
-    /// books match what is held.
+    /// Overlapping chunks of one log, in any order: a read gives the log's entries from the position on without a gap,
+    /// and the books match what is held.
     #[test]
     fn overlapping_chunks_give_each_entry_once(
         inserts in proptest::collection::vec((0_i64..60, 1_i64..20, 0_u64..40), 1..80),

@@ -14,7 +14,7 @@ use time::format_description::well_known::Rfc3339;
 use crate::nats::error::{ApiError, ReadError};
 use crate::nats::message;
 
-/// What the leader of a stream knows of it.
+/// A stream, as its leader knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::nats) struct StreamInfo {
     /// In nanoseconds since 1970. Distinguishes the stream from others of the same name.
@@ -32,7 +32,7 @@ pub(in crate::nats) struct StreamInfo {
     pub(in crate::nats) intake: Arc<Intake>,
 }
 
-/// What a stream takes from publishers.
+/// The messages that a stream takes from publishers.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(in crate::nats) struct Intake {
     /// With wildcards. A mirror has none.

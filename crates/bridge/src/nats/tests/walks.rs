@@ -11,7 +11,7 @@ impl Case {
         let first = self.read(stream, 1).await.unwrap();
         let second = self.read(stream, first.next_offset).await.unwrap();
         self.consumers(stream, 1).await;
-        // What the consumer has delivered at once.
+        // The messages that the consumer has delivered at once.
         let mut next = second.next_offset;
         while let Some(kept) = self.nats.recent(log(stream), at(next)) {
             next = kept.next_offset;

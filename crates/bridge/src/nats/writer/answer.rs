@@ -1,4 +1,4 @@
-//! What is answered to a published message.
+//! Answers to a published message.
 
 use std::borrow::Cow;
 
@@ -36,8 +36,8 @@ struct AckReply<'a> {
     duplicate: bool,
 }
 
-/// `None` if something else has answered: subscribers that are no streams see messages too, and so do streams of other domains,
-/// which refuse them because of their `Nats-Expected-Stream`. That says nothing about the stream in question.
+/// `None` if something else has answered: subscribers that are no streams see messages too, and so do streams of other
+/// domains, which refuse them because of their `Nats-Expected-Stream`. That says nothing about the stream in question.
 pub(super) fn parse(message: &Message, stream: &str, domain: Option<&str>) -> Option<Answer> {
     if message.status == Some(StatusCode::NO_RESPONDERS) {
         return Some(Answer::NoResponder);
@@ -89,8 +89,8 @@ const STORE_FAILED: i32 = 10077;
 const HEADERS_TOO_LARGE: i32 = 10097;
 const DUPLICATE_IN_PROCESS: i32 = 10158;
 const TOO_MANY_REQUESTS: i32 = 10167;
-/// What the description of [`STORE_FAILED`] begins with where a stream discards new messages: "maximum messages exceeded",
-/// "maximum bytes exceeded", "maximum messages per subject exceeded".
+/// Prefix of the description of [`STORE_FAILED`] where a stream discards new messages: "maximum messages
+/// exceeded", "maximum bytes exceeded", "maximum messages per subject exceeded".
 const LIMIT_REACHED: &str = "maximum ";
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ pub(super) struct Batch {
     context: Context,
 }
 
-/// What all messages of a batch share.
+/// The state that all messages of a batch share.
 pub(super) struct Context {
     pub(super) reports: Arc<DeliveryReports<CommandError>>,
     /// When messages must be published and acknowledged.
@@ -108,7 +108,7 @@ impl Batch {
         }
     }
 
-    /// What an answer says about a message; `None` if nothing.
+    /// The result of a message in an answer; `None` if it has none.
     fn report(&self, position: usize, answer: session::Answer) -> Option<DeliveryReport> {
         let Queued { stream, intake, has_id, .. } = self.messages.get(position)?.as_ref()?;
         let message = match answer {

@@ -22,12 +22,12 @@ pub(super) struct Message {
     pub(super) has_id: bool,
 }
 
-/// What a message must fit.
+/// The limits of a message.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Target<'a> {
     pub(super) stream: &'a str,
     pub(super) intake: &'a Intake,
-    /// What the bridge's subjects for answers begin with.
+    /// Prefix of the bridge's subjects for answers.
     pub(super) inbox: &'a str,
     /// The largest message that the server accepts, headers included, in bytes.
     pub(super) max_payload: usize,

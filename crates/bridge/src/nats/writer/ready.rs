@@ -1,4 +1,4 @@
-//! What the messages of a command need before they can be sent.
+//! Checks that the messages of a command need before they can be sent.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::nats::session::Session;
 use crate::nats::stream_name::StreamName;
 use crate::nats::streams::Stream;
 
-/// What is needed to send messages.
+/// A session and streams that are ready for messages.
 pub(super) struct Ready<'a> {
     pub(super) session: Arc<Session>,
     /// The streams of a command, or why they cannot be written to.
@@ -49,7 +49,7 @@ impl Writer {
         self.stream(name).await.map(drop)
     }
 
-    /// What its leader says of a stream, or has said a moment ago.
+    /// A stream, as its leader knows it or has known it a moment ago.
     async fn stream(&self, name: StreamName<'_>) -> Result<Stream, ReadError> {
         match self.streams.known(name) {
             Some((stream, age)) if age < self.fresh => Ok(stream),

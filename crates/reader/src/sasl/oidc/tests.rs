@@ -197,7 +197,7 @@ async fn token_without_lifetime_is_used_once() {
     check(source.token(soon()).await, "t1");
 }
 
-/// What is waited for is the endpoint's count: the clock stands still meanwhile.
+/// Waits for the endpoint's count: the clock stands still meanwhile.
 async fn asked(endpoint: &Endpoint, times: usize, source: &Oidc) {
     while endpoint.times() < times || source.requesting.try_lock().is_err() {
         tokio::task::yield_now().await;
@@ -222,7 +222,7 @@ async fn token_is_renewed_before_it_expires() {
     tokio::time::resume();
     check(source.token(soon()).await, "t0");
     asked(&endpoint, 2, &source).await;
-    // That failed: the old one is still valid, and the endpoint is left alone for a while.
+    // The request failed: the old token is still valid, and the endpoint is left alone for a while.
     check(source.token(soon()).await, "t0");
     assert_eq!(endpoint.times(), 2);
 

@@ -114,7 +114,7 @@ async fn servers_refusals_keep_their_code() {
     assert_eq!([&reports[0], &reports[1], &reports[3]], [&written(1), &written(2), &written(3)]);
     let error = reports[2].clone().unwrap_err();
     assert_eq!((error.fault, error.code), (Fault::Transient, 10077), "{}", error.message);
-    // What a server has refused is certainly not stored.
+    // A message that a server has refused is certainly not stored.
     assert_eq!(data_of(&case.stored("S").await), ["1", "2", "4"]);
 }
 

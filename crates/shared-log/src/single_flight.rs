@@ -7,10 +7,11 @@ use tokio::sync::watch;
 
 /// Requests in flight, and the callers that wait for their answers.
 ///
-/// If an identical request is in flight, a caller waits for it to end: the request can be older than something that the caller
-/// knows, such as its own acknowledged write. One of the waiting callers then sends the next request for all of them.
+/// If an identical request is in flight, a caller waits for it to end: the request can be older than something that the
+/// caller knows, such as its own acknowledged write. One of the waiting callers then sends the next request for all of
+/// them.
 #[derive(Debug)]
-pub struct Flights<K: Ord, V> {
+pub struct SingleFlight<K: Ord, V> {
     state: Mutex<State<K, V>>,
 }
 
@@ -27,7 +28,7 @@ struct Flight<V> {
     answer: watch::Receiver<Option<V>>,
 }
 
-/// What a caller has to do.
+/// The next thing for a caller to do.
 enum Turn<V> {
     /// Send the request, and its answer here.
     Send(watch::Sender<Option<V>>),
@@ -41,27 +42,29 @@ enum IsAnswer {
     No,
 }
 
-impl<K: Ord, V> Default for Flights<K, V> {
+impl<K: Ord, V> Default for SingleFlight<K, V> {
     fn default() -> Self {
         Self { state: Mutex::new(State { last: 0, under_way: BTreeMap::new() }) }
     }
 }
 
-impl<K: Ord, V> Flights<K, V> {
+impl<K: Ord, V> SingleFlight<K, V> {
     /// Held for a few statements and never across an await. Each of them leaves the state valid.
     fn lock(&self) -> MutexGuard<'_, State<K, V>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<K: Ord + Clone, V: Clone> Flights<K, V> {
-    /// The answer that is `known`, the answer to a request of another caller, or the answer to `request`, whichever is first.
+impl<K: Ord + Clone, V: Clone> SingleFlight<K, V> {
+    /// The answer that is `known`, the answer to a request of another caller, or the answer to `request`, whichever is
+    /// first.
     ///
-    /// A request in flight for a lower key that is `near` may make the answer known: the call waits for it, but only once.
+    /// A request in flight for a lower key that is `near` may make the answer known: the call waits for it, but only
+    /// once.
     ///
     /// # Cancel safety
     /// Dropping the call lets another caller send the request.
-    pub async fn ask(
+    pub async fn run(
         &self,
         key: K,
         near: impl Fn(&K) -> bool,
@@ -77,10 +80,10 @@ impl<K: Ord + Clone, V: Clone> Flights<K, V> {
             let turn = self.lock().turn(&key, asked, |other| look_near && near(other));
             match turn {
                 Turn::Send(answered) => {
-                    let landing = Landing { flights: self, key: &key };
+                    let in_flight = InFlightGuard { all: self, key: &key };
                     let answer = request.await;
                     // First: callers that wake up must not wait for this request again.
-                    drop(landing);
+                    drop(in_flight);
                     answered.send_replace(Some(answer.clone()));
                     return answer;
                 }
@@ -119,14 +122,14 @@ impl<K: Ord + Clone, V> State<K, V> {
 }
 
 /// Removes a request from those in flight when it is answered or dropped.
-struct Landing<'a, K: Ord, V> {
-    flights: &'a Flights<K, V>,
+struct InFlightGuard<'a, K: Ord, V> {
+    all: &'a SingleFlight<K, V>,
     key: &'a K,
 }
 
-impl<K: Ord, V> Drop for Landing<'_, K, V> {
+impl<K: Ord, V> Drop for InFlightGuard<'_, K, V> {
     fn drop(&mut self) {
-        self.flights.lock().under_way.remove(self.key);
+        self.all.lock().under_way.remove(self.key);
     }
 }
 

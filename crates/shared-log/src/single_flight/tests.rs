@@ -1,4 +1,4 @@
-//! Which caller sends a request, and which callers share its answer, without a broker.
+//! Callers that send requests and callers that share their answers, without a broker.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -14,14 +14,14 @@ type Sent = (i64, oneshot::Sender<u32>);
 /// Questions whose requests are answered by the test.
 #[derive(Clone)]
 struct Case {
-    flights: Rc<Flights<i64, u32>>,
+    requests: Rc<SingleFlight<i64, u32>>,
     known: Rc<Cell<Option<u32>>>,
     sent: Rc<RefCell<Vec<Sent>>>,
 }
 
 impl Case {
     fn new() -> Self {
-        Self { flights: Rc::default(), known: Rc::default(), sent: Rc::default() }
+        Self { requests: Rc::default(), known: Rc::default(), sent: Rc::default() }
     }
 
     async fn ask(&self, key: i64) -> tokio::task::JoinHandle<u32> {
@@ -32,7 +32,7 @@ impl Case {
                 case.sent.borrow_mut().push((key, answered));
                 answer.await.expect("the test answers")
             };
-            case.flights.ask(key, |other| key - other < 10, || case.known.get(), request).await
+            case.requests.run(key, |other| key - other < 10, || case.known.get(), request).await
         });
         settle().await;
         asked
@@ -115,7 +115,7 @@ async fn another_caller_repeats_a_dropped_request() {
         case.sent.borrow_mut().remove(0);
         case.answer(11).await;
         assert_eq!(second.await.unwrap(), 11);
-        assert!(case.flights.lock().under_way.is_empty());
+        assert!(case.requests.lock().under_way.is_empty());
     })
     .await;
 }
