@@ -19,7 +19,10 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use sluicegate_fair_share::Source;
 use sluicegate_shared_log::Ends;
-pub(crate) use sluicegate_shared_log::{AnswerReservation, Fetch, Fetched, WAITING_BYTES};
+pub(crate) use sluicegate_shared_log::{
+    AnswerReservation, Fetch, Fetched, LOG_END, LOG_START, ListedOffset, MAX_TIMESTAMP, Version,
+    WAITING_BYTES,
+};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -166,24 +169,6 @@ impl<'a> Log<'a> {
     }
 }
 
-/// Changes whenever the records of a log may have changed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Version {
-    /// Distinguishes the topic from others of the same name, before or after it. None: not known.
-    pub(crate) topic_id: Option<u128>,
-    /// Grows with each new leader, which can have other records at the same offsets. None: not known.
-    pub(crate) leader_epoch: Option<i32>,
-}
-
-/// A place in a log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ListedOffset {
-    /// -1 if every record is older.
-    pub(crate) offset: i64,
-    /// The record's; -1 for an end of the log, and without a record.
-    pub(crate) timestamp: i64,
-}
-
 /// Records that were handed over.
 pub(crate) struct HandedOver<'a> {
     /// The number of queued records.
@@ -215,10 +200,3 @@ pub(crate) struct Dedup {
     /// For how long after a record a repetition with its id is not written again.
     pub(crate) window: Duration,
 }
-
-/// The timestamp that asks for the start of a log.
-pub(crate) const LOG_START: i64 = -2;
-/// The timestamp that asks for the end of a log.
-pub(crate) const LOG_END: i64 = -1;
-/// The timestamp that asks for the record with the latest one.
-pub(crate) const MAX_TIMESTAMP: i64 = -3;

@@ -115,10 +115,7 @@ impl Backend for Kafka {
     }
 
     fn version(&self, log: Log<'_>) -> Version {
-        let version = self.reader.version(log.topic, log.partition);
-        version.map_or_else(Version::default, |sluicegate_reader::Version { topic_id, leader_epoch }| {
-            Version { topic_id, leader_epoch }
-        })
+        self.reader.version(log.topic, log.partition).unwrap_or_default()
     }
 
     fn ask_version<'a>(
@@ -169,13 +166,7 @@ impl Backend for Kafka {
     ) -> BoxStream<'a, (usize, Result<ListedOffset, CommandError>)> {
         let asked: Vec<_> = asked.iter().map(|(log, time)| (log.topic, log.partition, *time)).collect();
         let listed = self.reader.list_offsets(source, &asked, committed);
-        let listed = listed.map(|(number, listed)| match listed {
-            Ok(sluicegate_reader::ListedOffset { offset, timestamp }) => {
-                (number, Ok(ListedOffset { offset, timestamp }))
-            }
-            Err(error) => (number, Err(self.failed(&error))),
-        });
-        listed.boxed()
+        listed.map(|(number, listed)| (number, listed.map_err(|error| self.failed(&error)))).boxed()
     }
 
     fn topics(&self) -> BoxFuture<'_, Result<Arc<[String]>, CommandError>> {

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use sluicegate_fair_share::Source;
-use sluicegate_reader::{Config, DEFAULT_MAX_BYTES, EncoderPool, LOG_END, LOG_START, Reader};
-use sluicegate_shared_log::{Fetch, Limits, SharedLog};
+use sluicegate_reader::{Config, DEFAULT_MAX_BYTES, EncoderPool, Reader};
+use sluicegate_shared_log::{Fetch, LOG_END, LOG_START, Limits, SharedLog};
 
 #[tokio::main(flavor = "current_thread")]
 #[expect(clippy::print_stdout, reason = "a program whose purpose is its output")]

@@ -20,9 +20,7 @@ use crate::wire::{Wire, WireError};
 
 pub(crate) use epoch_end::{EpochEndAnswer, EpochEndRequest};
 pub(crate) use fetch::{FetchAnswer, FetchPartition, FetchRequest};
-pub(crate) use list_offsets::{
-    AnsweredOffset, AskedOffset, ListOffsetsAnswer, ListOffsetsRequest, MAX_TIMESTAMP,
-};
+pub(crate) use list_offsets::{AnsweredOffset, AskedOffset, ListOffsetsAnswer, ListOffsetsRequest};
 pub(crate) use metadata::{MetadataAnswer, MetadataRequest, PartitionAnswer, TopicAnswer};
 pub(crate) use request::{Api, TopicId};
 pub(crate) use sasl::{SaslAuthenticateAnswer, SaslAuthenticateRequest, SaslHandshakeRequest};

@@ -8,10 +8,11 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{self, FuturesUnordered, StreamExt};
 use kafka_protocol::error::ResponseError;
 use sluicegate_fair_share::{Holder, Source};
+use sluicegate_shared_log::{LOG_END, LOG_START, ListedOffset, MAX_TIMESTAMP};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::address::Address;
-use crate::api::{AnsweredOffset, AskedOffset, ListOffsetsAnswer, ListOffsetsRequest, MAX_TIMESTAMP};
+use crate::api::{AnsweredOffset, AskedOffset, ListOffsetsAnswer, ListOffsetsRequest};
 use crate::attempt::{Attempt, Call, Outcome, Reply, Step};
 use crate::backoff::jitter;
 use crate::batches::Batches;
@@ -22,15 +23,6 @@ use crate::error_code::ErrorCode;
 use crate::lock::Lock;
 use crate::read_error::ReadError;
 use crate::topic_partition::TopicPartition;
-
-/// An offset of a partition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ListedOffset {
-    /// −1 if no record matches.
-    pub offset: i64,
-    /// The timestamp of the record; −1 for an end of the log, and if there is no record.
-    pub timestamp: i64,
-}
 
 /// A question about a partition.
 #[derive(Debug, Clone, Copy)]
@@ -370,12 +362,6 @@ impl End {
         }
     }
 }
-
-/// The timestamp of the log end.
-pub const LOG_END: i64 = -1;
-
-/// The timestamp of the log start.
-pub const LOG_START: i64 = -2;
 
 /// Partitions in one request for their ends, for all callers.
 const MAX_ASKED: usize = 2000;

@@ -13,8 +13,8 @@ use futures_util::stream::{self, Stream, StreamExt};
 use kafka_protocol::error::ResponseError;
 use sluicegate_fair_share::Source;
 use sluicegate_shared_log::{
-    AnswerReservation, Chunk, ClusterLogs, Ends, Event, Fetch, Fetched, FirstEntry, LogKey, RawReads,
-    SingleFlight,
+    AnswerReservation, Chunk, ClusterLogs, Ends, Event, Fetch, Fetched, FirstEntry, ListedOffset, LogKey,
+    RawReads, SingleFlight,
 };
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
@@ -30,15 +30,13 @@ use crate::entries::first_entry;
 use crate::error_code::ErrorCode;
 use crate::log_version::LogVersion;
 use crate::observer::BrokerStates;
-use crate::offsets::{Asked, ListedOffset, OffsetRequests, Offsets};
+use crate::offsets::{Asked, OffsetRequests, Offsets};
 use crate::read_error::ReadError;
 use crate::skip_cache::SkipCache;
 use crate::skip_meter::SkipMeter;
 use crate::tail::{TailKey, Tails};
 use crate::topic::Topic;
 use crate::topic_partition::TopicPartition;
-
-pub use self::version::Version;
 
 /// Reads from one cluster. Clones share connections and metadata; dropping the last one closes them, once requests that
 /// are under way have ended.
@@ -182,10 +180,10 @@ impl Reader {
     }
 
     /// Finds an offset of each of some partitions, by topic, partition and timestamp. Timestamp
-    /// [`LOG_END`](crate::LOG_END) gives the high watermark, or if `committed` the last stable offset;
-    /// [`LOG_START`](crate::LOG_START) the log start; −3 the record with the latest timestamp, from Kafka 3.0 on; and 0
-    /// or more the first record at or after that time, in milliseconds since 1970-01-01T00:00:00Z, or −1 if there is
-    /// none.
+    /// [`LOG_END`](sluicegate_shared_log::LOG_END) gives the high watermark, or if `committed` the last stable offset;
+    /// [`LOG_START`](sluicegate_shared_log::LOG_START) the log start; −3 the record with the latest timestamp, from
+    /// Kafka 3.0 on; and 0 or more the first record at or after that time, in milliseconds since 1970-01-01T00:00:00Z,
+    /// or −1 if there is none.
     ///
     /// Gives each with its number as it is known. Each fails with a [`ReadError`] within `socket.timeout.ms`. Requests
     /// for ends are shared with other calls, none of them sent before this one. `source` is the client for whom it is.

@@ -1,4 +1,4 @@
-//! Waits at the ends of logs: a few task per broker serve all callers.
+//! Waits at the ends of logs: a few fetches per broker serve all callers.
 
 mod long_polls;
 
@@ -30,7 +30,7 @@ pub(crate) struct Tails {
     encoders: EncoderPool,
     logs: Arc<ClusterLogs>,
     /// Entries with callers or with a request under way.
-    tails: Lock<HashMap<TailKey, Tail>>,
+    by_key: Lock<HashMap<TailKey, Tail>>,
     /// The tasks of all tails. They end with this value.
     tasks: Lock<JoinSet<()>>,
 }
@@ -100,7 +100,7 @@ struct Caller<'a> {
 
 impl Tails {
     pub(crate) fn new(brokers: Arc<Brokers>, encoders: EncoderPool, logs: Arc<ClusterLogs>) -> Arc<Self> {
-        Arc::new(Self { brokers, encoders, logs, tails: Lock::default(), tasks: Lock::default() })
+        Arc::new(Self { brokers, encoders, logs, by_key: Lock::default(), tasks: Lock::default() })
     }
 
     /// Waits for a record at `offset` or after it, until `due` if that is set: then a request proves that there is
@@ -130,7 +130,7 @@ impl Tails {
 
     /// As [`LongPolls::is_watched`].
     pub(crate) fn is_watched(&self, key: &TailKey, log: &LogKey, offset: i64) -> bool {
-        self.tails
+        self.by_key
             .lock()
             .get(key)
             .is_some_and(|tail| tail.long_polls.is_watched(log, offset, Instant::now().into()))
@@ -145,7 +145,7 @@ impl Tails {
         due: Option<Instant>,
         wakes: WakeKind,
     ) -> Caller<'a> {
-        let mut tails = self.tails.lock();
+        let mut tails = self.by_key.lock();
         let tail = tails.entry(key.clone()).or_default();
         let (number, start) = tail.long_polls.join(log, offset, due.map(Instant::into));
         if let Some(index) = start {
@@ -177,7 +177,7 @@ impl Tails {
 
     /// The next request, with the leader epochs of its logs.
     fn next(&self, key: &TailKey, task: TailTask) -> Option<(LongPollRequest<LogKey>, Vec<i32>)> {
-        let mut tails = self.tails.lock();
+        let mut tails = self.by_key.lock();
         let tail = tails.get_mut(key)?;
         let now = Instant::now().into();
         let next = match task {
@@ -229,7 +229,7 @@ impl Tails {
 
     /// Notes that a log had no record.
     fn note_empty(&self, key: &TailKey, log: &LogKey, empty: Empty) {
-        let tails = self.tails.lock();
+        let tails = self.by_key.lock();
         let Some(log) = tails.get(key).and_then(|tail| tail.logs.get(log)) else { return };
         log.empty.send_if_modified(|known| {
             let is_newer = known.request < empty.request;
@@ -242,7 +242,7 @@ impl Tails {
 
     /// Notifies the callers of a log.
     fn notify(&self, key: &TailKey, log: &LogKey, event: Event) {
-        let mut tails = self.tails.lock();
+        let mut tails = self.by_key.lock();
         let Some(tail) = tails.get_mut(key) else { return };
         // Another long poll has notified those who waited for these records.
         if let Event::Records(chunk) = &event
@@ -340,7 +340,7 @@ impl Caller<'_> {
     async fn prove(&mut self) -> Event {
         let number = self.number;
         if self.empty.borrow().request < number {
-            let mut tails = self.tails.tails.lock();
+            let mut tails = self.tails.by_key.lock();
             if let Some(tail) = tails.get_mut(self.key)
                 && tail.long_polls.prove(self.log, number, Instant::now().into())
             {
@@ -361,7 +361,7 @@ impl Caller<'_> {
 
 impl Drop for Caller<'_> {
     fn drop(&mut self) {
-        let mut tails = self.tails.tails.lock();
+        let mut tails = self.tails.by_key.lock();
         let Some(tail) = tails.get_mut(self.key) else { return };
         // Not a later entry for the same log: the callers of this one were notified.
         let is_of = |log: &Log| {

@@ -17,12 +17,14 @@
 mod chunk;
 mod chunks;
 mod fetch;
+mod log;
 mod read_engine;
 mod shared_log;
 mod single_flight;
 
 pub use chunk::{Chunk, Ends, Entry, FirstEntry, assemble};
 pub use fetch::{AnswerReservation, Fetch, Fetched, MAX_WAIT, WAITING_BYTES};
+pub use log::{LOG_END, LOG_START, ListedOffset, MAX_TIMESTAMP, Version};
 pub use read_engine::{Event, RawReads, fetch};
 pub use shared_log::{ClusterLogs, Counted, Limits, LogKey, SharedLog, Stats};
 pub use single_flight::SingleFlight;

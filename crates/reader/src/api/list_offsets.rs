@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::{ApiKey, list_offsets_request as body};
+use sluicegate_shared_log::MAX_TIMESTAMP;
 
 use super::request::{Api, topic_name};
 use crate::error_code::ErrorCode;
@@ -88,7 +89,7 @@ impl Api for ListOffsetsRequest {
         }
         for AskedOffset { topic, partition, timestamp, .. } in &self.partitions {
             let answer = answered.get_mut(&(topic.clone(), *partition)).ok_or(WireError::Partition)?;
-            // Brokers before Kafka 3.0 take −3 for a time, before every record.
+            // KIP-734: brokers before Kafka 3.0 take −3 for a time, before every record.
             if *timestamp == MAX_TIMESTAMP && version < 7 {
                 answer.error = answer.error.or(Some(ErrorCode(ResponseError::UnsupportedVersion)));
             }
@@ -96,6 +97,3 @@ impl Api for ListOffsetsRequest {
         Ok(answered)
     }
 }
-
-/// The timestamp that asks for the record with the latest one (KIP-734).
-pub(crate) const MAX_TIMESTAMP: i64 = -3;

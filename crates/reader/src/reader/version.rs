@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use sluicegate_fair_share::Source;
+use sluicegate_shared_log::Version;
 use tokio::time::timeout;
 
 use super::{Inner, Reader, in_future};
@@ -14,16 +15,6 @@ use crate::leader_call::{Recipient, leader_call};
 use crate::log_version::LogVersion;
 use crate::read_error::ReadError;
 use crate::topic_partition::TopicPartition;
-
-/// The version of a log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Version {
-    /// Distinguishes the topic from others of the same name, before or after it. `None` in clusters without topic ids
-    /// (before Kafka 2.8).
-    pub topic_id: Option<u128>,
-    /// Grows with each new leader, which can have other records at the same offsets. `None` if it is not known.
-    pub leader_epoch: Option<i32>,
-}
 
 impl Reader {
     /// Changes whenever the records of a log may have changed. `None` if its leader is not known. It can be out of

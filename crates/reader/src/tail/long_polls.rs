@@ -261,7 +261,7 @@ const LONG_POLLS: usize = 3;
 const WAITS: [Duration; LONG_POLLS] =
     [Duration::from_secs(2), Duration::from_millis(500), Duration::from_millis(100)];
 
-/// LongPolls with more logs rest.
+/// Long polls with more logs rest.
 const CROWD: usize = 100;
 
 /// The rest for each log of a request: a long poll lists at most 50,000 logs a second. Each costs some 3 µs of CPU in

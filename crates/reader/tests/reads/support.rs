@@ -12,8 +12,8 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer};
 use sluicegate_fair_share::Source;
 use sluicegate_protocol::{KafkaFetchResp, KafkaMessage};
-use sluicegate_reader::{Config, DEFAULT_MAX_BYTES, EncoderPool, ListedOffset, ReadError, Reader, SkipMeter};
-use sluicegate_shared_log::{AnswerReservation, Fetched, Limits, SharedLog};
+use sluicegate_reader::{Config, DEFAULT_MAX_BYTES, EncoderPool, ReadError, Reader, SkipMeter};
+use sluicegate_shared_log::{AnswerReservation, Fetched, Limits, ListedOffset, SharedLog};
 
 /// A record to produce.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -8,6 +8,8 @@ use kafka_protocol::messages::list_offsets_response::{
 use super::*;
 use std::collections::BTreeMap;
 
+use sluicegate_shared_log::MAX_TIMESTAMP;
+
 use crate::api::request::topic_name;
 use crate::api::{AnsweredOffset, AskedOffset};
 use crate::error_code::ErrorCode;
