@@ -236,7 +236,12 @@ impl<'a> Attempt<'a> {
     fn call_failed<T>(&mut self, now: Instant, call: &Call, failure: ReadError) -> Step<T> {
         if throttled(&failure).is_none() {
             if call.role == Role::Replica {
-                tracing::debug!(log = %self.target, %failure, event = "replica_failed", "preferred replica failed, reading from the leader");
+                tracing::debug!(
+                    log = %self.target,
+                    %failure,
+                    event = "replica_failed",
+                    "preferred replica failed, reading from the leader"
+                );
                 self.redirects_left = 0;
                 return Step::Prefer(None);
             }

@@ -450,10 +450,11 @@ impl Health {
 
     fn update(&mut self, address: &Address, failure: Option<&ConnectionError>) {
         let Some(cause) = failure else {
-            tracing::debug!(cluster = self.cluster, broker = %address, event = "connection_opened", "connection opened");
+            let cluster = &self.cluster;
+            tracing::debug!(cluster, broker = %address, event = "connection_opened", "connection opened");
             if let Some(since) = self.failed.take() {
                 let outage = format_args!("{:.1?}", since.elapsed());
-                tracing::info!(cluster = self.cluster, broker = %address, outage, event = "broker_recovered", "broker recovered");
+                tracing::info!(cluster, broker = %address, outage, event = "broker_recovered", "broker recovered");
             }
             self.backoff.reset();
             self.avoid = None;

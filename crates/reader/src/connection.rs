@@ -187,7 +187,8 @@ impl Slot {
 
 /// A broker that requires SASL answers the request for its versions, and closes the connection on any other.
 fn unserved(cause: &io::Error) -> io::Error {
-    let hint = "before any response but the API versions: check whether the listener requires SASL (`security.protocol`)";
+    let hint = "before any response but the API versions: check whether the listener requires SASL \
+                (`security.protocol`)";
     io::Error::new(cause.kind(), format!("{cause}, {hint}"))
 }
 

@@ -309,7 +309,7 @@ impl Reader {
         ))
     }
 
-    /// Whether a fetch that waits at this offset needs no look at the log before: others wait there, and will be told
+    /// Whether a fetch that waits at this offset needs no read of the log before: others wait there, and will be told
     /// of a record.
     pub fn is_watched(&self, topic: &str, partition: i32, offset: i64, committed: bool) -> bool {
         let log = TopicPartition::parse(topic, partition).map(|target| ReadLog {

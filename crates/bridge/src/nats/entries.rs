@@ -222,7 +222,10 @@ mod tests {
     proptest! {
         #[test]
         fn entries_are_the_messages_of_a_response(
-            messages in vec((1_i64..1000, vec(any::<u8>(), 0..200), vec((".{0,9}", vec(any::<u8>(), 0..9)), 0..3)), 1..20),
+            messages in vec(
+                (1_i64..1000, vec(any::<u8>(), 0..200), vec((".{0,9}", vec(any::<u8>(), 0..9)), 0..3)),
+                1..20,
+            ),
         ) {
             let mut sequence = 0;
             let messages: Vec<KafkaMessage> = messages

@@ -200,7 +200,8 @@ pub(super) mod tests {
 
     fn info(end: i64) -> StreamInfo {
         let text = format!(
-            r#"{{"created":"2026-01-01T00:00:00Z","config":{{"subjects":["s"],"retention":"limits"}},"state":{{"first_seq":1,"last_seq":{},"messages":1,"bytes":1}}}}"#,
+            r#"{{"created":"2026-01-01T00:00:00Z","config":{{"subjects":["s"],"retention":"limits"}},
+                "state":{{"first_seq":1,"last_seq":{},"messages":1,"bytes":1}}}}"#,
             end - 1
         );
         StreamInfo::parse("s", text.as_bytes()).unwrap()

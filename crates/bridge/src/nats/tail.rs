@@ -37,7 +37,7 @@ struct Progress {
     next: i64,
     /// Whether a message at `next` will be noticed.
     is_live: bool,
-    /// The tail has ended: callers must look at the stream.
+    /// The tail has ended: callers must read the stream.
     is_over: bool,
 }
 
@@ -122,7 +122,7 @@ impl Tail {
             Ok(None) => self.poll().await,
             Err(error) => Err(error),
         };
-        // Callers see the error when they look at the stream. Those that join from now on start another tail.
+        // Callers see the error when they read the stream. Those that join from now on start another tail.
         if ended.is_err() {
             self.shared.lock().remove(&self.stream.id);
             self.progress.send_modify(|progress| (progress.is_live, progress.is_over) = (false, true));
@@ -155,7 +155,7 @@ impl Tail {
         info.is_limited && !is_distrusted && !is_stalling && is_one_of_few
     }
 
-    /// Takes messages from a consumer until nobody waits. Whatever is wrong ends the tail: those that wait look at the
+    /// Takes messages from a consumer until nobody waits. Whatever is wrong ends the tail: those that wait read the
     /// stream.
     async fn follow(&mut self, mut consumer: Consumer) -> Result<(), ReadError> {
         let shared = Arc::clone(&self.shared);
@@ -227,7 +227,7 @@ impl Tail {
         if self.message(name, self.next()).await?.is_some_and(|found| found < end) {
             self.shared.streams.stalled(name);
         }
-        // Otherwise all of them were discarded: callers are told when they look.
+        // Otherwise all of them were discarded: callers are told when they read.
         Err(ReadError::Stalled)
     }
 

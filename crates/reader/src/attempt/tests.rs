@@ -309,7 +309,8 @@ fn throttled_replica_is_called_again() {
 fn replica_that_is_behind_gets_one_moment_to_catch_up() {
     let want = "find | leader | prefer 2 | find | replica | sleep 20 | find | replica | done at 26";
     check(&[Broker::Redirects, Broker::IsBehind], want);
-    let want = "find | leader | prefer 2 | find | replica | sleep 20 | find | replica | find | leader alone | done at 28";
+    let want = "find | leader | prefer 2 | find | replica | sleep 20 | find | replica | find | leader alone | \
+                done at 28";
     check(&[Broker::Redirects, Broker::IsBehind, Broker::IsBehind], want);
 }
 
@@ -333,7 +334,8 @@ fn silent_broker_is_called_again_while_another_leader_is_looked_for() {
     let silent = Broker::IsSilent(Duration::from_millis(1_000));
     let want = "find | leader | sleep 50 | find >0 | leader and metadata | done at 1053";
     check(std::slice::from_ref(&silent), want);
-    let want = "find | leader | sleep 50 | find >0 | leader and metadata | find >1051 | leader and metadata | done at 1055";
+    let want = "find | leader | sleep 50 | find >0 | leader and metadata | find >1051 | leader and metadata | \
+                done at 1055";
     check(&[silent, Broker::LosesLeadership], want);
 }
 

@@ -138,8 +138,8 @@ impl<'a> Properties<'a> {
         if url.as_ref().is_some_and(|url| url.scheme_str() == Some("http") && !is_loopback(url)) {
             self.problem(
                 key,
-                "would send the client's secret unencrypted: expected an `https:` URL, or an `http:` one of `localhost`, \
-                 127.0.0.0/8 or [::1]",
+                "would send the client's secret unencrypted: expected an `https:` URL, or an `http:` one of \
+                 `localhost`, 127.0.0.0/8 or [::1]",
             );
             return None;
         }
@@ -153,7 +153,10 @@ impl<'a> Properties<'a> {
         let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
         let extensions: Option<Vec<Extension>> = parts.map(extension).collect();
         if extensions.is_none() {
-            self.problem(key, "expected `name=value,…`: names of letters, not `auth`, and values of visible ASCII characters");
+            self.problem(
+                key,
+                "expected `name=value,…`: names of letters, not `auth`, and values of visible ASCII characters",
+            );
         }
         extensions
     }

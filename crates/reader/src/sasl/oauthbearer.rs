@@ -93,7 +93,8 @@ mod tests {
         // RFC 7628, section 4.1, without the user's name, which Kafka takes from the token.
         assert_eq!(
             initial(&token, &extensions),
-            "n,,\x01auth=Bearer vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg==\x01host=server.example.com\x01port=143\x01\x01"
+            "n,,\x01auth=Bearer vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg==\x01host=server.example.com\
+             \x01port=143\x01\x01"
         );
         assert_eq!(initial(&Secret::new("t"), &[]), "n,,\x01auth=Bearer t\x01\x01");
     }

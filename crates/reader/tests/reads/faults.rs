@@ -212,7 +212,8 @@ async fn invalid_calls_are_rejected_without_a_request() {
         (error.code(), error.to_string()),
         (
             42,
-            "INVALID_REQUEST: timestamp -4: expected milliseconds, -1 (log end), -2 (log start) or -3 (latest timestamp)"
+            "INVALID_REQUEST: timestamp -4: expected milliseconds, -1 (log end), -2 (log start) or -3 (latest \
+             timestamp)"
                 .to_owned()
         )
     );

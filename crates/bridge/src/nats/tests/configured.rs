@@ -90,8 +90,8 @@ async fn configured_creds_are_accepted() {
     let [system, account] = [KeyPair::new_account(), KeyPair::new_account()];
     let of_account = |storage: i32| {
         let limits = json!({
-            "subs": -1, "data": -1, "payload": -1, "imports": -1, "exports": -1, "wildcards": true, "conn": -1, "leaf": -1,
-            "mem_storage": storage, "disk_storage": storage, "streams": -1, "consumer": -1,
+            "subs": -1, "data": -1, "payload": -1, "imports": -1, "exports": -1, "wildcards": true,
+            "conn": -1, "leaf": -1, "mem_storage": storage, "disk_storage": storage, "streams": -1, "consumer": -1,
         });
         json!({ "type": "account", "version": 2, "limits": limits })
     };

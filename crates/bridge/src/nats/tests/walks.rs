@@ -141,7 +141,8 @@ async fn walk_needs_no_permission_for_consumers() {
     for denied in ["$JS.API.CONSUMER.CREATE.>", "$JS.API.CONSUMER.MSG.NEXT.>"] {
         let users = format!(
             r#"authorization {{ users: [
-                {{ user: u, password: p, permissions: {{ publish: {{ deny: ["{denied}"] }} }} }}, {{ user: admin, password: a }}
+                {{ user: u, password: p, permissions: {{ publish: {{ deny: ["{denied}"] }} }} }},
+                {{ user: admin, password: a }}
             ] }}
             no_auth_user: admin"#
         );

@@ -224,9 +224,8 @@ fn token_comes_from_a_file_or_an_endpoint() {
     let bearer = [SASL_PLAINTEXT, ("sasl.mechanism", "OAUTHBEARER")];
     let url = "sasl.oauthbearer.token.endpoint.url";
     let config = read(&with(&bearer, &[(url, "file:///run/token")])).expect("a configuration");
-    assert!(
-        matches!(config.security.sasl, Some(Sasl::OAuthBearer(TokenSource::File(path), _)) if path == Path::new("/run/token"))
-    );
+    let path = Path::new("/run/token");
+    assert!(matches!(config.security.sasl, Some(Sasl::OAuthBearer(TokenSource::File(of), _)) if of == path));
     refused_with(&bearer, "`sasl.oauthbearer.token.endpoint.url`: is required: expected `file:///path`");
     refused_with(&with(&bearer, &[(url, "https://idp/token")]), "expected `file:///path`");
     refused_with(&with(&bearer, &[(url, "file://run/token")]), "expected `file:///path`");
@@ -312,8 +311,8 @@ fn certificates_come_from_a_value_file_or_directory() {
     refused(
         &[SSL, ("ssl.ca.pem", "ca.pem")],
         &[
-            "`ssl.ca.pem`: no certificate in the value: expected PEM, `-----BEGIN CERTIFICATE-----`; the path of a file \
-           goes in `ssl.ca.location`",
+            "`ssl.ca.pem`: no certificate in the value: expected PEM, `-----BEGIN CERTIFICATE-----`; the path of a \
+           file goes in `ssl.ca.location`",
         ],
     );
     refused_with(
@@ -407,7 +406,8 @@ fn encrypted_key_requires_its_password() {
     read(&with(&base, &[("ssl.key.password", "pencil")])).expect("an identity");
     refused_with(&base, "is encrypted: expected `ssl.key.password`");
     refused_with(&with(&base, &[("ssl.key.password", "hunter2")]), "check `ssl.key.password`");
-    let legacy = "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nAAAA\n-----END EC PRIVATE KEY-----";
+    let legacy = "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nAAAA\n\
+                  -----END EC PRIVATE KEY-----";
     refused_with(&with(&base[..3], &[("ssl.key.pem", legacy)]), "convert it with `openssl pkcs8 -topk8");
 }
 

@@ -72,7 +72,8 @@ async fn message_that_is_not_sent_in_time_is_not_written() {
     }
     let sent = reports.iter().take_while(|report| is_unknown(report)).count();
     assert!((50 + 2_000..50 + 4_000).contains(&sent), "{sent}");
-    let is_unsent = |report: &DeliveryReport| matches!(report, Err(error) if error.fault == Fault::Unreachable { retriable: true });
+    let unsent = Fault::Unreachable { retriable: true };
+    let is_unsent = |report: &DeliveryReport| matches!(report, Err(error) if error.fault == unsent);
     assert!(reports[sent..].iter().all(is_unsent), "no message overtakes one that is not sent");
     case.server.process.thaw();
     // The connection is in order, so everything before this message has arrived.
