@@ -21,8 +21,8 @@ impl Source {
         address.map(Self::from).unwrap_or_default()
     }
 
-    /// The /48 network of an IPv6 source, which one customer can have: 65,536 sources (RFC 6177, section 2). Other sources are
-    /// sites of their own.
+    /// The /48 network of an IPv6 source, which one customer can have: 65,536 sources (RFC 6177, section 2). Other
+    /// sources are sites of their own.
     #[must_use]
     pub fn site(self) -> Self {
         match self.0 {

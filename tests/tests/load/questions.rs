@@ -201,8 +201,8 @@ const ABORTED_RECORDS: i64 = 8_000;
 
 const PINGS: usize = 500;
 
-/// A broker needs more than 10 s for 2,500 if it shares two cores. To describe so many takes a debug build as long as a release
-/// build takes for some thousands.
+/// A broker needs more than 10 s for 2,500 if it shares two cores. A debug build takes as long to describe them as a
+/// release build for some thousands.
 const PARTITIONS: i32 = 1_000;
 
 /// The bridge spends less time on a command. A debug build would need 1.5 ms to describe so many partitions.
@@ -214,6 +214,6 @@ const DESCRIBED_WITHIN: Duration = Duration::from_millis(50);
 /// Half of the subscriptions are faster, and nearly all pings, although all programs share a few cores.
 pub(crate) const WITHIN: Duration = Duration::from_millis(100);
 
-/// Nine of ten subscriptions are faster: 85 ms in a debug build that has two cores for itself, Kafka and the attackers, and more
-/// if others use these, too. Without shares they take seconds.
+/// Nine of ten subscriptions are faster: 85 ms in a debug build that shares two cores with Kafka and the attackers, and
+/// more if others use these, too. Without shares they take seconds.
 const LATE: Duration = Duration::from_millis(250);

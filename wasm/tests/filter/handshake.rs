@@ -116,8 +116,7 @@ fn read_only_route_sends_its_cluster_without_write() {
             .with("sluicegate-write", "true")
             .with("sluicegate-subprotocol", "pubsub");
         let headers = gateway.request(forged).forwarded();
-        let told =
-            ["cluster", "write", "subprotocol"].map(|name| headers.text(&format!("sluicegate-{name}")));
+        let told = ["cluster", "write", "subprotocol"].map(|name| headers.text(format!("sluicegate-{name}")));
         assert_eq!(told, [Some("default"), None, None], "{gateway:?}");
         // APISIX can pass on no path with a query untouched.
         let path = if matches!(gateway, Gateway::Apisix(..)) { "/" } else { "/open?topic=t" };

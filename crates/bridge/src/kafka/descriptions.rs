@@ -79,8 +79,8 @@ fn partition(partition: &sluicegate_reader::Partition) -> Partition {
     }
 }
 
-/// Partitions of all topics: 20 MiB with three replicas each, in all encodings. When there are more, the topics go that were
-/// described longest ago.
+/// Partitions of all topics: 20 MiB with three replicas each, in all encodings. Beyond that, topics that were described
+/// longest ago are dropped.
 const MAX_WEIGHT: usize = 50_000;
 
 /// A topic takes as much memory as two partitions, besides its own.

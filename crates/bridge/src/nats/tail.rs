@@ -364,7 +364,6 @@ mod tests {
     use super::*;
     use crate::nats::streams::tests::{learn, without_a_server};
 
-    /// It is a bystander's: who fills the limit cannot end its wait.
     #[tokio::test]
     async fn stream_beyond_the_consumers_is_polled() {
         let (api, streams) = without_a_server();

@@ -55,8 +55,8 @@ impl Walks {
         Self { api, streams, state: Arc::default(), permits }
     }
 
-    /// The walk that has asked for the messages from `offset` on, or a new one if the read `continues` another one and its client
-    /// has room for a walk.
+    /// The walk that has asked for the messages from `offset` on, or a new one if the read `continues` another one and
+    /// its client has room for a walk.
     pub(super) fn at(
         &self,
         source: Source,
@@ -198,8 +198,8 @@ const REQUEST: NextMessages = NextMessages {
     idle_heartbeat: 0,
     no_wait: true,
 };
-/// Walks at the same time, shared by those who began them. Each costs the servers a consumer, and the bridge at most twice what
-/// [`REQUEST`] asks for.
+/// Walks at the same time, shared by the clients that began them. Each costs the servers a consumer, and the bridge at
+/// most twice what [`REQUEST`] asks for.
 const MAX_WALKS: usize = 16;
 /// Larger messages cost the same by direct get, in bytes.
 const MAX_AVERAGE: usize = 16 * 1024;

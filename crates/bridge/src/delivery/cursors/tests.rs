@@ -15,10 +15,10 @@ use crate::delivery::cursor::Answer;
 /// State, event, and what follows: the next state, items, effects. Other events have no effect. An answer to another
 /// question counts as none.
 const TABLE: &[(&str, &str, &str)] = &[
-    ("Ready", "turn", "Asking: ask for records from 0"),
+    ("Ready", "turn", "Asking: ask for records from 3"),
     ("Ready", "turn, recent", "InHand:"),
     ("Ready", "turn, new leader", "Verifying { leader: 2 }: ask for the end of epoch 1"),
-    ("Unasked", "turn", "Asking: ask for records from 0"),
+    ("Unasked", "turn", "Asking: ask for records from 3"),
     ("Unasked", "turn, recent", "InHand:"),
     ("Unasked", "turn, new leader", "Verifying { leader: 2 }: ask for the end of epoch 1"),
     ("InHand", "take", "Ready: delivery up to 5, moved, delivered 2 records, 20 bytes"),
@@ -233,10 +233,10 @@ fn subscribed(wish: Subscribe, partitions: i32) -> Cursors {
     cursors
 }
 
-/// A turn of the cursor with index 0, if it has one.
+/// A turn of the only cursor, even if it has none.
 fn turn(cursors: &mut Cursors, version: Version, recent: Option<Fetched>) {
-    let fetch = cursors.client.fetch(0, 1000);
-    let index = cursors.next_turn(1000, *NOW).map_or(0, |turn| turn.index);
+    let none = Turn { index: 0, fetch: cursors.client.fetch(0, 1000) };
+    let Turn { index, fetch } = cursors.next_turn(1000, *NOW).unwrap_or(none);
     cursors.handle(index, Event::Turn { fetch, version, recent }, *NOW);
 }
 

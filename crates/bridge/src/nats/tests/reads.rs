@@ -254,7 +254,7 @@ async fn streams_are_topics_with_one_partition() {
     }
 }
 
-/// Those of each kind: batches of replicas, and single messages of a leader.
+/// Both kinds: batches of replicas, and single messages of a leader.
 #[tokio::test]
 async fn reads_without_an_answer_leave_places_to_others() {
     for (direct, call) in [(true, "DIRECT.GET"), (false, "STREAM.MSG.GET")] {
