@@ -472,8 +472,11 @@ pub(crate) fn shown(topic: &str) -> String {
 
 /// A log in the words of its system, for messages.
 pub(crate) fn shown_log(system: System, topic: &str, partition: i32) -> String {
-    let partition = system.has_partitions.then(|| format!(", partition: {partition}")).unwrap_or_default();
-    format!("{}: {}{partition}", system.topic, shown(topic))
+    let (word, topic) = (system.topic, shown(topic));
+    match system.has_partitions {
+        true => format!("{word}: {topic}, partition: {partition}"),
+        false => format!("{word}: {topic}"),
+    }
 }
 
 /// The error of a topic that the client's route does not grant. It does not tell whether the topic exists.

@@ -17,7 +17,7 @@ use crate::backend::{
     AnswerReservation, CommandError, DeliveryReport, Description, Fault, Fetched, ListedOffset, Log, System,
 };
 use crate::cluster::{
-    Cluster, DescribedTopic, MetadataPage, MultiFetch, Place, TopicSelection, WriteTicket, read_only,
+    Cluster, DescribedTopic, MetadataPage, MultiFetch, Place, Reads, TopicSelection, WriteTicket, read_only,
     topic_denied, unanswered,
 };
 use crate::delivery::{Subscribe, Subscription};
@@ -34,6 +34,8 @@ pub(crate) struct Grant {
     read: bool,
     write: bool,
     topics: Arc<Topics>,
+    /// The largest answer in bytes when the rights were made: what a session reserves for one does not grow with a reload.
+    max_read_bytes: usize,
     /// The counters of the client's route.
     pub(crate) route: Arc<RouteMetrics>,
 }
@@ -65,6 +67,7 @@ impl Grant {
         let route = cluster.metrics.route(headers.get(metadata::ROUTE).map(|route| route.as_bytes()));
         Ok(Self {
             route,
+            max_read_bytes: cluster.reads().max_bytes,
             cluster,
             client,
             read: flag(headers, metadata::READ)?.unwrap_or(true),
@@ -83,6 +86,7 @@ impl Grant {
     pub(crate) fn all(cluster: &Arc<Cluster>) -> Self {
         Self {
             route: cluster.metrics.route(None),
+            max_read_bytes: cluster.reads().max_bytes,
             cluster: Arc::clone(cluster),
             client: Source::default(),
             read: true,
@@ -111,9 +115,15 @@ impl Grant {
         &self.cluster.drain
     }
 
+    /// Defaults and bounds of the client's reads.
+    fn reads(&self) -> Reads {
+        let reads = self.cluster.reads();
+        Reads { max_bytes: reads.max_bytes.min(self.max_read_bytes), ..reads }
+    }
+
     /// The largest answer in bytes of a read within these bounds.
     pub(crate) fn max_bytes(&self, bounds: ReadBounds) -> usize {
-        self.cluster.reads().max_bytes(bounds)
+        self.reads().max_bytes(bounds)
     }
 
     /// Counts requests of a session: see [`Cluster::requested`].
@@ -173,7 +183,7 @@ impl Grant {
         reservation: &mut dyn AnswerReservation,
     ) -> Result<Fetched, CommandError> {
         self.counted(Kind::Fetch, self.check_read(log.topic))?;
-        let fetch = self.cluster.reads().fetch(self.client, offset, bounds);
+        let fetch = self.reads().fetch(self.client, offset, bounds);
         match self.cluster.fetch(log, fetch, reservation).await {
             Err(error) if error.fault == Fault::OffsetOutOfRange => {
                 let ends = self.cluster.ends(self.client, log, false).await.ok();
@@ -197,7 +207,7 @@ impl Grant {
         reservation: &mut dyn AnswerReservation,
     ) -> Result<Vec<Result<Fetched, CommandError>>, CommandError> {
         let granted = self.granted(Kind::MultiFetch, places)?;
-        let mut fetch = MultiFetch::of(self.cluster.reads().fetch(self.client, 0, bounds));
+        let mut fetch = MultiFetch::of(self.reads().fetch(self.client, 0, bounds));
         if granted.len() < places.len() {
             // An error ends the wait.
             fetch.wait = Duration::ZERO;
@@ -288,8 +298,7 @@ impl Grant {
             topics.into_iter().partition(|topic| self.topics.contains(topic));
         let mut ungranted: Vec<String> = ungranted.into_iter().filter(|topic| *topic > after).collect();
         let selection = TopicSelection { named, listed, after };
-        let mut page =
-            self.cluster.metadata(self.client, selection, self.cluster.reads().max_bytes, size).await?;
+        let mut page = self.cluster.metadata(self.client, selection, self.reads().max_bytes, size).await?;
         if let Some(last) = page.topics.last().filter(|_| page.more) {
             ungranted.retain(|topic| *topic < last.name);
         }
@@ -316,7 +325,7 @@ impl Grant {
     /// A drop abandons the reads.
     pub(crate) async fn subscribe(&self, command: SubscribeCommand) -> Result<Subscription, CommandError> {
         let granted = command.sources.iter().try_for_each(|source| self.check_read(&source.topic));
-        let subscribe = granted.and_then(|()| Subscribe::of(self.system(), command, self.cluster.reads()));
+        let subscribe = granted.and_then(|()| Subscribe::of(self.system(), command, self.reads()));
         let subscribe = Subscribe { client: self.client, ..self.counted(Kind::Subscribe, subscribe)? };
         Subscription::open(&self.cluster, &self.route, subscribe).await
     }

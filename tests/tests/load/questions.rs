@@ -208,12 +208,12 @@ const PARTITIONS: i32 = 1_000;
 /// The bridge spends less time on a command. A debug build would need 1.5 ms to describe so many partitions.
 const DESCRIPTION: Duration = Duration::from_micros(500);
 
-/// Nearly all pings are faster beside descriptions.
-const DESCRIBED_WITHIN: Duration = Duration::from_millis(50);
+/// Nearly all pings are faster beside descriptions: up to 32 ms on a free machine.
+const DESCRIBED_WITHIN: Duration = Duration::from_millis(100);
 
 /// Half of the subscriptions are faster, and nearly all pings, although all programs share a few cores.
 pub(crate) const WITHIN: Duration = Duration::from_millis(100);
 
 /// Nine of ten subscriptions are faster: 85 ms in a debug build that shares two cores with Kafka and the attackers, and
 /// more if others use these, too. Without shares they take seconds.
-const LATE: Duration = Duration::from_millis(250);
+const LATE: Duration = Duration::from_millis(400);

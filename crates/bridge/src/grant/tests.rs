@@ -35,6 +35,16 @@ fn invalid_headers_grant_nothing() {
     }
 }
 
+#[test]
+fn reload_makes_answers_smaller_but_not_larger() {
+    let (cluster, _) = Script::cluster(1_000);
+    let grant = Grant::all(&cluster);
+    for (max_bytes, want) in [(5_000, 1_000), (500, 500), (1_000, 1_000)] {
+        cluster.set_bounds(Reads { max_bytes, wait: Duration::ZERO }, 1);
+        assert_eq!(grant.max_bytes(ReadBounds::default()), want);
+    }
+}
+
 #[tokio::test]
 async fn commands_beyond_the_grant_are_denied() {
     let code = |error: CommandError| (error.fault, error.code);

@@ -45,11 +45,11 @@ pub(crate) fn results<T: Serialize>(
 ) -> Vec<u8> {
     let bounded = |error| error_resp(error, system, MAX_RECORD_ERROR_BYTES);
     let results: Vec<Result<T, ErrorResp>> = results.map(|result| result.map_err(bounded)).collect();
-    let outcome = |result| match result {
-        &Ok(ref done) => Outcome::Done(done),
+    let outcomes = results.iter().map(|result| match result {
+        Ok(done) => Outcome::Done(done),
         Err(error) => Outcome::Failed { error: Error::of_result(error) },
-    };
-    text(id, &Results { results: results.iter().map(outcome).collect() })
+    });
+    text(id, &Results { results: outcomes.collect() })
 }
 
 /// The answer with a page of topics, each as [`topic`] gives it.

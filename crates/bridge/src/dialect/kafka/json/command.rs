@@ -140,7 +140,7 @@ pub(super) enum IsolationName {
 }
 
 impl IsolationName {
-    pub(super) fn is_committed(self) -> bool {
+    pub(super) fn is_committed(&self) -> bool {
         matches!(self, Self::ReadCommitted)
     }
 }

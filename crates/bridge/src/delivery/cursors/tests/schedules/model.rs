@@ -216,10 +216,11 @@ impl Model {
             if let Some(error) = &history.ended {
                 assert_eq!(cursor.state, State::Ended);
                 let is_due = match error.fault {
-                    // Deleted records are not skipped if the new start cannot be read for too long.
-                    Fault::OffsetOutOfRange => {
-                        error.ends.is_none() || log.lost.is_some_and(|lost| lost < cursor.next)
+                    Fault::OffsetOutOfRange if error.message.contains("were lost") => {
+                        log.lost.is_some_and(|lost| lost < cursor.next)
                     }
+                    // Offset and topic were missing for too long.
+                    Fault::OffsetOutOfRange => log.lost.is_some() || !log.faults.is_empty(),
                     Fault::Recreated => self.is_recreated,
                     fault => log.faults.contains(&fault),
                 };
