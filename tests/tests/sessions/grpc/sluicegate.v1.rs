@@ -80,8 +80,8 @@ pub mod bridge_client {
             self.inner = self.inner.max_encoding_message_size(limit);
             self
         }
-        /// One client's session. Each command is answered by a response of the same sequence. Responses are sent as
-        /// soon as they are ready, not in the order of their requests.
+        /// One client's session. Each command is answered by a response of the same sequence. Responses are sent as soon as they are
+        /// ready, not in the order of their requests.
         pub async fn session(
             &mut self,
             request: impl tonic::IntoStreamingRequest<
