@@ -3,8 +3,8 @@
 //! [`command`] has the commands. Records travel in the protocol's encoding, so that a fetch copies each payload once:
 //! [`Fetched::messages`] is a part of a `KafkaFetchResp`.
 //!
-//! A messaging system is one module that implements [`Backend`]: [`kafka`](crate::kafka) or [`nats`](crate::nats). Names are
-//! those of a partitioned log: topics have partitions, numbered from 0, and records have offsets.
+//! A messaging system is one module that implements [`Backend`]: [`kafka`](crate::kafka) or [`nats`](crate::nats).
+//! Names are those of a partitioned log: topics have partitions, numbered from 0, and records have offsets.
 
 pub(crate) mod command;
 mod description;
@@ -37,7 +37,8 @@ use crate::rate::ClusterRate;
 ///
 /// Errors are safe to show to clients: they name no broker, file or endpoint. Those are only logged.
 ///
-/// Each read is for a client, the `source`: clients that share a request or wait for the same limit are told apart by it.
+/// Each read is for a client, the `source`: clients that share a request or wait for the same limit are told apart by
+/// it.
 ///
 /// # Cancel safety
 /// A drop abandons a read and nothing else. For writes see [`Backend::hand_over`].
@@ -45,8 +46,8 @@ pub(crate) trait Backend: Send + Sync {
     /// Succeeds if a broker answers within this time, and says in words what did. If none does, the reason is logged.
     fn ready(&self, within: Duration) -> BoxFuture<'_, Result<String, Unready>>;
 
-    /// Reads consecutive records from an offset on. At the end of the log it waits until `reservation` ends the wait. Bytes that are read
-    /// only to be skipped are counted to the client in `scans`, before more of them are requested.
+    /// Reads consecutive records from an offset on. At the end of the log it waits until `reservation` ends the wait.
+    /// Bytes that are read only to be skipped are counted to the client in `scans`, before more of them are requested.
     fn fetch<'a>(
         &'a self,
         log: Log<'a>,
@@ -71,7 +72,8 @@ pub(crate) trait Backend: Send + Sync {
     /// The end of the log as known from all that was read there lately, without a request.
     fn known_end(&self, log: Log<'_>) -> Option<i64>;
 
-    /// The offset up to which the log has the records that it had under a leader of this epoch; `None` if the leader does not know.
+    /// The offset up to which the log has the records that it had under a leader of this epoch; `None` if the leader
+    /// does not know.
     fn end_of_epoch<'a>(
         &'a self,
         source: Source,
@@ -79,11 +81,12 @@ pub(crate) trait Backend: Send + Sync {
         epoch: i32,
     ) -> BoxFuture<'a, Result<Option<i64>, CommandError>>;
 
-    /// Whether others wait at this offset, the end of the log, and will be told of a record: a wait there needs no look before.
+    /// Whether others wait at this offset, the end of the log, and will be told of a record: a wait there needs no look
+    /// before.
     fn is_watched(&self, log: Log<'_>, offset: i64, committed: bool) -> bool;
 
-    /// Waits until a log may have records at `offset` or after it. If `until` is set, the wait ends then: a request that was sent
-    /// after the call proves that there is none, and gives the ends of the log.
+    /// Waits until a log may have records at `offset` or after it. If `until` is set, the wait ends then: a request
+    /// that was sent after the call proves that there is none, and gives the ends of the log.
     ///
     /// # Cancel safety
     /// A drop ends the wait.
@@ -95,9 +98,9 @@ pub(crate) trait Backend: Send + Sync {
         until: Option<Instant>,
     ) -> BoxFuture<'a, Option<Ends>>;
 
-    /// The first record of each log at or after a timestamp, in milliseconds since 1970. [`LOG_START`] and [`LOG_END`] ask for the ends
-    /// of the log, [`MAX_TIMESTAMP`] for the record with the latest timestamp. `committed` as in [`Fetch`]. Gives each with its number
-    /// as it is known.
+    /// The first record of each log at or after a timestamp, in milliseconds since 1970. [`LOG_START`] and [`LOG_END`]
+    /// ask for the ends of the log, [`MAX_TIMESTAMP`] for the record with the latest timestamp. `committed` as in
+    /// [`Fetch`]. Gives each with its number as it is known.
     fn list_offsets<'a>(
         &'a self,
         source: Source,
@@ -108,7 +111,7 @@ pub(crate) trait Backend: Send + Sync {
     /// The names of all topics that the cluster's user can see, sorted, without internal topics.
     fn topics(&self) -> BoxFuture<'_, Result<Arc<[String]>, CommandError>>;
 
-    /// How many partitions a topic has, as far as that is known without a request.
+    /// The number of a topic's partitions, as far as it is known without a request.
     fn known_partitions(&self, topic: &str) -> usize;
 
     /// The partitions of a topic.
@@ -192,7 +195,7 @@ pub(crate) struct Written {
     pub(crate) dedup: Option<Dedup>,
 }
 
-/// What became of a record with a message id.
+/// The outcome of a record with a message id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Dedup {
     /// Whether a record with this id was in the log already. The offset is that one's then, and nothing was written.

@@ -42,7 +42,7 @@ pub struct Bridge {
     accepting: JoinSet<()>,
 }
 
-/// What only a restart can change.
+/// Settings that only a restart can change.
 struct FixedSettings {
     listen: SocketAddr,
     admin_listen: SocketAddr,
@@ -51,8 +51,9 @@ struct FixedSettings {
 }
 
 impl Bridge {
-    /// Binds both addresses and starts serving. Does not wait for any cluster: in the background, each one of the configuration is
-    /// asked once, so that the log says if it does not answer, and producers for `write.clusters` are created.
+    /// Binds both addresses and starts serving. Does not wait for any cluster: in the background, each one of the
+    /// configuration is asked once, so that the log says if it does not answer, and producers for `write.clusters` are
+    /// created.
     ///
     /// # Errors
     /// An address cannot be bound.
@@ -86,9 +87,9 @@ impl Bridge {
         Ok(Self { address, admin_address, fixed, endpoint, server, health, connections, accepting })
     }
 
-    /// Takes up a new configuration without ending a session, except those of clusters that are removed or of another kind. Open
-    /// sessions keep their limits; the rights of the bridge's configuration, and a cluster's properties, apply to them too. If it
-    /// is invalid, or would let anybody use the address that is open, nothing changes.
+    /// Takes up a new configuration without ending a session, except those of clusters that are removed or of another
+    /// kind. Open sessions keep their limits; the rights of the bridge's configuration, and a cluster's properties,
+    /// apply to them too. If it is invalid, or would let anybody use the address that is open, nothing changes.
     ///
     /// # Cancel safety
     /// A drop can leave clusters unable to write: only do so at the end.
@@ -169,7 +170,7 @@ impl Bridge {
                 "drain incomplete, cutting off open sessions and connections"
             );
         }
-        // What is not exported by then is lost.
+        // Spans that are not exported by then are lost.
         let _ = timeout_at(by, self.endpoint.traces.end()).await;
         self.accepting.shutdown().await;
     }
@@ -213,7 +214,10 @@ impl Endpoint {
             waiting: permits(limits.max_sessions),
             waiting_http1: permits(limits.max_connections / HTTP1_WAITERS),
             metrics,
-            traces: Traces::new(&config.traces),
+            traces: {
+                let config::Traces { endpoint, sample_ratio, max_spans_per_second } = &config.traces;
+                Traces::new(endpoint.as_deref(), *sample_ratio, *max_spans_per_second)
+            },
             logs,
             warnings: RateLimit::default(),
             health,
@@ -242,7 +246,8 @@ impl Endpoint {
     }
 }
 
-/// Asks each cluster of a configuration once, for at most `within`. Gives, by name, what answered in words, or why nothing did.
+/// Asks each cluster of a configuration once, for at most `within`. Gives, by name, what answered in words, or why
+/// nothing did.
 ///
 /// # Cancel safety
 /// A drop has no effect.

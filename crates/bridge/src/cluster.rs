@@ -6,6 +6,7 @@ mod metadata;
 mod multi_fetch;
 mod produce;
 mod range;
+mod rates;
 
 #[cfg(test)]
 pub(crate) mod script;
@@ -16,7 +17,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use futures_util::StreamExt;
 use futures_util::future::join;
-use sluicegate_fair_share::{Holder, Ledger, Source};
+use sluicegate_fair_share::{Holder, Source};
 use sluicegate_shared_log::Ends;
 use tokio::sync::RwLock;
 use tokio::time::{Instant, timeout_at};
@@ -28,6 +29,7 @@ pub(crate) use self::metadata::{DescribedTopic, MetadataPage, TopicSelection};
 pub(crate) use self::multi_fetch::{MAX_PARTITIONS, MultiFetch, Place, WAITER_BYTES};
 pub(crate) use self::produce::{MAX_COMMAND_HEADERS, MAX_HEADERS, MAX_RECORDS, Writes, read_only};
 pub(crate) use self::range::out_of_range;
+pub(crate) use self::rates::Rates;
 pub(crate) use crate::write_sequencer::{WriteSequencer, WriteTicket};
 
 use self::growth::Growth;
@@ -41,7 +43,7 @@ use crate::delivery::OpenSubscriptions;
 use crate::drain::Drain;
 use crate::failure_log::FailureLog;
 use crate::metrics::{ClusterMetrics, Kind, Outcome};
-use crate::rate::{ClusterRate, Rate};
+use crate::rate::ClusterRate;
 
 /// One `[clusters.NAME]` of the configuration, or a cluster defined by a route.
 ///
@@ -49,8 +51,8 @@ use crate::rate::{ClusterRate, Rate};
 pub(crate) struct Cluster {
     pub(crate) system: System,
     parts: ArcSwap<Parts>,
-    /// Shared while records are handed over, exclusive while the backend is replaced: no record overtakes another one in the
-    /// queue of an earlier backend.
+    /// Shared while records are handed over, exclusive while the backend is replaced: no record overtakes another one
+    /// in the queue of an earlier backend.
     handing_over: RwLock<()>,
     growth: Growth,
     pub(crate) metrics: ClusterMetrics,
@@ -61,7 +63,7 @@ pub(crate) struct Cluster {
     pub(crate) drain: Drain,
 }
 
-/// What a new configuration can replace.
+/// The parts that a new configuration can replace.
 pub(crate) struct Parts {
     backend: Arc<dyn Backend>,
     /// Of the configuration that the backend was made from.
@@ -80,39 +82,12 @@ impl Parts {
     }
 }
 
-/// Work that the clients of all clusters share.
-#[derive(Debug, Clone)]
-pub(crate) struct Rates {
-    /// Requests of sessions.
-    requests: Arc<Rate>,
-    /// Bytes that are read and not delivered.
-    scans: Arc<Rate>,
-    /// Partitions that are described.
-    descriptions: Arc<Rate>,
-}
-
-impl Rates {
-    /// So many requests, bytes and partitions a second.
-    pub(crate) fn new(requested: usize, scanned: usize, described: usize) -> Self {
-        let [scans, descriptions] = [scanned, described].map(|max| Arc::new(Rate::new(Ledger::new(max))));
-        let requests = Rate::each(TURN, Ledger::new(requested / TURNS));
-        Self { requests: Arc::new(requests), scans, descriptions }
-    }
-
-    /// Changes whether there are several clusters.
-    pub(crate) fn set_has_clusters(&self, has_clusters: bool) {
-        for rate in [&self.requests, &self.scans, &self.descriptions] {
-            rate.set_has_clusters(has_clusters);
-        }
-    }
-}
-
 /// Defaults and bounds of fetches.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reads {
     /// The largest answer in bytes; clients can only lower it. A single record is delivered even if it is larger.
     pub(crate) max_bytes: usize,
-    /// How long a fetch waits at the end of the log for a record, unless the client says otherwise.
+    /// The time that a fetch waits at the end of the log for a record, unless the client says otherwise.
     pub(crate) wait: Duration,
 }
 
@@ -180,8 +155,8 @@ impl Cluster {
         });
     }
 
-    /// Replaces the backend. Commands that were begun end with the earlier one; its queued records are delivered first, until
-    /// `by`.
+    /// Replaces the backend. Commands that were begun end with the earlier one; its queued records are delivered first,
+    /// until `by`.
     ///
     /// # Cancel safety
     /// A drop can leave the cluster unable to write, so it must be polled to its end.
@@ -259,8 +234,8 @@ impl Cluster {
         self.measured(Kind::ListOffset, listed).await
     }
 
-    /// The offset of each log's timestamp: see [`Backend::list_offsets`]. The results are in the order of `asked`. Those that
-    /// take [`LISTING_PATIENCE`] longer than the first are errors.
+    /// The offset of each log's timestamp: see [`Backend::list_offsets`]. The results are in the order of `asked`.
+    /// Those that take [`LISTING_PATIENCE`] longer than the first are errors.
     ///
     /// # Cancel safety
     /// A drop abandons the reads.
@@ -364,17 +339,20 @@ impl Cluster {
         self.measured(Kind::Topics, self.backend().topics()).await
     }
 
-    /// Counts requests of a session, which took so many bytes. Gives when the client's next ones may be read, if it has had its share.
+    /// Counts requests of a session, which took so many bytes. Gives when the client's next ones may be read, if it has
+    /// had its share.
     pub(crate) fn requested(&self, source: Source, requests: usize, bytes: usize) -> Option<Instant> {
         self.rates.requests.count(self.holder(source), requests.saturating_add(bytes / REQUEST_BYTES))
     }
 
-    /// Counts bytes that are read for a client and not delivered: those that its filters leave out, or that a read skips.
+    /// Counts bytes that are read for a client and not delivered: those that its filters leave out, or that a read
+    /// skips.
     pub(crate) fn scans(&self) -> ClusterRate {
         ClusterRate { rate: Arc::clone(&self.rates.scans), cluster: self.holder(Source::default()).cluster }
     }
 
-    /// A client of this cluster as shared limits count it. The cluster is known by its address, which is no other's while it lives.
+    /// A client of this cluster as shared limits count it. The cluster is known by its address, which is no other's
+    /// while it lives.
     pub(crate) fn holder(&self, source: Source) -> Holder {
         Holder { cluster: std::ptr::from_ref(self).addr(), source }
     }
@@ -384,7 +362,8 @@ impl Cluster {
         self.backend().has_queued_records()
     }
 
-    /// Says in the log if no broker answers, and prepares for the first record if the cluster is writable and stays in use.
+    /// Says in the log if no broker answers, and prepares for the first record if the cluster is writable and stays in
+    /// use.
     ///
     /// # Cancel safety
     /// A drop leaves both to the first commands.
@@ -487,18 +466,15 @@ pub(crate) fn topic_denied(system: System, topic: &str) -> String {
 /// The longest wait of a fetch.
 pub(crate) const MAX_WAIT: Duration = Duration::from_secs(30);
 
-/// How long the offsets of other partitions may take once one is known. A search by timestamp can take long.
+/// The time that the offsets of other partitions may take once one is known. A search by timestamp can take long.
 const LISTING_PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long the brokers of a new cluster may take to answer before the log says that they do not. Connections are given up earlier.
+/// The time that the brokers of a new cluster may take to answer before the log says that they do not. Connections are
+/// given up earlier.
 const PREPARE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The longest topic name in Kafka.
 pub(crate) const MAX_TOPIC_CHARS: usize = 249;
-
-/// How long a client that has had its share of requests rests at most, and how many such times a second has.
-const TURN: Duration = Duration::from_millis(100);
-const TURNS: usize = 10;
 
 /// A request counts once more for so many bytes: larger ones can cost more.
 const REQUEST_BYTES: usize = 64;

@@ -1,10 +1,10 @@
 //! All clusters: those of the configuration by name, and those that gateways' routes define.
 //!
-//! Clusters of routes are checked, created on first use, and closed when unused. They are pooled by their whole definition,
-//! including the password: routes with different definitions never share a connection.
+//! Clusters of routes are checked, created on first use, and closed when unused. They are pooled by their whole
+//! definition, including the password: routes with different definitions never share a connection.
 //!
-//! A new configuration replaces what has changed in clusters that are in use, and ends the sessions only of those that it removes.
-//! A cluster of another kind is another cluster.
+//! A new configuration replaces what has changed in clusters that are in use, and ends the sessions only of those that
+//! it removes. A cluster of another kind is another cluster.
 
 mod definition;
 mod settings;
@@ -47,15 +47,16 @@ pub(crate) struct Clusters {
 struct State {
     settings: Arc<Settings>,
     named: BTreeMap<String, Arc<Cluster>>,
-    /// Clusters of routes by definition; at most `route_clusters.max`, and at most its share for each client that was the first to use
-    /// them.
+    /// Clusters of routes by definition; at most `route_clusters.max`, and at most its share for each client that was
+    /// the first to use them.
     defined: HashMap<Box<[u8]>, Entry>,
     places: Arc<Permits>,
     /// No longer configured, while they have clients.
     removed: Vec<Weak<Cluster>>,
 }
 
-/// Creates a cluster's backend, from its name, its configuration and whether it can be written to. It does not connect yet.
+/// Creates a cluster's backend, from its name, its configuration and whether it can be written to. It does not connect
+/// yet.
 type Make = Box<dyn Fn(&str, &ClusterConfig, bool) -> Arc<dyn Backend> + Send + Sync>;
 
 /// The cluster of one definition. Its users, and those who wait for it to be created, hold references.
@@ -206,8 +207,8 @@ impl Clusters {
         join(join_all(named), join_all(defined)).await;
     }
 
-    /// Asks each cluster of the configuration once, so that the log names those that do not answer. Creates the producers of clusters
-    /// that can be written to, ahead of their first records.
+    /// Asks each cluster of the configuration once, so that the log names those that do not answer. Creates the
+    /// producers of clusters that can be written to, ahead of their first records.
     ///
     /// # Cancel safety
     /// A drop leaves the rest to the first commands.
@@ -322,8 +323,8 @@ impl Clusters {
         });
     }
 
-    /// The cell for the cluster of a definition. At the limit, the longest unused cluster is closed for it; at the client's share, the
-    /// longest unused one of its own.
+    /// The cell for the cluster of a definition. At the limit, the longest unused cluster is closed for it; at the
+    /// client's share, the longest unused one of its own.
     fn cell(
         &self,
         source: Source,
@@ -416,5 +417,5 @@ const SWEEPS: u32 = 10;
 const MIN_PERIOD: Duration = Duration::from_millis(10);
 /// Short: an unused cluster has no records left to deliver.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long writes wait until an earlier producer has delivered its records.
+/// The time that writes wait for an earlier producer to deliver its records.
 const REPLACE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,7 +1,8 @@
 //! The configuration: one TOML file and environment overrides become checked values, or all of their problems.
 //!
 //! 1. `tree`: merges the file and the environment into one tree of keys
-//! 2. `section`: takes keys out of it one by one, or `flat` all at once; invalid values and unknown keys are a `problem`
+//! 2. `section`: takes keys out of it one by one, or `flat` all at once; invalid values and unknown keys are a
+//!    `problem`
 //! 3. here: checks that the values fit together; `keys` has defaults and ranges
 
 mod cluster;
@@ -46,13 +47,15 @@ use self::section::Section;
 /// The bridge's configuration.
 #[derive(Debug)]
 pub struct Config {
-    /// Where gateways connect: HTTP/2 or HTTP/1.1, over TLS with `tls`. Default 127.0.0.1:7400; port 0 takes a free one.
+    /// Where gateways connect: HTTP/2 or HTTP/1.1, over TLS with `tls`. Default 127.0.0.1:7400; port 0 takes a free
+    /// one.
     pub listen: SocketAddr,
-    /// Where `/livez`, `/readyz` and `/metrics` are served over plain HTTP/1.1. Default 127.0.0.1:7401. It shows cluster names
-    /// and counters, but no records, so it can be bound beyond loopback.
+    /// Where `/livez`, `/readyz` and `/metrics` are served over plain HTTP/1.1. Default 127.0.0.1:7401. It shows
+    /// cluster names and counters, but no records, so it can be bound beyond loopback.
     pub admin_listen: SocketAddr,
-    /// The secret that a gateway has to send in `sluicegate-gateway-secret` with every request, health checks included: 16 or
-    /// more printable ASCII characters, or `{ file = "…" }`. Default: none, which is accepted only if `listen` is loopback.
+    /// The secret that a gateway has to send in `sluicegate-gateway-secret` with every request, health checks included:
+    /// 16 or more printable ASCII characters, or `{ file = "…" }`. Default: none, which is accepted only if `listen` is
+    /// loopback.
     pub gateway_secret: Option<Secret>,
     /// A second secret that is also valid, while the first one is being changed.
     pub second_gateway_secret: Option<Secret>,
@@ -66,7 +69,7 @@ pub struct Config {
     pub session: Session,
     /// Size and wait of fetches.
     pub read: Read,
-    /// Which clusters can be written to.
+    /// The clusters that can be written to.
     pub write: Write,
     /// Clusters that gateways' routes carry.
     pub route_clusters: RouteClusters,
@@ -90,69 +93,71 @@ pub enum LogFormat {
 /// `[limits]`.
 #[derive(Debug)]
 pub struct Limits {
-    /// Open sessions. Default 10,000. An idle one costs 5 KiB after a fetch. The worst case adds `session_answer_bytes` and
-    /// three times `max_request_bytes`, or seven times for an HTTP/2 peer that is not the gateway's filter.
+    /// Open sessions. Default 10,000. An idle one costs 5 KiB after a fetch. The worst case adds `session_answer_bytes`
+    /// and three times `max_request_bytes`, or seven times for an HTTP/2 peer that is not the gateway's filter.
     pub max_sessions: usize,
     /// Plain HTTP requests in progress. Default 1,000. One costs at most twice `read.max_bytes`, or three times
-    /// `max_request_bytes` if it writes. Requests that wait at the end of a log do not count: up to `max_sessions` of them wait,
-    /// at most 32 KiB each, and over HTTP/1.1 half of `max_connections`. A further one does not wait.
+    /// `max_request_bytes` if it writes. Requests that wait at the end of a log do not count: up to `max_sessions` of
+    /// them wait, at most 32 KiB each, and over HTTP/1.1 half of `max_connections`. A further one does not wait.
     pub max_calls: usize,
-    /// Gateways' connections. Default 4,096. One costs at most `stream_window_bytes` × `max_streams`. A further one closes the
-    /// HTTP/1.1 connection that has been idle longest, or waits. An HTTP/1.1 connection that became a session counts only as a
-    /// session.
+    /// Gateways' connections. Default 4,096. One costs at most `stream_window_bytes` × `max_streams`. A further one
+    /// closes the HTTP/1.1 connection that has been idle longest, or waits. An HTTP/1.1 connection that became a
+    /// session counts only as a session.
     pub max_connections: usize,
     /// The largest request in bytes: a session's message, or the body of a plain HTTP request, not counting its headers
     /// (`max_header_bytes`). Default 1 MiB.
     pub max_request_bytes: usize,
     /// Bytes of unfinished messages of all clients of the WebSocket endpoint together. Default 64 MiB; at least
-    /// `max_request_bytes`. One address can hold an eighth, or one message if that is more; clients behind one proxy share one
-    /// address. An address above its share loses its oldest message. If the total is reached, the address that holds most does.
-    /// That session is closed with 1013. A session whose message takes three times `ping_interval` is closed with 1008.
+    /// `max_request_bytes`. One address can hold an eighth, or one message if that is more; clients behind one proxy
+    /// share one address. An address above its share loses its oldest message. If the total is reached, the address
+    /// that holds most does. That session is closed with 1013. A session whose message takes three times
+    /// `ping_interval` is closed with 1008.
     pub max_assembly_bytes: usize,
     /// Commands that one session runs concurrently. Default 16.
     pub max_commands_per_session: usize,
     /// Bytes of answers that one session can prepare or hold for a slow client. Default 1 MiB. Each fetch reserves
-    /// `read.max_bytes` before it reads; a single larger record exceeds the reservation by its size. A full session waits, and no
-    /// other session loses anything.
+    /// `read.max_bytes` before it reads; a single larger record exceeds the reservation by its size. A full session
+    /// waits, and no other session loses anything.
     pub session_answer_bytes: u32,
     /// Bytes that a gateway can send on one stream before the bridge reads them. Default 64 KiB.
     pub stream_window_bytes: u32,
-    /// The same for one connection. Default 1 GiB, which takes no memory of its own: the streams are bounded already. At least
-    /// `stream_window_bytes` × `max_streams`, or unread sessions would stop all others. The HTTP/2 library charges each unread
-    /// frame below 256 bytes for the difference, and ends the connection above half of this. So the filter pads its writes, and
-    /// other peers are always read.
+    /// The same for one connection. Default 1 GiB, which takes no memory of its own: the streams are bounded already.
+    /// At least `stream_window_bytes` × `max_streams`, or unread sessions would stop all others. The HTTP/2 library
+    /// charges each unread frame below 256 bytes for the difference, and ends the connection above half of this. So the
+    /// filter pads its writes, and other peers are always read.
     pub connection_window_bytes: u32,
     /// Streams of one connection. Default 1,000; gateways open further connections if they need more.
     pub max_streams: u32,
-    /// The size of a request's headers in bytes. Default 160 KiB. A larger list can end its connection, and with it the sessions
-    /// of other clients. So keep this above two and a half times what the gateway accepts (a path travels twice, once in
-    /// base64), plus 32 bytes for each header.
+    /// The size of a request's headers in bytes. Default 160 KiB. A larger list can end its connection, and with it the
+    /// sessions of other clients. So keep this above two and a half times what the gateway accepts (a path travels
+    /// twice, once in base64), plus 32 bytes for each header.
     pub max_header_bytes: u32,
 }
 
 /// `[session]`.
 #[derive(Debug)]
 pub struct Session {
-    /// `ping_interval_ms`: how long a session is quiet before a ping. It ends after two unanswered pings. A connection that makes
-    /// no progress for four times this is closed. Default 30 s.
+    /// `ping_interval_ms`: how long a session is quiet before a ping. It ends after two unanswered pings. A connection
+    /// that makes no progress for four times this is closed. Default 30 s.
     pub ping_interval: Duration,
     /// `close_timeout_ms`: how long the last message can take. Default 5 s.
     pub close_timeout: Duration,
-    /// `drain_timeout_ms`: from SIGTERM to the exit. Clients are told to go within three tenths of it, and then have half of it for
-    /// commands in flight. Default 10 s.
+    /// `drain_timeout_ms`: from SIGTERM to the exit. Clients are told to go within three tenths of it, and then have
+    /// half of it for commands in flight. Default 10 s.
     pub drain_timeout: Duration,
 }
 
 /// `[read]`.
 #[derive(Debug)]
 pub struct Read {
-    /// The size of a fetch's answer in bytes. Default 256 KiB; at most `limits.session_answer_bytes`. One record is delivered
-    /// even if it is larger.
+    /// The size of a fetch's answer in bytes. Default 256 KiB; at most `limits.session_answer_bytes`. One record is
+    /// delivered even if it is larger.
     pub max_bytes: usize,
-    /// Recently read records that are kept in memory for other clients, in bytes over all clusters; 0: none. Default 64 MiB.
+    /// Recently read records that are kept in memory for other clients, in bytes over all clusters; 0: none. Default 64
+    /// MiB.
     pub cache_bytes: usize,
-    /// `cache_ms`: how long they are served after they were read, even if Kafka has deleted or compacted them meanwhile. Default
-    /// 30 s.
+    /// `cache_ms`: how long they are served after they were read, even if Kafka has deleted or compacted them
+    /// meanwhile. Default 30 s.
     pub cache_age: Duration,
     /// `wait_ms`: how long a fetch at the end of a log waits for a record. Default 100 ms.
     pub wait: Duration,
@@ -170,9 +175,10 @@ impl Config {
     ///
     /// A variable is `SLUICEGATE_` and the key in capitals, with `__` for the dot of a table: `SLUICEGATE_LISTEN`,
     /// `SLUICEGATE_LIMITS__MAX_SESSIONS`. In a cluster's table, every other `_` is a dot of the property's name:
-    /// `SLUICEGATE_CLUSTERS__DEFAULT__BOOTSTRAP_SERVERS`. The cluster's name matches in any case, and `_` matches '-' and '.'.
-    /// A variable that ends in `__FILE` is the path of a file with the value. A variable whose first part is not a root key or table
-    /// is ignored: other programs have such variables, and Kubernetes sets some for each Service.
+    /// `SLUICEGATE_CLUSTERS__DEFAULT__BOOTSTRAP_SERVERS`. The cluster's name matches in any case, and `_` matches '-'
+    /// and '.'. A variable that ends in `__FILE` is the path of a file with the value. A variable whose first part is
+    /// not a root key or table is ignored: other programs have such variables, and Kubernetes sets some for each
+    /// Service.
     ///
     /// # Errors
     /// Every problem, in the order of the keys.
@@ -227,7 +233,8 @@ impl Config {
         self.clusters.len() > 1 || self.route_clusters.allows_any()
     }
 
-    /// Checks the configuration for a bridge that is running: its socket stays where it is until a restart, whatever `listen` says.
+    /// Checks the configuration for a bridge that is running: its socket stays where it is until a restart, whatever
+    /// `listen` says.
     ///
     /// # Errors
     /// `open` is beyond loopback, and gateways would not have to authenticate there.
@@ -239,8 +246,8 @@ impl Config {
         Err(vec![Problem { place: keys::LISTEN.name.into(), problem: format!("is still {open} {problem}") }])
     }
 
-    /// Adds the problems of values that do not fit together. An unreadable secret is reported elsewhere, and causes no further
-    /// problem here.
+    /// Adds the problems of values that do not fit together. An unreadable secret is reported elsewhere, and causes no
+    /// further problem here.
     fn check_together(&self, has_secret: bool, problems: &mut Problems) {
         let knows_gateways = has_secret || self.knows_gateways();
         for (name, cluster) in self.clusters.iter().filter(|(name, _)| self.write.clusters.contains(*name)) {

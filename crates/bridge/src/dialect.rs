@@ -1,10 +1,14 @@
 //! The words of each messaging system for its clients: wire messages and JSON members of commands and answers.
 //!
-//! A dialect parses commands into the types of [`command`](crate::backend::command), and renders results. Nothing else in the bridge
-//! names the messages of a system.
+//! A dialect parses commands into the types of [`command`](crate::backend::command), and renders results. Nothing else
+//! in the bridge names the messages of a system.
 
+pub(crate) mod error;
+pub(crate) mod json;
 mod kafka;
+pub(crate) mod limits;
 mod nats;
+mod protobuf;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -15,12 +19,11 @@ use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_shared_log::Ends;
 use sluicegate_ws_session::request::Command as Known;
 
-use crate::backend::command::Command;
+use crate::backend::command::{Command, SubscribeCommand};
 use crate::backend::{CommandError, DeliveryReport, ListedOffset, System};
 use crate::delivery::{Item, Place, SkipCause};
 use crate::json::format::Format;
 use crate::metrics::Kind;
-use crate::session::request::Subscribed;
 
 /// The dialect of clients of a system's clusters.
 pub(crate) fn of(system: System) -> &'static dyn Dialect {
@@ -35,6 +38,14 @@ pub(crate) fn of(system: System) -> &'static dyn Dialect {
 pub(crate) enum Asked {
     Command(Command),
     Subscribe(Subscribed),
+}
+
+/// A subscription to begin.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Subscribed {
+    pub(crate) command: SubscribeCommand,
+    /// The bytes that may be delivered until the client grants more. None: no limit.
+    pub(crate) credit: Option<u64>,
 }
 
 /// A command, and the format of keys and values in its answer.

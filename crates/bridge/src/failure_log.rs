@@ -5,8 +5,8 @@ use sluicegate_protocol::Reason;
 use crate::rate_limit::RateLimit;
 use crate::traces;
 
-/// Of one cluster. A failure that an operator may have to act on is a warning, but of each reason only one in ten seconds: an
-/// outage fails every command. All others are for debugging.
+/// Of one cluster. A failure that an operator may have to act on is a warning, but of each reason only one in ten
+/// seconds: an outage fails every command. All others are for debugging.
 #[derive(Debug, Default)]
 pub(crate) struct FailureLog(RateLimit);
 

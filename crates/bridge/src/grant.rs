@@ -34,7 +34,8 @@ pub(crate) struct Grant {
     read: bool,
     write: bool,
     topics: Arc<Topics>,
-    /// The largest answer in bytes when the rights were made: what a session reserves for one does not grow with a reload.
+    /// The largest answer in bytes when the rights were made: what a session reserves for one does not grow with a
+    /// reload.
     max_read_bytes: usize,
     /// The counters of the client's route.
     pub(crate) route: Arc<RouteMetrics>,
@@ -170,8 +171,8 @@ impl Grant {
         self.check_topic(topic)
     }
 
-    /// Reads records of a log from `offset` on. At its end it waits until `reservation` ends the wait. An error of an offset that the
-    /// log does not have tells the ends of the log, as far as they are known.
+    /// Reads records of a log from `offset` on. At its end it waits until `reservation` ends the wait. An error of an
+    /// offset that the log does not have tells the ends of the log, as far as they are known.
     ///
     /// # Cancel safety
     /// A drop abandons the read.
@@ -193,7 +194,8 @@ impl Grant {
         }
     }
 
-    /// Reads records of each place: see [`Cluster::multi_fetch`]. The results are in their order, with errors as in [`Grant::fetch`].
+    /// Reads records of each place: see [`Cluster::multi_fetch`]. The results are in their order, with errors as in
+    /// [`Grant::fetch`].
     ///
     /// # Errors
     /// The whole command is refused.
@@ -308,7 +310,8 @@ impl Grant {
         Ok(page)
     }
 
-    /// Whether a topic exists, for the error of a command on it. True if no broker is reachable, or if the client can do nothing there.
+    /// Whether a topic exists, for the error of a command on it. True if no broker is reachable, or if the client can
+    /// do nothing there.
     ///
     /// # Cancel safety
     /// A drop abandons the read.

@@ -57,8 +57,8 @@ pub(crate) struct Kafka {
 }
 
 impl Kafka {
-    /// The cluster of this name in the log. It keeps what it has read in `logs`, shares `encoders` with others, and is read-only without metrics for `writes`.
-    /// Nothing is sent yet.
+    /// The cluster of this name in the log. It keeps what it has read in `logs`, shares `encoders` with others, and is
+    /// read-only without metrics for `writes`. Nothing is sent yet.
     pub(crate) fn new(
         name: &str,
         config: &ClusterConfig,

@@ -13,8 +13,8 @@ use crate::config::{LogFormat, Place, Problem};
 pub struct Filter(EnvFilter);
 
 impl Filter {
-    /// The filter in `RUST_LOG`, or `info` without it. Without lines of async-nats, unless the variable names it: the bridge logs the
-    /// same itself, with an `event`.
+    /// The filter in `RUST_LOG`, or `info` without it. Without lines of async-nats, unless the variable names it: the
+    /// bridge logs the same itself, with an `event`.
     ///
     /// # Errors
     /// The variable is invalid.

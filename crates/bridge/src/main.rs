@@ -1,4 +1,5 @@
-//! `sluicegate-bridge`: parses, starts, waits for a signal, drains, exits. With `--check`, it stops after the first step.
+//! `sluicegate-bridge`: parses, starts, waits for a signal, drains, exits. With `--check`, it stops after the first
+//! step.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -29,7 +30,8 @@ struct Arguments {
     /// Check the configuration and RUST_LOG, then exit: 0 if both are valid, 2 if not.
     #[arg(long)]
     check: bool,
-    /// With --check: connect to every cluster once, for at most 15 seconds, and say what answers. Exits with 1 if one does not.
+    /// With --check: connect to every cluster once, for at most 15 seconds, and say what answers. Exits with 1 if one
+    /// does not.
     #[arg(long, requires = "check")]
     connect: bool,
 }

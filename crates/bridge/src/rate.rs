@@ -6,8 +6,8 @@ use std::time::Duration;
 use sluicegate_fair_share::{ClusterId, Holder, Ledger, Source};
 use tokio::time::{Instant, sleep_until};
 
-/// A limit that is whole again every second, or after another time. Memory: an entry for each client, site and cluster with a part of
-/// it.
+/// A limit that is whole again every second, or after another time. Memory: an entry for each client, site and cluster
+/// with a part of it.
 #[derive(Debug)]
 pub(crate) struct Rate {
     length: Duration,

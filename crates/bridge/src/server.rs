@@ -45,7 +45,7 @@ pub(crate) struct Server {
     open: Connections,
 }
 
-/// What a new configuration replaces for the connections that are accepted after it.
+/// Settings that a new configuration replaces for the connections that are accepted after it.
 struct Settings {
     http1: http1::Builder,
     http2: http2::Builder<StreamExecutor>,
@@ -83,10 +83,10 @@ impl Server {
         }
     }
 
-    /// Takes up a new configuration. If TLS differs, connections are closed after their requests in flight, in HTTP/2 with GOAWAY:
-    /// open sessions continue, and new requests need a connection with the new certificates. A peer that goes on using an earlier
-    /// connection is refused, after a moment for requests on their way, and by the endpoint at once if gateways now have to present a
-    /// certificate.
+    /// Takes up a new configuration. If TLS differs, connections are closed after their requests in flight, in HTTP/2
+    /// with GOAWAY: open sessions continue, and new requests need a connection with the new certificates. A peer that
+    /// goes on using an earlier connection is refused, after a moment for requests on their way, and by the endpoint at
+    /// once if gateways now have to present a certificate.
     pub(crate) fn apply(&self, config: &Config) {
         self.permits.set(config.limits.max_connections);
         let earlier = self.settings.load_full();
@@ -288,10 +288,11 @@ where
     }
 }
 
-/// Polls a connection only after the other tasks that are ready, so that one write carries what many streams have to send.
+/// Polls a connection only after the other tasks that are ready, so that one write carries what many streams have to
+/// send.
 ///
-/// Otherwise the runtime polls it as soon as its first stream has something to send, and a record for a thousand streams leaves in a
-/// thousand writes.
+/// Otherwise the runtime polls it as soon as its first stream has something to send, and a record for a thousand
+/// streams leaves in a thousand writes.
 async fn after_others<C: Future>(mut connection: Pin<&mut C>) -> C::Output {
     let mut is_turn = true;
     poll_fn(|cx| {
@@ -327,12 +328,12 @@ const MAX_HTTP1_HEADERS: usize = 1000;
 const MIN_HTTP1_BUFFER: usize = 8 * 1024;
 /// Time between two log lines about the connection limit.
 const FULL_PAUSE: Duration = Duration::from_secs(60);
-/// How long to wait for an idle connection to close before the next one is closed.
+/// The time to wait for an idle connection to close before the next one is closed.
 const CLOSE_PAUSE: Duration = Duration::from_millis(100);
 /// After a failed accept: usually, the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How long requests are served on a connection whose TLS was replaced: they can have been on their way.
+/// The time for which requests are served on a connection whose TLS was replaced: they can have been on their way.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Binds `address`.

@@ -15,22 +15,24 @@
 //! fetch. While a lane is full, no input is read, and flow control slows the peer down. A peer for which that would
 //! harm others ([`Overload::CloseSession`]) is always read, and its session is closed when too many requests wait.
 //!
-//! Requests come before deliveries, and deliveries before deadlines. Each has its turn even if input or deliveries never end.
+//! Requests come before deliveries, and deliveries before deadlines. Each has its turn even if input or deliveries
+//! never end.
 
-pub(crate) mod answer;
+mod answer;
 mod body;
-pub(crate) mod command;
-pub(crate) mod command_limits;
+mod command;
+mod command_limits;
+mod encoding;
 mod end;
 mod frames;
 mod intake;
-pub(crate) mod json;
+mod json;
 mod keepalive;
 mod lane;
 mod metadata;
 mod outbox;
 mod peer;
-pub(crate) mod request;
+mod request;
 mod reservation;
 mod subscriptions;
 mod transport;
@@ -56,9 +58,11 @@ use sluicegate_ws_session::request::{UNKNOWN, WRONG};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, timeout};
 
-pub(crate) use self::answer::MAX_RESULT_BYTES;
+pub(crate) use self::encoding::MAX_RESULT_BYTES;
 pub(crate) use self::end::End;
 pub(crate) use self::transport::{Overload, Transport};
+#[cfg(test)]
+pub(crate) use self::{encoding::Encoding, json::parse};
 
 use self::answer::Answer;
 use self::frames::Frames;
@@ -67,7 +71,7 @@ use self::keepalive::{Due, Keepalive};
 use self::lane::Lane;
 use self::outbox::Outbox;
 use self::peer::{Disconnected, Input, read_meanwhile, read_to_end};
-use self::request::Request;
+pub(crate) use self::request::Request;
 use self::reservation::Reservation;
 use self::subscriptions::Subscriptions;
 use self::transport::Output;
@@ -245,7 +249,8 @@ impl<'a> Session<'a> {
         if polled.is_pending() {
             polled = self.poll_in_order(cx);
         }
-        // Without an event, perhaps none had a turn: to a task that was busy for long, the runtime shows nothing as ready.
+        // Without an event, perhaps none had a turn: to a task that was busy for long, the runtime shows nothing as
+        // ready.
         if polled.is_ready() {
             self.events = if is_turn { 0 } else { self.events.saturating_add(1) };
         }
@@ -467,7 +472,7 @@ impl<'a> Session<'a> {
 /// Events after which each kind has its turn. Enough for one write to take the answers of many small reads.
 const TURN_AFTER: usize = 32;
 
-/// How often to check whether a peer left while its input is not read.
+/// The interval of checks whether a peer left while its input is not read.
 const GONE_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Time for a peer that ended its own side to read the ready answers.

@@ -1,7 +1,7 @@
 //! "Did you mean": the name that a misspelt one stands for.
 
-/// The known name that is meant: the same one in small letters, or one typo away, which is a character too many, too few or
-/// wrong, or two swapped.
+/// The known name that is meant: the same one in small letters, or one typo away, which is a character too many, too
+/// few or wrong, or two swapped.
 pub(crate) fn similar(name: &str, is_known: impl Fn(&str) -> bool) -> Option<String> {
     if name.len() > MAX_NAME {
         return None;

@@ -1,4 +1,4 @@
-//! Which topics a client can use: exact names, and prefixes.
+//! The topics that a client can use: exact names, and prefixes.
 
 use sluicegate_protocol::metadata::MAX_TOPICS_BYTES;
 

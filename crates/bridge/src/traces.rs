@@ -4,9 +4,10 @@
 //! is made only of a request that is sampled, so without a collector a request costs its id and nothing else.
 //!
 //! - [`context`]: the trace of the current task
-//! - [`span`]: a request or a command that is sampled
+//! - [`span`]: a request or a command that is sampled; [`below`]: the requests to other systems below it
 //! - [`export`]: the way to the collector, a bounded queue
 
+mod below;
 mod context;
 mod export;
 mod span;
@@ -19,11 +20,11 @@ use opentelemetry::trace::{
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
 use sluicegate_fair_share::{Ledger, Source};
 
+pub(crate) use self::below::{below, produce, reported};
 pub(crate) use self::context::{Context, current, current_id};
 pub(crate) use self::export::ExportCounts;
-pub(crate) use self::span::{RECEIVE, SEND, Span, below, produce, reported};
+pub(crate) use self::span::{RECEIVE, SEND, Span};
 
-use crate::config;
 use crate::rate::Rate;
 
 /// Decides what is traced, and exports it. Clones share everything.
@@ -42,16 +43,17 @@ struct Tracing {
 }
 
 impl Traces {
-    /// Nothing without an endpoint. Connects in the background; must be called in a tokio runtime.
-    pub(crate) fn new(config: &config::Traces) -> Self {
-        let Some(endpoint) = &config.endpoint else { return Self::default() };
+    /// Samples this share of requests, and so many spans a second. Nothing without an endpoint. Connects in the
+    /// background; must be called in a tokio runtime.
+    pub(crate) fn new(endpoint: Option<&str>, sample_ratio: f64, max_spans_per_second: usize) -> Self {
+        let Some(endpoint) = endpoint else { return Self::default() };
         let counts = ExportCounts::default();
         match export::provider(endpoint, &counts) {
             Ok((provider, tracer)) => Self(Some(Arc::new(Tracing {
                 tracer,
                 provider,
-                sample_ratio: config.sample_ratio,
-                spans: Rate::new(Ledger::of_one_cluster(config.max_spans_per_second)),
+                sample_ratio,
+                spans: Rate::new(Ledger::of_one_cluster(max_spans_per_second)),
                 counts,
             }))),
             Err(error) => {
@@ -61,7 +63,7 @@ impl Traces {
         }
     }
 
-    /// What was exported; `None` if nothing ever is.
+    /// The counts of exports; `None` if nothing is ever exported.
     pub(crate) fn counts(&self) -> Option<&ExportCounts> {
         self.0.as_ref().map(|tracing| &tracing.counts)
     }

@@ -37,7 +37,7 @@ async fn tiny_frames_slow_nobody(way: Way) {
     bench.assert_filter_survived().await;
 }
 
-/// One in a hundred commands waits behind the frames of a tick, however many clients send them: up to 135 ms, and longer
-/// if others use the cores. It is not 100 ms, because Envoy shares two cores with 300 clients and a debug build. Without
-/// the limit it takes seconds.
+/// One in a hundred commands waits behind the frames of a tick, however many clients send them: up to 135 ms, and
+/// longer if others use the cores. It is not 100 ms, because Envoy shares two cores with 300 clients and a debug build.
+/// Without the limit it takes seconds.
 const ALLOWED: Percentiles = Percentiles { p50: Duration::from_millis(30), p99: Duration::from_millis(500) };

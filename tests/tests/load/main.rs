@@ -9,8 +9,8 @@
 //! 7. [`questions`]: some that ask without pause: for missing topics, many ends, or a very wide topic
 //! 8. [`reads`]: some that read what costs much for what they get: parts of large batches, or nothing of what they scan
 //!
-//! Each runs alone on its own [`bench`], a gateway with one worker, so that all clients share all limits. [`witness`] and
-//! [`memory`] judge; [`sluicegate_stack::raw`] is the badly behaved client.
+//! Each runs alone on its own [`bench`], a gateway with one worker, so that all clients share all limits. [`witness`]
+//! and [`memory`] judge; [`sluicegate_stack::raw`] is the badly behaved client.
 
 #![cfg(test)] // so that helpers, too, may fail as tests do
 

@@ -38,8 +38,8 @@ impl Places {
         Arc::new(Self { permits: Limit::new(max), taken: Mutex::default() })
     }
 
-    /// A place for a connection of `source`. If all are taken, the site with most connections loses its oldest one. None only if
-    /// the semaphore is closed, which never happens.
+    /// A place for a connection of `source`. If all are taken, the site with most connections loses its oldest one.
+    /// None only if the semaphore is closed, which never happens.
     ///
     /// # Cancel safety
     /// A drop can close a connection for nobody.

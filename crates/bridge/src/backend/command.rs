@@ -78,7 +78,7 @@ impl LogName {
 pub(crate) struct ReadBounds {
     /// The largest answer in bytes. None: as many as the cluster allows.
     pub(crate) max_bytes: Option<usize>,
-    /// How long to wait at the end of the log. None: the cluster's default.
+    /// The time to wait at the end of the log. None: the cluster's default.
     pub(crate) wait: Option<Duration>,
     /// The records to wait for, in bytes. 0: one record.
     pub(crate) min_bytes: usize,
@@ -130,7 +130,7 @@ pub(crate) struct SubscribeCommand {
     pub(crate) max_bytes: usize,
     /// The largest number of records in a delivery; 0: as many as fit.
     pub(crate) max_records: usize,
-    /// How long a record at the end of a log waits for others.
+    /// The time that a record at the end of a log waits for others.
     pub(crate) linger: Duration,
     /// Whether to jump to the end of a log that a delivery does not reach.
     pub(crate) skips: bool,
@@ -152,7 +152,8 @@ pub(crate) struct Source {
 /// Where to begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Start {
-    /// At the first record of that time, as [`Backend::list_offsets`](super::Backend::list_offsets) finds it, or at the end.
+    /// At the first record of that time, as [`Backend::list_offsets`](super::Backend::list_offsets) finds it, or at the
+    /// end.
     Timestamp(i64),
     Offset(i64),
 }
@@ -163,7 +164,8 @@ impl Default for Start {
     }
 }
 
-/// A condition on records: a value equals one of these, or begins with one of the prefixes. Without both, there is a value.
+/// A condition on records: a value equals one of these, or begins with one of the prefixes. Without both, there is a
+/// value.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct RecordFilter {
     /// Any header of this key. None: the record's key.

@@ -4,8 +4,8 @@ use std::sync::OnceLock;
 
 use bytes::Bytes;
 
-/// A topic's partitions, and the encodings of all that clients learn of it. Each encoding is made by the first command that
-/// needs it, and shared by all.
+/// A topic's partitions, and the encodings of all that clients learn of it. Each encoding is made by the first command
+/// that needs it, and shared by all.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Description {
     /// In the order of their numbers.

@@ -14,7 +14,7 @@ pub(crate) struct CommandError {
     pub(crate) code: i32,
     /// Safe to show to clients.
     pub(crate) message: String,
-    /// How long to wait before a retry; zero if unknown.
+    /// The time to wait before a retry; zero if unknown.
     pub(crate) retry_after: Duration,
     /// With [`Fault::OffsetOutOfRange`], if known: the first offset of the log, and the one after its last record.
     pub(crate) ends: Option<(i64, i64)>,
@@ -130,5 +130,5 @@ impl Fault {
 
 /// Retries within the timeouts are already done by the backend. Enough for a client to reach another bridge.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// How soon a full queue can have room again.
+/// The time after which a full queue can have room again.
 const QUEUE_RETRY: Duration = Duration::from_millis(100);

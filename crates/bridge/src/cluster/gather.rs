@@ -8,10 +8,11 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::backend::{CommandError, Fault};
 
-/// Performs `reads`, and passes each result to `take`. Abandons those that are left at `until`, or earlier if `take` says so.
+/// Performs `reads`, and passes each result to `take`. Abandons those that are left at `until`, or earlier if `take`
+/// says so.
 ///
-/// At most [`PLACES`] reads are under way. A read is counted for [`PLACE_TIME`]: one that takes longer waits for a broker that
-/// is down or slow, and must not keep others from theirs.
+/// At most [`PLACES`] reads are under way. A read is counted for [`PLACE_TIME`]: one that takes longer waits for a
+/// broker that is down or slow, and must not keep others from theirs.
 ///
 /// # Cancel safety
 /// A drop abandons the reads.
@@ -52,7 +53,7 @@ async fn in_place<T>(places: &Semaphore, read: impl Future<Output = T>) -> T {
 /// Reads that are performed at the same time.
 const PLACES: usize = 16;
 
-/// How long a read holds its place.
+/// The time that a read holds its place.
 const PLACE_TIME: Duration = Duration::from_millis(100);
 
 #[cfg(test)]

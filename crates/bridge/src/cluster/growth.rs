@@ -21,8 +21,8 @@ pub(super) struct Growth {
 }
 
 impl Cluster {
-    /// Watches the partitions of a topic, of which the caller knows `known`. They are asked for every [`INTERVAL`] as long as somebody
-    /// watches.
+    /// Watches the partitions of a topic, of which the caller knows `known`. They are asked for every [`INTERVAL`] as
+    /// long as somebody watches.
     pub(crate) fn watch_partitions(
         self: &Arc<Self>,
         topic: &Arc<str>,
@@ -84,5 +84,5 @@ async fn ask(cluster: Weak<Cluster>, topic: Arc<str>) {
     }
 }
 
-/// How long it takes until new partitions are noticed.
+/// The time until new partitions are noticed.
 const INTERVAL: Duration = Duration::from_secs(5);

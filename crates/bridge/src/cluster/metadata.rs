@@ -15,7 +15,7 @@ use crate::metrics::Kind;
 pub(crate) struct TopicSelection<N> {
     /// By name.
     pub(crate) named: BTreeSet<String>,
-    /// Those in the cluster's list for which this is true. None: without a look at the list.
+    /// Topics of the cluster's list for which this is true. None: without a look at the list.
     pub(crate) listed: Option<N>,
     /// Only topics whose name sorts after this one.
     pub(crate) after: String,

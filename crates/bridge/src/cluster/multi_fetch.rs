@@ -19,7 +19,7 @@ use crate::metrics::Kind;
 pub(crate) struct MultiFetch {
     /// The size of all records in bytes. A single record is delivered even if it is larger.
     pub(crate) max_bytes: usize,
-    /// How long to wait for `min_bytes` if there are fewer, and no error.
+    /// The time to wait for `min_bytes` if there are fewer, and no error.
     pub(crate) wait: Duration,
     /// The records to wait for, in bytes. 0: one record.
     pub(crate) min_bytes: usize,
@@ -45,8 +45,9 @@ pub(crate) type Place<'a> = (Log<'a>, i64);
 impl Cluster {
     /// Reads records from each of `places`. The results are in their order.
     ///
-    /// The places share `max_bytes`: each has an equal part, and room that some do not need goes to those that have more. One
-    /// record that is larger than its part is delivered in any case, others where there is room; chance decides which is first.
+    /// The places share `max_bytes`: each has an equal part, and room that some do not need goes to those that have
+    /// more. One record that is larger than its part is delivered in any case, others where there is room; chance
+    /// decides which is first.
     ///
     /// # Cancel safety
     /// A drop abandons the reads.
@@ -80,8 +81,8 @@ struct Reading<'a> {
     /// When the wait ends.
     until: Instant,
     results: Vec<Result<Fetched, CommandError>>,
-    /// The places where others wait, and of which nothing is known yet. They are left to a later fetch if there is enough without
-    /// them.
+    /// The places where others wait, and of which nothing is known yet. They are left to a later fetch if there is
+    /// enough without them.
     unread: BTreeSet<usize>,
 }
 
@@ -114,8 +115,8 @@ impl<'a> Reading<'a> {
         self.results
     }
 
-    /// Reads at once what the logs at these indexes have, at most `room` bytes and one record. Those that are left at `until` keep
-    /// their results.
+    /// Reads at once what the logs at these indexes have, at most `room` bytes and one record. Those that are left at
+    /// `until` keep their results.
     async fn read(&mut self, mut indexes: Vec<usize>, room: usize, until: Option<Instant>) {
         // The first has the best chance of a large record.
         let first = fastrand::usize(..indexes.len().max(1));
@@ -280,7 +281,8 @@ impl<'a> Reading<'a> {
         if extra < max_bytes.checked_div(places.len()).unwrap_or_default() / WORTH_A_READ {
             return;
         }
-        // From the first record on, because another read can be of another leader's log. The first part is usually in memory.
+        // From the first record on, because another read can be of another leader's log. The first part is usually in
+        // memory.
         let reads = more.into_iter().map(|(index, place, len)| async move {
             let max_bytes = len.saturating_add(extra);
             (index, cluster.read_now(place, max_bytes, fetch).await, max_bytes)
@@ -314,10 +316,10 @@ fn later(instant: Instant, time: Duration) -> Instant {
     instant.checked_add(time).unwrap_or(instant)
 }
 
-/// How long the other logs have once one has been read.
+/// The time that the other logs have once one has been read.
 pub(super) const PATIENCE: Duration = Duration::from_millis(500);
 
-/// How long the proof of an end can take: a backend gives up before.
+/// The time that the proof of an end can take: a backend gives up before.
 const PROOF: Duration = Duration::from_secs(1);
 
 /// Places of one fetch.

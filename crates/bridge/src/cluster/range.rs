@@ -5,7 +5,8 @@ use sluicegate_protocol::error_code::OFFSET_OUT_OF_RANGE;
 use super::shown;
 use crate::backend::{CommandError, Fault, Log, System};
 
-/// The error of an offset that a client names. `ends` are the first offset of the log, and the one after its last record.
+/// The error of an offset that a client names. `ends` are the first offset of the log, and the one after its last
+/// record.
 pub(crate) fn out_of_range(
     system: System,
     log: Log<'_>,

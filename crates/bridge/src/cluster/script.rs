@@ -24,9 +24,10 @@ use crate::backend::{
 use crate::metrics::Metrics;
 use crate::rate::ClusterRate;
 
-/// A topic's name is the time in milliseconds that a fetch or look-up takes. It can be followed by a dot and the number of
-/// records in the log, otherwise each fetch gives one. A partition's number is the size in bytes of the fetched values. The offset
-/// of a timestamp is the timestamp, or one less among committed records. A record with a message id is no duplicate.
+/// A topic's name is the time in milliseconds that a fetch or look-up takes. It can be followed by a dot and the number
+/// of records in the log, otherwise each fetch gives one. A partition's number is the size in bytes of the fetched
+/// values. The offset of a timestamp is the timestamp, or one less among committed records. A record with a message id
+/// is no duplicate.
 #[derive(Debug, Default)]
 pub(crate) struct Script {
     taken: Mutex<Vec<Bytes>>,
@@ -87,7 +88,7 @@ fn missing() -> CommandError {
     CommandError::new(Fault::NotFound, 3, "no such topic")
 }
 
-/// How long after a wait the proof comes that a log has no record.
+/// The time after a wait until the proof comes that a log has no record.
 pub(crate) const PROOF: Duration = Duration::from_millis(20);
 
 impl Backend for Arc<Script> {

@@ -1,4 +1,4 @@
-//! What the configuration says about all clusters.
+//! Settings of all clusters.
 
 use std::sync::Arc;
 use std::time::Duration;

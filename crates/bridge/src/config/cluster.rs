@@ -40,7 +40,7 @@ fn one(name: &str, mut table: Section, problems: &mut Problems) -> Option<Cluste
     let kind = table.place(KIND);
     let system = match table.one_of(KIND, &KINDS, problems) {
         Some(system) => system,
-        // Which keys are valid is unknown.
+        // The valid keys are unknown.
         None if kind.is_some() => return None,
         None => System::Kafka,
     };
@@ -74,8 +74,8 @@ pub(super) fn kafka(given: &BTreeMap<String, Flat>) -> Parsed<kafka::ClusterConf
     parse(given, System::Kafka, kafka::ClusterConfig::parse)
 }
 
-/// Checks of each key the name, the value's presence, and, with `of_kind`, the value, in this order. Later checks skip a key that
-/// has failed an earlier one.
+/// Checks of each key the name, the value's presence, and, with `of_kind`, the value, in this order. Later checks skip
+/// a key that has failed an earlier one.
 fn parse<C>(
     given: &BTreeMap<String, Flat>,
     system: System,

@@ -26,10 +26,11 @@ impl Flat {
     }
 }
 
-/// All values: strings, numbers and booleans, only strings for secrets, and the text of each `{ file = "…" }`. `prefix` is
-/// that of shown names.
+/// All values: strings, numbers and booleans, only strings for secrets, and the text of each `{ file = "…" }`. `prefix`
+/// is that of shown names.
 ///
-/// `NAME.file` is such a file, unless it is a key of `system`'s clusters: some of librdkafka's properties end like this.
+/// `NAME.file` is such a file, unless it is a key of `system`'s clusters: some of librdkafka's properties end like
+/// this.
 pub(super) fn flatten(prefix: String, tree: Tree, system: System) -> Vec<(String, Flat)> {
     let mut walk = Walk { prefix, system, flat: Vec::new() };
     walk.table("", tree);

@@ -1,5 +1,6 @@
 //! Every key outside `[clusters]`, declared once: the parser takes defaults and ranges from here, and
-//! `docs/reference/bridge-configuration.md` is rendered from here. `nats::keys` declares those of NATS clusters in the same way.
+//! `docs/reference/bridge-configuration.md` is rendered from here. `nats::keys` declares those of NATS clusters in the
+//! same way.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;

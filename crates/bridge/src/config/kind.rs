@@ -65,7 +65,7 @@ impl System {
     /// Checks that a table can have this key.
     ///
     /// # Errors
-    /// What is wrong with it, and often what to set instead.
+    /// The mistake in it, and often the key to set instead.
     pub(super) fn check_key(self, name: &str) -> Result<(), String> {
         match self {
             Self::Kafka => properties::check_name(name)

@@ -26,7 +26,8 @@ pub struct RouteClusters {
     pub write: bool,
     /// Clusters in use at the same time. Default 100. One costs its connections and, if it is written to, a producer.
     pub max: usize,
-    /// `idle_timeout_ms`: how long a cluster is unused before its connections are closed, up to a fifth later. Default 1 min.
+    /// `idle_timeout_ms`: how long a cluster is unused before its connections are closed, up to a fifth later. Default
+    /// 1 min.
     pub idle_timeout: Duration,
     /// librdkafka's properties for every cluster that a route carries.
     properties: BTreeMap<String, Flat>,

@@ -9,10 +9,11 @@ use super::section::Section;
 /// `[traces]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Traces {
-    /// `http://host:port` of an OpenTelemetry collector that takes OTLP over gRPC. Default: none, and nothing is traced.
+    /// `http://host:port` of an OpenTelemetry collector that takes OTLP over gRPC. Default: none, and nothing is
+    /// traced.
     pub endpoint: Option<String>,
-    /// The share of requests to trace about which their gateway does not say anything, from 0 to 1. A `traceparent` decides
-    /// otherwise. Default 0.01.
+    /// The share of requests to trace about which their gateway does not say anything, from 0 to 1. A `traceparent`
+    /// decides otherwise. Default 0.01.
     pub sample_ratio: f64,
     /// Spans that begin in one second; further ones are dropped. One client can take half of them. Default 1,000.
     pub max_spans_per_second: usize,

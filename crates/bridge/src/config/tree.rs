@@ -63,8 +63,8 @@ impl Node {
     }
 }
 
-/// Parses the file's text and overrides it with the environment. Also returns `SLUICEGATE_…` variables that do not begin with a
-/// root key, because other programs have such variables, each with the one that it may be meant for.
+/// Parses the file's text and overrides it with the environment. Also returns `SLUICEGATE_…` variables that do not
+/// begin with a root key, because other programs have such variables, each with the one that it may be meant for.
 pub(super) fn read(
     file: &str,
     environment: impl Iterator<Item = (OsString, OsString)>,

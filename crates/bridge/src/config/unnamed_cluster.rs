@@ -28,8 +28,8 @@ pub(super) fn report(clusters: &mut Section, problems: &mut Problems) -> bool {
     !unnamed.is_empty()
 }
 
-/// The first key of a cluster that begins with `name`. None if that is a cluster's name: it has a `kind`, or what follows the name is a
-/// property by itself.
+/// The first key of a cluster that begins with `name`. None if that is a cluster's name: it has a `kind`, or what
+/// follows the name is a property by itself.
 fn key(name: &str, node: &Node) -> Option<String> {
     let name = match node.shown(String::new()) {
         Place::Key(_) => name.to_owned(),

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use self::outage::Outage;
 use super::client::Client;
 use super::item::{Item, Place, SkipCause};
+use super::lag::Position;
 use super::subscribe::recreated;
 use crate::backend::{CommandError, Fault, Fetch, Fetched, Log, System, Version};
 
@@ -167,6 +168,10 @@ impl Cursor {
 
     pub(super) fn log(&self) -> Log<'_> {
         Log { topic: &self.topic, partition: self.partition }
+    }
+
+    pub(super) fn position(&self) -> Position {
+        Position { topic: Arc::clone(&self.topic), partition: self.partition, next: self.next, end: self.end }
     }
 
     pub(super) fn place(&self) -> Place {

@@ -4,19 +4,19 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use super::cursor::Cursor;
 use crate::backend::{Backend, Log};
 
 /// The positions of one subscription.
 #[derive(Default)]
 pub(super) struct Progress(Mutex<Vec<Position>>);
 
-struct Position {
-    topic: Arc<str>,
-    partition: i32,
-    next: i64,
+/// A position in a log.
+pub(super) struct Position {
+    pub(super) topic: Arc<str>,
+    pub(super) partition: i32,
+    pub(super) next: i64,
     /// The log's end as last known; −1 if unknown.
-    end: i64,
+    pub(super) end: i64,
 }
 
 /// The open subscriptions of a cluster.
@@ -41,18 +41,14 @@ impl Listed {
 }
 
 impl Progress {
-    /// Adds the positions of new cursors.
-    pub(super) fn add(&self, cursors: &[Cursor]) {
-        lock(&self.0).extend(cursors.iter().map(|cursor| {
-            let Cursor { ref topic, partition, next, end, .. } = *cursor;
-            Position { topic: Arc::clone(topic), partition, next, end }
-        }));
+    pub(super) fn add(&self, positions: impl Iterator<Item = Position>) {
+        lock(&self.0).extend(positions);
     }
 
-    /// Notes that the cursor with this index has moved.
-    pub(super) fn set(&self, index: usize, cursor: &Cursor) {
+    /// Moves the position with this index.
+    pub(super) fn set(&self, index: usize, next: i64, end: i64) {
         if let Some(position) = lock(&self.0).get_mut(index) {
-            (position.next, position.end) = (cursor.next, cursor.end);
+            (position.next, position.end) = (next, end);
         }
     }
 

@@ -11,7 +11,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use super::cursor::{Answer, Event, Moment};
+use super::cursor::{Answer, Cursor, Event, Moment};
 use super::cursors::{Cursors, Effect, Turn};
 use super::item::Item;
 use super::lag::Progress;
@@ -73,7 +73,7 @@ impl Subscription {
         let mut cursors = Cursors::new(subscribe, cluster.system);
         cursors.add(resolved);
         let progress = Arc::<Progress>::default();
-        progress.add(cursors.all());
+        progress.add(cursors.all().iter().map(Cursor::position));
         cluster.subscriptions.add(&progress);
         Ok(Self {
             cluster: Arc::clone(cluster),
@@ -168,7 +168,7 @@ impl Subscription {
             Wake::Grown(topic, mut watched) => {
                 let known = self.partitions();
                 self.cursors.grow(&topic, &watched.borrow_and_update());
-                self.progress.add(self.cursors.all().get(known..).unwrap_or_default());
+                self.progress.add(self.cursors.all().iter().skip(known).map(Cursor::position));
                 self.waits.push(grown(topic, watched).boxed());
             }
             Wake::Progress => self.cursors.tell_progress(),
@@ -194,7 +194,7 @@ impl Subscription {
                 }
                 Effect::Moved { index } => {
                     if let Some(cursor) = self.cursors.all().get(index) {
-                        self.progress.set(index, cursor);
+                        self.progress.set(index, cursor.next, cursor.end);
                     }
                 }
                 Effect::Delivered { records, bytes } => self.metrics.delivered(records, bytes),

@@ -1,4 +1,4 @@
-//! Which web pages may use a bridge that requires neither a secret nor a certificate.
+//! The web pages that may use a bridge that requires neither a secret nor a certificate.
 
 use std::net::IpAddr;
 

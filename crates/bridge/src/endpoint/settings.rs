@@ -1,4 +1,4 @@
-//! What the endpoint reads from the configuration for each request. A new configuration replaces it.
+//! Settings that the endpoint reads for each request. A new configuration replaces it.
 
 use std::time::Duration;
 

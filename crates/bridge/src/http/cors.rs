@@ -1,4 +1,4 @@
-//! Which web pages can use a route of plain HTTP (the Fetch standard, section 3.3).
+//! The web pages that can use a route of plain HTTP (the Fetch standard, section 3.3).
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -102,7 +102,7 @@ const EXPOSED: [HeaderName; 10] = [
     FIRST_SEQUENCE,
     END,
 ];
-/// How long a browser can cache a preflight.
+/// The time for which a browser can cache a preflight.
 const MAX_AGE: Duration = Duration::from_secs(600);
 /// Bytes of header names that a preflight's response repeats.
 const MAX_NAMES_BYTES: usize = 1024;

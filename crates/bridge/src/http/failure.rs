@@ -1,8 +1,8 @@
 //! Errors of a messaging system within documents and events.
 
 use serde::Serialize;
+use sluicegate_protocol::Reason;
 
-use super::problem::{is_default, name};
 use crate::backend::{CommandError, System};
 
 /// The failure of one record, or of one partition.
@@ -30,8 +30,8 @@ impl<'a> Failure<'a> {
     }
 }
 
-/// Members of an error: the system's code, under a name of its own and 0 if it has none, and the ends of the log that an
-/// offset is not between.
+/// Members of an error: the system's code, under a name of its own and 0 if it has none, and the ends of the log that
+/// an offset is not between.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Details {
     #[serde(skip_serializing_if = "is_default")]
@@ -54,6 +54,15 @@ impl Details {
             System::Nats => Self { nats_code: code, ..details },
         }
     }
+}
+
+/// The name of the protocol, in lower case.
+pub(super) fn name(reason: Reason) -> String {
+    reason.as_str_name().to_ascii_lowercase()
+}
+
+pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 #[cfg(test)]

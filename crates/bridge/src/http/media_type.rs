@@ -3,7 +3,7 @@
 use crate::backend::System;
 use crate::json::format;
 
-/// How keys and values are represented in JSON.
+/// The form of keys and values in JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
     /// As embedded JSON.

@@ -6,7 +6,7 @@ use http::{StatusCode, header};
 use serde::Serialize;
 use sluicegate_protocol::Reason;
 
-use super::failure::Details;
+use super::failure::{Details, is_default, name};
 use super::media_type::PROBLEM;
 use super::response::Response;
 use crate::backend::{CommandError, Fault, System};
@@ -20,7 +20,7 @@ pub(crate) struct Problem {
     kind: ProblemKind,
     /// The failure, and what to do about it.
     detail: String,
-    /// Whose fault it is; [`Reason::Unspecified`] if it has nothing to do with a command.
+    /// The party at fault; [`Reason::Unspecified`] if it has nothing to do with a command.
     reason: Reason,
     details: Details,
     retry_after: Duration,
@@ -266,15 +266,6 @@ struct Document<'a> {
     message: Option<&'a str>,
     #[serde(skip_serializing_if = "String::is_empty")]
     trace_id: String,
-}
-
-/// The name of the protocol, in lower case.
-pub(super) fn name(reason: Reason) -> String {
-    reason.as_str_name().to_ascii_lowercase()
-}
-
-pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
 }
 
 #[cfg(test)]

@@ -54,8 +54,8 @@ impl RequestPermits {
         self.replace_permits(Permits::default());
     }
 
-    /// Trades the call permit for a waiter permit, for as long as the request lives. False if `waiting` has no permit for its source
-    /// and cluster.
+    /// Trades the call permit for a waiter permit, for as long as the request lives. False if `waiting` has no permit
+    /// for its source and cluster.
     pub(crate) fn stay(&self) -> bool {
         let waiter = self.waiting.try_acquire(self.holder, 1);
         let found = waiter.is_some();

@@ -1,5 +1,6 @@
-//! The resources of the REST proxies: topics, their records and their offsets. Records are also served as [`events`]. Clusters of
-//! NATS have streams, messages and sequences in their place; a stream is run as a topic with the one partition 0.
+//! The resources of the REST proxies: topics, their records and their offsets. Records are also served as [`events`].
+//! Clusters of NATS have streams, messages and sequences in their place; a stream is run as a topic with the one
+//! partition 0.
 //!
 //! 1. [`path`]: parses the resource and the query
 //! 2. here: dispatches by resource and method

@@ -1,7 +1,7 @@
 //! The nesting of JSON that becomes a part of an answer.
 
-/// The most levels of arrays and objects in a key or value. Many parsers refuse a level 128, among them serde_json by default. The
-/// answer with most levels around a value has five: `{"results":[{"messages":[{"value":…}]}]}`.
+/// The most levels of arrays and objects in a key or value. Many parsers refuse a level 128, among them serde_json by
+/// default. The answer with most levels around a value has five: `{"results":[{"messages":[{"value":…}]}]}`.
 pub(crate) const MAX_DEPTH: usize = 127 - 5;
 
 /// Whether these bytes, if they are JSON, have more than [`MAX_DEPTH`] levels. Needs no stack.

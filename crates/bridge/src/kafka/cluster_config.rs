@@ -24,8 +24,8 @@ impl ClusterConfig {
     /// Takes properties whose names were checked.
     ///
     /// # Errors
-    /// What the reader, librdkafka and writing expect of each property, in this order. A property with several problems
-    /// is reported once.
+    /// Problems that the reader, librdkafka and writing find in each property, in this order. A property with several
+    /// problems is reported once.
     pub(crate) fn parse(properties: &BTreeMap<String, String>) -> Result<Self, Vec<PropertyError>> {
         // Before the files are read: a later change is another version.
         let version = version(properties);

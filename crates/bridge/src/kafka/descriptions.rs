@@ -29,7 +29,8 @@ struct Entry {
 }
 
 impl Descriptions {
-    /// The description of a topic with this metadata: the last one, with its encodings, if the metadata is still the same.
+    /// The description of a topic with this metadata: the last one, with its encodings, if the metadata is still the
+    /// same.
     pub(super) fn of(&self, name: &str, topic: Arc<Topic>) -> Arc<Description> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let known = kept.remove(name);

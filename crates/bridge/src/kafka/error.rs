@@ -66,8 +66,8 @@ pub(super) fn by_code(code: i32) -> Fault {
     }
 }
 
-/// Whether the same record can be accepted later: after a new topic, a moved leader, a missing replica or a quota, and after
-/// an error that ends an idempotent producer, which is then replaced.
+/// Whether the same record can be accepted later: after a new topic, a moved leader, a missing replica or a quota, and
+/// after an error that ends an idempotent producer, which is then replaced.
 pub(super) fn is_retriable(code: i32) -> bool {
     matches!(
         code,

@@ -108,7 +108,7 @@ fn parse(level: &'static str, arguments: &str, path: &Path) -> Line {
     }
 }
 
-/// What fits into a cell.
+/// A text that fits into a cell.
 fn shortened(message: &str) -> String {
     match message.char_indices().nth(79) {
         Some((end, _)) => format!("{}…", &message[..end]),

@@ -33,7 +33,7 @@ pub(crate) struct BrokerMetrics {
     readers: Readers,
 }
 
-/// How many brokers a reader knows, by state.
+/// The number of brokers that a reader knows, by state.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct BrokerStates {
     pub(crate) connected: u64,

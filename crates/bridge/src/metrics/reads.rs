@@ -1,4 +1,4 @@
-//! What the shared log counts: reads, and what they cost.
+//! Counts of the shared log: reads, and their cost.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use sluicegate_shared_log::{SharedLog, Stats};
 
-/// What the records kept in memory count.
+/// Counts of the records kept in memory.
 #[derive(Debug)]
 pub(super) struct ReadMetrics(pub(super) SharedLog);
 

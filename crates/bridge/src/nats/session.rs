@@ -144,7 +144,7 @@ impl Session {
         reply: String,
         payload: Bytes,
     ) -> Result<(), ReadError> {
-        // Whatever was lost before is not noticed by those that wait.
+        // Losses before this are not noticed by the calls that wait.
         let publish = self.client.publish_with_reply(subject.to_owned(), reply, payload);
         match self.link.lost.run_until_cancelled(publish).await {
             Some(Ok(())) if !self.is_lost() => Ok(()),

@@ -12,13 +12,13 @@ use sluicegate_protocol::{
     UnsubscribedResp, control_resp::Control, grpc, pub_sub_resp::Resp,
 };
 
-use super::command::Encoding;
+use super::encoding::Encoding;
 use super::json;
-use crate::backend::{CommandError, DeliveryReport, Fault, Fetched, ListedOffset, System};
+use crate::backend::{CommandError, DeliveryReport, Fetched, ListedOffset, System};
 use crate::cluster::shown_log;
 use crate::delivery::Item;
-use crate::dialect;
-use crate::traces;
+use crate::dialect::error::{MAX_ERROR_BYTES, MAX_RECORD_ERROR_BYTES, error_resp};
+use crate::{dialect, traces};
 
 /// One answer.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,7 +50,7 @@ impl Answer {
         Self::Shared { sequence, number, encoded: fetched.messages, rest }
     }
 
-    /// What was fetched of each partition.
+    /// The records of each partition.
     pub(super) fn multi_fetched(
         sequence: i64,
         system: System,
@@ -212,33 +212,6 @@ impl Answer {
     }
 }
 
-/// An error in the protocol's form, with a message of at most `max_bytes`.
-pub(crate) fn error_resp(error: CommandError, system: System, max_bytes: usize) -> ErrorResp {
-    let code = error.code_for(system);
-    let CommandError { fault, mut message, retry_after, ends, .. } = error;
-    message.truncate(message.floor_char_boundary(max_bytes));
-    ErrorResp {
-        code,
-        message,
-        retriable: fault.is_retriable(),
-        retry_after_ms: u32::try_from(retry_after.as_millis()).unwrap_or(u32::MAX),
-        unknown_outcome: matches!(fault, Fault::UnknownOutcome { .. }),
-        reason: fault.reason().into(),
-        earliest_offset: ends.map(|(earliest, _)| earliest),
-        latest_offset: ends.map(|(_, latest)| latest),
-        trace_id: String::new(),
-    }
-}
-
-/// Bytes of an answer around its body: the gRPC head, the sequence, tags, lengths, offsets, a trace id, and our own short texts.
-pub(super) const ENVELOPE_BYTES: usize = 160;
-/// The longest message of a command's error, in bytes.
-pub(crate) const MAX_ERROR_BYTES: usize = 4 * 1024;
-/// The longest message of a record's error, in bytes.
-pub(crate) const MAX_RECORD_ERROR_BYTES: usize = 200;
-/// The largest result of one record or partition, in bytes, without records.
-pub(crate) const MAX_RESULT_BYTES: usize = MAX_RECORD_ERROR_BYTES + 80;
-
 /// Up to this size, a copy is cheaper than a separate write.
 const COPY_BYTES: usize = 8 * 1024;
 
@@ -289,7 +262,8 @@ mod tests {
     use sluicegate_shared_log::Ends;
 
     use super::*;
-    use crate::backend::Written;
+    use crate::backend::{Fault, Written};
+    use crate::session::encoding::MAX_RESULT_BYTES;
 
     fn encoded(answer: Answer) -> Vec<u8> {
         let mut small = BytesMut::new();

@@ -4,40 +4,15 @@ use std::fmt;
 
 use sluicegate_fair_share::Source;
 
-use super::answer::{Answer, ENVELOPE_BYTES, MAX_ERROR_BYTES, MAX_RESULT_BYTES};
+use super::answer::Answer;
+use super::encoding::Encoding;
 use super::{json, metadata};
 use crate::backend::command::{Command, LogName};
 use crate::backend::{AnswerReservation, System};
 use crate::cluster::{DescribedTopic, MAX_TOPIC_CHARS, Place, WAITER_BYTES, WriteTicket, shown, shown_log};
+use crate::dialect::error::MAX_ERROR_BYTES;
 use crate::grant::Grant;
-use crate::json::format::Format;
 use crate::traces::{self, RECEIVE, SEND};
-
-/// How the answer of a command is encoded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Encoding {
-    Protobuf,
-    /// With keys and values in this format.
-    Json(Format),
-}
-
-impl Encoding {
-    /// The largest result of one record or partition, in bytes, without records.
-    fn max_result_bytes(self) -> usize {
-        match self {
-            Self::Protobuf => MAX_RESULT_BYTES,
-            Self::Json(_) => json::MAX_RESULT_BYTES,
-        }
-    }
-
-    /// The largest delivery of so many records, which have so many bytes in protobuf.
-    pub(super) fn max_delivery_bytes(self, bytes: usize, records: usize) -> usize {
-        match self {
-            Self::Protobuf => bytes.saturating_add(ENVELOPE_BYTES),
-            Self::Json(_) => json::max_delivery_bytes(bytes, records),
-        }
-    }
-}
 
 /// The context to run a command in, and its span if it is sampled.
 pub(super) fn trace(
@@ -65,7 +40,8 @@ pub(super) fn trace(
     (context, span)
 }
 
-/// Runs a command within `grant`. A fetch uses the memory of `reservation`; records are written in the order of tickets.
+/// Runs a command within `grant`. A fetch uses the memory of `reservation`; records are written in the order of
+/// tickets.
 ///
 /// # Cancel safety
 /// A drop abandons a read. A command's records are written all or none.
@@ -161,8 +137,8 @@ fn each(logs: &[(LogName, i64)]) -> Vec<Place<'_>> {
     logs.iter().map(|(log, number)| (log.as_log(), *number)).collect()
 }
 
-/// The largest body of a command's answer, with the memory that a wait for it takes. A fetch has at most `max_fetch_bytes`, unless a
-/// single record is larger; so has a description of topics, unless a single topic is.
+/// The largest body of a command's answer, with the memory that a wait for it takes. A fetch has at most
+/// `max_fetch_bytes`, unless a single record is larger; so has a description of topics, unless a single topic is.
 pub(super) fn max_answer_bytes(command: &Command, max_fetch_bytes: usize, encoding: Encoding) -> usize {
     let of_result = encoding.max_result_bytes();
     let bytes = match command {

@@ -1,5 +1,5 @@
-//! Bounds the lists of a command before it is decoded: the smallest entry takes two bytes on the wire, and dozens of times
-//! that in memory. Commands of NATS have the field numbers of Kafka's.
+//! Bounds the lists of a command before it is decoded: the smallest entry takes two bytes on the wire, and dozens of
+//! times that in memory. Commands of NATS have the field numbers of Kafka's.
 
 use sluicegate_protocol::wire::number::{
     EQUALS, FILTERS, HEADERS, NEXT, OFFSETS, PARTITIONS, PREFIXES, PREFIXES_OF_FILTER, RECORDS, SOURCES,
@@ -10,6 +10,7 @@ use sluicegate_ws_session::request::Command;
 
 use crate::cluster::{MAX_COMMAND_HEADERS, MAX_HEADERS, MAX_PARTITIONS, MAX_RECORDS};
 use crate::delivery::{MAX_FILTERS, MAX_PARTITIONS as MAX_SUBSCRIBED, MAX_VALUES};
+use crate::dialect::limits::{MAX_OFFSETS, MAX_PREFIXES, MAX_SOURCES, MAX_SUBSCRIPTION_BYTES, MAX_TOPICS};
 
 /// Counts over all commands of one request: a decoder merges them.
 #[derive(Debug, Default)]
@@ -116,16 +117,6 @@ fn add_fields(count: &mut usize, message: &[u8], number: u32) -> Result<(), Malf
     }
     Ok(())
 }
-
-/// Partitions of a list-offsets.
-pub(crate) const MAX_OFFSETS: usize = 1000;
-/// Topics of a metadata command.
-pub(crate) const MAX_TOPICS: usize = 1000;
-/// Prefixes of a metadata command.
-pub(crate) const MAX_PREFIXES: usize = 100;
-/// The size of a subscription's command, which also bounds its list of partitions.
-pub(crate) const MAX_SUBSCRIPTION_BYTES: usize = 128 * 1024;
-pub(crate) const MAX_SOURCES: usize = 100;
 
 #[cfg(test)]
 mod tests {

@@ -31,8 +31,8 @@ impl Frames {
         self.chunk = chunk;
     }
 
-    /// The next whole message, without its head. A message that is most of a chunk is not copied; others are, because they can wait for
-    /// long, and would keep the whole chunk.
+    /// The next whole message, without its head. A message that is most of a chunk is not copied; others are, because
+    /// they can wait for long, and would keep the whole chunk.
     pub(super) fn next(&mut self) -> Result<Option<Bytes>, FrameError> {
         if self.partial.is_empty() {
             if let Some(len) = message_len(&self.chunk, self.max)?

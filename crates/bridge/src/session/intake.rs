@@ -3,15 +3,16 @@
 use sluicegate_protocol::control_req;
 use tokio::time::Instant;
 
-use super::answer::{ENVELOPE_BYTES, MAX_ERROR_BYTES};
 use super::command::max_answer_bytes;
+use super::encoding::ENVELOPE_BYTES;
 use super::request::Request;
 use super::{End, GONE_INTERVAL, Overload, Session};
 use crate::backend::command::{Command, ReadBounds};
+use crate::dialect::error::MAX_ERROR_BYTES;
 
 impl Session<'_> {
-    /// Starts the requests that were read, or queues them in their lanes. Other tasks have their turn in between: thousands of requests fit
-    /// one read.
+    /// Starts the requests that were read, or queues them in their lanes. Other tasks have their turn in between:
+    /// thousands of requests fit one read.
     pub(super) async fn start_requests(&mut self) -> Result<(), End> {
         let (mut requests, mut bytes) = (0_usize, 0_usize);
         self.rests_until = self.rests_until.filter(|until| Instant::now() < *until);
@@ -89,8 +90,8 @@ impl Session<'_> {
         u32::try_from(body.saturating_add(ENVELOPE_BYTES)).unwrap_or(u32::MAX).min(self.limits.answer_bytes)
     }
 
-    /// Whether to take the peer's next request: if there is room, and the client's share is not used up, or if the peer must always be
-    /// read.
+    /// Whether to take the peer's next request: if there is room, and the client's share is not used up, or if the peer
+    /// must always be read.
     pub(super) fn takes_requests(&self) -> bool {
         let has_room = !self.own.is_full() && !self.cluster.is_full();
         let may_wait = self.overload != Overload::CloseSession;

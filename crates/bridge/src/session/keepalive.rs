@@ -88,7 +88,7 @@ impl Keepalive {
         Some(Due::Ping)
     }
 
-    /// How long output can stall, or a message stay unfinished.
+    /// The time that output can stall, or a message stay unfinished.
     fn timeout(&self) -> Duration {
         self.interval * TIMEOUT_INTERVALS
     }

@@ -5,11 +5,12 @@ use prost::Message;
 use sluicegate_protocol::wire::number::{KAFKA_METADATA, TOPICS};
 use sluicegate_protocol::{KafkaMetadataResp, PartitionMetadata, TopicMetadata};
 
-use super::answer::{Answer, MAX_RECORD_ERROR_BYTES, error_resp, field_len, put_head_of};
-use super::command::Encoding;
+use super::answer::{Answer, field_len, put_head_of};
+use super::encoding::Encoding;
 use super::json;
 use crate::backend::{self, System};
 use crate::cluster::{DescribedTopic, MetadataPage};
+use crate::dialect::error::{MAX_RECORD_ERROR_BYTES, error_resp};
 
 /// The answer with a page of topics. In protobuf, a single topic is shared; all others are copied.
 pub(super) fn answer(sequence: i64, page: &MetadataPage, encoding: Encoding) -> Answer {

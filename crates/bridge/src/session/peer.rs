@@ -13,7 +13,7 @@ use tokio::task::coop::poll_proceed;
 /// Inbound bytes, cut anywhere.
 pub(super) type Input = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
 
-/// What `io` delivers, each read turned into a chunk by `chunk`. An input without memory of its own between reads.
+/// The input from `io`, each read turned into a chunk by `chunk`. An input without memory of its own between reads.
 pub(super) fn chunks(
     io: impl AsyncRead + Send + 'static,
     mut chunk: impl FnMut(&mut [u8]) -> Option<Bytes> + Send + 'static,
@@ -35,8 +35,8 @@ pub(super) fn chunks(
     }))
 }
 
-/// Counts a read as what it can cost the task: other tasks have their turn after each one of [`READ_BYTES`], in which tiny frames
-/// fit by the thousand.
+/// Counts a read as what it can cost the task: other tasks have their turn after each one of [`READ_BYTES`], in which
+/// tiny frames fit by the thousand.
 fn charge(cx: &mut Context<'_>, bytes: usize) {
     for _ in 0..bytes / UNIT_BYTES {
         let Poll::Ready(unit) = poll_proceed(cx) else { return };

@@ -1,22 +1,19 @@
 //! Parses an inbound message into a request.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use prost::Message;
 use sluicegate_protocol::codec::Codec;
 use sluicegate_protocol::control_req::Control;
 use sluicegate_protocol::pub_sub_req::Req;
-use sluicegate_protocol::{self as wire, CONTROL_PREFIX, CmdCredit, CmdUnsubscribe, ControlReq, PubSubReq};
+use sluicegate_protocol::{CONTROL_PREFIX, CmdCredit, CmdUnsubscribe, ControlReq, PubSubReq};
 use sluicegate_ws_session::request::{Command as Known, Request as Checked};
 
-use super::command::Encoding;
 use super::command_limits::Counts;
+use super::encoding::Encoding;
 use super::json;
 use crate::backend::System;
-use crate::backend::command::{Command, Header, ReadBounds, RecordFilter, SubscribeCommand};
-use crate::cluster::shown;
-use crate::dialect::{self, Asked};
+use crate::backend::command::Command;
+use crate::dialect::{self, Asked, Subscribed};
 use crate::metrics::Kind;
 
 /// A checked request.
@@ -44,14 +41,6 @@ pub(crate) enum Request {
     Unknown { sequence: i64 },
     /// Not a `PubSubReq`.
     Wrong,
-}
-
-/// A subscription to begin.
-#[derive(Debug, PartialEq)]
-pub(crate) struct Subscribed {
-    pub(crate) command: SubscribeCommand,
-    /// The bytes that may be delivered until the client grants more. None: no limit.
-    pub(crate) credit: Option<u64>,
 }
 
 impl Request {
@@ -98,47 +87,6 @@ impl Request {
     }
 }
 
-/// The bounds of a read; `max_bytes` 0: as many as the bridge allows.
-pub(crate) fn bounds(max_wait_ms: Option<u32>, min_bytes: u32, max_bytes: u32) -> ReadBounds {
-    ReadBounds {
-        max_bytes: Some(size(max_bytes)).filter(|max_bytes| *max_bytes > 0),
-        wait: max_wait_ms.map(|wait| Duration::from_millis(wait.into())),
-        min_bytes: size(min_bytes),
-        ..ReadBounds::default()
-    }
-}
-
-/// A number of bytes or records on the wire.
-pub(crate) fn size(number: u32) -> usize {
-    usize::try_from(number).unwrap_or(usize::MAX)
-}
-
-/// The id of a topic; none without bytes.
-///
-/// # Errors
-/// It does not have 16 bytes. `word` is the name of a topic in the error.
-pub(crate) fn topic_id(id: &[u8], word: &str, topic: &str) -> Result<Option<u128>, String> {
-    match <[u8; 16]>::try_from(id) {
-        Ok(id) => Ok(Some(u128::from_be_bytes(id))),
-        Err(_) if id.is_empty() => Ok(None),
-        Err(_) => {
-            let (len, topic) = (id.len(), shown(topic));
-            Err(format!("{word}_id of {len} bytes: expected 16 or none, {word}: {topic}"))
-        }
-    }
-}
-
-pub(crate) fn header(wire::Header { key, value }: wire::Header) -> Header {
-    Header { key, value }
-}
-
-/// The filter with memory of its own: its values are parts of the whole command.
-pub(crate) fn record_filter(filter: wire::RecordFilter) -> RecordFilter {
-    let own = |values: Vec<Bytes>| values.iter().map(|value| Bytes::copy_from_slice(value)).collect();
-    let wire::RecordFilter { header, equals, prefixes } = filter;
-    RecordFilter { header, equals: own(equals), prefixes: own(prefixes) }
-}
-
 fn kind(command: Known) -> Kind {
     match command {
         Known::Ping => Kind::Ping,
@@ -167,7 +115,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::backend::command::{LogName, Record};
+    use crate::backend::command::{Header, LogName, ReadBounds, Record};
 
     fn request(sequence: i64, req: Req) -> Vec<u8> {
         PubSubReq { sequence, req: Some(req) }.encode_to_vec()

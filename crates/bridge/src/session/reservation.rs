@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::answer::ENVELOPE_BYTES;
+use super::encoding::ENVELOPE_BYTES;
 use super::outbox::shrink;
 use crate::backend::AnswerReservation;
 

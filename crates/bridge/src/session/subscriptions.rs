@@ -1,7 +1,8 @@
 //! The subscriptions of one session.
 //!
-//! Each of them reads in turn: a delivery is made when its bytes fit into the [`Room`] of the session's output, in the order in which
-//! subscriptions ask for it. So a client that reads slowly holds no records, and a small delivery waits for a few others at most.
+//! Each of them reads in turn: a delivery is made when its bytes fit into the [`Room`] of the session's output, in the
+//! order in which subscriptions ask for it. So a client that reads slowly holds no records, and a small delivery waits
+//! for a few others at most.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,12 +15,14 @@ use sluicegate_protocol::error_code::INVALID_REQUEST;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use super::answer::{Answer, ENVELOPE_BYTES, MAX_ERROR_BYTES};
-use super::command::Encoding;
+use super::answer::Answer;
+use super::encoding::ENVELOPE_BYTES;
+use super::encoding::Encoding;
 use super::json;
-use super::request::Subscribed;
 use crate::backend::{CommandError, Fault, System};
 use crate::delivery::{Item, MAX_PARTITIONS, Subscription, too_many_partitions};
+use crate::dialect::Subscribed;
+use crate::dialect::error::MAX_ERROR_BYTES;
 use crate::grant::Grant;
 use crate::metrics::{Kind, Outcome};
 
@@ -214,7 +217,7 @@ async fn next(mut subscription: Subscription, max_bytes: usize, encoding: Encodi
                 reserved
             }
         };
-        // What was read again can be something else.
+        // A second read can give other records.
         let has_room = needed(subscription.in_hand()) <= bytes;
         if has_room && let Some(item) = subscription.take() {
             return Step { outcome: Ok((subscription, item)), reserved };
@@ -235,14 +238,14 @@ impl Room {
 /// Subscriptions of a session.
 const MAX_SUBSCRIPTIONS: usize = 16;
 
-/// A few deliveries of the usual size: enough to keep the output busy, and little enough that what comes behind them waits only for
-/// a moment.
+/// A few deliveries of the usual size: enough to keep the output busy, and little enough that what comes behind them
+/// waits only for a moment.
 const ROOM_BYTES: usize = 256 * 1024;
 
 /// A delivery of the largest size in JSON does not need to be alone.
 const _: () = assert!(json::max_delivery_bytes(json::MAX_BATCH_BYTES, json::MAX_BATCH_RECORDS) <= ROOM_BYTES);
 
-/// How long records that were read wait for room.
+/// The time that records wait for room after they were read.
 const HOLD: Duration = Duration::from_millis(50);
 
 #[cfg(test)]

@@ -174,6 +174,6 @@ impl Output {
     }
 }
 
-/// Bytes per write to an upgraded stream, which copies them and queues up to four writes. Each is one HTTP/2 DATA frame,
-/// and one system call, if the gateway accepts frames of this size.
+/// Bytes per write to an upgraded stream, which copies them and queues up to four writes. Each is one HTTP/2 DATA
+/// frame, and one system call, if the gateway accepts frames of this size.
 const MAX_WRITE: usize = 64 * 1024;

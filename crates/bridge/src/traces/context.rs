@@ -41,7 +41,8 @@ impl Context {
         Self { trace, parent: SpanId::INVALID, sampled: None, span: None, traces }
     }
 
-    /// The context of one command of a session that was opened in this one: in the gateway's trace, or in one of its own.
+    /// The context of one command of a session that was opened in this one: in the gateway's trace, or in one of its
+    /// own.
     pub(crate) fn command(self) -> Self {
         if self.parent == SpanId::INVALID { Self::random(self.traces) } else { self }
     }
@@ -112,8 +113,8 @@ fn parse(line: &[u8]) -> Option<Context> {
     }
     let (trace, parent) = (TraceId::from_hex(trace).ok()?, SpanId::from_hex(parent).ok()?);
     let sampled = u8::from_str_radix(flags, 16).ok()? & SAMPLED != 0;
-    // "If the trace-id value is invalid (for example if it contains non-allowed characters or all zeros), vendors MUST ignore the
-    // traceparent." The same holds for the parent-id.
+    // "If the trace-id value is invalid (for example if it contains non-allowed characters or all zeros), vendors MUST
+    // ignore the traceparent." The same holds for the parent-id.
     let is_valid = trace != TraceId::INVALID && parent != SpanId::INVALID;
     let traces = Traces::default();
     is_valid.then_some(Context { trace, parent, sampled: Some(sampled), span: None, traces })

@@ -1,13 +1,12 @@
-//! A sampled request or command, and the requests to brokers below it.
+//! A sampled request or command.
 
 use std::sync::Arc;
 
-use opentelemetry::trace::{Span as _, SpanKind, Status};
+use opentelemetry::trace::{Span as _, Status};
 use opentelemetry::{Key, KeyValue, SpanId, TraceId, Value};
 use sluicegate_fair_share::Source;
 
 use super::Tracing;
-use super::context;
 use crate::backend::System;
 
 /// A span. It ends when it is dropped.
@@ -19,13 +18,18 @@ pub(crate) struct Span {
 /// Begins spans below another one, on behalf of the same client.
 #[derive(Clone)]
 pub(super) struct Parent {
-    tracing: Arc<Tracing>,
-    client: Source,
+    pub(super) tracing: Arc<Tracing>,
+    pub(super) client: Source,
 }
 
 impl Span {
     pub(super) fn new(span: opentelemetry_sdk::trace::Span, tracing: &Arc<Tracing>, client: Source) -> Self {
         Self { span, parent: Parent { tracing: Arc::clone(tracing), client } }
+    }
+
+    /// Begins a span of a request below `parent`.
+    pub(super) fn below(parent: Parent, span: opentelemetry_sdk::trace::Span) -> Self {
+        Self { span, parent }
     }
 
     pub(super) fn ids(&self) -> (TraceId, SpanId) {
@@ -41,7 +45,7 @@ impl Span {
         self.span.set_attribute(KeyValue::new(key, value));
     }
 
-    /// What the bridge is asked to do, in OpenTelemetry's messaging conventions.
+    /// The command of a client, in OpenTelemetry's messaging conventions.
     pub(crate) fn command(&mut self, system: System, name: &'static str, operation: Option<&'static str>) {
         self.set("messaging.system", system.label);
         self.set("messaging.operation.name", name);
@@ -58,7 +62,7 @@ impl Span {
         }
     }
 
-    /// How many records are written.
+    /// The number of records that are written.
     pub(crate) fn batch(&mut self, records: usize) {
         self.set("messaging.batch.message_count", i64::try_from(records).unwrap_or(i64::MAX));
     }
@@ -81,35 +85,6 @@ impl Span {
         self.set("error.type", reason);
         self.span.set_status(Status::error(""));
     }
-}
-
-/// Begins the span of a request that the current task sends to another system, if what it belongs to is sampled.
-pub(crate) fn below(name: &'static str, kind: SpanKind, fill: impl FnOnce(&mut Span)) -> Option<Span> {
-    let (context, parent) = context::sampled()?;
-    let span = parent.tracing.begin(&context, name, kind, parent.client)?;
-    let mut span = Span { span, parent };
-    fill(&mut span);
-    Some(span)
-}
-
-/// Begins the span of records on their way to a messaging system.
-pub(crate) fn produce(system: System, records: usize) -> Option<Span> {
-    below("Produce", SpanKind::Producer, |span| {
-        span.command(system, "produce", Some(SEND));
-        span.batch(records);
-    })
-}
-
-/// Ends the span of [`produce`] with the last report.
-pub(crate) async fn reported<T, E>(
-    span: Option<Span>,
-    reports: impl Future<Output = Vec<Result<T, E>>>,
-) -> Vec<Result<T, E>> {
-    let reports = reports.await;
-    if let (Some(mut span), true) = (span, reports.iter().any(Result::is_err)) {
-        span.fail("not_acknowledged");
-    }
-    reports
 }
 
 /// The type of an operation that reads records.

@@ -177,7 +177,7 @@ async fn nothing_is_answered_behind_a_refused_upgrade() {
     let bridge = start("").await;
     for refused in [upgrade(&[]).with("sec-websocket-version", "777"), upgrade(&[("origin", "null")])] {
         let mut client = Raw::connect(bridge.address()).await;
-        // What a client says through an intermediary that takes the upgrade for granted.
+        // The first bytes of a client, sent by an intermediary that takes the upgrade for granted.
         client.write([refused.bytes(), options(&[])].concat()).await;
         let response = client.response().await;
         assert!(matches!(response.status, 400 | 403));

@@ -10,6 +10,7 @@
 )]
 
 mod admin;
+mod circles;
 mod endpoint;
 mod http;
 mod http1;

@@ -41,7 +41,7 @@ async fn bridge(keys: &str) -> Bridge {
         .await
 }
 
-/// What the client of a session is told instead of the broker's name.
+/// The text that the client of a session gets instead of the broker's name.
 const NOT_ALLOWED: &str = "a broker of this route is not allowed, see the bridge's log";
 
 /// Every endpoint refuses in its own terms.
@@ -109,7 +109,7 @@ async fn definitions_need_the_secret() {
     let without = start("").await;
     let text = "clusters defined by routes need authenticated gateways: set gateway_secret or tls.client_ca in the bridge";
     check(&without, &[(DEFINITION, &definition)], 403, text).await;
-    // What the configuration does not speak of is allowed to nobody.
+    // Nobody is allowed to do more than the configuration says.
     let silent = start_with(&format!("gateway_secret = \"{}\"", SECRET.1), "").await;
     let text = "broker kafka:9092 is not allowed: add it to route_clusters.allowed_hosts";
     check_told(&silent, &[SECRET, (DEFINITION, &definition)], 403, NOT_ALLOWED, text).await;

@@ -161,7 +161,7 @@ pub(crate) fn with<B>(mut request: Request<B>, headers: &[(&str, &str)]) -> Requ
     request
 }
 
-/// How a session is opened.
+/// The way in which a session is opened.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Endpoint {
     Connect,
@@ -261,7 +261,7 @@ pub(crate) fn ping(state: &str) -> Req {
     Req::CmdPing(CmdPing { state: Bytes::copy_from_slice(state.as_bytes()) })
 }
 
-/// What a session ends with.
+/// The last messages of a session.
 pub(crate) fn close(code: u32, reason: &str) -> PubSubResp {
     let close = Control::Close(Close { code, reason: reason.into() });
     PubSubResp { sequence: 0, resp: Some(Resp::Control(ControlResp { control: Some(close) })) }
@@ -279,7 +279,7 @@ pub(crate) async fn admin(bridge: &Bridge, path: &str) -> (u16, String) {
     (status, body.to_owned())
 }
 
-/// How many sessions of the cluster `default` are open.
+/// The number of open sessions of the cluster `default`.
 pub(crate) async fn sessions(bridge: &Bridge) -> u32 {
     let (_, text) = admin(bridge, "/metrics").await;
     let line = text.lines().find_map(|line| line.strip_prefix("sluicegate_sessions{cluster=\"default\"} "));

@@ -163,7 +163,7 @@ async fn commands_of_a_session_are_in_the_trace_of_its_upgrade() {
         assert!(matches!(session.next().await.unwrap().resp, Some(Resp::KafkaProduceResp(_))));
         session.ask(2, Req::CmdKafkaFetch(CmdKafkaFetch { topic: "t".into(), ..Default::default() })).await;
         assert!(matches!(session.next().await.unwrap().resp, Some(Resp::KafkaFetchResp(_))));
-        // What is queued is exported at the end.
+        // Queued spans are exported at the end.
         bridge.drain().await;
 
         let produce = collector.span("produce").await;

@@ -1,5 +1,5 @@
-//! WebSocket clients at the bridge itself: the upgrades that it accepts, and their sessions. `sluicegate-ws-session` tests
-//! frames and handshakes in detail.
+//! WebSocket clients at the bridge itself: the upgrades that it accepts, and their sessions. `sluicegate-ws-session`
+//! tests frames and handshakes in detail.
 
 mod keeping;
 

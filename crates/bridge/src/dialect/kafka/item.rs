@@ -10,8 +10,8 @@ use sluicegate_protocol::{
 
 use crate::backend::System;
 use crate::delivery::{self, Item, Place, SkipCause};
+use crate::dialect::error::{MAX_ERROR_BYTES, error_resp};
 use crate::dialect::millis;
-use crate::session::answer::{MAX_ERROR_BYTES, error_resp};
 
 /// The message of an item without records; None for the other items.
 pub(super) fn event(item: Item) -> Option<Resp> {

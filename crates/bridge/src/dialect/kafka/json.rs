@@ -14,10 +14,10 @@ use self::command::{Fetch, ListOffset, ListOffsets, Metadata, MultiFetch};
 use self::produce::Produce;
 use self::subscribe::Subscribe;
 use crate::backend::command::Command;
+use crate::dialect::json::object::object;
 use crate::dialect::{Asked, InFormat};
 use crate::json::format::Format;
 use crate::metrics::Kind;
-use crate::session::json::object::object;
 
 /// The command of a name; none if there is none.
 pub(super) fn command(name: &str, json: &str) -> Option<(Kind, Result<InFormat, Error>)> {

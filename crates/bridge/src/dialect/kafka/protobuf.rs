@@ -13,8 +13,9 @@ use crate::backend::command::{
     Command, LogName, ReadBounds, Record, Source, Start, SubscribeCommand, TopicNames,
 };
 use crate::backend::{CommandError, DeliveryReport, ListedOffset, System, Written};
-use crate::session::answer::{MAX_RECORD_ERROR_BYTES, error_resp};
-use crate::session::request::{Subscribed, bounds, header, record_filter, size, topic_id};
+use crate::dialect::Subscribed;
+use crate::dialect::error::{MAX_RECORD_ERROR_BYTES, error_resp};
+use crate::dialect::protobuf::{bounds, header, record_filter, size, topic_id};
 
 pub(super) fn fetch(command: CmdKafkaFetch) -> Command {
     let isolation = command.isolation();

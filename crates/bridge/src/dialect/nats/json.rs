@@ -17,18 +17,19 @@ use crate::backend::command::{self, Command, LogName, ReadBounds, SubscribeComma
 use crate::backend::{LOG_END, LOG_START};
 use crate::cluster::{MAX_HEADERS, MAX_RECORDS};
 use crate::delivery::MAX_FILTERS;
+use crate::dialect::Subscribed;
+use crate::dialect::json::filter::Filter;
+use crate::dialect::json::int64::Int64;
+use crate::dialect::json::list::List;
+use crate::dialect::json::object::{Object, object};
+use crate::dialect::json::subscribe::{self, MAX_BATCH_BYTES, MAX_BATCH_RECORDS, OnLagName, TopicId};
+use crate::dialect::json::value::{self, RecordHeader};
+use crate::dialect::limits::{MAX_OFFSETS, MAX_SOURCES};
+use crate::dialect::protobuf::{bounds, size};
 use crate::dialect::{Asked, InFormat};
 use crate::json::format::Format;
 use crate::json::member::present;
 use crate::metrics::Kind;
-use crate::session::command_limits::{MAX_OFFSETS, MAX_SOURCES};
-use crate::session::json::filter::Filter;
-use crate::session::json::int64::Int64;
-use crate::session::json::list::List;
-use crate::session::json::object::{Object, object};
-use crate::session::json::subscribe::{self, MAX_BATCH_BYTES, MAX_BATCH_RECORDS, OnLagName, TopicId};
-use crate::session::json::value::{self, RecordHeader};
-use crate::session::request::{Subscribed, bounds, size};
 
 /// The command of a name; none if there is none.
 pub(super) fn command(name: &str, json: &str) -> Option<(Kind, Result<InFormat, Error>)> {

@@ -18,10 +18,11 @@ use crate::backend::command::{
 };
 use crate::backend::{CommandError, DeliveryReport, ListedOffset, System, Written};
 use crate::delivery::{Item, Place, SubscribedTopic};
+use crate::dialect::Subscribed;
+use crate::dialect::error::{MAX_ERROR_BYTES, MAX_RECORD_ERROR_BYTES, error_resp};
 use crate::dialect::kafka::cause;
 use crate::dialect::millis;
-use crate::session::answer::{MAX_ERROR_BYTES, MAX_RECORD_ERROR_BYTES, error_resp};
-use crate::session::request::{Subscribed, bounds, header, record_filter, size, topic_id};
+use crate::dialect::protobuf::{bounds, header, record_filter, size, topic_id};
 
 pub(super) fn fetch(command: CmdNatsFetch) -> Command {
     let CmdNatsFetch { stream, sequence, max_wait_ms, min_bytes, max_bytes, max_messages } = command;

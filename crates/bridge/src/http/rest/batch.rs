@@ -16,8 +16,8 @@ use crate::cluster::{MAX_COMMAND_HEADERS, MAX_HEADERS, MAX_RECORDS};
 use crate::json;
 use crate::json::member::{or_null, present};
 
-/// The records of a body, for a topic or one of its partitions, or for a stream. A misspelt member would write null, so unknown ones
-/// are errors.
+/// The records of a body, for a topic or one of its partitions, or for a stream. A misspelt member would write null, so
+/// unknown ones are errors.
 ///
 /// # Errors
 /// The body is invalid; says where, and what was expected.
@@ -223,8 +223,9 @@ fn object<'a, T: Deserialize<'a>>(json: &'a str, place: &str) -> Result<T, Probl
         return Err(wrong(place, "expected an object"));
     }
     serde_json::from_str(json).map_err(|error| {
-        // The JSON is valid, and members can have any value. What remains are serde's errors for an unknown or duplicate member,
-        // which can repeat a name of any length, and the parser's for a name with half a surrogate pair.
+        // The JSON is valid, and members can have any value. What remains are serde's errors for an unknown or
+        // duplicate member, which can repeat a name of any length, and the parser's for a name with half a surrogate
+        // pair.
         let text = error.to_string();
         match text.strip_prefix("unknown field `").and_then(|unknown| unknown.rsplit_once("`, expected ")) {
             Some((name, expected)) => wrong(place, &unknown_member(name, expected)),

@@ -30,7 +30,8 @@ use crate::backend::{CommandError, Fault, System};
 use crate::cluster::{self, shown};
 use crate::grant::Grant;
 
-/// The response to GET of the events of a topic, of one of its partitions, or of a stream, which is partition 0. HEAD begins nothing.
+/// The response to GET of the events of a topic, of one of its partitions, or of a stream, which is partition 0. HEAD
+/// begins nothing.
 ///
 /// # Cancel safety
 /// A drop abandons the reads.
@@ -53,8 +54,8 @@ pub(super) async fn get(
         None => None,
     };
     if last.as_ref().is_some_and(|last| last.is_over) {
-        // The HTML standard, section 9.2.1: "Clients will reconnect if the connection is closed; a client can be told to stop
-        // reconnecting using the HTTP 204 No Content response code."
+        // The HTML standard, section 9.2.1: "Clients will reconnect if the connection is closed; a client can be told
+        // to stop reconnecting using the HTTP 204 No Content response code."
         return Ok(Response::empty(StatusCode::NO_CONTENT));
     }
     let last = match (last, last_event_id) {

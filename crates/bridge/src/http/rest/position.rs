@@ -1,4 +1,5 @@
-//! Where a read of one or more partitions begins, in the words of the command line: an offset, `earliest`, `latest`, `-N` or `s@TIME`.
+//! Where a read of one or more partitions begins, in the words of the command line: an offset, `earliest`, `latest`,
+//! `-N` or `s@TIME`.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -49,8 +50,8 @@ impl Position {
         }
     }
 
-    /// The place in each partition of a topic, or in `only` one; none if the topic does not have it. `instead` says what to do
-    /// about too many partitions.
+    /// The place in each partition of a topic, or in `only` one; none if the topic does not have it. `instead` says
+    /// what to do about too many partitions.
     ///
     /// # Errors
     /// They are more than [`MAX_PARTITIONS`], or cannot be found now.

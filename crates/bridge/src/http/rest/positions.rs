@@ -1,4 +1,4 @@
-//! What was read of partitions, and the headers that say where to continue and where the logs end.
+//! Records of partitions, and the headers that say where to continue and where the logs end.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use sluicegate_shared_log::Ends;
 use super::super::response::Response;
 use crate::backend::{Fetched, System};
 
-/// What was read of one partition.
+/// The records of one partition.
 pub(super) struct Part {
     pub(super) partition: i32,
     pub(super) fetched: Fetched,
@@ -31,8 +31,8 @@ pub(super) fn with_offsets(response: Response, part: &Part, system: System) -> R
     known.fold(response, |response, (name, offset)| response.header(name.clone(), offset.to_string()))
 }
 
-/// The headers of a read of many partitions: a list each, in the form of the parameter `offsets`. The ends of the logs are left out
-/// if all lists are longer than [`MAX_BYTES`], and where to continue if that list is.
+/// The headers of a read of many partitions: a list each, in the form of the parameter `offsets`. The ends of the logs
+/// are left out if all lists are longer than [`MAX_BYTES`], and where to continue if that list is.
 pub(super) fn with_lists(mut response: Response, parts: &[Part]) -> Response {
     let lists = POSITIONS.map(|(name, of)| {
         let mut list = String::new();

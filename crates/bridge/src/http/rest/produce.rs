@@ -4,10 +4,10 @@ use http::StatusCode;
 use serde::Serialize;
 use sluicegate_protocol::MESSAGE_ID_HEADER;
 
-use super::super::failure::Failure;
+use super::super::failure::{Failure, is_default};
 use super::super::headers::Headers;
 use super::super::media_type::{Format, of_records};
-use super::super::problem::{Problem, ProblemKind, is_default};
+use super::super::problem::{Problem, ProblemKind};
 use super::super::published::{IDEMPOTENCY_KEY, Published, idempotency_key};
 use super::super::request::Request;
 use super::super::response::Response;

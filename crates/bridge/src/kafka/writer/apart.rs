@@ -1,8 +1,8 @@
-//! Writes for clients whose records were rejected: one command at a time, over a producer of its own, so that no batch holds records
-//! of two commands.
+//! Writes for clients whose records were rejected: one command at a time, over a producer of its own, so that no batch
+//! holds records of two commands.
 //!
-//! A broker rejects batches as a whole. A client that writes invalid records without pause would otherwise make everybody's
-//! records of its partitions fail.
+//! A broker rejects batches as a whole. A client that writes invalid records without pause would otherwise make
+//! everybody's records of its partitions fail.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,8 +38,8 @@ impl Apart {
         Self { slot, queue, metrics, turns: Places::new(1), commands: TaskTracker::new() }
     }
 
-    /// Queues the records of a command. They are written in the client's turn, once its records in shared batches have their reports:
-    /// its commands keep their order.
+    /// Queues the records of a command. They are written in the client's turn, once its records in shared batches have
+    /// their reports: its commands keep their order.
     pub(super) async fn enqueue(self: &Arc<Self>, source: Source, records: Vec<Accepted>) {
         let (apart, turns) = (Arc::clone(self), Arc::clone(&self.turns));
         let mut turn = Box::pin(maybe_done(async move { turns.acquire(source.into()).await }));
@@ -52,7 +52,8 @@ impl Apart {
         });
     }
 
-    /// Writes records one by one, so that each gets a report of its own, and the rest together once [`ONE_BY_ONE`] is over.
+    /// Writes records one by one, so that each gets a report of its own, and the rest together once [`ONE_BY_ONE`] is
+    /// over.
     async fn write(&self, records: Vec<Accepted>) {
         let (mut until, mut open, mut full) = (None, Vec::new(), false);
         for (record, mut target) in records {
@@ -97,8 +98,8 @@ impl Apart {
 
 /// The part of a command's turn, after its first report, in which each record waits for the one before.
 const ONE_BY_ONE: Duration = Duration::from_millis(250);
-/// The longest that others wait for a command's reports. Its later records could share a batch with theirs, but a partition
-/// without a leader does not hold up the others.
+/// The longest that others wait for a command's reports. Its later records could share a batch with theirs, but a
+/// partition without a leader does not hold up the others.
 const MAX_TURN: Duration = Duration::from_secs(3);
 /// The time at shutdown for records that were handed to librdkafka.
 const FLUSH: Duration = Duration::from_secs(1);

@@ -229,9 +229,9 @@ fn ending() -> NoProducer {
 }
 
 const PAUSE: Duration = Duration::from_secs(10);
-/// How long a failed attempt answers all callers. Clients are told to retry no earlier.
+/// The time for which a failed attempt answers all callers. Clients are told to retry no earlier.
 const RETRY: Duration = Duration::from_secs(1);
-/// How long dropping a producer blocks at most, by the bounds of librdkafka and its wrapper.
+/// The longest time that dropping a producer blocks, by the bounds of librdkafka and its wrapper.
 const DROP_TIME: Duration = Duration::from_millis(600);
 
 #[cfg(test)]

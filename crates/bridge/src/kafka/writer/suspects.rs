@@ -6,8 +6,8 @@ use std::sync::{Mutex, PoisonError};
 use sluicegate_fair_share::Source;
 use tokio::time::{Duration, Instant};
 
-/// Clients with a rejected record in the last [`SUSPECT_FOR`], at most [`MAX_SUSPECTS`]: beyond that, the one whose last
-/// rejection is oldest is forgotten. The networks of a site are one client, or they could push out all others.
+/// Clients with a rejected record in the last [`SUSPECT_FOR`], at most [`MAX_SUSPECTS`]: beyond that, the one whose
+/// last rejection is oldest is forgotten. The networks of a site are one client, or they could push out all others.
 #[derive(Debug, Default)]
 pub(super) struct Suspects {
     /// By site.

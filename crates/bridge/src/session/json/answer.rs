@@ -4,17 +4,16 @@ use bytes::Bytes;
 use serde::Serialize;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
-    ErrorResp, KafkaListOffsetResp, PartitionMetadata, PongResp, PubSubResp, SessionResp, TopicMetadata,
+    KafkaListOffsetResp, PartitionMetadata, PongResp, PubSubResp, SessionResp, TopicMetadata,
     UnsubscribedResp,
 };
 
-use super::error::Error;
 use super::records::shrunk;
-use crate::backend::{CommandError, System};
-use crate::session::answer::{MAX_RECORD_ERROR_BYTES, error_resp};
+use crate::dialect::json::answer::{Outcome, text};
+use crate::dialect::json::error::Error;
 
-/// The text of an answer that is the same on every system; none for others, which are encoded where they are made, and for control
-/// messages, which are protobuf in every codec.
+/// The text of an answer that is the same on every system; none for others, which are encoded where they are made, and
+/// for control messages, which are protobuf in every codec.
 pub(in crate::session) fn encode(answer: &PubSubResp) -> Option<Vec<u8>> {
     let body = match answer.resp.as_ref()? {
         Resp::ErrorResp(error) => Body::Error { error: Error::of_command(error) },
@@ -29,27 +28,6 @@ pub(in crate::session) fn encode(answer: &PubSubResp) -> Option<Vec<u8>> {
         _ => return None,
     };
     Some(text(answer.sequence, &body))
-}
-
-/// The text of an answer.
-pub(crate) fn text(id: i64, body: &impl Serialize) -> Vec<u8> {
-    // Cannot fail: all names are strings or numbers.
-    serde_json::to_vec(&Answer { id, body }).unwrap_or_default()
-}
-
-/// The text of an answer with the results of many records or logs, on a cluster of `system`.
-pub(crate) fn results<T: Serialize>(
-    id: i64,
-    system: System,
-    results: impl Iterator<Item = Result<T, CommandError>>,
-) -> Vec<u8> {
-    let bounded = |error| error_resp(error, system, MAX_RECORD_ERROR_BYTES);
-    let results: Vec<Result<T, ErrorResp>> = results.map(|result| result.map_err(bounded)).collect();
-    let outcomes = results.iter().map(|result| match result {
-        Ok(done) => Outcome::Done(done),
-        Err(error) => Outcome::Failed { error: Error::of_result(error) },
-    });
-    text(id, &Results { results: outcomes.collect() })
 }
 
 /// The answer with a page of topics, each as [`topic`] gives it.
@@ -81,13 +59,6 @@ pub(in crate::session) fn topic(topic: &TopicMetadata) -> Bytes {
 }
 
 #[derive(Serialize)]
-struct Answer<'a, B> {
-    id: i64,
-    #[serde(flatten)]
-    body: &'a B,
-}
-
-#[derive(Serialize)]
 #[serde(untagged)]
 enum Body<'a> {
     Error { error: Error<'a> },
@@ -95,11 +66,6 @@ enum Body<'a> {
     Session { session: Limits },
     Offset { offset: i64 },
     Unsubscribed { unsubscribed: Empty },
-}
-
-#[derive(Serialize)]
-struct Results<'a, T> {
-    results: Vec<Outcome<'a, T>>,
 }
 
 #[derive(Serialize)]
@@ -113,14 +79,6 @@ struct Pong<'a> {
 #[derive(Serialize)]
 struct Limits {
     max_message_bytes: u32,
-}
-
-/// The result of one record or partition.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Outcome<'a, T> {
-    Done(T),
-    Failed { error: Error<'a> },
 }
 
 #[derive(Serialize)]
@@ -150,10 +108,11 @@ fn partition(described: &PartitionMetadata) -> Partition<'_> {
 
 #[cfg(test)]
 mod tests {
-    use sluicegate_protocol::{Close, ControlResp, Reason, control_resp};
+    use sluicegate_protocol::{Close, ControlResp, ErrorResp, Reason, control_resp};
 
     use super::*;
-    use crate::backend::Fault;
+    use crate::backend::{CommandError, Fault, System};
+    use crate::dialect::json::answer::results;
 
     #[track_caller]
     fn check(resp: Resp, want: &str) {

@@ -1,18 +1,17 @@
-//! What was read, as the text of an answer.
+//! Records that were read, as the text of an answer.
 //!
-//! The records of an answer take at most the bytes that the command asked for, as in protobuf; one record is delivered even if it
-//! is larger. As text, it can be up to six times as large: a control character takes six bytes. What has no room is left to the
-//! next fetch.
+//! The records of an answer take at most the bytes that the command asked for, as in protobuf; one record is delivered
+//! even if it is larger. As text, it can be up to six times as large: a control character takes six bytes. What has no
+//! room is left to the next fetch.
 
 use std::io::Write as _;
 
 use bytes::Bytes;
 use sluicegate_shared_log::Ends;
 
-use super::error;
 use crate::backend::{CommandError, DecodeMessages as _, Fetched, System, first_message};
 use crate::delivery::Place;
-use crate::dialect;
+use crate::dialect::{self, json::error};
 use crate::json::format::Format;
 use crate::metrics::RouteMetrics;
 
@@ -33,8 +32,8 @@ pub(in crate::session) fn fetched(
     shrunk(text)
 }
 
-/// The answer to a fetch of many `partitions`, which share `max_bytes` of records: what some do not need goes to those after them.
-/// Chance decides which is first, and can have a record that is larger than its share.
+/// The answer to a fetch of many `partitions`, which share `max_bytes` of records: what some do not need goes to those
+/// after them. Chance decides which is first, and can have a record that is larger than its share.
 pub(in crate::session) fn multi_fetched(
     sequence: i64,
     system: System,
@@ -172,8 +171,8 @@ pub(super) fn shrunk(mut text: Vec<u8>) -> Bytes {
     text.into()
 }
 
-/// The growth of a byte of a record in text, at most: a header without content has 3 and becomes 24, and a control character
-/// becomes 6.
+/// The growth of a byte of a record in text, at most: a header without content has 3 and becomes 24, and a control
+/// character becomes 6.
 const MAX_GROWTH: usize = 8;
 /// The text of a record that its own bytes do not account for: the names of its members.
 const RECORD_BYTES: usize = 100;

@@ -9,12 +9,12 @@ use serde_json::Error;
 use serde_json::value::RawValue;
 use sluicegate_protocol::CmdCredit;
 
-use super::object::object;
-use super::subscribe::{Credit, Unsubscribe};
 use crate::backend::System;
+use crate::dialect::json::object::object;
+use crate::dialect::json::subscribe::{Credit, Unsubscribe};
 use crate::dialect::{self, Asked};
 use crate::metrics::Kind;
-use crate::session::command::Encoding;
+use crate::session::encoding::Encoding;
 use crate::session::request::Request;
 
 /// Parses a message.

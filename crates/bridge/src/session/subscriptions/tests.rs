@@ -1,4 +1,4 @@
-//! What subscriptions have ready for a client that takes nothing.
+//! Items that subscriptions have ready for a client that takes nothing.
 
 use bytes::BytesMut;
 use futures_util::future::poll_fn;

@@ -1,4 +1,4 @@
-//! How sessions end, and what is still delivered.
+//! Ends of sessions, and answers that are still delivered.
 
 use super::*;
 

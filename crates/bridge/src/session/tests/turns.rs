@@ -150,8 +150,8 @@ async fn endless_input_delays_no_deadline() {
     assert_eq!(session.await.unwrap(), End::Unfinished(3 * interval));
 }
 
-/// An input that ends in this stream shows that what came before it is used up; with the turns that another task of the same thread had
-/// until then.
+/// An input that ends in this stream shows that what came before it is used up; with the turns that another task of the
+/// same thread had until then.
 fn used_up<T>() -> (impl Stream<Item = T> + Send + 'static, impl Future<Output = usize>) {
     let (used, mut seen) = tokio::sync::oneshot::channel();
     let mut used = Some(used);
@@ -208,7 +208,8 @@ async fn requests_of_one_client_leave_some_of_each_turn_to_others() {
     let (drain, began) = (Drain::default(), Instant::now());
     let (_greedy, _unread) = serve_grant(grant(b"192.0.2.1"), stream::iter(chunks), |_| {}, drain.clone());
     for turn in 1..=5 {
-        // Of 10,000 in each tenth of a second, a client can have three quarters. These count a little more than one each.
+        // Of 10,000 in each tenth of a second, a client can have three quarters. These count a little more than one
+        // each.
         tokio::time::sleep_until(began + turn * Duration::from_millis(100) - Duration::from_millis(50)).await;
         let taken = taken.load(Ordering::Relaxed) / usize::try_from(turn).unwrap();
         assert!((6_000..7_500).contains(&taken), "{taken} in each of {turn} turns");

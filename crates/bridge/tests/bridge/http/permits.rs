@@ -100,7 +100,7 @@ async fn unread_answer_holds_its_place_but_for_its_last_frame() {
     }
 }
 
-/// What a source with waiting reads beyond measure leaves to others, of 32 connections.
+/// Connections, of 32, that a source with waiting reads beyond measure leaves to others.
 #[tokio::test]
 async fn waiting_reads_over_http1_leave_connections_to_others() {
     let stack = Stack::start_with("[limits]\nmax_connections = 32").await;
@@ -132,7 +132,7 @@ async fn waiting_reads_over_http1_leave_connections_to_others() {
     assert!(attack.next().now_or_never().is_none(), "the others still wait");
 }
 
-/// What a source with requests beyond measure leaves to others, at default limits.
+/// Requests that a source beyond measure leaves to others, at default limits.
 #[tokio::test]
 async fn greedy_source_leaves_permits_to_others() {
     // Accepts, and says nothing.
@@ -165,7 +165,7 @@ async fn greedy_source_leaves_permits_to_others() {
     assert_eq!(options(a).await.status, 503, "the attack still holds all that it can");
 }
 
-/// What a source with streams beyond measure leaves to others: over HTTP/1.1, each occupies one of 32 connections.
+/// Streams that a source beyond measure leaves to others: over HTTP/1.1, each occupies one of 32 connections.
 #[tokio::test]
 async fn streams_leave_connections_to_others() {
     let stack = Stack::start_with("[limits]\nmax_connections = 32\nmax_calls = 1").await;

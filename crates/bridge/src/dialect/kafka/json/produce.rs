@@ -7,12 +7,12 @@ use serde_json::value::RawValue;
 
 use crate::backend::command;
 use crate::cluster::{MAX_HEADERS, MAX_RECORDS};
+use crate::dialect::json::int64::Int64;
+use crate::dialect::json::list::List;
+use crate::dialect::json::object::Object;
+use crate::dialect::json::value::{self, RecordHeader, check_headers, text};
 use crate::json::format::Format;
 use crate::json::member::present;
-use crate::session::json::int64::Int64;
-use crate::session::json::list::List;
-use crate::session::json::object::Object;
-use crate::session::json::value::{self, RecordHeader, check_headers, text};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

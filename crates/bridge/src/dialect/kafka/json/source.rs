@@ -8,9 +8,9 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use crate::backend::command::{self, Start};
 use crate::backend::{LOG_END, LOG_START};
 use crate::delivery::MAX_PARTITIONS;
-use crate::session::json::int64::Int64;
-use crate::session::json::list::List;
-use crate::session::json::subscribe::TopicId;
+use crate::dialect::json::int64::Int64;
+use crate::dialect::json::list::List;
+use crate::dialect::json::subscribe::TopicId;
 
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -9,15 +9,15 @@ use super::command::IsolationName;
 use super::source::{From, Next, Partitions, Source};
 use crate::backend::command::SubscribeCommand;
 use crate::delivery::{MAX_FILTERS, MAX_PARTITIONS};
-use crate::json::format::Format;
-use crate::session::command_limits::MAX_SOURCES;
-use crate::session::json::filter::Filter;
-use crate::session::json::list::List;
-use crate::session::json::object::{Object, object};
-use crate::session::json::subscribe::{
+use crate::dialect::Subscribed;
+use crate::dialect::json::filter::Filter;
+use crate::dialect::json::list::List;
+use crate::dialect::json::object::{Object, object};
+use crate::dialect::json::subscribe::{
     MAX_BATCH_BYTES, MAX_BATCH_RECORDS, OnLagName, TopicId, at_most, bounded, check_len, filters, one_or_many,
 };
-use crate::session::request::Subscribed;
+use crate::dialect::limits::MAX_SOURCES;
+use crate::json::format::Format;
 
 /// A source, or many, with the members that are the same for all.
 #[derive(Deserialize)]

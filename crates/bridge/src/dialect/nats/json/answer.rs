@@ -6,10 +6,10 @@ use serde::Serialize;
 
 use crate::backend::{CommandError, Dedup, DeliveryReport, ListedOffset, System, Written};
 use crate::delivery::{Item, SubscribedTopic};
+use crate::dialect::error::{MAX_ERROR_BYTES, error_resp};
+use crate::dialect::json::answer::{results, text};
+use crate::dialect::json::error::Error;
 use crate::dialect::{cause_name, millis};
-use crate::session::answer::{MAX_ERROR_BYTES, error_resp};
-use crate::session::json::answer::{results, text};
-use crate::session::json::error::Error;
 
 /// The sequences of many streams.
 pub(in crate::dialect::nats) fn listed(

@@ -9,9 +9,7 @@ use super::*;
 use crate::backend::command::{Header, Record, RecordFilter};
 use crate::backend::{CommandError, Dedup, Fault, ListedOffset, System, Written};
 use crate::delivery::{Item, Place, SkipCause, SubscribedTopic};
-use crate::session::command::Encoding;
-use crate::session::json::parse;
-use crate::session::request::Request;
+use crate::session::{Encoding, Request, parse};
 
 #[track_caller]
 fn runs(text: &str, format: Format, command: Command) {

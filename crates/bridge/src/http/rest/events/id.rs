@@ -1,9 +1,10 @@
 //! The `id` of an event: where the client is in every partition, after the event.
 //!
-//! A client has only the last `id` that it saw, and bridges keep no state. So an `id` that resumes exactly, without repeated or
-//! missing records, contains the position of every partition. Its base is the positions before a delivery, which is encoded once for
-//! all records of the delivery; the partition and the position after the record follow as `.PARTITION.OFFSET`. This is exact: a
-//! delivery has records of one partition only, in order, and other partitions do not move during it.
+//! A client has only the last `id` that it saw, and bridges keep no state. So an `id` that resumes exactly, without
+//! repeated or missing records, contains the position of every partition. Its base is the positions before a delivery,
+//! which is encoded once for all records of the delivery; the partition and the position after the record follow as
+//! `.PARTITION.OFFSET`. This is exact: a delivery has records of one partition only, in order, and other partitions do
+//! not move during it.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
@@ -118,8 +119,8 @@ impl Positions {
         offsets.iter().enumerate().map(move |(index, offset)| (number(index), *offset))
     }
 
-    /// As the base of an `id`: a first byte, the topic's id if the cluster tells it, and the partition if it is one. The offsets are
-    /// differences from the one before, because those of a topic are often similar.
+    /// As the base of an `id`: a first byte, the topic's id if the cluster tells it, and the partition if it is one.
+    /// The offsets are differences from the one before, because those of a topic are often similar.
     pub(super) fn encode(&self) -> String {
         let (has_topic_id, is_partition) = (self.topic_id.is_some(), matches!(self.of, Of::Partition(..)));
         let mut bytes = vec![

@@ -1,4 +1,4 @@
-//! What a client asks for in the query.
+//! The query of a request for events.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,8 @@ pub(super) struct Wish {
 }
 
 impl Wish {
-    /// Parses the query of a request for the events of a topic, or of one of its partitions, or of a stream, which is partition 0.
+    /// Parses the query of a request for the events of a topic, or of one of its partitions, or of a stream, which is
+    /// partition 0.
     ///
     /// # Errors
     /// A parameter is invalid, unknown or repeated.

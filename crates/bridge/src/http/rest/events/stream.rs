@@ -10,7 +10,8 @@ use super::event::Events;
 use crate::delivery::Subscription;
 use crate::drain::Drain;
 
-/// Sends what the subscription has, until it ends, the client leaves or the bridge drains. Every frame has whole events.
+/// Sends what the subscription has, until it ends, the client leaves or the bridge drains. Every frame has whole
+/// events.
 ///
 /// # Cancel safety
 /// A drop ends the stream between two events.
@@ -61,8 +62,8 @@ async fn next(subscription: &mut Subscription, events: &mut Events, text: &mut V
 /// A comment is sent after this time without an event. Gateways end silent responses after 30 to 90 s.
 const QUIET: Duration = Duration::from_secs(15);
 
-/// How long a browser waits before it reconnects, in milliseconds. Streams that end together do not come back together.
+/// The time before a browser reconnects, in milliseconds. Streams that end together do not come back together.
 const RETRY_MS: std::ops::RangeInclusive<u64> = 1000..=3000;
 
-/// How long batches that were read beforehand are kept for a client that does not read.
+/// The time for which batches that were read beforehand are kept for a client that does not read.
 const HOLD: Duration = Duration::from_secs(1);

@@ -47,7 +47,7 @@ fn delivery_says_what_follows_and_what_it_costs() {
     assert_eq!(text, want);
 }
 
-/// Those whose text grows most.
+/// Records whose text grows most.
 #[test]
 fn smallest_records_and_headers_are_within_the_bound() {
     let log_append = TimestampType::LogAppendTime.into();

@@ -96,7 +96,7 @@ fn subscriptions_begin_get_credit_and_end() {
     invalid(r#"{"id":5,"credit":{"subscription":7,"bytes":-1}}"#, 5, "credit: invalid value");
 }
 
-/// What is written of a record with these members.
+/// The record to write for these members.
 fn written(format: &str, members: &str) -> Result<Record, String> {
     let text =
         format!(r#"{{"id":7,"produce":{{"format":"{format}","records":[{{"topic":"t",{members}}}]}}}}"#);

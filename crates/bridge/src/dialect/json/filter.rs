@@ -1,4 +1,4 @@
-//! Which records a client wants: `{"key": ["a", {"prefix": "user-"}]}`, `{"header": "type", "value": "new"}`.
+//! Filters of records: `{"key": ["a", {"prefix": "user-"}]}`, `{"header": "type", "value": "new"}`.
 
 use bytes::Bytes;
 use serde::Deserialize;
@@ -30,7 +30,8 @@ struct Prefix<'a> {
 }
 
 impl Filter<'_> {
-    /// The filter, whose strings have the form of keys in `format`. `key_name` is the name of its member `key` for clients.
+    /// The filter, whose strings have the form of keys in `format`. `key_name` is the name of its member `key` for
+    /// clients.
     pub(crate) fn decode(self, key_name: &str, format: Format) -> Result<RecordFilter, String> {
         let (header, wanted) = match (self.key, self.header, self.value) {
             (Some(key), None, None) => (None, key),

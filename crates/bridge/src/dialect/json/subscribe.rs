@@ -10,8 +10,8 @@ use super::list::List;
 use super::object::Object;
 use crate::backend::command::RecordFilter;
 use crate::delivery::MAX_VALUES;
-use crate::session::command_limits::{MAX_SOURCES, MAX_SUBSCRIPTION_BYTES};
-use crate::session::request::size;
+use crate::dialect::limits::{MAX_SOURCES, MAX_SUBSCRIPTION_BYTES};
+use crate::dialect::protobuf::size;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -69,8 +69,8 @@ pub(crate) fn check_len(json: &str) -> Result<(), Error> {
     at_most(json.len(), "bytes", MAX_SUBSCRIPTION_BYTES)
 }
 
-/// The sources of a subscription: a single one, whose member `name` is required, or `many`. `is_alone`: no other member of a
-/// single source was given.
+/// The sources of a subscription: a single one, whose member `name` is required, or `many`. `is_alone`: no other member
+/// of a single source was given.
 pub(crate) fn one_or_many<S>(
     name: &str,
     one: Option<S>,
@@ -107,7 +107,7 @@ pub(crate) fn at_most(count: usize, of: &str, max: usize) -> Result<(), Error> {
     Err(Error::custom(format_args!("{count} {of} in one subscription: expected at most {max}")))
 }
 
-/// What the client chose, if that is not too much; 0: it did not.
+/// The client's choice, at most `max`; 0: it made none.
 pub(crate) fn bounded(chosen: u32, max: usize) -> usize {
     if chosen == 0 { max } else { size(chosen).min(max) }
 }

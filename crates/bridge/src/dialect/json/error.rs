@@ -4,7 +4,7 @@ use serde::Serialize;
 use sluicegate_protocol::ErrorResp;
 
 use crate::backend::{CommandError, System};
-use crate::session::answer::{MAX_ERROR_BYTES, MAX_RECORD_ERROR_BYTES, error_resp};
+use crate::dialect::error::{MAX_ERROR_BYTES, MAX_RECORD_ERROR_BYTES, error_resp};
 
 /// An error. Members that do not apply are left out.
 #[derive(Debug, Serialize)]

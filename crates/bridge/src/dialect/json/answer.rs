@@ -1,0 +1,49 @@
+//! Texts of answers.
+
+use serde::Serialize;
+use sluicegate_protocol::ErrorResp;
+
+use super::error::Error;
+use crate::backend::{CommandError, System};
+use crate::dialect::error::{MAX_RECORD_ERROR_BYTES, error_resp};
+
+/// The text of an answer.
+pub(crate) fn text(id: i64, body: &impl Serialize) -> Vec<u8> {
+    // Cannot fail: all names are strings or numbers.
+    serde_json::to_vec(&Answer { id, body }).unwrap_or_default()
+}
+
+/// The text of an answer with the results of many records or logs, on a cluster of `system`.
+pub(crate) fn results<T: Serialize>(
+    id: i64,
+    system: System,
+    results: impl Iterator<Item = Result<T, CommandError>>,
+) -> Vec<u8> {
+    let bounded = |error| error_resp(error, system, MAX_RECORD_ERROR_BYTES);
+    let results: Vec<Result<T, ErrorResp>> = results.map(|result| result.map_err(bounded)).collect();
+    let outcomes = results.iter().map(|result| match result {
+        Ok(done) => Outcome::Done(done),
+        Err(error) => Outcome::Failed { error: Error::of_result(error) },
+    });
+    text(id, &Results { results: outcomes.collect() })
+}
+
+/// The result of one record or partition.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(crate) enum Outcome<'a, T> {
+    Done(T),
+    Failed { error: Error<'a> },
+}
+
+#[derive(Serialize)]
+struct Answer<'a, B> {
+    id: i64,
+    #[serde(flatten)]
+    body: &'a B,
+}
+
+#[derive(Serialize)]
+struct Results<'a, T> {
+    results: Vec<Outcome<'a, T>>,
+}
