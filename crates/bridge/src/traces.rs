@@ -4,12 +4,12 @@
 //! is made only of a request that is sampled, so without a collector a request costs its id and nothing else.
 //!
 //! - [`context`]: the trace of the current task
-//! - [`span`]: a request or a command that is sampled; [`below`]: the requests to other systems below it
+//! - [`span`]: a request or a command that is sampled; [`requests`]: those to other systems below it
 //! - [`export`]: the way to the collector, a bounded queue
 
-mod below;
 mod context;
 mod export;
+mod requests;
 mod span;
 
 use std::sync::Arc;
@@ -20,9 +20,9 @@ use opentelemetry::trace::{
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
 use sluicegate_fair_share::{Ledger, Source};
 
-pub(crate) use self::below::{below, produce, reported};
 pub(crate) use self::context::{Context, current, current_id};
 pub(crate) use self::export::ExportCounts;
+pub(crate) use self::requests::{below, produce, reported};
 pub(crate) use self::span::{RECEIVE, SEND, Span};
 
 use crate::rate::Rate;
