@@ -55,6 +55,9 @@ async fn commands_beyond_the_grant_are_denied() {
     assert_eq!(limited.fetch(log("1"), 0, bounds, &mut ()).await.err().map(code), denied);
     assert_eq!(limited.list_offset(log("0"), 0, false).await.err(), None);
     assert_eq!(limited.list_offset(log("1"), 0, false).await.err().map(code), denied);
+    // HTTP checks these before it parses a query, too.
+    assert_eq!(limited.ends(log("1"), false).await.err().map(code), denied);
+    assert_eq!(limited.describe("1").await.err().map(code), denied);
     let unread = grant(&[(metadata::READ, "false")]).ok().unwrap();
     let many = [(log("0"), 0)];
     assert_eq!(unread.fetch(log("0"), 0, bounds, &mut ()).await.err().map(code), denied);
