@@ -235,7 +235,7 @@ impl Cluster {
     }
 
     /// The offset of each log's timestamp: see [`Backend::list_offsets`]. The results are in the order of `asked`.
-    /// Those that take [`LISTING_PATIENCE`] longer than the first are errors.
+    /// Offsets that take [`LISTING_PATIENCE`] longer than the first are errors.
     ///
     /// # Cancel safety
     /// A drop abandons the reads.

@@ -12,6 +12,7 @@ mod protobuf;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use serde_json::Error;
 use sluicegate_protocol::KafkaMessage;
 use sluicegate_protocol::pub_sub_req::Req;
@@ -62,14 +63,14 @@ pub(crate) trait Dialect: Sync {
     /// The command is invalid.
     fn command(&self, req: Req) -> Option<Result<Asked, String>>;
 
-    /// Parses the JSON of the command of this name, and says which kind it is; none if there is no such command.
+    /// Parses the JSON of the command of this name, and gives its kind; none if there is no such command.
     fn json_command(&self, name: &str, json: &str) -> Option<(Kind, Result<InFormat, Error>)>;
 
     /// The names of its commands in JSON, without those of all systems.
     fn json_commands(&self) -> &'static str;
 
-    /// A fetch's answer without its records: the number of its field, and the message.
-    fn fetched(&self, next_offset: i64, ends: Ends) -> (u32, Vec<u8>);
+    /// Appends a fetch's answer without its records. Gives the number of its field.
+    fn put_fetched(&self, answer: &mut Vec<u8>, next_offset: i64, ends: Ends) -> u32;
 
     /// A delivery without its records: the number of its field, and the message.
     fn delivered(&self, next: &Place, end: i64) -> (u32, Vec<u8>);
@@ -84,13 +85,13 @@ pub(crate) trait Dialect: Sync {
     fn item(&self, item: Item) -> Option<Resp>;
 
     /// The offsets of many logs in JSON.
-    fn json_listed(&self, sequence: i64, results: Vec<Result<ListedOffset, CommandError>>) -> Vec<u8>;
+    fn json_listed(&self, sequence: i64, results: Vec<Result<ListedOffset, CommandError>>) -> Bytes;
 
     /// The reports of records in JSON.
-    fn json_produced(&self, sequence: i64, reports: Vec<DeliveryReport>) -> Vec<u8>;
+    fn json_produced(&self, sequence: i64, reports: Vec<DeliveryReport>) -> Bytes;
 
     /// An item without records in JSON; none for the other items.
-    fn json_item(&self, sequence: i64, item: &Item) -> Option<Vec<u8>>;
+    fn json_item(&self, sequence: i64, item: &Item) -> Option<Bytes>;
 
     /// Appends a record in JSON.
     fn put_message(&self, text: &mut Vec<u8>, partition: i32, message: &KafkaMessage, format: Format);
@@ -98,8 +99,8 @@ pub(crate) trait Dialect: Sync {
     /// Appends the member that says where a log continues.
     fn put_next(&self, text: &mut Vec<u8>, partition: i32, next_offset: i64);
 
-    /// The names of a log's ends in JSON, that of a delivery first.
-    fn json_ends(&self, ends: Ends) -> Vec<(&'static str, i64)>;
+    /// Appends the members of a log's ends, as far as they are known.
+    fn put_ends(&self, text: &mut Vec<u8>, ends: Ends);
 }
 
 /// The cause of a gap in JSON.

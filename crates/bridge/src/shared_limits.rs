@@ -164,7 +164,7 @@ const SHARED_LIMITS: &[Row] = &[
     ],
     [
         "1,000 consumers at the ends of streams, of a NATS cluster",
-        "later streams, whoever waits there: they are polled, every 2 s at worst",
+        "later streams, for all who wait there: polled, every 2 s at worst",
         "crates/bridge/src/nats/tail.rs",
         "stream_beyond_the_consumers_is_polled",
     ],

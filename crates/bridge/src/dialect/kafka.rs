@@ -4,10 +4,9 @@ mod item;
 mod json;
 mod protobuf;
 
-pub(super) use self::item::cause;
-
 use std::io::Write as _;
 
+use bytes::Bytes;
 use prost::Message;
 use serde_json::Error;
 use sluicegate_protocol::pub_sub_req::Req;
@@ -20,6 +19,7 @@ use sluicegate_ws_session::request::Command as Known;
 use super::{Asked, Dialect, InFormat};
 use crate::backend::{CommandError, DeliveryReport, ListedOffset};
 use crate::delivery::{Item, Place};
+use crate::dialect::json::answer::put_end;
 use crate::json::format::Format;
 use crate::json::record::Record;
 use crate::metrics::Kind;
@@ -68,8 +68,10 @@ impl Dialect for Kafka {
         "fetch, multi_fetch, list_offset, list_offsets, metadata, produce"
     }
 
-    fn fetched(&self, next_offset: i64, ends: Ends) -> (u32, Vec<u8>) {
-        (KAFKA_FETCH_RESP, protobuf::fetched(next_offset, ends).encode_to_vec())
+    fn put_fetched(&self, answer: &mut Vec<u8>, next_offset: i64, ends: Ends) -> u32 {
+        // Cannot fail: the only error is a full buffer, and a `Vec` grows.
+        let _ = protobuf::fetched(next_offset, ends).encode(answer);
+        KAFKA_FETCH_RESP
     }
 
     fn delivered(&self, next: &Place, end: i64) -> (u32, Vec<u8>) {
@@ -90,15 +92,15 @@ impl Dialect for Kafka {
         item::event(item)
     }
 
-    fn json_listed(&self, sequence: i64, results: Vec<Result<ListedOffset, CommandError>>) -> Vec<u8> {
+    fn json_listed(&self, sequence: i64, results: Vec<Result<ListedOffset, CommandError>>) -> Bytes {
         json::listed(sequence, results)
     }
 
-    fn json_produced(&self, sequence: i64, reports: Vec<DeliveryReport>) -> Vec<u8> {
+    fn json_produced(&self, sequence: i64, reports: Vec<DeliveryReport>) -> Bytes {
         json::produced(sequence, reports)
     }
 
-    fn json_item(&self, sequence: i64, item: &Item) -> Option<Vec<u8>> {
+    fn json_item(&self, sequence: i64, item: &Item) -> Option<Bytes> {
         json::item(sequence, item)
     }
 
@@ -112,7 +114,9 @@ impl Dialect for Kafka {
         let _ = write!(text, ",\"next\":{{\"{partition}\":{next_offset}}}");
     }
 
-    fn json_ends(&self, Ends { start, stable, end }: Ends) -> Vec<(&'static str, i64)> {
-        vec![("high_watermark", end), ("last_stable_offset", stable), ("log_start_offset", start)]
+    fn put_ends(&self, text: &mut Vec<u8>, Ends { start, stable, end }: Ends) {
+        put_end(text, "high_watermark", end);
+        put_end(text, "last_stable_offset", stable);
+        put_end(text, "log_start_offset", start);
     }
 }

@@ -5,6 +5,7 @@ mod protobuf;
 
 use std::io::Write as _;
 
+use bytes::Bytes;
 use prost::Message as _;
 use serde_json::Error;
 use sluicegate_protocol::KafkaMessage;
@@ -17,6 +18,7 @@ use sluicegate_ws_session::request::Command as Known;
 use super::{Asked, Dialect, InFormat};
 use crate::backend::{CommandError, DeliveryReport, ListedOffset};
 use crate::delivery::{Item, Place};
+use crate::dialect::json::answer::put_end;
 use crate::json::format::Format;
 use crate::json::message::Message;
 use crate::metrics::Kind;
@@ -57,8 +59,10 @@ impl Dialect for Nats {
         "fetch, list_sequences, publish"
     }
 
-    fn fetched(&self, next_offset: i64, ends: Ends) -> (u32, Vec<u8>) {
-        (NATS_FETCH_RESP, protobuf::fetched(next_offset, ends).encode_to_vec())
+    fn put_fetched(&self, answer: &mut Vec<u8>, next_offset: i64, ends: Ends) -> u32 {
+        // Cannot fail: the only error is a full buffer, and a `Vec` grows.
+        let _ = protobuf::fetched(next_offset, ends).encode(answer);
+        NATS_FETCH_RESP
     }
 
     fn delivered(&self, next: &Place, end: i64) -> (u32, Vec<u8>) {
@@ -77,15 +81,15 @@ impl Dialect for Nats {
         protobuf::event(item)
     }
 
-    fn json_listed(&self, sequence: i64, results: Vec<Result<ListedOffset, CommandError>>) -> Vec<u8> {
+    fn json_listed(&self, sequence: i64, results: Vec<Result<ListedOffset, CommandError>>) -> Bytes {
         json::listed(sequence, results)
     }
 
-    fn json_produced(&self, sequence: i64, reports: Vec<DeliveryReport>) -> Vec<u8> {
+    fn json_produced(&self, sequence: i64, reports: Vec<DeliveryReport>) -> Bytes {
         json::published(sequence, reports)
     }
 
-    fn json_item(&self, sequence: i64, item: &Item) -> Option<Vec<u8>> {
+    fn json_item(&self, sequence: i64, item: &Item) -> Option<Bytes> {
         json::item(sequence, item)
     }
 
@@ -101,7 +105,8 @@ impl Dialect for Nats {
         let _ = write!(text, ",\"next\":{next_offset}");
     }
 
-    fn json_ends(&self, Ends { start, end, .. }: Ends) -> Vec<(&'static str, i64)> {
-        vec![("end", end), ("first_sequence", start)]
+    fn put_ends(&self, text: &mut Vec<u8>, Ends { start, end, .. }: Ends) {
+        put_end(text, "end", end);
+        put_end(text, "first_sequence", start);
     }
 }

@@ -1,12 +1,14 @@
-//! Members of protobuf that commands of all systems have.
+//! Members of protobuf that commands and answers of all systems have.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use sluicegate_protocol as wire;
+use sluicegate_protocol::kafka_subscription_event::skipped::Cause;
 
 use crate::backend::command::{Header, ReadBounds, RecordFilter};
 use crate::cluster::shown;
+use crate::delivery::SkipCause;
 
 /// The bounds of a read; `max_bytes` 0: as many as the bridge allows.
 pub(super) fn bounds(max_wait_ms: Option<u32>, min_bytes: u32, max_bytes: u32) -> ReadBounds {
@@ -38,6 +40,11 @@ pub(super) fn topic_id(id: &[u8], word: &str, topic: &str) -> Result<Option<u128
     }
 }
 
+/// The bytes of a topic's id; none if it is not known.
+pub(super) fn id_bytes(id: Option<u128>) -> Bytes {
+    id.map(|id| id.to_be_bytes().to_vec().into()).unwrap_or_default()
+}
+
 pub(super) fn header(wire::Header { key, value }: wire::Header) -> Header {
     Header { key, value }
 }
@@ -47,4 +54,12 @@ pub(super) fn record_filter(filter: wire::RecordFilter) -> RecordFilter {
     let own = |values: Vec<Bytes>| values.iter().map(|value| Bytes::copy_from_slice(value)).collect();
     let wire::RecordFilter { header, equals, prefixes } = filter;
     RecordFilter { header, equals: own(equals), prefixes: own(prefixes) }
+}
+
+/// The cause of a gap, which has the same numbers in all systems.
+pub(super) fn cause(cause: SkipCause) -> Cause {
+    match cause {
+        SkipCause::Deleted => Cause::Deleted,
+        SkipCause::Lag => Cause::Lag,
+    }
 }

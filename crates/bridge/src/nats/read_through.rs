@@ -66,7 +66,7 @@ impl ReadThrough {
         timeout(self.api.timeout(), read).await.unwrap_or_else(|_| Err(self.api.silence(name)))
     }
 
-    /// ReadThrough until the stream stays the same, and the connection too.
+    /// Reads until the stream stays the same, and the connection too.
     async fn read_again(
         &self,
         source: Source,

@@ -29,7 +29,7 @@ pub(super) enum Answer {
     Shared { sequence: i64, number: u32, encoded: Bytes, rest: Vec<u8> },
     /// A `KafkaMultiFetchResp`, encoded.
     MultiFetch { sequence: i64, encoded: Bytes },
-    /// Records or topics of a JSON session, with the rest of their answer.
+    /// An answer of a JSON session that is not the same on every system.
     Text(Bytes),
 }
 
@@ -46,7 +46,8 @@ impl Answer {
 
     /// Fetched records, and where to continue.
     pub(super) fn fetched(sequence: i64, system: System, fetched: Fetched) -> Self {
-        let (number, rest) = dialect::of(system).fetched(fetched.next_offset, fetched.ends);
+        let mut rest = Vec::new();
+        let number = dialect::of(system).put_fetched(&mut rest, fetched.next_offset, fetched.ends);
         Self::Shared { sequence, number, encoded: fetched.messages, rest }
     }
 
@@ -60,10 +61,12 @@ impl Answer {
         let messages = results.iter().flatten().map(|fetched| fetched.messages.len());
         let overhead = results.len().saturating_mul(RESULT_OVERHEAD);
         let mut encoded = Vec::with_capacity(messages.fold(overhead, usize::saturating_add));
+        let mut rest = Vec::new();
         for result in results {
             match result {
                 Ok(fetched) => {
-                    let (_, rest) = dialect.fetched(fetched.next_offset, fetched.ends);
+                    rest.clear();
+                    dialect.put_fetched(&mut rest, fetched.next_offset, fetched.ends);
                     let len = fetched.messages.len().saturating_add(rest.len());
                     put_head_of(RESULTS, field_len(FETCHED, len), &mut encoded);
                     put_head_of(FETCHED, len, &mut encoded);
@@ -89,7 +92,7 @@ impl Answer {
         let dialect = dialect::of(system);
         match encoding {
             Encoding::Protobuf => Self::new(sequence, dialect.listed(results)),
-            Encoding::Json(_) => Self::Text(dialect.json_listed(sequence, results).into()),
+            Encoding::Json(_) => Self::Text(dialect.json_listed(sequence, results)),
         }
     }
 
@@ -111,7 +114,7 @@ impl Answer {
         let dialect = dialect::of(system);
         match encoding {
             Encoding::Protobuf => Self::new(sequence, dialect.produced(reports)),
-            Encoding::Json(_) => Self::Text(dialect.json_produced(sequence, reports).into()),
+            Encoding::Json(_) => Self::Text(dialect.json_produced(sequence, reports)),
         }
     }
 
@@ -131,9 +134,7 @@ impl Answer {
                 Self::failed(sequence, system, format_args!("deliver messages, {log}"), error)
             }
             (item, Encoding::Protobuf) => Self::Message(PubSubResp { sequence, resp: dialect.item(item) }),
-            (item, Encoding::Json(_)) => {
-                Self::Text(dialect.json_item(sequence, &item).unwrap_or_default().into())
-            }
+            (item, Encoding::Json(_)) => Self::Text(dialect.json_item(sequence, &item).unwrap_or_default()),
         }
     }
 

@@ -1,5 +1,8 @@
 //! Texts of answers.
 
+use std::io::Write as _;
+
+use bytes::Bytes;
 use serde::Serialize;
 use sluicegate_protocol::ErrorResp;
 
@@ -8,9 +11,9 @@ use crate::backend::{CommandError, System};
 use crate::dialect::error::{MAX_RECORD_ERROR_BYTES, error_resp};
 
 /// The text of an answer.
-pub(crate) fn text(id: i64, body: &impl Serialize) -> Vec<u8> {
+pub(crate) fn text(id: i64, body: &impl Serialize) -> Bytes {
     // Cannot fail: all names are strings or numbers.
-    serde_json::to_vec(&Answer { id, body }).unwrap_or_default()
+    shrunk(serde_json::to_vec(&Answer { id, body }).unwrap_or_default())
 }
 
 /// The text of an answer with the results of many records or logs, on a cluster of `system`.
@@ -18,7 +21,7 @@ pub(crate) fn results<T: Serialize>(
     id: i64,
     system: System,
     results: impl Iterator<Item = Result<T, CommandError>>,
-) -> Vec<u8> {
+) -> Bytes {
     let bounded = |error| error_resp(error, system, MAX_RECORD_ERROR_BYTES);
     let results: Vec<Result<T, ErrorResp>> = results.map(|result| result.map_err(bounded)).collect();
     let outcomes = results.iter().map(|result| match result {
@@ -26,6 +29,20 @@ pub(crate) fn results<T: Serialize>(
         Err(error) => Outcome::Failed { error: Error::of_result(error) },
     });
     text(id, &Results { results: outcomes.collect() })
+}
+
+/// Appends an end of the log, if it is known.
+pub(in crate::dialect) fn put_end(text: &mut Vec<u8>, name: &str, offset: i64) {
+    if offset >= 0 {
+        // Cannot fail: a `Vec` accepts all writes.
+        let _ = write!(text, ",\"{name}\":{offset}");
+    }
+}
+
+/// Gives back the memory that a `Vec` has for its growth: it is not reserved.
+pub(crate) fn shrunk(mut text: Vec<u8>) -> Bytes {
+    text.shrink_to_fit();
+    text.into()
 }
 
 /// The result of one record or partition.

@@ -64,6 +64,11 @@ impl<'de> Deserialize<'de> for TopicId {
     }
 }
 
+/// The text of a topic's id; empty if it is not known.
+pub(crate) fn id_text(id: Option<u128>) -> String {
+    id.map(|id| URL_SAFE_NO_PAD.encode(id.to_be_bytes())).unwrap_or_default()
+}
+
 /// Checks the size of a subscription's text.
 pub(crate) fn check_len(json: &str) -> Result<(), Error> {
     at_most(json.len(), "bytes", MAX_SUBSCRIPTION_BYTES)

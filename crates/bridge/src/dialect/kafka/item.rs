@@ -1,17 +1,16 @@
 //! A subscription's items in protobuf.
 
-use sluicegate_protocol::kafka_subscription_event::{
-    CaughtUp, Event, OpenTransaction, Retrying, Skipped, skipped::Cause,
-};
+use sluicegate_protocol::kafka_subscription_event::{CaughtUp, Event, OpenTransaction, Retrying, Skipped};
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
     KafkaDeliveryResp, KafkaSubscribedResp, KafkaSubscriptionEvent, PartitionNext, SubscribedTopic,
 };
 
 use crate::backend::System;
-use crate::delivery::{self, Item, Place, SkipCause};
+use crate::delivery::{self, Item, Place};
 use crate::dialect::error::{MAX_ERROR_BYTES, error_resp};
 use crate::dialect::millis;
+use crate::dialect::protobuf::{cause, id_bytes};
 
 /// The message of an item without records; None for the other items.
 pub(super) fn event(item: Item) -> Option<Resp> {
@@ -56,14 +55,7 @@ fn subscribed(topic: delivery::SubscribedTopic) -> SubscribedTopic {
     let next = |(partition, offset)| PartitionNext { partition, offset };
     SubscribedTopic {
         topic: topic.to_string(),
-        topic_id: topic_id.map(|id| id.to_be_bytes().to_vec().into()).unwrap_or_default(),
+        topic_id: id_bytes(topic_id),
         partitions: partitions.into_iter().map(next).collect(),
-    }
-}
-
-pub(in crate::dialect) fn cause(cause: SkipCause) -> Cause {
-    match cause {
-        SkipCause::Deleted => Cause::Deleted,
-        SkipCause::Lag => Cause::Lag,
     }
 }

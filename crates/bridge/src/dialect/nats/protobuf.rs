@@ -10,7 +10,6 @@ use sluicegate_protocol::{
     NatsSubscriptionEvent, OnLag, PublishMessage, Published, StreamTime, SubscribedStream, nats_source,
     pub_sub_resp::Resp,
 };
-
 use sluicegate_shared_log::Ends;
 
 use crate::backend::command::{
@@ -20,9 +19,8 @@ use crate::backend::{CommandError, DeliveryReport, ListedOffset, System, Written
 use crate::delivery::{Item, Place, SubscribedTopic};
 use crate::dialect::Subscribed;
 use crate::dialect::error::{MAX_ERROR_BYTES, MAX_RECORD_ERROR_BYTES, error_resp};
-use crate::dialect::kafka::cause;
 use crate::dialect::millis;
-use crate::dialect::protobuf::{bounds, header, record_filter, size, topic_id};
+use crate::dialect::protobuf::{bounds, cause, header, id_bytes, record_filter, size, topic_id};
 
 pub(super) fn fetch(command: CmdNatsFetch) -> Command {
     let CmdNatsFetch { stream, sequence, max_wait_ms, min_bytes, max_bytes, max_messages } = command;
@@ -139,7 +137,7 @@ pub(super) fn delivered(Place { topic, offset, .. }: &Place, end: i64) -> NatsDe
 fn subscribed(SubscribedTopic { topic, topic_id, partitions }: SubscribedTopic) -> SubscribedStream {
     SubscribedStream {
         stream: topic.to_string(),
-        stream_id: topic_id.map(|id| id.to_be_bytes().to_vec().into()).unwrap_or_default(),
+        stream_id: id_bytes(topic_id),
         next_sequence: partitions.first().map_or(-1, |(_, next)| *next),
     }
 }

@@ -98,13 +98,10 @@ impl Position {
         logs: &[Log<'a>],
         committed: bool,
     ) -> Result<Vec<i64>, (Log<'a>, CommandError)> {
+        let Some(first) = logs.first() else { return Ok(Vec::new()) };
         let list = async |timestamp| {
             let asked: Vec<_> = logs.iter().map(|log| (*log, timestamp)).collect();
-            let listed = match (logs.first(), grant.list_offsets(&asked, committed).await) {
-                (None, _) => Vec::new(),
-                (Some(_), Ok(listed)) => listed,
-                (Some(first), Err(error)) => return Err((*first, error)),
-            };
+            let listed = grant.list_offsets(&asked, committed).await.map_err(|error| (*first, error))?;
             let listed = logs.iter().zip(listed);
             let offset = |(log, listed): (&Log<'a>, Result<_, _>)| match listed {
                 Ok(crate::backend::ListedOffset { offset, .. }) => Ok(offset),

@@ -8,13 +8,12 @@ use sluicegate_protocol::{
     UnsubscribedResp,
 };
 
-use super::records::shrunk;
-use crate::dialect::json::answer::{Outcome, text};
+use crate::dialect::json::answer::{Outcome, shrunk, text};
 use crate::dialect::json::error::Error;
 
 /// The text of an answer that is the same on every system; none for others, which are encoded where they are made, and
 /// for control messages, which are protobuf in every codec.
-pub(in crate::session) fn encode(answer: &PubSubResp) -> Option<Vec<u8>> {
+pub(in crate::session) fn encode(answer: &PubSubResp) -> Option<Bytes> {
     let body = match answer.resp.as_ref()? {
         Resp::ErrorResp(error) => Body::Error { error: Error::of_command(error) },
         Resp::PongResp(PongResp { state }) => {
@@ -117,7 +116,7 @@ mod tests {
     #[track_caller]
     fn check(resp: Resp, want: &str) {
         let text = encode(&PubSubResp { sequence: 7, resp: Some(resp) }).unwrap();
-        assert_eq!(String::from_utf8(text).unwrap(), want);
+        assert_eq!(String::from_utf8(text.into()).unwrap(), want);
     }
 
     fn error() -> ErrorResp {
@@ -157,7 +156,7 @@ mod tests {
         let failed = r#"{"error":{"reason":"DENIED","message":"\"m\"","retriable":false}}"#;
         let denied = || Err(CommandError::new(Fault::Forbidden, 0, "\"m\""));
         let text = results(7, System::Kafka, [Ok(5), denied()].into_iter());
-        let text = String::from_utf8(text).unwrap();
+        let text = String::from_utf8(text.into()).unwrap();
         assert_eq!(text, format!(r#"{{"id":7,"results":[5,{failed}]}}"#));
         let partition =
             PartitionMetadata { partition: 0, leader: -1, replicas: vec![1, 2], in_sync_replicas: vec![] };

@@ -11,6 +11,7 @@ use sluicegate_shared_log::Ends;
 
 use crate::backend::{CommandError, DecodeMessages as _, Fetched, System, first_message};
 use crate::delivery::Place;
+use crate::dialect::json::answer::shrunk;
 use crate::dialect::{self, json::error};
 use crate::json::format::Format;
 use crate::metrics::RouteMetrics;
@@ -94,8 +95,7 @@ pub(in crate::session) fn delivered(
     }
     text.push(b']');
     dialect.put_next(&mut text, *partition, *offset);
-    let ends = dialect.json_ends(Ends { end, ..Ends::UNKNOWN });
-    ends.into_iter().for_each(|(name, offset)| put_end(&mut text, name, offset));
+    dialect.put_ends(&mut text, Ends { end, ..Ends::UNKNOWN });
     // Cannot fail: a `Vec` accepts all writes.
     let _ = write!(text, ",\"{}\":", system.topic);
     let _ = serde_json::to_writer(&mut text, &**topic);
@@ -151,24 +151,8 @@ fn put_partition(
     let Fetched { next_offset, ends, .. } = fetched;
     text.push(b']');
     dialect.put_next(text, partition, next_offset);
-    for (name, offset) in dialect.json_ends(ends) {
-        put_end(text, name, offset);
-    }
+    dialect.put_ends(text, ends);
     used
-}
-
-/// Appends an end of the log, if it is known.
-pub(super) fn put_end(text: &mut Vec<u8>, name: &str, offset: i64) {
-    if offset >= 0 {
-        // Cannot fail: a `Vec` accepts all writes.
-        let _ = write!(text, ",\"{name}\":{offset}");
-    }
-}
-
-/// Gives back the memory that a `Vec` has for its growth: it is not reserved.
-pub(super) fn shrunk(mut text: Vec<u8>) -> Bytes {
-    text.shrink_to_fit();
-    text.into()
 }
 
 /// The growth of a byte of a record in text, at most: a header without content has 3 and becomes 24, and a control

@@ -1,7 +1,6 @@
 //! Results and items of subscriptions in JSON.
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
 use serde::{Serialize, Serializer};
 
 use crate::backend::{CommandError, DeliveryReport, ListedOffset, System, Written};
@@ -9,25 +8,26 @@ use crate::delivery::{Item, Place, SubscribedTopic};
 use crate::dialect::error::{MAX_ERROR_BYTES, error_resp};
 use crate::dialect::json::answer::{results, text};
 use crate::dialect::json::error::Error;
+use crate::dialect::json::subscribe::id_text;
 use crate::dialect::{cause_name, millis};
 
 /// The offsets of many logs.
 pub(in crate::dialect::kafka) fn listed(
     sequence: i64,
     listed: Vec<Result<ListedOffset, CommandError>>,
-) -> Vec<u8> {
+) -> Bytes {
     let offset = |ListedOffset { offset, timestamp }| Offset { offset, timestamp };
     results(sequence, System::Kafka, listed.into_iter().map(|result| result.map(offset)))
 }
 
 /// The reports of records.
-pub(in crate::dialect::kafka) fn produced(sequence: i64, reports: Vec<DeliveryReport>) -> Vec<u8> {
+pub(in crate::dialect::kafka) fn produced(sequence: i64, reports: Vec<DeliveryReport>) -> Bytes {
     let place = |Written { partition, offset, timestamp, .. }| Produced { partition, offset, timestamp };
     results(sequence, System::Kafka, reports.into_iter().map(|report| report.map(place)))
 }
 
 /// An item without records; none for the other items.
-pub(in crate::dialect::kafka) fn item(sequence: i64, item: &Item) -> Option<Vec<u8>> {
+pub(in crate::dialect::kafka) fn item(sequence: i64, item: &Item) -> Option<Bytes> {
     Some(match item {
         Item::Subscribed(topics) => {
             text(sequence, &Subscribed { subscribed: topics.iter().map(topic).collect() })
@@ -142,8 +142,7 @@ impl Serialize for Next {
 }
 
 fn topic(SubscribedTopic { topic, topic_id, partitions }: &SubscribedTopic) -> Topic<'_> {
-    let topic_id = topic_id.map(|id| URL_SAFE_NO_PAD.encode(id.to_be_bytes())).unwrap_or_default();
-    Topic { topic, topic_id, partitions: Next(partitions.clone()) }
+    Topic { topic, topic_id: id_text(*topic_id), partitions: Next(partitions.clone()) }
 }
 
 #[cfg(test)]
@@ -162,7 +161,7 @@ mod tests {
 
     #[test]
     fn results_have_their_members() {
-        let text = |text: Vec<u8>| String::from_utf8(text).unwrap();
+        let text = |text: Bytes| String::from_utf8(text.into()).unwrap();
         let found = Ok(ListedOffset { offset: i64::MAX, timestamp: -1 });
         let want = format!(
             r#"{{"id":7,"results":[{{"offset":9223372036854775807,"timestamp":-1}},{{"error":{DENIED}}}]}}"#
@@ -177,7 +176,7 @@ mod tests {
 
     #[track_caller]
     fn check(told: &Item, want: &str) {
-        assert_eq!(String::from_utf8(item(7, told).unwrap()).unwrap(), want);
+        assert_eq!(String::from_utf8(item(7, told).unwrap().into()).unwrap(), want);
     }
 
     #[test]

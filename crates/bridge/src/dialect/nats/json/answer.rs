@@ -1,7 +1,6 @@
 //! Results and items of subscriptions in JSON.
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
 use serde::Serialize;
 
 use crate::backend::{CommandError, Dedup, DeliveryReport, ListedOffset, System, Written};
@@ -9,19 +8,20 @@ use crate::delivery::{Item, SubscribedTopic};
 use crate::dialect::error::{MAX_ERROR_BYTES, error_resp};
 use crate::dialect::json::answer::{results, text};
 use crate::dialect::json::error::Error;
+use crate::dialect::json::subscribe::id_text;
 use crate::dialect::{cause_name, millis};
 
 /// The sequences of many streams.
 pub(in crate::dialect::nats) fn listed(
     sequence: i64,
     listed: Vec<Result<ListedOffset, CommandError>>,
-) -> Vec<u8> {
+) -> Bytes {
     let place = |ListedOffset { offset, timestamp }| Sequence { sequence: offset, timestamp };
     results(sequence, System::Nats, listed.into_iter().map(|result| result.map(place)))
 }
 
 /// The reports of messages.
-pub(in crate::dialect::nats) fn published(sequence: i64, reports: Vec<DeliveryReport>) -> Vec<u8> {
+pub(in crate::dialect::nats) fn published(sequence: i64, reports: Vec<DeliveryReport>) -> Bytes {
     let published = |Written { offset, dedup, .. }| {
         let (duplicate, window) = dedup.map(|Dedup { is_duplicate, window }| (is_duplicate, window)).unzip();
         let duplicate_window_ms = window.map(|window| u64::try_from(window.as_millis()).unwrap_or(u64::MAX));
@@ -31,7 +31,7 @@ pub(in crate::dialect::nats) fn published(sequence: i64, reports: Vec<DeliveryRe
 }
 
 /// An item without messages of the stream; none for the other items.
-pub(in crate::dialect::nats) fn item(sequence: i64, item: &Item) -> Option<Vec<u8>> {
+pub(in crate::dialect::nats) fn item(sequence: i64, item: &Item) -> Option<Bytes> {
     Some(match item {
         Item::Subscribed(streams) => {
             text(sequence, &Subscribed { subscribed: streams.iter().map(stream).collect() })
@@ -122,7 +122,7 @@ struct Outage<'a> {
 fn stream(SubscribedTopic { topic, topic_id, partitions }: &SubscribedTopic) -> Stream<'_> {
     Stream {
         stream: topic,
-        stream_id: topic_id.map(|id| URL_SAFE_NO_PAD.encode(id.to_be_bytes())).unwrap_or_default(),
+        stream_id: id_text(*topic_id),
         next: partitions.first().map_or(-1, |(_, next)| *next),
     }
 }

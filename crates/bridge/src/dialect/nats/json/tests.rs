@@ -113,7 +113,7 @@ fn words_of_kafka_are_refused() {
 
 #[test]
 fn answers_have_the_words_of_nats() {
-    let text = |text: Vec<u8>| String::from_utf8(text).unwrap();
+    let text = |text: Bytes| String::from_utf8(text.into()).unwrap();
     let denied = || CommandError::new(Fault::Forbidden, 0, "m");
     let failed = r#""error":{"reason":"DENIED","message":"m","retriable":false}"#;
     let found = Ok(ListedOffset { offset: 5, timestamp: 6 });
