@@ -120,8 +120,10 @@ impl<T> Node<T> {
     fn account(&mut self, account: Account, ticket: Ticket) -> &mut Self {
         let Self { now, accounts, order, left, left_order, .. } = self;
         let (_, below) = accounts.entry(account).or_insert_with(|| {
-            let time = left.remove(&account).unwrap_or(*now);
-            left_order.remove(&(time, account));
+            let next = left.remove(&account).unwrap_or(*now);
+            left_order.remove(&(next, account));
+            // Others may have had many turns since it left.
+            let time = next.max(*now);
             order.insert((time, ticket), account);
             ((time, ticket), Self::default())
         });

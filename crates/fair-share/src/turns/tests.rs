@@ -97,6 +97,22 @@ fn coming_again_and_again_gains_nothing() {
 }
 
 #[test]
+fn staying_away_gains_nothing() {
+    let mut turns = Turns::default();
+    for _ in 0..10 {
+        turns.push(holder(0, 1), 1, 'a');
+    }
+    turns.push(holder(0, 2), 1, 'b');
+    for _ in 0..9 {
+        turns.pop();
+    }
+    for _ in 0..3 {
+        turns.push(holder(0, 2), 1, 'b');
+    }
+    assert_eq!(order(&mut turns), ['b', 'a', 'b', 'a', 'b']);
+}
+
+#[test]
 fn those_that_left_are_forgotten() {
     let mut turns = Turns::default();
     turns.push(holder(0, 0), 1, 0);
