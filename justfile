@@ -203,6 +203,7 @@ alerts:
 gen: _packages
     SLUICEGATE_GEN=1 cargo test -p sluicegate-protocol --test generated
     SLUICEGATE_GEN=1 cargo test -p sluicegate-bridge --lib reference_
+    SLUICEGATE_GEN=1 cargo test -p sluicegate-telemetry reference_
     SLUICEGATE_GEN=1 cargo test -p sluicegate-filter --lib reference_lists_every_metric
     SLUICEGATE_GEN=1 cargo test -p sluicegate-cli page
     npm run reference -w sluicegate

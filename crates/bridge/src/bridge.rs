@@ -6,8 +6,15 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures_util::future::join_all;
+use sluicegate_backend::{Backend, Unready};
+use sluicegate_delivery::drain::Drain;
 use sluicegate_fair_share::{Ledger, Permits};
+use sluicegate_kafka::{EncoderPool, Kafka};
+use sluicegate_nats::Nats;
 use sluicegate_shared_log::{self as shared_log, SharedLog};
+use sluicegate_telemetry::metrics::Metrics;
+use sluicegate_telemetry::rate_limit::RateLimit;
+use sluicegate_telemetry::traces::Traces;
 use sluicegate_ws_session::budget::Budget;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -18,17 +25,10 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use crate::admin::Admin;
-use crate::backend::{Backend, Unready};
 use crate::clusters::Clusters;
 use crate::config::{self, ClusterConfig, Config, LogFormat, Place, Problem};
-use crate::drain::Drain;
 use crate::endpoint::{Endpoint, Settings};
-use crate::kafka::{EncoderPool, Kafka};
-use crate::metrics::Metrics;
-use crate::nats::Nats;
-use crate::rate_limit::RateLimit;
 use crate::server::{self, BindError, Connections, Server};
-use crate::traces::Traces;
 
 /// A running bridge. Dropping it stops it at once.
 pub struct Bridge {
@@ -191,7 +191,7 @@ impl FixedSettings {
 
 impl Endpoint {
     fn new(config: &Config, health: Routes) -> Self {
-        let metrics = Metrics::new();
+        let metrics = Metrics::default();
         let logs = SharedLog::new(kept_records(config));
         let writes_due = CancellationToken::new();
         let (shared, per_cluster) = ((logs.clone(), EncoderPool::new()), metrics.clone());
@@ -252,7 +252,7 @@ impl Endpoint {
 /// # Cancel safety
 /// A drop has no effect.
 pub async fn connect(config: &Config, within: Duration) -> Vec<(String, Result<String, Problem>)> {
-    let (metrics, shared) = (Metrics::new(), (SharedLog::default(), EncoderPool::new()));
+    let (metrics, shared) = (Metrics::default(), (SharedLog::default(), EncoderPool::new()));
     let asked = config.clusters.iter().map(async |(name, cluster)| {
         let ready = backend(name, cluster, false, &shared, &metrics).ready(within).await;
         let problem = |Unready { key, cause }| Problem {

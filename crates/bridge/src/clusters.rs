@@ -25,12 +25,13 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::definition::BASE64;
+use sluicegate_backend::Backend;
+use sluicegate_delivery::cluster::{Cluster, Parts, Rates, Writes};
+use sluicegate_telemetry::metrics::Metrics;
+
 use self::definition::Definition;
 use self::settings::Settings;
-use crate::backend::Backend;
-use crate::cluster::{Cluster, Parts, Rates, Writes};
 use crate::config::{ClusterConfig, Config, ROUTE_CLUSTERS};
-use crate::metrics::Metrics;
 
 /// All clusters.
 pub(crate) struct Clusters {
@@ -236,7 +237,7 @@ impl Clusters {
         }
     }
 
-    /// Tells the clients of all clusters to go: see [`Drain::begin`](crate::drain::Drain::begin).
+    /// Tells the clients of all clusters to go: see [`Drain::begin`](sluicegate_delivery::drain::Drain::begin).
     pub(crate) fn drain(&self, clients: usize, within: Duration) {
         for cluster in self.all() {
             cluster.drain.begin(clients, within);

@@ -38,8 +38,8 @@ pub use self::secret::Secret;
 pub use self::source::Source;
 pub use self::tls::Tls;
 pub use self::traces::Traces;
-pub(crate) use crate::kafka::PropertyError;
-use crate::suggestion::similar_among;
+use sluicegate_backend::suggestion::similar_among;
+pub(crate) use sluicegate_kafka::PropertyError;
 
 use self::problem::Problems;
 use self::section::Section;

@@ -1,6 +1,6 @@
 //! The words of each messaging system for its clients: wire messages and JSON members of commands and answers.
 //!
-//! A dialect parses commands into the types of [`command`](crate::backend::command), and renders results. Nothing else
+//! A dialect parses commands into the types of [`command`](sluicegate_backend::command), and renders results. Nothing else
 //! in the bridge names the messages of a system.
 
 pub(crate) mod error;
@@ -14,17 +14,17 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use serde_json::Error;
+use sluicegate_backend::command::{Command, SubscribeCommand};
+use sluicegate_backend::{CommandError, DeliveryReport, ListedOffset, System};
+use sluicegate_delivery::{Item, Place, SkipCause};
 use sluicegate_protocol::KafkaMessage;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_shared_log::Ends;
+use sluicegate_telemetry::metrics::Kind;
 use sluicegate_ws_session::request::Command as Known;
 
-use crate::backend::command::{Command, SubscribeCommand};
-use crate::backend::{CommandError, DeliveryReport, ListedOffset, System};
-use crate::delivery::{Item, Place, SkipCause};
 use crate::json::format::Format;
-use crate::metrics::Kind;
 
 /// The dialect of clients of a system's clusters.
 pub(crate) fn of(system: System) -> &'static dyn Dialect {

@@ -35,11 +35,12 @@ use tower::ServiceExt;
 use self::refusal::{Form, Refusal};
 use self::request_kind::RequestKind;
 pub(crate) use self::settings::Settings;
+use sluicegate_delivery::drain::Drain;
+use sluicegate_telemetry::metrics::Metrics;
+use sluicegate_telemetry::rate_limit::RateLimit;
+use sluicegate_telemetry::traces::{self, Context, Traces};
+
 use crate::clusters::Clusters;
-use crate::drain::Drain;
-use crate::metrics::Metrics;
-use crate::rate_limit::RateLimit;
-use crate::traces::{self, Context, Traces};
 
 /// The state that all requests share.
 pub(crate) struct Endpoint {

@@ -36,13 +36,14 @@ pub(crate) use self::problem::{Problem, ProblemKind};
 pub(crate) use self::request_permits::RequestPermits;
 pub(crate) use self::response::Body;
 
+use sluicegate_backend::System;
+use sluicegate_delivery::grant::Grant;
+use sluicegate_telemetry::traces;
+
 use self::accept::Accept;
 use self::headers::Headers;
 use self::request::Request;
 use self::response::Response;
-use crate::backend::System;
-use crate::grant::Grant;
-use crate::traces;
 
 /// An admitted request.
 pub(crate) struct AdmittedRequest<'a> {

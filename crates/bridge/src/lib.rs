@@ -14,42 +14,22 @@
 //! `/metrics`), [`logging`], `traces` for an OpenTelemetry collector, and `metrics` for Prometheus.
 
 mod admin;
-mod backend;
 mod bridge;
-mod cluster;
 mod clusters;
 pub mod config;
-mod delivery;
-mod delivery_reports;
 mod dialect;
-mod drain;
 mod endpoint;
+#[cfg(test)]
+mod entries;
 mod executor;
-mod failure_log;
-mod file_hash;
-mod grant;
 mod http;
-mod incidents;
 mod json;
-mod kafka;
 mod limit;
 pub mod logging;
-mod metrics;
-mod nats;
-mod number;
-mod rate;
-mod rate_limit;
-#[cfg(test)]
-mod reference;
 mod server;
 mod session;
 #[cfg(test)]
 mod shared_limits;
-mod suggestion;
-mod topics;
-mod traces;
-mod write_queue;
-mod write_sequencer;
 
 pub use self::bridge::{Bridge, connect};
 pub use self::server::BindError;

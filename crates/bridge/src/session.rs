@@ -72,15 +72,16 @@ use self::lane::Lane;
 use self::outbox::Outbox;
 use self::peer::{Disconnected, Input, read_meanwhile, read_to_end};
 pub(crate) use self::request::Request;
+use sluicegate_backend::command::Command;
+use sluicegate_backend::{CommandError, Fault};
+use sluicegate_delivery::cluster::{WriteSequencer, WriteTicket};
+use sluicegate_delivery::drain::Drain;
+use sluicegate_delivery::grant::Grant;
+use sluicegate_telemetry::metrics::{Kind, Outcome};
+
 use self::reservation::Reservation;
 use self::subscriptions::Subscriptions;
 use self::transport::Output;
-use crate::backend::command::Command;
-use crate::backend::{CommandError, Fault};
-use crate::cluster::{WriteSequencer, WriteTicket};
-use crate::drain::Drain;
-use crate::grant::Grant;
-use crate::metrics::{Kind, Outcome};
 
 /// The bounds of one session.
 #[derive(Debug, Clone)]
@@ -330,7 +331,7 @@ impl<'a> Session<'a> {
             Request::Command { sequence, command, encoding } => {
                 let grant = self.grant.clone();
                 let ticket = match command {
-                    Command::Produce(_) => self.sequencer.next(),
+                    Command::Produce(_) => self.sequencer.issue(),
                     Command::Fetch { .. }
                     | Command::ListOffset { .. }
                     | Command::MultiFetch { .. }

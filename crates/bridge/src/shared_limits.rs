@@ -1,6 +1,6 @@
 //! All limits that clients share, with who loses when one is full, and the test that attacks it.
 
-use crate::reference;
+use sluicegate_reference as reference;
 
 /// A limit, who loses, and the file and name of its test.
 type Row = [&'static str; 4];
@@ -45,7 +45,7 @@ const SHARED_LIMITS: &[Row] = &[
     [
         "a cluster's queue of records to write",
         "the client above its share: 429, or `retriable` in a session",
-        "crates/bridge/src/write_queue.rs",
+        "crates/backend/src/write_queue.rs",
         "greedy_source_leaves_bytes_and_records_to_a_newcomer",
     ],
     [
@@ -57,7 +57,7 @@ const SHARED_LIMITS: &[Row] = &[
     [
         "1,000 clients (or /48) with a rejected record in 10 s, of a Kafka cluster",
         "the one whose last one is oldest: its records share batches again",
-        "crates/bridge/src/kafka/writer/suspects.rs",
+        "crates/kafka/src/writer/suspects.rs",
         "oldest_suspect_is_forgotten_first",
     ],
     [
@@ -147,37 +147,37 @@ const SHARED_LIMITS: &[Row] = &[
     [
         "48 reads of a NATS cluster, 8 of streams without `allow_direct`",
         "the client above its share: clients take turns, up to `request.timeout.ms`",
-        "crates/bridge/src/nats/tests/reads.rs",
+        "crates/nats/src/tests/reads.rs",
         "reads_without_an_answer_leave_places_to_others",
     ],
     [
         "60,000 answers that a connection to NATS expects",
         "later requests: they wait up to `request.timeout.ms`",
-        "crates/bridge/src/nats/tests/reads.rs",
+        "crates/nats/src/tests/reads.rs",
         "reads_without_an_answer_leave_places_to_others",
     ],
     [
         "16 consumers that read ahead in streams, of a NATS cluster",
         "the client above its share: direct gets, which cost more",
-        "crates/bridge/src/nats/walk.rs",
+        "crates/nats/src/walk.rs",
         "client_with_many_walks_leaves_some_to_others",
     ],
     [
         "1,000 consumers at the ends of streams, of a NATS cluster",
         "later streams, for all who wait there: polled, every 2 s at worst",
-        "crates/bridge/src/nats/tail.rs",
+        "crates/nats/src/tail.rs",
         "stream_beyond_the_consumers_is_polled",
     ],
     [
         "10,000 known streams, of a NATS cluster",
         "the stream that was asked longest ago: the next read asks again",
-        "crates/bridge/src/nats/streams.rs",
+        "crates/nats/src/streams.rs",
         "stream_that_was_asked_longest_ago_is_forgotten_first",
     ],
     [
         "64 MiB a second and core of records that filters leave out or reads skip",
         "the cluster, then the client above its share: it goes on in the next second",
-        "crates/bridge/src/cluster/tests.rs",
+        "crates/delivery/src/cluster/tests.rs",
         "skips_of_one_client_leave_some_of_each_second_to_others",
     ],
     [
@@ -189,25 +189,25 @@ const SHARED_LIMITS: &[Row] = &[
     [
         "250,000 partitions a second and core that are described",
         "the cluster, then the client above its share: it goes on in the next second",
-        "crates/bridge/src/cluster/metadata.rs",
+        "crates/delivery/src/cluster/metadata.rs",
         "descriptions_of_one_client_leave_some_of_each_second_to_others",
     ],
     [
         "50,000 partitions of encoded descriptions, of a Kafka cluster",
         "topics that were described longest ago: they are encoded again",
-        "crates/bridge/src/kafka/descriptions.rs",
+        "crates/kafka/src/descriptions.rs",
         "wide_topics_leave_the_descriptions_that_others_use",
     ],
     [
         "`traces.max_spans_per_second`",
         "the client above its share of a second: it is not traced",
-        "crates/bridge/src/rate.rs",
+        "crates/backend/src/rate.rs",
         "greedy_client_leaves_some_of_each_second_to_others",
     ],
     [
         "4,096 spans that wait for the collector",
         "later spans of any client: they are dropped and counted",
-        "crates/bridge/src/traces/export.rs",
+        "crates/telemetry/src/traces/export.rs",
         "spans_beyond_the_queue_are_dropped_and_counted",
     ],
 ];

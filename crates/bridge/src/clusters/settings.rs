@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sluicegate_delivery::cluster::{MAX_RECORDS, Reads};
 use tokio::task::spawn_blocking;
 
 use super::RouteClusterError;
 use super::definition::Definition;
-use crate::cluster::{MAX_RECORDS, Reads};
 use crate::config::{self, ClusterConfig, Config, PropertyError, is_of_definition};
 use crate::session::MAX_RESULT_BYTES;
 

@@ -11,9 +11,16 @@ use futures_util::future::join_all;
 use nkeys::KeyPair;
 use prost::Message;
 use rdkafka::mocking::MockCluster;
+use sluicegate_backend::System;
+use sluicegate_backend::command::Record;
+use sluicegate_delivery::cluster::WriteTicket;
+use sluicegate_delivery::grant::Grant;
+use sluicegate_delivery::testing::script::Script;
+use sluicegate_kafka::{EncoderPool, Kafka};
 use sluicegate_protocol::ClusterDefinition;
 use sluicegate_protocol::cluster_definition::{Sasl, Tls};
 use sluicegate_shared_log::SharedLog;
+use sluicegate_telemetry::metrics::Metrics;
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
@@ -21,14 +28,7 @@ use tokio::time::{advance, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::backend::command::Record;
-use crate::backend::{Log, System};
-use crate::cluster::WriteTicket;
-use crate::cluster::script::Script;
 use crate::config::Config;
-use crate::kafka::{EncoderPool, Kafka};
-use crate::metrics::Metrics;
-use crate::topics::Topics;
 
 struct Pool {
     clusters: Arc<Clusters>,
@@ -45,9 +45,9 @@ fn pool(keys: &str) -> Pool {
     let count = Arc::clone(&made);
     let make = Box::new(move |_: &str, _: &ClusterConfig, _: bool| {
         count.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Arc::<Script>::default()) as Arc<dyn Backend>
+        Arc::<Script>::default() as Arc<dyn Backend>
     });
-    let clusters = Arc::new(Clusters::new(&config, Metrics::new(), CancellationToken::new(), make));
+    let clusters = Arc::new(Clusters::new(&config, Metrics::default(), CancellationToken::new(), make));
     Pool { clusters, made }
 }
 
@@ -259,10 +259,10 @@ async fn no_broker_is_allowed_by_default() {
     ] {
         let config = Config::load(&format!("{secret}{text}"), iter::empty()).unwrap();
         let make = Box::new(|name: &str, _: &ClusterConfig, _: bool| match name {
-            "default" => Arc::new(Arc::<Script>::default()) as Arc<dyn Backend>,
+            "default" => Arc::<Script>::default() as Arc<dyn Backend>,
             name => panic!("{name} made"),
         });
-        let clusters = Clusters::new(&config, Metrics::new(), CancellationToken::new(), make);
+        let clusters = Clusters::new(&config, Metrics::default(), CancellationToken::new(), make);
         assert_eq!(
             clusters.defined(Source::UNKNOWN, header(&of("kafka:9092")).as_bytes()).await.err(),
             Some(want)
@@ -283,9 +283,9 @@ fn scripted(config: &Config) -> (Clusters, Arc<AtomicUsize>) {
     let count = Arc::clone(&made);
     let make = Box::new(move |_: &str, _: &ClusterConfig, _: bool| {
         count.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Arc::<Script>::default()) as Arc<dyn Backend>
+        Arc::<Script>::default() as Arc<dyn Backend>
     });
-    (Clusters::new(config, Metrics::new(), CancellationToken::new(), make), made)
+    (Clusters::new(config, Metrics::default(), CancellationToken::new(), make), made)
 }
 
 #[tokio::test]
@@ -348,17 +348,6 @@ async fn cluster_of_another_kind_is_another_cluster() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn waits_end_when_their_backend_is_replaced() {
-    let (clusters, _) = scripted(&named(&[("a", "old")], ""));
-    let cluster = clusters.named("a").unwrap();
-    let log = Log { topic: "60000", partition: 0 };
-    let mut wait = std::pin::pin!(cluster.wait_for_records(log, i64::MAX, false, None));
-    assert!(timeout(Duration::from_secs(3600), wait.as_mut()).await.is_err());
-    clusters.apply(&named(&[("a", "new")], "")).await;
-    timeout(Duration::from_secs(1), wait).await.unwrap();
-}
-
 #[tokio::test]
 async fn routes_clusters_are_judged_by_the_new_configuration() {
     let keys = |hosts: &str, more: &str| {
@@ -403,12 +392,12 @@ async fn cluster_stays_open_until_its_records_are_delivered() {
     let config = Config::load(text, iter::empty()).unwrap();
     let make = Box::new(|_: &str, config: &ClusterConfig, _: bool| {
         let ClusterConfig::Kafka(config) = config else { panic!("{config:?}") };
-        let metrics = Metrics::new();
+        let metrics = Metrics::default();
         let (logs, writes) = (SharedLog::default().add_cluster(), Some(metrics.writes("route")));
         Arc::new(Kafka::new("route", config, (logs, EncoderPool::new()), metrics.brokers("route"), writes))
             as Arc<dyn Backend>
     });
-    let clusters = Arc::new(Clusters::new(&config, Metrics::new(), CancellationToken::new(), make));
+    let clusters = Arc::new(Clusters::new(&config, Metrics::default(), CancellationToken::new(), make));
     tokio::spawn(Arc::clone(&clusters).close_unused());
 
     let cluster =
@@ -416,12 +405,14 @@ async fn cluster_stays_open_until_its_records_are_delivered() {
     let record = Record { topic: "orders".into(), value: Some("1".into()), ..Record::default() };
     let (sent, queued) = oneshot::channel();
     let begun = Instant::now();
-    let all = Topics::default();
+    let grant = Grant::all(&cluster);
     tokio::select! {
-        written = cluster.produce(Default::default(), vec![record], &all, WriteTicket::default(), || sent.send(()).unwrap()) => panic!("{written:?}"),
+        written = grant.produce(vec![record], WriteTicket::default(), || sent.send(()).unwrap()) => {
+            panic!("{written:?}")
+        }
         queued = queued => queued.unwrap(),
     }
-    drop(cluster);
+    drop((cluster, grant));
     let closed = async {
         while !clusters.state().defined.is_empty() {
             sleep(Duration::from_millis(10)).await;

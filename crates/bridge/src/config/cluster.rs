@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use sluicegate_backend::System;
+use sluicegate_kafka::PropertyError;
+
 use super::flat::Flat;
-use super::kind::{ClusterConfig, KIND, KINDS};
+use super::kind::{ClusterConfig, KIND, KINDS, Keys};
 use super::nats;
 use super::problem::{Place, Problems};
 use super::section::Section;
 use super::tree::given_by;
 use super::unnamed_cluster;
-use crate::backend::System;
-use crate::kafka::{self, PropertyError};
 
 /// A cluster's configuration, or all of its invalid keys.
 type Parsed<C> = Result<C, Vec<PropertyError>>;
@@ -70,8 +71,8 @@ fn one(name: &str, mut table: Section, problems: &mut Problems) -> Option<Cluste
 }
 
 /// A Kafka cluster's properties: see [`parse`].
-pub(super) fn kafka(given: &BTreeMap<String, Flat>) -> Parsed<kafka::ClusterConfig> {
-    parse(given, System::Kafka, kafka::ClusterConfig::parse)
+pub(super) fn kafka(given: &BTreeMap<String, Flat>) -> Parsed<sluicegate_kafka::ClusterConfig> {
+    parse(given, System::Kafka, sluicegate_kafka::ClusterConfig::parse)
 }
 
 /// Checks of each key the name, the value's presence, and, with `of_kind`, the value, in this order. Later checks skip

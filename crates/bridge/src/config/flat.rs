@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
+use sluicegate_backend::System;
 use toml::Value;
 
+use super::kind::Keys;
 use super::problem::Place;
 use super::tree::{Node, Tree};
 use super::value_file;
-use crate::backend::System;
 
 /// The value of a dotted name.
 #[derive(Clone)]

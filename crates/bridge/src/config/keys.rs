@@ -5,7 +5,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 
-use crate::suggestion::similar_among;
+use sluicegate_backend::suggestion::similar_among;
 
 /// A key, with the words of its row in the reference.
 pub(super) struct Key<V> {

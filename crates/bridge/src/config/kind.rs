@@ -1,17 +1,18 @@
 //! The kinds of clusters, and the keys of each.
 
+use sluicegate_backend::System;
+use sluicegate_kafka::properties;
+
 use super::nats;
-use crate::backend::System;
-use crate::kafka::{self, properties};
 
 /// The configuration of one cluster.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "one for each cluster")]
 pub enum ClusterConfig {
     /// `kind = "kafka"`, the default.
-    Kafka(kafka::ClusterConfig),
+    Kafka(sluicegate_kafka::ClusterConfig),
     /// `kind = "nats"`.
-    Nats(crate::nats::ClusterConfig),
+    Nats(sluicegate_nats::ClusterConfig),
 }
 
 impl ClusterConfig {
@@ -54,19 +55,34 @@ pub(super) fn is_cluster_key(name: &str) -> bool {
 pub(super) const KINDS: [(&str, System); 2] = [("kafka", System::Kafka), ("nats", System::Nats)];
 
 /// The keys of a cluster's table.
-impl System {
-    pub(super) fn is_key(self, name: &str) -> bool {
+pub(super) trait Keys {
+    fn is_key(&self, name: &str) -> bool;
+
+    /// Checks that a table can have this key.
+    ///
+    /// # Errors
+    /// The mistake in it, and often the key to set instead.
+    fn check_key(&self, name: &str) -> Result<(), String>;
+
+    /// Whether the value must not appear in logs, errors or debug output.
+    fn is_secret(&self, name: &str) -> bool;
+
+    /// Whether the value is the path of a file.
+    fn is_path(&self, name: &str) -> bool;
+
+    /// The keys that name servers. A cluster has one of them.
+    fn servers(&self) -> &'static [&'static str];
+}
+
+impl Keys for System {
+    fn is_key(&self, name: &str) -> bool {
         match self {
             Self::Kafka => properties::is_property(name),
             Self::Nats => nats::is_key(name),
         }
     }
 
-    /// Checks that a table can have this key.
-    ///
-    /// # Errors
-    /// The mistake in it, and often the key to set instead.
-    pub(super) fn check_key(self, name: &str) -> Result<(), String> {
+    fn check_key(&self, name: &str) -> Result<(), String> {
         match self {
             Self::Kafka => properties::check_name(name)
                 .map_err(|problem| if nats::is_key(name) { of_nats(name) } else { problem }),
@@ -76,24 +92,21 @@ impl System {
         }
     }
 
-    /// Whether the value must not appear in logs, errors or debug output.
-    pub(super) fn is_secret(self, name: &str) -> bool {
+    fn is_secret(&self, name: &str) -> bool {
         match self {
-            Self::Kafka => kafka::is_secret(name),
+            Self::Kafka => sluicegate_kafka::is_secret(name),
             Self::Nats => nats::is_secret(name),
         }
     }
 
-    /// Whether the value is the path of a file.
-    pub(super) fn is_path(self, name: &str) -> bool {
+    fn is_path(&self, name: &str) -> bool {
         match self {
             Self::Kafka => name.ends_with(".location"),
             Self::Nats => nats::is_path(name),
         }
     }
 
-    /// The keys that name servers. A cluster has one of them.
-    pub(super) fn servers(self) -> &'static [&'static str] {
+    fn servers(&self) -> &'static [&'static str] {
         match self {
             Self::Kafka => &["bootstrap.servers", "metadata.broker.list"],
             Self::Nats => &["servers"],

@@ -14,11 +14,12 @@ use std::hash::{Hash, Hasher};
 use std::path::Path;
 use std::time::Duration;
 
+use sluicegate_backend::file_hash;
+use sluicegate_backend::suggestion::similar_among;
+use sluicegate_nats::{ClusterConfig, Credentials};
+
 use super::PropertyError;
 use super::keys::{Key, Number};
-use crate::file_hash;
-use crate::nats::{ClusterConfig, Credentials};
-use crate::suggestion::similar_among;
 
 pub(super) fn is_key(name: &str) -> bool {
     keys::NAMES.contains(&name)

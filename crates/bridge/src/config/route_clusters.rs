@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use sluicegate_backend::System;
+use sluicegate_kafka::{ClusterConfig, PropertyError};
 use sluicegate_protocol::definition::Node;
 
 use super::cluster;
@@ -12,8 +14,6 @@ use super::hosts::Pattern;
 use super::keys;
 use super::problem::{Place, Problems};
 use super::section::Section;
-use crate::backend::System;
-use crate::kafka::{ClusterConfig, PropertyError};
 
 /// The name of all of them in metrics and logs.
 pub(crate) const NAME: &str = "route";

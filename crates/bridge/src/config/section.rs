@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use sluicegate_backend::System;
 use toml::Value;
 
 use super::flat::{self, Flat};
@@ -13,7 +14,6 @@ use super::problem::{Place, Problems};
 use super::secret::Secret;
 use super::tree::{Node, Tree};
 use super::value_file;
-use crate::backend::System;
 
 /// A table that is being read.
 pub(super) struct Section {

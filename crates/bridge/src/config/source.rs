@@ -7,6 +7,7 @@ use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use sluicegate_backend::file_hash;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 use toml::Value;
@@ -14,7 +15,6 @@ use toml::Value;
 use super::Config;
 use super::problem::{Place, Problem, Problems};
 use super::tree::{self, Node, Tree};
-use crate::file_hash;
 
 /// The sources of the configuration. They can change while the bridge runs.
 #[derive(Debug, Clone)]

@@ -10,11 +10,11 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
+use sluicegate_backend::file_hash;
 
 use super::keys;
 use super::problem::Problems;
 use super::section::Section;
-use crate::file_hash;
 
 /// TLS on `listen`: `certificate` (PEM, followed by its chain), `key` (PEM) and `client_ca` (PEM).
 #[derive(Clone)]

@@ -1,10 +1,11 @@
 //! Keys of a cluster that stand in `[clusters]` itself, where the cluster's name was forgotten.
 
-use super::kind::{KIND, is_cluster_key};
+use sluicegate_backend::System;
+
+use super::kind::{KIND, Keys, is_cluster_key};
 use super::problem::{Place, Problems};
 use super::section::Section;
 use super::tree::Node;
-use crate::backend::System;
 
 /// Takes such keys out of `[clusters]`, and reports them. False if there are none.
 pub(super) fn report(clusters: &mut Section, problems: &mut Problems) -> bool {

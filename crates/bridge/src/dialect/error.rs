@@ -2,7 +2,7 @@
 
 use sluicegate_protocol::ErrorResp;
 
-use crate::backend::{CommandError, Fault, System};
+use sluicegate_backend::{CommandError, Fault, System};
 
 /// An error in the protocol's form, with a message of at most `max_bytes`.
 pub(crate) fn error_resp(error: CommandError, system: System, max_bytes: usize) -> ErrorResp {

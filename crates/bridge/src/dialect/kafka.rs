@@ -9,20 +9,20 @@ use std::io::Write as _;
 use bytes::Bytes;
 use prost::Message;
 use serde_json::Error;
+use sluicegate_backend::{CommandError, DeliveryReport, ListedOffset};
+use sluicegate_delivery::{Item, Place};
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::wire::number::{KAFKA_DELIVERY_RESP, KAFKA_FETCH_RESP};
 use sluicegate_protocol::{KafkaListOffsetsResp, KafkaMessage, KafkaProduceResp};
 use sluicegate_shared_log::Ends;
+use sluicegate_telemetry::metrics::Kind;
 use sluicegate_ws_session::request::Command as Known;
 
 use super::{Asked, Dialect, InFormat};
-use crate::backend::{CommandError, DeliveryReport, ListedOffset};
-use crate::delivery::{Item, Place};
 use crate::dialect::json::answer::put_end;
 use crate::json::format::Format;
 use crate::json::record::Record;
-use crate::metrics::Kind;
 
 pub(super) struct Kafka;
 

@@ -8,20 +8,20 @@ use std::io::Write as _;
 use bytes::Bytes;
 use prost::Message as _;
 use serde_json::Error;
+use sluicegate_backend::{CommandError, DeliveryReport, ListedOffset};
+use sluicegate_delivery::{Item, Place};
 use sluicegate_protocol::KafkaMessage;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::wire::number::{NATS_DELIVERY_RESP, NATS_FETCH_RESP};
 use sluicegate_shared_log::Ends;
+use sluicegate_telemetry::metrics::Kind;
 use sluicegate_ws_session::request::Command as Known;
 
 use super::{Asked, Dialect, InFormat};
-use crate::backend::{CommandError, DeliveryReport, ListedOffset};
-use crate::delivery::{Item, Place};
 use crate::dialect::json::answer::put_end;
 use crate::json::format::Format;
 use crate::json::message::Message;
-use crate::metrics::Kind;
 
 pub(super) struct Nats;
 

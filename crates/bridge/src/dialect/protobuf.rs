@@ -6,9 +6,9 @@ use bytes::Bytes;
 use sluicegate_protocol as wire;
 use sluicegate_protocol::kafka_subscription_event::skipped::Cause;
 
-use crate::backend::command::{Header, ReadBounds, RecordFilter};
-use crate::cluster::shown;
-use crate::delivery::SkipCause;
+use sluicegate_backend::command::{Header, ReadBounds, RecordFilter};
+use sluicegate_delivery::SkipCause;
+use sluicegate_delivery::cluster::shown;
 
 /// The bounds of a read; `max_bytes` 0: as many as the bridge allows.
 pub(super) fn bounds(max_wait_ms: Option<u32>, min_bytes: u32, max_bytes: u32) -> ReadBounds {

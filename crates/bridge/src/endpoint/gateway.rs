@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, Request};
+use sluicegate_delivery::cluster::Cluster;
+use sluicegate_delivery::grant::{Grant, InvalidHeader};
 use sluicegate_fair_share::Source;
 use sluicegate_protocol::metadata;
 
 use super::refusal::Refusal;
 use super::{Endpoint, Peer};
-use crate::cluster::Cluster;
-use crate::grant::{Grant, InvalidHeader};
 
 impl Endpoint {
     /// Checks that a gateway sent the request, and that this version knows each of its headers.

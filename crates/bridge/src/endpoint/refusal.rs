@@ -322,8 +322,9 @@ const RETRY_AFTER_SECONDS: &str = "1";
 
 #[cfg(test)]
 mod tests {
+    use sluicegate_reference as reference;
+
     use super::*;
-    use crate::reference;
 
     fn all() -> Vec<Refusal> {
         let refused = |status| Refused::new(status, "");

@@ -5,18 +5,18 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderValue, Request, Response, header};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
+use sluicegate_delivery::grant::Grant;
 use sluicegate_fair_share::Permit;
 use sluicegate_protocol::codec::Codec;
 use sluicegate_protocol::metadata;
+use sluicegate_telemetry::traces::{self, Context};
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 
 use super::Endpoint;
 use super::refusal::Refusal;
 use crate::executor;
-use crate::grant::Grant;
 use crate::session::{self, Overload, Transport};
-use crate::traces::{self, Context};
 
 /// An admitted session. It is counted until it is dropped.
 pub(super) struct AdmittedSession {

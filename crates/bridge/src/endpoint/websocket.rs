@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
+use sluicegate_delivery::grant::Grant;
 use sluicegate_protocol::metadata;
 use sluicegate_ws_session::Session;
 use sluicegate_ws_session::handshake::{Accepted, Headers, Policy};
@@ -13,7 +14,6 @@ use tonic::body::Body;
 use super::Endpoint;
 use super::gateway::source;
 use super::refusal::Refusal;
-use crate::grant::Grant;
 use crate::session::Transport;
 
 impl Endpoint {

@@ -1,9 +1,10 @@
 //! Chooses the media type of a response from the client's `Accept` (RFC 9110, section 12.5.1).
 
+use sluicegate_backend::System;
+
 use super::headers::Headers;
 use super::media_type::{BINARY, EVENT_STREAM, Format, JSON, PROBLEM, V2, V2_BINARY, V2_JSON};
 use super::problem::{Problem, ProblemKind};
-use crate::backend::System;
 
 /// A client's `Accept` headers.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use sluicegate_protocol::Reason;
 
-use crate::backend::{CommandError, System};
+use sluicegate_backend::{CommandError, System};
 
 /// The failure of one record, or of one partition.
 #[derive(Serialize)]
@@ -67,8 +67,9 @@ pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use sluicegate_backend::Fault;
+
     use super::*;
-    use crate::backend::Fault;
 
     #[track_caller]
     fn check(system: System, code: i32, want: &str) {

@@ -1,7 +1,7 @@
 //! The media types of requests and responses.
 
-use crate::backend::System;
 use crate::json::format;
+use sluicegate_backend::System;
 
 /// The form of keys and values in JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use http::{StatusCode, header};
 use serde::Serialize;
+use sluicegate_backend::{CommandError, Fault, System};
+use sluicegate_delivery::grant::Grant;
 use sluicegate_protocol::Reason;
+use sluicegate_telemetry::traces;
 
 use super::failure::{Details, is_default, name};
 use super::media_type::PROBLEM;
 use super::response::Response;
-use crate::backend::{CommandError, Fault, System};
-use crate::grant::Grant;
 use crate::json::InvalidJson;
-use crate::traces;
 
 /// Why a request failed.
 #[derive(Debug, Clone, PartialEq)]
@@ -270,9 +270,10 @@ struct Document<'a> {
 
 #[cfg(test)]
 mod tests {
+    use sluicegate_delivery::testing::script::Script;
+    use sluicegate_reference as reference;
+
     use super::*;
-    use crate::cluster::script::Script;
-    use crate::reference;
 
     const ALL: [ProblemKind; 19] = [
         ProblemKind::Malformed,

@@ -6,6 +6,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderName, Method, StatusCode};
 use serde::Serialize;
+use sluicegate_backend::command::{Header, Record};
+use sluicegate_backend::number::whole_number;
+use sluicegate_backend::{System, Written};
+use sluicegate_delivery::cluster::{MAX_HEADERS, WriteTicket};
+use sluicegate_delivery::grant::Grant;
 use sluicegate_protocol::jsonkey::Path;
 use sluicegate_protocol::{HttpProduce, metadata};
 use tokio::sync::oneshot;
@@ -18,12 +23,7 @@ use super::published::{Published, idempotency_key};
 use super::request::Request;
 use super::request_permits::RequestPermits;
 use super::response::Response;
-use crate::backend::command::{Header, Record};
-use crate::backend::{System, Written};
-use crate::cluster::{MAX_HEADERS, WriteTicket};
-use crate::grant::Grant;
 use crate::json;
-use crate::number::whole_number;
 
 /// The response to a request on the route.
 ///

@@ -1,12 +1,12 @@
 //! Messages of NATS: their ids, and where they were written.
 
 use serde::Serialize;
+use sluicegate_backend::command::Header;
+use sluicegate_backend::{Dedup, Written};
 use sluicegate_protocol::MESSAGE_ID_HEADER;
 
 use super::headers::Headers;
 use super::problem::{Problem, ProblemKind};
-use crate::backend::command::Header;
-use crate::backend::{Dedup, Written};
 
 /// The place of a written message in its stream.
 #[derive(Serialize)]

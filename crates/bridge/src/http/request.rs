@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 use http::Method;
+use sluicegate_delivery::grant::Grant;
 
 use super::headers::Headers;
-use crate::grant::Grant;
 
 /// A request to a resource.
 pub(super) struct Request<'a> {

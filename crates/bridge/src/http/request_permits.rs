@@ -8,8 +8,8 @@ use futures_util::future::BoxFuture;
 use sluicegate_fair_share::{Holder, Permit, Permits as SharedPermits};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use crate::backend::AnswerReservation;
-use crate::drain::Drain;
+use sluicegate_backend::AnswerReservation;
+use sluicegate_delivery::drain::Drain;
 
 /// A request until its work ends, which can be after its response. The drain waits for it.
 pub(crate) struct RequestPermits {

@@ -20,14 +20,14 @@ mod topics;
 use std::sync::Arc;
 
 use http::Method;
+use path::{Query, Resource};
+use sluicegate_backend::{Log, System};
 
 use super::accept::Accept;
 use super::problem::{Problem, ProblemKind};
 use super::request::Request;
 use super::request_permits::RequestPermits;
 use super::response::Response;
-use crate::backend::{Log, System};
-use path::{Query, Resource};
 
 /// The pattern of a target's path on a cluster of `system`, one of a few; without a resource, [`NO_ROUTE`].
 pub(super) fn route(target: &str, system: System) -> &'static str {

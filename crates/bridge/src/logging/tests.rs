@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use sluicegate_reference as reference;
+
 use super::Filter;
-use crate::reference;
 
 /// A log line in the code.
 struct Line {
@@ -18,8 +19,8 @@ struct Line {
 #[test]
 fn reference_lists_every_event() {
     let mut lines = Vec::new();
-    for sources in ["src", "../reader/src"] {
-        read(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(sources), &mut lines);
+    for name in ["backend", "bridge", "delivery", "kafka", "nats", "reader", "telemetry"] {
+        read(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(name).join("src"), &mut lines);
     }
     let mut events: BTreeMap<&str, [Vec<String>; 3]> = BTreeMap::new();
     for Line { event, level, fields, message } in &lines {

@@ -5,20 +5,21 @@ use std::fmt;
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::encoding::{WireType, encode_key, encode_varint, int64, key_len, message};
 use prost::{Message, length_delimiter_len};
+use sluicegate_backend::{CommandError, DeliveryReport, Fetched, ListedOffset, System};
+use sluicegate_delivery::Item;
+use sluicegate_delivery::cluster::shown_log;
 use sluicegate_protocol::codec::Codec;
 use sluicegate_protocol::wire::number::{FETCHED, KAFKA_MULTI_FETCH, RESULTS, SEQUENCE};
 use sluicegate_protocol::{
     Close, ControlResp, ErrorResp, KafkaListOffsetResp, PartitionFetched, PongResp, PubSubResp, SessionResp,
     UnsubscribedResp, control_resp::Control, grpc, pub_sub_resp::Resp,
 };
+use sluicegate_telemetry::traces;
 
 use super::encoding::Encoding;
 use super::json;
-use crate::backend::{CommandError, DeliveryReport, Fetched, ListedOffset, System};
-use crate::cluster::shown_log;
-use crate::delivery::Item;
+use crate::dialect;
 use crate::dialect::error::{MAX_ERROR_BYTES, MAX_RECORD_ERROR_BYTES, error_resp};
-use crate::{dialect, traces};
 
 /// One answer.
 #[derive(Debug, Clone, PartialEq)]
@@ -258,12 +259,11 @@ fn put_head(small: &mut BytesMut, len: usize) {
 mod tests {
     use std::time::Duration;
 
+    use sluicegate_backend::{Fault, Written};
     use sluicegate_protocol::{Header, KafkaFetchResp, KafkaMessage, KafkaMultiFetchResp, Reason};
-
     use sluicegate_shared_log::Ends;
 
     use super::*;
-    use crate::backend::{Fault, Written};
     use crate::session::encoding::MAX_RESULT_BYTES;
 
     fn encoded(answer: Answer) -> Vec<u8> {

@@ -2,17 +2,19 @@
 
 use std::fmt;
 
+use sluicegate_backend::command::{Command, LogName};
+use sluicegate_backend::{AnswerReservation, System};
+use sluicegate_delivery::cluster::{
+    DescribedTopic, MAX_TOPIC_CHARS, Place, WAITER_BYTES, WriteTicket, shown, shown_log,
+};
+use sluicegate_delivery::grant::Grant;
 use sluicegate_fair_share::Source;
+use sluicegate_telemetry::traces::{self, RECEIVE, SEND};
 
 use super::answer::Answer;
 use super::encoding::Encoding;
 use super::{json, metadata};
-use crate::backend::command::{Command, LogName};
-use crate::backend::{AnswerReservation, System};
-use crate::cluster::{DescribedTopic, MAX_TOPIC_CHARS, Place, WAITER_BYTES, WriteTicket, shown, shown_log};
 use crate::dialect::error::MAX_ERROR_BYTES;
-use crate::grant::Grant;
-use crate::traces::{self, RECEIVE, SEND};
 
 /// The context to run a command in, and its span if it is sampled.
 pub(super) fn trace(

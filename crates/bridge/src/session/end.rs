@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use sluicegate_protocol::Close;
+use sluicegate_telemetry::metrics::SessionEnd;
 
 use super::frames::FrameError;
-use crate::metrics::SessionEnd;
 
 /// Why a session ends.
 #[derive(Debug, Clone, PartialEq)]

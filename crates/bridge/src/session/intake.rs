@@ -1,5 +1,6 @@
 //! Takes requests: starts what fits, lets the rest wait, and ends a session that lets too much wait.
 
+use sluicegate_backend::command::{Command, ReadBounds};
 use sluicegate_protocol::control_req;
 use tokio::time::Instant;
 
@@ -7,7 +8,6 @@ use super::command::max_answer_bytes;
 use super::encoding::ENVELOPE_BYTES;
 use super::request::Request;
 use super::{End, GONE_INTERVAL, Overload, Session};
-use crate::backend::command::{Command, ReadBounds};
 use crate::dialect::error::MAX_ERROR_BYTES;
 
 impl Session<'_> {

@@ -2,14 +2,14 @@
 
 use bytes::Bytes;
 use prost::Message;
+use sluicegate_backend::System;
+use sluicegate_delivery::cluster::{DescribedTopic, MetadataPage};
 use sluicegate_protocol::wire::number::{KAFKA_METADATA, TOPICS};
 use sluicegate_protocol::{KafkaMetadataResp, PartitionMetadata, TopicMetadata};
 
 use super::answer::{Answer, field_len, put_head_of};
 use super::encoding::Encoding;
 use super::json;
-use crate::backend::{self, System};
-use crate::cluster::{DescribedTopic, MetadataPage};
 use crate::dialect::error::{MAX_RECORD_ERROR_BYTES, error_resp};
 
 /// The answer with a page of topics. In protobuf, a single topic is shared; all others are copied.
@@ -77,7 +77,7 @@ fn topic_metadata(topic: &DescribedTopic) -> TopicMetadata {
     }
 }
 
-fn partition_metadata(partition: &backend::Partition) -> PartitionMetadata {
+fn partition_metadata(partition: &sluicegate_backend::Partition) -> PartitionMetadata {
     let in_sync = partition.replicas.iter().filter(|replica| replica.in_sync);
     PartitionMetadata {
         partition: partition.partition,
@@ -92,12 +92,12 @@ mod tests {
     use std::sync::Arc;
 
     use bytes::BytesMut;
+    use sluicegate_backend::{CommandError, Description, Fault, Partition, Replica};
     use sluicegate_protocol::codec::Codec;
     use sluicegate_protocol::pub_sub_resp::Resp;
     use sluicegate_protocol::{PubSubResp, grpc};
 
     use super::*;
-    use crate::backend::{CommandError, Description, Fault, Partition, Replica};
     use crate::json::format::Format;
 
     const JSON: Encoding = Encoding::Json(Format::Json);

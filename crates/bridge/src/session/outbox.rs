@@ -107,12 +107,11 @@ const FULL_WRITE: usize = 16 * 1024;
 
 #[cfg(test)]
 mod tests {
+    use sluicegate_backend::{Fetched, System};
+    use sluicegate_shared_log::Ends;
     use tokio::sync::Semaphore;
 
-    use sluicegate_shared_log::Ends;
-
     use super::*;
-    use crate::backend::{Fetched, System};
 
     fn reserve(budget: &Arc<Semaphore>, bytes: u32) -> Option<OwnedSemaphorePermit> {
         Some(Arc::clone(budget).try_acquire_many_owned(bytes).unwrap())

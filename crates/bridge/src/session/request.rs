@@ -2,19 +2,19 @@
 
 use bytes::Bytes;
 use prost::Message;
+use sluicegate_backend::System;
+use sluicegate_backend::command::Command;
 use sluicegate_protocol::codec::Codec;
 use sluicegate_protocol::control_req::Control;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::{CONTROL_PREFIX, CmdCredit, CmdUnsubscribe, ControlReq, PubSubReq};
+use sluicegate_telemetry::metrics::Kind;
 use sluicegate_ws_session::request::{Command as Known, Request as Checked};
 
 use super::command_limits::Counts;
 use super::encoding::Encoding;
 use super::json;
-use crate::backend::System;
-use crate::backend::command::Command;
 use crate::dialect::{self, Asked, Subscribed};
-use crate::metrics::Kind;
 
 /// A checked request.
 #[derive(Debug, PartialEq)]
@@ -109,13 +109,13 @@ fn foreign(command: Known, system: System) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use sluicegate_backend::command::{Header, LogName, ReadBounds, Record};
     use sluicegate_protocol::{
         CmdEmpty, CmdKafkaFetch, CmdKafkaProduce, CmdKafkaSubscribe, CmdNatsFetch, CmdNatsPublish, CmdPing,
         CmdSession, KafkaSource, ProduceRecord, PublishMessage,
     };
 
     use super::*;
-    use crate::backend::command::{Header, LogName, ReadBounds, Record};
 
     fn request(sequence: i64, req: Req) -> Vec<u8> {
         PubSubReq { sequence, req: Some(req) }.encode_to_vec()

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use sluicegate_backend::AnswerReservation;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::encoding::ENVELOPE_BYTES;
 use super::outbox::shrink;
-use crate::backend::AnswerReservation;
 
 /// Bytes reserved for an answer. A fetch holds less of them while it waits at the log end.
 #[derive(Debug)]
@@ -55,10 +55,10 @@ impl AnswerReservation for Reservation {
 #[cfg(test)]
 mod tests {
     use futures_util::poll;
+    use sluicegate_backend::WAITING_BYTES;
     use tokio::sync::Semaphore;
 
     use super::*;
-    use crate::backend::WAITING_BYTES;
 
     #[tokio::test]
     async fn waiting_fetches_refill_one_after_the_other() {

@@ -11,7 +11,11 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use sluicegate_backend::{CommandError, Fault, System};
+use sluicegate_delivery::grant::Grant;
+use sluicegate_delivery::{Item, MAX_PARTITIONS, Subscription, too_many_partitions};
 use sluicegate_protocol::error_code::INVALID_REQUEST;
+use sluicegate_telemetry::metrics::{Kind, Outcome};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
@@ -19,12 +23,8 @@ use super::answer::Answer;
 use super::encoding::ENVELOPE_BYTES;
 use super::encoding::Encoding;
 use super::json;
-use crate::backend::{CommandError, Fault, System};
-use crate::delivery::{Item, MAX_PARTITIONS, Subscription, too_many_partitions};
 use crate::dialect::Subscribed;
 use crate::dialect::error::MAX_ERROR_BYTES;
-use crate::grant::Grant;
-use crate::metrics::{Kind, Outcome};
 
 /// The open subscriptions of a session. One that ends is dropped at once, with all that it was doing.
 pub(super) struct Subscriptions {

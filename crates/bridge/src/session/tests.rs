@@ -4,9 +4,13 @@ mod ending;
 mod producing;
 mod turns;
 
+use std::sync::Arc;
+
 use bytes::{Buf, BytesMut};
 use http_body_util::BodyExt as _;
 use prost::Message;
+use sluicegate_delivery::cluster::Cluster;
+use sluicegate_delivery::testing::script::Script;
 use sluicegate_protocol::control_req::Control as Ask;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
@@ -17,12 +21,8 @@ use sluicegate_protocol::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::task::JoinHandle;
 
-use std::sync::Arc;
-
 use super::intake::MAX_WAITING_REQUESTS;
 use super::*;
-use crate::cluster::Cluster;
-use crate::cluster::script::Script;
 
 /// The gateway's end of a session.
 struct Peer {

@@ -9,6 +9,7 @@ use futures_channel::mpsc;
 use futures_util::TryStreamExt;
 use http_body::Body;
 use http_body_util::BodyExt;
+use sluicegate_delivery::grant::Grant;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
@@ -16,7 +17,6 @@ use super::body::{self, SessionBody};
 use super::outbox::{Outbox, Write};
 use super::peer::{self, Disconnected, Input};
 use super::websocket::{Answers, Client};
-use crate::grant::Grant;
 
 /// A session's input and output.
 pub(crate) struct Transport {

@@ -11,14 +11,14 @@ use std::task::{Context, Poll, ready};
 use bytes::buf::Chain;
 use bytes::{Buf, Bytes};
 use futures_util::stream;
+use sluicegate_delivery::grant::Grant;
+use sluicegate_telemetry::metrics::{ClusterMetrics, Kind, Outcome};
 use sluicegate_ws_session::{Event, Input as SessionInput, Output, Session};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::io::poll_write_buf;
 
 use super::outbox::{Outbox, Write};
 use super::peer::{self, Disconnected, Input};
-use crate::grant::Grant;
-use crate::metrics::{ClusterMetrics, Kind, Outcome};
 
 /// The client's side of a session. Both directions step it, but never concurrently: one task polls them.
 #[derive(Debug, Clone)]

@@ -227,12 +227,8 @@ async fn each_line_of_a_json_log_is_an_object_with_an_event() {
     // Nothing listens at the broker of the configuration.
     let config = file(MINIMAL);
     let mut command = bridge(&config);
-    let (mut child, [address, _]) = started(
-        command
-            .env("SLUICEGATE_LOG_FORMAT", "json")
-            .env("RUST_LOG", "sluicegate_bridge=debug,sluicegate_reader=debug"),
-    )
-    .await;
+    let (mut child, [address, _]) =
+        started(command.env("SLUICEGATE_LOG_FORMAT", "json").env("RUST_LOG", "sluicegate=debug")).await;
     let gateway = Gateway::over(TcpStream::connect(&address).await.unwrap()).await;
     let response = send(&gateway, rest("GET", "/topics")).await;
     let problem: serde_json::Value = serde_json::from_str(response.text()).unwrap();

@@ -1,7 +1,8 @@
 //! `user` and `password`, `token`, `nkey` and `creds`.
 
+use sluicegate_nats::Credentials;
+
 use super::{Values, keys};
-use crate::nats::Credentials;
 
 impl Values<'_> {
     /// `None` without credentials, or if there is a problem.

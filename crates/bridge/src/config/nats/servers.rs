@@ -1,9 +1,9 @@
 //! `servers`.
 
+use sluicegate_nats::ServerAddr;
 use sluicegate_protocol::definition::{Host, Node};
 
 use super::{Values, keys};
-use crate::nats::ServerAddr;
 
 impl Values<'_> {
     pub(super) fn servers(&mut self) -> Vec<ServerAddr> {

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, Error, RootCertStore};
+use sluicegate_nats::Tls;
 
 use super::{Values, keys};
 use crate::config::tls::{certificates, private_key, root_store};
-use crate::nats::Tls;
 
 /// A certificate chain and its private key.
 type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);

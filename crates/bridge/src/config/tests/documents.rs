@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::Path;
 
+use sluicegate_reference as reference;
+
 use super::*;
-use crate::reference;
 
 #[test]
 fn reference_lists_every_key() {
@@ -70,7 +71,7 @@ fn documented_properties_are_librdkafkas() {
     let cells = property_rows().into_iter().map(|row| row[0].trim_matches('`')).collect::<Vec<_>>();
     assert!(cells.len() > 45, "{cells:?}");
     for name in cells {
-        assert!(crate::kafka::properties::is_property(name), "{name}");
+        assert!(sluicegate_kafka::properties::is_property(name), "{name}");
     }
 }
 
@@ -111,7 +112,7 @@ fn documented_defaults_are_those_that_hold() {
             assert_eq!(format!("{:?}", set.reader), format!("{:?}", unset.reader), "{name} = {default}");
         }
     }
-    for (names, value) in crate::kafka::DEFAULTS {
+    for (names, value) in sluicegate_kafka::DEFAULTS {
         let documented = format!("\n| `{}` | {} | ", names[0], value);
         let quoted = format!("\n| `{}` | `{}` | ", names[0], value);
         // Its only value is its default.
@@ -147,7 +148,7 @@ fn every_rejected_property_is_documented() {
         "ssl.sigalgs.list",
         "ssl.truststore.*",
     ];
-    let refused = crate::kafka::properties::REFUSED.iter().map(|(name, _)| *name).chain(of_the_reader);
+    let refused = sluicegate_kafka::properties::REFUSED.iter().map(|(name, _)| *name).chain(of_the_reader);
     let missing: Vec<&str> = refused.filter(|name| !is_documented(name)).collect();
     assert!(missing.is_empty(), "{missing:?}");
     for name in named.iter().filter(|name| !name.ends_with('*') && !name.starts_with('_')) {

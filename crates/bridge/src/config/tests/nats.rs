@@ -5,12 +5,12 @@ mod secured;
 use std::fs;
 use std::path::PathBuf;
 
+use sluicegate_nats::{ClusterConfig as Nats, Credentials};
 use sluicegate_stack::certificates::Authority;
 use tempfile::TempDir;
 
 use super::super::nats::keys;
 use super::*;
-use crate::nats::{ClusterConfig as Nats, Credentials};
 
 const NATS: &str = "[clusters.n]\nkind = \"nats\"\nservers = \"nats://127.0.0.1\"\n";
 const SEED: &str = "SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3VY";

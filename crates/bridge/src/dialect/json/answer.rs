@@ -4,10 +4,10 @@ use std::io::Write as _;
 
 use bytes::Bytes;
 use serde::Serialize;
+use sluicegate_backend::{CommandError, System};
 use sluicegate_protocol::ErrorResp;
 
 use super::error::Error;
-use crate::backend::{CommandError, System};
 use crate::dialect::error::{MAX_RECORD_ERROR_BYTES, error_resp};
 
 /// The text of an answer.

@@ -3,8 +3,8 @@
 use serde::Serialize;
 use sluicegate_protocol::ErrorResp;
 
-use crate::backend::{CommandError, System};
 use crate::dialect::error::{MAX_ERROR_BYTES, MAX_RECORD_ERROR_BYTES, error_resp};
+use sluicegate_backend::{CommandError, System};
 
 /// An error. Members that do not apply are left out.
 #[derive(Debug, Serialize)]

@@ -3,12 +3,12 @@
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use sluicegate_backend::command::RecordFilter;
+use sluicegate_delivery::MAX_VALUES;
 
 use super::list::List;
 use super::object::object;
 use super::value::text;
-use crate::backend::command::RecordFilter;
-use crate::delivery::MAX_VALUES;
 use crate::json::format::Format;
 
 #[derive(Deserialize)]

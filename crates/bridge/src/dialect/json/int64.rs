@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
 
-use crate::number::whole_number;
+use sluicegate_backend::number::whole_number;
 
 /// A number, or a string of decimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,11 +5,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, de};
 use serde_json::Error;
+use sluicegate_backend::command::RecordFilter;
+use sluicegate_delivery::MAX_VALUES;
 
 use super::list::List;
 use super::object::Object;
-use crate::backend::command::RecordFilter;
-use crate::delivery::MAX_VALUES;
 use crate::dialect::limits::{MAX_SOURCES, MAX_SUBSCRIPTION_BYTES};
 use crate::dialect::protobuf::size;
 

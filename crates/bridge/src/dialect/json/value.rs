@@ -7,11 +7,11 @@ use serde::Deserialize;
 use serde::de::Error as _;
 use serde_json::Error;
 use serde_json::value::RawValue;
+use sluicegate_backend::command::Header;
+use sluicegate_delivery::cluster::{MAX_COMMAND_HEADERS, MAX_HEADERS};
 
 use super::list::List;
 use super::object::Object;
-use crate::backend::command::Header;
-use crate::cluster::{MAX_COMMAND_HEADERS, MAX_HEADERS};
 use crate::json::compacted;
 use crate::json::format::Format;
 use crate::json::member::or_null;

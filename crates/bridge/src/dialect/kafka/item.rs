@@ -6,11 +6,11 @@ use sluicegate_protocol::{
     KafkaDeliveryResp, KafkaSubscribedResp, KafkaSubscriptionEvent, PartitionNext, SubscribedTopic,
 };
 
-use crate::backend::System;
-use crate::delivery::{self, Item, Place};
 use crate::dialect::error::{MAX_ERROR_BYTES, error_resp};
 use crate::dialect::millis;
 use crate::dialect::protobuf::{cause, id_bytes};
+use sluicegate_backend::System;
+use sluicegate_delivery::{Item, Place};
 
 /// The message of an item without records; None for the other items.
 pub(super) fn event(item: Item) -> Option<Resp> {
@@ -50,8 +50,8 @@ pub(super) fn delivered(Place { topic, partition, offset }: &Place, end: i64) ->
     }
 }
 
-fn subscribed(topic: delivery::SubscribedTopic) -> SubscribedTopic {
-    let delivery::SubscribedTopic { topic, topic_id, partitions } = topic;
+fn subscribed(topic: sluicegate_delivery::SubscribedTopic) -> SubscribedTopic {
+    let sluicegate_delivery::SubscribedTopic { topic, topic_id, partitions } = topic;
     let next = |(partition, offset)| PartitionNext { partition, offset };
     SubscribedTopic {
         topic: topic.to_string(),

@@ -10,14 +10,15 @@ use serde_json::Error;
 
 pub(super) use self::answer::{item, listed, produced};
 
+use sluicegate_backend::command::Command;
+use sluicegate_telemetry::metrics::Kind;
+
 use self::command::{Fetch, ListOffset, ListOffsets, Metadata, MultiFetch};
 use self::produce::Produce;
 use self::subscribe::Subscribe;
-use crate::backend::command::Command;
 use crate::dialect::json::object::object;
 use crate::dialect::{Asked, InFormat};
 use crate::json::format::Format;
-use crate::metrics::Kind;
 
 /// The command of a name; none if there is none.
 pub(super) fn command(name: &str, json: &str) -> Option<(Kind, Result<InFormat, Error>)> {

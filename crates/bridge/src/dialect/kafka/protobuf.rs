@@ -9,13 +9,13 @@ use sluicegate_protocol::{
 };
 use sluicegate_shared_log::Ends;
 
-use crate::backend::command::{
-    Command, LogName, ReadBounds, Record, Source, Start, SubscribeCommand, TopicNames,
-};
-use crate::backend::{CommandError, DeliveryReport, ListedOffset, System, Written};
 use crate::dialect::Subscribed;
 use crate::dialect::error::{MAX_RECORD_ERROR_BYTES, error_resp};
 use crate::dialect::protobuf::{bounds, header, record_filter, size, topic_id};
+use sluicegate_backend::command::{
+    Command, LogName, ReadBounds, Record, Source, Start, SubscribeCommand, TopicNames,
+};
+use sluicegate_backend::{CommandError, DeliveryReport, ListedOffset, System, Written};
 
 pub(super) fn fetch(command: CmdKafkaFetch) -> Command {
     let isolation = command.isolation();

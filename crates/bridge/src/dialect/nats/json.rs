@@ -12,11 +12,13 @@ use serde_json::value::RawValue;
 
 pub(super) use self::answer::{item, listed, published};
 
+use sluicegate_backend::command::{self, Command, LogName, ReadBounds, SubscribeCommand};
+use sluicegate_backend::{LOG_END, LOG_START};
+use sluicegate_delivery::MAX_FILTERS;
+use sluicegate_delivery::cluster::{MAX_HEADERS, MAX_RECORDS};
+use sluicegate_telemetry::metrics::Kind;
+
 use super::protobuf::message;
-use crate::backend::command::{self, Command, LogName, ReadBounds, SubscribeCommand};
-use crate::backend::{LOG_END, LOG_START};
-use crate::cluster::{MAX_HEADERS, MAX_RECORDS};
-use crate::delivery::MAX_FILTERS;
 use crate::dialect::Subscribed;
 use crate::dialect::json::filter::Filter;
 use crate::dialect::json::int64::Int64;
@@ -29,7 +31,6 @@ use crate::dialect::protobuf::{bounds, size};
 use crate::dialect::{Asked, InFormat};
 use crate::json::format::Format;
 use crate::json::member::present;
-use crate::metrics::Kind;
 
 /// The command of a name; none if there is none.
 pub(super) fn command(name: &str, json: &str) -> Option<(Kind, Result<InFormat, Error>)> {

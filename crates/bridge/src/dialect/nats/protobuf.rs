@@ -12,15 +12,15 @@ use sluicegate_protocol::{
 };
 use sluicegate_shared_log::Ends;
 
-use crate::backend::command::{
-    Command, Header, LogName, ReadBounds, Record, Source, Start, SubscribeCommand,
-};
-use crate::backend::{CommandError, DeliveryReport, ListedOffset, System, Written};
-use crate::delivery::{Item, Place, SubscribedTopic};
 use crate::dialect::Subscribed;
 use crate::dialect::error::{MAX_ERROR_BYTES, MAX_RECORD_ERROR_BYTES, error_resp};
 use crate::dialect::millis;
 use crate::dialect::protobuf::{bounds, cause, header, id_bytes, record_filter, size, topic_id};
+use sluicegate_backend::command::{
+    Command, Header, LogName, ReadBounds, Record, Source, Start, SubscribeCommand,
+};
+use sluicegate_backend::{CommandError, DeliveryReport, ListedOffset, System, Written};
+use sluicegate_delivery::{Item, Place, SubscribedTopic};
 
 pub(super) fn fetch(command: CmdNatsFetch) -> Command {
     let CmdNatsFetch { stream, sequence, max_wait_ms, min_bytes, max_bytes, max_messages } = command;

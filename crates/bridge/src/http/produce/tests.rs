@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use ::http::{HeaderMap, HeaderValue};
+use sluicegate_backend::CommandError;
+use sluicegate_delivery::cluster::Cluster;
+use sluicegate_delivery::grant::Grant;
+use sluicegate_delivery::testing::script::Script;
 use sluicegate_fair_share::{Holder, Ledger, Permits, Source};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::*;
-use crate::backend::{self, CommandError};
-use crate::cluster::Cluster;
-use crate::cluster::script::Script;
-use crate::grant::Grant;
 
 fn route() -> HttpProduce {
     HttpProduce {
@@ -379,10 +379,10 @@ async fn respond_async_is_answered_when_queued_and_runs_until_written() {
 #[tokio::test(start_paused = true)]
 async fn respond_async_reports_why_a_record_is_not_queued() {
     for (fault, status) in [
-        (backend::Fault::QueueFull, 429),
-        (backend::Fault::NotFound, 404),
-        (backend::Fault::TooLarge, 413),
-        (backend::Fault::Transient, 503),
+        (sluicegate_backend::Fault::QueueFull, 429),
+        (sluicegate_backend::Fault::NotFound, 404),
+        (sluicegate_backend::Fault::TooLarge, 413),
+        (sluicegate_backend::Fault::Transient, 503),
     ] {
         for lines in [&ASYNC[..], &[]] {
             let ((cluster, script), open) = (Script::cluster(1), TaskTracker::new());

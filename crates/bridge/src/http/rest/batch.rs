@@ -6,13 +6,13 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
+use sluicegate_backend::System;
+use sluicegate_backend::command::{self, Header};
+use sluicegate_delivery::cluster::{MAX_COMMAND_HEADERS, MAX_HEADERS, MAX_RECORDS};
 
 use super::super::media_type::Format;
 use super::super::problem::{Problem, ProblemKind};
 use super::super::published::message_id;
-use crate::backend::System;
-use crate::backend::command::{self, Header};
-use crate::cluster::{MAX_COMMAND_HEADERS, MAX_HEADERS, MAX_RECORDS};
 use crate::json;
 use crate::json::member::{or_null, present};
 

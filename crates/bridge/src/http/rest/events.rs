@@ -14,6 +14,9 @@ mod stream;
 use std::sync::Arc;
 
 use http::{Method, StatusCode, header};
+use sluicegate_backend::{CommandError, Fault, System};
+use sluicegate_delivery::cluster::{self, shown};
+use sluicegate_delivery::grant::Grant;
 use tokio::sync::mpsc;
 
 use self::event::Events;
@@ -26,9 +29,6 @@ use super::super::request::Request;
 use super::super::request_permits::RequestPermits;
 use super::super::response::Response;
 use super::position::{Position, too_many_partitions};
-use crate::backend::{CommandError, Fault, System};
-use crate::cluster::{self, shown};
-use crate::grant::Grant;
 
 /// The response to GET of the events of a topic, of one of its partitions, or of a stream, which is partition 0. HEAD
 /// begins nothing.

@@ -2,13 +2,13 @@
 
 use http::StatusCode;
 use serde::Serialize;
+use sluicegate_backend::{Log, MAX_TIMESTAMP, System};
+use sluicegate_delivery::grant::Grant;
 
 use super::super::problem::Problem;
 use super::super::response::Response;
 use super::partition;
 use super::path::Query;
-use crate::backend::{Log, MAX_TIMESTAMP, System};
-use crate::grant::Grant;
 
 /// The response to GET of a partition's offsets.
 ///
@@ -70,8 +70,9 @@ enum Document {
 
 #[cfg(test)]
 mod tests {
+    use sluicegate_delivery::testing::script::Script;
+
     use super::*;
-    use crate::cluster::script::Script;
 
     #[tokio::test]
     async fn isolation_is_that_of_the_offsets() {

@@ -1,9 +1,10 @@
 //! The problem of a failed read.
 
+use sluicegate_backend::{CommandError, Log};
+use sluicegate_delivery::cluster::out_of_range;
+use sluicegate_delivery::grant::Grant;
+
 use super::super::problem::Problem;
-use crate::backend::{CommandError, Log};
-use crate::cluster::out_of_range;
-use crate::grant::Grant;
 
 /// The problem of a failed read of this log, from this offset if the client gave one.
 pub(super) async fn read_problem(

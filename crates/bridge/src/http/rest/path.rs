@@ -2,9 +2,10 @@
 
 use std::ops::RangeInclusive;
 
+use sluicegate_backend::System;
+use sluicegate_backend::number::whole_number;
+
 use super::super::problem::{Problem, ProblemKind};
-use crate::backend::System;
-use crate::number::whole_number;
 
 /// The resource at a path.
 #[derive(Debug, PartialEq, Eq)]

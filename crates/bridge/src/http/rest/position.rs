@@ -3,16 +3,16 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use sluicegate_backend::number::whole_number;
+use sluicegate_backend::{CommandError, LOG_END, LOG_START, Log};
+use sluicegate_delivery::cluster::{MAX_PARTITIONS, Place, shown};
+use sluicegate_delivery::grant::Grant;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::super::problem::{Problem, ProblemKind};
 use super::partition;
 use super::path::Query;
-use crate::backend::{CommandError, LOG_END, LOG_START, Log};
-use crate::cluster::{MAX_PARTITIONS, Place, shown};
-use crate::grant::Grant;
-use crate::number::whole_number;
 
 /// A place in a log, or in many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,7 +104,7 @@ impl Position {
             let listed = grant.list_offsets(&asked, committed).await.map_err(|error| (*first, error))?;
             let listed = logs.iter().zip(listed);
             let offset = |(log, listed): (&Log<'a>, Result<_, _>)| match listed {
-                Ok(crate::backend::ListedOffset { offset, .. }) => Ok(offset),
+                Ok(sluicegate_backend::ListedOffset { offset, .. }) => Ok(offset),
                 Err(error) => Err((*log, error)),
             };
             listed.map(offset).collect::<Result<Vec<i64>, _>>()
@@ -171,9 +171,10 @@ const UNITS: [(char, i64); 4] = [('s', 1_000), ('m', 60_000), ('h', 3_600_000), 
 
 #[cfg(test)]
 mod tests {
+    use sluicegate_delivery::testing::logs::{Logs, PARTITIONS};
+    use sluicegate_delivery::testing::script::Script;
+
     use super::*;
-    use crate::cluster::script::Script;
-    use crate::delivery::tests::logs::{Logs, PARTITIONS};
 
     const NOW: i64 = 1_700_000_000_000;
 

@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 
 use http::HeaderName;
+use sluicegate_backend::{Fetched, System};
 use sluicegate_shared_log::Ends;
 
 use super::super::response::Response;
-use crate::backend::{Fetched, System};
 
 /// The records of one partition.
 pub(super) struct Part {

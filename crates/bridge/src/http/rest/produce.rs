@@ -2,6 +2,9 @@
 
 use http::StatusCode;
 use serde::Serialize;
+use sluicegate_backend::command::Record;
+use sluicegate_backend::{CommandError, DeliveryReport, System, Written};
+use sluicegate_delivery::cluster::WriteTicket;
 use sluicegate_protocol::MESSAGE_ID_HEADER;
 
 use super::super::failure::{Failure, is_default};
@@ -12,9 +15,6 @@ use super::super::published::{IDEMPOTENCY_KEY, Published, idempotency_key};
 use super::super::request::Request;
 use super::super::response::Response;
 use super::batch;
-use crate::backend::command::Record;
-use crate::backend::{self, CommandError, DeliveryReport, System, Written};
-use crate::cluster::WriteTicket;
 
 /// Writes the records of the body to a topic or one of its partitions, or to a stream.
 ///
@@ -145,7 +145,7 @@ impl Offset {
             }
             Err(error) => {
                 let error_code = Some(if error.fault.is_retriable() { RETRIABLE } else { NOT_RETRIABLE });
-                let unknown_outcome = matches!(error.fault, backend::Fault::UnknownOutcome { .. });
+                let unknown_outcome = matches!(error.fault, sluicegate_backend::Fault::UnknownOutcome { .. });
                 Self { error_code, error: Some(error.message), unknown_outcome, ..Self::default() }
             }
         }

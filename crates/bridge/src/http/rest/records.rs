@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use http::StatusCode;
 use serde::Serialize;
+use sluicegate_backend::command::ReadBounds;
+use sluicegate_backend::{DecodeMessages as _, LOG_START, Log, System, WAITING_BYTES};
+use sluicegate_delivery::grant::Grant;
 use sluicegate_protocol::KafkaMessage;
+use sluicegate_telemetry::metrics::RouteMetrics;
 
 use super::super::media_type::Format;
 use super::super::problem::Problem;
@@ -14,14 +18,10 @@ use super::partition;
 use super::path::Query;
 use super::position::Position;
 use super::positions::{Part, with_offsets};
-use crate::backend::command::ReadBounds;
-use crate::backend::{DecodeMessages as _, LOG_START, Log, System, WAITING_BYTES};
-use crate::grant::Grant;
 use crate::json::format::{self, Formatted};
 use crate::json::message::Message;
 use crate::json::payload::Payload;
 use crate::json::record::{HeaderOf, headers, timestamp_type};
-use crate::metrics::RouteMetrics;
 
 /// The response to GET of a partition's records.
 ///

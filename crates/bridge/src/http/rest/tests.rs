@@ -2,13 +2,13 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
+use sluicegate_delivery::drain::Drain;
+use sluicegate_delivery::grant::Grant;
+use sluicegate_delivery::testing::script::Script;
 use sluicegate_fair_share::{Holder, Ledger, Permits};
 use tokio_util::task::TaskTracker;
 
 use super::*;
-use crate::cluster::script::Script;
-use crate::drain::Drain;
-use crate::grant::Grant;
 use crate::http::headers::Headers;
 
 /// The status, the headers `sluicegate-…` and the body of an answer.

@@ -1,6 +1,10 @@
 //! Records of many partitions of a topic, as JSON.
 
 use http::StatusCode;
+use sluicegate_backend::number::whole_number;
+use sluicegate_backend::{LOG_START, Log};
+use sluicegate_delivery::cluster::{MAX_PARTITIONS, Place};
+use sluicegate_delivery::grant::Grant;
 
 use super::super::media_type::Format;
 use super::super::problem::{Problem, ProblemKind};
@@ -10,10 +14,6 @@ use super::path::Query;
 use super::position::Position;
 use super::positions::{Part, with_lists};
 use super::{partition, records};
-use crate::backend::{LOG_START, Log};
-use crate::cluster::{MAX_PARTITIONS, Place};
-use crate::grant::Grant;
-use crate::number::whole_number;
 
 /// The response to GET of a topic's records.
 ///

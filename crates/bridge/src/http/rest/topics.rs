@@ -3,12 +3,12 @@
 use bytes::Bytes;
 use http::StatusCode;
 use serde::Serialize;
+use sluicegate_backend::{Description, Log};
+use sluicegate_delivery::grant::Grant;
 
 use super::super::problem::Problem;
 use super::super::response::Response;
 use super::partition;
-use crate::backend::{self, Description, Log};
-use crate::grant::Grant;
 
 /// The response to GET of the list of topics or streams.
 ///
@@ -66,8 +66,8 @@ fn document(topic: &str, description: &Description) -> Bytes {
     body.into_boxed_slice().into()
 }
 
-fn described(partition: &backend::Partition) -> Partition {
-    let replica = |replica: &backend::Replica| Replica {
+fn described(partition: &sluicegate_backend::Partition) -> Partition {
+    let replica = |replica: &sluicegate_backend::Replica| Replica {
         broker: replica.broker,
         leader: partition.leader == Some(replica.broker),
         in_sync: replica.in_sync,

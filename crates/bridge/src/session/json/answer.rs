@@ -107,10 +107,10 @@ fn partition(described: &PartitionMetadata) -> Partition<'_> {
 
 #[cfg(test)]
 mod tests {
+    use sluicegate_backend::{CommandError, Fault, System};
     use sluicegate_protocol::{Close, ControlResp, ErrorResp, Reason, control_resp};
 
     use super::*;
-    use crate::backend::{CommandError, Fault, System};
     use crate::dialect::json::answer::results;
 
     #[track_caller]

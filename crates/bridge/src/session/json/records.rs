@@ -7,14 +7,14 @@
 use std::io::Write as _;
 
 use bytes::Bytes;
+use sluicegate_backend::{CommandError, DecodeMessages as _, Fetched, System, first_message};
+use sluicegate_delivery::Place;
 use sluicegate_shared_log::Ends;
+use sluicegate_telemetry::metrics::RouteMetrics;
 
-use crate::backend::{CommandError, DecodeMessages as _, Fetched, System, first_message};
-use crate::delivery::Place;
 use crate::dialect::json::answer::shrunk;
 use crate::dialect::{self, json::error};
 use crate::json::format::Format;
-use crate::metrics::RouteMetrics;
 
 /// The answer to a fetch, with at most `max_bytes` of records.
 pub(in crate::session) fn fetched(
@@ -172,14 +172,14 @@ mod tests {
     use base64::engine::general_purpose::STANDARD;
     use prost::Message;
     use serde_json::{Value, json};
+    use sluicegate_backend::Fault;
+    use sluicegate_protocol::KafkaMessage;
     use sluicegate_protocol::{Header, KafkaFetchResp};
 
     use super::*;
-    use crate::backend::Fault;
     use crate::json::depth::MAX_DEPTH;
     use crate::json::depth::tests::nested;
     use crate::session::json::MAX_RESULT_BYTES;
-    use sluicegate_protocol::KafkaMessage;
 
     fn message(offset: i64, key: Option<&'static [u8]>, value: Option<&'static [u8]>) -> KafkaMessage {
         let [key, value] = [key, value].map(|bytes| bytes.map(Bytes::from_static));

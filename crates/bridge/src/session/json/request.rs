@@ -7,13 +7,13 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::Error;
 use serde_json::value::RawValue;
+use sluicegate_backend::System;
 use sluicegate_protocol::CmdCredit;
+use sluicegate_telemetry::metrics::Kind;
 
-use crate::backend::System;
 use crate::dialect::json::object::object;
 use crate::dialect::json::subscribe::{Credit, Unsubscribe};
 use crate::dialect::{self, Asked};
-use crate::metrics::Kind;
 use crate::session::encoding::Encoding;
 use crate::session::request::Request;
 

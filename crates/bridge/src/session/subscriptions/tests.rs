@@ -3,11 +3,11 @@
 use bytes::BytesMut;
 use futures_util::future::poll_fn;
 use futures_util::poll;
+use sluicegate_backend::System;
+use sluicegate_delivery::testing::logs::Logs;
 use sluicegate_protocol::codec::Codec;
 
 use super::*;
-use crate::backend::System;
-use crate::delivery::tests::logs::Logs;
 use crate::session::json;
 use crate::session::outbox::shrink;
 use crate::session::request::Request;

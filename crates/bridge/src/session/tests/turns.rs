@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use futures_util::stream::{self, Stream};
 use http_body::Frame;
 use http_body_util::StreamBody;
+use sluicegate_delivery::testing::logs::Logs;
 use sluicegate_fair_share::Source;
 use sluicegate_protocol::{CmdCredit, CmdKafkaSubscribe, CmdUnsubscribe, KafkaSource, kafka_source};
 
 use super::*;
-use crate::delivery::tests::logs::Logs;
 use crate::session::body::SessionBody;
 use crate::session::peer::{READ_BYTES, chunks};
 

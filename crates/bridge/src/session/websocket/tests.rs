@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use crate::drain::Drain;
 use futures_util::{SinkExt, StreamExt};
 use prost::Message as _;
+use sluicegate_delivery::drain::Drain;
+use sluicegate_delivery::grant::Grant;
+use sluicegate_delivery::testing::script::Script;
 use sluicegate_fair_share::Source;
 use sluicegate_protocol::codec::Codec;
 use sluicegate_protocol::pub_sub_req::Req;
@@ -18,8 +20,6 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::*;
-use crate::cluster::script::Script;
-use crate::grant::Grant;
 use crate::session::{End, Limits, Transport, run};
 
 const MAX_FETCH: usize = 400_000;

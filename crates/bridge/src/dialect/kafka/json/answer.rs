@@ -3,13 +3,13 @@
 use bytes::Bytes;
 use serde::{Serialize, Serializer};
 
-use crate::backend::{CommandError, DeliveryReport, ListedOffset, System, Written};
-use crate::delivery::{Item, Place, SubscribedTopic};
 use crate::dialect::error::{MAX_ERROR_BYTES, error_resp};
 use crate::dialect::json::answer::{results, text};
 use crate::dialect::json::error::Error;
 use crate::dialect::json::subscribe::id_text;
 use crate::dialect::{cause_name, millis};
+use sluicegate_backend::{CommandError, DeliveryReport, ListedOffset, System, Written};
+use sluicegate_delivery::{Item, Place, SubscribedTopic};
 
 /// The offsets of many logs.
 pub(in crate::dialect::kafka) fn listed(
@@ -149,9 +149,10 @@ fn topic(SubscribedTopic { topic, topic_id, partitions }: &SubscribedTopic) -> T
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
+    use sluicegate_backend::Fault;
+    use sluicegate_delivery::SkipCause;
+
     use super::*;
-    use crate::backend::Fault;
-    use crate::delivery::SkipCause;
 
     fn denied() -> CommandError {
         CommandError::new(Fault::Forbidden, 0, "m")

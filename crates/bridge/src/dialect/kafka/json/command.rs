@@ -2,14 +2,14 @@
 
 use serde::Deserialize;
 
-use crate::backend::command::{Command, LogName, ReadBounds, TopicNames};
-use crate::cluster::MAX_PARTITIONS;
 use crate::dialect::json::int64::Int64;
 use crate::dialect::json::list::List;
 use crate::dialect::json::object::Object;
 use crate::dialect::limits::{MAX_OFFSETS, MAX_PREFIXES, MAX_TOPICS};
 use crate::dialect::protobuf::{bounds, size};
 use crate::json::format::Format;
+use sluicegate_backend::command::{Command, LogName, ReadBounds, TopicNames};
+use sluicegate_delivery::cluster::MAX_PARTITIONS;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -5,14 +5,14 @@ use serde::de::Error as _;
 use serde_json::Error;
 use serde_json::value::RawValue;
 
-use crate::backend::command;
-use crate::cluster::{MAX_HEADERS, MAX_RECORDS};
 use crate::dialect::json::int64::Int64;
 use crate::dialect::json::list::List;
 use crate::dialect::json::object::Object;
 use crate::dialect::json::value::{self, RecordHeader, check_headers, text};
 use crate::json::format::Format;
 use crate::json::member::present;
+use sluicegate_backend::command;
+use sluicegate_delivery::cluster::{MAX_HEADERS, MAX_RECORDS};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

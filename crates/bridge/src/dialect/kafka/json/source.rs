@@ -5,12 +5,12 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
-use crate::backend::command::{self, Start};
-use crate::backend::{LOG_END, LOG_START};
-use crate::delivery::MAX_PARTITIONS;
 use crate::dialect::json::int64::Int64;
 use crate::dialect::json::list::List;
 use crate::dialect::json::subscribe::TopicId;
+use sluicegate_backend::command::{self, Start};
+use sluicegate_backend::{LOG_END, LOG_START};
+use sluicegate_delivery::MAX_PARTITIONS;
 
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::Error;
+use sluicegate_backend::command::SubscribeCommand;
+use sluicegate_delivery::{MAX_FILTERS, MAX_PARTITIONS};
 
 use super::command::IsolationName;
 use super::source::{From, Next, Partitions, Source};
-use crate::backend::command::SubscribeCommand;
-use crate::delivery::{MAX_FILTERS, MAX_PARTITIONS};
 use crate::dialect::Subscribed;
 use crate::dialect::json::filter::Filter;
 use crate::dialect::json::list::List;

@@ -3,13 +3,13 @@
 use bytes::Bytes;
 use serde::Serialize;
 
-use crate::backend::{CommandError, Dedup, DeliveryReport, ListedOffset, System, Written};
-use crate::delivery::{Item, SubscribedTopic};
 use crate::dialect::error::{MAX_ERROR_BYTES, error_resp};
 use crate::dialect::json::answer::{results, text};
 use crate::dialect::json::error::Error;
 use crate::dialect::json::subscribe::id_text;
 use crate::dialect::{cause_name, millis};
+use sluicegate_backend::{CommandError, Dedup, DeliveryReport, ListedOffset, System, Written};
+use sluicegate_delivery::{Item, SubscribedTopic};
 
 /// The sequences of many streams.
 pub(in crate::dialect::nats) fn listed(

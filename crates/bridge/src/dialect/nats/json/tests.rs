@@ -3,12 +3,12 @@
 use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
+use sluicegate_backend::command::{Header, Record, RecordFilter};
+use sluicegate_backend::{CommandError, Dedup, Fault, ListedOffset, System, Written};
+use sluicegate_delivery::{Item, Place, SkipCause, SubscribedTopic};
 use sluicegate_protocol::MESSAGE_ID_HEADER;
 
 use super::*;
-use crate::backend::command::{Header, Record, RecordFilter};
-use crate::backend::{CommandError, Dedup, Fault, ListedOffset, System, Written};
-use crate::delivery::{Item, Place, SkipCause, SubscribedTopic};
 use crate::session::{Encoding, Request, parse};
 
 #[track_caller]

@@ -3,14 +3,14 @@
 use std::io::Write as _;
 
 use serde::Serialize;
+use sluicegate_backend::{CommandError, DecodeMessages as _, Fault, Fetched, System};
+use sluicegate_delivery::{Item, Place, SkipCause};
 use sluicegate_protocol::error_code::INVALID_REQUEST;
 use sluicegate_shared_log::Ends;
 
 use super::super::super::failure::Failure;
 use super::super::super::response::FRAME_BYTES;
 use super::id::{self, MAX_PARTITIONS, Positions};
-use crate::backend::{CommandError, DecodeMessages as _, Fault, Fetched, System};
-use crate::delivery::{Item, Place, SkipCause};
 use crate::json::format::Format;
 use crate::json::message::Message;
 use crate::json::record::Record;

@@ -9,9 +9,9 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use prost::encoding::{decode_varint, encode_varint};
+use sluicegate_backend::number::whole_number;
 
 use super::super::super::problem::{Problem, ProblemKind};
-use crate::number::whole_number;
 
 /// An `id` that a client has sent.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use sluicegate_backend::System;
+use sluicegate_backend::command::{RecordFilter, Source, Start, SubscribeCommand};
+use sluicegate_delivery::{MAX_FILTERS, MAX_VALUES};
 
 use super::super::super::problem::{Problem, ProblemKind};
 use super::super::path::Query;
 use super::super::position::Position;
-use crate::backend::System;
-use crate::backend::command::{RecordFilter, Source, Start, SubscribeCommand};
-use crate::delivery::{MAX_FILTERS, MAX_VALUES};
 use crate::json::format::Format;
 
 /// A client's wish.

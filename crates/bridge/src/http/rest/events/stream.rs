@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use sluicegate_delivery::Subscription;
+use sluicegate_delivery::drain::Drain;
 use tokio::sync::mpsc::Sender;
 use tokio::time::timeout;
 
 use super::event::Events;
-use crate::delivery::Subscription;
-use crate::drain::Drain;
 
 /// Sends what the subscription has, until it ends, the client leaves or the bridge drains. Every frame has whole
 /// events.

@@ -4,6 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
+use sluicegate_backend::{CommandError, Fault, System};
+use sluicegate_delivery::drain::Drain;
+use sluicegate_delivery::grant::Grant;
+use sluicegate_delivery::testing::logs::{Logs, PARTITIONS};
 use tokio::sync::mpsc::{self, Receiver};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -12,10 +16,6 @@ use super::event::Events;
 use super::id::{Id, MAX_PARTITIONS, Positions};
 use super::query::Wish;
 use super::{Refused, check_partitions, stream};
-use crate::backend::{CommandError, Fault, System};
-use crate::delivery::tests::logs::{Logs, PARTITIONS};
-use crate::drain::Drain;
-use crate::grant::Grant;
 use crate::json::format::Format;
 
 /// A client's stream.
@@ -304,7 +304,7 @@ fn data_is_one_line() {
     use prost::Message;
     use sluicegate_protocol::{KafkaFetchResp, KafkaMessage};
 
-    use crate::delivery::{Item, Place};
+    use sluicegate_delivery::{Item, Place};
     let value = Some(Bytes::from_static(b"{\"a\":\r\n [1,\r2]}\n"));
     let message = KafkaMessage { offset: 4, value, key: Some("k\n".into()), ..Default::default() };
     let messages = KafkaFetchResp { messages: vec![message], ..Default::default() }.encode_to_vec().into();

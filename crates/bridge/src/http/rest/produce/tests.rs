@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use ::http::{HeaderMap, Method, header};
 use bytes::Bytes;
+use sluicegate_delivery::cluster::Cluster;
+use sluicegate_delivery::grant::Grant;
+use sluicegate_delivery::testing::script::Script;
 use sluicegate_fair_share::Source;
 use sluicegate_protocol::metadata;
 
 use super::super::super::headers::Headers;
 use super::*;
-use crate::cluster::Cluster;
-use crate::cluster::script::Script;
-use crate::grant::Grant;
 
 async fn ask(content_type: &str, write: bool, body: &str) -> (Result<Response, Problem>, Arc<Script>) {
     let (cluster, script) = Script::cluster(1);
@@ -80,17 +80,17 @@ async fn idempotency_key_is_for_one_message() {
 
 #[tokio::test]
 async fn failures_of_messages_have_the_words_of_nats() {
-    let error = CommandError::new(backend::Fault::Rejected, 10109, "sealed");
+    let error = CommandError::new(sluicegate_backend::Fault::Rejected, 10109, "sealed");
     let failed = serde_json::to_string(&Outcome::of(&Err(error))).unwrap();
     let want = r#"{"error":{"reason":"rejected","detail":"sealed","nats_code":10109,"retriable":false}}"#;
     assert_eq!(failed, want);
     for (error, want) in [
         (
-            CommandError::new(backend::Fault::NotFound, 0, "no stream listens to the subject"),
+            CommandError::new(sluicegate_backend::Fault::NotFound, 0, "no stream listens to the subject"),
             r#""detail":"no stream listens to the subject","reason":"not_found"}"#,
         ),
         (
-            CommandError::new(backend::Fault::UnknownOutcome { retriable: true }, 7, "lost"),
+            CommandError::new(sluicegate_backend::Fault::UnknownOutcome { retriable: true }, 7, "lost"),
             r#""detail":"lost; without a message id, a retry can write it twice","reason":"unknown_outcome","unknown_outcome":true}"#,
         ),
     ] {
@@ -152,7 +152,7 @@ async fn refused_request_writes_nothing() {
 const WRITTEN: DeliveryReport = Ok(Written { partition: 0, offset: 0, timestamp: 0, dedup: None });
 
 #[track_caller]
-fn check_offset(fault: backend::Fault, want: &str) {
+fn check_offset(fault: sluicegate_backend::Fault, want: &str) {
     let error = CommandError::new(fault, 0, "text");
     assert_eq!(serde_json::to_string(&Offset::of(Err(error))).unwrap(), want);
 }
@@ -160,23 +160,23 @@ fn check_offset(fault: backend::Fault, want: &str) {
 #[test]
 fn failed_record_says_whether_to_retry() {
     check_offset(
-        backend::Fault::QueueFull,
+        sluicegate_backend::Fault::QueueFull,
         r#"{"partition":null,"offset":null,"error_code":2,"error":"text"}"#,
     );
     check_offset(
-        backend::Fault::TooLarge,
+        sluicegate_backend::Fault::TooLarge,
         r#"{"partition":null,"offset":null,"error_code":1,"error":"text"}"#,
     );
     check_offset(
-        backend::Fault::UnknownOutcome { retriable: true },
+        sluicegate_backend::Fault::UnknownOutcome { retriable: true },
         r#"{"partition":null,"offset":null,"error_code":2,"error":"text","unknown_outcome":true}"#,
     );
 }
 
 #[test]
 fn request_fails_if_all_its_records_fail_alike() {
-    let missing = |text: &str| CommandError::new(backend::Fault::NotFound, 3, text);
-    let full = || Err(CommandError::new(backend::Fault::QueueFull, 0, ""));
+    let missing = |text: &str| CommandError::new(sluicegate_backend::Fault::NotFound, 3, text);
+    let full = || Err(CommandError::new(sluicegate_backend::Fault::QueueFull, 0, ""));
     assert_eq!(common_error(&[Err(missing("a")), Err(missing("b"))]), Some(&missing("a")));
     assert!(common_error(&[Err(missing("a")), full()]).is_none());
     assert!(common_error(&[full(), WRITTEN]).is_none());

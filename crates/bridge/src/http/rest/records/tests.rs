@@ -4,15 +4,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use prost::Message;
+use sluicegate_backend::Fetched;
+use sluicegate_delivery::cluster::Reads;
+use sluicegate_fair_share::Source;
 use sluicegate_protocol::{Header, KafkaFetchResp, TimestampType};
 use sluicegate_shared_log::Ends;
 
-use sluicegate_fair_share::Source;
-
 use super::super::positions::with_lists;
 use super::*;
-use crate::backend::Fetched;
-use crate::cluster::Reads;
 use crate::json::depth::MAX_DEPTH;
 use crate::json::depth::tests::nested;
 

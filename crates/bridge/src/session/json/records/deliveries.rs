@@ -4,11 +4,11 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use prost::Message;
 use serde_json::Value;
+use sluicegate_backend::System;
+use sluicegate_delivery::Place;
 use sluicegate_protocol::{Header, KafkaFetchResp, KafkaMessage, TimestampType};
 
 use super::super::{delivered, max_delivery_bytes};
-use crate::backend::System;
-use crate::delivery::Place;
 use crate::json::format::Format;
 
 fn place(topic: &str, partition: i32, offset: i64) -> Place {

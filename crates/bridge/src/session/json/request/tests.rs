@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use serde_json::json;
+use sluicegate_backend::command::{Command, Header, LogName, ReadBounds, Record, TopicNames};
 
 use super::*;
-use crate::backend::command::{Command, Header, LogName, ReadBounds, Record, TopicNames};
 use crate::json::format::Format;
 
 fn parse(text: &[u8]) -> Request {

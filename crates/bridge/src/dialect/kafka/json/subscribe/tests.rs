@@ -1,9 +1,9 @@
 //! Texts and the subscriptions that they become.
 
 use serde_json::{Value, json};
+use sluicegate_backend::command::{self, RecordFilter, Start};
 
 use super::*;
-use crate::backend::command::{self, RecordFilter, Start};
 
 fn parse(subscribe: &Value) -> Result<(Subscribed, Format), String> {
     Subscribe::parse(&subscribe.to_string()).map_err(|error| error.to_string())

@@ -1,0 +1,194 @@
+//! The commands of clients, in words that messaging systems share. Protobuf, JSON and HTTP parse into them.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::Log;
+
+/// A command that is answered once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the sentence of a variant names its fields")]
+pub enum Command {
+    /// Reads records of `log` from `offset` on, within `bounds`.
+    Fetch { log: LogName, offset: i64, bounds: ReadBounds },
+    /// Reads records of each of `places`, a log and an offset, within `bounds`.
+    MultiFetch { places: Vec<(LogName, i64)>, bounds: ReadBounds },
+    /// Finds the offset of `timestamp` in `log`.
+    ListOffset { log: LogName, timestamp: i64 },
+    /// Finds the offset of each of `asked`, a log and a timestamp; if `committed`, among committed records.
+    ListOffsets { asked: Vec<(LogName, i64)>, committed: bool },
+    /// Describes topics.
+    Describe(TopicNames),
+    /// Writes records.
+    Produce(Vec<Record>),
+}
+
+impl Command {
+    /// The name in metrics, traces and the log.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Fetch { .. } => "fetch",
+            Self::MultiFetch { .. } => "multi_fetch",
+            Self::Produce(_) => "produce",
+            Self::ListOffset { .. } => "list_offset",
+            Self::ListOffsets { .. } => "list_offsets",
+            Self::Describe(_) => "topics",
+        }
+    }
+
+    /// The memory of its lists, in bytes, besides the texts and bytes in them.
+    pub fn list_bytes(&self) -> usize {
+        match self {
+            Self::Fetch { .. } | Self::ListOffset { .. } => 0,
+            Self::Produce(records) => {
+                let headers =
+                    records.iter().map(|record| record.headers.len()).fold(0, usize::saturating_add);
+                headers.saturating_mul(size_of::<Header>()).saturating_add(size_of_val(&records[..]))
+            }
+            Self::MultiFetch { places: logs, .. } | Self::ListOffsets { asked: logs, .. } => {
+                size_of_val(&logs[..])
+            }
+            Self::Describe(TopicNames { topics, prefixes, .. }) => {
+                size_of_val(&topics[..]).saturating_add(size_of_val(&prefixes[..]))
+            }
+        }
+    }
+}
+
+/// A log, as a client names it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LogName {
+    /// The topic's name.
+    pub topic: String,
+    /// The number of the partition, from 0 on.
+    pub partition: i32,
+}
+
+impl LogName {
+    /// The only log of a stream.
+    pub fn of_stream(stream: String) -> Self {
+        Self { topic: stream, partition: Log::of_stream("").partition }
+    }
+
+    /// The same, borrowed.
+    pub fn as_log(&self) -> Log<'_> {
+        Log { topic: &self.topic, partition: self.partition }
+    }
+}
+
+/// Bounds of a read, as far as a client gives them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ReadBounds {
+    /// The largest answer in bytes. None: as many as the cluster allows.
+    pub max_bytes: Option<usize>,
+    /// The time to wait at the end of the log. None: the cluster's default.
+    pub wait: Option<Duration>,
+    /// The records to wait for, in bytes. 0: one record.
+    pub min_bytes: usize,
+    /// The largest number of records; 0: as many as fit.
+    pub max_records: usize,
+    /// Whether to read on until the answer is half full or the log ends.
+    pub fill: bool,
+    /// Whether records of open and aborted transactions are left out.
+    pub committed: bool,
+}
+
+/// The topics to describe: those named, or all with one of the prefixes; without both, all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TopicNames {
+    /// The names of topics.
+    pub topics: Vec<String>,
+    /// The beginnings of names.
+    pub prefixes: Vec<String>,
+    /// Only topics whose name sorts after this one.
+    pub after: String,
+}
+
+/// A record to write.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Record {
+    /// The topic's name; in NATS, that of a stream.
+    pub topic: String,
+    /// None or -1: the partitioner chooses.
+    pub partition: Option<i32>,
+    /// The key; in NATS, the subject.
+    pub key: Option<Bytes>,
+    /// None: a tombstone.
+    pub value: Option<Bytes>,
+    /// The headers, in their order.
+    pub headers: Vec<Header>,
+    /// Milliseconds since 1970, at least 1. None: the bridge's clock.
+    pub timestamp: Option<i64>,
+}
+
+/// A header of a record.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Header {
+    /// The name.
+    pub key: String,
+    /// None: null, which Kafka distinguishes from the empty value.
+    pub value: Option<Bytes>,
+}
+
+/// Topics to deliver records of, as they are written.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SubscribeCommand {
+    /// The topics, each once.
+    pub sources: Vec<Source>,
+    /// Whether records of open and aborted transactions are left out.
+    pub committed: bool,
+    /// Records must match each.
+    pub filters: Vec<RecordFilter>,
+    /// The size of a delivery in bytes. 0: the bridge chooses.
+    pub max_bytes: usize,
+    /// The largest number of records in a delivery; 0: as many as fit.
+    pub max_records: usize,
+    /// The time that a record at the end of a log waits for others.
+    pub linger: Duration,
+    /// Whether to jump to the end of a log that a delivery does not reach.
+    pub skips: bool,
+}
+
+/// A topic to deliver records of.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Source {
+    /// The topic's name.
+    pub topic: String,
+    /// Empty: all, and those that the topic gets later.
+    pub partitions: Vec<i32>,
+    /// Where partitions begin.
+    pub from: Start,
+    /// Where single partitions continue; it overrides `from`. If not empty, other partitions of the topic are new.
+    pub next: Vec<(i32, i64)>,
+    /// The topic that `next` is about. None: not checked.
+    pub topic_id: Option<u128>,
+}
+
+/// Where to begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// At the first record of that time, as [`Backend::list_offsets`](super::Backend::list_offsets) finds it, or at the
+    /// end.
+    Timestamp(i64),
+    /// At this offset.
+    Offset(i64),
+}
+
+impl Default for Start {
+    fn default() -> Self {
+        Self::Timestamp(super::LOG_END)
+    }
+}
+
+/// A condition on records: a value equals one of these, or begins with one of the prefixes. Without both, there is a
+/// value.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RecordFilter {
+    /// Any header of this key. None: the record's key.
+    pub header: Option<String>,
+    /// The values to equal.
+    pub equals: Vec<Bytes>,
+    /// The beginnings of values.
+    pub prefixes: Vec<Bytes>,
+}

@@ -1,0 +1,216 @@
+//! The seam to messaging systems: what commands need from one, and what they get back.
+//!
+//! [`command`] has the commands. Records travel in the protocol's encoding, so that a fetch copies each payload once:
+//! [`Fetched::messages`] is a part of a `KafkaFetchResp`.
+//!
+//! A messaging system is one module that implements [`Backend`]: [`kafka`](sluicegate_kafka) or [`nats`](sluicegate_nats).
+//! Names are those of a partitioned log: topics have partitions, numbered from 0, and records have offsets.
+
+pub mod command;
+pub mod delivery_reports;
+mod description;
+mod error;
+mod fetched;
+pub mod file_hash;
+pub mod number;
+pub mod rate;
+pub mod suggestion;
+mod words;
+pub mod write_queue;
+pub mod write_sequencer;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+use sluicegate_fair_share::Source;
+use sluicegate_shared_log::Ends;
+pub use sluicegate_shared_log::{
+    AnswerReservation, Fetch, Fetched, LOG_END, LOG_START, ListedOffset, MAX_TIMESTAMP, Version,
+    WAITING_BYTES,
+};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use self::command::Record;
+pub use self::description::{Description, Partition, Replica};
+pub use self::error::{CommandError, Fault};
+pub use self::fetched::{DecodeMessages, first_message};
+pub use self::words::System;
+use crate::rate::ClusterRate;
+
+/// One cluster of a messaging system.
+///
+/// Errors are safe to show to clients: they name no broker, file or endpoint. Those are only logged.
+///
+/// Each read is for a client, the `source`: clients that share a request or wait for the same limit are told apart by
+/// it.
+///
+/// # Cancel safety
+/// A drop abandons a read and nothing else. For writes see [`Backend::hand_over`].
+pub trait Backend: Send + Sync {
+    /// Succeeds if a broker answers within this time, and says in words what did. If none does, the reason is logged.
+    fn ready(&self, within: Duration) -> BoxFuture<'_, Result<String, Unready>>;
+
+    /// Reads consecutive records from an offset on. At the end of the log it waits until `reservation` ends the wait.
+    /// Bytes that are read only to be skipped are counted to the client in `scans`, before more of them are requested.
+    fn fetch<'a>(
+        &'a self,
+        log: Log<'a>,
+        fetch: Fetch,
+        scans: &'a ClusterRate,
+        reservation: &'a mut dyn AnswerReservation,
+    ) -> BoxFuture<'a, Result<Fetched, CommandError>>;
+
+    /// The records that a fetch would find without asking the messaging system; `None` if it has to be asked.
+    fn recent(&self, log: Log<'_>, fetch: Fetch) -> Option<Fetched>;
+
+    /// The version of the log as far as it is known. It can be out of date: see [`Backend::ask_version`].
+    fn version(&self, log: Log<'_>) -> Version;
+
+    /// The log's version, as told to a request that is sent after the call. It is known from then on.
+    fn ask_version<'a>(
+        &'a self,
+        source: Source,
+        log: Log<'a>,
+    ) -> BoxFuture<'a, Result<Version, CommandError>>;
+
+    /// The end of the log as known from all that was read there lately, without a request.
+    fn known_end(&self, log: Log<'_>) -> Option<i64>;
+
+    /// The offset up to which the log has the records that it had under a leader of this epoch; `None` if the leader
+    /// does not know.
+    fn end_of_epoch<'a>(
+        &'a self,
+        source: Source,
+        log: Log<'a>,
+        epoch: i32,
+    ) -> BoxFuture<'a, Result<Option<i64>, CommandError>>;
+
+    /// Whether others wait at this offset, the end of the log, and will be told of a record: a wait there needs no look
+    /// before.
+    fn is_watched(&self, log: Log<'_>, offset: i64, committed: bool) -> bool;
+
+    /// Waits until a log may have records at `offset` or after it. If `until` is set, the wait ends then: a request
+    /// that was sent after the call proves that there is none, and gives the ends of the log.
+    ///
+    /// # Cancel safety
+    /// A drop ends the wait.
+    fn wait_for_records<'a>(
+        &'a self,
+        log: Log<'a>,
+        offset: i64,
+        committed: bool,
+        until: Option<Instant>,
+    ) -> BoxFuture<'a, Option<Ends>>;
+
+    /// The first record of each log at or after a timestamp, in milliseconds since 1970. [`LOG_START`] and [`LOG_END`]
+    /// ask for the ends of the log, [`MAX_TIMESTAMP`] for the record with the latest timestamp. `committed` as in
+    /// [`Fetch`]. Gives each with its number as it is known.
+    fn list_offsets<'a>(
+        &'a self,
+        source: Source,
+        asked: &'a [(Log<'a>, i64)],
+        committed: bool,
+    ) -> BoxStream<'a, (usize, Result<ListedOffset, CommandError>)>;
+
+    /// The names of all topics that the cluster's user can see, sorted, without internal topics.
+    fn topics(&self) -> BoxFuture<'_, Result<Arc<[String]>, CommandError>>;
+
+    /// The number of a topic's partitions, as far as it is known without a request.
+    fn known_partitions(&self, topic: &str) -> usize;
+
+    /// The partitions of a topic.
+    fn partitions<'a>(
+        &'a self,
+        source: Source,
+        topic: &'a str,
+    ) -> BoxFuture<'a, Result<Arc<Description>, CommandError>>;
+
+    /// Succeeds if the log exists, and never creates it.
+    fn check_log<'a>(&'a self, source: Source, log: Log<'a>) -> BoxFuture<'a, Result<(), CommandError>>;
+
+    /// Prepares for the first record.
+    fn prepare_writes(&self) -> BoxFuture<'_, ()>;
+
+    /// Queues records of `source` in order, except those with an error. If a record finds no room, no later one is
+    /// queued either: it must not overtake.
+    ///
+    /// # Errors
+    /// The cluster cannot be written to now. No record is queued.
+    ///
+    /// # Cancel safety
+    /// The records are queued all or none.
+    fn hand_over<'a>(
+        &'a self,
+        source: Source,
+        records: Vec<Record>,
+        errors: Vec<Option<CommandError>>,
+        due: &'a CancellationToken,
+    ) -> BoxFuture<'a, Result<HandedOver<'a>, CommandError>>;
+
+    /// Whether records are queued or in flight.
+    fn has_queued_records(&self) -> bool;
+
+    /// Delivers queued records until `by`, and ends writing.
+    fn end_writes(&self, by: Instant) -> BoxFuture<'_, ()>;
+}
+
+/// Why a cluster does not answer. Only for operators: it can name brokers and files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unready {
+    /// The key of the cluster's configuration to look at.
+    pub key: &'static str,
+    /// The cause.
+    pub cause: String,
+}
+
+/// A topic's partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Log<'a> {
+    /// The topic's name.
+    pub topic: &'a str,
+    /// The number of the partition, from 0 on.
+    pub partition: i32,
+}
+
+impl<'a> Log<'a> {
+    /// The only partition of a stream of NATS.
+    pub fn of_stream(stream: &'a str) -> Self {
+        Self { topic: stream, partition: 0 }
+    }
+}
+
+/// Records that were handed over.
+pub struct HandedOver<'a> {
+    /// The number of queued records.
+    pub queued: usize,
+    /// One report per record, once all are known or writes are due. A drop does not affect the records.
+    pub reports: BoxFuture<'a, Vec<DeliveryReport>>,
+}
+
+/// The result of writing one record.
+pub type DeliveryReport = Result<Written, CommandError>;
+
+/// A written record's place in its log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Written {
+    /// The number of the partition.
+    pub partition: i32,
+    /// -1 if unknown.
+    pub offset: i64,
+    /// -1 if the messaging system does not tell.
+    pub timestamp: i64,
+    /// Set if the record has a message id by which the messaging system recognizes repetitions.
+    pub dedup: Option<Dedup>,
+}
+
+/// The outcome of a record with a message id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dedup {
+    /// Whether a record with this id was in the log already. The offset is that one's then, and nothing was written.
+    pub is_duplicate: bool,
+    /// For how long after a record a repetition with its id is not written again.
+    pub window: Duration,
+}

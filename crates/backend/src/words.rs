@@ -1,0 +1,56 @@
+//! The words of messaging systems that errors, logs and traces use.
+
+use std::ops::Deref;
+
+/// A messaging system. Clients use commands with the words of their cluster's system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum System {
+    /// Apache Kafka.
+    Kafka,
+    /// NATS JetStream.
+    Nats,
+}
+
+/// The words of a messaging system.
+#[derive(Debug)]
+pub struct Words {
+    pub name: &'static str,
+    /// The name in traces.
+    pub label: &'static str,
+    pub topic: &'static str,
+    pub offset: &'static str,
+    /// Whether topics have several partitions, and can get more.
+    pub has_partitions: bool,
+    /// The smallest code that clients see. Kafka's are those of the bridge's own errors too.
+    pub(crate) min_code: i32,
+}
+
+impl Deref for System {
+    type Target = Words;
+
+    fn deref(&self) -> &Words {
+        match self {
+            Self::Kafka => &KAFKA,
+            Self::Nats => &NATS,
+        }
+    }
+}
+
+const KAFKA: Words = Words {
+    name: "Kafka",
+    label: "kafka",
+    topic: "topic",
+    offset: "offset",
+    has_partitions: true,
+    min_code: i32::MIN,
+};
+
+/// JetStream's codes are larger than Kafka's.
+const NATS: Words = Words {
+    name: "NATS",
+    label: "nats",
+    topic: "stream",
+    offset: "sequence",
+    has_partitions: false,
+    min_code: 10_000,
+};

@@ -1,0 +1,364 @@
+//! Random rights and commands, through each way in, beside a naive oracle.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE};
+use http::{HeaderMap, Method};
+use proptest::prelude::*;
+use prost::Message;
+use serde_json::{Value, json};
+use sluicegate_protocol::codec::Codec;
+use sluicegate_protocol::http_route::Resource;
+use sluicegate_protocol::pub_sub_req::Req;
+use sluicegate_protocol::pub_sub_resp::Resp;
+use sluicegate_protocol::{
+    CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaListOffsets, CmdKafkaMetadata, CmdKafkaMultiFetch,
+    CmdKafkaProduce, CmdKafkaSubscribe, CmdNatsFetch, CmdNatsListSequences, CmdNatsPublish, CmdNatsSubscribe,
+    ErrorResp, HttpProduce, HttpRest, HttpRoute, KafkaSource, NatsSource, PartitionOffset, ProduceRecord,
+    PubSubReq, PubSubResp, PublishMessage, Reason, StreamTime, grpc,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::session::{self, Overload, Transport};
+use sluicegate_backend::System;
+use sluicegate_delivery::drain::Drain;
+use sluicegate_delivery::grant::Grant;
+use sluicegate_delivery::testing::script::Script;
+use sluicegate_fair_share::Source;
+use sluicegate_protocol::metadata;
+
+/// The names of existing logs, and of one that is listed only.
+const TOPICS: [&str; 5] = ["0", "00", "1", "1.5", "gone"];
+
+/// The rights in a gateway's headers.
+#[derive(Debug, Clone)]
+struct Rights {
+    read: Option<bool>,
+    write: Option<bool>,
+    topics: Option<Vec<String>>,
+}
+
+impl Rights {
+    fn any() -> impl Strategy<Value = Self> {
+        let pattern = prop::sample::select(vec!["0", "0*", "1", "1*", "1.*", "g*", "gone", "*", "x"]);
+        let topics = prop::option::of(prop::collection::vec(pattern.prop_map(str::to_owned), 1..4));
+        (any::<Option<bool>>(), any::<Option<bool>>(), topics).prop_map(|(read, write, topics)| Self {
+            read,
+            write,
+            topics,
+        })
+    }
+
+    fn grant(&self, system: System) -> Grant {
+        let mut headers = HeaderMap::new();
+        let flags = [(metadata::READ, self.read), (metadata::WRITE, self.write)];
+        for (name, flag) in flags.into_iter().filter_map(|(name, flag)| Some((name, flag?))) {
+            headers.insert(name, flag.to_string().parse().unwrap());
+        }
+        if let Some(topics) = &self.topics {
+            headers.insert(metadata::TOPICS, topics.join(",").parse().unwrap());
+        }
+        Grant::of(Script::cluster_of(system, 1 << 20).0, Source::default(), &headers).ok().unwrap()
+    }
+
+    fn has(&self, topic: &str) -> bool {
+        self.topics.as_ref().is_none_or(|patterns| {
+            patterns.iter().any(|pattern| match pattern.strip_suffix('*') {
+                Some(prefix) => topic.starts_with(prefix),
+                None => pattern == topic,
+            })
+        })
+    }
+
+    fn reads(&self, topic: &str) -> bool {
+        self.read != Some(false) && self.has(topic)
+    }
+
+    fn writes(&self, topic: &str) -> bool {
+        self.write == Some(true) && self.has(topic)
+    }
+}
+
+/// A command on some topics, in the words of each system and codec.
+struct Case {
+    name: &'static str,
+    writes: bool,
+    /// Whether the rights of one topic decide for all.
+    is_whole: bool,
+    req: Req,
+    json: Value,
+}
+
+fn of_kafka(topics: &[&str]) -> Vec<Case> {
+    let first = || topics[0].to_owned();
+    let each = |value: fn(&str) -> Value| topics.iter().map(|topic| value(topic)).collect::<Vec<_>>();
+    let log = |topic: &str| CmdKafkaListOffset { topic: topic.into(), ..Default::default() };
+    let read = |name, req, json| Case { name, writes: false, is_whole: false, req, json };
+    let partitions =
+        topics.iter().map(|topic| PartitionOffset { topic: (*topic).into(), ..Default::default() });
+    let offsets = topics.iter().map(|topic| log(topic)).collect();
+    let records = topics.iter().map(|topic| ProduceRecord { topic: (*topic).into(), ..Default::default() });
+    let sources = topics.iter().map(|topic| KafkaSource { topic: (*topic).into(), ..Default::default() });
+    let places = each(|topic| json!({"topic": topic, "partition": 0, "offset": 0}));
+    let times = each(|topic| json!({"topic": topic, "partition": 0, "timestamp": 0}));
+    vec![
+        read(
+            "fetch",
+            Req::CmdKafkaFetch(CmdKafkaFetch { topic: first(), ..Default::default() }),
+            json!({"fetch": {"topic": first(), "partition": 0, "offset": 0}}),
+        ),
+        read(
+            "list_offset",
+            Req::CmdKafkaListOffset(log(topics[0])),
+            json!({"list_offset": {"topic": first(), "partition": 0, "timestamp": 0}}),
+        ),
+        read(
+            "multi_fetch",
+            Req::CmdKafkaMultiFetch(CmdKafkaMultiFetch {
+                partitions: partitions.collect(),
+                ..Default::default()
+            }),
+            json!({"multi_fetch": {"partitions": places}}),
+        ),
+        read(
+            "list_offsets",
+            Req::CmdKafkaListOffsets(CmdKafkaListOffsets { offsets, ..Default::default() }),
+            json!({"list_offsets": {"offsets": times}}),
+        ),
+        read(
+            "metadata",
+            Req::CmdKafkaMetadata(CmdKafkaMetadata {
+                topics: topics.iter().map(|topic| (*topic).to_owned()).collect(),
+                ..Default::default()
+            }),
+            json!({"metadata": {"topics": topics}}),
+        ),
+        Case {
+            name: "produce",
+            writes: true,
+            is_whole: false,
+            req: Req::CmdKafkaProduce(CmdKafkaProduce { records: records.collect() }),
+            json: json!({"produce": {"records": each(|topic| json!({"topic": topic, "value": 1}))}}),
+        },
+        Case {
+            name: "subscribe",
+            writes: false,
+            is_whole: true,
+            req: Req::CmdKafkaSubscribe(CmdKafkaSubscribe {
+                sources: sources.collect(),
+                ..Default::default()
+            }),
+            json: json!({"subscribe": {"sources": each(|topic| json!({"topic": topic}))}}),
+        },
+    ]
+}
+
+fn of_nats(streams: &[&str]) -> Vec<Case> {
+    let first = || streams[0].to_owned();
+    let each = |value: fn(&str) -> Value| streams.iter().map(|stream| value(stream)).collect::<Vec<_>>();
+    let read = |name, req, json| Case { name, writes: false, is_whole: false, req, json };
+    let times = streams.iter().map(|stream| StreamTime { stream: (*stream).into(), timestamp: 0 });
+    let messages = streams.iter().map(|stream| PublishMessage {
+        stream: (*stream).into(),
+        subject: "s".into(),
+        ..Default::default()
+    });
+    let sources = streams.iter().map(|stream| NatsSource { stream: (*stream).into(), ..Default::default() });
+    vec![
+        read(
+            "fetch",
+            Req::CmdNatsFetch(CmdNatsFetch { stream: first(), ..Default::default() }),
+            json!({"fetch": {"stream": first(), "sequence": 0}}),
+        ),
+        read(
+            "list_sequences",
+            Req::CmdNatsListSequences(CmdNatsListSequences { times: times.collect() }),
+            json!({"list_sequences": {"times": each(|stream| json!({"stream": stream, "timestamp": 0}))}}),
+        ),
+        Case {
+            name: "publish",
+            writes: true,
+            is_whole: false,
+            req: Req::CmdNatsPublish(CmdNatsPublish { messages: messages.collect() }),
+            json: json!({
+                "publish": {"messages": each(|stream| json!({"stream": stream, "subject": "s", "data": 1}))}
+            }),
+        },
+        Case {
+            name: "subscribe",
+            writes: false,
+            is_whole: true,
+            req: Req::CmdNatsSubscribe(CmdNatsSubscribe { sources: sources.collect(), ..Default::default() }),
+            json: json!({"subscribe": {"sources": each(|stream| json!({"stream": stream}))}}),
+        },
+    ]
+}
+
+/// The first answer of a session.
+async fn answer(grant: Grant, codec: Codec, message: &[u8]) -> Bytes {
+    let limits = session::Limits {
+        max_request_bytes: 1 << 20,
+        max_commands: 4,
+        answer_bytes: 1 << 20,
+        ping_interval: Duration::from_secs(30),
+        close_timeout: Duration::from_secs(1),
+        drain_grace: Duration::from_secs(1),
+    };
+    let (mut client, server) = tokio::io::duplex(1 << 20);
+    let transport = Transport::stream(server, Overload::StopReading);
+    let session = async { session::run(transport, codec, grant, &limits, Drain::default()).await };
+    let ask = async {
+        let head = grpc::head(u32::try_from(message.len()).unwrap());
+        client.write_all(&[&head, message].concat()).await.unwrap();
+        let mut head = [0; grpc::HEAD_LEN];
+        client.read_exact(&mut head).await.unwrap();
+        let mut answer = vec![0; usize::try_from(grpc::message_len(head).unwrap()).unwrap()];
+        client.read_exact(&mut answer).await.unwrap();
+        Bytes::from(answer)
+    };
+    tokio::select! {
+        answer = ask => answer,
+        end = session => panic!("{end:?}"),
+    }
+}
+
+/// Whether an answer denies each of `topics`.
+fn denied_in_protobuf(answer: &[u8], topics: &[&str]) -> Vec<bool> {
+    let denied =
+        |error: &Option<ErrorResp>| error.as_ref().is_some_and(|error| error.reason() == Reason::Denied);
+    match PubSubResp::decode(answer).unwrap().resp.unwrap() {
+        Resp::ErrorResp(error) => vec![denied(&Some(error)); topics.len()],
+        Resp::KafkaMultiFetchResp(resp) => resp.results.iter().map(|result| denied(&result.error)).collect(),
+        Resp::KafkaListOffsetsResp(resp) => resp.results.iter().map(|result| denied(&result.error)).collect(),
+        Resp::KafkaProduceResp(resp) => resp.results.iter().map(|result| denied(&result.error)).collect(),
+        Resp::NatsListSequencesResp(resp) => {
+            resp.results.iter().map(|result| denied(&result.error)).collect()
+        }
+        Resp::NatsPublishResp(resp) => resp.results.iter().map(|result| denied(&result.error)).collect(),
+        Resp::KafkaMetadataResp(resp) => {
+            let of = |topic: &&str| resp.topics.iter().find(|described| described.name == **topic).unwrap();
+            topics.iter().map(|topic| denied(&of(topic).error)).collect()
+        }
+        _ => vec![false; topics.len()],
+    }
+}
+
+fn denied_in_json(answer: &[u8], topics: &[&str]) -> Vec<bool> {
+    let answer: Value = serde_json::from_slice(answer).unwrap();
+    let denied = |value: &Value| value["error"]["reason"] == "DENIED";
+    match (answer["results"].as_array(), answer["topics"].as_array()) {
+        (Some(results), _) => results.iter().map(denied).collect(),
+        (_, Some(described)) => {
+            let of = |topic: &&str| described.iter().find(|described| described["name"] == **topic).unwrap();
+            topics.iter().map(|topic| denied(of(topic))).collect()
+        }
+        _ => vec![denied(&answer); topics.len()],
+    }
+}
+
+async fn check_sessions(rights: &Rights, system: System, topics: &[&str]) {
+    let cases = match system {
+        System::Kafka => of_kafka(topics),
+        System::Nats => of_nats(topics),
+    };
+    for Case { name, writes, is_whole, req, json } in cases {
+        let is_one = matches!(name, "fetch" | "list_offset");
+        let topics = if is_one { &topics[..1] } else { topics };
+        let may = |topic: &&str| if writes { rights.writes(topic) } else { rights.reads(topic) };
+        let want: Vec<bool> = match is_whole {
+            true => vec![!topics.iter().all(may); topics.len()],
+            false => topics.iter().map(|topic| !may(topic)).collect(),
+        };
+        let message = PubSubReq { sequence: 1, req: Some(req) }.encode_to_vec();
+        let answered = answer(rights.grant(system), Codec::Protobuf, &message).await;
+        assert_eq!(
+            denied_in_protobuf(&answered, topics),
+            want,
+            "{name} of {topics:?} on {system:?}: {rights:?}"
+        );
+        let answered = answer(rights.grant(system), Codec::Json, json.to_string().as_bytes()).await;
+        assert_eq!(denied_in_json(&answered, topics), want, "{json} on {system:?}: {rights:?}");
+    }
+}
+
+/// Asks for a resource of a path. Gives the status and the body.
+async fn ask(rights: &Rights, system: System, method: Method, path: String, body: &str) -> (u16, String) {
+    let route = HttpRoute { path, resource: Some(Resource::Rest(HttpRest {})), ..Default::default() };
+    let headers = [(CONTENT_TYPE, "application/json"), (ACCEPT, "application/json, text/event-stream")];
+    let headers = headers.into_iter().map(|(name, value)| (name, value.parse().unwrap())).collect();
+    crate::http::ask(&rights.grant(system), &route, method, &headers, body).await
+}
+
+async fn check_http(rights: &Rights, system: System, topic: &str) {
+    let (root, reads, writes, body) = match system {
+        System::Kafka => (
+            "topics",
+            &[
+                "",
+                "/records",
+                "/events",
+                "/partitions/0/records",
+                "/partitions/0/offsets",
+                "/partitions/0/events",
+            ][..],
+            &["", "/partitions/0"][..],
+            r#"{"records":[{"value":1}]}"#,
+        ),
+        System::Nats => (
+            "streams",
+            &["", "/messages", "/sequences", "/events"][..],
+            &[""][..],
+            r#"{"messages":[{"subject":"s","data":1}]}"#,
+        ),
+    };
+    for resource in reads {
+        for method in [Method::GET, Method::HEAD] {
+            let path = format!("/{root}/{topic}{resource}");
+            let (status, text) = ask(rights, system, method, path, "").await;
+            assert_eq!(status == 403, !rights.reads(topic), "{topic}{resource}: {text} {rights:?}");
+        }
+    }
+    for resource in writes {
+        let (status, text) =
+            ask(rights, system, Method::POST, format!("/{root}/{topic}{resource}"), body).await;
+        // Without the right to write at all, a resource has no such method.
+        assert_eq!(
+            matches!(status, 403 | 405),
+            !rights.writes(topic),
+            "{topic}{resource}: {text} {rights:?}"
+        );
+    }
+    let (status, text) = ask(rights, system, Method::GET, format!("/{root}"), "").await;
+    let listed =
+        ["a", "b.1", "b.2", "gone"].into_iter().filter(|name| rights.reads(name)).collect::<Vec<_>>();
+    let want = if rights.read == Some(false) { (403, None) } else { (200, Some(json!(listed))) };
+    assert_eq!((status, serde_json::from_str(&text).ok().filter(|_| status == 200)), want, "{rights:?}");
+
+    let produce = HttpProduce { topic: topic.into(), key: Some("s".into()), ..Default::default() };
+    let route = HttpRoute { resource: Some(Resource::Produce(produce)), ..Default::default() };
+    let grant = rights.grant(system);
+    let (status, text) = crate::http::ask(&grant, &route, Method::POST, &HeaderMap::new(), "x").await;
+    assert_eq!(status == 403, !rights.writes(topic), "produce to {topic}: {text} {rights:?}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn each_way_in_denies_what_the_rights_do_not_have(
+        rights in Rights::any(),
+        topics in prop::collection::btree_set(prop::sample::select(TOPICS.to_vec()), 1..4),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        let topics: BTreeSet<&str> = topics;
+        let topics: Vec<&str> = topics.into_iter().collect();
+        runtime.unwrap().block_on(async {
+            for system in [System::Kafka, System::Nats] {
+                check_sessions(&rights, system, &topics).await;
+                check_http(&rights, system, topics[0]).await;
+            }
+        });
+    }
+}

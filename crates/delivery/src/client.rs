@@ -1,0 +1,98 @@
+//! The wish of a subscription's client, and its messages.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use sluicegate_backend::{Fetch, System};
+use sluicegate_fair_share::Source;
+
+use super::item::Item;
+use super::subscribe::{Subscribe, SubscribedTopic};
+
+/// Wish and messages, which all cursors of a subscription share.
+pub(super) struct Client {
+    pub(super) wish: Subscribe,
+    /// The cluster's, for the words of errors.
+    pub(super) system: System,
+    /// Sent before records.
+    pub(super) items: VecDeque<Item>,
+    /// Whether the client knows of an outage. It is told of one at a time.
+    pub(super) knows_outage: bool,
+    /// Bytes that filters have left out since they were counted to the client.
+    pub(super) scanned: usize,
+    topics: BTreeMap<Arc<str>, Topic>,
+}
+
+struct Topic {
+    id: Option<u128>,
+    partitions: BTreeSet<i32>,
+}
+
+impl Client {
+    pub(super) fn new(wish: Subscribe, system: System) -> Self {
+        Self {
+            wish,
+            system,
+            items: VecDeque::new(),
+            knows_outage: false,
+            scanned: 0,
+            topics: BTreeMap::new(),
+        }
+    }
+
+    /// Tells the client of topics, or of more partitions of them.
+    pub(super) fn add(&mut self, added: Vec<SubscribedTopic>) {
+        for SubscribedTopic { topic, topic_id, partitions } in &added {
+            let unknown = || Topic { id: *topic_id, partitions: BTreeSet::new() };
+            let known = self.topics.entry(Arc::clone(topic)).or_insert_with(unknown);
+            known.partitions.extend(partitions.iter().map(|(partition, _)| partition));
+        }
+        self.items.push_back(Item::Subscribed(added));
+    }
+
+    /// New ones among a topic's `partitions`, from their beginning. None if all are known.
+    pub(super) fn growth(&self, topic: &Arc<str>, partitions: &[i32]) -> Option<SubscribedTopic> {
+        let known = self.topics.get(topic)?;
+        let new = partitions.iter().filter(|partition| !known.partitions.contains(partition));
+        let partitions: Vec<(i32, i64)> = new.map(|new| (*new, 0)).collect();
+        let grown = SubscribedTopic { topic: Arc::clone(topic), topic_id: known.id, partitions };
+        (!grown.partitions.is_empty()).then_some(grown)
+    }
+
+    /// Whether the topic of this id is not the one that was subscribed to: offsets would mean other records.
+    pub(super) fn is_other_topic(&mut self, topic: &str, id: Option<u128>) -> bool {
+        let (Some(topic), Some(now)) = (self.topics.get_mut(topic), id) else { return false };
+        *topic.id.get_or_insert(now) != now
+    }
+
+    /// The fetch of a delivery with room for `max_bytes`.
+    pub(super) fn fetch(&self, offset: i64, max_bytes: usize) -> Fetch {
+        Fetch {
+            offset,
+            max_bytes: max_bytes.min(self.wish.max_bytes),
+            wait: Duration::ZERO,
+            min_bytes: 0,
+            max_records: self.wish.max_records,
+            fill: false,
+            committed: self.wish.committed,
+            source: self.wish.client,
+        }
+    }
+
+    /// The records that the client wants, and their number.
+    pub(super) fn filter(&mut self, messages: Bytes, count: usize) -> (Bytes, usize) {
+        let read = messages.len();
+        let (messages, count) = self.wish.filters.matching(messages, count);
+        self.scanned = self.scanned.saturating_add(read.saturating_sub(messages.len()));
+        (messages, count)
+    }
+
+    /// The client, and the work of its filters since it was counted. None: there are none, or items are told before.
+    pub(super) fn filter_work(&self) -> Option<(Source, usize)> {
+        let filters = &self.wish.filters;
+        let is_due = self.items.is_empty() && !filters.is_empty();
+        is_due.then(|| (self.wish.client, filters.work(self.scanned)))
+    }
+}

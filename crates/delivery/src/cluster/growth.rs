@@ -1,0 +1,88 @@
+//! Notices partitions that are added to a topic. One task asks for each topic, for all that watch it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use sluicegate_fair_share::Source;
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use super::Cluster;
+
+/// The numbers of a topic's partitions.
+pub type Partitions = Arc<[i32]>;
+
+/// The topics that are watched.
+#[derive(Debug, Default)]
+pub(super) struct Growth {
+    /// An entry ends with its task.
+    topics: Mutex<HashMap<Arc<str>, watch::Sender<Partitions>>>,
+}
+
+impl Cluster {
+    /// Watches the partitions of a topic, of which the caller knows `known`. They are asked for every [`INTERVAL`] as
+    /// long as somebody watches.
+    pub(crate) fn watch_partitions(
+        self: &Arc<Self>,
+        topic: &Arc<str>,
+        known: Partitions,
+    ) -> watch::Receiver<Partitions> {
+        let mut topics = self.growth.lock();
+        if let Some(partitions) = topics.get(topic) {
+            let mut watched = partitions.subscribe();
+            // The caller can know more or less than the others.
+            watched.mark_changed();
+            return watched;
+        }
+        let (partitions, watched) = watch::channel(known);
+        topics.insert(Arc::clone(topic), partitions);
+        tokio::spawn(ask(Arc::downgrade(self), Arc::clone(topic)));
+        watched
+    }
+}
+
+impl Growth {
+    /// Ends a topic that nobody watches.
+    fn is_over(&self, topic: &str) -> bool {
+        let mut topics = self.lock();
+        let is_over = topics.get(topic).is_none_or(watch::Sender::is_closed);
+        if is_over {
+            topics.remove(topic);
+        }
+        is_over
+    }
+
+    fn set(&self, topic: &str, now: Partitions) {
+        if let Some(partitions) = self.lock().get(topic) {
+            partitions.send_if_modified(|known| {
+                let is_new = *known != now;
+                *known = now;
+                is_new
+            });
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, watch::Sender<Partitions>>> {
+        self.topics.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Asks for a topic's partitions until nobody watches.
+async fn ask(cluster: Weak<Cluster>, topic: Arc<str>) {
+    loop {
+        sleep(INTERVAL).await;
+        let Some(cluster) = cluster.upgrade() else { return };
+        if cluster.growth.is_over(&topic) {
+            return;
+        }
+        // An error is told by the reads.
+        if let Ok(description) = cluster.backend().partitions(Source::default(), &topic).await {
+            let partitions = description.partitions.iter().map(|described| described.partition);
+            cluster.growth.set(&topic, partitions.collect());
+        }
+    }
+}
+
+/// The time until new partitions are noticed.
+const INTERVAL: Duration = Duration::from_secs(5);

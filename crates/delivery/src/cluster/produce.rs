@@ -1,0 +1,241 @@
+//! Writing: checks records one by one, hands them over in the order of their commands, and answers with their delivery
+//! reports.
+
+use std::collections::{HashMap, HashSet};
+
+use futures_util::future::join_all;
+use sluicegate_backend::command::Record;
+use sluicegate_backend::{CommandError, DeliveryReport, Fault, Log, System};
+use sluicegate_fair_share::Source;
+use sluicegate_protocol::error_code::{INVALID_REQUEST, INVALID_TIMESTAMP, TOPIC_AUTHORIZATION_FAILED};
+use sluicegate_telemetry::metrics::Kind;
+use tokio_util::sync::CancellationToken;
+
+use super::{Cluster, WriteTicket, topic_denied};
+use crate::topics::Topics;
+
+/// Bounds of writes.
+#[derive(Clone)]
+pub struct Writes {
+    /// Records per command.
+    pub max_records: usize,
+    /// Cancelled at shutdown, when commands must be answered with what is known.
+    pub due: CancellationToken,
+}
+
+impl Cluster {
+    /// Whether the bridge's configuration allows writing to the cluster.
+    pub fn is_writable(&self) -> bool {
+        self.parts.load().writes.is_some()
+    }
+
+    /// Writes records of `source` in the order of tickets, and refuses those whose topic is not in `topics`. Calls
+    /// `queued` once the first record is queued.
+    ///
+    /// # Errors
+    /// No record was written.
+    ///
+    /// # Cancel safety
+    /// The records are written all or none.
+    pub(crate) async fn produce(
+        &self,
+        source: Source,
+        records: Vec<Record>,
+        topics: &Topics,
+        ticket: WriteTicket,
+        queued: impl FnOnce(),
+    ) -> Result<Vec<DeliveryReport>, CommandError> {
+        self.measured(Kind::Produce, self.write(source, records, topics, ticket, queued)).await
+    }
+
+    async fn write(
+        &self,
+        source: Source,
+        records: Vec<Record>,
+        topics: &Topics,
+        mut ticket: WriteTicket,
+        queued: impl FnOnce(),
+    ) -> Result<Vec<DeliveryReport>, CommandError> {
+        let Writes { max_records, due } = self.parts.load().writes.clone().ok_or_else(read_only)?;
+        // Commands are checked concurrently, and only handed over in order. A refused command also waits for its
+        // turn, so that the next command cannot overtake the one before.
+        let checked = async {
+            let errors = match too_much(self.system, &records, max_records) {
+                Some(error) => Err(error),
+                None => Ok(self.check(source, &records, topics).await),
+            };
+            ticket.wait().await;
+            errors
+        };
+        let errors = due.run_until_cancelled(checked).await.ok_or_else(CommandError::shutting_down)??;
+        let handing_over = due.run_until_cancelled(self.handing_over.read()).await;
+        let handing_over = handing_over.ok_or_else(CommandError::shutting_down)?;
+        // The cluster can have become read-only meanwhile.
+        let parts = self.parts.load_full();
+        if parts.writes.is_none() {
+            return Err(read_only());
+        }
+        let handed = due.run_until_cancelled(parts.backend.hand_over(source, records, errors, &due)).await;
+        let handed = handed.ok_or_else(CommandError::shutting_down)??;
+        drop((handing_over, ticket));
+        if handed.queued > 0 {
+            queued();
+        }
+        Ok(handed.reports.await)
+    }
+
+    /// Logs why single records of a command failed, once for each reason.
+    pub(crate) fn log_failed(&self, reports: &[DeliveryReport]) {
+        let mut logged = Vec::new();
+        for error in reports.iter().filter_map(|report| report.as_ref().err()) {
+            let reason = error.fault.reason();
+            if !logged.contains(&reason) {
+                self.failures.log(self.metrics.name(), "produce", reason, &error.message);
+                logged.push(reason);
+            }
+        }
+    }
+
+    /// The error of each record that cannot be written.
+    async fn check(&self, source: Source, records: &[Record], topics: &Topics) -> Vec<Option<CommandError>> {
+        // Each log is looked up once. Neighbours usually share one.
+        let same_log = || records.chunk_by(|a, b| log(a) == log(b));
+        let mut logs: HashMap<Log<'_>, Option<CommandError>> =
+            same_log().filter_map(<[_]>::first).map(|record| (log(record), None)).collect();
+        let checks = logs.iter_mut().map(|(log, error)| async move {
+            *error = match topics.contains(log.topic) {
+                true => self.backend().check_log(source, *log).await.err(),
+                // Not looked up: the answer must not tell whether the topic exists.
+                false => {
+                    let denied = topic_denied(self.system, log.topic);
+                    Some(CommandError::forbidden(TOPIC_AUTHORIZATION_FAILED, denied))
+                }
+            };
+        });
+        join_all(checks).await;
+        let error_of = |records: &[Record]| logs.get(&log(records.first()?))?.clone();
+        let errors = same_log().flat_map(|records| {
+            let error = error_of(records);
+            records.iter().map(move |record| invalid(record).or_else(|| error.clone()))
+        });
+        errors.collect()
+    }
+}
+
+/// The error of a write to a read-only cluster.
+pub(crate) fn read_only() -> CommandError {
+    CommandError::forbidden(0, "the bridge does not write to this cluster")
+}
+
+/// The error of a command that is refused as a whole.
+fn too_much(system: System, records: &[Record], max_records: usize) -> Option<CommandError> {
+    let same_topic = records.chunk_by(|a, b| a.topic == b.topic).filter_map(<[_]>::first);
+    let topics: HashSet<&str> = same_topic.map(|record| record.topic.as_str()).collect();
+    let (count, of, max) = if records.len() > max_records {
+        (records.len(), "record", max_records)
+    } else if topics.len() > MAX_TOPICS {
+        (topics.len(), system.topic, MAX_TOPICS)
+    } else {
+        return None;
+    };
+    let message = format!("{count} {of}s in one command: expected at most {max}");
+    Some(CommandError::new(Fault::Invalid, INVALID_REQUEST, message))
+}
+
+/// The log that must exist for a record. For the partitioner's choice it is partition 0, which every topic has.
+fn log(record: &Record) -> Log<'_> {
+    let partition = record.partition.unwrap_or(PARTITIONER);
+    Log { topic: &record.topic, partition: if partition == PARTITIONER { 0 } else { partition } }
+}
+
+/// The error of a record that is invalid for every topic.
+fn invalid(record: &Record) -> Option<CommandError> {
+    let invalid = |code, message: String| Some(CommandError::new(Fault::Invalid, code, message));
+    if record.headers.len() > MAX_HEADERS {
+        let message = format!("{} headers: expected at most {MAX_HEADERS}", record.headers.len());
+        return invalid(INVALID_REQUEST, message);
+    }
+    if record.headers.iter().any(|header| header.key.contains('\0')) {
+        return invalid(INVALID_REQUEST, "header key contains a NUL character".to_owned());
+    }
+    match record.timestamp {
+        // librdkafka replaces 0 with the current time.
+        Some(timestamp @ ..=0) => {
+            let message = format!("timestamp {timestamp}: expected at least 1 ms");
+            invalid(INVALID_TIMESTAMP, message)
+        }
+        _ => None,
+    }
+}
+
+/// Records per command, at most.
+pub const MAX_RECORDS: usize = 1_000;
+/// Headers per record, at most.
+pub const MAX_HEADERS: usize = 100;
+/// Headers per command, over all its records, at most.
+pub const MAX_COMMAND_HEADERS: usize = 10_000;
+/// Topics per command, at most: each one is looked up.
+const MAX_TOPICS: usize = 50;
+/// The partition number that lets the partitioner choose.
+const PARTITIONER: i32 = -1;
+
+#[cfg(test)]
+mod tests {
+    use sluicegate_backend::command::Header;
+
+    use super::super::WriteSequencer;
+    use super::*;
+    use crate::testing::script::Script;
+
+    fn record() -> Record {
+        Record { topic: "t".into(), ..Record::default() }
+    }
+
+    #[test]
+    fn records_that_librdkafka_would_change_are_refused() {
+        assert_eq!(invalid(&record()), None);
+        assert_eq!(invalid(&Record { timestamp: Some(1), ..record() }), None);
+        for timestamp in [0, -1, i64::MIN] {
+            let error = invalid(&Record { timestamp: Some(timestamp), ..record() }).unwrap();
+            assert_eq!((error.code, error.fault), (32, Fault::Invalid));
+        }
+        let header = |key: &str| Header { key: key.into(), value: None };
+        for headers in [vec![header("a\0b")], vec![header("a"); MAX_HEADERS + 1]] {
+            assert_eq!(invalid(&Record { headers, ..record() }).unwrap().code, 42);
+        }
+        assert_eq!(invalid(&Record { headers: vec![header(""); MAX_HEADERS], ..record() }), None);
+    }
+
+    #[test]
+    fn records_and_topics_of_a_command_are_bounded() {
+        let topics = |count: usize| -> Vec<Record> {
+            (0..count).map(|topic| Record { topic: topic.to_string(), ..record() }).collect()
+        };
+        assert_eq!(too_much(System::Kafka, &topics(MAX_TOPICS), MAX_RECORDS), None);
+        let error = too_much(System::Kafka, &topics(MAX_TOPICS + 1), MAX_RECORDS).unwrap();
+        assert_eq!(
+            (error.code, error.message.as_str()),
+            (42, "51 topics in one command: expected at most 50")
+        );
+        assert!(too_much(System::Kafka, &topics(2), 1).unwrap().message.contains("2 records"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn command_waiting_at_shutdown_is_not_written() {
+        let (cluster, script) = Script::cluster(1);
+        let due = cluster.parts.load().writes.clone().unwrap().due;
+        let slow = Record { topic: "60000".into(), ..record() };
+        let mut sequencer = WriteSequencer::default();
+        let first = sequencer.issue();
+        let all = Topics::default();
+        let produced = cluster.produce(Source::default(), vec![slow], &all, sequencer.issue(), || {});
+        let end = async {
+            tokio::task::yield_now().await;
+            due.cancel();
+        };
+        let (produced, ()) = tokio::join!(produced, end);
+        assert_eq!(produced.unwrap_err().fault, Fault::Transient);
+        assert!(script.taken().is_empty());
+        drop(first);
+    }
+}

@@ -1,0 +1,119 @@
+//! Names in messages, and shares of what is read and not delivered.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use sluicegate_backend::command::{self, Start, SubscribeCommand};
+use tokio::time::{sleep, timeout};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::*;
+use crate::testing::logs::Logs;
+use crate::testing::script::Script;
+use crate::{Item, Subscribe, Subscription};
+
+#[test]
+fn hostile_topic_is_shortened_and_escaped() {
+    assert_eq!(shown("orders"), "orders");
+    assert_eq!(shown("a\nb\u{1b}[1m"), "a\\nb\\u{1b}[1m");
+    let long = shown(&"x".repeat(1 << 20));
+    assert_eq!(long.chars().count(), MAX_TOPIC_CHARS + 1);
+}
+
+const LOG: Log<'_> = Log { topic: "t", partition: 0 };
+
+/// Bytes a second that clients can skip.
+const A_SECOND: usize = 1_000;
+
+/// Reads a record in one of the ways that clients have.
+type Read = fn(Arc<Cluster>, Source) -> BoxFuture<'static, ()>;
+
+fn fetch(cluster: Arc<Cluster>, source: Source) -> BoxFuture<'static, ()> {
+    async move {
+        let (wait, max_bytes) = (Duration::ZERO, 1_000);
+        let fetch = Fetch {
+            offset: 0,
+            max_bytes,
+            wait,
+            min_bytes: 0,
+            max_records: 1,
+            fill: false,
+            committed: true,
+            source,
+        };
+        assert_eq!(cluster.fetch(LOG, fetch, &mut ()).await.unwrap().count, 1);
+    }
+    .boxed()
+}
+
+fn multi_fetch(cluster: Arc<Cluster>, source: Source) -> BoxFuture<'static, ()> {
+    async move {
+        let (wait, max_bytes) = (Duration::ZERO, 1);
+        let fetch = MultiFetch { max_bytes, wait, min_bytes: 0, fill: false, committed: true, source };
+        let fetched = cluster.multi_fetch(&[(LOG, 0)], fetch, &mut ()).await;
+        assert_eq!(fetched[0].as_ref().unwrap().count, 1);
+    }
+    .boxed()
+}
+
+fn subscribe(cluster: Arc<Cluster>, client: Source) -> BoxFuture<'static, ()> {
+    async move {
+        let (from, partitions) = (Start::Offset(0), vec![LOG.partition]);
+        let source = command::Source { topic: LOG.topic.to_owned(), partitions, from, ..Default::default() };
+        let command = SubscribeCommand { sources: vec![source], ..Default::default() };
+        let subscribe = Subscribe::of(System::Kafka, command, cluster.reads()).unwrap();
+        let subscribe = Subscribe { client, ..subscribe };
+        let mut subscription = Subscription::open(&cluster, &Arc::default(), subscribe).await.unwrap();
+        loop {
+            subscription.ready(1).await;
+            match subscription.take() {
+                Some(Item::Delivery { messages, .. }) if !messages.is_empty() => return,
+                _ => {}
+            }
+        }
+    }
+    .boxed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn skips_of_one_client_leave_some_of_each_second_to_others() {
+    let [greedy, other] = ["192.0.2.1", "192.0.2.2"].map(|address| Source::parse(address.as_bytes()));
+    for (way, read) in [("fetch", fetch as Read), ("multi_fetch", multi_fetch), ("subscribe", subscribe)] {
+        let logs = Logs::default();
+        logs.append(LOG.partition, 10);
+        logs.skip(A_SECOND / 10);
+        let cluster = logs.cluster_with(System::Kafka, A_SECOND);
+        let reads = Arc::new(AtomicUsize::new(0));
+        let (attack, counted) = (Arc::clone(&cluster), Arc::clone(&reads));
+        let attack = AbortOnDropHandle::new(tokio::spawn(async move {
+            // A client that never waits would leave no turn to the test.
+            for _ in 0..1_000 {
+                read(Arc::clone(&attack), greedy).await;
+                counted.fetch_add(1, Ordering::Relaxed);
+            }
+        }));
+        for second in 1..=3 {
+            sleep(Duration::from_millis(500)).await;
+            // It can have three quarters of each second, and some ways look twice.
+            let reads = reads.load(Ordering::Relaxed);
+            assert!((3 * second..=8 * second).contains(&reads), "{reads} reads in second {second} by {way}");
+            let before = Instant::now();
+            read(Arc::clone(&cluster), other).await;
+            assert_eq!(before.elapsed(), Duration::ZERO, "second {second} by {way}");
+            sleep(Duration::from_millis(500)).await;
+        }
+        drop(attack);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn waits_end_when_their_backend_is_replaced() {
+    let (cluster, _) = Script::cluster(1);
+    let log = Log { topic: "60000", partition: 0 };
+    let mut wait = std::pin::pin!(cluster.wait_for_records(log, i64::MAX, false, None));
+    assert!(timeout(Duration::from_secs(3600), wait.as_mut()).await.is_err());
+    let parts = Parts::new(Arc::<Script>::default(), 1, cluster.reads(), None);
+    cluster.replace(parts, Instant::now()).await;
+    timeout(Duration::from_secs(1), wait).await.unwrap();
+}

@@ -1,0 +1,151 @@
+//! Checks a subscription's command, and bounds it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sluicegate_backend::command::{self, RecordFilter, Start, SubscribeCommand};
+use sluicegate_backend::{CommandError, Fault, System};
+use sluicegate_fair_share as fair_share;
+use sluicegate_protocol::error_code::INVALID_REQUEST;
+
+use super::filter::Filters;
+use super::subscribe::{MAX_PARTITIONS, Source, Subscribe};
+use crate::cluster::{Reads, shown};
+
+impl Subscribe {
+    /// The subscription that `command` asks for, with `bounds` for the size of a delivery.
+    ///
+    /// # Errors
+    /// The command contradicts itself, or exceeds a bound.
+    pub(crate) fn of(system: System, command: SubscribeCommand, bounds: Reads) -> Result<Self, CommandError> {
+        let SubscribeCommand { sources, committed, filters, max_bytes, max_records, linger, skips } = command;
+        if sources.is_empty() {
+            return Err(invalid("0 sources in one command: expected at least 1"));
+        }
+        let mut topics = BTreeSet::new();
+        if let Some(twice) = sources.iter().find(|source| !topics.insert(&source.topic)) {
+            let (word, topic) = (system.topic, shown(&twice.topic));
+            return Err(invalid(format!(
+                "{word} {topic} is in two sources: expected one source for each {word}"
+            )));
+        }
+        let bytes_of = |RecordFilter { header, equals, prefixes }: &RecordFilter| {
+            let values = equals.iter().chain(prefixes).map(|value| value.len());
+            values.chain(header.as_ref().map(String::len)).fold(0, usize::saturating_add)
+        };
+        let filter_bytes = filters.iter().map(bytes_of).fold(0, usize::saturating_add);
+        if filter_bytes > MAX_FILTER_BYTES {
+            let message = format!("{filter_bytes} bytes in filters: expected at most {MAX_FILTER_BYTES}");
+            return Err(invalid(message));
+        }
+        if linger > MAX_LINGER {
+            let [linger, max] = [linger, MAX_LINGER].map(|time| time.as_millis());
+            return Err(invalid(format!("linger_ms is {linger}: expected at most {max}")));
+        }
+        let max_bytes = if max_bytes == 0 { DEFAULT_BATCH_BYTES } else { max_bytes };
+        Ok(Self {
+            client: fair_share::Source::default(),
+            sources: sources.into_iter().map(|of| source(system, of)).collect::<Result<_, _>>()?,
+            committed,
+            filters: Filters::new(filters),
+            max_bytes: max_bytes.min(bounds.max_bytes),
+            max_records,
+            linger,
+            skips,
+        })
+    }
+}
+
+fn source(system: System, source: command::Source) -> Result<Source, CommandError> {
+    let command::Source { topic, mut partitions, from, next, topic_id } = source;
+    let of_topic = |what: String| invalid(format!("{what}, {}: {}", system.topic, shown(&topic)));
+    if partitions.len() > MAX_PARTITIONS {
+        return Err(of_topic(format!("{} partitions: expected at most {MAX_PARTITIONS}", partitions.len())));
+    }
+    let mut numbers = BTreeSet::new();
+    if let Some(twice) = partitions.iter().find(|partition| !numbers.insert(**partition)) {
+        return Err(of_topic(format!("partition {twice} is listed twice: expected it once")));
+    }
+    let offsets = next.iter().map(|(_, offset)| *offset);
+    let offsets = offsets.chain(if let Start::Offset(offset) = from { Some(offset) } else { None });
+    if let Some(negative) = offsets.into_iter().find(|offset| *offset < 0) {
+        return Err(of_topic(format!("{} {negative}: expected 0 or more", system.offset)));
+    }
+    partitions.sort_unstable();
+    Ok(Source { topic: Arc::from(topic), partitions, from, next: next.into_iter().collect(), topic_id })
+}
+
+fn invalid(message: impl Into<String>) -> CommandError {
+    CommandError::new(Fault::Invalid, INVALID_REQUEST, message)
+}
+
+/// The size of a delivery unless the client chooses. Large enough to make its fixed cost small, and small enough for
+/// others to have their turn.
+const DEFAULT_BATCH_BYTES: usize = 64 * 1024;
+
+/// The values of all filters.
+const MAX_FILTER_BYTES: usize = 16 * 1024;
+
+/// The longest linger.
+const MAX_LINGER: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use sluicegate_backend::LOG_END;
+
+    use super::*;
+
+    const BOUNDS: Reads = Reads { max_bytes: 100_000, wait: Duration::ZERO };
+
+    fn of_topic(topic: &str) -> command::Source {
+        command::Source { topic: topic.to_owned(), ..Default::default() }
+    }
+
+    fn command(sources: Vec<command::Source>) -> SubscribeCommand {
+        SubscribeCommand { sources, ..Default::default() }
+    }
+
+    #[track_caller]
+    fn refused(command: SubscribeCommand, want: &str) {
+        let error = Subscribe::of(System::Kafka, command, BOUNDS).unwrap_err();
+        assert_eq!((error.fault, error.message.as_str()), (Fault::Invalid, want));
+    }
+
+    #[test]
+    fn wish_without_choices_is_all_partitions_from_the_end() {
+        let wish = Subscribe::of(System::Kafka, command(vec![of_topic("t")]), BOUNDS).unwrap();
+        assert_eq!((wish.max_bytes, wish.max_records, wish.linger), (65_536, 0, Duration::ZERO));
+        assert!(!wish.committed && !wish.skips);
+        let source = &wish.sources[0];
+        assert!(source.is_whole() && source.next.is_empty());
+        assert_eq!((source.from, source.topic_id), (Start::Timestamp(LOG_END), None));
+        let large = SubscribeCommand { max_bytes: usize::MAX, ..command(vec![of_topic("t")]) };
+        assert_eq!(Subscribe::of(System::Kafka, large, BOUNDS).unwrap().max_bytes, BOUNDS.max_bytes);
+    }
+
+    #[test]
+    fn contradictions_and_excesses_are_refused() {
+        refused(command(vec![]), "0 sources in one command: expected at least 1");
+        let twice = command(vec![of_topic("a"), of_topic("b"), of_topic("a")]);
+        refused(twice, "topic a is in two sources: expected one source for each topic");
+        let partitions = command::Source { partitions: vec![1, 0, 1], ..of_topic("t") };
+        refused(command(vec![partitions]), "partition 1 is listed twice: expected it once, topic: t");
+        let from = Start::Offset(-1);
+        refused(
+            command(vec![command::Source { from, ..of_topic("t") }]),
+            "offset -1: expected 0 or more, topic: t",
+        );
+        let next = vec![(0, -5)];
+        refused(
+            command(vec![command::Source { next, ..of_topic("t") }]),
+            "offset -5: expected 0 or more, topic: t",
+        );
+        let linger =
+            SubscribeCommand { linger: Duration::from_millis(10_001), ..command(vec![of_topic("t")]) };
+        refused(linger, "linger_ms is 10001: expected at most 10000");
+        let values = RecordFilter { equals: vec![vec![0; 10_000].into(); 2], ..Default::default() };
+        let filtered = SubscribeCommand { filters: vec![values], ..command(vec![of_topic("t")]) };
+        refused(filtered, "20000 bytes in filters: expected at most 16384");
+    }
+}

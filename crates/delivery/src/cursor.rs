@@ -1,0 +1,431 @@
+//! A subscription's position in one log, as a value: each event leads to one next step.
+
+mod outage;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use sluicegate_backend::{CommandError, Fault, Fetch, Fetched, Log, System, Version};
+use sluicegate_protocol::error_code::OFFSET_OUT_OF_RANGE;
+use tokio::time::Instant;
+
+use self::outage::Outage;
+use super::client::Client;
+use super::item::{Item, Place, SkipCause};
+use super::lag::Position;
+use super::subscribe::recreated;
+
+/// A position in a log.
+#[derive(Debug)]
+pub(super) struct Cursor {
+    pub(super) topic: Arc<str>,
+    pub(super) partition: i32,
+    /// The offset to read next.
+    pub(super) next: i64,
+    /// The log's end as last known; −1 if unknown.
+    pub(super) end: i64,
+    pub(super) state: State,
+    /// The epoch of the leader that the records before it are from. None: nothing was read yet, or it is not known.
+    epoch: Option<i32>,
+    told: Told,
+    /// Whether the position has moved past records since the client was told of it last.
+    pub(super) has_moved: bool,
+    outage: Option<Outage>,
+}
+
+/// The event that a cursor waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// Its turn to be read.
+    Ready,
+    /// Its turn, once there are fewer questions.
+    Unasked,
+    /// The client's room for records.
+    InHand,
+    /// An answer.
+    Asking,
+    /// The end of an earlier epoch, from the leader of this one.
+    Verifying { leader: i32 },
+    /// Records at the end of its log.
+    AtEnd,
+    /// The end of a pause.
+    Sleeping,
+    /// Nothing more.
+    Ended,
+}
+
+/// The client's knowledge of the end of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    /// It was not told that the cursor has reached the end.
+    Behind,
+    AtEnd,
+    /// It was told that records after the position wait for a transaction.
+    Blocked,
+}
+
+/// An event of one cursor.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// It can read. `recent` is known without a question, from the log of this version.
+    Turn { fetch: Fetch, version: Version, recent: Option<Fetched> },
+    /// Its question is answered. The version is the one that is known after that.
+    Answered(Answer, Version),
+    /// Its question is not answered in [`SLOW`].
+    Unanswered,
+    /// Its log may have records, or has failed. The end is known from other reads; None: it need not be known.
+    Woken { end: Option<i64> },
+    /// Its log still has no records to read. The log's end.
+    StillAtEnd { end: i64 },
+    /// Its pause is over.
+    Due,
+}
+
+/// A question to the messaging system.
+#[derive(Debug)]
+pub(super) enum Question {
+    Records(Fetch),
+    /// The end of an epoch in the log of its present leader.
+    EndOfEpoch {
+        epoch: i32,
+        leader: i32,
+    },
+    /// The id of the topic, which may have been created again.
+    TopicId,
+    /// The ends of the log, as a part of this error.
+    Ends(CommandError),
+}
+
+/// An answer of the messaging system.
+#[derive(Debug)]
+pub(super) enum Answer {
+    /// The records that were read.
+    Records(Result<Fetched, CommandError>),
+    /// There are records, which are kept for all clients.
+    Kept,
+    /// None: the leader does not know the epoch.
+    EndOfEpoch(Result<Option<i64>, CommandError>),
+    TopicId(Result<Option<u128>, CommandError>),
+    /// The error with the ends of the log, if they can be read.
+    Ends(CommandError),
+    /// The task that asked has failed.
+    Nothing,
+}
+
+/// The next step of a cursor. Each schedules its next event.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// It has its turn after the others.
+    Turn,
+    /// It has its turn before the others.
+    FirstTurn,
+    /// It has its turn after the others: there are records, which are kept for all clients.
+    TurnForKept,
+    /// It has its turn after the others, for these records, which are not kept for all clients.
+    TurnFor(Fetched),
+    /// These records wait for the client.
+    Hold(Fetched),
+    Ask(Question),
+    /// It waits for records. The event may be that there are still none, from `until` on.
+    WaitAtEnd {
+        until: Option<Instant>,
+    },
+    Sleep {
+        until: Instant,
+    },
+    End,
+}
+
+/// Time and chance.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moment {
+    pub(super) at: Instant,
+    pub(super) date: SystemTime,
+    /// Random, from 0 to 1.
+    pub(super) jitter: f64,
+}
+
+impl Moment {
+    pub(super) fn after(&self, wait: Duration) -> Instant {
+        self.at.checked_add(wait).unwrap_or(self.at)
+    }
+}
+
+impl Cursor {
+    pub(super) fn new(topic: Arc<str>, partition: i32, next: i64) -> Self {
+        Self {
+            topic,
+            partition,
+            next,
+            end: -1,
+            state: State::Ready,
+            epoch: None,
+            told: Told::Behind,
+            has_moved: false,
+            outage: None,
+        }
+    }
+
+    pub(super) fn log(&self) -> Log<'_> {
+        Log { topic: &self.topic, partition: self.partition }
+    }
+
+    pub(super) fn position(&self) -> Position {
+        Position { topic: Arc::clone(&self.topic), partition: self.partition, next: self.next, end: self.end }
+    }
+
+    pub(super) fn place(&self) -> Place {
+        Place { topic: Arc::clone(&self.topic), partition: self.partition, offset: self.next }
+    }
+
+    #[cfg(test)]
+    pub(super) fn has_epoch(&self) -> bool {
+        self.epoch.is_some()
+    }
+
+    /// Whether the client knows of its outage.
+    #[cfg(test)]
+    pub(super) fn is_outage_told(&self) -> bool {
+        self.outage.is_some_and(|outage| outage.is_told)
+    }
+
+    /// The next step after an event. None: it still waits.
+    pub(super) fn handle(&mut self, event: Event, client: &mut Client, now: Moment) -> Option<Next> {
+        let next = match (self.state, event) {
+            (State::Ready | State::Unasked, Event::Turn { fetch, version, recent }) => {
+                self.read(fetch, version.leader_epoch, recent)
+            }
+            (State::Asking, Event::Answered(answer, version)) => self.answered(answer, version, client, now),
+            (State::Verifying { leader }, Event::Answered(answer, version)) => {
+                self.verified(leader, answer, version, client, now)
+            }
+            (State::Asking | State::Verifying { .. }, Event::Unanswered) => {
+                self.tell_outage(unanswered(client.system), client, now);
+                return None;
+            }
+            // A record that has come waits for others; a failure is told at once.
+            (State::AtEnd, Event::Woken { end }) if end.is_some_and(|end| end > self.next) => {
+                Next::Sleep { until: now.after(client.wish.linger) }
+            }
+            (State::AtEnd, Event::StillAtEnd { end }) => {
+                self.end = self.end.max(end);
+                if self.told == Told::AtEnd && self.end > self.next {
+                    self.told = Told::Behind;
+                }
+                self.wait_at_end(client, now)
+            }
+            (State::AtEnd, Event::Woken { .. }) | (State::Sleeping, Event::Due) => Next::Turn,
+            // No such event was scheduled.
+            (_, _) => return None,
+        };
+        Some(next)
+    }
+
+    /// Moves past what was read. Gives the delivery, if there is one, with the number of its records.
+    pub(super) fn advance(
+        &mut self,
+        fetched: Fetched,
+        version: Version,
+        client: &mut Client,
+        now: Moment,
+    ) -> (Option<(Item, usize)>, Next) {
+        if client.is_other_topic(&self.topic, version.topic_id) {
+            return (None, Next::Ask(Question::TopicId));
+        }
+        match (self.epoch, version.leader_epoch) {
+            // The records are read again when the new leader is known to have those before them.
+            (Some(before), Some(leader)) if before != leader => return (None, Next::FirstTurn),
+            // The leader of these records is not known. They are read again when it is.
+            (Some(_), None) => return (None, Next::Ask(Question::TopicId)),
+            (_, _) => {}
+        }
+        if let Some(outage) = self.outage.take() {
+            self.told = Told::Behind;
+            client.knows_outage &= !outage.is_told;
+        }
+        let Fetched { messages, count, next_offset, ends } = fetched;
+        let limit = if client.wish.committed { ends.stable } else { ends.end };
+        let moves = next_offset > self.next;
+        self.has_moved |= moves;
+        self.next = next_offset.max(self.next);
+        if moves && self.told == Told::Blocked {
+            self.told = Told::AtEnd;
+        }
+        self.end = ends.end.max(self.end);
+        let mut is_at_end = count == 0 && next_offset >= limit || limit >= 0 && self.next >= limit;
+        let (messages, matching) = client.filter(messages, count);
+        let delivery = (!messages.is_empty()).then(|| {
+            self.has_moved = false;
+            (Item::Delivery { next: self.place(), messages, end: self.end }, matching)
+        });
+        if !is_at_end {
+            self.told = Told::Behind;
+            if client.wish.skips && limit > self.next {
+                self.skip_to(limit, SkipCause::Lag, client);
+                is_at_end = true;
+            }
+        }
+        let next = match is_at_end {
+            // At the end for the first time, it looks again before it says so.
+            true if self.told != Told::Behind || count == 0 && !moves => self.wait_at_end(client, now),
+            _ if count > 0 || moves => Next::Turn,
+            // The replica is behind its leader: try again soon.
+            _ => pause(now),
+        };
+        (delivery, next)
+    }
+
+    /// Takes what is known of the log. If that is nothing, asks for what there is.
+    fn read(&mut self, fetch: Fetch, leader: Option<i32>, recent: Option<Fetched>) -> Next {
+        if let (Some(epoch), Some(leader)) = (self.epoch, leader)
+            && epoch != leader
+        {
+            // An election can lose records before the cursor, and put others in their place.
+            return Next::Ask(Question::EndOfEpoch { epoch, leader });
+        }
+        self.epoch = self.epoch.or(leader);
+        recent.map_or(Next::Ask(Question::Records(fetch)), Next::Hold)
+    }
+
+    fn answered(&mut self, answer: Answer, version: Version, client: &mut Client, now: Moment) -> Next {
+        match answer {
+            Answer::Kept => Next::TurnForKept,
+            Answer::Records(Ok(fetched)) if fetched.count > 0 => Next::TurnFor(fetched),
+            Answer::Records(Ok(nothing)) => self.advance(nothing, version, client, now).1,
+            Answer::Records(Err(error)) if error.fault == Fault::OffsetOutOfRange && error.ends.is_none() => {
+                Next::Ask(Question::Ends(error))
+            }
+            Answer::Records(Err(error)) => self.fail(error, version, client, now),
+            Answer::TopicId(Ok(id)) if client.is_other_topic(&self.topic, id) => {
+                self.end(recreated(client.system, &self.topic), client)
+            }
+            // The records are read again once their leader is known.
+            Answer::TopicId(Ok(_)) if self.epoch.is_some() && version.leader_epoch.is_none() => pause(now),
+            Answer::TopicId(Ok(_)) => Next::Turn,
+            Answer::TopicId(Err(error)) => self.retry(error, client, now),
+            Answer::Ends(error) => self.fail(error, version, client, now),
+            Answer::EndOfEpoch(_) | Answer::Nothing => pause(now),
+        }
+    }
+
+    /// Goes on with the records of a new leader if it has those before the cursor.
+    fn verified(
+        &mut self,
+        leader: i32,
+        answer: Answer,
+        version: Version,
+        client: &mut Client,
+        now: Moment,
+    ) -> Next {
+        match answer {
+            Answer::EndOfEpoch(Ok(Some(end))) if end < self.next => Next::Ask(Question::Ends(lost(end))),
+            Answer::EndOfEpoch(Err(error))
+                if error.fault.is_retriable() || error.fault == Fault::NotFound =>
+            {
+                self.fail(error, version, client, now)
+            }
+            // A leader that does not know the epoch cannot verify the records.
+            Answer::EndOfEpoch(_) => {
+                self.epoch = Some(leader);
+                Next::Turn
+            }
+            Answer::Ends(lost) => self.end(lost, client),
+            Answer::Kept | Answer::Records(_) | Answer::TopicId(_) | Answer::Nothing => pause(now),
+        }
+    }
+
+    /// Waits for records at the end of the log.
+    fn wait_at_end(&mut self, client: &mut Client, now: Moment) -> Next {
+        let committed = client.wish.committed;
+        if self.told == Told::Behind {
+            let blocked_until = (committed && self.end > self.next).then_some(self.end);
+            self.told = if blocked_until.is_some() { Told::Blocked } else { Told::AtEnd };
+            self.has_moved = false;
+            client.items.push_back(Item::CaughtUp { place: self.place(), blocked_until });
+        }
+        // A transaction can begin after the end was reached.
+        let until = (committed && self.told != Told::Blocked).then(|| now.after(BLOCKED));
+        Next::WaitAtEnd { until }
+    }
+
+    /// Reacts to a failed read: goes on after what was deleted, tries again, or ends.
+    fn fail(&mut self, error: CommandError, version: Version, client: &mut Client, now: Moment) -> Next {
+        if client.is_other_topic(&self.topic, version.topic_id) {
+            return Next::Ask(Question::TopicId);
+        }
+        match error.ends {
+            Some((start, _)) if start > self.next => {
+                self.skip_to(start, SkipCause::Deleted, client);
+                self.told = Told::Behind;
+                // A log that discards what is read must not be asked without a pause.
+                pause(now)
+            }
+            _ => self.retry(error, client, now),
+        }
+    }
+
+    fn skip_to(&mut self, offset: i64, cause: SkipCause, client: &mut Client) {
+        let from = std::mem::replace(&mut self.next, offset);
+        self.has_moved = false;
+        client.items.push_back(Item::Skipped { from, to: self.place(), cause });
+    }
+
+    /// Tries again later, or ends.
+    fn retry(&mut self, error: CommandError, client: &mut Client, now: Moment) -> Next {
+        let outage = self.outage.get_or_insert_with(|| Outage::new(now.date));
+        let is_missing = matches!(error.fault, Fault::NotFound | Fault::OffsetOutOfRange);
+        if !outage.is_passing(error.fault, is_missing, now.at) {
+            return self.end(error, client);
+        }
+        let mut wait = outage.back_off(error.retry_after, now.jitter);
+        if is_missing {
+            wait = wait.min(MISSING);
+        }
+        self.tell_outage(error, client, now);
+        Next::Sleep { until: now.after(wait) }
+    }
+
+    /// Tells the client that the cursor cannot be read. One outage is told at a time: when it ends, the next cursor
+    /// that fails tells its own.
+    fn tell_outage(&mut self, error: CommandError, client: &mut Client, now: Moment) {
+        let place = self.place();
+        let outage = self.outage.get_or_insert_with(|| Outage::new(now.date));
+        if !std::mem::replace(&mut client.knows_outage, true) {
+            outage.is_told = true;
+            client.items.push_back(Item::Retrying { place, error, since: outage.since });
+        }
+    }
+
+    fn end(&mut self, error: CommandError, client: &mut Client) -> Next {
+        client.items.push_back(Item::Ended { place: self.place(), error });
+        Next::End
+    }
+}
+
+fn pause(now: Moment) -> Next {
+    Next::Sleep { until: now.after(PAUSE) }
+}
+
+/// The error of records from `end` on that an election has lost.
+fn lost(end: i64) -> CommandError {
+    let message = format!("records from offset {end} on were lost when the partition got another leader");
+    CommandError::new(Fault::OffsetOutOfRange, OFFSET_OUT_OF_RANGE, message)
+}
+
+/// The error of a question that is not answered yet.
+fn unanswered(system: System) -> CommandError {
+    let fault = Fault::Unreachable { retriable: true };
+    CommandError::new(fault, 0, format!("{} has not answered yet", system.name))
+}
+
+/// The time after which the client is told of a question without an answer.
+pub(super) const SLOW: Duration = Duration::from_millis(1_200);
+
+/// The age of the known end of a log at most, while only committed records are read.
+const BLOCKED: Duration = Duration::from_secs(5);
+
+/// The longest pause before the next look for a log that was deleted, and may be created again.
+const MISSING: Duration = Duration::from_secs(1);
+
+/// The pause after an answer that says nothing.
+const PAUSE: Duration = Duration::from_millis(100);

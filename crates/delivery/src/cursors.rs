@@ -1,0 +1,281 @@
+//! The cursors of a subscription, as a value without a runtime or a clock.
+//!
+//! Events lead to [`Item`]s for the client, and to [`Effect`]s, which the caller performs in order.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use sluicegate_backend::{Fetch, Fetched, Log, System, Version};
+use tokio::time::Instant;
+
+use super::client::Client;
+use super::cursor::{Cursor, Event, Moment, Next, Question, SLOW, State};
+use super::item::{Item, Place};
+use super::subscribe::{MAX_PARTITIONS, Subscribe, SubscribedTopic, too_many_partitions};
+
+/// The cursors, and what was read for them.
+pub(super) struct Cursors {
+    pub(super) client: Client,
+    cursors: Vec<Cursor>,
+    /// Cursors that are [`State::Ready`], in turn.
+    turns: VecDeque<usize>,
+    /// Cursors that are [`State::Unasked`].
+    unasked: VecDeque<usize>,
+    /// Records of the cursor that is [`State::InHand`].
+    in_hand: Option<(usize, Fetched)>,
+    /// Records of cursors that are [`State::Ready`], and are not kept for all clients: at most [`MAX_SPARE`].
+    spare: VecDeque<(usize, Fetched)>,
+    /// Cursors that are [`State::Asking`] or [`State::Verifying`].
+    asked: usize,
+    /// Whether the records of the last answer are kept for all clients.
+    is_kept: bool,
+    /// Whether [`Effect::SleepBeforeProgress`] is under way.
+    tells_progress: bool,
+    effects: VecDeque<Effect>,
+}
+
+/// A cursor to be read: the caller gives it [`Event::Turn`].
+pub(super) struct Turn {
+    pub(super) index: usize,
+    pub(super) fetch: Fetch,
+}
+
+/// Work for the owner of the cursors. The outcomes are events of the cursor with this index.
+#[derive(Debug)]
+pub(super) enum Effect {
+    /// [`Event::Answered`]. If that takes until `slow`, [`Event::Unanswered`] comes before.
+    Ask { index: usize, question: Question, slow: Instant },
+    /// [`Event::Woken`], or after `until` [`Event::StillAtEnd`]. Only a cursor that lingers needs the known end.
+    WaitAtEnd { index: usize, until: Option<Instant>, lingers: bool },
+    /// [`Event::Due`].
+    Sleep { index: usize, until: Instant },
+    /// [`Cursors::tell_progress`].
+    SleepBeforeProgress { until: Instant },
+    /// The position or the known end has changed.
+    Moved { index: usize },
+    /// The client gets so much.
+    Delivered { records: usize, bytes: usize },
+}
+
+impl Cursors {
+    pub(super) fn new(wish: Subscribe, system: System) -> Self {
+        Self {
+            client: Client::new(wish, system),
+            cursors: Vec::new(),
+            turns: VecDeque::new(),
+            unasked: VecDeque::new(),
+            in_hand: None,
+            spare: VecDeque::new(),
+            asked: 0,
+            is_kept: true,
+            tells_progress: false,
+            effects: VecDeque::new(),
+        }
+    }
+
+    /// Adds cursors for topics, and tells the client.
+    pub(super) fn add(&mut self, topics: Vec<SubscribedTopic>) {
+        for SubscribedTopic { topic, partitions, .. } in &topics {
+            for (partition, offset) in partitions {
+                self.turns.push_back(self.cursors.len());
+                self.cursors.push(Cursor::new(Arc::clone(topic), *partition, *offset));
+            }
+        }
+        self.client.add(topics);
+    }
+
+    /// Adds cursors for those of a topic's `partitions` that are new.
+    pub(super) fn grow(&mut self, topic: &Arc<str>, partitions: &[i32]) {
+        let Some(grown) = self.client.growth(topic, partitions) else { return };
+        if self.cursors.len().saturating_add(grown.partitions.len()) <= MAX_PARTITIONS {
+            return self.add(vec![grown]);
+        }
+        let (partition, offset) = grown.partitions.first().copied().unwrap_or_default();
+        let place = Place { topic: grown.topic, partition, offset };
+        self.client.items.push_back(Item::Ended { place, error: too_many_partitions() });
+    }
+
+    /// All cursors, in the order of their indices.
+    pub(super) fn all(&self) -> &[Cursor] {
+        &self.cursors
+    }
+
+    /// The next cursor to be read, with room for `max_bytes`. None if there is something to tell, or nothing to read.
+    pub(super) fn next_turn(&mut self, max_bytes: usize, now: Moment) -> Option<Turn> {
+        if self.is_ready() {
+            return None;
+        }
+        let index = match self.turns.pop_front() {
+            None if self.may_ask() => self.unasked.pop_front()?,
+            turn => turn?,
+        };
+        if let Some(at) = self.spare.iter().position(|(of, _)| *of == index)
+            && let Some((_, spare)) = self.spare.remove(at)
+            && (spare.count <= 1 || spare.messages.len() <= max_bytes)
+        {
+            self.schedule(index, Next::Hold(spare), now);
+            return None;
+        }
+        let fetch = self.client.fetch(self.cursors.get(index)?.next, max_bytes);
+        Some(Turn { index, fetch })
+    }
+
+    /// Gives an event to its cursor.
+    pub(super) fn handle(&mut self, index: usize, event: Event, now: Moment) {
+        if let Event::Answered(..) = event {
+            self.asked = self.asked.saturating_sub(1);
+        }
+        self.step(index, now, |cursor, client| cursor.handle(event, client, now));
+    }
+
+    /// Tells the positions that have moved without a delivery.
+    pub(super) fn tell_progress(&mut self) {
+        self.tells_progress = false;
+        for cursor in self.cursors.iter_mut().filter(|cursor| cursor.has_moved) {
+            cursor.has_moved = false;
+            let progress = Item::Delivery { next: cursor.place(), messages: Bytes::new(), end: cursor.end };
+            self.client.items.push_back(progress);
+        }
+    }
+
+    /// Whether there is something to tell, or there was when it was read.
+    pub(super) fn is_ready(&self) -> bool {
+        !self.client.items.is_empty() || self.in_hand.is_some()
+    }
+
+    /// The records that [`Cursors::take`] gives, with their log. None if it gives something else first.
+    pub(super) fn in_hand(&self) -> Option<(Log<'_>, &Fetched)> {
+        let (index, fetched) = self.in_hand.as_ref().filter(|_| self.client.items.is_empty())?;
+        Some((self.cursors.get(*index)?.log(), fetched))
+    }
+
+    /// Drops the records that were read.
+    pub(super) fn put_back(&mut self, now: Moment) {
+        self.spare.clear();
+        if let Some((index, _)) = self.in_hand.take() {
+            self.schedule(index, Next::FirstTurn, now);
+        }
+    }
+
+    /// The next item. None if there is nothing to tell after all. `version` is the known one of the log of
+    /// [`Cursors::in_hand`].
+    pub(super) fn take(&mut self, version: Version, now: Moment) -> Option<Item> {
+        if let Some(item) = self.client.items.pop_front() {
+            return Some(item);
+        }
+        let (index, fetched) = self.in_hand.take()?;
+        let mut delivery = None;
+        self.step(index, now, |cursor, client| {
+            let next;
+            (delivery, next) = cursor.advance(fetched, version, client, now);
+            Some(next)
+        });
+        let (item, records) = delivery?;
+        self.effects.push_back(Effect::Delivered { records, bytes: item.records_len() });
+        Some(item)
+    }
+
+    /// The next effect to perform.
+    pub(super) fn next_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// Lets a cursor change, and schedules its next event.
+    fn step(
+        &mut self,
+        index: usize,
+        now: Moment,
+        change: impl FnOnce(&mut Cursor, &mut Client) -> Option<Next>,
+    ) {
+        let Some(cursor) = self.cursors.get_mut(index) else { return };
+        let before = (cursor.next, cursor.end);
+        let next = change(cursor, &mut self.client);
+        if (cursor.next, cursor.end) != before {
+            self.effects.push_back(Effect::Moved { index });
+        }
+        if cursor.has_moved && !std::mem::replace(&mut self.tells_progress, true) {
+            self.effects.push_back(Effect::SleepBeforeProgress { until: now.after(PROGRESS) });
+        }
+        if let Some(next) = next {
+            self.schedule(index, next, now);
+        }
+    }
+
+    /// Performs a cursor's next step. In each state but [`State::Ended`], something is under way that ends it.
+    fn schedule(&mut self, index: usize, next: Next, now: Moment) {
+        let may_ask = self.may_ask();
+        let Some(cursor) = self.cursors.get_mut(index) else { return };
+        cursor.state = match next {
+            Next::FirstTurn => {
+                self.turns.push_front(index);
+                State::Ready
+            }
+            Next::Turn => {
+                self.turns.push_back(index);
+                State::Ready
+            }
+            Next::TurnForKept => {
+                self.is_kept = true;
+                self.turns.push_back(index);
+                State::Ready
+            }
+            Next::TurnFor(fetched) => {
+                self.is_kept = false;
+                self.turns.push_back(index);
+                if self.spare.len() < MAX_SPARE {
+                    self.spare.push_back((index, fetched));
+                }
+                State::Ready
+            }
+            Next::Hold(fetched) => {
+                self.in_hand = Some((index, fetched));
+                State::InHand
+            }
+            Next::Ask(Question::Records(_) | Question::EndOfEpoch { .. }) if !may_ask => {
+                self.unasked.push_back(index);
+                State::Unasked
+            }
+            Next::Ask(question) => {
+                let state = match question {
+                    Question::Records(_) | Question::TopicId => State::Asking,
+                    Question::EndOfEpoch { leader, .. } => State::Verifying { leader },
+                    // A part of the question before.
+                    Question::Ends(_) => cursor.state,
+                };
+                self.asked = self.asked.saturating_add(1);
+                self.effects.push_back(Effect::Ask { index, question, slow: now.after(SLOW) });
+                state
+            }
+            Next::WaitAtEnd { until } => {
+                let lingers = !self.client.wish.linger.is_zero();
+                self.effects.push_back(Effect::WaitAtEnd { index, until, lingers });
+                State::AtEnd
+            }
+            Next::Sleep { until } => {
+                self.effects.push_back(Effect::Sleep { index, until });
+                State::Sleeping
+            }
+            Next::End => State::Ended,
+        };
+    }
+
+    /// Whether one more question is within the bounds.
+    fn may_ask(&self) -> bool {
+        let unkept = self.asked.saturating_add(self.spare.len());
+        if self.is_kept { self.asked < MAX_ASKED } else { unkept < MAX_SPARE }
+    }
+}
+
+/// The longest time in which a position moves without a message to the client.
+const PROGRESS: Duration = Duration::from_millis(900);
+
+/// Questions to the messaging system at the same time, while what they find is kept for all clients.
+const MAX_ASKED: usize = 32;
+
+/// Batches that a subscription keeps for itself, and questions at the same time while it has to.
+const MAX_SPARE: usize = 4;
+
+#[cfg(test)]
+mod tests;

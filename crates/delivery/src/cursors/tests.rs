@@ -1,0 +1,303 @@
+//! The cursors without a runtime.
+
+mod schedules;
+mod sequences;
+
+use std::sync::LazyLock;
+use std::time::SystemTime;
+
+use sluicegate_backend::{CommandError, Fault};
+use sluicegate_shared_log::Ends;
+
+use super::*;
+use crate::cursor::Answer;
+
+/// State, event, and what follows: the next state, items, effects. Other events have no effect. An answer to another
+/// question counts as none.
+const TABLE: &[(&str, &str, &str)] = &[
+    ("Ready", "turn", "Asking: ask for records from 3"),
+    ("Ready", "turn, recent", "InHand:"),
+    ("Ready", "turn, new leader", "Verifying { leader: 2 }: ask for the end of epoch 1"),
+    ("Unasked", "turn", "Asking: ask for records from 3"),
+    ("Unasked", "turn, recent", "InHand:"),
+    ("Unasked", "turn, new leader", "Verifying { leader: 2 }: ask for the end of epoch 1"),
+    ("InHand", "take", "Ready: delivery up to 5, moved, delivered 2 records, 20 bytes"),
+    ("InHand", "take, new leader", "Ready:"),
+    ("InHand", "take, no leader", "Asking: ask for the topic's id"),
+    ("InHand", "take, other topic", "Asking: ask for the topic's id"),
+    ("InHand", "put back", "Ready:"),
+    ("Asking", "kept", "Ready:"),
+    ("Asking", "records", "Ready:"),
+    ("Asking", "end", "AtEnd: caught up at 3, moved, wait at the end 5000 ms"),
+    ("Asking", "end, blocked", "AtEnd: caught up at 3, blocked until 9, moved, wait at the end"),
+    ("Asking", "end, new leader", "Ready:"),
+    ("Asking", "end, other topic", "Asking: ask for the topic's id"),
+    ("Asking", "nothing", "Sleeping: moved, sleep 100 ms"),
+    ("Asking", "nothing, gap", "Ready: moved, progress in 900 ms"),
+    ("Asking", "deleted", "Sleeping: skip 3 to 8: Deleted, moved, sleep 100 ms"),
+    ("Asking", "out of range", "Asking: ask for the ends: OffsetOutOfRange"),
+    ("Asking", "missing", "Sleeping: retrying, sleep 75 ms"),
+    ("Asking", "unreachable", "Sleeping: retrying, sleep 75 ms"),
+    ("Asking", "throttled", "Sleeping: retrying, sleep 30000 ms"),
+    ("Asking", "refused", "Ended: ended: NotAuthorized"),
+    ("Asking", "failed, other topic", "Asking: ask for the topic's id"),
+    ("Asking", "same topic", "Ready:"),
+    ("Asking", "same topic, no leader", "Sleeping: sleep 100 ms"),
+    ("Asking", "another topic", "Ended: ended: Recreated"),
+    ("Asking", "topic unreachable", "Sleeping: retrying, sleep 75 ms"),
+    ("Asking", "ends", "Sleeping: skip 3 to 8: Deleted, moved, sleep 100 ms"),
+    ("Asking", "ends, in range", "Sleeping: retrying, sleep 75 ms"),
+    ("Asking", "task failed", "Sleeping: sleep 100 ms"),
+    ("Asking", "unanswered", "Asking: retrying"),
+    ("Verifying", "epoch ends here", "Ready:"),
+    ("Verifying", "epoch unknown", "Ready:"),
+    ("Verifying", "epoch ends before", "Verifying { leader: 2 }: ask for the ends: OffsetOutOfRange"),
+    ("Verifying", "epoch unreachable", "Sleeping: retrying, sleep 75 ms"),
+    ("Verifying", "epoch refused", "Ready:"),
+    ("Verifying", "ends", "Ended: ended: OffsetOutOfRange"),
+    ("Verifying", "ends, in range", "Ended: ended: OffsetOutOfRange"),
+    ("Verifying", "task failed", "Sleeping: sleep 100 ms"),
+    ("Verifying", "unanswered", "Verifying { leader: 2 }: retrying"),
+    ("AtEnd", "woken", "Ready:"),
+    ("AtEnd", "woken by a record", "Sleeping: sleep 500 ms"),
+    ("AtEnd", "still at end", "AtEnd: wait at the end 5000 ms"),
+    ("AtEnd", "blocked", "AtEnd: caught up at 3, blocked until 9, moved, wait at the end"),
+    ("Sleeping", "due", "Ready:"),
+];
+
+#[test]
+fn each_state_reacts_to_its_events_only() {
+    for (state, _) in states() {
+        for event in EVENTS.iter().chain(ANSWERS) {
+            let (_, mut cursors) = states().into_iter().find(|(name, _)| *name == state).unwrap();
+            let before = cursors.all()[0].state;
+            apply(&mut cursors, event);
+            let want = TABLE.iter().find(|(of, on, _)| (*of, *on) == (state, *event));
+            let want =
+                want.map_or_else(|| outputs_by_default(before, event), |(.., want)| (*want).to_owned());
+            assert_eq!(outputs(&mut cursors), want, "{event} in {state}");
+        }
+    }
+    assert!(TABLE.iter().all(|(_, event, _)| EVENTS.contains(event) || ANSWERS.contains(event)));
+}
+
+fn outputs_by_default(state: State, event: &str) -> String {
+    let is_answer = ANSWERS.contains(&event);
+    match state {
+        State::Asking | State::Verifying { .. } if is_answer => "Sleeping: sleep 100 ms".to_owned(),
+        _ => format!("{state:?}:"),
+    }
+}
+
+/// A cursor in each state, after the records before offset 3, of a client that reads committed records and lingers.
+fn states() -> Vec<(&'static str, Cursors)> {
+    let after = |events: &[&str]| {
+        let linger = Duration::from_millis(500);
+        let mut cursors = subscribed(Subscribe { committed: true, linger, ..Default::default() }, 1);
+        turn(&mut cursors, LEADER, Some(read(0, 3)));
+        apply(&mut cursors, "take");
+        for event in events {
+            apply(&mut cursors, event);
+        }
+        outputs(&mut cursors);
+        cursors
+    };
+    let mut unasked = after(&[]);
+    unasked.asked = MAX_ASKED;
+    apply(&mut unasked, "turn");
+    unasked.asked = 0;
+    vec![
+        ("Ready", after(&[])),
+        ("Unasked", unasked),
+        ("InHand", after(&["turn, recent"])),
+        ("Asking", after(&["turn"])),
+        ("Verifying", after(&["turn, new leader"])),
+        ("AtEnd", after(&["turn", "end"])),
+        ("Sleeping", after(&["turn", "nothing"])),
+        ("Ended", after(&["turn", "refused"])),
+    ]
+}
+
+const EVENTS: &[&str] = &[
+    "turn",
+    "turn, recent",
+    "turn, new leader",
+    "take",
+    "take, new leader",
+    "take, no leader",
+    "take, other topic",
+    "put back",
+    "unanswered",
+    "woken",
+    "woken by a record",
+    "still at end",
+    "blocked",
+    "due",
+];
+
+const ANSWERS: &[&str] = &[
+    "kept",
+    "records",
+    "end",
+    "end, blocked",
+    "end, new leader",
+    "end, other topic",
+    "nothing",
+    "nothing, gap",
+    "deleted",
+    "out of range",
+    "missing",
+    "unreachable",
+    "throttled",
+    "refused",
+    "failed, other topic",
+    "same topic",
+    "same topic, no leader",
+    "another topic",
+    "topic unreachable",
+    "ends",
+    "ends, in range",
+    "task failed",
+    "epoch ends here",
+    "epoch ends before",
+    "epoch unknown",
+    "epoch unreachable",
+    "epoch refused",
+];
+
+fn apply(cursors: &mut Cursors, event: &str) {
+    let take = |cursors: &mut Cursors, version| {
+        if let Some(item) = cursors.take(version, *NOW) {
+            cursors.client.items.push_front(item);
+        }
+    };
+    let nothing =
+        |next, end| Answer::Records(Ok(Fetched::nothing(next, Ends { start: 0, stable: next, end })));
+    let behind = |next| Answer::Records(Ok(Fetched::nothing(next, Ends { start: 0, stable: 9, end: 9 })));
+    let records_failed = |fault| Answer::Records(Err(error(fault)));
+    let out_of_range = |ends| CommandError { ends, ..error(Fault::OffsetOutOfRange) };
+    let throttled = CommandError { retry_after: Duration::from_secs(30), ..error(Fault::Transient) };
+    let (answer, version) = match event {
+        "turn" => return turn(cursors, LEADER, None),
+        "turn, recent" => return turn(cursors, LEADER, Some(read(3, 2))),
+        "turn, new leader" => return turn(cursors, NEW_LEADER, Some(read(3, 2))),
+        "take" => return take(cursors, LEADER),
+        "take, new leader" => return take(cursors, NEW_LEADER),
+        "take, no leader" => return take(cursors, NO_LEADER),
+        "take, other topic" => return take(cursors, OTHER_TOPIC),
+        "put back" => return cursors.put_back(*NOW),
+        "unanswered" => return cursors.handle(0, Event::Unanswered, *NOW),
+        "woken" => return cursors.handle(0, Event::Woken { end: Some(3) }, *NOW),
+        "woken by a record" => return cursors.handle(0, Event::Woken { end: Some(4) }, *NOW),
+        "still at end" => return cursors.handle(0, Event::StillAtEnd { end: 3 }, *NOW),
+        "blocked" => return cursors.handle(0, Event::StillAtEnd { end: 9 }, *NOW),
+        "due" => return cursors.handle(0, Event::Due, *NOW),
+        "kept" => (Answer::Kept, LEADER),
+        "records" => (Answer::Records(Ok(read(3, 2))), LEADER),
+        "end" => (nothing(3, 3), LEADER),
+        "end, blocked" => (nothing(3, 9), LEADER),
+        "end, new leader" => (nothing(3, 3), NEW_LEADER),
+        "end, other topic" => (nothing(3, 3), OTHER_TOPIC),
+        "nothing" => (behind(3), LEADER),
+        "nothing, gap" => (behind(5), LEADER),
+        "deleted" => (Answer::Records(Err(out_of_range(Some((8, 9))))), LEADER),
+        "out of range" => (records_failed(Fault::OffsetOutOfRange), LEADER),
+        "missing" => (records_failed(Fault::NotFound), LEADER),
+        "unreachable" => (records_failed(UNREACHABLE), LEADER),
+        "throttled" => (Answer::Records(Err(throttled)), LEADER),
+        "refused" => (records_failed(Fault::NotAuthorized), LEADER),
+        "failed, other topic" => (records_failed(Fault::NotFound), OTHER_TOPIC),
+        "same topic" => (Answer::TopicId(Ok(LEADER.topic_id)), LEADER),
+        "same topic, no leader" => (Answer::TopicId(Ok(LEADER.topic_id)), NO_LEADER),
+        "another topic" => (Answer::TopicId(Ok(OTHER_TOPIC.topic_id)), OTHER_TOPIC),
+        "topic unreachable" => (Answer::TopicId(Err(error(UNREACHABLE))), LEADER),
+        "ends" => (Answer::Ends(out_of_range(Some((8, 9)))), LEADER),
+        "ends, in range" => (Answer::Ends(out_of_range(Some((3, 9)))), LEADER),
+        "task failed" => (Answer::Nothing, LEADER),
+        "epoch ends here" => (Answer::EndOfEpoch(Ok(Some(3))), NEW_LEADER),
+        "epoch ends before" => (Answer::EndOfEpoch(Ok(Some(2))), NEW_LEADER),
+        "epoch unknown" => (Answer::EndOfEpoch(Ok(None)), NEW_LEADER),
+        "epoch unreachable" => (Answer::EndOfEpoch(Err(error(UNREACHABLE))), NEW_LEADER),
+        "epoch refused" => (Answer::EndOfEpoch(Err(error(Fault::Rejected))), NEW_LEADER),
+        other => panic!("{other}"),
+    };
+    cursors.handle(0, Event::Answered(answer, version), *NOW);
+}
+
+/// Cursors of a client that knows its subscription, each from offset 0.
+fn subscribed(wish: Subscribe, partitions: i32) -> Cursors {
+    let mut cursors = Cursors::new(Subscribe { max_bytes: 1000, ..wish }, System::Kafka);
+    let partitions = (0..partitions).map(|partition| (partition, 0)).collect();
+    cursors.add(vec![SubscribedTopic { topic: TOPIC.into(), topic_id: LEADER.topic_id, partitions }]);
+    assert!(matches!(cursors.take(LEADER, *NOW), Some(Item::Subscribed(_))));
+    cursors
+}
+
+/// A turn of the only cursor, even if it has none.
+fn turn(cursors: &mut Cursors, version: Version, recent: Option<Fetched>) {
+    let none = Turn { index: 0, fetch: cursors.client.fetch(0, 1000) };
+    let Turn { index, fetch } = cursors.next_turn(1000, *NOW).unwrap_or(none);
+    cursors.handle(index, Event::Turn { fetch, version, recent }, *NOW);
+}
+
+/// Records of ten bytes each, of a log whose ends are not known.
+fn read(from: i64, count: usize) -> Fetched {
+    let next_offset = from + count as i64;
+    Fetched { messages: vec![0; 10 * count].into(), count, next_offset, ends: Ends::UNKNOWN }
+}
+
+fn error(fault: Fault) -> CommandError {
+    CommandError::new(fault, 0, "failed")
+}
+
+/// The state of the cursor with index 0, and all that is to be told and performed.
+fn outputs(cursors: &mut Cursors) -> String {
+    let mut outputs: Vec<String> = cursors.client.items.drain(..).map(told).collect();
+    outputs.extend(std::iter::from_fn(|| cursors.next_effect()).map(performed));
+    format!("{:?}: {}", cursors.all()[0].state, outputs.join(", ")).trim_end().to_owned()
+}
+
+fn told(item: Item) -> String {
+    match item {
+        Item::Subscribed(_) => "subscribed".to_owned(),
+        Item::Delivery { next, .. } => format!("delivery up to {}", next.offset),
+        Item::CaughtUp { place, blocked_until: None } => format!("caught up at {}", place.offset),
+        Item::CaughtUp { place, blocked_until: Some(end) } => {
+            format!("caught up at {}, blocked until {end}", place.offset)
+        }
+        Item::Skipped { from, to, cause } => format!("skip {from} to {}: {cause:?}", to.offset),
+        Item::Retrying { .. } => "retrying".to_owned(),
+        Item::Ended { error, .. } => format!("ended: {:?}", error.fault),
+    }
+}
+
+fn performed(effect: Effect) -> String {
+    let millis = |until: Instant| until.duration_since(NOW.at).as_millis();
+    match effect {
+        Effect::Ask { question, slow, .. } => {
+            assert_eq!(slow, NOW.after(SLOW));
+            match question {
+                Question::Records(fetch) => format!("ask for records from {}", fetch.offset),
+                Question::EndOfEpoch { epoch, .. } => format!("ask for the end of epoch {epoch}"),
+                Question::TopicId => "ask for the topic's id".to_owned(),
+                Question::Ends(error) => format!("ask for the ends: {:?}", error.fault),
+            }
+        }
+        Effect::WaitAtEnd { until: None, .. } => "wait at the end".to_owned(),
+        Effect::WaitAtEnd { until: Some(until), .. } => format!("wait at the end {} ms", millis(until)),
+        Effect::Sleep { until, .. } => format!("sleep {} ms", millis(until)),
+        Effect::SleepBeforeProgress { until } => format!("progress in {} ms", millis(until)),
+        Effect::Moved { .. } => "moved".to_owned(),
+        Effect::Delivered { records, bytes } => format!("delivered {records} records, {bytes} bytes"),
+    }
+}
+
+static NOW: LazyLock<Moment> =
+    LazyLock::new(|| Moment { at: Instant::now(), date: SystemTime::UNIX_EPOCH, jitter: 0.5 });
+
+const TOPIC: &str = "t";
+const LEADER: Version = Version { topic_id: Some(7), leader_epoch: Some(1) };
+const NEW_LEADER: Version = Version { leader_epoch: Some(2), ..LEADER };
+const NO_LEADER: Version = Version { leader_epoch: None, ..LEADER };
+const OTHER_TOPIC: Version = Version { topic_id: Some(8), ..LEADER };
+const UNREACHABLE: Fault = Fault::Unreachable { retriable: true };

@@ -1,0 +1,412 @@
+//! The only door to a cluster: each command has a method, which checks the client's rights.
+//!
+//! Rights are made once from the gateway's headers.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderMap;
+use sluicegate_backend::command::{ReadBounds, Record, SubscribeCommand, TopicNames};
+use sluicegate_backend::{
+    AnswerReservation, CommandError, DeliveryReport, Description, Fault, Fetched, ListedOffset, Log, System,
+};
+use sluicegate_fair_share::{Holder, Source};
+use sluicegate_protocol::error_code::{INVALID_REQUEST, TOPIC_AUTHORIZATION_FAILED};
+use sluicegate_protocol::{Reason, metadata};
+use sluicegate_telemetry::metrics::{ClusterMetrics, Kind, Outcome, RouteMetrics};
+use tokio::time::Instant;
+
+use crate::cluster::{
+    Cluster, DescribedTopic, MetadataPage, MultiFetch, Place, Reads, TopicSelection, WriteTicket, read_only,
+    topic_denied, unanswered,
+};
+use crate::drain::Drain;
+use crate::topics::Topics;
+use crate::{Subscribe, Subscription};
+
+/// The rights of one client. A session keeps the grant that it was opened with.
+#[derive(Clone)]
+pub struct Grant {
+    cluster: Arc<Cluster>,
+    /// The client, which shared limits are divided by.
+    pub client: Source,
+    read: bool,
+    write: bool,
+    topics: Arc<Topics>,
+    /// The largest answer in bytes when the rights were made: what a session reserves for one does not grow with a
+    /// reload.
+    max_read_bytes: usize,
+    /// The counters of the client's route.
+    pub route: Arc<RouteMetrics>,
+}
+
+/// A gateway's header with an invalid value.
+#[derive(Debug, PartialEq, Eq)]
+pub struct InvalidHeader {
+    /// The name.
+    pub header: &'static str,
+    /// The values that it can have.
+    pub expected: &'static str,
+}
+
+impl Grant {
+    /// The grant of the gateway's headers at `cluster`. By default it reads every topic and writes none.
+    ///
+    /// # Errors
+    /// A header has an invalid value.
+    pub fn of(cluster: Arc<Cluster>, client: Source, headers: &HeaderMap) -> Result<Self, InvalidHeader> {
+        let topics = match headers.get(metadata::TOPICS) {
+            None => Topics::default(),
+            Some(listed) => Topics::parse(listed.as_bytes()).ok_or(InvalidHeader {
+                header: metadata::TOPICS,
+                expected: "comma-separated topics or prefixes followed by *, in at most 8192 bytes",
+            })?,
+        };
+        let route = cluster.metrics.route(headers.get(metadata::ROUTE).map(|route| route.as_bytes()));
+        Ok(Self {
+            route,
+            max_read_bytes: cluster.reads().max_bytes,
+            cluster,
+            client,
+            read: flag(headers, metadata::READ)?.unwrap_or(true),
+            write: flag(headers, metadata::WRITE)?.unwrap_or(false),
+            topics: Arc::new(topics),
+        })
+    }
+
+    /// The client as shared limits count it.
+    pub fn holder(&self) -> Holder {
+        self.cluster.holder(self.client)
+    }
+
+    /// A grant of everything.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn all(cluster: &Arc<Cluster>) -> Self {
+        Self {
+            route: cluster.metrics.route(None),
+            max_read_bytes: cluster.reads().max_bytes,
+            cluster: Arc::clone(cluster),
+            client: Source::default(),
+            read: true,
+            write: true,
+            topics: Arc::default(),
+        }
+    }
+
+    /// Whether the client can write at all.
+    pub fn writes(&self) -> bool {
+        self.write
+    }
+
+    /// The system of the cluster.
+    pub fn system(&self) -> System {
+        self.cluster.system
+    }
+
+    /// The cluster's metrics.
+    pub fn metrics(&self) -> &ClusterMetrics {
+        &self.cluster.metrics
+    }
+
+    /// Begins when the bridge drains, or when the cluster is removed.
+    pub fn drain(&self) -> &Drain {
+        &self.cluster.drain
+    }
+
+    /// Defaults and bounds of the client's reads.
+    fn reads(&self) -> Reads {
+        let reads = self.cluster.reads();
+        Reads { max_bytes: reads.max_bytes.min(self.max_read_bytes), ..reads }
+    }
+
+    /// The largest answer in bytes of a read within these bounds.
+    pub fn max_bytes(&self, bounds: ReadBounds) -> usize {
+        self.reads().max_bytes(bounds)
+    }
+
+    /// Counts requests of a session: see [`Cluster::requested`].
+    pub fn count_requests(&self, requests: usize, bytes: usize) -> Option<Instant> {
+        self.cluster.requested(self.client, requests, bytes)
+    }
+
+    /// Logs why a command or a request has failed, once in a while for each reason.
+    pub fn log_failure(&self, name: &'static str, reason: Reason, message: &str) {
+        self.cluster.failures.log(self.cluster.metrics.name(), name, reason, message);
+    }
+
+    /// Logs why records of a command were not written.
+    pub fn log_reports(&self, reports: &[DeliveryReport]) {
+        self.cluster.log_failed(reports);
+    }
+
+    /// Checks that the client can read a topic.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub fn check_read(&self, topic: &str) -> Result<(), CommandError> {
+        self.check_reads()?;
+        self.check_topic(topic)
+    }
+
+    /// Checks that the client can read at all.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub(crate) fn check_reads(&self) -> Result<(), CommandError> {
+        if self.read { Ok(()) } else { Err(denied(NOT_READABLE)) }
+    }
+
+    /// Checks that the client can write to a topic, and the bridge to the cluster.
+    ///
+    /// # Errors
+    /// One of them cannot.
+    pub fn check_write(&self, topic: &str) -> Result<(), CommandError> {
+        self.check_writes()?;
+        if !self.cluster.is_writable() {
+            return Err(read_only());
+        }
+        self.check_topic(topic)
+    }
+
+    /// Reads records of a log from `offset` on. At its end it waits until `reservation` ends the wait. An error of an
+    /// offset that the log does not have tells the ends of the log, as far as they are known.
+    ///
+    /// # Cancel safety
+    /// A drop abandons the read.
+    pub async fn fetch(
+        &self,
+        log: Log<'_>,
+        offset: i64,
+        bounds: ReadBounds,
+        reservation: &mut dyn AnswerReservation,
+    ) -> Result<Fetched, CommandError> {
+        self.counted(Kind::Fetch, self.check_read(log.topic))?;
+        let fetch = self.reads().fetch(self.client, offset, bounds);
+        match self.cluster.fetch(log, fetch, reservation).await {
+            Err(error) if error.fault == Fault::OffsetOutOfRange => {
+                let ends = self.cluster.ends(self.client, log, false).await.ok();
+                Err(CommandError { ends, ..error })
+            }
+            fetched => fetched,
+        }
+    }
+
+    /// Reads records of each place: see [`Cluster::multi_fetch`]. The results are in their order, with errors as in
+    /// [`Grant::fetch`].
+    ///
+    /// # Errors
+    /// The whole command is refused.
+    ///
+    /// # Cancel safety
+    /// A drop abandons the reads.
+    pub async fn multi_fetch(
+        &self,
+        places: &[Place<'_>],
+        bounds: ReadBounds,
+        reservation: &mut dyn AnswerReservation,
+    ) -> Result<Vec<Result<Fetched, CommandError>>, CommandError> {
+        let granted = self.granted(Kind::MultiFetch, places)?;
+        let mut fetch = MultiFetch::of(self.reads().fetch(self.client, 0, bounds));
+        if granted.len() < places.len() {
+            // An error ends the wait.
+            fetch.wait = Duration::ZERO;
+        }
+        let mut read = self.cluster.multi_fetch(&granted, fetch, reservation).await;
+        self.cluster.add_ends(self.client, &granted, &mut read).await;
+        Ok(self.with_denied(places, read))
+    }
+
+    /// The offset of a timestamp: see [`Cluster::list_offset`].
+    ///
+    /// # Cancel safety
+    /// A drop abandons the read.
+    pub async fn list_offset(
+        &self,
+        log: Log<'_>,
+        timestamp: i64,
+        committed: bool,
+    ) -> Result<i64, CommandError> {
+        self.counted(Kind::ListOffset, self.check_read(log.topic))?;
+        self.cluster.list_offset(self.client, log, timestamp, committed).await
+    }
+
+    /// The offset of each log's timestamp: see [`Cluster::list_offsets`]. The results are in their order.
+    ///
+    /// # Errors
+    /// The whole command is refused.
+    ///
+    /// # Cancel safety
+    /// A drop abandons the reads.
+    pub async fn list_offsets(
+        &self,
+        asked: &[(Log<'_>, i64)],
+        committed: bool,
+    ) -> Result<Vec<Result<ListedOffset, CommandError>>, CommandError> {
+        let granted = self.granted(Kind::ListOffsets, asked)?;
+        let listed = self.cluster.list_offsets(self.client, &granted, committed).await;
+        Ok(self.with_denied(asked, listed))
+    }
+
+    /// The ends of a log: see [`Cluster::ends`].
+    ///
+    /// # Cancel safety
+    /// A drop abandons the reads.
+    pub async fn ends(&self, log: Log<'_>, committed: bool) -> Result<(i64, i64), CommandError> {
+        self.counted(Kind::ListOffset, self.check_read(log.topic))?;
+        self.cluster.ends(self.client, log, committed).await
+    }
+
+    /// The names of the client's topics, sorted.
+    ///
+    /// # Cancel safety
+    /// A drop abandons the read.
+    pub async fn topics(&self) -> Result<Vec<String>, CommandError> {
+        self.counted(Kind::Topics, self.check_reads())?;
+        let topics = self.cluster.topics().await?;
+        Ok(topics.iter().filter(|name| self.topics.contains(name)).cloned().collect())
+    }
+
+    /// A topic's partitions: see [`Cluster::partitions`].
+    ///
+    /// # Cancel safety
+    /// A drop abandons the read.
+    pub async fn describe(&self, topic: &str) -> Result<Arc<Description>, CommandError> {
+        self.counted(Kind::Topics, self.check_read(topic))?;
+        self.cluster.partitions(self.client, topic).await
+    }
+
+    /// Topics with their partitions and leaders: see [`Cluster::metadata`].
+    ///
+    /// # Errors
+    /// The whole command is refused or fails.
+    ///
+    /// # Cancel safety
+    /// A drop abandons the reads.
+    pub async fn describe_page(
+        &self,
+        names: TopicNames,
+        size: impl Fn(&DescribedTopic) -> usize,
+    ) -> Result<MetadataPage, CommandError> {
+        self.counted(Kind::Topics, self.check_reads())?;
+        let TopicNames { topics, prefixes, after } = names;
+        let lists = topics.is_empty() || !prefixes.is_empty();
+        let begins =
+            |name: &str| prefixes.is_empty() || prefixes.iter().any(|prefix| name.starts_with(prefix));
+        let listed = lists.then_some(|name: &str| self.topics.contains(name) && begins(name));
+        let (named, ungranted): (BTreeSet<String>, BTreeSet<String>) =
+            topics.into_iter().partition(|topic| self.topics.contains(topic));
+        let mut ungranted: Vec<String> = ungranted.into_iter().filter(|topic| *topic > after).collect();
+        let selection = TopicSelection { named, listed, after };
+        let mut page = self.cluster.metadata(self.client, selection, self.reads().max_bytes, size).await?;
+        if let Some(last) = page.topics.last().filter(|_| page.more) {
+            ungranted.retain(|topic| *topic < last.name);
+        }
+        let error = |name: String| DescribedTopic { description: Err(self.topic_denied(&name)), name };
+        page.topics.extend(ungranted.into_iter().map(error));
+        page.topics.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        Ok(page)
+    }
+
+    /// Whether a topic exists, for the error of a command on it. True if no broker is reachable, or if the client can
+    /// do nothing there.
+    ///
+    /// # Cancel safety
+    /// A drop abandons the read.
+    pub async fn has_existing(&self, topic: &str) -> bool {
+        !self.topics.contains(topic) || self.cluster.has_topic(self.client, topic).await
+    }
+
+    /// Begins a subscription.
+    ///
+    /// # Errors
+    /// The command is refused, or a topic cannot be read now.
+    ///
+    /// # Cancel safety
+    /// A drop abandons the reads.
+    pub async fn subscribe(&self, command: SubscribeCommand) -> Result<Subscription, CommandError> {
+        let granted = command.sources.iter().try_for_each(|source| self.check_read(&source.topic));
+        let subscribe = granted.and_then(|()| Subscribe::of(self.system(), command, self.reads()));
+        let subscribe = Subscribe { client: self.client, ..self.counted(Kind::Subscribe, subscribe)? };
+        Subscription::open(&self.cluster, &self.route, subscribe).await
+    }
+
+    /// Writes records in the order of tickets: see [`Cluster::produce`].
+    ///
+    /// # Cancel safety
+    /// The records are written all or none.
+    pub async fn produce(
+        &self,
+        records: Vec<Record>,
+        ticket: WriteTicket,
+        queued: impl FnOnce(),
+    ) -> Result<Vec<DeliveryReport>, CommandError> {
+        self.counted(Kind::Produce, self.check_writes())?;
+        self.cluster.produce(self.client, records, &self.topics, ticket, queued).await
+    }
+
+    fn check_writes(&self) -> Result<(), CommandError> {
+        if self.write { Ok(()) } else { Err(denied(NOT_WRITABLE)) }
+    }
+
+    fn check_topic(&self, topic: &str) -> Result<(), CommandError> {
+        if self.topics.contains(topic) { Ok(()) } else { Err(self.topic_denied(topic)) }
+    }
+
+    /// The granted ones of the logs that a command reads.
+    fn granted<'a>(&self, kind: Kind, logs: &[(Log<'a>, i64)]) -> Result<Vec<(Log<'a>, i64)>, CommandError> {
+        let some = match logs {
+            [] => {
+                let message = "0 partitions in one command: expected at least 1";
+                Err(CommandError::new(Fault::Invalid, INVALID_REQUEST, message))
+            }
+            _ => Ok(()),
+        };
+        self.counted(kind, self.check_reads().and(some))?;
+        Ok(logs.iter().copied().filter(|(log, _)| self.topics.contains(log.topic)).collect())
+    }
+
+    /// The results for `logs`: `read` has those that are granted.
+    fn with_denied<T>(
+        &self,
+        logs: &[(Log<'_>, i64)],
+        read: Vec<Result<T, CommandError>>,
+    ) -> Vec<Result<T, CommandError>> {
+        let mut read = read.into_iter();
+        let result = |(log, _): &(Log<'_>, i64)| match self.topics.contains(log.topic) {
+            true => read.next().unwrap_or_else(|| Err(unanswered())),
+            false => Err(self.topic_denied(log.topic)),
+        };
+        logs.iter().map(result).collect()
+    }
+
+    fn topic_denied(&self, topic: &str) -> CommandError {
+        denied(topic_denied(self.system(), topic))
+    }
+
+    /// Counts a command that is refused.
+    fn counted<T>(&self, kind: Kind, checked: Result<T, CommandError>) -> Result<T, CommandError> {
+        checked.inspect_err(|_| self.cluster.metrics.answered(kind, Outcome::Refused))
+    }
+}
+
+fn denied(message: impl Into<String>) -> CommandError {
+    CommandError::forbidden(TOPIC_AUTHORIZATION_FAILED, message)
+}
+
+fn flag(headers: &HeaderMap, header: &'static str) -> Result<Option<bool>, InvalidHeader> {
+    match headers.get(header).map(|value| value.as_bytes()) {
+        None => Ok(None),
+        Some(b"true") => Ok(Some(true)),
+        Some(b"false") => Ok(Some(false)),
+        Some(_) => Err(InvalidHeader { header, expected: "true or false" }),
+    }
+}
+
+/// The error of a read if the route grants none.
+pub(crate) const NOT_READABLE: &str = "this route does not let clients read";
+/// The error of a write if the route grants none.
+pub(crate) const NOT_WRITABLE: &str = "this route does not let clients write";
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,100 @@
+//! The rights of headers, and commands beyond them.
+
+use super::*;
+use crate::testing::script::Script;
+
+fn grant(headers: &[(&'static str, &str)]) -> Result<Grant, InvalidHeader> {
+    let headers = headers.iter().map(|(name, value)| ((*name).parse().unwrap(), value.parse().unwrap()));
+    Grant::of(Script::cluster(1).0, Source::default(), &headers.collect())
+}
+
+#[test]
+fn default_grant_reads_every_topic_and_writes_none() {
+    let grant = grant(&[]).ok().unwrap();
+    assert!(grant.check_reads().is_ok() && !grant.writes() && grant.check_read("any").is_ok());
+}
+
+#[test]
+fn headers_limit_reading_writing_and_topics() {
+    let headers =
+        [(metadata::READ, "false"), (metadata::WRITE, "true"), (metadata::TOPICS, "orders,public.*")];
+    let grant = grant(&headers).ok().unwrap();
+    assert!(grant.check_reads().is_err() && grant.writes());
+    assert!(grant.check_topic("public.x").is_ok() && grant.check_topic("other").is_err());
+}
+
+#[test]
+fn invalid_headers_grant_nothing() {
+    assert_eq!(grant(&[(metadata::TOPICS, "a b")]).err().unwrap().header, metadata::TOPICS);
+    for header in [metadata::READ, metadata::WRITE] {
+        for value in ["", "yes", "TRUE", "1", "true, false"] {
+            assert_eq!(grant(&[(header, value)]).err().unwrap().header, header, "{value}");
+        }
+    }
+}
+
+#[test]
+fn reload_makes_answers_smaller_but_not_larger() {
+    let (cluster, _) = Script::cluster(1_000);
+    let grant = Grant::all(&cluster);
+    for (max_bytes, want) in [(5_000, 1_000), (500, 500), (1_000, 1_000)] {
+        cluster.set_bounds(Reads { max_bytes, wait: Duration::ZERO }, 1);
+        assert_eq!(grant.max_bytes(ReadBounds::default()), want);
+    }
+}
+
+#[tokio::test]
+async fn commands_beyond_the_grant_are_denied() {
+    let code = |error: CommandError| (error.fault, error.code);
+    let denied = Some((Fault::Forbidden, 29));
+    let limited = grant(&[(metadata::TOPICS, "0")]).ok().unwrap();
+    let bounds = ReadBounds::default();
+    assert_eq!(limited.fetch(log("0"), 0, bounds, &mut ()).await.err(), None);
+    assert_eq!(limited.fetch(log("1"), 0, bounds, &mut ()).await.err().map(code), denied);
+    assert_eq!(limited.list_offset(log("0"), 0, false).await.err(), None);
+    assert_eq!(limited.list_offset(log("1"), 0, false).await.err().map(code), denied);
+    // HTTP checks these before it parses a query, too.
+    assert_eq!(limited.ends(log("1"), false).await.err().map(code), denied);
+    assert_eq!(limited.describe("1").await.err().map(code), denied);
+    let unread = grant(&[(metadata::READ, "false")]).ok().unwrap();
+    let many = [(log("0"), 0)];
+    assert_eq!(unread.fetch(log("0"), 0, bounds, &mut ()).await.err().map(code), denied);
+    assert_eq!(unread.multi_fetch(&many, bounds, &mut ()).await.err().map(code), denied);
+    assert_eq!(unread.list_offsets(&many, false).await.err().map(code), denied);
+    assert_eq!(unread.describe_page(TopicNames::default(), |_| 0).await.err().map(code), denied);
+    let records = vec![Record { topic: "0".into(), ..Record::default() }];
+    assert_eq!(limited.produce(records, WriteTicket::default(), || {}).await.err().map(code), denied);
+}
+
+#[tokio::test]
+async fn results_of_topics_beyond_the_grant_are_errors_in_their_places() {
+    let limited = grant(&[(metadata::TOPICS, "0,b.*,gone")]).ok().unwrap();
+    let denied = |error: &CommandError| (error.fault, error.code) == (Fault::Forbidden, 29);
+    let topics = ["1", "0", "2", "0"];
+    let bounds = ReadBounds { wait: Some(Duration::from_secs(1)), ..ReadBounds::default() };
+    let read = limited.multi_fetch(&topics.map(|topic| (log(topic), 0)), bounds, &mut ()).await.unwrap();
+    assert_eq!(
+        read.iter().map(|read| read.as_ref().is_err_and(denied)).collect::<Vec<_>>(),
+        [true, false, true, false]
+    );
+    let asked: Vec<_> = topics.map(log).into_iter().zip(5..).collect();
+    let listed = limited.list_offsets(&asked, false).await.unwrap();
+    let listed: Vec<_> =
+        listed.iter().map(|listed| listed.as_ref().map(|listed| listed.offset).ok()).collect();
+    assert_eq!(listed, [None, Some(6), None, Some(8)]);
+
+    let described = async |names: TopicNames| {
+        let page = limited.describe_page(names, |_| 0).await.unwrap();
+        let error = |topic: DescribedTopic| (topic.name, topic.description.err().map(|error| error.fault));
+        page.topics.into_iter().map(error).collect::<Vec<_>>()
+    };
+    let found = |name: &str| (name.to_owned(), None);
+    assert_eq!(described(TopicNames::default()).await, [found("b.1"), found("b.2")]);
+    let topics = vec!["a".to_owned(), "b.1".to_owned()];
+    let want = [("a".to_owned(), Some(Fault::Forbidden)), found("b.1")];
+    assert_eq!(described(TopicNames { topics, ..TopicNames::default() }).await, want);
+}
+
+fn log(topic: &str) -> Log<'_> {
+    Log { topic, partition: 0 }
+}

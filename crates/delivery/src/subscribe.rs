@@ -1,0 +1,256 @@
+//! A client's wish, and the offsets at which it begins.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sluicegate_backend::command::Start;
+use sluicegate_backend::{CommandError, Fault, LOG_END, ListedOffset, Log, System};
+use sluicegate_fair_share as fair_share;
+use sluicegate_protocol::error_code::{INVALID_REQUEST, UNKNOWN_TOPIC_OR_PARTITION};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+use super::filter::Filters;
+use crate::cluster::{Cluster, Place, out_of_range, shown, unanswered};
+
+/// A client's wish.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Subscribe {
+    /// The client, which shared limits are divided by.
+    pub client: fair_share::Source,
+    pub sources: Vec<Source>,
+    /// As in [`Fetch`](sluicegate_backend::Fetch).
+    pub committed: bool,
+    pub filters: Filters,
+    /// The size of a delivery in bytes. A single record is delivered even if it is larger.
+    pub max_bytes: usize,
+    /// The largest number of records in a delivery; 0: as many as fit.
+    pub max_records: usize,
+    /// The time for which a record at the end of a log waits for others.
+    pub linger: Duration,
+    /// Whether to jump to the end of a log that a delivery does not reach.
+    pub skips: bool,
+}
+
+/// A topic to read.
+#[derive(Debug, Clone)]
+pub(crate) struct Source {
+    pub topic: Arc<str>,
+    /// Empty: all, and those that the topic gets later.
+    pub partitions: Vec<i32>,
+    pub from: Start,
+    /// Where single partitions continue; it overrides `from`. If not empty, other partitions of the topic are new.
+    pub next: BTreeMap<i32, i64>,
+    /// The topic that `next` is about. None: not checked.
+    pub topic_id: Option<u128>,
+}
+
+/// A topic of a subscription.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubscribedTopic {
+    /// The topic's name.
+    pub topic: Arc<str>,
+    /// None: the messaging system has none, or it is not known.
+    pub topic_id: Option<u128>,
+    /// Each partition, and the offset that it begins at.
+    pub partitions: Vec<(i32, i64)>,
+}
+
+impl Subscribe {
+    /// Finds where each partition begins, for [`SUBSCRIBE_TIME`] at most.
+    ///
+    /// # Errors
+    /// One of the topics cannot be read now, or is not there; or there are too many partitions.
+    ///
+    /// # Cancel safety
+    /// A drop abandons the reads.
+    pub(super) async fn resolve(&self, cluster: &Cluster) -> Result<Vec<SubscribedTopic>, CommandError> {
+        let mut resolved = Vec::with_capacity(self.sources.len());
+        let mut left = MAX_PARTITIONS;
+        let now = Instant::now();
+        let until = now.checked_add(SUBSCRIBE_TIME).unwrap_or(now);
+        for source in &self.sources {
+            let topic = source.resolve((cluster, self.client), self.committed, left, until).await?;
+            left = left.saturating_sub(topic.partitions.len());
+            resolved.push(topic);
+        }
+        Ok(resolved)
+    }
+}
+
+impl Source {
+    /// Whether it is all partitions of the topic.
+    pub(super) fn is_whole(&self) -> bool {
+        self.partitions.is_empty()
+    }
+
+    /// Finds the partitions and their offsets.
+    ///
+    /// # Errors
+    /// The topic or a partition does not exist, is not the same any more, or cannot be read `until` then; or there are
+    /// more partitions than `max`.
+    ///
+    /// # Cancel safety
+    /// A drop abandons the reads.
+    pub(super) async fn resolve(
+        &self,
+        (cluster, client): (&Cluster, fair_share::Source),
+        committed: bool,
+        max: usize,
+        until: Instant,
+    ) -> Result<SubscribedTopic, CommandError> {
+        let existing = cluster.describe(client, &self.topic).await?;
+        let existing: Vec<i32> = existing.partitions.iter().map(|partition| partition.partition).collect();
+        let named = self.partitions.iter().chain(self.next.keys());
+        if let Some(missing) = named.copied().find(|partition| !existing.contains(partition)) {
+            let message = format!("topic {} has no partition {missing}", shown(&self.topic));
+            return Err(CommandError::new(Fault::NotFound, UNKNOWN_TOPIC_OR_PARTITION, message));
+        }
+        let partitions = if self.partitions.is_empty() { existing } else { self.partitions.clone() };
+        if partitions.len() > max {
+            return Err(too_many_partitions());
+        }
+        let mut begins: BTreeMap<i32, i64> = BTreeMap::new();
+        let (mut unknown, mut named) = (Vec::new(), Vec::new());
+        for partition in partitions {
+            match (self.next.get(&partition), self.from) {
+                (Some(next), _) => drop(begins.insert(partition, *next)),
+                (None, _) if !self.next.is_empty() && self.partitions.is_empty() => {
+                    begins.insert(partition, 0);
+                }
+                (None, Start::Offset(offset)) => {
+                    named.push((partition, offset));
+                    begins.insert(partition, offset);
+                }
+                (None, Start::Timestamp(timestamp)) => unknown.push((partition, timestamp)),
+            }
+        }
+        if self.topic_id.is_none() {
+            self.check((cluster, client), &named).await?;
+        }
+        // The ends first: what is written while the time is looked up comes after them.
+        let ends: Vec<(i32, i64)> = unknown.iter().map(|(partition, _)| (*partition, LOG_END)).collect();
+        let at_end = self.list((cluster, client), &ends, committed, until).await?;
+        unknown.retain(|(_, timestamp)| *timestamp != LOG_END);
+        let found = self.list((cluster, client), &unknown, committed, until).await?;
+        begins.extend(at_end.into_iter().chain(found.into_iter().filter(|(_, offset)| *offset >= 0)));
+        let topic_id = self.current_id((cluster, client), begins.keys().copied()).await?;
+        let partitions = begins.into_iter().collect();
+        Ok(SubscribedTopic { topic: Arc::clone(&self.topic), topic_id, partitions })
+    }
+
+    /// The topic's id.
+    ///
+    /// # Errors
+    /// It is not the one that the client knows.
+    async fn current_id(
+        &self,
+        (cluster, client): (&Cluster, fair_share::Source),
+        mut partitions: impl Iterator<Item = i32>,
+    ) -> Result<Option<u128>, CommandError> {
+        let backend = cluster.backend();
+        let Some((partition, known)) = partitions
+            .find_map(|partition| Some((partition, backend.version(self.log(partition)).topic_id?)))
+        else {
+            return Ok(self.topic_id);
+        };
+        let is_other = |id| self.topic_id.is_some_and(|own| own != id);
+        if !is_other(known) {
+            return Ok(Some(known));
+        }
+        // The client can have heard of a new topic before this bridge has.
+        let now = backend.ask_version(client, self.log(partition)).await?.topic_id;
+        if now.is_some_and(is_other) {
+            Err(recreated(cluster.system, &self.topic))
+        } else {
+            Ok(self.topic_id)
+        }
+    }
+
+    /// Checks that offsets are not after the ends of their logs. Offsets to resume from are not checked: the client can
+    /// have read more than a broker knows that has just become the leader. Nor are those of a log whose end is not
+    /// known soon: its reads will tell.
+    async fn check(
+        &self,
+        (cluster, client): (&Cluster, fair_share::Source),
+        named: &[(i32, i64)],
+    ) -> Result<(), CommandError> {
+        let offsets = named.iter().filter(|(_, offset)| *offset > 0);
+        let places: Vec<_> = offsets.map(|(partition, offset)| (self.log(*partition), *offset)).collect();
+        let asked: Vec<_> = places.iter().map(|(log, _)| (*log, LOG_END)).collect();
+        let listed = timeout(CHECK_TIME, cluster.offsets_of(client, &asked, false)).await.unwrap_or_default();
+        let is_beyond = |(place, end): &(Place<'_>, Result<ListedOffset, CommandError>)| {
+            end.as_ref().is_ok_and(|end| end.offset < place.1)
+        };
+        let Some(((log, offset), _)) = places.into_iter().zip(listed).find(is_beyond) else { return Ok(()) };
+        match timeout(CHECK_TIME, cluster.ends(client, log, false)).await {
+            Ok(Ok(ends)) if ends.1 < offset => Err(out_of_range(cluster.system, log, offset, ends)),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Finds offsets. Partitions that have just been created can be without a leader: they are asked for again `until`
+    /// then.
+    async fn list(
+        &self,
+        (cluster, client): (&Cluster, fair_share::Source),
+        asked: &[(i32, i64)],
+        committed: bool,
+        until: Instant,
+    ) -> Result<Vec<(i32, i64)>, CommandError> {
+        let (mut left, mut found) = (asked.to_vec(), Vec::with_capacity(asked.len()));
+        while !left.is_empty() {
+            let logs: Vec<_> =
+                left.iter().map(|(partition, timestamp)| (self.log(*partition), *timestamp)).collect();
+            let listed = timeout_at(until, cluster.offsets_of(client, &logs, committed)).await;
+            let mut listed = listed.unwrap_or_default().into_iter();
+            let mut again = Vec::new();
+            for asked in left {
+                match listed.next().unwrap_or_else(|| Err(unanswered())) {
+                    Ok(listed) => found.push((asked.0, listed.offset)),
+                    Err(error) if error.fault == Fault::Transient && Instant::now() < until => {
+                        again.push(asked)
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            left = again;
+            if !left.is_empty() {
+                sleep(PAUSE).await;
+            }
+        }
+        Ok(found)
+    }
+
+    fn log(&self, partition: i32) -> Log<'_> {
+        Log { topic: &self.topic, partition }
+    }
+}
+
+/// The error of a topic that is not the one that was subscribed to.
+pub(super) fn recreated(system: System, topic: &str) -> CommandError {
+    let message = format!(
+        "{} {} has been deleted and created again: subscribe without the positions and id of the old one",
+        system.topic,
+        shown(topic)
+    );
+    CommandError::new(Fault::Recreated, UNKNOWN_TOPIC_OR_PARTITION, message)
+}
+
+/// The error of a subscription, or a session, with more partitions than [`MAX_PARTITIONS`].
+pub fn too_many_partitions() -> CommandError {
+    let message = format!("too many partitions in this session: expected at most {MAX_PARTITIONS}");
+    CommandError::new(Fault::Invalid, INVALID_REQUEST, message)
+}
+
+/// The time for which a subscription tries to find where it begins.
+const SUBSCRIBE_TIME: Duration = Duration::from_secs(25);
+
+/// The time for which a subscription waits for the ends of its logs, twice at most.
+const CHECK_TIME: Duration = Duration::from_secs(1);
+
+/// The pause before a subscription asks for partitions again.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Partitions of all subscriptions of a session.
+pub const MAX_PARTITIONS: usize = 1000;

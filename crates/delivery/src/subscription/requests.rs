@@ -1,0 +1,77 @@
+//! Questions to the messaging system, and waits at the ends of logs.
+
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use sluicegate_backend::{Fetch, Log};
+use sluicegate_fair_share::Source;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{Subscription, Wake};
+use crate::cluster::Cluster;
+use crate::cursor::{Answer, Event, Question};
+
+impl Subscription {
+    /// Asks on a task of its own: a request that several clients share must not wait for one of them, which is slow.
+    pub(super) fn ask(&self, index: usize, question: Question, slow: Instant) {
+        let Some(cursor) = self.cursors.all().get(index) else { return };
+        let (cluster, client, place) =
+            (Arc::clone(&self.cluster), self.cursors.client.wish.client, cursor.place());
+        let asked = AbortOnDropHandle::new(tokio::spawn(async move {
+            answer(&cluster, client, Log { topic: &place.topic, partition: place.partition }, question).await
+        }));
+        let mut answered: BoxFuture<'static, Wake> =
+            asked.map(move |answer| Wake::Answered(index, answer.unwrap_or(Answer::Nothing))).boxed();
+        let wait = async move {
+            match timeout_at(slow, &mut answered).await {
+                Ok(wake) => wake,
+                Err(_) => Wake::Unanswered(index, answered),
+            }
+        };
+        self.waits.push(wait.boxed());
+    }
+
+    pub(super) fn wait_at_end(&self, index: usize, until: Option<Instant>, lingers: bool) {
+        let Some(cursor) = self.cursors.all().get(index) else { return };
+        let (cluster, place, committed) =
+            (Arc::clone(&self.cluster), cursor.place(), self.cursors.client.wish.committed);
+        let wait = async move {
+            let log = Log { topic: &place.topic, partition: place.partition };
+            let ends = cluster.wait_for_records(log, place.offset, committed, until).await;
+            let known_end = || lingers.then(|| cluster.backend().known_end(log)).flatten();
+            let event = match ends {
+                Some(ends) => Event::StillAtEnd { end: ends.end },
+                None => Event::Woken { end: known_end() },
+            };
+            Wake::Cursor(index, event)
+        };
+        self.waits.push(wait.boxed());
+    }
+}
+
+async fn answer(cluster: &Cluster, client: Source, log: Log<'_>, question: Question) -> Answer {
+    let backend = cluster.backend();
+    match question {
+        Question::Records(fetch) => {
+            let read = backend.fetch(log, fetch, &cluster.scans(), &mut ()).await;
+            // Records that are kept for all clients are left there: this client can be slow.
+            let first = Fetch { max_bytes: 1, ..fetch };
+            match &read {
+                Ok(read) if read.count > 0 && backend.recent(log, first).is_some() => Answer::Kept,
+                _ => Answer::Records(read),
+            }
+        }
+        Question::EndOfEpoch { epoch, .. } => {
+            Answer::EndOfEpoch(backend.end_of_epoch(client, log, epoch).await)
+        }
+        Question::TopicId => {
+            Answer::TopicId(backend.ask_version(client, log).await.map(|version| version.topic_id))
+        }
+        Question::Ends(mut error) => {
+            error.ends = cluster.ends(client, log, false).await.ok();
+            Answer::Ends(error)
+        }
+    }
+}

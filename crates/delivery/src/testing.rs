@@ -1,0 +1,6 @@
+//! Messaging systems for tests, here and in crates with the feature `testing`.
+
+#![expect(clippy::unwrap_used, reason = "tests fail loudly")]
+
+pub mod logs;
+pub mod script;

@@ -1,0 +1,253 @@
+//! Kafka as a messaging system: reads through `sluicegate-reader`, writes through librdkafka. No other module names
+//! either.
+//!
+//! - here: [`Kafka`], a cluster
+//! - `descriptions`: descriptions of topics, kept while the metadata is the same
+//! - `writer`: a cluster's producer
+//! - [`ClusterConfig`]: its configuration; [`properties`], `settings`: librdkafka's properties, one by one and as a
+//!   producer's settings
+//! - `error`, `incidents`: errors for clients; causes that clients must not see are logged
+
+mod cluster_config;
+mod descriptions;
+mod error;
+mod incidents;
+mod observer;
+pub mod properties;
+mod settings;
+mod writer;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, ready};
+use futures_util::stream::BoxStream;
+use futures_util::{FutureExt, StreamExt};
+use sluicegate_backend::command::Record;
+use sluicegate_fair_share::Source;
+use sluicegate_reader::{ReadError, Reader, SkipMeter};
+use sluicegate_shared_log::{ClusterLogs, Ends};
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+
+pub use self::settings::DEFAULTS;
+pub use sluicegate_reader::{EncoderPool, PropertyError, is_secret};
+
+pub use self::cluster_config::ClusterConfig;
+use sluicegate_backend::rate::ClusterRate;
+use sluicegate_backend::{
+    AnswerReservation, Backend, CommandError, Description, Fault, Fetch, Fetched, HandedOver, ListedOffset,
+    Log, System, Unready, Version,
+};
+use sluicegate_telemetry::metrics::{BrokerMetrics, WriteMetrics};
+use sluicegate_telemetry::traces;
+
+use self::descriptions::Descriptions;
+use self::incidents::Incidents;
+use self::observer::ReadObserver;
+use self::writer::{NoProducer, Writer};
+
+/// A Kafka cluster.
+pub struct Kafka {
+    reader: Reader,
+    /// None if the cluster is read-only: a producer would cost threads and connections.
+    writer: Option<Writer>,
+    descriptions: Descriptions,
+    incidents: Incidents,
+}
+
+impl Kafka {
+    /// The cluster of this name in the log. It keeps what it has read in `logs`, shares `encoders` with others, and is
+    /// read-only without metrics for `writes`. Nothing is sent yet.
+    pub fn new(
+        name: &str,
+        config: &ClusterConfig,
+        (logs, encoders): (ClusterLogs, EncoderPool),
+        brokers: BrokerMetrics,
+        writes: Option<WriteMetrics>,
+    ) -> Self {
+        let observer = Arc::new(ReadObserver::new(brokers));
+        let reader = Reader::new(
+            config.reader.clone().named(name).observed(Arc::clone(&observer) as _),
+            logs,
+            encoders,
+        );
+        observer.watch(reader.broker_states());
+        let writer = writes.map(|metrics| Writer::new(config.writer.clone(), metrics));
+        Self { reader, writer, descriptions: Descriptions::default(), incidents: Incidents::new(name) }
+    }
+
+    fn failed(&self, error: &ReadError) -> CommandError {
+        error::of_read(error, self.incidents.public(error))
+    }
+}
+
+impl Backend for Kafka {
+    fn ready(&self, within: Duration) -> BoxFuture<'_, Result<String, Unready>> {
+        async move {
+            match timeout(within, self.reader.ready()).await {
+                Ok(Ok(0)) => Ok("a broker that throttles".to_owned()),
+                Ok(Ok(1)) => Ok("1 broker".to_owned()),
+                Ok(Ok(brokers)) => Ok(format!("{brokers} brokers")),
+                Ok(Err(error)) => {
+                    self.incidents.public(&error);
+                    Err(Unready { key: error::property(&error), cause: error.with_causes() })
+                }
+                Err(_) => Err(Unready { key: error::SERVERS, cause: self.incidents.not_ready(within) }),
+            }
+        }
+        .boxed()
+    }
+
+    fn fetch<'a>(
+        &'a self,
+        log: Log<'a>,
+        fetch: Fetch,
+        scans: &'a ClusterRate,
+        reservation: &'a mut dyn AnswerReservation,
+    ) -> BoxFuture<'a, Result<Fetched, CommandError>> {
+        async move {
+            let skips = Scans(scans);
+            let fetched = self.reader.fetch(log.topic, log.partition, fetch, &skips, reservation).await;
+            fetched.map_err(|error| self.failed(&error))
+        }
+        .boxed()
+    }
+
+    fn recent(&self, log: Log<'_>, fetch: Fetch) -> Option<Fetched> {
+        self.reader.recent(log.topic, log.partition, fetch)
+    }
+
+    fn version(&self, log: Log<'_>) -> Version {
+        self.reader.version(log.topic, log.partition).unwrap_or_default()
+    }
+
+    fn ask_version<'a>(
+        &'a self,
+        source: Source,
+        log: Log<'a>,
+    ) -> BoxFuture<'a, Result<Version, CommandError>> {
+        async move {
+            let asked = self.reader.refresh(source, log.topic, log.partition).await;
+            asked.map(|()| self.version(log)).map_err(|error| self.failed(&error))
+        }
+        .boxed()
+    }
+
+    fn known_end(&self, log: Log<'_>) -> Option<i64> {
+        self.reader.known_end(log.topic, log.partition)
+    }
+
+    fn end_of_epoch<'a>(
+        &'a self,
+        source: Source,
+        log: Log<'a>,
+        epoch: i32,
+    ) -> BoxFuture<'a, Result<Option<i64>, CommandError>> {
+        let end = self.reader.end_of_epoch(source, log.topic, log.partition, epoch);
+        end.map(|end| end.map_err(|error| self.failed(&error))).boxed()
+    }
+
+    fn is_watched(&self, log: Log<'_>, offset: i64, committed: bool) -> bool {
+        self.reader.is_watched(log.topic, log.partition, offset, committed)
+    }
+
+    fn wait_for_records<'a>(
+        &'a self,
+        log: Log<'a>,
+        offset: i64,
+        committed: bool,
+        until: Option<Instant>,
+    ) -> BoxFuture<'a, Option<Ends>> {
+        self.reader.wait_for_records(log.topic, log.partition, offset, committed, until).boxed()
+    }
+
+    fn list_offsets<'a>(
+        &'a self,
+        source: Source,
+        asked: &'a [(Log<'a>, i64)],
+        committed: bool,
+    ) -> BoxStream<'a, (usize, Result<ListedOffset, CommandError>)> {
+        let asked: Vec<_> = asked.iter().map(|(log, time)| (log.topic, log.partition, *time)).collect();
+        let listed = self.reader.list_offsets(source, &asked, committed);
+        listed.map(|(number, listed)| (number, listed.map_err(|error| self.failed(&error)))).boxed()
+    }
+
+    fn topics(&self) -> BoxFuture<'_, Result<Arc<[String]>, CommandError>> {
+        self.reader.topics().map(|topics| topics.map_err(|error| self.failed(&error))).boxed()
+    }
+
+    fn known_partitions(&self, topic: &str) -> usize {
+        self.reader.known_partitions(topic)
+    }
+
+    fn partitions<'a>(
+        &'a self,
+        source: Source,
+        topic: &'a str,
+    ) -> BoxFuture<'a, Result<Arc<Description>, CommandError>> {
+        let described = self.reader.topic(source, topic).map(move |described| match described {
+            Ok(described) => Ok(self.descriptions.of(topic, described)),
+            Err(error) => Err(self.failed(&error)),
+        });
+        described.boxed()
+    }
+
+    fn check_log<'a>(&'a self, source: Source, log: Log<'a>) -> BoxFuture<'a, Result<(), CommandError>> {
+        let checked = self.reader.check_partition(source, log.topic, log.partition);
+        checked.map(|checked| checked.map_err(|error| self.failed(&error).with_retry())).boxed()
+    }
+
+    fn prepare_writes(&self) -> BoxFuture<'_, ()> {
+        match &self.writer {
+            Some(writer) => writer.prepare().boxed(),
+            None => ready(()).boxed(),
+        }
+    }
+
+    fn hand_over<'a>(
+        &'a self,
+        source: Source,
+        records: Vec<Record>,
+        errors: Vec<Option<CommandError>>,
+        due: &'a CancellationToken,
+    ) -> BoxFuture<'a, Result<HandedOver<'a>, CommandError>> {
+        async move {
+            let Some(writer) = &self.writer else {
+                return Err(CommandError::new(Fault::Rejected, 0, "this cluster has no producer"));
+            };
+            let span = traces::produce(System::Kafka, records.len());
+            let handed = writer.hand_over(source, records, errors).await;
+            let handed = handed.map_err(|error| match error {
+                NoProducer::Unreachable { cause, retriable } => {
+                    error::unreachable(self.incidents.no_producer(cause), retriable)
+                }
+                NoProducer::Refused(error) => error,
+            })?;
+            let (queued, reports) = (handed.queued, writer.wait(handed, due));
+            Ok(HandedOver { queued, reports: traces::reported(span, reports).boxed() })
+        }
+        .boxed()
+    }
+
+    fn has_queued_records(&self) -> bool {
+        self.writer.as_ref().is_some_and(Writer::has_queued_records)
+    }
+
+    fn end_writes(&self, by: Instant) -> BoxFuture<'_, ()> {
+        match &self.writer {
+            Some(writer) => writer.close(by).boxed(),
+            None => ready(()).boxed(),
+        }
+    }
+}
+
+/// Counts skipped bytes to the client that reads.
+#[derive(Debug)]
+struct Scans<'a>(&'a ClusterRate);
+
+impl SkipMeter for Scans<'_> {
+    fn skipped(&self, source: Source, bytes: usize) -> BoxFuture<'_, ()> {
+        self.0.take(source, bytes).boxed()
+    }
+}

@@ -1,0 +1,195 @@
+//! Answers of JetStream's API in JSON.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use sluicegate_protocol::KafkaMessage;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::error::{ApiError, ReadError};
+use crate::message;
+
+/// A stream, as its leader knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StreamInfo {
+    /// In nanoseconds since 1970. Distinguishes the stream from others of the same name.
+    pub(crate) created: u128,
+    /// The first sequence, or the next one if there is no message.
+    pub(crate) first: i64,
+    /// The next sequence.
+    pub(crate) end: i64,
+    /// The average size of a message in bytes, at least 1.
+    pub(crate) average: usize,
+    /// Whether replicas answer direct gets.
+    pub(crate) is_direct: bool,
+    /// Whether a consumer has no effect on what is kept.
+    pub(crate) is_limited: bool,
+    pub(crate) intake: Arc<Intake>,
+}
+
+/// The messages that a stream takes from publishers.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Intake {
+    /// With wildcards. A mirror has none.
+    pub(crate) subjects: Vec<String>,
+    /// The largest message, headers included, in bytes.
+    pub(crate) max_size: Option<usize>,
+    /// For how long a message with the id of another one is not stored.
+    pub(crate) duplicate_window: Duration,
+    /// Whether messages are stored without acknowledgement.
+    pub(crate) is_silent: bool,
+    pub(crate) is_sealed: bool,
+}
+
+#[derive(Deserialize)]
+struct InfoReply<'a> {
+    #[serde(borrow)]
+    created: Cow<'a, str>,
+    #[serde(borrow)]
+    config: ConfigReply<'a>,
+    state: StateReply,
+}
+
+#[derive(Deserialize)]
+struct ConfigReply<'a> {
+    #[serde(default)]
+    allow_direct: bool,
+    #[serde(borrow, default)]
+    retention: Cow<'a, str>,
+    subjects: Option<Vec<String>>,
+    /// Negative if there is no limit.
+    #[serde(default = "unlimited")]
+    max_msg_size: i64,
+    /// In nanoseconds.
+    #[serde(default)]
+    duplicate_window: u64,
+    #[serde(default)]
+    no_ack: bool,
+    #[serde(default)]
+    sealed: bool,
+}
+
+#[derive(Deserialize)]
+struct StateReply {
+    messages: u64,
+    bytes: u64,
+    first_seq: i64,
+    last_seq: i64,
+}
+
+#[derive(Deserialize)]
+struct NamesReply {
+    total: usize,
+    /// Null if there is none.
+    streams: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+struct MessageReply<'a> {
+    #[serde(borrow)]
+    message: StoredMessage<'a>,
+}
+
+#[derive(Deserialize)]
+struct StoredMessage<'a> {
+    #[serde(borrow)]
+    subject: Cow<'a, str>,
+    seq: i64,
+    /// In base64, as the data.
+    #[serde(borrow, default)]
+    hdrs: Cow<'a, str>,
+    #[serde(borrow, default)]
+    data: Cow<'a, str>,
+    #[serde(borrow)]
+    time: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct ErrorReply {
+    error: Option<ApiError>,
+}
+
+impl StreamInfo {
+    /// Parses the answer to the request on `subject`, as all functions here.
+    pub(crate) fn parse(subject: &str, payload: &[u8]) -> Result<Self, ReadError> {
+        let InfoReply { created, config, state } = parse(subject, payload)?;
+        let malformed = |what| ReadError::Malformed { subject: subject.to_owned(), what };
+        let created = OffsetDateTime::parse(&created, &Rfc3339).ok();
+        let created = created.and_then(|created| u128::try_from(created.unix_timestamp_nanos()).ok());
+        let end = state.last_seq.checked_add(1).filter(|end| *end > 0);
+        let end = end.ok_or_else(|| malformed("sequence out of range"))?;
+        let average = state.bytes.checked_div(state.messages).unwrap_or_default().max(1);
+        Ok(Self {
+            created: created.ok_or_else(|| malformed("time of creation"))?,
+            // A new stream begins with 0, though there is no such sequence.
+            first: state.first_seq.clamp(1, end),
+            end,
+            average: usize::try_from(average).unwrap_or(usize::MAX),
+            is_direct: config.allow_direct,
+            is_limited: config.retention == "limits",
+            intake: Arc::new(Intake {
+                subjects: config.subjects.unwrap_or_default(),
+                max_size: usize::try_from(config.max_msg_size).ok(),
+                duplicate_window: Duration::from_nanos(config.duplicate_window),
+                is_silent: config.no_ack,
+                is_sealed: config.sealed,
+            }),
+        })
+    }
+}
+
+/// Succeeds if the answer is no error.
+pub(crate) fn check(subject: &str, payload: &[u8]) -> Result<(), ReadError> {
+    let malformed = |_| ReadError::Malformed { subject: subject.to_owned(), what: MALFORMED };
+    match serde_json::from_slice::<ErrorReply>(payload).map_err(malformed)?.error {
+        Some(error) => Err(ReadError::Refused(error)),
+        None => Ok(()),
+    }
+}
+
+/// Names of streams, and how many there are on all pages.
+pub(super) fn stream_names(subject: &str, payload: &[u8]) -> Result<(Vec<String>, usize), ReadError> {
+    let NamesReply { total, streams } = parse(subject, payload)?;
+    Ok((streams.unwrap_or_default(), total))
+}
+
+/// A stored message.
+pub(super) fn message(subject: &str, payload: &[u8]) -> Result<KafkaMessage, ReadError> {
+    let MessageReply { message: stored } = parse(subject, payload)?;
+    let malformed = |what| ReadError::Malformed { subject: subject.to_owned(), what };
+    let decoded = |text: &str| STANDARD.decode(text).map_err(|_| malformed("base64"));
+    let timestamp = message::timestamp(&stored.time).ok_or_else(|| malformed("time of a message"))?;
+    if stored.seq < 1 {
+        return Err(malformed("sequence out of range"));
+    }
+    Ok(KafkaMessage {
+        offset: stored.seq,
+        timestamp,
+        key: Some(stored.subject.into_owned().into()),
+        value: Some(decoded(&stored.data)?.into()),
+        headers: message::parse_headers(&decoded(&stored.hdrs)?),
+        ..KafkaMessage::default()
+    })
+}
+
+/// The answer, which is an error of the API if it is not a `T`.
+fn parse<'a, T: Deserialize<'a>>(subject: &str, payload: &'a [u8]) -> Result<T, ReadError> {
+    serde_json::from_slice(payload).or_else(|_| {
+        check(subject, payload)?;
+        Err(ReadError::Malformed { subject: subject.to_owned(), what: MALFORMED })
+    })
+}
+
+fn unlimited() -> i64 {
+    -1
+}
+
+const MALFORMED: &str = "malformed JSON";
+
+#[cfg(test)]
+mod tests;

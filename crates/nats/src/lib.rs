@@ -1,0 +1,261 @@
+//! NATS JetStream as a messaging system. No other module names async-nats.
+//!
+//! A stream is a topic with the one partition 0, a sequence is an offset, and a subject is a key. A read passes, in
+//! order:
+//! - here: [`Nats`], a cluster
+//! - `read`: the calls; `shared_log::fetch` reads at once, or waits at the end of a stream
+//! - `read_through`: kept messages, or a request that many callers share; `streams`: what is known of streams
+//! - `tail`: waits at the ends of streams; one consumer per stream serves all that wait there
+//! - `walk`: reads ahead of clients that read a stream in order; `consumer`: a consumer of our own
+//! - `api`, `message`, `entries`: JetStream's API, what it gives, and how the shared log keeps it
+//! - `connection`, `session`: one connection, and the answers that are expected on it
+//! - `writer`: queues and publishes messages, on a connection of its own; `subject`: which subjects clients can write
+//!   to
+//! - `error`: errors for clients; causes that clients must not see are logged
+//! - [`ClusterConfig`]: the settings
+
+mod api;
+mod cluster_config;
+mod connection;
+mod consumer;
+mod entries;
+mod error;
+mod message;
+mod read;
+mod read_through;
+mod session;
+mod stream_name;
+mod streams;
+mod subject;
+mod tail;
+mod walk;
+mod writer;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, ready};
+use futures_util::stream::{BoxStream, FuturesUnordered};
+use futures_util::{FutureExt, StreamExt};
+use sluicegate_backend::command::Record;
+use sluicegate_fair_share::Source;
+use sluicegate_shared_log::{ClusterLogs, Ends};
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+
+pub use async_nats::ServerAddr;
+
+pub use self::cluster_config::{ClusterConfig, Credentials, Tls};
+
+use sluicegate_backend::rate::ClusterRate;
+use sluicegate_backend::{
+    AnswerReservation, Backend, CommandError, Description, Fault, Fetch, Fetched, HandedOver, ListedOffset,
+    Log, Partition, System, Unready, Version,
+};
+use sluicegate_telemetry::metrics::{RequestMetrics, WriteMetrics};
+use sluicegate_telemetry::traces;
+
+use self::api::Api;
+use self::connection::Connection;
+use self::error::{Incidents, ReadError};
+use self::read::Reader;
+use self::stream_name::StreamName;
+use self::writer::Writer;
+
+/// A NATS cluster.
+pub struct Nats {
+    reader: Reader,
+    /// None if the cluster is read-only: writes have a connection of their own.
+    writer: Option<Writer>,
+    incidents: Arc<Incidents>,
+}
+
+impl Nats {
+    /// The cluster of this name in the log. It keeps what it has read in `logs`, and is read-only without metrics for
+    /// `writes`. Nothing is sent yet.
+    pub fn new(
+        name: &str,
+        config: &ClusterConfig,
+        logs: ClusterLogs,
+        requests: RequestMetrics,
+        writes: Option<WriteMetrics>,
+    ) -> Self {
+        let incidents = Arc::new(Incidents::new(name));
+        let requests = requests.of(&api::APIS, &api::OUTCOMES);
+        let api = || Api::new(Connection::new(config.clone(), requests.clone()));
+        let reader = Reader::new(api(), logs);
+        let writer = writes.map(|metrics| Writer::new(api(), config, metrics, Arc::clone(&incidents)));
+        Self { reader, writer, incidents }
+    }
+
+    fn failed(&self, error: ReadError) -> CommandError {
+        error.into_command_error(&self.incidents)
+    }
+}
+
+impl Backend for Nats {
+    fn ready(&self, within: Duration) -> BoxFuture<'_, Result<String, Unready>> {
+        async move {
+            match timeout(within, self.reader.check()).await {
+                Ok(Ok(version)) => Ok(format!("nats-server {version} with JetStream")),
+                Ok(Err(error)) => {
+                    self.incidents.not_ready(&error);
+                    Err(Unready { key: error.key(), cause: error.to_string() })
+                }
+                Err(_) => Err(Unready { key: error::SERVERS, cause: self.incidents.silent(within) }),
+            }
+        }
+        .boxed()
+    }
+
+    fn fetch<'a>(
+        &'a self,
+        log: Log<'a>,
+        fetch: Fetch,
+        _: &'a ClusterRate,
+        reservation: &'a mut dyn AnswerReservation,
+    ) -> BoxFuture<'a, Result<Fetched, CommandError>> {
+        async move {
+            let fetched = async { self.reader.fetch(StreamName::of(log)?, fetch, reservation).await };
+            fetched.await.map_err(|error| self.failed(error))
+        }
+        .boxed()
+    }
+
+    fn recent(&self, log: Log<'_>, fetch: Fetch) -> Option<Fetched> {
+        self.reader.recent(StreamName::of(log).ok()?, fetch)
+    }
+
+    fn version(&self, log: Log<'_>) -> Version {
+        let name = StreamName::of(log).ok();
+        Version { topic_id: name.and_then(|name| self.reader.stream_id(name)), leader_epoch: None }
+    }
+
+    fn ask_version<'a>(&'a self, _: Source, log: Log<'a>) -> BoxFuture<'a, Result<Version, CommandError>> {
+        async move {
+            let asked = async { self.reader.ask_stream_id(StreamName::of(log)?).await };
+            let topic_id = Some(asked.await.map_err(|error| self.failed(error))?);
+            Ok(Version { topic_id, leader_epoch: None })
+        }
+        .boxed()
+    }
+
+    fn known_end(&self, log: Log<'_>) -> Option<i64> {
+        self.reader.known_end(StreamName::of(log).ok()?)
+    }
+
+    fn end_of_epoch<'a>(
+        &'a self,
+        _: Source,
+        _: Log<'a>,
+        _: i32,
+    ) -> BoxFuture<'a, Result<Option<i64>, CommandError>> {
+        // Versions have no epoch.
+        ready(Ok(None)).boxed()
+    }
+
+    fn is_watched(&self, log: Log<'_>, offset: i64, _: bool) -> bool {
+        StreamName::of(log).is_ok_and(|name| self.reader.is_watched(name, offset))
+    }
+
+    fn wait_for_records<'a>(
+        &'a self,
+        log: Log<'a>,
+        offset: i64,
+        _: bool,
+        until: Option<Instant>,
+    ) -> BoxFuture<'a, Option<Ends>> {
+        async move { self.reader.wait_for_records(StreamName::of(log).ok()?, offset, until).await }.boxed()
+    }
+
+    fn list_offsets<'a>(
+        &'a self,
+        _: Source,
+        asked: &'a [(Log<'a>, i64)],
+        _: bool,
+    ) -> BoxStream<'a, (usize, Result<ListedOffset, CommandError>)> {
+        let list = |(number, (log, timestamp)): (usize, &'a (Log<'a>, i64))| async move {
+            let listed = async { self.reader.list_offset(StreamName::of(*log)?, *timestamp).await };
+            (number, listed.await.map_err(|error| self.failed(error)))
+        };
+        let listed: FuturesUnordered<_> = asked.iter().enumerate().map(list).collect();
+        listed.boxed()
+    }
+
+    fn topics(&self) -> BoxFuture<'_, Result<Arc<[String]>, CommandError>> {
+        self.reader.stream_names().map(|names| names.map_err(|error| self.failed(error))).boxed()
+    }
+
+    fn known_partitions(&self, _: &str) -> usize {
+        1
+    }
+
+    fn partitions<'a>(
+        &'a self,
+        source: Source,
+        topic: &'a str,
+    ) -> BoxFuture<'a, Result<Arc<Description>, CommandError>> {
+        async move {
+            self.ask_version(source, Log::of_stream(topic)).await?;
+            // Servers have names and no numbers.
+            let partition = Partition { partition: 0, leader: None, replicas: Vec::new() };
+            Ok(Arc::new(Description::new(vec![partition])))
+        }
+        .boxed()
+    }
+
+    fn check_log<'a>(&'a self, _: Source, log: Log<'a>) -> BoxFuture<'a, Result<(), CommandError>> {
+        async move {
+            let checked = async {
+                let name = StreamName::of(log)?;
+                // So that what disturbs readers does not disturb writers.
+                match &self.writer {
+                    Some(writer) => writer.check_stream(name).await,
+                    None => self.reader.ask_stream_id(name).await.map(drop),
+                }
+            };
+            checked.await.map_err(|error| self.failed(error))
+        }
+        .boxed()
+    }
+
+    fn prepare_writes(&self) -> BoxFuture<'_, ()> {
+        match &self.writer {
+            Some(writer) => writer.prepare().boxed(),
+            None => ready(()).boxed(),
+        }
+    }
+
+    fn hand_over<'a>(
+        &'a self,
+        source: Source,
+        records: Vec<Record>,
+        errors: Vec<Option<CommandError>>,
+        due: &'a CancellationToken,
+    ) -> BoxFuture<'a, Result<HandedOver<'a>, CommandError>> {
+        async move {
+            let Some(writer) = &self.writer else {
+                return Err(CommandError::new(Fault::Rejected, 0, "this cluster has no producer"));
+            };
+            let span = traces::produce(System::Nats, records.len());
+            let handed = writer.hand_over(source, &records, errors).await?;
+            let (queued, reports) = (handed.queued, writer.wait(handed, due));
+            Ok(HandedOver { queued, reports: traces::reported(span, reports).boxed() })
+        }
+        .boxed()
+    }
+
+    fn has_queued_records(&self) -> bool {
+        self.writer.as_ref().is_some_and(Writer::has_queued_records)
+    }
+
+    fn end_writes(&self, by: Instant) -> BoxFuture<'_, ()> {
+        match &self.writer {
+            Some(writer) => writer.close(by).boxed(),
+            None => ready(()).boxed(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

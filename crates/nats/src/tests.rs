@@ -1,0 +1,236 @@
+//! Reads from a real server, and writes to it.
+
+mod changes;
+mod outages;
+mod reads;
+mod secured;
+mod waits;
+mod walks;
+mod writes;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::pending;
+use serde_json::{Value, json};
+use sluicegate_backend::first_message;
+use sluicegate_protocol::KafkaMessage;
+use sluicegate_shared_log::{Limits, SharedLog};
+use sluicegate_stack::nats::{Nats as Server, Streams};
+use sluicegate_telemetry::metrics::Metrics;
+use tokio::time::{sleep, timeout};
+
+use super::*;
+
+/// A server with JetStream, and the bridge's side of it.
+struct Case {
+    server: Server,
+    streams: Streams,
+    nats: Arc<Nats>,
+    shared: SharedLog,
+}
+
+impl Case {
+    async fn start() -> Self {
+        Self::start_with("", |_| {}).await
+    }
+
+    /// With `more` in the server's configuration, and a changed configuration of the bridge.
+    async fn start_with(more: &str, change: impl FnOnce(&mut ClusterConfig)) -> Self {
+        let server = Server::jetstream(more).await.unwrap();
+        let streams = Streams::connect(server.client()).await.unwrap();
+        let (nats, shared) = nats(&server, change);
+        Self { server, streams, nats, shared }
+    }
+
+    /// A stream with `count` messages, whose data are their sequences.
+    async fn stream(&self, name: &str, count: u32) {
+        self.streams.create(name, json!({})).await.unwrap();
+        self.write(name, 1..=count).await;
+    }
+
+    async fn write(&self, stream: &str, data: impl IntoIterator<Item = u32>) {
+        let data = data.into_iter().map(|number| Bytes::from(number.to_string()));
+        self.streams.write(&format!("{stream}.a"), data).await.unwrap();
+    }
+
+    async fn call(&self, call: &str, request: Value) -> Value {
+        self.streams.call(call, &request).await.unwrap()
+    }
+
+    async fn fetch(&self, stream: &str, fetch: Fetch) -> Result<Fetched, CommandError> {
+        within(self.nats.fetch(log(stream), fetch, &ClusterRate::unlimited(), &mut Room)).await
+    }
+
+    async fn read(&self, stream: &str, offset: i64) -> Result<Fetched, CommandError> {
+        self.fetch(stream, at(offset)).await
+    }
+
+    /// The sequences from `offset` to the end of the stream, one fetch after the other.
+    async fn walk(&self, stream: &str, offset: i64) -> Vec<i64> {
+        let (mut next, mut found) = (offset, Vec::new());
+        loop {
+            let fetched = self.read(stream, next).await.unwrap();
+            found.extend(sequences(&fetched));
+            if fetched.next_offset == next {
+                assert_eq!(next, fetched.ends.end);
+                return found;
+            }
+            next = fetched.next_offset;
+        }
+    }
+
+    /// Fetches on a task of its own, and waits there at the end of the stream.
+    async fn wait(
+        &self,
+        stream: &str,
+        fetch: Fetch,
+    ) -> tokio::task::JoinHandle<Result<Fetched, CommandError>> {
+        let (nats, stream) = (Arc::clone(&self.nats), stream.to_owned());
+        let before = self.shared.stats().waiters;
+        let waiting = tokio::spawn(async move {
+            within(nats.fetch(log(&stream), fetch, &ClusterRate::unlimited(), &mut Room)).await
+        });
+        until(|| self.shared.stats().waiters > before).await;
+        waiting
+    }
+
+    /// The same of a wait at `offset`, until a message there will be noticed.
+    async fn watch(
+        &self,
+        stream: &str,
+        offset: i64,
+    ) -> tokio::task::JoinHandle<Result<Fetched, CommandError>> {
+        let waiting = self.wait(stream, waiting(offset)).await;
+        until(|| self.nats.is_watched(log(stream), offset, false)).await;
+        waiting
+    }
+
+    /// Waits until so many consumers follow the stream.
+    async fn consumers(&self, stream: &str, count: usize) {
+        let consumers = async {
+            while self.call(&format!("CONSUMER.NAMES.{stream}"), json!({})).await["total"] != count {
+                sleep(POLL).await;
+            }
+        };
+        within(consumers).await;
+    }
+}
+
+/// Room for any answer, for as long as a fetch waits.
+struct Room;
+
+impl AnswerReservation for Room {
+    fn wait(&mut self, _: usize) -> BoxFuture<'_, ()> {
+        pending().boxed()
+    }
+
+    fn refill(&mut self) -> BoxFuture<'_, bool> {
+        ready(true).boxed()
+    }
+}
+
+/// A cluster on the server, and the log that it keeps messages in.
+fn nats(server: &Server, change: impl FnOnce(&mut ClusterConfig)) -> (Arc<Nats>, SharedLog) {
+    let mut config = config(server);
+    change(&mut config);
+    writing(&config, Metrics::default().writes("test"))
+}
+
+/// The same with these metrics of writes.
+fn writing(config: &ClusterConfig, writes: WriteMetrics) -> (Arc<Nats>, SharedLog) {
+    let shared = SharedLog::new(Limits { max_bytes: 64 << 20, max_age: Duration::from_secs(60) });
+    (
+        Arc::new(Nats::new(
+            "test",
+            config,
+            shared.add_cluster(),
+            Metrics::default().nats("test"),
+            Some(writes),
+        )),
+        shared,
+    )
+}
+
+fn config(server: &Server) -> ClusterConfig {
+    ClusterConfig {
+        servers: vec![server.client().to_string().parse().unwrap()],
+        discover: false,
+        credentials: Credentials::None,
+        tls: None,
+        domain: None,
+        inbox: "_INBOX".to_owned(),
+        request_timeout: Duration::from_secs(5),
+        queue_bytes: 64 << 20,
+        queue_records: 10_000,
+        version: 0,
+    }
+}
+
+fn log(stream: &str) -> Log<'_> {
+    Log { topic: stream, partition: 0 }
+}
+
+/// The position of a timestamp.
+async fn list_offset(
+    nats: &Nats,
+    log: Log<'_>,
+    timestamp: i64,
+    committed: bool,
+) -> Result<ListedOffset, CommandError> {
+    nats.list_offsets(Source::UNKNOWN, &[(log, timestamp)], committed).next().await.unwrap().1
+}
+
+fn at(offset: i64) -> Fetch {
+    Fetch {
+        offset,
+        max_bytes: 64 * 1024,
+        wait: Duration::ZERO,
+        min_bytes: 0,
+        max_records: 0,
+        fill: false,
+        committed: false,
+        source: Source::UNKNOWN,
+    }
+}
+
+/// The same, with a wait at the end of the stream.
+fn waiting(offset: i64) -> Fetch {
+    Fetch { wait: Duration::from_secs(30), ..at(offset) }
+}
+
+fn messages(fetched: &Fetched) -> Vec<KafkaMessage> {
+    let (mut rest, mut messages) = (fetched.messages.clone(), Vec::new());
+    while let Some((message, more)) = first_message(&rest) {
+        messages.push(message);
+        rest = more;
+    }
+    assert_eq!(messages.len(), fetched.count);
+    messages
+}
+
+fn sequences(fetched: &Fetched) -> Vec<i64> {
+    messages(fetched).iter().map(|message| message.offset).collect()
+}
+
+/// The data of each message as text.
+fn data(fetched: &Fetched) -> Vec<String> {
+    let text = |message: KafkaMessage| String::from_utf8(message.value.unwrap().into()).unwrap();
+    messages(fetched).into_iter().map(text).collect()
+}
+
+async fn within<T>(future: impl Future<Output = T>) -> T {
+    timeout(Duration::from_secs(30), future).await.expect("an end in time")
+}
+
+async fn until(condition: impl Fn() -> bool) {
+    within(async {
+        while !condition() {
+            sleep(POLL).await;
+        }
+    })
+    .await;
+}
+
+const POLL: Duration = Duration::from_millis(5);

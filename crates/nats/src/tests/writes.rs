@@ -1,0 +1,208 @@
+//! Writes that a server stores.
+
+mod lost;
+mod refused;
+mod shared;
+
+use sluicegate_backend::command::Header;
+use sluicegate_backend::{Dedup, DeliveryReport, Written};
+
+use super::*;
+
+impl Case {
+    /// Hands records over, and waits for their reports.
+    async fn produce(&self, records: Vec<Record>) -> Vec<DeliveryReport> {
+        let due = CancellationToken::new();
+        let handed = within(hand_over(&self.nats, Source::default(), records, &due)).await;
+        within(handed.unwrap().reports).await
+    }
+
+    async fn produce_one(&self, record: Record) -> DeliveryReport {
+        self.produce(vec![record]).await.remove(0)
+    }
+
+    /// Lets the writer keep what it knows of streams.
+    fn keep_streams(&mut self) {
+        let writer = Arc::get_mut(&mut self.nats).unwrap().writer.as_mut();
+        writer.unwrap().fresh = Duration::from_secs(600);
+    }
+
+    /// The messages of a stream.
+    async fn stored(&self, stream: &str) -> Vec<KafkaMessage> {
+        let (mut next, mut stored) = (1, Vec::new());
+        loop {
+            let fetched = self.read(stream, next).await.unwrap();
+            if fetched.count == 0 {
+                return stored;
+            }
+            next = fetched.next_offset;
+            stored.extend(messages(&fetched));
+        }
+    }
+}
+
+async fn hand_over<'a>(
+    nats: &'a Nats,
+    source: Source,
+    records: Vec<Record>,
+    due: &'a CancellationToken,
+) -> Result<HandedOver<'a>, CommandError> {
+    let errors = vec![None; records.len()];
+    nats.hand_over(source, records, errors, due).await
+}
+
+fn record(subject: &str, data: impl Into<Bytes>) -> Record {
+    Record {
+        topic: "S".to_owned(),
+        key: Some(subject.to_owned().into()),
+        value: Some(data.into()),
+        ..Record::default()
+    }
+}
+
+/// Records whose data are their numbers.
+fn numbered(numbers: impl IntoIterator<Item = u32>) -> Vec<Record> {
+    numbers.into_iter().map(|number| record("S.a", number.to_string())).collect()
+}
+
+fn header(key: &str, value: &str) -> Header {
+    Header { key: key.to_owned(), value: Some(value.to_owned().into()) }
+}
+
+fn with_id(id: &str, record: Record) -> Record {
+    Record { headers: vec![header("Nats-Msg-Id", id)], ..record }
+}
+
+fn written(offset: i64) -> DeliveryReport {
+    Ok(Written { partition: 0, offset, timestamp: -1, dedup: None })
+}
+
+fn data_of(stored: &[KafkaMessage]) -> Vec<&str> {
+    stored.iter().map(|message| std::str::from_utf8(message.value.as_ref().unwrap()).unwrap()).collect()
+}
+
+fn is_unknown(report: &DeliveryReport) -> bool {
+    matches!(report, Err(error) if error.fault == Fault::UnknownOutcome { retriable: true })
+}
+
+#[tokio::test]
+async fn messages_are_stored_in_order() {
+    let case = Case::start().await;
+    case.stream("S", 0).await;
+    let reports = case.produce(numbered(1..=1_000)).await;
+    assert_eq!(reports, (1..=1_000).map(written).collect::<Vec<_>>());
+    let stored = case.stored("S").await;
+    assert_eq!(data_of(&stored), (1..=1_000).map(|number| number.to_string()).collect::<Vec<_>>());
+    assert!(!case.nats.has_queued_records());
+}
+
+#[tokio::test]
+async fn commands_are_published_in_the_order_in_which_they_are_handed_over() {
+    let case = Case::start().await;
+    case.stream("S", 0).await;
+    let due = CancellationToken::new();
+    let mut reports = Vec::new();
+    for command in 0..20 {
+        let records = numbered(command * 50..(command + 1) * 50);
+        let handed = within(hand_over(&case.nats, Source::default(), records, &due)).await.unwrap();
+        assert_eq!(handed.queued, 50);
+        reports.push(handed.reports);
+    }
+    // The last first: reports do not depend on who waits for them.
+    for reports in reports.into_iter().rev() {
+        assert!(within(reports).await.iter().all(Result::is_ok));
+    }
+    let stored = case.stored("S").await;
+    assert_eq!(data_of(&stored), (0..1_000).map(|number| number.to_string()).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn subject_headers_and_payload_are_stored() {
+    let case = Case::start().await;
+    case.stream("S", 0).await;
+    let headers = vec![header("b", "2"), header("a", "ü"), header("b", "1")];
+    let full = Record { headers: headers.clone(), ..record("S.eu.7", &b"\x00\xff"[..]) };
+    let empty = Record { value: None, partition: Some(-1), ..record("S.b", "") };
+    assert_eq!(case.produce(vec![full, empty]).await, [written(1), written(2)]);
+    let stored = case.stored("S").await;
+    let keys: Vec<&[u8]> = stored.iter().map(|message| message.key.as_deref().unwrap()).collect();
+    assert_eq!(keys, [b"S.eu.7", &b"S.b"[..]]);
+    assert_eq!(stored[0].value.as_deref(), Some(&b"\x00\xff"[..]));
+    assert_eq!(stored[1].value.as_deref(), Some(&b""[..]));
+    // Servers store it as it was sent.
+    let expected = header("Nats-Expected-Stream", "S");
+    let headers = stored[0].headers.iter().cloned();
+    let headers: Vec<_> = headers.map(|header| Header { key: header.key, value: header.value }).collect();
+    assert_eq!(headers, [expected, header("a", "ü"), header("b", "2"), header("b", "1")]);
+}
+
+#[tokio::test]
+async fn message_with_a_known_id_is_not_stored_again() {
+    let case = Case::start().await;
+    case.streams.create("S", json!({ "duplicate_window": 60_000_000_000_u64 })).await.unwrap();
+    let report = |offset, is_duplicate| {
+        let dedup = Some(Dedup { is_duplicate, window: Duration::from_secs(60) });
+        Ok(Written { partition: 0, offset, timestamp: -1, dedup })
+    };
+    let records = || vec![with_id("x", record("S.a", "1")), with_id("y", record("S.a", "2"))];
+    assert_eq!(case.produce(records()).await, [report(1, false), report(2, false)]);
+    assert_eq!(case.produce(records()).await, [report(1, true), report(2, true)]);
+    let twice = vec![with_id("z", record("S.a", "3")), with_id("z", record("S.b", "4"))];
+    assert_eq!(case.produce(twice).await, [report(3, false), report(3, true)]);
+    assert_eq!(data_of(&case.stored("S").await), ["1", "2", "3"]);
+}
+
+#[tokio::test]
+async fn records_with_an_error_are_not_sent() {
+    let case = Case::start().await;
+    case.stream("S", 0).await;
+    let (due, denied) = (CancellationToken::new(), CommandError::forbidden(0, "not granted"));
+    let errors = vec![None, Some(denied.clone()), None];
+    let handed = within(case.nats.hand_over(Source::default(), numbered(1..=3), errors, &due)).await.unwrap();
+    assert_eq!(handed.queued, 2);
+    assert_eq!(within(handed.reports).await, [written(1), Err(denied.clone()), written(2)]);
+    // Without another one, no connection is needed.
+    let (nats, _shared) =
+        nats(&case.server, |config| config.credentials = Credentials::NKey("no seed".to_owned()));
+    let handed = nats.hand_over(Source::default(), numbered([1]), vec![Some(denied.clone())], &due);
+    assert_eq!(within(within(handed).await.unwrap().reports).await, [Err(denied)]);
+    let error = within(hand_over(&nats, Source::default(), numbered([1]), &due)).await.err().unwrap();
+    assert_eq!(error.fault, Fault::Unreachable { retriable: false });
+}
+
+#[tokio::test]
+async fn prepared_writer_is_connected() {
+    let case = Case::start().await;
+    within(case.nats.prepare_writes()).await;
+    assert!(case.nats.writer.as_ref().unwrap().is_connected());
+    let (wrong, _shared) =
+        nats(&case.server, |config| config.credentials = Credentials::NKey("no seed".to_owned()));
+    within(wrong.prepare_writes()).await;
+    assert!(!wrong.writer.as_ref().unwrap().is_connected());
+}
+
+#[tokio::test]
+async fn message_that_disconnects_readers_does_not_disconnect_the_writer() {
+    let case = Case::start().await;
+    case.stream("S", 0).await;
+    case.streams.write_raw(b"S.a", b"NATS/1.0\r\na: caf\xe9\r\n\r\n", b"odd").unwrap();
+    within(case.nats.prepare_writes()).await;
+    let due = CancellationToken::new();
+    assert_eq!(case.walk("S", 1).await, [1]);
+    assert!(case.nats.writer.as_ref().unwrap().is_connected());
+    let handed = within(hand_over(&case.nats, Source::default(), numbered([2]), &due)).await.unwrap();
+    assert_eq!(within(handed.reports).await, [written(2)]);
+}
+
+#[tokio::test]
+async fn cluster_without_a_writer_is_read_only() {
+    let case = Case::start().await;
+    let config = config(&case.server);
+    let nats = Nats::new("test", &config, case.shared.add_cluster(), Metrics::default().nats("test"), None);
+    let due = CancellationToken::new();
+    let error = hand_over(&nats, Source::default(), numbered([1]), &due).await.err().unwrap();
+    assert_eq!(error.fault, Fault::Rejected);
+    within(nats.prepare_writes()).await;
+    within(nats.end_writes(Instant::now())).await;
+    assert!(!nats.has_queued_records());
+}
