@@ -69,7 +69,7 @@ impl CommandError {
         Self::new(Fault::Forbidden, code, message)
     }
 
-    /// A write that comes too late to be handed over.
+    /// A write that comes too late to be enqueued.
     pub fn shutting_down() -> Self {
         Self::new(Fault::Transient, 0, "the bridge is shutting down, nothing was written").with_retry()
     }

@@ -48,7 +48,7 @@ use crate::rate::ClusterRate;
 /// it.
 ///
 /// # Cancel safety
-/// A drop abandons a read and nothing else. For writes see [`Backend::hand_over`].
+/// A drop abandons a read and nothing else. For writes see [`Backend::enqueue`].
 pub trait Backend: Send + Sync {
     /// Succeeds if a broker answers within this time, and says in words what did. If none does, the reason is logged.
     fn ready(&self, within: Duration) -> BoxFuture<'_, Result<String, Unready>>;
@@ -142,13 +142,13 @@ pub trait Backend: Send + Sync {
     ///
     /// # Cancel safety
     /// The records are queued all or none.
-    fn hand_over<'a>(
+    fn enqueue<'a>(
         &'a self,
         source: Source,
         records: Vec<Record>,
         errors: Vec<Option<CommandError>>,
         due: &'a CancellationToken,
-    ) -> BoxFuture<'a, Result<HandedOver<'a>, CommandError>>;
+    ) -> BoxFuture<'a, Result<Enqueued<'a>, CommandError>>;
 
     /// Whether records are queued or in flight.
     fn has_queued_records(&self) -> bool;
@@ -182,8 +182,8 @@ impl<'a> Log<'a> {
     }
 }
 
-/// Records that were handed over.
-pub struct HandedOver<'a> {
+/// Records that were enqueued.
+pub struct Enqueued<'a> {
     /// The number of queued records.
     pub queued: usize,
     /// One report per record, once all are known or writes are due. A drop does not affect the records.

@@ -1,4 +1,4 @@
-//! The order in which a session's commands hand over their records: that of their arrival.
+//! The order in which a session's commands enqueue their records: that of their arrival.
 
 use tokio::sync::oneshot;
 

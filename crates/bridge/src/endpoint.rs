@@ -32,7 +32,7 @@ use tonic::body::Body;
 use tonic::service::Routes;
 use tower::ServiceExt;
 
-use self::refusal::{Form, Refusal};
+use self::refusal::{Refusal, ResponseFormat};
 use self::request_kind::RequestKind;
 pub(crate) use self::settings::Settings;
 use sluicegate_delivery::drain::Drain;
@@ -94,11 +94,11 @@ impl Endpoint {
         let version = request.version();
         let kind = match RequestKind::of(&request) {
             Ok(kind) => kind,
-            Err(refusal) => return self.refuse(refusal, Form::Plain, version),
+            Err(refusal) => return self.refuse(refusal, ResponseFormat::Plain, version),
         };
         let form = match kind {
-            RequestKind::Tunnel | RequestKind::Session | RequestKind::WebSocket => Form::Plain,
-            RequestKind::Health => Form::Grpc,
+            RequestKind::Tunnel | RequestKind::Session | RequestKind::WebSocket => ResponseFormat::Plain,
+            RequestKind::Health => ResponseFormat::Grpc,
         };
         let served = match self.check_gateway(&request) {
             Err(refusal) => Err(refusal),
@@ -126,10 +126,10 @@ impl Endpoint {
 
     /// The response to a request on a connection whose TLS was replaced.
     pub(crate) fn refuse_outdated(&self, version: Version) -> Response<Body> {
-        self.refuse(Refusal::Outdated, Form::Plain, version)
+        self.refuse(Refusal::Outdated, ResponseFormat::Plain, version)
     }
 
-    fn refuse(&self, refusal: Refusal, form: Form, version: Version) -> Response<Body> {
+    fn refuse(&self, refusal: Refusal, form: ResponseFormat, version: Version) -> Response<Body> {
         self.count(&refusal);
         refusal.into_response(form, version)
     }

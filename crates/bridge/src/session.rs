@@ -11,8 +11,8 @@
 //!
 //! Memory is bounded by reservation: a request starts only when its largest possible answer fits into the session's
 //! answer bytes. Its reservation ends when the transport has taken the answer. Commands for the cluster and requests
-//! that the session answers itself queue in separate lanes ([`lane`]), so that a ping or a close never waits for a slow
-//! fetch. While a lane is full, no input is read, and flow control slows the peer down. A peer for which that would
+//! that the session answers itself queue in separate queues ([`request_queue`]), so that a ping or a close never waits for a slow
+//! fetch. While one is full, no input is read, and flow control slows the peer down. A peer for which that would
 //! harm others ([`Overload::CloseSession`]) is always read, and its session is closed when too many requests wait.
 //!
 //! Requests come before deliveries, and deliveries before deadlines. Each has its turn even if input or deliveries
@@ -28,11 +28,11 @@ mod frames;
 mod intake;
 mod json;
 mod keepalive;
-mod lane;
 mod metadata;
 mod outbox;
 mod peer;
 mod request;
+mod request_queue;
 mod reservation;
 mod subscriptions;
 mod transport;
@@ -68,10 +68,10 @@ use self::answer::Answer;
 use self::frames::Frames;
 use self::intake::OWN_ANSWER_BYTES;
 use self::keepalive::{Due, Keepalive};
-use self::lane::Lane;
 use self::outbox::Outbox;
 use self::peer::{Disconnected, Input, read_meanwhile, read_to_end};
 pub(crate) use self::request::Request;
+use self::request_queue::RequestQueue;
 use sluicegate_backend::command::Command;
 use sluicegate_backend::{CommandError, Fault};
 use sluicegate_delivery::cluster::{WriteSequencer, WriteTicket};
@@ -130,9 +130,9 @@ struct Session<'a> {
     max_message_bytes: usize,
     frames: Frames,
     /// Commands for the cluster, and other requests that are too large for `own`.
-    cluster: Lane,
+    cluster: RequestQueue,
     /// Requests that the session answers itself.
-    own: Lane,
+    own: RequestQueue,
     commands: FuturesUnordered<CommandInFlight>,
     subscriptions: Subscriptions,
     /// Orders the commands that write by their arrival.
@@ -181,8 +181,8 @@ impl<'a> Session<'a> {
             overload: transport.overload,
             max_message_bytes: transport.gateway_max_bytes.map_or(own, |gateway| gateway.min(own)),
             frames: Frames::new(own),
-            cluster: Lane::new(limits.answer_bytes, limits.max_commands, limits.max_request_bytes),
-            own: Lane::new(OWN_ANSWER_BYTES, 1, limits.max_request_bytes),
+            cluster: RequestQueue::new(limits.answer_bytes, limits.max_commands, limits.max_request_bytes),
+            own: RequestQueue::new(OWN_ANSWER_BYTES, 1, limits.max_request_bytes),
             commands: FuturesUnordered::new(),
             subscriptions: Subscriptions::new(system),
             sequencer: WriteSequencer::default(),

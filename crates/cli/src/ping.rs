@@ -20,7 +20,7 @@ pub(crate) async fn run(
     interrupt: &mut Interrupt,
 ) -> Result<(), Failure> {
     let start = Instant::now();
-    let mut trips = Trips::default();
+    let mut trips = RoundTrips::default();
     let outcome = interrupt.unless(send(args, url, quiet, client, stdout, &mut trips)).await;
     if !matches!(outcome, Err(Failure::ReaderGone | Failure::Output(_))) {
         stdout.write(&trips.summary(url, start.elapsed())).await?;
@@ -34,7 +34,7 @@ async fn send(
     quiet: bool,
     client: &Client,
     stdout: &mut Stdout,
-    trips: &mut Trips,
+    trips: &mut RoundTrips,
 ) -> Result<(), Failure> {
     let mut ticks = interval(args.interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -60,7 +60,7 @@ async fn send(
 
 /// Statistics of all round trips; times in milliseconds.
 #[derive(Debug, Default)]
-struct Trips {
+struct RoundTrips {
     sent: u64,
     answered: u64,
     min: f64,
@@ -69,7 +69,7 @@ struct Trips {
     sum_of_squares: f64,
 }
 
-impl Trips {
+impl RoundTrips {
     fn answered(&mut self, trip: Duration) {
         let trip = millis(trip);
         self.min = if self.answered == 0 { trip } else { self.min.min(trip) };
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn summary_has_minimum_mean_maximum_and_deviation() {
-        let mut trips = Trips { sent: 3, ..Trips::default() };
+        let mut trips = RoundTrips { sent: 3, ..RoundTrips::default() };
         for trip in [2, 4] {
             trips.answered(Duration::from_millis(trip));
         }
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn summary_without_answers_has_no_times() {
-        let text = String::from_utf8(Trips::default().summary("ws://g", Duration::ZERO)).unwrap();
+        let text = String::from_utf8(RoundTrips::default().summary("ws://g", Duration::ZERO)).unwrap();
         assert!(!text.contains("rtt"), "{text}");
     }
 }

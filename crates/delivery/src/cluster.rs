@@ -1,9 +1,9 @@
 //! A cluster as commands use it: its backend, with the bridge's limits and metrics.
 
 mod gather;
-mod growth;
 mod metadata;
 mod multi_fetch;
+mod partition_watcher;
 mod produce;
 mod range;
 mod rates;
@@ -21,10 +21,10 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::gather::unanswered;
-pub use self::growth::Partitions;
 pub(crate) use self::metadata::TopicSelection;
 pub use self::metadata::{DescribedTopic, MetadataPage};
 pub use self::multi_fetch::{MAX_PARTITIONS, MultiFetch, Place, WAITER_BYTES};
+pub use self::partition_watcher::Partitions;
 pub(crate) use self::produce::read_only;
 pub use self::produce::{MAX_COMMAND_HEADERS, MAX_HEADERS, MAX_RECORDS, Writes};
 pub use self::range::out_of_range;
@@ -40,8 +40,8 @@ use sluicegate_backend::{
 use sluicegate_telemetry::failure_log::FailureLog;
 use sluicegate_telemetry::metrics::{ClusterMetrics, Kind, Outcome};
 
-use self::growth::Growth;
 use self::multi_fetch::PATIENCE;
+use self::partition_watcher::PartitionWatcher;
 use crate::OpenSubscriptions;
 use crate::drain::Drain;
 
@@ -52,10 +52,10 @@ pub struct Cluster {
     /// The messaging system.
     pub system: System,
     parts: ArcSwap<Parts>,
-    /// Shared while records are handed over, exclusive while the backend is replaced: no record overtakes another one
+    /// Shared while records are enqueued, exclusive while the backend is replaced: no record overtakes another one
     /// in the queue of an earlier backend.
-    handing_over: RwLock<()>,
-    growth: Growth,
+    enqueuing: RwLock<()>,
+    partitions: PartitionWatcher,
     /// The counters.
     pub metrics: ClusterMetrics,
     pub(crate) subscriptions: OpenSubscriptions,
@@ -122,8 +122,8 @@ impl Cluster {
         Self {
             system,
             parts: ArcSwap::from_pointee(parts),
-            handing_over: RwLock::default(),
-            growth: Growth::default(),
+            enqueuing: RwLock::default(),
+            partitions: PartitionWatcher::default(),
             metrics,
             subscriptions: OpenSubscriptions::default(),
             failures: FailureLog::default(),
@@ -165,7 +165,7 @@ impl Cluster {
     /// # Cancel safety
     /// A drop can leave the cluster unable to write, so it must be polled to its end.
     pub async fn replace(&self, parts: Parts, by: Instant) {
-        let _no_writes = self.handing_over.write().await;
+        let _no_writes = self.enqueuing.write().await;
         if self.is_of(parts.version, parts.writes.is_some()) {
             // Another caller has replaced it meanwhile.
             return;

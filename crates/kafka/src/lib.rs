@@ -36,7 +36,7 @@ pub use sluicegate_reader::{EncoderPool, PropertyError, is_secret};
 pub use self::cluster_config::ClusterConfig;
 use sluicegate_backend::rate::ClusterRate;
 use sluicegate_backend::{
-    AnswerReservation, Backend, CommandError, Description, Fault, Fetch, Fetched, HandedOver, ListedOffset,
+    AnswerReservation, Backend, CommandError, Description, Enqueued, Fault, Fetch, Fetched, ListedOffset,
     Log, System, Unready, Version,
 };
 use sluicegate_telemetry::metrics::{BrokerMetrics, WriteMetrics};
@@ -205,27 +205,27 @@ impl Backend for Kafka {
         }
     }
 
-    fn hand_over<'a>(
+    fn enqueue<'a>(
         &'a self,
         source: Source,
         records: Vec<Record>,
         errors: Vec<Option<CommandError>>,
         due: &'a CancellationToken,
-    ) -> BoxFuture<'a, Result<HandedOver<'a>, CommandError>> {
+    ) -> BoxFuture<'a, Result<Enqueued<'a>, CommandError>> {
         async move {
             let Some(writer) = &self.writer else {
                 return Err(CommandError::new(Fault::Rejected, 0, "this cluster has no producer"));
             };
             let span = traces::produce(System::Kafka, records.len());
-            let handed = writer.hand_over(source, records, errors).await;
-            let handed = handed.map_err(|error| match error {
+            let enqueued = writer.enqueue(source, records, errors).await;
+            let enqueued = enqueued.map_err(|error| match error {
                 NoProducer::Unreachable { cause, retriable } => {
                     error::unreachable(self.incidents.no_producer(cause), retriable)
                 }
                 NoProducer::Refused(error) => error,
             })?;
-            let (queued, reports) = (handed.queued, writer.wait(handed, due));
-            Ok(HandedOver { queued, reports: traces::reported(span, reports).boxed() })
+            let (queued, reports) = (enqueued.queued, writer.wait(enqueued, due));
+            Ok(Enqueued { queued, reports: traces::reported(span, reports).boxed() })
         }
         .boxed()
     }

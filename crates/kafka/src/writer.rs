@@ -53,7 +53,7 @@ pub(crate) struct Writer {
     metrics: WriteMetrics,
 }
 
-/// Records that were handed over.
+/// Records that were enqueued.
 #[derive(Debug)]
 pub(super) struct Enqueued {
     reports: Arc<DeliveryReports<WriteError>>,
@@ -94,9 +94,9 @@ impl Writer {
         }
     }
 
-    /// See [`Backend::hand_over`](sluicegate_backend::Backend::hand_over). Waits for a producer, but never for room in the
+    /// See [`Backend::enqueue`](sluicegate_backend::Backend::enqueue). Waits for a producer, but never for room in the
     /// queue or for a turn.
-    pub(super) async fn hand_over(
+    pub(super) async fn enqueue(
         &self,
         source: Source,
         records: Vec<Record>,
@@ -148,10 +148,10 @@ impl Writer {
     ///
     /// # Cancel safety
     /// Queued records are still written.
-    pub(super) async fn wait(&self, handed: Enqueued, due: &CancellationToken) -> Vec<DeliveryReport> {
-        let reports = handed.reports.wait(due, |_| error::late()).await;
+    pub(super) async fn wait(&self, enqueued: Enqueued, due: &CancellationToken) -> Vec<DeliveryReport> {
+        let reports = enqueued.reports.wait(due, |_| error::late()).await;
         let ended = reports.iter().any(|report| matches!(report, Err(WriteError::ProducerEnded { .. })));
-        let slot = self.slot(handed.is_apart);
+        let slot = self.slot(enqueued.is_apart);
         let cause = if ended { slot.end().await } else { None };
         let with_cause = |error| match (error, &cause) {
             (WriteError::ProducerEnded { unknown_outcome }, Some(cause)) => error::of(cause, unknown_outcome),
@@ -189,8 +189,8 @@ impl Writer {
     }
 }
 
-fn send(producer: &Producer, record: &Record, handed: ReportTarget) -> Result<(), WriteError> {
-    producer.send(record, handed).map_err(|cause| match cause {
+fn send(producer: &Producer, record: &Record, target: ReportTarget) -> Result<(), WriteError> {
+    producer.send(record, target).map_err(|cause| match cause {
         KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull) => WriteError::queue_full(),
         KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge) => {
             WriteError::Failed(too_large("exceeds the cluster's `message.max.bytes`", record))

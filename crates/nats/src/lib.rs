@@ -49,7 +49,7 @@ pub use self::cluster_config::{ClusterConfig, Credentials, Tls};
 
 use sluicegate_backend::rate::ClusterRate;
 use sluicegate_backend::{
-    AnswerReservation, Backend, CommandError, Description, Fault, Fetch, Fetched, HandedOver, ListedOffset,
+    AnswerReservation, Backend, CommandError, Description, Enqueued, Fault, Fetch, Fetched, ListedOffset,
     Log, Partition, System, Unready, Version,
 };
 use sluicegate_telemetry::metrics::{RequestMetrics, WriteMetrics};
@@ -226,21 +226,21 @@ impl Backend for Nats {
         }
     }
 
-    fn hand_over<'a>(
+    fn enqueue<'a>(
         &'a self,
         source: Source,
         records: Vec<Record>,
         errors: Vec<Option<CommandError>>,
         due: &'a CancellationToken,
-    ) -> BoxFuture<'a, Result<HandedOver<'a>, CommandError>> {
+    ) -> BoxFuture<'a, Result<Enqueued<'a>, CommandError>> {
         async move {
             let Some(writer) = &self.writer else {
                 return Err(CommandError::new(Fault::Rejected, 0, "this cluster has no producer"));
             };
             let span = traces::produce(System::Nats, records.len());
-            let handed = writer.hand_over(source, &records, errors).await?;
-            let (queued, reports) = (handed.queued, writer.wait(handed, due));
-            Ok(HandedOver { queued, reports: traces::reported(span, reports).boxed() })
+            let enqueued = writer.enqueue(source, &records, errors).await?;
+            let (queued, reports) = (enqueued.queued, writer.wait(enqueued, due));
+            Ok(Enqueued { queued, reports: traces::reported(span, reports).boxed() })
         }
         .boxed()
     }

@@ -63,7 +63,7 @@ struct State {
     is_closed: bool,
 }
 
-/// Records that were handed over.
+/// Records that were enqueued.
 pub(super) struct Enqueued {
     reports: Arc<DeliveryReports<CommandError>>,
     /// Whether each record has a message id.
@@ -107,12 +107,12 @@ impl Writer {
         }
     }
 
-    /// See [`Backend::hand_over`](sluicegate_backend::Backend::hand_over). Waits for a connection and for what is known of
+    /// See [`Backend::enqueue`](sluicegate_backend::Backend::enqueue). Waits for a connection and for what is known of
     /// streams, but never for room in the queue.
     ///
     /// # Cancel safety
     /// Nothing is queued before the last wait has ended. After that, a task of its own publishes all that is queued.
-    pub(super) async fn hand_over(
+    pub(super) async fn enqueue(
         &self,
         source: Source,
         records: &[Record],
@@ -189,7 +189,7 @@ impl Writer {
         self.queue.take(source, bytes).ok_or_else(CommandError::queue_full)
     }
 
-    /// Lets a task publish messages after those that were handed over before.
+    /// Lets a task publish messages after those that were enqueued before.
     fn start(
         &self,
         messages: Vec<Queued>,
@@ -215,8 +215,8 @@ impl Writer {
     ///
     /// # Cancel safety
     /// Queued records are still written.
-    pub(super) async fn wait(&self, handed: Enqueued, due: &CancellationToken) -> Vec<DeliveryReport> {
-        let Enqueued { reports, ids, .. } = handed;
+    pub(super) async fn wait(&self, enqueued: Enqueued, due: &CancellationToken) -> Vec<DeliveryReport> {
+        let Enqueued { reports, ids, .. } = enqueued;
         let has_id = |index: usize| ids.get(index).is_some_and(|has_id| *has_id);
         reports.wait(due, |index| error::unknown_outcome(0, error::ENDING, has_id(index))).await
     }

@@ -65,7 +65,7 @@ pub(super) enum Refusal {
 
 /// The form of a refusal.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Form {
+pub(super) enum ResponseFormat {
     /// A plain response, which a gateway can forward to its client.
     Plain,
     /// gRPC's "Trailers-Only".
@@ -83,14 +83,14 @@ impl Refusal {
         Self::UnknownHeader { name: name.get(..MAX_NAME_BYTES).unwrap_or(name).to_owned() }
     }
 
-    pub(super) fn into_response(self, form: Form, version: Version) -> Response<Body> {
+    pub(super) fn into_response(self, form: ResponseFormat, version: Version) -> Response<Body> {
         // An intermediary that takes every response to an upgrade for success would forward its client's frames as
         // further requests.
-        let is_last = version < Version::HTTP_2 && matches!(form, Form::Plain);
+        let is_last = version < Version::HTTP_2 && matches!(form, ResponseFormat::Plain);
         let mark = self.mark();
         let mut response = match form {
-            Form::Plain => self.into_http(),
-            Form::Grpc => self.into_status().into_http(),
+            ResponseFormat::Plain => self.into_http(),
+            ResponseFormat::Grpc => self.into_status().into_http(),
         };
         if is_last {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

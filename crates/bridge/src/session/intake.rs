@@ -11,7 +11,7 @@ use super::{End, GONE_INTERVAL, Overload, Session};
 use crate::dialect::error::MAX_ERROR_BYTES;
 
 impl Session<'_> {
-    /// Starts the requests that were read, or queues them in their lanes. Other tasks have their turn in between:
+    /// Starts the requests that were read, or queues them. Other tasks have their turn in between:
     /// thousands of requests fit one read.
     pub(super) async fn start_requests(&mut self) -> Result<(), End> {
         let (mut requests, mut bytes) = (0_usize, 0_usize);

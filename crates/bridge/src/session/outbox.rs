@@ -31,7 +31,7 @@ pub(super) struct Write {
     _reserved: Reserved,
 }
 
-/// At most one permit per lane.
+/// At most one permit per queue.
 type Reserved = Vec<OwnedSemaphorePermit>;
 
 impl Write {

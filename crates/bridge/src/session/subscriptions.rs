@@ -1,6 +1,6 @@
 //! The subscriptions of one session.
 //!
-//! Each of them reads in turn: a delivery is made when its bytes fit into the [`Room`] of the session's output, in the
+//! Each of them reads in turn: a delivery is made when its bytes fit into the [`DeliveryBudget`] of the session's output, in the
 //! order in which subscriptions ask for it. So a client that reads slowly holds no records, and a small delivery waits
 //! for a few others at most.
 
@@ -30,7 +30,7 @@ use crate::dialect::error::MAX_ERROR_BYTES;
 pub(super) struct Subscriptions {
     /// Polled in this order. The one that was served last is behind the others.
     open: VecDeque<Open>,
-    room: Room,
+    budget: DeliveryBudget,
     /// The cluster's.
     system: System,
 }
@@ -60,12 +60,12 @@ struct Step {
 
 /// The bytes of deliveries that the transport has not taken yet.
 #[derive(Debug, Clone)]
-struct Room(Arc<Semaphore>);
+struct DeliveryBudget(Arc<Semaphore>);
 
 impl Subscriptions {
     pub(super) fn new(system: System) -> Self {
-        let room = Room(Arc::new(Semaphore::new(ROOM_BYTES)));
-        Self { open: VecDeque::new(), room, system }
+        let budget = DeliveryBudget(Arc::new(Semaphore::new(ROOM_BYTES)));
+        Self { open: VecDeque::new(), budget, system }
     }
 
     /// Begins a subscription within `grant`.
@@ -95,14 +95,14 @@ impl Subscriptions {
             return Err(refused(message));
         }
         let credit = credit.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
-        let (grant, room) = (grant.clone(), self.room.clone());
+        let (grant, budget) = (grant.clone(), self.budget.clone());
         let opening = async move {
             let opened = grant.subscribe(command).await;
             match opened {
-                Ok(subscription) => next(subscription, 0, encoding, room).await,
+                Ok(subscription) => next(subscription, 0, encoding, budget).await,
                 Err(error) => {
                     // Until there is room, it counts as open: a client that does not read cannot pile up errors.
-                    let reserved = room.reserve(ENVELOPE_BYTES + MAX_ERROR_BYTES).await;
+                    let reserved = budget.reserve(ENVELOPE_BYTES + MAX_ERROR_BYTES).await;
                     Step { outcome: Err(error), reserved }
                 }
             }
@@ -131,7 +131,7 @@ impl Subscriptions {
             open.credit.map(|credit| credit.saturating_add(i64::try_from(bytes).unwrap_or(i64::MAX)));
         let state = match open.state {
             State::AtRest(subscription) if has_credit(credit) => {
-                go_on(*subscription, credit, open.encoding, &self.room)
+                go_on(*subscription, credit, open.encoding, &self.budget)
             }
             state => state,
         };
@@ -175,7 +175,7 @@ impl Subscriptions {
         }
         if !matches!(item, Item::Ended { .. }) {
             open.state = if has_credit(open.credit) || subscription.has_items() {
-                go_on(subscription, open.credit, encoding, &self.room)
+                go_on(subscription, open.credit, encoding, &self.budget)
             } else {
                 subscription.put_back();
                 State::AtRest(Box::new(subscription))
@@ -190,25 +190,35 @@ fn has_credit(credit: Option<i64>) -> bool {
     credit.is_none_or(|bytes| bytes > 0)
 }
 
-fn go_on(subscription: Subscription, credit: Option<i64>, encoding: Encoding, room: &Room) -> State {
+fn go_on(
+    subscription: Subscription,
+    credit: Option<i64>,
+    encoding: Encoding,
+    budget: &DeliveryBudget,
+) -> State {
     let max_bytes = credit.map_or(usize::MAX, |credit| usize::try_from(credit).unwrap_or_default());
-    State::Busy(next(subscription, max_bytes, encoding, room.clone()).boxed())
+    State::Busy(next(subscription, max_bytes, encoding, budget.clone()).boxed())
 }
 
 /// Waits for a subscription's next message, and for room for it.
-async fn next(mut subscription: Subscription, max_bytes: usize, encoding: Encoding, room: Room) -> Step {
+async fn next(
+    mut subscription: Subscription,
+    max_bytes: usize,
+    encoding: Encoding,
+    budget: DeliveryBudget,
+) -> Step {
     // A delivery that is larger than the whole room waits until it is empty.
     let needed = |(bytes, records)| encoding.max_delivery_bytes(bytes, records).min(ROOM_BYTES);
     loop {
         subscription.ready(max_bytes).await;
         let in_hand = subscription.in_hand();
         let bytes = needed(in_hand);
-        let reserved = match timeout(HOLD, room.reserve(bytes)).await {
+        let reserved = match timeout(HOLD, budget.reserve(bytes)).await {
             Ok(reserved) => reserved,
             Err(_) => {
                 // The client is slow: what was read must not wait for it. It is usually in memory when there is room.
                 subscription.put_back();
-                let reserved = room.reserve(bytes).await;
+                let reserved = budget.reserve(bytes).await;
                 let max_bytes = if in_hand.0 == 0 { max_bytes } else { max_bytes.min(in_hand.0) };
                 if timeout(HOLD, subscription.ready(max_bytes)).await.is_err() {
                     // Others can use the room while it is read.
@@ -227,7 +237,7 @@ async fn next(mut subscription: Subscription, max_bytes: usize, encoding: Encodi
     }
 }
 
-impl Room {
+impl DeliveryBudget {
     /// Waits for room for so many bytes, at most [`ROOM_BYTES`].
     async fn reserve(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         // The semaphore is never closed.

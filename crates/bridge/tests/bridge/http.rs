@@ -184,7 +184,7 @@ async fn drain_delivers_unawaited_records() {
 }
 
 #[tokio::test]
-async fn drain_refuses_records_that_are_not_handed_over() {
+async fn drain_refuses_records_that_are_not_enqueued() {
     let mock = MockCluster::new(1).unwrap();
     for topic in ["t", "known"] {
         mock.create_topic(topic, 1, 1).unwrap();

@@ -57,7 +57,7 @@ impl Cluster {
         queued: impl FnOnce(),
     ) -> Result<Vec<DeliveryReport>, CommandError> {
         let Writes { max_records, due } = self.parts.load().writes.clone().ok_or_else(read_only)?;
-        // Commands are checked concurrently, and only handed over in order. A refused command also waits for its
+        // Commands are checked concurrently, and only enqueued in order. A refused command also waits for its
         // turn, so that the next command cannot overtake the one before.
         let checked = async {
             let errors = match too_much(self.system, &records, max_records) {
@@ -68,20 +68,20 @@ impl Cluster {
             errors
         };
         let errors = due.run_until_cancelled(checked).await.ok_or_else(CommandError::shutting_down)??;
-        let handing_over = due.run_until_cancelled(self.handing_over.read()).await;
-        let handing_over = handing_over.ok_or_else(CommandError::shutting_down)?;
+        let enqueuing = due.run_until_cancelled(self.enqueuing.read()).await;
+        let enqueuing = enqueuing.ok_or_else(CommandError::shutting_down)?;
         // The cluster can have become read-only meanwhile.
         let parts = self.parts.load_full();
         if parts.writes.is_none() {
             return Err(read_only());
         }
-        let handed = due.run_until_cancelled(parts.backend.hand_over(source, records, errors, &due)).await;
-        let handed = handed.ok_or_else(CommandError::shutting_down)??;
-        drop((handing_over, ticket));
-        if handed.queued > 0 {
+        let enqueued = due.run_until_cancelled(parts.backend.enqueue(source, records, errors, &due)).await;
+        let enqueued = enqueued.ok_or_else(CommandError::shutting_down)??;
+        drop((enqueuing, ticket));
+        if enqueued.queued > 0 {
             queued();
         }
-        Ok(handed.reports.await)
+        Ok(enqueued.reports.await)
     }
 
     /// Logs why single records of a command failed, once for each reason.

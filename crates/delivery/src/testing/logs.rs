@@ -11,7 +11,7 @@ use futures_util::{FutureExt, StreamExt};
 use prost::Message;
 use sluicegate_backend::rate::ClusterRate;
 use sluicegate_backend::{
-    AnswerReservation, Backend, CommandError, Description, Fault, Fetch, Fetched, HandedOver, LOG_START,
+    AnswerReservation, Backend, CommandError, Description, Enqueued, Fault, Fetch, Fetched, LOG_START,
     ListedOffset, Log, Partition, System, Unready, Version,
 };
 use sluicegate_fair_share::Source;
@@ -333,13 +333,13 @@ impl Backend for Logs {
         ready(()).boxed()
     }
 
-    fn hand_over<'a>(
+    fn enqueue<'a>(
         &'a self,
         _: Source,
         _: Vec<sluicegate_backend::command::Record>,
         _: Vec<Option<CommandError>>,
         _: &'a CancellationToken,
-    ) -> BoxFuture<'a, Result<HandedOver<'a>, CommandError>> {
+    ) -> BoxFuture<'a, Result<Enqueued<'a>, CommandError>> {
         ready(Err(CommandError::new(Fault::Rejected, 0, "read-only"))).boxed()
     }
 

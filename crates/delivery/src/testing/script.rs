@@ -12,7 +12,7 @@ use prost::Message;
 use sluicegate_backend::command::Record;
 use sluicegate_backend::rate::ClusterRate;
 use sluicegate_backend::{
-    AnswerReservation, Backend, CommandError, Dedup, Description, Fault, Fetch, Fetched, HandedOver,
+    AnswerReservation, Backend, CommandError, Dedup, Description, Enqueued, Fault, Fetch, Fetched,
     ListedOffset, Log, Partition, System, Unready, Version, Written,
 };
 use sluicegate_fair_share::Source;
@@ -227,13 +227,13 @@ impl Backend for Script {
         ready(()).boxed()
     }
 
-    fn hand_over<'a>(
+    fn enqueue<'a>(
         &'a self,
         _: Source,
         records: Vec<Record>,
         errors: Vec<Option<CommandError>>,
         _: &'a CancellationToken,
-    ) -> BoxFuture<'a, Result<HandedOver<'a>, CommandError>> {
+    ) -> BoxFuture<'a, Result<Enqueued<'a>, CommandError>> {
         let refusal = self.refusal.lock().unwrap().clone();
         let mut taken = self.taken.lock().unwrap();
         let mut reports = Vec::new();
@@ -251,7 +251,7 @@ impl Backend for Script {
         }
         let queued = reports.iter().filter(|report| report.is_ok()).count();
         let time = *self.acknowledges_in.lock().unwrap();
-        ready(Ok(HandedOver { queued, reports: sleep(time).map(|()| reports).boxed() })).boxed()
+        ready(Ok(Enqueued { queued, reports: sleep(time).map(|()| reports).boxed() })).boxed()
     }
 
     fn has_queued_records(&self) -> bool {

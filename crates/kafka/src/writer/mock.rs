@@ -44,8 +44,8 @@ async fn write(writer: &Writer, records: &[Record]) -> Vec<DeliveryReport> {
 }
 
 async fn write_as(source: Source, writer: &Writer, records: &[Record]) -> Vec<DeliveryReport> {
-    let handed = writer.hand_over(source, records.to_vec(), vec![None; records.len()]).await.unwrap();
-    timeout(WITHIN, writer.wait(handed, &CancellationToken::new())).await.expect("all reports")
+    let enqueued = writer.enqueue(source, records.to_vec(), vec![None; records.len()]).await.unwrap();
+    timeout(WITHIN, writer.wait(enqueued, &CancellationToken::new())).await.expect("all reports")
 }
 
 fn codes(reports: &[DeliveryReport]) -> Vec<Option<i32>> {
@@ -89,11 +89,11 @@ async fn refused_record_does_not_affect_others() {
     let (_mock, writer, metrics) = start(&[("message.max.bytes", "2000")]);
     let refused = error::refused(3, "no such topic".to_owned());
     let records = [record("0"), record(vec![b'x'; 2001]), record("2"), record("3")];
-    let handed = writer
-        .hand_over(Source::default(), records.to_vec(), vec![None, None, Some(refused.clone()), None])
+    let enqueued = writer
+        .enqueue(Source::default(), records.to_vec(), vec![None, None, Some(refused.clone()), None])
         .await
         .unwrap();
-    let produced = writer.wait(handed, &CancellationToken::new()).await;
+    let produced = writer.wait(enqueued, &CancellationToken::new()).await;
     assert_eq!(codes(&produced), [None, Some(10), Some(3), None]);
     assert_eq!(produced[2], Err(refused));
     assert_eq!(produced[3].as_ref().unwrap().offset, 1);
@@ -106,9 +106,9 @@ async fn full_queue_refuses_all_further_records() {
         start(&[("queue.buffering.max.messages", "3"), ("message.timeout.ms", "2000")]);
     mock.broker_down(1).unwrap();
     let records: Vec<_> = (0..5).map(|number| record(number.to_string())).collect();
-    let handed = writer.hand_over(Source::default(), records.to_vec(), vec![None; 5]).await.unwrap();
-    assert_eq!((handed.queued, metrics.queued.get()), (3, 3));
-    let produced = writer.wait(handed, &CancellationToken::new()).await;
+    let enqueued = writer.enqueue(Source::default(), records.to_vec(), vec![None; 5]).await.unwrap();
+    assert_eq!((enqueued.queued, metrics.queued.get()), (3, 3));
+    let produced = writer.wait(enqueued, &CancellationToken::new()).await;
     assert_eq!(codes(&produced), [Some(7), Some(7), Some(7), Some(0), Some(0)]);
     assert_eq!(produced[3..], [Err(CommandError::queue_full()), Err(CommandError::queue_full())]);
     // None was sent, so the outcome is known.
@@ -132,12 +132,12 @@ async fn smaller_record_does_not_overtake_a_refused_one_of_its_command() {
     let (mock, writer, _) = start(&[("queue.buffering.max.kbytes", "10"), ("message.timeout.ms", "1000")]);
     mock.broker_down(1).unwrap();
     let records = [5_000, 6_000, 10].map(|len| record(vec![b'x'; len]));
-    let handed = writer.hand_over(Source::default(), records.to_vec(), vec![None; 3]).await.unwrap();
-    assert_eq!(handed.queued, 1);
+    let enqueued = writer.enqueue(Source::default(), records.to_vec(), vec![None; 3]).await.unwrap();
+    assert_eq!(enqueued.queued, 1);
     // There is room for the small one, in a command of its own.
-    let alone = writer.hand_over(Source::default(), records[2..].to_vec(), vec![None]).await.unwrap();
+    let alone = writer.enqueue(Source::default(), records[2..].to_vec(), vec![None]).await.unwrap();
     assert_eq!(alone.queued, 1);
-    let produced = writer.wait(handed, &CancellationToken::new()).await;
+    let produced = writer.wait(enqueued, &CancellationToken::new()).await;
     assert_eq!(produced[1..], [Err(CommandError::queue_full()), Err(CommandError::queue_full())]);
 }
 
@@ -168,19 +168,19 @@ async fn sent_record_without_acknowledgement_has_an_unknown_outcome() {
 async fn due_writes_report_an_unknown_outcome() {
     let (mock, writer, _) = start(&[("message.timeout.ms", "2000")]);
     mock.broker_down(1).unwrap();
-    let handed = writer.hand_over(Source::default(), vec![record("0")], vec![None]).await.unwrap();
+    let enqueued = writer.enqueue(Source::default(), vec![record("0")], vec![None]).await.unwrap();
     let due = CancellationToken::new();
     due.cancel();
-    assert_eq!(writer.wait(handed, &due).await[0], Err(error::late().into()));
+    assert_eq!(writer.wait(enqueued, &due).await[0], Err(error::late().into()));
 }
 
 #[tokio::test]
 async fn close_delivers_accepted_records() {
     let (mock, writer, metrics) = start(&[("linger.ms", "500")]);
-    let handed = writer.hand_over(Source::default(), vec![record("0")], vec![None]).await.unwrap();
+    let enqueued = writer.enqueue(Source::default(), vec![record("0")], vec![None]).await.unwrap();
     writer.close(Instant::now() + WITHIN).await;
     assert_eq!(metrics.queued.get(), 0);
-    let produced = writer.wait(handed, &CancellationToken::new()).await;
+    let produced = writer.wait(enqueued, &CancellationToken::new()).await;
     assert_eq!(codes(&produced), vec![None]);
     drop(mock);
 }
@@ -229,14 +229,14 @@ async fn rejected_client_writes_apart_in_order() {
     mock.request_errors(RDKafkaApiKey::Produce, &[invalid]);
     let [first, second, other] = [(1, "a2"), (1, "a3"), (2, "b1")]
         .map(|(client, name)| (source(client), [record(name), record(format!("{name}'"))]));
-    let mut handed = Vec::new();
+    let mut enqueued = Vec::new();
     for (source, records) in [first, second, other] {
-        handed.push(writer.hand_over(source, records.to_vec(), vec![None; 2]).await.unwrap());
+        enqueued.push(writer.enqueue(source, records.to_vec(), vec![None; 2]).await.unwrap());
     }
     assert_eq!(writer.queue.len(), 6);
     let mut all = Vec::new();
-    for handed in handed {
-        let reports = timeout(WITHIN, writer.wait(handed, &CancellationToken::new())).await.unwrap();
+    for enqueued in enqueued {
+        let reports = timeout(WITHIN, writer.wait(enqueued, &CancellationToken::new())).await.unwrap();
         all.extend(reports.into_iter().map(|report| report.map(|written| written.offset)));
     }
     let rejected = all[0].clone().unwrap_err();
@@ -252,9 +252,9 @@ async fn record_apart_waits_for_those_in_shared_batches() {
     let (mock, writer, _) = start(&[]);
     assert_eq!(codes(&write(&writer, &[record("connects")]).await), vec![None]);
     mock.broker_round_trip_time(1, Duration::from_millis(300)).unwrap();
-    let shared = writer.hand_over(source(1), vec![record("0")], vec![None]).await.unwrap();
+    let shared = writer.enqueue(source(1), vec![record("0")], vec![None]).await.unwrap();
     writer.suspects.add(source(1));
-    let apart = writer.hand_over(source(1), vec![record("1")], vec![None]).await.unwrap();
+    let apart = writer.enqueue(source(1), vec![record("1")], vec![None]).await.unwrap();
     assert!(!shared.is_apart && apart.is_apart);
     let none = CancellationToken::new();
     let (shared, apart) = tokio::join!(writer.wait(shared, &none), writer.wait(apart, &none));
@@ -288,7 +288,7 @@ async fn unauthorized_writes_do_not_create_a_producer_each() {
     let (_mock, writer) = start_fatal();
     assert_eq!(codes(&write(&writer, &[record("0")]).await), [Some(31)]);
     // The next producer would be authorized, but is not created yet.
-    let error = writer.hand_over(Source::default(), vec![record("1")], vec![None]).await.unwrap_err();
+    let error = writer.enqueue(Source::default(), vec![record("1")], vec![None]).await.unwrap_err();
     let NoProducer::Refused(error) = error else { panic!("{error:?}") };
     assert_eq!(facts(&error), (31, false, false), "{error:?}");
 }
@@ -298,8 +298,8 @@ async fn late_reader_of_reports_gets_the_fatal_error() {
     let (_mock, mut writer) = start_fatal();
     writer.slot.pause = Duration::ZERO;
     let [first, second] = [
-        writer.hand_over(Source::default(), vec![record("0")], vec![None]).await.unwrap(),
-        writer.hand_over(Source::default(), vec![record("1")], vec![None]).await.unwrap(),
+        writer.enqueue(Source::default(), vec![record("0")], vec![None]).await.unwrap(),
+        writer.enqueue(Source::default(), vec![record("1")], vec![None]).await.unwrap(),
     ];
     let none = CancellationToken::new();
     assert_eq!(codes(&timeout(WITHIN, writer.wait(first, &none)).await.unwrap()), [Some(31)]);
@@ -311,7 +311,7 @@ async fn late_reader_of_reports_gets_the_fatal_error() {
 async fn failure_to_create_a_producer_shows_no_values() {
     let (_mock, writer, _) = start(&[("security.protocol", "ssl"), ("ssl.ca.location", "/nowhere/ca.pem")]);
     for _ in 0..2 {
-        let error = writer.hand_over(Source::default(), vec![record("0")], vec![None]).await.unwrap_err();
+        let error = writer.enqueue(Source::default(), vec![record("0")], vec![None]).await.unwrap_err();
         let NoProducer::Refused(error) = error else { panic!("{error:?}") };
         assert!(!error.fault.is_retriable() && error.message.contains("see its log"), "{error:?}");
         assert!(!error.message.contains("nowhere"), "{error:?}");
@@ -322,10 +322,10 @@ async fn failure_to_create_a_producer_shows_no_values() {
 async fn close_ends_in_time() {
     let (mock, writer, _) = start(&[]);
     mock.broker_down(1).unwrap();
-    writer.hand_over(Source::default(), vec![record("0")], vec![None]).await.unwrap();
+    writer.enqueue(Source::default(), vec![record("0")], vec![None]).await.unwrap();
     let start = Instant::now();
     writer.close(start + Duration::from_secs(1)).await;
     assert!(start.elapsed() < Duration::from_millis(1500), "{:?}", start.elapsed());
-    let error = writer.hand_over(Source::default(), vec![record("1")], vec![None]).await.unwrap_err();
+    let error = writer.enqueue(Source::default(), vec![record("1")], vec![None]).await.unwrap_err();
     assert_eq!(error, NoProducer::Refused(CommandError::shutting_down()));
 }

@@ -49,7 +49,7 @@ pub(super) struct ReportTarget {
 
 /// A record in the queue.
 struct QueuedRecord {
-    handed: ReportTarget,
+    target: ReportTarget,
     ticket: Ticket,
     queued: Instant,
 }
@@ -63,10 +63,10 @@ impl Producer {
     }
 
     /// Queues a record without waiting. After an error, its report is still missing.
-    pub(super) fn send(&self, record: &Record, handed: ReportTarget) -> Result<(), KafkaError> {
+    pub(super) fn send(&self, record: &Record, target: ReportTarget) -> Result<(), KafkaError> {
         let context = self.0.context();
         context.parts.metrics.queued.inc();
-        let sent = QueuedRecord { handed, ticket: context.in_flight.enter(), queued: Instant::now() };
+        let sent = QueuedRecord { target, ticket: context.in_flight.enter(), queued: Instant::now() };
         let mut base = BaseRecord::<[u8], [u8], _>::with_opaque_to(&record.topic, Box::new(sent));
         base.partition = record.partition.filter(|partition| *partition >= 0);
         base.key = record.key.as_deref();
@@ -146,8 +146,8 @@ impl ProducerContext for Context {
     type DeliveryOpaque = Box<QueuedRecord>;
 
     fn delivery(&self, delivery: &DeliveryResult<'_>, sent: Box<QueuedRecord>) {
-        let QueuedRecord { handed, ticket, queued } = *sent;
-        let ReportTarget { reports, index, permit, settled } = handed;
+        let QueuedRecord { target, ticket, queued } = *sent;
+        let ReportTarget { reports, index, permit, settled } = target;
         let was_alone = self.in_flight.leave(&ticket);
         let report = match delivery {
             Ok(message) => {

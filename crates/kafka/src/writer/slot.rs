@@ -22,7 +22,7 @@ pub(super) struct Slot {
     /// Minimum time between the creation of two producers. If the cluster's user is not authorized to write, every
     /// command would otherwise create one.
     pub(super) pause: Duration,
-    /// Read-locked while records are handed over, write-locked while the producer is replaced or closed.
+    /// Read-locked while records are enqueued, write-locked while the producer is replaced or closed.
     state: Arc<RwLock<State>>,
     /// The last attempt to create a producer, which all callers share.
     attempt: Mutex<Option<Attempt>>,

@@ -13,8 +13,8 @@ impl Case {
     /// Hands records over, and waits for their reports.
     async fn produce(&self, records: Vec<Record>) -> Vec<DeliveryReport> {
         let due = CancellationToken::new();
-        let handed = within(hand_over(&self.nats, Source::default(), records, &due)).await;
-        within(handed.unwrap().reports).await
+        let enqueued = within(enqueue(&self.nats, Source::default(), records, &due)).await;
+        within(enqueued.unwrap().reports).await
     }
 
     async fn produce_one(&self, record: Record) -> DeliveryReport {
@@ -41,14 +41,14 @@ impl Case {
     }
 }
 
-async fn hand_over<'a>(
+async fn enqueue<'a>(
     nats: &'a Nats,
     source: Source,
     records: Vec<Record>,
     due: &'a CancellationToken,
-) -> Result<HandedOver<'a>, CommandError> {
+) -> Result<Enqueued<'a>, CommandError> {
     let errors = vec![None; records.len()];
-    nats.hand_over(source, records, errors, due).await
+    nats.enqueue(source, records, errors, due).await
 }
 
 fn record(subject: &str, data: impl Into<Bytes>) -> Record {
@@ -97,16 +97,16 @@ async fn messages_are_stored_in_order() {
 }
 
 #[tokio::test]
-async fn commands_are_published_in_the_order_in_which_they_are_handed_over() {
+async fn commands_are_published_in_the_order_in_which_they_are_enqueued() {
     let case = Case::start().await;
     case.stream("S", 0).await;
     let due = CancellationToken::new();
     let mut reports = Vec::new();
     for command in 0..20 {
         let records = numbered(command * 50..(command + 1) * 50);
-        let handed = within(hand_over(&case.nats, Source::default(), records, &due)).await.unwrap();
-        assert_eq!(handed.queued, 50);
-        reports.push(handed.reports);
+        let enqueued = within(enqueue(&case.nats, Source::default(), records, &due)).await.unwrap();
+        assert_eq!(enqueued.queued, 50);
+        reports.push(enqueued.reports);
     }
     // The last first: reports do not depend on who waits for them.
     for reports in reports.into_iter().rev() {
@@ -158,15 +158,15 @@ async fn records_with_an_error_are_not_sent() {
     case.stream("S", 0).await;
     let (due, denied) = (CancellationToken::new(), CommandError::forbidden(0, "not granted"));
     let errors = vec![None, Some(denied.clone()), None];
-    let handed = within(case.nats.hand_over(Source::default(), numbered(1..=3), errors, &due)).await.unwrap();
-    assert_eq!(handed.queued, 2);
-    assert_eq!(within(handed.reports).await, [written(1), Err(denied.clone()), written(2)]);
+    let enqueued = within(case.nats.enqueue(Source::default(), numbered(1..=3), errors, &due)).await.unwrap();
+    assert_eq!(enqueued.queued, 2);
+    assert_eq!(within(enqueued.reports).await, [written(1), Err(denied.clone()), written(2)]);
     // Without another one, no connection is needed.
     let (nats, _shared) =
         nats(&case.server, |config| config.credentials = Credentials::NKey("no seed".to_owned()));
-    let handed = nats.hand_over(Source::default(), numbered([1]), vec![Some(denied.clone())], &due);
-    assert_eq!(within(within(handed).await.unwrap().reports).await, [Err(denied)]);
-    let error = within(hand_over(&nats, Source::default(), numbered([1]), &due)).await.err().unwrap();
+    let enqueued = nats.enqueue(Source::default(), numbered([1]), vec![Some(denied.clone())], &due);
+    assert_eq!(within(within(enqueued).await.unwrap().reports).await, [Err(denied)]);
+    let error = within(enqueue(&nats, Source::default(), numbered([1]), &due)).await.err().unwrap();
     assert_eq!(error.fault, Fault::Unreachable { retriable: false });
 }
 
@@ -190,8 +190,8 @@ async fn message_that_disconnects_readers_does_not_disconnect_the_writer() {
     let due = CancellationToken::new();
     assert_eq!(case.walk("S", 1).await, [1]);
     assert!(case.nats.writer.as_ref().unwrap().is_connected());
-    let handed = within(hand_over(&case.nats, Source::default(), numbered([2]), &due)).await.unwrap();
-    assert_eq!(within(handed.reports).await, [written(2)]);
+    let enqueued = within(enqueue(&case.nats, Source::default(), numbered([2]), &due)).await.unwrap();
+    assert_eq!(within(enqueued.reports).await, [written(2)]);
 }
 
 #[tokio::test]
@@ -200,7 +200,7 @@ async fn cluster_without_a_writer_is_read_only() {
     let config = config(&case.server);
     let nats = Nats::new("test", &config, case.shared.add_cluster(), Metrics::default().nats("test"), None);
     let due = CancellationToken::new();
-    let error = hand_over(&nats, Source::default(), numbered([1]), &due).await.err().unwrap();
+    let error = enqueue(&nats, Source::default(), numbered([1]), &due).await.err().unwrap();
     assert_eq!(error.fault, Fault::Rejected);
     within(nats.prepare_writes()).await;
     within(nats.end_writes(Instant::now())).await;

@@ -27,7 +27,7 @@ pub(in crate::session) fn fetched(
     metrics: &RouteMetrics,
 ) -> Bytes {
     let mut text = format!("{{\"id\":{sequence},").into_bytes();
-    let room = Room { bytes: max_bytes, for_one: true };
+    let room = RecordBounds { bytes: max_bytes, for_one: true };
     put_partition(&mut text, system, partition, fetched, format, room, metrics);
     text.push(b'}');
     shrunk(text)
@@ -47,15 +47,18 @@ pub(in crate::session) fn multi_fetched(
     let first = fastrand::usize(..results.len().max(1));
     let mut results: Vec<_> = partitions.zip(results).collect();
     results.rotate_left(first);
-    let mut room = Room { bytes: max_bytes, for_one: true };
+    let mut room = RecordBounds { bytes: max_bytes, for_one: true };
     let mut left = results.len();
     let text = |(partition, result)| {
         let mut text = vec![b'{'];
         match result {
             Ok(fetched) => {
-                let share = Room { bytes: room.bytes.checked_div(left).unwrap_or_default(), ..room };
+                let share = RecordBounds { bytes: room.bytes.checked_div(left).unwrap_or_default(), ..room };
                 let used = put_partition(&mut text, system, partition, fetched, format, share, metrics);
-                room = Room { bytes: room.bytes.saturating_sub(used), for_one: room.for_one && used == 0 };
+                room = RecordBounds {
+                    bytes: room.bytes.saturating_sub(used),
+                    for_one: room.for_one && used == 0,
+                };
             }
             Err(error) => error::put(&mut text, system, error),
         }
@@ -111,7 +114,7 @@ pub(in crate::session) const fn max_delivery_bytes(bytes: usize, records: usize)
 
 /// The room for records.
 #[derive(Clone, Copy)]
-struct Room {
+struct RecordBounds {
     bytes: usize,
     /// Whether one record can be larger.
     for_one: bool,
@@ -124,7 +127,7 @@ fn put_partition(
     partition: i32,
     mut fetched: Fetched,
     format: Format,
-    room: Room,
+    room: RecordBounds,
     metrics: &RouteMetrics,
 ) -> usize {
     let dialect = dialect::of(system);

@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn records_are_handed_over_in_the_order_of_their_commands() {
+async fn records_are_enqueued_in_the_order_of_their_commands() {
     let mut peer = Peer::start();
     // Topics of later commands are found earlier.
     for number in 0..10_u8 {

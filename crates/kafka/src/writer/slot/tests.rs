@@ -29,9 +29,9 @@ async fn listen() -> (TcpListener, String) {
 }
 
 /// Hands a record over.
-async fn hand_over(writer: &Writer) -> Result<(), NoProducer> {
+async fn enqueue(writer: &Writer) -> Result<(), NoProducer> {
     let record = Record { topic: "t".to_owned(), ..Record::default() };
-    writer.hand_over(Source::default(), vec![record], vec![None]).await.map(drop)
+    writer.enqueue(Source::default(), vec![record], vec![None]).await.map(drop)
 }
 
 async fn has_producer(writer: &Writer) -> bool {
@@ -97,10 +97,10 @@ async fn hanging_token_endpoint_fails_all_writers_at_once() {
         ("socket.timeout.ms", "100"),
     ]);
     // A cancelled caller does not end the attempt.
-    assert!(hand_over(&writer).now_or_never().is_none());
-    let mut results = join_all((0..WRITERS).map(|_| hand_over(&writer))).await;
+    assert!(enqueue(&writer).now_or_never().is_none());
+    let mut results = join_all((0..WRITERS).map(|_| enqueue(&writer))).await;
     pause();
-    results.push(hand_over(&writer).await);
+    results.push(enqueue(&writer).await);
     assert_eq!(*attempts.borrow(), 1);
     for error in results.into_iter().map(Result::unwrap_err) {
         let NoProducer::Unreachable { cause, retriable: true } = error else { panic!("{error:?}") };
@@ -108,7 +108,7 @@ async fn hanging_token_endpoint_fails_all_writers_at_once() {
     }
     advance(RETRY).await;
     resume();
-    hand_over(&writer).await.unwrap_err();
+    enqueue(&writer).await.unwrap_err();
     assert_eq!(*attempts.borrow(), 2);
     hanging.abort();
 }
@@ -118,7 +118,7 @@ async fn broker_that_answers_null_versions_gets_no_producer() {
     let (listener, address) = listen().await;
     let serving = tokio::spawn(serve(listener, null_versions));
     let writer = writer(&[("bootstrap.servers", &address)]);
-    let error = hand_over(&writer).await.unwrap_err();
+    let error = enqueue(&writer).await.unwrap_err();
     let NoProducer::Unreachable { cause, retriable: false } = error else { panic!("{error:?}") };
     assert!(cause.contains("empty list of versions in the response to ApiVersions 3"), "{cause}");
     assert!(!has_producer(&writer).await);
@@ -143,6 +143,6 @@ async fn prepared_producer_waits_for_the_first_broker() {
 async fn closed_slot_makes_no_producer() {
     let writer = writer(&[("bootstrap.servers", "127.0.0.1:1")]);
     writer.close(Instant::now() + Duration::from_secs(10)).await;
-    let error = hand_over(&writer).await.unwrap_err();
+    let error = enqueue(&writer).await.unwrap_err();
     assert_eq!(error, ending());
 }

@@ -34,11 +34,11 @@ async fn messages_are_not_sent_after_their_connection_is_lost() {
     // More than the sockets take: the rest stays in async-nats.
     let records: Vec<Record> = (0..50).map(|_| record("S.a", vec![0; 1_000_000])).collect();
     let due = CancellationToken::new();
-    let handed = within(hand_over(&case.nats, Source::default(), records, &due)).await.unwrap();
-    assert_eq!(handed.queued, 50);
+    let enqueued = within(enqueue(&case.nats, Source::default(), records, &due)).await.unwrap();
+    assert_eq!(enqueued.queued, 50);
     sleep(Duration::from_millis(200)).await;
     case.server.process.kill();
-    let reports = within(handed.reports).await;
+    let reports = within(enqueued.reports).await;
     assert!(reports.iter().all(is_unknown), "{reports:?}");
     case.server.up().await.unwrap();
     // As long as it takes async-nats to reconnect.
@@ -61,14 +61,14 @@ async fn message_that_is_not_sent_in_time_is_not_written() {
     let due = CancellationToken::new();
     // More than the sockets take, and then more messages than async-nats takes.
     let large = (0..50).map(|_| record("S.large", vec![0; 1_000_000])).collect();
-    let mut handed = vec![within(hand_over(&case.nats, Source::default(), large, &due)).await.unwrap()];
+    let mut enqueued = vec![within(enqueue(&case.nats, Source::default(), large, &due)).await.unwrap()];
     for command in 0..4 {
         let records = numbered(command * 1_000..(command + 1) * 1_000);
-        handed.push(within(hand_over(&case.nats, Source::default(), records, &due)).await.unwrap());
+        enqueued.push(within(enqueue(&case.nats, Source::default(), records, &due)).await.unwrap());
     }
     let mut reports = Vec::new();
-    for handed in handed {
-        reports.extend(within(handed.reports).await);
+    for enqueued in enqueued {
+        reports.extend(within(enqueued.reports).await);
     }
     let sent = reports.iter().take_while(|report| is_unknown(report)).count();
     assert!((50 + 2_000..50 + 4_000).contains(&sent), "{sent}");
@@ -89,7 +89,7 @@ async fn write_without_a_server_is_not_written() {
     case.server.process.kill();
     until(|| !case.nats.writer.as_ref().unwrap().is_connected()).await;
     let due = CancellationToken::new();
-    let error = within(hand_over(&case.nats, Source::default(), numbered([2]), &due)).await.err().unwrap();
+    let error = within(enqueue(&case.nats, Source::default(), numbered([2]), &due)).await.err().unwrap();
     assert_eq!(error.fault, Fault::Unreachable { retriable: true });
     assert!(!error.message.contains("127.0.0.1"), "{}", error.message);
     case.server.up().await.unwrap();
@@ -115,8 +115,8 @@ async fn repeated_writes_with_ids_store_each_message_once() {
             while !left.is_empty() {
                 let message = |id: &usize| with_id(&id.to_string(), record("S.a", id.to_string()));
                 let records = left.iter().map(message).collect();
-                let Ok(handed) = hand_over(&nats, Source::default(), records, &due).await else { continue };
-                let reports = handed.reports.await;
+                let Ok(enqueued) = enqueue(&nats, Source::default(), records, &due).await else { continue };
+                let reports = enqueued.reports.await;
                 unknown += reports.iter().filter(|report| is_unknown(report)).count();
                 let mut reports = reports.into_iter();
                 left.retain(|_| reports.next().unwrap().is_err());
@@ -145,19 +145,19 @@ async fn dropped_command_is_written_as_a_whole_or_not_at_all() {
     let due = CancellationToken::new();
     let mut expected = 0;
     for _ in 0..50 {
-        let handing_over = hand_over(&case.nats, Source::default(), numbered(0..10), &due);
+        let enqueuing = enqueue(&case.nats, Source::default(), numbered(0..10), &due);
         tokio::select! {
             biased;
-            handed = handing_over => {
+            enqueued = enqueuing => {
                 // Nobody waits for the reports.
-                drop(handed.unwrap());
+                drop(enqueued.unwrap());
                 expected += 10;
             }
             () = tokio::task::yield_now() => {}
         }
     }
-    let handed = within(hand_over(&case.nats, Source::default(), numbered(0..10), &due)).await.unwrap();
-    drop(handed);
+    let enqueued = within(enqueue(&case.nats, Source::default(), numbered(0..10), &due)).await.unwrap();
+    drop(enqueued);
     until(|| !case.nats.has_queued_records()).await;
     assert_eq!(case.stored("S").await.len(), expected + 10);
 }
@@ -170,7 +170,7 @@ async fn end_waits_for_acknowledgements() {
     assert!(case.produce_one(record("S.a", "1")).await.is_ok());
     case.server.process.freeze();
     let due = CancellationToken::new();
-    let handed = within(hand_over(&case.nats, Source::default(), numbered(2..=100), &due)).await.unwrap();
+    let enqueued = within(enqueue(&case.nats, Source::default(), numbered(2..=100), &due)).await.unwrap();
     let ending = case.nats.end_writes(Instant::now() + Duration::from_secs(30));
     let thawing = async {
         sleep(Duration::from_millis(200)).await;
@@ -179,8 +179,8 @@ async fn end_waits_for_acknowledgements() {
     };
     within(futures_util::future::join(ending, thawing)).await;
     assert!(!case.nats.has_queued_records());
-    assert!(within(handed.reports).await.iter().all(Result::is_ok));
-    let closed = hand_over(&case.nats, Source::default(), numbered([101]), &due).await.err().unwrap();
+    assert!(within(enqueued.reports).await.iter().all(Result::is_ok));
+    let closed = enqueue(&case.nats, Source::default(), numbered([101]), &due).await.err().unwrap();
     assert_eq!(closed, CommandError::shutting_down());
     assert_eq!(case.stored("S").await.len(), 100);
 }
@@ -194,11 +194,11 @@ async fn end_of_writes_is_bounded() {
     case.server.process.freeze();
     let due = CancellationToken::new();
     let records = vec![record("S.a", "2"), with_id("x", record("S.a", "3"))];
-    let handed = within(hand_over(&case.nats, Source::default(), records, &due)).await.unwrap();
+    let enqueued = within(enqueue(&case.nats, Source::default(), records, &due)).await.unwrap();
     let start = Instant::now();
     within(case.nats.end_writes(start + Duration::from_millis(100))).await;
     due.cancel();
-    let reports = within(handed.reports).await;
+    let reports = within(enqueued.reports).await;
     assert!(start.elapsed() < Duration::from_secs(2), "before the request times out");
     assert!(reports.iter().all(is_unknown), "{reports:?}");
     let message = |index: usize| reports[index].clone().unwrap_err().message;

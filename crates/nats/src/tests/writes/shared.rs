@@ -19,9 +19,9 @@ async fn client_that_fills_the_queue_leaves_room_for_others() {
     assert!(case.produce_one(record("S.a", "")).await.is_ok());
     case.server.process.freeze();
     let due = CancellationToken::new();
-    let greedy = within(hand_over(&case.nats, source(1), numbered(0..200), &due)).await.unwrap();
+    let greedy = within(enqueue(&case.nats, source(1), numbered(0..200), &due)).await.unwrap();
     assert!((70..=80).contains(&greedy.queued), "{}", greedy.queued);
-    let bystander = within(hand_over(&case.nats, source(2), numbered(0..10), &due)).await.unwrap();
+    let bystander = within(enqueue(&case.nats, source(2), numbered(0..10), &due)).await.unwrap();
     assert_eq!(bystander.queued, 10);
     case.server.process.thaw();
     let queued = greedy.queued;
@@ -59,8 +59,8 @@ async fn clients_write_to_many_streams_at_the_same_time() {
                 let data = format!("{client} {}", command * 30 + number);
                 Record { topic: stream.to_owned(), ..record(&format!("{stream}.{client}"), data) }
             });
-            let handed = hand_over(&case.nats, source(client), records.collect(), &due).await.unwrap();
-            reports.push(handed.reports);
+            let enqueued = enqueue(&case.nats, source(client), records.collect(), &due).await.unwrap();
+            reports.push(enqueued.reports);
         }
         futures_util::future::join_all(reports).await
     });

@@ -11,7 +11,7 @@ use super::request::Request;
 
 /// A first-in, first-out queue of requests in front of a bound on answers.
 #[derive(Debug)]
-pub(super) struct Lane {
+pub(super) struct RequestQueue {
     /// Bytes of answers that can still be reserved.
     budget: PollSemaphore,
     waiting: VecDeque<Waiting>,
@@ -30,7 +30,7 @@ struct Waiting {
     len: usize,
 }
 
-impl Lane {
+impl RequestQueue {
     /// Reserves at most `answer_bytes` at a time. Full at `max_waiting` requests or `max_waiting_bytes`.
     pub(super) fn new(answer_bytes: u32, max_waiting: usize, max_waiting_bytes: usize) -> Self {
         let permits = usize::try_from(answer_bytes).unwrap_or(Semaphore::MAX_PERMITS);
@@ -91,7 +91,7 @@ mod tests {
 
     #[tokio::test]
     async fn closed_lane_leaves_the_semaphore_queue() {
-        let mut lane = Lane::new(100, 16, 1_000);
+        let mut lane = RequestQueue::new(100, 16, 1_000);
         let held = lane.reserve(60).unwrap();
         lane.push(Request::Wrong, 80, 1);
         assert!(poll!(pin!(std::future::poll_fn(|cx| lane.poll_admit(cx)))).is_pending());

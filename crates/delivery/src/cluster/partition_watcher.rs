@@ -15,7 +15,7 @@ pub type Partitions = Arc<[i32]>;
 
 /// The topics that are watched.
 #[derive(Debug, Default)]
-pub(super) struct Growth {
+pub(super) struct PartitionWatcher {
     /// An entry ends with its task.
     topics: Mutex<HashMap<Arc<str>, watch::Sender<Partitions>>>,
 }
@@ -28,7 +28,7 @@ impl Cluster {
         topic: &Arc<str>,
         known: Partitions,
     ) -> watch::Receiver<Partitions> {
-        let mut topics = self.growth.lock();
+        let mut topics = self.partitions.lock();
         if let Some(partitions) = topics.get(topic) {
             let mut watched = partitions.subscribe();
             // The caller can know more or less than the others.
@@ -42,7 +42,7 @@ impl Cluster {
     }
 }
 
-impl Growth {
+impl PartitionWatcher {
     /// Ends a topic that nobody watches.
     fn is_over(&self, topic: &str) -> bool {
         let mut topics = self.lock();
@@ -73,13 +73,13 @@ async fn ask(cluster: Weak<Cluster>, topic: Arc<str>) {
     loop {
         sleep(INTERVAL).await;
         let Some(cluster) = cluster.upgrade() else { return };
-        if cluster.growth.is_over(&topic) {
+        if cluster.partitions.is_over(&topic) {
             return;
         }
         // An error is told by the reads.
         if let Ok(description) = cluster.backend().partitions(Source::default(), &topic).await {
             let partitions = description.partitions.iter().map(|described| described.partition);
-            cluster.growth.set(&topic, partitions.collect());
+            cluster.partitions.set(&topic, partitions.collect());
         }
     }
 }
