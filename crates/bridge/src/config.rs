@@ -79,6 +79,8 @@ pub struct Config {
     pub clusters: BTreeMap<String, ClusterConfig>,
     /// Unknown `SLUICEGATE_…` variables, another program's or misspelt, each with a suggestion if there is one.
     pub ignored_variables: Vec<String>,
+    /// A warning for each deprecated key that is set: its name, and the value that the bridge chooses without it.
+    pub deprecations: Vec<String>,
 }
 
 /// `log_format`.
@@ -121,10 +123,10 @@ pub struct Limits {
     pub session_answer_bytes: u32,
     /// Bytes that a gateway can send on one stream before the bridge reads them. Default 64 KiB.
     pub stream_window_bytes: u32,
-    /// The same for one connection. Default 1 GiB, which takes no memory of its own: the streams are bounded already.
-    /// At least `stream_window_bytes` × `max_streams`, or unread sessions would stop all others. The HTTP/2 library
-    /// charges each unread frame below 256 bytes for the difference, and ends the connection above half of this. So the
-    /// filter pads its writes, and other peers are always read.
+    /// The same for one connection: 1 GiB, which takes no memory of its own, because the streams are bounded already.
+    /// `stream_window_bytes` × `max_streams` is at most this, or unread sessions would stop all others. The HTTP/2
+    /// library charges each unread frame below 256 bytes for the difference, and ends the connection above half of
+    /// this. So the filter pads its writes, and other peers are always read. Its key is deprecated.
     pub connection_window_bytes: u32,
     /// Streams of one connection. Default 1,000; gateways open further connections if they need more.
     pub max_streams: u32,
@@ -140,7 +142,7 @@ pub struct Session {
     /// `ping_interval_ms`: how long a session is quiet before a ping. It ends after two unanswered pings. A connection
     /// that makes no progress for four times this is closed. Default 30 s.
     pub ping_interval: Duration,
-    /// `close_timeout_ms`: how long the last message can take. Default 5 s.
+    /// How long the last message can take: 5 s. Its key, `close_timeout_ms`, is deprecated.
     pub close_timeout: Duration,
     /// `drain_timeout_ms`: from SIGTERM to the exit. Clients are told to go within three tenths of it, and then have
     /// half of it for commands in flight. Default 10 s.
@@ -188,6 +190,10 @@ impl Config {
     ) -> Result<Self, Vec<Problem>> {
         let mut problems = Problems::default();
         let (tree, ignored_variables) = tree::read(file, environment, &mut problems);
+        let deprecated = keys::DEPRECATED.into_iter().filter(|(name, _)| tree::is_set(&tree, name));
+        let deprecations = deprecated
+            .map(|(name, instead)| format!("deprecated: {name}; without it the bridge uses {instead}"));
+        let deprecations = deprecations.collect();
         let mut root = Section::root(tree);
         let clusters = root.table_or_empty(keys::CLUSTERS, &mut problems);
         let has_secret = root.has("gateway_secret");
@@ -209,6 +215,7 @@ impl Config {
             route_clusters,
             traces: traces::parse(root.table_or_empty("traces", &mut problems), &mut problems),
             ignored_variables,
+            deprecations,
         };
         root.end(&mut problems);
         if has_second && !has_secret {
@@ -289,10 +296,10 @@ impl Config {
         let Limits { stream_window_bytes, connection_window_bytes, max_streams, .. } = self.limits;
         let needed = u64::from(stream_window_bytes).saturating_mul(max_streams.into());
         if needed > connection_window_bytes.into() {
-            let expected = "expected at least limits.stream_window_bytes times limits.max_streams";
+            let expected = "expected limits.stream_window_bytes times limits.max_streams to be at most";
             problems.add(
-                "limits.connection_window_bytes",
-                format!("is {connection_window_bytes}, {expected} ({needed})"),
+                "limits.max_streams",
+                format!("is {max_streams}, {expected} {connection_window_bytes}, not {needed}"),
             );
         }
     }

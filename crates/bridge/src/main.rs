@@ -45,7 +45,7 @@ fn main() -> ExitCode {
     };
     if arguments.check {
         let ignored = config.ignored_variables.iter().map(|variable| format!("{variable}: {IGNORED}"));
-        print_problems(ignored);
+        print_problems(ignored.chain(config.deprecations.iter().cloned()));
         return if arguments.connect { connect(&source, &config) } else { ExitCode::SUCCESS };
     }
     if let Err(error) = logging::start(config.log_format, filter) {
@@ -97,6 +97,7 @@ async fn serve(mut source: Source, config: Config) -> Result<(), String> {
         tracing::warn!(variables = ?config.ignored_variables, event = "variables_ignored", "unknown configuration variables ignored");
     }
     raise_descriptors();
+    warn_of_deprecated_keys(&config);
     warn_of_few_descriptors(&config.limits);
     let [mut terminate, mut interrupt, mut hangup] =
         signals().map_err(|error| format!("listen for signals: {error}"))?;
@@ -113,6 +114,7 @@ async fn serve(mut source: Source, config: Config) -> Result<(), String> {
         let reloaded = async {
             let (source, loaded) = reload(source).await.map_err(|error| format!("reload: {error}"))?;
             if let Ok(config) = &loaded {
+                warn_of_deprecated_keys(config);
                 warn_of_few_descriptors(&config.limits);
             }
             bridge.reload(loaded).await;
@@ -127,6 +129,12 @@ async fn serve(mut source: Source, config: Config) -> Result<(), String> {
     tracing::info!(event = "draining", "draining");
     bridge.drain().await;
     Ok(())
+}
+
+fn warn_of_deprecated_keys(config: &Config) {
+    for deprecation in &config.deprecations {
+        tracing::warn!(event = "key_deprecated", "{deprecation}");
+    }
 }
 
 /// Raises the file descriptor limit to its maximum. Every WebSocket takes one, and without a free one the bridge cannot

@@ -199,7 +199,7 @@ const SHARED_LIMITS: &[Row] = &[
         "wide_topics_leave_the_descriptions_that_others_use",
     ],
     [
-        "`traces.max_spans_per_second`",
+        "1,000 traced spans a second",
         "the client above its share of a second: it is not traced",
         "crates/backend/src/rate.rs",
         "greedy_client_leaves_some_of_each_second_to_others",

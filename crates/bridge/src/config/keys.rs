@@ -1,6 +1,6 @@
 //! Every key outside `[clusters]`, declared once: the parser takes defaults and ranges from here, and
-//! `docs/reference/bridge-configuration.md` is rendered from here. `nats::keys` declares those of NATS clusters in the
-//! same way.
+//! `docs/reference/bridge-configuration.md` is rendered from here, without deprecated keys. `nats::keys` declares those
+//! of NATS clusters in the same way.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -144,9 +144,6 @@ keys! {
     STREAM_WINDOW_BYTES: Number = "limits.stream_window_bytes", number(64 * KIB, 16 * KIB..=64 * MIB),
         "HTTP/2 window of one stream",
         "this for each stream";
-    CONNECTION_WINDOW_BYTES: Number = "limits.connection_window_bytes", number(1024 * MIB, 64 * KIB..=1024 * MIB),
-        "HTTP/2 window of one connection; at least all its stream windows",
-        "none beyond the streams";
     MAX_STREAMS: Number = "limits.max_streams", number(1000, 1..=100_000),
         "HTTP/2 streams of one connection; gateways open more connections",
         "`stream_window_bytes` each";
@@ -155,9 +152,6 @@ keys! {
         "this for each request";
     PING_INTERVAL: Number = "session.ping_interval_ms", number(30_000, 100..=HOUR),
         "Silence before a ping; a message must be complete within three",
-        "";
-    CLOSE_TIMEOUT: Number = "session.close_timeout_ms", number(5_000, 100..=HOUR),
-        "Time for a session's last message to leave",
         "";
     DRAIN_TIMEOUT: Number = "session.drain_timeout_ms", number(10_000, 100..=HOUR),
         "Time from SIGTERM to exit; half of it is for commands in flight",
@@ -198,9 +192,35 @@ keys! {
     TRACES_SAMPLE_RATIO: Other = "traces.sample_ratio", other("0 to 1", "`0.01`"),
         "Share of requests to trace if the gateway does not decide",
         "";
-    TRACES_MAX_SPANS: Number = "traces.max_spans_per_second", number(1000, 1..=100_000),
-        "Further spans are dropped",
-        "";
+}
+
+pub(super) const CONNECTION_WINDOW_BYTES: Key<Number> =
+    deprecated("limits.connection_window_bytes", number(1024 * MIB, 64 * KIB..=1024 * MIB));
+pub(super) const CLOSE_TIMEOUT: Key<Number> =
+    deprecated("session.close_timeout_ms", number(5_000, 100..=HOUR));
+pub(super) const TRACES_MAX_SPANS: Key<Number> =
+    deprecated("traces.max_spans_per_second", number(1000, 1..=100_000));
+
+/// Keys that one more version honours, with the value that the bridge chooses without them.
+pub(super) const DEPRECATED: [(&str, &str); 3] = [
+    (
+        CONNECTION_WINDOW_BYTES.name,
+        "1 GiB, the most that limits.stream_window_bytes × limits.max_streams can be",
+    ),
+    (CLOSE_TIMEOUT.name, "5 s"),
+    (TRACES_MAX_SPANS.name, "1000"),
+];
+
+/// A key without a row in the reference.
+const fn deprecated(name: &'static str, value: Number) -> Key<Number> {
+    Key {
+        name,
+        value,
+        #[cfg(test)]
+        meaning: "",
+        #[cfg(test)]
+        cost: "",
+    }
 }
 
 /// The table of all clusters.

@@ -197,10 +197,39 @@ fn producer_properties_are_checked_if_the_cluster_is_written_to() {
 
 #[test]
 fn connection_window_has_to_fit_all_streams() {
-    let text = format!("{CLUSTER}[limits]\nmax_streams = 2000\nconnection_window_bytes = 67108864\n");
-    let problem = "limits.connection_window_bytes: is 67108864, expected at least limits.stream_window_bytes times \
-                   limits.max_streams (131072000)";
-    check(&text, &[], &[problem]);
+    load(&format!("{CLUSTER}[limits]\nmax_streams = 16384\n"), &[]).unwrap();
+    for (limits, streams, window, needed) in [
+        ("max_streams = 16385", 16385, 1_073_741_824, 1_073_807_360),
+        ("max_streams = 2000\nconnection_window_bytes = 67108864", 2000, 67_108_864, 131_072_000),
+    ] {
+        let problem = format!(
+            "limits.max_streams: is {streams}, expected limits.stream_window_bytes times limits.max_streams to be at \
+             most {window}, not {needed}"
+        );
+        check(&format!("{CLUSTER}[limits]\n{limits}\n"), &[], &[&problem]);
+    }
+}
+
+#[test]
+fn deprecated_keys_are_honoured_and_named() {
+    let plain = load(CLUSTER, &[]).unwrap();
+    assert_eq!(plain.limits.connection_window_bytes, 1 << 30);
+    assert_eq!(plain.session.close_timeout, Duration::from_secs(5));
+    assert_eq!(plain.traces.max_spans_per_second, 1000);
+    assert_eq!(plain.deprecations, Vec::<String>::new());
+
+    let text = format!("{CLUSTER}[session]\nclose_timeout_ms = 300\n[traces]\nmax_spans_per_second = 7\n");
+    let old = load(&text, &[("SLUICEGATE_LIMITS__CONNECTION_WINDOW_BYTES", "65536000")]).unwrap();
+    assert_eq!(old.limits.connection_window_bytes, 65_536_000);
+    assert_eq!(old.session.close_timeout, Duration::from_millis(300));
+    assert_eq!(old.traces.max_spans_per_second, 7);
+    let window = "1 GiB, the most that limits.stream_window_bytes × limits.max_streams can be";
+    let deprecations = [
+        format!("deprecated: limits.connection_window_bytes; without it the bridge uses {window}"),
+        "deprecated: session.close_timeout_ms; without it the bridge uses 5 s".to_owned(),
+        "deprecated: traces.max_spans_per_second; without it the bridge uses 1000".to_owned(),
+    ];
+    assert_eq!(old.deprecations, deprecations);
 }
 
 #[test]

@@ -15,7 +15,8 @@ pub struct Traces {
     /// The share of requests to trace about which their gateway does not say anything, from 0 to 1. A `traceparent`
     /// decides otherwise. Default 0.01.
     pub sample_ratio: f64,
-    /// Spans that begin in one second; further ones are dropped. One client can take half of them. Default 1,000.
+    /// Spans that begin in one second: 1,000; further ones are dropped. One client can take half of them. The key is
+    /// deprecated.
     pub max_spans_per_second: usize,
 }
 

@@ -97,6 +97,14 @@ pub(super) fn read(
     (tree, ignored)
 }
 
+/// Whether `name`, a key of a table such as `limits.max_streams`, is set.
+pub(super) fn is_set(tree: &Tree, name: &str) -> bool {
+    name.split_once('.').is_some_and(|(table, key)| match tree.get(table) {
+        Some(Node::Table(table)) => table.contains_key(key),
+        Some(Node::Value(_) | Node::Variable { .. }) | None => false,
+    })
+}
+
 /// Sets the key of one variable.
 fn set(tree: &mut Tree, path: &mut [String], name: &str, text: OsString) -> Result<(), String> {
     let text = text.into_string().map_err(|_| "is not UTF-8")?;
