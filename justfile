@@ -27,13 +27,13 @@ demo *args: _demo-programs
 _demo-programs: wasm web
     RUSTFLAGS='-Clink-arg=-Wl,-rpath,$ORIGIN/../tools/librdkafka' PKG_CONFIG={{ quote(justfile_directory() / "target/tools/librdkafka/pkg-config") }} cargo build --profile demo --no-default-features --features sluicegate-bridge/shared-librdkafka,sluicegate-demo/shared-librdkafka -p sluicegate-demo -p sluicegate-bridge -p sluicegate-cli --bin demo --bin sluicegate-bridge --bin sluicegate
 
-# everything: units, the client for browsers, the session logic on wasm32, the filter, end to end on a real Envoy and a real Kafka
+# everything: units, the client for browsers, pure crates on wasm32, the filter, end to end on a real Envoy and a real Kafka
 test: wasm sdk-guest web _browser _demo-programs
     npm test --silent -w sluicegate
     cargo build --workspace --bins
     cargo test --workspace --no-fail-fast
     just older-kafka
-    just session-on-wasm32
+    just unit-on-wasm32
 
 # what a change must pass
 ci: lint doc test
@@ -128,9 +128,9 @@ compatibility ref="": wasm
     echo "this filter with the bridge of $ref:"
     SLUICEGATE_BRIDGE=$older/debug/sluicegate-bridge check
 
-# the session crate's tests, compiled like the filter and run in Node
-session-on-wasm32:
-    CARGO_TARGET_WASM32_WASIP1_RUNNER="node --no-warnings {{ justfile_directory() }}/tests/wasi.mjs" cargo test -p sluicegate-ws-session -p sluicegate-fair-share --lib --target wasm32-wasip1
+# the unit tests of crates without I/O, on 32 bits and without an operating system, in Node
+unit-on-wasm32:
+    CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=wasm-bindgen-test-runner cargo test -p sluicegate-ws-session -p sluicegate-protocol -p sluicegate-fair-share --lib --target wasm32-unknown-unknown
 
 # throughput and latency beside a bare librdkafka, with and without TLS and SASL, and beside NATS; and memory: see `./dev bench --help`
 bench *args: wasm

@@ -143,6 +143,8 @@ mod tests {
 
     use super::*;
     use crate::Source;
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     fn holder(number: u8) -> Holder {
         Holder { cluster: 0, source: Source::from(IpAddr::from([10, 0, 0, number])) }

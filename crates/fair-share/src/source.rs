@@ -55,6 +55,8 @@ impl From<IpAddr> for Source {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
     fn port_and_interface_identifier_do_not_matter() {

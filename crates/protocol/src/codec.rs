@@ -27,6 +27,8 @@ pub const JSON_SUBPROTOCOL: &str = "sluicegate.v1.json";
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
     fn json_is_chosen_by_its_exact_name() {

@@ -112,6 +112,8 @@ impl fmt::Debug for Sasl {
 mod tests {
     use super::*;
     use crate::ClusterDefinition;
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[track_caller]
     fn check(text: &str, want: &str) {

@@ -46,6 +46,8 @@ impl std::error::Error for Compressed {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
     fn head_encodes_the_length() {

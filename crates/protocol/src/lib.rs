@@ -46,6 +46,8 @@ mod tests {
     use prost::Message;
 
     use super::*;
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
     fn control_answer_begins_with_the_prefix() {

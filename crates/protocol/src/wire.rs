@@ -146,6 +146,8 @@ pub mod number {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[track_caller]
     fn check(message: &[u8], want: &[Result<(u32, Value<'_>), Malformed>]) {

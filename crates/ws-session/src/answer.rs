@@ -231,6 +231,8 @@ mod tests {
     use sluicegate_protocol::{ControlResp, PongResp};
 
     use super::*;
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     fn framed(message: &[u8]) -> Vec<u8> {
         [&grpc::head(message.len() as u32)[..], message].concat()

@@ -44,6 +44,8 @@ const MAX_REASON: usize = 123;
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
     fn valid_codes_keep_their_value() {

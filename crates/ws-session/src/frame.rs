@@ -228,6 +228,8 @@ const MAX_HEAD: usize = 14;
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     /// A client's frame, masked with a fixed key.
     fn wire(first: u8, payload: &[u8]) -> Vec<u8> {

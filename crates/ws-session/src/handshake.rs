@@ -178,6 +178,8 @@ fn accept(key: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     fn good() -> Headers<'static> {
         Headers {

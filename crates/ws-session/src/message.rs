@@ -157,6 +157,8 @@ fn join(mut head: Vec<u8>, tail: &[u8]) -> Cow<'_, [u8]> {
 mod tests {
     use super::*;
     use crate::frame::Decoder;
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     /// First byte and payload of each frame, masked with zeroes.
     fn wire(frames: &[(u8, &[u8])]) -> Vec<u8> {

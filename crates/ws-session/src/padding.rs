@@ -29,6 +29,8 @@ mod tests {
     use sluicegate_protocol::{ControlReq, PubSubReq, grpc};
 
     use super::*;
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
     fn short_write_is_padded_with_one_message() {

@@ -163,6 +163,8 @@ mod tests {
     };
 
     use super::*;
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     fn wire(sequence: i64, req: Option<Req>) -> Vec<u8> {
         PubSubReq { sequence, req }.encode_to_vec()

@@ -62,6 +62,8 @@ impl std::fmt::Display for SessionError {
 mod tests {
     use super::*;
     use crate::close::payload;
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
     fn reasons_fit_a_close_frame() {

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use super::*;
 use crate::Source;
+#[cfg(target_family = "wasm")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
 
 fn holder(cluster: usize, number: u8) -> Holder {
     Holder { cluster, source: Source::from(IpAddr::from([10, 0, 0, number])) }

@@ -1,6 +1,8 @@
 //! Choice of the source that loses when a budget is full.
 
 use super::*;
+#[cfg(target_family = "wasm")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
 
 /// A source's share is 10 bytes.
 const MAX: usize = 80;

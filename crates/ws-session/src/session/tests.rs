@@ -9,6 +9,8 @@ use sluicegate_protocol::{
 
 use super::*;
 use crate::frame::{Opcode, server_header};
+#[cfg(target_family = "wasm")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
 
 /// Bytes that the bridge and the client got, and the other outputs.
 #[derive(Debug, Default, PartialEq)]

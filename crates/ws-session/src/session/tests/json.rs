@@ -1,5 +1,8 @@
 //! Sessions of JSON: text messages are commands.
 
+#[cfg(target_family = "wasm")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
 use super::*;
 
 fn session() -> Session {
