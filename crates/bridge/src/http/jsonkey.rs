@@ -1,6 +1,5 @@
 //! Finds a record's key in a JSON document.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -10,12 +9,12 @@ use sluicegate_protocol::jsonkey::{Path, Step};
 /// The first JSON value at this path of valid JSON, or `None`.
 ///
 /// Takes time proportional to the document's length times the path's, and stack for the path's steps.
-pub(super) fn find<'a>(path: &Path, json: &'a str) -> Option<Cow<'a, str>> {
+pub(super) fn find<'a>(path: &Path, json: &'a str) -> Option<&'a str> {
     find_from(path.steps(), json)
 }
 
-fn find_from<'a>(steps: &[Step], json: &'a str) -> Option<Cow<'a, str>> {
-    let Some((step, behind)) = steps.split_first() else { return Some(Cow::Borrowed(json)) };
+fn find_from<'a>(steps: &[Step], json: &'a str) -> Option<&'a str> {
+    let Some((step, behind)) = steps.split_first() else { return Some(json) };
     let mut deserializer = serde_json::Deserializer::from_str(json);
     let within = Within { step, behind };
     match json.as_bytes().first()? {
@@ -32,7 +31,7 @@ struct Within<'s> {
 }
 
 impl<'de> Visitor<'de> for Within<'_> {
-    type Value = Option<Cow<'de, str>>;
+    type Value = Option<&'de str>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object or an array")
@@ -41,7 +40,7 @@ impl<'de> Visitor<'de> for Within<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
         let mut found = None;
         while let Some(Name(name)) = members.next_key_seed(NameSeed)? {
-            if found.is_none() && self.step.is(&name) {
+            if found.is_none() && name == self.step.name.as_bytes() {
                 found = find_from(self.behind, members.next_value::<&RawValue>()?.get());
             } else {
                 members.next_value::<IgnoredAny>()?;
@@ -51,36 +50,15 @@ impl<'de> Visitor<'de> for Within<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Self::Value, A::Error> {
-        let Step::Name { index, .. } = self.step else { return self.visit_each(elements) };
         let mut found = None;
         let mut at = 0_usize;
         while let Some(element) = elements.next_element::<&RawValue>()? {
-            if *index == Some(at) {
+            if self.step.index == Some(at) {
                 found = find_from(self.behind, element.get());
             }
             at = at.saturating_add(1);
         }
         Ok(found)
-    }
-}
-
-impl<'s> Within<'s> {
-    fn visit_each<'de, A: SeqAccess<'de>>(self, mut elements: A) -> Result<Option<Cow<'de, str>>, A::Error> {
-        let mut count = 0_usize;
-        let mut all = String::from("[");
-        while let Some(element) = elements.next_element::<&RawValue>()? {
-            count = count.saturating_add(1);
-            if !self.behind.is_empty()
-                && let Some(found) = find_from(self.behind, element.get())
-            {
-                if all.len() > 1 {
-                    all.push(',');
-                }
-                all.push_str(&found);
-            }
-        }
-        all.push(']');
-        Ok(Some(Cow::Owned(if self.behind.is_empty() { count.to_string() } else { all })))
     }
 }
 
@@ -128,7 +106,7 @@ mod tests {
     fn check(path: &str, want: Option<&str>) {
         json::parse(DOCUMENT.as_bytes()).unwrap();
         let found = find(&Path::parse(path).unwrap(), DOCUMENT);
-        assert_eq!(found.as_deref(), want, "{path}");
+        assert_eq!(found, want, "{path}");
     }
 
     #[test]
@@ -137,39 +115,29 @@ mod tests {
             ("name.last", Some("\"Anderson\"")),
             ("age", Some("37")),
             ("children", Some("[\"Sara\", \"Alex\", \"Jack\"]")),
-            ("children.#", Some("3")),
             ("children.1", Some("\"Alex\"")),
             ("children.01", Some("\"Alex\"")),
             ("children.\\1", None),
             ("children.3", None),
             ("children.-1", None),
-            ("children.*", None),
             ("children.99999999999999999999", None),
-            ("child*.2", Some("\"Jack\"")),
-            ("c?ildren.0", Some("\"Sara\"")),
+            ("children.2", Some("\"Jack\"")),
             ("fav\\.movie", Some("\"Deer Hunter\"")),
             ("fav.movie", None),
             ("a\\*b", Some("1")),
-            ("a?b", Some("1")),
             (".", Some("2")),
-            ("#", Some("3")),
             ("\\#", Some("3")),
             ("7", Some("4")),
             ("nothing", Some("null")),
             ("nothing.x", None),
             ("é\"", Some("5")),
-            ("?\"", Some("5")),
             ("\\{x", Some("7")),
             ("twice.x", Some("1")),
             ("twice.y", Some("2")),
             ("twice", Some("{\"x\": 1}")),
             ("big", Some("12345678901234567890.10")),
-            ("friends.#.first", Some("[\"Dale\",\"Roger\"]")),
-            ("friends.#.nets.#", Some("[1,0]")),
-            ("friends.#.none", Some("[]")),
             ("friends.1.first", Some("\"Roger\"")),
             ("friends.first", None),
-            ("name.#", None),
             ("missing", None),
             ("Name", None),
         ] {
@@ -181,24 +149,19 @@ mod tests {
     }
 
     #[test]
-    fn hostile_patterns_and_documents_take_bounded_time() {
-        let stars = format!("{}b", "a*".repeat(MAX_PATH / 2 - 1));
-        let names = format!("{{\"{}\":1}}", "a".repeat(1 << 20));
-        assert_eq!(find(&Path::parse(&stars).unwrap(), &names), None);
+    fn hostile_paths_and_documents_take_bounded_time() {
         let deep = "[".repeat(1 << 19) + &"]".repeat(1 << 19);
         let zeros = "0.".repeat(MAX_PATH / 2 - 1) + "0";
         assert!(find(&Path::parse(&zeros).unwrap(), &deep).is_some());
-        let each = "#.".repeat(MAX_PATH / 2 - 1) + "#";
-        assert!(find(&Path::parse(&each).unwrap(), &deep).is_some());
         let many = format!("[{}1]", "1,".repeat(1 << 19));
-        assert_eq!(find(&Path::parse("#").unwrap(), &many).as_deref(), Some("524289"));
+        assert_eq!(find(&Path::parse("524288").unwrap(), &many), Some("1"));
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(20_000))]
 
         #[test]
-        fn arbitrary_paths_and_documents_are_safe(path in "[a-c0-2.*?#\\\\@|!{\u{e9}]{1,12}", document in "[\\[\\]{}\",:a-c0-2\\\\ \u{e9}]{0,24}") {
+        fn arbitrary_paths_and_documents_are_safe(path in "[a-c0-2.#\\\\@!{\u{e9}]{1,12}", document in "[\\[\\]{}\",:a-c0-2\\\\ \u{e9}]{0,24}") {
             if let (Ok(path), Ok(json)) = (Path::parse(&path), json::parse(document.as_bytes()))
                 && let Some(found) = find(&path, json)
             {
@@ -207,20 +170,18 @@ mod tests {
         }
 
         #[test]
-        fn found_value_is_json_of_the_document(path in "[a-c0-2.*?#]{1,8}", value in json::tests::value()) {
+        fn found_value_is_json_of_the_document(path in "[a-c0-2.]{1,8}", value in json::tests::value()) {
             let document = value.to_string();
             if let Some(found) = Path::parse(&path).ok().and_then(|path| find(&path, &document)) {
                 prop_assert!(json::parse(found.as_bytes()).is_ok(), "{}", found);
-                if !path.contains('#') {
-                    prop_assert!(document.contains(&*found));
-                }
+                prop_assert!(document.contains(found));
             }
         }
 
         #[test]
         fn names_and_indices_match_json_pointers(steps in prop::collection::vec("[a-c]{1,3}|[0-2]", 1..4), value in json::tests::value()) {
             let document = value.to_string();
-            let found = find(&Path::parse(&steps.join(".")).unwrap(), &document).map(|found| found.into_owned());
+            let found = find(&Path::parse(&steps.join(".")).unwrap(), &document).map(str::to_owned);
             let pointed = value.pointer(&format!("/{}", steps.join("/"))).map(ToString::to_string);
             prop_assert_eq!(found, pointed);
         }

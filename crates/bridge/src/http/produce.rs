@@ -265,13 +265,13 @@ fn key_in(document: &[u8], path: &str, system: System) -> Result<Option<Bytes>, 
     let found = found.ok_or_else(|| malformed(format!("no {key} in the body: expected one at {path}")))?;
     match found.as_bytes().first() {
         Some(b'"') => {
-            let text: Result<String, _> = serde_json::from_str(&found);
+            let text: Result<String, _> = serde_json::from_str(found);
             let text = text
                 .map_err(|_| malformed(format!("invalid {key} at {path}: it has half a surrogate pair")))?;
             Ok(Some(text.into()))
         }
         _ if found == "null" => Ok(None),
-        _ => Ok(Some(found.into_owned().into())),
+        _ => Ok(Some(found.to_owned().into())),
     }
 }
 
