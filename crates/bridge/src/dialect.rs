@@ -1,9 +1,11 @@
-//! The words of each messaging system for its clients: wire messages and JSON members of commands and answers.
+//! The words of each messaging system for its clients: wire messages and JSON members of commands and answers, and in
+//! [`http`] the resources of plain HTTP.
 //!
 //! A dialect parses commands into the types of [`command`](sluicegate_backend::command), and renders results. Nothing else
-//! in the bridge names the messages of a system.
+//! in the bridge names the messages, paths and members of a system.
 
 pub(crate) mod error;
+pub(crate) mod http;
 pub(crate) mod json;
 mod kafka;
 pub(crate) mod limits;
@@ -24,6 +26,7 @@ use sluicegate_shared_log::Ends;
 use sluicegate_telemetry::metrics::Kind;
 use sluicegate_ws_session::request::Command as Known;
 
+use self::http::HttpDialect;
 use crate::json::format::Format;
 
 /// The dialect of clients of a system's clusters.
@@ -33,6 +36,9 @@ pub(crate) fn of(system: System) -> &'static dyn Dialect {
         System::Nats => &nats::Nats,
     }
 }
+
+/// All dialects. The first is that of paths of no system.
+pub(crate) static ALL: [&dyn Dialect; 2] = [&kafka::Kafka, &nats::Nats];
 
 /// A command of a session, or a subscription.
 #[derive(Debug, PartialEq)]
@@ -52,8 +58,8 @@ pub(crate) struct Subscribed {
 /// A command, and the format of keys and values in its answer.
 pub(crate) type InFormat = (Asked, Format);
 
-/// The words of a messaging system in sessions.
-pub(crate) trait Dialect: Sync {
+/// The words of a messaging system, in sessions and in plain HTTP.
+pub(crate) trait Dialect: HttpDialect {
     /// The command to use instead of one of another system; none for a command of this system, or of all.
     fn suggested_command(&self, command: Known) -> Option<&'static str>;
 
@@ -104,7 +110,7 @@ pub(crate) trait Dialect: Sync {
 }
 
 /// The cause of a gap in JSON.
-fn cause_name(cause: SkipCause) -> &'static str {
+pub(crate) fn cause_name(cause: SkipCause) -> &'static str {
     match cause {
         SkipCause::Deleted => "deleted",
         SkipCause::Lag => "lag",

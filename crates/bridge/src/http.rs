@@ -2,21 +2,22 @@
 //!
 //! 1. here: checks the page's origin ([`cors`]), reads the body and passes the [`request`] to its resource
 //! 2. [`produce`]: a body becomes one record, with a key that [`jsonkey`] can find in it
-//! 3. [`rest`]: the REST proxies' resources, or the streams of NATS, in the media type that [`accept`] chooses
-//! 4. [`problem`]: every failure, as a problem document; [`failure`]: a failure within a document
-//! 5. [`published`]: the ids of messages on NATS, and their places
+//! 3. [`rest`]: the resources of the cluster's system, in the media type that [`accept`] chooses
+//! 4. [`problem`]: every failure, as a problem document
+//! 5. [`record_id`]: the id of a request's only record
 //! 6. [`response`]: the response, sent as fast as the client reads
+//!
+//! Paths, words, media types and documents are those of the system's
+//! [`HttpDialect`](crate::dialect::http::HttpDialect).
 
 mod accept;
 mod body;
 mod cors;
-mod failure;
 mod headers;
 mod jsonkey;
-mod media_type;
 mod problem;
 mod produce;
-mod published;
+mod record_id;
 mod request;
 mod request_permits;
 mod response;
@@ -154,11 +155,13 @@ async fn check_page(route: &HttpRoute, methods: &[Method], parts: &Parts) -> Pag
 
 /// A failure in the form that the route's clients expect.
 fn refusal(route: &HttpRoute, problem: Problem, headers: &HeaderMap) -> Response {
-    match &route.resource {
-        Some(Resource::Rest(_)) if rest::has_proxy_errors(&route.path) => {
-            problem.rest(Accept::of(Headers(headers)).errors())
-        }
-        _ => problem.plain(),
+    let types = match &route.resource {
+        Some(Resource::Rest(_)) => rest::error_types(&route.path),
+        _ => &[],
+    };
+    match types {
+        [] => problem.plain(),
+        types => problem.rest(Accept::of(Headers(headers)).errors(types)),
     }
 }
 

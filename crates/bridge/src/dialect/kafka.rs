@@ -1,5 +1,6 @@
 //! Kafka: topics, partitions, offsets and records.
 
+mod http;
 mod item;
 mod json;
 mod protobuf;
@@ -9,7 +10,7 @@ use std::io::Write as _;
 use bytes::Bytes;
 use prost::Message;
 use serde_json::Error;
-use sluicegate_backend::{CommandError, DeliveryReport, ListedOffset};
+use sluicegate_backend::{CommandError, DeliveryReport, ListedOffset, System};
 use sluicegate_delivery::{Item, Place};
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
@@ -25,6 +26,9 @@ use crate::json::format::Format;
 use crate::json::record::Record;
 
 pub(super) struct Kafka;
+
+/// The system whose words errors have.
+const SYSTEM: System = System::Kafka;
 
 impl Dialect for Kafka {
     fn suggested_command(&self, command: Known) -> Option<&'static str> {

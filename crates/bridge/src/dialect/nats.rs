@@ -1,14 +1,16 @@
 //! NATS JetStream: streams, sequences and messages. A stream is run as the topic whose one partition it is.
 
+mod http;
 mod json;
 mod protobuf;
+mod published;
 
 use std::io::Write as _;
 
 use bytes::Bytes;
 use prost::Message as _;
 use serde_json::Error;
-use sluicegate_backend::{CommandError, DeliveryReport, ListedOffset};
+use sluicegate_backend::{CommandError, DeliveryReport, ListedOffset, System};
 use sluicegate_delivery::{Item, Place};
 use sluicegate_protocol::KafkaMessage;
 use sluicegate_protocol::pub_sub_req::Req;
@@ -24,6 +26,9 @@ use crate::json::format::Format;
 use crate::json::message::Message;
 
 pub(super) struct Nats;
+
+/// The system whose words errors have.
+const SYSTEM: System = System::Nats;
 
 impl Dialect for Nats {
     fn suggested_command(&self, command: Known) -> Option<&'static str> {

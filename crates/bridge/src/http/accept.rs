@@ -3,8 +3,9 @@
 use sluicegate_backend::System;
 
 use super::headers::Headers;
-use super::media_type::{BINARY, EVENT_STREAM, Format, JSON, PROBLEM, V2, V2_BINARY, V2_JSON};
 use super::problem::{Problem, ProblemKind};
+use crate::dialect;
+use crate::dialect::http::media_type::{EVENT_STREAM, EXACT, Format, Name, Offer, PROBLEM};
 
 /// A client's `Accept` headers.
 #[derive(Debug)]
@@ -32,10 +33,7 @@ impl<'a> Accept<'a> {
     /// # Errors
     /// The client accepts none of the types.
     pub(super) fn metadata(&self, system: System) -> Result<&'static str, Problem> {
-        match system {
-            System::Kafka => self.best(&[(&[(V2, EXACT)], V2), (&[(JSON, EXACT)], JSON)]),
-            System::Nats => self.best(&[(&[(JSON, EXACT)], JSON)]),
-        }
+        self.best(dialect::of(system).words().media_types.documents)
     }
 
     /// The format for records.
@@ -43,15 +41,7 @@ impl<'a> Accept<'a> {
     /// # Errors
     /// The client accepts none of the formats.
     pub(super) fn records(&self, system: System) -> Result<Format, Problem> {
-        match system {
-            System::Kafka => self.best(&[
-                (&[(V2_BINARY, EXACT), (V2, ANY_FORMAT)], Format::Binary),
-                (&[(V2_JSON, EXACT), (JSON, PLAIN)], Format::Json),
-            ]),
-            System::Nats => {
-                self.best(&[(&[(BINARY, EXACT)], Format::Binary), (&[(JSON, EXACT)], Format::Json)])
-            }
-        }
+        self.best(dialect::of(system).words().media_types.records)
     }
 
     /// Checks that the client accepts a stream of events.
@@ -62,14 +52,15 @@ impl<'a> Accept<'a> {
         self.best(&[(&[(EVENT_STREAM, EXACT)], ())])
     }
 
-    /// The media type for an error.
-    pub(super) fn errors(&self) -> &'static str {
-        let is_v2 = |range: &Range<'_>| [V2, V2_JSON, V2_BINARY].iter().any(|v2| is(range.range, v2));
-        if self.ranges.iter().any(is_v2) { V2 } else { PROBLEM }
+    /// The media type for an error: the first of `types` if the client names one of them.
+    pub(super) fn errors(&self, types: &[&'static str]) -> &'static str {
+        let is_named = |range: &Range<'_>| types.iter().any(|name| is(range.range, name));
+        let first = types.first().filter(|_| self.ranges.iter().any(is_named));
+        first.copied().unwrap_or(PROBLEM)
     }
 
     /// The offer with the highest quality; among equals the one named most precisely, then the first.
-    fn best<T: Copy>(&self, offers: &[(&[Name], T)]) -> Result<T, Problem> {
+    fn best<T: Copy>(&self, offers: &[Offer<T>]) -> Result<T, Problem> {
         let mut best: Option<((u16, u8), T)> = None;
         for (names, value) in offers {
             let wanted = self.wanted(names);
@@ -136,20 +127,17 @@ fn is(range: &str, media_type: &str) -> bool {
 /// The highest quality, which is the default.
 const WHOLE: u16 = 1000;
 
-/// A name of an offer, and its precision. The most precise name comes first.
-type Name = (&'static str, u8);
-
-const EXACT: u8 = 4;
-/// JSON that embeds other JSON.
-const PLAIN: u8 = 3;
-/// The REST proxies' second version in any format.
-const ANY_FORMAT: u8 = 2;
-
 #[cfg(test)]
 mod tests {
     use http::HeaderMap;
 
     use super::*;
+    use crate::dialect::http::media_type::JSON;
+
+    const V2: &str = "application/vnd.kafka.v2+json";
+    const V2_JSON: &str = "application/vnd.kafka.json.v2+json";
+    const V2_BINARY: &str = "application/vnd.kafka.binary.v2+json";
+    const BINARY: &str = "application/vnd.sluicegate.binary+json";
 
     fn headers(accept: &[&str]) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -253,9 +241,12 @@ mod tests {
 
     #[test]
     fn errors_have_the_requested_version() {
+        let errors = |system| dialect::of(system).words().media_types.errors;
         for (accept, want) in [(V2, V2), (V2_BINARY, V2), (JSON, "application/problem+json")] {
             let headers = headers(&[accept]);
-            assert_eq!(Accept::of(Headers(&headers)).errors(), want);
+            assert_eq!(Accept::of(Headers(&headers)).errors(errors(System::Kafka)), want);
         }
+        let headers = headers(&[V2]);
+        assert_eq!(Accept::of(Headers(&headers)).errors(errors(System::Nats)), "application/problem+json");
     }
 }

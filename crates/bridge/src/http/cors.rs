@@ -9,9 +9,7 @@ use tower::{Layer, ServiceExt, service_fn};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use super::problem::{Problem, ProblemKind};
-use super::rest::positions::{
-    END, FIRST_SEQUENCE, HIGH_WATERMARK, LAST_STABLE_OFFSET, LOG_START_OFFSET, NEXT_OFFSET, NEXT_SEQUENCE,
-};
+use crate::dialect;
 
 /// Checks a request by its headers.
 ///
@@ -54,7 +52,7 @@ pub(super) async fn headers(cors: &HttpCors, methods: &[Method], parts: &request
         .allow_credentials(cors.credentials && !is_any)
         .allow_methods(methods.to_vec())
         .allow_headers(requested(&parts.headers).unwrap_or_default())
-        .expose_headers(EXPOSED)
+        .expose_headers(exposed())
         .max_age(MAX_AGE)
         .vary(vary.to_vec());
     let mut page = Request::new(());
@@ -78,6 +76,13 @@ fn is_any(cors: &HttpCors) -> bool {
     cors.origins.iter().any(|origin| origin == "*")
 }
 
+/// The headers that a page can read, of all systems.
+fn exposed() -> Vec<HeaderName> {
+    let own = [header::RETRY_AFTER, header::ALLOW, HeaderName::from_static("preference-applied")];
+    let positions = dialect::ALL.iter().flat_map(|dialect| dialect.words().positions);
+    own.into_iter().chain(positions.map(|position| position.header.clone())).collect()
+}
+
 /// The headers that a page wants to send. None if the list is invalid.
 fn requested(headers: &HeaderMap) -> Option<Vec<HeaderName>> {
     let Some(list) = headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS) else { return Some(Vec::new()) };
@@ -90,18 +95,6 @@ fn requested(headers: &HeaderMap) -> Option<Vec<HeaderName>> {
     list.split(|byte| *byte == b',').map(name).collect()
 }
 
-const EXPOSED: [HeaderName; 10] = [
-    header::RETRY_AFTER,
-    header::ALLOW,
-    HeaderName::from_static("preference-applied"),
-    NEXT_OFFSET,
-    LOG_START_OFFSET,
-    LAST_STABLE_OFFSET,
-    HIGH_WATERMARK,
-    NEXT_SEQUENCE,
-    FIRST_SEQUENCE,
-    END,
-];
 /// The time for which a browser can cache a preflight.
 const MAX_AGE: Duration = Duration::from_secs(600);
 /// Bytes of header names that a preflight's response repeats.

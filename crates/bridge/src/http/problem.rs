@@ -9,9 +9,11 @@ use sluicegate_delivery::grant::Grant;
 use sluicegate_protocol::Reason;
 use sluicegate_telemetry::traces;
 
-use super::failure::{Details, is_default, name};
-use super::media_type::PROBLEM;
 use super::response::Response;
+use crate::dialect;
+use crate::dialect::http::body::BodyError;
+use crate::dialect::http::failure::{Details, is_default, name};
+use crate::dialect::http::media_type::PROBLEM;
 use crate::json::InvalidJson;
 
 /// Why a request failed.
@@ -120,14 +122,8 @@ impl ProblemKind {
     fn advice(self, system: System) -> Option<&'static str> {
         match self {
             Self::Busy | Self::Unavailable => Some("try again after Retry-After"),
-            Self::UnknownOutcome => Some(match system {
-                System::Kafka => "a retry can write it twice",
-                System::Nats => "without a message id, a retry can write it twice",
-            }),
-            Self::NotAuthorized => Some(match system {
-                System::Kafka => "authorize the cluster's user in Kafka",
-                System::Nats => "authorize the cluster's user in NATS",
-            }),
+            Self::UnknownOutcome => Some(dialect::of(system).words().unknown_outcome),
+            Self::NotAuthorized => Some(dialect::of(system).words().not_authorized),
             Self::Malformed
             | Self::Forbidden
             | Self::NoResource
@@ -169,6 +165,15 @@ impl From<InvalidJson> for Problem {
     }
 }
 
+impl From<BodyError> for Problem {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::TooLarge(detail) => Self::new(ProblemKind::TooLarge, detail),
+            BodyError::Unfit(detail) => Self::new(ProblemKind::Unprocessable, detail),
+        }
+    }
+}
+
 impl Problem {
     pub(crate) fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
         let reason = kind.reason();
@@ -191,15 +196,14 @@ impl Problem {
         if self.kind != ProblemKind::NoTopic {
             return self;
         }
-        let (kind, detail) = match (grant.system(), partition) {
-            (System::Kafka, Some(partition @ 1..)) if grant.has_existing(topic).await => {
+        let system = grant.system();
+        let (kind, detail) = match partition {
+            Some(partition @ 1..) if system.has_partitions && grant.has_existing(topic).await => {
                 (ProblemKind::NoPartition, format!("topic {topic} has no partition {partition}"))
             }
             // Such as a stream that does not listen to a message's subject.
-            (System::Nats, _) if grant.has_existing(topic).await => return self,
-            (system, _) => {
-                (ProblemKind::NoTopic, format!("{} {topic} does not exist, create it first", system.topic))
-            }
+            _ if !system.has_partitions && grant.has_existing(topic).await => return self,
+            _ => (ProblemKind::NoTopic, format!("{} {topic} does not exist, create it first", system.topic)),
         };
         Self { kind, detail, ..self }
     }

@@ -1,11 +1,11 @@
 //! Writes a body as one record, by the route's rules: the task of APISIX's `apisixkafkaupstream`, with Kafka's
 //! acknowledgement. On NATS, the topic is a stream and the key a subject.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderName, Method, StatusCode};
-use serde::Serialize;
 use sluicegate_backend::command::{Header, Record};
 use sluicegate_backend::number::whole_number;
 use sluicegate_backend::{System, Written};
@@ -17,13 +17,13 @@ use tokio::sync::oneshot;
 
 use super::headers::Headers;
 use super::jsonkey;
-use super::media_type::JSON;
 use super::problem::{Problem, ProblemKind};
-use super::published::{Published, idempotency_key};
+use super::record_id;
 use super::request::Request;
 use super::request_permits::RequestPermits;
 use super::response::Response;
-use crate::json;
+use crate::dialect::http::media_type::JSON;
+use crate::{dialect, json};
 
 /// The response to a request on the route.
 ///
@@ -55,20 +55,13 @@ async fn post(
     request.grant.check_write(topic).map_err(|error| Problem::failed(error, system))?;
     if request.headers.prefer_async() {
         queued(request.grant, record, Arc::clone(running)).await?;
-        let document = match system {
-            System::Kafka => Accepted::Record { topic },
-            System::Nats => Accepted::Message { stream: topic },
-        };
+        let document = BTreeMap::from([(system.topic, topic)]);
         let response = Response::json(StatusCode::ACCEPTED, JSON, &document);
         return Ok(response.header(HeaderName::from_static("preference-applied"), "respond-async"));
     }
     let written = written(request.grant, record, || {}).await?;
-    let Written { partition, offset, timestamp, .. } = written;
-    let document = match system {
-        System::Kafka => Acknowledged::Record { topic, partition, offset, timestamp },
-        System::Nats => Acknowledged::Message { stream: topic, published: written.into() },
-    };
-    Ok(Response::json(StatusCode::OK, JSON, &document))
+    let document = dialect::of(system).acknowledged(topic, written);
+    Ok(Response::with_body(StatusCode::OK, JSON, document.into()))
 }
 
 /// Waits until a record is queued. It is written in the background.
@@ -149,10 +142,8 @@ fn record(
         (None, Some(path), Some(document)) => key_in(&document, path, system)?,
         (None, ..) => route.key.clone().map(Bytes::from),
     };
-    if system == System::Nats {
-        check_place(overrides.partition, key.as_deref(), route)?;
-        record_headers.extend(idempotency_key(headers)?);
-    }
+    check_place(overrides.partition, key.as_deref(), route, system)?;
+    record_headers.extend(record_id::of_request(headers, system)?);
     Ok(Record {
         topic: topic.to_owned(),
         partition: overrides.partition.or(route.partition),
@@ -163,24 +154,30 @@ fn record(
     })
 }
 
-/// Checks that a message has a subject and no partition, neither its `own` nor the route's.
-fn check_place(own: Option<i32>, subject: Option<&[u8]>, route: &HttpProduce) -> Result<(), Problem> {
-    let prefix = &route.header_prefix;
-    let (kind, detail) = match (own, route.partition, subject) {
-        (Some(0..), ..) => (
+/// Checks that a record has what the system needs: a key, or no partition, neither its `own` nor the route's.
+fn check_place(
+    own: Option<i32>,
+    key: Option<&[u8]>,
+    route: &HttpProduce,
+    system: System,
+) -> Result<(), Problem> {
+    let (prefix, words) = (&route.header_prefix, dialect::of(system).words());
+    let (kind, detail) = match (own, route.partition, key) {
+        (Some(0..), ..) if !system.has_partitions => (
             ProblemKind::Malformed,
-            format!("streams have no partitions: leave out the header {prefix}partition"),
+            format!("{}s have no partitions: leave out the header {prefix}partition", system.topic),
         ),
-        (None, Some(0..), _) => (
+        (None, Some(0..), _) if !system.has_partitions => (
             ProblemKind::Misconfigured,
-            "streams have no partitions: remove `partition` from the route".to_owned(),
+            format!("{}s have no partitions: remove `partition` from the route", system.topic),
         ),
-        (.., None | Some([])) => (
-            ProblemKind::Malformed,
-            format!(
-                "no subject: expected the header {prefix}key, or `jsonkey` or `key` in the route to provide one"
-            ),
-        ),
+        (.., None | Some([])) if words.needs_key => {
+            let key = words.key;
+            let detail = format!(
+                "no {key}: expected the header {prefix}key, or `jsonkey` or `key` in the route to provide one"
+            );
+            (ProblemKind::Malformed, detail)
+        }
         _ => return Ok(()),
     };
     Err(Problem::new(kind, detail))
@@ -258,10 +255,7 @@ fn key_in(document: &[u8], path: &str, system: System) -> Result<Option<Bytes>, 
     let document = std::str::from_utf8(document).unwrap_or_default();
     let malformed = |detail: String| Problem::new(ProblemKind::Malformed, detail);
     let found = jsonkey::find(&parsed, document);
-    let key = match system {
-        System::Kafka => "key",
-        System::Nats => "subject",
-    };
+    let key = dialect::of(system).words().key;
     let found = found.ok_or_else(|| malformed(format!("no {key} in the body: expected one at {path}")))?;
     match found.as_bytes().first() {
         Some(b'"') => {
@@ -273,29 +267,6 @@ fn key_in(document: &[u8], path: &str, system: System) -> Result<Option<Bytes>, 
         _ if found == "null" => Ok(None),
         _ => Ok(Some(found.to_owned().into())),
     }
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Acknowledged<'a> {
-    Record {
-        topic: &'a str,
-        partition: i32,
-        offset: i64,
-        timestamp: i64,
-    },
-    Message {
-        stream: &'a str,
-        #[serde(flatten)]
-        published: Published,
-    },
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Accepted<'a> {
-    Record { topic: &'a str },
-    Message { stream: &'a str },
 }
 
 const ALLOW: &str = "POST, OPTIONS";

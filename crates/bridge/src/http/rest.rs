@@ -1,9 +1,8 @@
-//! The resources of the REST proxies: topics, their records and their offsets. Records are also served as [`events`].
-//! Clusters of NATS have streams, messages and sequences in their place; a stream is run as a topic with the one
-//! partition 0.
+//! The resources of a cluster: topics, their records and their offsets, in the words of the cluster's system. Records
+//! are also served as [`events`]. A stream is run as a topic with the one partition 0.
 //!
-//! 1. [`path`]: parses the resource and the query
-//! 2. here: dispatches by resource and method
+//! 1. [`path`]: finds the resource in the system's table, and parses the query
+//! 2. here: checks that the topic can be read, and dispatches by the resource's row and the method
 
 mod batch;
 mod events;
@@ -11,7 +10,7 @@ mod offsets;
 mod partition;
 mod path;
 mod position;
-pub(super) mod positions;
+mod positions;
 mod produce;
 mod records;
 mod topic_records;
@@ -20,7 +19,7 @@ mod topics;
 use std::sync::Arc;
 
 use http::Method;
-use path::{Query, Resource};
+use path::{Query, Target};
 use sluicegate_backend::{Log, System};
 
 use super::accept::Accept;
@@ -28,15 +27,16 @@ use super::problem::{Problem, ProblemKind};
 use super::request::Request;
 use super::request_permits::RequestPermits;
 use super::response::Response;
+use crate::dialect::http::resource::Get;
 
 /// The pattern of a target's path on a cluster of `system`, one of a few; without a resource, [`NO_ROUTE`].
 pub(super) fn route(target: &str, system: System) -> &'static str {
-    Resource::parse(path_of(target), system).map_or(NO_ROUTE, |resource| resource.route())
+    Target::parse(path_of(target), system).map_or(NO_ROUTE, |target| target.resource.path)
 }
 
-/// Whether clients expect a target's errors as those of the REST proxies, which have no streams.
-pub(super) fn has_proxy_errors(target: &str) -> bool {
-    !path::is_of_streams(path_of(target))
+/// The media types with which a target's clients ask for errors of the REST proxies. None: it has no such errors.
+pub(super) fn error_types(target: &str) -> &'static [&'static str] {
+    path::words_of(path_of(target)).media_types.errors
 }
 
 fn path_of(target: &str) -> &str {
@@ -53,72 +53,71 @@ pub(super) async fn answer(
     running: &Arc<RequestPermits>,
 ) -> Result<Response, Problem> {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let system = request.grant.system();
-    let resource = Resource::parse(path, system)?;
-    let accept = Accept::of(request.headers);
-    let Request { grant, method, .. } = *request;
-    let allow = resource.allow(grant.writes());
-    let check_readable =
-        |topic: &str| grant.check_read(topic).map_err(|error| Problem::failed(error, system));
-    let reads = method == Method::GET || method == Method::HEAD;
-    match &resource {
-        _ if method == Method::OPTIONS => Ok(Response::options(allow)),
-        Resource::Topics | Resource::Streams if reads => {
-            Query::none(query)?;
-            topics::list(grant, accept.metadata(system)?).await
-        }
-        Resource::Topic { topic } if reads => {
-            Query::none(query)?;
-            check_readable(topic)?;
-            topics::describe(grant, topic, accept.metadata(system)?).await
-        }
-        Resource::Stream { stream } if reads => {
-            Query::none(query)?;
-            check_readable(stream)?;
-            topics::describe_stream(grant, stream, accept.metadata(system)?).await
-        }
-        Resource::TopicRecords { topic } if reads => {
-            check_readable(topic)?;
-            topic_records::get(grant, topic, query, accept.records(system)?, running).await
-        }
-        Resource::Records { topic, partition } if reads => {
-            check_readable(topic)?;
-            let log = Log { topic, partition: *partition };
-            records::get(grant, log, query, accept.records(system)?, running).await
-        }
-        Resource::Messages { stream } if reads => {
-            check_readable(stream)?;
-            records::get(grant, Log::of_stream(stream), query, accept.records(system)?, running).await
-        }
-        Resource::Offsets { topic, partition } if reads => {
-            check_readable(topic)?;
-            let log = Log { topic, partition: *partition };
-            offsets::get(grant, log, query, accept.metadata(system)?).await
-        }
-        Resource::Sequences { stream } if reads => {
-            check_readable(stream)?;
-            offsets::get(grant, Log::of_stream(stream), query, accept.metadata(system)?).await
-        }
-        Resource::TopicEvents { topic } if reads => events::get(request, topic, None, query, running).await,
-        Resource::Events { topic, partition } if reads => {
-            events::get(request, topic, Some(*partition), query, running).await
-        }
-        Resource::StreamEvents { stream } if reads => {
-            events::get(request, stream, Some(Log::of_stream(stream).partition), query, running).await
-        }
-        Resource::Topic { topic: log } | Resource::Stream { stream: log } if method == Method::POST => {
-            Query::none(query)?;
-            produce::post(request, log, None, accept.metadata(system)?).await
-        }
-        Resource::Partition { topic, partition } if method == Method::POST => {
-            Query::none(query)?;
-            produce::post(request, topic, Some(*partition), accept.metadata(system)?).await
-        }
+    let target = Target::parse(path, request.grant.system())?;
+    let allow = target.resource.allow(request.grant.writes());
+    match (request.method, target.resource.get) {
+        (&Method::OPTIONS, _) => Ok(Response::options(allow)),
+        (&Method::GET | &Method::HEAD, Some(get)) => read(request, &target, get, query, running).await,
+        (&Method::POST, _) if target.resource.posts => write(request, &target, query).await,
         _ => {
-            let detail = format!("method not allowed for {}: expected {allow}", resource.name());
+            let detail = format!("method not allowed for {}: expected {allow}", target.resource.name);
             Err(Problem::new(ProblemKind::MethodNotAllowed(allow), detail))
         }
     }
+}
+
+async fn read(
+    request: &Request<'_>,
+    target: &Target,
+    get: Get,
+    query: &str,
+    running: &Arc<RequestPermits>,
+) -> Result<Response, Problem> {
+    let (grant, accept) = (request.grant, Accept::of(request.headers));
+    let system = grant.system();
+    if target.resource.parameters.is_empty() {
+        Query::none(query)?;
+    }
+    if let Some(topic) = &target.topic {
+        grant.check_read(topic).map_err(|error| Problem::failed(error, system))?;
+    }
+    // Only the list has no topic.
+    let topic = target.topic.as_deref().unwrap_or_default();
+    let log = Log { topic, partition: target.partition.unwrap_or_default() };
+    let query = || target.query(query, system);
+    match get {
+        Get::List => topics::list(grant, accept.metadata(system)?).await,
+        Get::Describe => topics::describe(grant, topic, accept.metadata(system)?).await,
+        Get::DescribeLog => topics::describe_log(grant, log, accept.metadata(system)?).await,
+        Get::TopicRecords => {
+            let format = accept.records(system)?;
+            topic_records::get(grant, topic, &query()?, format, running).await
+        }
+        Get::Records => {
+            let format = accept.records(system)?;
+            records::get(grant, log, &query()?, format, running).await
+        }
+        Get::Offsets => {
+            let content_type = accept.metadata(system)?;
+            offsets::get(grant, log, &query()?, content_type).await
+        }
+        Get::TopicEvents => {
+            accept.events()?;
+            events::get(request, topic, None, &query()?, running).await
+        }
+        Get::Events => {
+            accept.events()?;
+            events::get(request, topic, Some(log.partition), &query()?, running).await
+        }
+    }
+}
+
+async fn write(request: &Request<'_>, target: &Target, query: &str) -> Result<Response, Problem> {
+    Query::none(query)?;
+    let content_type = Accept::of(request.headers).metadata(request.grant.system())?;
+    // A row without a topic takes no records.
+    let topic = target.topic.as_deref().unwrap_or_default();
+    produce::post(request, topic, target.partition, content_type).await
 }
 
 /// The route of requests to paths that do not exist.

@@ -7,9 +7,9 @@ use sluicegate_protocol::{
 };
 
 use crate::dialect::error::{MAX_ERROR_BYTES, error_resp};
+use crate::dialect::kafka::SYSTEM;
 use crate::dialect::millis;
 use crate::dialect::protobuf::{cause, id_bytes};
-use sluicegate_backend::System;
 use sluicegate_delivery::{Item, Place};
 
 /// The message of an item without records; None for the other items.
@@ -31,7 +31,7 @@ pub(super) fn event(item: Item) -> Option<Resp> {
         Item::Retrying { place: Place { topic, partition, .. }, error, since } => Event::Retrying(Retrying {
             topic: topic.to_string(),
             partition,
-            error: Some(error_resp(error, System::Kafka, MAX_ERROR_BYTES)),
+            error: Some(error_resp(error, SYSTEM, MAX_ERROR_BYTES)),
             since: millis(since),
         }),
         Item::Delivery { .. } | Item::Ended { .. } => return None,

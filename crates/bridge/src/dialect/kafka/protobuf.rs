@@ -11,11 +11,12 @@ use sluicegate_shared_log::Ends;
 
 use crate::dialect::Subscribed;
 use crate::dialect::error::{MAX_RECORD_ERROR_BYTES, error_resp};
+use crate::dialect::kafka::SYSTEM;
 use crate::dialect::protobuf::{bounds, header, record_filter, size, topic_id};
 use sluicegate_backend::command::{
     Command, LogName, ReadBounds, Record, Source, Start, SubscribeCommand, TopicNames,
 };
-use sluicegate_backend::{CommandError, DeliveryReport, ListedOffset, System, Written};
+use sluicegate_backend::{CommandError, DeliveryReport, ListedOffset, Written};
 
 pub(super) fn fetch(command: CmdKafkaFetch) -> Command {
     let isolation = command.isolation();
@@ -111,7 +112,7 @@ pub(super) fn listed(result: Result<ListedOffset, CommandError>) -> WireOffset {
     match result {
         Ok(ListedOffset { offset, timestamp }) => WireOffset { offset, timestamp, error: None },
         Err(error) => WireOffset {
-            error: Some(error_resp(error, System::Kafka, MAX_RECORD_ERROR_BYTES)),
+            error: Some(error_resp(error, SYSTEM, MAX_RECORD_ERROR_BYTES)),
             ..WireOffset::default()
         },
     }
@@ -124,7 +125,7 @@ pub(super) fn produced(report: DeliveryReport) -> Produced {
             Produced { partition, offset, timestamp, error: None }
         }
         Err(error) => {
-            let error = Some(error_resp(error, System::Kafka, MAX_RECORD_ERROR_BYTES));
+            let error = Some(error_resp(error, SYSTEM, MAX_RECORD_ERROR_BYTES));
             Produced { error, ..Produced::default() }
         }
     }

@@ -15,11 +15,12 @@ use sluicegate_shared_log::Ends;
 use crate::dialect::Subscribed;
 use crate::dialect::error::{MAX_ERROR_BYTES, MAX_RECORD_ERROR_BYTES, error_resp};
 use crate::dialect::millis;
+use crate::dialect::nats::SYSTEM;
 use crate::dialect::protobuf::{bounds, cause, header, id_bytes, record_filter, size, topic_id};
 use sluicegate_backend::command::{
     Command, Header, LogName, ReadBounds, Record, Source, Start, SubscribeCommand,
 };
-use sluicegate_backend::{CommandError, DeliveryReport, ListedOffset, System, Written};
+use sluicegate_backend::{CommandError, DeliveryReport, ListedOffset, Written};
 use sluicegate_delivery::{Item, Place, SubscribedTopic};
 
 pub(super) fn fetch(command: CmdNatsFetch) -> Command {
@@ -101,7 +102,7 @@ pub(super) fn listed(results: Vec<Result<ListedOffset, CommandError>>) -> Resp {
     let listed = |result| match result {
         Ok(ListedOffset { offset, timestamp }) => ListedSequence { sequence: offset, timestamp, error: None },
         Err(error) => ListedSequence {
-            error: Some(error_resp(error, System::Nats, MAX_RECORD_ERROR_BYTES)),
+            error: Some(error_resp(error, SYSTEM, MAX_RECORD_ERROR_BYTES)),
             ..Default::default()
         },
     };
@@ -123,7 +124,7 @@ fn result(report: DeliveryReport) -> Published {
             error: None,
         },
         Err(error) => Published {
-            error: Some(error_resp(error, System::Nats, MAX_RECORD_ERROR_BYTES)),
+            error: Some(error_resp(error, SYSTEM, MAX_RECORD_ERROR_BYTES)),
             ..Published::default()
         },
     }
@@ -157,7 +158,7 @@ pub(super) fn event(item: Item) -> Option<Resp> {
         }
         Item::Retrying { place, error, since } => Event::Retrying(Retrying {
             stream: place.topic.to_string(),
-            error: Some(error_resp(error, System::Nats, MAX_ERROR_BYTES)),
+            error: Some(error_resp(error, SYSTEM, MAX_ERROR_BYTES)),
             since: millis(since),
         }),
         Item::Delivery { .. } | Item::Ended { .. } => return None,

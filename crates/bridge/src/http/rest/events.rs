@@ -22,13 +22,13 @@ use tokio::sync::mpsc;
 use self::event::Events;
 use self::id::{Id, MAX_PARTITIONS, Positions};
 use self::query::Wish;
-use super::super::accept::Accept;
-use super::super::media_type::EVENT_STREAM;
 use super::super::problem::{Problem, ProblemKind};
 use super::super::request::Request;
 use super::super::request_permits::RequestPermits;
 use super::super::response::Response;
+use super::path::Query;
 use super::position::{Position, too_many_partitions};
+use crate::dialect::http::media_type::EVENT_STREAM;
 
 /// The response to GET of the events of a topic, of one of its partitions, or of a stream, which is partition 0. HEAD
 /// begins nothing.
@@ -39,13 +39,11 @@ pub(super) async fn get(
     request: &Request<'_>,
     topic: &str,
     partition: Option<i32>,
-    query: &str,
+    query: &Query,
     running: &Arc<RequestPermits>,
 ) -> Result<Response, Problem> {
     let Request { grant, method, headers, .. } = *request;
     let system = grant.system();
-    grant.check_read(topic).map_err(|error| Problem::failed(error, system))?;
-    Accept::of(headers).events()?;
     let Wish { mut command, before_end, format, last_event_id } =
         Wish::parse(query, system, topic, partition)?;
     // A browser repeats the URL when it reconnects: the header is newer.

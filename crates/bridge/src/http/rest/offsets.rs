@@ -1,7 +1,7 @@
 //! The first and last offsets of a partition or stream, or the offset of a timestamp.
 
 use http::StatusCode;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use sluicegate_backend::{Log, MAX_TIMESTAMP, System};
 use sluicegate_delivery::grant::Grant;
 
@@ -9,6 +9,7 @@ use super::super::problem::Problem;
 use super::super::response::Response;
 use super::partition;
 use super::path::Query;
+use crate::dialect;
 
 /// The response to GET of a partition's offsets.
 ///
@@ -17,55 +18,42 @@ use super::path::Query;
 pub(super) async fn get(
     grant: &Grant,
     log: Log<'_>,
-    query: &str,
+    query: &Query,
     content_type: &'static str,
 ) -> Result<Response, Problem> {
-    let parameters: &[_] = match grant.system() {
-        System::Kafka => &["timestamp", "isolation"],
-        System::Nats => &["timestamp"],
-    };
-    let query = Query::parse(query, parameters)?;
     let timestamp = query.number("timestamp", MAX_TIMESTAMP..=i64::MAX)?;
     let committed = query.committed()?;
     let found = match timestamp {
         Some(timestamp) => {
             let listed = grant.list_offset(log, timestamp, committed).await;
-            listed.map(|offset| match grant.system() {
-                System::Kafka => Document::Offset { offset },
-                System::Nats => Document::Sequence { sequence: offset },
-            })
+            listed.map(|offset| Members(vec![(dialect::of(grant.system()).words().offset, offset)]))
         }
         None => {
             let ends = grant.ends(log, committed).await;
-            ends.map(|(start, end)| match grant.system() {
-                System::Kafka => Document::Offsets { beginning_offset: start, end_offset: end },
-                System::Nats => Document::Sequences { first_sequence: start, end },
-            })
+            ends.map(|(start, end)| Members::of_ends(grant.system(), start, end))
         }
     };
     match found {
-        Ok(document) => Ok(Response::json(StatusCode::OK, content_type, &document)),
+        Ok(members) => Ok(Response::json(StatusCode::OK, content_type, &members)),
         Err(error) => Err(partition::read_problem(grant, log, None, error).await),
     }
 }
 
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Document {
-    Offsets {
-        beginning_offset: i64,
-        /// The offset after the last record.
-        end_offset: i64,
-    },
-    Sequences {
-        first_sequence: i64,
-        /// One after the last sequence.
-        end: i64,
-    },
-    /// -1: every record is older.
-    Offset { offset: i64 },
-    /// -1: every message is older.
-    Sequence { sequence: i64 },
+/// Offsets in the words of a system. −1 as the offset of a timestamp: every record is older.
+pub(super) struct Members(Vec<(&'static str, i64)>);
+
+impl Members {
+    /// The ends of a log. The second one is the offset after the last record.
+    pub(super) fn of_ends(system: System, start: i64, end: i64) -> Self {
+        let names = dialect::of(system).words().ends;
+        Self(names.into_iter().zip([start, end]).collect())
+    }
+}
+
+impl Serialize for Members {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().copied())
+    }
 }
 
 #[cfg(test)]
@@ -83,8 +71,9 @@ mod tests {
             ("isolation=read_committed", r#"{"beginning_offset":-3,"end_offset":-2}"#),
             ("isolation=read_committed&timestamp=5", r#"{"offset":4}"#),
         ] {
+            let asked = Query::at("/topics/0/partitions/0/offsets", query, System::Kafka).unwrap();
             let found =
-                get(&Grant::all(&cluster), Log { topic: "0", partition: 0 }, query, "").await.unwrap();
+                get(&Grant::all(&cluster), Log { topic: "0", partition: 0 }, &asked, "").await.unwrap();
             assert_eq!(found.body, want, "{query}");
         }
     }
@@ -92,7 +81,10 @@ mod tests {
     #[tokio::test]
     async fn streams_have_sequences_and_no_isolation() {
         let (cluster, _) = Script::cluster_of(System::Nats, 1);
-        let get = async |query| get(&Grant::all(&cluster), Log::of_stream("0"), query, "").await;
+        let get = async |query| {
+            let query = Query::at("/streams/0/sequences", query, System::Nats)?;
+            get(&Grant::all(&cluster), Log::of_stream("0"), &query, "").await
+        };
         assert_eq!(get("").await.unwrap().body, r#"{"first_sequence":-2,"end":-1}"#);
         assert_eq!(get("timestamp=5").await.unwrap().body, r#"{"sequence":5}"#);
         let problem = get("isolation=read_committed").await.unwrap_err().plain();

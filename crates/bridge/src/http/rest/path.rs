@@ -1,144 +1,68 @@
 //! Parses paths into resources, and queries into parameters.
 
+use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
+use percent_encoding::percent_decode_str;
 use sluicegate_backend::System;
 use sluicegate_backend::number::whole_number;
 
 use super::super::problem::{Problem, ProblemKind};
+use crate::dialect;
+use crate::dialect::http::HttpWords;
+use crate::dialect::http::resource::Resource;
 
-/// The resource at a path.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Resource {
-    /// `/topics`
-    Topics,
-    /// `/topics/{topic}`
-    Topic { topic: String },
-    /// `/topics/{topic}/records`
-    TopicRecords { topic: String },
-    /// `/topics/{topic}/events`
-    TopicEvents { topic: String },
-    /// `/topics/{topic}/partitions/{partition}`
-    Partition { topic: String, partition: i32 },
-    /// `/topics/{topic}/partitions/{partition}/records`
-    Records { topic: String, partition: i32 },
-    /// `/topics/{topic}/partitions/{partition}/offsets`
-    Offsets { topic: String, partition: i32 },
-    /// `/topics/{topic}/partitions/{partition}/events`
-    Events { topic: String, partition: i32 },
-    /// `/streams`
-    Streams,
-    /// `/streams/{stream}`
-    Stream { stream: String },
-    /// `/streams/{stream}/messages`
-    Messages { stream: String },
-    /// `/streams/{stream}/sequences`
-    Sequences { stream: String },
-    /// `/streams/{stream}/events`
-    StreamEvents { stream: String },
+/// The resource of a request, and its topic and partition.
+#[derive(Debug)]
+pub(super) struct Target {
+    pub(super) resource: &'static Resource,
+    /// A topic or stream; none for the list of all.
+    pub(super) topic: Option<String>,
+    pub(super) partition: Option<i32>,
 }
 
-impl Resource {
+impl Target {
     /// Parses a path on a cluster of `system`. A trailing slash is ignored.
     ///
     /// # Errors
     /// The path is unknown or invalid, or of another system.
     pub(super) fn parse(path: &str, system: System) -> Result<Self, Problem> {
-        let path = path.strip_suffix('/').unwrap_or(path);
-        let segments: Vec<&str> =
-            path.strip_prefix('/').unwrap_or(path).split('/').take(MAX_SEGMENTS).collect();
-        let name = |segment| log_name(segment, system);
-        let found = match (system, &segments[..]) {
-            (System::Kafka, [TOPICS]) => Self::Topics,
-            (System::Kafka, [TOPICS, topic]) => Self::Topic { topic: name(topic)? },
-            (System::Kafka, [TOPICS, topic, "records"]) => Self::TopicRecords { topic: name(topic)? },
-            (System::Kafka, [TOPICS, topic, "events"]) => Self::TopicEvents { topic: name(topic)? },
-            (System::Kafka, [TOPICS, topic, "partitions", partition]) => {
-                Self::Partition { topic: name(topic)?, partition: partition_number(partition)? }
-            }
-            (System::Kafka, [TOPICS, topic, "partitions", partition, "records"]) => {
-                Self::Records { topic: name(topic)?, partition: partition_number(partition)? }
-            }
-            (System::Kafka, [TOPICS, topic, "partitions", partition, "offsets"]) => {
-                Self::Offsets { topic: name(topic)?, partition: partition_number(partition)? }
-            }
-            (System::Kafka, [TOPICS, topic, "partitions", partition, "events"]) => {
-                Self::Events { topic: name(topic)?, partition: partition_number(partition)? }
-            }
-            (System::Nats, [STREAMS]) => Self::Streams,
-            (System::Nats, [STREAMS, stream]) => Self::Stream { stream: name(stream)? },
-            (System::Nats, [STREAMS, stream, "messages"]) => Self::Messages { stream: name(stream)? },
-            (System::Nats, [STREAMS, stream, "sequences"]) => Self::Sequences { stream: name(stream)? },
-            (System::Nats, [STREAMS, stream, "events"]) => Self::StreamEvents { stream: name(stream)? },
-            _ => return Err(unknown(system, &segments)),
-        };
-        Ok(found)
+        let words = dialect::of(system).words();
+        let found = words.resources.find(path).ok_or_else(|| unknown(path, system))?;
+        let topic = found.topic.map(|topic| log_name(&topic, system)).transpose()?;
+        let partition = found.partition.map(|partition| partition_number(&partition)).transpose()?;
+        Ok(Self { resource: found.resource, topic, partition })
     }
 
-    /// The allowed methods, in the form of the header `Allow`.
-    pub(super) fn allow(&self, write: bool) -> &'static str {
-        match (self, write) {
-            (Self::Topic { .. } | Self::Stream { .. }, true) => "GET, HEAD, POST, OPTIONS",
-            (Self::Partition { .. }, true) => "POST, OPTIONS",
-            (Self::Partition { .. }, false) => "OPTIONS",
-            (Self::Topics | Self::Topic { .. } | Self::TopicRecords { .. }, _)
-            | (Self::Records { .. } | Self::Offsets { .. }, _)
-            | (Self::TopicEvents { .. } | Self::Events { .. }, _)
-            | (Self::Streams | Self::Stream { .. } | Self::Messages { .. }, _)
-            | (Self::Sequences { .. } | Self::StreamEvents { .. }, _) => "GET, HEAD, OPTIONS",
-        }
-    }
-
-    /// The pattern of its path.
-    pub(super) fn route(&self) -> &'static str {
-        match self {
-            Self::Topics => "/topics",
-            Self::Topic { .. } => "/topics/{topic}",
-            Self::TopicRecords { .. } => "/topics/{topic}/records",
-            Self::TopicEvents { .. } => "/topics/{topic}/events",
-            Self::Partition { .. } => "/topics/{topic}/partitions/{partition}",
-            Self::Records { .. } => "/topics/{topic}/partitions/{partition}/records",
-            Self::Offsets { .. } => "/topics/{topic}/partitions/{partition}/offsets",
-            Self::Events { .. } => "/topics/{topic}/partitions/{partition}/events",
-            Self::Streams => "/streams",
-            Self::Stream { .. } => "/streams/{stream}",
-            Self::Messages { .. } => "/streams/{stream}/messages",
-            Self::Sequences { .. } => "/streams/{stream}/sequences",
-            Self::StreamEvents { .. } => "/streams/{stream}/events",
-        }
-    }
-
-    /// The name for messages.
-    pub(super) fn name(&self) -> &'static str {
-        match self {
-            Self::Topics => "the list of topics",
-            Self::Topic { .. } => "a topic",
-            Self::Partition { .. } => "a partition",
-            Self::TopicRecords { .. } | Self::Records { .. } => "records",
-            Self::Offsets { .. } => "offsets",
-            Self::TopicEvents { .. } | Self::Events { .. } | Self::StreamEvents { .. } => "events",
-            Self::Streams => "the list of streams",
-            Self::Stream { .. } => "a stream",
-            Self::Messages { .. } => "messages",
-            Self::Sequences { .. } => "sequences",
-        }
+    /// Parses the query of a read.
+    ///
+    /// # Errors
+    /// See [`Query::parse`].
+    pub(super) fn query(&self, query: &str, system: System) -> Result<Query, Problem> {
+        Query::with_lists(query, self.resource.parameters, &dialect::of(system).words().lists())
     }
 }
 
-/// Whether a path is one of streams, on whatever cluster.
-pub(super) fn is_of_streams(path: &str) -> bool {
-    path.strip_prefix('/').unwrap_or(path).split('/').next() == Some(STREAMS)
+/// The words of the system that a path belongs to, on whatever cluster.
+pub(super) fn words_of(path: &str) -> &'static HttpWords {
+    let root = root(path);
+    let [first, ..] = dialect::ALL;
+    dialect::ALL.into_iter().find(|dialect| dialect.words().root == root).unwrap_or(first).words()
 }
 
-fn unknown(system: System, segments: &[&str]) -> Problem {
-    let (of_system, of_other) = match system {
-        System::Kafka => (RESOURCES, STREAMS),
-        System::Nats => (STREAM_RESOURCES, TOPICS),
-    };
-    let detail = if segments.first() == Some(&of_other) {
-        format!("the cluster is of {}: expected {of_system}", system.name)
-    } else {
-        format!("unknown path: expected {of_system}")
+/// The first segment of a path.
+fn root(path: &str) -> &str {
+    let path = path.strip_prefix('/').unwrap_or(path);
+    path.split_once('/').map_or(path, |(root, _)| root)
+}
+
+fn unknown(path: &str, system: System) -> Problem {
+    let HttpWords { root: own, paths, .. } = dialect::of(system).words();
+    let root = root(path);
+    let is_of_other = root != *own && dialect::ALL.iter().any(|dialect| dialect.words().root == root);
+    let detail = match is_of_other {
+        true => format!("the cluster is of {}: expected {paths}", system.name),
+        false => format!("unknown path: expected {paths}"),
     };
     Problem::new(ProblemKind::NoResource, detail)
 }
@@ -160,20 +84,13 @@ fn partition_number(segment: &str) -> Result<i32, Problem> {
 
 /// Decodes RFC 3986, section 2.1. `None` if the encoding is invalid or not UTF-8.
 fn percent_decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, behind @ ..] = rest {
-        rest = behind;
-        if *first != b'%' {
-            bytes.push(*first);
-            continue;
-        }
-        let [high, low, behind @ ..] = rest else { return None };
-        let digit = |byte: &u8| char::from(*byte).to_digit(16);
-        bytes.push(u8::try_from(digit(high)? << 4 | digit(low)?).ok()?);
-        rest = behind;
-    }
-    String::from_utf8(bytes).ok()
+    // The crate keeps invalid sequences as they are.
+    let is_encoded = |after: &str| {
+        after.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    let is_valid = text.split('%').skip(1).all(is_encoded);
+    let decoded = percent_decode_str(text).decode_utf8().ok().filter(|_| is_valid);
+    decoded.map(Cow::into_owned)
 }
 
 /// The parameters of a query, all known. Only lists can be repeated.
@@ -193,7 +110,7 @@ impl Query {
     ///
     /// # Errors
     /// See [`Query::parse`].
-    pub(super) fn with_lists(query: &str, known: &[&'static str], lists: &[&str]) -> Result<Self, Problem> {
+    fn with_lists(query: &str, known: &[&'static str], lists: &[&str]) -> Result<Self, Problem> {
         let malformed = |detail: String| Err(Problem::new(ProblemKind::Malformed, detail));
         let mut parameters: Vec<(&'static str, String)> = Vec::new();
         for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
@@ -214,6 +131,12 @@ impl Query {
             parameters.push((*name, value));
         }
         Ok(Self(parameters))
+    }
+
+    /// Parses the query of a read at a path.
+    #[cfg(test)]
+    pub(super) fn at(path: &str, query: &str, system: System) -> Result<Self, Problem> {
+        Target::parse(path, system)?.query(query, system)
     }
 
     /// Checks that there are no parameters.
@@ -263,15 +186,6 @@ impl Query {
     }
 }
 
-const TOPICS: &str = "topics";
-const STREAMS: &str = "streams";
-/// The paths of Kafka.
-const RESOURCES: &str = "/topics, /topics/TOPIC, /topics/TOPIC/records, /topics/TOPIC/events, \
-                         /topics/TOPIC/partitions/N, or /topics/TOPIC/partitions/N with /records, /offsets or /events, after the route's path";
-/// The paths of NATS.
-const STREAM_RESOURCES: &str = "/streams, /streams/STREAM, or /streams/STREAM with /messages, /sequences or /events, after the route's path";
-/// One more than any resource has.
-const MAX_SEGMENTS: usize = 6;
 /// Characters of a name that a message repeats.
 const MAX_SHOWN: usize = 100;
 
@@ -284,47 +198,76 @@ mod tests {
         (response.status.as_u16(), String::from_utf8(response.body.to_vec()).unwrap())
     }
 
+    /// Checks the resource, its topic and its partition.
+    #[track_caller]
+    fn check_target(system: System, path: &str, resource: &str, topic: Option<&str>, partition: Option<i32>) {
+        let target = Target::parse(path, system).unwrap();
+        let found = (target.resource.path, target.topic.as_deref(), target.partition);
+        assert_eq!(found, (resource, topic, partition), "{path}");
+    }
+
     #[test]
     fn paths_parse_into_resources() {
-        let topic = || "a b".to_owned();
-        for (path, want) in [
-            ("/topics", Resource::Topics),
-            ("/topics/", Resource::Topics),
-            ("topics", Resource::Topics),
-            ("/topics/a%20b", Resource::Topic { topic: topic() }),
-            ("/topics/a%20b/", Resource::Topic { topic: topic() }),
-            ("/topics/a%20b/records", Resource::TopicRecords { topic: topic() }),
-            ("/topics/a b/partitions/7", Resource::Partition { topic: topic(), partition: 7 }),
-            ("/topics/a%20b/partitions/%30/records", Resource::Records { topic: topic(), partition: 0 }),
+        let of_topic = Some("a b");
+        for (path, resource, topic, partition) in [
+            ("/topics", "", None, None),
+            ("/topics/", "", None, None),
+            ("topics", "", None, None),
+            ("/topics/a%20b", "/{topic}", of_topic, None),
+            ("/topics/a%20b/", "/{topic}", of_topic, None),
+            ("/topics/a%20b/records", "/{topic}/records", of_topic, None),
+            ("/topics/a b/partitions/7", "/{topic}/partitions/{partition}", of_topic, Some(7)),
+            (
+                "/topics/a%20b/partitions/%30/records",
+                "/{topic}/partitions/{partition}/records",
+                of_topic,
+                Some(0),
+            ),
             (
                 "/topics/a%20b/partitions/2147483647/offsets",
-                Resource::Offsets { topic: topic(), partition: i32::MAX },
+                "/{topic}/partitions/{partition}/offsets",
+                of_topic,
+                Some(i32::MAX),
             ),
-            ("/topics/a%20b/events", Resource::TopicEvents { topic: topic() }),
-            ("/topics/a%20b/partitions/7/events", Resource::Events { topic: topic(), partition: 7 }),
-            ("/topics/topics", Resource::Topic { topic: "topics".into() }),
-            ("/topics/%e2%82%ac", Resource::Topic { topic: "€".into() }),
-            ("/topics/a%2Fb", Resource::Topic { topic: "a/b".into() }),
+            ("/topics/a%20b/events", "/{topic}/events", of_topic, None),
+            (
+                "/topics/a%20b/partitions/7/events",
+                "/{topic}/partitions/{partition}/events",
+                of_topic,
+                Some(7),
+            ),
+            ("/topics/topics", "/{topic}", Some("topics"), None),
+            (
+                "/topics/partitions/partitions/1",
+                "/{topic}/partitions/{partition}",
+                Some("partitions"),
+                Some(1),
+            ),
+            ("/topics/%e2%82%ac", "/{topic}", Some("€"), None),
+            ("/topics/€", "/{topic}", Some("€"), None),
+            ("/topics/a+b", "/{topic}", Some("a+b"), None),
+            ("/topics/{topic}", "/{topic}", Some("{topic}"), None),
+            ("/topics/a%2Fb", "/{topic}", Some("a/b"), None),
         ] {
-            assert_eq!(Resource::parse(path, System::Kafka).unwrap(), want, "{path}");
+            check_target(System::Kafka, path, &format!("/topics{resource}"), topic, partition);
         }
     }
 
     #[test]
     fn paths_parse_into_streams() {
-        let stream = || "a b".to_owned();
-        for (path, want) in [
-            ("/streams", Resource::Streams),
-            ("/streams/", Resource::Streams),
-            ("/streams/a%20b", Resource::Stream { stream: stream() }),
-            ("/streams/a%20b/", Resource::Stream { stream: stream() }),
-            ("/streams/a b/messages", Resource::Messages { stream: stream() }),
-            ("/streams/a%20b/sequences", Resource::Sequences { stream: stream() }),
-            ("/streams/a%20b/events/", Resource::StreamEvents { stream: stream() }),
-            ("/streams/messages", Resource::Stream { stream: "messages".into() }),
-            ("/streams/a%2Fb", Resource::Stream { stream: "a/b".into() }),
+        let stream = Some("a b");
+        for (path, resource, stream) in [
+            ("/streams", "/streams", None),
+            ("/streams/", "/streams", None),
+            ("/streams/a%20b", "/streams/{stream}", stream),
+            ("/streams/a%20b/", "/streams/{stream}", stream),
+            ("/streams/a b/messages", "/streams/{stream}/messages", stream),
+            ("/streams/a%20b/sequences", "/streams/{stream}/sequences", stream),
+            ("/streams/a%20b/events/", "/streams/{stream}/events", stream),
+            ("/streams/messages", "/streams/{stream}", Some("messages")),
+            ("/streams/a%2Fb", "/streams/{stream}", Some("a/b")),
         ] {
-            assert_eq!(Resource::parse(path, System::Nats).unwrap(), want, "{path}");
+            check_target(System::Nats, path, resource, stream, None);
         }
     }
 
@@ -335,7 +278,7 @@ mod tests {
 
     #[track_caller]
     fn check_of(system: System, path: &str, status: u16, want: &str) {
-        let (found, body) = text(Resource::parse(path, system).unwrap_err());
+        let (found, body) = text(Target::parse(path, system).unwrap_err());
         assert_eq!(found, status, "{path}");
         assert!(body.contains(want), "{path}: {body}");
     }
@@ -349,7 +292,14 @@ mod tests {
         }
         check("/topics/t/partitions/0/records/x", 404, "unknown path");
         check("/topics/t/partitions/0/records//", 404, "unknown path");
-        check(&"/topics".repeat(10_000), 404, "unknown path");
+        for path in ["/topics".repeat(10_000), "/topics/t".repeat(10_000), "/".repeat(10_000)] {
+            check(&path, 404, "unknown path");
+        }
+        for path in ["/topics/t//", "/topics/t//records", "/topics/t/partitions/0//records", "///topics"] {
+            check(path, 404, "unknown path");
+        }
+        check("/topics//", 400, "expected a topic name");
+        check("/topics/t/partitions//", 400, "expected a partition number");
         for path in
             ["/topics//partitions/0", "/topics/%", "/topics/%2", "/topics/%zz", "/topics/%ff", "/topics/%+1"]
         {

@@ -2,11 +2,12 @@
 
 use std::fmt::Write as _;
 
-use http::HeaderName;
 use sluicegate_backend::{Fetched, System};
 use sluicegate_shared_log::Ends;
 
 use super::super::response::Response;
+use crate::dialect;
+use crate::dialect::http::Position;
 
 /// The records of one partition.
 pub(super) struct Part {
@@ -23,26 +24,25 @@ impl Part {
 
 /// The headers of a read of one partition: an offset each. Those that are unknown are left out.
 pub(super) fn with_offsets(response: Response, part: &Part, system: System) -> Response {
-    let positions = match system {
-        System::Kafka => &POSITIONS[..],
-        System::Nats => &STREAM_POSITIONS,
-    };
-    let known = positions.iter().filter_map(|(name, of)| Some((name, of(part)?)));
-    known.fold(response, |response, (name, offset)| response.header(name.clone(), offset.to_string()))
+    let positions = dialect::of(system).words().positions.iter();
+    let known = positions.filter_map(|Position { header, of }| Some((header, of(&part.fetched)?)));
+    known.fold(response, |response, (header, offset)| response.header(header.clone(), offset.to_string()))
 }
 
 /// The headers of a read of many partitions: a list each, in the form of the parameter `offsets`. The ends of the logs
 /// are left out if all lists are longer than [`MAX_BYTES`], and where to continue if that list is.
-pub(super) fn with_lists(mut response: Response, parts: &[Part]) -> Response {
-    let lists = POSITIONS.map(|(name, of)| {
+pub(super) fn with_lists(mut response: Response, parts: &[Part], system: System) -> Response {
+    let list = |Position { header, of }: &'static Position| {
         let mut list = String::new();
-        for (partition, offset) in parts.iter().filter_map(|part| Some((part.partition, of(part)?))) {
+        for (partition, offset) in parts.iter().filter_map(|part| Some((part.partition, of(&part.fetched)?)))
+        {
             let comma = if list.is_empty() { "" } else { "," };
             // Cannot fail: a `String` grows.
             let _ = write!(list, "{comma}{partition}:{offset}");
         }
-        (name, list)
-    });
+        (header.clone(), list)
+    };
+    let lists: Vec<_> = dialect::of(system).words().positions.iter().map(list).collect();
     let all = lists.iter().map(|(_, list)| list.len()).fold(0, usize::saturating_add);
     let count = if all > MAX_BYTES { 1 } else { lists.len() };
     for (name, list) in lists.into_iter().take(count) {
@@ -51,38 +51,6 @@ pub(super) fn with_lists(mut response: Response, parts: &[Part]) -> Response {
         }
     }
     response
-}
-
-pub(in crate::http) const NEXT_OFFSET: HeaderName = HeaderName::from_static("sluicegate-next-offset");
-pub(in crate::http) const LOG_START_OFFSET: HeaderName =
-    HeaderName::from_static("sluicegate-log-start-offset");
-pub(in crate::http) const LAST_STABLE_OFFSET: HeaderName =
-    HeaderName::from_static("sluicegate-last-stable-offset");
-pub(in crate::http) const HIGH_WATERMARK: HeaderName = HeaderName::from_static("sluicegate-high-watermark");
-
-pub(in crate::http) const NEXT_SEQUENCE: HeaderName = HeaderName::from_static("sluicegate-next-sequence");
-pub(in crate::http) const FIRST_SEQUENCE: HeaderName = HeaderName::from_static("sluicegate-first-sequence");
-pub(in crate::http) const END: HeaderName = HeaderName::from_static("sluicegate-end");
-
-/// A header, and its value if that is known.
-type Position = (HeaderName, fn(&Part) -> Option<i64>);
-
-const POSITIONS: [Position; 4] = [
-    (NEXT_OFFSET, |part| Some(part.fetched.next_offset)),
-    (LOG_START_OFFSET, |part| known(part.fetched.ends.start)),
-    (LAST_STABLE_OFFSET, |part| known(part.fetched.ends.stable)),
-    (HIGH_WATERMARK, |part| known(part.fetched.ends.end)),
-];
-
-/// Of a stream.
-const STREAM_POSITIONS: [Position; 3] = [
-    (NEXT_SEQUENCE, |part| Some(part.fetched.next_offset)),
-    (FIRST_SEQUENCE, |part| known(part.fetched.ends.start)),
-    (END, |part| known(part.fetched.ends.end)),
-];
-
-fn known(offset: i64) -> Option<i64> {
-    (offset >= 0).then_some(offset)
 }
 
 /// The lists of one response. nginx, in its default configuration, accepts 4 KiB of headers from the bridge.
@@ -116,7 +84,7 @@ mod tests {
         let parts = [part(3, some), part(4, Ends::UNKNOWN), part(0, Ends { start: 1, stable: 2, end: 3 })];
         let want = "sluicegate-next-offset: 3:7,4:7,0:7\nsluicegate-log-start-offset: 3:0,0:1\n\
                     sluicegate-last-stable-offset: 0:2\nsluicegate-high-watermark: 3:9,0:3\n";
-        assert_eq!(headers(with_lists(response(), &parts)), want);
+        assert_eq!(headers(with_lists(response(), &parts, System::Kafka)), want);
     }
 
     #[test]
@@ -124,7 +92,7 @@ mod tests {
         let ends = Ends { start: 1, stable: i64::MAX, end: i64::MAX };
         let names = |partitions: i32| {
             let parts: Vec<Part> = (0..partitions).map(|partition| part(partition, ends)).collect();
-            let response = with_lists(Response::empty(StatusCode::OK), &parts);
+            let response = with_lists(Response::empty(StatusCode::OK), &parts, System::Kafka);
             assert!(response.headers.iter().map(|(_, list)| list.len()).sum::<usize>() <= MAX_BYTES);
             response.headers.len()
         };
@@ -132,6 +100,6 @@ mod tests {
         let far = Part::unread(i32::MAX, i64::MAX);
         let parts: Vec<Part> =
             (0..256).map(|_| Part::unread(far.partition, far.fetched.next_offset)).collect();
-        assert_eq!(headers(with_lists(Response::empty(StatusCode::OK), &parts)), "");
+        assert_eq!(headers(with_lists(Response::empty(StatusCode::OK), &parts, System::Kafka)), "");
     }
 }

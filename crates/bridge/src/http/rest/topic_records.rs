@@ -6,7 +6,6 @@ use sluicegate_backend::{LOG_START, Log};
 use sluicegate_delivery::cluster::{MAX_PARTITIONS, Place};
 use sluicegate_delivery::grant::Grant;
 
-use super::super::media_type::Format;
 use super::super::problem::{Problem, ProblemKind};
 use super::super::request_permits::RequestPermits;
 use super::super::response::Response;
@@ -14,6 +13,7 @@ use super::path::Query;
 use super::position::Position;
 use super::positions::{Part, with_lists};
 use super::{partition, records};
+use crate::dialect::http::media_type::Format;
 
 /// The response to GET of a topic's records.
 ///
@@ -22,22 +22,22 @@ use super::{partition, records};
 pub(super) async fn get(
     grant: &Grant,
     topic: &str,
-    query: &str,
+    query: &Query,
     format: Format,
     mut running: &RequestPermits,
 ) -> Result<Response, Problem> {
-    let query = Query::parse(query, &PARAMETERS)?;
-    let bounds = records::bounds(&query)?;
+    let system = grant.system();
+    let bounds = records::bounds(query, system)?;
     let places = match (query.text("offsets"), query.text("offset")) {
         (Some(offsets), None) => places(topic, offsets)?,
-        (None, _) => position(&query)?.places(grant, topic, None, bounds.committed, INSTEAD).await?,
+        (None, _) => position(query)?.places(grant, topic, None, bounds.committed, INSTEAD).await?,
         (Some(_), Some(_)) => {
             let detail = "query parameter offset: expected it without offsets";
             return Err(Problem::new(ProblemKind::Malformed, detail));
         }
     };
     let results = grant.multi_fetch(&places, bounds, &mut running).await;
-    let results = results.map_err(|error| Problem::failed(error, grant.system()))?;
+    let results = results.map_err(|error| Problem::failed(error, system))?;
     let has_records = results.iter().flatten().any(|fetched| fetched.count > 0);
     let mut parts: Vec<Part> = Vec::with_capacity(results.len());
     for (result, &(log, offset)) in results.into_iter().zip(&places) {
@@ -54,10 +54,10 @@ pub(super) async fn get(
     let first = fastrand::usize(..parts.len().max(1));
     parts.rotate_left(first);
     let limits = (grant.max_bytes(bounds), bounds.max_records);
-    let body = records::document(grant.system(), topic, &mut parts, format, limits, &grant.route);
+    let body = records::document(system, topic, &mut parts, format, limits, &grant.route);
     parts.rotate_right(first);
-    let response = Response::with_body(StatusCode::OK, format.content_type(grant.system()), body.into());
-    Ok(with_lists(response, &parts))
+    let response = Response::with_body(StatusCode::OK, records::content_type(format, system), body.into());
+    Ok(with_lists(response, &parts, system))
 }
 
 /// Where all partitions begin.
@@ -91,16 +91,16 @@ fn places<'a>(topic: &'a str, offsets: &str) -> Result<Vec<Place<'a>>, Problem> 
 
 /// Advice for topics with too many partitions.
 const INSTEAD: &str = "name some in the query parameter offsets";
-const PARAMETERS: [&str; 7] =
-    ["offsets", "offset", "max_bytes", "max_records", "min_bytes", "timeout", "isolation"];
 
 #[cfg(test)]
 mod tests {
+    use sluicegate_backend::System;
+
     use super::*;
 
     #[test]
     fn number_is_the_offset_of_one_partition_only() {
-        let of = |query| position(&Query::parse(query, &PARAMETERS).unwrap());
+        let of = |query| position(&Query::at("/topics/t/records", query, System::Kafka).unwrap());
         assert_eq!(of(""), Ok(Position::Time(LOG_START)));
         assert_eq!(of("offset=-5"), Ok(Position::BeforeEnd(5)));
         let problem = of("offset=5").unwrap_err().plain();

@@ -8,6 +8,7 @@ use sluicegate_delivery::grant::Grant;
 
 use super::super::problem::Problem;
 use super::super::response::Response;
+use super::offsets::Members;
 use super::partition;
 
 /// The response to GET of the list of topics or streams.
@@ -42,15 +43,15 @@ pub(super) async fn describe(
 ///
 /// # Cancel safety
 /// A drop abandons the reads.
-pub(super) async fn describe_stream(
+pub(super) async fn describe_log(
     grant: &Grant,
-    stream: &str,
+    log: Log<'_>,
     content_type: &'static str,
 ) -> Result<Response, Problem> {
-    let log = Log::of_stream(stream);
     match grant.ends(log, false).await {
-        Ok((first_sequence, end)) => {
-            let document = Stream { name: stream, first_sequence, end };
+        Ok((start, end)) => {
+            let ends = Members::of_ends(grant.system(), start, end);
+            let document = DescribedLog { name: log.topic, ends };
             Ok(Response::json(StatusCode::OK, content_type, &document))
         }
         Err(error) => Err(partition::read_problem(grant, log, None, error).await),
@@ -87,11 +88,10 @@ struct Topic<'a> {
 }
 
 #[derive(Serialize)]
-struct Stream<'a> {
+struct DescribedLog<'a> {
     name: &'a str,
-    first_sequence: i64,
-    /// One after the last sequence.
-    end: i64,
+    #[serde(flatten)]
+    ends: Members,
 }
 
 /// Always empty. Clients expect the member, but its content would need a request to each broker.

@@ -7,8 +7,9 @@ use crate::dialect::error::{MAX_ERROR_BYTES, error_resp};
 use crate::dialect::json::answer::{results, text};
 use crate::dialect::json::error::Error;
 use crate::dialect::json::subscribe::id_text;
+use crate::dialect::kafka::SYSTEM;
 use crate::dialect::{cause_name, millis};
-use sluicegate_backend::{CommandError, DeliveryReport, ListedOffset, System, Written};
+use sluicegate_backend::{CommandError, DeliveryReport, ListedOffset, Written};
 use sluicegate_delivery::{Item, Place, SubscribedTopic};
 
 /// The offsets of many logs.
@@ -17,13 +18,13 @@ pub(in crate::dialect::kafka) fn listed(
     listed: Vec<Result<ListedOffset, CommandError>>,
 ) -> Bytes {
     let offset = |ListedOffset { offset, timestamp }| Offset { offset, timestamp };
-    results(sequence, System::Kafka, listed.into_iter().map(|result| result.map(offset)))
+    results(sequence, SYSTEM, listed.into_iter().map(|result| result.map(offset)))
 }
 
 /// The reports of records.
 pub(in crate::dialect::kafka) fn produced(sequence: i64, reports: Vec<DeliveryReport>) -> Bytes {
     let place = |Written { partition, offset, timestamp, .. }| Produced { partition, offset, timestamp };
-    results(sequence, System::Kafka, reports.into_iter().map(|report| report.map(place)))
+    results(sequence, SYSTEM, reports.into_iter().map(|report| report.map(place)))
 }
 
 /// An item without records; none for the other items.
@@ -43,7 +44,7 @@ pub(in crate::dialect::kafka) fn item(sequence: i64, item: &Item) -> Option<Byte
             text(sequence, &Skipped { topic: &to.topic, next: Next::of(to), skipped })
         }
         Item::Retrying { place, error, since } => {
-            let error = error_resp(error.clone(), System::Kafka, MAX_ERROR_BYTES);
+            let error = error_resp(error.clone(), SYSTEM, MAX_ERROR_BYTES);
             let error = Error::of_command(&error);
             let retrying = Outage { partition: place.partition, since: millis(*since), error };
             text(sequence, &Retrying { topic: &place.topic, retrying })

@@ -7,8 +7,10 @@ use crate::dialect::error::{MAX_ERROR_BYTES, error_resp};
 use crate::dialect::json::answer::{results, text};
 use crate::dialect::json::error::Error;
 use crate::dialect::json::subscribe::id_text;
+use crate::dialect::nats::SYSTEM;
+use crate::dialect::nats::published::Published;
 use crate::dialect::{cause_name, millis};
-use sluicegate_backend::{CommandError, Dedup, DeliveryReport, ListedOffset, System, Written};
+use sluicegate_backend::{CommandError, DeliveryReport, ListedOffset};
 use sluicegate_delivery::{Item, SubscribedTopic};
 
 /// The sequences of many streams.
@@ -17,17 +19,12 @@ pub(in crate::dialect::nats) fn listed(
     listed: Vec<Result<ListedOffset, CommandError>>,
 ) -> Bytes {
     let place = |ListedOffset { offset, timestamp }| Sequence { sequence: offset, timestamp };
-    results(sequence, System::Nats, listed.into_iter().map(|result| result.map(place)))
+    results(sequence, SYSTEM, listed.into_iter().map(|result| result.map(place)))
 }
 
 /// The reports of messages.
 pub(in crate::dialect::nats) fn published(sequence: i64, reports: Vec<DeliveryReport>) -> Bytes {
-    let published = |Written { offset, dedup, .. }| {
-        let (duplicate, window) = dedup.map(|Dedup { is_duplicate, window }| (is_duplicate, window)).unzip();
-        let duplicate_window_ms = window.map(|window| u64::try_from(window.as_millis()).unwrap_or(u64::MAX));
-        Published { sequence: offset, duplicate, duplicate_window_ms }
-    };
-    results(sequence, System::Nats, reports.into_iter().map(|report| report.map(published)))
+    results(sequence, SYSTEM, reports.into_iter().map(|report| report.map(Published::from)))
 }
 
 /// An item without messages of the stream; none for the other items.
@@ -44,7 +41,7 @@ pub(in crate::dialect::nats) fn item(sequence: i64, item: &Item) -> Option<Bytes
             text(sequence, &Skipped { stream: &to.topic, next: to.offset, skipped })
         }
         Item::Retrying { place, error, since } => {
-            let error = error_resp(error.clone(), System::Nats, MAX_ERROR_BYTES);
+            let error = error_resp(error.clone(), SYSTEM, MAX_ERROR_BYTES);
             let retrying = Outage { since: millis(*since), error: Error::of_command(&error) };
             text(sequence, &Retrying { stream: &place.topic, retrying })
         }
@@ -57,17 +54,6 @@ pub(in crate::dialect::nats) fn item(sequence: i64, item: &Item) -> Option<Bytes
 struct Sequence {
     sequence: i64,
     timestamp: i64,
-}
-
-/// The result of one message.
-#[derive(Serialize)]
-struct Published {
-    sequence: i64,
-    /// Of a message with a `message_id`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    duplicate: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    duplicate_window_ms: Option<u64>,
 }
 
 #[derive(Serialize)]

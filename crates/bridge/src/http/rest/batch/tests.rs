@@ -1,10 +1,13 @@
 //! The records of valid bodies, and the problems of invalid ones.
 
+use bytes::Bytes;
 use proptest::prelude::*;
+use sluicegate_backend::command::Header;
+use sluicegate_delivery::cluster::MAX_HEADERS;
 
 use super::*;
 
-fn json(body: &str) -> Vec<command::Record> {
+fn json(body: &str) -> Vec<Record> {
     parse(body.as_bytes(), System::Kafka, Format::Json, "t", None).unwrap()
 }
 
@@ -155,12 +158,12 @@ fn messages_of_a_stream_are_records() {
         {"subject": "a.b", "data": { "x" : 1.0 }, "headers": [{"key": "h", "value": "AA=="}], "message_id": "1"},
         {"subject": "\u00e9", "data": null, "message_id": null}, {"subject": "s", "data": null}
     ]}"#;
-    let message = |subject: &'static str, data: &'static str, headers| command::Record {
+    let message = |subject: &'static str, data: &'static str, headers| Record {
         topic: "t".into(),
         key: Some(subject.into()),
         value: Some(data.into()),
         headers,
-        ..command::Record::default()
+        ..Record::default()
     };
     let header =
         |key: &str, value: &'static [u8]| Header { key: key.into(), value: Some(Bytes::from_static(value)) };

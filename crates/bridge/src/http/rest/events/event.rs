@@ -4,16 +4,15 @@ use std::io::Write as _;
 
 use serde::Serialize;
 use sluicegate_backend::{CommandError, DecodeMessages as _, Fault, Fetched, System};
-use sluicegate_delivery::{Item, Place, SkipCause};
+use sluicegate_delivery::{Item, Place};
 use sluicegate_protocol::error_code::INVALID_REQUEST;
 use sluicegate_shared_log::Ends;
 
-use super::super::super::failure::Failure;
 use super::super::super::response::FRAME_BYTES;
 use super::id::{self, MAX_PARTITIONS, Positions};
+use crate::dialect;
+use crate::dialect::http::failure::Failure;
 use crate::json::format::Format;
-use crate::json::message::Message;
-use crate::json::record::Record;
 
 /// Writes the events of one stream.
 pub(super) struct Events {
@@ -63,28 +62,18 @@ impl Events {
             }
             Item::CaughtUp { place, blocked_until } => {
                 self.move_to(&place);
-                let data = match self.system {
-                    System::Kafka => CaughtUp::Partition {
-                        partition: place.partition,
-                        next_offset: place.offset,
-                        open_transaction: blocked_until.map(|end| OpenTransaction { end }),
-                    },
-                    System::Nats => CaughtUp::Stream { next_sequence: place.offset },
-                };
-                self.put_event(text, "caught-up", &data);
+                let data = dialect::of(self.system).caught_up(&place, blocked_until);
+                self.put_event(text, "caught-up", |text| text.extend_from_slice(&data));
             }
             Item::Skipped { from, to, cause } => {
                 self.move_to(&to);
-                let cause = match cause {
-                    SkipCause::Deleted => "deleted",
-                    SkipCause::Lag => "lag",
-                };
-                let skipped = Skipped { partition: self.shown(to.partition), from, to: to.offset, cause };
-                self.put_event(text, "skipped", &skipped);
+                let (partition, cause) = (self.shown(to.partition), dialect::cause_name(cause));
+                let skipped = Skipped { partition, from, to: to.offset, cause };
+                self.put_event(text, "skipped", |text| put_json(text, &skipped));
             }
             Item::Retrying { place, error, .. } => {
                 let failure = Failure::new(&error, self.system, self.shown(place.partition));
-                self.put_event(text, "retrying", &failure);
+                self.put_event(text, "retrying", |text| put_json(text, &failure));
             }
             Item::Ended { place, error } => {
                 self.fail(text, self.shown(place.partition), &error);
@@ -107,19 +96,15 @@ impl Events {
             fetched.advance_to(rest);
             // Cannot fail: a `Vec` accepts all writes.
             let _ = writeln!(text, "id: {}.{partition}.{}", self.base, message.offset.saturating_add(1));
-            match self.system {
-                System::Kafka => put_data(text, &Record::new(partition, &message, self.format)),
-                System::Nats => {
-                    let data = self.format.value(message.value.as_deref().unwrap_or_default());
-                    put_data(text, &Message::new(None, &message, data, |value| self.format.key(value)));
-                }
-            }
+            put_data(text, |text| {
+                dialect::of(self.system).put_message(text, partition, &message, self.format);
+            });
         }
     }
 
     /// The partition for clients. Streams have none, and a negative number stands for all partitions.
     fn shown(&self, partition: i32) -> Option<i32> {
-        (self.system == System::Kafka && partition >= 0).then_some(partition)
+        (self.system.has_partitions && partition >= 0).then_some(partition)
     }
 
     /// Moves a partition that has a position.
@@ -134,10 +119,10 @@ impl Events {
         if !error.fault.is_retriable() {
             self.base = id::over(&self.base);
         }
-        self.put_event(text, "error", &failure);
+        self.put_event(text, "error", |text| put_json(text, &failure));
     }
 
-    fn put_event(&self, text: &mut Vec<u8>, event: &str, data: &impl Serialize) {
+    fn put_event(&self, text: &mut Vec<u8>, event: &str, data: impl FnOnce(&mut Vec<u8>)) {
         self.put_id(text);
         let _ = writeln!(text, "event: {event}");
         put_data(text, data);
@@ -149,15 +134,19 @@ impl Events {
 }
 
 /// Writes the data of an event, and its end. A line break would begin another field; in JSON, it is like any space.
-fn put_data(text: &mut Vec<u8>, data: &impl Serialize) {
+fn put_data(text: &mut Vec<u8>, data: impl FnOnce(&mut Vec<u8>)) {
     text.extend_from_slice(b"data: ");
     let begin = text.len();
-    // Cannot fail: a `Vec` accepts all writes, and every part of a record is valid JSON.
-    let _ = serde_json::to_writer(&mut *text, data);
+    data(text);
     for byte in text.iter_mut().skip(begin).filter(|byte| matches!(**byte, b'\n' | b'\r')) {
         *byte = b' ';
     }
     text.extend_from_slice(b"\n\n");
+}
+
+fn put_json(text: &mut Vec<u8>, document: &impl Serialize) {
+    // Cannot fail: a `Vec` accepts all writes, and there are no maps with keys that are not strings.
+    let _ = serde_json::to_writer(text, document);
 }
 
 fn too_many_partitions() -> CommandError {
@@ -165,25 +154,6 @@ fn too_many_partitions() -> CommandError {
         "the topic now has more than {MAX_PARTITIONS} partitions: request the events of each partition"
     );
     CommandError::new(Fault::Invalid, INVALID_REQUEST, message)
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum CaughtUp {
-    Partition {
-        partition: i32,
-        next_offset: i64,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        open_transaction: Option<OpenTransaction>,
-    },
-    Stream {
-        next_sequence: i64,
-    },
-}
-
-#[derive(Serialize)]
-struct OpenTransaction {
-    end: i64,
 }
 
 #[derive(Serialize)]

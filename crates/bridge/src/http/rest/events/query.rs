@@ -10,6 +10,8 @@ use sluicegate_delivery::{MAX_FILTERS, MAX_VALUES};
 use super::super::super::problem::{Problem, ProblemKind};
 use super::super::path::Query;
 use super::super::position::Position;
+use crate::dialect;
+use crate::dialect::http::HttpWords;
 use crate::json::format::Format;
 
 /// A client's wish.
@@ -28,22 +30,19 @@ impl Wish {
     /// partition 0.
     ///
     /// # Errors
-    /// A parameter is invalid, unknown or repeated.
+    /// A parameter is invalid.
     pub(super) fn parse(
-        query: &str,
+        query: &Query,
         system: System,
         topic: &str,
         partition: Option<i32>,
     ) -> Result<Self, Problem> {
-        let names = match system {
-            System::Kafka => &KAFKA,
-            System::Nats => &NATS,
-        };
-        let query = Query::with_lists(query, names.parameters, &names.lists())?;
-        if system == System::Nats {
-            check_subjects(&query)?;
+        let dialect = dialect::of(system);
+        let words = dialect.words();
+        for key in query.list(words.key) {
+            dialect.check_key(key).map_err(|expected| invalid(words.key, expected))?;
         }
-        let position = position(&query, partition)?;
+        let position = position(query, partition)?;
         let (from, before_end) = match position {
             None => (Start::default(), None),
             Some(Position::Time(time)) => (Start::Timestamp(time), None),
@@ -67,7 +66,7 @@ impl Wish {
         let command = SubscribeCommand {
             sources: vec![source],
             committed,
-            filters: filters(&query, names)?,
+            filters: filters(query, words)?,
             skips,
             ..SubscribeCommand::default()
         };
@@ -89,19 +88,10 @@ fn position(query: &Query, partition: Option<i32>) -> Result<Option<Position>, P
     }
 }
 
-/// Stored subjects have no wildcards: such a filter would leave out every message.
-fn check_subjects(query: &Query) -> Result<(), Problem> {
-    let is_wildcard = |subject: &str| subject.split('.').any(|token| matches!(token, "*" | ">"));
-    match query.list(NATS.key).any(is_wildcard) {
-        true => Err(invalid(NATS.key, "expected no wildcard: for orders.> use subject_prefix=orders.")),
-        false => Ok(()),
-    }
-}
-
 /// Values of one header, or of the key or subject, are alternatives. A record must match the key and each header.
-fn filters(query: &Query, names: &Names) -> Result<Vec<RecordFilter>, Problem> {
-    let Names { key: key_name, key_prefix, .. } = *names;
-    if names.lists().iter().flat_map(|list| query.list(list)).count() > MAX_VALUES {
+fn filters(query: &Query, words: &HttpWords) -> Result<Vec<RecordFilter>, Problem> {
+    let HttpWords { key: key_name, key_prefix, .. } = *words;
+    if words.lists().iter().flat_map(|list| query.list(list)).count() > MAX_VALUES {
         let expected = format!("expected at most {MAX_VALUES} {key_name}s, prefixes and headers");
         return Err(invalid(key_name, &expected));
     }
@@ -136,56 +126,26 @@ fn invalid(name: &str, expected: &str) -> Problem {
     Problem::new(ProblemKind::Malformed, format!("query parameter {name}: {expected}"))
 }
 
-/// The words of a messaging system.
-struct Names {
-    parameters: &'static [&'static str],
-    key: &'static str,
-    key_prefix: &'static str,
+/// The query of a request for events.
+#[cfg(test)]
+pub(super) fn at(query: &str, system: System) -> Result<Query, Problem> {
+    let path = match system {
+        System::Kafka => "/topics/t/events",
+        System::Nats => "/streams/s/events",
+    };
+    Query::at(path, query, system)
 }
-
-impl Names {
-    /// The parameters that can be repeated.
-    fn lists(&self) -> [&'static str; 3] {
-        [self.key, self.key_prefix, "header"]
-    }
-}
-
-const KAFKA: Names = Names {
-    parameters: &[
-        "from",
-        "timestamp",
-        "isolation",
-        "format",
-        "key",
-        "key_prefix",
-        "header",
-        "on_lag",
-        "last_event_id",
-    ],
-    key: "key",
-    key_prefix: "key_prefix",
-};
-const NATS: Names = Names {
-    parameters: &[
-        "from",
-        "timestamp",
-        "format",
-        "subject",
-        "subject_prefix",
-        "header",
-        "on_lag",
-        "last_event_id",
-    ],
-    key: "subject",
-    key_prefix: "subject_prefix",
-};
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn parse(query: &str, system: System, topic: &str, partition: Option<i32>) -> Result<Wish, Problem> {
+        Wish::parse(&at(query, system)?, system, topic, partition)
+    }
+
     fn wish(query: &str, partition: Option<i32>) -> Wish {
-        Wish::parse(query, System::Kafka, "t", partition).unwrap()
+        parse(query, System::Kafka, "t", partition).unwrap()
     }
 
     #[test]
@@ -223,7 +183,7 @@ mod tests {
 
     #[test]
     fn streams_have_subjects_and_sequences() {
-        let wish = Wish::parse("from=5&subject=a.b&subject_prefix=c.", System::Nats, "s", Some(0)).unwrap();
+        let wish = parse("from=5&subject=a.b&subject_prefix=c.", System::Nats, "s", Some(0)).unwrap();
         let source = &wish.command.sources[0];
         assert_eq!((source.topic.as_str(), source.from), ("s", Start::Offset(5)));
         let want = RecordFilter { header: None, equals: vec!["a.b".into()], prefixes: vec!["c.".into()] };
@@ -236,11 +196,11 @@ mod tests {
             ("subject=a&subject=*", "query parameter subject: expected no wildcard"),
             (&"subject=&".repeat(101), "subject: expected at most 100 subjects, prefixes and headers"),
         ] {
-            let problem = Wish::parse(query, System::Nats, "s", Some(0)).unwrap_err().plain();
+            let problem = parse(query, System::Nats, "s", Some(0)).unwrap_err().plain();
             let text = std::str::from_utf8(&problem.body).unwrap();
             assert!(problem.status.as_u16() == 400 && text.contains(want), "{query}: {text}");
         }
-        assert!(Wish::parse("subject=a*.b>", System::Nats, "s", Some(0)).is_ok());
+        assert!(parse("subject=a*.b>", System::Nats, "s", Some(0)).is_ok());
     }
 
     #[test]
@@ -259,7 +219,7 @@ mod tests {
             (&"key=&".repeat(101), "query parameter key: expected at most 100 keys, prefixes and headers"),
             (&headers, "query parameter header: expected at most 16 names"),
         ] {
-            let problem = Wish::parse(query, System::Kafka, "t", None).unwrap_err().plain();
+            let problem = parse(query, System::Kafka, "t", None).unwrap_err().plain();
             let text = std::str::from_utf8(&problem.body).unwrap();
             assert_eq!(problem.status.as_u16(), 400, "{query}");
             assert!(text.contains(want), "{query}: {text}");

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ::http::{HeaderMap, Method, header};
 use bytes::Bytes;
+use sluicegate_backend::Written;
 use sluicegate_delivery::cluster::Cluster;
 use sluicegate_delivery::grant::Grant;
 use sluicegate_delivery::testing::script::Script;
@@ -81,9 +82,9 @@ async fn idempotency_key_is_for_one_message() {
 #[tokio::test]
 async fn failures_of_messages_have_the_words_of_nats() {
     let error = CommandError::new(sluicegate_backend::Fault::Rejected, 10109, "sealed");
-    let failed = serde_json::to_string(&Outcome::of(&Err(error))).unwrap();
+    let failed = dialect::of(System::Nats).results(vec![Err(error)]);
     let want = r#"{"error":{"reason":"rejected","detail":"sealed","nats_code":10109,"retriable":false}}"#;
-    assert_eq!(failed, want);
+    assert_eq!(String::from_utf8(failed).unwrap(), format!(r#"{{"results":[{want}]}}"#));
     for (error, want) in [
         (
             CommandError::new(sluicegate_backend::Fault::NotFound, 0, "no stream listens to the subject"),
@@ -154,7 +155,8 @@ const WRITTEN: DeliveryReport = Ok(Written { partition: 0, offset: 0, timestamp:
 #[track_caller]
 fn check_offset(fault: sluicegate_backend::Fault, want: &str) {
     let error = CommandError::new(fault, 0, "text");
-    assert_eq!(serde_json::to_string(&Offset::of(Err(error))).unwrap(), want);
+    let results = String::from_utf8(dialect::of(System::Kafka).results(vec![Err(error)])).unwrap();
+    assert_eq!(results, format!(r#"{{"offsets":[{want}],"key_schema_id":null,"value_schema_id":null}}"#));
 }
 
 #[test]

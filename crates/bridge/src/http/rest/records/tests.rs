@@ -7,7 +7,7 @@ use prost::Message;
 use sluicegate_backend::Fetched;
 use sluicegate_delivery::cluster::Reads;
 use sluicegate_fair_share::Source;
-use sluicegate_protocol::{Header, KafkaFetchResp, TimestampType};
+use sluicegate_protocol::{Header, KafkaFetchResp, KafkaMessage, TimestampType};
 use sluicegate_shared_log::Ends;
 
 use super::super::positions::with_lists;
@@ -151,7 +151,7 @@ fn places(format: Format, max_bytes: usize, max_records: usize) -> (Vec<(i64, i6
     let records: Vec<serde_json::Value> = serde_json::from_slice(&body).unwrap();
     let number = |record: &serde_json::Value, name: &str| record[name].as_i64().unwrap();
     let places = records.iter().map(|record| (number(record, "partition"), number(record, "offset")));
-    let response = with_lists(Response::empty(StatusCode::OK), &parts);
+    let response = with_lists(Response::empty(StatusCode::OK), &parts, System::Kafka);
     (places.collect(), response.headers[0].1.clone())
 }
 
@@ -207,9 +207,17 @@ fn messages_of_a_stream_have_the_words_of_nats() {
     assert!(odd.contains(r#""data":{"base64":"ew=="}"#), "{odd}");
 }
 
+fn parsed(query: &str, system: System) -> Result<(Position, ReadBounds), Problem> {
+    let path = match system {
+        System::Kafka => "/topics/t/partitions/0/records",
+        System::Nats => "/streams/s/messages",
+    };
+    parse_fetch(&Query::at(path, query, system)?, system)
+}
+
 #[test]
 fn query_of_a_stream_has_the_words_of_nats() {
-    let parse = |query| parse_fetch(query, System::Nats);
+    let parse = |query| parsed(query, System::Nats);
     let (position, bounds) = parse("sequence=5&max_messages=7&max_bytes=10&min_bytes=1&timeout=20").unwrap();
     let ReadBounds { max_bytes, min_bytes, max_records, .. } = bounds;
     assert_eq!((position, max_bytes, min_bytes, max_records), (Position::Offset(5), Some(10), 1, 7));
@@ -234,7 +242,7 @@ fn query_of_a_stream_has_the_words_of_nats() {
 #[track_caller]
 fn check_fetch(query: &str, position: Position, max_bytes: usize, wait_ms: u64) {
     let defaults = Reads { max_bytes: 1000, wait: Duration::from_millis(100) };
-    let (found, bounds) = parse_fetch(query, System::Kafka).unwrap();
+    let (found, bounds) = parsed(query, System::Kafka).unwrap();
     let fetch = defaults.fetch(Source::UNKNOWN, 0, bounds);
     let want = (position, max_bytes, Duration::from_millis(wait_ms), true);
     assert_eq!((found, fetch.max_bytes, fetch.wait, fetch.fill), want);
@@ -247,7 +255,7 @@ fn missing_parameters_have_the_defaults_of_sessions() {
     check_fetch("offset=9223372036854775807&max_bytes=10&timeout=0", Position::Offset(i64::MAX), 10, 0);
     check_fetch("timeout=30000&max_bytes=9223372036854775807&offset=%35", Position::Offset(5), 1000, 30_000);
     let sizes =
-        |query| parse_fetch(query, System::Kafka).map(|(_, bounds)| (bounds.min_bytes, bounds.max_records));
+        |query| parsed(query, System::Kafka).map(|(_, bounds)| (bounds.min_bytes, bounds.max_records));
     assert_eq!(sizes("offset=0"), Ok((0, 0)));
     assert_eq!(sizes("offset=0&min_bytes=16384&max_records=7"), Ok((16_384, 7)));
 }
@@ -276,7 +284,7 @@ fn invalid_queries_are_refused() {
         ),
         ("offset=1&isolation=x", "query parameter isolation: expected read_committed or read_uncommitted"),
     ] {
-        let problem = parse_fetch(query, System::Kafka).unwrap_err().plain();
+        let problem = parsed(query, System::Kafka).unwrap_err().plain();
         let text = std::str::from_utf8(&problem.body).unwrap();
         assert_eq!(problem.status.as_u16(), 400, "{query}");
         assert!(text.contains(want), "{query}: {text}");

@@ -1,13 +1,14 @@
 //! Errors of a messaging system within documents and events.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use sluicegate_protocol::Reason;
 
+use crate::dialect;
 use sluicegate_backend::{CommandError, System};
 
 /// The failure of one record, or of one partition.
 #[derive(Serialize)]
-pub(super) struct Failure<'a> {
+pub(crate) struct Failure<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     partition: Option<i32>,
     reason: String,
@@ -18,7 +19,7 @@ pub(super) struct Failure<'a> {
 }
 
 impl<'a> Failure<'a> {
-    pub(super) fn new(error: &'a CommandError, system: System, partition: Option<i32>) -> Self {
+    pub(crate) fn new(error: &'a CommandError, system: System, partition: Option<i32>) -> Self {
         let CommandError { fault, message, .. } = error;
         Self {
             partition,
@@ -30,38 +31,36 @@ impl<'a> Failure<'a> {
     }
 }
 
-/// Members of an error: the system's code, under a name of its own and 0 if it has none, and the ends of the log that
-/// an offset is not between.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub(super) struct Details {
-    #[serde(skip_serializing_if = "is_default")]
-    kafka_code: i32,
-    #[serde(skip_serializing_if = "is_default")]
-    nats_code: i32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    earliest_offset: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    latest_offset: Option<i64>,
+/// Members of an error: the system's code, if it has one, and the ends of the log that an offset is not between.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Details {
+    /// The name of the member, and the code.
+    code: Option<(&'static str, i32)>,
+    ends: Option<(i64, i64)>,
 }
 
 impl Details {
-    pub(super) fn of(error: &CommandError, system: System) -> Self {
+    pub(crate) fn of(error: &CommandError, system: System) -> Self {
         let code = error.code_for(system);
-        let (earliest_offset, latest_offset) = error.ends.unzip();
-        let details = Self { earliest_offset, latest_offset, ..Self::default() };
-        match system {
-            System::Kafka => Self { kafka_code: code, ..details },
-            System::Nats => Self { nats_code: code, ..details },
-        }
+        Self { code: (code != 0).then(|| (dialect::of(system).words().code, code)), ends: error.ends }
+    }
+}
+
+impl Serialize for Details {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let code = self.code.map(|(name, code)| (name, i64::from(code)));
+        let ends =
+            self.ends.map(|(earliest, latest)| [("earliest_offset", earliest), ("latest_offset", latest)]);
+        serializer.collect_map(code.into_iter().chain(ends.into_iter().flatten()))
     }
 }
 
 /// The name of the protocol, in lower case.
-pub(super) fn name(reason: Reason) -> String {
+pub(crate) fn name(reason: Reason) -> String {
     reason.as_str_name().to_ascii_lowercase()
 }
 
-pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
