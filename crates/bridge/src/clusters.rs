@@ -19,16 +19,15 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use futures_util::future::{join, join_all};
+use sluicegate_backend::Backend;
+use sluicegate_delivery::cluster::{Cluster, Parts, Rates, Writes};
 use sluicegate_fair_share::{Ledger, Permit, Permits, Source};
+use sluicegate_telemetry::metrics::Metrics;
 use tokio::sync::{Notify, OnceCell};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::definition::BASE64;
-use sluicegate_backend::Backend;
-use sluicegate_delivery::cluster::{Cluster, Parts, Rates, Writes};
-use sluicegate_telemetry::metrics::Metrics;
-
 use self::definition::Definition;
 use self::settings::Settings;
 use crate::config::{ClusterConfig, Config, ROUTE_CLUSTERS};

@@ -30,19 +30,19 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use sluicegate_backend::suggestion::similar_among;
+pub(crate) use sluicegate_kafka::PropertyError;
+
 pub use self::kind::ClusterConfig;
+use self::problem::Problems;
 pub use self::problem::{Place, Problem};
 pub use self::route_clusters::RouteClusters;
 pub(crate) use self::route_clusters::{DefinedCluster, NAME as ROUTE_CLUSTERS, is_of_definition};
 pub use self::secret::Secret;
+use self::section::Section;
 pub use self::source::Source;
 pub use self::tls::Tls;
 pub use self::traces::Traces;
-use sluicegate_backend::suggestion::similar_among;
-pub(crate) use sluicegate_kafka::PropertyError;
-
-use self::problem::Problems;
-use self::section::Section;
 
 /// The bridge's configuration.
 #[derive(Debug)]

@@ -22,9 +22,13 @@ use std::sync::Arc;
 use ::http::{Request, Response, Version};
 use arc_swap::ArcSwap;
 use hyper::body::Incoming;
+use sluicegate_delivery::drain::Drain;
 use sluicegate_fair_share::Permits;
 use sluicegate_protocol::metadata;
 use sluicegate_shared_log::SharedLog;
+use sluicegate_telemetry::metrics::Metrics;
+use sluicegate_telemetry::rate_limit::RateLimit;
+use sluicegate_telemetry::traces::{self, Context, Traces};
 use sluicegate_ws_session::budget::Budget;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -35,11 +39,6 @@ use tower::ServiceExt;
 use self::refusal::{Refusal, ResponseFormat};
 use self::request_kind::RequestKind;
 pub(crate) use self::settings::Settings;
-use sluicegate_delivery::drain::Drain;
-use sluicegate_telemetry::metrics::Metrics;
-use sluicegate_telemetry::rate_limit::RateLimit;
-use sluicegate_telemetry::traces::{self, Context, Traces};
-
 use crate::clusters::Clusters;
 
 /// The state that all requests share.

@@ -9,8 +9,14 @@ use http::{HeaderMap, Method};
 use proptest::prelude::*;
 use prost::Message;
 use serde_json::{Value, json};
+use sluicegate_backend::System;
+use sluicegate_delivery::drain::Drain;
+use sluicegate_delivery::grant::Grant;
+use sluicegate_delivery::testing::script::Script;
+use sluicegate_fair_share::Source;
 use sluicegate_protocol::codec::Codec;
 use sluicegate_protocol::http_route::Resource;
+use sluicegate_protocol::metadata;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
@@ -22,12 +28,6 @@ use sluicegate_protocol::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::session::{self, Overload, Transport};
-use sluicegate_backend::System;
-use sluicegate_delivery::drain::Drain;
-use sluicegate_delivery::grant::Grant;
-use sluicegate_delivery::testing::script::Script;
-use sluicegate_fair_share::Source;
-use sluicegate_protocol::metadata;
 
 /// The names of existing logs, and of one that is listed only.
 const TOPICS: [&str; 5] = ["0", "00", "1", "1.5", "gone"];

@@ -8,7 +8,7 @@
 //! 6. [`response`]: the response, sent as fast as the client reads
 //!
 //! Paths, words, media types and documents are those of the system's
-//! [`HttpDialect`](crate::dialect::http::HttpDialect).
+//! [`HttpDialect`](sluicegate_dialect::http::HttpDialect).
 
 mod accept;
 mod body;
@@ -29,21 +29,19 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use hyper::body::Incoming;
-use sluicegate_protocol::http_route::Resource;
-use sluicegate_protocol::{HttpRest, HttpRoute};
-use tokio::time::Instant;
-
-pub(crate) use self::problem::{Problem, ProblemKind};
-pub(crate) use self::request_permits::RequestPermits;
-pub(crate) use self::response::Body;
-
 use sluicegate_backend::System;
 use sluicegate_delivery::grant::Grant;
+use sluicegate_protocol::http_route::Resource;
+use sluicegate_protocol::{HttpRest, HttpRoute};
 use sluicegate_telemetry::traces;
+use tokio::time::Instant;
 
 use self::accept::Accept;
 use self::headers::Headers;
+pub(crate) use self::problem::{Problem, ProblemKind};
 use self::request::Request;
+pub(crate) use self::request_permits::RequestPermits;
+pub(crate) use self::response::Body;
 use self::response::Response;
 
 /// An admitted request.

@@ -17,13 +17,11 @@ mod admin;
 mod bridge;
 mod clusters;
 pub mod config;
-mod dialect;
 mod endpoint;
 #[cfg(test)]
 mod entries;
 mod executor;
 mod http;
-mod json;
 mod limit;
 pub mod logging;
 mod server;

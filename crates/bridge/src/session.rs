@@ -49,22 +49,24 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use sluicegate_backend::command::Command;
+use sluicegate_backend::{CommandError, Fault};
+use sluicegate_delivery::cluster::{WriteSequencer, WriteTicket};
+use sluicegate_delivery::drain::Drain;
+use sluicegate_delivery::grant::Grant;
 use sluicegate_protocol::CmdCredit;
 use sluicegate_protocol::codec::Codec;
 use sluicegate_protocol::control_req;
 use sluicegate_protocol::control_resp::Control;
 use sluicegate_protocol::error_code::INVALID_REQUEST;
+use sluicegate_telemetry::metrics::{Kind, Outcome};
 use sluicegate_ws_session::request::{UNKNOWN, WRONG};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, timeout};
 
+use self::answer::Answer;
 pub(crate) use self::encoding::MAX_RESULT_BYTES;
 pub(crate) use self::end::End;
-pub(crate) use self::transport::{Overload, Transport};
-#[cfg(test)]
-pub(crate) use self::{encoding::Encoding, json::parse};
-
-use self::answer::Answer;
 use self::frames::Frames;
 use self::intake::OWN_ANSWER_BYTES;
 use self::keepalive::{Due, Keepalive};
@@ -72,16 +74,10 @@ use self::outbox::Outbox;
 use self::peer::{Disconnected, Input, read_meanwhile, read_to_end};
 pub(crate) use self::request::Request;
 use self::request_queue::RequestQueue;
-use sluicegate_backend::command::Command;
-use sluicegate_backend::{CommandError, Fault};
-use sluicegate_delivery::cluster::{WriteSequencer, WriteTicket};
-use sluicegate_delivery::drain::Drain;
-use sluicegate_delivery::grant::Grant;
-use sluicegate_telemetry::metrics::{Kind, Outcome};
-
 use self::reservation::Reservation;
 use self::subscriptions::Subscriptions;
 use self::transport::Output;
+pub(crate) use self::transport::{Overload, Transport};
 
 /// The bounds of one session.
 #[derive(Debug, Clone)]

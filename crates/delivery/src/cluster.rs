@@ -14,8 +14,17 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use futures_util::StreamExt;
 use futures_util::future::join;
+use sluicegate_backend::command::ReadBounds;
+use sluicegate_backend::rate::ClusterRate;
+pub use sluicegate_backend::write_sequencer::{WriteSequencer, WriteTicket};
+use sluicegate_backend::{
+    AnswerReservation, Backend, CommandError, Fault, Fetch, Fetched, LOG_END, LOG_START, ListedOffset, Log,
+    System, WAITING_BYTES,
+};
 use sluicegate_fair_share::{Holder, Source};
 use sluicegate_shared_log::Ends;
+use sluicegate_telemetry::failure_log::FailureLog;
+use sluicegate_telemetry::metrics::{ClusterMetrics, Kind, Outcome};
 use tokio::sync::RwLock;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -23,25 +32,14 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::gather::unanswered;
 pub(crate) use self::metadata::TopicSelection;
 pub use self::metadata::{DescribedTopic, MetadataPage};
+use self::multi_fetch::PATIENCE;
 pub use self::multi_fetch::{MAX_PARTITIONS, MultiFetch, Place, WAITER_BYTES};
+use self::partition_watcher::PartitionWatcher;
 pub use self::partition_watcher::Partitions;
 pub(crate) use self::produce::read_only;
 pub use self::produce::{MAX_COMMAND_HEADERS, MAX_HEADERS, MAX_RECORDS, Writes};
 pub use self::range::out_of_range;
 pub use self::rates::Rates;
-pub use sluicegate_backend::write_sequencer::{WriteSequencer, WriteTicket};
-
-use sluicegate_backend::command::ReadBounds;
-use sluicegate_backend::rate::ClusterRate;
-use sluicegate_backend::{
-    AnswerReservation, Backend, CommandError, Fault, Fetch, Fetched, LOG_END, LOG_START, ListedOffset, Log,
-    System, WAITING_BYTES,
-};
-use sluicegate_telemetry::failure_log::FailureLog;
-use sluicegate_telemetry::metrics::{ClusterMetrics, Kind, Outcome};
-
-use self::multi_fetch::PATIENCE;
-use self::partition_watcher::PartitionWatcher;
 use crate::OpenSubscriptions;
 use crate::drain::Drain;
 

@@ -24,27 +24,25 @@ use futures_util::future::{BoxFuture, ready};
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt};
 use sluicegate_backend::command::Record;
-use sluicegate_fair_share::Source;
-use sluicegate_reader::{ReadError, Reader, SkipMeter};
-use sluicegate_shared_log::{ClusterLogs, Ends};
-use tokio::time::{Instant, timeout};
-use tokio_util::sync::CancellationToken;
-
-pub use self::settings::DEFAULTS;
-pub use sluicegate_reader::{EncoderPool, PropertyError, is_secret};
-
-pub use self::cluster_config::ClusterConfig;
 use sluicegate_backend::rate::ClusterRate;
 use sluicegate_backend::{
     AnswerReservation, Backend, CommandError, Description, Enqueued, Fault, Fetch, Fetched, ListedOffset,
     Log, System, Unready, Version,
 };
+use sluicegate_fair_share::Source;
+pub use sluicegate_reader::{EncoderPool, PropertyError, is_secret};
+use sluicegate_reader::{ReadError, Reader, SkipMeter};
+use sluicegate_shared_log::{ClusterLogs, Ends};
 use sluicegate_telemetry::metrics::{BrokerMetrics, WriteMetrics};
 use sluicegate_telemetry::traces;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 
+pub use self::cluster_config::ClusterConfig;
 use self::descriptions::Descriptions;
 use self::incidents::Incidents;
 use self::observer::ReadObserver;
+pub use self::settings::DEFAULTS;
 use self::writer::{NoProducer, Writer};
 
 /// A Kafka cluster.

@@ -24,19 +24,17 @@ use std::time::Duration;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use sluicegate_backend::command::Record;
-use sluicegate_fair_share::Source;
-use sluicegate_protocol::error_code::MESSAGE_TOO_LARGE;
-use tokio::time::{Instant, sleep};
-use tokio_util::sync::CancellationToken;
-
-pub(super) use self::error::NoProducer;
-
 use sluicegate_backend::delivery_reports::DeliveryReports;
 use sluicegate_backend::write_queue::{Overhead, Queue, QueuePermit, size};
 use sluicegate_backend::{CommandError, DeliveryReport};
+use sluicegate_fair_share::Source;
+use sluicegate_protocol::error_code::MESSAGE_TOO_LARGE;
 use sluicegate_telemetry::metrics::WriteMetrics;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
 
 use self::apart::Apart;
+pub(super) use self::error::NoProducer;
 use self::error::WriteError;
 use self::producer::{Parts, Producer, ReportTarget};
 use self::slot::{Slot, State};

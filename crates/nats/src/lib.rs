@@ -34,28 +34,25 @@ mod writer;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use async_nats::ServerAddr;
 use futures_util::future::{BoxFuture, ready};
 use futures_util::stream::{BoxStream, FuturesUnordered};
 use futures_util::{FutureExt, StreamExt};
 use sluicegate_backend::command::Record;
-use sluicegate_fair_share::Source;
-use sluicegate_shared_log::{ClusterLogs, Ends};
-use tokio::time::{Instant, timeout};
-use tokio_util::sync::CancellationToken;
-
-pub use async_nats::ServerAddr;
-
-pub use self::cluster_config::{ClusterConfig, Credentials, Tls};
-
 use sluicegate_backend::rate::ClusterRate;
 use sluicegate_backend::{
     AnswerReservation, Backend, CommandError, Description, Enqueued, Fault, Fetch, Fetched, ListedOffset,
     Log, Partition, System, Unready, Version,
 };
+use sluicegate_fair_share::Source;
+use sluicegate_shared_log::{ClusterLogs, Ends};
 use sluicegate_telemetry::metrics::{RequestMetrics, WriteMetrics};
 use sluicegate_telemetry::traces;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 
 use self::api::Api;
+pub use self::cluster_config::{ClusterConfig, Credentials, Tls};
 use self::connection::Connection;
 use self::error::{Incidents, ReadError};
 use self::read::Reader;

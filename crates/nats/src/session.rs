@@ -14,14 +14,13 @@ use async_nats::{
 use bytes::Bytes;
 use futures_util::StreamExt;
 use ring::rand::{SecureRandom, SystemRandom};
+use sluicegate_telemetry::rate_limit::RateLimit;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 pub(super) use self::publisher::Acknowledgements;
-use sluicegate_telemetry::rate_limit::RateLimit;
-
 use super::error::{ReadError, shown};
 
 /// A connection. It ends when the connection is lost, and with its last owner.

@@ -18,14 +18,13 @@ use opentelemetry::trace::{
     SpanContext, SpanKind, TraceContextExt as _, TraceFlags, TraceState, Tracer as _,
 };
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
+use sluicegate_backend::rate::Rate;
 use sluicegate_fair_share::{Ledger, Source};
 
 pub use self::context::{Context, current, current_id};
 pub use self::export::ExportCounts;
 pub use self::requests::{below, produce, reported};
 pub use self::span::{RECEIVE, SEND, Span};
-
-use sluicegate_backend::rate::Rate;
 
 /// Decides what is traced, and exports it. Clones share everything.
 #[derive(Clone, Default)]

@@ -75,9 +75,14 @@ async fn lists_of_records_are_written_as_they_say(way: Way) {
     let told = post(&stack, &format!("/topics/{topic}"), JSON, mixed.to_string()).await.json();
     let all = told["offsets"].as_array().unwrap();
     assert_eq!([&all[0]["offset"], &all[3]["offset"]], [0, 1], "{told}");
-    for failed in [&all[1], &all[2]] {
-        assert_eq!((&failed["offset"], &failed["error_code"]), (&Value::Null, &json!(1)), "{told}");
-    }
+    let failed = |one: &Value, codes: &[i32]| {
+        one["offset"].is_null() && codes.iter().any(|code| one["error_code"] == *code)
+    };
+    // Others were in flight, so a retry could have helped, unless its client has failed before and writes apart.
+    assert!(failed(&all[1], &[1]) && failed(&all[2], &[1, 2]), "{told}");
+    let large = json!({"records": [{"value": "x".repeat(2000), "partition": 1}]});
+    let told = post(&stack, &format!("/topics/{topic}"), JSON, large.to_string()).await.json();
+    assert!(failed(&told["offsets"][0], &[1]), "{told}");
 
     let records = consume(kafka, topic, 3).await;
     let printed = |headers: &[&str], key: Option<&[u8]>, value: Option<&[u8]>, timestamp: i64| Printed {

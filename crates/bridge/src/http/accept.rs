@@ -1,11 +1,11 @@
 //! Chooses the media type of a response from the client's `Accept` (RFC 9110, section 12.5.1).
 
 use sluicegate_backend::System;
+use sluicegate_dialect as dialect;
+use sluicegate_dialect::http::media_type::{EVENT_STREAM, EXACT, Format, Name, Offer, PROBLEM};
 
 use super::headers::Headers;
 use super::problem::{Problem, ProblemKind};
-use crate::dialect;
-use crate::dialect::http::media_type::{EVENT_STREAM, EXACT, Format, Name, Offer, PROBLEM};
 
 /// A client's `Accept` headers.
 #[derive(Debug)]
@@ -130,9 +130,9 @@ const WHOLE: u16 = 1000;
 #[cfg(test)]
 mod tests {
     use http::HeaderMap;
+    use sluicegate_dialect::http::media_type::JSON;
 
     use super::*;
-    use crate::dialect::http::media_type::JSON;
 
     const V2: &str = "application/vnd.kafka.v2+json";
     const V2_JSON: &str = "application/vnd.kafka.json.v2+json";

@@ -4,12 +4,12 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header, request};
+use sluicegate_dialect as dialect;
 use sluicegate_protocol::HttpCors;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use super::problem::{Problem, ProblemKind};
-use crate::dialect;
 
 /// Checks a request by its headers.
 ///

@@ -90,10 +90,10 @@ impl Visitor<'_> for NameSeed {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use sluicegate_dialect::json;
     use sluicegate_protocol::jsonkey::MAX_PATH;
 
     use super::*;
-    use crate::json;
 
     const DOCUMENT: &str = r##"{
         "name": {"first": "Tom", "last": "Anderson"}, "age": 37, "children": ["Sara", "Alex", "Jack"],
@@ -170,7 +170,7 @@ mod tests {
         }
 
         #[test]
-        fn found_value_is_json_of_the_document(path in "[a-c0-2.]{1,8}", value in json::tests::value()) {
+        fn found_value_is_json_of_the_document(path in "[a-c0-2.]{1,8}", value in sluicegate_dialect::testing::value()) {
             let document = value.to_string();
             if let Some(found) = Path::parse(&path).ok().and_then(|path| find(&path, &document)) {
                 prop_assert!(json::parse(found.as_bytes()).is_ok(), "{}", found);
@@ -179,7 +179,7 @@ mod tests {
         }
 
         #[test]
-        fn names_and_indices_match_json_pointers(steps in prop::collection::vec("[a-c]{1,3}|[0-2]", 1..4), value in json::tests::value()) {
+        fn names_and_indices_match_json_pointers(steps in prop::collection::vec("[a-c]{1,3}|[0-2]", 1..4), value in sluicegate_dialect::testing::value()) {
             let document = value.to_string();
             let found = find(&Path::parse(&steps.join(".")).unwrap(), &document).map(str::to_owned);
             let pointed = value.pointer(&format!("/{}", steps.join("/"))).map(ToString::to_string);

@@ -6,15 +6,15 @@ use http::{StatusCode, header};
 use serde::Serialize;
 use sluicegate_backend::{CommandError, Fault, System};
 use sluicegate_delivery::grant::Grant;
+use sluicegate_dialect as dialect;
+use sluicegate_dialect::http::body::BodyError;
+use sluicegate_dialect::http::failure::{Details, is_default, name};
+use sluicegate_dialect::http::media_type::PROBLEM;
+use sluicegate_dialect::json::InvalidJson;
 use sluicegate_protocol::Reason;
 use sluicegate_telemetry::traces;
 
 use super::response::Response;
-use crate::dialect;
-use crate::dialect::http::body::BodyError;
-use crate::dialect::http::failure::{Details, is_default, name};
-use crate::dialect::http::media_type::PROBLEM;
-use crate::json::InvalidJson;
 
 /// Why a request failed.
 #[derive(Debug, Clone, PartialEq)]

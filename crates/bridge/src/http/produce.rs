@@ -11,6 +11,8 @@ use sluicegate_backend::number::whole_number;
 use sluicegate_backend::{System, Written};
 use sluicegate_delivery::cluster::{MAX_HEADERS, WriteTicket};
 use sluicegate_delivery::grant::Grant;
+use sluicegate_dialect::http::media_type::JSON;
+use sluicegate_dialect::{self as dialect, json};
 use sluicegate_protocol::jsonkey::Path;
 use sluicegate_protocol::{HttpProduce, metadata};
 use tokio::sync::oneshot;
@@ -22,8 +24,6 @@ use super::record_id;
 use super::request::Request;
 use super::request_permits::RequestPermits;
 use super::response::Response;
-use crate::dialect::http::media_type::JSON;
-use crate::{dialect, json};
 
 /// The response to a request on the route.
 ///

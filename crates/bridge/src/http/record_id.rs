@@ -2,10 +2,10 @@
 
 use sluicegate_backend::System;
 use sluicegate_backend::command::Header;
+use sluicegate_dialect as dialect;
 
 use super::headers::Headers;
 use super::problem::{Problem, ProblemKind};
-use crate::dialect;
 
 /// The record's header with the id in the request's, such as `Idempotency-Key`; none if the system has no ids. The
 /// value is opaque, quotes included.

@@ -21,13 +21,13 @@ use std::sync::Arc;
 use http::Method;
 use path::{Query, Target};
 use sluicegate_backend::{Log, System};
+use sluicegate_dialect::http::resource::Get;
 
 use super::accept::Accept;
 use super::problem::{Problem, ProblemKind};
 use super::request::Request;
 use super::request_permits::RequestPermits;
 use super::response::Response;
-use crate::dialect::http::resource::Get;
 
 /// The pattern of a target's path on a cluster of `system`, one of a few; without a resource, [`NO_ROUTE`].
 pub(super) fn route(target: &str, system: System) -> &'static str {

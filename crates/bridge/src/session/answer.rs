@@ -8,6 +8,8 @@ use prost::{Message, length_delimiter_len};
 use sluicegate_backend::{CommandError, DeliveryReport, Fetched, ListedOffset, System};
 use sluicegate_delivery::Item;
 use sluicegate_delivery::cluster::shown_log;
+use sluicegate_dialect as dialect;
+use sluicegate_dialect::error::{MAX_ERROR_BYTES, MAX_RECORD_ERROR_BYTES, error_resp};
 use sluicegate_protocol::codec::Codec;
 use sluicegate_protocol::wire::number::{FETCHED, KAFKA_MULTI_FETCH, RESULTS, SEQUENCE};
 use sluicegate_protocol::{
@@ -18,8 +20,6 @@ use sluicegate_telemetry::traces;
 
 use super::encoding::Encoding;
 use super::json;
-use crate::dialect;
-use crate::dialect::error::{MAX_ERROR_BYTES, MAX_RECORD_ERROR_BYTES, error_resp};
 
 /// One answer.
 #[derive(Debug, Clone, PartialEq)]

@@ -8,13 +8,13 @@ use sluicegate_delivery::cluster::{
     DescribedTopic, MAX_TOPIC_CHARS, Place, WAITER_BYTES, WriteTicket, shown, shown_log,
 };
 use sluicegate_delivery::grant::Grant;
+use sluicegate_dialect::error::MAX_ERROR_BYTES;
 use sluicegate_fair_share::Source;
 use sluicegate_telemetry::traces::{self, RECEIVE, SEND};
 
 use super::answer::Answer;
 use super::encoding::Encoding;
 use super::{json, metadata};
-use crate::dialect::error::MAX_ERROR_BYTES;
 
 /// The context to run a command in, and its span if it is sampled.
 pub(super) fn trace(

@@ -8,9 +8,11 @@ use sluicegate_protocol::wire::number::{
 use sluicegate_protocol::wire::{Fields, Malformed, Value};
 use sluicegate_ws_session::request::Command;
 
-use crate::dialect::limits::{MAX_OFFSETS, MAX_PREFIXES, MAX_SOURCES, MAX_SUBSCRIPTION_BYTES, MAX_TOPICS};
 use sluicegate_delivery::cluster::{MAX_COMMAND_HEADERS, MAX_HEADERS, MAX_PARTITIONS, MAX_RECORDS};
 use sluicegate_delivery::{MAX_FILTERS, MAX_PARTITIONS as MAX_SUBSCRIBED, MAX_VALUES};
+use sluicegate_dialect::limits::{
+    MAX_OFFSETS, MAX_PREFIXES, MAX_SOURCES, MAX_SUBSCRIPTION_BYTES, MAX_TOPICS,
+};
 
 /// Counts over all commands of one request: a decoder merges them.
 #[derive(Debug, Default)]

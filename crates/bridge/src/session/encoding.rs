@@ -1,8 +1,9 @@
 //! The encodings of answers, and the largest sizes in each.
 
+use sluicegate_dialect::error::MAX_RECORD_ERROR_BYTES;
+use sluicegate_dialect::json::format::Format;
+
 use super::json;
-use crate::dialect::error::MAX_RECORD_ERROR_BYTES;
-use crate::json::format::Format;
 
 /// The encoding of a command's answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

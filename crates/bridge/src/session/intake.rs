@@ -1,6 +1,7 @@
 //! Takes requests: starts what fits, lets the rest wait, and ends a session that lets too much wait.
 
 use sluicegate_backend::command::{Command, ReadBounds};
+use sluicegate_dialect::error::MAX_ERROR_BYTES;
 use sluicegate_protocol::control_req;
 use tokio::time::Instant;
 
@@ -8,7 +9,6 @@ use super::command::max_answer_bytes;
 use super::encoding::ENVELOPE_BYTES;
 use super::request::Request;
 use super::{End, GONE_INTERVAL, Overload, Session};
-use crate::dialect::error::MAX_ERROR_BYTES;
 
 impl Session<'_> {
     /// Starts the requests that were read, or queues them. Other tasks have their turn in between:

@@ -4,13 +4,13 @@ use bytes::Bytes;
 use prost::Message;
 use sluicegate_backend::System;
 use sluicegate_delivery::cluster::{DescribedTopic, MetadataPage};
+use sluicegate_dialect::error::{MAX_RECORD_ERROR_BYTES, error_resp};
 use sluicegate_protocol::wire::number::{KAFKA_METADATA, TOPICS};
 use sluicegate_protocol::{KafkaMetadataResp, PartitionMetadata, TopicMetadata};
 
 use super::answer::{Answer, field_len, put_head_of};
 use super::encoding::Encoding;
 use super::json;
-use crate::dialect::error::{MAX_RECORD_ERROR_BYTES, error_resp};
 
 /// The answer with a page of topics. In protobuf, a single topic is shared; all others are copied.
 pub(super) fn answer(sequence: i64, page: &MetadataPage, encoding: Encoding) -> Answer {
@@ -93,12 +93,12 @@ mod tests {
 
     use bytes::BytesMut;
     use sluicegate_backend::{CommandError, Description, Fault, Partition, Replica};
+    use sluicegate_dialect::json::format::Format;
     use sluicegate_protocol::codec::Codec;
     use sluicegate_protocol::pub_sub_resp::Resp;
     use sluicegate_protocol::{PubSubResp, grpc};
 
     use super::*;
-    use crate::json::format::Format;
 
     const JSON: Encoding = Encoding::Json(Format::Json);
 

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use prost::Message;
 use sluicegate_backend::System;
 use sluicegate_backend::command::Command;
+use sluicegate_dialect::{self as dialect, Asked, Subscribed};
 use sluicegate_protocol::codec::Codec;
 use sluicegate_protocol::control_req::Control;
 use sluicegate_protocol::pub_sub_req::Req;
@@ -14,7 +15,6 @@ use sluicegate_ws_session::request::{Command as Known, Request as Checked};
 use super::command_limits::Counts;
 use super::encoding::Encoding;
 use super::json;
-use crate::dialect::{self, Asked, Subscribed};
 
 /// A checked request.
 #[derive(Debug, PartialEq)]

@@ -14,6 +14,8 @@ use futures_util::future::BoxFuture;
 use sluicegate_backend::{CommandError, Fault, System};
 use sluicegate_delivery::grant::Grant;
 use sluicegate_delivery::{Item, MAX_PARTITIONS, Subscription, too_many_partitions};
+use sluicegate_dialect::Subscribed;
+use sluicegate_dialect::error::MAX_ERROR_BYTES;
 use sluicegate_protocol::error_code::INVALID_REQUEST;
 use sluicegate_telemetry::metrics::{Kind, Outcome};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -23,8 +25,6 @@ use super::answer::Answer;
 use super::encoding::ENVELOPE_BYTES;
 use super::encoding::Encoding;
 use super::json;
-use crate::dialect::Subscribed;
-use crate::dialect::error::MAX_ERROR_BYTES;
 
 /// The open subscriptions of a session. One that ends is dropped at once, with all that it was doing.
 pub(super) struct Subscriptions {

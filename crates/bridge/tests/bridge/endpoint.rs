@@ -9,12 +9,12 @@ use sluicegate_protocol::{
     Close, CmdKafkaFetch, CmdKafkaListOffset, CmdSession, ControlReq, PongResp, PubSubReq, PubSubResp,
     SessionResp, control_req,
 };
+use sluicegate_stack::raw::Raw;
 
 use crate::support::{
     ENDPOINTS, Endpoint, Gateway, Refused, admin, all_left, close, flood, framed, ping, sessions, start,
     start_before, start_with, upgrade,
 };
-use sluicegate_stack::raw::Raw;
 
 const SECRET: &str = "correct-horse-battery-staple";
 

@@ -16,10 +16,10 @@ use prost::Message;
 use rdkafka::mocking::MockCluster;
 use sluicegate_protocol::http_route::Resource;
 use sluicegate_protocol::{HttpProduce, HttpRest, HttpRoute};
-
-use crate::support::{Gateway, start, start_before, with};
 use sluicegate_stack::http::client::Response;
 use sluicegate_stack::raw::Raw;
+
+use crate::support::{Gateway, start, start_before, with};
 
 pub(crate) const ROUTE: &str = "sluicegate-http";
 pub(crate) const WRITE: (&str, &str) = ("sluicegate-write", "true");

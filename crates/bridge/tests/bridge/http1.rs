@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use sluicegate_protocol::SESSION_PATH;
+use sluicegate_stack::raw::Raw;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpSocket;
 use tokio::time::{Instant, timeout};
 
 use crate::http::{http1, rest};
 use crate::support::{admin, sessions, start, start_with, upgrade, with};
-use sluicegate_stack::raw::Raw;
 
 /// A plain HTTP request that is answered with 204.
 fn options(headers: &[(&str, &str)]) -> Vec<u8> {

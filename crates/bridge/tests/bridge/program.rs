@@ -5,6 +5,11 @@ use std::io::Write;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use sluicegate_stack::nats::Nats;
+use sluicegate_stack::port::Port;
+use sluicegate_stack::raw::Raw;
+use sluicegate_stack::waiting::until;
+use sluicegate_stack::{http as plain, tools};
 use tempfile::NamedTempFile;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
@@ -12,11 +17,6 @@ use tokio::process::{Child, Command};
 
 use crate::http::{rest, send};
 use crate::support::{Endpoint, Gateway, close};
-use sluicegate_stack::nats::Nats;
-use sluicegate_stack::port::Port;
-use sluicegate_stack::raw::Raw;
-use sluicegate_stack::waiting::until;
-use sluicegate_stack::{http as plain, tools};
 
 const MINIMAL: &str = r#"
     listen = "127.0.0.1:0"

@@ -8,14 +8,14 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer};
 use serde_json::{Value, json};
 use sluicegate_bridge::Bridge;
+use sluicegate_stack::http::client::Response;
+use sluicegate_stack::raw::Raw;
+use sluicegate_stack::waiting::becomes;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::http::{http1, rest, send};
 use crate::support::{Gateway, admin, start, start_before, with};
-use sluicegate_stack::http::client::Response;
-use sluicegate_stack::raw::Raw;
-use sluicegate_stack::waiting::becomes;
 
 /// A cluster, a bridge to it and a gateway of that. The topic `t` has two partitions.
 pub(crate) struct Stack {

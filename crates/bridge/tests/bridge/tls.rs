@@ -8,14 +8,14 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
+use sluicegate_bridge::config::Config;
+use sluicegate_stack::raw::{CLOSE, Raw, masked, request};
+use sluicegate_stack::waiting::becomes;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::support::{Endpoint, Gateway, admin, ping, start, start_with, upgrade};
-use sluicegate_bridge::config::Config;
-use sluicegate_stack::raw::{CLOSE, Raw, masked, request};
-use sluicegate_stack::waiting::becomes;
 
 /// A certificate authority, and what it signed, as PEM files.
 pub(crate) struct Pki {

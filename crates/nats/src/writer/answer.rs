@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use async_nats::{Message, StatusCode};
 use serde::Deserialize;
+use sluicegate_backend::Fault;
 
 use crate::error::ApiError;
-use sluicegate_backend::Fault;
 
 /// The answer of the stream that a message was written to.
 #[derive(Debug, PartialEq)]

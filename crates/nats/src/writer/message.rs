@@ -6,11 +6,11 @@ use async_nats::header::{HeaderName, HeaderValue, NATS_EXPECTED_STREAM, NATS_MES
 use async_nats::{HeaderMap, Subject};
 use bytes::Bytes;
 use sluicegate_backend::command::{Header, Record};
+use sluicegate_backend::{CommandError, Fault};
 
 use crate::api::Intake;
 use crate::error::shown;
 use crate::subject;
-use sluicegate_backend::{CommandError, Fault};
 
 /// A message that can be published.
 #[derive(Debug)]

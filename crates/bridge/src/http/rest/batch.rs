@@ -3,11 +3,11 @@
 use sluicegate_backend::System;
 use sluicegate_backend::command::Record;
 use sluicegate_delivery::cluster::{MAX_COMMAND_HEADERS, MAX_RECORDS};
+use sluicegate_dialect::http::body::{list, wrong};
+use sluicegate_dialect::http::media_type::Format;
+use sluicegate_dialect::{self as dialect, json};
 
 use super::super::problem::{Problem, ProblemKind};
-use crate::dialect::http::body::{list, wrong};
-use crate::dialect::http::media_type::Format;
-use crate::{dialect, json};
 
 /// The records of a body, for a topic or one of its partitions, or for a stream. A misspelt member would write null, so
 /// unknown ones are errors.

@@ -17,6 +17,7 @@ use http::{Method, StatusCode, header};
 use sluicegate_backend::{CommandError, Fault, System};
 use sluicegate_delivery::cluster::{self, shown};
 use sluicegate_delivery::grant::Grant;
+use sluicegate_dialect::http::media_type::EVENT_STREAM;
 use tokio::sync::mpsc;
 
 use self::event::Events;
@@ -28,7 +29,6 @@ use super::super::request_permits::RequestPermits;
 use super::super::response::Response;
 use super::path::Query;
 use super::position::{Position, too_many_partitions};
-use crate::dialect::http::media_type::EVENT_STREAM;
 
 /// The response to GET of the events of a topic, of one of its partitions, or of a stream, which is partition 0. HEAD
 /// begins nothing.

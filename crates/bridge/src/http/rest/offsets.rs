@@ -4,12 +4,12 @@ use http::StatusCode;
 use serde::{Serialize, Serializer};
 use sluicegate_backend::{Log, MAX_TIMESTAMP, System};
 use sluicegate_delivery::grant::Grant;
+use sluicegate_dialect as dialect;
 
 use super::super::problem::Problem;
 use super::super::response::Response;
 use super::partition;
 use super::path::Query;
-use crate::dialect;
 
 /// The response to GET of a partition's offsets.
 ///

@@ -6,11 +6,11 @@ use std::ops::RangeInclusive;
 use percent_encoding::percent_decode_str;
 use sluicegate_backend::System;
 use sluicegate_backend::number::whole_number;
+use sluicegate_dialect as dialect;
+use sluicegate_dialect::http::HttpWords;
+use sluicegate_dialect::http::resource::Resource;
 
 use super::super::problem::{Problem, ProblemKind};
-use crate::dialect;
-use crate::dialect::http::HttpWords;
-use crate::dialect::http::resource::Resource;
 
 /// The resource of a request, and its topic and partition.
 #[derive(Debug)]

@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 
 use sluicegate_backend::{Fetched, System};
+use sluicegate_dialect as dialect;
+use sluicegate_dialect::http::Position;
 use sluicegate_shared_log::Ends;
 
 use super::super::response::Response;
-use crate::dialect;
-use crate::dialect::http::Position;
 
 /// The records of one partition.
 pub(super) struct Part {

@@ -4,6 +4,8 @@ use http::StatusCode;
 use sluicegate_backend::command::Record;
 use sluicegate_backend::{CommandError, DeliveryReport, System};
 use sluicegate_delivery::cluster::WriteTicket;
+use sluicegate_dialect as dialect;
+use sluicegate_dialect::http::{HttpWords, RecordId};
 
 use super::super::headers::Headers;
 use super::super::problem::{Problem, ProblemKind};
@@ -11,8 +13,6 @@ use super::super::record_id;
 use super::super::request::Request;
 use super::super::response::Response;
 use super::batch;
-use crate::dialect;
-use crate::dialect::http::{HttpWords, RecordId};
 
 /// Writes the records of the body to a topic or one of its partitions, or to a stream.
 ///

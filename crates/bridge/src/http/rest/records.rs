@@ -6,6 +6,8 @@ use http::StatusCode;
 use sluicegate_backend::command::ReadBounds;
 use sluicegate_backend::{DecodeMessages as _, LOG_START, Log, System, WAITING_BYTES};
 use sluicegate_delivery::grant::Grant;
+use sluicegate_dialect as dialect;
+use sluicegate_dialect::http::media_type::Format;
 use sluicegate_telemetry::metrics::RouteMetrics;
 
 use super::super::problem::Problem;
@@ -15,8 +17,6 @@ use super::partition;
 use super::path::Query;
 use super::position::Position;
 use super::positions::{Part, with_offsets};
-use crate::dialect;
-use crate::dialect::http::media_type::Format;
 
 /// The response to GET of a partition's records.
 ///

@@ -5,12 +5,12 @@ use http::{HeaderMap, StatusCode};
 use sluicegate_delivery::drain::Drain;
 use sluicegate_delivery::grant::Grant;
 use sluicegate_delivery::testing::script::Script;
+use sluicegate_dialect as dialect;
 use sluicegate_fair_share::{Holder, Ledger, Permits, Source};
 use sluicegate_protocol::metadata;
 use tokio_util::task::TaskTracker;
 
 use super::*;
-use crate::dialect;
 use crate::http::headers::Headers;
 
 /// The status, the headers `sluicegate-…` and the body of an answer.

@@ -5,6 +5,7 @@ use sluicegate_backend::number::whole_number;
 use sluicegate_backend::{LOG_START, Log};
 use sluicegate_delivery::cluster::{MAX_PARTITIONS, Place};
 use sluicegate_delivery::grant::Grant;
+use sluicegate_dialect::http::media_type::Format;
 
 use super::super::problem::{Problem, ProblemKind};
 use super::super::request_permits::RequestPermits;
@@ -13,7 +14,6 @@ use super::path::Query;
 use super::position::Position;
 use super::positions::{Part, with_lists};
 use super::{partition, records};
-use crate::dialect::http::media_type::Format;
 
 /// The response to GET of a topic's records.
 ///

@@ -8,8 +8,8 @@ use sluicegate_protocol::{
     UnsubscribedResp,
 };
 
-use crate::dialect::json::answer::{Outcome, shrunk, text};
-use crate::dialect::json::error::Error;
+use sluicegate_dialect::json_sessions::answer::{Outcome, shrunk, text};
+use sluicegate_dialect::json_sessions::error::Error;
 
 /// The text of an answer that is the same on every system; none for others, which are encoded where they are made, and
 /// for control messages, which are protobuf in every codec.
@@ -108,10 +108,10 @@ fn partition(described: &PartitionMetadata) -> Partition<'_> {
 #[cfg(test)]
 mod tests {
     use sluicegate_backend::{CommandError, Fault, System};
+    use sluicegate_dialect::json_sessions::answer::results;
     use sluicegate_protocol::{Close, ControlResp, ErrorResp, Reason, control_resp};
 
     use super::*;
-    use crate::dialect::json::answer::results;
 
     #[track_caller]
     fn check(resp: Resp, want: &str) {

@@ -12,9 +12,9 @@ use sluicegate_delivery::Place;
 use sluicegate_shared_log::Ends;
 use sluicegate_telemetry::metrics::RouteMetrics;
 
-use crate::dialect::json::answer::shrunk;
-use crate::dialect::{self, json::error};
-use crate::json::format::Format;
+use sluicegate_dialect::json::format::Format;
+use sluicegate_dialect::json_sessions::answer::shrunk;
+use sluicegate_dialect::{self as dialect, json_sessions::error};
 
 /// The answer to a fetch, with at most `max_bytes` of records.
 pub(in crate::session) fn fetched(
@@ -176,12 +176,12 @@ mod tests {
     use prost::Message;
     use serde_json::{Value, json};
     use sluicegate_backend::Fault;
+    use sluicegate_dialect::json::depth::MAX_DEPTH;
+    use sluicegate_dialect::testing::nested;
     use sluicegate_protocol::KafkaMessage;
     use sluicegate_protocol::{Header, KafkaFetchResp};
 
     use super::*;
-    use crate::json::depth::MAX_DEPTH;
-    use crate::json::depth::tests::nested;
     use crate::session::json::MAX_RESULT_BYTES;
 
     fn message(offset: i64, key: Option<&'static [u8]>, value: Option<&'static [u8]>) -> KafkaMessage {

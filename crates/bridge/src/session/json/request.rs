@@ -8,12 +8,12 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::Error;
 use serde_json::value::RawValue;
 use sluicegate_backend::System;
+use sluicegate_dialect::json_sessions::object::object;
+use sluicegate_dialect::json_sessions::subscribe::{Credit, Unsubscribe};
+use sluicegate_dialect::{self as dialect, Asked};
 use sluicegate_protocol::CmdCredit;
 use sluicegate_telemetry::metrics::Kind;
 
-use crate::dialect::json::object::object;
-use crate::dialect::json::subscribe::{Credit, Unsubscribe};
-use crate::dialect::{self, Asked};
 use crate::session::encoding::Encoding;
 use crate::session::request::Request;
 

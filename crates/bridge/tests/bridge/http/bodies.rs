@@ -8,13 +8,13 @@ use h2::Reason;
 use h2::client::SendRequest;
 use serde_json::Value;
 use sluicegate_bridge::Bridge;
+use sluicegate_stack::raw::Raw;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::{WRITES, check, check_marks, http1, produce, rest, send};
 use crate::reads::Stack;
 use crate::support::{Gateway, admin, start, with};
-use sluicegate_stack::raw::Raw;
 
 /// A bridge that takes bodies of 1024 bytes, and writes to no cluster.
 async fn bridge() -> Bridge {

@@ -7,11 +7,11 @@ use bytes::Bytes;
 use prost::Message;
 use sluicegate_protocol::http_route::Resource;
 use sluicegate_protocol::{HttpRest, HttpRoute};
+use sluicegate_stack::http::client::Response;
+use sluicegate_stack::raw::Raw;
 
 use super::{ROUTE, check, check_marks, http1, rest, send};
 use crate::support::{Gateway, admin, start, start_before, start_with, with};
-use sluicegate_stack::http::client::Response;
-use sluicegate_stack::raw::Raw;
 
 const SECRET: (&str, &str) = ("sluicegate-gateway-secret", "correct-horse-battery-staple");
 

@@ -248,7 +248,7 @@ fn deep_json_needs_no_stack() {
 
 proptest! {
     #[test]
-    fn values_are_kept_byte_for_byte(value in crate::json::tests::value()) {
+    fn values_are_kept_byte_for_byte(value in sluicegate_dialect::testing::value()) {
         let text = serde_json::to_string(&value).unwrap();
         let records = json(&format!("{{\"records\":[{{\"key\":{text},\"value\": {text} }}]}}"));
         let want = (!value.is_null()).then(|| Bytes::from(text));

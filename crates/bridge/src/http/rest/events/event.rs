@@ -5,14 +5,14 @@ use std::io::Write as _;
 use serde::Serialize;
 use sluicegate_backend::{CommandError, DecodeMessages as _, Fault, Fetched, System};
 use sluicegate_delivery::{Item, Place};
+use sluicegate_dialect as dialect;
+use sluicegate_dialect::http::failure::Failure;
+use sluicegate_dialect::json::format::Format;
 use sluicegate_protocol::error_code::INVALID_REQUEST;
 use sluicegate_shared_log::Ends;
 
 use super::super::super::response::FRAME_BYTES;
 use super::id::{self, MAX_PARTITIONS, Positions};
-use crate::dialect;
-use crate::dialect::http::failure::Failure;
-use crate::json::format::Format;
 
 /// Writes the events of one stream.
 pub(super) struct Events {

@@ -6,13 +6,13 @@ use bytes::Bytes;
 use sluicegate_backend::System;
 use sluicegate_backend::command::{RecordFilter, Source, Start, SubscribeCommand};
 use sluicegate_delivery::{MAX_FILTERS, MAX_VALUES};
+use sluicegate_dialect as dialect;
+use sluicegate_dialect::http::HttpWords;
+use sluicegate_dialect::json::format::Format;
 
 use super::super::super::problem::{Problem, ProblemKind};
 use super::super::path::Query;
 use super::super::position::Position;
-use crate::dialect;
-use crate::dialect::http::HttpWords;
-use crate::json::format::Format;
 
 /// A client's wish.
 #[derive(Debug)]

@@ -8,6 +8,7 @@ use sluicegate_backend::{CommandError, Fault, System};
 use sluicegate_delivery::drain::Drain;
 use sluicegate_delivery::grant::Grant;
 use sluicegate_delivery::testing::logs::{Logs, PARTITIONS};
+use sluicegate_dialect::json::format::Format;
 use tokio::sync::mpsc::{self, Receiver};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -16,7 +17,6 @@ use super::event::Events;
 use super::id::{Id, MAX_PARTITIONS, Positions};
 use super::query::Wish;
 use super::{Refused, check_partitions, query, stream};
-use crate::json::format::Format;
 
 /// A client's stream.
 struct Stream {

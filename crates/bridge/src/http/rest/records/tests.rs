@@ -6,14 +6,14 @@ use bytes::Bytes;
 use prost::Message;
 use sluicegate_backend::Fetched;
 use sluicegate_delivery::cluster::Reads;
+use sluicegate_dialect::json::depth::MAX_DEPTH;
+use sluicegate_dialect::testing::nested;
 use sluicegate_fair_share::Source;
 use sluicegate_protocol::{Header, KafkaFetchResp, KafkaMessage, TimestampType};
 use sluicegate_shared_log::Ends;
 
 use super::super::positions::with_lists;
 use super::*;
-use crate::json::depth::MAX_DEPTH;
-use crate::json::depth::tests::nested;
 
 const TOPIC: &str = "t\"x";
 /// Where a read that is complete continues.

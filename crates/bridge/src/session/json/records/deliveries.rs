@@ -6,10 +6,10 @@ use prost::Message;
 use serde_json::Value;
 use sluicegate_backend::System;
 use sluicegate_delivery::Place;
+use sluicegate_dialect::json::format::Format;
 use sluicegate_protocol::{Header, KafkaFetchResp, KafkaMessage, TimestampType};
 
 use super::super::{delivered, max_delivery_bytes};
-use crate::json::format::Format;
 
 fn place(topic: &str, partition: i32, offset: i64) -> Place {
     Place { topic: topic.into(), partition, offset }

@@ -1,12 +1,14 @@
 //! Texts and the requests that they become.
 
+mod nats;
+
 use std::time::Duration;
 
 use serde_json::json;
 use sluicegate_backend::command::{Command, Header, LogName, ReadBounds, Record, TopicNames};
+use sluicegate_dialect::json::format::Format;
 
 use super::*;
-use crate::json::format::Format;
 
 fn parse(text: &[u8]) -> Request {
     super::parse(text, System::Kafka)

@@ -1,0 +1,146 @@
+//! Plain HTTP in the words of each messaging system: paths, parameters, headers, media types and documents.
+//!
+//! [`HttpDialect`] is everything that a system defines for it: words as data, and functions for documents whose shapes
+//! differ. [`resource`] has the rows of a system's paths, [`media_type`] its types. [`body`] parses records, and
+//! [`failure`] renders errors within documents.
+
+pub mod body;
+pub mod failure;
+pub mod media_type;
+pub mod resource;
+
+use http::HeaderName;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use sluicegate_backend::command::Record;
+use sluicegate_backend::{DeliveryReport, Fetched, Written};
+use sluicegate_delivery::Place;
+use sluicegate_protocol::KafkaMessage;
+
+use self::body::BodyError;
+use self::media_type::{Format, MediaTypes};
+use self::resource::Resources;
+
+/// A messaging system in plain HTTP.
+pub trait HttpDialect: Sync {
+    /// The words of the system.
+    fn words(&self) -> &'static HttpWords;
+
+    /// The value of the member of a body that lists the records; none if the body lacks it.
+    ///
+    /// # Errors
+    /// The body is not an object with known members.
+    fn batch<'a>(&self, body: &'a str) -> Result<Option<&'a RawValue>, BodyError>;
+
+    /// Parses a record of a body, for a topic or one of its partitions. `place` is the record's in the body.
+    ///
+    /// # Errors
+    /// The record is invalid; says where, and what was expected.
+    fn record(
+        &self,
+        item: &RawValue,
+        place: &str,
+        format: Format,
+        topic: &str,
+        partition: Option<i32>,
+    ) -> Result<Record, BodyError>;
+
+    /// Appends a record of a document. Bytes that do not fit the format are an object with base64.
+    fn put_record(
+        &self,
+        text: &mut Vec<u8>,
+        topic: &str,
+        partition: i32,
+        message: &KafkaMessage,
+        format: Format,
+    );
+
+    /// The document with the result of each record.
+    fn results(&self, reports: Vec<DeliveryReport>) -> Vec<u8>;
+
+    /// The document of the only record of a `produce` route's request.
+    fn acknowledged(&self, topic: &str, written: Written) -> Vec<u8>;
+
+    /// The data of the event that a log has no more records, and the end of a transaction that hides some.
+    fn caught_up(&self, place: &Place, blocked_until: Option<i64>) -> Vec<u8>;
+
+    /// Checks a record's key to filter events by.
+    ///
+    /// # Errors
+    /// No record has it; says what was expected.
+    fn check_key(&self, key: &str) -> Result<(), &'static str>;
+}
+
+/// The words of a messaging system in plain HTTP.
+pub struct HttpWords {
+    /// The first segment of all its paths.
+    pub root: &'static str,
+    /// The paths as listed to clients.
+    pub paths: &'static str,
+    /// The rows of its paths.
+    pub resources: Resources,
+    /// The media types of documents.
+    pub media_types: MediaTypes,
+    /// The parameter and the member with an offset.
+    pub offset: &'static str,
+    /// The members with the first offset of a log, and the one after the last.
+    pub ends: [&'static str; 2],
+    /// The parameter with the most records of a read.
+    pub max_records: &'static str,
+    /// A record's key in errors, and the parameter of events with that key.
+    pub key: &'static str,
+    /// The parameter of events with a key's prefix.
+    pub key_prefix: &'static str,
+    /// Whether every record must have a key.
+    pub needs_key: bool,
+    /// Ids of records in writes; none if the system has none.
+    pub record_id: Option<RecordId>,
+    /// The member of a body with its records.
+    pub records: &'static str,
+    /// The member of an error with the system's code.
+    pub code: &'static str,
+    /// The headers of a read. The first says where to continue.
+    pub positions: &'static [Position],
+    /// Advice if a record may have been written.
+    pub unknown_outcome: &'static str,
+    /// Advice if the system does not authorize the cluster's user.
+    pub not_authorized: &'static str,
+}
+
+impl HttpWords {
+    /// The parameters that can be repeated.
+    pub fn lists(&self) -> [&'static str; 3] {
+        [self.key, self.key_prefix, "header"]
+    }
+}
+
+/// The places of a record's id.
+pub struct RecordId {
+    /// The request's header, with the id of its only record.
+    pub header: &'static str,
+    /// A record in messages.
+    pub record: &'static str,
+    /// The member of a record.
+    pub member: &'static str,
+    /// The record's own header.
+    pub record_header: &'static str,
+}
+
+/// A header with an offset, if that is known.
+pub struct Position {
+    /// The name.
+    pub header: HeaderName,
+    /// Its value, none if it is unknown.
+    pub of: fn(&Fetched) -> Option<i64>,
+}
+
+/// The bytes of a document.
+pub(super) fn json(document: &impl Serialize) -> Vec<u8> {
+    // Cannot fail: there are no maps with keys that are not strings.
+    serde_json::to_vec(document).unwrap_or_default()
+}
+
+/// An end of a log that is not negative, as unknown ones are.
+pub(super) fn known(offset: i64) -> Option<i64> {
+    (offset >= 0).then_some(offset)
+}

@@ -1,0 +1,77 @@
+//! The media types of requests and responses.
+
+use crate::json::format;
+
+/// The form of keys and values in JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// As embedded JSON.
+    Json,
+    /// As base64 strings.
+    Binary,
+}
+
+impl Format {
+    /// The form of keys and values.
+    pub fn of_values(self) -> format::Format {
+        match self {
+            Self::Json => format::Format::Json,
+            Self::Binary => format::Format::Base64,
+        }
+    }
+}
+
+/// The media types of a messaging system.
+pub struct MediaTypes {
+    /// Offers for documents without keys and values.
+    pub documents: &'static [Offer<&'static str>],
+    /// Offers for records.
+    pub records: &'static [Offer<Format>],
+    /// The type of records as embedded JSON.
+    pub json: &'static str,
+    /// The type of records in base64.
+    pub binary: &'static str,
+    /// The types of a body with records, as listed to clients.
+    pub bodies: &'static [(&'static str, Format)],
+    /// Types of a body that are accepted, and not listed.
+    pub old_bodies: &'static [(&'static str, Format)],
+    /// The types whose clients get errors of the first one, with the members of the REST proxies' errors. Without any,
+    /// errors do not have these members.
+    pub errors: &'static [&'static str],
+}
+
+impl MediaTypes {
+    /// The type of records in a format.
+    pub fn of(&self, format: Format) -> &'static str {
+        match format {
+            Format::Json => self.json,
+            Format::Binary => self.binary,
+        }
+    }
+
+    /// The format of a body, by its type in lower case; none if it is unknown.
+    pub fn format_of(&self, content_type: &str) -> Option<Format> {
+        let mut types = self.bodies.iter().chain(self.old_bodies);
+        types.find(|(known, _)| *known == content_type).map(|(_, format)| *format)
+    }
+}
+
+/// An offer to clients, by its names, the most precise one first.
+pub type Offer<T> = (&'static [Name], T);
+
+/// A name of an offer, and its precision.
+pub type Name = (&'static str, u8);
+
+/// The precision of an offer's own name.
+pub const EXACT: u8 = 4;
+/// JSON that embeds other JSON.
+pub const PLAIN: u8 = 3;
+/// The REST proxies' second version in any format.
+pub const ANY_FORMAT: u8 = 2;
+
+/// Plain JSON.
+pub const JSON: &str = "application/json";
+/// Server-sent events (the HTML standard, section 9.2).
+pub const EVENT_STREAM: &str = "text/event-stream";
+/// A problem document (RFC 9457).
+pub const PROBLEM: &str = "application/problem+json";

@@ -1,0 +1,162 @@
+//! The resources of a messaging system, by path.
+
+use std::sync::OnceLock;
+
+use matchit::Router;
+
+/// A path, and what requests can do there.
+#[derive(Debug)]
+pub struct Resource {
+    /// The pattern, which is also the route in metrics and traces. Its parameters are the topic, then the partition.
+    pub path: &'static str,
+    /// The name for messages.
+    pub name: &'static str,
+    /// The effect of GET and HEAD; none if they are not allowed.
+    pub get: Option<Get>,
+    /// The query parameters of GET.
+    pub parameters: &'static [&'static str],
+    /// Whether POST writes records.
+    pub posts: bool,
+}
+
+/// The effect of GET. A log is the path's partition, or a topic's only one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Get {
+    /// Lists all topics.
+    List,
+    /// Describes a topic and its partitions.
+    Describe,
+    /// Describes a log by its ends.
+    DescribeLog,
+    /// Reads records of a topic's partitions.
+    TopicRecords,
+    /// Reads records of a log.
+    Records,
+    /// Finds the ends of a log, or the offset of a timestamp.
+    Offsets,
+    /// Streams records of a topic's partitions.
+    TopicEvents,
+    /// Streams records of a log.
+    Events,
+}
+
+impl Resource {
+    /// The allowed methods, in the form of the header `Allow`.
+    pub fn allow(&self, write: bool) -> &'static str {
+        match (self.get.is_some(), self.posts && write) {
+            (true, true) => "GET, HEAD, POST, OPTIONS",
+            (true, false) => "GET, HEAD, OPTIONS",
+            (false, true) => "POST, OPTIONS",
+            (false, false) => "OPTIONS",
+        }
+    }
+}
+
+/// All resources of a system.
+pub struct Resources {
+    /// The rows.
+    pub rows: &'static [Resource],
+    router: OnceLock<Router<&'static Resource>>,
+}
+
+/// The resource of a path, and the path's parameters as they were sent.
+#[derive(Debug)]
+pub struct Match {
+    /// The row.
+    pub resource: &'static Resource,
+    /// The topic, still encoded.
+    pub topic: Option<String>,
+    /// The partition, still encoded.
+    pub partition: Option<String>,
+}
+
+impl Resources {
+    /// The table of these rows.
+    pub const fn new(rows: &'static [Resource]) -> Self {
+        Self { rows, router: OnceLock::new() }
+    }
+
+    /// The resource of a path; none if there is none. A trailing slash is ignored, as is the lack of a leading one.
+    pub fn find(&self, path: &str) -> Option<Match> {
+        let path = path.strip_suffix('/').unwrap_or(path);
+        // A parameter of the router is never empty.
+        let segments = path.strip_prefix('/').unwrap_or(path).split('/');
+        let path: String =
+            segments.flat_map(|segment| ["/", if segment.is_empty() { EMPTY } else { segment }]).collect();
+        let found = self.router().at(&path).ok()?;
+        let mut parameters = found.params.iter().map(|(_, value)| value.to_owned());
+        Some(Match { resource: found.value, topic: parameters.next(), partition: parameters.next() })
+    }
+
+    fn router(&self) -> &Router<&'static Resource> {
+        self.router.get_or_init(|| {
+            let mut router = Router::new();
+            for resource in self.rows {
+                // Cannot fail: a test finds every row.
+                let _ = router.insert(resource.path, resource);
+            }
+            router
+        })
+    }
+}
+
+/// An empty segment for the router. No name and no number is encoded as this.
+const EMPTY: &str = "%";
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate as dialect;
+
+    #[test]
+    fn every_row_is_found_by_its_path() {
+        for words in dialect::ALL.map(|dialect| dialect.words()) {
+            for row in words.resources.rows {
+                assert_eq!(words.resources.find(row.path).map(|found| found.resource.path), Some(row.path));
+                assert_eq!(row.path.split('/').nth(1), Some(words.root), "{}", row.path);
+                assert!(row.get.is_some() || row.posts && row.parameters.is_empty(), "{}", row.path);
+                assert!(!row.posts || row.path.contains('{'), "{}", row.path);
+                assert_eq!(row.get == Some(Get::List), !row.path.contains('{'), "{}", row.path);
+            }
+        }
+    }
+
+    #[test]
+    fn allowed_methods_are_those_of_the_row_and_the_route() {
+        let row = |get, posts| Resource { path: "", name: "", get, parameters: &[], posts };
+        for (get, posts, write, want) in [
+            (Some(Get::List), false, true, "GET, HEAD, OPTIONS"),
+            (Some(Get::Describe), true, true, "GET, HEAD, POST, OPTIONS"),
+            (Some(Get::Describe), true, false, "GET, HEAD, OPTIONS"),
+            (None, true, true, "POST, OPTIONS"),
+            (None, true, false, "OPTIONS"),
+        ] {
+            assert_eq!(row(get, posts).allow(write), want);
+        }
+    }
+
+    #[test]
+    fn documented_operations_are_those_of_the_rows() {
+        let document =
+            include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/openapi.yaml"));
+        let (mut path, mut documented) = ("", BTreeSet::new());
+        for line in document.lines() {
+            if line.starts_with("  /") {
+                path = line.trim().trim_end_matches(':');
+            }
+            for method in ["get", "post"].into_iter().filter(|method| line == format!("    {method}:")) {
+                documented.insert(format!("{method} {path}"));
+            }
+        }
+        let mut rows = BTreeSet::from(["post /produce".to_owned()]);
+        for (route, dialect) in ["/kafka", "/nats"].into_iter().zip(dialect::ALL) {
+            for Resource { path, get, posts, .. } in dialect.words().resources.rows {
+                rows.extend(get.map(|_| format!("get {route}{path}")));
+                rows.extend(posts.then(|| format!("post {route}{path}")));
+            }
+        }
+        assert_eq!(documented, rows);
+    }
+}

@@ -1,0 +1,131 @@
+//! Checks a client's JSON, and removes the whitespace between its tokens. Numbers, strings, names and their order are
+//! never parsed into values that could change them.
+//!
+//! [`list`] bounds the memory of arrays, [`member`] tells null from nothing. [`format`], [`payload`], [`record`] and
+//! [`message`] are the parts of documents with records, and [`depth`] bounds them.
+
+pub mod depth;
+pub mod format;
+pub mod list;
+pub mod member;
+pub mod message;
+pub mod payload;
+pub mod record;
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+/// The text of a client's bytes that are one JSON value. Needs no stack for nesting.
+///
+/// # Errors
+/// The bytes are not valid JSON; says where, and what was expected.
+pub fn parse(bytes: &[u8]) -> Result<&str, InvalidJson> {
+    let text = std::str::from_utf8(bytes)
+        .map_err(|error| InvalidJson(format!("no UTF-8 after {} bytes", error.valid_up_to())))?;
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let checked = IgnoredAny::deserialize(&mut deserializer).and_then(|_| deserializer.end());
+    // The parser's errors describe the grammar and never repeat content.
+    checked.map_err(|error| InvalidJson(error.to_string()))?;
+    Ok(text)
+}
+
+/// Not JSON.
+#[derive(Debug, thiserror::Error)]
+#[error("not valid JSON: {0}")]
+pub struct InvalidJson(String);
+
+/// Removes the whitespace between the tokens of valid JSON, and keeps every other byte.
+pub fn compacted(json: &str) -> String {
+    let mut text = json.to_owned();
+    let mut in_string = false;
+    let mut escaped = false;
+    text.retain(|character| {
+        let kept = in_string || !matches!(character, ' ' | '\t' | '\n' | '\r');
+        in_string ^= character == '"' && !escaped;
+        escaped = character == '\\' && !escaped;
+        kept
+    });
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::value;
+
+    #[test]
+    fn only_whitespace_between_tokens_is_removed() {
+        for (json, want) in [
+            (" 1 ", "1"),
+            ("{ \"a b\" : [ 1 , 2 ] ,\r\n\t\"c\\\" \\\\\" : \" \" }", r#"{"a b":[1,2],"c\" \\":" "}"#),
+            (
+                "[123456789012345678901234567890.10, 1e400, -0, 1E+2]",
+                "[123456789012345678901234567890.10,1e400,-0,1E+2]",
+            ),
+            (r#"{"a": 1, "a": 2, "\u00e9\ud83d": "é\/"}"#, r#"{"a":1,"a":2,"\u00e9\ud83d":"é\/"}"#),
+            ("\"\\\\\" ", "\"\\\\\""),
+            (r#"["\\\"  \\", " "]"#, r#"["\\\"  \\"," "]"#),
+        ] {
+            parse(json.as_bytes()).unwrap();
+            assert_eq!(compacted(json), want);
+        }
+    }
+
+    #[track_caller]
+    fn check(body: &[u8], want: &str) {
+        let text = parse(body).unwrap_err().to_string();
+        assert!(text.contains(want), "{text}");
+    }
+
+    #[test]
+    fn invalid_json_is_refused_with_its_position() {
+        check(b"", "not valid JSON: EOF while parsing a value at line 1 column 0");
+        check(b"{\n  \"a\": 1,\n}", "key must be a string at line 3 column 1");
+        check(b"{\"a\" 1}", "expected `:` at line 1 column 6");
+        check(b"[1 2]", "expected `,` or `]` at line 1 column 4");
+        check(b"1 2", "trailing characters at line 1 column 3");
+        check(b"{\"a\":1}\x00", "trailing characters at line 1 column 8");
+        check(b"nul", "line 1 column 3");
+        for number in ["01", "+1", ".5", "1.", "1e", "-", "NaN", "Infinity", "0x1"] {
+            check(number.as_bytes(), "line 1 column ");
+        }
+        for string in ["\"", "\"\\x\"", "\"\\u12\"", "\"\n\"", "'a'", "\"a\u{0}\""] {
+            check(string.as_bytes(), "line ");
+        }
+        check(b"\xEF\xBB\xBF1", "line 1 column 1");
+        check(b"\"ab\xFF\"", "no UTF-8 after 3 bytes");
+        check(b"{\"a\":1", "EOF while parsing an object at line 1 column 6");
+    }
+
+    #[test]
+    fn deep_json_needs_little_stack_and_time() {
+        let depth = 512 * 1024;
+        let deep = "[".repeat(depth) + &"]".repeat(depth);
+        assert_eq!(compacted(parse(deep.as_bytes()).unwrap()), deep);
+        check("[".repeat(1 << 20).as_bytes(), "EOF while parsing a list");
+        let objects = "{\"\":".repeat(1 << 18) + "1" + &"}".repeat(1 << 18);
+        parse(objects.as_bytes()).unwrap();
+    }
+
+    proptest! {
+        #[test]
+        fn compacting_keeps_the_value(value in value(), gaps in prop::collection::vec("[ \t\r\n]{0,3}", 1..8)) {
+            let compact = serde_json::to_string(&value).unwrap();
+            let mut gaps = gaps.iter().cycle();
+            let pretty = serde_json::to_string_pretty(&value).unwrap();
+            // Strings have no line breaks: each line break is between tokens, and more whitespace follows it.
+            let json: String = pretty.split_inclusive('\n').flat_map(|line| [line, gaps.next().unwrap()]).collect();
+            prop_assert_eq!(compacted(parse(json.as_bytes()).unwrap()), compact);
+        }
+
+        #[test]
+        fn arbitrary_bytes_are_safe(body in prop::collection::vec(any::<u8>(), 0..64)) {
+            if let Ok(text) = parse(&body) {
+                let compact = compacted(text);
+                prop_assert_eq!(compacted(parse(compact.as_bytes()).unwrap()), compact);
+            }
+        }
+    }
+}

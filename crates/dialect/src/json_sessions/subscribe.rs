@@ -1,0 +1,137 @@
+//! Members of subscriptions that systems share.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::de::{Deserializer, Error as _};
+use serde::{Deserialize, de};
+use serde_json::Error;
+use sluicegate_backend::command::RecordFilter;
+use sluicegate_delivery::MAX_VALUES;
+
+use super::list::List;
+use super::object::Object;
+use crate::limits::{MAX_SOURCES, MAX_SUBSCRIPTION_BYTES};
+use crate::protobuf::size;
+
+/// The command `unsubscribe`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Unsubscribe {
+    /// The `id` of its command.
+    pub subscription: i64,
+}
+
+/// The command `credit`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Credit {
+    /// The `id` of its command.
+    pub subscription: i64,
+    /// The bytes to deliver beyond those granted before.
+    pub bytes: u64,
+}
+
+/// The value of `on_lag`.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnLagName {
+    /// Deliver everything.
+    #[default]
+    Wait,
+    /// Jump to the end.
+    Skip,
+}
+
+impl OnLagName {
+    /// Whether to jump to the end.
+    pub fn skips(&self) -> bool {
+        matches!(self, Self::Skip)
+    }
+}
+
+/// The id of a topic, in Kafka's text form: URL-safe base64 without padding.
+pub struct TopicId([u8; 16]);
+
+impl TopicId {
+    /// The topic's id.
+    pub fn number(self) -> u128 {
+        u128::from_be_bytes(self.0)
+    }
+
+    /// The member of this name.
+    pub fn named<'de, D: Deserializer<'de>>(name: &str, deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let id = URL_SAFE_NO_PAD.decode(text).ok().and_then(|id| id.try_into().ok());
+        let problem =
+            || de::Error::custom(format_args!("{name}: expected the one of an answer to `subscribe`"));
+        id.map(Self).ok_or_else(problem)
+    }
+}
+
+impl<'de> Deserialize<'de> for TopicId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::named("topic_id", deserializer)
+    }
+}
+
+/// The text of a topic's id; empty if it is not known.
+pub fn id_text(id: Option<u128>) -> String {
+    id.map(|id| URL_SAFE_NO_PAD.encode(id.to_be_bytes())).unwrap_or_default()
+}
+
+/// Checks the size of a subscription's text.
+pub fn check_len(json: &str) -> Result<(), Error> {
+    at_most(json.len(), "bytes", MAX_SUBSCRIPTION_BYTES)
+}
+
+/// The sources of a subscription: a single one, whose member `name` is required, or `many`. `is_alone`: no other member
+/// of a single source was given.
+pub fn one_or_many<S>(
+    name: &str,
+    one: Option<S>,
+    is_alone: bool,
+    many: Option<List<Object<S>, MAX_SOURCES>>,
+) -> Result<Vec<S>, Error> {
+    match (one, many) {
+        (Some(source), None) => Ok(vec![source]),
+        (None, Some(sources)) if is_alone => Ok(sources.0.into_iter().map(|Object(source)| source).collect()),
+        (None, None) => Err(Error::custom(format_args!("missing field `{name}`, or `sources`"))),
+        (_, Some(_)) => {
+            Err(Error::custom("`sources` and members of a single source: expected one or the other"))
+        }
+    }
+}
+
+/// The filters of a subscription, if they do not have too many values.
+pub fn filters(
+    filters: impl Iterator<Item = Result<RecordFilter, String>>,
+) -> Result<Vec<RecordFilter>, Error> {
+    let filter = |(index, filter): (usize, Result<_, String>)| {
+        filter.map_err(|error| Error::custom(format_args!("filters[{index}]: {error}")))
+    };
+    let filters = filters.enumerate().map(filter).collect::<Result<Vec<RecordFilter>, _>>()?;
+    let values = filters.iter().map(|filter| filter.equals.len().saturating_add(filter.prefixes.len()));
+    at_most(values.fold(0, usize::saturating_add), "values in filters", MAX_VALUES)?;
+    Ok(filters)
+}
+
+/// Checks a number of parts.
+///
+/// # Errors
+/// There are more than `max`.
+pub fn at_most(count: usize, of: &str, max: usize) -> Result<(), Error> {
+    if count <= max {
+        return Ok(());
+    }
+    Err(Error::custom(format_args!("{count} {of} in one subscription: expected at most {max}")))
+}
+
+/// The client's choice, at most `max`; 0: it made none.
+pub fn bounded(chosen: u32, max: usize) -> usize {
+    if chosen == 0 { max } else { size(chosen).min(max) }
+}
+
+/// The largest delivery. As protobuf it can be larger, because its text is.
+pub const MAX_BATCH_BYTES: usize = 24 * 1024;
+/// The most records of a delivery.
+pub const MAX_BATCH_RECORDS: usize = 600;

@@ -1,0 +1,186 @@
+//! Plain HTTP to Kafka: the resources of the REST proxies' second version, with streams of events beside them.
+
+mod documents;
+mod records;
+
+use http::HeaderName;
+use serde_json::value::RawValue;
+use sluicegate_backend::command::Record;
+use sluicegate_backend::{DeliveryReport, Written};
+use sluicegate_delivery::Place;
+use sluicegate_protocol::KafkaMessage;
+
+use super::Kafka;
+use crate::http::body::BodyError;
+use crate::http::media_type::{ANY_FORMAT, EXACT, Format, JSON, MediaTypes, PLAIN};
+use crate::http::resource::{Get, Resource, Resources};
+use crate::http::{HttpDialect, HttpWords, Position, known};
+
+static WORDS: HttpWords = HttpWords {
+    root: "topics",
+    paths: "/topics, /topics/TOPIC, /topics/TOPIC/records, /topics/TOPIC/events, \
+            /topics/TOPIC/partitions/N, or /topics/TOPIC/partitions/N with /records, /offsets or /events, \
+            after the route's path",
+    resources: Resources::new(&RESOURCES),
+    media_types: MediaTypes {
+        documents: &[(&[(V2, EXACT)], V2), (&[(JSON, EXACT)], JSON)],
+        records: &[
+            (&[(V2_BINARY, EXACT), (V2, ANY_FORMAT)], Format::Binary),
+            (&[(V2_JSON, EXACT), (JSON, PLAIN)], Format::Json),
+        ],
+        json: V2_JSON,
+        binary: V2_BINARY,
+        bodies: &[(V2_JSON, Format::Json), (V2_BINARY, Format::Binary), (JSON, Format::Json)],
+        old_bodies: &[(V1_JSON, Format::Json), (V1_BINARY, Format::Binary)],
+        errors: &[V2, V2_JSON, V2_BINARY],
+    },
+    offset: "offset",
+    ends: ["beginning_offset", "end_offset"],
+    max_records: "max_records",
+    key: "key",
+    key_prefix: "key_prefix",
+    needs_key: false,
+    record_id: None,
+    records: "records",
+    code: "kafka_code",
+    positions: &POSITIONS,
+    unknown_outcome: "a retry can write it twice",
+    not_authorized: "authorize the cluster's user in Kafka",
+};
+
+static POSITIONS: [Position; 4] = [
+    Position {
+        header: HeaderName::from_static("sluicegate-next-offset"),
+        of: |fetched| Some(fetched.next_offset),
+    },
+    Position {
+        header: HeaderName::from_static("sluicegate-log-start-offset"),
+        of: |fetched| known(fetched.ends.start),
+    },
+    Position {
+        header: HeaderName::from_static("sluicegate-last-stable-offset"),
+        of: |fetched| known(fetched.ends.stable),
+    },
+    Position {
+        header: HeaderName::from_static("sluicegate-high-watermark"),
+        of: |fetched| known(fetched.ends.end),
+    },
+];
+
+static RESOURCES: [Resource; 8] = [
+    Resource {
+        path: "/topics",
+        name: "the list of topics",
+        get: Some(Get::List),
+        parameters: &[],
+        posts: false,
+    },
+    Resource {
+        path: "/topics/{topic}",
+        name: "a topic",
+        get: Some(Get::Describe),
+        parameters: &[],
+        posts: true,
+    },
+    Resource {
+        path: "/topics/{topic}/records",
+        name: "records",
+        get: Some(Get::TopicRecords),
+        parameters: &["offsets", "offset", "max_bytes", "max_records", "min_bytes", "timeout", "isolation"],
+        posts: false,
+    },
+    Resource {
+        path: "/topics/{topic}/events",
+        name: "events",
+        get: Some(Get::TopicEvents),
+        parameters: &EVENTS,
+        posts: false,
+    },
+    Resource {
+        path: "/topics/{topic}/partitions/{partition}",
+        name: "a partition",
+        get: None,
+        parameters: &[],
+        posts: true,
+    },
+    Resource {
+        path: "/topics/{topic}/partitions/{partition}/records",
+        name: "records",
+        get: Some(Get::Records),
+        parameters: &["offset", "max_bytes", "max_records", "min_bytes", "timeout", "isolation"],
+        posts: false,
+    },
+    Resource {
+        path: "/topics/{topic}/partitions/{partition}/offsets",
+        name: "offsets",
+        get: Some(Get::Offsets),
+        parameters: &["timestamp", "isolation"],
+        posts: false,
+    },
+    Resource {
+        path: "/topics/{topic}/partitions/{partition}/events",
+        name: "events",
+        get: Some(Get::Events),
+        parameters: &EVENTS,
+        posts: false,
+    },
+];
+
+/// The parameters of streams of events.
+const EVENTS: [&str; 9] =
+    ["from", "timestamp", "isolation", "format", "key", "key_prefix", "header", "on_lag", "last_event_id"];
+
+/// The REST proxies' documents without keys and values.
+const V2: &str = "application/vnd.kafka.v2+json";
+const V2_JSON: &str = "application/vnd.kafka.json.v2+json";
+const V2_BINARY: &str = "application/vnd.kafka.binary.v2+json";
+const V1_JSON: &str = "application/vnd.kafka.json+json";
+const V1_BINARY: &str = "application/vnd.kafka.binary+json";
+
+impl HttpDialect for Kafka {
+    fn words(&self) -> &'static HttpWords {
+        &WORDS
+    }
+
+    fn batch<'a>(&self, body: &'a str) -> Result<Option<&'a RawValue>, BodyError> {
+        records::batch(body)
+    }
+
+    fn record(
+        &self,
+        item: &RawValue,
+        place: &str,
+        format: Format,
+        topic: &str,
+        partition: Option<i32>,
+    ) -> Result<Record, BodyError> {
+        records::record(item, place, format, topic, partition)
+    }
+
+    fn put_record(
+        &self,
+        text: &mut Vec<u8>,
+        topic: &str,
+        partition: i32,
+        message: &KafkaMessage,
+        format: Format,
+    ) {
+        documents::put_record(text, topic, partition, message, format.of_values());
+    }
+
+    fn results(&self, reports: Vec<DeliveryReport>) -> Vec<u8> {
+        documents::results(reports)
+    }
+
+    fn acknowledged(&self, topic: &str, written: Written) -> Vec<u8> {
+        documents::acknowledged(topic, written)
+    }
+
+    fn caught_up(&self, place: &Place, blocked_until: Option<i64>) -> Vec<u8> {
+        documents::caught_up(place, blocked_until)
+    }
+
+    fn check_key(&self, _: &str) -> Result<(), &'static str> {
+        Ok(())
+    }
+}

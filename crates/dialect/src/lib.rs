@@ -1,0 +1,130 @@
+//! The words of each messaging system for its clients: wire messages and JSON members of commands and answers, and in
+//! [`http`] the resources of plain HTTP.
+//!
+//! A dialect parses commands into the types of [`command`](sluicegate_backend::command), and renders results. Nothing else
+//! in the bridge names the messages, paths and members of a system.
+
+pub mod error;
+pub mod http;
+pub mod json;
+pub mod json_sessions;
+mod kafka;
+pub mod limits;
+mod nats;
+mod protobuf;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use serde_json::Error;
+use sluicegate_backend::command::{Command, SubscribeCommand};
+use sluicegate_backend::{CommandError, DeliveryReport, ListedOffset, System};
+use sluicegate_delivery::{Item, Place, SkipCause};
+use sluicegate_protocol::KafkaMessage;
+use sluicegate_protocol::pub_sub_req::Req;
+use sluicegate_protocol::pub_sub_resp::Resp;
+use sluicegate_shared_log::Ends;
+use sluicegate_telemetry::metrics::Kind;
+use sluicegate_ws_session::request::Command as Known;
+
+use self::http::HttpDialect;
+use crate::json::format::Format;
+
+/// The dialect of clients of a system's clusters.
+pub fn of(system: System) -> &'static dyn Dialect {
+    match system {
+        System::Kafka => &kafka::Kafka,
+        System::Nats => &nats::Nats,
+    }
+}
+
+/// All dialects. The first is that of paths of no system.
+pub static ALL: [&dyn Dialect; 2] = [&kafka::Kafka, &nats::Nats];
+
+/// A command of a session, or a subscription.
+#[derive(Debug, PartialEq)]
+pub enum Asked {
+    /// A command that is answered once.
+    Command(Command),
+    /// The beginning of a subscription.
+    Subscribe(Subscribed),
+}
+
+/// A subscription to begin.
+#[derive(Debug, PartialEq)]
+pub struct Subscribed {
+    /// The topics, filters and bounds.
+    pub command: SubscribeCommand,
+    /// The bytes that may be delivered until the client grants more. None: no limit.
+    pub credit: Option<u64>,
+}
+
+/// A command, and the format of keys and values in its answer.
+pub type InFormat = (Asked, Format);
+
+/// The words of a messaging system, in sessions and in plain HTTP.
+pub trait Dialect: HttpDialect {
+    /// The command to use instead of one of another system; none for a command of this system, or of all.
+    fn suggested_command(&self, command: Known) -> Option<&'static str>;
+
+    /// Parses a command of this system; none if it is not.
+    ///
+    /// # Errors
+    /// The command is invalid.
+    fn command(&self, req: Req) -> Option<Result<Asked, String>>;
+
+    /// Parses the JSON of the command of this name, and gives its kind; none if there is no such command.
+    fn json_command(&self, name: &str, json: &str) -> Option<(Kind, Result<InFormat, Error>)>;
+
+    /// The names of its commands in JSON, without those of all systems.
+    fn json_commands(&self) -> &'static str;
+
+    /// Appends a fetch's answer without its records. Gives the number of its field.
+    fn put_fetched(&self, answer: &mut Vec<u8>, next_offset: i64, ends: Ends) -> u32;
+
+    /// A delivery without its records: the number of its field, and the message.
+    fn delivered(&self, next: &Place, end: i64) -> (u32, Vec<u8>);
+
+    /// The offsets of many logs.
+    fn listed(&self, results: Vec<Result<ListedOffset, CommandError>>) -> Resp;
+
+    /// The reports of records.
+    fn produced(&self, reports: Vec<DeliveryReport>) -> Resp;
+
+    /// An item without records; none for the other items.
+    fn item(&self, item: Item) -> Option<Resp>;
+
+    /// The offsets of many logs in JSON.
+    fn json_listed(&self, sequence: i64, results: Vec<Result<ListedOffset, CommandError>>) -> Bytes;
+
+    /// The reports of records in JSON.
+    fn json_produced(&self, sequence: i64, reports: Vec<DeliveryReport>) -> Bytes;
+
+    /// An item without records in JSON; none for the other items.
+    fn json_item(&self, sequence: i64, item: &Item) -> Option<Bytes>;
+
+    /// Appends a record in JSON.
+    fn put_message(&self, text: &mut Vec<u8>, partition: i32, message: &KafkaMessage, format: Format);
+
+    /// Appends the member that says where a log continues.
+    fn put_next(&self, text: &mut Vec<u8>, partition: i32, next_offset: i64);
+
+    /// Appends the members of a log's ends, as far as they are known.
+    fn put_ends(&self, text: &mut Vec<u8>, ends: Ends);
+}
+
+/// The cause of a gap in JSON.
+pub fn cause_name(cause: SkipCause) -> &'static str {
+    match cause {
+        SkipCause::Deleted => "deleted",
+        SkipCause::Lag => "lag",
+    }
+}
+
+/// Milliseconds since 1970.
+fn millis(time: SystemTime) -> i64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,194 @@
+//! Plain HTTP to NATS: streams, their messages and sequences.
+
+mod messages;
+
+use http::HeaderName;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use sluicegate_backend::command::Record;
+use sluicegate_backend::{DeliveryReport, Written};
+use sluicegate_delivery::Place;
+use sluicegate_protocol::{KafkaMessage, MESSAGE_ID_HEADER};
+
+use super::{Nats, SYSTEM};
+use crate::http::body::BodyError;
+use crate::http::failure::Failure;
+use crate::http::media_type::{EXACT, Format, JSON, MediaTypes};
+use crate::http::resource::{Get, Resource, Resources};
+use crate::http::{HttpDialect, HttpWords, Position, RecordId, json, known};
+use crate::json::message::Message;
+use crate::json::payload::Payload;
+use crate::nats::published::Published;
+
+static WORDS: HttpWords = HttpWords {
+    root: "streams",
+    paths: "/streams, /streams/STREAM, or /streams/STREAM with /messages, /sequences or /events, \
+            after the route's path",
+    resources: Resources::new(&RESOURCES),
+    media_types: MediaTypes {
+        documents: &[(&[(JSON, EXACT)], JSON)],
+        records: &[(&[(BINARY, EXACT)], Format::Binary), (&[(JSON, EXACT)], Format::Json)],
+        json: JSON,
+        binary: BINARY,
+        bodies: &[(JSON, Format::Json), (BINARY, Format::Binary)],
+        old_bodies: &[],
+        errors: &[],
+    },
+    offset: "sequence",
+    ends: ["first_sequence", "end"],
+    max_records: "max_messages",
+    key: "subject",
+    key_prefix: "subject_prefix",
+    needs_key: true,
+    record_id: Some(RecordId {
+        header: "idempotency-key",
+        record: "message",
+        member: "message_id",
+        record_header: MESSAGE_ID_HEADER,
+    }),
+    records: "messages",
+    code: "nats_code",
+    positions: &POSITIONS,
+    unknown_outcome: "without a message id, a retry can write it twice",
+    not_authorized: "authorize the cluster's user in NATS",
+};
+
+static POSITIONS: [Position; 3] = [
+    Position {
+        header: HeaderName::from_static("sluicegate-next-sequence"),
+        of: |fetched| Some(fetched.next_offset),
+    },
+    Position {
+        header: HeaderName::from_static("sluicegate-first-sequence"),
+        of: |fetched| known(fetched.ends.start),
+    },
+    Position { header: HeaderName::from_static("sluicegate-end"), of: |fetched| known(fetched.ends.end) },
+];
+
+static RESOURCES: [Resource; 5] = [
+    Resource {
+        path: "/streams",
+        name: "the list of streams",
+        get: Some(Get::List),
+        parameters: &[],
+        posts: false,
+    },
+    Resource {
+        path: "/streams/{stream}",
+        name: "a stream",
+        get: Some(Get::DescribeLog),
+        parameters: &[],
+        posts: true,
+    },
+    Resource {
+        path: "/streams/{stream}/messages",
+        name: "messages",
+        get: Some(Get::Records),
+        parameters: &["sequence", "max_bytes", "max_messages", "min_bytes", "timeout"],
+        posts: false,
+    },
+    Resource {
+        path: "/streams/{stream}/sequences",
+        name: "sequences",
+        get: Some(Get::Offsets),
+        parameters: &["timestamp"],
+        posts: false,
+    },
+    Resource {
+        path: "/streams/{stream}/events",
+        name: "events",
+        get: Some(Get::Events),
+        parameters: &[
+            "from",
+            "timestamp",
+            "format",
+            "subject",
+            "subject_prefix",
+            "header",
+            "on_lag",
+            "last_event_id",
+        ],
+        posts: false,
+    },
+];
+
+/// Messages whose data is in base64.
+const BINARY: &str = "application/vnd.sluicegate.binary+json";
+
+impl HttpDialect for Nats {
+    fn words(&self) -> &'static HttpWords {
+        &WORDS
+    }
+
+    fn batch<'a>(&self, body: &'a str) -> Result<Option<&'a RawValue>, BodyError> {
+        messages::batch(body)
+    }
+
+    fn record(
+        &self,
+        item: &RawValue,
+        place: &str,
+        format: Format,
+        stream: &str,
+        _: Option<i32>,
+    ) -> Result<Record, BodyError> {
+        messages::message(item, place, format, stream)
+    }
+
+    fn put_record(&self, text: &mut Vec<u8>, stream: &str, _: i32, message: &KafkaMessage, format: Format) {
+        let data = format.of_values().value(message.value.as_deref().unwrap_or_default());
+        let message = Message::new(Some(stream), message, data, Payload::Base64);
+        // Cannot fail: a `Vec` accepts all writes, and every part of a message is valid JSON.
+        let _ = serde_json::to_writer(text, &message);
+    }
+
+    fn results(&self, reports: Vec<DeliveryReport>) -> Vec<u8> {
+        let outcome = |report| match report {
+            &Ok(written) => Outcome::Written(Published::from(written)),
+            Err(error) => Outcome::Failed { error: Failure::new(error, SYSTEM, None) },
+        };
+        json(&Results { results: reports.iter().map(outcome).collect() })
+    }
+
+    fn acknowledged(&self, stream: &str, written: Written) -> Vec<u8> {
+        json(&Acknowledged { stream, published: written.into() })
+    }
+
+    fn caught_up(&self, place: &Place, _: Option<i64>) -> Vec<u8> {
+        json(&CaughtUp { next_sequence: place.offset })
+    }
+
+    /// Stored subjects have no wildcards: such a filter would leave out every message.
+    fn check_key(&self, subject: &str) -> Result<(), &'static str> {
+        match subject.split('.').any(|token| matches!(token, "*" | ">")) {
+            true => Err("expected no wildcard: for orders.> use subject_prefix=orders."),
+            false => Ok(()),
+        }
+    }
+}
+
+/// The document of a write.
+#[derive(Serialize)]
+struct Results<'a> {
+    results: Vec<Outcome<'a>>,
+}
+
+/// The result of one message: its place or its error.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Outcome<'a> {
+    Written(Published),
+    Failed { error: Failure<'a> },
+}
+
+#[derive(Serialize)]
+struct Acknowledged<'a> {
+    stream: &'a str,
+    #[serde(flatten)]
+    published: Published,
+}
+
+#[derive(Serialize)]
+struct CaughtUp {
+    next_sequence: i64,
+}
