@@ -5,23 +5,9 @@ import type { Connections } from "./connections.ts";
 import { GateError } from "./errors.ts";
 import type { ErrorResp } from "./generated/pubsub_pb.ts";
 import type { Published } from "./message.ts";
+import type { CommandOptions, WriteOptions } from "./options.ts";
 import { unless } from "./pause.ts";
 import type { Written } from "./record.ts";
-
-/** The settings of a command. */
-export interface CommandOptions {
-  /** Rejects the command with the signal's reason when aborted. An aborted write may still happen. */
-  signal?: AbortSignal;
-}
-
-/** The settings of {@link Gate.produce} and {@link Gate.publish}. */
-export interface WriteOptions extends CommandOptions {
-  /**
-   * Limit of the wait for a connection and for the answer, in milliseconds. By default 40,000: longer than Kafka's
-   * writer in the bridge tries, which knows more about the outcome.
-   */
-  timeout?: number;
-}
 
 type Case = NonNullable<Answer["case"]>;
 type ValueOf<C extends Case> = Extract<Answer, { case: C }>["value"];

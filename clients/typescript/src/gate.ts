@@ -1,15 +1,7 @@
 // The client: commands, and their answers.
 
 import { command, end, integer, list, members, name, partition, reject, string } from "./check.ts";
-import {
-  allWritten,
-  type CommandOptions,
-  Commands,
-  check,
-  onlyResult,
-  timestamp,
-  type WriteOptions,
-} from "./commands.ts";
+import { allWritten, Commands, check, onlyResult, timestamp } from "./commands.ts";
 import type { Command } from "./connection.ts";
 import { Connections, type ConnectOptions, type Status } from "./connections.ts";
 import { checkBegin } from "./loop.ts";
@@ -23,6 +15,7 @@ import {
   type StreamMessage,
   streamMessage,
 } from "./message.ts";
+import type { CommandOptions, WriteOptions } from "./options.ts";
 import type { StreamPositions } from "./positions.ts";
 import {
   checkFetch,

@@ -1,12 +1,12 @@
 // Kafka and NATS in the browser, in workers and in Node, through an API gateway with Sluicegate.
 
-export type { CommandOptions, WriteOptions } from "./commands.ts";
 export type { ConnectOptions, Status } from "./connections.ts";
 export type { Content, Data, Schema } from "./data.ts";
 export { GateError, type Reason } from "./errors.ts";
 export { connect, Gate } from "./gate.ts";
 export type { Filter, LoopOptions } from "./loop.ts";
 export type { NewMessage, Published, StreamFetched, StreamFetchOptions, StreamMessage } from "./message.ts";
+export type { CommandOptions, WriteOptions } from "./options.ts";
 export {
   type PositionStore,
   type Positions,

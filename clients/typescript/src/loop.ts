@@ -5,7 +5,7 @@ import { bytes, type Content, type Schema } from "./data.ts";
 import { GateError } from "./errors.ts";
 import type { KafkaSubscriptionEvent, NatsSubscriptionEvent } from "./generated/pubsub_pb.ts";
 import type { PositionStore } from "./positions.ts";
-import type { Input, Place } from "./subscription.ts";
+import type { Input, Place } from "./system.ts";
 
 /**
  * The settings that {@link SubscribeOptions} and {@link StreamOptions} share.

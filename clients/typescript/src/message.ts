@@ -1,9 +1,9 @@
 // Messages of NATS JetStream as applications see them.
 
 import { integer, members, name } from "./check.ts";
-import type { CommandOptions } from "./commands.ts";
 import { bytes, type Content, Data, type Schema } from "./data.ts";
 import type { NatsMessage } from "./generated/pubsub_pb.ts";
+import type { CommandOptions } from "./options.ts";
 import { headers, read } from "./record.ts";
 
 /**

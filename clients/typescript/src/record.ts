@@ -1,9 +1,9 @@
 // Records of Kafka as applications see them.
 
 import { command, date, duration, flag, integer, list, members, name, partition, schema } from "./check.ts";
-import type { CommandOptions, WriteOptions } from "./commands.ts";
 import { type Content, Data, encode, type Schema } from "./data.ts";
 import type { KafkaMessage } from "./generated/pubsub_pb.ts";
+import type { CommandOptions, WriteOptions } from "./options.ts";
 
 /**
  * A record of a topic.

@@ -8,7 +8,7 @@ import type { GateError } from "./errors.ts";
 import { eventInput, type LoopOptions, loopChecks, loopFields } from "./loop.ts";
 import { type StreamMessage, streamMessage } from "./message.ts";
 import { fromBase64, type Places, type StreamPositions, streamPlacesOf, streamPositionsOf } from "./positions.ts";
-import type { Input, LogEvent, Place, System } from "./subscription.ts";
+import type { Input, LogEvent, Place, System } from "./system.ts";
 
 /**
  * The settings of a subscription to streams: {@link Gate.subscribe}.

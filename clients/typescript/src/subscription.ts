@@ -1,62 +1,13 @@
 // Logs that are read as they are written: a loop takes each item once, in order, however often the connection is lost.
 
-import type { Answer, Command, Connection } from "./connection.ts";
+import type { Connection } from "./connection.ts";
 import type { Connections } from "./connections.ts";
 import { GateError } from "./errors.ts";
 import type { LoopOptions } from "./loop.ts";
 import { jitter, pause } from "./pause.ts";
 import type { Places, PositionStore, Positions } from "./positions.ts";
 import type { TopicRecord } from "./record.ts";
-
-/** @internal Parts in which the messaging systems differ. Items are Kafka's records, or NATS' messages. */
-export interface System<Item, P> {
-  places(positions: P | undefined): Places;
-  positions(places: Places): P;
-  /** Adds the places that the user wants to begin at, if only the ends of the logs tell them. */
-  locate(places: Places, signal: AbortSignal): Promise<void>;
-  /** Subscribes, with the credit in bytes. `received` overrides where the user wants to begin. */
-  command(received: Places, credit: number): Command;
-  /** Undefined if the answer says nothing to this version. */
-  input(answer: Answer): Input<Item> | undefined;
-  /** Tells the user. */
-  tell(at: Place, event: LogEvent): void;
-}
-
-/** @internal A topic's partition, or partition 0 of a stream. */
-export interface Place {
-  log: string;
-  partition: number;
-}
-
-/** @internal An answer of a subscription. Offsets are sequences on NATS. */
-export type Input<Item> = { case: "subscribed"; logs: SubscribedLog[] } | Delivery<Item> | EventInput;
-
-interface SubscribedLog {
-  log: string;
-  id: Uint8Array;
-  begins: { partition: number; offset: bigint }[];
-}
-
-interface Delivery<Item> {
-  case: "delivery";
-  at: Place;
-  items: { item: Item; offset: bigint; cost: number }[];
-  next: bigint;
-}
-
-interface EventInput {
-  case: "event";
-  at: Place;
-  event: LogEvent;
-  /** Where the subscription continues, if the event moves it. */
-  next?: bigint;
-}
-
-/** @internal An event, wherever it happened. */
-export type LogEvent =
-  | { type: "caughtUp"; openTransaction?: { end: number } }
-  | { type: "skipped"; from: number; to: number }
-  | { type: "retrying"; error: GateError };
+import type { Delivery, EventInput, Place, SubscribedLog, System } from "./system.ts";
 
 /** A delivery, or an event behind it, that waits for the loop. */
 type Waiting<Item> = (Delivery<Item> & { taken: number }) | EventInput;

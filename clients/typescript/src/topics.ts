@@ -8,7 +8,7 @@ import type { GateError } from "./errors.ts";
 import { eventInput, type LoopOptions, loopChecks, loopFields } from "./loop.ts";
 import { fromBase64, type Places, type Positions, placesOf, positionsOf } from "./positions.ts";
 import { record, type TopicRecord } from "./record.ts";
-import type { Input, LogEvent, Place, System } from "./subscription.ts";
+import type { Input, LogEvent, Place, System } from "./system.ts";
 
 /**
  * The settings of a subscription to topics: {@link Gate.subscribe}.

@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 
-import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 
 import { recordCost } from "../src/cost.ts";
 import {
@@ -16,9 +16,7 @@ import {
   PubSubRespSchema,
   Reason,
 } from "../src/generated/pubsub_pb.ts";
-import type { Stream } from "./stream.ts";
-
-export type Resp = NonNullable<MessageInitShape<typeof PubSubRespSchema>["resp"]>;
+import type { Resp, Stream } from "./stream.ts";
 
 export const PARTITIONS = 2;
 

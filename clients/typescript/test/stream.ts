@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 
-import { create } from "@bufbuild/protobuf";
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
 
 import { messageCost } from "../src/cost.ts";
 import {
@@ -11,10 +11,11 @@ import {
   type NatsMessage,
   NatsMessageSchema,
   type PubSubReq,
+  type PubSubRespSchema,
   Reason,
   type RecordFilter,
 } from "../src/generated/pubsub_pb.ts";
-import type { Resp } from "./server.ts";
+export type Resp = NonNullable<MessageInitShape<typeof PubSubRespSchema>["resp"]>;
 
 const NAME = "s";
 const ID = new Uint8Array([7, 7, 7]);

@@ -3,7 +3,8 @@ import { test } from "node:test";
 import { setImmediate } from "node:timers/promises";
 
 import { connect, GateError } from "../src/index.ts";
-import { type Resp, Server } from "./server.ts";
+import { Server } from "./server.ts";
+import type { Resp } from "./stream.ts";
 import { Stream } from "./stream.ts";
 
 const URL = "ws://gateway/";

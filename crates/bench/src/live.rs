@@ -275,6 +275,8 @@ const JETSTREAM: Comparison =
     Comparison { kinds: [Kind::SluicegateOnNats, Kind::Consumers, Kind::Core], sockets: 64 };
 /// Bytes of a record's value.
 const VALUE: usize = 100;
+/// Precedes the number of a record in its value.
+const MARKER: &[u8] = b"\x01~record~";
 /// Records of a flood.
 const FLOOD: usize = 40_000;
 const STUCK: usize = 100;

@@ -234,6 +234,7 @@ async fn measure(plan: &Plan) -> Result<(), Failure> {
     }
     if measures(Only::Nats) {
         nats::run(plan).await?;
+        live::on_jetstream(plan).await?;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Measures reading of a JetStream stream, in files, beside bare async-nats clients; then live delivery.
+//! Measures reading of a JetStream stream, in files, beside bare async-nats clients.
 
 use std::time::Duration;
 
@@ -10,14 +10,9 @@ use sluicegate_stack::stack::{BridgeConfig, Setup, Stack};
 use crate::report::nats::{Row, table};
 use crate::report::say;
 use crate::run::part;
-use crate::{Failure, Plan, live};
+use crate::{Failure, Plan};
 
 pub(crate) async fn run(plan: &Plan) -> Result<(), Failure> {
-    walk(plan).await?;
-    live::on_jetstream(plan).await
-}
-
-async fn walk(plan: &Plan) -> Result<(), Failure> {
     let records = plan.records.min(MAX_RECORDS).min(MAX_BYTES / u32::from(plan.size));
     say(&format!("stream    {records} messages of {} B in files, one replica", plan.size));
     let server = Nats::jetstream("").await?;

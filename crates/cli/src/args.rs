@@ -16,7 +16,6 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
-use crate::completion;
 use crate::stderr::{printable, say};
 pub(crate) use fetch::Fetch;
 pub(crate) use list_offsets::ListOffsets;
@@ -151,7 +150,7 @@ pub(crate) struct Ping {
 #[command(after_help = help::TOPICS)]
 pub(crate) struct Topics {
     /// Topics to show; by default all
-    #[arg(value_parser = topic, add = completion::topics())]
+    #[arg(value_parser = topic)]
     pub(crate) topics: Vec<String>,
     /// Print one JSON document, see below
     #[arg(short = 'J', long)]
@@ -165,7 +164,7 @@ pub(crate) struct Topics {
 #[group(required = true, multiple = false)]
 pub(crate) struct Target {
     /// Name of the topic
-    #[arg(value_parser = topic, add = completion::topics())]
+    #[arg(value_parser = topic)]
     topic: Option<String>,
     /// Name of a NATS stream, instead of a topic
     #[arg(long, value_name = "STREAM", value_parser = stream)]

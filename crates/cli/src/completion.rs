@@ -42,16 +42,20 @@ fn called() -> String {
     file.map_or_else(|| NAME.to_owned(), |file| file.display().to_string())
 }
 
-/// The commands with their options, which only show if a word begins with a hyphen or there is nothing else.
+/// The commands with names of topics, and with options, which only show if a word begins with a hyphen or there is
+/// nothing else.
 fn program() -> clap::Command {
     let mut program = Args::command();
     program.build();
-    let hidden = |arg: clap::Arg| if arg.is_positional() { arg } else { arg.hide(true) };
-    program.mut_args(hidden).mut_subcommands(|command| command.mut_args(hidden))
+    let completed = |arg: clap::Arg| match arg.get_id().as_str() {
+        "topic" | "topics" => arg.add(topics()),
+        _ if arg.is_positional() => arg,
+        _ => arg.hide(true),
+    };
+    program.mut_args(completed).mut_subcommands(|command| command.mut_args(completed))
 }
 
-/// Completes names of topics.
-pub(crate) fn topics() -> ArgValueCompleter {
+fn topics() -> ArgValueCompleter {
     ArgValueCompleter::new(|word: &OsStr| {
         let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
         let words = words.skip_while(|word| word != "--").skip(2);

@@ -1,6 +1,5 @@
 //! Starts all parts, watches them, and stops them.
 
-use std::error::Error;
 use std::fs;
 use std::path::Path;
 use std::process::Stdio;
@@ -19,10 +18,8 @@ use crate::args::Args;
 use crate::embedded::Embedded;
 use crate::hints;
 use crate::routes::routes;
-use crate::sentence;
 use crate::source::{Source, System, system_of};
-
-pub(crate) type Failure = Box<dyn Error>;
+use crate::{Failure, sentence};
 
 /// Runs until Ctrl-C, SIGTERM or a failure; nothing is left running.
 ///

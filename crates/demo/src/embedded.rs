@@ -6,9 +6,8 @@ mod readings;
 
 use self::kafka::Kafka;
 use self::nats::{Nats, readings_to};
-use crate::demo::Failure;
-use crate::sentence;
 use crate::source::{Source, System};
+use crate::{Failure, sentence};
 
 /// One of them, running; dropping it stops it.
 #[expect(clippy::large_enum_variant, reason = "one in the program")]

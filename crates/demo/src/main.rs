@@ -38,6 +38,8 @@ async fn main() -> ExitCode {
     }
 }
 
+type Failure = Box<dyn Error>;
+
 /// An error with its causes.
 fn sentence(error: &(dyn Error + 'static)) -> String {
     successors(Some(error), |&error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")

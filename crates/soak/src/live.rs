@@ -19,6 +19,7 @@ mod connection;
 mod discards;
 mod position;
 pub mod rolling;
+mod stream_name;
 mod subscriber;
 mod system;
 pub mod writers;

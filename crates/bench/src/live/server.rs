@@ -21,8 +21,8 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use self::jetstream::JetStream;
-use super::VALUE;
 use super::kind::Kind;
+use super::{MARKER, VALUE};
 use crate::{Failure, Plan};
 
 /// A running system with one topic.
@@ -225,7 +225,7 @@ impl Usage {
 
 /// The marker and the number of a record, filled up.
 fn value(number: usize) -> Vec<u8> {
-    let mut value = super::watch::MARKER.to_vec();
+    let mut value = MARKER.to_vec();
     value.extend(format!("{number:08}").bytes());
     value.resize(VALUE, b'.');
     value

@@ -12,10 +12,9 @@ use tokio::io::AsyncReadExt;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
+use super::MARKER;
 use super::server::Server;
 
-/// Precedes the number of a record in its value.
-pub(super) const MARKER: &[u8] = b"\x01~record~";
 /// Digits of a record's number.
 const DIGITS: usize = 8;
 

@@ -6,7 +6,6 @@ use clap::{ArgGroup, ValueEnum};
 use sluicegate_client::Header;
 
 use super::{Headers, Isolation, Output, count, help, partition, record_header, stream, topic};
-use crate::completion;
 use crate::position::Position;
 
 /// Print the messages of topics or streams as they are written, until Ctrl-C
@@ -22,7 +21,7 @@ use crate::position::Position;
 #[command(group = ArgGroup::new("names").args(["topics", "stream"]).required(true))]
 pub(crate) struct Subscribe {
     /// Names of the topics
-    #[arg(value_name = "TOPIC", value_parser = topic, add = completion::topics())]
+    #[arg(value_name = "TOPIC", value_parser = topic)]
     pub(crate) topics: Vec<String>,
     /// Name of a NATS stream, instead of topics; can be repeated
     #[arg(long, value_name = "STREAM", value_parser = stream)]

@@ -10,6 +10,7 @@ use sluicegate_protocol::KafkaMessage;
 use sluicegate_stack::kafka::{self, Kafka};
 use sluicegate_stack::nats::Cluster as NatsCluster;
 
+use super::stream_name::stream;
 use super::writers::{self, Writers};
 
 /// The system to check.
@@ -190,18 +191,6 @@ impl Source {
         }
     }
 }
-
-/// The stream that stands for a partition.
-pub(super) fn stream(partition: i32) -> String {
-    format!("{STREAMS}{partition}")
-}
-
-/// The partition that a stream stands for.
-pub(super) fn partition_of(stream: &str) -> i32 {
-    stream.strip_prefix(STREAMS).and_then(|number| number.parse().ok()).unwrap()
-}
-
-const STREAMS: &str = "checked-";
 
 /// Messages that a stream keeps if it discards: those of a few seconds.
 const KEPT: u32 = 30;

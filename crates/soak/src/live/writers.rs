@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::{interval, sleep};
 use tokio_tungstenite::tungstenite::Bytes;
 
-use super::system::stream;
+use super::stream_name::stream;
 
 /// Running writers.
 pub struct Writers {

@@ -8,7 +8,8 @@ use sluicegate_stack::http::client::{Client, Request, Streamed};
 
 use super::Wish;
 use crate::live::position::{Begin, Position, Told};
-use crate::live::system::{Source, stream};
+use crate::live::stream_name::stream;
+use crate::live::system::Source;
 
 pub(in crate::live) struct Events {
     /// None: that of each event.

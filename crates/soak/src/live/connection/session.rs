@@ -17,7 +17,8 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use super::Wish;
 use crate::live::position::{Begin, Position, Told};
-use crate::live::system::{Source, partition_of, stream};
+use crate::live::stream_name::{partition_of, stream};
+use crate::live::system::Source;
 
 pub(in crate::live) struct Session {
     stream: WebSocketStream<MaybeTlsStream<TcpStream>>,

@@ -1,0 +1,58 @@
+// The contract between a subscription and the messaging system that it reads.
+
+import type { Answer, Command } from "./connection.ts";
+import type { GateError } from "./errors.ts";
+import type { Places } from "./positions.ts";
+
+/** @internal Parts in which the messaging systems differ. Items are Kafka's records, or NATS' messages. */
+export interface System<Item, P> {
+  places(positions: P | undefined): Places;
+  positions(places: Places): P;
+  /** Adds the places that the user wants to begin at, if only the ends of the logs tell them. */
+  locate(places: Places, signal: AbortSignal): Promise<void>;
+  /** Subscribes, with the credit in bytes. `received` overrides where the user wants to begin. */
+  command(received: Places, credit: number): Command;
+  /** Undefined if the answer says nothing to this version. */
+  input(answer: Answer): Input<Item> | undefined;
+  /** Tells the user. */
+  tell(at: Place, event: LogEvent): void;
+}
+
+/** @internal A topic's partition, or partition 0 of a stream. */
+export interface Place {
+  log: string;
+  partition: number;
+}
+
+/** @internal An answer of a subscription. Offsets are sequences on NATS. */
+export type Input<Item> = { case: "subscribed"; logs: SubscribedLog[] } | Delivery<Item> | EventInput;
+
+/** @internal A log that was subscribed to. */
+export interface SubscribedLog {
+  log: string;
+  id: Uint8Array;
+  begins: { partition: number; offset: bigint }[];
+}
+
+/** @internal Items of one log. */
+export interface Delivery<Item> {
+  case: "delivery";
+  at: Place;
+  items: { item: Item; offset: bigint; cost: number }[];
+  next: bigint;
+}
+
+/** @internal An event of one log. */
+export interface EventInput {
+  case: "event";
+  at: Place;
+  event: LogEvent;
+  /** Where the subscription continues, if the event moves it. */
+  next?: bigint;
+}
+
+/** @internal An event, wherever it happened. */
+export type LogEvent =
+  | { type: "caughtUp"; openTransaction?: { end: number } }
+  | { type: "skipped"; from: number; to: number }
+  | { type: "retrying"; error: GateError };
