@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use sluicegate_fair_share::{Ledger, Source};
+use sluicegate_fair_share::{ClientKey, Ledger};
 
 /// The frames since the last tick.
 ///
@@ -21,12 +21,12 @@ impl Default for FrameRate {
 
 impl FrameRate {
     /// Number of frames that can begin in the next bytes of a client.
-    pub(crate) fn room(&self, source: Source) -> usize {
+    pub(crate) fn room(&self, source: ClientKey) -> usize {
         if self.0.borrow().has_room(source.into(), 1) { usize::MAX } else { FEW }
     }
 
     /// Counts the frames of one callback.
-    pub(crate) fn count(&self, source: Source, frames: usize) {
+    pub(crate) fn count(&self, source: ClientKey, frames: usize) {
         self.0.borrow_mut().take_up_to(source.into(), frames / FEW);
     }
 
@@ -49,7 +49,7 @@ mod tests {
 
     #[test]
     fn greedy_client_leaves_frames_to_others() {
-        let [greedy, other] = [b"192.0.2.1", b"192.0.2.2"].map(|address| Source::parse(address));
+        let [greedy, other] = [b"192.0.2.1", b"192.0.2.2"].map(|address| ClientKey::parse(address));
         let frames = FrameRate::default();
         let mut sent = 0;
         while frames.room(greedy) == usize::MAX {
@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn few_frames_at_once_count_for_nothing() {
-        let (frames, source) = (FrameRate::default(), Source::parse(b"192.0.2.1"));
+        let (frames, source) = (FrameRate::default(), ClientKey::parse(b"192.0.2.1"));
         (0..MAX_FRAMES).for_each(|_| frames.count(source, FEW - 1));
         assert_eq!(frames.room(source), usize::MAX);
     }

@@ -1,6 +1,6 @@
 //! A stream with a WebSocket session: host callbacks become inputs of the session, its outputs become host calls.
 
-use sluicegate_fair_share::Source;
+use sluicegate_fair_share::ClientKey;
 use sluicegate_ws_session::answer::Edit;
 use sluicegate_ws_session::handshake::{Accepted, Headers, Policy, Refused};
 use sluicegate_ws_session::{Input, Output, Session, padding};
@@ -12,7 +12,7 @@ use crate::host::{self, Buffer, Map, Status};
 /// A session and its state.
 pub(crate) struct SessionStream {
     context_id: u32,
-    source: Source,
+    source: ClientKey,
     state: State,
 }
 
@@ -28,7 +28,7 @@ enum State {
 impl SessionStream {
     /// A session whose upgrade was forwarded.
     pub(crate) fn new(filter: &Filter, context_id: u32, accepted: Accepted) -> Self {
-        let source = filter.gateway.client().map(|client| Source::parse(client.as_bytes()));
+        let source = filter.gateway.client().map(|client| ClientKey::parse(client.as_bytes()));
         let codec = accepted.codec();
         let source = source.unwrap_or_default();
         let session = Session::new(filter.limits, codec, &filter.unfinished, source);

@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
-use sluicegate_fair_share::Source;
+use sluicegate_fair_share::ClientKey;
 use sluicegate_shared_log::Ends;
 pub use sluicegate_shared_log::{
     AnswerReservation, Fetch, Fetched, LOG_END, LOG_START, ListedOffset, MAX_TIMESTAMP, Version,
@@ -72,7 +72,7 @@ pub trait Backend: Send + Sync {
     /// The log's version, as told to a request that is sent after the call. It is known from then on.
     fn ask_version<'a>(
         &'a self,
-        source: Source,
+        source: ClientKey,
         log: Log<'a>,
     ) -> BoxFuture<'a, Result<Version, CommandError>>;
 
@@ -83,7 +83,7 @@ pub trait Backend: Send + Sync {
     /// does not know.
     fn end_of_epoch<'a>(
         &'a self,
-        source: Source,
+        source: ClientKey,
         log: Log<'a>,
         epoch: i32,
     ) -> BoxFuture<'a, Result<Option<i64>, CommandError>>;
@@ -110,7 +110,7 @@ pub trait Backend: Send + Sync {
     /// [`Fetch`]. Gives each with its number as it is known.
     fn list_offsets<'a>(
         &'a self,
-        source: Source,
+        source: ClientKey,
         asked: &'a [(Log<'a>, i64)],
         committed: bool,
     ) -> BoxStream<'a, (usize, Result<ListedOffset, CommandError>)>;
@@ -124,12 +124,12 @@ pub trait Backend: Send + Sync {
     /// The partitions of a topic.
     fn partitions<'a>(
         &'a self,
-        source: Source,
+        source: ClientKey,
         topic: &'a str,
     ) -> BoxFuture<'a, Result<Arc<Description>, CommandError>>;
 
     /// Succeeds if the log exists, and never creates it.
-    fn check_log<'a>(&'a self, source: Source, log: Log<'a>) -> BoxFuture<'a, Result<(), CommandError>>;
+    fn check_log<'a>(&'a self, source: ClientKey, log: Log<'a>) -> BoxFuture<'a, Result<(), CommandError>>;
 
     /// Prepares for the first record.
     fn prepare_writes(&self) -> BoxFuture<'_, ()>;
@@ -144,7 +144,7 @@ pub trait Backend: Send + Sync {
     /// The records are queued all or none.
     fn enqueue<'a>(
         &'a self,
-        source: Source,
+        source: ClientKey,
         records: Vec<Record>,
         errors: Vec<Option<CommandError>>,
         due: &'a CancellationToken,

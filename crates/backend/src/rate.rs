@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use sluicegate_fair_share::{ClusterId, Holder, Ledger, Source};
+use sluicegate_fair_share::{ClientKey, ClusterId, Holder, Ledger};
 use tokio::time::{Instant, sleep_until};
 
 /// A limit that is whole again every second, or after another time. Memory: an entry for each client, site and cluster
@@ -39,7 +39,7 @@ impl ClusterRate {
     ///
     /// # Cancel safety
     /// A drop takes nothing.
-    pub async fn take(&self, source: Source, amount: usize) {
+    pub async fn take(&self, source: ClientKey, amount: usize) {
         self.rate.take(Holder { cluster: self.cluster, source }, amount).await;
     }
 }
@@ -113,12 +113,12 @@ const SECOND: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
-    use sluicegate_fair_share::Source;
+    use sluicegate_fair_share::ClientKey;
 
     use super::*;
 
     fn holder(address: &str) -> Holder {
-        Source::parse(address.as_bytes()).into()
+        ClientKey::parse(address.as_bytes()).into()
     }
 
     #[tokio::test(start_paused = true)]

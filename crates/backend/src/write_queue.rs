@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use sluicegate_fair_share::{Ledger, Source};
+use sluicegate_fair_share::{ClientKey, Ledger};
 use tokio::sync::Notify;
 
 use crate::command::{Header, Record};
@@ -26,7 +26,7 @@ struct Held {
     bytes: Ledger,
     records: Ledger,
     /// The number of records of each source that are kept apart, never 0.
-    apart: BTreeMap<Source, usize>,
+    apart: BTreeMap<ClientKey, usize>,
 }
 
 /// The memory that a system's client takes for a record besides its own bytes.
@@ -42,7 +42,7 @@ pub struct Overhead {
 #[derive(Debug)]
 pub struct QueuePermit {
     queue: Arc<Queue>,
-    source: Source,
+    source: ClientKey,
     bytes: usize,
     is_apart: bool,
 }
@@ -56,16 +56,16 @@ impl Queue {
     }
 
     /// Reserves room for a record of `bytes`; None if the queue is full or `source` holds its share.
-    pub fn take(self: &Arc<Self>, source: Source, bytes: usize) -> Option<QueuePermit> {
+    pub fn take(self: &Arc<Self>, source: ClientKey, bytes: usize) -> Option<QueuePermit> {
         self.reserve(source, bytes, false)
     }
 
     /// The same for a record that must not share a batch with those of others.
-    pub fn take_apart(self: &Arc<Self>, source: Source, bytes: usize) -> Option<QueuePermit> {
+    pub fn take_apart(self: &Arc<Self>, source: ClientKey, bytes: usize) -> Option<QueuePermit> {
         self.reserve(source, bytes, true)
     }
 
-    fn reserve(self: &Arc<Self>, source: Source, bytes: usize, is_apart: bool) -> Option<QueuePermit> {
+    fn reserve(self: &Arc<Self>, source: ClientKey, bytes: usize, is_apart: bool) -> Option<QueuePermit> {
         let mut held = self.held();
         if !held.take(source, bytes) {
             return None;
@@ -78,7 +78,7 @@ impl Queue {
     }
 
     /// Whether records of `source` are kept apart.
-    pub fn has_apart(&self, source: Source) -> bool {
+    pub fn has_apart(&self, source: ClientKey) -> bool {
         self.held().apart.contains_key(&source)
     }
 
@@ -86,7 +86,7 @@ impl Queue {
     ///
     /// # Cancel safety
     /// A drop changes nothing.
-    pub async fn shared_settled(&self, source: Source) {
+    pub async fn shared_settled(&self, source: ClientKey) {
         loop {
             let mut left = pin!(self.left.notified());
             left.as_mut().enable();
@@ -118,7 +118,7 @@ impl Queue {
 }
 
 impl Held {
-    fn take(&mut self, source: Source, bytes: usize) -> bool {
+    fn take(&mut self, source: ClientKey, bytes: usize) -> bool {
         let holder = source.into();
         let has_room = self.bytes.has_room(holder, bytes) && self.records.take(holder, 1);
         if has_room {
@@ -128,14 +128,14 @@ impl Held {
     }
 
     /// Whether records of `source` are queued that are not kept apart.
-    fn has_shared(&self, source: Source) -> bool {
+    fn has_shared(&self, source: ClientKey) -> bool {
         self.records.held_by(source.into()) > self.apart.get(&source).copied().unwrap_or_default()
     }
 }
 
 impl QueuePermit {
     /// The record's client.
-    pub fn source(&self) -> Source {
+    pub fn source(&self) -> ClientKey {
         self.source
     }
 }
@@ -177,11 +177,11 @@ mod tests {
 
     use super::*;
 
-    fn source(number: u8) -> Source {
-        Source::from(IpAddr::from([10, 0, 0, number]))
+    fn source(number: u8) -> ClientKey {
+        ClientKey::from(IpAddr::from([10, 0, 0, number]))
     }
 
-    fn take_all(queue: &Arc<Queue>, source: Source, bytes: usize) -> Vec<QueuePermit> {
+    fn take_all(queue: &Arc<Queue>, source: ClientKey, bytes: usize) -> Vec<QueuePermit> {
         std::iter::from_fn(|| queue.take(source, bytes)).collect()
     }
 

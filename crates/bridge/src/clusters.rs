@@ -21,7 +21,7 @@ use std::time::Duration;
 use futures_util::future::{join, join_all};
 use sluicegate_backend::Backend;
 use sluicegate_delivery::cluster::{Cluster, Parts, Rates, Writes};
-use sluicegate_fair_share::{Ledger, Permit, Permits, Source};
+use sluicegate_fair_share::{ClientKey, Ledger, Permit, Permits};
 use sluicegate_telemetry::metrics::Metrics;
 use tokio::sync::{Notify, OnceCell};
 use tokio::time::{Instant, sleep};
@@ -65,7 +65,7 @@ struct Entry {
     /// When a sweep first found it unused.
     unused_since: Option<Instant>,
     /// The client that was the first to use it.
-    source: Source,
+    source: ClientKey,
     _place: Permit,
 }
 
@@ -132,7 +132,7 @@ impl Clusters {
     /// A drop leaves creating the cluster to the other callers that wait for it.
     pub(crate) async fn defined(
         &self,
-        source: Source,
+        source: ClientKey,
         header: &[u8],
     ) -> Result<Arc<Cluster>, RouteClusterError> {
         let settings = self.settings();
@@ -327,7 +327,7 @@ impl Clusters {
     /// client's share, the longest unused one of its own.
     fn cell(
         &self,
-        source: Source,
+        source: ClientKey,
         definition: &Definition,
     ) -> Result<Arc<OnceCell<Arc<Cluster>>>, RouteClusterError> {
         let mut state = self.state();

@@ -13,7 +13,7 @@ use sluicegate_backend::System;
 use sluicegate_delivery::drain::Drain;
 use sluicegate_delivery::grant::Grant;
 use sluicegate_delivery::testing::script::Script;
-use sluicegate_fair_share::Source;
+use sluicegate_fair_share::ClientKey;
 use sluicegate_protocol::codec::Codec;
 use sluicegate_protocol::http_route::Resource;
 use sluicegate_protocol::metadata;
@@ -60,7 +60,7 @@ impl Rights {
         if let Some(topics) = &self.topics {
             headers.insert(metadata::TOPICS, topics.join(",").parse().unwrap());
         }
-        Grant::of(Script::cluster_of(system, 1 << 20).0, Source::default(), &headers).ok().unwrap()
+        Grant::of(Script::cluster_of(system, 1 << 20).0, ClientKey::default(), &headers).ok().unwrap()
     }
 
     fn has(&self, topic: &str) -> bool {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use sluicegate_backend::{Fetch, System};
-use sluicegate_fair_share::Source;
+use sluicegate_fair_share::ClientKey;
 
 use super::item::Item;
 use super::subscribe::{Subscribe, SubscribedTopic};
@@ -90,7 +90,7 @@ impl Client {
     }
 
     /// The client, and the work of its filters since it was counted. None: there are none, or items are told before.
-    pub(super) fn filter_work(&self) -> Option<(Source, usize)> {
+    pub(super) fn filter_work(&self) -> Option<(ClientKey, usize)> {
         let filters = &self.wish.filters;
         let is_due = self.items.is_empty() && !filters.is_empty();
         is_due.then(|| (self.wish.client, filters.work(self.scanned)))

@@ -21,7 +21,7 @@ use sluicegate_backend::{
     AnswerReservation, Backend, CommandError, Fault, Fetch, Fetched, LOG_END, LOG_START, ListedOffset, Log,
     System, WAITING_BYTES,
 };
-use sluicegate_fair_share::{Holder, Source};
+use sluicegate_fair_share::{ClientKey, Holder};
 use sluicegate_shared_log::Ends;
 use sluicegate_telemetry::failure_log::FailureLog;
 use sluicegate_telemetry::metrics::{ClusterMetrics, Kind, Outcome};
@@ -99,7 +99,7 @@ impl Reads {
     }
 
     /// The fetch of a client within these bounds.
-    pub fn fetch(&self, source: Source, offset: i64, bounds: ReadBounds) -> Fetch {
+    pub fn fetch(&self, source: ClientKey, offset: i64, bounds: ReadBounds) -> Fetch {
         let ReadBounds { wait, min_bytes, max_records, fill, committed, .. } = bounds;
         Fetch {
             offset,
@@ -199,7 +199,7 @@ impl Cluster {
     }
 
     /// Whether a topic exists. True if no broker is reachable.
-    pub(crate) async fn has_topic(&self, source: Source, topic: &str) -> bool {
+    pub(crate) async fn has_topic(&self, source: ClientKey, topic: &str) -> bool {
         let checked = self.backend().check_log(source, Log { topic, partition: 0 }).await;
         !checked.is_err_and(|error| error.fault == Fault::NotFound)
     }
@@ -224,7 +224,7 @@ impl Cluster {
     /// A drop abandons the read.
     pub(crate) async fn list_offset(
         &self,
-        source: Source,
+        source: ClientKey,
         log: Log<'_>,
         timestamp: i64,
         committed: bool,
@@ -243,7 +243,7 @@ impl Cluster {
     /// A drop abandons the reads.
     pub(crate) async fn list_offsets(
         &self,
-        source: Source,
+        source: ClientKey,
         asked: &[(Log<'_>, i64)],
         committed: bool,
     ) -> Vec<Result<ListedOffset, CommandError>> {
@@ -253,7 +253,7 @@ impl Cluster {
     /// The same as part of another command.
     pub(crate) async fn offsets_of(
         &self,
-        source: Source,
+        source: ClientKey,
         asked: &[(Log<'_>, i64)],
         committed: bool,
     ) -> Vec<Result<ListedOffset, CommandError>> {
@@ -263,7 +263,7 @@ impl Cluster {
     /// The same; those that are not known `until` then are errors.
     async fn offsets_within(
         &self,
-        source: Source,
+        source: ClientKey,
         asked: &[(Log<'_>, i64)],
         committed: bool,
         mut until: Option<Instant>,
@@ -292,7 +292,7 @@ impl Cluster {
     /// A drop abandons the reads.
     pub(crate) async fn add_ends(
         &self,
-        source: Source,
+        source: ClientKey,
         places: &[Place<'_>],
         results: &mut [Result<Fetched, CommandError>],
     ) {
@@ -320,7 +320,7 @@ impl Cluster {
     /// A drop abandons the reads.
     pub(crate) async fn ends(
         &self,
-        source: Source,
+        source: ClientKey,
         log: Log<'_>,
         committed: bool,
     ) -> Result<(i64, i64), CommandError> {
@@ -343,19 +343,22 @@ impl Cluster {
 
     /// Counts requests of a session, which took so many bytes. Gives when the client's next ones may be read, if it has
     /// had its share.
-    pub(crate) fn requested(&self, source: Source, requests: usize, bytes: usize) -> Option<Instant> {
+    pub(crate) fn requested(&self, source: ClientKey, requests: usize, bytes: usize) -> Option<Instant> {
         self.rates.requests.count(self.holder(source), requests.saturating_add(bytes / REQUEST_BYTES))
     }
 
     /// Counts bytes that are read for a client and not delivered: those that its filters leave out, or that a read
     /// skips.
     pub(crate) fn scans(&self) -> ClusterRate {
-        ClusterRate { rate: Arc::clone(&self.rates.scans), cluster: self.holder(Source::default()).cluster }
+        ClusterRate {
+            rate: Arc::clone(&self.rates.scans),
+            cluster: self.holder(ClientKey::default()).cluster,
+        }
     }
 
     /// A client of this cluster as shared limits count it. The cluster is known by its address, which is no other's
     /// while it lives.
-    pub(crate) fn holder(&self, source: Source) -> Holder {
+    pub(crate) fn holder(&self, source: ClientKey) -> Holder {
         Holder { cluster: std::ptr::from_ref(self).addr(), source }
     }
 

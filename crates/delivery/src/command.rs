@@ -45,7 +45,7 @@ impl Subscribe {
         }
         let max_bytes = if max_bytes == 0 { DEFAULT_BATCH_BYTES } else { max_bytes };
         Ok(Self {
-            client: fair_share::Source::default(),
+            client: fair_share::ClientKey::default(),
             sources: sources.into_iter().map(|of| source(system, of)).collect::<Result<_, _>>()?,
             committed,
             filters: Filters::new(filters),

@@ -11,7 +11,7 @@ use sluicegate_backend::command::{ReadBounds, Record, SubscribeCommand, TopicNam
 use sluicegate_backend::{
     AnswerReservation, CommandError, DeliveryReport, Description, Fault, Fetched, ListedOffset, Log, System,
 };
-use sluicegate_fair_share::{Holder, Source};
+use sluicegate_fair_share::{ClientKey, Holder};
 use sluicegate_protocol::error_code::{INVALID_REQUEST, TOPIC_AUTHORIZATION_FAILED};
 use sluicegate_protocol::{Reason, metadata};
 use sluicegate_telemetry::metrics::{ClusterMetrics, Kind, Outcome, RouteMetrics};
@@ -30,7 +30,7 @@ use crate::{Subscribe, Subscription};
 pub struct Grant {
     cluster: Arc<Cluster>,
     /// The client, which shared limits are divided by.
-    pub client: Source,
+    pub client: ClientKey,
     read: bool,
     write: bool,
     topics: Arc<Topics>,
@@ -55,7 +55,7 @@ impl Grant {
     ///
     /// # Errors
     /// A header has an invalid value.
-    pub fn of(cluster: Arc<Cluster>, client: Source, headers: &HeaderMap) -> Result<Self, InvalidHeader> {
+    pub fn of(cluster: Arc<Cluster>, client: ClientKey, headers: &HeaderMap) -> Result<Self, InvalidHeader> {
         let topics = match headers.get(metadata::TOPICS) {
             None => Topics::default(),
             Some(listed) => Topics::parse(listed.as_bytes()).ok_or(InvalidHeader {
@@ -87,7 +87,7 @@ impl Grant {
             route: cluster.metrics.route(None),
             max_read_bytes: cluster.reads().max_bytes,
             cluster: Arc::clone(cluster),
-            client: Source::default(),
+            client: ClientKey::default(),
             read: true,
             write: true,
             topics: Arc::default(),

@@ -17,7 +17,7 @@ use crate::cluster::{Cluster, Place, out_of_range, shown, unanswered};
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Subscribe {
     /// The client, which shared limits are divided by.
-    pub client: fair_share::Source,
+    pub client: fair_share::ClientKey,
     pub sources: Vec<Source>,
     /// As in [`Fetch`](sluicegate_backend::Fetch).
     pub committed: bool,
@@ -94,7 +94,7 @@ impl Source {
     /// A drop abandons the reads.
     pub(super) async fn resolve(
         &self,
-        (cluster, client): (&Cluster, fair_share::Source),
+        (cluster, client): (&Cluster, fair_share::ClientKey),
         committed: bool,
         max: usize,
         until: Instant,
@@ -145,7 +145,7 @@ impl Source {
     /// It is not the one that the client knows.
     async fn current_id(
         &self,
-        (cluster, client): (&Cluster, fair_share::Source),
+        (cluster, client): (&Cluster, fair_share::ClientKey),
         mut partitions: impl Iterator<Item = i32>,
     ) -> Result<Option<u128>, CommandError> {
         let backend = cluster.backend();
@@ -172,7 +172,7 @@ impl Source {
     /// known soon: its reads will tell.
     async fn check(
         &self,
-        (cluster, client): (&Cluster, fair_share::Source),
+        (cluster, client): (&Cluster, fair_share::ClientKey),
         named: &[(i32, i64)],
     ) -> Result<(), CommandError> {
         let offsets = named.iter().filter(|(_, offset)| *offset > 0);
@@ -193,7 +193,7 @@ impl Source {
     /// then.
     async fn list(
         &self,
-        (cluster, client): (&Cluster, fair_share::Source),
+        (cluster, client): (&Cluster, fair_share::ClientKey),
         asked: &[(i32, i64)],
         committed: bool,
         until: Instant,

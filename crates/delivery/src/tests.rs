@@ -434,7 +434,7 @@ async fn scans_of_one_client_leave_some_of_each_second_to_others() {
         let filters = vec![RecordFilter { equals: vec!["nothing".into()], ..Default::default() }];
         let command = SubscribeCommand { sources: vec![source], filters, ..Default::default() };
         let subscribe = Subscribe::of(System::Kafka, command, BOUNDS).unwrap();
-        let client = fair_share::Source::parse(address.as_bytes());
+        let client = fair_share::ClientKey::parse(address.as_bytes());
         Subscription::open(&cluster, &Arc::default(), Subscribe { client, ..subscribe }).await.unwrap()
     };
     // The offset that a client reaches whose filters match nothing.

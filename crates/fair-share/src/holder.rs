@@ -1,6 +1,6 @@
 //! Clients, as limits count them.
 
-use crate::source::Source;
+use crate::client_key::ClientKey;
 
 /// A client at a cluster.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -8,12 +8,12 @@ pub struct Holder {
     /// The cluster that the client uses.
     pub cluster: ClusterId,
     /// The client.
-    pub source: Source,
+    pub source: ClientKey,
 }
 
 /// A client where no cluster is known, or where all are the same.
-impl From<Source> for Holder {
-    fn from(source: Source) -> Self {
+impl From<ClientKey> for Holder {
+    fn from(source: ClientKey) -> Self {
         Self { source, ..Self::default() }
     }
 }
@@ -25,8 +25,8 @@ pub type ClusterId = usize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Account {
     Cluster(ClusterId),
-    Site(ClusterId, Source),
-    Source(ClusterId, Source),
+    Site(ClusterId, ClientKey),
+    Client(ClusterId, ClientKey),
 }
 
 impl Holder {
@@ -34,7 +34,7 @@ impl Holder {
     pub(crate) fn accounts(self) -> impl Iterator<Item = Account> {
         let Self { cluster, source } = self;
         let site = source.has_neighbours().then(|| Account::Site(cluster, source.site()));
-        [Some(Account::Cluster(cluster)), site, Some(Account::Source(cluster, source))].into_iter().flatten()
+        [Some(Account::Cluster(cluster)), site, Some(Account::Client(cluster, source))].into_iter().flatten()
     }
 }
 
@@ -44,7 +44,7 @@ impl Holder {
         let Self { cluster, source } = self;
         match source.has_neighbours() {
             true => Account::Site(cluster, source.site()),
-            false => Account::Source(cluster, source),
+            false => Account::Client(cluster, source),
         }
     }
 }

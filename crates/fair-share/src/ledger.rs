@@ -151,14 +151,14 @@ impl Ledger {
 
     /// The holder's own part.
     pub fn held_by(&self, holder: Holder) -> usize {
-        self.of(Account::Source(holder.cluster, holder.source))
+        self.of(Account::Client(holder.cluster, holder.source))
     }
 
     /// The source that would hold most if `grows` held `more`, of the site that would. Another one wins a tie.
     pub fn largest(&self, grows: Holder, more: usize) -> Holder {
         let sites = self.held.iter().filter_map(|(account, held)| match *account {
             Account::Site(..) => Some((*account, *held)),
-            Account::Source(cluster, source) => {
+            Account::Client(cluster, source) => {
                 (Holder { cluster, source }.site_account() == *account).then_some((*account, *held))
             }
             Account::Cluster(_) => None,
@@ -170,7 +170,7 @@ impl Ledger {
 
     fn largest_of(&self, site: Account, grows: Holder, more: usize) -> Holder {
         let sources = self.held.iter().filter_map(|(account, held)| match *account {
-            Account::Source(cluster, source) => Some((Holder { cluster, source }, *held)),
+            Account::Client(cluster, source) => Some((Holder { cluster, source }, *held)),
             Account::Cluster(_) | Account::Site(..) => None,
         });
         let sources = sources.filter(|(holder, _)| holder.site_account() == site);

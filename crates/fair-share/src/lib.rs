@@ -4,20 +4,20 @@
 //!   has left
 //! - [`Turns`]: a queue in which clients take turns
 //! - [`Permits`], [`Places`]: the same for threads, to take and give back, or to wait for
-//! - [`Source`]: a client, as limits count it
+//! - [`ClientKey`]: a client, as limits count it
 
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
+mod client_key;
 mod holder;
 mod ledger;
 mod permits;
 mod places;
-mod source;
 mod turns;
 
+pub use client_key::ClientKey;
 pub use holder::{ClusterId, Holder};
 pub use ledger::Ledger;
 pub use permits::{Permit, Permits};
 pub use places::{Place, Places};
-pub use source::Source;
 pub use turns::{Ticket, Turns};

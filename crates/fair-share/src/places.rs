@@ -142,12 +142,12 @@ mod tests {
     use std::task::{Context, Poll, Waker};
 
     use super::*;
-    use crate::Source;
+    use crate::ClientKey;
     #[cfg(target_family = "wasm")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     fn holder(number: u8) -> Holder {
-        Holder { cluster: 0, source: Source::from(IpAddr::from([10, 0, 0, number])) }
+        Holder { cluster: 0, source: ClientKey::from(IpAddr::from([10, 0, 0, number])) }
     }
 
     fn poll<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {

@@ -102,7 +102,7 @@ impl<T> Turns<T> {
     pub(crate) fn pop_where(&mut self, may: impl Fn(&[Account]) -> bool) -> Option<(Holder, T)> {
         let (account, entry) = self.root.pop(&mut Vec::new(), &may)?;
         self.len = self.len.saturating_sub(1);
-        let Account::Source(cluster, source) = account? else { return None };
+        let Account::Client(cluster, source) = account? else { return None };
         Some((Holder { cluster, source }, entry.content))
     }
 

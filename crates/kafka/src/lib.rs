@@ -29,7 +29,7 @@ use sluicegate_backend::{
     AnswerReservation, Backend, CommandError, Description, Enqueued, Fault, Fetch, Fetched, ListedOffset,
     Log, System, Unready, Version,
 };
-use sluicegate_fair_share::Source;
+use sluicegate_fair_share::ClientKey;
 pub use sluicegate_reader::{EncoderPool, PropertyError, is_secret};
 use sluicegate_reader::{ReadError, Reader, SkipMeter};
 use sluicegate_shared_log::{ClusterLogs, Ends};
@@ -122,7 +122,7 @@ impl Backend for Kafka {
 
     fn ask_version<'a>(
         &'a self,
-        source: Source,
+        source: ClientKey,
         log: Log<'a>,
     ) -> BoxFuture<'a, Result<Version, CommandError>> {
         async move {
@@ -138,7 +138,7 @@ impl Backend for Kafka {
 
     fn end_of_epoch<'a>(
         &'a self,
-        source: Source,
+        source: ClientKey,
         log: Log<'a>,
         epoch: i32,
     ) -> BoxFuture<'a, Result<Option<i64>, CommandError>> {
@@ -162,7 +162,7 @@ impl Backend for Kafka {
 
     fn list_offsets<'a>(
         &'a self,
-        source: Source,
+        source: ClientKey,
         asked: &'a [(Log<'a>, i64)],
         committed: bool,
     ) -> BoxStream<'a, (usize, Result<ListedOffset, CommandError>)> {
@@ -181,7 +181,7 @@ impl Backend for Kafka {
 
     fn partitions<'a>(
         &'a self,
-        source: Source,
+        source: ClientKey,
         topic: &'a str,
     ) -> BoxFuture<'a, Result<Arc<Description>, CommandError>> {
         let described = self.reader.topic(source, topic).map(move |described| match described {
@@ -191,7 +191,7 @@ impl Backend for Kafka {
         described.boxed()
     }
 
-    fn check_log<'a>(&'a self, source: Source, log: Log<'a>) -> BoxFuture<'a, Result<(), CommandError>> {
+    fn check_log<'a>(&'a self, source: ClientKey, log: Log<'a>) -> BoxFuture<'a, Result<(), CommandError>> {
         let checked = self.reader.check_partition(source, log.topic, log.partition);
         checked.map(|checked| checked.map_err(|error| self.failed(&error).with_retry())).boxed()
     }
@@ -205,7 +205,7 @@ impl Backend for Kafka {
 
     fn enqueue<'a>(
         &'a self,
-        source: Source,
+        source: ClientKey,
         records: Vec<Record>,
         errors: Vec<Option<CommandError>>,
         due: &'a CancellationToken,
@@ -245,7 +245,7 @@ impl Backend for Kafka {
 struct Scans<'a>(&'a ClusterRate);
 
 impl SkipMeter for Scans<'_> {
-    fn skipped(&self, source: Source, bytes: usize) -> BoxFuture<'_, ()> {
+    fn skipped(&self, source: ClientKey, bytes: usize) -> BoxFuture<'_, ()> {
         self.0.take(source, bytes).boxed()
     }
 }

@@ -27,7 +27,7 @@ use sluicegate_backend::command::Record;
 use sluicegate_backend::delivery_reports::DeliveryReports;
 use sluicegate_backend::write_queue::{Overhead, Queue, QueuePermit, size};
 use sluicegate_backend::{CommandError, DeliveryReport};
-use sluicegate_fair_share::Source;
+use sluicegate_fair_share::ClientKey;
 use sluicegate_protocol::error_code::MESSAGE_TOO_LARGE;
 use sluicegate_telemetry::metrics::WriteMetrics;
 use tokio::time::{Instant, sleep};
@@ -96,7 +96,7 @@ impl Writer {
     /// queue or for a turn.
     pub(super) async fn enqueue(
         &self,
-        source: Source,
+        source: ClientKey,
         records: Vec<Record>,
         errors: Vec<Option<CommandError>>,
     ) -> Result<Enqueued, NoProducer> {
@@ -162,7 +162,12 @@ impl Writer {
         if is_apart { &self.apart.slot } else { &self.slot }
     }
 
-    fn permit_for(&self, source: Source, record: &Record, is_apart: bool) -> Result<QueuePermit, WriteError> {
+    fn permit_for(
+        &self,
+        source: ClientKey,
+        record: &Record,
+        is_apart: bool,
+    ) -> Result<QueuePermit, WriteError> {
         let size = size(record, OVERHEAD);
         if !self.queue.fits(size) {
             let error = too_large("does not fit into the queue (`queue.buffering.max.kbytes`)", record);

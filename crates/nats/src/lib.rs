@@ -44,7 +44,7 @@ use sluicegate_backend::{
     AnswerReservation, Backend, CommandError, Description, Enqueued, Fault, Fetch, Fetched, ListedOffset,
     Log, Partition, System, Unready, Version,
 };
-use sluicegate_fair_share::Source;
+use sluicegate_fair_share::ClientKey;
 use sluicegate_shared_log::{ClusterLogs, Ends};
 use sluicegate_telemetry::metrics::{RequestMetrics, WriteMetrics};
 use sluicegate_telemetry::traces;
@@ -128,7 +128,7 @@ impl Backend for Nats {
         Version { topic_id: name.and_then(|name| self.reader.stream_id(name)), leader_epoch: None }
     }
 
-    fn ask_version<'a>(&'a self, _: Source, log: Log<'a>) -> BoxFuture<'a, Result<Version, CommandError>> {
+    fn ask_version<'a>(&'a self, _: ClientKey, log: Log<'a>) -> BoxFuture<'a, Result<Version, CommandError>> {
         async move {
             let asked = async { self.reader.ask_stream_id(StreamName::of(log)?).await };
             let topic_id = Some(asked.await.map_err(|error| self.failed(error))?);
@@ -143,7 +143,7 @@ impl Backend for Nats {
 
     fn end_of_epoch<'a>(
         &'a self,
-        _: Source,
+        _: ClientKey,
         _: Log<'a>,
         _: i32,
     ) -> BoxFuture<'a, Result<Option<i64>, CommandError>> {
@@ -167,7 +167,7 @@ impl Backend for Nats {
 
     fn list_offsets<'a>(
         &'a self,
-        _: Source,
+        _: ClientKey,
         asked: &'a [(Log<'a>, i64)],
         _: bool,
     ) -> BoxStream<'a, (usize, Result<ListedOffset, CommandError>)> {
@@ -189,7 +189,7 @@ impl Backend for Nats {
 
     fn partitions<'a>(
         &'a self,
-        source: Source,
+        source: ClientKey,
         topic: &'a str,
     ) -> BoxFuture<'a, Result<Arc<Description>, CommandError>> {
         async move {
@@ -201,7 +201,7 @@ impl Backend for Nats {
         .boxed()
     }
 
-    fn check_log<'a>(&'a self, _: Source, log: Log<'a>) -> BoxFuture<'a, Result<(), CommandError>> {
+    fn check_log<'a>(&'a self, _: ClientKey, log: Log<'a>) -> BoxFuture<'a, Result<(), CommandError>> {
         async move {
             let checked = async {
                 let name = StreamName::of(log)?;
@@ -225,7 +225,7 @@ impl Backend for Nats {
 
     fn enqueue<'a>(
         &'a self,
-        source: Source,
+        source: ClientKey,
         records: Vec<Record>,
         errors: Vec<Option<CommandError>>,
         due: &'a CancellationToken,

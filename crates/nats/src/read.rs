@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sluicegate_backend::{
     AnswerReservation, Fetch, Fetched, LOG_END, LOG_START, ListedOffset, MAX_TIMESTAMP,
 };
-use sluicegate_fair_share::Source;
+use sluicegate_fair_share::ClientKey;
 use sluicegate_shared_log::{Chunk, ClusterLogs, Ends, Event, FirstEntry, RawReads, SingleFlight};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -33,7 +33,7 @@ pub(super) struct Reader {
 struct StreamReads<'a> {
     reader: &'a Reader,
     name: StreamName<'a>,
-    source: Source,
+    source: ClientKey,
     /// The stream of the last read.
     id: Option<StreamId>,
 }

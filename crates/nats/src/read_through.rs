@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use sluicegate_fair_share::{Ledger, Places, Source};
+use sluicegate_fair_share::{ClientKey, Ledger, Places};
 use sluicegate_protocol::KafkaMessage;
 use sluicegate_shared_log::{Chunk, ClusterLogs, Ends, SingleFlight, assemble};
 use tokio::time::{Instant, timeout};
@@ -57,7 +57,7 @@ impl ReadThrough {
     /// sent after this call began.
     pub(super) async fn read(
         &self,
-        source: Source,
+        source: ClientKey,
         name: StreamName<'_>,
         offset: i64,
         max_bytes: usize,
@@ -69,7 +69,7 @@ impl ReadThrough {
     /// Reads until the stream stays the same, and the connection too.
     async fn read_again(
         &self,
-        source: Source,
+        source: ClientKey,
         name: StreamName<'_>,
         offset: i64,
         max_bytes: usize,
@@ -112,7 +112,7 @@ impl ReadThrough {
     /// Requests messages, and keeps them.
     async fn request(
         &self,
-        source: Source,
+        source: ClientKey,
         name: StreamName<'_>,
         known: &Stream,
         offset: i64,
@@ -211,7 +211,7 @@ impl ReadThrough {
     /// Messages of a walk, and the answer of the leader.
     async fn ahead(
         &self,
-        source: Source,
+        source: ClientKey,
         name: StreamName<'_>,
         known: &Stream,
         offset: i64,
@@ -250,7 +250,7 @@ impl ReadThrough {
     /// read on.
     async fn single(
         &self,
-        source: Source,
+        source: ClientKey,
         name: StreamName<'_>,
         stream: &Stream,
         from: i64,

@@ -179,7 +179,7 @@ async fn list_offset(
     timestamp: i64,
     committed: bool,
 ) -> Result<ListedOffset, CommandError> {
-    nats.list_offsets(Source::UNKNOWN, &[(log, timestamp)], committed).next().await.unwrap().1
+    nats.list_offsets(ClientKey::UNKNOWN, &[(log, timestamp)], committed).next().await.unwrap().1
 }
 
 fn at(offset: i64) -> Fetch {
@@ -191,7 +191,7 @@ fn at(offset: i64) -> Fetch {
         max_records: 0,
         fill: false,
         committed: false,
-        source: Source::UNKNOWN,
+        source: ClientKey::UNKNOWN,
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use sluicegate_fair_share::{Ledger, Permit, Permits, Source};
+use sluicegate_fair_share::{ClientKey, Ledger, Permit, Permits};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::api::Api;
@@ -59,7 +59,7 @@ impl Walks {
     /// its client has room for a walk.
     pub(super) fn at(
         &self,
-        source: Source,
+        source: ClientKey,
         stream: &Stream,
         offset: i64,
         continues: impl FnOnce() -> bool,
@@ -221,7 +221,7 @@ mod tests {
         let (api, streams) = without_a_server();
         let stream = learn(&streams, "s", 100_000);
         let walks = Walks::new(api, streams);
-        let begin = |from: &str| walks.at(Source::parse(from.as_bytes()), &stream, 1, || true);
+        let begin = |from: &str| walks.at(ClientKey::parse(from.as_bytes()), &stream, 1, || true);
         let greedy: Vec<_> = (0..MAX_WALKS).map_while(|_| begin("192.0.2.1")).collect();
         assert_eq!(greedy.len(), MAX_WALKS * 3 / 4);
         assert!(matches!(begin("192.0.2.2"), Some(Start::New(_))));

@@ -27,7 +27,7 @@ use sluicegate_backend::delivery_reports::DeliveryReports;
 use sluicegate_backend::write_queue::{Overhead, Queue, QueuePermit, size};
 use sluicegate_backend::write_sequencer::WriteSequencer;
 use sluicegate_backend::{CommandError, DeliveryReport, Fault};
-use sluicegate_fair_share::Source;
+use sluicegate_fair_share::ClientKey;
 use sluicegate_telemetry::metrics::{WriteFailure, WriteMetrics};
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -114,7 +114,7 @@ impl Writer {
     /// Nothing is queued before the last wait has ended. After that, a task of its own publishes all that is queued.
     pub(super) async fn enqueue(
         &self,
-        source: Source,
+        source: ClientKey,
         records: &[Record],
         errors: Vec<Option<CommandError>>,
     ) -> Result<Enqueued, CommandError> {
@@ -152,7 +152,7 @@ impl Writer {
     /// Checks a record, and reserves its room in the queue.
     fn accept(
         &self,
-        source: Source,
+        source: ClientKey,
         index: usize,
         record: &Record,
         ready: &Ready<'_>,
@@ -181,7 +181,7 @@ impl Writer {
         })
     }
 
-    fn permit(&self, source: Source, bytes: usize) -> Result<QueuePermit, CommandError> {
+    fn permit(&self, source: ClientKey, bytes: usize) -> Result<QueuePermit, CommandError> {
         if !self.queue.fits(bytes) {
             let problem = format!("message of {bytes} bytes does not fit into the queue (`queue.bytes`)");
             return Err(CommandError::new(Fault::TooLarge, 0, problem));

@@ -5,7 +5,7 @@ use std::error::Error;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
-use sluicegate_fair_share::Source;
+use sluicegate_fair_share::ClientKey;
 use sluicegate_reader::{Config, DEFAULT_MAX_BYTES, EncoderPool, Reader};
 use sluicegate_shared_log::{Fetch, LOG_END, LOG_START, Limits, SharedLog};
 
@@ -22,7 +22,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let logs = SharedLog::new(Limits { max_bytes: 1 << 26, max_age: Duration::from_secs(30) });
     let reader = Reader::new(config, logs.add_cluster(), EncoderPool::new());
     let asked = [(&*topic, partition, LOG_START), (&*topic, partition, LOG_END)];
-    let ends: BTreeMap<usize, _> = reader.list_offsets(Source::default(), &asked, false).collect().await;
+    let ends: BTreeMap<usize, _> = reader.list_offsets(ClientKey::default(), &asked, false).collect().await;
     let mut ends = ends.into_values();
     let (Some(first), Some(end)) = (ends.next(), ends.next()) else { return Err("no ends".into()) };
     let (mut offset, end) = (first?.offset, end?.offset);
@@ -37,7 +37,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             max_records: 0,
             fill: false,
             committed: false,
-            source: Source::default(),
+            source: ClientKey::default(),
         };
         let fetched = reader.fetch(&topic, partition, fetch, &(), &mut ()).await?;
         offset = fetched.next_offset;

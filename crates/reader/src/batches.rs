@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use sluicegate_fair_share::{Ledger, Permit, Permits, Source};
+use sluicegate_fair_share::{ClientKey, Ledger, Permit, Permits};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
@@ -40,7 +40,7 @@ type Inboxes<K, V> = Vec<Arc<Inbox<K, V>>>;
 
 /// The keys of one call that wait together, and their values.
 struct Inbox<K, V> {
-    source: Source,
+    source: ClientKey,
     /// Greater than those of earlier calls.
     number: u64,
     len: usize,
@@ -83,7 +83,7 @@ where
     /// A drop leaves the values that came, and has no effect on other callers.
     pub(crate) async fn ask<F, A>(
         self: &Arc<Self>,
-        source: Source,
+        source: ClientKey,
         mut keys: Vec<K>,
         send: impl Fn(Vec<K>) -> F + Clone + Send + Sync + 'static,
         values: &mut Vec<(K, V)>,
@@ -104,7 +104,7 @@ where
     }
 
     /// Lets as many of `keys` wait as the source has room for.
-    fn enter(&self, source: Source, keys: &mut Vec<K>) -> Option<Arc<Inbox<K, V>>> {
+    fn enter(&self, source: ClientKey, keys: &mut Vec<K>) -> Option<Arc<Inbox<K, V>>> {
         let permit = self.permits.acquire_up_to(source.into(), keys.len())?;
         let entered = keys.split_off(keys.len().saturating_sub(permit.amount()));
         let mut state = self.state.lock();
@@ -190,12 +190,12 @@ where
 fn in_turns<K, V>(group: Vec<(K, Inboxes<K, V>)>) -> Vec<(K, Inboxes<K, V>)> {
     let oldest = |inboxes: &Inboxes<K, V>| {
         let awaited = inboxes.iter().filter(|inbox| inbox.is_awaited());
-        awaited.map(|inbox| (inbox.number, inbox.source)).min().unwrap_or((u64::MAX, Source::UNKNOWN))
+        awaited.map(|inbox| (inbox.number, inbox.source)).min().unwrap_or((u64::MAX, ClientKey::UNKNOWN))
     };
     let mut group: Vec<_> =
         group.into_iter().map(|(key, inboxes)| (oldest(&inboxes), key, inboxes)).collect();
     group.sort_by_key(|((number, _), ..)| *number);
-    let mut turns: BTreeMap<Source, usize> = BTreeMap::new();
+    let mut turns: BTreeMap<ClientKey, usize> = BTreeMap::new();
     let mut ordered: Vec<_> = group
         .into_iter()
         .map(|((_, source), key, inboxes)| {

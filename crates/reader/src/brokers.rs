@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use sluicegate_fair_share::Source;
+use sluicegate_fair_share::ClientKey;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
@@ -87,7 +87,7 @@ impl Brokers {
     /// The leader of a partition, as [`Brokers::leaders`].
     pub(crate) async fn leader(
         &self,
-        source: Source,
+        source: ClientKey,
         target: TopicPartition<'_>,
         newer_than: Option<Instant>,
         deadline: Instant,
@@ -100,7 +100,7 @@ impl Brokers {
     /// created.
     pub(crate) async fn leaders(
         &self,
-        source: Source,
+        source: ClientKey,
         wanted: &[Wanted<'_>],
         deadline: Instant,
     ) -> Vec<Result<Leader, ReadError>> {
@@ -160,7 +160,7 @@ impl Brokers {
     /// A topic's partitions, from metadata of at most this age. Missing topics are never created.
     pub(crate) async fn topic(
         &self,
-        source: Source,
+        source: ClientKey,
         target: TopicPartition<'_>,
         max_age: Duration,
         deadline: Instant,
@@ -186,7 +186,7 @@ impl Brokers {
     /// Refreshes the metadata of a topic if it is older than this. After a failure it stays as it is.
     pub(crate) async fn refresh_topic(
         &self,
-        source: Source,
+        source: ClientKey,
         name: &str,
         max_age: Duration,
         deadline: Instant,
@@ -253,7 +253,7 @@ impl Brokers {
         let is_known = || self.metadata.lock().learned().is_some_and(fresh);
         if !is_known()
             && let Some(failure) =
-                self.refresh(Source::default(), [None], deadline).await.into_values().next()
+                self.refresh(ClientKey::default(), [None], deadline).await.into_values().next()
         {
             return Err(failure);
         }
@@ -273,7 +273,7 @@ impl Brokers {
     /// and 10 for missing leaders ([`RETRY_INTERVAL`]). Those that find the request under way wait for the next.
     async fn refresh(
         &self,
-        source: Source,
+        source: ClientKey,
         names: impl IntoIterator<Item = Option<String>>,
         deadline: Instant,
     ) -> BTreeMap<Option<String>, ReadError> {

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use sluicegate_fair_share::{Holder, Place, Source};
+use sluicegate_fair_share::{ClientKey, Holder, Place};
 use sluicegate_shared_log::{ClusterLogs, Fetched};
 use tokio::time::Instant;
 
@@ -26,7 +26,7 @@ pub(crate) async fn fetch_call(
     brokers: &Brokers,
     (logs, encoders): (&ClusterLogs, &EncoderPool),
     plan: &mut FetchPlan<'_>,
-    (committed, source): (bool, Source),
+    (committed, source): (bool, ClientKey),
     deadline: Instant,
 ) -> Result<Option<Fetched>, ReadError> {
     let holder = Holder { cluster: std::ptr::from_ref(brokers).addr(), source };

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sluicegate_fair_share::Source;
+use sluicegate_fair_share::ClientKey;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::api::Api;
@@ -32,7 +32,7 @@ impl Recipient {
 /// request to a broker and interprets the response.
 pub(crate) async fn leader_call<T, F>(
     brokers: &Brokers,
-    source: Source,
+    source: ClientKey,
     mut attempt: Attempt<'_>,
     send: impl Fn(Recipient) -> F,
 ) -> Result<T, ReadError>
@@ -75,7 +75,7 @@ where
 }
 
 /// Waits until metadata names another leader than the one of `call`.
-async fn leader_changed(brokers: &Brokers, source: Source, attempt: &Attempt<'_>, call: &Call) {
+async fn leader_changed(brokers: &Brokers, source: ClientKey, attempt: &Attempt<'_>, call: &Call) {
     loop {
         let since = Instant::now();
         sleep(call.leader_check.unwrap_or_default()).await;

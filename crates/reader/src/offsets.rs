@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, FuturesUnordered, StreamExt};
 use kafka_protocol::error::ResponseError;
-use sluicegate_fair_share::{Holder, Source};
+use sluicegate_fair_share::{ClientKey, Holder};
 use sluicegate_shared_log::{LOG_END, LOG_START, ListedOffset, MAX_TIMESTAMP};
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -82,7 +82,7 @@ type Outcomes = Vec<(usize, Outcome<ListedOffset>)>;
 pub(crate) struct Offsets<'a> {
     brokers: &'a Brokers,
     requests: &'a OffsetRequests,
-    source: Source,
+    source: ClientKey,
     committed: bool,
     attempts: Vec<(Attempt<'a>, i64)>,
     ready: Outcomes,
@@ -94,7 +94,7 @@ impl<'a> Offsets<'a> {
     pub(crate) fn new(
         brokers: &'a Brokers,
         requests: &'a OffsetRequests,
-        source: Source,
+        source: ClientKey,
         asked: &[Asked<'a>],
         committed: bool,
         deadline: Instant,
@@ -181,7 +181,7 @@ impl<'a> Offsets<'a> {
 /// Finds the leaders of some partitions.
 async fn find(
     brokers: &Brokers,
-    source: Source,
+    source: ClientKey,
     wanted: Vec<(usize, Wanted<'_>)>,
     deadline: Instant,
 ) -> Outcomes {
@@ -204,7 +204,7 @@ impl OffsetRequests {
     async fn call(
         &self,
         brokers: &Brokers,
-        source: Source,
+        source: ClientKey,
         recipient: Recipient,
         calls: Vec<OffsetCall<'_>>,
         deadline: Instant,
@@ -337,7 +337,7 @@ fn unanswered(broker: &Broker) -> ConnectionError {
 }
 
 /// Waits until metadata names another leader than the one of some call.
-async fn leader_changed(brokers: &Brokers, source: Source, calls: &[OffsetCall<'_>], deadline: Instant) {
+async fn leader_changed(brokers: &Brokers, source: ClientKey, calls: &[OffsetCall<'_>], deadline: Instant) {
     let interval = calls.iter().filter_map(|call| call.call.leader_check).min().unwrap_or_default();
     loop {
         let since = Instant::now();

@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures_util::future::ready;
 use futures_util::stream::{self, Stream, StreamExt};
 use kafka_protocol::error::ResponseError;
-use sluicegate_fair_share::Source;
+use sluicegate_fair_share::ClientKey;
 use sluicegate_shared_log::{
     AnswerReservation, Chunk, ClusterLogs, Ends, Event, Fetch, Fetched, FirstEntry, ListedOffset, LogKey,
     RawReads, SingleFlight,
@@ -75,7 +75,7 @@ struct ReadLog<'a> {
     target: TopicPartition<'a>,
     committed: bool,
     /// The client for whom it is read.
-    source: Source,
+    source: ClientKey,
     skips: &'a dyn SkipMeter,
 }
 
@@ -192,7 +192,7 @@ impl Reader {
     /// Dropping the stream loses its results and nothing else.
     pub fn list_offsets<'a>(
         &'a self,
-        source: Source,
+        source: ClientKey,
         asked: &[(&'a str, i32, i64)],
         committed: bool,
     ) -> impl Stream<Item = (usize, Result<ListedOffset, ReadError>)> + Send + use<'a> {
@@ -254,7 +254,7 @@ impl Reader {
         let log = ReadLog {
             target: TopicPartition::parse(topic, partition).ok()?,
             committed: false,
-            source: Source::default(),
+            source: ClientKey::default(),
             skips: &(),
         };
         self.inner.logs.end(&log.key(self.version_of(log)?))
@@ -284,7 +284,7 @@ impl Reader {
             }
             let deadline = in_future(brokers.config().request_timeout);
             // Not in the memory of each wait.
-            Box::pin(brokers.refresh_topic(Source::default(), log.target.topic(), LEADER_AGE, deadline))
+            Box::pin(brokers.refresh_topic(ClientKey::default(), log.target.topic(), LEADER_AGE, deadline))
                 .await;
             let is_same = |(now, of, _): (TailKey, LogKey, i32)| (now, of) == (tail.clone(), key.clone());
             if !self.tail(log).is_some_and(is_same) {
@@ -315,7 +315,7 @@ impl Reader {
         let log = TopicPartition::parse(topic, partition).map(|target| ReadLog {
             target,
             committed,
-            source: Source::default(),
+            source: ClientKey::default(),
             skips: &(),
         });
         log.is_ok_and(|log| self.is_watched_log(log, offset))
@@ -335,7 +335,7 @@ impl Reader {
         until: Option<Instant>,
     ) -> Option<Ends> {
         let target = TopicPartition::parse(topic, partition).ok()?;
-        let log = ReadLog { target, committed, source: Source::default(), skips: &() };
+        let log = ReadLog { target, committed, source: ClientKey::default(), skips: &() };
         match self.wait_for_notice(log, offset, until).await {
             Event::End(ends) => Some(ends),
             Event::Records(_) | Event::Read => None,
@@ -355,7 +355,7 @@ impl Reader {
     /// Dropping the call has no effect.
     pub async fn check_partition(
         &self,
-        source: Source,
+        source: ClientKey,
         topic: &str,
         partition: i32,
     ) -> Result<(), ReadError> {
@@ -395,7 +395,7 @@ impl Reader {
     ///
     /// # Cancel safety
     /// Dropping the call has no effect.
-    pub async fn topic(&self, source: Source, name: &str) -> Result<Arc<Topic>, ReadError> {
+    pub async fn topic(&self, source: ClientKey, name: &str) -> Result<Arc<Topic>, ReadError> {
         let target = TopicPartition::parse(name, 0)?;
         let brokers = &self.inner.brokers;
         brokers.topic(source, target, DESCRIPTION_AGE, in_future(brokers.config().request_timeout)).await

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use sluicegate_fair_share::Source;
+use sluicegate_fair_share::ClientKey;
 
 use crate::chunk::{Chunk, Ends, FirstEntry};
 
@@ -27,7 +27,7 @@ pub struct Fetch {
     /// Whether records of open and aborted transactions are left out.
     pub committed: bool,
     /// The client that fetches. Clients that share a request, or wait for the same limit, are told apart by it.
-    pub source: Source,
+    pub source: ClientKey,
 }
 
 /// The result of a fetch.

@@ -19,7 +19,7 @@ use opentelemetry::trace::{
 };
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
 use sluicegate_backend::rate::Rate;
-use sluicegate_fair_share::{Ledger, Source};
+use sluicegate_fair_share::{ClientKey, Ledger};
 
 pub use self::context::{Context, current, current_id};
 pub use self::export::ExportCounts;
@@ -82,7 +82,7 @@ impl Traces {
 
 impl Tracing {
     /// Begins the span of a request or a command, if it is sampled.
-    fn sample(self: &Arc<Self>, context: &Context, name: &'static str, client: Source) -> Option<Span> {
+    fn sample(self: &Arc<Self>, context: &Context, name: &'static str, client: ClientKey) -> Option<Span> {
         let is_sampled = context.sampled.unwrap_or_else(|| fastrand::f64() < self.sample_ratio);
         let span = is_sampled.then(|| self.begin(context, name, SpanKind::Server, client))??;
         Some(Span::new(span, self, client))
@@ -94,7 +94,7 @@ impl Tracing {
         context: &Context,
         name: &'static str,
         kind: SpanKind,
-        client: Source,
+        client: ClientKey,
     ) -> Option<opentelemetry_sdk::trace::Span> {
         if !self.spans.try_take(client.into(), 1) {
             self.counts.dropped.inc();

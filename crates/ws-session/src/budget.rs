@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use sluicegate_fair_share::{self as fair_share, Holder, Source};
+use sluicegate_fair_share::{self as fair_share, ClientKey, Holder};
 
 /// The bytes that unfinished messages can hold, shared by the sessions of a proxy worker or of the bridge's WebSocket
 /// endpoint.
@@ -49,7 +49,7 @@ impl Budget {
 #[derive(Debug)]
 pub struct Buffer {
     budget: Arc<Budget>,
-    source: Source,
+    source: ClientKey,
     held: Option<Held>,
 }
 
@@ -64,7 +64,7 @@ pub enum BufferError {
 
 impl Buffer {
     /// An empty buffer of a client at `source`.
-    pub fn new(budget: &Arc<Budget>, source: Source) -> Self {
+    pub fn new(budget: &Arc<Budget>, source: ClientKey) -> Self {
         Self { budget: Arc::clone(budget), source, held: None }
     }
 
@@ -143,7 +143,7 @@ struct Ledger {
     held: fair_share::Ledger,
     /// The number of messages begun so far.
     begun: u64,
-    messages: BTreeMap<(Source, u64), Entry>,
+    messages: BTreeMap<(ClientKey, u64), Entry>,
 }
 
 #[derive(Debug)]
@@ -155,7 +155,7 @@ struct Entry {
 
 impl Ledger {
     /// Adds a new message of `source`, the youngest of all.
-    fn begin(&mut self, source: Source) -> Held {
+    fn begin(&mut self, source: ClientKey) -> Held {
         self.begun = self.begun.saturating_add(1);
         let (age, data) = (self.begun, Arc::new(Mutex::new(Some(Vec::new()))));
         self.messages.insert((source, age), Entry { bytes: 0, data: Arc::clone(&data) });
@@ -163,7 +163,7 @@ impl Ledger {
     }
 
     /// Counts `bytes` for a message in place of its previous size. Evicts older messages if necessary.
-    fn grow(&mut self, source: Source, age: u64, bytes: usize) -> Result<(), BufferError> {
+    fn grow(&mut self, source: ClientKey, age: u64, bytes: usize) -> Result<(), BufferError> {
         loop {
             let entry = self.messages.get_mut(&(source, age)).ok_or(BufferError::Evicted)?;
             let (holder, more) = (Holder::from(source), bytes.saturating_sub(entry.bytes));
@@ -180,7 +180,7 @@ impl Ledger {
         }
     }
 
-    fn evict_oldest(&mut self, source: Source) -> Result<(), BufferError> {
+    fn evict_oldest(&mut self, source: ClientKey) -> Result<(), BufferError> {
         let mut messages = self.messages.range((source, 0)..=(source, u64::MAX));
         let (&(_, age), entry) = messages.next().ok_or(BufferError::Evicted)?;
         let data = Arc::clone(&entry.data);
@@ -189,7 +189,7 @@ impl Ledger {
         Ok(())
     }
 
-    fn remove(&mut self, source: Source, age: u64) {
+    fn remove(&mut self, source: ClientKey, age: u64) {
         if let Some(entry) = self.messages.remove(&(source, age)) {
             self.held.give_back(source.into(), entry.bytes);
         }

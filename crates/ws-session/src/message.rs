@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::budget::{Budget, Buffer, BufferError};
 use crate::frame::{Header, Opcode, Part};
 use crate::session_error::SessionError;
-use sluicegate_fair_share::Source;
+use sluicegate_fair_share::ClientKey;
 
 /// A whole message or control frame from a client. Its payload is borrowed if it arrived in one piece.
 #[derive(Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub struct Assembler {
 
 impl Assembler {
     /// Assembles messages of at most `max` bytes from a client at `source`. Unfinished ones count against `budget`.
-    pub fn new(max: usize, budget: &Arc<Budget>, source: Source) -> Self {
+    pub fn new(max: usize, budget: &Arc<Budget>, source: ClientKey) -> Self {
         Self {
             max,
             fin: true,
@@ -176,7 +176,7 @@ mod tests {
 
     fn messages(pieces: &[&[u8]], max: usize, budget: &Arc<Budget>) -> Result<Vec<String>, SessionError> {
         let (mut decoder, mut assembler) =
-            (Decoder::default(), Assembler::new(max, budget, Source::default()));
+            (Decoder::default(), Assembler::new(max, budget, ClientKey::default()));
         let mut found = Vec::new();
         for piece in pieces {
             let mut piece = piece.to_vec();
@@ -253,7 +253,8 @@ mod tests {
     fn unfinished_message_counts_until_its_session_ends() {
         // A share of 10.
         let budget = Budget::new(80, 10);
-        let (mut decoder, mut first) = (Decoder::default(), Assembler::new(100, &budget, Source::default()));
+        let (mut decoder, mut first) =
+            (Decoder::default(), Assembler::new(100, &budget, ClientKey::default()));
         let mut bytes = wire(&[(0x02, b"12345678")]);
         let mut rest = bytes.as_mut_slice();
         while let Some(part) = decoder.next(&mut rest).unwrap() {

@@ -15,7 +15,7 @@ use crate::frame::{Decoder, Opcode, Part};
 use crate::message::{Assembler, Message};
 use crate::request::{Command, Request};
 use crate::session_error::SessionError;
-use sluicegate_fair_share::Source;
+use sluicegate_fair_share::ClientKey;
 
 /// Bounds of one session.
 #[derive(Debug, Clone, Copy)]
@@ -119,7 +119,7 @@ enum ClientSide {
 
 impl Session {
     /// A session in `codec` of a client at `source`, whose unfinished messages count against `budget`.
-    pub fn new(limits: Limits, codec: Codec, budget: &Arc<Budget>, source: Source) -> Self {
+    pub fn new(limits: Limits, codec: Codec, budget: &Arc<Budget>, source: ClientKey) -> Self {
         Self {
             codec,
             decoder: Decoder::default(),

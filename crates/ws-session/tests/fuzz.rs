@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use prost::Message;
-use sluicegate_fair_share::Source;
+use sluicegate_fair_share::ClientKey;
 use sluicegate_protocol::codec::Codec;
 use sluicegate_protocol::control_req::Control;
 use sluicegate_protocol::pub_sub_req::Req;
@@ -46,7 +46,7 @@ fn check(codec: Codec, client: &[u8], bridge: &[u8], cuts: &[usize]) {
 
 fn run(codec: Codec, client: &[&[u8]], bridge: &[&[u8]], budget: &Arc<Budget>) -> Seen {
     let limits = Limits { max_message_bytes: MAX_MESSAGE };
-    let mut session = Session::new(limits, codec, budget, Source::default());
+    let mut session = Session::new(limits, codec, budget, ClientKey::default());
     let (mut seen, mut to_bridge) = (Seen::default(), Vec::new());
     for piece in client {
         let mut outputs = Vec::new();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use sluicegate_fair_share::Source;
+use sluicegate_fair_share::ClientKey;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +20,7 @@ pub(super) struct Places {
 struct Taken {
     next: u64,
     /// Each client's site. The oldest connection is first. Cancelled to close it.
-    by_age: BTreeMap<u64, (Source, CancellationToken)>,
+    by_age: BTreeMap<u64, (ClientKey, CancellationToken)>,
 }
 
 /// A connection's place. A drop frees it.
@@ -43,7 +43,7 @@ impl Places {
     ///
     /// # Cancel safety
     /// A drop can close a connection for nobody.
-    pub(super) async fn take(self: &Arc<Self>, source: Source) -> Option<Place> {
+    pub(super) async fn take(self: &Arc<Self>, source: ClientKey) -> Option<Place> {
         let site = source.site();
         let permit = match self.permits.try_acquire() {
             Some(permit) => permit,
@@ -63,15 +63,15 @@ impl Places {
 }
 
 impl Taken {
-    fn insert(&mut self, site: Source, close: CancellationToken) -> u64 {
+    fn insert(&mut self, site: ClientKey, close: CancellationToken) -> u64 {
         let number = self.next;
         self.next = number.saturating_add(1);
         self.by_age.insert(number, (site, close));
         number
     }
 
-    fn close_for(&mut self, newcomer: Source) {
-        let mut held = BTreeMap::<Source, usize>::new();
+    fn close_for(&mut self, newcomer: ClientKey) {
+        let mut held = BTreeMap::<ClientKey, usize>::new();
         for site in self.by_age.values().map(|(site, _)| *site).chain([newcomer]) {
             let count = held.entry(site).or_default();
             *count = count.saturating_add(1);
@@ -99,7 +99,7 @@ mod tests {
     async fn closed(max: usize, clients: &[&str]) -> Vec<String> {
         let (places, mut held, mut closed) = (Places::new(max), Vec::<(&str, Place)>::new(), Vec::new());
         for client in clients {
-            let newcomer = places.take(Source::parse(client.as_bytes()));
+            let newcomer = places.take(ClientKey::parse(client.as_bytes()));
             let leaves = async {
                 tokio::task::yield_now().await;
                 if let Some(at) = held.iter().position(|(_, place)| place.close.is_cancelled()) {

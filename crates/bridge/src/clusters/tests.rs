@@ -62,7 +62,7 @@ impl Pool {
         address: &str,
         definition: &ClusterDefinition,
     ) -> Result<Arc<Cluster>, RouteClusterError> {
-        self.clusters.defined(Source::parse(address.as_bytes()), header(definition).as_bytes()).await
+        self.clusters.defined(ClientKey::parse(address.as_bytes()), header(definition).as_bytes()).await
     }
 
     fn made(&self) -> usize {
@@ -264,7 +264,7 @@ async fn no_broker_is_allowed_by_default() {
         });
         let clusters = Clusters::new(&config, Metrics::default(), CancellationToken::new(), make);
         assert_eq!(
-            clusters.defined(Source::UNKNOWN, header(&of("kafka:9092")).as_bytes()).await.err(),
+            clusters.defined(ClientKey::UNKNOWN, header(&of("kafka:9092")).as_bytes()).await.err(),
             Some(want)
         );
     }
@@ -355,7 +355,7 @@ async fn routes_clusters_are_judged_by_the_new_configuration() {
         named(&[], &format!("{secret}\n[route_clusters]\nallowed_hosts = [{hosts}]\n{more}"))
     };
     let (clusters, made) = scripted(&keys("\"kafka:*\", \"other:*\"", ""));
-    let get = async |node: &str| clusters.defined(Source::UNKNOWN, header(&of(node)).as_bytes()).await;
+    let get = async |node: &str| clusters.defined(ClientKey::UNKNOWN, header(&of(node)).as_bytes()).await;
     let (kept, forbidden) = (get("kafka:9092").await.unwrap(), get("other:9092").await.unwrap());
     clusters.apply(&keys("\"kafka:*\"", "write = true")).await;
     assert!(kept.is_writable() && !kept.drain.has_begun() && forbidden.drain.has_begun());
@@ -400,8 +400,10 @@ async fn cluster_stays_open_until_its_records_are_delivered() {
     let clusters = Arc::new(Clusters::new(&config, Metrics::default(), CancellationToken::new(), make));
     tokio::spawn(Arc::clone(&clusters).close_unused());
 
-    let cluster =
-        clusters.defined(Source::UNKNOWN, header(&of(&mock.bootstrap_servers())).as_bytes()).await.unwrap();
+    let cluster = clusters
+        .defined(ClientKey::UNKNOWN, header(&of(&mock.bootstrap_servers())).as_bytes())
+        .await
+        .unwrap();
     let record = Record { topic: "orders".into(), value: Some("1".into()), ..Record::default() };
     let (sent, queued) = oneshot::channel();
     let begun = Instant::now();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{HeaderMap, Request};
 use sluicegate_delivery::cluster::Cluster;
 use sluicegate_delivery::grant::{Grant, InvalidHeader};
-use sluicegate_fair_share::Source;
+use sluicegate_fair_share::ClientKey;
 use sluicegate_protocol::metadata;
 
 use super::refusal::Refusal;
@@ -51,7 +51,7 @@ impl Endpoint {
     }
 
     /// The cluster that `headers` name or define.
-    async fn cluster(&self, headers: &HeaderMap, client: Source) -> Result<Arc<Cluster>, Refusal> {
+    async fn cluster(&self, headers: &HeaderMap, client: ClientKey) -> Result<Arc<Cluster>, Refusal> {
         let carried = headers.get(metadata::CLUSTER_DEFINITION);
         let cluster = match carried {
             None => None,
@@ -72,11 +72,11 @@ impl Endpoint {
 }
 
 /// The source of a request: the client that its gateway names, otherwise the peer.
-pub(super) fn source<B>(request: &Request<B>) -> Source {
+pub(super) fn source<B>(request: &Request<B>) -> ClientKey {
     if let Some(client) = request.headers().get(metadata::CLIENT) {
-        return Source::parse(client.as_bytes());
+        return ClientKey::parse(client.as_bytes());
     }
-    peer(request).map(|peer| Source::from(peer.address.ip())).unwrap_or_default()
+    peer(request).map(|peer| ClientKey::from(peer.address.ip())).unwrap_or_default()
 }
 
 fn peer<B>(request: &Request<B>) -> Option<&Peer> {

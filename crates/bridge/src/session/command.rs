@@ -9,7 +9,7 @@ use sluicegate_delivery::cluster::{
 };
 use sluicegate_delivery::grant::Grant;
 use sluicegate_dialect::error::MAX_ERROR_BYTES;
-use sluicegate_fair_share::Source;
+use sluicegate_fair_share::ClientKey;
 use sluicegate_telemetry::traces::{self, RECEIVE, SEND};
 
 use super::answer::Answer;
@@ -20,7 +20,7 @@ use super::{json, metadata};
 pub(super) fn trace(
     command: &Command,
     system: System,
-    client: Source,
+    client: ClientKey,
 ) -> (traces::Context, Option<traces::Span>) {
     let mut context = traces::current().command();
     let operation = match command {

@@ -7,13 +7,15 @@ use std::fs;
 use std::path::Path;
 
 /// The crates of the workspace that have several files.
-const CRATES: [&str; 19] = [
+const CRATES: [&str; 21] = [
     "crates/backend",
     "crates/bench",
     "crates/bridge",
     "crates/cli",
     "crates/client",
+    "crates/delivery",
     "crates/demo",
+    "crates/dialect",
     "crates/fair-share",
     "crates/harness",
     "crates/kafka",

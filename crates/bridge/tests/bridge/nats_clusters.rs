@@ -20,7 +20,7 @@ use sluicegate_backend::{
     AnswerReservation, Backend, CommandError, Fetch, Fetched, ListedOffset, Log, MAX_TIMESTAMP,
 };
 use sluicegate_bridge::config::{ClusterConfig, Config};
-use sluicegate_fair_share::Source;
+use sluicegate_fair_share::ClientKey;
 use sluicegate_nats::Nats;
 use sluicegate_protocol::KafkaFetchResp;
 use sluicegate_shared_log::{Limits, SharedLog};
@@ -173,7 +173,7 @@ async fn documented_permissions_suffice() {
                 assert_eq!(data(&fetched), ["1", "2"]);
                 list_offset(&nats, log(stream), 0).await?;
                 list_offset(&nats, log(stream), MAX_TIMESTAMP).await?;
-                nats.check_log(Source::UNKNOWN, log(stream)).await?;
+                nats.check_log(ClientKey::UNKNOWN, log(stream)).await?;
             }
             assert_eq!(nats.topics().await?[..], ["orders", "slow"]);
             Ok::<_, CommandError>(nats.ready(Duration::from_secs(5)).await.is_ok())
@@ -232,7 +232,7 @@ fn at(offset: i64) -> Fetch {
         max_records: 0,
         fill: false,
         committed: false,
-        source: Source::UNKNOWN,
+        source: ClientKey::UNKNOWN,
     }
 }
 
@@ -247,7 +247,7 @@ fn data(fetched: &Fetched) -> Vec<Bytes> {
 }
 
 async fn list_offset(nats: &Nats, log: Log<'_>, timestamp: i64) -> Result<ListedOffset, CommandError> {
-    nats.list_offsets(Source::UNKNOWN, &[(log, timestamp)], false).next().await.unwrap().1
+    nats.list_offsets(ClientKey::UNKNOWN, &[(log, timestamp)], false).next().await.unwrap().1
 }
 
 async fn within<T>(future: impl Future<Output = T>) -> T {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use sluicegate_backend::{CommandError, Description, Fault};
-use sluicegate_fair_share::Source;
+use sluicegate_fair_share::ClientKey;
 use sluicegate_telemetry::metrics::Kind;
 
 use super::Cluster;
@@ -48,7 +48,7 @@ impl Cluster {
     /// A drop abandons the reads.
     pub(crate) async fn metadata<N: Fn(&str) -> bool>(
         &self,
-        source: Source,
+        source: ClientKey,
         selection: TopicSelection<N>,
         max_bytes: usize,
         size: impl Fn(&DescribedTopic) -> usize,
@@ -62,7 +62,7 @@ impl Cluster {
     /// A drop abandons the read.
     pub(crate) async fn partitions(
         &self,
-        source: Source,
+        source: ClientKey,
         topic: &str,
     ) -> Result<Arc<Description>, CommandError> {
         self.measured(Kind::Topics, self.describe(source, topic)).await
@@ -74,7 +74,7 @@ impl Cluster {
     /// A drop abandons the read.
     pub(crate) async fn describe(
         &self,
-        source: Source,
+        source: ClientKey,
         topic: &str,
     ) -> Result<Arc<Description>, CommandError> {
         let backend = self.backend();
@@ -85,7 +85,7 @@ impl Cluster {
 
     async fn page<N: Fn(&str) -> bool>(
         &self,
-        source: Source,
+        source: ClientKey,
         selection: TopicSelection<N>,
         max_bytes: usize,
         size: impl Fn(&DescribedTopic) -> usize,
@@ -150,7 +150,7 @@ mod tests {
             listed: prefix.map(|prefix| move |name: &str| name.starts_with(prefix)),
             after: after.to_owned(),
         };
-        let page = Script::cluster(1).0.metadata(Source::default(), selection, max, |_| 1).await.unwrap();
+        let page = Script::cluster(1).0.metadata(ClientKey::default(), selection, max, |_| 1).await.unwrap();
         (page.topics.into_iter().map(|topic| topic.name).collect(), page.more)
     }
 
@@ -175,7 +175,7 @@ mod tests {
         // A topic of a thousand partitions, of which four are described in a second.
         let describe = |address: &[u8]| {
             let cluster = &cluster;
-            let source = Source::parse(address);
+            let source = ClientKey::parse(address);
             async move { cluster.describe(source, "1000").await.unwrap() }
         };
         let began = Instant::now();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use sluicegate_backend::{AnswerReservation, CommandError, Fetch, Fetched, Log, WAITING_BYTES};
-use sluicegate_fair_share::Source;
+use sluicegate_fair_share::ClientKey;
 use sluicegate_shared_log::Ends;
 use sluicegate_telemetry::metrics::Kind;
 use tokio::time::{Instant, timeout_at};
@@ -28,7 +28,7 @@ pub struct MultiFetch {
     /// As in [`Fetch`].
     pub committed: bool,
     /// As in [`Fetch`].
-    pub source: Source,
+    pub source: ClientKey,
 }
 
 impl MultiFetch {

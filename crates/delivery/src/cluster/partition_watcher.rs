@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use sluicegate_fair_share::Source;
+use sluicegate_fair_share::ClientKey;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
@@ -77,7 +77,7 @@ async fn ask(cluster: Weak<Cluster>, topic: Arc<str>) {
             return;
         }
         // An error is told by the reads.
-        if let Ok(description) = cluster.backend().partitions(Source::default(), &topic).await {
+        if let Ok(description) = cluster.backend().partitions(ClientKey::default(), &topic).await {
             let partitions = description.partitions.iter().map(|described| described.partition);
             cluster.partitions.set(&topic, partitions.collect());
         }

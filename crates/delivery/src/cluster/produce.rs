@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use futures_util::future::join_all;
 use sluicegate_backend::command::Record;
 use sluicegate_backend::{CommandError, DeliveryReport, Fault, Log, System};
-use sluicegate_fair_share::Source;
+use sluicegate_fair_share::ClientKey;
 use sluicegate_protocol::error_code::{INVALID_REQUEST, INVALID_TIMESTAMP, TOPIC_AUTHORIZATION_FAILED};
 use sluicegate_telemetry::metrics::Kind;
 use tokio_util::sync::CancellationToken;
@@ -39,7 +39,7 @@ impl Cluster {
     /// The records are written all or none.
     pub(crate) async fn produce(
         &self,
-        source: Source,
+        source: ClientKey,
         records: Vec<Record>,
         topics: &Topics,
         ticket: WriteTicket,
@@ -50,7 +50,7 @@ impl Cluster {
 
     async fn write(
         &self,
-        source: Source,
+        source: ClientKey,
         records: Vec<Record>,
         topics: &Topics,
         mut ticket: WriteTicket,
@@ -97,7 +97,12 @@ impl Cluster {
     }
 
     /// The error of each record that cannot be written.
-    async fn check(&self, source: Source, records: &[Record], topics: &Topics) -> Vec<Option<CommandError>> {
+    async fn check(
+        &self,
+        source: ClientKey,
+        records: &[Record],
+        topics: &Topics,
+    ) -> Vec<Option<CommandError>> {
         // Each log is looked up once. Neighbours usually share one.
         let same_log = || records.chunk_by(|a, b| log(a) == log(b));
         let mut logs: HashMap<Log<'_>, Option<CommandError>> =
@@ -228,7 +233,7 @@ mod tests {
         let mut sequencer = WriteSequencer::default();
         let first = sequencer.issue();
         let all = Topics::default();
-        let produced = cluster.produce(Source::default(), vec![slow], &all, sequencer.issue(), || {});
+        let produced = cluster.produce(ClientKey::default(), vec![slow], &all, sequencer.issue(), || {});
         let end = async {
             tokio::task::yield_now().await;
             due.cancel();

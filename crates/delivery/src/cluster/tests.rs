@@ -27,9 +27,9 @@ const LOG: Log<'_> = Log { topic: "t", partition: 0 };
 const A_SECOND: usize = 1_000;
 
 /// Reads a record in one of the ways that clients have.
-type Read = fn(Arc<Cluster>, Source) -> BoxFuture<'static, ()>;
+type Read = fn(Arc<Cluster>, ClientKey) -> BoxFuture<'static, ()>;
 
-fn fetch(cluster: Arc<Cluster>, source: Source) -> BoxFuture<'static, ()> {
+fn fetch(cluster: Arc<Cluster>, source: ClientKey) -> BoxFuture<'static, ()> {
     async move {
         let (wait, max_bytes) = (Duration::ZERO, 1_000);
         let fetch = Fetch {
@@ -47,7 +47,7 @@ fn fetch(cluster: Arc<Cluster>, source: Source) -> BoxFuture<'static, ()> {
     .boxed()
 }
 
-fn multi_fetch(cluster: Arc<Cluster>, source: Source) -> BoxFuture<'static, ()> {
+fn multi_fetch(cluster: Arc<Cluster>, source: ClientKey) -> BoxFuture<'static, ()> {
     async move {
         let (wait, max_bytes) = (Duration::ZERO, 1);
         let fetch = MultiFetch { max_bytes, wait, min_bytes: 0, fill: false, committed: true, source };
@@ -57,7 +57,7 @@ fn multi_fetch(cluster: Arc<Cluster>, source: Source) -> BoxFuture<'static, ()> 
     .boxed()
 }
 
-fn subscribe(cluster: Arc<Cluster>, client: Source) -> BoxFuture<'static, ()> {
+fn subscribe(cluster: Arc<Cluster>, client: ClientKey) -> BoxFuture<'static, ()> {
     async move {
         let (from, partitions) = (Start::Offset(0), vec![LOG.partition]);
         let source = command::Source { topic: LOG.topic.to_owned(), partitions, from, ..Default::default() };
@@ -78,7 +78,7 @@ fn subscribe(cluster: Arc<Cluster>, client: Source) -> BoxFuture<'static, ()> {
 
 #[tokio::test(start_paused = true)]
 async fn skips_of_one_client_leave_some_of_each_second_to_others() {
-    let [greedy, other] = ["192.0.2.1", "192.0.2.2"].map(|address| Source::parse(address.as_bytes()));
+    let [greedy, other] = ["192.0.2.1", "192.0.2.2"].map(|address| ClientKey::parse(address.as_bytes()));
     for (way, read) in [("fetch", fetch as Read), ("multi_fetch", multi_fetch), ("subscribe", subscribe)] {
         let logs = Logs::default();
         logs.append(LOG.partition, 10);

@@ -5,7 +5,7 @@ use crate::testing::script::Script;
 
 fn grant(headers: &[(&'static str, &str)]) -> Result<Grant, InvalidHeader> {
     let headers = headers.iter().map(|(name, value)| ((*name).parse().unwrap(), value.parse().unwrap()));
-    Grant::of(Script::cluster(1).0, Source::default(), &headers.collect())
+    Grant::of(Script::cluster(1).0, ClientKey::default(), &headers.collect())
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use sluicegate_backend::{Fetch, Log};
-use sluicegate_fair_share::Source;
+use sluicegate_fair_share::ClientKey;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -51,7 +51,7 @@ impl Subscription {
     }
 }
 
-async fn answer(cluster: &Cluster, client: Source, log: Log<'_>, question: Question) -> Answer {
+async fn answer(cluster: &Cluster, client: ClientKey, log: Log<'_>, question: Question) -> Answer {
     let backend = cluster.backend();
     match question {
         Question::Records(fetch) => {

@@ -14,7 +14,7 @@ use sluicegate_backend::{
     AnswerReservation, Backend, CommandError, Description, Enqueued, Fault, Fetch, Fetched, LOG_START,
     ListedOffset, Log, Partition, System, Unready, Version,
 };
-use sluicegate_fair_share::Source;
+use sluicegate_fair_share::ClientKey;
 use sluicegate_protocol::{KafkaFetchResp, KafkaMessage};
 use sluicegate_shared_log::Ends;
 use sluicegate_telemetry::metrics::Metrics;
@@ -235,7 +235,7 @@ impl Backend for Logs {
         Version { topic_id: state.outdated_id.or(state.topic_id), leader_epoch: Some(state.epoch) }
     }
 
-    fn ask_version<'a>(&'a self, _: Source, log: Log<'a>) -> BoxFuture<'a, Result<Version, CommandError>> {
+    fn ask_version<'a>(&'a self, _: ClientKey, log: Log<'a>) -> BoxFuture<'a, Result<Version, CommandError>> {
         self.change(|state| (state.outdated_id, state.is_version_unknown) = (None, false));
         ready(Ok(self.version(log))).boxed()
     }
@@ -246,7 +246,7 @@ impl Backend for Logs {
 
     fn end_of_epoch<'a>(
         &'a self,
-        _: Source,
+        _: ClientKey,
         log: Log<'a>,
         epoch: i32,
     ) -> BoxFuture<'a, Result<Option<i64>, CommandError>> {
@@ -290,7 +290,7 @@ impl Backend for Logs {
 
     fn list_offsets<'a>(
         &'a self,
-        _: Source,
+        _: ClientKey,
         asked: &'a [(Log<'a>, i64)],
         _: bool,
     ) -> BoxStream<'a, (usize, Result<ListedOffset, CommandError>)> {
@@ -316,7 +316,7 @@ impl Backend for Logs {
 
     fn partitions<'a>(
         &'a self,
-        _: Source,
+        _: ClientKey,
         _: &'a str,
     ) -> BoxFuture<'a, Result<Arc<Description>, CommandError>> {
         let partition = |partition| Partition { partition, leader: Some(1), replicas: Vec::new() };
@@ -325,7 +325,7 @@ impl Backend for Logs {
         ready(Ok(Arc::new(Description::new(partitions)))).boxed()
     }
 
-    fn check_log<'a>(&'a self, _: Source, _: Log<'a>) -> BoxFuture<'a, Result<(), CommandError>> {
+    fn check_log<'a>(&'a self, _: ClientKey, _: Log<'a>) -> BoxFuture<'a, Result<(), CommandError>> {
         ready(Ok(())).boxed()
     }
 
@@ -335,7 +335,7 @@ impl Backend for Logs {
 
     fn enqueue<'a>(
         &'a self,
-        _: Source,
+        _: ClientKey,
         _: Vec<sluicegate_backend::command::Record>,
         _: Vec<Option<CommandError>>,
         _: &'a CancellationToken,

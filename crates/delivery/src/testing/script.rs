@@ -15,7 +15,7 @@ use sluicegate_backend::{
     AnswerReservation, Backend, CommandError, Dedup, Description, Enqueued, Fault, Fetch, Fetched,
     ListedOffset, Log, Partition, System, Unready, Version, Written,
 };
-use sluicegate_fair_share::Source;
+use sluicegate_fair_share::ClientKey;
 use sluicegate_protocol::{KafkaFetchResp, KafkaMessage, MESSAGE_ID_HEADER};
 use sluicegate_shared_log::Ends;
 use sluicegate_telemetry::metrics::Metrics;
@@ -135,7 +135,7 @@ impl Backend for Script {
         Version::default()
     }
 
-    fn ask_version<'a>(&'a self, _: Source, log: Log<'a>) -> BoxFuture<'a, Result<Version, CommandError>> {
+    fn ask_version<'a>(&'a self, _: ClientKey, log: Log<'a>) -> BoxFuture<'a, Result<Version, CommandError>> {
         ready(Ok(self.version(log))).boxed()
     }
 
@@ -145,7 +145,7 @@ impl Backend for Script {
 
     fn end_of_epoch<'a>(
         &'a self,
-        _: Source,
+        _: ClientKey,
         _: Log<'a>,
         _: i32,
     ) -> BoxFuture<'a, Result<Option<i64>, CommandError>> {
@@ -174,7 +174,7 @@ impl Backend for Script {
 
     fn list_offsets<'a>(
         &'a self,
-        _: Source,
+        _: ClientKey,
         asked: &'a [(Log<'a>, i64)],
         committed: bool,
     ) -> BoxStream<'a, (usize, Result<ListedOffset, CommandError>)> {
@@ -195,7 +195,7 @@ impl Backend for Script {
 
     fn partitions<'a>(
         &'a self,
-        _: Source,
+        _: ClientKey,
         topic: &'a str,
     ) -> BoxFuture<'a, Result<Arc<Description>, CommandError>> {
         let described = match topic {
@@ -209,7 +209,7 @@ impl Backend for Script {
         ready(described).boxed()
     }
 
-    fn check_log<'a>(&'a self, _: Source, log: Log<'a>) -> BoxFuture<'a, Result<(), CommandError>> {
+    fn check_log<'a>(&'a self, _: ClientKey, log: Log<'a>) -> BoxFuture<'a, Result<(), CommandError>> {
         async move {
             if log.topic == GONE {
                 return Err(missing());
@@ -229,7 +229,7 @@ impl Backend for Script {
 
     fn enqueue<'a>(
         &'a self,
-        _: Source,
+        _: ClientKey,
         records: Vec<Record>,
         errors: Vec<Option<CommandError>>,
         _: &'a CancellationToken,

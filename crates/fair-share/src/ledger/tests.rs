@@ -3,17 +3,17 @@
 use std::net::IpAddr;
 
 use super::*;
-use crate::Source;
+use crate::ClientKey;
 #[cfg(target_family = "wasm")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 fn holder(cluster: usize, number: u8) -> Holder {
-    Holder { cluster, source: Source::from(IpAddr::from([10, 0, 0, number])) }
+    Holder { cluster, source: ClientKey::from(IpAddr::from([10, 0, 0, number])) }
 }
 
 /// The client in this /64 of this /48.
 fn in_site(site: u16, network: u16) -> Holder {
-    let source = Source::from(IpAddr::from([0x2001, 0xdb8, site, network, 0, 0, 0, 1]));
+    let source = ClientKey::from(IpAddr::from([0x2001, 0xdb8, site, network, 0, 0, 0, 1]));
     Holder { cluster: 0, source }
 }
 

@@ -3,12 +3,12 @@
 use std::net::IpAddr;
 
 use super::*;
-use crate::Source;
+use crate::ClientKey;
 #[cfg(target_family = "wasm")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 fn holder(cluster: usize, number: u8) -> Holder {
-    Holder { cluster, source: Source::from(IpAddr::from([10, 0, 0, number])) }
+    Holder { cluster, source: ClientKey::from(IpAddr::from([10, 0, 0, number])) }
 }
 
 /// The contents in the order of their turns.
@@ -43,7 +43,7 @@ fn networks_of_a_site_share_its_turns() {
     let mut turns = Turns::default();
     for network in 0..4 {
         turns.push(
-            Holder { cluster: 0, source: Source::from(address(network)) },
+            Holder { cluster: 0, source: ClientKey::from(address(network)) },
             1,
             u8::try_from(network).unwrap(),
         );
@@ -121,7 +121,7 @@ fn those_that_left_are_forgotten() {
     turns.push(holder(0, 0), 1, 0);
     for number in 0..=u16::MAX {
         let [high, low] = number.to_be_bytes();
-        let source = Source::from(IpAddr::from([10, 0, high, low]));
+        let source = ClientKey::from(IpAddr::from([10, 0, high, low]));
         turns.push(Holder { cluster: 1, source }, 1, 1);
         turns.push(Holder { cluster: 1, source: holder(0, 200).source }, 1, 1);
         turns.pop();

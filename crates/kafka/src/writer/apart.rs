@@ -11,7 +11,7 @@ use futures_util::future::{join_all, maybe_done};
 use futures_util::poll;
 use sluicegate_backend::command::Record;
 use sluicegate_backend::write_queue::Queue;
-use sluicegate_fair_share::{Places, Source};
+use sluicegate_fair_share::{ClientKey, Places};
 use sluicegate_telemetry::metrics::WriteMetrics;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -40,7 +40,7 @@ impl Apart {
 
     /// Queues the records of a command. They are written in the client's turn, once its records in shared batches have
     /// their reports: its commands keep their order.
-    pub(super) async fn enqueue(self: &Arc<Self>, source: Source, records: Vec<Accepted>) {
+    pub(super) async fn enqueue(self: &Arc<Self>, source: ClientKey, records: Vec<Accepted>) {
         let (apart, turns) = (Arc::clone(self), Arc::clone(&self.turns));
         let mut turn = Box::pin(maybe_done(async move { turns.acquire(source.into()).await }));
         // Enters the queue at once: tasks can start in another order than they were spawned.

@@ -9,7 +9,7 @@ use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use sluicegate_backend::command::{Header, Record};
 use sluicegate_backend::{Fault, Written};
-use sluicegate_fair_share::Source;
+use sluicegate_fair_share::ClientKey;
 use sluicegate_telemetry::metrics::Metrics;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -40,10 +40,10 @@ fn record(value: impl Into<Vec<u8>>) -> Record {
 }
 
 async fn write(writer: &Writer, records: &[Record]) -> Vec<DeliveryReport> {
-    write_as(Source::default(), writer, records).await
+    write_as(ClientKey::default(), writer, records).await
 }
 
-async fn write_as(source: Source, writer: &Writer, records: &[Record]) -> Vec<DeliveryReport> {
+async fn write_as(source: ClientKey, writer: &Writer, records: &[Record]) -> Vec<DeliveryReport> {
     let enqueued = writer.enqueue(source, records.to_vec(), vec![None; records.len()]).await.unwrap();
     timeout(WITHIN, writer.wait(enqueued, &CancellationToken::new())).await.expect("all reports")
 }
@@ -90,7 +90,7 @@ async fn refused_record_does_not_affect_others() {
     let refused = error::refused(3, "no such topic".to_owned());
     let records = [record("0"), record(vec![b'x'; 2001]), record("2"), record("3")];
     let enqueued = writer
-        .enqueue(Source::default(), records.to_vec(), vec![None, None, Some(refused.clone()), None])
+        .enqueue(ClientKey::default(), records.to_vec(), vec![None, None, Some(refused.clone()), None])
         .await
         .unwrap();
     let produced = writer.wait(enqueued, &CancellationToken::new()).await;
@@ -106,7 +106,7 @@ async fn full_queue_refuses_all_further_records() {
         start(&[("queue.buffering.max.messages", "3"), ("message.timeout.ms", "2000")]);
     mock.broker_down(1).unwrap();
     let records: Vec<_> = (0..5).map(|number| record(number.to_string())).collect();
-    let enqueued = writer.enqueue(Source::default(), records.to_vec(), vec![None; 5]).await.unwrap();
+    let enqueued = writer.enqueue(ClientKey::default(), records.to_vec(), vec![None; 5]).await.unwrap();
     assert_eq!((enqueued.queued, metrics.queued.get()), (3, 3));
     let produced = writer.wait(enqueued, &CancellationToken::new()).await;
     assert_eq!(codes(&produced), [Some(7), Some(7), Some(7), Some(0), Some(0)]);
@@ -132,10 +132,10 @@ async fn smaller_record_does_not_overtake_a_refused_one_of_its_command() {
     let (mock, writer, _) = start(&[("queue.buffering.max.kbytes", "10"), ("message.timeout.ms", "1000")]);
     mock.broker_down(1).unwrap();
     let records = [5_000, 6_000, 10].map(|len| record(vec![b'x'; len]));
-    let enqueued = writer.enqueue(Source::default(), records.to_vec(), vec![None; 3]).await.unwrap();
+    let enqueued = writer.enqueue(ClientKey::default(), records.to_vec(), vec![None; 3]).await.unwrap();
     assert_eq!(enqueued.queued, 1);
     // There is room for the small one, in a command of its own.
-    let alone = writer.enqueue(Source::default(), records[2..].to_vec(), vec![None]).await.unwrap();
+    let alone = writer.enqueue(ClientKey::default(), records[2..].to_vec(), vec![None]).await.unwrap();
     assert_eq!(alone.queued, 1);
     let produced = writer.wait(enqueued, &CancellationToken::new()).await;
     assert_eq!(produced[1..], [Err(CommandError::queue_full()), Err(CommandError::queue_full())]);
@@ -168,7 +168,7 @@ async fn sent_record_without_acknowledgement_has_an_unknown_outcome() {
 async fn due_writes_report_an_unknown_outcome() {
     let (mock, writer, _) = start(&[("message.timeout.ms", "2000")]);
     mock.broker_down(1).unwrap();
-    let enqueued = writer.enqueue(Source::default(), vec![record("0")], vec![None]).await.unwrap();
+    let enqueued = writer.enqueue(ClientKey::default(), vec![record("0")], vec![None]).await.unwrap();
     let due = CancellationToken::new();
     due.cancel();
     assert_eq!(writer.wait(enqueued, &due).await[0], Err(error::late().into()));
@@ -177,7 +177,7 @@ async fn due_writes_report_an_unknown_outcome() {
 #[tokio::test]
 async fn close_delivers_accepted_records() {
     let (mock, writer, metrics) = start(&[("linger.ms", "500")]);
-    let enqueued = writer.enqueue(Source::default(), vec![record("0")], vec![None]).await.unwrap();
+    let enqueued = writer.enqueue(ClientKey::default(), vec![record("0")], vec![None]).await.unwrap();
     writer.close(Instant::now() + WITHIN).await;
     assert_eq!(metrics.queued.get(), 0);
     let produced = writer.wait(enqueued, &CancellationToken::new()).await;
@@ -262,8 +262,8 @@ async fn record_apart_waits_for_those_in_shared_batches() {
     assert_eq!(offsets, [1, 2]);
 }
 
-fn source(number: u8) -> Source {
-    Source::from(IpAddr::from([10, 0, 0, number]))
+fn source(number: u8) -> ClientKey {
+    ClientKey::from(IpAddr::from([10, 0, 0, number]))
 }
 
 /// A writer whose first producer has a fatal error at its first record.
@@ -288,7 +288,7 @@ async fn unauthorized_writes_do_not_create_a_producer_each() {
     let (_mock, writer) = start_fatal();
     assert_eq!(codes(&write(&writer, &[record("0")]).await), [Some(31)]);
     // The next producer would be authorized, but is not created yet.
-    let error = writer.enqueue(Source::default(), vec![record("1")], vec![None]).await.unwrap_err();
+    let error = writer.enqueue(ClientKey::default(), vec![record("1")], vec![None]).await.unwrap_err();
     let NoProducer::Refused(error) = error else { panic!("{error:?}") };
     assert_eq!(facts(&error), (31, false, false), "{error:?}");
 }
@@ -298,8 +298,8 @@ async fn late_reader_of_reports_gets_the_fatal_error() {
     let (_mock, mut writer) = start_fatal();
     writer.slot.pause = Duration::ZERO;
     let [first, second] = [
-        writer.enqueue(Source::default(), vec![record("0")], vec![None]).await.unwrap(),
-        writer.enqueue(Source::default(), vec![record("1")], vec![None]).await.unwrap(),
+        writer.enqueue(ClientKey::default(), vec![record("0")], vec![None]).await.unwrap(),
+        writer.enqueue(ClientKey::default(), vec![record("1")], vec![None]).await.unwrap(),
     ];
     let none = CancellationToken::new();
     assert_eq!(codes(&timeout(WITHIN, writer.wait(first, &none)).await.unwrap()), [Some(31)]);
@@ -311,7 +311,7 @@ async fn late_reader_of_reports_gets_the_fatal_error() {
 async fn failure_to_create_a_producer_shows_no_values() {
     let (_mock, writer, _) = start(&[("security.protocol", "ssl"), ("ssl.ca.location", "/nowhere/ca.pem")]);
     for _ in 0..2 {
-        let error = writer.enqueue(Source::default(), vec![record("0")], vec![None]).await.unwrap_err();
+        let error = writer.enqueue(ClientKey::default(), vec![record("0")], vec![None]).await.unwrap_err();
         let NoProducer::Refused(error) = error else { panic!("{error:?}") };
         assert!(!error.fault.is_retriable() && error.message.contains("see its log"), "{error:?}");
         assert!(!error.message.contains("nowhere"), "{error:?}");
@@ -322,10 +322,10 @@ async fn failure_to_create_a_producer_shows_no_values() {
 async fn close_ends_in_time() {
     let (mock, writer, _) = start(&[]);
     mock.broker_down(1).unwrap();
-    writer.enqueue(Source::default(), vec![record("0")], vec![None]).await.unwrap();
+    writer.enqueue(ClientKey::default(), vec![record("0")], vec![None]).await.unwrap();
     let start = Instant::now();
     writer.close(start + Duration::from_secs(1)).await;
     assert!(start.elapsed() < Duration::from_millis(1500), "{:?}", start.elapsed());
-    let error = writer.enqueue(Source::default(), vec![record("1")], vec![None]).await.unwrap_err();
+    let error = writer.enqueue(ClientKey::default(), vec![record("1")], vec![None]).await.unwrap_err();
     assert_eq!(error, NoProducer::Refused(CommandError::shutting_down()));
 }

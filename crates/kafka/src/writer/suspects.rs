@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use sluicegate_fair_share::Source;
+use sluicegate_fair_share::ClientKey;
 use tokio::time::{Duration, Instant};
 
 /// Clients with a rejected record in the last [`SUSPECT_FOR`], at most [`MAX_SUSPECTS`]: beyond that, the one whose
@@ -11,12 +11,12 @@ use tokio::time::{Duration, Instant};
 #[derive(Debug, Default)]
 pub(super) struct Suspects {
     /// By site.
-    rejected: Mutex<BTreeMap<Source, Instant>>,
+    rejected: Mutex<BTreeMap<ClientKey, Instant>>,
 }
 
 impl Suspects {
     /// Notes that a record of `source` was rejected.
-    pub(super) fn add(&self, source: Source) {
+    pub(super) fn add(&self, source: ClientKey) {
         let site = source.site();
         let mut rejected = self.rejected.lock().unwrap_or_else(PoisonError::into_inner);
         if rejected.len() >= MAX_SUSPECTS && !rejected.contains_key(&site) {
@@ -27,7 +27,7 @@ impl Suspects {
     }
 
     /// Whether the site of `source` had a rejected record lately.
-    pub(super) fn contains(&self, source: Source) -> bool {
+    pub(super) fn contains(&self, source: ClientKey) -> bool {
         let site = source.site();
         let mut rejected = self.rejected.lock().unwrap_or_else(PoisonError::into_inner);
         let is_suspect = rejected.get(&site).is_some_and(|at| at.elapsed() < SUSPECT_FOR);
@@ -47,9 +47,9 @@ mod tests {
 
     use super::*;
 
-    fn source(number: usize) -> Source {
+    fn source(number: usize) -> ClientKey {
         let [.., a, b] = number.to_be_bytes();
-        Source::from(IpAddr::from([10, 0, a, b]))
+        ClientKey::from(IpAddr::from([10, 0, a, b]))
     }
 
     #[tokio::test(start_paused = true)]
@@ -84,7 +84,7 @@ mod tests {
         let suspects = Suspects::default();
         (0..MAX_SUSPECTS).for_each(|number| suspects.add(source(number)));
         for network in 0..=u16::MAX {
-            suspects.add(Source::from(IpAddr::from([0x2001, 0xdb8, 0, network, 0, 0, 0, 1])));
+            suspects.add(ClientKey::from(IpAddr::from([0x2001, 0xdb8, 0, network, 0, 0, 0, 1])));
         }
         let left = (0..MAX_SUSPECTS).filter(|number| suspects.contains(source(*number))).count();
         assert_eq!(left, MAX_SUSPECTS - 1);

@@ -10,18 +10,18 @@ use super::*;
 async fn version_is_that_of_the_leader_also_where_clients_write() {
     let case = Case::start().await;
     case.stream("S", 3).await;
-    case.nats.partitions(Source::UNKNOWN, "S").await.unwrap();
+    case.nats.partitions(ClientKey::UNKNOWN, "S").await.unwrap();
     let before = case.nats.version(log("S"));
     assert!(before.topic_id.is_some());
     case.call("STREAM.DELETE.S", json!({})).await;
     case.streams.create("S", json!({})).await.unwrap();
     assert_eq!(case.nats.version(log("S")), before, "nobody has asked");
-    let now = case.nats.ask_version(Source::UNKNOWN, log("S")).await.unwrap();
+    let now = case.nats.ask_version(ClientKey::UNKNOWN, log("S")).await.unwrap();
     assert!(now.topic_id.is_some_and(|id| Some(id) != before.topic_id), "{now:?}");
     assert_eq!(case.nats.version(log("S")), now);
     case.call("STREAM.DELETE.S", json!({})).await;
     case.streams.create("S", json!({})).await.unwrap();
-    case.nats.partitions(Source::UNKNOWN, "S").await.unwrap();
+    case.nats.partitions(ClientKey::UNKNOWN, "S").await.unwrap();
     assert_ne!(case.nats.version(log("S")), now, "a subscription begins with what the leader says");
 }
 

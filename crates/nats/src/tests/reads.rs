@@ -241,16 +241,16 @@ async fn streams_are_topics_with_one_partition() {
     assert_eq!(&*case.nats.topics().await.unwrap(), ["KV_c", "a", "b"]);
     let partition = Partition { partition: 0, leader: None, replicas: Vec::new() };
     assert_eq!(
-        case.nats.partitions(Source::UNKNOWN, "a").await,
+        case.nats.partitions(ClientKey::UNKNOWN, "a").await,
         Ok(Arc::new(Description::new(vec![partition])))
     );
-    assert_eq!(case.nats.check_log(Source::UNKNOWN, log("a")).await, Ok(()));
+    assert_eq!(case.nats.check_log(ClientKey::UNKNOWN, log("a")).await, Ok(()));
     for (log, fault) in [
         (log("missing"), Fault::NotFound),
         (Log { topic: "a", partition: 1 }, Fault::NotFound),
         (log("a.b"), Fault::Invalid),
     ] {
-        assert_eq!(case.nats.check_log(Source::UNKNOWN, log).await.unwrap_err().fault, fault, "{log:?}");
+        assert_eq!(case.nats.check_log(ClientKey::UNKNOWN, log).await.unwrap_err().fault, fault, "{log:?}");
     }
 }
 
@@ -268,13 +268,13 @@ async fn reads_without_an_answer_leave_places_to_others() {
         case.write("SLOW", 1..=20_000).await;
         case.write("S", 1..=1).await;
         let slow = (0..64).map(|number| {
-            let source = Source::parse(b"192.0.2.1");
+            let source = ClientKey::parse(b"192.0.2.1");
             case.fetch("SLOW", Fetch { source, ..at(1 + 300 * number) })
         });
         let bystander = async {
             let held = || case.shared.stats().misses >= 36;
             until(held).await;
-            let fetch = Fetch { source: Source::parse(b"192.0.2.2"), ..at(1) };
+            let fetch = Fetch { source: ClientKey::parse(b"192.0.2.2"), ..at(1) };
             timeout(Duration::from_secs(1), case.fetch("S", fetch)).await
         };
         tokio::select! {
@@ -292,7 +292,7 @@ async fn client_with_many_reads_leaves_turns_to_others() {
     case.write("S", 1..=30_001).await;
     let finished = Cell::new(0);
     let read = async |from: &str, offset| {
-        let source = Source::parse(from.as_bytes());
+        let source = ClientKey::parse(from.as_bytes());
         let fetched = case.fetch("S", Fetch { source, ..at(offset) }).await.unwrap();
         assert_eq!(sequences(&fetched).first(), Some(&offset));
         finished.replace(finished.get() + 1)

@@ -13,7 +13,7 @@ impl Case {
     /// Hands records over, and waits for their reports.
     async fn produce(&self, records: Vec<Record>) -> Vec<DeliveryReport> {
         let due = CancellationToken::new();
-        let enqueued = within(enqueue(&self.nats, Source::default(), records, &due)).await;
+        let enqueued = within(enqueue(&self.nats, ClientKey::default(), records, &due)).await;
         within(enqueued.unwrap().reports).await
     }
 
@@ -43,7 +43,7 @@ impl Case {
 
 async fn enqueue<'a>(
     nats: &'a Nats,
-    source: Source,
+    source: ClientKey,
     records: Vec<Record>,
     due: &'a CancellationToken,
 ) -> Result<Enqueued<'a>, CommandError> {
@@ -104,7 +104,7 @@ async fn commands_are_published_in_the_order_in_which_they_are_enqueued() {
     let mut reports = Vec::new();
     for command in 0..20 {
         let records = numbered(command * 50..(command + 1) * 50);
-        let enqueued = within(enqueue(&case.nats, Source::default(), records, &due)).await.unwrap();
+        let enqueued = within(enqueue(&case.nats, ClientKey::default(), records, &due)).await.unwrap();
         assert_eq!(enqueued.queued, 50);
         reports.push(enqueued.reports);
     }
@@ -158,15 +158,16 @@ async fn records_with_an_error_are_not_sent() {
     case.stream("S", 0).await;
     let (due, denied) = (CancellationToken::new(), CommandError::forbidden(0, "not granted"));
     let errors = vec![None, Some(denied.clone()), None];
-    let enqueued = within(case.nats.enqueue(Source::default(), numbered(1..=3), errors, &due)).await.unwrap();
+    let enqueued =
+        within(case.nats.enqueue(ClientKey::default(), numbered(1..=3), errors, &due)).await.unwrap();
     assert_eq!(enqueued.queued, 2);
     assert_eq!(within(enqueued.reports).await, [written(1), Err(denied.clone()), written(2)]);
     // Without another one, no connection is needed.
     let (nats, _shared) =
         nats(&case.server, |config| config.credentials = Credentials::NKey("no seed".to_owned()));
-    let enqueued = nats.enqueue(Source::default(), numbered([1]), vec![Some(denied.clone())], &due);
+    let enqueued = nats.enqueue(ClientKey::default(), numbered([1]), vec![Some(denied.clone())], &due);
     assert_eq!(within(within(enqueued).await.unwrap().reports).await, [Err(denied)]);
-    let error = within(enqueue(&nats, Source::default(), numbered([1]), &due)).await.err().unwrap();
+    let error = within(enqueue(&nats, ClientKey::default(), numbered([1]), &due)).await.err().unwrap();
     assert_eq!(error.fault, Fault::Unreachable { retriable: false });
 }
 
@@ -190,7 +191,7 @@ async fn message_that_disconnects_readers_does_not_disconnect_the_writer() {
     let due = CancellationToken::new();
     assert_eq!(case.walk("S", 1).await, [1]);
     assert!(case.nats.writer.as_ref().unwrap().is_connected());
-    let enqueued = within(enqueue(&case.nats, Source::default(), numbered([2]), &due)).await.unwrap();
+    let enqueued = within(enqueue(&case.nats, ClientKey::default(), numbered([2]), &due)).await.unwrap();
     assert_eq!(within(enqueued.reports).await, [written(2)]);
 }
 
@@ -200,7 +201,7 @@ async fn cluster_without_a_writer_is_read_only() {
     let config = config(&case.server);
     let nats = Nats::new("test", &config, case.shared.add_cluster(), Metrics::default().nats("test"), None);
     let due = CancellationToken::new();
-    let error = enqueue(&nats, Source::default(), numbered([1]), &due).await.err().unwrap();
+    let error = enqueue(&nats, ClientKey::default(), numbered([1]), &due).await.err().unwrap();
     assert_eq!(error.fault, Fault::Rejected);
     within(nats.prepare_writes()).await;
     within(nats.end_writes(Instant::now())).await;

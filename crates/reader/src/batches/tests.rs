@@ -33,7 +33,7 @@ impl Case {
     async fn ask_from(&self, from: IpAddr, keys: impl IntoIterator<Item = u32>) -> JoinHandle<Vec<u32>> {
         let (case, keys) = (self.clone(), keys.into_iter().collect());
         let asked = tokio::spawn(async move {
-            let source = Source::from(from);
+            let source = ClientKey::from(from);
             let sent = case.sent;
             let send = move |keys: Vec<u32>| {
                 let (answered, answer) = oneshot::channel();

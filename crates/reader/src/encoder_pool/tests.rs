@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use sluicegate_fair_share::Source;
+use sluicegate_fair_share::ClientKey;
 use std::io::Write;
 use tokio::task::yield_now;
 
@@ -16,7 +16,7 @@ use crate::record_batches::{batch, one_record};
 const LIMITS: Limits = Limits { max_bytes: 1000, max_record_bytes: 1 << 22, max_batch_bytes: 1 << 26 };
 
 fn holder(number: u8) -> Holder {
-    Holder { cluster: 0, source: Source::from(IpAddr::from([10, 0, 0, number])) }
+    Holder { cluster: 0, source: ClientKey::from(IpAddr::from([10, 0, 0, number])) }
 }
 
 fn of(records: Vec<u8>) -> Encoding {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sluicegate_fair_share::Source;
+use sluicegate_fair_share::ClientKey;
 use sluicegate_shared_log::Version;
 use tokio::time::timeout;
 
@@ -36,7 +36,7 @@ impl Reader {
     ///
     /// # Cancel safety
     /// Dropping the call has no effect.
-    pub async fn refresh(&self, source: Source, topic: &str, partition: i32) -> Result<(), ReadError> {
+    pub async fn refresh(&self, source: ClientKey, topic: &str, partition: i32) -> Result<(), ReadError> {
         let target = TopicPartition::parse(topic, partition)?;
         let brokers = &self.inner.brokers;
         let deadline = in_future(brokers.config().request_timeout);
@@ -53,7 +53,7 @@ impl Reader {
     /// Dropping the call has no effect.
     pub async fn end_of_epoch(
         &self,
-        source: Source,
+        source: ClientKey,
         topic: &str,
         partition: i32,
         epoch: i32,

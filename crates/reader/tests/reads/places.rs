@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use kafka_protocol::messages::RequestKind;
 use prost::encoding::encode_varint;
-use sluicegate_fair_share::Source;
+use sluicegate_fair_share::ClientKey;
 use sluicegate_reader::Reader;
 use tokio::task::JoinSet;
 
@@ -22,7 +22,7 @@ const READS: i64 = 1_000;
 const FETCH: Duration = Duration::from_millis(10);
 
 fn fetch(address: [u8; 4], offset: i64) -> Fetch<'static> {
-    Fetch { source: Source::from(IpAddr::from(address)), ..at("t", 0, offset) }
+    Fetch { source: ClientKey::from(IpAddr::from(address)), ..at("t", 0, offset) }
 }
 
 /// Reads at offsets from 1 on, whose ends are counted.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use kafka_protocol::messages::RequestKind;
-use sluicegate_fair_share::Source;
+use sluicegate_fair_share::ClientKey;
 use sluicegate_reader::Reader;
 
 use crate::batches::one_record;
@@ -113,7 +113,7 @@ async fn replica_that_says_nothing_new_is_left_when_the_leader_is_known_anew() {
     let wait = reader.wait_for_records("t", 0, 5, false, None);
     let refresh = async {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        reader.refresh(Source::default(), "t", 0).await.expect("metadata");
+        reader.refresh(ClientKey::default(), "t", 0).await.expect("metadata");
         std::future::pending().await
     };
     tokio::select! {

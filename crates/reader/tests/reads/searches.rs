@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use kafka_protocol::messages::RequestKind;
-use sluicegate_fair_share::Source;
+use sluicegate_fair_share::ClientKey;
 use sluicegate_reader::Reader;
 
 use crate::scripted::{self, Asked, Broker, Step, reader, reader_within, usual};
@@ -22,7 +22,7 @@ fn searched(asked: &Asked) -> Option<i64> {
 
 /// Searches for a time for the client with this address.
 async fn search(reader: Reader, address: [u8; 4], timestamp: i64) {
-    let source = Source::from(IpAddr::from(address));
+    let source = ClientKey::from(IpAddr::from(address));
     let listed: Vec<_> = reader.list_offsets(source, &[("t", 0, timestamp)], false).collect().await;
     assert!(listed[0].1.is_ok(), "{listed:?}");
 }

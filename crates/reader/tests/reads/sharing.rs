@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use kafka_protocol::messages::RequestKind;
-use sluicegate_fair_share::Source;
+use sluicegate_fair_share::ClientKey;
 use tokio::time::{Instant, sleep};
 
 use crate::batches::{batch, one_record};
@@ -196,7 +196,7 @@ async fn partition_asked_twice_has_its_answer_each_time() {
     .await;
     let reader = reader(&[broker.address]);
     let asked = [("t", 0, -1), ("t", 0, 5), ("t", 0, -1), ("t", 0, 6), ("t", 0, 5)];
-    let listed: Vec<_> = reader.list_offsets(Source::UNKNOWN, &asked, false).collect().await;
+    let listed: Vec<_> = reader.list_offsets(ClientKey::UNKNOWN, &asked, false).collect().await;
     let mut listed: Vec<_> =
         listed.into_iter().map(|(number, listed)| (number, listed.expect("an offset").offset)).collect();
     listed.sort_unstable();

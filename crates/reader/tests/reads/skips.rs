@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, pending, ready};
 use kafka_protocol::messages::RequestKind;
-use sluicegate_fair_share::Source;
+use sluicegate_fair_share::ClientKey;
 use sluicegate_reader::SkipMeter;
 use tokio::time::timeout;
 
@@ -36,31 +36,31 @@ async fn broker() -> Broker {
     .await
 }
 
-fn source(last: u8) -> Source {
-    Source::from(IpAddr::from([192, 0, 2, last]))
+fn source(last: u8) -> ClientKey {
+    ClientKey::from(IpAddr::from([192, 0, 2, last]))
 }
 
 /// Knows one client that has had its share: it never has a turn.
 #[derive(Debug)]
 struct Meter {
-    greedy: Source,
-    counted: Mutex<Vec<(Source, usize)>>,
+    greedy: ClientKey,
+    counted: Mutex<Vec<(ClientKey, usize)>>,
 }
 
 impl Meter {
-    fn new(greedy: Source) -> Arc<Self> {
+    fn new(greedy: ClientKey) -> Arc<Self> {
         Arc::new(Self { greedy, counted: Mutex::default() })
     }
 
     /// The bytes that were counted to this client, of each part.
-    fn counted(&self, source: Source) -> Vec<usize> {
+    fn counted(&self, source: ClientKey) -> Vec<usize> {
         let counted = self.counted.lock().expect("no panic");
         counted.iter().filter(|(of, _)| *of == source).map(|(_, bytes)| *bytes).collect()
     }
 }
 
 impl SkipMeter for Meter {
-    fn skipped(&self, source: Source, bytes: usize) -> BoxFuture<'_, ()> {
+    fn skipped(&self, source: ClientKey, bytes: usize) -> BoxFuture<'_, ()> {
         self.counted.lock().expect("no panic").push((source, bytes));
         if source == self.greedy { pending().boxed() } else { ready(()).boxed() }
     }

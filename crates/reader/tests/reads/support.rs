@@ -10,7 +10,7 @@ use prost::Message;
 use rdkafka::ClientConfig;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer};
-use sluicegate_fair_share::Source;
+use sluicegate_fair_share::ClientKey;
 use sluicegate_protocol::{KafkaFetchResp, KafkaMessage};
 use sluicegate_reader::{Config, DEFAULT_MAX_BYTES, EncoderPool, ReadError, Reader, SkipMeter};
 use sluicegate_shared_log::{AnswerReservation, Fetched, Limits, ListedOffset, SharedLog};
@@ -84,7 +84,7 @@ pub(crate) struct Fetch<'a> {
     pub(crate) min_bytes: usize,
     pub(crate) max_records: usize,
     pub(crate) fill: bool,
-    pub(crate) source: Source,
+    pub(crate) source: ClientKey,
     pub(crate) skips: &'a dyn SkipMeter,
 }
 
@@ -98,7 +98,7 @@ pub(crate) fn at(topic: &str, partition: i32, offset: i64) -> Fetch<'_> {
         min_bytes: 0,
         max_records: 0,
         fill: false,
-        source: Source::default(),
+        source: ClientKey::default(),
         skips: &(),
     }
 }
@@ -146,7 +146,7 @@ pub(crate) async fn list_offset(
     committed: bool,
 ) -> Result<ListedOffset, ReadError> {
     let asked = [(topic, partition, timestamp)];
-    let mut listed = pin!(reader.list_offsets(Source::default(), &asked, committed));
+    let mut listed = pin!(reader.list_offsets(ClientKey::default(), &asked, committed));
     listed.next().await.expect("an answer").1
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kafka_protocol::messages::RequestKind;
-use sluicegate_fair_share::Source;
+use sluicegate_fair_share::ClientKey;
 use sluicegate_reader::{Partition, Replica};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -20,7 +20,7 @@ async fn all_topics_are_listed_in_order_and_none_is_created() {
     let names = ["b", "a.2", "a-1", "z"];
     names.iter().for_each(|name| cluster.create(name, 2));
     assert_eq!(*reader.topics().await.expect("a list"), ["a-1", "a.2", "b", "z"]);
-    reader.topic(Source::default(), "missing").await.expect_err("no such topic");
+    reader.topic(ClientKey::default(), "missing").await.expect_err("no such topic");
     // Another reader knows nothing yet.
     assert_eq!(cluster.reader().topics().await.expect("a list").len(), 4);
 }
@@ -56,7 +56,10 @@ async fn concurrent_callers_share_one_request() {
             if number % 2 == 0 {
                 assert_eq!(*reader.topics().await.expect("a list"), ["t"]);
             } else {
-                assert_eq!(reader.topic(Source::default(), "t").await.expect("a topic").partitions.len(), 1);
+                assert_eq!(
+                    reader.topic(ClientKey::default(), "t").await.expect("a topic").partitions.len(),
+                    1
+                );
             }
         });
     }
@@ -91,14 +94,14 @@ async fn new_topics_are_found_by_the_next_call() {
     .await;
     let reader = reader(&[broker.address]);
     assert!(reader.topics().await.expect("a list").is_empty());
-    assert_eq!(reader.topic(Source::default(), "new").await.expect_err("no topic").code(), 3);
-    assert_eq!(reader.check_partition(Source::default(), "new", 0).await.expect_err("no topic").code(), 3);
+    assert_eq!(reader.topic(ClientKey::default(), "new").await.expect_err("no topic").code(), 3);
+    assert_eq!(reader.check_partition(ClientKey::default(), "new", 0).await.expect_err("no topic").code(), 3);
     assert_eq!(reader.read(at("new", 0, 0)).await.expect_err("no topic").code(), 3);
     created.store(true, Ordering::SeqCst);
     assert_eq!(*reader.topics().await.expect("a list"), ["new"]);
     reader.read(at("new", 0, 0)).await.expect("an empty answer");
-    reader.check_partition(Source::default(), "new", 0).await.expect("a partition");
-    assert_eq!(reader.topic(Source::default(), "new").await.expect("a topic").partitions.len(), 1);
+    reader.check_partition(ClientKey::default(), "new", 0).await.expect("a partition");
+    assert_eq!(reader.topic(ClientKey::default(), "new").await.expect("a topic").partitions.len(), 1);
 }
 
 #[tokio::test]
@@ -128,7 +131,7 @@ async fn topic_is_described() {
     let reader = cluster.reader();
     cluster.mock.create_topic("t", 2, 3).expect("a topic");
     cluster.mock.partition_leader("t", 1, Some(2)).expect("a leader");
-    let topic = reader.topic(Source::default(), "t").await.expect("a topic");
+    let topic = reader.topic(ClientKey::default(), "t").await.expect("a topic");
     let [zero, one] = &topic.partitions[..] else { panic!("{topic:?}") };
     assert_eq!((zero.partition, one.partition, one.leader), (0, 1, Some(2)));
     for Partition { leader, replicas, .. } in [zero, one] {
@@ -155,11 +158,11 @@ async fn missing_or_forbidden_topic_is_an_error() {
         ("missing", 3, "UNKNOWN_TOPIC_OR_PARTITION: topic missing"),
         ("secret", 29, "TOPIC_AUTHORIZATION_FAILED: topic secret"),
     ] {
-        let error = reader.topic(Source::default(), name).await.expect_err("no topic");
+        let error = reader.topic(ClientKey::default(), name).await.expect_err("no topic");
         assert_eq!((error.code(), error.to_string().as_str()), (code, want));
         assert!(!error.retriable() && !error.is_unavailable());
     }
-    assert_eq!(reader.topic(Source::default(), "no name").await.expect_err("no topic").code(), 17);
+    assert_eq!(reader.topic(ClientKey::default(), "no name").await.expect_err("no topic").code(), 17);
 }
 
 #[tokio::test]
@@ -173,14 +176,14 @@ async fn topics_are_listed_again_after_an_outage() {
     let reader = reader(&[broker.address]);
     for error in [
         reader.topics().await.expect_err("nobody answers"),
-        reader.topic(Source::default(), "t").await.expect_err("nobody answers"),
+        reader.topic(ClientKey::default(), "t").await.expect_err("nobody answers"),
     ] {
         assert!(error.is_unavailable() && error.retriable(), "{}", chain(&error));
     }
     down.store(false, Ordering::SeqCst);
     let recovered = async {
         while reader.topics().await.is_err() {}
-        reader.topic(Source::default(), "t").await
+        reader.topic(ClientKey::default(), "t").await
     };
     let topic = tokio::time::timeout(Duration::from_secs(5), recovered).await.expect("in 5 s");
     assert_eq!(topic.expect("a topic").partitions.len(), 1);

@@ -2,14 +2,14 @@
 
 mod log;
 
-use sluicegate_fair_share::Source;
+use sluicegate_fair_share::ClientKey;
 use tokio::time::sleep;
 
 use self::log::{Call, Failure, Log, Room, answer};
 use super::*;
 
 fn at(offset: i64) -> Fetch {
-    let (wait, source) = (Duration::ZERO, Source::UNKNOWN);
+    let (wait, source) = (Duration::ZERO, ClientKey::UNKNOWN);
     Fetch {
         offset,
         max_bytes: ROOM,

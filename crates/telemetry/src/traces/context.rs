@@ -5,7 +5,7 @@ use std::fmt::Write;
 use http::HeaderMap;
 use opentelemetry::{SpanId, TraceId};
 
-use sluicegate_fair_share::Source;
+use sluicegate_fair_share::ClientKey;
 
 use super::Traces;
 use super::span::{Parent, Span};
@@ -48,7 +48,7 @@ impl Context {
     }
 
     /// Begins the span of a request or a command, if it is sampled. `self` becomes the context of what belongs to it.
-    pub fn sample(&mut self, name: &'static str, client: Source) -> Option<Span> {
+    pub fn sample(&mut self, name: &'static str, client: ClientKey) -> Option<Span> {
         let span = self.traces.0.as_ref()?.sample(self, name, client)?;
         let (trace, parent) = span.ids();
         let under_way = Some(span.parent());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use opentelemetry::trace::{Span as _, Status};
 use opentelemetry::{Key, KeyValue, SpanId, TraceId, Value};
 use sluicegate_backend::System;
-use sluicegate_fair_share::Source;
+use sluicegate_fair_share::ClientKey;
 
 use super::Tracing;
 
@@ -19,11 +19,15 @@ pub struct Span {
 #[derive(Clone)]
 pub(super) struct Parent {
     pub(super) tracing: Arc<Tracing>,
-    pub(super) client: Source,
+    pub(super) client: ClientKey,
 }
 
 impl Span {
-    pub(super) fn new(span: opentelemetry_sdk::trace::Span, tracing: &Arc<Tracing>, client: Source) -> Self {
+    pub(super) fn new(
+        span: opentelemetry_sdk::trace::Span,
+        tracing: &Arc<Tracing>,
+        client: ClientKey,
+    ) -> Self {
         Self { span, parent: Parent { tracing: Arc::clone(tracing), client } }
     }
 

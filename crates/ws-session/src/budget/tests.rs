@@ -7,8 +7,8 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 /// A source's share is 10 bytes.
 const MAX: usize = 80;
 
-fn source(n: u8) -> Source {
-    Source::from(std::net::IpAddr::from([127, 0, 0, n]))
+fn source(n: u8) -> ClientKey {
+    ClientKey::from(std::net::IpAddr::from([127, 0, 0, n]))
 }
 
 fn holding(budget: &Arc<Budget>, n: u8, bytes: usize) -> Buffer {
@@ -38,7 +38,7 @@ fn source_over_its_share_loses_its_oldest() {
 fn networks_of_a_site_share_what_a_source_could_have() {
     let budget = Budget::new(800, 100);
     let other = holding(&budget, 1, 60);
-    let in_site = |network| Source::from(std::net::IpAddr::from([0x2001, 0xdb8, 1, network, 0, 0, 0, 1]));
+    let in_site = |network| ClientKey::from(std::net::IpAddr::from([0x2001, 0xdb8, 1, network, 0, 0, 0, 1]));
     let hold = |network: u16| {
         let mut buffer = Buffer::new(&budget, in_site(network));
         let held = buffer.append(&[0; 1], MAX);
@@ -151,7 +151,7 @@ mod property {
                     all[at] = buffer(at);
                 }
                 let ledger = lock(&budget.ledger);
-                let mut held = std::collections::BTreeMap::<Source, usize>::new();
+                let mut held = std::collections::BTreeMap::<ClientKey, usize>::new();
                 for ((source, _), entry) in &ledger.messages {
                     assert!(lock(&entry.data).as_ref().unwrap().capacity() <= entry.bytes);
                     *held.entry(*source).or_default() += entry.bytes;

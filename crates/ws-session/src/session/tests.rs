@@ -40,7 +40,7 @@ fn session() -> Session {
 }
 
 fn limited_by(budget: &Arc<Budget>) -> Session {
-    Session::new(Limits { max_message_bytes: 4096 }, Codec::Protobuf, budget, Source::default())
+    Session::new(Limits { max_message_bytes: 4096 }, Codec::Protobuf, budget, ClientKey::default())
 }
 
 /// Feeds `pieces` from the client, one step each.

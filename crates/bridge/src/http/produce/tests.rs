@@ -7,7 +7,7 @@ use sluicegate_backend::CommandError;
 use sluicegate_delivery::cluster::Cluster;
 use sluicegate_delivery::grant::Grant;
 use sluicegate_delivery::testing::script::Script;
-use sluicegate_fair_share::{Holder, Ledger, Permits, Source};
+use sluicegate_fair_share::{ClientKey, Holder, Ledger, Permits};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
@@ -306,7 +306,7 @@ async fn ask_with(
     method: Method,
     lines: &[(&str, &[u8])],
 ) -> Response {
-    let grant = Grant::of(Arc::clone(cluster), Source::default(), &headers(&[(metadata::WRITE, b"true")]))
+    let grant = Grant::of(Arc::clone(cluster), ClientKey::default(), &headers(&[(metadata::WRITE, b"true")]))
         .ok()
         .unwrap();
     let headers = headers(lines);

@@ -6,7 +6,7 @@ use sluicegate_delivery::drain::Drain;
 use sluicegate_delivery::grant::Grant;
 use sluicegate_delivery::testing::script::Script;
 use sluicegate_dialect as dialect;
-use sluicegate_fair_share::{Holder, Ledger, Permits, Source};
+use sluicegate_fair_share::{ClientKey, Holder, Ledger, Permits};
 use sluicegate_protocol::metadata;
 use tokio_util::task::TaskTracker;
 
@@ -95,7 +95,7 @@ async fn no_row_reads_a_topic_that_is_not_granted() {
             let grants =
                 [(granted(metadata::TOPICS, "other"), true), (granted(metadata::READ, "false"), false)];
             for (grant, lists) in grants {
-                let grant = Grant::of(cluster.clone(), Source::default(), &grant).ok().unwrap();
+                let grant = Grant::of(cluster.clone(), ClientKey::default(), &grant).ok().unwrap();
                 let (status, _, body) = ask_of(&grant, Method::GET, &target, "*/*").await;
                 // The list has the granted topics.
                 let is_list = row.get == Some(Get::List);

@@ -6,7 +6,7 @@ use futures_util::stream::{self, Stream};
 use http_body::Frame;
 use http_body_util::StreamBody;
 use sluicegate_delivery::testing::logs::Logs;
-use sluicegate_fair_share::Source;
+use sluicegate_fair_share::ClientKey;
 use sluicegate_protocol::{CmdCredit, CmdKafkaSubscribe, CmdUnsubscribe, KafkaSource, kafka_source};
 
 use super::*;
@@ -194,7 +194,7 @@ async fn requests_of_one_client_leave_some_of_each_turn_to_others() {
     let (cluster, _) = Script::cluster(1);
     let grant = |address: &[u8]| {
         let mut grant = Grant::all(&cluster);
-        grant.client = Source::parse(address);
+        grant.client = ClientKey::parse(address);
         grant
     };
     let taken = Arc::new(AtomicUsize::new(0));

@@ -7,7 +7,7 @@ use prost::Message as _;
 use sluicegate_delivery::drain::Drain;
 use sluicegate_delivery::grant::Grant;
 use sluicegate_delivery::testing::script::Script;
-use sluicegate_fair_share::Source;
+use sluicegate_fair_share::ClientKey;
 use sluicegate_protocol::codec::Codec;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
@@ -36,7 +36,8 @@ async fn open(pipe: usize) -> (WebSocketStream<DuplexStream>, JoinHandle<End>) {
     };
     let (client, server) = tokio::io::duplex(pipe);
     let messages = sluicegate_ws_session::Limits { max_message_bytes: limits.max_request_bytes };
-    let session = Session::new(messages, Codec::Protobuf, &Budget::new(1 << 20, 1 << 20), Source::default());
+    let session =
+        Session::new(messages, Codec::Protobuf, &Budget::new(1 << 20, 1 << 20), ClientKey::default());
     let (cluster, _) = Script::cluster(MAX_FETCH);
     let grant = Grant::all(&cluster);
     let transport = Transport::websocket(server, session, grant.clone());

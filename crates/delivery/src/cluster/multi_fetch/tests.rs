@@ -11,7 +11,7 @@ const FETCH: MultiFetch = MultiFetch {
     min_bytes: 0,
     fill: false,
     committed: false,
-    source: Source::UNKNOWN,
+    source: ClientKey::UNKNOWN,
 };
 
 fn place(topic: &str, partition: i32) -> Place<'_> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use futures_util::future::join_all;
 use sluicegate_backend::command::Record;
-use sluicegate_fair_share::Source;
+use sluicegate_fair_share::ClientKey;
 use sluicegate_telemetry::metrics::Metrics;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -31,7 +31,7 @@ async fn listen() -> (TcpListener, String) {
 /// Hands a record over.
 async fn enqueue(writer: &Writer) -> Result<(), NoProducer> {
     let record = Record { topic: "t".to_owned(), ..Record::default() };
-    writer.enqueue(Source::default(), vec![record], vec![None]).await.map(drop)
+    writer.enqueue(ClientKey::default(), vec![record], vec![None]).await.map(drop)
 }
 
 async fn has_producer(writer: &Writer) -> bool {

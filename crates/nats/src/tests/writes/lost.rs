@@ -34,7 +34,7 @@ async fn messages_are_not_sent_after_their_connection_is_lost() {
     // More than the sockets take: the rest stays in async-nats.
     let records: Vec<Record> = (0..50).map(|_| record("S.a", vec![0; 1_000_000])).collect();
     let due = CancellationToken::new();
-    let enqueued = within(enqueue(&case.nats, Source::default(), records, &due)).await.unwrap();
+    let enqueued = within(enqueue(&case.nats, ClientKey::default(), records, &due)).await.unwrap();
     assert_eq!(enqueued.queued, 50);
     sleep(Duration::from_millis(200)).await;
     case.server.process.kill();
@@ -61,10 +61,10 @@ async fn message_that_is_not_sent_in_time_is_not_written() {
     let due = CancellationToken::new();
     // More than the sockets take, and then more messages than async-nats takes.
     let large = (0..50).map(|_| record("S.large", vec![0; 1_000_000])).collect();
-    let mut enqueued = vec![within(enqueue(&case.nats, Source::default(), large, &due)).await.unwrap()];
+    let mut enqueued = vec![within(enqueue(&case.nats, ClientKey::default(), large, &due)).await.unwrap()];
     for command in 0..4 {
         let records = numbered(command * 1_000..(command + 1) * 1_000);
-        enqueued.push(within(enqueue(&case.nats, Source::default(), records, &due)).await.unwrap());
+        enqueued.push(within(enqueue(&case.nats, ClientKey::default(), records, &due)).await.unwrap());
     }
     let mut reports = Vec::new();
     for enqueued in enqueued {
@@ -89,7 +89,7 @@ async fn write_without_a_server_is_not_written() {
     case.server.process.kill();
     until(|| !case.nats.writer.as_ref().unwrap().is_connected()).await;
     let due = CancellationToken::new();
-    let error = within(enqueue(&case.nats, Source::default(), numbered([2]), &due)).await.err().unwrap();
+    let error = within(enqueue(&case.nats, ClientKey::default(), numbered([2]), &due)).await.err().unwrap();
     assert_eq!(error.fault, Fault::Unreachable { retriable: true });
     assert!(!error.message.contains("127.0.0.1"), "{}", error.message);
     case.server.up().await.unwrap();
@@ -115,7 +115,9 @@ async fn repeated_writes_with_ids_store_each_message_once() {
             while !left.is_empty() {
                 let message = |id: &usize| with_id(&id.to_string(), record("S.a", id.to_string()));
                 let records = left.iter().map(message).collect();
-                let Ok(enqueued) = enqueue(&nats, Source::default(), records, &due).await else { continue };
+                let Ok(enqueued) = enqueue(&nats, ClientKey::default(), records, &due).await else {
+                    continue;
+                };
                 let reports = enqueued.reports.await;
                 unknown += reports.iter().filter(|report| is_unknown(report)).count();
                 let mut reports = reports.into_iter();
@@ -145,7 +147,7 @@ async fn dropped_command_is_written_as_a_whole_or_not_at_all() {
     let due = CancellationToken::new();
     let mut expected = 0;
     for _ in 0..50 {
-        let enqueuing = enqueue(&case.nats, Source::default(), numbered(0..10), &due);
+        let enqueuing = enqueue(&case.nats, ClientKey::default(), numbered(0..10), &due);
         tokio::select! {
             biased;
             enqueued = enqueuing => {
@@ -156,7 +158,7 @@ async fn dropped_command_is_written_as_a_whole_or_not_at_all() {
             () = tokio::task::yield_now() => {}
         }
     }
-    let enqueued = within(enqueue(&case.nats, Source::default(), numbered(0..10), &due)).await.unwrap();
+    let enqueued = within(enqueue(&case.nats, ClientKey::default(), numbered(0..10), &due)).await.unwrap();
     drop(enqueued);
     until(|| !case.nats.has_queued_records()).await;
     assert_eq!(case.stored("S").await.len(), expected + 10);
@@ -170,7 +172,7 @@ async fn end_waits_for_acknowledgements() {
     assert!(case.produce_one(record("S.a", "1")).await.is_ok());
     case.server.process.freeze();
     let due = CancellationToken::new();
-    let enqueued = within(enqueue(&case.nats, Source::default(), numbered(2..=100), &due)).await.unwrap();
+    let enqueued = within(enqueue(&case.nats, ClientKey::default(), numbered(2..=100), &due)).await.unwrap();
     let ending = case.nats.end_writes(Instant::now() + Duration::from_secs(30));
     let thawing = async {
         sleep(Duration::from_millis(200)).await;
@@ -180,7 +182,7 @@ async fn end_waits_for_acknowledgements() {
     within(futures_util::future::join(ending, thawing)).await;
     assert!(!case.nats.has_queued_records());
     assert!(within(enqueued.reports).await.iter().all(Result::is_ok));
-    let closed = enqueue(&case.nats, Source::default(), numbered([101]), &due).await.err().unwrap();
+    let closed = enqueue(&case.nats, ClientKey::default(), numbered([101]), &due).await.err().unwrap();
     assert_eq!(closed, CommandError::shutting_down());
     assert_eq!(case.stored("S").await.len(), 100);
 }
@@ -194,7 +196,7 @@ async fn end_of_writes_is_bounded() {
     case.server.process.freeze();
     let due = CancellationToken::new();
     let records = vec![record("S.a", "2"), with_id("x", record("S.a", "3"))];
-    let enqueued = within(enqueue(&case.nats, Source::default(), records, &due)).await.unwrap();
+    let enqueued = within(enqueue(&case.nats, ClientKey::default(), records, &due)).await.unwrap();
     let start = Instant::now();
     within(case.nats.end_writes(start + Duration::from_millis(100))).await;
     due.cancel();

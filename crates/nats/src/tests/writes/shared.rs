@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use super::*;
 
-fn source(number: u8) -> Source {
-    Source::from(IpAddr::from([10, 0, 0, number]))
+fn source(number: u8) -> ClientKey {
+    ClientKey::from(IpAddr::from([10, 0, 0, number]))
 }
 
 #[tokio::test]

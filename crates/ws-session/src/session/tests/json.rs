@@ -7,7 +7,7 @@ use super::*;
 
 fn session() -> Session {
     let limits = Limits { max_message_bytes: 4096 };
-    Session::new(limits, Codec::Json, &Budget::new(1 << 20, 4096), Source::default())
+    Session::new(limits, Codec::Json, &Budget::new(1 << 20, 4096), ClientKey::default())
 }
 
 /// The gRPC messages for the bridge without the numbers of unfinished messages, and the other outputs: counts are the

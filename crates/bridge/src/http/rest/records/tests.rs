@@ -8,7 +8,7 @@ use sluicegate_backend::Fetched;
 use sluicegate_delivery::cluster::Reads;
 use sluicegate_dialect::json::depth::MAX_DEPTH;
 use sluicegate_dialect::testing::nested;
-use sluicegate_fair_share::Source;
+use sluicegate_fair_share::ClientKey;
 use sluicegate_protocol::{Header, KafkaFetchResp, KafkaMessage, TimestampType};
 use sluicegate_shared_log::Ends;
 
@@ -243,7 +243,7 @@ fn query_of_a_stream_has_the_words_of_nats() {
 fn check_fetch(query: &str, position: Position, max_bytes: usize, wait_ms: u64) {
     let defaults = Reads { max_bytes: 1000, wait: Duration::from_millis(100) };
     let (found, bounds) = parsed(query, System::Kafka).unwrap();
-    let fetch = defaults.fetch(Source::UNKNOWN, 0, bounds);
+    let fetch = defaults.fetch(ClientKey::UNKNOWN, 0, bounds);
     let want = (position, max_bytes, Duration::from_millis(wait_ms), true);
     assert_eq!((found, fetch.max_bytes, fetch.wait, fetch.fill), want);
 }

@@ -5,9 +5,9 @@ use std::net::{IpAddr, Ipv6Addr};
 /// A client's address without the port. Of an IPv6 address, only the network prefix counts (RFC 4291, section 2.5.1:
 /// "interface identifiers are [...] 64 bits long"). All clients of unknown address are one source.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Source(Option<IpAddr>);
+pub struct ClientKey(Option<IpAddr>);
 
-impl Source {
+impl ClientKey {
     /// A client of unknown address.
     pub const UNKNOWN: Self = Self(None);
 
@@ -40,7 +40,7 @@ impl Source {
     }
 }
 
-impl From<IpAddr> for Source {
+impl From<IpAddr> for ClientKey {
     fn from(address: IpAddr) -> Self {
         Self(Some(match address.to_canonical() {
             IpAddr::V6(address) => {
@@ -68,16 +68,16 @@ mod tests {
             ["[2001:db8::1]:1", "2001:db8::1"],
             ["[2001:db8::1]:1", "[2001:db8::ffff:1]:1"],
         ] {
-            let [one, other] = same.map(|text| Source::parse(text.as_bytes()));
+            let [one, other] = same.map(|text| ClientKey::parse(text.as_bytes()));
             assert_eq!(one, other, "{same:?}");
-            assert_ne!(one, Source::default(), "{same:?}");
+            assert_ne!(one, ClientKey::default(), "{same:?}");
         }
     }
 
     #[test]
     fn other_hosts_and_networks_differ() {
         for other in [["192.0.2.1:1", "192.0.2.2:1"], ["[2001:db8::1]:1", "[2001:db8:0:1::1]:1"]] {
-            let [one, another] = other.map(|text| Source::parse(text.as_bytes()));
+            let [one, another] = other.map(|text| ClientKey::parse(text.as_bytes()));
             assert_ne!(one, another, "{other:?}");
         }
     }
@@ -89,7 +89,7 @@ mod tests {
             ("2001:db8::1", "2001:db8:1::1", false),
             ("192.0.2.1", "192.0.2.2", false),
         ] {
-            let [one, other] = [one, other].map(|text| Source::parse(text.as_bytes()).site());
+            let [one, other] = [one, other].map(|text| ClientKey::parse(text.as_bytes()).site());
             assert_eq!(one == other, is_same, "{one:?} {other:?}");
         }
     }
@@ -97,7 +97,7 @@ mod tests {
     #[test]
     fn other_text_is_the_unknown_source() {
         for text in [&b""[..], b"\xFF", b"/run/envoy.sock", b":", b"[", b"[]", b"[::1", b"localhost:80"] {
-            assert_eq!(Source::parse(text), Source::default(), "{text:?}");
+            assert_eq!(ClientKey::parse(text), ClientKey::default(), "{text:?}");
         }
     }
 }
