@@ -11,7 +11,7 @@ use sluicegate_protocol::error_code::INVALID_REQUEST;
 
 use super::filter::Filters;
 use super::subscribe::{MAX_PARTITIONS, Source, Subscribe};
-use crate::cluster::{Reads, shown};
+use crate::cluster::{Reads, escape_for_message};
 
 impl Subscribe {
     /// The subscription that `command` asks for, with `bounds` for the size of a delivery.
@@ -25,7 +25,7 @@ impl Subscribe {
         }
         let mut topics = BTreeSet::new();
         if let Some(twice) = sources.iter().find(|source| !topics.insert(&source.topic)) {
-            let (word, topic) = (system.topic, shown(&twice.topic));
+            let (word, topic) = (system.topic, escape_for_message(&twice.topic));
             return Err(invalid(format!(
                 "{word} {topic} is in two sources: expected one source for each {word}"
             )));
@@ -59,7 +59,8 @@ impl Subscribe {
 
 fn source(system: System, source: command::Source) -> Result<Source, CommandError> {
     let command::Source { topic, mut partitions, from, next, topic_id } = source;
-    let of_topic = |what: String| invalid(format!("{what}, {}: {}", system.topic, shown(&topic)));
+    let of_topic =
+        |what: String| invalid(format!("{what}, {}: {}", system.topic, escape_for_message(&topic)));
     if partitions.len() > MAX_PARTITIONS {
         return Err(of_topic(format!("{} partitions: expected at most {MAX_PARTITIONS}", partitions.len())));
     }

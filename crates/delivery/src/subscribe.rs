@@ -11,7 +11,7 @@ use sluicegate_protocol::error_code::{INVALID_REQUEST, UNKNOWN_TOPIC_OR_PARTITIO
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::filter::Filters;
-use crate::cluster::{Cluster, Place, out_of_range, shown, unanswered};
+use crate::cluster::{Cluster, Place, escape_for_message, out_of_range, unanswered};
 
 /// A client's wish.
 #[derive(Debug, Clone, Default)]
@@ -103,7 +103,7 @@ impl Source {
         let existing: Vec<i32> = existing.partitions.iter().map(|partition| partition.partition).collect();
         let named = self.partitions.iter().chain(self.next.keys());
         if let Some(missing) = named.copied().find(|partition| !existing.contains(partition)) {
-            let message = format!("topic {} has no partition {missing}", shown(&self.topic));
+            let message = format!("topic {} has no partition {missing}", escape_for_message(&self.topic));
             return Err(CommandError::new(Fault::NotFound, UNKNOWN_TOPIC_OR_PARTITION, message));
         }
         let partitions = if self.partitions.is_empty() { existing } else { self.partitions.clone() };
@@ -232,7 +232,7 @@ pub(super) fn recreated(system: System, topic: &str) -> CommandError {
     let message = format!(
         "{} {} has been deleted and created again: subscribe without the positions and id of the old one",
         system.topic,
-        shown(topic)
+        escape_for_message(topic)
     );
     CommandError::new(Fault::Recreated, UNKNOWN_TOPIC_OR_PARTITION, message)
 }

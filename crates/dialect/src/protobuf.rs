@@ -8,7 +8,7 @@ use sluicegate_protocol::kafka_subscription_event::skipped::Cause;
 
 use sluicegate_backend::command::{Header, ReadBounds, RecordFilter};
 use sluicegate_delivery::SkipCause;
-use sluicegate_delivery::cluster::shown;
+use sluicegate_delivery::cluster::escape_for_message;
 
 /// The bounds of a read; `max_bytes` 0: as many as the bridge allows.
 pub(super) fn bounds(max_wait_ms: Option<u32>, min_bytes: u32, max_bytes: u32) -> ReadBounds {
@@ -34,7 +34,7 @@ pub(super) fn topic_id(id: &[u8], word: &str, topic: &str) -> Result<Option<u128
         Ok(id) => Ok(Some(u128::from_be_bytes(id))),
         Err(_) if id.is_empty() => Ok(None),
         Err(_) => {
-            let (len, topic) = (id.len(), shown(topic));
+            let (len, topic) = (id.len(), escape_for_message(topic));
             Err(format!("{word}_id of {len} bytes: expected 16 or none, {word}: {topic}"))
         }
     }

@@ -54,7 +54,7 @@ pub(super) enum ReadError {
 
 /// An error of JetStream's API.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, thiserror::Error)]
-#[error("JetStream refuses: {} (error {err_code})", shown(description))]
+#[error("JetStream refuses: {} (error {err_code})", printable(description))]
 pub(super) struct ApiError {
     /// The kind of error, as a status of HTTP.
     #[serde(default)]
@@ -173,7 +173,7 @@ impl Incidents {
 }
 
 /// A server's text without control characters, shortened: it can repeat a request.
-pub(super) fn shown(description: &str) -> String {
+pub(super) fn printable(description: &str) -> String {
     description.chars().filter(|c| !c.is_control()).take(MAX_DESCRIPTION).collect()
 }
 

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 pub(super) use self::publisher::Acknowledgements;
-use super::error::{ReadError, shown};
+use super::error::{ReadError, printable};
 
 /// A connection. It ends when the connection is lost, and with its last owner.
 ///
@@ -105,7 +105,7 @@ impl Session {
 
     /// The server's version, as it says.
     pub(super) fn server_version(&self) -> String {
-        shown(&self.client.server_info().version)
+        printable(&self.client.server_info().version)
     }
 
     /// The largest message that the server accepts, in bytes.

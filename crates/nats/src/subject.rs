@@ -4,7 +4,7 @@ use async_nats::Subject;
 use bytes::Bytes;
 use sluicegate_backend::{CommandError, Fault};
 
-use super::error::shown;
+use super::error::printable;
 
 /// A client's subject, if it is literal and not reserved.
 ///
@@ -21,7 +21,7 @@ pub(super) fn parse(subject: Option<Bytes>, inbox: &str) -> Result<Subject, Comm
         return Err(invalid(problem.to_owned()));
     }
     if is_reserved(&subject, inbox) {
-        let problem = format!("subject {} is reserved for servers", shown(&subject));
+        let problem = format!("subject {} is reserved for servers", printable(&subject));
         return Err(CommandError::forbidden(0, problem));
     }
     Ok(subject)

@@ -7,7 +7,7 @@ use prost::encoding::{WireType, encode_key, encode_varint, int64, key_len, messa
 use prost::{Message, length_delimiter_len};
 use sluicegate_backend::{CommandError, DeliveryReport, Fetched, ListedOffset, System};
 use sluicegate_delivery::Item;
-use sluicegate_delivery::cluster::shown_log;
+use sluicegate_delivery::cluster::escaped_log;
 use sluicegate_dialect as dialect;
 use sluicegate_dialect::error::{MAX_ERROR_BYTES, MAX_RECORD_ERROR_BYTES, error_resp};
 use sluicegate_protocol::codec::Codec;
@@ -131,7 +131,7 @@ impl Answer {
                 Self::Text(json::delivered(sequence, system, &next, messages, end, format))
             }
             (Item::Ended { place, error }, _) => {
-                let log = shown_log(system, &place.topic, place.partition);
+                let log = escaped_log(system, &place.topic, place.partition);
                 Self::failed(sequence, system, format_args!("deliver messages, {log}"), error)
             }
             (item, Encoding::Protobuf) => Self::Message(PubSubResp { sequence, resp: dialect.item(item) }),

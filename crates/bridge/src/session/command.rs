@@ -5,7 +5,7 @@ use std::fmt;
 use sluicegate_backend::command::{Command, LogName};
 use sluicegate_backend::{AnswerReservation, System};
 use sluicegate_delivery::cluster::{
-    DescribedTopic, MAX_TOPIC_CHARS, Place, WAITER_BYTES, WriteTicket, shown, shown_log,
+    DescribedTopic, MAX_TOPIC_CHARS, Place, WAITER_BYTES, WriteTicket, escape_for_message, escaped_log,
 };
 use sluicegate_delivery::grant::Grant;
 use sluicegate_dialect::error::MAX_ERROR_BYTES;
@@ -33,7 +33,7 @@ pub(super) fn trace(
         span.command(system, command.name(), operation);
         match command {
             Command::Fetch { log, .. } | Command::ListOffset { log, .. } => {
-                span.log(&shown(&log.topic), Some(log.partition));
+                span.log(&escape_for_message(&log.topic), Some(log.partition));
             }
             Command::Produce(records) => span.batch(records.len()),
             Command::MultiFetch { .. } | Command::ListOffsets { .. } | Command::Describe(_) => {}
@@ -76,7 +76,7 @@ pub(super) async fn run(
                     )),
                 },
                 Err(error) => {
-                    let log = shown_log(system, &log.topic, log.partition);
+                    let log = escaped_log(system, &log.topic, log.partition);
                     failed(format_args!("fetch message, {log}"), error)
                 }
             }
@@ -85,7 +85,7 @@ pub(super) async fn run(
             match grant.list_offset(log.as_log(), timestamp, false).await {
                 Ok(offset) => Answer::offset(sequence, offset),
                 Err(error) => {
-                    let log = shown_log(system, &log.topic, log.partition);
+                    let log = escaped_log(system, &log.topic, log.partition);
                     failed(format_args!("list offset, {log}"), error)
                 }
             }

@@ -58,7 +58,7 @@ impl Request {
                 Checked::Unknown { sequence } => return Self::Unknown { sequence },
                 Checked::Wrong => return Self::Wrong,
                 Checked::Command { sequence, command } => {
-                    if let Some(message) = foreign(command, system).or_else(|| counts.exceeded()) {
+                    if let Some(message) = suggestion(command, system).or_else(|| counts.exceeded()) {
                         return Self::Invalid { sequence, kind: kind(command), message };
                     }
                 }
@@ -102,7 +102,7 @@ fn kind(command: Known) -> Kind {
 }
 
 /// The error of a command of another system.
-fn foreign(command: Known, system: System) -> Option<String> {
+fn suggestion(command: Known, system: System) -> Option<String> {
     let expected = dialect::of(system).suggested_command(command)?;
     Some(format!("the cluster is of {}: expected {expected}", system.name))
 }

@@ -15,9 +15,9 @@ use crate::{Item, Subscribe, Subscription};
 
 #[test]
 fn hostile_topic_is_shortened_and_escaped() {
-    assert_eq!(shown("orders"), "orders");
-    assert_eq!(shown("a\nb\u{1b}[1m"), "a\\nb\\u{1b}[1m");
-    let long = shown(&"x".repeat(1 << 20));
+    assert_eq!(escape_for_message("orders"), "orders");
+    assert_eq!(escape_for_message("a\nb\u{1b}[1m"), "a\\nb\\u{1b}[1m");
+    let long = escape_for_message(&"x".repeat(1 << 20));
     assert_eq!(long.chars().count(), MAX_TOPIC_CHARS + 1);
 }
 

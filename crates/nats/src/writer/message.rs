@@ -9,7 +9,7 @@ use sluicegate_backend::command::{Header, Record};
 use sluicegate_backend::{CommandError, Fault};
 
 use crate::api::Intake;
-use crate::error::shown;
+use crate::error::printable;
 use crate::subject;
 
 /// A message that can be published.
@@ -61,7 +61,7 @@ impl Message {
             return rejected("the stream has no subjects to write to");
         }
         if !subjects.iter().any(|filter| subject::matches(filter, &subject)) {
-            let problem = format!("subject {} does not match the stream's subjects", shown(&subject));
+            let problem = format!("subject {} does not match the stream's subjects", printable(&subject));
             return Err(CommandError::new(Fault::InvalidRecord, 0, problem));
         }
         let payload = record.value.clone().unwrap_or_default();
@@ -90,7 +90,7 @@ fn headers(headers: &[Header], stream: &str) -> Result<Headers, CommandError> {
             Ok(name) if !key.is_empty() => name,
             _ => return Err(invalid("header name: expected visible ASCII characters without ':'")),
         };
-        let problem = |problem: &str| invalid(format!("header {}: {problem}", shown(key)));
+        let problem = |problem: &str| invalid(format!("header {}: {problem}", printable(key)));
         let Some(value) = value else { return Err(problem("expected a value, NATS has no null values")) };
         let value = from_utf8(value).map_err(|_| problem("value is not UTF-8"))?;
         let is_blank = value.trim().is_empty();
@@ -98,7 +98,7 @@ fn headers(headers: &[Header], stream: &str) -> Result<Headers, CommandError> {
         if is_of_servers(key) {
             if name != NATS_MESSAGE_ID {
                 let problem =
-                    format!("header {}: Nats-* headers are reserved, except Nats-Msg-Id", shown(key));
+                    format!("header {}: Nats-* headers are reserved, except Nats-Msg-Id", printable(key));
                 return Err(CommandError::forbidden(0, problem));
             }
             if is_blank {

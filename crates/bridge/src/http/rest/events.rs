@@ -15,14 +15,14 @@ use std::sync::Arc;
 
 use http::{Method, StatusCode, header};
 use sluicegate_backend::{CommandError, Fault, System};
-use sluicegate_delivery::cluster::{self, shown};
+use sluicegate_delivery::cluster::{self, escape_for_message};
 use sluicegate_delivery::grant::Grant;
 use sluicegate_dialect::http::media_type::EVENT_STREAM;
 use tokio::sync::mpsc;
 
 use self::event::Events;
 use self::id::{Id, MAX_PARTITIONS, Positions};
-use self::query::Wish;
+use self::query::EventsQuery;
 use super::super::problem::{Problem, ProblemKind};
 use super::super::request::Request;
 use super::super::request_permits::RequestPermits;
@@ -44,8 +44,8 @@ pub(super) async fn get(
 ) -> Result<Response, Problem> {
     let Request { grant, method, headers, .. } = *request;
     let system = grant.system();
-    let Wish { mut command, before_end, format, last_event_id } =
-        Wish::parse(query, system, topic, partition)?;
+    let EventsQuery { mut command, before_end, format, last_event_id } =
+        EventsQuery::parse(query, system, topic, partition)?;
     // A browser repeats the URL when it reconnects: the header is newer.
     let last = match headers.text(LAST_EVENT_ID)?.filter(|last| !last.is_empty()) {
         Some(last) => Some(Id::parse(last, partition)?),
@@ -125,7 +125,7 @@ async fn check_partitions(
 }
 
 fn other_topic(system: System, name: &str) -> Problem {
-    let (topic, name) = (system.topic, shown(name));
+    let (topic, name) = (system.topic, escape_for_message(name));
     let detail = format!(
         "the last event is of another {topic}, or of a {topic} {name} that has been deleted since: connect without its id"
     );

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use sluicegate_backend::number::whole_number;
 use sluicegate_backend::{CommandError, LOG_END, LOG_START, Log};
-use sluicegate_delivery::cluster::{MAX_PARTITIONS, Place, shown};
+use sluicegate_delivery::cluster::{MAX_PARTITIONS, Place, escape_for_message};
 use sluicegate_delivery::grant::Grant;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -136,7 +136,7 @@ impl Position {
 
 /// The problem of a topic with more than [`MAX_PARTITIONS`], and what to do `instead`.
 pub(super) fn too_many_partitions(topic: &str, count: usize, instead: &str) -> Problem {
-    let topic = shown(topic);
+    let topic = escape_for_message(topic);
     let detail =
         format!("topic {topic} has {count} partitions: expected at most {MAX_PARTITIONS}, {instead}");
     Problem::new(ProblemKind::Malformed, detail)

@@ -16,7 +16,7 @@ use super::super::position::Position;
 
 /// A client's wish.
 #[derive(Debug)]
-pub(super) struct Wish {
+pub(super) struct EventsQuery {
     pub(super) command: SubscribeCommand,
     /// So many offsets before the end of each partition; it overrides where the command begins.
     pub(super) before_end: Option<i64>,
@@ -25,7 +25,7 @@ pub(super) struct Wish {
     pub(super) last_event_id: Option<String>,
 }
 
-impl Wish {
+impl EventsQuery {
     /// Parses the query of a request for the events of a topic, or of one of its partitions, or of a stream, which is
     /// partition 0.
     ///
@@ -140,11 +140,16 @@ pub(super) fn at(query: &str, system: System) -> Result<Query, Problem> {
 mod tests {
     use super::*;
 
-    fn parse(query: &str, system: System, topic: &str, partition: Option<i32>) -> Result<Wish, Problem> {
-        Wish::parse(&at(query, system)?, system, topic, partition)
+    fn parse(
+        query: &str,
+        system: System,
+        topic: &str,
+        partition: Option<i32>,
+    ) -> Result<EventsQuery, Problem> {
+        EventsQuery::parse(&at(query, system)?, system, topic, partition)
     }
 
-    fn wish(query: &str, partition: Option<i32>) -> Wish {
+    fn parsed(query: &str, partition: Option<i32>) -> EventsQuery {
         parse(query, System::Kafka, "t", partition).unwrap()
     }
 
@@ -158,13 +163,13 @@ mod tests {
             ("timestamp=5", Start::Timestamp(5)),
             ("from=5", Start::Offset(5)),
         ] {
-            let source = &wish(query, Some(3)).command.sources[0];
+            let source = &parsed(query, Some(3)).command.sources[0];
             assert_eq!((source.from, &source.partitions[..]), (want, &[3][..]), "{query}");
         }
-        let before = wish("from=-7", None);
+        let before = parsed("from=-7", None);
         assert_eq!((before.before_end, before.command.sources[0].from), (Some(7), Start::default()));
-        assert_eq!(wish("last_event_id=x", None).last_event_id.as_deref(), Some("x"));
-        assert_eq!(wish("last_event_id=", None).last_event_id, None);
+        assert_eq!(parsed("last_event_id=x", None).last_event_id.as_deref(), Some("x"));
+        assert_eq!(parsed("last_event_id=", None).last_event_id, None);
     }
 
     #[test]
@@ -177,8 +182,8 @@ mod tests {
         let query = "key=a%2Cb&key=c&key_prefix=d&header=h=1=2&header=g&header=h=3&header=h";
         let want =
             [of(None, &["a,b", "c"], &["d"]), of(Some("g"), &[], &[]), of(Some("h"), &["1=2", "3"], &[])];
-        assert_eq!(wish(query, None).command.filters, want);
-        assert_eq!(wish("", None).command.filters, []);
+        assert_eq!(parsed(query, None).command.filters, want);
+        assert_eq!(parsed("", None).command.filters, []);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use super::event::Events;
 use super::id::{Id, MAX_PARTITIONS, Positions};
-use super::query::Wish;
+use super::query::EventsQuery;
 use super::{Refused, check_partitions, query, stream};
 
 /// A client's stream.
@@ -46,8 +46,8 @@ async fn open_of(
     partition: Option<i32>,
     last: Option<&str>,
 ) -> Stream {
-    let Wish { mut command, format, .. } =
-        Wish::parse(&query::at(query, system).unwrap(), system, "t", partition).unwrap();
+    let EventsQuery { mut command, format, .. } =
+        EventsQuery::parse(&query::at(query, system).unwrap(), system, "t", partition).unwrap();
     if let Some(last) = last {
         command.sources[0].next = Id::parse(last, partition).unwrap().positions.next();
     }
