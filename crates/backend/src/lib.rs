@@ -1,10 +1,15 @@
 //! The seam to messaging systems: what commands need from one, and what they get back.
 //!
-//! [`command`] has the commands. Records travel in the protocol's encoding, so that a fetch copies each payload once:
-//! [`Fetched::messages`] is a part of a `KafkaFetchResp`.
+//! - [`command`]: the commands, in words that all systems share; each way in parses into them
+//! - here: [`Backend`], one cluster of a system, and the results; [`CommandError`] says by [`Fault`] who can mend it
+//! - [`System`]: its words in errors, logs and traces
+//! - [`rate`]: limits per second that clients share
+//! - [`write_queue`], [`write_sequencer`], [`delivery_reports`]: bounds, order and results of writes, for all systems
+//! - [`number`], [`suggestion`], [`file_hash`]: what configurations and parsers share
 //!
-//! A messaging system is one module that implements [`Backend`]: [`kafka`](sluicegate_kafka) or [`nats`](sluicegate_nats).
-//! Names are those of a partitioned log: topics have partitions, numbered from 0, and records have offsets.
+//! Records travel in the protocol's encoding, so that a fetch copies each payload once: [`Fetched::messages`] is a part
+//! of a `KafkaFetchResp`. A messaging system is a crate with a type that implements [`Backend`]. Names are those of a
+//! partitioned log: topics have partitions, numbered from 0, and records have offsets.
 
 pub mod command;
 pub mod delivery_reports;

@@ -1,17 +1,15 @@
-//! The bridge between gateways and messaging clusters.
+//! The bridge between gateways and messaging clusters: its ways in, and their wiring.
 //!
 //! A request passes, in order:
 //! 1. `server`: accepts connections and speaks HTTP/1.1 and HTTP/2
 //! 2. `endpoint`: authenticates the gateway, resolves cluster and grant, starts a session or an HTTP request
-//! 3. `session` or `http`: parses commands, in the words of a `dialect` of the cluster's system, within the client's
-//!    limits
-//! 4. `grant`: the only door to a cluster, which checks the client's rights; behind it `delivery`: subscriptions, and
-//!    `cluster`: the bridge's limits, and metrics
-//! 5. `backend`: executes a command on a cluster and returns a typed result; `kafka` and `nats` are its two
-//!    implementations
+//! 3. `session` or `http`: parses commands, in the words of the system's [dialect](sluicegate_dialect), within the
+//!    client's limits
+//! 4. [`Grant`](sluicegate_delivery::grant::Grant): the only door to a cluster, which checks the client's rights
+//! 5. [`Backend`](sluicegate_backend::Backend): executes a command on a cluster and returns a typed result
 //!
-//! Beside it: [`config`], `clusters` (all of them, by name or by a route's definition), `admin` (`/livez`, `/readyz`,
-//! `/metrics`), [`logging`], `traces` for an OpenTelemetry collector, and `metrics` for Prometheus.
+//! Beside it: [`config`], `bridge` (constructs the systems, and reloads), `clusters` (all of them, by name or by a
+//! route's definition), `admin` (`/livez`, `/readyz`, `/metrics`) and [`logging`].
 
 mod admin;
 mod bridge;

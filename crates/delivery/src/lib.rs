@@ -1,10 +1,14 @@
-//! Delivers records to clients as they are written.
+//! Clusters, the rights of clients to use them, and the delivery of records as they are written.
 //!
-//! 1. [`Subscribe`] is a client's wish, with filters on records; it finds where each partition begins
-//! 2. [`Subscription`] has a position in each log, and gives its client [`Item`]s: a runtime around `cursors`
-//! 3. `cursors` decides: events lead to items, and to effects that the runtime performs, without I/O or a clock;
+//! 1. [`grant`]: the rights of one client, and the only door to a cluster: a method for each command checks topics, read
+//!    and write, and counts what is refused
+//! 2. [`cluster`]: a cluster of any system, with the bounds and metrics of its commands; a new configuration replaces
+//!    its parts. Its commands are private to this crate
+//! 3. `subscribe`: a client's wish, with filters on records; it finds where each partition begins
+//! 4. [`Subscription`] has a position in each log, and gives its client [`Item`]s: a runtime around `cursors`
+//! 5. `cursors` decides: events lead to items, and to effects that the runtime performs, without I/O or a clock;
 //!    `cursor` is one position and its states, `client` the wish and the messages that all of them share
-//! 4. [`OpenSubscriptions`] samples the lag
+//! 6. `lag` samples how far subscriptions are behind; [`drain`] spreads the end of sessions
 //!
 //! While its client has no room, a subscription holds no records. It reads a batch when there is room for one, from
 //! records that were read for others if it can, so a slow client costs a few hundred bytes for each partition.

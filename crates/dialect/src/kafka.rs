@@ -1,5 +1,6 @@
 //! Kafka: topics, partitions, offsets and records.
 
+mod description;
 mod http;
 mod item;
 mod json;
@@ -20,6 +21,7 @@ use sluicegate_shared_log::Ends;
 use sluicegate_telemetry::metrics::Kind;
 use sluicegate_ws_session::request::Command as Known;
 
+pub use self::description::topic_metadata;
 use super::{Asked, Dialect, InFormat};
 use crate::json::format::Format;
 use crate::json::record::Record;

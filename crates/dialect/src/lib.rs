@@ -1,8 +1,13 @@
-//! The words of each messaging system for its clients: wire messages and JSON members of commands and answers, and in
-//! [`http`] the resources of plain HTTP.
+//! The words of each messaging system for its clients: wire messages, members of JSON, paths and headers.
 //!
-//! A dialect parses commands into the types of [`command`](sluicegate_backend::command), and renders results. Nothing else
-//! in the bridge names the messages, paths and members of a system.
+//! A dialect parses a client's words into the types of [`command`](sluicegate_backend::command), and renders results.
+//! Nothing else in the bridge names the messages, paths and members of a system.
+//!
+//! - here: [`Dialect`], the words of sessions, in protobuf and JSON; [`http`]: those of plain HTTP, with the table of
+//!   its resources
+//! - `kafka`, `nats`: one system each
+//! - [`json_sessions`], `protobuf`, [`error`], [`limits`]: what all systems have in sessions
+//! - [`json`]: records in JSON, for sessions and HTTP
 
 pub mod error;
 pub mod http;
@@ -30,6 +35,7 @@ use sluicegate_telemetry::metrics::Kind;
 use sluicegate_ws_session::request::Command as Known;
 
 use self::http::HttpDialect;
+pub use self::kafka::topic_metadata;
 use crate::json::format::Format;
 
 /// The dialect of clients of a system's clusters.

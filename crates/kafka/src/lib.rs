@@ -1,5 +1,5 @@
-//! Kafka as a messaging system: reads through `sluicegate-reader`, writes through librdkafka. No other module names
-//! either.
+//! Kafka as a messaging system: reads through `sluicegate-reader`, writes through librdkafka. No other crate of the
+//! bridge names either.
 //!
 //! - here: [`Kafka`], a cluster
 //! - `descriptions`: descriptions of topics, kept while the metadata is the same

@@ -1,4 +1,4 @@
-//! NATS JetStream as a messaging system. No other module names async-nats.
+//! NATS JetStream as a messaging system. No other crate of the bridge names async-nats.
 //!
 //! A stream is a topic with the one partition 0, a sequence is an offset, and a subject is a key. A read passes, in
 //! order:

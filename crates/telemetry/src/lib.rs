@@ -1,4 +1,9 @@
-//! Metrics for Prometheus, traces for an OpenTelemetry collector, and causes of failures in the log.
+//! Everything that operators see of the bridge, except its configuration.
+//!
+//! - [`metrics`]: counters and gauges for Prometheus
+//! - [`traces`]: the trace id of each request, and its spans for an OpenTelemetry collector
+//! - [`incidents`]: causes that clients must not see, logged under a reference that clients get
+//! - [`failure_log`]: failed commands in the log, at most so many; [`rate_limit`]: the limit
 
 pub mod failure_log;
 pub mod incidents;

@@ -2,11 +2,10 @@
 
 use bytes::Bytes;
 use prost::Message;
-use sluicegate_backend::System;
 use sluicegate_delivery::cluster::{DescribedTopic, MetadataPage};
-use sluicegate_dialect::error::{MAX_RECORD_ERROR_BYTES, error_resp};
+use sluicegate_dialect::topic_metadata;
+use sluicegate_protocol::KafkaMetadataResp;
 use sluicegate_protocol::wire::number::{KAFKA_METADATA, TOPICS};
-use sluicegate_protocol::{KafkaMetadataResp, PartitionMetadata, TopicMetadata};
 
 use super::answer::{Answer, field_len, put_head_of};
 use super::encoding::Encoding;
@@ -60,30 +59,6 @@ fn encoded(topic: &DescribedTopic, encoding: Encoding) -> Bytes {
         (Ok(description), Encoding::Protobuf) => description.protobuf.get_or_init(encode).clone(),
         (Ok(description), Encoding::Json(_)) => description.json.get_or_init(encode).clone(),
         (Err(_), _) => encode(),
-    }
-}
-
-fn topic_metadata(topic: &DescribedTopic) -> TopicMetadata {
-    let name = topic.name.clone();
-    match &topic.description {
-        Ok(description) => {
-            let partitions = description.partitions.iter().map(partition_metadata).collect();
-            TopicMetadata { name, partitions, error: None }
-        }
-        Err(error) => {
-            let error = Some(error_resp(error.clone(), System::Kafka, MAX_RECORD_ERROR_BYTES));
-            TopicMetadata { name, partitions: Vec::new(), error }
-        }
-    }
-}
-
-fn partition_metadata(partition: &sluicegate_backend::Partition) -> PartitionMetadata {
-    let in_sync = partition.replicas.iter().filter(|replica| replica.in_sync);
-    PartitionMetadata {
-        partition: partition.partition,
-        leader: partition.leader.unwrap_or(-1),
-        replicas: partition.replicas.iter().map(|replica| replica.broker).collect(),
-        in_sync_replicas: in_sync.map(|replica| replica.broker).collect(),
     }
 }
 

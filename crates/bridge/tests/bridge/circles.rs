@@ -69,7 +69,7 @@ fn circle_of_three_files_is_found() {
 }
 
 /// Reads the files of a folder as modules, without those of tests.
-fn read(folder: &Path, module: &[String], sources: &mut BTreeMap<Module, String>) {
+pub(super) fn read(folder: &Path, module: &[String], sources: &mut BTreeMap<Module, String>) {
     for entry in fs::read_dir(folder).expect("a folder of sources") {
         let path = entry.expect("an entry").path();
         let name = path.file_stem().expect("a name").to_string_lossy().into_owned();

@@ -21,6 +21,7 @@ mod program;
 mod reads;
 mod reload;
 mod route_clusters;
+mod seam;
 mod support;
 mod tls;
 mod traces;
