@@ -1,6 +1,7 @@
 //! The licences of what a program contains: they must go with it.
 //!
-//! Not by `cargo-about`: it takes minutes to build, and knows crates only, not musl or the libraries in C inside crates.
+//! Not by `cargo-about`: it takes minutes to build, and knows crates only, not musl or the libraries in C inside
+//! crates.
 
 use std::error::Error;
 use std::fs;

@@ -80,7 +80,8 @@ impl Endpoint {
     /// The response to `request`.
     ///
     /// # Cancel safety
-    /// A drop abandons a plain read. A request's records are written all or none, and a session that was opened continues.
+    /// A drop abandons a plain read. A request's records are written all or none, and a session that was opened
+    /// continues.
     pub(crate) async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
         let context = Context::of(request.headers(), &self.traces);
         context.scope(self.answer(request)).await

@@ -94,7 +94,8 @@ fn run(source: Source, config: Config) -> Result<(), String> {
 
 async fn serve(mut source: Source, config: Config) -> Result<(), String> {
     if !config.ignored_variables.is_empty() {
-        tracing::warn!(variables = ?config.ignored_variables, event = "variables_ignored", "unknown configuration variables ignored");
+        let variables = &config.ignored_variables;
+        tracing::warn!(?variables, event = "variables_ignored", "unknown configuration variables ignored");
     }
     raise_descriptors();
     warn_of_deprecated_keys(&config);

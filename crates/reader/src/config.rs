@@ -412,7 +412,8 @@ mod tests {
                 "`sasl.username`: is required: expected the name of a user",
                 "`ssl.keystore.password`: is not supported: use PEM files, with `openssl pkcs12 -in KEYSTORE \
                  -out client.pem`, for `ssl.certificate.location`, `ssl.key.location` (with `ssl.key.password`) and \
-                 `ssl.ca.location`; convert a JKS file before, with `keytool -importkeystore -srckeystore OLD -destkeystore KEYSTORE -deststoretype pkcs12`",
+                 `ssl.ca.location`; convert a JKS file before, with `keytool -importkeystore -srckeystore OLD \
+                 -destkeystore KEYSTORE -deststoretype pkcs12`",
                 "`bootstrap.servers`: expected a port from 1 to 65535 in `a:x`",
                 "`bootstrap.servers`: expected a port from 1 to 65535 in `b:70000`",
                 "`socket.timeout.ms`: expected 10 to 300000 milliseconds, got `soon`",

@@ -153,8 +153,8 @@ impl Stack {
         }
     }
 
-    /// Stops the bridges, then the gateway, with SIGTERM, and waits up to `within` for each. Dropping the stack kills what
-    /// is left.
+    /// Stops the bridges, then the gateway, with SIGTERM, and waits up to `within` for each. Dropping the stack kills
+    /// what is left.
     ///
     /// # Cancel safety
     /// Signalled parts still end.

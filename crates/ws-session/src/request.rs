@@ -340,7 +340,8 @@ mod tests {
 
             #[test]
             fn bridge_sees_the_same_command_in_random_fields(
-                fields in prop::collection::vec((prop::sample::select(vec![1_u32, 2, 31, 32, 33, 34, 35, 1000, 1001, 1002, 1003, 1004, 1005, 1006, 1007, 1008, 1009, 1012, 1013, 1014, 1015, 1018]),
+                fields in prop::collection::vec((prop::sample::select(vec![1_u32, 2, 31, 32, 33, 34, 35, 1000, 1001,
+                    1002, 1003, 1004, 1005, 1006, 1007, 1008, 1009, 1012, 1013, 1014, 1015, 1018]),
                     prop::sample::select(vec![0_u32, 1, 2, 5]), prop::collection::vec(any::<u8>(), 0..6)), 0..5),
             ) {
                 let mut bytes = Vec::new();

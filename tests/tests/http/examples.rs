@@ -172,7 +172,10 @@ const READS: &[(&str, &str, &str)] = &[
     (
         r#"curl -X GET http://localhost:8080/topics/bridge-quickstart-topic"#,
         "application/vnd.kafka.v2+json",
-        r#"{"name":"bridge-quickstart-topic","partitions":[{"partition":0,"leader":1,"replicas":[{"broker":1,"leader":true,"in_sync":true}]}]}"#,
+        concat!(
+            r#"{"name":"bridge-quickstart-topic","partitions":[{"partition":0,"leader":1,"#,
+            r#""replicas":[{"broker":1,"leader":true,"in_sync":true}]}]}"#,
+        ),
     ),
     (
         r#"curl "http://localhost:8082/topics/jsontest/partitions/0/offsets""#,

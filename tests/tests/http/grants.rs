@@ -122,7 +122,8 @@ async fn sessions(stack: &Stack, named: &str, denied: [&str; 3]) {
 async fn limited(way: Way, kafka: &Kafka, topics: &[&str]) -> Stack {
     let routes = [
         json!({"path": "/pubsub", "write": true, "topics": topics}),
-        json!({"path": "/any", "type": "produce", "headerprefix": "x-kafka-", "overrides": ["topic"], "topics": topics}),
+        json!({"path": "/any", "type": "produce", "headerprefix": "x-kafka-", "overrides": ["topic"],
+            "topics": topics}),
         json!({"path": "/kafka", "type": "rest", "write": true, "topics": topics}),
         json!({"path": "/reads", "type": "rest", "topics": topics}),
         json!({"path": "/writes", "type": "rest", "read": false, "write": true, "topics": topics}),

@@ -140,8 +140,10 @@ fn empty_object_is_an_empty_list() {
 #[test]
 fn every_setting_is_read() {
     let config = parse(
-        br#"{"profile":"internal","gateway_secret":"s3cret-of-the-gateway","max_message_bytes":4096,"max_assembly_bytes":8192,
-            "routes":[{"path":"/a","cluster":"east","write":true,"origins":["https://app.example:8443"],"subprotocols":["v1"]},
+        br#"{"profile":"internal","gateway_secret":"s3cret-of-the-gateway","max_message_bytes":4096,
+            "max_assembly_bytes":8192,
+            "routes":[{"path":"/a","cluster":"east","write":true,"origins":["https://app.example:8443"],
+            "subprotocols":["v1"]},
                       {"path":"/b","type":"pubsub"}]}"#,
     )
     .unwrap();
@@ -172,7 +174,8 @@ fn only(route: &str) -> Route {
 fn every_setting_of_a_produce_route_is_read() {
     let route = only(
         r#""type":"produce","topic":"orders","partition":3,"key":"k","jsonkey":"a.b","headerprefix":"X-Kafka-",
-           "overrides":["key","topic"],"recordheaderprefix":"X-Record-","origins":["https://a.example"],"credentials":true"#,
+           "overrides":["key","topic"],"recordheaderprefix":"X-Record-","origins":["https://a.example"],
+           "credentials":true"#,
     );
     assert_eq!(route.path, "/p/");
     let want = HttpProduce {
@@ -292,10 +295,12 @@ fn all_mistakes_are_reported_at_once_with_their_keys() {
 fn mistakes_in_http_routes_are_reported_with_their_keys() {
     mistakes(
         r#"{"routes":[{"path":"/a","type":"http"},{"path":"/b","type":"produce","write":true},
-                      {"path":"/c","type":"produce","topic":"a b","partition":-2,"key":7,"jsonkey":"","headerprefix":"a b",
+                      {"path":"/c","type":"produce","topic":"a b","partition":-2,"key":7,"jsonkey":"",
+                      "headerprefix":"a b",
                        "recordheaderprefix":"ü","overrides":["offset"],"origins":["*"],"credentials":true},
                       {"path":"/d","type":"rest","topic":"t","origins":["*","https://a.example"]},
-                      {"path":"/d/","type":"rest","credentials":true},{"path":"/e","type":"rest","origins":["app.example"]},
+                      {"path":"/d/","type":"rest","credentials":true},{"path":"/e","type":"rest",
+                      "origins":["app.example"]},
                       {"path":"/","type":"rest"},{"path":"/","type":"rest"},
                       {"path":"/f","type":"produce","topic":"..","partition":2147483648,"overrides":[1]}]}"#,
         &[
@@ -340,7 +345,8 @@ fn invalid_jsonkey_is_reported_with_its_reason() {
 #[test]
 fn repeated_keys_are_rejected_at_every_depth() {
     mistakes(
-        r#"{"routes":[{"path":"/a"},{"path":"/b","type":"rest","write":true,"kafka":{"nodes":["a:1"],"tls":{"verify":true,"verify":true}},"write":false}],
+        r#"{"routes":[{"path":"/a"},{"path":"/b","type":"rest","write":true,"kafka":{"nodes":["a:1"],
+            "tls":{"verify":true,"verify":true}},"write":false}],
             "profile":"tunnel","profile":"tunnel","profile":"internal"}"#,
         &[
             "routes[1].kafka.tls.verify: given twice",

@@ -19,7 +19,8 @@ fn start(profile: Profile) -> Vm {
                     "sasl": {"username": "reader", "password": "hidden", "mechanism": "SCRAM-SHA-256"}}"#;
     let configuration = format!(
         r#"{{"profile": "{profile}", "gateway_secret": "s3cret-of-the-gateway", "routes": [
-            {{"path": "/pubsub", "topics": ["*"], "kafka": {kafka}}}, {{"path": "/orders", "type": "produce", "topic": "orders", "origins": [], "kafka": {kafka}}},
+            {{"path": "/pubsub", "topics": ["*"], "kafka": {kafka}}}, {{"path": "/orders", "type": "produce",
+            "topic": "orders", "origins": [], "kafka": {kafka}}},
             {{"path": "/other", "topics": ["*"], "cluster": "other"}}]}}"#
     );
     filter().start(settings(&configuration)).unwrap_or_else(|error| panic!("{error}"))

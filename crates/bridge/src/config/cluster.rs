@@ -26,7 +26,11 @@ pub(super) fn all(
     let has_unnamed = unnamed_cluster::report(&mut table, problems);
     let tables = table.tables(problems);
     if expected && tables.is_empty() && !has_unnamed {
-        problems.add("clusters", "is empty, expected at least one [clusters.NAME] in the file of --config, or SLUICEGATE_CLUSTERS__NAME__BOOTSTRAP_SERVERS");
+        problems.add(
+            "clusters",
+            "is empty, expected at least one [clusters.NAME] in the file of --config, or \
+             SLUICEGATE_CLUSTERS__NAME__BOOTSTRAP_SERVERS",
+        );
     }
     let parsed = |(name, table): (String, Section)| Some((name.clone(), one(&name, table, problems)?));
     tables.into_iter().filter_map(parsed).collect()

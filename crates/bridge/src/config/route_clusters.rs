@@ -182,5 +182,5 @@ impl fmt::Debug for RouteClusters {
 mod tests;
 
 const VERIFY: &str = "enable.ssl.certificate.verification";
-const EXPECTED: &str = "expected hosts and ports such as \"kafka-1.example:9092\", \"*.kafka.svc:9092\" or \"10.0.0.1:*\"; IPv6 \
-                        addresses in brackets";
+const EXPECTED: &str = "expected hosts and ports such as \"kafka-1.example:9092\", \"*.kafka.svc:9092\" \
+                        or \"10.0.0.1:*\"; IPv6 addresses in brackets";

@@ -47,8 +47,9 @@ impl Source {
         Config::load(&text?, env::vars_os())
     }
 
-    /// Waits until a file has other contents than when it was loaded, and the same ones for a second: files that are being
-    /// written are not read. The contents count, so that a file can be replaced in any way, such as by a symbolic link.
+    /// Waits until a file has other contents than when it was loaded, and the same ones for a second: files that are
+    /// being written are not read. The contents count, so that a file can be replaced in any way, such as by a symbolic
+    /// link.
     ///
     /// Never, if the configuration comes from a pipe.
     ///

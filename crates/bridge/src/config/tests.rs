@@ -141,8 +141,8 @@ fn listen_and_admin_listen_differ() {
     assert!(load(&format!("{free}{CLUSTER}"), &[]).is_ok());
 }
 
-pub(super) const NO_CLUSTER: &str = "clusters: is empty, expected at least one [clusters.NAME] in the file of --config, or \
-                                     SLUICEGATE_CLUSTERS__NAME__BOOTSTRAP_SERVERS";
+pub(super) const NO_CLUSTER: &str = "clusters: is empty, expected at least one [clusters.NAME] in the file of \
+                                     --config, or SLUICEGATE_CLUSTERS__NAME__BOOTSTRAP_SERVERS";
 
 #[test]
 fn at_least_one_cluster_is_required() {
@@ -342,7 +342,8 @@ fn properties_that_weaken_acknowledgements_are_refused() {
         &[
             "clusters.default.acks: expected `all`: an acknowledged record must be in Kafka",
             "clusters.default.enable.idempotence: expected `true`: retries must not write a record twice",
-            "SLUICEGATE_CLUSTERS__DEFAULT__TRANSACTIONAL_ID: is for transactions, which the bridge does not use: leave it out",
+            "SLUICEGATE_CLUSTERS__DEFAULT__TRANSACTIONAL_ID: is for transactions, which the bridge does not use: \
+             leave it out",
         ],
     );
 }

@@ -161,7 +161,8 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(20_000))]
 
         #[test]
-        fn arbitrary_paths_and_documents_are_safe(path in "[a-c0-2.#\\\\@!{\u{e9}]{1,12}", document in "[\\[\\]{}\",:a-c0-2\\\\ \u{e9}]{0,24}") {
+        fn arbitrary_paths_and_documents_are_safe(path in "[a-c0-2.#\\\\@!{\u{e9}]{1,12}",
+            document in "[\\[\\]{}\",:a-c0-2\\\\ \u{e9}]{0,24}") {
             if let (Ok(path), Ok(json)) = (Path::parse(&path), json::parse(document.as_bytes()))
                 && let Some(found) = find(&path, json)
             {
@@ -170,7 +171,8 @@ mod tests {
         }
 
         #[test]
-        fn found_value_is_json_of_the_document(path in "[a-c0-2.]{1,8}", value in sluicegate_dialect::testing::value()) {
+        fn found_value_is_json_of_the_document(path in "[a-c0-2.]{1,8}",
+            value in sluicegate_dialect::testing::value()) {
             let document = value.to_string();
             if let Some(found) = Path::parse(&path).ok().and_then(|path| find(&path, &document)) {
                 prop_assert!(json::parse(found.as_bytes()).is_ok(), "{}", found);
@@ -179,7 +181,8 @@ mod tests {
         }
 
         #[test]
-        fn names_and_indices_match_json_pointers(steps in prop::collection::vec("[a-c]{1,3}|[0-2]", 1..4), value in sluicegate_dialect::testing::value()) {
+        fn names_and_indices_match_json_pointers(steps in prop::collection::vec("[a-c]{1,3}|[0-2]", 1..4),
+            value in sluicegate_dialect::testing::value()) {
             let document = value.to_string();
             let found = find(&Path::parse(&steps.join(".")).unwrap(), &document).map(str::to_owned);
             let pointed = value.pointer(&format!("/{}", steps.join("/"))).map(ToString::to_string);

@@ -32,11 +32,11 @@ impl Client {
     /// The client's requests from `io`, as gRPC messages.
     ///
     /// A chunk is empty if the client's bytes make no request yet: they still show that it is alive. A chunk has at
-    /// most the largest request plus [`peer::READ_BYTES`] of others, each of which can become a refusal of five times its
-    /// size.
+    /// most the largest request plus [`peer::READ_BYTES`] of others, each of which can become a refusal of five times
+    /// its size.
     ///
-    /// Ends at the client's close frame. RFC 6455, section 5.5.1: "After both sending and receiving a Close message [...]
-    /// The server MUST close the underlying TCP connection immediately".
+    /// Ends at the client's close frame. RFC 6455, section 5.5.1: "After both sending and receiving a Close message
+    /// [...] The server MUST close the underlying TCP connection immediately".
     pub(super) fn requests(&self, io: impl AsyncRead + Send + 'static, grant: Grant) -> Input {
         let (client, ended) = (self.clone(), self.clone());
         let mut chunks = peer::chunks(io, move |bytes| {

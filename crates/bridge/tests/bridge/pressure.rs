@@ -49,7 +49,8 @@ async fn clients_that_send_without_pause_and_never_read_stop_nobody() {
 async fn unread_streams_of_tiny_messages_end_no_other() {
     // It takes connections, and never answers.
     let kafka = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let limits = "socket.timeout.ms = 60000\nsocket.connection.setup.timeout.ms = 60000\n[limits]\nmax_streams = 310\nconnection_window_bytes = 20316160\nmax_commands_per_session = 1";
+    let limits = "socket.timeout.ms = 60000\nsocket.connection.setup.timeout.ms = 60000\n[limits]\n\
+                  max_streams = 310\nconnection_window_bytes = 20316160\nmax_commands_per_session = 1";
     let bridge = start_before(kafka.local_addr().unwrap(), "", limits).await;
     let gateway = Gateway::connect(&bridge).await;
     let mut bystander = gateway.open(Endpoint::Connect, &[]).await.unwrap();
@@ -88,7 +89,8 @@ async fn unread_streams_of_tiny_messages_end_no_other() {
 #[tokio::test]
 async fn bodies_of_reads_in_tiny_frames_end_no_other() {
     let kafka = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let limits = "socket.timeout.ms = 60000\nsocket.connection.setup.timeout.ms = 60000\n[limits]\nmax_streams = 310\nconnection_window_bytes = 20316160";
+    let limits = "socket.timeout.ms = 60000\nsocket.connection.setup.timeout.ms = 60000\n[limits]\n\
+                  max_streams = 310\nconnection_window_bytes = 20316160";
     let bridge = start_before(kafka.local_addr().unwrap(), "", limits).await;
     let gateway = Gateway::connect(&bridge).await;
     let mut bystander = gateway.open(Endpoint::Connect, &[]).await.unwrap();

@@ -107,7 +107,8 @@ async fn definitions_need_the_secret() {
     let missing = "header sluicegate-gateway-secret is missing: expected the bridge's gateway_secret";
     check(&closed, &[(DEFINITION, &definition)], 401, missing).await;
     let without = start("").await;
-    let text = "clusters defined by routes need authenticated gateways: set gateway_secret or tls.client_ca in the bridge";
+    let text = "clusters defined by routes need authenticated gateways: set gateway_secret or tls.client_ca in the \
+                bridge";
     check(&without, &[(DEFINITION, &definition)], 403, text).await;
     // Nobody is allowed to do more than the configuration says.
     let silent = start_with(&format!("gateway_secret = \"{}\"", SECRET.1), "").await;

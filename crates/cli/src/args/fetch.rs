@@ -33,7 +33,8 @@ pub(crate) struct Fetch {
     )]
     pub(crate) from: Position,
     /// Which records of transactions to print
-    #[arg(long, value_name = "LEVEL", value_enum, default_value_t = Isolation::ReadUncommitted, conflicts_with = "stream")]
+    #[arg(long, value_name = "LEVEL", value_enum, default_value_t = Isolation::ReadUncommitted)]
+    #[arg(conflicts_with = "stream")]
     pub(crate) isolation: Isolation,
     /// Exit after this many messages, counted over all partitions
     #[arg(short, long, allow_negative_numbers = true, value_parser = count)]

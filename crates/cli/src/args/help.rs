@@ -128,8 +128,8 @@ mod tests {
     const INTRO: &str = "\
 # Command line
 
-`sluicegate` reads and writes Kafka topics and NATS streams through a gateway, with kcat's habits. `cargo install --path \
-crates/cli` installs it.
+`sluicegate` reads and writes Kafka topics and NATS streams through a gateway, with kcat's habits. `cargo install \
+--path crates/cli` installs it.
 
 This page shows the program's own help, `sluicegate COMMAND --help`. Every command also takes the options under \
 \"Gateway\" in the first

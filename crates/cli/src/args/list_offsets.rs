@@ -26,7 +26,8 @@ pub(crate) struct ListOffsets {
     #[arg(long, value_name = "WHEN", allow_hyphen_values = true, value_parser = position::at)]
     pub(crate) at: Option<At>,
     /// Where the log ends: at open transactions or not
-    #[arg(long, value_name = "LEVEL", value_enum, default_value_t = Isolation::ReadUncommitted, conflicts_with = "stream")]
+    #[arg(long, value_name = "LEVEL", value_enum, default_value_t = Isolation::ReadUncommitted)]
+    #[arg(conflicts_with = "stream")]
     pub(crate) isolation: Isolation,
     /// Print JSON lines: {"topic","partition","earliest","latest"}, with --at {"topic","partition","offset"}; of a
     /// stream {"stream","earliest","latest"}, with --at {"stream","sequence"}

@@ -40,7 +40,8 @@ pub(crate) struct Subscribe {
     )]
     pub(crate) from: Position,
     /// Which records of transactions to print
-    #[arg(long, value_name = "LEVEL", value_enum, default_value_t = Isolation::ReadUncommitted, conflicts_with = "stream")]
+    #[arg(long, value_name = "LEVEL", value_enum, default_value_t = Isolation::ReadUncommitted)]
+    #[arg(conflicts_with = "stream")]
     pub(crate) isolation: Isolation,
     /// Print only messages with this key, or one of these; can be repeated
     #[arg(long, value_name = "KEY", conflicts_with = "stream")]

@@ -103,13 +103,19 @@ mod tests {
         let read = record(&out).unwrap();
         assert_eq!((read.key, read.value), (sent.key, sent.value));
         assert_eq!((read.partition, read.timestamp), (Some(3), Some(sent.timestamp)));
-        let want = r#"{"topic":"orders","partition":3,"offset":7,"tstype":"logappend","ts":1700000000000,"key":{"base64":"/wA="},"payload":"a\n\"b\" é"}"#;
+        let want = concat!(
+            r#"{"topic":"orders","partition":3,"offset":7,"tstype":"logappend","ts":1700000000000,"#,
+            r#""key":{"base64":"/wA="},"payload":"a\n\"b\" é"}"#,
+        );
         assert_eq!(String::from_utf8(out).unwrap(), format!("{want}\n"));
     }
 
     #[test]
     fn lines_of_kcat_are_read() {
-        let line = br#"{"topic":"t","partition":1,"offset":2,"tstype":"create","ts":3,"broker":0,"headers":["a","1","b",null],"key":"k","payload":"v"}"#;
+        let line = concat!(
+            r#"{"topic":"t","partition":1,"offset":2,"tstype":"create","ts":3,"#,
+            r#""broker":0,"headers":["a","1","b",null],"key":"k","payload":"v"}"#,
+        );
         let header = |key: &str, value| Header { key: key.to_owned(), value };
         let want = ProduceRecord {
             partition: Some(1),
@@ -119,7 +125,7 @@ mod tests {
             headers: vec![header("a", Some("1".into())), header("b", None)],
             ..Default::default()
         };
-        assert_eq!(record(line).unwrap(), want);
+        assert_eq!(record(line.as_bytes()).unwrap(), want);
     }
 
     #[test]

@@ -100,7 +100,10 @@ mod tests {
             (
                 b"\xFF",
                 headers,
-                r#""data":{"base64":"/w=="},"headers":[{"key":"a","value":"1"},{"key":"a","value":{"base64":"/w=="}}]}"#,
+                concat!(
+                    r#""data":{"base64":"/w=="},"headers":[{"key":"a","value":"1"},{"key":"a","#,
+                    r#""value":{"base64":"/w=="}}]}"#,
+                ),
             ),
         ] {
             let sent =

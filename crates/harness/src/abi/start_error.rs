@@ -5,7 +5,8 @@ use super::trap::Trap;
 
 /// Why an instance did not start.
 #[derive(Debug, thiserror::Error)]
-#[error("{stage} the plugin{}; it logged {:?}", trap.as_ref().map_or(String::new(), |trap| format!(": {trap}")), texts(log))]
+#[error("{stage} the plugin{}; it logged {:?}", trap.as_ref().map_or(String::new(), |trap| format!(": {trap}")),
+    texts(log))]
 pub struct StartError {
     /// The failed step, worded to follow "failed to".
     pub stage: &'static str,

@@ -107,7 +107,8 @@ proptest! {
     }
 
     #[test]
-    fn random_bytes_keep_the_invariants(mut bytes in vec(any::<u8>(), 0..300), from: i64, limits in limits(), cut: u16) {
+    fn random_bytes_keep_the_invariants(mut bytes in vec(any::<u8>(), 0..300), from: i64, limits in limits(),
+        cut: u16) {
         invariants::check(&bytes, from, &limits, cut.into());
         // Such that the header is likely to be in order.
         let len = bytes.len().saturating_sub(12) as u32;

@@ -49,7 +49,8 @@ classes! {
     };
     "a header's value with a control character" => Status(&[400]), |random, topic| {
         let bad = pick(random, b"\x00\x01\x7F\n\x0B\x1B");
-        with_length("POST /any", &[format!("x-kafka-topic: {topic}\r\nx-kafka-key: a").as_bytes(), &[bad], b"b\r\n"].concat(), b"v")
+        with_length("POST /any", &[format!("x-kafka-topic: {topic}\r\nx-kafka-key: a").as_bytes(), &[bad],
+            b"b\r\n"].concat(), b"v")
     };
     "headers that are too long" => Status(&[431]), |random, topic| {
         produce(topic, &format!("x-kafka-key: {}\r\n", "k".repeat(70_000 + random.below(50_000))), b"v")
@@ -67,9 +68,12 @@ classes! {
     };
     "a way to the bridge's own services" => Status(&[400, 404]), |random, topic| {
         let ways = ["/sluicegate.v1.Bridge/Call", "/sluicegate.v1.Bridge/Session", "/any/../sluicegate.v1.Bridge/Call",
-            "/kafka/../sluicegate.v1.Bridge/Call", "/kafka/%2e%2e/sluicegate.v1.Bridge/Call", "//sluicegate.v1.Bridge/Call",
-            "/kafka%2F..%2Fsluicegate.v1.Bridge/Call", "/%73luicegate.v1.Bridge/Call", "/kafka/topics/..%5c..%5csluicegate.v1.Bridge",
-            "/kafka/sluicegate.v1.Bridge/Call", "/./kafka/./../sluicegate.v1.Bridge/Call", "/grpc.health.v1.Health/Check"];
+            "/kafka/../sluicegate.v1.Bridge/Call", "/kafka/%2e%2e/sluicegate.v1.Bridge/Call",
+                "//sluicegate.v1.Bridge/Call",
+            "/kafka%2F..%2Fsluicegate.v1.Bridge/Call", "/%73luicegate.v1.Bridge/Call",
+                "/kafka/topics/..%5c..%5csluicegate.v1.Bridge",
+            "/kafka/sluicegate.v1.Bridge/Call", "/./kafka/./../sluicegate.v1.Bridge/Call",
+                "/grpc.health.v1.Health/Check"];
         let headers = format!("te: trailers\r\nsluicegate-gateway-secret: {topic}\r\nsluicegate-cluster: default\r\n");
         with_length(&format!("POST {}", ways[random.below(ways.len())]), headers.as_bytes(), b"\0\0\0\0\0")
     };
@@ -82,7 +86,8 @@ classes! {
         with_length(&format!("{method} /any"), format!("x-kafka-topic: {topic}\r\n").as_bytes(), b"v")
     };
     "no version, or another" => StatusOrEnd(&[400, 426, 505]), |random, topic| {
-        let version = ["HTTP/1.0", "HTTP/0.9", "HTTP/2.0", "HTTP/9.9", "HTTP/1.1x", "http/1.1", "", "ICAP/1.0"][random.below(8)];
+        let version = ["HTTP/1.0", "HTTP/0.9", "HTTP/2.0", "HTTP/9.9", "HTTP/1.1x", "http/1.1", "",
+            "ICAP/1.0"][random.below(8)];
         format!("POST /any {version}\r\nhost: a\r\nx-kafka-topic: {topic}\r\ncontent-length: 1\r\n\r\nv").into_bytes()
     };
     "no host, or one that is none" => Status(&[400]), |random, topic| {

@@ -74,8 +74,9 @@ async fn every_documented_message_is_seen() {
 async fn subscribe(peer: &mut JsonPeer, topic: &str) {
     let kafka = Kafka::shared().await.unwrap();
     let filters = json!([{"key": ["k", {"prefix": "x"}]}, {"header": "h", "value": {"base64": "eA=="}}]);
-    let options = json!({"topic": topic, "partitions": [0], "from": "earliest", "next": {"0": 0}, "format": "text", "filters": filters,
-        "isolation": "read_committed", "max_batch_bytes": 1, "max_batch_records": 1, "linger_ms": 1, "credit": 1, "on_lag": "wait"});
+    let options = json!({"topic": topic, "partitions": [0], "from": "earliest", "next": {"0": 0}, "format": "text",
+        "filters": filters, "isolation": "read_committed", "max_batch_bytes": 1, "max_batch_records": 1,
+        "linger_ms": 1, "credit": 1, "on_lag": "wait"});
     let command = json!({"id": 20, "subscribe": options});
     let subscribed = peer.ask(command.clone()).await;
     let topic_id = &subscribed["subscribed"][0]["topic_id"];
@@ -115,19 +116,22 @@ async fn nats() {
     let mut peer = JsonPeer::open(&stack).await;
     let message = json!({"stream": "documented", "subject": "documented.a", "data": null});
     let header = json!([{"key": "h", "value": "x"}]);
-    let whole = json!({"stream": "documented", "subject": "documented.a", "data": {"n": 1}, "headers": header, "message_id": "1"});
+    let whole = json!({"stream": "documented", "subject": "documented.a", "data": {"n": 1}, "headers": header,
+        "message_id": "1"});
     let invalid = json!({"stream": "documented", "subject": "elsewhere", "data": null});
     for command in [
         json!({"id": 30, "publish": {"messages": [whole, message, invalid], "format": "json"}}),
         json!({"id": 31, "fetch": {"stream": "documented", "sequence": 0, "max_messages": 1, "max_wait_ms": 0}}),
         json!({"id": 32, "fetch": {"stream": "documented", "sequence": "99"}}),
-        json!({"id": 33, "list_sequences": {"times": [{"stream": "documented", "timestamp": -1}, {"stream": "gone-before", "timestamp": 0}]}}),
+        json!({"id": 33, "list_sequences": {"times": [{"stream": "documented", "timestamp": -1},
+            {"stream": "gone-before", "timestamp": 0}]}}),
     ] {
         let answer = peer.ask(command.clone()).await;
         assert_eq!(answer["id"], command["id"]);
     }
     let filters = json!([{"subject": ["documented.a", {"prefix": "x."}]}, {"header": "h", "value": "x"}]);
-    let options = json!({"stream": "documented", "from": {"sequence": 1}, "format": "text", "filters": filters, "max_batch_bytes": 1,
+    let options = json!({"stream": "documented", "from": {"sequence": 1}, "format": "text", "filters": filters,
+        "max_batch_bytes": 1,
         "max_batch_messages": 1, "linger_ms": 1, "credit": 1000, "on_lag": "wait"});
     let command = json!({"id": 34, "subscribe": options});
     let subscribed = peer.ask(command.clone()).await;

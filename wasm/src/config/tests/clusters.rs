@@ -99,7 +99,8 @@ fn mistakes_in_a_cluster_show_no_secret() {
     mistakes(
         r#"{"routes":[{"path":"/a","cluster":"east","kafka":{"nodes":["kafka:1"]}},{"path":"/b","kafka":"hidden"},
                       {"path":"/c","kafka":{"nodes":["kafka:1"],"tls":true,"sasl":["hidden"],"scheme":"kafka"}},
-                      {"path":"/d","kafka":{"nodes":["kafka:1"],"tls":{"verify":1,"client_key":"hidden"},"sasl":{"user":"a"}}},
+                      {"path":"/d","kafka":{"nodes":["kafka:1"],"tls":{"verify":1,"client_key":"hidden"},
+                      "sasl":{"user":"a"}}},
                       {"path":"/e","kafka":{"nodes":["kafka:1"],
                        "sasl":{"username":"a\u0000hidden","password":7,"mechanism":"GSSAPI"}}}]}"#,
         &[

@@ -117,9 +117,10 @@ fn corrected_configuration_needs_no_restart() {
     refused(
         &worker,
         "{}",
-        &[
-            r#"routes: must be an array of at least one route; a single route can be configured without it, such as by "type": "pubsub""#,
-        ],
+        &[concat!(
+            r"routes: must be an array of at least one route; a single route can be configured without it, such ",
+            r#"as by "type": "pubsub""#,
+        )],
     );
     let route = worker.route(r#"{"type": "produce", "topic": "orders", "overrides": {}}"#);
     works(&route);

@@ -90,7 +90,8 @@ fn path_is_matched_as_written() {
 #[test]
 fn loggers_of_an_upgrade_see_no_gateway_headers() {
     let worker = apisix();
-    let defined = r#"{"gateway_secret": "s3cret-of-the-gateway", "write": true, "topics": ["*"], "origins": [], "subprotocols": ["pubsub"],
+    let defined = r#"{"gateway_secret": "s3cret-of-the-gateway", "write": true, "topics": ["*"], "origins": [],
+        "subprotocols": ["pubsub"],
         "kafka": {"nodes": {"kafka-1:9092": 1}, "sasl": {"username": "u", "password": "hidden"}}}"#;
     for conf in [configuration(APISIX), defined.to_owned()] {
         let route = worker.route(conf);

@@ -32,7 +32,8 @@ fn nothing_is_allowed_by_default() {
 #[test]
 fn file_and_environment_set_every_key() {
     let text = format!(
-        "{SECRET}[route_clusters]\nallowed_hosts = [\"kafka-1:9092\", \"*.svc:*\"]\nwrite = true\nmax = 7\nidle_timeout_ms = 500\n\
+        "{SECRET}[route_clusters]\nallowed_hosts = [\"kafka-1:9092\", \"*.svc:*\"]\nwrite = true\n\
+         max = 7\nidle_timeout_ms = 500\n\
          [route_clusters.properties]\nclient.id = \"routes\"\n"
     );
     let of_file = load(&text, &[]).unwrap();
@@ -60,7 +61,8 @@ fn file_and_environment_set_every_key() {
 fn all_problems_are_reported_with_their_key() {
     check(
         &format!(
-            "{SECRET}[route_clusters]\nallowed_hosts = [\"*\"]\nwrite = 1\nmax = 0\nidle_timeout_ms = 99\nallowed = []\n\
+            "{SECRET}[route_clusters]\nallowed_hosts = [\"*\"]\nwrite = 1\nmax = 0\nidle_timeout_ms = 99\n\
+             allowed = []\n\
              [route_clusters.properties]\nclient.ids = \"x\"\nlinger.ms = \"soon\"\nssl.ca.location = \"/nowhere\"\n"
         ),
         &[
@@ -113,7 +115,8 @@ fn definition_and_common_properties_make_a_cluster() {
     let certificate = rcgen::generate_simple_self_signed(vec!["kafka".to_owned()]).unwrap().cert.pem();
     std::fs::write(&ca, certificate).unwrap();
     let text = format!(
-        "{SECRET}[route_clusters]\nallowed_hosts = [\"kafka:*\"]\n[route_clusters.properties]\nssl.ca.location = {ca:?}\n\
+        "{SECRET}[route_clusters]\nallowed_hosts = [\"kafka:*\"]\n[route_clusters.properties]\n\
+         ssl.ca.location = {ca:?}\n\
          ssl.endpoint.identification.algorithm = \"none\"\nclient.id = \"routes\"\n"
     );
     let routes = load(&text, &[]).unwrap().route_clusters;

@@ -101,6 +101,7 @@ fn variables_alone_make_a_cluster_only_with_brokers() {
 
 #[test]
 fn misspelt_variable_of_a_table_is_a_problem() {
-    let problem = "SLUICEGATE_LIMITS__MAX_SESSION: is not a key of this configuration, did you mean `limits.max_sessions`?";
+    let problem = "SLUICEGATE_LIMITS__MAX_SESSION: is not a key of this configuration, did you mean \
+                   `limits.max_sessions`?";
     check(CLUSTER, &[("SLUICEGATE_LIMITS__MAX_SESSION", "5")], &[problem]);
 }

@@ -34,7 +34,8 @@ fn refused(lines: &str, want: &[&str]) {
 fn creds(jwt: &str, seed: &str) -> String {
     let [user, nkey] = ["NATS USER JWT", "USER NKEY SEED"];
     format!(
-        "-----BEGIN {user}-----\n{jwt}\n------END {user}------\n\n-----BEGIN {nkey}-----\n{seed}\n------END {nkey}------\n"
+        "-----BEGIN {user}-----\n{jwt}\n------END {user}------\n\n-----BEGIN {nkey}-----\n{seed}\n\
+         ------END {nkey}------\n"
     )
 }
 
@@ -178,7 +179,8 @@ fn keys_of_the_other_kind_are_refused() {
 fn unknown_keys_are_refused() {
     let unknown = "is not a key of NATS clusters";
     refused(
-        "colour = \"red\"\nuser.name = \"u\"\ntls.handshake_first = true\nQueue-Bytes = 5\npassword.path = \"/nowhere\"\n",
+        "colour = \"red\"\nuser.name = \"u\"\ntls.handshake_first = true\nQueue-Bytes = 5\n\
+         password.path = \"/nowhere\"\n",
         &[
             &format!("Queue-Bytes: {unknown}, did you mean `queue.bytes`?"),
             &format!("colour: {unknown}, see docs/reference/bridge-configuration.md"),
@@ -193,8 +195,8 @@ fn unknown_keys_are_refused() {
 fn variables_alone_make_a_cluster_only_with_servers() {
     let password = ("SLUICEGATE_CLUSTERS__N__PASSWORD", "hidden");
     let kind = ("SLUICEGATE_CLUSTERS__N__KIND", "nats");
-    let problem = "clusters.n: is set only by variables such as SLUICEGATE_CLUSTERS__N__PASSWORD: expected [clusters.n] in \
-                   the file, or `servers` from the environment too";
+    let problem = "clusters.n: is set only by variables such as SLUICEGATE_CLUSTERS__N__PASSWORD: expected \
+                   [clusters.n] in the file, or `servers` from the environment too";
     check(CLUSTER, &[kind, password], &[problem]);
     let in_file = format!("{CLUSTER}[clusters.n]\nkind = \"nats\"\nuser = \"u\"\n");
     assert!(load(&in_file, &[password, ("SLUICEGATE_CLUSTERS__N__SERVERS", "nats://a")]).is_ok());
@@ -259,7 +261,8 @@ fn subjects_are_checked() {
 fn numbers_and_booleans_are_checked() {
     let number = "expected a whole number from";
     refused(
-        "discover = \"yes\"\ntls.handshake.first = 1\nrequest.timeout.ms = 99\nqueue.bytes = \"64 MiB\"\nqueue.records = 0\n",
+        "discover = \"yes\"\ntls.handshake.first = 1\nrequest.timeout.ms = 99\n\
+         queue.bytes = \"64 MiB\"\nqueue.records = 0\n",
         &[
             "tls.handshake.first: is \"1\", expected true or false",
             "discover: is \"yes\", expected true or false",
@@ -278,7 +281,8 @@ fn numbers_and_booleans_are_checked() {
 
 #[test]
 fn all_problems_of_a_cluster_are_reported() {
-    let text = "[clusters.n]\nkind = \"nats\"\ncolour = 1\nuser = \"u\"\ntoken = { file = \"/nowhere\" }\ndomain = \"a b\"\n\
+    let text = "[clusters.n]\nkind = \"nats\"\ncolour = 1\nuser = \"u\"\ntoken = { file = \"/nowhere\" }\n\
+                domain = \"a b\"\n\
                 tls.key = \"/nowhere\"\nqueue.records = []\n";
     let timeout = ("SLUICEGATE_CLUSTERS__N__REQUEST_TIMEOUT_MS", "soon");
     let problems = load(text, &[timeout]).unwrap_err();

@@ -51,7 +51,8 @@ fn misspelt_variable_gets_a_suggestion() {
 fn cluster_without_a_name_is_reported_once() {
     let problem = |keys: &str| {
         format!(
-            "clusters: has {keys} without a cluster's name: write [clusters.default], or another name, instead of [clusters]"
+            "clusters: has {keys} without a cluster's name: write [clusters.default], or another name, instead of \
+             [clusters]"
         )
     };
     for (text, keys) in [
@@ -63,7 +64,8 @@ fn cluster_without_a_name_is_reported_once() {
         check(&format!("[clusters]\n{text}\n"), &[], &[&problem(keys)]);
     }
     let variables = [("SLUICEGATE_CLUSTERS__BOOTSTRAP_SERVERS", "a:1")];
-    let problem = "SLUICEGATE_CLUSTERS__BOOTSTRAP_SERVERS: names no cluster: expected SLUICEGATE_CLUSTERS__NAME__BOOTSTRAP_SERVERS";
+    let problem = "SLUICEGATE_CLUSTERS__BOOTSTRAP_SERVERS: names no cluster: expected \
+                   SLUICEGATE_CLUSTERS__NAME__BOOTSTRAP_SERVERS";
     check("", &variables, &[problem]);
 }
 

@@ -140,7 +140,10 @@ mod tests {
         };
         check(
             Resp::ErrorResp(all),
-            r#"{"id":7,"error":{"reason":"DENIED","message":"\"m\"","retriable":true,"code":1,"retry_after_ms":1000,"unknown_outcome":true,"earliest_offset":0,"latest_offset":9}}"#,
+            concat!(
+                r#"{"id":7,"error":{"reason":"DENIED","message":"\"m\"","retriable":true,"code":1,"#,
+                r#""retry_after_ms":1000,"unknown_outcome":true,"earliest_offset":0,"latest_offset":9}}"#,
+            ),
         );
     }
 
@@ -164,7 +167,10 @@ mod tests {
         let denied = TopicMetadata { name: "b".into(), partitions: Vec::new(), error: Some(error()) };
         let topics = [described, denied].map(|described| topic(&described));
         let failed = &failed[1..];
-        let described = r#"{"name":"a","partitions":[{"partition":0,"leader":-1,"replicas":[1,2],"in_sync_replicas":[]}]}"#;
+        let described = concat!(
+            r#"{"name":"a","partitions":[{"partition":0,"leader":-1,"replicas":[1,2],"#,
+            r#""in_sync_replicas":[]}]}"#,
+        );
         let denied = format!(r#"{{"name":"b",{failed}"#);
         for (topics, want) in [
             (&topics[..], format!(r#"{{"id":7,"topics":[{described},{denied}],"more":true}}"#)),

@@ -211,11 +211,17 @@ mod tests {
         let ends = Ends { start: 0, stable: -1, end: 12 };
         let messages = [message(5, None, Some(b"{\"a\": 1.10}"))];
         let text = fetched(-7, System::Kafka, 3, read(&messages, 9, ends), Format::Json, 1000, &metrics());
-        let want = r#"{"id":-7,"messages":[{"partition":3,"offset":5,"timestamp":7,"key":null,"value":{"a": 1.10}}],"next":{"3":9},"high_watermark":12,"log_start_offset":0}"#;
+        let want = concat!(
+            r#"{"id":-7,"messages":[{"partition":3,"offset":5,"timestamp":7,"key":null,"value":{"a": 1.10}}],"#,
+            r#""next":{"3":9},"high_watermark":12,"log_start_offset":0}"#,
+        );
         assert_eq!(text, want);
         let messages = [message(5, Some(b"a.b"), Some(b"1"))];
         let text = fetched(-7, System::Nats, 0, read(&messages, 9, ends), Format::Base64, 1000, &metrics());
-        let want = r#"{"id":-7,"messages":[{"sequence":5,"timestamp":7,"subject":"a.b","data":"MQ=="}],"next":9,"end":12,"first_sequence":0}"#;
+        let want = concat!(
+            r#"{"id":-7,"messages":[{"sequence":5,"timestamp":7,"subject":"a.b","data":"MQ=="}],"next":9,"end":12,"#,
+            r#""first_sequence":0}"#,
+        );
         assert_eq!(text, want);
     }
 
@@ -240,7 +246,8 @@ mod tests {
             ] {
                 let stored = KafkaMessage { headers: headers(bytes), ..message(5, Some(bytes), Some(bytes)) };
                 let headers = json!([{"key": "h", "value": key}, {"key": "n", "value": null}]);
-                let want = json!([{"partition": 3, "offset": 5, "timestamp": 7, "key": key, "value": value, "headers": headers}]);
+                let want = json!([{"partition": 3, "offset": 5, "timestamp": 7, "key": key, "value": value,
+                    "headers": headers}]);
                 assert_eq!(records(&[stored], format), want, "{format:?}");
             }
         }

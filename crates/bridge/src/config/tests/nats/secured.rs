@@ -6,8 +6,9 @@ use super::*;
 
 #[test]
 fn credentials_are_of_one_kind() {
+    let credentials = cluster("user = \"u\"\npassword = \" p \"").credentials;
     assert!(
-        matches!(cluster("user = \"u\"\npassword = \" p \"").credentials, Credentials::Password { user, password } if user == "u" && password == " p ")
+        matches!(credentials, Credentials::Password { user, password } if user == "u" && password == " p ")
     );
     assert!(matches!(cluster("token = \"t\"").credentials, Credentials::Token(token) if token == "t"));
     assert!(

@@ -38,12 +38,18 @@ fn delivery_says_what_follows_and_what_it_costs() {
     let encoded = KafkaFetchResp { messages, ..Default::default() }.encode_to_vec();
     let encoded = Bytes::from(encoded);
     let text = delivered(-7, System::Kafka, &place("demo", 3, 9), encoded.clone(), 12, Format::Json);
-    let want = r#"{"id":-7,"messages":[{"partition":3,"offset":5,"timestamp":6,"key":"a","value":{"n": 1.0}}],"next":{"3":9},"high_watermark":12,"topic":"demo","bytes":21}"#;
+    let want = concat!(
+        r#"{"id":-7,"messages":[{"partition":3,"offset":5,"timestamp":6,"key":"a","value":{"n": 1.0}}],"#,
+        r#""next":{"3":9},"high_watermark":12,"topic":"demo","bytes":21}"#,
+    );
     assert_eq!(text, want);
     let text = delivered(1, System::Kafka, &place("demo", 0, 9), Bytes::new(), -1, Format::Json);
     assert_eq!(text, r#"{"id":1,"messages":[],"next":{"0":9},"topic":"demo","bytes":0}"#);
     let text = delivered(-7, System::Nats, &place("demo", 0, 9), encoded, 12, Format::Json);
-    let want = r#"{"id":-7,"messages":[{"sequence":5,"timestamp":6,"subject":"a","data":{"n": 1.0}}],"next":9,"end":12,"stream":"demo","bytes":21}"#;
+    let want = concat!(
+        r#"{"id":-7,"messages":[{"sequence":5,"timestamp":6,"subject":"a","data":{"n": 1.0}}],"next":9,"#,
+        r#""end":12,"stream":"demo","bytes":21}"#,
+    );
     assert_eq!(text, want);
 }
 

@@ -58,7 +58,8 @@ fn reads_become_commands() {
         committed: true,
         fill: false,
     };
-    let text = r#"{"id":7,"fetch":{"topic":"t","partition":1,"offset":"9223372036854775807","format":"text","max_wait_ms":0,
+    let text = r#"{"id":7,"fetch":{"topic":"t","partition":1,"offset":"9223372036854775807","format":"text",
+        "max_wait_ms":0,
         "min_bytes":3,"max_bytes":4,"max_records":5,"isolation":"read_committed"}}"#;
     runs(text, Format::Text, Command::Fetch { log: log(), offset: i64::MAX, bounds });
 
@@ -70,7 +71,10 @@ fn reads_become_commands() {
 
     let text = r#"{"id":7,"list_offset":{"topic":"t","partition":1,"timestamp":-1}}"#;
     runs(text, Format::Json, Command::ListOffset { log: log(), timestamp: -1 });
-    let text = r#"{"id":7,"list_offsets":{"offsets":[{"topic":"t","partition":1,"timestamp":"-1"}],"isolation":"read_committed"}}"#;
+    let text = concat!(
+        r#"{"id":7,"list_offsets":{"offsets":[{"topic":"t","partition":1,"timestamp":"-1"}],"#,
+        r#""isolation":"read_committed"}}"#,
+    );
     runs(text, Format::Json, Command::ListOffsets { asked: vec![(log(), -1)], committed: true });
 
     runs(r#"{"id":7,"metadata":{}}"#, Format::Json, Command::Describe(TopicNames::default()));
