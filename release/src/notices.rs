@@ -1,7 +1,7 @@
 //! The licences of what a program contains: they must go with it.
 //!
-//! Not by `cargo-about`: it takes minutes to build, and knows crates only, not musl or the libraries in C inside
-//! crates.
+//! Ours: `cargo-about` takes minutes to build, and reads licences of crates, where a program here also contains musl and
+//! libraries in C.
 
 use std::error::Error;
 use std::fs;

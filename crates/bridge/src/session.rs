@@ -11,8 +11,8 @@
 //!
 //! Memory is bounded by reservation: a request starts only when its largest possible answer fits into the session's
 //! answer bytes. Its reservation ends when the transport has taken the answer. Commands for the cluster and requests
-//! that the session answers itself queue in separate queues ([`request_queue`]), so that a ping or a close never waits for a slow
-//! fetch. While one is full, no input is read, and flow control slows the peer down. A peer for which that would
+//! that the session answers itself have separate queues ([`request_queue`]), so that a ping or a close never waits for
+//! a slow fetch. While one is full, no input is read, and flow control slows the peer down. A peer for which that would
 //! harm others ([`Overload::CloseSession`]) is always read, and its session is closed when too many requests wait.
 //!
 //! Requests come before deliveries, and deliveries before deadlines. Each has its turn even if input or deliveries

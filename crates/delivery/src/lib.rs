@@ -1,7 +1,7 @@
 //! Clusters, the rights of clients to use them, and the delivery of records as they are written.
 //!
-//! 1. [`grant`]: the rights of one client, and the only door to a cluster: a method for each command checks topics, read
-//!    and write, and counts what is refused
+//! 1. [`grant`]: the rights of one client, and the only door to a cluster: a method for each command checks topics,
+//!    read and write, and counts what is refused
 //! 2. [`cluster`]: a cluster of any system, with the bounds and metrics of its commands; a new configuration replaces
 //!    its parts. Its commands are private to this crate
 //! 3. `subscribe`: a client's wish, with filters on records; it finds where each partition begins

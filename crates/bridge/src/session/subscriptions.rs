@@ -1,8 +1,8 @@
 //! The subscriptions of one session.
 //!
-//! Each of them reads in turn: a delivery is made when its bytes fit into the [`DeliveryBudget`] of the session's output, in the
-//! order in which subscriptions ask for it. So a client that reads slowly holds no records, and a small delivery waits
-//! for a few others at most.
+//! Each of them reads in turn: a delivery is made when its bytes fit into the [`DeliveryBudget`] of the session's
+//! output, in the order in which subscriptions ask for it. So a client that reads slowly holds no records, and a small
+//! delivery waits for a few others at most.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -51,8 +51,10 @@ async fn started(command: &mut Command) -> (Child, [String; 2]) {
     let addresses = [(); 2].map(|()| Port::pick().unwrap().address().to_string());
     let [grpc, admin] = &addresses;
     let child = command.env("SLUICEGATE_LISTEN", grpc).env("SLUICEGATE_ADMIN_LISTEN", admin).spawn().unwrap();
-    let connect = async || TcpStream::connect(grpc).await.map(drop).map_err(|error| error.to_string());
-    until("the bridge listens", Duration::from_secs(10), connect).await;
+    for address in &addresses {
+        let connect = async || TcpStream::connect(address).await.map(drop).map_err(|error| error.to_string());
+        until("the bridge listens", Duration::from_secs(10), connect).await;
+    }
     (child, addresses)
 }
 

@@ -90,7 +90,8 @@ pub(super) async fn get(
         Err(error) => return Err(failed(error).await),
     };
     if !running.stay() {
-        let detail = "bridge at capacity for open streams of this client (limits.max_sessions, over HTTP/1.1 limits.max_connections), try again";
+        let detail = "bridge at capacity for open streams of this client \
+                      (limits.max_sessions, over HTTP/1.1 limits.max_connections), try again";
         return Err(Problem::new(ProblemKind::Unavailable, detail));
     }
     let events = Events::new(system, format, Positions::new(partition));
@@ -127,7 +128,8 @@ async fn check_partitions(
 fn other_topic(system: System, name: &str) -> Problem {
     let (topic, name) = (system.topic, escape_for_message(name));
     let detail = format!(
-        "the last event is of another {topic}, or of a {topic} {name} that has been deleted since: connect without its id"
+        "the last event is of another {topic}, or of a {topic} {name} that has been deleted since: \
+         connect without its id"
     );
     Problem::new(ProblemKind::Malformed, detail)
 }

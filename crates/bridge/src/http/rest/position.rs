@@ -165,7 +165,8 @@ fn now() -> i64 {
 }
 
 /// The kinds of positions.
-pub(super) const EXPECTED: &str = "a number from 0, earliest, latest, -N (N before the end) or s@TIME (milliseconds, 2026-01-31T12:00:00Z or -5m)";
+pub(super) const EXPECTED: &str = "a number from 0, earliest, latest, -N (N before the end) \
+                                   or s@TIME (milliseconds, 2026-01-31T12:00:00Z or -5m)";
 
 const UNITS: [(char, i64); 4] = [('s', 1_000), ('m', 60_000), ('h', 3_600_000), ('d', 86_400_000)];
 

@@ -64,7 +64,8 @@ pub(super) async fn get(
 fn position(query: &Query) -> Result<Position, Problem> {
     match Position::of(query, "offset")? {
         Some(Position::Offset(_)) => {
-            let detail = "query parameter offset: expected earliest, latest, -N or s@TIME; for an offset in each partition use offsets=0:5,1:9";
+            let detail = "query parameter offset: expected earliest, latest, -N or s@TIME; \
+                          for an offset in each partition use offsets=0:5,1:9";
             Err(Problem::new(ProblemKind::Malformed, detail))
         }
         position => Ok(position.unwrap_or(Position::Time(LOG_START))),
@@ -83,7 +84,8 @@ fn places<'a>(topic: &'a str, offsets: &str) -> Result<Vec<Place<'a>>, Problem> 
         offsets.split(',').take(MAX_PARTITIONS.saturating_add(1)).map(place).collect();
     places.filter(|places| places.len() <= MAX_PARTITIONS).ok_or_else(|| {
         let detail = format!(
-            "query parameter offsets: expected PARTITION:OFFSET of 1 to {MAX_PARTITIONS} partitions, separated by commas"
+            "query parameter offsets: expected PARTITION:OFFSET of 1 to {MAX_PARTITIONS} partitions, \
+             separated by commas"
         );
         Problem::new(ProblemKind::Malformed, detail)
     })
