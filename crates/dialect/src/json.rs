@@ -1,7 +1,7 @@
 //! Checks a client's JSON, and removes the whitespace between its tokens. Numbers, strings, names and their order are
 //! never parsed into values that could change them.
 //!
-//! [`list`] bounds the memory of arrays, [`member`] tells null from nothing. [`format`], [`payload`], [`record`] and
+//! [`list`] bounds the memory of arrays, [`member`] tells null from nothing. [`mod@format`], [`payload`], [`record`] and
 //! [`message`] are the parts of documents with records, and [`depth`] bounds them.
 
 pub mod depth;
