@@ -16,7 +16,7 @@ pub struct Drain {
 
 impl Drain {
     /// Begins. The turns of `clients` come within `within`, or sooner if they are few: those who come back at once
-    /// arrive at other bridges at [`CLIENTS_PER_SECOND`] on average, instead of all in the same second.
+    /// arrive at other bridges at `CLIENTS_PER_SECOND` on average, instead of all in the same second.
     pub fn begin(&self, clients: usize, within: Duration) {
         let clients = u32::try_from(clients).unwrap_or(u32::MAX);
         self.spread.get_or_init(|| (Duration::from_secs(1) * clients / CLIENTS_PER_SECOND).min(within));

@@ -125,7 +125,8 @@ impl Grant {
         self.reads().max_bytes(bounds)
     }
 
-    /// Counts requests of a session: see [`Cluster::requested`].
+    /// Counts requests of a session, which took so many bytes. Gives when the client's next ones may be read, if it has
+    /// had its share.
     pub fn count_requests(&self, requests: usize, bytes: usize) -> Option<Instant> {
         self.cluster.requested(self.client, requests, bytes)
     }
@@ -192,8 +193,8 @@ impl Grant {
         }
     }
 
-    /// Reads records of each place: see [`Cluster::multi_fetch`]. The results are in their order, with errors as in
-    /// [`Grant::fetch`].
+    /// Reads records of each place, which share the largest answer. The results are in their order, with errors as in
+    /// [`Grant::fetch`]. One record that is larger than its part is delivered in any case.
     ///
     /// # Errors
     /// The whole command is refused.
@@ -217,7 +218,7 @@ impl Grant {
         Ok(self.with_denied(places, read))
     }
 
-    /// The offset of a timestamp: see [`Cluster::list_offset`].
+    /// The offset of a timestamp: see [`Backend::list_offsets`](sluicegate_backend::Backend::list_offsets).
     ///
     /// # Cancel safety
     /// A drop abandons the read.
@@ -231,7 +232,8 @@ impl Grant {
         self.cluster.list_offset(self.client, log, timestamp, committed).await
     }
 
-    /// The offset of each log's timestamp: see [`Cluster::list_offsets`]. The results are in their order.
+    /// The offset of each log's timestamp, as [`Grant::list_offset`] finds one. The results are in their order; those
+    /// that take long after the first are errors.
     ///
     /// # Errors
     /// The whole command is refused.
@@ -248,7 +250,7 @@ impl Grant {
         Ok(self.with_denied(asked, listed))
     }
 
-    /// The ends of a log: see [`Cluster::ends`].
+    /// The first offset of a log, and the one after its last record, or after its last committed one.
     ///
     /// # Cancel safety
     /// A drop abandons the reads.
@@ -267,7 +269,7 @@ impl Grant {
         Ok(topics.iter().filter(|name| self.topics.contains(name)).cloned().collect())
     }
 
-    /// A topic's partitions: see [`Cluster::partitions`].
+    /// A topic's partitions.
     ///
     /// # Cancel safety
     /// A drop abandons the read.
@@ -276,7 +278,8 @@ impl Grant {
         self.cluster.partitions(self.client, topic).await
     }
 
-    /// Topics with their partitions and leaders: see [`Cluster::metadata`].
+    /// Topics with their partitions and leaders, until `size` of those described is more than the largest answer, but at
+    /// least one.
     ///
     /// # Errors
     /// The whole command is refused or fails.
@@ -331,7 +334,7 @@ impl Grant {
         Subscription::open(&self.cluster, &self.route, subscribe).await
     }
 
-    /// Writes records in the order of tickets: see [`Cluster::produce`].
+    /// Writes records in the order of tickets. Calls `queued` once the first record is queued.
     ///
     /// # Cancel safety
     /// The records are written all or none.

@@ -1,10 +1,10 @@
 //! The bridge's metrics, under Prometheus' names.
 //!
 //! - here: the registry; sessions, commands, plain HTTP, writes
-//! - [`deliveries`]: what clients got, by the gateway's route
-//! - [`requests`]: requests to servers of messaging systems; [`brokers`]: those of Kafka, and their state
-//! - [`reads`]: what the shared log counts
-//! - [`labels`]: labels and their values
+//! - `deliveries`: what clients got, by the gateway's route
+//! - `requests`: requests to servers of messaging systems; `brokers`: those of Kafka, and their state
+//! - `reads`: what the shared log counts
+//! - `labels`: labels and their values
 
 mod brokers;
 mod deliveries;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Allows one line per label and [`PAUSE`]. Memory: one entry per label in the code.
+/// Allows one line per label and `PAUSE`. Memory: one entry per label in the code.
 #[derive(Debug, Default)]
 pub struct RateLimit {
     last: Mutex<HashMap<&'static str, Instant>>,

@@ -3,9 +3,9 @@
 //! Every request has a trace id: its gateway's (W3C `traceparent`), or a random one. Clients see it in errors. A span
 //! is made only of a request that is sampled, so without a collector a request costs its id and nothing else.
 //!
-//! - [`context`]: the trace of the current task
-//! - [`span`]: a request or a command that is sampled; [`requests`]: those to other systems below it
-//! - [`export`]: the way to the collector, a bounded queue
+//! - `context`: the trace of the current task
+//! - `span`: a request or a command that is sampled; `requests`: those to other systems below it
+//! - `export`: the way to the collector, a bounded queue
 
 mod context;
 mod export;
