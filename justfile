@@ -11,7 +11,7 @@ export RUST_TEST_THREADS := env("RUST_TEST_THREADS", shell("echo $((2 * $(nproc)
 # Programs that are released name no folder of this machine.
 remap := "--remap-path-prefix=" + justfile_directory() + "=/sluicegate --remap-path-prefix=" + env("CARGO_HOME", home_directory() / ".cargo") + "=/cargo"
 
-# What is released, and licences of what is linked besides crates.
+# Releases, and licences of what is linked besides crates.
 zig := `echo "$PWD"/target/tools/venv/lib/python3*/site-packages/ziglang`
 contents := "--architectures amd64 --notice 'musl (MIT)='" + quote(zig / "lib/libc/musl/COPYRIGHT") + " --notice 'zig (MIT)='" + quote(zig / "LICENSE")
 

@@ -47,7 +47,7 @@ pub(crate) fn bridge(
         });
         Image { platform: ("linux", program.architecture), files, config }
     });
-    let common = common(source, "Sluicegate bridge", "Serves Kafka to Sluicegate's gateways");
+    let common = common(source, "Sluicegate bridge", "Serves Kafka and NATS to Sluicegate's gateways");
     Layout::new(&format!("{BRIDGE}:{}", source.version), &common, images.collect())
 }
 

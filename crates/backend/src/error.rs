@@ -1,4 +1,4 @@
-//! Why a command failed, by fault.
+//! Errors of commands, by fault.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use sluicegate_protocol::Reason;
 
 use super::System;
 
-/// Why a command, or one record of it, failed.
+/// The error of a command, or of one record of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommandError {
     /// The kind.

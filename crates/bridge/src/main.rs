@@ -20,7 +20,7 @@ use tokio::task::{JoinError, spawn_blocking};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Serves Kafka to Sluicegate's gateways.
+/// Serves Kafka and NATS to Sluicegate's gateways.
 #[derive(Parser)]
 #[command(version, about)]
 struct Arguments {

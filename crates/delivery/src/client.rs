@@ -1,4 +1,4 @@
-//! The wish of a subscription's client, and its messages.
+//! The request of a subscription's client, and its messages.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -11,9 +11,9 @@ use sluicegate_fair_share::ClientKey;
 use super::item::Item;
 use super::subscribe::{Subscribe, SubscribedTopic};
 
-/// Wish and messages, which all cursors of a subscription share.
+/// Request and messages, which all cursors of a subscription share.
 pub(super) struct Client {
-    pub(super) wish: Subscribe,
+    pub(super) request: Subscribe,
     /// The cluster's, for the words of errors.
     pub(super) system: System,
     /// Sent before records.
@@ -31,9 +31,9 @@ struct Topic {
 }
 
 impl Client {
-    pub(super) fn new(wish: Subscribe, system: System) -> Self {
+    pub(super) fn new(request: Subscribe, system: System) -> Self {
         Self {
-            wish,
+            request,
             system,
             items: VecDeque::new(),
             knows_outage: false,
@@ -71,28 +71,28 @@ impl Client {
     pub(super) fn fetch(&self, offset: i64, max_bytes: usize) -> Fetch {
         Fetch {
             offset,
-            max_bytes: max_bytes.min(self.wish.max_bytes),
+            max_bytes: max_bytes.min(self.request.max_bytes),
             wait: Duration::ZERO,
             min_bytes: 0,
-            max_records: self.wish.max_records,
+            max_records: self.request.max_records,
             fill: false,
-            committed: self.wish.committed,
-            source: self.wish.client,
+            committed: self.request.committed,
+            source: self.request.client,
         }
     }
 
     /// The records that the client wants, and their number.
     pub(super) fn filter(&mut self, messages: Bytes, count: usize) -> (Bytes, usize) {
         let read = messages.len();
-        let (messages, count) = self.wish.filters.matching(messages, count);
+        let (messages, count) = self.request.filters.matching(messages, count);
         self.scanned = self.scanned.saturating_add(read.saturating_sub(messages.len()));
         (messages, count)
     }
 
     /// The client, and the work of its filters since it was counted. None: there are none, or items are told before.
     pub(super) fn filter_work(&self) -> Option<(ClientKey, usize)> {
-        let filters = &self.wish.filters;
+        let filters = &self.request.filters;
         let is_due = self.items.is_empty() && !filters.is_empty();
-        is_due.then(|| (self.wish.client, filters.work(self.scanned)))
+        is_due.then(|| (self.request.client, filters.work(self.scanned)))
     }
 }

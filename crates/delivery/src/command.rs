@@ -114,11 +114,11 @@ mod tests {
     }
 
     #[test]
-    fn wish_without_choices_is_all_partitions_from_the_end() {
-        let wish = Subscribe::of(System::Kafka, command(vec![of_topic("t")]), BOUNDS).unwrap();
-        assert_eq!((wish.max_bytes, wish.max_records, wish.linger), (65_536, 0, Duration::ZERO));
-        assert!(!wish.committed && !wish.skips);
-        let source = &wish.sources[0];
+    fn request_without_choices_is_all_partitions_from_the_end() {
+        let request = Subscribe::of(System::Kafka, command(vec![of_topic("t")]), BOUNDS).unwrap();
+        assert_eq!((request.max_bytes, request.max_records, request.linger), (65_536, 0, Duration::ZERO));
+        assert!(!request.committed && !request.skips);
+        let source = &request.sources[0];
         assert!(source.is_whole() && source.next.is_empty());
         assert_eq!((source.from, source.topic_id), (Start::Timestamp(LOG_END), None));
         let large = SubscribeCommand { max_bytes: usize::MAX, ..command(vec![of_topic("t")]) };

@@ -205,7 +205,7 @@ impl Cursor {
             }
             // A record that has come waits for others; a failure is told at once.
             (State::AtEnd, Event::Woken { end }) if end.is_some_and(|end| end > self.next) => {
-                Next::Sleep { until: now.after(client.wish.linger) }
+                Next::Sleep { until: now.after(client.request.linger) }
             }
             (State::AtEnd, Event::StillAtEnd { end }) => {
                 self.end = self.end.max(end);
@@ -244,7 +244,7 @@ impl Cursor {
             client.knows_outage &= !outage.is_told;
         }
         let Fetched { messages, count, next_offset, ends } = fetched;
-        let limit = if client.wish.committed { ends.stable } else { ends.end };
+        let limit = if client.request.committed { ends.stable } else { ends.end };
         let moves = next_offset > self.next;
         self.has_moved |= moves;
         self.next = next_offset.max(self.next);
@@ -260,7 +260,7 @@ impl Cursor {
         });
         if !is_at_end {
             self.told = Told::Behind;
-            if client.wish.skips && limit > self.next {
+            if client.request.skips && limit > self.next {
                 self.skip_to(limit, SkipCause::Lag, client);
                 is_at_end = true;
             }
@@ -336,7 +336,7 @@ impl Cursor {
 
     /// Waits for records at the end of the log.
     fn wait_at_end(&mut self, client: &mut Client, now: Moment) -> Next {
-        let committed = client.wish.committed;
+        let committed = client.request.committed;
         if self.told == Told::Behind {
             let blocked_until = (committed && self.end > self.next).then_some(self.end);
             self.told = if blocked_until.is_some() { Told::Blocked } else { Told::AtEnd };

@@ -60,9 +60,9 @@ pub(super) enum Effect {
 }
 
 impl Cursors {
-    pub(super) fn new(wish: Subscribe, system: System) -> Self {
+    pub(super) fn new(request: Subscribe, system: System) -> Self {
         Self {
-            client: Client::new(wish, system),
+            client: Client::new(request, system),
             cursors: Vec::new(),
             turns: VecDeque::new(),
             unasked: VecDeque::new(),
@@ -249,7 +249,7 @@ impl Cursors {
                 state
             }
             Next::WaitAtEnd { until } => {
-                let lingers = !self.client.wish.linger.is_zero();
+                let lingers = !self.client.request.linger.is_zero();
                 self.effects.push_back(Effect::WaitAtEnd { index, until, lingers });
                 State::AtEnd
             }

@@ -317,7 +317,8 @@ impl Grant {
     /// # Cancel safety
     /// A drop abandons the read.
     pub async fn has_existing(&self, topic: &str) -> bool {
-        !self.topics.contains(topic) || self.cluster.has_topic(self.client, topic).await
+        let is_granted = (self.read || self.write) && self.topics.contains(topic);
+        !is_granted || self.cluster.has_topic(self.client, topic).await
     }
 
     /// Begins a subscription.

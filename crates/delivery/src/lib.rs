@@ -4,11 +4,13 @@
 //!    read and write, and counts what is refused
 //! 2. [`cluster`]: a cluster of any system, with the bounds and metrics of its commands; a new configuration replaces
 //!    its parts. Its commands are private to this crate
-//! 3. `subscribe`: a client's wish, with filters on records; it finds where each partition begins
+//! 3. `subscribe`: a client's request, with filters on records; it finds where each partition begins
 //! 4. [`Subscription`] has a position in each log, and gives its client [`Item`]s: a runtime around `cursors`
 //! 5. `cursors` decides: events lead to items, and to effects that the runtime performs, without I/O or a clock;
-//!    `cursor` is one position and its states, `client` the wish and the messages that all of them share
+//!    `cursor` is one position and its states, `client` the request and the messages that all of them share
 //! 6. `lag` samples how far subscriptions are behind; [`drain`] spreads the end of sessions
+//!
+//! `topics` has the patterns of granted topics, `command` and `filter` check what a client asks for.
 //!
 //! While its client has no room, a subscription holds no records. It reads a batch when there is room for one, from
 //! records that were read for others if it can, so a slow client costs a few hundred bytes for each partition.
@@ -27,7 +29,7 @@ mod subscribe;
 mod subscription;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
-pub mod topics;
+mod topics;
 
 pub use self::filter::{MAX_FILTERS, MAX_VALUES};
 pub use self::item::{Item, Place, SkipCause};

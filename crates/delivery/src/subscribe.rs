@@ -1,4 +1,4 @@
-//! A client's wish, and the offsets at which it begins.
+//! A client's request, and the offsets at which it begins.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use super::filter::Filters;
 use crate::cluster::{Cluster, Place, escape_for_message, out_of_range, unanswered};
 
-/// A client's wish.
+/// A client's request.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Subscribe {
     /// The client, which shared limits are divided by.

@@ -1,7 +1,7 @@
 //! The words of each messaging system for its clients: wire messages, members of JSON, paths and headers.
 //!
 //! A dialect parses a client's words into the types of [`command`](sluicegate_backend::command), and renders results.
-//! Nothing else in the bridge names the messages, paths and members of a system.
+//! No way in chooses by system.
 //!
 //! - here: [`Dialect`], the words of sessions, in protobuf and JSON; [`http`]: those of plain HTTP, with the table of
 //!   its resources

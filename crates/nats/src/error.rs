@@ -1,4 +1,4 @@
-//! Why a read failed, and what clients see of it.
+//! Causes of failed reads, and their texts for clients.
 
 use std::mem::{Discriminant, discriminant};
 use std::time::Duration;

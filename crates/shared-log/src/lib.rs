@@ -1,13 +1,15 @@
 //! Recently read records of many logs, kept in memory as encoded chunks, so that what many clients read is fetched
 //! once.
 //!
-//! The crate knows no messaging system and does no I/O. Records are opaque encoded entries at increasing positions;
-//! [`FirstEntry`] tells where one ends. Callers pass the time.
+//! The crate knows no messaging system and does no I/O of its own. Records are opaque encoded entries at increasing
+//! positions; [`FirstEntry`] tells where one ends.
 //!
 //! - [`Chunk`]: consecutive entries of one log
 //! - [`SharedLog`]: the chunks of all clusters, bounded in bytes and age
 //! - [`ClusterLogs`]: one cluster's part of it
 //! - [`SingleFlight`]: lets identical calls share a request
+//! - [`fetch()`], over a system's [`RawReads`]: the read engine, which fills an answer, waits at the end of a log, and
+//!   begins again on a new version of it
 //!
 //! A chunk proves that its records were in the log when it was read. It never proves that there are no others: only the
 //! messaging system can tell the end of a log.

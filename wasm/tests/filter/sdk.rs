@@ -1,4 +1,4 @@
-//! Why the filter has its own host calls: the refusals of the fault tables that trap a module of the public SDK.
+//! Reasons for the filter's own host calls: the refusals of the fault tables that trap a module of the public SDK.
 //!
 //! `faults` and `apisix::faults` prove that none of them traps the filter.
 

@@ -1,4 +1,4 @@
-//! Whole configurations: what is accepted, and every problem of one that is not.
+//! Whole configurations: accepted ones, and every problem of one that is not.
 
 mod documents;
 mod environment;

@@ -1,4 +1,4 @@
-//! Why a request is refused, as HTTP and gRPC responses.
+//! Refusals of requests, as HTTP and gRPC responses.
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, Version, header};

@@ -1,4 +1,4 @@
-//! Why a session ends, and its close message for the client.
+//! The cause of a session's end, and its close message for the client.
 
 use std::time::Duration;
 

@@ -1,6 +1,7 @@
 //! Imports between files, which never lead back to where they began.
 //!
-//! A module and its submodules are one thing: an import from one to the other does not count.
+//! A module and its submodules are one thing: an import from one to the other does not count. Nor do imports of what a
+//! crate exports at its root.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -97,7 +98,7 @@ fn imports(module: &Module, source: &str, sources: &BTreeMap<Module, String>) ->
 fn used(source: &str) -> Vec<Vec<String>> {
     let code: String =
         source.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
-    let code = code.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+    let code = production(&code);
     let mut paths = Vec::new();
     for (at, _) in code.match_indices("use ") {
         let is_import = code[..at].rsplit('\n').next().is_some_and(|before| {
@@ -108,6 +109,15 @@ fn used(source: &str) -> Vec<Vec<String>> {
         }
     }
     paths
+}
+
+/// A source without its modules of tests: those in other files, and one at its end.
+pub(super) fn production(source: &str) -> &str {
+    let ends = source.match_indices("#[cfg(test)]\n").map(|(at, _)| at).find(|at| {
+        let module = source[*at..].lines().find(|line| !line.starts_with("#["));
+        module.is_some_and(|line| line.contains("mod ") && line.ends_with('{'))
+    });
+    &source[..ends.unwrap_or(source.len())]
 }
 
 /// Adds the paths of an import, whose braces stand for many.

@@ -225,8 +225,8 @@ fn apply(cursors: &mut Cursors, event: &str) {
 }
 
 /// Cursors of a client that knows its subscription, each from offset 0.
-fn subscribed(wish: Subscribe, partitions: i32) -> Cursors {
-    let mut cursors = Cursors::new(Subscribe { max_bytes: 1000, ..wish }, System::Kafka);
+fn subscribed(request: Subscribe, partitions: i32) -> Cursors {
+    let mut cursors = Cursors::new(Subscribe { max_bytes: 1000, ..request }, System::Kafka);
     let partitions = (0..partitions).map(|partition| (partition, 0)).collect();
     cursors.add(vec![SubscribedTopic { topic: TOPIC.into(), topic_id: LEADER.topic_id, partitions }]);
     assert!(matches!(cursors.take(LEADER, *NOW), Some(Item::Subscribed(_))));

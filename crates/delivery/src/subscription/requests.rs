@@ -18,7 +18,7 @@ impl Subscription {
     pub(super) fn ask(&self, index: usize, question: Question, slow: Instant) {
         let Some(cursor) = self.cursors.all().get(index) else { return };
         let (cluster, client, place) =
-            (Arc::clone(&self.cluster), self.cursors.client.wish.client, cursor.place());
+            (Arc::clone(&self.cluster), self.cursors.client.request.client, cursor.place());
         let asked = AbortOnDropHandle::new(tokio::spawn(async move {
             answer(&cluster, client, Log { topic: &place.topic, partition: place.partition }, question).await
         }));
@@ -36,7 +36,7 @@ impl Subscription {
     pub(super) fn wait_at_end(&self, index: usize, until: Option<Instant>, lingers: bool) {
         let Some(cursor) = self.cursors.all().get(index) else { return };
         let (cluster, place, committed) =
-            (Arc::clone(&self.cluster), cursor.place(), self.cursors.client.wish.committed);
+            (Arc::clone(&self.cluster), cursor.place(), self.cursors.client.request.committed);
         let wait = async move {
             let log = Log { topic: &place.topic, partition: place.partition };
             let ends = cluster.wait_for_records(log, place.offset, committed, until).await;

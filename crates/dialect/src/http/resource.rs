@@ -151,7 +151,9 @@ mod tests {
             }
         }
         let mut rows = BTreeSet::from(["post /produce".to_owned()]);
-        for (route, dialect) in ["/kafka", "/nats"].into_iter().zip(dialect::ALL) {
+        let routes = ["/kafka", "/nats"];
+        assert_eq!(routes.len(), dialect::ALL.len());
+        for (route, dialect) in routes.into_iter().zip(dialect::ALL) {
             for Resource { path, get, posts, .. } in dialect.words().resources.rows {
                 rows.extend(get.map(|_| format!("get {route}{path}")));
                 rows.extend(posts.then(|| format!("post {route}{path}")));

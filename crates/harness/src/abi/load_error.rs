@@ -1,4 +1,4 @@
-//! Why a module does not load.
+//! Causes for which a module does not load.
 
 use std::io;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! Why a module did not start.
+//! Causes for which a module did not start.
 
 use super::log::LogLine;
 use super::trap::Trap;

@@ -1,4 +1,4 @@
-//! Why a record was not acknowledged, as clients see it.
+//! Causes of records without an acknowledgement, as clients see them.
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use sluicegate_backend::{CommandError, Fault};

@@ -1,4 +1,4 @@
-//! Why a message was not acknowledged, as clients see it.
+//! Causes of messages without an acknowledgement, as clients see them.
 
 use sluicegate_backend::{CommandError, Fault};
 

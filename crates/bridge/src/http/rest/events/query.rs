@@ -14,7 +14,7 @@ use super::super::super::problem::{Problem, ProblemKind};
 use super::super::path::Query;
 use super::super::position::Position;
 
-/// A client's wish.
+/// A client's request.
 #[derive(Debug)]
 pub(super) struct EventsQuery {
     pub(super) command: SubscribeCommand,
@@ -129,11 +129,8 @@ fn invalid(name: &str, expected: &str) -> Problem {
 /// The query of a request for events.
 #[cfg(test)]
 pub(super) fn at(query: &str, system: System) -> Result<Query, Problem> {
-    let path = match system {
-        System::Kafka => "/topics/t/events",
-        System::Nats => "/streams/s/events",
-    };
-    Query::at(path, query, system)
+    let path = format!("/{}/log/events", dialect::of(system).words().root);
+    Query::at(&path, query, system)
 }
 
 #[cfg(test)]
@@ -188,11 +185,11 @@ mod tests {
 
     #[test]
     fn streams_have_subjects_and_sequences() {
-        let wish = parse("from=5&subject=a.b&subject_prefix=c.", System::Nats, "s", Some(0)).unwrap();
-        let source = &wish.command.sources[0];
+        let request = parse("from=5&subject=a.b&subject_prefix=c.", System::Nats, "s", Some(0)).unwrap();
+        let source = &request.command.sources[0];
         assert_eq!((source.topic.as_str(), source.from), ("s", Start::Offset(5)));
         let want = RecordFilter { header: None, equals: vec!["a.b".into()], prefixes: vec!["c.".into()] };
-        assert_eq!(wish.command.filters, [want]);
+        assert_eq!(request.command.filters, [want]);
         for (query, want) in [
             ("from=x", "query parameter from: expected a number from 0, earliest, latest, -N"),
             ("key=a", "unknown query parameter key: expected from, timestamp, format, subject"),

@@ -61,10 +61,10 @@ enum UnderWay {
 }
 
 impl Model {
-    pub(super) fn new(wish: Subscribe) -> Self {
+    pub(super) fn new(request: Subscribe) -> Self {
         let new_log = |_| LogModel { known: Some(0), ..Default::default() };
         Self {
-            cursors: subscribed(wish, PARTITIONS as i32),
+            cursors: subscribed(request, PARTITIONS as i32),
             logs: (0..PARTITIONS).map(new_log).collect(),
             histories: (0..PARTITIONS).map(|_| History::default()).collect(),
             under_way: Vec::new(),
@@ -244,7 +244,7 @@ impl Model {
 
     fn limit(&self, index: usize) -> i64 {
         let ends = self.logs[index].ends();
-        if self.cursors.client.wish.committed { ends.stable } else { ends.end }
+        if self.cursors.client.request.committed { ends.stable } else { ends.end }
     }
 
     /// Gives a turn to the next cursor.
@@ -307,7 +307,7 @@ impl Model {
             }
             UnderWay::Answer { index, answer } => {
                 if let Answer::Records(Ok(Fetched { count: 0, ends, .. })) = &answer {
-                    let committed = self.cursors.client.wish.committed;
+                    let committed = self.cursors.client.request.committed;
                     self.histories[index].limit = if committed { ends.stable } else { ends.end };
                 }
                 let version = self.version(index);
@@ -406,7 +406,7 @@ impl Model {
                 history.move_to(from);
                 match cause {
                     SkipCause::Deleted => assert!(to.offset <= log.deleted),
-                    SkipCause::Lag => assert!(self.cursors.client.wish.skips),
+                    SkipCause::Lag => assert!(self.cursors.client.request.skips),
                 }
                 history.skipped.push((from, to.offset));
                 history.move_to(to.offset);
