@@ -11,6 +11,7 @@ mod http;
 mod origin;
 mod refusal;
 mod request_kind;
+pub(crate) mod rights;
 mod settings;
 mod stream;
 mod unbuffered;

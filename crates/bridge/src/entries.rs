@@ -27,6 +27,7 @@ use sluicegate_protocol::{
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use crate::endpoint::rights;
 use crate::session::{self, Overload, Transport};
 
 /// The names of existing logs, and of one that is listed only.
@@ -60,7 +61,7 @@ impl Rights {
         if let Some(topics) = &self.topics {
             headers.insert(metadata::TOPICS, topics.join(",").parse().unwrap());
         }
-        Grant::of(Script::cluster_of(system, 1 << 20).0, ClientKey::default(), &headers).ok().unwrap()
+        rights::grant(Script::cluster_of(system, 1 << 20).0, ClientKey::default(), &headers).ok().unwrap()
     }
 
     fn has(&self, topic: &str) -> bool {

@@ -71,7 +71,7 @@ pub(crate) async fn respond(
     let system = admitted.grant.system();
     let (route, started) = (route(admitted.route, system), Instant::now());
     let mut context = traces::current();
-    let mut span = context.sample(route, admitted.grant.client);
+    let mut span = context.sample(route, admitted.grant.client());
     let response = context.scope(answer_page(admitted, methods, &parts, body)).await;
     let status = response.status().as_u16();
     admitted.grant.metrics().http(route, status.into(), started.elapsed());

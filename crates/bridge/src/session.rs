@@ -335,7 +335,7 @@ impl<'a> Session<'a> {
                     | Command::Describe(_) => WriteTicket::default(),
                 };
                 let mut reservation = Reservation::new(reserved);
-                let (context, mut span) = command::trace(&command, system, self.grant.client);
+                let (context, mut span) = command::trace(&command, system, self.grant.client());
                 let name = command.name();
                 let running = async move {
                     let running = command::run(command, sequence, encoding, &grant, ticket, &mut reservation);

@@ -1,19 +1,16 @@
 //! The only door to a cluster: each command has a method, which checks the client's rights.
-//!
-//! Rights are made once from the gateway's headers.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderMap;
 use sluicegate_backend::command::{ReadBounds, Record, SubscribeCommand, TopicNames};
 use sluicegate_backend::{
     AnswerReservation, CommandError, DeliveryReport, Description, Fault, Fetched, ListedOffset, Log, System,
 };
 use sluicegate_fair_share::{ClientKey, Holder};
+use sluicegate_protocol::Reason;
 use sluicegate_protocol::error_code::{INVALID_REQUEST, TOPIC_AUTHORIZATION_FAILED};
-use sluicegate_protocol::{Reason, metadata};
 use sluicegate_telemetry::metrics::{ClusterMetrics, Kind, Outcome, RouteMetrics};
 use tokio::time::Instant;
 
@@ -29,69 +26,62 @@ use crate::{Subscribe, Subscription};
 #[derive(Clone)]
 pub struct Grant {
     cluster: Arc<Cluster>,
-    /// The client, which shared limits are divided by.
-    pub client: ClientKey,
+    client: ClientKey,
     read: bool,
     write: bool,
     topics: Arc<Topics>,
     /// The largest answer in bytes when the rights were made: what a session reserves for one does not grow with a
     /// reload.
     max_read_bytes: usize,
-    /// The counters of the client's route.
-    pub route: Arc<RouteMetrics>,
+    route: Arc<RouteMetrics>,
 }
 
-/// A gateway's header with an invalid value.
-#[derive(Debug, PartialEq, Eq)]
-pub struct InvalidHeader {
-    /// The name.
-    pub header: &'static str,
-    /// The values that it can have.
-    pub expected: &'static str,
+/// The rights of a client on a route, as its gateway tells them. There are none by default: each way in has to say.
+#[derive(Debug)]
+pub struct Rights {
+    /// Whether the client can read.
+    pub read: bool,
+    /// Whether the client can write.
+    pub write: bool,
+    /// The topics that it can use.
+    pub topics: Topics,
 }
 
 impl Grant {
-    /// The grant of the gateway's headers at `cluster`. By default it reads every topic and writes none.
-    ///
-    /// # Errors
-    /// A header has an invalid value.
-    pub fn of(cluster: Arc<Cluster>, client: ClientKey, headers: &HeaderMap) -> Result<Self, InvalidHeader> {
-        let topics = match headers.get(metadata::TOPICS) {
-            None => Topics::default(),
-            Some(listed) => Topics::parse(listed.as_bytes()).ok_or(InvalidHeader {
-                header: metadata::TOPICS,
-                expected: "comma-separated topics or prefixes followed by *, in at most 8192 bytes",
-            })?,
-        };
-        let route = cluster.metrics.route(headers.get(metadata::ROUTE).map(|route| route.as_bytes()));
-        Ok(Self {
-            route,
+    /// The grant of `rights` at `cluster` to a client of the route with this name.
+    pub fn new(cluster: Arc<Cluster>, client: ClientKey, route: Option<&[u8]>, rights: Rights) -> Self {
+        let Rights { read, write, topics } = rights;
+        Self {
+            route: cluster.metrics.route(route),
             max_read_bytes: cluster.reads().max_bytes,
             cluster,
             client,
-            read: flag(headers, metadata::READ)?.unwrap_or(true),
-            write: flag(headers, metadata::WRITE)?.unwrap_or(false),
+            read,
+            write,
             topics: Arc::new(topics),
-        })
+        }
+    }
+
+    /// A grant of everything to the unknown client.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn all(cluster: &Arc<Cluster>) -> Self {
+        let rights = Rights { read: true, write: true, topics: Topics::default() };
+        Self::new(Arc::clone(cluster), ClientKey::default(), None, rights)
+    }
+
+    /// The client, which shared limits are divided by.
+    pub fn client(&self) -> ClientKey {
+        self.client
+    }
+
+    /// The counters of the client's route.
+    pub fn route(&self) -> &RouteMetrics {
+        &self.route
     }
 
     /// The client as shared limits count it.
     pub fn holder(&self) -> Holder {
         self.cluster.holder(self.client)
-    }
-
-    /// A grant of everything.
-    #[cfg(any(test, feature = "testing"))]
-    pub fn all(cluster: &Arc<Cluster>) -> Self {
-        Self {
-            route: cluster.metrics.route(None),
-            max_read_bytes: cluster.reads().max_bytes,
-            cluster: Arc::clone(cluster),
-            client: ClientKey::default(),
-            read: true,
-            write: true,
-            topics: Arc::default(),
-        }
     }
 
     /// Whether the client can write at all.
@@ -396,15 +386,6 @@ impl Grant {
 
 fn denied(message: impl Into<String>) -> CommandError {
     CommandError::forbidden(TOPIC_AUTHORIZATION_FAILED, message)
-}
-
-fn flag(headers: &HeaderMap, header: &'static str) -> Result<Option<bool>, InvalidHeader> {
-    match headers.get(header).map(|value| value.as_bytes()) {
-        None => Ok(None),
-        Some(b"true") => Ok(Some(true)),
-        Some(b"false") => Ok(Some(false)),
-        Some(_) => Err(InvalidHeader { header, expected: "true or false" }),
-    }
 }
 
 /// The error of a read if the route grants none.

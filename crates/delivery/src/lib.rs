@@ -37,6 +37,7 @@ pub(crate) use self::lag::OpenSubscriptions;
 pub(crate) use self::subscribe::Subscribe;
 pub use self::subscribe::{MAX_PARTITIONS, SubscribedTopic, too_many_partitions};
 pub use self::subscription::Subscription;
+pub use self::topics::Topics;
 
 #[cfg(test)]
 mod tests;

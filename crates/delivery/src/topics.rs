@@ -4,7 +4,7 @@ use sluicegate_protocol::metadata::MAX_TOPICS_BYTES;
 
 /// The topics that a client can use; by default, all.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Topics(Vec<Pattern>);
+pub struct Topics(Vec<Pattern>);
 
 #[derive(Debug, PartialEq, Eq)]
 enum Pattern {
@@ -20,7 +20,7 @@ impl Default for Topics {
 
 impl Topics {
     /// Parses the list in a gateway's header. None if it is invalid.
-    pub(crate) fn parse(listed: &[u8]) -> Option<Self> {
+    pub fn parse(listed: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(listed).ok().filter(|text| text.len() <= MAX_TOPICS_BYTES);
         let names = text.into_iter().flat_map(|text| text.split(',')).map(str::trim_ascii);
         let patterns: Vec<Pattern> = names.map(Pattern::parse).collect::<Option<_>>()?;

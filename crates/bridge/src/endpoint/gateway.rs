@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Request};
 use sluicegate_delivery::cluster::Cluster;
-use sluicegate_delivery::grant::{Grant, InvalidHeader};
+use sluicegate_delivery::grant::Grant;
 use sluicegate_fair_share::ClientKey;
 use sluicegate_protocol::metadata;
 
 use super::refusal::Refusal;
-use super::{Endpoint, Peer};
+use super::{Endpoint, Peer, rights};
 
 impl Endpoint {
     /// Checks that a gateway sent the request, and that this version knows each of its headers.
@@ -46,8 +46,7 @@ impl Endpoint {
     pub(super) async fn grant<B>(&self, request: &Request<B>) -> Result<Grant, Refusal> {
         let (headers, client) = (request.headers(), source(request));
         let cluster = self.cluster(headers, client).await?;
-        Grant::of(cluster, client, headers)
-            .map_err(|InvalidHeader { header, expected }| Refusal::InvalidHeader { header, expected })
+        rights::grant(cluster, client, headers)
     }
 
     /// The cluster that `headers` name or define.

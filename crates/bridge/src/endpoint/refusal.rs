@@ -11,9 +11,9 @@ use tonic::{Code, Status};
 use super::unbuffered::unbuffered;
 use crate::clusters::RouteClusterError;
 
-/// Why a request is refused.
+/// The cause of a refusal.
 #[derive(Debug)]
-pub(super) enum Refusal {
+pub(crate) enum Refusal {
     NotFound,
     /// An extended CONNECT to another path than the session's: the gateway did not rewrite the client's path.
     OtherConnect,

@@ -62,7 +62,7 @@ pub(super) async fn run(
             match grant.fetch(log.as_log(), offset, bounds, reservation).await {
                 Ok(fetched) => match encoding {
                     Encoding::Protobuf => {
-                        grant.route.delivered(fetched.count, fetched.messages.len());
+                        grant.route().delivered(fetched.count, fetched.messages.len());
                         Answer::fetched(sequence, system, fetched)
                     }
                     Encoding::Json(format) => Answer::Text(json::fetched(
@@ -72,7 +72,7 @@ pub(super) async fn run(
                         fetched,
                         format,
                         grant.max_bytes(bounds),
-                        &grant.route,
+                        grant.route(),
                     )),
                 },
                 Err(error) => {
@@ -102,7 +102,7 @@ pub(super) async fn run(
                 Ok(results) => match encoding {
                     Encoding::Protobuf => {
                         for fetched in results.iter().flatten() {
-                            grant.route.delivered(fetched.count, fetched.messages.len());
+                            grant.route().delivered(fetched.count, fetched.messages.len());
                         }
                         Answer::multi_fetched(sequence, system, results)
                     }
@@ -113,7 +113,7 @@ pub(super) async fn run(
                         results,
                         format,
                         grant.max_bytes(bounds),
-                        &grant.route,
+                        grant.route(),
                     )),
                 },
                 Err(error) => failed(format_args!("fetch messages"), error),

@@ -1,36 +1,13 @@
-//! The rights of headers, and commands beyond them.
+//! Commands beyond the client's rights.
 
 use super::*;
 use crate::testing::script::Script;
 
-fn grant(headers: &[(&'static str, &str)]) -> Result<Grant, InvalidHeader> {
-    let headers = headers.iter().map(|(name, value)| ((*name).parse().unwrap(), value.parse().unwrap()));
-    Grant::of(Script::cluster(1).0, ClientKey::default(), &headers.collect())
-}
-
-#[test]
-fn default_grant_reads_every_topic_and_writes_none() {
-    let grant = grant(&[]).ok().unwrap();
-    assert!(grant.check_reads().is_ok() && !grant.writes() && grant.check_read("any").is_ok());
-}
-
-#[test]
-fn headers_limit_reading_writing_and_topics() {
-    let headers =
-        [(metadata::READ, "false"), (metadata::WRITE, "true"), (metadata::TOPICS, "orders,public.*")];
-    let grant = grant(&headers).ok().unwrap();
-    assert!(grant.check_reads().is_err() && grant.writes());
-    assert!(grant.check_topic("public.x").is_ok() && grant.check_topic("other").is_err());
-}
-
-#[test]
-fn invalid_headers_grant_nothing() {
-    assert_eq!(grant(&[(metadata::TOPICS, "a b")]).err().unwrap().header, metadata::TOPICS);
-    for header in [metadata::READ, metadata::WRITE] {
-        for value in ["", "yes", "TRUE", "1", "true, false"] {
-            assert_eq!(grant(&[(header, value)]).err().unwrap().header, header, "{value}");
-        }
-    }
+/// The right to read these topics, or nothing.
+fn grant(topics: &str, read: bool) -> Grant {
+    let topics = Topics::parse(topics.as_bytes()).unwrap();
+    let rights = Rights { read, write: false, topics };
+    Grant::new(Script::cluster(1).0, ClientKey::default(), None, rights)
 }
 
 #[test]
@@ -47,7 +24,7 @@ fn reload_makes_answers_smaller_but_not_larger() {
 async fn commands_beyond_the_grant_are_denied() {
     let code = |error: CommandError| (error.fault, error.code);
     let denied = Some((Fault::Forbidden, 29));
-    let limited = grant(&[(metadata::TOPICS, "0")]).ok().unwrap();
+    let limited = grant("0", true);
     let bounds = ReadBounds::default();
     assert_eq!(limited.fetch(log("0"), 0, bounds, &mut ()).await.err(), None);
     assert_eq!(limited.fetch(log("1"), 0, bounds, &mut ()).await.err().map(code), denied);
@@ -56,7 +33,7 @@ async fn commands_beyond_the_grant_are_denied() {
     // HTTP checks these before it parses a query, too.
     assert_eq!(limited.ends(log("1"), false).await.err().map(code), denied);
     assert_eq!(limited.describe("1").await.err().map(code), denied);
-    let unread = grant(&[(metadata::READ, "false")]).ok().unwrap();
+    let unread = grant("*", false);
     let many = [(log("0"), 0)];
     assert_eq!(unread.fetch(log("0"), 0, bounds, &mut ()).await.err().map(code), denied);
     assert_eq!(unread.multi_fetch(&many, bounds, &mut ()).await.err().map(code), denied);
@@ -68,7 +45,7 @@ async fn commands_beyond_the_grant_are_denied() {
 
 #[tokio::test]
 async fn results_of_topics_beyond_the_grant_are_errors_in_their_places() {
-    let limited = grant(&[(metadata::TOPICS, "0,b.*,gone")]).ok().unwrap();
+    let limited = grant("0,b.*,gone", true);
     let denied = |error: &CommandError| (error.fault, error.code) == (Fault::Forbidden, 29);
     let topics = ["1", "0", "2", "0"];
     let bounds = ReadBounds { wait: Some(Duration::from_secs(1)), ..ReadBounds::default() };

@@ -5,13 +5,13 @@ use std::time::Duration;
 use ::http::{HeaderMap, HeaderValue};
 use sluicegate_backend::CommandError;
 use sluicegate_delivery::cluster::Cluster;
-use sluicegate_delivery::grant::Grant;
 use sluicegate_delivery::testing::script::Script;
 use sluicegate_fair_share::{ClientKey, Holder, Ledger, Permits};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::*;
+use crate::endpoint::rights;
 
 fn route() -> HttpProduce {
     HttpProduce {
@@ -306,9 +306,10 @@ async fn ask_with(
     method: Method,
     lines: &[(&str, &[u8])],
 ) -> Response {
-    let grant = Grant::of(Arc::clone(cluster), ClientKey::default(), &headers(&[(metadata::WRITE, b"true")]))
-        .ok()
-        .unwrap();
+    let grant =
+        rights::grant(Arc::clone(cluster), ClientKey::default(), &headers(&[(metadata::WRITE, b"true")]))
+            .ok()
+            .unwrap();
     let headers = headers(lines);
     let body = Bytes::from_static(b"body");
     let request = Request { grant: &grant, method: &method, headers: Headers(&headers), body: &body };

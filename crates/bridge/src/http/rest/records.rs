@@ -42,7 +42,7 @@ pub(super) async fn get(
     let mut part = Part { partition: log.partition, fetched };
     let limits = (grant.max_bytes(bounds), bounds.max_records);
     let parts = std::slice::from_mut(&mut part);
-    let body = document(grant.system(), log.topic, parts, format, limits, &grant.route);
+    let body = document(grant.system(), log.topic, parts, format, limits, grant.route());
     let response = Response::with_body(StatusCode::OK, content_type(format, grant.system()), body.into());
     Ok(with_offsets(response, &part, grant.system()))
 }

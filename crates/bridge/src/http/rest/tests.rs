@@ -11,6 +11,7 @@ use sluicegate_protocol::metadata;
 use tokio_util::task::TaskTracker;
 
 use super::*;
+use crate::endpoint::rights;
 use crate::http::headers::Headers;
 
 /// The status, the headers `sluicegate-…` and the body of an answer.
@@ -95,7 +96,7 @@ async fn no_row_reads_a_topic_that_is_not_granted() {
             let grants =
                 [(granted(metadata::TOPICS, "other"), true), (granted(metadata::READ, "false"), false)];
             for (grant, lists) in grants {
-                let grant = Grant::of(cluster.clone(), ClientKey::default(), &grant).ok().unwrap();
+                let grant = rights::grant(cluster.clone(), ClientKey::default(), &grant).ok().unwrap();
                 let (status, _, body) = ask_of(&grant, Method::GET, &target, "*/*").await;
                 // The list has the granted topics.
                 let is_list = row.get == Some(Get::List);

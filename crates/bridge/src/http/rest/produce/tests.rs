@@ -13,12 +13,13 @@ use sluicegate_protocol::metadata;
 
 use super::super::super::headers::Headers;
 use super::*;
+use crate::endpoint::rights;
 
 async fn ask(content_type: &str, write: bool, body: &str) -> (Result<Response, Problem>, Arc<Script>) {
     let (cluster, script) = Script::cluster(1);
     let write = if write { "true" } else { "false" };
     let granted = HeaderMap::from_iter([(metadata::WRITE.parse().unwrap(), write.parse().unwrap())]);
-    let grant = Grant::of(cluster, ClientKey::default(), &granted).ok().unwrap();
+    let grant = rights::grant(cluster, ClientKey::default(), &granted).ok().unwrap();
     let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, content_type.parse().unwrap())]);
     let body = Bytes::copy_from_slice(body.as_bytes());
     let request = Request { grant: &grant, method: &Method::POST, headers: Headers(&headers), body: &body };
