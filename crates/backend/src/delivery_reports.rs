@@ -1,7 +1,8 @@
 //! The delivery reports of one command's records.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -34,7 +35,7 @@ impl<E: Clone> DeliveryReports<E> {
     /// Adds the report of the record at `index`. The first one stands.
     pub fn settle(&self, index: usize, report: Report<E>) {
         // No code under the lock can panic and leave it inconsistent.
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         if let Some(missing @ None) = state.reports.get_mut(index) {
             *missing = Some(report);
             state.missing = state.missing.saturating_sub(1);
@@ -55,14 +56,14 @@ impl<E: Clone> DeliveryReports<E> {
                 () = due.cancelled() => break,
             }
         }
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         let reports = std::mem::take(&mut state.reports);
         let indexed = reports.into_iter().enumerate();
         indexed.map(|(index, report)| report.unwrap_or_else(|| Err(late(index)))).collect()
     }
 
     fn is_settled(&self) -> bool {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).missing == 0
+        self.state.lock().missing == 0
     }
 }
 

@@ -1,8 +1,9 @@
 //! Limits per time that clients share.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use sluicegate_fair_share::{ClientKey, ClusterId, Holder, Ledger};
 use tokio::time::{Instant, sleep_until};
 
@@ -96,7 +97,7 @@ impl Rate {
     /// The current period.
     fn now(&self) -> MutexGuard<'_, Period> {
         let now = Instant::now();
-        let mut period = self.period.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut period = self.period.lock();
         if now.duration_since(period.began) >= self.length {
             period.began = now;
             period.taken.clear();

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use sluicegate_fair_share::{ClientKey, Ledger};
 use tokio::sync::Notify;
 
@@ -66,7 +67,7 @@ impl Queue {
     }
 
     fn reserve(self: &Arc<Self>, source: ClientKey, bytes: usize, is_apart: bool) -> Option<QueuePermit> {
-        let mut held = self.held();
+        let mut held = self.held.lock();
         if !held.take(source, bytes) {
             return None;
         }
@@ -79,7 +80,7 @@ impl Queue {
 
     /// Whether records of `source` are kept apart.
     pub fn has_apart(&self, source: ClientKey) -> bool {
-        self.held().apart.contains_key(&source)
+        self.held.lock().apart.contains_key(&source)
     }
 
     /// Waits until all records of `source` that are queued are kept apart.
@@ -90,7 +91,7 @@ impl Queue {
         loop {
             let mut left = pin!(self.left.notified());
             left.as_mut().enable();
-            if !self.held().has_shared(source) {
+            if !self.held.lock().has_shared(source) {
                 return;
             }
             left.await;
@@ -99,7 +100,7 @@ impl Queue {
 
     /// Whether a record of `bytes` fits into the empty queue.
     pub fn fits(&self, bytes: usize) -> bool {
-        bytes <= self.held().bytes.max()
+        bytes <= self.held.lock().bytes.max()
     }
 
     /// Whether no record is queued.
@@ -109,11 +110,7 @@ impl Queue {
 
     /// The number of queued records.
     pub fn len(&self) -> usize {
-        self.held().records.used()
-    }
-
-    fn held(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        self.held.lock().records.used()
     }
 }
 
@@ -142,7 +139,7 @@ impl QueuePermit {
 
 impl Drop for QueuePermit {
     fn drop(&mut self) {
-        let mut held = self.queue.held();
+        let mut held = self.queue.held.lock();
         held.bytes.give_back(self.source.into(), self.bytes);
         held.records.give_back(self.source.into(), 1);
         if self.is_apart
@@ -196,7 +193,7 @@ mod tests {
             drop(attacker);
             assert!(queue.take(source(1), each).is_some());
             drop(bystander);
-            assert!(queue.is_empty() && queue.held().bytes.is_empty());
+            assert!(queue.is_empty() && queue.held.lock().bytes.is_empty());
         }
     }
 }

@@ -14,11 +14,12 @@ mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{Ordering, fence};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
 use futures_util::future::{join, join_all};
+use parking_lot::Mutex;
 use sluicegate_backend::Backend;
 use sluicegate_delivery::cluster::{Cluster, Parts, Rates, Writes};
 use sluicegate_fair_share::{ClientKey, Ledger, Permit, Permits};
@@ -120,7 +121,7 @@ impl Clusters {
 
     /// A cluster of the configuration.
     pub(crate) fn named(&self, name: &str) -> Option<Arc<Cluster>> {
-        self.state().named.get(name).cloned()
+        self.state.lock().named.get(name).cloned()
     }
 
     /// The cluster of the definition in a header, for this client. Concurrent callers create it once.
@@ -168,7 +169,7 @@ impl Clusters {
         let settings = Arc::new(Settings::of(config));
         self.rates.set_has_clusters(config.has_clusters());
         let (removed, defined) = {
-            let mut state = self.state();
+            let mut state = self.state.lock();
             state.settings = Arc::clone(&settings);
             state.places.set_max(settings.routes.max);
             // The commands of one system make no sense in another.
@@ -200,7 +201,7 @@ impl Clusters {
             let Ok(definition) = Definition::of_bytes(&bytes).map(Arc::new) else { return };
             if let Err(error) = self.update_defined(&definition, &cluster, &settings).await {
                 tracing::warn!(%error, event = "route_cluster_closed", "a cluster of a route is closed by the new configuration");
-                self.state().defined.remove(&bytes);
+                self.state.lock().defined.remove(&bytes);
                 self.remove(cluster, &settings);
             }
         });
@@ -213,14 +214,14 @@ impl Clusters {
     /// # Cancel safety
     /// A drop leaves the rest to the first commands.
     pub(crate) async fn prepare(&self) {
-        let named: Vec<Arc<Cluster>> = self.state().named.values().cloned().collect();
+        let named: Vec<Arc<Cluster>> = self.state.lock().named.values().cloned().collect();
         join_all(named.iter().map(|cluster| cluster.prepare())).await;
     }
 
     /// Closes unused clusters of routes for as long as it is polled.
     pub(crate) async fn close_unused(self: Arc<Self>) {
         loop {
-            while self.state().defined.is_empty() {
+            while self.state.lock().defined.is_empty() {
                 self.added.notified().await;
             }
             sleep((self.settings().routes.idle_timeout / SWEEPS).max(MIN_PERIOD)).await;
@@ -249,7 +250,7 @@ impl Clusters {
     }
 
     fn all(&self) -> Vec<Arc<Cluster>> {
-        let state = self.state();
+        let state = self.state.lock();
         let defined = state.defined.values().filter_map(|entry| entry.cluster.get().cloned());
         let removed = state.removed.iter().filter_map(Weak::upgrade);
         state.named.values().cloned().chain(defined).chain(removed).collect()
@@ -257,7 +258,7 @@ impl Clusters {
 
     fn add(&self, name: &str, config: &ClusterConfig, is_writable: bool) -> Arc<Cluster> {
         let cluster = Arc::new(self.cluster(name, config, is_writable));
-        self.state().named.insert(name.to_owned(), Arc::clone(&cluster));
+        self.state.lock().named.insert(name.to_owned(), Arc::clone(&cluster));
         cluster
     }
 
@@ -314,7 +315,7 @@ impl Clusters {
     fn remove(&self, cluster: Arc<Cluster>, settings: &Settings) {
         let timeout = settings.drain_timeout;
         cluster.drain.begin(cluster.metrics.open_sessions(), timeout * 3 / 10);
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.removed.retain(|cluster| cluster.strong_count() > 0);
         state.removed.push(Arc::downgrade(&cluster));
         tokio::spawn(async move {
@@ -330,7 +331,7 @@ impl Clusters {
         source: ClientKey,
         definition: &Definition,
     ) -> Result<Arc<OnceCell<Arc<Cluster>>>, RouteClusterError> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let max = state.settings.routes.max;
         let State { defined: clusters, places, .. } = &mut *state;
         if let Some(entry) = clusters.get_mut(&definition.bytes) {
@@ -360,7 +361,7 @@ impl Clusters {
 
     /// Removes clusters of routes that were unused for longer than `idle_timeout`.
     fn sweep(&self, now: Instant) -> Vec<Entry> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let idle_timeout = state.settings.routes.idle_timeout;
         let over = state.defined.extract_if(|_, entry| {
             if entry.is_used() {
@@ -373,12 +374,7 @@ impl Clusters {
     }
 
     fn settings(&self) -> Arc<Settings> {
-        Arc::clone(&self.state().settings)
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        // No code under the lock can panic and leave it inconsistent.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        Arc::clone(&self.state.lock().settings)
     }
 }
 

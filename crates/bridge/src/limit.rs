@@ -1,7 +1,8 @@
 //! A limit on things that are open at the same time, which a new configuration can change.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// One permit for each thing that can still be opened.
@@ -18,7 +19,7 @@ impl Limit {
 
     /// Permits at most, in use or not.
     pub(crate) fn max(&self) -> usize {
-        *self.max.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.max.lock()
     }
 
     /// A permit, unless all are in use.
@@ -36,7 +37,7 @@ impl Limit {
 
     /// Changes the limit. Permits in use above it stay valid; those that are freed are not given out again.
     pub(crate) fn set(&self, max: usize) {
-        let mut current = self.max.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.max.lock();
         self.permits.add_permits(max.saturating_sub(*current));
         let excess = u32::try_from(current.saturating_sub(max)).unwrap_or(u32::MAX);
         *current = max;

@@ -2,8 +2,9 @@
 //!
 //! It is looked at from outside and now and then: a subscription whose client does not read would not tell.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
+use parking_lot::{Mutex, MutexGuard};
 use sluicegate_backend::{Backend, Log};
 
 /// The positions of one subscription.
@@ -100,7 +101,7 @@ impl OpenSubscriptions {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex.lock()
 }
 
 /// Subscriptions added between two prunes, however few are open.

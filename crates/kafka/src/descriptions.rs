@@ -1,11 +1,11 @@
 //! Descriptions of topics, which commands share while the metadata is the same.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use sluicegate_reader::Topic;
-
+use parking_lot::Mutex;
 use sluicegate_backend::{Description, Partition, Replica};
+use sluicegate_reader::Topic;
 
 /// The last descriptions of a cluster's topics.
 #[derive(Debug, Default)]
@@ -32,7 +32,7 @@ impl Descriptions {
     /// The description of a topic with this metadata: the last one, with its encodings, if the metadata is still the
     /// same.
     pub(super) fn of(&self, name: &str, topic: Arc<Topic>) -> Arc<Description> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.0.lock();
         let known = kept.remove(name);
         let description = match known {
             // The same value is compared at once, an equal one by its partitions.
@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn descriptions_are_bounded() {
         let descriptions = Descriptions::default();
-        let weight = || descriptions.0.lock().unwrap().weight;
+        let weight = || descriptions.0.lock().weight;
         let narrow = descriptions.of("narrow", topic(1, 1));
         for leader in 1..4 {
             descriptions.of("wide", topic(MAX_WEIGHT - 2 * TOPIC_WEIGHT - 1, leader));
@@ -128,7 +128,7 @@ mod tests {
         let wider = descriptions.of("wider", topic(MAX_WEIGHT, 1));
         assert_eq!(weight(), MAX_WEIGHT + TOPIC_WEIGHT);
         assert!(Arc::ptr_eq(&wider, &descriptions.of("wider", topic(MAX_WEIGHT, 1))));
-        assert_eq!(descriptions.0.lock().unwrap().by_use.len(), 1);
+        assert_eq!(descriptions.0.lock().by_use.len(), 1);
         assert!(!Arc::ptr_eq(&narrow, &descriptions.of("narrow", topic(1, 1))));
         assert_eq!(weight(), TOPIC_WEIGHT + 1);
     }
@@ -145,7 +145,7 @@ mod tests {
                 assert!(Arc::ptr_eq(before, &now), "after {number} wide topics");
             }
         }
-        let kept = descriptions.0.lock().unwrap();
+        let kept = descriptions.0.lock();
         assert!(kept.topics.contains_key("wide-19") && !kept.topics.contains_key("wide-0"));
     }
 }

@@ -1,10 +1,11 @@
 //! The connection to a cluster: one at a time, opened by the first caller that needs it.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_nats::{ConnectError, ConnectErrorKind, ConnectOptions, ServerAddr};
 use futures_util::future::{self, BoxFuture, FutureExt};
+use parking_lot::Mutex;
 use sluicegate_telemetry::metrics::RequestMetrics;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
@@ -78,7 +79,7 @@ impl Connection {
 
     /// The session, unless its connection is lost.
     pub(super) fn current(&self) -> Option<Arc<Session>> {
-        self.0.lock().session.clone().filter(|session| !session.is_lost())
+        self.0.state.lock().session.clone().filter(|session| !session.is_lost())
     }
 
     /// Why there is no session.
@@ -88,12 +89,12 @@ impl Connection {
             retriable: true,
             key: error::SERVERS,
         };
-        self.0.lock().failure.as_ref().map_or_else(no_answer, |failure| failure.error.clone())
+        self.0.state.lock().failure.as_ref().map_or_else(no_answer, |failure| failure.error.clone())
     }
 
     /// The attempt under way, or a new one.
     fn dial(&self) -> Outcome {
-        let mut state = self.0.lock();
+        let mut state = self.0.state.lock();
         if let Some(dialling) = &state.dialling {
             return dialling.outcome.clone();
         }
@@ -107,10 +108,10 @@ impl Connection {
 /// Tries until there is a session, the owner of `shared` is gone, or an operator must fix something first.
 async fn dial(shared: Weak<Shared>) -> Result<Arc<Session>, ReadError> {
     loop {
-        let failure = shared.upgrade().ok_or(ReadError::Lost)?.lock().failure.clone();
+        let failure = shared.upgrade().ok_or(ReadError::Lost)?.state.lock().failure.clone();
         if let Some(Failure { error, retriable, again, .. }) = failure {
             if !retriable && Instant::now() < again {
-                shared.upgrade().ok_or(ReadError::Lost)?.lock().dialling = None;
+                shared.upgrade().ok_or(ReadError::Lost)?.state.lock().dialling = None;
                 return Err(error);
             }
             sleep_until(again).await;
@@ -123,7 +124,7 @@ async fn dial(shared: Weak<Shared>) -> Result<Arc<Session>, ReadError> {
             Err(error) => {
                 let failure = shared.failed(&error);
                 if !failure.retriable {
-                    shared.lock().dialling = None;
+                    shared.state.lock().dialling = None;
                     return Err(failure.error);
                 }
             }
@@ -135,14 +136,14 @@ impl Shared {
     /// Configured servers, and those that were discovered.
     fn servers(&self) -> Vec<ServerAddr> {
         let mut servers = self.config.servers.clone();
-        let discovered = self.lock().discovered.clone();
+        let discovered = self.state.lock().discovered.clone();
         servers.extend(discovered.into_iter().filter(|server| !self.config.servers.contains(server)));
         servers
     }
 
     fn opened(&self, session: Session) -> Arc<Session> {
         let session = Arc::new(session);
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if self.config.discover {
             state.discovered = session.announced_servers().take(MAX_DISCOVERED).collect();
         }
@@ -163,7 +164,7 @@ impl Shared {
         let servers: Vec<&str> = self.config.servers.iter().map(ServerAddr::as_url_str).collect();
         let cause = format!("cannot connect to {}: {error}", servers.join(","));
         let error = ReadError::Unreachable { cause, retriable, key };
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let count = state.failure.as_ref().map_or(0, |failure| failure.count);
         let pause = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(count)).min(MAX_PAUSE);
         // Bridges that failed together should not try again together.
@@ -173,10 +174,6 @@ impl Shared {
         let failure = Failure { error, retriable, count: count.saturating_add(1), again };
         state.failure = Some(failure.clone());
         failure
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

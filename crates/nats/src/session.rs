@@ -5,7 +5,7 @@ mod publisher;
 use std::collections::HashMap;
 use std::future::ready;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use async_nats::{
     Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, Message, PublishErrorKind, ServerAddr,
@@ -13,6 +13,7 @@ use async_nats::{
 };
 use bytes::Bytes;
 use futures_util::StreamExt;
+use parking_lot::Mutex;
 use ring::rand::{SecureRandom, SystemRandom};
 use sluicegate_telemetry::rate_limit::RateLimit;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -130,7 +131,7 @@ impl Session {
         let subject = subject.to_owned();
         let waiting =
             Waiting { index: 0, subject: subject.as_str().into(), answers: sender, _places: places };
-        self.link.lock().insert(number, waiting);
+        self.link.waiting.lock().insert(number, waiting);
         let answers = Answers { link: Arc::clone(&self.link), number, subject, answers: receiver };
         let reply = format!("{}{number}", self.inbox);
         self.publish(&answers.subject, reply, payload).await?;
@@ -174,7 +175,7 @@ impl Link {
             Event::Disconnected | Event::Closed => self.end(),
             Event::ServerError(ServerError::Other(text)) => {
                 let Some(denied) = denied_subject(text) else { return self.warn(text) };
-                for waiting in self.lock().values() {
+                for waiting in self.waiting.lock().values() {
                     if waiting.subject.as_str() == denied {
                         let error = ReadError::Denied { subject: denied.to_owned() };
                         // Nobody waits any more.
@@ -197,11 +198,7 @@ impl Link {
     fn end(&self) {
         self.lost.cancel();
         // Their callers see the end of the answers.
-        self.lock().clear();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Waiting>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.lock().clear();
     }
 }
 
@@ -222,7 +219,7 @@ impl Answers {
 
 impl Drop for Answers {
     fn drop(&mut self) {
-        self.link.lock().remove(&self.number);
+        self.link.waiting.lock().remove(&self.number);
     }
 }
 
@@ -232,7 +229,7 @@ async fn deliver(link: Arc<Link>, mut subscriber: Subscriber, prefix: usize) {
         let Some(number) = message.subject.get(prefix..).and_then(|number| number.parse().ok()) else {
             continue;
         };
-        if let Some(waiting) = link.lock().get(&number) {
+        if let Some(waiting) = link.waiting.lock().get(&number) {
             // Nobody waits any more.
             let _ = waiting.answers.send((waiting.index, Ok(message)));
         }

@@ -1,9 +1,10 @@
 //! Cached state of streams, requested from their leaders once for all waiting callers.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use sluicegate_shared_log::{Ends, LogKey, SingleFlight};
 use tokio::time::{Instant, sleep};
 
@@ -59,13 +60,13 @@ impl Streams {
     pub(super) async fn ask(&self, name: StreamName<'_>) -> Result<Stream, ReadError> {
         let request = async {
             // Messages that are seen while the leader is asked can be newer than its answer.
-            let seen = self.lock().get(name.as_str()).map_or(0, |known| known.seen);
+            let seen = self.known.lock().get(name.as_str()).map_or(0, |known| known.seen);
             let asked = self.api.stream_info(name).await;
             match asked {
                 Ok(info) => Ok(self.update(name, info, seen)),
                 Err(error) => {
                     if error.is_missing_stream() {
-                        self.lock().remove(name.as_str());
+                        self.known.lock().remove(name.as_str());
                     }
                     Err(error)
                 }
@@ -102,14 +103,14 @@ impl Streams {
 
     /// The last answer about a stream, and its age.
     pub(super) fn known(&self, name: StreamName<'_>) -> Option<(Stream, Duration)> {
-        let known = self.lock();
+        let known = self.known.lock();
         let known = known.get(name.as_str())?;
         Some((known.stream(), known.at.elapsed()))
     }
 
     /// Notes that the stream has a message before `next`.
     pub(super) fn observe_end(&self, id: &StreamId, next: i64) {
-        if let Some(known) = self.lock().get_mut(&id.name).filter(|known| known.id == *id) {
+        if let Some(known) = self.known.lock().get_mut(&id.name).filter(|known| known.id == *id) {
             known.seen = known.seen.max(next);
         }
     }
@@ -119,21 +120,21 @@ impl Streams {
     /// async-nats ends a connection on which it receives headers or a subject that it cannot parse, and servers accept
     /// them from publishers.
     pub(super) fn distrust(&self, name: StreamName<'_>) {
-        if let Some(known) = self.lock().get_mut(name.as_str()) {
+        if let Some(known) = self.known.lock().get_mut(name.as_str()) {
             known.distrusted_until = Instant::now().checked_add(DISTRUST);
         }
     }
 
     /// Lets readers of the stream do without consumers for a while: others can pause them, again and again.
     pub(super) fn stalled(&self, name: StreamName<'_>) {
-        if let Some(known) = self.lock().get_mut(name.as_str()) {
+        if let Some(known) = self.known.lock().get_mut(name.as_str()) {
             known.stalling_until = Instant::now().checked_add(STALLING);
         }
     }
 
     /// Takes the answer of the leader to a request before which `seen` was known.
     fn update(&self, name: StreamName<'_>, info: StreamInfo, seen: i64) -> Stream {
-        let mut all = self.lock();
+        let mut all = self.known.lock();
         let before = all.get(name.as_str()).filter(|known| known.id.created == info.created);
         let (generation, seen) = match before {
             None => (0, info.end),
@@ -152,10 +153,6 @@ impl Streams {
         }
         all.insert(id.name, known);
         stream
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Known>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -243,7 +240,7 @@ pub(super) mod tests {
         }
         let is_known = |name| streams.known(StreamName::parse(name).unwrap()).is_some();
         assert_eq!(["s0", "s1", "s2", "new"].map(is_known), [true, false, true, true]);
-        assert_eq!(streams.lock().len(), MAX_KNOWN);
+        assert_eq!(streams.known.lock().len(), MAX_KNOWN);
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! Waits at the ends of streams: one consumer per stream serves all that wait there.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use sluicegate_shared_log::ClusterLogs;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -89,11 +90,11 @@ impl Tails {
     }
 
     fn progress(&self, id: &StreamId) -> Option<Progress> {
-        self.shared.lock().get(id).map(|progress| *progress.borrow())
+        self.shared.tails.lock().get(id).map(|progress| *progress.borrow())
     }
 
     fn join(&self, stream: Stream) -> watch::Receiver<Progress> {
-        let mut tails = self.shared.lock();
+        let mut tails = self.shared.tails.lock();
         if let Some(progress) = tails.get(&stream.id) {
             return progress.subscribe();
         }
@@ -101,16 +102,10 @@ impl Tails {
         let (progress, receiver) = watch::channel(start);
         tails.insert(stream.id.clone(), progress.clone());
         let tail = Tail { shared: Arc::clone(&self.shared), stream, progress, idle: None };
-        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tasks = self.tasks.lock();
         while tasks.try_join_next().is_some() {}
         tasks.spawn(tail.run());
         receiver
-    }
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, HashMap<StreamId, watch::Sender<Progress>>> {
-        self.tails.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -124,7 +119,7 @@ impl Tail {
         };
         // Callers see the error when they read the stream. Those that join from now on start another tail.
         if ended.is_err() {
-            self.shared.lock().remove(&self.stream.id);
+            self.shared.tails.lock().remove(&self.stream.id);
             self.progress.send_modify(|progress| (progress.is_live, progress.is_over) = (false, true));
         }
     }
@@ -150,7 +145,7 @@ impl Tail {
 
     /// A consumer is interest in messages, which other streams than those with limits keep or drop by that.
     fn can_follow(&self) -> bool {
-        let is_one_of_few = self.shared.lock().len() <= MAX_CONSUMERS;
+        let is_one_of_few = self.shared.tails.lock().len() <= MAX_CONSUMERS;
         let Stream { info, is_distrusted, is_stalling, .. } = &self.stream;
         info.is_limited && !is_distrusted && !is_stalling && is_one_of_few
     }
@@ -240,7 +235,7 @@ impl Tail {
 
     /// The interval at which a tail without messages is compared with its stream.
     fn compared_every(&self) -> Duration {
-        let tails = u32::try_from(self.shared.lock().len()).unwrap_or(u32::MAX);
+        let tails = u32::try_from(self.shared.tails.lock().len()).unwrap_or(u32::MAX);
         COMPARED_EVERY.max(COMPARED_SHARE.saturating_mul(tails))
     }
 
@@ -253,7 +248,7 @@ impl Tail {
                 // Another tail has a consumer again.
                 return Err(ReadError::Stalled);
             }
-            let tails = u32::try_from(self.shared.lock().len()).unwrap_or(u32::MAX);
+            let tails = u32::try_from(self.shared.tails.lock().len()).unwrap_or(u32::MAX);
             sleep(POLL.max(POLL_SHARE.saturating_mul(tails)).min(MAX_POLL)).await;
             self.shared.logs.count_tail_request();
             self.ask(name).await?;
@@ -315,7 +310,7 @@ impl Tail {
 
     /// Whether nobody has waited for a while: nobody can join then.
     fn is_unused(&mut self) -> bool {
-        let mut tails = self.shared.lock();
+        let mut tails = self.shared.tails.lock();
         if self.progress.receiver_count() > 0 {
             self.idle = None;
             return false;

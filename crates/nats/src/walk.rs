@@ -5,9 +5,10 @@
 //! parked until a read comes there. Whatever is wrong with it ends it: reads take direct gets then.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use sluicegate_fair_share::{ClientKey, Ledger, Permit, Permits};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -178,7 +179,7 @@ async fn sweep(state: Weak<Mutex<State>>) {
 }
 
 fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
+    state.lock()
 }
 
 fn is_enough(messages: &Entries) -> bool {

@@ -19,9 +19,10 @@ mod error;
 mod message;
 mod ready;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use sluicegate_backend::command::Record;
 use sluicegate_backend::delivery_reports::DeliveryReports;
 use sluicegate_backend::write_queue::{Overhead, Queue, QueuePermit, size};
@@ -196,7 +197,7 @@ impl Writer {
         reports: Arc<DeliveryReports<CommandError>>,
         session: Arc<Session>,
     ) -> Result<(), CommandError> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.is_closed {
             return Err(CommandError::shutting_down());
         }
@@ -231,7 +232,7 @@ impl Writer {
     /// # Cancel safety
     /// After a drop, delivery continues in the background.
     pub(super) async fn close(&self, by: Instant) {
-        self.lock().is_closed = true;
+        self.state.lock().is_closed = true;
         self.tasks.close();
         if timeout_at(by, self.tasks.wait()).await.is_err() {
             tracing::warn!(
@@ -245,10 +246,6 @@ impl Writer {
     #[cfg(test)]
     pub(super) fn is_connected(&self) -> bool {
         self.api.connection.current().is_some()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

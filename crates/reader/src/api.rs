@@ -13,18 +13,17 @@ mod versions;
 use std::time::Duration;
 
 use bytes::Bytes;
-use kafka_protocol::messages::{ApiKey, RequestHeader};
-use kafka_protocol::protocol::{Encodable, StrBytes};
-
-use crate::wire::{Wire, WireError};
-
 pub(crate) use epoch_end::{EpochEndAnswer, EpochEndRequest};
 pub(crate) use fetch::{FetchAnswer, FetchPartition, FetchRequest};
+use kafka_protocol::messages::{ApiKey, RequestHeader};
+use kafka_protocol::protocol::{Encodable, StrBytes};
 pub(crate) use list_offsets::{AnsweredOffset, AskedOffset, ListOffsetsAnswer, ListOffsetsRequest};
 pub(crate) use metadata::{MetadataAnswer, MetadataRequest, PartitionAnswer, TopicAnswer};
 pub(crate) use request::{Api, TopicId};
 pub(crate) use sasl::{SaslAuthenticateAnswer, SaslAuthenticateRequest, SaslHandshakeRequest};
 pub(crate) use versions::{Versions, VersionsRequest};
+
+use crate::wire::{Wire, WireError};
 
 /// Encodes a frame: length, header, body.
 ///

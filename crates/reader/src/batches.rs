@@ -10,7 +10,7 @@ use sluicegate_fair_share::{ClientKey, Ledger, Permit, Permits};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use crate::lock::Lock;
+use parking_lot::Mutex;
 
 /// The keys that wait for the next request, and the callers that wait for their values.
 ///
@@ -19,7 +19,7 @@ use crate::lock::Lock;
 /// that wait are bounded, and shared fairly: a source above its share gets the rest with later requests. So does a
 /// source with many keys that conflict: of those, [`LAYERS`] are requested at a time, one of each site first.
 pub(crate) struct Batches<K, V> {
-    state: Lock<State<K, V>>,
+    state: Mutex<State<K, V>>,
     permits: Arc<Permits>,
     /// Whether two keys, one after the other in their order, cannot be in the same request.
     conflict: fn(&K, &K) -> bool,
@@ -44,9 +44,9 @@ struct Inbox<K, V> {
     /// Greater than those of earlier calls.
     number: u64,
     len: usize,
-    values: Lock<Values<K, V>>,
+    values: Mutex<Values<K, V>>,
     /// One for each key, until all have values.
-    permit: Lock<Option<Permit>>,
+    permit: Mutex<Option<Permit>>,
     /// Notified of each value.
     filled: Notify,
 }
@@ -73,7 +73,7 @@ where
     pub(crate) fn new(max_waiting: usize, conflict: fn(&K, &K) -> bool) -> Arc<Self> {
         let state = State { waiting: BTreeMap::new(), is_driven: false, last: 0 };
         let permits = Permits::new(Ledger::of_one_cluster(max_waiting));
-        Arc::new(Self { state: Lock::new(state), permits, conflict, freed: Notify::new() })
+        Arc::new(Self { state: Mutex::new(state), permits, conflict, freed: Notify::new() })
     }
 
     /// Adds the value of each key to `values`, from requests that are sent after the call. `send` performs a request
@@ -113,8 +113,8 @@ where
             source,
             number: state.last,
             len: entered.len(),
-            values: Lock::new(Values { arrived: 0, untaken: Vec::new() }),
-            permit: Lock::new(Some(permit)),
+            values: Mutex::new(Values { arrived: 0, untaken: Vec::new() }),
+            permit: Mutex::new(Some(permit)),
             filled: Notify::new(),
         });
         for key in entered {

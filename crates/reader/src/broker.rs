@@ -12,10 +12,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kafka_protocol::messages::ApiKey;
+use parking_lot::Mutex;
 use sluicegate_fair_share::{Holder, Ledger, Place, Places};
 use tokio::sync::OwnedMutexGuard;
 use tokio::task::JoinError;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
+use traffic::{Pool, Traffic, is_stalled};
 
 use crate::address::Address;
 use crate::api::Api;
@@ -24,9 +26,7 @@ use crate::config::Config;
 use crate::connection::{Connection, Slot};
 use crate::connection_error::ConnectionError;
 use crate::dial::dial;
-use crate::lock::Lock;
 use crate::observer::{BrokerRequest, Observed};
-use traffic::{Pool, Traffic, is_stalled};
 
 /// A broker and the connections to it, opened on demand.
 ///
@@ -39,7 +39,7 @@ pub(crate) struct Broker {
     config: Arc<Config>,
     fetches: Traffic,
     lookups: Traffic,
-    health: Lock<Health>,
+    health: Mutex<Health>,
     fetch_places: Arc<Places>,
     /// The turn to send a fetch after a throttle time.
     fetch_turns: Arc<Places>,
@@ -63,7 +63,7 @@ impl Broker {
         Self {
             fetches: Traffic::new(&config, FETCH_CONNECTIONS),
             lookups: Traffic::new(&config, LOOKUP_CONNECTIONS),
-            health: Lock::new(health),
+            health: Mutex::new(health),
             fetch_places: Places::with_shares(Ledger::of_one_cluster(FETCHES)),
             fetch_turns: Places::new(1),
             search_places: Places::new(SEARCHES),

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use sluicegate_fair_share::ClientKey;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
@@ -15,7 +16,6 @@ use crate::broker::Broker;
 use crate::broker_failures::BrokerFailures;
 use crate::config::Config;
 use crate::connection_error::ConnectionError;
-use crate::lock::Lock;
 use crate::log_version::LogVersion;
 use crate::metadata_cache::{Freshness, Leader, MetadataCache};
 use crate::observer::BrokerStates;
@@ -27,14 +27,14 @@ use crate::topic_partition::TopicPartition;
 pub(crate) struct Brokers {
     config: Arc<Config>,
     /// Brokers of the configuration, of the last metadata, and at most [`MAX_AWAITED`] others that failed.
-    by_address: Lock<HashMap<Address, Arc<Broker>>>,
-    metadata: Lock<MetadataCache>,
+    by_address: Mutex<HashMap<Address, Arc<Broker>>>,
+    metadata: Mutex<MetadataCache>,
     /// The topics of the next request, or `None` for the brokers alone.
     lookups: Arc<Batches<Option<String>, Option<ReadError>>>,
     /// Itself, for requests that outlive their callers.
     this: Weak<Self>,
     /// When the last request was answered.
-    refreshed: Lock<Option<Instant>>,
+    refreshed: Mutex<Option<Instant>>,
     /// Locked during a request for all topics: its response can be large and must not delay other requests.
     listing: tokio::sync::Mutex<Listing>,
 }
@@ -71,11 +71,11 @@ impl Brokers {
     pub(crate) fn new(config: Arc<Config>) -> Arc<Self> {
         Arc::new_cyclic(|this| Self {
             config,
-            by_address: Lock::default(),
-            metadata: Lock::default(),
+            by_address: Mutex::default(),
+            metadata: Mutex::default(),
             lookups: Batches::new(MAX_LOOKUPS, |_, _| false),
             this: this.clone(),
-            refreshed: Lock::default(),
+            refreshed: Mutex::default(),
             listing: tokio::sync::Mutex::default(),
         })
     }

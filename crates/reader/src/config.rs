@@ -13,6 +13,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kafka_protocol::protocol::StrBytes;
+use properties::Properties;
+pub use property_error::PropertyError;
+pub use secret::is_secret;
+pub(crate) use security::Security;
 use sluicegate_records::Limits;
 use tokio::time::Instant;
 
@@ -20,11 +24,6 @@ use crate::address::{Address, AddressFamily};
 use crate::observer::Observer;
 use crate::sasl::Sasl;
 use crate::security_protocol::SecurityProtocol;
-use properties::Properties;
-
-pub use property_error::PropertyError;
-pub use secret::is_secret;
-pub(crate) use security::Security;
 
 /// The configuration of reads from one cluster.
 ///

@@ -10,7 +10,7 @@ use sluicegate_fair_share::{Holder, Places};
 use sluicegate_records::{AbortedTransaction, Encoded, Encoder, Limits, RecordsError};
 use tokio::task::spawn_blocking;
 
-use crate::lock::Lock;
+use parking_lot::Mutex;
 
 /// Encoders of all clusters.
 ///
@@ -22,7 +22,7 @@ use crate::lock::Lock;
 pub struct EncoderPool {
     /// Idle encoders, kept for their decompression buffers; at most [`MAX_IDLE`], each with a few MiB if batches are
     /// compressed.
-    idle: Arc<Lock<Vec<Encoder>>>,
+    idle: Arc<Mutex<Vec<Encoder>>>,
     places: Arc<Places>,
 }
 

@@ -47,7 +47,6 @@ mod fetch_call;
 mod fetch_plan;
 mod first_address;
 mod leader_call;
-mod lock;
 mod log_version;
 mod metadata_cache;
 mod observer;

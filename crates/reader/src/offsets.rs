@@ -7,6 +7,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, FuturesUnordered, StreamExt};
 use kafka_protocol::error::ResponseError;
+use parking_lot::Mutex;
 use sluicegate_fair_share::{ClientKey, Holder};
 use sluicegate_shared_log::{LOG_END, LOG_START, ListedOffset, MAX_TIMESTAMP};
 use tokio::time::{Instant, sleep, timeout_at};
@@ -20,7 +21,6 @@ use crate::broker::{Broker, SEARCHES};
 use crate::brokers::{Brokers, Wanted};
 use crate::connection_error::ConnectionError;
 use crate::error_code::ErrorCode;
-use crate::lock::Lock;
 use crate::read_error::ReadError;
 use crate::topic_partition::TopicPartition;
 
@@ -51,7 +51,7 @@ impl<'a> Asked<'a> {
 pub(crate) struct OffsetRequests {
     /// Batches of questions for ends, by what they can share. Searches share nothing: one that takes long would delay
     /// the others.
-    by_recipient: Lock<HashMap<Recipient, Arc<Batch>>>,
+    by_recipient: Mutex<HashMap<Recipient, Arc<Batch>>>,
 }
 
 type Batch = Batches<AskedOffset, Answer>;

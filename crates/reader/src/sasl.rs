@@ -9,6 +9,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+pub(crate) use oauthbearer::Extension;
+pub(crate) use oidc::{ClientCredentials, Oidc};
+pub(crate) use scram::Hash;
+pub(crate) use token_fault::TokenFault;
 use tokio::time::Instant;
 
 use crate::api::{SaslAuthenticateAnswer, SaslAuthenticateRequest, SaslHandshakeRequest};
@@ -17,11 +21,6 @@ use crate::connection::Connection;
 use crate::connection_error::ConnectionError;
 use crate::redact::{Secret, sanitize};
 use crate::tls::span;
-
-pub(crate) use oauthbearer::Extension;
-pub(crate) use oidc::{ClientCredentials, Oidc};
-pub(crate) use scram::Hash;
-pub(crate) use token_fault::TokenFault;
 
 /// The mechanism and its credentials.
 #[derive(Debug, Clone)]

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::lock::Lock;
 use crate::log_version::LogVersion;
 use crate::topic_partition::TopicPartition;
+use parking_lot::Mutex;
 
 /// Caches ranges that fetches have skipped, such as aborted transactions, so that no fetch within them reads them
 /// again. They are those of one version of their log, below its end as that isolation level shows it: such records
@@ -19,7 +19,7 @@ use crate::topic_partition::TopicPartition;
 /// dropped, and skipped again by a fetch that needs it.
 #[derive(Debug, Default)]
 pub(crate) struct SkipCache {
-    state: Lock<State>,
+    state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]

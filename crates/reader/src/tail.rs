@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use sluicegate_shared_log::{Chunk, ClusterLogs, Counted, Ends, Event, LogKey};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -21,7 +22,6 @@ use crate::clock::after;
 use crate::encoder_pool::{EncoderPool, Encoding};
 use crate::entries::{first_entry, max_kept};
 use crate::fetch_plan::ENVELOPE;
-use crate::lock::Lock;
 use crate::topic_partition::TopicPartition;
 
 /// The logs at whose ends callers wait, by the broker that is read from.
@@ -30,9 +30,9 @@ pub(crate) struct Tails {
     encoders: EncoderPool,
     logs: Arc<ClusterLogs>,
     /// Entries with callers or with a request under way.
-    by_key: Lock<HashMap<TailKey, Tail>>,
+    by_key: Mutex<HashMap<TailKey, Tail>>,
     /// The tasks of all tails. They end with this value.
-    tasks: Lock<JoinSet<()>>,
+    tasks: Mutex<JoinSet<()>>,
 }
 
 /// A broker, the role in which it is read from, and what is read.
@@ -100,7 +100,7 @@ struct Caller<'a> {
 
 impl Tails {
     pub(crate) fn new(brokers: Arc<Brokers>, encoders: EncoderPool, logs: Arc<ClusterLogs>) -> Arc<Self> {
-        Arc::new(Self { brokers, encoders, logs, by_key: Lock::default(), tasks: Lock::default() })
+        Arc::new(Self { brokers, encoders, logs, by_key: Mutex::default(), tasks: Mutex::default() })
     }
 
     /// Waits for a record at `offset` or after it, until `due` if that is set: then a request proves that there is

@@ -13,10 +13,9 @@ use rustls::{AlertDescription, CertificateError, ClientConfig, Error, InvalidMes
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+pub(crate) use verify::AnyName;
 
 use crate::redact::sanitize;
-
-pub(crate) use verify::AnyName;
 
 /// The TLS settings of connections. Clones share them.
 #[derive(Clone)]

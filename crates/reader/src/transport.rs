@@ -18,6 +18,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
+use parking_lot::Mutex;
 use tokio::io::{
     AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader,
 };
@@ -27,7 +28,6 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use crate::address::Address;
 use crate::clock::after;
 use crate::connection_error::ConnectionError;
-use crate::lock::Lock;
 
 /// A stream to a broker. Dropping it closes the stream.
 pub(crate) struct Transport {
@@ -199,7 +199,7 @@ struct Open {
 
 #[derive(Default)]
 struct InFlight {
-    requests: Lock<Requests>,
+    requests: Mutex<Requests>,
     /// Notified of a request that is due before the next check.
     due_earlier: Notify,
 }

@@ -1,9 +1,11 @@
 //! The chunks of all clusters, bounded in bytes and in age.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use crate::chunk::{Chunk, Ends, FirstEntry, assemble};
 use crate::chunks::{Chunks, Kept};
@@ -125,19 +127,19 @@ impl SharedLog {
 
     /// The limits that were set last.
     pub fn limits(&self) -> Limits {
-        self.inner.lock().limits
+        self.inner.state.lock().limits
     }
 
     /// Changes the limits. Chunks above them are dropped.
     pub fn set_limits(&self, limits: Limits) {
-        let mut state = self.inner.lock();
+        let mut state = self.inner.state.lock();
         state.limits = limits;
         state.make_room();
     }
 
     /// The part of a further cluster.
     pub fn add_cluster(&self) -> ClusterLogs {
-        let mut state = self.inner.lock();
+        let mut state = self.inner.state.lock();
         let id = state.next_cluster;
         state.next_cluster = id.saturating_add(1);
         state.clusters.insert(id, Cluster::default());
@@ -146,7 +148,7 @@ impl SharedLog {
 
     /// Drops the chunks that are too old. Reads never give them; this frees their memory.
     pub fn expire(&self, now: Instant) {
-        let mut state = self.inner.lock();
+        let mut state = self.inner.state.lock();
         let State { clusters, bytes, limits, .. } = &mut *state;
         for cluster in clusters.values_mut() {
             *bytes = bytes.saturating_sub(cluster.expire(now, limits.max_age));
@@ -159,7 +161,7 @@ impl SharedLog {
         let [hits, misses, tails, waiters, tail_requests, received_bytes] =
             [hits, misses, &**tails, &**waiters, tail_requests, received_bytes]
                 .map(|count| count.load(Ordering::Relaxed));
-        let bytes = self.inner.lock().bytes;
+        let bytes = self.inner.state.lock().bytes;
         Stats { hits, misses, bytes, tails, waiters, tail_requests, received_bytes }
     }
 }
@@ -178,7 +180,7 @@ impl ClusterLogs {
         first: FirstEntry,
         now: Instant,
     ) -> Option<Chunk> {
-        let known = self.inner.lock().read(self.id, log, version, position, max_bytes, now);
+        let known = self.inner.state.lock().read(self.id, log, version, position, max_bytes, now);
         let (chunks, ends) = known.unwrap_or((Vec::new(), Ends::UNKNOWN));
         // Without the lock: it can copy.
         let found = Chunk { ends, ..assemble(&chunks, position, max_bytes, first) };
@@ -191,7 +193,7 @@ impl ClusterLogs {
 
     /// The end of a log that was learned last; `None` if no chunk of it is kept.
     pub fn end(&self, log: &LogKey) -> Option<i64> {
-        let state = self.inner.lock();
+        let state = self.inner.state.lock();
         let cluster = state.clusters.get(&self.id)?;
         let known = both(log).iter().filter_map(|log| Some(cluster.logs.get(log)?.ends.end)).max();
         known.filter(|end| *end >= 0)
@@ -203,7 +205,7 @@ impl ClusterLogs {
     /// A log's `version` grows when its records can have changed, as with a new leader. Chunks of lower versions are
     /// dropped, and not accepted any more.
     pub fn insert(&self, log: &LogKey, version: i64, chunk: Chunk, now: Instant) {
-        let mut state = self.inner.lock();
+        let mut state = self.inner.state.lock();
         let State { limits: Limits { max_bytes, max_age }, clusters, next_chunk, bytes, .. } = &mut *state;
         let Some(cluster) = clusters.get_mut(&self.id) else { return };
         cluster.update_ends(log, version, chunk.ends);
@@ -239,7 +241,7 @@ impl ClusterLogs {
 
     /// The size of all chunks in bytes: see [`Limits::max_bytes`].
     pub fn max_bytes(&self) -> usize {
-        self.inner.lock().limits.max_bytes
+        self.inner.state.lock().limits.max_bytes
     }
 
     /// Counts a log with callers waiting at its end, in [`Stats::tails`].
@@ -270,7 +272,7 @@ impl ClusterLogs {
     /// The messaging system has no entry at `position`. Drops the chunks of a log whose known ends say otherwise,
     /// because the log is another one than before.
     pub fn invalidate(&self, log: &LogKey, position: i64) {
-        let mut state = self.inner.lock();
+        let mut state = self.inner.state.lock();
         let Some(cluster) = state.clusters.get_mut(&self.id) else { return };
         let freed = both(log).map(|log| cluster.invalidate(&log, position)).iter().sum();
         state.bytes = state.bytes.saturating_sub(freed);
@@ -292,15 +294,9 @@ impl Drop for Counted {
 
 impl Drop for ClusterLogs {
     fn drop(&mut self) {
-        let mut state = self.inner.lock();
+        let mut state = self.inner.state.lock();
         let freed = state.clusters.remove(&self.id).map_or(0, |cluster| cluster.bytes);
         state.bytes = state.bytes.saturating_sub(freed);
-    }
-}
-
-impl Inner {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

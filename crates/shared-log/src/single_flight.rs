@@ -1,8 +1,8 @@
 //! Lets identical calls share a request. No call shares a request that was sent before the call began.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 /// Requests in flight, and the callers that wait for their answers.
@@ -12,6 +12,7 @@ use tokio::sync::watch;
 /// them.
 #[derive(Debug)]
 pub struct SingleFlight<K: Ord, V> {
+    /// Locked for a few statements and never across an await. Each of them leaves the state valid.
     state: Mutex<State<K, V>>,
 }
 
@@ -48,12 +49,7 @@ impl<K: Ord, V> Default for SingleFlight<K, V> {
     }
 }
 
-impl<K: Ord, V> SingleFlight<K, V> {
-    /// Held for a few statements and never across an await. Each of them leaves the state valid.
-    fn lock(&self) -> MutexGuard<'_, State<K, V>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+impl<K: Ord, V> SingleFlight<K, V> {}
 
 impl<K: Ord + Clone, V: Clone> SingleFlight<K, V> {
     /// The answer that is `known`, the answer to a request of another caller, or the answer to `request`, whichever is
@@ -71,13 +67,13 @@ impl<K: Ord + Clone, V: Clone> SingleFlight<K, V> {
         known: impl Fn() -> Option<V>,
         request: impl Future<Output = V>,
     ) -> V {
-        let asked = self.lock().count();
+        let asked = self.state.lock().count();
         let mut look_near = true;
         loop {
             if let Some(known) = known() {
                 return known;
             }
-            let turn = self.lock().turn(&key, asked, |other| look_near && near(other));
+            let turn = self.state.lock().turn(&key, asked, |other| look_near && near(other));
             match turn {
                 Turn::Send(answered) => {
                     let in_flight = InFlightGuard { all: self, key: &key };
@@ -129,7 +125,7 @@ struct InFlightGuard<'a, K: Ord, V> {
 
 impl<K: Ord, V> Drop for InFlightGuard<'_, K, V> {
     fn drop(&mut self) {
-        self.all.lock().under_way.remove(self.key);
+        self.all.state.lock().under_way.remove(self.key);
     }
 }
 

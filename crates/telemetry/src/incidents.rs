@@ -1,9 +1,9 @@
 //! Failures whose cause only operators may see: the cause is logged under a reference, and clients get the reference.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::traces;
@@ -46,7 +46,7 @@ impl<C: PartialEq> Incidents<C> {
 
     /// The reference of a cause, and whether it is new.
     fn reference(&self, cause: C) -> (u32, bool) {
-        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut recent = self.recent.lock();
         recent.retain(|incident| incident.logged.elapsed() < LOGGED_EVERY);
         let known = recent.iter().find(|incident| incident.cause == cause);
         let full = recent.last().filter(|_| recent.len() >= MAX_RECENT);
@@ -90,7 +90,7 @@ mod tests {
     async fn causes_of_a_large_cluster_are_bounded() {
         let incidents = Incidents::new("default");
         let all: Vec<String> = (0..3 * MAX_RECENT).map(|cause| refer(&incidents, cause)).collect();
-        assert_eq!(incidents.recent.lock().unwrap().len(), MAX_RECENT);
+        assert_eq!(incidents.recent.lock().len(), MAX_RECENT);
         assert!(all[MAX_RECENT..].iter().all(|text| *text == all[MAX_RECENT - 1]));
     }
 }

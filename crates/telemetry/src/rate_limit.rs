@@ -1,9 +1,9 @@
 //! Limits how often clients can trigger a log line.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 /// Allows one line per label and `PAUSE`. Memory: one entry per label in the code.
@@ -16,7 +16,7 @@ impl RateLimit {
     /// Whether a line with this label can be logged now.
     pub fn is_due(&self, label: &'static str) -> bool {
         let now = Instant::now();
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.last.lock();
         let is_due = last.get(label).is_none_or(|last| now.duration_since(*last) >= PAUSE);
         if is_due {
             last.insert(label, now);

@@ -70,7 +70,7 @@ impl Pool {
     }
 
     fn len(&self) -> usize {
-        self.clusters.state().defined.len()
+        self.clusters.state.lock().defined.len()
     }
 }
 
@@ -416,7 +416,7 @@ async fn cluster_stays_open_until_its_records_are_delivered() {
     }
     drop((cluster, grant));
     let closed = async {
-        while !clusters.state().defined.is_empty() {
+        while !clusters.state.lock().defined.is_empty() {
             sleep(Duration::from_millis(10)).await;
         }
     };

@@ -1,15 +1,15 @@
 //! The permits that a request holds on shared limits.
 
 use std::future::ready;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use sluicegate_fair_share::{Holder, Permit, Permits as SharedPermits};
-use tokio_util::task::task_tracker::TaskTrackerToken;
-
+use parking_lot::Mutex;
 use sluicegate_backend::AnswerReservation;
 use sluicegate_delivery::drain::Drain;
+use sluicegate_fair_share::{Holder, Permit, Permits as SharedPermits};
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 /// A request until its work ends, which can be after its response. The drain waits for it.
 pub(crate) struct RequestPermits {
@@ -70,7 +70,7 @@ impl RequestPermits {
     }
 
     fn replace_permits(&self, permits: Permits) {
-        *self.permits.lock().unwrap_or_else(PoisonError::into_inner) = permits;
+        *self.permits.lock() = permits;
     }
 }
 

@@ -1,10 +1,11 @@
 //! Idle HTTP/1.1 connections, which are closed when new connections need their permits.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use http_body_util::BodyExt;
 use hyper::body::Body;
+use parking_lot::{Mutex, MutexGuard};
 use tokio_util::sync::CancellationToken;
 
 /// A server's idle connections. Memory: one entry for each.
@@ -96,5 +97,5 @@ impl Drop for BusyGuard {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex.lock()
 }

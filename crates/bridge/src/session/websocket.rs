@@ -5,12 +5,13 @@ mod tests;
 
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::buf::Chain;
 use bytes::{Buf, Bytes};
 use futures_util::stream;
+use parking_lot::{Mutex, MutexGuard};
 use sluicegate_delivery::grant::Grant;
 use sluicegate_telemetry::metrics::{ClusterMetrics, Kind, Outcome};
 use sluicegate_ws_session::{Event, Input as SessionInput, Output, Session};
@@ -84,7 +85,7 @@ impl Client {
     }
 
     fn lock(&self) -> MutexGuard<'_, Session> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -1,9 +1,10 @@
 //! Notices partitions that are added to a topic. One task asks for each topic, for all that watch it.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use sluicegate_fair_share::ClientKey;
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -28,7 +29,7 @@ impl Cluster {
         topic: &Arc<str>,
         known: Partitions,
     ) -> watch::Receiver<Partitions> {
-        let mut topics = self.partitions.lock();
+        let mut topics = self.partitions.topics.lock();
         if let Some(partitions) = topics.get(topic) {
             let mut watched = partitions.subscribe();
             // The caller can know more or less than the others.
@@ -45,7 +46,7 @@ impl Cluster {
 impl PartitionWatcher {
     /// Ends a topic that nobody watches.
     fn is_over(&self, topic: &str) -> bool {
-        let mut topics = self.lock();
+        let mut topics = self.topics.lock();
         let is_over = topics.get(topic).is_none_or(watch::Sender::is_closed);
         if is_over {
             topics.remove(topic);
@@ -54,17 +55,13 @@ impl PartitionWatcher {
     }
 
     fn set(&self, topic: &str, now: Partitions) {
-        if let Some(partitions) = self.lock().get(topic) {
+        if let Some(partitions) = self.topics.lock().get(topic) {
             partitions.send_if_modified(|known| {
                 let is_new = *known != now;
                 *known = now;
                 is_new
             });
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, watch::Sender<Partitions>>> {
-        self.topics.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

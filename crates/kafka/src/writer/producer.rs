@@ -1,9 +1,10 @@
 //! librdkafka's idempotent producer: records in, delivery reports out.
 
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use parking_lot::Mutex;
 use rdkafka::bindings::{rd_kafka_flush, rd_kafka_message_status, rd_kafka_msg_status_t};
 use rdkafka::client::OAuthToken;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
@@ -130,7 +131,7 @@ impl Tokens {
         let (reader, last) = (self.reader.clone(), Arc::clone(&self.last));
         self.runtime.spawn(async move {
             match reader.token().await {
-                Ok(token) => *last.lock().unwrap_or_else(PoisonError::into_inner) = token,
+                Ok(token) => *last.lock() = token,
                 Err(reason) => tracing::warn!(
                     reason,
                     event = "producer_token_missing",
@@ -138,7 +139,7 @@ impl Tokens {
                 ),
             }
         });
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.last.lock().clone()
     }
 }
 

@@ -1,10 +1,11 @@
 //! Holds a cluster's producer, created at start or when a record needs one, and replaced after a fatal error.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
+use parking_lot::Mutex;
 use rdkafka::error::KafkaError;
 use sluicegate_backend::CommandError;
 use sluicegate_reader::BootstrapCheck;
@@ -98,7 +99,7 @@ impl Slot {
 
     /// Joins the current attempt, or starts one.
     fn attempt(&self) -> Outcome {
-        let mut attempt = self.attempt.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut attempt = self.attempt.lock();
         if let Some(Attempt { task, outcome }) = &*attempt
             && !task.is_finished()
         {
@@ -139,7 +140,7 @@ impl Slot {
 /// Aborts the current attempt: its producer would have no user.
 impl Drop for Slot {
     fn drop(&mut self) {
-        if let Some(attempt) = self.attempt.get_mut().unwrap_or_else(PoisonError::into_inner) {
+        if let Some(attempt) = self.attempt.get_mut() {
             attempt.task.abort();
         }
     }

@@ -1,8 +1,8 @@
 //! Clients whose records a broker has rejected.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use sluicegate_fair_share::ClientKey;
 use tokio::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ impl Suspects {
     /// Notes that a record of `source` was rejected.
     pub(super) fn add(&self, source: ClientKey) {
         let site = source.site();
-        let mut rejected = self.rejected.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut rejected = self.rejected.lock();
         if rejected.len() >= MAX_SUSPECTS && !rejected.contains_key(&site) {
             let oldest = rejected.iter().min_by_key(|(_, at)| **at).map(|(site, _)| *site);
             oldest.and_then(|oldest| rejected.remove(&oldest));
@@ -29,7 +29,7 @@ impl Suspects {
     /// Whether the site of `source` had a rejected record lately.
     pub(super) fn contains(&self, source: ClientKey) -> bool {
         let site = source.site();
-        let mut rejected = self.rejected.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut rejected = self.rejected.lock();
         let is_suspect = rejected.get(&site).is_some_and(|at| at.elapsed() < SUSPECT_FOR);
         if !is_suspect {
             rejected.remove(&site);
@@ -63,7 +63,7 @@ mod tests {
         assert!(suspects.contains(source(0)) && !suspects.contains(source(1)));
         tokio::time::advance(SUSPECT_FOR / 2).await;
         assert!(!suspects.contains(source(0)));
-        assert!(suspects.rejected.lock().unwrap().is_empty());
+        assert!(suspects.rejected.lock().is_empty());
     }
 
     #[tokio::test(start_paused = true)]

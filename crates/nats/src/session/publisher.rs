@@ -57,19 +57,19 @@ impl Publisher {
         let (subject_of, answers) = (subject.clone(), self.answers.clone());
         let waiting = Waiting { index, subject: subject_of, answers, _places: place };
         numbers.insert(index, number);
-        link.lock().insert(number, waiting);
+        link.waiting.lock().insert(number, waiting);
         let reply = format!("{}{number}", session.inbox);
         let publish = session.client.publish_with_reply_and_headers(subject, reply, headers, payload);
         match link.lost.run_until_cancelled(publish).await {
             Some(Ok(())) => {
                 // If the connection was lost before this entry existed, nothing else removes it.
                 if session.is_lost() {
-                    link.lock().remove(&number);
+                    link.waiting.lock().remove(&number);
                 }
                 Ok(())
             }
             None | Some(Err(_)) => {
-                link.lock().remove(&number);
+                link.waiting.lock().remove(&number);
                 Err(ReadError::Lost)
             }
         }
@@ -93,14 +93,14 @@ impl Acknowledgements {
     /// Expects no more answers to the message with this index.
     pub(crate) fn done(&self, index: usize) {
         if let Some(number) = self.numbers.get(&index) {
-            self.session.link.lock().remove(number);
+            self.session.link.waiting.lock().remove(number);
         }
     }
 }
 
 impl Drop for Acknowledgements {
     fn drop(&mut self) {
-        let mut waiting = self.session.link.lock();
+        let mut waiting = self.session.link.waiting.lock();
         for number in self.numbers.values() {
             waiting.remove(number);
         }

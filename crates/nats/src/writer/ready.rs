@@ -27,7 +27,7 @@ impl Writer {
         records: &'a [Record],
         errors: &[Option<CommandError>],
     ) -> Result<Ready<'a>, CommandError> {
-        if self.lock().is_closed {
+        if self.state.lock().is_closed {
             return Err(CommandError::shutting_down());
         }
         let failed = |error: ReadError| error.into_command_error(&self.incidents);

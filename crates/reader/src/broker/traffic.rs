@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use parking_lot::Mutex;
+use tokio::sync::{self, OwnedMutexGuard};
 
 use super::STALLED;
 use crate::address::Address;
 use crate::config::Config;
 use crate::connection::{Connection, Slot};
 use crate::connection_error::ConnectionError;
-use crate::lock::Lock;
 use crate::throttle::Throttle;
 use crate::transport::Limits;
 
@@ -29,9 +29,9 @@ pub(super) struct Traffic {
 /// Connections with the same use.
 pub(super) struct Pool {
     /// At most `max`.
-    open: Lock<Vec<Connection>>,
+    open: Mutex<Vec<Connection>>,
     /// Held while a connection is opened.
-    opening: Arc<Mutex<()>>,
+    opening: Arc<sync::Mutex<()>>,
     max: usize,
     pub(super) limits: Limits,
 }
@@ -41,7 +41,7 @@ impl Traffic {
     pub(super) fn new(config: &Config, (shared, dedicated): (usize, usize)) -> Self {
         let pool = |max, in_flight, max_idle| {
             let limits = Limits { in_flight, max_response: config.max_response_bytes, max_idle };
-            Arc::new(Pool { open: Lock::default(), opening: Arc::default(), max, limits })
+            Arc::new(Pool { open: Mutex::default(), opening: Arc::default(), max, limits })
         };
         let dedicated_idle = config.max_idle.map_or(DEDICATED_IDLE, |idle| idle.min(DEDICATED_IDLE));
         Self {

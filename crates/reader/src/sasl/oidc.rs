@@ -13,6 +13,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::task::AbortHandle;
@@ -22,7 +23,6 @@ use super::oauthbearer::{checked, expires};
 use super::token_fault::TokenFault;
 use crate::clock::after;
 use crate::first_address::first_address;
-use crate::lock::Lock;
 use crate::redact::Secret;
 use crate::tls::{Tls, TlsFault};
 
@@ -32,11 +32,11 @@ pub(crate) struct Oidc {
     /// For an `https:` endpoint.
     tls: Option<Tls>,
     credentials: ClientCredentials,
-    current: Lock<Option<Token>>,
+    current: Mutex<Option<Token>>,
     /// Whether a broker has ever accepted a token.
     trusted: AtomicBool,
     /// The task that renews the token.
-    renewal: Lock<Option<AbortHandle>>,
+    renewal: Mutex<Option<AbortHandle>>,
     /// Held during a request; has time and cause of the last failure.
     requesting: Arc<tokio::sync::Mutex<Option<(Instant, TokenFault)>>>,
 }
@@ -66,9 +66,9 @@ impl Oidc {
             endpoint,
             tls,
             credentials,
-            current: Lock::default(),
+            current: Mutex::default(),
             trusted: AtomicBool::new(false),
-            renewal: Lock::default(),
+            renewal: Mutex::default(),
             requesting: Arc::default(),
         }
     }

@@ -115,7 +115,7 @@ async fn another_caller_repeats_a_dropped_request() {
         case.sent.borrow_mut().remove(0);
         case.answer(11).await;
         assert_eq!(second.await.unwrap(), 11);
-        assert!(case.requests.lock().under_way.is_empty());
+        assert!(case.requests.state.lock().under_way.is_empty());
     })
     .await;
 }

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
@@ -64,7 +65,7 @@ impl BrokerMetrics {
 
     /// Counts the brokers of a reader for as long as there are some.
     pub fn watch(&self, count: impl Fn() -> Option<BrokerStates> + Send + Sync + 'static) {
-        let mut readers = self.readers.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut readers = self.readers.0.lock();
         readers.retain(|(_, count)| count().is_some());
         readers.push((self.requests.name().to_owned(), Box::new(count)));
     }
@@ -79,7 +80,7 @@ impl fmt::Debug for Readers {
 impl Collector for Readers {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut by_cluster: BTreeMap<String, BrokerStates> = BTreeMap::new();
-        for (cluster, count) in self.0.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        for (cluster, count) in self.0.lock().iter() {
             let Some(states) = count() else { continue };
             let sum = by_cluster.entry(cluster.clone()).or_default();
             sum.connected = sum.connected.saturating_add(states.connected);

@@ -1,8 +1,9 @@
 //! Deliveries to clients of each of the gateway's routes, and the lag of subscriptions.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
@@ -64,7 +65,7 @@ impl Routes {
     pub(super) fn route(&self, named: Option<&[u8]>) -> Arc<RouteMetrics> {
         let name = named.map_or(NONE, |name| label(name).unwrap_or(OTHER));
         // Held until the route is added: concurrent first clients do not exceed the limit.
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock();
         let name = if known.contains_key(name) || known.len() < MAX_ROUTES { name } else { OTHER };
         if let Some(known) = known.get(name) {
             return Arc::clone(known);

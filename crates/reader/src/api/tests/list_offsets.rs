@@ -1,15 +1,14 @@
 //! ListOffsets.
 
+use std::collections::BTreeMap;
+
 use kafka_protocol::messages;
 use kafka_protocol::messages::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsResponse, ListOffsetsTopicResponse,
 };
-
-use super::*;
-use std::collections::BTreeMap;
-
 use sluicegate_shared_log::MAX_TIMESTAMP;
 
+use super::*;
 use crate::api::request::topic_name;
 use crate::api::{AnsweredOffset, AskedOffset};
 use crate::error_code::ErrorCode;

@@ -19,7 +19,7 @@ struct Endpoint {
 #[derive(Default)]
 struct Asked {
     times: AtomicUsize,
-    last: Lock<String>,
+    last: Mutex<String>,
 }
 
 impl Endpoint {

@@ -1,9 +1,10 @@
 //! Logs on their long polls, without sockets.
 
-use super::*;
 use std::ops::Range;
 
 use proptest::prelude::*;
+
+use super::*;
 
 fn logs(request: Option<LongPollRequest<char>>) -> Vec<(char, i64)> {
     request.map(|request| request.logs).unwrap_or_default()
