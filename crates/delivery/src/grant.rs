@@ -144,7 +144,7 @@ impl Grant {
     ///
     /// # Errors
     /// It cannot.
-    pub(crate) fn check_reads(&self) -> Result<(), CommandError> {
+    fn check_reads(&self) -> Result<(), CommandError> {
         if self.read { Ok(()) } else { Err(denied(NOT_READABLE)) }
     }
 

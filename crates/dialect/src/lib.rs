@@ -81,7 +81,7 @@ pub trait Dialect: HttpDialect {
     /// The command is invalid.
     fn command(&self, req: Req) -> Option<Result<Asked, String>>;
 
-    /// Parses the JSON of the command of this name, and gives its kind; none if there is no such command.
+    /// The kind of the command of this name, and the command that its JSON parses into; none if there is no such one.
     fn json_command(&self, name: &str, json: &str) -> Option<(Kind, Result<InFormat, Error>)>;
 
     /// The names of its commands in JSON, without those of all systems.

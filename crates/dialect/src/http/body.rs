@@ -92,9 +92,14 @@ pub fn object<'a, T: Deserialize<'a>>(json: &'a str, place: &str) -> Result<T, B
 
 /// The error of an unknown member; `expected` is serde's list of names, with the place of the error.
 fn unknown_member(name: &str, expected: &str) -> String {
-    let name: String = name.chars().take(MAX_SHOWN).flat_map(char::escape_debug).collect();
+    let name = escaped_name(name);
     let expected = expected.rsplit_once(" at line ").map_or(expected, |(expected, _)| expected);
     format!("unknown member {name}, expected {}", expected.replace('`', ""))
+}
+
+/// The name of something unknown for a message, escaped and shortened: clients can send any text of any length.
+pub fn escaped_name(name: &str) -> String {
+    name.chars().take(MAX_SHOWN).flat_map(char::escape_debug).collect()
 }
 
 /// The elements of an array, at most `max`.

@@ -8,6 +8,7 @@ use sluicegate_backend::System;
 use sluicegate_backend::number::whole_number;
 use sluicegate_dialect as dialect;
 use sluicegate_dialect::http::HttpWords;
+use sluicegate_dialect::http::body::escaped_name;
 use sluicegate_dialect::http::resource::Resource;
 
 use super::super::problem::{Problem, ProblemKind};
@@ -119,7 +120,7 @@ impl Query {
                 return malformed("expected NAME=VALUE in the query, in percent-encoded UTF-8".to_owned());
             };
             let Some(name) = known.iter().find(|known| **known == name) else {
-                let name: String = name.chars().take(MAX_SHOWN).flat_map(char::escape_debug).collect();
+                let name = escaped_name(&name);
                 return malformed(match known {
                     [] => format!("unknown query parameter {name}: expected none"),
                     _ => format!("unknown query parameter {name}: expected {}", known.join(", ")),
@@ -185,9 +186,6 @@ impl Query {
         self.0.iter().find(|(given, _)| *given == name).map(|(_, value)| value.as_ref())
     }
 }
-
-/// Characters of a name that a message repeats.
-const MAX_SHOWN: usize = 100;
 
 #[cfg(test)]
 mod tests {
