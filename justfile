@@ -130,7 +130,7 @@ compatibility ref="": wasm
 
 # the unit tests of crates without I/O, on 32 bits and without an operating system, in Node
 unit-on-wasm32:
-    CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=wasm-bindgen-test-runner cargo test -p sluicegate-ws-session -p sluicegate-protocol -p sluicegate-fair-share --lib --target wasm32-unknown-unknown
+    CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=wasm-bindgen-test-runner cargo test -p sluicegate-ws-session -p sluicegate-protocol -p sluicegate-fair-share -p sluicegate-rights --lib --target wasm32-unknown-unknown
 
 # throughput and latency beside a bare librdkafka, with and without TLS and SASL, and beside NATS; and memory: see `./dev bench --help`
 bench *args: wasm

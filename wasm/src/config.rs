@@ -2,6 +2,7 @@
 
 mod cluster_source;
 mod grant;
+mod identity;
 mod json;
 mod name;
 mod reader;
@@ -12,7 +13,8 @@ use serde_json::Value;
 use sluicegate_protocol::metadata;
 
 pub use self::cluster_source::ClusterSource;
-pub use self::grant::Grant;
+pub use self::grant::{Grant, Personal};
+pub use self::identity::{CertificateName, Source};
 use self::reader::Reader;
 pub use self::route::{Kind, Route};
 pub use self::secret::Secret;
@@ -135,6 +137,11 @@ impl Config {
         } else {
             vec![Route::read(reader, true)]
         };
+        for route in &routes {
+            if let Some(Err(expected)) = route.source().map(|source| source.check(host, profile)) {
+                reader.mistake("from", &format!("{expected} (in identity of {})", route.name()));
+            }
+        }
         Self { host, profile, gateway_secret, max_message_bytes, max_assembly_bytes, routes }
     }
 }

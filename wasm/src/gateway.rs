@@ -5,10 +5,11 @@ mod envoy;
 pub(crate) mod startup;
 
 use sluicegate_protocol::metadata;
+use sluicegate_rights::Claims;
 use sluicegate_ws_session::handshake::Accepted;
 
 use crate::action::Action;
-use crate::config::{Config, Route};
+use crate::config::{Config, Route, Source};
 use crate::host::{self, Map, Status};
 use crate::pairs::Header;
 use crate::unanswered_request::UnansweredRequest;
@@ -35,6 +36,12 @@ pub(crate) trait Gateway {
 
     /// Forwards the current request, a plain HTTP request with all headers set, to the bridge.
     fn forward(&self, is_write: bool) -> Result<(), Status>;
+
+    /// The claims of the client that the gateway has verified.
+    fn claims(&self, source: &Source) -> Option<Claims>;
+
+    /// Replaces the path of the current request with this one, which has no token.
+    fn hide_token(&self, path: &[u8]) -> Result<(), Status>;
 
     /// The client's address, without its port.
     fn client(&self) -> Option<String>;

@@ -9,6 +9,7 @@
 //!    `relayed_session`: a session that the gateway relays, and the bridge runs
 //! 7. `http_stream`: a plain HTTP request, which the gateway forwards to the bridge; [`unanswered_request`]: the answer
 //!    if the bridge sends none
+//!    [`dynamic_metadata`] and [`token`]: who the client is
 //! 8. `host`: each host call, with every status it can return; [`pairs`]: the wire format of header lists
 //! 9. `frame_rate`: a limit on frames, which clients share; `stats`: the filter's metrics
 //!
@@ -18,7 +19,9 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 pub mod config;
+pub mod dynamic_metadata;
 pub mod pairs;
+pub mod token;
 pub mod unanswered_request;
 pub mod url;
 

@@ -2,11 +2,13 @@
 
 use std::rc::Rc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use sluicegate_protocol::{SERVICE_PATH_PREFIX, metadata};
 use sluicegate_ws_session::handshake::Accepted;
 
 use crate::action::Action;
-use crate::config::{Kind, Route};
+use crate::config::{Kind, Personal, Route, Source};
 use crate::filter::Filter;
 use crate::gateway::RequestHeaders;
 use crate::host::{self, Map, Status};
@@ -14,7 +16,7 @@ use crate::http_stream::HttpStream;
 use crate::pairs::{self, Header};
 use crate::relayed_session::RelayedSession;
 use crate::session_stream::{SessionStream, handshake};
-use crate::url;
+use crate::{token, url};
 
 /// A stream and its state.
 pub(crate) struct Stream {
@@ -137,6 +139,14 @@ impl Stream {
         if let Some(client) = filter.gateway.client() {
             host::set_header(Map::Request, metadata::CLIENT, client.as_bytes())?;
         }
+        let mut shown = None;
+        if let Some(personal) = &route.grant.policy {
+            match identify(filter, personal, &headers)? {
+                Identified::With(path) => shown = path,
+                Identified::Refused(action) => return Ok(action),
+            }
+        }
+        let path = shown.as_deref().unwrap_or(path);
         match &route.kind {
             Kind::Pubsub { .. } if url::text(path).is_none() => {
                 filter.stats.handshake_refused();
@@ -202,6 +212,50 @@ impl Stream {
             State::Http(_) | State::Foreign | State::Failed => {}
         }
     }
+}
+
+/// Whether the bridge is told who the client is.
+enum Identified {
+    /// As far as the gateway knows; with the path of the request, if that had a token.
+    With(Option<Vec<u8>>),
+    /// The request is answered.
+    Refused(Action),
+}
+
+/// Tells the bridge who the client is: its verified claims, or its token, which nobody else sees any more.
+fn identify(filter: &Filter, personal: &Personal, headers: &[Header]) -> Result<Identified, Status> {
+    let Some(source) = &personal.source else { return Ok(Identified::With(None)) };
+    let Source::Token(places) = source else {
+        if let Some(claims) = filter.gateway.claims(source) {
+            let identity = STANDARD_NO_PAD.encode(claims.only(personal.policy.paths()).to_json());
+            if identity.len() > metadata::MAX_IDENTITY_BYTES {
+                let reason = "the claims of this identity that the route uses are more than 3072 bytes";
+                return refuse(431, reason).map(Identified::Refused);
+            }
+            host::set_header(Map::Request, metadata::IDENTITY, identity.as_bytes())?;
+        }
+        return Ok(Identified::With(None));
+    };
+    let found = token::find(headers, places);
+    if found.is_authorization {
+        host::remove_header(Map::Request, b"authorization")?;
+    }
+    match found.protocols.as_deref() {
+        None => {}
+        Some(b"") => host::remove_header(Map::Request, b"sec-websocket-protocol")?,
+        Some(others) => host::set_header(Map::Request, "sec-websocket-protocol", others)?,
+    }
+    if let Some(path) = &found.path {
+        filter.gateway.hide_token(path)?;
+    }
+    if let Some(token) = &found.token {
+        if token.len() > metadata::MAX_TOKEN_BYTES || token.iter().any(|byte| !byte.is_ascii_graphic()) {
+            let reason = "the token is not a JSON Web Token of at most 8192 bytes";
+            return refuse(401, reason).map(Identified::Refused);
+        }
+        host::set_header(Map::Request, metadata::TOKEN, token)?;
+    }
+    Ok(Identified::With(found.path))
 }
 
 /// Refuses the request in plain text.

@@ -205,7 +205,7 @@ impl Endpoint {
             permits
         };
         Self {
-            settings: ArcSwap::from_pointee(Settings::of(config)),
+            settings: ArcSwap::from_pointee(Settings::of(config, None)),
             clusters: Arc::new(Clusters::new(config, metrics.clone(), writes_due.clone(), make)),
             assembly: Budget::new(limits.max_assembly_bytes, limits.max_request_bytes),
             sessions: permits(limits.max_sessions),
@@ -230,7 +230,8 @@ impl Endpoint {
     /// Takes up a new configuration: for new sessions and requests, and for the clusters of all.
     async fn apply(&self, config: &Config) {
         let limits = &config.limits;
-        self.settings.store(Arc::new(Settings::of(config)));
+        let settings = Settings::of(config, Some(&self.settings.load()));
+        self.settings.store(Arc::new(settings));
         self.assembly.set(limits.max_assembly_bytes, limits.max_request_bytes);
         for (permits, max) in [
             (&self.sessions, limits.max_sessions),

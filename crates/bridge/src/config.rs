@@ -8,6 +8,7 @@
 mod cluster;
 mod flat;
 mod hosts;
+mod identity;
 mod keys;
 mod kind;
 mod nats;
@@ -33,6 +34,7 @@ use std::time::Duration;
 use sluicegate_backend::suggestion::similar_among;
 pub(crate) use sluicegate_kafka::PropertyError;
 
+pub use self::identity::Identity;
 pub use self::kind::ClusterConfig;
 use self::problem::Problems;
 pub use self::problem::{Place, Problem};
@@ -63,6 +65,8 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// The format of log lines.
     pub log_format: LogFormat,
+    /// Whose word on identities counts.
+    pub identity: Identity,
     /// Bounds on memory and connections.
     pub limits: Limits,
     /// Timeouts of sessions.
@@ -134,6 +138,9 @@ pub struct Limits {
     /// sessions of other clients. So keep this above two and a half times what the gateway accepts (a path travels
     /// twice, once in base64), plus 32 bytes for each header.
     pub max_header_bytes: u32,
+    /// `max_session_age_ms`: how long a session or a stream of events lasts. Clients continue where they were, on a new
+    /// one. Default: none.
+    pub max_session_age: Option<Duration>,
 }
 
 /// `[session]`.
@@ -207,6 +214,7 @@ impl Config {
             second_gateway_secret: root.secret(keys::SECOND_GATEWAY_SECRET.short(), &mut problems),
             tls: root.table("tls", &mut problems).and_then(|table| tls::parse(table, &mut problems)),
             log_format: log_format(&mut root, &mut problems),
+            identity: identity::parse(root.table_or_empty("identity", &mut problems), &mut problems),
             limits: limits(root.table_or_empty("limits", &mut problems), &mut problems),
             session: session(root.table_or_empty("session", &mut problems), &mut problems),
             read: read(root.table_or_empty("read", &mut problems), &mut problems),
@@ -276,6 +284,10 @@ impl Config {
                 problems.add(format!("clusters.{ROUTE_CLUSTERS}"), problem);
             }
         }
+        if self.identity.from_gateway && !knows_gateways {
+            let problem = "needs authenticated gateways: set `gateway_secret` or `tls.client_ca`";
+            problems.add(keys::IDENTITY_FROM_GATEWAY.name, problem);
+        }
         if self.admin_listen == self.listen && self.listen.port() != 0 {
             let problem = format!("is {}, as is `listen`: expected another port", self.listen);
             problems.add("admin_listen", problem);
@@ -323,6 +335,7 @@ fn limits(mut table: Section, problems: &mut Problems) -> Limits {
         connection_window_bytes: table.number(&keys::CONNECTION_WINDOW_BYTES, problems),
         max_streams: table.number(&keys::MAX_STREAMS, problems),
         max_header_bytes: table.number(&keys::MAX_HEADER_BYTES, problems),
+        max_session_age: Some(table.millis(&keys::MAX_SESSION_AGE, problems)).filter(|age| !age.is_zero()),
     };
     table.end(problems);
     limits

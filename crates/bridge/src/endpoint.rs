@@ -6,12 +6,14 @@
 //! - an HTTP/1.1 WebSocket upgrade to any other path: a client's own session ([`websocket`])
 //! - gRPC health checks (`grpc.health.v1`)
 
-mod gateway;
+pub(crate) mod gateway;
 mod http;
+pub(crate) mod identity;
+mod identity_error;
 mod origin;
 mod refusal;
 mod request_kind;
-pub(crate) mod rights;
+mod rights;
 mod settings;
 mod stream;
 mod unbuffered;

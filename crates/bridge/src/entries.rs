@@ -27,7 +27,8 @@ use sluicegate_protocol::{
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::endpoint::rights;
+use crate::endpoint::gateway;
+use crate::endpoint::identity::Believed;
 use crate::session::{self, Overload, Transport};
 
 /// The names of existing logs, and of one that is listed only.
@@ -52,7 +53,7 @@ impl Rights {
         })
     }
 
-    fn grant(&self, system: System) -> Grant {
+    async fn grant(&self, system: System) -> Grant {
         let mut headers = HeaderMap::new();
         let flags = [(metadata::READ, self.read), (metadata::WRITE, self.write)];
         for (name, flag) in flags.into_iter().filter_map(|(name, flag)| Some((name, flag?))) {
@@ -61,7 +62,8 @@ impl Rights {
         if let Some(topics) = &self.topics {
             headers.insert(metadata::TOPICS, topics.join(",").parse().unwrap());
         }
-        rights::grant(Script::cluster_of(system, 1 << 20).0, ClientKey::default(), &headers).ok().unwrap()
+        let (rights, term) = gateway::rights_of(&headers, &Believed::default(), None).await.ok().unwrap();
+        Grant::new(Script::cluster_of(system, 1 << 20).0, ClientKey::default(), None, rights).ending(term)
     }
 
     fn has(&self, topic: &str) -> bool {
@@ -273,13 +275,13 @@ async fn check_sessions(rights: &Rights, system: System, topics: &[&str]) {
             false => topics.iter().map(|topic| !may(topic)).collect(),
         };
         let message = PubSubReq { sequence: 1, req: Some(req) }.encode_to_vec();
-        let answered = answer(rights.grant(system), Codec::Protobuf, &message).await;
+        let answered = answer(rights.grant(system).await, Codec::Protobuf, &message).await;
         assert_eq!(
             denied_in_protobuf(&answered, topics),
             want,
             "{name} of {topics:?} on {system:?}: {rights:?}"
         );
-        let answered = answer(rights.grant(system), Codec::Json, json.to_string().as_bytes()).await;
+        let answered = answer(rights.grant(system).await, Codec::Json, json.to_string().as_bytes()).await;
         assert_eq!(denied_in_json(&answered, topics), want, "{json} on {system:?}: {rights:?}");
     }
 }
@@ -289,7 +291,7 @@ async fn ask(rights: &Rights, system: System, method: Method, path: String, body
     let route = HttpRoute { path, resource: Some(Resource::Rest(HttpRest {})), ..Default::default() };
     let headers = [(CONTENT_TYPE, "application/json"), (ACCEPT, "application/json, text/event-stream")];
     let headers = headers.into_iter().map(|(name, value)| (name, value.parse().unwrap())).collect();
-    crate::http::ask(&rights.grant(system), &route, method, &headers, body).await
+    crate::http::ask(&rights.grant(system).await, &route, method, &headers, body).await
 }
 
 async fn check_http(rights: &Rights, system: System, topic: &str) {
@@ -339,7 +341,7 @@ async fn check_http(rights: &Rights, system: System, topic: &str) {
 
     let produce = HttpProduce { topic: topic.into(), key: Some("s".into()), ..Default::default() };
     let route = HttpRoute { resource: Some(Resource::Produce(produce)), ..Default::default() };
-    let grant = rights.grant(system);
+    let grant = rights.grant(system).await;
     let (status, text) = crate::http::ask(&grant, &route, Method::POST, &HeaderMap::new(), "x").await;
     assert_eq!(status == 403, !rights.writes(topic), "produce to {topic}: {text} {rights:?}");
 }

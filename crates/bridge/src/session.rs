@@ -169,6 +169,8 @@ impl<'a> Session<'a> {
         let now = Instant::now();
         let keepalive = Keepalive::new(limits.ping_interval, now);
         let (system, own) = (grant.system(), limits.max_request_bytes);
+        let wake = keepalive.deadline(now, false);
+        let wake = grant.term().map_or(wake, |term| wake.min(term.at));
         Self {
             codec,
             limits,
@@ -185,7 +187,7 @@ impl<'a> Session<'a> {
             outbox: Outbox::new(codec),
             output: transport.output,
             answered: 0,
-            timer: Box::pin(tokio::time::sleep_until(keepalive.deadline(now, false))),
+            timer: Box::pin(tokio::time::sleep_until(wake)),
             keepalive,
             drain: drain.turn().boxed(),
             drain_by: None,
@@ -409,6 +411,11 @@ impl<'a> Session<'a> {
         if self.drain_by.is_some_and(|by| now >= by) {
             return Err(End::Drained);
         }
+        if let Some(term) = self.grant.term()
+            && now >= term.at
+        {
+            return Err(End::Over(term.cause));
+        }
         match self.keepalive.due(now, self.output_waits()) {
             Some(Due::Ping) => self.push(Answer::control(Control::Ping(Bytes::new())), None),
             Some(Due::Silent) => return Err(End::Silent),
@@ -420,6 +427,9 @@ impl<'a> Session<'a> {
         self.timer.as_mut().reset(deadline);
         if let Some(by) = self.drain_by {
             self.wake_by(by);
+        }
+        if let Some(term) = self.grant.term() {
+            self.wake_by(term.at);
         }
         if let Some(until) = self.rests_until {
             self.wake_by(until);

@@ -11,6 +11,7 @@ use sluicegate_backend::{
 use sluicegate_fair_share::{ClientKey, Holder};
 use sluicegate_protocol::Reason;
 use sluicegate_protocol::error_code::{INVALID_REQUEST, TOPIC_AUTHORIZATION_FAILED};
+use sluicegate_rights::{Rights, Topics};
 use sluicegate_telemetry::metrics::{ClusterMetrics, Kind, Outcome, RouteMetrics};
 use tokio::time::Instant;
 
@@ -19,7 +20,6 @@ use crate::cluster::{
     topic_denied, unanswered,
 };
 use crate::drain::Drain;
-use crate::topics::Topics;
 use crate::{Subscribe, Subscription};
 
 /// The rights of one client. A session keeps the grant that it was opened with.
@@ -27,45 +27,65 @@ use crate::{Subscribe, Subscription};
 pub struct Grant {
     cluster: Arc<Cluster>,
     client: ClientKey,
-    read: bool,
-    write: bool,
-    topics: Arc<Topics>,
+    rights: Arc<Rights>,
     /// The largest answer in bytes when the rights were made: what a session reserves for one does not grow with a
     /// reload.
     max_read_bytes: usize,
     route: Arc<RouteMetrics>,
+    term: Option<Term>,
 }
 
-/// The rights of a client on a route, as its gateway tells them. There are none by default: each way in has to say.
-#[derive(Debug)]
-pub struct Rights {
-    /// Whether the client can read.
-    pub read: bool,
-    /// Whether the client can write.
-    pub write: bool,
-    /// The topics that it can use.
-    pub topics: Topics,
+/// The end of a grant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Term {
+    /// From then on, it grants nothing.
+    pub at: Instant,
+    /// Why it ends.
+    pub cause: TermCause,
+}
+
+/// Why a grant ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TermCause {
+    /// The client's identity expires.
+    Identity,
+    /// No client is served for longer.
+    Age,
 }
 
 impl Grant {
     /// The grant of `rights` at `cluster` to a client of the route with this name.
     pub fn new(cluster: Arc<Cluster>, client: ClientKey, route: Option<&[u8]>, rights: Rights) -> Self {
-        let Rights { read, write, topics } = rights;
         Self {
             route: cluster.metrics.route(route),
             max_read_bytes: cluster.reads().max_bytes,
             cluster,
             client,
-            read,
-            write,
-            topics: Arc::new(topics),
+            rights: Arc::new(rights),
+            term: None,
         }
+    }
+
+    /// This grant until its end; None: it has no end.
+    #[must_use]
+    pub fn ending(self, term: Option<Term>) -> Self {
+        Self { term, ..self }
+    }
+
+    /// When it ends.
+    pub fn term(&self) -> Option<Term> {
+        self.term
     }
 
     /// A grant of everything to the unknown client.
     #[cfg(any(test, feature = "testing"))]
     pub fn all(cluster: &Arc<Cluster>) -> Self {
-        let rights = Rights { read: true, write: true, topics: Topics::default() };
+        Self::of(cluster, Rights::all())
+    }
+
+    /// A grant of `rights` to the unknown client.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn of(cluster: &Arc<Cluster>, rights: Rights) -> Self {
         Self::new(Arc::clone(cluster), ClientKey::default(), None, rights)
     }
 
@@ -86,7 +106,7 @@ impl Grant {
 
     /// Whether the client can write at all.
     pub fn writes(&self) -> bool {
-        self.write
+        self.rights.write.is_some()
     }
 
     /// The system of the cluster.
@@ -136,16 +156,16 @@ impl Grant {
     /// # Errors
     /// It cannot.
     pub fn check_read(&self, topic: &str) -> Result<(), CommandError> {
-        self.check_reads()?;
-        self.check_topic(topic)
+        self.check_topic(self.readable()?, topic)
     }
 
-    /// Checks that the client can read at all.
+    /// The topics that the client can read.
     ///
     /// # Errors
-    /// It cannot.
-    fn check_reads(&self) -> Result<(), CommandError> {
-        if self.read { Ok(()) } else { Err(denied(NOT_READABLE)) }
+    /// It cannot read at all.
+    fn readable(&self) -> Result<&Topics, CommandError> {
+        self.check_term()?;
+        self.rights.read.as_ref().ok_or_else(|| denied(NOT_READABLE))
     }
 
     /// Checks that the client can write to a topic, and the bridge to the cluster.
@@ -153,11 +173,11 @@ impl Grant {
     /// # Errors
     /// One of them cannot.
     pub fn check_write(&self, topic: &str) -> Result<(), CommandError> {
-        self.check_writes()?;
+        let topics = self.writable()?;
         if !self.cluster.is_writable() {
             return Err(read_only());
         }
-        self.check_topic(topic)
+        self.check_topic(topics, topic)
     }
 
     /// Reads records of a log from `offset` on. At its end it waits until `reservation` ends the wait. An error of an
@@ -173,7 +193,8 @@ impl Grant {
         reservation: &mut dyn AnswerReservation,
     ) -> Result<Fetched, CommandError> {
         self.counted(Kind::Fetch, self.check_read(log.topic))?;
-        let fetch = self.reads().fetch(self.client, offset, bounds);
+        let mut fetch = self.reads().fetch(self.client, offset, bounds);
+        fetch.wait = self.within_term(fetch.wait);
         match self.cluster.fetch(log, fetch, reservation).await {
             Err(error) if error.fault == Fault::OffsetOutOfRange => {
                 let ends = self.cluster.ends(self.client, log, false).await.ok();
@@ -199,6 +220,7 @@ impl Grant {
     ) -> Result<Vec<Result<Fetched, CommandError>>, CommandError> {
         let granted = self.granted(Kind::MultiFetch, places)?;
         let mut fetch = MultiFetch::of(self.reads().fetch(self.client, 0, bounds));
+        fetch.wait = self.within_term(fetch.wait);
         if granted.len() < places.len() {
             // An error ends the wait.
             fetch.wait = Duration::ZERO;
@@ -254,9 +276,9 @@ impl Grant {
     /// # Cancel safety
     /// A drop abandons the read.
     pub async fn topics(&self) -> Result<Vec<String>, CommandError> {
-        self.counted(Kind::Topics, self.check_reads())?;
+        let readable = self.counted(Kind::Topics, self.readable())?;
         let topics = self.cluster.topics().await?;
-        Ok(topics.iter().filter(|name| self.topics.contains(name)).cloned().collect())
+        Ok(topics.iter().filter(|name| readable.contains(name)).cloned().collect())
     }
 
     /// A topic's partitions.
@@ -281,14 +303,14 @@ impl Grant {
         names: TopicNames,
         size: impl Fn(&DescribedTopic) -> usize,
     ) -> Result<MetadataPage, CommandError> {
-        self.counted(Kind::Topics, self.check_reads())?;
+        let readable = self.counted(Kind::Topics, self.readable())?;
         let TopicNames { topics, prefixes, after } = names;
         let lists = topics.is_empty() || !prefixes.is_empty();
         let begins =
             |name: &str| prefixes.is_empty() || prefixes.iter().any(|prefix| name.starts_with(prefix));
-        let listed = lists.then_some(|name: &str| self.topics.contains(name) && begins(name));
+        let listed = lists.then_some(|name: &str| readable.contains(name) && begins(name));
         let (named, ungranted): (BTreeSet<String>, BTreeSet<String>) =
-            topics.into_iter().partition(|topic| self.topics.contains(topic));
+            topics.into_iter().partition(|topic| readable.contains(topic));
         let mut ungranted: Vec<String> = ungranted.into_iter().filter(|topic| *topic > after).collect();
         let selection = TopicSelection { named, listed, after };
         let mut page = self.cluster.metadata(self.client, selection, self.reads().max_bytes, size).await?;
@@ -307,7 +329,7 @@ impl Grant {
     /// # Cancel safety
     /// A drop abandons the read.
     pub async fn has_existing(&self, topic: &str) -> bool {
-        let is_granted = (self.read || self.write) && self.topics.contains(topic);
+        let is_granted = self.rights.reads(topic) || self.rights.writes(topic);
         !is_granted || self.cluster.has_topic(self.client, topic).await
     }
 
@@ -335,16 +357,33 @@ impl Grant {
         ticket: WriteTicket,
         queued: impl FnOnce(),
     ) -> Result<Vec<DeliveryReport>, CommandError> {
-        self.counted(Kind::Produce, self.check_writes())?;
-        self.cluster.produce(self.client, records, &self.topics, ticket, queued).await
+        let topics = self.counted(Kind::Produce, self.writable())?;
+        self.cluster.produce(self.client, records, topics, ticket, queued).await
     }
 
-    fn check_writes(&self) -> Result<(), CommandError> {
-        if self.write { Ok(()) } else { Err(denied(NOT_WRITABLE)) }
+    /// The topics that the client can write to.
+    ///
+    /// # Errors
+    /// It cannot write at all.
+    fn writable(&self) -> Result<&Topics, CommandError> {
+        self.check_term()?;
+        self.rights.write.as_ref().ok_or_else(|| denied(NOT_WRITABLE))
     }
 
-    fn check_topic(&self, topic: &str) -> Result<(), CommandError> {
-        if self.topics.contains(topic) { Ok(()) } else { Err(self.topic_denied(topic)) }
+    /// The part of a wait that ends with the grant.
+    fn within_term(&self, wait: Duration) -> Duration {
+        self.term.map_or(wait, |term| wait.min(term.at.saturating_duration_since(Instant::now())))
+    }
+
+    fn check_term(&self) -> Result<(), CommandError> {
+        match self.term {
+            Some(term) if term.at <= Instant::now() => Err(denied(ENDED)),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_topic(&self, granted: &Topics, topic: &str) -> Result<(), CommandError> {
+        if granted.contains(topic) { Ok(()) } else { Err(self.topic_denied(topic)) }
     }
 
     /// The granted ones of the logs that a command reads.
@@ -356,8 +395,8 @@ impl Grant {
             }
             _ => Ok(()),
         };
-        self.counted(kind, self.check_reads().and(some))?;
-        Ok(logs.iter().copied().filter(|(log, _)| self.topics.contains(log.topic)).collect())
+        let readable = self.counted(kind, self.readable().and_then(|readable| some.map(|()| readable)))?;
+        Ok(logs.iter().copied().filter(|(log, _)| readable.contains(log.topic)).collect())
     }
 
     /// The results for `logs`: `read` has those that are granted.
@@ -367,7 +406,7 @@ impl Grant {
         read: Vec<Result<T, CommandError>>,
     ) -> Vec<Result<T, CommandError>> {
         let mut read = read.into_iter();
-        let result = |(log, _): &(Log<'_>, i64)| match self.topics.contains(log.topic) {
+        let result = |(log, _): &(Log<'_>, i64)| match self.rights.reads(log.topic) {
             true => read.next().unwrap_or_else(|| Err(unanswered())),
             false => Err(self.topic_denied(log.topic)),
         };
@@ -390,6 +429,8 @@ fn denied(message: impl Into<String>) -> CommandError {
 
 /// The error of a read if the route grants none.
 pub(crate) const NOT_READABLE: &str = "this route does not let clients read";
+/// The error of a command after the grant's end.
+const ENDED: &str = "the session is over, open another one";
 /// The error of a write if the route grants none.
 pub(crate) const NOT_WRITABLE: &str = "this route does not let clients write";
 

@@ -10,7 +10,7 @@
 //!    `cursor` is one position and its states, `client` the request and the messages that all of them share
 //! 6. `lag` samples how far subscriptions are behind; [`drain`] spreads the end of sessions
 //!
-//! `topics` has the patterns of granted topics, `command` and `filter` check what a client asks for.
+//! `command` and `filter` check what a client asks for.
 //!
 //! While its client has no room, a subscription holds no records. It reads a batch when there is room for one, from
 //! records that were read for others if it can, so a slow client costs a few hundred bytes for each partition.
@@ -29,7 +29,6 @@ mod subscribe;
 mod subscription;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
-mod topics;
 
 pub use self::filter::{MAX_FILTERS, MAX_VALUES};
 pub use self::item::{Item, Place, SkipCause};
@@ -37,7 +36,6 @@ pub(crate) use self::lag::OpenSubscriptions;
 pub(crate) use self::subscribe::Subscribe;
 pub use self::subscribe::{MAX_PARTITIONS, SubscribedTopic, too_many_partitions};
 pub use self::subscription::Subscription;
-pub use self::topics::Topics;
 
 #[cfg(test)]
 mod tests;

@@ -21,6 +21,9 @@ impl Codec {
     }
 }
 
+/// The WebSocket subprotocol of [`Codec::Protobuf`], for clients that have to offer one.
+pub const PROTOBUF_SUBPROTOCOL: &str = "sluicegate.v1";
+
 /// The WebSocket subprotocol of [`Codec::Json`].
 pub const JSON_SUBPROTOCOL: &str = "sluicegate.v1.json";
 

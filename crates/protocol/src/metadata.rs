@@ -23,6 +23,18 @@ pub const WRITE: &str = "sluicegate-write";
 /// The topics that the client can use, separated by commas: exact names, or a prefix followed by `*`. Absent: all.
 pub const TOPICS: &str = "sluicegate-topics";
 
+/// What the route grants to each person: a `Policy` of `sluicegate-rights` as JSON, in at most [`MAX_ACCESS_BYTES`]. It
+/// narrows [`READ`], [`WRITE`] and [`TOPICS`]. Absent: the route asks nobody who they are.
+pub const ACCESS: &str = "sluicegate-access";
+
+/// The client's identity, which the gateway has verified: the claims of its token, a JSON object in base64, padded or
+/// not, in at most [`MAX_IDENTITY_BYTES`]. The bridge accepts it from authenticated gateways if its configuration says
+/// so.
+pub const IDENTITY: &str = "sluicegate-identity";
+
+/// The client's own token, for the bridge to verify, in at most [`MAX_TOKEN_BYTES`].
+pub const TOKEN: &str = "sluicegate-token";
+
 /// The client's address without the port, the key of its share of each limit. Absent: the peer's address.
 pub const CLIENT: &str = "sluicegate-client";
 
@@ -46,13 +58,16 @@ pub const MAX_MESSAGE_BYTES: &str = "x-sluicegate-max-message-bytes";
 
 /// All headers that a gateway can send. Those outside [`PREFIX`] restrict nothing, so bridges that do not know them can
 /// ignore them.
-pub const ALL: [&str; 12] = [
+pub const ALL: [&str; 15] = [
     CLUSTER,
     CLUSTER_DEFINITION,
     GATEWAY_SECRET,
     READ,
     WRITE,
     TOPICS,
+    ACCESS,
+    IDENTITY,
+    TOKEN,
     CLIENT,
     HTTP,
     SUBPROTOCOL,
@@ -70,5 +85,11 @@ pub fn is_for_gateways(name: &[u8]) -> bool {
 /// proxy in between.
 pub const ANSWERED: &str = "sluicegate-answered";
 
-/// The longest value of [`TOPICS`] in bytes: gateways on nginx accept no longer header line by default.
-pub const MAX_TOPICS_BYTES: usize = 8 * 1024;
+/// The longest value of [`ACCESS`] in bytes: gateways on nginx accept no longer header line by default.
+pub const MAX_ACCESS_BYTES: usize = 8 * 1024;
+
+/// The longest value of [`IDENTITY`] in bytes.
+pub const MAX_IDENTITY_BYTES: usize = 4 * 1024;
+
+/// The longest value of [`TOKEN`] in bytes.
+pub const MAX_TOKEN_BYTES: usize = 8 * 1024;

@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
-use sluicegate_protocol::codec::{Codec, JSON_SUBPROTOCOL};
+use sluicegate_protocol::codec::{Codec, JSON_SUBPROTOCOL, PROTOBUF_SUBPROTOCOL};
 
 /// The headers of an HTTP request that the handshake looks at, as bytes: a header value need not be text.
 #[derive(Debug, Clone, Copy, Default)]
@@ -26,7 +26,7 @@ pub struct Policy {
     /// Origins of web pages that can open a session; None: any. A request without `Origin` does not come from a web
     /// page and is allowed.
     pub origins: Option<Vec<String>>,
-    /// Subprotocols that the route supports beside [`JSON_SUBPROTOCOL`].
+    /// Subprotocols that the route supports beside [`JSON_SUBPROTOCOL`] and [`PROTOBUF_SUBPROTOCOL`].
     pub subprotocols: Vec<String>,
 }
 
@@ -42,7 +42,7 @@ pub struct Accepted {
 /// A request that opens no session, to be answered as its methods say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
-    /// 400, 403 or 426, or 204 for a preflight.
+    /// 400, 401, 403 or 426, or 204 for a preflight.
     pub status: u16,
     /// A header with what would be accepted.
     pub header: Option<(&'static str, &'static str)>,
@@ -100,8 +100,8 @@ impl Policy {
     /// The first known subprotocol of the client's list. RFC 6455, section 4.1: "one or more comma-separated
     /// subprotocol the client wishes to speak, ordered by preference"
     fn select(&self, offered: &str) -> Option<String> {
-        let is_known =
-            |name: &&str| *name == JSON_SUBPROTOCOL || self.subprotocols.iter().any(|own| own == name);
+        let is_ours = |name: &str| [JSON_SUBPROTOCOL, PROTOBUF_SUBPROTOCOL].contains(&name);
+        let is_known = |name: &&str| is_ours(name) || self.subprotocols.iter().any(|own| own == name);
         offered.split(',').map(str::trim).find(is_known).map(str::to_owned)
     }
 }
@@ -135,6 +135,7 @@ impl Refused {
         let Self { status, reason, .. } = self;
         let title = match status {
             204 => return String::new(),
+            401 => "Unauthorized",
             403 => "Forbidden",
             426 => "Upgrade Required",
             _ => "Bad Request",

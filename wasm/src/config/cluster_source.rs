@@ -10,7 +10,7 @@ use sluicegate_protocol::cluster_definition::{Sasl, Tls};
 use sluicegate_protocol::definition::{MAX_BYTES, MAX_NODES, MECHANISMS, Node};
 use sluicegate_protocol::{ClusterDefinition, metadata};
 
-use super::name::is_cluster;
+use super::name::is_name;
 use super::reader::Reader;
 use super::secret::Secret;
 
@@ -26,7 +26,7 @@ pub enum ClusterSource {
 impl ClusterSource {
     pub(super) fn read(reader: &mut Reader) -> Self {
         let name = reader.string("cluster");
-        if name.as_ref().is_some_and(|name| !is_cluster(name)) {
+        if name.as_ref().is_some_and(|name| !is_name(name)) {
             reader.mistake("cluster", "must be 1 to 100 letters, digits, '.', '_' and '-', as in the bridge");
         }
         let definition = reader.object("kafka", definition);

@@ -1,13 +1,22 @@
 //! The rights of a route's clients.
 
-use sluicegate_protocol::metadata;
-use sluicegate_protocol::metadata::MAX_TOPICS_BYTES;
+use std::collections::BTreeMap;
 
-use super::name::is_topic;
+use serde::Deserialize as _;
+use serde_json::Value;
+use sluicegate_protocol::metadata;
+use sluicegate_protocol::metadata::MAX_ACCESS_BYTES;
+use sluicegate_rights::Topics;
+use sluicegate_rights::claims::Path;
+use sluicegate_rights::policy::{Entry, Policy};
+use sluicegate_rights::template::Template;
+use sluicegate_rights::topics::{MAX_LIST_BYTES, Pattern};
+
+use super::identity::{self, Source};
 use super::reader::Reader;
 
 /// The rights of a route's clients.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Grant {
     /// Whether they can read.
     pub read: bool,
@@ -15,24 +24,85 @@ pub struct Grant {
     pub write: bool,
     /// The topics that they can use, as the bridge's header lists them; None for all.
     pub topics: Option<String>,
+    /// What each person can do within that. None: all can do the same.
+    pub policy: Option<Personal>,
+}
+
+/// The rights of each person.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Personal {
+    /// What the bridge is told.
+    pub policy: Policy,
+    /// The same as JSON.
+    json: String,
+    /// How the gateway knows who clients are.
+    pub source: Option<Source>,
+}
+
+/// A right as it is configured.
+enum Right {
+    /// All of `topics`, or nothing.
+    Shared(bool),
+    /// Its own topics.
+    Own(Vec<Entry>),
 }
 
 impl Grant {
     /// The grant of a route that allows reads by default and writes on request.
     pub(super) fn read(reader: &mut Reader) -> Self {
-        Self { read: reader.flag_or("read", true), write: reader.flag("write"), topics: topics(reader) }
+        let topics = entries(reader, "topics");
+        let (read, write) = (right(reader, "read", true), right(reader, "write", false));
+        if let (Some(_), Right::Own(_), Right::Own(_) | Right::Shared(false)) = (&topics, &read, &write) {
+            reader.mistake("topics", "has no use, because each right names its own topics");
+        }
+        Self::of(reader, topics, read, write)
     }
 
     /// The grant of a route that only writes: to `topic`, or to any of its topics if requests can name one.
     pub(super) fn write(reader: &mut Reader, topic: Option<&str>, names_its_own: bool) -> Self {
-        let topics = topics(reader);
+        let topics = entries(reader, "topics");
         if let (Some(topic), Some(topics)) = (topic, &topics)
-            && !topics.split(',').any(|pattern| matches(pattern, topic))
+            && topics.iter().all(is_for_all)
+            && !topics.iter().any(|entry| matches(&String::from(entry.topic.clone()), topic))
         {
             reader.mistake("topics", &format!("must cover the route's topic ({topic})"));
         }
+        let grant = Self::of(reader, topics, Right::Shared(false), Right::Shared(true));
         let only = topic.filter(|_| !names_its_own).map(str::to_owned);
-        Self { read: false, write: true, topics: only.or(topics) }
+        Self { topics: only.or(grant.topics), ..grant }
+    }
+
+    fn of(reader: &mut Reader, topics: Option<Vec<Entry>>, read: Right, write: Right) -> Self {
+        let (source, identity) = identity::read(reader).unzip();
+        let claims: BTreeMap<String, Path> = reader.parsed("claims", CLAIMS).unwrap_or_default();
+        let capabilities = reader.parsed("capabilities", CAPABILITIES);
+        let asks = source.is_some() || !claims.is_empty() || capabilities.is_some();
+        if let (Right::Shared(read), Right::Shared(write)) = (&read, &write)
+            && !asks
+            && topics.iter().flatten().all(is_for_all)
+        {
+            let topics = topics.map(|topics| joined(reader, topics));
+            return Self { read: *read, write: *write, topics, policy: None };
+        }
+        let topics = topics.unwrap_or_else(|| Template::parse("*").map(every).into_iter().collect());
+        let granted = |right: Right| match right {
+            Right::Shared(false) => None,
+            Right::Shared(true) => Some(topics.clone()),
+            Right::Own(entries) => Some(entries),
+        };
+        let policy = Policy { identity, claims, read: granted(read), write: granted(write), capabilities };
+        if let Err(mistake) = policy.check() {
+            reader.mistake(mistake.member, &mistake.reason);
+        }
+        let json = policy.to_json();
+        if json.len() > MAX_ACCESS_BYTES {
+            reader.mistake(
+                "topics",
+                &format!("must be at most {MAX_ACCESS_BYTES} bytes, with claims and conditions"),
+            );
+        }
+        let (read, write) = (policy.read.is_some(), policy.write.is_some());
+        Self { read, write, topics: None, policy: Some(Personal { policy, json, source }) }
     }
 
     /// The headers that tell the bridge.
@@ -40,30 +110,82 @@ impl Grant {
         let read = (!self.read).then_some((metadata::READ, "false"));
         let write = self.write.then_some((metadata::WRITE, "true"));
         let topics = self.topics.as_deref().map(|topics| (metadata::TOPICS, topics));
-        [read, write, topics].into_iter().flatten()
+        let policy = self.policy.as_ref().map(|personal| (metadata::ACCESS, personal.json.as_str()));
+        [read, write, topics, policy].into_iter().flatten()
     }
 }
 
-fn topics(reader: &mut Reader) -> Option<String> {
-    let topics = reader.strings("topics")?;
-    let is_pattern = |topic: &String| is_topic(topic) || topic.strip_suffix('*').is_some_and(is_prefix);
-    if topics.is_empty() || !topics.iter().all(is_pattern) {
-        reader.mistake("topics", "must be topics such as \"orders\" or prefixes such as \"public.*\"");
+fn right(reader: &mut Reader, key: &'static str, default: bool) -> Right {
+    match reader.value(key) {
+        None => Right::Shared(default),
+        Some(Value::Bool(flag)) => Right::Shared(flag),
+        Some(value @ Value::Array(_)) => Right::Own(parse(reader, key, value)),
+        Some(_) => {
+            reader.mistake(key, "must be true, false or an array of topics");
+            Right::Shared(default)
+        }
     }
+}
+
+fn entries(reader: &mut Reader, key: &'static str) -> Option<Vec<Entry>> {
+    let value = reader.value(key)?;
+    Some(parse(reader, key, value))
+}
+
+fn parse(reader: &mut Reader, key: &'static str, value: Value) -> Vec<Entry> {
+    let items = match value {
+        Value::Array(items) => items,
+        // APISIX writes configuration with Lua's cjson, to which every empty table is an object.
+        Value::Object(object) if object.is_empty() => Vec::new(),
+        _ => {
+            reader.mistake(key, "must be an array of topics");
+            return Vec::new();
+        }
+    };
+    if items.is_empty() {
+        reader.mistake(key, TOPICS);
+    }
+    let mut entries = Vec::with_capacity(items.len());
+    for (index, item) in items.into_iter().enumerate() {
+        let entry = match &item {
+            Value::String(text) if text.contains("${") => {
+                Template::parse(text).map(every).map_err(str::to_owned)
+            }
+            Value::String(text) => Template::parse(text).map(every).map_err(|_| TOPICS.to_owned()),
+            Value::Object(_) => Entry::deserialize(&item).map_err(|error| error.to_string()),
+            _ => Err("must be a topic, or an object with \"topic\" and \"when\"".to_owned()),
+        };
+        match entry {
+            Ok(entry) => entries.push(entry),
+            Err(reason) => reader.mistake(&format!("{key}[{index}]"), &reason),
+        }
+    }
+    entries
+}
+
+/// Whether an entry is the same for everybody.
+fn is_for_all(entry: &Entry) -> bool {
+    entry.claims().next().is_none()
+}
+
+/// The entry of a topic for everybody.
+fn every(topic: Template) -> Entry {
+    Entry { topic, when: None }
+}
+
+fn joined(reader: &mut Reader, topics: Vec<Entry>) -> String {
+    let topics: Vec<String> = topics.into_iter().map(|entry| entry.topic.into()).collect();
     let joined = topics.join(",");
-    if joined.len() > MAX_TOPICS_BYTES {
-        reader.mistake("topics", &format!("must be at most {MAX_TOPICS_BYTES} bytes in all"));
+    if joined.len() > MAX_LIST_BYTES {
+        reader.mistake("topics", &format!("must be at most {MAX_LIST_BYTES} bytes in all"));
     }
-    Some(joined)
-}
-
-fn is_prefix(text: &str) -> bool {
-    text.is_empty() || text == "." || text == ".." || is_topic(text)
+    joined
 }
 
 fn matches(pattern: &str, topic: &str) -> bool {
-    match pattern.strip_suffix('*') {
-        Some(prefix) => topic.starts_with(prefix),
-        None => topic == pattern,
-    }
+    Pattern::parse(pattern).is_some_and(|pattern| [pattern].into_iter().collect::<Topics>().contains(topic))
 }
+
+const TOPICS: &str = "must be topics such as \"orders\" or prefixes such as \"public.*\"";
+const CLAIMS: &str = "must be an object of paths, such as {\"team\": [\"realm\", \"team\"]}";
+const CAPABILITIES: &str = "must be the path of a claim, such as [\"capabilities\"]";

@@ -1,5 +1,6 @@
 //! Takes known keys out of a JSON object and collects mistakes with their keys.
 
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 pub(super) struct Reader {
@@ -56,6 +57,15 @@ impl Reader {
     /// Any value; the caller checks it.
     pub(super) fn value(&mut self, key: &'static str) -> Option<Value> {
         self.take(key)
+    }
+
+    /// A value of any type that serde parses.
+    pub(super) fn parsed<T: DeserializeOwned>(&mut self, key: &'static str, expected: &str) -> Option<T> {
+        let parsed = T::deserialize(self.take(key)?).ok();
+        if parsed.is_none() {
+            self.mistake(key, expected);
+        }
+        parsed
     }
 
     /// Whether a key is given that is no longer used.

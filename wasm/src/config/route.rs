@@ -3,11 +3,12 @@
 use sluicegate_protocol::http_route::Resource;
 use sluicegate_protocol::jsonkey::Path;
 use sluicegate_protocol::{HttpCors, HttpProduce, HttpRest, HttpRoute, SERVICE_PATH_PREFIX};
+use sluicegate_rights::name::is_topic;
 use sluicegate_ws_session::handshake::Policy;
 
 use super::cluster_source::ClusterSource;
 use super::grant::Grant;
-use super::name::is_topic;
+use super::identity::Source;
 use super::reader::Reader;
 
 /// A route.
@@ -103,7 +104,29 @@ impl Route {
                 (Grant::read(reader), pubsub(reader))
             }
         };
-        Self { path, cluster, grant, kind }
+        let route = Self { path, cluster, grant, kind };
+        let takes_cookies = match route.source() {
+            Some(Source::Token(places)) => places.cookie.is_some(),
+            _ => false,
+        };
+        if takes_cookies && !route.names_its_pages() {
+            reader.mistake("origins", "is missing: browsers send cookies with the requests of any page");
+        }
+        route
+    }
+
+    /// Whether only pages of some origins are admitted.
+    fn names_its_pages(&self) -> bool {
+        let origins = match &self.kind {
+            Kind::Pubsub { policy } => policy.origins.as_ref(),
+            Kind::Http(http) => http.cors.as_ref().map(|cors| &cors.origins),
+        };
+        origins.is_some_and(|origins| !origins.iter().any(|origin| origin == "*"))
+    }
+
+    /// Where the gateway has the identity of clients, if the route asks for one.
+    pub fn source(&self) -> Option<&Source> {
+        self.grant.policy.as_ref()?.source.as_ref()
     }
 }
 

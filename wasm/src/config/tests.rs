@@ -10,6 +10,7 @@ mod clusters;
 mod documents;
 mod files;
 mod grants;
+mod identities;
 
 /// As in Envoy.
 fn parse(json: &[u8]) -> Result<Config, Vec<String>> {
@@ -36,7 +37,7 @@ fn smallest_configuration_has_the_documented_defaults() {
     let [route] = config.routes.as_slice() else { panic!("{:?}", config.routes) };
     assert_eq!(route.path, "/pubsub");
     assert!(matches!(&route.cluster, ClusterSource::Named(name) if **name == *"default"));
-    assert_eq!(route.grant, Grant { read: true, write: false, topics: None });
+    assert_eq!(route.grant, Grant { read: true, write: false, topics: None, policy: None });
     let Kind::Pubsub { policy } = &route.kind else { panic!("{route:?}") };
     assert_eq!(policy.origins, None);
     assert_eq!(policy.subprotocols, [""; 0]);
@@ -164,7 +165,7 @@ fn every_setting_is_read() {
 
 /// The only route of a configuration that has this one.
 #[track_caller]
-fn only(route: &str) -> Route {
+pub(super) fn only(route: &str) -> Route {
     let json = format!(r#"{{"routes":[{{"path":"/p/",{route}}}]}}"#);
     let config = parse(json.as_bytes()).unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
     config.routes.into_iter().next().unwrap()

@@ -5,11 +5,12 @@
 //! is 0, and fails it with 503 if the result is negative. Any other result crashes the worker.
 
 use sluicegate_protocol::metadata;
+use sluicegate_rights::Claims;
 use sluicegate_ws_session::handshake::Accepted;
 
 use super::{Gateway, RequestHeaders};
 use crate::action::Action;
-use crate::config::{Config, Route};
+use crate::config::{Config, Route, Source};
 use crate::host::{self, Map, Status};
 use crate::unanswered_request::UnansweredRequest;
 
@@ -59,6 +60,23 @@ impl Gateway for Apisix {
     /// nginx retries a write only if nothing of it was sent (`proxy_next_upstream` without `non_idempotent`).
     fn forward(&self, _: bool) -> Result<(), Status> {
         to_the_bridge()
+    }
+
+    /// The headers of authentication plugins; this host has no metadata.
+    fn claims(&self, source: &Source) -> Option<Claims> {
+        let Source::Consumer = source else { return None };
+        let claim = |name: &str, header: &str| {
+            let value = String::from_utf8(host::header(Map::Request, header).ok()??).ok()?;
+            Some((name.to_owned(), value.into()))
+        };
+        let consumer = claim("sub", "x-consumer-username")?;
+        let credential = claim("credential", "x-credential-identifier");
+        Some(Claims::of([consumer].into_iter().chain(credential).collect()))
+    }
+
+    /// Nothing to do: the bridge gets no query.
+    fn hide_token(&self, _: &[u8]) -> Result<(), Status> {
+        Ok(())
     }
 
     fn client(&self) -> Option<String> {

@@ -3,11 +3,13 @@
 use std::cell::Cell;
 
 use sluicegate_protocol::metadata;
+use sluicegate_rights::Claims;
 use sluicegate_ws_session::handshake::Accepted;
 
 use super::{Gateway, RequestHeaders};
 use crate::action::Action;
-use crate::config::{Config, Profile, Route};
+use crate::config::{CertificateName, Config, Profile, Route, Source};
+use crate::dynamic_metadata;
 use crate::host::{self, Map, Status};
 use crate::unanswered_request::UnansweredRequest;
 
@@ -78,6 +80,22 @@ impl Gateway for Envoy {
         Ok(())
     }
 
+    fn claims(&self, source: &Source) -> Option<Claims> {
+        match source {
+            Source::Metadata { namespace, payload } => {
+                let metadata = host::property(&["metadata"]).ok()?;
+                dynamic_metadata::claims(&metadata, namespace, payload.as_deref())
+            }
+            Source::Certificate(name) => certificate(*name),
+            Source::Consumer | Source::Token(_) => None,
+        }
+    }
+
+    /// Envoy selects its route again, by the same path.
+    fn hide_token(&self, path: &[u8]) -> Result<(), Status> {
+        host::set_header(Map::Request, ":path", path)
+    }
+
     fn client(&self) -> Option<String> {
         let address = String::from_utf8(host::property(&["source", "address"]).ok()?).ok()?;
         address.rsplit_once(':').map(|(host, _)| host.to_owned())
@@ -114,6 +132,21 @@ impl Gateway for Envoy {
     fn tick(&self) {
         self.closing.tick();
     }
+}
+
+/// The owner of the client's certificate. None unless Envoy has verified its chain, which it tells from version 1.39 on.
+fn certificate(name: CertificateName) -> Option<Claims> {
+    let of_connection = |name: &str| host::property(&["connection", name]).ok();
+    if of_connection("peer_certificate_valid")? != [1] {
+        return None;
+    }
+    let subject = of_connection(match name {
+        CertificateName::Uri => "uri_san_peer_certificate",
+        CertificateName::Dns => "dns_san_peer_certificate",
+        CertificateName::Subject => "subject_peer_certificate",
+    });
+    let subject = String::from_utf8(subject?).ok().filter(|subject| !subject.is_empty())?;
+    Some(Claims::of([("sub".to_owned(), subject.into())].into_iter().collect()))
 }
 
 /// Repeated requests have no further effect.

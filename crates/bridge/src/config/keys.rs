@@ -150,6 +150,33 @@ keys! {
     MAX_HEADER_BYTES: Number = "limits.max_header_bytes", number(160 * KIB, 1024..=MIB),
         "Headers of one request; at least 2.5 × the gateway's own limit",
         "this for each request";
+    MAX_SESSION_AGE: Number = "limits.max_session_age_ms", number(0, 0..=30 * DAY),
+        "A session or a stream of events ends after this; 0: never",
+        "";
+    IDENTITY_FROM_GATEWAY: Other = "identity.from_gateway", other("boolean", "`false`"),
+        "Whether authenticated gateways tell who clients are",
+        "";
+    IDENTITY_LEEWAY: Number = "identity.leeway_ms", number(60_000, 0..=HOUR),
+        "How long an expired identity is still valid, as clocks differ",
+        "";
+    ISSUER: Other = "identity.NAME.issuer", other("string", "required"),
+        "The claim `iss` of the tokens that it verifies",
+        "";
+    AUDIENCE: Other = "identity.NAME.audience", other("list of strings", "required"),
+        "The claim `aud` of tokens has one of these",
+        "";
+    ALGORITHMS: Other = "identity.NAME.algorithms", other("list of names", "all with public keys"),
+        "Algorithms of signatures, such as `RS256` or `ES256`",
+        "";
+    JWKS_URL: Other = "identity.NAME.jwks_url", other("URL", "none"),
+        "The issuer's keys; this, `jwks_file` or `secret` is required",
+        "up to 256 KiB";
+    JWKS_FILE: Other = "identity.NAME.jwks_file", other("path", "none"),
+        "The issuer's keys, as a JWK Set",
+        "";
+    ISSUER_SECRET: Other = "identity.NAME.secret", other("string or file", "none"),
+        "Shared with the issuer, for `HS256`; at least 32 characters",
+        "";
     PING_INTERVAL: Number = "session.ping_interval_ms", number(30_000, 100..=HOUR),
         "Silence before a ping; a message must be complete within three",
         "";
@@ -245,6 +272,7 @@ const KIB: u32 = 1024;
 pub(super) const MIB: u32 = 1024 * KIB;
 /// In milliseconds.
 const HOUR: u32 = 3_600_000;
+const DAY: u32 = 24 * HOUR;
 
 #[cfg(test)]
 impl Key<Number> {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use subtle::ConstantTimeEq;
 
-/// A secret. It can be compared, in constant time, but not printed.
+/// A secret. It can be compared, in constant time, but is never printed.
 #[derive(Clone)]
 pub struct Secret(Box<[u8]>);
 
@@ -21,6 +21,11 @@ impl Secret {
             return Err("expected printable ASCII without spaces".to_owned());
         }
         Ok(Self(text.as_bytes().into()))
+    }
+
+    /// The secret's bytes.
+    pub(crate) fn expose(&self) -> &[u8] {
+        &self.0
     }
 
     /// Whether `given` is this secret.

@@ -111,6 +111,12 @@ impl Section {
         self.parsed(key, "expected a number from 0 to 1", parse, problems)
     }
 
+    /// A text that is not empty.
+    pub(super) fn text(&mut self, key: &str, problems: &mut Problems) -> Option<String> {
+        let parse = |node: &Node| node.text().filter(|text| !text.is_empty()).map(str::to_owned);
+        self.parsed(key, "expected a string that is not empty", parse, problems)
+    }
+
     /// A text that `is_valid`. A problem does not show credentials.
     pub(super) fn url(
         &mut self,

@@ -1,13 +1,17 @@
 //! Reads a gateway's headers: its secret, the cluster, and what the client can do there.
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, Request};
 use sluicegate_delivery::cluster::Cluster;
-use sluicegate_delivery::grant::Grant;
+use sluicegate_delivery::grant::{Grant, Term, TermCause};
 use sluicegate_fair_share::ClientKey;
 use sluicegate_protocol::metadata;
+use sluicegate_rights::Rights;
+use tokio::time::Instant;
 
+use super::identity::Believed;
 use super::refusal::Refusal;
 use super::{Endpoint, Peer, rights};
 
@@ -46,7 +50,10 @@ impl Endpoint {
     pub(super) async fn grant<B>(&self, request: &Request<B>) -> Result<Grant, Refusal> {
         let (headers, client) = (request.headers(), source(request));
         let cluster = self.cluster(headers, client).await?;
-        rights::grant(cluster, client, headers)
+        let settings = self.settings.load_full();
+        let (rights, term) = rights_of(headers, &settings.believed, settings.max_age).await?;
+        let route = headers.get(metadata::ROUTE).map(|route| route.as_bytes());
+        Ok(Grant::new(cluster, client, route, rights).ending(term))
     }
 
     /// The cluster that `headers` name or define.
@@ -68,6 +75,32 @@ impl Endpoint {
         let found = std::str::from_utf8(name).ok().and_then(|name| self.clusters.named(name));
         found.ok_or_else(|| Refusal::unknown_cluster(name))
     }
+}
+
+/// The rights of the client that a gateway tells in `headers`, and when they end.
+///
+/// # Errors
+/// The route asks for an identity, and the client has none; or gateway and bridge do not match.
+///
+/// # Cancel safety
+/// A drop abandons the wait for an issuer's keys.
+pub(crate) async fn rights_of(
+    headers: &HeaderMap,
+    believed: &Believed,
+    max_age: Option<Duration>,
+) -> Result<(Rights, Option<Term>), Refusal> {
+    let policy = rights::policy(headers)?;
+    let way = policy.as_ref().and_then(|policy| policy.identity.as_ref());
+    let (now, opened) = (SystemTime::now(), Instant::now());
+    let identity = believed.identify(way, headers, now).await?;
+    let claims = identity.as_ref().map(|identity| &identity.claims);
+    let rights = rights::rights(headers, policy.as_ref(), claims)?;
+    let left = identity.as_ref().and_then(|identity| identity.until?.duration_since(now).ok());
+    let ends = |after: Duration, cause| opened.checked_add(after).map(|at| Term { at, cause });
+    let identity = left.and_then(|left| ends(left, TermCause::Identity));
+    // Sessions that were opened together do not end together.
+    let age = max_age.and_then(|age| ends(age.mul_f64(1.0 - 0.1 * fastrand::f64()), TermCause::Age));
+    Ok((rights, identity.into_iter().chain(age).min_by_key(|term| term.at)))
 }
 
 /// The source of a request: the client that its gateway names, otherwise the peer.

@@ -97,8 +97,12 @@ fn problem(refusal: &Refusal) -> Problem {
         Refusal::Draining
         | Refusal::Outdated
         | Refusal::Full { .. }
+        | Refusal::NoKeys
         | Refusal::RouteCluster(RouteClusterError::TooMany { .. }) => {
             Problem::new(ProblemKind::Unavailable, refusal.text() + ", try again")
+        }
+        Refusal::Identity(error) => {
+            Problem::new(ProblemKind::Unauthenticated(error.challenge()), error.text())
         }
         Refusal::Origin | Refusal::NotLoopbackHost => Problem::new(ProblemKind::Forbidden, refusal.text()),
         _ => {

@@ -3,11 +3,13 @@
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, Version, header};
 use http_body_util::Full;
+use sluicegate_identity::TokenError;
 use sluicegate_protocol::{SESSION_PATH, metadata};
 use sluicegate_ws_session::handshake::Refused;
 use tonic::body::Body;
 use tonic::{Code, Status};
 
+use super::identity_error::IdentityError;
 use super::unbuffered::unbuffered;
 use crate::clusters::RouteClusterError;
 
@@ -61,6 +63,17 @@ pub(crate) enum Refusal {
     },
     /// The request needs another version of HTTP.
     Version,
+    /// A gateway tells an identity, and the configuration does not say that gateways can.
+    IdentityFromGateway,
+    /// The route asks for an identity, and the client has no valid one.
+    Identity(IdentityError),
+    /// The route names an issuer that the configuration does not have.
+    UnknownIssuer {
+        /// Escaped, and cut to [`MAX_NAME_BYTES`].
+        name: String,
+    },
+    /// The keys of an issuer are not known.
+    NoKeys,
 }
 
 /// The form of a refusal.
@@ -76,6 +89,12 @@ impl Refusal {
     pub(super) fn unknown_cluster(name: &[u8]) -> Self {
         let name = name.get(..MAX_NAME_BYTES).unwrap_or(name).escape_ascii().to_string();
         Self::UnknownCluster { name }
+    }
+
+    pub(super) fn unknown_issuer(name: &str) -> Self {
+        let name = name.as_bytes();
+        let name = name.get(..MAX_NAME_BYTES).unwrap_or(name).escape_ascii().to_string();
+        Self::UnknownIssuer { name }
     }
 
     pub(super) fn unknown_header(name: &HeaderName) -> Self {
@@ -115,7 +134,9 @@ impl Refusal {
             | Self::InvalidHeader { .. }
             | Self::UnknownCluster { .. }
             | Self::RouteCluster(_)
-            | Self::TwoClusters => true,
+            | Self::TwoClusters
+            | Self::IdentityFromGateway
+            | Self::UnknownIssuer { .. } => true,
             Self::NotFound
             | Self::OtherConnect
             | Self::NotGrpc
@@ -127,7 +148,9 @@ impl Refusal {
             | Self::Body
             | Self::Origin
             | Self::NotLoopbackHost
-            | Self::Version => false,
+            | Self::Version
+            | Self::Identity(_)
+            | Self::NoKeys => false,
         }
     }
 
@@ -138,6 +161,7 @@ impl Refusal {
 
     fn into_http(self) -> Response<Body> {
         let (status, _) = self.codes();
+        let challenge = self.challenge();
         let (body, fields) = match self.refused_handshake() {
             Some(refused) => (refused.document(), refused.headers()),
             None => {
@@ -151,6 +175,7 @@ impl Refusal {
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
         }
+        headers.extend(challenge.map(|challenge| (header::WWW_AUTHENTICATE, challenge)));
         for (name, value) in fields {
             // Valid in a header: our own texts, and a value of the request's own header.
             headers.extend(HeaderValue::try_from(value).map(|value| (HeaderName::from_static(name), value)));
@@ -162,7 +187,16 @@ impl Refusal {
     fn refused_handshake(&self) -> Option<Refused> {
         match self {
             Self::Handshake(refused) => Some(refused.clone()),
+            Self::Identity(error) => Some(Refused::new(401, error.text())),
             Self::Origin => Some(Refused::new(403, ORIGIN)),
+            _ => None,
+        }
+    }
+
+    /// The value of `WWW-Authenticate`, which 401 has for clients (RFC 9110, section 15.5.2).
+    fn challenge(&self) -> Option<HeaderValue> {
+        match self {
+            Self::Identity(error) => Some(HeaderValue::from_static(error.challenge())),
             _ => None,
         }
     }
@@ -193,6 +227,12 @@ impl Refusal {
             Self::Body => "body",
             Self::Origin | Self::NotLoopbackHost => "origin",
             Self::Version => "version",
+            Self::IdentityFromGateway => "identity_from_gateway",
+            Self::Identity(IdentityError::Missing) => "identity_missing",
+            Self::Identity(IdentityError::Expired) => "identity_expired",
+            Self::Identity(IdentityError::NotATime | IdentityError::Token(_)) => "identity_invalid",
+            Self::UnknownIssuer { .. } => "identity_unknown",
+            Self::NoKeys => "identity_keys",
         }
     }
 
@@ -200,8 +240,12 @@ impl Refusal {
         match self {
             Self::NotFound | Self::OtherConnect => (StatusCode::NOT_FOUND, Code::Unimplemented),
             Self::NotGrpc => (StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::InvalidArgument),
-            Self::SecretMissing | Self::SecretWrong => (StatusCode::UNAUTHORIZED, Code::Unauthenticated),
-            Self::UnknownCluster { .. } => (StatusCode::NOT_FOUND, Code::NotFound),
+            Self::SecretMissing | Self::SecretWrong | Self::Identity(_) => {
+                (StatusCode::UNAUTHORIZED, Code::Unauthenticated)
+            }
+            Self::UnknownCluster { .. } | Self::UnknownIssuer { .. } => {
+                (StatusCode::NOT_FOUND, Code::NotFound)
+            }
             Self::RouteCluster(RouteClusterError::UnknownGateway | RouteClusterError::Host(_)) => {
                 (StatusCode::FORBIDDEN, Code::PermissionDenied)
             }
@@ -212,7 +256,9 @@ impl Refusal {
                 (StatusCode::INTERNAL_SERVER_ERROR, Code::FailedPrecondition)
             }
             // Not UNAVAILABLE, which gateways also report for lost connections: this request was certainly not started.
-            Self::Draining | Self::Outdated => (StatusCode::SERVICE_UNAVAILABLE, Code::Aborted),
+            Self::Draining | Self::Outdated | Self::NoKeys => {
+                (StatusCode::SERVICE_UNAVAILABLE, Code::Aborted)
+            }
             Self::Full { .. } | Self::RouteCluster(RouteClusterError::TooMany { .. }) => {
                 (StatusCode::SERVICE_UNAVAILABLE, Code::ResourceExhausted)
             }
@@ -225,7 +271,9 @@ impl Refusal {
             | Self::InvalidHeader { .. }
             | Self::Host
             | Self::Body => (StatusCode::BAD_REQUEST, Code::InvalidArgument),
-            Self::Origin | Self::NotLoopbackHost => (StatusCode::FORBIDDEN, Code::PermissionDenied),
+            Self::Origin | Self::NotLoopbackHost | Self::IdentityFromGateway => {
+                (StatusCode::FORBIDDEN, Code::PermissionDenied)
+            }
             Self::Version => (StatusCode::HTTP_VERSION_NOT_SUPPORTED, Code::Internal),
         }
     }
@@ -260,7 +308,11 @@ impl Refusal {
             | Self::Origin
             | Self::NotLoopbackHost
             | Self::InvalidHeader { .. }
-            | Self::Version => self.text(),
+            | Self::Version
+            | Self::IdentityFromGateway
+            | Self::Identity(_)
+            | Self::UnknownIssuer { .. }
+            | Self::NoKeys => self.text(),
         }
     }
 
@@ -307,6 +359,14 @@ impl Refusal {
                 "Host not allowed: without gateway_secret or tls.client_ca the bridge serves loopback names only"
                     .to_owned()
             }
+            Self::IdentityFromGateway => {
+                format!("unexpected header {}: set identity.from_gateway, and authenticate gateways", metadata::IDENTITY)
+            }
+            Self::Identity(error) => error.text().to_owned(),
+            Self::UnknownIssuer { name } => {
+                format!("unknown identity {name} (header {}): expected an [identity.NAME]", metadata::ACCESS)
+            }
+            Self::NoKeys => TokenError::NoKeys.text().to_owned(),
             Self::Version => {
                 "expected HTTP/2 for application/grpc, or HTTP/1.1 for a WebSocket upgrade".to_owned()
             }
@@ -347,6 +407,12 @@ mod tests {
             Refusal::Body,
             Refusal::Origin,
             Refusal::Version,
+            Refusal::IdentityFromGateway,
+            Refusal::Identity(IdentityError::Missing),
+            Refusal::Identity(IdentityError::Expired),
+            Refusal::Identity(IdentityError::NotATime),
+            Refusal::UnknownIssuer { name: String::new() },
+            Refusal::NoKeys,
         ]
     }
 
@@ -368,6 +434,12 @@ mod tests {
             "handshake" => "an invalid or forbidden WebSocket handshake",
             "body" => "an upgrade with a body",
             "origin" => "a page or host of another machine, at a bridge without a secret",
+            "identity_from_gateway" => "a gateway tells identities, and `identity.from_gateway` is not set",
+            "identity_missing" => "the route asks who the client is, and it does not say",
+            "identity_expired" => "the client's identity has expired",
+            "identity_unknown" => "the bridge has no `[identity.NAME]` of this name",
+            "identity_keys" => "the keys of a token's issuer cannot be fetched",
+            "identity_invalid" => "the client's identity is not valid",
             "version" => "the HTTP version cannot carry it",
             other => panic!("{other}"),
         }

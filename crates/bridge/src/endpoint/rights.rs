@@ -1,21 +1,33 @@
-//! The rights of a client, from its gateway's headers.
-
-use std::sync::Arc;
+//! The rights of a client: what its route grants to everybody, narrowed to what it grants to this person.
 
 use http::HeaderMap;
-use sluicegate_delivery::Topics;
-use sluicegate_delivery::cluster::Cluster;
-use sluicegate_delivery::grant::{Grant, Rights};
-use sluicegate_fair_share::ClientKey;
 use sluicegate_protocol::metadata;
+use sluicegate_protocol::metadata::MAX_ACCESS_BYTES;
+use sluicegate_rights::{Claims, Policy, Rights, Topics};
 
 use super::refusal::Refusal;
 
-/// The grant of the headers at `cluster`. Without headers it reads every topic and writes none.
+/// The policy of the client's route, if it has one.
 ///
 /// # Errors
-/// A header has an invalid value.
-pub(crate) fn grant(cluster: Arc<Cluster>, client: ClientKey, headers: &HeaderMap) -> Result<Grant, Refusal> {
+/// The header is invalid.
+pub(crate) fn policy(headers: &HeaderMap) -> Result<Option<Policy>, Refusal> {
+    let Some(policy) = headers.get(metadata::ACCESS).map(|policy| policy.as_bytes()) else { return Ok(None) };
+    // An unknown member can be a restriction of a newer gateway.
+    let parsed = if policy.len() <= MAX_ACCESS_BYTES { Policy::parse(policy).ok() } else { None };
+    let expected = "a policy of this version as JSON, in at most 8192 bytes";
+    parsed.map(Some).ok_or(Refusal::InvalidHeader { header: metadata::ACCESS, expected })
+}
+
+/// The rights of a client with these claims. Without headers it reads every topic and writes none.
+///
+/// # Errors
+/// A header is invalid.
+pub(crate) fn rights(
+    headers: &HeaderMap,
+    policy: Option<&Policy>,
+    claims: Option<&Claims>,
+) -> Result<Rights, Refusal> {
     let topics = match headers.get(metadata::TOPICS) {
         None => Topics::default(),
         Some(listed) => Topics::parse(listed.as_bytes()).ok_or(Refusal::InvalidHeader {
@@ -23,13 +35,13 @@ pub(crate) fn grant(cluster: Arc<Cluster>, client: ClientKey, headers: &HeaderMa
             expected: "comma-separated topics or prefixes followed by *, in at most 8192 bytes",
         })?,
     };
-    let rights = Rights {
-        read: flag(headers, metadata::READ)?.unwrap_or(true),
-        write: flag(headers, metadata::WRITE)?.unwrap_or(false),
-        topics,
-    };
-    let route = headers.get(metadata::ROUTE).map(|route| route.as_bytes());
-    Ok(Grant::new(cluster, client, route, rights))
+    let may_read = flag(headers, metadata::READ)?.unwrap_or(true);
+    let may_write = flag(headers, metadata::WRITE)?.unwrap_or(false);
+    let route = Rights { read: may_read.then(|| topics.clone()), write: may_write.then_some(topics) };
+    Ok(match policy {
+        None => route,
+        Some(policy) => route.and(policy.rights(claims)),
+    })
 }
 
 fn flag(headers: &HeaderMap, header: &'static str) -> Result<Option<bool>, Refusal> {
@@ -43,27 +55,35 @@ fn flag(headers: &HeaderMap, header: &'static str) -> Result<Option<bool>, Refus
 
 #[cfg(test)]
 mod tests {
-    use sluicegate_delivery::testing::script::Script;
-
     use super::*;
 
-    fn of(headers: &[(&'static str, &str)]) -> Result<Grant, Refusal> {
+    fn of(headers: &[(&'static str, &str)]) -> Result<Rights, Refusal> {
         let headers = headers.iter().map(|(name, value)| ((*name).parse().unwrap(), value.parse().unwrap()));
-        grant(Script::cluster(1).0, ClientKey::default(), &headers.collect())
+        let headers = headers.collect();
+        rights(&headers, policy(&headers)?.as_ref(), None)
     }
 
     #[test]
-    fn default_grant_reads_every_topic_and_writes_none() {
-        let grant = of(&[]).ok().unwrap();
-        assert!(!grant.writes() && grant.check_read("any").is_ok());
+    fn default_rights_are_to_read_every_topic() {
+        assert_eq!(of(&[]).ok(), Some(Rights { read: Some(Topics::default()), write: None }));
     }
 
     #[test]
     fn headers_limit_reading_writing_and_topics() {
-        let grant = of(&[(metadata::READ, "false"), (metadata::WRITE, "true")]).ok().unwrap();
-        assert!(grant.writes() && grant.check_read("any").is_err());
-        let grant = of(&[(metadata::TOPICS, "orders,public.*")]).ok().unwrap();
-        assert!(grant.check_read("public.x").is_ok() && grant.check_read("other").is_err());
+        let rights = of(&[(metadata::READ, "false"), (metadata::WRITE, "true")]).ok().unwrap();
+        assert!(rights.writes("any") && rights.read.is_none());
+        let rights = of(&[(metadata::TOPICS, "orders,public.*")]).ok().unwrap();
+        assert!(rights.reads("public.x") && !rights.reads("other") && rights.write.is_none());
+    }
+
+    #[test]
+    fn policy_narrows_the_other_headers() {
+        let policy = r#"{"read":[{"topic":"a.*"}],"write":[{"topic":"*"}]}"#;
+        let rights = of(&[(metadata::ACCESS, policy), (metadata::TOPICS, "a.1,b")]).ok().unwrap();
+        assert!(rights.reads("a.1") && !rights.reads("a.2") && !rights.reads("b") && rights.write.is_none());
+        let rights = of(&[(metadata::ACCESS, policy), (metadata::WRITE, "true")]).ok().unwrap();
+        assert!(rights.writes("b") && !rights.reads("b"));
+        assert_eq!(of(&[(metadata::ACCESS, "{}")]).ok(), Some(Rights { read: None, write: None }));
     }
 
     #[test]
@@ -77,5 +97,11 @@ mod tests {
             check(metadata::READ, value);
             check(metadata::WRITE, value);
         }
+        for value in
+            ["", "[]", "x", r#"{"read":["a"]}"#, r#"{"newer":1}"#, r#"{"read":[{"topic":"${sub}"}]}"#]
+        {
+            check(metadata::ACCESS, value);
+        }
+        check(metadata::ACCESS, &format!("{{{}}}", " ".repeat(MAX_ACCESS_BYTES)));
     }
 }

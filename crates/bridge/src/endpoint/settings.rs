@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::identity::Believed;
 use crate::config::{Config, Secret};
 use crate::session;
 
@@ -13,6 +14,10 @@ pub(crate) struct Settings {
     pub(super) needs_certificate: bool,
     /// Gateways authenticate, with a secret or a client certificate.
     pub(super) authenticated: bool,
+    /// Whose identities are believed.
+    pub(super) believed: Believed,
+    /// How long sessions and streams of events last.
+    pub(super) max_age: Option<Duration>,
     pub(super) limits: session::Limits,
     /// Limits on messages of WebSocket clients.
     pub(super) messages: sluicegate_ws_session::Limits,
@@ -21,7 +26,8 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    pub(crate) fn of(config: &Config) -> Self {
+    /// Those of a configuration, which keeps what it can of the settings `before`.
+    pub(crate) fn of(config: &Config, before: Option<&Self>) -> Self {
         let limits = session::Limits {
             max_request_bytes: config.limits.max_request_bytes,
             max_commands: config.limits.max_commands_per_session,
@@ -34,6 +40,8 @@ impl Settings {
             secrets: config.gateway_secret.iter().chain(&config.second_gateway_secret).cloned().collect(),
             needs_certificate: config.needs_certificate(),
             authenticated: config.knows_gateways(),
+            believed: Believed::of(config, before.map_or(&Believed::default(), |before| &before.believed)),
+            max_age: config.limits.max_session_age,
             limits,
             messages: sluicegate_ws_session::Limits { max_message_bytes: config.limits.max_request_bytes },
             drain_timeout: config.session.drain_timeout,

@@ -33,6 +33,8 @@ pub(crate) struct Problem {
 pub(crate) enum ProblemKind {
     /// The request is invalid.
     Malformed,
+    /// The route asks for an identity, and the client has no valid one: the challenge of `WWW-Authenticate`.
+    Unauthenticated(&'static str),
     /// The route or the bridge does not allow it.
     Forbidden,
     /// The messaging system does not authorize the cluster's user.
@@ -72,6 +74,7 @@ impl ProblemKind {
         use StatusCode as Status;
         match self {
             Self::Malformed => (Status::BAD_REQUEST, "Bad Request", 400),
+            Self::Unauthenticated(_) => (Status::UNAUTHORIZED, "Unauthorized", 401),
             Self::Forbidden => (Status::FORBIDDEN, "Forbidden", 403),
             Self::NotAuthorized => (Status::FORBIDDEN, "Forbidden", 40301),
             Self::NoResource => (Status::NOT_FOUND, "Not Found", 404),
@@ -107,7 +110,8 @@ impl ProblemKind {
             Self::Rejected => Reason::Rejected,
             Self::Unavailable => Reason::Transient,
             Self::UnknownOutcome => Reason::UnknownOutcome,
-            Self::NoResource
+            Self::Unauthenticated(_)
+            | Self::NoResource
             | Self::MethodNotAllowed(_)
             | Self::NotAcceptable
             | Self::UnsupportedMediaType
@@ -125,6 +129,7 @@ impl ProblemKind {
             Self::UnknownOutcome => Some(dialect::of(system).words().unknown_outcome),
             Self::NotAuthorized => Some(dialect::of(system).words().not_authorized),
             Self::Malformed
+            | Self::Unauthenticated(_)
             | Self::Forbidden
             | Self::NoResource
             | Self::NoTopic
@@ -242,6 +247,9 @@ impl Problem {
         if let ProblemKind::MethodNotAllowed(allow) = self.kind {
             response = response.header(header::ALLOW, allow);
         }
+        if let ProblemKind::Unauthenticated(challenge) = self.kind {
+            response = response.header(header::WWW_AUTHENTICATE, challenge);
+        }
         if matches!(self.kind, ProblemKind::Busy | ProblemKind::Unavailable) {
             // RFC 9110, section 10.2.3: whole seconds.
             let seconds = self.retry_after.as_millis().div_ceil(1000).max(1);
@@ -279,8 +287,9 @@ mod tests {
 
     use super::*;
 
-    const ALL: [ProblemKind; 19] = [
+    const ALL: [ProblemKind; 20] = [
         ProblemKind::Malformed,
+        ProblemKind::Unauthenticated("Bearer"),
         ProblemKind::Forbidden,
         ProblemKind::NotAuthorized,
         ProblemKind::NoResource,
@@ -323,6 +332,9 @@ mod tests {
     fn meaning(kind: ProblemKind) -> &'static str {
         match kind {
             ProblemKind::Malformed => "invalid request, offset out of range, invalid JSON",
+            ProblemKind::Unauthenticated(_) => {
+                "the route asks who the client is: no identity, or an invalid one"
+            }
             ProblemKind::Forbidden => "not allowed by the route, the bridge or the route's `origins`",
             ProblemKind::NotAuthorized => "the messaging system does not authorize the cluster's user",
             ProblemKind::NoResource => "unknown path",

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use sluicegate_delivery::grant::TermCause;
 use sluicegate_protocol::Close;
 use sluicegate_telemetry::metrics::SessionEnd;
 
@@ -31,6 +32,8 @@ pub(crate) enum End {
     },
     /// The gateway's gRPC framing is invalid.
     Unreadable(FrameError),
+    /// The client's grant has ended.
+    Over(TermCause),
 }
 
 impl End {
@@ -51,6 +54,8 @@ impl End {
                     "too many waiting requests (limits: {requests}, {bytes} bytes), read answers before sending more"
                 ),
             ),
+            Self::Over(TermCause::Identity) => close(UNAUTHORIZED, "identity expired"),
+            Self::Over(TermCause::Age) => close(GOING_AWAY, "maximum session age"),
             Self::Unreadable(error @ FrameError::TooLarge { .. }) => close(TOO_LARGE, &error.to_string()),
             Self::Unreadable(error @ FrameError::Compressed) => close(INTERNAL, &error.to_string()),
         }
@@ -66,6 +71,8 @@ impl End {
             Self::Stalled => SessionEnd::Stalled,
             Self::Unfinished(_) => SessionEnd::Unfinished,
             Self::TooManyWaiting { .. } => SessionEnd::TooManyWaiting,
+            Self::Over(TermCause::Identity) => SessionEnd::Expired,
+            Self::Over(TermCause::Age) => SessionEnd::Aged,
             Self::Unreadable(FrameError::TooLarge { .. }) => SessionEnd::TooLarge,
             Self::Unreadable(FrameError::Compressed) => SessionEnd::Compressed,
         }
@@ -78,3 +85,5 @@ const GOING_AWAY: u32 = 1001;
 const POLICY: u32 = 1008;
 const TOO_LARGE: u32 = 1009;
 const INTERNAL: u32 = 1011;
+/// IANA's registry of close codes: "Unauthorized".
+const UNAUTHORIZED: u32 = 3000;

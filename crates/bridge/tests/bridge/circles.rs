@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 /// The crates of the workspace that have several files.
-const CRATES: [&str; 21] = [
+const CRATES: [&str; 23] = [
     "crates/backend",
     "crates/bench",
     "crates/bridge",
@@ -19,11 +19,13 @@ const CRATES: [&str; 21] = [
     "crates/dialect",
     "crates/fair-share",
     "crates/harness",
+    "crates/identity",
     "crates/kafka",
     "crates/nats",
     "crates/protocol",
     "crates/reader",
     "crates/records",
+    "crates/rights",
     "crates/shared-log",
     "crates/soak",
     "crates/stack",

@@ -8,11 +8,11 @@ use sluicegate_backend::command::Record;
 use sluicegate_backend::{CommandError, DeliveryReport, Fault, Log, System};
 use sluicegate_fair_share::ClientKey;
 use sluicegate_protocol::error_code::{INVALID_REQUEST, INVALID_TIMESTAMP, TOPIC_AUTHORIZATION_FAILED};
+use sluicegate_rights::Topics;
 use sluicegate_telemetry::metrics::Kind;
 use tokio_util::sync::CancellationToken;
 
 use super::{Cluster, WriteTicket, topic_denied};
-use crate::topics::Topics;
 
 /// Bounds of writes.
 #[derive(Clone)]

@@ -6,7 +6,7 @@ use crate::testing::script::Script;
 /// The right to read these topics, or nothing.
 fn grant(topics: &str, read: bool) -> Grant {
     let topics = Topics::parse(topics.as_bytes()).unwrap();
-    let rights = Rights { read, write: false, topics };
+    let rights = Rights { read: read.then_some(topics), write: None };
     Grant::new(Script::cluster(1).0, ClientKey::default(), None, rights)
 }
 

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::claims::{Claims, part};
 use crate::{Error, secrets};
@@ -46,8 +46,23 @@ impl Signer {
     /// # Errors
     /// [`Error::Key`].
     pub fn sign(&self, claims: &Claims<'_>) -> Result<String, Error> {
-        let head = json!({"alg": "ES256", "typ": "JWT", "kid": KEY_ID});
-        let signed = format!("{}.{}", part(&head), part(&claims.json()));
+        self.sign_json(&claims.json())
+    }
+
+    /// A token of any claims, with its signature.
+    ///
+    /// # Errors
+    /// [`Error::Key`].
+    pub fn sign_json(&self, claims: &Value) -> Result<String, Error> {
+        self.sign_with(&json!({"alg": "ES256", "typ": "JWT", "kid": KEY_ID}), claims)
+    }
+
+    /// A token of any header and claims, signed with ES256 whatever the header says.
+    ///
+    /// # Errors
+    /// [`Error::Key`].
+    pub fn sign_with(&self, head: &Value, claims: &Value) -> Result<String, Error> {
+        let signed = format!("{}.{}", part(head), part(claims));
         let signature = self.key.sign(&self.random, signed.as_bytes())?;
         let signature = URL_SAFE_NO_PAD.encode(signature);
         secrets::keep(&signature);

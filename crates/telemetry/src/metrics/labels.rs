@@ -74,6 +74,10 @@ pub enum SessionEnd {
     TooLarge,
     /// A gRPC message was compressed.
     Compressed,
+    /// The client's identity expired.
+    Expired,
+    /// It reached the age at which sessions end.
+    Aged,
 }
 
 impl Kind {
@@ -155,7 +159,7 @@ impl WriteFailure {
 }
 
 impl SessionEnd {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::Closed,
         Self::Left,
         Self::Drained,
@@ -165,6 +169,8 @@ impl SessionEnd {
         Self::TooManyWaiting,
         Self::TooLarge,
         Self::Compressed,
+        Self::Expired,
+        Self::Aged,
     ];
 
     /// A name for metrics and logs.
@@ -186,6 +192,8 @@ impl SessionEnd {
             }
             Self::TooLarge => ("too_large", "a gRPC message exceeded `limits.max_request_bytes` (1009)"),
             Self::Compressed => ("compressed", "a gRPC message was compressed (1011)"),
+            Self::Expired => ("expired", "the client's identity expired (3000)"),
+            Self::Aged => ("aged", "the session reached `limits.max_session_age_ms` (1001)"),
         }
     }
 }

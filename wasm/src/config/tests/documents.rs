@@ -34,12 +34,14 @@ fn reference_lists_every_key() {
         include_str!("../../config.rs"),
         include_str!("../cluster_source.rs"),
         include_str!("../grant.rs"),
+        include_str!("../identity.rs"),
         include_str!("../route.rs"),
     ];
     // The calls that take a key out of the configuration.
     let calls = ["string", "flag", "flag_or", "strings", "number", "objects", "object", "value", "bytes"];
     let calls: Vec<String> = calls.iter().map(|call| format!("{call}(\"")).collect();
-    let calls = || calls.iter().map(String::as_str).chain(["text(reader, \""]);
+    let helpers = ["text(reader, \"", "entries(reader, \"", "right(reader, \"", "parsed(\""];
+    let calls = || calls.iter().map(String::as_str).chain(helpers);
     let taken = sources.iter().flat_map(|source| calls().flat_map(|call| source.split(call).skip(1)));
     let mut keys: Vec<&str> = taken.filter_map(|rest| rest.split('"').next()).collect();
     let cells =

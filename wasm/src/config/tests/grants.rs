@@ -1,6 +1,6 @@
 //! The rights of a route's clients, and the reports of mistakes in them.
 
-use sluicegate_protocol::metadata::MAX_TOPICS_BYTES;
+use sluicegate_rights::topics::MAX_LIST_BYTES;
 
 use super::*;
 
@@ -45,12 +45,15 @@ fn topics_are_names_or_prefixes() {
         check(&format!(r#""topics":["{topics}"]"#), &[("sluicegate-topics", topics)]);
     }
     let expected = "must be topics such as \"orders\" or prefixes such as \"public.*\"";
-    let long = format!(r#"["a","{longest}a"]"#);
-    let lists = ["[]", "{}", r#"[""]"#, r#"["."]"#, r#"[".."]"#, r#"["a b"]"#, r#"["a,b"]"#, r#"["a*b"]"#];
-    for list in lists.into_iter().chain([r#"["**"]"#, r#"["ü"]"#, r#"["a\r\nb"]"#, &long]) {
-        mistakes(&format!(r#"{{"path":"/a","topics":{list}}}"#), &[&format!("topics: {expected}")]);
+    let long = format!(r#"["{longest}a"]"#);
+    for empty in ["[]", "{}"] {
+        mistakes(&format!(r#"{{"path":"/a","topics":{empty}}}"#), &[&format!("topics: {expected}")]);
     }
-    mistakes(r#"{"path":"/a","topics":"a"}"#, &["topics: must be an array of strings"]);
+    let lists = [r#"[""]"#, r#"["."]"#, r#"[".."]"#, r#"["a b"]"#, r#"["a,b"]"#, r#"["a*b"]"#];
+    for list in lists.into_iter().chain([r#"["**"]"#, r#"["ü"]"#, r#"["a\r\nb"]"#, &long]) {
+        mistakes(&format!(r#"{{"path":"/a","topics":{list}}}"#), &[&format!("topics[0]: {expected}")]);
+    }
+    mistakes(r#"{"path":"/a","topics":"a"}"#, &["topics: must be an array of topics"]);
 }
 
 #[test]
@@ -60,8 +63,8 @@ fn topics_fit_in_a_header() {
         let names = std::iter::repeat_n("a".repeat(199), 40).chain([rest]);
         format!(r#"{{"path":"/a","topics":{:?}}}"#, names.collect::<Vec<_>>())
     };
-    assert!(parse(topics(MAX_TOPICS_BYTES).as_bytes()).is_ok());
-    mistakes(&topics(MAX_TOPICS_BYTES + 1), &["topics: must be at most 8192 bytes in all"]);
+    assert!(parse(topics(MAX_LIST_BYTES).as_bytes()).is_ok());
+    mistakes(&topics(MAX_LIST_BYTES + 1), &["topics: must be at most 8192 bytes in all"]);
 }
 
 #[test]
@@ -70,8 +73,8 @@ fn mistakes_in_a_grant_are_reported_with_their_keys() {
         r#"{"routes":[{"path":"/a","read":"yes","write":1},
                       {"path":"/b","type":"produce","topic":"orders","topics":["payments","order"],"read":false}]}"#,
         &[
-            "routes[0].read: must be true or false",
-            "routes[0].write: must be true or false",
+            "routes[0].read: must be true, false or an array of topics",
+            "routes[0].write: must be true, false or an array of topics",
             "routes[1].topics: must cover the route's topic (orders)",
             "routes[1].read: unknown key",
         ],

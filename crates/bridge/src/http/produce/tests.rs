@@ -6,12 +6,12 @@ use ::http::{HeaderMap, HeaderValue};
 use sluicegate_backend::CommandError;
 use sluicegate_delivery::cluster::Cluster;
 use sluicegate_delivery::testing::script::Script;
-use sluicegate_fair_share::{ClientKey, Holder, Ledger, Permits};
+use sluicegate_fair_share::{Holder, Ledger, Permits};
+use sluicegate_rights::{Rights, Topics};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::*;
-use crate::endpoint::rights;
 
 fn route() -> HttpProduce {
     HttpProduce {
@@ -306,10 +306,7 @@ async fn ask_with(
     method: Method,
     lines: &[(&str, &[u8])],
 ) -> Response {
-    let grant =
-        rights::grant(Arc::clone(cluster), ClientKey::default(), &headers(&[(metadata::WRITE, b"true")]))
-            .ok()
-            .unwrap();
+    let grant = Grant::of(cluster, Rights { read: None, write: Some(Topics::default()) });
     let headers = headers(lines);
     let body = Bytes::from_static(b"body");
     let request = Request { grant: &grant, method: &method, headers: Headers(&headers), body: &body };

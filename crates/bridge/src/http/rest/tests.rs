@@ -6,12 +6,11 @@ use sluicegate_delivery::drain::Drain;
 use sluicegate_delivery::grant::Grant;
 use sluicegate_delivery::testing::script::Script;
 use sluicegate_dialect as dialect;
-use sluicegate_fair_share::{ClientKey, Holder, Ledger, Permits};
-use sluicegate_protocol::metadata;
+use sluicegate_fair_share::{Holder, Ledger, Permits};
+use sluicegate_rights::{Rights, Topics};
 use tokio_util::task::TaskTracker;
 
 use super::*;
-use crate::endpoint::rights;
 use crate::http::headers::Headers;
 
 /// The status, the headers `sluicegate-…` and the body of an answer.
@@ -85,18 +84,13 @@ async fn refusals_have_the_words_of_nats() {
 
 #[tokio::test]
 async fn no_row_reads_a_topic_that_is_not_granted() {
-    let granted = |name: &'static str, value: &'static str| {
-        let header = http::HeaderName::from_static(name);
-        HeaderMap::from_iter([(header, http::HeaderValue::from_static(value))])
-    };
+    let reads = |read: Option<Topics>| Rights { read, write: None };
     for (system, dialect) in [System::Kafka, System::Nats].into_iter().zip(dialect::ALL) {
         for row in dialect.words().resources.rows.iter().filter(|row| row.get.is_some()) {
             let (cluster, _) = Script::cluster_of(system, 1);
             let target = row.path.replace("{partition}", "0");
-            let grants =
-                [(granted(metadata::TOPICS, "other"), true), (granted(metadata::READ, "false"), false)];
-            for (grant, lists) in grants {
-                let grant = rights::grant(cluster.clone(), ClientKey::default(), &grant).ok().unwrap();
+            for (rights, lists) in [(reads(Topics::parse(b"other")), true), (reads(None), false)] {
+                let grant = Grant::of(&cluster, rights);
                 let (status, _, body) = ask_of(&grant, Method::GET, &target, "*/*").await;
                 // The list has the granted topics.
                 let is_list = row.get == Some(Get::List);

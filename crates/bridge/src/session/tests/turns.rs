@@ -5,11 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use futures_util::stream::{self, Stream};
 use http_body::Frame;
 use http_body_util::StreamBody;
-use sluicegate_delivery::Topics;
-use sluicegate_delivery::grant::Rights;
 use sluicegate_delivery::testing::logs::Logs;
 use sluicegate_fair_share::ClientKey;
 use sluicegate_protocol::{CmdCredit, CmdKafkaSubscribe, CmdUnsubscribe, KafkaSource, kafka_source};
+use sluicegate_rights::{Rights, Topics};
 
 use super::*;
 use crate::session::body::SessionBody;
@@ -195,7 +194,7 @@ async fn reads_that_make_no_request_leave_turns_to_other_tasks() {
 async fn requests_of_one_client_leave_some_of_each_turn_to_others() {
     let (cluster, _) = Script::cluster(1);
     let grant = |address: &[u8]| {
-        let rights = Rights { read: true, write: false, topics: Topics::default() };
+        let rights = Rights { read: Some(Topics::default()), write: None };
         Grant::new(Arc::clone(&cluster), ClientKey::parse(address), None, rights)
     };
     let taken = Arc::new(AtomicUsize::new(0));

@@ -4,11 +4,12 @@ use std::io::Write as _;
 
 use serde::Serialize;
 use sluicegate_backend::{CommandError, DecodeMessages as _, Fault, Fetched, System};
+use sluicegate_delivery::grant::TermCause;
 use sluicegate_delivery::{Item, Place};
 use sluicegate_dialect as dialect;
 use sluicegate_dialect::http::failure::Failure;
 use sluicegate_dialect::json::format::Format;
-use sluicegate_protocol::error_code::INVALID_REQUEST;
+use sluicegate_protocol::error_code::{INVALID_REQUEST, TOPIC_AUTHORIZATION_FAILED};
 use sluicegate_shared_log::Ends;
 
 use super::super::super::response::FRAME_BYTES;
@@ -113,6 +114,19 @@ impl Events {
         self.base = self.positions.encode();
     }
 
+    /// Writes the end of a stream whose client's grant has ended. Another one continues at the same place.
+    pub(super) fn end(&mut self, text: &mut Vec<u8>, cause: TermCause) {
+        self.is_over = true;
+        match cause {
+            TermCause::Identity => {
+                let error = CommandError::forbidden(TOPIC_AUTHORIZATION_FAILED, "identity expired");
+                let failure = Failure::new(&error, self.system, None);
+                self.put_event(text, "error", |text| put_json(text, &failure));
+            }
+            TermCause::Age => text.extend_from_slice(COMMENT),
+        }
+    }
+
     fn fail(&mut self, text: &mut Vec<u8>, partition: Option<i32>, error: &CommandError) {
         self.is_over = true;
         let failure = Failure::new(error, self.system, partition);
@@ -155,6 +169,9 @@ fn too_many_partitions() -> CommandError {
     );
     CommandError::new(Fault::Invalid, INVALID_REQUEST, message)
 }
+
+/// A comment, which clients ignore.
+pub(super) const COMMENT: &[u8] = b":\n\n";
 
 #[derive(Serialize)]
 struct Skipped {

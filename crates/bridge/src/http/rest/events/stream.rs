@@ -5,25 +5,37 @@ use std::time::Duration;
 use bytes::Bytes;
 use sluicegate_delivery::Subscription;
 use sluicegate_delivery::drain::Drain;
+use sluicegate_delivery::grant::{Term, TermCause};
 use tokio::sync::mpsc::Sender;
-use tokio::time::timeout;
+use tokio::time::{sleep_until, timeout};
 
-use super::event::Events;
+use super::event::{COMMENT, Events};
 
-/// Sends what the subscription has, until it ends, the client leaves or the bridge drains. Every frame has whole
-/// events.
+/// Sends what the subscription has, until it ends, the client leaves, its grant ends or the bridge drains. Every frame
+/// has whole events. The last one says if the client's identity has expired.
 ///
 /// # Cancel safety
 /// A drop ends the stream between two events.
-pub(super) async fn run(subscription: Subscription, events: Events, drain: Drain, frames: Sender<Bytes>) {
+pub(super) async fn run(
+    subscription: Subscription,
+    events: Events,
+    term: Option<Term>,
+    drain: Drain,
+    frames: Sender<Bytes>,
+) {
     tokio::select! {
-        () = send(subscription, events, &frames) => {}
+        () = send(subscription, events, term, &frames) => {}
         () = frames.closed() => {}
         () = drain.turn() => {}
     }
 }
 
-async fn send(mut subscription: Subscription, mut events: Events, frames: &Sender<Bytes>) {
+async fn send(
+    mut subscription: Subscription,
+    mut events: Events,
+    term: Option<Term>,
+    frames: &Sender<Bytes>,
+) {
     let mut text = format!("retry: {}\n", fastrand::u64(RETRY_MS)).into_bytes();
     while !events.is_over {
         // A client that does not read costs one delivery at most: nothing is read for it before it has room.
@@ -31,12 +43,16 @@ async fn send(mut subscription: Subscription, mut events: Events, frames: &Sende
             Ok(room) => room,
             Err(_) => {
                 subscription.put_back();
-                frames.reserve().await
+                tokio::select! {
+                    room = frames.reserve() => room,
+                    // It learns why from its next request.
+                    _ = end_of(term) => return,
+                }
             }
         };
         let Ok(room) = room else { return };
         while !text.ends_with(b"\n\n") {
-            next(&mut subscription, &mut events, &mut text).await;
+            next(&mut subscription, &mut events, term, &mut text).await;
             // Filters can leave out all there is: others must have their turn.
             tokio::task::yield_now().await;
         }
@@ -45,17 +61,33 @@ async fn send(mut subscription: Subscription, mut events: Events, frames: &Sende
 }
 
 /// Writes what comes next.
-async fn next(subscription: &mut Subscription, events: &mut Events, text: &mut Vec<u8>) {
+async fn next(subscription: &mut Subscription, events: &mut Events, term: Option<Term>, text: &mut Vec<u8>) {
     if events.has_records() {
         return events.put_records(text);
     }
-    match timeout(QUIET, subscription.ready(usize::MAX)).await {
-        Ok(()) => {
-            if let Some(item) = subscription.take() {
-                events.put(text, item);
+    tokio::select! {
+        // Records without a pause must not delay the end.
+        biased;
+        cause = end_of(term) => events.end(text, cause),
+        ready = timeout(QUIET, subscription.ready(usize::MAX)) => match ready {
+            Ok(()) => {
+                if let Some(item) = subscription.take() {
+                    events.put(text, item);
+                }
             }
+            Err(_) => text.extend_from_slice(COMMENT),
+        },
+    }
+}
+
+/// Ready at the end of the client's grant, with its cause.
+async fn end_of(term: Option<Term>) -> TermCause {
+    match term {
+        Some(term) => {
+            sleep_until(term.at).await;
+            term.cause
         }
-        Err(_) => text.extend_from_slice(b":\n\n"),
+        None => std::future::pending().await,
     }
 }
 

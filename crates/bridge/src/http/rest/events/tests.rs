@@ -55,7 +55,7 @@ async fn open_of(
     let events = Events::new(system, format, Positions::new(partition));
     let (sender, frames) = mpsc::channel(1);
     let drain = Drain::default();
-    let run = tokio::spawn(stream::run(subscription, events, drain.clone(), sender));
+    let run = tokio::spawn(stream::run(subscription, events, None, drain.clone(), sender));
     Stream { frames, drain, run }
 }
 

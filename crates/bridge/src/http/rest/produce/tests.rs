@@ -8,18 +8,14 @@ use sluicegate_backend::Written;
 use sluicegate_delivery::cluster::Cluster;
 use sluicegate_delivery::grant::Grant;
 use sluicegate_delivery::testing::script::Script;
-use sluicegate_fair_share::ClientKey;
-use sluicegate_protocol::metadata;
+use sluicegate_rights::{Rights, Topics};
 
 use super::super::super::headers::Headers;
 use super::*;
-use crate::endpoint::rights;
 
 async fn ask(content_type: &str, write: bool, body: &str) -> (Result<Response, Problem>, Arc<Script>) {
     let (cluster, script) = Script::cluster(1);
-    let write = if write { "true" } else { "false" };
-    let granted = HeaderMap::from_iter([(metadata::WRITE.parse().unwrap(), write.parse().unwrap())]);
-    let grant = rights::grant(cluster, ClientKey::default(), &granted).ok().unwrap();
+    let grant = Grant::of(&cluster, Rights { read: None, write: write.then(Topics::default) });
     let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, content_type.parse().unwrap())]);
     let body = Bytes::copy_from_slice(body.as_bytes());
     let request = Request { grant: &grant, method: &Method::POST, headers: Headers(&headers), body: &body };

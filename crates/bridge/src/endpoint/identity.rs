@@ -1,0 +1,139 @@
+//! Who a client is: the claims that its gateway has verified, or those of a token that the bridge verifies.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use base64::Engine as _;
+use http::HeaderMap;
+use rustls::crypto::ring;
+use rustls::{ClientConfig, RootCertStore};
+use sluicegate_identity::{TokenError, Verifier};
+use sluicegate_protocol::metadata;
+use sluicegate_protocol::metadata::MAX_IDENTITY_BYTES;
+use sluicegate_rights::{Claims, policy};
+
+use super::identity_error::IdentityError;
+use super::refusal::Refusal;
+use crate::clusters::BASE64;
+use crate::config::Config;
+
+/// The identities that the bridge believes.
+#[derive(Clone, Default)]
+pub(crate) struct Believed {
+    /// Those in headers of authenticated gateways.
+    pub(crate) from_gateway: bool,
+    /// How far clocks can differ.
+    pub(crate) leeway: Duration,
+    /// Those in tokens, by the names of `[identity.NAME]`.
+    verifiers: BTreeMap<String, Arc<Verifier>>,
+}
+
+/// A client's identity.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Identity {
+    pub(crate) claims: Claims,
+    /// Until then it is valid, leeway included. None: it does not expire.
+    pub(crate) until: Option<SystemTime>,
+}
+
+impl Believed {
+    /// Those of a configuration. Verifiers that do not change keep the keys that they have fetched.
+    pub(super) fn of(config: &Config, before: &Self) -> Self {
+        let from_gateway = config.identity.from_gateway && config.knows_gateways();
+        let verifier = |(name, issuer): (&String, &sluicegate_identity::Issuer)| {
+            let same = before.verifiers.get(name).filter(|verifier| verifier.is_of(issuer)).cloned();
+            (name.clone(), same.unwrap_or_else(|| Arc::new(Verifier::new(issuer.clone(), tls))))
+        };
+        let verifiers = config.identity.issuers.iter().map(verifier).collect();
+        Self { from_gateway, leeway: config.identity.leeway, verifiers }
+    }
+
+    /// The identity of a client on a route that asks for one in this `way`; None: nobody in particular.
+    ///
+    /// # Errors
+    /// The route asks for an identity, and the client has none; or gateway and bridge do not match.
+    ///
+    /// # Cancel safety
+    /// A drop abandons the wait for an issuer's keys.
+    pub(crate) async fn identify(
+        &self,
+        way: Option<&policy::Identity>,
+        headers: &HeaderMap,
+        now: SystemTime,
+    ) -> Result<Option<Identity>, Refusal> {
+        let told = headers.get(metadata::IDENTITY).map(|told| told.as_bytes());
+        let token = headers.get(metadata::TOKEN).map(|token| token.as_bytes());
+        let Some(way) = way else {
+            return match (told, token) {
+                (None, None) => Ok(None),
+                (Some(_), _) => Err(unexpected(metadata::IDENTITY)),
+                (None, Some(_)) => Err(unexpected(metadata::TOKEN)),
+            };
+        };
+        match (told, token) {
+            (Some(_), _) if !way.from_gateway => Err(unexpected(metadata::IDENTITY)),
+            (None, Some(_)) if way.from_gateway => Err(unexpected(metadata::TOKEN)),
+            (Some(_), Some(_)) => Err(unexpected(metadata::TOKEN)),
+            (Some(_), None) if !self.from_gateway => Err(Refusal::IdentityFromGateway),
+            (Some(told), None) => self.valid(claims(told)?, now).map(Some).map_err(Refusal::Identity),
+            (None, Some(token)) => self.verified(way, token, now).await.map(Some),
+            (None, None) if way.anonymous => Ok(None),
+            (None, None) => Err(Refusal::Identity(IdentityError::Missing)),
+        }
+    }
+
+    async fn verified(
+        &self,
+        way: &policy::Identity,
+        token: &[u8],
+        now: SystemTime,
+    ) -> Result<Identity, Refusal> {
+        let name = way.token.as_deref().unwrap_or_default();
+        let verifier = self.verifiers.get(name).ok_or_else(|| Refusal::unknown_issuer(name))?;
+        match verifier.verify(token).await {
+            Ok(claims) => self.valid(claims, now).map_err(Refusal::Identity),
+            Err(TokenError::NoKeys) => Err(Refusal::NoKeys),
+            Err(TokenError::Expired) => Err(Refusal::Identity(IdentityError::Expired)),
+            Err(error) => Err(Refusal::Identity(IdentityError::Token(error))),
+        }
+    }
+
+    fn valid(&self, claims: Claims, now: SystemTime) -> Result<Identity, IdentityError> {
+        let expires = claims.expires_at().map_err(|_| IdentityError::NotATime)?;
+        let time = |seconds: i64| {
+            let since =
+                Duration::from_secs(seconds.try_into().unwrap_or_default()).saturating_add(self.leeway);
+            SystemTime::UNIX_EPOCH.checked_add(since)
+        };
+        let until = expires.and_then(time);
+        match until {
+            Some(until) if until <= now => Err(IdentityError::Expired),
+            _ => Ok(Identity { claims, until }),
+        }
+    }
+}
+
+/// TLS to issuers, whose certificates the system trusts.
+#[expect(clippy::expect_used, reason = "ring has the default versions, and nothing of it comes from outside")]
+fn tls() -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let versions = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions();
+    versions.expect("default versions").with_root_certificates(roots).with_no_client_auth()
+}
+
+fn claims(told: &[u8]) -> Result<Claims, Refusal> {
+    let bytes = (told.len() <= MAX_IDENTITY_BYTES).then(|| BASE64.decode(told).ok()).flatten();
+    let claims = bytes.and_then(|bytes| Claims::parse(&bytes));
+    let expected = "claims as a JSON object in base64, in at most 4096 bytes";
+    claims.ok_or(Refusal::InvalidHeader { header: metadata::IDENTITY, expected })
+}
+
+fn unexpected(header: &'static str) -> Refusal {
+    Refusal::InvalidHeader { header, expected: "none on a route that does not ask for it" }
+}
+
+#[cfg(test)]
+mod tests;

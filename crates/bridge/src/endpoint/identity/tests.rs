@@ -1,0 +1,127 @@
+//! Identities that gateways tell, and those in tokens.
+
+use serde_json::{Value, json};
+use sluicegate_identity::{Algorithm, Issuer, Keys, KeysFrom};
+use sluicegate_stack::tokens::Signer;
+
+use super::*;
+
+const GATEWAY: policy::Identity = policy::Identity { from_gateway: true, token: None, anonymous: false };
+const NOW: u64 = 1_800_000_000;
+const ISSUER: &str = "https://issuer.example";
+
+fn headers(claims: &Value) -> HeaderMap {
+    carrying(metadata::IDENTITY, &BASE64.encode(claims.to_string()))
+}
+
+fn carrying(name: &str, value: &str) -> HeaderMap {
+    [(name.parse().unwrap(), value.parse().unwrap())].into_iter().collect()
+}
+
+fn believed() -> Believed {
+    Believed { from_gateway: true, leeway: Duration::from_secs(60), verifiers: BTreeMap::new() }
+}
+
+async fn identify(way: Option<&policy::Identity>, headers: &HeaderMap) -> Result<Option<Identity>, Refusal> {
+    believed().identify(way, headers, SystemTime::UNIX_EPOCH + Duration::from_secs(NOW)).await
+}
+
+#[tokio::test]
+async fn claims_of_gateways_are_believed_until_they_expire() {
+    let until =
+        async |expires: Value| match identify(Some(&GATEWAY), &headers(&json!({"sub": "a", "exp": expires})))
+            .await
+        {
+            Ok(identity) => {
+                let until = identity.unwrap().until.unwrap();
+                Ok(until.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs())
+            }
+            Err(Refusal::Identity(error)) => Err(error),
+            Err(other) => panic!("{other:?}"),
+        };
+    assert_eq!(until(json!(NOW + 10)).await, Ok(NOW + 70));
+    assert_eq!(until(json!(NOW - 59)).await, Ok(NOW + 1));
+    assert_eq!(until(json!(NOW - 60)).await, Err(IdentityError::Expired));
+    for other in [json!("never"), json!(null), json!(-1), json!([NOW + 10])] {
+        assert_eq!(until(other).await, Err(IdentityError::NotATime));
+    }
+    let forever = identify(Some(&GATEWAY), &headers(&json!({"sub": "a"}))).await;
+    assert_eq!(forever.ok().flatten().map(|identity| identity.until), Some(None));
+}
+
+#[tokio::test]
+async fn client_without_identity_is_refused_unless_it_can_be_anonymous() {
+    let missing = identify(Some(&GATEWAY), &HeaderMap::new()).await;
+    assert!(matches!(missing, Err(Refusal::Identity(IdentityError::Missing))), "{missing:?}");
+    let anonymous = policy::Identity { anonymous: true, ..GATEWAY };
+    assert_eq!(identify(Some(&anonymous), &HeaderMap::new()).await.ok(), Some(None));
+    let expired = identify(Some(&anonymous), &headers(&json!({"exp": 5}))).await;
+    assert!(matches!(expired, Err(Refusal::Identity(IdentityError::Expired))), "{expired:?}");
+    assert_eq!(identify(None, &HeaderMap::new()).await.ok(), Some(None));
+}
+
+#[tokio::test]
+async fn identity_that_nobody_asked_for_is_refused() {
+    let told = headers(&json!({"sub": "a"}));
+    let of_bridge = policy::Identity { from_gateway: false, token: Some("main".into()), anonymous: true };
+    let mut both = told.clone();
+    both.extend(carrying(metadata::TOKEN, "a.b.c"));
+    let token = carrying(metadata::TOKEN, "a.b.c");
+    for (way, headers) in [
+        (None, &told),
+        (Some(&of_bridge), &told),
+        (None, &token),
+        (Some(&GATEWAY), &token),
+        (Some(&GATEWAY), &both),
+    ] {
+        let refused = identify(way, headers).await;
+        assert!(matches!(refused, Err(Refusal::InvalidHeader { .. })), "{way:?}: {refused:?}");
+    }
+    let refused = Believed::default().identify(Some(&GATEWAY), &told, SystemTime::now()).await;
+    assert!(matches!(refused, Err(Refusal::IdentityFromGateway)), "{refused:?}");
+}
+
+#[tokio::test]
+async fn malformed_claims_are_refused() {
+    let long = BASE64.encode(json!({"a": "x".repeat(3100)}).to_string());
+    let list = BASE64.encode("[]");
+    for told in ["", "x", "{}", &list, &long] {
+        let refused = identify(Some(&GATEWAY), &carrying(metadata::IDENTITY, told)).await;
+        assert!(matches!(refused, Err(Refusal::InvalidHeader { .. })), "{told}: {refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn token_is_verified_by_the_issuer_that_the_route_names() {
+    let signer = Signer::new().unwrap();
+    let keys = Arc::new(Keys::parse(signer.key_set().as_bytes()).unwrap());
+    let issuer = Issuer {
+        name: ISSUER.into(),
+        audience: vec!["app".into()],
+        algorithms: vec![Algorithm::ES256],
+        leeway: Duration::ZERO,
+        keys: KeysFrom::Fixed(keys),
+    };
+    let verifier = Arc::new(Verifier::new(issuer, || panic!("no URL")));
+    let believed = Believed { verifiers: [("main".to_owned(), verifier)].into(), ..Believed::default() };
+    let now = SystemTime::now();
+    let seconds = now.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    let identify = async |name: &str, expires: u64| {
+        let claims = json!({"iss": ISSUER, "aud": "app", "sub": "alice", "exp": expires});
+        let headers = carrying(metadata::TOKEN, &signer.sign_json(&claims).unwrap());
+        let way = policy::Identity { from_gateway: false, token: Some(name.into()), anonymous: false };
+        believed.identify(Some(&way), &headers, now).await
+    };
+    let identity = identify("main", seconds + 600).await.unwrap().unwrap();
+    assert_eq!((identity.claims.subject(), identity.until.is_some()), (Some("alice"), true));
+    let expired = identify("main", seconds - 600).await;
+    assert!(matches!(expired, Err(Refusal::Identity(IdentityError::Expired))), "{expired:?}");
+    let unknown = identify("other", seconds + 600).await;
+    assert!(matches!(unknown, Err(Refusal::UnknownIssuer { .. })), "{unknown:?}");
+    let way = policy::Identity { from_gateway: false, token: Some("main".into()), anonymous: true };
+    let refused = believed.identify(Some(&way), &carrying(metadata::TOKEN, "a.b.c"), now).await;
+    assert!(
+        matches!(refused, Err(Refusal::Identity(IdentityError::Token(TokenError::Malformed)))),
+        "{refused:?}"
+    );
+}

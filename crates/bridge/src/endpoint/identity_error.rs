@@ -1,0 +1,37 @@
+//! Why a client has no identity.
+
+use sluicegate_identity::TokenError;
+
+/// Why a client has no identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum IdentityError {
+    /// It shows none.
+    Missing,
+    /// It was valid.
+    Expired,
+    /// The claim `exp` is no time.
+    NotATime,
+    /// Its token is not accepted.
+    Token(TokenError),
+}
+
+impl IdentityError {
+    /// The reason for the client.
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::Missing => "log in first: this route asks who you are",
+            Self::Expired => "the identity has expired, log in again",
+            Self::NotATime => "the claim exp of the identity is not a time",
+            Self::Token(error) => error.text(),
+        }
+    }
+
+    /// The value of `WWW-Authenticate` (RFC 6750, section 3). "If the request lacks any authentication information [...]
+    /// the resource server SHOULD NOT include an error code or other error information."
+    pub(crate) fn challenge(self) -> &'static str {
+        match self {
+            Self::Missing => "Bearer",
+            Self::Expired | Self::NotATime | Self::Token(_) => "Bearer error=\"invalid_token\"",
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Where the keys of an issuer come from: the configuration, or a URL.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use http::Uri;
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use jsonwebtoken::Algorithm;
+use rustls::ClientConfig;
+use thiserror::Error;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout};
+
+use crate::keys::{Keys, KeysError};
+
+/// Where keys come from.
+pub(crate) enum Source {
+    /// They do not change.
+    Fixed(Arc<Keys>),
+    /// They are fetched when they are needed.
+    Url(Box<Fetched>),
+}
+
+/// The keys behind a URL.
+pub(crate) struct Fetched {
+    url: Uri,
+    client: Client<HttpsConnector<HttpConnector>, Empty<&'static [u8]>>,
+    /// The newest keys.
+    keys: ArcSwapOption<Keys>,
+    /// Held while they are fetched: all who wait share one request.
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The end of the last request.
+    asked: Option<Instant>,
+    /// The end of the last one that succeeded.
+    fetched: Option<Instant>,
+}
+
+/// Why keys were not fetched.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(crate) enum FetchError {
+    /// No answer, or an error.
+    #[error("{0}")]
+    Request(String),
+    /// Another status than 200.
+    #[error("status {0}")]
+    Status(u16),
+    /// The content cannot be used.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+}
+
+impl Source {
+    /// Keys that are fetched from `url` when the first token needs one, again after [`MAX_AGE`], and, at most every
+    /// [`REST`], for a token with a new key. While the URL is down, the known ones stay.
+    pub(crate) fn url(url: Uri, tls: ClientConfig) -> Self {
+        let connector = hyper_rustls::HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_http1()
+            .enable_http2()
+            .build();
+        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(1).build(connector);
+        let (keys, state) = (ArcSwapOption::empty(), Mutex::default());
+        Self::Url(Box::new(Fetched { url, client, keys, state }))
+    }
+
+    /// Keys, among which is one of a token with this algorithm and key id, if the issuer has it.
+    ///
+    /// # Errors
+    /// None are known.
+    ///
+    /// # Cancel safety
+    /// A drop abandons the request; the next token repeats it.
+    pub(crate) async fn keys_of(
+        &self,
+        algorithm: Algorithm,
+        id: Option<&str>,
+    ) -> Result<Arc<Keys>, FetchError> {
+        match self {
+            Self::Fixed(keys) => Ok(Arc::clone(keys)),
+            Self::Url(fetched) => fetched.keys_of(algorithm, id).await,
+        }
+    }
+}
+
+impl Fetched {
+    async fn keys_of(&self, algorithm: Algorithm, id: Option<&str>) -> Result<Arc<Keys>, FetchError> {
+        let has = |keys: &Arc<Keys>| keys.of(algorithm, id).next().is_some();
+        let known = self.keys.load_full();
+        if let Some(keys) = &known
+            && has(keys)
+            && self.is_fresh()
+        {
+            return Ok(Arc::clone(keys));
+        }
+        let mut state = self.state.lock().await;
+        let now = Instant::now();
+        let since = |time: Option<Instant>| time.map(|time| now.saturating_duration_since(time));
+        // Another token may have fetched them meanwhile.
+        let known = self.keys.load_full();
+        let is_old = since(state.fetched).is_none_or(|age| age >= MAX_AGE);
+        let wants = is_old || !known.as_ref().is_some_and(has);
+        if wants && since(state.asked).is_none_or(|since| since >= REST) {
+            let fetched = timeout(WITHIN, self.fetch()).await;
+            let fetched =
+                fetched.unwrap_or_else(|_| Err(FetchError::Request(format!("no answer within {WITHIN:?}"))));
+            state.asked = Some(Instant::now());
+            match fetched {
+                Ok(keys) => {
+                    state.fetched = state.asked;
+                    self.keys.store(Some(Arc::new(keys)));
+                }
+                Err(error) => {
+                    tracing::warn!(url = %self.url, %error, event = "keys_not_fetched", "failed to fetch the keys of an issuer");
+                    if known.is_none() {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        self.keys
+            .load_full()
+            .ok_or_else(|| FetchError::Request("they were asked for a moment ago".to_owned()))
+    }
+
+    /// Whether nobody has to look at the keys' age now.
+    fn is_fresh(&self) -> bool {
+        // While another token fetches them, the known ones do.
+        self.state.try_lock().map_or(true, |state| {
+            let age = |time: Option<Instant>| time.map(|time| time.elapsed());
+            age(state.fetched).is_some_and(|age| age < MAX_AGE)
+                || age(state.asked).is_some_and(|since| since < REST)
+        })
+    }
+
+    async fn fetch(&self) -> Result<Keys, FetchError> {
+        let request = |error: &dyn std::error::Error| FetchError::Request(causes(error));
+        let response = self.client.get(self.url.clone()).await.map_err(|error| request(&error))?;
+        if response.status() != http::StatusCode::OK {
+            return Err(FetchError::Status(response.status().as_u16()));
+        }
+        let body = Limited::new(response.into_body(), MAX_BYTES).collect().await;
+        let body = body.map_err(|error| FetchError::Request(error.to_string()))?.to_bytes();
+        Ok(Keys::parse(&body)?)
+    }
+}
+
+/// An error and its causes, in one line.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+/// Keys are fetched again after this time, so that those that an issuer has withdrawn are forgotten.
+pub(crate) const MAX_AGE: Duration = Duration::from_secs(300);
+/// The time between two requests, whatever tokens clients send.
+pub(crate) const REST: Duration = Duration::from_secs(10);
+/// The longest request.
+const WITHIN: Duration = Duration::from_secs(5);
+/// The largest set of keys, in bytes.
+const MAX_BYTES: usize = 256 * 1024;
+
+#[cfg(test)]
+mod tests;

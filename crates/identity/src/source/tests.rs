@@ -1,0 +1,141 @@
+//! Keys behind a URL that changes, fails and comes back.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustls::RootCertStore;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
+use super::*;
+
+/// A server of keys, whose answer a test changes.
+struct Server {
+    url: Uri,
+    answer: Arc<std::sync::Mutex<String>>,
+    asked: Arc<AtomicU32>,
+}
+
+impl Server {
+    async fn start(answer: String) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/jwks", listener.local_addr().unwrap()).parse().unwrap();
+        let (answer, asked) = (Arc::new(std::sync::Mutex::new(answer)), Arc::new(AtomicU32::new(0)));
+        let (current, count) = (Arc::clone(&answer), Arc::clone(&asked));
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                count.fetch_add(1, Ordering::Relaxed);
+                let mut request = [0; 4096];
+                let _ = stream.read(&mut request).await;
+                let answer = current.lock().unwrap().clone();
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        });
+        Self { url, answer, asked }
+    }
+
+    fn source(&self) -> Source {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls =
+            ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let tls = tls.with_root_certificates(RootCertStore::empty()).with_no_client_auth();
+        Source::url(self.url.clone(), tls)
+    }
+
+    fn says(&self, answer: String) {
+        *self.answer.lock().unwrap() = answer;
+    }
+
+    fn asked(&self) -> u32 {
+        self.asked.load(Ordering::Relaxed)
+    }
+}
+
+fn set(ids: &[&str]) -> String {
+    let keys: Vec<String> = ids
+        .iter()
+        .map(|id| format!(r#"{{"kty":"OKP","crv":"Ed25519","kid":"{id}","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}}"#))
+        .collect();
+    let body = format!(r#"{{"keys":[{}]}}"#, keys.join(","));
+    format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len())
+}
+
+async fn has(source: &Source, id: &str) -> Option<bool> {
+    let keys = source.keys_of(Algorithm::EdDSA, Some(id)).await.ok()?;
+    Some(keys.of(Algorithm::EdDSA, Some(id)).next().is_some())
+}
+
+/// Moves the clock, which otherwise runs: a server's answers take real time.
+async fn later(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
+}
+
+const DOWN: &str = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+
+#[tokio::test]
+async fn many_tokens_share_one_request() {
+    let server = Server::start(set(&["a"])).await;
+    let source = Arc::new(server.source());
+    let asks: Vec<_> = (0..1000)
+        .map(|_| {
+            let source = Arc::clone(&source);
+            tokio::spawn(async move { has(&source, "a").await })
+        })
+        .collect();
+    for ask in asks {
+        assert_eq!(ask.await.unwrap(), Some(true));
+    }
+    assert_eq!(server.asked(), 1);
+}
+
+#[tokio::test]
+async fn new_key_is_asked_for_once_in_a_while() {
+    let server = Server::start(set(&["a"])).await;
+    let source = server.source();
+    assert_eq!(has(&source, "a").await, Some(true));
+    server.says(set(&["a", "b"]));
+    for id in 0..100 {
+        assert_eq!(has(&source, &id.to_string()).await, Some(false));
+    }
+    assert_eq!((has(&source, "b").await, server.asked()), (Some(false), 1));
+    later(REST).await;
+    assert_eq!((has(&source, "b").await, server.asked()), (Some(true), 2));
+    for id in 0..100 {
+        assert_eq!(has(&source, &id.to_string()).await, Some(false));
+    }
+    assert_eq!(server.asked(), 2);
+}
+
+#[tokio::test]
+async fn withdrawn_key_is_forgotten_in_time() {
+    let server = Server::start(set(&["a", "b"])).await;
+    let source = server.source();
+    assert_eq!(has(&source, "a").await, Some(true));
+    server.says(set(&["b"]));
+    later(MAX_AGE - Duration::from_secs(1)).await;
+    assert_eq!(has(&source, "a").await, Some(true));
+    later(Duration::from_secs(1)).await;
+    assert_eq!((has(&source, "a").await, has(&source, "b").await), (Some(false), Some(true)));
+}
+
+#[tokio::test]
+async fn known_keys_stay_while_the_url_is_down() {
+    let server = Server::start(DOWN.to_owned()).await;
+    let source = server.source();
+    assert_eq!(has(&source, "a").await, None);
+    assert_eq!((has(&source, "a").await, server.asked()), (None, 1));
+    server.says(set(&["a"]));
+    later(REST).await;
+    assert_eq!(has(&source, "a").await, Some(true));
+    for answer in [DOWN, "", "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}"] {
+        server.says(answer.to_owned());
+        later(MAX_AGE).await;
+        assert_eq!(has(&source, "a").await, Some(true), "{answer}");
+    }
+    let long = format!("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{}", " ".repeat(MAX_BYTES + 1));
+    server.says(long);
+    later(MAX_AGE).await;
+    assert_eq!(has(&source, "a").await, Some(true));
+}

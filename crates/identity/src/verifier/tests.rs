@@ -1,0 +1,270 @@
+//! Good tokens, and each way to forge one.
+
+use std::time::SystemTime;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::hmac;
+use serde_json::json;
+use sluicegate_stack::tokens::Signer;
+
+use super::*;
+
+const ISSUER: &str = "https://issuer.example";
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
+}
+
+fn issuer(keys: Keys) -> Issuer {
+    Issuer {
+        name: ISSUER.into(),
+        audience: vec!["app".into(), "other".into()],
+        algorithms: vec![Algorithm::ES256, Algorithm::RS256],
+        leeway: Duration::from_secs(60),
+        keys: KeysFrom::Fixed(Arc::new(keys)),
+    }
+}
+
+fn of(issuer: Issuer) -> Verifier {
+    Verifier::new(issuer, || unreachable!("the keys have no URL"))
+}
+
+fn set(signer: &Signer) -> Keys {
+    Keys::parse(signer.key_set().as_bytes()).unwrap()
+}
+
+fn verifier(signer: &Signer) -> Verifier {
+    of(issuer(set(signer)))
+}
+
+/// Good claims with these in place of them; null removes one.
+fn claims(changes: Value) -> Value {
+    let mut claims = json!({"iss": ISSUER, "aud": "app", "sub": "alice", "exp": now() + 600, "iat": now()});
+    for (name, value) in changes.as_object().unwrap() {
+        match value {
+            Value::Null => claims.as_object_mut().unwrap().remove(name),
+            value => claims.as_object_mut().unwrap().insert(name.clone(), value.clone()),
+        };
+    }
+    claims
+}
+
+fn head(changes: Value) -> Value {
+    let mut head = json!({"alg": "ES256", "typ": "JWT", "kid": "tests"});
+    head.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+    head
+}
+
+async fn verify(head: Value, claims: Value) -> Result<Claims, TokenError> {
+    let signer = Signer::new().unwrap();
+    let token = signer.sign_with(&head, &claims).unwrap();
+    verifier(&signer).verify(token.as_bytes()).await
+}
+
+#[track_caller]
+fn parsed(claims: &Value) -> Claims {
+    Claims::parse(claims.to_string().as_bytes()).unwrap()
+}
+
+#[tokio::test]
+async fn good_token_tells_its_claims() {
+    let claims = claims(json!({"roles": ["a", 1], "realm": {"team": "x"}}));
+    for typ in [json!({}), json!({"typ": "at+JWT"}), json!({"typ": "application/at+jwt"})] {
+        assert_eq!(verify(head(typ), claims.clone()).await, Ok(parsed(&claims)));
+    }
+    let untyped = json!({"alg": "ES256"});
+    assert_eq!(verify(untyped, claims.clone()).await, Ok(parsed(&claims)));
+}
+
+#[tokio::test]
+async fn claims_decide_whether_a_token_is_accepted() {
+    let cases = [
+        (json!({"exp": now() - 50}), None),
+        (json!({"exp": now() - 70}), Some(TokenError::Expired)),
+        (json!({"exp": 0}), Some(TokenError::Expired)),
+        (json!({"nbf": now() + 50}), None),
+        (json!({"nbf": now() + 90}), Some(TokenError::Immature)),
+        (json!({"aud": ["x", "other"]}), None),
+        (json!({"aud": ["x", "y"]}), Some(TokenError::Audience)),
+        (json!({"aud": "APP"}), Some(TokenError::Audience)),
+        (json!({"aud": []}), Some(TokenError::Audience)),
+        (json!({"iss": "https://issuer.example/"}), Some(TokenError::Issuer)),
+        (json!({"iss": "https://evil.example"}), Some(TokenError::Issuer)),
+        (json!({"exp": null}), Some(TokenError::Claims)),
+        (json!({"iss": null}), Some(TokenError::Claims)),
+        (json!({"aud": null}), Some(TokenError::Claims)),
+        (json!({"exp": "9999999999"}), Some(TokenError::Claims)),
+        (json!({"exp": [now() + 600]}), Some(TokenError::Claims)),
+        (json!({"exp": -1}), Some(TokenError::Claims)),
+        (json!({"nbf": "0"}), Some(TokenError::Claims)),
+        (json!({"iss": 7}), Some(TokenError::Claims)),
+        (json!({"aud": {"app": true}}), Some(TokenError::Claims)),
+    ];
+    for (changes, want) in cases {
+        assert_eq!(verify(head(json!({})), claims(changes.clone())).await.err(), want, "{changes}");
+    }
+}
+
+#[tokio::test]
+async fn header_cannot_weaken_the_check() {
+    for (changes, want) in [
+        (json!({"crit": ["exp"]}), TokenError::Critical),
+        (json!({"crit": []}), TokenError::Critical),
+        (json!({"typ": "logout+jwt"}), TokenError::Type),
+        (json!({"typ": "id_token"}), TokenError::Type),
+        (json!({"alg": "none"}), TokenError::Malformed),
+        (json!({"alg": "NONE"}), TokenError::Malformed),
+        (json!({"alg": "es256"}), TokenError::Malformed),
+        (json!({"alg": "ES384"}), TokenError::Algorithm),
+        (json!({"alg": "HS256"}), TokenError::Algorithm),
+        // The issuer has no key of RSA.
+        (json!({"alg": "RS256"}), TokenError::Key),
+        (json!({"kid": "foreign"}), TokenError::Key),
+        (json!({"kid": ["tests"]}), TokenError::Malformed),
+    ] {
+        assert_eq!(verify(head(changes.clone()), claims(json!({}))).await, Err(want), "{changes}");
+    }
+    // Keys and addresses of a header are not looked at.
+    let (own, foreign) = (Signer::new().unwrap(), Signer::new().unwrap());
+    let key: Value = serde_json::from_str(&foreign.key_set()).unwrap();
+    for changes in [
+        json!({"jwk": key["keys"][0]}),
+        json!({"jku": "https://evil.example/jwks"}),
+        json!({"x5u": "https://evil.example/cert"}),
+        json!({"x5c": ["AAAA"]}),
+    ] {
+        let token = foreign.sign_with(&head(changes.clone()), &claims(json!({}))).unwrap();
+        assert_eq!(verifier(&own).verify(token.as_bytes()).await, Err(TokenError::Signature), "{changes}");
+    }
+}
+
+#[tokio::test]
+async fn public_key_is_no_secret() {
+    let signer = Signer::new().unwrap();
+    let set = signer.key_set();
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let signed = format!("{}.{}", part(&head(json!({"alg": "HS256"}))), part(&claims(json!({}))));
+    let key: Value = serde_json::from_str(&set).unwrap();
+    let number = |name: &str| URL_SAFE_NO_PAD.decode(key["keys"][0][name].as_str().unwrap()).unwrap();
+    let point = [&[4][..], &number("x"), &number("y")].concat();
+    let mut careless = issuer(Keys::parse(set.as_bytes()).unwrap());
+    careless.algorithms.push(Algorithm::HS256);
+    let verifier = of(careless);
+    for secret in [&point[..], set.as_bytes(), b""] {
+        let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), signed.as_bytes());
+        let token = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature));
+        assert_eq!(verifier.verify(token.as_bytes()).await, Err(TokenError::Key));
+    }
+}
+
+#[tokio::test]
+async fn secret_verifies_only_its_own_tokens() {
+    let keys = Keys::secret(b"a secret of thirty-two characters");
+    let verifier = of(Issuer { algorithms: vec![Algorithm::HS256], ..issuer(keys) });
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let signed = format!("{}.{}", part(&head(json!({"alg": "HS256"}))), part(&claims(json!({}))));
+    let token = |secret: &[u8]| {
+        let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), signed.as_bytes());
+        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
+    };
+    assert!(verifier.verify(token(b"a secret of thirty-two characters").as_bytes()).await.is_ok());
+    assert_eq!(verifier.verify(token(b"another secret").as_bytes()).await, Err(TokenError::Signature));
+    let signer = Signer::new().unwrap();
+    let token = signer.sign_with(&head(json!({})), &claims(json!({}))).unwrap();
+    assert_eq!(verifier.verify(token.as_bytes()).await, Err(TokenError::Algorithm));
+}
+
+#[tokio::test]
+async fn changed_or_cut_token_is_refused() {
+    let signer = Signer::new().unwrap();
+    let verifier = verifier(&signer);
+    let token = signer.sign_with(&head(json!({})), &claims(json!({}))).unwrap();
+    for cut in 0..token.len() {
+        assert!(verifier.verify(&token.as_bytes()[..cut]).await.is_err(), "cut at byte {cut}");
+    }
+    let other = signer.sign_with(&head(json!({})), &claims(json!({"sub": "bob"}))).unwrap();
+    let parts = |token: &str| token.split('.').map(str::to_owned).collect::<Vec<_>>();
+    let (ours, theirs) = (parts(&token), parts(&other));
+    let mixed = format!("{}.{}.{}", ours[0], theirs[1], ours[2]);
+    assert_eq!(verifier.verify(mixed.as_bytes()).await, Err(TokenError::Signature));
+    for bad in
+        ["", ".", "..", "...", "a.b", &format!("{token}.x"), &format!("{}.{}.", ours[0], ours[1]), "\u{0}"]
+    {
+        assert!(verifier.verify(bad.as_bytes()).await.is_err(), "{bad}");
+    }
+    assert_eq!(verifier.verify(&[0xFF; 100]).await, Err(TokenError::Malformed));
+    let long = signer.sign_with(&head(json!({})), &claims(json!({"x": "y".repeat(8192)}))).unwrap();
+    assert_eq!(verifier.verify(long.as_bytes()).await, Err(TokenError::TooLong));
+}
+
+/// Tokens that OpenSSL signed, valid until 2100.
+#[tokio::test]
+async fn signatures_of_openssl_are_verified() {
+    let modulus = concat!(
+        "mky0ZvmY4HhAkwMPFOjWSRKMdTaAQBUzMUGs4DsEMriz5yKjpAhWjmBtvCLII9wcZrVqbJODBqEuJ7dyU9Ykve1SG_yHYBWK80uM",
+        "tXvi3uEeRQaxYAyAzslTWSfRK32TtWJtlViw0zIxxAN1naX2B935MNjvS4sqZ0scc5cpiTI6NbljP6rb6SckoF9PZD0AKCJFK4wT",
+        "GKk_v8WIs2ht73cnvX7vVkatVtydw3Xy-BLZKrGyYLs83Y8jZ7yhu-WBOQcuVR6EfHZY-jGTDNaVFYTd1NpFoYe9xaXAVxUgiZzt",
+        "becF-5HnwvYKvldAVstM07F7bg32xlQ5cXeQGSN8nQ"
+    );
+    let tokens = [
+        concat!(
+            "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJodHRwczovL2lzc3Vlci5leGFtcGxlIiwiYXVkIjoiYXBwIiwiZXhwIjo0MTAyNDQ0ODA",
+            "wfQ.J6MNUSogeYMYqkj2tq5P0uRgh9r49T5kMkzmvicyV94igQ9pnFMCnKeNuM4r24Ye-HsRxFwZnrgXGrX2FSY8Sdn0FDFxvdy1",
+            "amiLK5smnzYE-DMIyX7dBtLm3hmqvD_l6Fb1d4CY2iMutbfQzVtAH6F61TkKotqElXKn_YI0dKUMEGipv9azPEI7Unl5-XmIfcF-",
+            "aky19ZRkQUYudDbbHMc047RavgVT009w7sp8cuw2pINbyxWLYAJGdicm7H6qRD-6PI1zxyEv096VvH2XJkk7lC1JbEPE92Xz5vyw",
+            "c0U6FWefuzv6B0Cxjc5E4MydMCafWv-4Sa1nJgKZv-FCXg"
+        ),
+        concat!(
+            "eyJhbGciOiJQUzI1NiJ9.eyJpc3MiOiJodHRwczovL2lzc3Vlci5leGFtcGxlIiwiYXVkIjoiYXBwIiwiZXhwIjo0MTAyNDQ0ODA",
+            "wfQ.XH7aw8cujpcFEQweBiaq22ZTvxaI3aCFQ1jV2XofIkH7CGl6-ZPMuaENAvMEYsDHIfXjSVgpoNcdUEdbxEKVg4lvGPPrlhFb",
+            "E6aJ000dSGiDaNoVnIQhW_9og9QWnoyQPUtHoGo-mHmITUxaLuNgESA19pZnpb1tnQyYUMPHifpr-E8IB6RWKXMOXNmyW1KsPgkF",
+            "1l-wDEh5UYB6Zqu_q0oxh0ZHXKP1eg009FYa5cdBWCM6eVvC5ymxkAri7yVdp_GJiEDuXzhYxhX-MxSgKlMnZNZY4CXg5s1lYvvk",
+            "U6sR3j9UwpfrkqsavQQvJlcBIxBNZ2CMgKudeHQyN7R8SQ"
+        ),
+    ];
+    let set = json!({"keys": [{"kty": "RSA", "e": "AQAB", "n": modulus}]}).to_string();
+    let keys = Keys::parse(set.as_bytes()).unwrap();
+    let verifier = of(Issuer { algorithms: vec![Algorithm::RS256, Algorithm::PS256], ..issuer(keys) });
+    for token in tokens {
+        let claims = json!({"iss": ISSUER, "aud": "app", "exp": 4_102_444_800_u64});
+        assert_eq!(verifier.verify(token.as_bytes()).await, Ok(parsed(&claims)));
+        let (signed, signature) = token.rsplit_once('.').unwrap();
+        let forged = format!("{signed}.AA{}", &signature[2..]);
+        assert_eq!(verifier.verify(forged.as_bytes()).await, Err(TokenError::Signature));
+    }
+    let mixed = tokens[0].split('.').take(2).chain([tokens[1].rsplit('.').next().unwrap()]);
+    let mixed = mixed.collect::<Vec<_>>().join(".");
+    assert_eq!(verifier.verify(mixed.as_bytes()).await, Err(TokenError::Signature));
+}
+
+#[test]
+fn sets_of_keys_leave_out_what_verifies_nothing() {
+    let own: Value = serde_json::from_str(&Signer::new().unwrap().key_set()).unwrap();
+    let own = &own["keys"][0];
+    let with = |changes: Value| {
+        let mut key = own.clone();
+        key.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        key
+    };
+    let count = |keys: Vec<Value>| {
+        let set = json!({"keys": keys}).to_string();
+        Keys::parse(set.as_bytes()).map(|keys| keys.of(Algorithm::ES256, Some("tests")).count())
+    };
+    let unknown = json!({"kty": "AKP", "alg": "ML-DSA-44", "kid": "new", "pub": "AAAA"});
+    let odd = json!({"kty": "EC", "crv": "P-256", "kid": 7, "x": "AAAA", "y": "AAAA"});
+    assert_eq!(count(vec![unknown.clone(), odd, own.clone()]), Ok(1));
+    assert_eq!(count(vec![own.clone(), with(json!({"kid": "tests"}))]), Ok(2));
+    for other in [json!({"use": "enc"}), json!({"key_ops": ["sign"]}), json!({"x": "!"})] {
+        assert_eq!(count(vec![with(other.clone())]), Err(crate::KeysError::NoKeys { count: 1 }), "{other}");
+    }
+    assert_eq!(count(vec![with(json!({"alg": "ES384"}))]), Ok(0));
+    assert_eq!(
+        count(vec![json!({"kty": "oct", "k": "c2VjcmV0"})]),
+        Err(crate::KeysError::NoKeys { count: 1 })
+    );
+    assert_eq!(count(vec![own.clone(); 33]), Err(crate::KeysError::TooMany { count: 33 }));
+    for bad in ["", "[]", "{}", r#"{"keys":{}}"#, "x"] {
+        assert_eq!(Keys::parse(bad.as_bytes()).err(), Some(crate::KeysError::NoSet), "{bad}");
+    }
+}

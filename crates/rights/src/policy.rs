@@ -1,0 +1,189 @@
+//! The policy of a route: which claims a person needs for which topics.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::capabilities;
+use crate::claims::{Claims, Path, REGISTERED};
+use crate::condition::Condition;
+use crate::rights::Rights;
+use crate::template::{Template, is_claim_name};
+use crate::topics::{Pattern, Topics};
+
+/// The rights that a route grants to each person. Its JSON is what a gateway tells the bridge.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Policy {
+    /// How clients show who they are. None: they do not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Identity>,
+    /// The claims that entries use beside [`REGISTERED`], by the names that they use.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub claims: BTreeMap<String, Path>,
+    /// The topics that clients can read. None: they cannot read at all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read: Option<Vec<Entry>>,
+    /// The topics that clients can write to. None: they cannot write at all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub write: Option<Vec<Entry>>,
+    /// The claim with capabilities, which narrow the entries.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capabilities: Option<Path>,
+}
+
+/// How clients of a route show who they are.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Identity {
+    /// Whether the gateway tells the claims.
+    #[serde(skip_serializing_if = "is_false")]
+    pub from_gateway: bool,
+    /// The name of the bridge's `[identity.NAME]`, which verifies tokens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+    /// Whether clients without an identity are admitted.
+    #[serde(skip_serializing_if = "is_false")]
+    pub anonymous: bool,
+}
+
+/// A topic, a prefix of topics, or one for each person, and to whom it applies.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    /// The topics.
+    pub topic: Template,
+    /// None: it applies to everybody.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub when: Option<Condition>,
+}
+
+/// A part of a policy that does not fit the others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistake {
+    /// The member at fault.
+    pub member: &'static str,
+    /// What was expected.
+    pub reason: String,
+}
+
+impl Policy {
+    /// Parses and checks a policy.
+    ///
+    /// # Errors
+    /// It is invalid: the reason.
+    pub fn parse(json: &[u8]) -> Result<Self, String> {
+        // A list is not an object without names, as serde would have it.
+        let object: Map<String, Value> = serde_json::from_slice(json).map_err(|error| error.to_string())?;
+        let policy = Self::deserialize(Value::Object(object)).map_err(|error| error.to_string())?;
+        policy.check().map_err(|mistake| format!("{}: {}", mistake.member, mistake.reason))?;
+        Ok(policy)
+    }
+
+    /// The policy as JSON, which [`Policy::parse`] reads.
+    pub fn to_json(&self) -> String {
+        // A policy has no map with other keys than strings, so this cannot fail.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// Checks that its parts fit together.
+    ///
+    /// # Errors
+    /// They do not: the reason.
+    pub fn check(&self) -> Result<(), Mistake> {
+        let mistake = |member, reason: String| Err(Mistake { member, reason });
+        for (name, path) in &self.claims {
+            if REGISTERED.contains(&name.as_str()) {
+                return mistake("claims", format!("{name} is the identity's own claim, choose another name"));
+            }
+            if !is_claim_name(name) || !is_path(path) {
+                let expected = "must have names of letters, digits and '_', and paths of 1 to 8 names";
+                return mistake("claims", expected.to_owned());
+            }
+        }
+        if self.capabilities.as_ref().is_some_and(|path| !is_path(path)) {
+            return mistake("capabilities", "must be the path of a claim, 1 to 8 names".to_owned());
+        }
+        let entries = || self.read.iter().chain(&self.write).flatten();
+        if entries().count() > MAX_ENTRIES {
+            let expected =
+                format!("must have at most {MAX_ENTRIES} entries for reading and writing together");
+            return mistake("topics", expected);
+        }
+        for name in entries().flat_map(Entry::claims) {
+            if self.identity.is_none() {
+                return mistake("identity", format!("is missing, and entries use the claim {name}"));
+            }
+            if !REGISTERED.contains(&name) && !self.claims.contains_key(name) {
+                return mistake("claims", format!("has no {name}, which an entry uses"));
+            }
+        }
+        if self.identity.is_none() && self.capabilities.is_some() {
+            return mistake("identity", "is missing, and capabilities need it".to_owned());
+        }
+        Ok(())
+    }
+
+    /// The paths of all claims that it uses.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.claims.values().chain(&self.capabilities)
+    }
+
+    /// The rights of a person with these claims; None: of nobody in particular.
+    pub fn rights(&self, claims: Option<&Claims>) -> Rights {
+        let nobody = Claims::default();
+        let claims = claims.unwrap_or(&nobody);
+        let topics =
+            |entries: &Option<Vec<Entry>>| entries.as_ref().map(|entries| self.topics(entries, claims));
+        let granted = Rights { read: topics(&self.read), write: topics(&self.write) };
+        match &self.capabilities {
+            None => granted,
+            Some(path) => granted.and(capabilities::rights(claims.at(path))),
+        }
+    }
+
+    /// The topics of all entries that apply, as long as they fit into [`MAX_TOPICS_BYTES`].
+    fn topics(&self, entries: &[Entry], claims: &Claims) -> Topics {
+        let value = |name: &str| match self.claims.get(name) {
+            Some(path) => claims.at(path),
+            None => claims.at(&[name.to_owned()]),
+        };
+        let mut room = MAX_TOPICS_BYTES;
+        let mut patterns = Vec::new();
+        for entry in entries.iter().filter(|entry| entry.when.as_ref().is_none_or(|when| when.is_met(value)))
+        {
+            let expanded = entry.topic.expand(value);
+            let bytes = expanded.iter().map(Pattern::memory).fold(0, usize::saturating_add);
+            if let Some(left) = room.checked_sub(bytes) {
+                room = left;
+                patterns.extend(expanded);
+            }
+        }
+        patterns.into_iter().collect()
+    }
+}
+
+impl Entry {
+    /// The names of the claims that it uses.
+    pub fn claims(&self) -> impl Iterator<Item = &str> {
+        self.topic.claims().into_iter().chain(self.when.iter().flat_map(Condition::claims))
+    }
+}
+
+fn is_path(path: &Path) -> bool {
+    (1..=8).contains(&path.len())
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+/// The entries of a policy, at most.
+const MAX_ENTRIES: usize = 200;
+
+/// The topics that one person can read, or write to, in bytes of memory. An entry that does not fit grants nothing.
+pub const MAX_TOPICS_BYTES: usize = 32 * 1024;
+
+#[cfg(test)]
+mod tests;

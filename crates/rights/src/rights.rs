@@ -1,0 +1,36 @@
+//! The topics that one client can read and write.
+
+use crate::topics::Topics;
+
+/// The topics that a client can read and write. A right that is None grants nothing, whatever the topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rights {
+    /// The topics to read.
+    pub read: Option<Topics>,
+    /// The topics to write to.
+    pub write: Option<Topics>,
+}
+
+impl Rights {
+    /// Every topic.
+    pub fn all() -> Self {
+        Self { read: Some(Topics::default()), write: Some(Topics::default()) }
+    }
+
+    /// What both grant.
+    #[must_use]
+    pub fn and(self, others: Self) -> Self {
+        let both = |one: Option<Topics>, other: Option<Topics>| Some(one?.and(other?));
+        Self { read: both(self.read, others.read), write: both(self.write, others.write) }
+    }
+
+    /// Whether the client can read this topic.
+    pub fn reads(&self, topic: &str) -> bool {
+        self.read.as_ref().is_some_and(|topics| topics.contains(topic))
+    }
+
+    /// Whether the client can write to this topic.
+    pub fn writes(&self, topic: &str) -> bool {
+        self.write.as_ref().is_some_and(|topics| topics.contains(topic))
+    }
+}

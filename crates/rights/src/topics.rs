@@ -1,0 +1,185 @@
+//! The topics that a client can use: exact names, and prefixes.
+
+use crate::name::{is_prefix, is_topic};
+
+/// The topics that a client can use; by default, all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Topics(
+    /// A topic is in each of them.
+    Vec<Patterns>,
+);
+
+/// Names and prefixes, each sorted. No prefix begins with another one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Patterns {
+    names: Vec<Box<str>>,
+    prefixes: Vec<Box<str>>,
+}
+
+/// A topic's name, or a prefix of names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pattern {
+    /// This topic.
+    Name(Box<str>),
+    /// All topics whose names begin so.
+    Prefix(Box<str>),
+}
+
+impl Topics {
+    /// No topic.
+    pub fn none() -> Self {
+        Self(vec![Patterns::default()])
+    }
+
+    /// Parses the list in a gateway's header: names, or prefixes followed by `*`, separated by commas. None if it is
+    /// invalid, or longer than [`MAX_LIST_BYTES`].
+    pub fn parse(listed: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(listed).ok().filter(|text| text.len() <= MAX_LIST_BYTES);
+        let names = text.into_iter().flat_map(|text| text.split(',')).map(str::trim_ascii);
+        let patterns = names.map(Pattern::parse).collect::<Option<Vec<_>>>()?;
+        (!patterns.is_empty()).then_some(patterns.into_iter().collect())
+    }
+
+    /// Whether `topic` is among them. Does not check that the topic exists.
+    pub fn contains(&self, topic: &str) -> bool {
+        self.0.iter().all(|patterns| patterns.match_any(topic))
+    }
+
+    /// Those that are also among `others`.
+    #[must_use]
+    pub fn and(mut self, others: Self) -> Self {
+        for patterns in others.0 {
+            if !self.0.contains(&patterns) {
+                self.0.push(patterns);
+            }
+        }
+        self
+    }
+}
+
+impl FromIterator<Pattern> for Topics {
+    fn from_iter<I: IntoIterator<Item = Pattern>>(patterns: I) -> Self {
+        let (mut names, mut prefixes) = (Vec::new(), Vec::new());
+        for pattern in patterns {
+            match pattern {
+                Pattern::Name(name) => names.push(name),
+                Pattern::Prefix(prefix) => prefixes.push(prefix),
+            }
+        }
+        names.sort_unstable();
+        names.dedup();
+        prefixes.sort_unstable();
+        // The first of those that begin alike is the shortest.
+        prefixes.dedup_by(|longer, shorter| longer.starts_with(&**shorter));
+        match prefixes.first() {
+            Some(all) if all.is_empty() => Self::default(),
+            _ => Self(vec![Patterns { names, prefixes }]),
+        }
+    }
+}
+
+impl Patterns {
+    fn match_any(&self, topic: &str) -> bool {
+        // What sorts between a prefix and `topic`, which begins with it, begins with it too.
+        let after = self.prefixes.partition_point(|prefix| **prefix <= *topic);
+        let last = after.checked_sub(1).and_then(|at| self.prefixes.get(at));
+        last.is_some_and(|prefix| topic.starts_with(&**prefix))
+            || self.names.binary_search_by(|name| (**name).cmp(topic)).is_ok()
+    }
+}
+
+impl Pattern {
+    /// Parses a name, or a prefix followed by `*`. None if no topic can have such a name.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text.strip_suffix('*') {
+            Some(prefix) => is_prefix(prefix).then(|| Self::Prefix(prefix.into())),
+            None => is_topic(text).then(|| Self::Name(text.into())),
+        }
+    }
+
+    /// Its memory in bytes.
+    pub(crate) fn memory(&self) -> usize {
+        let (Self::Name(text) | Self::Prefix(text)) = self;
+        text.len().saturating_add(size_of::<Self>())
+    }
+}
+
+/// The longest list in bytes: gateways on nginx accept no longer header line by default.
+pub const MAX_LIST_BYTES: usize = 8 * 1024;
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
+
+    #[test]
+    fn names_match_exactly_and_stars_match_prefixes() {
+        let topics = Topics::parse(b"orders, public.*,a*").unwrap();
+        for topic in ["orders", "public.", "public.x", "a", "ab"] {
+            assert!(topics.contains(topic), "{topic}");
+        }
+        for topic in ["orders2", "order", "Orders", "public", "xpublic.x", "", "orders, public.*"] {
+            assert!(!topics.contains(topic), "{topic}");
+        }
+        assert_eq!(Topics::parse(b"*"), Some(Topics::default()));
+        assert!(Topics::default().contains("any") && !Topics::none().contains("any"));
+    }
+
+    #[test]
+    fn invalid_lists_are_none() {
+        for topics in
+            ["", ",", "a,", "a b", "a*b", "**", "é", ".", "..", &"a".repeat(250), &"a,".repeat(4097)]
+        {
+            assert_eq!(Topics::parse(topics.as_bytes()), None, "{topics}");
+        }
+    }
+
+    #[test]
+    fn narrowed_topics_are_in_both_lists() {
+        let list = |text: &str| Topics::parse(text.as_bytes()).unwrap();
+        let both = list("a*,b").and(list("ab*,b,c"));
+        for (topic, want) in [("ab", true), ("a", false), ("b", true), ("c", false)] {
+            assert_eq!(both.contains(topic), want, "{topic}");
+        }
+        assert_eq!(list("a").and(Topics::default()), list("a"));
+        assert_eq!(list("a").and(list("a")), list("a"));
+    }
+
+    /// One invariant: sorted patterns match as a look at each of them does.
+    #[cfg(not(target_family = "wasm"))]
+    mod property {
+        use proptest::prelude::*;
+
+        use super::*;
+
+        fn text() -> impl Strategy<Value = String> {
+            prop::collection::vec(prop::sample::select(vec!['a', 'b', '.', '-']), 0..5)
+                .prop_map(|chars| chars.into_iter().collect())
+        }
+
+        proptest! {
+            #[test]
+            fn patterns_match_as_each_does(
+                listed in prop::collection::vec((text(), any::<bool>()), 1..8),
+                topics in prop::collection::vec(text(), 8),
+            ) {
+                let listed: Vec<String> = listed
+                    .into_iter()
+                    .map(|(text, is_prefix)| if is_prefix { text + "*" } else { text })
+                    .filter(|text| Pattern::parse(text).is_some())
+                    .collect();
+                prop_assume!(!listed.is_empty());
+                let parsed = Topics::parse(listed.join(",").as_bytes()).unwrap();
+                for topic in topics {
+                    let want = listed.iter().any(|pattern| match pattern.strip_suffix('*') {
+                        Some(prefix) => topic.starts_with(prefix),
+                        None => *pattern == topic,
+                    });
+                    prop_assert_eq!(parsed.contains(&topic), want, "{} in {:?}", topic, listed);
+                }
+            }
+        }
+    }
+}

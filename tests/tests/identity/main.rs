@@ -1,0 +1,15 @@
+//! Rights of people: real Envoy with its own filters for authentication, real bridge, real Kafka.
+//!
+//! 1. [`stacks`]: a gateway that verifies tokens, and people who have some
+//! 2. [`people`]: each sees and writes only what is theirs, through every way in
+//! 3. [`strangers`]: clients without an identity, or with a forged one
+//! 4. [`tokens`]: tokens that the bridge verifies, and each way to forge one
+//! 5. [`ending`]: what ends with an identity
+
+#![cfg(test)] // so that helpers, too, may fail as tests do
+
+mod ending;
+mod people;
+mod stacks;
+mod strangers;
+mod tokens;

@@ -1,0 +1,195 @@
+//! Tokens that the bridge verifies: where they can be, and each way to forge one.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::hmac;
+use serde_json::{Value, json};
+use sluicegate_client::{Client, ConnectError};
+use sluicegate_stack::http::client::{Request, ask};
+use sluicegate_stack::kafka::Kafka;
+use sluicegate_stack::stack::Stack;
+use sluicegate_stack::tokens::Signer;
+use sluicegate_stack::way::Way;
+use sluicegate_tests::in_every_gateway;
+
+use crate::stacks::{ISSUER, SECRET, SIGNER, http, session, start, token};
+
+in_every_gateway! {
+    token_can_be_in_each_place
+    forged_tokens_open_nothing
+}
+
+/// A gateway without the filter sets the headers itself.
+#[tokio::test]
+async fn other_gateways_relay_policy_and_token() {
+    let kafka = Kafka::shared().await.unwrap();
+    let shared = kafka.topic("relayed", 1, &[]).await.unwrap();
+    let own = format!("{shared}.alice");
+    kafka.make_topic(&own, 1, &[]).await.unwrap();
+    let stack = start(Way::Direct, kafka, "", &verifier(Way::Direct)).await;
+    let policy = format!(r#"{{"identity":{{"token":"main"}},"read":[{{"topic":"{shared}.${{sub}}"}}]}}"#);
+    let open = async |policy: &str, token: Option<&str>| {
+        let gateway = Client::builder(stack.url()).header("sluicegate-gateway-secret", SECRET);
+        let gateway = gateway.header("sluicegate-access", policy);
+        token
+            .into_iter()
+            .fold(gateway, |gateway, token| gateway.header("sluicegate-token", token))
+            .connect()
+            .await
+    };
+    let [alice, bob] = ["alice", "bob"].map(good);
+    assert!(open(&policy, Some(&alice)).await.unwrap().fetch(&own, 0, 0).await.is_ok());
+    assert!(open(&policy, Some(&bob)).await.unwrap().fetch(&own, 0, 0).await.is_err());
+    for (policy, token, want) in [
+        (&policy[..], None, 401),
+        (&policy, Some("a.b.c"), 401),
+        ("{}", Some(&alice[..]), 400),
+        (r#"{"newer":[]}"#, None, 400),
+        (r#"{"identity":{"token":"unknown"},"read":[]}"#, Some(&alice), 404),
+    ] {
+        let opened = open(policy, token).await;
+        assert!(
+            matches!(&opened, Err(ConnectError::Refused { status, .. }) if *status == want),
+            "{policy}: {opened:?}"
+        );
+    }
+}
+
+/// A table of the bridge's configuration with the issuer.
+fn verifier(way: Way) -> String {
+    let folder = std::env::temp_dir().join(format!("sluicegate-keys-{}-{}", way.name(), std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let keys = folder.join("keys.json");
+    std::fs::write(&keys, SIGNER.key_set()).unwrap();
+    format!(
+        "[identity]\nleeway_ms = 0\n[identity.main]\nissuer = {ISSUER:?}\naudience = [\"app\"]\njwks_file = {keys:?}\n"
+    )
+}
+
+/// A stack whose bridge verifies tokens itself.
+async fn verifying(way: Way, kafka: &Kafka, topics: &str) -> Stack {
+    let route = format!(
+        r#""identity": {{"from": "token", "name": "main", "query": "access_token", "cookie": "sid"}},
+           "origins": ["https://app.example"], "topics": [{topics:?}]"#
+    );
+    start(way, kafka, &route, &verifier(way)).await
+}
+
+fn good(subject: &str) -> String {
+    token(subject, &json!({"aud": "app"}), 600)
+}
+
+async fn token_can_be_in_each_place(way: Way) {
+    let kafka = Kafka::shared().await.unwrap();
+    let shared = kafka.topic("places", 1, &[]).await.unwrap();
+    let own = format!("{shared}.alice");
+    kafka.make_topic(&own, 1, &[]).await.unwrap();
+    let stack = verifying(way, kafka, &format!("{shared}.${{sub}}")).await;
+    let (alice, bob) = (good("alice"), good("bob"));
+    let path = format!("/kafka/topics/{own}/partitions/0/offsets");
+    let places = |token: &str| {
+        [
+            ("authorization", format!("Bearer {token}"), String::new()),
+            ("cookie", format!("theme=dark; sid={token}"), String::new()),
+            ("x-none", String::from("1"), format!("?access_token={token}")),
+        ]
+    };
+    for (name, value, query) in places(&alice) {
+        let answer = ask(stack.gateway(), Request::get(format!("{path}{query}")).with(name, &value)).await;
+        assert_eq!(answer.status, 200, "{name}{query}: {}", answer.text());
+        // The host of APISIX' filter has no sessions here.
+        if way != Way::Apisix {
+            let client = Client::builder(stack.url() + &query).header(name, value).connect().await.unwrap();
+            assert!(client.fetch(&own, 0, 0).await.is_ok(), "{name}{query}");
+        }
+    }
+    for (name, value, query) in places(&bob) {
+        let answer = ask(stack.gateway(), Request::get(format!("{path}{query}")).with(name, &value)).await;
+        assert_eq!(answer.status, 403, "{name}{query}");
+    }
+    // REST refuses parameters that it does not know: the token's is gone, and others stay.
+    let other = Request::get(format!("{path}?access_token={alice}&other=1"));
+    let other = ask(stack.gateway(), other).await;
+    assert!(other.status == 400 && other.text().contains("other"), "{}", other.text());
+    if way == Way::Apisix {
+        return;
+    }
+    for protocols in ["sluicegate.v1, sluicegate.token.TOKEN", "sluicegate.token.TOKEN,sluicegate.v1"] {
+        let protocols = protocols.replace("TOKEN", &alice);
+        let client = Client::builder(stack.url()).header("sec-websocket-protocol", protocols).connect();
+        assert!(client.await.unwrap().fetch(&own, 0, 0).await.is_ok());
+    }
+}
+
+async fn forged_tokens_open_nothing(way: Way) {
+    let kafka = Kafka::shared().await.unwrap();
+    let topic = kafka.topic("forged", 1, &[]).await.unwrap();
+    let stack = verifying(way, kafka, &topic).await;
+    let foreign = Signer::new().unwrap();
+    let claims = |changes: Value| {
+        let text = good("alice");
+        let part = URL_SAFE_NO_PAD.decode(text.split('.').nth(1).unwrap()).unwrap();
+        let mut claims: Value = serde_json::from_slice(&part).unwrap();
+        claims.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        claims
+    };
+    let head = |changes: Value| {
+        let mut head = json!({"alg": "ES256", "typ": "JWT", "kid": "tests"});
+        head.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        head
+    };
+    let sign = |changes: Value| SIGNER.sign_json(&claims(changes)).unwrap();
+    let with_head = |changes: Value| SIGNER.sign_with(&head(changes), &claims(json!({}))).unwrap();
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let unsigned = format!("{}.{}.", part(&json!({"alg": "none"})), part(&claims(json!({}))));
+    let signed = format!("{}.{}", part(&head(json!({"alg": "HS256"}))), part(&claims(json!({}))));
+    let keys = SIGNER.key_set();
+    let mac = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, keys.as_bytes()), signed.as_bytes());
+    let confused = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(mac));
+    let foreign_key: Value = serde_json::from_str(&foreign.key_set()).unwrap();
+    let by_foreign = |changes: Value| foreign.sign_with(&head(changes), &claims(json!({}))).unwrap();
+    let forged = [
+        ("unsigned", unsigned),
+        ("RS/HS confusion", confused),
+        ("foreign key", by_foreign(json!({}))),
+        ("foreign kid", by_foreign(json!({"kid": "foreign"}))),
+        ("own jwk", by_foreign(json!({"jwk": foreign_key["keys"][0]}))),
+        ("jku", by_foreign(json!({"jku": "https://evil.example/keys"}))),
+        ("x5u", by_foreign(json!({"x5u": "https://evil.example/cert"}))),
+        ("crit", with_head(json!({"crit": ["exp"]}))),
+        ("other type", with_head(json!({"typ": "logout+jwt"}))),
+        ("expired", sign(json!({"exp": 1}))),
+        ("not yet valid", sign(json!({"nbf": 4_000_000_000_u64}))),
+        ("without exp", sign(json!({"exp": null}))),
+        ("exp as text", sign(json!({"exp": "4000000000"}))),
+        ("other audience", sign(json!({"aud": "other"}))),
+        ("two other audiences", sign(json!({"aud": ["x", "y"]}))),
+        ("other issuer", sign(json!({"iss": "https://evil.example"}))),
+        ("cut", good("alice").split_at(100).0.to_owned()),
+        ("not a token", "alice".to_owned()),
+        ("too long", "a".repeat(8193)),
+    ];
+    for (name, forged) in &forged {
+        let path = format!("/kafka/topics/{topic}/partitions/0/offsets");
+        let answer = http(&stack, Some(forged), Request::get(path)).await;
+        // APISIX itself takes 8 KiB of one header line.
+        let is_refused =
+            answer.status == 401 || way == Way::Apisix && *name == "too long" && answer.status == 400;
+        assert!(is_refused, "{name}: {} {}", answer.status, answer.text());
+        assert!(!answer.text().contains(forged.as_str()), "{name}");
+        let events =
+            Request::get(format!("/kafka/topics/{topic}/events")).with("accept", "text/event-stream");
+        assert!(matches!(http(&stack, Some(forged), events).await.status, 400 | 401), "{name}");
+        if way != Way::Apisix {
+            let opened = session(&stack, Some(forged)).await;
+            assert!(
+                matches!(opened, Err(ConnectError::Refused { status: 400 | 401, .. })),
+                "{name}: {opened:?}"
+            );
+        }
+    }
+    let two = sign(json!({"aud": ["x", "app"]}));
+    let offsets = Request::get(format!("/kafka/topics/{topic}/partitions/0/offsets"));
+    assert_eq!(http(&stack, Some(&two), offsets.clone()).await.status, 200);
+    assert_eq!(http(&stack, Some(&good("alice")), offsets).await.status, 200);
+}
