@@ -5,7 +5,7 @@ use std::rc::Rc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use sluicegate_protocol::{SERVICE_PATH_PREFIX, metadata};
-use sluicegate_ws_session::handshake::Accepted;
+use sluicegate_ws_session::handshake::{Accepted, Refused};
 
 use crate::action::Action;
 use crate::config::{Kind, Personal, Route, Source};
@@ -250,8 +250,11 @@ fn identify(filter: &Filter, personal: &Personal, headers: &[Header]) -> Result<
     }
     if let Some(token) = &found.token {
         if token.len() > metadata::MAX_TOKEN_BYTES || token.iter().any(|byte| !byte.is_ascii_graphic()) {
+            let challenge = Some(("www-authenticate", "Bearer error=\"invalid_token\""));
             let reason = "the token is not a JSON Web Token of at most 8192 bytes";
-            return refuse(401, reason).map(Identified::Refused);
+            let refused = Refused { header: challenge, ..Refused::new(401, reason) };
+            host::respond(refused.status, &refused.headers(), refused.document().as_bytes())?;
+            return Ok(Identified::Refused(Action::Pause));
         }
         host::set_header(Map::Request, metadata::TOKEN, token)?;
     }

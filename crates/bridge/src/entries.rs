@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use base64::Engine as _;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, Method};
@@ -27,6 +28,7 @@ use sluicegate_protocol::{
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use crate::clusters::BASE64;
 use crate::endpoint::gateway;
 use crate::endpoint::identity::Believed;
 use crate::session::{self, Overload, Transport};
@@ -40,16 +42,65 @@ struct Rights {
     read: Option<bool>,
     write: Option<bool>,
     topics: Option<Vec<String>>,
+    person: Option<Person>,
+}
+
+/// What a route grants to each person, and one of them.
+#[derive(Debug, Clone)]
+struct Person {
+    /// The claim `sub`; None: the client is anonymous.
+    subject: Option<String>,
+    read: Option<Vec<&'static str>>,
+    write: Option<Vec<&'static str>>,
+}
+
+impl Person {
+    fn any() -> impl Strategy<Value = Self> {
+        let subject = prop::sample::select(vec!["0", "00", "1", "5", "1.5", "gone", "*", "", "g"]);
+        let entry = prop::sample::select(vec!["0", "1*", "${sub}", "1.${sub}", "${sub}.*", "x"]);
+        let entries = || prop::option::of(prop::collection::vec(entry.clone(), 0..3));
+        let subject = prop::option::of(subject.prop_map(str::to_owned));
+        (subject, entries(), entries()).prop_map(|(subject, read, write)| Self { subject, read, write })
+    }
+
+    fn policy(&self) -> Value {
+        let mut policy = json!({"identity": {"from_gateway": true, "anonymous": true}});
+        for (right, entries) in [("read", &self.read), ("write", &self.write)] {
+            if let Some(entries) = entries {
+                policy[right] = entries.iter().map(|topic| json!({"topic": topic})).collect();
+            }
+        }
+        policy
+    }
+
+    /// Whether some of the entries grants `topic` to this person.
+    fn has(&self, entries: Option<&Vec<&'static str>>, topic: &str) -> bool {
+        entries.into_iter().flatten().any(|entry| {
+            let subject = match &self.subject {
+                _ if !entry.contains("${sub}") => "",
+                Some(subject) if !subject.is_empty() && !subject.contains('*') => subject,
+                _ => return false,
+            };
+            if *entry == "${sub}.*" && subject.contains('.') {
+                return false;
+            }
+            let name = entry.replace("${sub}", subject);
+            name.strip_suffix('*').map_or(name == topic, |prefix| topic.starts_with(prefix))
+        })
+    }
 }
 
 impl Rights {
     fn any() -> impl Strategy<Value = Self> {
         let pattern = prop::sample::select(vec!["0", "0*", "1", "1*", "1.*", "g*", "gone", "*", "x"]);
         let topics = prop::option::of(prop::collection::vec(pattern.prop_map(str::to_owned), 1..4));
-        (any::<Option<bool>>(), any::<Option<bool>>(), topics).prop_map(|(read, write, topics)| Self {
+        let flags = (any::<Option<bool>>(), any::<Option<bool>>());
+        let person = prop::option::of(Person::any());
+        (flags, topics, person).prop_map(|((read, write), topics, person)| Self {
             read,
             write,
             topics,
+            person,
         })
     }
 
@@ -62,7 +113,16 @@ impl Rights {
         if let Some(topics) = &self.topics {
             headers.insert(metadata::TOPICS, topics.join(",").parse().unwrap());
         }
-        let (rights, term) = gateway::rights_of(&headers, &Believed::default(), None).await.ok().unwrap();
+        if let Some(person) = &self.person {
+            headers.insert(metadata::ACCESS, person.policy().to_string().parse().unwrap());
+            if let Some(subject) = &person.subject {
+                let claims = BASE64.encode(json!({"sub": subject}).to_string());
+                headers.insert(metadata::IDENTITY, claims.parse().unwrap());
+            }
+        }
+        let mut believed = Believed::default();
+        believed.from_gateway = true;
+        let (rights, term) = gateway::rights_of(&headers, &believed, None).await.ok().unwrap();
         Grant::new(Script::cluster_of(system, 1 << 20).0, ClientKey::default(), None, rights).ending(term)
     }
 
@@ -76,11 +136,18 @@ impl Rights {
     }
 
     fn reads(&self, topic: &str) -> bool {
-        self.read != Some(false) && self.has(topic)
+        let person = |person: &Person| person.has(person.read.as_ref(), topic);
+        self.read != Some(false) && self.has(topic) && self.person.as_ref().is_none_or(person)
+    }
+
+    /// Whether the client can read at all.
+    fn can_read(&self) -> bool {
+        self.read != Some(false) && self.person.as_ref().is_none_or(|person| person.read.is_some())
     }
 
     fn writes(&self, topic: &str) -> bool {
-        self.write == Some(true) && self.has(topic)
+        let person = |person: &Person| person.has(person.write.as_ref(), topic);
+        self.write == Some(true) && self.has(topic) && self.person.as_ref().is_none_or(person)
     }
 }
 
@@ -336,7 +403,7 @@ async fn check_http(rights: &Rights, system: System, topic: &str) {
     let (status, text) = ask(rights, system, Method::GET, format!("/{root}"), "").await;
     let listed =
         ["a", "b.1", "b.2", "gone"].into_iter().filter(|name| rights.reads(name)).collect::<Vec<_>>();
-    let want = if rights.read == Some(false) { (403, None) } else { (200, Some(json!(listed))) };
+    let want = if rights.can_read() { (200, Some(json!(listed))) } else { (403, None) };
     assert_eq!((status, serde_json::from_str(&text).ok().filter(|_| status == 200)), want, "{rights:?}");
 
     let produce = HttpProduce { topic: topic.into(), key: Some("s".into()), ..Default::default() };

@@ -14,7 +14,7 @@ use sluicegate_stack::folder::Folder;
 use sluicegate_stack::kafka::Kafka;
 use sluicegate_stack::nats::Nats;
 use sluicegate_stack::raw::{BINARY, Raw, Upgrade, masked, request};
-use sluicegate_stack::stack::{Setup, Stack};
+use sluicegate_stack::stack::{BridgeConfig, Setup, Stack};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
@@ -52,9 +52,12 @@ impl Server {
             Kind::Sluicegate => {
                 let kafka = Kafka::start().await?;
                 let topic = kafka.topic("live", partitions, &[]).await?;
+                // All sockets are of one address, which has a share of the limit.
+                let settings = "[limits]\nmax_sessions = 100000\n".to_owned();
                 let setup = Setup {
                     concurrency: plan.concurrency,
                     bridges: plan.bridges,
+                    bridge: BridgeConfig::Cluster { bootstrap: kafka.bootstrap().to_owned(), settings },
                     ..Setup::new(plan.profile, kafka.bootstrap())
                 };
                 let mut stack = Stack::start(setup).await?;
