@@ -181,8 +181,9 @@ fn errors_are_listed_by_status() {
     assert_eq!(listed, documented.chain([405]).collect());
 }
 
-/// Statuses of a broken, full or slow part. Other suites produce them.
-const ELSEWHERE: [(u16, &str); 6] = [
+/// Statuses of a broken, full or slow part, or of a stranger. Other suites produce them.
+const ELSEWHERE: [(u16, &str); 7] = [
+    (401, "the suite `identity`: no identity, or a forged one"),
     (408, "hostile: a body that takes a minute"),
     (429, "neighbours: a full queue"),
     (431, "sizes: mostly the gateway's own"),

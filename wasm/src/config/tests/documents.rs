@@ -15,6 +15,7 @@ fn documented_json_is_accepted() {
         REFERENCE,
         include_str!("../../../../docs/how-to/connect-nats.md"),
         include_str!("../../../../docs/how-to/let-clients-in.md"),
+        include_str!("../../../../docs/how-to/rights-of-people.md"),
         include_str!("../../../../docs/how-to/move-from-rest-proxy.md"),
         include_str!("../../../../docs/how-to/move-from-apisixkafkaupstream.md"),
     ];
