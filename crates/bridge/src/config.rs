@@ -65,7 +65,7 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// The format of log lines.
     pub log_format: LogFormat,
-    /// Whose word on identities counts.
+    /// The identities of clients that are believed.
     pub identity: Identity,
     /// Bounds on memory and connections.
     pub limits: Limits,

@@ -45,7 +45,7 @@ struct Rights {
     person: Option<Person>,
 }
 
-/// What a route grants to each person, and one of them.
+/// The grants of a route to each person, and one of them.
 #[derive(Debug, Clone)]
 struct Person {
     /// The claim `sub`; None: the client is anonymous.

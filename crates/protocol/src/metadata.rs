@@ -23,7 +23,7 @@ pub const WRITE: &str = "sluicegate-write";
 /// The topics that the client can use, separated by commas: exact names, or a prefix followed by `*`. Absent: all.
 pub const TOPICS: &str = "sluicegate-topics";
 
-/// What the route grants to each person: a `Policy` of `sluicegate-rights` as JSON, in at most [`MAX_ACCESS_BYTES`]. It
+/// The grants of the route to each person: a `Policy` of `sluicegate-rights` as JSON, in at most [`MAX_ACCESS_BYTES`]. It
 /// narrows [`READ`], [`WRITE`] and [`TOPICS`]. Absent: the route asks nobody who they are.
 pub const ACCESS: &str = "sluicegate-access";
 

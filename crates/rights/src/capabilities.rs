@@ -21,7 +21,7 @@ enum Action {
     Write,
 }
 
-/// The most that the capabilities in `claim` leave: everything if there is no such claim, nothing if it is malformed.
+/// The rights that the capabilities in `claim` leave at most: everything if there is no such claim, nothing if it is malformed.
 pub(crate) fn rights(claim: Option<&Value>) -> Rights {
     let Some(claim) = claim else { return Rights::all() };
     // A list is not an object without names, as serde would have it.

@@ -64,7 +64,7 @@ pub struct Entry {
 pub struct Mistake {
     /// The member at fault.
     pub member: &'static str,
-    /// What was expected.
+    /// The expected form.
     pub reason: String,
 }
 

@@ -38,10 +38,7 @@ pub(super) fn all(
 
 fn one(name: &str, mut table: Section, problems: &mut Problems) -> Option<ClusterConfig> {
     let shown = format!("clusters.{}", name.escape_debug());
-    if name.is_empty() || name.len() > MAX_NAME || !name.bytes().all(is_name_byte) {
-        let expected = format!("expected a name of 1 to {MAX_NAME} letters, digits, '.', '_' and '-'");
-        problems.add(shown.clone(), expected);
-    }
+    check_name(name, &shown, problems);
     let kind = table.place(KIND);
     let system = match table.one_of(KIND, &KINDS, problems) {
         Some(system) => system,
@@ -72,6 +69,14 @@ fn one(name: &str, mut table: Section, problems: &mut Problems) -> Option<Cluste
         problems.add(place.unwrap_or_else(|| format!("{shown}.{key}").into()), problem);
     }
     None
+}
+
+/// Checks the name of a table such as `[clusters.NAME]`, which problems show as `shown`.
+pub(super) fn check_name(name: &str, shown: &str, problems: &mut Problems) {
+    if name.is_empty() || name.len() > MAX_NAME || !name.bytes().all(is_name_byte) {
+        let expected = format!("expected a name of 1 to {MAX_NAME} letters, digits, '.', '_' and '-'");
+        problems.add(shown.to_owned(), expected);
+    }
 }
 
 /// A Kafka cluster's properties: see [`parse`].

@@ -1,4 +1,4 @@
-//! `[identity]`: whose word on the identities of clients counts.
+//! `[identity]`: the identities of clients that are believed.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,6 +8,7 @@ use std::time::Duration;
 use http::Uri;
 use sluicegate_identity::{ALGORITHMS, Algorithm, Issuer, Keys, KeysFrom};
 
+use super::cluster::check_name;
 use super::keys;
 use super::problem::Problems;
 use super::section::Section;
@@ -39,10 +40,7 @@ pub(super) fn parse(mut table: Section, problems: &mut Problems) -> Identity {
 fn issuer(name: &str, mut table: Section, leeway: Duration, problems: &mut Problems) -> Option<Issuer> {
     let shown = format!("identity.{}", name.escape_debug());
     let key = |key: &str| format!("{shown}.{key}");
-    let is_name_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    if !(1..=100).contains(&name.len()) || !name.bytes().all(is_name_byte) {
-        problems.add(shown.clone(), "expected a name of 1 to 100 letters, digits, '.', '_' and '-'");
-    }
+    check_name(name, &shown, problems);
     let issuer = table.text(keys::ISSUER.short(), problems);
     if issuer.is_none() {
         problems.add(key("issuer"), "is missing, expected the claim iss of tokens");

@@ -1,4 +1,4 @@
-//! Who a client is: the claims that its gateway has verified, or those of a token that the bridge verifies.
+//! Identities of clients: the claims that its gateway has verified, or those of a token that the bridge verifies.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,11 +21,11 @@ use crate::config::Config;
 /// The identities that the bridge believes.
 #[derive(Clone, Default)]
 pub(crate) struct Believed {
-    /// Those in headers of authenticated gateways.
+    /// Whether they can be in headers of authenticated gateways.
     pub(crate) from_gateway: bool,
     /// How far clocks can differ.
     pub(crate) leeway: Duration,
-    /// Those in tokens, by the names of `[identity.NAME]`.
+    /// Verifiers of those in tokens, by the names of `[identity.NAME]`.
     verifiers: BTreeMap<String, Arc<Verifier>>,
 }
 
@@ -38,7 +38,7 @@ pub(crate) struct Identity {
 }
 
 impl Believed {
-    /// Those of a configuration. Verifiers that do not change keep the keys that they have fetched.
+    /// The believed identities of a configuration. Verifiers that do not change keep the keys that they have fetched.
     pub(super) fn of(config: &Config, before: &Self) -> Self {
         let from_gateway = config.identity.from_gateway && config.knows_gateways();
         let verifier = |(name, issuer): (&String, &sluicegate_identity::Issuer)| {

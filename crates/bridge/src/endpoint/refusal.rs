@@ -87,14 +87,11 @@ pub(super) enum ResponseFormat {
 
 impl Refusal {
     pub(super) fn unknown_cluster(name: &[u8]) -> Self {
-        let name = name.get(..MAX_NAME_BYTES).unwrap_or(name).escape_ascii().to_string();
-        Self::UnknownCluster { name }
+        Self::UnknownCluster { name: escaped(name) }
     }
 
     pub(super) fn unknown_issuer(name: &str) -> Self {
-        let name = name.as_bytes();
-        let name = name.get(..MAX_NAME_BYTES).unwrap_or(name).escape_ascii().to_string();
-        Self::UnknownIssuer { name }
+        Self::UnknownIssuer { name: escaped(name.as_bytes()) }
     }
 
     pub(super) fn unknown_header(name: &HeaderName) -> Self {
@@ -372,6 +369,11 @@ impl Refusal {
             }
         }
     }
+}
+
+/// The beginning of a name for a message.
+fn escaped(name: &[u8]) -> String {
+    name.get(..MAX_NAME_BYTES).unwrap_or(name).escape_ascii().to_string()
 }
 
 /// The longest part of a name that a message repeats.

@@ -14,7 +14,7 @@ pub(crate) struct Settings {
     pub(super) needs_certificate: bool,
     /// Gateways authenticate, with a secret or a client certificate.
     pub(super) authenticated: bool,
-    /// Whose identities are believed.
+    /// The identities that are believed.
     pub(super) believed: Believed,
     /// How long sessions and streams of events last.
     pub(super) max_age: Option<Duration>,
@@ -26,7 +26,7 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Those of a configuration, which keeps what it can of the settings `before`.
+    /// The settings of a configuration, which keeps what it can of the settings `before`.
     pub(crate) fn of(config: &Config, before: Option<&Self>) -> Self {
         let limits = session::Limits {
             max_request_bytes: config.limits.max_request_bytes,
