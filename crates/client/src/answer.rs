@@ -11,6 +11,7 @@ pub(crate) fn mismatch(wanted: &str, got: &Resp) -> Error {
         Resp::ErrorResp(_) => "an error",
         Resp::PongResp(_) => "a pong",
         Resp::SessionResp(_) => "the limits of the session",
+        Resp::AuthResp(_) | Resp::SessionExpiringResp(_) => "the expiry of an identity",
         Resp::KafkaFetchResp(_) | Resp::NatsFetchResp(_) => "messages",
         Resp::KafkaListOffsetResp(_) => "an offset",
         Resp::KafkaProduceResp(_) | Resp::NatsPublishResp(_) => "results",

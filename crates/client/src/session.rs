@@ -217,6 +217,7 @@ fn is_newer(command: &Req) -> bool {
             | Req::CmdNatsSubscribe(_)
             | Req::CmdNatsPublish(_)
             | Req::CmdSession(_)
+            | Req::CmdAuth(_)
     )
 }
 

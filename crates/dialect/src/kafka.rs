@@ -39,7 +39,7 @@ impl Dialect for Kafka {
             Known::NatsListSequences => Some("cmd_kafka_list_offsets"),
             Known::NatsSubscribe => Some("cmd_kafka_subscribe"),
             Known::NatsPublish => Some("cmd_kafka_produce"),
-            Known::Ping | Known::Session | Known::Unsubscribe | Known::Credit => None,
+            Known::Ping | Known::Session | Known::Auth | Known::Unsubscribe | Known::Credit => None,
             Known::KafkaFetch
             | Known::KafkaListOffset
             | Known::KafkaProduce

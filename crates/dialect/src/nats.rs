@@ -38,7 +38,7 @@ impl Dialect for Nats {
             Known::KafkaSubscribe => Some("cmd_nats_subscribe"),
             Known::KafkaProduce => Some("cmd_nats_publish"),
             Known::KafkaMetadata => Some("GET /streams"),
-            Known::Ping | Known::Session | Known::Unsubscribe | Known::Credit => None,
+            Known::Ping | Known::Session | Known::Auth | Known::Unsubscribe | Known::Credit => None,
             Known::NatsFetch | Known::NatsListSequences | Known::NatsSubscribe | Known::NatsPublish => None,
         }
     }

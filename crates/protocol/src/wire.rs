@@ -97,6 +97,8 @@ pub mod number {
     pub const CMD_NATS_PUBLISH: u32 = 1015;
     /// `PubSubReq.cmd_session`.
     pub const CMD_SESSION: u32 = 1018;
+    /// `PubSubReq.cmd_auth`.
+    pub const CMD_AUTH: u32 = 1019;
     /// `PubSubResp.nats_fetch_resp`.
     pub const NATS_FETCH_RESP: u32 = 1012;
     /// `PubSubResp.nats_delivery_resp`.

@@ -2,9 +2,10 @@
 
 use sluicegate_protocol::Refusal;
 use sluicegate_protocol::wire::number::{
-    CMD_CREDIT, CMD_EMPTY, CMD_KAFKA_FETCH, CMD_KAFKA_LIST_OFFSET, CMD_KAFKA_LIST_OFFSETS, CMD_KAFKA_PRODUCE,
-    CMD_KAFKA_SUBSCRIBE, CMD_NATS_FETCH, CMD_NATS_LIST_SEQUENCES, CMD_NATS_PUBLISH, CMD_NATS_SUBSCRIBE,
-    CMD_PING, CMD_SESSION, CMD_UNSUBSCRIBE, CONTROL, KAFKA_METADATA, KAFKA_MULTI_FETCH, SEQUENCE,
+    CMD_AUTH, CMD_CREDIT, CMD_EMPTY, CMD_KAFKA_FETCH, CMD_KAFKA_LIST_OFFSET, CMD_KAFKA_LIST_OFFSETS,
+    CMD_KAFKA_PRODUCE, CMD_KAFKA_SUBSCRIBE, CMD_NATS_FETCH, CMD_NATS_LIST_SEQUENCES, CMD_NATS_PUBLISH,
+    CMD_NATS_SUBSCRIBE, CMD_PING, CMD_SESSION, CMD_UNSUBSCRIBE, CONTROL, KAFKA_METADATA, KAFKA_MULTI_FETCH,
+    SEQUENCE,
 };
 use sluicegate_protocol::wire::{Fields, Malformed, Value};
 
@@ -41,6 +42,8 @@ pub enum Command {
     NatsPublish,
     /// `cmd_session`
     Session,
+    /// `cmd_auth`
+    Auth,
 }
 
 impl Command {
@@ -62,6 +65,7 @@ impl Command {
             CMD_NATS_SUBSCRIBE => Self::NatsSubscribe,
             CMD_NATS_PUBLISH => Self::NatsPublish,
             CMD_SESSION => Self::Session,
+            CMD_AUTH => Self::Auth,
             _ => return None,
         })
     }
@@ -156,10 +160,10 @@ mod tests {
     use prost::Message;
     use sluicegate_protocol::pub_sub_req::Req;
     use sluicegate_protocol::{
-        CmdCredit, CmdEmpty, CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaListOffsets, CmdKafkaMetadata,
-        CmdKafkaMultiFetch, CmdKafkaProduce, CmdKafkaSubscribe, CmdNatsFetch, CmdNatsListSequences,
-        CmdNatsPublish, CmdNatsSubscribe, CmdPing, CmdSession, CmdUnsubscribe, ControlReq, PubSubReq,
-        control_req,
+        CmdAuth, CmdCredit, CmdEmpty, CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaListOffsets,
+        CmdKafkaMetadata, CmdKafkaMultiFetch, CmdKafkaProduce, CmdKafkaSubscribe, CmdNatsFetch,
+        CmdNatsListSequences, CmdNatsPublish, CmdNatsSubscribe, CmdPing, CmdSession, CmdUnsubscribe,
+        ControlReq, PubSubReq, control_req,
     };
 
     use super::*;
@@ -195,6 +199,7 @@ mod tests {
             (Some(Req::CmdNatsSubscribe(CmdNatsSubscribe::default())), Command::NatsSubscribe),
             (Some(Req::CmdNatsPublish(CmdNatsPublish::default())), Command::NatsPublish),
             (Some(Req::CmdSession(CmdSession {})), Command::Session),
+            (Some(Req::CmdAuth(CmdAuth::default())), Command::Auth),
         ] {
             assert_eq!(Request::parse(&wire(7, req)), Request::Command { sequence: 7, command: want });
         }
@@ -326,6 +331,7 @@ mod tests {
                 )
                 | (Request::Command { command: Command::NatsPublish, .. }, Some(Req::CmdNatsPublish(_)))
                 | (Request::Command { command: Command::Session, .. }, Some(Req::CmdSession(_)))
+                | (Request::Command { command: Command::Auth, .. }, Some(Req::CmdAuth(_)))
                 | (Request::Nothing, None)
                 | (Request::Unknown { .. } | Request::Wrong, _) => {}
                 (judged, req) => panic!("{judged:?} but the bridge reads {req:?} from {bytes:x?}"),

@@ -51,7 +51,7 @@ async fn session_tells_how_large_a_message_can_be(way: Way) {
         let stack = start(way, &limits, edits).await;
         let mut peer = Peer::open(&stack).await;
         peer.send(request(1, Req::CmdSession(CmdSession {}))).await;
-        let resp = Some(Resp::SessionResp(SessionResp { max_message_bytes: expected }));
+        let resp = Some(Resp::SessionResp(SessionResp { max_message_bytes: expected, ..Default::default() }));
         assert_eq!(peer.answer().await, PubSubResp { sequence: 1, resp });
 
         let mut json = JsonSocket::open(&stack).await;

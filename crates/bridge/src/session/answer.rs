@@ -42,7 +42,7 @@ impl Answer {
     /// The limits of the session.
     pub(super) fn limits(sequence: i64, max_message_bytes: usize) -> Self {
         let max_message_bytes = u32::try_from(max_message_bytes).unwrap_or(u32::MAX);
-        Self::new(sequence, Resp::SessionResp(SessionResp { max_message_bytes }))
+        Self::new(sequence, Resp::SessionResp(SessionResp { max_message_bytes, ..Default::default() }))
     }
 
     /// Fetched records, and where to continue.

@@ -42,6 +42,7 @@ impl Counts {
         let (count, number) = match command {
             Command::Ping
             | Command::Session
+            | Command::Auth
             | Command::KafkaFetch
             | Command::NatsFetch
             | Command::KafkaListOffset

@@ -74,7 +74,7 @@ impl Request {
                 Self::Unsubscribe { sequence, subscription }
             }
             Some(Req::CmdCredit(credit)) => Self::Credit(credit),
-            Some(Req::CmdEmpty(_) | Req::Control(ControlReq { control: None })) | None => {
+            Some(Req::CmdEmpty(_) | Req::CmdAuth(_) | Req::Control(ControlReq { control: None })) | None => {
                 Self::Unknown { sequence }
             }
             Some(req) => match dialect::of(system).command(req) {
@@ -90,7 +90,7 @@ impl Request {
 fn kind(command: Known) -> Kind {
     match command {
         Known::Ping => Kind::Ping,
-        Known::Session => Kind::Session,
+        Known::Session | Known::Auth => Kind::Session,
         Known::KafkaFetch | Known::NatsFetch => Kind::Fetch,
         Known::KafkaListOffset => Kind::ListOffset,
         Known::KafkaProduce | Known::NatsPublish => Kind::Produce,

@@ -52,7 +52,8 @@ async fn session_tells_the_smaller_limit_of_gateway_and_bridge() {
                 told.map(|told| ("x-sluicegate-max-message-bytes", told)).into_iter().collect();
             let mut stream = gateway.open(endpoint, &headers).await.unwrap();
             stream.ask(3, Req::CmdSession(CmdSession {})).await;
-            let resp = Some(Resp::SessionResp(SessionResp { max_message_bytes: expected }));
+            let resp =
+                Some(Resp::SessionResp(SessionResp { max_message_bytes: expected, ..Default::default() }));
             assert_eq!(stream.next().await, Some(PubSubResp { sequence: 3, resp }), "{endpoint:?} {told:?}");
         }
     }

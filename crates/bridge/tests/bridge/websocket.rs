@@ -213,7 +213,7 @@ async fn session_tells_the_bridges_limit() {
     let bridge = start("[limits]\nmax_request_bytes = 2048").await;
     let mut client = open(&bridge, &[("x-sluicegate-max-message-bytes", "1024")]).await;
     client.write(request(3, Req::CmdSession(CmdSession {}))).await;
-    let resp = Some(Resp::SessionResp(SessionResp { max_message_bytes: 2048 }));
+    let resp = Some(Resp::SessionResp(SessionResp { max_message_bytes: 2048, ..Default::default() }));
     assert_eq!(client.answer().await, PubSubResp { sequence: 3, resp });
 }
 

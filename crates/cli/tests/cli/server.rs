@@ -20,7 +20,7 @@ impl Session {
                     let request = PubSubReq::decode(payload).unwrap();
                     match request.req.unwrap() {
                         Req::CmdSession(_) => {
-                            let limits = SessionResp { max_message_bytes: 1 << 20 };
+                            let limits = SessionResp { max_message_bytes: 1 << 20, ..Default::default() };
                             self.answer(request.sequence, Resp::SessionResp(limits)).await;
                         }
                         command => return Some((request.sequence, command)),

@@ -167,7 +167,8 @@ async fn request_over_the_limit_is_refused_before_it_is_sent() {
     let (client, _server) = session(async |mut peer: Peer| {
         let (small, state) = peer.ping().await;
         peer.pong(small, state).await;
-        peer.tell_limits(Resp::SessionResp(SessionResp { max_message_bytes: 2000 })).await;
+        peer.tell_limits(Resp::SessionResp(SessionResp { max_message_bytes: 2000, ..Default::default() }))
+            .await;
         peer.answer_pings().await;
     })
     .await;
@@ -196,7 +197,8 @@ async fn server_that_tells_no_limit_gets_every_request() {
 async fn small_write_does_not_overtake_one_that_asks_for_the_limit() {
     let record = |size| ProduceRecord { value: Some(vec![0; size].into()), ..Default::default() };
     let (client, _server) = session(async move |mut peer: Peer| {
-        peer.tell_limits(Resp::SessionResp(SessionResp { max_message_bytes: 4000 })).await;
+        peer.tell_limits(Resp::SessionResp(SessionResp { max_message_bytes: 4000, ..Default::default() }))
+            .await;
         for size in [2000, 1] {
             let (sequence, Req::CmdKafkaProduce(CmdKafkaProduce { records })) = peer.request().await else {
                 panic!("no produce")

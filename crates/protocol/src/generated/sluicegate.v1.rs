@@ -179,7 +179,7 @@ pub struct PubSubReq {
     /// The last one on the wire counts. A request without a command gets no answer.
     #[prost(
         oneof = "pub_sub_req::Req",
-        tags = "31, 32, 33, 34, 1001, 1002, 1004, 1005, 1006, 1007, 1008, 1009, 1012, 1013, 1014, 1015, 1018"
+        tags = "31, 32, 33, 34, 1001, 1002, 1004, 1005, 1006, 1007, 1008, 1009, 1012, 1013, 1014, 1015, 1018, 1019"
     )]
     pub req: ::core::option::Option<pub_sub_req::Req>,
 }
@@ -223,6 +223,8 @@ pub mod pub_sub_req {
         CmdNatsPublish(super::CmdNatsPublish),
         #[prost(message, tag = "1018")]
         CmdSession(super::CmdSession),
+        #[prost(message, tag = "1019")]
+        CmdAuth(super::CmdAuth),
     }
 }
 /// Not a command: its answer is the error `unknown command`.
@@ -235,9 +237,19 @@ pub struct CmdPing {
     #[prost(bytes = "bytes", tag = "1")]
     pub state: ::prost::bytes::Bytes,
 }
-/// Asks for the limits of this session, in a `SessionResp`.
+/// Asks for the limits of this session, in a `SessionResp`, and for a `SessionExpiringResp` shortly before the client's identity
+/// expires.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CmdSession {}
+/// Renews the client's identity with another token of the same issuer and subject. What the route grants is computed anew: from the
+/// answer, an `AuthResp`, on, commands run within it, and subscriptions to a topic that is no longer granted end with an error, whose
+/// reason is DENIED. The others go on without a gap. A command that fails changes nothing.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CmdAuth {
+    /// A JSON Web Token, at most 8,192 bytes.
+    #[prost(string, tag = "1")]
+    pub token: ::prost::alloc::string::String,
+}
 /// Reads messages of one partition, from an offset on. An offset inside a gap, as after compaction or within an aborted
 /// transaction, reads from the next message on. If the log start moves beyond the offset during a walk, the next fetch that asks
 /// Kafka is an error with the reason OFFSET_OUT_OF_RANGE. READ_COMMITTED reads up to the last stable offset; a fetch from there
@@ -617,7 +629,7 @@ pub struct PubSubResp {
     pub sequence: i64,
     #[prost(
         oneof = "pub_sub_resp::Resp",
-        tags = "31, 32, 33, 34, 1001, 1002, 1004, 1005, 1006, 1007, 1008, 1010, 1011, 1012, 1013, 1014, 1015, 1016, 1017, 1018"
+        tags = "31, 32, 33, 34, 1001, 1002, 1004, 1005, 1006, 1007, 1008, 1010, 1011, 1012, 1013, 1014, 1015, 1016, 1017, 1018, 1019, 1020"
     )]
     pub resp: ::core::option::Option<pub_sub_resp::Resp>,
 }
@@ -666,6 +678,10 @@ pub mod pub_sub_resp {
         NatsSubscriptionEvent(super::NatsSubscriptionEvent),
         #[prost(message, tag = "1018")]
         SessionResp(super::SessionResp),
+        #[prost(message, tag = "1019")]
+        AuthResp(super::AuthResp),
+        #[prost(message, tag = "1020")]
+        SessionExpiringResp(super::SessionExpiringResp),
     }
 }
 /// Why a command failed.
@@ -710,6 +726,25 @@ pub struct SessionResp {
     /// larger one closes the session with 1009. It is the same for as long as the session is open.
     #[prost(uint32, tag = "1")]
     pub max_message_bytes: u32,
+    /// When the client's identity expires, in milliseconds from now. Unless it is renewed before, the session is closed then with 3000.
+    /// Absent: it does not expire.
+    #[prost(uint64, optional, tag = "2")]
+    pub expires_in_ms: ::core::option::Option<u64>,
+}
+/// Follows a `SessionResp`, with the sequence of its `CmdSession`, shortly before the client's identity expires, and again after each
+/// renewal.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SessionExpiringResp {
+    /// As `SessionResp.expires_in_ms`.
+    #[prost(uint64, tag = "1")]
+    pub expires_in_ms: u64,
+}
+/// Answers `CmdAuth`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AuthResp {
+    /// As `SessionResp.expires_in_ms`, of the new identity.
+    #[prost(uint64, optional, tag = "1")]
+    pub expires_in_ms: ::core::option::Option<u64>,
 }
 /// Answers `CmdKafkaFetch`. Messages are in the order of their offsets, and none is skipped. Empty at the end of the log.
 #[derive(Clone, PartialEq, ::prost::Message)]

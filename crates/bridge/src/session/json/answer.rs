@@ -19,7 +19,7 @@ pub(in crate::session) fn encode(answer: &PubSubResp) -> Option<Bytes> {
         Resp::PongResp(PongResp { state }) => {
             Body::Pong { pong: Pong { state: std::str::from_utf8(state).unwrap_or_default() } }
         }
-        Resp::SessionResp(SessionResp { max_message_bytes }) => {
+        Resp::SessionResp(SessionResp { max_message_bytes, .. }) => {
             Body::Session { session: Limits { max_message_bytes: *max_message_bytes } }
         }
         Resp::KafkaListOffsetResp(KafkaListOffsetResp { offset }) => Body::Offset { offset: *offset },
@@ -151,7 +151,7 @@ mod tests {
     fn each_answer_has_its_members() {
         check(Resp::PongResp(PongResp { state: "\0é".into() }), r#"{"id":7,"pong":{"state":"\u0000é"}}"#);
         check(
-            Resp::SessionResp(SessionResp { max_message_bytes: u32::MAX }),
+            Resp::SessionResp(SessionResp { max_message_bytes: u32::MAX, ..Default::default() }),
             r#"{"id":7,"session":{"max_message_bytes":4294967295}}"#,
         );
         check(Resp::KafkaListOffsetResp(KafkaListOffsetResp { offset: -1 }), r#"{"id":7,"offset":-1}"#);
