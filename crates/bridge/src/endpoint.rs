@@ -12,6 +12,7 @@ pub(crate) mod identity;
 mod identity_error;
 mod origin;
 mod refusal;
+mod renewal;
 mod request_kind;
 mod rights;
 mod settings;

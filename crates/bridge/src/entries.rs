@@ -122,8 +122,10 @@ impl Rights {
         }
         let mut believed = Believed::default();
         believed.from_gateway = true;
-        let (rights, term) = gateway::rights_of(&headers, &believed, None).await.ok().unwrap();
-        Grant::new(Script::cluster_of(system, 1 << 20).0, ClientKey::default(), None, rights).ending(term)
+        let admission = gateway::admission(&headers, &believed, None).await.ok().unwrap();
+        let cluster = Script::cluster_of(system, 1 << 20).0;
+        let grant = Grant::new(cluster, ClientKey::default(), None, admission.rights());
+        grant.held(admission.holding(), admission.aged)
     }
 
     fn has(&self, topic: &str) -> bool {
@@ -278,7 +280,7 @@ async fn answer(grant: Grant, codec: Codec, message: &[u8]) -> Bytes {
     };
     let (mut client, server) = tokio::io::duplex(1 << 20);
     let transport = Transport::stream(server, Overload::StopReading);
-    let session = async { session::run(transport, codec, grant, &limits, Drain::default()).await };
+    let session = async { session::run(transport, codec, grant.into(), &limits, Drain::default()).await };
     let ask = async {
         let head = grpc::head(u32::try_from(message.len()).unwrap());
         client.write_all(&[&head, message].concat()).await.unwrap();

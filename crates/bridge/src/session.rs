@@ -7,7 +7,8 @@
 //!    it, or lets it wait
 //! 4. [`command`]: a command runs within the client's [`Grant`]
 //! 5. [`subscriptions`]: what was subscribed to is delivered
-//! 6. [`answer`], [`outbox`]: answers become writes; [`metadata`] shares the encodings of topics
+//! 6. [`renewal`], [`expiry`]: the client shows another token, and the session ends with its grant
+//! 7. [`answer`], [`outbox`]: answers become writes; [`metadata`] shares the encodings of topics
 //!
 //! Memory is bounded by reservation: a request starts only when its largest possible answer fits into the session's
 //! answer bytes. Its reservation ends when the transport has taken the answer. Commands for the cluster and requests
@@ -24,6 +25,8 @@ mod command;
 mod command_limits;
 mod encoding;
 mod end;
+mod expiry;
+mod finish;
 mod frames;
 mod intake;
 mod json;
@@ -31,6 +34,7 @@ mod keepalive;
 mod metadata;
 mod outbox;
 mod peer;
+mod renewal;
 mod request;
 mod request_queue;
 mod reservation;
@@ -42,6 +46,7 @@ mod websocket;
 mod tests;
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -53,7 +58,7 @@ use sluicegate_backend::command::Command;
 use sluicegate_backend::{CommandError, Fault};
 use sluicegate_delivery::cluster::{WriteSequencer, WriteTicket};
 use sluicegate_delivery::drain::Drain;
-use sluicegate_delivery::grant::Grant;
+use sluicegate_delivery::grant::{Grant, TermCause};
 use sluicegate_protocol::CmdCredit;
 use sluicegate_protocol::codec::Codec;
 use sluicegate_protocol::control_req;
@@ -62,16 +67,18 @@ use sluicegate_protocol::error_code::INVALID_REQUEST;
 use sluicegate_telemetry::metrics::{Kind, Outcome};
 use sluicegate_ws_session::request::{UNKNOWN, WRONG};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, Sleep, timeout};
+use tokio::time::{Instant, Sleep};
 
 use self::answer::Answer;
 pub(crate) use self::encoding::MAX_RESULT_BYTES;
 pub(crate) use self::end::End;
+use self::expiry::Expiry;
 use self::frames::Frames;
 use self::intake::OWN_ANSWER_BYTES;
 use self::keepalive::{Due, Keepalive};
 use self::outbox::Outbox;
-use self::peer::{Disconnected, Input, read_meanwhile, read_to_end};
+use self::peer::{Disconnected, Input};
+pub(crate) use self::renewal::{Granted, Renew};
 pub(crate) use self::request::Request;
 use self::request_queue::RequestQueue;
 use self::reservation::Reservation;
@@ -103,12 +110,12 @@ pub(crate) struct Limits {
 pub(crate) fn run(
     transport: Transport,
     codec: Codec,
-    grant: Grant,
+    granted: Granted,
     limits: &Limits,
     drain: Drain,
 ) -> impl Future<Output = End> {
     // An async function would keep room for its arguments beside the session.
-    let mut session = Session::new(transport, codec, grant, limits, drain);
+    let mut session = Session::new(transport, codec, granted, limits, drain);
     async move {
         let end = session.serve().await;
         session.finish(&end).await;
@@ -120,6 +127,8 @@ struct Session<'a> {
     codec: Codec,
     limits: &'a Limits,
     grant: Grant,
+    renewal: Option<Arc<dyn Renew>>,
+    expiry: Expiry,
     input: Input,
     overload: Overload,
     /// The largest message that both gateway and bridge accept from the client.
@@ -150,31 +159,46 @@ struct Session<'a> {
 }
 
 /// A command in flight, with the reservation of its answer.
-type CommandInFlight = Pin<Box<dyn Future<Output = (Answer, OwnedSemaphorePermit)> + Send>>;
+type CommandInFlight = Pin<Box<dyn Future<Output = (Done, OwnedSemaphorePermit)> + Send>>;
+
+/// The outcome of a command.
+enum Done {
+    Answer(Answer),
+    /// The client's identity was renewed by the command of this sequence.
+    Renewed(i64),
+}
 
 /// An event that wakes a session.
 enum Event {
-    Answered(Answer, OwnedSemaphorePermit),
+    Answered(Done, OwnedSemaphorePermit),
     Delivered(Answer, Option<OwnedSemaphorePermit>),
     Admitted(Request, OwnedSemaphorePermit),
     Input(Bytes),
     Wrote,
     Left,
+    Over(TermCause),
     Draining,
     Timer,
 }
 
 impl<'a> Session<'a> {
-    fn new(transport: Transport, codec: Codec, grant: Grant, limits: &'a Limits, drain: Drain) -> Self {
+    fn new(
+        transport: Transport,
+        codec: Codec,
+        Granted { grant, renewal }: Granted,
+        limits: &'a Limits,
+        drain: Drain,
+    ) -> Self {
         let now = Instant::now();
         let keepalive = Keepalive::new(limits.ping_interval, now);
         let (system, own) = (grant.system(), limits.max_request_bytes);
         let wake = keepalive.deadline(now, false);
-        let wake = grant.term().map_or(wake, |term| wake.min(term.at));
         Self {
             codec,
             limits,
+            expiry: Expiry::of(&grant),
             grant,
+            renewal,
             input: transport.input,
             overload: transport.overload,
             max_message_bytes: transport.gateway_max_bytes.map_or(own, |gateway| gateway.min(own)),
@@ -208,7 +232,8 @@ impl<'a> Session<'a> {
             // A busy peer must yield to other tasks on this thread.
             tokio::task::consume_budget().await;
             match std::future::poll_fn(|cx| self.poll_event(cx)).await {
-                Event::Answered(answer, reserved) => self.push(answer, Some(reserved)),
+                Event::Answered(Done::Answer(answer), reserved) => self.push(answer, Some(reserved)),
+                Event::Answered(Done::Renewed(sequence), reserved) => self.renewed(sequence, reserved),
                 Event::Delivered(answer, reserved) => self.push(answer, reserved),
                 Event::Admitted(request, reserved) => self.start(request, reserved),
                 Event::Input(chunk) => {
@@ -220,6 +245,7 @@ impl<'a> Session<'a> {
                 }
                 Event::Wrote => self.keepalive.outbound(Instant::now()),
                 Event::Left => return End::Left,
+                Event::Over(cause) => return End::Over(cause),
                 Event::Draining => {
                     let now = Instant::now();
                     self.cluster.close();
@@ -263,8 +289,8 @@ impl<'a> Session<'a> {
         {
             return Poll::Ready(event);
         }
-        if let Poll::Ready(Some((answer, reserved))) = self.commands.poll_next_unpin(cx) {
-            return Poll::Ready(Event::Answered(answer, reserved));
+        if let Poll::Ready(Some((done, reserved))) = self.commands.poll_next_unpin(cx) {
+            return Poll::Ready(Event::Answered(done, reserved));
         }
         if let Poll::Ready(event) = self.poll_requests(cx) {
             return Poll::Ready(event);
@@ -288,6 +314,9 @@ impl<'a> Session<'a> {
     fn poll_rare(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         if self.output.poll_gone(cx).is_ready() {
             return Poll::Ready(Event::Left);
+        }
+        if let Poll::Ready(cause) = self.expiry.poll_ended(cx) {
+            return Poll::Ready(Event::Over(cause));
         }
         if self.drain_by.is_none() && self.drain.poll_unpin(cx).is_ready() {
             return Poll::Ready(Event::Draining);
@@ -346,18 +375,21 @@ impl<'a> Session<'a> {
                         grant.log_failure(name, error.reason(), &error.message);
                         span.iter_mut().for_each(|span| span.fail(error.reason().as_str_name()));
                     }
-                    (answer, reservation.into_permit())
+                    (Done::Answer(answer), reservation.into_permit())
                 };
                 self.commands.push(Box::pin(context.scope(running)));
                 return;
             }
+            Request::Auth { sequence, token } => return self.start_renewal(sequence, token, reserved),
             Request::Ping { sequence, state } => {
                 self.grant.metrics().answered(Kind::Ping, Outcome::Answered);
                 Answer::pong(sequence, state)
             }
             Request::Limits { sequence } => {
                 self.grant.metrics().answered(Kind::Session, Outcome::Answered);
-                Answer::limits(sequence, self.max_message_bytes)
+                self.expiry.ask(sequence);
+                self.expiry.deadline().into_iter().for_each(|at| self.wake_by(at));
+                Answer::limits(sequence, self.max_message_bytes, self.expiry.left())
             }
             Request::Control(control_req::Control::Pong(payload)) => Answer::control(Control::Pong(payload)),
             Request::Control(control_req::Control::Refusal(refusal)) => {
@@ -411,10 +443,8 @@ impl<'a> Session<'a> {
         if self.drain_by.is_some_and(|by| now >= by) {
             return Err(End::Drained);
         }
-        if let Some(term) = self.grant.term()
-            && now >= term.at
-        {
-            return Err(End::Over(term.cause));
+        if let Some(sequence) = self.expiry.due(now) {
+            self.push(Answer::expiring(sequence, self.expiry.left().unwrap_or_default()), None);
         }
         match self.keepalive.due(now, self.output_waits()) {
             Some(Due::Ping) => self.push(Answer::control(Control::Ping(Bytes::new())), None),
@@ -428,9 +458,7 @@ impl<'a> Session<'a> {
         if let Some(by) = self.drain_by {
             self.wake_by(by);
         }
-        if let Some(term) = self.grant.term() {
-            self.wake_by(term.at);
-        }
+        self.expiry.deadline().into_iter().for_each(|at| self.wake_by(at));
         if let Some(until) = self.rests_until {
             self.wake_by(until);
         }
@@ -445,35 +473,6 @@ impl<'a> Session<'a> {
             self.timer.as_mut().reset(deadline);
         }
     }
-
-    /// Drops the commands in flight, sends the ready answers and a last message, and waits for the peer to end its
-    /// side. Dropping the stream earlier would reset it and lose data in flight.
-    async fn finish(&mut self, end: &End) {
-        self.commands.clear();
-        self.subscriptions.clear();
-        let Some(close) = end.close() else { return };
-        self.outbox.push(Answer::close(close), None);
-        let within = if *end == End::Left { LEFT_TIMEOUT } else { self.limits.close_timeout };
-        // Unsent output is dropped.
-        let _ = timeout(within, self.flush_and_close()).await;
-    }
-
-    async fn flush_and_close(&mut self) {
-        let mut left = false;
-        while self.output_waits() {
-            let progress = |cx: &mut Context<'_>| self.output.poll_progress(cx, &mut self.outbox);
-            if read_meanwhile(&mut self.input, &mut left, progress).await.is_err() {
-                return;
-            }
-        }
-        if !left && self.output.ends_both_sides() && self.answered > INITIAL_WINDOW_BYTES {
-            left = timeout(LINGER, read_to_end(&mut self.input)).await.is_ok();
-        }
-        read_meanwhile(&mut self.input, &mut left, |cx| self.output.poll_end(cx)).await;
-        if !left {
-            read_to_end(&mut self.input).await;
-        }
-    }
 }
 
 /// Events after which each kind has its turn. Enough for one write to take the answers of many small reads.
@@ -481,15 +480,3 @@ const TURN_AFTER: usize = 32;
 
 /// The interval of checks whether a peer left while its input is not read.
 const GONE_INTERVAL: Duration = Duration::from_millis(500);
-
-/// Time for a peer that ended its own side to read the ready answers.
-const LEFT_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// Delay between the last message and the end of the response, for clients that read slowly. If a response ends before
-/// its request, a proxy resets the stream, and Envoy then drops the data it still buffers. Shorter than the filter's
-/// own timeout.
-const LINGER: Duration = Duration::from_secs(1);
-
-/// Answers up to this size are never held back by a proxy: the initial window of an HTTP/2 stream (RFC 9113, section
-/// 6.9.2).
-const INITIAL_WINDOW_BYTES: usize = 65_535;

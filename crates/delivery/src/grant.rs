@@ -1,5 +1,8 @@
 //! The only door to a cluster: each command has a method, which checks the client's rights.
 
+mod person;
+mod standing;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,59 +25,63 @@ use crate::cluster::{
 use crate::drain::Drain;
 use crate::{Subscribe, Subscription};
 
-/// The rights of one client. A session keeps the grant that it was opened with.
+pub use self::person::Person;
+use self::standing::Standing;
+pub use self::standing::{Holding, Term, TermCause};
+
+/// The rights of one client. Clones share them.
 #[derive(Clone)]
 pub struct Grant {
     cluster: Arc<Cluster>,
     client: ClientKey,
-    rights: Arc<Rights>,
+    standing: Arc<Standing>,
     /// The largest answer in bytes when the rights were made: what a session reserves for one does not grow with a
     /// reload.
     max_read_bytes: usize,
     route: Arc<RouteMetrics>,
-    term: Option<Term>,
-}
-
-/// The end of a grant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Term {
-    /// From then on, it grants nothing.
-    pub at: Instant,
-    /// Why it ends.
-    pub cause: TermCause,
-}
-
-/// Why a grant ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TermCause {
-    /// The client's identity expires.
-    Identity,
-    /// No client is served for longer.
-    Age,
 }
 
 impl Grant {
-    /// The grant of `rights` at `cluster` to a client of the route with this name.
+    /// The grant of `rights` at `cluster` to a client of the route with this name. Nobody in particular has it, and it
+    /// has no end.
     pub fn new(cluster: Arc<Cluster>, client: ClientKey, route: Option<&[u8]>, rights: Rights) -> Self {
         Self {
             route: cluster.metrics.route(route),
             max_read_bytes: cluster.reads().max_bytes,
             cluster,
             client,
-            rights: Arc::new(rights),
-            term: None,
+            standing: Arc::new(Standing::new(rights, None, None)),
         }
     }
 
-    /// This grant until its end; None: it has no end.
+    /// This grant as long as `holding` lasts, and for no longer than until `aged`.
     #[must_use]
-    pub fn ending(self, term: Option<Term>) -> Self {
-        Self { term, ..self }
+    pub fn held(self, holding: Option<Holding>, aged: Option<Instant>) -> Self {
+        let rights = self.standing.held().rights.clone();
+        Self { standing: Arc::new(Standing::new(rights, holding, aged)), ..self }
     }
 
-    /// When it ends.
+    /// Gives the person other rights, for as long as `holding` lasts. Reads that wait are checked again when they end.
+    pub fn renew(&self, rights: Rights, holding: Holding) {
+        self.standing.renew(rights, holding);
+    }
+
+    /// When it ends; None: it has no end.
     pub fn term(&self) -> Option<Term> {
-        self.term
+        self.standing.held().term()
+    }
+
+    /// The person who has it, and until when; None: nobody in particular.
+    pub fn holding(&self) -> Option<Holding> {
+        self.standing.held().holding.clone()
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Cancel safety
+    /// A drop ends the wait.
+    pub async fn ended(&self) -> TermCause {
+        self.standing.ended().await
     }
 
     /// A grant of everything to the unknown client.
@@ -106,7 +113,7 @@ impl Grant {
 
     /// Whether the client can write at all.
     pub fn writes(&self) -> bool {
-        self.rights.write.is_some()
+        self.standing.held().rights.write.is_some()
     }
 
     /// The system of the cluster.
@@ -156,16 +163,7 @@ impl Grant {
     /// # Errors
     /// It cannot.
     pub fn check_read(&self, topic: &str) -> Result<(), CommandError> {
-        self.check_topic(self.readable()?, topic)
-    }
-
-    /// The topics that the client can read.
-    ///
-    /// # Errors
-    /// It cannot read at all.
-    fn readable(&self) -> Result<&Topics, CommandError> {
-        self.check_term()?;
-        self.rights.read.as_ref().ok_or_else(|| denied(NOT_READABLE))
+        self.check_topic(self.standing.held().readable()?, topic)
     }
 
     /// Checks that the client can write to a topic, and the bridge to the cluster.
@@ -173,7 +171,8 @@ impl Grant {
     /// # Errors
     /// One of them cannot.
     pub fn check_write(&self, topic: &str) -> Result<(), CommandError> {
-        let topics = self.writable()?;
+        let held = self.standing.held();
+        let topics = held.writable()?;
         if !self.cluster.is_writable() {
             return Err(read_only());
         }
@@ -195,7 +194,9 @@ impl Grant {
         self.counted(Kind::Fetch, self.check_read(log.topic))?;
         let mut fetch = self.reads().fetch(self.client, offset, bounds);
         fetch.wait = self.within_term(fetch.wait);
-        match self.cluster.fetch(log, fetch, reservation).await {
+        let fetched = self.unless_revoked(self.cluster.fetch(log, fetch, reservation)).await?;
+        self.check_still(log.topic)?;
+        match fetched {
             Err(error) if error.fault == Fault::OffsetOutOfRange => {
                 let ends = self.cluster.ends(self.client, log, false).await.ok();
                 Err(CommandError { ends, ..error })
@@ -218,16 +219,17 @@ impl Grant {
         bounds: ReadBounds,
         reservation: &mut dyn AnswerReservation,
     ) -> Result<Vec<Result<Fetched, CommandError>>, CommandError> {
-        let granted = self.granted(Kind::MultiFetch, places)?;
+        let held = self.standing.held();
+        let granted = self.granted(Kind::MultiFetch, held.readable(), places)?;
         let mut fetch = MultiFetch::of(self.reads().fetch(self.client, 0, bounds));
         fetch.wait = self.within_term(fetch.wait);
         if granted.len() < places.len() {
             // An error ends the wait.
             fetch.wait = Duration::ZERO;
         }
-        let mut read = self.cluster.multi_fetch(&granted, fetch, reservation).await;
+        let mut read = self.unless_revoked(self.cluster.multi_fetch(&granted, fetch, reservation)).await?;
         self.cluster.add_ends(self.client, &granted, &mut read).await;
-        Ok(self.with_denied(places, read))
+        Ok(self.with_denied(&held.rights, places, read))
     }
 
     /// The offset of a timestamp: see [`Backend::list_offsets`](sluicegate_backend::Backend::list_offsets).
@@ -257,9 +259,10 @@ impl Grant {
         asked: &[(Log<'_>, i64)],
         committed: bool,
     ) -> Result<Vec<Result<ListedOffset, CommandError>>, CommandError> {
-        let granted = self.granted(Kind::ListOffsets, asked)?;
+        let held = self.standing.held();
+        let granted = self.granted(Kind::ListOffsets, held.readable(), asked)?;
         let listed = self.cluster.list_offsets(self.client, &granted, committed).await;
-        Ok(self.with_denied(asked, listed))
+        Ok(self.with_denied(&held.rights, asked, listed))
     }
 
     /// The first offset of a log, and the one after its last record, or after its last committed one.
@@ -276,7 +279,8 @@ impl Grant {
     /// # Cancel safety
     /// A drop abandons the read.
     pub async fn topics(&self) -> Result<Vec<String>, CommandError> {
-        let readable = self.counted(Kind::Topics, self.readable())?;
+        let held = self.standing.held();
+        let readable = self.counted(Kind::Topics, held.readable())?;
         let topics = self.cluster.topics().await?;
         Ok(topics.iter().filter(|name| readable.contains(name)).cloned().collect())
     }
@@ -303,7 +307,8 @@ impl Grant {
         names: TopicNames,
         size: impl Fn(&DescribedTopic) -> usize,
     ) -> Result<MetadataPage, CommandError> {
-        let readable = self.counted(Kind::Topics, self.readable())?;
+        let held = self.standing.held();
+        let readable = self.counted(Kind::Topics, held.readable())?;
         let TopicNames { topics, prefixes, after } = names;
         let lists = topics.is_empty() || !prefixes.is_empty();
         let begins =
@@ -329,7 +334,8 @@ impl Grant {
     /// # Cancel safety
     /// A drop abandons the read.
     pub async fn has_existing(&self, topic: &str) -> bool {
-        let is_granted = self.rights.reads(topic) || self.rights.writes(topic);
+        let held = self.standing.held();
+        let is_granted = held.rights.reads(topic) || held.rights.writes(topic);
         !is_granted || self.cluster.has_topic(self.client, topic).await
     }
 
@@ -357,28 +363,31 @@ impl Grant {
         ticket: WriteTicket,
         queued: impl FnOnce(),
     ) -> Result<Vec<DeliveryReport>, CommandError> {
-        let topics = self.counted(Kind::Produce, self.writable())?;
+        let held = self.standing.held();
+        let topics = self.counted(Kind::Produce, held.writable())?;
         self.cluster.produce(self.client, records, topics, ticket, queued).await
-    }
-
-    /// The topics that the client can write to.
-    ///
-    /// # Errors
-    /// It cannot write at all.
-    fn writable(&self) -> Result<&Topics, CommandError> {
-        self.check_term()?;
-        self.rights.write.as_ref().ok_or_else(|| denied(NOT_WRITABLE))
     }
 
     /// The part of a wait that ends with the grant.
     fn within_term(&self, wait: Duration) -> Duration {
-        self.term.map_or(wait, |term| wait.min(term.at.saturating_duration_since(Instant::now())))
+        self.term().map_or(wait, |term| wait.min(term.at.saturating_duration_since(Instant::now())))
     }
 
-    fn check_term(&self) -> Result<(), CommandError> {
-        match self.term {
-            Some(term) if term.at <= Instant::now() => Err(denied(ENDED)),
-            _ => Ok(()),
+    /// The result of a read, which ends if the person's identity is revoked meanwhile.
+    async fn unless_revoked<T>(&self, read: impl Future<Output = T>) -> Result<T, CommandError> {
+        let Some(Holding { person, .. }) = self.holding() else { return Ok(read.await) };
+        tokio::select! {
+            biased;
+            () = person.revoked() => Err(denied(REVOKED)),
+            read = read => Ok(read),
+        }
+    }
+
+    /// Checks after a wait that a renewal has not taken a topic away.
+    fn check_still(&self, topic: &str) -> Result<(), CommandError> {
+        match self.standing.held().rights.reads(topic) {
+            true => Ok(()),
+            false => Err(self.topic_denied(topic)),
         }
     }
 
@@ -387,7 +396,12 @@ impl Grant {
     }
 
     /// The granted ones of the logs that a command reads.
-    fn granted<'a>(&self, kind: Kind, logs: &[(Log<'a>, i64)]) -> Result<Vec<(Log<'a>, i64)>, CommandError> {
+    fn granted<'a>(
+        &self,
+        kind: Kind,
+        readable: Result<&Topics, CommandError>,
+        logs: &[(Log<'a>, i64)],
+    ) -> Result<Vec<(Log<'a>, i64)>, CommandError> {
         let some = match logs {
             [] => {
                 let message = "0 partitions in one command: expected at least 1";
@@ -395,19 +409,23 @@ impl Grant {
             }
             _ => Ok(()),
         };
-        let readable = self.counted(kind, self.readable().and_then(|readable| some.map(|()| readable)))?;
+        let readable = self.counted(kind, readable.and_then(|readable| some.map(|()| readable)))?;
         Ok(logs.iter().copied().filter(|(log, _)| readable.contains(log.topic)).collect())
     }
 
-    /// The results for `logs`: `read` has those that are granted.
+    /// The results for `logs`: `read` has those that `rights` granted. A renewal can have taken some away.
     fn with_denied<T>(
         &self,
+        rights: &Rights,
         logs: &[(Log<'_>, i64)],
         read: Vec<Result<T, CommandError>>,
     ) -> Vec<Result<T, CommandError>> {
         let mut read = read.into_iter();
-        let result = |(log, _): &(Log<'_>, i64)| match self.rights.reads(log.topic) {
-            true => read.next().unwrap_or_else(|| Err(unanswered())),
+        let result = |(log, _): &(Log<'_>, i64)| match rights.reads(log.topic) {
+            true => {
+                let read = read.next().unwrap_or_else(|| Err(unanswered()));
+                self.check_still(log.topic).and(read)
+            }
             false => Err(self.topic_denied(log.topic)),
         };
         logs.iter().map(result).collect()
@@ -431,6 +449,8 @@ fn denied(message: impl Into<String>) -> CommandError {
 pub(crate) const NOT_READABLE: &str = "this route does not let clients read";
 /// The error of a command after the grant's end.
 const ENDED: &str = "the session is over, open another one";
+/// The error of a command after the identity was revoked.
+const REVOKED: &str = "the identity was revoked, log in again";
 /// The error of a write if the route grants none.
 pub(crate) const NOT_WRITABLE: &str = "this route does not let clients write";
 

@@ -32,7 +32,11 @@ pub struct JsonSocket(WebSocketStream<MaybeTlsStream<TcpStream>>);
 impl JsonSocket {
     /// Opens a session.
     pub async fn open(stack: &Stack) -> Self {
-        let mut request = upgrade(&stack.url());
+        Self::open_with(upgrade(&stack.url())).await
+    }
+
+    /// As [`open`](Self::open), with this request.
+    pub async fn open_with(mut request: Request) -> Self {
         // Has an effect only without a gateway.
         request.headers_mut().insert(WRITE, "true".parse().unwrap());
         // tungstenite refuses a response that does not agree to the subprotocol.
@@ -47,9 +51,20 @@ impl JsonSocket {
 
     /// The next message.
     pub async fn receive(&mut self) -> Value {
-        match timeout(WITHIN, self.0.next()).await.expect("a message in time") {
-            Some(Ok(Message::Text(text))) => serde_json::from_str(&text).unwrap(),
-            other => panic!("{other:?} came where an answer was expected"),
+        self.receive_or_close().await.unwrap_or_else(|close| panic!("{close:?} instead of an answer"))
+    }
+
+    /// The next message, or the code and the reason with which the session was closed.
+    pub async fn receive_or_close(&mut self) -> Result<Value, (u16, String)> {
+        loop {
+            match timeout(WITHIN, self.0.next()).await.expect("a message in time") {
+                Some(Ok(Message::Text(text))) => return Ok(serde_json::from_str(&text).unwrap()),
+                Some(Ok(Message::Close(Some(close)))) => {
+                    return Err((close.code.into(), close.reason.to_string()));
+                }
+                Some(Ok(Message::Ping(_))) => {}
+                other => panic!("{other:?} came where an answer was expected"),
+            }
         }
     }
 }

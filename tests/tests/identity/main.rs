@@ -5,11 +5,13 @@
 //! 3. [`strangers`]: clients without an identity, or with a forged one
 //! 4. [`tokens`]: tokens that the bridge verifies, and each way to forge one
 //! 5. [`ending`]: what ends with an identity
+//! 6. [`renewing`]: another token on the open socket
 
 #![cfg(test)] // so that helpers, too, may fail as tests do
 
 mod ending;
 mod people;
+mod renewing;
 mod stacks;
 mod strangers;
 mod tokens;

@@ -56,7 +56,7 @@ async fn other_gateways_relay_policy_and_token() {
 }
 
 /// A table of the bridge's configuration with the issuer.
-fn verifier(way: Way) -> String {
+pub(crate) fn verifier(way: Way) -> String {
     let folder = std::env::temp_dir().join(format!("sluicegate-keys-{}-{}", way.name(), std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let keys = folder.join("keys.json");
@@ -75,7 +75,7 @@ async fn verifying(way: Way, kafka: &Kafka, topics: &str) -> Stack {
     start(way, kafka, &route, &verifier(way)).await
 }
 
-fn good(subject: &str) -> String {
+pub(crate) fn good(subject: &str) -> String {
     token(subject, &json!({"aud": "app"}), 600)
 }
 

@@ -5,15 +5,41 @@ use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, Request};
 use sluicegate_delivery::cluster::Cluster;
-use sluicegate_delivery::grant::{Grant, Term, TermCause};
+use sluicegate_delivery::grant::{Grant, Holding};
 use sluicegate_fair_share::ClientKey;
 use sluicegate_protocol::metadata;
-use sluicegate_rights::Rights;
+use sluicegate_rights::{Policy, Rights};
 use tokio::time::Instant;
 
-use super::identity::Believed;
+use super::identity::{Believed, Identity};
 use super::refusal::Refusal;
+use super::renewal::Renewal;
 use super::{Endpoint, Peer, rights};
+use crate::session::Granted;
+
+/// What a gateway tells about a client, checked.
+pub(crate) struct Admission {
+    /// The rights of everybody on the route.
+    pub(crate) route: Rights,
+    pub(crate) policy: Option<Policy>,
+    /// None: nobody in particular.
+    pub(crate) identity: Option<Identity>,
+    /// No client is served for longer.
+    pub(crate) aged: Option<Instant>,
+}
+
+impl Admission {
+    /// The client's rights.
+    pub(crate) fn rights(&self) -> Rights {
+        let claims = self.identity.as_ref().map(|identity| &identity.claims);
+        rights::rights(self.route.clone(), self.policy.as_ref(), claims)
+    }
+
+    /// The person, and until when.
+    pub(crate) fn holding(&self) -> Option<Holding> {
+        self.identity.as_ref().map(Identity::holding)
+    }
+}
 
 impl Endpoint {
     /// Checks that a gateway sent the request, and that this version knows each of its headers.
@@ -47,13 +73,16 @@ impl Endpoint {
     }
 
     /// The client's grant, from its gateway's headers.
-    pub(super) async fn grant<B>(&self, request: &Request<B>) -> Result<Grant, Refusal> {
+    pub(super) async fn grant<B>(self: &Arc<Self>, request: &Request<B>) -> Result<Granted, Refusal> {
         let (headers, client) = (request.headers(), source(request));
         let cluster = self.cluster(headers, client).await?;
         let settings = self.settings.load_full();
-        let (rights, term) = rights_of(headers, &settings.believed, settings.max_age).await?;
+        let admission = admission(headers, &settings.believed, settings.max_age).await?;
         let route = headers.get(metadata::ROUTE).map(|route| route.as_bytes());
-        Ok(Grant::new(cluster, client, route, rights).ending(term))
+        let grant = Grant::new(cluster, client, route, admission.rights());
+        let grant = grant.held(admission.holding(), admission.aged);
+        let renewal = Renewal::of(self, &grant, admission);
+        Ok(Granted { grant, renewal })
     }
 
     /// The cluster that `headers` name or define.
@@ -77,30 +106,26 @@ impl Endpoint {
     }
 }
 
-/// The rights of the client that a gateway tells in `headers`, and when they end.
+/// What a gateway tells about a client in `headers`.
 ///
 /// # Errors
 /// The route asks for an identity, and the client has none; or gateway and bridge do not match.
 ///
 /// # Cancel safety
 /// A drop abandons the wait for an issuer's keys.
-pub(crate) async fn rights_of(
+pub(crate) async fn admission(
     headers: &HeaderMap,
     believed: &Believed,
     max_age: Option<Duration>,
-) -> Result<(Rights, Option<Term>), Refusal> {
+) -> Result<Admission, Refusal> {
     let policy = rights::policy(headers)?;
     let way = policy.as_ref().and_then(|policy| policy.identity.as_ref());
-    let (now, opened) = (SystemTime::now(), Instant::now());
-    let identity = believed.identify(way, headers, now).await?;
-    let claims = identity.as_ref().map(|identity| &identity.claims);
-    let rights = rights::rights(headers, policy.as_ref(), claims)?;
-    let left = identity.as_ref().and_then(|identity| identity.until?.duration_since(now).ok());
-    let ends = |after: Duration, cause| opened.checked_add(after).map(|at| Term { at, cause });
-    let identity = left.and_then(|left| ends(left, TermCause::Identity));
+    let opened = Instant::now();
+    let identity = believed.identify(way, headers, SystemTime::now()).await?;
+    let route = rights::of_route(headers)?;
     // Sessions that were opened together do not end together.
-    let age = max_age.and_then(|age| ends(age.mul_f64(1.0 - 0.1 * fastrand::f64()), TermCause::Age));
-    Ok((rights, identity.into_iter().chain(age).min_by_key(|term| term.at)))
+    let aged = max_age.and_then(|age| opened.checked_add(age.mul_f64(1.0 - 0.1 * fastrand::f64())));
+    Ok(Admission { route, policy, identity, aged })
 }
 
 /// The source of a request: the client that its gateway names, otherwise the peer.

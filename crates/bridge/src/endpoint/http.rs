@@ -1,5 +1,7 @@
 //! Admits plain HTTP requests with a route, a grant and a permit, or refuses them with a problem document.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use http::{HeaderMap, HeaderValue, Request, Response, Version, header};
 use hyper::body::Incoming;
@@ -12,13 +14,14 @@ use super::refusal::Refusal;
 use super::unbuffered::unbuffered;
 use crate::clusters::{BASE64, RouteClusterError};
 use crate::http::{self as plain, AdmittedRequest, Problem, ProblemKind, RequestPermits};
+use crate::session::Granted;
 
 impl Endpoint {
     /// The response to a plain HTTP request, marked as the bridge's own.
     ///
     /// # Cancel safety
     /// A drop abandons a read. A request's records are written all or none.
-    pub(super) async fn http(&self, request: Request<Incoming>) -> Response<Body> {
+    pub(super) async fn http(self: &Arc<Self>, request: Request<Incoming>) -> Response<Body> {
         let (mut response, mark) = match self.check_http(&request) {
             Err(refusal) => self.refuse_http(&HttpRoute::default(), &refusal, request).await,
             Ok(route) => match self.admit_http(&request, &route).await {
@@ -45,11 +48,11 @@ impl Endpoint {
     }
 
     async fn admit_http<'a>(
-        &self,
+        self: &Arc<Self>,
         request: &Request<Incoming>,
         route: &'a HttpRoute,
     ) -> Result<AdmittedRequest<'a>, Refusal> {
-        let grant = self.grant(request).await?;
+        let Granted { grant, .. } = self.grant(request).await?;
         let waiting = if request.version() < Version::HTTP_2 { &self.waiting_http1 } else { &self.waiting };
         let running =
             RequestPermits::begin(&self.calls, grant.holder(), waiting, grant.drain(), self.open.token())

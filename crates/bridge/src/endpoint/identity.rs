@@ -8,10 +8,12 @@ use base64::Engine as _;
 use http::HeaderMap;
 use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore};
+use sluicegate_delivery::grant::{Holding, Person};
 use sluicegate_identity::{TokenError, Verifier};
 use sluicegate_protocol::metadata;
 use sluicegate_protocol::metadata::MAX_IDENTITY_BYTES;
 use sluicegate_rights::{Claims, policy};
+use tokio::time::Instant;
 
 use super::identity_error::IdentityError;
 use super::refusal::Refusal;
@@ -35,6 +37,22 @@ pub(crate) struct Identity {
     pub(crate) claims: Claims,
     /// Until then it is valid, leeway included. None: it does not expire.
     pub(crate) until: Option<SystemTime>,
+}
+
+impl Identity {
+    /// The person, and until when.
+    pub(crate) fn holding(&self) -> Holding {
+        let text = |claim: Option<&str>| claim.map(str::to_owned);
+        let person = Person::new(
+            text(self.claims.issuer()),
+            text(self.claims.subject()),
+            text(self.claims.token_id()),
+            self.claims.issued_at().ok().flatten(),
+        );
+        let left = |until: SystemTime| until.duration_since(SystemTime::now()).unwrap_or_default();
+        let expires = self.until.and_then(|until| Instant::now().checked_add(left(until)));
+        Holding { person: Arc::new(person), expires }
+    }
 }
 
 impl Believed {
@@ -83,7 +101,14 @@ impl Believed {
         }
     }
 
-    async fn verified(
+    /// The identity of a token on a route that asks for one in this `way`.
+    ///
+    /// # Errors
+    /// It is not valid, or cannot be verified.
+    ///
+    /// # Cancel safety
+    /// A drop abandons the wait for an issuer's keys.
+    pub(super) async fn verified(
         &self,
         way: &policy::Identity,
         token: &[u8],

@@ -19,15 +19,11 @@ pub(crate) fn policy(headers: &HeaderMap) -> Result<Option<Policy>, Refusal> {
     parsed.map(Some).ok_or(Refusal::InvalidHeader { header: metadata::ACCESS, expected })
 }
 
-/// The rights of a client with these claims. Without headers it reads every topic and writes none.
+/// The rights that a route grants to everybody. Without headers: to read every topic and write none.
 ///
 /// # Errors
 /// A header is invalid.
-pub(crate) fn rights(
-    headers: &HeaderMap,
-    policy: Option<&Policy>,
-    claims: Option<&Claims>,
-) -> Result<Rights, Refusal> {
+pub(crate) fn of_route(headers: &HeaderMap) -> Result<Rights, Refusal> {
     let topics = match headers.get(metadata::TOPICS) {
         None => Topics::default(),
         Some(listed) => Topics::parse(listed.as_bytes()).ok_or(Refusal::InvalidHeader {
@@ -37,11 +33,15 @@ pub(crate) fn rights(
     };
     let may_read = flag(headers, metadata::READ)?.unwrap_or(true);
     let may_write = flag(headers, metadata::WRITE)?.unwrap_or(false);
-    let route = Rights { read: may_read.then(|| topics.clone()), write: may_write.then_some(topics) };
-    Ok(match policy {
+    Ok(Rights { read: may_read.then(|| topics.clone()), write: may_write.then_some(topics) })
+}
+
+/// The rights of a client with these claims on a route that grants `route` to everybody.
+pub(crate) fn rights(route: Rights, policy: Option<&Policy>, claims: Option<&Claims>) -> Rights {
+    match policy {
         None => route,
         Some(policy) => route.and(policy.rights(claims)),
-    })
+    }
 }
 
 fn flag(headers: &HeaderMap, header: &'static str) -> Result<Option<bool>, Refusal> {
@@ -60,7 +60,7 @@ mod tests {
     fn of(headers: &[(&'static str, &str)]) -> Result<Rights, Refusal> {
         let headers = headers.iter().map(|(name, value)| ((*name).parse().unwrap(), value.parse().unwrap()));
         let headers = headers.collect();
-        rights(&headers, policy(&headers)?.as_ref(), None)
+        Ok(rights(of_route(&headers)?, policy(&headers)?.as_ref(), None))
     }
 
     #[test]

@@ -16,11 +16,12 @@ use tonic::body::Body;
 use super::Endpoint;
 use super::refusal::Refusal;
 use crate::executor;
-use crate::session::{self, Overload, Transport};
+use crate::session::{self, Granted, Overload, Renew, Transport};
 
 /// An admitted session. It is counted until it is dropped.
 pub(super) struct AdmittedSession {
     pub(super) grant: Grant,
+    renewal: Option<Arc<dyn Renew>>,
     /// The trace in which the session was opened.
     context: Context,
     /// Cancelled to reset its HTTP/2 stream. Nothing listens if the session has taken over an HTTP/1.1 connection.
@@ -33,9 +34,9 @@ impl Endpoint {
     pub(super) fn tunnel(
         self: &Arc<Self>,
         request: Request<Incoming>,
-        grant: Result<Grant, Refusal>,
+        granted: Result<Granted, Refusal>,
     ) -> Result<Response<Body>, Refusal> {
-        let admitted = self.admit(grant?)?;
+        let admitted = self.admit(granted?)?;
         let (codec, overload) = (codec(request.headers()), overload(request.headers()));
         let gateway_max_bytes = max_message_bytes(request.headers());
         let upgrade = hyper::upgrade::on(request);
@@ -54,9 +55,9 @@ impl Endpoint {
     pub(super) fn session(
         self: &Arc<Self>,
         request: Request<Incoming>,
-        grant: Result<Grant, Refusal>,
+        granted: Result<Granted, Refusal>,
     ) -> Result<Response<Body>, Refusal> {
-        let admitted = self.admit(grant?)?;
+        let admitted = self.admit(granted?)?;
         let (codec, overload) = (codec(request.headers()), overload(request.headers()));
         let gateway_max_bytes = max_message_bytes(request.headers());
         let (transport, body) = Transport::bodies(request.into_body(), overload);
@@ -67,18 +68,19 @@ impl Endpoint {
     }
 
     /// Admits a session on the current task's stream.
-    pub(super) fn admit(&self, grant: Grant) -> Result<AdmittedSession, Refusal> {
+    pub(super) fn admit(&self, Granted { grant, renewal }: Granted) -> Result<AdmittedSession, Refusal> {
         let full = || Refusal::Full { max_sessions: self.sessions.max() };
         let slot = self.sessions.try_acquire(grant.holder(), 1).ok_or_else(full)?;
         grant.metrics().sessions.inc();
         let (context, stream) = (traces::current(), executor::current().unwrap_or_default());
-        Ok(AdmittedSession { grant, context, stream, _slot: slot })
+        Ok(AdmittedSession { grant, renewal, context, stream, _slot: slot })
     }
 
     pub(super) async fn run(&self, admitted: AdmittedSession, codec: Codec, transport: Transport) {
         let settings = self.settings.load_full();
         let drain = admitted.grant.drain().clone();
-        let session = session::run(transport, codec, admitted.grant.clone(), &settings.limits, drain);
+        let client = Granted { grant: admitted.grant.clone(), renewal: admitted.renewal.clone() };
+        let session = session::run(transport, codec, client, &settings.limits, drain);
         let end = admitted.context.clone().scope(session).await;
         // Frees what the peer did not read in time.
         admitted.stream.cancel();

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use sluicegate_delivery::grant::Grant;
 use sluicegate_protocol::metadata;
 use sluicegate_ws_session::Session;
 use sluicegate_ws_session::handshake::{Accepted, Headers, Policy};
@@ -14,7 +13,7 @@ use tonic::body::Body;
 use super::Endpoint;
 use super::gateway::source;
 use super::refusal::Refusal;
-use crate::session::Transport;
+use crate::session::{Granted, Transport};
 
 impl Endpoint {
     /// Checks the page's origin and the WebSocket handshake.
@@ -30,13 +29,13 @@ impl Endpoint {
     pub(super) fn websocket(
         self: &Arc<Self>,
         request: Request<Incoming>,
-        grant: Result<Grant, Refusal>,
+        granted: Result<Granted, Refusal>,
         accepted: &Accepted,
     ) -> Result<Response<Body>, Refusal> {
-        let grant = grant?;
+        let granted = granted?;
         let codec = accepted.codec();
         let session = Session::new(self.settings.load().messages, codec, &self.assembly, source(&request));
-        let admitted = self.admit(grant)?;
+        let admitted = self.admit(granted)?;
         let upgrade = hyper::upgrade::on(request);
         let endpoint = Arc::clone(self);
         self.open.spawn(async move {

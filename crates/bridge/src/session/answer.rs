@@ -1,6 +1,7 @@
 //! A session's answers, and their encoding.
 
 use std::fmt;
+use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::encoding::{WireType, encode_key, encode_varint, int64, key_len, message};
@@ -13,8 +14,8 @@ use sluicegate_dialect::error::{MAX_ERROR_BYTES, MAX_RECORD_ERROR_BYTES, error_r
 use sluicegate_protocol::codec::Codec;
 use sluicegate_protocol::wire::number::{FETCHED, KAFKA_MULTI_FETCH, RESULTS, SEQUENCE};
 use sluicegate_protocol::{
-    Close, ControlResp, ErrorResp, KafkaListOffsetResp, PartitionFetched, PongResp, PubSubResp, SessionResp,
-    UnsubscribedResp, control_resp::Control, grpc, pub_sub_resp::Resp,
+    AuthResp, Close, ControlResp, ErrorResp, KafkaListOffsetResp, PartitionFetched, PongResp, PubSubResp,
+    SessionExpiringResp, SessionResp, UnsubscribedResp, control_resp::Control, grpc, pub_sub_resp::Resp,
 };
 use sluicegate_telemetry::traces;
 
@@ -39,10 +40,22 @@ impl Answer {
         Self::new(sequence, Resp::PongResp(PongResp { state }))
     }
 
-    /// The limits of the session.
-    pub(super) fn limits(sequence: i64, max_message_bytes: usize) -> Self {
+    /// The limits of the session, and the time until the client's identity expires.
+    pub(super) fn limits(sequence: i64, max_message_bytes: usize, left: Option<Duration>) -> Self {
         let max_message_bytes = u32::try_from(max_message_bytes).unwrap_or(u32::MAX);
-        Self::new(sequence, Resp::SessionResp(SessionResp { max_message_bytes, ..Default::default() }))
+        let resp = SessionResp { max_message_bytes, expires_in_ms: left.map(millis) };
+        Self::new(sequence, Resp::SessionResp(resp))
+    }
+
+    /// The client's identity is renewed, and expires after this time.
+    pub(super) fn renewed(sequence: i64, left: Option<Duration>) -> Self {
+        Self::new(sequence, Resp::AuthResp(AuthResp { expires_in_ms: left.map(millis) }))
+    }
+
+    /// The client's identity expires after this time.
+    pub(super) fn expiring(sequence: i64, left: Duration) -> Self {
+        let resp = SessionExpiringResp { expires_in_ms: millis(left) };
+        Self::new(sequence, Resp::SessionExpiringResp(resp))
     }
 
     /// Fetched records, and where to continue.
@@ -248,6 +261,11 @@ pub(super) fn field_len(number: u32, len: usize) -> usize {
 pub(super) fn put_head_of(number: u32, len: usize, buffer: &mut impl BufMut) {
     encode_key(number, WireType::LengthDelimited, buffer);
     encode_varint(len as u64, buffer);
+}
+
+/// Milliseconds, rounded down.
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn put_head(small: &mut BytesMut, len: usize) {

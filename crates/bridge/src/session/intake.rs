@@ -31,7 +31,7 @@ impl Session<'_> {
                 request => {
                     let len = len.saturating_add(decoded_bytes(&request));
                     let bytes = self.reservation_bytes(&request, len);
-                    let is_command = matches!(request, Request::Command { .. });
+                    let is_command = matches!(request, Request::Command { .. } | Request::Auth { .. });
                     let may_start = !is_command || self.commands.len() < self.limits.max_commands;
                     let lane = if is_command || bytes > OWN_ANSWER_BYTES {
                         &mut self.cluster
@@ -79,6 +79,7 @@ impl Session<'_> {
             Request::Control(control_req::Control::Pong(payload)) => payload.len(),
             Request::Control(control_req::Control::Refusal(refusal)) => refusal.message.len(),
             Request::Invalid { .. } | Request::Subscribe { .. } => MAX_ERROR_BYTES,
+            Request::Auth { .. } => MAX_ERROR_BYTES.saturating_add(len),
             Request::Control(_)
             | Request::Nothing
             | Request::Limits { .. }
@@ -134,6 +135,7 @@ fn decoded_bytes(request: &Request) -> usize {
         Request::Command { command, .. } => command.list_bytes(),
         Request::Ping { .. }
         | Request::Limits { .. }
+        | Request::Auth { .. }
         | Request::Invalid { .. }
         | Request::Subscribe { .. }
         | Request::Unsubscribe { .. }

@@ -7,8 +7,9 @@ use sluicegate_backend::command::Command;
 use sluicegate_dialect::{self as dialect, Asked, Subscribed};
 use sluicegate_protocol::codec::Codec;
 use sluicegate_protocol::control_req::Control;
+use sluicegate_protocol::metadata::MAX_TOKEN_BYTES;
 use sluicegate_protocol::pub_sub_req::Req;
-use sluicegate_protocol::{CONTROL_PREFIX, CmdCredit, CmdUnsubscribe, ControlReq, PubSubReq};
+use sluicegate_protocol::{CONTROL_PREFIX, CmdAuth, CmdCredit, CmdUnsubscribe, ControlReq, PubSubReq};
 use sluicegate_telemetry::metrics::Kind;
 use sluicegate_ws_session::request::{Command as Known, Request as Checked};
 
@@ -23,6 +24,8 @@ pub(crate) enum Request {
     Ping { sequence: i64, state: Bytes },
     /// Asks for the session's limits.
     Limits { sequence: i64 },
+    /// Renews the client's identity.
+    Auth { sequence: i64, token: String },
     /// Answered by the cluster.
     Command { sequence: i64, command: Command, encoding: Encoding },
     /// Begins a subscription.
@@ -74,7 +77,8 @@ impl Request {
                 Self::Unsubscribe { sequence, subscription }
             }
             Some(Req::CmdCredit(credit)) => Self::Credit(credit),
-            Some(Req::CmdEmpty(_) | Req::CmdAuth(_) | Req::Control(ControlReq { control: None })) | None => {
+            Some(Req::CmdAuth(CmdAuth { token })) => Self::auth(sequence, token),
+            Some(Req::CmdEmpty(_) | Req::Control(ControlReq { control: None })) | None => {
                 Self::Unknown { sequence }
             }
             Some(req) => match dialect::of(system).command(req) {
@@ -87,10 +91,23 @@ impl Request {
     }
 }
 
+impl Request {
+    /// Another token, which can be one.
+    pub(super) fn auth(sequence: i64, token: String) -> Self {
+        match token.len() {
+            1..=MAX_TOKEN_BYTES => Self::Auth { sequence, token },
+            _ => Self::Invalid { sequence, kind: Kind::Auth, message: NO_TOKEN.to_owned() },
+        }
+    }
+}
+
+const NO_TOKEN: &str = "auth: expected a token of 1 to 8192 bytes";
+
 fn kind(command: Known) -> Kind {
     match command {
         Known::Ping => Kind::Ping,
-        Known::Session | Known::Auth => Kind::Session,
+        Known::Session => Kind::Session,
+        Known::Auth => Kind::Auth,
         Known::KafkaFetch | Known::NatsFetch => Kind::Fetch,
         Known::KafkaListOffset => Kind::ListOffset,
         Known::KafkaProduce | Known::NatsPublish => Kind::Produce,

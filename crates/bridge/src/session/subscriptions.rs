@@ -41,6 +41,8 @@ struct Open {
     encoding: Encoding,
     /// Bytes that may be delivered. None: no limit.
     credit: Option<i64>,
+    /// The topics that it reads.
+    topics: Vec<String>,
     partitions: usize,
     state: State,
 }
@@ -95,20 +97,17 @@ impl Subscriptions {
             return Err(refused(message));
         }
         let credit = credit.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
+        let topics = command.sources.iter().map(|source| source.topic.clone()).collect();
         let (grant, budget) = (grant.clone(), self.budget.clone());
         let opening = async move {
             let opened = grant.subscribe(command).await;
             match opened {
                 Ok(subscription) => next(subscription, 0, encoding, budget).await,
-                Err(error) => {
-                    // Until there is room, it counts as open: a client that does not read cannot pile up errors.
-                    let reserved = budget.reserve(ENVELOPE_BYTES + MAX_ERROR_BYTES).await;
-                    Step { outcome: Err(error), reserved }
-                }
+                Err(error) => fail(error, budget).await,
             }
         };
         let state = State::Busy(opening.boxed());
-        self.open.push_back(Open { sequence, encoding, credit, partitions: 0, state });
+        self.open.push_back(Open { sequence, encoding, credit, topics, partitions: 0, state });
         Ok(())
     }
 
@@ -116,6 +115,15 @@ impl Subscriptions {
     pub(super) fn close(&mut self, sequence: i64) -> bool {
         let at = self.open.iter().position(|open| open.sequence == sequence);
         at.and_then(|at| self.open.remove(at)).is_some()
+    }
+
+    /// Ends those that `grant` does not cover any more.
+    pub(super) fn recheck(&mut self, grant: &Grant) {
+        for open in &mut self.open {
+            if let Err(error) = open.topics.iter().try_for_each(|topic| grant.check_read(topic)) {
+                open.state = State::Busy(fail(error, self.budget.clone()).boxed());
+            }
+        }
     }
 
     /// Ends all.
@@ -184,6 +192,13 @@ impl Subscriptions {
         }
         (Answer::item(sequence, system, item, encoding), reserved)
     }
+}
+
+/// Ends a subscription. Until there is room for the error, it counts as open: a client that does not read cannot pile
+/// up errors.
+async fn fail(error: CommandError, budget: DeliveryBudget) -> Step {
+    let reserved = budget.reserve(ENVELOPE_BYTES + MAX_ERROR_BYTES).await;
+    Step { outcome: Err(error), reserved }
 }
 
 fn has_credit(credit: Option<i64>) -> bool {

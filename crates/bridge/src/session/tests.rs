@@ -2,6 +2,7 @@
 
 mod ending;
 mod producing;
+mod renewing;
 mod turns;
 
 use std::sync::Arc;
@@ -44,15 +45,25 @@ impl Peer {
     }
 
     fn overloaded(overload: Overload, change: impl FnOnce(&mut Limits)) -> Self {
+        Self::granted(overload, change, Granted::from)
+    }
+
+    fn granted(
+        overload: Overload,
+        change: impl FnOnce(&mut Limits),
+        granted: impl FnOnce(Grant) -> Granted,
+    ) -> Self {
         let mut limits = limits();
         change(&mut limits);
         let (stream, session) = tokio::io::duplex(PIPE_BYTES);
         let drain = Drain::default();
         let (cluster, script) = Script::cluster(MAX_FETCH);
-        let grant = Grant::all(&cluster);
+        let granted = granted(Grant::all(&cluster));
         let run = {
             let drain = drain.clone();
-            async move { run(Transport::stream(session, overload), Codec::Protobuf, grant, &limits, drain).await }
+            async move {
+                run(Transport::stream(session, overload), Codec::Protobuf, granted, &limits, drain).await
+            }
         };
         Self { stream, unread: BytesMut::new(), session: tokio::spawn(run), drain, cluster, script }
     }

@@ -72,6 +72,61 @@ async fn results_of_topics_beyond_the_grant_are_errors_in_their_places() {
     assert_eq!(described(TopicNames { topics, ..TopicNames::default() }).await, want);
 }
 
+fn alice(expires: Option<Instant>) -> Holding {
+    let person = Person::new(Some("issuer".into()), Some("alice".into()), None, None);
+    Holding { person: Arc::new(person), expires }
+}
+
+#[tokio::test(start_paused = true)]
+async fn renewal_takes_topics_from_reads_that_wait() {
+    let grant = grant("100,200", true);
+    let bounds = ReadBounds::default();
+    let waits = async {
+        let places = [(log("100"), 0), (log("200"), 0)];
+        let (mut one, mut many) = ((), ());
+        tokio::join!(
+            grant.fetch(log("100"), 0, bounds, &mut one),
+            grant.multi_fetch(&places, bounds, &mut many)
+        )
+    };
+    let renewal = async {
+        let rights = Rights { read: Topics::parse(b"200"), write: None };
+        grant.renew(rights, alice(None));
+    };
+    let ((fetched, many), ()) = tokio::join!(waits, renewal);
+    assert_eq!(fetched.err().map(|error| error.fault), Some(Fault::Forbidden));
+    let many: Vec<_> = many.unwrap().into_iter().map(|one| one.err().map(|error| error.fault)).collect();
+    assert_eq!(many, [Some(Fault::Forbidden), None]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn grant_ends_at_the_first_of_expiry_and_age() {
+    let after = |seconds| Instant::now() + Duration::from_secs(seconds);
+    for (expires, aged, cause) in [(1, 2, TermCause::Identity), (2, 1, TermCause::Age)] {
+        let began = Instant::now();
+        let grant = grant("0", true).held(Some(alice(Some(after(expires)))), Some(after(aged)));
+        assert_eq!(grant.ended().await, cause);
+        assert_eq!(began.elapsed(), Duration::from_secs(1));
+        assert_eq!(grant.check_read("0").err().map(|error| error.fault), Some(Fault::Forbidden));
+        // Its age is not renewed.
+        grant.renew(Rights::all(), alice(Some(after(9))));
+        assert_eq!(grant.check_read("0").is_ok(), cause == TermCause::Identity);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn revocation_ends_reads_that_wait() {
+    let holding = alice(None);
+    let grant = grant("60000", true).held(Some(holding.clone()), None);
+    let began = Instant::now();
+    let mut waiter = ();
+    let waits = grant.fetch(log("60000"), 0, ReadBounds::default(), &mut waiter);
+    let (fetched, cause, ()) = tokio::join!(waits, grant.ended(), async { holding.person.revoke() });
+    assert_eq!((fetched.err().map(|error| error.fault), cause), (Some(Fault::Forbidden), TermCause::Revoked));
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    assert!(grant.check_read("60000").is_err());
+}
+
 fn log(topic: &str) -> Log<'_> {
     Log { topic, partition: 0 }
 }

@@ -25,6 +25,8 @@ pub enum Kind {
     Subscribe,
     /// The limits of a session.
     Session,
+    /// Another token of the same person.
+    Auth,
     /// Nothing that this version knows, or nothing that can be read.
     Unknown,
 }
@@ -76,6 +78,8 @@ pub enum SessionEnd {
     Compressed,
     /// The client's identity expired.
     Expired,
+    /// The client's identity was revoked.
+    Revoked,
     /// It reached the age at which sessions end.
     Aged,
 }
@@ -105,6 +109,7 @@ impl Kind {
             Self::Topics => "topics",
             Self::Subscribe => "subscribe",
             Self::Session => "session",
+            Self::Auth => "auth",
             Self::Unknown => "unknown",
         }
     }
@@ -159,7 +164,7 @@ impl WriteFailure {
 }
 
 impl SessionEnd {
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::Closed,
         Self::Left,
         Self::Drained,
@@ -170,6 +175,7 @@ impl SessionEnd {
         Self::TooLarge,
         Self::Compressed,
         Self::Expired,
+        Self::Revoked,
         Self::Aged,
     ];
 
@@ -193,6 +199,7 @@ impl SessionEnd {
             Self::TooLarge => ("too_large", "a gRPC message exceeded `limits.max_request_bytes` (1009)"),
             Self::Compressed => ("compressed", "a gRPC message was compressed (1011)"),
             Self::Expired => ("expired", "the client's identity expired (3000)"),
+            Self::Revoked => ("revoked", "the client's identity was revoked (3000)"),
             Self::Aged => ("aged", "the session reached `limits.max_session_age_ms` (1001)"),
         }
     }

@@ -95,7 +95,7 @@ pub(super) async fn get(
         return Err(Problem::new(ProblemKind::Unavailable, detail));
     }
     let events = Events::new(system, format, Positions::new(partition));
-    tokio::spawn(stream::run(subscription, events, grant.term(), running.drain().clone(), frames));
+    tokio::spawn(stream::run(subscription, events, grant.clone(), running.drain().clone(), frames));
     Ok(response)
 }
 

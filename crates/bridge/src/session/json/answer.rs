@@ -4,8 +4,8 @@ use bytes::Bytes;
 use serde::Serialize;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
-    KafkaListOffsetResp, PartitionMetadata, PongResp, PubSubResp, SessionResp, TopicMetadata,
-    UnsubscribedResp,
+    AuthResp, KafkaListOffsetResp, PartitionMetadata, PongResp, PubSubResp, SessionExpiringResp, SessionResp,
+    TopicMetadata, UnsubscribedResp,
 };
 
 use sluicegate_dialect::json_sessions::answer::{Outcome, shrunk, text};
@@ -19,8 +19,15 @@ pub(in crate::session) fn encode(answer: &PubSubResp) -> Option<Bytes> {
         Resp::PongResp(PongResp { state }) => {
             Body::Pong { pong: Pong { state: std::str::from_utf8(state).unwrap_or_default() } }
         }
-        Resp::SessionResp(SessionResp { max_message_bytes, .. }) => {
-            Body::Session { session: Limits { max_message_bytes: *max_message_bytes } }
+        Resp::SessionResp(SessionResp { max_message_bytes, expires_in_ms }) => {
+            let (max_message_bytes, expires_in_ms) = (*max_message_bytes, *expires_in_ms);
+            Body::Session { session: Limits { max_message_bytes, expires_in_ms } }
+        }
+        Resp::AuthResp(AuthResp { expires_in_ms }) => {
+            Body::Auth { auth: Expiry { expires_in_ms: *expires_in_ms } }
+        }
+        Resp::SessionExpiringResp(SessionExpiringResp { expires_in_ms }) => {
+            Body::Expiring { expiring: Expiry { expires_in_ms: Some(*expires_in_ms) } }
         }
         Resp::KafkaListOffsetResp(KafkaListOffsetResp { offset }) => Body::Offset { offset: *offset },
         Resp::UnsubscribedResp(UnsubscribedResp {}) => Body::Unsubscribed { unsubscribed: Empty {} },
@@ -63,6 +70,8 @@ enum Body<'a> {
     Error { error: Error<'a> },
     Pong { pong: Pong<'a> },
     Session { session: Limits },
+    Auth { auth: Expiry },
+    Expiring { expiring: Expiry },
     Offset { offset: i64 },
     Unsubscribed { unsubscribed: Empty },
 }
@@ -78,6 +87,14 @@ struct Pong<'a> {
 #[derive(Serialize)]
 struct Limits {
     max_message_bytes: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_in_ms: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Expiry {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_in_ms: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -153,6 +170,16 @@ mod tests {
         check(
             Resp::SessionResp(SessionResp { max_message_bytes: u32::MAX, ..Default::default() }),
             r#"{"id":7,"session":{"max_message_bytes":4294967295}}"#,
+        );
+        check(
+            Resp::SessionResp(SessionResp { max_message_bytes: 1024, expires_in_ms: Some(5) }),
+            r#"{"id":7,"session":{"max_message_bytes":1024,"expires_in_ms":5}}"#,
+        );
+        check(Resp::AuthResp(AuthResp { expires_in_ms: Some(5) }), r#"{"id":7,"auth":{"expires_in_ms":5}}"#);
+        check(Resp::AuthResp(AuthResp { expires_in_ms: None }), r#"{"id":7,"auth":{}}"#);
+        check(
+            Resp::SessionExpiringResp(SessionExpiringResp { expires_in_ms: 5 }),
+            r#"{"id":7,"expiring":{"expires_in_ms":5}}"#,
         );
         check(Resp::KafkaListOffsetResp(KafkaListOffsetResp { offset: -1 }), r#"{"id":7,"offset":-1}"#);
         check(Resp::UnsubscribedResp(UnsubscribedResp {}), r#"{"id":7,"unsubscribed":{}}"#);

@@ -68,6 +68,7 @@ fn shared_command(sequence: i64, name: &str, json: &str) -> Option<(Kind, Result
             let limits = |Limits {}| Request::Limits { sequence };
             (Kind::Session, object(json).map(limits))
         }
+        "auth" => (Kind::Auth, object(json).map(|Auth { token }| Request::auth(sequence, token))),
         "unsubscribe" => {
             let unsubscribe = |Unsubscribe { subscription }| Request::Unsubscribe { sequence, subscription };
             (Kind::Subscribe, object(json).map(unsubscribe))
@@ -91,9 +92,15 @@ struct Ping {
 #[serde(deny_unknown_fields)]
 struct Limits {}
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Auth {
+    token: String,
+}
+
 /// The names of the commands.
 fn names(system: System) -> String {
-    format!("ping, {}, subscribe, unsubscribe, credit, session", dialect::of(system).json_commands())
+    format!("ping, {}, subscribe, unsubscribe, credit, session, auth", dialect::of(system).json_commands())
 }
 
 /// The members of a message. Two of each kind are enough to refuse it.

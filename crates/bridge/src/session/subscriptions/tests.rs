@@ -4,8 +4,10 @@ use bytes::BytesMut;
 use futures_util::future::poll_fn;
 use futures_util::poll;
 use sluicegate_backend::System;
+use sluicegate_delivery::grant::{Holding, Person};
 use sluicegate_delivery::testing::logs::Logs;
 use sluicegate_protocol::codec::Codec;
+use sluicegate_rights::{Rights, Topics};
 
 use super::*;
 use crate::session::json;
@@ -76,4 +78,30 @@ async fn errors_are_within_the_room() {
         }
     }
     assert!((1..=ROOM_BYTES).contains(&bytes), "{bytes}");
+}
+
+#[tokio::test]
+async fn subscription_beyond_a_renewed_grant_ends() {
+    let grant = Grant::all(&Logs::default().cluster());
+    let mut subscriptions = Subscriptions::new(System::Kafka);
+    let text = br#"{"id":1,"subscribe":{"topic":"t"}}"#;
+    let Request::Subscribe { sequence, subscribed, encoding } = json::parse(text, System::Kafka) else {
+        panic!("no command")
+    };
+    subscriptions.open(sequence, &grant, subscribed, encoding).unwrap();
+    let person = Person::new(None, None, None, None);
+    let holding = Holding { person: Arc::new(person), expires: None };
+    grant.renew(Rights::all(), holding.clone());
+    subscriptions.recheck(&grant);
+    let mut next = async || format!("{:?}", poll_fn(|cx| subscriptions.poll_next(cx)).await.0);
+    let subscribed = next().await;
+    assert!(subscribed.contains("subscribed"), "{subscribed}");
+    grant.renew(Rights { read: Topics::parse(b"other"), write: None }, holding);
+    subscriptions.recheck(&grant);
+    let denied = format!("{:?}", poll_fn(|cx| subscriptions.poll_next(cx)).await.0);
+    assert!(
+        denied.contains("DENIED") || denied.contains("reason: Denied") || denied.contains("reason: 3"),
+        "{denied}"
+    );
+    assert!(subscriptions.open.is_empty());
 }

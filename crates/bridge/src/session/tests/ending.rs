@@ -130,7 +130,9 @@ async fn delay_of_response_end(len: usize) -> Duration {
         Transport::bodies(http_body_util::StreamBody::new(never_ends), Overload::StopReading);
     let peer = Peer::start();
     let (grant, limits) = (Grant::all(&peer.cluster), limits());
-    tokio::spawn(async move { run(transport, Codec::Protobuf, grant, &limits, Drain::default()).await });
+    tokio::spawn(
+        async move { run(transport, Codec::Protobuf, grant.into(), &limits, Drain::default()).await },
+    );
     let mut body = std::pin::pin!(body);
     let (mut got, mut at) = (0, Instant::now());
     while let Some(Ok(frame)) = body.frame().await {

@@ -34,7 +34,8 @@ fn serve_grant(
     let (transport, answers) = Transport::bodies(StreamBody::new(input), Overload::StopReading);
     let mut limits = limits();
     change(&mut limits);
-    let session = tokio::spawn(async move { run(transport, Codec::Protobuf, grant, &limits, drain).await });
+    let session =
+        tokio::spawn(async move { run(transport, Codec::Protobuf, grant.into(), &limits, drain).await });
     (session, answers)
 }
 

@@ -41,7 +41,8 @@ async fn open(pipe: usize) -> (WebSocketStream<DuplexStream>, JoinHandle<End>) {
     let (cluster, _) = Script::cluster(MAX_FETCH);
     let grant = Grant::all(&cluster);
     let transport = Transport::websocket(server, session, grant.clone());
-    let running = async move { run(transport, Codec::Protobuf, grant, &limits, Drain::default()).await };
+    let running =
+        async move { run(transport, Codec::Protobuf, grant.into(), &limits, Drain::default()).await };
     let client = WebSocketStream::from_raw_socket(client, Role::Client, None).await;
     (client, tokio::spawn(running))
 }

@@ -118,13 +118,16 @@ impl Events {
     pub(super) fn end(&mut self, text: &mut Vec<u8>, cause: TermCause) {
         self.is_over = true;
         match cause {
-            TermCause::Identity => {
-                let error = CommandError::forbidden(TOPIC_AUTHORIZATION_FAILED, "identity expired");
-                let failure = Failure::new(&error, self.system, None);
-                self.put_event(text, "error", |text| put_json(text, &failure));
-            }
+            TermCause::Identity => self.deny(text, "identity expired"),
+            TermCause::Revoked => self.deny(text, "identity revoked"),
             TermCause::Age => text.extend_from_slice(COMMENT),
         }
+    }
+
+    fn deny(&self, text: &mut Vec<u8>, reason: &str) {
+        let error = CommandError::forbidden(TOPIC_AUTHORIZATION_FAILED, reason);
+        let failure = Failure::new(&error, self.system, None);
+        self.put_event(text, "error", |text| put_json(text, &failure));
     }
 
     fn fail(&mut self, text: &mut Vec<u8>, partition: Option<i32>, error: &CommandError) {

@@ -5,37 +5,32 @@ use std::time::Duration;
 use bytes::Bytes;
 use sluicegate_delivery::Subscription;
 use sluicegate_delivery::drain::Drain;
-use sluicegate_delivery::grant::{Term, TermCause};
+use sluicegate_delivery::grant::Grant;
 use tokio::sync::mpsc::Sender;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::timeout;
 
 use super::event::{COMMENT, Events};
 
 /// Sends what the subscription has, until it ends, the client leaves, its grant ends or the bridge drains. Every frame
-/// has whole events. The last one says if the client's identity has expired.
+/// has whole events. The last one says if the client's identity has expired or was revoked.
 ///
 /// # Cancel safety
 /// A drop ends the stream between two events.
 pub(super) async fn run(
     subscription: Subscription,
     events: Events,
-    term: Option<Term>,
+    grant: Grant,
     drain: Drain,
     frames: Sender<Bytes>,
 ) {
     tokio::select! {
-        () = send(subscription, events, term, &frames) => {}
+        () = send(subscription, events, &grant, &frames) => {}
         () = frames.closed() => {}
         () = drain.turn() => {}
     }
 }
 
-async fn send(
-    mut subscription: Subscription,
-    mut events: Events,
-    term: Option<Term>,
-    frames: &Sender<Bytes>,
-) {
+async fn send(mut subscription: Subscription, mut events: Events, grant: &Grant, frames: &Sender<Bytes>) {
     let mut text = format!("retry: {}\n", fastrand::u64(RETRY_MS)).into_bytes();
     while !events.is_over {
         // A client that does not read costs one delivery at most: nothing is read for it before it has room.
@@ -46,13 +41,13 @@ async fn send(
                 tokio::select! {
                     room = frames.reserve() => room,
                     // It learns why from its next request.
-                    _ = end_of(term) => return,
+                    _ = grant.ended() => return,
                 }
             }
         };
         let Ok(room) = room else { return };
         while !text.ends_with(b"\n\n") {
-            next(&mut subscription, &mut events, term, &mut text).await;
+            next(&mut subscription, &mut events, grant, &mut text).await;
             // Filters can leave out all there is: others must have their turn.
             tokio::task::yield_now().await;
         }
@@ -61,14 +56,14 @@ async fn send(
 }
 
 /// Writes what comes next.
-async fn next(subscription: &mut Subscription, events: &mut Events, term: Option<Term>, text: &mut Vec<u8>) {
+async fn next(subscription: &mut Subscription, events: &mut Events, grant: &Grant, text: &mut Vec<u8>) {
     if events.has_records() {
         return events.put_records(text);
     }
     tokio::select! {
         // Records without a pause must not delay the end.
         biased;
-        cause = end_of(term) => events.end(text, cause),
+        cause = grant.ended() => events.end(text, cause),
         ready = timeout(QUIET, subscription.ready(usize::MAX)) => match ready {
             Ok(()) => {
                 if let Some(item) = subscription.take() {
@@ -77,17 +72,6 @@ async fn next(subscription: &mut Subscription, events: &mut Events, term: Option
             }
             Err(_) => text.extend_from_slice(COMMENT),
         },
-    }
-}
-
-/// Ready at the end of the client's grant, with its cause.
-async fn end_of(term: Option<Term>) -> TermCause {
-    match term {
-        Some(term) => {
-            sleep_until(term.at).await;
-            term.cause
-        }
-        None => std::future::pending().await,
     }
 }
 

@@ -51,11 +51,12 @@ async fn open_of(
     if let Some(last) = last {
         command.sources[0].next = Id::parse(last, partition).unwrap().positions.next();
     }
-    let subscription = Grant::all(&logs.cluster_of(system)).subscribe(command).await.unwrap();
+    let grant = Grant::all(&logs.cluster_of(system));
+    let subscription = grant.subscribe(command).await.unwrap();
     let events = Events::new(system, format, Positions::new(partition));
     let (sender, frames) = mpsc::channel(1);
     let drain = Drain::default();
-    let run = tokio::spawn(stream::run(subscription, events, None, drain.clone(), sender));
+    let run = tokio::spawn(stream::run(subscription, events, grant, drain.clone(), sender));
     Stream { frames, drain, run }
 }
 

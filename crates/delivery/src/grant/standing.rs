@@ -1,0 +1,139 @@
+//! The rights of a client now, and their end: a renewal replaces them, a revocation ends them.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use sluicegate_backend::CommandError;
+use sluicegate_rights::{Rights, Topics};
+use tokio::time::{Instant, sleep_until};
+
+use super::{ENDED, NOT_READABLE, NOT_WRITABLE, Person, REVOKED, denied};
+
+/// The rights of one client and their end, shared by all clones of its grant.
+pub(super) struct Standing(ArcSwap<Held>);
+
+/// The rights that a client has until they end or are replaced.
+pub(super) struct Held {
+    pub(super) rights: Rights,
+    /// None: of nobody in particular.
+    pub(super) holding: Option<Holding>,
+    /// No client is served for longer than until then.
+    aged: Option<Instant>,
+}
+
+/// A person's hold on a grant.
+#[derive(Debug, Clone)]
+pub struct Holding {
+    /// The person.
+    pub person: Arc<Person>,
+    /// The end of the person's identity; None: it does not expire.
+    pub expires: Option<Instant>,
+}
+
+/// The end of a grant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Term {
+    /// From then on, it grants nothing.
+    pub at: Instant,
+    /// Why it ends.
+    pub cause: TermCause,
+}
+
+/// Why a grant ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TermCause {
+    /// The client's identity expires.
+    Identity,
+    /// The client's identity was revoked.
+    Revoked,
+    /// No client is served for longer.
+    Age,
+}
+
+impl Standing {
+    /// These rights as long as `holding` lasts, and for no longer than until `aged`.
+    pub(super) fn new(rights: Rights, holding: Option<Holding>, aged: Option<Instant>) -> Self {
+        Self(ArcSwap::from_pointee(Held { rights, holding, aged }))
+    }
+
+    /// The rights as they are now.
+    pub(super) fn held(&self) -> Arc<Held> {
+        self.0.load_full()
+    }
+
+    /// Replaces the rights and their holding. The client's age stays.
+    pub(super) fn renew(&self, rights: Rights, holding: Holding) {
+        let aged = self.0.load().aged;
+        self.0.store(Arc::new(Held { rights, holding: Some(holding), aged }));
+    }
+
+    /// Waits for their end.
+    pub(super) async fn ended(&self) -> TermCause {
+        loop {
+            let held = self.held();
+            let cause = held.ended().await;
+            if Arc::ptr_eq(&held, &self.held()) {
+                return cause;
+            }
+        }
+    }
+}
+
+impl Held {
+    /// When the rights end; None: they do not, unless they are revoked.
+    pub(super) fn term(&self) -> Option<Term> {
+        let expires = self.holding.as_ref().and_then(|holding| holding.expires);
+        let expires = expires.map(|at| Term { at, cause: TermCause::Identity });
+        let aged = self.aged.map(|at| Term { at, cause: TermCause::Age });
+        expires.into_iter().chain(aged).min_by_key(|term| term.at)
+    }
+
+    async fn ended(&self) -> TermCause {
+        let revoked = async {
+            match &self.holding {
+                Some(holding) => holding.person.revoked().await,
+                None => std::future::pending().await,
+            }
+        };
+        let over = async {
+            match self.term() {
+                Some(term) => {
+                    sleep_until(term.at).await;
+                    term.cause
+                }
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = revoked => TermCause::Revoked,
+            cause = over => cause,
+        }
+    }
+
+    /// The topics that the client can read.
+    ///
+    /// # Errors
+    /// It cannot read at all, or not any more.
+    pub(super) fn readable(&self) -> Result<&Topics, CommandError> {
+        self.check()?;
+        self.rights.read.as_ref().ok_or_else(|| denied(NOT_READABLE))
+    }
+
+    /// The topics that the client can write to.
+    ///
+    /// # Errors
+    /// It cannot write at all, or not any more.
+    pub(super) fn writable(&self) -> Result<&Topics, CommandError> {
+        self.check()?;
+        self.rights.write.as_ref().ok_or_else(|| denied(NOT_WRITABLE))
+    }
+
+    fn check(&self) -> Result<(), CommandError> {
+        match (&self.holding, self.term()) {
+            (Some(holding), _) if holding.person.is_revoked() => Err(denied(REVOKED)),
+            (_, Some(term)) if term.at <= Instant::now() => Err(denied(ENDED)),
+            _ => Ok(()),
+        }
+    }
+}
