@@ -74,6 +74,8 @@ metrics! {
     nats_publish: Counter "commands.nats_publish",
     /// Session commands
     session: Counter "commands.session",
+    /// Renewals of identities
+    auth: Counter "commands.auth",
     /// Messages of JSON sessions
     json: Counter "commands.json",
     /// Commands that this version does not know
@@ -161,6 +163,7 @@ impl Stats {
             Event::Command(Command::NatsSubscribe) => self.nats_subscribe,
             Event::Command(Command::NatsPublish) => self.nats_publish,
             Event::Command(Command::Session) => self.session,
+            Event::Command(Command::Auth) => self.auth,
             Event::Json => self.json,
             Event::UnknownCommand => self.unknown_command,
             Event::WrongCommand => self.wrong_command,

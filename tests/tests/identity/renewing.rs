@@ -60,24 +60,24 @@ async fn renewal_changes_rights_on_the_open_socket(way: Way) {
         kafka.make_topic(&of(team), 1, &[]).await.unwrap();
     }
     let stack = start(way, kafka, &route(&shared, r#""from": "token""#), &verifier(way)).await;
-    let mut socket = open(&stack, &alice(&["red"], 4)).await;
+    let mut socket = open(&stack, &alice(&["red"], 8)).await;
+    let over = tokio::time::Instant::now() + Duration::from_secs(9);
     socket.send(r#"{"id": 1, "session": {}}"#).await;
     let left = answer(&mut socket, 1).await["session"]["expires_in_ms"].as_u64().unwrap();
-    assert!(left <= 4_000, "{left}");
+    assert!(left <= 8_000, "{left}");
     for (id, topic) in [(2, &shared), (3, &of("red"))] {
         let topic = json!({"id": id, "subscribe": {"topic": topic}});
         socket.send(topic.to_string()).await;
-        assert!(answer(&mut socket, id).await["subscribed"].is_object());
+        assert!(answer(&mut socket, id).await["subscribed"] != Value::Null);
     }
-    let expiring = answer(&mut socket, 1).await["expiring"]["expires_in_ms"].as_u64().unwrap();
-    assert!(expiring <= 1_000, "{expiring}");
-
     // Neither another person's token nor an old one changes anything.
     let bob = token("bob", &json!({"aud": "app"}), 600);
     for (id, other) in [(4, bob), (5, alice(&["blue"], -1)), (6, "a.b.c".to_owned())] {
         auth(&mut socket, id, &other).await;
         assert_eq!(answer(&mut socket, id).await["error"]["reason"], "DENIED");
     }
+    let expiring = answer(&mut socket, 1).await["expiring"]["expires_in_ms"].as_u64().unwrap();
+    assert!(expiring <= 2_000, "{expiring}");
     auth(&mut socket, 7, &alice(&["blue"], 600)).await;
     let [denied, renewed] = [socket.receive().await, socket.receive().await];
     let (denied, renewed) = if denied["id"] == 7 { (renewed, denied) } else { (denied, renewed) };
@@ -90,9 +90,9 @@ async fn renewal_changes_rights_on_the_open_socket(way: Way) {
         assert_eq!(answer(&mut socket, id).await["error"].is_null(), granted, "{topic}");
     }
     // The first identity is over, and the other subscription goes on.
-    tokio::time::sleep(Duration::from_secs(4)).await;
+    tokio::time::sleep_until(over).await;
     write(&stack, &shared, 0..1).await;
-    assert_eq!(answer(&mut socket, 2).await["messages"][0]["value"], json!("0"));
+    assert_eq!(answer(&mut socket, 2).await["messages"][0]["value"], 0);
 }
 
 async fn write(stack: &Stack, topic: &str, numbers: std::ops::Range<i32>) {
@@ -128,7 +128,7 @@ async fn subscription_has_no_gap_while_its_client_renews(way: Way) {
                 auth(&mut socket, 2, &alice(&[], 3)).await;
             }
             for record in message["messages"].as_array().into_iter().flatten() {
-                assert_eq!(record["value"], next.to_string());
+                assert_eq!(record["value"], next);
                 next += 1;
             }
         }
