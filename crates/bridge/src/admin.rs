@@ -70,10 +70,10 @@ impl Admin {
         }
     }
 
-    /// Without a cluster: whether sessions are accepted. With one: whether a broker of it answers. Reports nothing
+    /// Without a cluster: whether sessions are accepted, which takes all revoked identities. With one: whether a broker of it answers. Reports nothing
     /// else, because gateways can expose it.
     async fn ready(&self, query: &str) -> Response<Full<Bytes>> {
-        if self.endpoint.drain.has_begun() {
+        if self.endpoint.drain.has_begun() || !self.endpoint.revoked.is_complete() {
             return text(StatusCode::SERVICE_UNAVAILABLE, NOT_READY);
         }
         let Some(name) = cluster_name(query) else {

@@ -28,6 +28,7 @@ use crate::admin::Admin;
 use crate::clusters::Clusters;
 use crate::config::{self, ClusterConfig, Config, LogFormat, Place, Problem};
 use crate::endpoint::{Endpoint, Settings};
+use crate::revocation::{self, Revoked};
 use crate::server::{self, BindError, Connections, Server};
 
 /// A running bridge. Dropping it stops it at once.
@@ -48,6 +49,7 @@ struct FixedSettings {
     admin_listen: SocketAddr,
     log_format: LogFormat,
     traces: config::Traces,
+    revocations: Option<config::RevocationTopic>,
 }
 
 impl Bridge {
@@ -67,8 +69,10 @@ impl Bridge {
         let admin_address = admin_listener.local_addr().unwrap_or(config.admin_listen);
 
         let (health, health_service) = tonic_health::server::health_reporter();
-        health.set_service_status(SERVICE, ServingStatus::Serving).await;
         let endpoint = Arc::new(Endpoint::new(&config, Routes::new(health_service).prepare()));
+        let is_complete = endpoint.revoked.is_complete();
+        let status = if is_complete { ServingStatus::Serving } else { ServingStatus::NotServing };
+        set_status(&health, status).await;
         let connections = Connections::default();
         let server = Arc::new(Server::new(Arc::clone(&endpoint), &config, connections.clone()));
         let registry = endpoint.metrics.registry(endpoint.logs.clone(), endpoint.traces.counts());
@@ -80,10 +84,15 @@ impl Bridge {
         accepting.spawn(Arc::clone(&endpoint.clusters).close_unused());
         accepting.spawn(Arc::clone(&endpoint.clusters).sample_lag());
         accepting.spawn(drop_old_records(endpoint.logs.clone()));
+        accepting.spawn(serve_when_complete(Arc::clone(&endpoint), health.clone()));
+        if let Some(topic) = config.revocation.topic.clone() {
+            let (revoked, clusters) = (Arc::clone(&endpoint.revoked), Arc::clone(&endpoint.clusters));
+            accepting.spawn(revocation::follow(revoked, clusters, topic));
+        }
         let clusters = Arc::clone(&endpoint.clusters);
         accepting.spawn(async move { clusters.prepare().await });
-        let Config { listen, admin_listen, log_format, traces, .. } = config;
-        let fixed = FixedSettings { listen, admin_listen, log_format, traces };
+        let Config { listen, admin_listen, log_format, traces, revocation, .. } = config;
+        let fixed = FixedSettings { listen, admin_listen, log_format, traces, revocations: revocation.topic };
         Ok(Self { address, admin_address, fixed, endpoint, server, health, connections, accepting })
     }
 
@@ -143,9 +152,7 @@ impl Bridge {
         let (clients, within) = (self.endpoint.open.len(), drain_timeout * 3 / 10);
         self.endpoint.drain.begin(clients, within);
         self.endpoint.clusters.drain(clients, within);
-        for service in ["", SERVICE] {
-            self.health.set_service_status(service, ServingStatus::NotServing).await;
-        }
+        set_status(&self.health, ServingStatus::NotServing).await;
         // New requests are refused with a hint to retry until the last session has ended; only then do connections
         // close.
         self.endpoint.open.close();
@@ -184,6 +191,7 @@ impl FixedSettings {
             ("admin_listen", self.admin_listen != config.admin_listen),
             ("log_format", self.log_format != config.log_format),
             ("traces", self.traces != config.traces),
+            ("revocation.topic", self.revocations != config.revocation.topic),
         ];
         changed.into_iter().filter_map(|(key, is_changed)| is_changed.then_some(key)).collect()
     }
@@ -213,6 +221,11 @@ impl Endpoint {
             // A waiting request costs no more than a session.
             waiting: permits(limits.max_sessions),
             waiting_http1: permits(limits.max_connections / HTTP1_WAITERS),
+            revoked: Arc::new(Revoked::new(
+                &config.revocation.listed,
+                config.revocation.topic.is_some(),
+                metrics.revocations(),
+            )),
             metrics,
             traces: {
                 let config::Traces { endpoint, sample_ratio, max_spans_per_second } = &config.traces;
@@ -243,6 +256,7 @@ impl Endpoint {
             permits.set_has_clusters(config.has_clusters());
         }
         self.logs.set_limits(kept_records(config));
+        self.revoked.list(&config.revocation.listed);
         self.clusters.apply(config).await;
     }
 }
@@ -284,6 +298,20 @@ fn backend(
 
 fn kept_records(config: &Config) -> shared_log::Limits {
     shared_log::Limits { max_bytes: config.read.cache_bytes, max_age: config.read.cache_age }
+}
+
+async fn set_status(health: &HealthReporter, status: ServingStatus) {
+    for service in ["", SERVICE] {
+        health.set_service_status(service, status).await;
+    }
+}
+
+/// Tells health checks that the bridge serves, once it knows all revoked identities.
+async fn serve_when_complete(endpoint: Arc<Endpoint>, health: HealthReporter) {
+    endpoint.revoked.completed().await;
+    if !endpoint.drain.has_begun() {
+        set_status(&health, ServingStatus::Serving).await;
+    }
 }
 
 /// Frees the memory of records that are too old to be served, when nobody reads.

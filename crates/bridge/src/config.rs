@@ -13,6 +13,7 @@ mod keys;
 mod kind;
 mod nats;
 mod problem;
+mod revocation;
 mod route_clusters;
 mod secret;
 mod section;
@@ -38,6 +39,7 @@ pub use self::identity::Identity;
 pub use self::kind::ClusterConfig;
 use self::problem::Problems;
 pub use self::problem::{Place, Problem};
+pub use self::revocation::{Revocation, Topic as RevocationTopic};
 pub use self::route_clusters::RouteClusters;
 pub(crate) use self::route_clusters::{DefinedCluster, NAME as ROUTE_CLUSTERS, is_of_definition};
 pub use self::secret::Secret;
@@ -67,6 +69,8 @@ pub struct Config {
     pub log_format: LogFormat,
     /// The identities of clients that are believed.
     pub identity: Identity,
+    /// Identities that are over before they expire.
+    pub revocation: Revocation,
     /// Bounds on memory and connections.
     pub limits: Limits,
     /// Timeouts of sessions.
@@ -215,6 +219,7 @@ impl Config {
             tls: root.table("tls", &mut problems).and_then(|table| tls::parse(table, &mut problems)),
             log_format: log_format(&mut root, &mut problems),
             identity: identity::parse(root.table_or_empty("identity", &mut problems), &mut problems),
+            revocation: revocation::parse(root.table_or_empty("revocation", &mut problems), &mut problems),
             limits: limits(root.table_or_empty("limits", &mut problems), &mut problems),
             session: session(root.table_or_empty("session", &mut problems), &mut problems),
             read: read(root.table_or_empty("read", &mut problems), &mut problems),
@@ -287,6 +292,15 @@ impl Config {
         if self.identity.from_gateway && !knows_gateways {
             let problem = "needs authenticated gateways: set `gateway_secret` or `tls.client_ca`";
             problems.add(keys::IDENTITY_FROM_GATEWAY.name, problem);
+        }
+        if let Some(topic) = &self.revocation.topic
+            && !matches!(self.clusters.get(&topic.cluster), Some(ClusterConfig::Kafka(_)))
+        {
+            let problem = format!(
+                "is \"{}\", expected the NAME of a [clusters.NAME] of Kafka",
+                topic.cluster.escape_debug()
+            );
+            problems.add(keys::REVOCATION_CLUSTER.name, problem);
         }
         if self.admin_listen == self.listen && self.listen.port() != 0 {
             let problem = format!("is {}, as is `listen`: expected another port", self.listen);

@@ -44,6 +44,7 @@ use self::refusal::{Refusal, ResponseFormat};
 use self::request_kind::RequestKind;
 pub(crate) use self::settings::Settings;
 use crate::clusters::Clusters;
+use crate::revocation::Revoked;
 
 /// The state that all requests share.
 pub(crate) struct Endpoint {
@@ -59,6 +60,8 @@ pub(crate) struct Endpoint {
     pub(crate) waiting: Arc<Permits>,
     /// The same over HTTP/1.1, where each of them occupies a connection.
     pub(crate) waiting_http1: Arc<Permits>,
+    /// Identities that are over before they expire.
+    pub(crate) revoked: Arc<Revoked>,
     pub(crate) metrics: Metrics,
     pub(crate) traces: Traces,
     /// Recently read records of all clusters.

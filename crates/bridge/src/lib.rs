@@ -22,6 +22,7 @@ mod executor;
 mod http;
 mod limit;
 pub mod logging;
+mod revocation;
 mod server;
 mod session;
 #[cfg(test)]

@@ -3,15 +3,18 @@
 //! 1. [`Verifier`]: checks a token's form, signature and claims; [`TokenError`] says what is wrong
 //! 2. [`Keys`]: the keys of an issuer (RFC 7517), by id; `source` has them, from a file or a URL
 //! 3. `provider`: signatures are ring's
+//! 4. [`Revocations`]: identities that are over before they expire
 //!
 //! A token chooses a key among those of its issuer, and nothing else: addresses and keys in its header are ignored.
 
 mod keys;
 mod provider;
+mod revocation;
 mod source;
 mod verifier;
 
 pub use jsonwebtoken::Algorithm;
 
 pub use self::keys::{ALGORITHMS, Keys, KeysError};
+pub use self::revocation::{Identified, MAX_ENTRIES, Revocation, Revocations, Revoked};
 pub use self::verifier::{Issuer, KeysFrom, TokenError, Verifier};

@@ -21,4 +21,4 @@ pub mod topics;
 pub use self::claims::Claims;
 pub use self::policy::Policy;
 pub use self::rights::Rights;
-pub use self::topics::Topics;
+pub use self::topics::{Pattern, Topics};

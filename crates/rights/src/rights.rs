@@ -1,5 +1,7 @@
 //! The topics that one client can read and write.
 
+use std::sync::Arc;
+
 use crate::topics::Topics;
 
 /// The topics that a client can read and write. A right that is None grants nothing, whatever the topic.
@@ -22,6 +24,13 @@ impl Rights {
     pub fn and(self, others: Self) -> Self {
         let both = |one: Option<Topics>, other: Option<Topics>| Some(one?.and(other?));
         Self { read: both(self.read, others.read), write: both(self.write, others.write) }
+    }
+
+    /// The same without the bridge's own topic, of which there is one.
+    #[must_use]
+    pub fn except(self, topic: &Arc<str>) -> Self {
+        let except = |topics: Option<Topics>| Some(topics?.except(Arc::clone(topic)));
+        Self { read: except(self.read), write: except(self.write) }
     }
 
     /// Whether the client can read this topic.

@@ -1,13 +1,17 @@
 //! The topics that a client can use: exact names, and prefixes.
 
+use std::sync::Arc;
+
 use crate::name::{is_prefix, is_topic};
 
 /// The topics that a client can use; by default, all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Topics(
+pub struct Topics {
     /// A topic is in each of them.
-    Vec<Patterns>,
-);
+    among: Vec<Patterns>,
+    /// The bridge's own topic, which nobody can use.
+    except: Option<Arc<str>>,
+}
 
 /// Names and prefixes, each sorted. No prefix begins with another one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -28,7 +32,7 @@ pub enum Pattern {
 impl Topics {
     /// No topic.
     pub fn none() -> Self {
-        Self(vec![Patterns::default()])
+        Self::among(Patterns::default())
     }
 
     /// Parses the list in a gateway's header: names, or prefixes followed by `*`, separated by commas. None if it is
@@ -42,18 +46,29 @@ impl Topics {
 
     /// Whether `topic` is among them. Does not check that the topic exists.
     pub fn contains(&self, topic: &str) -> bool {
-        self.0.iter().all(|patterns| patterns.match_any(topic))
+        self.among.iter().all(|patterns| patterns.match_any(topic)) && self.except.as_deref() != Some(topic)
     }
 
     /// Those that are also among `others`.
     #[must_use]
     pub fn and(mut self, others: Self) -> Self {
-        for patterns in others.0 {
-            if !self.0.contains(&patterns) {
-                self.0.push(patterns);
+        for patterns in others.among {
+            if !self.among.contains(&patterns) {
+                self.among.push(patterns);
             }
         }
+        self.except = self.except.or(others.except);
         self
+    }
+
+    /// Those that are not the bridge's own topic, of which there is one.
+    #[must_use]
+    pub fn except(self, topic: Arc<str>) -> Self {
+        Self { except: Some(topic), ..self }
+    }
+
+    fn among(patterns: Patterns) -> Self {
+        Self { among: vec![patterns], except: None }
     }
 }
 
@@ -73,7 +88,7 @@ impl FromIterator<Pattern> for Topics {
         prefixes.dedup_by(|longer, shorter| longer.starts_with(&**shorter));
         match prefixes.first() {
             Some(all) if all.is_empty() => Self::default(),
-            _ => Self(vec![Patterns { names, prefixes }]),
+            _ => Self::among(Patterns { names, prefixes }),
         }
     }
 }
@@ -113,6 +128,19 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
+
+    #[test]
+    fn own_topic_of_the_bridge_is_in_no_list() {
+        let own = || Arc::from("own");
+        for topics in ["own", "own, other", "o*", "*"] {
+            let topics = Topics::parse(topics.as_bytes()).unwrap();
+            let excepted = topics.clone().except(own());
+            assert!(topics.contains("own") && !excepted.contains("own"));
+            assert!(!topics.clone().and(excepted.clone()).contains("own"));
+            assert!(!excepted.and(topics).contains("own"));
+        }
+        assert!(Topics::default().except(own()).contains("other"));
+    }
 
     #[test]
     fn names_match_exactly_and_stars_match_prefixes() {

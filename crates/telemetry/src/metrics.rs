@@ -4,6 +4,7 @@
 //! - `deliveries`: what clients got, by the gateway's route
 //! - `requests`: requests to servers of messaging systems; `brokers`: those of Kafka, and their state
 //! - `reads`: what the shared log counts
+//! - `revocations`: identities that are over before they expire
 //! - `labels`: labels and their values
 
 mod brokers;
@@ -11,6 +12,7 @@ mod deliveries;
 mod labels;
 mod reads;
 mod requests;
+mod revocations;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +30,7 @@ pub use self::brokers::{BrokerMetrics, BrokerStates};
 pub use self::deliveries::RouteMetrics;
 pub use self::labels::{Kind, Outcome, SessionEnd, WriteFailure};
 pub use self::requests::RequestMetrics;
+pub use self::revocations::RevocationMetrics;
 
 use self::brokers::Brokers;
 use self::deliveries::{Deliveries, Routes};
@@ -57,6 +60,7 @@ pub struct Metrics {
     write_queue: Family<ClusterLabel, Gauge>,
     reloads: Counter,
     config_rejected: Gauge,
+    revocations: RevocationMetrics,
     write_durations: Family<ClusterLabel, Histogram, fn() -> Histogram>,
     deliveries: Deliveries,
     brokers: Brokers,
@@ -122,6 +126,7 @@ impl Default for Metrics {
             write_queue: Family::default(),
             reloads: Counter::default(),
             config_rejected: Gauge::default(),
+            revocations: RevocationMetrics::default(),
             write_durations: Family::new_with_constructor(durations),
             deliveries: Deliveries::default(),
             brokers: Brokers::default(),
@@ -168,6 +173,7 @@ impl Metrics {
         registry.register("config_reloads", reloads, self.reloads.clone());
         let rejected = "1 while the newest configuration is invalid and an earlier one is in use";
         registry.register("config_rejected", rejected, self.config_rejected.clone());
+        self.revocations.register(&mut registry);
         let durations = "Time from the queue to the acknowledgement, of each record";
         registry.register("write_duration_seconds", durations, self.write_durations.clone());
         self.brokers.register(&mut registry);
@@ -207,6 +213,11 @@ impl Metrics {
     pub fn reloaded(&self, is_valid: bool) {
         self.reloads.inc();
         self.config_rejected.set(i64::from(!is_valid));
+    }
+
+    /// The metrics of revoked identities.
+    pub fn revocations(&self) -> RevocationMetrics {
+        self.revocations.clone()
     }
 
     /// The counters of requests to one cluster's NATS servers.

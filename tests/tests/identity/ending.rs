@@ -21,7 +21,7 @@ in_every_profile! {
 const KEYS: &str = r#""identity": {"from": "jwt_authn", "payload": "claims"}"#;
 
 /// The status and the reason with which a session ends.
-async fn end(client: &sluicegate_client::Client) -> (u16, String) {
+pub(crate) async fn end(client: &sluicegate_client::Client) -> (u16, String) {
     loop {
         match client.ping("p").await {
             Ok(_) => tokio::time::sleep(Duration::from_millis(50)).await,

@@ -6,12 +6,14 @@
 //! 4. [`tokens`]: tokens that the bridge verifies, and each way to forge one
 //! 5. [`ending`]: what ends with an identity
 //! 6. [`renewing`]: another token on the open socket
+//! 7. [`revoking`]: identities that are over before they expire
 
 #![cfg(test)] // so that helpers, too, may fail as tests do
 
 mod ending;
 mod people;
 mod renewing;
+mod revoking;
 mod stacks;
 mod strangers;
 mod tokens;

@@ -177,6 +177,15 @@ keys! {
     ISSUER_SECRET: Other = "identity.NAME.secret", other("string or file", "none"),
         "Shared with the issuer, for `HS256`; at least 32 characters",
         "";
+    REVOCATION_FILE: Other = "revocation.list_file", other("path", "none"),
+        "Revoked identities, as JSON, one on each line",
+        "up to 32 MiB";
+    REVOCATION_TOPIC: Other = "revocation.topic", other("string", "none"),
+        "A topic with revoked identities, which no client can use",
+        "up to 100 MiB";
+    REVOCATION_CLUSTER: Other = "revocation.cluster", other("string", "`default`"),
+        "The topic's cluster, a `clusters.NAME` of Kafka",
+        "";
     PING_INTERVAL: Number = "session.ping_interval_ms", number(30_000, 100..=HOUR),
         "Silence before a ping; a message must be complete within three",
         "";

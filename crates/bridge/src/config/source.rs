@@ -101,13 +101,14 @@ fn files(text: &str) -> BTreeSet<PathBuf> {
     files
 }
 
-/// Adds each `{ file = "…" }`, `….location`, `tls.…` and path of `[tls]`.
+/// Adds each `{ file = "…" }`, `…_file`, `….location`, `tls.…` and path of `[tls]`.
 fn add_files(tree: &Tree, table: &str, files: &mut BTreeSet<PathBuf>) {
     for (key, node) in tree {
         match node {
             Node::Table(below) => add_files(below, key, files),
             Node::Value(Value::String(path)) | Node::Variable { text: path, .. }
                 if matches!(key.as_str(), "file" | "location")
+                    || key.ends_with("_file")
                     || key.ends_with(".location")
                     || key.starts_with("tls.")
                     || table == "tls" =>
@@ -144,8 +145,12 @@ mod tests {
             creds = { file = "/g" }
             tls.ca = "/h"
             "tls.key" = "/i"
+            [identity.x]
+            jwks_file = "/j"
+            [revocation]
+            list_file = "/k"
         "#;
-        let want = ["/a", "/b", "/c", "/d", "/e", "/f", "/g", "/h", "/i"].map(PathBuf::from);
+        let want = ["/a", "/b", "/c", "/d", "/e", "/f", "/g", "/h", "/i", "/j", "/k"].map(PathBuf::from);
         assert_eq!(files(text).into_iter().collect::<Vec<_>>(), want);
     }
 }

@@ -39,6 +39,29 @@ fn only_a_cluster_is_required() {
 }
 
 #[test]
+fn revocations_are_listed_and_read_from_a_kafka_topic() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&file, "{\"jti\": \"t\", \"until\": 9}\n").unwrap();
+    let tables = format!("{CLUSTER}[revocation]\nlist_file = {:?}\n", file.path());
+    assert_eq!(load(&tables, &[]).unwrap().revocation.listed.len(), 1);
+    std::fs::write(&file, "\nx\n").unwrap();
+    let problem = load(&tables, &[]).unwrap_err().remove(0);
+    assert!(problem.starts_with("revocation.list_file: ") && problem.contains("line 2: "), "{problem}");
+    let topic = load(&format!("{CLUSTER}[revocation]\ntopic = \"t\"\n"), &[]).unwrap().revocation.topic;
+    assert_eq!(topic, Some(RevocationTopic { name: "t".into(), cluster: "default".into() }));
+    let of_kafka = "expected the NAME of a [clusters.NAME] of Kafka";
+    for (table, want) in [
+        ("topic = \"t*\"", "revocation.topic: expected the name of a topic".to_owned()),
+        ("cluster = \"default\"", "revocation.cluster: is set without revocation.topic: set both".to_owned()),
+        ("topic = \"t\"\ncluster = \"x\"", format!("revocation.cluster: is \"x\", {of_kafka}")),
+        ("topic = \"t\"\ncluster = \"n\"", format!("revocation.cluster: is \"n\", {of_kafka}")),
+    ] {
+        let nats = "[clusters.n]\nkind = \"nats\"\nservers = \"nats://127.0.0.1\"\n";
+        check(&format!("{CLUSTER}{nats}[revocation]\n{table}\n"), &[], &[&want]);
+    }
+}
+
+#[test]
 fn example_has_the_defaults() {
     let example = load(include_str!("../../example.toml"), &[]).unwrap();
     let default = load("[clusters.default]\nbootstrap.servers = \"127.0.0.1:9092\"", &[]).unwrap();
@@ -291,10 +314,7 @@ fn other_tables_are_refused() {
         ("{ file = \"/nowhere\", line = 1 }", format!("client.id: {no_file}")),
         ("{}", format!("client.id: is an empty table, {VALUE}")),
         ("{ path = \"x\" }", format!("client.id.path: is not a librdkafka property: {elsewhere}")),
-        (
-            "{ file = \"/dev/zero\" }",
-            "client.id: /dev/zero: is larger than 1048576 bytes, the limit of a value".into(),
-        ),
+        ("{ file = \"/dev/zero\" }", "client.id: /dev/zero: is larger than 1048576 bytes, its limit".into()),
     ] {
         check(&format!("{CLUSTER}client.id = {given}"), &[], &[&format!("clusters.default.{problem}")]);
     }

@@ -12,9 +12,11 @@ use sluicegate_rights::{Policy, Rights};
 use tokio::time::Instant;
 
 use super::identity::{Believed, Identity};
+use super::identity_error::IdentityError;
 use super::refusal::Refusal;
 use super::renewal::Renewal;
 use super::{Endpoint, Peer, rights};
+use crate::revocation::NotServed;
 use crate::session::Granted;
 
 /// What a gateway tells about a client, checked.
@@ -79,10 +81,20 @@ impl Endpoint {
         let settings = self.settings.load_full();
         let admission = admission(headers, &settings.believed, settings.max_age).await?;
         let route = headers.get(metadata::ROUTE).map(|route| route.as_bytes());
-        let grant = Grant::new(cluster, client, route, admission.rights());
-        let grant = grant.held(admission.holding(), admission.aged);
+        let holding = admission.holding();
+        holding.iter().try_for_each(|holding| self.serve(holding))?;
+        let grant = Grant::new(cluster, client, route, settings.without_own_topic(admission.rights()));
+        let grant = grant.held(holding, admission.aged);
         let renewal = Renewal::of(self, &grant, admission);
         Ok(Granted { grant, renewal })
+    }
+
+    /// Serves a person until the identity is revoked.
+    pub(super) fn serve(&self, holding: &Holding) -> Result<(), Refusal> {
+        self.revoked.serve(&holding.person).map_err(|not_served| match not_served {
+            NotServed::Revoked => Refusal::Identity(IdentityError::Revoked),
+            NotServed::Incomplete => Refusal::NoRevocations,
+        })
     }
 
     /// The cluster that `headers` name or define.

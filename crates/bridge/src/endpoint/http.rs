@@ -101,6 +101,7 @@ fn problem(refusal: &Refusal) -> Problem {
         | Refusal::Outdated
         | Refusal::Full { .. }
         | Refusal::NoKeys
+        | Refusal::NoRevocations
         | Refusal::RouteCluster(RouteClusterError::TooMany { .. }) => {
             Problem::new(ProblemKind::Unavailable, refusal.text() + ", try again")
         }

@@ -11,6 +11,8 @@ pub(crate) enum IdentityError {
     Expired,
     /// The claim `exp` is no time.
     NotATime,
+    /// It was revoked.
+    Revoked,
     /// Its token is not accepted.
     Token(TokenError),
 }
@@ -21,6 +23,7 @@ impl IdentityError {
         match self {
             Self::Missing => "log in first: this route asks who you are",
             Self::Expired => "the identity has expired, log in again",
+            Self::Revoked => "the identity was revoked, log in again",
             Self::NotATime => "the claim exp of the identity is not a time",
             Self::Token(error) => error.text(),
         }
@@ -31,7 +34,9 @@ impl IdentityError {
     pub(crate) fn challenge(self) -> &'static str {
         match self {
             Self::Missing => "Bearer",
-            Self::Expired | Self::NotATime | Self::Token(_) => "Bearer error=\"invalid_token\"",
+            Self::Expired | Self::Revoked | Self::NotATime | Self::Token(_) => {
+                "Bearer error=\"invalid_token\""
+            }
         }
     }
 }

@@ -74,6 +74,8 @@ pub(crate) enum Refusal {
     },
     /// The keys of an issuer are not known.
     NoKeys,
+    /// The topic with revoked identities was not read yet.
+    NoRevocations,
 }
 
 /// The form of a refusal.
@@ -147,7 +149,8 @@ impl Refusal {
             | Self::NotLoopbackHost
             | Self::Version
             | Self::Identity(_)
-            | Self::NoKeys => false,
+            | Self::NoKeys
+            | Self::NoRevocations => false,
         }
     }
 
@@ -227,9 +230,11 @@ impl Refusal {
             Self::IdentityFromGateway => "identity_from_gateway",
             Self::Identity(IdentityError::Missing) => "identity_missing",
             Self::Identity(IdentityError::Expired) => "identity_expired",
+            Self::Identity(IdentityError::Revoked) => "identity_revoked",
             Self::Identity(IdentityError::NotATime | IdentityError::Token(_)) => "identity_invalid",
             Self::UnknownIssuer { .. } => "identity_unknown",
             Self::NoKeys => "identity_keys",
+            Self::NoRevocations => "identity_revocations",
         }
     }
 
@@ -253,7 +258,7 @@ impl Refusal {
                 (StatusCode::INTERNAL_SERVER_ERROR, Code::FailedPrecondition)
             }
             // Not UNAVAILABLE, which gateways also report for lost connections: this request was certainly not started.
-            Self::Draining | Self::Outdated | Self::NoKeys => {
+            Self::Draining | Self::Outdated | Self::NoKeys | Self::NoRevocations => {
                 (StatusCode::SERVICE_UNAVAILABLE, Code::Aborted)
             }
             Self::Full { .. } | Self::RouteCluster(RouteClusterError::TooMany { .. }) => {
@@ -309,7 +314,8 @@ impl Refusal {
             | Self::IdentityFromGateway
             | Self::Identity(_)
             | Self::UnknownIssuer { .. }
-            | Self::NoKeys => self.text(),
+            | Self::NoKeys
+            | Self::NoRevocations => self.text(),
         }
     }
 
@@ -364,6 +370,7 @@ impl Refusal {
                 format!("unknown identity {name} (header {}): expected an [identity.NAME]", metadata::ACCESS)
             }
             Self::NoKeys => TokenError::NoKeys.text().to_owned(),
+            Self::NoRevocations => "the revoked identities are not known yet".to_owned(),
             Self::Version => {
                 "expected HTTP/2 for application/grpc, or HTTP/1.1 for a WebSocket upgrade".to_owned()
             }
@@ -413,8 +420,10 @@ mod tests {
             Refusal::Identity(IdentityError::Missing),
             Refusal::Identity(IdentityError::Expired),
             Refusal::Identity(IdentityError::NotATime),
+            Refusal::Identity(IdentityError::Revoked),
             Refusal::UnknownIssuer { name: String::new() },
             Refusal::NoKeys,
+            Refusal::NoRevocations,
         ]
     }
 
@@ -440,6 +449,8 @@ mod tests {
             "identity_missing" => "the route asks who the client is, and it does not say",
             "identity_expired" => "the client's identity has expired",
             "identity_unknown" => "the bridge has no `[identity.NAME]` of this name",
+            "identity_revoked" => "the client's identity was revoked",
+            "identity_revocations" => "the topic with revoked identities was not read yet",
             "identity_keys" => "the keys of a token's issuer cannot be fetched",
             "identity_invalid" => "the client's identity is not valid",
             "version" => "the HTTP version cannot carry it",

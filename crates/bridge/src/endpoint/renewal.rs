@@ -52,11 +52,12 @@ impl Renewal {
         let verified = settings.believed.verified(way, token.as_bytes(), SystemTime::now()).await;
         let identity = verified.map_err(|refusal| error(&refusal))?;
         let holding = identity.holding();
+        self.endpoint.serve(&holding).map_err(|refusal| error(&refusal))?;
         if !self.grant.holding().is_some_and(|held| held.person.is_same(&holding.person)) {
             return Err(denied("the token is of another issuer or subject than the session"));
         }
         let rights = rights::rights(self.route.clone(), Some(&self.policy), Some(&identity.claims));
-        self.grant.renew(rights, holding);
+        self.grant.renew(settings.without_own_topic(rights), holding);
         Ok(())
     }
 }
@@ -70,7 +71,7 @@ impl Renew for Renewal {
 fn error(refusal: &Refusal) -> CommandError {
     match refusal {
         Refusal::Identity(error) => denied(error.text()),
-        Refusal::NoKeys => CommandError::new(Fault::Transient, 0, refusal.text()),
+        Refusal::NoKeys | Refusal::NoRevocations => CommandError::new(Fault::Transient, 0, refusal.text()),
         _ => denied("gateway and bridge are misconfigured, see their logs"),
     }
 }

@@ -1,6 +1,9 @@
 //! Settings that the endpoint reads for each request. A new configuration replaces it.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use sluicegate_rights::Rights;
 
 use super::identity::Believed;
 use crate::config::{Config, Secret};
@@ -23,9 +26,19 @@ pub(crate) struct Settings {
     pub(super) messages: sluicegate_ws_session::Limits,
     /// `session.drain_timeout_ms`.
     pub(crate) drain_timeout: Duration,
+    /// The topic with revoked identities. No client can use it.
+    pub(super) own_topic: Option<Arc<str>>,
 }
 
 impl Settings {
+    /// These rights without the bridge's own topic.
+    pub(super) fn without_own_topic(&self, rights: Rights) -> Rights {
+        match &self.own_topic {
+            Some(topic) => rights.except(topic),
+            None => rights,
+        }
+    }
+
     /// The settings of a configuration, which keeps what it can of the settings `before`.
     pub(crate) fn of(config: &Config, before: Option<&Self>) -> Self {
         let limits = session::Limits {
@@ -45,6 +58,11 @@ impl Settings {
             limits,
             messages: sluicegate_ws_session::Limits { max_message_bytes: config.limits.max_request_bytes },
             drain_timeout: config.session.drain_timeout,
+            own_topic: match before {
+                // Another one needs a restart.
+                Some(before) => before.own_topic.clone(),
+                None => config.revocation.topic.as_ref().map(|topic| topic.name.as_str().into()),
+            },
         }
     }
 }

@@ -1,0 +1,211 @@
+//! Identities that are over before they expire: which are known, and whose sessions end.
+
+mod topic;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+use std::time::SystemTime;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use sluicegate_delivery::grant::Person;
+use sluicegate_identity::{Identified, MAX_ENTRIES, Revocation, Revocations};
+use sluicegate_telemetry::metrics::RevocationMetrics;
+use tokio::sync::watch;
+
+pub(crate) use self::topic::follow;
+
+/// The revoked identities, and the people who are being served.
+pub(crate) struct Revoked {
+    known: Mutex<Known>,
+    all: ArcSwap<Revocations>,
+    people: Mutex<People>,
+    /// Whether the topic was read to its end once, or there is none.
+    is_complete: watch::Sender<bool>,
+    metrics: RevocationMetrics,
+}
+
+/// Revocations by where they are from.
+#[derive(Default)]
+struct Known {
+    listed: Vec<Revocation>,
+    /// By the keys of their records.
+    in_topic: HashMap<Vec<u8>, Revocation>,
+}
+
+/// People who are being served, and some who were.
+#[derive(Default)]
+struct People {
+    all: Vec<Weak<Person>>,
+    /// Beyond it, those who have left are removed.
+    sweep_at: usize,
+}
+
+/// Why a person is not served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotServed {
+    /// The identity is revoked.
+    Revoked,
+    /// The revocations are not all known yet.
+    Incomplete,
+}
+
+impl Revoked {
+    /// Nothing but what is `listed`. With `has_topic`, nobody is served before it was read.
+    pub(crate) fn new(listed: &[Revocation], has_topic: bool, metrics: RevocationMetrics) -> Self {
+        let revoked = Self {
+            known: Mutex::default(),
+            all: ArcSwap::default(),
+            people: Mutex::default(),
+            is_complete: watch::Sender::new(!has_topic),
+            metrics,
+        };
+        revoked.list(listed);
+        revoked
+    }
+
+    /// Serves a person until the identity is revoked.
+    ///
+    /// # Errors
+    /// It is revoked, or nobody can tell yet.
+    pub(crate) fn serve(&self, person: &Arc<Person>) -> Result<(), NotServed> {
+        if !*self.is_complete.borrow() {
+            return Err(NotServed::Incomplete);
+        }
+        // First, so that a revocation from now on ends what is served.
+        self.people.lock().add(person);
+        if has(&self.all.load(), person) { Err(NotServed::Revoked) } else { Ok(()) }
+    }
+
+    /// Whether all revocations are known, as of once.
+    pub(crate) fn is_complete(&self) -> bool {
+        *self.is_complete.borrow()
+    }
+
+    /// Waits until all revocations are known.
+    ///
+    /// # Cancel safety
+    /// A drop has no effect.
+    pub(crate) async fn completed(&self) {
+        // The sender is this.
+        let _ = self.is_complete.subscribe().wait_for(|is_complete| *is_complete).await;
+    }
+
+    /// Replaces the listed revocations.
+    pub(crate) fn list(&self, listed: &[Revocation]) {
+        listed.clone_into(&mut self.known.lock().listed);
+        self.publish();
+    }
+
+    /// Takes up a record of the topic: its key, and its revocation; None: it is taken back. It counts from
+    /// [`Revoked::publish`] on.
+    fn put(&self, key: &[u8], revocation: Option<Revocation>) {
+        let in_topic = &mut self.known.lock().in_topic;
+        match revocation {
+            Some(revocation) => in_topic.insert(key.to_owned(), revocation),
+            None => in_topic.remove(key),
+        };
+        if in_topic.len() > MAX_ENTRIES.saturating_mul(2) {
+            let mut until: Vec<i64> = in_topic.values().map(|revocation| revocation.until).collect();
+            let (_, least, _) = until.select_nth_unstable(MAX_ENTRIES);
+            let least = *least;
+            in_topic.retain(|_, revocation| revocation.until > least);
+        }
+    }
+
+    /// Ends whatever is granted to people whose identities are revoked now.
+    fn publish(&self) {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        let mut known = self.known.lock();
+        known.in_topic.retain(|_, revocation| revocation.until > now);
+        let (all, left_out) = Revocations::of(known.listed.iter().chain(known.in_topic.values()), now);
+        self.metrics.known(known.listed.len().saturating_add(known.in_topic.len()), left_out);
+        self.all.store(Arc::new(all));
+        drop(known);
+        let (all, people) = (self.all.load(), self.people.lock().present());
+        people.iter().filter(|person| has(&all, person)).for_each(|person| person.revoke());
+    }
+}
+
+impl People {
+    fn add(&mut self, person: &Arc<Person>) {
+        if self.all.len() >= self.sweep_at {
+            self.all.retain(|person| person.strong_count() > 0);
+            self.sweep_at = self.all.len().saturating_mul(2).max(MIN_SWEEP);
+        }
+        self.all.push(Arc::downgrade(person));
+    }
+
+    fn present(&self) -> Vec<Arc<Person>> {
+        self.all.iter().filter_map(Weak::upgrade).collect()
+    }
+}
+
+fn has(revoked: &Revocations, person: &Person) -> bool {
+    revoked.has(Identified {
+        issuer: person.issuer.as_deref(),
+        subject: person.subject.as_deref(),
+        token_id: person.token_id.as_deref(),
+        issued_at: person.issued_at,
+    })
+}
+
+/// People are not looked through for fewer.
+const MIN_SWEEP: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn person(subject: &str) -> Arc<Person> {
+        Arc::new(Person::new(Some("i".into()), Some(subject.into()), Some(subject.into()), Some(5)))
+    }
+
+    fn entry(json: &str) -> Revocation {
+        Revocation::parse(json.as_bytes()).unwrap()
+    }
+
+    fn revoked(has_topic: bool) -> Revoked {
+        Revoked::new(&[], has_topic, RevocationMetrics::default())
+    }
+
+    #[test]
+    fn people_are_served_until_they_are_revoked() {
+        let (revoked, [alice, bob]) = (revoked(false), ["alice", "bob"].map(person));
+        assert_eq!([&alice, &bob].map(|person| revoked.serve(person)), [Ok(()), Ok(())]);
+        revoked.list(&[entry(r#"{"jti":"alice","until":9999999999}"#)]);
+        assert_eq!((alice.is_revoked(), bob.is_revoked()), (true, false));
+        assert_eq!(revoked.serve(&person("alice")), Err(NotServed::Revoked));
+        let person_of = r#"{"iss":"i","sub":"bob","issued_until":5,"until":9999999999}"#;
+        revoked.put(b"k", Some(entry(person_of)));
+        revoked.publish();
+        assert!(bob.is_revoked());
+        assert_eq!(revoked.serve(&person("bob")), Err(NotServed::Revoked));
+        // A record without a value takes the one before back, and a list does so with what it leaves out.
+        revoked.put(b"k", None);
+        revoked.list(&[]);
+        assert_eq!(["alice", "bob"].map(|name| revoked.serve(&person(name))), [Ok(()), Ok(())]);
+    }
+
+    #[test]
+    fn nobody_is_served_before_the_topic_is_read() {
+        let revoked = revoked(true);
+        assert_eq!(revoked.serve(&person("alice")), Err(NotServed::Incomplete));
+        revoked.is_complete.send_replace(true);
+        assert_eq!(revoked.serve(&person("alice")), Ok(()));
+    }
+
+    #[test]
+    fn people_who_left_are_forgotten() {
+        let revoked = revoked(false);
+        let stays = person("alice");
+        revoked.serve(&stays).unwrap();
+        for _ in 0..10 * MIN_SWEEP {
+            revoked.serve(&person("bob")).unwrap();
+        }
+        let people = revoked.people.lock();
+        assert!(people.all.len() <= 2 * MIN_SWEEP, "{}", people.all.len());
+        assert!(people.present().iter().any(|person| Arc::ptr_eq(person, &stays)));
+    }
+}

@@ -1,0 +1,143 @@
+//! Follows a compacted topic with revocations.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use prost::Message;
+use sluicegate_backend::command::{Source, Start, SubscribeCommand};
+use sluicegate_backend::{CommandError, LOG_START};
+use sluicegate_delivery::Item;
+use sluicegate_delivery::cluster::Cluster;
+use sluicegate_delivery::grant::Grant;
+use sluicegate_fair_share::ClientKey;
+use sluicegate_identity::Revocation;
+use sluicegate_protocol::KafkaFetchResp;
+use sluicegate_rights::{Pattern, Rights};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::Revoked;
+use crate::clusters::Clusters;
+use crate::config::RevocationTopic;
+
+/// Reads the topic from its beginning, and goes on as it is written. While it cannot be read, what is known stays.
+///
+/// # Cancel safety
+/// A drop ends it.
+pub(crate) async fn follow(revoked: Arc<Revoked>, clusters: Arc<Clusters>, topic: RevocationTopic) {
+    loop {
+        let ended = match clusters.named(&topic.cluster) {
+            Some(cluster) => read(&revoked, cluster, &topic.name).await.err().map(|error| error.message),
+            None => Some("its cluster is not configured".to_owned()),
+        };
+        revoked.metrics.readable(false);
+        let (name, error) = (&topic.name, ended.unwrap_or_default());
+        tracing::warn!(
+            topic = name,
+            error,
+            event = "revocations_unreadable",
+            "revocations cannot be read, those that are known stay"
+        );
+        sleep(PAUSE).await;
+    }
+}
+
+/// Reads until there is an error.
+async fn read(revoked: &Revoked, cluster: Arc<Cluster>, topic: &str) -> Result<(), CommandError> {
+    let topics = Some(std::iter::once(Pattern::Name(topic.into())).collect());
+    let grant = Grant::new(cluster, ClientKey::default(), None, Rights { read: topics, write: None });
+    let source = Source { topic: topic.to_owned(), from: Start::Timestamp(LOG_START), ..Source::default() };
+    let command = SubscribeCommand { sources: vec![source], committed: true, ..SubscribeCommand::default() };
+    let mut subscription = grant.subscribe(command).await?;
+    let mut reading = Reading { behind: BTreeSet::new(), publish_at: None };
+    loop {
+        let Ok(()) = timeout_at(reading.due(), subscription.ready(usize::MAX)).await else {
+            reading.publish(revoked);
+            continue;
+        };
+        match subscription.take() {
+            Some(Item::Subscribed(topics)) => {
+                reading.behind = topics
+                    .iter()
+                    .flat_map(|topic| topic.partitions.iter().map(|(partition, _)| *partition))
+                    .collect();
+            }
+            Some(Item::Delivery { messages, .. }) => {
+                take(revoked, messages);
+                // A burst of records, such as at the beginning, is looked through once.
+                reading.publish_at.get_or_insert_with(|| Instant::now() + COALESCED);
+            }
+            Some(Item::CaughtUp { place, .. }) => {
+                reading.behind.remove(&place.partition);
+                reading.tell(revoked);
+            }
+            Some(Item::Retrying { place, .. }) => {
+                reading.behind.insert(place.partition);
+                revoked.metrics.readable(false);
+            }
+            Some(Item::Ended { error, .. }) => return Err(error),
+            // Records that were deleted or compacted are known, or were taken back.
+            Some(Item::Skipped { .. }) | None => {}
+        }
+    }
+}
+
+/// The state of one read from the beginning on.
+struct Reading {
+    /// Partitions that were not read to their end, or cannot be read.
+    behind: BTreeSet<i32>,
+    /// When records count that were taken up.
+    publish_at: Option<Instant>,
+}
+
+impl Reading {
+    fn due(&self) -> Instant {
+        self.publish_at.unwrap_or_else(|| Instant::now() + QUIET)
+    }
+
+    /// A publication now, also if there were no records: entries lapse.
+    fn publish(&mut self, revoked: &Revoked) {
+        self.publish_at = None;
+        revoked.publish();
+    }
+
+    /// Tells that all partitions are read to their ends, if they are.
+    fn tell(&mut self, revoked: &Revoked) {
+        if !self.behind.is_empty() {
+            return;
+        }
+        revoked.metrics.readable(true);
+        if !revoked.is_complete() {
+            self.publish(revoked);
+            revoked.is_complete.send_replace(true);
+            tracing::info!(event = "revocations_read", "revocations read");
+        }
+    }
+}
+
+/// Takes up encoded records.
+fn take(revoked: &Revoked, messages: Bytes) {
+    for record in KafkaFetchResp::decode(messages).unwrap_or_default().messages {
+        let revocation = record.value.as_deref().map(Revocation::parse).transpose();
+        match (revocation, record.key) {
+            (Ok(revocation), Some(key)) if key.len() <= MAX_KEY => revoked.put(&key, revocation),
+            (Err(expected), _) => invalid(revoked, record.offset, expected),
+            (Ok(_), _) => invalid(revoked, record.offset, "expected a key of at most 1024 bytes"),
+        }
+    }
+}
+
+fn invalid(revoked: &Revoked, offset: i64, expected: &str) {
+    revoked.metrics.invalid();
+    tracing::warn!(offset, expected, event = "revocation_invalid", "record is no revocation");
+}
+
+/// The time before another attempt to read.
+const PAUSE: Duration = Duration::from_secs(1);
+/// The time for which further records are waited for.
+const COALESCED: Duration = Duration::from_secs(1);
+/// The time after which entries that have lapsed are forgotten.
+const QUIET: Duration = Duration::from_secs(60);
+/// Bytes of a record's key.
+const MAX_KEY: usize = 1024;

@@ -1,0 +1,43 @@
+//! Revoked identities: how many are known, and whether they can be read.
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// The metrics of revoked identities.
+#[derive(Debug, Clone, Default)]
+pub struct RevocationMetrics {
+    known: Gauge,
+    left_out: Gauge,
+    unreadable: Gauge,
+    invalid: Counter,
+}
+
+impl RevocationMetrics {
+    /// So many are known. Some of them are left out, because there are too many.
+    pub fn known(&self, count: usize, left_out: usize) {
+        let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        self.known.set(number(count));
+        self.left_out.set(number(left_out));
+    }
+
+    /// Whether the topic can be read.
+    pub fn readable(&self, is_readable: bool) {
+        self.unreadable.set(i64::from(!is_readable));
+    }
+
+    /// A record of the topic is no revocation.
+    pub fn invalid(&self) {
+        self.invalid.inc();
+    }
+
+    pub(super) fn register(&self, registry: &mut Registry) {
+        registry.register("revocations", "Revoked identities that are known", self.known.clone());
+        let left_out = "Revoked identities that do not count, because there are too many";
+        registry.register("revocations_left_out", left_out, self.left_out.clone());
+        let unreadable = "1 while the topic with revoked identities cannot be read";
+        registry.register("revocations_unreadable", unreadable, self.unreadable.clone());
+        let invalid = "Records of the topic that are no revocation";
+        registry.register("revocations_invalid", invalid, self.invalid.clone());
+    }
+}
