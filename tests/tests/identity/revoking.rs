@@ -116,7 +116,7 @@ async fn bridge_is_ready_once_it_knows_all_revocations() {
     let stack = Stack::start(setup(Way::Direct, kafka, "", &tables)).await.unwrap();
     let ready = async || ask(stack.bridge.admin(), Request::get("/readyz")).await.status;
     // Nobody can tell whether alice's token is revoked. Clients without an identity are served.
-    until("log the topic", Duration::from_secs(20), async || {
+    until("refuse alice for now", Duration::from_secs(20), async || {
         match status(directly(&stack, &good("alice")).await) {
             503 => Ok(()),
             other => Err(other.to_string()),

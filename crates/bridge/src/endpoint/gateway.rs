@@ -85,7 +85,7 @@ impl Endpoint {
         holding.iter().try_for_each(|holding| self.serve(holding))?;
         let grant = Grant::new(cluster, client, route, settings.without_own_topic(admission.rights()));
         let grant = grant.held(holding, admission.aged);
-        let renewal = Renewal::of(self, &grant, admission);
+        let renewal = Renewal::of(self, &grant, admission.route, admission.policy);
         Ok(Granted { grant, renewal })
     }
 

@@ -12,7 +12,6 @@ use sluicegate_rights::{Policy, Rights};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until};
 
-use super::gateway::Admission;
 use super::refusal::Refusal;
 use super::{Endpoint, rights};
 use crate::session::Renew;
@@ -33,11 +32,12 @@ impl Renewal {
     pub(super) fn of(
         endpoint: &Arc<Endpoint>,
         grant: &Grant,
-        Admission { route, policy, identity, .. }: Admission,
+        route: Rights,
+        policy: Option<Policy>,
     ) -> Option<Arc<dyn Renew>> {
         let policy =
             policy.filter(|policy| policy.identity.as_ref().is_some_and(|way| way.token.is_some()))?;
-        identity?;
+        grant.holding()?;
         let (endpoint, grant) = (Arc::clone(endpoint), grant.clone());
         Some(Arc::new(Self { endpoint, grant, route, policy, next: Mutex::new(Instant::now()) }))
     }

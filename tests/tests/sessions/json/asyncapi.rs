@@ -2,13 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{LazyLock, Mutex};
+use std::time::SystemTime;
 
 use jsonschema::Validator;
 use serde_json::{Value, json};
 use sluicegate_stack::envoy::writing;
+use sluicegate_stack::folder::Folder;
+use sluicegate_stack::json_socket::upgrade;
 use sluicegate_stack::kafka::Kafka;
 use sluicegate_stack::nats::{Nats, Streams};
 use sluicegate_stack::stack::{BridgeConfig, Setup, Stack};
+use sluicegate_stack::tokens::Signer;
 use sluicegate_stack::way::Way;
 
 use super::peer::JsonPeer;
@@ -64,6 +68,7 @@ async fn every_documented_message_is_seen() {
         assert_eq!(answer["id"], command["id"]);
     }
     subscribe(&mut peer, topic).await;
+    identity().await;
     nats().await;
     let seen = API.seen.lock().unwrap();
     let missing: Vec<_> = API.messages.keys().filter(|name| !seen.contains(*name)).collect();
@@ -103,6 +108,32 @@ async fn subscribe(peer: &mut JsonPeer, topic: &str) {
 }
 
 /// All messages of a route to NATS.
+/// All answers about a client's identity.
+async fn identity() {
+    let signer = Signer::new().unwrap();
+    let folder = Folder::new("documented-identity").unwrap();
+    let keys = folder.write("keys.json", &signer.key_set()).unwrap();
+    let cluster =
+        format!("[clusters.default]\nbootstrap.servers = {:?}\n", Kafka::shared().await.unwrap().bootstrap());
+    let issuer = format!("[identity.main]\nissuer = \"i\"\naudience = [\"a\"]\njwks_file = {keys:?}\n");
+    let bridge = BridgeConfig::Text(format!("[identity]\nleeway_ms = 0\n{issuer}{cluster}"));
+    let stack = Stack::start(Setup { bridge, ..Setup::new(Way::Direct, "") }).await.unwrap();
+    let token = || {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+        signer.sign_json(&json!({"iss": "i", "aud": "a", "sub": "s", "exp": now + 6})).unwrap()
+    };
+    let mut request = upgrade(&stack.url());
+    let policy = r#"{"identity":{"token":"main"},"read":[]}"#;
+    for (name, value) in [("sluicegate-access", policy), ("sluicegate-token", &token())] {
+        request.headers_mut().insert(name, value.parse().unwrap());
+    }
+    let mut peer = JsonPeer::open_with(request).await;
+    peer.ask(json!({"id": 40, "auth": {"token": token()}})).await;
+    let command = json!({"id": 41, "session": {}});
+    peer.ask(command.clone()).await;
+    peer.answer_with("expiring", &command).await;
+}
+
 async fn nats() {
     let server = Nats::jetstream("").await.unwrap();
     let streams = Streams::connect(server.client()).await.unwrap();

@@ -1,7 +1,7 @@
 //! A client of JSON whose messages have to be documented.
 
 use serde_json::Value;
-use sluicegate_stack::json_socket::JsonSocket;
+use sluicegate_stack::json_socket::{JsonSocket, Request};
 use sluicegate_stack::stack::Stack;
 
 use super::asyncapi;
@@ -12,6 +12,11 @@ pub(crate) struct JsonPeer(JsonSocket);
 impl JsonPeer {
     pub(crate) async fn open(stack: &Stack) -> Self {
         Self(JsonSocket::open(stack).await)
+    }
+
+    /// As [`open`](Self::open), with this request.
+    pub(crate) async fn open_with(request: Request) -> Self {
+        Self(JsonSocket::open_with(request).await)
     }
 
     /// Sends a command, and returns its answer. Both have to be documented.
