@@ -77,6 +77,12 @@ pub(crate) struct Gateway {
     /// https:// URL of a `rest` route.
     #[arg(short, long, global = true, value_hint = ValueHint::Url)]
     pub(crate) url: Option<String>,
+    /// Log in with the JSON Web Token in this file, which is read again before each connection
+    ///
+    /// When the server says that the identity expires soon, the token that the file has by then renews it on the open
+    /// session. By default SLUICEGATE_TOKEN_FILE, or the profile's token_file.
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) token_file: Option<PathBuf>,
     /// Trust the certificates in this PEM file, and no others
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) cacert: Option<PathBuf>,

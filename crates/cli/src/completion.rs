@@ -109,8 +109,18 @@ const NAME: &str = "sluicegate";
 /// Set by the scripts. The bridge ignores it, as it begins with an underscore.
 const VARIABLE: &str = "_SLUICEGATE_COMPLETE";
 /// Options with a value that say where the gateway is and how to connect to it.
-const OPTIONS: &[&str] =
-    &["-u", "--url", "-H", "--header", "--cacert", "--cert", "--key", "--profile", "--config"];
+const OPTIONS: &[&str] = &[
+    "-u",
+    "--url",
+    "-H",
+    "--header",
+    "--token-file",
+    "--cacert",
+    "--cert",
+    "--key",
+    "--profile",
+    "--config",
+];
 /// As long as one waits for a Tab.
 const WITHIN: Duration = Duration::from_secs(1);
 

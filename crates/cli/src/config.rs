@@ -1,4 +1,4 @@
-//! The configuration file: a profile's URL, headers and TLS files.
+//! The configuration file: a profile's URL, headers, token and TLS files.
 //!
 //! Errors name the file, the line and the key, and never show a value: it can be a secret.
 
@@ -14,6 +14,7 @@ pub(crate) struct Profile {
     pub(crate) url: Option<String>,
     pub(crate) headers: Vec<Header>,
     pub(crate) header_files: Vec<PathBuf>,
+    pub(crate) token_file: Option<PathBuf>,
     pub(crate) cacert: Option<PathBuf>,
     pub(crate) cert: Option<PathBuf>,
     pub(crate) key: Option<PathBuf>,
@@ -55,12 +56,13 @@ fn read(table: &Table, folder: &Path) -> Result<Profile, String> {
             "header_files" => {
                 profile.header_files = files(value, folder).ok_or("header_files: expected [\"FILE\", …]")?;
             }
+            "token_file" => profile.token_file = Some(file()?),
             "cacert" => profile.cacert = Some(file()?),
             "cert" => profile.cert = Some(file()?),
             "key" => profile.key = Some(file()?),
             _ => {
                 return Err(format!(
-                    "unknown key {key:?}, expected one of url, headers, header_files, cacert, cert, key"
+                    "unknown key {key:?}, expected one of url, headers, header_files, token_file, cacert, cert, key"
                 ));
             }
         }
@@ -96,6 +98,7 @@ mod tests {
             url = "wss://g/pubsub"
             headers = { Authorization = "Bearer s3cret" }
             header_files = ["token", "/run/token"]
+            token_file = "jwt"
             cacert = "ca.pem"
             cert = "/tls/cert.pem"
             key = "../key.pem"
@@ -104,6 +107,7 @@ mod tests {
             url: Some("wss://g/pubsub".into()),
             headers: vec![Header { name: "Authorization".into(), value: "Bearer s3cret".into() }],
             header_files: vec!["/etc/s/token".into(), "/run/token".into()],
+            token_file: Some("/etc/s/jwt".into()),
             cacert: Some("/etc/s/ca.pem".into()),
             cert: Some("/tls/cert.pem".into()),
             key: Some("/etc/s/../key.pem".into()),

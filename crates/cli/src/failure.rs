@@ -83,7 +83,7 @@ impl Failure {
     }
 
     fn code(&self) -> u8 {
-        use ConnectError::{Header, Tls, Url};
+        use ConnectError::{Header, Login, Tls, Url};
         match self {
             Self::ReaderGone => 0,
             Self::Command(
@@ -95,8 +95,8 @@ impl Failure {
             | Self::Rest(RestError::Problem { .. })
             | Self::Stalled { .. }
             | Self::Unacknowledged => 1,
-            Self::Connect(Url { .. } | Header { .. } | Tls { .. })
-            | Self::Rest(RestError::Connect(Url { .. } | Header { .. } | Tls { .. }))
+            Self::Connect(Url { .. } | Header { .. } | Tls { .. } | Login(_))
+            | Self::Rest(RestError::Connect(Url { .. } | Header { .. } | Tls { .. } | Login(_)))
             | Self::Settings(_)
             | Self::Input(_) => 2,
             Self::Connect(_) | Self::Command(_) | Self::Rest(_) | Self::Start(_) => 3,
@@ -109,7 +109,10 @@ impl Failure {
 
 fn report_connect(why: &ConnectError, url: &str) {
     match why {
-        ConnectError::Url { .. } | ConnectError::Header { .. } | ConnectError::Tls { .. } => {
+        ConnectError::Url { .. }
+        | ConnectError::Header { .. }
+        | ConnectError::Tls { .. }
+        | ConnectError::Login(_) => {
             say(format_args!("sluicegate: failed to {}", printable(&why.to_string())));
         }
         why => {

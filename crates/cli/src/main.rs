@@ -36,10 +36,13 @@ mod tally;
 mod template;
 mod topics;
 
+use std::fmt::Display;
+use std::fs;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use sluicegate_client::{Builder, Client, Tls, printable_url};
+use sluicegate_client::{Builder, Client, LoginError, Tls, printable_url};
 use tokio::time::timeout;
 
 use crate::args::{Args, Command};
@@ -138,7 +141,7 @@ fn builder(args: &Args, settings: Settings) -> Result<Builder, Failure> {
         Command::Produce(_) => limit.saturating_add(DELIVERY_TIMEOUT),
         _ => limit,
     };
-    let Settings { url, headers, cacert, identity } = settings;
+    let Settings { url, headers, token_file, cacert, identity } = settings;
     let mut builder = Client::builder(url).connect_timeout(limit).request_timeout(request_timeout);
     if matches!(&args.command, Command::Fetch(fetch) if fetch.follow) {
         // `fetch` reports and repeats failures itself, without an end.
@@ -148,10 +151,24 @@ fn builder(args: &Args, settings: Settings) -> Result<Builder, Failure> {
         let identity = identity.as_ref().map(|(cert, key)| (cert.as_path(), key.as_path()));
         builder = builder.tls(Tls::new(cacert.as_deref(), identity).map_err(Failure::Connect)?);
     }
+    if let Some(file) = token_file {
+        builder = builder.refresh(move || token(file.clone()));
+    }
     for header in headers {
         builder = builder.header(header.name, header.value);
     }
     Ok(builder)
+}
+
+/// The token in a file. Programs that replace it can leave none for a moment.
+async fn token(file: PathBuf) -> Result<String, LoginError> {
+    let failed =
+        |why: &dyn Display| LoginError { detail: format!("{}: {why}", file.display()), retriable: true };
+    let text = fs::read_to_string(&file).map_err(|why| failed(&why))?;
+    match text.trim() {
+        "" => Err(failed(&"expected a JSON Web Token, the file is empty")),
+        token => Ok(token.to_owned()),
+    }
 }
 
 /// Succeeds even if the server does not answer the Close: the work is done.

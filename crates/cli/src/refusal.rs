@@ -105,7 +105,7 @@ fn hint(status: u16, url: &str) -> Option<String> {
     let url = url.split_once('?').map_or(url, |(url, _)| url);
     let path = url.find('/').and_then(|at| url.get(at..)).unwrap_or_default();
     match status {
-        401 => Some("to log in, use --header, or header_files in a profile".to_owned()),
+        401 => Some("to log in, use --token-file or --header, or a profile".to_owned()),
         200..=399 | 400 | 404 | 405 | 426 if path.trim_matches('/').is_empty() => {
             Some(format!("the URL has no path: add that of a `{kind}` route, for example {example}"))
         }
@@ -158,7 +158,7 @@ mod tests {
                 401,
                 "Jwt is missing",
                 "ws://g/p",
-                ": Jwt is missing; to log in, use --header, or header_files in a profile",
+                ": Jwt is missing; to log in, use --token-file or --header, or a profile",
             ),
             (
                 401,

@@ -16,6 +16,7 @@ use crate::stderr::say;
 pub(crate) struct Settings {
     pub(crate) url: String,
     pub(crate) headers: Vec<Header>,
+    pub(crate) token_file: Option<PathBuf>,
     pub(crate) cacert: Option<PathBuf>,
     /// The files of certificate and key.
     pub(crate) identity: Option<(PathBuf, PathBuf)>,
@@ -59,7 +60,11 @@ impl Settings {
             (None, None) => identity(profile.cert.as_ref(), profile.key.as_ref()),
         };
         let cacert = gateway.cacert.clone().or_else(|| profile.cacert.clone());
-        let settings = Self { url, headers: headers(args, &variable, profile)?, cacert, identity };
+        let token_file =
+            gateway.token_file.clone().or_else(|| variable("SLUICEGATE_TOKEN_FILE").map(PathBuf::from));
+        let token_file = token_file.or_else(|| profile.token_file.clone());
+        let headers = headers(args, &variable, profile)?;
+        let settings = Self { url, headers, token_file, cacert, identity };
         let names: Vec<&str> = settings.headers.iter().map(|header| header.name.as_str()).collect();
         debug!("URL {}, own headers: {}", printable_url(&settings.url), names.join(", "));
         Ok(settings)
@@ -104,7 +109,8 @@ fn profile(
             if !profile.headers.is_empty() && !gateway.quiet {
                 warn_if_exposed(&path, ", or use header_files");
             }
-            for file in profile.header_files.iter().filter(|_| !gateway.quiet) {
+            let secrets = profile.header_files.iter().chain(&profile.token_file);
+            for file in secrets.filter(|_| !gateway.quiet) {
                 warn_if_exposed(file, "");
             }
             Ok(Some((name, profile)))
@@ -160,7 +166,7 @@ fn warn_if_exposed(path: &Path, alternative: &str) {
     if mode & 0o044 != 0 {
         let shown = path.display();
         say(format_args!(
-            "sluicegate: warning: other users can read the headers in {shown}: run chmod 600{alternative}"
+            "sluicegate: warning: other users can read the secrets in {shown}: run chmod 600{alternative}"
         ));
     }
 }

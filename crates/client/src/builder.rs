@@ -14,8 +14,9 @@ use tracing::debug;
 #[cfg(feature = "tls")]
 use crate::Tls;
 use crate::connection::Socket;
+use crate::login::Login;
 use crate::retry::Retries;
-use crate::{Client, ConnectError, chunked, printable_url, transport};
+use crate::{Client, ConnectError, LoginError, chunked, printable_url, transport};
 
 /// The settings of a client. Made by [`Client::builder`].
 #[derive(Clone)]
@@ -23,6 +24,7 @@ use crate::{Client, ConnectError, chunked, printable_url, transport};
 pub struct Builder {
     pub(crate) url: String,
     headers: Vec<(String, String)>,
+    pub(crate) login: Option<Login>,
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<Tls>,
     pub(crate) max_message_bytes: usize,
@@ -46,6 +48,7 @@ impl Builder {
         Self {
             url,
             headers: Vec::new(),
+            login: None,
             #[cfg(feature = "tls")]
             tls: None,
             max_message_bytes: 16 * 1024 * 1024,
@@ -60,6 +63,33 @@ impl Builder {
     /// sent, but a `Host` replaces that of the URL.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// Logs in with JSON Web Tokens of `refresh`, sent as `Authorization: Bearer` instead of a header of that name.
+    ///
+    /// It is called before each connection and each request of HTTP, and again when the server says that the identity
+    /// expires soon, which is then renewed on the open session. Calls never overlap. A subscription whose session
+    /// ended with its identity continues with another token.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use sluicegate_client::{Client, LoginError};
+    ///
+    /// let client = Client::builder("wss://gateway.example/pubsub").refresh(async || {
+    ///     let token = tokio::fs::read_to_string("/run/token").await;
+    ///     let failed = |why: std::io::Error| LoginError { detail: why.to_string(), retriable: true };
+    ///     Ok(token.map_err(failed)?.trim().to_owned())
+    /// });
+    /// # client.connect().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn refresh<F>(mut self, refresh: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<String, LoginError>> + Send + 'static,
+    {
+        self.login = Some(Login::new(refresh));
         self
     }
 
@@ -124,9 +154,8 @@ impl Builder {
     /// # Panics
     /// Outside of a tokio runtime with I/O and time enabled.
     pub async fn connect(self) -> Result<Client, ConnectError> {
-        let request = self.request()?;
-        let socket =
-            timeout(self.connect_timeout, self.open(request)).await.map_err(|_| self.timed_out())??;
+        let opened = timeout(self.connect_timeout, async { self.open(self.request().await?).await });
+        let socket = opened.await.map_err(|_| self.timed_out())??;
         Ok(Client::new(socket, self))
     }
 
@@ -143,7 +172,7 @@ impl Builder {
         Ok(socket)
     }
 
-    fn request(&self) -> Result<Request, ConnectError> {
+    async fn request(&self) -> Result<Request, ConnectError> {
         // The parser's errors do not say that the scheme is missing.
         if !["ws://", "wss://"].iter().any(|scheme| self.url.starts_with(scheme)) {
             return Err(self.misused("expected ws:// or wss://, a WebSocket route"));
@@ -152,12 +181,12 @@ impl Builder {
         if request.uri().authority().is_some_and(|authority| authority.as_str().contains('@')) {
             return Err(self.misused("user and password in a URL are not sent, use a header"));
         }
-        self.add_headers(request.headers_mut())?;
+        self.add_headers(request.headers_mut()).await?;
         Ok(request)
     }
 
-    /// Adds the caller's headers to those of a request.
-    pub(crate) fn add_headers(&self, headers: &mut HeaderMap) -> Result<(), ConnectError> {
+    /// Adds the caller's headers and token to those of a request.
+    pub(crate) async fn add_headers(&self, headers: &mut HeaderMap) -> Result<(), ConnectError> {
         for (name, value) in &self.headers {
             let refused = |problem| ConnectError::Header { name: name.clone(), problem };
             let field = HeaderName::try_from(name.as_str()).map_err(|_| refused("invalid header name"))?;
@@ -170,6 +199,11 @@ impl Builder {
             } else {
                 headers.append(field, value);
             }
+        }
+        if let Some(login) = &self.login {
+            let token = HeaderValue::try_from(format!("Bearer {}", login.token().await?));
+            let token = token.map_err(|_| LoginError { detail: NOT_A_TOKEN.into(), retriable: false })?;
+            headers.insert(header::AUTHORIZATION, token);
         }
         Ok(())
     }
@@ -213,6 +247,9 @@ impl Builder {
 fn names(headers: &HeaderMap) -> String {
     headers.keys().map(HeaderName::as_str).collect::<Vec<_>>().join(", ")
 }
+
+/// The token itself is in no error.
+const NOT_A_TOKEN: &str = "the token has characters that no token has, such as a line feed";
 
 /// Headers that the WebSocket handshake sets itself.
 const HANDSHAKE_HEADERS: [HeaderName; 5] = [

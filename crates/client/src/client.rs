@@ -74,7 +74,11 @@ impl Client {
 
     pub(crate) fn new(socket: Socket, builder: Builder) -> Self {
         let (session, task) = Session::new(socket, builder.max_in_flight);
-        Self { session: Arc::new(session), builder, task }
+        let session = Arc::new(session);
+        if let Some(login) = &builder.login {
+            tokio::spawn(login.clone().renew(Arc::downgrade(&session), builder.request_timeout));
+        }
+        Self { session, builder, task }
     }
 
     /// Sends `state` to the bridge and back.

@@ -6,6 +6,8 @@ use std::time::Duration;
 use sluicegate_protocol::{ErrorResp, Reason};
 use tokio_tungstenite::tungstenite;
 
+use crate::LoginError;
+
 /// Why a connection was not established.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -32,6 +34,9 @@ pub enum ConnectError {
         /// The problem of the name or the value.
         problem: &'static str,
     },
+    /// [`Builder::refresh`](crate::Builder::refresh) gave no token, or one that cannot be sent.
+    #[error("log in: {0}")]
+    Login(LoginError),
     /// The server answered the upgrade with another status than 101.
     #[error("open a WebSocket at {url}: the server answered HTTP {status}")]
     Refused {
@@ -203,6 +208,7 @@ impl Error {
     pub(crate) fn reconnect(why: &ConnectError) -> Self {
         let retriable = match why {
             ConnectError::Url { .. } | ConnectError::Tls { .. } | ConnectError::Header { .. } => false,
+            ConnectError::Login(why) => why.retriable,
             ConnectError::Refused { status, .. } => matches!(status, 408 | 429 | 500..),
             ConnectError::Timeout { .. } | ConnectError::Network { .. } | ConnectError::Handshake { .. } => {
                 true

@@ -1,6 +1,6 @@
 //! A client of the pub/sub protocol: Kafka, or NATS JetStream, over one WebSocket.
 //!
-//! 1. [`Client::builder`] holds the settings: headers, TLS, timeouts
+//! 1. [`Client::builder`] holds the settings: headers, TLS, timeouts, a source of tokens
 //! 2. [`Builder::connect`] opens the WebSocket, or fails with a [`ConnectError`]
 //! 3. [`Client::fetch`], [`Client::list_offset`] and [`Client::ping`] each send a command and wait for its answer; any
 //!    number of tasks can share a client, and commands do not wait for each other. [`Client::multi_fetch`],
@@ -59,6 +59,7 @@ mod connection;
 mod error;
 mod fetch;
 mod inbox;
+mod login;
 mod many;
 pub mod nats;
 mod pending;
@@ -79,6 +80,7 @@ pub use builder::Builder;
 pub use client::{At, Client};
 pub use error::{ConnectError, Error};
 pub use fetch::{FetchOptions, Fetched};
+pub use login::LoginError;
 pub use many::{ListedOffset, OffsetQuery, Partition, Replica, Topic};
 pub use produce::{RecordError, Written};
 #[cfg(feature = "rest")]

@@ -126,7 +126,7 @@ impl Rest {
     }
 
     async fn get<T: DeserializeOwned>(&mut self, path: &str) -> Result<T, RestError> {
-        let request = self.request(path)?;
+        let request = self.request(path).await?;
         // Put back after a complete answer: a drop in the middle leaves a connection that cannot be used again.
         let mut connection = match self.connection.take().filter(|connection| !connection.is_closed()) {
             Some(connection) => connection,
@@ -149,7 +149,7 @@ impl Rest {
         })
     }
 
-    fn request(&self, path: &str) -> Result<Request<Empty<Bytes>>, ConnectError> {
+    async fn request(&self, path: &str) -> Result<Request<Empty<Bytes>>, ConnectError> {
         let target = format!("{}{path}", self.base.path().trim_end_matches('/'));
         // A query can carry a gateway's token.
         let target = match self.base.query() {
@@ -163,7 +163,7 @@ impl Rest {
         let headers = request.headers_mut();
         headers.insert(header::HOST, HeaderValue::from_str(host).map_err(misused)?);
         headers.insert(header::ACCEPT, HeaderValue::from_static(ACCEPTED));
-        self.builder.add_headers(headers)?;
+        self.builder.add_headers(headers).await?;
         Ok(request)
     }
 

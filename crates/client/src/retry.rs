@@ -24,16 +24,21 @@ impl Retries {
     }
 }
 
-/// The pause before a subscription continues after `error`, the last of `failures` in a row. `None` if it ends.
+/// The pause before a subscription continues after `error`, the last of `failures` in a row. `None` if it ends. A client
+/// that `logs_in` continues after the end of its identity, with another one.
 ///
 /// Without a limit of attempts: the subscriber sees each of them, and can stop.
-pub(crate) fn resume_pause(error: &Error, failures: u32) -> Option<Duration> {
+pub(crate) fn resume_pause(error: &Error, failures: u32, logs_in: bool) -> Option<Duration> {
     let asked = match error {
         Error::Command { retriable: true, retry_after, .. } => retry_after.unwrap_or_default(),
         Error::Lost { .. } | Error::Timeout { .. } | Error::Reconnect { retriable: true, .. } => {
             Duration::ZERO
         }
         Error::Closed { code, .. } if TEMPORARY_CLOSES.contains(code) => Duration::ZERO,
+        // People who logged in together do not come back together.
+        Error::Closed { code: UNAUTHORIZED, .. } if logs_in => {
+            return Some(backoff(failures.saturating_sub(1).max(SPREAD), MAX_RESUME, 100));
+        }
         _ => return None,
     };
     // A gateway that restarts loses all its clients at once: they return evenly spread.
@@ -54,6 +59,11 @@ fn backoff(done: u32, max: Duration, jitter: u32) -> Duration {
 const FIRST: Duration = Duration::from_millis(100);
 const MAX: Duration = Duration::from_secs(2);
 const MAX_RESUME: Duration = Duration::from_secs(20);
+
+/// The close code of an identity that expired or was revoked.
+const UNAUTHORIZED: u16 = 3000;
+/// A pause of up to 3.2 s.
+const SPREAD: u32 = 5;
 
 /// RFC 6455, section 7.4.1, and its registry: going away, no status, abnormal, internal error, restart, try again
 /// later, bad gateway. The same session can succeed later.
@@ -108,15 +118,24 @@ mod tests {
         let lost = Error::Lost { detail: String::new() };
         for error in [failed(true, 0), lost, closed(1001), closed(1013), reconnect(true)] {
             for (failures, nominal) in [(1, 100), (2, 200), (9, 20_000), (u32::MAX, 20_000)] {
-                let pause = || resume_pause(&error, failures).unwrap().as_millis();
+                let pause = || resume_pause(&error, failures, false).unwrap().as_millis();
                 assert!((0..100).all(|_| pause() <= nominal), "{error:?}");
                 assert!((0..100).any(|_| pause() < nominal / 2), "{error:?}");
             }
         }
-        assert!(resume_pause(&failed(true, 5000), 1).unwrap() >= Duration::from_secs(5));
+        assert!(resume_pause(&failed(true, 5000), 1, false).unwrap() >= Duration::from_secs(5));
         let unsupported = Error::CommandUnsupported { command: "subscribe" };
         for error in [failed(false, 0), closed(1000), closed(1008), reconnect(false), unsupported] {
-            assert_eq!(resume_pause(&error, 1), None, "{error:?}");
+            assert_eq!(resume_pause(&error, 1, true), None, "{error:?}");
         }
+    }
+
+    #[test]
+    fn clients_that_log_in_outlast_their_identity() {
+        let over = Error::Closed { code: UNAUTHORIZED, reason: String::new() };
+        assert_eq!(resume_pause(&over, 1, false), None);
+        let pauses: Vec<u128> = (0..100).map(|_| resume_pause(&over, 1, true).unwrap().as_millis()).collect();
+        assert!(pauses.iter().all(|pause| *pause <= 3200), "{pauses:?}");
+        assert!(pauses.iter().any(|pause| *pause < 800) && pauses.iter().any(|pause| *pause > 2400));
     }
 }

@@ -102,7 +102,10 @@ impl Session {
         if bytes > ACCEPTED_EVERYWHERE {
             let max = match *max_request {
                 Some(max) => max,
-                None => *max_request.insert(self.ask_for_limit().await?),
+                None => {
+                    let (max, _) = self.ask_for_limit().await?;
+                    *max_request.insert(max)
+                }
             };
             if bytes > max {
                 return Err(Error::TooLarge { bytes, max });
@@ -112,15 +115,26 @@ impl Session {
         self.send_bytes(request).await
     }
 
-    /// The largest request that the server accepts; the largest number if it does not know the command.
-    async fn ask_for_limit(&self) -> Result<usize, Error> {
+    /// Answers that come when the client's identity is about to expire.
+    pub(crate) async fn expiry(&self) -> Result<Inbox, Error> {
+        let mut max_request = self.max_request.lock().await;
+        // The server answers the last question only, so that there must be no other one after this.
+        let (max, expiry) = self.ask_for_limit().await?;
+        *max_request = Some(max);
+        Ok(expiry)
+    }
+
+    /// The largest request that the server accepts, or the largest number if it does not know the command; and the
+    /// further answers.
+    async fn ask_for_limit(&self) -> Result<(usize, Inbox), Error> {
         let sequence = self.next_sequence();
-        let answer = self.pending.register(sequence)?;
+        let mut answers = self.pending.register_many(sequence, EXPIRY_ROOM)?;
         self.send_bytes(encode(sequence, Req::CmdSession(CmdSession {}))).await?;
-        Ok(match answer.wait().await? {
+        let max = match answers.next().await.ok_or_else(|| self.pending.ended())? {
             Resp::SessionResp(limits) => usize::try_from(limits.max_message_bytes).unwrap_or(usize::MAX),
             _ => usize::MAX,
-        })
+        };
+        Ok((max, answers))
     }
 
     async fn send_bytes(&self, request: Vec<u8>) -> Result<(), Error> {
@@ -237,9 +251,13 @@ pub(crate) fn name(command: &Req) -> &'static str {
         Req::CmdNatsPublish(_) => "publish",
         Req::CmdUnsubscribe(_) => "unsubscribe",
         Req::CmdCredit(_) => "credit",
+        Req::CmdAuth(_) => "renew the identity",
         _ => "command",
     }
 }
+
+/// Bytes for a few answers, of which the server sends one in each lifetime of an identity.
+const EXPIRY_ROOM: usize = 1024;
 
 /// No gateway or bridge can be configured to accept less, in bytes.
 const ACCEPTED_EVERYWHERE: usize = 1024;

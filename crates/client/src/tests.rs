@@ -6,6 +6,7 @@ mod endings;
 mod fetching;
 mod many;
 mod nats;
+mod renewing;
 #[cfg(feature = "rest")]
 mod rest;
 mod retrying;

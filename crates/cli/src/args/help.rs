@@ -3,9 +3,10 @@
 pub(super) const SETTINGS: &str = "\
 Settings:
   Arguments override environment variables, which override the profile:
-    SLUICEGATE_URL      URL of a WebSocket route, for all commands
-    SLUICEGATE_HEADERS  HTTP headers, one per line, or lines of @FILE
-    SLUICEGATE_PROFILE  name of the profile
+    SLUICEGATE_URL         URL of a WebSocket route, for all commands
+    SLUICEGATE_HEADERS     HTTP headers, one per line, or lines of @FILE
+    SLUICEGATE_TOKEN_FILE  file with a JSON Web Token
+    SLUICEGATE_PROFILE     name of the profile
 
   The configuration file has any number of profiles. Every key is optional; relative files are
   beside the configuration file:
@@ -13,13 +14,14 @@ Settings:
     url = \"wss://gateway.example/pubsub\"
     headers = { Origin = \"https://app.example\" }
     header_files = [\"prod-token\"]   # with lines such as Authorization: Bearer …
+    token_file = \"/run/token\"         # a JSON Web Token, read again before it expires
     cacert = \"ca.pem\"
     cert = \"client.pem\"
     key = \"client.key\"
 
   Without --profile, the profile `default` is used if it exists and no argument or variable gives a
   URL: its headers are only for its own gateway. A warning appears if other users can read
-  header_files, or a configuration file with headers. Keep secrets in files or variables: every user
+  header_files or token_file, or a configuration file with headers. Keep secrets in files or variables: every user
   of the machine can see arguments.
 
 Exit codes:

@@ -3,8 +3,12 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 
+use sluicegate_protocol::pub_sub_req::Req;
+use sluicegate_protocol::pub_sub_resp::Resp;
+use sluicegate_protocol::{PongResp, SessionExpiringResp};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio_tungstenite::tungstenite::Message;
 
 use crate::program::{Run, command, finish};
 use crate::server;
@@ -28,9 +32,48 @@ async fn readable_files_with_headers_are_warned_of() {
     ] {
         let (_, run) = ping(config, token, "X-Env: 1").await;
         let (warning, rest) = run.stderr.split_once('\n').unwrap();
-        assert!(warning.starts_with("sluicegate: warning: other users can read the headers in /"), "{run:?}");
+        assert!(warning.starts_with("sluicegate: warning: other users can read the secrets in /"), "{run:?}");
         assert!(warning.ends_with(end) && !rest.contains("warning"), "{run:?}");
     }
+}
+
+/// A server that says that the identity expires gets the token that the file has by then.
+#[tokio::test]
+async fn token_of_a_file_is_renewed() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("token");
+    fs::write(&file, "first\n").unwrap();
+    let replaced = file.clone();
+    let url = server::serve(async move |mut session| {
+        fs::write(&replaced, "second\n").unwrap();
+        while let Some((sequence, request)) = session.any_request().await {
+            match request {
+                Req::CmdSession(_) => {
+                    session.tell_limits(sequence).await;
+                    let expiring = SessionExpiringResp { expires_in_ms: 1000 };
+                    session.answer(sequence, Resp::SessionExpiringResp(expiring)).await;
+                }
+                Req::CmdAuth(auth) => {
+                    assert_eq!(auth.token, "second");
+                    return session.send(Message::Close(None)).await;
+                }
+                Req::CmdPing(ping) => {
+                    session.answer(sequence, Resp::PongResp(PongResp { state: ping.state })).await;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        panic!("the identity was not renewed");
+    })
+    .await;
+    let run = finish(&mut command(&url, &["ping", "-v", "--token-file", file.to_str().unwrap()])).await;
+    assert!(run.stderr.contains("renew the identity"), "{run:?}");
+    for secret in ["first", "second"] {
+        assert!(!run.stderr.contains(secret), "{run:?}");
+    }
+    let missing = finish(&mut command(&url, &["ping", "--token-file", "/nowhere"])).await;
+    assert_eq!(missing.code, Some(2), "{missing:?}");
+    assert!(missing.stderr.starts_with("sluicegate: failed to log in: /nowhere: "), "{missing:?}");
 }
 
 #[tokio::test]

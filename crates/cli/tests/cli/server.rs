@@ -15,25 +15,33 @@ impl Session {
     /// The next request; none when the client closes. A question for the session's limits before it is answered.
     pub(crate) async fn request(&mut self) -> Option<(i64, Req)> {
         loop {
-            match self.message().await? {
-                Message::Binary(payload) => {
-                    let request = PubSubReq::decode(payload).unwrap();
-                    match request.req.unwrap() {
-                        Req::CmdSession(_) => {
-                            let limits = SessionResp { max_message_bytes: 1 << 20, ..Default::default() };
-                            self.answer(request.sequence, Resp::SessionResp(limits)).await;
-                        }
-                        command => return Some((request.sequence, command)),
-                    }
-                }
-                Message::Close(_) => {
-                    // Reading on sends the echo.
-                    self.0.next().await;
-                    return None;
-                }
-                _ => return None,
+            match self.any_request().await? {
+                (sequence, Req::CmdSession(_)) => self.tell_limits(sequence).await,
+                request => return Some(request),
             }
         }
+    }
+
+    /// The next request of any kind; none when the client closes.
+    pub(crate) async fn any_request(&mut self) -> Option<(i64, Req)> {
+        match self.message().await? {
+            Message::Binary(payload) => {
+                let request = PubSubReq::decode(payload).unwrap();
+                Some((request.sequence, request.req.unwrap()))
+            }
+            Message::Close(_) => {
+                // Reading on sends the echo.
+                self.0.next().await;
+                None
+            }
+            _ => None,
+        }
+    }
+
+    /// Answers a question for the session's limits.
+    pub(crate) async fn tell_limits(&mut self, sequence: i64) {
+        let limits = SessionResp { max_message_bytes: 1 << 20, ..Default::default() };
+        self.answer(sequence, Resp::SessionResp(limits)).await;
     }
 
     /// The next message of any kind.

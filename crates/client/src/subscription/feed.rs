@@ -84,7 +84,8 @@ impl<R: Resume> Feed<R> {
                 End::Failed(error) => error,
             };
             self.failures = self.failures.saturating_add(1);
-            let Some(pause) = retry::resume_pause(&error, self.failures) else {
+            let logs_in = self.builder.login.is_some();
+            let Some(pause) = retry::resume_pause(&error, self.failures, logs_in) else {
                 // Fails if the subscription was dropped a moment ago.
                 let _ = self.updates.send(Err(error)).await;
                 return;

@@ -19,6 +19,10 @@ use crate::Client;
 pub(super) struct Peer(WebSocketStream<TcpStream>);
 
 impl Peer {
+    pub(super) fn of(socket: WebSocketStream<TcpStream>) -> Self {
+        Self(socket)
+    }
+
     /// The next WebSocket message; none once the client is gone.
     pub(super) async fn message(&mut self) -> Option<Message> {
         self.0.next().await?.ok()
@@ -36,12 +40,13 @@ impl Peer {
         }
     }
 
-    /// Answers the next message, which must be a question for the session's limits.
-    pub(super) async fn tell_limits(&mut self, answer: Resp) {
+    /// Answers the next message, which must be a question for the session's limits. Returns its sequence.
+    pub(super) async fn tell_limits(&mut self, answer: Resp) -> i64 {
         let message = self.message().await.expect("the client is gone");
         let request = PubSubReq::decode(message.into_data()).expect("a request");
         assert!(matches!(request.req, Some(Req::CmdSession(_))), "{request:?}");
         self.answer(request.sequence, answer).await;
+        request.sequence
     }
 
     /// The next request, which must be a ping.

@@ -1,0 +1,120 @@
+//! Clients that log in: a token for each connection, and another one before it expires.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use sluicegate_protocol::pub_sub_req::Req;
+use sluicegate_protocol::pub_sub_resp::Resp;
+use sluicegate_protocol::{AuthResp, CmdKafkaSubscribe, ErrorResp, SessionExpiringResp, SessionResp};
+use tokio::net::TcpListener;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+
+use super::server::{Peer, listener};
+use crate::{Builder, Client, ConnectError, LoginError, Source, Subscribe, Update};
+
+/// The settings of a client with numbered tokens.
+fn logging_in(url: String) -> (Builder, Arc<AtomicU32>) {
+    let calls = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&calls);
+    let builder = Client::builder(url).header("authorization", "Basic other").refresh(move || {
+        let number = counted.fetch_add(1, Ordering::Relaxed) + 1;
+        async move { Ok(format!("token-{number}")) }
+    });
+    (builder, calls)
+}
+
+/// The next session, and what it was opened with.
+async fn accept(listener: &TcpListener) -> (Peer, Vec<String>) {
+    let (stream, _) = listener.accept().await.unwrap();
+    let mut login = Vec::new();
+    #[expect(clippy::result_large_err, reason = "tungstenite's type")]
+    let note = |request: &Request, answer: Response| -> Result<Response, ErrorResponse> {
+        let values = request.headers().get_all("authorization").iter();
+        login.extend(values.map(|value| value.to_str().unwrap().to_owned()));
+        Ok(answer)
+    };
+    let socket = tokio_tungstenite::accept_hdr_async(stream, note).await.unwrap();
+    (Peer::of(socket), login)
+}
+
+async fn shown(peer: &mut Peer) -> (i64, String) {
+    match peer.request().await {
+        (sequence, Req::CmdAuth(auth)) => (sequence, auth.token),
+        other => panic!("not a renewal: {other:?}"),
+    }
+}
+
+fn failed(retriable: bool) -> Resp {
+    Resp::ErrorResp(ErrorResp { message: "no".into(), retriable, ..Default::default() })
+}
+
+#[tokio::test]
+async fn identity_is_renewed_on_the_open_session() {
+    let (listener, url) = listener().await;
+    let (builder, calls) = logging_in(url);
+    let connecting = tokio::spawn(builder.connect());
+    let (mut peer, login) = accept(&listener).await;
+    let client = connecting.await.unwrap().unwrap();
+    let limits = SessionResp { max_message_bytes: 1 << 20, ..Default::default() };
+    let asked = peer.tell_limits(Resp::SessionResp(limits)).await;
+    assert_eq!(login, ["Bearer token-1"]);
+    let expiring = Resp::SessionExpiringResp(SessionExpiringResp { expires_in_ms: 1000 });
+    for (token, answer) in [
+        ("token-2", Resp::AuthResp(AuthResp::default())),
+        // An issuer whose keys cannot be read, for a moment.
+        ("token-3", failed(true)),
+        ("token-4", Resp::AuthResp(AuthResp::default())),
+        ("token-5", failed(false)),
+    ] {
+        if token != "token-4" {
+            peer.answer(asked, expiring.clone()).await;
+        }
+        let (sequence, with) = shown(&mut peer).await;
+        assert_eq!(with, token);
+        peer.answer(sequence, answer).await;
+    }
+    // A refused renewal is not repeated.
+    let pinging = tokio::spawn(async move { client.ping("p").await });
+    let (sequence, state) = peer.ping().await;
+    peer.pong(sequence, state).await;
+    assert!(pinging.await.unwrap().is_ok());
+    assert_eq!(calls.load(Ordering::Relaxed), 5);
+    // The session is over once nobody holds it.
+    assert!(matches!(peer.message().await, Some(Message::Close(_))));
+}
+
+#[tokio::test]
+async fn subscription_continues_with_another_token() {
+    let (listener, url) = listener().await;
+    let (builder, _) = logging_in(url);
+    let connecting = tokio::spawn(builder.connect());
+    let (mut peer, _) = accept(&listener).await;
+    let client = connecting.await.unwrap().unwrap();
+    let mut updates = client.subscribe(Subscribe::new([Source::new("t")]));
+    assert!(matches!(peer.request().await.1, Req::CmdKafkaSubscribe(CmdKafkaSubscribe { .. })));
+    let over = CloseFrame { code: 3000.into(), reason: "identity expired".into() };
+    peer.send(Message::Close(Some(over))).await;
+    let update = updates.next().await.unwrap().unwrap();
+    assert!(matches!(update, Update::Reconnecting { .. }), "{update:?}");
+    let (_, login) = accept(&listener).await;
+    assert_eq!(login, ["Bearer token-2"]);
+}
+
+#[tokio::test]
+async fn failed_login_opens_no_connection() {
+    let (listener, url) = listener().await;
+    let refused = LoginError { detail: "logged out".into(), retriable: false };
+    let why = refused.clone();
+    let client = Client::builder(&url).refresh(move || std::future::ready(Err(why.clone())));
+    match client.connect().await {
+        Err(ConnectError::Login(why)) => assert_eq!(why, refused),
+        other => panic!("{other:?}"),
+    }
+    let client = Client::builder(&url).refresh(|| std::future::ready(Ok("s3cret\n".into())));
+    let why = client.connect().await.unwrap_err();
+    assert!(matches!(why, ConnectError::Login(LoginError { retriable: false, .. })), "{why:?}");
+    assert!(!format!("{why} {why:?}").contains("s3cret"));
+    assert!(futures_util::FutureExt::now_or_never(listener.accept()).is_none());
+}
