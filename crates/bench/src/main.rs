@@ -7,11 +7,12 @@
 //! 3. [`writing`]: clients that [`produce`] or [`post`] through it, beside a librdkafka producer ([`direct`])
 //! 4. [`run`]: runs each of these in its own process, and measures the CPU of all processes
 //! 5. [`idle`]: the memory of sessions that wait for their client
-//! 6. [`waiting`]: many reads that wait at the ends of many partitions
-//! 7. [`commands`]: single commands, many at a time, and the latency of a small fetch
-//! 8. [`live`]: subscriptions, beside nats-server
-//! 9. [`nats`]: clients that [`walk`] a JetStream stream, beside async-nats clients ([`pull`]); and its live delivery
-//! 10. [`report`]: the tables, and their ratios
+//! 6. [`opening`]: what it costs to open a session, with an identity and without
+//! 7. [`waiting`]: many reads that wait at the ends of many partitions
+//! 8. [`commands`]: single commands, many at a time, and the latency of a small fetch
+//! 9. [`live`]: subscriptions, beside nats-server
+//! 10. [`nats`]: clients that [`walk`] a JetStream stream, beside async-nats clients ([`pull`]); and its live delivery
+//! 11. [`report`]: the tables, and their ratios
 
 mod commands;
 mod consume;
@@ -20,6 +21,7 @@ mod idle;
 mod live;
 mod machine;
 mod nats;
+mod opening;
 mod post;
 mod produce;
 mod pull;
@@ -108,6 +110,7 @@ enum Only {
     Reading,
     Writing,
     Idle,
+    Opening,
     Waiting,
     Commands,
     Live,
@@ -222,6 +225,9 @@ async fn measure(plan: &Plan) -> Result<(), Failure> {
     }
     if measures(Only::Idle) {
         idle::run(plan).await?;
+    }
+    if measures(Only::Opening) {
+        opening::run(plan).await?;
     }
     if measures(Only::Waiting) {
         waiting::run(plan).await?;

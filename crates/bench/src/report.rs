@@ -4,6 +4,7 @@
 
 pub(crate) mod idle;
 pub(crate) mod nats;
+pub(crate) mod opening;
 pub(crate) mod reading;
 pub(crate) mod writing;
 

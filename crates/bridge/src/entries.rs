@@ -50,6 +50,8 @@ struct Rights {
 struct Person {
     /// The claim `sub`; None: the client is anonymous.
     subject: Option<String>,
+    /// The claim `team`.
+    team: Value,
     read: Option<Vec<&'static str>>,
     write: Option<Vec<&'static str>>,
 }
@@ -57,14 +59,41 @@ struct Person {
 impl Person {
     fn any() -> impl Strategy<Value = Self> {
         let subject = prop::sample::select(vec!["0", "00", "1", "5", "1.5", "gone", "*", "", "g"]);
-        let entry = prop::sample::select(vec!["0", "1*", "${sub}", "1.${sub}", "${sub}.*", "x"]);
+        let team = prop::sample::select(vec![
+            json!(null),
+            json!(0),
+            json!(1.0),
+            json!(-1),
+            json!("1.5"),
+            json!(true),
+            json!({"0": "1"}),
+            json!(["0", "00", "*", ["gone"]]),
+            json!([1, "", null]),
+        ]);
+        let entry = prop::sample::select(vec![
+            "0",
+            "1*",
+            "${sub}",
+            "1.${sub}",
+            "${sub}.*",
+            "x",
+            "${team}",
+            "1.${team}",
+            "${team}.*",
+        ]);
         let entries = || prop::option::of(prop::collection::vec(entry.clone(), 0..3));
         let subject = prop::option::of(subject.prop_map(str::to_owned));
-        (subject, entries(), entries()).prop_map(|(subject, read, write)| Self { subject, read, write })
+        (subject, team, entries(), entries()).prop_map(|(subject, team, read, write)| Self {
+            subject,
+            team,
+            read,
+            write,
+        })
     }
 
     fn policy(&self) -> Value {
-        let mut policy = json!({"identity": {"from_gateway": true, "anonymous": true}});
+        let identity = json!({"from_gateway": true, "anonymous": true});
+        let mut policy = json!({"identity": identity, "claims": {"team": ["team"]}});
         for (right, entries) in [("read", &self.read), ("write", &self.write)] {
             if let Some(entries) = entries {
                 policy[right] = entries.iter().map(|topic| json!({"topic": topic})).collect();
@@ -75,18 +104,34 @@ impl Person {
 
     /// Whether some of the entries grants `topic` to this person.
     fn has(&self, entries: Option<&Vec<&'static str>>, topic: &str) -> bool {
+        let is_named = |name: &str| name.strip_suffix('*').map_or(name == topic, |it| topic.starts_with(it));
         entries.into_iter().flatten().any(|entry| {
-            let subject = match &self.subject {
-                _ if !entry.contains("${sub}") => "",
-                Some(subject) if !subject.is_empty() && !subject.contains('*') => subject,
-                _ => return false,
-            };
-            if *entry == "${sub}.*" && subject.contains('.') {
-                return false;
-            }
-            let name = entry.replace("${sub}", subject);
-            name.strip_suffix('*').map_or(name == topic, |prefix| topic.starts_with(prefix))
+            let Some((before, rest)) = entry.split_once("${") else { return is_named(entry) };
+            let (claim, after) = rest.split_once('}').unwrap();
+            self.values(claim).into_iter().any(|value| {
+                let reaches_further = !after.is_empty() && value.contains('.');
+                !value.is_empty()
+                    && !value.contains('*')
+                    && !reaches_further
+                    && is_named(&format!("{before}{value}{after}"))
+            })
         })
+    }
+
+    /// The values of a claim that can be part of a name.
+    fn values(&self, claim: &str) -> Vec<String> {
+        let value = match (claim, &self.subject) {
+            (_, None) => return Vec::new(),
+            ("sub", Some(subject)) => return vec![subject.clone()],
+            _ => &self.team,
+        };
+        let items = value.as_array().cloned().unwrap_or_else(|| vec![value.clone()]);
+        let text = |item: &Value| match item {
+            Value::String(text) => Some(text.clone()),
+            Value::Number(number) if number.as_f64()? >= 0.0 => Some(format!("{:.0}", number.as_f64()?)),
+            _ => None,
+        };
+        items.iter().filter_map(text).collect()
     }
 }
 
@@ -116,7 +161,7 @@ impl Rights {
         if let Some(person) = &self.person {
             headers.insert(metadata::ACCESS, person.policy().to_string().parse().unwrap());
             if let Some(subject) = &person.subject {
-                let claims = BASE64.encode(json!({"sub": subject}).to_string());
+                let claims = BASE64.encode(json!({"sub": subject, "team": person.team}).to_string());
                 headers.insert(metadata::IDENTITY, claims.parse().unwrap());
             }
         }
@@ -415,8 +460,13 @@ async fn check_http(rights: &Rights, system: System, topic: &str) {
     assert_eq!(status == 403, !rights.writes(topic), "produce to {topic}: {text} {rights:?}");
 }
 
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(96)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    // About 75 commands each. PROPTEST_CASES sets another number.
+    #![proptest_config(ProptestConfig { cases: cases(), ..ProptestConfig::default() })]
 
     #[test]
     fn each_way_in_denies_what_the_rights_do_not_have(

@@ -2,6 +2,7 @@
 
 mod page;
 mod routes;
+mod verifying;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,6 +14,7 @@ use std::time::Duration;
 pub use page::{LIVE_PAGE, NATS_PAGE, page};
 pub(crate) use routes::beside;
 pub use routes::{DEMO_ROUTES, guarded, instead, local_hosts, plugin, routes, writing};
+pub use verifying::verifying;
 
 use crate::port::Port;
 use crate::process::Process;

@@ -3,14 +3,20 @@
 //! 1. [`stacks`]: a gateway that verifies tokens, and people who have some
 //! 2. [`people`]: each sees and writes only what is theirs, through every way in
 //! 3. [`strangers`]: clients without an identity, or with a forged one
-//! 4. [`tokens`]: tokens that the bridge verifies, and each way to forge one
-//! 5. [`ending`]: what ends with an identity
-//! 6. [`renewing`]: another token on the open socket
-//! 7. [`revoking`]: identities that are over before they expire
+//! 4. [`certificates`], [`authorizer`], [`consumers`]: people whom the gateway knows by other means than a token
+//! 5. [`tokens`]: tokens that the bridge verifies, and each way to forge one
+//! 6. [`hostile`]: claims that try to reach more
+//! 7. [`ending`]: what ends with an identity
+//! 8. [`renewing`]: another token on the open socket
+//! 9. [`revoking`]: identities that are over before they expire
 
 #![cfg(test)] // so that helpers, too, may fail as tests do
 
+mod authorizer;
+mod certificates;
+mod consumers;
 mod ending;
+mod hostile;
 mod people;
 mod renewing;
 mod revoking;

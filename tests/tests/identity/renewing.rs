@@ -1,6 +1,6 @@
 //! Identities that are renewed on the open socket.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 use sluicegate_client::Client;
@@ -18,6 +18,7 @@ in_every_profile! {
     renewal_changes_rights_on_the_open_socket
     subscription_has_no_gap_while_its_client_renews
     identity_of_the_gateway_is_renewed_by_the_bridge
+    renewal_that_races_the_end_is_whole
 }
 
 /// A token of alice for so many seconds, with her teams.
@@ -25,7 +26,7 @@ fn alice(teams: &[&str], seconds: i64) -> String {
     token("alice", &json!({"aud": "app", "teams": teams}), seconds)
 }
 
-async fn open(stack: &Stack, token: &str) -> JsonSocket {
+pub(crate) async fn open(stack: &Stack, token: &str) -> JsonSocket {
     let mut request = upgrade(&stack.url());
     request.headers_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
     JsonSocket::open_with(request).await
@@ -59,7 +60,7 @@ async fn renewal_changes_rights_on_the_open_socket(way: Way) {
     for team in ["red", "blue"] {
         kafka.make_topic(&of(team), 1, &[]).await.unwrap();
     }
-    let stack = start(way, kafka, &route(&shared, r#""from": "token""#), &verifier(way)).await;
+    let stack = start(way, kafka, &route(&shared, r#""from": "token""#), &verifier()).await;
     let mut socket = open(&stack, &alice(&["red"], 8)).await;
     let over = tokio::time::Instant::now() + Duration::from_secs(9);
     socket.send(r#"{"id": 1, "session": {}}"#).await;
@@ -112,7 +113,7 @@ async fn subscription_has_no_gap_while_its_client_renews(way: Way) {
     const RECORDS: i32 = 600;
     let kafka = Kafka::shared().await.unwrap();
     let shared = kafka.topic("renewed-busy", 1, &[]).await.unwrap();
-    let stack = start(way, kafka, &route(&shared, r#""from": "token""#), &verifier(way)).await;
+    let stack = start(way, kafka, &route(&shared, r#""from": "token""#), &verifier()).await;
     let mut socket = open(&stack, &alice(&[], 3)).await;
     socket.send(json!({"id": 1, "subscribe": {"topic": shared}}).to_string()).await;
     answer(&mut socket, 1).await;
@@ -140,7 +141,7 @@ async fn identity_of_the_gateway_is_renewed_by_the_bridge(way: Way) {
     let kafka = Kafka::shared().await.unwrap();
     let shared = kafka.topic("renewed-gateway", 1, &[]).await.unwrap();
     let from = r#""from": "jwt_authn", "payload": "claims""#;
-    let tables = verifier(way).replace("[identity]\n", "[identity]\nfrom_gateway = true\n");
+    let tables = verifier().replace("[identity]\n", "[identity]\nfrom_gateway = true\n");
     let stack = start(way, kafka, &route(&shared, from), &tables).await;
     let mut socket = open(&stack, &alice(&[], 2)).await;
     auth(&mut socket, 1, &alice(&[], 600)).await;
@@ -148,4 +149,37 @@ async fn identity_of_the_gateway_is_renewed_by_the_bridge(way: Way) {
     tokio::time::sleep(Duration::from_secs(3)).await;
     socket.send(r#"{"id": 2, "ping": {}}"#).await;
     assert!(answer(&mut socket, 2).await["pong"].is_object());
+}
+
+/// A session whose renewal was acknowledged goes on, and another one is closed.
+async fn renewal_that_races_the_end_is_whole(way: Way) {
+    let kafka = Kafka::shared().await.unwrap();
+    let shared = kafka.topic("renewed-late", 1, &[]).await.unwrap();
+    let stack = start(way, kafka, &route(&shared, r#""from": "token""#), &verifier()).await;
+    let short = alice(&[], 4);
+    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    let end = Duration::from_secs(since_1970.as_secs() + 4);
+    let race = async |number: u64| {
+        let mut socket = open(&stack, &short).await;
+        // From 0.5 s before the end, where it is certainly renewed, to a moment before it.
+        let early = Duration::from_millis(500 - 12 * number);
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        tokio::time::sleep((end - early).saturating_sub(now)).await;
+        auth(&mut socket, 1, &alice(&[], 600)).await;
+        match socket.receive_or_close().await {
+            Ok(renewed) => {
+                assert!(renewed["auth"].is_object(), "{renewed}");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                socket.send(r#"{"id": 2, "ping": {}}"#).await;
+                assert!(socket.receive().await["pong"].is_object());
+                true
+            }
+            Err(close) => {
+                assert_eq!(close, (3000, "identity expired".to_owned()));
+                false
+            }
+        }
+    };
+    let renewed = futures_util::future::join_all((0..40).map(race)).await;
+    assert!(renewed[0], "{renewed:?}");
 }

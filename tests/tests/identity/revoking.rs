@@ -112,7 +112,7 @@ async fn bridge_is_ready_once_it_knows_all_revocations() {
     let kafka = Kafka::shared().await.unwrap();
     let data = kafka.topic("unready", 1, &[]).await.unwrap();
     let topic = format!("{data}-revocations");
-    let tables = format!("{}[revocation]\ntopic = {topic:?}\n", verifier(Way::Direct));
+    let tables = format!("{}[revocation]\ntopic = {topic:?}\n", verifier());
     let stack = Stack::start(setup(Way::Direct, kafka, "", &tables)).await.unwrap();
     let ready = async || ask(stack.bridge.admin(), Request::get("/readyz")).await.status;
     // Nobody can tell whether alice's token is revoked. Clients without an identity are served.
@@ -147,7 +147,7 @@ async fn listed_revocations_are_read_again_when_they_change() {
     std::fs::create_dir_all(&folder).unwrap();
     let list = folder.join("revoked.jsonl");
     std::fs::write(&list, "").unwrap();
-    let tables = format!("{}[revocation]\nlist_file = {list:?}\n", verifier(Way::Direct));
+    let tables = format!("{}[revocation]\nlist_file = {list:?}\n", verifier());
     let stack = start(Way::Direct, kafka, "", &tables).await;
     let [alice, bob] = [directly(&stack, &good("alice")).await, directly(&stack, &good("bob")).await];
     let (alice, bob) = (alice.unwrap(), bob.unwrap());

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Map, Value, json};
 use sluicegate_client::{Client, ConnectError};
 use sluicegate_stack::apisix;
-use sluicegate_stack::envoy::{instead, routes};
+use sluicegate_stack::envoy::{instead, routes, verifying};
 use sluicegate_stack::http::client::{Request, Response, ask};
 use sluicegate_stack::kafka::Kafka;
 use sluicegate_stack::stack::{BridgeConfig, Setup, Stack};
@@ -63,7 +63,7 @@ pub(crate) fn setup(way: Way, kafka: &Kafka, keys: &str, tables: &str) -> Setup 
     let all: Vec<&str> = all.iter().map(String::as_str).collect();
     setup.envoy_edits = vec![instead(&format!("\"gateway_secret\": {SECRET:?},"), &all)];
     if keys.contains("jwt_authn") {
-        setup.envoy_edits.push(verifying());
+        setup.envoy_edits.push(verifying(ISSUER, &SIGNER.key_set(), &["/pubsub", "/kafka"]));
     }
     if way != Way::Relay {
         setup.envoy_edits.push(routes(&["/unverified"]));
@@ -81,33 +81,6 @@ fn in_apisix(route: &str) -> apisix::Route {
     }
     conf.remove("path");
     apisix::Route::new(path, conf)
-}
-
-/// Envoy's own filter for tokens, in front of ours. It verifies tokens, and lets clients without any pass.
-fn verifying() -> (String, String) {
-    let ours = "          - name: envoy.filters.http.wasm\n";
-    let keys = SIGNER.key_set();
-    let rule = |path: &str| {
-        format!(
-            "              - match: {{prefix: {path}}}\n                requires: {{requires_any: {{requirements: [{{provider_name: tests}}, {{allow_missing: {{}}}}]}}}}\n"
-        )
-    };
-    let theirs = format!(
-        "          - name: envoy.filters.http.jwt_authn
-            typed_config:
-              '@type': type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication
-              providers:
-                tests:
-                  issuer: {ISSUER}
-                  local_jwks: {{inline_string: '{keys}'}}
-                  payload_in_metadata: claims
-                  forward_payload_header: x-claims
-              rules:
-{}{}",
-        rule("/pubsub"),
-        rule("/kafka"),
-    );
-    (ours.to_owned(), format!("{theirs}{ours}"))
 }
 
 /// The answer to a request of the person with `token`.

@@ -1,16 +1,21 @@
 //! Tokens that the bridge verifies: where they can be, and each way to forge one.
 
+use std::sync::LazyLock;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::hmac;
 use serde_json::{Value, json};
 use sluicegate_client::{Client, ConnectError};
+use sluicegate_stack::folder::Folder;
 use sluicegate_stack::http::client::{Request, ask};
+use sluicegate_stack::json_socket::{JsonSocket, upgrade};
 use sluicegate_stack::kafka::Kafka;
 use sluicegate_stack::stack::Stack;
 use sluicegate_stack::tokens::Signer;
 use sluicegate_stack::way::Way;
 use sluicegate_tests::in_every_gateway;
+use tokio_tungstenite::connect_async;
 
 use crate::stacks::{ISSUER, SECRET, SIGNER, http, session, start, token};
 
@@ -26,7 +31,7 @@ async fn other_gateways_relay_policy_and_token() {
     let shared = kafka.topic("relayed", 1, &[]).await.unwrap();
     let own = format!("{shared}.alice");
     kafka.make_topic(&own, 1, &[]).await.unwrap();
-    let stack = start(Way::Direct, kafka, "", &verifier(Way::Direct)).await;
+    let stack = start(Way::Direct, kafka, "", &verifier()).await;
     let policy = format!(r#"{{"identity":{{"token":"main"}},"read":[{{"topic":"{shared}.${{sub}}"}}]}}"#);
     let open = async |policy: &str, token: Option<&str>| {
         let gateway = Client::builder(stack.url()).header("sluicegate-gateway-secret", SECRET);
@@ -56,11 +61,14 @@ async fn other_gateways_relay_policy_and_token() {
 }
 
 /// A table of the bridge's configuration with the issuer.
-pub(crate) fn verifier(way: Way) -> String {
-    let folder = std::env::temp_dir().join(format!("sluicegate-keys-{}-{}", way.name(), std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let keys = folder.join("keys.json");
-    std::fs::write(&keys, SIGNER.key_set()).unwrap();
+pub(crate) fn verifier() -> String {
+    // Written once: bridges of other tests read it.
+    static KEYS: LazyLock<Folder> = LazyLock::new(|| {
+        let folder = Folder::new("keys").unwrap();
+        std::fs::write(folder.path().join("keys.json"), SIGNER.key_set()).unwrap();
+        folder
+    });
+    let keys = KEYS.path().join("keys.json");
     format!(
         "[identity]\nleeway_ms = 0\n[identity.main]\nissuer = {ISSUER:?}\naudience = [\"app\"]\njwks_file = {keys:?}\n"
     )
@@ -72,11 +80,71 @@ async fn verifying(way: Way, kafka: &Kafka, topics: &str) -> Stack {
         r#""identity": {{"from": "token", "name": "main", "query": "access_token", "cookie": "sid"}},
            "origins": ["https://app.example"], "topics": [{topics:?}]"#
     );
-    start(way, kafka, &route, &verifier(way)).await
+    start(way, kafka, &route, &verifier()).await
 }
 
 pub(crate) fn good(subject: &str) -> String {
     token(subject, &json!({"aud": "app"}), 600)
+}
+
+/// Open sessions keep their rights. Later ones, and renewals, go by what is configured by then.
+#[tokio::test]
+async fn keys_and_policies_are_replaced_while_sessions_are_open() {
+    let kafka = Kafka::shared().await.unwrap();
+    let shared = kafka.topic("replaced", 1, &[]).await.unwrap();
+    let (old, new) = (format!("{shared}.old.alice"), format!("{shared}.new.alice"));
+    for topic in [&old, &new] {
+        kafka.make_topic(topic, 1, &[]).await.unwrap();
+    }
+    let folder = Folder::new("replaced-keys").unwrap();
+    let keys = folder.path().join("keys.json");
+    std::fs::write(&keys, SIGNER.key_set()).unwrap();
+    let table = format!("[identity.main]\nissuer = {ISSUER:?}\naudience = [\"app\"]\njwks_file = {keys:?}\n");
+    let mut stack = start(Way::Direct, kafka, "", &table).await;
+    let upgrade = |kind: &str, token: &str| {
+        let topic = format!("{shared}.{kind}.${{sub}}");
+        let policy = json!({"identity": {"token": "main"}, "read": [{"topic": topic}]}).to_string();
+        let mut request = upgrade(&stack.url());
+        for (name, value) in [
+            ("sluicegate-gateway-secret", SECRET),
+            ("sluicegate-access", &policy),
+            ("sluicegate-token", token),
+        ] {
+            request.headers_mut().insert(name, value.parse().unwrap());
+        }
+        request
+    };
+    let signer = Signer::new().unwrap();
+    let by_new_key = signer.sign_json(&claims(&good("alice"))).unwrap();
+    let [first, second] = [upgrade("old", &good("alice")), upgrade("new", &by_new_key)];
+    let refused = [upgrade("old", &good("alice")), upgrade("old", &by_new_key)];
+    let mut opened = JsonSocket::open_with(first).await;
+    assert!(reads(&mut opened, &old).await && !reads(&mut opened, &new).await);
+    assert!(connect_async(refused[1].clone()).await.is_err());
+
+    std::fs::write(&keys, signer.key_set()).unwrap();
+    stack.bridge.reconfigure(|text| text).await.unwrap();
+    assert!(connect_async(refused[0].clone()).await.is_err());
+    let mut later = JsonSocket::open_with(second).await;
+    assert!(reads(&mut later, &new).await && !reads(&mut later, &old).await);
+    assert!(reads(&mut opened, &old).await && !reads(&mut opened, &new).await);
+    for (token, is_renewed) in [(good("alice"), false), (by_new_key, true)] {
+        opened.send(json!({"id": 2, "auth": {"token": token}}).to_string()).await;
+        assert_eq!(opened.receive().await["auth"].is_object(), is_renewed);
+    }
+    assert!(reads(&mut opened, &old).await && !reads(&mut opened, &new).await);
+}
+
+async fn reads(socket: &mut JsonSocket, topic: &str) -> bool {
+    let fetch = json!({"id": 1, "fetch": {"topic": topic, "partition": 0, "offset": 0}});
+    socket.send(fetch.to_string()).await;
+    socket.receive().await["error"].is_null()
+}
+
+/// The claims of a token.
+fn claims(token: &str) -> Value {
+    let part = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
+    serde_json::from_slice(&part).unwrap()
 }
 
 async fn token_can_be_in_each_place(way: Way) {
@@ -127,9 +195,7 @@ async fn forged_tokens_open_nothing(way: Way) {
     let stack = verifying(way, kafka, &topic).await;
     let foreign = Signer::new().unwrap();
     let claims = |changes: Value| {
-        let text = good("alice");
-        let part = URL_SAFE_NO_PAD.decode(text.split('.').nth(1).unwrap()).unwrap();
-        let mut claims: Value = serde_json::from_slice(&part).unwrap();
+        let mut claims = claims(&good("alice"));
         claims.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
         claims
     };

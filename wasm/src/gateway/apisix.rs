@@ -67,7 +67,7 @@ impl Gateway for Apisix {
         let Source::Consumer = source else { return None };
         let claim = |name: &str, header: &str| {
             let value = String::from_utf8(host::header(Map::Request, header).ok()??).ok()?;
-            Some((name.to_owned(), value.into()))
+            (!value.is_empty()).then(|| (name.to_owned(), value.into()))
         };
         let consumer = claim("sub", "x-consumer-username")?;
         let credential = claim("credential", "x-credential-identifier");
