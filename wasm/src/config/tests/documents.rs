@@ -16,6 +16,8 @@ fn documented_json_is_accepted() {
         include_str!("../../../../docs/how-to/connect-nats.md"),
         include_str!("../../../../docs/how-to/let-clients-in.md"),
         include_str!("../../../../docs/how-to/rights-of-people.md"),
+        include_str!("../../../../docs/how-to/rights-in-envoy.md"),
+        include_str!("../../../../docs/how-to/claims-of-keycloak-and-auth0.md"),
         include_str!("../../../../docs/how-to/move-from-rest-proxy.md"),
         include_str!("../../../../docs/how-to/move-from-apisixkafkaupstream.md"),
     ];
