@@ -5,8 +5,10 @@ operator, and with the Pod Security Standard `restricted`.
 """
 
 import json
+import re
 import subprocess
 import sys
+import textwrap
 import time
 
 import yaml
@@ -15,6 +17,7 @@ from chart import CHART, HELM, ROOT
 
 CRDS = ROOT / "target/tools/crds"
 EXAMPLES = ["deploy/istio", "deploy/envoy-gateway"]
+PAGES = ["docs/how-to/rights-in-istio.md", "docs/how-to/rights-in-envoy-gateway.md"]
 SERVED_WITHIN = 30
 
 
@@ -30,7 +33,9 @@ def main():
             install(server, values)
         for folder in EXAMPLES:
             for file in sorted((ROOT / folder).glob("*.yaml")):
-                apply_all(server, file)
+                apply_all(server, file, file.read_text())
+        for page in PAGES:
+            apply_all(server, ROOT / page, documented(ROOT / page))
 
 
 def refuses_unknown_fields(server):
@@ -118,8 +123,17 @@ def run_helm(server, *arguments):
     return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
 
-def apply_all(server, file):
-    objects = [one for one in yaml.safe_load_all(file.read_text()) if one]
+def documented(page):
+    """The resources that a page shows. Its other YAML blocks are values of the chart."""
+    blocks = re.findall(r"^ *```yaml\n(.*?)^ *```$", page.read_text(), re.DOTALL | re.MULTILINE)
+    resources = [block for block in map(textwrap.dedent, blocks) if block.startswith("apiVersion:")]
+    if len(resources) < 2:
+        sys.exit(f"{page.name}: expected two resources, found {len(resources)}")
+    return "---\n".join(resources)
+
+
+def apply_all(server, file, text):
+    objects = [one for one in yaml.safe_load_all(text) if one]
     for name in {one["metadata"].get("namespace", "default") for one in objects}:
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
         succeed(namespace, server.apply(namespace, None))
