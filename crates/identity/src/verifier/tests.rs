@@ -238,6 +238,27 @@ async fn signatures_of_openssl_are_verified() {
     assert_eq!(verifier.verify(mixed.as_bytes()).await, Err(TokenError::Signature));
 }
 
+/// Tokens that Keycloak 26.7.3 issued, valid until 2090. Its keys have one for encryption, too.
+#[tokio::test]
+async fn tokens_of_keycloak_are_verified() {
+    let keys = Keys::parse(include_bytes!("tests/keycloak/keys.json")).unwrap();
+    let name = "https://sso.example/realms/shop".into();
+    let verifier = of(Issuer { name, audience: vec!["orders".into()], ..issuer(keys) });
+    // Of the types JWT and at+jwt.
+    for token in [include_str!("tests/keycloak/jwt"), include_str!("tests/keycloak/at-jwt")] {
+        let claims = verifier.verify(token.trim_ascii().as_bytes()).await.unwrap();
+        let roles = claims.at(&["realm_access".to_owned(), "roles".to_owned()]);
+        assert!(roles.is_some_and(Value::is_array), "{claims:?}");
+    }
+    // Without a mapper for the audience, and with a lightweight token.
+    for (token, want) in [
+        (include_str!("tests/keycloak/other-audience"), TokenError::Audience),
+        (include_str!("tests/keycloak/lightweight"), TokenError::Claims),
+    ] {
+        assert_eq!(verifier.verify(token.trim_ascii().as_bytes()).await, Err(want));
+    }
+}
+
 #[test]
 fn sets_of_keys_leave_out_what_verifies_nothing() {
     let own: Value = serde_json::from_str(&Signer::new().unwrap().key_set()).unwrap();

@@ -31,6 +31,20 @@ fn documented_json_is_accepted() {
     }
 }
 
+/// Each block is a route of APISIX, with the filter among its plugins.
+#[test]
+fn documented_routes_of_apisix_are_accepted() {
+    let page = include_str!("../../../../docs/how-to/rights-in-apisix.md");
+    let blocks = page.split("```json\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let blocks: Vec<&str> = blocks.collect();
+    assert!(blocks.len() > 2, "{blocks:?}");
+    for block in blocks {
+        let route: serde_json::Value = serde_json::from_str(block).unwrap();
+        let conf = route["plugins"]["sluicegate"]["conf"].to_string();
+        parse_in_apisix(&conf).unwrap_or_else(|mistakes| panic!("{block}: {mistakes:?}"));
+    }
+}
+
 #[test]
 fn reference_lists_every_key() {
     let sources = [
