@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::stream::{self, StreamExt};
+use http::HeaderValue;
 use serde_json::json;
 use sluicegate_stack::envoy::{instead, verifying};
 use sluicegate_stack::folder::Folder;
@@ -28,7 +29,7 @@ pub(crate) async fn run(plan: &Plan) -> Result<(), Failure> {
         stacks.push((identity, issuer.start(plan, &kafka, identity).await?, Vec::new()));
     }
     for (_, stack, _) in &stacks {
-        open(stack, &issuer.token).await;
+        open(stack, &issuer.token).await?;
     }
     for _ in 0..ROUNDS {
         for (_, stack, costs) in &mut stacks {
@@ -121,7 +122,7 @@ async fn measure(stack: &Stack, token: &str) -> Result<Row, Failure> {
         Ok([stack.envoy().process.usage()?.cpu, stack.bridge.process.usage()?.cpu])
     };
     let ([envoy, bridge], start) = (cpu()?, Instant::now());
-    open(stack, token).await;
+    open(stack, token).await?;
     let ([envoy_after, bridge_after], took) = (cpu()?, start.elapsed());
     let each = |time: Duration| time.as_secs_f64() * 1e6 / SESSIONS as f64;
     Ok(Row {
@@ -131,16 +132,17 @@ async fn measure(stack: &Stack, token: &str) -> Result<Row, Failure> {
     })
 }
 
-async fn open(stack: &Stack, token: &str) {
+async fn open(stack: &Stack, token: &str) -> Result<(), Failure> {
+    let header = HeaderValue::from_str(&format!("Bearer {token}"))?;
     let open = async |_| {
         let mut request = upgrade(&stack.url());
-        let header = format!("Bearer {token}").parse().expect("a token");
-        request.headers_mut().insert("authorization", header);
+        request.headers_mut().insert("authorization", header.clone());
         let mut socket = JsonSocket::open_with(request).await;
         socket.send(r#"{"id": 1, "ping": {}}"#).await;
         socket.receive().await;
     };
     stream::iter(0..SESSIONS).map(open).buffer_unordered(AT_ONCE).collect::<()>().await;
+    Ok(())
 }
 
 const ISSUER: &str = "https://issuer.example";

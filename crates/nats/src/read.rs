@@ -165,7 +165,7 @@ impl Reader {
                 return Err(ReadError::Invalid(problem));
             }
         };
-        let request = async {
+        let request = || async {
             let query = time.as_deref().map_or(MessageQuery::LAST, MessageQuery::since);
             let message = self.api.message(name, query).await?;
             Ok(message.map_or(none, |message| ListedOffset {
@@ -187,7 +187,7 @@ impl Reader {
 
     /// The sorted names of all streams but internal ones.
     pub(super) async fn stream_names(&self) -> Result<Arc<[String]>, ReadError> {
-        let request = async {
+        let request = || async {
             let mut names = self.api.stream_names().await?;
             names.retain(|name| !name.starts_with(INTERNAL));
             names.sort_unstable();

@@ -82,7 +82,7 @@ impl ReadThrough {
             let key = (id.clone(), offset);
             let near = |(other, from): &(StreamId, i64)| *other == id && offset.saturating_sub(*from) < NEAR;
             let known = || self.kept(&id, offset, max_bytes).map(Ok);
-            let request = self.request(source, name, &stream, offset, max_bytes);
+            let request = || self.request(source, name, &stream, offset, max_bytes);
             match self.requests.run(key, near, known, request).await {
                 Ok(chunk) if chunk.count > 0 => {
                     // It can be more than this call wants.

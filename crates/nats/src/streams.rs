@@ -58,7 +58,7 @@ impl Streams {
 
     /// The answer of the leader to a request that is sent after the call.
     pub(super) async fn ask(&self, name: StreamName<'_>) -> Result<Stream, ReadError> {
-        let request = async {
+        let request = || async {
             // Messages that are seen while the leader is asked can be newer than its answer.
             let seen = self.known.lock().get(name.as_str()).map_or(0, |known| known.seen);
             let asked = self.api.stream_info(name).await;

@@ -53,19 +53,19 @@ impl<K: Ord, V> SingleFlight<K, V> {}
 
 impl<K: Ord + Clone, V: Clone> SingleFlight<K, V> {
     /// The answer that is `known`, the answer to a request of another caller, or the answer to `request`, whichever is
-    /// first.
+    /// first. The request is made in memory of its own once it is sent: futures of many layers would carry its size.
     ///
     /// A request in flight for a lower key that is `near` may make the answer known: the call waits for it, but only
     /// once.
     ///
     /// # Cancel safety
     /// Dropping the call lets another caller send the request.
-    pub async fn run(
+    pub async fn run<F: Future<Output = V>>(
         &self,
         key: K,
         near: impl Fn(&K) -> bool,
         known: impl Fn() -> Option<V>,
-        request: impl Future<Output = V>,
+        request: impl FnOnce() -> F,
     ) -> V {
         let asked = self.state.lock().count();
         let mut look_near = true;
@@ -77,7 +77,7 @@ impl<K: Ord + Clone, V: Clone> SingleFlight<K, V> {
             match turn {
                 Turn::Send(answered) => {
                     let in_flight = InFlightGuard { all: self, key: &key };
-                    let answer = request.await;
+                    let answer = Box::pin(request()).await;
                     // First: callers that wake up must not wait for this request again.
                     drop(in_flight);
                     answered.send_replace(Some(answer.clone()));

@@ -30,8 +30,9 @@ impl Reader {
         let (turn_ends, deadline) = (in_future(MAX_TURN), in_future(brokers.config().request_timeout));
         let mut plan = None;
         loop {
-            let request = self.request(log, offset, max_bytes, &mut plan);
-            let read = fetches.run(FetchKey::new(log, offset), near, known, request);
+            let read = fetches.run(FetchKey::new(log, offset), near, known, || {
+                self.request(log, offset, max_bytes, &mut plan)
+            });
             let read = timeout_at(deadline, read).await;
             // Of requests that this call has sent. Those of others are counted to them.
             let skipped = plan.as_mut().map_or(0, FetchPlan::take_skipped);

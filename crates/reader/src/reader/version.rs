@@ -66,7 +66,7 @@ impl Reader {
             let EpochEndAnswer { error, offset } = recipient.send(&request).await?;
             Ok(error.map_or(Reply::Success((offset >= 0).then_some(offset)), Reply::Error))
         };
-        let request = async {
+        let request = || async {
             // From when it is sent: others can share the request.
             let deadline = in_future(brokers.config().request_timeout);
             leader_call(brokers, source, Attempt::at_leader(target, deadline, jitter), send).await

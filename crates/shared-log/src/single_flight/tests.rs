@@ -27,7 +27,7 @@ impl Case {
     async fn ask(&self, key: i64) -> tokio::task::JoinHandle<u32> {
         let case = self.clone();
         let asked = spawn_local(async move {
-            let request = async {
+            let request = || async {
                 let (answered, answer) = oneshot::channel();
                 case.sent.borrow_mut().push((key, answered));
                 answer.await.expect("the test answers")
