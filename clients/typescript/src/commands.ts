@@ -62,7 +62,9 @@ export class Commands {
       isSent = true;
       return await send(connection, command, expected, either);
     } catch (error) {
-      if (!(isSent && error instanceof GateError && UNANSWERED.has(error.reason))) throw error;
+      const isUnanswered =
+        error instanceof GateError && (UNANSWERED.has(error.reason) || error === this.#connections.failure);
+      if (!(isSent && isUnanswered)) throw error;
       throw new GateError(error.message, error.reason, { retriable: error.retriable, unknownOutcome: true });
     } finally {
       clearTimeout(timer);

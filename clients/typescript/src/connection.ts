@@ -18,6 +18,8 @@ export class Connection {
   readonly lost: Promise<GateError>;
   /** Resolves when the server has told its limit, or does not know the question, or the connection is gone. */
   readonly asked: Promise<void>;
+  /** Whether it was closed because the client's identity expired or was revoked. */
+  isLoggedOut = false;
   readonly #socket: WebSocket;
   readonly #answers = new Map<bigint, (answer: Answer | GateError) => void>();
   #lose!: (code: number, reason: string) => void;
@@ -27,12 +29,16 @@ export class Connection {
   #heard = Date.now();
   #isAsked = false;
 
-  /** Resolves with an open connection, which `signal` closes. `attempt` ends the wait for it. */
+  /**
+   * Resolves with an open connection, which `signal` closes. `attempt` ends the wait for it. `expiring` is called when
+   * the client's identity expires soon; without it, the end of the identity is the end of the client.
+   */
   static async open(
     url: string | URL,
     protocols: string[],
     signal: AbortSignal,
     attempt: AbortSignal,
+    expiring?: () => void,
   ): Promise<Connection> {
     if (typeof WebSocket === "undefined")
       throw new GateError("this runtime has no WebSocket: Node 22 or newer is needed", "protocol");
@@ -46,7 +52,7 @@ export class Connection {
     socket.binaryType = "arraybuffer";
     let timer: ReturnType<typeof setTimeout> | undefined;
     const opened = new Promise<Connection>((resolve, reject) => {
-      socket.onopen = () => resolve(new Connection(socket, signal));
+      socket.onopen = () => resolve(new Connection(socket, signal, expiring));
       // Some failures have an error, and no close.
       socket.onerror = socket.onclose = () => reject(disconnected("the connection was not opened"));
       timer = setTimeout(reject, OPEN_WITHIN, disconnected("the connection was not opened in time"));
@@ -61,7 +67,7 @@ export class Connection {
     }
   }
 
-  private constructor(socket: WebSocket, signal: AbortSignal) {
+  private constructor(socket: WebSocket, signal: AbortSignal, expiring?: () => void) {
     this.#socket = socket;
     socket.onmessage = ({ data }) => this.#take(data);
     const watch = setInterval(() => this.#watch(), SILENCE / 2);
@@ -72,7 +78,10 @@ export class Connection {
         socket.onmessage = null;
         clearInterval(watch);
         signal.removeEventListener("abort", close);
-        const error = disconnected(`the connection was closed (${code}${reason && ` ${reason}`})`);
+        const closed = `the connection was closed (${code}${reason && ` ${reason}`})`;
+        this.isLoggedOut = code === UNAUTHORIZED;
+        const isOver = this.isLoggedOut && !expiring;
+        const error = isOver ? new GateError(`${closed}: log in again`, "denied") : disconnected(closed);
         for (const answered of this.#answers.values()) answered(error);
         this.#answers.clear();
         resolve(error);
@@ -80,8 +89,8 @@ export class Connection {
     });
     socket.onclose = ({ code, reason }) => this.#lose(code, reason);
     this.asked = new Promise((resolve) => {
-      const asked = this.send({ case: "cmdSession", value: {} }, (answer) => {
-        this.forget(asked);
+      this.send({ case: "cmdSession", value: {} }, (answer) => {
+        if ("case" in answer && answer.case === "sessionExpiringResp") return expiring?.();
         // Older bridges and APISIX answer with an error.
         this.#largest = ("case" in answer && answer.case === "sessionResp" && answer.value.maxMessageBytes) || Infinity;
         resolve();
@@ -178,6 +187,8 @@ export function disconnected(message: string): GateError {
 
 /** After so many milliseconds without a message, a ping asks whether the server is still there. */
 const SILENCE = 20_000;
+/** The close code of an identity that expired or was revoked. */
+const UNAUTHORIZED = 3000;
 /** No gateway or bridge can be configured to accept less, in bytes. */
 const ACCEPTED_EVERYWHERE = 1024;
 /** The commands of Apache APISIX's own pub/sub. */

@@ -2,7 +2,7 @@
 
 import { addressProblem } from "./address.ts";
 import { allow, callback, command, members } from "./check.ts";
-import { Connection, disconnected } from "./connection.ts";
+import { type Answer, Connection, disconnected } from "./connection.ts";
 import { GateError } from "./errors.ts";
 import { jitter, pause, unless } from "./pause.ts";
 import { explain } from "./probe.ts";
@@ -12,14 +12,25 @@ export interface ConnectOptions {
   /** WebSocket subprotocols to offer, such as a token. The gateway must select one of them. */
   protocols?: string[];
   /**
-   * Called before each connection, as for a new token. The result replaces the address, the subprotocols or both. If it
-   * rejects, the client tries again after a pause. A {@link GateError} is shown as it is, and one that is not
-   * retriable, as after a logout, ends waiting commands and subscriptions. Of other errors nothing is shown, because
-   * they can contain a token.
+   * Called before each connection, as for a new token. The result replaces the address, the subprotocols or both. A
+   * `token` is offered as a subprotocol. Shortly before the login expires, `refresh` is called again, and its token
+   * renews the login on the open connection. If `refresh` rejects, the client tries again after a pause. A
+   * {@link GateError} is shown as it is, and one that is not retriable, as after a logout, ends waiting commands and
+   * subscriptions. Of other errors nothing is shown, because they can contain a token.
    */
-  refresh?: () => Promise<{ url?: string | URL; protocols?: string[] }>;
+  refresh?: () => Promise<Login>;
   /** Closes the client when aborted. */
   signal?: AbortSignal;
+}
+
+/** What {@link ConnectOptions.refresh} resolves with. */
+export interface Login {
+  /** The address of the route. */
+  url?: string | URL;
+  /** WebSocket subprotocols to offer. */
+  protocols?: string[];
+  /** A JSON Web Token, for a route whose `identity` is `token`, or whose `identity` has a `name`. */
+  token?: string;
 }
 
 /** Whether the client is connected: the `detail` of its `status` events, and {@link Gate}'s `status`. */
@@ -50,6 +61,10 @@ export class Connections {
   #resume: (() => void) | undefined;
   /** Why connections to `target` are not opened, since the last one that was. */
   #explanation: { target: string; message: string } | undefined;
+  /** The running call of `refresh`: an issuer can take the second of two for a theft of the login. */
+  #refreshing: Promise<Login> | undefined;
+  /** Why no connection is opened until {@link reconnect}. */
+  #over: GateError | undefined;
   /** In a row. */
   #failures = 0;
 
@@ -75,7 +90,8 @@ export class Connections {
 
   reconnect(): void {
     // The login may be a new one.
-    this.#explanation = undefined;
+    this.#explanation = this.#refreshing = undefined;
+    if (this.#over) this.failure = this.#over = undefined;
     this.#open?.close();
     this.#attempt?.abort();
     this.retryNow();
@@ -89,6 +105,7 @@ export class Connections {
   async next(signal: AbortSignal): Promise<Connection> {
     while (true) {
       signal.throwIfAborted();
+      if (this.#over) throw this.#over;
       this.#connection ??= this.#connect();
       try {
         const connection = await unless(signal, this.#connection);
@@ -118,8 +135,11 @@ export class Connections {
       while (!connection) connection = await this.#attemptToOpen();
       const opened = Date.now();
       void connection.lost.then((error) => {
+        if (!error.retriable) this.#over = error;
         // An overloaded gateway opens connections, and closes them soon.
         if (Date.now() - opened > STABLE) this.#failures = 0;
+        // People who logged in together do not come back together.
+        if (connection.isLoggedOut) this.#failures = Math.max(this.#failures, 2);
         this.#lost(error);
       });
       this.#open = connection;
@@ -142,13 +162,18 @@ export class Connections {
     this.#attempt = attempt;
     const either = AbortSignal.any([signal, attempt.signal]);
     try {
-      const { url = this.#url, protocols = this.#options.protocols ?? [] } =
-        (await unless(either, Promise.resolve(this.#options.refresh?.()))) ?? {};
+      const login = await unless(either, this.#refresh());
+      const { url = this.#url } = login;
+      const protocols = offered(login, this.#options.protocols);
+      let opened: Connection | undefined;
+      const expiring = () => void (opened && this.#renew(opened).catch(() => {}));
       try {
-        return await Connection.open(url, protocols, signal, either);
+        opened = await Connection.open(url, protocols, signal, either, this.#options.refresh && expiring);
+        return opened;
       } catch (error) {
         if (either.aborted || !(error instanceof GateError && error.retriable)) throw error;
-        const target = JSON.stringify([url, protocols]);
+        // The plain request has no token: another one changes nothing.
+        const target = JSON.stringify([url, login.protocols]);
         if (this.#explanation?.target !== target) {
           this.#explanation = { target, message: await unless(either, explain(url, protocols, either)) };
         }
@@ -160,6 +185,44 @@ export class Connections {
       throw error;
     } finally {
       this.#attempt = undefined;
+    }
+  }
+
+  #refresh(): Promise<Login> {
+    const call = async () => (await this.#options.refresh?.()) ?? {};
+    this.#refreshing ??= call();
+    const refreshing = this.#refreshing;
+    const done = () => {
+      if (this.#refreshing === refreshing) this.#refreshing = undefined;
+    };
+    refreshing.then(done, done);
+    return refreshing;
+  }
+
+  /**
+   * Renews the login on the open connection. If that fails, the server closes the connection when the login expires, and
+   * the next one has another token.
+   */
+  async #renew(connection: Connection): Promise<void> {
+    const lost = new AbortController();
+    void connection.lost.then((error) => lost.abort(error));
+    for (let failures = 0; connection.isOpen; failures++) {
+      try {
+        const { token } = await unless(lost.signal, this.#refresh());
+        if (token === undefined) return;
+        checkToken(token);
+        const answered = new Promise<Answer | GateError>((resolve) => {
+          const sequence = connection.send({ case: "cmdAuth", value: { token } }, (answer) => {
+            connection.forget(sequence);
+            resolve(answer);
+          });
+        });
+        const answer = await answered;
+        if (!("case" in answer && answer.case === "errorResp" && answer.value.retriable)) return;
+      } catch (error) {
+        if (error instanceof GateError && !error.retriable) return;
+      }
+      await pause(lost.signal, jitter(failures + 1));
     }
   }
 
@@ -194,6 +257,19 @@ export class Connections {
   }
 }
 
+/** The subprotocols for a login. */
+function offered({ protocols, token }: Login, usual: string[] = []): string[] {
+  const all = protocols ?? usual;
+  if (token === undefined) return all;
+  checkToken(token);
+  return [...(all.length ? all : [PROTOBUF]), TOKEN_PREFIX + token];
+}
+
+function checkToken(token: unknown): void {
+  const isToken = typeof token === "string" && /^[\w.-]{1,8192}$/.test(token);
+  if (!isToken) throw new GateError("refresh: token: expected a JSON Web Token, at most 8192 characters", "protocol");
+}
+
 // They can have tokens: no error shows them.
 const checkAddress = allow(
   "the address of a route",
@@ -208,5 +284,8 @@ function protocols(value: unknown, at: string): void {
 
 const REFRESH_FAILED =
   "refresh failed; its error is not shown, because it can contain a token: throw a GateError to say why";
+/** The subprotocol of this client's messages. */
+const PROTOBUF = "sluicegate.v1";
+const TOKEN_PREFIX = "sluicegate.token.";
 /** Milliseconds. */
 const STABLE = 10_000;

@@ -1,6 +1,6 @@
 // Kafka and NATS in the browser, in workers and in Node, through an API gateway with Sluicegate.
 
-export type { ConnectOptions, Status } from "./connections.ts";
+export type { ConnectOptions, Login, Status } from "./connections.ts";
 export type { Content, Data, Schema } from "./data.ts";
 export { GateError, type Reason } from "./errors.ts";
 export { connect, Gate } from "./gate.ts";

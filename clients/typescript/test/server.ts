@@ -79,6 +79,16 @@ export class Server {
     for (const socket of this.open) socket.tell(resp);
   }
 
+  /** Tells the clients that their identities expire soon. */
+  expiring(): void {
+    for (const socket of this.open) socket.expiring();
+  }
+
+  /** Closes all connections, because their clients' identities have expired. */
+  expire(): void {
+    for (const socket of [...this.open]) socket.close(3000, "identity expired");
+  }
+
   cut(): void {
     for (const socket of [...this.open]) socket.close(1006);
   }
@@ -98,6 +108,8 @@ class Socket {
   onclose: ((event: { code: number; reason: string }) => void) | undefined;
   onmessage: ((event: { data: ArrayBuffer }) => void) | undefined;
   readonly #subscriptions = new Map<bigint, Subscription>();
+  /** The sequence of the question for the limit. */
+  #asked = 0n;
 
   constructor(
     readonly server: Server,
@@ -126,10 +138,14 @@ class Socket {
       if (isAnswered) this.#answer(sequence, UNKNOWN);
       return;
     }
-    if (req.case === "cmdSession") return this.#answer(sequence, session(this.server.limit));
+    if (req.case === "cmdSession") {
+      this.#asked = sequence;
+      return this.#answer(sequence, session(this.server.limit));
+    }
     assert.ok(bytes.length <= (this.server.limit ?? Infinity), "a message above the limit would end the session");
     this.server.commands.push(req);
     if (!this.server.answers) return;
+    if (req.case === "cmdAuth" && !this.server.answer) return this.#answer(sequence, { case: "authResp", value: {} });
     const answer =
       this.server.answer?.(req) ?? refusal(req.case, this.server.stream) ?? this.server.stream?.answer(req);
     if (answer) return this.#answer(sequence, answer);
@@ -144,11 +160,15 @@ class Socket {
     }
   }
 
-  close(code: number): void {
+  expiring(): void {
+    this.#answer(this.#asked, { case: "sessionExpiringResp", value: { expiresInMs: 1000n } });
+  }
+
+  close(code: number, reason = ""): void {
     if (this.readyState === 3) return;
     this.readyState = 3;
     this.server.open.delete(this);
-    queueMicrotask(() => this.onclose?.({ code, reason: "" }));
+    queueMicrotask(() => this.onclose?.({ code, reason }));
   }
 
   #subscribe(sequence: bigint, { sources, credit }: CmdKafkaSubscribe): void {

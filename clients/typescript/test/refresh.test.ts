@@ -1,0 +1,207 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { setImmediate } from "node:timers/promises";
+
+import { connect, type Gate, type GateError, type Login } from "../src/index.ts";
+import { Server } from "./server.ts";
+
+const URL = "ws://gateway/mine";
+
+/** Waits until the condition holds. */
+async function until(holds: () => boolean): Promise<void> {
+  while (!holds()) await setImmediate();
+}
+
+/** The tokens that the server was shown on open connections. */
+function shown(server: Server): string[] {
+  return server.commands.flatMap((command) => (command.case === "cmdAuth" ? [command.value.token] : []));
+}
+
+/** A client with numbered tokens. */
+function loggedIn(): { gate: Gate; calls: () => number } {
+  let calls = 0;
+  const gate = connect(URL, { refresh: async () => ({ token: `token-${++calls}` }) });
+  return { gate, calls: () => calls };
+}
+
+test("a token is offered as a subprotocol", async () => {
+  const server = new Server();
+  const { gate } = loggedIn();
+  await gate.ping();
+  assert.deepEqual([...server.open][0]!.protocols, ["sluicegate.v1", "sluicegate.token.token-1"]);
+  gate.close();
+  const other = connect(URL, { protocols: ["own"], refresh: async () => ({ token: "a.b-c_d" }) });
+  await other.ping();
+  assert.deepEqual([...server.open][0]!.protocols, ["own", "sluicegate.token.a.b-c_d"]);
+  other.close();
+});
+
+test("the client renews its login on the open connection", async () => {
+  const server = new Server();
+  const { gate, calls } = loggedIn();
+  const records = gate.subscribe("t", { from: "earliest" })[Symbol.asyncIterator]();
+  server.write(0, 1);
+  assert.equal((await records.next()).value?.offset, 0);
+  for (const token of ["token-2", "token-3"]) {
+    server.expiring();
+    await until(() => shown(server).includes(token));
+  }
+  server.write(0, 1);
+  assert.equal((await records.next()).value?.offset, 1);
+  assert.deepEqual([calls(), server.opened], [3, 1]);
+  gate.close();
+});
+
+test("a renewal that fails is tried again, and one that is refused is not", async (t) => {
+  t.mock.method(Math, "random", () => 0.001);
+  const server = new Server();
+  let fails = 2;
+  server.answer = (req) => {
+    if (req.case !== "cmdAuth") return undefined;
+    if (fails-- > 0) return { case: "errorResp", value: { message: "no keys", retriable: true } };
+    return { case: "errorResp", value: { message: "another subject" } };
+  };
+  const { gate } = loggedIn();
+  await gate.ping();
+  server.expiring();
+  await until(() => shown(server).length === 3);
+  for (let turn = 0; turn < 20; turn++) await setImmediate();
+  assert.deepEqual(shown(server), ["token-2", "token-3", "token-4"]);
+  // The connection stays open until the login expires.
+  await gate.ping();
+  assert.equal(server.opened, 1);
+  gate.close();
+});
+
+test("a client whose login has expired logs in anew and goes on", async (t) => {
+  t.mock.method(Math, "random", () => 0.001);
+  const server = new Server();
+  const { gate, calls } = loggedIn();
+  const records = gate.subscribe("t", { from: "earliest" })[Symbol.asyncIterator]();
+  server.write(0, 1);
+  await records.next();
+  server.expire();
+  server.write(0, 1);
+  assert.equal((await records.next()).value?.offset, 1);
+  assert.deepEqual([calls(), server.opened], [2, 2]);
+  assert.deepEqual([...server.open][0]!.protocols.at(-1), "sluicegate.token.token-2");
+  gate.close();
+});
+
+test("clients whose logins expired together come back over two seconds", async (t) => {
+  t.mock.method(Math, "random", () => 0.999);
+  let now = 0;
+  t.mock.method(Date, "now", () => now);
+  for (const lived of [1_000, 300_000]) {
+    const server = new Server();
+    const { gate } = loggedIn();
+    await gate.ping();
+    let pause = 0;
+    gate.addEventListener("status", ({ detail }) => {
+      if (detail.state === "waiting") pause = detail.retryIn;
+    });
+    now += lived;
+    server.expire();
+    gate.ping().catch(() => {});
+    await until(() => pause > 0);
+    assert.ok(pause > 1900 && pause <= 2000, `${pause}`);
+    gate.close();
+  }
+});
+
+test("another token does not ask again why no connection is opened", async (t) => {
+  t.mock.method(Math, "random", () => 0.001);
+  const server = new Server();
+  server.fails = 3;
+  server.status = 426;
+  const { gate, calls } = loggedIn();
+  await gate.ping();
+  assert.deepEqual([calls(), server.probes.length], [4, 1]);
+  gate.close();
+});
+
+test("without `refresh`, the end of the login is the end of subscriptions until `reconnect`", async () => {
+  const server = new Server();
+  const gate = connect(URL);
+  const records = gate.subscribe("t")[Symbol.asyncIterator]();
+  const next = records.next();
+  const written = gate.produce("t", { value: "1" });
+  await until(() => server.commands.length === 2);
+  server.expire();
+  const over = {
+    name: "GateError",
+    reason: "denied",
+    retriable: false,
+    message: /3000 identity expired\): log in again$/,
+  };
+  await assert.rejects(next, over);
+  await assert.rejects(written, { ...over, unknownOutcome: true });
+  await assert.rejects(gate.ping(), { ...over, unknownOutcome: false });
+  assert.equal(server.opened, 1);
+  const states: string[] = [];
+  gate.addEventListener("status", ({ detail }) => states.push(detail.state));
+  gate.reconnect();
+  await gate.ping();
+  assert.deepEqual(states, ["connecting", "open"], "without a pause");
+  gate.close();
+});
+
+test("calls of `refresh` never overlap", async () => {
+  const server = new Server();
+  let running = 0;
+  let calls = 0;
+  const resolves: (() => void)[] = [];
+  const refresh = async (): Promise<Login> => {
+    assert.equal(++running, 1);
+    calls += 1;
+    await new Promise<void>((resolve) => resolves.push(resolve));
+    running -= 1;
+    return { token: `token-${calls}` };
+  };
+  const gate = connect(URL, { refresh });
+  const ping = gate.ping();
+  await until(() => resolves.length === 1);
+  resolves[0]!();
+  await ping;
+  server.expiring();
+  await until(() => resolves.length === 2);
+  // The connection is lost meanwhile: the next one has the token that was asked for.
+  server.cut();
+  const again = gate.ping();
+  await until(() => gate.status.state === "connecting");
+  resolves[1]!();
+  await again;
+  assert.equal(calls, 2);
+  assert.equal([...server.open][0]!.protocols.at(-1), "sluicegate.token.token-2");
+  gate.close();
+});
+
+test("what is no token is an error without the token", async () => {
+  new Server();
+  for (const token of ["secret token", "", 5, "x".repeat(8193), null]) {
+    const gate = connect(URL, { refresh: async () => ({ token }) as never });
+    const failed = await gate.ping().then(
+      () => assert.fail(),
+      (error: GateError) => error,
+    );
+    assert.equal(failed.message, "refresh: token: expected a JSON Web Token, at most 8192 characters");
+    gate.close();
+  }
+});
+
+test("a login without a token is not renewed", async () => {
+  const server = new Server();
+  let calls = 0;
+  const gate = connect(URL, {
+    refresh: async () => {
+      calls += 1;
+      return {};
+    },
+  });
+  await gate.ping();
+  server.expiring();
+  await until(() => calls === 2);
+  await gate.ping();
+  assert.deepEqual(shown(server), []);
+  gate.close();
+});
