@@ -29,7 +29,7 @@ _demo-programs: wasm web
 
 # everything: units, the client for browsers, pure crates on wasm32, the filter, end to end on a real Envoy and a real Kafka
 test: wasm sdk-guest web _browser _demo-programs
-    npm test --silent -w sluicegate
+    npm test --silent -w sluicegate -w browser-tests -w login
     cargo build --workspace --bins
     cargo test --workspace --no-fail-fast
     just older-kafka
