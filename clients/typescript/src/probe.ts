@@ -45,8 +45,8 @@ function meaning(status: number, hasProtocols: boolean, origin: string): string 
     case 426:
       // Of the filter itself, without the bridge.
       return (
-        "426: address, login and origin are right; the bridge may be down, its route missing, a subprotocol not accepted, " +
-        "or a proxy stops WebSockets"
+        `426: address${hasProtocols ? " and origin are right; a token in the subprotocols may be refused," : ", login and origin are right;"} ` +
+        "the bridge may be down, its route missing, a subprotocol not accepted, or a proxy stops WebSockets"
       );
     case 429:
       return "429: there were too many requests";

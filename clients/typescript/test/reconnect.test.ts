@@ -36,6 +36,12 @@ test("what a plain request gets says why the WebSocket was not opened", async (t
       `${answered}426: address, login and origin are right; the bridge may be down, its route missing, a subprotocol not accepted, ` +
         "or a proxy stops WebSockets",
     ],
+    [
+      426,
+      ["token"],
+      `${answered}426: address and origin are right; a token in the subprotocols may be refused, the bridge may be down, ` +
+        "its route missing, a subprotocol not accepted, or a proxy stops WebSockets",
+    ],
     [401, [], `${answered}401: the login is missing or has expired`],
     [401, ["token"], `${answered}401, which proves nothing: it has no subprotocols, and no token in them`],
     [403, [], `${answered}403: the gateway refuses this login or this program`],
