@@ -23,6 +23,20 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with_all = ["config", "bootstrap_servers"])]
     pub(crate) nats: bool,
 
+    /// Let users log in, who each have their own topic: starts an OpenID provider with the users Alice and Bob
+    #[arg(long, conflicts_with_all = ["config", "bootstrap_servers", "nats"])]
+    pub(crate) login: bool,
+
+    /// The OpenID provider's port
+    #[arg(long, value_name = "N", default_value_t = 8081, requires = "login",
+        value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) login_port: u16,
+
+    /// Seconds for which a token is valid; pages get another one before
+    #[arg(long, value_name = "N", default_value_t = 300, requires = "login",
+        value_parser = clap::value_parser!(u16).range(5..))]
+    pub(crate) token_seconds: u16,
+
     /// Serve pages of this origin too, such as http://127.0.0.1:3000; can be repeated
     #[arg(long, value_name = "ORIGIN", value_parser = origin)]
     pub(crate) origin: Vec<String>,

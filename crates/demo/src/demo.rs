@@ -1,12 +1,16 @@
 //! Starts all parts, watches them, and stops them.
 
 use std::fs;
+use std::future::pending;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
 use sluicegate_client::Client;
-use sluicegate_stack::envoy::{LIVE_PAGE, NATS_PAGE, Profile, guarded, instead, page};
+use sluicegate_stack::envoy::{
+    DEMO_ROUTES, LIVE_PAGE, NATS_PAGE, Profile, guarded, instead, login_page, page,
+};
+use sluicegate_stack::login::Provider;
 use sluicegate_stack::port::Port;
 use sluicegate_stack::stack::{BridgeConfig, Setup, Stack};
 use sluicegate_stack::{Error as StackError, tools};
@@ -17,7 +21,8 @@ use tokio::time::timeout;
 use crate::args::Args;
 use crate::embedded::Embedded;
 use crate::hints;
-use crate::routes::routes;
+use crate::login;
+use crate::routes::{LOGIN_ROUTES, NATS_ROUTES};
 use crate::source::{Source, System, system_of};
 use crate::{Failure, sentence};
 
@@ -43,6 +48,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
 struct Running {
     stack: Stack,
     embedded: Option<Embedded>,
+    provider: Option<Provider>,
 }
 
 impl Running {
@@ -57,6 +63,13 @@ impl Running {
             check_envoy(path).await?;
         }
         let profile = Profile::from(args.profile);
+        let provider = match args.login {
+            true => {
+                hints::say("starting the OpenID provider");
+                Some(login::start(&args).await?)
+            }
+            false => None,
+        };
 
         let (bridge, source, embedded) = match (args.config, args.bootstrap_servers) {
             (Some(path), _) => {
@@ -76,19 +89,23 @@ impl Running {
             (None, None) => {
                 let system = if args.nats { System::Nats } else { System::Kafka };
                 hints::say(&format!("starting the embedded {}", system.name()));
-                let embedded = Embedded::start(system).await?;
-                (BridgeConfig::Text(embedded.bridge_config()), embedded.source(), Some(embedded))
+                let topics = if args.login { login::topics() } else { Vec::new() };
+                let embedded = Embedded::start(system, &topics).await?;
+                let identity = provider.as_ref().map(login::bridge_config).unwrap_or_default();
+                let config = identity + &embedded.bridge_config();
+                (BridgeConfig::Text(config), embedded.source(), Some(embedded))
             }
         };
 
         hints::say("starting the bridge and Envoy");
         let secret = secret()?;
-        let home = match source.system() {
-            System::Kafka => LIVE_PAGE,
-            System::Nats => NATS_PAGE,
+        let (pages, routes) = match (&provider, source.system()) {
+            (Some(provider), _) => (login_page(profile, args.port, &provider.issuer()), LOGIN_ROUTES),
+            (None, System::Kafka) => (page(profile, LIVE_PAGE, args.port), DEMO_ROUTES),
+            (None, System::Nats) => (page(profile, NATS_PAGE, args.port), NATS_ROUTES),
         };
-        let mut envoy_edits = page(profile, home, args.port)?.to_vec();
-        let routes = guarded(&routes(source.system()), args.port, &args.origin);
+        let mut envoy_edits = pages?.to_vec();
+        let routes = guarded(&routes, args.port, &args.origin);
         let routes: Vec<&str> = routes.iter().map(String::as_str).collect();
         envoy_edits.push(instead(&format!("\"gateway_secret\": \"{secret}\","), &routes));
         let setup = Setup {
@@ -107,11 +124,15 @@ impl Running {
             }
             (error, _) => Failure::from(error),
         })?;
-        let mut running = Self { stack, embedded };
+        let mut running = Self { stack, embedded, provider };
         hints::say("waiting until a fetch works");
         running.ready(&source).await?;
-        answers(&running.stack.url()).await?;
-        hints::print(&running.stack, profile, &source, &tools::cli()?);
+        let url = running.stack.url();
+        match &running.provider {
+            Some(provider) => login::answers(&url, provider).await?,
+            None => answers(&url).await?,
+        }
+        hints::print(&running.stack, profile, &source, running.provider.as_ref(), &tools::cli()?);
         Ok(running)
     }
 
@@ -129,15 +150,32 @@ impl Running {
 
     /// Waits until a part ends unexpectedly.
     async fn watch(&mut self) -> Failure {
-        let Some(embedded) = &mut self.embedded else { return self.stack.watch().await.into() };
+        let Self { stack, embedded, provider } = self;
+        let embedded = async {
+            match embedded {
+                Some(embedded) => embedded.run().await,
+                None => pending().await,
+            }
+        };
+        let provider = async {
+            match provider {
+                Some(provider) => provider.process.watch().await,
+                None => pending().await,
+            }
+        };
         tokio::select! {
-            error = self.stack.watch() => error.into(),
-            failure = embedded.run() => failure,
+            error = stack.watch() => error.into(),
+            failure = embedded => failure,
+            error = provider => error.into(),
         }
     }
 
     async fn stop(mut self) {
         self.stack.stop(STOP_WITHIN).await;
+        if let Some(Provider { process, .. }) = &mut self.provider {
+            process.terminate();
+            let _ = process.wait(STOP_WITHIN).await;
+        }
     }
 }
 

@@ -17,10 +17,10 @@ pub(crate) enum Embedded {
 }
 
 impl Embedded {
-    /// Starts one.
-    pub(crate) async fn start(system: System) -> Result<Self, Failure> {
+    /// Starts one. A Kafka also has the topics `more`.
+    pub(crate) async fn start(system: System, more: &[String]) -> Result<Self, Failure> {
         let started: Result<Self, Failure> = match system {
-            System::Kafka => Kafka::start().map(Self::Kafka).map_err(Failure::from),
+            System::Kafka => Kafka::start(more).map(Self::Kafka).map_err(Failure::from),
             System::Nats => Nats::start().await.map(Self::Nats).map_err(Failure::from),
         };
         started.map_err(|e| format!("cannot start the embedded {}: {}", system.name(), sentence(&*e)).into())

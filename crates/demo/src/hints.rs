@@ -8,9 +8,11 @@ use std::io::{Write as _, stderr, stdout};
 use std::path::Path;
 
 use sluicegate_stack::envoy::Profile;
+use sluicegate_stack::login::Provider;
 use sluicegate_stack::stack::Stack;
 
-use self::commands::{Parts, commands};
+use self::commands::{Parts, commands, logged_in};
+use crate::login::topics;
 use crate::source::{Source, System};
 
 /// Prints a line about a slow step.
@@ -19,7 +21,13 @@ pub(crate) fn say(text: &str) {
 }
 
 /// Prints the addresses of all parts, and commands to try.
-pub(crate) fn print(stack: &Stack, profile: Profile, source: &Source, cli: &Path) {
+pub(crate) fn print(
+    stack: &Stack,
+    profile: Profile,
+    source: &Source,
+    provider: Option<&Provider>,
+    cli: &Path,
+) {
     let (gateway, url) = (stack.gateway(), stack.url());
     let http = format!("http://{gateway}");
     let embedded = matches!(source, Source::Embedded(..));
@@ -29,33 +37,47 @@ pub(crate) fn print(stack: &Stack, profile: Profile, source: &Source, cli: &Path
         (System::Nats, true) => ("", "nats/streams"),
         (System::Nats, false) => ("?stream=STREAM", "nats/streams"),
     };
+    let envoy = format!("Envoy, {}", profile.name());
+    let login = provider.into_iter().flat_map(|provider| {
+        let issuer = provider.issuer();
+        [
+            ("users' topics", topics().join(", ")),
+            (
+                "OpenID provider",
+                format!("{issuer} (Alice and Bob log in without a password: for this demo only)"),
+            ),
+        ]
+    });
+    let rows = [
+        (if provider.is_some() { "page" } else { "live page" }, format!("{http}/{query}")),
+        ("pub/sub endpoint", url.clone()),
+        ("plain HTTP", format!("{http}/produce, {http}/{rest}")),
+        ("readiness", format!("{http}/readyz")),
+        (if embedded { "reads and writes" } else { "reads from" }, source.to_string()),
+        (&envoy, format!("http://{}", stack.envoy().admin())),
+        ("bridge metrics", format!("http://{}/metrics", stack.bridge.admin())),
+        ("logs", stack.folder().path().display().to_string()),
+    ];
+    let rows: String =
+        rows.into_iter().chain(login).map(|(name, value)| format!("  {name:<17} {value}\n")).collect();
     let parts = Parts { http: &http, url: &url, cli: &cli.display().to_string() };
-    let commands = commands(source, &parts);
+    let commands = match provider {
+        Some(provider) => logged_in(&provider.issuer(), &parts),
+        None => commands(source, &parts),
+    };
     let tries: String =
         commands.iter().map(|(about, command)| format!("\n  # {about}\n  {command}\n")).collect();
+    let is_mock = matches!(source, Source::Embedded(System::Kafka, _)) && provider.is_none();
+    let mock = if is_mock { MOCK } else { "" };
     let _ = writeln!(
         stdout(),
         "
 Sluicegate is ready.
 
-  live page         {http}/{query}
-  pub/sub endpoint  {url}
-  plain HTTP        {http}/produce, {http}/{rest}
-  readiness         {http}/readyz
-  {:<17} {source}
-  Envoy, {:<10} http://{}
-  bridge metrics    http://{}/metrics
-  logs              {}
-{}
+{rows}{mock}
 Try in another terminal:
 {tries}
-Ctrl-C stops everything.",
-        if embedded { "reads and writes" } else { "reads from" },
-        profile.name(),
-        stack.envoy().admin(),
-        stack.bridge.admin(),
-        stack.folder().path().display(),
-        if matches!(source, Source::Embedded(System::Kafka, _)) { MOCK } else { "" },
+Ctrl-C stops everything."
     );
 }
 

@@ -1,8 +1,9 @@
 //! A script in Node that drives a real browser. It asks for what it cannot do itself, such as killing the bridge, line
 //! by line.
 
+use std::fs;
 use std::io;
-use std::process::Command;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -26,12 +27,10 @@ pub async fn run(
     mut answer: impl AsyncFnMut(&str) -> String,
 ) -> Result<(), Error> {
     let folder = Folder::new("browser")?;
-    let path = tools::workspace().join("tests/browser").join(script);
     let listener = TcpListener::bind("127.0.0.1:0").await.map_err(Error::io("listen for the script"))?;
     let port = listener.local_addr().map_err(Error::io("listen for the script"))?.port();
-    let mut node = Command::new(tools::node()?);
-    node.arg("--disable-warning=ExperimentalWarning").arg("--experimental-transform-types");
-    node.arg(path).arg(port.to_string()).args(args).env("TMPDIR", folder.path());
+    let mut node = tools::typescript(&format!("tests/browser/{script}"))?;
+    node.arg(port.to_string()).args(args).env("TMPDIR", folder.path());
     let mut process = Process::spawn("the browser's script", node, &folder.path().join("script.log"))?;
     let served = async {
         let (stream, _) = listener.accept().await?;
@@ -52,6 +51,16 @@ pub async fn run(
         status = process.wait(within) => status?,
     };
     if status.success() { Ok(()) } else { Err(process.watch().await) }
+}
+
+/// The folder of screenshots, for people to look at.
+///
+/// # Errors
+/// The folder cannot be made.
+pub fn screenshots() -> Result<PathBuf, Error> {
+    let folder = tools::target_dir()?.join("screenshots");
+    fs::create_dir_all(&folder).map_err(Error::io(format!("make {}", folder.display())))?;
+    Ok(folder)
 }
 
 /// For the browser to close.

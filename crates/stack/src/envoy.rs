@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-pub use page::{LIVE_PAGE, NATS_PAGE, page};
+pub use page::{LIVE_PAGE, NATS_PAGE, login_page, page};
 pub(crate) use routes::beside;
 pub use routes::{DEMO_ROUTES, guarded, instead, local_hosts, plugin, routes, writing};
 pub use verifying::verifying;

@@ -4,7 +4,7 @@
 //! 2. [`kafka`], [`nats`], [`bridge`], [`envoy`], [`nginx`], [`apisix`]: the parts, which tests kill and restart
 //! 3. [`process`]: a child that never outlives this process
 //! 4. [`socket`], [`json_socket`] and [`raw`], the clients; [`waiting`] and [`random`]
-//! 5. [`secrets`], [`certificates`], [`tokens`]: credentials of clients and brokers
+//! 5. [`secrets`], [`certificates`], [`tokens`]: credentials of clients and brokers; [`login`], where users get theirs
 //! 6. [`port`], [`folder`], [`tools`], [`http`]: ports, logs, programs, and simple requests
 //! 7. [`browser`]: scripts that drive a browser
 //! 8. [`arguments`]: the command lines of demo, benchmark and soak
@@ -20,6 +20,7 @@ pub mod folder;
 pub mod http;
 pub mod json_socket;
 pub mod kafka;
+pub mod login;
 pub mod nats;
 pub mod nginx;
 pub mod port;

@@ -4,6 +4,7 @@
 
 use std::env;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::Error;
 
@@ -105,6 +106,17 @@ pub fn built(file: &str) -> Result<PathBuf, Error> {
 /// [`Error::Missing`].
 pub fn node() -> Result<PathBuf, Error> {
     find("SLUICEGATE_NODE", "Node", workspace().join("target/tools/bin/node"), INSTALL)
+}
+
+/// Node with a program in TypeScript, a file of the workspace.
+///
+/// # Errors
+/// [`Error::Missing`].
+pub fn typescript(file: &str) -> Result<Command, Error> {
+    let mut command = Command::new(node()?);
+    command.args(["--disable-warning=ExperimentalWarning", "--experimental-transform-types"]);
+    command.arg(workspace().join(file));
+    Ok(command)
 }
 
 /// The project's root.

@@ -1,12 +1,11 @@
 //! The live page.
 
-use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sluicegate_soak::live::writers;
+use sluicegate_stack::browser;
 use sluicegate_stack::kafka::{Record, Write};
-use sluicegate_stack::{browser, tools};
 
 use crate::parts::{PARTITIONS, Parts, TOPIC};
 
@@ -14,8 +13,7 @@ use crate::parts::{PARTITIONS, Parts, TOPIC};
 async fn page_shows_every_record_once_while_everything_fails_in_turn() {
     let mut parts = Parts::start().await;
     let gateway = parts.stack.gateway().to_string();
-    let screenshots = tools::target_dir().unwrap().join("screenshots");
-    fs::create_dir_all(&screenshots).unwrap();
+    let screenshots = browser::screenshots().unwrap();
     let mut writers = Some(writers::start(&parts.kafka, &Arc::from(TOPIC), PARTITIONS, |gate, reading| {
         format!(r#"{{"gate":{gate},"reading":{reading}}}"#)
     }));

@@ -152,6 +152,32 @@ async fn shown_commands_work_on_nats() {
     browser::run("nats.ts", &[&gateway.to_string()], START, asked).await.unwrap();
 }
 
+/// A demo with logins, and its gateway.
+async fn with_logins(folder: &Folder) -> (Process, SocketAddr) {
+    let provider = Port::pick().unwrap().number().to_string();
+    ready(folder, &["--login", "--login-port", &provider]).await
+}
+
+#[tokio::test]
+async fn shown_commands_work_with_logins() {
+    let folder = Folder::new("demo-test").unwrap();
+    let (demo, _) = with_logins(&folder).await;
+    // In one shell: they share a token.
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &(commands(&demo).join("; echo; ") + "; echo; echo done; sleep 60")]);
+    let log = folder.path().join("commands.log");
+    let mut shell = Process::spawn("the shown commands", shell, &log).unwrap();
+    for wanted in [
+        "\"status\":401",
+        "{\"topic\":\"orders.alice\",\"partition\":0,\"offset\":0",
+        "{\"order\": \"3 planks\"}",
+        "\"status\":403",
+        "done",
+    ] {
+        says(&mut shell, wanted, STEP).await;
+    }
+}
+
 #[tokio::test]
 async fn hints_name_the_system_of_a_given_configuration() {
     let server = Nats::jetstream("").await.unwrap();
@@ -266,9 +292,23 @@ async fn sigterm_leaves_nothing_behind() {
     assert_eq!(parts.len(), 2, "bridge and Envoy");
     assert_eq!(run_in(folder.path()).len(), 3, "they and the demo");
     assert_eq!(stacks_of(demo.id()).len(), 1);
+    stops(&mut demo, &folder, &parts).await;
+}
+
+#[tokio::test]
+async fn sigterm_ends_the_provider_too() {
+    let folder = Folder::new("demo-test").unwrap();
+    let (mut demo, _) = with_logins(&folder).await;
+    let parts = children(&demo);
+    assert_eq!(parts.len(), 3, "bridge, Envoy and the OpenID provider");
+    stops(&mut demo, &folder, &parts).await;
+}
+
+/// Terminates a demo, and expects it to leave nothing behind.
+async fn stops(demo: &mut Process, folder: &Folder, parts: &[u32]) {
     demo.terminate();
     assert!(demo.wait(STEP).await.unwrap().success());
-    gone(&parts).await;
+    gone(parts).await;
     assert_eq!(run_in(folder.path()), Vec::<String>::new());
     assert_eq!(stacks_of(demo.id()), Vec::<PathBuf>::new());
 }
@@ -284,13 +324,15 @@ async fn kill_leaves_nothing_behind() {
 
 #[tokio::test]
 async fn death_of_a_part_ends_the_demo_and_is_named() {
-    for name in ["Envoy", "the bridge"] {
+    for (name, program) in
+        [("Envoy", "envoy"), ("the bridge", "sluicegate-brid"), ("the OpenID provider", "node")]
+    {
         let folder = Folder::new("demo-test").unwrap();
-        let (mut demo, _) = ready(&folder, &[]).await;
+        let (mut demo, _) = with_logins(&folder).await;
         let parts = children(&demo);
-        let program = if name == "Envoy" { "envoy" } else { "sluicegate-brid" };
+        let runs = |id: &&u32| fs::read_link(format!("/proc/{id}/exe")).unwrap();
         let part =
-            parts.iter().find(|id| fs::read_to_string(format!("/proc/{id}/comm")).unwrap().trim() == program);
+            parts.iter().find(|id| runs(id).file_name().unwrap().to_str().unwrap().starts_with(program));
         let killed = Command::new("kill").args(["-9", &part.unwrap().to_string()]).status().unwrap();
         assert!(killed.success());
         assert_eq!(demo.wait(STEP).await.unwrap().code(), Some(1));
@@ -362,6 +404,22 @@ async fn wrong_input_is_one_sentence() {
     let cases: &[(&[&str], i32, &str)] = &[
         (&["--port", &taken], 1, "is in use; choose another with --port"),
         (&["--port", "0"], 2, "0 is not in 1..=65535"),
+        (&["--login", "--nats"], 2, "'--login' cannot be used with '--nats'"),
+        (&["--login", "--config", "x"], 2, "'--login' cannot be used with '--config"),
+        (&["--login", "--bootstrap-servers", "a:1"], 2, "'--login' cannot be used with '--bootstrap-servers"),
+        (&["--login-port", "1"], 2, "arguments were not provided: --login"),
+        (&["--token-seconds", "60"], 2, "arguments were not provided: --login"),
+        (&["--login", "--token-seconds", "4"], 2, "4 is not in 5..=65535"),
+        (
+            &["--port", &free, "--login", "--login-port", &taken],
+            1,
+            "is in use; choose another with --login-port",
+        ),
+        (
+            &["--port", &free, "--login", "--login-port", &free],
+            1,
+            "is in use; choose another with --login-port",
+        ),
         (&["--profile", "x"], 2, "[possible values: tunnel, internal, relay]"),
         (&["--bootstrap-servers", "nowhere"], 2, "is not HOST:PORT"),
         (&["--config", "/nowhere/bridge.toml"], 1, "cannot read /nowhere/bridge.toml: No such file"),

@@ -15,10 +15,13 @@ pub(crate) struct Kafka {
 }
 
 impl Kafka {
-    /// A cluster of one broker with a topic, and a partition for each gate.
-    pub(super) fn start() -> KafkaResult<Self> {
+    /// A cluster of one broker with a topic of readings, which has a partition for each gate, and these topics.
+    pub(super) fn start(more: &[String]) -> KafkaResult<Self> {
         let cluster = MockCluster::new(1)?;
         cluster.create_topic(NAME, PARTITIONS, 1)?;
+        for topic in more {
+            cluster.create_topic(topic, 1, 1)?;
+        }
         let producer = ClientConfig::new().set("bootstrap.servers", cluster.bootstrap_servers()).create()?;
         Ok(Self { cluster, producer })
     }

@@ -2,6 +2,7 @@
 
 use prost::Message;
 use sluicegate_protocol::{CmdKafkaFetch, CmdNatsFetch, CmdPing, PubSubReq, pub_sub_req::Req};
+use sluicegate_stack::login::{PROGRAM_SECRET, USERS};
 use sluicegate_stack::tools;
 
 use crate::embedded::NAME;
@@ -17,8 +18,8 @@ pub(super) struct Parts<'a> {
     pub(super) cli: &'a str,
 }
 
-/// Pairs of a text on what a command shows, and the command.
-pub(super) fn commands(source: &Source, parts: &Parts<'_>) -> Vec<(String, String)> {
+/// Commands to try with this source.
+pub(super) fn commands(source: &Source, parts: &Parts<'_>) -> Vec<Command> {
     let mut commands = match source {
         Source::Embedded(System::Kafka, _) => embedded_kafka(parts),
         Source::Embedded(System::Nats, _) => embedded_nats(parts),
@@ -26,9 +27,37 @@ pub(super) fn commands(source: &Source, parts: &Parts<'_>) -> Vec<(String, Strin
         Source::Config(System::Nats, _) => nats(parts),
     };
     commands.push(raw(source, parts.url));
-    commands.into_iter().map(|(about, command)| (about.to_owned(), command)).collect()
+    commands
 }
 
+/// The same, for users who log in. The first command gets the token for the others.
+pub(super) fn logged_in(issuer: &str, Parts { http, url, cli }: &Parts<'_>) -> Vec<Command> {
+    let [alice, bob] = USERS;
+    let token = "-H \"Authorization: Bearer $TOKEN\"";
+    vec![
+        ("nobody gets in without a token: 401", format!("curl {http}/kafka/topics")),
+        (
+            "a token for a program of Alice's, which the next commands send",
+            format!(
+                "TOKEN=$(curl -s -u {alice}:{PROGRAM_SECRET} -d grant_type=client_credentials {issuer}/token | \
+                 sed 's/.*\"access_token\":\"\\([^\"]*\\)\".*/\\1/')"
+            ),
+        ),
+        (
+            "write an order of Alice's: the page in which she is logged in shows it",
+            format!(
+                "curl {token} -H 'x-kafka-topic: orders.{alice}' -d '{{\"order\": \"3 planks\"}}' {http}/produce"
+            ),
+        ),
+        ("read her orders", format!("{cli} -u {url} {token} fetch orders.{alice} -p 0 --from earliest -c 1")),
+        (
+            "she reads none of Bob's: 403",
+            format!("curl {token} '{http}/kafka/topics/orders.{bob}/partitions/0/records'"),
+        ),
+    ]
+}
+
+/// A text on what a command shows, and the command.
 type Command = (&'static str, String);
 
 fn embedded_kafka(Parts { http, url, cli }: &Parts<'_>) -> Vec<Command> {

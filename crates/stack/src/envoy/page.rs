@@ -13,24 +13,47 @@ use crate::{Error, tools};
 pub fn page(profile: Profile, home: &'static str, port: u16) -> Result<[(String, String); 2], Error> {
     let routes = [("/", home)].into_iter().chain(FILES).map(|(path, file)| {
         let policy = if file == LIVE_PAGE { PAGE_POLICY } else { EXAMPLE_POLICY };
-        let file = tools::built(file)?;
-        let kind = match file.extension().and_then(OsStr::to_str) {
-            Some("js") => "text/javascript",
-            Some("css") => "text/css",
-            _ => "text/html",
-        };
-        let headers =
-            [("content-type", kind), ("content-security-policy", policy), ("cache-control", "no-cache")];
-        let headers = headers.map(|(key, value)| {
-            format!("{{header: {{key: {key}, value: {value:?}}}, append_action: {SET}}}")
-        });
-        Ok(format!(
-            "- {{match: {{path: {path}}}, direct_response: {{status: 200, body: {{filename: {file:?}}}}}, \
-             response_headers_to_add: [{}]}}\n",
-            headers.join(", ")
-        ))
+        served(path, file, policy)
     });
-    let routes = routes.collect::<Result<Vec<_>, Error>>()?.join(INDENT);
+    Ok(edits(profile, port, &routes.collect::<Result<String, Error>>()?))
+}
+
+/// Adds Envoy routes for the page at `/` on which users log in at `issuer`, as [`page`].
+///
+/// # Errors
+/// [`Error::Missing`]: it is not built.
+pub fn login_page(profile: Profile, port: u16, issuer: &str) -> Result<[(String, String); 2], Error> {
+    let policy = format!("{EXAMPLE_POLICY}; img-src data:; connect-src 'self' {issuer}");
+    let files = LOGIN_FILES.into_iter().map(|(path, file)| served(path, file, &policy));
+    let files = files.collect::<Result<String, Error>>()?;
+    let settings = format!(
+        "- {{match: {{path: /login.json}}, direct_response: \
+         {{status: 200, body: {{inline_string: '{{\"issuer\": \"{issuer}\"}}'}}}}}}\n{INDENT}"
+    );
+    Ok(edits(profile, port, &(files + &settings)))
+}
+
+/// A route for a file, and the indentation of the next one.
+fn served(path: &str, file: &str, policy: &str) -> Result<String, Error> {
+    let file = tools::built(file)?;
+    let kind = match file.extension().and_then(OsStr::to_str) {
+        Some("js") => "text/javascript",
+        Some("css") => "text/css",
+        _ => "text/html",
+    };
+    let headers =
+        [("content-type", kind), ("content-security-policy", policy), ("cache-control", "no-cache")];
+    let headers = headers
+        .map(|(key, value)| format!("{{header: {{key: {key}, value: {value:?}}}, append_action: {SET}}}"));
+    Ok(format!(
+        "- {{match: {{path: {path}}}, direct_response: {{status: 200, body: {{filename: {file:?}}}}}, \
+         response_headers_to_add: [{}]}}\n{INDENT}",
+        headers.join(", ")
+    ))
+}
+
+/// The edits that add `routes`, for the names of this machine only.
+fn edits(profile: Profile, port: u16, routes: &str) -> [(String, String); 2] {
     let host = match profile {
         Profile::Tunnel | Profile::Relay => "sluicegate",
         Profile::Internal => "edge",
@@ -41,7 +64,7 @@ pub fn page(profile: Profile, home: &'static str, port: u16) -> Result<[(String,
     let domains = local_hosts(port).map(|host| format!("'{host}'")).join(", ");
     // The default is 4 KiB.
     let limit = format!("max_direct_response_body_size_bytes: 1048576\n            {}", hosts(&domains));
-    Ok([(hosts("'*'"), limit), (NEXT.to_owned(), format!("{routes}{INDENT}{NEXT}"))])
+    [(hosts("'*'"), limit), (NEXT.to_owned(), format!("{routes}{NEXT}"))]
 }
 
 /// The page that shows a topic of Kafka.
@@ -56,8 +79,15 @@ const FILES: [(&str, &str); 7] = [
     ("/json-session.html", "examples/json-session.html"),
     ("/client.html", "examples/client.html"),
     ("/nats.html", NATS_PAGE),
-    ("/sluicegate.min.js", "clients/typescript/dist/sluicegate.min.js"),
+    ("/sluicegate.min.js", CLIENT),
 ];
+/// The same of the page of users who log in.
+const LOGIN_FILES: [(&str, &str); 3] = [
+    ("/", "examples/login/index.html"),
+    ("/oidc-client-ts.min.js", "node_modules/oidc-client-ts/dist/browser/oidc-client-ts.min.js"),
+    ("/sluicegate.min.js", CLIENT),
+];
+const CLIENT: &str = "clients/typescript/dist/sluicegate.min.js";
 /// Scripts and connections of this origin alone. The empty icon is a `data:` URL.
 const PAGE_POLICY: &str = "default-src 'self'; img-src 'self' data:";
 /// The examples' scripts are inline, too.

@@ -1,0 +1,54 @@
+//! Users who log in: an OpenID provider, and a topic for each user.
+
+use std::time::Duration;
+
+use sluicegate_client::{Client, ConnectError};
+use sluicegate_stack::Error as StackError;
+use sluicegate_stack::envoy::local_hosts;
+use sluicegate_stack::login::{Provider, USERS};
+use sluicegate_stack::port::Port;
+
+use crate::args::Args;
+use crate::{Failure, sentence};
+
+/// Starts the provider for pages of the gateway and of the given origins.
+pub(crate) async fn start(args: &Args) -> Result<Provider, Failure> {
+    let port = Port::claim(args.login_port).map_err(|error| match error {
+        StackError::PortInUse(port) => {
+            format!("port {port} is in use; choose another with --login-port").into()
+        }
+        error => Failure::from(error),
+    })?;
+    let own = local_hosts(args.port).map(|host| format!("http://{host}"));
+    let origins: Vec<String> = own.into_iter().chain(args.origin.iter().cloned()).collect();
+    Ok(Provider::start(port, &origins, Duration::from_secs(args.token_seconds.into())).await?)
+}
+
+/// The users' own topics.
+pub(crate) fn topics() -> Vec<String> {
+    USERS.map(|user| format!("orders.{user}")).into()
+}
+
+/// The part of the bridge's configuration that believes the provider. Both have the same clock.
+pub(crate) fn bridge_config(provider: &Provider) -> String {
+    format!("[identity]\nleeway_ms = 0\n\n{}\n", provider.table(NAME))
+}
+
+/// Checks that the endpoint refuses clients without a token, and answers a user.
+pub(crate) async fn answers(url: &str, provider: &Provider) -> Result<(), Failure> {
+    match Client::connect(url).await {
+        Err(ConnectError::Refused { status: 401, .. }) => {}
+        Err(error) => return Err(format!("no answer at {url}: {}", sentence(&error)).into()),
+        Ok(_) => return Err(format!("{url} admits clients without a token").into()),
+    }
+    let [user, ..] = USERS;
+    let token = provider.token(user).await.map_err(|e| format!("{user} cannot log in: {e}"))?;
+    let client = Client::builder(url).header("authorization", format!("Bearer {token}"));
+    let client = client.connect().await;
+    let client = client.map_err(|e| format!("cannot open a session at {url} as {user}: {}", sentence(&e)))?;
+    client.ping("demo").await.map_err(|e| format!("no answer at {url}: {}", sentence(&e)))?;
+    Ok(client.close().await?)
+}
+
+/// The provider's name in the routes.
+const NAME: &str = "demo";
