@@ -1,6 +1,7 @@
 //! Runs the commands of the documents as a reader would, and opens their pages.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use crate::demo::{ready, says};
 const RUN: [&str; 3] = ["sh", "js", "python"];
 const STEP: Duration = Duration::from_secs(20);
 /// Expected output of commands that show something. The others only have to succeed.
-const SHOWN: [(&str, &str); 16] = [
+const SHOWN: [(&str, &str); 18] = [
     ("/produce", r#"{"topic":"demo","partition":"#),
     ("curl -H 'Accept: application/json'", r#""value":{"gate":"north""#),
     ("curl -N 'http", r#""value":{"gate":"north""#),
@@ -33,7 +34,11 @@ const SHOWN: [(&str, &str); 16] = [
     ("print(record[\"partition\"]", "{'gate': 'north'"),
     ("subscribe demo --from earliest --count 5", r#""gate":"north""#),
     ("| sed -un", r#""value":{"gate":"north""#),
+    ("-i 'http", "HTTP/1.1 401 Unauthorized"),
+    ("grant_type=client_credentials", r#"["demo","orders.alice"]"#),
 ];
+/// Its commands need a demo with logins.
+const LOGINS: &str = "tutorials/each-user-sees-their-own.md";
 
 /// A block of code that a page shows.
 struct Block {
@@ -48,7 +53,7 @@ struct Block {
 async fn documented_commands_work_as_they_are_shown() {
     let folder = Folder::new("documents").unwrap();
     let (demo, gateway) = ready(&folder, &[]).await;
-    let run = run(&folder, &gateway.to_string(), |_| true).await;
+    let run = run(&folder, gateway, |page| !page.ends_with(LOGINS)).await;
     assert!(run >= 8, "{run} blocks");
     drop(demo);
 }
@@ -60,7 +65,7 @@ async fn tutorials_work_one_after_the_other() {
     // In place of the tutorial's port 3000.
     let page = Port::pick().unwrap().number().to_string();
     let (demo, gateway) = ready(&folder, &["--origin", &format!("http://127.0.0.1:{page}")]).await;
-    let run = run(&folder, &gateway.to_string(), |page| page.ends_with("tutorials/first-message.md")).await;
+    let run = run(&folder, gateway, |page| page.ends_with("tutorials/first-message.md")).await;
     assert!(run >= 4, "{run} blocks");
     let asked = async |request: &str| panic!("unknown request {request:?}");
     let args = [&gateway.to_string(), &page];
@@ -68,13 +73,42 @@ async fn tutorials_work_one_after_the_other() {
     drop(demo);
 }
 
+#[tokio::test]
+async fn tutorial_with_logins_works() {
+    let folder = Folder::new("tutorial").unwrap();
+    let [page, provider] = [(); 2].map(|()| Port::pick().unwrap().number().to_string());
+    let origin = format!("http://127.0.0.1:{page}");
+    let args = ["--login", "--login-port", &provider, "--token-seconds", "8", "--origin", &origin];
+    let (demo, gateway) = ready(&folder, &args).await;
+    let run = run_with(&folder, gateway, &provider, |page| page.ends_with(LOGINS)).await;
+    assert_eq!(run, 2, "blocks");
+    let asked = async |request: &str| panic!("unknown request {request:?}");
+    let screenshots = browser::screenshots().unwrap();
+    let gateway = gateway.to_string();
+    let args = [&gateway, &provider, &page, screenshots.to_str().unwrap()];
+    browser::run("login-tutorial.ts", &args, Duration::from_secs(120), asked).await.unwrap();
+    drop(demo);
+}
+
 /// Runs the blocks of some pages as their readers would, and returns how many there were.
-async fn run(folder: &Folder, gateway: &str, is_wanted: impl Fn(&str) -> bool) -> usize {
+async fn run(folder: &Folder, gateway: SocketAddr, is_wanted: impl Fn(&str) -> bool) -> usize {
+    run_with(folder, gateway, "8081", is_wanted).await
+}
+
+/// As [`run`], with an OpenID provider at this port.
+async fn run_with(
+    folder: &Folder,
+    gateway: SocketAddr,
+    provider: &str,
+    is_wanted: impl Fn(&str) -> bool,
+) -> usize {
+    let gateway = &gateway.to_string();
     let cli = tools::cli().unwrap().display().to_string();
     let mut run = 0;
     let is_run = |block: &&Block| block.skipped.is_none() && RUN.contains(&block.language.as_str());
     for block in blocks().iter().filter(is_run).filter(|block| is_wanted(&block.page)) {
         let text = block.text.replace("127.0.0.1:8080", gateway).replace("target/demo/sluicegate", &cli);
+        let text = text.replace("127.0.0.1:8081", &format!("127.0.0.1:{provider}"));
         let mut shell = Command::new("bash");
         let script = folder.write(&format!("{run}.mjs"), &text).unwrap();
         let script = script.display();
