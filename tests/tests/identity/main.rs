@@ -9,10 +9,12 @@
 //! 7. [`ending`]: what ends with an identity
 //! 8. [`renewing`]: another token on the open socket
 //! 9. [`revoking`]: identities that are over before they expire
+//! 10. [`browsers`]: users who log in at an OpenID provider in a real browser
 
 #![cfg(test)] // so that helpers, too, may fail as tests do
 
 mod authorizer;
+mod browsers;
 mod certificates;
 mod consumers;
 mod ending;
