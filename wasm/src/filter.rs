@@ -35,7 +35,7 @@ impl Filter {
         let config = Config::parse(&json, startup::detect).map_err(|mistakes| {
             mistakes.iter().map(|mistake| format!("invalid configuration: {mistake}")).collect::<Vec<_>>()
         })?;
-        warn(&config, UNLIMITED, |route| route.grant.topics.is_none());
+        warn(&config, UNLIMITED, |route| route.grant.is_unlimited);
         warn(&config, UNGUARDED, |route| route.grant.write && route.accepts_any_page());
         Ok(Self {
             gateway: startup::start(&config).map_err(|why| vec![why])?,

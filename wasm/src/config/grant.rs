@@ -26,6 +26,8 @@ pub struct Grant {
     pub topics: Option<String>,
     /// What each person can do within that. None: all can do the same.
     pub policy: Option<Personal>,
+    /// Whether a right has all topics because the route names none for it.
+    pub is_unlimited: bool,
 }
 
 /// The rights of each person.
@@ -69,10 +71,13 @@ impl Grant {
         }
         let grant = Self::of(reader, topics, Right::Shared(false), Right::Shared(true));
         let only = topic.filter(|_| !names_its_own).map(str::to_owned);
-        Self { topics: only.or(grant.topics), ..grant }
+        let is_unlimited = grant.is_unlimited && only.is_none();
+        Self { topics: only.or(grant.topics), is_unlimited, ..grant }
     }
 
     fn of(reader: &mut Reader, topics: Option<Vec<Entry>>, read: Right, write: Right) -> Self {
+        let shared = [&read, &write].into_iter().any(|right| matches!(right, Right::Shared(true)));
+        let is_unlimited = topics.is_none() && shared;
         let (source, identity) = identity::read(reader).unzip();
         let claims: BTreeMap<String, Path> = reader.parsed("claims", CLAIMS).unwrap_or_default();
         let capabilities = reader.parsed("capabilities", CAPABILITIES);
@@ -82,7 +87,7 @@ impl Grant {
             && topics.iter().flatten().all(is_for_all)
         {
             let topics = topics.map(|topics| joined(reader, topics));
-            return Self { read: *read, write: *write, topics, policy: None };
+            return Self { read: *read, write: *write, topics, policy: None, is_unlimited };
         }
         let topics = topics.unwrap_or_else(|| Template::parse("*").map(every).into_iter().collect());
         let granted = |right: Right| match right {
@@ -102,7 +107,7 @@ impl Grant {
             );
         }
         let (read, write) = (policy.read.is_some(), policy.write.is_some());
-        Self { read, write, topics: None, policy: Some(Personal { policy, json, source }) }
+        Self { read, write, topics: None, policy: Some(Personal { policy, json, source }), is_unlimited }
     }
 
     /// The headers that tell the bridge.

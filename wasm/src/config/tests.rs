@@ -37,7 +37,10 @@ fn smallest_configuration_has_the_documented_defaults() {
     let [route] = config.routes.as_slice() else { panic!("{:?}", config.routes) };
     assert_eq!(route.path, "/pubsub");
     assert!(matches!(&route.cluster, ClusterSource::Named(name) if **name == *"default"));
-    assert_eq!(route.grant, Grant { read: true, write: false, topics: None, policy: None });
+    assert_eq!(
+        route.grant,
+        Grant { read: true, write: false, topics: None, policy: None, is_unlimited: true }
+    );
     let Kind::Pubsub { policy } = &route.kind else { panic!("{route:?}") };
     assert_eq!(policy.origins, None);
     assert_eq!(policy.subprotocols, [""; 0]);

@@ -44,6 +44,27 @@ fn mistakes_are_logged_with_their_keys() {
 }
 
 #[test]
+fn routes_without_topics_for_a_right_are_logged() {
+    let vm = filter().start(
+        r#"{"routes": [
+            {"path": "/a"},
+            {"path": "/b", "write": ["t"], "origins": []},
+            {"path": "/c", "identity": {"from": "token", "name": "n"}},
+            {"path": "/d", "topics": ["*"]},
+            {"path": "/e", "read": ["t"], "write": ["t"], "origins": []},
+            {"path": "/f", "identity": {"from": "token", "name": "n"}, "read": ["t.${sub}"]},
+            {"path": "/g", "read": false, "write": ["t"], "origins": []},
+            {"path": "/h", "type": "produce", "topic": "t", "origins": []}
+        ]}"#,
+    );
+    let vm = vm.unwrap_or_else(|error| panic!("{error}"));
+    let line = "sluicegate: routes without \"topics\", whose clients can use every topic that the cluster's user can: \
+                /a, /b, /c";
+    let log: Vec<_> = vm.log().into_iter().map(|line| (line.level, line.text)).collect();
+    assert_eq!(log, [(Level::Warn, line.to_owned())]);
+}
+
+#[test]
 fn routes_that_any_page_can_write_to_are_logged() {
     let vm = filter().start(
         r#"{"routes": [
