@@ -23,7 +23,7 @@ export interface ConnectOptions {
   signal?: AbortSignal;
 }
 
-/** What {@link ConnectOptions.refresh} resolves with. */
+/** The result of `refresh` in {@link ConnectOptions}. */
 export interface Login {
   /** The address of the route. */
   url?: string | URL;
