@@ -10,6 +10,7 @@ let users: UserManager;
 let gate: Gate;
 /** Tokens by which the session was opened or renewed, or requests were sent. */
 let tokens = 0;
+let renewing: Promise<string> | undefined;
 /** Texts of the session's statuses. */
 const statuses: string[] = [];
 /** Numbers of records by topic, in the order in which they came, and why a loop has ended. */
@@ -35,8 +36,15 @@ export async function begin(issuer: string): Promise<void> {
   document.querySelector("output")!.value = (await users.getUser())?.profile.sub ?? "nobody";
 }
 
-/** Another token of the provider. */
-async function renewed(): Promise<string> {
+/** Another token of the provider, which accepts each refresh token once. */
+function renewed(): Promise<string> {
+  renewing ??= renew().finally(() => {
+    renewing = undefined;
+  });
+  return renewing;
+}
+
+async function renew(): Promise<string> {
   try {
     const user = await users.signinSilent();
     tokens += 1;
