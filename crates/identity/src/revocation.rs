@@ -26,8 +26,8 @@ pub enum Revoked {
     },
     /// All identities of a person up to a time.
     Person {
-        /// `iss`
-        issuer: String,
+        /// `iss`; None: of identities without one, such as certificates.
+        issuer: Option<String>,
         /// `sub`
         subject: String,
         /// Those with `iat` at this time or earlier, in seconds since 1970, and those without `iat`.
@@ -53,13 +53,13 @@ pub struct Identified<'a> {
 pub struct Revocations {
     /// The issuers of tokens by their `jti`.
     tokens: HashMap<String, Vec<Option<String>>>,
-    /// The latest time of issue by `iss`, then by `sub`.
+    /// The latest time of issue by `iss`, then by `sub`. Identities without `iss` are under an empty one.
     people: HashMap<String, HashMap<String, i64>>,
 }
 
 impl Revocation {
     /// Parses `{"jti": …, "until": …}`, with `iss` if it should count too, or
-    /// `{"iss": …, "sub": …, "issued_until": …, "until": …}`.
+    /// `{"iss": …, "sub": …, "issued_until": …, "until": …}`, without `iss` for identities that have none.
     ///
     /// # Errors
     /// The expected form.
@@ -75,7 +75,7 @@ impl Revocation {
             }
             Members {
                 jti: None,
-                iss: Some(issuer),
+                iss: issuer,
                 sub: Some(subject),
                 issued_until: Some(issued_until),
                 until,
@@ -107,7 +107,8 @@ impl Revocations {
             match entry.of.clone() {
                 Revoked::Token { issuer, id } => all.tokens.entry(id).or_default().push(issuer),
                 Revoked::Person { issuer, subject, issued_until } => {
-                    let latest = all.people.entry(issuer).or_default().entry(subject).or_insert(issued_until);
+                    let of_issuer = all.people.entry(issuer.unwrap_or_default()).or_default();
+                    let latest = of_issuer.entry(subject).or_insert(issued_until);
                     *latest = issued_until.max(*latest);
                 }
             }
@@ -120,7 +121,7 @@ impl Revocations {
         let Identified { issuer, subject, token_id, issued_at } = identity;
         let issuers = token_id.and_then(|id| self.tokens.get(id)).into_iter().flatten();
         let by_token = issuers.map(Option::as_deref).any(|revoked| revoked.is_none() || revoked == issuer);
-        let person = || self.people.get(issuer?)?.get(subject?);
+        let person = || self.people.get(issuer.unwrap_or_default())?.get(subject?);
         by_token || person().is_some_and(|until| issued_at.is_none_or(|issued| issued <= *until))
     }
 }
@@ -135,7 +136,7 @@ struct Members {
     until: i64,
 }
 
-const EXPECTED: &str = r#"expected {"jti": "…", "until": SECONDS}, with "iss" if it counts too, or {"iss": "…", "sub": "…", "issued_until": SECONDS, "until": SECONDS}"#;
+const EXPECTED: &str = r#"expected {"jti": "…", "until": SECONDS}, with "iss" if it counts too, or {"iss": "…", "sub": "…", "issued_until": SECONDS, "until": SECONDS}, without "iss" for identities that have none"#;
 
 /// Bytes of one entry: `sub` has at most 255 (OpenID Connect Core 1.0, section 2), and others are as long.
 const MAX_BYTES: usize = 1024;
@@ -163,9 +164,12 @@ mod tests {
         };
         assert_eq!(parse(r#"{"jti":"t","until":9}"#), Ok(token(None)));
         assert_eq!(parse(r#"{"jti":"t","iss":"i","until":9}"#), Ok(token(Some("i"))));
-        let person = Revoked::Person { issuer: "i".into(), subject: "s".into(), issued_until: 5 };
-        let text = r#"{"iss":"i","sub":"s","issued_until":5,"until":9}"#;
-        assert_eq!(parse(text), Ok(Revocation { of: person, until: 9 }));
+        let person = |issuer: Option<&str>| Revocation {
+            of: Revoked::Person { issuer: issuer.map(str::to_owned), subject: "s".into(), issued_until: 5 },
+            until: 9,
+        };
+        assert_eq!(parse(r#"{"iss":"i","sub":"s","issued_until":5,"until":9}"#), Ok(person(Some("i"))));
+        assert_eq!(parse(r#"{"sub":"s","issued_until":5,"until":9}"#), Ok(person(None)));
         for text in [
             "",
             "[]",
@@ -178,7 +182,6 @@ mod tests {
             r#"{"jti":"t","until":9,"sub":"s"}"#,
             r#"{"jti":"t","until":9,"newer":1}"#,
             r#"{"iss":"i","sub":"s","until":9}"#,
-            r#"{"sub":"s","issued_until":5,"until":9}"#,
             r#"["t",null,null,null,9]"#,
         ] {
             assert!(parse(text).is_err(), "{text}");
@@ -217,6 +220,14 @@ mod tests {
         assert!(!all.has(Identified { subject: Some("bob"), ..alice(None, None) }));
         assert!(!all.has(Identified { issuer: Some("j"), ..alice(None, None) }));
         assert!(!all.has(Identified { issuer: None, ..alice(None, None) }));
+    }
+
+    #[test]
+    fn person_without_an_issuer_is_revoked_by_an_entry_without_one() {
+        let entry = parse(r#"{"sub":"alice","issued_until":5,"until":9}"#).unwrap();
+        let (all, _) = Revocations::of([entry].iter(), 0);
+        assert!(all.has(Identified { issuer: None, ..alice(None, None) }));
+        assert!(!all.has(alice(None, None)));
     }
 
     #[test]
