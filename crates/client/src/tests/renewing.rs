@@ -14,12 +14,12 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use super::server::{Peer, listener};
 use crate::{Builder, Client, ConnectError, LoginError, Source, Subscribe, Update};
 
-/// The settings of a client with numbered tokens.
+/// The settings of a client with numbered tokens, and the number of the next one.
 fn logging_in(url: String) -> (Builder, Arc<AtomicU32>) {
-    let calls = Arc::new(AtomicU32::new(0));
+    let calls = Arc::new(AtomicU32::new(1));
     let counted = Arc::clone(&calls);
     let builder = Client::builder(url).header("authorization", "Basic other").refresh(move || {
-        let number = counted.fetch_add(1, Ordering::Relaxed) + 1;
+        let number = counted.fetch_add(1, Ordering::Relaxed);
         async move { Ok(format!("token-{number}")) }
     });
     (builder, calls)
@@ -80,7 +80,7 @@ async fn identity_is_renewed_on_the_open_session() {
     let (sequence, state) = peer.ping().await;
     peer.pong(sequence, state).await;
     assert!(pinging.await.unwrap().is_ok());
-    assert_eq!(calls.load(Ordering::Relaxed), 5);
+    assert_eq!(calls.load(Ordering::Relaxed), 6, "after five calls");
     // The session is over once nobody holds it.
     assert!(matches!(peer.message().await, Some(Message::Close(_))));
 }

@@ -13,7 +13,7 @@ pub struct Setup {
     pub way: Way,
     /// The bridge's configuration.
     pub bridge: BridgeConfig,
-    /// Environment variables that override its keys.
+    /// Environment variables that override its keys; by default one that gives its threads small stacks.
     pub bridge_environment: Vec<(String, String)>,
     /// Bridges with this configuration. More than one need Envoy in its profile `tunnel`, which shares clients among
     /// them.
@@ -45,6 +45,9 @@ pub enum BridgeConfig {
     Text(String),
 }
 
+/// Half of the default of 2 MiB: requests that come near to it overflow in tests first.
+const STACK: [&str; 2] = ["RUST_MIN_STACK", "1048576"];
+
 impl Setup {
     /// Defaults: `/pubsub` is the only route, there is one bridge, and Envoy has two workers.
     pub fn new(way: impl Into<Way>, bootstrap: impl Into<String>) -> Self {
@@ -52,7 +55,7 @@ impl Setup {
         Self {
             way: way.into(),
             bridge,
-            bridge_environment: Vec::new(),
+            bridge_environment: vec![STACK.map(str::to_owned).into()],
             bridges: 1,
             gateway: None,
             routes: vec![Route::new("/pubsub")],
