@@ -22,8 +22,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
 const PEOPLE: usize = 5000;
-/// From the first login to the second in which all tokens expire.
-const LIFETIME: Duration = Duration::from_secs(60);
+/// From the first login to the second in which all tokens expire. Told that early, nobody gets another token.
+const LIFETIME: Duration = Duration::from_secs(70);
+/// `identity.leeway_ms`. Sessions end in the second half of it.
+const LEEWAY: Duration = Duration::from_secs(20);
 const ISSUER: &str = "https://issuer.example";
 
 /// An issuer that signs with another key after the first tokens have expired.
@@ -39,10 +41,10 @@ struct Issuer {
 impl Issuer {
     /// Whether it signs with the second key.
     fn is_second(&self) -> bool {
-        since_1970() >= self.expires
+        since_1970() >= self.expires + LEEWAY / 2
     }
 
-    /// The token of somebody who logs in. Nobody gets another one before the first has expired.
+    /// The token of somebody who logs in. Nobody gets another one before sessions begin to end.
     fn token(&self, person: usize, has_one: &AtomicBool) -> Result<String, LoginError> {
         if self.is_second() {
             return Ok(sign(&self.second, "second", person, self.expires.as_secs() + 600));
@@ -95,9 +97,9 @@ fn sign(signer: &Signer, key: &str, person: usize, expires: u64) -> String {
 }
 
 async fn start(kafka: &Kafka, topic: &str, keys: &str) -> Stack {
-    let bootstrap = kafka.bootstrap();
+    let (bootstrap, leeway) = (kafka.bootstrap(), LEEWAY.as_millis());
     let bridge = format!(
-        "gateway_secret = \"between-gateway-and-bridge\"\n[limits]\nmax_sessions = 100000\n[identity]\nleeway_ms = 0\n\
+        "gateway_secret = \"between-gateway-and-bridge\"\n[limits]\nmax_sessions = 100000\n[identity]\nleeway_ms = {leeway}\n\
          [identity.main]\nissuer = {ISSUER:?}\naudience = [\"app\"]\njwks_url = {keys:?}\n\
          [clusters.default]\nbootstrap.servers = {bootstrap:?}\n"
     );
@@ -192,8 +194,8 @@ async fn people_whose_logins_expire_together_disturb_nobody() {
         people.into_inner().unwrap().into_iter().unzip();
     let mut following: JoinSet<Instant> = updates.into_iter().map(|updates| follow(updates, 2)).collect();
     write().await;
-    // Sessions end within the second before `over`, and a busy bridge takes a moment for so many.
-    sleep_until(over + Duration::from_secs(1)).await;
+    // All sessions have ended by then: a busy bridge takes a moment for so many.
+    sleep_until(over + LEEWAY + Duration::from_secs(1)).await;
     write().await;
     let mut back = Vec::new();
     while let Some(time) = timeout(WITHIN, following.join_next()).await.unwrap() {
@@ -219,7 +221,7 @@ async fn people_whose_logins_expire_together_disturb_nobody() {
         at(99),
         pings[0]
     );
-    assert!(most < PEOPLE / 4, "{most} came back within half a second");
+    assert!(most < PEOPLE / 8, "{most} came back within half a second");
     assert!(
         at(50) < Duration::from_millis(50) && at(99) < Duration::from_millis(500),
         "{:?} {:?}",

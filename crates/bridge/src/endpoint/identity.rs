@@ -37,6 +37,9 @@ pub(crate) struct Identity {
     pub(crate) claims: Claims,
     /// Until then it is valid, leeway included. None: it does not expire.
     pub(crate) until: Option<SystemTime>,
+    /// The end of what it opens comes up to so much sooner, at random: people whose tokens expire together do not come
+    /// back together.
+    pub(crate) spread: Duration,
 }
 
 impl Identity {
@@ -50,7 +53,9 @@ impl Identity {
             self.claims.issued_at().ok().flatten(),
         );
         let left = |until: SystemTime| until.duration_since(SystemTime::now()).unwrap_or_default();
-        let expires = self.until.and_then(|until| Instant::now().checked_add(left(until)));
+        let sooner = |left: Duration| self.spread.min(left / 2).mul_f64(fastrand::f64());
+        let end = |left: Duration| Instant::now().checked_add(left.saturating_sub(sooner(left)));
+        let expires = self.until.and_then(|until| end(left(until)));
         Holding { person: Arc::new(person), expires }
     }
 }
@@ -134,10 +139,13 @@ impl Believed {
         let until = expires.and_then(time);
         match until {
             Some(until) if until <= now => Err(IdentityError::Expired),
-            _ => Ok(Identity { claims, until }),
+            _ => Ok(Identity { claims, until, spread: (self.leeway / 2).min(MAX_SPREAD) }),
         }
     }
 }
+
+/// Ends of so many identities as 5,000 delay nobody else then.
+const MAX_SPREAD: Duration = Duration::from_secs(10);
 
 /// TLS to issuers, whose certificates the system trusts.
 #[expect(clippy::expect_used, reason = "ring has the default versions, and nothing of it comes from outside")]
