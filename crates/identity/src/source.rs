@@ -13,7 +13,7 @@ use hyper_util::rt::TokioExecutor;
 use jsonwebtoken::Algorithm;
 use rustls::ClientConfig;
 use thiserror::Error;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::{Instant, timeout};
 
 use crate::keys::{Keys, KeysError};
@@ -23,7 +23,7 @@ pub(crate) enum Source {
     /// They do not change.
     Fixed(Arc<Keys>),
     /// They are fetched when they are needed.
-    Url(Box<Fetched>),
+    Url(Arc<Fetched>),
 }
 
 /// The keys behind a URL.
@@ -33,7 +33,7 @@ pub(crate) struct Fetched {
     /// The newest keys.
     keys: ArcSwapOption<Keys>,
     /// Held while they are fetched: all who wait share one request.
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
 }
 
 #[derive(Debug, Default)]
@@ -69,8 +69,8 @@ impl Source {
             .enable_http2()
             .build();
         let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(1).build(connector);
-        let (keys, state) = (ArcSwapOption::empty(), Mutex::default());
-        Self::Url(Box::new(Fetched { url, client, keys, state }))
+        let (keys, state) = (ArcSwapOption::empty(), Arc::default());
+        Self::Url(Arc::new(Fetched { url, client, keys, state }))
     }
 
     /// Keys, among which is one of a token with this algorithm and key id, if the issuer has it.
@@ -79,7 +79,7 @@ impl Source {
     /// None are known.
     ///
     /// # Cancel safety
-    /// A drop abandons the request; the next token repeats it.
+    /// A drop ends the wait. The request goes on: clients that leave must not cause more of them.
     pub(crate) async fn keys_of(
         &self,
         algorithm: Algorithm,
@@ -93,7 +93,11 @@ impl Source {
 }
 
 impl Fetched {
-    async fn keys_of(&self, algorithm: Algorithm, id: Option<&str>) -> Result<Arc<Keys>, FetchError> {
+    async fn keys_of(
+        self: &Arc<Self>,
+        algorithm: Algorithm,
+        id: Option<&str>,
+    ) -> Result<Arc<Keys>, FetchError> {
         let has = |keys: &Arc<Keys>| keys.of(algorithm, id).next().is_some();
         let known = self.keys.load_full();
         if let Some(keys) = &known
@@ -102,7 +106,7 @@ impl Fetched {
         {
             return Ok(Arc::clone(keys));
         }
-        let mut state = self.state.lock().await;
+        let state = Arc::clone(&self.state).lock_owned().await;
         let now = Instant::now();
         let since = |time: Option<Instant>| time.map(|time| now.saturating_duration_since(time));
         // Another token may have fetched them meanwhile.
@@ -110,26 +114,36 @@ impl Fetched {
         let is_old = since(state.fetched).is_none_or(|age| age >= MAX_AGE);
         let wants = is_old || !known.as_ref().is_some_and(has);
         if wants && since(state.asked).is_none_or(|since| since >= REST) {
-            let fetched = timeout(WITHIN, self.fetch()).await;
-            let fetched =
-                fetched.unwrap_or_else(|_| Err(FetchError::Request(format!("no answer within {WITHIN:?}"))));
-            state.asked = Some(Instant::now());
-            match fetched {
-                Ok(keys) => {
-                    state.fetched = state.asked;
-                    self.keys.store(Some(Arc::new(keys)));
-                }
-                Err(error) => {
-                    tracing::warn!(url = %self.url, %error, event = "keys_not_fetched", "failed to fetch the keys of an issuer");
-                    if known.is_none() {
-                        return Err(error);
-                    }
-                }
+            let fetched = tokio::spawn(Arc::clone(self).refresh(state)).await;
+            let fetched = fetched.unwrap_or_else(|error| Err(FetchError::Request(error.to_string())));
+            if known.is_none() {
+                fetched?;
             }
         }
         self.keys
             .load_full()
             .ok_or_else(|| FetchError::Request("they were asked for a moment ago".to_owned()))
+    }
+
+    /// Fetches the keys, and notes when.
+    async fn refresh(self: Arc<Self>, mut state: OwnedMutexGuard<State>) -> Result<(), FetchError> {
+        let fetched = timeout(WITHIN, self.fetch()).await;
+        let fetched =
+            fetched.unwrap_or_else(|_| Err(FetchError::Request(format!("no answer within {WITHIN:?}"))));
+        state.asked = Some(Instant::now());
+        match fetched {
+            Ok(keys) => {
+                state.fetched = state.asked;
+                self.keys.store(Some(Arc::new(keys)));
+                Ok(())
+            }
+            Err(error) => {
+                // A query can be a secret.
+                let url = format!("{}{}", self.url.host().unwrap_or_default(), self.url.path());
+                tracing::warn!(url, %error, event = "keys_not_fetched", "failed to fetch the keys of an issuer");
+                Err(error)
+            }
+        }
     }
 
     /// Whether nobody has to look at the keys' age now.

@@ -91,6 +91,19 @@ async fn many_tokens_share_one_request() {
 }
 
 #[tokio::test]
+async fn clients_that_leave_cause_one_request() {
+    let server = Server::start(set(&["a"])).await;
+    let source = Arc::new(server.source());
+    for id in 0..100 {
+        let source = Arc::clone(&source);
+        let asks = tokio::spawn(async move { has(&source, &id.to_string()).await });
+        tokio::task::yield_now().await;
+        asks.abort();
+    }
+    assert_eq!((has(&source, "a").await, server.asked()), (Some(true), 1));
+}
+
+#[tokio::test]
 async fn new_key_is_asked_for_once_in_a_while() {
     let server = Server::start(set(&["a"])).await;
     let source = server.source();
