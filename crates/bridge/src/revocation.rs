@@ -31,6 +31,8 @@ struct Known {
     listed: Vec<Revocation>,
     /// By the keys of their records.
     in_topic: HashMap<Vec<u8>, Revocation>,
+    /// How many of the topic there was no room for, ever.
+    evicted: usize,
 }
 
 /// People who are being served, and some who were.
@@ -100,16 +102,27 @@ impl Revoked {
     /// Takes up a record of the topic: its key, and its revocation; None: it is taken back. It counts from
     /// [`Revoked::publish`] on.
     fn put(&self, key: &[u8], revocation: Option<Revocation>) {
-        let in_topic = &mut self.known.lock().in_topic;
+        let Known { in_topic, evicted, .. } = &mut *self.known.lock();
         match revocation {
             Some(revocation) => in_topic.insert(key.to_owned(), revocation),
             None => in_topic.remove(key),
         };
-        if in_topic.len() > MAX_ENTRIES.saturating_mul(2) {
+        let count = in_topic.len();
+        if count > MAX_ENTRIES.saturating_mul(2) {
             let mut until: Vec<i64> = in_topic.values().map(|revocation| revocation.until).collect();
-            let (_, least, _) = until.select_nth_unstable(MAX_ENTRIES);
+            let (later, least, _) =
+                until.select_nth_unstable_by_key(MAX_ENTRIES, |until| std::cmp::Reverse(*until));
             let least = *least;
-            in_topic.retain(|_, revocation| revocation.until > least);
+            // Of those that lapse together, as many as there is room for.
+            let mut room = later.iter().filter(|until| **until == least).count();
+            in_topic.retain(|_, revocation| {
+                let is_kept = revocation.until > least || revocation.until == least && room > 0;
+                if revocation.until == least {
+                    room = room.saturating_sub(1);
+                }
+                is_kept
+            });
+            *evicted = evicted.saturating_add(count.saturating_sub(in_topic.len()));
         }
     }
 
@@ -120,6 +133,7 @@ impl Revoked {
         let mut known = self.known.lock();
         known.in_topic.retain(|_, revocation| revocation.until > now);
         let (all, left_out) = Revocations::of(known.listed.iter().chain(known.in_topic.values()), now);
+        let left_out = left_out.saturating_add(known.evicted);
         self.metrics.known(known.listed.len().saturating_add(known.in_topic.len()), left_out);
         self.all.store(Arc::new(all));
         drop(known);
@@ -194,6 +208,17 @@ mod tests {
         assert_eq!(revoked.serve(&person("alice")), Err(NotServed::Incomplete));
         revoked.is_complete.send_replace(true);
         assert_eq!(revoked.serve(&person("alice")), Ok(()));
+    }
+
+    #[test]
+    fn revocations_that_lapse_together_are_kept_as_far_as_there_is_room() {
+        let revoked = revoked(true);
+        for number in 0..=2 * MAX_ENTRIES {
+            let json = format!(r#"{{"jti":"{number}","until":9999999999}}"#);
+            revoked.put(number.to_string().as_bytes(), Some(entry(&json)));
+        }
+        let known = revoked.known.lock();
+        assert_eq!((known.in_topic.len(), known.evicted), (MAX_ENTRIES, MAX_ENTRIES + 1));
     }
 
     #[test]
