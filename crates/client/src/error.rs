@@ -205,10 +205,12 @@ pub enum Error {
 }
 
 impl Error {
-    pub(crate) fn reconnect(why: &ConnectError) -> Self {
+    /// Why a subscription is not connected. The next token of a client that `logs_in` can be accepted.
+    pub(crate) fn reconnect(why: &ConnectError, logs_in: bool) -> Self {
         let retriable = match why {
             ConnectError::Url { .. } | ConnectError::Tls { .. } | ConnectError::Header { .. } => false,
             ConnectError::Login(why) => why.retriable,
+            ConnectError::Refused { status: 401, .. } => logs_in,
             ConnectError::Refused { status, .. } => matches!(status, 408 | 429 | 500..),
             ConnectError::Timeout { .. } | ConnectError::Network { .. } | ConnectError::Handshake { .. } => {
                 true

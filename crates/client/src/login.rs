@@ -9,7 +9,7 @@ use sluicegate_protocol::CmdAuth;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use tokio::sync::Mutex;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tracing::debug;
 
 use crate::inbox::Inbox;
@@ -76,7 +76,8 @@ impl Login {
     }
 
     async fn show(&self, session: &Weak<Session>, limit: Duration) -> Result<(), Error> {
-        let token = self.token().await.map_err(|why| Error::reconnect(&why.into()))?;
+        let token = timeout(limit, self.token()).await.map_err(|_| Error::Timeout { after: limit })?;
+        let token = token.map_err(|why| Error::reconnect(&why.into(), true))?;
         // Nobody needs it any more.
         let Some(session) = session.upgrade() else { return Ok(()) };
         session.command(Req::CmdAuth(CmdAuth { token }), limit).await.map(drop)

@@ -108,7 +108,7 @@ impl<R: Resume> Feed<R> {
             Some(session) => Arc::clone(session),
             None => {
                 let connected = self.unless_dropped(self.builder.clone().connect()).await?;
-                let client = connected.map_err(|why| Error::reconnect(&why))?;
+                let client = connected.map_err(|why| Error::reconnect(&why, self.builder.login.is_some()))?;
                 Arc::clone(self.session.insert(client.session))
             }
         };
