@@ -79,6 +79,12 @@ impl Claims {
         self.time("exp")
     }
 
+    /// Whether `iss`, `sub` and `jti` are text if they are there, as RFC 7519, section 4.1, demands: others would be part
+    /// of topics, and could not be revoked.
+    pub fn are_named_by_text(&self) -> bool {
+        ["iss", "sub", "jti"].iter().all(|name| self.0.get(*name).is_none_or(Value::is_string))
+    }
+
     fn text(&self, name: &str) -> Option<&str> {
         self.0.get(name)?.as_str()
     }

@@ -130,6 +130,9 @@ impl Believed {
     }
 
     fn valid(&self, claims: Claims, now: SystemTime) -> Result<Identity, IdentityError> {
+        if !claims.are_named_by_text() {
+            return Err(IdentityError::NotText);
+        }
         let expires = claims.expires_at().map_err(|_| IdentityError::NotATime)?;
         let time = |seconds: i64| {
             let since =

@@ -11,6 +11,8 @@ pub(crate) enum IdentityError {
     Expired,
     /// The claim `exp` is no time.
     NotATime,
+    /// One of the claims `iss`, `sub` and `jti` is not text.
+    NotText,
     /// It was revoked.
     Revoked,
     /// Its token is not accepted.
@@ -24,7 +26,8 @@ impl IdentityError {
             Self::Missing => "log in first: this route asks who you are",
             Self::Expired => "the identity has expired, log in again",
             Self::Revoked => "the identity was revoked, log in again",
-            Self::NotATime => "the claim exp of the identity is not a time",
+            Self::NotATime => "the claim `exp` of the identity is invalid: expected seconds since 1970",
+            Self::NotText => "a claim of the identity is invalid: expected `iss`, `sub` and `jti` as text",
             Self::Token(error) => error.text(),
         }
     }
@@ -34,7 +37,7 @@ impl IdentityError {
     pub(crate) fn challenge(self) -> &'static str {
         match self {
             Self::Missing => "Bearer",
-            Self::Expired | Self::Revoked | Self::NotATime | Self::Token(_) => {
+            Self::Expired | Self::Revoked | Self::NotATime | Self::NotText | Self::Token(_) => {
                 "Bearer error=\"invalid_token\""
             }
         }

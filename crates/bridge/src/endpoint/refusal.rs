@@ -231,7 +231,9 @@ impl Refusal {
             Self::Identity(IdentityError::Missing) => "identity_missing",
             Self::Identity(IdentityError::Expired) => "identity_expired",
             Self::Identity(IdentityError::Revoked) => "identity_revoked",
-            Self::Identity(IdentityError::NotATime | IdentityError::Token(_)) => "identity_invalid",
+            Self::Identity(IdentityError::NotATime | IdentityError::NotText | IdentityError::Token(_)) => {
+                "identity_invalid"
+            }
             Self::UnknownIssuer { .. } => "identity_unknown",
             Self::NoKeys => "identity_keys",
             Self::NoRevocations => "identity_revocations",

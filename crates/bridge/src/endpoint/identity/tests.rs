@@ -45,6 +45,10 @@ async fn claims_of_gateways_are_believed_until_they_expire() {
     for other in [json!("never"), json!(null), json!(-1), json!([NOW + 10])] {
         assert_eq!(until(other).await, Err(IdentityError::NotATime));
     }
+    for (name, value) in [("iss", json!(["i"])), ("sub", json!(7)), ("jti", json!(null))] {
+        let refused = identify(Some(&GATEWAY), &headers(&json!({"exp": NOW + 10, name: value}))).await;
+        assert!(matches!(refused, Err(Refusal::Identity(IdentityError::NotText))), "{name}: {refused:?}");
+    }
     let forever = identify(Some(&GATEWAY), &headers(&json!({"sub": "a"}))).await;
     assert_eq!(forever.ok().flatten().map(|identity| identity.until), Some(None));
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use sluicegate_delivery::Subscription;
 use sluicegate_delivery::drain::Drain;
 use sluicegate_delivery::grant::Grant;
@@ -57,6 +58,10 @@ async fn send(mut subscription: Subscription, mut events: Events, grant: &Grant,
 
 /// Writes what comes next.
 async fn next(subscription: &mut Subscription, events: &mut Events, grant: &Grant, text: &mut Vec<u8>) {
+    // Before what was read already, which a client can take slowly.
+    if let Some(cause) = grant.ended().now_or_never() {
+        return events.end(text, cause);
+    }
     if events.has_records() {
         return events.put_records(text);
     }
