@@ -24,6 +24,14 @@ in_every_gateway! {
     forged_tokens_open_nothing
 }
 
+mod renewals {
+    use super::forged_tokens_renew_nothing;
+
+    sluicegate_tests::in_every_profile! {
+        forged_tokens_renew_nothing
+    }
+}
+
 /// A gateway without the filter sets the headers itself.
 #[tokio::test]
 async fn other_gateways_relay_policy_and_token() {
@@ -189,32 +197,35 @@ async fn token_can_be_in_each_place(way: Way) {
     }
 }
 
-async fn forged_tokens_open_nothing(way: Way) {
-    let kafka = Kafka::shared().await.unwrap();
-    let topic = kafka.topic("forged", 1, &[]).await.unwrap();
-    let stack = verifying(way, kafka, &topic).await;
+/// Alice's claims with these changes.
+fn changed(changes: Value) -> Value {
+    let mut claims = claims(&good("alice"));
+    claims.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+    claims
+}
+
+fn sign(changes: Value) -> String {
+    SIGNER.sign_json(&changed(changes)).unwrap()
+}
+
+/// Each way to forge a token of Alice, with its name.
+fn forged() -> Vec<(&'static str, String)> {
     let foreign = Signer::new().unwrap();
-    let claims = |changes: Value| {
-        let mut claims = claims(&good("alice"));
-        claims.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
-        claims
-    };
     let head = |changes: Value| {
         let mut head = json!({"alg": "ES256", "typ": "JWT", "kid": "tests"});
         head.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
         head
     };
-    let sign = |changes: Value| SIGNER.sign_json(&claims(changes)).unwrap();
-    let with_head = |changes: Value| SIGNER.sign_with(&head(changes), &claims(json!({}))).unwrap();
+    let with_head = |changes: Value| SIGNER.sign_with(&head(changes), &changed(json!({}))).unwrap();
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-    let unsigned = format!("{}.{}.", part(&json!({"alg": "none"})), part(&claims(json!({}))));
-    let signed = format!("{}.{}", part(&head(json!({"alg": "HS256"}))), part(&claims(json!({}))));
+    let unsigned = format!("{}.{}.", part(&json!({"alg": "none"})), part(&changed(json!({}))));
+    let signed = format!("{}.{}", part(&head(json!({"alg": "HS256"}))), part(&changed(json!({}))));
     let keys = SIGNER.key_set();
     let mac = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, keys.as_bytes()), signed.as_bytes());
     let confused = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(mac));
     let foreign_key: Value = serde_json::from_str(&foreign.key_set()).unwrap();
-    let by_foreign = |changes: Value| foreign.sign_with(&head(changes), &claims(json!({}))).unwrap();
-    let forged = [
+    let by_foreign = |changes: Value| foreign.sign_with(&head(changes), &changed(json!({}))).unwrap();
+    vec![
         ("unsigned", unsigned),
         ("RS/HS confusion", confused),
         ("foreign key", by_foreign(json!({}))),
@@ -231,11 +242,18 @@ async fn forged_tokens_open_nothing(way: Way) {
         ("other audience", sign(json!({"aud": "other"}))),
         ("two other audiences", sign(json!({"aud": ["x", "y"]}))),
         ("other issuer", sign(json!({"iss": "https://evil.example"}))),
+        ("two issuers", sign(json!({"iss": [ISSUER, "https://evil.example"]}))),
         ("cut", good("alice").split_at(100).0.to_owned()),
         ("not a token", "alice".to_owned()),
         ("too long", "a".repeat(8193)),
-    ];
-    for (name, forged) in &forged {
+    ]
+}
+
+async fn forged_tokens_open_nothing(way: Way) {
+    let kafka = Kafka::shared().await.unwrap();
+    let topic = kafka.topic("forged", 1, &[]).await.unwrap();
+    let stack = verifying(way, kafka, &topic).await;
+    for (name, forged) in &forged() {
         let path = format!("/kafka/topics/{topic}/partitions/0/offsets");
         let answer = http(&stack, Some(forged), Request::get(path)).await;
         // APISIX itself takes 8 KiB of one header line.
@@ -245,7 +263,10 @@ async fn forged_tokens_open_nothing(way: Way) {
         assert!(!answer.text().contains(forged.as_str()), "{name}");
         let events =
             Request::get(format!("/kafka/topics/{topic}/events")).with("accept", "text/event-stream");
-        assert!(matches!(http(&stack, Some(forged), events).await.status, 400 | 401), "{name}");
+        let write = Request::post(format!("/kafka/topics/{topic}"), r#"{"records":[{"value":1}]}"#);
+        for request in [events, write] {
+            assert!(matches!(http(&stack, Some(forged), request).await.status, 400 | 401), "{name}");
+        }
         if way != Way::Apisix {
             let opened = session(&stack, Some(forged)).await;
             assert!(
@@ -258,4 +279,23 @@ async fn forged_tokens_open_nothing(way: Way) {
     let offsets = Request::get(format!("/kafka/topics/{topic}/partitions/0/offsets"));
     assert_eq!(http(&stack, Some(&two), offsets.clone()).await.status, 200);
     assert_eq!(http(&stack, Some(&good("alice")), offsets).await.status, 200);
+}
+
+async fn forged_tokens_renew_nothing(way: Way) {
+    let kafka = Kafka::shared().await.unwrap();
+    let topic = kafka.topic("forged-renewals", 1, &[]).await.unwrap();
+    let stack = &verifying(way, kafka, &topic).await;
+    // A session of its own for each: the bridge verifies one token a second for a session.
+    let renew = async |(name, forged): (&'static str, String)| {
+        let mut request = upgrade(&stack.url());
+        request.headers_mut().insert("authorization", format!("Bearer {}", good("alice")).parse().unwrap());
+        request.headers_mut().insert("origin", "https://app.example".parse().unwrap());
+        let mut socket = JsonSocket::open_with(request).await;
+        socket.send(json!({"id": 2, "auth": {"token": forged}}).to_string()).await;
+        let answer = socket.receive().await;
+        assert!(!answer["error"].is_null(), "{name}: {answer}");
+        assert!(!answer.to_string().contains(&forged), "{name}: {answer}");
+        assert!(reads(&mut socket, &topic).await, "{name}");
+    };
+    futures_util::future::join_all(forged().into_iter().map(renew)).await;
 }
