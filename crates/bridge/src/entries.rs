@@ -52,9 +52,14 @@ struct Person {
     subject: Option<String>,
     /// The claim `team`.
     team: Value,
-    read: Option<Vec<&'static str>>,
-    write: Option<Vec<&'static str>>,
+    /// The claim with capabilities.
+    capabilities: Option<Value>,
+    read: Option<Vec<Entry>>,
+    write: Option<Vec<Entry>>,
 }
+
+/// A topic, and whether it is only for the teams 0 and 1.5.
+type Entry = (&'static str, bool);
 
 impl Person {
     fn any() -> impl Strategy<Value = Self> {
@@ -81,31 +86,43 @@ impl Person {
             "1.${team}",
             "${team}.*",
         ]);
-        let entries = || prop::option::of(prop::collection::vec(entry.clone(), 0..3));
+        let entries = || prop::option::of(prop::collection::vec((entry.clone(), any::<bool>()), 0..3));
+        let capabilities = prop::sample::select(vec![
+            json!([{"topics": ["0", "1*"], "allow": ["read"]}]),
+            json!([{"topics": ["*"], "allow": ["write"]}, {"topics": ["00"], "allow": ["read", "write"]}]),
+            json!([]),
+            json!([{"topics": ["*"]}]),
+            json!({"topics": ["*"], "allow": ["read"]}),
+            json!("*"),
+        ]);
+        let capabilities = prop::option::of(capabilities);
         let subject = prop::option::of(subject.prop_map(str::to_owned));
-        (subject, team, entries(), entries()).prop_map(|(subject, team, read, write)| Self {
-            subject,
-            team,
-            read,
-            write,
-        })
+        (subject, team, capabilities, entries(), entries()).prop_map(
+            |(subject, team, capabilities, read, write)| Self { subject, team, capabilities, read, write },
+        )
     }
 
     fn policy(&self) -> Value {
         let identity = json!({"from_gateway": true, "anonymous": true});
-        let mut policy = json!({"identity": identity, "claims": {"team": ["team"]}});
+        let mut policy = json!({"identity": identity, "claims": {"team": ["team"]}, "capabilities": ["may"]});
         for (right, entries) in [("read", &self.read), ("write", &self.write)] {
             if let Some(entries) = entries {
-                policy[right] = entries.iter().map(|topic| json!({"topic": topic})).collect();
+                let entry = |(topic, is_limited): &Entry| match is_limited {
+                    true => json!({"topic": topic, "when": {"team": [0, "1.5"]}}),
+                    false => json!({"topic": topic}),
+                };
+                policy[right] = entries.iter().map(entry).collect();
             }
         }
         policy
     }
 
     /// Whether some of the entries grants `topic` to this person.
-    fn has(&self, entries: Option<&Vec<&'static str>>, topic: &str) -> bool {
+    fn has(&self, entries: Option<&Vec<Entry>>, topic: &str) -> bool {
         let is_named = |name: &str| name.strip_suffix('*').map_or(name == topic, |it| topic.starts_with(it));
-        entries.into_iter().flatten().any(|entry| {
+        let is_in_team = self.items(&self.team).iter().any(|team| *team == json!(0) || *team == json!("1.5"));
+        let entries = entries.into_iter().flatten().filter(|(_, is_limited)| !is_limited || is_in_team);
+        entries.into_iter().any(|(entry, _)| {
             let Some((before, rest)) = entry.split_once("${") else { return is_named(entry) };
             let (claim, after) = rest.split_once('}').unwrap();
             self.values(claim).into_iter().any(|value| {
@@ -125,13 +142,34 @@ impl Person {
             ("sub", Some(subject)) => return vec![subject.clone()],
             _ => &self.team,
         };
-        let items = value.as_array().cloned().unwrap_or_else(|| vec![value.clone()]);
         let text = |item: &Value| match item {
             Value::String(text) => Some(text.clone()),
             Value::Number(number) if number.as_f64()? >= 0.0 => Some(format!("{:.0}", number.as_f64()?)),
             _ => None,
         };
-        items.iter().filter_map(text).collect()
+        self.items(value).iter().filter_map(text).collect()
+    }
+
+    /// The items of a claim, or the only one. Nobody in particular has none.
+    fn items(&self, claim: &Value) -> Vec<Value> {
+        if self.subject.is_none() {
+            return Vec::new();
+        }
+        claim.as_array().cloned().unwrap_or_else(|| vec![claim.clone()])
+    }
+
+    /// Whether the claim with capabilities leaves this right.
+    fn is_capable(&self, right: &str, topic: &str) -> bool {
+        let Some(claim) = self.capabilities.as_ref().filter(|_| self.subject.is_some()) else { return true };
+        let has = |list: &Value, wanted: &dyn Fn(&str) -> bool| {
+            list.as_array().is_some_and(|list| list.iter().any(|item| item.as_str().is_some_and(wanted)))
+        };
+        claim.as_array().into_iter().flatten().any(|capability| {
+            has(&capability["allow"], &|allowed| allowed == right)
+                && has(&capability["topics"], &|name| {
+                    name.strip_suffix('*').map_or(name == topic, |prefix| topic.starts_with(prefix))
+                })
+        })
     }
 }
 
@@ -161,7 +199,11 @@ impl Rights {
         if let Some(person) = &self.person {
             headers.insert(metadata::ACCESS, person.policy().to_string().parse().unwrap());
             if let Some(subject) = &person.subject {
-                let claims = BASE64.encode(json!({"sub": subject, "team": person.team}).to_string());
+                let mut claims = json!({"sub": subject, "team": person.team});
+                if let Some(capabilities) = &person.capabilities {
+                    claims["may"] = capabilities.clone();
+                }
+                let claims = BASE64.encode(claims.to_string());
                 headers.insert(metadata::IDENTITY, claims.parse().unwrap());
             }
         }
@@ -183,7 +225,8 @@ impl Rights {
     }
 
     fn reads(&self, topic: &str) -> bool {
-        let person = |person: &Person| person.has(person.read.as_ref(), topic);
+        let person =
+            |person: &Person| person.has(person.read.as_ref(), topic) && person.is_capable("read", topic);
         self.read != Some(false) && self.has(topic) && self.person.as_ref().is_none_or(person)
     }
 
@@ -193,7 +236,8 @@ impl Rights {
     }
 
     fn writes(&self, topic: &str) -> bool {
-        let person = |person: &Person| person.has(person.write.as_ref(), topic);
+        let person =
+            |person: &Person| person.has(person.write.as_ref(), topic) && person.is_capable("write", topic);
         self.write == Some(true) && self.has(topic) && self.person.as_ref().is_none_or(person)
     }
 }
