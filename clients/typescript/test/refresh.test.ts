@@ -176,7 +176,7 @@ test("calls of `refresh` never overlap", async () => {
   gate.close();
 });
 
-test("what is no token is an error without the token", async () => {
+test("an invalid token is an error that does not show it", async () => {
   new Server();
   for (const token of ["secret token", "", 5, "x".repeat(8193), null]) {
     const gate = connect(URL, { refresh: async () => ({ token }) as never });

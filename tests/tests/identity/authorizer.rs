@@ -22,7 +22,7 @@ use sluicegate_stack::way::Way;
 use sluicegate_tests::in_every_profile;
 use tokio::net::TcpListener;
 
-use crate::stacks::{BELIEVED, setup};
+use crate::stacks::{BELIEVED, setup, topics_of_people};
 
 in_every_profile! {
     authorizer_says_who_a_client_is
@@ -141,11 +141,8 @@ fn asking(authorizer: SocketAddr) -> [(String, String); 2] {
 
 async fn authorizer_says_who_a_client_is(way: Way) {
     let kafka = Kafka::shared().await.unwrap();
-    let shared = kafka.topic("authorized", 1, &[]).await.unwrap();
+    let shared = topics_of_people(kafka, "authorized").await;
     let of = |person: &str| format!("{shared}.{person}");
-    for person in ["alice", "bob"] {
-        kafka.make_topic(&of(person), 1, &[]).await.unwrap();
-    }
     let keys =
         format!(r#""identity": {{"from": "ext_authz", "payload": "user"}}, "topics": ["{shared}.${{sub}}"]"#);
     let mut setup = setup(way, kafka, &keys, BELIEVED);

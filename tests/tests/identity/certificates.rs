@@ -11,7 +11,7 @@ use sluicegate_stack::stack::Stack;
 use sluicegate_stack::waiting::until;
 use sluicegate_stack::way::Way;
 
-use crate::stacks::{BELIEVED, setup};
+use crate::stacks::{BELIEVED, setup, topics_of_people};
 
 mod tunnel {
     #[tokio::test]
@@ -78,11 +78,8 @@ fn accepting_untrusted(files: &Files, people: &Authority) -> (String, String) {
 
 async fn verified_certificate_is_an_identity(way: Way) {
     let kafka = Kafka::shared().await.unwrap();
-    let shared = kafka.topic("certified", 1, &[]).await.unwrap();
+    let shared = topics_of_people(kafka, "certified").await;
     let of = |person: &str| format!("{shared}.{person}");
-    for person in ["alice", "bob"] {
-        kafka.make_topic(&of(person), 1, &[]).await.unwrap();
-    }
     let files = Files { folder: Folder::new("certificates").unwrap() };
     let (people, strangers) = (Authority::new("people").unwrap(), Authority::new("people").unwrap());
     let keys = format!(

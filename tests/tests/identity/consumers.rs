@@ -5,7 +5,7 @@ use sluicegate_stack::kafka::Kafka;
 use sluicegate_stack::way::Way;
 use sluicegate_tests::through_apisix;
 
-use crate::stacks::{BELIEVED, start};
+use crate::stacks::{BELIEVED, start, topics_of_people};
 
 through_apisix! {
     consumer_reads_its_own_topics
@@ -13,11 +13,8 @@ through_apisix! {
 
 async fn consumer_reads_its_own_topics(way: Way) {
     let kafka = Kafka::shared().await.unwrap();
-    let shared = kafka.topic("consumers", 1, &[]).await.unwrap();
+    let shared = topics_of_people(kafka, "consumers").await;
     let of = |person: &str| format!("{shared}.{person}");
-    for person in ["alice", "bob"] {
-        kafka.make_topic(&of(person), 1, &[]).await.unwrap();
-    }
     let keys = format!(
         r#""identity": {{"from": "consumer", "trust_consumer_headers": true}}, "topics": ["{shared}.${{sub}}"]"#
     );

@@ -68,7 +68,6 @@ async fn hostile_claims_reach_nothing(way: Way) {
         let name = team.to_string().chars().take(40).collect::<String>();
         let token = of(team);
         assert_eq!(statuses(&stack, &token, &shared).await, [200; 4], "{name}");
-        // What is denied is not told from what does not exist.
         for topic in &aims {
             assert_eq!(statuses(&stack, &token, topic).await, [403; 4], "{name}: {topic}");
             if way != Way::Apisix {
@@ -76,7 +75,7 @@ async fn hostile_claims_reach_nothing(way: Way) {
             }
         }
     }
-    // Those who are meant reach them.
+    // Members of these teams reach them.
     assert_eq!(statuses(&stack, &of(json!("secret")), &aims[0]).await, [200; 4]);
     assert_eq!(statuses(&stack, &of(json!(["x"])), &aims[1]).await, [200; 4]);
 }

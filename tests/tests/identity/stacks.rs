@@ -22,6 +22,15 @@ pub(crate) const ISSUER: &str = "https://issuer.example";
 /// Tables of the bridge's configuration that believe the gateway.
 pub(crate) const BELIEVED: &str = "[identity]\nfrom_gateway = true\nleeway_ms = 0\n";
 
+/// A topic, and one of its name with `.alice` or `.bob` behind it for each of them.
+pub(crate) async fn topics_of_people(kafka: &Kafka, name: &str) -> String {
+    let shared = kafka.topic(name, 1, &[]).await.unwrap();
+    for person in ["alice", "bob"] {
+        kafka.make_topic(&format!("{shared}.{person}"), 1, &[]).await.unwrap();
+    }
+    shared
+}
+
 /// A token of `subject` with more claims, for so many seconds.
 pub(crate) fn token(subject: &str, more: &Value, seconds: i64) -> String {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs().cast_signed();
