@@ -14,9 +14,10 @@ export interface ConnectOptions {
   /**
    * Called before each connection, as for a new token. The result replaces the address, the subprotocols or both. A
    * `token` is offered as a subprotocol. Shortly before the login expires, `refresh` is called again, and its token
-   * renews the login on the open connection. If `refresh` rejects, the client tries again after a pause. A
-   * {@link GateError} is shown as it is, and one that is not retriable, as after a logout, ends waiting commands and
-   * subscriptions. Of other errors nothing is shown, because they can contain a token.
+   * renews the login on the open connection. If `refresh` rejects, or gives no result within 30 s, the client calls it
+   * again after a pause. A result that comes later is ignored. A {@link GateError} is shown as it is, and one that is
+   * not retriable, as after a logout, ends waiting commands and subscriptions. Of other errors nothing is shown, because
+   * they can contain a token.
    */
   refresh?: () => Promise<Login>;
   /** Closes the client when aborted. */
@@ -63,6 +64,8 @@ export class Connections {
   #explanation: { target: string; message: string } | undefined;
   /** The running call of `refresh`: an issuer can take the second of two for a theft of the login. */
   #refreshing: Promise<Login> | undefined;
+  /** Whether {@link reconnect} came during that call: its result can be the previous login. */
+  #isStale = false;
   /** Why no connection is opened until {@link reconnect}. */
   #over: GateError | undefined;
   /** In a row. */
@@ -90,7 +93,8 @@ export class Connections {
 
   reconnect(): void {
     // The login may be a new one.
-    this.#explanation = this.#refreshing = undefined;
+    this.#explanation = undefined;
+    this.#isStale = true;
     if (this.#over) this.failure = this.#over = undefined;
     this.#open?.close();
     this.#attempt?.abort();
@@ -162,7 +166,7 @@ export class Connections {
     this.#attempt = attempt;
     const either = AbortSignal.any([signal, attempt.signal]);
     try {
-      const login = await unless(either, this.#refresh());
+      const login = await this.#refresh(either);
       const { url = this.#url } = login;
       const protocols = offered(login, this.#options.protocols);
       let opened: Connection | undefined;
@@ -188,15 +192,26 @@ export class Connections {
     }
   }
 
-  #refresh(): Promise<Login> {
+  /** The result of the running call of `refresh`, or of another one. */
+  async #refresh(signal: AbortSignal): Promise<Login> {
+    while (this.#refreshing && this.#isStale) {
+      const over = this.#refreshing.catch(() => {});
+      await unless(signal, over);
+    }
+    this.#refreshing ??= this.#call();
+    return unless(signal, this.#refreshing);
+  }
+
+  /** Calls `refresh`. The result of a call that takes too long is ignored. */
+  #call(): Promise<Login> {
+    this.#isStale = false;
+    const late = new AbortController();
+    const timer = setTimeout(() => late.abort(disconnected(REFRESH_LATE)), REFRESH_WITHIN);
     const call = async () => (await this.#options.refresh?.()) ?? {};
-    this.#refreshing ??= call();
-    const refreshing = this.#refreshing;
-    const done = () => {
-      if (this.#refreshing === refreshing) this.#refreshing = undefined;
-    };
-    refreshing.then(done, done);
-    return refreshing;
+    return unless(this.signal(late.signal), call()).finally(() => {
+      clearTimeout(timer);
+      this.#refreshing = undefined;
+    });
   }
 
   /**
@@ -208,7 +223,7 @@ export class Connections {
     void connection.lost.then((error) => lost.abort(error));
     for (let failures = 0; connection.isOpen; failures++) {
       try {
-        const { token } = await unless(lost.signal, this.#refresh());
+        const { token } = await this.#refresh(lost.signal);
         if (token === undefined) return;
         checkToken(token);
         const answered = new Promise<Answer | GateError>((resolve) => {
@@ -284,6 +299,9 @@ function protocols(value: unknown, at: string): void {
 
 const REFRESH_FAILED =
   "refresh failed; its error is not shown, because it can contain a token: throw a GateError to say why";
+/** Milliseconds. The native client gives each renewal as long. */
+const REFRESH_WITHIN = 30_000;
+const REFRESH_LATE = `refresh gave no result within ${REFRESH_WITHIN / 1000} s`;
 /** The subprotocol of this client's messages. */
 const PROTOBUF = "sluicegate.v1";
 const TOKEN_PREFIX = "sluicegate.token.";

@@ -363,9 +363,10 @@ export class Gate extends EventTarget {
 
   /**
    * Connects with new credentials, for example after a login: closes an open connection, begins an unfinished attempt
-   * again, and ends the pause before the next one. After a connection that was open, subscriptions and later commands
-   * open the new one, after a random pause. A write in flight fails with `unknownOutcome`. Without effect on a client
-   * that is idle or closed.
+   * again, and ends the pause before the next one. A running call of `refresh` ends first: its result is ignored, and
+   * `refresh` is called again. After a connection that was open, subscriptions and later commands open the new one,
+   * after a random pause. A write in flight fails with `unknownOutcome`. Without effect on a client that is idle or
+   * closed.
    *
    * @example
    * ```ts

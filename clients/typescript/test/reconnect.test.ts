@@ -168,6 +168,7 @@ test("`reconnect` connects with new credentials in every state", async (t) => {
   await setImmediate();
   assert.deepEqual([gate.status.state, asked], ["connecting", 1]);
   gate.reconnect();
+  answer!({});
   while (asked < 2) await setImmediate();
   assert.equal(gate.status.state, "connecting");
   answer!({});

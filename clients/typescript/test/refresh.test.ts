@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setImmediate } from "node:timers/promises";
 
-import { connect, type Gate, type GateError, type Login } from "../src/index.ts";
+import { connect, type Gate, GateError, type Login } from "../src/index.ts";
 import { Server } from "./server.ts";
 
 const URL = "ws://gateway/mine";
@@ -174,6 +174,156 @@ test("calls of `refresh` never overlap", async () => {
   assert.equal(calls, 2);
   assert.equal([...server.open][0]!.protocols.at(-1), "sluicegate.token.token-2");
   gate.close();
+});
+
+/** A call of `refresh` that the test ends. */
+interface Call {
+  resolve: (login: Login) => void;
+  reject: (error: Error) => void;
+}
+
+/** A client whose calls of `refresh` end when the test ends them. */
+function slow(): { gate: Gate; calls: Call[] } {
+  const calls: Call[] = [];
+  const refresh = () => new Promise<Login>((resolve, reject) => calls.push({ resolve, reject }));
+  return { gate: connect(URL, { refresh }), calls };
+}
+
+/** Lets everything happen that needs no timer. */
+async function settle(): Promise<void> {
+  for (let turn = 0; turn < 20; turn++) await setImmediate();
+}
+
+/** The subprotocols of the open connection. */
+function offered(server: Server): string[] {
+  return [...server.open][0]!.protocols;
+}
+
+test("a call of `refresh` is abandoned after 30 s, and its late result is ignored", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const server = new Server();
+  const { gate, calls } = slow();
+  const errors: GateError[] = [];
+  gate.addEventListener("status", ({ detail }) => {
+    if (detail.state === "disconnected") errors.push(detail.error);
+  });
+  const ping = gate.ping();
+  for (const count of [1, 2]) {
+    await until(() => calls.length === count);
+    t.mock.timers.tick(29_999);
+    await settle();
+    assert.deepEqual([gate.status.state, errors.length], ["connecting", count - 1]);
+    t.mock.timers.tick(1);
+    await until(() => gate.status.state === "waiting");
+    gate.retryNow();
+  }
+  const { reason, retriable, message } = errors[0]!;
+  assert.deepEqual([reason, retriable, message], ["disconnected", true, "refresh gave no result within 30 s"]);
+  await until(() => calls.length === 3);
+  calls[0]!.resolve({ token: "token-1" });
+  calls[1]!.reject(new Error("late"));
+  await settle();
+  assert.equal(gate.status.state, "connecting");
+  calls[2]!.resolve({ token: "token-3" });
+  await ping;
+  assert.deepEqual([offered(server).at(-1), server.opened], ["sluicegate.token.token-3", 1]);
+  t.mock.timers.tick(60_000);
+  await gate.ping();
+  assert.deepEqual([calls.length, errors.length], [3, 2]);
+  gate.close();
+});
+
+test("a renewal whose `refresh` hangs is tried again", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const server = new Server();
+  const { gate, calls } = slow();
+  const ping = gate.ping();
+  await until(() => calls.length === 1);
+  calls[0]!.resolve({ token: "token-1" });
+  await ping;
+  server.expiring();
+  await until(() => calls.length === 2);
+  t.mock.timers.tick(30_000);
+  await settle();
+  t.mock.timers.tick(20_000);
+  await until(() => calls.length === 3);
+  calls[1]!.resolve({ token: "token-2" });
+  calls[2]!.resolve({ token: "token-3" });
+  await until(() => shown(server).length === 1);
+  await settle();
+  assert.deepEqual([shown(server), server.opened], [["token-3"], 1]);
+  gate.close();
+});
+
+test("`reconnect` during a call of `refresh` is followed by one other call", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const ends: ((call: Call) => void)[] = [
+    (call) => call.resolve({ token: "of-another-user" }),
+    (call) => call.reject(new GateError("logged out", "closed")),
+    () => t.mock.timers.tick(30_000),
+  ];
+  for (const end of ends) {
+    const server = new Server();
+    const { gate, calls } = slow();
+    const states: string[] = [];
+    gate.addEventListener("status", ({ detail }) => states.push(detail.state));
+    const ping = gate.ping();
+    await until(() => calls.length === 1);
+    for (let count = 0; count < 3; count++) {
+      gate.reconnect();
+      await settle();
+    }
+    assert.equal(calls.length, 1);
+    end(calls[0]!);
+    await until(() => calls.length === 2);
+    await settle();
+    calls[1]!.resolve({ token: "token-2" });
+    await ping;
+    assert.deepEqual([calls.length, server.opened, offered(server).at(-1)], [2, 1, "sluicegate.token.token-2"]);
+    assert.deepEqual(states, ["connecting", "open"], "without a pause");
+    gate.close();
+  }
+});
+
+test("`reconnect` during a renewal waits for its `refresh`, and calls it again", async (t) => {
+  t.mock.method(Math, "random", () => 0.999);
+  const server = new Server();
+  const { gate, calls } = slow();
+  const ping = gate.ping();
+  await until(() => calls.length === 1);
+  calls[0]!.resolve({ token: "token-1" });
+  await ping;
+  server.expiring();
+  await until(() => calls.length === 2);
+  gate.reconnect();
+  const again = gate.ping();
+  await settle();
+  assert.deepEqual([gate.status.state, calls.length], ["waiting", 2]);
+  gate.retryNow();
+  await settle();
+  assert.deepEqual([gate.status.state, calls.length], ["connecting", 2]);
+  calls[1]!.resolve({ token: "token-2" });
+  await until(() => calls.length === 3);
+  calls[2]!.resolve({ token: "token-3" });
+  await again;
+  assert.deepEqual([shown(server), offered(server).at(-1)], [[], "sluicegate.token.token-3"]);
+  gate.close();
+});
+
+test("a client that is closed during a call of `refresh` makes no other call", async () => {
+  new Server();
+  for (const reconnects of [false, true]) {
+    const { gate, calls } = slow();
+    const ping = gate.ping();
+    await until(() => calls.length === 1);
+    if (reconnects) gate.reconnect();
+    await settle();
+    gate.close();
+    await assert.rejects(ping, { reason: "closed" });
+    calls[0]!.resolve({ token: "token-1" });
+    await settle();
+    assert.equal(calls.length, 1);
+  }
 });
 
 test("an invalid token is an error that does not show it", async () => {
