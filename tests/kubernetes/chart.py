@@ -40,6 +40,7 @@ REFUSED = [
     (["minimal", r"config.clusters.default.sasl\.password=secret"], "config/clusters/default/sasl.password"),
     (["minimal", r"config.clusters.default.ssl\.key\.pem=secret"], "config/clusters/default/ssl.key.pem"),
     (["minimal", "config.clusters.events.creds=secret"], "config/clusters/events/creds"),
+    (["minimal", "config.identity.partner.secret=secret"], "config/identity/partner/secret"),
     (["minimal", "secrets.gateway=other"], "invalid propertyName gateway"),
 ]
 
