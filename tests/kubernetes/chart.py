@@ -39,6 +39,7 @@ REFUSED = [
     (["minimal", "config.limits.max_sessions=many"], "config/limits/max_sessions"),
     (["minimal", r"config.clusters.default.sasl\.password=secret"], "config/clusters/default/sasl.password"),
     (["minimal", r"config.clusters.default.ssl\.key\.pem=secret"], "config/clusters/default/ssl.key.pem"),
+    (["minimal", r"config.clusters.default.sasl\.jaas\.config=secret"], "config/clusters/default/sasl.jaas.config"),
     (["minimal", "config.clusters.events.creds=secret"], "config/clusters/events/creds"),
     (["minimal", "config.identity.partner.secret=secret"], "config/identity/partner/secret"),
     (["minimal", "secrets.gateway=other"], "invalid propertyName gateway"),
