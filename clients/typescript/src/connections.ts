@@ -110,9 +110,8 @@ export class Connections {
     while (true) {
       signal.throwIfAborted();
       if (this.#over) throw this.#over;
-      this.#connection ??= this.#connect();
       try {
-        const connection = await unless(signal, this.#connection);
+        const connection = await unless(signal, this.#connection ?? this.#begin());
         if (connection.isOpen) return connection;
         await unless(signal, connection.lost);
       } catch (error) {
@@ -124,6 +123,17 @@ export class Connections {
   /** Aborted by {@link close}, or by another signal. */
   signal(other?: AbortSignal): AbortSignal {
     return other ? AbortSignal.any([this.#end.signal, other]) : this.#end.signal;
+  }
+
+  /** Connects. Listeners of `status` can run commands: these share the attempt. */
+  #begin(): Promise<Connection> {
+    let begin!: (connection: Promise<Connection>) => void;
+    const connection = new Promise<Connection>((resolve) => {
+      begin = resolve;
+    });
+    this.#connection = connection;
+    begin(this.#connect());
+    return connection;
   }
 
   /**

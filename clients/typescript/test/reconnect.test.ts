@@ -188,3 +188,19 @@ test("`reconnect` connects with new credentials in every state", async (t) => {
   assert.deepEqual(seen, ["connecting", "open", "disconnected", "waiting", "connecting", "open", "disconnected"]);
   gate.close();
 });
+
+test("a listener of `status` can run commands in every state", async (t) => {
+  t.mock.method(Math, "random", () => 0.001);
+  const server = new Server();
+  server.fails = 1;
+  const gate = connect(URL);
+  const seen = states(gate);
+  const pings: Promise<number>[] = [];
+  gate.addEventListener("status", () => pings.push(gate.ping()));
+  await gate.ping();
+  await Promise.all(pings);
+  assert.deepEqual(seen, ["connecting", "disconnected", "waiting", "connecting", "open"]);
+  assert.deepEqual([pings.length, server.opened], [5, 1]);
+  gate.close();
+  await assert.rejects(pings[5]!, { reason: "closed" });
+});
