@@ -112,13 +112,13 @@ compatibility ref="": wasm
     ref=$1 older=$CARGO_TARGET_DIR/older
     : "${ref:=$(git describe --tags --abbrev=0 2>/dev/null || git rev-parse HEAD~1)}"
     rm -rf "$older/source" && mkdir -p "$older/source"
-    # With new timestamps: cargo must not take another version's files for unchanged.
     git archive "$ref" | tar -xm -C "$older/source"
-    # A target folder of its own. The dependencies' build is shared.
-    export CARGO_BUILD_BUILD_DIR=$CARGO_TARGET_DIR
     (
         cd "$older/source"
-        CARGO_TARGET_DIR=$older cargo build -p sluicegate-bridge
+        # Another patch version: cargo would take the crates of one for those of the other.
+        sed -i '0,/^version = /s/^\(version = ".*\.\)[0-9]*"/\165535"/' Cargo.toml
+        # The bridge shares the build of its dependencies. The filter does not: its file would replace this one's.
+        CARGO_BUILD_BUILD_DIR=$CARGO_TARGET_DIR CARGO_TARGET_DIR=$older cargo build -p sluicegate-bridge
         CARGO_TARGET_DIR=$older cargo build -p sluicegate-filter --target wasm32-wasip1 --profile wasm
     )
     cargo build -p sluicegate-bridge

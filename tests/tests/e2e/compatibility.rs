@@ -7,7 +7,7 @@ use std::fs;
 
 use sluicegate_client::{At, Client, Error, Source, Subscribe, Update};
 use sluicegate_protocol::ProduceRecord;
-use sluicegate_stack::envoy::{Profile, instead};
+use sluicegate_stack::envoy::{Profile, instead, routes};
 use sluicegate_stack::http::client::{Request, Response, ask};
 use sluicegate_stack::kafka::Kafka;
 use sluicegate_stack::raw::{Raw, Upgrade};
@@ -17,6 +17,7 @@ use sluicegate_tests::in_every_profile;
 
 in_every_profile! {
     each_use_works_or_is_refused_with_a_reason
+    each_use_with_identity_is_known_or_refused_with_a_reason
     newer_filter_is_refused_with_a_reason
 }
 
@@ -38,11 +39,7 @@ async fn each_use_works_or_is_refused_with_a_reason(profile: Profile) {
     let stack = match Stack::start(setup(profile, kafka.bootstrap(), Vec::new())).await {
         Ok(stack) => stack,
         // An older filter has no such profile.
-        Err(error)
-            if !same
-                && profile == Profile::Relay
-                && KEYS.iter().any(|key| error.to_string().contains(key)) =>
-        {
+        Err(error) if !same && profile == Profile::Relay && is_of_a_key(&error.to_string()) => {
             return eprintln!("{}: refused at start: {error}", profile.name());
         }
         Err(error) => panic!("{error}"),
@@ -58,6 +55,47 @@ async fn each_use_works_or_is_refused_with_a_reason(profile: Profile) {
             }
         }
     }
+}
+
+/// Nobody comes in unknown because one of both does not know identities, and other routes work.
+#[expect(clippy::print_stderr, reason = "the result of `./dev compatibility`")]
+async fn each_use_with_identity_is_known_or_refused_with_a_reason(profile: Profile) {
+    let knows = tools::bridge_is_of_this_version();
+    let mut setup = setup(profile, "127.0.0.1:9".to_owned(), Vec::new());
+    let route = r#"{"path": "/mine", "identity": {"from": "token", "name": "main"}},"#;
+    for (_, routes) in &mut setup.envoy_edits {
+        *routes = routes.replace(r#"{"path": "/pubsub""#, &format!(r#"{route} {{"path": "/pubsub""#));
+    }
+    if profile != Profile::Relay {
+        setup.envoy_edits.push(routes(&["/mine"]));
+    }
+    if let BridgeConfig::Cluster { settings, .. } = &mut setup.bridge
+        && knows
+    {
+        *settings += "[identity.main]\nissuer = \"https://issuer.example\"\naudience = [\"app\"]\njwks_url = \"https://127.0.0.1:9/keys\"\n";
+    }
+    let stack = match Stack::start(setup).await {
+        Ok(stack) => stack,
+        Err(error) if !tools::filter_is_of_this_version() && is_of_a_key(&error.to_string()) => {
+            return eprintln!("{}: identities are refused at start: {error}", profile.name());
+        }
+        Err(error) => panic!("{error}"),
+    };
+    let status = async |path| {
+        let refused = Raw::connect(stack.gateway()).await.ask(&Upgrade::to(path).bytes()).await;
+        (refused.status, refused.text().trim().to_owned())
+    };
+    assert_eq!(status("/pubsub").await.0, 101, "{}", profile.name());
+    let (mine, reason) = status("/mine").await;
+    match knows {
+        true => assert_eq!(mine, 401, "{}: {reason}", profile.name()),
+        false => assert!(mine == 400 && reason.contains(REASONS[0]), "{}: {mine} {reason}", profile.name()),
+    }
+    eprintln!("{}: an unknown client is refused: {mine} {reason}", profile.name());
+}
+
+fn is_of_a_key(error: &str) -> bool {
+    KEYS.iter().any(|key| error.contains(key))
 }
 
 /// A header that the bridge does not know can be a restriction.
