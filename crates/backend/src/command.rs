@@ -92,6 +92,9 @@ pub struct ReadBounds {
     pub fill: bool,
     /// Whether records of open and aborted transactions are left out.
     pub committed: bool,
+    /// Whether to read on to the first record that the client is granted, however long that takes: it cannot continue
+    /// from an answer without records.
+    pub reads_on: bool,
 }
 
 /// The topics to describe: those named, or all with one of the prefixes; without both, all.

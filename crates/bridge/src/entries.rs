@@ -58,8 +58,13 @@ struct Person {
     write: Option<Vec<Entry>>,
 }
 
-/// A topic, and whether it is only for the teams 0 and 1.5.
-type Entry = (&'static str, bool);
+/// A topic, whether it is only for the teams 0 and 1.5, and how keys of its records begin.
+type Entry = (&'static str, bool, Option<&'static str>);
+
+/// The key of all records that are read, and of those that are written.
+const KEY: &str = "0-1";
+/// The same in JSON.
+const JSON_KEY: &str = "\"0-1\"";
 
 impl Person {
     fn any() -> impl Strategy<Value = Self> {
@@ -86,7 +91,9 @@ impl Person {
             "1.${team}",
             "${team}.*",
         ]);
-        let entries = || prop::option::of(prop::collection::vec((entry.clone(), any::<bool>()), 0..3));
+        let only = prop::option::of(prop::sample::select(vec!["0-", "\"", "x-", "${sub}-", "${team}-"]));
+        let entry = (entry, any::<bool>(), only);
+        let entries = || prop::option::weighted(0.8, prop::collection::vec(entry.clone(), 0..3));
         let capabilities = prop::sample::select(vec![
             json!([{"topics": ["0", "1*"], "allow": ["read"]}]),
             json!([{"topics": ["*"], "allow": ["write"]}, {"topics": ["00"], "allow": ["read", "write"]}]),
@@ -95,7 +102,7 @@ impl Person {
             json!({"topics": ["*"], "allow": ["read"]}),
             json!("*"),
         ]);
-        let capabilities = prop::option::of(capabilities);
+        let capabilities = prop::option::weighted(0.2, capabilities);
         let subject = prop::option::of(subject.prop_map(str::to_owned));
         (subject, team, capabilities, entries(), entries()).prop_map(
             |(subject, team, capabilities, read, write)| Self { subject, team, capabilities, read, write },
@@ -107,9 +114,15 @@ impl Person {
         let mut policy = json!({"identity": identity, "claims": {"team": ["team"]}, "capabilities": ["may"]});
         for (right, entries) in [("read", &self.read), ("write", &self.write)] {
             if let Some(entries) = entries {
-                let entry = |(topic, is_limited): &Entry| match is_limited {
-                    true => json!({"topic": topic, "when": {"team": [0, "1.5"]}}),
-                    false => json!({"topic": topic}),
+                let entry = |(topic, is_limited, only): &Entry| {
+                    let mut entry = json!({"topic": topic});
+                    if *is_limited {
+                        entry["when"] = json!({"team": [0, "1.5"]});
+                    }
+                    if let Some(prefix) = only {
+                        entry["only"] = json!({"key_prefix": prefix});
+                    }
+                    entry
                 };
                 policy[right] = entries.iter().map(entry).collect();
             }
@@ -117,20 +130,32 @@ impl Person {
         policy
     }
 
-    /// Whether some of the entries grants `topic` to this person.
-    fn has(&self, entries: Option<&Vec<Entry>>, topic: &str) -> bool {
+    /// Whether some of the entries grants records of `topic` with this key to this person. None: some records.
+    fn has(&self, entries: Option<&Vec<Entry>>, topic: &str, key: Option<&str>) -> bool {
         let is_named = |name: &str| name.strip_suffix('*').map_or(name == topic, |it| topic.starts_with(it));
         let is_in_team = self.items(&self.team).iter().any(|team| *team == json!(0) || *team == json!("1.5"));
-        let entries = entries.into_iter().flatten().filter(|(_, is_limited)| !is_limited || is_in_team);
-        entries.into_iter().any(|(entry, _)| {
-            let Some((before, rest)) = entry.split_once("${") else { return is_named(entry) };
-            let (claim, after) = rest.split_once('}').unwrap();
-            self.values(claim).into_iter().any(|value| {
-                let reaches_further = !after.is_empty() && value.contains('.');
-                !value.is_empty()
-                    && !value.contains('*')
-                    && !reaches_further
-                    && is_named(&format!("{before}{value}{after}"))
+        let entries = entries.into_iter().flatten().filter(|(_, is_limited, _)| !is_limited || is_in_team);
+        entries.into_iter().any(|(entry, _, only)| {
+            let prefix = only.unwrap_or_default();
+            // A placeholder that neither has can be anything.
+            let values = |claim: &str| match [*entry, prefix].iter().any(|text| text.contains(claim)) {
+                true => self.values(claim),
+                false => vec!["any".to_owned()],
+            };
+            let is_usable = |claim: &str, value: &str| {
+                let in_topic = entry.contains(claim).then(|| entry.ends_with('}'));
+                let reaches_further = in_topic == Some(false) && value.contains('.')
+                    || prefix.contains(claim) && value.contains('-');
+                !value.is_empty() && !reaches_further && (in_topic.is_none() || !value.contains('*'))
+            };
+            values("sub").iter().any(|sub| {
+                values("team").iter().any(|team| {
+                    let bound = |text: &str| text.replace("${sub}", sub).replace("${team}", team);
+                    is_usable("sub", sub)
+                        && is_usable("team", team)
+                        && is_named(&bound(entry))
+                        && key.is_none_or(|key| key.starts_with(&bound(prefix)))
+                })
             })
         })
     }
@@ -176,9 +201,10 @@ impl Person {
 impl Rights {
     fn any() -> impl Strategy<Value = Self> {
         let pattern = prop::sample::select(vec!["0", "0*", "1", "1*", "1.*", "g*", "gone", "*", "x"]);
-        let topics = prop::option::of(prop::collection::vec(pattern.prop_map(str::to_owned), 1..4));
+        let topics = prop::collection::vec(pattern.prop_map(str::to_owned), 1..4);
+        let topics = prop::option::weighted(0.3, topics);
         let flags = (any::<Option<bool>>(), any::<Option<bool>>());
-        let person = prop::option::of(Person::any());
+        let person = prop::option::weighted(0.8, Person::any());
         (flags, topics, person).prop_map(|((read, write), topics, person)| Self {
             read,
             write,
@@ -210,7 +236,8 @@ impl Rights {
         let mut believed = Believed::default();
         believed.from_gateway = true;
         let admission = gateway::admission(&headers, &believed, None).await.ok().unwrap();
-        let cluster = Script::cluster_of(system, 1 << 20).0;
+        let (cluster, script) = Script::cluster_of(system, 1 << 20);
+        script.set_key(KEY);
         let grant = Grant::new(cluster, ClientKey::default(), None, admission.rights());
         grant.held(admission.holding(), admission.aged)
     }
@@ -225,8 +252,14 @@ impl Rights {
     }
 
     fn reads(&self, topic: &str) -> bool {
-        let person =
-            |person: &Person| person.has(person.read.as_ref(), topic) && person.is_capable("read", topic);
+        self.reads_key(topic, None)
+    }
+
+    /// Whether the client can read records of `topic` with this key. None: some records.
+    fn reads_key(&self, topic: &str, key: Option<&str>) -> bool {
+        let person = |person: &Person| {
+            person.has(person.read.as_ref(), topic, key) && person.is_capable("read", topic)
+        };
         self.read != Some(false) && self.has(topic) && self.person.as_ref().is_none_or(person)
     }
 
@@ -235,9 +268,11 @@ impl Rights {
         self.read != Some(false) && self.person.as_ref().is_none_or(|person| person.read.is_some())
     }
 
-    fn writes(&self, topic: &str) -> bool {
-        let person =
-            |person: &Person| person.has(person.write.as_ref(), topic) && person.is_capable("write", topic);
+    /// Whether the client can write records with this key to `topic`.
+    fn writes(&self, topic: &str, key: &str) -> bool {
+        let person = |person: &Person| {
+            person.has(person.write.as_ref(), topic, Some(key)) && person.is_capable("write", topic)
+        };
         self.write == Some(true) && self.has(topic) && self.person.as_ref().is_none_or(person)
     }
 }
@@ -260,7 +295,11 @@ fn of_kafka(topics: &[&str]) -> Vec<Case> {
     let partitions =
         topics.iter().map(|topic| PartitionOffset { topic: (*topic).into(), ..Default::default() });
     let offsets = topics.iter().map(|topic| log(topic)).collect();
-    let records = topics.iter().map(|topic| ProduceRecord { topic: (*topic).into(), ..Default::default() });
+    let records = topics.iter().map(|topic| ProduceRecord {
+        topic: (*topic).into(),
+        key: Some(KEY.into()),
+        ..Default::default()
+    });
     let sources = topics.iter().map(|topic| KafkaSource { topic: (*topic).into(), ..Default::default() });
     let places = each(|topic| json!({"topic": topic, "partition": 0, "offset": 0}));
     let times = each(|topic| json!({"topic": topic, "partition": 0, "timestamp": 0}));
@@ -301,7 +340,7 @@ fn of_kafka(topics: &[&str]) -> Vec<Case> {
             writes: true,
             is_whole: false,
             req: Req::CmdKafkaProduce(CmdKafkaProduce { records: records.collect() }),
-            json: json!({"produce": {"records": each(|topic| json!({"topic": topic, "value": 1}))}}),
+            json: json!({"produce": {"records": each(|topic| json!({"topic": topic, "key": KEY, "value": 1}))}}),
         },
         Case {
             name: "subscribe",
@@ -323,7 +362,7 @@ fn of_nats(streams: &[&str]) -> Vec<Case> {
     let times = streams.iter().map(|stream| StreamTime { stream: (*stream).into(), timestamp: 0 });
     let messages = streams.iter().map(|stream| PublishMessage {
         stream: (*stream).into(),
-        subject: "s".into(),
+        subject: KEY.into(),
         ..Default::default()
     });
     let sources = streams.iter().map(|stream| NatsSource { stream: (*stream).into(), ..Default::default() });
@@ -344,7 +383,7 @@ fn of_nats(streams: &[&str]) -> Vec<Case> {
             is_whole: false,
             req: Req::CmdNatsPublish(CmdNatsPublish { messages: messages.collect() }),
             json: json!({
-                "publish": {"messages": each(|stream| json!({"stream": stream, "subject": "s", "data": 1}))}
+                "publish": {"messages": each(|stream| json!({"stream": stream, "subject": KEY, "data": 1}))}
             }),
         },
         Case {
@@ -406,6 +445,21 @@ fn denied_in_protobuf(answer: &[u8], topics: &[&str]) -> Vec<bool> {
     }
 }
 
+/// Whether each part of an answer with records has some. None: it is another answer.
+fn have_records(answer: &[u8]) -> Option<Vec<bool>> {
+    match PubSubResp::decode(answer).unwrap().resp.unwrap() {
+        Resp::KafkaFetchResp(resp) => Some(vec![!resp.messages.is_empty()]),
+        Resp::NatsFetchResp(resp) => Some(vec![!resp.messages.is_empty()]),
+        Resp::KafkaMultiFetchResp(resp) => Some(
+            resp.results
+                .iter()
+                .map(|result| !result.fetched.clone().unwrap_or_default().messages.is_empty())
+                .collect(),
+        ),
+        _ => None,
+    }
+}
+
 fn denied_in_json(answer: &[u8], topics: &[&str]) -> Vec<bool> {
     let answer: Value = serde_json::from_slice(answer).unwrap();
     let denied = |value: &Value| value["error"]["reason"] == "DENIED";
@@ -427,20 +481,27 @@ async fn check_sessions(rights: &Rights, system: System, topics: &[&str]) {
     for Case { name, writes, is_whole, req, json } in cases {
         let is_one = matches!(name, "fetch" | "list_offset");
         let topics = if is_one { &topics[..1] } else { topics };
-        let may = |topic: &&str| if writes { rights.writes(topic) } else { rights.reads(topic) };
-        let want: Vec<bool> = match is_whole {
-            true => vec![!topics.iter().all(may); topics.len()],
-            false => topics.iter().map(|topic| !may(topic)).collect(),
+        let want = |key: &str| -> Vec<bool> {
+            let may = |topic: &&str| if writes { rights.writes(topic, key) } else { rights.reads(topic) };
+            match is_whole {
+                true => vec![!topics.iter().all(may); topics.len()],
+                false => topics.iter().map(|topic| !may(topic)).collect(),
+            }
         };
         let message = PubSubReq { sequence: 1, req: Some(req) }.encode_to_vec();
         let answered = answer(rights.grant(system).await, Codec::Protobuf, &message).await;
         assert_eq!(
             denied_in_protobuf(&answered, topics),
-            want,
+            want(KEY),
             "{name} of {topics:?} on {system:?}: {rights:?}"
         );
+        let has_records = |topic: &&str| rights.reads_key(topic, Some(KEY)) && *topic != "gone";
+        if let Some(read) = have_records(&answered) {
+            let want: Vec<bool> = topics.iter().map(has_records).collect();
+            assert_eq!(read, want, "records of {topics:?} on {system:?}: {rights:?}");
+        }
         let answered = answer(rights.grant(system).await, Codec::Json, json.to_string().as_bytes()).await;
-        assert_eq!(denied_in_json(&answered, topics), want, "{json} on {system:?}: {rights:?}");
+        assert_eq!(denied_in_json(&answered, topics), want(KEY), "{json} on {system:?}: {rights:?}");
     }
 }
 
@@ -465,13 +526,13 @@ async fn check_http(rights: &Rights, system: System, topic: &str) {
                 "/partitions/0/events",
             ][..],
             &["", "/partitions/0"][..],
-            r#"{"records":[{"value":1}]}"#,
+            r#"{"records":[{"key":"0-1","value":1}]}"#,
         ),
         System::Nats => (
             "streams",
             &["", "/messages", "/sequences", "/events"][..],
             &[""][..],
-            r#"{"messages":[{"subject":"s","data":1}]}"#,
+            r#"{"messages":[{"subject":"0-1","data":1}]}"#,
         ),
     };
     for resource in reads {
@@ -479,15 +540,23 @@ async fn check_http(rights: &Rights, system: System, topic: &str) {
             let path = format!("/{root}/{topic}{resource}");
             let (status, text) = ask(rights, system, method, path, "").await;
             assert_eq!(status == 403, !rights.reads(topic), "{topic}{resource}: {text} {rights:?}");
+            let is_list = resource.ends_with("records") || resource.ends_with("messages");
+            if let Some(listed) =
+                serde_json::from_str::<Value>(&text).ok().filter(|_| is_list && status == 200)
+            {
+                let read = listed.as_array().is_some_and(|listed| !listed.is_empty());
+                assert_eq!(read, rights.reads_key(topic, Some(KEY)), "{topic}{resource}: {text} {rights:?}");
+            }
         }
     }
+    let key = if matches!(system, System::Kafka) { JSON_KEY } else { KEY };
     for resource in writes {
         let (status, text) =
             ask(rights, system, Method::POST, format!("/{root}/{topic}{resource}"), body).await;
         // Without the right to write at all, a resource has no such method.
         assert_eq!(
             matches!(status, 403 | 405),
-            !rights.writes(topic),
+            !rights.writes(topic, key),
             "{topic}{resource}: {text} {rights:?}"
         );
     }
@@ -497,11 +566,11 @@ async fn check_http(rights: &Rights, system: System, topic: &str) {
     let want = if rights.can_read() { (200, Some(json!(listed))) } else { (403, None) };
     assert_eq!((status, serde_json::from_str(&text).ok().filter(|_| status == 200)), want, "{rights:?}");
 
-    let produce = HttpProduce { topic: topic.into(), key: Some("s".into()), ..Default::default() };
+    let produce = HttpProduce { topic: topic.into(), key: Some(KEY.into()), ..Default::default() };
     let route = HttpRoute { resource: Some(Resource::Produce(produce)), ..Default::default() };
     let grant = rights.grant(system).await;
     let (status, text) = crate::http::ask(&grant, &route, Method::POST, &HeaderMap::new(), "x").await;
-    assert_eq!(status == 403, !rights.writes(topic), "produce to {topic}: {text} {rights:?}");
+    assert_eq!(status == 403, !rights.writes(topic, KEY), "produce to {topic}: {text} {rights:?}");
 }
 
 fn cases() -> u32 {

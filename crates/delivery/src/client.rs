@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use sluicegate_backend::{Fetch, System};
+use sluicegate_backend::{Fetch, Fetched, System};
 use sluicegate_fair_share::ClientKey;
+use sluicegate_rights::{Rows, Topics};
 
+use super::filter::Selection;
 use super::item::Item;
 use super::subscribe::{Subscribe, SubscribedTopic};
 
@@ -20,14 +21,16 @@ pub(super) struct Client {
     pub(super) items: VecDeque<Item>,
     /// Whether the client knows of an outage. It is told of one at a time.
     pub(super) knows_outage: bool,
-    /// Bytes that filters have left out since they were counted to the client.
-    pub(super) scanned: usize,
+    /// The work to leave out records since it was counted to the client, in bytes.
+    scanned: usize,
     topics: BTreeMap<Arc<str>, Topic>,
 }
 
 struct Topic {
     id: Option<u128>,
     partitions: BTreeSet<i32>,
+    /// The records that the client is granted.
+    rows: Rows,
 }
 
 impl Client {
@@ -45,11 +48,18 @@ impl Client {
     /// Tells the client of topics, or of more partitions of them.
     pub(super) fn add(&mut self, added: Vec<SubscribedTopic>) {
         for SubscribedTopic { topic, topic_id, partitions } in &added {
-            let unknown = || Topic { id: *topic_id, partitions: BTreeSet::new() };
+            let unknown = || Topic { id: *topic_id, partitions: BTreeSet::new(), rows: Rows::none() };
             let known = self.topics.entry(Arc::clone(topic)).or_insert_with(unknown);
             known.partitions.extend(partitions.iter().map(|(partition, _)| partition));
         }
         self.items.push_back(Item::Subscribed(added));
+    }
+
+    /// Gives the client the records of `readable` topics, and no others.
+    pub(super) fn grant(&mut self, readable: Option<&Topics>) {
+        for (name, topic) in &mut self.topics {
+            topic.rows = readable.and_then(|readable| readable.rows(name)).unwrap_or_else(Rows::none);
+        }
     }
 
     /// New ones among a topic's `partitions`, from their beginning. None if all are known.
@@ -81,18 +91,26 @@ impl Client {
         }
     }
 
-    /// The records that the client wants, and their number.
-    pub(super) fn filter(&mut self, messages: Bytes, count: usize) -> (Bytes, usize) {
-        let read = messages.len();
-        let (messages, count) = self.request.filters.matching(messages, count);
-        self.scanned = self.scanned.saturating_add(read.saturating_sub(messages.len()));
-        (messages, count)
+    /// The records of a topic that the client wants and is granted.
+    pub(super) fn select(&mut self, topic: &str, read: Fetched) -> Fetched {
+        let (bytes, none) = (read.messages.len(), Rows::none());
+        let rows = self.topics.get(topic).map_or(&none, |topic| &topic.rows);
+        let selection = Selection { filters: &self.request.filters, rows };
+        let selected = selection.of(read);
+        let left_out = bytes.saturating_sub(selected.messages.len());
+        self.scanned = self.scanned.saturating_add(selection.work(left_out));
+        selected
     }
 
-    /// The client, and the work of its filters since it was counted. None: there are none, or items are told before.
-    pub(super) fn filter_work(&self) -> Option<(ClientKey, usize)> {
-        let filters = &self.request.filters;
-        let is_due = self.items.is_empty() && !filters.is_empty();
-        is_due.then(|| (self.request.client, filters.work(self.scanned)))
+    /// The client and its work, which is to be counted before it reads again. None: there is none, or items are told
+    /// before.
+    pub(super) fn uncounted(&self) -> Option<(ClientKey, usize)> {
+        let is_due = self.items.is_empty() && self.scanned > 0;
+        is_due.then_some((self.request.client, self.scanned))
+    }
+
+    /// The work was counted.
+    pub(super) fn counted(&mut self) {
+        self.scanned = 0;
     }
 }

@@ -7,6 +7,7 @@ mod partition_watcher;
 mod produce;
 mod range;
 mod rates;
+mod visible;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,8 +19,8 @@ use sluicegate_backend::command::ReadBounds;
 use sluicegate_backend::rate::ClusterRate;
 pub use sluicegate_backend::write_sequencer::{WriteSequencer, WriteTicket};
 use sluicegate_backend::{
-    AnswerReservation, Backend, CommandError, Fault, Fetch, Fetched, LOG_END, LOG_START, ListedOffset, Log,
-    System, WAITING_BYTES,
+    Backend, CommandError, Fault, Fetch, Fetched, LOG_END, LOG_START, ListedOffset, Log, System,
+    WAITING_BYTES,
 };
 use sluicegate_fair_share::{ClientKey, Holder};
 use sluicegate_shared_log::Ends;
@@ -202,20 +203,6 @@ impl Cluster {
     pub(crate) async fn has_topic(&self, source: ClientKey, topic: &str) -> bool {
         let checked = self.backend().check_log(source, Log { topic, partition: 0 }).await;
         !checked.is_err_and(|error| error.fault == Fault::NotFound)
-    }
-
-    /// Reads records. At the end of the log it waits until `reservation` ends the wait.
-    ///
-    /// # Cancel safety
-    /// A drop abandons the read.
-    pub(crate) async fn fetch(
-        &self,
-        log: Log<'_>,
-        fetch: Fetch,
-        reservation: &mut dyn AnswerReservation,
-    ) -> Result<Fetched, CommandError> {
-        let (backend, scans) = (self.backend(), self.scans());
-        self.measured(Kind::Fetch, backend.fetch(log, fetch, &scans, reservation)).await
     }
 
     /// The offset of a timestamp: see [`Backend::list_offsets`].
@@ -443,6 +430,10 @@ impl Cluster {
         self.metrics.command(kind, outcome(&result), start.elapsed());
         result
     }
+}
+
+fn later(instant: Instant, time: Duration) -> Instant {
+    instant.checked_add(time).unwrap_or(instant)
 }
 
 /// A topic's name, escaped and shortened for messages: clients can send any text of any length.

@@ -243,7 +243,7 @@ impl Cursor {
             self.told = Told::Behind;
             client.knows_outage &= !outage.is_told;
         }
-        let Fetched { messages, count, next_offset, ends } = fetched;
+        let (count, next_offset, ends) = (fetched.count, fetched.next_offset, fetched.ends);
         let limit = if client.request.committed { ends.stable } else { ends.end };
         let moves = next_offset > self.next;
         self.has_moved |= moves;
@@ -253,10 +253,13 @@ impl Cursor {
         }
         self.end = ends.end.max(self.end);
         let mut is_at_end = count == 0 && next_offset >= limit || limit >= 0 && self.next >= limit;
-        let (messages, matching) = client.filter(messages, count);
-        let delivery = (!messages.is_empty()).then(|| {
+        let selected = client.select(&self.topic, fetched);
+        let delivery = (selected.count > 0).then(|| {
             self.has_moved = false;
-            (Item::Delivery { next: self.place(), messages, end: self.end }, matching)
+            (
+                Item::Delivery { next: self.place(), messages: selected.messages, end: self.end },
+                selected.count,
+            )
         });
         if !is_at_end {
             self.told = Told::Behind;

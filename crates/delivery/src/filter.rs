@@ -1,11 +1,12 @@
-//! Leaves out the records that a client does not want.
+//! Leaves out the records that a client does not want, or is not granted.
 
-use bytes::Bytes;
 use prost::encoding::{WireType, encode_key, encode_varint};
+use sluicegate_backend::Fetched;
+use sluicegate_backend::command::RecordFilter;
 use sluicegate_protocol::wire::number::{HEADER_KEY, HEADER_VALUE, MESSAGE_HEADERS, MESSAGE_KEY, MESSAGES};
 use sluicegate_protocol::wire::{Fields, Value};
-
-use sluicegate_backend::command::RecordFilter;
+use sluicegate_rights::Rows;
+use sluicegate_rights::row::Marks;
 
 /// Records match if they match every filter. Without filters, all do.
 ///
@@ -24,47 +25,67 @@ impl Filters {
         Self(filters)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// The work to leave out records of so many bytes, in bytes: each filter looks through all headers.
-    pub(super) fn work(&self, bytes: usize) -> usize {
-        bytes.saturating_mul(self.0.len())
-    }
-
-    /// The matching ones of `count` encoded `messages`, and their number. They are copied only if some do not match.
-    pub(super) fn matching(&self, messages: Bytes, count: usize) -> (Bytes, usize) {
-        if self.is_empty() {
-            return (messages, count);
-        }
-        let all = Fields::of(&messages).filter_map(content).filter(|(number, _)| *number == MESSAGES);
-        let kept = all.map(|(_, message)| message).filter(|message| self.match_message(message));
-        let kept: Vec<&[u8]> = kept.collect();
-        if kept.len() == count {
-            return (messages, count);
-        }
-        let mut matching = Vec::new();
-        for message in &kept {
-            encode_key(MESSAGES, WireType::LengthDelimited, &mut matching);
-            encode_varint(message.len() as u64, &mut matching);
-            matching.extend_from_slice(message);
-        }
-        (matching.into(), kept.len())
-    }
-
-    fn match_message(&self, message: &[u8]) -> bool {
+    fn match_record(&self, record: Encoded<'_>) -> bool {
         self.0.iter().all(|filter| match &filter.header {
-            None => value(message, MESSAGE_KEY).is_some_and(|key| matches(filter, key)),
-            Some(name) => {
-                let headers = Fields::of(message).filter_map(content);
-                let mut headers = headers.filter(|(number, _)| *number == MESSAGE_HEADERS);
-                headers.any(|(_, header)| {
-                    value(header, HEADER_KEY).unwrap_or_default() == name.as_bytes()
-                        && value(header, HEADER_VALUE).is_some_and(|value| matches(filter, value))
-                })
-            }
+            None => record.key().is_some_and(|key| matches(filter, key)),
+            Some(wanted) => record.headers().any(|(name, value)| {
+                name == wanted.as_bytes() && value.is_some_and(|value| matches(filter, value))
+            }),
         })
+    }
+}
+
+/// The records that a client wants and is granted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Selection<'a> {
+    pub(crate) filters: &'a Filters,
+    pub(crate) rows: &'a Rows,
+}
+
+impl Selection<'_> {
+    /// The work to leave out records of so many bytes, in bytes: each filter and each row looks through all headers.
+    pub(crate) fn work(self, bytes: usize) -> usize {
+        bytes.saturating_mul(self.filters.0.len().saturating_add(self.rows.count()).max(1))
+    }
+
+    /// These of the records that were read. They are copied only if some are left out.
+    pub(crate) fn of(self, read: Fetched) -> Fetched {
+        let Self { filters, rows } = self;
+        if filters.0.is_empty() && rows.is_all() {
+            return read;
+        }
+        let all = Fields::of(&read.messages).filter_map(content).filter(|(number, _)| *number == MESSAGES);
+        let is_wanted = |record: &&[u8]| {
+            let record = Encoded(record);
+            rows.have(&record) && filters.match_record(record)
+        };
+        let kept: Vec<&[u8]> = all.map(|(_, message)| message).filter(is_wanted).collect();
+        if kept.len() == read.count {
+            return read;
+        }
+        let mut messages = Vec::new();
+        for message in &kept {
+            encode_key(MESSAGES, WireType::LengthDelimited, &mut messages);
+            encode_varint(message.len() as u64, &mut messages);
+            messages.extend_from_slice(message);
+        }
+        Fetched { count: kept.len(), messages: messages.into(), ..read }
+    }
+}
+
+/// An encoded record.
+#[derive(Clone, Copy)]
+struct Encoded<'a>(&'a [u8]);
+
+impl Marks for Encoded<'_> {
+    fn key(&self) -> Option<&[u8]> {
+        value(self.0, MESSAGE_KEY)
+    }
+
+    fn headers(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+        let headers = Fields::of(self.0).filter_map(content).filter(|(number, _)| *number == MESSAGE_HEADERS);
+        headers
+            .map(|(_, header)| (value(header, HEADER_KEY).unwrap_or_default(), value(header, HEADER_VALUE)))
     }
 }
 
@@ -99,8 +120,11 @@ pub const MAX_VALUES: usize = 100;
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use prost::Message;
     use sluicegate_protocol::{Header, KafkaFetchResp, KafkaMessage};
+    use sluicegate_rights::{Pattern, Row, Topics};
+    use sluicegate_shared_log::Ends;
 
     use super::*;
 
@@ -123,8 +147,10 @@ mod tests {
         ]
     }
 
-    fn encoded(messages: Vec<KafkaMessage>) -> Bytes {
-        KafkaFetchResp { messages, ..Default::default() }.encode_to_vec().into()
+    fn fetched(messages: Vec<KafkaMessage>) -> Fetched {
+        let count = messages.len();
+        let messages = KafkaFetchResp { messages, ..Default::default() }.encode_to_vec().into();
+        Fetched { messages, count, ..Fetched::nothing(4, Ends::UNKNOWN) }
     }
 
     fn filter(header: Option<&str>, equals: &[&'static str], prefixes: &[&'static str]) -> RecordFilter {
@@ -134,10 +160,17 @@ mod tests {
 
     #[track_caller]
     fn check(filters: &[RecordFilter], want: &[i64]) {
-        let (matching, count) = Filters::new(filters.to_vec()).matching(encoded(messages()), 4);
+        check_rows(filters, &Rows::default(), want);
+    }
+
+    #[track_caller]
+    fn check_rows(filters: &[RecordFilter], rows: &Rows, want: &[i64]) {
+        let filters = &Filters::new(filters.to_vec());
+        let Fetched { messages, count, next_offset, .. } =
+            Selection { filters, rows }.of(fetched(messages()));
         let offsets: Vec<i64> =
-            KafkaFetchResp::decode(matching).unwrap().messages.iter().map(|message| message.offset).collect();
-        assert_eq!((&offsets[..], count), (want, want.len()), "{filters:?}");
+            KafkaFetchResp::decode(messages).unwrap().messages.iter().map(|message| message.offset).collect();
+        assert_eq!((&offsets[..], count, next_offset), (want, want.len(), 4), "{filters:?} {rows:?}");
     }
 
     #[test]
@@ -152,6 +185,24 @@ mod tests {
         check(&[filter(Some("type"), &["old"], &[])], &[2]);
         check(&[filter(Some(""), &["x"], &[])], &[3]);
         check(&[filter(Some("type"), &["old"], &[]), filter(None, &[], &["b"])], &[]);
+    }
+
+    #[test]
+    fn filters_narrow_rows() {
+        let rows = |row: Row| {
+            let topics: Topics = [(Pattern::Name("t".into()), Some(row))].into_iter().collect();
+            topics.rows("t").unwrap()
+        };
+        let (keys, header) = (rows(Row::KeyPrefix("a-".into())), |value: &str| {
+            rows(Row::Header { name: "type".into(), value: value.into() })
+        });
+        check_rows(&[], &keys, &[2]);
+        check_rows(&[], &rows(Row::KeyPrefix("".into())), &[1, 2, 3]);
+        check_rows(&[], &header("new"), &[]);
+        check_rows(&[], &rows(Row::Header { name: "".into(), value: "x".into() }), &[3]);
+        check_rows(&[filter(None, &[], &["b"])], &keys, &[]);
+        check_rows(&[filter(None, &[], &["a"])], &keys, &[2]);
+        check_rows(&[], &Rows::none(), &[]);
     }
 
     /// Compares with one after the other.
@@ -179,8 +230,9 @@ mod tests {
 
     #[test]
     fn records_that_all_match_are_not_copied() {
-        let all = encoded(messages().split_off(1));
-        let (matching, _) = Filters::new(vec![filter(None, &[], &[""])]).matching(all.clone(), 3);
-        assert_eq!((matching.as_ptr(), matching.len()), (all.as_ptr(), all.len()));
+        let all = fetched(messages().split_off(1));
+        let (filters, rows) = (&Filters::new(vec![filter(None, &[], &[""])]), &Rows::default());
+        let matching = Selection { filters, rows }.of(all.clone()).messages;
+        assert_eq!((matching.as_ptr(), matching.len()), (all.messages.as_ptr(), all.messages.len()));
     }
 }

@@ -14,7 +14,7 @@ use sluicegate_backend::{
 use sluicegate_fair_share::{ClientKey, Holder};
 use sluicegate_protocol::Reason;
 use sluicegate_protocol::error_code::{INVALID_REQUEST, TOPIC_AUTHORIZATION_FAILED};
-use sluicegate_rights::{Rights, Topics};
+use sluicegate_rights::{Rights, Rows, Topics};
 use sluicegate_telemetry::metrics::{ClusterMetrics, Kind, Outcome, RouteMetrics};
 use tokio::time::Instant;
 
@@ -26,7 +26,7 @@ use crate::drain::Drain;
 use crate::{Subscribe, Subscription};
 
 pub use self::person::Person;
-use self::standing::Standing;
+pub(crate) use self::standing::{Held, Standing};
 pub use self::standing::{Holding, Term, TermCause};
 
 /// The rights of one client. Clones share them.
@@ -194,9 +194,16 @@ impl Grant {
         self.counted(Kind::Fetch, self.check_read(log.topic))?;
         let mut fetch = self.reads().fetch(self.client, offset, bounds);
         fetch.wait = self.within_term(fetch.wait);
-        let fetched = self.unless_revoked(self.cluster.fetch(log, fetch, reservation)).await?;
-        self.check_still(log.topic)?;
-        match fetched {
+        match self
+            .unless_revoked(self.cluster.fetch(
+                log,
+                fetch,
+                bounds.reads_on,
+                &|topic| self.rows(topic),
+                reservation,
+            ))
+            .await?
+        {
             Err(error) if error.fault == Fault::OffsetOutOfRange => {
                 let ends = self.cluster.ends(self.client, log, false).await.ok();
                 Err(CommandError { ends, ..error })
@@ -227,7 +234,9 @@ impl Grant {
             // An error ends the wait.
             fetch.wait = Duration::ZERO;
         }
-        let mut read = self.unless_revoked(self.cluster.multi_fetch(&granted, fetch, reservation)).await?;
+        let mut read = self
+            .unless_revoked(self.cluster.fetch_each(&granted, fetch, &|topic| self.rows(topic), reservation))
+            .await?;
         self.cluster.add_ends(self.client, &granted, &mut read).await;
         Ok(self.with_denied(&held.rights, places, read))
     }
@@ -350,7 +359,7 @@ impl Grant {
         let granted = command.sources.iter().try_for_each(|source| self.check_read(&source.topic));
         let subscribe = granted.and_then(|()| Subscribe::of(self.system(), command, self.reads()));
         let subscribe = Subscribe { client: self.client, ..self.counted(Kind::Subscribe, subscribe)? };
-        Subscription::open(&self.cluster, &self.route, subscribe).await
+        Subscription::open(&self.cluster, &self.route, &self.standing, subscribe).await
     }
 
     /// Writes records in the order of tickets. Calls `queued` once the first record is queued.
@@ -383,12 +392,11 @@ impl Grant {
         }
     }
 
-    /// Checks after a wait that a renewal has not taken a topic away.
-    fn check_still(&self, topic: &str) -> Result<(), CommandError> {
-        match self.standing.held().rights.reads(topic) {
-            true => Ok(()),
-            false => Err(self.topic_denied(topic)),
-        }
+    /// The records of a topic that the client can read now: a renewal can have changed them while it waited.
+    fn rows(&self, topic: &str) -> Result<Rows, CommandError> {
+        let held = self.standing.held();
+        let rows = held.rights.read.as_ref().and_then(|topics| topics.rows(topic));
+        rows.ok_or_else(|| self.topic_denied(topic))
     }
 
     fn check_topic(&self, granted: &Topics, topic: &str) -> Result<(), CommandError> {
@@ -424,7 +432,7 @@ impl Grant {
         let result = |(log, _): &(Log<'_>, i64)| match rights.reads(log.topic) {
             true => {
                 let read = read.next().unwrap_or_else(|| Err(unanswered()));
-                self.check_still(log.topic).and(read)
+                self.rows(log.topic).and(read)
             }
             false => Err(self.topic_denied(log.topic)),
         };

@@ -19,11 +19,15 @@ use super::item::Item;
 use super::lag::Progress;
 use super::subscribe::Subscribe;
 use crate::cluster::{Cluster, Partitions};
+use crate::grant::{Held, Standing};
 
 /// A client's positions in logs. It reads with [`Subscription::ready`], and moves on with [`Subscription::take`].
 pub struct Subscription {
     cluster: Arc<Cluster>,
     cursors: Cursors,
+    standing: Arc<Standing>,
+    /// The rights that the cursors know.
+    held: Arc<Held>,
     /// Each gives an event. A cursor without a turn has one of its own.
     waits: FuturesUnordered<BoxFuture<'static, Wake>>,
     /// The counters of the client's route.
@@ -58,6 +62,7 @@ impl Subscription {
     pub(crate) async fn open(
         cluster: &Arc<Cluster>,
         metrics: &Arc<RouteMetrics>,
+        standing: &Arc<Standing>,
         mut subscribe: Subscribe,
     ) -> Result<Self, CommandError> {
         let resolved = cluster.measured(Kind::Subscribe, subscribe.resolve(cluster)).await?;
@@ -72,12 +77,16 @@ impl Subscription {
         }
         let mut cursors = Cursors::new(subscribe, cluster.system);
         cursors.add(resolved);
+        let held = standing.held();
+        cursors.client.grant(held.rights.read.as_ref());
         let progress = Arc::<Progress>::default();
         progress.add(cursors.all().iter().map(Cursor::position));
         cluster.subscriptions.add(&progress);
         Ok(Self {
             cluster: Arc::clone(cluster),
             cursors,
+            standing: Arc::clone(standing),
+            held,
             waits,
             metrics: Arc::clone(metrics),
             progress,
@@ -96,9 +105,9 @@ impl Subscription {
     /// # Cancel safety
     /// A drop has no effect.
     pub async fn ready(&mut self, max_bytes: usize) {
-        if let Some((client, work)) = self.cursors.client.filter_work() {
+        if let Some((client, work)) = self.cursors.client.uncounted() {
             self.cluster.scans().take(client, work).await;
-            self.cursors.client.scanned = 0;
+            self.cursors.client.counted();
         }
         loop {
             // An answer of a broker can wake many.
@@ -135,11 +144,21 @@ impl Subscription {
 
     /// The next item, if [`Subscription::ready`] has found one. None if there is nothing to tell after all.
     pub fn take(&mut self) -> Option<Item> {
+        self.follow_rights();
         let log = self.cursors.in_hand().map(|(log, _)| log);
         let version = log.map(|log| self.cluster.backend().version(log)).unwrap_or_default();
         let item = self.cursors.take(version, moment());
         self.perform();
         item
+    }
+
+    /// Lets the cursors know the rights as they are now: a renewal can have replaced them.
+    fn follow_rights(&mut self) {
+        let held = self.standing.held();
+        if !Arc::ptr_eq(&held, &self.held) {
+            self.cursors.client.grant(held.rights.read.as_ref());
+            self.held = held;
+        }
     }
 
     /// Looks for records that are known without a question.

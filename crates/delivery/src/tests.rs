@@ -1,6 +1,7 @@
 //! Subscriptions to scripted logs.
 
 mod changes;
+mod rows;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use super::item::{Item, SkipCause};
 use super::subscribe::Subscribe;
 use super::subscription::Subscription;
 use crate::cluster::{Cluster, Reads};
+use crate::grant::Standing;
 use crate::testing::logs::{self, Logs};
 
 const TOPIC: &str = "t";
@@ -42,7 +44,7 @@ async fn open_in(
     let mut command = SubscribeCommand { sources: vec![source], ..Default::default() };
     change(&mut command);
     let subscribe = Subscribe::of(System::Kafka, command, BOUNDS).unwrap();
-    let mut subscription = Subscription::open(cluster, metrics, subscribe).await.unwrap();
+    let mut subscription = Subscription::open(cluster, metrics, &Standing::all(), subscribe).await.unwrap();
     assert!(matches!(next(&mut subscription, usize::MAX).await, Item::Subscribed(_)));
     subscription
 }
@@ -248,7 +250,7 @@ async fn offset_after_the_end_is_refused_at_once_unless_a_client_resumes() {
             let source = Source { topic: TOPIC.to_owned(), partitions: vec![0], ..source };
             let command = SubscribeCommand { sources: vec![source], ..Default::default() };
             let subscribe = Subscribe::of(system, command, BOUNDS).unwrap();
-            Subscription::open(&logs.cluster_of(system), &Arc::default(), subscribe).await
+            Subscription::open(&logs.cluster_of(system), &Arc::default(), &Standing::all(), subscribe).await
         };
         let from = |offset| Source { from: Start::Offset(offset), ..Default::default() };
         let began = Instant::now();
@@ -435,7 +437,8 @@ async fn scans_of_one_client_leave_some_of_each_second_to_others() {
         let command = SubscribeCommand { sources: vec![source], filters, ..Default::default() };
         let subscribe = Subscribe::of(System::Kafka, command, BOUNDS).unwrap();
         let client = fair_share::ClientKey::parse(address.as_bytes());
-        Subscription::open(&cluster, &Arc::default(), Subscribe { client, ..subscribe }).await.unwrap()
+        let subscribe = Subscribe { client, ..subscribe };
+        Subscription::open(&cluster, &Arc::default(), &Standing::all(), subscribe).await.unwrap()
     };
     // The offset that a client reaches whose filters match nothing.
     let scan = async |mut subscription: Subscription, until: Instant| {

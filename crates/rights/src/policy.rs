@@ -7,9 +7,10 @@ use serde_json::{Map, Value};
 
 use crate::capabilities;
 use crate::claims::{Claims, Path, REGISTERED};
-use crate::condition::Condition;
+use crate::entry::Entry;
+use crate::placeholders::is_claim_name;
 use crate::rights::Rights;
-use crate::template::{Template, is_claim_name};
+use crate::row::Row;
 use crate::topics::{Pattern, Topics};
 
 /// The rights that a route grants to each person. Its JSON is what a gateway tells the bridge.
@@ -46,17 +47,6 @@ pub struct Identity {
     /// Whether clients without an identity are admitted.
     #[serde(skip_serializing_if = "is_false")]
     pub anonymous: bool,
-}
-
-/// A topic, a prefix of topics, or one for each person, and to whom it applies.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Entry {
-    /// The topics.
-    pub topic: Template,
-    /// None: it applies to everybody.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub when: Option<Condition>,
 }
 
 /// A part of a policy that does not fit the others.
@@ -153,21 +143,17 @@ impl Policy {
         let mut patterns = Vec::new();
         for entry in entries.iter().filter(|entry| entry.when.as_ref().is_none_or(|when| when.is_met(value)))
         {
-            let expanded = entry.topic.expand(value);
-            let bytes = expanded.iter().map(Pattern::memory).fold(0, usize::saturating_add);
+            let expanded = entry.expand(value);
+            let memory = |(pattern, row): &(Pattern, Option<Row>)| {
+                pattern.memory().saturating_add(row.as_ref().map_or(0, Row::memory))
+            };
+            let bytes = expanded.iter().map(memory).fold(0, usize::saturating_add);
             if let Some(left) = room.checked_sub(bytes) {
                 room = left;
                 patterns.extend(expanded);
             }
         }
         patterns.into_iter().collect()
-    }
-}
-
-impl Entry {
-    /// The names of the claims that it uses.
-    pub fn claims(&self) -> impl Iterator<Item = &str> {
-        self.topic.claims().into_iter().chain(self.when.iter().flat_map(Condition::claims))
     }
 }
 

@@ -33,12 +33,12 @@ impl Rights {
         Self { read: except(self.read), write: except(self.write) }
     }
 
-    /// Whether the client can read this topic.
+    /// Whether the client can read this topic, or some of its records.
     pub fn reads(&self, topic: &str) -> bool {
         self.read.as_ref().is_some_and(|topics| topics.contains(topic))
     }
 
-    /// Whether the client can write to this topic.
+    /// Whether the client can write to this topic, or some records.
     pub fn writes(&self, topic: &str) -> bool {
         self.write.as_ref().is_some_and(|topics| topics.contains(topic))
     }

@@ -1,8 +1,9 @@
-//! The topics that a client can use: exact names, and prefixes.
+//! The topics that a client can use: exact names, and prefixes, with the records of each.
 
 use std::sync::Arc;
 
 use crate::name::{is_prefix, is_topic};
+use crate::row::{Row, Rows};
 
 /// The topics that a client can use; by default, all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub struct Topics {
 struct Patterns {
     names: Vec<Box<str>>,
     prefixes: Vec<Box<str>>,
+    /// More of both, of which not all records can be used.
+    limited: Vec<(Pattern, Arc<Row>)>,
 }
 
 /// A topic's name, or a prefix of names.
@@ -44,9 +47,19 @@ impl Topics {
         (!patterns.is_empty()).then_some(patterns.into_iter().collect())
     }
 
-    /// Whether `topic` is among them. Does not check that the topic exists.
+    /// Whether `topic` is among them, with some of its records at least. Does not check that the topic exists.
     pub fn contains(&self, topic: &str) -> bool {
-        self.among.iter().all(|patterns| patterns.match_any(topic)) && self.except.as_deref() != Some(topic)
+        let has = |patterns: &Patterns| patterns.match_any(topic) || patterns.limited(topic).next().is_some();
+        self.among.iter().all(has) && self.except.as_deref() != Some(topic)
+    }
+
+    /// The records of `topic` that can be used; None: it is not among them.
+    pub fn rows(&self, topic: &str) -> Option<Rows> {
+        let mut rows = Rows::default();
+        for patterns in self.among.iter().filter(|patterns| !patterns.match_any(topic)) {
+            rows.and(Rows::of(patterns.limited(topic).map(Arc::clone).collect()));
+        }
+        self.contains(topic).then_some(rows)
     }
 
     /// Those that are also among `others`.
@@ -74,11 +87,18 @@ impl Topics {
 
 impl FromIterator<Pattern> for Topics {
     fn from_iter<I: IntoIterator<Item = Pattern>>(patterns: I) -> Self {
-        let (mut names, mut prefixes) = (Vec::new(), Vec::new());
-        for pattern in patterns {
-            match pattern {
-                Pattern::Name(name) => names.push(name),
-                Pattern::Prefix(prefix) => prefixes.push(prefix),
+        patterns.into_iter().map(|pattern| (pattern, None)).collect()
+    }
+}
+
+impl FromIterator<(Pattern, Option<Row>)> for Topics {
+    fn from_iter<I: IntoIterator<Item = (Pattern, Option<Row>)>>(patterns: I) -> Self {
+        let (mut names, mut prefixes, mut limited) = (Vec::new(), Vec::new(), Vec::new());
+        for (pattern, row) in patterns {
+            match (pattern, row) {
+                (pattern, Some(row)) => limited.push((pattern, Arc::new(row))),
+                (Pattern::Name(name), None) => names.push(name),
+                (Pattern::Prefix(prefix), None) => prefixes.push(prefix),
             }
         }
         names.sort_unstable();
@@ -88,7 +108,7 @@ impl FromIterator<Pattern> for Topics {
         prefixes.dedup_by(|longer, shorter| longer.starts_with(&**shorter));
         match prefixes.first() {
             Some(all) if all.is_empty() => Self::default(),
-            _ => Self::among(Patterns { names, prefixes }),
+            _ => Self::among(Patterns { names, prefixes, limited }),
         }
     }
 }
@@ -101,6 +121,11 @@ impl Patterns {
         last.is_some_and(|prefix| topic.starts_with(&**prefix))
             || self.names.binary_search_by(|name| (**name).cmp(topic)).is_ok()
     }
+
+    /// The rows of a topic of which not all records can be used.
+    fn limited(&self, topic: &str) -> impl Iterator<Item = &Arc<Row>> {
+        self.limited.iter().filter(|(pattern, _)| pattern.matches(topic)).map(|(_, row)| row)
+    }
 }
 
 impl Pattern {
@@ -109,6 +134,13 @@ impl Pattern {
         match text.strip_suffix('*') {
             Some(prefix) => is_prefix(prefix).then(|| Self::Prefix(prefix.into())),
             None => is_topic(text).then(|| Self::Name(text.into())),
+        }
+    }
+
+    fn matches(&self, topic: &str) -> bool {
+        match self {
+            Self::Name(name) => **name == *topic,
+            Self::Prefix(prefix) => topic.starts_with(&**prefix),
         }
     }
 

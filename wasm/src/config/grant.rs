@@ -8,7 +8,8 @@ use sluicegate_protocol::metadata;
 use sluicegate_protocol::metadata::MAX_ACCESS_BYTES;
 use sluicegate_rights::Topics;
 use sluicegate_rights::claims::Path;
-use sluicegate_rights::policy::{Entry, Policy};
+use sluicegate_rights::entry::Entry;
+use sluicegate_rights::policy::Policy;
 use sluicegate_rights::template::Template;
 use sluicegate_rights::topics::{MAX_LIST_BYTES, Pattern};
 
@@ -84,12 +85,12 @@ impl Grant {
         let asks = source.is_some() || !claims.is_empty() || capabilities.is_some();
         if let (Right::Shared(read), Right::Shared(write)) = (&read, &write)
             && !asks
-            && topics.iter().flatten().all(is_for_all)
+            && topics.iter().flatten().all(Entry::is_plain)
         {
             let topics = topics.map(|topics| joined(reader, topics));
             return Self { read: *read, write: *write, topics, policy: None, is_unlimited };
         }
-        let topics = topics.unwrap_or_else(|| Template::parse("*").map(every).into_iter().collect());
+        let topics = topics.unwrap_or_else(|| Template::parse("*").map(Entry::from).into_iter().collect());
         let granted = |right: Right| match right {
             Right::Shared(false) => None,
             Right::Shared(true) => Some(topics.clone()),
@@ -154,11 +155,11 @@ fn parse(reader: &mut Reader, key: &'static str, value: Value) -> Vec<Entry> {
     for (index, item) in items.into_iter().enumerate() {
         let entry = match &item {
             Value::String(text) if text.contains("${") => {
-                Template::parse(text).map(every).map_err(str::to_owned)
+                Template::parse(text).map(Entry::from).map_err(str::to_owned)
             }
-            Value::String(text) => Template::parse(text).map(every).map_err(|_| TOPICS.to_owned()),
+            Value::String(text) => Template::parse(text).map(Entry::from).map_err(|_| TOPICS.to_owned()),
             Value::Object(_) => Entry::deserialize(&item).map_err(|error| error.to_string()),
-            _ => Err("must be a topic, or an object with \"topic\" and \"when\"".to_owned()),
+            _ => Err("must be a topic, or an object with \"topic\", and \"when\" or \"only\"".to_owned()),
         };
         match entry {
             Ok(entry) => entries.push(entry),
@@ -171,11 +172,6 @@ fn parse(reader: &mut Reader, key: &'static str, value: Value) -> Vec<Entry> {
 /// Whether an entry is the same for everybody.
 fn is_for_all(entry: &Entry) -> bool {
     entry.claims().next().is_none()
-}
-
-/// The entry of a topic for everybody.
-fn every(topic: Template) -> Entry {
-    Entry { topic, when: None }
 }
 
 fn joined(reader: &mut Reader, topics: Vec<Entry>) -> String {

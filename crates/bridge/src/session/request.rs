@@ -155,7 +155,8 @@ mod tests {
         check(&request(7, Req::CmdPing(ping)), Request::Ping { sequence: 7, state: "s".into() });
         let fetch = CmdKafkaFetch { topic: "t".into(), partition: 1, offset: 2, ..Default::default() };
         let log = LogName { topic: "t".into(), partition: 1 };
-        let command = Command::Fetch { log, offset: 2, bounds: ReadBounds::default() };
+        let bounds = ReadBounds { reads_on: true, ..ReadBounds::default() };
+        let command = Command::Fetch { log, offset: 2, bounds };
         let want = Request::Command { sequence: 8, command, encoding: Encoding::Protobuf };
         check(&request(8, Req::CmdKafkaFetch(fetch)), want);
         check(&request(9, Req::CmdEmpty(CmdEmpty {})), Request::Unknown { sequence: 9 });

@@ -8,11 +8,10 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use sluicegate_backend::{AnswerReservation, CommandError, Fetch, Fetched, Log, WAITING_BYTES};
 use sluicegate_fair_share::ClientKey;
 use sluicegate_shared_log::Ends;
-use sluicegate_telemetry::metrics::Kind;
 use tokio::time::{Instant, timeout_at};
 
-use super::Cluster;
 use super::gather::{gather, unanswered};
+use super::{Cluster, later};
 
 /// A fetch from many logs.
 #[derive(Debug, Clone, Copy)]
@@ -51,14 +50,13 @@ impl Cluster {
     ///
     /// # Cancel safety
     /// A drop abandons the reads.
-    pub(crate) async fn multi_fetch(
+    pub(super) async fn multi_fetch(
         &self,
         places: &[Place<'_>],
         fetch: MultiFetch,
         reservation: &mut dyn AnswerReservation,
     ) -> Vec<Result<Fetched, CommandError>> {
-        let reading = Reading::new(self, places, fetch);
-        self.measured_each(Kind::MultiFetch, reading.run(reservation)).await
+        Reading::new(self, places, fetch).run(reservation).await
     }
 
     /// Reads at once what a log has.
@@ -310,10 +308,6 @@ fn used<'a>(reads: impl Iterator<Item = &'a Fetched>) -> usize {
 
 fn after(time: Duration) -> Instant {
     later(Instant::now(), time)
-}
-
-fn later(instant: Instant, time: Duration) -> Instant {
-    instant.checked_add(time).unwrap_or(instant)
 }
 
 /// The time that the other logs have once one has been read.

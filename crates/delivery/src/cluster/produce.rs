@@ -1,6 +1,8 @@
 //! Writing: checks records one by one, hands them over in the order of their commands, and answers with their delivery
 //! reports.
 
+mod rows;
+
 use std::collections::{HashMap, HashSet};
 
 use futures_util::future::join_all;
@@ -8,7 +10,7 @@ use sluicegate_backend::command::Record;
 use sluicegate_backend::{CommandError, DeliveryReport, Fault, Log, System};
 use sluicegate_fair_share::ClientKey;
 use sluicegate_protocol::error_code::{INVALID_REQUEST, INVALID_TIMESTAMP, TOPIC_AUTHORIZATION_FAILED};
-use sluicegate_rights::Topics;
+use sluicegate_rights::{Rows, Topics};
 use sluicegate_telemetry::metrics::Kind;
 use tokio_util::sync::CancellationToken;
 
@@ -29,8 +31,8 @@ impl Cluster {
         self.parts.load().writes.is_some()
     }
 
-    /// Writes records of `source` in the order of tickets, and refuses those whose topic is not in `topics`. Calls
-    /// `queued` once the first record is queued.
+    /// Writes records of `source` in the order of tickets, and refuses those whose topic is not in `topics`, or which are
+    /// not among its rows. Calls `queued` once the first record is queued.
     ///
     /// # Errors
     /// No record was written.
@@ -51,7 +53,7 @@ impl Cluster {
     async fn write(
         &self,
         source: ClientKey,
-        records: Vec<Record>,
+        mut records: Vec<Record>,
         topics: &Topics,
         mut ticket: WriteTicket,
         queued: impl FnOnce(),
@@ -62,7 +64,7 @@ impl Cluster {
         let checked = async {
             let errors = match too_much(self.system, &records, max_records) {
                 Some(error) => Err(error),
-                None => Ok(self.check(source, &records, topics).await),
+                None => Ok(self.check(source, &mut records, topics).await),
             };
             ticket.wait().await;
             errors
@@ -96,8 +98,31 @@ impl Cluster {
         }
     }
 
-    /// The error of each record that cannot be written.
+    /// The error of each record that cannot be written. The others get the headers of their rows.
     async fn check(
+        &self,
+        source: ClientKey,
+        records: &mut [Record],
+        topics: &Topics,
+    ) -> Vec<Option<CommandError>> {
+        let mut errors = self.check_logs(source, records, topics).await;
+        let mut left = errors.iter_mut();
+        for records in records.chunk_by_mut(|a, b| a.topic == b.topic) {
+            let rows =
+                records.first().and_then(|record| topics.rows(&record.topic)).unwrap_or_else(Rows::none);
+            for (record, error) in records.iter_mut().zip(&mut left) {
+                if error.is_none() {
+                    let admitted = rows::admit(&rows, self.system, record).err();
+                    *error =
+                        admitted.map(|reason| CommandError::forbidden(TOPIC_AUTHORIZATION_FAILED, reason));
+                }
+            }
+        }
+        errors
+    }
+
+    /// The error of each record that is invalid, or whose log cannot be written to.
+    async fn check_logs(
         &self,
         source: ClientKey,
         records: &[Record],

@@ -5,10 +5,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use sluicegate_backend::command::{self, Start, SubscribeCommand};
+use sluicegate_rights::Rows;
 use tokio::time::{sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::*;
+use crate::grant::Standing;
 use crate::testing::logs::Logs;
 use crate::testing::script::Script;
 use crate::{Item, Subscribe, Subscription};
@@ -22,6 +24,8 @@ fn hostile_topic_is_shortened_and_escaped() {
 }
 
 const LOG: Log<'_> = Log { topic: "t", partition: 0 };
+
+const ALL: &super::visible::RowsOf<'static> = &|_| Ok(Rows::default());
 
 /// Bytes a second that clients can skip.
 const A_SECOND: usize = 1_000;
@@ -42,7 +46,7 @@ fn fetch(cluster: Arc<Cluster>, source: ClientKey) -> BoxFuture<'static, ()> {
             committed: true,
             source,
         };
-        assert_eq!(cluster.fetch(LOG, fetch, &mut ()).await.unwrap().count, 1);
+        assert_eq!(cluster.fetch(LOG, fetch, false, ALL, &mut ()).await.unwrap().count, 1);
     }
     .boxed()
 }
@@ -51,7 +55,7 @@ fn multi_fetch(cluster: Arc<Cluster>, source: ClientKey) -> BoxFuture<'static, (
     async move {
         let (wait, max_bytes) = (Duration::ZERO, 1);
         let fetch = MultiFetch { max_bytes, wait, min_bytes: 0, fill: false, committed: true, source };
-        let fetched = cluster.multi_fetch(&[(LOG, 0)], fetch, &mut ()).await;
+        let fetched = cluster.fetch_each(&[(LOG, 0)], fetch, ALL, &mut ()).await;
         assert_eq!(fetched[0].as_ref().unwrap().count, 1);
     }
     .boxed()
@@ -64,7 +68,8 @@ fn subscribe(cluster: Arc<Cluster>, client: ClientKey) -> BoxFuture<'static, ()>
         let command = SubscribeCommand { sources: vec![source], ..Default::default() };
         let subscribe = Subscribe::of(System::Kafka, command, cluster.reads()).unwrap();
         let subscribe = Subscribe { client, ..subscribe };
-        let mut subscription = Subscription::open(&cluster, &Arc::default(), subscribe).await.unwrap();
+        let mut subscription =
+            Subscription::open(&cluster, &Arc::default(), &Standing::all(), subscribe).await.unwrap();
         loop {
             subscription.ready(1).await;
             match subscription.take() {

@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 use std::time::SystemTime;
 
 use sluicegate_backend::{CommandError, Fault};
+use sluicegate_rights::Topics;
 use sluicegate_shared_log::Ends;
 
 use super::*;
@@ -229,6 +230,7 @@ fn subscribed(request: Subscribe, partitions: i32) -> Cursors {
     let mut cursors = Cursors::new(Subscribe { max_bytes: 1000, ..request }, System::Kafka);
     let partitions = (0..partitions).map(|partition| (partition, 0)).collect();
     cursors.add(vec![SubscribedTopic { topic: TOPIC.into(), topic_id: LEADER.topic_id, partitions }]);
+    cursors.client.grant(Some(&Topics::default()));
     assert!(matches!(cursors.take(LEADER, *NOW), Some(Item::Subscribed(_))));
     cursors
 }

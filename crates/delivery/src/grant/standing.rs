@@ -10,11 +10,11 @@ use tokio::time::{Instant, sleep_until};
 use super::{ENDED, NOT_READABLE, NOT_WRITABLE, Person, REVOKED, denied};
 
 /// The rights of one client and their end, shared by all clones of its grant.
-pub(super) struct Standing(ArcSwap<Held>);
+pub(crate) struct Standing(ArcSwap<Held>);
 
 /// The rights that a client has until they end or are replaced.
-pub(super) struct Held {
-    pub(super) rights: Rights,
+pub(crate) struct Held {
+    pub(crate) rights: Rights,
     /// None: of nobody in particular.
     pub(super) holding: Option<Holding>,
     /// No client is served for longer than until then.
@@ -56,8 +56,14 @@ impl Standing {
         Self(ArcSwap::from_pointee(Held { rights, holding, aged }))
     }
 
+    /// The right to everything.
+    #[cfg(test)]
+    pub(crate) fn all() -> Arc<Self> {
+        Arc::new(Self::new(Rights::all(), None, None))
+    }
+
     /// The rights as they are now.
-    pub(super) fn held(&self) -> Arc<Held> {
+    pub(crate) fn held(&self) -> Arc<Held> {
         self.0.load_full()
     }
 

@@ -59,6 +59,8 @@ struct State {
     is_version_unknown: bool,
     /// The end of what is left from earlier epochs; None: all.
     kept: Option<i64>,
+    /// The key of the record with this offset; None: no record has one.
+    key: Option<fn(i64) -> &'static str>,
 }
 
 impl Logs {
@@ -126,6 +128,11 @@ impl Logs {
         self.change(|state| state.is_version_unknown = true);
     }
 
+    /// Gives each record a key, by its offset.
+    pub fn set_keys(&self, key: fn(i64) -> &'static str) {
+        self.change(|state| state.key = Some(key));
+    }
+
     /// Opens a transaction at this offset, or ends it.
     pub fn open_transaction(&self, at: Option<i64>) {
         self.change(|state| state.open = at);
@@ -173,8 +180,9 @@ impl Logs {
         let mut next = fetch.offset;
         let full = i64::try_from(fetch.max_records).unwrap();
         while next < end && (full == 0 || next - fetch.offset < full) {
+            let key = state.key.map(|key| key(next).into());
             let message =
-                KafkaMessage { offset: next, value: Some(vec![0; 10].into()), ..Default::default() };
+                KafkaMessage { offset: next, key, value: Some(vec![0; 10].into()), ..Default::default() };
             let encoded = KafkaFetchResp { messages: vec![message], ..Default::default() }.encode_to_vec();
             if !messages.is_empty() && messages.len() + encoded.len() > fetch.max_bytes {
                 break;
@@ -216,6 +224,10 @@ impl Backend for Logs {
             }
             if skipped > 0 {
                 scans.take(fetch.source, skipped).await;
+            }
+            if !fetch.wait.is_zero() {
+                let until = Instant::now() + fetch.wait;
+                self.wait_for_records(log, fetch.offset, fetch.committed, Some(until)).await;
             }
             self.read(log, fetch)
         }

@@ -34,6 +34,7 @@ pub struct Script {
     refusal: Mutex<Option<CommandError>>,
     acknowledges_in: Mutex<Duration>,
     watched: Mutex<Option<i32>>,
+    key: Mutex<Option<&'static str>>,
     fetches: AtomicUsize,
 }
 
@@ -63,6 +64,11 @@ impl Script {
     /// Refuses every record from now on.
     pub fn refuse(&self, error: CommandError) {
         *self.refusal.lock().unwrap() = Some(error);
+    }
+
+    /// Gives all records this key, and an end to each log: without a number, after one record.
+    pub fn set_key(&self, key: &'static str) {
+        *self.key.lock().unwrap() = Some(key);
     }
 
     /// Lets others wait at the ends of partitions with this number.
@@ -107,9 +113,11 @@ impl Backend for Script {
             self.fetches.fetch_add(1, Ordering::Relaxed);
             self.check_log(fetch.source, log).await?;
             let value = Some(vec![0; usize::try_from(log.partition).unwrap()].into());
-            let message = KafkaMessage { value, ..Default::default() };
+            let key = *self.key.lock().unwrap();
+            let message = KafkaMessage { key: key.map(Into::into), value, ..Default::default() };
             let encoded = KafkaFetchResp { messages: vec![message], ..Default::default() }.encode_to_vec();
-            let Some((_, end)) = log.topic.split_once('.') else {
+            let of_key = key.map(|_| ("", "1"));
+            let Some((_, end)) = log.topic.split_once('.').or(of_key) else {
                 return Ok(Fetched {
                     messages: encoded.into(),
                     count: 1,

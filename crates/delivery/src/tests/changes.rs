@@ -16,7 +16,7 @@ async fn resume(logs: &Logs, topic_id: u128) -> Result<Subscription, CommandErro
     };
     let command = SubscribeCommand { sources: vec![source], ..Default::default() };
     let subscribe = Subscribe::of(System::Kafka, command, BOUNDS).unwrap();
-    Subscription::open(&logs.cluster(), &Arc::default(), subscribe).await
+    Subscription::open(&logs.cluster(), &Arc::default(), &Standing::all(), subscribe).await
 }
 
 #[tokio::test(start_paused = true)]

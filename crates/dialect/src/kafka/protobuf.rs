@@ -24,7 +24,9 @@ pub(super) fn fetch(command: CmdKafkaFetch) -> Command {
         command;
     let max_records = size(max_records);
     let committed = isolation == Isolation::ReadCommitted;
-    let bounds = ReadBounds { max_records, committed, ..bounds(max_wait_ms, min_bytes, max_bytes) };
+    // Clients of APISIX know no `next_offset`.
+    let reads_on = true;
+    let bounds = ReadBounds { max_records, committed, reads_on, ..bounds(max_wait_ms, min_bytes, max_bytes) };
     Command::Fetch { log: LogName { topic, partition }, offset, bounds }
 }
 

@@ -65,6 +65,35 @@ fn capabilities_narrow_and_never_widen() {
     check(&of(json!("x")), "a.1", (false, false));
 }
 
+/// A record is visible by any entry of its topic; all that narrow the route hold for it, too.
+#[test]
+fn rows_of_entries_add_up() {
+    let policy = policy(&json!({
+        "identity": {"from_gateway": true}, "claims": {"roles": ["roles"], "team": ["team"]},
+        "read": [
+            {"topic": "all", "only": {"key_prefix": "${sub}:"}},
+            {"topic": "a*", "only": {"header": "tenant", "is": "${team}"}},
+            {"topic": "all", "when": {"roles": ["auditor"]}},
+            {"topic": "t.${team}", "only": {"key_prefix": "${team}/"}},
+        ],
+    }));
+    let rows = |person: Value, topic: &str| {
+        let rows = policy.rights(Some(&claims(&person))).read.unwrap().rows(topic);
+        rows.map(|rows| rows.groups().map(|rows| rows.iter().map(|row| (**row).clone()).collect()).collect())
+    };
+    let key = |prefix: &str| Row::KeyPrefix(prefix.into());
+    let tenant = |value: &str| Row::Header { name: "tenant".into(), value: value.into() };
+    let mine: Vec<Vec<Row>> = vec![vec![key("u:"), tenant("x:"), tenant("y")]];
+    assert_eq!(rows(json!({"sub": "u", "team": ["x:", "y"]}), "all"), Some(mine));
+    assert_eq!(rows(json!({"sub": "u:"}), "all"), None);
+    assert_eq!(rows(json!({"sub": "u", "roles": "auditor"}), "all"), Some(vec![]));
+    assert_eq!(rows(json!({"sub": "u", "team": "x"}), "a1"), Some(vec![vec![tenant("x")]]));
+    let teams = json!({"sub": "u", "team": ["x", "y"]});
+    assert_eq!(rows(teams.clone(), "t.x"), Some(vec![vec![key("x/")]]));
+    let narrowed = policy.rights(Some(&claims(&teams))).and(Rights::all()).read.unwrap();
+    assert!(!narrowed.rows("t.y").unwrap().is_all() && narrowed.rows("t.z").is_none());
+}
+
 #[test]
 fn topics_of_a_person_are_bounded() {
     let policy = policy(&json!({
@@ -83,7 +112,7 @@ fn parsed_policy_is_written_as_it_was() {
         "identity": {"from_gateway": true, "token": "main", "anonymous": true},
         "claims": {"roles": ["r"]},
         "read": [{"topic": "a.${sub}.*", "when": {"roles": ["x", 1, true]}}],
-        "write": [],
+        "write": [{"topic": "all", "only": {"header": "tenant", "is": "${sub}"}}],
         "capabilities": ["c"],
     });
     let parsed = policy(&text);
@@ -111,6 +140,14 @@ fn policies_whose_parts_do_not_fit_are_refused() {
     refused(entries(json!([{"topic": "a.${r}*"}])), "between a placeholder and *");
     refused(entries(json!([{"topic": "a", "when": {}}])), "a condition names claims");
     refused(entries(json!([{"topic": "a", "unless": {}}])), "unknown field `unless`");
+    refused(
+        entries(json!([{"topic": "a", "only": {"key_prefix": "${team}:"}}])),
+        "claims: has no team, which an entry uses",
+    );
+    refused(
+        entries(json!([{"topic": "a", "only": {"key_prefix": "${r}"}}])),
+        "ends with a literal character",
+    );
     refused(entries(json!(["a"])), "invalid type");
     refused(entries(json!(vec![json!({"topic": "a"}); 201])), "at most 200 entries");
     refused(json!({"claims": {"sub": ["user"]}}), "sub is the identity's own claim");
@@ -128,6 +165,8 @@ mod property {
     use proptest::sample::select;
 
     use super::*;
+    use crate::row::Marks;
+    use crate::template::Template;
 
     /// Values that could make two people's topics the same, or break a name.
     fn text() -> impl Strategy<Value = String> {
@@ -162,10 +201,30 @@ mod property {
 
     fn entry() -> impl Strategy<Value = Value> {
         let when = prop::option::of(prop::collection::vec(select(vec!["a", "b", "ops"]), 1..3));
-        (template(), when).prop_map(|(topic, when)| match when {
-            None => json!({"topic": topic}),
-            Some(values) => json!({"topic": topic, "when": {"x": values}}),
+        let prefix = prop::option::of(select(vec!["a", "${x}.", "${y}-${x}:", "a${sub}a", "-${sub}-é"]));
+        (template(), when, prefix).prop_map(|(topic, when, prefix)| {
+            let mut entry = json!({"topic": topic});
+            if let Some(values) = when {
+                entry["when"] = json!({"x": values});
+            }
+            if let Some(prefix) = prefix {
+                entry["only"] = json!({"key_prefix": prefix});
+            }
+            entry
         })
+    }
+
+    /// A record with this key.
+    struct Keyed<'a>(&'a str);
+
+    impl Marks for Keyed<'_> {
+        fn key(&self) -> Option<&[u8]> {
+            Some(self.0.as_bytes())
+        }
+
+        fn headers(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+            std::iter::empty()
+        }
     }
 
     fn items(value: Option<&Value>) -> Vec<Value> {
@@ -176,8 +235,9 @@ mod property {
         }
     }
 
-    /// Whether an entry grants `topic`, by replacing its placeholders with one value after the other.
-    fn grants(entry: &Value, person: &Value, topic: &str) -> bool {
+    /// Whether an entry grants records of `topic` with this key, by replacing its placeholders with one value after the
+    /// other. None: some records.
+    fn grants(entry: &Value, person: &Value, topic: &str, key: Option<&str>) -> bool {
         let value = |name: &str| items(person.get(name));
         if let Some(when) = entry.get("when") {
             let wanted = items(when.get("x"));
@@ -185,13 +245,15 @@ mod property {
                 return false;
             }
         }
-        let mut texts = vec![entry["topic"].as_str().unwrap().to_owned()];
+        let template = entry["topic"].as_str().unwrap();
+        let prefix = entry["only"]["key_prefix"].as_str().unwrap_or_default();
+        let mut texts = vec![(template.to_owned(), prefix.to_owned())];
         for name in ["x", "y", "sub"] {
             let placeholder = format!("${{{name}}}");
             let mut next = Vec::new();
-            for text in &texts {
-                if !text.contains(&placeholder) {
-                    next.push(text.clone());
+            for (text, begin) in &texts {
+                if !text.contains(&placeholder) && !begin.contains(&placeholder) {
+                    next.push((text.clone(), begin.clone()));
                     continue;
                 }
                 for value in value(name) {
@@ -200,21 +262,26 @@ mod property {
                         Value::Number(number) if number.as_u64().is_some() => number.to_string(),
                         _ => continue,
                     };
-                    let template = entry["topic"].as_str().unwrap();
-                    let reaches = template.match_indices(&placeholder).any(|(at, _)| {
-                        let end = template[at + placeholder.len()..].chars().next();
-                        end.is_some_and(|end| value.contains(end))
-                    });
-                    if !value.is_empty() && !value.contains(['*', 'é']) && !reaches {
-                        next.push(text.replace(&placeholder, &value));
+                    let reaches = |template: &str| {
+                        template.match_indices(&placeholder).any(|(at, _)| {
+                            let end = template[at + placeholder.len()..].chars().next();
+                            end.is_some_and(|end| value.contains(end))
+                        })
+                    };
+                    let fits = !template.contains(&placeholder) || !value.contains(['*', 'é']);
+                    if !value.is_empty() && fits && !reaches(template) && !reaches(prefix) {
+                        next.push((text.replace(&placeholder, &value), begin.replace(&placeholder, &value)));
                     }
                 }
             }
             texts = next;
         }
-        texts.iter().any(|text| match text.strip_suffix('*') {
-            Some(prefix) => topic.starts_with(prefix),
-            None => text == topic && text != "." && text != "..",
+        texts.iter().any(|(text, begin)| {
+            key.is_none_or(|key| key.starts_with(begin))
+                && match text.strip_suffix('*') {
+                    Some(prefix) => topic.starts_with(prefix),
+                    None => text == topic && text != "." && text != "..",
+                }
         })
     }
 
@@ -225,6 +292,7 @@ mod property {
             write in prop::option::of(prop::collection::vec(entry(), 0..4)),
             (x, y, sub) in (prop::option::of(value()), prop::option::of(value()), prop::option::of(value())),
             topics in prop::collection::vec("[ab.-]{1,5}", 16),
+            keys in prop::collection::vec("[ab.:é*-]{0,6}", 4),
         ) {
             let mut person = serde_json::Map::new();
             for (name, value) in [("x", x), ("y", y), ("sub", sub)] {
@@ -239,11 +307,18 @@ mod property {
             }
             let rights = policy(&json).rights(Some(&claims(&person)));
             for topic in &topics {
-                let want = |entries: &Option<Vec<Value>>| {
-                    entries.iter().flatten().any(|entry| grants(entry, &person, topic))
-                };
-                prop_assert_eq!(rights.reads(topic), want(&read), "{} reads {}: {}", person, topic, json);
-                prop_assert_eq!(rights.writes(topic), want(&write), "{} writes {}: {}", person, topic, json);
+                for (name, entries, topics) in [("reads", &read, &rights.read), ("writes", &write, &rights.write)] {
+                    let want = |key| {
+                        entries.iter().flatten().any(|entry| grants(entry, &person, topic, key))
+                    };
+                    let rows = topics.as_ref().and_then(|topics| topics.rows(topic));
+                    prop_assert_eq!(rows.is_some(), want(None), "{} {} {}: {}", person, name, topic, json);
+                    for key in &keys {
+                        let has = rows.as_ref().is_some_and(|rows| rows.have(&Keyed(key)));
+                        prop_assert_eq!(has, want(Some(key)), "{} {} {} of {}: {}", person, name, key, topic, json);
+                    }
+                }
+                prop_assert_eq!(rights.reads(topic), rights.read.as_ref().is_some_and(|read| read.rows(topic).is_some()));
             }
         }
     }

@@ -15,6 +15,7 @@ fn documented_json_is_accepted() {
         REFERENCE,
         include_str!("../../../../docs/how-to/connect-nats.md"),
         include_str!("../../../../docs/how-to/let-clients-in.md"),
+        include_str!("../../../../docs/how-to/let-tenants-share-a-topic.md"),
         include_str!("../../../../docs/how-to/rights-of-people.md"),
         include_str!("../../../../docs/how-to/rights-in-envoy.md"),
         include_str!("../../../../docs/how-to/claims-of-keycloak-and-auth0.md"),

@@ -52,6 +52,9 @@ fn rights_of_people_are_told_as_a_policy() {
     check(&format!(r#"{JWT},"read":false,"write":["a"]"#), &writes, &others);
     // Without an identity, rights can have topics of their own too.
     check(r#""write":["a"]"#, &json!({"read": [{"topic": "*"}], "write": [{"topic": "a"}]}), &others[1..]);
+    // Rows are told so, too.
+    let only = json!([{"topic": "a", "only": {"header": "public", "is": "yes"}}, {"topic": "b"}]);
+    check(&format!(r#""topics":{},"write":false"#, json!([only[0], "b"])), &json!({"read": only}), &[]);
 }
 
 #[test]
@@ -103,6 +106,8 @@ fn mistakes_in_an_identity_are_reported_with_their_keys() {
         assert!(found.iter().any(|mistake| mistake.starts_with(want)), "{route}: {found:?}");
     };
     check(r#""identity":"jwt""#, "identity: must be an object");
+    check(r#""topics":[{"topic":"a","only":{"key_prefix":"${sub}"}}]"#, "topics[0]: a key_prefix ends with");
+    check(r#""topics":[{"topic":"a","only":{"key_prefix":"${sub}:"}}]"#, "identity: is missing");
     check(r#""identity":{"from":"jwt"}"#, "identity.from: must be");
     check(r#""identity":{"from":"jwt_authn"}"#, "identity.payload: is missing");
     check(r#""identity":{"from":"token"}"#, "identity.name: is missing");

@@ -66,6 +66,7 @@ pub(super) fn bounds(query: &Query, system: System) -> Result<ReadBounds, Proble
         max_records: size(max_records).unwrap_or_default(),
         fill: true,
         committed: query.committed()?,
+        reads_on: false,
     })
 }
 

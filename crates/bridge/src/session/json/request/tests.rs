@@ -56,7 +56,7 @@ fn reads_become_commands() {
         max_bytes: Some(4),
         max_records: 5,
         committed: true,
-        fill: false,
+        ..ReadBounds::default()
     };
     let text = r#"{"id":7,"fetch":{"topic":"t","partition":1,"offset":"9223372036854775807","format":"text",
         "max_wait_ms":0,

@@ -1,0 +1,172 @@
+//! Writes of a client that can write some of a topic's records.
+
+use sluicegate_backend::System;
+use sluicegate_backend::command::{Header, Record};
+use sluicegate_rights::row::Marks;
+use sluicegate_rights::{Row, Rows};
+
+use crate::cluster::escape_for_message;
+
+/// Gives a record the headers of its rows, which a client cannot set itself.
+///
+/// # Errors
+/// The client cannot write it: what was expected.
+pub(super) fn admit(rows: &Rows, system: System, record: &mut Record) -> Result<(), String> {
+    let mut set: Vec<(&str, &str)> = Vec::new();
+    for rows in rows.groups() {
+        let mut headers: Vec<(&str, &str)> = Vec::new();
+        for row in rows {
+            if let Row::Header { name, value } = &**row
+                && !headers.contains(&(name, value))
+            {
+                headers.push((name, value));
+            }
+        }
+        let own = |(name, _): &&(&str, &str)| record.headers.iter().any(|header| header.key == **name);
+        if let Some((name, _)) = headers.iter().find(own) {
+            return Err(format!(
+                "header {}: expected none, because it is set here",
+                escape_for_message(name)
+            ));
+        }
+        if rows.iter().any(|row| row.has(&Unwritten(record))) {
+            continue;
+        }
+        match headers[..] {
+            [] => return Err(expected(rows.iter().map(|row| &**row), system)),
+            [header] => set.push(header),
+            [(name, _), ..] => {
+                let name = escape_for_message(name);
+                return Err(format!(
+                    "header {name} can have several values: this route writes with one only"
+                ));
+            }
+        }
+    }
+    set.dedup();
+    record.headers.extend(
+        set.into_iter().map(|(name, value)| Header {
+            key: name.to_owned(),
+            value: Some(value.as_bytes().to_vec().into()),
+        }),
+    );
+    match rows.have(&Unwritten(record)) {
+        true => Ok(()),
+        false => Err("the route's rows contradict each other".to_owned()),
+    }
+}
+
+/// The error of a record whose key is in none of `rows`, which have no headers.
+fn expected<'a>(rows: impl Iterator<Item = &'a Row>, system: System) -> String {
+    let keys = rows.flat_map(|row| match row {
+        Row::KeyPrefix(prefix) => vec![format!("{}…", escape_for_message(prefix))],
+        Row::Subjects(subjects) => subjects.iter().map(|subject| escape_for_message(subject)).collect(),
+        Row::Header { .. } => Vec::new(),
+    });
+    let mut shown: Vec<String> = keys.take(MAX_SHOWN.saturating_add(1)).collect();
+    let more = if shown.len() > MAX_SHOWN { " or others" } else { "" };
+    shown.truncate(MAX_SHOWN);
+    let (word, shown) = (if system.has_partitions { "key" } else { "subject" }, shown.join(" or "));
+    match shown.is_empty() {
+        true => "this route does not let the client write any record here".to_owned(),
+        false => format!("{word}: expected {shown}{more}"),
+    }
+}
+
+/// A record to write.
+struct Unwritten<'a>(&'a Record);
+
+impl Marks for Unwritten<'_> {
+    fn key(&self) -> Option<&[u8]> {
+        self.0.key.as_deref()
+    }
+
+    fn headers(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+        self.0.headers.iter().map(|header| (header.key.as_bytes(), header.value.as_deref()))
+    }
+}
+
+/// The keys in an error, at most.
+const MAX_SHOWN: usize = 3;
+
+#[cfg(test)]
+mod tests {
+    use sluicegate_rights::{Pattern, Topics};
+
+    use super::*;
+
+    fn rows(rows: Vec<Row>) -> Rows {
+        let entries = rows.into_iter().map(|row| (Pattern::Name("t".into()), Some(row)));
+        entries.collect::<Topics>().rows("t").unwrap()
+    }
+
+    fn key(prefix: &str) -> Row {
+        Row::KeyPrefix(prefix.into())
+    }
+
+    fn tenant(value: &str) -> Row {
+        Row::Header { name: "tenant".into(), value: value.into() }
+    }
+
+    fn record(key: Option<&'static str>, headers: &[&str]) -> Record {
+        let header = |name: &&str| Header { key: (*name).to_owned(), value: Some("x".into()) };
+        Record {
+            key: key.map(Into::into),
+            headers: headers.iter().map(header).collect(),
+            ..Record::default()
+        }
+    }
+
+    /// The names of the headers that a record is written with.
+    #[track_caller]
+    fn check(limits: Vec<Row>, mut record: Record, want: Result<&[(&str, &str)], &str>) {
+        let rows = rows(limits);
+        let admitted = admit(&rows, System::Kafka, &mut record);
+        let text = |header: &Header| {
+            let value = header.value.clone().unwrap_or_default();
+            (header.key.clone(), String::from_utf8(value.to_vec()).unwrap())
+        };
+        let headers: Vec<(String, String)> = record.headers.iter().map(text).collect();
+        let headers: Vec<(&str, &str)> = headers.iter().map(|(name, it)| (&**name, &**it)).collect();
+        assert_eq!(admitted.as_ref().map(|()| &headers[..]).map_err(String::as_str), want);
+    }
+
+    #[test]
+    fn keys_begin_as_one_of_the_rows_does() {
+        check(vec![key("a:"), key("b:")], record(Some("b:1"), &[]), Ok(&[]));
+        check(vec![key("a:")], record(Some("a"), &[]), Err("key: expected a:…"));
+        check(vec![key("a:")], record(None, &[]), Err("key: expected a:…"));
+        let many = ["a:", "b:", "c:", "d\n:"].map(key).to_vec();
+        check(many, record(Some("x"), &[]), Err("key: expected a:… or b:… or c:… or others"));
+        check(vec![key("\n:")], record(Some("x"), &[]), Err("key: expected \\n:…"));
+    }
+
+    #[test]
+    fn header_is_set_and_never_the_clients() {
+        check(vec![tenant("a")], record(None, &["y"]), Ok(&[("y", "x"), ("tenant", "a")]));
+        check(vec![tenant("a"), tenant("a")], record(None, &[]), Ok(&[("tenant", "a")]));
+        let own = "header tenant: expected none, because it is set here";
+        check(vec![tenant("a")], record(None, &["tenant"]), Err(own));
+        check(vec![tenant("x")], record(None, &["tenant"]), Err(own));
+        check(vec![key("a:"), tenant("b")], record(Some("a:1"), &["tenant"]), Err(own));
+        check(vec![key("a:"), tenant("b")], record(Some("a:1"), &[]), Ok(&[]));
+        check(vec![key("a:"), tenant("b")], record(Some("b:1"), &[]), Ok(&[("tenant", "b")]));
+        let several = "header tenant can have several values: this route writes with one only";
+        check(vec![tenant("a"), tenant("b")], record(None, &[]), Err(several));
+    }
+
+    #[test]
+    fn subjects_are_those_of_the_rows() {
+        let subjects = || rows(vec![Row::Subjects(vec!["orders.acme.>".into(), "x.*".into()])]);
+        let admit = |subject| admit(&subjects(), System::Nats, &mut record(Some(subject), &[]));
+        assert_eq!((admit("orders.acme.new"), admit("x.y")), (Ok(()), Ok(())));
+        assert_eq!(admit("orders.acme").unwrap_err(), "subject: expected orders.acme.> or x.*");
+    }
+
+    #[test]
+    fn nothing_can_be_written_without_rows() {
+        let refused = admit(&Rows::none(), System::Kafka, &mut record(Some("a"), &[])).unwrap_err();
+        assert_eq!(refused, "this route does not let the client write any record here");
+        assert_eq!(admit(&Rows::default(), System::Kafka, &mut record(None, &["tenant"])), Ok(()));
+    }
+}

@@ -1,0 +1,108 @@
+//! Fetches of a client that sees the records with some keys.
+
+use std::sync::Arc;
+
+use sluicegate_backend::System;
+use sluicegate_rights::{Pattern, Row, Topics};
+
+use super::*;
+use crate::testing::logs::Logs;
+
+const LOG: Log<'_> = Log { topic: "t", partition: 0 };
+
+/// Logs in which every thousandth record is visible.
+fn logs(records: usize) -> Logs {
+    let logs = Logs::default();
+    logs.set_keys(|offset| if offset % 1000 == 999 { "mine:1" } else { "yours:1" });
+    logs.append(0, records);
+    logs
+}
+
+fn mine(topic: &str) -> Result<Rows, CommandError> {
+    let row = (Pattern::Name("t".into()), Some(Row::KeyPrefix("mine:".into())));
+    let rows = [row].into_iter().collect::<Topics>().rows(topic);
+    Ok(rows.unwrap_or_else(Rows::none))
+}
+
+fn at(offset: i64, wait: Duration) -> Fetch {
+    let (max_bytes, source) = (1000, ClientKey::UNKNOWN);
+    Fetch { offset, max_bytes, wait, min_bytes: 0, max_records: 0, fill: false, committed: false, source }
+}
+
+async fn fetch(cluster: &Arc<Cluster>, fetch: Fetch, reads_on: bool) -> Fetched {
+    cluster.fetch(LOG, fetch, reads_on, &mine, &mut ()).await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn fetch_reads_on_to_the_first_visible_record() {
+    let cluster = logs(3500).cluster();
+    for (offset, want) in [(0, 999), (999, 999), (1000, 1999)] {
+        let read = fetch(&cluster, at(offset, Duration::ZERO), false).await;
+        let (message, rest) = sluicegate_backend::first_message(&read.messages).unwrap();
+        assert_eq!((read.count, message.offset, rest.len()), (1, want, 0));
+        assert!((want + 1..want + 40).contains(&read.next_offset), "{read:?}");
+    }
+    let end = fetch(&cluster, at(3000, Duration::ZERO), false).await;
+    assert_eq!((end.count, end.messages.len(), end.next_offset), (0, 0, 3500));
+    let nobody = |_: &str| Ok(Rows::none());
+    let read = cluster.fetch(LOG, at(0, Duration::ZERO), false, &nobody, &mut ()).await.unwrap();
+    assert_eq!((read.count, read.next_offset), (0, 3500));
+}
+
+/// 4,000 bytes a second: a record is some 26 bytes.
+#[tokio::test(start_paused = true)]
+async fn search_ends_unless_the_client_cannot_continue() {
+    let cluster = logs(10_000).cluster_with(System::Kafka, 4000);
+    let start = Instant::now();
+    let read = fetch(&cluster, at(0, Duration::ZERO), false).await;
+    assert_eq!(read.count, 0);
+    assert!((500..999).contains(&read.next_offset), "{read:?}");
+    assert!((SEARCH_TIME..SEARCH_TIME * 3 / 2).contains(&start.elapsed()), "{:?}", start.elapsed());
+    let read = fetch(&cluster, at(1000, Duration::ZERO), true).await;
+    assert_eq!(read.count, 1, "{read:?}");
+    assert!(start.elapsed() > SEARCH_TIME * 2, "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn hidden_record_does_not_end_a_wait() {
+    let logs = logs(998);
+    let cluster = logs.cluster();
+    let start = Instant::now();
+    let wait = Duration::from_secs(20);
+    let write = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        logs.append(0, 1);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        logs.append(0, 1);
+    };
+    let (read, ()) = tokio::join!(fetch(&cluster, at(998, wait), false), write);
+    assert_eq!((read.count, read.next_offset, start.elapsed().as_secs()), (1, 1000, 2));
+    let start = Instant::now();
+    let write = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        logs.append(0, 1);
+    };
+    let (read, ()) = tokio::join!(fetch(&cluster, at(1000, wait), false), write);
+    assert_eq!((read.count, read.next_offset, start.elapsed().as_secs()), (0, 1001, 20));
+}
+
+#[tokio::test(start_paused = true)]
+async fn logs_of_one_fetch_advance_to_the_first_visible_record() {
+    let logs = logs(1500);
+    logs.append(1, 10);
+    let other = Log { topic: "t", partition: 1 };
+    let fetch = MultiFetch::of(at(0, Duration::ZERO));
+    let denied = Log { topic: "x", partition: 0 };
+    let rows = |topic: &str| match topic {
+        "x" => Err(CommandError::forbidden(29, "denied")),
+        topic => mine(topic),
+    };
+    let cluster = logs.cluster();
+    let read = cluster.fetch_each(&[(LOG, 0), (other, 0)], fetch, &rows, &mut ()).await;
+    let counts: Vec<_> = read.iter().map(|read| read.as_ref().map(|read| read.count)).collect();
+    assert_eq!(counts, [Ok(1), Ok(0)]);
+    assert_eq!(read[1].as_ref().unwrap().next_offset, 10);
+    let read = cluster.fetch_each(&[(LOG, 0), (denied, 0)], fetch, &rows, &mut ()).await;
+    assert!(read[0].as_ref().is_ok_and(|read| read.count == 0 && read.next_offset > 0), "{read:?}");
+    assert_eq!(read[1].as_ref().unwrap_err().message, "denied");
+}

@@ -1,0 +1,199 @@
+//! The records of a topic that a client can use.
+
+use std::sync::Arc;
+
+/// Records that belong together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Row {
+    /// Records whose key begins so. Those without a key are not among them.
+    KeyPrefix(Box<str>),
+    /// Records with a header of this name, all of which have this value.
+    Header {
+        /// The header's name.
+        name: Box<str>,
+        /// Its value.
+        value: Box<str>,
+    },
+    /// Messages of NATS whose subject, which is their key, matches one of these: `*` is one token, and a `>` at the end
+    /// is one or more.
+    Subjects(Vec<Box<str>>),
+}
+
+/// The key and the headers of a record.
+pub trait Marks {
+    /// The key; in NATS, the subject.
+    fn key(&self) -> Option<&[u8]>;
+
+    /// The names and the values of the headers.
+    fn headers(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)>;
+}
+
+/// The records of a topic that a client can use; by default, all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rows(Vec<Vec<Arc<Row>>>);
+
+impl Rows {
+    /// No record.
+    pub fn none() -> Self {
+        Self(vec![Vec::new()])
+    }
+
+    /// Those that are in one of `rows`.
+    pub(crate) fn of(rows: Vec<Arc<Row>>) -> Self {
+        Self(vec![rows])
+    }
+
+    /// Those that are also among `others`.
+    pub(crate) fn and(&mut self, others: Self) {
+        self.0.extend(others.0);
+    }
+
+    /// Whether they are all records.
+    pub fn is_all(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The number of rows that a record is compared with, at most.
+    pub fn count(&self) -> usize {
+        self.groups().map(<[_]>::len).fold(0, usize::saturating_add)
+    }
+
+    /// Lists of rows: a record is in one of each list.
+    pub fn groups(&self) -> impl Iterator<Item = &[Arc<Row>]> {
+        self.0.iter().map(Vec::as_slice)
+    }
+
+    /// Whether a record is among them.
+    pub fn have(&self, record: &impl Marks) -> bool {
+        self.groups().all(|rows| rows.iter().any(|row| row.has(record)))
+    }
+}
+
+impl Row {
+    /// Whether a record is in it.
+    pub fn has(&self, record: &impl Marks) -> bool {
+        match self {
+            Self::KeyPrefix(prefix) => record.key().is_some_and(|key| key.starts_with(prefix.as_bytes())),
+            Self::Header { name, value } => {
+                let mut named = record.headers().filter(|(other, _)| *other == name.as_bytes()).peekable();
+                named.peek().is_some() && named.all(|(_, other)| other == Some(value.as_bytes()))
+            }
+            Self::Subjects(subjects) => record
+                .key()
+                .is_some_and(|key| subjects.iter().any(|subject| matches(subject.as_bytes(), key))),
+        }
+    }
+
+    /// Its memory in bytes.
+    pub(crate) fn memory(&self) -> usize {
+        let text = match self {
+            Self::KeyPrefix(prefix) => prefix.len(),
+            Self::Header { name, value } => name.len().saturating_add(value.len()),
+            Self::Subjects(subjects) => {
+                let size = |subject: &Box<str>| subject.len().saturating_add(size_of::<Box<str>>());
+                subjects.iter().map(size).fold(0, usize::saturating_add)
+            }
+        };
+        text.saturating_add(size_of::<Self>())
+    }
+}
+
+/// Whether `subject` is one that `pattern` stands for.
+fn matches(pattern: &[u8], subject: &[u8]) -> bool {
+    let mut tokens = subject.split(|byte| *byte == b'.');
+    for wanted in pattern.split(|byte| *byte == b'.') {
+        match (wanted, tokens.next()) {
+            (b">", Some(_)) => return true,
+            (b"*", Some(token)) if !token.is_empty() => {}
+            (wanted, Some(token)) if wanted == token => {}
+            _ => return false,
+        }
+    }
+    tokens.next().is_none()
+}
+
+/// Whether `text` is a subject of NATS, with or without wildcards.
+pub(crate) fn is_subject(text: &str) -> bool {
+    let tokens: Vec<&str> = text.split('.').collect();
+    let is_token = |(index, token): (usize, &&str)| match *token {
+        ">" => index.saturating_add(1) == tokens.len(),
+        "*" => true,
+        token => {
+            !token.is_empty()
+                && !token.contains(|it: char| it.is_whitespace() || it.is_control() || it == '*' || it == '>')
+        }
+    };
+    tokens.iter().enumerate().all(is_token)
+}
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
+
+    struct Record(Option<&'static str>, Vec<(&'static str, Option<&'static str>)>);
+
+    impl Marks for Record {
+        fn key(&self) -> Option<&[u8]> {
+            self.0.map(str::as_bytes)
+        }
+
+        fn headers(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+            self.1.iter().map(|(name, value)| (name.as_bytes(), value.map(str::as_bytes)))
+        }
+    }
+
+    #[test]
+    fn prefix_has_keys_that_begin_so() {
+        let has = |key| Row::KeyPrefix("a:".into()).has(&Record(key, vec![]));
+        for (key, want) in [
+            (Some("a:"), true),
+            (Some("a:1"), true),
+            (Some("a"), false),
+            (Some("A:1"), false),
+            (Some("b:a:"), false),
+            (Some(""), false),
+            (None, false),
+        ] {
+            assert_eq!(has(key), want, "{key:?}");
+        }
+    }
+
+    /// A record for two tenants belongs to none.
+    #[test]
+    fn header_has_one_value() {
+        let row = Row::Header { name: "tenant".into(), value: "a".into() };
+        let has = |headers: &[(&'static str, Option<&'static str>)]| row.has(&Record(None, headers.to_vec()));
+        assert!(has(&[("x", None), ("tenant", Some("a"))]));
+        assert!(has(&[("tenant", Some("a")), ("tenant", Some("a"))]));
+        assert!(!has(&[]) && !has(&[("tenant", None)]) && !has(&[("Tenant", Some("a"))]));
+        assert!(!has(&[("tenant", Some("aa"))]) && !has(&[("x", Some("a"))]));
+        assert!(!has(&[("tenant", Some("a")), ("tenant", Some("b"))]));
+        assert!(!has(&[("tenant", Some("a")), ("tenant", None)]));
+    }
+
+    /// The examples of NATS' documentation of subjects, and edges.
+    #[test]
+    fn subjects_match_token_by_token() {
+        for (pattern, subject, want) in [
+            ("time.us.east", "time.us.east", true),
+            ("time.*.east", "time.us.east", true),
+            ("time.*.east", "time.us.east.atlanta", false),
+            ("time.us.*", "time.us", false),
+            ("time.us.>", "time.us.east.atlanta", true),
+            ("time.us.>", "time.us", false),
+            (">", "a", true),
+            ("*", "a.b", false),
+            ("a.*", "a.", false),
+            ("a", "ab", false),
+            ("a.b", "a", false),
+        ] {
+            let row = Row::Subjects(vec!["other".into(), pattern.into()]);
+            let subject: &'static str = subject;
+            assert_eq!(row.has(&Record(Some(subject), vec![])), want, "{subject} of {pattern}");
+        }
+        assert!(!Row::Subjects(vec![">".into()]).has(&Record(None, vec![])));
+    }
+}
