@@ -2,14 +2,15 @@
 //!
 //! 1. [`stacks`]: a gateway that verifies tokens, and people who have some
 //! 2. [`people`]: each sees and writes only what is theirs, through every way in
-//! 3. [`strangers`]: clients without an identity, or with a forged one
-//! 4. [`certificates`], [`authorizer`], [`consumers`]: people whom the gateway knows by other means than a token
-//! 5. [`tokens`]: tokens that the bridge verifies, and each way to forge one
-//! 6. [`hostile`]: claims that try to reach more
-//! 7. [`ending`]: what ends with an identity
-//! 8. [`renewing`]: another token on the open socket
-//! 9. [`revoking`]: identities that are over before they expire
-//! 10. [`browsers`]: users who log in at an OpenID provider in a real browser
+//! 3. [`rows`]: tenants who share a topic
+//! 4. [`strangers`]: clients without an identity, or with a forged one
+//! 5. [`certificates`], [`authorizer`], [`consumers`]: people whom the gateway knows by other means than a token
+//! 6. [`tokens`]: tokens that the bridge verifies, and each way to forge one
+//! 7. [`hostile`]: claims that try to reach more
+//! 8. [`ending`]: what ends with an identity
+//! 9. [`renewing`]: another token on the open socket
+//! 10. [`revoking`]: identities that are over before they expire
+//! 11. [`browsers`]: users who log in at an OpenID provider in a real browser
 
 #![cfg(test)] // so that helpers, too, may fail as tests do
 
@@ -22,6 +23,7 @@ mod hostile;
 mod people;
 mod renewing;
 mod revoking;
+mod rows;
 mod stacks;
 mod strangers;
 mod tokens;

@@ -32,7 +32,7 @@ pub(crate) async fn open(stack: &Stack, token: &str) -> JsonSocket {
     JsonSocket::open_with(request).await
 }
 
-async fn auth(socket: &mut JsonSocket, id: i64, token: &str) {
+pub(crate) async fn auth(socket: &mut JsonSocket, id: i64, token: &str) {
     socket.send(json!({"id": id, "auth": {"token": token}}).to_string()).await;
 }
 

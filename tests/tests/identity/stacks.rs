@@ -9,6 +9,7 @@ use sluicegate_stack::apisix;
 use sluicegate_stack::envoy::{instead, routes, verifying};
 use sluicegate_stack::http::client::{Request, Response, ask};
 use sluicegate_stack::kafka::Kafka;
+use sluicegate_stack::nats::Nats;
 use sluicegate_stack::stack::{BridgeConfig, Setup, Stack};
 use sluicegate_stack::tokens::Signer;
 use sluicegate_stack::way::Way;
@@ -50,7 +51,19 @@ pub(crate) async fn start(way: Way, kafka: &Kafka, keys: &str, tables: &str) -> 
 /// The setup of [`start`].
 pub(crate) fn setup(way: Way, kafka: &Kafka, keys: &str, tables: &str) -> Setup {
     let bootstrap = kafka.bootstrap();
-    let cluster = format!("[clusters.default]\nbootstrap.servers = {bootstrap:?}\n");
+    let cluster = format!("bootstrap.servers = {bootstrap:?}\n");
+    let setup = Setup::new(way, bootstrap);
+    setup_with(setup, way, &cluster, keys, tables)
+}
+
+/// The same in front of a NATS server.
+pub(crate) async fn start_on_nats(way: Way, server: &Nats, keys: &str, tables: &str) -> Stack {
+    let cluster = format!("kind = \"nats\"\nservers = \"nats://{}\"\n", server.client());
+    Stack::start(setup_with(Setup::new(way, ""), way, &cluster, keys, tables)).await.unwrap()
+}
+
+fn setup_with(mut setup: Setup, way: Way, cluster: &str, keys: &str, tables: &str) -> Setup {
+    let cluster = format!("[clusters.default]\n{cluster}");
     let text = format!("gateway_secret = {SECRET:?}\n{tables}\n[write]\nclusters = [\"default\"]\n{cluster}");
     // Envoy's configuration has it in one line.
     let keys = keys.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -61,7 +74,7 @@ pub(crate) fn setup(way: Way, kafka: &Kafka, keys: &str, tables: &str) -> Setup 
         route("/unverified", "pubsub"),
         route("/unverified-kafka", "rest"),
     ];
-    let mut setup = Setup { bridge: BridgeConfig::Text(text), ..Setup::new(way, bootstrap) };
+    setup.bridge = BridgeConfig::Text(text);
     if way == Way::Apisix {
         setup.apisix.routes = all.iter().map(|route| in_apisix(route)).collect();
         return setup;
