@@ -27,6 +27,7 @@ mod produce;
 mod pull;
 mod reading;
 mod report;
+mod rows;
 mod run;
 mod waiting;
 mod walk;
@@ -111,6 +112,7 @@ enum Only {
     Writing,
     Idle,
     Opening,
+    Rows,
     Waiting,
     Commands,
     Live,
@@ -228,6 +230,9 @@ async fn measure(plan: &Plan) -> Result<(), Failure> {
     }
     if measures(Only::Opening) {
         opening::run(plan).await?;
+    }
+    if measures(Only::Rows) {
+        rows::run(plan).await?;
     }
     if measures(Only::Waiting) {
         waiting::run(plan).await?;

@@ -6,6 +6,7 @@ pub(crate) mod idle;
 pub(crate) mod nats;
 pub(crate) mod opening;
 pub(crate) mod reading;
+pub(crate) mod rows;
 pub(crate) mod writing;
 
 use std::error::Error;

@@ -402,7 +402,7 @@ fn close(entry: Entry) {
 
 /// Requests a second and core that sessions can send; larger ones count several times.
 const REQUESTED_PER_CORE: usize = 100_000;
-/// Bytes a second and core that filters of subscriptions can leave out.
+/// Bytes a second and core that filters and rows can leave out, and reads skip.
 const SCANNED_PER_CORE: usize = 64 * 1024 * 1024;
 /// Partitions a second and core that clients can have described.
 const DESCRIBED_PER_CORE: usize = 250_000;

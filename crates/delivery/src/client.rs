@@ -97,8 +97,10 @@ impl Client {
         let rows = self.topics.get(topic).map_or(&none, |topic| &topic.rows);
         let selection = Selection { filters: &self.request.filters, rows };
         let selected = selection.of(read);
-        let left_out = bytes.saturating_sub(selected.messages.len());
-        self.scanned = self.scanned.saturating_add(selection.work(left_out));
+        if !selection.is_all() {
+            let work = selection.work(bytes, selected.messages.len());
+            self.scanned = self.scanned.saturating_add(work);
+        }
         selected
     }
 

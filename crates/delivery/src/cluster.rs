@@ -277,7 +277,7 @@ impl Cluster {
     ///
     /// # Cancel safety
     /// A drop abandons the reads.
-    pub(crate) async fn add_ends(
+    async fn add_ends(
         &self,
         source: ClientKey,
         places: &[Place<'_>],

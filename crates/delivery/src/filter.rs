@@ -1,6 +1,5 @@
 //! Leaves out the records that a client does not want, or is not granted.
 
-use prost::encoding::{WireType, encode_key, encode_varint};
 use sluicegate_backend::Fetched;
 use sluicegate_backend::command::RecordFilter;
 use sluicegate_protocol::wire::number::{HEADER_KEY, HEADER_VALUE, MESSAGE_HEADERS, MESSAGE_KEY, MESSAGES};
@@ -16,6 +15,10 @@ use sluicegate_rights::row::Marks;
 pub(crate) struct Filters(Vec<RecordFilter>);
 
 impl Filters {
+    pub(crate) const fn none() -> Self {
+        Self(Vec::new())
+    }
+
     pub(crate) fn new(mut filters: Vec<RecordFilter>) -> Self {
         for RecordFilter { equals, prefixes, .. } in &mut filters {
             equals.sort_unstable();
@@ -43,33 +46,49 @@ pub(crate) struct Selection<'a> {
 }
 
 impl Selection<'_> {
-    /// The work to leave out records of so many bytes, in bytes: each filter and each row looks through all headers.
-    pub(crate) fn work(self, bytes: usize) -> usize {
-        bytes.saturating_mul(self.filters.0.len().saturating_add(self.rows.count()).max(1))
+    /// Whether it leaves out nothing.
+    pub(crate) fn is_all(self) -> bool {
+        self.filters.0.is_empty() && self.rows.is_all()
+    }
+
+    /// The work to select so many bytes among those that were read, in bytes: each filter and each row can look through
+    /// all headers. One look at what is delivered is free.
+    pub(crate) fn work(self, read: usize, selected: usize) -> usize {
+        let looks = self.filters.0.len().saturating_add(self.rows.count()).max(1);
+        read.saturating_mul(looks).saturating_sub(selected)
     }
 
     /// These of the records that were read. They are copied only if some are left out.
     pub(crate) fn of(self, read: Fetched) -> Fetched {
         let Self { filters, rows } = self;
-        if filters.0.is_empty() && rows.is_all() {
+        if self.is_all() {
             return read;
         }
-        let all = Fields::of(&read.messages).filter_map(content).filter(|(number, _)| *number == MESSAGES);
-        let is_wanted = |record: &&[u8]| {
-            let record = Encoded(record);
-            rows.have(&record) && filters.match_record(record)
-        };
-        let kept: Vec<&[u8]> = all.map(|(_, message)| message).filter(is_wanted).collect();
-        if kept.len() == read.count {
-            return read;
+        let mut fields = Fields::of(&read.messages);
+        let (mut selected, mut count) = (Vec::new(), 0);
+        // Those from here on that were looked at are wanted, and not copied yet.
+        let mut wanted = fields.rest();
+        loop {
+            let before = fields.rest();
+            let record = fields.next().and_then(content);
+            if let Some((MESSAGES, record)) = record
+                && rows.have(&Encoded(record))
+                && filters.match_record(Encoded(record))
+            {
+                count = usize::saturating_add(count, 1);
+                continue;
+            }
+            if before.is_empty() && count == read.count {
+                return read;
+            }
+            let end = wanted.len().saturating_sub(before.len());
+            selected.extend_from_slice(wanted.get(..end).unwrap_or_default());
+            wanted = fields.rest();
+            if before.is_empty() {
+                break;
+            }
         }
-        let mut messages = Vec::new();
-        for message in &kept {
-            encode_key(MESSAGES, WireType::LengthDelimited, &mut messages);
-            encode_varint(message.len() as u64, &mut messages);
-            messages.extend_from_slice(message);
-        }
-        Fetched { count: kept.len(), messages: messages.into(), ..read }
+        Fetched { count, messages: selected.into(), ..read }
     }
 }
 
@@ -84,8 +103,17 @@ impl Marks for Encoded<'_> {
 
     fn headers(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
         let headers = Fields::of(self.0).filter_map(content).filter(|(number, _)| *number == MESSAGE_HEADERS);
-        headers
-            .map(|(_, header)| (value(header, HEADER_KEY).unwrap_or_default(), value(header, HEADER_VALUE)))
+        headers.map(|(_, header)| {
+            let (mut name, mut value) = (&[][..], None);
+            for (number, content) in Fields::of(header).filter_map(content) {
+                match number {
+                    HEADER_KEY => name = content,
+                    HEADER_VALUE => value = Some(content),
+                    _ => {}
+                }
+            }
+            (name, value)
+        })
     }
 }
 

@@ -234,10 +234,9 @@ impl Grant {
             // An error ends the wait.
             fetch.wait = Duration::ZERO;
         }
-        let mut read = self
+        let read = self
             .unless_revoked(self.cluster.fetch_each(&granted, fetch, &|topic| self.rows(topic), reservation))
             .await?;
-        self.cluster.add_ends(self.client, &granted, &mut read).await;
         Ok(self.with_denied(&held.rights, places, read))
     }
 

@@ -1,6 +1,6 @@
 //! Protobuf's wire format (Protocol Buffers, "Encoding"): the fields of a message, without decoding it.
 
-use prost::encoding::{WireType, decode_key, decode_varint};
+use prost::encoding::decode_varint;
 
 /// The content of a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,28 +25,53 @@ pub struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     /// The fields of `message`.
+    #[inline]
     pub fn of(message: &'a [u8]) -> Self {
         Self { rest: message }
     }
 
+    /// The fields that were not taken yet, encoded.
+    #[inline]
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    #[inline]
     fn take(&mut self) -> Option<(u32, Value<'a>)> {
-        let (number, kind) = decode_key(&mut self.rest).ok()?;
-        let len = match kind {
-            WireType::Varint => return Some((number, Value::Varint(decode_varint(&mut self.rest).ok()?))),
-            WireType::LengthDelimited => usize::try_from(decode_varint(&mut self.rest).ok()?).ok()?,
-            WireType::SixtyFourBit => 8,
-            WireType::ThirtyTwoBit => 4,
-            WireType::StartGroup | WireType::EndGroup => return None,
+        let key = u32::try_from(self.varint()?).ok()?;
+        let number = key >> 3;
+        if number == 0 {
+            return None;
+        }
+        let len = match key & 7 {
+            0 => return Some((number, Value::Varint(self.varint()?))),
+            2 => usize::try_from(self.varint()?).ok()?,
+            1 => 8,
+            5 => 4,
+            _ => return None,
         };
         let (value, rest) = self.rest.split_at_checked(len)?;
         self.rest = rest;
-        Some((number, if kind == WireType::LengthDelimited { Value::Bytes(value) } else { Value::Fixed }))
+        Some((number, if key & 7 == 2 { Value::Bytes(value) } else { Value::Fixed }))
+    }
+
+    /// Most are short.
+    #[inline]
+    fn varint(&mut self) -> Option<u64> {
+        let (value, rest) = match self.rest {
+            [byte @ ..=0x7f, rest @ ..] => (u64::from(*byte), rest),
+            [low, high @ ..=0x7f, rest @ ..] => (u64::from(low & 0x7f) | u64::from(*high) << 7, rest),
+            _ => return decode_varint(&mut self.rest).ok(),
+        };
+        self.rest = rest;
+        Some(value)
     }
 }
 
 impl<'a> Iterator for Fields<'a> {
     type Item = Result<(u32, Value<'a>), Malformed>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         if self.rest.is_empty() {
             return None;

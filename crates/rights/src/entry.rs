@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::condition::Condition;
@@ -19,10 +19,10 @@ pub struct Entry {
     /// The topics.
     pub topic: Template,
     /// None: it applies to everybody.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
     pub when: Option<Condition>,
     /// None: it grants all records.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
     pub only: Option<Only>,
 }
 
@@ -87,6 +87,11 @@ impl Entry {
     fn expanded_claims(&self) -> impl Iterator<Item = &str> {
         self.topic.claims().chain(self.only.iter().flat_map(Only::claims))
     }
+}
+
+/// A value that is not null: what a template of a configuration leaves empty must not grant everything.
+fn some<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 /// The topics of one entry, at most. An entry with more grants nothing.

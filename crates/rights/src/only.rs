@@ -53,12 +53,14 @@ impl Only {
             || fits && self.texts().iter().all(|text| text.admits(claim, value))
     }
 
-    /// The records with a value for each claim.
+    /// The records with a value for each claim. None if there are none: a header's value would begin or end with
+    /// whitespace.
     pub(crate) fn bind<'a>(&self, value: impl Fn(&str) -> Option<&'a str>) -> Option<Row> {
         Some(match &self.0 {
             By::KeyPrefix(prefix) => Row::KeyPrefix(prefix.bind(value)?.into()),
             By::Header { name, is } => {
-                Row::Header { name: name.as_str().into(), value: is.bind(value)?.into() }
+                let value = is.bind(value).filter(|value| is_trimmed(value))?;
+                Row::Header { name: name.as_str().into(), value: value.into() }
             }
             By::Subjects(subjects) => {
                 let subjects = subjects.iter().map(|subject| subject.bind(&value).map(Into::into));
@@ -91,10 +93,12 @@ impl TryFrom<Members> for Only {
                 if !(1..=MAX_HEADER_NAME).contains(&name.len()) || name.contains('\0') {
                     return Err("a header has a name of at most 256 bytes without NUL");
                 }
-                if is.is_empty() {
-                    return Err("a header's value is not empty");
+                let is = Placeholders::parse(&is)?;
+                let example = is.bind(|_| Some("x")).unwrap_or_default();
+                if example.is_empty() || !is_trimmed(&example) {
+                    return Err("a header's value is not empty, and neither begins nor ends with whitespace");
                 }
-                By::Header { name, is: Placeholders::parse(&is)? }
+                By::Header { name, is }
             }
             Members { key_prefix: None, header: None, is: None, subjects: Some(subjects) } => {
                 if !(1..=MAX_SUBJECTS).contains(&subjects.len()) {
@@ -137,6 +141,11 @@ fn is_gap(character: char) -> bool {
     character.is_whitespace() || character.is_control()
 }
 
+/// Whether readers see all of a header's value: those of NATS do not see whitespace around it.
+fn is_trimmed(value: &str) -> bool {
+    value.trim() == value
+}
+
 /// The longest name of a header in bytes.
 const MAX_HEADER_NAME: usize = 256;
 
@@ -158,7 +167,7 @@ mod tests {
     /// The row with the value of the claim `c`, if it can be one.
     fn row(json: &Value, value: &str) -> Option<Row> {
         let only = only(json.clone()).unwrap();
-        only.admits("c", value).then(|| only.bind(|_| Some(value)).unwrap())
+        only.admits("c", value).then(|| only.bind(|_| Some(value))).flatten()
     }
 
     #[test]
@@ -171,6 +180,10 @@ mod tests {
         let header = json!({"header": "tenant", "is": "${c}"});
         let is = |value: &str| Row::Header { name: "tenant".into(), value: value.into() };
         assert_eq!(row(&header, "a:b"), Some(is("a:b")));
+        // Readers of NATS take them for the same.
+        for value in [" a", "a ", "a\u{a0}", "\n"] {
+            assert_eq!(row(&header, value), None, "{value:?}");
+        }
         assert_eq!(row(&json!({"header": "tenant", "is": "eu-${c}-1"}), "a-b"), None);
         assert_eq!(row(&json!({"header": "tenant", "is": "eu-${c}-1"}), "ab"), Some(is("eu-ab-1")));
     }
@@ -209,7 +222,9 @@ mod tests {
         }
         refused(json!({"key_prefix": "${a}${b}:"}), "between two placeholders");
         refused(json!({"header": "", "is": "x"}), "a header has a name");
-        refused(json!({"header": "x", "is": ""}), "value is not empty");
+        for is in ["", " x", "${a} "] {
+            refused(json!({"header": "x", "is": is}), "value is not empty");
+        }
         refused(json!({"subjects": []}), "1 to 16 subjects");
         refused(json!({"subjects": vec!["a"; 17]}), "1 to 16 subjects");
         for subject in ["", ".", "a.", "a..b", "a b", "a*", "a.>.b", "${a}*", ">${a}", "a.\t"] {

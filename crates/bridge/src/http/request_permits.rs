@@ -24,7 +24,7 @@ pub(crate) struct RequestPermits {
 /// At most one of the two.
 #[derive(Default)]
 struct Permits {
-    _call: Option<Permit>,
+    call: Option<Permit>,
     _waiter: Option<Permit>,
 }
 
@@ -40,7 +40,7 @@ impl RequestPermits {
     ) -> Option<Arc<Self>> {
         let call = calls.try_acquire(holder, 1)?;
         Some(Arc::new(Self {
-            permits: Mutex::new(Permits { _call: Some(call), _waiter: None }),
+            permits: Mutex::new(Permits { call: Some(call), _waiter: None }),
             calls: Arc::clone(calls),
             holder,
             waiting: Arc::clone(waiting),
@@ -60,7 +60,7 @@ impl RequestPermits {
         let waiter = self.waiting.try_acquire(self.holder, 1);
         let found = waiter.is_some();
         if found {
-            self.replace_permits(Permits { _call: None, _waiter: waiter });
+            self.replace_permits(Permits { call: None, _waiter: waiter });
         }
         found
     }
@@ -85,10 +85,13 @@ impl AnswerReservation for &RequestPermits {
     }
 
     fn refill(&mut self) -> BoxFuture<'_, bool> {
+        if self.permits.lock().call.is_some() {
+            return ready(true).boxed();
+        }
         let call = self.calls.try_acquire(self.holder, 1);
         let found = call.is_some();
         if found {
-            self.replace_permits(Permits { _call: call, _waiter: None });
+            self.replace_permits(Permits { call, _waiter: None });
         }
         ready(found).boxed()
     }
@@ -110,6 +113,7 @@ mod tests {
         let begin = || RequestPermits::begin(&calls, holder, &waiting, &drain, open.token());
         let request = begin().unwrap();
         assert!(begin().is_none());
+        assert!((&mut &*request).refill().await, "it has its permit");
         assert!(poll!((&mut &*request).wait(0)).is_pending());
         let other = begin().expect("the call permit of the waiting request");
         assert!(!(&mut &*request).refill().await);

@@ -110,9 +110,10 @@ impl Cluster {
         for records in records.chunk_by_mut(|a, b| a.topic == b.topic) {
             let rows =
                 records.first().and_then(|record| topics.rows(&record.topic)).unwrap_or_else(Rows::none);
+            let writable = rows::Writable::new(&rows, self.system);
             for (record, error) in records.iter_mut().zip(&mut left) {
                 if error.is_none() {
-                    let admitted = rows::admit(&rows, self.system, record).err();
+                    let admitted = writable.admit(record).err();
                     *error =
                         admitted.map(|reason| CommandError::forbidden(TOPIC_AUTHORIZATION_FAILED, reason));
                 }

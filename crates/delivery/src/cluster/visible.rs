@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use sluicegate_backend::{AnswerReservation, CommandError, Fetch, Fetched, Log};
-use sluicegate_fair_share::ClientKey;
+use sluicegate_backend::{AnswerReservation, CommandError, Fetch, Fetched, Log, first_message};
+use sluicegate_protocol::wire::Fields;
 use sluicegate_rights::Rows;
 use sluicegate_telemetry::metrics::Kind;
+use tokio::task::yield_now;
 use tokio::time::Instant;
 
 use super::multi_fetch::{MultiFetch, Place};
@@ -20,7 +21,7 @@ pub(crate) type RowsOf<'a> = dyn Fn(&str) -> Result<Rows, CommandError> + Sync +
 
 impl Cluster {
     /// Reads records that the client sees. At the end of the log it waits until `reservation` ends the wait. Without
-    /// `reads_on`, it gives up after [`SEARCH_TIME`] if it has found none.
+    /// `reads_on`, it answers after [`SEARCH_TIME`] if it has found none.
     ///
     /// # Cancel safety
     /// A drop abandons the read.
@@ -38,29 +39,50 @@ impl Cluster {
     async fn find(
         &self,
         log: Log<'_>,
-        mut fetch: Fetch,
+        fetch: Fetch,
         reads_on: bool,
         rows: &RowsOf<'_>,
         reservation: &mut dyn AnswerReservation,
     ) -> Result<Fetched, CommandError> {
-        let (backend, scans) = (self.backend(), self.scans());
-        let search = Search::new(fetch.wait);
+        let (mut search, mut next) = (Search::new(fetch.wait), fetch);
+        let mut found: Option<Fetched> = None;
         loop {
-            let read = backend.fetch(log, fetch, &scans, reservation).await?;
-            let (read, work) = select(read, &rows(log.topic)?);
-            self.count(fetch.source, work).await;
-            let is_over = read.next_offset <= fetch.offset || !reads_on && search.is_over();
-            if work == 0 || read.count > 0 || is_over {
-                return Ok(read);
+            let granted = rows(log.topic)?;
+            if !granted.is_all() {
+                // The client's bounds are for what it sees.
+                (next.max_bytes, next.max_records) = (fetch.max_bytes.max(SEARCH_BYTES), 0);
             }
-            if !fetch.wait.is_zero() && !reservation.refill().await {
-                return Ok(read);
+            let read = match self.backend().fetch(log, next, &self.scans(), reservation).await {
+                Err(error) if error.fault.is_retriable() && !reads_on => return found.ok_or(error),
+                read => read?,
+            };
+            let select = |rows: &Rows| cut(selection(rows).of(read.clone()), fetch);
+            let selected = select(&granted);
+            if !granted.is_all() {
+                let work = selection(&granted).work(read.messages.len(), selected.messages.len());
+                self.scans().take(fetch.source, work).await;
             }
-            (fetch.offset, fetch.wait) = (read.next_offset, search.wait());
+            // A renewal can have changed them meanwhile.
+            let still = rows(log.topic)?;
+            if still.is_all() {
+                return Ok(cut(read, fetch));
+            }
+            let selected = if still == granted { selected } else { select(&still) };
+            let is_over = selected.next_offset <= next.offset
+                || search.is_at_end(&selected, fetch.committed)
+                || !reads_on && search.is_over();
+            if selected.count > 0 || is_over || !next.wait.is_zero() && !reservation.refill().await {
+                return Ok(selected);
+            }
+            (next.offset, next.wait) = (selected.next_offset, search.wait());
+            found = Some(selected);
+            // What is read from memory waits for nothing.
+            yield_now().await;
         }
     }
 
-    /// The same for many logs, as [`Cluster::multi_fetch`] reads them.
+    /// The same for many logs, as [`Cluster::multi_fetch`] reads them. Errors of offsets that logs do not have tell the
+    /// ends of the logs, as far as they are known.
     ///
     /// # Cancel safety
     /// A drop abandons the reads.
@@ -84,49 +106,45 @@ impl Cluster {
         let search = Search::new(fetch.wait);
         let mut places = places.to_vec();
         loop {
-            let mut work = 0_usize;
-            let results = self.multi_fetch(&places, fetch, reservation).await;
-            let selected = results.into_iter().zip(&places).map(|(read, (log, _))| {
-                let (read, left_out) = select(read?, &rows(log.topic)?);
-                work = work.saturating_add(left_out);
-                Ok(read)
-            });
-            let results: Vec<Result<Fetched, CommandError>> = selected.collect();
-            self.count(fetch.source, work).await;
+            let mut read = self.multi_fetch(&places, fetch, reservation).await;
+            self.add_ends(fetch.source, &places, &mut read).await;
+            let work = select_each(&read, &places, rows).iter().flatten().map(|(_, work)| *work).sum();
+            if work > 0 {
+                self.scans().take(fetch.source, work).await;
+            }
+            // A renewal can have changed the rows meanwhile.
+            let selected = select_each(&read, &places, rows).into_iter().map(|read| Ok(read?.0));
+            let selected: Vec<Result<Fetched, CommandError>> = selected.collect();
             let is_found = |read: &Result<Fetched, _>| read.as_ref().map_or(true, |read| read.count > 0);
-            if work == 0 || results.iter().any(is_found) || search.is_over() {
-                return results;
+            let next = selected.iter().flatten().map(|read| read.next_offset);
+            let moves = next.zip(&places).any(|(next, (_, offset))| next > *offset);
+            let is_over = work == 0 || selected.iter().any(is_found) || !moves || search.is_over();
+            if is_over || !fetch.wait.is_zero() && !reservation.refill().await {
+                return selected;
             }
-            if !fetch.wait.is_zero() && !reservation.refill().await {
-                return results;
-            }
-            for ((_, offset), read) in places.iter_mut().zip(results.into_iter().flatten()) {
+            for ((_, offset), read) in places.iter_mut().zip(selected.into_iter().flatten()) {
                 *offset = read.next_offset;
             }
             fetch.wait = search.wait();
-        }
-    }
-
-    /// Counts the work to leave out records to the client, before it has more.
-    async fn count(&self, source: ClientKey, work: usize) {
-        if work > 0 {
-            self.scans().take(source, work).await;
+            yield_now().await;
         }
     }
 }
 
-/// The time of a search for records that a client sees.
+/// How far a search for records that a client sees goes.
 struct Search {
     /// The end of the wait for records at the end of a log.
     wait: Instant,
     /// The end of the search.
     by: Instant,
+    /// The end of the log when the wait was over: others can write faster than the client may search.
+    end: Option<i64>,
 }
 
 impl Search {
     fn new(wait: Duration) -> Self {
         let now = Instant::now();
-        Self { wait: later(now, wait), by: later(now, wait.max(SEARCH_TIME)) }
+        Self { wait: later(now, wait), by: later(now, wait.max(SEARCH_TIME)), end: None }
     }
 
     /// What is left of the wait.
@@ -137,19 +155,69 @@ impl Search {
     fn is_over(&self) -> bool {
         self.by <= Instant::now()
     }
+
+    /// Whether the wait is over, and everything was read that was in the log then.
+    fn is_at_end(&mut self, read: &Fetched, committed: bool) -> bool {
+        let end = if committed { read.ends.stable } else { read.ends.end };
+        if self.end.is_none() && end >= 0 && self.wait().is_zero() {
+            self.end = Some(end);
+        }
+        self.end.is_some_and(|end| read.next_offset >= end)
+    }
 }
 
-/// Those that are among `rows`, and the work to leave out the others.
-fn select(read: Fetched, rows: &Rows) -> (Fetched, usize) {
-    let (bytes, filters) = (read.messages.len(), &Filters::default());
-    let selection = Selection { filters, rows };
-    let read = selection.of(read);
-    let work = selection.work(bytes.saturating_sub(read.messages.len()));
-    (read, work)
+fn selection(rows: &Rows) -> Selection<'_> {
+    const NO_FILTERS: &Filters = &Filters::none();
+    Selection { filters: NO_FILTERS, rows }
+}
+
+/// The records that the client sees of each place, and the work to select them.
+fn select_each(
+    read: &[Result<Fetched, CommandError>],
+    places: &[Place<'_>],
+    rows: &RowsOf<'_>,
+) -> Vec<Result<(Fetched, usize), CommandError>> {
+    let select = |(read, (log, _)): (&Result<Fetched, CommandError>, &Place<'_>)| {
+        let (read, rows) = (read.clone()?, rows(log.topic)?);
+        if rows.is_all() {
+            return Ok((read, 0));
+        }
+        // Each place is a read of its own, however small.
+        let bytes = read.messages.len().max(MIN_WORK);
+        let selected = selection(&rows).of(read);
+        let work = selection(&rows).work(bytes, selected.messages.len());
+        Ok((selected, work))
+    };
+    read.iter().zip(places).map(select).collect()
+}
+
+/// The first records, as many as the client's bounds allow, but one at least.
+fn cut(read: Fetched, Fetch { max_bytes, max_records, .. }: Fetch) -> Fetched {
+    let mut fields = Fields::of(&read.messages);
+    let mut count = 0_usize;
+    loop {
+        let before = read.messages.len().saturating_sub(fields.rest().len());
+        if fields.next().is_none() {
+            return read;
+        }
+        let bytes = read.messages.len().saturating_sub(fields.rest().len());
+        if count > 0 && (bytes > max_bytes || count == max_records) {
+            let left = read.messages.slice(before..);
+            let next_offset = first_message(&left).map_or(read.next_offset, |(first, _)| first.offset);
+            return Fetched { messages: read.messages.slice(..before), count, next_offset, ..read };
+        }
+        count = count.saturating_add(1);
+    }
 }
 
 /// The time for which a fetch looks for the first record that its client sees: gateways end requests after 15 seconds.
 const SEARCH_TIME: Duration = Duration::from_secs(5);
+
+/// The bytes of each read of a search, at least.
+const SEARCH_BYTES: usize = 64 * 1024;
+
+/// The bytes that the read of one log among others counts as, at least.
+const MIN_WORK: usize = 4 * 1024;
 
 #[cfg(test)]
 mod tests;

@@ -140,6 +140,8 @@ fn policies_whose_parts_do_not_fit_are_refused() {
     refused(entries(json!([{"topic": "a.${r}*"}])), "between a placeholder and *");
     refused(entries(json!([{"topic": "a", "when": {}}])), "a condition names claims");
     refused(entries(json!([{"topic": "a", "unless": {}}])), "unknown field `unless`");
+    refused(entries(json!([{"topic": "a", "only": null}])), "invalid type: null");
+    refused(entries(json!([{"topic": "a", "when": null}])), "invalid type: null");
     refused(
         entries(json!([{"topic": "a", "only": {"key_prefix": "${team}:"}}])),
         "claims: has no team, which an entry uses",

@@ -1,5 +1,9 @@
 //! Writes of a client that can write some of a topic's records.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
 use sluicegate_backend::System;
 use sluicegate_backend::command::{Header, Record};
 use sluicegate_rights::row::Marks;
@@ -7,58 +11,78 @@ use sluicegate_rights::{Row, Rows};
 
 use crate::cluster::escape_for_message;
 
-/// Gives a record the headers of its rows, which a client cannot set itself.
-///
-/// # Errors
-/// The client cannot write it: what was expected.
-pub(super) fn admit(rows: &Rows, system: System, record: &mut Record) -> Result<(), String> {
-    let mut set: Vec<(&str, &str)> = Vec::new();
-    for rows in rows.groups() {
-        let mut headers: Vec<(&str, &str)> = Vec::new();
-        for row in rows {
-            if let Row::Header { name, value } = &**row
-                && !headers.contains(&(name, value))
-            {
-                headers.push((name, value));
-            }
-        }
-        let own = |(name, _): &&(&str, &str)| record.headers.iter().any(|header| header.key == **name);
-        if let Some((name, _)) = headers.iter().find(own) {
-            return Err(format!(
-                "header {}: expected none, because it is set here",
-                escape_for_message(name)
-            ));
-        }
-        if rows.iter().any(|row| row.has(&Unwritten(record))) {
-            continue;
-        }
-        match headers[..] {
-            [] => return Err(expected(rows.iter().map(|row| &**row), system)),
-            [header] => set.push(header),
-            [(name, _), ..] => {
-                let name = escape_for_message(name);
-                return Err(format!(
-                    "header {name} can have several values: this route writes with one only"
-                ));
-            }
-        }
+/// The records that a client can write to a topic.
+pub(super) struct Writable<'a> {
+    system: System,
+    /// A record is in one row of each.
+    groups: Vec<Group<'a>>,
+}
+
+struct Group<'a> {
+    /// By key.
+    keys: Vec<&'a Row>,
+    /// Names of headers which a client cannot set itself.
+    names: BTreeSet<&'a str>,
+    /// The header of a record that is in no row by key.
+    header: Option<Header>,
+    /// Whether there are others than `header`, so that none is the one to set.
+    is_ambiguous: bool,
+}
+
+impl<'a> Writable<'a> {
+    pub(super) fn new(rows: &'a Rows, system: System) -> Self {
+        Self { system, groups: rows.groups().map(Group::new).collect() }
     }
-    set.dedup();
-    record.headers.extend(
-        set.into_iter().map(|(name, value)| Header {
-            key: name.to_owned(),
-            value: Some(value.as_bytes().to_vec().into()),
-        }),
-    );
-    match rows.have(&Unwritten(record)) {
-        true => Ok(()),
-        false => Err("the route's rows contradict each other".to_owned()),
+
+    /// Gives a record the headers of its rows.
+    ///
+    /// # Errors
+    /// The client cannot write it: what was expected.
+    pub(super) fn admit(&self, record: &mut Record) -> Result<(), String> {
+        let mut set: Vec<&Header> = Vec::new();
+        for Group { keys, names, header, is_ambiguous } in &self.groups {
+            if let Some(own) = record.headers.iter().find(|header| names.contains(&*header.key)) {
+                let name = escape_for_message(&own.key);
+                return Err(format!("header {name}: expected none, because it is set here"));
+            }
+            match header {
+                _ if keys.iter().any(|row| row.has(&Unwritten(record))) => {}
+                None => return Err(expected(keys, self.system)),
+                Some(Header { key, .. }) if *is_ambiguous => {
+                    let name = escape_for_message(key);
+                    return Err(format!(
+                        "header {name} can have several values: this route writes with one only"
+                    ));
+                }
+                Some(header) => set.push(header),
+            }
+        }
+        record.headers.extend(set.into_iter().cloned());
+        Ok(())
     }
 }
 
-/// The error of a record whose key is in none of `rows`, which have no headers.
-fn expected<'a>(rows: impl Iterator<Item = &'a Row>, system: System) -> String {
-    let keys = rows.flat_map(|row| match row {
+impl<'a> Group<'a> {
+    fn new(rows: &'a [Arc<Row>]) -> Self {
+        let (mut keys, mut headers) = (Vec::new(), BTreeSet::new());
+        for row in rows {
+            match &**row {
+                Row::Header { name, value } => drop(headers.insert((&**name, &**value))),
+                by_key @ (Row::KeyPrefix(_) | Row::Subjects(_)) => keys.push(by_key),
+            }
+        }
+        let header = headers.first().map(|(name, value)| Header {
+            key: (*name).to_owned(),
+            value: Some(Bytes::copy_from_slice(value.as_bytes())),
+        });
+        let names = headers.iter().map(|(name, _)| *name).collect();
+        Self { keys, names, header, is_ambiguous: headers.len() > 1 }
+    }
+}
+
+/// The error of a record whose key is in none of `rows`.
+fn expected(rows: &[&Row], system: System) -> String {
+    let keys = rows.iter().flat_map(|row| match row {
         Row::KeyPrefix(prefix) => vec![format!("{}…", escape_for_message(prefix))],
         Row::Subjects(subjects) => subjects.iter().map(|subject| escape_for_message(subject)).collect(),
         Row::Header { .. } => Vec::new(),
@@ -121,7 +145,7 @@ mod tests {
     #[track_caller]
     fn check(limits: Vec<Row>, mut record: Record, want: Result<&[(&str, &str)], &str>) {
         let rows = rows(limits);
-        let admitted = admit(&rows, System::Kafka, &mut record);
+        let admitted = Writable::new(&rows, System::Kafka).admit(&mut record);
         let text = |header: &Header| {
             let value = header.value.clone().unwrap_or_default();
             (header.key.clone(), String::from_utf8(value.to_vec()).unwrap())
@@ -157,16 +181,19 @@ mod tests {
 
     #[test]
     fn subjects_are_those_of_the_rows() {
-        let subjects = || rows(vec![Row::Subjects(vec!["orders.acme.>".into(), "x.*".into()])]);
-        let admit = |subject| admit(&subjects(), System::Nats, &mut record(Some(subject), &[]));
+        let rows = rows(vec![Row::Subjects(vec!["orders.acme.>".into(), "x.*".into()])]);
+        let writable = Writable::new(&rows, System::Nats);
+        let admit = |subject| writable.admit(&mut record(Some(subject), &[]));
         assert_eq!((admit("orders.acme.new"), admit("x.y")), (Ok(()), Ok(())));
         assert_eq!(admit("orders.acme").unwrap_err(), "subject: expected orders.acme.> or x.*");
     }
 
     #[test]
     fn nothing_can_be_written_without_rows() {
-        let refused = admit(&Rows::none(), System::Kafka, &mut record(Some("a"), &[])).unwrap_err();
+        let admit =
+            |rows: &Rows| Writable::new(rows, System::Kafka).admit(&mut record(Some("a"), &["tenant"]));
+        let refused = admit(&Rows::none()).unwrap_err();
         assert_eq!(refused, "this route does not let the client write any record here");
-        assert_eq!(admit(&Rows::default(), System::Kafka, &mut record(None, &["tenant"])), Ok(()));
+        assert_eq!(admit(&Rows::default()), Ok(()));
     }
 }
