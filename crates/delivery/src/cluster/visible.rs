@@ -69,7 +69,7 @@ impl Cluster {
             }
             let selected = if still == granted { selected } else { select(&still) };
             let is_over = selected.next_offset <= next.offset
-                || search.is_at_end(&selected, fetch.committed)
+                || search.is_past_end(&selected, fetch.committed)
                 || !reads_on && search.is_over();
             if selected.count > 0 || is_over || !next.wait.is_zero() && !reservation.refill().await {
                 return Ok(selected);
@@ -137,7 +137,7 @@ struct Search {
     wait: Instant,
     /// The end of the search.
     by: Instant,
-    /// The end of the log when the wait was over: others can write faster than the client may search.
+    /// The end of the log then: others can write faster than the client may search.
     end: Option<i64>,
 }
 
@@ -156,13 +156,14 @@ impl Search {
         self.by <= Instant::now()
     }
 
-    /// Whether the wait is over, and everything was read that was in the log then.
-    fn is_at_end(&mut self, read: &Fetched, committed: bool) -> bool {
+    /// Whether the search is over, and has passed what was in the log then. An end is known from memory, too, so that
+    /// only what is read behind it proves that it was passed.
+    fn is_past_end(&mut self, read: &Fetched, committed: bool) -> bool {
         let end = if committed { read.ends.stable } else { read.ends.end };
-        if self.end.is_none() && end >= 0 && self.wait().is_zero() {
+        if self.end.is_none() && end >= 0 && self.is_over() {
             self.end = Some(end);
         }
-        self.end.is_some_and(|end| read.next_offset >= end)
+        self.end.is_some_and(|end| read.next_offset > end)
     }
 }
 

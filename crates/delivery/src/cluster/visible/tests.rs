@@ -68,7 +68,7 @@ async fn search_ends_unless_the_client_cannot_continue() {
 
 /// Others can write faster than the client may search.
 #[tokio::test(start_paused = true)]
-async fn search_ends_at_the_end_of_the_log_when_it_began() {
+async fn search_does_not_chase_an_end_that_moves() {
     let logs = Logs::default();
     logs.set_keys(|_| "yours:1");
     logs.append(0, 10_000);
@@ -84,7 +84,8 @@ async fn search_ends_at_the_end_of_the_log_when_it_began() {
         () = write => unreachable!(),
     };
     assert_eq!(read.count, 0);
-    assert!((10_000..15_000).contains(&read.next_offset), "{read:?}");
+    // There are at least 50,000 records after 5 s.
+    assert!((50_000..70_000).contains(&read.next_offset), "{read:?}");
 }
 
 #[tokio::test(start_paused = true)]
