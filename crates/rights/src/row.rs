@@ -90,8 +90,9 @@ impl Row {
             Self::KeyPrefix(prefix) => prefix.len(),
             Self::Header { name, value } => name.len().saturating_add(value.len()),
             Self::Subjects(subjects) => {
-                let size = |subject: &Box<str>| subject.len().saturating_add(size_of::<Box<str>>());
-                subjects.iter().map(size).fold(0, usize::saturating_add)
+                let sizes =
+                    subjects.iter().map(|subject| subject.len().saturating_add(size_of::<Box<str>>()));
+                sizes.fold(0, usize::saturating_add)
             }
         };
         text.saturating_add(size_of::<Self>())
