@@ -175,7 +175,7 @@ const SHARED_LIMITS: &[Row] = &[
         "stream_that_was_asked_longest_ago_is_forgotten_first",
     ],
     [
-        "64 MiB a second and core of records that filters and rows leave out or reads skip",
+        "64 MiB a second and core of records that filters or rows leave out or reads skip",
         "the cluster, then the client above its share: it goes on in the next second",
         "crates/delivery/src/cluster/tests.rs",
         "skips_of_one_client_leave_some_of_each_second_to_others",
