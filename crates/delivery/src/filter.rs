@@ -66,7 +66,7 @@ impl Selection<'_> {
         }
         let mut fields = Fields::of(&read.messages);
         let (mut selected, mut count) = (Vec::new(), 0);
-        // Those from here on that were looked at are wanted, and not copied yet.
+        // Records from here to the last one that was looked at are wanted, and not copied yet.
         let mut wanted = fields.rest();
         loop {
             let before = fields.rest();

@@ -38,14 +38,9 @@ impl Rows {
         Self(vec![Vec::new()])
     }
 
-    /// Those that are in one of `rows`.
-    pub(crate) fn of(rows: Vec<Arc<Row>>) -> Self {
-        Self(vec![rows])
-    }
-
-    /// Those that are also among `others`.
-    pub(crate) fn and(&mut self, others: Self) {
-        self.0.extend(others.0);
+    /// Records that are in one row of each group.
+    pub(crate) fn of(groups: Vec<Vec<Arc<Row>>>) -> Self {
+        Self(groups)
     }
 
     /// Whether they are all records.

@@ -55,11 +55,10 @@ impl Topics {
 
     /// The records of `topic` that can be used; None: it is not among them.
     pub fn rows(&self, topic: &str) -> Option<Rows> {
-        let mut rows = Rows::default();
-        for patterns in self.among.iter().filter(|patterns| !patterns.match_any(topic)) {
-            rows.and(Rows::of(patterns.limited(topic).map(Arc::clone).collect()));
-        }
-        self.contains(topic).then_some(rows)
+        let limited = self.among.iter().filter(|patterns| !patterns.match_any(topic));
+        let groups: Vec<Vec<_>> = limited.map(|it| it.limited(topic).map(Arc::clone).collect()).collect();
+        let is_among = groups.iter().all(|rows| !rows.is_empty()) && self.except.as_deref() != Some(topic);
+        is_among.then(|| Rows::of(groups))
     }
 
     /// Those that are also among `others`.

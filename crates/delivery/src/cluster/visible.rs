@@ -56,18 +56,22 @@ impl Cluster {
                 Err(error) if error.fault.is_retriable() && !reads_on => return found.ok_or(error),
                 read => read?,
             };
-            let select = |rows: &Rows| cut(selection(rows).of(read.clone()), fetch);
-            let selected = select(&granted);
-            if !granted.is_all() {
-                let work = selection(&granted).work(read.messages.len(), selected.messages.len());
-                self.scans().take(fetch.source, work).await;
-            }
-            // A renewal can have changed them meanwhile.
             let still = rows(log.topic)?;
-            if still.is_all() {
-                return Ok(cut(read, fetch));
+            if granted.is_all() && still.is_all() {
+                return Ok(read);
             }
-            let selected = if still == granted { selected } else { select(&still) };
+            let select = |rows: &Rows| cut(selection(rows).of(read.clone()), fetch);
+            let mut selected = select(&still);
+            let work = selection(&still).work(read.messages.len(), selected.messages.len());
+            self.scans().take(fetch.source, work).await;
+            // A renewal can have changed them meanwhile.
+            let now = rows(log.topic)?;
+            if now != still {
+                selected = select(&now);
+            }
+            if now.is_all() {
+                return Ok(selected);
+            }
             let is_over = selected.next_offset <= next.offset
                 || search.is_past_end(&selected, fetch.committed)
                 || !reads_on && search.is_over();
@@ -76,7 +80,7 @@ impl Cluster {
             }
             (next.offset, next.wait) = (selected.next_offset, search.wait());
             found = Some(selected);
-            // What is read from memory waits for nothing.
+            // Reads from memory wait for nothing.
             yield_now().await;
         }
     }
@@ -108,13 +112,16 @@ impl Cluster {
         loop {
             let mut read = self.multi_fetch(&places, fetch, reservation).await;
             self.add_ends(fetch.source, &places, &mut read).await;
-            let work = select_each(&read, &places, rows).iter().flatten().map(|(_, work)| *work).sum();
+            let granted = rows_of_each(&places, rows);
+            let (mut selected, work) = select_each(&read, &granted);
             if work > 0 {
                 self.scans().take(fetch.source, work).await;
+                // A renewal can have changed the rows meanwhile.
+                let now = rows_of_each(&places, rows);
+                if now != granted {
+                    (selected, _) = select_each(&read, &now);
+                }
             }
-            // A renewal can have changed the rows meanwhile.
-            let selected = select_each(&read, &places, rows).into_iter().map(|read| Ok(read?.0));
-            let selected: Vec<Result<Fetched, CommandError>> = selected.collect();
             let is_found = |read: &Result<Fetched, _>| read.as_ref().map_or(true, |read| read.count > 0);
             let next = selected.iter().flatten().map(|read| read.next_offset);
             let moves = next.zip(&places).any(|(next, (_, offset))| next > *offset);
@@ -147,7 +154,7 @@ impl Search {
         Self { wait: later(now, wait), by: later(now, wait.max(SEARCH_TIME)), end: None }
     }
 
-    /// What is left of the wait.
+    /// The rest of the wait.
     fn wait(&self) -> Duration {
         self.wait.saturating_duration_since(Instant::now())
     }
@@ -172,24 +179,29 @@ fn selection(rows: &Rows) -> Selection<'_> {
     Selection { filters: NO_FILTERS, rows }
 }
 
-/// The records that the client sees of each place, and the work to select them.
+fn rows_of_each(places: &[Place<'_>], rows: &RowsOf<'_>) -> Vec<Result<Rows, CommandError>> {
+    places.iter().map(|(log, _)| rows(log.topic)).collect()
+}
+
+/// The records of each place that are among its rows, and the work to select them.
 fn select_each(
     read: &[Result<Fetched, CommandError>],
-    places: &[Place<'_>],
-    rows: &RowsOf<'_>,
-) -> Vec<Result<(Fetched, usize), CommandError>> {
-    let select = |(read, (log, _)): (&Result<Fetched, CommandError>, &Place<'_>)| {
-        let (read, rows) = (read.clone()?, rows(log.topic)?);
+    rows: &[Result<Rows, CommandError>],
+) -> (Vec<Result<Fetched, CommandError>>, usize) {
+    let mut work = 0_usize;
+    let select = |(read, rows): (&Result<Fetched, CommandError>, &Result<Rows, CommandError>)| {
+        let (read, rows) = (read.clone()?, rows.as_ref().map_err(Clone::clone)?);
         if rows.is_all() {
-            return Ok((read, 0));
+            return Ok(read);
         }
         // Each place is a read of its own, however small.
         let bytes = read.messages.len().max(MIN_WORK);
-        let selected = selection(&rows).of(read);
-        let work = selection(&rows).work(bytes, selected.messages.len());
-        Ok((selected, work))
+        let selected = selection(rows).of(read);
+        work = work.saturating_add(selection(rows).work(bytes, selected.messages.len()));
+        Ok(selected)
     };
-    read.iter().zip(places).map(select).collect()
+    let selected = read.iter().zip(rows).map(select).collect();
+    (selected, work)
 }
 
 /// The first records, as many as the client's bounds allow, but one at least.
