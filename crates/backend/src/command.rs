@@ -125,6 +125,18 @@ pub struct Record {
     pub timestamp: Option<i64>,
 }
 
+impl Record {
+    /// The bytes of its key, its value and its headers.
+    pub fn bytes(&self) -> usize {
+        let headers = self
+            .headers
+            .iter()
+            .map(|Header { key, value }| key.len().saturating_add(value.as_ref().map_or(0, Bytes::len)));
+        let parts = [&self.key, &self.value].map(|part| part.as_ref().map_or(0, Bytes::len));
+        parts.into_iter().chain(headers).fold(0, usize::saturating_add)
+    }
+}
+
 /// A header of a record.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Header {

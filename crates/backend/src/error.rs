@@ -42,6 +42,8 @@ pub enum Fault {
     InvalidRecord,
     /// The queue is full, or the client already holds its share of it.
     QueueFull,
+    /// The client's identity has used up its quota.
+    QuotaExceeded,
     /// The cluster or the bridge refuses now; a retry can succeed.
     Transient,
     /// The cluster refuses; a retry will not help.
@@ -96,7 +98,7 @@ impl Fault {
     /// Whether a retry of the same command can succeed.
     pub fn is_retriable(self) -> bool {
         match self {
-            Self::QueueFull | Self::Transient => true,
+            Self::QueueFull | Self::QuotaExceeded | Self::Transient => true,
             Self::Unreachable { retriable } | Self::UnknownOutcome { retriable } => retriable,
             Self::Invalid
             | Self::OffsetOutOfRange
@@ -122,6 +124,7 @@ impl Fault {
             Self::TooLarge => Reason::TooLarge,
             Self::InvalidRecord => Reason::InvalidRecord,
             Self::QueueFull => Reason::QueueFull,
+            Self::QuotaExceeded => Reason::QuotaExceeded,
             Self::Transient => Reason::Transient,
             Self::Rejected => Reason::Rejected,
             Self::Unreachable { .. } => Reason::Unreachable,

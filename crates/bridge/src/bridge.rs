@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use futures_util::future::join_all;
 use sluicegate_backend::{Backend, Unready};
 use sluicegate_delivery::drain::Drain;
+use sluicegate_delivery::quota::People;
 use sluicegate_fair_share::{Ledger, Permits};
 use sluicegate_kafka::{EncoderPool, Kafka};
 use sluicegate_nats::Nats;
@@ -221,6 +222,7 @@ impl Endpoint {
             // A waiting request costs no more than a session.
             waiting: permits(limits.max_sessions),
             waiting_http1: permits(limits.max_connections / HTTP1_WAITERS),
+            people: People::default(),
             revoked: Arc::new(Revoked::new(
                 &config.revocation.listed,
                 config.revocation.topic.is_some(),

@@ -27,6 +27,7 @@ use ::http::{Request, Response, Version};
 use arc_swap::ArcSwap;
 use hyper::body::Incoming;
 use sluicegate_delivery::drain::Drain;
+use sluicegate_delivery::quota::People;
 use sluicegate_fair_share::Permits;
 use sluicegate_protocol::metadata;
 use sluicegate_shared_log::SharedLog;
@@ -60,6 +61,8 @@ pub(crate) struct Endpoint {
     pub(crate) waiting: Arc<Permits>,
     /// The same over HTTP/1.1, where each of them occupies a connection.
     pub(crate) waiting_http1: Arc<Permits>,
+    /// What each person uses of a route's quota.
+    pub(crate) people: People,
     /// Identities that are over before they expire.
     pub(crate) revoked: Arc<Revoked>,
     pub(crate) metrics: Metrics,

@@ -43,6 +43,12 @@ const SHARED_LIMITS: &[Row] = &[
         "waiting_reads_over_http1_leave_connections_to_others",
     ],
     [
+        "10,000 people who left and are remembered, for their quotas",
+        "the one who left first: begins anew",
+        "crates/delivery/src/quota/people.rs",
+        "person_who_left_first_is_forgotten_first",
+    ],
+    [
         "a cluster's queue of records to write",
         "the client above its share: 429, or `retriable` in a session",
         "crates/backend/src/write_queue.rs",

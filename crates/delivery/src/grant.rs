@@ -16,6 +16,7 @@ use sluicegate_protocol::Reason;
 use sluicegate_protocol::error_code::{INVALID_REQUEST, TOPIC_AUTHORIZATION_FAILED};
 use sluicegate_rights::{Rights, Rows, Topics};
 use sluicegate_telemetry::metrics::{ClusterMetrics, Kind, Outcome, RouteMetrics};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use crate::cluster::{
@@ -23,6 +24,7 @@ use crate::cluster::{
     topic_denied, unanswered,
 };
 use crate::drain::Drain;
+use crate::quota::Usage;
 use crate::{Subscribe, Subscription};
 
 pub use self::person::Person;
@@ -39,6 +41,10 @@ pub struct Grant {
     /// reload.
     max_read_bytes: usize,
     route: Arc<RouteMetrics>,
+    /// What the person uses of the route's quota. None: nobody in particular.
+    usage: Option<Arc<Usage>>,
+    /// Whether reads beyond the quota wait. Otherwise they are refused.
+    waits: bool,
 }
 
 impl Grant {
@@ -51,7 +57,24 @@ impl Grant {
             cluster,
             client,
             standing: Arc::new(Standing::new(rights, None, None)),
+            usage: None,
+            waits: false,
         }
+    }
+
+    /// This grant, whose use is counted to a person. Reads beyond the person's quota are refused.
+    #[must_use]
+    pub fn counted_to(self, usage: Option<Arc<Usage>>) -> Self {
+        Self { usage, ..self }
+    }
+
+    /// This grant for a session: reads beyond the person's quota wait.
+    ///
+    /// # Errors
+    /// The person has as many sessions as the quota allows: how many those are.
+    pub fn into_session(self) -> Result<(Self, Option<OwnedSemaphorePermit>), u32> {
+        let place = self.usage.as_ref().map(|usage| usage.open_session()).transpose()?;
+        Ok((Self { waits: true, ..self }, place))
     }
 
     /// This grant as long as `holding` lasts, and for no longer than until `aged`.
@@ -191,6 +214,7 @@ impl Grant {
         bounds: ReadBounds,
         reservation: &mut dyn AnswerReservation,
     ) -> Result<Fetched, CommandError> {
+        self.count_read(Kind::Fetch).await?;
         self.counted(Kind::Fetch, self.check_read(log.topic))?;
         let mut fetch = self.reads().fetch(self.client, offset, bounds);
         fetch.wait = self.within_term(fetch.wait);
@@ -208,7 +232,10 @@ impl Grant {
                 let ends = self.cluster.ends(self.client, log, false).await.ok();
                 Err(CommandError { ends, ..error })
             }
-            fetched => fetched,
+            fetched => {
+                self.count_delivered(fetched.iter());
+                fetched
+            }
         }
     }
 
@@ -226,6 +253,7 @@ impl Grant {
         bounds: ReadBounds,
         reservation: &mut dyn AnswerReservation,
     ) -> Result<Vec<Result<Fetched, CommandError>>, CommandError> {
+        self.count_read(Kind::MultiFetch).await?;
         let held = self.standing.held();
         let granted = self.granted(Kind::MultiFetch, held.readable(), places)?;
         let mut fetch = MultiFetch::of(self.reads().fetch(self.client, 0, bounds));
@@ -237,6 +265,7 @@ impl Grant {
         let read = self
             .unless_revoked(self.cluster.fetch_each(&granted, fetch, &|topic| self.rows(topic), reservation))
             .await?;
+        self.count_delivered(read.iter().flatten());
         Ok(self.with_denied(&held.rights, places, read))
     }
 
@@ -250,6 +279,7 @@ impl Grant {
         timestamp: i64,
         committed: bool,
     ) -> Result<i64, CommandError> {
+        self.count_read(Kind::ListOffset).await?;
         self.counted(Kind::ListOffset, self.check_read(log.topic))?;
         self.cluster.list_offset(self.client, log, timestamp, committed).await
     }
@@ -267,6 +297,7 @@ impl Grant {
         asked: &[(Log<'_>, i64)],
         committed: bool,
     ) -> Result<Vec<Result<ListedOffset, CommandError>>, CommandError> {
+        self.count_read(Kind::ListOffsets).await?;
         let held = self.standing.held();
         let granted = self.granted(Kind::ListOffsets, held.readable(), asked)?;
         let listed = self.cluster.list_offsets(self.client, &granted, committed).await;
@@ -278,6 +309,7 @@ impl Grant {
     /// # Cancel safety
     /// A drop abandons the reads.
     pub async fn ends(&self, log: Log<'_>, committed: bool) -> Result<(i64, i64), CommandError> {
+        self.count_read(Kind::ListOffset).await?;
         self.counted(Kind::ListOffset, self.check_read(log.topic))?;
         self.cluster.ends(self.client, log, committed).await
     }
@@ -287,6 +319,7 @@ impl Grant {
     /// # Cancel safety
     /// A drop abandons the read.
     pub async fn topics(&self) -> Result<Vec<String>, CommandError> {
+        self.count_read(Kind::Topics).await?;
         let held = self.standing.held();
         let readable = self.counted(Kind::Topics, held.readable())?;
         let topics = self.cluster.topics().await?;
@@ -298,6 +331,7 @@ impl Grant {
     /// # Cancel safety
     /// A drop abandons the read.
     pub async fn describe(&self, topic: &str) -> Result<Arc<Description>, CommandError> {
+        self.count_read(Kind::Topics).await?;
         self.counted(Kind::Topics, self.check_read(topic))?;
         self.cluster.partitions(self.client, topic).await
     }
@@ -315,6 +349,7 @@ impl Grant {
         names: TopicNames,
         size: impl Fn(&DescribedTopic) -> usize,
     ) -> Result<MetadataPage, CommandError> {
+        self.count_read(Kind::Topics).await?;
         let held = self.standing.held();
         let readable = self.counted(Kind::Topics, held.readable())?;
         let TopicNames { topics, prefixes, after } = names;
@@ -355,10 +390,14 @@ impl Grant {
     /// # Cancel safety
     /// A drop abandons the reads.
     pub async fn subscribe(&self, command: SubscribeCommand) -> Result<Subscription, CommandError> {
+        self.count_read(Kind::Subscribe).await?;
         let granted = command.sources.iter().try_for_each(|source| self.check_read(&source.topic));
         let subscribe = granted.and_then(|()| Subscribe::of(self.system(), command, self.reads()));
         let subscribe = Subscribe { client: self.client, ..self.counted(Kind::Subscribe, subscribe)? };
-        Subscription::open(&self.cluster, &self.route, &self.standing, subscribe).await
+        let place = self.usage.as_ref().map(|usage| usage.subscribe()).transpose();
+        let place = self.counted(Kind::Subscribe, place)?;
+        let subscription = Subscription::open(&self.cluster, &self.route, &self.standing, subscribe).await?;
+        Ok(subscription.counted_to(self.usage.clone(), place))
     }
 
     /// Writes records in the order of tickets. Calls `queued` once the first record is queued.
@@ -371,9 +410,31 @@ impl Grant {
         ticket: WriteTicket,
         queued: impl FnOnce(),
     ) -> Result<Vec<DeliveryReport>, CommandError> {
+        if let Some(usage) = &self.usage {
+            let bytes = records.iter().map(Record::bytes).fold(0, usize::saturating_add);
+            self.counted(Kind::Produce, usage.write(records.len(), bytes))?;
+        }
         let held = self.standing.held();
         let topics = self.counted(Kind::Produce, held.writable())?;
         self.cluster.produce(self.client, records, topics, ticket, queued).await
+    }
+
+    /// Counts a command that reads to the person who asks, before it is done.
+    async fn count_read(&self, kind: Kind) -> Result<(), CommandError> {
+        match &self.usage {
+            None => Ok(()),
+            Some(usage) if self.waits => {
+                usage.read_in_time().await;
+                Ok(())
+            }
+            Some(usage) => self.counted(kind, usage.read()),
+        }
+    }
+
+    fn count_delivered<'a>(&self, read: impl Iterator<Item = &'a Fetched>) {
+        if let Some(usage) = &self.usage {
+            usage.delivered(read.map(|fetched| fetched.messages.len()).fold(0, usize::saturating_add));
+        }
     }
 
     /// The part of a wait that ends with the grant.

@@ -8,7 +8,8 @@
 //! 4. [`Subscription`] has a position in each log, and gives its client [`Item`]s: a runtime around `cursors`
 //! 5. `cursors` decides: events lead to items, and to effects that the runtime performs, without I/O or a clock;
 //!    `cursor` is one position and its states, `client` the request and the messages that all of them share
-//! 6. `lag` samples how far subscriptions are behind; [`drain`] spreads the end of sessions
+//! 6. [`quota`]: what one person uses of a route's quota, counted by the door
+//! 7. `lag` samples how far subscriptions are behind; [`drain`] spreads the end of sessions
 //!
 //! `command` and `filter` check what a client asks for.
 //!
@@ -25,6 +26,7 @@ mod filter;
 pub mod grant;
 mod item;
 mod lag;
+pub mod quota;
 mod subscribe;
 mod subscription;
 #[cfg(any(test, feature = "testing"))]

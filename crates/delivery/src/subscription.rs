@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use sluicegate_backend::{CommandError, Log};
 use sluicegate_telemetry::metrics::{Kind, OpenSubscription, RouteMetrics};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::cursor::{Answer, Cursor, Event, Moment};
@@ -20,6 +20,7 @@ use super::lag::Progress;
 use super::subscribe::Subscribe;
 use crate::cluster::{Cluster, Partitions};
 use crate::grant::{Held, Standing};
+use crate::quota::Usage;
 
 /// A client's positions in logs. It reads with [`Subscription::ready`], and moves on with [`Subscription::take`].
 pub struct Subscription {
@@ -34,6 +35,9 @@ pub struct Subscription {
     metrics: Arc<RouteMetrics>,
     /// The positions as samples of the lag see them.
     progress: Arc<Progress>,
+    /// What the person uses of the route's quota.
+    usage: Option<Arc<Usage>>,
+    _place: Option<OwnedSemaphorePermit>,
     _counted: OpenSubscription,
 }
 
@@ -90,8 +94,15 @@ impl Subscription {
             waits,
             metrics: Arc::clone(metrics),
             progress,
+            usage: None,
+            _place: None,
             _counted: cluster.metrics.subscription(),
         })
+    }
+
+    /// This subscription, whose deliveries are counted to a person, and which has one of the person's places.
+    pub(crate) fn counted_to(self, usage: Option<Arc<Usage>>, place: Option<OwnedSemaphorePermit>) -> Self {
+        Self { usage, _place: place, ..self }
     }
 
     /// The number of partitions.
@@ -108,6 +119,9 @@ impl Subscription {
         if let Some((client, work)) = self.cursors.client.uncounted() {
             self.cluster.scans().take(client, work).await;
             self.cursors.client.counted();
+        }
+        if let Some(usage) = self.usage.as_ref().filter(|_| !self.has_items()) {
+            usage.may_deliver().await;
         }
         loop {
             // An answer of a broker can wake many.
@@ -216,7 +230,10 @@ impl Subscription {
                         self.progress.set(index, cursor.next, cursor.end);
                     }
                 }
-                Effect::Delivered { records, bytes } => self.metrics.delivered(records, bytes),
+                Effect::Delivered { records, bytes } => {
+                    self.metrics.delivered(records, bytes);
+                    self.usage.iter().for_each(|usage| usage.delivered(bytes));
+                }
             }
         }
     }

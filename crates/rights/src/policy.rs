@@ -9,6 +9,7 @@ use crate::capabilities;
 use crate::claims::{Claims, Path, REGISTERED};
 use crate::entry::Entry;
 use crate::placeholders::is_claim_name;
+use crate::quota::Quota;
 use crate::rights::Rights;
 use crate::row::Row;
 use crate::topics::{Pattern, Topics};
@@ -32,6 +33,9 @@ pub struct Policy {
     /// The claim with capabilities, which narrow the entries.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capabilities: Option<Path>,
+    /// The most that each person can have and do.
+    #[serde(skip_serializing_if = "Quota::is_default")]
+    pub quota: Quota,
 }
 
 /// How clients of a route show who they are.
@@ -111,6 +115,9 @@ impl Policy {
         }
         if self.identity.is_none() && self.capabilities.is_some() {
             return mistake("identity", "is missing, and capabilities need it".to_owned());
+        }
+        if self.identity.is_none() && !self.quota.is_default() {
+            return mistake("identity", "is missing, and a quota needs it".to_owned());
         }
         Ok(())
     }

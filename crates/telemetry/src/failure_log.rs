@@ -51,6 +51,7 @@ fn is_for_operators(reason: Reason) -> bool {
         | Reason::NotFound
         | Reason::Recreated
         | Reason::TooLarge
-        | Reason::InvalidRecord => false,
+        | Reason::InvalidRecord
+        | Reason::QuotaExceeded => false,
     }
 }

@@ -5,11 +5,13 @@
 //! - `requests`: requests to servers of messaging systems; `brokers`: those of Kafka, and their state
 //! - `reads`: what the shared log counts
 //! - `revocations`: identities that are over before they expire
+//! - `quotas`: people who reach a limit of their quota
 //! - `labels`: labels and their values
 
 mod brokers;
 mod deliveries;
 mod labels;
+mod quotas;
 mod reads;
 mod requests;
 mod revocations;
@@ -29,6 +31,7 @@ use sluicegate_ws_session::SessionError;
 pub use self::brokers::{BrokerMetrics, BrokerStates};
 pub use self::deliveries::RouteMetrics;
 pub use self::labels::{Kind, Outcome, SessionEnd, WriteFailure};
+pub use self::quotas::{Limit, QuotaMetrics};
 pub use self::requests::RequestMetrics;
 pub use self::revocations::RevocationMetrics;
 
@@ -37,6 +40,7 @@ use self::deliveries::{Deliveries, Routes};
 use self::labels::{
     ClusterLabel, CommandLabels, KindLabels, ReasonLabels, RefusalLabel, RouteLabels, StatusLabels,
 };
+use self::quotas::Quotas;
 use self::reads::ReadMetrics;
 use self::requests::Requests;
 use crate::traces::ExportCounts;
@@ -61,6 +65,7 @@ pub struct Metrics {
     reloads: Counter,
     config_rejected: Gauge,
     revocations: RevocationMetrics,
+    quotas: Quotas,
     write_durations: Family<ClusterLabel, Histogram, fn() -> Histogram>,
     deliveries: Deliveries,
     brokers: Brokers,
@@ -79,6 +84,8 @@ pub struct ClusterMetrics {
     subscriptions: Gauge,
     lag: Histogram,
     routes: Routes,
+    /// The limits that people reach.
+    pub quotas: Arc<QuotaMetrics>,
     faults: Family<ReasonLabels, Counter>,
     cluster: String,
     ended: [Counter; SessionEnd::ALL.len()],
@@ -127,6 +134,7 @@ impl Default for Metrics {
             reloads: Counter::default(),
             config_rejected: Gauge::default(),
             revocations: RevocationMetrics::default(),
+            quotas: Quotas::default(),
             write_durations: Family::new_with_constructor(durations),
             deliveries: Deliveries::default(),
             brokers: Brokers::default(),
@@ -174,6 +182,7 @@ impl Metrics {
         let rejected = "1 while the newest configuration is invalid and an earlier one is in use";
         registry.register("config_rejected", rejected, self.config_rejected.clone());
         self.revocations.register(&mut registry);
+        self.quotas.register(&mut registry);
         let durations = "Time from the queue to the acknowledgement, of each record";
         registry.register("write_duration_seconds", durations, self.write_durations.clone());
         self.brokers.register(&mut registry);
@@ -251,6 +260,7 @@ impl Metrics {
             subscriptions: self.subscriptions.get_or_create_owned(&ClusterLabel { cluster: cluster() }),
             lag: self.deliveries.lag(name),
             routes: self.deliveries.cluster(name),
+            quotas: Arc::new(self.quotas.cluster(name)),
             faults: self.faults.clone(),
             cluster: cluster(),
             ended: SessionEnd::ALL.map(ended),

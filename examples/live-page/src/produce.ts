@@ -87,6 +87,7 @@ const REASONS: { [R in Reason]?: string } = {
   too_large: "The record is too large.",
   invalid_record: "The topic does not accept such records.",
   queue_full: "Too many records wait to be written. Try again later.",
+  quota_exceeded: "You have written too much. Try again later.",
   transient: "Kafka cannot write it at the moment. Try again later.",
   unreachable: "Kafka cannot be reached. Try again later.",
   disconnected: "The page is not connected.",

@@ -3,14 +3,15 @@
 //! 1. [`stacks`]: a gateway that verifies tokens, and people who have some
 //! 2. [`people`]: each sees and writes only what is theirs, through every way in
 //! 3. [`rows`]: tenants who share a topic
-//! 4. [`strangers`]: clients without an identity, or with a forged one
-//! 5. [`certificates`], [`authorizer`], [`consumers`]: people whom the gateway knows by other means than a token
-//! 6. [`tokens`]: tokens that the bridge verifies, and each way to forge one
-//! 7. [`hostile`]: claims that try to reach more
-//! 8. [`ending`]: what ends with an identity
-//! 9. [`renewing`]: another token on the open socket
-//! 10. [`revoking`]: identities that are over before they expire
-//! 11. [`browsers`]: users who log in at an OpenID provider in a real browser
+//! 4. [`quotas`]: how much one person can have and do
+//! 5. [`strangers`]: clients without an identity, or with a forged one
+//! 6. [`certificates`], [`authorizer`], [`consumers`]: people whom the gateway knows by other means than a token
+//! 7. [`tokens`]: tokens that the bridge verifies, and each way to forge one
+//! 8. [`hostile`]: claims that try to reach more
+//! 9. [`ending`]: what ends with an identity
+//! 10. [`renewing`]: another token on the open socket
+//! 11. [`revoking`]: identities that are over before they expire
+//! 12. [`browsers`]: users who log in at an OpenID provider in a real browser
 
 #![cfg(test)] // so that helpers, too, may fail as tests do
 
@@ -21,6 +22,7 @@ mod consumers;
 mod ending;
 mod hostile;
 mod people;
+mod quotas;
 mod renewing;
 mod revoking;
 mod rows;

@@ -37,7 +37,7 @@ pub(crate) async fn auth(socket: &mut JsonSocket, id: i64, token: &str) {
 }
 
 /// The next message with this id; those of others are left out.
-async fn answer(socket: &mut JsonSocket, id: i64) -> Value {
+pub(crate) async fn answer(socket: &mut JsonSocket, id: i64) -> Value {
     loop {
         let message = socket.receive().await;
         if message["id"] == id {

@@ -1,17 +1,18 @@
 //! The rights of a route's clients.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 
 use serde::Deserialize as _;
 use serde_json::Value;
 use sluicegate_protocol::metadata;
 use sluicegate_protocol::metadata::MAX_ACCESS_BYTES;
-use sluicegate_rights::Topics;
 use sluicegate_rights::claims::Path;
 use sluicegate_rights::entry::Entry;
 use sluicegate_rights::policy::Policy;
 use sluicegate_rights::template::Template;
 use sluicegate_rights::topics::{MAX_LIST_BYTES, Pattern};
+use sluicegate_rights::{Quota, Topics};
 
 use super::identity::{self, Source};
 use super::reader::Reader;
@@ -82,7 +83,9 @@ impl Grant {
         let (source, identity) = identity::read(reader).unzip();
         let claims: BTreeMap<String, Path> = reader.parsed("claims", CLAIMS).unwrap_or_default();
         let capabilities = reader.parsed("capabilities", CAPABILITIES);
-        let asks = source.is_some() || !claims.is_empty() || capabilities.is_some();
+        let quota = quota(reader);
+        let asks =
+            source.is_some() || !claims.is_empty() || capabilities.is_some() || quota != Quota::default();
         if let (Right::Shared(read), Right::Shared(write)) = (&read, &write)
             && !asks
             && topics.iter().flatten().all(Entry::is_plain)
@@ -96,7 +99,8 @@ impl Grant {
             Right::Shared(true) => Some(topics.clone()),
             Right::Own(entries) => Some(entries),
         };
-        let policy = Policy { identity, claims, read: granted(read), write: granted(write), capabilities };
+        let (read, write) = (granted(read), granted(write));
+        let policy = Policy { identity, claims, read, write, capabilities, quota };
         if let Err(mistake) = policy.check() {
             reader.mistake(mistake.member, &mistake.reason);
         }
@@ -119,6 +123,25 @@ impl Grant {
         let policy = self.policy.as_ref().map(|personal| (metadata::ACCESS, personal.json.as_str()));
         [read, write, topics, policy].into_iter().flatten()
     }
+}
+
+/// The most that each person can have and do.
+fn quota(reader: &mut Reader) -> Quota {
+    let mut quota = Quota::default();
+    reader.object("quota", |reader| {
+        for (key, member) in [
+            ("sessions", &mut quota.sessions),
+            ("subscriptions", &mut quota.subscriptions),
+            ("commands_per_second", &mut quota.commands_per_second),
+            ("records_per_second", &mut quota.records_per_second),
+            ("read_bytes_per_second", &mut quota.read_bytes_per_second),
+            ("write_bytes_per_second", &mut quota.write_bytes_per_second),
+        ] {
+            let number = reader.number(key, "", (1, u32::MAX));
+            number.and_then(NonZeroU32::new).into_iter().for_each(|number| *member = number);
+        }
+    });
+    quota
 }
 
 fn right(reader: &mut Reader, key: &'static str, default: bool) -> Right {

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderMap, Request};
 use sluicegate_delivery::cluster::Cluster;
 use sluicegate_delivery::grant::{Grant, Holding};
+use sluicegate_delivery::quota::Account;
 use sluicegate_fair_share::ClientKey;
 use sluicegate_protocol::metadata;
 use sluicegate_rights::{Policy, Rights};
@@ -41,7 +42,23 @@ impl Admission {
     pub(crate) fn holding(&self) -> Option<Holding> {
         self.identity.as_ref().map(Identity::holding)
     }
+
+    /// What quotas count the use of `grant` to; None: nobody in particular, whom shares by source bound.
+    fn account(&self, grant: &Grant, route: Option<&[u8]>) -> Option<Account> {
+        let (policy, claims) = (self.policy.as_ref()?, &self.identity.as_ref()?.claims);
+        let cut = |text: &str| text.get(..text.floor_char_boundary(MAX_ACCOUNT_BYTES)).map(str::to_owned);
+        Some(Account {
+            cluster: grant.holder().cluster,
+            route: route.map(|route| route.get(..MAX_ACCOUNT_BYTES).unwrap_or(route).to_owned()),
+            quota: policy.quota,
+            issuer: claims.issuer().and_then(cut),
+            subject: claims.subject().and_then(cut),
+        })
+    }
 }
+
+/// The longest part of a name that tells accounts apart. OpenID Connect's subjects have at most 255 bytes.
+const MAX_ACCOUNT_BYTES: usize = 512;
 
 impl Endpoint {
     /// Checks that a gateway sent the request, and that this version knows each of its headers.
@@ -84,7 +101,10 @@ impl Endpoint {
         let holding = admission.holding();
         holding.iter().try_for_each(|holding| self.serve(holding))?;
         let grant = Grant::new(cluster, client, route, settings.without_own_topic(admission.rights()));
-        let grant = grant.held(holding, admission.aged);
+        let usage = admission
+            .account(&grant, route)
+            .map(|account| self.people.usage(account, &grant.metrics().quotas));
+        let grant = grant.held(holding, admission.aged).counted_to(usage);
         let renewal = Renewal::of(self, &grant, admission.route, admission.policy);
         Ok(Granted { grant, renewal })
     }

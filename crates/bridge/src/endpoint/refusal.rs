@@ -46,6 +46,10 @@ pub(crate) enum Refusal {
     Full {
         max_sessions: usize,
     },
+    /// The person has as many sessions as the route's quota allows.
+    Quota {
+        max_sessions: u32,
+    },
     /// An HTTP/1.1 request without `Host`, or with several.
     Host,
     /// An invalid WebSocket handshake.
@@ -142,6 +146,7 @@ impl Refusal {
             | Self::Draining
             | Self::Outdated
             | Self::Full { .. }
+            | Self::Quota { .. }
             | Self::Host
             | Self::Handshake(_)
             | Self::Body
@@ -172,7 +177,7 @@ impl Refusal {
         let mut response = Response::new(Body::new(Full::new(Bytes::from(body))));
         *response.status_mut() = status;
         let headers = response.headers_mut();
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        if [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS].contains(&status) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
         }
         headers.extend(challenge.map(|challenge| (header::WWW_AUTHENTICATE, challenge)));
@@ -189,6 +194,7 @@ impl Refusal {
             Self::Handshake(refused) => Some(refused.clone()),
             Self::Identity(error) => Some(Refused::new(401, error.text())),
             Self::Origin => Some(Refused::new(403, ORIGIN)),
+            Self::Quota { .. } => Some(Refused::new(429, QUOTA)),
             _ => None,
         }
     }
@@ -223,6 +229,7 @@ impl Refusal {
             Self::Draining => "draining",
             Self::Outdated => "outdated",
             Self::Full { .. } => "full",
+            Self::Quota { .. } => "quota",
             Self::Host | Self::Handshake(_) => "handshake",
             Self::Body => "body",
             Self::Origin | Self::NotLoopbackHost => "origin",
@@ -266,6 +273,7 @@ impl Refusal {
             Self::Full { .. } | Self::RouteCluster(RouteClusterError::TooMany { .. }) => {
                 (StatusCode::SERVICE_UNAVAILABLE, Code::ResourceExhausted)
             }
+            Self::Quota { .. } => (StatusCode::TOO_MANY_REQUESTS, Code::ResourceExhausted),
             Self::Handshake(refused) => {
                 let status = StatusCode::from_u16(refused.status).unwrap_or(StatusCode::BAD_REQUEST);
                 (status, Code::InvalidArgument)
@@ -306,6 +314,7 @@ impl Refusal {
             | Self::Draining
             | Self::Outdated
             | Self::Full { .. }
+            | Self::Quota { .. }
             | Self::Host
             | Self::Handshake(_)
             | Self::Body
@@ -356,6 +365,7 @@ impl Refusal {
             Self::Full { max_sessions } => {
                 format!("bridge at capacity for this client (limits.max_sessions = {max_sessions})")
             }
+            Self::Quota { max_sessions } => format!("{QUOTA} (the route's quota.sessions = {max_sessions})"),
             Self::Host => "expected exactly one Host header".to_owned(),
             Self::Handshake(refused) => refused.reason.to_owned(),
             Self::Body => "a WebSocket upgrade must not have a body".to_owned(),
@@ -389,6 +399,7 @@ fn escaped(name: &[u8]) -> String {
 const MAX_NAME_BYTES: usize = 100;
 const ORIGIN: &str =
     "Origin not allowed: without gateway_secret or tls.client_ca the bridge serves loopback origins only";
+const QUOTA: &str = "too many sessions of this identity: close one of them first";
 const RETRY_AFTER_SECONDS: &str = "1";
 
 #[cfg(test)]
@@ -412,6 +423,7 @@ mod tests {
             Refusal::Draining,
             Refusal::Outdated,
             Refusal::Full { max_sessions: 1 },
+            Refusal::Quota { max_sessions: 1 },
             Refusal::Handshake(refused(400)),
             Refusal::Handshake(refused(403)),
             Refusal::Handshake(refused(426)),
@@ -444,6 +456,7 @@ mod tests {
             "draining" => "the bridge is shutting down",
             "outdated" => "`[tls]` has changed since the connection was opened",
             "full" => "`limits.max_sessions` is reached, or the client holds its share of it",
+            "quota" => "the client's identity has as many sessions as the route's `quota` allows",
             "handshake" => "an invalid or forbidden WebSocket handshake",
             "body" => "an upgrade with a body",
             "origin" => "a page or host of another machine, at a bridge without a secret",

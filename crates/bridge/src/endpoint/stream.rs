@@ -10,6 +10,7 @@ use sluicegate_fair_share::Permit;
 use sluicegate_protocol::codec::Codec;
 use sluicegate_protocol::metadata;
 use sluicegate_telemetry::traces::{self, Context};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 
@@ -27,6 +28,8 @@ pub(super) struct AdmittedSession {
     /// Cancelled to reset its HTTP/2 stream. Nothing listens if the session has taken over an HTTP/1.1 connection.
     stream: CancellationToken,
     _slot: Permit,
+    /// One of the person's sessions.
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 impl Endpoint {
@@ -71,9 +74,10 @@ impl Endpoint {
     pub(super) fn admit(&self, Granted { grant, renewal }: Granted) -> Result<AdmittedSession, Refusal> {
         let full = || Refusal::Full { max_sessions: self.sessions.max() };
         let slot = self.sessions.try_acquire(grant.holder(), 1).ok_or_else(full)?;
+        let (grant, place) = grant.into_session().map_err(|max_sessions| Refusal::Quota { max_sessions })?;
         grant.metrics().sessions.inc();
         let (context, stream) = (traces::current(), executor::current().unwrap_or_default());
-        Ok(AdmittedSession { grant, renewal, context, stream, _slot: slot })
+        Ok(AdmittedSession { grant, renewal, context, stream, _slot: slot, _place: place })
     }
 
     pub(super) async fn run(&self, admitted: AdmittedSession, codec: Codec, transport: Transport) {

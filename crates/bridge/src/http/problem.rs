@@ -51,7 +51,7 @@ pub(crate) enum ProblemKind {
     /// The body's content is invalid.
     Unprocessable,
     TooManyHeaders,
-    /// The write queue has no room.
+    /// The write queue has no room, or the client's identity has used up its quota.
     Busy,
     /// The body did not arrive in time.
     TooSlow,
@@ -156,7 +156,7 @@ impl ProblemKind {
             Fault::NotFound => Self::NoTopic,
             Fault::TooLarge => Self::TooLarge,
             Fault::InvalidRecord => Self::Unprocessable,
-            Fault::QueueFull => Self::Busy,
+            Fault::QueueFull | Fault::QuotaExceeded => Self::Busy,
             Fault::Transient | Fault::Unreachable { retriable: true } => Self::Unavailable,
             Fault::Rejected | Fault::Unreachable { retriable: false } => Self::Rejected,
             Fault::UnknownOutcome { .. } => Self::UnknownOutcome,
@@ -310,7 +310,7 @@ mod tests {
         ProblemKind::UnknownOutcome,
     ];
 
-    const FAULTS: [(Fault, u16); 15] = [
+    const FAULTS: [(Fault, u16); 16] = [
         (Fault::Invalid, 400),
         (Fault::OffsetOutOfRange, 400),
         (Fault::Recreated, 400),
@@ -320,6 +320,7 @@ mod tests {
         (Fault::TooLarge, 413),
         (Fault::InvalidRecord, 422),
         (Fault::QueueFull, 429),
+        (Fault::QuotaExceeded, 429),
         (Fault::Rejected, 500),
         (Fault::Unreachable { retriable: false }, 500),
         (Fault::Unreachable { retriable: true }, 503),
@@ -346,7 +347,9 @@ mod tests {
             ProblemKind::TooLarge => "body or record too large, or more than 1,000 records",
             ProblemKind::UnsupportedMediaType => "unsupported type, or a body with `Content-Encoding`",
             ProblemKind::Unprocessable => "the body does not match its type, or the record is rejected",
-            ProblemKind::Busy => "the write queue is full, or holds too much of this client: not written",
+            ProblemKind::Busy => {
+                "the write queue or the identity's quota is used up: not written, or not read"
+            }
             ProblemKind::TooManyHeaders => "too many headers",
             ProblemKind::Misconfigured => "the route's configuration is invalid",
             ProblemKind::Rejected => "the messaging system refuses, and a retry does not help",

@@ -1291,6 +1291,8 @@ pub enum Reason {
     UnknownOutcome = 12,
     /// The topic or stream was deleted and created again: offsets and sequences of the old one mean other records now.
     Recreated = 13,
+    /// The client's identity has used up its quota on this route.
+    QuotaExceeded = 14,
 }
 impl Reason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1313,6 +1315,7 @@ impl Reason {
             Self::Unreachable => "UNREACHABLE",
             Self::UnknownOutcome => "UNKNOWN_OUTCOME",
             Self::Recreated => "RECREATED",
+            Self::QuotaExceeded => "QUOTA_EXCEEDED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1332,6 +1335,7 @@ impl Reason {
             "UNREACHABLE" => Some(Self::Unreachable),
             "UNKNOWN_OUTCOME" => Some(Self::UnknownOutcome),
             "RECREATED" => Some(Self::Recreated),
+            "QUOTA_EXCEEDED" => Some(Self::QuotaExceeded),
             _ => None,
         }
     }

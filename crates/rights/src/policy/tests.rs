@@ -132,6 +132,9 @@ fn policies_whose_parts_do_not_fit_are_refused() {
     refused(json!({"read": [{"topic": "a.${sub}"}]}), "identity: is missing, and entries use the claim sub");
     refused(json!({"read": [{"topic": "a", "when": {"sub": ["x"]}}]}), "use the claim sub");
     refused(json!({"capabilities": ["c"]}), "capabilities need it");
+    refused(json!({"quota": {"sessions": 1}}), "a quota needs it");
+    refused(json!({"identity": {}, "quota": {"sessions": 0}}), "nonzero");
+    refused(json!({"identity": {}, "quota": {"session": 1}}), "unknown field `session`");
     refused(entries(json!([{"topic": "a.${team}"}])), "claims: has no team, which an entry uses");
     refused(
         entries(json!([{"topic": "a", "when": {"team": ["x"]}}])),

@@ -85,7 +85,7 @@ pub enum SessionEnd {
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::Ping,
         Self::Fetch,
         Self::ListOffset,
@@ -95,6 +95,7 @@ impl Kind {
         Self::Topics,
         Self::Subscribe,
         Self::Session,
+        Self::Auth,
         Self::Unknown,
     ];
 
@@ -139,7 +140,8 @@ impl WriteFailure {
             | Fault::NotFound
             | Fault::Recreated
             | Fault::TooLarge
-            | Fault::InvalidRecord => Self::Refused,
+            | Fault::InvalidRecord
+            | Fault::QuotaExceeded => Self::Refused,
             Fault::NotAuthorized => Self::NotAuthorized,
             Fault::QueueFull => Self::QueueFull,
             Fault::Transient | Fault::Rejected | Fault::Unreachable { .. } | Fault::UnknownOutcome { .. } => {
@@ -214,6 +216,12 @@ pub(super) struct ClusterLabel {
 pub(super) struct ReasonLabels {
     pub(super) cluster: String,
     pub(super) reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct QuotaLabels {
+    pub(super) cluster: String,
+    pub(super) quota: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]

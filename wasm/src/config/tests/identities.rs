@@ -50,6 +50,10 @@ fn rights_of_people_are_told_as_a_policy() {
     let writes = json!({"identity": gateway, "write": [{"topic": "a"}]});
     let others = [("sluicegate-read", "false"), ("sluicegate-write", "true")];
     check(&format!(r#"{JWT},"read":false,"write":["a"]"#), &writes, &others);
+    let quota = json!({"sessions": 3, "subscriptions": 1000, "commands_per_second": 1000, "records_per_second": 4_294_967_295_u32,
+        "read_bytes_per_second": 67_108_864, "write_bytes_per_second": 16_777_216});
+    let limited = json!({"identity": gateway, "read": [{"topic": "*"}], "quota": quota});
+    check(&format!(r#"{JWT},"quota":{{"sessions":3,"records_per_second":4294967295}}"#), &limited, &[]);
     // Without an identity, rights can have topics of their own too.
     check(r#""write":["a"]"#, &json!({"read": [{"topic": "*"}], "write": [{"topic": "a"}]}), &others[1..]);
     // Rows are told so, too.
@@ -135,6 +139,16 @@ fn mistakes_in_an_identity_are_reported_with_their_keys() {
     check(&format!(r#"{JWT},"claims":{{"team":"team"}}"#), "claims: must be an object of paths");
     check(&format!(r#"{JWT},"claims":{{"sub":["user"]}}"#), "claims: sub is the identity's own claim");
     check(&format!(r#"{JWT},"capabilities":[]"#), "capabilities: must be the path");
+    check(r#""quota":{"sessions":1}"#, "identity: is missing, and a quota needs it");
+    check(&format!(r#"{JWT},"quota":7"#), "quota: must be an object");
+    check(
+        &format!(r#"{JWT},"quota":{{"sessions":0}}"#),
+        "quota.sessions: must be a number from 1 to 4294967295",
+    );
+    check(
+        &format!(r#"{JWT},"quota":{{"session":1}}"#),
+        "quota.session: unknown key, did you mean `sessions`?",
+    );
     check(r#""topics":["a"],"read":["b"]"#, "topics: has no use");
     let long: Vec<String> = (0..150).map(|number| format!("{number}{}", "x".repeat(100))).collect();
     check(&format!(r#"{JWT},"topics":{long:?}"#), "topics: must be at most 8192 bytes");

@@ -1,0 +1,163 @@
+//! Quotas at the door: who waits, who is refused, and what that costs others.
+
+use std::num::NonZeroU32;
+
+use prost::Message;
+use sluicegate_backend::Log;
+use sluicegate_backend::command::{ReadBounds, Record, Source, Start, SubscribeCommand};
+use sluicegate_protocol::KafkaFetchResp;
+use sluicegate_rights::Rights;
+use tokio::time::{advance, timeout};
+
+use super::*;
+use crate::Item;
+use crate::cluster::WriteTicket;
+use crate::grant::Grant;
+use crate::testing::logs::Logs;
+use crate::testing::script::Script;
+
+const READ: Quota = Quota {
+    sessions: NonZeroU32::MIN,
+    subscriptions: NonZeroU32::MIN,
+    commands_per_second: NonZeroU32::new(10).unwrap(),
+    records_per_second: NonZeroU32::new(2).unwrap(),
+    read_bytes_per_second: NonZeroU32::MAX,
+    write_bytes_per_second: NonZeroU32::new(1_000).unwrap(),
+};
+
+fn counted(grant: Grant, usage: &Arc<Usage>) -> Grant {
+    grant.counted_to(Some(Arc::clone(usage)))
+}
+
+fn usage(quota: Quota) -> Arc<Usage> {
+    Arc::new(Usage::new(quota, Arc::default()))
+}
+
+fn log(topic: &str) -> Log<'_> {
+    Log { topic, partition: 0 }
+}
+
+#[tokio::test(start_paused = true)]
+async fn reads_of_requests_are_refused_and_those_of_sessions_wait() {
+    let (cluster, _) = Script::cluster(1_000);
+    let usage = usage(READ);
+    let request = counted(Grant::all(&cluster), &usage);
+    let (session, _place) = request.clone().into_session().unwrap();
+    for _ in 0..51 {
+        request.fetch(log("0"), 0, ReadBounds::default(), &mut ()).await.unwrap();
+    }
+    let error = request.fetch(log("0"), 0, ReadBounds::default(), &mut ()).await.unwrap_err();
+    assert_eq!((error.fault, error.code, error.fault.is_retriable()), (Fault::QuotaExceeded, 0, true));
+    assert_eq!(error.message, "too many commands a second of this identity");
+    assert!((1..=100).contains(&error.retry_after.as_millis()), "{error:?}");
+    let began = Instant::now();
+    for _ in 0..20 {
+        session.fetch(log("0"), 0, ReadBounds::default(), &mut ()).await.unwrap();
+    }
+    assert_eq!(began.elapsed().as_secs_f64().round(), 2.0);
+    // Another person has a quota of their own.
+    let bystander = counted(Grant::all(&cluster), &self::usage(READ));
+    assert_eq!(bystander.fetch(log("0"), 0, ReadBounds::default(), &mut ()).await.err(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_kind_of_command_counts() {
+    let (cluster, _) = Script::cluster(1_000);
+    let one = Quota { commands_per_second: NonZeroU32::MIN, ..READ };
+    let full = || {
+        let usage = usage(one);
+        (0..6).for_each(|_| usage.read().unwrap());
+        counted(Grant::all(&cluster), &usage)
+    };
+    let places = [(log("0"), 0)];
+    let bounds = ReadBounds::default();
+    let source = Source { topic: "0".to_owned(), ..Default::default() };
+    let command = SubscribeCommand { sources: vec![source], ..Default::default() };
+    let records = vec![Record { topic: "0".into(), ..Record::default() }];
+    let errors = [
+        full().fetch(log("0"), 0, bounds, &mut ()).await.err(),
+        full().multi_fetch(&places, bounds, &mut ()).await.err(),
+        full().list_offset(log("0"), 0, false).await.err(),
+        full().list_offsets(&places, false).await.err(),
+        full().ends(log("0"), false).await.err(),
+        full().topics().await.err(),
+        full().describe("0").await.err(),
+        full().describe_page(Default::default(), |_| 0).await.err(),
+        full().subscribe(command).await.err(),
+        full().produce(records, WriteTicket::default(), || {}).await.err(),
+    ];
+    for error in errors {
+        assert_eq!(error.map(|error| error.fault), Some(Fault::QuotaExceeded));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn writes_are_refused_with_the_time_of_a_retry() {
+    let (cluster, script) = Script::cluster(1_000);
+    let (session, _place) = counted(Grant::all(&cluster), &usage(READ)).into_session().unwrap();
+    let write = async |count: usize, bytes: usize| {
+        let value = Some(vec![0; bytes].into());
+        let record = Record { topic: "0".into(), value, ..Record::default() };
+        session.produce(vec![record; count], WriteTicket::default(), || {}).await.map(|reports| reports.len())
+    };
+    // More than can be used in advance: all of it is written, and then nothing for as long as it is owed.
+    assert_eq!(write(20, 0).await, Ok(20));
+    let error = write(1, 0).await.unwrap_err();
+    assert_eq!(
+        (error.fault, &error.message[..]),
+        (Fault::QuotaExceeded, "too many records a second of this identity")
+    );
+    let began = Instant::now();
+    while let Err(error) = write(1, 0).await {
+        sleep(error.retry_after).await;
+    }
+    assert_eq!(began.elapsed().as_secs_f64().round(), 5.0);
+    advance(Duration::from_secs(60)).await;
+    assert_eq!(write(1, 7_000).await, Ok(1));
+    let error = write(1, 0).await.unwrap_err();
+    assert_eq!(error.message, "too many bytes a second that are written of this identity");
+    assert_eq!(script.taken().len(), 22);
+}
+
+#[tokio::test(start_paused = true)]
+async fn deliveries_slow_down_and_lose_nothing() {
+    let logs = Logs::default();
+    logs.append(0, 2_000);
+    let per_second = NonZeroU32::new(1_000).unwrap();
+    let usage = usage(Quota { read_bytes_per_second: per_second, ..READ });
+    let grant = counted(Grant::of(&logs.cluster(), Rights::all()), &usage);
+    let source = Source { topic: "t".to_owned(), from: Start::Offset(0), ..Default::default() };
+    let command = SubscribeCommand { sources: vec![source], max_records: 10, ..Default::default() };
+    let mut subscription = grant.subscribe(command).await.unwrap();
+    let (began, mut offsets, mut bytes) = (Instant::now(), Vec::new(), 0);
+    while offsets.len() < 2_000 {
+        timeout(Duration::from_secs(60), subscription.ready(usize::MAX)).await.unwrap();
+        if let Some(Item::Delivery { messages, .. }) = subscription.take() {
+            bytes += messages.len();
+            let messages = KafkaFetchResp::decode(messages).unwrap().messages;
+            offsets.extend(messages.iter().map(|message| message.offset));
+        }
+    }
+    assert_eq!(offsets, (0..2_000).collect::<Vec<_>>());
+    let rate = bytes as f64 / (began.elapsed() + pace::ADVANCE).as_secs_f64();
+    assert!((900.0..1_100.0).contains(&rate), "{rate} bytes a second");
+}
+
+#[tokio::test(start_paused = true)]
+async fn places_are_free_again_after_their_use() {
+    let logs = Logs::default();
+    let grant = counted(Grant::of(&logs.cluster(), Rights::all()), &usage(READ));
+    let (session, place) = grant.clone().into_session().unwrap();
+    assert_eq!(grant.clone().into_session().err(), Some(1));
+    drop((session, place));
+    assert!(grant.clone().into_session().is_ok());
+    let subscribe = || {
+        let source = Source { topic: "t".to_owned(), ..Default::default() };
+        grant.subscribe(SubscribeCommand { sources: vec![source], ..Default::default() })
+    };
+    let first = subscribe().await.unwrap();
+    let error = subscribe().await.err().unwrap();
+    assert_eq!((error.fault, error.retry_after), (Fault::QuotaExceeded, RETRY_PLACE));
+    drop(first);
+    assert!(subscribe().await.is_ok());
+}
