@@ -127,21 +127,21 @@ impl Grant {
 
 /// The most that each person can have and do.
 fn quota(reader: &mut Reader) -> Quota {
-    let mut quota = Quota::default();
-    reader.object("quota", |reader| {
-        for (key, member) in [
-            ("sessions", &mut quota.sessions),
-            ("subscriptions", &mut quota.subscriptions),
-            ("commands_per_second", &mut quota.commands_per_second),
-            ("records_per_second", &mut quota.records_per_second),
-            ("read_bytes_per_second", &mut quota.read_bytes_per_second),
-            ("write_bytes_per_second", &mut quota.write_bytes_per_second),
-        ] {
-            let number = reader.number(key, "", (1, u32::MAX));
-            number.and_then(NonZeroU32::new).into_iter().for_each(|number| *member = number);
+    let by_default = Quota::default();
+    let quota = reader.object("quota", |reader| {
+        let mut number = |key, by_default| {
+            reader.number(key, "", (1, u32::MAX)).and_then(NonZeroU32::new).unwrap_or(by_default)
+        };
+        Quota {
+            sessions: number("sessions", by_default.sessions),
+            subscriptions: number("subscriptions", by_default.subscriptions),
+            commands_per_second: number("commands_per_second", by_default.commands_per_second),
+            records_per_second: number("records_per_second", by_default.records_per_second),
+            read_bytes_per_second: number("read_bytes_per_second", by_default.read_bytes_per_second),
+            write_bytes_per_second: number("write_bytes_per_second", by_default.write_bytes_per_second),
         }
     });
-    quota
+    quota.unwrap_or(by_default)
 }
 
 fn right(reader: &mut Reader, key: &'static str, default: bool) -> Right {
