@@ -14,7 +14,7 @@ use super::Usage;
 
 /// The usages of all people, as long as they differ from those of a newcomer.
 ///
-/// Memory: one entry for each person who is here, or was in the last seconds. Beyond [`MAX_ABSENT`] of those who left,
+/// Memory: one entry for each person who is here, or was in the last seconds. Beyond 10,000 of those who left,
 /// the ones who left first are forgotten, and begin anew if they come back. Nobody else notices.
 #[derive(Debug, Default)]
 pub struct People(Mutex<State>);
