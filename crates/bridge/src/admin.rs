@@ -1,8 +1,9 @@
-//! The admin port: `/livez`, `/readyz`, `/metrics`, over HTTP/1.1.
+//! The admin port: `/livez`, `/readyz`, `/metrics`, over HTTP/1.1; and [`sessions`] for operators.
 //!
 //! Anybody who reaches it can open connections, so each has little time and none keeps a probe out ([`places`]).
 
 mod places;
+mod sessions;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -58,21 +59,29 @@ impl Admin {
         }
     }
 
-    async fn handle<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
-        if request.method() != Method::GET && request.method() != Method::HEAD {
+    async fn handle<B>(&self, request: &Request<B>) -> Response<Body> {
+        let query = request.uri().query().unwrap_or_default();
+        let is_read = [Method::GET, Method::HEAD].contains(request.method());
+        if request.uri().path() == "/sessions" && (is_read || request.method() == Method::DELETE) {
+            return self.sessions(request.method(), request.headers(), query);
+        }
+        if !is_read {
             return text(StatusCode::METHOD_NOT_ALLOWED, "expected GET\n");
         }
         match request.uri().path() {
             "/livez" => text(StatusCode::OK, "ok\n"),
-            "/readyz" => self.ready(request.uri().query().unwrap_or_default()).await,
+            "/readyz" => self.ready(query).await,
             "/metrics" => self.metrics(),
-            _ => text(StatusCode::NOT_FOUND, "expected /livez, /readyz, /readyz?cluster=NAME or /metrics\n"),
+            _ => text(
+                StatusCode::NOT_FOUND,
+                "expected /livez, /readyz, /readyz?cluster=NAME, /metrics or /sessions\n",
+            ),
         }
     }
 
     /// Without a cluster: whether sessions are accepted, which takes all revoked identities. With one: whether a broker of it answers. Reports nothing
     /// else, because gateways can expose it.
-    async fn ready(&self, query: &str) -> Response<Full<Bytes>> {
+    async fn ready(&self, query: &str) -> Response<Body> {
         if self.endpoint.drain.has_begun() || !self.endpoint.revoked.is_complete() {
             return text(StatusCode::SERVICE_UNAVAILABLE, NOT_READY);
         }
@@ -86,7 +95,7 @@ impl Admin {
         }
     }
 
-    fn metrics(&self) -> Response<Full<Bytes>> {
+    fn metrics(&self) -> Response<Body> {
         let mut body = String::new();
         if encode(&mut body, &self.registry).is_err() {
             return text(StatusCode::INTERNAL_SERVER_ERROR, "failed to encode metrics\n");
@@ -97,7 +106,9 @@ impl Admin {
     }
 }
 
-fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+type Body = Full<Bytes>;
+
+fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
     let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
     let plain = HeaderValue::from_static("text/plain; charset=utf-8");

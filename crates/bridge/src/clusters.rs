@@ -249,7 +249,8 @@ impl Clusters {
         join_all(self.all().iter().map(|cluster| cluster.end_writes(by))).await;
     }
 
-    fn all(&self) -> Vec<Arc<Cluster>> {
+    /// All clusters that clients can still use.
+    pub(crate) fn all(&self) -> Vec<Arc<Cluster>> {
         let state = self.state.lock();
         let defined = state.defined.values().filter_map(|entry| entry.cluster.get().cloned());
         let removed = state.removed.iter().filter_map(Weak::upgrade);

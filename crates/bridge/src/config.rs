@@ -57,6 +57,9 @@ pub struct Config {
     /// Where `/livez`, `/readyz` and `/metrics` are served over plain HTTP/1.1. Default 127.0.0.1:7401. It shows
     /// cluster names and counters, but no records, so it can be bound beyond loopback.
     pub admin_listen: SocketAddr,
+    /// The token of operators who list sessions on `admin_listen` and end them: 16 or more printable ASCII characters, or
+    /// `{ file = "…" }`. Default: none, and nobody can.
+    pub admin_token: Option<Secret>,
     /// The secret that a gateway has to send in `sluicegate-gateway-secret` with every request, health checks included:
     /// 16 or more printable ASCII characters, or `{ file = "…" }`. Default: none, which is accepted only if `listen` is
     /// loopback.
@@ -214,6 +217,7 @@ impl Config {
         let config = Self {
             listen: root.address(&keys::LISTEN, &mut problems),
             admin_listen: root.address(&keys::ADMIN_LISTEN, &mut problems),
+            admin_token: root.secret(keys::ADMIN_TOKEN.short(), &mut problems),
             gateway_secret: root.secret(keys::GATEWAY_SECRET.short(), &mut problems),
             second_gateway_secret: root.secret(keys::SECOND_GATEWAY_SECRET.short(), &mut problems),
             tls: root.table("tls", &mut problems).and_then(|table| tls::parse(table, &mut problems)),

@@ -432,6 +432,7 @@ impl<'a> Session<'a> {
         let len = self.outbox.push(answer, reserved);
         self.answered = self.answered.saturating_add(len);
         self.grant.metrics().answer_bytes.inc_by(len as u64);
+        self.grant.activity().sent(len);
     }
 
     fn output_waits(&self) -> bool {

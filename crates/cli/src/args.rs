@@ -1,5 +1,6 @@
 //! The command line.
 
+mod admin;
 mod fetch;
 mod help;
 mod list_offsets;
@@ -8,6 +9,7 @@ mod produce;
 mod subscribe;
 mod suggest;
 
+use std::iter::successors;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -17,6 +19,7 @@ use clap::{CommandFactory as _, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
 use crate::stderr::{printable, say};
+pub(crate) use admin::{Admin, Sessions};
 pub(crate) use fetch::Fetch;
 pub(crate) use list_offsets::ListOffsets;
 pub(crate) use output::{Isolation, Output};
@@ -47,7 +50,7 @@ impl Args {
             | Command::Fetch(Fetch { headers, .. })
             | Command::Subscribe(Subscribe { headers, .. })
             | Command::Produce(Produce { headers, .. }) => &headers.headers[..],
-            Command::Completions(_) => &[],
+            Command::Admin(_) | Command::Completions(_) => &[],
         };
         self.headers.headers.iter().chain(behind_the_command).map(String::as_str)
     }
@@ -58,12 +61,24 @@ impl Args {
             Command::Fetch(Fetch { target, output, .. }) => output.problem(target.stream.is_some()),
             Command::Subscribe(Subscribe { stream, output, .. }) => output.problem(!stream.is_empty()),
             Command::Produce(produce) => produce.problem(),
+            Command::Admin(_) if self.has_gateway() => Some(NOT_THE_GATEWAY),
+            Command::Admin(Admin::Sessions(sessions)) => sessions.problem(),
             _ => None,
         };
         match problem {
             Some(problem) => Err(Self::command().error(ErrorKind::ArgumentConflict, problem)),
             None => Ok(self),
         }
+    }
+
+    /// Whether arguments say where the gateway is or how to connect to it.
+    fn has_gateway(&self) -> bool {
+        let Gateway { url, cacert, cert, key, profile, config, .. } = &self.gateway;
+        let files = [cacert, cert, key, config];
+        url.is_some()
+            || profile.is_some()
+            || files.into_iter().any(Option::is_some)
+            || self.headers().next().is_some()
     }
 }
 
@@ -130,6 +145,8 @@ pub(crate) enum Command {
     Fetch(Fetch),
     Subscribe(Subscribe),
     Produce(Produce),
+    #[command(subcommand)]
+    Admin(Admin),
     Completions(Completions),
 }
 
@@ -215,8 +232,8 @@ pub(crate) fn parse() -> Result<Args, ExitCode> {
         } else if error.use_stderr() {
             let meant = suggest::suggestion(&error).map(|meant| format!("; did you mean {meant}?"));
             let meant = meant.unwrap_or_default();
-            let command = subcommand().map(|name| format!(" {name}")).unwrap_or_default();
-            say(format_args!("sluicegate: {}{meant} (see sluicegate{command} --help)", sentence(&error)));
+            let commands = subcommands();
+            say(format_args!("sluicegate: {}{meant} (see sluicegate{commands} --help)", sentence(&error)));
             ExitCode::from(2)
         } else {
             let _ = error.print();
@@ -225,10 +242,11 @@ pub(crate) fn parse() -> Result<Args, ExitCode> {
     })
 }
 
-/// The subcommand of a command line with a mistake.
-fn subcommand() -> Option<String> {
-    let matches = Args::command().ignore_errors(true).try_get_matches().ok()?;
-    matches.subcommand_name().map(str::to_owned)
+/// The subcommands of a command line with a mistake, each after a space.
+fn subcommands() -> String {
+    let matches = Args::command().ignore_errors(true).try_get_matches().unwrap_or_default();
+    let commands = successors(matches.subcommand(), |(_, matches)| matches.subcommand());
+    commands.map(|(name, _)| format!(" {name}")).collect()
 }
 
 /// The first of clap's paragraphs: the others are tips and the usage.
@@ -267,6 +285,8 @@ fn seconds(text: &str) -> Result<Duration, &'static str> {
     }
 }
 
+const NOT_THE_GATEWAY: &str = "the admin port is not the gateway: use --admin instead of --url, and no --header, \
+    --cacert, --cert, --key, --profile or --config";
 const MAX_SECONDS: Duration = Duration::from_secs(86_400);
 
 #[cfg(test)]

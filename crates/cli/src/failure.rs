@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use sluicegate_client::{ConnectError, Error, Reason, RestError};
 
+use crate::admin::AdminError;
 use crate::log::Log;
 use crate::refusal;
 use crate::stderr::{printable, say};
@@ -17,6 +18,7 @@ pub(crate) enum Failure {
     Connect(ConnectError),
     Command(Error),
     Rest(RestError),
+    Admin(AdminError),
     Output(std::io::Error),
     /// The records to produce cannot be read.
     Input(String),
@@ -70,6 +72,9 @@ impl Failure {
                 };
                 say(format_args!("sluicegate: {url}: {}", printable(&format!("failed to {why}{cause}"))));
             }
+            Self::Admin(why) => {
+                say(format_args!("sluicegate: {url}: {}", printable(&format!("failed to {why}"))));
+            }
             Self::Output(why) => say(format_args!("sluicegate: failed to write the output: {why}")),
             Self::Input(why) => say(format_args!("sluicegate: failed to read {}", printable(why))),
             Self::Stalled { log, at, end, within } => say(format_args!(
@@ -93,13 +98,14 @@ impl Failure {
                 | Error::TooLarge { .. },
             )
             | Self::Rest(RestError::Problem { .. })
+            | Self::Admin(AdminError::Refused { status: 400..=499, .. })
             | Self::Stalled { .. }
             | Self::Unacknowledged => 1,
             Self::Connect(Url { .. } | Header { .. } | Tls { .. } | Login(_))
             | Self::Rest(RestError::Connect(Url { .. } | Header { .. } | Tls { .. } | Login(_)))
             | Self::Settings(_)
             | Self::Input(_) => 2,
-            Self::Connect(_) | Self::Command(_) | Self::Rest(_) | Self::Start(_) => 3,
+            Self::Connect(_) | Self::Command(_) | Self::Rest(_) | Self::Admin(_) | Self::Start(_) => 3,
             Self::Output(_) => 4,
             // As a shell reports a process that SIGINT ended: 128 + 2.
             Self::Interrupted => 130,
@@ -124,6 +130,12 @@ fn report_connect(why: &ConnectError, url: &str) {
             };
             say(format_args!("sluicegate: failed to {}", printable(&format!("{why}{hint}"))));
         }
+    }
+}
+
+impl From<AdminError> for Failure {
+    fn from(why: AdminError) -> Self {
+        Self::Admin(why)
     }
 }
 

@@ -5,12 +5,14 @@
 //! 3. [`ping`], [`topics`], [`list_offsets`], [`fetch`], [`subscribe`] and [`produce`] are the commands; [`partitions`]
 //!    finds a topic's partitions, [`log`] names them and streams, [`json`] reads and writes JSON lines, [`mod@print`]
 //!    writes messages and [`tally`] counts them
-//! 4. [`completion`] completes command lines for shells
-//! 5. [`stdout`] takes payload, [`stderr`] everything else, [`progress`] and the debug log included
-//! 6. [`failure`] turns errors into messages and an exit code, [`refusal`] what a gateway answers instead of a session
+//! 4. [`admin`] lists and ends the sessions of a bridge, over its admin port
+//! 5. [`completion`] completes command lines for shells
+//! 6. [`stdout`] takes payload, [`stderr`] everything else, [`progress`] and the debug log included
+//! 7. [`failure`] turns errors into messages and an exit code, [`refusal`] what a gateway answers instead of a session
 
 #![warn(clippy::arithmetic_side_effects)]
 
+mod admin;
 mod args;
 mod completion;
 mod config;
@@ -45,7 +47,7 @@ use std::time::Duration;
 use sluicegate_client::{Builder, Client, LoginError, Tls, printable_url};
 use tokio::time::timeout;
 
-use crate::args::{Args, Command};
+use crate::args::{Admin, Args, Command};
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::settings::Settings;
@@ -91,6 +93,9 @@ async fn run(args: &Args, settings: Settings, url: &str) -> Result<(), Failure> 
         Command::Completions(completions) => {
             let script = completion::script(completions.shell).map_err(Failure::Start)?;
             stdout.write(&script).await
+        }
+        Command::Admin(Admin::Sessions(sessions)) => {
+            interrupt.unless(admin::run(sessions, &settings, gateway, &mut stdout)).await
         }
         Command::Topics(topics) if settings.is_rest() => {
             let rest = builder(args, settings)?.rest().map_err(Failure::Connect)?;

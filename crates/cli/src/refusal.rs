@@ -20,6 +20,13 @@ pub(crate) fn cause(status: u16, body: &str, url: &str) -> String {
     text + &hint
 }
 
+/// The server's own text in the body of an answer, without a hint.
+pub(crate) fn text_of(body: &str) -> String {
+    match text(body) {
+        Text::Explanation(text) | Text::Other(text) => text,
+    }
+}
+
 /// The text of a command's error, whose advice is for programs, with the command line's own advice.
 pub(crate) fn advice(message: &str, reason: Reason) -> Cow<'_, str> {
     let before = |text| message.find(text).and_then(|at| message.get(..at));

@@ -1,12 +1,14 @@
 //! Where to connect and how: arguments override the environment, which overrides the profile.
 
+mod admin;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use sluicegate_client::printable_url;
 use tracing::debug;
 
-use crate::args::{Args, Command, Gateway};
+use crate::args::{Admin, Args, Command, Gateway};
 use crate::config::{self, Profile};
 use crate::header::{self, Header};
 use crate::stderr::say;
@@ -32,8 +34,10 @@ impl Settings {
         let gateway = &args.gateway;
         // As for most programs, an empty variable is one that is not set.
         let variable = |name: &str| environment(name).filter(|value| !value.is_empty());
-        if matches!(args.command, Command::Completions(_)) {
-            return Ok(Self::default());
+        match &args.command {
+            Command::Completions(_) => return Ok(Self::default()),
+            Command::Admin(Admin::Sessions(sessions)) => return admin::resolve(sessions, &variable),
+            _ => {}
         }
         let url = gateway.url.clone().or_else(|| variable("SLUICEGATE_URL"));
         if url.is_none() && variable("SLUICEGATE_REST_URL").is_some() {

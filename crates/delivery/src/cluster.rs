@@ -41,8 +41,8 @@ pub(crate) use self::produce::read_only;
 pub use self::produce::{MAX_COMMAND_HEADERS, MAX_HEADERS, MAX_RECORDS, Writes};
 pub use self::range::out_of_range;
 pub use self::rates::Rates;
-use crate::OpenSubscriptions;
 use crate::drain::Drain;
+use crate::{OpenClient, OpenClients, OpenSubscriptions};
 
 /// One `[clusters.NAME]` of the configuration, or a cluster defined by a route.
 ///
@@ -58,6 +58,7 @@ pub struct Cluster {
     /// The counters.
     pub metrics: ClusterMetrics,
     pub(crate) subscriptions: OpenSubscriptions,
+    pub(crate) open_clients: OpenClients,
     /// The log of failed commands.
     pub failures: FailureLog,
     rates: Rates,
@@ -125,6 +126,7 @@ impl Cluster {
             partitions: PartitionWatcher::default(),
             metrics,
             subscriptions: OpenSubscriptions::default(),
+            open_clients: OpenClients::default(),
             failures: FailureLog::default(),
             rates,
             drain: Drain::default(),
@@ -134,6 +136,11 @@ impl Cluster {
     /// The messaging system, for reads that are part of a command.
     pub(crate) fn backend(&self) -> Arc<dyn Backend> {
         Arc::clone(&self.parts.load().backend)
+    }
+
+    /// The open sessions and streams of events.
+    pub fn open_clients(&self) -> Vec<Arc<OpenClient>> {
+        self.open_clients.all()
     }
 
     /// Defaults and bounds of fetches.

@@ -25,7 +25,7 @@ use crate::cluster::{
 };
 use crate::drain::Drain;
 use crate::quota::Usage;
-use crate::{Subscribe, Subscription};
+use crate::{Activity, ClientKind, Listed, OpenClients, Subscribe, SubscribedLag, Subscription};
 
 pub use self::person::Person;
 pub(crate) use self::standing::{Held, Standing};
@@ -45,6 +45,9 @@ pub struct Grant {
     usage: Option<Arc<Usage>>,
     /// Whether reads beyond the quota wait. Otherwise they are refused.
     waits: bool,
+    activity: Arc<Activity>,
+    /// The gateway's name of the route.
+    route_name: Option<Arc<str>>,
 }
 
 impl Grant {
@@ -59,6 +62,8 @@ impl Grant {
             standing: Arc::new(Standing::new(rights, None, None)),
             usage: None,
             waits: false,
+            activity: Arc::default(),
+            route_name: route.map(|name| String::from_utf8_lossy(name).into()),
         }
     }
 
@@ -97,6 +102,31 @@ impl Grant {
     /// The person who has it, and until when; None: nobody in particular.
     pub fn holding(&self) -> Option<Holding> {
         self.standing.held().holding.clone()
+    }
+
+    /// Lists the client among those who are here.
+    pub fn list(&self, kind: ClientKind) -> Listed {
+        OpenClients::list(&self.cluster, kind, self.clone())
+    }
+
+    /// What the client has done.
+    pub fn activity(&self) -> &Activity {
+        &self.activity
+    }
+
+    /// What the client subscribes to, by topic.
+    pub fn subscriptions(&self) -> Vec<SubscribedLag> {
+        self.activity.subscriptions(&*self.cluster.backend())
+    }
+
+    /// The gateway's name of the client's route.
+    pub fn route_name(&self) -> Option<&str> {
+        self.route_name.as_deref()
+    }
+
+    /// Ends it by an operator's will.
+    pub fn end(&self) {
+        self.standing.end();
     }
 
     /// Waits for its end.
@@ -168,6 +198,7 @@ impl Grant {
     /// Counts requests of a session, which took so many bytes. Gives when the client's next ones may be read, if it has
     /// had its share.
     pub fn count_requests(&self, requests: usize, bytes: usize) -> Option<Instant> {
+        self.activity.received(bytes);
         self.cluster.requested(self.client, requests, bytes)
     }
 
@@ -397,6 +428,7 @@ impl Grant {
         let place = self.usage.as_ref().map(|usage| usage.subscribe()).transpose();
         let place = self.counted(Kind::Subscribe, place)?;
         let subscription = Subscription::open(&self.cluster, &self.route, &self.standing, subscribe).await?;
+        self.activity.subscribed(subscription.progress());
         Ok(subscription.counted_to(self.usage.clone(), place))
     }
 
@@ -410,17 +442,22 @@ impl Grant {
         ticket: WriteTicket,
         queued: impl FnOnce(),
     ) -> Result<Vec<DeliveryReport>, CommandError> {
+        self.activity.commanded();
         if let Some(usage) = &self.usage {
             let bytes = records.iter().map(Record::bytes).fold(0, usize::saturating_add);
             self.counted(Kind::Produce, usage.write(records.len(), bytes))?;
         }
         let held = self.standing.held();
         let topics = self.counted(Kind::Produce, held.writable())?;
-        self.cluster.produce(self.client, records, topics, ticket, queued).await
+        let produced = self.cluster.produce(self.client, records, topics, ticket, queued).await;
+        let reports = produced.iter().flatten().flat_map(|report| report.as_ref().err());
+        self.count_denied(reports.chain(produced.as_ref().err()));
+        produced
     }
 
     /// Counts a command that reads to the person who asks, before it is done.
     async fn count_read(&self, kind: Kind) -> Result<(), CommandError> {
+        self.activity.commanded();
         match &self.usage {
             None => Ok(()),
             Some(usage) if self.waits => {
@@ -428,6 +465,13 @@ impl Grant {
                 Ok(())
             }
             Some(usage) => self.counted(kind, usage.read()),
+        }
+    }
+
+    /// Counts a command as denied if one of its errors says so.
+    fn count_denied<'a>(&self, mut errors: impl Iterator<Item = &'a CommandError>) {
+        if errors.any(|error| error.fault == Fault::Forbidden) {
+            self.activity.denied();
         }
     }
 
@@ -496,7 +540,9 @@ impl Grant {
             }
             false => Err(self.topic_denied(log.topic)),
         };
-        logs.iter().map(result).collect()
+        let results: Vec<Result<T, CommandError>> = logs.iter().map(result).collect();
+        self.count_denied(results.iter().filter_map(|result| result.as_ref().err()));
+        results
     }
 
     fn topic_denied(&self, topic: &str) -> CommandError {
@@ -505,7 +551,10 @@ impl Grant {
 
     /// Counts a command that is refused.
     fn counted<T>(&self, kind: Kind, checked: Result<T, CommandError>) -> Result<T, CommandError> {
-        checked.inspect_err(|_| self.cluster.metrics.answered(kind, Outcome::Refused))
+        checked.inspect_err(|error| {
+            self.cluster.metrics.answered(kind, Outcome::Refused);
+            self.count_denied(std::iter::once(error));
+        })
     }
 }
 

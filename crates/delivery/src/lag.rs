@@ -9,7 +9,7 @@ use sluicegate_backend::{Backend, Log};
 
 /// The positions of one subscription.
 #[derive(Default)]
-pub(super) struct Progress(Mutex<Vec<Position>>);
+pub(crate) struct Progress(Mutex<Vec<Position>>);
 
 /// A position in a log.
 pub(super) struct Position {
@@ -53,17 +53,29 @@ impl Progress {
         }
     }
 
+    /// Calls `see` with the topic of each position and the records behind it; None: the log's end is not known.
+    pub(super) fn visit(&self, backend: &dyn Backend, mut see: impl FnMut(&Arc<str>, Option<u64>)) {
+        for position in &mut *lock(&self.0) {
+            let lag = position.lag(backend);
+            see(&position.topic, (position.end >= 0).then_some(lag));
+        }
+    }
+
     /// The records behind all positions, and the number of positions. Asks no broker: a log's end is known from all
     /// reads there, for any client.
     fn lag(&self, backend: &dyn Backend) -> (u64, usize) {
         let mut positions = lock(&self.0);
-        let lag = positions.iter_mut().map(|position| {
-            let Position { topic, partition, .. } = &*position;
-            let known = backend.known_end(Log { topic, partition: *partition });
-            position.end = position.end.max(known.unwrap_or(-1));
-            u64::try_from(position.end.saturating_sub(position.next)).unwrap_or_default()
-        });
-        (lag.fold(0, u64::saturating_add), positions.len())
+        let lag = positions.iter_mut().map(|position| position.lag(backend)).fold(0, u64::saturating_add);
+        (lag, positions.len())
+    }
+}
+
+impl Position {
+    fn lag(&mut self, backend: &dyn Backend) -> u64 {
+        let Self { topic, partition, .. } = &*self;
+        let known = backend.known_end(Log { topic, partition: *partition });
+        self.end = self.end.max(known.unwrap_or(-1));
+        u64::try_from(self.end.saturating_sub(self.next)).unwrap_or_default()
     }
 }
 

@@ -9,13 +9,14 @@
 //! 5. `cursors` decides: events lead to items, and to effects that the runtime performs, without I/O or a clock;
 //!    `cursor` is one position and its states, `client` the request and the messages that all of them share
 //! 6. [`quota`]: what one person uses of a route's quota, counted by the door
-//! 7. `lag` samples how far subscriptions are behind; [`drain`] spreads the end of sessions
+//! 7. `open_clients` and `activity` say who is here and does what; `lag` samples how far subscriptions are behind; [`drain`] spreads the end of sessions
 //!
 //! `command` and `filter` check what a client asks for.
 //!
 //! While its client has no room, a subscription holds no records. It reads a batch when there is room for one, from
 //! records that were read for others if it can, so a slow client costs a few hundred bytes for each partition.
 
+mod activity;
 mod client;
 pub mod cluster;
 mod command;
@@ -26,15 +27,19 @@ mod filter;
 pub mod grant;
 mod item;
 mod lag;
+mod open_clients;
 pub mod quota;
 mod subscribe;
 mod subscription;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
+pub use self::activity::{Activity, Counts, SubscribedLag};
 pub use self::filter::{MAX_FILTERS, MAX_VALUES};
 pub use self::item::{Item, Place, SkipCause};
 pub(crate) use self::lag::OpenSubscriptions;
+pub(crate) use self::open_clients::OpenClients;
+pub use self::open_clients::{ClientKind, Listed, OpenClient};
 pub(crate) use self::subscribe::Subscribe;
 pub use self::subscribe::{MAX_PARTITIONS, SubscribedTopic, too_many_partitions};
 pub use self::subscription::Subscription;

@@ -105,6 +105,11 @@ impl Subscription {
         Self { usage, _place: place, ..self }
     }
 
+    /// The positions as others see them.
+    pub(crate) fn progress(&self) -> &Arc<Progress> {
+        &self.progress
+    }
+
     /// The number of partitions.
     pub fn partitions(&self) -> usize {
         self.cursors.all().len()

@@ -34,6 +34,11 @@ impl ClientKey {
         }
     }
 
+    /// The address, for IPv6 of the network; None: unknown.
+    pub fn address(self) -> Option<IpAddr> {
+        self.0
+    }
+
     /// Whether its site can have other sources.
     pub(crate) fn has_neighbours(self) -> bool {
         matches!(self.0, Some(IpAddr::V6(_)))

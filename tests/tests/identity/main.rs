@@ -11,7 +11,8 @@
 //! 9. [`ending`]: what ends with an identity
 //! 10. [`renewing`]: another token on the open socket
 //! 11. [`revoking`]: identities that are over before they expire
-//! 12. [`browsers`]: users who log in at an OpenID provider in a real browser
+//! 12. [`operators`]: who lists sessions, and ends them
+//! 13. [`browsers`]: users who log in at an OpenID provider in a real browser
 
 #![cfg(test)] // so that helpers, too, may fail as tests do
 
@@ -21,6 +22,7 @@ mod certificates;
 mod consumers;
 mod ending;
 mod hostile;
+mod operators;
 mod people;
 mod quotas;
 mod renewing;

@@ -100,7 +100,10 @@ keys! {
         "Port for gateways and WebSocket clients; HTTP/1.1 and HTTP/2",
         "";
     ADMIN_LISTEN: Address = "admin_listen", address(7401),
-        "Port for `/livez`, `/readyz` and `/metrics`; plain HTTP/1.1",
+        "Port for `/livez`, `/readyz`, `/metrics`, `/sessions`; plain HTTP/1.1",
+        "";
+    ADMIN_TOKEN: Other = "admin_token", other("string or file", "none"),
+        "Token that lists sessions and ends them, on `admin_listen`",
         "";
     GATEWAY_SECRET: Other = "gateway_secret", other("string or file", "none"),
         "Secret that gateways send; at least 16 visible ASCII characters",

@@ -28,6 +28,8 @@ pub(crate) struct Settings {
     pub(crate) drain_timeout: Duration,
     /// The topic with revoked identities. No client can use it.
     pub(super) own_topic: Option<Arc<str>>,
+    /// Who has it can list sessions and end them. None: nobody can.
+    pub(crate) admin_token: Option<Secret>,
 }
 
 impl Settings {
@@ -58,6 +60,7 @@ impl Settings {
             limits,
             messages: sluicegate_ws_session::Limits { max_message_bytes: config.limits.max_request_bytes },
             drain_timeout: config.session.drain_timeout,
+            admin_token: config.admin_token.clone(),
             own_topic: match before {
                 // Another one needs a restart.
                 Some(before) => before.own_topic.clone(),

@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, header};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use sluicegate_delivery::grant::Grant;
+use sluicegate_delivery::{ClientKind, Listed};
 use sluicegate_fair_share::Permit;
 use sluicegate_protocol::codec::Codec;
 use sluicegate_protocol::metadata;
@@ -30,6 +31,7 @@ pub(super) struct AdmittedSession {
     _slot: Permit,
     /// One of the person's sessions.
     _place: Option<OwnedSemaphorePermit>,
+    _listed: Listed,
 }
 
 impl Endpoint {
@@ -76,8 +78,9 @@ impl Endpoint {
         let slot = self.sessions.try_acquire(grant.holder(), 1).ok_or_else(full)?;
         let (grant, place) = grant.into_session().map_err(|max_sessions| Refusal::Quota { max_sessions })?;
         grant.metrics().sessions.inc();
+        let listed = grant.list(ClientKind::Session);
         let (context, stream) = (traces::current(), executor::current().unwrap_or_default());
-        Ok(AdmittedSession { grant, renewal, context, stream, _slot: slot, _place: place })
+        Ok(AdmittedSession { grant, renewal, context, stream, _slot: slot, _place: place, _listed: listed })
     }
 
     pub(super) async fn run(&self, admitted: AdmittedSession, codec: Codec, transport: Transport) {

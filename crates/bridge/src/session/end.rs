@@ -57,6 +57,7 @@ impl End {
             Self::Over(TermCause::Identity) => close(UNAUTHORIZED, "identity expired"),
             Self::Over(TermCause::Revoked) => close(UNAUTHORIZED, "identity revoked"),
             Self::Over(TermCause::Age) => close(GOING_AWAY, "maximum session age"),
+            Self::Over(TermCause::Operator) => close(POLICY, "ended by an operator"),
             Self::Unreadable(error @ FrameError::TooLarge { .. }) => close(TOO_LARGE, &error.to_string()),
             Self::Unreadable(error @ FrameError::Compressed) => close(INTERNAL, &error.to_string()),
         }
@@ -75,6 +76,7 @@ impl End {
             Self::Over(TermCause::Identity) => SessionEnd::Expired,
             Self::Over(TermCause::Revoked) => SessionEnd::Revoked,
             Self::Over(TermCause::Age) => SessionEnd::Aged,
+            Self::Over(TermCause::Operator) => SessionEnd::Ended,
             Self::Unreadable(FrameError::TooLarge { .. }) => SessionEnd::TooLarge,
             Self::Unreadable(FrameError::Compressed) => SessionEnd::Compressed,
         }

@@ -10,8 +10,7 @@ use tokio::time::Instant;
 
 /// The end of one grant, until its next renewal.
 pub(super) struct Expiry {
-    /// None: it has no end.
-    ended: Option<BoxFuture<'static, TermCause>>,
+    ended: BoxFuture<'static, TermCause>,
     /// When the client's identity expires.
     expires: Option<Instant>,
     /// The sequence of the client's last command that asked for it.
@@ -24,9 +23,8 @@ impl Expiry {
     /// The end of `grant`.
     pub(super) fn of(grant: &Grant) -> Self {
         let holding = grant.holding();
-        let has_end = holding.is_some() || grant.term().is_some();
-        let watched = has_end.then(|| grant.clone());
-        let ended = watched.map(|grant| async move { grant.ended().await }.boxed());
+        let watched = grant.clone();
+        let ended = async move { watched.ended().await }.boxed();
         Self { ended, expires: holding.and_then(|holding| holding.expires), asked: None, tell_at: None }
     }
 
@@ -63,7 +61,7 @@ impl Expiry {
 
     /// Ready at the end of the grant, with its cause.
     pub(super) fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<TermCause> {
-        self.ended.as_mut().map_or(Poll::Pending, |ended| ended.poll_unpin(cx))
+        self.ended.poll_unpin(cx)
     }
 }
 

@@ -87,6 +87,14 @@ the message in the stream.
 The summary on standard error counts records: sent, acknowledged, failed (not written), unknown (may
 have been written). Acknowledged duplicates were in the stream before."#;
 
+pub(super) const SESSIONS: &str = r#"JSON lines, as the bridge sends them:
+  {"id","kind","cluster","route","issuer","subject","address","opened_at","age_ms","expires_in_ms",
+   "received_bytes","sent_bytes","commands","denied",
+   "subscriptions":[{"topic","partitions","lag"}]}
+  kind: session or events
+  opened_at: RFC 3339; age_ms and expires_in_ms: milliseconds
+  route, issuer, subject, address, expires_in_ms and lag are left out if there are none"#;
+
 #[cfg(test)]
 mod tests {
     use std::fmt::Write as _;
@@ -104,14 +112,7 @@ mod tests {
         let mut program = Args::command().term_width(100);
         program.build();
         section(&mut page, "sluicegate", &mut program);
-        for command in program.get_subcommands().filter(|command| command.get_name() != "help") {
-            let title = format!("sluicegate {}", command.get_name());
-            let mut command = command.clone().mut_args(|arg| {
-                let is_repeated = arg.get_help_heading() == Some("Gateway");
-                arg.hide(is_repeated)
-            });
-            section(&mut page, &title, &mut command);
-        }
+        subcommands(&mut page, "sluicegate", &program);
         assert_eq!(page.matches("--cacert <FILE>").count(), 1, "the gateway's options are listed once");
         if std::env::var_os("SLUICEGATE_GEN").is_some() {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -119,6 +120,18 @@ mod tests {
         }
         let committed = std::fs::read_to_string(&path).unwrap_or_default();
         assert!(committed == page, "{} is stale: run this test with SLUICEGATE_GEN=1", path.display());
+    }
+
+    fn subcommands(page: &mut String, title: &str, program: &clap::Command) {
+        for command in program.get_subcommands().filter(|command| command.get_name() != "help") {
+            let title = format!("{title} {}", command.get_name());
+            let mut shown = command.clone().mut_args(|arg| {
+                let is_repeated = arg.get_help_heading() == Some("Gateway");
+                arg.hide(is_repeated)
+            });
+            section(page, &title, &mut shown);
+            subcommands(page, &title, command);
+        }
     }
 
     fn section(page: &mut String, title: &str, command: &mut clap::Command) {
@@ -130,11 +143,12 @@ mod tests {
     const INTRO: &str = "\
 # Command line
 
-`sluicegate` reads and writes Kafka topics and NATS streams through a gateway, with kcat's habits. `cargo install \
---path crates/cli` installs it.
+`sluicegate` reads and writes Kafka topics and NATS streams through a gateway, with kcat's habits. `sluicegate admin` \
+operates a bridge.
+`cargo install --path crates/cli` installs it.
 
 This page shows the program's own help, `sluicegate COMMAND --help`. Every command also takes the options under \
 \"Gateway\" in the first
-section, before or after its name. `./dev gen` renders the page.
+section, before or after its name; `admin` takes only a few of them. `./dev gen` renders the page.
 ";
 }

@@ -23,6 +23,7 @@ const OTHER_NAMES: &[(&[&str], &str)] = &[
     (&["read", "get", "cat", "records", "messages"], "fetch"),
     (&["pub", "publish", "producer", "write", "send", "put", "-P"], "produce"),
     (&["offset", "offsets", "-Q"], "list-offsets"),
+    (&["session", "sessions", "clients", "connections"], "admin sessions"),
     (
         &["-b", "--broker", "--brokers", "--bootstrap-server", "-s", "--server"],
         "--url, with the gateway's URL",
@@ -50,6 +51,7 @@ mod tests {
             ("sub orders", Some("subscribe")),
             ("pub orders", Some("produce")),
             ("offsets orders", Some("list-offsets")),
+            ("sessions", Some("admin sessions")),
             ("prodcue orders", Some("produce")),
             ("-b localhost:9092 -L", Some("--url, with the gateway's URL")),
             ("fetch -t orders", Some("the topic's name alone, as in fetch TOPIC")),

@@ -37,10 +37,11 @@ async fn names_of_topics_are_completed() {
 
 #[tokio::test]
 async fn commands_and_options_are_completed() {
-    let commands = "ping topics list-offsets fetch subscribe produce completions help";
+    let commands = "ping topics list-offsets fetch subscribe produce admin completions help";
     for (line, want) in [
         ("", commands),
         ("pro", "produce"),
+        ("admin s", "sessions"),
         ("fetch orders --isolation read_c", "read_committed"),
         ("fetch orders --fol", "--follow"),
         ("--cac", "--cacert"),

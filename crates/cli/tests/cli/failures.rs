@@ -69,6 +69,21 @@ async fn wrong_usage_is_one_line_and_exit_code_2() {
         ("ping -u 127.0.0.1:8080", "failed to use the URL \"127.0.0.1:8080\": expected ws:// or wss://"),
         ("ping -u g:8080/pubsub", "failed to use the URL \"g:8080/pubsub\": expected ws:// or wss://"),
         ("ping -u http://127.0.0.1/", "\"http://127.0.0.1/\": expected ws:// or wss://, a WebSocket route"),
+        ("admin sessions", "the admin port needs a token: use --token-file, or set SLUICEGATE_ADMIN_TOKEN"),
+        (
+            "admin sessions --end",
+            "--end needs a filter: --issuer, --subject, --route, --cluster, --address, ",
+        ),
+        (
+            "admin sessions --end --id 1 -J",
+            "cannot be used with '--json' (see sluicegate admin sessions --help)",
+        ),
+        ("admin sessions --address 192.0.2.1:80", "invalid IP address syntax"),
+        (
+            "admin sessions --id 1 -u ws://g/",
+            "the admin port is not the gateway: use --admin instead of --url",
+        ),
+        ("-H a:b admin sessions --id 1", "the admin port is not the gateway: use --admin instead of --url"),
         ("topics -u ftp://127.0.0.1/", "\"ftp://127.0.0.1/\": expected ws:// or wss://, a WebSocket route"),
     ] {
         let run = run("ws://127.0.0.1:1/", &args.split_terminator(' ').collect::<Vec<_>>()).await;

@@ -1,6 +1,8 @@
 //! The built program, run against a server in this process: what it prints, where, and how it exits.
 
 #[cfg(test)]
+mod admin;
+#[cfg(test)]
 mod completions;
 #[cfg(test)]
 mod failures;

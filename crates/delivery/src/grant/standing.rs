@@ -6,11 +6,16 @@ use arc_swap::ArcSwap;
 use sluicegate_backend::CommandError;
 use sluicegate_rights::{Rights, Topics};
 use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
 
 use super::{ENDED, NOT_READABLE, NOT_WRITABLE, Person, REVOKED, denied};
 
 /// The rights of one client and their end, shared by all clones of its grant.
-pub(crate) struct Standing(ArcSwap<Held>);
+pub(crate) struct Standing {
+    held: ArcSwap<Held>,
+    /// Cancelled when an operator ends it.
+    ended: CancellationToken,
+}
 
 /// The rights that a client has until they end or are replaced.
 pub(crate) struct Held {
@@ -48,12 +53,14 @@ pub enum TermCause {
     Revoked,
     /// No client is served for longer.
     Age,
+    /// An operator has ended it.
+    Operator,
 }
 
 impl Standing {
     /// These rights as long as `holding` lasts, and for no longer than until `aged`.
     pub(super) fn new(rights: Rights, holding: Option<Holding>, aged: Option<Instant>) -> Self {
-        Self(ArcSwap::from_pointee(Held { rights, holding, aged }))
+        Self { held: ArcSwap::from_pointee(Held { rights, holding, aged }), ended: CancellationToken::new() }
     }
 
     /// The right to everything.
@@ -64,17 +71,31 @@ impl Standing {
 
     /// The rights as they are now.
     pub(crate) fn held(&self) -> Arc<Held> {
-        self.0.load_full()
+        self.held.load_full()
     }
 
     /// Replaces the rights and their holding. The client's age stays.
     pub(super) fn renew(&self, rights: Rights, holding: Holding) {
-        let aged = self.0.load().aged;
-        self.0.store(Arc::new(Held { rights, holding: Some(holding), aged }));
+        let aged = self.held.load().aged;
+        self.held.store(Arc::new(Held { rights, holding: Some(holding), aged }));
+    }
+
+    /// Ends them by an operator's will.
+    pub(super) fn end(&self) {
+        self.ended.cancel();
     }
 
     /// Waits for their end.
     pub(super) async fn ended(&self) -> TermCause {
+        tokio::select! {
+            biased;
+            () = self.ended.cancelled() => TermCause::Operator,
+            cause = self.over() => cause,
+        }
+    }
+
+    /// Waits for the end of those that are not renewed.
+    async fn over(&self) -> TermCause {
         loop {
             let held = self.held();
             let cause = held.ended().await;

@@ -82,6 +82,8 @@ pub enum SessionEnd {
     Revoked,
     /// It reached the age at which sessions end.
     Aged,
+    /// An operator ended it.
+    Ended,
 }
 
 impl Kind {
@@ -166,7 +168,7 @@ impl WriteFailure {
 }
 
 impl SessionEnd {
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::Closed,
         Self::Left,
         Self::Drained,
@@ -179,6 +181,7 @@ impl SessionEnd {
         Self::Expired,
         Self::Revoked,
         Self::Aged,
+        Self::Ended,
     ];
 
     /// A name for metrics and logs.
@@ -203,6 +206,7 @@ impl SessionEnd {
             Self::Expired => ("expired", "the client's identity expired (3000)"),
             Self::Revoked => ("revoked", "the client's identity was revoked (3000)"),
             Self::Aged => ("aged", "the session reached `limits.max_session_age_ms` (1001)"),
+            Self::Ended => ("ended", "an operator ended the session (1008)"),
         }
     }
 }

@@ -120,7 +120,7 @@ impl Events {
         match cause {
             TermCause::Identity => self.deny(text, "identity expired"),
             TermCause::Revoked => self.deny(text, "identity revoked"),
-            TermCause::Age => text.extend_from_slice(COMMENT),
+            TermCause::Age | TermCause::Operator => text.extend_from_slice(COMMENT),
         }
     }
 

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use sluicegate_delivery::Subscription;
 use sluicegate_delivery::drain::Drain;
 use sluicegate_delivery::grant::Grant;
+use sluicegate_delivery::{ClientKind, Subscription};
 use tokio::sync::mpsc::Sender;
 use tokio::time::timeout;
 
@@ -24,6 +24,7 @@ pub(super) async fn run(
     drain: Drain,
     frames: Sender<Bytes>,
 ) {
+    let _listed = grant.list(ClientKind::Events);
     tokio::select! {
         () = send(subscription, events, &grant, &frames) => {}
         () = frames.closed() => {}
@@ -52,6 +53,7 @@ async fn send(mut subscription: Subscription, mut events: Events, grant: &Grant,
             // Filters can leave out all there is: others must have their turn.
             tokio::task::yield_now().await;
         }
+        grant.activity().sent(text.len());
         room.send(std::mem::take(&mut text).into());
     }
 }

@@ -1,0 +1,181 @@
+//! `/sessions` on the admin port: operators list the sessions and streams of events that are open, and end them.
+
+mod filter;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use http_body_util::Full;
+use serde::Serialize;
+use sluicegate_delivery::{Counts, OpenClient, SubscribedLag};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use tokio::time::Instant;
+
+use self::filter::{Filter, Query};
+use super::{Admin, Body, text};
+
+impl Admin {
+    /// The answer to GET or DELETE of sessions.
+    pub(super) fn sessions(&self, method: &Method, headers: &HeaderMap, query: &str) -> Response<Body> {
+        if let Err(reason) = self.check_operator(headers) {
+            let mut response = text(StatusCode::UNAUTHORIZED, reason);
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            return response;
+        }
+        let query = match Query::parse(query) {
+            Ok(query) => query,
+            Err(expected) => return text(StatusCode::BAD_REQUEST, expected + "\n"),
+        };
+        match *method {
+            Method::DELETE if query.filter.is_empty() => {
+                text(StatusCode::BAD_REQUEST, "expected a filter: without one, every session would end\n")
+            }
+            Method::DELETE => {
+                let matching = self.matching(&query.filter);
+                matching.iter().for_each(|client| client.grant.end());
+                tracing::info!(
+                    sessions = matching.len(),
+                    event = "sessions_ended_by_operator",
+                    "an operator ended sessions"
+                );
+                json(&Ended { ended: matching.len() })
+            }
+            _ => json(&self.page(&query)),
+        }
+    }
+
+    /// Checks that an operator asks.
+    fn check_operator(&self, headers: &HeaderMap) -> Result<(), &'static str> {
+        let settings = self.endpoint.settings.load();
+        let given = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
+        // RFC 9110, section 11.1: the scheme is case-insensitive.
+        let given = given.and_then(|given| given.split_at_checked(BEARER.len()));
+        let given = given.filter(|(scheme, _)| scheme.eq_ignore_ascii_case(BEARER)).map(|(_, token)| token);
+        match (&settings.admin_token, given) {
+            (Some(token), Some(given)) if token.is(given) => Ok(()),
+            (None, _) => Err("this bridge has no admin_token: set it first\n"),
+            (Some(_), _) => Err("expected Authorization: Bearer, with the bridge's admin_token\n"),
+        }
+    }
+
+    /// All that match, in the order of their numbers.
+    fn matching(&self, filter: &Filter) -> Vec<Arc<OpenClient>> {
+        let clusters = self.endpoint.clusters.all();
+        let clients = clusters.iter().flat_map(|cluster| cluster.open_clients());
+        let mut matching: Vec<_> = clients.filter(|client| filter.matches(client)).collect();
+        matching.sort_unstable_by_key(|client| client.id);
+        matching
+    }
+
+    fn page(&self, query: &Query) -> Page {
+        let matching = self.matching(&query.filter);
+        let mut later = matching.iter().filter(|client| client.id > query.after);
+        let sessions = later.by_ref().take(query.limit).map(|client| Session::of(client)).collect();
+        Page { sessions, more: later.next().is_some(), open: matching.len() }
+    }
+}
+
+/// The answer to GET.
+#[derive(Serialize)]
+struct Page {
+    sessions: Vec<Session>,
+    /// Whether later ones match, too.
+    more: bool,
+    /// All that match, on every page.
+    open: usize,
+}
+
+/// The answer to DELETE.
+#[derive(Serialize)]
+struct Ended {
+    ended: usize,
+}
+
+#[derive(Serialize)]
+struct Session {
+    id: u64,
+    kind: &'static str,
+    cluster: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    route: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issuer: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<String>,
+    opened_at: String,
+    age_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_in_ms: Option<u64>,
+    received_bytes: u64,
+    sent_bytes: u64,
+    commands: u64,
+    denied: u64,
+    subscriptions: Vec<Subscription>,
+}
+
+#[derive(Serialize)]
+struct Subscription {
+    topic: String,
+    partitions: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lag: Option<u64>,
+}
+
+impl Session {
+    fn of(client: &OpenClient) -> Self {
+        let grant = &client.grant;
+        let holding = grant.holding();
+        let expires = holding.as_ref().and_then(|holding| holding.expires);
+        let person = holding.map(|holding| holding.person);
+        let Counts { received_bytes, sent_bytes, commands, denied } = grant.activity().counts();
+        let opened = OffsetDateTime::from(client.opened);
+        // Whole milliseconds are enough.
+        let opened = opened.replace_millisecond(opened.millisecond()).unwrap_or(opened);
+        Self {
+            id: client.id,
+            kind: client.kind.label(),
+            cluster: grant.metrics().name().to_owned(),
+            route: grant.route_name().map(str::to_owned),
+            issuer: person.as_ref().and_then(|person| person.issuer.clone()),
+            subject: person.as_ref().and_then(|person| person.subject.clone()),
+            address: grant.client().address().map(|address| address.to_string()),
+            opened_at: opened.format(&Rfc3339).unwrap_or_default(),
+            age_ms: millis(client.since.elapsed()),
+            expires_in_ms: expires.map(|at| millis(at.saturating_duration_since(Instant::now()))),
+            received_bytes,
+            sent_bytes,
+            commands,
+            denied,
+            subscriptions: grant.subscriptions().into_iter().take(MAX_TOPICS).map(Subscription::of).collect(),
+        }
+    }
+}
+
+impl Subscription {
+    fn of(SubscribedLag { topic, partitions, lag }: SubscribedLag) -> Self {
+        Self { topic: topic.as_ref().to_owned(), partitions, lag }
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn json(document: &impl Serialize) -> Response<Body> {
+    // Cannot fail: the documents have no maps.
+    let body = serde_json::to_vec(document).unwrap_or_default();
+    let mut response = Response::new(Full::new(body.into()));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+const BEARER: &[u8] = b"Bearer ";
+
+/// Topics of one session that are shown: a page of sessions is small.
+const MAX_TOPICS: usize = 100;

@@ -1,0 +1,162 @@
+//! `sluicegate admin sessions`.
+
+use std::fmt::Write as _;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::task::JoinHandle;
+
+use crate::program::{Run, command, finish};
+use crate::server;
+
+#[tokio::test]
+async fn pages_are_followed_to_the_end() {
+    let own = format!("{{\"id\":7,\"subject\":\"a\",{REST},\n\"later\":1.50}}");
+    let first = format!(r#"{{"sessions":[{own}],"more":true,"open":2}}"#);
+    let hostile = format!("{{\"id\":9,\"subject\":\"\u{9b}2J\",{REST}}}");
+    let second = format!(r#"{{"sessions":[{hostile}],"more":false,"open":2}}"#);
+    let lines = [
+        format!(r#"{{"id":7,"subject":"a",{REST}, "later":1.50}}"#),
+        format!(r#"{{"id":9,"subject":"\u009b2J",{REST}}}"#),
+    ];
+    let filters =
+        ["--issuer", "https://a/?b=c&d", "--subject", "ü", "--address", "2001:DB8:0::1", "--id", "7"];
+    for (options, stdout) in [
+        (
+            &[][..],
+            "ID  IDENTITY  ROUTE  ADDRESS  AGE  RECEIVED  SENT  SUBSCRIPTIONS\n\
+             7   a         -      -        0s   1 B       1 B   -\n\
+             9   2J        -      -        0s   1 B       1 B   -\n",
+        ),
+        (&["--json"], &format!("{}\n", lines.join("\n"))),
+    ] {
+        let (url, heads) = serve(vec![(200, first.clone()), (200, second.clone())]).await;
+        let run = sessions(&url, &[&filters, options].concat()).await;
+        assert_eq!((run.code, &*run.stdout, &*run.stderr), (Some(0), stdout, "% 2 sessions\n"));
+        let query =
+            "issuer=https%3A%2F%2Fa%2F%3Fb%3Dc%26d&subject=%C3%BC&address=2001%3Adb8%3A%3A1&id=7&limit=100";
+        let lines = [format!("GET /sessions?{query} "), format!("GET /sessions?{query}&after=7 ")];
+        for (head, line) in heads.await.unwrap().iter().zip(lines) {
+            assert!(
+                head.starts_with(&line) && head.contains("\r\nauthorization: Bearer s3cret\r\n"),
+                "{head}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn list_ends_after_10_000_sessions() {
+    let mut page = String::from(r#"{"more":true,"open":12345,"sessions":["#);
+    for id in 1..=10_000 {
+        let comma = if id == 1 { "" } else { "," };
+        write!(page, r#"{comma}{{"id":{id},{REST}}}"#).unwrap();
+    }
+    page.push_str("]}");
+    let (url, _) = serve(vec![(200, page)]).await;
+    let run = sessions(&url, &["-J"]).await;
+    assert_eq!((run.code, run.stdout.lines().count()), (Some(0), 10_000));
+    assert_eq!(run.stderr, "% 10000 of 12345 sessions: add a filter\n");
+}
+
+#[tokio::test]
+async fn matching_sessions_are_ended() {
+    for (ended, stdout) in [(3, "3 sessions ended\n"), (1, "1 session ended\n")] {
+        let (url, heads) = serve(vec![(200, format!("{{\"ended\":{ended}}}"))]).await;
+        let run = sessions(&url, &["--end", "--route", "/pubsub", "--topic", "orders"]).await;
+        assert_eq!((run.code, &*run.stdout, &*run.stderr), (Some(0), stdout, ""));
+        let heads = heads.await.unwrap();
+        assert!(
+            heads[0].starts_with("DELETE /sessions?route=%2Fpubsub&topic=orders HTTP/1.1\r\n"),
+            "{heads:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn rejected_requests_are_exit_code_1_and_invalid_answers_3() {
+    let stuck = r#"{"sessions":[],"more":true,"open":1}"#;
+    for (status, body, code, words) in [
+        (
+            401,
+            "the bridge has no \u{1b}admin_token\n",
+            1,
+            "use the admin port: it answered HTTP 401: the bridge has no  admin_token",
+        ),
+        (
+            404,
+            "expected /livez",
+            1,
+            "use the admin port: it answered HTTP 404: expected /livez; is this the admin port of a bridge, \
+             and the bridge new enough?",
+        ),
+        (503, "", 3, "use the admin port: it answered HTTP 503"),
+        (
+            200,
+            "ok",
+            3,
+            "understand the bridge: its answer is not that of an admin port: expected value at line 1 column 1",
+        ),
+        (200, stuck, 3, "understand the bridge: its next page of sessions has no larger ID"),
+        (
+            200,
+            &"x".repeat((4 << 20) + 1),
+            3,
+            "understand the bridge: its answer exceeds the limit of 4194304 bytes",
+        ),
+    ] {
+        let (url, _) = serve(vec![(status, body.to_owned())]).await;
+        let run = sessions(&url, &[]).await;
+        let want = format!("sluicegate: {url}: failed to {words}\n");
+        assert_eq!((run.code, &*run.stdout, &*run.stderr), (Some(code), "", &*want));
+    }
+}
+
+#[tokio::test]
+async fn unreachable_and_misused_ports_are_told_apart() {
+    let closed = sessions("http://127.0.0.1:1", &[]).await;
+    let start = "sluicegate: failed to connect to http://127.0.0.1:1: ";
+    assert!(closed.code == Some(3) && closed.stderr.starts_with(start), "{closed:?}");
+    for url in ["127.0.0.1:7401", "https://g:7401", "http://u:p@g:7401"] {
+        let misused = sessions(url, &[]).await;
+        let end = "expected http://HOST:PORT, a bridge's admin port\n";
+        assert!(misused.code == Some(2) && misused.stderr.ends_with(end), "{misused:?}");
+        assert!(!misused.stderr.contains("u:p"), "{misused:?}");
+    }
+    let (_listener, url) = server::listener().await;
+    let silent = sessions(&url.replace("ws:", "http:"), &["--timeout", "0.1"]).await;
+    let end = "failed to get an answer within 0.1 s\n";
+    assert!(silent.code == Some(3) && silent.stderr.ends_with(end), "{silent:?}");
+}
+
+/// Runs `admin sessions` against the admin port at `url`.
+async fn sessions(url: &str, args: &[&str]) -> Run {
+    let mut command = command("ws://127.0.0.1:1/", &[&["admin", "sessions"], args].concat());
+    finish(command.env("SLUICEGATE_ADMIN", url).env("SLUICEGATE_ADMIN_TOKEN", "s3cret")).await
+}
+
+/// The URL of an admin port that gives these answers, each with a status and on its own connection; and the heads of
+/// the requests.
+async fn serve(answers: Vec<(u16, String)>) -> (String, JoinHandle<Vec<String>>) {
+    let (listener, url) = server::listener().await;
+    let heads = tokio::spawn(async move {
+        let mut heads = Vec::new();
+        for (status, body) in answers {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.unwrap());
+            }
+            heads.push(String::from_utf8(head).unwrap());
+            let length = body.len();
+            let answer =
+                format!("HTTP/1.1 {status} x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}");
+            // A client does not read what exceeds its limit.
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+        heads
+    });
+    (url.replace("ws:", "http:").replace("/pubsub", ""), heads)
+}
+
+/// Fields of a session that the table needs.
+const REST: &str = r#""age_ms":1,"received_bytes":1,"sent_bytes":1,"subscriptions":[]"#;

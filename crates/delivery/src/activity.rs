@@ -1,0 +1,98 @@
+//! What a client has done, and what it reads: for operators.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+use sluicegate_backend::Backend;
+
+use crate::lag::Progress;
+
+/// The counts of one client, and its subscriptions.
+#[derive(Default)]
+pub struct Activity {
+    received_bytes: AtomicU64,
+    sent_bytes: AtomicU64,
+    commands: AtomicU64,
+    denied: AtomicU64,
+    subscriptions: Mutex<Vec<Weak<Progress>>>,
+}
+
+/// The counts of one client since it came.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Bytes of the client's requests.
+    pub received_bytes: u64,
+    /// Bytes of answers and deliveries.
+    pub sent_bytes: u64,
+    /// Commands for the cluster.
+    pub commands: u64,
+    /// Those among them that the client's rights did not allow, in whole or in part.
+    pub denied: u64,
+}
+
+/// The subscriptions of a client to one topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubscribedLag {
+    /// The topic.
+    pub topic: Arc<str>,
+    /// Its partitions.
+    pub partitions: usize,
+    /// The records that the client is behind; None: the ends of some partitions are not known.
+    pub lag: Option<u64>,
+}
+
+impl Activity {
+    /// The client has sent so many bytes.
+    pub fn received(&self, bytes: usize) {
+        add(&self.received_bytes, bytes);
+    }
+
+    /// The client was sent so many bytes.
+    pub fn sent(&self, bytes: usize) {
+        add(&self.sent_bytes, bytes);
+    }
+
+    pub(crate) fn commanded(&self) {
+        add(&self.commands, 1);
+    }
+
+    pub(crate) fn denied(&self) {
+        add(&self.denied, 1);
+    }
+
+    pub(crate) fn subscribed(&self, progress: &Arc<Progress>) {
+        let mut subscriptions = self.subscriptions.lock();
+        // A client has few at the same time.
+        subscriptions.retain(|progress| progress.strong_count() > 0);
+        subscriptions.push(Arc::downgrade(progress));
+    }
+
+    /// All counts as they are now.
+    pub fn counts(&self) -> Counts {
+        let [received_bytes, sent_bytes, commands, denied] =
+            [&self.received_bytes, &self.sent_bytes, &self.commands, &self.denied]
+                .map(|count| count.load(Ordering::Relaxed));
+        Counts { received_bytes, sent_bytes, commands, denied }
+    }
+
+    /// What the client subscribes to, by topic.
+    pub(crate) fn subscriptions(&self, backend: &dyn Backend) -> Vec<SubscribedLag> {
+        let open: Vec<_> = self.subscriptions.lock().iter().filter_map(Weak::upgrade).collect();
+        let mut topics = BTreeMap::<Arc<str>, SubscribedLag>::new();
+        for progress in open {
+            progress.visit(backend, |topic, lag| {
+                let new = || SubscribedLag { topic: Arc::clone(topic), partitions: 0, lag: Some(0) };
+                let subscribed = topics.entry(Arc::clone(topic)).or_insert_with(new);
+                subscribed.partitions = subscribed.partitions.saturating_add(1);
+                subscribed.lag = subscribed.lag.zip(lag).map(|(all, lag)| all.saturating_add(lag));
+            });
+        }
+        topics.into_values().collect()
+    }
+}
+
+fn add(count: &AtomicU64, amount: usize) {
+    count.fetch_add(u64::try_from(amount).unwrap_or(u64::MAX), Ordering::Relaxed);
+}

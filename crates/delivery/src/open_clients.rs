@@ -1,0 +1,80 @@
+//! The open sessions and streams of events of a cluster: for operators.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::SystemTime;
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use crate::cluster::Cluster;
+use crate::grant::Grant;
+
+/// The clients of a cluster that stay for a while, by their numbers.
+#[derive(Default)]
+pub(crate) struct OpenClients(Mutex<BTreeMap<u64, Arc<OpenClient>>>);
+
+/// A client that stays for a while.
+pub struct OpenClient {
+    /// The number, which no other client of this process has. Later ones have larger numbers.
+    pub id: u64,
+    /// The way in which it is connected.
+    pub kind: ClientKind,
+    /// When it came.
+    pub opened: SystemTime,
+    /// The same, for its age.
+    pub since: Instant,
+    /// What it may do, and has done.
+    pub grant: Grant,
+}
+
+/// The way in which a client is connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientKind {
+    /// A session.
+    Session,
+    /// A stream of server-sent events.
+    Events,
+}
+
+/// A place in the list of open clients. A drop leaves it.
+pub struct Listed {
+    cluster: Weak<Cluster>,
+    id: u64,
+}
+
+impl OpenClients {
+    pub(crate) fn list(cluster: &Arc<Cluster>, kind: ClientKind, grant: Grant) -> Listed {
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        let (opened, since) = (SystemTime::now(), Instant::now());
+        let client = Arc::new(OpenClient { id, kind, opened, since, grant });
+        cluster.open_clients.0.lock().insert(id, client);
+        Listed { cluster: Arc::downgrade(cluster), id }
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<OpenClient>> {
+        self.0.lock().values().map(Arc::clone).collect()
+    }
+}
+
+impl ClientKind {
+    /// A name for operators.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Session => "session",
+            Self::Events => "events",
+        }
+    }
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        if let Some(cluster) = self.cluster.upgrade() {
+            cluster.open_clients.0.lock().remove(&self.id);
+        }
+    }
+}
+
+/// The number of the next client of the process.
+static NEXT: AtomicU64 = AtomicU64::new(1);
