@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sluicegate_client::{ConnectError, Error, Reason, RestError};
 
-use crate::admin::AdminError;
+use crate::admin_error::AdminError;
 use crate::log::Log;
 use crate::refusal;
 use crate::stderr::{printable, say};

@@ -13,6 +13,7 @@
 #![warn(clippy::arithmetic_side_effects)]
 
 mod admin;
+mod admin_error;
 mod args;
 mod completion;
 mod config;
