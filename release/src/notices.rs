@@ -48,10 +48,6 @@ pub(crate) fn text(
 
 /// The crate's licence files, sorted.
 fn files(one: &Crate, crates: &[Crate]) -> Result<Vec<PathBuf>, Box<dyn Error>> {
-    // This crate's repository has one, which its package leaves out.
-    if one.name == "governor" {
-        return Ok(vec![workspace().join("release/licences/governor.txt")]);
-    }
     // These crates have none of their own; it is that of another of the same project, or of the library inside.
     let folder = match one.name.as_str() {
         "rdkafka-sys" => one.folder.join("librdkafka"),

@@ -54,8 +54,8 @@ pub struct Config {
     /// Where gateways connect: HTTP/2 or HTTP/1.1, over TLS with `tls`. Default 127.0.0.1:7400; port 0 takes a free
     /// one.
     pub listen: SocketAddr,
-    /// Where `/livez`, `/readyz` and `/metrics` are served over plain HTTP/1.1. Default 127.0.0.1:7401. It shows
-    /// cluster names and counters, but no records, so it can be bound beyond loopback.
+    /// Where `/livez`, `/readyz`, `/metrics` and `/sessions` are served over plain HTTP/1.1. Default 127.0.0.1:7401. Without
+    /// `admin_token` it shows cluster names and counters, but no people and no records, so it can be bound beyond loopback.
     pub admin_listen: SocketAddr,
     /// The token of operators who list sessions on `admin_listen` and end them: 16 or more printable ASCII characters, or
     /// `{ file = "…" }`. Default: none, and nobody can.

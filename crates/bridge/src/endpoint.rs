@@ -61,7 +61,7 @@ pub(crate) struct Endpoint {
     pub(crate) waiting: Arc<Permits>,
     /// The same over HTTP/1.1, where each of them occupies a connection.
     pub(crate) waiting_http1: Arc<Permits>,
-    /// What each person uses of a route's quota.
+    /// Each person's use of a route's quota.
     pub(crate) people: People,
     /// Identities that are over before they expire.
     pub(crate) revoked: Arc<Revoked>,

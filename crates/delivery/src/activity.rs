@@ -1,4 +1,4 @@
-//! What a client has done, and what it reads: for operators.
+//! The use that a client makes of a cluster: for operators.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,7 +28,7 @@ pub struct Counts {
     pub sent_bytes: u64,
     /// Commands for the cluster.
     pub commands: u64,
-    /// Those among them that the client's rights did not allow, in whole or in part.
+    /// Commands among them that the client's rights did not allow, in whole or in part.
     pub denied: u64,
 }
 
@@ -77,7 +77,12 @@ impl Activity {
         Counts { received_bytes, sent_bytes, commands, denied }
     }
 
-    /// What the client subscribes to, by topic.
+    /// Whether the client subscribes to a topic.
+    pub(crate) fn subscribes_to(&self, topic: &str) -> bool {
+        self.subscriptions.lock().iter().filter_map(Weak::upgrade).any(|progress| progress.reads(topic))
+    }
+
+    /// The client's subscriptions, by topic.
     pub(crate) fn subscriptions(&self, backend: &dyn Backend) -> Vec<SubscribedLag> {
         let open: Vec<_> = self.subscriptions.lock().iter().filter_map(Weak::upgrade).collect();
         let mut topics = BTreeMap::<Arc<str>, SubscribedLag>::new();

@@ -41,7 +41,7 @@ pub struct Grant {
     /// reload.
     max_read_bytes: usize,
     route: Arc<RouteMetrics>,
-    /// What the person uses of the route's quota. None: nobody in particular.
+    /// The person's use of the route's quota. None: nobody in particular.
     usage: Option<Arc<Usage>>,
     /// Whether reads beyond the quota wait. Otherwise they are refused.
     waits: bool,
@@ -109,12 +109,17 @@ impl Grant {
         OpenClients::list(&self.cluster, kind, self.clone())
     }
 
-    /// What the client has done.
+    /// The client's use of the cluster.
     pub fn activity(&self) -> &Activity {
         &self.activity
     }
 
-    /// What the client subscribes to, by topic.
+    /// Whether the client subscribes to a topic.
+    pub fn subscribes_to(&self, topic: &str) -> bool {
+        self.activity.subscribes_to(topic)
+    }
+
+    /// The client's subscriptions, by topic.
     pub fn subscriptions(&self) -> Vec<SubscribedLag> {
         self.activity.subscriptions(&*self.cluster.backend())
     }
@@ -439,16 +444,21 @@ impl Grant {
     pub async fn produce(
         &self,
         records: Vec<Record>,
-        ticket: WriteTicket,
+        mut ticket: WriteTicket,
         queued: impl FnOnce(),
     ) -> Result<Vec<DeliveryReport>, CommandError> {
         self.activity.commanded();
-        if let Some(usage) = &self.usage {
-            let bytes = records.iter().map(Record::bytes).fold(0, usize::saturating_add);
-            self.counted(Kind::Produce, usage.write(records.len(), bytes))?;
-        }
         let held = self.standing.held();
-        let topics = self.counted(Kind::Produce, held.writable())?;
+        let bytes = records.iter().map(Record::bytes).fold(0, usize::saturating_add);
+        let counted = self.usage.as_ref().map_or(Ok(()), |usage| usage.write(records.len(), bytes));
+        let topics = match self.counted(Kind::Produce, counted.and_then(|()| held.writable())) {
+            Ok(topics) => topics,
+            Err(refused) => {
+                // The next command must not overtake the one before.
+                ticket.wait().await;
+                return Err(refused);
+            }
+        };
         let produced = self.cluster.produce(self.client, records, topics, ticket, queued).await;
         let reports = produced.iter().flatten().flat_map(|report| report.as_ref().err());
         self.count_denied(reports.chain(produced.as_ref().err()));

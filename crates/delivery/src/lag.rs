@@ -53,6 +53,11 @@ impl Progress {
         }
     }
 
+    /// Whether one of the positions is in this topic.
+    pub(super) fn reads(&self, topic: &str) -> bool {
+        lock(&self.0).iter().any(|position| *position.topic == *topic)
+    }
+
     /// Calls `see` with the topic of each position and the records behind it; None: the log's end is not known.
     pub(super) fn visit(&self, backend: &dyn Backend, mut see: impl FnMut(&Arc<str>, Option<u64>)) {
         for position in &mut *lock(&self.0) {

@@ -25,7 +25,7 @@ pub struct OpenClient {
     pub opened: SystemTime,
     /// The same, for its age.
     pub since: Instant,
-    /// What it may do, and has done.
+    /// Its rights, and the use that it made of them.
     pub grant: Grant,
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use sluicegate_backend::{CommandError, Fault};
 use sluicegate_rights::Quota;
 use sluicegate_telemetry::metrics::{Limit, QuotaMetrics};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep};
 
 use self::pace::Pace;
@@ -24,6 +24,8 @@ pub struct Usage {
     records: Pace,
     read_bytes: Pace,
     write_bytes: Pace,
+    /// The one read of the person that waits for its time. Others wait for it: many that wake together would be work.
+    turn: Mutex<()>,
     metrics: Arc<QuotaMetrics>,
 }
 
@@ -43,6 +45,7 @@ impl Usage {
             records: Pace::new(quota.records_per_second),
             read_bytes: Pace::new(quota.read_bytes_per_second),
             write_bytes: Pace::new(quota.write_bytes_per_second),
+            turn: Mutex::const_new(()),
             metrics,
         }
     }
@@ -86,6 +89,7 @@ impl Usage {
     /// # Cancel safety
     /// A drop counts nothing.
     pub(crate) async fn read_in_time(&self) {
+        let _turn = self.turn.lock().await;
         let mut waited = false;
         while let Err((limit, wait)) = take(&[Taken::one_command(self), Taken::none_read(self)]) {
             if !waited {
@@ -94,6 +98,11 @@ impl Usage {
             waited = true;
             sleep(wait).await;
         }
+    }
+
+    /// Whether the person may be given records now.
+    pub(crate) fn delivers_now(&self) -> bool {
+        self.read_bytes.check().is_ok()
     }
 
     /// Waits until the person may be given records again.
@@ -182,6 +191,8 @@ impl Places {
 }
 
 fn exceeded(message: impl Into<String>, retry_after: Duration) -> CommandError {
+    // In sessions, it is in milliseconds, and 0 means that it is not known.
+    let retry_after = retry_after.max(Duration::from_millis(1));
     CommandError { retry_after, ..CommandError::new(Fault::QuotaExceeded, 0, message) }
 }
 

@@ -35,7 +35,7 @@ pub struct Subscription {
     metrics: Arc<RouteMetrics>,
     /// The positions as samples of the lag see them.
     progress: Arc<Progress>,
-    /// What the person uses of the route's quota.
+    /// The person's use of the route's quota.
     usage: Option<Arc<Usage>>,
     _place: Option<OwnedSemaphorePermit>,
     _counted: OpenSubscription,
@@ -125,7 +125,9 @@ impl Subscription {
             self.cluster.scans().take(client, work).await;
             self.cursors.client.counted();
         }
-        if let Some(usage) = self.usage.as_ref().filter(|_| !self.has_items()) {
+        if let Some(usage) = self.usage.clone().filter(|usage| !self.has_items() && !usage.delivers_now()) {
+            // Records do not wait in memory for their client's quota.
+            self.put_back();
             usage.may_deliver().await;
         }
         loop {

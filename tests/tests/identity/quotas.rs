@@ -1,4 +1,4 @@
-//! What one person can have and do on a route, and that nobody else notices.
+//! The most that one person can have and do on a route, while nobody else notices.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;

@@ -71,9 +71,19 @@ impl Admin {
 
     fn page(&self, query: &Query) -> Page {
         let matching = self.matching(&query.filter);
-        let mut later = matching.iter().filter(|client| client.id > query.after);
-        let sessions = later.by_ref().take(query.limit).map(|client| Session::of(client)).collect();
-        Page { sessions, more: later.next().is_some(), open: matching.len() }
+        let mut later = matching.iter().filter(|client| client.id > query.after).peekable();
+        let (mut sessions, mut partitions) = (Vec::new(), 0_usize);
+        // A page is small, and its positions are looked up at once: other tasks wait for it.
+        while sessions.len() < query.limit
+            && partitions < MAX_PARTITIONS
+            && let Some(client) = later.next()
+        {
+            let session = Session::of(client);
+            let listed = session.subscriptions.iter().map(|subscription| subscription.partitions);
+            partitions = listed.fold(partitions, usize::saturating_add);
+            sessions.push(session);
+        }
+        Page { sessions, more: later.peek().is_some(), open: matching.len() }
     }
 }
 
@@ -139,9 +149,9 @@ impl Session {
             id: client.id,
             kind: client.kind.label(),
             cluster: grant.metrics().name().to_owned(),
-            route: grant.route_name().map(str::to_owned),
-            issuer: person.as_ref().and_then(|person| person.issuer.clone()),
-            subject: person.as_ref().and_then(|person| person.subject.clone()),
+            route: grant.route_name().map(shown),
+            issuer: person.as_ref().and_then(|person| person.issuer.as_deref().map(shown)),
+            subject: person.as_ref().and_then(|person| person.subject.as_deref().map(shown)),
             address: grant.client().address().map(|address| address.to_string()),
             opened_at: opened.format(&Rfc3339).unwrap_or_default(),
             age_ms: millis(client.since.elapsed()),
@@ -161,6 +171,11 @@ impl Subscription {
     }
 }
 
+/// The beginning of a name that a client or a gateway chose.
+fn shown(name: &str) -> String {
+    name.get(..name.floor_char_boundary(MAX_NAME_BYTES)).unwrap_or_default().to_owned()
+}
+
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
@@ -177,5 +192,9 @@ fn json(document: &impl Serialize) -> Response<Body> {
 
 const BEARER: &[u8] = b"Bearer ";
 
-/// Topics of one session that are shown: a page of sessions is small.
+/// Topics of one session that are shown.
 const MAX_TOPICS: usize = 100;
+/// Partitions of a page's subscriptions, after which it ends.
+const MAX_PARTITIONS: usize = 10_000;
+/// Bytes of a name that are shown.
+const MAX_NAME_BYTES: usize = 512;

@@ -43,7 +43,7 @@ impl Admission {
         self.identity.as_ref().map(Identity::holding)
     }
 
-    /// What quotas count the use of `grant` to; None: nobody in particular, whom shares by source bound.
+    /// The account that quotas count the use of `grant` to; None: nobody in particular, whom shares by source bound.
     fn account(&self, grant: &Grant, route: Option<&[u8]>) -> Option<Account> {
         let (policy, claims) = (self.policy.as_ref()?, &self.identity.as_ref()?.claims);
         let cut = |text: &str| text.get(..text.floor_char_boundary(MAX_ACCOUNT_BYTES)).map(str::to_owned);

@@ -28,7 +28,7 @@ pub(crate) struct Settings {
     pub(crate) drain_timeout: Duration,
     /// The topic with revoked identities. No client can use it.
     pub(super) own_topic: Option<Arc<str>>,
-    /// Who has it can list sessions and end them. None: nobody can.
+    /// The token of operators who list sessions and end them. None: nobody can.
     pub(crate) admin_token: Option<Secret>,
 }
 

@@ -30,8 +30,8 @@ struct State {
 #[derive(Debug)]
 struct Known {
     usage: Arc<Usage>,
-    /// When it was asked for last.
-    asked: Instant,
+    /// When the person was here last, as of a sweep.
+    seen: Instant,
 }
 
 /// The usage that quotas count: of one person, on one route.
@@ -58,26 +58,27 @@ impl People {
             state.sweep(now);
         }
         let quota = account.quota;
-        let new = || Known { usage: Arc::new(Usage::new(quota, Arc::clone(metrics))), asked: now };
+        let new = || Known { usage: Arc::new(Usage::new(quota, Arc::clone(metrics))), seen: now };
         let known = state.usages.entry(account).or_insert_with(new);
-        known.asked = now;
+        known.seen = now;
         Arc::clone(&known.usage)
     }
 }
 
 impl State {
-    /// Forgets whom nothing is remembered of, and the first of too many who left.
+    /// Forgets people whose use makes no difference any more, and the first of too many who left.
     fn sweep(&mut self, now: Instant) {
         let is_here = |known: &Known| Arc::strong_count(&known.usage) > 1;
+        self.usages.values_mut().filter(|known| is_here(known)).for_each(|known| known.seen = now);
         self.usages.retain(|_, known| is_here(known) || !known.usage.is_whole(now));
         let mut absent: Vec<Instant> =
-            self.usages.values().filter(|known| !is_here(known)).map(|known| known.asked).collect();
+            self.usages.values().filter(|known| !is_here(known)).map(|known| known.seen).collect();
         if let Some(excess) = absent.len().checked_sub(MAX_ABSENT).filter(|excess| *excess > 0) {
             let (_, last, _) = absent.select_nth_unstable(excess.saturating_sub(1));
             let last = *last;
             let mut excess = excess;
             self.usages.retain(|_, known| {
-                let goes = excess > 0 && known.asked <= last && !is_here(known);
+                let goes = excess > 0 && known.seen <= last && !is_here(known);
                 excess = excess.saturating_sub(usize::from(goes));
                 !goes
             });

@@ -11,7 +11,7 @@ use tokio::time::{advance, timeout};
 
 use super::*;
 use crate::Item;
-use crate::cluster::WriteTicket;
+use crate::cluster::{WriteSequencer, WriteTicket};
 use crate::grant::Grant;
 use crate::testing::logs::Logs;
 use crate::testing::script::Script;
@@ -117,6 +117,53 @@ async fn writes_are_refused_with_the_time_of_a_retry() {
     let error = write(1, 0).await.unwrap_err();
     assert_eq!(error.message, "too many bytes a second that are written of this identity");
     assert_eq!(script.taken().len(), 22);
+}
+
+#[tokio::test(start_paused = true)]
+async fn refused_write_lets_no_later_one_overtake() {
+    let (cluster, script) = Script::cluster(1_000);
+    let grant = counted(Grant::all(&cluster), &usage(READ));
+    let mut order = WriteSequencer::default();
+    let record =
+        |value: &'static str| Record { topic: "0".into(), value: Some(value.into()), ..Record::default() };
+    let tickets: [_; 3] = std::array::from_fn(|_| order.issue());
+    let [first, second, third] = tickets;
+    // The last command is polled first, and its place in the quota is free before that of the second.
+    let first = async {
+        sleep(Duration::from_secs(1)).await;
+        grant.produce(vec![record("a"); 11], first, || {}).await.unwrap();
+    };
+    let refused = counted(Grant::all(&cluster), &{
+        let full = usage(READ);
+        full.write(20, 0).unwrap();
+        full
+    });
+    let second = async { refused.produce(vec![record("b")], second, || {}).await.unwrap_err() };
+    let third = async { grant.produce(vec![record("c")], third, || {}).await.unwrap() };
+    let (_, error, ()) = tokio::join!(third, second, first);
+    assert_eq!(error.fault, Fault::QuotaExceeded);
+    let taken = script.taken();
+    assert_eq!((taken.len(), &taken[11][..]), (12, &b"c"[..]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn reads_of_a_person_wait_one_after_the_other() {
+    let (cluster, _) = Script::cluster(1_000);
+    let usage = usage(READ);
+    let (session, _place) = counted(Grant::all(&cluster), &usage).into_session().unwrap();
+    (0..51).for_each(|_| usage.read().unwrap());
+    let order = std::sync::Mutex::new(Vec::new());
+    let reads = (0..100).map(|number| {
+        let (session, order) = (&session, &order);
+        async move {
+            session.fetch(log("0"), 0, ReadBounds::default(), &mut ()).await.unwrap();
+            order.lock().unwrap().push(number);
+        }
+    });
+    let began = Instant::now();
+    futures_util::future::join_all(reads).await;
+    assert_eq!(*order.lock().unwrap(), (0..100).collect::<Vec<_>>());
+    assert_eq!(began.elapsed().as_secs(), 10);
 }
 
 #[tokio::test(start_paused = true)]

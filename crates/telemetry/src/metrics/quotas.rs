@@ -52,7 +52,7 @@ impl Limit {
         }
     }
 
-    /// What it counts, in words for clients.
+    /// The thing that it counts, in words for clients.
     pub fn words(self) -> &'static str {
         match self {
             Self::Sessions => "sessions",

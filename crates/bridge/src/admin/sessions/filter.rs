@@ -16,7 +16,7 @@ pub(super) struct Query {
     pub(super) after: u64,
 }
 
-/// What a session has to be. All of it must match.
+/// Properties of a session, all of which must match.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Filter {
     issuer: Option<String>,
@@ -79,9 +79,7 @@ impl Filter {
                 || person().is_some_and(|person| {
                     is(issuer, person.issuer.as_deref()) && is(subject, person.subject.as_deref())
                 }))
-            && topic.as_ref().is_none_or(|topic| {
-                grant.subscriptions().iter().any(|subscribed| *subscribed.topic == **topic)
-            })
+            && topic.as_ref().is_none_or(|topic| grant.subscribes_to(topic))
     }
 }
 
