@@ -1,6 +1,8 @@
 //! Start and stop.
 
+use std::io;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,10 +15,12 @@ use sluicegate_fair_share::{Ledger, Permits};
 use sluicegate_kafka::{EncoderPool, Kafka};
 use sluicegate_nats::Nats;
 use sluicegate_shared_log::{self as shared_log, SharedLog};
+use sluicegate_telemetry::audit::AuditLog;
 use sluicegate_telemetry::metrics::Metrics;
 use sluicegate_telemetry::rate_limit::RateLimit;
 use sluicegate_telemetry::traces::Traces;
 use sluicegate_ws_session::budget::Budget;
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -30,7 +34,7 @@ use crate::clusters::Clusters;
 use crate::config::{self, ClusterConfig, Config, LogFormat, Place, Problem};
 use crate::endpoint::{Endpoint, Settings};
 use crate::revocation::{self, Revoked};
-use crate::server::{self, BindError, Connections, Server};
+use crate::server::{Connections, Server};
 
 /// A running bridge. Dropping it stops it at once.
 pub struct Bridge {
@@ -51,6 +55,17 @@ struct FixedSettings {
     log_format: LogFormat,
     traces: config::Traces,
     revocations: Option<config::RevocationTopic>,
+    audit_file: Option<PathBuf>,
+}
+
+/// The bridge cannot start.
+#[derive(Debug, thiserror::Error)]
+#[error("{attempt}")]
+pub struct StartError {
+    /// The step that failed, such as `bind 127.0.0.1:7400`.
+    pub attempt: String,
+    /// The system's error.
+    pub source: io::Error,
 }
 
 impl Bridge {
@@ -59,18 +74,18 @@ impl Bridge {
     /// created.
     ///
     /// # Errors
-    /// An address cannot be bound.
+    /// An address cannot be bound, or the audit log cannot be opened.
     ///
     /// # Cancel safety
     /// A drop leaves nothing running.
-    pub async fn start(config: Config) -> Result<Self, BindError> {
-        let listener = server::bind(config.listen).await?;
-        let admin_listener = server::bind(config.admin_listen).await?;
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let listener = bind(config.listen).await?;
+        let admin_listener = bind(config.admin_listen).await?;
         let address = listener.local_addr().unwrap_or(config.listen);
         let admin_address = admin_listener.local_addr().unwrap_or(config.admin_listen);
 
         let (health, health_service) = tonic_health::server::health_reporter();
-        let endpoint = Arc::new(Endpoint::new(&config, Routes::new(health_service).prepare()));
+        let endpoint = Arc::new(Endpoint::new(&config, Routes::new(health_service).prepare())?);
         let is_complete = endpoint.revoked.is_complete();
         let status = if is_complete { ServingStatus::Serving } else { ServingStatus::NotServing };
         set_status(&health, status).await;
@@ -92,8 +107,9 @@ impl Bridge {
         }
         let clusters = Arc::clone(&endpoint.clusters);
         accepting.spawn(async move { clusters.prepare().await });
-        let Config { listen, admin_listen, log_format, traces, revocation, .. } = config;
-        let fixed = FixedSettings { listen, admin_listen, log_format, traces, revocations: revocation.topic };
+        let Config { listen, admin_listen, log_format, traces, revocation, audit, .. } = config;
+        let (revocations, audit_file) = (revocation.topic, audit.file);
+        let fixed = FixedSettings { listen, admin_listen, log_format, traces, revocations, audit_file };
         Ok(Self { address, admin_address, fixed, endpoint, server, health, connections, accepting })
     }
 
@@ -104,6 +120,8 @@ impl Bridge {
     /// # Cancel safety
     /// A drop can leave clusters unable to write: only do so at the end.
     pub async fn reload(&self, loaded: Result<Config, Vec<Problem>>) {
+        // Log rotation sends the same signal.
+        self.endpoint.audit.iter().for_each(|log| log.reopen());
         let config = match loaded.and_then(|config| config.check_open(self.address)) {
             Ok(config) => config,
             Err(problems) => {
@@ -181,6 +199,9 @@ impl Bridge {
         // Spans that are not exported by then are lost.
         let _ = timeout_at(by, self.endpoint.traces.end()).await;
         self.accepting.shutdown().await;
+        if let Some(log) = &self.endpoint.audit {
+            log.flush().await;
+        }
     }
 }
 
@@ -192,6 +213,7 @@ impl FixedSettings {
             ("admin_listen", self.admin_listen != config.admin_listen),
             ("log_format", self.log_format != config.log_format),
             ("traces", self.traces != config.traces),
+            ("audit.file", self.audit_file != config.audit.file),
             ("revocation.topic", self.revocations != config.revocation.topic),
         ];
         changed.into_iter().filter_map(|(key, is_changed)| is_changed.then_some(key)).collect()
@@ -199,8 +221,9 @@ impl FixedSettings {
 }
 
 impl Endpoint {
-    fn new(config: &Config, health: Routes) -> Self {
+    fn new(config: &Config, health: Routes) -> Result<Self, StartError> {
         let metrics = Metrics::default();
+        let audit = config.audit.file.as_deref().map(|path| audit_log(path, &metrics)).transpose()?;
         let logs = SharedLog::new(kept_records(config));
         let writes_due = CancellationToken::new();
         let (shared, per_cluster) = ((logs.clone(), EncoderPool::new()), metrics.clone());
@@ -213,7 +236,7 @@ impl Endpoint {
             permits.set_has_clusters(config.has_clusters());
             permits
         };
-        Self {
+        Ok(Self {
             settings: ArcSwap::from_pointee(Settings::of(config, None)),
             clusters: Arc::new(Clusters::new(config, metrics.clone(), writes_due.clone(), make)),
             assembly: Budget::new(limits.max_assembly_bytes, limits.max_request_bytes),
@@ -228,6 +251,7 @@ impl Endpoint {
                 config.revocation.topic.is_some(),
                 metrics.revocations(),
             )),
+            audit,
             metrics,
             traces: {
                 let config::Traces { endpoint, sample_ratio, max_spans_per_second } = &config.traces;
@@ -239,7 +263,7 @@ impl Endpoint {
             drain: Drain::default(),
             writes_due,
             open: TaskTracker::new(),
-        }
+        })
     }
 
     /// Takes up a new configuration: for new sessions and requests, and for the clusters of all.
@@ -279,6 +303,17 @@ pub async fn connect(config: &Config, within: Duration) -> Vec<(String, Result<S
         (name.clone(), ready.map_err(problem))
     });
     join_all(asked).await
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
+    let failed = |source| StartError { attempt: format!("bind {address}"), source };
+    TcpListener::bind(address).await.map_err(failed)
+}
+
+/// The audit log in the file at `path`.
+fn audit_log(path: &Path, metrics: &Metrics) -> Result<Arc<AuditLog>, StartError> {
+    let failed = |source| StartError { attempt: format!("open {} (audit.file)", path.display()), source };
+    AuditLog::open(path, metrics.audit_lines_dropped.clone()).map(Arc::new).map_err(failed)
 }
 
 /// The backend of a cluster, with what all clusters share.

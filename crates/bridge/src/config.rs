@@ -5,6 +5,7 @@
 //!    `problem`
 //! 3. here: checks that the values fit together; `keys` has defaults and ranges
 
+mod audit;
 mod cluster;
 mod flat;
 mod hosts;
@@ -35,6 +36,7 @@ use std::time::Duration;
 use sluicegate_backend::suggestion::similar_among;
 pub(crate) use sluicegate_kafka::PropertyError;
 
+pub use self::audit::Audit;
 pub use self::identity::Identity;
 pub use self::kind::ClusterConfig;
 use self::problem::Problems;
@@ -74,6 +76,8 @@ pub struct Config {
     pub identity: Identity,
     /// Identities that are over before they expire.
     pub revocation: Revocation,
+    /// The log of sessions, refusals and denied commands.
+    pub audit: Audit,
     /// Bounds on memory and connections.
     pub limits: Limits,
     /// Timeouts of sessions.
@@ -224,6 +228,7 @@ impl Config {
             log_format: log_format(&mut root, &mut problems),
             identity: identity::parse(root.table_or_empty("identity", &mut problems), &mut problems),
             revocation: revocation::parse(root.table_or_empty("revocation", &mut problems), &mut problems),
+            audit: audit::parse(root.table_or_empty("audit", &mut problems), &mut problems),
             limits: limits(root.table_or_empty("limits", &mut problems), &mut problems),
             session: session(root.table_or_empty("session", &mut problems), &mut problems),
             read: read(root.table_or_empty("read", &mut problems), &mut problems),

@@ -6,6 +6,7 @@
 //! - an HTTP/1.1 WebSocket upgrade to any other path: a client's own session ([`websocket`])
 //! - gRPC health checks (`grpc.health.v1`)
 
+mod asker;
 pub(crate) mod gateway;
 mod http;
 pub(crate) mod identity;
@@ -31,6 +32,7 @@ use sluicegate_delivery::quota::People;
 use sluicegate_fair_share::Permits;
 use sluicegate_protocol::metadata;
 use sluicegate_shared_log::SharedLog;
+use sluicegate_telemetry::audit::AuditLog;
 use sluicegate_telemetry::metrics::Metrics;
 use sluicegate_telemetry::rate_limit::RateLimit;
 use sluicegate_telemetry::traces::{self, Context, Traces};
@@ -41,6 +43,7 @@ use tonic::body::Body;
 use tonic::service::Routes;
 use tower::ServiceExt;
 
+use self::asker::Asker;
 use self::refusal::{Refusal, ResponseFormat};
 use self::request_kind::RequestKind;
 pub(crate) use self::settings::Settings;
@@ -65,6 +68,8 @@ pub(crate) struct Endpoint {
     pub(crate) people: People,
     /// Identities that are over before they expire.
     pub(crate) revoked: Arc<Revoked>,
+    /// None: the configuration has none.
+    pub(crate) audit: Option<Arc<AuditLog>>,
     pub(crate) metrics: Metrics,
     pub(crate) traces: Traces,
     /// Recently read records of all clusters.
@@ -102,9 +107,11 @@ impl Endpoint {
             return self.http(request).await;
         }
         let version = request.version();
-        let kind = match RequestKind::of(&request) {
+        let kind = RequestKind::of(&request);
+        let mut asker = Asker::of(&request, kind.as_ref().ok().map(RequestKind::label));
+        let kind = match kind {
             Ok(kind) => kind,
-            Err(refusal) => return self.refuse(refusal, ResponseFormat::Plain, version),
+            Err(refusal) => return self.refuse(refusal, ResponseFormat::Plain, version, &asker),
         };
         let form = match kind {
             RequestKind::Tunnel | RequestKind::Session | RequestKind::WebSocket => ResponseFormat::Plain,
@@ -114,40 +121,48 @@ impl Endpoint {
             Err(refusal) => Err(refusal),
             Ok(()) => match kind {
                 RequestKind::Tunnel => {
-                    let grant = self.grant(&request).await;
+                    let grant = self.grant(&request, &mut asker).await;
                     self.tunnel(request, grant)
                 }
                 RequestKind::Session => {
-                    let grant = self.grant(&request).await;
+                    let grant = self.grant(&request, &mut asker).await;
                     self.session(request, grant)
                 }
                 RequestKind::WebSocket => match self.check_upgrade(&request) {
                     Err(refusal) => Err(refusal),
                     Ok(accepted) => {
-                        let grant = self.grant(&request).await;
+                        let grant = self.grant(&request, &mut asker).await;
                         self.websocket(request, grant, &accepted)
                     }
                 },
                 RequestKind::Health => Ok(self.health(request).await),
             },
         };
-        served.unwrap_or_else(|refusal| self.refuse(refusal, form, version))
+        served.unwrap_or_else(|refusal| self.refuse(refusal, form, version, &asker))
     }
 
     /// The response to a request on a connection whose TLS was replaced.
-    pub(crate) fn refuse_outdated(&self, version: Version) -> Response<Body> {
-        self.refuse(Refusal::Outdated, ResponseFormat::Plain, version)
+    pub(crate) fn refuse_outdated<B>(&self, request: &Request<B>) -> Response<Body> {
+        let asker = Asker::of(request, None);
+        self.refuse(Refusal::Outdated, ResponseFormat::Plain, request.version(), &asker)
     }
 
-    fn refuse(&self, refusal: Refusal, form: ResponseFormat, version: Version) -> Response<Body> {
-        self.count(&refusal);
+    fn refuse(
+        &self,
+        refusal: Refusal,
+        form: ResponseFormat,
+        version: Version,
+        asker: &Asker,
+    ) -> Response<Body> {
+        self.count(&refusal, asker);
         refusal.into_response(form, version)
     }
 
     /// Counts a refusal. Misconfigurations are logged as warnings, rate-limited because clients can repeat them.
-    fn count(&self, refusal: &Refusal) {
+    fn count(&self, refusal: &Refusal, asker: &Asker) {
         let (label, trace_id) = (refusal.label(), traces::current_id());
         self.metrics.refused(label);
+        self.audit.iter().for_each(|log| asker.refused(log, label));
         if refusal.is_misconfiguration() && self.warnings.is_due(label) {
             tracing::warn!(
                 reason = label,

@@ -239,7 +239,7 @@ impl Rights {
         let (cluster, script) = Script::cluster_of(system, 1 << 20);
         script.set_key(KEY);
         let grant = Grant::new(cluster, ClientKey::default(), None, admission.rights());
-        grant.held(admission.holding(), admission.aged)
+        grant.held(admission.holding(&BTreeSet::new()), admission.aged)
     }
 
     fn has(&self, topic: &str) -> bool {

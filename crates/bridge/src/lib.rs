@@ -28,5 +28,4 @@ mod session;
 #[cfg(test)]
 mod shared_limits;
 
-pub use self::bridge::{Bridge, connect};
-pub use self::server::BindError;
+pub use self::bridge::{Bridge, StartError, connect};

@@ -187,7 +187,7 @@ impl Server {
             Box::pin(async move {
                 match is_over {
                     false => endpoint.handle(request).await,
-                    true => endpoint.refuse_outdated(request.version()),
+                    true => endpoint.refuse_outdated(&request),
                 }
             })
         };
@@ -335,18 +335,3 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The time for which requests are served on a connection whose TLS was replaced: they can have been on their way.
 const GRACE: Duration = Duration::from_secs(5);
-
-/// Binds `address`.
-pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
-    TcpListener::bind(address).await.map_err(|source| BindError { address, source })
-}
-
-/// An address could not be bound.
-#[derive(Debug, thiserror::Error)]
-#[error("bind {address}")]
-pub struct BindError {
-    /// The address.
-    pub address: SocketAddr,
-    /// The system's error.
-    pub source: io::Error,
-}

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::Mutex;
 use sluicegate_backend::Backend;
+use sluicegate_telemetry::audit::AuditLog;
 
+use crate::ClientKind;
 use crate::lag::Progress;
 
 /// The counts of one client, and its subscriptions.
@@ -17,6 +19,9 @@ pub struct Activity {
     commands: AtomicU64,
     denied: AtomicU64,
     subscriptions: Mutex<Vec<Weak<Progress>>>,
+    /// The client's number, if it stays.
+    number: OnceLock<(u64, ClientKind)>,
+    audit_log: Option<Arc<AuditLog>>,
 }
 
 /// The counts of one client since it came.
@@ -44,6 +49,25 @@ pub struct SubscribedLag {
 }
 
 impl Activity {
+    /// Nothing yet, of a client in an audit log.
+    pub(crate) fn audited(audit_log: Option<Arc<AuditLog>>) -> Self {
+        Self { audit_log, ..Self::default() }
+    }
+
+    pub(crate) fn audit_log(&self) -> Option<&AuditLog> {
+        self.audit_log.as_deref()
+    }
+
+    /// The client stays, and has this number.
+    pub(crate) fn stays(&self, id: u64, kind: ClientKind) {
+        // A client comes once.
+        let _ = self.number.set((id, kind));
+    }
+
+    pub(crate) fn number(&self) -> Option<(u64, ClientKind)> {
+        self.number.get().copied()
+    }
+
     /// The client has sent so many bytes.
     pub fn received(&self, bytes: usize) {
         add(&self.received_bytes, bytes);

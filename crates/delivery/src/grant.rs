@@ -1,5 +1,6 @@
 //! The only door to a cluster: each command has a method, which checks the client's rights.
 
+mod audit;
 mod person;
 mod standing;
 
@@ -15,6 +16,7 @@ use sluicegate_fair_share::{ClientKey, Holder};
 use sluicegate_protocol::Reason;
 use sluicegate_protocol::error_code::{INVALID_REQUEST, TOPIC_AUTHORIZATION_FAILED};
 use sluicegate_rights::{Rights, Rows, Topics};
+use sluicegate_telemetry::audit::Event;
 use sluicegate_telemetry::metrics::{ClusterMetrics, Kind, Outcome, RouteMetrics};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
@@ -92,6 +94,7 @@ impl Grant {
     /// Gives the person other rights, for as long as `holding` lasts. Reads that wait are checked again when they end.
     pub fn renew(&self, rights: Rights, holding: Holding) {
         self.standing.renew(rights, holding);
+        self.log(Event::Renewed);
     }
 
     /// When it ends; None: it has no end.
@@ -302,7 +305,7 @@ impl Grant {
             .unless_revoked(self.cluster.fetch_each(&granted, fetch, &|topic| self.rows(topic), reservation))
             .await?;
         self.count_delivered(read.iter().flatten());
-        Ok(self.with_denied(&held.rights, places, read))
+        Ok(self.with_denied(Kind::MultiFetch, &held.rights, places, read))
     }
 
     /// The offset of a timestamp: see [`Backend::list_offsets`](sluicegate_backend::Backend::list_offsets).
@@ -337,7 +340,7 @@ impl Grant {
         let held = self.standing.held();
         let granted = self.granted(Kind::ListOffsets, held.readable(), asked)?;
         let listed = self.cluster.list_offsets(self.client, &granted, committed).await;
-        Ok(self.with_denied(&held.rights, asked, listed))
+        Ok(self.with_denied(Kind::ListOffsets, &held.rights, asked, listed))
     }
 
     /// The first offset of a log, and the one after its last record, or after its last committed one.
@@ -461,7 +464,7 @@ impl Grant {
         };
         let produced = self.cluster.produce(self.client, records, topics, ticket, queued).await;
         let reports = produced.iter().flatten().flat_map(|report| report.as_ref().err());
-        self.count_denied(reports.chain(produced.as_ref().err()));
+        self.count_any_denied(Kind::Produce, reports.chain(produced.as_ref().err()));
         produced
     }
 
@@ -475,13 +478,6 @@ impl Grant {
                 Ok(())
             }
             Some(usage) => self.counted(kind, usage.read()),
-        }
-    }
-
-    /// Counts a command as denied if one of its errors says so.
-    fn count_denied<'a>(&self, mut errors: impl Iterator<Item = &'a CommandError>) {
-        if errors.any(|error| error.fault == Fault::Forbidden) {
-            self.activity.denied();
         }
     }
 
@@ -538,6 +534,7 @@ impl Grant {
     /// The results for `logs`: `read` has those that `rights` granted. A renewal can have taken some away.
     fn with_denied<T>(
         &self,
+        kind: Kind,
         rights: &Rights,
         logs: &[(Log<'_>, i64)],
         read: Vec<Result<T, CommandError>>,
@@ -551,7 +548,7 @@ impl Grant {
             false => Err(self.topic_denied(log.topic)),
         };
         let results: Vec<Result<T, CommandError>> = logs.iter().map(result).collect();
-        self.count_denied(results.iter().filter_map(|result| result.as_ref().err()));
+        self.count_any_denied(kind, results.iter().filter_map(|result| result.as_ref().err()));
         results
     }
 
@@ -563,7 +560,7 @@ impl Grant {
     fn counted<T>(&self, kind: Kind, checked: Result<T, CommandError>) -> Result<T, CommandError> {
         checked.inspect_err(|error| {
             self.cluster.metrics.answered(kind, Outcome::Refused);
-            self.count_denied(std::iter::once(error));
+            self.count_denied(kind, error);
         })
     }
 }

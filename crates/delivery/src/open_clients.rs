@@ -1,13 +1,15 @@
 //! The open sessions and streams of events of a cluster: for operators.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
 use std::time::SystemTime;
 
 use parking_lot::Mutex;
+use sluicegate_telemetry::audit::Event;
 use tokio::time::Instant;
 
+use crate::Counts;
 use crate::cluster::Cluster;
 use crate::grant::Grant;
 
@@ -38,19 +40,22 @@ pub enum ClientKind {
     Events,
 }
 
-/// A place in the list of open clients. A drop leaves it.
+/// A place in the list of open clients. A drop leaves it, which the audit log tells.
 pub struct Listed {
-    cluster: Weak<Cluster>,
-    id: u64,
+    cluster: Arc<Cluster>,
+    client: Arc<OpenClient>,
+    reason: &'static str,
 }
 
 impl OpenClients {
     pub(crate) fn list(cluster: &Arc<Cluster>, kind: ClientKind, grant: Grant) -> Listed {
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let (opened, since) = (SystemTime::now(), Instant::now());
+        grant.activity().stays(id, kind);
+        grant.log(Event::Opened);
         let client = Arc::new(OpenClient { id, kind, opened, since, grant });
-        cluster.open_clients.0.lock().insert(id, client);
-        Listed { cluster: Arc::downgrade(cluster), id }
+        cluster.open_clients.0.lock().insert(id, Arc::clone(&client));
+        Listed { cluster: Arc::clone(cluster), client, reason: LEFT }
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<OpenClient>> {
@@ -68,13 +73,26 @@ impl ClientKind {
     }
 }
 
-impl Drop for Listed {
-    fn drop(&mut self) {
-        if let Some(cluster) = self.cluster.upgrade() {
-            cluster.open_clients.0.lock().remove(&self.id);
-        }
+impl Listed {
+    /// Says why the client goes. Otherwise, it has left.
+    pub fn goes(&mut self, reason: &'static str) {
+        self.reason = reason;
     }
 }
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        let OpenClient { id, since, grant, .. } = &*self.client;
+        self.cluster.open_clients.0.lock().remove(id);
+        let Counts { received_bytes, sent_bytes, commands, denied } = grant.activity().counts();
+        let age_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let reason = self.reason;
+        grant.log(Event::Closed { reason, age_ms, received_bytes, sent_bytes, commands, denied });
+    }
+}
+
+/// The connection ended without a close.
+const LEFT: &str = "left";
 
 /// The number of the next client of the process.
 static NEXT: AtomicU64 = AtomicU64::new(1);

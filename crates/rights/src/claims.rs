@@ -48,6 +48,14 @@ impl Claims {
         Self(kept)
     }
 
+    /// The claims with these names, from the root. Those of more than 1 KiB are left out.
+    pub fn named<'a>(&self, names: impl IntoIterator<Item = &'a String>) -> Map<String, Value> {
+        let is_short = |value: &Value| value.to_string().len() <= MAX_NAMED_BYTES;
+        let claim =
+            |name: &String| Some((name.clone(), self.0.get(name).filter(|value| is_short(value))?.clone()));
+        names.into_iter().filter_map(claim).collect()
+    }
+
     /// `iss`: who issued it.
     pub fn issuer(&self) -> Option<&str> {
         self.text("iss")
@@ -133,6 +141,9 @@ pub const REGISTERED: [&str; 5] = ["iss", "sub", "exp", "iat", "jti"];
 
 /// The year 9999, and so far below 2^53 that all seconds are exact.
 const MAX_SECONDS: f64 = 253_402_300_800.0;
+
+/// The longest claim for a log.
+const MAX_NAMED_BYTES: usize = 1024;
 
 /// 2^53.
 const EXACT: f64 = 9_007_199_254_740_992.0;

@@ -66,6 +66,8 @@ pub struct Metrics {
     config_rejected: Gauge,
     revocations: RevocationMetrics,
     quotas: Quotas,
+    /// Lines of the audit log that could not be written.
+    pub audit_lines_dropped: Counter,
     write_durations: Family<ClusterLabel, Histogram, fn() -> Histogram>,
     deliveries: Deliveries,
     brokers: Brokers,
@@ -135,6 +137,7 @@ impl Default for Metrics {
             config_rejected: Gauge::default(),
             revocations: RevocationMetrics::default(),
             quotas: Quotas::default(),
+            audit_lines_dropped: Counter::default(),
             write_durations: Family::new_with_constructor(durations),
             deliveries: Deliveries::default(),
             brokers: Brokers::default(),
@@ -183,6 +186,8 @@ impl Metrics {
         registry.register("config_rejected", rejected, self.config_rejected.clone());
         self.revocations.register(&mut registry);
         self.quotas.register(&mut registry);
+        let dropped = "Lines of the audit log that could not be written";
+        registry.register("audit_lines_dropped", dropped, self.audit_lines_dropped.clone());
         let durations = "Time from the queue to the acknowledgement, of each record";
         registry.register("write_duration_seconds", durations, self.write_durations.clone());
         self.brokers.register(&mut registry);

@@ -12,10 +12,12 @@
 //! 10. [`renewing`]: another token on the open socket
 //! 11. [`revoking`]: identities that are over before they expire
 //! 12. [`operators`]: who lists sessions, and ends them
-//! 13. [`browsers`]: users who log in at an OpenID provider in a real browser
+//! 13. [`auditing`]: the log that names people
+//! 14. [`browsers`]: users who log in at an OpenID provider in a real browser
 
 #![cfg(test)] // so that helpers, too, may fail as tests do
 
+mod auditing;
 mod authorizer;
 mod browsers;
 mod certificates;

@@ -1,5 +1,6 @@
 //! Reads a gateway's headers: its secret, the cluster, and what the client can do there.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -12,11 +13,12 @@ use sluicegate_protocol::metadata;
 use sluicegate_rights::{Policy, Rights};
 use tokio::time::Instant;
 
+use super::asker::{Asker, peer, source};
 use super::identity::{Believed, Identity};
 use super::identity_error::IdentityError;
 use super::refusal::Refusal;
 use super::renewal::Renewal;
-use super::{Endpoint, Peer, rights};
+use super::{Endpoint, rights};
 use crate::revocation::NotServed;
 use crate::session::Granted;
 
@@ -38,9 +40,9 @@ impl Admission {
         rights::rights(self.route.clone(), self.policy.as_ref(), claims)
     }
 
-    /// The person, and until when.
-    pub(crate) fn holding(&self) -> Option<Holding> {
-        self.identity.as_ref().map(Identity::holding)
+    /// The person, with these claims for the audit log, and until when.
+    pub(crate) fn holding(&self, logged_claims: &BTreeSet<String>) -> Option<Holding> {
+        self.identity.as_ref().map(|identity| identity.holding(logged_claims))
     }
 
     /// The account that quotas count the use of `grant` to; None: nobody in particular, whom shares by source bound.
@@ -91,20 +93,25 @@ impl Endpoint {
         }
     }
 
-    /// The client's grant, from its gateway's headers.
-    pub(super) async fn grant<B>(self: &Arc<Self>, request: &Request<B>) -> Result<Granted, Refusal> {
+    /// The client's grant, from its gateway's headers. `asker` becomes the person, as soon as it is known.
+    pub(super) async fn grant<B>(
+        self: &Arc<Self>,
+        request: &Request<B>,
+        asker: &mut Asker,
+    ) -> Result<Granted, Refusal> {
         let (headers, client) = (request.headers(), source(request));
         let cluster = self.cluster(headers, client).await?;
         let settings = self.settings.load_full();
         let admission = admission(headers, &settings.believed, settings.max_age).await?;
         let route = headers.get(metadata::ROUTE).map(|route| route.as_bytes());
-        let holding = admission.holding();
+        let holding = admission.holding(&settings.logged_claims);
+        asker.person = holding.as_ref().map(|holding| Arc::clone(&holding.person));
         holding.iter().try_for_each(|holding| self.serve(holding))?;
         let grant = Grant::new(cluster, client, route, settings.without_own_topic(admission.rights()));
         let usage = admission
             .account(&grant, route)
             .map(|account| self.people.usage(account, &grant.metrics().quotas));
-        let grant = grant.held(holding, admission.aged).counted_to(usage);
+        let grant = grant.held(holding, admission.aged).counted_to(usage).audited(self.audit.clone());
         let renewal = Renewal::of(self, &grant, admission.route, admission.policy);
         Ok(Granted { grant, renewal })
     }
@@ -158,18 +165,6 @@ pub(crate) async fn admission(
     // Sessions that were opened together do not end together.
     let aged = max_age.and_then(|age| opened.checked_add(age.mul_f64(1.0 - 0.1 * fastrand::f64())));
     Ok(Admission { route, policy, identity, aged })
-}
-
-/// The source of a request: the client that its gateway names, otherwise the peer.
-pub(super) fn source<B>(request: &Request<B>) -> ClientKey {
-    if let Some(client) = request.headers().get(metadata::CLIENT) {
-        return ClientKey::parse(client.as_bytes());
-    }
-    peer(request).map(|peer| ClientKey::from(peer.address.ip())).unwrap_or_default()
-}
-
-fn peer<B>(request: &Request<B>) -> Option<&Peer> {
-    request.extensions().get()
 }
 
 /// Refuses repeated headers: if a relay adds its header instead of replacing it, one of the two is the client's.

@@ -7,9 +7,11 @@ use http::{HeaderMap, HeaderValue, Request, Response, Version, header};
 use hyper::body::Incoming;
 use prost::Message;
 use sluicegate_protocol::{HttpRoute, metadata};
+use sluicegate_telemetry::audit::HTTP;
 use tonic::body::Body;
 
 use super::Endpoint;
+use super::asker::Asker;
 use super::refusal::Refusal;
 use super::unbuffered::unbuffered;
 use crate::clusters::{BASE64, RouteClusterError};
@@ -22,11 +24,12 @@ impl Endpoint {
     /// # Cancel safety
     /// A drop abandons a read. A request's records are written all or none.
     pub(super) async fn http(self: &Arc<Self>, request: Request<Incoming>) -> Response<Body> {
+        let mut asker = Asker::of(&request, Some(HTTP));
         let (mut response, mark) = match self.check_http(&request) {
-            Err(refusal) => self.refuse_http(&HttpRoute::default(), &refusal, request).await,
-            Ok(route) => match self.admit_http(&request, &route).await {
+            Err(refusal) => self.refuse_http(&HttpRoute::default(), &refusal, request, &asker).await,
+            Ok(route) => match self.admit_http(&request, &route, &mut asker).await {
                 Ok(admitted) => (plain::respond(&admitted, request).await, None),
-                Err(refusal) => self.refuse_http(&route, &refusal, request).await,
+                Err(refusal) => self.refuse_http(&route, &refusal, request, &asker).await,
             },
         };
         let headers = response.headers_mut();
@@ -51,8 +54,9 @@ impl Endpoint {
         self: &Arc<Self>,
         request: &Request<Incoming>,
         route: &'a HttpRoute,
+        asker: &mut Asker,
     ) -> Result<AdmittedRequest<'a>, Refusal> {
-        let Granted { grant, .. } = self.grant(request).await?;
+        let Granted { grant, .. } = self.grant(request, asker).await?;
         let waiting = if request.version() < Version::HTTP_2 { &self.waiting_http1 } else { &self.waiting };
         let running =
             RequestPermits::begin(&self.calls, grant.holder(), waiting, grant.drain(), self.open.token())
@@ -70,8 +74,9 @@ impl Endpoint {
         route: &HttpRoute,
         refusal: &Refusal,
         request: Request<Incoming>,
+        asker: &Asker,
     ) -> (Response<plain::Body>, Option<HeaderValue>) {
-        self.count(refusal);
+        self.count(refusal, asker);
         let is_last = request.version() < Version::HTTP_2 && refusal.is_unauthenticated();
         let mut response = plain::refuse(route, problem(refusal), request).await;
         if is_last {

@@ -1,6 +1,6 @@
 //! Identities of clients: the claims that its gateway has verified, or those of a token that the bridge verifies.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -43,8 +43,8 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    /// The person, and until when.
-    pub(crate) fn holding(&self) -> Holding {
+    /// The person, with these claims for the audit log, and until when.
+    pub(crate) fn holding(&self, logged_claims: &BTreeSet<String>) -> Holding {
         let text = |claim: Option<&str>| claim.map(str::to_owned);
         let person = Person::new(
             text(self.claims.issuer()),
@@ -52,6 +52,7 @@ impl Identity {
             text(self.claims.token_id()),
             self.claims.issued_at().ok().flatten(),
         );
+        let person = person.with_claims(self.claims.named(logged_claims));
         let left = |until: SystemTime| until.duration_since(SystemTime::now()).unwrap_or_default();
         let sooner = |left: Duration| self.spread.min(left / 2).mul_f64(fastrand::f64());
         let end = |left: Duration| Instant::now().checked_add(left.saturating_sub(sooner(left)));

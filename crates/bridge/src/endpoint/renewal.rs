@@ -51,7 +51,7 @@ impl Renewal {
         let way = self.policy.identity.as_ref().ok_or_else(|| denied("this route asks for no identity"))?;
         let verified = settings.believed.verified(way, token.as_bytes(), SystemTime::now()).await;
         let identity = verified.map_err(|refusal| error(&refusal))?;
-        let holding = identity.holding();
+        let holding = identity.holding(&settings.logged_claims);
         self.endpoint.serve(&holding).map_err(|refusal| error(&refusal))?;
         if !self.grant.holding().is_some_and(|held| held.person.is_same(&holding.person)) {
             return Err(denied("the token is of another issuer or subject than the session"));

@@ -2,6 +2,7 @@
 
 use http::{Method, Request, Version, header};
 use hyper::ext::Protocol;
+use sluicegate_delivery::ClientKind;
 use sluicegate_protocol::{SERVICE_PATH_PREFIX, SESSION_PATH};
 
 use super::refusal::Refusal;
@@ -15,6 +16,14 @@ pub(super) enum RequestKind {
 }
 
 impl RequestKind {
+    /// A name for the audit log.
+    pub(super) fn label(&self) -> &'static str {
+        match self {
+            Self::Tunnel | Self::Session | Self::WebSocket => ClientKind::Session.label(),
+            Self::Health => "health",
+        }
+    }
+
     pub(super) fn of<B>(request: &Request<B>) -> Result<Self, Refusal> {
         let path = request.uri().path();
         if request.method() == Method::CONNECT {

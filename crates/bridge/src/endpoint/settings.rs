@@ -1,5 +1,6 @@
 //! Settings that the endpoint reads for each request. A new configuration replaces it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ pub(crate) struct Settings {
     pub(crate) drain_timeout: Duration,
     /// The topic with revoked identities. No client can use it.
     pub(super) own_topic: Option<Arc<str>>,
+    /// Names of claims in the audit log.
+    pub(super) logged_claims: BTreeSet<String>,
     /// The token of operators who list sessions and end them. None: nobody can.
     pub(crate) admin_token: Option<Secret>,
 }
@@ -60,6 +63,7 @@ impl Settings {
             limits,
             messages: sluicegate_ws_session::Limits { max_message_bytes: config.limits.max_request_bytes },
             drain_timeout: config.session.drain_timeout,
+            logged_claims: config.audit.claims.clone(),
             admin_token: config.admin_token.clone(),
             own_topic: match before {
                 // Another one needs a restart.

@@ -31,7 +31,7 @@ pub(super) struct AdmittedSession {
     _slot: Permit,
     /// One of the person's sessions.
     _place: Option<OwnedSemaphorePermit>,
-    _listed: Listed,
+    listed: Listed,
 }
 
 impl Endpoint {
@@ -80,10 +80,10 @@ impl Endpoint {
         grant.metrics().sessions.inc();
         let listed = grant.list(ClientKind::Session);
         let (context, stream) = (traces::current(), executor::current().unwrap_or_default());
-        Ok(AdmittedSession { grant, renewal, context, stream, _slot: slot, _place: place, _listed: listed })
+        Ok(AdmittedSession { grant, renewal, context, stream, _slot: slot, _place: place, listed })
     }
 
-    pub(super) async fn run(&self, admitted: AdmittedSession, codec: Codec, transport: Transport) {
+    pub(super) async fn run(&self, mut admitted: AdmittedSession, codec: Codec, transport: Transport) {
         let settings = self.settings.load_full();
         let drain = admitted.grant.drain().clone();
         let client = Granted { grant: admitted.grant.clone(), renewal: admitted.renewal.clone() };
@@ -92,6 +92,7 @@ impl Endpoint {
         // Frees what the peer did not read in time.
         admitted.stream.cancel();
         admitted.grant.metrics().ended(end.kind());
+        admitted.listed.goes(end.kind().label());
         tracing::debug!(end = end.kind().label(), event = "session_ended", "session ended");
     }
 }

@@ -11,7 +11,7 @@ use sluicegate_ws_session::handshake::{Accepted, Headers, Policy};
 use tonic::body::Body;
 
 use super::Endpoint;
-use super::gateway::source;
+use super::asker::source;
 use super::refusal::Refusal;
 use crate::session::{Granted, Transport};
 

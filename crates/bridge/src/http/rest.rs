@@ -23,6 +23,8 @@ use path::{Query, Target};
 use sluicegate_backend::{Log, System};
 use sluicegate_dialect::http::resource::Get;
 
+use sluicegate_telemetry::metrics::Kind;
+
 use super::accept::Accept;
 use super::problem::{Problem, ProblemKind};
 use super::request::Request;
@@ -79,7 +81,8 @@ async fn read(
         Query::none(query)?;
     }
     if let Some(topic) = &target.topic {
-        grant.check_read(topic).map_err(|error| Problem::failed(error, system))?;
+        let granted = grant.check_read(topic).inspect_err(|error| grant.count_denied(kind(get), error));
+        granted.map_err(|error| Problem::failed(error, system))?;
     }
     // Only the list has no topic.
     let topic = target.topic.as_deref().unwrap_or_default();
@@ -109,6 +112,16 @@ async fn read(
             accept.events()?;
             events::get(request, topic, Some(log.partition), &query()?, running).await
         }
+    }
+}
+
+/// The kind of command that does the same.
+fn kind(get: Get) -> Kind {
+    match get {
+        Get::List | Get::Describe | Get::DescribeLog => Kind::Topics,
+        Get::TopicRecords | Get::Records => Kind::Fetch,
+        Get::Offsets => Kind::ListOffset,
+        Get::TopicEvents | Get::Events => Kind::Subscribe,
     }
 }
 

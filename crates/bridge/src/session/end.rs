@@ -73,10 +73,7 @@ impl End {
             Self::Stalled => SessionEnd::Stalled,
             Self::Unfinished(_) => SessionEnd::Unfinished,
             Self::TooManyWaiting { .. } => SessionEnd::TooManyWaiting,
-            Self::Over(TermCause::Identity) => SessionEnd::Expired,
-            Self::Over(TermCause::Revoked) => SessionEnd::Revoked,
-            Self::Over(TermCause::Age) => SessionEnd::Aged,
-            Self::Over(TermCause::Operator) => SessionEnd::Ended,
+            Self::Over(cause) => cause.session_end(),
             Self::Unreadable(FrameError::TooLarge { .. }) => SessionEnd::TooLarge,
             Self::Unreadable(FrameError::Compressed) => SessionEnd::Compressed,
         }

@@ -1,5 +1,7 @@
 //! A person whose identity was verified, as far as others need to know who it is.
 
+use serde_json::{Map, Value};
+use sluicegate_telemetry::audit::Client;
 use tokio_util::sync::CancellationToken;
 
 /// A person with a verified identity.
@@ -13,6 +15,8 @@ pub struct Person {
     pub token_id: Option<String>,
     /// `iat`, in seconds since 1970.
     pub issued_at: Option<i64>,
+    /// Claims for the audit log.
+    pub claims: Map<String, Value>,
     revoked: CancellationToken,
 }
 
@@ -24,7 +28,14 @@ impl Person {
         token_id: Option<String>,
         issued_at: Option<i64>,
     ) -> Self {
-        Self { issuer, subject, token_id, issued_at, revoked: CancellationToken::new() }
+        let (claims, revoked) = (Map::new(), CancellationToken::new());
+        Self { issuer, subject, token_id, issued_at, claims, revoked }
+    }
+
+    /// This person with claims for the audit log.
+    #[must_use]
+    pub fn with_claims(self, claims: Map<String, Value>) -> Self {
+        Self { claims, ..self }
     }
 
     /// Whether both are the same person, known by issuer and subject.
@@ -33,6 +44,17 @@ impl Person {
             && self.subject.is_some()
             && self.issuer == other.issuer
             && self.subject == other.subject
+    }
+
+    /// The person as the audit log names it.
+    pub fn in_audit_log(&self) -> Client<'_> {
+        Client {
+            issuer: self.issuer.as_deref(),
+            subject: self.subject.as_deref(),
+            token_id: self.token_id.as_deref(),
+            claims: (!self.claims.is_empty()).then_some(&self.claims),
+            ..Client::default()
+        }
     }
 
     /// Ends whatever this identity grants.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use sluicegate_backend::CommandError;
 use sluicegate_rights::{Rights, Topics};
+use sluicegate_telemetry::metrics::SessionEnd;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -55,6 +56,18 @@ pub enum TermCause {
     Age,
     /// An operator has ended it.
     Operator,
+}
+
+impl TermCause {
+    /// The same of a session or a stream of events.
+    pub fn session_end(self) -> SessionEnd {
+        match self {
+            Self::Identity => SessionEnd::Expired,
+            Self::Revoked => SessionEnd::Revoked,
+            Self::Age => SessionEnd::Aged,
+            Self::Operator => SessionEnd::Ended,
+        }
+    }
 }
 
 impl Standing {

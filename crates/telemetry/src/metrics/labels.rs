@@ -101,7 +101,8 @@ impl Kind {
         Self::Unknown,
     ];
 
-    pub(super) fn label(self) -> &'static str {
+    /// A name for metrics and logs.
+    pub fn label(self) -> &'static str {
         match self {
             Self::Ping => "ping",
             Self::Fetch => "fetch",

@@ -5,8 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use sluicegate_delivery::drain::Drain;
-use sluicegate_delivery::grant::Grant;
+use sluicegate_delivery::grant::{Grant, TermCause};
 use sluicegate_delivery::{ClientKind, Subscription};
+use sluicegate_telemetry::metrics::SessionEnd;
 use tokio::sync::mpsc::Sender;
 use tokio::time::timeout;
 
@@ -24,15 +25,21 @@ pub(super) async fn run(
     drain: Drain,
     frames: Sender<Bytes>,
 ) {
-    let _listed = grant.list(ClientKind::Events);
-    tokio::select! {
-        () = send(subscription, events, &grant, &frames) => {}
-        () = frames.closed() => {}
-        () = drain.turn() => {}
-    }
+    let mut listed = grant.list(ClientKind::Events);
+    let end = tokio::select! {
+        end = send(subscription, events, &grant, &frames) => end,
+        () = frames.closed() => SessionEnd::Left,
+        () = drain.turn() => SessionEnd::Drained,
+    };
+    listed.goes(end.label());
 }
 
-async fn send(mut subscription: Subscription, mut events: Events, grant: &Grant, frames: &Sender<Bytes>) {
+async fn send(
+    mut subscription: Subscription,
+    mut events: Events,
+    grant: &Grant,
+    frames: &Sender<Bytes>,
+) -> SessionEnd {
     let mut text = format!("retry: {}\n", fastrand::u64(RETRY_MS)).into_bytes();
     while !events.is_over {
         // A client that does not read costs one delivery at most: nothing is read for it before it has room.
@@ -43,11 +50,11 @@ async fn send(mut subscription: Subscription, mut events: Events, grant: &Grant,
                 tokio::select! {
                     room = frames.reserve() => room,
                     // It learns why from its next request.
-                    _ = grant.ended() => return,
+                    cause = grant.ended() => return cause.session_end(),
                 }
             }
         };
-        let Ok(room) = room else { return };
+        let Ok(room) = room else { return SessionEnd::Left };
         while !text.ends_with(b"\n\n") {
             next(&mut subscription, &mut events, grant, &mut text).await;
             // Filters can leave out all there is: others must have their turn.
@@ -56,6 +63,7 @@ async fn send(mut subscription: Subscription, mut events: Events, grant: &Grant,
         grant.activity().sent(text.len());
         room.send(std::mem::take(&mut text).into());
     }
+    grant.ended().now_or_never().map_or(SessionEnd::Closed, TermCause::session_end)
 }
 
 /// Writes what comes next.

@@ -1,0 +1,56 @@
+//! The sender of a request, as shared limits know it, and as the audit log names it when the request is refused.
+
+use std::sync::Arc;
+
+use http::{HeaderValue, Request};
+use sluicegate_delivery::grant::Person;
+use sluicegate_fair_share::ClientKey;
+use sluicegate_protocol::metadata;
+use sluicegate_telemetry::audit::{AuditLog, Client, Event};
+
+use super::Peer;
+
+/// The sender of a request.
+pub(super) struct Asker {
+    source: ClientKey,
+    kind: Option<&'static str>,
+    cluster: Option<HeaderValue>,
+    route: Option<HeaderValue>,
+    /// None: nobody in particular, or nobody yet.
+    pub(super) person: Option<Arc<Person>>,
+}
+
+impl Asker {
+    /// The sender of a request of this kind; None: of no known one.
+    pub(super) fn of<B>(request: &Request<B>, kind: Option<&'static str>) -> Self {
+        let header = |name| request.headers().get(name).cloned();
+        let (cluster, route) = (header(metadata::CLUSTER), header(metadata::ROUTE));
+        Self { source: source(request), kind, cluster, route, person: None }
+    }
+
+    /// Logs that its request is refused.
+    pub(super) fn refused(&self, log: &AuditLog, reason: &'static str) {
+        let [cluster, route] = [&self.cluster, &self.route]
+            .map(|header| header.as_ref().and_then(|header| header.to_str().ok()));
+        let of_person = self.person.as_deref().map(Person::in_audit_log).unwrap_or_default();
+        let address = self.source.address();
+        log.log(
+            self.source,
+            Client { kind: self.kind, cluster, route, address, ..of_person },
+            Event::Refused { reason },
+        );
+    }
+}
+
+/// The source of a request: the client that its gateway names, otherwise the peer.
+pub(super) fn source<B>(request: &Request<B>) -> ClientKey {
+    if let Some(client) = request.headers().get(metadata::CLIENT) {
+        return ClientKey::parse(client.as_bytes());
+    }
+    peer(request).map(|peer| ClientKey::from(peer.address.ip())).unwrap_or_default()
+}
+
+/// The other end of the request's connection.
+pub(super) fn peer<B>(request: &Request<B>) -> Option<&Peer> {
+    request.extensions().get()
+}

@@ -1,0 +1,52 @@
+//! The lines of the audit log about a client.
+
+use std::sync::Arc;
+
+use sluicegate_backend::{CommandError, Fault};
+use sluicegate_telemetry::audit::{AuditLog, Client, Event, HTTP};
+use sluicegate_telemetry::metrics::Kind;
+
+use super::{Grant, Person};
+use crate::{Activity, ClientKind};
+
+impl Grant {
+    /// This grant, whose client is in the audit log, if there is one.
+    #[must_use]
+    pub fn audited(self, log: Option<Arc<AuditLog>>) -> Self {
+        Self { activity: Arc::new(Activity::audited(log)), ..self }
+    }
+
+    /// Counts a command as denied if its error says so.
+    pub fn count_denied(&self, kind: Kind, error: &CommandError) {
+        self.count_any_denied(kind, std::iter::once(error));
+    }
+
+    /// Counts a command as denied if one of its errors says so.
+    pub(super) fn count_any_denied<'a>(
+        &self,
+        kind: Kind,
+        mut errors: impl Iterator<Item = &'a CommandError>,
+    ) {
+        if errors.any(|error| error.fault == Fault::Forbidden) {
+            self.activity.denied();
+            self.log(Event::Denied { command: kind.label() });
+        }
+    }
+
+    /// Adds a line about the client to the audit log.
+    pub(crate) fn log(&self, event: Event) {
+        let Some(log) = self.activity.audit_log() else { return };
+        let person = self.holding().map(|holding| holding.person);
+        let of_person = person.as_deref().map(Person::in_audit_log).unwrap_or_default();
+        let (id, kind) = self.activity.number().unzip();
+        let client = Client {
+            id,
+            kind: Some(kind.map_or(HTTP, ClientKind::label)),
+            cluster: Some(self.metrics().name()),
+            route: self.route_name(),
+            address: self.client.address(),
+            ..of_person
+        };
+        log.log(self.client, client, event);
+    }
+}
