@@ -58,11 +58,30 @@ struct Person {
     write: Option<Vec<Entry>>,
 }
 
-/// A topic, whether it is only for the teams 0 and 1.5, and how keys of its records begin.
-type Entry = (&'static str, bool, Option<&'static str>);
+/// A topic, whether it is only for the teams 0 and 1.5, and its records if they are not all.
+type Entry = (&'static str, bool, Option<Only>);
+
+/// The records of an entry.
+#[derive(Debug, Clone, Copy)]
+enum Only {
+    /// Their keys begin so.
+    Key(&'static str),
+    /// Their header [`HEADER`] is this.
+    Header(&'static str),
+}
+
+/// The records that an entry grants to one person.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Row {
+    All,
+    Key(String),
+    Header(String),
+}
 
 /// The key of all records that are read, and of those that are written.
 const KEY: &str = "0-1";
+/// The header of all records that are read.
+const HEADER: (&str, &str) = ("tenant", "0");
 /// The same in JSON.
 const JSON_KEY: &str = "\"0-1\"";
 
@@ -91,7 +110,9 @@ impl Person {
             "1.${team}",
             "${team}.*",
         ]);
-        let only = prop::option::of(prop::sample::select(vec!["0-", "\"", "x-", "${sub}-", "${team}-"]));
+        let key = prop::sample::select(vec!["0-", "\"", "x-", "${sub}-", "${team}-"]);
+        let header = prop::sample::select(vec!["0", "x", "${sub}", "${team}", "0${team}"]);
+        let only = prop::option::of(prop_oneof![key.prop_map(Only::Key), header.prop_map(Only::Header)]);
         let entry = (entry, any::<bool>(), only);
         let entries = || prop::option::weighted(0.8, prop::collection::vec(entry.clone(), 0..3));
         let capabilities = prop::sample::select(vec![
@@ -119,8 +140,10 @@ impl Person {
                     if *is_limited {
                         entry["when"] = json!({"team": [0, "1.5"]});
                     }
-                    if let Some(prefix) = only {
-                        entry["only"] = json!({"key_prefix": prefix});
+                    match only {
+                        Some(Only::Key(prefix)) => entry["only"] = json!({"key_prefix": prefix}),
+                        Some(Only::Header(is)) => entry["only"] = json!({"header": HEADER.0, "is": is}),
+                        None => {}
                     }
                     entry
                 };
@@ -130,15 +153,20 @@ impl Person {
         policy
     }
 
-    /// Whether some of the entries grants records of `topic` with this key to this person. None: some records.
-    fn has(&self, entries: Option<&Vec<Entry>>, topic: &str, key: Option<&str>) -> bool {
+    /// The records of `topic` that the entries grant to this person.
+    fn rows(&self, entries: Option<&Vec<Entry>>, topic: &str) -> BTreeSet<Row> {
         let is_named = |name: &str| name.strip_suffix('*').map_or(name == topic, |it| topic.starts_with(it));
         let is_in_team = self.items(&self.team).iter().any(|team| *team == json!(0) || *team == json!("1.5"));
+        let mut rows = BTreeSet::new();
         let entries = entries.into_iter().flatten().filter(|(_, is_limited, _)| !is_limited || is_in_team);
-        entries.into_iter().any(|(entry, _, only)| {
-            let prefix = only.unwrap_or_default();
+        for (entry, _, only) in entries {
+            let (prefix, text) = match only {
+                Some(Only::Key(prefix)) => (*prefix, *prefix),
+                Some(Only::Header(is)) => ("", *is),
+                None => ("", ""),
+            };
             // A placeholder that neither has can be anything.
-            let values = |claim: &str| match [*entry, prefix].iter().any(|text| text.contains(claim)) {
+            let values = |claim: &str| match [*entry, text].iter().any(|text| text.contains(claim)) {
                 true => self.values(claim),
                 false => vec!["any".to_owned()],
             };
@@ -148,16 +176,20 @@ impl Person {
                     || prefix.contains(claim) && value.contains('-');
                 !value.is_empty() && !reaches_further && (in_topic.is_none() || !value.contains('*'))
             };
-            values("sub").iter().any(|sub| {
-                values("team").iter().any(|team| {
-                    let bound = |text: &str| text.replace("${sub}", sub).replace("${team}", team);
-                    is_usable("sub", sub)
-                        && is_usable("team", team)
-                        && is_named(&bound(entry))
-                        && key.is_none_or(|key| key.starts_with(&bound(prefix)))
-                })
-            })
-        })
+            for (sub, team) in
+                values("sub").iter().flat_map(|sub| values("team").into_iter().map(move |team| (sub, team)))
+            {
+                let bound = |text: &str| text.replace("${sub}", sub).replace("${team}", &team);
+                if is_usable("sub", sub) && is_usable("team", &team) && is_named(&bound(entry)) {
+                    rows.insert(match only {
+                        None => Row::All,
+                        Some(Only::Key(prefix)) => Row::Key(bound(prefix)),
+                        Some(Only::Header(is)) => Row::Header(bound(is)),
+                    });
+                }
+            }
+        }
+        rows
     }
 
     /// The values of a claim that can be part of a name.
@@ -237,7 +269,7 @@ impl Rights {
         believed.from_gateway = true;
         let admission = gateway::admission(&headers, &believed, None).await.ok().unwrap();
         let (cluster, script) = Script::cluster_of(system, 1 << 20);
-        script.set_key(KEY);
+        script.mark(KEY, HEADER);
         let grant = Grant::new(cluster, ClientKey::default(), None, admission.rights());
         grant.held(admission.holding(&BTreeSet::new()), admission.aged)
     }
@@ -251,14 +283,23 @@ impl Rights {
         })
     }
 
+    /// Whether the client can read some records of `topic`.
     fn reads(&self, topic: &str) -> bool {
-        self.reads_key(topic, None)
+        self.reads_any(topic, |_| true)
     }
 
-    /// Whether the client can read records of `topic` with this key. None: some records.
-    fn reads_key(&self, topic: &str, key: Option<&str>) -> bool {
+    /// Whether the client can read the records of the logs.
+    fn reads_records(&self, topic: &str) -> bool {
+        self.reads_any(topic, |row| match row {
+            Row::All => true,
+            Row::Key(prefix) => KEY.starts_with(prefix),
+            Row::Header(value) => value == HEADER.1,
+        })
+    }
+
+    fn reads_any(&self, topic: &str, row: impl Fn(&Row) -> bool) -> bool {
         let person = |person: &Person| {
-            person.has(person.read.as_ref(), topic, key) && person.is_capable("read", topic)
+            person.rows(person.read.as_ref(), topic).iter().any(&row) && person.is_capable("read", topic)
         };
         self.read != Some(false) && self.has(topic) && self.person.as_ref().is_none_or(person)
     }
@@ -268,10 +309,19 @@ impl Rights {
         self.read != Some(false) && self.person.as_ref().is_none_or(|person| person.read.is_some())
     }
 
-    /// Whether the client can write records with this key to `topic`.
+    /// Whether the client can write records with this key to `topic`. Without a row by key, there must be one header
+    /// that they get.
     fn writes(&self, topic: &str, key: &str) -> bool {
+        let has_row = |rows: &BTreeSet<Row>| {
+            let is_there = |row: &Row| match row {
+                Row::All => true,
+                Row::Key(prefix) => key.starts_with(prefix),
+                Row::Header(_) => false,
+            };
+            rows.iter().any(is_there) || rows.iter().filter(|row| matches!(row, Row::Header(_))).count() == 1
+        };
         let person = |person: &Person| {
-            person.has(person.write.as_ref(), topic, Some(key)) && person.is_capable("write", topic)
+            has_row(&person.rows(person.write.as_ref(), topic)) && person.is_capable("write", topic)
         };
         self.write == Some(true) && self.has(topic) && self.person.as_ref().is_none_or(person)
     }
@@ -495,7 +545,7 @@ async fn check_sessions(rights: &Rights, system: System, topics: &[&str]) {
             want(KEY),
             "{name} of {topics:?} on {system:?}: {rights:?}"
         );
-        let has_records = |topic: &&str| rights.reads_key(topic, Some(KEY)) && *topic != "gone";
+        let has_records = |topic: &&str| rights.reads_records(topic) && *topic != "gone";
         if let Some(read) = have_records(&answered) {
             let want: Vec<bool> = topics.iter().map(has_records).collect();
             assert_eq!(read, want, "records of {topics:?} on {system:?}: {rights:?}");
@@ -545,7 +595,7 @@ async fn check_http(rights: &Rights, system: System, topic: &str) {
                 serde_json::from_str::<Value>(&text).ok().filter(|_| is_list && status == 200)
             {
                 let read = listed.as_array().is_some_and(|listed| !listed.is_empty());
-                assert_eq!(read, rights.reads_key(topic, Some(KEY)), "{topic}{resource}: {text} {rights:?}");
+                assert_eq!(read, rights.reads_records(topic), "{topic}{resource}: {text} {rights:?}");
             }
         }
     }

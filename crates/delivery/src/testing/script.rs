@@ -16,7 +16,7 @@ use sluicegate_backend::{
     ListedOffset, Log, Partition, System, Unready, Version, Written,
 };
 use sluicegate_fair_share::ClientKey;
-use sluicegate_protocol::{KafkaFetchResp, KafkaMessage, MESSAGE_ID_HEADER};
+use sluicegate_protocol::{Header, KafkaFetchResp, KafkaMessage, MESSAGE_ID_HEADER};
 use sluicegate_shared_log::Ends;
 use sluicegate_telemetry::metrics::Metrics;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -34,7 +34,7 @@ pub struct Script {
     refusal: Mutex<Option<CommandError>>,
     acknowledges_in: Mutex<Duration>,
     watched: Mutex<Option<i32>>,
-    key: Mutex<Option<&'static str>>,
+    marks: Mutex<Option<(&'static str, Header)>>,
     fetches: AtomicUsize,
 }
 
@@ -66,9 +66,10 @@ impl Script {
         *self.refusal.lock().unwrap() = Some(error);
     }
 
-    /// Gives all records this key, and an end to each log: without a number, after one record.
-    pub fn set_key(&self, key: &'static str) {
-        *self.key.lock().unwrap() = Some(key);
+    /// Gives all records this key and this header, and an end to each log: without a number, after one record.
+    pub fn mark(&self, key: &'static str, (name, value): (&str, &'static str)) {
+        let header = Header { key: name.to_owned(), value: Some(value.into()) };
+        *self.marks.lock().unwrap() = Some((key, header));
     }
 
     /// Lets others wait at the ends of partitions with this number.
@@ -113,8 +114,9 @@ impl Backend for Script {
             self.fetches.fetch_add(1, Ordering::Relaxed);
             self.check_log(fetch.source, log).await?;
             let value = Some(vec![0; usize::try_from(log.partition).unwrap()].into());
-            let key = *self.key.lock().unwrap();
-            let message = KafkaMessage { key: key.map(Into::into), value, ..Default::default() };
+            let (key, header) = self.marks.lock().unwrap().clone().unzip();
+            let headers = header.into_iter().collect();
+            let message = KafkaMessage { key: key.map(Into::into), value, headers, ..Default::default() };
             let encoded = KafkaFetchResp { messages: vec![message], ..Default::default() }.encode_to_vec();
             let of_key = key.map(|_| ("", "1"));
             let Some((_, end)) = log.topic.split_once('.').or(of_key) else {
