@@ -102,6 +102,10 @@ impl Person {
         let entry = prop::sample::select(vec![
             "0",
             "1*",
+            // Rows decide only where the topic is granted.
+            "*",
+            "*",
+            "*",
             "${sub}",
             "1.${sub}",
             "${sub}.*",
@@ -624,7 +628,7 @@ async fn check_http(rights: &Rights, system: System, topic: &str) {
 }
 
 fn cases() -> u32 {
-    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(96)
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(256)
 }
 
 proptest! {
