@@ -70,8 +70,13 @@ impl Row {
         match self {
             Self::KeyPrefix(prefix) => record.key().is_some_and(|key| key.starts_with(prefix.as_bytes())),
             Self::Header { name, value } => {
-                let mut named = record.headers().filter(|(other, _)| *other == name.as_bytes()).peekable();
-                named.peek().is_some() && named.all(|(_, other)| other == Some(value.as_bytes()))
+                let mut is_named = false;
+                let mut named = record.headers().filter(|(other, _)| *other == name.as_bytes());
+                let is_other = named.any(|(_, other)| {
+                    is_named = true;
+                    other != Some(value.as_bytes())
+                });
+                is_named && !is_other
             }
             Self::Subjects(subjects) => record
                 .key()
