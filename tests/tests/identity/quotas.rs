@@ -1,11 +1,15 @@
 //! The most that one person can have and do on a route, while nobody else notices.
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
 use sluicegate_client::{At, Client};
-use sluicegate_protocol::{CmdKafkaProduce, CmdPing, ProduceRecord, Reason, pub_sub_req::Req};
+use sluicegate_protocol::{
+    CmdKafkaFetch, CmdKafkaProduce, CmdPing, ProduceRecord, Reason, pub_sub_req::Req, pub_sub_resp::Resp,
+};
 use sluicegate_stack::http::client::{Request, Response};
 use sluicegate_stack::kafka::{Kafka, Record, Write};
 use sluicegate_stack::raw::{Raw, Upgrade, request};
@@ -23,6 +27,7 @@ in_every_profile! {
     each_limit_of_a_quota_refuses_or_slows_one_person
     sessions_of_one_identity_leave_room_to_others
     many_identities_of_one_address_slow_nobody
+    reads_of_one_identity_slow_nobody_else
 }
 
 const IDENTITY: &str = r#""identity": {"from": "jwt_authn", "payload": "claims"}"#;
@@ -186,5 +191,51 @@ async fn many_identities_of_one_address_slow_nobody(way: Way) {
     }
     times.sort_unstable();
     assert!(times[45] < Duration::from_secs(1), "{:?}", &times[40..]);
+    assert!(attack.try_join_next().is_none(), "an attacker was closed");
+}
+
+/// Reads as much as it can until it is dropped.
+async fn read(mut session: Raw, topic: String, read: Arc<AtomicUsize>) {
+    let fetch = CmdKafkaFetch { topic, ..Default::default() };
+    loop {
+        for sequence in 1..=16 {
+            session.write(request(sequence, Req::CmdKafkaFetch(fetch.clone()))).await;
+        }
+        for _ in 1..=16 {
+            let answer = session.answer().await;
+            let Some(Resp::KafkaFetchResp(fetched)) = answer.resp else { panic!("{answer:?}") };
+            read.fetch_add(fetched.messages.len(), Ordering::Relaxed);
+        }
+    }
+}
+
+async fn reads_of_one_identity_slow_nobody_else(way: Way) {
+    let kafka = Kafka::shared().await.unwrap();
+    let topic = kafka.topic("read-by-many", 1, &[]).await.unwrap();
+    let records: Vec<Record> = (0..200).map(|_| Record::of(vec![b'v'; 1000])).collect();
+    kafka.produce(&topic, 0, &records, Write::default()).await.unwrap();
+    let stack = start(way, kafka, &format!(r#"{IDENTITY}, "topics": ["{topic}"]"#), BELIEVED).await;
+    let (count, mut attack) = (Arc::new(AtomicUsize::new(0)), JoinSet::new());
+    for number in 0..200_u8 {
+        let (session, response) = upgrade(&stack, &of("alice"), [127, 0, 1, number % 20 + 1]).await;
+        assert_eq!(response.status, 101, "{response:?}");
+        attack.spawn(read(session, topic.clone(), Arc::clone(&count)));
+    }
+    let (mut bystander, response) = upgrade(&stack, &of("bob"), [127, 0, 0, 2]).await;
+    assert_eq!(response.status, 101, "{response:?}");
+    let fetch = || CmdKafkaFetch { topic: topic.clone(), ..Default::default() };
+    let (began, before) = (Instant::now(), count.load(Ordering::Relaxed));
+    let mut times = Vec::new();
+    while began.elapsed() < Duration::from_secs(3) {
+        let asked = Instant::now();
+        bystander.write(request(1, Req::CmdKafkaFetch(fetch()))).await;
+        bystander.answer().await;
+        times.push(asked.elapsed());
+    }
+    times.sort_unstable();
+    assert!(times[times.len() * 9 / 10] < Duration::from_secs(1), "{times:?}");
+    // By then, what could be read in advance has been read.
+    let bytes = (count.load(Ordering::Relaxed) - before) * 1000;
+    assert!(bytes < 4 * 64 * 1024 * 1024, "{bytes} bytes in three seconds");
     assert!(attack.try_join_next().is_none(), "an attacker was closed");
 }
