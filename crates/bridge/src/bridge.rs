@@ -16,7 +16,7 @@ use sluicegate_kafka::{EncoderPool, Kafka};
 use sluicegate_nats::Nats;
 use sluicegate_shared_log::{self as shared_log, SharedLog};
 use sluicegate_telemetry::audit::AuditLog;
-use sluicegate_telemetry::metrics::Metrics;
+use sluicegate_telemetry::metrics::{Metrics, SessionEnd};
 use sluicegate_telemetry::rate_limit::RateLimit;
 use sluicegate_telemetry::traces::Traces;
 use sluicegate_ws_session::budget::Budget;
@@ -200,6 +200,9 @@ impl Bridge {
         let _ = timeout_at(by, self.endpoint.traces.end()).await;
         self.accepting.shutdown().await;
         if let Some(log) = &self.endpoint.audit {
+            // They are cut off with the process.
+            let open = self.endpoint.clusters.all().into_iter().flat_map(|cluster| cluster.open_clients());
+            open.for_each(|client| client.log_end(SessionEnd::Drained.label()));
             log.flush().await;
         }
     }

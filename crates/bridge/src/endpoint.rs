@@ -6,7 +6,6 @@
 //! - an HTTP/1.1 WebSocket upgrade to any other path: a client's own session ([`websocket`])
 //! - gRPC health checks (`grpc.health.v1`)
 
-mod asker;
 pub(crate) mod gateway;
 mod http;
 pub(crate) mod identity;
@@ -15,6 +14,7 @@ mod origin;
 mod refusal;
 mod renewal;
 mod request_kind;
+mod requester;
 mod rights;
 mod settings;
 mod stream;
@@ -43,9 +43,9 @@ use tonic::body::Body;
 use tonic::service::Routes;
 use tower::ServiceExt;
 
-use self::asker::Asker;
 use self::refusal::{Refusal, ResponseFormat};
 use self::request_kind::RequestKind;
+use self::requester::Requester;
 pub(crate) use self::settings::Settings;
 use crate::clusters::Clusters;
 use crate::revocation::Revoked;
@@ -108,43 +108,43 @@ impl Endpoint {
         }
         let version = request.version();
         let kind = RequestKind::of(&request);
-        let mut asker = Asker::of(&request, kind.as_ref().ok().map(RequestKind::label));
+        let mut requester = Requester::of(&request, kind.as_ref().ok().map(RequestKind::label));
         let kind = match kind {
             Ok(kind) => kind,
-            Err(refusal) => return self.refuse(refusal, ResponseFormat::Plain, version, &asker),
+            Err(refusal) => return self.refuse(refusal, ResponseFormat::Plain, version, &requester),
         };
         let form = match kind {
             RequestKind::Tunnel | RequestKind::Session | RequestKind::WebSocket => ResponseFormat::Plain,
             RequestKind::Health => ResponseFormat::Grpc,
         };
-        let served = match self.check_gateway(&request) {
+        let served = match self.check_gateway(&request, &mut requester) {
             Err(refusal) => Err(refusal),
             Ok(()) => match kind {
                 RequestKind::Tunnel => {
-                    let grant = self.grant(&request, &mut asker).await;
+                    let grant = self.grant(&request, &mut requester).await;
                     self.tunnel(request, grant)
                 }
                 RequestKind::Session => {
-                    let grant = self.grant(&request, &mut asker).await;
+                    let grant = self.grant(&request, &mut requester).await;
                     self.session(request, grant)
                 }
                 RequestKind::WebSocket => match self.check_upgrade(&request) {
                     Err(refusal) => Err(refusal),
                     Ok(accepted) => {
-                        let grant = self.grant(&request, &mut asker).await;
+                        let grant = self.grant(&request, &mut requester).await;
                         self.websocket(request, grant, &accepted)
                     }
                 },
                 RequestKind::Health => Ok(self.health(request).await),
             },
         };
-        served.unwrap_or_else(|refusal| self.refuse(refusal, form, version, &asker))
+        served.unwrap_or_else(|refusal| self.refuse(refusal, form, version, &requester))
     }
 
     /// The response to a request on a connection whose TLS was replaced.
     pub(crate) fn refuse_outdated<B>(&self, request: &Request<B>) -> Response<Body> {
-        let asker = Asker::of(request, None);
-        self.refuse(Refusal::Outdated, ResponseFormat::Plain, request.version(), &asker)
+        let requester = Requester::of(request, None);
+        self.refuse(Refusal::Outdated, ResponseFormat::Plain, request.version(), &requester)
     }
 
     fn refuse(
@@ -152,17 +152,17 @@ impl Endpoint {
         refusal: Refusal,
         form: ResponseFormat,
         version: Version,
-        asker: &Asker,
+        requester: &Requester,
     ) -> Response<Body> {
-        self.count(&refusal, asker);
+        self.count(&refusal, requester);
         refusal.into_response(form, version)
     }
 
     /// Counts a refusal. Misconfigurations are logged as warnings, rate-limited because clients can repeat them.
-    fn count(&self, refusal: &Refusal, asker: &Asker) {
+    fn count(&self, refusal: &Refusal, requester: &Requester) {
         let (label, trace_id) = (refusal.label(), traces::current_id());
         self.metrics.refused(label);
-        self.audit.iter().for_each(|log| asker.refused(log, label));
+        self.audit.iter().for_each(|log| requester.refused(log, label));
         if refusal.is_misconfiguration() && self.warnings.is_due(label) {
             tracing::warn!(
                 reason = label,

@@ -89,6 +89,9 @@ async fn answer_page(
 ) -> http::Response<Body> {
     match check_page(admitted.route, methods, parts).await {
         Page::Answered(response) => {
+            if response.status() == StatusCode::FORBIDDEN {
+                admitted.grant.log_refused("origin");
+            }
             body::skip(body, parts).await;
             response
         }
@@ -167,6 +170,7 @@ async fn answer(admitted: &AdmittedRequest<'_>, parts: &Parts, body: Incoming) -
     let response = match &admitted.running {
         Ok(running) => run(admitted, parts, body, running).await,
         Err(max_calls) => {
+            admitted.grant.log_refused("calls");
             body::skip(body, parts).await;
             let detail =
                 format!("bridge at capacity for this client (limits.max_calls = {max_calls}), try again");

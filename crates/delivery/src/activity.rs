@@ -20,7 +20,7 @@ pub struct Activity {
     denied: AtomicU64,
     subscriptions: Mutex<Vec<Weak<Progress>>>,
     /// The client's number, if it stays.
-    number: OnceLock<(u64, ClientKind)>,
+    client_id: OnceLock<(u64, ClientKind)>,
     audit_log: Option<Arc<AuditLog>>,
 }
 
@@ -59,13 +59,13 @@ impl Activity {
     }
 
     /// The client stays, and has this number.
-    pub(crate) fn stays(&self, id: u64, kind: ClientKind) {
+    pub(crate) fn set_client_id(&self, id: u64, kind: ClientKind) {
         // A client comes once.
-        let _ = self.number.set((id, kind));
+        let _ = self.client_id.set((id, kind));
     }
 
-    pub(crate) fn number(&self) -> Option<(u64, ClientKind)> {
-        self.number.get().copied()
+    pub(crate) fn client_id(&self) -> Option<(u64, ClientKind)> {
+        self.client_id.get().copied()
     }
 
     /// The client has sent so many bytes.

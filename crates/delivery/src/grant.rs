@@ -273,7 +273,8 @@ impl Grant {
             }
             fetched => {
                 self.count_delivered(fetched.iter());
-                fetched
+                // A renewal can have taken the topic away meanwhile.
+                fetched.inspect_err(|error| self.count_denied(Kind::Fetch, error))
             }
         }
     }
@@ -405,7 +406,10 @@ impl Grant {
             ungranted.retain(|topic| *topic < last.name);
         }
         let error = |name: String| DescribedTopic { description: Err(self.topic_denied(&name)), name };
-        page.topics.extend(ungranted.into_iter().map(error));
+        let denied: Vec<DescribedTopic> = ungranted.into_iter().map(error).collect();
+        let errors = denied.iter().filter_map(|topic| topic.description.as_ref().err());
+        self.count_any_denied(Kind::Topics, errors);
+        page.topics.extend(denied);
         page.topics.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         Ok(page)
     }
@@ -560,7 +564,10 @@ impl Grant {
     fn counted<T>(&self, kind: Kind, checked: Result<T, CommandError>) -> Result<T, CommandError> {
         checked.inspect_err(|error| {
             self.cluster.metrics.answered(kind, Outcome::Refused);
-            self.count_denied(kind, error);
+            match error.fault {
+                Fault::QuotaExceeded => self.log_refused(QUOTA),
+                _ => self.count_denied(kind, error),
+            }
         })
     }
 }
@@ -569,6 +576,8 @@ fn denied(message: impl Into<String>) -> CommandError {
     CommandError::forbidden(TOPIC_AUTHORIZATION_FAILED, message)
 }
 
+/// The reason of a refusal beyond a person's quota.
+const QUOTA: &str = "quota";
 /// The error of a read if the route grants none.
 pub(crate) const NOT_READABLE: &str = "this route does not let clients read";
 /// The error of a command after the grant's end.

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use parking_lot::Mutex;
 use sluicegate_telemetry::audit::Event;
+use sluicegate_telemetry::metrics::SessionEnd;
+use sluicegate_telemetry::shown;
 use tokio::time::Instant;
 
 use crate::Counts;
@@ -29,6 +31,8 @@ pub struct OpenClient {
     pub since: Instant,
     /// Its rights, and the use that it made of them.
     pub grant: Grant,
+    /// Whether the audit log tells of its end.
+    is_closed: AtomicBool,
 }
 
 /// The way in which a client is connected.
@@ -51,11 +55,12 @@ impl OpenClients {
     pub(crate) fn list(cluster: &Arc<Cluster>, kind: ClientKind, grant: Grant) -> Listed {
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let (opened, since) = (SystemTime::now(), Instant::now());
-        grant.activity().stays(id, kind);
+        grant.activity().set_client_id(id, kind);
         grant.log(Event::Opened);
-        let client = Arc::new(OpenClient { id, kind, opened, since, grant });
+        let client = OpenClient { id, kind, opened, since, grant, is_closed: AtomicBool::new(false) };
+        let client = Arc::new(client);
         cluster.open_clients.0.lock().insert(id, Arc::clone(&client));
-        Listed { cluster: Arc::clone(cluster), client, reason: LEFT }
+        Listed { cluster: Arc::clone(cluster), client, reason: SessionEnd::Left.label() }
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<OpenClient>> {
@@ -73,26 +78,31 @@ impl ClientKind {
     }
 }
 
+impl OpenClient {
+    /// Logs the client's end, once.
+    pub fn log_end(&self, reason: &'static str) {
+        if self.is_closed.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let Counts { received_bytes, sent_bytes, commands, denied } = self.grant.activity().counts();
+        let age_ms = shown::millis(self.since.elapsed());
+        self.grant.log(Event::Closed { reason, age_ms, received_bytes, sent_bytes, commands, denied });
+    }
+}
+
 impl Listed {
-    /// Says why the client goes. Otherwise, it has left.
-    pub fn goes(&mut self, reason: &'static str) {
+    /// Sets why the client goes. Otherwise, it has left.
+    pub fn set_reason(&mut self, reason: &'static str) {
         self.reason = reason;
     }
 }
 
 impl Drop for Listed {
     fn drop(&mut self) {
-        let OpenClient { id, since, grant, .. } = &*self.client;
-        self.cluster.open_clients.0.lock().remove(id);
-        let Counts { received_bytes, sent_bytes, commands, denied } = grant.activity().counts();
-        let age_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let reason = self.reason;
-        grant.log(Event::Closed { reason, age_ms, received_bytes, sent_bytes, commands, denied });
+        self.cluster.open_clients.0.lock().remove(&self.client.id);
+        self.client.log_end(self.reason);
     }
 }
-
-/// The connection ended without a close.
-const LEFT: &str = "left";
 
 /// The number of the next client of the process.
 static NEXT: AtomicU64 = AtomicU64::new(1);

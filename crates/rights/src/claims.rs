@@ -48,12 +48,19 @@ impl Claims {
         Self(kept)
     }
 
-    /// The claims with these names, from the root. Those of more than 1 KiB are left out.
-    pub fn named<'a>(&self, names: impl IntoIterator<Item = &'a String>) -> Map<String, Value> {
-        let is_short = |value: &Value| value.to_string().len() <= MAX_NAMED_BYTES;
-        let claim =
-            |name: &String| Some((name.clone(), self.0.get(name).filter(|value| is_short(value))?.clone()));
-        names.into_iter().filter_map(claim).collect()
+    /// Those at the root with one of these names, of at most 1 KiB each.
+    #[must_use]
+    pub fn named<'a>(&self, names: impl IntoIterator<Item = &'a String>) -> Self {
+        let short = |name: &String| {
+            let value = self.0.get(name).filter(|value| value.to_string().len() <= MAX_NAMED_BYTES)?;
+            Some((name.clone(), value.clone()))
+        };
+        Self(names.into_iter().filter_map(short).collect())
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// `iss`: who issued it.
@@ -162,6 +169,13 @@ mod tests {
 
     fn path(names: &[&str]) -> Path {
         names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn named_claims_are_short_ones_at_the_root() {
+        let all = claims(json!({"email": "a@b.c", "big": "x".repeat(1023), "team": {"id": 1}, "other": 1}));
+        let names = ["email", "big", "team", "id", "absent"].map(str::to_owned);
+        assert_eq!(all.named(&names), claims(json!({"email": "a@b.c", "team": {"id": 1}})));
     }
 
     #[test]

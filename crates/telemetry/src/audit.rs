@@ -1,5 +1,4 @@
-//! The audit log: who opened, renewed and closed sessions, who was refused and which commands were denied, one JSON
-//! object a line.
+//! The audit log: sessions that begin and end, refusals and denied commands with their people, one JSON object a line.
 //!
 //! 1. here: an event becomes a line, unless it repeats one of the last second (`repeats`)
 //! 2. `file`: a thread writes lines; those that do not fit into its queue are dropped
@@ -13,19 +12,18 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use prometheus_client::metrics::counter::Counter;
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
 use sluicegate_fair_share::{ClientKey, Ledger, Permit, Permits};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use self::file::File;
 use self::repeats::Repeats;
+use crate::shown;
 
 /// The audit log of a bridge.
 pub struct AuditLog {
@@ -66,7 +64,7 @@ pub struct Client<'a> {
     pub token_id: Option<&'a str>,
     /// Claims of its identity that the operator wants to see.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub claims: Option<&'a Map<String, Value>>,
+    pub claims: Option<&'a RawValue>,
 }
 
 /// The kind of a client that sends plain HTTP requests.
@@ -78,12 +76,12 @@ pub const HTTP: &str = "http";
 pub enum Event {
     /// A session or a stream of events begins.
     Opened,
-    /// An upgrade or a request is refused.
+    /// An upgrade, a request, a renewal, or a command beyond a quota is refused.
     Refused {
         /// One of a few words.
         reason: &'static str,
     },
-    /// A client has renewed its identity.
+    /// A client has renewed its identity on the open socket.
     Renewed,
     /// The client's rights do not allow a command, in whole or in part.
     Denied {
@@ -112,7 +110,7 @@ impl Client<'_> {
     fn cut(self) -> Self {
         let [cluster, route, issuer, subject, token_id] =
             [self.cluster, self.route, self.issuer, self.subject, self.token_id]
-                .map(|name| name.and_then(|name| name.get(..name.floor_char_boundary(MAX_NAME_BYTES))));
+                .map(|name| name.map(shown::name));
         Self { cluster, route, issuer, subject, token_id, ..self }
     }
 }
@@ -129,10 +127,30 @@ struct Line<'a> {
     suppressed: u64,
 }
 
+impl Line<'_> {
+    /// One line of JSON with its end. Characters that control a terminal, or end a line for some readers, are escaped.
+    fn encode(&self) -> Box<[u8]> {
+        // Cannot fail: all keys are text.
+        let json = serde_json::to_string(self).unwrap_or_default();
+        let mut line = String::with_capacity(json.len().saturating_add(1));
+        for character in json.chars() {
+            match character {
+                // Outside ASCII, JSON has characters in strings only.
+                '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' => {
+                    line.push_str(&format!("\\u{:04x}", u32::from(character)));
+                }
+                _ => line.push(character),
+            }
+        }
+        line.push('\n');
+        line.into_bytes().into_boxed_slice()
+    }
+}
+
 /// A message for the thread that writes.
 enum Message {
     /// A line with its end, and its place in the queue.
-    Line(Vec<u8>, Permit),
+    Line(Box<[u8]>, Permit),
     /// The file is opened anew.
     Reopen,
     /// All lines before it are written.
@@ -162,16 +180,10 @@ impl AuditLog {
     pub fn log(&self, source: ClientKey, client: Client<'_>, event: Event) {
         let client = client.cut();
         let Some(suppressed) = self.suppressed(&client, event) else { return };
-        let timestamp = OffsetDateTime::now_utc();
-        // Whole milliseconds are enough.
-        let timestamp = timestamp.replace_millisecond(timestamp.millisecond()).unwrap_or(timestamp);
-        let timestamp = timestamp.format(&Rfc3339).unwrap_or_default();
-        // Cannot fail: all keys are text.
-        let mut line = serde_json::to_vec(&Line { timestamp, event, client, suppressed }).unwrap_or_default();
-        line.push(b'\n');
+        let line = Line { timestamp: shown::time(SystemTime::now()), event, client, suppressed }.encode();
         let sent = self
             .room
-            .try_acquire(source.into(), line.len())
+            .try_acquire(source.into(), line.len().saturating_add(LINE_BYTES))
             .and_then(|place| self.lines.send(Message::Line(line, place)).ok());
         if sent.is_none() {
             self.dropped.inc();
@@ -185,8 +197,8 @@ impl AuditLog {
             Event::Refused { reason } => ("refused", reason),
             Event::Denied { command } => ("denied", command),
         };
-        let Client { route, address, issuer, subject, .. } = client;
-        self.repeats.pass(self.hasher.hash_one((what, route, address, issuer, subject)))
+        let Client { cluster, route, address, issuer, subject, .. } = client;
+        self.repeats.suppressed(self.hasher.hash_one((what, cluster, route, address, issuer, subject)))
     }
 
     /// Opens the file anew, after a rotation. If that fails, the open one stays in use, and the bridge logs why.
@@ -195,7 +207,7 @@ impl AuditLog {
         let _ = self.lines.send(Message::Reopen);
     }
 
-    /// Waits until all lines are written, for at most a second.
+    /// Waits until all lines are written, for at most half a second.
     ///
     /// # Cancel safety
     /// A drop ends the wait.
@@ -213,11 +225,11 @@ fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 
-/// Enough for a few seconds of a slow disk: 20,000 lines or so.
+/// Enough for a few seconds of a slow disk: 10,000 lines or so.
 const MAX_WAITING_BYTES: usize = 8 * 1024 * 1024;
-/// OpenID Connect's subjects have at most 255 bytes.
-const MAX_NAME_BYTES: usize = 512;
-const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+/// The memory of a waiting line beside its text.
+const LINE_BYTES: usize = 256;
+const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
 mod tests;

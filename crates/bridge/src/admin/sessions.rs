@@ -3,14 +3,12 @@
 mod filter;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::Full;
 use serde::Serialize;
 use sluicegate_delivery::{Counts, OpenClient, SubscribedLag};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+use sluicegate_telemetry::shown;
 use tokio::time::Instant;
 
 use self::filter::{Filter, Query};
@@ -142,9 +140,7 @@ impl Session {
         let expires = holding.as_ref().and_then(|holding| holding.expires);
         let person = holding.map(|holding| holding.person);
         let Counts { received_bytes, sent_bytes, commands, denied } = grant.activity().counts();
-        let opened = OffsetDateTime::from(client.opened);
-        // Whole milliseconds are enough.
-        let opened = opened.replace_millisecond(opened.millisecond()).unwrap_or(opened);
+        let shown = |name: &str| shown::name(name).to_owned();
         Self {
             id: client.id,
             kind: client.kind.label(),
@@ -153,9 +149,9 @@ impl Session {
             issuer: person.as_ref().and_then(|person| person.issuer.as_deref().map(shown)),
             subject: person.as_ref().and_then(|person| person.subject.as_deref().map(shown)),
             address: grant.client().address().map(|address| address.to_string()),
-            opened_at: opened.format(&Rfc3339).unwrap_or_default(),
-            age_ms: millis(client.since.elapsed()),
-            expires_in_ms: expires.map(|at| millis(at.saturating_duration_since(Instant::now()))),
+            opened_at: shown::time(client.opened),
+            age_ms: shown::millis(client.since.elapsed()),
+            expires_in_ms: expires.map(|at| shown::millis(at.saturating_duration_since(Instant::now()))),
             received_bytes,
             sent_bytes,
             commands,
@@ -169,15 +165,6 @@ impl Subscription {
     fn of(SubscribedLag { topic, partitions, lag }: SubscribedLag) -> Self {
         Self { topic: topic.as_ref().to_owned(), partitions, lag }
     }
-}
-
-/// The beginning of a name that a client or a gateway chose.
-fn shown(name: &str) -> String {
-    name.get(..name.floor_char_boundary(MAX_NAME_BYTES)).unwrap_or_default().to_owned()
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn json(document: &impl Serialize) -> Response<Body> {
@@ -196,5 +183,3 @@ const BEARER: &[u8] = b"Bearer ";
 const MAX_TOPICS: usize = 100;
 /// Partitions of a page's subscriptions, after which it ends.
 const MAX_PARTITIONS: usize = 10_000;
-/// Bytes of a name that are shown.
-const MAX_NAME_BYTES: usize = 512;

@@ -190,11 +190,11 @@ keys! {
         "The topic's cluster, a `clusters.NAME` of Kafka",
         "";
     AUDIT_FILE: Other = "audit.file", other("path", "none"),
-        "The [audit log](logs.md#audit-log): who came, was refused or denied",
+        "The [audit log](logs.md#audit-log) of sessions, refusals and denials",
         "8 MiB";
     AUDIT_CLAIMS: Other = "audit.claims", other("list of names", "none"),
-        "Claims in its lines, beside `iss`, `sub` and `jti`; 1 KiB each",
-        "";
+        "Claims at the root in its lines, beside `iss`, `sub` and `jti`",
+        "1 KiB for each and each session";
     PING_INTERVAL: Number = "session.ping_interval_ms", number(30_000, 100..=HOUR),
         "Silence before a ping; a message must be complete within three",
         "";

@@ -101,13 +101,15 @@ fn files(text: &str) -> BTreeSet<PathBuf> {
     files
 }
 
-/// Adds each `{ file = "…" }`, `…_file`, `….location`, `tls.…` and path of `[tls]`.
+/// Adds each `{ file = "…" }`, `…_file`, `….location`, `tls.…` and path of `[tls]`. The audit log is none of them: it is
+/// written.
 fn add_files(tree: &Tree, table: &str, files: &mut BTreeSet<PathBuf>) {
     for (key, node) in tree {
         match node {
             Node::Table(below) => add_files(below, key, files),
             Node::Value(Value::String(path)) | Node::Variable { text: path, .. }
-                if matches!(key.as_str(), "file" | "location")
+                if key == "file" && table != "audit"
+                    || key == "location"
                     || key.ends_with("_file")
                     || key.ends_with(".location")
                     || key.starts_with("tls.")
@@ -149,6 +151,8 @@ mod tests {
             jwks_file = "/j"
             [revocation]
             list_file = "/k"
+            [audit]
+            file = "/written"
         "#;
         let want = ["/a", "/b", "/c", "/d", "/e", "/f", "/g", "/h", "/i", "/j", "/k"].map(PathBuf::from);
         assert_eq!(files(text).into_iter().collect::<Vec<_>>(), want);

@@ -39,6 +39,17 @@ fn only_a_cluster_is_required() {
 }
 
 #[test]
+fn claims_are_logged_with_a_file() {
+    check(
+        &format!("{CLUSTER}[audit]\nclaims = [\"email\"]\n"),
+        &[],
+        &["audit.claims: is set without audit.file: set both"],
+    );
+    let audit = load(&format!("{CLUSTER}[audit]\nfile = \"/dev/stdout\"\nclaims = [\"email\"]\n"), &[]);
+    assert!(audit.unwrap().audit.claims.contains("email"));
+}
+
+#[test]
 fn revocations_are_listed_and_read_from_a_kafka_topic() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(&file, "{\"jti\": \"t\", \"until\": 9}\n").unwrap();

@@ -13,11 +13,11 @@ use sluicegate_protocol::metadata;
 use sluicegate_rights::{Policy, Rights};
 use tokio::time::Instant;
 
-use super::asker::{Asker, peer, source};
 use super::identity::{Believed, Identity};
 use super::identity_error::IdentityError;
 use super::refusal::Refusal;
 use super::renewal::Renewal;
+use super::requester::{Requester, peer, source};
 use super::{Endpoint, rights};
 use crate::revocation::NotServed;
 use crate::session::Granted;
@@ -63,9 +63,15 @@ impl Admission {
 const MAX_ACCOUNT_BYTES: usize = 512;
 
 impl Endpoint {
-    /// Checks that a gateway sent the request, and that this version knows each of its headers.
-    pub(super) fn check_gateway<B>(&self, request: &Request<B>) -> Result<(), Refusal> {
+    /// Checks that a gateway sent the request, and that this version knows each of its headers. `requester` becomes the
+    /// client that the gateway names.
+    pub(super) fn check_gateway<B>(
+        &self,
+        request: &Request<B>,
+        requester: &mut Requester,
+    ) -> Result<(), Refusal> {
         self.authenticate(request)?;
+        requester.believe(request);
         let headers = request.headers();
         let is_known = |name: &str| metadata::ALL.contains(&name);
         let mut sent = headers.keys().filter(|name| name.as_str().starts_with(metadata::PREFIX));
@@ -93,11 +99,11 @@ impl Endpoint {
         }
     }
 
-    /// The client's grant, from its gateway's headers. `asker` becomes the person, as soon as it is known.
+    /// The client's grant, from its gateway's headers. `requester` becomes the person, as soon as it is known.
     pub(super) async fn grant<B>(
         self: &Arc<Self>,
         request: &Request<B>,
-        asker: &mut Asker,
+        requester: &mut Requester,
     ) -> Result<Granted, Refusal> {
         let (headers, client) = (request.headers(), source(request));
         let cluster = self.cluster(headers, client).await?;
@@ -105,7 +111,7 @@ impl Endpoint {
         let admission = admission(headers, &settings.believed, settings.max_age).await?;
         let route = headers.get(metadata::ROUTE).map(|route| route.as_bytes());
         let holding = admission.holding(&settings.logged_claims);
-        asker.person = holding.as_ref().map(|holding| Arc::clone(&holding.person));
+        requester.person = holding.as_ref().map(|holding| Arc::clone(&holding.person));
         holding.iter().try_for_each(|holding| self.serve(holding))?;
         let grant = Grant::new(cluster, client, route, settings.without_own_topic(admission.rights()));
         let usage = admission

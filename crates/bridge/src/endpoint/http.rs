@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use base64::Engine as _;
-use http::{HeaderMap, HeaderValue, Request, Response, Version, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 use prost::Message;
 use sluicegate_protocol::{HttpRoute, metadata};
@@ -11,8 +11,8 @@ use sluicegate_telemetry::audit::HTTP;
 use tonic::body::Body;
 
 use super::Endpoint;
-use super::asker::Asker;
 use super::refusal::Refusal;
+use super::requester::Requester;
 use super::unbuffered::unbuffered;
 use crate::clusters::{BASE64, RouteClusterError};
 use crate::http::{self as plain, AdmittedRequest, Problem, ProblemKind, RequestPermits};
@@ -24,12 +24,12 @@ impl Endpoint {
     /// # Cancel safety
     /// A drop abandons a read. A request's records are written all or none.
     pub(super) async fn http(self: &Arc<Self>, request: Request<Incoming>) -> Response<Body> {
-        let mut asker = Asker::of(&request, Some(HTTP));
-        let (mut response, mark) = match self.check_http(&request) {
-            Err(refusal) => self.refuse_http(&HttpRoute::default(), &refusal, request, &asker).await,
-            Ok(route) => match self.admit_http(&request, &route, &mut asker).await {
+        let mut requester = Requester::of(&request, Some(HTTP));
+        let (mut response, mark) = match self.check_http(&request, &mut requester) {
+            Err(refusal) => self.refuse_http(&HttpRoute::default(), &refusal, request, &requester).await,
+            Ok(route) => match self.admit_http(&request, &route, &mut requester).await {
                 Ok(admitted) => (plain::respond(&admitted, request).await, None),
-                Err(refusal) => self.refuse_http(&route, &refusal, request, &asker).await,
+                Err(refusal) => self.refuse_http(&route, &refusal, request, &requester).await,
             },
         };
         let headers = response.headers_mut();
@@ -39,9 +39,13 @@ impl Endpoint {
     }
 
     /// Checks that a gateway sent the request, and returns its route.
-    fn check_http(&self, request: &Request<Incoming>) -> Result<HttpRoute, Refusal> {
+    fn check_http(
+        &self,
+        request: &Request<Incoming>,
+        requester: &mut Requester,
+    ) -> Result<HttpRoute, Refusal> {
         let headers = request.headers();
-        self.check_gateway(request)?;
+        self.check_gateway(request, requester)?;
         // Browsers speak HTTP/2 only over TLS, whose certificates are for gateways.
         if request.version() < Version::HTTP_2 {
             self.check_origin(headers)?;
@@ -54,9 +58,9 @@ impl Endpoint {
         self: &Arc<Self>,
         request: &Request<Incoming>,
         route: &'a HttpRoute,
-        asker: &mut Asker,
+        requester: &mut Requester,
     ) -> Result<AdmittedRequest<'a>, Refusal> {
-        let Granted { grant, .. } = self.grant(request, asker).await?;
+        let Granted { grant, .. } = self.grant(request, requester).await?;
         let waiting = if request.version() < Version::HTTP_2 { &self.waiting_http1 } else { &self.waiting };
         let running =
             RequestPermits::begin(&self.calls, grant.holder(), waiting, grant.drain(), self.open.token())
@@ -74,11 +78,14 @@ impl Endpoint {
         route: &HttpRoute,
         refusal: &Refusal,
         request: Request<Incoming>,
-        asker: &Asker,
+        requester: &Requester,
     ) -> (Response<plain::Body>, Option<HeaderValue>) {
-        self.count(refusal, asker);
         let is_last = request.version() < Version::HTTP_2 && refusal.is_unauthenticated();
         let mut response = plain::refuse(route, problem(refusal), request).await;
+        // A page's question whether it may ask carries no identity, and is answered.
+        if response.status() != StatusCode::NO_CONTENT {
+            self.count(refusal, requester);
+        }
         if is_last {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }

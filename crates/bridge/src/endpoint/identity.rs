@@ -8,6 +8,7 @@ use base64::Engine as _;
 use http::HeaderMap;
 use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore};
+use serde_json::value::RawValue;
 use sluicegate_delivery::grant::{Holding, Person};
 use sluicegate_identity::{TokenError, Verifier};
 use sluicegate_protocol::metadata;
@@ -52,7 +53,9 @@ impl Identity {
             text(self.claims.token_id()),
             self.claims.issued_at().ok().flatten(),
         );
-        let person = person.with_claims(self.claims.named(logged_claims));
+        let logged = self.claims.named(logged_claims);
+        let logged = (!logged.is_empty()).then(|| RawValue::from_string(logged.to_json()).ok()).flatten();
+        let person = person.with_claims(logged);
         let left = |until: SystemTime| until.duration_since(SystemTime::now()).unwrap_or_default();
         let sooner = |left: Duration| self.spread.min(left / 2).mul_f64(fastrand::f64());
         let end = |left: Duration| Instant::now().checked_add(left.saturating_sub(sooner(left)));

@@ -50,10 +50,15 @@ impl Renewal {
         let settings = self.endpoint.settings.load_full();
         let way = self.policy.identity.as_ref().ok_or_else(|| denied("this route asks for no identity"))?;
         let verified = settings.believed.verified(way, token.as_bytes(), SystemTime::now()).await;
-        let identity = verified.map_err(|refusal| error(&refusal))?;
+        let refused = |refusal: Refusal| {
+            self.grant.log_refused(refusal.label());
+            error(&refusal)
+        };
+        let identity = verified.map_err(refused)?;
         let holding = identity.holding(&settings.logged_claims);
-        self.endpoint.serve(&holding).map_err(|refusal| error(&refusal))?;
+        self.endpoint.serve(&holding).map_err(refused)?;
         if !self.grant.holding().is_some_and(|held| held.person.is_same(&holding.person)) {
+            self.grant.log_refused(OTHER);
             return Err(denied("the token is of another issuer or subject than the session"));
         }
         let rights = rights::rights(self.route.clone(), Some(&self.policy), Some(&identity.claims));
@@ -79,6 +84,9 @@ fn error(refusal: &Refusal) -> CommandError {
 fn denied(message: &str) -> CommandError {
     CommandError::forbidden(TOPIC_AUTHORIZATION_FAILED, message)
 }
+
+/// Why the token of another person renews nothing.
+const OTHER: &str = "identity_other";
 
 /// The time between two tokens of one session: a signature costs the bridge more than the client that invents it.
 const REST: Duration = Duration::from_secs(1);

@@ -92,7 +92,7 @@ impl Endpoint {
         // Frees what the peer did not read in time.
         admitted.stream.cancel();
         admitted.grant.metrics().ended(end.kind());
-        admitted.listed.goes(end.kind().label());
+        admitted.listed.set_reason(end.kind().label());
         tracing::debug!(end = end.kind().label(), event = "session_ended", "session ended");
     }
 }

@@ -11,8 +11,8 @@ use sluicegate_ws_session::handshake::{Accepted, Headers, Policy};
 use tonic::body::Body;
 
 use super::Endpoint;
-use super::asker::source;
 use super::refusal::Refusal;
+use super::requester::source;
 use crate::session::{Granted, Transport};
 
 impl Endpoint {

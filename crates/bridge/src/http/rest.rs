@@ -22,7 +22,6 @@ use http::Method;
 use path::{Query, Target};
 use sluicegate_backend::{Log, System};
 use sluicegate_dialect::http::resource::Get;
-
 use sluicegate_telemetry::metrics::Kind;
 
 use super::accept::Accept;
@@ -118,9 +117,10 @@ async fn read(
 /// The kind of command that does the same.
 fn kind(get: Get) -> Kind {
     match get {
-        Get::List | Get::Describe | Get::DescribeLog => Kind::Topics,
-        Get::TopicRecords | Get::Records => Kind::Fetch,
-        Get::Offsets => Kind::ListOffset,
+        Get::List | Get::Describe => Kind::Topics,
+        Get::TopicRecords => Kind::MultiFetch,
+        Get::Records => Kind::Fetch,
+        Get::DescribeLog | Get::Offsets => Kind::ListOffset,
         Get::TopicEvents | Get::Events => Kind::Subscribe,
     }
 }

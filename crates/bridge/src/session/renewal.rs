@@ -44,9 +44,6 @@ impl Session<'_> {
                 Some(renewal) => renewal.renew(&token).await,
                 None => Err(CommandError::forbidden(TOPIC_AUTHORIZATION_FAILED, NOT_RENEWED)),
             };
-            if let Err(error) = &renewed {
-                grant.count_denied(Kind::Auth, error);
-            }
             let outcome = if renewed.is_ok() { Outcome::Answered } else { Outcome::Refused };
             grant.metrics().answered(Kind::Auth, outcome);
             let failed =

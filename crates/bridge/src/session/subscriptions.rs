@@ -121,6 +121,7 @@ impl Subscriptions {
     pub(super) fn recheck(&mut self, grant: &Grant) {
         for open in &mut self.open {
             if let Err(error) = open.topics.iter().try_for_each(|topic| grant.check_read(topic)) {
+                grant.count_denied(Kind::Subscribe, &error);
                 open.state = State::Busy(fail(error, self.budget.clone()).boxed());
             }
         }

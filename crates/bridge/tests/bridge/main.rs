@@ -10,6 +10,7 @@
 )]
 
 mod admin;
+mod audit;
 mod circles;
 mod endpoint;
 mod http;

@@ -16,6 +16,12 @@ impl Grant {
         Self { activity: Arc::new(Activity::audited(log)), ..self }
     }
 
+    /// Logs that a request, a command or a renewal is refused, for one of a few reasons. Denied commands are counted
+    /// instead.
+    pub fn log_refused(&self, reason: &'static str) {
+        self.log(Event::Refused { reason });
+    }
+
     /// Counts a command as denied if its error says so.
     pub fn count_denied(&self, kind: Kind, error: &CommandError) {
         self.count_any_denied(kind, std::iter::once(error));
@@ -37,8 +43,8 @@ impl Grant {
     pub(crate) fn log(&self, event: Event) {
         let Some(log) = self.activity.audit_log() else { return };
         let person = self.holding().map(|holding| holding.person);
-        let of_person = person.as_deref().map(Person::in_audit_log).unwrap_or_default();
-        let (id, kind) = self.activity.number().unzip();
+        let of_person = person.as_deref().map(Person::as_client).unwrap_or_default();
+        let (id, kind) = self.activity.client_id().unzip();
         let client = Client {
             id,
             kind: Some(kind.map_or(HTTP, ClientKind::label)),

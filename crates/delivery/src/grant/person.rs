@@ -1,6 +1,6 @@
 //! A person whose identity was verified, as far as others need to know who it is.
 
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
 use sluicegate_telemetry::audit::Client;
 use tokio_util::sync::CancellationToken;
 
@@ -15,8 +15,8 @@ pub struct Person {
     pub token_id: Option<String>,
     /// `iat`, in seconds since 1970.
     pub issued_at: Option<i64>,
-    /// Claims for the audit log.
-    pub claims: Map<String, Value>,
+    /// Claims for the audit log, as JSON.
+    pub claims: Option<Box<RawValue>>,
     revoked: CancellationToken,
 }
 
@@ -28,13 +28,12 @@ impl Person {
         token_id: Option<String>,
         issued_at: Option<i64>,
     ) -> Self {
-        let (claims, revoked) = (Map::new(), CancellationToken::new());
-        Self { issuer, subject, token_id, issued_at, claims, revoked }
+        Self { issuer, subject, token_id, issued_at, claims: None, revoked: CancellationToken::new() }
     }
 
     /// This person with claims for the audit log.
     #[must_use]
-    pub fn with_claims(self, claims: Map<String, Value>) -> Self {
+    pub fn with_claims(self, claims: Option<Box<RawValue>>) -> Self {
         Self { claims, ..self }
     }
 
@@ -46,13 +45,13 @@ impl Person {
             && self.subject == other.subject
     }
 
-    /// The person as the audit log names it.
-    pub fn in_audit_log(&self) -> Client<'_> {
+    /// The person as a client in the audit log.
+    pub fn as_client(&self) -> Client<'_> {
         Client {
             issuer: self.issuer.as_deref(),
             subject: self.subject.as_deref(),
             token_id: self.token_id.as_deref(),
-            claims: (!self.claims.is_empty()).then_some(&self.claims),
+            claims: self.claims.as_deref(),
             ..Client::default()
         }
     }

@@ -1,5 +1,6 @@
 //! The file of the audit log, and the thread that writes to it.
 
+use std::borrow::Cow;
 use std::fs;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -8,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::Receiver;
 
 use prometheus_client::metrics::counter::Counter;
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
 use super::Message;
 use crate::rate_limit::RateLimit;
@@ -17,7 +19,7 @@ pub(super) struct File {
     path: PathBuf,
     file: fs::File,
     /// Whether it ends within a line: the rest could not be written.
-    is_torn: bool,
+    pub(super) is_torn: bool,
     dropped: Counter,
     warnings: RateLimit,
 }
@@ -40,32 +42,64 @@ impl File {
                     self.write(&line);
                     drop(place);
                 }
-                Message::Reopen => match append(&self.path) {
-                    Ok(file) => (self.file, self.is_torn) = (file, false),
-                    Err(error) => self.failed(&error),
-                },
+                Message::Reopen => self.reopen(),
                 // Nobody waits any more.
                 Message::Flush(done) => _ = done.send(()),
             }
         }
     }
 
-    fn write(&mut self, line: &[u8]) {
-        let separator: &[u8] = if self.is_torn { b"\n" } else { b"" };
-        let written = self.file.write_all(separator).and_then(|()| self.file.write_all(line));
-        self.is_torn = written.is_err();
+    pub(super) fn write(&mut self, line: &[u8]) {
+        let line = match self.is_torn {
+            true => Cow::Owned([b"\n", line].concat()),
+            false => Cow::Borrowed(line),
+        };
+        let mut rest = &*line;
+        let written = write_all(&mut self.file, &mut rest);
+        match rest.len() {
+            0 => self.is_torn = false,
+            left if left < line.len() => self.is_torn = true,
+            _ => {}
+        }
         if let Err(error) = written {
             self.dropped.inc();
-            self.failed(&error);
+            if self.warnings.is_due("write") {
+                let file = self.path.display();
+                tracing::error!(%file, %error, event = "audit_failed", "audit log cannot be written, lines are lost");
+            }
         }
     }
 
-    fn failed(&self, error: &io::Error) {
-        if self.warnings.is_due("audit") {
-            let file = self.path.display();
-            tracing::error!(%file, %error, event = "audit_failed", "audit log cannot be written, lines are lost");
+    fn reopen(&mut self) {
+        match append(&self.path) {
+            Ok(file) => {
+                self.is_torn &= file.metadata().is_ok_and(|file| file.len() > 0);
+                self.file = file;
+            }
+            Err(error) => {
+                let file = self.path.display();
+                tracing::error!(
+                    %file,
+                    %error,
+                    event = "audit_not_reopened",
+                    "audit log cannot be opened anew, the open file stays in use"
+                );
+            }
         }
     }
+}
+
+/// Writes `rest`, which is what was not written in the end.
+fn write_all(file: &mut fs::File, rest: &mut &[u8]) -> io::Result<()> {
+    while !rest.is_empty() {
+        match file.write(rest) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => *rest = rest.get(count..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// The standard streams are inherited: in a container, their paths often cannot be opened.
@@ -73,7 +107,18 @@ fn append(path: &Path) -> io::Result<fs::File> {
     let inherited = match path.to_str() {
         Some("/dev/stdout") => io::stdout().as_fd().try_clone_to_owned()?,
         Some("/dev/stderr") => io::stderr().as_fd().try_clone_to_owned()?,
-        _ => return fs::OpenOptions::new().append(true).create(true).mode(MODE).open(path),
+        _ => {
+            // Opening a pipe that nobody reads fails, instead of waiting for a reader.
+            let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
+            let file = fs::OpenOptions::new()
+                .append(true)
+                .create(true)
+                .mode(MODE)
+                .custom_flags(nonblocking)
+                .open(path)?;
+            fcntl_setfl(&file, fcntl_getfl(&file)?.difference(OFlags::NONBLOCK))?;
+            return Ok(file);
+        }
     };
     Ok(inherited.into())
 }

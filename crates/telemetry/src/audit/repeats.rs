@@ -19,7 +19,7 @@ struct Repeated {
 
 impl Repeats {
     /// How many events with this key were left out before this one; None: it is left out, too.
-    pub(super) fn pass(&self, key: u64) -> Option<u64> {
+    pub(super) fn suppressed(&self, key: u64) -> Option<u64> {
         let now = Instant::now();
         let next = now.checked_add(PAUSE).unwrap_or(now);
         let mut events = self.0.lock();
@@ -30,6 +30,9 @@ impl Repeats {
             }
             event.next = next;
             return Some(std::mem::take(&mut event.suppressed));
+        }
+        if events.len() >= MAX_EVENTS {
+            events.retain(|_, event| now < event.next || event.suppressed > 0);
         }
         if events.len() >= MAX_EVENTS {
             // A newcomer is not left out: whoever made so many events fills its own share of the queue.
@@ -51,16 +54,16 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn repeated_event_passes_once_a_second_with_the_count_of_others() {
         let repeats = Repeats::default();
-        assert_eq!([1, 1, 2, 1].map(|key| repeats.pass(key)), [Some(0), None, Some(0), None]);
+        assert_eq!([1, 1, 2, 1].map(|key| repeats.suppressed(key)), [Some(0), None, Some(0), None]);
         tokio::time::advance(PAUSE).await;
-        assert_eq!([1, 2, 1].map(|key| repeats.pass(key)), [Some(2), Some(0), None]);
+        assert_eq!([1, 2, 1].map(|key| repeats.suppressed(key)), [Some(2), Some(0), None]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn memory_is_bounded_and_newcomers_pass() {
         let repeats = Repeats::default();
         for key in 0..25_000 {
-            assert_eq!(repeats.pass(key), Some(0));
+            assert_eq!(repeats.suppressed(key), Some(0));
         }
         assert!(repeats.0.lock().len() <= MAX_EVENTS);
     }

@@ -1,3 +1,5 @@
+use serde_json::Value;
+
 use super::*;
 
 /// A directory that is removed at the end, and a log in it.
@@ -20,13 +22,16 @@ fn source(address: &str) -> ClientKey {
 #[tokio::test]
 async fn line_has_what_is_known() {
     let (_directory, path, log, _) = log();
-    let claims = serde_json::json!({"email": "alice@shop.example\n"});
+    let claims =
+        serde_json::value::to_raw_value(&serde_json::json!({"email": "alice@shop.example\n"})).unwrap();
+    let long = "é".repeat(300);
     let client = Client {
         id: Some(17),
         kind: Some("session"),
         address: source("192.0.2.1").address(),
-        subject: Some("alice\"\u{2028}\n"),
-        claims: claims.as_object(),
+        route: Some(&long),
+        subject: Some("alice\"\u{2028}\u{9b}31m\n"),
+        claims: Some(&claims),
         ..Client::default()
     };
     log.log(source("192.0.2.1"), client, Event::Opened);
@@ -34,15 +39,20 @@ async fn line_has_what_is_known() {
         Event::Closed { reason: "left", age_ms: 1, received_bytes: 2, sent_bytes: 3, commands: 4, denied: 5 };
     log.log(source("192.0.2.1"), Client::default(), event);
     log.flush().await;
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(
+        text.chars().all(|character| character == '\n' || !character.is_control() && character != '\u{2028}')
+    );
     let mut lines = lines(&path);
     for line in &mut lines {
         let timestamp = line.as_object_mut().unwrap().remove("timestamp").unwrap();
-        OffsetDateTime::parse(timestamp.as_str().unwrap(), &Rfc3339).unwrap();
+        assert_eq!(timestamp.as_str().map(str::len), Some("2026-11-25T05:00:00.123Z".len()));
     }
     let expected = [
         serde_json::json!({
             "event": "opened", "id": 17, "kind": "session", "address": "192.0.2.1",
-            "subject": "alice\"\u{2028}\n", "claims": claims,
+            "route": "é".repeat(256), "subject": "alice\"\u{2028}\u{9b}31m\n",
+            "claims": {"email": "alice@shop.example\n"},
         }),
         serde_json::json!({
             "event": "closed", "reason": "left", "age_ms": 1, "received_bytes": 2, "sent_bytes": 3,
@@ -120,4 +130,42 @@ async fn flood_of_one_source_drops_no_line_of_another() {
         lines.filter(|line| line.contains("alice")).take(100).count()
     });
     assert_eq!(read.join().unwrap(), 100);
+}
+
+#[tokio::test]
+async fn full_disk_loses_lines_and_nothing_else() {
+    let dropped = Counter::default();
+    let log = AuditLog::open(Path::new("/dev/full"), dropped.clone()).unwrap();
+    for _ in 0..3 {
+        log.log(source("192.0.2.1"), Client::default(), Event::Opened);
+    }
+    log.flush().await;
+    assert_eq!(dropped.get(), 3);
+}
+
+#[test]
+fn line_after_a_torn_one_begins_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("audit.jsonl");
+    let mut file = File::open(&path, Counter::default()).unwrap();
+    file.is_torn = true;
+    file.write(b"second\n");
+    file.write(b"third\n");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "\nsecond\nthird\n");
+}
+
+#[test]
+fn only_owner_and_group_read_a_new_file() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let (_directory, path, _, _) = log();
+    assert_eq!(std::fs::metadata(path).unwrap().permissions().mode() & 0o137, 0);
+}
+
+#[test]
+fn pipe_without_a_reader_is_an_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("pipe");
+    rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    assert!(AuditLog::open(&path, Counter::default()).is_err());
 }

@@ -90,6 +90,7 @@ pub(super) async fn get(
         Err(error) => return Err(failed(error).await),
     };
     if !running.stay() {
+        grant.log_refused("streams");
         let detail = "bridge at capacity for open streams of this client \
                       (limits.max_sessions, over HTTP/1.1 limits.max_connections), try again";
         return Err(Problem::new(ProblemKind::Unavailable, detail));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use sluicegate_delivery::drain::Drain;
-use sluicegate_delivery::grant::{Grant, TermCause};
+use sluicegate_delivery::grant::Grant;
 use sluicegate_delivery::{ClientKind, Subscription};
 use sluicegate_telemetry::metrics::SessionEnd;
 use tokio::sync::mpsc::Sender;
@@ -28,10 +28,10 @@ pub(super) async fn run(
     let mut listed = grant.list(ClientKind::Events);
     let end = tokio::select! {
         end = send(subscription, events, &grant, &frames) => end,
-        () = frames.closed() => SessionEnd::Left,
-        () = drain.turn() => SessionEnd::Drained,
+        () = frames.closed() => SessionEnd::Left.label(),
+        () = drain.turn() => SessionEnd::Drained.label(),
     };
-    listed.goes(end.label());
+    listed.set_reason(end);
 }
 
 async fn send(
@@ -39,7 +39,7 @@ async fn send(
     mut events: Events,
     grant: &Grant,
     frames: &Sender<Bytes>,
-) -> SessionEnd {
+) -> &'static str {
     let mut text = format!("retry: {}\n", fastrand::u64(RETRY_MS)).into_bytes();
     while !events.is_over {
         // A client that does not read costs one delivery at most: nothing is read for it before it has room.
@@ -50,11 +50,11 @@ async fn send(
                 tokio::select! {
                     room = frames.reserve() => room,
                     // It learns why from its next request.
-                    cause = grant.ended() => return cause.session_end(),
+                    cause = grant.ended() => return cause.session_end().label(),
                 }
             }
         };
-        let Ok(room) = room else { return SessionEnd::Left };
+        let Ok(room) = room else { return SessionEnd::Left.label() };
         while !text.ends_with(b"\n\n") {
             next(&mut subscription, &mut events, grant, &mut text).await;
             // Filters can leave out all there is: others must have their turn.
@@ -63,7 +63,7 @@ async fn send(
         grant.activity().sent(text.len());
         room.send(std::mem::take(&mut text).into());
     }
-    grant.ended().now_or_never().map_or(SessionEnd::Closed, TermCause::session_end)
+    grant.ended().now_or_never().map_or(FAILED, |cause| cause.session_end().label())
 }
 
 /// Writes what comes next.
@@ -89,6 +89,9 @@ async fn next(subscription: &mut Subscription, events: &mut Events, grant: &Gran
         },
     }
 }
+
+/// Why a stream ends that cannot go on: its last event tells the client.
+const FAILED: &str = "failed";
 
 /// A comment is sent after this time without an event. Gateways end silent responses after 30 to 90 s.
 const QUIET: Duration = Duration::from_secs(15);

@@ -11,7 +11,7 @@ use sluicegate_telemetry::audit::{AuditLog, Client, Event};
 use super::Peer;
 
 /// The sender of a request.
-pub(super) struct Asker {
+pub(super) struct Requester {
     source: ClientKey,
     kind: Option<&'static str>,
     cluster: Option<HeaderValue>,
@@ -20,19 +20,24 @@ pub(super) struct Asker {
     pub(super) person: Option<Arc<Person>>,
 }
 
-impl Asker {
-    /// The sender of a request of this kind; None: of no known one.
+impl Requester {
+    /// The peer that sent a request of this kind; None: of no known one.
     pub(super) fn of<B>(request: &Request<B>, kind: Option<&'static str>) -> Self {
+        Self { source: source_of_peer(request), kind, cluster: None, route: None, person: None }
+    }
+
+    /// Takes the client that the request names, once it is known to be a gateway's.
+    pub(super) fn believe<B>(&mut self, request: &Request<B>) {
         let header = |name| request.headers().get(name).cloned();
-        let (cluster, route) = (header(metadata::CLUSTER), header(metadata::ROUTE));
-        Self { source: source(request), kind, cluster, route, person: None }
+        (self.cluster, self.route) = (header(metadata::CLUSTER), header(metadata::ROUTE));
+        self.source = source(request);
     }
 
     /// Logs that its request is refused.
     pub(super) fn refused(&self, log: &AuditLog, reason: &'static str) {
         let [cluster, route] = [&self.cluster, &self.route]
             .map(|header| header.as_ref().and_then(|header| header.to_str().ok()));
-        let of_person = self.person.as_deref().map(Person::in_audit_log).unwrap_or_default();
+        let of_person = self.person.as_deref().map(Person::as_client).unwrap_or_default();
         let address = self.source.address();
         log.log(
             self.source,
@@ -47,6 +52,10 @@ pub(super) fn source<B>(request: &Request<B>) -> ClientKey {
     if let Some(client) = request.headers().get(metadata::CLIENT) {
         return ClientKey::parse(client.as_bytes());
     }
+    source_of_peer(request)
+}
+
+fn source_of_peer<B>(request: &Request<B>) -> ClientKey {
     peer(request).map(|peer| ClientKey::from(peer.address.ip())).unwrap_or_default()
 }
 

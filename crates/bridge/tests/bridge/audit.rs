@@ -1,0 +1,83 @@
+//! The audit log of requests that a gateway did not send, of pages, and of sessions that are cut off.
+
+use std::path::PathBuf;
+
+use http::header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN};
+use serde_json::Value;
+use sluicegate_bridge::Bridge;
+use sluicegate_protocol::http_route::Resource;
+use sluicegate_protocol::metadata::{ACCESS, CLIENT, CLUSTER, GATEWAY_SECRET, ROUTE};
+use sluicegate_protocol::{HttpCors, HttpRest, HttpRoute};
+use tempfile::TempDir;
+
+use crate::http::{routed, send};
+use crate::support::{Endpoint, Gateway, start_with, with};
+
+const SECRET: &str = "0123456789abcdef";
+
+/// A bridge with this secret and its audit log.
+async fn audited(more: &str) -> (Bridge, PathBuf, TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("audit.jsonl");
+    let keys = format!("gateway_secret = {SECRET:?}\n");
+    let bridge = start_with(&keys, &format!("{more}[audit]\nfile = {path:?}\n")).await;
+    (bridge, path, directory)
+}
+
+/// The lines of a bridge that has ended.
+async fn lines(bridge: Bridge, path: &PathBuf) -> Vec<Value> {
+    bridge.drain().await;
+    let text = std::fs::read_to_string(path).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn headers_of_a_peer_without_the_secret_are_not_believed() {
+    let (bridge, path, _directory) = audited("").await;
+    let gateway = Gateway::connect(&bridge).await;
+    for (number, secret) in ["wrong-wrong-wrong", SECRET, SECRET].into_iter().enumerate() {
+        let client = format!("192.0.2.{number}");
+        let headers = [(GATEWAY_SECRET, secret), (CLIENT, &client), (ROUTE, "/r"), (CLUSTER, "none")];
+        gateway.open(Endpoint::Connect, &headers).await.err().unwrap();
+    }
+    let told: Vec<Value> = lines(bridge, &path).await;
+    let told: Vec<_> = told.iter().map(|line| [&line["reason"], &line["address"], &line["route"]]).collect();
+    let null = &Value::Null;
+    assert_eq!(
+        told,
+        [
+            [&"secret".into(), &"127.0.0.1".into(), null],
+            [&"cluster".into(), &"192.0.2.1".into(), &"/r".into()],
+            [&"cluster".into(), &"192.0.2.2".into(), &"/r".into()],
+        ]
+    );
+}
+
+#[tokio::test]
+async fn page_that_asks_whether_it_may_is_not_refused() {
+    let (bridge, path, _directory) = audited("").await;
+    let gateway = Gateway::connect(&bridge).await;
+    let cors = HttpCors { origins: vec!["https://app.example".into()], credentials: true };
+    let resource = Some(Resource::Rest(HttpRest {}));
+    let route = HttpRoute { resource, cors: Some(cors), path: "/topics".into() };
+    let policy = r#"{"identity":{"from_gateway":true}}"#;
+    let headers = [(GATEWAY_SECRET, SECRET), (ACCESS, policy), (ORIGIN.as_str(), "https://app.example")];
+    let preflight = [(ACCESS_CONTROL_REQUEST_METHOD.as_str(), "GET")];
+    let asked = send(&gateway, with(with(routed("OPTIONS", &route), &headers), &preflight)).await;
+    let got = send(&gateway, with(routed("GET", &route), &headers)).await;
+    assert_eq!((asked.status, got.status), (204, 401));
+    let told = lines(bridge, &path).await;
+    let told: Vec<_> = told.iter().map(|line| [&line["event"], &line["reason"], &line["kind"]]).collect();
+    assert_eq!(told, [[&Value::from("refused"), &"identity_missing".into(), &"http".into()]]);
+}
+
+#[tokio::test]
+async fn session_that_is_cut_off_is_closed_once() {
+    let (bridge, path, _directory) = audited("[session]\ndrain_timeout_ms = 100\n").await;
+    let gateway = Gateway::connect(&bridge).await;
+    let _unread = gateway.open(Endpoint::Connect, &[(GATEWAY_SECRET, SECRET)]).await.unwrap();
+    let told = lines(bridge, &path).await;
+    let told: Vec<_> = told.iter().map(|line| [&line["event"], &line["reason"], &line["id"]]).collect();
+    let id = told.first().map(|[_, _, id]| *id).unwrap();
+    assert_eq!(told, [[&"opened".into(), &Value::Null, id], [&"closed".into(), &"drained".into(), id]]);
+}
