@@ -20,9 +20,14 @@ pub(crate) async fn run(plan: &Plan) -> Result<(), Failure> {
     let kafka = Kafka::start_with(KafkaSetup::default()).await?;
     let all = write(&kafka, "all", plan, |_| "acme").await?;
     let half = write(&kafka, "half", plan, |number| if number % 2 == 0 { "acme" } else { "globex" }).await?;
+    let few = write(&kafka, "few", plan, |number| if number % 16 == 0 { "acme" } else { "globex" }).await?;
     let mut stacks = Vec::new();
     for rows in Rows::ALL {
-        let topic = if rows == Rows::Half { &half } else { &all };
+        let topic = match rows {
+            Rows::All | Rows::Key | Rows::Header => &all,
+            Rows::Half => &half,
+            Rows::Few => &few,
+        };
         stacks.push((rows, topic, start(plan, &kafka, topic, rows).await?, Vec::new()));
     }
     for (rows, topic, stack, _) in &stacks {
@@ -48,10 +53,12 @@ enum Rows {
     Header,
     /// Every other record has such a key.
     Half,
+    /// One in sixteen has such a key.
+    Few,
 }
 
 impl Rows {
-    const ALL: [Self; 4] = [Self::All, Self::Key, Self::Header, Self::Half];
+    const ALL: [Self; 5] = [Self::All, Self::Key, Self::Header, Self::Half, Self::Few];
 
     fn name(self) -> &'static str {
         match self {
@@ -59,20 +66,25 @@ impl Rows {
             Self::Key => "all records, by key",
             Self::Header => "all records, by header",
             Self::Half => "every other record, by key",
+            Self::Few => "one record in sixteen, by key",
         }
     }
 
     fn only(self) -> &'static str {
         match self {
             Self::All => "",
-            Self::Key | Self::Half => r#", "only": {"key_prefix": "acme:"}"#,
+            Self::Key | Self::Half | Self::Few => r#", "only": {"key_prefix": "acme:"}"#,
             Self::Header => r#", "only": {"header": "tenant", "is": "acme"}"#,
         }
     }
 
     /// The records that a client gets.
     fn delivered(self) -> usize {
-        if self == Self::Half { RECORDS / 2 } else { RECORDS }
+        match self {
+            Self::All | Self::Key | Self::Header => RECORDS,
+            Self::Half => RECORDS / 2,
+            Self::Few => RECORDS / 16,
+        }
     }
 }
 

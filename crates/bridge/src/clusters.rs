@@ -233,7 +233,10 @@ impl Clusters {
     pub(crate) async fn sample_lag(self: Arc<Self>) {
         loop {
             sleep(LAG_INTERVAL).await;
-            self.all().iter().for_each(|cluster| cluster.sample_lag());
+            for cluster in self.all() {
+                cluster.sample_lag();
+                cluster.forget_selections();
+            }
         }
     }
 

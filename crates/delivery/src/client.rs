@@ -8,8 +8,8 @@ use sluicegate_backend::{Fetch, Fetched, System};
 use sluicegate_fair_share::ClientKey;
 use sluicegate_rights::{Rows, Topics};
 
-use super::filter::Selection;
 use super::item::Item;
+use super::selections::Selections;
 use super::subscribe::{Subscribe, SubscribedTopic};
 
 /// Request and messages, which all cursors of a subscription share.
@@ -24,6 +24,7 @@ pub(super) struct Client {
     /// The work to leave out records since it was counted to the client, in bytes.
     scanned: usize,
     topics: BTreeMap<Arc<str>, Topic>,
+    selections: Arc<Selections>,
 }
 
 struct Topic {
@@ -34,7 +35,7 @@ struct Topic {
 }
 
 impl Client {
-    pub(super) fn new(request: Subscribe, system: System) -> Self {
+    pub(super) fn new(request: Subscribe, system: System, selections: Arc<Selections>) -> Self {
         Self {
             request,
             system,
@@ -42,6 +43,7 @@ impl Client {
             knows_outage: false,
             scanned: 0,
             topics: BTreeMap::new(),
+            selections,
         }
     }
 
@@ -93,15 +95,12 @@ impl Client {
 
     /// The records of a topic that the client wants and is granted.
     pub(super) fn select(&mut self, topic: &str, read: Fetched) -> Fetched {
-        let (bytes, none) = (read.messages.len(), Rows::none());
+        let none = Rows::none();
         let rows = self.topics.get(topic).map_or(&none, |topic| &topic.rows);
-        let selection = Selection { filters: &self.request.filters, rows };
-        let selected = selection.of(read);
-        if !selection.is_all() {
-            let work = selection.work(bytes, selected.messages.len());
-            self.scanned = self.scanned.saturating_add(work);
-        }
-        selected
+        let (granted, work) = self.selections.select(read, rows);
+        let (wanted, more_work) = self.request.filters.select(granted);
+        self.scanned = self.scanned.saturating_add(work).saturating_add(more_work);
+        wanted
     }
 
     /// The client and its work, which is to be counted before it reads again. None: there is none, or items are told

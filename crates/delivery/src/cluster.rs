@@ -42,6 +42,7 @@ pub use self::produce::{MAX_COMMAND_HEADERS, MAX_HEADERS, MAX_RECORDS, Writes};
 pub use self::range::out_of_range;
 pub use self::rates::Rates;
 use crate::drain::Drain;
+use crate::selections::Selections;
 use crate::{OpenClient, OpenClients, OpenSubscriptions};
 
 /// One `[clusters.NAME]` of the configuration, or a cluster defined by a route.
@@ -59,6 +60,7 @@ pub struct Cluster {
     pub metrics: ClusterMetrics,
     pub(crate) subscriptions: OpenSubscriptions,
     pub(crate) open_clients: OpenClients,
+    pub(crate) selections: Arc<Selections>,
     /// The log of failed commands.
     pub failures: FailureLog,
     rates: Rates,
@@ -127,6 +129,7 @@ impl Cluster {
             metrics,
             subscriptions: OpenSubscriptions::default(),
             open_clients: OpenClients::default(),
+            selections: Arc::default(),
             failures: FailureLog::default(),
             rates,
             drain: Drain::default(),
@@ -385,6 +388,11 @@ impl Cluster {
         for lag in self.subscriptions.sample(&*self.backend()) {
             self.metrics.lag(lag);
         }
+    }
+
+    /// Frees the memory of records that were selected a while ago.
+    pub fn forget_selections(&self) {
+        self.selections.expire();
     }
 
     /// Delivers queued records until `by`, and ends writing.

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::client::Client;
 use super::cursor::{Cursor, Event, Moment, Next, Question, SLOW, State};
 use super::item::{Item, Place};
+use super::selections::Selections;
 use super::subscribe::{MAX_PARTITIONS, Subscribe, SubscribedTopic, too_many_partitions};
 
 /// The cursors, and what was read for them.
@@ -60,9 +61,9 @@ pub(super) enum Effect {
 }
 
 impl Cursors {
-    pub(super) fn new(request: Subscribe, system: System) -> Self {
+    pub(super) fn new(request: Subscribe, system: System, selections: Arc<Selections>) -> Self {
         Self {
-            client: Client::new(request, system),
+            client: Client::new(request, system, selections),
             cursors: Vec::new(),
             turns: VecDeque::new(),
             unasked: VecDeque::new(),

@@ -15,10 +15,6 @@ use sluicegate_rights::row::Marks;
 pub(crate) struct Filters(Vec<RecordFilter>);
 
 impl Filters {
-    pub(crate) const fn none() -> Self {
-        Self(Vec::new())
-    }
-
     pub(crate) fn new(mut filters: Vec<RecordFilter>) -> Self {
         for RecordFilter { equals, prefixes, .. } in &mut filters {
             equals.sort_unstable();
@@ -28,7 +24,15 @@ impl Filters {
         Self(filters)
     }
 
-    fn match_record(&self, record: Encoded<'_>) -> bool {
+    /// The records that match, and the work to find them.
+    pub(crate) fn select(&self, read: Fetched) -> (Fetched, usize) {
+        match self.0.len() {
+            0 => (read, 0),
+            filters => select(read, filters, |record| self.match_record(record)),
+        }
+    }
+
+    fn match_record(&self, record: &Encoded<'_>) -> bool {
         self.0.iter().all(|filter| match &filter.header {
             None => record.key().is_some_and(|key| matches(filter, key)),
             Some(wanted) => record.headers().any(|(name, value)| {
@@ -38,58 +42,44 @@ impl Filters {
     }
 }
 
-/// The records that a client wants and is granted.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Selection<'a> {
-    pub(crate) filters: &'a Filters,
-    pub(crate) rows: &'a Rows,
+/// The records that are among `rows`, and the work to find them.
+pub(crate) fn select_rows(read: Fetched, rows: &Rows) -> (Fetched, usize) {
+    match rows.is_all() {
+        true => (read, 0),
+        false => select(read, rows.count(), |record| rows.have(record)),
+    }
 }
 
-impl Selection<'_> {
-    /// Whether it leaves out nothing.
-    pub(crate) fn is_all(self) -> bool {
-        self.filters.0.is_empty() && self.rows.is_all()
-    }
-
-    /// The work to select so many bytes among those that were read, in bytes: each filter and each row can look through
-    /// all headers. One look at what is delivered is free.
-    pub(crate) fn work(self, read: usize, selected: usize) -> usize {
-        let looks = self.filters.0.len().saturating_add(self.rows.count()).max(1);
-        read.saturating_mul(looks).saturating_sub(selected)
-    }
-
-    /// These of the records that were read. They are copied only if some are left out.
-    pub(crate) fn of(self, read: Fetched) -> Fetched {
-        let Self { filters, rows } = self;
-        if self.is_all() {
-            return read;
+/// The wanted ones of the records that were read, which are copied only if some are left out. And the work to find them
+/// in bytes: each of so many `looks` can go through all headers. One look at what is wanted is free.
+fn select(read: Fetched, looks: usize, is_wanted: impl Fn(&Encoded<'_>) -> bool) -> (Fetched, usize) {
+    let work = read.messages.len().saturating_mul(looks.max(1));
+    let mut fields = Fields::of(&read.messages);
+    let (mut selected, mut count) = (Vec::new(), 0);
+    // Records from here to the last one that was looked at are wanted, and not copied yet.
+    let mut wanted = fields.rest();
+    loop {
+        let before = fields.rest();
+        let record = fields.next().and_then(content);
+        if let Some((MESSAGES, record)) = record
+            && is_wanted(&Encoded(record))
+        {
+            count = usize::saturating_add(count, 1);
+            continue;
         }
-        let mut fields = Fields::of(&read.messages);
-        let (mut selected, mut count) = (Vec::new(), 0);
-        // Records from here to the last one that was looked at are wanted, and not copied yet.
-        let mut wanted = fields.rest();
-        loop {
-            let before = fields.rest();
-            let record = fields.next().and_then(content);
-            if let Some((MESSAGES, record)) = record
-                && rows.have(&Encoded(record))
-                && filters.match_record(Encoded(record))
-            {
-                count = usize::saturating_add(count, 1);
-                continue;
-            }
-            if before.is_empty() && count == read.count {
-                return read;
-            }
-            let end = wanted.len().saturating_sub(before.len());
-            selected.extend_from_slice(wanted.get(..end).unwrap_or_default());
-            wanted = fields.rest();
-            if before.is_empty() {
-                break;
-            }
+        if before.is_empty() && count == read.count {
+            let work = work.saturating_sub(read.messages.len());
+            return (read, work);
         }
-        Fetched { count, messages: selected.into(), ..read }
+        let end = wanted.len().saturating_sub(before.len());
+        selected.extend_from_slice(wanted.get(..end).unwrap_or_default());
+        wanted = fields.rest();
+        if before.is_empty() {
+            break;
+        }
     }
+    let work = work.saturating_sub(selected.len());
+    (Fetched { count, messages: selected.into(), ..read }, work)
 }
 
 /// An encoded record.
@@ -222,9 +212,9 @@ mod tests {
 
     #[track_caller]
     fn check_rows(filters: &[RecordFilter], rows: &Rows, want: &[i64]) {
-        let filters = &Filters::new(filters.to_vec());
-        let Fetched { messages, count, next_offset, .. } =
-            Selection { filters, rows }.of(fetched(messages()));
+        let filters = Filters::new(filters.to_vec());
+        let (granted, _) = select_rows(fetched(messages()), rows);
+        let (Fetched { messages, count, next_offset, .. }, _) = filters.select(granted);
         let offsets: Vec<i64> =
             KafkaFetchResp::decode(messages).unwrap().messages.iter().map(|message| message.offset).collect();
         assert_eq!((&offsets[..], count, next_offset), (want, want.len(), 4), "{filters:?} {rows:?}");
@@ -288,8 +278,9 @@ mod tests {
     #[test]
     fn records_that_all_match_are_not_copied() {
         let all = fetched(messages().split_off(1));
-        let (filters, rows) = (&Filters::new(vec![filter(None, &[], &[""])]), &Rows::default());
-        let matching = Selection { filters, rows }.of(all.clone()).messages;
+        let (matching, work) = Filters::new(vec![filter(None, &[], &[""])]).select(all.clone());
+        let matching = matching.messages;
+        assert_eq!(work, 0);
         assert_eq!((matching.as_ptr(), matching.len()), (all.messages.as_ptr(), all.messages.len()));
     }
 }

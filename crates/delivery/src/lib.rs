@@ -29,6 +29,7 @@ mod item;
 mod lag;
 mod open_clients;
 pub mod quota;
+mod selections;
 mod subscribe;
 mod subscription;
 #[cfg(any(test, feature = "testing"))]

@@ -79,7 +79,7 @@ impl Subscription {
                 waits.push(grown(Arc::clone(&resolved.topic), watched).boxed());
             }
         }
-        let mut cursors = Cursors::new(subscribe, cluster.system);
+        let mut cursors = Cursors::new(subscribe, cluster.system, Arc::clone(&cluster.selections));
         cursors.add(resolved);
         let held = standing.held();
         cursors.client.grant(held.rights.read.as_ref());

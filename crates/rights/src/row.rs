@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 /// Records that belong together.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Row {
     /// Records whose key begins so. Those without a key are not among them.
     KeyPrefix(Box<str>),
@@ -29,7 +29,7 @@ pub trait Marks {
 }
 
 /// The records of a topic that a client can use; by default, all.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Rows(Vec<Vec<Arc<Row>>>);
 
 impl Rows {

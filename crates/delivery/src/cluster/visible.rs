@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::multi_fetch::{MultiFetch, Place};
 use super::{Cluster, later};
-use crate::filter::{Filters, Selection};
+use crate::selections::Selections;
 
 /// The records of a topic that the client can read now.
 ///
@@ -60,14 +60,13 @@ impl Cluster {
             if granted.is_all() && still.is_all() {
                 return Ok(read);
             }
-            let select = |rows: &Rows| cut(selection(rows).of(read.clone()), fetch);
-            let mut selected = select(&still);
-            let work = selection(&still).work(read.messages.len(), selected.messages.len());
+            let (selected, work) = self.selections.select(read.clone(), &still);
+            let mut selected = cut(selected, fetch);
             self.scans().take(fetch.source, work).await;
             // A renewal can have changed them meanwhile.
             let now = rows(log.topic)?;
             if now != still {
-                selected = select(&now);
+                selected = cut(self.selections.select(read, &now).0, fetch);
             }
             if now.is_all() {
                 return Ok(selected);
@@ -113,13 +112,13 @@ impl Cluster {
             let mut read = self.multi_fetch(&places, fetch, reservation).await;
             self.add_ends(fetch.source, &places, &mut read).await;
             let granted = rows_of_each(&places, rows);
-            let (mut selected, work) = select_each(&read, &granted);
+            let (mut selected, work) = select_each(&self.selections, &read, &granted);
             if work > 0 {
                 self.scans().take(fetch.source, work).await;
                 // A renewal can have changed the rows meanwhile.
                 let now = rows_of_each(&places, rows);
                 if now != granted {
-                    (selected, _) = select_each(&read, &now);
+                    (selected, _) = select_each(&self.selections, &read, &now);
                 }
             }
             let is_found = |read: &Result<Fetched, _>| read.as_ref().map_or(true, |read| read.count > 0);
@@ -174,17 +173,13 @@ impl Search {
     }
 }
 
-fn selection(rows: &Rows) -> Selection<'_> {
-    const NO_FILTERS: &Filters = &Filters::none();
-    Selection { filters: NO_FILTERS, rows }
-}
-
 fn rows_of_each(places: &[Place<'_>], rows: &RowsOf<'_>) -> Vec<Result<Rows, CommandError>> {
     places.iter().map(|(log, _)| rows(log.topic)).collect()
 }
 
 /// The records of each place that are among its rows, and the work to select them.
 fn select_each(
+    selections: &Selections,
     read: &[Result<Fetched, CommandError>],
     rows: &[Result<Rows, CommandError>],
 ) -> (Vec<Result<Fetched, CommandError>>, usize) {
@@ -194,10 +189,9 @@ fn select_each(
         if rows.is_all() {
             return Ok(read);
         }
+        let (selected, more) = selections.select(read, rows);
         // Each place is a read of its own, however small.
-        let bytes = read.messages.len().max(MIN_WORK);
-        let selected = selection(rows).of(read);
-        work = work.saturating_add(selection(rows).work(bytes, selected.messages.len()));
+        work = work.saturating_add(more.max(MIN_WORK));
         Ok(selected)
     };
     let selected = read.iter().zip(rows).map(select).collect();

@@ -227,7 +227,7 @@ fn apply(cursors: &mut Cursors, event: &str) {
 
 /// Cursors of a client that knows its subscription, each from offset 0.
 fn subscribed(request: Subscribe, partitions: i32) -> Cursors {
-    let mut cursors = Cursors::new(Subscribe { max_bytes: 1000, ..request }, System::Kafka);
+    let mut cursors = Cursors::new(Subscribe { max_bytes: 1000, ..request }, System::Kafka, Arc::default());
     let partitions = (0..partitions).map(|partition| (partition, 0)).collect();
     cursors.add(vec![SubscribedTopic { topic: TOPIC.into(), topic_id: LEADER.topic_id, partitions }]);
     cursors.client.grant(Some(&Topics::default()));

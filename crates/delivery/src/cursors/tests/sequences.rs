@@ -143,7 +143,7 @@ fn log_must_be_missing_without_a_break() {
 
 #[test]
 fn topic_keeps_the_id_that_is_learned_first() {
-    let mut cursors = Cursors::new(Subscribe::default(), System::Kafka);
+    let mut cursors = Cursors::new(Subscribe::default(), System::Kafka, Arc::default());
     cursors.add(vec![SubscribedTopic { topic: TOPIC.into(), topic_id: None, partitions: vec![(0, 0)] }]);
     cursors.client.grant(Some(&Topics::default()));
     outputs(&mut cursors);

@@ -1,0 +1,65 @@
+use prost::Message;
+use sluicegate_protocol::{KafkaFetchResp, KafkaMessage};
+use sluicegate_rights::{Pattern, Row, Topics};
+use sluicegate_shared_log::Ends;
+
+use super::*;
+
+/// Records of two tenants in turns, so many of each.
+fn read(pairs: usize) -> Fetched {
+    let message = |key: &'static str| KafkaMessage { key: Some(key.into()), ..Default::default() };
+    let messages = ["a:1", "b:1"].repeat(pairs).into_iter().map(message).collect();
+    let messages = KafkaFetchResp { messages, ..Default::default() }.encode_to_vec().into();
+    Fetched { messages, count: 2 * pairs, ..Fetched::nothing(7, Ends::UNKNOWN) }
+}
+
+fn rows(prefix: &str) -> Rows {
+    let row = Row::KeyPrefix(prefix.into());
+    let topics: Topics = [(Pattern::Name("t".into()), Some(row))].into_iter().collect();
+    topics.rows("t").unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn clients_with_the_same_rows_share_a_selection_and_others_do_not() {
+    let (selections, read) = (Selections::default(), read(1000));
+    let (first, work) = selections.select(read.clone(), &rows("a:"));
+    assert_eq!((first.count, first.next_offset, work), (1000, 7, read.messages.len() - first.messages.len()));
+    // Each client has rows of its own.
+    let (second, work) = selections.select(read.clone(), &rows("a:"));
+    assert_eq!((&second, work), (&first, 0));
+    assert_eq!(second.messages.as_ptr(), first.messages.as_ptr());
+    for (prefix, count) in [("b:", 1000), ("x:", 0)] {
+        let (other, work) = selections.select(read.clone(), &rows(prefix));
+        assert!(other.count == count && work > 0, "{prefix}");
+    }
+    // The same bytes elsewhere can be of another log.
+    let copy = Fetched { messages: Bytes::copy_from_slice(&read.messages), ..read.clone() };
+    assert!(selections.select(copy, &rows("a:")).1 > 0);
+
+    tokio::time::advance(MAX_AGE).await;
+    selections.expire();
+    assert!(selections.select(read, &rows("a:")).1 > 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn memory_is_bounded_and_freed() {
+    let selections = Selections::default();
+    for _ in 0..40 {
+        selections.select(read(30_000), &rows("a:"));
+        let recent = selections.0.lock();
+        let held: usize = recent.selected.values().map(Selected::bytes).sum();
+        assert!(held == recent.bytes && held <= MAX_BYTES && recent.order.len() == recent.selected.len());
+    }
+    tokio::time::advance(MAX_AGE).await;
+    selections.expire();
+    let recent = selections.0.lock();
+    assert_eq!((recent.bytes, recent.selected.len(), recent.order.len()), (0, 0, 0));
+}
+
+#[test]
+fn all_records_are_neither_copied_nor_kept() {
+    let (selections, read) = (Selections::default(), read(1000));
+    let (all, work) = selections.select(read.clone(), &Rows::default());
+    assert_eq!((all.messages.as_ptr(), work), (read.messages.as_ptr(), 0));
+    assert!(selections.0.lock().selected.is_empty());
+}
