@@ -67,6 +67,18 @@ const SHARED_LIMITS: &[Row] = &[
         "oldest_suspect_is_forgotten_first",
     ],
     [
+        "8 MiB of records that were selected by rows, of a cluster",
+        "the oldest ones: each client selects its own",
+        "crates/delivery/src/selections/tests.rs",
+        "memory_is_bounded_and_freed",
+    ],
+    [
+        "8 MiB of lines that wait for the audit log",
+        "the address that has most: its new lines",
+        "crates/telemetry/src/audit/tests.rs",
+        "flood_of_one_source_drops_no_line_of_another",
+    ],
+    [
         "`read.cache_bytes`",
         "the cluster that holds most: its oldest records, which are then read again",
         "crates/shared-log/src/shared_log/tests.rs",
