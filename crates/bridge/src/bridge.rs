@@ -99,6 +99,7 @@ impl Bridge {
         accepting.spawn(Arc::new(admin).accept(admin_listener));
         accepting.spawn(Arc::clone(&endpoint.clusters).close_unused());
         accepting.spawn(Arc::clone(&endpoint.clusters).sample_lag());
+        accepting.spawn(Arc::clone(&endpoint.clusters).forget_selections());
         accepting.spawn(drop_old_records(endpoint.logs.clone()));
         accepting.spawn(serve_when_complete(Arc::clone(&endpoint), health.clone()));
         if let Some(topic) = config.revocation.topic.clone() {

@@ -229,14 +229,19 @@ impl Clusters {
         }
     }
 
+    /// Frees the memory of selected records, soon after they were selected, for as long as it is polled.
+    pub(crate) async fn forget_selections(self: Arc<Self>) {
+        loop {
+            sleep(FORGET_INTERVAL).await;
+            self.all().iter().for_each(|cluster| cluster.forget_selections());
+        }
+    }
+
     /// Samples the lag of subscriptions for as long as it is polled.
     pub(crate) async fn sample_lag(self: Arc<Self>) {
         loop {
             sleep(LAG_INTERVAL).await;
-            for cluster in self.all() {
-                cluster.sample_lag();
-                cluster.forget_selections();
-            }
+            self.all().iter().for_each(|cluster| cluster.sample_lag());
         }
     }
 
@@ -412,6 +417,8 @@ const SCANNED_PER_CORE: usize = 64 * 1024 * 1024;
 const DESCRIBED_PER_CORE: usize = 250_000;
 /// Time between two samples of the lag: as often as Prometheus usually looks.
 const LAG_INTERVAL: Duration = Duration::from_secs(15);
+/// Time between two looks for selected records that are old.
+const FORGET_INTERVAL: Duration = Duration::from_secs(1);
 /// Sweeps per `idle_timeout`.
 const SWEEPS: u32 = 10;
 const MIN_PERIOD: Duration = Duration::from_millis(10);

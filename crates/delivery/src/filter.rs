@@ -1,7 +1,9 @@
 //! Leaves out the records that a client does not want, or is not granted.
 
+use prost::Message;
 use sluicegate_backend::Fetched;
 use sluicegate_backend::command::RecordFilter;
+use sluicegate_protocol::Header;
 use sluicegate_protocol::wire::number::{HEADER_KEY, HEADER_VALUE, MESSAGE_HEADERS, MESSAGE_KEY, MESSAGES};
 use sluicegate_protocol::wire::{Fields, Value};
 use sluicegate_rights::Rows;
@@ -44,9 +46,31 @@ impl Filters {
 
 /// The records that are among `rows`, and the work to find them.
 pub(crate) fn select_rows(read: Fetched, rows: &Rows) -> (Fetched, usize) {
-    match rows.is_all() {
-        true => (read, 0),
-        false => select(read, rows.count(), |record| rows.have(record)),
+    if rows.is_all() {
+        return (read, 0);
+    }
+    match rows.only_header() {
+        None => select(read, rows.count(), |record| rows.have(record)),
+        Some((name, value)) => {
+            let header = EncodedHeader::new(name, value);
+            select(read, 1, |record| record.has(&header) || rows.have(record))
+        }
+    }
+}
+
+/// A header of a row, as records have it.
+struct EncodedHeader {
+    encoded: Vec<u8>,
+    /// The bytes of its name, with which other headers of the name begin.
+    name: usize,
+}
+
+impl EncodedHeader {
+    fn new(name: &str, value: &str) -> Self {
+        let named = Header { key: name.to_owned(), value: None }.encode_to_vec();
+        let value = Some(value.to_owned().into());
+        let encoded = Header { key: name.to_owned(), value }.encode_to_vec();
+        Self { encoded, name: named.len() }
     }
 }
 
@@ -79,6 +103,8 @@ fn select(read: Fetched, looks: usize, is_wanted: impl Fn(&Encoded<'_>) -> bool)
         }
     }
     let work = work.saturating_sub(selected.len());
+    // Sessions and shared selections count its length.
+    selected.shrink_to_fit();
     (Fetched { count, messages: selected.into(), ..read }, work)
 }
 
@@ -94,24 +120,35 @@ impl Marks for Encoded<'_> {
 
     #[inline]
     fn headers(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
-        let encoded = Fields::of(self.0).filter_map(|field| match field {
+        self.encoded_headers().map(header)
+    }
+}
+
+impl Encoded<'_> {
+    /// Whether it has this header, and no other one of the name. Compares each header at once, which costs half of
+    /// reading its name and value.
+    fn has(self, EncodedHeader { encoded, name }: &EncodedHeader) -> bool {
+        let (mut is_there, named) = (false, encoded.get(..*name).unwrap_or_default());
+        let mut headers = self.encoded_headers();
+        let is_other = headers.any(|header| {
+            let is_equal = header == encoded.as_slice();
+            is_there |= is_equal;
+            !is_equal && header.starts_with(named)
+        });
+        is_there && !is_other
+    }
+
+    #[inline]
+    fn encoded_headers(&self) -> impl Iterator<Item = &[u8]> {
+        Fields::of(self.0).filter_map(|field| match field {
             Ok((MESSAGE_HEADERS, Value::Bytes(encoded))) => Some(encoded),
             _ => None,
-        });
-        encoded.map(header)
+        })
     }
 }
 
 /// A header's name and value.
-#[inline]
 fn header(encoded: &[u8]) -> (&[u8], Option<&[u8]>) {
-    // Both short: read in a third of the time.
-    if let [NAME, len @ ..=0x7f, rest @ ..] = encoded
-        && let Some((name, [VALUE, len @ ..=0x7f, value @ ..])) = rest.split_at_checked((*len).into())
-        && value.len() == usize::from(*len)
-    {
-        return (name, Some(value));
-    }
     let (mut name, mut value) = (&[][..], None);
     for (number, content) in Fields::of(encoded).filter_map(content) {
         match number {
@@ -121,19 +158,6 @@ fn header(encoded: &[u8]) -> (&[u8], Option<&[u8]>) {
         }
     }
     (name, value)
-}
-
-/// The first byte of a header's name.
-const NAME: u8 = bytes_tag(HEADER_KEY);
-/// The first byte of its value.
-const VALUE: u8 = bytes_tag(HEADER_VALUE);
-
-/// The byte that begins a field of bytes with one of the first 15 numbers.
-const fn bytes_tag(number: u32) -> u8 {
-    assert!(number < 16);
-    #[expect(clippy::cast_possible_truncation, reason = "below 128")]
-    let tag = (number << 3 | 2) as u8;
-    tag
 }
 
 /// Only the last prefix that does not sort after the value can be one of it: others that sort between them begin with
@@ -168,8 +192,7 @@ pub const MAX_VALUES: usize = 100;
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use prost::Message;
-    use sluicegate_protocol::{Header, KafkaFetchResp, KafkaMessage};
+    use sluicegate_protocol::{KafkaFetchResp, KafkaMessage};
     use sluicegate_rights::{Pattern, Row, Topics};
     use sluicegate_shared_log::Ends;
 

@@ -2,16 +2,14 @@
 
 mod audit;
 mod person;
+mod reads;
 mod standing;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sluicegate_backend::command::{ReadBounds, Record, SubscribeCommand, TopicNames};
-use sluicegate_backend::{
-    AnswerReservation, CommandError, DeliveryReport, Description, Fault, Fetched, ListedOffset, Log, System,
-};
+use sluicegate_backend::command::{ReadBounds, Record};
+use sluicegate_backend::{CommandError, DeliveryReport, Fault, Fetched, Log, System};
 use sluicegate_fair_share::{ClientKey, Holder};
 use sluicegate_protocol::Reason;
 use sluicegate_protocol::error_code::{INVALID_REQUEST, TOPIC_AUTHORIZATION_FAILED};
@@ -21,13 +19,10 @@ use sluicegate_telemetry::metrics::{ClusterMetrics, Kind, Outcome, RouteMetrics}
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use crate::cluster::{
-    Cluster, DescribedTopic, MetadataPage, MultiFetch, Place, Reads, TopicSelection, WriteTicket, read_only,
-    topic_denied, unanswered,
-};
+use crate::cluster::{Cluster, Reads, WriteTicket, read_only, topic_denied, unanswered};
 use crate::drain::Drain;
 use crate::quota::Usage;
-use crate::{Activity, ClientKind, Listed, OpenClients, Subscribe, SubscribedLag, Subscription};
+use crate::{Activity, ClientKind, Listed, OpenClients, SubscribedLag};
 
 pub use self::person::Person;
 pub(crate) use self::standing::{Held, Standing};
@@ -239,209 +234,6 @@ impl Grant {
             return Err(read_only());
         }
         self.check_topic(topics, topic)
-    }
-
-    /// Reads records of a log from `offset` on. At its end it waits until `reservation` ends the wait. An error of an
-    /// offset that the log does not have tells the ends of the log, as far as they are known.
-    ///
-    /// # Cancel safety
-    /// A drop abandons the read.
-    pub async fn fetch(
-        &self,
-        log: Log<'_>,
-        offset: i64,
-        bounds: ReadBounds,
-        reservation: &mut dyn AnswerReservation,
-    ) -> Result<Fetched, CommandError> {
-        self.count_read(Kind::Fetch).await?;
-        self.counted(Kind::Fetch, self.check_read(log.topic))?;
-        let mut fetch = self.reads().fetch(self.client, offset, bounds);
-        fetch.wait = self.within_term(fetch.wait);
-        match self
-            .unless_revoked(self.cluster.fetch(
-                log,
-                fetch,
-                bounds.reads_on,
-                &|topic| self.rows(topic),
-                reservation,
-            ))
-            .await?
-        {
-            Err(error) if error.fault == Fault::OffsetOutOfRange => {
-                let ends = self.cluster.ends(self.client, log, false).await.ok();
-                Err(CommandError { ends, ..error })
-            }
-            fetched => {
-                self.count_delivered(fetched.iter());
-                // A renewal can have taken the topic away meanwhile.
-                fetched.inspect_err(|error| self.count_denied(Kind::Fetch, error))
-            }
-        }
-    }
-
-    /// Reads records of each place, which share the largest answer. The results are in their order, with errors as in
-    /// [`Grant::fetch`]. One record that is larger than its part is delivered in any case.
-    ///
-    /// # Errors
-    /// The whole command is refused.
-    ///
-    /// # Cancel safety
-    /// A drop abandons the reads.
-    pub async fn multi_fetch(
-        &self,
-        places: &[Place<'_>],
-        bounds: ReadBounds,
-        reservation: &mut dyn AnswerReservation,
-    ) -> Result<Vec<Result<Fetched, CommandError>>, CommandError> {
-        self.count_read(Kind::MultiFetch).await?;
-        let held = self.standing.held();
-        let granted = self.granted(Kind::MultiFetch, held.readable(), places)?;
-        let mut fetch = MultiFetch::of(self.reads().fetch(self.client, 0, bounds));
-        fetch.wait = self.within_term(fetch.wait);
-        if granted.len() < places.len() {
-            // An error ends the wait.
-            fetch.wait = Duration::ZERO;
-        }
-        let read = self
-            .unless_revoked(self.cluster.fetch_each(&granted, fetch, &|topic| self.rows(topic), reservation))
-            .await?;
-        self.count_delivered(read.iter().flatten());
-        Ok(self.with_denied(Kind::MultiFetch, &held.rights, places, read))
-    }
-
-    /// The offset of a timestamp: see [`Backend::list_offsets`](sluicegate_backend::Backend::list_offsets).
-    ///
-    /// # Cancel safety
-    /// A drop abandons the read.
-    pub async fn list_offset(
-        &self,
-        log: Log<'_>,
-        timestamp: i64,
-        committed: bool,
-    ) -> Result<i64, CommandError> {
-        self.count_read(Kind::ListOffset).await?;
-        self.counted(Kind::ListOffset, self.check_read(log.topic))?;
-        self.cluster.list_offset(self.client, log, timestamp, committed).await
-    }
-
-    /// The offset of each log's timestamp, as [`Grant::list_offset`] finds one. The results are in their order; those
-    /// that take long after the first are errors.
-    ///
-    /// # Errors
-    /// The whole command is refused.
-    ///
-    /// # Cancel safety
-    /// A drop abandons the reads.
-    pub async fn list_offsets(
-        &self,
-        asked: &[(Log<'_>, i64)],
-        committed: bool,
-    ) -> Result<Vec<Result<ListedOffset, CommandError>>, CommandError> {
-        self.count_read(Kind::ListOffsets).await?;
-        let held = self.standing.held();
-        let granted = self.granted(Kind::ListOffsets, held.readable(), asked)?;
-        let listed = self.cluster.list_offsets(self.client, &granted, committed).await;
-        Ok(self.with_denied(Kind::ListOffsets, &held.rights, asked, listed))
-    }
-
-    /// The first offset of a log, and the one after its last record, or after its last committed one.
-    ///
-    /// # Cancel safety
-    /// A drop abandons the reads.
-    pub async fn ends(&self, log: Log<'_>, committed: bool) -> Result<(i64, i64), CommandError> {
-        self.count_read(Kind::ListOffset).await?;
-        self.counted(Kind::ListOffset, self.check_read(log.topic))?;
-        self.cluster.ends(self.client, log, committed).await
-    }
-
-    /// The names of the client's topics, sorted.
-    ///
-    /// # Cancel safety
-    /// A drop abandons the read.
-    pub async fn topics(&self) -> Result<Vec<String>, CommandError> {
-        self.count_read(Kind::Topics).await?;
-        let held = self.standing.held();
-        let readable = self.counted(Kind::Topics, held.readable())?;
-        let topics = self.cluster.topics().await?;
-        Ok(topics.iter().filter(|name| readable.contains(name)).cloned().collect())
-    }
-
-    /// A topic's partitions.
-    ///
-    /// # Cancel safety
-    /// A drop abandons the read.
-    pub async fn describe(&self, topic: &str) -> Result<Arc<Description>, CommandError> {
-        self.count_read(Kind::Topics).await?;
-        self.counted(Kind::Topics, self.check_read(topic))?;
-        self.cluster.partitions(self.client, topic).await
-    }
-
-    /// Topics with their partitions and leaders, until `size` of those described is more than the largest answer, but at
-    /// least one.
-    ///
-    /// # Errors
-    /// The whole command is refused or fails.
-    ///
-    /// # Cancel safety
-    /// A drop abandons the reads.
-    pub async fn describe_page(
-        &self,
-        names: TopicNames,
-        size: impl Fn(&DescribedTopic) -> usize,
-    ) -> Result<MetadataPage, CommandError> {
-        self.count_read(Kind::Topics).await?;
-        let held = self.standing.held();
-        let readable = self.counted(Kind::Topics, held.readable())?;
-        let TopicNames { topics, prefixes, after } = names;
-        let lists = topics.is_empty() || !prefixes.is_empty();
-        let begins =
-            |name: &str| prefixes.is_empty() || prefixes.iter().any(|prefix| name.starts_with(prefix));
-        let listed = lists.then_some(|name: &str| readable.contains(name) && begins(name));
-        let (named, ungranted): (BTreeSet<String>, BTreeSet<String>) =
-            topics.into_iter().partition(|topic| readable.contains(topic));
-        let mut ungranted: Vec<String> = ungranted.into_iter().filter(|topic| *topic > after).collect();
-        let selection = TopicSelection { named, listed, after };
-        let mut page = self.cluster.metadata(self.client, selection, self.reads().max_bytes, size).await?;
-        if let Some(last) = page.topics.last().filter(|_| page.more) {
-            ungranted.retain(|topic| *topic < last.name);
-        }
-        let error = |name: String| DescribedTopic { description: Err(self.topic_denied(&name)), name };
-        let denied: Vec<DescribedTopic> = ungranted.into_iter().map(error).collect();
-        let errors = denied.iter().filter_map(|topic| topic.description.as_ref().err());
-        self.count_any_denied(Kind::Topics, errors);
-        page.topics.extend(denied);
-        page.topics.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        Ok(page)
-    }
-
-    /// Whether a topic exists, for the error of a command on it. True if no broker is reachable, or if the client can
-    /// do nothing there.
-    ///
-    /// # Cancel safety
-    /// A drop abandons the read.
-    pub async fn has_existing(&self, topic: &str) -> bool {
-        let held = self.standing.held();
-        let is_granted = held.rights.reads(topic) || held.rights.writes(topic);
-        !is_granted || self.cluster.has_topic(self.client, topic).await
-    }
-
-    /// Begins a subscription.
-    ///
-    /// # Errors
-    /// The command is refused, or a topic cannot be read now.
-    ///
-    /// # Cancel safety
-    /// A drop abandons the reads.
-    pub async fn subscribe(&self, command: SubscribeCommand) -> Result<Subscription, CommandError> {
-        self.count_read(Kind::Subscribe).await?;
-        let granted = command.sources.iter().try_for_each(|source| self.check_read(&source.topic));
-        let subscribe = granted.and_then(|()| Subscribe::of(self.system(), command, self.reads()));
-        let subscribe = Subscribe { client: self.client, ..self.counted(Kind::Subscribe, subscribe)? };
-        let place = self.usage.as_ref().map(|usage| usage.subscribe()).transpose();
-        let place = self.counted(Kind::Subscribe, place)?;
-        let subscription = Subscription::open(&self.cluster, &self.route, &self.standing, subscribe).await?;
-        self.activity.subscribed(subscription.progress());
-        Ok(subscription.counted_to(self.usage.clone(), place))
     }
 
     /// Writes records in the order of tickets. Calls `queued` once the first record is queued.

@@ -11,7 +11,7 @@
 //! 6. [`quota`]: what one person uses of a route's quota, counted by the door
 //! 7. `open_clients` and `activity` say who is here and does what; `lag` samples how far subscriptions are behind; [`drain`] spreads the end of sessions
 //!
-//! `command` and `filter` check what a client asks for.
+//! `command` and `filter` check what a client asks for; `selections` shares what rows leave out among clients with the same ones.
 //!
 //! While its client has no room, a subscription holds no records. It reads a batch when there is room for one, from
 //! records that were read for others if it can, so a slow client costs a few hundred bytes for each partition.

@@ -58,7 +58,7 @@ impl Selections {
         (selected, work)
     }
 
-    /// Forgets what nobody has asked for lately.
+    /// Forgets what was selected more than a second ago.
     pub(crate) fn expire(&self) {
         self.0.lock().expire(Instant::now());
     }
@@ -98,10 +98,10 @@ impl Recent {
 }
 
 impl Selected {
-    /// Its memory. Records that were all selected are not copied.
+    /// Its memory, estimated. Records that were all selected are not copied.
     fn bytes(&self) -> usize {
         let copied = if self.messages.as_ptr() == self.read.as_ptr() { 0 } else { self.messages.len() };
-        self.read.len().saturating_add(copied).saturating_add(size_of::<Self>())
+        self.read.len().saturating_add(copied).saturating_add(self.rows.memory()).saturating_add(OVERHEAD)
     }
 }
 
@@ -115,6 +115,8 @@ fn key(read: &Bytes, rows: &Rows) -> Key {
 const MIN_BYTES: usize = 4 * 1024;
 /// The memory of all selections of a cluster: 32 answers or more, and as much again for what was selected.
 const MAX_BYTES: usize = 8 * 1024 * 1024;
+/// The memory of a selection beside its records and rows.
+const OVERHEAD: usize = 512;
 /// Clients read the end of a log at the same time.
 const MAX_AGE: Duration = Duration::from_secs(1);
 

@@ -53,6 +53,22 @@ impl Rows {
         self.groups().map(<[_]>::len).fold(0, usize::saturating_add)
     }
 
+    /// The name and the value of the header that they have, if they are one row by header.
+    pub fn only_header(&self) -> Option<(&str, &str)> {
+        let [group] = &self.0[..] else { return None };
+        let [row] = &group[..] else { return None };
+        match &**row {
+            Row::Header { name, value } => Some((name, value)),
+            Row::KeyPrefix(_) | Row::Subjects(_) => None,
+        }
+    }
+
+    /// Their memory in bytes.
+    pub fn memory(&self) -> usize {
+        let row = |row: &Arc<Row>| row.memory().saturating_add(size_of::<Arc<Row>>());
+        self.groups().flatten().map(row).fold(0, usize::saturating_add)
+    }
+
     /// Lists of rows: a record is in one of each list.
     pub fn groups(&self) -> impl Iterator<Item = &[Arc<Row>]> {
         self.0.iter().map(Vec::as_slice)

@@ -1,10 +1,11 @@
 //! Reads a gateway's headers: its secret, the cluster, and what the client can do there.
 
 use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use http::{HeaderMap, Request};
+use http::{HeaderMap, HeaderValue, Request};
 use sluicegate_delivery::cluster::Cluster;
 use sluicegate_delivery::grant::{Grant, Holding};
 use sluicegate_delivery::quota::Account;
@@ -45,12 +46,12 @@ impl Admission {
         self.identity.as_ref().map(|identity| identity.holding(logged_claims))
     }
 
-    /// The account that quotas count the use of `grant` to; None: nobody in particular, whom shares by source bound.
-    fn account(&self, grant: &Grant, route: Option<&[u8]>) -> Option<Account> {
+    /// The account that quotas count a person's use to; None: nobody in particular, whom shares by source bound.
+    fn account(&self, headers: &HeaderMap, route: Option<&[u8]>) -> Option<Account> {
         let (policy, claims) = (self.policy.as_ref()?, &self.identity.as_ref()?.claims);
         let cut = |text: &str| text.get(..text.floor_char_boundary(MAX_ACCOUNT_BYTES)).map(str::to_owned);
         Some(Account {
-            cluster: grant.holder().cluster,
+            cluster: cluster_hash(headers),
             route: route.map(|route| route.get(..MAX_ACCOUNT_BYTES).unwrap_or(route).to_owned()),
             quota: policy.quota,
             issuer: claims.issuer().and_then(cut),
@@ -115,7 +116,7 @@ impl Endpoint {
         holding.iter().try_for_each(|holding| self.serve(holding))?;
         let grant = Grant::new(cluster, client, route, settings.without_own_topic(admission.rights()));
         let usage = admission
-            .account(&grant, route)
+            .account(headers, route)
             .map(|account| self.people.usage(account, &grant.metrics().quotas));
         let grant = grant.held(holding, admission.aged).counted_to(usage).audited(self.audit.clone());
         let renewal = Renewal::of(self, &grant, admission.route, admission.policy);
@@ -149,6 +150,15 @@ impl Endpoint {
         let found = std::str::from_utf8(name).ok().and_then(|name| self.clusters.named(name));
         found.ok_or_else(|| Refusal::unknown_cluster(name))
     }
+}
+
+/// A hash of the cluster that `headers` name or define.
+fn cluster_hash(headers: &HeaderMap) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    [metadata::CLUSTER, metadata::CLUSTER_DEFINITION]
+        .map(|name| headers.get(name).map(HeaderValue::as_bytes))
+        .hash(&mut hasher);
+    hasher.finish()
 }
 
 /// What a gateway tells about a client in `headers`.

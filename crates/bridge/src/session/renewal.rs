@@ -42,7 +42,10 @@ impl Session<'_> {
         let running = async move {
             let renewed = match renewal {
                 Some(renewal) => renewal.renew(&token).await,
-                None => Err(CommandError::forbidden(TOPIC_AUTHORIZATION_FAILED, NOT_RENEWED)),
+                None => {
+                    grant.log_refused("identity_not_renewable");
+                    Err(CommandError::forbidden(TOPIC_AUTHORIZATION_FAILED, NOT_RENEWED))
+                }
             };
             let outcome = if renewed.is_ok() { Outcome::Answered } else { Outcome::Refused };
             grant.metrics().answered(Kind::Auth, outcome);

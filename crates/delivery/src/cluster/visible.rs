@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use sluicegate_backend::{AnswerReservation, CommandError, Fetch, Fetched, Log, first_message};
 use sluicegate_protocol::wire::Fields;
 use sluicegate_rights::Rows;
@@ -48,10 +49,11 @@ impl Cluster {
         let mut found: Option<Fetched> = None;
         loop {
             let granted = rows(log.topic)?;
-            if !granted.is_all() {
+            (next.max_bytes, next.max_records) = match granted.is_all() {
+                true => (fetch.max_bytes, fetch.max_records),
                 // The client's bounds are for what it sees.
-                (next.max_bytes, next.max_records) = (fetch.max_bytes.max(SEARCH_BYTES), 0);
-            }
+                false => (fetch.max_bytes.max(SEARCH_BYTES.min(self.reads().max_bytes)), 0),
+            };
             let read = match self.backend().fetch(log, next, &self.scans(), reservation).await {
                 Err(error) if error.fault.is_retriable() && !reads_on => return found.ok_or(error),
                 read => read?,
@@ -191,7 +193,8 @@ fn select_each(
         }
         let (selected, more) = selections.select(read, rows);
         // Each place is a read of its own, however small.
-        work = work.saturating_add(more.max(MIN_WORK));
+        let least = MIN_WORK.saturating_sub(selected.messages.len());
+        work = work.saturating_add(more.max(least));
         Ok(selected)
     };
     let selected = read.iter().zip(rows).map(select).collect();
@@ -211,7 +214,9 @@ fn cut(read: Fetched, Fetch { max_bytes, max_records, .. }: Fetch) -> Fetched {
         if count > 0 && (bytes > max_bytes || count == max_records) {
             let left = read.messages.slice(before..);
             let next_offset = first_message(&left).map_or(read.next_offset, |(first, _)| first.offset);
-            return Fetched { messages: read.messages.slice(..before), count, next_offset, ..read };
+            // A client that does not read must not hold more than its answer.
+            let messages = Bytes::copy_from_slice(read.messages.get(..before).unwrap_or_default());
+            return Fetched { messages, count, next_offset, ..read };
         }
         count = count.saturating_add(1);
     }
@@ -220,7 +225,7 @@ fn cut(read: Fetched, Fetch { max_bytes, max_records, .. }: Fetch) -> Fetched {
 /// The time for which a fetch looks for the first record that its client sees: gateways end requests after 15 seconds.
 const SEARCH_TIME: Duration = Duration::from_secs(5);
 
-/// The bytes of each read of a search, at least.
+/// The bytes of each read of a search, at least, if the cluster allows them.
 const SEARCH_BYTES: usize = 64 * 1024;
 
 /// The bytes that the read of one log among others counts as, at least.

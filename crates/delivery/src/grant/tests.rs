@@ -1,6 +1,9 @@
 //! Commands beyond the client's rights.
 
+use sluicegate_backend::command::TopicNames;
+
 use super::*;
+use crate::cluster::DescribedTopic;
 use crate::testing::script::Script;
 
 /// The right to read these topics, or nothing.

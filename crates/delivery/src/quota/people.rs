@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use sluicegate_fair_share::ClusterId;
 use sluicegate_rights::Quota;
 use sluicegate_telemetry::metrics::QuotaMetrics;
 use tokio::time::Instant;
@@ -37,8 +36,8 @@ struct Known {
 /// The usage that quotas count: of one person, on one route.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Account {
-    /// The cluster that the route uses.
-    pub cluster: ClusterId,
+    /// A hash of the cluster that the route uses, which is the same when the cluster was closed and is used again.
+    pub cluster: u64,
     /// The gateway's name of the route.
     pub route: Option<Vec<u8>>,
     /// The route's quota. A new one counts anew.

@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use prost::Message;
 use sluicegate_backend::System;
 use sluicegate_fair_share::ClientKey;
+use sluicegate_protocol::{KafkaFetchResp, KafkaMessage};
 use sluicegate_rights::{Pattern, Row, Topics};
+use sluicegate_shared_log::Ends;
 
 use super::*;
 use crate::testing::logs::Logs;
@@ -173,4 +176,16 @@ async fn logs_of_one_fetch_advance_to_the_first_visible_record() {
     let read = cluster.fetch_each(&[(LOG, 0), (denied, 0)], fetch, &rows, &mut ()).await;
     assert!(read[0].as_ref().is_ok_and(|read| read.count == 0 && read.next_offset > 0), "{read:?}");
     assert_eq!(read[1].as_ref().unwrap_err().message, "denied");
+}
+
+/// A client that asks for one record of many, and does not read it, would hold them all.
+#[test]
+fn small_answer_holds_no_large_read() {
+    let message = |key: &'static str| KafkaMessage { key: Some(key.into()), ..Default::default() };
+    let messages = KafkaFetchResp { messages: vec![message("a"); 100], ..Default::default() };
+    let messages = Bytes::from(messages.encode_to_vec());
+    let read = Fetched { messages, count: 100, ..Fetched::nothing(100, Ends::UNKNOWN) };
+    let one = cut(read.clone(), Fetch { max_records: 1, ..at(0, Duration::ZERO) });
+    assert_eq!((one.count, one.messages.as_ptr() == read.messages.as_ptr()), (1, false));
+    assert!(read.messages.starts_with(&one.messages));
 }
