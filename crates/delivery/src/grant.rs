@@ -223,17 +223,17 @@ impl Grant {
         self.check_topic(self.standing.held().readable()?, topic)
     }
 
-    /// Checks that the client can write to a topic, and the bridge to the cluster.
+    /// Checks that the client can write to a topic, and the bridge to the cluster. A refusal counts as a denied write.
     ///
     /// # Errors
     /// One of them cannot.
     pub fn check_write(&self, topic: &str) -> Result<(), CommandError> {
         let held = self.standing.held();
-        let topics = held.writable()?;
-        if !self.cluster.is_writable() {
-            return Err(read_only());
-        }
-        self.check_topic(topics, topic)
+        let checked = held.writable().and_then(|topics| match self.cluster.is_writable() {
+            true => self.check_topic(topics, topic),
+            false => Err(read_only()),
+        });
+        checked.inspect_err(|error| self.count_denied(Kind::Produce, error))
     }
 
     /// Writes records in the order of tickets. Calls `queued` once the first record is queued.

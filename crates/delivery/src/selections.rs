@@ -36,7 +36,7 @@ struct Selected {
 }
 
 impl Selections {
-    /// Those of the records that were read that are among `rows`, and the work to find them in bytes.
+    /// The records among `rows`, of those that were read, and the work to find them in bytes.
     pub(crate) fn select(&self, read: Fetched, rows: &Rows) -> (Fetched, usize) {
         if rows.is_all() {
             return (read, 0);

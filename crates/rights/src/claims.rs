@@ -48,7 +48,7 @@ impl Claims {
         Self(kept)
     }
 
-    /// Those at the root with one of these names, of at most 1 KiB each.
+    /// Claims at the root with one of these names, of at most 1 KiB each.
     #[must_use]
     pub fn named<'a>(&self, names: impl IntoIterator<Item = &'a String>) -> Self {
         let short = |name: &String| {

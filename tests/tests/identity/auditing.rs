@@ -23,7 +23,7 @@ in_every_profile! {
 async fn lines(log: &Path, closed: usize, all: usize) -> Vec<Value> {
     until("the audit log is complete", Duration::from_secs(5), async || {
         let text = std::fs::read_to_string(log).map_err(|error| error.to_string())?;
-        // Those of the readiness check are of nobody.
+        // Lines of the readiness check are of nobody.
         let is_told = |line: &Value| line["reason"] != "identity_missing";
         let lines = text.lines().filter_map(|line| serde_json::from_str(line).ok()).filter(is_told);
         let lines: Vec<Value> = lines.collect();

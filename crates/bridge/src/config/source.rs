@@ -101,8 +101,8 @@ fn files(text: &str) -> BTreeSet<PathBuf> {
     files
 }
 
-/// Adds each `{ file = "…" }`, `…_file`, `….location`, `tls.…` and path of `[tls]`. The audit log is none of them: it is
-/// written.
+/// Adds each `{ file = "…" }`, `…_file`, `….location`, `tls.…` and path of `[tls]`. The audit log is left out: the
+/// bridge writes it.
 fn add_files(tree: &Tree, table: &str, files: &mut BTreeSet<PathBuf>) {
     for (key, node) in tree {
         match node {

@@ -18,7 +18,7 @@ use super::identity::{Believed, Identity};
 use super::identity_error::IdentityError;
 use super::refusal::Refusal;
 use super::renewal::Renewal;
-use super::requester::{Requester, peer, source};
+use super::requester::{Requester, peer};
 use super::{Endpoint, rights};
 use crate::revocation::NotServed;
 use crate::session::Granted;
@@ -106,7 +106,7 @@ impl Endpoint {
         request: &Request<B>,
         requester: &mut Requester,
     ) -> Result<Granted, Refusal> {
-        let (headers, client) = (request.headers(), source(request));
+        let (headers, client) = (request.headers(), requester.source);
         let cluster = self.cluster(headers, client).await?;
         let settings = self.settings.load_full();
         let admission = admission(headers, &settings.believed, settings.max_age).await?;

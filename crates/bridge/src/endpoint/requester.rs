@@ -12,7 +12,8 @@ use super::Peer;
 
 /// The sender of a request.
 pub(super) struct Requester {
-    source: ClientKey,
+    /// The client that its gateway names, otherwise the peer.
+    pub(super) source: ClientKey,
     kind: Option<&'static str>,
     cluster: Option<HeaderValue>,
     route: Option<HeaderValue>,
@@ -23,14 +24,17 @@ pub(super) struct Requester {
 impl Requester {
     /// The peer that sent a request of this kind; None: of no known one.
     pub(super) fn of<B>(request: &Request<B>, kind: Option<&'static str>) -> Self {
-        Self { source: source_of_peer(request), kind, cluster: None, route: None, person: None }
+        let source = peer(request).map(|peer| ClientKey::from(peer.address.ip())).unwrap_or_default();
+        Self { source, kind, cluster: None, route: None, person: None }
     }
 
     /// Takes the client that the request names, once it is known to be a gateway's.
     pub(super) fn believe<B>(&mut self, request: &Request<B>) {
         let header = |name| request.headers().get(name).cloned();
         (self.cluster, self.route) = (header(metadata::CLUSTER), header(metadata::ROUTE));
-        self.source = source(request);
+        if let Some(client) = request.headers().get(metadata::CLIENT) {
+            self.source = ClientKey::parse(client.as_bytes());
+        }
     }
 
     /// Logs that its request is refused.
@@ -45,18 +49,6 @@ impl Requester {
             Event::Refused { reason },
         );
     }
-}
-
-/// The source of a request: the client that its gateway names, otherwise the peer.
-pub(super) fn source<B>(request: &Request<B>) -> ClientKey {
-    if let Some(client) = request.headers().get(metadata::CLIENT) {
-        return ClientKey::parse(client.as_bytes());
-    }
-    source_of_peer(request)
-}
-
-fn source_of_peer<B>(request: &Request<B>) -> ClientKey {
-    peer(request).map(|peer| ClientKey::from(peer.address.ip())).unwrap_or_default()
 }
 
 /// The other end of the request's connection.

@@ -12,7 +12,6 @@ use tonic::body::Body;
 
 use super::Endpoint;
 use super::refusal::Refusal;
-use super::requester::source;
 use crate::session::{Granted, Transport};
 
 impl Endpoint {
@@ -34,7 +33,8 @@ impl Endpoint {
     ) -> Result<Response<Body>, Refusal> {
         let granted = granted?;
         let codec = accepted.codec();
-        let session = Session::new(self.settings.load().messages, codec, &self.assembly, source(&request));
+        let source = granted.grant.client();
+        let session = Session::new(self.settings.load().messages, codec, &self.assembly, source);
         let admitted = self.admit(granted)?;
         let upgrade = hyper::upgrade::on(request);
         let endpoint = Arc::clone(self);

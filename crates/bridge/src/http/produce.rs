@@ -15,7 +15,6 @@ use sluicegate_dialect::http::media_type::JSON;
 use sluicegate_dialect::{self as dialect, json};
 use sluicegate_protocol::jsonkey::Path;
 use sluicegate_protocol::{HttpProduce, metadata};
-use sluicegate_telemetry::metrics::Kind;
 use tokio::sync::oneshot;
 
 use super::headers::Headers;
@@ -53,9 +52,7 @@ async fn post(
     let system = request.grant.system();
     let record = record(request.headers, request.body, route, system)?;
     let topic = &record.topic.clone();
-    let grant = request.grant;
-    let granted = grant.check_write(topic).inspect_err(|error| grant.count_denied(Kind::Produce, error));
-    granted.map_err(|error| Problem::failed(error, system))?;
+    request.grant.check_write(topic).map_err(|error| Problem::failed(error, system))?;
     if request.headers.prefer_async() {
         queued(request.grant, record, Arc::clone(running)).await?;
         let document = BTreeMap::from([(system.topic, topic)]);

@@ -1,3 +1,5 @@
+//! Selections that clients share, and their memory.
+
 use prost::Message;
 use sluicegate_protocol::{KafkaFetchResp, KafkaMessage};
 use sluicegate_rights::{Pattern, Row, Topics};

@@ -13,7 +13,7 @@ pub(super) struct Repeats(Mutex<HashMap<u64, Repeated>>);
 struct Repeated {
     /// The next one is logged from then on.
     next: Instant,
-    /// Those that were left out since the last one.
+    /// Events that were left out since the last one.
     suppressed: u64,
 }
 
@@ -35,7 +35,7 @@ impl Repeats {
             events.retain(|_, event| now < event.next || event.suppressed > 0);
         }
         if events.len() >= MAX_EVENTS {
-            // A newcomer is not left out: whoever made so many events fills its own share of the queue.
+            // Newcomers pass: a source of so many events fills its own share of the queue.
             events.clear();
         }
         events.insert(key, Repeated { next, suppressed: 0 });

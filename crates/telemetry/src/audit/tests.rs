@@ -1,3 +1,5 @@
+//! Lines as they stand in the file, when it is rotated, full, or read by nobody.
+
 use serde_json::Value;
 
 use super::*;

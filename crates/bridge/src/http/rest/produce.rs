@@ -6,7 +6,6 @@ use sluicegate_backend::{CommandError, DeliveryReport, System};
 use sluicegate_delivery::cluster::WriteTicket;
 use sluicegate_dialect as dialect;
 use sluicegate_dialect::http::{HttpWords, RecordId};
-use sluicegate_telemetry::metrics::Kind;
 
 use super::super::headers::Headers;
 use super::super::problem::{Problem, ProblemKind};
@@ -31,8 +30,7 @@ pub(super) async fn post(
     let grant = request.grant;
     let system = grant.system();
     let failed = |error| Problem::failed(error, system);
-    let granted = grant.check_write(topic).inspect_err(|error| grant.count_denied(Kind::Produce, error));
-    granted.map_err(failed)?;
+    grant.check_write(topic).map_err(failed)?;
     request.headers.check_content_encoding()?;
     let given = request.headers.content_type()?;
     let dialect = dialect::of(system);
