@@ -163,6 +163,15 @@ pub struct SubscribeCommand {
     pub linger: Duration,
     /// Whether to jump to the end of a log that a delivery does not reach.
     pub skips: bool,
+    /// None: it is no table, but a part of a log.
+    pub table: Option<TableCommand>,
+}
+
+/// A table: the newest record of each key, and then each change.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TableCommand {
+    /// If the sources say where to go on: the time since the client got something of the table last.
+    pub away: Duration,
 }
 
 /// A topic to deliver records of.

@@ -5,6 +5,7 @@
 //! - [`System`]: its words in errors, logs and traces
 //! - [`rate`]: limits per second that clients share
 //! - [`write_queue`], [`write_sequencer`], [`delivery_reports`]: bounds, order and results of writes, for all systems
+//! - [`table_entry`]: records as entries of a table, which the system's words tell apart from removals
 //! - [`number`], [`suggestion`], [`file_hash`]: what configurations and parsers share
 //!
 //! Records travel in the protocol's encoding, so that a fetch copies each payload once: [`Fetched::messages`] is a part
@@ -20,6 +21,7 @@ pub mod file_hash;
 pub mod number;
 pub mod rate;
 pub mod suggestion;
+pub mod table_entry;
 mod words;
 pub mod write_queue;
 pub mod write_sequencer;

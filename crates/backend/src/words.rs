@@ -2,6 +2,10 @@
 
 use std::ops::Deref;
 
+use sluicegate_table::FirstEntry;
+
+use crate::table_entry;
+
 /// A messaging system. Clients use commands with the words of their cluster's system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum System {
@@ -21,6 +25,12 @@ pub struct Words {
     pub offset: &'static str,
     /// Whether topics have several partitions, and can get more.
     pub has_partitions: bool,
+    /// The offset of the first record of a log.
+    pub first_offset: i64,
+    /// The first of some encoded records as the entry of a table.
+    pub first_entry: FirstEntry,
+    /// The header of a record that removes its key. None: a record without value does.
+    pub(crate) marker: Option<(&'static str, &'static str)>,
     /// The smallest code that clients see. Kafka's are those of the bridge's own errors too.
     pub(crate) min_code: i32,
 }
@@ -42,6 +52,9 @@ const KAFKA: Words = Words {
     topic: "topic",
     offset: "offset",
     has_partitions: true,
+    first_offset: 0,
+    first_entry: table_entry::without_value,
+    marker: None,
     min_code: i32::MIN,
 };
 
@@ -52,5 +65,8 @@ const NATS: Words = Words {
     topic: "stream",
     offset: "sequence",
     has_partitions: false,
+    first_offset: 1,
+    first_entry: table_entry::with_marker,
+    marker: Some(table_entry::DELETED),
     min_code: 10_000,
 };

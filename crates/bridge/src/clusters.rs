@@ -21,7 +21,7 @@ use std::time::Duration;
 use futures_util::future::{join, join_all};
 use parking_lot::Mutex;
 use sluicegate_backend::Backend;
-use sluicegate_delivery::cluster::{Cluster, Parts, Rates, Writes};
+use sluicegate_delivery::cluster::{Cluster, Parts, Rates, TableLimits, Writes};
 use sluicegate_fair_share::{ClientKey, Ledger, Permit, Permits};
 use sluicegate_telemetry::metrics::Metrics;
 use tokio::sync::{Notify, OnceCell};
@@ -38,6 +38,7 @@ pub(crate) struct Clusters {
     make: Make,
     metrics: Metrics,
     rates: Rates,
+    tables: TableLimits,
     /// Cancelled at shutdown, when writes must be answered with what is known.
     writes_due: CancellationToken,
     state: Mutex<State>,
@@ -111,8 +112,10 @@ impl Clusters {
             [REQUESTED_PER_CORE, SCANNED_PER_CORE, DESCRIBED_PER_CORE].map(per_second);
         let rates = Rates::new(requested, scanned, described);
         rates.set_has_clusters(config.has_clusters());
+        let tables = TableLimits::new(config.read.table_bytes);
+        tables.set_has_clusters(config.has_clusters());
         let clusters =
-            Self { make, metrics, rates, writes_due, state: Mutex::new(state), added: Notify::new() };
+            Self { make, metrics, rates, tables, writes_due, state: Mutex::new(state), added: Notify::new() };
         for (name, cluster) in &config.clusters {
             clusters.add(name, cluster, config.write.clusters.contains(name));
         }
@@ -168,6 +171,8 @@ impl Clusters {
     pub(crate) async fn apply(&self, config: &Config) {
         let settings = Arc::new(Settings::of(config));
         self.rates.set_has_clusters(config.has_clusters());
+        self.tables.set_has_clusters(config.has_clusters());
+        self.tables.set_max_bytes(config.read.table_bytes);
         let (removed, defined) = {
             let mut state = self.state.lock();
             state.settings = Arc::clone(&settings);
@@ -273,7 +278,13 @@ impl Clusters {
 
     fn cluster(&self, name: &str, config: &ClusterConfig, is_writable: bool) -> Cluster {
         let parts = self.parts(name, config, is_writable, &self.settings());
-        Cluster::new(config.system(), parts, self.metrics.cluster(name), self.rates.clone())
+        Cluster::new(
+            config.system(),
+            parts,
+            self.metrics.cluster(name),
+            self.rates.clone(),
+            self.tables.clone(),
+        )
     }
 
     fn parts(&self, name: &str, config: &ClusterConfig, is_writable: bool, settings: &Settings) -> Parts {

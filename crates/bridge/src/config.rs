@@ -181,6 +181,10 @@ pub struct Read {
     pub cache_age: Duration,
     /// `wait_ms`: how long a fetch at the end of a log waits for a record. Default 100 ms.
     pub wait: Duration,
+    /// The tables of all clusters, in bytes. Default 256 MiB.
+    pub table_bytes: usize,
+    /// `table_away_ms`: how long a client can be away from a table and go on with it. Default one hour.
+    pub table_away: Duration,
 }
 
 /// `[write]`.
@@ -380,6 +384,8 @@ fn read(mut table: Section, problems: &mut Problems) -> Read {
         cache_bytes: table.size(&keys::READ_CACHE_BYTES, problems),
         cache_age: table.millis(&keys::READ_CACHE, problems),
         wait: table.millis(&keys::READ_WAIT, problems),
+        table_bytes: table.size(&keys::READ_TABLE_BYTES, problems),
+        table_away: table.millis(&keys::READ_TABLE_AWAY, problems),
     };
     table.end(problems);
     read

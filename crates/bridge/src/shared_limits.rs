@@ -85,6 +85,24 @@ const SHARED_LIMITS: &[Row] = &[
         "cluster_that_reads_much_loses_its_own_chunks",
     ],
     [
+        "`read.table_bytes`",
+        "the cluster that holds most: its largest table, which is then read again",
+        "crates/delivery/src/cluster/tables/limits.rs",
+        "largest_table_of_the_largest_cluster_is_dropped",
+    ],
+    [
+        "a quarter of `read.table_bytes` more, for keys that clients have",
+        "the cluster, then the client above its share: its table ends",
+        "crates/delivery/src/held_keys.rs",
+        "greedy_client_leaves_room_for_keys_of_others",
+    ],
+    [
+        "8 parts of logs that are read into new tables",
+        "clients take turns",
+        "crates/delivery/src/cluster/tables/limits.rs",
+        "client_with_many_tables_leaves_turns_to_others",
+    ],
+    [
         "`max_assembly_bytes`, in filter or bridge",
         "a client above ⅛, then the largest holder: its oldest message (1013)",
         "crates/ws-session/src/budget/tests.rs",

@@ -7,7 +7,7 @@
 //!    [`Client::list_offsets`] and [`Client::metadata`] ask for many partitions or topics at once
 //! 4. [`Client::walk`] reads a partition in order, batch by batch; [`FetchOptions`] are for it and for fetches
 //! 5. [`Client::subscribe`] reads topics as records are written, and continues where it was after a lost connection;
-//!    [`Subscribe`] says which topics and records
+//!    [`Subscribe`] says which topics and records. [`Client::table`] keeps the newest message of each key
 //! 6. [`Client::produce`] writes records and reports the outcome of each
 //! 7. [`Client::nats`] reads and writes the streams of a route to [`nats`]
 //! 8. [`Client::close`] ends the session in both directions
@@ -70,6 +70,7 @@ mod retry;
 mod session;
 mod subscribe;
 mod subscription;
+mod table;
 #[cfg(feature = "tls")]
 mod tls;
 mod transport;
@@ -91,6 +92,7 @@ pub use sluicegate_protocol::{
 };
 pub use subscribe::{Filter, Source, Subscribe};
 pub use subscription::{Delivery, SubscribedTopic, Subscription, Update};
+pub use table::{Table, TableChange};
 #[cfg(feature = "tls")]
 pub use tls::Tls;
 pub use url::printable_url;

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use sluicegate_protocol::kafka_source::From;
-use sluicegate_protocol::{CmdKafkaSubscribe, Isolation, KafkaSource, OnLag, PartitionNext, RecordFilter};
+use sluicegate_protocol::{
+    CmdKafkaSubscribe, Isolation, KafkaSource, OnLag, PartitionNext, RecordFilter, Snapshot,
+};
 
-use crate::At;
+use crate::{At, nats};
 
 /// The topics, records and sizes of a [subscription](crate::Client::subscribe); or with
 /// [`nats::Source`](crate::nats::Source), the [streams](crate::nats::Nats::subscribe) and messages.
@@ -27,6 +29,7 @@ pub struct Subscribe<S = Source> {
     pub(crate) max_batch_records: u32,
     pub(crate) linger_ms: u32,
     pub(crate) on_lag: OnLag,
+    pub(crate) snapshot: Snapshot,
     /// The credit of the command.
     pub(crate) window: u64,
 }
@@ -43,6 +46,7 @@ impl<S> Subscribe<S> {
             max_batch_records: 0,
             linger_ms: 0,
             on_lag: OnLag::default(),
+            snapshot: Snapshot::default(),
             window: WINDOW,
         }
     }
@@ -86,6 +90,14 @@ impl<S> Subscribe<S> {
         self
     }
 
+    /// Begins with the newest record of each key, then delivers each change: [`Update::Snapshot`](crate::Update),
+    /// deliveries in no order of partitions, [`Update::SnapshotEnd`](crate::Update), and then the logs. Sources have no
+    /// place to begin at. [`Client::table`](crate::Client::table) keeps the records by key.
+    pub fn latest_per_key(mut self) -> Self {
+        self.snapshot = Snapshot::LatestPerKey;
+        self
+    }
+
     /// Bytes of messages that the server can send before they are taken, 1 MiB by default and at least 1. The last
     /// message can exceed them.
     ///
@@ -94,6 +106,18 @@ impl<S> Subscribe<S> {
     pub fn window(mut self, bytes: u32) -> Self {
         self.window = u64::from(bytes.max(1));
         self
+    }
+}
+
+impl std::convert::From<&str> for Subscribe {
+    fn from(topic: &str) -> Self {
+        Self::new([Source::new(topic)])
+    }
+}
+
+impl std::convert::From<&str> for Subscribe<nats::Source> {
+    fn from(stream: &str) -> Self {
+        Self::new([nats::Source::new(stream)])
     }
 }
 
@@ -108,6 +132,8 @@ impl Subscribe {
             linger_ms: self.linger_ms,
             credit: Some(self.window),
             on_lag: self.on_lag.into(),
+            snapshot: self.snapshot.into(),
+            away_ms: 0,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Topics and streams that are read as records are written.
 
+mod away;
 mod credit;
 mod feed;
 mod resume;
@@ -13,6 +14,7 @@ use futures_util::Stream;
 use tokio::sync::mpsc;
 
 use crate::{Client, Error, Subscribe};
+pub(crate) use away::Away;
 pub(crate) use credit::cost;
 use feed::Feed;
 pub(crate) use feed::Resume;

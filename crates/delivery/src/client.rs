@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sluicegate_backend::{Fetch, Fetched, System};
+use sluicegate_backend::{CommandError, Fault, Fetch, Fetched, System};
 use sluicegate_fair_share::ClientKey;
 use sluicegate_rights::{Rows, Topics};
 
-use super::item::Item;
+use super::held_keys::{HeldKeys, NoRoom};
+use super::item::{Item, Place};
 use super::selections::Selections;
 use super::subscribe::{Subscribe, SubscribedTopic};
+use crate::filter::select_rows;
 
 /// Request and messages, which all cursors of a subscription share.
 pub(super) struct Client {
@@ -25,6 +27,11 @@ pub(super) struct Client {
     scanned: usize,
     topics: BTreeMap<Arc<str>, Topic>,
     selections: Arc<Selections>,
+    /// The keys that the client of a table has. None: whether a record is for the client depends on its key alone.
+    held: Option<HeldKeys>,
+    /// Whether the table has to begin anew: the log has lost records, or has others in their place, the client was away
+    /// for too long, or its rows are other ones.
+    pub(super) is_lost: bool,
 }
 
 struct Topic {
@@ -44,23 +51,48 @@ impl Client {
             scanned: 0,
             topics: BTreeMap::new(),
             selections,
+            held: None,
+            is_lost: false,
         }
+    }
+
+    /// Whether it is a table.
+    pub(super) fn is_table(&self) -> bool {
+        self.request.table.is_some()
+    }
+
+    /// Remembers which keys the client has from now on.
+    pub(super) fn hold(&mut self, held: HeldKeys) {
+        self.held = Some(held);
     }
 
     /// Tells the client of topics, or of more partitions of them.
     pub(super) fn add(&mut self, added: Vec<SubscribedTopic>) {
-        for SubscribedTopic { topic, topic_id, partitions } in &added {
+        self.know(&added);
+        self.items.push_back(Item::Subscribed(added));
+    }
+
+    /// Tells the client of topics whose snapshot follows.
+    pub(super) fn add_tables(&mut self, added: Vec<SubscribedTopic>) {
+        self.know(&added);
+        self.items.push_back(Item::Snapshot(added));
+    }
+
+    fn know(&mut self, added: &[SubscribedTopic]) {
+        for SubscribedTopic { topic, topic_id, partitions } in added {
             let unknown = || Topic { id: *topic_id, partitions: BTreeSet::new(), rows: Rows::none() };
             let known = self.topics.entry(Arc::clone(topic)).or_insert_with(unknown);
             known.partitions.extend(partitions.iter().map(|(partition, _)| partition));
         }
-        self.items.push_back(Item::Subscribed(added));
     }
 
     /// Gives the client the records of `readable` topics, and no others.
     pub(super) fn grant(&mut self, readable: Option<&Topics>) {
         for (name, topic) in &mut self.topics {
-            topic.rows = readable.and_then(|readable| readable.rows(name)).unwrap_or_else(Rows::none);
+            let rows = readable.and_then(|readable| readable.rows(name)).unwrap_or_else(Rows::none);
+            if std::mem::replace(&mut topic.rows, rows) != topic.rows && self.request.table.is_some() {
+                self.is_lost = true;
+            }
         }
     }
 
@@ -93,14 +125,24 @@ impl Client {
         }
     }
 
-    /// The records of a topic that the client wants and is granted.
-    pub(super) fn select(&mut self, topic: &str, read: Fetched) -> Fetched {
+    /// The records of a log, of those that were read, that the client gets. `is_shared`: other clients get the same ones.
+    pub(super) fn select(&mut self, place: &Place, read: Fetched, is_shared: bool) -> Fetched {
         let none = Rows::none();
-        let rows = self.topics.get(topic).map_or(&none, |topic| &topic.rows);
-        let (granted, work) = self.selections.select(read, rows);
+        let rows = self.topics.get(&place.topic).map_or(&none, |topic| &topic.rows);
+        let all = self.held.is_some().then(|| read.messages.clone());
+        let (granted, work) = match is_shared {
+            true => self.selections.select(read, rows),
+            false => select_rows(read, rows),
+        };
         let (wanted, more_work) = self.request.filters.select(granted);
         self.scanned = self.scanned.saturating_add(work).saturating_add(more_work);
-        wanted
+        let (Some(held), Some(all)) = (&mut self.held, all) else { return wanted };
+        self.scanned = self.scanned.saturating_add(all.len());
+        let (next, ends) = (wanted.next_offset, wanted.ends);
+        held.select((&place.topic, place.partition), &all, wanted).unwrap_or_else(|NoRoom| {
+            self.items.push_back(Item::Ended { place: place.clone(), error: too_many_keys() });
+            Fetched::nothing(next, ends)
+        })
     }
 
     /// The client and its work, which is to be counted before it reads again. None: there is none, or items are told
@@ -114,4 +156,11 @@ impl Client {
     pub(super) fn counted(&mut self) {
         self.scanned = 0;
     }
+}
+
+/// The error of a table whose client has more keys than there is room for.
+fn too_many_keys() -> CommandError {
+    let message =
+        "too many keys in this client's tables with filters or rows by header: filter by key as well";
+    CommandError::new(Fault::Rejected, 0, message)
 }

@@ -7,6 +7,7 @@ mod partition_watcher;
 mod produce;
 mod range;
 mod rates;
+mod tables;
 mod visible;
 
 use std::sync::Arc;
@@ -41,6 +42,9 @@ pub(crate) use self::produce::read_only;
 pub use self::produce::{MAX_COMMAND_HEADERS, MAX_HEADERS, MAX_RECORDS, Writes};
 pub use self::range::out_of_range;
 pub use self::rates::Rates;
+pub use self::tables::TableLimits;
+use self::tables::Tables;
+pub(crate) use self::tables::{LogTable, NO_ROOM, Over, Progress};
 use crate::drain::Drain;
 use crate::selections::Selections;
 use crate::{OpenClient, OpenClients, OpenSubscriptions};
@@ -61,6 +65,7 @@ pub struct Cluster {
     pub(crate) subscriptions: OpenSubscriptions,
     pub(crate) open_clients: OpenClients,
     pub(crate) selections: Arc<Selections>,
+    tables: Tables,
     /// The log of failed commands.
     pub failures: FailureLog,
     rates: Rates,
@@ -94,6 +99,8 @@ pub struct Reads {
     pub max_bytes: usize,
     /// The time that a fetch waits at the end of the log for a record, unless the client says otherwise.
     pub wait: Duration,
+    /// The time after which a table that its client was away from, or is behind with, begins anew.
+    pub table_away: Duration,
 }
 
 impl Reads {
@@ -120,7 +127,13 @@ impl Reads {
 
 impl Cluster {
     /// A cluster that nobody uses yet.
-    pub fn new(system: System, parts: Parts, metrics: ClusterMetrics, rates: Rates) -> Self {
+    pub fn new(
+        system: System,
+        parts: Parts,
+        metrics: ClusterMetrics,
+        rates: Rates,
+        tables: TableLimits,
+    ) -> Self {
         Self {
             system,
             parts: ArcSwap::from_pointee(parts),
@@ -130,6 +143,7 @@ impl Cluster {
             subscriptions: OpenSubscriptions::default(),
             open_clients: OpenClients::default(),
             selections: Arc::default(),
+            tables: Tables::new(tables),
             failures: FailureLog::default(),
             rates,
             drain: Drain::default(),

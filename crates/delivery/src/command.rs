@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sluicegate_backend::command::{self, RecordFilter, Start, SubscribeCommand};
-use sluicegate_backend::{CommandError, Fault, System};
+use sluicegate_backend::command::{self, RecordFilter, Start, SubscribeCommand, TableCommand};
+use sluicegate_backend::{CommandError, Fault, LOG_END, System};
 use sluicegate_fair_share as fair_share;
 use sluicegate_protocol::error_code::INVALID_REQUEST;
 
 use super::filter::Filters;
-use super::subscribe::{MAX_PARTITIONS, Source, Subscribe};
+use super::subscribe::{MAX_PARTITIONS, Source, Subscribe, Table};
 use crate::cluster::{Reads, escape_for_message};
 
 impl Subscribe {
@@ -19,7 +19,8 @@ impl Subscribe {
     /// # Errors
     /// The command contradicts itself, or exceeds a bound.
     pub(crate) fn of(system: System, command: SubscribeCommand, bounds: Reads) -> Result<Self, CommandError> {
-        let SubscribeCommand { sources, committed, filters, max_bytes, max_records, linger, skips } = command;
+        let SubscribeCommand { sources, committed, filters, max_bytes, max_records, linger, skips, table } =
+            command;
         if sources.is_empty() {
             return Err(invalid("0 sources in one command: expected at least 1"));
         }
@@ -43,17 +44,42 @@ impl Subscribe {
             let [linger, max] = [linger, MAX_LINGER].map(|time| time.as_millis());
             return Err(invalid(format!("linger_ms is {linger}: expected at most {max}")));
         }
+        if table.is_some() {
+            check_table(system, &sources, skips)?;
+        }
+        let filters = Filters::new(filters);
         let max_bytes = if max_bytes == 0 { DEFAULT_BATCH_BYTES } else { max_bytes };
         Ok(Self {
             client: fair_share::ClientKey::default(),
             sources: sources.into_iter().map(|of| source(system, of)).collect::<Result<_, _>>()?,
-            committed,
-            filters: Filters::new(filters),
+            committed: committed || table.is_some(),
+            filters: if table.is_some() { filters.with_keys() } else { filters },
             max_bytes: max_bytes.min(bounds.max_bytes),
             max_records,
             linger,
             skips,
+            table: table.map(|TableCommand { away }| Table { away, max_away: bounds.table_away }),
         })
+    }
+}
+
+/// Checks what a table cannot have.
+fn check_table(system: System, sources: &[command::Source], skips: bool) -> Result<(), CommandError> {
+    if skips {
+        return Err(invalid("on_lag with snapshot: expected WAIT, because a table skips no record"));
+    }
+    // A stream has one partition, and goes on with its sequence.
+    let begins = |source: &&command::Source| match source.from {
+        Start::Offset(_) => system.has_partitions,
+        Start::Timestamp(timestamp) => timestamp != LOG_END,
+    };
+    match sources.iter().find(begins) {
+        None => Ok(()),
+        Some(source) => Err(invalid(format!(
+            "from with snapshot: expected none, because a table begins with the newest record of each key, {}: {}",
+            system.topic,
+            escape_for_message(&source.topic)
+        ))),
     }
 }
 
@@ -93,11 +119,10 @@ const MAX_LINGER: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
-    use sluicegate_backend::LOG_END;
-
     use super::*;
 
-    const BOUNDS: Reads = Reads { max_bytes: 100_000, wait: Duration::ZERO };
+    const BOUNDS: Reads =
+        Reads { max_bytes: 100_000, wait: Duration::ZERO, table_away: Duration::from_secs(3600) };
 
     fn of_topic(topic: &str) -> command::Source {
         command::Source { topic: topic.to_owned(), ..Default::default() }

@@ -13,7 +13,7 @@ use self::outage::Outage;
 use super::client::Client;
 use super::item::{Item, Place, SkipCause};
 use super::lag::Position;
-use super::subscribe::recreated;
+use super::subscribe::{Table, recreated};
 
 /// A position in a log.
 #[derive(Debug)]
@@ -31,6 +31,10 @@ pub(super) struct Cursor {
     /// Whether the position has moved past records since the client was told of it last.
     pub(super) has_moved: bool,
     outage: Option<Outage>,
+    /// When the position was at the end of the log last. None: never.
+    current: Option<Instant>,
+    /// The log's start that the client of a table knows.
+    start: i64,
 }
 
 /// The event that a cursor waits for.
@@ -75,8 +79,8 @@ pub(super) enum Event {
     Unanswered,
     /// Its log may have records, or has failed. The end is known from other reads; None: it need not be known.
     Woken { end: Option<i64> },
-    /// Its log still has no records to read. The log's end.
-    StillAtEnd { end: i64 },
+    /// Its log still has no records to read. The ends of the log.
+    StillAtEnd { start: i64, end: i64 },
     /// Its pause is over.
     Due,
 }
@@ -163,6 +167,8 @@ impl Cursor {
             told: Told::Behind,
             has_moved: false,
             outage: None,
+            current: None,
+            start: -1,
         }
     }
 
@@ -193,7 +199,7 @@ impl Cursor {
     pub(super) fn handle(&mut self, event: Event, client: &mut Client, now: Moment) -> Option<Next> {
         let next = match (self.state, event) {
             (State::Ready | State::Unasked, Event::Turn { fetch, version, recent }) => {
-                self.read(fetch, version.leader_epoch, recent)
+                self.read(fetch, version.leader_epoch, recent, client, now)
             }
             (State::Asking, Event::Answered(answer, version)) => self.answered(answer, version, client, now),
             (State::Verifying { leader }, Event::Answered(answer, version)) => {
@@ -207,8 +213,9 @@ impl Cursor {
             (State::AtEnd, Event::Woken { end }) if end.is_some_and(|end| end > self.next) => {
                 Next::Sleep { until: now.after(client.request.linger) }
             }
-            (State::AtEnd, Event::StillAtEnd { end }) => {
+            (State::AtEnd, Event::StillAtEnd { start, end }) => {
                 self.end = self.end.max(end);
+                self.tell_start(start, client);
                 if self.told == Told::AtEnd && self.end > self.next {
                     self.told = Told::Behind;
                 }
@@ -252,8 +259,9 @@ impl Cursor {
             self.told = Told::AtEnd;
         }
         self.end = ends.end.max(self.end);
+        self.tell_start(ends.start, client);
         let mut is_at_end = count == 0 && next_offset >= limit || limit >= 0 && self.next >= limit;
-        let selected = client.select(&self.topic, fetched);
+        let selected = client.select(&self.place(), fetched, true);
         let delivery = (selected.count > 0).then(|| {
             self.has_moved = false;
             (
@@ -279,7 +287,20 @@ impl Cursor {
     }
 
     /// Takes what is known of the log. If that is nothing, asks for what there is.
-    fn read(&mut self, fetch: Fetch, leader: Option<i32>, recent: Option<Fetched>) -> Next {
+    fn read(
+        &mut self,
+        fetch: Fetch,
+        leader: Option<i32>,
+        recent: Option<Fetched>,
+        client: &mut Client,
+        now: Moment,
+    ) -> Next {
+        if let Some(Table { max_away, .. }) = client.request.table
+            && now.at.saturating_duration_since(*self.current.get_or_insert(now.at)) > max_away
+        {
+            // Removals that the client does not know can be forgotten by now.
+            return lose(client);
+        }
         if let (Some(epoch), Some(leader)) = (self.epoch, leader)
             && epoch != leader
         {
@@ -299,9 +320,10 @@ impl Cursor {
                 Next::Ask(Question::Ends(error))
             }
             Answer::Records(Err(error)) => self.fail(error, version, client, now),
-            Answer::TopicId(Ok(id)) if client.is_other_topic(&self.topic, id) => {
-                self.end(recreated(client.system, &self.topic), client)
-            }
+            Answer::TopicId(Ok(id)) if client.is_other_topic(&self.topic, id) => match client.is_table() {
+                true => lose(client),
+                false => self.end(recreated(client.system, &self.topic), client),
+            },
             // The records are read again once their leader is known.
             Answer::TopicId(Ok(_)) if self.epoch.is_some() && version.leader_epoch.is_none() => pause(now),
             Answer::TopicId(Ok(_)) => Next::Turn,
@@ -332,13 +354,24 @@ impl Cursor {
                 self.epoch = Some(leader);
                 Next::Turn
             }
+            Answer::Ends(_) if client.is_table() => lose(client),
             Answer::Ends(lost) => self.end(lost, client),
             Answer::Kept | Answer::Records(_) | Answer::TopicId(_) | Answer::Nothing => pause(now),
         }
     }
 
+    /// Tells the client of a table that the log begins later.
+    fn tell_start(&mut self, start: i64, client: &mut Client) {
+        let known = self.start.max(client.system.first_offset);
+        if client.is_table() && start > known {
+            self.start = start;
+            client.items.push_back(Item::LogStart(Place { offset: start, ..self.place() }));
+        }
+    }
+
     /// Waits for records at the end of the log.
     fn wait_at_end(&mut self, client: &mut Client, now: Moment) -> Next {
+        self.current = Some(now.at);
         let committed = client.request.committed;
         if self.told == Told::Behind {
             let blocked_until = (committed && self.end > self.next).then_some(self.end);
@@ -357,6 +390,7 @@ impl Cursor {
             return Next::Ask(Question::TopicId);
         }
         match error.ends {
+            Some((start, _)) if start > self.next && client.is_table() => lose(client),
             Some((start, _)) if start > self.next => {
                 self.skip_to(start, SkipCause::Deleted, client);
                 self.told = Told::Behind;
@@ -378,6 +412,9 @@ impl Cursor {
         let outage = self.outage.get_or_insert_with(|| Outage::new(now.date));
         let is_missing = matches!(error.fault, Fault::NotFound | Fault::OffsetOutOfRange);
         if !outage.is_passing(error.fault, is_missing, now.at) {
+            if error.fault == Fault::OffsetOutOfRange && client.is_table() {
+                return lose(client);
+            }
             return self.end(error, client);
         }
         let mut wait = outage.back_off(error.retry_after, now.jitter);
@@ -403,6 +440,12 @@ impl Cursor {
         client.items.push_back(Item::Ended { place: self.place(), error });
         Next::End
     }
+}
+
+/// Lets a table begin anew.
+fn lose(client: &mut Client) -> Next {
+    client.is_lost = true;
+    Next::End
 }
 
 fn pause(now: Moment) -> Next {

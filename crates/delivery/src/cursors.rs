@@ -78,13 +78,23 @@ impl Cursors {
 
     /// Adds cursors for topics, and tells the client.
     pub(super) fn add(&mut self, topics: Vec<SubscribedTopic>) {
-        for SubscribedTopic { topic, partitions, .. } in &topics {
+        self.add_cursors(&topics);
+        self.client.add(topics);
+    }
+
+    /// The same for topics of which a snapshot comes first.
+    pub(super) fn add_tables(&mut self, topics: Vec<SubscribedTopic>) {
+        self.add_cursors(&topics);
+        self.client.add_tables(topics);
+    }
+
+    fn add_cursors(&mut self, topics: &[SubscribedTopic]) {
+        for SubscribedTopic { topic, partitions, .. } in topics {
             for (partition, offset) in partitions {
                 self.turns.push_back(self.cursors.len());
                 self.cursors.push(Cursor::new(Arc::clone(topic), *partition, *offset));
             }
         }
-        self.client.add(topics);
     }
 
     /// Adds cursors for those of a topic's `partitions` that are new.

@@ -4,8 +4,8 @@ use prost::Message;
 use sluicegate_backend::Fetched;
 use sluicegate_backend::command::RecordFilter;
 use sluicegate_protocol::Header;
-use sluicegate_protocol::wire::number::{HEADER_KEY, HEADER_VALUE, MESSAGE_HEADERS, MESSAGE_KEY, MESSAGES};
-use sluicegate_protocol::wire::{Fields, Value};
+use sluicegate_protocol::wire::number::{MESSAGE_HEADERS, MESSAGE_KEY, MESSAGES};
+use sluicegate_protocol::wire::{self, Fields, Value};
 use sluicegate_rights::Rows;
 use sluicegate_rights::row::Marks;
 
@@ -24,6 +24,17 @@ impl Filters {
             prefixes.dedup_by(|next, kept| next.starts_with(kept));
         }
         Self(filters)
+    }
+
+    /// The same for records of a table, which have keys.
+    pub(crate) fn with_keys(mut self) -> Self {
+        self.0.push(RecordFilter::default());
+        self
+    }
+
+    /// Whether records of the same key can differ in whether they match.
+    pub(crate) fn look_at_headers(&self) -> bool {
+        self.0.iter().any(|filter| filter.header.is_some())
     }
 
     /// The records that match, and the work to find them.
@@ -120,7 +131,7 @@ impl Marks for Encoded<'_> {
 
     #[inline]
     fn headers(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
-        self.encoded_headers().map(header)
+        self.encoded_headers().map(wire::header)
     }
 }
 
@@ -145,19 +156,6 @@ impl Encoded<'_> {
             _ => None,
         })
     }
-}
-
-/// A header's name and value.
-fn header(encoded: &[u8]) -> (&[u8], Option<&[u8]>) {
-    let (mut name, mut value) = (&[][..], None);
-    for (number, content) in Fields::of(encoded).filter_map(content) {
-        match number {
-            HEADER_KEY => name = content,
-            HEADER_VALUE => value = Some(content),
-            _ => {}
-        }
-    }
-    (name, value)
 }
 
 /// Only the last prefix that does not sort after the value can be one of it: others that sort between them begin with

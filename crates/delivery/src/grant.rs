@@ -45,6 +45,8 @@ pub struct Grant {
     activity: Arc<Activity>,
     /// The gateway's name of the route.
     route_name: Option<Arc<str>>,
+    /// The topics whose tables the client can read, among those that it can read.
+    tables: Arc<Topics>,
 }
 
 impl Grant {
@@ -61,7 +63,14 @@ impl Grant {
             waits: false,
             activity: Arc::default(),
             route_name: route.map(|name| String::from_utf8_lossy(name).into()),
+            tables: Arc::new(Topics::none()),
         }
+    }
+
+    /// This grant, with the tables of these topics.
+    #[must_use]
+    pub fn with_tables(self, tables: Topics) -> Self {
+        Self { tables: Arc::new(tables), ..self }
     }
 
     /// This grant, whose use is counted to a person. Reads beyond the person's quota are refused.

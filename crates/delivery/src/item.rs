@@ -14,6 +14,15 @@ use super::subscribe::SubscribedTopic;
 pub enum Item {
     /// The topics and partitions that are read from now on.
     Subscribed(Vec<SubscribedTopic>),
+    /// The same of a table: the newest record of each key before these offsets follows. Others that the client has are no
+    /// part of it any more.
+    Snapshot(Vec<SubscribedTopic>),
+    /// The log of `place` is read up to there for its table; the snapshot can begin at `end`.
+    Building { place: Place, end: i64 },
+    /// The snapshot is complete, without so many records that have no key.
+    SnapshotEnd { skipped: u64 },
+    /// The log has lost the records before this place: they are no part of the table any more.
+    LogStart(Place),
     /// Records of one partition. Without records, the position has moved past some that were left out.
     Delivery {
         /// After the records.
@@ -64,6 +73,10 @@ impl Item {
         match self {
             Self::Delivery { messages, .. } => messages.len(),
             Self::Subscribed(_)
+            | Self::Snapshot(_)
+            | Self::Building { .. }
+            | Self::SnapshotEnd { .. }
+            | Self::LogStart(_)
             | Self::CaughtUp { .. }
             | Self::Skipped { .. }
             | Self::Retrying { .. }

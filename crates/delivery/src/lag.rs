@@ -46,6 +46,11 @@ impl Progress {
         lock(&self.0).extend(positions);
     }
 
+    /// Begins anew, without positions.
+    pub(super) fn clear(&self) {
+        lock(&self.0).clear();
+    }
+
     /// Moves the position with this index.
     pub(super) fn set(&self, index: usize, next: i64, end: i64) {
         if let Some(position) = lock(&self.0).get_mut(index) {

@@ -11,6 +11,9 @@
 //! 6. [`quota`]: what one person uses of a route's quota, counted by the door
 //! 7. `open_clients` and `activity` say who is here and does what; `lag` samples how far subscriptions are behind; [`drain`] spreads the end of sessions
 //!
+//! A table's subscription begins with a `snapshot` of the newest record of each key, from the cluster's tables;
+//! `held_keys` are those that its client has.
+//!
 //! `command` and `filter` check what a client asks for; `selections` shares what rows leave out among clients with the same ones.
 //!
 //! While its client has no room, a subscription holds no records. It reads a batch when there is room for one, from
@@ -25,11 +28,13 @@ mod cursors;
 pub mod drain;
 mod filter;
 pub mod grant;
+mod held_keys;
 mod item;
 mod lag;
 mod open_clients;
 pub mod quota;
 mod selections;
+mod snapshot;
 mod subscribe;
 mod subscription;
 #[cfg(any(test, feature = "testing"))]

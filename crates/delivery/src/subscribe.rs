@@ -30,6 +30,17 @@ pub(crate) struct Subscribe {
     pub linger: Duration,
     /// Whether to jump to the end of a log that a delivery does not reach.
     pub skips: bool,
+    /// None: it is no table.
+    pub table: Option<Table>,
+}
+
+/// A table: the newest record of each key comes first.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Table {
+    /// The time since the client got something of it last, if it goes on with it.
+    pub away: Duration,
+    /// The time after which it begins anew.
+    pub max_away: Duration,
 }
 
 /// A topic to read.

@@ -1,5 +1,6 @@
 //! The runtime of a subscription's cursors: it performs their effects, and decides nothing.
 
+mod begin;
 mod requests;
 
 use std::sync::Arc;
@@ -13,10 +14,12 @@ use sluicegate_telemetry::metrics::{Kind, OpenSubscription, RouteMetrics};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, sleep_until};
 
+use self::begin::{Begun, begin};
 use super::cursor::{Answer, Cursor, Event, Moment};
 use super::cursors::{Cursors, Effect, Turn};
-use super::item::Item;
+use super::item::{Item, Place};
 use super::lag::Progress;
+use super::snapshot::{Snapshot, Stop};
 use super::subscribe::Subscribe;
 use crate::cluster::{Cluster, Partitions};
 use crate::grant::{Held, Standing};
@@ -26,6 +29,10 @@ use crate::quota::Usage;
 pub struct Subscription {
     cluster: Arc<Cluster>,
     cursors: Cursors,
+    /// What comes before the records of the cursors. None: it is complete, or there is none.
+    snapshot: Option<Snapshot>,
+    /// A table begins anew.
+    restart: Option<BoxFuture<'static, Result<Begun, CommandError>>>,
     standing: Arc<Standing>,
     /// The rights that the cursors know.
     held: Arc<Held>,
@@ -67,28 +74,19 @@ impl Subscription {
         cluster: &Arc<Cluster>,
         metrics: &Arc<RouteMetrics>,
         standing: &Arc<Standing>,
-        mut subscribe: Subscribe,
+        subscribe: Subscribe,
     ) -> Result<Self, CommandError> {
-        let resolved = cluster.measured(Kind::Subscribe, subscribe.resolve(cluster)).await?;
-        let waits = FuturesUnordered::new();
-        for (source, resolved) in std::mem::take(&mut subscribe.sources).iter().zip(&resolved) {
-            // A stream stays one partition.
-            if source.is_whole() && cluster.system.has_partitions {
-                let known = resolved.partitions.iter().map(|(partition, _)| *partition).collect();
-                let watched = cluster.watch_partitions(&resolved.topic, known);
-                waits.push(grown(Arc::clone(&resolved.topic), watched).boxed());
-            }
-        }
-        let mut cursors = Cursors::new(subscribe, cluster.system, Arc::clone(&cluster.selections));
-        cursors.add(resolved);
         let held = standing.held();
-        cursors.client.grant(held.rights.read.as_ref());
+        let begun = begin(Arc::clone(cluster), subscribe, Arc::clone(&held));
+        let Begun { cursors, waits, snapshot } = cluster.measured(Kind::Subscribe, begun).await?;
         let progress = Arc::<Progress>::default();
         progress.add(cursors.all().iter().map(Cursor::position));
         cluster.subscriptions.add(&progress);
         Ok(Self {
             cluster: Arc::clone(cluster),
             cursors,
+            snapshot,
+            restart: None,
             standing: Arc::clone(standing),
             held,
             waits,
@@ -130,13 +128,23 @@ impl Subscription {
             self.put_back();
             usage.may_deliver().await;
         }
+        self.ready_within(max_bytes).await;
+    }
+
+    async fn ready_within(&mut self, max_bytes: usize) {
         loop {
+            if self.begin_anew().await || self.snapshot_is_ready(max_bytes).await {
+                return;
+            }
             // An answer of a broker can wake many.
             while let Some(Some(wake)) = self.waits.next().now_or_never() {
                 self.wake(wake);
             }
             while let Some(turn) = self.cursors.next_turn(max_bytes, moment()) {
                 self.read(turn);
+            }
+            if self.cursors.client.is_lost {
+                continue;
             }
             if self.cursors.is_ready() {
                 return;
@@ -148,9 +156,59 @@ impl Subscription {
         }
     }
 
+    /// Lets a table begin anew if it has to. Whether there is something to tell about it.
+    async fn begin_anew(&mut self) -> bool {
+        self.follow_rights();
+        if std::mem::take(&mut self.cursors.client.is_lost) {
+            self.put_back();
+            (self.snapshot, self.waits) = (None, FuturesUnordered::new());
+            let request = self.cursors.client.request.anew();
+            let begun = begin(Arc::clone(&self.cluster), request, Arc::clone(&self.held));
+            self.restart = Some(begun.boxed());
+        }
+        let Some(restart) = &mut self.restart else { return false };
+        let begun = restart.await;
+        self.restart = None;
+        match begun {
+            Ok(Begun { cursors, waits, snapshot }) => {
+                (self.cursors, self.waits, self.snapshot) = (cursors, waits, snapshot);
+                self.progress.clear();
+                self.progress.add(self.cursors.all().iter().map(Cursor::position));
+            }
+            Err(error) => self.end(error),
+        }
+        true
+    }
+
+    /// Whether the snapshot has something to tell.
+    async fn snapshot_is_ready(&mut self, max_bytes: usize) -> bool {
+        let Some(snapshot) = &mut self.snapshot else { return false };
+        match snapshot.ready(&mut self.cursors.client, max_bytes).await {
+            Ok(true) => return true,
+            Ok(false) => self.snapshot = None,
+            Err(Stop::Outdated) => self.cursors.client.is_lost = true,
+            Err(Stop::Failed(place, error)) => {
+                self.snapshot = None;
+                self.cursors.client.items.push_back(Item::Ended { place, error });
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Ends at the first partition.
+    fn end(&mut self, error: CommandError) {
+        let place = self.cursors.all().first().map(Cursor::place);
+        let place = place.unwrap_or_else(|| Place { topic: Arc::from(""), partition: 0, offset: 0 });
+        self.cursors.client.items.push_back(Item::Ended { place, error });
+    }
+
     /// The records that [`Subscription::take`] gives, at most: their bytes and their number.
     pub fn in_hand(&self) -> (usize, usize) {
-        self.cursors.in_hand().map_or((0, 0), |(_, read)| (read.messages.len(), read.count))
+        match &self.snapshot {
+            Some(snapshot) => snapshot.in_hand(),
+            None => self.cursors.in_hand().map_or((0, 0), |(_, read)| (read.messages.len(), read.count)),
+        }
     }
 
     /// Whether there is something to tell that needs no credit.
@@ -160,12 +218,25 @@ impl Subscription {
 
     /// Drops what was read: it is read again when the client has room.
     pub fn put_back(&mut self) {
-        self.cursors.put_back(moment());
+        match &mut self.snapshot {
+            Some(snapshot) => snapshot.put_back(),
+            None => self.cursors.put_back(moment()),
+        }
     }
 
     /// The next item, if [`Subscription::ready`] has found one. None if there is nothing to tell after all.
     pub fn take(&mut self) -> Option<Item> {
         self.follow_rights();
+        if self.cursors.client.is_lost || self.restart.is_some() {
+            return None;
+        }
+        if let Some(snapshot) = &mut self.snapshot {
+            let (item, records) = snapshot.take(&mut self.cursors.client)?;
+            if records > 0 {
+                self.delivered(records, item.records_len());
+            }
+            return Some(item);
+        }
         let log = self.cursors.in_hand().map(|(log, _)| log);
         let version = log.map(|log| self.cluster.backend().version(log)).unwrap_or_default();
         let item = self.cursors.take(version, moment());
@@ -237,12 +308,14 @@ impl Subscription {
                         self.progress.set(index, cursor.next, cursor.end);
                     }
                 }
-                Effect::Delivered { records, bytes } => {
-                    self.metrics.delivered(records, bytes);
-                    self.usage.iter().for_each(|usage| usage.delivered(bytes));
-                }
+                Effect::Delivered { records, bytes } => self.delivered(records, bytes),
             }
         }
+    }
+
+    fn delivered(&self, records: usize, bytes: usize) {
+        self.metrics.delivered(records, bytes);
+        self.usage.iter().for_each(|usage| usage.delivered(bytes));
     }
 }
 

@@ -27,7 +27,8 @@ use crate::grant::Standing;
 use crate::testing::logs::{self, Logs};
 
 const TOPIC: &str = "t";
-const BOUNDS: Reads = Reads { max_bytes: 1 << 20, wait: Duration::ZERO };
+const BOUNDS: Reads =
+    Reads { max_bytes: 1 << 20, wait: Duration::ZERO, table_away: Duration::from_secs(3600) };
 
 /// Subscribes to all partitions from their beginning, and takes [`Item::Subscribed`].
 async fn open(logs: &Logs, change: impl FnOnce(&mut SubscribeCommand)) -> Subscription {

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use sluicegate_protocol as wire;
+use sluicegate_protocol::Snapshot;
 use sluicegate_protocol::kafka_subscription_event::skipped::Cause;
 
-use sluicegate_backend::command::{Header, ReadBounds, RecordFilter};
+use sluicegate_backend::command::{Header, ReadBounds, RecordFilter, TableCommand};
 use sluicegate_delivery::SkipCause;
 use sluicegate_delivery::cluster::escape_for_message;
 
@@ -62,4 +63,9 @@ pub(super) fn cause(cause: SkipCause) -> Cause {
         SkipCause::Deleted => Cause::Deleted,
         SkipCause::Lag => Cause::Lag,
     }
+}
+
+/// The table that a subscription asks for, from which the client was away for so long; None: it is no table.
+pub(crate) fn table(snapshot: Snapshot, away_ms: u64) -> Option<TableCommand> {
+    (snapshot == Snapshot::LatestPerKey).then(|| TableCommand { away: Duration::from_millis(away_ms) })
 }

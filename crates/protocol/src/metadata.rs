@@ -23,6 +23,9 @@ pub const WRITE: &str = "sluicegate-write";
 /// The topics that the client can use, separated by commas: exact names, or a prefix followed by `*`. Absent: all.
 pub const TOPICS: &str = "sluicegate-topics";
 
+/// The topics whose tables the client can read, among those that it can read, in the form of [`TOPICS`]. Absent: none.
+pub const TABLES: &str = "sluicegate-tables";
+
 /// The grants of the route to each person: a `Policy` of `sluicegate-rights` as JSON, in at most [`MAX_ACCESS_BYTES`]. It
 /// narrows [`READ`], [`WRITE`] and [`TOPICS`]. Absent: the route asks nobody who they are.
 pub const ACCESS: &str = "sluicegate-access";
@@ -58,13 +61,14 @@ pub const MAX_MESSAGE_BYTES: &str = "x-sluicegate-max-message-bytes";
 
 /// All headers that a gateway can send. Those outside [`PREFIX`] restrict nothing, so bridges that do not know them can
 /// ignore them.
-pub const ALL: [&str; 15] = [
+pub const ALL: [&str; 16] = [
     CLUSTER,
     CLUSTER_DEFINITION,
     GATEWAY_SECRET,
     READ,
     WRITE,
     TOPICS,
+    TABLES,
     ACCESS,
     IDENTITY,
     TOKEN,

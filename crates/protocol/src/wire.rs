@@ -84,6 +84,19 @@ impl<'a> Iterator for Fields<'a> {
     }
 }
 
+/// The name and the value of a `Header` that was encoded here.
+pub fn header(encoded: &[u8]) -> (&[u8], Option<&[u8]>) {
+    let (mut name, mut value) = (&[][..], None);
+    for field in Fields::of(encoded).flatten() {
+        match field {
+            (number::HEADER_KEY, Value::Bytes(content)) => name = content,
+            (number::HEADER_VALUE, Value::Bytes(content)) => value = Some(content),
+            _ => {}
+        }
+    }
+    (name, value)
+}
+
 /// The numbers of fields that are handled without decoding their message.
 pub mod number {
     /// `PubSubReq.sequence` and `PubSubResp.sequence`.
@@ -148,8 +161,14 @@ pub mod number {
     pub const RESULTS: u32 = 1;
     /// `KafkaFetchResp.messages` and `KafkaDeliveryResp.messages`.
     pub const MESSAGES: u32 = 1;
+    /// `KafkaMessage.offset`.
+    pub const MESSAGE_OFFSET: u32 = 1;
+    /// `KafkaMessage.timestamp`.
+    pub const MESSAGE_TIMESTAMP: u32 = 2;
     /// `KafkaMessage.key`.
     pub const MESSAGE_KEY: u32 = 3;
+    /// `KafkaMessage.value`.
+    pub const MESSAGE_VALUE: u32 = 4;
     /// `KafkaMessage.headers`.
     pub const MESSAGE_HEADERS: u32 = 1001;
     /// `Header.key`.

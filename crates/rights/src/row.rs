@@ -63,6 +63,11 @@ impl Rows {
         }
     }
 
+    /// Whether records of the same key can differ in whether they are among them.
+    pub fn look_at_headers(&self) -> bool {
+        self.groups().flatten().any(|row| matches!(**row, Row::Header { .. }))
+    }
+
     /// Their memory in bytes.
     pub fn memory(&self) -> usize {
         let row = |row: &Arc<Row>| row.memory().saturating_add(size_of::<Arc<Row>>());

@@ -195,8 +195,8 @@ impl Table {
     }
 
     /// The newest entries of all keys from a position on and before `end`: as many as fit in `max_bytes`, but one at
-    /// least. A key whose newest entry is behind `end` is left out.
-    pub fn page(&self, from: i64, end: i64, max_bytes: usize) -> Page {
+    /// least, and at most `max_count`. A key whose newest entry is behind `end` is left out.
+    pub fn page(&self, from: i64, end: i64, max_bytes: usize, max_count: usize) -> Page {
         let mut page = Page { next: end, ..Page::default() };
         let position = |entry: &[u8]| (self.first)(entry).map_or(i64::MAX, |entry| entry.position);
         let begin = self.segments.range(..=from).next_back().map_or(from, |(base, _)| *base);
@@ -205,7 +205,8 @@ impl Table {
                 if *base < from { segment.partition_point(|entry| position(entry) < from) } else { 0 };
             for (_, entry) in segment.live(number) {
                 let position = position(entry);
-                let is_full = page.entries.len().saturating_add(entry.len()) > max_bytes && page.count > 0;
+                let is_full = page.count >= max_count
+                    || page.count > 0 && page.entries.len().saturating_add(entry.len()) > max_bytes;
                 if position >= end || is_full {
                     page.next = position.min(end);
                     return page;
@@ -217,19 +218,24 @@ impl Table {
         page
     }
 
-    /// Removes the entries before the log's start, which the log has lost. Gives one of them at a time; None: there is
-    /// none left.
-    pub fn remove_before(&mut self, start: i64) -> Option<Vec<u8>> {
+    /// Removes the entries before the log's start, which the log has lost.
+    pub fn remove_before(&mut self, start: i64) {
+        while self.remove_first(start).is_some() {}
+        self.next = self.next.max(start);
+    }
+
+    /// Removes the first entry, if it is before `start`.
+    fn remove_first(&mut self, start: i64) -> Option<()> {
         let (base, segment) = self.segments.first_key_value()?;
         let (number, entry) = segment.live(0).next()?;
-        let (place, entry) = (Place { segment: *base, number }, entry.to_vec());
-        let found = (self.first)(&entry).filter(|entry| entry.position < start)?;
+        let found = (self.first)(entry).filter(|entry| entry.position < start)?;
+        let place = Place { segment: *base, number };
         let hash = self.hasher.hash_one(found.key?);
         if let Ok(known) = self.keys.find_entry(hash, |known| *known == place) {
             known.remove();
         }
         self.kill(place);
-        Some(entry)
+        Some(())
     }
 
     /// The position up to which the log was read.

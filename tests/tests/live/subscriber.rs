@@ -91,7 +91,7 @@ impl Subscriber {
                         let next = self.next.insert((skipped.topic.clone(), skipped.partition), skipped.to);
                         assert_eq!(next, Some(skipped.from), "{skipped:?}");
                     }
-                    Event::Retrying(_) => {}
+                    Event::Retrying(_) | Event::Building(_) | Event::SnapshotEnd(_) | Event::LogStart(_) => {}
                 }
                 Told::Event(event)
             }

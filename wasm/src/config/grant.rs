@@ -26,6 +26,8 @@ pub struct Grant {
     pub write: bool,
     /// The topics that they can use, as the bridge's header lists them; None for all.
     pub topics: Option<String>,
+    /// The topics whose tables they can read, in the same form; None for none.
+    pub tables: Option<String>,
     /// What each person can do within that. None: all can do the same.
     pub policy: Option<Personal>,
     /// Whether a right has all topics because the route names none for it.
@@ -59,7 +61,7 @@ impl Grant {
         if let (Some(_), Right::Own(_), Right::Own(_) | Right::Shared(false)) = (&topics, &read, &write) {
             reader.mistake("topics", "has no use, because each right names its own topics");
         }
-        Self::of(reader, topics, read, write)
+        Self { tables: tables(reader), ..Self::of(reader, topics, read, write) }
     }
 
     /// The grant of a route that only writes: to `topic`, or to any of its topics if requests can name one.
@@ -90,8 +92,8 @@ impl Grant {
             && !asks
             && topics.iter().flatten().all(Entry::is_plain)
         {
-            let topics = topics.map(|topics| joined(reader, topics));
-            return Self { read: *read, write: *write, topics, policy: None, is_unlimited };
+            let topics = topics.map(|topics| joined(reader, "topics", topics));
+            return Self { read: *read, write: *write, topics, tables: None, policy: None, is_unlimited };
         }
         let topics = topics.unwrap_or_else(|| Template::parse("*").map(Entry::from).into_iter().collect());
         let granted = |right: Right| match right {
@@ -112,7 +114,8 @@ impl Grant {
             );
         }
         let (read, write) = (policy.read.is_some(), policy.write.is_some());
-        Self { read, write, topics: None, policy: Some(Personal { policy, json, source }), is_unlimited }
+        let policy = Some(Personal { policy, json, source });
+        Self { read, write, topics: None, tables: None, policy, is_unlimited }
     }
 
     /// The headers that tell the bridge.
@@ -121,7 +124,8 @@ impl Grant {
         let write = self.write.then_some((metadata::WRITE, "true"));
         let topics = self.topics.as_deref().map(|topics| (metadata::TOPICS, topics));
         let policy = self.policy.as_ref().map(|personal| (metadata::ACCESS, personal.json.as_str()));
-        [read, write, topics, policy].into_iter().flatten()
+        let tables = self.tables.as_deref().map(|tables| (metadata::TABLES, tables));
+        [read, write, topics, tables, policy].into_iter().flatten()
     }
 }
 
@@ -192,16 +196,25 @@ fn parse(reader: &mut Reader, key: &'static str, value: Value) -> Vec<Entry> {
     entries
 }
 
+/// The topics with tables, which are the same for everybody: what a person can read of them is the right's to say.
+fn tables(reader: &mut Reader) -> Option<String> {
+    let tables = entries(reader, "tables")?;
+    if !tables.iter().all(Entry::is_plain) {
+        reader.mistake("tables", TOPICS);
+    }
+    Some(joined(reader, "tables", tables))
+}
+
 /// Whether an entry is the same for everybody.
 fn is_for_all(entry: &Entry) -> bool {
     entry.claims().next().is_none()
 }
 
-fn joined(reader: &mut Reader, topics: Vec<Entry>) -> String {
+fn joined(reader: &mut Reader, key: &'static str, topics: Vec<Entry>) -> String {
     let topics: Vec<String> = topics.into_iter().map(|entry| entry.topic.into()).collect();
     let joined = topics.join(",");
     if joined.len() > MAX_LIST_BYTES {
-        reader.mistake("topics", &format!("must be at most {MAX_LIST_BYTES} bytes in all"));
+        reader.mistake(key, &format!("must be at most {MAX_LIST_BYTES} bytes in all"));
     }
     joined
 }

@@ -39,7 +39,7 @@ fn smallest_configuration_has_the_documented_defaults() {
     assert!(matches!(&route.cluster, ClusterSource::Named(name) if **name == *"default"));
     assert_eq!(
         route.grant,
-        Grant { read: true, write: false, topics: None, policy: None, is_unlimited: true }
+        Grant { read: true, write: false, topics: None, tables: None, policy: None, is_unlimited: true }
     );
     let Kind::Pubsub { policy } = &route.kind else { panic!("{route:?}") };
     assert_eq!(policy.origins, None);

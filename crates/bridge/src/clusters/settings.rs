@@ -27,7 +27,11 @@ impl Settings {
     pub(super) fn of(config: &Config) -> Self {
         let answer_bytes = usize::try_from(config.limits.session_answer_bytes).unwrap_or(usize::MAX);
         Self {
-            reads: Reads { max_bytes: config.read.max_bytes, wait: config.read.wait },
+            reads: Reads {
+                max_bytes: config.read.max_bytes,
+                wait: config.read.wait,
+                table_away: config.read.table_away,
+            },
             max_records: answer_bytes.saturating_div(MAX_RESULT_BYTES).min(MAX_RECORDS),
             drain_timeout: config.session.drain_timeout,
             routes: Arc::new(config.route_clusters.clone()),

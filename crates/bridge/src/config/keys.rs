@@ -213,6 +213,12 @@ keys! {
     READ_WAIT: Number = "read.wait_ms", number(100, 0..=30_000),
         "How long a fetch waits at the log end",
         "16 KiB reserved for each waiting fetch";
+    READ_TABLE_BYTES: Number = "read.table_bytes", number(256 * MIB, 0..=4095 * MIB),
+        "Tables: the newest record of each key of topics that routes list",
+        "this in total, a quarter as much for keys of clients, and 8 MiB";
+    READ_TABLE_AWAY: Number = "read.table_away_ms", number(HOUR, 1000..=30 * DAY),
+        "How long a client can be away from a table before it begins anew",
+        "";
     WRITE_CLUSTERS: Other = "write.clusters", other("list of names", "none"),
         "Clusters that routes with write access can write to",
         "a producer each: 64 MiB by default";

@@ -114,7 +114,9 @@ impl Endpoint {
         let holding = admission.holding(&settings.logged_claims);
         requester.person = holding.as_ref().map(|holding| Arc::clone(&holding.person));
         holding.iter().try_for_each(|holding| self.serve(holding))?;
-        let grant = Grant::new(cluster, client, route, settings.without_own_topic(admission.rights()));
+        let tables = rights::tables(headers)?;
+        let rights = settings.without_own_topic(admission.rights());
+        let grant = Grant::new(cluster, client, route, rights).with_tables(tables);
         let usage = admission
             .account(headers, route)
             .map(|account| self.people.usage(account, &grant.metrics().quotas));

@@ -1,6 +1,6 @@
 //! The rights of a client: what its route grants to everybody, narrowed to what it grants to this person.
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use sluicegate_protocol::metadata;
 use sluicegate_protocol::metadata::MAX_ACCESS_BYTES;
 use sluicegate_rights::{Claims, Policy, Rights, Topics};
@@ -24,16 +24,25 @@ pub(crate) fn policy(headers: &HeaderMap) -> Result<Option<Policy>, Refusal> {
 /// # Errors
 /// A header is invalid.
 pub(crate) fn of_route(headers: &HeaderMap) -> Result<Rights, Refusal> {
-    let topics = match headers.get(metadata::TOPICS) {
-        None => Topics::default(),
-        Some(listed) => Topics::parse(listed.as_bytes()).ok_or(Refusal::InvalidHeader {
-            header: metadata::TOPICS,
-            expected: "comma-separated topics or prefixes followed by *, in at most 8192 bytes",
-        })?,
-    };
+    let topics = topics(headers, metadata::TOPICS)?.unwrap_or_default();
     let may_read = flag(headers, metadata::READ)?.unwrap_or(true);
     let may_write = flag(headers, metadata::WRITE)?.unwrap_or(false);
     Ok(Rights { read: may_read.then(|| topics.clone()), write: may_write.then_some(topics) })
+}
+
+/// The topics whose tables clients of the route can read.
+///
+/// # Errors
+/// The header is invalid.
+pub(crate) fn tables(headers: &HeaderMap) -> Result<Topics, Refusal> {
+    Ok(topics(headers, metadata::TABLES)?.unwrap_or_else(Topics::none))
+}
+
+fn topics(headers: &HeaderMap, header: &'static str) -> Result<Option<Topics>, Refusal> {
+    let expected = "comma-separated topics or prefixes followed by *, in at most 8192 bytes";
+    let parse = |listed: &HeaderValue| Topics::parse(listed.as_bytes());
+    let listed = headers.get(header);
+    listed.map(|listed| parse(listed).ok_or(Refusal::InvalidHeader { header, expected })).transpose()
 }
 
 /// The rights of a client with these claims on a route that grants `route` to everybody.
@@ -84,6 +93,18 @@ mod tests {
         let rights = of(&[(metadata::ACCESS, policy), (metadata::WRITE, "true")]).ok().unwrap();
         assert!(rights.writes("b") && !rights.reads("b"));
         assert_eq!(of(&[(metadata::ACCESS, "{}")]).ok(), Some(Rights { read: None, write: None }));
+    }
+
+    #[test]
+    fn only_listed_topics_have_tables() {
+        let of = |headers: &[(&'static str, &str)]| {
+            let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+            tables(&headers.collect())
+        };
+        assert!(!of(&[]).ok().unwrap().contains("a"));
+        let listed = of(&[(metadata::TABLES, "a,b.*")]).ok().unwrap();
+        assert!(listed.contains("a") && listed.contains("b.c") && !listed.contains("c"));
+        assert!(of(&[(metadata::TABLES, "a b")]).is_err());
     }
 
     #[test]

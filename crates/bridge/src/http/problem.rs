@@ -43,6 +43,8 @@ pub(crate) enum ProblemKind {
     NoResource,
     NoTopic,
     NoPartition,
+    /// The table has no such key.
+    NoKey,
     /// The resource has only these methods, in the form of the header `Allow`.
     MethodNotAllowed(&'static str),
     NotAcceptable,
@@ -80,6 +82,7 @@ impl ProblemKind {
             Self::NoResource => (Status::NOT_FOUND, "Not Found", 404),
             Self::NoTopic => (Status::NOT_FOUND, "Not Found", 40401),
             Self::NoPartition => (Status::NOT_FOUND, "Not Found", 40402),
+            Self::NoKey => (Status::NOT_FOUND, "Not Found", 404),
             Self::MethodNotAllowed(_) => (Status::METHOD_NOT_ALLOWED, "Method Not Allowed", 405),
             Self::NotAcceptable => (Status::NOT_ACCEPTABLE, "Not Acceptable", 406),
             Self::TooLarge => (Status::PAYLOAD_TOO_LARGE, "Content Too Large", 413),
@@ -104,7 +107,7 @@ impl ProblemKind {
             Self::Malformed | Self::Unprocessable => Reason::InvalidCommand,
             Self::Forbidden => Reason::Denied,
             Self::NotAuthorized => Reason::Unauthorized,
-            Self::NoTopic | Self::NoPartition => Reason::NotFound,
+            Self::NoTopic | Self::NoPartition | Self::NoKey => Reason::NotFound,
             Self::TooLarge => Reason::TooLarge,
             Self::Busy => Reason::QueueFull,
             Self::Rejected => Reason::Rejected,
@@ -134,6 +137,7 @@ impl ProblemKind {
             | Self::NoResource
             | Self::NoTopic
             | Self::NoPartition
+            | Self::NoKey
             | Self::MethodNotAllowed(_)
             | Self::NotAcceptable
             | Self::TooLarge
@@ -287,7 +291,7 @@ mod tests {
 
     use super::*;
 
-    const ALL: [ProblemKind; 20] = [
+    const ALL: [ProblemKind; 21] = [
         ProblemKind::Malformed,
         ProblemKind::Unauthenticated("Bearer"),
         ProblemKind::Forbidden,
@@ -295,6 +299,7 @@ mod tests {
         ProblemKind::NoResource,
         ProblemKind::NoTopic,
         ProblemKind::NoPartition,
+        ProblemKind::NoKey,
         ProblemKind::MethodNotAllowed("GET"),
         ProblemKind::NotAcceptable,
         ProblemKind::TooSlow,
@@ -339,6 +344,7 @@ mod tests {
             ProblemKind::Forbidden => "not allowed by the route, the bridge or the route's `origins`",
             ProblemKind::NotAuthorized => "the messaging system does not authorize the cluster's user",
             ProblemKind::NoResource => "unknown path",
+            ProblemKind::NoKey => "the topic's table has no such key",
             ProblemKind::NoTopic => "no such topic or stream",
             ProblemKind::NoPartition => "no such partition",
             ProblemKind::MethodNotAllowed(_) => "another method; `Allow` lists those that work",

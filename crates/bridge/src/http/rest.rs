@@ -6,6 +6,7 @@
 
 mod batch;
 mod events;
+mod key;
 mod offsets;
 mod partition;
 mod path;
@@ -103,6 +104,10 @@ async fn read(
             let content_type = accept.metadata(system)?;
             offsets::get(grant, log, &query()?, content_type).await
         }
+        Get::Key => {
+            let format = accept.records(system)?;
+            key::get(grant, topic, &target.key, format).await
+        }
         Get::TopicEvents => {
             accept.events()?;
             events::get(request, topic, None, &query()?, running).await
@@ -119,7 +124,7 @@ fn kind(get: Get) -> Kind {
     match get {
         Get::List | Get::Describe => Kind::Topics,
         Get::TopicRecords => Kind::MultiFetch,
-        Get::Records => Kind::Fetch,
+        Get::Records | Get::Key => Kind::Fetch,
         Get::DescribeLog | Get::Offsets => Kind::ListOffset,
         Get::TopicEvents | Get::Events => Kind::Subscribe,
     }

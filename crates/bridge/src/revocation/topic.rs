@@ -83,6 +83,10 @@ async fn read(revoked: &Revoked, cluster: Arc<Cluster>, topic: &str) -> Result<(
             Some(Item::Ended { error, .. }) => return Err(error),
             // Records that were deleted or compacted are known, or were taken back.
             Some(Item::Skipped { .. }) | None => {}
+            // It is no table.
+            Some(
+                Item::Snapshot(_) | Item::Building { .. } | Item::SnapshotEnd { .. } | Item::LogStart(_),
+            ) => {}
         }
     }
 }

@@ -171,7 +171,7 @@ impl Subscriptions {
             Ok(found) => found,
             Err(error) => return (failed(error), reserved),
         };
-        if let Item::Subscribed(_) = item {
+        if let Item::Subscribed(_) | Item::Snapshot(_) = item {
             open.partitions = subscription.partitions();
             let partitions =
                 self.open.iter().map(|open| open.partitions).fold(open.partitions, usize::saturating_add);

@@ -67,7 +67,7 @@ fn subscription(command: &CmdNatsSubscribe) -> Vec<Resp> {
     let event = |event| Resp::NatsSubscriptionEvent(NatsSubscriptionEvent { event: Some(event) });
     let subscribed = SubscribedStream { stream: stream(), stream_id: "id".into(), next_sequence };
     vec![
-        Resp::NatsSubscribedResp(NatsSubscribedResp { streams: vec![subscribed] }),
+        Resp::NatsSubscribedResp(NatsSubscribedResp { streams: vec![subscribed], snapshot: false }),
         delivery("ORDERS", unread(next_sequence)),
         event(Event::CaughtUp(CaughtUp { stream: stream(), next_sequence: 7 })),
         event(Event::Skipped(Skipped { stream: stream(), from: 7, to: 9, cause: 1 })),

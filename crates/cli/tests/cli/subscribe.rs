@@ -157,7 +157,7 @@ async fn positions_in_a_recreated_topic_are_not_offered() {
 /// Where partitions of topic `t` begin.
 fn subscribed(next: PartitionNext) -> Resp {
     let topics = vec![SubscribedTopic { topic: "t".into(), partitions: vec![next], ..Default::default() }];
-    Resp::KafkaSubscribedResp(KafkaSubscribedResp { topics })
+    Resp::KafkaSubscribedResp(KafkaSubscribedResp { topics, snapshot: false })
 }
 
 /// A message of topic `t`, whose log ends at 100.

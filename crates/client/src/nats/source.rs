@@ -6,10 +6,10 @@ use bytes::Bytes;
 use sluicegate_protocol::nats_source::From;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_protocol::{CmdNatsSubscribe, NatsSource};
+use sluicegate_protocol::{CmdNatsSubscribe, NatsSource, Snapshot};
 
 use super::update::{Delivery, SubscribedStream, Update};
-use crate::subscription::{Resume, cost};
+use crate::subscription::{Away, Resume, cost};
 use crate::{At, Error, Subscribe};
 
 /// A stream to read, by default from its end on.
@@ -53,21 +53,26 @@ impl Subscribe<Source> {
             linger_ms: self.linger_ms,
             credit: Some(self.window),
             on_lag: self.on_lag.into(),
+            snapshot: self.snapshot.into(),
+            away_ms: 0,
         }
     }
 }
 
 /// The command that continues after what was taken.
 #[derive(Debug)]
-pub(super) struct Streams(CmdNatsSubscribe);
+pub(super) struct Streams {
+    wanted: CmdNatsSubscribe,
+    away: Away,
+}
 
 impl Streams {
     pub(super) fn new(wanted: CmdNatsSubscribe) -> Self {
-        Self(wanted)
+        Self { wanted, away: Away::default() }
     }
 
     fn source(&mut self, stream: &str) -> Option<&mut NatsSource> {
-        self.0.sources.iter_mut().find(|source| source.stream == stream)
+        self.wanted.sources.iter_mut().find(|source| source.stream == stream)
     }
 
     fn continue_at(&mut self, stream: &str, sequence: i64) {
@@ -81,7 +86,19 @@ impl Resume for Streams {
     type Update = Update;
 
     fn command(&self) -> Req {
-        Req::CmdNatsSubscribe(self.0.clone())
+        let mut command = CmdNatsSubscribe { away_ms: self.away.millis(), ..self.wanted.clone() };
+        if self.away.is_in_snapshot() {
+            for source in &mut command.sources {
+                (source.from, source.stream_id) = (None, Bytes::new());
+            }
+        }
+        Req::CmdNatsSubscribe(command)
+    }
+
+    fn lose(&mut self) {
+        if self.wanted.snapshot() != Snapshot::NoSnapshot {
+            self.away.lose();
+        }
     }
 
     fn read(answer: Resp) -> Result<Option<Update>, Error> {
@@ -90,7 +107,11 @@ impl Resume for Streams {
 
     fn advance(&mut self, update: &Update) -> Option<u64> {
         match update {
-            Update::Subscribed(streams) => {
+            Update::Subscribed(streams) | Update::Snapshot(streams) => {
+                match update {
+                    Update::Snapshot(_) => self.away.begin(),
+                    _ => self.away.go_on(),
+                }
                 for SubscribedStream { stream, stream_id, next_sequence } in streams {
                     if let Some(source) = self.source(stream) {
                         source.stream_id.clone_from(stream_id);
@@ -111,7 +132,14 @@ impl Resume for Streams {
                 self.continue_at(stream, *to);
                 None
             }
-            Update::Retrying { .. } | Update::Reconnecting { .. } => None,
+            Update::SnapshotEnd => {
+                self.away.go_on();
+                Some(0)
+            }
+            Update::Retrying { .. }
+            | Update::Reconnecting { .. }
+            | Update::Building { .. }
+            | Update::FirstSequence { .. } => None,
         }
     }
 

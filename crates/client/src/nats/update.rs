@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use sluicegate_protocol::nats_subscription_event::{self, Event};
 use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_protocol::{self as protocol, NatsDeliveryResp, NatsMessage};
+use sluicegate_protocol::{self as protocol, NatsDeliveryResp, NatsMessage, NatsSubscribedResp};
 
 use crate::answer::{known, mismatch};
 use crate::subscription::behind;
@@ -17,6 +17,28 @@ use crate::{Error, SkipCause};
 pub enum Update {
     /// The subscription has begun, or continues: all its streams.
     Subscribed(Vec<SubscribedStream>),
+    /// The same of a table: the newest message of each subject before these sequences follows. It comes again if the
+    /// table cannot go on from where it was. Messages that the client has and does not get until
+    /// [`SnapshotEnd`](Self::SnapshotEnd) are no part of the table any more.
+    Snapshot(Vec<SubscribedStream>),
+    /// The server reads a stream for its table, before the snapshot begins.
+    Building {
+        /// The stream's name.
+        stream: String,
+        /// The sequence up to which it is read.
+        next_sequence: i64,
+        /// The sequence where the snapshot can begin.
+        end: i64,
+    },
+    /// The snapshot is complete: the messages of the streams follow.
+    SnapshotEnd,
+    /// The stream has lost its messages before a sequence: they are no part of the table any more.
+    FirstSequence {
+        /// The stream's name.
+        stream: String,
+        /// The first sequence that the stream still has.
+        sequence: i64,
+    },
     /// Messages of a stream.
     Delivery(Delivery),
     /// The end of a stream has been reached: for the first time, or again after the subscription was behind.
@@ -99,8 +121,9 @@ impl Update {
     /// [`Error::Protocol`] if the answer is none to a subscription to streams.
     pub(super) fn read(answer: Resp) -> Result<Option<Self>, Error> {
         match answer {
-            Resp::NatsSubscribedResp(answer) => {
-                Ok(Some(Self::Subscribed(answer.streams.into_iter().map(subscribed).collect())))
+            Resp::NatsSubscribedResp(NatsSubscribedResp { streams, snapshot }) => {
+                let streams = streams.into_iter().map(subscribed).collect();
+                Ok(Some(if snapshot { Self::Snapshot(streams) } else { Self::Subscribed(streams) }))
             }
             Resp::NatsDeliveryResp(NatsDeliveryResp { messages, stream, next_sequence, end }) => {
                 Ok(Some(Self::Delivery(Delivery { stream, messages, next_sequence, end: known(end) })))
@@ -117,9 +140,17 @@ fn subscribed(stream: protocol::SubscribedStream) -> SubscribedStream {
 }
 
 fn event(event: Event) -> Update {
-    use nats_subscription_event::{CaughtUp, Retrying, Skipped};
+    use nats_subscription_event::{Building, CaughtUp, FirstSequence, Retrying, Skipped};
     match event {
         Event::CaughtUp(CaughtUp { stream, next_sequence }) => Update::CaughtUp { stream, next_sequence },
+        Event::Building(Building { stream, next_sequence, end }) => {
+            Update::Building { stream, next_sequence, end }
+        }
+        // Every message has a subject: none is left out.
+        Event::SnapshotEnd(_) => Update::SnapshotEnd,
+        Event::FirstSequence(FirstSequence { stream, sequence }) => {
+            Update::FirstSequence { stream, sequence }
+        }
         Event::Skipped(event) => {
             let cause = event.cause();
             let Skipped { stream, from, to, .. } = event;

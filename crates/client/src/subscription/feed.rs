@@ -23,6 +23,9 @@ pub(crate) trait Resume: Send + Sync + 'static {
     /// The command that continues after what was taken.
     fn command(&self) -> Req;
 
+    /// Notes that the connection is lost.
+    fn lose(&mut self);
+
     /// An answer of the server; none for an event that this client does not know.
     ///
     /// # Errors
@@ -84,6 +87,7 @@ impl<R: Resume> Feed<R> {
                 End::Failed(error) => error,
             };
             self.failures = self.failures.saturating_add(1);
+            self.resume.lose();
             let logs_in = self.builder.login.is_some();
             let Some(pause) = retry::resume_pause(&error, self.failures, logs_in) else {
                 // Fails if the subscription was dropped a moment ago.

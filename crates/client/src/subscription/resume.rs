@@ -6,8 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_protocol::{CmdKafkaSubscribe, KafkaSource, PartitionNext};
+use sluicegate_protocol::{CmdKafkaSubscribe, KafkaSource, PartitionNext, Snapshot};
 
+use super::away::Away;
 use super::credit::cost;
 use super::feed::Resume;
 use super::update::{Delivery, Update};
@@ -20,6 +21,7 @@ use crate::Error;
 pub(super) struct Topics {
     wanted: CmdKafkaSubscribe,
     topics: BTreeMap<String, Topic>,
+    away: Away,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -30,7 +32,7 @@ struct Topic {
 
 impl Topics {
     pub(super) fn new(wanted: CmdKafkaSubscribe) -> Self {
-        Self { wanted, topics: BTreeMap::new() }
+        Self { wanted, topics: BTreeMap::new(), away: Away::default() }
     }
 
     fn continue_at(&mut self, topic: &str, partition: i32, offset: i64) {
@@ -53,8 +55,18 @@ impl Resume for Topics {
     type Update = Update;
 
     fn command(&self) -> Req {
-        let sources = self.wanted.sources.iter().map(|source| self.source(source)).collect();
-        Req::CmdKafkaSubscribe(CmdKafkaSubscribe { sources, ..self.wanted.clone() })
+        let sources = match self.away.is_in_snapshot() {
+            true => self.wanted.sources.clone(),
+            false => self.wanted.sources.iter().map(|source| self.source(source)).collect(),
+        };
+        let away_ms = self.away.millis();
+        Req::CmdKafkaSubscribe(CmdKafkaSubscribe { sources, away_ms, ..self.wanted.clone() })
+    }
+
+    fn lose(&mut self) {
+        if self.wanted.snapshot() != Snapshot::NoSnapshot {
+            self.away.lose();
+        }
     }
 
     fn read(answer: Resp) -> Result<Option<Update>, Error> {
@@ -63,7 +75,16 @@ impl Resume for Topics {
 
     fn advance(&mut self, update: &Update) -> Option<u64> {
         match update {
-            Update::Subscribed(topics) => {
+            Update::Subscribed(topics) | Update::Snapshot(topics) => {
+                match update {
+                    Update::Snapshot(_) => {
+                        self.away.begin();
+                        self.topics.clear();
+                    }
+                    // Also of new partitions, before the snapshot is complete.
+                    _ if self.away.is_in_snapshot() => {}
+                    _ => self.away.go_on(),
+                }
                 for subscribed in topics {
                     let topic = self.topics.entry(subscribed.topic.clone()).or_default();
                     topic.id.clone_from(&subscribed.topic_id);
@@ -83,7 +104,14 @@ impl Resume for Topics {
                 self.continue_at(topic, *partition, *to);
                 None
             }
-            Update::Retrying { .. } | Update::Reconnecting { .. } => None,
+            Update::SnapshotEnd { .. } => {
+                self.away.go_on();
+                Some(0)
+            }
+            Update::Retrying { .. }
+            | Update::Reconnecting { .. }
+            | Update::Building { .. }
+            | Update::LogStart { .. } => None,
         }
     }
 

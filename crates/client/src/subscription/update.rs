@@ -6,7 +6,7 @@ use bytes::Bytes;
 use sluicegate_protocol::kafka_subscription_event::skipped::Cause;
 use sluicegate_protocol::kafka_subscription_event::{self, Event};
 use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_protocol::{self as protocol, KafkaDeliveryResp, KafkaMessage};
+use sluicegate_protocol::{self as protocol, KafkaDeliveryResp, KafkaMessage, KafkaSubscribedResp};
 
 use crate::Error;
 use crate::answer::{known, mismatch};
@@ -17,6 +17,35 @@ use crate::answer::{known, mismatch};
 pub enum Update {
     /// The subscription has begun, or continues: all its partitions. Or topics have more partitions: the new ones.
     Subscribed(Vec<SubscribedTopic>),
+    /// The same of a table: the newest message of each key before these offsets follows. It comes again if the table
+    /// cannot go on from where it was. Messages that the client has and does not get until
+    /// [`SnapshotEnd`](Self::SnapshotEnd) are no part of the table any more.
+    Snapshot(Vec<SubscribedTopic>),
+    /// The server reads a log for its table, before the snapshot begins.
+    Building {
+        /// The topic's name.
+        topic: String,
+        /// The partition's number.
+        partition: i32,
+        /// The offset up to which it is read.
+        next_offset: i64,
+        /// The offset where the snapshot can begin.
+        end: i64,
+    },
+    /// The snapshot is complete: the messages of the logs follow.
+    SnapshotEnd {
+        /// The records without a key, which are no part of the table.
+        skipped: u64,
+    },
+    /// The log has lost its messages before an offset: they are no part of the table any more.
+    LogStart {
+        /// The topic's name.
+        topic: String,
+        /// The partition's number.
+        partition: i32,
+        /// The first offset that the log still has.
+        offset: i64,
+    },
     /// Messages of a partition.
     Delivery(Delivery),
     /// The end of a log has been reached: for the first time, or again after the subscription was behind. Or, if only
@@ -110,8 +139,9 @@ impl Update {
     /// [`Error::Protocol`] if the answer is none to a subscription.
     pub(super) fn read(answer: Resp) -> Result<Option<Self>, Error> {
         match answer {
-            Resp::KafkaSubscribedResp(answer) => {
-                Ok(Some(Self::Subscribed(answer.topics.into_iter().map(subscribed).collect())))
+            Resp::KafkaSubscribedResp(KafkaSubscribedResp { topics, snapshot }) => {
+                let topics = topics.into_iter().map(subscribed).collect();
+                Ok(Some(if snapshot { Self::Snapshot(topics) } else { Self::Subscribed(topics) }))
             }
             Resp::KafkaDeliveryResp(answer) => Ok(Some(Self::Delivery(delivery(answer)))),
             Resp::KafkaSubscriptionEvent(answer) => Ok(answer.event.map(event)),
@@ -137,11 +167,18 @@ pub(crate) fn behind(next: i64, end: Option<i64>) -> u64 {
 }
 
 fn event(event: Event) -> Update {
-    use kafka_subscription_event::{CaughtUp, Retrying, Skipped};
+    use kafka_subscription_event::{Building, CaughtUp, LogStart, Retrying, Skipped, SnapshotEnd};
     match event {
         Event::CaughtUp(CaughtUp { topic, partition, next_offset, open_transaction }) => {
             let blocked_until = open_transaction.map(|transaction| transaction.end);
             Update::CaughtUp { topic, partition, next_offset, blocked_until }
+        }
+        Event::Building(Building { topic, partition, next_offset, end }) => {
+            Update::Building { topic, partition, next_offset, end }
+        }
+        Event::SnapshotEnd(SnapshotEnd { skipped }) => Update::SnapshotEnd { skipped },
+        Event::LogStart(LogStart { topic, partition, offset }) => {
+            Update::LogStart { topic, partition, offset }
         }
         Event::Skipped(event) => {
             let cause = event.cause();

@@ -184,6 +184,7 @@ async fn subscription_has_its_options_and_tells_what_happens() {
         linger_ms: 5,
         credit: Some(6),
         on_lag: OnLag::Skip.into(),
+        ..Default::default()
     };
     assert_eq!(server.await.unwrap().1, Req::CmdNatsSubscribe(want));
 }
@@ -255,7 +256,7 @@ fn to_publish(message_id: &str) -> PublishMessage {
 /// Where the stream `orders` begins.
 fn subscribed(next_sequence: i64) -> Resp {
     let stream = SubscribedStream { stream: "orders".into(), stream_id: "id".into(), next_sequence };
-    Resp::NatsSubscribedResp(NatsSubscribedResp { streams: vec![stream] })
+    Resp::NatsSubscribedResp(NatsSubscribedResp { streams: vec![stream], snapshot: false })
 }
 
 /// Messages of the stream `orders`, which ends at 100.

@@ -53,6 +53,7 @@ async fn command_has_what_is_asked_for() {
         linger_ms: 5,
         credit: Some(6),
         on_lag: OnLag::Skip.into(),
+        ..Default::default()
     };
     assert_eq!(server.await.unwrap(), Req::CmdKafkaSubscribe(want));
 }
@@ -355,7 +356,7 @@ async fn subscribed(peer: &mut Peer) -> (i64, Vec<i64>) {
     let partitions = vec![begin(0), begin(1)];
     let begins = partitions.iter().map(|next| next.offset).collect();
     let topics = vec![SubscribedTopic { topic: "t".into(), topic_id: Bytes::from_static(b"id"), partitions }];
-    peer.answer(sequence, Resp::KafkaSubscribedResp(KafkaSubscribedResp { topics })).await;
+    peer.answer(sequence, Resp::KafkaSubscribedResp(KafkaSubscribedResp { topics, snapshot: false })).await;
     (sequence, begins)
 }
 

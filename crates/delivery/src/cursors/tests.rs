@@ -190,8 +190,8 @@ fn apply(cursors: &mut Cursors, event: &str) {
         "unanswered" => return cursors.handle(0, Event::Unanswered, *NOW),
         "woken" => return cursors.handle(0, Event::Woken { end: Some(3) }, *NOW),
         "woken by a record" => return cursors.handle(0, Event::Woken { end: Some(4) }, *NOW),
-        "still at end" => return cursors.handle(0, Event::StillAtEnd { end: 3 }, *NOW),
-        "blocked" => return cursors.handle(0, Event::StillAtEnd { end: 9 }, *NOW),
+        "still at end" => return cursors.handle(0, Event::StillAtEnd { start: -1, end: 3 }, *NOW),
+        "blocked" => return cursors.handle(0, Event::StillAtEnd { start: -1, end: 9 }, *NOW),
         "due" => return cursors.handle(0, Event::Due, *NOW),
         "kept" => (Answer::Kept, LEADER),
         "records" => (Answer::Records(Ok(read(3, 2))), LEADER),
@@ -262,6 +262,10 @@ fn outputs(cursors: &mut Cursors) -> String {
 fn told(item: Item) -> String {
     match item {
         Item::Subscribed(_) => "subscribed".to_owned(),
+        Item::Snapshot(_) => "snapshot".to_owned(),
+        Item::Building { .. } => "building".to_owned(),
+        Item::SnapshotEnd { .. } => "snapshot end".to_owned(),
+        Item::LogStart(place) => format!("log starts at {}", place.offset),
         Item::Delivery { next, .. } => format!("delivery up to {}", next.offset),
         Item::CaughtUp { place, blocked_until: None } => format!("caught up at {}", place.offset),
         Item::CaughtUp { place, blocked_until: Some(end) } => {

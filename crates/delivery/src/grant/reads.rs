@@ -4,12 +4,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use sluicegate_backend::command::{ReadBounds, SubscribeCommand, TopicNames};
 use sluicegate_backend::{AnswerReservation, CommandError, Description, Fault, Fetched, ListedOffset, Log};
+use sluicegate_shared_log::Ends;
 use sluicegate_telemetry::metrics::Kind;
 
-use super::Grant;
-use crate::cluster::{DescribedTopic, MetadataPage, MultiFetch, Place, TopicSelection};
+use super::{Grant, denied};
+use crate::cluster::{DescribedTopic, MetadataPage, MultiFetch, Place, TopicSelection, escape_for_message};
+use crate::filter::select_rows;
 use crate::{Subscribe, Subscription};
 
 impl Grant {
@@ -186,6 +189,35 @@ impl Grant {
         Ok(page)
     }
 
+    /// The newest record of a key of a topic's table, with its partition; None: there is none for the client.
+    ///
+    /// # Errors
+    /// The topic has no table, it cannot be read, or reading it takes longer than 20 s.
+    ///
+    /// # Cancel safety
+    /// A drop abandons the look-up. A table that was begun is finished.
+    pub async fn look_up(&self, topic: &str, key: &[u8]) -> Result<Option<(i32, Bytes)>, CommandError> {
+        self.count_read(Kind::Fetch).await?;
+        let granted = self.check_read(topic).and_then(|()| self.check_table(topic));
+        self.counted(Kind::Fetch, granted)?;
+        let found = self.cluster.look_up(self.client, topic, key);
+        let Some((partition, record)) = self.cluster.measured(Kind::Fetch, found).await? else {
+            return Ok(None);
+        };
+        let found = Fetched { count: 1, messages: record, ..Fetched::nothing(0, Ends::UNKNOWN) };
+        let (granted, _) = select_rows(found, &self.rows(topic)?);
+        self.count_delivered([&granted].into_iter());
+        Ok((granted.count > 0).then_some((partition, granted.messages)))
+    }
+
+    fn check_table(&self, topic: &str) -> Result<(), CommandError> {
+        if self.tables.contains(topic) {
+            return Ok(());
+        }
+        let (word, topic) = (self.system().topic, escape_for_message(topic));
+        Err(denied(format!("this route has no table of {word} {topic}: its key tables does not list it")))
+    }
+
     /// Whether a topic exists, for the error of a command on it. True if no broker is reachable, or if the client can
     /// do nothing there.
     ///
@@ -206,7 +238,11 @@ impl Grant {
     /// A drop abandons the reads.
     pub async fn subscribe(&self, command: SubscribeCommand) -> Result<Subscription, CommandError> {
         self.count_read(Kind::Subscribe).await?;
-        let granted = command.sources.iter().try_for_each(|source| self.check_read(&source.topic));
+        let is_table = command.table.is_some();
+        let granted = command.sources.iter().try_for_each(|source| {
+            self.check_read(&source.topic)?;
+            if is_table { self.check_table(&source.topic) } else { Ok(()) }
+        });
         let subscribe = granted.and_then(|()| Subscribe::of(self.system(), command, self.reads()));
         let subscribe = Subscribe { client: self.client, ..self.counted(Kind::Subscribe, subscribe)? };
         let place = self.usage.as_ref().map(|usage| usage.subscribe()).transpose();

@@ -18,7 +18,8 @@ fn reload_makes_answers_smaller_but_not_larger() {
     let (cluster, _) = Script::cluster(1_000);
     let grant = Grant::all(&cluster);
     for (max_bytes, want) in [(5_000, 1_000), (500, 500), (1_000, 1_000)] {
-        cluster.set_bounds(Reads { max_bytes, wait: Duration::ZERO }, 1);
+        cluster
+            .set_bounds(Reads { max_bytes, wait: Duration::ZERO, table_away: Duration::from_secs(3600) }, 1);
         assert_eq!(grant.max_bytes(ReadBounds::default()), want);
     }
 }

@@ -42,7 +42,7 @@ impl Subscription {
             let ends = cluster.wait_for_records(log, place.offset, committed, until).await;
             let known_end = || lingers.then(|| cluster.backend().known_end(log)).flatten();
             let event = match ends {
-                Some(ends) => Event::StillAtEnd { end: ends.end },
+                Some(ends) => Event::StillAtEnd { start: ends.start, end: ends.end },
                 None => Event::Woken { end: known_end() },
             };
             Wake::Cursor(index, event)

@@ -22,7 +22,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::cluster::{Cluster, Parts, Rates, Reads};
+use crate::cluster::{Cluster, Parts, Rates, Reads, TableLimits};
 
 /// The partitions of the topic at first.
 pub const PARTITIONS: i32 = 4;
@@ -76,11 +76,17 @@ impl Logs {
 
     /// A cluster whose filters and reads can leave out so many bytes a second.
     pub fn cluster_with(&self, system: System, scanned: usize) -> Arc<Cluster> {
-        let reads = Reads { max_bytes: 1 << 20, wait: Duration::ZERO };
+        let reads = Reads { max_bytes: 1 << 20, wait: Duration::ZERO, table_away: Duration::from_secs(3600) };
         let parts = Parts::new(Arc::new(self.clone()), 0, reads, None);
         let rates = Rates::new(1_000_000, scanned, 1_000_000);
         rates.set_has_clusters(false);
-        Arc::new(Cluster::new(system, parts, Metrics::default().cluster("logs"), rates))
+        Arc::new(Cluster::new(
+            system,
+            parts,
+            Metrics::default().cluster("logs"),
+            rates,
+            TableLimits::new(TABLE_BYTES),
+        ))
     }
 
     /// Writes so many records.
@@ -363,3 +369,6 @@ impl Backend for Logs {
         ready(()).boxed()
     }
 }
+
+/// Room for the tables of a test.
+const TABLE_BYTES: usize = 64 << 20;

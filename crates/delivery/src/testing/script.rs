@@ -22,7 +22,7 @@ use sluicegate_telemetry::metrics::Metrics;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::cluster::{Cluster, MAX_RECORDS, Parts, Rates, Reads, Writes};
+use crate::cluster::{Cluster, MAX_RECORDS, Parts, Rates, Reads, TableLimits, Writes};
 
 /// A topic's name is the time in milliseconds that a fetch or look-up takes. It can be followed by a dot and the number
 /// of records in the log, otherwise each fetch gives one. A partition's number is the size in bytes of the fetched
@@ -47,13 +47,13 @@ impl Script {
     /// The same of this system.
     pub fn cluster_of(system: System, max_bytes: usize) -> (Arc<Cluster>, Arc<Script>) {
         let script = Arc::new(Self::default());
-        let reads = Reads { max_bytes, wait: Duration::ZERO };
+        let reads = Reads { max_bytes, wait: Duration::ZERO, table_away: Duration::from_secs(3600) };
         let writes = Some(Writes { max_records: MAX_RECORDS, due: CancellationToken::new() });
         let metrics = Metrics::default().cluster("script");
         let parts = Parts::new(Arc::clone(&script) as _, 0, reads, writes);
         let rates = Rates::new(100_000, 1 << 30, 4_000);
         rates.set_has_clusters(false);
-        (Arc::new(Cluster::new(system, parts, metrics, rates)), script)
+        (Arc::new(Cluster::new(system, parts, metrics, rates, TableLimits::new(TABLE_BYTES))), script)
     }
 
     /// The values written, in order.
@@ -272,3 +272,6 @@ impl Backend for Script {
         ready(()).boxed()
     }
 }
+
+/// Room for the tables of a test.
+const TABLE_BYTES: usize = 64 << 20;

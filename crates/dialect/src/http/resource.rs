@@ -7,7 +7,8 @@ use matchit::Router;
 /// A path, and what requests can do there.
 #[derive(Debug)]
 pub struct Resource {
-    /// The pattern, which is also the route in metrics and traces. Its parameters are the topic, then the partition.
+    /// The pattern, which is also the route in metrics and traces. Its parameters are the topic, then the
+    /// partition or the key.
     pub path: &'static str,
     /// The name for messages.
     pub name: &'static str,
@@ -38,6 +39,8 @@ pub enum Get {
     TopicEvents,
     /// Streams records of a log.
     Events,
+    /// Reads the newest record of a key. The path's second parameter is the key, not a partition.
+    Key,
 }
 
 impl Resource {
@@ -66,8 +69,8 @@ pub struct Match {
     pub resource: &'static Resource,
     /// The topic, still encoded.
     pub topic: Option<String>,
-    /// The partition, still encoded.
-    pub partition: Option<String>,
+    /// The partition, or with [`Get::Key`] the key, still encoded.
+    pub part: Option<String>,
 }
 
 impl Resources {
@@ -85,15 +88,20 @@ impl Resources {
             segments.flat_map(|segment| ["/", if segment.is_empty() { EMPTY } else { segment }]).collect();
         let found = self.router().at(&path).ok()?;
         let mut parameters = found.params.iter().map(|(_, value)| value.to_owned());
-        Some(Match { resource: found.value, topic: parameters.next(), partition: parameters.next() })
+        Some(Match { resource: found.value, topic: parameters.next(), part: parameters.next() })
     }
 
     fn router(&self) -> &Router<&'static Resource> {
         self.router.get_or_init(|| {
             let mut router = Router::new();
             for resource in self.rows {
+                // A key can contain slashes, which some gateways refuse if they are encoded.
+                let path = match resource.get {
+                    Some(Get::Key) => resource.path.replace("table/{", "table/{*"),
+                    _ => resource.path.to_owned(),
+                };
                 // Cannot fail: a test finds every row.
-                let _ = router.insert(resource.path, resource);
+                let _ = router.insert(path, resource);
             }
             router
         })

@@ -69,3 +69,24 @@ struct Answer<'a, B> {
 struct Results<'a, T> {
     results: Vec<Outcome<'a, T>>,
 }
+
+/// The value of `snapshot`, in answers too.
+pub const LATEST_PER_KEY: &str = "latest_per_key";
+
+/// The answer at the end of a snapshot.
+#[derive(Serialize)]
+pub struct SnapshotEnd {
+    snapshot_end: Skipped,
+}
+
+#[derive(Serialize)]
+struct Skipped {
+    skipped: u64,
+}
+
+impl SnapshotEnd {
+    /// The end of one that left out so many records without a key.
+    pub fn new(skipped: u64) -> Self {
+        Self { snapshot_end: Skipped { skipped } }
+    }
+}

@@ -1,11 +1,13 @@
 //! Members of subscriptions that systems share.
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, de};
 use serde_json::Error;
-use sluicegate_backend::command::RecordFilter;
+use sluicegate_backend::command::{RecordFilter, TableCommand};
 use sluicegate_delivery::MAX_VALUES;
 
 use super::list::List;
@@ -47,6 +49,19 @@ impl OnLagName {
     pub fn skips(&self) -> bool {
         matches!(self, Self::Skip)
     }
+}
+
+/// The value of `snapshot`.
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SnapshotName {
+    /// The newest record of each key.
+    LatestPerKey,
+}
+
+/// The table that is asked for, from which the client was away for so long; None: it is no table.
+pub fn table(snapshot: Option<SnapshotName>, away_ms: u64) -> Option<TableCommand> {
+    snapshot.map(|SnapshotName::LatestPerKey| TableCommand { away: Duration::from_millis(away_ms) })
 }
 
 /// The id of a topic, in Kafka's text form: URL-safe base64 without padding.

@@ -19,6 +19,7 @@ use crate::http::{HttpDialect, HttpWords, Position, known};
 static WORDS: HttpWords = HttpWords {
     root: "topics",
     paths: "/topics, /topics/TOPIC, /topics/TOPIC/records, /topics/TOPIC/events, \
+            /topics/TOPIC/table/KEY, \
             /topics/TOPIC/partitions/N, or /topics/TOPIC/partitions/N with /records, /offsets or /events, \
             after the route's path",
     resources: Resources::new(&RESOURCES),
@@ -67,7 +68,7 @@ static POSITIONS: [Position; 4] = [
     },
 ];
 
-static RESOURCES: [Resource; 8] = [
+static RESOURCES: [Resource; 9] = [
     Resource {
         path: "/topics",
         name: "the list of topics",
@@ -94,6 +95,13 @@ static RESOURCES: [Resource; 8] = [
         name: "events",
         get: Some(Get::TopicEvents),
         parameters: &EVENTS,
+        posts: false,
+    },
+    Resource {
+        path: "/topics/{topic}/table/{key}",
+        name: "a key",
+        get: Some(Get::Key),
+        parameters: &[],
         posts: false,
     },
     Resource {
@@ -127,8 +135,18 @@ static RESOURCES: [Resource; 8] = [
 ];
 
 /// The parameters of streams of events.
-const EVENTS: [&str; 9] =
-    ["from", "timestamp", "isolation", "format", "key", "key_prefix", "header", "on_lag", "last_event_id"];
+const EVENTS: [&str; 10] = [
+    "from",
+    "timestamp",
+    "isolation",
+    "format",
+    "key",
+    "key_prefix",
+    "header",
+    "on_lag",
+    "snapshot",
+    "last_event_id",
+];
 
 /// The REST proxies' documents without keys and values.
 const V2: &str = "application/vnd.kafka.v2+json";

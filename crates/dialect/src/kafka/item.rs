@@ -1,7 +1,9 @@
 //! A subscription's items in protobuf.
 
 use sluicegate_delivery::{Item, Place};
-use sluicegate_protocol::kafka_subscription_event::{CaughtUp, Event, OpenTransaction, Retrying, Skipped};
+use sluicegate_protocol::kafka_subscription_event::{
+    Building, CaughtUp, Event, LogStart, OpenTransaction, Retrying, Skipped, SnapshotEnd,
+};
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
     KafkaDeliveryResp, KafkaSubscribedResp, KafkaSubscriptionEvent, PartitionNext, SubscribedTopic,
@@ -17,7 +19,18 @@ pub(super) fn event(item: Item) -> Option<Resp> {
     let event = match item {
         Item::Subscribed(topics) => {
             let topics = topics.into_iter().map(subscribed).collect();
-            return Some(Resp::KafkaSubscribedResp(KafkaSubscribedResp { topics }));
+            return Some(Resp::KafkaSubscribedResp(KafkaSubscribedResp { topics, snapshot: false }));
+        }
+        Item::Snapshot(topics) => {
+            let topics = topics.into_iter().map(subscribed).collect();
+            return Some(Resp::KafkaSubscribedResp(KafkaSubscribedResp { topics, snapshot: true }));
+        }
+        Item::Building { place: Place { topic, partition, offset }, end } => {
+            Event::Building(Building { topic: topic.to_string(), partition, next_offset: offset, end })
+        }
+        Item::SnapshotEnd { skipped } => Event::SnapshotEnd(SnapshotEnd { skipped }),
+        Item::LogStart(Place { topic, partition, offset }) => {
+            Event::LogStart(LogStart { topic: topic.to_string(), partition, offset })
         }
         Item::CaughtUp { place: Place { topic, partition, offset }, blocked_until } => {
             let open_transaction = blocked_until.map(|end| OpenTransaction { end });

@@ -16,7 +16,7 @@ use sluicegate_shared_log::Ends;
 use crate::Subscribed;
 use crate::error::{MAX_RECORD_ERROR_BYTES, error_resp};
 use crate::kafka::SYSTEM;
-use crate::protobuf::{bounds, header, record_filter, size, topic_id};
+use crate::protobuf::{bounds, header, record_filter, size, table, topic_id};
 
 pub(super) fn fetch(command: CmdKafkaFetch) -> Command {
     let isolation = command.isolation();
@@ -71,7 +71,8 @@ fn record(ProduceRecord { topic, partition, key, value, headers, timestamp }: Pr
 /// # Errors
 /// A topic's id is invalid.
 pub(super) fn subscribe(command: CmdKafkaSubscribe) -> Result<Subscribed, String> {
-    let (isolation, on_lag) = (command.isolation(), command.on_lag());
+    let (isolation, on_lag, table) =
+        (command.isolation(), command.on_lag(), table(command.snapshot(), command.away_ms));
     let CmdKafkaSubscribe { sources, filters, max_batch_bytes, max_batch_records, linger_ms, credit, .. } =
         command;
     let command = SubscribeCommand {
@@ -82,6 +83,7 @@ pub(super) fn subscribe(command: CmdKafkaSubscribe) -> Result<Subscribed, String
         max_records: size(max_batch_records),
         linger: Duration::from_millis(linger_ms.into()),
         skips: on_lag == OnLag::Skip,
+        table,
     };
     Ok(Subscribed { command, credit })
 }

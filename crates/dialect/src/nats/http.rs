@@ -65,7 +65,7 @@ static POSITIONS: [Position; 3] = [
     Position { header: HeaderName::from_static("sluicegate-end"), of: |fetched| known(fetched.ends.end) },
 ];
 
-static RESOURCES: [Resource; 5] = [
+static RESOURCES: [Resource; 6] = [
     Resource {
         path: "/streams",
         name: "the list of streams",
@@ -95,6 +95,13 @@ static RESOURCES: [Resource; 5] = [
         posts: false,
     },
     Resource {
+        path: "/streams/{stream}/table/{subject}",
+        name: "a subject",
+        get: Some(Get::Key),
+        parameters: &[],
+        posts: false,
+    },
+    Resource {
         path: "/streams/{stream}/events",
         name: "events",
         get: Some(Get::Events),
@@ -106,6 +113,7 @@ static RESOURCES: [Resource; 5] = [
             "subject_prefix",
             "header",
             "on_lag",
+            "snapshot",
             "last_event_id",
         ],
         posts: false,

@@ -24,7 +24,9 @@ use crate::json_sessions::filter::Filter;
 use crate::json_sessions::int64::Int64;
 use crate::json_sessions::list::List;
 use crate::json_sessions::object::{Object, object};
-use crate::json_sessions::subscribe::{self, MAX_BATCH_BYTES, MAX_BATCH_RECORDS, OnLagName, TopicId};
+use crate::json_sessions::subscribe::{
+    self, MAX_BATCH_BYTES, MAX_BATCH_RECORDS, OnLagName, SnapshotName, TopicId,
+};
 use crate::json_sessions::value::{self, RecordHeader};
 use crate::limits::{MAX_OFFSETS, MAX_SOURCES};
 use crate::protobuf::{bounds, size};
@@ -168,6 +170,9 @@ struct Subscribe<'a> {
     credit: Option<u64>,
     #[serde(default)]
     on_lag: OnLagName,
+    snapshot: Option<SnapshotName>,
+    #[serde(default)]
+    away_ms: u64,
 }
 
 #[derive(Deserialize)]
@@ -232,6 +237,7 @@ impl<'a> Subscribe<'a> {
             max_records: subscribe::bounded(self.max_batch_messages, MAX_BATCH_RECORDS),
             linger: Duration::from_millis(self.linger_ms.into()),
             skips: self.on_lag.skips(),
+            table: subscribe::table(self.snapshot, self.away_ms),
         };
         Ok((Subscribed { command, credit: self.credit }, format))
     }

@@ -8,7 +8,10 @@ use sluicegate_backend::command::{
 };
 use sluicegate_backend::{CommandError, DeliveryReport, ListedOffset, Written};
 use sluicegate_delivery::{Item, Place, SubscribedTopic};
-use sluicegate_protocol::nats_subscription_event::{CaughtUp, Event, Retrying, Skipped};
+use sluicegate_protocol::kafka_subscription_event::SnapshotEnd;
+use sluicegate_protocol::nats_subscription_event::{
+    Building, CaughtUp, Event, FirstSequence, Retrying, Skipped,
+};
 use sluicegate_protocol::{
     CmdNatsFetch, CmdNatsListSequences, CmdNatsPublish, CmdNatsSubscribe, ListedSequence, MESSAGE_ID_HEADER,
     NatsDeliveryResp, NatsFetchResp, NatsListSequencesResp, NatsPublishResp, NatsSource, NatsSubscribedResp,
@@ -21,7 +24,7 @@ use crate::Subscribed;
 use crate::error::{MAX_ERROR_BYTES, MAX_RECORD_ERROR_BYTES, error_resp};
 use crate::millis;
 use crate::nats::SYSTEM;
-use crate::protobuf::{bounds, cause, header, id_bytes, record_filter, size, topic_id};
+use crate::protobuf::{bounds, cause, header, id_bytes, record_filter, size, table, topic_id};
 
 pub(super) fn fetch(command: CmdNatsFetch) -> Command {
     let CmdNatsFetch { stream, sequence, max_wait_ms, min_bytes, max_bytes, max_messages } = command;
@@ -40,7 +43,7 @@ pub(super) fn list_sequences(command: CmdNatsListSequences) -> Command {
 /// # Errors
 /// A stream's id is invalid.
 pub(super) fn subscribe(command: CmdNatsSubscribe) -> Result<Subscribed, String> {
-    let on_lag = command.on_lag();
+    let (on_lag, table) = (command.on_lag(), table(command.snapshot(), command.away_ms));
     let CmdNatsSubscribe { sources, filters, max_batch_bytes, max_batch_messages, linger_ms, credit, .. } =
         command;
     let command = SubscribeCommand {
@@ -51,6 +54,7 @@ pub(super) fn subscribe(command: CmdNatsSubscribe) -> Result<Subscribed, String>
         max_records: size(max_batch_messages),
         linger: Duration::from_millis(linger_ms.into()),
         skips: on_lag == OnLag::Skip,
+        table,
     };
     Ok(Subscribed { command, credit })
 }
@@ -148,7 +152,18 @@ pub(super) fn event(item: Item) -> Option<Resp> {
     let event = match item {
         Item::Subscribed(topics) => {
             let streams = topics.into_iter().map(subscribed).collect();
-            return Some(Resp::NatsSubscribedResp(NatsSubscribedResp { streams }));
+            return Some(Resp::NatsSubscribedResp(NatsSubscribedResp { streams, snapshot: false }));
+        }
+        Item::Snapshot(topics) => {
+            let streams = topics.into_iter().map(subscribed).collect();
+            return Some(Resp::NatsSubscribedResp(NatsSubscribedResp { streams, snapshot: true }));
+        }
+        Item::Building { place: Place { topic, offset, .. }, end } => {
+            Event::Building(Building { stream: topic.to_string(), next_sequence: offset, end })
+        }
+        Item::SnapshotEnd { skipped } => Event::SnapshotEnd(SnapshotEnd { skipped }),
+        Item::LogStart(Place { topic, offset, .. }) => {
+            Event::FirstSequence(FirstSequence { stream: topic.to_string(), sequence: offset })
         }
         Item::CaughtUp { place: Place { topic, offset, .. }, .. } => {
             Event::CaughtUp(CaughtUp { stream: topic.to_string(), next_sequence: offset })

@@ -385,6 +385,13 @@ pub struct CmdKafkaSubscribe {
     pub credit: ::core::option::Option<u64>,
     #[prost(enumeration = "OnLag", tag = "8")]
     pub on_lag: i32,
+    /// With LATEST_PER_KEY, sources have no `from`, `on_lag` is WAIT and `isolation` READ_COMMITTED, whatever it says.
+    #[prost(enumeration = "Snapshot", tag = "9")]
+    pub snapshot: i32,
+    /// With LATEST_PER_KEY and `next`: how long ago the client last got something from this subscription, in milliseconds. After
+    /// the bridge's `read.table_away_ms`, the subscription begins with a snapshot instead of going on.
+    #[prost(uint64, tag = "10")]
+    pub away_ms: u64,
 }
 /// A topic to read.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -565,6 +572,12 @@ pub struct CmdNatsSubscribe {
     pub credit: ::core::option::Option<u64>,
     #[prost(enumeration = "OnLag", tag = "8")]
     pub on_lag: i32,
+    /// As in `CmdKafkaSubscribe`. To go on with a table, sources have `sequence`.
+    #[prost(enumeration = "Snapshot", tag = "9")]
+    pub snapshot: i32,
+    /// As in `CmdKafkaSubscribe`.
+    #[prost(uint64, tag = "10")]
+    pub away_ms: u64,
 }
 /// A stream to read.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -874,6 +887,10 @@ pub struct PartitionMetadata {
 pub struct KafkaSubscribedResp {
     #[prost(message, repeated, tag = "1")]
     pub topics: ::prost::alloc::vec::Vec<SubscribedTopic>,
+    /// A snapshot follows: the first one, or another one because the subscription cannot go on from where it was. Whatever the
+    /// client has of these topics and does not get until `SnapshotEnd` is no part of the table any more.
+    #[prost(bool, tag = "2")]
+    pub snapshot: bool,
 }
 /// A topic of a subscription.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -910,7 +927,7 @@ pub struct KafkaDeliveryResp {
 /// Something that happened to a subscription.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct KafkaSubscriptionEvent {
-    #[prost(oneof = "kafka_subscription_event::Event", tags = "1, 2, 3")]
+    #[prost(oneof = "kafka_subscription_event::Event", tags = "1, 2, 3, 4, 5, 6")]
     pub event: ::core::option::Option<kafka_subscription_event::Event>,
 }
 /// Nested message and enum types in `KafkaSubscriptionEvent`.
@@ -1007,6 +1024,38 @@ pub mod kafka_subscription_event {
         #[prost(int64, tag = "4")]
         pub since: i64,
     }
+    /// The bridge reads a log for its table. Told about once a second, until the snapshot begins.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Building {
+        #[prost(string, tag = "1")]
+        pub topic: ::prost::alloc::string::String,
+        #[prost(int32, tag = "2")]
+        pub partition: i32,
+        /// The offset up to which it is read.
+        #[prost(int64, tag = "3")]
+        pub next_offset: i64,
+        /// The offset where the snapshot can begin.
+        #[prost(int64, tag = "4")]
+        pub end: i64,
+    }
+    /// The snapshot is complete: the records of the logs follow.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct SnapshotEnd {
+        /// The records without a key that were left out, as counted since the bridge built the tables.
+        #[prost(uint64, tag = "1")]
+        pub skipped: u64,
+    }
+    /// Records before this offset were deleted, by the topic's retention or by someone: those that a client has of the partition are no
+    /// part of the table any more.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct LogStart {
+        #[prost(string, tag = "1")]
+        pub topic: ::prost::alloc::string::String,
+        #[prost(int32, tag = "2")]
+        pub partition: i32,
+        #[prost(int64, tag = "3")]
+        pub offset: i64,
+    }
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
     pub enum Event {
         #[prost(message, tag = "1")]
@@ -1015,6 +1064,12 @@ pub mod kafka_subscription_event {
         Skipped(Skipped),
         #[prost(message, tag = "3")]
         Retrying(Retrying),
+        #[prost(message, tag = "4")]
+        Building(Building),
+        #[prost(message, tag = "5")]
+        SnapshotEnd(SnapshotEnd),
+        #[prost(message, tag = "6")]
+        LogStart(LogStart),
     }
 }
 /// Answers `CmdKafkaProduce`.
@@ -1096,6 +1151,9 @@ pub struct ListedSequence {
 pub struct NatsSubscribedResp {
     #[prost(message, repeated, tag = "1")]
     pub streams: ::prost::alloc::vec::Vec<SubscribedStream>,
+    /// As in `KafkaSubscribedResp`.
+    #[prost(bool, tag = "2")]
+    pub snapshot: bool,
 }
 /// A stream of a subscription.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1127,7 +1185,7 @@ pub struct NatsDeliveryResp {
 /// Something that happened to a subscription.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct NatsSubscriptionEvent {
-    #[prost(oneof = "nats_subscription_event::Event", tags = "1, 2, 3")]
+    #[prost(oneof = "nats_subscription_event::Event", tags = "1, 2, 3, 4, 5, 6")]
     pub event: ::core::option::Option<nats_subscription_event::Event>,
 }
 /// Nested message and enum types in `NatsSubscriptionEvent`.
@@ -1169,6 +1227,27 @@ pub mod nats_subscription_event {
         #[prost(int64, tag = "4")]
         pub since: i64,
     }
+    /// As `KafkaSubscriptionEvent.Building`.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Building {
+        #[prost(string, tag = "1")]
+        pub stream: ::prost::alloc::string::String,
+        /// The sequence up to which it is read.
+        #[prost(int64, tag = "3")]
+        pub next_sequence: i64,
+        /// The sequence where the snapshot can begin.
+        #[prost(int64, tag = "4")]
+        pub end: i64,
+    }
+    /// Messages before this sequence have expired or were deleted: those that a client has of the stream are no part of the table any
+    /// more.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct FirstSequence {
+        #[prost(string, tag = "1")]
+        pub stream: ::prost::alloc::string::String,
+        #[prost(int64, tag = "3")]
+        pub sequence: i64,
+    }
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
     pub enum Event {
         #[prost(message, tag = "1")]
@@ -1177,6 +1256,12 @@ pub mod nats_subscription_event {
         Skipped(Skipped),
         #[prost(message, tag = "3")]
         Retrying(Retrying),
+        #[prost(message, tag = "4")]
+        Building(Building),
+        #[prost(message, tag = "5")]
+        SnapshotEnd(super::kafka_subscription_event::SnapshotEnd),
+        #[prost(message, tag = "6")]
+        FirstSequence(FirstSequence),
     }
 }
 /// Answers `CmdNatsPublish`.
@@ -1226,6 +1311,43 @@ impl Isolation {
         match value {
             "READ_UNCOMMITTED" => Some(Self::ReadUncommitted),
             "READ_COMMITTED" => Some(Self::ReadCommitted),
+            _ => None,
+        }
+    }
+}
+/// What comes before the records that are written from now on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Snapshot {
+    /// Nothing.
+    NoSnapshot = 0,
+    /// A table: the newest record of each key, then each change. Only topics that the route lists under `tables` have one.
+    ///
+    /// `KafkaSubscribedResp` with `snapshot` says where each log goes on. Deliveries with the newest record of each key before that
+    /// follow, in no order of partitions, then `SnapshotEnd`, then the records of the logs. A client whose connection is lost
+    /// before `SnapshotEnd` subscribes anew; afterwards it goes on with `next`. A record without value removes its key. It can
+    /// be without timestamp type and headers: then the key's newest record is one that the client's filters or rows leave out. On NATS,
+    /// the subject is the key, and a message with the header `KV-Operation: DEL` or `PURGE` removes it. Records without a key are
+    /// no part of a table. Each partition has keys of its own: if two have the same key, the record with the later timestamp is the
+    /// newest.
+    LatestPerKey = 1,
+}
+impl Snapshot {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::NoSnapshot => "NO_SNAPSHOT",
+            Self::LatestPerKey => "LATEST_PER_KEY",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "NO_SNAPSHOT" => Some(Self::NoSnapshot),
+            "LATEST_PER_KEY" => Some(Self::LatestPerKey),
             _ => None,
         }
     }

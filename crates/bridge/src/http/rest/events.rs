@@ -12,6 +12,7 @@ mod query;
 mod stream;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Method, StatusCode, header};
 use sluicegate_backend::{CommandError, Fault, System};
@@ -21,7 +22,7 @@ use sluicegate_dialect::http::media_type::EVENT_STREAM;
 use tokio::sync::mpsc;
 
 use self::event::Events;
-use self::id::{Id, MAX_PARTITIONS, Positions};
+use self::id::{Id, MAX_PARTITIONS, Positions, now};
 use self::query::EventsQuery;
 use super::super::problem::{Problem, ProblemKind};
 use super::super::request::Request;
@@ -75,6 +76,12 @@ pub(super) async fn get(
             Refused::Failed(error) => failed(error).await,
         });
     }
+    let is_table = command.table.is_some();
+    if let (Some(table), Some(at)) = (&mut command.table, last.as_ref().and_then(|last| last.positions.at)) {
+        table.away = Duration::from_secs(now().saturating_sub(at));
+    }
+    // An id without a time is of a stream that is no table.
+    let last = last.filter(|last| !is_table || last.positions.at.is_some());
     if let (Some(Id { positions, .. }), Some(source)) = (&last, command.sources.first_mut()) {
         source.next = positions.next();
         source.topic_id = positions.topic_id;
@@ -95,7 +102,7 @@ pub(super) async fn get(
                       (limits.max_sessions, over HTTP/1.1 limits.max_connections), try again";
         return Err(Problem::new(ProblemKind::Unavailable, detail));
     }
-    let events = Events::new(system, format, Positions::new(partition));
+    let events = Events::new(system, format, Positions::new(partition), is_table);
     tokio::spawn(stream::run(subscription, events, grant.clone(), running.drain().clone(), frames));
     Ok(response)
 }

@@ -9,7 +9,7 @@ use sluicegate_backend::number::whole_number;
 use sluicegate_dialect as dialect;
 use sluicegate_dialect::http::HttpWords;
 use sluicegate_dialect::http::body::escaped_name;
-use sluicegate_dialect::http::resource::Resource;
+use sluicegate_dialect::http::resource::{Get, Resource};
 
 use super::super::problem::{Problem, ProblemKind};
 
@@ -20,6 +20,8 @@ pub(super) struct Target {
     /// A topic or stream; none for the list of all.
     pub(super) topic: Option<String>,
     pub(super) partition: Option<i32>,
+    /// A key; empty for other resources.
+    pub(super) key: Vec<u8>,
 }
 
 impl Target {
@@ -31,8 +33,13 @@ impl Target {
         let words = dialect::of(system).words();
         let found = words.resources.find(path).ok_or_else(|| unknown(path, system))?;
         let topic = found.topic.map(|topic| log_name(&topic, system)).transpose()?;
-        let partition = found.partition.map(|partition| partition_number(&partition)).transpose()?;
-        Ok(Self { resource: found.resource, topic, partition })
+        let (mut partition, mut key) = (None, Vec::new());
+        match found.part {
+            None => {}
+            Some(part) if found.resource.get == Some(Get::Key) => key = key_bytes(&part, system)?,
+            Some(part) => partition = Some(partition_number(&part)?),
+        }
+        Ok(Self { resource: found.resource, topic, partition, key })
     }
 
     /// Parses the query of a read.
@@ -83,15 +90,26 @@ fn partition_number(segment: &str) -> Result<i32, Problem> {
     })
 }
 
+fn key_bytes(segment: &str, system: System) -> Result<Vec<u8>, Problem> {
+    let key = is_percent_encoded(segment).then(|| percent_decode_str(segment).collect());
+    key.ok_or_else(|| {
+        let key = dialect::of(system).words().key;
+        Problem::new(ProblemKind::Malformed, format!("expected a {key} in the path, percent-encoded"))
+    })
+}
+
 /// Decodes RFC 3986, section 2.1. `None` if the encoding is invalid or not UTF-8.
 fn percent_decoded(text: &str) -> Option<String> {
-    // The crate keeps invalid sequences as they are.
+    let decoded = percent_decode_str(text).decode_utf8().ok().filter(|_| is_percent_encoded(text));
+    decoded.map(Cow::into_owned)
+}
+
+/// Whether every `%` begins an encoded byte. The crate keeps others as they are.
+fn is_percent_encoded(text: &str) -> bool {
     let is_encoded = |after: &str| {
         after.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
     };
-    let is_valid = text.split('%').skip(1).all(is_encoded);
-    let decoded = percent_decode_str(text).decode_utf8().ok().filter(|_| is_valid);
-    decoded.map(Cow::into_owned)
+    text.split('%').skip(1).all(is_encoded)
 }
 
 /// The parameters of a query, all known. Only lists can be repeated.

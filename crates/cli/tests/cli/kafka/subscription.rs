@@ -23,7 +23,7 @@ pub(super) fn answers(command: &CmdKafkaSubscribe) -> Vec<Resp> {
         told.extend(begins.iter().flat_map(|begin| read(&topic, *begin)));
         topics.push(SubscribedTopic { topic, topic_id: "id".into(), partitions: begins });
     }
-    told.insert(0, Resp::KafkaSubscribedResp(KafkaSubscribedResp { topics }));
+    told.insert(0, Resp::KafkaSubscribedResp(KafkaSubscribedResp { topics, snapshot: false }));
     told
 }
 

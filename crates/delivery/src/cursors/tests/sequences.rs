@@ -100,7 +100,7 @@ fn transaction_is_told_once_until_the_cursor_moves() {
     apply(&mut cursors, "take");
     let told = "AtEnd: delivery up to 5, moved, wait at the end 5000 ms, delivered 5 records, 50 bytes";
     assert_eq!(outputs(&mut cursors), told);
-    cursors.handle(0, Event::StillAtEnd { end: 12 }, *NOW);
+    cursors.handle(0, Event::StillAtEnd { start: -1, end: 12 }, *NOW);
     assert_eq!(outputs(&mut cursors), "AtEnd: caught up at 5, blocked until 12, wait at the end");
 }
 

@@ -6,7 +6,7 @@ use sluicegate_backend::{CommandError, DeliveryReport, ListedOffset, Written};
 use sluicegate_delivery::{Item, Place, SubscribedTopic};
 
 use crate::error::{MAX_ERROR_BYTES, error_resp};
-use crate::json_sessions::answer::{results, text};
+use crate::json_sessions::answer::{LATEST_PER_KEY, SnapshotEnd, results, text};
 use crate::json_sessions::error::Error;
 use crate::json_sessions::subscribe::id_text;
 use crate::kafka::SYSTEM;
@@ -28,7 +28,20 @@ pub(in crate::kafka) fn produced(sequence: i64, reports: Vec<DeliveryReport>) ->
 pub(in crate::kafka) fn item(sequence: i64, item: &Item) -> Option<Bytes> {
     Some(match item {
         Item::Subscribed(topics) => {
-            text(sequence, &Subscribed { subscribed: topics.iter().map(topic).collect() })
+            text(sequence, &Subscribed { subscribed: topics.iter().map(topic).collect(), snapshot: None })
+        }
+        Item::Snapshot(topics) => {
+            let subscribed = topics.iter().map(topic).collect();
+            text(sequence, &Subscribed { subscribed, snapshot: Some(LATEST_PER_KEY) })
+        }
+        Item::Building { place, end } => {
+            let building = Part { partition: place.partition, next: place.offset, end: *end };
+            text(sequence, &Building { topic: &place.topic, building })
+        }
+        Item::SnapshotEnd { skipped } => text(sequence, &SnapshotEnd::new(*skipped)),
+        Item::LogStart(place) => {
+            let log_start = PartitionStart { partition: place.partition, offset: place.offset };
+            text(sequence, &LogStart { topic: &place.topic, log_start })
         }
         Item::CaughtUp { place, blocked_until } => {
             let open_transaction = blocked_until.map(|end| OpenTransaction { end });
@@ -66,6 +79,33 @@ struct Produced {
 #[derive(Serialize)]
 struct Subscribed<'a> {
     subscribed: Vec<Topic<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    snapshot: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct Building<'a> {
+    topic: &'a str,
+    building: Part,
+}
+
+#[derive(Serialize)]
+struct Part {
+    partition: i32,
+    next: i64,
+    end: i64,
+}
+
+#[derive(Serialize)]
+struct LogStart<'a> {
+    topic: &'a str,
+    log_start: PartitionStart,
+}
+
+#[derive(Serialize)]
+struct PartitionStart {
+    partition: i32,
+    offset: i64,
 }
 
 #[derive(Serialize)]
@@ -208,6 +248,17 @@ mod tests {
             &Item::Retrying { place: place(9), error: denied(), since },
             &format!(r#"{{"id":7,"topic":"t","retrying":{{"partition":1,"since":8,"error":{DENIED}}}}}"#),
         );
+        let topic = SubscribedTopic { topic: "t".into(), topic_id: None, partitions: vec![(1, 5)] };
+        check(
+            &Item::Snapshot(vec![topic]),
+            r#"{"id":7,"subscribed":[{"topic":"t","partitions":{"1":5}}],"snapshot":"latest_per_key"}"#,
+        );
+        check(
+            &Item::Building { place: place(3), end: 5 },
+            r#"{"id":7,"topic":"t","building":{"partition":1,"next":3,"end":5}}"#,
+        );
+        check(&Item::SnapshotEnd { skipped: 2 }, r#"{"id":7,"snapshot_end":{"skipped":2}}"#);
+        check(&Item::LogStart(place(4)), r#"{"id":7,"topic":"t","log_start":{"partition":1,"offset":4}}"#);
         assert_eq!(item(7, &Item::Ended { place: place(9), error: denied() }), None);
     }
 }

@@ -15,7 +15,8 @@ use crate::json_sessions::filter::Filter;
 use crate::json_sessions::list::List;
 use crate::json_sessions::object::{Object, object};
 use crate::json_sessions::subscribe::{
-    MAX_BATCH_BYTES, MAX_BATCH_RECORDS, OnLagName, TopicId, at_most, bounded, check_len, filters, one_or_many,
+    MAX_BATCH_BYTES, MAX_BATCH_RECORDS, OnLagName, SnapshotName, TopicId, at_most, bounded, check_len,
+    filters, one_or_many, table,
 };
 use crate::limits::MAX_SOURCES;
 
@@ -44,6 +45,9 @@ pub(super) struct Subscribe<'a> {
     credit: Option<u64>,
     #[serde(default)]
     on_lag: OnLagName,
+    snapshot: Option<SnapshotName>,
+    #[serde(default)]
+    away_ms: u64,
 }
 
 impl<'a> Subscribe<'a> {
@@ -72,6 +76,7 @@ impl<'a> Subscribe<'a> {
             max_records: bounded(self.max_batch_records, MAX_BATCH_RECORDS),
             linger: Duration::from_millis(self.linger_ms.into()),
             skips: self.on_lag.skips(),
+            table: table(self.snapshot, self.away_ms),
         };
         Ok((Subscribed { command, credit: self.credit }, format))
     }

@@ -6,7 +6,7 @@ use sluicegate_backend::{CommandError, DeliveryReport, ListedOffset};
 use sluicegate_delivery::{Item, SubscribedTopic};
 
 use crate::error::{MAX_ERROR_BYTES, error_resp};
-use crate::json_sessions::answer::{results, text};
+use crate::json_sessions::answer::{LATEST_PER_KEY, SnapshotEnd, results, text};
 use crate::json_sessions::error::Error;
 use crate::json_sessions::subscribe::id_text;
 use crate::nats::SYSTEM;
@@ -28,7 +28,19 @@ pub(in crate::nats) fn published(sequence: i64, reports: Vec<DeliveryReport>) ->
 pub(in crate::nats) fn item(sequence: i64, item: &Item) -> Option<Bytes> {
     Some(match item {
         Item::Subscribed(streams) => {
-            text(sequence, &Subscribed { subscribed: streams.iter().map(stream).collect() })
+            text(sequence, &Subscribed { subscribed: streams.iter().map(stream).collect(), snapshot: None })
+        }
+        Item::Snapshot(streams) => {
+            let subscribed = streams.iter().map(stream).collect();
+            text(sequence, &Subscribed { subscribed, snapshot: Some(LATEST_PER_KEY) })
+        }
+        Item::Building { place, end } => {
+            let building = Part { next: place.offset, end: *end };
+            text(sequence, &Building { stream: &place.topic, building })
+        }
+        Item::SnapshotEnd { skipped } => text(sequence, &SnapshotEnd::new(*skipped)),
+        Item::LogStart(place) => {
+            text(sequence, &FirstSequence { stream: &place.topic, first_sequence: place.offset })
         }
         Item::CaughtUp { place, .. } => {
             text(sequence, &CaughtUp { stream: &place.topic, next: place.offset, caught_up: Empty {} })
@@ -56,6 +68,26 @@ struct Sequence {
 #[derive(Serialize)]
 struct Subscribed<'a> {
     subscribed: Vec<Stream<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    snapshot: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct Building<'a> {
+    stream: &'a str,
+    building: Part,
+}
+
+#[derive(Serialize)]
+struct Part {
+    next: i64,
+    end: i64,
+}
+
+#[derive(Serialize)]
+struct FirstSequence<'a> {
+    stream: &'a str,
+    first_sequence: i64,
 }
 
 #[derive(Serialize)]

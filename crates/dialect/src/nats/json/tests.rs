@@ -29,6 +29,7 @@ fn subscription_names_streams_and_subjects() {
             max_records: 9,
             linger: Duration::from_millis(3),
             skips: true,
+            table: None,
         };
         assert_eq!(subscribed, Subscribed { command, credit: Some(8) }, "{text}");
     }

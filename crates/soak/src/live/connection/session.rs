@@ -80,6 +80,7 @@ impl Session {
                     to: skipped.to,
                 },
                 nats::Event::Retrying(_) => Told::Other,
+                other => panic!("{other:?} of a subscription that is no table"),
             },
             Resp::KafkaDeliveryResp(delivery) => {
                 if self.has_credit {
@@ -96,6 +97,7 @@ impl Session {
                     Told::Skipped { partition: skipped.partition, from: skipped.from, to: skipped.to }
                 }
                 Event::Retrying(_) => Told::Other,
+                other => panic!("{other:?} of a subscription that is no table"),
             },
             Resp::ErrorResp(error) if error.retriable => return None,
             other => panic!("{other:?} of a subscription"),

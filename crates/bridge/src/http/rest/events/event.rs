@@ -5,7 +5,7 @@ use std::io::Write as _;
 use serde::Serialize;
 use sluicegate_backend::{CommandError, DecodeMessages as _, Fault, Fetched, System};
 use sluicegate_delivery::grant::TermCause;
-use sluicegate_delivery::{Item, Place};
+use sluicegate_delivery::{Item, Place, SubscribedTopic};
 use sluicegate_dialect as dialect;
 use sluicegate_dialect::http::failure::Failure;
 use sluicegate_dialect::json::format::Format;
@@ -13,7 +13,7 @@ use sluicegate_protocol::error_code::{INVALID_REQUEST, TOPIC_AUTHORIZATION_FAILE
 use sluicegate_shared_log::Ends;
 
 use super::super::super::response::FRAME_BYTES;
-use super::id::{self, MAX_PARTITIONS, Positions};
+use super::id::{self, MAX_PARTITIONS, Positions, now};
 
 /// Writes the events of one stream.
 pub(super) struct Events {
@@ -24,13 +24,25 @@ pub(super) struct Events {
     base: String,
     /// Records that are left to write, and their partition.
     delivery: Option<(i32, Fetched)>,
+    is_table: bool,
+    /// Whether a snapshot is not complete: a client that comes back begins anew.
+    is_in_snapshot: bool,
     /// Whether the stream has ended.
     pub(super) is_over: bool,
 }
 
 impl Events {
-    pub(super) fn new(system: System, format: Format, positions: Positions) -> Self {
-        Self { system, format, positions, base: String::new(), delivery: None, is_over: false }
+    pub(super) fn new(system: System, format: Format, positions: Positions, is_table: bool) -> Self {
+        Self {
+            system,
+            format,
+            positions,
+            base: String::new(),
+            delivery: None,
+            is_table,
+            is_in_snapshot: false,
+            is_over: false,
+        }
     }
 
     /// Whether records are left to write.
@@ -42,15 +54,32 @@ impl Events {
     pub(super) fn put(&mut self, text: &mut Vec<u8>, item: Item) {
         match item {
             Item::Subscribed(topics) => {
-                self.positions.topic_id = topics.first().and_then(|topic| topic.topic_id);
-                for (partition, offset) in topics.into_iter().flat_map(|topic| topic.partitions) {
-                    if !self.positions.set(partition, offset) {
-                        return self.fail(text, None, &too_many_partitions());
-                    }
+                if self.begin(text, topics) {
+                    self.put_id(text);
+                    text.push(b'\n');
                 }
-                self.base = self.positions.encode();
-                self.put_id(text);
-                text.push(b'\n');
+            }
+            Item::Snapshot(topics) => {
+                self.positions = self.positions.emptied();
+                self.is_in_snapshot = true;
+                if self.begin(text, topics) {
+                    // The HTML standard, section 9.2.6: an empty id is none.
+                    text.extend_from_slice(b"id\n");
+                    self.put_event(text, "snapshot", |text| text.extend_from_slice(b"{}"));
+                }
+            }
+            Item::Building { place, end } => {
+                let building = Building { partition: self.shown(place.partition), next: place.offset, end };
+                self.put_event(text, "building", |text| put_json(text, &building));
+            }
+            Item::SnapshotEnd { skipped } => {
+                self.is_in_snapshot = false;
+                self.encode();
+                self.put_event(text, "snapshot-end", |text| put_json(text, &SnapshotEnd { skipped }));
+            }
+            Item::LogStart(place) => {
+                let start = LogStart { partition: self.shown(place.partition), offset: place.offset };
+                self.put_event(text, "log-start", |text| put_json(text, &start));
             }
             Item::Delivery { next, messages, .. } if messages.is_empty() => {
                 self.move_to(&next);
@@ -82,6 +111,35 @@ impl Events {
         }
     }
 
+    /// Goes to where the partitions begin. False: the stream has ended.
+    fn begin(&mut self, text: &mut Vec<u8>, topics: Vec<SubscribedTopic>) -> bool {
+        self.positions.topic_id = topics.first().and_then(|topic| topic.topic_id);
+        for (partition, offset) in topics.into_iter().flat_map(|topic| topic.partitions) {
+            if !self.positions.set(partition, offset) {
+                self.fail(text, None, &too_many_partitions());
+                return false;
+            }
+        }
+        self.encode();
+        true
+    }
+
+    /// Writes that nothing happens. The client of a table learns when it was there.
+    pub(super) fn put_comment(&mut self, text: &mut Vec<u8>) {
+        if self.is_table && !self.is_in_snapshot {
+            self.encode();
+            self.put_id(text);
+            text.push(b'\n');
+        } else {
+            text.extend_from_slice(COMMENT);
+        }
+    }
+
+    fn encode(&mut self) {
+        self.positions.at = self.is_table.then(now);
+        self.base = self.positions.encode();
+    }
+
     /// Writes records of the delivery: as many as a frame has room for, but one at least.
     pub(super) fn put_records(&mut self, text: &mut Vec<u8>) {
         while text.len() < FRAME_BYTES
@@ -90,13 +148,15 @@ impl Events {
             let partition = *partition;
             let Some((message, rest)) = fetched.first() else {
                 let _ = self.positions.set(partition, fetched.next_offset);
-                self.base = self.positions.encode();
                 self.delivery = None;
+                self.encode();
                 return;
             };
             fetched.advance_to(rest);
-            // Cannot fail: a `Vec` accepts all writes.
-            let _ = writeln!(text, "id: {}.{partition}.{}", self.base, message.offset.saturating_add(1));
+            if !self.is_in_snapshot {
+                // Cannot fail: a `Vec` accepts all writes.
+                let _ = writeln!(text, "id: {}.{partition}.{}", self.base, message.offset.saturating_add(1));
+            }
             put_data(text, |text| {
                 dialect::of(self.system).put_message(text, partition, &message, self.format);
             });
@@ -111,7 +171,7 @@ impl Events {
     /// Moves a partition that has a position.
     fn move_to(&mut self, place: &Place) {
         let _ = self.positions.set(place.partition, place.offset);
-        self.base = self.positions.encode();
+        self.encode();
     }
 
     /// Writes the end of a stream whose client's grant has ended. Another one continues at the same place.
@@ -146,7 +206,9 @@ impl Events {
     }
 
     fn put_id(&self, text: &mut Vec<u8>) {
-        let _ = writeln!(text, "id: {}", self.base);
+        if !self.is_in_snapshot {
+            let _ = writeln!(text, "id: {}", self.base);
+        }
     }
 }
 
@@ -174,7 +236,7 @@ fn too_many_partitions() -> CommandError {
 }
 
 /// A comment, which clients ignore.
-pub(super) const COMMENT: &[u8] = b":\n\n";
+const COMMENT: &[u8] = b":\n\n";
 
 #[derive(Serialize)]
 struct Skipped {
@@ -183,4 +245,24 @@ struct Skipped {
     from: i64,
     to: i64,
     cause: &'static str,
+}
+
+#[derive(Serialize)]
+struct Building {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    partition: Option<i32>,
+    next: i64,
+    end: i64,
+}
+
+#[derive(Serialize)]
+struct SnapshotEnd {
+    skipped: u64,
+}
+
+#[derive(Serialize)]
+struct LogStart {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    partition: Option<i32>,
+    offset: i64,
 }

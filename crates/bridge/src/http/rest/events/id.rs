@@ -6,6 +6,8 @@
 //! `.PARTITION.OFFSET`. This is exact: a delivery has records of one partition only, in order, and other partitions do
 //! not move during it.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use prost::encoding::{decode_varint, encode_varint};
@@ -25,6 +27,8 @@ pub(super) struct Id {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Positions {
     pub(super) topic_id: Option<u128>,
+    /// When a table was there, in seconds since 1970; None: the stream is no table.
+    pub(super) at: Option<u64>,
     of: Of,
 }
 
@@ -78,7 +82,15 @@ impl Positions {
     /// No positions yet of a topic, or of one partition. The topic's id is not known yet.
     pub(super) fn new(partition: Option<i32>) -> Self {
         let of = partition.map_or(Of::Topic(Vec::new()), |partition| Of::Partition(partition, 0));
-        Self { topic_id: None, of }
+        Self { topic_id: None, at: None, of }
+    }
+
+    /// No positions yet of the same topic or partition.
+    pub(super) fn emptied(&self) -> Self {
+        Self::new(match self.of {
+            Of::Topic(_) => None,
+            Of::Partition(partition, _) => Some(partition),
+        })
     }
 
     /// Moves a partition. False if there is no room for it: more than [`MAX_PARTITIONS`] do not fit into an `id`.
@@ -119,14 +131,19 @@ impl Positions {
         offsets.iter().enumerate().map(move |(index, offset)| (number(index), *offset))
     }
 
-    /// As the base of an `id`: a first byte, the topic's id if the cluster tells it, and the partition if it is one.
+    /// As the base of an `id`: a first byte, the topic's id if the cluster tells it, the time if it is a table, and
+    /// the partition if it is one.
     /// The offsets are differences from the one before, because those of a topic are often similar.
     pub(super) fn encode(&self) -> String {
         let (has_topic_id, is_partition) = (self.topic_id.is_some(), matches!(self.of, Of::Partition(..)));
-        let mut bytes = vec![
-            VERSION | if has_topic_id { TOPIC_ID } else { 0 } | if is_partition { PARTITION } else { 0 },
-        ];
+        let flags = [(TOPIC_ID, has_topic_id), (PARTITION, is_partition), (TABLE, self.at.is_some())];
+        let flags =
+            flags.into_iter().filter(|(_, is_set)| *is_set).fold(VERSION, |all, (flag, _)| all | flag);
+        let mut bytes = vec![flags];
         bytes.extend(self.topic_id.iter().flat_map(|id| id.to_be_bytes()));
+        if let Some(at) = self.at {
+            encode_varint(at, &mut bytes);
+        }
         if let Of::Partition(partition, _) = self.of {
             encode_varint(u64::from(partition.unsigned_abs()), &mut bytes);
         }
@@ -145,7 +162,7 @@ impl Positions {
 
     fn decode(bytes: &[u8]) -> Option<Self> {
         let (first, mut rest) = bytes.split_first()?;
-        if first & !(TOPIC_ID | PARTITION) != VERSION {
+        if first & !(TOPIC_ID | PARTITION | TABLE) != VERSION {
             return None;
         }
         let topic_id = match first & TOPIC_ID {
@@ -155,6 +172,10 @@ impl Positions {
                 rest = behind;
                 Some(u128::from_be_bytes(*id))
             }
+        };
+        let at = match first & TABLE {
+            0 => None,
+            _ => Some(decode_varint(&mut rest).ok()?),
         };
         let partition = match first & PARTITION {
             0 => None,
@@ -176,8 +197,13 @@ impl Positions {
             (Some(partition), [offset]) => Of::Partition(partition, *offset),
             _ => return None,
         };
-        rest.is_empty().then_some(Self { topic_id, of })
+        rest.is_empty().then_some(Self { topic_id, at, of })
     }
+}
+
+/// Seconds since 1970.
+pub(super) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// The `id` of a stream that has ended with an error that a retry does not help.
@@ -191,13 +217,15 @@ pub(super) const MAX_PARTITIONS: usize = 256;
 const VERSION: u8 = 1 << 2;
 /// The first byte's flag for a topic id.
 const TOPIC_ID: u8 = 1 << 1;
+/// The first byte's flag for a table.
+const TABLE: u8 = 1 << 3;
 /// The first byte's flag for a stream of one partition.
 const PARTITION: u8 = 1;
 const OVER: &str = "over";
 
 /// The longest `id`: that of the most partitions, with offsets that need ten bytes each.
 const MAX_BYTES: usize =
-    4 * (1 + 16 + 10 * MAX_PARTITIONS).div_ceil(3) + ".2147483647.9223372036854775807".len();
+    (4 * (1 + 16 + 10 + 10 * MAX_PARTITIONS)).div_ceil(3) + ".2147483647.9223372036854775807".len();
 const _: () = assert!(MAX_BYTES < 4 * 1024);
 
 #[cfg(test)]
@@ -251,6 +279,7 @@ mod tests {
             (0..MAX_PARTITIONS).map(|number| if number % 2 == 0 { i64::MAX } else { 0 }).collect();
         let mut positions = of_topic(&offsets);
         assert!(!positions.set(256, 0) && !positions.set(-1, 0));
+        positions.at = Some(u64::MAX);
         let text = format!("{}.{}.{}", positions.encode(), i32::MAX, i64::MAX);
         assert_eq!(text.len(), MAX_BYTES);
         check(&positions.encode(), Some((&positions, false)));
@@ -264,10 +293,11 @@ mod tests {
         #[test]
         fn ids_are_exact_and_cut_ones_are_safe(
             topic_id: Option<u128>,
+            at: Option<u64>,
             partition in prop::option::of(0..=i32::MAX),
             offsets in prop::collection::vec(prop_oneof![0..=i64::MAX, 0..1000_i64], 1..=MAX_PARTITIONS),
         ) {
-            let mut positions = Positions { topic_id, ..Positions::new(partition) };
+            let mut positions = Positions { topic_id, at, ..Positions::new(partition) };
             for (number, offset) in (0..).zip(&offsets) {
                 prop_assert!(positions.set(partition.unwrap_or(number), *offset));
             }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use sluicegate_backend::System;
-use sluicegate_backend::command::{RecordFilter, Source, Start, SubscribeCommand};
+use sluicegate_backend::command::{RecordFilter, Source, Start, SubscribeCommand, TableCommand};
 use sluicegate_delivery::{MAX_FILTERS, MAX_VALUES};
 use sluicegate_dialect as dialect;
 use sluicegate_dialect::http::HttpWords;
@@ -43,11 +43,11 @@ impl EventsQuery {
             dialect.check_key(key).map_err(|expected| invalid(words.key, expected))?;
         }
         let position = position(query, partition)?;
-        let (from, before_end) = match position {
+        let (from, before_end) = match &position {
             None => (Start::default(), None),
-            Some(Position::Time(time)) => (Start::Timestamp(time), None),
-            Some(Position::Offset(offset)) => (Start::Offset(offset), None),
-            Some(Position::BeforeEnd(count)) => (Start::default(), Some(count)),
+            Some(Position::Time(time)) => (Start::Timestamp(*time), None),
+            Some(Position::Offset(offset)) => (Start::Offset(*offset), None),
+            Some(Position::BeforeEnd(count)) => (Start::default(), Some(*count)),
         };
         let partitions = partition.into_iter().collect();
         let source = Source { topic: topic.to_owned(), partitions, from, ..Source::default() };
@@ -63,11 +63,20 @@ impl EventsQuery {
             Some("base64") => Format::Base64,
             Some(_) => return Err(invalid("format", "expected json, text or base64")),
         };
+        let table = match query.text("snapshot") {
+            None => None,
+            Some("latest_per_key") => Some(TableCommand::default()),
+            Some(_) => return Err(invalid("snapshot", "expected latest_per_key")),
+        };
+        if table.is_some() && position.is_some() {
+            return Err(invalid("snapshot", "expected it without from and timestamp"));
+        }
         let command = SubscribeCommand {
             sources: vec![source],
             committed,
             filters: filters(query, words)?,
             skips,
+            table,
             ..SubscribeCommand::default()
         };
         let last_event_id = query.text("last_event_id").filter(|id| !id.is_empty()).map(str::to_owned);

@@ -11,7 +11,7 @@ use sluicegate_telemetry::metrics::SessionEnd;
 use tokio::sync::mpsc::Sender;
 use tokio::time::timeout;
 
-use super::event::{COMMENT, Events};
+use super::event::Events;
 
 /// Sends what the subscription has, until it ends, the client leaves, its grant ends or the bridge drains. Every frame
 /// has whole events. The last one says if the client's identity has expired or was revoked.
@@ -85,7 +85,7 @@ async fn next(subscription: &mut Subscription, events: &mut Events, grant: &Gran
                     events.put(text, item);
                 }
             }
-            Err(_) => text.extend_from_slice(COMMENT),
+            Err(_) => events.put_comment(text),
         },
     }
 }

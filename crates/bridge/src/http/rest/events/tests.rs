@@ -53,7 +53,7 @@ async fn open_of(
     }
     let grant = Grant::all(&logs.cluster_of(system));
     let subscription = grant.subscribe(command).await.unwrap();
-    let events = Events::new(system, format, Positions::new(partition));
+    let events = Events::new(system, format, Positions::new(partition), false);
     let (sender, frames) = mpsc::channel(1);
     let drain = Drain::default();
     let run = tokio::spawn(stream::run(subscription, events, grant, drain.clone(), sender));
@@ -310,7 +310,7 @@ fn data_is_one_line() {
     let value = Some(Bytes::from_static(b"{\"a\":\r\n [1,\r2]}\n"));
     let message = KafkaMessage { offset: 4, value, key: Some("k\n".into()), ..Default::default() };
     let messages = KafkaFetchResp { messages: vec![message], ..Default::default() }.encode_to_vec().into();
-    let mut events = Events::new(System::Kafka, Format::Json, Positions::new(Some(0)));
+    let mut events = Events::new(System::Kafka, Format::Json, Positions::new(Some(0)), false);
     let mut text = Vec::new();
     let next = Place { topic: "t".into(), partition: 0, offset: 9 };
     events.put(&mut text, Item::Delivery { next, messages, end: 9 });

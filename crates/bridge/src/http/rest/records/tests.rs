@@ -241,7 +241,7 @@ fn query_of_a_stream_has_the_words_of_nats() {
 
 #[track_caller]
 fn check_fetch(query: &str, position: Position, max_bytes: usize, wait_ms: u64) {
-    let defaults = Reads { max_bytes: 1000, wait: Duration::from_millis(100) };
+    let defaults = Reads { max_bytes: 1000, wait: Duration::from_millis(100), table_away: Duration::ZERO };
     let (found, bounds) = parsed(query, System::Kafka).unwrap();
     let fetch = defaults.fetch(ClientKey::UNKNOWN, 0, bounds);
     let want = (position, max_bytes, Duration::from_millis(wait_ms), true);

@@ -319,7 +319,7 @@ impl Model {
                     self.handle(index, Event::Woken { end: lingers.then_some(end) });
                 } else if let Some(until) = until {
                     self.now.at = self.now.at.max(until);
-                    self.handle(index, Event::StillAtEnd { end });
+                    self.handle(index, Event::StillAtEnd { start: -1, end });
                 } else {
                     self.under_way.push(UnderWay::Wait { index, offset, until, lingers });
                 }
@@ -382,6 +382,9 @@ impl Model {
     fn tell(&mut self, item: Item) {
         let of = |partition: i32| partition as usize;
         match item {
+            Item::Snapshot(_) | Item::Building { .. } | Item::SnapshotEnd { .. } | Item::LogStart(_) => {
+                panic!("no table")
+            }
             Item::Subscribed(topics) => assert_eq!(topics[0].partitions.len(), 1),
             Item::Delivery { next, messages, .. } => {
                 let history = &mut self.histories[of(next.partition)];

@@ -53,6 +53,7 @@ fn each_member_has_its_field() {
         max_records: 2,
         linger: Duration::from_millis(3),
         skips: true,
+        table: None,
         ..of(command::Source::default()).command
     };
     let all = Subscribed { command, credit: Some(0) };

@@ -1,0 +1,99 @@
+//! The tables of a cluster's logs: the newest record of each key, in memory, for all clients.
+//!
+//! A table knows nothing of clients: what one of them is granted, or wants, is decided where it is read.
+//!
+//! - `log_table`: the table of one log, and how far that was read
+//! - `keeper`: the task that reads it
+//! - `look_up`: one key of all tables of a topic
+//! - `limits`: the memory of all of them, and the turns of those who ask for one
+
+mod keeper;
+mod limits;
+mod log_table;
+mod look_up;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use sluicegate_backend::{Log, Version};
+use sluicegate_fair_share::{ClientKey, Permits};
+
+use self::keeper::{Keeper, Outage};
+pub use self::limits::TableLimits;
+pub(crate) use self::log_table::{LogTable, Over, Progress};
+pub(crate) use self::look_up::NO_ROOM;
+use super::Cluster;
+
+/// The tables of one cluster.
+pub(super) struct Tables {
+    limits: TableLimits,
+    tables: Mutex<HashMap<TableKey, Arc<LogTable>>>,
+}
+
+/// A topic, and the number of a partition.
+type TableKey = (Arc<str>, i32);
+
+impl Tables {
+    pub(super) fn new(limits: TableLimits) -> Self {
+        Self { limits, tables: Mutex::default() }
+    }
+}
+
+impl Cluster {
+    /// The table of a log, for a client. If there is none, reading the log for it begins, and is counted to the client.
+    pub(crate) fn table(
+        self: &Arc<Self>,
+        source: ClientKey,
+        log: Log<'_>,
+        topic_id: Option<u128>,
+    ) -> Arc<LogTable> {
+        let key: TableKey = (Arc::from(log.topic), log.partition);
+        let Tables { limits, tables } = &self.tables;
+        let mut tables = tables.lock();
+        tables.retain(|_, table| !table.over().is_some_and(|over| over.is_past()));
+        if let Some(known) = tables.get(&key).filter(|table| table.is_of(topic_id)) {
+            return Arc::clone(known);
+        }
+        let holder = self.holder(source);
+        let table = LogTable::new(limits, holder.cluster, topic_id, self.system.first_entry);
+        let earlier = tables.insert(key.clone(), Arc::clone(&table));
+        drop(tables);
+        if let Some(earlier) = earlier {
+            earlier.end(Over::Outdated);
+        }
+        let keeper = Keeper {
+            cluster: Arc::downgrade(self),
+            key,
+            table: Arc::clone(&table),
+            limits: limits.clone(),
+            holder,
+            version: Version { topic_id, leader_epoch: None },
+            is_building: true,
+            outage: Outage::default(),
+        };
+        tokio::spawn(keeper.run());
+        table
+    }
+}
+
+impl Cluster {
+    /// The bytes of keys that the clients of tables have.
+    pub(crate) fn held_keys(&self) -> Arc<Permits> {
+        Arc::clone(self.tables.limits.held_keys())
+    }
+}
+
+impl Over {
+    /// Whether another table of the log can begin.
+    fn is_past(&self) -> bool {
+        match self {
+            Self::NoRoom { since } => since.elapsed() >= NO_ROOM_FOR,
+            Self::Outdated | Self::Failed(_) => true,
+        }
+    }
+}
+
+/// The time after which a log is read again whose table did not fit into memory.
+const NO_ROOM_FOR: Duration = Duration::from_secs(30);

@@ -1,0 +1,254 @@
+//! Reads a log into its table, and keeps it up while the log grows.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use sluicegate_backend::rate::ClusterRate;
+use sluicegate_backend::{Backend, CommandError, Fault, Fetch, Fetched, LOG_START, Log, Version};
+use sluicegate_fair_share::{ClientKey, Holder};
+use sluicegate_shared_log::Ends;
+use tokio::time::{Instant, sleep};
+
+use super::super::{Cluster, Parts};
+use super::TableKey;
+use super::limits::TableLimits;
+use super::log_table::{LogTable, Over};
+
+/// Reads one log for its table. Ends with the cluster, with the table, or if nobody uses it for [`IDLE`].
+pub(super) struct Keeper {
+    pub(super) cluster: Weak<Cluster>,
+    pub(super) key: TableKey,
+    pub(super) table: Arc<LogTable>,
+    pub(super) limits: TableLimits,
+    /// The client that asked for the table, to which building it is counted.
+    pub(super) holder: Holder,
+    /// The topic's id and the epoch of the leader that the records are from, as far as they are known.
+    pub(super) version: Version,
+    pub(super) is_building: bool,
+    pub(super) outage: Outage,
+}
+
+/// Failed reads since the last one that succeeded.
+#[derive(Debug, Default)]
+pub(super) struct Outage {
+    failures: u32,
+    missing: Option<Instant>,
+}
+
+/// The next step.
+enum Next {
+    Read,
+    Pause(Duration),
+    /// There is nothing to read before the log grows.
+    Wait,
+    End(Over),
+}
+
+impl Keeper {
+    /// Runs to the end of the table.
+    ///
+    /// # Cancel safety
+    /// A drop leaves the table as it is, and without an end.
+    pub(super) async fn run(mut self) {
+        let mut next = match self.parts() {
+            None => Next::End(Over::Outdated),
+            Some((parts, _)) => self.begin(&*parts.backend).await,
+        };
+        loop {
+            // A cluster that was removed must not be kept by its tables.
+            let Some((parts, scans)) = self.parts() else { return self.table.end(Over::Outdated) };
+            next = match next {
+                Next::Read => self.read(&*parts.backend, &scans).await,
+                Next::Pause(time) => {
+                    sleep(time).await;
+                    Next::Read
+                }
+                Next::Wait if self.is_idle() => Next::End(Over::Outdated),
+                Next::Wait => self.wait(&parts).await,
+                Next::End(over) => return self.table.end(over),
+            };
+        }
+    }
+
+    fn parts(&self) -> Option<(Arc<Parts>, ClusterRate)> {
+        let cluster = self.cluster.upgrade()?;
+        Some((cluster.parts.load_full(), cluster.scans()))
+    }
+
+    fn log(&self) -> Log<'_> {
+        Log { topic: &self.key.0, partition: self.key.1 }
+    }
+
+    fn source(&self) -> ClientKey {
+        self.holder.source
+    }
+
+    /// Goes to the start of the log.
+    async fn begin(&mut self, backend: &dyn Backend) -> Next {
+        match self.start(backend).await {
+            Err(error) => self.fail(error),
+            Ok(start) => self.kept(self.table.trim(Ends { start, ..Ends::UNKNOWN })),
+        }
+    }
+
+    async fn start(&self, backend: &dyn Backend) -> Result<i64, CommandError> {
+        use futures_util::StreamExt as _;
+        let asked = [(self.log(), LOG_START)];
+        let listed = backend.list_offsets(self.source(), &asked, true).next().await;
+        let (_, listed) = listed.unwrap_or_else(|| (0, Err(super::super::unanswered())));
+        Ok(listed?.offset)
+    }
+
+    fn kept(&self, is_kept: bool) -> Next {
+        // The table has its reason by now.
+        if is_kept { Next::Read } else { Next::End(Over::Outdated) }
+    }
+
+    async fn read(&mut self, backend: &dyn Backend, scans: &ClusterRate) -> Next {
+        let known = backend.version(self.log());
+        if let Some(next) = self.verify(backend, known).await {
+            return next;
+        }
+        let next = self.table.next();
+        let fetch = Fetch {
+            offset: next,
+            max_bytes: READ_BYTES,
+            wait: Duration::ZERO,
+            min_bytes: 0,
+            max_records: 0,
+            fill: false,
+            committed: true,
+            source: self.source(),
+        };
+        let _turn = match self.is_building {
+            true => Some(self.limits.turn(self.holder).await),
+            false => None,
+        };
+        match backend.fetch(self.log(), fetch, scans, &mut ()).await {
+            Err(error) if error.fault == Fault::OffsetOutOfRange => match self.start(backend).await {
+                Ok(start) if start > next => self.kept(self.table.trim(Ends { start, ..Ends::UNKNOWN })),
+                Ok(_) => self.missing(Over::Outdated),
+                Err(error) => self.fail(error),
+            },
+            Err(error) => self.fail(error),
+            Ok(read) => self.take(backend, scans, read).await,
+        }
+    }
+
+    async fn take(&mut self, backend: &dyn Backend, scans: &ClusterRate, read: Fetched) -> Next {
+        // The records are read again if another leader can have told of them.
+        if self.version.leader_epoch.is_some()
+            && backend.version(self.log()).leader_epoch != self.version.leader_epoch
+        {
+            return match backend.ask_version(self.source(), self.log()).await {
+                Ok(_) => Next::Pause(PAUSE),
+                Err(error) => self.fail(error),
+            };
+        }
+        self.outage = Outage::default();
+        let is_at_end = read.count == 0 || read.ends.stable >= 0 && read.next_offset >= read.ends.stable;
+        let moves = read.next_offset > self.table.next();
+        if !self.table.apply(&read) {
+            return Next::End(Over::Outdated);
+        }
+        if self.is_building {
+            scans.take(self.source(), read.messages.len()).await;
+        }
+        self.is_building &= !is_at_end;
+        match is_at_end {
+            true if moves && read.count == 0 => Next::Read,
+            true => Next::Wait,
+            false => Next::Read,
+        }
+    }
+
+    /// Checks that the log still has the records that were read. None: it has, as far as is known.
+    async fn verify(&mut self, backend: &dyn Backend, now: Version) -> Option<Next> {
+        if let (Some(id), Some(now)) = (self.version.topic_id, now.topic_id)
+            && id != now
+        {
+            return Some(Next::End(Over::Outdated));
+        }
+        self.version.topic_id = self.version.topic_id.or(now.topic_id);
+        match (self.version.leader_epoch, now.leader_epoch) {
+            (Some(epoch), Some(leader)) if epoch != leader => {
+                match backend.end_of_epoch(self.source(), self.log(), epoch).await {
+                    // An election has lost records.
+                    Ok(Some(end)) if end < self.table.next() => return Some(Next::End(Over::Outdated)),
+                    // A leader that does not know the epoch cannot verify the records.
+                    Ok(_) => self.version.leader_epoch = Some(leader),
+                    Err(error) if error.fault.is_retriable() || error.fault == Fault::NotFound => {
+                        return Some(self.fail(error));
+                    }
+                    Err(_) => self.version.leader_epoch = Some(leader),
+                }
+            }
+            (epoch, leader) => self.version.leader_epoch = epoch.or(leader),
+        }
+        None
+    }
+
+    /// Waits for records, or for a new start of the log.
+    async fn wait(&self, parts: &Parts) -> Next {
+        let until = Instant::now().checked_add(CHECK);
+        let wait = parts.backend.wait_for_records(self.log(), self.table.next(), true, until);
+        match parts.replaced.run_until_cancelled(wait).await.flatten() {
+            // The next read says where the log begins.
+            Some(ends) if ends.end > self.table.next() || ends.start < 0 => Next::Read,
+            Some(ends) if self.table.trim(ends) => Next::Wait,
+            Some(_) => Next::End(Over::Outdated),
+            None => Next::Read,
+        }
+    }
+
+    fn fail(&mut self, error: CommandError) -> Next {
+        if error.fault == Fault::NotFound {
+            return self.missing(Over::Failed(error));
+        }
+        self.outage.missing = None;
+        if !error.fault.is_retriable() {
+            return Next::End(Over::Failed(error));
+        }
+        self.table.fail(error);
+        self.back_off()
+    }
+
+    /// Looks again for what is said to be missing: a broker can be behind.
+    fn missing(&mut self, over: Over) -> Next {
+        let now = Instant::now();
+        let since = *self.outage.missing.get_or_insert(now);
+        if now.saturating_duration_since(since) >= CERTAIN {
+            return Next::End(over);
+        }
+        self.back_off()
+    }
+
+    fn back_off(&mut self) -> Next {
+        self.outage.failures = self.outage.failures.saturating_add(1);
+        let longest = FIRST_WAIT.saturating_mul(1 << self.outage.failures.min(6)).min(LONGEST_WAIT);
+        Next::Pause(longest.mul_f64(fastrand::f64().midpoint(1.0)))
+    }
+
+    fn is_idle(&self) -> bool {
+        // The cluster has one, and the keeper.
+        Arc::strong_count(&self.table) <= 2 && self.table.used().elapsed() >= IDLE
+    }
+}
+
+/// The records of one read, encoded.
+const READ_BYTES: usize = 1024 * 1024;
+
+/// The time after which the start of a log that does not grow is asked for again.
+const CHECK: Duration = Duration::from_secs(10);
+
+/// The time after which a table that no client uses is dropped.
+const IDLE: Duration = Duration::from_secs(600);
+
+/// The pause after an answer that says nothing.
+const PAUSE: Duration = Duration::from_millis(100);
+
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// A log that is missing for so long is no mistake of a broker.
+const CERTAIN: Duration = Duration::from_secs(10);

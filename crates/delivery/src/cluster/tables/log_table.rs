@@ -1,0 +1,169 @@
+//! The table of one log: its newest entries, and how far the log was read.
+
+use std::sync::{Arc, Weak};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use sluicegate_backend::{CommandError, Fetched};
+use sluicegate_shared_log::Ends;
+use sluicegate_table::{FirstEntry, Page, Table};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::limits::{Droppable, Share, TableLimits};
+
+/// The newest entry of each key of a log, which one task reads for all clients.
+pub(crate) struct LogTable {
+    state: Mutex<State>,
+    share: Share,
+    /// Of the topic; None: not known.
+    topic_id: Option<u128>,
+    progress: watch::Sender<Progress>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// None: it is over.
+    table: Option<Table>,
+    /// When a client used it last.
+    used: Instant,
+}
+
+/// How far a log was read.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Progress {
+    /// The offset of the next record to read.
+    pub(crate) next: i64,
+    /// The end of the log as last known; −1 if unknown.
+    pub(crate) end: i64,
+    /// Why it cannot be read at the moment.
+    pub(crate) outage: Option<CommandError>,
+    /// Why nothing more is read.
+    pub(crate) over: Option<Over>,
+}
+
+/// The end of a table.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Over {
+    /// It does not fit into the memory of tables, as was found then.
+    NoRoom { since: Instant },
+    /// The log has other records than those that were read, or nobody uses the table: another one can begin.
+    Outdated,
+    /// The log cannot be read.
+    Failed(CommandError),
+}
+
+impl LogTable {
+    /// An empty table of a cluster's log.
+    pub(super) fn new(
+        limits: &TableLimits,
+        cluster: usize,
+        topic_id: Option<u128>,
+        first: FirstEntry,
+    ) -> Arc<Self> {
+        Arc::new_cyclic(|own| Self {
+            state: Mutex::new(State { table: Some(Table::new(0, first)), used: Instant::now() }),
+            share: limits.add(cluster, Weak::clone(own) as _),
+            topic_id,
+            progress: watch::Sender::new(Progress { end: -1, ..Progress::default() }),
+        })
+    }
+
+    /// Whether it can be of the topic with this id.
+    pub(crate) fn is_of(&self, topic_id: Option<u128>) -> bool {
+        topic_id.is_none() || self.topic_id.is_none() || topic_id == self.topic_id
+    }
+
+    /// How far the log was read.
+    pub(crate) fn progress(&self) -> watch::Receiver<Progress> {
+        self.state.lock().used = Instant::now();
+        self.progress.subscribe()
+    }
+
+    /// Why the log cannot be read at the moment.
+    pub(super) fn outage(&self) -> Option<CommandError> {
+        self.progress.borrow().outage.clone()
+    }
+
+    /// Why nothing more is read.
+    pub(crate) fn over(&self) -> Option<Over> {
+        self.progress.borrow().over.clone()
+    }
+
+    /// The newest entries from an offset on and before `end`, and how to go on: see [`Table::page`]. None: it is over.
+    pub(crate) fn page(&self, from: i64, end: i64, max_bytes: usize, max_count: usize) -> Option<Page> {
+        let mut state = self.state.lock();
+        state.used = Instant::now();
+        Some(state.table.as_ref()?.page(from, end, max_bytes, max_count))
+    }
+
+    /// The newest entry of a key; None: there is none, or the table is over.
+    pub(crate) fn get(&self, key: &[u8]) -> Option<Bytes> {
+        let mut state = self.state.lock();
+        state.used = Instant::now();
+        state.table.as_ref()?.get(key).map(Bytes::copy_from_slice)
+    }
+
+    /// The number of records without a key that were left out.
+    pub(crate) fn skipped(&self) -> u64 {
+        self.state.lock().table.as_ref().map_or(0, Table::skipped)
+    }
+
+    /// When a client used it last.
+    pub(super) fn used(&self) -> Instant {
+        self.state.lock().used
+    }
+
+    /// The offset of the next record to read.
+    pub(super) fn next(&self) -> i64 {
+        self.progress.borrow().next
+    }
+
+    /// Takes what was read. False: it is over.
+    pub(super) fn apply(&self, read: &Fetched) -> bool {
+        self.change(read.next_offset, read.ends, |table| table.apply(&read.messages, read.next_offset))
+    }
+
+    /// Takes the ends of the log, which has nothing to read before its start. False: it is over.
+    pub(super) fn trim(&self, ends: Ends) -> bool {
+        self.change(ends.start, ends, |_| {})
+    }
+
+    fn change(&self, next: i64, ends: Ends, change: impl FnOnce(&mut Table)) -> bool {
+        let bytes = {
+            let mut state = self.state.lock();
+            let Some(table) = &mut state.table else { return false };
+            change(table);
+            table.remove_before(ends.start);
+            table.memory()
+        };
+        self.progress.send_modify(|progress| {
+            progress.next = progress.next.max(next);
+            progress.end = progress.end.max(ends.end);
+            progress.outage = None;
+        });
+        // Without the lock of the state: it can end this table, or another one.
+        self.share.set(bytes);
+        self.over().is_none()
+    }
+
+    /// Tells that the log cannot be read at the moment.
+    pub(super) fn fail(&self, error: CommandError) {
+        self.progress.send_modify(|progress| progress.outage = Some(error));
+    }
+
+    /// Ends it, and frees its memory.
+    pub(super) fn end(&self, over: Over) {
+        drop(self.state.lock().table.take());
+        self.share.give_back();
+        self.progress.send_modify(|progress| {
+            progress.over.get_or_insert(over);
+        });
+    }
+}
+
+impl Droppable for LogTable {
+    fn drop_for_room(&self) {
+        self.end(Over::NoRoom { since: Instant::now() });
+    }
+}

@@ -1,0 +1,75 @@
+//! One key of a topic's table.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use sluicegate_backend::{CommandError, Fault, LOG_END, Log, table_entry};
+use sluicegate_fair_share::ClientKey;
+use tokio::time::{Instant, timeout_at};
+
+use super::super::{Cluster, unanswered};
+use super::log_table::{LogTable, Over};
+
+impl Cluster {
+    /// The newest record of a key among all partitions of a topic, encoded, with its partition. It is as new as what was
+    /// acknowledged before the call.
+    ///
+    /// # Errors
+    /// The topic cannot be read, or reading it into its tables takes longer than [`LOOK_UP_TIME`].
+    ///
+    /// # Cancel safety
+    /// A drop abandons the look-up.
+    pub(crate) async fn look_up(
+        self: &Arc<Self>,
+        source: ClientKey,
+        topic: &str,
+        key: &[u8],
+    ) -> Result<Option<(i32, Bytes)>, CommandError> {
+        let described = self.describe(source, topic).await?;
+        let log = |partition| Log { topic, partition };
+        let logs: Vec<Log<'_>> = described.partitions.iter().map(|it| log(it.partition)).collect();
+        let asked: Vec<_> = logs.iter().map(|log| (*log, LOG_END)).collect();
+        let ends = self.offsets_of(source, &asked, true).await;
+        let now = Instant::now();
+        let until = now.checked_add(LOOK_UP_TIME).unwrap_or(now);
+        let topic_id = logs.first().and_then(|log| self.backend().version(*log).topic_id);
+        let tables: Vec<_> = logs.iter().map(|log| self.table(source, *log, topic_id)).collect();
+        let mut newest: Option<(i64, i32, Bytes)> = None;
+        for ((log, table), end) in logs.iter().zip(tables).zip(ends) {
+            reaches(&table, end?.offset, until).await?;
+            if let Some(record) = table.get(key) {
+                let found = (table_entry::timestamp(&record), log.partition, record);
+                // Keys belong to their partition: the later timestamp wins, then the higher partition.
+                newest = newest.into_iter().chain([found]).max_by_key(|(at, partition, _)| (*at, *partition));
+            }
+        }
+        Ok(newest.map(|(_, partition, record)| (partition, record)))
+    }
+}
+
+/// Waits until the log was read up to `end`.
+async fn reaches(table: &LogTable, end: i64, until: Instant) -> Result<(), CommandError> {
+    let mut progress = table.progress();
+    let reached =
+        timeout_at(until, progress.wait_for(|progress| progress.over.is_some() || progress.next >= end));
+    match reached.await {
+        Ok(Ok(reached)) => match &reached.over {
+            None => Ok(()),
+            Some(Over::Failed(error)) => Err(error.clone()),
+            Some(Over::NoRoom { .. }) => Err(CommandError::new(Fault::Rejected, 0, NO_ROOM)),
+            Some(Over::Outdated) => Err(unanswered()),
+        },
+        Ok(Err(_)) => Err(unanswered()),
+        Err(_) => {
+            let error = table.outage();
+            Err(error.unwrap_or_else(|| CommandError::new(Fault::Transient, 0, BUILDING).with_retry()))
+        }
+    }
+}
+
+/// The time for which a look-up waits for tables.
+const LOOK_UP_TIME: Duration = Duration::from_secs(20);
+const BUILDING: &str = "the bridge still reads the topic into its table";
+pub(crate) const NO_ROOM: &str = "the table does not fit into the bridge's memory for tables: subscribe without snapshot, \
+                                  or ask its operator to raise read.table_bytes";

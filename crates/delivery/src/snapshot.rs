@@ -1,0 +1,180 @@
+//! The first part of a table's subscription: the newest record of each key, before the records that follow.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use sluicegate_backend::{CommandError, Fault, Fetched, System};
+use sluicegate_shared_log::Ends;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
+
+use super::client::Client;
+use super::item::{Item, Place};
+use crate::cluster::{LogTable, NO_ROOM, Over, Progress, escaped_log};
+
+/// What is left of a snapshot. Its logs are read in the order in which their tables are ready.
+pub(super) struct Snapshot {
+    left: Vec<Part>,
+    /// A page of the last one of `left`.
+    in_hand: Option<(Fetched, i64)>,
+    /// Records without a key in the tables that were read.
+    skipped: u64,
+    began: Instant,
+    told: Instant,
+    is_outage_told: bool,
+}
+
+/// The snapshot of one log.
+struct Part {
+    /// Where the log goes on after the snapshot.
+    end: Place,
+    table: Arc<LogTable>,
+    progress: watch::Receiver<Progress>,
+    /// The offset of the next entry.
+    from: i64,
+}
+
+/// Why a snapshot does not go on.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// It has to begin anew.
+    Outdated,
+    /// The subscription ends.
+    Failed(Place, CommandError),
+}
+
+impl Snapshot {
+    /// The snapshot of these logs, up to the given places.
+    pub(super) fn new(tables: Vec<(Place, Arc<LogTable>)>) -> Self {
+        let part = |(end, table): (Place, Arc<LogTable>)| {
+            let progress = table.progress();
+            Part { end, table, progress, from: 0 }
+        };
+        let now = Instant::now();
+        Self {
+            left: tables.into_iter().map(part).collect(),
+            in_hand: None,
+            skipped: 0,
+            began: now,
+            told: now,
+            is_outage_told: false,
+        }
+    }
+
+    /// Waits for a page of at most `max_bytes`, or something else to tell. False: the snapshot is complete, and all of
+    /// it was taken.
+    ///
+    /// # Cancel safety
+    /// A drop has no effect.
+    pub(super) async fn ready(&mut self, client: &mut Client, max_bytes: usize) -> Result<bool, Stop> {
+        loop {
+            if self.in_hand.is_some() || !client.items.is_empty() {
+                return Ok(true);
+            }
+            if client.request.table.is_none_or(|table| self.began.elapsed() > table.max_away) {
+                return Err(Stop::Outdated);
+            }
+            let Some(ready) = self.left.iter().position(|part| part.is_ready()) else {
+                if self.left.is_empty() {
+                    return Ok(false);
+                }
+                self.wait(client).await?;
+                continue;
+            };
+            let last = self.left.len().saturating_sub(1);
+            self.left.swap(ready, last);
+            self.read(client, max_bytes)?;
+        }
+    }
+
+    /// Reads a page of the last part, or ends that part.
+    fn read(&mut self, client: &mut Client, max_bytes: usize) -> Result<(), Stop> {
+        let Some(part) = self.left.last() else { return Ok(()) };
+        let max_bytes = max_bytes.min(client.request.max_bytes);
+        let max_records = match client.request.max_records {
+            0 => usize::MAX,
+            records => records,
+        };
+        let end = part.end.offset;
+        let page = part.table.page(part.from, end, max_bytes, max_records).ok_or(Stop::Outdated)?;
+        if page.count > 0 {
+            let ends = Ends { start: -1, stable: -1, end };
+            let read = Fetched { messages: page.entries.into(), count: page.count, next_offset: end, ends };
+            self.in_hand = Some((read, page.next));
+            return Ok(());
+        }
+        self.skipped = self.skipped.saturating_add(part.table.skipped());
+        self.left.pop();
+        if self.left.is_empty() {
+            client.items.push_back(Item::SnapshotEnd { skipped: self.skipped });
+        }
+        Ok(())
+    }
+
+    /// Waits until the first table was read further, and tells the client about it now and then.
+    async fn wait(&mut self, client: &mut Client) -> Result<(), Stop> {
+        let Some(part) = self.left.first_mut() else { return Ok(()) };
+        let progress = part.progress.borrow_and_update().clone();
+        match progress.over {
+            None => {}
+            Some(Over::Outdated) => return Err(Stop::Outdated),
+            Some(Over::NoRoom { .. }) => {
+                return Err(Stop::Failed(part.end.clone(), no_room(client.system, &part.end)));
+            }
+            Some(Over::Failed(error)) => return Err(Stop::Failed(part.end.clone(), error)),
+        }
+        if let Some(error) = progress.outage.filter(|_| !self.is_outage_told) {
+            self.is_outage_told = true;
+            let since = SystemTime::now();
+            client.items.push_back(Item::Retrying { place: part.end.clone(), error, since });
+            return Ok(());
+        }
+        let due = self.told.checked_add(TELL).unwrap_or(self.told);
+        if timeout_at(due, part.progress.changed()).await.is_err() {
+            self.told = Instant::now();
+            let place = Place { offset: progress.next, ..part.end.clone() };
+            client.items.push_back(Item::Building { place, end: part.end.offset });
+        }
+        Ok(())
+    }
+
+    /// The bytes and the number of the records that [`Snapshot::take`] gives, at most.
+    pub(super) fn in_hand(&self) -> (usize, usize) {
+        self.in_hand.as_ref().map_or((0, 0), |(read, _)| (read.messages.len(), read.count))
+    }
+
+    /// Drops the page that was read: it is read again when the client has room.
+    pub(super) fn put_back(&mut self) {
+        self.in_hand = None;
+    }
+
+    /// The next item, and the number of its records. None if there is nothing to tell after all.
+    pub(super) fn take(&mut self, client: &mut Client) -> Option<(Item, usize)> {
+        if let Some(item) = client.items.pop_front() {
+            return Some((item, 0));
+        }
+        let (read, next) = self.in_hand.take()?;
+        let part = self.left.last_mut()?;
+        part.from = next;
+        let (end, place) = (read.ends.end, part.end.clone());
+        let selected = client.select(&place, read, false);
+        let delivery = Item::Delivery { next: place, messages: selected.messages, end };
+        (selected.count > 0).then_some((delivery, selected.count))
+    }
+}
+
+impl Part {
+    fn is_ready(&self) -> bool {
+        let progress = self.progress.borrow();
+        progress.over.is_none() && progress.next >= self.end.offset
+    }
+}
+
+/// The error of a table that does not fit into memory.
+fn no_room(system: System, Place { topic, partition, .. }: &Place) -> CommandError {
+    let log = escaped_log(system, topic, *partition);
+    CommandError::new(Fault::Rejected, 0, format!("{NO_ROOM}, {log}"))
+}
+
+/// The time between two messages about the building of a table.
+const TELL: Duration = Duration::from_secs(1);

@@ -1,0 +1,134 @@
+//! The beginning of a subscription: where each partition begins, and whether a snapshot comes first.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use sluicegate_backend::command::Start;
+use sluicegate_backend::{CommandError, Fault, Log};
+
+use super::{Wake, grown};
+use crate::cluster::Cluster;
+use crate::cursors::Cursors;
+use crate::grant::Held;
+use crate::held_keys::HeldKeys;
+use crate::item::Place;
+use crate::snapshot::Snapshot;
+use crate::subscribe::{Source, Subscribe, SubscribedTopic};
+
+/// A subscription that begins.
+pub(super) struct Begun {
+    pub(super) cursors: Cursors,
+    pub(super) waits: FuturesUnordered<BoxFuture<'static, Wake>>,
+    pub(super) snapshot: Option<Snapshot>,
+}
+
+/// Finds where each partition begins.
+pub(super) async fn begin(
+    cluster: Arc<Cluster>,
+    subscribe: Subscribe,
+    held: Arc<Held>,
+) -> Result<Begun, CommandError> {
+    let looks_at_headers = subscribe.table.is_some() && looks_at_headers(&subscribe, &held);
+    let (mut subscribe, topics) = match subscribe.goes_on(&cluster, looks_at_headers).await? {
+        Some(topics) => (subscribe, topics),
+        None => {
+            let subscribe = subscribe.anew();
+            let topics = subscribe.resolve(&cluster).await?;
+            (subscribe, topics)
+        }
+    };
+    let begins_anew = subscribe.table.is_some() && subscribe.sources.iter().all(|source| !source.continues());
+    let waits = FuturesUnordered::new();
+    for (source, resolved) in subscribe.sources.iter().zip(&topics) {
+        // A stream stays one partition.
+        if source.is_whole() && cluster.system.has_partitions {
+            let known = resolved.partitions.iter().map(|(partition, _)| *partition).collect();
+            let watched = cluster.watch_partitions(&resolved.topic, known);
+            waits.push(grown(Arc::clone(&resolved.topic), watched).boxed());
+        }
+    }
+    let client = subscribe.client;
+    if subscribe.table.is_none() {
+        // Only a table can begin anew.
+        subscribe.sources = Vec::new();
+    }
+    let mut cursors = Cursors::new(subscribe, cluster.system, Arc::clone(&cluster.selections));
+    let mut snapshot = None;
+    if begins_anew {
+        snapshot = Some(Snapshot::new(tables(&cluster, client, &topics)));
+        cursors.add_tables(topics);
+    } else {
+        cursors.add(topics);
+    }
+    if looks_at_headers {
+        cursors.client.hold(HeldKeys::new(cluster.system, cluster.held_keys(), cluster.holder(client)));
+    }
+    cursors.client.grant(held.rights.read.as_ref());
+    cursors.client.is_lost = false;
+    Ok(Begun { cursors, waits, snapshot })
+}
+
+/// The table of each partition, with the place where its log goes on.
+fn tables(
+    cluster: &Arc<Cluster>,
+    client: sluicegate_fair_share::ClientKey,
+    topics: &[SubscribedTopic],
+) -> Vec<(Place, Arc<crate::cluster::LogTable>)> {
+    let mut tables = Vec::new();
+    for SubscribedTopic { topic, topic_id, partitions } in topics {
+        for (partition, offset) in partitions {
+            let log = Log { topic, partition: *partition };
+            let place = Place { topic: Arc::clone(topic), partition: *partition, offset: *offset };
+            tables.push((place, cluster.table(client, log, *topic_id)));
+        }
+    }
+    tables
+}
+
+/// Whether records of the same key can differ in whether they are for the client.
+fn looks_at_headers(subscribe: &Subscribe, held: &Held) -> bool {
+    let rows = |source: &Source| held.rights.read.as_ref().and_then(|topics| topics.rows(&source.topic));
+    subscribe.filters.look_at_headers()
+        || subscribe.sources.iter().filter_map(rows).any(|rows| rows.look_at_headers())
+}
+
+impl Subscribe {
+    /// The places where it goes on; None: it is a table that begins anew.
+    async fn goes_on(
+        &self,
+        cluster: &Cluster,
+        looks_at_headers: bool,
+    ) -> Result<Option<Vec<SubscribedTopic>>, CommandError> {
+        let Some(table) = self.table else { return Ok(Some(self.resolve(cluster).await?)) };
+        // Another bridge does not know which keys the client has.
+        if looks_at_headers || table.away > table.max_away || !self.sources.iter().all(Source::continues) {
+            return Ok(None);
+        }
+        match self.resolve(cluster).await {
+            Ok(topics) => Ok(Some(topics)),
+            Err(error) if matches!(error.fault, Fault::Recreated | Fault::OffsetOutOfRange) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The same from the beginning.
+    pub(super) fn anew(&self) -> Self {
+        let source = |source: &Source| Source {
+            from: Start::default(),
+            next: BTreeMap::new(),
+            topic_id: None,
+            ..source.clone()
+        };
+        Self { sources: self.sources.iter().map(source).collect(), ..self.clone() }
+    }
+}
+
+impl Source {
+    /// Whether it says where to go on.
+    fn continues(&self) -> bool {
+        !self.next.is_empty() || matches!(self.from, Start::Offset(_))
+    }
+}

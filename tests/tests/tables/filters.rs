@@ -1,0 +1,96 @@
+//! Clients that want, or are granted, only some records: what they have is what their newest records say.
+
+use sluicegate_protocol::{CmdKafkaSubscribe, KafkaMessage, RecordFilter};
+use sluicegate_stack::kafka::{Kafka, Record, Write};
+use sluicegate_stack::way::Way;
+
+use crate::holder::{Holder, Told, replay, table, with_header};
+use crate::stacks::shared;
+
+/// A record with a header.
+fn record(key: &str, name: &str, value: &str) -> Record {
+    let headers = vec![(name.to_owned(), Some(value.into()))];
+    Record { key: Some(key.into()), headers, ..Record::of("content") }
+}
+
+fn has(name: &'static str, value: &'static str) -> impl Fn(&KafkaMessage) -> bool {
+    move |message| {
+        message
+            .headers
+            .iter()
+            .any(|header| header.key == name && header.value.as_deref() == Some(value.as_bytes()))
+    }
+}
+
+async fn write(kafka: &Kafka, topic: &str, records: &[Record]) {
+    kafka.produce(topic, 0, records, Write::default()).await.unwrap();
+}
+
+fn random(name: &str, values: &[&str], count: usize) -> Vec<Record> {
+    let record = |_| {
+        let value = values[fastrand::usize(..values.len())];
+        let record = record(&format!("key {}", fastrand::u8(..30)), name, value);
+        if fastrand::u8(..10) == 0 { Record { value: None, ..record } } else { record }
+    };
+    (0..count).map(record).collect()
+}
+
+#[tokio::test]
+async fn key_that_matches_no_more_is_removed() {
+    let (kafka, stack) = shared(Way::Tunnel).await;
+    let topic = &kafka.topic("states", 1, &[]).await.unwrap();
+    write(kafka, topic, &random("state", &["open", "closed"], 300)).await;
+    let mut holder = Holder::open(&stack, "/pubsub", with_header(topic, "state", "open")).await;
+    holder.complete().await;
+    assert_eq!(holder.held, replay(kafka, topic, 1, has("state", "open")));
+    for _ in 0..5 {
+        write(kafka, topic, &random("state", &["open", "closed"], 50)).await;
+        holder.becomes(&replay(kafka, topic, 1, has("state", "open"))).await;
+    }
+    // Its next bridge may not know which keys it has.
+    let CmdKafkaSubscribe { sources, away_ms, .. } = holder.going_on(topic, 1);
+    let command = CmdKafkaSubscribe { sources, away_ms, ..with_header(topic, "state", "open") };
+    let mut back = Holder::ask(&stack, "/pubsub", command).await;
+    assert!(matches!(back.told().await, Told::Subscribed(true)));
+}
+
+#[tokio::test]
+async fn record_that_leaves_the_rows_is_removed_without_content() {
+    let (kafka, stack) = shared(Way::Tunnel).await;
+    let topic = &kafka.topic("tenants", 1, &[]).await.unwrap();
+    write(kafka, topic, &random("tenant", &["red", "blue"], 300)).await;
+    let mut holder = Holder::open(&stack, "/red", table(topic)).await;
+    holder.complete().await;
+    assert_eq!(holder.held, replay(kafka, topic, 1, has("tenant", "red")));
+    write(kafka, topic, &[record("mine", "tenant", "red"), record("theirs", "tenant", "blue")]).await;
+    holder.becomes(&replay(kafka, topic, 1, has("tenant", "red"))).await;
+    write(kafka, topic, &[record("mine", "tenant", "blue"), record("theirs", "tenant", "blue")]).await;
+    loop {
+        match holder.told().await {
+            Told::Delivery(messages) if !messages.is_empty() => {
+                let [removal] = &messages[..] else { panic!("{messages:?}") };
+                assert_eq!((removal.key.as_deref(), &removal.value), (Some(&b"mine"[..]), &None));
+                assert!(removal.headers.is_empty(), "{removal:?}");
+                break;
+            }
+            Told::Ended(error) => panic!("{error:?}"),
+            _ => {}
+        }
+    }
+    assert_eq!(holder.held, replay(kafka, topic, 1, has("tenant", "red")));
+}
+
+#[tokio::test]
+async fn filter_by_key_selects_keys() {
+    let (kafka, stack) = shared(Way::Tunnel).await;
+    let topic = &kafka.topic("keys", 1, &[]).await.unwrap();
+    write(kafka, topic, &random("a", &["b"], 300)).await;
+    let filter = RecordFilter { prefixes: vec!["key 1".into()], ..Default::default() };
+    let command = CmdKafkaSubscribe { filters: vec![filter], ..table(topic) };
+    let mut holder = Holder::open(&stack, "/pubsub", command).await;
+    holder.complete().await;
+    let wanted = |message: &KafkaMessage| message.key.as_ref().unwrap().starts_with(b"key 1");
+    assert_eq!(holder.held, replay(kafka, topic, 1, wanted));
+    write(kafka, topic, &random("a", &["b"], 100)).await;
+    holder.becomes(&replay(kafka, topic, 1, wanted)).await;
+}

@@ -1,0 +1,15 @@
+//! Tables through a gateway: real Envoy, real bridge, real Kafka and NATS.
+//!
+//! [`holder`] is the client, which keeps the newest record of each key.
+
+#![cfg(test)] // so that helpers, too, may fail as tests do
+
+mod holder;
+mod stacks;
+
+mod changes;
+mod filters;
+mod http;
+mod limits;
+mod nats;
+mod snapshots;
