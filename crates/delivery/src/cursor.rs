@@ -184,6 +184,11 @@ impl Cursor {
         Place { topic: Arc::clone(&self.topic), partition: self.partition, offset: self.next }
     }
 
+    /// All records before it are those of the leader of this epoch.
+    pub(super) fn know(&mut self, epoch: Option<i32>) {
+        self.epoch = epoch;
+    }
+
     #[cfg(test)]
     pub(super) fn has_epoch(&self) -> bool {
         self.epoch.is_some()
@@ -212,6 +217,12 @@ impl Cursor {
             // A record that has come waits for others; a failure is told at once.
             (State::AtEnd, Event::Woken { end }) if end.is_some_and(|end| end > self.next) => {
                 Next::Sleep { until: now.after(client.request.linger) }
+            }
+            // The log can be another one.
+            (State::AtEnd, Event::StillAtEnd { end, .. })
+                if client.is_table() && (0..self.next).contains(&end) =>
+            {
+                Next::Turn
             }
             (State::AtEnd, Event::StillAtEnd { start, end }) => {
                 self.end = self.end.max(end);

@@ -108,6 +108,16 @@ impl Cursors {
         self.client.items.push_back(Item::Ended { place, error: too_many_partitions() });
     }
 
+    /// Lets cursors know the epochs of the leaders that have all records before them.
+    pub(super) fn know(&mut self, epochs: &[(Place, Option<i32>)]) {
+        for cursor in &mut self.cursors {
+            let place = cursor.place();
+            if let Some((_, epoch)) = epochs.iter().find(|(of, _)| *of == place) {
+                cursor.know(*epoch);
+            }
+        }
+    }
+
     /// All cursors, in the order of their indices.
     pub(super) fn all(&self) -> &[Cursor] {
         &self.cursors

@@ -15,6 +15,8 @@ use crate::cluster::{LogTable, NO_ROOM, Over, Progress, escaped_log};
 /// What is left of a snapshot. Its logs are read in the order in which their tables are ready.
 pub(super) struct Snapshot {
     left: Vec<Part>,
+    /// Where the logs of the others go on, with the epochs of their leaders.
+    ended: Vec<(Place, Option<i32>)>,
     /// A page of the last one of `left`.
     in_hand: Option<(Fetched, i64)>,
     /// Records without a key in the tables that were read.
@@ -32,6 +34,10 @@ struct Part {
     progress: watch::Receiver<Progress>,
     /// The offset of the next entry.
     from: i64,
+    /// The epoch of the leader whose records the table must have; once it has, that of the leader from which the log
+    /// goes on.
+    epoch: Option<i32>,
+    is_ready: bool,
 }
 
 /// Why a snapshot does not go on.
@@ -45,14 +51,15 @@ pub(super) enum Stop {
 
 impl Snapshot {
     /// The snapshot of these logs, up to the given places.
-    pub(super) fn new(tables: Vec<(Place, Arc<LogTable>)>) -> Self {
-        let part = |(end, table): (Place, Arc<LogTable>)| {
+    pub(super) fn new(tables: Vec<(Place, (Arc<LogTable>, Option<i32>))>) -> Self {
+        let part = |(end, (table, epoch)): (Place, (Arc<LogTable>, Option<i32>))| {
             let progress = table.progress();
-            Part { end, table, progress, from: 0 }
+            Part { end, table, progress, from: 0, epoch, is_ready: false }
         };
         let now = Instant::now();
         Self {
             left: tables.into_iter().map(part).collect(),
+            ended: Vec::new(),
             in_hand: None,
             skipped: 0,
             began: now,
@@ -74,7 +81,10 @@ impl Snapshot {
             if client.request.table.is_none_or(|table| self.began.elapsed() > table.max_away) {
                 return Err(Stop::Outdated);
             }
-            let Some(ready) = self.left.iter().position(|part| part.is_ready()) else {
+            if self.left.iter().any(Part::is_outdated) {
+                return Err(Stop::Outdated);
+            }
+            let Some(ready) = self.left.iter_mut().position(Part::is_ready) else {
                 if self.left.is_empty() {
                     return Ok(false);
                 }
@@ -104,7 +114,7 @@ impl Snapshot {
             return Ok(());
         }
         self.skipped = self.skipped.saturating_add(part.table.skipped());
-        self.left.pop();
+        self.ended.extend(self.left.pop().map(|part| (part.end, part.epoch)));
         if self.left.is_empty() {
             client.items.push_back(Item::SnapshotEnd { skipped: self.skipped });
         }
@@ -138,6 +148,11 @@ impl Snapshot {
         Ok(())
     }
 
+    /// Where the logs go on, with the epochs of their leaders.
+    pub(super) fn into_ends(self) -> Vec<(Place, Option<i32>)> {
+        self.ended
+    }
+
     /// The bytes and the number of the records that [`Snapshot::take`] gives, at most.
     pub(super) fn in_hand(&self) -> (usize, usize) {
         self.in_hand.as_ref().map_or((0, 0), |(read, _)| (read.messages.len(), read.count))
@@ -164,9 +179,18 @@ impl Snapshot {
 }
 
 impl Part {
-    fn is_ready(&self) -> bool {
+    /// Whether another leader can have fewer records than were there when the snapshot began.
+    fn is_outdated(&self) -> bool {
+        !self.is_ready && self.epoch.is_some() && self.progress.borrow().epoch > self.epoch
+    }
+
+    /// Whether its table has all records. Once it had, a later leader may not have what was delivered.
+    fn is_ready(&mut self) -> bool {
         let progress = self.progress.borrow();
-        progress.over.is_none() && progress.next >= self.end.offset
+        if !self.is_ready && progress.has(self.end.offset, self.epoch) {
+            (self.is_ready, self.epoch) = (true, progress.epoch);
+        }
+        self.is_ready
     }
 }
 

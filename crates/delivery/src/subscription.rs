@@ -185,7 +185,10 @@ impl Subscription {
         let Some(snapshot) = &mut self.snapshot else { return false };
         match snapshot.ready(&mut self.cursors.client, max_bytes).await {
             Ok(true) => return true,
-            Ok(false) => self.snapshot = None,
+            Ok(false) => {
+                let ends = self.snapshot.take().map(Snapshot::into_ends);
+                self.cursors.know(&ends.unwrap_or_default());
+            }
             Err(Stop::Outdated) => self.cursors.client.is_lost = true,
             Err(Stop::Failed(place, error)) => {
                 self.snapshot = None;

@@ -2,6 +2,7 @@
 
 mod changes;
 mod rows;
+mod tables;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -42,19 +42,22 @@ impl Tables {
 }
 
 impl Cluster {
-    /// The table of a log, for a client. If there is none, reading the log for it begins, and is counted to the client.
+    /// The table of a log, for a client, and the epoch of the leader whose records it must have. If there is none,
+    /// reading the log for it begins, and is counted to the client.
     pub(crate) fn table(
         self: &Arc<Self>,
         source: ClientKey,
         log: Log<'_>,
         topic_id: Option<u128>,
-    ) -> Arc<LogTable> {
+    ) -> (Arc<LogTable>, Option<i32>) {
+        let epoch = self.backend().version(log).leader_epoch;
         let key: TableKey = (Arc::from(log.topic), log.partition);
         let Tables { limits, tables } = &self.tables;
         let mut tables = tables.lock();
         tables.retain(|_, table| !table.over().is_some_and(|over| over.is_past()));
         if let Some(known) = tables.get(&key).filter(|table| table.is_of(topic_id)) {
-            return Arc::clone(known);
+            known.doubt(epoch);
+            return (Arc::clone(known), epoch);
         }
         let holder = self.holder(source);
         let table = LogTable::new(limits, holder.cluster, topic_id, self.system.first_entry);
@@ -74,11 +77,17 @@ impl Cluster {
             outage: Outage::default(),
         };
         tokio::spawn(keeper.run());
-        table
+        (table, epoch)
     }
 }
 
 impl Cluster {
+    /// The number of tables.
+    #[cfg(test)]
+    pub(crate) fn tables_in_memory(&self) -> usize {
+        self.tables.limits.used().1
+    }
+
     /// The bytes of keys that the clients of tables have.
     pub(crate) fn held_keys(&self) -> Arc<Permits> {
         Arc::clone(self.tables.limits.held_keys())

@@ -9,8 +9,10 @@ use futures_util::stream::FuturesUnordered;
 use sluicegate_backend::command::Start;
 use sluicegate_backend::{CommandError, Fault, Log};
 
+use sluicegate_fair_share::ClientKey;
+
 use super::{Wake, grown};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, LogTable};
 use crate::cursors::Cursors;
 use crate::grant::Held;
 use crate::held_keys::HeldKeys;
@@ -74,9 +76,9 @@ pub(super) async fn begin(
 /// The table of each partition, with the place where its log goes on.
 fn tables(
     cluster: &Arc<Cluster>,
-    client: sluicegate_fair_share::ClientKey,
+    client: ClientKey,
     topics: &[SubscribedTopic],
-) -> Vec<(Place, Arc<crate::cluster::LogTable>)> {
+) -> Vec<(Place, (Arc<LogTable>, Option<i32>))> {
     let mut tables = Vec::new();
     for SubscribedTopic { topic, topic_id, partitions } in topics {
         for (partition, offset) in partitions {

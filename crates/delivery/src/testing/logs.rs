@@ -61,6 +61,8 @@ struct State {
     kept: Option<i64>,
     /// The key of the record with this offset; None: no record has one.
     key: Option<fn(i64) -> &'static str>,
+    /// Whether the record with this offset has no value; None: all have one.
+    is_empty: Option<fn(i64) -> bool>,
 }
 
 impl Logs {
@@ -139,6 +141,26 @@ impl Logs {
         self.change(|state| state.key = Some(key));
     }
 
+    /// Gives records no value, by their offset.
+    pub fn set_empty(&self, is_empty: fn(i64) -> bool) {
+        self.change(|state| state.is_empty = Some(is_empty));
+    }
+
+    /// Lets another leader lose the records of a partition from `end` on.
+    pub fn truncate(&self, partition: i32, end: i64) {
+        self.change(|state| {
+            let log = state.logs.entry(partition).or_default();
+            *log = (log.0.min(end), log.1.min(end));
+            state.epoch += 1;
+            state.kept = Some(end);
+        });
+    }
+
+    /// The offset of the first record.
+    pub fn start(&self, partition: i32) -> i64 {
+        self.0.state.lock().unwrap().ends(partition).start
+    }
+
     /// Opens a transaction at this offset, or ends it.
     pub fn open_transaction(&self, at: Option<i64>) {
         self.change(|state| state.open = at);
@@ -187,8 +209,9 @@ impl Logs {
         let full = i64::try_from(fetch.max_records).unwrap();
         while next < end && (full == 0 || next - fetch.offset < full) {
             let key = state.key.map(|key| key(next).into());
-            let message =
-                KafkaMessage { offset: next, key, value: Some(vec![0; 10].into()), ..Default::default() };
+            let is_empty = state.is_empty.is_some_and(|is_empty| is_empty(next));
+            let value = (!is_empty).then(|| vec![0; 10].into());
+            let message = KafkaMessage { offset: next, key, value, ..Default::default() };
             let encoded = KafkaFetchResp { messages: vec![message], ..Default::default() }.encode_to_vec();
             if !messages.is_empty() && messages.len() + encoded.len() > fetch.max_bytes {
                 break;

@@ -87,7 +87,7 @@ impl Keeper {
     async fn begin(&mut self, backend: &dyn Backend) -> Next {
         match self.start(backend).await {
             Err(error) => self.fail(error),
-            Ok(start) => self.kept(self.table.trim(Ends { start, ..Ends::UNKNOWN })),
+            Ok(start) => self.kept(self.trim(Ends { start, ..Ends::UNKNOWN })),
         }
     }
 
@@ -97,6 +97,10 @@ impl Keeper {
         let listed = backend.list_offsets(self.source(), &asked, true).next().await;
         let (_, listed) = listed.unwrap_or_else(|| (0, Err(super::super::unanswered())));
         Ok(listed?.offset)
+    }
+
+    fn trim(&self, ends: Ends) -> bool {
+        self.table.trim(ends, self.version.leader_epoch)
     }
 
     fn kept(&self, is_kept: bool) -> Next {
@@ -126,7 +130,7 @@ impl Keeper {
         };
         match backend.fetch(self.log(), fetch, scans, &mut ()).await {
             Err(error) if error.fault == Fault::OffsetOutOfRange => match self.start(backend).await {
-                Ok(start) if start > next => self.kept(self.table.trim(Ends { start, ..Ends::UNKNOWN })),
+                Ok(start) if start > next => self.kept(self.trim(Ends { start, ..Ends::UNKNOWN })),
                 Ok(_) => self.missing(Over::Outdated),
                 Err(error) => self.fail(error),
             },
@@ -148,7 +152,7 @@ impl Keeper {
         self.outage = Outage::default();
         let is_at_end = read.count == 0 || read.ends.stable >= 0 && read.next_offset >= read.ends.stable;
         let moves = read.next_offset > self.table.next();
-        if !self.table.apply(&read) {
+        if !self.table.apply(&read, self.version.leader_epoch) {
             return Next::End(Over::Outdated);
         }
         if self.is_building {
@@ -189,15 +193,24 @@ impl Keeper {
     }
 
     /// Waits for records, or for a new start of the log.
-    async fn wait(&self, parts: &Parts) -> Next {
+    async fn wait(&mut self, parts: &Parts) -> Next {
+        let known = parts.backend.version(self.log());
+        if let Some(next) = self.verify(&*parts.backend, known).await {
+            return next;
+        }
         let until = Instant::now().checked_add(CHECK);
         let wait = parts.backend.wait_for_records(self.log(), self.table.next(), true, until);
-        match parts.replaced.run_until_cancelled(wait).await.flatten() {
-            // The next read says where the log begins.
-            Some(ends) if ends.end > self.table.next() || ends.start < 0 => Next::Read,
-            Some(ends) if self.table.trim(ends) => Next::Wait,
-            Some(_) => Next::End(Over::Outdated),
-            None => Next::Read,
+        let waited = tokio::select! {
+            waited = parts.replaced.run_until_cancelled(wait) => waited.flatten(),
+            () = self.table.doubted() => None,
+        };
+        match waited {
+            Some(ends) if ends.end == self.table.next() && ends.start >= 0 => match self.trim(ends) {
+                true => Next::Wait,
+                false => Next::End(Over::Outdated),
+            },
+            // The next read says what has changed.
+            Some(_) | None => Next::Read,
         }
     }
 

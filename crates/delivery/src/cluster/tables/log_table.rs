@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use sluicegate_backend::{CommandError, Fetched};
 use sluicegate_shared_log::Ends;
 use sluicegate_table::{FirstEntry, Page, Table};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::limits::{Droppable, Share, TableLimits};
@@ -19,6 +19,8 @@ pub(crate) struct LogTable {
     /// Of the topic; None: not known.
     topic_id: Option<u128>,
     progress: watch::Sender<Progress>,
+    /// Told if the log can be another one than before.
+    doubt: Notify,
 }
 
 #[derive(Debug)]
@@ -34,12 +36,19 @@ struct State {
 pub(crate) struct Progress {
     /// The offset of the next record to read.
     pub(crate) next: i64,
-    /// The end of the log as last known; −1 if unknown.
-    pub(crate) end: i64,
+    /// The epoch of the leader that has all records before it. None: not known.
+    pub(crate) epoch: Option<i32>,
     /// Why it cannot be read at the moment.
     pub(crate) outage: Option<CommandError>,
     /// Why nothing more is read.
     pub(crate) over: Option<Over>,
+}
+
+impl Progress {
+    /// Whether the table has all records before `end`, as the leader of this epoch or a later one has them.
+    pub(crate) fn has(&self, end: i64, epoch: Option<i32>) -> bool {
+        self.over.is_none() && self.next >= end && self.epoch >= epoch
+    }
 }
 
 /// The end of a table.
@@ -65,13 +74,26 @@ impl LogTable {
             state: Mutex::new(State { table: Some(Table::new(0, first)), used: Instant::now() }),
             share: limits.add(cluster, Weak::clone(own) as _),
             topic_id,
-            progress: watch::Sender::new(Progress { end: -1, ..Progress::default() }),
+            progress: watch::Sender::default(),
+            doubt: Notify::new(),
         })
     }
 
     /// Whether it can be of the topic with this id.
     pub(crate) fn is_of(&self, topic_id: Option<u128>) -> bool {
         topic_id.is_none() || self.topic_id.is_none() || topic_id == self.topic_id
+    }
+
+    /// Lets the log be looked at, unless its records are known to be those of the leader of this epoch.
+    pub(super) fn doubt(&self, epoch: Option<i32>) {
+        if self.progress.borrow().epoch < epoch {
+            self.doubt.notify_one();
+        }
+    }
+
+    /// Waits for doubt.
+    pub(super) async fn doubted(&self) {
+        self.doubt.notified().await;
     }
 
     /// How far the log was read.
@@ -119,17 +141,17 @@ impl LogTable {
         self.progress.borrow().next
     }
 
-    /// Takes what was read. False: it is over.
-    pub(super) fn apply(&self, read: &Fetched) -> bool {
-        self.change(read.next_offset, read.ends, |table| table.apply(&read.messages, read.next_offset))
+    /// Takes what was read from the leader of this epoch. False: it is over.
+    pub(super) fn apply(&self, read: &Fetched, epoch: Option<i32>) -> bool {
+        self.change(read.next_offset, read.ends, epoch, |table| table.apply(&read.messages, read.next_offset))
     }
 
     /// Takes the ends of the log, which has nothing to read before its start. False: it is over.
-    pub(super) fn trim(&self, ends: Ends) -> bool {
-        self.change(ends.start, ends, |_| {})
+    pub(super) fn trim(&self, ends: Ends, epoch: Option<i32>) -> bool {
+        self.change(ends.start, ends, epoch, |_| {})
     }
 
-    fn change(&self, next: i64, ends: Ends, change: impl FnOnce(&mut Table)) -> bool {
+    fn change(&self, next: i64, ends: Ends, epoch: Option<i32>, change: impl FnOnce(&mut Table)) -> bool {
         let bytes = {
             let mut state = self.state.lock();
             let Some(table) = &mut state.table else { return false };
@@ -139,7 +161,7 @@ impl LogTable {
         };
         self.progress.send_modify(|progress| {
             progress.next = progress.next.max(next);
-            progress.end = progress.end.max(ends.end);
+            progress.epoch = epoch;
             progress.outage = None;
         });
         // Without the lock of the state: it can end this table, or another one.

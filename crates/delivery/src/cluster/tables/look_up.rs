@@ -36,8 +36,8 @@ impl Cluster {
         let topic_id = logs.first().and_then(|log| self.backend().version(*log).topic_id);
         let tables: Vec<_> = logs.iter().map(|log| self.table(source, *log, topic_id)).collect();
         let mut newest: Option<(i64, i32, Bytes)> = None;
-        for ((log, table), end) in logs.iter().zip(tables).zip(ends) {
-            reaches(&table, end?.offset, until).await?;
+        for ((log, (table, epoch)), end) in logs.iter().zip(tables).zip(ends) {
+            reaches(&table, end?.offset, epoch, until).await?;
             if let Some(record) = table.get(key) {
                 let found = (table_entry::timestamp(&record), log.partition, record);
                 // Keys belong to their partition: the later timestamp wins, then the higher partition.
@@ -49,10 +49,10 @@ impl Cluster {
 }
 
 /// Waits until the log was read up to `end`.
-async fn reaches(table: &LogTable, end: i64, until: Instant) -> Result<(), CommandError> {
+async fn reaches(table: &LogTable, end: i64, epoch: Option<i32>, until: Instant) -> Result<(), CommandError> {
     let mut progress = table.progress();
     let reached =
-        timeout_at(until, progress.wait_for(|progress| progress.over.is_some() || progress.next >= end));
+        timeout_at(until, progress.wait_for(|progress| progress.over.is_some() || progress.has(end, epoch)));
     match reached.await {
         Ok(Ok(reached)) => match &reached.over {
             None => Ok(()),

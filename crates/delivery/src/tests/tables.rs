@@ -1,0 +1,279 @@
+//! Tables of scripted logs: what a client has is a replay of the log.
+
+use std::collections::BTreeSet;
+
+use sluicegate_backend::command::TableCommand;
+use sluicegate_rights::{Pattern, Rights, Row, Topics};
+
+use super::*;
+use crate::grant::{Grant, Holding, Person};
+
+/// The keys of a client, with the offsets of their newest records, by partition.
+#[derive(Debug, Default)]
+struct Holder {
+    held: BTreeMap<(i32, String), i64>,
+    unconfirmed: BTreeSet<(i32, String)>,
+    snapshots: usize,
+    is_in_snapshot: bool,
+}
+
+impl Holder {
+    fn take(&mut self, item: Item) {
+        match item {
+            Item::Snapshot(_) => {
+                self.snapshots += 1;
+                self.is_in_snapshot = true;
+                self.unconfirmed = self.held.keys().cloned().collect();
+            }
+            Item::Delivery { next, messages, .. } => {
+                for message in KafkaFetchResp::decode(messages).unwrap().messages {
+                    let key = String::from_utf8(message.key.expect("a key").to_vec()).unwrap();
+                    let key = (next.partition, key);
+                    self.unconfirmed.remove(&key);
+                    match message.value {
+                        Some(_) => drop(self.held.insert(key, message.offset)),
+                        None => drop(self.held.remove(&key)),
+                    }
+                }
+            }
+            Item::SnapshotEnd { .. } => {
+                self.is_in_snapshot = false;
+                self.held.retain(|key, _| !self.unconfirmed.contains(key));
+                self.unconfirmed.clear();
+            }
+            Item::LogStart(start) => {
+                self.held.retain(|(of, _), offset| *of != start.partition || *offset >= start.offset);
+            }
+            Item::Skipped { .. } | Item::Ended { .. } => panic!("{item:?} of a table"),
+            Item::Subscribed(_) | Item::Building { .. } | Item::CaughtUp { .. } | Item::Retrying { .. } => {}
+        }
+    }
+
+    /// Takes all there is to tell.
+    async fn settle(&mut self, subscription: &mut Subscription) {
+        while let Some(item) = soon(subscription).await {
+            self.take(item);
+        }
+        assert!(!self.is_in_snapshot);
+    }
+}
+
+/// Some keys, and none that only begins like another.
+fn key(offset: i64) -> &'static str {
+    ["a", "b", "c", "d", "e"][(offset * 7919 % 997 % 5) as usize]
+}
+
+fn is_empty(offset: i64) -> bool {
+    offset * 104_729 % 11 < 3
+}
+
+fn replay(logs: &Logs, partitions: i32) -> BTreeMap<(i32, String), i64> {
+    let mut newest = BTreeMap::new();
+    for partition in 0..partitions {
+        for offset in logs.start(partition)..logs.end(partition) {
+            let key = (partition, key(offset).to_owned());
+            match is_empty(offset) {
+                true => drop(newest.remove(&key)),
+                false => drop(newest.insert(key, offset)),
+            }
+        }
+    }
+    newest
+}
+
+fn logs() -> Logs {
+    let logs = Logs::default();
+    logs.set_keys(key);
+    logs.set_empty(is_empty);
+    logs.recreate(1, None);
+    logs
+}
+
+fn command() -> SubscribeCommand {
+    let source = Source { topic: TOPIC.to_owned(), ..Default::default() };
+    let table = Some(TableCommand::default());
+    SubscribeCommand { sources: vec![source], table, ..Default::default() }
+}
+
+async fn open_table(cluster: &Arc<Cluster>) -> Subscription {
+    let subscribe = Subscribe::of(System::Kafka, command(), BOUNDS).unwrap();
+    Subscription::open(cluster, &Arc::default(), &Standing::all(), subscribe).await.unwrap()
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Append(i32, usize),
+    Read(usize),
+    PutBack,
+    Break(i32),
+    Mend,
+    Keep(bool),
+    Elect,
+    /// Another leader, which has lost so many records at the end.
+    Truncate(i32, i64),
+    /// The log loses so many records at its start.
+    Delete(i32, i64),
+    Recreate,
+    AddPartition,
+    Wait(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let partition = 0..logs::PARTITIONS;
+    prop_oneof![
+        4 => (partition.clone(), 1_usize..20).prop_map(|(partition, count)| Step::Append(partition, count)),
+        6 => (1_usize..400).prop_map(Step::Read),
+        1 => Just(Step::PutBack),
+        1 => partition.clone().prop_map(Step::Break),
+        1 => Just(Step::Mend),
+        1 => any::<bool>().prop_map(Step::Keep),
+        1 => Just(Step::Elect),
+        1 => (partition.clone(), 1_i64..20).prop_map(|(partition, count)| Step::Truncate(partition, count)),
+        1 => (partition, 1_i64..20).prop_map(|(partition, count)| Step::Delete(partition, count)),
+        1 => Just(Step::Recreate),
+        1 => Just(Step::AddPartition),
+        1 => (1_u64..5000).prop_map(Step::Wait),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn table_is_a_replay_whatever_happens_to_its_log(steps in prop::collection::vec(step(), 0..80)) {
+        run(steps);
+    }
+}
+
+/// Takes the steps, and all that follows from them.
+fn run(steps: Vec<Step>) {
+    tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(
+        async {
+            let logs = logs();
+            let cluster = logs.cluster();
+            let mut subscription = open_table(&cluster).await;
+            let mut holder = Holder::default();
+            let (mut partitions, mut topic_id) = (logs::PARTITIONS, 1);
+            for step in steps {
+                match step {
+                    Step::Append(partition, count) => logs.append(partition, count),
+                    Step::Read(max_bytes) => {
+                        let read = next(&mut subscription, max_bytes);
+                        if let Ok(item) = timeout(Duration::from_millis(10), read).await {
+                            holder.take(item);
+                        }
+                    }
+                    Step::PutBack => {
+                        let _ = timeout(Duration::from_millis(10), subscription.ready(100)).await;
+                        subscription.put_back();
+                    }
+                    Step::Break(partition) => logs.break_with(partition, unreachable()),
+                    Step::Mend => logs.mend(),
+                    Step::Keep(keeps) => logs.keep(keeps),
+                    Step::Elect => logs.elect(None),
+                    Step::Truncate(partition, count) => {
+                        let end = logs.end(partition) - count;
+                        logs.truncate(partition, end.max(logs.start(partition)));
+                    }
+                    Step::Delete(partition, count) => {
+                        let start = logs.start(partition) + count;
+                        logs.delete_before(partition, start.min(logs.end(partition)));
+                    }
+                    Step::Recreate => {
+                        topic_id += 1;
+                        (0..partitions).for_each(|partition| logs.truncate(partition, 0));
+                        logs.recreate(topic_id, None);
+                    }
+                    Step::AddPartition => {
+                        logs.add_partitions(1);
+                        partitions += 1;
+                    }
+                    Step::Wait(millis) => advance(Duration::from_millis(millis)).await,
+                }
+            }
+            logs.mend();
+            holder.settle(&mut subscription).await;
+            assert_eq!(holder.held, replay(&logs, partitions));
+        },
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn client_that_is_behind_for_too_long_begins_anew() {
+    let logs = logs();
+    logs.append(0, 20);
+    let mut subscription = open_table(&logs.cluster()).await;
+    let mut holder = Holder::default();
+    holder.settle(&mut subscription).await;
+    logs.append(0, 20);
+    advance(BOUNDS.table_away * 2).await;
+    holder.settle(&mut subscription).await;
+    assert_eq!((holder.snapshots, &holder.held), (2, &replay(&logs, 4)));
+    // One at the end of its log is not behind, however long nothing is written.
+    for _ in 0..1000 {
+        assert_eq!(soon(&mut subscription).await, None);
+        advance(BOUNDS.table_away / 100).await;
+    }
+    logs.append(0, 1);
+    holder.settle(&mut subscription).await;
+    assert_eq!((holder.snapshots, &holder.held), (2, &replay(&logs, 4)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn building_and_outages_are_told() {
+    let logs = logs();
+    logs.append(0, 20);
+    logs.silence(0);
+    let mut subscription = open_table(&logs.cluster()).await;
+    assert!(matches!(soon(&mut subscription).await, Some(Item::Snapshot(_))));
+    for _ in 0..3 {
+        let began = Instant::now();
+        let Some(Item::Building { place, end }) = soon(&mut subscription).await else { panic!("silence") };
+        assert_eq!((place.partition, place.offset, end), (0, 0, 20));
+        assert!(began.elapsed() <= Duration::from_millis(1010), "{:?}", began.elapsed());
+    }
+    logs.silence(-1);
+    logs.break_with(0, unreachable());
+    let mut subscription = open_table(&logs.cluster()).await;
+    assert!(matches!(soon(&mut subscription).await, Some(Item::Snapshot(_))));
+    assert!(matches!(soon(&mut subscription).await, Some(Item::Retrying { .. })));
+    logs.mend();
+    let mut holder = Holder::default();
+    holder.settle(&mut subscription).await;
+    assert_eq!(holder.held, replay(&logs, 4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn renewal_with_other_rows_begins_anew() {
+    let rights = |prefix: &str| {
+        let row = (Pattern::Name(TOPIC.into()), Some(Row::KeyPrefix(prefix.into())));
+        Rights { read: Some([row].into_iter().collect::<Topics>()), write: None }
+    };
+    let logs = logs();
+    logs.append(0, 50);
+    let grant = Grant::of(&logs.cluster(), rights("a")).with_tables(Topics::default());
+    let mut subscription = grant.subscribe(command()).await.unwrap();
+    let mut holder = Holder::default();
+    let person = || Holding { person: Arc::new(Person::new(None, None, None, None)), expires: None };
+    for (key, snapshots) in [("a", 1), ("b", 2), ("b", 2)] {
+        grant.renew(rights(key), person());
+        logs.append(0, 1);
+        holder.settle(&mut subscription).await;
+        let mut want = replay(&logs, 4);
+        want.retain(|(_, of), _| of == key);
+        assert_eq!((holder.snapshots, &holder.held), (snapshots, &want), "{key}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_table_is_dropped() {
+    let logs = logs();
+    logs.append(0, 20);
+    let cluster = logs.cluster();
+    let mut subscription = open_table(&cluster).await;
+    Holder::default().settle(&mut subscription).await;
+    drop(subscription);
+    assert_eq!(cluster.tables_in_memory(), 4);
+    advance(Duration::from_secs(700)).await;
+    assert_eq!(soon(&mut open_table(&logs.cluster()).await).await.map(drop), Some(()));
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(cluster.tables_in_memory(), 0);
+}
