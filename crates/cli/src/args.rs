@@ -8,6 +8,7 @@ mod output;
 mod produce;
 mod subscribe;
 mod suggest;
+mod table;
 
 use std::iter::successors;
 use std::path::PathBuf;
@@ -25,6 +26,7 @@ pub(crate) use list_offsets::ListOffsets;
 pub(crate) use output::{Isolation, Output};
 pub(crate) use produce::{Offsets, Produce};
 pub(crate) use subscribe::{OnLag, Subscribe};
+pub(crate) use table::Table;
 
 /// Read and write Kafka topics and NATS streams through a Sluicegate gateway
 ///
@@ -49,6 +51,7 @@ impl Args {
             | Command::ListOffsets(ListOffsets { headers, .. })
             | Command::Fetch(Fetch { headers, .. })
             | Command::Subscribe(Subscribe { headers, .. })
+            | Command::Table(Table { headers, .. })
             | Command::Produce(Produce { headers, .. }) => &headers.headers[..],
             Command::Admin(_) | Command::Completions(_) => &[],
         };
@@ -144,6 +147,7 @@ pub(crate) enum Command {
     ListOffsets(ListOffsets),
     Fetch(Fetch),
     Subscribe(Subscribe),
+    Table(Table),
     Produce(Produce),
     #[command(subcommand)]
     Admin(Admin),

@@ -106,6 +106,64 @@ pub(crate) fn topics(topics: &[Topic], out: &mut Vec<u8>) {
     line(&Line { topics: topics.collect() }, out);
 }
 
+/// A change of a table.
+#[derive(serde::Serialize)]
+#[serde(untagged)]
+pub(crate) enum TableLine<'a> {
+    Key { key: Key<'a>, value: Value<'a>, timestamp: i64 },
+    Removed { key: Key<'a>, removed: bool },
+    Complete { complete: bool },
+}
+
+/// Appends a change of a table as one line to `out`.
+pub(crate) fn table_line(change: &TableLine<'_>, out: &mut Vec<u8>) {
+    line(change, out);
+}
+
+/// Appends a table as one line to `out`.
+pub(crate) fn table<'a>(rows: impl Iterator<Item = (&'a [u8], &'a [u8])>, out: &mut Vec<u8>) {
+    let rows: Vec<_> = rows.map(|(key, value)| (Key(key), Value(value))).collect();
+    let object = Object(&rows);
+    line(&object, out);
+}
+
+struct Object<'a>(&'a [(Key<'a>, Value<'a>)]);
+
+impl Serialize for Object<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(key, value)| (key, value)))
+    }
+}
+
+/// A key as the name of a member: if it is not UTF-8, `base64:` and its base64.
+pub(crate) struct Key<'a>(pub(crate) &'a [u8]);
+
+impl Serialize for Key<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match std::str::from_utf8(self.0) {
+            Ok(text) => serializer.serialize_str(text),
+            Err(_) => serializer.collect_str(&format_args!("base64:{}", STANDARD.encode(self.0))),
+        }
+    }
+}
+
+/// A value: JSON as it is, or as a [`Payload`].
+pub(crate) struct Value<'a>(pub(crate) &'a [u8]);
+
+impl Serialize for Value<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match serde_json::from_slice::<&serde_json::value::RawValue>(self.0) {
+            Ok(json) if !json.get().contains(['\n', '\r']) => json.serialize(serializer),
+            // Within a line, line breaks would begin another one.
+            Ok(json) => match serde_json::from_str::<serde_json::Value>(json.get()) {
+                Ok(value) => value.serialize(serializer),
+                Err(_) => Payload(self.0).serialize(serializer),
+            },
+            Err(_) => Payload(self.0).serialize(serializer),
+        }
+    }
+}
+
 fn line(line: &impl Serialize, out: &mut Vec<u8>) {
     // Strings and numbers can always be serialized, and writing to a `Vec` does not fail.
     let _ = serde_json::to_writer(&mut *out, line);

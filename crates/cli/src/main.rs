@@ -19,6 +19,7 @@ mod completion;
 mod config;
 mod failure;
 mod fetch;
+mod filters;
 mod header;
 mod interrupt;
 mod json;
@@ -35,6 +36,7 @@ mod settings;
 mod stderr;
 mod stdout;
 mod subscribe;
+mod table;
 mod tally;
 mod template;
 mod topics;
@@ -125,6 +127,11 @@ async fn run(args: &Args, settings: Settings, url: &str) -> Result<(), Failure> 
         Command::Subscribe(subscribe) => {
             let client = connect(args, settings, &mut interrupt).await?;
             subscribe::run(subscribe, gateway, &client, &mut stdout, &mut interrupt).await?;
+            close(client).await
+        }
+        Command::Table(table) => {
+            let client = connect(args, settings, &mut interrupt).await?;
+            table::run(table, gateway.quiet, &client, &mut stdout, &mut interrupt).await?;
             close(client).await
         }
         Command::Produce(produce) => {

@@ -9,10 +9,11 @@ use std::time::Instant;
 use futures_util::stream::LocalBoxStream;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use indicatif::BinaryBytes;
-use sluicegate_client::{Client, Error, Filter, Header, Isolation, Reason, Source, Subscribe, nats};
+use sluicegate_client::{Client, Error, Filter, Isolation, Reason, Source, Subscribe, nats};
 
 use crate::args::{self, Fetch, Gateway, Name, OnLag};
 use crate::failure::Failure;
+use crate::filters;
 use crate::interrupt::Interrupt;
 use crate::log::Log;
 use crate::partitions;
@@ -22,9 +23,9 @@ use crate::progress::Progress;
 use crate::stderr::say;
 use crate::stdout::Stdout;
 use crate::tally::{Scope, Tally};
-use events::Events;
+pub(crate) use events::Events;
 use lag::Lag;
-use update::Update;
+pub(crate) use update::Update;
 
 /// Prints what the subscription of `args` delivers.
 pub(crate) async fn run(
@@ -148,27 +149,11 @@ async fn stream_source(client: &Client, stream: &str, position: Position) -> Res
     })
 }
 
-/// One for the key or subject, and one for each header that is named.
 fn filters(args: &args::Subscribe) -> Vec<Filter> {
     let args::Subscribe { record_key, record_key_prefix, subject, subject_prefix, record_header, .. } = args;
-    let mut filters = Vec::new();
-    for (filter, values, prefixes) in
-        [(Filter::key(), record_key, record_key_prefix), (Filter::subject(), subject, subject_prefix)]
-    {
-        if !values.is_empty() || !prefixes.is_empty() {
-            let filter = values.iter().fold(filter, |filter, value| filter.equals(value.clone()));
-            filters.push(prefixes.iter().fold(filter, |filter, prefix| filter.starts_with(prefix.clone())));
-        }
-    }
-    let mut names: Vec<&str> = record_header.iter().map(|header| header.key.as_str()).collect();
-    names.sort_unstable();
-    names.dedup();
-    for name in names {
-        let values = record_header.iter().filter(|header| header.key == name);
-        let values = values.filter_map(|Header { value, .. }| value.clone());
-        filters.push(values.fold(Filter::header(name), Filter::equals));
-    }
-    filters
+    let keys = filters::of_keys(Filter::key(), record_key, record_key_prefix);
+    let subjects = filters::of_keys(Filter::subject(), subject, subject_prefix);
+    keys.into_iter().chain(subjects).chain(filters::of_headers(record_header)).collect()
 }
 
 /// Output and end of a subscription.

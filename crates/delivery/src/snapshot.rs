@@ -50,15 +50,11 @@ pub(super) enum Stop {
 }
 
 impl Snapshot {
-    /// The snapshot of these logs, up to the given places.
-    pub(super) fn new(tables: Vec<(Place, (Arc<LogTable>, Option<i32>))>) -> Self {
-        let part = |(end, (table, epoch)): (Place, (Arc<LogTable>, Option<i32>))| {
-            let progress = table.progress();
-            Part { end, table, progress, from: 0, epoch, is_ready: false }
-        };
+    /// A snapshot of no logs yet.
+    pub(super) fn new() -> Self {
         let now = Instant::now();
         Self {
-            left: tables.into_iter().map(part).collect(),
+            left: Vec::new(),
             ended: Vec::new(),
             in_hand: None,
             skipped: 0,
@@ -66,6 +62,12 @@ impl Snapshot {
             told: now,
             is_outage_told: false,
         }
+    }
+
+    /// Adds the part of a log up to `end`, of its table as the leader of this epoch has it.
+    pub(super) fn add(&mut self, end: Place, table: Arc<LogTable>, epoch: Option<i32>) {
+        let progress = table.progress();
+        self.left.push(Part { end, table, progress, from: 0, epoch, is_ready: false });
     }
 
     /// Waits for a page of at most `max_bytes`, or something else to tell. False: the snapshot is complete, and all of

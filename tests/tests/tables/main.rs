@@ -8,6 +8,7 @@ mod holder;
 mod stacks;
 
 mod changes;
+mod cli;
 mod filters;
 mod http;
 mod limits;

@@ -37,6 +37,11 @@ pub(super) const TOPICS: &str = r#"JSON, with kcat's field names:
   {"topics":[{"topic","partitions":[{"partition","leader","replicas":[{"id"}],"isrs":[{"id"}]}]}]}
 The leader is -1 while there is none."#;
 
+pub(super) const TABLE: &str = r#"JSON, with the value as JSON if it is some, as a string, or as {"base64"}:
+  with --once   {"KEY":VALUE,…}, keys that are not UTF-8 as "base64:…"
+  otherwise     {"key","value","timestamp"} for a key, {"key","removed":true} for one that is gone,
+                and {"complete":true} after the first keys, and whenever it has begun anew"#;
+
 pub(super) const OUTPUT: &str = r#"Format, as in kcat:
   %s  value             %S  its length in bytes, -1 for null
   %k  key               %K  its length in bytes, -1 for null

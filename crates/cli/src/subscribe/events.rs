@@ -10,7 +10,7 @@ use crate::stderr::printable;
 
 /// Says of each log once that its end is reached, and again after a disturbance.
 #[derive(Debug, Default)]
-pub(super) struct Events {
+pub(crate) struct Events {
     at_end: BTreeSet<Log>,
     /// New partitions are told apart from those of the beginning, and of each new one.
     is_subscribed: bool,
@@ -18,7 +18,7 @@ pub(super) struct Events {
 
 impl Events {
     /// The line for `update`, unless it is nothing to tell.
-    pub(super) fn line(&mut self, update: &Update) -> Option<String> {
+    pub(crate) fn line(&mut self, update: &Update) -> Option<String> {
         match update {
             Update::Subscribed(logs) => {
                 let is_first = !std::mem::replace(&mut self.is_subscribed, true);

@@ -7,7 +7,7 @@ use sluicegate_client::{self as client, Error, KafkaMessage, SkipCause, nats};
 use crate::log::{self, Log};
 
 #[derive(Debug)]
-pub(super) enum Update {
+pub(crate) enum Update {
     /// All logs of the subscription, or new ones.
     Subscribed(Vec<Log>),
     Delivery {

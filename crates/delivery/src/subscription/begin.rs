@@ -12,7 +12,7 @@ use sluicegate_backend::{CommandError, Fault, Log};
 use sluicegate_fair_share::ClientKey;
 
 use super::{Wake, grown};
-use crate::cluster::{Cluster, LogTable};
+use crate::cluster::Cluster;
 use crate::cursors::Cursors;
 use crate::grant::Held;
 use crate::held_keys::HeldKeys;
@@ -58,12 +58,10 @@ pub(super) async fn begin(
         subscribe.sources = Vec::new();
     }
     let mut cursors = Cursors::new(subscribe, cluster.system, Arc::clone(&cluster.selections));
-    let mut snapshot = None;
-    if begins_anew {
-        snapshot = Some(Snapshot::new(tables(&cluster, client, &topics)));
-        cursors.add_tables(topics);
-    } else {
-        cursors.add(topics);
+    let snapshot = begins_anew.then(|| snapshot(&cluster, client, &topics));
+    match begins_anew {
+        true => cursors.add_tables(topics),
+        false => cursors.add(topics),
     }
     if looks_at_headers {
         cursors.client.hold(HeldKeys::new(cluster.system, cluster.held_keys(), cluster.holder(client)));
@@ -73,21 +71,17 @@ pub(super) async fn begin(
     Ok(Begun { cursors, waits, snapshot })
 }
 
-/// The table of each partition, with the place where its log goes on.
-fn tables(
-    cluster: &Arc<Cluster>,
-    client: ClientKey,
-    topics: &[SubscribedTopic],
-) -> Vec<(Place, (Arc<LogTable>, Option<i32>))> {
-    let mut tables = Vec::new();
+/// The snapshot of each partition, up to the place where its log goes on.
+fn snapshot(cluster: &Arc<Cluster>, client: ClientKey, topics: &[SubscribedTopic]) -> Snapshot {
+    let mut snapshot = Snapshot::new();
     for SubscribedTopic { topic, topic_id, partitions } in topics {
         for (partition, offset) in partitions {
-            let log = Log { topic, partition: *partition };
+            let (table, epoch) = cluster.table(client, Log { topic, partition: *partition }, *topic_id);
             let place = Place { topic: Arc::clone(topic), partition: *partition, offset: *offset };
-            tables.push((place, cluster.table(client, log, *topic_id)));
+            snapshot.add(place, table, epoch);
         }
     }
-    tables
+    snapshot
 }
 
 /// Whether records of the same key can differ in whether they are for the client.
