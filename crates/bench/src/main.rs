@@ -11,12 +11,14 @@
 //! 7. [`waiting`]: many reads that wait at the ends of many partitions
 //! 8. [`commands`]: single commands, many at a time, and the latency of a small fetch
 //! 9. [`live`]: subscriptions, beside nats-server
-//! 10. [`nats`]: clients that [`walk`] a JetStream stream, beside async-nats clients ([`pull`]); and its live delivery
-//! 11. [`report`]: the tables, and their ratios
+//! 10. [`tables`]: the newest records of keys, which clients [`hold`]
+//! 11. [`nats`]: clients that [`walk`] a JetStream stream, beside async-nats clients ([`pull`]); and its live delivery
+//! 12. [`report`]: the tables, and their ratios
 
 mod commands;
 mod consume;
 mod direct;
+mod hold;
 mod idle;
 mod live;
 mod machine;
@@ -29,6 +31,7 @@ mod reading;
 mod report;
 mod rows;
 mod run;
+mod tables;
 mod waiting;
 mod walk;
 mod writing;
@@ -113,6 +116,7 @@ enum Only {
     Idle,
     Opening,
     Rows,
+    Tables,
     Waiting,
     Commands,
     Live,
@@ -179,6 +183,8 @@ enum Part {
     Walk(walk::Args),
     /// librdkafka consumers
     Consume(consume::Args),
+    /// Clients of the gateway that take a table
+    Hold(hold::Args),
     /// async-nats clients that read
     Pull(pull::Args),
     /// Clients of the gateway that write over sessions
@@ -200,6 +206,7 @@ fn main() -> ExitCode {
         None => measure(&plan),
         Some(Part::Walk(args)) => walk::run(&args),
         Some(Part::Consume(args)) => consume::run(&args),
+        Some(Part::Hold(args)) => hold::run(&args),
         Some(Part::Pull(args)) => pull::run(&args),
         Some(Part::Produce(args)) => produce::run(&args),
         Some(Part::Post(args)) => post::run(&args),
@@ -233,6 +240,9 @@ async fn measure(plan: &Plan) -> Result<(), Failure> {
     }
     if measures(Only::Rows) {
         rows::run(plan).await?;
+    }
+    if measures(Only::Tables) {
+        tables::run(plan).await?;
     }
     if measures(Only::Waiting) {
         waiting::run(plan).await?;

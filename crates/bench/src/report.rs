@@ -7,6 +7,7 @@ pub(crate) mod nats;
 pub(crate) mod opening;
 pub(crate) mod reading;
 pub(crate) mod rows;
+pub(crate) mod tables;
 pub(crate) mod writing;
 
 use std::error::Error;

@@ -22,10 +22,10 @@ pub(crate) const LOGIN_ROUTES: [&str; 3] = [
 
 /// As [`DEMO_ROUTES`], in terms of NATS.
 pub(crate) const NATS_ROUTES: [&str; 3] = [
-    r#"{"path": "/pubsub", "cluster": "default", "write": true}"#,
+    r#"{"path": "/pubsub", "cluster": "default", "write": true, "tables": ["*"]}"#,
     concat!(
         r#"{"path": "/produce", "type": "produce", "topic": "demo", "key": "demo.mine", "headerprefix": "x-nats-", "#,
         r#""overrides": ["topic", "key"], "recordheaderprefix": "x-nats-header-"}"#
     ),
-    r#"{"path": "/nats", "type": "rest", "write": true}"#,
+    r#"{"path": "/nats", "type": "rest", "write": true, "tables": ["*"]}"#,
 ];

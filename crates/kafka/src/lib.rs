@@ -136,6 +136,10 @@ impl Backend for Kafka {
         self.reader.known_end(log.topic, log.partition)
     }
 
+    fn tombstone_life<'a>(&'a self, source: ClientKey, topic: &'a str) -> BoxFuture<'a, Option<Duration>> {
+        self.reader.tombstone_life(source, topic).map(|life| life.ok().flatten()).boxed()
+    }
+
     fn end_of_epoch<'a>(
         &'a self,
         source: ClientKey,

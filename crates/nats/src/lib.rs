@@ -141,6 +141,10 @@ impl Backend for Nats {
         self.reader.known_end(StreamName::of(log).ok()?)
     }
 
+    fn tombstone_life<'a>(&'a self, _: ClientKey, _: &'a str) -> BoxFuture<'a, Option<Duration>> {
+        ready(None).boxed()
+    }
+
     fn end_of_epoch<'a>(
         &'a self,
         _: ClientKey,

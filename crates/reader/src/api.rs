@@ -8,6 +8,7 @@ mod list_offsets;
 mod metadata;
 mod request;
 mod sasl;
+mod topic_config;
 mod versions;
 
 use std::time::Duration;
@@ -21,6 +22,7 @@ pub(crate) use list_offsets::{AnsweredOffset, AskedOffset, ListOffsetsAnswer, Li
 pub(crate) use metadata::{MetadataAnswer, MetadataRequest, PartitionAnswer, TopicAnswer};
 pub(crate) use request::{Api, TopicId};
 pub(crate) use sasl::{SaslAuthenticateAnswer, SaslAuthenticateRequest, SaslHandshakeRequest};
+pub(crate) use topic_config::{TopicConfigAnswer, TopicConfigRequest};
 pub(crate) use versions::{Versions, VersionsRequest};
 
 use crate::wire::{Wire, WireError};

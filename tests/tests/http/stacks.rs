@@ -126,7 +126,7 @@ fn routes(home: &str) -> Vec<Value> {
         json!({"path": "/nowhere", "type": "produce", "topic": home, "cluster": "nowhere"}),
         json!({"path": "/readonly/", "type": "rest"}),
         json!({"path": "/rest-nowhere", "type": "rest", "write": true, "cluster": "nowhere"}),
-        json!({"path": REST, "type": "rest", "write": true}),
+        json!({"path": REST, "type": "rest", "write": true, "tables": ["*"]}),
         json!({"path": "/kafka/topics/exact", "type": "produce", "topic": home}),
         json!({"path": "/kafka/below/", "type": "rest"}),
         json!({"path": NATS, "type": "rest", "write": true, "cluster": "nats"}),

@@ -16,9 +16,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use parking_lot::Mutex;
 use sluicegate_backend::{Log, Version};
 use sluicegate_fair_share::{ClientKey, Permits};
+use tokio::time::timeout;
 
 use self::keeper::{Keeper, Outage};
 pub use self::limits::TableLimits;
@@ -30,6 +32,8 @@ use super::Cluster;
 pub(super) struct Tables {
     limits: TableLimits,
     tables: Mutex<HashMap<TableKey, Arc<LogTable>>>,
+    /// How long topics keep removals, as was asked once; at most [`MAX_LIVES`].
+    lives: Mutex<HashMap<Arc<str>, Option<Duration>>>,
 }
 
 /// A topic, and the number of a partition.
@@ -37,7 +41,7 @@ type TableKey = (Arc<str>, i32);
 
 impl Tables {
     pub(super) fn new(limits: TableLimits) -> Self {
-        Self { limits, tables: Mutex::default() }
+        Self { limits, tables: Mutex::default(), lives: Mutex::default() }
     }
 }
 
@@ -52,7 +56,7 @@ impl Cluster {
     ) -> (Arc<LogTable>, Option<i32>) {
         let epoch = self.backend().version(log).leader_epoch;
         let key: TableKey = (Arc::from(log.topic), log.partition);
-        let Tables { limits, tables } = &self.tables;
+        let Tables { limits, tables, .. } = &self.tables;
         let mut tables = tables.lock();
         tables.retain(|_, table| !table.over().is_some_and(|over| over.is_past()));
         if let Some(known) = tables.get(&key).filter(|table| table.is_of(topic_id)) {
@@ -82,6 +86,24 @@ impl Cluster {
 }
 
 impl Cluster {
+    /// The time for which a topic keeps a record that removes its key, as far as it is known: it is asked for once.
+    ///
+    /// # Cancel safety
+    /// A drop abandons the question.
+    pub(crate) async fn tombstone_life(&self, source: ClientKey, topic: &Arc<str>) -> Option<Duration> {
+        if let Some(known) = self.tables.lives.lock().get(topic) {
+            return *known;
+        }
+        let asked = timeout(LIFE_TIME, self.backend().tombstone_life(source, topic).map(Some)).await;
+        let life = asked.ok().flatten()?;
+        let mut lives = self.tables.lives.lock();
+        if lives.len() >= MAX_LIVES {
+            lives.clear();
+        }
+        lives.insert(Arc::clone(topic), life);
+        life
+    }
+
     /// The number of tables.
     #[cfg(test)]
     pub(crate) fn tables_in_memory(&self) -> usize {
@@ -103,6 +125,11 @@ impl Over {
         }
     }
 }
+
+/// Topics whose time to keep removals is known.
+const MAX_LIVES: usize = 10_000;
+/// The time for which a subscription waits to know it.
+const LIFE_TIME: Duration = Duration::from_secs(2);
 
 /// The time after which a log is read again whose table did not fit into memory.
 const NO_ROOM_FOR: Duration = Duration::from_secs(30);

@@ -34,6 +34,7 @@ pub(super) async fn begin(
     held: Arc<Held>,
 ) -> Result<Begun, CommandError> {
     let looks_at_headers = subscribe.table.is_some() && looks_at_headers(&subscribe, &held);
+    let subscribe = subscribe.within_lives(&cluster).await;
     let (mut subscribe, topics) = match subscribe.goes_on(&cluster, looks_at_headers).await? {
         Some(topics) => (subscribe, topics),
         None => {
@@ -92,6 +93,19 @@ fn looks_at_headers(subscribe: &Subscribe, held: &Held) -> bool {
 }
 
 impl Subscribe {
+    /// The same; a table begins anew before one of its topics can have forgotten a removal.
+    async fn within_lives(mut self, cluster: &Cluster) -> Self {
+        if let Some(mut table) = self.table {
+            for source in &self.sources {
+                if let Some(life) = cluster.tombstone_life(self.client, &source.topic).await {
+                    table.max_away = table.max_away.min(life);
+                }
+            }
+            self.table = Some(table);
+        }
+        self
+    }
+
     /// The places where it goes on; None: it is a table that begins anew.
     async fn goes_on(
         &self,

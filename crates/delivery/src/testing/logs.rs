@@ -63,6 +63,7 @@ struct State {
     key: Option<fn(i64) -> &'static str>,
     /// Whether the record with this offset has no value; None: all have one.
     is_empty: Option<fn(i64) -> bool>,
+    tombstone_life: Option<Duration>,
 }
 
 impl Logs {
@@ -159,6 +160,11 @@ impl Logs {
     /// The offset of the first record.
     pub fn start(&self, partition: i32) -> i64 {
         self.0.state.lock().unwrap().ends(partition).start
+    }
+
+    /// Keeps tombstones for so long.
+    pub fn set_tombstone_life(&self, life: Duration) {
+        self.change(|state| state.tombstone_life = Some(life));
     }
 
     /// Opens a transaction at this offset, or ends it.
@@ -283,6 +289,10 @@ impl Backend for Logs {
 
     fn known_end(&self, log: Log<'_>) -> Option<i64> {
         Some(self.end(log.partition))
+    }
+
+    fn tombstone_life<'a>(&'a self, _: ClientKey, _: &'a str) -> BoxFuture<'a, Option<Duration>> {
+        ready(self.0.state.lock().unwrap().tombstone_life).boxed()
     }
 
     fn end_of_epoch<'a>(

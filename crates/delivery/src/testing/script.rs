@@ -153,6 +153,10 @@ impl Backend for Script {
         None
     }
 
+    fn tombstone_life<'a>(&'a self, _: ClientKey, _: &'a str) -> BoxFuture<'a, Option<Duration>> {
+        ready(None).boxed()
+    }
+
     fn end_of_epoch<'a>(
         &'a self,
         _: ClientKey,

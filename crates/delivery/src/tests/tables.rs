@@ -277,3 +277,20 @@ async fn idle_table_is_dropped() {
     tokio::time::sleep(Duration::from_secs(30)).await;
     assert_eq!(cluster.tables_in_memory(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn topic_that_forgets_removals_soon_begins_anew_soon() {
+    let logs = logs();
+    logs.set_tombstone_life(Duration::from_secs(60));
+    logs.append(0, 20);
+    let cluster = logs.cluster();
+    for (away, begins_anew) in [(59, false), (61, true)] {
+        let mut command = command();
+        command.sources[0].next = vec![(0, 5)];
+        command.table = Some(TableCommand { away: Duration::from_secs(away) });
+        let subscribe = Subscribe::of(System::Kafka, command, BOUNDS).unwrap();
+        let opened = Subscription::open(&cluster, &Arc::default(), &Standing::all(), subscribe).await;
+        let told = soon(&mut opened.unwrap()).await;
+        assert_eq!(matches!(told, Some(Item::Snapshot(_))), begins_anew, "{away} s: {told:?}");
+    }
+}

@@ -5,6 +5,7 @@ mod fetch;
 mod list_offsets;
 mod metadata;
 mod sasl;
+mod topic_config;
 mod versions;
 
 use bytes::{Buf, BytesMut};

@@ -7,7 +7,7 @@ use sluicegate_shared_log::Version;
 use tokio::time::timeout;
 
 use super::{Inner, Reader, in_future};
-use crate::api::{EpochEndAnswer, EpochEndRequest, TopicId};
+use crate::api::{EpochEndAnswer, EpochEndRequest, TopicConfigAnswer, TopicConfigRequest, TopicId};
 use crate::attempt::{Attempt, Reply};
 use crate::backoff::jitter;
 use crate::broker_failures::BrokerFailures;
@@ -41,6 +41,31 @@ impl Reader {
         let brokers = &self.inner.brokers;
         let deadline = in_future(brokers.config().request_timeout);
         brokers.topic(source, target, Duration::ZERO, deadline).await.map(drop)
+    }
+
+    /// The time for which a compacted topic keeps a record without value, as its leader of partition 0 tells it
+    /// (`delete.retention.ms`); `None` if it does not, or the cluster's user has no right to know.
+    ///
+    /// # Errors
+    /// [`ReadError`], within `socket.timeout.ms`.
+    ///
+    /// # Cancel safety
+    /// Dropping the call has no effect.
+    pub async fn tombstone_life(
+        &self,
+        source: ClientKey,
+        topic: &str,
+    ) -> Result<Option<Duration>, ReadError> {
+        let target = TopicPartition::parse(topic, 0)?;
+        let brokers = &self.inner.brokers;
+        let send = |recipient: Recipient| async move {
+            let request = TopicConfigRequest { topic: target.topic(), name: "delete.retention.ms" };
+            let TopicConfigAnswer { error, value } = recipient.send(&request).await?;
+            let millis = value.filter(|_| error.is_none()).and_then(|value| value.parse().ok());
+            Ok(Reply::Success(millis.map(Duration::from_millis)))
+        };
+        let deadline = in_future(brokers.config().request_timeout);
+        leader_call(brokers, source, Attempt::at_leader(target, deadline, jitter), send).await
     }
 
     /// The offset up to which the log has the records that it had when its leader was of this epoch; `None` if the

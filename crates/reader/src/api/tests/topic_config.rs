@@ -1,0 +1,61 @@
+//! DescribeConfigs.
+
+use kafka_protocol::messages;
+use kafka_protocol::messages::describe_configs_response::{
+    DescribeConfigsResourceResult, DescribeConfigsResponse, DescribeConfigsResult, DescribeConfigsSynonym,
+};
+
+use super::*;
+use crate::api::TopicConfigAnswer;
+use crate::error_code::ErrorCode;
+
+pub(super) fn topic_config_request() -> TopicConfigRequest<'static> {
+    TopicConfigRequest { topic: "t", name: "delete.retention.ms" }
+}
+
+fn text(text: &str) -> StrBytes {
+    StrBytes::from_string(text.to_owned())
+}
+
+fn response(error: i16, configs: Vec<DescribeConfigsResourceResult>) -> DescribeConfigsResponse {
+    let result = DescribeConfigsResult::default()
+        .with_error_code(error)
+        .with_resource_type(2)
+        .with_resource_name(text("t"))
+        .with_configs(configs);
+    DescribeConfigsResponse::default().with_results(vec![result])
+}
+
+#[test]
+fn broker_decodes_question_for_a_property() {
+    for version in TopicConfigRequest::VERSIONS {
+        let request: messages::DescribeConfigsRequest = received(&topic_config_request(), version);
+        let resource = &request.resources[0];
+        assert_eq!((resource.resource_type, &resource.resource_name[..]), (2, "t"));
+        assert_eq!(resource.configuration_keys, Some(vec![text("delete.retention.ms")]));
+    }
+}
+
+#[test]
+fn value_of_the_property_is_decoded() {
+    let config = |name: &str, value: Option<&str>| {
+        let synonym = DescribeConfigsSynonym::default().with_name(text("log.cleaner")).with_source(5);
+        DescribeConfigsResourceResult::default()
+            .with_name(text(name))
+            .with_value(value.map(text))
+            .with_synonyms(vec![synonym])
+    };
+    let found = response(0, vec![config("other", None), config("delete.retention.ms", Some("86400000"))]);
+    let value = Some("86400000".to_owned());
+    check(
+        &topic_config_request(),
+        |_| found.clone(),
+        |_| TopicConfigAnswer { error: None, value: value.clone() },
+    );
+    let denied = response(29, Vec::new());
+    check(
+        &topic_config_request(),
+        |_| denied.clone(),
+        |_| TopicConfigAnswer { error: ErrorCode::of(29), value: None },
+    );
+}

@@ -1,0 +1,74 @@
+//! DescribeConfigs: the value of one property of a topic.
+
+use std::ops::RangeInclusive;
+
+use kafka_protocol::messages::{ApiKey, describe_configs_request as body};
+use kafka_protocol::protocol::StrBytes;
+
+use super::request::Api;
+use crate::error_code::ErrorCode;
+use crate::wire::{Wire, WireError};
+
+pub(crate) struct TopicConfigRequest<'a> {
+    pub(crate) topic: &'a str,
+    /// The property's name.
+    pub(crate) name: &'static str,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct TopicConfigAnswer {
+    pub(crate) error: Option<ErrorCode>,
+    /// None: the broker does not tell.
+    pub(crate) value: Option<String>,
+}
+
+impl Api for TopicConfigRequest<'_> {
+    const KEY: ApiKey = ApiKey::DescribeConfigs;
+    const VERSIONS: RangeInclusive<i16> = 1..=4;
+    const FLEXIBLE: i16 = 4;
+    type Body = body::DescribeConfigsRequest;
+    type Answer = TopicConfigAnswer;
+
+    fn body(&self, _version: i16) -> body::DescribeConfigsRequest {
+        let resource = body::DescribeConfigsResource::default()
+            .with_resource_type(TOPIC)
+            .with_resource_name(StrBytes::from_string(self.topic.to_owned()))
+            .with_configuration_keys(Some(vec![StrBytes::from_static_str(self.name)]));
+        body::DescribeConfigsRequest::default().with_resources(vec![resource])
+    }
+
+    fn decode(&self, wire: &mut Wire, version: i16) -> Result<TopicConfigAnswer, WireError> {
+        wire.take_throttle_time(version >= 2)?;
+        let (mut error, mut value) = (None, None);
+        for _ in 0..wire.array(7)? {
+            error = ErrorCode::of(wire.i16()?);
+            wire.string()?; // the error's message
+            wire.i8()?; // the resource's type
+            let is_topic = wire.string()? == self.topic;
+            for _ in 0..wire.array(7)? {
+                let is_asked = wire.string()? == self.name;
+                let found = wire.string()?;
+                if is_topic && is_asked {
+                    value = Some(found);
+                }
+                wire.skip(3)?; // whether it is read-only, its source, and whether it is sensitive
+                for _ in 0..wire.array(3)? {
+                    wire.string()?; // a synonym's name
+                    wire.string()?; // its value
+                    wire.i8()?; // its source
+                    wire.end()?;
+                }
+                if version >= 3 {
+                    wire.i8()?; // the value's type
+                    wire.string()?; // its documentation
+                }
+                wire.end()?;
+            }
+            wire.end()?;
+        }
+        Ok(TopicConfigAnswer { error, value })
+    }
+}
+
+/// The type of a topic among resources.
+const TOPIC: i8 = 2;
