@@ -96,7 +96,11 @@ pub trait Backend: Send + Sync {
     ) -> BoxFuture<'a, Result<Option<i64>, CommandError>>;
 
     /// The time for which a topic keeps a record that removes its key; `None`: as long as others, or it is not known.
-    fn tombstone_life<'a>(&'a self, source: ClientKey, topic: &'a str) -> BoxFuture<'a, Option<Duration>>;
+    fn tombstone_life<'a>(
+        &'a self,
+        source: ClientKey,
+        topic: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Duration>, CommandError>>;
 
     /// Whether others wait at this offset, the end of the log, and will be told of a record: a wait there needs no look
     /// before.

@@ -82,7 +82,7 @@ async fn latency(
     let mut sockets = JoinSet::new();
     let open = async |_| -> Result<Client, Failure> { Ok(Client::connect(stack.url()).await?) };
     let clients: Vec<_> = stream::iter(0..SOCKETS).map(open).buffer_unordered(50).collect().await;
-    let begun = Instant::now();
+    let (begun, begun_at) = (Instant::now(), micros());
     for client in clients {
         let client = client?;
         let subscribe = Subscribe::new([Source::new(topic)]);
@@ -98,7 +98,8 @@ async fn latency(
                     let written = value.split(|byte| *byte == b' ').next();
                     let written =
                         written.and_then(|text| std::str::from_utf8(text).ok()?.parse::<u64>().ok());
-                    // Records of the snapshot say no time.
+                    // Records of the snapshot say no time, or an earlier one.
+                    let written = written.filter(|written| *written >= begun_at);
                     took.extend(written.map(|written| Duration::from_micros(now.saturating_sub(written))));
                     if took.len() == CHANGES {
                         return took;

@@ -86,6 +86,16 @@ impl Client {
         }
     }
 
+    /// Tells the client that a snapshot of these topics will follow, and nothing else before.
+    pub(super) fn lose(&mut self, partitions: BTreeMap<Arc<str>, Vec<(i32, i64)>>) {
+        let topic = |(topic, partitions): (Arc<str>, _)| SubscribedTopic {
+            topic_id: self.topics.get(&topic).and_then(|known| known.id),
+            topic,
+            partitions,
+        };
+        self.items = VecDeque::from([Item::Snapshot(partitions.into_iter().map(topic).collect())]);
+    }
+
     /// Gives the client the records of `readable` topics, and no others.
     pub(super) fn grant(&mut self, readable: Option<&Topics>) {
         for (name, topic) in &mut self.topics {

@@ -35,6 +35,8 @@ pub(super) struct Cursor {
     current: Option<Instant>,
     /// The log's start that the client of a table knows.
     start: i64,
+    /// Records before this offset have replaced others in the snapshot of a table.
+    seen: i64,
 }
 
 /// The event that a cursor waits for.
@@ -169,6 +171,7 @@ impl Cursor {
             outage: None,
             current: None,
             start: -1,
+            seen: 0,
         }
     }
 
@@ -184,9 +187,9 @@ impl Cursor {
         Place { topic: Arc::clone(&self.topic), partition: self.partition, offset: self.next }
     }
 
-    /// All records before it are those of the leader of this epoch.
-    pub(super) fn know(&mut self, epoch: Option<i32>) {
-        self.epoch = epoch;
+    /// All records before it, and before `seen`, are those of the leader of this epoch.
+    pub(super) fn know(&mut self, epoch: Option<i32>, seen: i64) {
+        (self.epoch, self.seen) = (epoch, seen);
     }
 
     #[cfg(test)]
@@ -220,7 +223,7 @@ impl Cursor {
             }
             // The log can be another one.
             (State::AtEnd, Event::StillAtEnd { end, .. })
-                if client.is_table() && (0..self.next).contains(&end) =>
+                if client.is_table() && (0..self.next.max(self.seen)).contains(&end) =>
             {
                 Next::Turn
             }
@@ -354,7 +357,9 @@ impl Cursor {
         now: Moment,
     ) -> Next {
         match answer {
-            Answer::EndOfEpoch(Ok(Some(end))) if end < self.next => Next::Ask(Question::Ends(lost(end))),
+            Answer::EndOfEpoch(Ok(Some(end))) if end < self.next.max(self.seen) => {
+                Next::Ask(Question::Ends(lost(end)))
+            }
             Answer::EndOfEpoch(Err(error))
                 if error.fault.is_retriable() || error.fault == Fault::NotFound =>
             {

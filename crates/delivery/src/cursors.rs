@@ -2,7 +2,7 @@
 //!
 //! Events lead to [`Item`]s for the client, and to [`Effect`]s, which the caller performs in order.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -108,12 +108,24 @@ impl Cursors {
         self.client.items.push_back(Item::Ended { place, error: too_many_partitions() });
     }
 
-    /// Lets cursors know the epochs of the leaders that have all records before them.
-    pub(super) fn know(&mut self, epochs: &[(Place, Option<i32>)]) {
+    /// The table begins anew: tells the client so, and nothing else any more.
+    pub(super) fn lose(&mut self) {
+        self.in_hand = None;
+        self.spare.clear();
+        let mut topics: BTreeMap<Arc<str>, Vec<(i32, i64)>> = BTreeMap::new();
+        for cursor in &self.cursors {
+            topics.entry(Arc::clone(&cursor.topic)).or_default().push((cursor.partition, cursor.next));
+        }
+        self.client.lose(topics);
+    }
+
+    /// Lets cursors know the epoch of the leader that has all records before their place, and before the offset.
+    pub(super) fn know(&mut self, known: impl Iterator<Item = (Place, Option<i32>, i64)>) {
+        let mut known: BTreeMap<(Arc<str>, i32), (Option<i32>, i64)> =
+            known.map(|(place, epoch, seen)| ((place.topic, place.partition), (epoch, seen))).collect();
         for cursor in &mut self.cursors {
-            let place = cursor.place();
-            if let Some((_, epoch)) = epochs.iter().find(|(of, _)| *of == place) {
-                cursor.know(*epoch);
+            if let Some((epoch, seen)) = known.remove(&(Arc::clone(&cursor.topic), cursor.partition)) {
+                cursor.know(epoch, seen);
             }
         }
     }

@@ -15,8 +15,7 @@ use crate::cluster::{LogTable, NO_ROOM, Over, Progress, escaped_log};
 /// What is left of a snapshot. Its logs are read in the order in which their tables are ready.
 pub(super) struct Snapshot {
     left: Vec<Part>,
-    /// Where the logs of the others go on, with the epochs of their leaders.
-    ended: Vec<(Place, Option<i32>)>,
+    ended: Vec<End>,
     /// A page of the last one of `left`.
     in_hand: Option<(Fetched, i64)>,
     /// Records without a key in the tables that were read.
@@ -24,6 +23,15 @@ pub(super) struct Snapshot {
     began: Instant,
     told: Instant,
     is_outage_told: bool,
+}
+
+/// Where the log of a snapshot goes on.
+pub(super) struct End {
+    pub(super) place: Place,
+    /// The epoch of its leader, if it is known.
+    pub(super) epoch: Option<i32>,
+    /// The offset up to which records have replaced others, which are not in the snapshot.
+    pub(super) seen: i64,
 }
 
 /// The snapshot of one log.
@@ -38,6 +46,8 @@ struct Part {
     /// goes on.
     epoch: Option<i32>,
     is_ready: bool,
+    /// As [`End::seen`].
+    seen: i64,
 }
 
 /// Why a snapshot does not go on.
@@ -67,7 +77,7 @@ impl Snapshot {
     /// Adds the part of a log up to `end`, of its table as the leader of this epoch has it.
     pub(super) fn add(&mut self, end: Place, table: Arc<LogTable>, epoch: Option<i32>) {
         let progress = table.progress();
-        self.left.push(Part { end, table, progress, from: 0, epoch, is_ready: false });
+        self.left.push(Part { end, table, progress, from: 0, epoch, is_ready: false, seen: 0 });
     }
 
     /// Waits for a page of at most `max_bytes`, or something else to tell. False: the snapshot is complete, and all of
@@ -101,14 +111,15 @@ impl Snapshot {
 
     /// Reads a page of the last part, or ends that part.
     fn read(&mut self, client: &mut Client, max_bytes: usize) -> Result<(), Stop> {
-        let Some(part) = self.left.last() else { return Ok(()) };
+        let Some(part) = self.left.last_mut() else { return Ok(()) };
         let max_bytes = max_bytes.min(client.request.max_bytes);
         let max_records = match client.request.max_records {
             0 => usize::MAX,
             records => records,
         };
         let end = part.end.offset;
-        let page = part.table.page(part.from, end, max_bytes, max_records).ok_or(Stop::Outdated)?;
+        let (page, seen) = part.table.page(part.from, end, max_bytes, max_records).ok_or(Stop::Outdated)?;
+        part.seen = part.seen.max(seen);
         if page.count > 0 {
             let ends = Ends { start: -1, stable: -1, end };
             let read = Fetched { messages: page.entries.into(), count: page.count, next_offset: end, ends };
@@ -116,7 +127,8 @@ impl Snapshot {
             return Ok(());
         }
         self.skipped = self.skipped.saturating_add(part.table.skipped());
-        self.ended.extend(self.left.pop().map(|part| (part.end, part.epoch)));
+        let end = |Part { end: place, epoch, seen, .. }| End { place, epoch, seen };
+        self.ended.extend(self.left.pop().map(end));
         if self.left.is_empty() {
             client.items.push_back(Item::SnapshotEnd { skipped: self.skipped });
         }
@@ -150,8 +162,8 @@ impl Snapshot {
         Ok(())
     }
 
-    /// Where the logs go on, with the epochs of their leaders.
-    pub(super) fn into_ends(self) -> Vec<(Place, Option<i32>)> {
+    /// Where the logs go on.
+    pub(super) fn into_ends(self) -> Vec<End> {
         self.ended
     }
 

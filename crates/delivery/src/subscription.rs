@@ -14,7 +14,7 @@ use sluicegate_telemetry::metrics::{Kind, OpenSubscription, RouteMetrics};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, sleep_until};
 
-use self::begin::{Begun, begin};
+use self::begin::{Begun, begin, begin_again};
 use super::cursor::{Answer, Cursor, Event, Moment};
 use super::cursors::{Cursors, Effect, Turn};
 use super::item::{Item, Place};
@@ -163,8 +163,11 @@ impl Subscription {
             self.put_back();
             (self.snapshot, self.waits) = (None, FuturesUnordered::new());
             let request = self.cursors.client.request.anew();
-            let begun = begin(Arc::clone(&self.cluster), request, Arc::clone(&self.held));
+            let begun = begin_again(Arc::clone(&self.cluster), request, Arc::clone(&self.held));
             self.restart = Some(begun.boxed());
+            // It is told at once: a client that leaves now must not go on from where it was.
+            self.cursors.lose();
+            return true;
         }
         let Some(restart) = &mut self.restart else { return false };
         let begun = restart.await;
@@ -187,7 +190,8 @@ impl Subscription {
             Ok(true) => return true,
             Ok(false) => {
                 let ends = self.snapshot.take().map(Snapshot::into_ends);
-                self.cursors.know(&ends.unwrap_or_default());
+                let ends = ends.into_iter().flatten();
+                self.cursors.know(ends.map(|end| (end.place, end.epoch, end.seen)));
             }
             Err(Stop::Outdated) => self.cursors.client.is_lost = true,
             Err(Stop::Failed(place, error)) => {
@@ -230,8 +234,11 @@ impl Subscription {
     /// The next item, if [`Subscription::ready`] has found one. None if there is nothing to tell after all.
     pub fn take(&mut self) -> Option<Item> {
         self.follow_rights();
-        if self.cursors.client.is_lost || self.restart.is_some() {
+        if self.cursors.client.is_lost {
             return None;
+        }
+        if self.restart.is_some() {
+            return self.cursors.client.items.pop_front();
         }
         if let Some(snapshot) = &mut self.snapshot {
             let (item, records) = snapshot.take(&mut self.cursors.client)?;

@@ -136,8 +136,13 @@ impl Backend for Kafka {
         self.reader.known_end(log.topic, log.partition)
     }
 
-    fn tombstone_life<'a>(&'a self, source: ClientKey, topic: &'a str) -> BoxFuture<'a, Option<Duration>> {
-        self.reader.tombstone_life(source, topic).map(|life| life.ok().flatten()).boxed()
+    fn tombstone_life<'a>(
+        &'a self,
+        source: ClientKey,
+        topic: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Duration>, CommandError>> {
+        let life = self.reader.tombstone_life(source, topic);
+        life.map(|life| life.map_err(|error| self.failed(&error))).boxed()
     }
 
     fn end_of_epoch<'a>(

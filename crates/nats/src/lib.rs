@@ -141,8 +141,12 @@ impl Backend for Nats {
         self.reader.known_end(StreamName::of(log).ok()?)
     }
 
-    fn tombstone_life<'a>(&'a self, _: ClientKey, _: &'a str) -> BoxFuture<'a, Option<Duration>> {
-        ready(None).boxed()
+    fn tombstone_life<'a>(
+        &'a self,
+        _: ClientKey,
+        _: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Duration>, CommandError>> {
+        ready(Ok(None)).boxed()
     }
 
     fn end_of_epoch<'a>(

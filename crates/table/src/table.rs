@@ -220,22 +220,35 @@ impl Table {
 
     /// Removes the entries before the log's start, which the log has lost.
     pub fn remove_before(&mut self, start: i64) {
-        while self.remove_first(start).is_some() {}
+        while self.remove_from_first(start).is_some() {}
         self.next = self.next.max(start);
     }
 
-    /// Removes the first entry, if it is before `start`.
-    fn remove_first(&mut self, start: i64) -> Option<()> {
+    /// Removes the entries of the first segment that are before `start`. None: others are left there.
+    fn remove_from_first(&mut self, start: i64) -> Option<()> {
         let (base, segment) = self.segments.first_key_value()?;
-        let (number, entry) = segment.live(0).next()?;
-        let found = (self.first)(entry).filter(|entry| entry.position < start)?;
-        let place = Place { segment: *base, number };
-        let hash = self.hasher.hash_one(found.key?);
-        if let Ok(known) = self.keys.find_entry(hash, |known| *known == place) {
-            known.remove();
+        let base = *base;
+        let found = |(number, entry): (u32, &[u8])| {
+            let entry = (self.first)(entry).filter(|entry| entry.position < start)?;
+            Some((number, self.hasher.hash_one(entry.key?)))
+        };
+        let lost: Vec<(u32, u64)> = segment.live(0).map_while(found).collect();
+        let segment = self.segments.get_mut(&base)?;
+        for (number, hash) in lost {
+            let place = Place { segment: base, number };
+            if let Ok(known) = self.keys.find_entry(hash, |known| *known == place) {
+                known.remove();
+            }
+            segment.kill(number);
         }
-        self.kill(place);
-        Some(())
+        if segment.is_dead_as_a_whole() {
+            self.remove(base)?;
+            return Some(());
+        }
+        if segment.is_worth_a_rewrite(0) {
+            self.rewrite(base);
+        }
+        None
     }
 
     /// The position up to which the log was read.

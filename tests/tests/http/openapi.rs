@@ -40,7 +40,7 @@ async fn every_documented_answer_is_seen() {
     let produce = |topic: &str, body: &str| Request::post(ANY, body.to_owned()).with("x-kafka-topic", topic);
     let large = &"x".repeat(2 << 20);
     let mut requests = vec![
-        (200, produce(topic, "1")),
+        (200, produce(topic, "1").with("x-kafka-key", "k")),
         (202, produce(topic, "1").with("prefer", "respond-async")),
         (400, produce(topic, "v").with("x-kafka-partition", "x")),
         (403, Request::post("/unwritten", "v")),
@@ -73,6 +73,7 @@ async fn every_documented_answer_is_seen() {
         (format!("/topics/{topic}/partitions/0/offsets"), "?timestamp=-1"),
         (format!("/topics/{topic}/partitions/0/records"), "?offset=0"),
         (format!("/topics/{topic}/records"), "?offsets=0:0"),
+        (format!("/topics/{topic}/table/k"), ""),
     ] {
         let get = |route: &str| Request::get(format!("{route}{at}{query}"));
         requests.extend([
@@ -141,6 +142,7 @@ async fn of_streams(gateway: SocketAddr) -> Vec<(u16, Request)> {
         (format!("/streams/{stream}/sequences"), ""),
         (format!("/streams/{stream}/sequences"), "?timestamp=-1"),
         (format!("/streams/{stream}/messages"), "?sequence=1"),
+        (format!("/streams/{stream}/table/{stream}.a"), ""),
     ] {
         let get = |route: &str| Request::get(format!("{route}{at}{query}"));
         requests.extend([
@@ -291,6 +293,7 @@ fn template(target: &str) -> Option<&'static str> {
         [_, "topics", _] => Some("/kafka/topics/{topic}"),
         [_, "topics", _, "records"] => Some("/kafka/topics/{topic}/records"),
         [_, "topics", _, "events"] => Some("/kafka/topics/{topic}/events"),
+        [_, "topics", _, "table", ..] => Some("/kafka/topics/{topic}/table/{key}"),
         [_, "topics", _, "partitions", _] => Some("/kafka/topics/{topic}/partitions/{partition}"),
         [_, "topics", _, "partitions", _, "records"] => {
             Some("/kafka/topics/{topic}/partitions/{partition}/records")
@@ -305,6 +308,7 @@ fn template(target: &str) -> Option<&'static str> {
         [_, "streams", _] => Some("/nats/streams/{stream}"),
         [_, "streams", _, "messages"] => Some("/nats/streams/{stream}/messages"),
         [_, "streams", _, "sequences"] => Some("/nats/streams/{stream}/sequences"),
+        [_, "streams", _, "table", ..] => Some("/nats/streams/{stream}/table/{subject}"),
         [_, "streams", _, "events"] => Some("/nats/streams/{stream}/events"),
         [_] | ["jsonkey", _] => Some("/produce"),
         _ => None,

@@ -129,7 +129,7 @@ fn routes(home: &str) -> Vec<Value> {
         json!({"path": REST, "type": "rest", "write": true, "tables": ["*"]}),
         json!({"path": "/kafka/topics/exact", "type": "produce", "topic": home}),
         json!({"path": "/kafka/below/", "type": "rest"}),
-        json!({"path": NATS, "type": "rest", "write": true, "cluster": "nats"}),
+        json!({"path": NATS, "type": "rest", "write": true, "cluster": "nats", "tables": ["*"]}),
         json!({"path": "/nats-readonly/", "type": "rest", "cluster": "nats"}),
         json!({"path": "/nats-web", "type": "rest", "cluster": "nats", "origins": ORIGINS}),
         json!({"path": PUBLISH, "type": "produce", "cluster": "nats", "headerprefix": "x-nats-", "overrides": all}),

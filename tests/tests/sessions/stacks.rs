@@ -1,6 +1,6 @@
 //! The gateways that tests share. A test that breaks its gateway starts its own.
 
-use sluicegate_protocol::metadata::{GATEWAY_SECRET, WRITE};
+use sluicegate_protocol::metadata::{GATEWAY_SECRET, TABLES, WRITE};
 use sluicegate_stack::envoy::{plugin, writing};
 use sluicegate_stack::kafka::Kafka;
 use sluicegate_stack::nginx::Route;
@@ -46,7 +46,9 @@ pub(crate) async fn writable(way: Way) -> Lent<&'static Stack> {
         let setup = setup(way, "[write]\nclusters = [\"default\"]\n").await;
         let setup = match way.is_envoy() {
             true => Setup { envoy_edits: vec![writing()], ..setup },
-            false => Setup { routes: vec![Route::new("/pubsub").with(WRITE, "true")], ..setup },
+            false => {
+                Setup { routes: vec![Route::new("/pubsub").with(WRITE, "true").with(TABLES, "*")], ..setup }
+            }
         };
         Stack::start(setup).await.unwrap()
     };

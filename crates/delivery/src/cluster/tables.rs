@@ -16,11 +16,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use parking_lot::Mutex;
 use sluicegate_backend::{Log, Version};
 use sluicegate_fair_share::{ClientKey, Permits};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use self::keeper::{Keeper, Outage};
 pub use self::limits::TableLimits;
@@ -78,6 +77,7 @@ impl Cluster {
             holder,
             version: Version { topic_id, leader_epoch: None },
             is_building: true,
+            current: Instant::now(),
             outage: Outage::default(),
         };
         tokio::spawn(keeper.run());
@@ -94,8 +94,7 @@ impl Cluster {
         if let Some(known) = self.tables.lives.lock().get(topic) {
             return *known;
         }
-        let asked = timeout(LIFE_TIME, self.backend().tombstone_life(source, topic).map(Some)).await;
-        let life = asked.ok().flatten()?;
+        let life = timeout(LIFE_TIME, self.backend().tombstone_life(source, topic)).await.ok()?.ok()?;
         let mut lives = self.tables.lives.lock();
         if lives.len() >= MAX_LIVES {
             lives.clear();

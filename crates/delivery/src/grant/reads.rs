@@ -200,14 +200,18 @@ impl Grant {
         self.count_read(Kind::Fetch).await?;
         let granted = self.check_read(topic).and_then(|()| self.check_table(topic));
         self.counted(Kind::Fetch, granted)?;
-        let found = self.cluster.look_up(self.client, topic, key);
-        let Some((partition, record)) = self.cluster.measured(Kind::Fetch, found).await? else {
-            return Ok(None);
-        };
-        let found = Fetched { count: 1, messages: record, ..Fetched::nothing(0, Ends::UNKNOWN) };
-        let (granted, _) = select_rows(found, &self.rows(topic)?);
-        self.count_delivered([&granted].into_iter());
-        Ok((granted.count > 0).then_some((partition, granted.messages)))
+        let found = self.cluster.look_up(self.client, topic, key, self.within_term(LOOK_UP_TIME));
+        let found = self.unless_revoked(self.cluster.measured(Kind::Fetch, found)).await??;
+        let rows = self.rows(topic)?;
+        for (partition, record) in found {
+            let record = Fetched { count: 1, messages: record, ..Fetched::nothing(0, Ends::UNKNOWN) };
+            let (granted, _) = select_rows(record, &rows);
+            if granted.count > 0 {
+                self.count_delivered([&granted].into_iter());
+                return Ok(Some((partition, granted.messages)));
+            }
+        }
+        Ok(None)
     }
 
     fn check_table(&self, topic: &str) -> Result<(), CommandError> {
@@ -252,3 +256,6 @@ impl Grant {
         Ok(subscription.counted_to(self.usage.clone(), place))
     }
 }
+
+/// The time for which a look-up waits for tables.
+const LOOK_UP_TIME: Duration = Duration::from_secs(20);

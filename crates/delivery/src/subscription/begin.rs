@@ -2,14 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 use sluicegate_backend::command::Start;
 use sluicegate_backend::{CommandError, Fault, Log};
 
 use sluicegate_fair_share::ClientKey;
+
+use tokio::time::sleep;
 
 use super::{Wake, grown};
 use crate::cluster::Cluster;
@@ -72,6 +76,20 @@ pub(super) async fn begin(
     Ok(Begun { cursors, waits, snapshot })
 }
 
+/// The same for a table that was open already: it waits for a cluster that is away.
+pub(super) async fn begin_again(
+    cluster: Arc<Cluster>,
+    subscribe: Subscribe,
+    held: Arc<Held>,
+) -> Result<Begun, CommandError> {
+    loop {
+        match begin(Arc::clone(&cluster), subscribe.clone(), Arc::clone(&held)).await {
+            Err(error) if error.fault.is_retriable() => sleep(error.retry_after.max(PAUSE)).await,
+            begun => return begun,
+        }
+    }
+}
+
 /// The snapshot of each partition, up to the place where its log goes on.
 fn snapshot(cluster: &Arc<Cluster>, client: ClientKey, topics: &[SubscribedTopic]) -> Snapshot {
     let mut snapshot = Snapshot::new();
@@ -96,10 +114,10 @@ impl Subscribe {
     /// The same; a table begins anew before one of its topics can have forgotten a removal.
     async fn within_lives(mut self, cluster: &Cluster) -> Self {
         if let Some(mut table) = self.table {
-            for source in &self.sources {
-                if let Some(life) = cluster.tombstone_life(self.client, &source.topic).await {
-                    table.max_away = table.max_away.min(life);
-                }
+            let lives = self.sources.iter().map(|source| cluster.tombstone_life(self.client, &source.topic));
+            // Records are compacted a while after they are written, whatever a topic says.
+            for life in join_all(lives).await.into_iter().flatten() {
+                table.max_away = table.max_away.min(life.max(LEAST_LIFE));
             }
             self.table = Some(table);
         }
@@ -119,7 +137,9 @@ impl Subscribe {
         }
         match self.resolve(cluster).await {
             Ok(topics) => Ok(Some(topics)),
-            Err(error) if matches!(error.fault, Fault::Recreated | Fault::OffsetOutOfRange) => Ok(None),
+            Err(CommandError {
+                fault: Fault::Recreated | Fault::OffsetOutOfRange | Fault::NotFound, ..
+            }) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -139,6 +159,13 @@ impl Subscribe {
 impl Source {
     /// Whether it says where to go on.
     fn continues(&self) -> bool {
-        !self.next.is_empty() || matches!(self.from, Start::Offset(_))
+        let has_all = self.partitions.iter().all(|partition| self.next.contains_key(partition));
+        !self.next.is_empty() && has_all || matches!(self.from, Start::Offset(_))
     }
 }
+
+/// The shortest pause before a table tries to begin again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// A table does not begin anew because of a shorter life of removals.
+const LEAST_LIFE: Duration = Duration::from_secs(60);

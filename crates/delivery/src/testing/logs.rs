@@ -291,8 +291,12 @@ impl Backend for Logs {
         Some(self.end(log.partition))
     }
 
-    fn tombstone_life<'a>(&'a self, _: ClientKey, _: &'a str) -> BoxFuture<'a, Option<Duration>> {
-        ready(self.0.state.lock().unwrap().tombstone_life).boxed()
+    fn tombstone_life<'a>(
+        &'a self,
+        _: ClientKey,
+        _: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Duration>, CommandError>> {
+        ready(Ok(self.0.state.lock().unwrap().tombstone_life)).boxed()
     }
 
     fn end_of_epoch<'a>(

@@ -153,8 +153,12 @@ impl Backend for Script {
         None
     }
 
-    fn tombstone_life<'a>(&'a self, _: ClientKey, _: &'a str) -> BoxFuture<'a, Option<Duration>> {
-        ready(None).boxed()
+    fn tombstone_life<'a>(
+        &'a self,
+        _: ClientKey,
+        _: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Duration>, CommandError>> {
+        ready(Ok(None)).boxed()
     }
 
     fn end_of_epoch<'a>(

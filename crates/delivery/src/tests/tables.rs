@@ -13,6 +13,7 @@ use crate::grant::{Grant, Holding, Person};
 struct Holder {
     held: BTreeMap<(i32, String), i64>,
     unconfirmed: BTreeSet<(i32, String)>,
+    /// Those that were complete.
     snapshots: usize,
     is_in_snapshot: bool,
 }
@@ -21,7 +22,6 @@ impl Holder {
     fn take(&mut self, item: Item) {
         match item {
             Item::Snapshot(_) => {
-                self.snapshots += 1;
                 self.is_in_snapshot = true;
                 self.unconfirmed = self.held.keys().cloned().collect();
             }
@@ -37,6 +37,7 @@ impl Holder {
                 }
             }
             Item::SnapshotEnd { .. } => {
+                self.snapshots += 1;
                 self.is_in_snapshot = false;
                 self.held.retain(|key, _| !self.unconfirmed.contains(key));
                 self.unconfirmed.clear();

@@ -22,8 +22,8 @@ use crate::nats::published::Published;
 
 static WORDS: HttpWords = HttpWords {
     root: "streams",
-    paths: "/streams, /streams/STREAM, or /streams/STREAM with /messages, /sequences or /events, \
-            after the route's path",
+    paths: "/streams, /streams/STREAM, or /streams/STREAM with /messages, /sequences, /events or \
+            /table/SUBJECT, after the route's path",
     resources: Resources::new(&RESOURCES),
     media_types: MediaTypes {
         documents: &[(&[(JSON, EXACT)], JSON)],

@@ -14,11 +14,11 @@ pub fn instead(keys: &str, routes: &[&str]) -> (String, String) {
     (format!("\"routes\": [{PUBSUB}]"), format!("{keys} \"routes\": [{}]", routes.join(", ")))
 }
 
-/// Allows writing on the route `/pubsub`.
+/// Allows writing, and tables of all topics, on the route `/pubsub`.
 #[must_use]
 pub fn writing() -> (String, String) {
     let route = r#""path": "/pubsub", "cluster": "default""#;
-    (route.to_owned(), format!("{route}, \"write\": true"))
+    (route.to_owned(), format!("{route}, \"write\": true, \"tables\": [\"*\"]"))
 }
 
 /// Adds Envoy routes for these paths, like the one for `/pubsub`.

@@ -70,18 +70,19 @@ pub(super) async fn get(
     let failed = async |error: CommandError| {
         Problem::failed(error, system).with_missing_log(grant, topic, partition).await
     };
-    if let Err(refused) = check_partitions(grant, topic, partition, last.as_ref()).await {
+    let is_table = command.table.is_some();
+    // An id without a time is of a stream that is no table. A table that cannot go on begins anew.
+    let last = last.filter(|last| !is_table || last.positions.at.is_some());
+    let checked = last.as_ref().filter(|_| !is_table);
+    if let Err(refused) = check_partitions(grant, topic, partition, checked).await {
         return Err(match refused {
             Refused::Bad(problem) => problem,
             Refused::Failed(error) => failed(error).await,
         });
     }
-    let is_table = command.table.is_some();
     if let (Some(table), Some(at)) = (&mut command.table, last.as_ref().and_then(|last| last.positions.at)) {
         table.away = Duration::from_secs(now().saturating_sub(at));
     }
-    // An id without a time is of a stream that is no table.
-    let last = last.filter(|last| !is_table || last.positions.at.is_some());
     if let (Some(Id { positions, .. }), Some(source)) = (&last, command.sources.first_mut()) {
         source.next = positions.next();
         source.topic_id = positions.topic_id;

@@ -23,8 +23,8 @@ pub(super) async fn get(grant: &Grant, topic: &str, key: &[u8], format: Format) 
             return Err(Problem::failed(error, system).with_missing_log(grant, topic, None).await);
         }
     };
-    let Some((partition, (message, _))) =
-        found.and_then(|(partition, record)| Some((partition, first_message(&record)?)))
+    let Some((partition, record, (message, _))) =
+        found.and_then(|(partition, record)| Some((partition, record.clone(), first_message(&record)?)))
     else {
         let (word, topic) = (dialect::of(system).words().key, escape_for_message(topic));
         let detail = format!("the table of {} {topic} has no such {word}", system.topic);
@@ -32,6 +32,6 @@ pub(super) async fn get(grant: &Grant, topic: &str, key: &[u8], format: Format) 
     };
     let mut body = Vec::new();
     dialect::of(system).put_record(&mut body, topic, partition, &message, format);
-    grant.route().delivered(1, body.len());
+    grant.route().delivered(1, record.len());
     Ok(Response::with_body(StatusCode::OK, content_type(format, system), body.into()))
 }

@@ -25,6 +25,8 @@ pub(super) struct Keeper {
     /// The topic's id and the epoch of the leader that the records are from, as far as they are known.
     pub(super) version: Version,
     pub(super) is_building: bool,
+    /// When the table had all that was in the log last.
+    pub(super) current: Instant,
     pub(super) outage: Outage,
 }
 
@@ -58,6 +60,10 @@ impl Keeper {
             // A cluster that was removed must not be kept by its tables.
             let Some((parts, scans)) = self.parts() else { return self.table.end(Over::Outdated) };
             next = match next {
+                // Removals that were written meanwhile can be forgotten by now.
+                Next::Read if !self.is_building && self.current.elapsed() > parts.reads.table_away => {
+                    Next::End(Over::Outdated)
+                }
                 Next::Read => self.read(&*parts.backend, &scans).await,
                 Next::Pause(time) => {
                     sleep(time).await;
@@ -124,11 +130,14 @@ impl Keeper {
             committed: true,
             source: self.source(),
         };
-        let _turn = match self.is_building {
+        let turn = match self.is_building {
             true => Some(self.limits.turn(self.holder).await),
             false => None,
         };
-        match backend.fetch(self.log(), fetch, scans, &mut ()).await {
+        let fetched = backend.fetch(self.log(), fetch, scans, &mut ()).await;
+        // A client that has had its share of bytes does not rest in a turn.
+        drop(turn);
+        match fetched {
             Err(error) if error.fault == Fault::OffsetOutOfRange => match self.start(backend).await {
                 Ok(start) if start > next => self.kept(self.trim(Ends { start, ..Ends::UNKNOWN })),
                 Ok(_) => self.missing(Over::Outdated),
@@ -151,16 +160,20 @@ impl Keeper {
         }
         self.outage = Outage::default();
         let is_at_end = read.count == 0 || read.ends.stable >= 0 && read.next_offset >= read.ends.stable;
-        let moves = read.next_offset > self.table.next();
+        let (moves, count) = (read.next_offset > self.table.next(), read.count);
         if !self.table.apply(&read, self.version.leader_epoch) {
             return Next::End(Over::Outdated);
         }
+        let bytes = read.messages.len();
+        drop(read);
         if self.is_building {
-            scans.take(self.source(), read.messages.len()).await;
+            scans.take(self.source(), bytes / BUILT_PER_SCANNED).await;
         }
-        self.is_building &= !is_at_end;
+        if is_at_end {
+            (self.is_building, self.current) = (false, Instant::now());
+        }
         match is_at_end {
-            true if moves && read.count == 0 => Next::Read,
+            true if moves && count == 0 => Next::Read,
             true => Next::Wait,
             false => Next::Read,
         }
@@ -206,7 +219,10 @@ impl Keeper {
         };
         match waited {
             Some(ends) if ends.end == self.table.next() && ends.start >= 0 => match self.trim(ends) {
-                true => Next::Wait,
+                true => {
+                    self.current = Instant::now();
+                    Next::Wait
+                }
                 false => Next::End(Over::Outdated),
             },
             // The next read says what has changed.
@@ -250,6 +266,9 @@ impl Keeper {
 
 /// The records of one read, encoded.
 const READ_BYTES: usize = 1024 * 1024;
+
+/// Bytes that are read into a table for the cost of one that is scanned and left out.
+const BUILT_PER_SCANNED: usize = 4;
 
 /// The time after which the start of a log that does not grow is asked for again.
 const CHECK: Duration = Duration::from_secs(10);

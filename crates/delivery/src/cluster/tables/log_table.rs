@@ -112,18 +112,26 @@ impl LogTable {
         self.progress.borrow().over.clone()
     }
 
-    /// The newest entries from an offset on and before `end`, and how to go on: see [`Table::page`]. None: it is over.
-    pub(crate) fn page(&self, from: i64, end: i64, max_bytes: usize, max_count: usize) -> Option<Page> {
+    /// The newest entries from an offset on and before `end`, and how to go on: see [`Table::page`]. And the offset up to
+    /// which records have replaced others. None: it is over.
+    pub(crate) fn page(
+        &self,
+        from: i64,
+        end: i64,
+        max_bytes: usize,
+        max_count: usize,
+    ) -> Option<(Page, i64)> {
         let mut state = self.state.lock();
         state.used = Instant::now();
-        Some(state.table.as_ref()?.page(from, end, max_bytes, max_count))
+        let table = state.table.as_ref()?;
+        Some((table.page(from, end, max_bytes, max_count), table.next()))
     }
 
-    /// The newest entry of a key; None: there is none, or the table is over.
-    pub(crate) fn get(&self, key: &[u8]) -> Option<Bytes> {
+    /// The newest entry of a key, if it has one. None: it is over.
+    pub(super) fn get(&self, key: &[u8]) -> Option<Option<Bytes>> {
         let mut state = self.state.lock();
         state.used = Instant::now();
-        state.table.as_ref()?.get(key).map(Bytes::copy_from_slice)
+        Some(state.table.as_ref()?.get(key).map(Bytes::copy_from_slice))
     }
 
     /// The number of records without a key that were left out.

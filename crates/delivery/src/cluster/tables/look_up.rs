@@ -1,5 +1,6 @@
 //! One key of a topic's table.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,15 +9,16 @@ use sluicegate_backend::{CommandError, Fault, LOG_END, Log, table_entry};
 use sluicegate_fair_share::ClientKey;
 use tokio::time::{Instant, timeout_at};
 
+use super::super::multi_fetch::MAX_PARTITIONS;
 use super::super::{Cluster, unanswered};
 use super::log_table::{LogTable, Over};
 
 impl Cluster {
-    /// The newest record of a key among all partitions of a topic, encoded, with its partition. It is as new as what was
-    /// acknowledged before the call.
+    /// The newest record of a key in each partition that has it, encoded, with the partition: the one with the latest
+    /// timestamp first. They are as new as what was acknowledged before the call.
     ///
     /// # Errors
-    /// The topic cannot be read, or reading it into its tables takes longer than [`LOOK_UP_TIME`].
+    /// The topic cannot be read or has too many partitions, or reading it into its tables takes longer than `within`.
     ///
     /// # Cancel safety
     /// A drop abandons the look-up.
@@ -25,26 +27,31 @@ impl Cluster {
         source: ClientKey,
         topic: &str,
         key: &[u8],
-    ) -> Result<Option<(i32, Bytes)>, CommandError> {
+        within: Duration,
+    ) -> Result<Vec<(i32, Bytes)>, CommandError> {
         let described = self.describe(source, topic).await?;
+        let count = described.partitions.len();
+        if count > MAX_PARTITIONS {
+            let message = format!("{count} partitions: expected a topic with at most {MAX_PARTITIONS}");
+            return Err(CommandError::new(Fault::Rejected, 0, message));
+        }
         let log = |partition| Log { topic, partition };
         let logs: Vec<Log<'_>> = described.partitions.iter().map(|it| log(it.partition)).collect();
         let asked: Vec<_> = logs.iter().map(|log| (*log, LOG_END)).collect();
         let ends = self.offsets_of(source, &asked, true).await;
         let now = Instant::now();
-        let until = now.checked_add(LOOK_UP_TIME).unwrap_or(now);
+        let until = now.checked_add(within).unwrap_or(now);
         let topic_id = logs.first().and_then(|log| self.backend().version(*log).topic_id);
         let tables: Vec<_> = logs.iter().map(|log| self.table(source, *log, topic_id)).collect();
-        let mut newest: Option<(i64, i32, Bytes)> = None;
+        let mut found = Vec::new();
         for ((log, (table, epoch)), end) in logs.iter().zip(tables).zip(ends) {
             reaches(&table, end?.offset, epoch, until).await?;
-            if let Some(record) = table.get(key) {
-                let found = (table_entry::timestamp(&record), log.partition, record);
-                // Keys belong to their partition: the later timestamp wins, then the higher partition.
-                newest = newest.into_iter().chain([found]).max_by_key(|(at, partition, _)| (*at, *partition));
-            }
+            let record = table.get(key).ok_or_else(unanswered)?;
+            found.extend(record.map(|record| (log.partition, record)));
         }
-        Ok(newest.map(|(_, partition, record)| (partition, record)))
+        // Keys belong to their partition: the later timestamp wins, then the higher partition.
+        found.sort_by_key(|(partition, record)| Reverse((table_entry::timestamp(record), *partition)));
+        Ok(found)
     }
 }
 
@@ -68,8 +75,6 @@ async fn reaches(table: &LogTable, end: i64, epoch: Option<i32>, until: Instant)
     }
 }
 
-/// The time for which a look-up waits for tables.
-const LOOK_UP_TIME: Duration = Duration::from_secs(20);
 const BUILDING: &str = "the bridge still reads the topic into its table";
 pub(crate) const NO_ROOM: &str = "the table does not fit into the bridge's memory for tables: subscribe without snapshot, \
                                   or ask its operator to raise read.table_bytes";

@@ -194,7 +194,9 @@ impl Events {
         self.is_over = true;
         let failure = Failure::new(error, self.system, partition);
         if !error.fault.is_retriable() {
-            self.base = id::over(&self.base);
+            // Also within a snapshot: it ends here.
+            (self.is_in_snapshot, self.positions.at) = (false, None);
+            self.base = id::over(&self.positions.encode());
         }
         self.put_event(text, "error", |text| put_json(text, &failure));
     }
