@@ -1,6 +1,7 @@
 //! A cluster as commands use it: its backend, with the bridge's limits and metrics.
 
 mod gather;
+mod messages;
 mod metadata;
 mod multi_fetch;
 mod partition_watcher;
@@ -32,6 +33,8 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::gather::unanswered;
+pub(crate) use self::messages::topic_denied;
+pub use self::messages::{MAX_TOPIC_CHARS, escape_for_message, escaped_log};
 pub(crate) use self::metadata::TopicSelection;
 pub use self::metadata::{DescribedTopic, MetadataPage};
 use self::multi_fetch::PATIENCE;
@@ -465,29 +468,6 @@ fn later(instant: Instant, time: Duration) -> Instant {
     instant.checked_add(time).unwrap_or(instant)
 }
 
-/// A topic's name, escaped and shortened for messages: clients can send any text of any length.
-pub fn escape_for_message(topic: &str) -> String {
-    let mut shown: String = topic.chars().take(MAX_TOPIC_CHARS).flat_map(char::escape_debug).collect();
-    if topic.chars().nth(MAX_TOPIC_CHARS).is_some() {
-        shown.push('…');
-    }
-    shown
-}
-
-/// A log in the words of its system, for messages.
-pub fn escaped_log(system: System, topic: &str, partition: i32) -> String {
-    let (word, topic) = (system.topic, escape_for_message(topic));
-    match system.has_partitions {
-        true => format!("{word}: {topic}, partition: {partition}"),
-        false => format!("{word}: {topic}"),
-    }
-}
-
-/// The error of a topic that the client's route does not grant. It does not tell whether the topic exists.
-pub(crate) fn topic_denied(system: System, topic: &str) -> String {
-    format!("this route does not let clients use {} {}", system.topic, escape_for_message(topic))
-}
-
 /// The longest wait of a fetch.
 pub(crate) const MAX_WAIT: Duration = Duration::from_secs(30);
 
@@ -497,9 +477,6 @@ const LISTING_PATIENCE: Duration = Duration::from_secs(5);
 /// The time that the brokers of a new cluster may take to answer before the log says that they do not. Connections are
 /// given up earlier.
 const PREPARE_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// The longest topic name in Kafka.
-pub const MAX_TOPIC_CHARS: usize = 249;
 
 /// A request counts once more for so many bytes: larger ones can cost more.
 const REQUEST_BYTES: usize = 64;

@@ -1,0 +1,29 @@
+//! Names of topics and logs in messages.
+
+use sluicegate_backend::System;
+
+/// A topic's name, escaped and shortened for messages: clients can send any text of any length.
+pub fn escape_for_message(topic: &str) -> String {
+    let mut shown: String = topic.chars().take(MAX_TOPIC_CHARS).flat_map(char::escape_debug).collect();
+    if topic.chars().nth(MAX_TOPIC_CHARS).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+/// A log in the words of its system, for messages.
+pub fn escaped_log(system: System, topic: &str, partition: i32) -> String {
+    let (word, topic) = (system.topic, escape_for_message(topic));
+    match system.has_partitions {
+        true => format!("{word}: {topic}, partition: {partition}"),
+        false => format!("{word}: {topic}"),
+    }
+}
+
+/// The error of a topic that the client's route does not grant. It does not tell whether the topic exists.
+pub(crate) fn topic_denied(system: System, topic: &str) -> String {
+    format!("this route does not let clients use {} {}", system.topic, escape_for_message(topic))
+}
+
+/// The longest topic name in Kafka.
+pub const MAX_TOPIC_CHARS: usize = 249;
