@@ -5,14 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
-use futures_util::future::join_all;
+use futures_util::future::{BoxFuture, join_all};
 use futures_util::stream::FuturesUnordered;
 use sluicegate_backend::command::Start;
 use sluicegate_backend::{CommandError, Fault, Log};
-
 use sluicegate_fair_share::ClientKey;
-
 use tokio::time::sleep;
 
 use super::{Wake, grown};
