@@ -18,6 +18,8 @@ export class Connection {
   readonly lost: Promise<GateError>;
   /** Resolves when the server has told its limit, or does not know the question, or the connection is gone. */
   readonly asked: Promise<void>;
+  /** When the last message came. */
+  heard = Date.now();
   /** Whether it was closed because the client's identity expired or was revoked. */
   isLoggedOut = false;
   readonly #socket: WebSocket;
@@ -26,7 +28,6 @@ export class Connection {
   #sequence = 0n;
   /** The most bytes of a message, once the server has been {@link asked}. */
   #largest: number | undefined;
-  #heard = Date.now();
   #isAsked = false;
 
   /**
@@ -141,7 +142,7 @@ export class Connection {
   }
 
   #take(data: unknown): void {
-    this.#heard = Date.now();
+    this.heard = Date.now();
     this.#isAsked = false;
     let message: PubSubResp;
     try {
@@ -155,7 +156,7 @@ export class Connection {
 
   /** A connection that broke silently looks like topics without records. In hidden pages, this runs once a minute. */
   #watch(): void {
-    if (Date.now() - this.#heard < SILENCE) return;
+    if (Date.now() - this.heard < SILENCE) return;
     if (this.#isAsked) return this.close(4000, "no answer to a ping");
     this.#isAsked = true;
     this.send({ case: "cmdPing", value: {} });

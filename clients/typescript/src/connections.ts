@@ -50,7 +50,13 @@ export type Status =
 export class Connections {
   /** Of the last connection. */
   failure: GateError | undefined;
-  readonly #url: string | URL;
+  /** The subprotocols of the last attempt: they can have a token. */
+  offered: string[] | undefined;
+  /** Called before each attempt. */
+  readonly offering = new Set<() => void>();
+  /** Calls of {@link reconnect}. */
+  reconnects = 0;
+  readonly url: string | URL;
   readonly #options: ConnectOptions;
   readonly #tell: (status: Status) => void;
   readonly #end = new AbortController();
@@ -77,7 +83,7 @@ export class Connections {
     // With `refresh`, the address can be a placeholder.
     const problem = options.refresh ? undefined : addressProblem(url);
     if (problem) throw new TypeError(`connect: url: ${problem}`);
-    this.#url = url;
+    this.url = url;
     this.#options = options;
     this.#tell = tell;
     options.signal?.addEventListener("abort", () => this.close(), { signal: this.#end.signal });
@@ -95,6 +101,7 @@ export class Connections {
     // The login may be a new one.
     this.#explanation = undefined;
     this.#isStale = true;
+    this.reconnects++;
     if (this.#over) this.failure = this.#over = undefined;
     this.#open?.close();
     this.#attempt?.abort();
@@ -177,8 +184,10 @@ export class Connections {
     const either = AbortSignal.any([signal, attempt.signal]);
     try {
       const login = await this.#refresh(either);
-      const { url = this.#url } = login;
+      const { url = this.url } = login;
       const protocols = offered(login, this.#options.protocols);
+      this.offered = protocols;
+      for (const offering of this.offering) offering();
       let opened: Connection | undefined;
       const expiring = () => void (opened && this.#renew(opened).catch(() => {}));
       try {

@@ -91,7 +91,7 @@ export class Data<T = any> {
         return text;
       }
     } catch {
-      return { base64: btoa(Array.from(this.bytes, (byte) => String.fromCharCode(byte)).join("")) };
+      return { base64: toBase64(this.bytes) };
     }
   }
 }
@@ -122,6 +122,11 @@ export function encode(content: Content | undefined, at: string): Uint8Array | u
     throw new TypeError(`${at}: expected a string, bytes or JSON, got ${got}`);
   }
   return encoder.encode(text);
+}
+
+/** @internal */
+export function toBase64(bytes: Uint8Array): string {
+  return btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
 }
 
 /** @internal Null is empty. */

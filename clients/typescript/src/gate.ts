@@ -31,6 +31,9 @@ import {
 } from "./record.ts";
 import { checkStreams, type StreamOptions, Streams } from "./streams.ts";
 import { Subscription } from "./subscription.ts";
+import type { StreamTableOptions, TableOptions } from "./table/options.ts";
+import { tables } from "./table/registry.ts";
+import type { Table } from "./table/table.ts";
 import { checkSubscribe, type SubscribeOptions, Topics } from "./topics.ts";
 
 /**
@@ -150,6 +153,54 @@ export class Gate extends EventTarget {
       return [start!, end!] as [number, number];
     };
     return new Subscription(this.#connections, new Streams(source, ends), source);
+  }
+
+  /**
+   * Keeps the newest value of each key of a topic, as a `Map` that follows the topic until {@link Table.close}. It begins
+   * at once. Tables are an entry of their own: `import { connect } from "sluicegate/tables"`. The route must list the
+   * topic under `tables`.
+   *
+   * @typeParam T the type of values. Without a `schema`, nothing checks it.
+   * @throws TypeError without that import.
+   *
+   * @example
+   * ```ts
+   * const prices = gate.table<Price>("prices");
+   * for await (const _ of prices.changes()) render(prices);
+   * ```
+   */
+  table<T = any>(topic: string, options?: TableOptions<T>): Table<T>;
+  /**
+   * Keeps the newest payload of each subject of a NATS stream, such as a key-value bucket, as a `Map` that follows the
+   * stream.
+   *
+   * @typeParam T the type of payloads. Without a `schema`, nothing checks it.
+   * @throws TypeError without that import.
+   *
+   * @example
+   * ```ts
+   * const settings = gate.table<Setting>({ stream: "KV_settings" });
+   * await settings.ready;
+   * const theme = settings.get("$KV.settings.theme");
+   * ```
+   */
+  table<T = any>(options: StreamTableOptions<T>): Table<T, StreamMessage<T>>;
+  table(source: string | StreamTableOptions, options?: TableOptions) {
+    return tables().open(this.#connections, source, options);
+  }
+
+  /**
+   * Removes all stored tables of this origin, of every identity: call it at a logout. Tables that are open, also in other
+   * tabs, are not stored any longer.
+   *
+   * @example
+   * ```ts
+   * gate.close();
+   * await gate.clear();
+   * ```
+   */
+  async clear(): Promise<void> {
+    await tables().clear();
   }
 
   /**

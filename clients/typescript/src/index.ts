@@ -18,4 +18,14 @@ export {
 export type { Fetched, FetchOptions, NewRecord, Topic, TopicRecord, Written } from "./record.ts";
 export type { StreamEvent, StreamOptions } from "./streams.ts";
 export type { Subscription } from "./subscription.ts";
+export type { TableChange } from "./table/changes.ts";
+export type {
+  StreamTableEvent,
+  StreamTableOptions,
+  TableEvent,
+  TableOptions,
+  TableSettings,
+  TableStatusEvent,
+} from "./table/options.ts";
+export type { Table } from "./table/table.ts";
 export type { SubscribeOptions, SubscriptionEvent } from "./topics.ts";

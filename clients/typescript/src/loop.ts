@@ -5,7 +5,7 @@ import { bytes, type Content, type Schema } from "./data.ts";
 import { GateError } from "./errors.ts";
 import type { KafkaSubscriptionEvent, NatsSubscriptionEvent } from "./generated/pubsub_pb.ts";
 import type { PositionStore } from "./positions.ts";
-import type { Input, Place } from "./system.ts";
+import type { EventInput, Place } from "./system.ts";
 
 /**
  * The settings that {@link SubscribeOptions} and {@link StreamOptions} share.
@@ -97,7 +97,7 @@ export function loopFields(
 type AnyEvent = KafkaSubscriptionEvent["event"] | NatsSubscriptionEvent["event"];
 
 /** @internal An event of the contract, and where the subscription continues. */
-export function eventInput(at: Place, event: AnyEvent): Input<never> | undefined {
+export function eventInput(at: Place, event: AnyEvent): EventInput | undefined {
   switch (event.case) {
     case "caughtUp": {
       if (!("nextOffset" in event.value))

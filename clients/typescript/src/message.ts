@@ -4,7 +4,7 @@ import { integer, members, name } from "./check.ts";
 import { bytes, type Content, Data, type Schema } from "./data.ts";
 import type { NatsMessage } from "./generated/pubsub_pb.ts";
 import type { CommandOptions } from "./options.ts";
-import { headers, read } from "./record.ts";
+import { type HeaderFields, headers, read } from "./record.ts";
 
 /**
  * A message of a stream.
@@ -93,8 +93,11 @@ export interface Published {
   readonly duplicateWindowMs: number;
 }
 
+/** @internal Fields of a message that applications see. */
+export type MessageFields = Pick<NatsMessage, "sequence" | "timestamp" | "subject" | "data"> & HeaderFields;
+
 /** @internal */
-export function streamMessage<T>(stream: string, message: NatsMessage, schema?: Schema<T>): StreamMessage<T> {
+export function streamMessage<T>(stream: string, message: MessageFields, schema?: Schema<T>): StreamMessage<T> {
   const { sequence, timestamp, subject, data, headers } = message;
   return {
     stream,

@@ -21,7 +21,13 @@ export interface StreamPositions {
 }
 
 /** @internal The same, for logs of any name: topics, or streams, which have only partition 0. */
-export type Places = Map<string, { id: string; next: Map<number, number> }>;
+export type Places = Map<string, PlacesOfLog>;
+
+/** @internal The same, for one log. */
+export interface PlacesOfLog {
+  id: string;
+  next: Map<number, number>;
+}
 
 /** @internal */
 export function placesOf(positions: Positions = {}): Places {

@@ -2,7 +2,7 @@
 
 import { command, date, duration, flag, integer, list, members, name, partition, schema } from "./check.ts";
 import { type Content, Data, encode, type Schema } from "./data.ts";
-import type { KafkaMessage } from "./generated/pubsub_pb.ts";
+import type { Header, KafkaMessage } from "./generated/pubsub_pb.ts";
 import type { CommandOptions, WriteOptions } from "./options.ts";
 
 /**
@@ -95,8 +95,16 @@ export interface Topic {
   readonly partitions: readonly number[];
 }
 
+/** @internal Fields of a record that applications see. */
+export type RecordFields = Pick<KafkaMessage, "offset" | "timestamp" | "key" | "value"> & HeaderFields;
+
+/** @internal Headers of records and messages. */
+export interface HeaderFields {
+  headers: Pick<Header, "key" | "value">[];
+}
+
 /** @internal */
-export function record<T>(topic: string, partition: number, message: KafkaMessage, schema?: Schema<T>): TopicRecord<T> {
+export function record<T>(topic: string, partition: number, message: RecordFields, schema?: Schema<T>): TopicRecord<T> {
   return {
     topic,
     partition,

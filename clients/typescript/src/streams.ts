@@ -106,7 +106,7 @@ export class Streams<T> implements System<StreamMessage<T>, StreamPositions> {
       }
       case "natsSubscriptionEvent": {
         const { event } = answer.value;
-        return event.case && eventInput(at(event.value.stream), event);
+        return event.value && "stream" in event.value ? eventInput(at(event.value.stream), event) : undefined;
       }
     }
   }

@@ -2,9 +2,11 @@
 
 import type { Connection } from "./connection.ts";
 import type { Connections } from "./connections.ts";
-import { GateError } from "./errors.ts";
+import { toBase64 } from "./data.ts";
+import type { GateError } from "./errors.ts";
+import { listen, persist } from "./feed.ts";
 import type { LoopOptions } from "./loop.ts";
-import { jitter, pause } from "./pause.ts";
+import { pause } from "./pause.ts";
 import type { Places, PositionStore, Positions } from "./positions.ts";
 import type { TopicRecord } from "./record.ts";
 import type { Delivery, EventInput, Place, SubscribedLog, System } from "./system.ts";
@@ -129,59 +131,33 @@ export class Subscription<Item = TopicRecord, P = Positions> implements AsyncIte
   async #run(): Promise<never> {
     const places = this.#system.places(await this.#options.positions?.load());
     let isLocated = false;
-    const once = async (progress: () => void): Promise<GateError> => {
+    return persist(this.#signal, async (progress) => {
       if (!isLocated) await this.#system.locate(places, this.#signal);
       if (!isLocated) [this.#taken, this.#received] = [places, this.#system.places(this.#system.positions(places))];
       isLocated = true;
       return this.#subscribe(await this.#connections.next(this.#signal), progress);
-    };
-    for (let failures = 0; ; ) {
-      const error = await once(() => {
-        failures = 0;
-      }).catch((error: unknown) => {
-        if (error instanceof GateError) return error;
-        throw error;
-      });
-      this.#signal.throwIfAborted();
-      if (!error.retriable) throw error;
-      if (error.reason === "disconnected") continue;
-      await pause(this.#signal, error.retryAfter + jitter(failures++));
-    }
+    });
   }
 
   /** Subscribes from where the last subscription ended, and resolves when this one has. */
   #subscribe(connection: Connection, progress: () => void): Promise<GateError> {
-    return new Promise((resolve) => {
-      // Items that wait for the loop have used a part of the window.
-      const credit = this.#window - this.#waiting.reduce((sum, waiting) => sum + size(waiting), 0);
-      this.#ungranted = Math.min(0, credit);
-      const command = this.#system.command(this.#received, Math.max(0, credit));
-      const subscription = connection.send(command, (answer) => {
-        if (answer instanceof GateError) return end(answer);
-        if (answer.case === "errorResp") return end(GateError.of(answer.value));
-        const input = this.#system.input(answer);
-        if (input?.case === "subscribed") return this.#subscribed(input.logs);
-        if (input?.case === "delivery") progress();
-        if (input) this.#push(input.case === "delivery" ? { ...input, taken: 0 } : input);
-      });
-      this.#grant = (bytes) => connection.send({ case: "cmdCredit", value: { subscription, bytes: BigInt(bytes) } });
-      const end = (error: GateError) => {
-        connection.forget(subscription);
-        this.#grant = undefined;
-        this.#signal.removeEventListener("abort", unsubscribe);
-        resolve(error);
-      };
-      const unsubscribe = () => {
-        connection.send({ case: "cmdUnsubscribe", value: { subscription } });
-        end(new GateError("the subscription was ended", "closed"));
-      };
-      this.#signal.addEventListener("abort", unsubscribe);
+    // Items that wait for the loop have used a part of the window.
+    const credit = this.#window - this.#waiting.reduce((sum, waiting) => sum + size(waiting), 0);
+    this.#ungranted = Math.min(0, credit);
+    const command = this.#system.command(this.#received, Math.max(0, credit));
+    const { ended, grant } = listen(connection, this.#signal, command, (answer) => {
+      const input = this.#system.input(answer);
+      if (input?.case === "subscribed") return this.#subscribed(input.logs);
+      if (input?.case === "delivery") progress();
+      if (input) this.#push(input.case === "delivery" ? { ...input, taken: 0 } : input);
     });
+    this.#grant = grant;
+    return ended;
   }
 
   #subscribed(logs: SubscribedLog[]): void {
     for (const { log, id: bytes, begins } of logs) {
-      const id = btoa(String.fromCharCode(...bytes));
+      const id = toBase64(bytes);
       for (const places of [this.#received, this.#taken]) {
         const { next } = places.get(log) ?? { next: new Map<number, number>() };
         places.set(log, { id, next });

@@ -6,7 +6,7 @@ import type { Answer, Command } from "./connection.ts";
 import { recordCost } from "./cost.ts";
 import type { GateError } from "./errors.ts";
 import { eventInput, type LoopOptions, loopChecks, loopFields } from "./loop.ts";
-import { fromBase64, type Places, type Positions, placesOf, positionsOf } from "./positions.ts";
+import { fromBase64, type Places, type PlacesOfLog, type Positions, placesOf, positionsOf } from "./positions.ts";
 import { record, type TopicRecord } from "./record.ts";
 import type { Input, LogEvent, Place, System } from "./system.ts";
 
@@ -57,6 +57,20 @@ export const checkSubscribe = members({
   committed: flag,
 });
 
+/** @internal A topic to read, from where it continues. */
+export function kafkaSource(
+  topic: string,
+  partitions: number[],
+  { id, next }: PlacesOfLog = { id: "", next: new Map() },
+) {
+  return {
+    topic,
+    partitions,
+    next: [...next].map(([partition, offset]) => ({ partition, offset: BigInt(offset) })),
+    topicId: fromBase64(id),
+  };
+}
+
 /** @internal Finds the start and the end of each partition of a topic. */
 export type Ends = (topic: string, signal: AbortSignal) => Promise<Map<number, number>[]>;
 
@@ -94,16 +108,10 @@ export class Topics<T> implements System<TopicRecord<T>, Positions> {
       typeof from === "number"
         ? ({ case: "offset", value: BigInt(from) } as const)
         : ({ case: "timestamp", value: timestamp(from) } as const);
-    const sources = this.#topics.map((topic) => {
-      const { id, next } = received.get(topic) ?? { id: "", next: new Map<number, number>() };
-      return {
-        topic,
-        partitions,
-        from: begin,
-        next: [...next].map(([partition, offset]) => ({ partition, offset: BigInt(offset) })),
-        topicId: fromBase64(id),
-      };
-    });
+    const sources = this.#topics.map((topic) => ({
+      ...kafkaSource(topic, partitions, received.get(topic)),
+      from: begin,
+    }));
     return {
       case: "cmdKafkaSubscribe",
       value: { sources, isolation: Number(committed ?? false), ...loopFields(this.#options, credit) },
@@ -131,7 +139,8 @@ export class Topics<T> implements System<TopicRecord<T>, Positions> {
       }
       case "kafkaSubscriptionEvent": {
         const { event } = answer.value;
-        return event.case && eventInput({ log: event.value.topic, partition: event.value.partition }, event);
+        if (!event.value || !("topic" in event.value)) return undefined;
+        return eventInput({ log: event.value.topic, partition: event.value.partition }, event);
       }
     }
   }

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { test } from "node:test";
 
-import { connect, type Gate, positionsIn } from "../src/index.ts";
+import { connect, type Gate, positionsIn } from "../src/tables.ts";
 import { Server } from "./server.ts";
 import { Stream } from "./stream.ts";
 
@@ -240,6 +241,52 @@ test("a wrong argument of a read is a TypeError that names it", async () => {
   gate.close();
 });
 
+test("a wrong argument of a table is a TypeError that names it, and nothing is sent", async () => {
+  const server = new Server();
+  const gate = connect(URL);
+  await refused(gate, [
+    [(gate) => gate.table(), "table: expected a topic's name, or an object with stream, got undefined"],
+    [(gate) => gate.table(""), 'table: topic: expected a string that is not empty, got ""'],
+    [(gate) => gate.table(["t"]), 'table: expected a topic\'s name, or an object with stream, got ["t"]'],
+    [
+      (gate) => gate.table({ streams: "s" }),
+      'table: expected a topic\'s name, or an object with stream, got {"streams":"s"}',
+    ],
+    [(gate) => gate.table({ stream: "s" }, {}), "table: options: expected none beside an object with stream, got {}"],
+    [
+      (gate) => gate.table({ stream: "s", partitions: [0] }),
+      "table: options.partitions is unknown: expected signal, schema, filters, onEvent, decode, store, identity, stream",
+    ],
+    [
+      (gate) => gate.table("t", { from: "latest" }),
+      "table: options.from is unknown: expected signal, schema, filters, onEvent, decode, store, identity, partitions",
+    ],
+    [(gate) => gate.table("t", { store: "mine" }), 'table: options.store: expected true or false, got "mine"'],
+    [(gate) => gate.table("t", { decode: "json" }), 'table: options.decode: expected a function, got "json"'],
+    [
+      (gate) => gate.table("t", { identity: "" }),
+      'table: options.identity: expected a string that is not empty, got ""',
+    ],
+    [
+      (gate) => gate.table("t", { filters: [{ prefix: "a" }] }),
+      "table: options.filters[0].prefix is unknown: expected header, equals, prefixes",
+    ],
+  ]);
+  assert.equal(server.opened, 0);
+  gate.close();
+});
+
+test("tables are missing without their entry, and say so", () => {
+  const script = `
+    import { connect } from "./dist/index.js";
+    try { connect("ws://gateway/").table("t"); } catch (error) { console.log(String(error)); }
+    await import("./dist/tables.js");
+    console.log(connect("ws://gateway/").table("t", { signal: AbortSignal.abort() }).status);`;
+  const output = execFileSync("node", ["--input-type=module", "--eval", script], { encoding: "utf8" });
+  const missing = 'TypeError: tables are missing: expected import { connect } from "sluicegate/tables"';
+  assert.equal(output, `${missing}\nclosed\n`);
+});
+
 test("a wrong argument of `connect` is a TypeError that shows no token", () => {
   const untyped = connect as (...args: unknown[]) => unknown;
   for (const [args, message] of [
@@ -269,6 +316,7 @@ test("a closed client says so at once", async () => {
   };
   assert.throws(() => gate.subscribe("t"), closed);
   assert.throws(() => gate.subscribe({ streams: "s" }), closed);
+  assert.throws(() => gate.table("t"), closed);
   await assert.rejects(gate.produce("t", { value: null }), closed);
   gate.reconnect();
   gate.retryNow();

@@ -15,12 +15,16 @@ import {
   PubSubReqSchema,
   PubSubRespSchema,
   Reason,
+  Snapshot,
 } from "../src/generated/pubsub_pb.ts";
 import type { Resp, Stream } from "./stream.ts";
+import { TableFeed, type Topic } from "./table-feed.ts";
 
 export const PARTITIONS = 2;
 
-export class Server {
+export class Server implements Topic {
+  topicId = new Uint8Array([1, 2, 3]);
+  holdsSnapshots = false;
   readonly logs: KafkaMessage[][] = Array.from({ length: PARTITIONS }, () => []);
   /** The cluster is of NATS if there is a stream. */
   readonly stream: Stream | undefined;
@@ -48,7 +52,7 @@ export class Server {
   constructor(stream?: Stream) {
     const server = this;
     this.stream = stream;
-    stream?.watch(() => this.#deliver());
+    stream?.watch(() => this.deliver());
     globalThis.WebSocket = class extends Socket {
       constructor(url: string | URL, protocols: string[]) {
         super(server, url, protocols);
@@ -67,10 +71,27 @@ export class Server {
       const value = new TextEncoder().encode(`${log.length}`.padEnd(length));
       log.push(create(KafkaMessageSchema, { offset: BigInt(log.length), timestamp: 1n, value }));
     }
-    this.#deliver();
+    this.deliver();
   }
 
-  #deliver(): void {
+  /** Writes a record with a key. Without value, it removes the key. */
+  put(partition: number, key: string | Uint8Array<ArrayBuffer>, value?: string, timestamp = 1n): void {
+    const log = this.logs[partition]!;
+    const bytes = (content: string | Uint8Array<ArrayBuffer>) =>
+      typeof content === "string" ? new TextEncoder().encode(content) : content;
+    const content = { key: bytes(key), value: value === undefined ? undefined : bytes(value) };
+    log.push(create(KafkaMessageSchema, { offset: BigInt(log.length), timestamp, ...content }));
+    this.deliver();
+  }
+
+  /** Sends the snapshot of each table again. */
+  renew(): void {
+    for (const socket of this.open) socket.renew();
+    this.deliver();
+  }
+
+  /** Delivers what credit allows. */
+  deliver(): void {
     for (const socket of this.open) socket.deliver();
   }
 
@@ -98,6 +119,8 @@ interface Subscription {
   credit: number;
   /** The next delivery, if there is something to deliver. Empty deliveries cost nothing. */
   poll: () => { resp: Resp; cost: number } | undefined;
+  /** Sends a table's snapshot again. */
+  renew?: () => void;
 }
 
 class Socket {
@@ -171,9 +194,16 @@ class Socket {
     queueMicrotask(() => this.onclose?.({ code, reason }));
   }
 
-  #subscribe(sequence: bigint, { sources, credit }: CmdKafkaSubscribe): void {
+  #subscribe(sequence: bigint, command: CmdKafkaSubscribe): void {
+    const { sources, credit, snapshot } = command;
     const [source] = sources;
     assert.equal(source?.topic, "t");
+    if (snapshot === Snapshot.LATEST_PER_KEY) {
+      assert.equal(source.from.case, undefined, "a table has no `from`");
+      const feed = new TableFeed(this.server, command);
+      this.#subscriptions.set(sequence, { poll: () => feed.poll(), renew: () => feed.begin(), credit: Number(credit) });
+      return this.deliver();
+    }
     const begin = (partition: number) => {
       const next = source.next.find((next) => next.partition === partition);
       if (next) return Number(next.offset);
@@ -182,7 +212,7 @@ class Socket {
     };
     const next = new Map(this.server.logs.map((_, partition) => [partition, begin(partition)]));
     const partitions = [...next].map(([partition, offset]) => ({ partition, offset: BigInt(offset) }));
-    const topics = [{ topic: "t", topicId: new Uint8Array([1, 2, 3]), partitions }];
+    const topics = [{ topic: "t", topicId: this.server.topicId, partitions }];
     this.#answer(sequence, { case: "kafkaSubscribedResp", value: { topics } });
     const poll = () => {
       for (const [partition, offset] of next) {
@@ -215,6 +245,10 @@ class Socket {
         this.#answer(sequence, delivery.resp);
       }
     }
+  }
+
+  renew(): void {
+    for (const { renew } of this.#subscriptions.values()) renew?.();
   }
 
   tell(resp: Resp): void {

@@ -8,12 +8,14 @@ import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { messageCost } from "../src/cost.ts";
 import {
   type CmdNatsSubscribe,
+  HeaderSchema,
   type NatsMessage,
   NatsMessageSchema,
   type PubSubReq,
   type PubSubRespSchema,
   Reason,
   type RecordFilter,
+  Snapshot,
 } from "../src/generated/pubsub_pb.ts";
 export type Resp = NonNullable<MessageInitShape<typeof PubSubRespSchema>["resp"]>;
 
@@ -36,6 +38,17 @@ export class Stream {
   /** Stores messages whose data is their sequence. */
   write(subject: string, count = 1): void {
     for (let number = 0; number < count; number++) this.#store(subject, new TextEncoder().encode(`${this.#next}`));
+    this.#changed();
+  }
+
+  /** Stores an empty message with headers. */
+  put(subject: string, headers: { name: string; value: string }[]): void {
+    const fields = headers.map(({ name, value }) => ({ key: name, value: new TextEncoder().encode(value) }));
+    this.#store(
+      subject,
+      new Uint8Array(),
+      fields.map((header) => create(HeaderSchema, header)),
+    );
     this.#changed();
   }
 
@@ -73,7 +86,7 @@ export class Stream {
     }
   }
 
-  subscribe({ sources, filters }: CmdNatsSubscribe): {
+  subscribe({ sources, filters, snapshot }: CmdNatsSubscribe): {
     first: Resp;
     poll?: () => { resp: Resp; cost: number } | undefined;
   } {
@@ -83,25 +96,27 @@ export class Stream {
     if (streamId.length && `${streamId}` !== `${ID}`) {
       return { first: { case: "errorResp", value: { message: "created again", reason: Reason.RECREATED } } };
     }
+    const isNew = snapshot === Snapshot.LATEST_PER_KEY && from.case === undefined;
     let next = from.case === "sequence" ? Number(from.value) : (this.#at(from.value ?? -1n) ?? this.#next);
     const streams = [{ stream: NAME, streamId: ID, nextSequence: BigInt(next) }];
+    const newest = new Map(isNew ? this.messages.map((message) => [message.subject, message]) : []);
+    const before = [...newest.values()].map((message) => delivery([message], next));
+    if (isNew) before.push({ resp: event({ case: "snapshotEnd", value: { skipped: 0n } }), cost: 0 });
     const poll = () => {
+      const first = before.shift();
+      if (first) return first;
       if (next < this.#first) {
         const value = { stream: NAME, from: BigInt(next), to: BigInt(this.#first) };
         next = this.#first;
-        return {
-          resp: { case: "natsSubscriptionEvent", value: { event: { case: "skipped", value } } } as const,
-          cost: 0,
-        };
+        return { resp: event({ case: "skipped", value }), cost: 0 };
       }
       const message = this.messages.find(({ sequence }) => Number(sequence) === next);
       if (!message) return undefined;
       next += 1;
       const matches = filters.every((filter) => isMatch(filter, message.subject));
-      const value = { messages: matches ? [message] : [], stream: NAME, nextSequence: BigInt(next) };
-      return { resp: { case: "natsDeliveryResp", value } as const, cost: matches ? messageCost(message) : 0 };
+      return delivery(matches ? [message] : [], next);
     };
-    return { first: { case: "natsSubscribedResp", value: { streams } }, poll };
+    return { first: { case: "natsSubscribedResp", value: { streams, snapshot: isNew } }, poll };
   }
 
   #store(subject: string, data: Uint8Array, headers: NatsMessage["headers"] = []): number {
@@ -118,6 +133,15 @@ export class Stream {
     const message = this.messages.find((message) => message.timestamp >= timestamp);
     return message && Number(message.sequence);
   }
+}
+
+function delivery(messages: NatsMessage[], next: number): { resp: Resp; cost: number } {
+  const value = { messages, stream: NAME, nextSequence: BigInt(next) };
+  return { resp: { case: "natsDeliveryResp", value }, cost: messages.reduce((sum, one) => sum + messageCost(one), 0) };
+}
+
+function event(event: (Resp & { case: "natsSubscriptionEvent" })["value"]["event"]): Resp {
+  return { case: "natsSubscriptionEvent", value: { event } };
 }
 
 function isMatch({ header, equals, prefixes }: RecordFilter, subject: string): boolean {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setImmediate } from "node:timers/promises";
 
-import { connect, positionsIn, type StreamEvent, type StreamMessage, type StreamPositions } from "../src/index.ts";
+import { connect, positionsIn, type StreamEvent, type StreamMessage, type StreamPositions } from "../src/tables.ts";
 import { Server } from "./server.ts";
 import { DUPLICATE_WINDOW, Stream } from "./stream.ts";
 
@@ -266,10 +266,15 @@ test("commands of the other system fail, and name the one to use", async () => {
     ...wrong,
     message: "failed to run the command, err: the cluster is of NATS: expected gate.fetch({ stream, sequence })",
   });
+  await assert.rejects(gate.table("t").ready, {
+    ...wrong,
+    message: "failed to run the command, err: the cluster is of NATS: expected gate.table({ stream })",
+  });
   gate.close();
   new Server();
   gate = connect(URL);
   const message = "failed to run the command, err: the cluster is of Kafka: expected gate.subscribe(topics)";
   await assert.rejects(gate.subscribe({ streams: "s" }).next(), { ...wrong, message });
+  await assert.rejects(gate.table({ stream: "s" }).ready, /expected gate\.table\(topic\)$/);
   gate.close();
 });

@@ -12,6 +12,7 @@ import type {
   StreamMessage,
   StreamPositions,
   Subscription,
+  Table,
   TopicRecord,
   Written,
 } from "../src/index.ts";
@@ -22,7 +23,7 @@ for (const [where, libraries] of [
 ] as const) {
   test(`the published types are complete ${where}`, () => {
     const options = ["--noEmit", "--ignoreConfig", "--strict", "--target", "es2022", "--module", "nodenext"];
-    execFileSync("npx", ["tsc", ...options, ...libraries, "dist/index.d.ts"], { stdio: "inherit" });
+    execFileSync("npx", ["tsc", ...options, ...libraries, "dist/tables.d.ts"], { stdio: "inherit" });
   });
 }
 
@@ -103,6 +104,26 @@ export async function values(gate: Gate, schema: Schema<Order>): Promise<void> {
   for await (const { data } of gate.subscribe({ streams: "orders", schema })) same<typeof data, Data<Order>>(true);
   const [record] = (await gate.fetch("orders", 0, 0, { schema })).records;
   same<typeof record, TopicRecord<Order> | undefined>(true);
+  const orders = gate.table("orders", { schema });
+  same<typeof orders, Table<Order>>(true);
+  const map: ReadonlyMap<string, Order> = orders;
+  same<ReturnType<typeof map.get>, Order | undefined>(true);
+  for await (const { updated, removed } of orders.changes())
+    same<[typeof updated, typeof removed], [ReadonlyMap<string, Order>, ReadonlySet<string>]>(true);
+  gate.table("orders", {
+    decode: (data) => data.text(),
+    onEvent: (event) => {
+      if (event.type === "building") same<[typeof event.partition, typeof event.end], [number, number]>(true);
+    },
+  });
+  const texts = gate.table("orders", { decode: (data) => data.text() });
+  same<ReturnType<typeof texts.get>, string | undefined>(true);
+  const subjects = gate.table<Order>({ stream: "orders" });
+  same<ReturnType<typeof subjects.record>, StreamMessage<Order> | undefined>(true);
+  // @ts-expect-error A stream has no partitions.
+  gate.table({ stream: "orders", partitions: [0] });
+  // @ts-expect-error A table is read-only.
+  orders.set("a", { id: 1 });
   // @ts-expect-error The schema is of other values.
   gate.subscribe<string>("orders", { schema });
 }

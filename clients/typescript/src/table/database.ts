@@ -1,0 +1,122 @@
+// Tables in IndexedDB: a state and the places it belongs to are written in one transaction, by the page that claimed it
+// last.
+
+import type { PlacesOfLog } from "../positions.ts";
+import type { SourceEntry } from "./source.ts";
+
+/** @internal A stored table. */
+export interface Stored<M> {
+  places: PlacesOfLog;
+  /** When the subscription was last known to be alive. */
+  alive: number;
+  rows: StoredRow<M>[];
+}
+
+/** @internal */
+export interface StoredRow<M> {
+  partition: number;
+  entry: SourceEntry<M>;
+}
+
+/** @internal Changes of a stored table since the last ones. */
+export interface Batch<M> extends Omit<Stored<M>, "rows"> {
+  /** A row without entry is removed. */
+  rows: { partition: number; key: string; entry: SourceEntry<M> | undefined }[];
+}
+
+/** A record of the store `tables`. `places` and `alive` are missing until the table has been complete once. */
+interface Claimed extends Partial<Pick<Stored<never>, "places" | "alive">> {
+  owner: string;
+  /** The first part of its rows' keys. */
+  id: string;
+}
+
+/** @internal Opens the database of this origin. */
+export function openDatabase(): Promise<IDBDatabase> {
+  return new Promise((resolve, reject) => {
+    if (!globalThis.indexedDB) throw new Error("this runtime has no IndexedDB");
+    const request = indexedDB.open("sluicegate", 1);
+    request.onupgradeneeded = () => {
+      for (const store of STORES) request.result.createObjectStore(store);
+    };
+    request.onerror = () => reject(request.error);
+    request.onsuccess = () => {
+      const database = request.result;
+      // A newer version of the client, or someone who deletes it, would wait for this page.
+      database.onversionchange = () => database.close();
+      resolve(database);
+    };
+  });
+}
+
+/** @internal Reads a table, and lets nobody but this `owner` write it from now on. */
+export async function claim<M>(database: IDBDatabase, name: string, owner: string): Promise<Stored<M> | undefined> {
+  const { transaction, tables, rows } = begin(database);
+  const found: IDBRequest<Claimed | undefined> = tables.get(name);
+  let all: IDBRequest<StoredRow<M>[]> | undefined;
+  found.onsuccess = () => {
+    const { id, ...rest } = found.result ?? { id: randomId() };
+    tables.put({ ...rest, id, owner }, name);
+    all = rows.getAll(IDBKeyRange.bound([id], [id, []]));
+  };
+  await committed(transaction);
+  const { places, alive } = found.result ?? {};
+  return places && alive !== undefined && all ? { places, alive, rows: all.result } : undefined;
+}
+
+/**
+ * @internal Writes what `take` returns when the transaction begins. Returns false if another page has claimed the table, or
+ * it was cleared.
+ */
+export async function write<M>(
+  database: IDBDatabase,
+  name: string,
+  owner: string,
+  take: () => Batch<M> | undefined,
+): Promise<boolean> {
+  const { transaction, tables, rows } = begin(database);
+  const found: IDBRequest<Claimed | undefined> = tables.get(name);
+  found.onsuccess = () => {
+    const table = found.result;
+    const batch = table?.owner === owner && take();
+    if (!table || !batch) return;
+    for (const { partition, key, entry } of batch.rows) {
+      const at = [table.id, partition, key];
+      if (entry) rows.put({ partition, entry }, at);
+      else rows.delete(at);
+    }
+    tables.put({ ...table, places: batch.places, alive: batch.alive }, name);
+  };
+  await committed(transaction);
+  return found.result?.owner === owner;
+}
+
+/** @internal Removes all tables of this origin. Pages that have claimed one write nothing more. */
+export async function clear(): Promise<void> {
+  if (!globalThis.indexedDB) return;
+  const database = await openDatabase();
+  const { transaction, tables, rows } = begin(database);
+  tables.clear();
+  rows.clear();
+  await committed(transaction).finally(() => database.close());
+}
+
+/** @internal Two pages never have the same one. */
+export function randomId(): string {
+  return crypto.getRandomValues(new Uint32Array(4)).join("-");
+}
+
+function begin(database: IDBDatabase) {
+  const transaction = database.transaction(STORES, "readwrite");
+  const [tables, rows] = STORES.map((store) => transaction.objectStore(store)) as [IDBObjectStore, IDBObjectStore];
+  return { transaction, tables, rows };
+}
+
+function committed(transaction: IDBTransaction): Promise<void> {
+  return new Promise((resolve, reject) => {
+    transaction.oncomplete = () => resolve();
+    transaction.onabort = () => reject(transaction.error);
+  });
+}
+
+const STORES = ["tables", "rows"];
