@@ -5,7 +5,7 @@ use sluicegate_protocol::wire::number::{
     MESSAGE_HEADERS, MESSAGE_KEY, MESSAGE_OFFSET, MESSAGE_TIMESTAMP, MESSAGE_VALUE, MESSAGES,
 };
 use sluicegate_protocol::wire::{Fields, Value, header};
-use sluicegate_protocol::{Header, KafkaMessage};
+use sluicegate_protocol::{Header, KafkaMessage, is_removal_header};
 use sluicegate_table::Entry;
 
 use crate::System;
@@ -64,29 +64,15 @@ fn first(records: &[u8]) -> Option<Record<'_>> {
             (MESSAGE_TIMESTAMP, Value::Varint(timestamp)) => record.timestamp = timestamp.cast_signed(),
             (MESSAGE_KEY, Value::Bytes(key)) => record.key = Some(key),
             (MESSAGE_VALUE, Value::Bytes(_)) => record.has_value = true,
-            (MESSAGE_HEADERS, Value::Bytes(encoded)) => record.is_marker |= is_marker(encoded),
+            (MESSAGE_HEADERS, Value::Bytes(encoded)) => {
+                let (name, value) = header(encoded);
+                record.is_marker |= is_removal_header(name, value);
+            }
             _ => {}
         }
     }
     Some(record)
 }
-
-/// Whether a header of NATS says that the message removes its subject: the operation of a client of key-value buckets,
-/// or a marker of the server (NATS ADR-8 and ADR-43).
-fn is_marker(encoded: &[u8]) -> bool {
-    match header(encoded) {
-        (name, Some(value)) if name == OPERATION.as_bytes() => {
-            OPERATIONS.iter().any(|operation| operation.as_bytes() == value)
-        }
-        (name, _) => name == MARKER.as_bytes(),
-    }
-}
-
-/// The header of a message that removes its subject.
-pub(crate) const DELETED: (&str, &str) = (OPERATION, "DEL");
-const OPERATION: &str = "KV-Operation";
-const OPERATIONS: [&str; 2] = [DELETED.1, "PURGE"];
-const MARKER: &str = "Nats-Marker-Reason";
 
 #[cfg(test)]
 mod tests {

@@ -2,6 +2,7 @@
 
 use std::ops::Deref;
 
+use sluicegate_protocol::REMOVAL_HEADER;
 use sluicegate_table::FirstEntry;
 
 use crate::table_entry;
@@ -67,6 +68,6 @@ const NATS: Words = Words {
     has_partitions: false,
     first_offset: 1,
     first_entry: table_entry::with_marker,
-    marker: Some(table_entry::DELETED),
+    marker: Some(REMOVAL_HEADER),
     min_code: 10_000,
 };

@@ -20,7 +20,7 @@ use tokio::time::{Instant, interval, sleep};
 use self::kind::Kind;
 use self::server::Server;
 use self::watch::Watchers;
-use crate::report::{percentiles, say};
+use crate::report::{median, percentiles, say};
 use crate::{Failure, Plan};
 
 pub(crate) async fn run(plan: &Plan) -> Result<(), Failure> {
@@ -260,12 +260,6 @@ async fn idle(plan: &Plan) -> Result<(), Failure> {
          in the bridge and {envoy} KiB in Envoy each (target 60)"
     ));
     Ok(())
-}
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
 const SOCKETS: usize = 1000;

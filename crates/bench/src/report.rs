@@ -97,6 +97,13 @@ pub(crate) fn percentiles(took: &[Duration]) -> (f64, f64) {
     (percentile(50), percentile(99))
 }
 
+/// The middle one of some values; 0 without any.
+pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
+}
+
 /// Prints a line for the user.
 pub(crate) fn say(line: &str) {
     println!("{line}");

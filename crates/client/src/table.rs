@@ -3,6 +3,7 @@
 mod entries;
 
 use bytes::Bytes;
+use sluicegate_protocol::is_removal_header;
 
 use crate::{Client, Error, KafkaMessage, Subscribe, Subscription, Update, nats};
 use entries::Entries;
@@ -227,9 +228,6 @@ impl sealed::Row for nats::NatsMessage {
     }
 
     fn removes(&self) -> bool {
-        self.headers.iter().any(|header| match header.key.as_str() {
-            "KV-Operation" => matches!(header.value.as_deref(), Some(b"DEL" | b"PURGE")),
-            name => name == "Nats-Marker-Reason",
-        })
+        self.headers.iter().any(|header| is_removal_header(header.key.as_bytes(), header.value.as_deref()))
     }
 }

@@ -12,7 +12,7 @@ use super::client::Client;
 use super::item::{Item, Place};
 use crate::cluster::{LogTable, NO_ROOM, Over, Progress, escaped_log};
 
-/// What is left of a snapshot. Its logs are read in the order in which their tables are ready.
+/// The rest of a snapshot. Its logs are read in the order in which their tables are ready.
 pub(super) struct Snapshot {
     left: Vec<Part>,
     ended: Vec<End>,

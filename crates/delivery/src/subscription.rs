@@ -29,7 +29,7 @@ use crate::quota::Usage;
 pub struct Subscription {
     cluster: Arc<Cluster>,
     cursors: Cursors,
-    /// What comes before the records of the cursors. None: it is complete, or there is none.
+    /// The part before the records of the cursors. None: it is complete, or there is none.
     snapshot: Option<Snapshot>,
     /// A table begins anew.
     restart: Option<BoxFuture<'static, Result<Begun, CommandError>>>,

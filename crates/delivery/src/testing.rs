@@ -4,3 +4,6 @@
 
 pub mod logs;
 pub mod script;
+
+/// Room for the tables of a test.
+const TABLE_BYTES: usize = 64 << 20;

@@ -35,6 +35,16 @@ pub const CONTROL_PREFIX: [u8; 2] = [0xCA, 0x3E];
 /// The header that carries [`PublishMessage::message_id`].
 pub const MESSAGE_ID_HEADER: &str = "Nats-Msg-Id";
 
+/// Whether a header of a NATS message says that it removes its subject: the operation of a client of key-value buckets,
+/// or a marker of the server (NATS ADR-8 and ADR-43).
+pub fn is_removal_header(name: &[u8], value: Option<&[u8]>) -> bool {
+    let (operation, _) = REMOVAL_HEADER;
+    name == b"Nats-Marker-Reason" || name == operation.as_bytes() && matches!(value, Some(b"DEL" | b"PURGE"))
+}
+
+/// The name and the value of one such header.
+pub const REMOVAL_HEADER: (&str, &str) = ("KV-Operation", "DEL");
+
 /// The path of the bidirectional session stream, for gRPC and for extended CONNECT.
 pub const SESSION_PATH: &str = "/sluicegate.v1.Bridge/Session";
 

@@ -9,6 +9,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
+use tokio::sync::OnceCell;
 
 pub use self::cluster::Cluster;
 pub use self::streams::Streams;
@@ -39,6 +40,18 @@ impl Nats {
     /// Nothing is left running.
     pub async fn start(dir: &Path) -> Result<Self, Error> {
         Self::start_with(dir, "", None).await
+    }
+
+    /// The server of all tests in a process, with JetStream.
+    ///
+    /// # Errors
+    /// As [`Nats::start`].
+    ///
+    /// # Cancel safety
+    /// The next caller starts it.
+    pub async fn shared() -> Result<&'static Self, Error> {
+        static SHARED: OnceCell<Nats> = OnceCell::const_new();
+        SHARED.get_or_try_init(async || Self::jetstream("").await).await
     }
 
     /// Starts a server with JetStream in a folder of its own, and `more` in its configuration.

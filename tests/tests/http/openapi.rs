@@ -8,9 +8,10 @@ use jsonschema::Validator;
 use serde_json::Value;
 use sluicegate_stack::envoy::Profile;
 use sluicegate_stack::http::client::{self, Client, Request, Response, Streamed};
+use sluicegate_stack::nats::Streams;
 
 use crate::schema;
-use crate::stacks::{ANY, NATS, REST, shared, streams};
+use crate::stacks::{ANY, NATS, REST, shared};
 
 /// Asks as [`client::ask`] does, and expects the answer to be documented.
 pub(crate) async fn ask(gateway: SocketAddr, request: Request) -> Response {
@@ -117,7 +118,7 @@ async fn every_documented_answer_is_seen() {
 /// Requests for streams of NATS, and the statuses of their answers.
 async fn of_streams(gateway: SocketAddr) -> Vec<(u16, Request)> {
     let stream = "documented-stream";
-    let streams = streams().await;
+    let streams = Streams::shared().await.unwrap();
     streams.create(stream, serde_json::json!({})).await.unwrap();
     streams.write(&format!("{stream}.a"), ["1".into()]).await.unwrap();
     let json = |path: &str, body: &str| {

@@ -8,13 +8,14 @@ use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{CmdKafkaSubscribe, ErrorResp, KafkaSource, Reason, kafka_source};
 use sluicegate_stack::http::client::{Request, Response};
 use sluicegate_stack::kafka::{Record, Write};
+use sluicegate_stack::nats::Streams;
 use sluicegate_stack::socket::Socket;
 use sluicegate_stack::stack::Stack;
 use sluicegate_stack::way::Way;
 
 use crate::events::Events;
 use crate::openapi::ask;
-use crate::stacks::{NATS, REST, shared, streams};
+use crate::stacks::{NATS, REST, shared};
 
 const START: i64 = 1_700_000_000_000;
 
@@ -79,7 +80,7 @@ async fn reads_give_a_page_from_any_position() {
 #[tokio::test]
 async fn reads_of_a_stream_give_a_page_from_any_position() {
     let (_, stack) = shared(Way::Tunnel).await;
-    let (streams, stream) = (streams().await, "positions");
+    let (streams, stream) = (Streams::shared().await.unwrap(), "positions");
     streams.create(stream, json!({})).await.unwrap();
     let path = &format!("{NATS}/streams/{stream}");
     for number in 1..=5 {
@@ -107,7 +108,7 @@ async fn offset_after_the_end_is_the_same_error_everywhere() {
     let (kafka, stack) = shared(Way::Tunnel).await;
     let topic = &kafka.topic("beyond", 1, &[]).await.unwrap();
     kafka.produce(topic, 0, &vec![Record::of("1"); 5], Write::default()).await.unwrap();
-    let (streams, stream) = (streams().await, "beyond");
+    let (streams, stream) = (Streams::shared().await.unwrap(), "beyond");
     streams.create(stream, json!({})).await.unwrap();
     streams.write("beyond.a", vec![Bytes::from_static(b"1"); 5]).await.unwrap();
     for (path, ends) in [
@@ -146,7 +147,7 @@ async fn odd_values_are_base64_everywhere_and_block_no_others() {
     let values = [&b"1"[..], b"v", b"\xff", b"{\"n\": 2}"];
     let records: Vec<Record> = values.iter().map(|value| Record::of(*value)).collect();
     kafka.produce(topic, 0, &records, Write::default()).await.unwrap();
-    let (streams, stream) = (streams().await, "odd");
+    let (streams, stream) = (Streams::shared().await.unwrap(), "odd");
     streams.create(stream, json!({})).await.unwrap();
     streams.write("odd.a", values.map(Bytes::from_static)).await.unwrap();
     let want = [json!(1), json!({"base64": "dg=="}), json!({"base64": "/w=="}), json!({"n": 2})];

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use sluicegate_stack::apisix;
 use sluicegate_stack::envoy::plugin;
 use sluicegate_stack::kafka::Kafka;
-use sluicegate_stack::nats::{Nats, Streams};
+use sluicegate_stack::nats::Nats;
 use sluicegate_stack::stack::{BridgeConfig, Lent, Setup, Stack};
 use sluicegate_stack::waiting::until;
 use sluicegate_stack::way::Way;
@@ -19,22 +19,11 @@ pub(crate) async fn shared(way: impl Into<Way>) -> (&'static Kafka, Lent<&'stati
     let kafka = Kafka::shared().await.unwrap();
     let start = async || {
         kafka.make_topic(home(way), HOME_PARTITIONS, &[]).await.unwrap();
-        let servers = nats().await.client();
+        let servers = Nats::shared().await.unwrap().client();
         let nats = format!("[clusters.nats]\nkind = \"nats\"\nservers = \"nats://{servers}\"\n");
         with(way, kafka, "[write]\nclusters = [\"default\", \"nats\"]\n", &nats, "").await
     };
     (kafka, Lent(SHARED[way as usize].get_or_init(start).await))
-}
-
-/// The nats-server of all tests, with JetStream.
-async fn nats() -> &'static Nats {
-    static SHARED: OnceCell<Nats> = OnceCell::const_new();
-    SHARED.get_or_init(async || Nats::jetstream("").await.unwrap()).await
-}
-
-/// A client of the nats-server of all tests.
-pub(crate) async fn streams() -> Streams {
-    Streams::connect(nats().await.client()).await.unwrap()
 }
 
 /// A gateway of a test's own with all [`routes`]: `settings` stand in front of the bridge's clusters, `properties` in

@@ -11,7 +11,7 @@ use sluicegate_tests::in_every_gateway;
 
 use crate::events::Events;
 use crate::openapi::ask;
-use crate::stacks::{NATS, PUBLISH, shared, streams};
+use crate::stacks::{NATS, PUBLISH, shared};
 
 in_every_gateway! {
     messages_are_written_and_read_as_they_say
@@ -31,7 +31,7 @@ async fn post(stack: &Stack, path: &str, body: &Value) -> Response {
 
 /// A stream of a test's own, whose name begins with `about`.
 async fn stream(about: &str, way: Way) -> (Streams, String) {
-    let (streams, name) = (streams().await, format!("{about}-{}", way.name()));
+    let (streams, name) = (Streams::shared().await.unwrap(), format!("{about}-{}", way.name()));
     streams.create(&name, json!({})).await.unwrap();
     (streams, name)
 }

@@ -8,11 +8,12 @@ use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{CmdNatsSubscribe, NatsMessage, NatsSource, Snapshot, nats_source};
 use sluicegate_stack::http::client::{Request, ask};
+use sluicegate_stack::nats::Streams;
 use sluicegate_stack::socket::Socket;
 use sluicegate_stack::stack::Stack;
 use sluicegate_stack::way::Way;
 
-use crate::stacks::{NATS_REST, shared, streams};
+use crate::stacks::{NATS_REST, shared};
 
 /// A session with the table of a stream.
 struct Holder {
@@ -68,7 +69,7 @@ impl Holder {
 #[tokio::test]
 async fn subjects_have_their_last_message_until_it_is_deleted() {
     let (_, stack) = shared(Way::Tunnel).await;
-    let server = streams().await;
+    let server = Streams::shared().await.unwrap();
     server.create("prices", json!({})).await.unwrap();
     for (subject, value) in [("prices.a", "1"), ("prices.b", "1"), ("prices.a", "2"), ("prices.c", "1")] {
         server.write(subject, [value.into()]).await.unwrap();

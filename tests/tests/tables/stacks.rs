@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sluicegate_stack::envoy::{self, instead};
 use sluicegate_stack::kafka::Kafka;
-use sluicegate_stack::nats::{Nats, Streams};
+use sluicegate_stack::nats::Nats;
 use sluicegate_stack::stack::{BridgeConfig, Lent, Setup, Stack};
 use sluicegate_stack::way::Way;
 use tokio::sync::OnceCell;
@@ -16,7 +16,7 @@ pub(crate) async fn shared(way: impl Into<Way>) -> (&'static Kafka, Lent<&'stati
     let way = way.into();
     let kafka = Kafka::shared().await.unwrap();
     let start = async || {
-        let servers = nats().await.client();
+        let servers = Nats::shared().await.unwrap().client();
         let nats = format!("[clusters.nats]\nkind = \"nats\"\nservers = \"nats://{servers}\"\n");
         with(way, kafka, "", &nats, &json!([TABLES])).await
     };
@@ -25,17 +25,6 @@ pub(crate) async fn shared(way: impl Into<Way>) -> (&'static Kafka, Lent<&'stati
 
 /// Every topic.
 const TABLES: &str = "*";
-
-/// The nats-server of all tests, with JetStream.
-async fn nats() -> &'static Nats {
-    static SHARED: OnceCell<Nats> = OnceCell::const_new();
-    SHARED.get_or_init(async || Nats::jetstream("").await.unwrap()).await
-}
-
-/// A client of the nats-server of all tests.
-pub(crate) async fn streams() -> Streams {
-    Streams::connect(nats().await.client()).await.unwrap()
-}
 
 /// A gateway of a test's own, with `settings` in front of the bridge's cluster, `clusters` behind it, and routes with
 /// these `tables`.

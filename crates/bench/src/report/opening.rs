@@ -1,6 +1,6 @@
 //! The cost of opening a session.
 
-use super::say;
+use super::{median, say};
 
 /// The cost of one session in microseconds.
 #[derive(Debug, Clone, Copy)]
@@ -16,11 +16,7 @@ pub(crate) struct Row {
 impl Row {
     /// The median of each cost.
     pub(crate) fn median(rows: Vec<Self>) -> Self {
-        let of = |cost: fn(&Self) -> f64| {
-            let mut costs: Vec<f64> = rows.iter().map(cost).collect();
-            costs.sort_by(f64::total_cmp);
-            costs.get(costs.len() / 2).copied().unwrap_or_default()
-        };
+        let of = |cost: fn(&Self) -> f64| median(rows.iter().map(cost));
         Self { took: of(|row| row.took), envoy: of(|row| row.envoy), bridge: of(|row| row.bridge) }
     }
 }

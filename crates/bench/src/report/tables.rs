@@ -1,6 +1,6 @@
 //! The cost of tables.
 
-use super::{Cpu, Measured, say};
+use super::{Cpu, Measured, median, say};
 
 /// Snapshots of one table.
 pub(crate) struct Snapshots {
@@ -25,7 +25,7 @@ pub(crate) struct Changes {
 /// Prints medians, and their ratios.
 pub(crate) fn table(snapshots: &[Snapshots], changes: &[Changes]) {
     say("");
-    let of = |value: &dyn Fn(&Snapshots) -> f64| median(snapshots.iter().map(value).collect());
+    let of = |value: &dyn Fn(&Snapshots) -> f64| median(snapshots.iter().map(value));
     let (consumer, first) = (of(&|row| row.consumer.0.seconds), of(&|row| row.first.0.seconds));
     say(&format!("bare consumer, whole log          {consumer:>8.2} s"));
     say(&format!(
@@ -38,7 +38,7 @@ pub(crate) fn table(snapshots: &[Snapshots], changes: &[Changes]) {
         "further clients, in all           {rate:>8.2} M records/s, {cpu:.0} ns of CPU each, none from Kafka"
     ));
     say(&format!("memory of a key with its record   {:>8.0} B", of(&|row| row.bytes_per_key)));
-    let of = |value: &dyn Fn(&Changes) -> f64| median(changes.iter().map(value).collect());
+    let of = |value: &dyn Fn(&Changes) -> f64| median(changes.iter().map(value));
     let p50 = |row: &(Measured, Cpu)| row.0.latency.map_or(0.0, |(p50, _)| p50 * 1e3);
     let cpu = |row: &(Measured, Cpu)| (row.1.envoy + row.1.bridge) / row.0.messages as f64 * 1e9;
     let (plain, held) = (of(&|row| p50(&row.plain)), of(&|row| p50(&row.table)));
@@ -48,9 +48,4 @@ pub(crate) fn table(snapshots: &[Snapshots], changes: &[Changes]) {
         of(&|row| cpu(&row.table)),
         held / plain
     ));
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or_default()
 }

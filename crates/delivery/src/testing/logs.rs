@@ -22,6 +22,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use super::TABLE_BYTES;
 use crate::cluster::{Cluster, Parts, Rates, Reads, TableLimits};
 
 /// The partitions of the topic at first.
@@ -406,6 +407,3 @@ impl Backend for Logs {
         ready(()).boxed()
     }
 }
-
-/// Room for the tables of a test.
-const TABLE_BYTES: usize = 64 << 20;

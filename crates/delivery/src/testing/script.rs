@@ -22,6 +22,7 @@ use sluicegate_telemetry::metrics::Metrics;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::TABLE_BYTES;
 use crate::cluster::{Cluster, MAX_RECORDS, Parts, Rates, Reads, TableLimits, Writes};
 
 /// A topic's name is the time in milliseconds that a fetch or look-up takes. It can be followed by a dot and the number
@@ -280,6 +281,3 @@ impl Backend for Script {
         ready(()).boxed()
     }
 }
-
-/// Room for the tables of a test.
-const TABLE_BYTES: usize = 64 << 20;

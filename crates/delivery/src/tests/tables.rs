@@ -13,7 +13,7 @@ use crate::grant::{Grant, Holding, Person};
 struct Holder {
     held: BTreeMap<(i32, String), i64>,
     unconfirmed: BTreeSet<(i32, String)>,
-    /// Those that were complete.
+    /// Complete ones.
     snapshots: usize,
     is_in_snapshot: bool,
 }

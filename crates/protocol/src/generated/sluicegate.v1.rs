@@ -1315,7 +1315,7 @@ impl Isolation {
         }
     }
 }
-/// What comes before the records that are written from now on.
+/// The part before the records that are written from now on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum Snapshot {

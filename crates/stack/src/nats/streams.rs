@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
 use serde_json::{Value, json};
 
+use super::Nats;
 use crate::Error;
 
 /// A client that reconnects for as long as it lives.
@@ -18,6 +19,17 @@ pub struct Streams {
 }
 
 impl Streams {
+    /// A connection to the server of all tests in this process.
+    ///
+    /// # Errors
+    /// As [`Nats::shared`] and [`Streams::connect`].
+    ///
+    /// # Cancel safety
+    /// A drop closes the connection.
+    pub async fn shared() -> Result<Self, Error> {
+        Self::connect(Nats::shared().await?.client()).await
+    }
+
     /// Connects to a server.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! What the tables of all clusters share: memory, and places to read logs.
+//! Limits that the tables of all clusters share: memory, and places to read logs.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};

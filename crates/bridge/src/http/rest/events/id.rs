@@ -131,15 +131,17 @@ impl Positions {
         offsets.iter().enumerate().map(move |(index, offset)| (number(index), *offset))
     }
 
-    /// As the base of an `id`: a first byte, the topic's id if the cluster tells it, the time if it is a table, and
-    /// the partition if it is one.
-    /// The offsets are differences from the one before, because those of a topic are often similar.
+    /// As the base of an `id`: a first byte, the topic's id if the cluster tells it, the time if it is a table, and the
+    /// partition if it is one. The offsets are differences from the one before, because those of a topic are often
+    /// similar.
     pub(super) fn encode(&self) -> String {
-        let (has_topic_id, is_partition) = (self.topic_id.is_some(), matches!(self.of, Of::Partition(..)));
-        let flags = [(TOPIC_ID, has_topic_id), (PARTITION, is_partition), (TABLE, self.at.is_some())];
-        let flags =
-            flags.into_iter().filter(|(_, is_set)| *is_set).fold(VERSION, |all, (flag, _)| all | flag);
-        let mut bytes = vec![flags];
+        let flag = |flag: u8, is_set: bool| if is_set { flag } else { 0 };
+        let mut bytes = vec![
+            VERSION
+                | flag(TOPIC_ID, self.topic_id.is_some())
+                | flag(TABLE, self.at.is_some())
+                | flag(PARTITION, matches!(self.of, Of::Partition(..))),
+        ];
         bytes.extend(self.topic_id.iter().flat_map(|id| id.to_be_bytes()));
         if let Some(at) = self.at {
             encode_varint(at, &mut bytes);

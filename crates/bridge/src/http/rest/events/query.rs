@@ -43,11 +43,12 @@ impl EventsQuery {
             dialect.check_key(key).map_err(|expected| invalid(words.key, expected))?;
         }
         let position = position(query, partition)?;
-        let (from, before_end) = match &position {
+        let has_position = position.is_some();
+        let (from, before_end) = match position {
             None => (Start::default(), None),
-            Some(Position::Time(time)) => (Start::Timestamp(*time), None),
-            Some(Position::Offset(offset)) => (Start::Offset(*offset), None),
-            Some(Position::BeforeEnd(count)) => (Start::default(), Some(*count)),
+            Some(Position::Time(time)) => (Start::Timestamp(time), None),
+            Some(Position::Offset(offset)) => (Start::Offset(offset), None),
+            Some(Position::BeforeEnd(count)) => (Start::default(), Some(count)),
         };
         let partitions = partition.into_iter().collect();
         let source = Source { topic: topic.to_owned(), partitions, from, ..Source::default() };
@@ -68,7 +69,7 @@ impl EventsQuery {
             Some("latest_per_key") => Some(TableCommand::default()),
             Some(_) => return Err(invalid("snapshot", "expected latest_per_key")),
         };
-        if table.is_some() && position.is_some() {
+        if table.is_some() && has_position {
             return Err(invalid("snapshot", "expected it without from and timestamp"));
         }
         let command = SubscribeCommand {
