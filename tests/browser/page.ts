@@ -52,6 +52,8 @@ const says = async (selector: string, text: RegExp) => {
 
 await more("at first", 40);
 await says("#rate", /[1-9]\d* per second/);
+await page.locator("#newest summary").click();
+await says("#newest-state", /^4 keys\.$/);
 await shoot("light");
 await page.emulateMedia({ colorScheme: "dark" });
 await shoot("dark");
@@ -151,6 +153,20 @@ await until(
 );
 assert.deepEqual(await counts(), { records: written, gaps: 0, duplicates: 0 });
 await says("#continuity", /with no gaps and no duplicates$/);
+await says("#newest-state", /^4 keys\.$/);
+// The newest records have all keys.
+const newest = await page.evaluate(() => {
+  const rows = (table: string) =>
+    [...document.querySelectorAll<HTMLTableRowElement>(`${table} tbody tr`)].map(({ cells, dataset }) => ({
+      key: cells[2]?.innerText ?? "",
+      timestamp: Number(dataset.timestamp),
+    }));
+  return rows("#newest").map(({ key, timestamp }) => {
+    const same = rows("#records").filter((row) => row.key === key);
+    return { key, timestamp, latest: Math.max(...same.map((row) => row.timestamp)) };
+  });
+});
+for (const { key, timestamp, latest } of newest) assert.equal(timestamp, latest, key);
 assert.deepEqual(errors, []);
 await browser.close();
 end();

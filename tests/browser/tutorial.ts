@@ -14,13 +14,13 @@ const [gateway = "", port = ""] = args;
 const root = new URL("../../", import.meta.url);
 const tutorial = readFileSync(new URL("docs/tutorials/live-page.md", root), "utf8");
 const [list = "", state = ""] = [...tutorial.matchAll(/```html\n(.*?)```/gs)].map(([, html]) => html);
-const client = readFileSync(new URL("clients/typescript/dist/sluicegate.min.js", root));
+const dist = new URL("clients/typescript/dist/", root);
 
 let shown = "";
 const server = createServer((request, response) => {
-  const isClient = request.url === "/sluicegate.min.js";
-  response.setHeader("content-type", isClient ? "text/javascript" : "text/html");
-  response.end(isClient ? client : shown.replace("127.0.0.1:8080", gateway));
+  const client = /^\/(sluicegate(-tables)?\.min\.js)$/.exec(request.url ?? "")?.[1];
+  response.setHeader("content-type", client ? "text/javascript" : "text/html");
+  response.end(client ? readFileSync(new URL(client, dist)) : shown.replace("127.0.0.1:8080", gateway));
 });
 await new Promise<void>((resolve) => server.listen(Number(port), "127.0.0.1", resolve));
 const url = `http://127.0.0.1:${port}/`;
@@ -44,10 +44,8 @@ const writer = connect(`ws://${gateway}/pubsub`);
 const odd = async () => {
   const values = [null, "v1", "null", "5", [], new Uint8Array([0xff])];
   const partitions = (await writer.topics("demo")).flatMap(({ partitions }) => partitions);
-  await writer.produce(
-    "demo",
-    partitions.flatMap((partition) => values.map((value) => ({ partition, value }))),
-  );
+  const records = partitions.flatMap((partition) => values.map((value) => ({ partition, value })));
+  await writer.produce("demo", [...records, ...values.map((value, index) => ({ key: `odd ${index}`, value }))]);
 };
 
 await odd();
@@ -60,23 +58,60 @@ await shows(/behind: 7 cm\n/);
 
 shown = state;
 await page.goto(url);
-await shows(/Connection: open/);
-for (const gate of ["north", "middle", "southern"]) await shows(new RegExp(`${gate}: \\d+ cm at`));
+await shows(/Connection: open, table: current/);
+const gates = ["north", "middle", "southern"];
+for (const gate of gates) await shows(new RegExp(`${gate}: \\d+ cm\n`));
 await page.locator("input").fill("123");
-await page.locator("form button").click();
-await shows(/mine: 123 cm at/);
+await page.locator("#write button").first().click();
+await shows(/mine: 123 cm\n/);
 await shows(/Kafka has it, at offset \d+ of partition \d\./);
+assert.equal(await page.locator("li").count(), 4, "other values are no gates");
 const again = page.waitForEvent("websocket");
 await page.locator("#cut").click();
 await again;
-await shows(/Connection: open/);
+await shows(/Connection: open, table: current/);
 
-await page.reload();
-await shows(/mine: 123 cm at/);
-for (const gate of ["north", "middle", "southern"]) await shows(new RegExp(`${gate}: \\d+ cm at`));
+/** Whether the page has stored this key. */
+const isStored = (key: string) =>
+  page.evaluate(
+    (key) =>
+      new Promise<boolean>((resolve) => {
+        const opening = indexedDB.open("sluicegate");
+        opening.onsuccess = () => {
+          const keys = opening.result.transaction("rows").objectStore("rows").getAllKeys();
+          opening.result.close();
+          keys.onsuccess = () => resolve(keys.result.some((path) => Array.isArray(path) && path.includes(key)));
+        };
+      }),
+    key,
+  );
+/** Reloads the page. Without `connection`, it shows what it has stored. */
+const reload = async (connection: boolean) => {
+  await page.routeWebSocket(/pubsub/, (socket) => (connection ? socket.connectToServer() : socket.close()));
+  await page.reload();
+};
+await until(
+  () => "the key in the store",
+  () => isStored("mine"),
+);
+await reload(false);
+await shows(/Connection: waiting.*table: stale/);
+await shows(/mine: 123 cm\n/);
+for (const gate of gates) await shows(new RegExp(`${gate}: \\d+ cm\n`));
 await odd();
-const latest = await writer.produce("demo", { value: { gate: "last", level_cm: 1 } });
-await shows(new RegExp(`last: 1 cm at offset ${latest.offset}`));
+await writer.produce("demo", { key: "mine", value: { gate: "mine", level_cm: 1 } });
+await writer.produce("demo", { key: "last", value: { gate: "last", level_cm: 2 } });
+await reload(true);
+await shows(/table: current/);
+await shows(/last: 2 cm\n.*mine: 1 cm\n/s);
+await page.locator("#remove").click();
+await until(
+  () => `the removed gate is in ${body}`,
+  async () => {
+    body = await page.innerText("body");
+    return body.includes("last: 2 cm") && !body.includes("mine: ");
+  },
+);
 
 /** The offsets of five records of a page that keeps its positions. */
 const take = () =>

@@ -1,9 +1,10 @@
 // Subscribes to a topic, and gives each record to the parts of the page.
 
-import { connect, GateError, type SubscriptionEvent } from "sluicegate";
+import { connect, GateError, type SubscriptionEvent } from "sluicegate/tables";
 import { Charts } from "./charts.ts";
 import { Continuity } from "./continuity.ts";
 import { throttled } from "./frame.ts";
+import { NewestView } from "./newest.ts";
 import { PauseButton } from "./pause.ts";
 import { ProduceForm } from "./produce.ts";
 import { RecordTable } from "./records.ts";
@@ -21,6 +22,7 @@ const status = new StatusView(gate, address);
 const pause = new PauseButton();
 const form = new ProduceForm(gate, topic);
 const table = new RecordTable();
+const newest = new NewestView(gate, topic);
 const continuity = new Continuity();
 const seconds = new Seconds();
 const charts = new Charts();
@@ -70,6 +72,7 @@ function handle(event: SubscriptionEvent): void {
 function update(): void {
   if (document.hidden) return;
   table.updateAges();
+  newest.updateAges();
   status.countDown();
   charts.show(seconds.figures());
 }

@@ -50,6 +50,25 @@ async fn client_says_why_it_is_not_connected_and_writes_nothing_wrong() {
         .unwrap();
 }
 
+#[tokio::test]
+async fn stored_tables_are_their_users_until_they_are_cleared() {
+    let parts = Parts::start().await;
+    let topic = "stored";
+    parts.kafka.make_topic(topic, 1, &[]).await.unwrap();
+    let gateway = parts.stack.gateway().to_string();
+    let within = Duration::from_secs(120);
+    browser::run("tables.ts", &[&gateway, topic], within, async |request| match request {
+        "recreate" => {
+            parts.kafka.delete_topic(topic).await.unwrap();
+            parts.kafka.make_topic(topic, 1, &[]).await.unwrap();
+            "done".to_owned()
+        }
+        request => panic!("unknown request {request:?}"),
+    })
+    .await
+    .unwrap();
+}
+
 mod tunnel {
     use super::*;
 
