@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 
 use hashbrown::HashTable;
+use hashbrown::hash_table::Entry as Slot;
 
 use crate::segment::Segment;
 
@@ -59,6 +60,23 @@ pub struct Page {
 struct Place {
     segment: i64,
     number: u32,
+    /// Of the key: most entries need not be read to know that theirs is another one.
+    hash: KeyHash,
+}
+
+/// The hash of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct KeyHash(u32);
+
+impl KeyHash {
+    fn of(hasher: &RandomState, key: &[u8]) -> Self {
+        Self(u32::try_from(hasher.hash_one(key) >> 32).unwrap_or(0))
+    }
+
+    /// The same in all bits that a hash table looks at.
+    fn spread(self) -> u64 {
+        u64::from(self.0).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
 }
 
 impl Table {
@@ -95,29 +113,30 @@ impl Table {
             self.skipped = self.skipped.saturating_add(1);
             return;
         };
-        let hash = self.hasher.hash_one(key);
+        let hash = KeyHash::of(&self.hasher, key);
         if entry.removes {
             if let Some(place) = self.take(hash, key) {
                 self.kill(place);
             }
             return;
         }
-        let Some(place) = self.push(entry.position, encoded) else { return };
+        let Some((segment, number)) = self.push(entry.position, encoded) else { return };
+        let place = Place { segment, number, hash };
         let (segments, first) = (&self.segments, self.first);
-        match self.keys.find_mut(hash, |place| has_key(segments, first, *place, key)) {
-            Some(known) => {
-                let before = std::mem::replace(known, place);
+        let is_same = |known: &Place| known.hash == hash && has_key(segments, first, *known, key);
+        match self.keys.entry(hash.spread(), is_same, |place| place.hash.spread()) {
+            Slot::Occupied(mut known) => {
+                let before = std::mem::replace(known.get_mut(), place);
                 self.kill(before);
             }
-            None => {
-                let (segments, first, hasher) = (&self.segments, self.first, &self.hasher);
-                self.keys.insert_unique(hash, place, |place| hash_at(segments, first, hasher, *place));
+            Slot::Vacant(vacant) => {
+                vacant.insert(place);
             }
         }
     }
 
-    /// Appends to the last segment, or to a new one.
-    fn push(&mut self, position: i64, encoded: &[u8]) -> Option<Place> {
+    /// Appends to the last segment, or to a new one. Gives that one, and the entry's number there.
+    fn push(&mut self, position: i64, encoded: &[u8]) -> Option<(i64, u32)> {
         let last = self.segments.last_entry().filter(|last| {
             let len = last.get().len();
             len == 0 || len.saturating_add(encoded.len()) <= self.segment_bytes
@@ -136,18 +155,18 @@ impl Table {
         let before = if segment.len() == 0 { 0 } else { segment.memory() };
         let number = segment.push(encoded)?;
         self.memory = self.memory.saturating_sub(before).saturating_add(segment.memory());
-        Some(Place { segment: base, number })
+        Some((base, number))
     }
 
     /// Removes a key. Gives the place of its entry.
-    fn take(&mut self, hash: u64, key: &[u8]) -> Option<Place> {
+    fn take(&mut self, hash: KeyHash, key: &[u8]) -> Option<Place> {
         let (segments, first) = (&self.segments, self.first);
-        let found = self.keys.find_entry(hash, |place| has_key(segments, first, *place, key)).ok()?;
-        Some(found.remove().0)
+        let is_same = |known: &Place| known.hash == hash && has_key(segments, first, *known, key);
+        Some(self.keys.find_entry(hash.spread(), is_same).ok()?.remove().0)
     }
 
     /// Marks an entry as dead, and frees its memory once that is worth it.
-    fn kill(&mut self, Place { segment: base, number }: Place) {
+    fn kill(&mut self, Place { segment: base, number, .. }: Place) {
         // The last one takes further entries, and is rewritten less often.
         let is_last = self.segments.last_key_value().is_some_and(|(last, _)| *last == base);
         let least = if is_last { self.segment_bytes / 16 } else { 0 };
@@ -177,9 +196,10 @@ impl Table {
         for (number, entry) in old.live(0) {
             let Some(key) = (self.first)(entry).and_then(|entry| entry.key) else { continue };
             let Some(moved) = segment.push(entry) else { continue };
-            let old = Place { segment: base, number };
-            if let Some(place) = self.keys.find_mut(self.hasher.hash_one(key), |place| *place == old) {
-                *place = Place { segment: into, number: moved };
+            let hash = KeyHash::of(&self.hasher, key);
+            let old = Place { segment: base, number, hash };
+            if let Some(place) = self.keys.find_mut(hash.spread(), |place| *place == old) {
+                *place = Place { segment: into, number: moved, hash };
             }
         }
         segment.shrink();
@@ -189,8 +209,9 @@ impl Table {
 
     /// The newest entry of a key.
     pub fn get(&self, key: &[u8]) -> Option<&[u8]> {
-        let hash = self.hasher.hash_one(key);
-        let place = self.keys.find(hash, |place| has_key(&self.segments, self.first, *place, key))?;
+        let hash = KeyHash::of(&self.hasher, key);
+        let is_same = |known: &Place| known.hash == hash && has_key(&self.segments, self.first, *known, key);
+        let place = self.keys.find(hash.spread(), is_same)?;
         self.segments.get(&place.segment)?.entry(place.number)
     }
 
@@ -230,13 +251,13 @@ impl Table {
         let base = *base;
         let found = |(number, entry): (u32, &[u8])| {
             let entry = (self.first)(entry).filter(|entry| entry.position < start)?;
-            Some((number, self.hasher.hash_one(entry.key?)))
+            Some((number, KeyHash::of(&self.hasher, entry.key?)))
         };
-        let lost: Vec<(u32, u64)> = segment.live(0).map_while(found).collect();
+        let lost: Vec<(u32, KeyHash)> = segment.live(0).map_while(found).collect();
         let segment = self.segments.get_mut(&base)?;
         for (number, hash) in lost {
-            let place = Place { segment: base, number };
-            if let Ok(known) = self.keys.find_entry(hash, |known| *known == place) {
+            let place = Place { segment: base, number, hash };
+            if let Ok(known) = self.keys.find_entry(hash.spread(), |known| *known == place) {
                 known.remove();
             }
             segment.kill(number);
@@ -283,11 +304,6 @@ fn key_at(segments: &BTreeMap<i64, Segment>, first: FirstEntry, place: Place) ->
 
 fn has_key(segments: &BTreeMap<i64, Segment>, first: FirstEntry, place: Place, key: &[u8]) -> bool {
     key_at(segments, first, place) == Some(key)
-}
-
-fn hash_at(segments: &BTreeMap<i64, Segment>, first: FirstEntry, hasher: &RandomState, place: Place) -> u64 {
-    // Every place has an entry with a key.
-    hasher.hash_one(key_at(segments, first, place).unwrap_or_default())
 }
 
 /// The bytes of one segment.

@@ -51,7 +51,9 @@ impl Parts {
     }
 }
 
-const ROUTES: [&str; 2] =
-    [r#"{"path": "/pubsub", "cluster": "default", "write": true, "tables": ["*"]}"#, r#"{"path": "/kafka", "type": "rest"}"#];
+const ROUTES: [&str; 2] = [
+    r#"{"path": "/pubsub", "cluster": "default", "write": true, "tables": ["*"]}"#,
+    r#"{"path": "/kafka", "type": "rest"}"#,
+];
 pub(crate) const TOPIC: &str = "demo";
 pub(crate) const PARTITIONS: i32 = 3;

@@ -57,11 +57,11 @@ impl Cluster {
         let key: TableKey = (Arc::from(log.topic), log.partition);
         let Tables { limits, tables, .. } = &self.tables;
         let mut tables = tables.lock();
-        tables.retain(|_, table| !table.over().is_some_and(|over| over.is_past()));
-        if let Some(known) = tables.get(&key).filter(|table| table.is_of(topic_id)) {
+        if let Some(known) = tables.get(&key).filter(|table| !table.is_past() && table.is_of(topic_id)) {
             known.doubt(epoch);
             return (Arc::clone(known), epoch);
         }
+        tables.retain(|_, table| !table.is_past());
         let holder = self.holder(source);
         let table = LogTable::new(limits, holder.cluster, topic_id, self.system.first_entry);
         let earlier = tables.insert(key.clone(), Arc::clone(&table));
@@ -83,9 +83,7 @@ impl Cluster {
         tokio::spawn(keeper.run());
         (table, epoch)
     }
-}
 
-impl Cluster {
     /// The time for which a topic keeps a record that removes its key, as far as it is known: it is asked for once.
     ///
     /// # Cancel safety
@@ -115,20 +113,7 @@ impl Cluster {
     }
 }
 
-impl Over {
-    /// Whether another table of the log can begin.
-    fn is_past(&self) -> bool {
-        match self {
-            Self::NoRoom { since } => since.elapsed() >= NO_ROOM_FOR,
-            Self::Outdated | Self::Failed(_) => true,
-        }
-    }
-}
-
 /// Topics whose time to keep removals is known.
 const MAX_LIVES: usize = 10_000;
 /// The time for which a subscription waits to know it.
 const LIFE_TIME: Duration = Duration::from_secs(2);
-
-/// The time after which a log is read again whose table did not fit into memory.
-const NO_ROOM_FOR: Duration = Duration::from_secs(30);

@@ -122,7 +122,7 @@ impl Keeper {
         let next = self.table.next();
         let fetch = Fetch {
             offset: next,
-            max_bytes: READ_BYTES,
+            max_bytes: if self.is_building { BUILD_BYTES } else { READ_BYTES },
             wait: Duration::ZERO,
             min_bytes: 0,
             max_records: 0,
@@ -266,6 +266,9 @@ impl Keeper {
 
 /// The records of one read, encoded.
 const READ_BYTES: usize = 1024 * 1024;
+
+/// The same while the table is built, which a few tables are at a time. Kafka's part of each read takes time.
+const BUILD_BYTES: usize = 4 * READ_BYTES;
 
 /// Bytes that are read into a table for the cost of one that is scanned and left out.
 const BUILT_PER_SCANNED: usize = 4;

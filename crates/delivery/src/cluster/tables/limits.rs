@@ -160,8 +160,8 @@ fn end(dropped: Vec<Weak<dyn Droppable>>) {
     }
 }
 
-/// Parts of logs that are read into new tables at the same time: each has as much memory as a fetch.
-const READS: usize = 8;
+/// Parts of logs that are read into new tables at the same time: each takes a few MiB of memory.
+const READS: usize = 4;
 
 /// The keys that clients have can take this part of the memory of tables, beside it.
 const HELD_KEYS: usize = 4;

@@ -1,6 +1,7 @@
 //! The table of one log: its newest entries, and how far the log was read.
 
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -107,9 +108,13 @@ impl LogTable {
         self.progress.borrow().outage.clone()
     }
 
-    /// Why nothing more is read.
-    pub(crate) fn over(&self) -> Option<Over> {
-        self.progress.borrow().over.clone()
+    /// Whether another table of the log can begin.
+    pub(super) fn is_past(&self) -> bool {
+        match &self.progress.borrow().over {
+            None => false,
+            Some(Over::NoRoom { since }) => since.elapsed() >= NO_ROOM_FOR,
+            Some(Over::Outdated | Over::Failed(_)) => true,
+        }
     }
 
     /// The newest entries from an offset on and before `end`, and how to go on: see [`Table::page`]. And the offset up to
@@ -174,7 +179,7 @@ impl LogTable {
         });
         // Without the lock of the state: it can end this table, or another one.
         self.share.set(bytes);
-        self.over().is_none()
+        self.progress.borrow().over.is_none()
     }
 
     /// Tells that the log cannot be read at the moment.
@@ -197,3 +202,6 @@ impl Droppable for LogTable {
         self.end(Over::NoRoom { since: Instant::now() });
     }
 }
+
+/// The time after which a log is read again whose table did not fit into memory.
+const NO_ROOM_FOR: Duration = Duration::from_secs(30);
