@@ -112,7 +112,7 @@ impl Clusters {
             [REQUESTED_PER_CORE, SCANNED_PER_CORE, DESCRIBED_PER_CORE].map(per_second);
         let rates = Rates::new(requested, scanned, described);
         rates.set_has_clusters(config.has_clusters());
-        let tables = TableLimits::new(config.read.table_bytes);
+        let tables = TableLimits::new(config.read.table_bytes, metrics.tables());
         tables.set_has_clusters(config.has_clusters());
         let clusters =
             Self { make, metrics, rates, tables, writes_due, state: Mutex::new(state), added: Notify::new() };

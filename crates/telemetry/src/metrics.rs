@@ -5,6 +5,7 @@
 //! - `requests`: requests to servers of messaging systems; `brokers`: those of Kafka, and their state
 //! - `reads`: what the shared log counts
 //! - `revocations`: identities that are over before they expire
+//! - `tables`: tables in memory
 //! - `quotas`: people who reach a limit of their quota
 //! - `labels`: labels and their values
 
@@ -15,6 +16,7 @@ mod quotas;
 mod reads;
 mod requests;
 mod revocations;
+mod tables;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +36,7 @@ pub use self::labels::{Kind, Outcome, SessionEnd, WriteFailure};
 pub use self::quotas::{Limit, QuotaMetrics};
 pub use self::requests::RequestMetrics;
 pub use self::revocations::RevocationMetrics;
+pub use self::tables::TableMetrics;
 
 use self::brokers::Brokers;
 use self::deliveries::{Deliveries, Routes};
@@ -65,6 +68,7 @@ pub struct Metrics {
     reloads: Counter,
     config_rejected: Gauge,
     revocations: RevocationMetrics,
+    tables: TableMetrics,
     quotas: Quotas,
     /// Lines of the audit log that could not be written.
     pub audit_lines_dropped: Counter,
@@ -136,6 +140,7 @@ impl Default for Metrics {
             reloads: Counter::default(),
             config_rejected: Gauge::default(),
             revocations: RevocationMetrics::default(),
+            tables: TableMetrics::default(),
             quotas: Quotas::default(),
             audit_lines_dropped: Counter::default(),
             write_durations: Family::new_with_constructor(durations),
@@ -193,6 +198,7 @@ impl Metrics {
         self.brokers.register(&mut registry);
         self.nats.register("nats", "NATS servers", &mut registry);
         registry.register_collector(Box::new(ReadMetrics(logs)));
+        self.tables.register(&mut registry);
         if let Some(ExportCounts { exported, dropped, .. }) = traces {
             let help = "Spans that the collector has taken";
             registry.register("trace_spans_exported", help, exported.clone());
@@ -232,6 +238,11 @@ impl Metrics {
     /// The metrics of revoked identities.
     pub fn revocations(&self) -> RevocationMetrics {
         self.revocations.clone()
+    }
+
+    /// The metrics of tables.
+    pub fn tables(&self) -> TableMetrics {
+        self.tables.clone()
     }
 
     /// The counters of requests to one cluster's NATS servers.

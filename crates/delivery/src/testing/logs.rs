@@ -17,7 +17,7 @@ use sluicegate_backend::{
 use sluicegate_fair_share::ClientKey;
 use sluicegate_protocol::{KafkaFetchResp, KafkaMessage};
 use sluicegate_shared_log::Ends;
-use sluicegate_telemetry::metrics::Metrics;
+use sluicegate_telemetry::metrics::{Metrics, TableMetrics};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -89,7 +89,7 @@ impl Logs {
             parts,
             Metrics::default().cluster("logs"),
             rates,
-            TableLimits::new(TABLE_BYTES),
+            TableLimits::new(TABLE_BYTES, TableMetrics::default()),
         ))
     }
 

@@ -18,7 +18,7 @@ use sluicegate_backend::{
 use sluicegate_fair_share::ClientKey;
 use sluicegate_protocol::{Header, KafkaFetchResp, KafkaMessage, MESSAGE_ID_HEADER};
 use sluicegate_shared_log::Ends;
-use sluicegate_telemetry::metrics::Metrics;
+use sluicegate_telemetry::metrics::{Metrics, TableMetrics};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -54,7 +54,16 @@ impl Script {
         let parts = Parts::new(Arc::clone(&script) as _, 0, reads, writes);
         let rates = Rates::new(100_000, 1 << 30, 4_000);
         rates.set_has_clusters(false);
-        (Arc::new(Cluster::new(system, parts, metrics, rates, TableLimits::new(TABLE_BYTES))), script)
+        (
+            Arc::new(Cluster::new(
+                system,
+                parts,
+                metrics,
+                rates,
+                TableLimits::new(TABLE_BYTES, TableMetrics::default()),
+            )),
+            script,
+        )
     }
 
     /// The values written, in order.

@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 use sluicegate_fair_share::{Holder, Ledger, Permits, Place, Places};
+use sluicegate_telemetry::metrics::TableMetrics;
 
 /// The limits of the tables of all clusters. Clones share them.
 ///
@@ -24,6 +25,7 @@ struct Memory {
     used: usize,
     next: u64,
     tables: HashMap<u64, Kept>,
+    metrics: TableMetrics,
 }
 
 struct Kept {
@@ -46,8 +48,8 @@ pub(super) struct Share {
 
 impl TableLimits {
     /// Room for so many bytes.
-    pub fn new(max_bytes: usize) -> Self {
-        let memory = Arc::new(Mutex::new(Memory { max_bytes, ..Memory::default() }));
+    pub fn new(max_bytes: usize, metrics: TableMetrics) -> Self {
+        let memory = Arc::new(Mutex::new(Memory { max_bytes, metrics, ..Memory::default() }));
         let held_keys = Permits::new(Ledger::new(max_bytes / HELD_KEYS));
         Self { memory, reads: Places::new(READS), held_keys }
     }
@@ -93,6 +95,7 @@ impl TableLimits {
         let number = memory.next;
         memory.next = number.saturating_add(1);
         memory.tables.insert(number, Kept { cluster, bytes: 0, table });
+        memory.tell();
         Share { limits: self.clone(), number }
     }
 }
@@ -126,7 +129,12 @@ impl Memory {
     fn take(&mut self, number: u64) -> Option<Kept> {
         let kept = self.tables.remove(&number)?;
         self.used = self.used.saturating_sub(kept.bytes);
+        self.tell();
         Some(kept)
+    }
+
+    fn tell(&self) {
+        self.metrics.used(self.tables.len(), self.used);
     }
 
     /// Takes out tables until the others fit.
@@ -135,8 +143,10 @@ impl Memory {
         while self.used > self.max_bytes
             && let Some(kept) = self.largest().and_then(|number| self.take(number))
         {
+            self.metrics.dropped();
             dropped.push(kept.table);
         }
+        self.tell();
         dropped
     }
 
@@ -199,7 +209,7 @@ mod tests {
 
     #[test]
     fn largest_table_of_the_largest_cluster_is_dropped() {
-        let limits = TableLimits::new(1000);
+        let limits = TableLimits::new(1000, TableMetrics::default());
         let bystander = table(&limits, 1, 400);
         let (small, large) = (table(&limits, 2, 250), table(&limits, 2, 300));
         assert_eq!(limits.used(), (950, 3));
@@ -217,7 +227,7 @@ mod tests {
 
     #[tokio::test]
     async fn client_with_many_tables_leaves_turns_to_others() {
-        let limits = TableLimits::new(1000);
+        let limits = TableLimits::new(1000, TableMetrics::default());
         let [greedy, other] = [1, 2]
             .map(|host| Holder { cluster: 1, source: ClientKey::from(IpAddr::from([192, 0, 2, host])) });
         let mut held = Vec::new();
