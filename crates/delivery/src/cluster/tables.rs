@@ -77,6 +77,7 @@ impl Cluster {
             holder,
             version: Version { topic_id, leader_epoch: None },
             is_building: true,
+            taking: None,
             current: Instant::now(),
             outage: Outage::default(),
         };

@@ -7,6 +7,7 @@ use sluicegate_backend::rate::ClusterRate;
 use sluicegate_backend::{Backend, CommandError, Fault, Fetch, Fetched, LOG_START, Log, Version};
 use sluicegate_fair_share::{ClientKey, Holder};
 use sluicegate_shared_log::Ends;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, sleep};
 
 use super::super::{Cluster, Parts};
@@ -25,6 +26,8 @@ pub(super) struct Keeper {
     /// The topic's id and the epoch of the leader that the records are from, as far as they are known.
     pub(super) version: Version,
     pub(super) is_building: bool,
+    /// Takes the records of the last read, up to this offset, while the next ones are read.
+    pub(super) taking: Option<(i64, JoinHandle<bool>)>,
     /// When the table had all that was in the log last.
     pub(super) current: Instant,
     pub(super) outage: Outage,
@@ -119,7 +122,7 @@ impl Keeper {
         if let Some(next) = self.verify(backend, known).await {
             return next;
         }
-        let next = self.table.next();
+        let next = self.next();
         let fetch = Fetch {
             offset: next,
             max_bytes: if self.is_building { BUILD_BYTES } else { READ_BYTES },
@@ -160,23 +163,41 @@ impl Keeper {
         }
         self.outage = Outage::default();
         let is_at_end = read.count == 0 || read.ends.stable >= 0 && read.next_offset >= read.ends.stable;
-        let (moves, count) = (read.next_offset > self.table.next(), read.count);
-        if !self.table.apply(&read, self.version.leader_epoch) {
+        let (moves, count) = (read.next_offset > self.next(), read.count);
+        let (next, bytes) = (read.next_offset, read.messages.len());
+        if !self.taken().await {
             return Next::End(Over::Outdated);
         }
-        let bytes = read.messages.len();
-        drop(read);
+        let (table, epoch) = (Arc::clone(&self.table), self.version.leader_epoch);
+        let take = move || table.apply(&read, epoch);
         if self.is_building {
+            self.taking = Some((next, spawn_blocking(take)));
             scans.take(self.source(), bytes / BUILT_PER_SCANNED).await;
+        } else if !take() {
+            return Next::End(Over::Outdated);
         }
-        if is_at_end {
-            (self.is_building, self.current) = (false, Instant::now());
+        if !is_at_end {
+            return Next::Read;
         }
-        match is_at_end {
-            true if moves && count == 0 => Next::Read,
-            true => Next::Wait,
-            false => Next::Read,
+        if !self.taken().await {
+            return Next::End(Over::Outdated);
         }
+        (self.is_building, self.current) = (false, Instant::now());
+        if moves && count == 0 { Next::Read } else { Next::Wait }
+    }
+
+    /// Waits until the table has what was read last. False: it is over.
+    async fn taken(&mut self) -> bool {
+        match self.taking.take() {
+            Some((_, taking)) => taking.await.unwrap_or(false),
+            None => true,
+        }
+    }
+
+    /// The offset of the next record to read.
+    fn next(&self) -> i64 {
+        let taking = self.taking.as_ref().map_or(0, |(next, _)| *next);
+        self.table.next().max(taking)
     }
 
     /// Checks that the log still has the records that were read. None: it has, as far as is known.
@@ -191,7 +212,7 @@ impl Keeper {
             (Some(epoch), Some(leader)) if epoch != leader => {
                 match backend.end_of_epoch(self.source(), self.log(), epoch).await {
                     // An election has lost records.
-                    Ok(Some(end)) if end < self.table.next() => return Some(Next::End(Over::Outdated)),
+                    Ok(Some(end)) if end < self.next() => return Some(Next::End(Over::Outdated)),
                     // A leader that does not know the epoch cannot verify the records.
                     Ok(_) => self.version.leader_epoch = Some(leader),
                     Err(error) if error.fault.is_retriable() || error.fault == Fault::NotFound => {
