@@ -427,13 +427,13 @@ impl Cursor {
     fn retry(&mut self, error: CommandError, client: &mut Client, now: Moment) -> Next {
         let outage = self.outage.get_or_insert_with(|| Outage::new(now.date));
         let is_missing = matches!(error.fault, Fault::NotFound | Fault::OffsetOutOfRange);
-        if !outage.is_passing(error.fault, is_missing, now.at) {
+        if !outage.failures.is_passing(error.fault, is_missing, now.at) {
             if error.fault == Fault::OffsetOutOfRange && client.is_table() {
                 return lose(client);
             }
             return self.end(error, client);
         }
-        let mut wait = outage.back_off(error.retry_after, now.jitter);
+        let mut wait = outage.failures.back_off(error.retry_after, now.jitter);
         if is_missing {
             wait = wait.min(MISSING);
         }

@@ -12,7 +12,7 @@
 //! 7. `open_clients` and `activity` say who is here and does what; `lag` samples how far subscriptions are behind; [`drain`] spreads the end of sessions
 //!
 //! A table's subscription begins with a `snapshot` of the newest record of each key, from the cluster's tables;
-//! `held_keys` are those that its client has.
+//! `held_keys` are those that its client has. `failures` says when to read a log again that could not be read.
 //!
 //! `command` and `filter` check what a client asks for; `selections` shares what rows leave out among clients with the same ones.
 //!
@@ -26,6 +26,7 @@ mod command;
 mod cursor;
 mod cursors;
 pub mod drain;
+mod failures;
 mod filter;
 pub mod grant;
 mod held_keys;

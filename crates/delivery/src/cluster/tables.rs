@@ -21,11 +21,12 @@ use sluicegate_backend::{Log, Version};
 use sluicegate_fair_share::{ClientKey, Permits};
 use tokio::time::{Instant, timeout};
 
-use self::keeper::{Keeper, Outage};
+use self::keeper::Keeper;
 pub use self::limits::TableLimits;
 pub(crate) use self::log_table::{LogTable, Over, Progress};
 pub(crate) use self::look_up::NO_ROOM;
 use super::Cluster;
+use crate::failures::Failures;
 
 /// The tables of one cluster.
 pub(super) struct Tables {
@@ -79,7 +80,7 @@ impl Cluster {
             is_building: true,
             taking: None,
             current: Instant::now(),
-            outage: Outage::default(),
+            failures: Failures::default(),
         };
         tokio::spawn(keeper.run());
         (table, epoch)

@@ -1,10 +1,8 @@
 //! A time in which a log cannot be read.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use tokio::time::Instant;
-
-use sluicegate_backend::Fault;
+use crate::failures::Failures;
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Outage {
@@ -12,37 +10,11 @@ pub(super) struct Outage {
     pub(super) since: SystemTime,
     /// Whether the client knows of it.
     pub(super) is_told: bool,
-    /// Since when the topic, or the offset, is said to be missing.
-    missing: Option<Instant>,
-    attempts: u32,
+    pub(super) failures: Failures,
 }
 
 impl Outage {
     pub(super) fn new(since: SystemTime) -> Self {
-        Self { since, is_told: false, missing: None, attempts: 0 }
-    }
-
-    /// Whether another attempt can succeed after this fault. A log that is missing for [`CERTAIN`] is no mistake of a
-    /// broker.
-    pub(super) fn is_passing(&mut self, fault: Fault, is_missing: bool, now: Instant) -> bool {
-        if !is_missing {
-            self.missing = None;
-            return fault.is_retriable();
-        }
-        now.saturating_duration_since(*self.missing.get_or_insert(now)) < CERTAIN
-    }
-
-    /// The wait before the next attempt, `at_least` so long. `jitter` is from 0, for half of the usual wait, to 1.
-    pub(super) fn back_off(&mut self, at_least: Duration, jitter: f64) -> Duration {
-        let longest = FIRST_WAIT.saturating_mul(1 << self.attempts.min(MAX_DOUBLINGS)).min(LONGEST_WAIT);
-        self.attempts = self.attempts.saturating_add(1);
-        longest.mul_f64(jitter.midpoint(1.0)).max(at_least)
+        Self { since, is_told: false, failures: Failures::default() }
     }
 }
-
-const FIRST_WAIT: Duration = Duration::from_millis(100);
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
-const MAX_DOUBLINGS: u32 = 10;
-
-/// Brokers that have just started, or lag behind the controller, do not know topics that exist.
-const CERTAIN: Duration = Duration::from_secs(10);

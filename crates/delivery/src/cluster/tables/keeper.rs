@@ -3,6 +3,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use sluicegate_backend::rate::ClusterRate;
 use sluicegate_backend::{Backend, CommandError, Fault, Fetch, Fetched, LOG_START, Log, Version};
 use sluicegate_fair_share::{ClientKey, Holder};
@@ -10,10 +11,11 @@ use sluicegate_shared_log::Ends;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, sleep};
 
-use super::super::{Cluster, Parts};
+use super::super::{Cluster, Parts, unanswered};
 use super::TableKey;
 use super::limits::TableLimits;
 use super::log_table::{LogTable, Over};
+use crate::failures::Failures;
 
 /// Reads one log for its table. Ends with the cluster, with the table, or if nobody uses it for [`IDLE`].
 pub(super) struct Keeper {
@@ -30,14 +32,7 @@ pub(super) struct Keeper {
     pub(super) taking: Option<(i64, JoinHandle<bool>)>,
     /// When the table had all that was in the log last.
     pub(super) current: Instant,
-    pub(super) outage: Outage,
-}
-
-/// Failed reads since the last one that succeeded.
-#[derive(Debug, Default)]
-pub(super) struct Outage {
-    failures: u32,
-    missing: Option<Instant>,
+    pub(super) failures: Failures,
 }
 
 /// The next step.
@@ -101,10 +96,9 @@ impl Keeper {
     }
 
     async fn start(&self, backend: &dyn Backend) -> Result<i64, CommandError> {
-        use futures_util::StreamExt as _;
         let asked = [(self.log(), LOG_START)];
         let listed = backend.list_offsets(self.source(), &asked, true).next().await;
-        let (_, listed) = listed.unwrap_or_else(|| (0, Err(super::super::unanswered())));
+        let (_, listed) = listed.unwrap_or_else(|| (0, Err(unanswered())));
         Ok(listed?.offset)
     }
 
@@ -143,7 +137,9 @@ impl Keeper {
         match fetched {
             Err(error) if error.fault == Fault::OffsetOutOfRange => match self.start(backend).await {
                 Ok(start) if start > next => self.kept(self.trim(Ends { start, ..Ends::UNKNOWN })),
-                Ok(_) => self.missing(Over::Outdated),
+                // A broker can be behind.
+                Ok(_) if self.failures.is_passing(error.fault, true, Instant::now()) => self.back_off(),
+                Ok(_) => Next::End(Over::Outdated),
                 Err(error) => self.fail(error),
             },
             Err(error) => self.fail(error),
@@ -161,7 +157,7 @@ impl Keeper {
                 Err(error) => self.fail(error),
             };
         }
-        self.outage = Outage::default();
+        self.failures = Failures::default();
         let is_at_end = read.count == 0 || read.ends.stable >= 0 && read.next_offset >= read.ends.stable;
         let (moves, count) = (read.next_offset > self.next(), read.count);
         let (next, bytes) = (read.next_offset, read.messages.len());
@@ -213,12 +209,11 @@ impl Keeper {
                 match backend.end_of_epoch(self.source(), self.log(), epoch).await {
                     // An election has lost records.
                     Ok(Some(end)) if end < self.next() => return Some(Next::End(Over::Outdated)),
-                    // A leader that does not know the epoch cannot verify the records.
-                    Ok(_) => self.version.leader_epoch = Some(leader),
                     Err(error) if error.fault.is_retriable() || error.fault == Fault::NotFound => {
                         return Some(self.fail(error));
                     }
-                    Err(_) => self.version.leader_epoch = Some(leader),
+                    // A leader that does not know the epoch cannot verify the records.
+                    Ok(_) | Err(_) => self.version.leader_epoch = Some(leader),
                 }
             }
             (epoch, leader) => self.version.leader_epoch = epoch.or(leader),
@@ -252,31 +247,18 @@ impl Keeper {
     }
 
     fn fail(&mut self, error: CommandError) -> Next {
-        if error.fault == Fault::NotFound {
-            return self.missing(Over::Failed(error));
-        }
-        self.outage.missing = None;
-        if !error.fault.is_retriable() {
+        let is_missing = error.fault == Fault::NotFound;
+        if !self.failures.is_passing(error.fault, is_missing, Instant::now()) {
             return Next::End(Over::Failed(error));
         }
-        self.table.fail(error);
-        self.back_off()
-    }
-
-    /// Looks again for what is said to be missing: a broker can be behind.
-    fn missing(&mut self, over: Over) -> Next {
-        let now = Instant::now();
-        let since = *self.outage.missing.get_or_insert(now);
-        if now.saturating_duration_since(since) >= CERTAIN {
-            return Next::End(over);
+        if !is_missing {
+            self.table.fail(error);
         }
         self.back_off()
     }
 
     fn back_off(&mut self) -> Next {
-        self.outage.failures = self.outage.failures.saturating_add(1);
-        let longest = FIRST_WAIT.saturating_mul(1 << self.outage.failures.min(6)).min(LONGEST_WAIT);
-        Next::Pause(longest.mul_f64(fastrand::f64().midpoint(1.0)))
+        Next::Pause(self.failures.back_off(Duration::ZERO, fastrand::f64()))
     }
 
     fn is_idle(&self) -> bool {
@@ -302,9 +284,3 @@ const IDLE: Duration = Duration::from_secs(600);
 
 /// The pause after an answer that says nothing.
 const PAUSE: Duration = Duration::from_millis(100);
-
-const FIRST_WAIT: Duration = Duration::from_millis(50);
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
-
-/// A log that is missing for so long is no mistake of a broker.
-const CERTAIN: Duration = Duration::from_secs(10);
