@@ -1,8 +1,9 @@
 //! Checks live delivery: subscribers of all kinds run while brokers, bridge and gateway are killed and restarted, and
-//! each of them, resuming as the documents say, must end with exactly the records of its partitions.
+//! each of them, resuming as the documents say, must end with exactly the records of its partitions. One in three keeps a
+//! table instead, which must end as exactly the replay of its log.
 //!
 //! 1. [`Setup`]: a cluster of three nodes of a messaging [`System`], and a stack in front of it
-//! 2. `writers`: write numbered records to all partitions
+//! 2. `writers`: write numbered records to all partitions; `table_writers`: write the keys of `tables`
 //! 3. `chaos`: kills and restarts
 //! 4. `subscriber`: what a client does, over a `connection` of its kind
 //! 5. [`check`]: starts all of them, and compares what each has received with the logs
@@ -22,14 +23,19 @@ pub mod rolling;
 mod stream_name;
 mod subscriber;
 mod system;
+mod table;
+mod table_writers;
+mod tables;
+mod wish;
 pub mod writers;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use serde_json::json;
 use sluicegate_protocol::KafkaMessage;
-use sluicegate_stack::envoy::{plugin, routes};
+use sluicegate_stack::envoy::{instead, routes};
 use sluicegate_stack::random::Random;
 use sluicegate_stack::stack::{self, BridgeConfig, Stack};
 use sluicegate_stack::way::Way;
@@ -39,7 +45,11 @@ use tokio::time::timeout;
 
 pub use self::system::System;
 
+use self::position::Logs;
 use self::subscriber::{Report, Subscriber};
+use self::system::Cluster;
+use self::tables::{TableLogs, Tables};
+use self::wish::{RED, RED_REST, RED_SESSIONS, REST, SESSIONS, TENANT};
 
 /// Subject and duration of a check.
 #[derive(Debug, Clone, Copy)]
@@ -71,67 +81,130 @@ pub struct Summary {
     pub connections: usize,
     /// Kills and restarts, by what was killed.
     pub kills: BTreeMap<&'static str, usize>,
+    /// Tables.
+    pub tables: TableSummary,
 }
 
-/// Runs a check. Panics if a subscriber has missed or repeated a record, or gets none any more.
+/// Result for subscribers that keep tables.
+#[derive(Debug, Default)]
+pub struct TableSummary {
+    /// Their number.
+    pub subscribers: usize,
+    /// Keys that all of them hold at the end.
+    pub keys: usize,
+    /// Snapshots that they got.
+    pub snapshots: usize,
+    /// Connections that went on without one.
+    pub resumed: usize,
+    /// Partitions at the end.
+    pub partitions: i32,
+    /// Records that newer ones of their keys have replaced in the log.
+    pub compacted: usize,
+    /// Records that were deleted at the beginning of a log.
+    pub deleted: usize,
+    /// Records of transactions that were aborted.
+    pub aborted: usize,
+}
+
+/// Runs a check. Panics if a subscriber has missed or repeated a record, or gets none any more, or if its table is not
+/// the replay of its log.
 pub async fn check(setup: Setup) -> Summary {
     let Setup { system, way, subscribers, duration, discards, seed } = setup;
     let mut cluster = system.start(PARTITIONS, discards).await;
-    let envoy_edits = vec![plugin("", &[r#"{"path": "/kafka", "type": "rest"}"#]), routes(&["/kafka"])];
-    let bridge = BridgeConfig::Text(format!(
-        "[write]\nclusters = [\"default\"]\n[clusters.default]\n{}",
-        cluster.keys()
-    ));
-    let setup = stack::Setup { bridge, envoy_edits, ..stack::Setup::new(way, "") };
-    let mut stack = Stack::start(setup).await.unwrap();
+    let mut tables = Tables::create(&cluster).await;
+    let mut stack = Stack::start(stack_setup(way, &cluster)).await.unwrap();
     stack.ready_within(Duration::from_secs(60)).await.unwrap();
 
     let mut random = Random::new(seed);
-    let (tell_ends, ends) = watch::channel(None);
+    let ((tell_logs, logs), (tell_tables, table_logs)) = (watch::channel(None), watch::channel(None));
     let mut running = JoinSet::new();
     for number in 0..subscribers {
         let random = Random::new(random.next());
-        let subscriber = Subscriber::new(number, stack.gateway(), cluster.source(), PARTITIONS, random);
+        let subscriber = Subscriber::new(number, stack.gateway(), cluster.source(), PARTITIONS, random)
+            .with_table(&tables.source, tables::PARTITIONS);
         let subscriber = if discards { subscriber.may_miss() } else { subscriber };
-        running.spawn(subscriber.run(ends.clone()));
+        let logs = if subscriber.has_table() { &table_logs } else { &logs };
+        running.spawn(subscriber.run(logs.clone()));
     }
     let writers =
         cluster.write(PARTITIONS, |partition, number| format!("{partition}:{number}{}", "v".repeat(VALUE)));
+    let table_writers = tables.write(&cluster, &mut random).await;
     let kills = match discards {
-        false => chaos::run(&mut cluster, &mut stack, duration, &mut random).await,
-        true => chaos::discard(&mut cluster, &mut stack, duration, &mut random).await,
+        false => chaos::run(&mut cluster, &mut tables, &mut stack, duration, &mut random).await,
+        true => chaos::discard(&mut cluster, &mut tables, &mut stack, duration, &mut random).await,
     };
-    let written = writers.stop().await;
+    // All nodes run now: each run has a deletion.
+    tables.delete(&cluster, &mut random).await;
+    let (written, table_written) = tokio::join!(writers.stop(), table_writers.stop());
 
-    let logs = cluster.logs(PARTITIONS).await;
-    let end = |log: &Vec<KafkaMessage>| log.last().map_or(0, |last| last.offset.saturating_add(1));
-    tell_ends.send_replace(Some(logs.iter().map(|(partition, log)| (*partition, end(log))).collect()));
+    let logs = cluster.logs(&cluster.source(), PARTITIONS).await;
+    let table_logs = tables.logs(&cluster, table_written).await;
+    tell_logs.send_replace(Some(bounds(&logs)));
+    tell_tables.send_replace(Some(bounds(&table_logs.logs)));
     let records = logs.values().map(Vec::len).sum();
-    let mut summary = Summary { records, kills, ..Summary::default() };
-    while let Some(report) = timeout(LAST, running.join_next()).await.unwrap_or_else(|_| {
-        panic!(
-            "{} of {subscribers} subscribers do not reach the ends of the logs within {LAST:?}",
-            running.len()
-        )
-    }) {
-        let report = report.unwrap();
-        match discards {
-            false => compare(&report, &logs),
-            true => discards::compare(&report, &logs, &written),
+    let TableLogs { compacted, deleted, ref aborted, .. } = table_logs;
+    let (partitions, aborted_count) = (tables.partitions(), aborted.len());
+    let of_tables =
+        TableSummary { partitions, compacted, deleted, aborted: aborted_count, ..Default::default() };
+    let mut summary = Summary { records, kills, tables: of_tables, ..Summary::default() };
+    let (mut reports, mut late) = (Vec::new(), 0);
+    let gather = async {
+        while let Some(report) = running.join_next().await {
+            reports.push(report.unwrap());
         }
-        summary.missed = summary.missed.saturating_add(report.missed());
-        summary.delivered = summary.delivered.saturating_add(report.count());
-        summary.connections = summary.connections.saturating_add(report.connections);
+    };
+    if timeout(LAST, gather).await.is_err() {
+        // Each of the others says what it has.
+        late = running.len();
+        drop((tell_logs, tell_tables));
+        reports.extend(running.join_all().await);
     }
+    for report in reports {
+        match (&report.position.table, discards) {
+            (Some(_), _) => table::compare(&report, &table_logs.logs, aborted),
+            (None, false) => compare(&report, &logs),
+            (None, true) => discards::compare(&report, &logs, &written),
+        }
+        summary.add(&report);
+    }
+    assert_eq!(late, 0, "subscribers do not reach the ends of the logs within {LAST:?}");
     summary
+}
+
+fn stack_setup(way: Way, cluster: &Cluster) -> stack::Setup {
+    let bridge = BridgeConfig::Text(format!(
+        "[read]\ntable_away_ms = {}\n[write]\nclusters = [\"default\"]\n[clusters.default]\n{}",
+        tables::AWAY_MS,
+        cluster.keys()
+    ));
+    let (all, red) = (json!(["*"]), json!([{"topic": "*", "only": {"header": TENANT, "is": RED}}]));
+    let paths = [
+        json!({"path": SESSIONS, "tables": all}),
+        json!({"path": REST, "type": "rest", "tables": all}),
+        json!({"path": RED_SESSIONS, "tables": all, "read": red}),
+        json!({"path": RED_REST, "type": "rest", "tables": all, "read": red}),
+    ]
+    .map(|route| route.to_string());
+    let envoy_edits =
+        vec![instead("", &paths.each_ref().map(String::as_str)), routes(&[REST, RED_SESSIONS, RED_REST])];
+    stack::Setup { bridge, envoy_edits, ..stack::Setup::new(way, "") }
+}
+
+/// Start and end of each log.
+fn bounds(logs: &BTreeMap<i32, Vec<KafkaMessage>>) -> Logs {
+    let bounds = |log: &Vec<KafkaMessage>| {
+        let start = log.first().map_or(0, |first| first.offset);
+        start..log.last().map_or(0, |last| last.offset.saturating_add(1))
+    };
+    logs.iter().map(|(partition, log)| (*partition, bounds(log))).collect()
 }
 
 /// Panics unless the subscriber has received the records that it wanted, in order.
 fn compare(report: &Report, logs: &BTreeMap<i32, Vec<KafkaMessage>>) {
-    for (partition, got) in &report.records {
-        let Report { number, kind, connections, .. } = report;
+    for (partition, got) in &report.position.records {
+        let Report { number, kind, connections, wish, .. } = report;
         let want = logs.get(partition).into_iter().flatten();
-        let want = want.filter(|message| report.wants(message));
+        let want = want.filter(|message| wish.wants(message));
         let want: Vec<i64> = want.map(|message| message.offset).collect();
         if *got != want {
             let at = got
@@ -151,13 +224,39 @@ fn compare(report: &Report, logs: &BTreeMap<i32, Vec<KafkaMessage>>) {
     }
 }
 
+impl Summary {
+    fn add(&mut self, report: &Report) {
+        self.missed = self.missed.saturating_add(report.missed());
+        self.delivered = self.delivered.saturating_add(report.count());
+        self.connections = self.connections.saturating_add(report.connections);
+        if let Some(table) = &report.position.table {
+            let TableSummary { subscribers, keys, snapshots, resumed, .. } = &mut self.tables;
+            *subscribers = subscribers.saturating_add(1);
+            *keys = keys.saturating_add(table.len());
+            *snapshots = snapshots.saturating_add(table.snapshots);
+            *resumed = resumed.saturating_add(table.resumed);
+        }
+    }
+}
+
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { records, delivered, missed, connections, kills } = self;
+        let Self { records, delivered, missed, connections, kills, tables } = self;
         write!(
             f,
             "{delivered} deliveries and {missed} records told as missing over {connections} connections; {records} \
-             records are left; {kills:?}"
+             records are left; {kills:?}; {tables}"
+        )
+    }
+}
+
+impl fmt::Display for TableSummary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { subscribers, keys, snapshots, resumed, partitions, compacted, deleted, aborted } = self;
+        write!(
+            f,
+            "{subscribers} tables with {keys} keys after {snapshots} snapshots and {resumed} connections without one, of {partitions} \
+             partitions, whose logs lost {compacted} records to newer ones, {deleted} at their beginnings and {aborted} to aborted transactions"
         )
     }
 }

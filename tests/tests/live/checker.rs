@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use sluicegate_soak::live::{Setup, Summary, System, check};
+use sluicegate_soak::live::{Setup, Summary, System, TableSummary, check};
 use sluicegate_stack::way::Way;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -27,7 +27,7 @@ async fn every_subscriber_is_told_of_every_message_of_streams_that_it_does_not_g
 
 async fn killed(system: System) {
     let summary = checked(system, 300, Duration::from_secs(60), false).await;
-    assert!(summary.delivered > 100 * summary.records && summary.kills.len() > 2, "{summary}");
+    assert!(summary.delivered > 40 * summary.records && summary.kills.len() > 2, "{summary}");
 }
 
 async fn discarded(system: System) {
@@ -43,5 +43,12 @@ async fn checked(system: System, subscribers: usize, duration: Duration, discard
     println!("seed {seed}");
     let summary = check(Setup { system, way: Way::Tunnel, subscribers, duration, discards, seed }).await;
     println!("{summary}");
+    let TableSummary { subscribers, keys, snapshots, resumed, partitions, compacted, deleted, aborted } =
+        summary.tables;
+    assert!(subscribers > 30 && keys > 1_000 && snapshots >= subscribers && resumed > 0, "{summary}");
+    assert!(compacted > 20 && deleted > 0, "{summary}");
+    if matches!(system, System::Kafka) {
+        assert!(partitions > 4 && aborted > 0, "{summary}");
+    }
     summary
 }

@@ -1,5 +1,5 @@
 //! Kills nodes, bridge and gateway, and starts them again; or discards records, pauses consumers and freezes nodes
-//! besides.
+//! besides. Meanwhile, the logs of tables lose records and get partitions.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,10 +10,12 @@ use tokio::time::{Instant, sleep};
 
 use super::PARTITIONS;
 use super::system::Cluster;
+use super::tables::Tables;
 
 /// Goes on for this time, and counts the kills. All parts run afterwards.
 pub(super) async fn run(
     cluster: &mut Cluster,
+    tables: &mut Tables,
     stack: &mut Stack,
     duration: Duration,
     random: &mut Random,
@@ -22,6 +24,7 @@ pub(super) async fn run(
     // Most subscribers are there before it begins.
     sleep(PAUSE).await;
     while start.elapsed() < duration {
+        tables.disturb(cluster, random).await;
         let killed = match random.below(4) {
             0 => {
                 stack.bridge.process.kill();
@@ -56,6 +59,7 @@ pub(super) async fn run(
 /// The same, while records are discarded, consumers paused and nodes frozen.
 pub(super) async fn discard(
     cluster: &mut Cluster,
+    tables: &mut Tables,
     stack: &mut Stack,
     duration: Duration,
     random: &mut Random,
@@ -64,6 +68,7 @@ pub(super) async fn discard(
     let mut certain = [2, 0].into_iter();
     sleep(PAUSE).await;
     while start.elapsed() < duration {
+        tables.disturb(cluster, random).await;
         let partition = i32::try_from(random.below(usize::try_from(PARTITIONS).unwrap())).unwrap();
         // Each run has a frozen node, and subscribers that come back too late.
         let choice = certain.next().unwrap_or_else(|| random.below(16));

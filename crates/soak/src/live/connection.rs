@@ -6,35 +6,14 @@ mod session;
 
 use std::net::SocketAddr;
 
-use bytes::Bytes;
+use serde_json::Value;
+use sluicegate_protocol::is_removal_header;
 
 use self::events::Events;
 use self::json::Json;
 use self::session::Session;
-use super::position::{Position, Told};
-use super::system::Source;
-
-/// A client's subscription.
-#[derive(Debug, Clone)]
-pub(super) struct Wish {
-    pub(super) source: Source,
-    /// None: all.
-    pub(super) partitions: Vec<i32>,
-    /// The keys of the records. None: any.
-    pub(super) keys: Vec<Bytes>,
-    /// Bytes that it can take at a time.
-    pub(super) credit: Option<u64>,
-}
-
-impl Wish {
-    /// The partitions, also if they are all.
-    fn all_partitions(&self) -> Vec<i32> {
-        match &self.partitions[..] {
-            [] => (0..super::PARTITIONS).collect(),
-            some => some.to_vec(),
-        }
-    }
-}
+use super::position::{Position, Record, Told};
+use super::wish::Wish;
 
 /// An open subscription.
 pub(super) enum Connection {
@@ -44,6 +23,9 @@ pub(super) enum Connection {
 }
 
 impl Connection {
+    /// Two numbers stand for sessions in protobuf.
+    pub(super) const KINDS: usize = 4;
+
     /// Subscribes from `position` on, or from the beginning. `None`: the connection was refused or lost. The number
     /// decides its kind.
     pub(super) async fn open(
@@ -52,10 +34,10 @@ impl Connection {
         wish: &Wish,
         position: &Position,
     ) -> Option<Self> {
-        match number % 4 {
+        match number % Self::KINDS {
             0 => Json::open(gateway, wish, position).await.map(Self::Json),
             // A stream of events is about one resource, and says where it is by an id of the bridge's own.
-            1 if wish.keys.is_empty() && events::resource(wish).is_some() => {
+            1 if events::resource(wish).is_some() => {
                 Events::open(gateway, wish, position).await.map(Self::Events)
             }
             _ => Session::open(gateway, wish, position).await.map(Self::Session),
@@ -70,5 +52,21 @@ impl Connection {
             Self::Json(json) => json.told().await,
             Self::Events(events) => events.told().await,
         }
+    }
+}
+
+/// A record or a message of a stream in JSON.
+fn json_record(data: &Value) -> Record {
+    let either = |names: [&str; 2]| names.into_iter().find_map(|name| data.get(name)).unwrap();
+    let is_removal = |header: &Value| {
+        let text = |name: &str| header.get(name).and_then(Value::as_str);
+        is_removal_header(text("key").unwrap().as_bytes(), text("value").map(str::as_bytes))
+    };
+    let headers = data.get("headers").and_then(Value::as_array);
+    Record {
+        offset: either(["offset", "sequence"]).as_i64().unwrap(),
+        key: either(["key", "subject"]).as_str().unwrap_or_default().to_owned().into(),
+        is_removal: data.get("value").is_some_and(Value::is_null)
+            || headers.into_iter().flatten().any(is_removal),
     }
 }

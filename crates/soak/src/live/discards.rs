@@ -13,11 +13,11 @@ pub(super) fn compare(
     logs: &BTreeMap<i32, Vec<KafkaMessage>>,
     written: &BTreeMap<i32, BTreeSet<i64>>,
 ) {
-    for (partition, got) in &report.records {
-        let Report { number, kind, connections, .. } = report;
+    for (partition, got) in &report.position.records {
+        let Report { number, kind, connections, wish, position, .. } = report;
         let who = format!("subscriber {number} ({kind:?}, {connections} connections), partition {partition}");
         let left = logs.get(partition).map(Vec::as_slice).unwrap_or_default();
-        let missed = report.missed.get(partition).map(Vec::as_slice).unwrap_or_default();
+        let missed = position.missed.get(partition).map(Vec::as_slice).unwrap_or_default();
         let is_missed = |offset: &i64| missed.iter().any(|range| range.contains(offset));
         assert!(got.is_sorted_by(|one, next| one < next), "{who}: a record came twice or out of order");
         let got: BTreeSet<i64> = got.iter().copied().collect();
@@ -26,8 +26,8 @@ pub(super) fn compare(
         }
         // A stream of events does not say where it begins.
         let first = got.first().into_iter().chain(missed.first().map(|range| &range.start)).min();
-        let Some(begin) = report.begins.get(partition).or(first).copied() else { continue };
-        if report.wants_all() {
+        let Some(begin) = position.begins.get(partition).or(first).copied() else { continue };
+        if wish.keys.is_empty() {
             let written = written.get(partition).into_iter().flatten().filter(|offset| **offset >= begin);
             let silent: Vec<&i64> =
                 written.filter(|offset| !got.contains(offset) && !is_missed(offset)).collect();
@@ -40,7 +40,7 @@ pub(super) fn compare(
         for message in left.iter().filter(|message| message.offset >= begin) {
             let offset = message.offset;
             assert!(!is_missed(&offset), "{who}: {offset} was told as missing, and is there");
-            assert!(!report.wants(message) || got.contains(&offset), "{who}: {offset} is missing");
+            assert!(!wish.wants(message) || got.contains(&offset), "{who}: {offset} is missing");
         }
     }
 }
@@ -48,7 +48,8 @@ pub(super) fn compare(
 impl Report {
     /// The records that it was told it would not receive.
     pub(super) fn missed(&self) -> usize {
-        let lengths = self.missed.values().flatten().map(|range| range.end.saturating_sub(range.start));
+        let lengths =
+            self.position.missed.values().flatten().map(|range| range.end.saturating_sub(range.start));
         lengths.filter_map(|length| usize::try_from(length).ok()).sum()
     }
 }

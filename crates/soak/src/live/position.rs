@@ -3,19 +3,43 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::table::Table;
+use super::wish::Wish;
+
+/// Start and end of each partition's log.
+pub(super) type Logs = BTreeMap<i32, Range<i64>>;
+
 /// Content of one message of a subscription, in any format.
 #[derive(Debug)]
 pub(super) enum Told {
     /// Where partitions begin, if they were not known before.
     Begins(Vec<Begin>),
-    /// Records of a partition, by their offsets, and where it continues.
-    Records { partition: i32, offsets: Vec<i64>, next: i64 },
+    /// A snapshot of a table begins, and where partitions continue after it, if that is known.
+    Snapshot(Vec<Begin>),
+    /// The snapshot is complete.
+    SnapshotEnd,
+    /// Records of a partition, and where it continues, if that is known.
+    Records { partition: i32, records: Vec<Record>, next: Option<i64> },
+    /// A partition's log starts here, and its table has nothing from before.
+    LogStart { partition: i32, offset: i64 },
     /// A partition continues elsewhere.
     Skipped { partition: i32, from: i64, to: i64 },
     /// This, and where to continue after it, in the bridge's words.
     Identified { id: String, told: Box<Told> },
     /// Nothing to note.
     Other,
+}
+
+/// A record that was received.
+#[derive(Debug)]
+pub(super) struct Record {
+    pub(super) offset: i64,
+    pub(super) key: Bytes,
+    /// Whether it removes its key from a table.
+    pub(super) is_removal: bool,
 }
 
 /// Where a partition begins, and the id of its topic or stream in the form of the connection.
@@ -41,15 +65,25 @@ pub(super) struct Position {
     pub(super) begins: BTreeMap<i32, i64>,
     /// The offsets that each partition has skipped.
     pub(super) missed: BTreeMap<i32, Vec<Range<i64>>>,
-    /// The offsets of the records of each partition.
+    /// The offsets of the records of each partition, unless they are a table.
     pub(super) records: BTreeMap<i32, Vec<i64>>,
+    /// What it holds of a table.
+    pub(super) table: Option<Table>,
+    /// When it was last told something.
+    pub(super) told_at: Option<Instant>,
 }
 
 impl Position {
     /// Notes what was told. Panics if it contradicts what was told before.
     pub(super) fn take(&mut self, told: Told) {
+        self.told_at = Some(Instant::now());
         match told {
             Told::Begins(begins) => {
+                // Partitions that were added begin later.
+                let has_all = begins.len() == self.next.len();
+                if let Some(table) = self.table.as_mut().filter(|table| has_all && !table.is_in_snapshot) {
+                    table.resumed = table.resumed.saturating_add(1);
+                }
                 for Begin { partition, offset, id } in begins {
                     let next = *self.next.entry(partition).or_insert(offset);
                     assert_eq!(next, offset, "partition {partition} begins elsewhere");
@@ -60,11 +94,26 @@ impl Position {
                     self.ids.insert(partition, id);
                 }
             }
-            Told::Records { partition, offsets, next } => {
-                assert!(next >= self.next(partition), "partition {partition} goes back to {next}");
-                self.next.insert(partition, next);
-                self.records.entry(partition).or_default().extend(offsets);
+            Told::Snapshot(begins) => {
+                self.forget();
+                self.table_mut().is_in_snapshot = true;
+                self.take(Told::Begins(begins));
             }
+            Told::SnapshotEnd => self.table_mut().end_snapshot(),
+            Told::Records { partition, records, next } => {
+                if let Some(next) = next {
+                    assert!(next >= self.next(partition), "partition {partition} goes back to {next}");
+                    self.next.insert(partition, next);
+                }
+                match &mut self.table {
+                    Some(table) => table.put(partition, records),
+                    None => {
+                        let offsets = records.iter().map(|record| record.offset);
+                        self.records.entry(partition).or_default().extend(offsets);
+                    }
+                }
+            }
+            Told::LogStart { partition, offset } => self.table_mut().start_log(partition, offset),
             Told::Skipped { partition, from, to } => {
                 let next = self.next(partition);
                 // A filter can have left out records before them.
@@ -87,9 +136,35 @@ impl Position {
         self.next.get(&partition).copied().unwrap_or_default()
     }
 
-    /// Whether all its partitions are at these ends.
-    pub(super) fn is_at(&self, ends: &BTreeMap<i32, i64>) -> bool {
-        !self.next.is_empty()
-            && self.next.iter().all(|(partition, next)| ends.get(partition).is_none_or(|end| next >= end))
+    /// Prepares another connection. A snapshot that is not complete begins anew.
+    pub(super) fn reconnect(&mut self) {
+        if self.table.as_ref().is_some_and(|table| table.is_in_snapshot) {
+            self.forget();
+        }
+    }
+
+    /// Drops a table, and its place in the logs.
+    fn forget(&mut self) {
+        self.next.clear();
+        self.ids.clear();
+        self.last_event_id = None;
+        self.table_mut().clear();
+    }
+
+    fn table_mut(&mut self) -> &mut Table {
+        self.table.as_mut().expect("only tables have snapshots and log starts")
+    }
+
+    /// Milliseconds since it was last told something, for a table.
+    pub(super) fn away_ms(&self) -> u64 {
+        let away = self.told_at.filter(|_| self.table.is_some()).map(|told| told.elapsed());
+        away.map_or(0, |away| u64::try_from(away.as_millis()).unwrap())
+    }
+
+    /// Whether all partitions that it wants are at the ends of these logs.
+    pub(super) fn is_at(&self, logs: &Logs, wish: &Wish) -> bool {
+        let mut wanted = logs.iter().filter(|(partition, _)| wish.reads(**partition));
+        wanted.all(|(partition, log)| self.next.get(partition).is_some_and(|next| *next >= log.end))
+            && self.table.as_ref().is_none_or(|table| table.is_within(logs))
     }
 }

@@ -18,9 +18,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::compare;
 use super::subscriber::{Report, Subscriber};
 use super::system::Source;
+use super::{bounds, compare};
 
 /// Number of clients in a rolling restart.
 #[derive(Debug, Clone, Copy)]
@@ -87,8 +87,7 @@ pub async fn roll(Load { subscribers, producers }: Load) -> Rolled {
             "partition {partition} lost or repeated a record"
         );
     }
-    let end = |log: &Vec<KafkaMessage>| log.last().map_or(0, |last| last.offset.saturating_add(1));
-    tell_ends.send_replace(Some(logs.iter().map(|(partition, log)| (*partition, end(log))).collect()));
+    tell_ends.send_replace(Some(bounds(&logs)));
     let mut reports: Vec<Report> = Vec::new();
     while let Some(report) = timeout(LAST, running.join_next()).await.expect("subscribers reach the ends") {
         let report = report.unwrap();

@@ -1,13 +1,11 @@
 //! Names of streams, each of which stands for a partition.
 
-/// The stream that stands for a partition.
-pub(super) fn stream(partition: i32) -> String {
-    format!("{STREAMS}{partition}")
+/// The stream that stands for a partition of these streams.
+pub(super) fn stream(streams: &str, partition: i32) -> String {
+    format!("{streams}-{partition}")
 }
 
 /// The partition that a stream stands for.
 pub(super) fn partition_of(stream: &str) -> i32 {
-    stream.strip_prefix(STREAMS).and_then(|number| number.parse().ok()).unwrap()
+    stream.rsplit_once('-').and_then(|(_, number)| number.parse().ok()).unwrap()
 }
-
-const STREAMS: &str = "checked-";

@@ -1,19 +1,17 @@
 //! A client that subscribes, and subscribes again when it has lost its connection.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::ops::Range;
 use std::time::Duration;
 
-use bytes::Bytes;
-use sluicegate_protocol::KafkaMessage;
 use sluicegate_stack::random::Random;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::connection::{Connection, Wish};
-use super::position::Position;
+use super::connection::Connection;
+use super::position::{Logs, Position};
 use super::system::Source;
+use super::table::Table;
+use super::wish::{Tenant, Wish};
 
 /// Behaviour of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,16 +45,11 @@ pub(super) struct Subscriber {
 pub(super) struct Report {
     pub(super) number: usize,
     pub(super) kind: Kind,
-    keys: Vec<Bytes>,
+    pub(super) wish: Wish,
     pub(super) connections: usize,
     /// When each connection was lost, and when the next one was there.
     pub(super) lost: Vec<(Instant, Option<Instant>)>,
-    /// The offsets of the records of each partition.
-    pub(super) records: BTreeMap<i32, Vec<i64>>,
-    /// Where each partition began, if that was told.
-    pub(super) begins: BTreeMap<i32, i64>,
-    /// The records of each partition that it was told it would not receive.
-    pub(super) missed: BTreeMap<i32, Vec<Range<i64>>>,
+    pub(super) position: Position,
 }
 
 impl Kind {
@@ -84,10 +77,33 @@ impl Subscriber {
         let reads_all = (number / Kind::ALL.len()).is_multiple_of(3);
         let some = if number.is_multiple_of(2) { vec![first] } else { vec![first, (first + 1) % partitions] };
         let partitions = if reads_all { Vec::new() } else { some };
-        let keys = if kind == Kind::Filtered { source.wanted_keys(count) } else { Vec::new() };
+        let keys = if kind == Kind::Filtered { source.keys(count, 0..1) } else { Vec::new() };
         let credit = (kind == Kind::Credit).then_some(CREDIT);
-        let wish = Wish { source, partitions, keys, credit };
+        let wish = Wish { source, count, partitions, keys, tenant: None, credit, is_table: false };
         Self { number, kind, gateway, wish, may_miss: false, random }
+    }
+
+    /// One that keeps a table, if its number says so: of each kind with each connection, one in three.
+    pub(super) fn with_table(self, source: &Source, count: i32) -> Self {
+        let round = self.number / Kind::ALL.len();
+        let (connection, round) = (round % Connection::KINDS, round / Connection::KINDS);
+        if !round.is_multiple_of(3) {
+            return self;
+        }
+        let round = round / 3;
+        let is_filtered = self.kind == Kind::Filtered;
+        let has_header = is_filtered && (round + connection) % 2 == 1;
+        let tenant = if round % 2 == 1 { Some(Tenant::Rows) } else { has_header.then_some(Tenant::Filter) };
+        let keys = if is_filtered && !has_header { source.keys(count, some_keys()) } else { Vec::new() };
+        let first = i32::try_from(self.number).unwrap_or_default() % count;
+        let partitions = match (round + connection) % 3 {
+            0 => Vec::new(),
+            1 => vec![first],
+            _ => vec![first, (first + 1) % count],
+        };
+        let Wish { credit, .. } = self.wish;
+        let wish = Wish { source: source.clone(), count, partitions, keys, tenant, credit, is_table: true };
+        Self { wish, ..self }
     }
 
     /// Records can be discarded before it has them.
@@ -95,17 +111,22 @@ impl Subscriber {
         Self { may_miss: true, ..self }
     }
 
-    /// Runs until all its partitions are at `ends`, once those are known.
-    pub(super) async fn run(mut self, mut ends: watch::Receiver<Option<BTreeMap<i32, i64>>>) -> Report {
-        let mut position = Position { may_miss: self.may_miss, ..Position::default() };
+    pub(super) fn has_table(&self) -> bool {
+        self.wish.is_table
+    }
+
+    /// Runs until all its partitions are at the ends of the logs, once those are known, or nobody waits for it any more.
+    pub(super) async fn run(mut self, mut logs: watch::Receiver<Option<Logs>>) -> Report {
+        let table = self.wish.is_table.then(Table::default);
+        let mut position = Position { may_miss: self.may_miss, table, ..Position::default() };
         let (mut connections, mut lost) = (0_usize, Vec::new());
-        while !is_done(&position, &ends) {
+        while !self.is_done(&position, &logs) {
             if connections > 0 {
                 sleep(Duration::from_millis(50 + self.random.next() % 450)).await;
             }
             connections = connections.saturating_add(1);
             // It is lost when it fails, whatever the reason: a connection of these clients never ends for a good one.
-            let opened = self.connect(&mut position, &mut ends).await;
+            let opened = self.connect(&mut position, &mut logs).await;
             if let (Some(opened), Some((_, back @ None))) = (opened, lost.last_mut()) {
                 *back = Some(opened);
             }
@@ -113,36 +134,41 @@ impl Subscriber {
                 lost.push((Instant::now(), None));
             }
         }
-        let Self { number, kind, wish: Wish { keys, .. }, .. } = self;
-        let Position { records, begins, missed, .. } = position;
-        Report { number, kind, keys, connections, lost, records, begins, missed }
+        let Self { number, kind, wish, .. } = self;
+        Report { number, kind, wish, connections, lost, position }
+    }
+
+    fn is_done(&self, position: &Position, logs: &watch::Receiver<Option<Logs>>) -> bool {
+        logs.has_changed().is_err()
+            || logs.borrow().as_ref().is_some_and(|logs| position.is_at(logs, &self.wish))
     }
 
     /// One connection, until it is lost or all is read. Gives when it was there, if it was.
     async fn connect(
         &mut self,
         position: &mut Position,
-        ends: &mut watch::Receiver<Option<BTreeMap<i32, i64>>>,
+        logs: &mut watch::Receiver<Option<Logs>>,
     ) -> Option<Instant> {
         // So that clients of each kind have connections of each kind.
         let number = self.number / Kind::ALL.len();
+        position.reconnect();
         let open = Connection::open(number, self.gateway, &self.wish, position);
         let mut connection = timeout(WITHIN, open).await.ok().flatten()?;
         let opened = Instant::now();
         // One message of a stream of events is one record, and not a batch.
         let share = if matches!(connection, Connection::Events(_)) { 10 } else { 1 };
-        while !is_done(position, ends) {
+        while !self.is_done(position, logs) {
             let told = tokio::select! {
                 told = connection.told() => match told {
                     Some(told) => told,
                     None => break,
                 },
-                // A subscriber at an end may have everything, now that the ends changed.
-                _ = ends.changed() => continue,
+                // A subscriber at an end may have everything, now that the logs have ends.
+                _ = logs.changed() => continue,
             };
             position.take(told);
             // Once the ends are known, the rest is read without a pause.
-            if ends.borrow().is_some() && self.kind != Kind::Fickle {
+            if logs.borrow().is_some() && self.kind != Kind::Fickle {
                 continue;
             }
             match self.kind {
@@ -161,25 +187,17 @@ impl Subscriber {
 }
 
 impl Report {
-    /// Whether it wants all records.
-    pub(super) fn wants_all(&self) -> bool {
-        self.kind != Kind::Filtered
-    }
-
-    pub(super) fn wants(&self, message: &KafkaMessage) -> bool {
-        self.wants_all() || message.key.as_ref().is_some_and(|key| self.keys.contains(key))
-    }
-
     pub(super) fn count(&self) -> usize {
-        self.records.values().map(Vec::len).sum()
+        self.position.records.values().map(Vec::len).sum()
     }
-}
-
-fn is_done(position: &Position, ends: &watch::Receiver<Option<BTreeMap<i32, i64>>>) -> bool {
-    ends.borrow().as_ref().is_some_and(|ends| position.is_at(ends))
 }
 
 /// The time for an upgrade.
 const WITHIN: Duration = Duration::from_secs(10);
 /// Bytes that a client with credit can take at a time.
 const CREDIT: u64 = 500;
+
+/// Keys that a filter of a table asks for: as many as it can have, in four streams.
+fn some_keys() -> impl Iterator<Item = u64> {
+    (0..25).map(|number| number * 5)
+}

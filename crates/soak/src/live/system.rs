@@ -33,8 +33,8 @@ pub(super) enum Cluster {
 pub(super) enum Source {
     /// A topic.
     Topic(Arc<str>),
-    /// Streams, each of which stands for a partition.
-    Streams,
+    /// Streams whose names begin like this, each of which stands for a partition.
+    Streams(&'static str),
 }
 
 impl System {
@@ -45,7 +45,7 @@ impl System {
                 let properties = PROPERTIES.to_owned();
                 let brokers = kafka::Setup { nodes: 3, properties, ..kafka::Setup::default() };
                 let kafka = Kafka::start_with(brokers).await.unwrap();
-                let topic = kafka.topic("checked", partitions, &[]).await.unwrap().into();
+                let topic = kafka.topic(CHECKED, partitions, &[]).await.unwrap().into();
                 Cluster::Kafka(kafka, topic)
             }
             Self::Nats => {
@@ -53,7 +53,7 @@ impl System {
                 let streams = cluster.streams().await.unwrap();
                 let limits = if discards { json!({ "max_msgs": KEPT }) } else { json!({}) };
                 for partition in 0..partitions {
-                    cluster.create(&streams, &stream(partition), limits.clone()).await.unwrap();
+                    cluster.create(&streams, &stream(CHECKED, partition), limits.clone()).await.unwrap();
                 }
                 Cluster::Nats(cluster)
             }
@@ -73,7 +73,7 @@ impl Cluster {
     pub(super) fn source(&self) -> Source {
         match self {
             Self::Kafka(_, topic) => Source::Topic(Arc::clone(topic)),
-            Self::Nats(_) => Source::Streams,
+            Self::Nats(_) => Source::Streams(CHECKED),
         }
     }
 
@@ -132,7 +132,10 @@ impl Cluster {
             },
             Self::Nats(cluster) => {
                 let streams = cluster.streams().await.unwrap();
-                streams.call(&format!("STREAM.PURGE.{}", stream(partition)), &json!({})).await.is_ok()
+                streams
+                    .call(&format!("STREAM.PURGE.{}", stream(CHECKED, partition)), &json!({}))
+                    .await
+                    .is_ok()
             }
         }
     }
@@ -140,7 +143,7 @@ impl Cluster {
     /// Lets all consumers of a stream pause. False: there is none, or the cluster cannot do it at the moment.
     pub(super) async fn pause_consumers(&self, partition: i32) -> bool {
         let Self::Nats(cluster) = self else { return false };
-        let (streams, stream) = (cluster.streams().await.unwrap(), stream(partition));
+        let (streams, stream) = (cluster.streams().await.unwrap(), stream(CHECKED, partition));
         let Ok(named) = streams.call(&format!("CONSUMER.NAMES.{stream}"), &json!({})).await else {
             return false;
         };
@@ -153,19 +156,22 @@ impl Cluster {
         has_paused
     }
 
-    /// The records of each log.
-    pub(super) async fn logs(&self, partitions: i32) -> BTreeMap<i32, Vec<KafkaMessage>> {
+    /// The committed records of each log.
+    pub(super) async fn logs(&self, source: &Source, partitions: i32) -> BTreeMap<i32, Vec<KafkaMessage>> {
         let mut logs = BTreeMap::new();
-        match self {
-            Self::Kafka(kafka, topic) => {
-                logs.extend((0..partitions).map(|partition| (partition, kafka.read(topic, partition))));
+        match (self, source) {
+            (Self::Kafka(kafka, _), Source::Topic(topic)) => {
+                logs.extend(
+                    (0..partitions).map(|partition| (partition, kafka.read_committed(topic, partition))),
+                );
             }
-            Self::Nats(cluster) => {
+            (Self::Nats(cluster), Source::Streams(names)) => {
                 let streams = cluster.streams().await.unwrap();
                 for partition in 0..partitions {
-                    logs.insert(partition, streams.read(&stream(partition)).await.unwrap());
+                    logs.insert(partition, streams.read(&stream(names, partition)).await.unwrap());
                 }
             }
+            _ => unreachable!("a cluster has sources of its own"),
         }
         logs
     }
@@ -176,24 +182,34 @@ impl Source {
     pub(super) fn first(&self) -> i64 {
         match self {
             Self::Topic(_) => 0,
-            Self::Streams => 1,
+            Self::Streams(_) => 1,
         }
     }
 
-    /// The keys that filters ask for.
-    pub(super) fn wanted_keys(&self, partitions: i32) -> Vec<Bytes> {
-        let key = writers::key(0);
+    /// The keys with these numbers in each partition, for filters.
+    pub(super) fn keys(&self, partitions: i32, numbers: impl Iterator<Item = u64>) -> Vec<Bytes> {
+        let keys = numbers.map(writers::key);
         match self {
-            Self::Topic(_) => vec![key.into()],
-            Self::Streams => {
-                (0..partitions).map(|number| format!("{}.{key}", stream(number)).into()).collect()
-            }
+            Self::Topic(_) => keys.map(Bytes::from).collect(),
+            Self::Streams(names) => keys
+                .flat_map(|key| {
+                    (0..partitions).map(move |number| format!("{}.{key}", stream(names, number)).into())
+                })
+                .collect(),
         }
     }
 }
+
+/// Of the topic, and the beginning of the names of streams.
+pub(super) const CHECKED: &str = "checked";
 
 /// Messages that a stream keeps if it discards: those of a few seconds.
 const KEPT: u32 = 30;
 
 /// A record that is acknowledged is on two nodes, and one of them leads next.
-const PROPERTIES: &str = "min.insync.replicas=2\nunclean.leader.election.enable=false\n";
+/// The same holds for the ends of transactions.
+const PROPERTIES: &str = "min.insync.replicas=2
+unclean.leader.election.enable=false
+transaction.state.log.replication.factor=3
+transaction.state.log.min.isr=2
+";

@@ -16,6 +16,7 @@ use tokio::time::{interval, sleep};
 use tokio_tungstenite::tungstenite::Bytes;
 
 use super::stream_name::stream;
+use super::system::CHECKED;
 
 /// Running writers.
 pub struct Writers {
@@ -83,7 +84,7 @@ async fn write(
         if *stopped.borrow() {
             break;
         }
-        let (key, value) = (key(number), value(partition, number));
+        let (key, value) = (key(number % KEYS), value(partition, number));
         let record = FutureRecord::to(&topic).partition(partition).key(&key).payload(&value);
         under_way.push(producer.send_result(record).map_err(|(error, _)| error).unwrap());
         under_way.retain_mut(|delivery| match delivery.now_or_never() {
@@ -114,10 +115,11 @@ async fn publish(
         if *stopped.borrow() {
             break;
         }
-        let subject = format!("{}.{}", stream(partition), key(number));
+        let subject = format!("{}.{}", stream(CHECKED, partition), key(number % KEYS));
         let value = Bytes::from(value(partition, number));
+        let id = number.to_string();
         let sequence = loop {
-            match streams.write_once(&subject, &number.to_string(), value.clone()).await {
+            match streams.write_once(&subject, &[("Nats-Msg-Id", &id)], value.clone()).await {
                 Some(sequence) => break sequence,
                 None => sleep(PAUSE).await,
             }
@@ -129,7 +131,7 @@ async fn publish(
 
 /// The key of a record, or the last part of a message's subject.
 pub(super) fn key(number: u64) -> String {
-    format!("k{}", number % KEYS)
+    format!("k{number}")
 }
 
 const KEYS: u64 = 4;

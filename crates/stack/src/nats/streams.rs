@@ -120,13 +120,16 @@ impl Streams {
         Ok(())
     }
 
-    /// Publishes a message with this id. Gives its sequence if the stream has acknowledged it.
+    /// Publishes a message with these headers, one of which is its id. Gives its sequence if the stream has acknowledged
+    /// it.
     ///
     /// # Cancel safety
     /// The message may be stored.
-    pub async fn write_once(&self, subject: &str, id: &str, message: Bytes) -> Option<i64> {
-        let mut headers = HeaderMap::new();
-        headers.insert("Nats-Msg-Id", id);
+    pub async fn write_once(&self, subject: &str, headers: &[(&str, &str)], message: Bytes) -> Option<i64> {
+        let headers = headers.iter().fold(HeaderMap::new(), |mut all, (name, value)| {
+            all.insert(*name, *value);
+            all
+        });
         let answer = self.client.request_with_headers(subject.to_owned(), headers, message).await;
         let answer = answer.ok().and_then(|answer| serde_json::from_slice::<Value>(&answer.payload).ok());
         answer?.get("seq")?.as_i64()

@@ -6,10 +6,11 @@ use std::net::SocketAddr;
 use serde_json::Value;
 use sluicegate_stack::http::client::{Client, Request, Streamed};
 
-use super::Wish;
+use super::json_record;
 use crate::live::position::{Begin, Position, Told};
 use crate::live::stream_name::stream;
 use crate::live::system::Source;
+use crate::live::wish::{RED, TENANT, Wish};
 
 pub(in crate::live) struct Events {
     /// None: that of each event.
@@ -17,12 +18,13 @@ pub(in crate::live) struct Events {
     body: Streamed,
     unread: String,
     told: VecDeque<Told>,
+    is_in_snapshot: bool,
 }
 
 impl Events {
     pub(super) async fn open(gateway: SocketAddr, wish: &Wish, position: &Position) -> Option<Self> {
-        let request = Request::get(format!("/kafka{}/events?from=earliest", resource(wish)?))
-            .with("accept", "text/event-stream");
+        let path = format!("{}{}/events?{}", wish.rest(), resource(wish)?, query(wish));
+        let request = Request::get(path).with("accept", "text/event-stream");
         let last = position.last_event_id.as_deref();
         let request = last.into_iter().fold(request, |request, last| request.with("last-event-id", last));
         let body = Client::connect(gateway).await.ok()?.stream(request).await.ok()?;
@@ -35,8 +37,10 @@ impl Events {
         let begins = wish.all_partitions().into_iter().map(begin).collect();
         // A stream does not say where it begins.
         let told = Told::Begins(begins);
-        let told = if position.next.is_empty() { VecDeque::from([told]) } else { VecDeque::new() };
-        Some(Self { partition: wish.partitions.first().copied(), body, unread: String::new(), told })
+        let is_new = !wish.is_table && position.next.is_empty();
+        let told = if is_new { VecDeque::from([told]) } else { VecDeque::new() };
+        let partition = wish.partitions.first().copied();
+        Some(Self { partition, body, unread: String::new(), told, is_in_snapshot: false })
     }
 
     pub(super) async fn told(&mut self) -> Option<Told> {
@@ -45,8 +49,10 @@ impl Events {
                 return Some(told);
             }
             while let Some((event, rest)) = self.unread.split_once("\n\n") {
-                self.told.push_back(told(event, self.partition));
+                let told = told(event, self.partition);
                 self.unread = rest.to_owned();
+                let told = self.placed(told);
+                self.told.push_back(told);
             }
             if self.told.is_empty() {
                 let part = self.body.next().await.ok()??;
@@ -54,16 +60,52 @@ impl Events {
             }
         }
     }
+
+    /// A record of a snapshot does not say where its partition continues.
+    fn placed(&mut self, told: Told) -> Told {
+        match told {
+            Told::Snapshot(_) => self.is_in_snapshot = true,
+            Told::Identified { ref told, .. } if matches!(**told, Told::SnapshotEnd) => {
+                self.is_in_snapshot = false;
+            }
+            Told::Records { partition, records, .. } if self.is_in_snapshot => {
+                return Told::Records { partition, records, next: None };
+            }
+            _ => {}
+        }
+        told
+    }
 }
 
 /// The path of what a stream of events can be about.
 pub(super) fn resource(wish: &Wish) -> Option<String> {
+    if !wish.is_table && !wish.keys.is_empty() {
+        return None;
+    }
     match (&wish.source, &wish.partitions[..]) {
         (Source::Topic(topic), []) => Some(format!("/topics/{topic}")),
         (Source::Topic(topic), [partition]) => Some(format!("/topics/{topic}/partitions/{partition}")),
-        (Source::Streams, [partition]) => Some(format!("/streams/{}", stream(*partition))),
-        (Source::Topic(_) | Source::Streams, _) => None,
+        (Source::Streams(streams), [partition]) => Some(format!("/streams/{}", stream(streams, *partition))),
+        (Source::Topic(_) | Source::Streams(_), _) => None,
     }
+}
+
+fn query(wish: &Wish) -> String {
+    if !wish.is_table {
+        return "from=earliest".to_owned();
+    }
+    let mut query = "snapshot=latest_per_key&format=text".to_owned();
+    let key = match &wish.source {
+        Source::Topic(_) => "key",
+        Source::Streams(_) => "subject",
+    };
+    for wanted in &wish.keys {
+        query.push_str(&format!("&{key}={}", std::str::from_utf8(wanted).unwrap()));
+    }
+    if wish.has_header() {
+        query.push_str(&format!("&header={TENANT}%3D{RED}"));
+    }
+    query
 }
 
 /// Parses the lines of one event.
@@ -75,18 +117,22 @@ fn told(event: &str, partition: Option<i32>) -> Told {
     let told = match field("event: ").as_deref() {
         None if data.is_null() => Told::Other,
         None => {
-            let offset = number(["offset", "sequence"]);
-            Told::Records { partition: partition(), offsets: vec![offset], next: offset.saturating_add(1) }
+            let record = json_record(&data);
+            let next = Some(record.offset.saturating_add(1));
+            Told::Records { partition: partition(), records: vec![record], next }
         }
         Some("caught-up") => {
-            let next = number(["next_offset", "next_sequence"]);
-            Told::Records { partition: partition(), offsets: Vec::new(), next }
+            let next = Some(number(["next_offset", "next_sequence"]));
+            Told::Records { partition: partition(), records: Vec::new(), next }
         }
+        Some("snapshot") => Told::Snapshot(Vec::new()),
+        Some("snapshot-end") => Told::SnapshotEnd,
+        Some("log-start") => Told::LogStart { partition: partition(), offset: number(["offset"; 2]) },
         Some("skipped") => {
             let (from, to) = (number(["from"; 2]), number(["to"; 2]));
             Told::Skipped { partition: partition(), from, to }
         }
-        Some("retrying") => Told::Other,
+        Some("retrying" | "building") => Told::Other,
         // It can be retried: the stream ends behind it.
         Some("error") if data.get("retriable") == Some(&Value::Bool(true)) => Told::Other,
         Some(_) => panic!("{event}"),

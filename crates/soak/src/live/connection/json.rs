@@ -11,25 +11,33 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-use super::Wish;
+use super::json_record;
 use crate::live::position::{Begin, Position, Told};
 use crate::live::stream_name::{partition_of, stream};
 use crate::live::system::Source;
+use crate::live::wish::{RED, TENANT, Wish};
 
 pub(in crate::live) struct Json {
     stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
     has_credit: bool,
+    /// The bytes of credit to give for what was last told.
+    taken: Option<u64>,
 }
 
 impl Json {
     pub(super) async fn open(gateway: SocketAddr, wish: &Wish, position: &Position) -> Option<Self> {
-        let (stream, _) = connect_async(upgrade(&format!("ws://{gateway}/pubsub"))).await.ok()?;
-        let mut session = Self { stream, has_credit: wish.credit.is_some() };
+        let (stream, _) = connect_async(upgrade(&format!("ws://{gateway}{}", wish.path()))).await.ok()?;
+        let mut session = Self { stream, has_credit: wish.credit.is_some(), taken: None };
         session.send(json!({"id": SUBSCRIPTION, "subscribe": command(wish, position)})).await?;
         Some(session)
     }
 
+    /// Nothing is lost if it is cancelled.
     pub(super) async fn told(&mut self) -> Option<Told> {
+        if let Some(bytes) = self.taken {
+            self.send(json!({"credit": {"subscription": SUBSCRIPTION, "bytes": bytes}})).await?;
+            self.taken = None;
+        }
         let mut answer: Value = loop {
             match self.stream.next().await?.ok()? {
                 Message::Text(text) => break serde_json::from_str(&text).unwrap(),
@@ -42,10 +50,22 @@ impl Json {
             return None;
         }
         if let Value::Array(subscribed) = answer["subscribed"].take() {
-            return Some(Told::Begins(subscribed.iter().flat_map(begins).collect()));
+            let begins = subscribed.iter().flat_map(begins).collect();
+            let is_snapshot = answer["snapshot"] == LATEST_PER_KEY;
+            return Some(if is_snapshot { Told::Snapshot(begins) } else { Told::Begins(begins) });
         }
-        if answer.get("retrying").is_some() {
+        if answer.get("retrying").is_some() || answer.get("building").is_some() {
             return Some(Told::Other);
+        }
+        if answer.get("snapshot_end").is_some() {
+            return Some(Told::SnapshotEnd);
+        }
+        if let Some(start) = answer.get("log_start") {
+            let partition = i32::try_from(number(&start["partition"])).unwrap();
+            return Some(Told::LogStart { partition, offset: number(&start["offset"]) });
+        }
+        if let (Some(first), Some(stream)) = (answer.get("first_sequence"), answer["stream"].as_str()) {
+            return Some(Told::LogStart { partition: partition_of(stream), offset: number(first) });
         }
         let (partition, next) = match (answer["stream"].as_str(), &offsets(&answer["next"])[..]) {
             (Some(stream), _) => (partition_of(stream), number(&answer["next"])),
@@ -56,13 +76,11 @@ impl Json {
             return Some(Told::Skipped { partition, from: number(&skipped["from"]), to: next });
         }
         let messages = answer["messages"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let offset = |message: &Value| message["sequence"].as_i64().or(message["offset"].as_i64()).unwrap();
-        let offsets = messages.iter().map(offset).collect();
-        if self.has_credit && !messages.is_empty() {
-            let credit = json!({"subscription": SUBSCRIPTION, "bytes": answer["bytes"]});
-            self.send(json!({"credit": credit})).await?;
+        let records = messages.iter().map(json_record).collect();
+        if self.has_credit {
+            self.taken = answer["bytes"].as_u64();
         }
-        Some(Told::Records { partition, offsets, next })
+        Some(Told::Records { partition, records, next: Some(next) })
     }
 
     async fn send(&mut self, command: Value) -> Option<()> {
@@ -88,8 +106,13 @@ fn begins(subscribed: &Value) -> Vec<Begin> {
 fn command(wish: &Wish, position: &Position) -> Value {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     let keys: Vec<String> = wish.keys.iter().map(|key| text(key)).collect();
-    let filters = |name: &str| if keys.is_empty() { json!([]) } else { json!([{name: keys}]) };
-    match &wish.source {
+    let filters = |name: &str| {
+        let keys = (!keys.is_empty()).then(|| json!({name: keys}));
+        let header = wish.has_header().then(|| json!({"header": TENANT, "value": [RED]}));
+        keys.into_iter().chain(header).collect::<Vec<_>>()
+    };
+    let from = if wish.is_table { "latest" } else { "earliest" };
+    let mut command = match &wish.source {
         Source::Topic(topic) => {
             let next = position.next.iter();
             let next: Map<String, Value> =
@@ -97,32 +120,32 @@ fn command(wish: &Wish, position: &Position) -> Value {
             json!({
                 "topic": **topic,
                 "partitions": wish.partitions,
-                "from": "earliest",
+                "from": from,
                 "next": next,
                 "topic_id": position.ids.values().next().map(|id| text(id)),
-                "format": "text",
                 "filters": filters("key"),
-                "credit": wish.credit,
             })
         }
-        Source::Streams => {
+        Source::Streams(streams) => {
             let source = |partition: i32| {
-                let from = position.next.get(&partition).map(|next| json!({"sequence": next}));
+                let next = position.next.get(&partition).map(|next| json!({"sequence": next}));
                 json!({
-                    "stream": stream(partition),
-                    "from": from.unwrap_or(json!("earliest")),
+                    "stream": stream(streams, partition),
+                    "from": next.unwrap_or(json!(from)),
                     "stream_id": position.ids.get(&partition).map(|id| text(id)),
                 })
             };
             let sources: Vec<Value> = wish.all_partitions().into_iter().map(source).collect();
-            json!({
-                "sources": sources,
-                "format": "text",
-                "filters": filters("subject"),
-                "credit": wish.credit,
-            })
+            json!({ "sources": sources, "filters": filters("subject") })
         }
+    };
+    command["format"] = json!("text");
+    command["credit"] = json!(wish.credit);
+    if wish.is_table {
+        command["snapshot"] = json!(LATEST_PER_KEY);
+        command["away_ms"] = json!(position.away_ms());
     }
+    command
 }
 
 /// Offsets by partition.
@@ -136,3 +159,4 @@ fn number(value: &Value) -> i64 {
 }
 
 const SUBSCRIPTION: i64 = 1;
+const LATEST_PER_KEY: &str = "latest_per_key";

@@ -1,0 +1,198 @@
+//! The topic or the streams of tables: compacted, cut at their beginning, and with more and more partitions.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::time::Duration;
+
+use serde_json::json;
+use sluicegate_protocol::KafkaMessage;
+use sluicegate_stack::random::Random;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+
+use super::stream_name::stream;
+use super::system::{Cluster, Source};
+use super::table_writers::{Sink, TableWriters, Written};
+
+/// Where the records of tables are.
+pub(super) struct Tables {
+    pub(super) source: Source,
+    /// Number of partitions.
+    partitions: watch::Sender<i32>,
+    start: Instant,
+    /// When records were last deleted.
+    deleted_at: Instant,
+    /// The start of each log as far as records were deleted.
+    starts: BTreeMap<i32, i64>,
+}
+
+/// What is left of the records of tables, and what became of others.
+pub(super) struct TableLogs {
+    /// Committed records.
+    pub(super) logs: BTreeMap<i32, Vec<KafkaMessage>>,
+    /// Partitions and offsets of records of aborted transactions.
+    pub(super) aborted: BTreeSet<(i32, i64)>,
+    /// Records that newer ones of their keys have replaced.
+    pub(super) compacted: usize,
+    /// Records before the start of a log.
+    pub(super) deleted: usize,
+}
+
+impl Tables {
+    pub(super) async fn create(cluster: &Cluster) -> Self {
+        let source = match cluster {
+            Cluster::Kafka(kafka, _) => {
+                Source::Topic(kafka.topic(NAME, PARTITIONS, &COMPACTED).await.unwrap().into())
+            }
+            Cluster::Nats(nats) => {
+                let streams = nats.streams().await.unwrap();
+                for partition in 0..PARTITIONS {
+                    let limits = json!({ "max_msgs_per_subject": KEPT });
+                    nats.create(&streams, &stream(NAME, partition), limits).await.unwrap();
+                }
+                Source::Streams(NAME)
+            }
+        };
+        let now = Instant::now();
+        let (partitions, starts) = (watch::Sender::new(PARTITIONS), BTreeMap::new());
+        Self { source, partitions, start: now, deleted_at: now, starts }
+    }
+
+    pub(super) async fn write(&self, cluster: &Cluster, random: &mut Random) -> TableWriters {
+        let partitions = self.partitions.subscribe();
+        match (cluster, &self.source) {
+            (Cluster::Kafka(kafka, _), Source::Topic(topic)) => {
+                TableWriters::start_on_kafka(kafka, topic, partitions, MOST_PARTITIONS, random)
+            }
+            (Cluster::Nats(nats), Source::Streams(streams)) => {
+                let sink = Sink::Streams(nats.streams().await.unwrap().into(), streams);
+                TableWriters::start(sink, partitions, PARTITIONS, random)
+            }
+            _ => unreachable!("a cluster has sources of its own"),
+        }
+    }
+
+    /// Deletes the beginning of a log now and then, and adds partitions to a topic. The cluster may not be able to do it
+    /// at the moment.
+    pub(super) async fn disturb(&mut self, cluster: &Cluster, random: &mut Random) {
+        if self.deleted_at.elapsed() >= BETWEEN_DELETIONS {
+            self.deleted_at = Instant::now();
+            self.delete(cluster, random).await;
+        }
+        let (Cluster::Kafka(kafka, _), Source::Topic(topic)) = (cluster, &self.source) else { return };
+        let added = u32::try_from(*self.partitions.borrow() - PARTITIONS).unwrap();
+        if added < 2 && self.start.elapsed() >= BETWEEN_ADDITIONS * (added + 1) {
+            // An error does not say whether it was added.
+            let _ = kafka.grow_topic(topic, *self.partitions.borrow() + 1).await;
+            if let Ok(partitions) = kafka.partitions(topic) {
+                self.partitions.send_replace(i32::try_from(partitions.len()).unwrap());
+            }
+        }
+    }
+
+    /// Deletes the beginning of a log. It is tried until it succeeds: a start that a leader has told, but no other node,
+    /// is lost with that leader.
+    pub(super) async fn delete(&mut self, cluster: &Cluster, random: &mut Random) {
+        let partition = i32::try_from(random.below(usize::try_from(PARTITIONS).unwrap())).unwrap();
+        let start = loop {
+            match self.bounds(cluster, partition).await {
+                Some(Range { start, end }) => {
+                    let some = random.below(usize::try_from(end - start).unwrap_or_default());
+                    break start + i64::try_from(some).unwrap();
+                }
+                None => sleep(PAUSE).await,
+            }
+        };
+        while !self.delete_before(cluster, partition, start).await {
+            sleep(PAUSE).await;
+        }
+        self.starts.insert(partition, start);
+    }
+
+    /// The start and the end of a log. None: they are not known at the moment.
+    async fn bounds(&self, cluster: &Cluster, partition: i32) -> Option<Range<i64>> {
+        match (cluster, &self.source) {
+            (Cluster::Kafka(kafka, _), Source::Topic(topic)) => {
+                let (start, end) = kafka.watermarks(topic, partition).ok()?;
+                Some(start..end)
+            }
+            (Cluster::Nats(nats), Source::Streams(streams)) => {
+                let info = format!("STREAM.INFO.{}", stream(streams, partition));
+                let info = nats.streams().await.unwrap().call(&info, &json!({})).await.ok()?;
+                let sequence = |name: &str| info.get("state")?.get(name)?.as_i64();
+                Some(sequence("first_seq")?..sequence("last_seq")?)
+            }
+            _ => unreachable!("a cluster has sources of its own"),
+        }
+    }
+
+    async fn delete_before(&self, cluster: &Cluster, partition: i32, start: i64) -> bool {
+        match (cluster, &self.source) {
+            (Cluster::Kafka(kafka, _), Source::Topic(topic)) => {
+                kafka.delete_records_before(topic, partition, start).await.is_ok()
+            }
+            (Cluster::Nats(nats), Source::Streams(streams)) => {
+                let (calls, before) = (nats.streams().await.unwrap(), json!({ "seq": start }));
+                calls.call(&format!("STREAM.PURGE.{}", stream(streams, partition)), &before).await.is_ok()
+            }
+            _ => unreachable!("a cluster has sources of its own"),
+        }
+    }
+
+    /// What is left when nobody writes any more.
+    pub(super) async fn logs(&self, cluster: &Cluster, written: Written) -> TableLogs {
+        let Written { offsets, aborted } = written;
+        // The end of a transaction is written after it is acknowledged.
+        let logs = loop {
+            let logs = cluster.logs(&self.source, self.partitions()).await;
+            let end = |partition: &i32| {
+                logs.get(partition).and_then(|log| log.last()).map_or(-1, |last| last.offset)
+            };
+            if offsets.iter().all(|(partition, offset)| *offset <= end(partition)) {
+                break logs;
+            }
+            sleep(PAUSE).await;
+        };
+        let left: BTreeSet<(i32, i64)> = logs
+            .iter()
+            .flat_map(|(partition, log)| log.iter().map(|message| (*partition, message.offset)))
+            .collect();
+        let is_deleted = |(partition, offset): &&(i32, i64)| {
+            self.starts.get(partition).is_some_and(|start| offset < start)
+        };
+        let gone: Vec<&(i32, i64)> = offsets.difference(&left).collect();
+        let deleted = gone.iter().copied().filter(is_deleted).count();
+        let compacted = gone.len().saturating_sub(deleted);
+        TableLogs { logs, aborted, compacted, deleted }
+    }
+
+    pub(super) fn partitions(&self) -> i32 {
+        *self.partitions.borrow()
+    }
+}
+
+/// Of the topic, and the beginning of the names of streams.
+const NAME: &str = "tables";
+/// At the beginning.
+pub(super) const PARTITIONS: i32 = 4;
+/// With those that a topic gets.
+const MOST_PARTITIONS: i32 = PARTITIONS + 2;
+
+/// Messages of a subject that a stream keeps.
+const KEPT: u32 = 3;
+
+/// Records are compacted within seconds, and removals are deleted in time for a check to notice who missed them.
+const COMPACTED: [(&str, &str); 5] = [
+    ("cleanup.policy", "compact,delete"),
+    ("retention.ms", "-1"),
+    ("segment.ms", "3000"),
+    ("min.cleanable.dirty.ratio", "0"),
+    ("delete.retention.ms", "30000"),
+];
+/// A sixth of `delete.retention.ms`: what a stuck client reads can be 15 s old.
+pub(super) const AWAY_MS: u32 = 5_000;
+
+/// Before another attempt.
+const PAUSE: Duration = Duration::from_millis(50);
+const BETWEEN_DELETIONS: Duration = Duration::from_secs(3);
+const BETWEEN_ADDITIONS: Duration = Duration::from_secs(15);
