@@ -58,7 +58,7 @@ await shows(/behind: 7 cm\n/);
 
 shown = state;
 await page.goto(url);
-await shows(/Connection: open, table: current/);
+await shows(/Connection: open.*Table: current/s);
 const gates = ["north", "middle", "southern"];
 for (const gate of gates) await shows(new RegExp(`${gate}: \\d+ cm\n`));
 await page.locator("input").fill("123");
@@ -69,7 +69,7 @@ assert.equal(await page.locator("li").count(), 4, "other values are no gates");
 const again = page.waitForEvent("websocket");
 await page.locator("#cut").click();
 await again;
-await shows(/Connection: open, table: current/);
+await shows(/Connection: open.*Table: current/s);
 
 /** Whether the page has stored this key. */
 const isStored = (key: string) =>
@@ -95,14 +95,14 @@ await until(
   () => isStored("mine"),
 );
 await reload(false);
-await shows(/Connection: waiting.*table: stale/);
+await shows(/Connection: waiting.*Table: stale/s);
 await shows(/mine: 123 cm\n/);
 for (const gate of gates) await shows(new RegExp(`${gate}: \\d+ cm\n`));
 await odd();
 await writer.produce("demo", { key: "mine", value: { gate: "mine", level_cm: 1 } });
 await writer.produce("demo", { key: "last", value: { gate: "last", level_cm: 2 } });
 await reload(true);
-await shows(/table: current/);
+await shows(/Table: current/);
 await shows(/last: 2 cm\n.*mine: 1 cm\n/s);
 await page.locator("#remove").click();
 await until(

@@ -101,6 +101,7 @@ export class Connections {
     // The login may be a new one.
     this.#explanation = undefined;
     this.#isStale = true;
+    this.offered = undefined;
     this.reconnects++;
     if (this.#over) this.failure = this.#over = undefined;
     this.#open?.close();
@@ -156,7 +157,10 @@ export class Connections {
       while (!connection) connection = await this.#attemptToOpen();
       const opened = Date.now();
       void connection.lost.then((error) => {
-        if (!error.retriable) this.#over = error;
+        if (!error.retriable) {
+          this.#over = error;
+          this.offered = undefined;
+        }
         // An overloaded gateway opens connections, and closes them soon.
         if (Date.now() - opened > STABLE) this.#failures = 0;
         // People who logged in together do not come back together.

@@ -210,6 +210,20 @@ test("a named identity shows the stored table before the login", async () => {
   later.close();
 });
 
+test("a table of the next user shows nothing of the last one before the login", async () => {
+  await store("ann", "a");
+  serverWith("a");
+  let login: Promise<{ token: string }> = Promise.resolve({ token: token("ann") });
+  const gate = connect(URL, { refresh: () => login });
+  await gate.table("t", { store: true }).ready;
+  login = new Promise(() => {});
+  gate.reconnect();
+  const next = gate.table("t", { store: true });
+  await setTimeout(100);
+  assert.deepEqual([next.status, next.size], ["loading", 0]);
+  gate.close();
+});
+
 test("without an identity, nothing is stored", async () => {
   serverWith("a");
   const events: TableEvent[] = [];

@@ -157,6 +157,12 @@ test("another snapshot of the same log changes nothing that is the same", async 
   server.renew();
   await until(() => completed === 2);
   assert.deepEqual([decoded, table.size], [1, 1]);
+  // A new leader can have another record at the same offset.
+  server.logs[0] = [];
+  server.put(0, "a", "2", 2n);
+  server.renew();
+  await until(() => completed === 3);
+  assert.deepEqual([decoded, table.size], [2, 1]);
 });
 
 test("a log that was created again or is too short begins anew", async (t) => {
@@ -295,6 +301,13 @@ test("each loop has all keys first, also those of an empty table, and ends alone
     assert.equal(updated.size, 0);
     break;
   }
+  server.holdsSnapshots = true;
+  server.renew();
+  await until(() => table.status === "stale");
+  const early = table.changes();
+  server.holdsSnapshots = false;
+  server.deliver();
+  assert.equal((await early.next()).value!.updated.size, 0);
   server.put(0, "a", "1");
   await until(() => table.has("a"));
   const [one, other] = [table.changes(), table.changes()];

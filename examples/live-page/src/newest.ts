@@ -77,9 +77,9 @@ export class NewestView {
       const record = table?.record(key);
       if (!record) continue;
       const row = this.#body.rows[index] ?? this.#body.appendChild(emptyRow());
-      const { textKey, partition, offset } = row.dataset;
+      const { textKey, partition, offset, timestamp } = row.dataset;
       const isSame = textKey === key && partition === String(record.partition);
-      if (isSame && offset === String(record.offset)) continue;
+      if (isSame && offset === String(record.offset) && timestamp === String(record.timestamp.getTime())) continue;
       row.dataset.textKey = key;
       fill(row, record, false, now);
       if (isSame) highlight(row);

@@ -21,8 +21,10 @@ export class Changes<T> implements AsyncIterableIterator<TableChange<T>> {
   readonly #changed: Set<string>;
   /** Keys that the loop has. */
   readonly #taken = new Set<string>();
-  /** The loop gets something even if nothing has changed. */
-  #isDue: boolean;
+  /** The loop gets something even if nothing has changed, once the table is complete. */
+  #isFirst = true;
+  /** The same at once. */
+  #isDue = false;
   #isOver = false;
   #error: unknown;
   #wake = () => {};
@@ -34,7 +36,6 @@ export class Changes<T> implements AsyncIterableIterator<TableChange<T>> {
     this.#isComplete = isComplete;
     this.#ended = ended;
     this.#changed = new Set(values.keys());
-    this.#isDue = isComplete();
   }
 
   [Symbol.asyncIterator](): this {
@@ -74,7 +75,8 @@ export class Changes<T> implements AsyncIterableIterator<TableChange<T>> {
 
   async #next(): Promise<IteratorResult<TableChange<T>, undefined>> {
     while (!this.#isOver) {
-      if (this.#isDue || (this.#changed.size && this.#isComplete())) return { done: false, value: this.#take() };
+      const hasMore = this.#isFirst || this.#changed.size > 0;
+      if (this.#isDue || (hasMore && this.#isComplete())) return { done: false, value: this.#take() };
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
       });
@@ -98,7 +100,7 @@ export class Changes<T> implements AsyncIterableIterator<TableChange<T>> {
       }
     }
     this.#changed.clear();
-    this.#isDue = false;
+    this.#isFirst = this.#isDue = false;
     return { updated, removed };
   }
 }

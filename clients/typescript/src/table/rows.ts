@@ -49,7 +49,7 @@ export class Rows<T, M> {
     const old = this.row(key, partition);
     if (message === undefined) {
       if (old) this.#replace(key, old, undefined);
-    } else if (old && old.offset === offset && old.snapshot >= this.#first) {
+    } else if (old?.offset === offset && old.timestamp === timestamp && old.snapshot >= this.#first) {
       old.snapshot = this.#snapshot;
     } else {
       const value = this.#decode(message);

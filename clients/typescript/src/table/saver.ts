@@ -5,8 +5,8 @@ import type { SourceEntry } from "./source.ts";
 
 /** @internal A stored table that this page has claimed. */
 export class Saver<M> {
-  /** The table as it was stored. Undefined: it was not. */
-  readonly stored: Stored<M> | undefined;
+  /** The table as it was stored, until {@link start}. Undefined: it was not. */
+  stored: Stored<M> | undefined;
   readonly #database: IDBDatabase;
   readonly #name: string;
   readonly #owner: string;
@@ -37,6 +37,7 @@ export class Saver<M> {
   /** Writes what changes from now on, until {@link close} or `failed`. */
   start(state: State<M>, failed: (error: unknown) => void): void {
     this.#written = this.stored ? Date.now() : 0;
+    this.stored = undefined;
     this.#timer = setInterval(() => {
       const isDue = this.#changed.size > 0 || Date.now() - this.#written > IDLE;
       if (isDue && !this.#isWriting && state()) this.#write(state).catch(failed);

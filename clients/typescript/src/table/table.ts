@@ -29,7 +29,7 @@ export class Table<T = any, R = TopicRecord<T>> implements ReadonlyMap<string, T
   /**
    * Resolves when the table has been complete once: with its first snapshot, or as it was stored.
    *
-   * @throws GateError if the table ends before.
+   * @throws GateError if the table ends before, or the reason of `signal` if that was aborted.
    */
   readonly ready: Promise<void>;
   readonly #connections: Connections;
@@ -305,7 +305,8 @@ export class Table<T = any, R = TopicRecord<T>> implements ReadonlyMap<string, T
     try {
       if (identity === undefined) throw new TypeError("table: options.identity is missing: the login has no token");
       // A query can have a token, and so can what is before the host.
-      const url = `${this.#connections.url}`.replace(/[?#].*/, "").replace(/\/\/[^/]*@/, "//");
+      const { protocol, host, pathname } = new URL(this.#connections.url, globalThis.document?.baseURI);
+      const url = `${protocol}//${host}${pathname}`;
       const { filters } = loopFields(this.#options, 0);
       opening = Saver.open(JSON.stringify([identity, url, this.#source.name, filters]));
       const saver = await unless(AbortSignal.timeout(LOAD_WITHIN), opening);
