@@ -237,6 +237,28 @@ test("without an identity, nothing is stored", async () => {
   assert.equal(await content(), "[[],[],[],[]]");
 });
 
+test("a table that may not be read any more is removed", async () => {
+  await store("alice", "a");
+  const server = serverWith("a");
+  server.answer = () => ({ case: "errorResp", value: { message: "denied", reason: 3 } });
+  const { gate, table } = page("alice");
+  await until(() => table.status === "closed");
+  await setTimeout(STORED);
+  assert.equal(await content(), "[[],[],[],[]]");
+  gate.close();
+});
+
+test("tables that nobody opens are removed after 30 days", async (t) => {
+  await store("alice", "a");
+  const { now } = Date;
+  t.mock.method(Date, "now", () => now() + 29 * 24 * 3_600_000);
+  await store("bob", "b");
+  assert.match(await content(), /alice/);
+  t.mock.method(Date, "now", () => now() + 31 * 24 * 3_600_000);
+  await store("bob", "b");
+  assert.doesNotMatch(await content(), /alice/);
+});
+
 test("`clear` removes the tables of all users, and open ones are not stored again", async () => {
   await store("bob", "b");
   const server = serverWith("a");

@@ -49,15 +49,29 @@ export function openDatabase(): Promise<IDBDatabase> {
   });
 }
 
-/** @internal Reads a table, and lets nobody but this `owner` write it from now on. */
+/**
+ * @internal Reads a table, and lets nobody but this `owner` write it from now on. Removes tables that nobody has opened for
+ * long: those of other filters, or of users who do not come back.
+ */
 export async function claim<M>(database: IDBDatabase, name: string, owner: string): Promise<Stored<M> | undefined> {
   const { transaction, tables, rows } = begin(database);
+  const every = tables.openCursor();
+  every.onsuccess = () => {
+    const cursor = every.result;
+    if (!cursor) return;
+    const { id, alive = Date.now() } = cursor.value as Claimed;
+    if (cursor.key !== name && Date.now() - alive > KEPT_FOR) {
+      cursor.delete();
+      rows.delete(keysOf(id));
+    }
+    cursor.continue();
+  };
   const found: IDBRequest<Claimed | undefined> = tables.get(name);
   let all: IDBRequest<StoredRow<M>[]> | undefined;
   found.onsuccess = () => {
     const { id, ...rest } = found.result ?? { id: randomId() };
     tables.put({ ...rest, id, owner }, name);
-    all = rows.getAll(IDBKeyRange.bound([id], [id, []]));
+    all = rows.getAll(keysOf(id));
   };
   await committed(transaction);
   const { places, alive } = found.result ?? {};
@@ -91,6 +105,18 @@ export async function write<M>(
   return found.result?.owner === owner;
 }
 
+/** @internal Removes a table, unless another page has claimed it. */
+export async function remove(database: IDBDatabase, name: string, owner: string): Promise<void> {
+  const { transaction, tables, rows } = begin(database);
+  const found: IDBRequest<Claimed | undefined> = tables.get(name);
+  found.onsuccess = () => {
+    if (found.result?.owner !== owner) return;
+    tables.delete(name);
+    rows.delete(keysOf(found.result.id));
+  };
+  await committed(transaction);
+}
+
 /** @internal Removes all tables of this origin. Pages that have claimed one write nothing more. */
 export async function clear(): Promise<void> {
   if (!globalThis.indexedDB) return;
@@ -112,6 +138,11 @@ function begin(database: IDBDatabase) {
   return { transaction, tables, rows };
 }
 
+/** The keys of a table's rows. */
+function keysOf(id: string): IDBKeyRange {
+  return IDBKeyRange.bound([id], [id, []]);
+}
+
 function committed(transaction: IDBTransaction): Promise<void> {
   return new Promise((resolve, reject) => {
     transaction.oncomplete = () => resolve();
@@ -120,3 +151,5 @@ function committed(transaction: IDBTransaction): Promise<void> {
 }
 
 const STORES = ["tables", "rows"];
+/** Milliseconds: 30 days. */
+const KEPT_FOR = 30 * 24 * 60 * 60 * 1000;

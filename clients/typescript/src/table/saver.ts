@@ -1,6 +1,6 @@
 // Writes a table to its store, in batches.
 
-import { type Batch, claim, openDatabase, randomId, type Stored, write } from "./database.ts";
+import { type Batch, claim, openDatabase, randomId, remove, type Stored, write } from "./database.ts";
 import type { SourceEntry } from "./source.ts";
 
 /** @internal A stored table that this page has claimed. */
@@ -46,6 +46,12 @@ export class Saver<M> {
 
   changed(partition: number, key: string): void {
     if (this.#timer !== undefined) this.#changed.set(`${partition} ${key}`, { partition, key });
+  }
+
+  /** Removes the stored table, and writes nothing more. */
+  erase(): void {
+    remove(this.#database, this.#name, this.#owner).catch(() => {});
+    this.close();
   }
 
   /** Writes nothing more. */

@@ -362,6 +362,7 @@ export class Table<T = any, R = TopicRecord<T>> implements ReadonlyMap<string, T
 
   #fail(error: unknown): void {
     if (this.#signal.aborted) return;
+    if (error instanceof GateError && error.reason === "denied") this.#saver?.erase();
     this.#error = error;
     this.#end.abort(error);
   }
