@@ -19,6 +19,7 @@ mod chaos;
 mod connection;
 mod discards;
 mod position;
+mod replay;
 pub mod rolling;
 mod stream_name;
 mod subscriber;
@@ -45,9 +46,9 @@ use tokio::time::timeout;
 
 pub use self::system::System;
 
-use self::position::Logs;
 use self::subscriber::{Report, Subscriber};
 use self::system::Cluster;
+use self::table::Logs;
 use self::tables::{TableLogs, Tables};
 use self::wish::{RED, RED_REST, RED_SESSIONS, REST, SESSIONS, TENANT};
 
@@ -161,7 +162,7 @@ pub async fn check(setup: Setup) -> Summary {
     }
     for report in reports {
         match (&report.position.table, discards) {
-            (Some(_), _) => table::compare(&report, &table_logs.logs, aborted),
+            (Some(_), _) => replay::compare(&report, &table_logs.logs, aborted),
             (None, false) => compare(&report, &logs),
             (None, true) => discards::compare(&report, &logs, &written),
         }

@@ -12,7 +12,8 @@ use sluicegate_protocol::is_removal_header;
 use self::events::Events;
 use self::json::Json;
 use self::session::Session;
-use super::position::{Position, Record, Told};
+use super::position::{Position, Told};
+use super::table::Record;
 use super::wish::Wish;
 
 /// An open subscription.

@@ -3,14 +3,10 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::table::Table;
+use super::table::{Logs, Record, Table};
 use super::wish::Wish;
-
-/// Start and end of each partition's log.
-pub(super) type Logs = BTreeMap<i32, Range<i64>>;
 
 /// Content of one message of a subscription, in any format.
 #[derive(Debug)]
@@ -31,15 +27,6 @@ pub(super) enum Told {
     Identified { id: String, told: Box<Told> },
     /// Nothing to note.
     Other,
-}
-
-/// A record that was received.
-#[derive(Debug)]
-pub(super) struct Record {
-    pub(super) offset: i64,
-    pub(super) key: Bytes,
-    /// Whether it removes its key from a table.
-    pub(super) is_removal: bool,
 }
 
 /// Where a partition begins, and the id of its topic or stream in the form of the connection.

@@ -8,9 +8,9 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::connection::Connection;
-use super::position::{Logs, Position};
+use super::position::Position;
 use super::system::Source;
-use super::table::Table;
+use super::table::{Logs, Table};
 use super::wish::{Tenant, Wish};
 
 /// Behaviour of a client.

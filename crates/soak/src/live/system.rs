@@ -10,7 +10,7 @@ use sluicegate_protocol::KafkaMessage;
 use sluicegate_stack::kafka::{self, Kafka};
 use sluicegate_stack::nats::Cluster as NatsCluster;
 
-use super::stream_name::stream;
+use super::stream_name::{CHECKED, stream};
 use super::writers::{self, Writers};
 
 /// The system to check.
@@ -199,9 +199,6 @@ impl Source {
         }
     }
 }
-
-/// Of the topic, and the beginning of the names of streams.
-pub(super) const CHECKED: &str = "checked";
 
 /// Messages that a stream keeps if it discards: those of a few seconds.
 const KEPT: u32 = 30;

@@ -1,20 +1,30 @@
-//! The table that a client keeps, and what a replay of the logs gives.
+//! The table that a client keeps.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use bytes::Bytes;
-use sluicegate_protocol::{Header, KafkaMessage, is_removal_header};
+use sluicegate_protocol::{Header, is_removal_header};
 
-use super::position::{Logs, Record};
-use super::subscriber::Report;
+/// Start and end of each partition's log.
+pub(super) type Logs = BTreeMap<i32, Range<i64>>;
 
 /// The offset of the newest record of each key of a partition.
-type Entries = BTreeMap<(i32, Bytes), i64>;
+pub(super) type Entries = BTreeMap<(i32, Bytes), i64>;
+
+/// A record that was received.
+#[derive(Debug)]
+pub(super) struct Record {
+    pub(super) offset: i64,
+    pub(super) key: Bytes,
+    /// Whether it removes its key from a table.
+    pub(super) is_removal: bool,
+}
 
 /// A client's memory of a table.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Table {
-    entries: Entries,
+    pub(super) entries: Entries,
     /// Whether a snapshot has begun and is not complete.
     pub(super) is_in_snapshot: bool,
     /// Snapshots that were complete.
@@ -22,7 +32,7 @@ pub(super) struct Table {
     /// Connections that went on where the one before was lost.
     pub(super) resumed: usize,
     /// Partitions and offsets of all records with content.
-    received: BTreeSet<(i32, i64)>,
+    pub(super) received: BTreeSet<(i32, i64)>,
 }
 
 impl Table {
@@ -71,58 +81,6 @@ impl Table {
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
-}
-
-/// Panics unless the subscriber holds exactly what a replay of these committed records gives, and has never received a
-/// record that is `aborted` or that it does not want.
-pub(super) fn compare(
-    report: &Report,
-    logs: &BTreeMap<i32, Vec<KafkaMessage>>,
-    aborted: &BTreeSet<(i32, i64)>,
-) {
-    let Report { number, kind, connections, wish, position, .. } = report;
-    let Table { entries, received, snapshots, .. } = position.table.as_ref().unwrap();
-    let who = format!(
-        "subscriber {number} ({kind:?}, {connections} connections, {snapshots} snapshots, table of {wish:?})"
-    );
-    let mut newest = BTreeMap::new();
-    for (partition, log) in logs.iter().filter(|(partition, _)| wish.reads(**partition)) {
-        for message in log {
-            newest.insert((*partition, message.key.clone().unwrap()), message);
-            assert!(
-                is_removal(message)
-                    || wish.wants(message)
-                    || !received.contains(&(*partition, message.offset)),
-                "{who} has received {} of partition {partition}, which it does not want",
-                message.offset
-            );
-        }
-    }
-    if let Some((partition, offset)) = received.intersection(aborted).next() {
-        panic!("{who} has received {offset} of partition {partition}, which was aborted");
-    }
-    newest.retain(|_, message| !is_removal(message) && wish.wants(message));
-    let want: Entries = newest.into_iter().map(|(key, message)| (key, message.offset)).collect();
-    let keys: BTreeSet<_> = entries.keys().chain(want.keys()).collect();
-    let differs = |key: &&(i32, Bytes)| entries.get(key) != want.get(key);
-    let differences: Vec<String> = keys
-        .into_iter()
-        .filter(differs)
-        .map(|key| format!("{key:?} has offset {:?} instead of {:?}", entries.get(key), want.get(key)))
-        .collect();
-    assert!(
-        differences.is_empty(),
-        "{who}, at {:?}, differs from the replay in {} of {} keys: {}",
-        position.next,
-        differences.len(),
-        want.len(),
-        differences.join("; ")
-    );
-}
-
-/// Whether a record, or a stream's message in the form of one, removes its key.
-fn is_removal(message: &KafkaMessage) -> bool {
-    message.value.is_none() || is_removal_among(&message.headers)
 }
 
 /// Whether a stream's message with these headers removes its key.

@@ -15,8 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::{interval, sleep};
 use tokio_tungstenite::tungstenite::Bytes;
 
-use super::stream_name::stream;
-use super::system::CHECKED;
+use super::stream_name::{CHECKED, stream};
 
 /// Running writers.
 pub struct Writers {

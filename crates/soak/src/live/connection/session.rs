@@ -16,10 +16,10 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-use crate::live::position::{Begin, Position, Record, Told};
+use crate::live::position::{Begin, Position, Told};
 use crate::live::stream_name::{partition_of, stream};
 use crate::live::system::Source;
-use crate::live::table::is_removal_among;
+use crate::live::table::{Record, is_removal_among};
 use crate::live::wish::{RED, TENANT, Wish};
 
 pub(in crate::live) struct Session {
