@@ -5,6 +5,7 @@ import type { Page } from "playwright-core";
 
 import { launch } from "./browser.ts";
 import { bundle } from "./bundle.ts";
+import { stored } from "./pages/stored.ts";
 import type * as pages from "./pages/tables.ts";
 import { args, ask, end, until } from "./script.ts";
 
@@ -40,12 +41,12 @@ async function shows(page: Page, status: string, values: Record<string, unknown>
 }
 
 async function isStored(page: Page, keys: string[]): Promise<void> {
-  let stored: unknown;
+  let found: unknown;
   const isThere = async () => {
-    stored = await page.evaluate(() => tables.stored());
-    return JSON.stringify(stored) === JSON.stringify(keys);
+    found = await page.evaluate(stored);
+    return JSON.stringify(found) === JSON.stringify(keys);
   };
-  await until(() => `${JSON.stringify(stored)} is stored instead of ${JSON.stringify(keys)}`, isThere);
+  await until(() => `${JSON.stringify(found)} is stored instead of ${JSON.stringify(keys)}`, isThere);
 }
 
 const write = (page: Page, key: string, value: unknown) =>

@@ -8,6 +8,7 @@ import { createServer } from "node:http";
 import { connect } from "sluicegate";
 
 import { launch } from "./browser.ts";
+import { stored } from "./pages/stored.ts";
 import { args, end, until } from "./script.ts";
 
 const [gateway = "", port = ""] = args;
@@ -71,20 +72,6 @@ await page.locator("#cut").click();
 await again;
 await shows(/Connection: open.*Table: current/s);
 
-/** Whether the page has stored this key. */
-const isStored = (key: string) =>
-  page.evaluate(
-    (key) =>
-      new Promise<boolean>((resolve) => {
-        const opening = indexedDB.open("sluicegate");
-        opening.onsuccess = () => {
-          const keys = opening.result.transaction("rows").objectStore("rows").getAllKeys();
-          opening.result.close();
-          keys.onsuccess = () => resolve(keys.result.some((path) => Array.isArray(path) && path.includes(key)));
-        };
-      }),
-    key,
-  );
 /** Reloads the page. Without `connection`, it shows what it has stored. */
 const reload = async (connection: boolean) => {
   await page.routeWebSocket(/pubsub/, (socket) => (connection ? socket.connectToServer() : socket.close()));
@@ -92,7 +79,7 @@ const reload = async (connection: boolean) => {
 };
 await until(
   () => "the key in the store",
-  () => isStored("mine"),
+  async () => (await page.evaluate(stored)).includes("mine"),
 );
 await reload(false);
 await shows(/Connection: waiting.*Table: stale/s);

@@ -3,7 +3,7 @@
 mod entries;
 
 use bytes::Bytes;
-use sluicegate_protocol::is_removal_header;
+use sluicegate_protocol::is_removal_among;
 
 use crate::{Client, Error, KafkaMessage, Subscribe, Subscription, Update, nats};
 use entries::Entries;
@@ -228,6 +228,6 @@ impl sealed::Row for nats::NatsMessage {
     }
 
     fn removes(&self) -> bool {
-        self.headers.iter().any(|header| is_removal_header(header.key.as_bytes(), header.value.as_deref()))
+        is_removal_among(&self.headers)
     }
 }

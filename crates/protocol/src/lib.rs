@@ -42,6 +42,11 @@ pub fn is_removal_header(name: &[u8], value: Option<&[u8]>) -> bool {
     name == b"Nats-Marker-Reason" || name == operation.as_bytes() && matches!(value, Some(b"DEL" | b"PURGE"))
 }
 
+/// Whether a NATS message with these headers removes its subject.
+pub fn is_removal_among(headers: &[Header]) -> bool {
+    headers.iter().any(|header| is_removal_header(header.key.as_bytes(), header.value.as_deref()))
+}
+
 /// The name and the value of one such header.
 pub const REMOVAL_HEADER: (&str, &str) = ("KV-Operation", "DEL");
 

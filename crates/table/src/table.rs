@@ -123,7 +123,7 @@ impl Table {
         let Some((segment, number)) = self.push(entry.position, encoded) else { return };
         let place = Place { segment, number, hash };
         let (segments, first) = (&self.segments, self.first);
-        let is_same = |known: &Place| known.hash == hash && has_key(segments, first, *known, key);
+        let is_same = |known: &Place| has_key(segments, first, *known, hash, key);
         match self.keys.entry(hash.spread(), is_same, |place| place.hash.spread()) {
             Slot::Occupied(mut known) => {
                 let before = std::mem::replace(known.get_mut(), place);
@@ -161,7 +161,7 @@ impl Table {
     /// Removes a key. Gives the place of its entry.
     fn take(&mut self, hash: KeyHash, key: &[u8]) -> Option<Place> {
         let (segments, first) = (&self.segments, self.first);
-        let is_same = |known: &Place| known.hash == hash && has_key(segments, first, *known, key);
+        let is_same = |known: &Place| has_key(segments, first, *known, hash, key);
         Some(self.keys.find_entry(hash.spread(), is_same).ok()?.remove().0)
     }
 
@@ -210,7 +210,7 @@ impl Table {
     /// The newest entry of a key.
     pub fn get(&self, key: &[u8]) -> Option<&[u8]> {
         let hash = KeyHash::of(&self.hasher, key);
-        let is_same = |known: &Place| known.hash == hash && has_key(&self.segments, self.first, *known, key);
+        let is_same = |known: &Place| has_key(&self.segments, self.first, *known, hash, key);
         let place = self.keys.find(hash.spread(), is_same)?;
         self.segments.get(&place.segment)?.entry(place.number)
     }
@@ -298,12 +298,15 @@ impl Table {
     }
 }
 
-fn key_at(segments: &BTreeMap<i64, Segment>, first: FirstEntry, place: Place) -> Option<&[u8]> {
-    first(segments.get(&place.segment)?.entry(place.number)?)?.key
-}
-
-fn has_key(segments: &BTreeMap<i64, Segment>, first: FirstEntry, place: Place, key: &[u8]) -> bool {
-    key_at(segments, first, place) == Some(key)
+fn has_key(
+    segments: &BTreeMap<i64, Segment>,
+    first: FirstEntry,
+    place: Place,
+    hash: KeyHash,
+    key: &[u8],
+) -> bool {
+    let entry = || first(segments.get(&place.segment)?.entry(place.number)?);
+    place.hash == hash && entry().and_then(|entry| entry.key) == Some(key)
 }
 
 /// The bytes of one segment.

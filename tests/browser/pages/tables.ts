@@ -21,19 +21,7 @@ export async function write(topic: string, key: string, value: unknown): Promise
   await gate.produce(topic, { key, value: JSON.stringify(value) });
 }
 
-/** What a page does at a logout. */
+/** Clears the store, as pages do at a logout. */
 export async function clear(): Promise<void> {
   await gate.clear();
-}
-
-/** The keys that are stored in this browser, of all tables. */
-export function stored(): Promise<unknown[]> {
-  return new Promise((resolve) => {
-    const opening = indexedDB.open("sluicegate");
-    opening.onsuccess = () => {
-      const keys = opening.result.transaction("rows").objectStore("rows").getAllKeys();
-      opening.result.close();
-      keys.onsuccess = () => resolve(keys.result.map((path) => (path as unknown[])[2]));
-    };
-  });
 }

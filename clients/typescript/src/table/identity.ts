@@ -11,7 +11,7 @@ export function identityOf(protocols: string[]): string | undefined {
       const { iss, sub } = JSON.parse(decoder.decode(fromBase64(payload.replace(/-/g, "+").replace(/_/g, "/"))));
       if (typeof iss === "string" && typeof sub === "string") return JSON.stringify([iss, sub]);
     } catch {
-      // It is no JSON Web Token.
+      // Not a JSON Web Token.
     }
   }
   return undefined;

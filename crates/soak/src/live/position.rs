@@ -29,6 +29,13 @@ pub(super) enum Told {
     Other,
 }
 
+impl Told {
+    /// The beginning of a subscription.
+    pub(super) fn begun(is_snapshot: bool, begins: Vec<Begin>) -> Self {
+        if is_snapshot { Self::Snapshot(begins) } else { Self::Begins(begins) }
+    }
+}
+
 /// Where a partition begins, and the id of its topic or stream in the form of the connection.
 #[derive(Debug)]
 pub(super) struct Begin {
@@ -54,7 +61,7 @@ pub(super) struct Position {
     pub(super) missed: BTreeMap<i32, Vec<Range<i64>>>,
     /// The offsets of the records of each partition, unless they are a table.
     pub(super) records: BTreeMap<i32, Vec<i64>>,
-    /// What it holds of a table.
+    /// The table that it keeps, if it does.
     pub(super) table: Option<Table>,
     /// When it was last told something.
     pub(super) told_at: Option<Instant>,

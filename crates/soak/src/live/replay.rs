@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use sluicegate_protocol::KafkaMessage;
+use sluicegate_protocol::{KafkaMessage, is_removal_among};
 
 use super::subscriber::Report;
-use super::table::{Entries, Table, is_removal_among};
+use super::table::{Entries, Table};
 
 /// Panics unless the subscriber holds exactly what a replay of these committed records gives, and has never received a
 /// record that is `aborted` or that it does not want.

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use bytes::Bytes;
-use sluicegate_protocol::{Header, is_removal_header};
 
 /// Start and end of each partition's log.
 pub(super) type Logs = BTreeMap<i32, Range<i64>>;
@@ -81,9 +80,4 @@ impl Table {
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
-}
-
-/// Whether a stream's message with these headers removes its key.
-pub(super) fn is_removal_among(headers: &[Header]) -> bool {
-    headers.iter().any(|header| is_removal_header(header.key.as_bytes(), header.value.as_deref()))
 }

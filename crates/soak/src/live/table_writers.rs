@@ -8,7 +8,7 @@ use rdkafka::ClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::future_producer::DeliveryFuture;
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
-use sluicegate_protocol::REMOVAL_HEADER;
+use sluicegate_protocol::{MESSAGE_ID_HEADER, REMOVAL_HEADER};
 use sluicegate_stack::kafka::Kafka;
 use sluicegate_stack::nats::Streams;
 use sluicegate_stack::random::Random;
@@ -32,9 +32,9 @@ pub(super) struct TableWriters {
 /// Partitions and offsets of records.
 #[derive(Debug, Default)]
 pub(super) struct Written {
-    /// Those in no transaction.
+    /// Records outside of transactions.
     pub(super) offsets: BTreeSet<(i32, i64)>,
-    /// Those in transactions that were aborted.
+    /// Records of aborted transactions.
     pub(super) aborted: BTreeSet<(i32, i64)>,
 }
 
@@ -125,7 +125,7 @@ impl Sink {
                     let stream = stream(streams, partition);
                     let subject = format!("{stream}.{}", change.key);
                     let (operation, delete) = REMOVAL_HEADER;
-                    let mut headers = vec![("Nats-Msg-Id", id), (TENANT, change.tenant)];
+                    let mut headers = vec![(MESSAGE_ID_HEADER, id), (TENANT, change.tenant)];
                     headers.extend(change.is_removal.then_some((operation, delete)));
                     servers.write_once(&subject, &headers, VALUE.into()).await
                 }

@@ -26,7 +26,7 @@ pub(super) struct Tables {
     starts: BTreeMap<i32, i64>,
 }
 
-/// What is left of the records of tables, and what became of others.
+/// The remaining records of tables, and the number of those that are gone.
 pub(super) struct TableLogs {
     /// Committed records.
     pub(super) logs: BTreeMap<i32, Vec<KafkaMessage>>,
@@ -80,10 +80,11 @@ impl Tables {
             self.delete(cluster, random).await;
         }
         let (Cluster::Kafka(kafka, _), Source::Topic(topic)) = (cluster, &self.source) else { return };
-        let added = u32::try_from(*self.partitions.borrow() - PARTITIONS).unwrap();
-        if added < 2 && self.start.elapsed() >= BETWEEN_ADDITIONS * (added + 1) {
+        let next = self.partitions() + 1;
+        let due = BETWEEN_ADDITIONS * u32::try_from(next - PARTITIONS).unwrap();
+        if next <= MOST_PARTITIONS && self.start.elapsed() >= due {
             // An error does not say whether it was added.
-            let _ = kafka.grow_topic(topic, *self.partitions.borrow() + 1).await;
+            let _ = kafka.grow_topic(topic, next).await;
             if let Ok(partitions) = kafka.partitions(topic) {
                 self.partitions.send_replace(i32::try_from(partitions.len()).unwrap());
             }
@@ -139,7 +140,7 @@ impl Tables {
         }
     }
 
-    /// What is left when nobody writes any more.
+    /// The remaining records, when nobody writes any more.
     pub(super) async fn logs(&self, cluster: &Cluster, written: Written) -> TableLogs {
         let Written { offsets, aborted } = written;
         // The end of a transaction is written after it is acknowledged.

@@ -1,4 +1,4 @@
-//! What a client subscribes to.
+//! The subscription of a client.
 
 use bytes::Bytes;
 use sluicegate_protocol::KafkaMessage;

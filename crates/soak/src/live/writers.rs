@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use rdkafka::ClientConfig;
 use rdkafka::producer::{FutureProducer, FutureRecord};
+use sluicegate_protocol::MESSAGE_ID_HEADER;
 use sluicegate_stack::kafka::Kafka;
 use sluicegate_stack::nats::Streams;
 use tokio::sync::watch;
@@ -118,7 +119,7 @@ async fn publish(
         let value = Bytes::from(value(partition, number));
         let id = number.to_string();
         let sequence = loop {
-            match streams.write_once(&subject, &[("Nats-Msg-Id", &id)], value.clone()).await {
+            match streams.write_once(&subject, &[(MESSAGE_ID_HEADER, &id)], value.clone()).await {
                 Some(sequence) => break sequence,
                 None => sleep(PAUSE).await,
             }

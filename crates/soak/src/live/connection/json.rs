@@ -51,8 +51,7 @@ impl Json {
         }
         if let Value::Array(subscribed) = answer["subscribed"].take() {
             let begins = subscribed.iter().flat_map(begins).collect();
-            let is_snapshot = answer["snapshot"] == LATEST_PER_KEY;
-            return Some(if is_snapshot { Told::Snapshot(begins) } else { Told::Begins(begins) });
+            return Some(Told::begun(answer["snapshot"] == LATEST_PER_KEY, begins));
         }
         if answer.get("retrying").is_some() || answer.get("building").is_some() {
             return Some(Told::Other);

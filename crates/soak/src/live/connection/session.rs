@@ -9,8 +9,8 @@ use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
     CmdCredit, CmdKafkaSubscribe, CmdNatsSubscribe, KafkaMessage, KafkaSource, NatsMessage, NatsSource,
-    PartitionNext, PubSubReq, PubSubResp, RecordFilter, Snapshot, SubscribedStream, kafka_source,
-    nats_source, nats_subscription_event as nats,
+    PartitionNext, PubSubReq, PubSubResp, RecordFilter, Snapshot, SubscribedStream, is_removal_among,
+    kafka_source, nats_source, nats_subscription_event as nats,
 };
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -19,7 +19,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 use crate::live::position::{Begin, Position, Told};
 use crate::live::stream_name::{partition_of, stream};
 use crate::live::system::Source;
-use crate::live::table::{Record, is_removal_among};
+use crate::live::table::Record;
 use crate::live::wish::{RED, TENANT, Wish};
 
 pub(in crate::live) struct Session {
@@ -60,7 +60,7 @@ impl Session {
                 assert!(!id.is_empty(), "{topic:?}");
                 let begin =
                     |at: &PartitionNext| Begin { partition: at.partition, offset: at.offset, id: id.clone() };
-                begun(subscribed.snapshot, topic.partitions.iter().map(begin).collect())
+                Told::begun(subscribed.snapshot, topic.partitions.iter().map(begin).collect())
             }
             Resp::NatsSubscribedResp(subscribed) => {
                 let begin = |stream: &SubscribedStream| {
@@ -68,7 +68,7 @@ impl Session {
                     let (offset, id) = (stream.next_sequence, stream.stream_id.to_vec());
                     Begin { partition: partition_of(&stream.stream), offset, id }
                 };
-                begun(subscribed.snapshot, subscribed.streams.iter().map(begin).collect())
+                Told::begun(subscribed.snapshot, subscribed.streams.iter().map(begin).collect())
             }
             Resp::NatsDeliveryResp(delivery) => {
                 self.taken = self.has_credit.then_some(len);
@@ -127,10 +127,6 @@ impl Session {
         let request = PubSubReq { sequence: SUBSCRIPTION, req: Some(req) };
         self.stream.send(Message::binary(request.encode_to_vec())).await.ok()
     }
-}
-
-fn begun(is_snapshot: bool, begins: Vec<Begin>) -> Told {
-    if is_snapshot { Told::Snapshot(begins) } else { Told::Begins(begins) }
 }
 
 fn command(wish: &Wish, position: &Position) -> Req {
