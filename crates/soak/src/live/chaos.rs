@@ -21,11 +21,16 @@ pub(super) async fn run(
     random: &mut Random,
 ) -> BTreeMap<&'static str, usize> {
     let (start, mut kills) = (Instant::now(), BTreeMap::new());
+    let mut choices = Vec::new();
     // Most subscribers are there before it begins.
     sleep(PAUSE).await;
     while start.elapsed() < duration {
         tables.disturb(cluster, random).await;
-        let killed = match random.below(4) {
+        // A short run has each kind too.
+        if choices.is_empty() {
+            choices.extend(0..4);
+        }
+        let killed = match choices.swap_remove(random.below(choices.len())) {
             0 => {
                 stack.bridge.process.kill();
                 sleep(DOWN).await;
