@@ -172,13 +172,13 @@ impl LogTable {
             table.remove_before(ends.start);
             table.memory()
         };
+        // Without the lock of the state: it can end this table, or another one. Clients read only what has room.
+        self.share.set(bytes);
         self.progress.send_modify(|progress| {
             progress.next = progress.next.max(next);
             progress.epoch = epoch;
             progress.outage = None;
         });
-        // Without the lock of the state: it can end this table, or another one.
-        self.share.set(bytes);
         self.progress.borrow().over.is_none()
     }
 
