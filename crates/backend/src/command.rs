@@ -207,7 +207,7 @@ impl Default for Start {
 
 /// A condition on records: a value equals one of these, or begins with one of the prefixes. Without both, there is a
 /// value.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct RecordFilter {
     /// Any header of this key. None: the record's key.
     pub header: Option<String>,

@@ -12,6 +12,7 @@ use super::held_keys::{HeldKeys, NoRoom};
 use super::item::{Item, Place};
 use super::selections::Selections;
 use super::subscribe::{Subscribe, SubscribedTopic};
+use super::view::View;
 use crate::filter::select_rows;
 
 /// Request and messages, which all cursors of a subscription share.
@@ -39,6 +40,8 @@ struct Topic {
     partitions: BTreeSet<i32>,
     /// The records that the client is granted.
     rows: Rows,
+    /// Of a table: what filters and rows leave.
+    view: View,
 }
 
 impl Client {
@@ -69,18 +72,24 @@ impl Client {
     /// Tells the client of topics, or of more partitions of them.
     pub(super) fn add(&mut self, added: Vec<SubscribedTopic>) {
         self.know(&added);
-        self.items.push_back(Item::Subscribed(added));
+        self.items.push_back(Item::Subscribed(self.told(added)));
     }
 
     /// Tells the client of topics whose snapshot follows.
     pub(super) fn add_tables(&mut self, added: Vec<SubscribedTopic>) {
         self.know(&added);
-        self.items.push_back(Item::Snapshot(added));
+        self.items.push_back(Item::Snapshot(self.told(added)));
     }
 
-    fn know(&mut self, added: &[SubscribedTopic]) {
+    /// Knows topics, or more partitions of them, without records that the client is granted.
+    pub(super) fn know(&mut self, added: &[SubscribedTopic]) {
         for SubscribedTopic { topic, topic_id, partitions } in added {
-            let unknown = || Topic { id: *topic_id, partitions: BTreeSet::new(), rows: Rows::none() };
+            let unknown = || Topic {
+                id: *topic_id,
+                partitions: BTreeSet::new(),
+                rows: Rows::none(),
+                view: View::default(),
+            };
             let known = self.topics.entry(Arc::clone(topic)).or_insert_with(unknown);
             known.partitions.extend(partitions.iter().map(|(partition, _)| partition));
         }
@@ -93,7 +102,17 @@ impl Client {
             topic,
             partitions,
         };
-        self.items = VecDeque::from([Item::Snapshot(partitions.into_iter().map(topic).collect())]);
+        let lost = partitions.into_iter().map(topic).collect();
+        self.items = VecDeque::from([Item::Snapshot(self.told(lost))]);
+    }
+
+    /// The same with ids as the client knows them.
+    fn told(&self, mut topics: Vec<SubscribedTopic>) -> Vec<SubscribedTopic> {
+        for SubscribedTopic { topic, topic_id, .. } in &mut topics {
+            let view = self.topics.get(topic).map_or(View::default(), |topic| topic.view);
+            *topic_id = view.told(*topic_id);
+        }
+        topics
     }
 
     /// Gives the client the records of `readable` topics, and no others.
@@ -101,6 +120,7 @@ impl Client {
         for (name, topic) in &mut self.topics {
             let rows = readable.and_then(|readable| readable.rows(name)).unwrap_or_else(Rows::none);
             if std::mem::replace(&mut topic.rows, rows) != topic.rows && self.request.table.is_some() {
+                topic.view = View::new(&self.request.filters, &topic.rows);
                 self.is_lost = true;
             }
         }

@@ -13,7 +13,7 @@ use sluicegate_rights::row::Marks;
 ///
 /// The values of each are sorted, so that a comparison costs little however many there are, and of prefixes only those
 /// are kept that begin with no other one.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 pub(crate) struct Filters(Vec<RecordFilter>);
 
 impl Filters {
@@ -30,6 +30,11 @@ impl Filters {
     pub(crate) fn with_keys(mut self) -> Self {
         self.0.push(RecordFilter::default());
         self
+    }
+
+    /// Whether all records with keys match.
+    pub(crate) fn are_all_keys(&self) -> bool {
+        self.0.iter().all(|filter| *filter == RecordFilter::default())
     }
 
     /// Whether records of the same key can differ in whether they match.

@@ -40,6 +40,7 @@ mod subscribe;
 mod subscription;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+mod view;
 
 pub use self::activity::{Activity, Counts, SubscribedLag};
 pub use self::filter::{MAX_FILTERS, MAX_VALUES};

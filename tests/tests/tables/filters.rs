@@ -54,6 +54,33 @@ async fn key_that_matches_no_more_is_removed() {
     assert!(matches!(back.told().await, Told::Subscribed(true)));
 }
 
+/// The log alone has no records that were hidden before.
+#[tokio::test]
+async fn client_with_other_rights_begins_anew() {
+    let (kafka, stack) = shared(Way::Tunnel).await;
+    let topic = &kafka.topic("rights", 1, &[]).await.unwrap();
+    write(kafka, topic, &random("state", &["open"], 100)).await;
+    let mut holder = Holder::open(&stack, "/keys", table(topic)).await;
+    holder.complete().await;
+    let is_granted =
+        |message: &KafkaMessage| message.key.as_ref().is_some_and(|key| key.starts_with(b"key 1"));
+    assert_eq!(holder.held, replay(kafka, topic, 1, is_granted));
+    let with_more = "/pubsub";
+    for (path, is_anew) in [("/keys", false), (with_more, true)] {
+        let mut back = Holder::ask(&stack, path, holder.going_on(topic, 1)).await;
+        let Told::Subscribed(snapshot) = back.told().await else { panic!("no subscription") };
+        assert_eq!(snapshot, is_anew, "{path}");
+        if is_anew {
+            back.becomes(&replay(kafka, topic, 1, |_| true)).await;
+        }
+    }
+    let mut holder = Holder::open(&stack, with_more, table(topic)).await;
+    holder.complete().await;
+    let mut with_less = Holder::ask(&stack, "/keys", holder.going_on(topic, 1)).await;
+    assert!(matches!(with_less.told().await, Told::Subscribed(true)));
+    with_less.becomes(&replay(kafka, topic, 1, is_granted)).await;
+}
+
 #[tokio::test]
 async fn record_that_leaves_the_rows_is_removed_without_content() {
     let (kafka, stack) = shared(Way::Tunnel).await;

@@ -38,9 +38,11 @@ pub(crate) async fn with(
     let bootstrap = kafka.bootstrap();
     let text = format!("{settings}\n[clusters.default]\nbootstrap.servers = {bootstrap:?}\n{clusters}");
     let red = json!([{"topic": "*", "only": {"header": "tenant", "is": "red"}}]);
+    let keys = json!([{"topic": "*", "only": {"key_prefix": "key 1"}}]);
     let routes = [
         json!({"path": "/pubsub", "tables": tables}),
         json!({"path": "/red", "tables": tables, "read": red}),
+        json!({"path": "/keys", "tables": tables, "read": keys}),
         json!({"path": "/nats", "cluster": "nats", "tables": tables}),
         json!({"path": REST, "type": "rest", "tables": tables}),
         json!({"path": RED, "type": "rest", "tables": tables, "read": red}),
@@ -52,7 +54,7 @@ pub(crate) async fn with(
     let mut setup = Setup { bridge: BridgeConfig::Text(text), ..Setup::new(way, bootstrap) };
     setup.envoy_edits.push(instead("", &routes));
     if way != Way::Relay {
-        setup.envoy_edits.push(envoy::routes(&["/red", "/nats"]));
+        setup.envoy_edits.push(envoy::routes(&["/red", "/keys", "/nats"]));
     }
     let mut stack = Stack::start(setup).await.unwrap();
     stack.ready_within(Duration::from_secs(30)).await.unwrap();

@@ -10,6 +10,7 @@ use futures_util::stream::FuturesUnordered;
 use sluicegate_backend::command::Start;
 use sluicegate_backend::{CommandError, Fault, Log};
 use sluicegate_fair_share::ClientKey;
+use sluicegate_rights::Rows;
 use tokio::time::sleep;
 
 use super::{Wake, grown};
@@ -20,6 +21,7 @@ use crate::held_keys::HeldKeys;
 use crate::item::Place;
 use crate::snapshot::Snapshot;
 use crate::subscribe::{Source, Subscribe, SubscribedTopic};
+use crate::view::View;
 
 /// A subscription that begins.
 pub(super) struct Begun {
@@ -36,7 +38,7 @@ pub(super) async fn begin(
 ) -> Result<Begun, CommandError> {
     let looks_at_headers = subscribe.table.is_some() && looks_at_headers(&subscribe, &held);
     let subscribe = subscribe.within_lives(&cluster).await;
-    let (mut subscribe, topics) = match subscribe.goes_on(&cluster, looks_at_headers).await? {
+    let (mut subscribe, topics) = match subscribe.goes_on(&cluster, &held, looks_at_headers).await? {
         Some(topics) => (subscribe, topics),
         None => {
             let subscribe = subscribe.anew();
@@ -61,6 +63,10 @@ pub(super) async fn begin(
     }
     let mut cursors = Cursors::new(subscribe, cluster.system, Arc::clone(&cluster.selections));
     let snapshot = begins_anew.then(|| snapshot(&cluster, client, &topics));
+    // Ids of topics are told with what is granted.
+    cursors.client.know(&topics);
+    cursors.client.grant(held.rights.read.as_ref());
+    cursors.client.is_lost = false;
     match begins_anew {
         true => cursors.add_tables(topics),
         false => cursors.add(topics),
@@ -68,8 +74,6 @@ pub(super) async fn begin(
     if looks_at_headers {
         cursors.client.hold(HeldKeys::new(cluster.system, cluster.held_keys(), cluster.holder(client)));
     }
-    cursors.client.grant(held.rights.read.as_ref());
-    cursors.client.is_lost = false;
     Ok(Begun { cursors, waits, snapshot })
 }
 
@@ -102,9 +106,18 @@ fn snapshot(cluster: &Arc<Cluster>, client: ClientKey, topics: &[SubscribedTopic
 
 /// Whether records of the same key can differ in whether they are for the client.
 fn looks_at_headers(subscribe: &Subscribe, held: &Held) -> bool {
-    let rows = |source: &Source| held.rights.read.as_ref().and_then(|topics| topics.rows(&source.topic));
     subscribe.filters.look_at_headers()
-        || subscribe.sources.iter().filter_map(rows).any(|rows| rows.look_at_headers())
+        || subscribe.sources.iter().any(|source| rows(source, held).look_at_headers())
+}
+
+/// What is left of the source's topic.
+fn view(subscribe: &Subscribe, source: &Source, held: &Held) -> View {
+    View::new(&subscribe.filters, &rows(source, held))
+}
+
+fn rows(source: &Source, held: &Held) -> Rows {
+    let rows = held.rights.read.as_ref().and_then(|topics| topics.rows(&source.topic));
+    rows.unwrap_or_else(Rows::none)
 }
 
 impl Subscribe {
@@ -125,6 +138,7 @@ impl Subscribe {
     async fn goes_on(
         &self,
         cluster: &Cluster,
+        held: &Held,
         looks_at_headers: bool,
     ) -> Result<Option<Vec<SubscribedTopic>>, CommandError> {
         let Some(table) = self.table else { return Ok(Some(self.resolve(cluster).await?)) };
@@ -132,8 +146,14 @@ impl Subscribe {
         if looks_at_headers || table.away > table.max_away || !self.sources.iter().all(Source::continues) {
             return Ok(None);
         }
-        match self.resolve(cluster).await {
-            Ok(topics) => Ok(Some(topics)),
+        let sources = self.sources.iter().map(|source| source.seen_through(view(self, source, held)));
+        let Some(sources) = sources.collect() else { return Ok(None) };
+        match (Self { sources, ..self.clone() }).resolve(cluster).await {
+            Ok(topics) => {
+                let told = self.sources.iter().zip(&topics).filter(|(source, _)| source.topic_id.is_some());
+                let are_known = told.map(|(_, topic)| topic.has_known_id(cluster, self.client));
+                Ok(join_all(are_known).await.into_iter().all(|is_known| is_known).then_some(topics))
+            }
             Err(CommandError {
                 fault: Fault::Recreated | Fault::OffsetOutOfRange | Fault::NotFound, ..
             }) => Ok(None),
@@ -158,6 +178,29 @@ impl Source {
     fn continues(&self) -> bool {
         let has_all = self.partitions.iter().all(|partition| self.next.contains_key(partition));
         !self.next.is_empty() && has_all || matches!(self.from, Start::Offset(_))
+    }
+
+    /// The same with the topic's id for the one that its client knows. None: the client has to know one, and does not.
+    fn seen_through(&self, view: View) -> Option<Self> {
+        let topic_id = match self.topic_id {
+            Some(told) => view.known(told),
+            None if view.is_part() => return None,
+            None => None,
+        };
+        Some(Self { topic_id, ..self.clone() })
+    }
+}
+
+impl SubscribedTopic {
+    /// Whether its id is what the cluster says, and not only what the client did.
+    async fn has_known_id(&self, cluster: &Cluster, client: ClientKey) -> bool {
+        let partition = self.partitions.first().map_or(0, |(partition, _)| *partition);
+        let log = Log { topic: &self.topic, partition };
+        let known = match cluster.backend().version(log).topic_id {
+            None => cluster.backend().ask_version(client, log).await.map_or(None, |known| known.topic_id),
+            known => known,
+        };
+        known == self.topic_id
     }
 }
 

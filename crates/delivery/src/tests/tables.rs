@@ -6,6 +6,7 @@ use sluicegate_backend::command::TableCommand;
 use sluicegate_rights::{Pattern, Rights, Row, Topics};
 
 use super::*;
+use crate::SubscribedTopic;
 use crate::grant::{Grant, Holding, Person};
 
 /// The keys of a client, with the offsets of their newest records, by partition.
@@ -261,6 +262,66 @@ async fn renewal_with_other_rows_begins_anew() {
         let mut want = replay(&logs, 4);
         want.retain(|(_, of), _| of == key);
         assert_eq!((holder.snapshots, &holder.held), (snapshots, &want), "{key}");
+    }
+}
+
+/// The rights of a client change while it has no connection, or it asks for other keys.
+#[tokio::test(start_paused = true)]
+async fn table_of_other_records_begins_anew() {
+    let rows = |prefix: &str| Some(Row::KeyPrefix(prefix.into()));
+    let (all, a, ab) = (&[][..], &["a"][..], &["a", "b"][..]);
+    let cases = [
+        ((None, all), (None, all), true),
+        ((rows("a"), all), (rows("a"), all), true),
+        ((None, a), (None, a), true),
+        ((rows("a"), ab), (rows("a"), ab), true),
+        ((rows("a"), all), (rows("b"), all), false),
+        ((rows("a"), all), (None, all), false),
+        ((None, all), (rows("a"), all), false),
+        ((None, a), (None, ab), false),
+        ((rows("a"), a), (rows("a"), all), false),
+    ];
+    for (id, ((first, asked_first), (then, asked_then), goes_on)) in
+        [None, Some(7)].into_iter().flat_map(|id| cases.clone().map(|case| (id, case)))
+    {
+        let logs = logs();
+        id.into_iter().for_each(|id| logs.recreate(id, None));
+        let begin = async |row: &Option<Row>, keys: &[&str], source: Option<Source>| {
+            let read = [(Pattern::Name(TOPIC.into()), row.clone())].into_iter().collect::<Topics>();
+            // Another bridge.
+            let grant = Grant::of(&logs.cluster(), Rights { read: Some(read), write: None });
+            let prefixes = keys.iter().map(|key| Bytes::copy_from_slice(key.as_bytes())).collect();
+            let filter = RecordFilter { prefixes, ..Default::default() };
+            let mut command = SubscribeCommand { filters: vec![filter], ..command() };
+            command.filters.truncate(keys.len());
+            if let Some(source) = source {
+                command.sources = vec![source];
+            }
+            let mut subscription = grant.with_tables(Topics::default()).subscribe(command).await.unwrap();
+            soon(&mut subscription).await
+        };
+        let told = begin(&first, asked_first, None).await;
+        let Some(Item::Snapshot(topics)) = &told else { panic!("{told:?}") };
+        let [SubscribedTopic { topic_id, partitions, .. }] = &topics[..] else { panic!("{told:?}") };
+        let source = Source {
+            topic: TOPIC.into(),
+            next: partitions.clone(),
+            topic_id: *topic_id,
+            ..Default::default()
+        };
+        // The bridge does not know the topic yet.
+        logs.forget_version();
+        let told = begin(&then, asked_then, Some(source.clone())).await;
+        let is_as_told = match &told {
+            Some(Item::Subscribed(again)) => goes_on && again == topics,
+            Some(Item::Snapshot(_)) => !goes_on,
+            _ => false,
+        };
+        assert!(is_as_told, "{first:?} {asked_first:?}, then {then:?} {asked_then:?}: {told:?}");
+        // The client does not tell it.
+        let told = begin(&then, asked_then, Some(Source { topic_id: None, ..source })).await;
+        let is_all = (&then, asked_then) == (&None, all);
+        assert_eq!(matches!(told, Some(Item::Subscribed(_))), is_all, "{told:?}");
     }
 }
 

@@ -898,6 +898,7 @@ pub struct SubscribedTopic {
     #[prost(string, tag = "1")]
     pub topic: ::prost::alloc::string::String,
     /// Distinguishes the topic from others of the same name, before or after it. Empty: the cluster does not tell (before Kafka 2.8).
+    /// Of a table whose client has filters or rows, it distinguishes these too, and is not the topic's own.
     #[prost(bytes = "bytes", tag = "2")]
     pub topic_id: ::prost::bytes::Bytes,
     /// Where each partition begins.
@@ -1160,7 +1161,7 @@ pub struct NatsSubscribedResp {
 pub struct SubscribedStream {
     #[prost(string, tag = "1")]
     pub stream: ::prost::alloc::string::String,
-    /// Distinguishes the stream from others of the same name, before or after it.
+    /// Distinguishes the stream from others of the same name, before or after it; of a table, as `topic_id` does.
     #[prost(bytes = "bytes", tag = "2")]
     pub stream_id: ::prost::bytes::Bytes,
     /// Where it begins.
