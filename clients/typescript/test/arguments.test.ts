@@ -271,6 +271,10 @@ test("a wrong argument of a table is a TypeError that names it, and nothing is s
       (gate) => gate.table("t", { filters: [{ prefix: "a" }] }),
       "table: options.filters[0].prefix is unknown: expected header, equals, prefixes",
     ],
+    [
+      (gate) => gate.table("t", { filters: [{ equals: [Number.NaN] }] }),
+      "filters: expected a string, bytes or JSON, got NaN",
+    ],
   ]);
   assert.equal(server.opened, 0);
   gate.close();

@@ -273,6 +273,39 @@ test("`clear` removes the tables of all users, and open ones are not stored agai
   gate.close();
 });
 
+test("`clear` removes what a newer version of the client has stored", async () => {
+  await store("alice", "a");
+  const newer = await new Promise<IDBDatabase>((resolve) => {
+    const request = indexedDB.open("sluicegate", 2);
+    request.onupgradeneeded = () => request.result.createObjectStore("newer").put("secret", "of a user");
+    request.onsuccess = () => resolve(request.result);
+  });
+  await connect(URL, { refresh: async () => ({}) }).clear();
+  const left = newer.transaction([...newer.objectStoreNames]);
+  const counts = [...newer.objectStoreNames].map((name) => left.objectStore(name).count());
+  await new Promise((resolve) => {
+    left.oncomplete = resolve;
+  });
+  newer.close();
+  assert.deepEqual(
+    counts.map(({ result }) => result),
+    [0, 0, 0],
+  );
+  await new Promise((resolve) => {
+    indexedDB.deleteDatabase("sluicegate").onsuccess = resolve;
+  });
+});
+
+test("a stored table whose values cannot be decoded any more ends the table", async () => {
+  await store("alice", "a");
+  serverWith("a");
+  const decode = () => assert.fail("own code");
+  const { gate, table, events } = page("alice", { decode });
+  await assert.rejects(table.ready, /own code/);
+  assert.ok(!events.some(({ type }) => type === "storeFailed"));
+  gate.close();
+});
+
 test("of two tabs, the one that opened last stores the table", async () => {
   const server = serverWith("a");
   const one = page("alice");

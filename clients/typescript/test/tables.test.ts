@@ -217,6 +217,15 @@ test("a failure of the page's own code ends the table", async () => {
   }
 });
 
+test("values are no promises", async () => {
+  const server = new Server();
+  server.put(0, "a", "1");
+  const decode = async () => 1;
+  await assert.rejects(open(server, { decode }).table.ready, {
+    message: "table: options.decode: expected a value instead of a promise",
+  });
+});
+
 test("records before the log's start are dropped, of this partition only", async () => {
   const server = new Server();
   for (const [partition, key] of [
@@ -256,9 +265,10 @@ test("keys that are not UTF-8 have texts of their own", async () => {
   server.put(0, new Uint8Array([0xff]), "1");
   server.put(0, new Uint8Array([0xfe]), "2");
   server.put(0, "\ufeffa", "3");
+  server.put(0, "base64:/w==", "4");
   const { table } = open(server);
   await table.ready;
-  assert.deepEqual([...table.keys()], ["base64:/w==", "base64:/g==", "\ufeffa"]);
+  assert.deepEqual([...table.keys()], ["base64:/w==", "base64:/g==", "\ufeffa", "base64:YmFzZTY0Oi93PT0="]);
 });
 
 test("a value that is not allowed leaves its key out, and `record` has it", async () => {

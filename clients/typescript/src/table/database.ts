@@ -31,11 +31,11 @@ interface Claimed extends Partial<Pick<Stored<never>, "places" | "alive">> {
   id: string;
 }
 
-/** @internal Opens the database of this origin. */
-export function openDatabase(): Promise<IDBDatabase> {
+/** @internal Opens the database of this origin, by default in the version that it has. */
+export function openDatabase(version?: number): Promise<IDBDatabase> {
   return new Promise((resolve, reject) => {
     if (!globalThis.indexedDB) throw new Error("this runtime has no IndexedDB");
-    const request = indexedDB.open("sluicegate", 1);
+    const request = indexedDB.open("sluicegate", version);
     request.onupgradeneeded = () => {
       for (const store of STORES) request.result.createObjectStore(store);
     };
@@ -120,10 +120,11 @@ export async function remove(database: IDBDatabase, name: string, owner: string)
 /** @internal Removes all tables of this origin. Pages that have claimed one write nothing more. */
 export async function clear(): Promise<void> {
   if (!globalThis.indexedDB) return;
+  // Also of a newer version of the client.
   const database = await openDatabase();
-  const { transaction, tables, rows } = begin(database);
-  tables.clear();
-  rows.clear();
+  const stores = [...database.objectStoreNames];
+  const transaction = database.transaction(stores, "readwrite");
+  for (const store of stores) transaction.objectStore(store).clear();
   await committed(transaction).finally(() => database.close());
 }
 
@@ -150,6 +151,8 @@ function committed(transaction: IDBTransaction): Promise<void> {
   });
 }
 
+/** @internal Of the database, as this client writes it. */
+export const VERSION = 1;
 const STORES = ["tables", "rows"];
 /** Milliseconds: 30 days. */
 const KEPT_FOR = 30 * 24 * 60 * 60 * 1000;

@@ -1,6 +1,7 @@
 // Writes a table to its store, in batches.
 
-import { type Batch, claim, openDatabase, randomId, remove, type Stored, write } from "./database.ts";
+import { unless } from "../pause.ts";
+import { type Batch, claim, openDatabase, randomId, remove, type Stored, VERSION, write } from "./database.ts";
 import type { SourceEntry } from "./source.ts";
 
 /** @internal A stored table that this page has claimed. */
@@ -17,7 +18,11 @@ export class Saver<M> {
 
   /** Claims a table, and reads it. */
   static async open<M>(name: string): Promise<Saver<M>> {
-    const database = await openDatabase();
+    const opening = openDatabase(VERSION);
+    const database = await unless(AbortSignal.timeout(OPEN_WITHIN), opening).catch((error) => {
+      opening.then((late) => late.close()).catch(() => {});
+      throw error;
+    });
     try {
       const owner = randomId();
       return new Saver<M>(database, name, owner, await claim(database, name, owner));
@@ -92,6 +97,8 @@ type State<M> = () =>
   | (Omit<Batch<M>, "rows"> & { entry: (key: string, partition: number) => SourceEntry<M> | undefined })
   | undefined;
 
+/** Milliseconds: browsers can hang. */
+const OPEN_WITHIN = 2000;
 /** Milliseconds. */
 const SAVE_EVERY = 250;
 /** A table without changes is written as often, so that it is known how long the next page was away. */

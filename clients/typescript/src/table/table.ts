@@ -20,7 +20,7 @@ import type { Source, TableInput } from "./source.ts";
 /**
  * The newest value of each key of a topic, or of each subject of a stream: a read-only `Map`, made by {@link Gate.table},
  * that follows its log across lost connections. A key without record, or with a null value, is not in it. Keys are UTF-8;
- * of other bytes the key is `base64:` and their Base64.
+ * of other bytes, and of a key that begins with `base64:`, the key is `base64:` and their Base64.
  *
  * @typeParam T the type of values.
  * @typeParam R {@link TopicRecord} for topics, {@link StreamMessage} for streams.
@@ -35,6 +35,8 @@ export class Table<T = any, R = TopicRecord<T>> implements ReadonlyMap<string, T
   readonly #connections: Connections;
   readonly #source: Source<T, R>;
   readonly #options: TableSettings<TableStatusEvent, T>;
+  /** As the store's name has them. */
+  readonly #filters: unknown;
   readonly #rows: Rows<T, any>;
   readonly #changes = new Set<Changes<T>>();
   readonly #end = new AbortController();
@@ -59,15 +61,23 @@ export class Table<T = any, R = TopicRecord<T>> implements ReadonlyMap<string, T
   #identity: string | number | undefined;
   #saver: Saver<any> | undefined;
   #loading: Promise<void> | undefined;
+  /** The times that a stored table was read. */
+  #loads = 0;
 
   /** @internal */
   constructor(connections: Connections, source: Source<T, R>, options: TableSettings<any, T>) {
     this.#connections = connections;
     this.#source = source;
     this.#options = options;
+    this.#filters = loopFields(options, 0).filters;
     const { decode = (data: Data) => data.json() } = options;
     this.#rows = new Rows(
-      (message) => decode(source.value(message)!),
+      (message) => {
+        const value = decode(source.value(message)!);
+        if (value instanceof Promise)
+          throw new TypeError("table: options.decode: expected a value instead of a promise");
+        return value;
+      },
       (key, partition, isVisible) => {
         this.#saver?.changed(partition, key);
         if (isVisible) for (const changes of this.#changes) changes.changed(key);
@@ -301,18 +311,19 @@ export class Table<T = any, R = TopicRecord<T>> implements ReadonlyMap<string, T
 
   /** Shows the table as it was stored. If that fails, the table does without. */
   async #load(identity: string | undefined): Promise<void> {
+    const load = ++this.#loads;
     let opening: Promise<Saver<any>> | undefined;
     try {
       if (identity === undefined) throw new TypeError("table: options.identity is missing: the login has no token");
       // A query can have a token, and so can what is before the host.
       const { protocol, host, pathname } = new URL(this.#connections.url, globalThis.document?.baseURI);
       const url = `${protocol}//${host}${pathname}`;
-      const { filters } = loopFields(this.#options, 0);
-      opening = Saver.open(JSON.stringify([identity, url, this.#source.name, filters]));
+      opening = Saver.open(JSON.stringify([identity, url, this.#source.name, this.#filters]));
       const saver = await unless(AbortSignal.timeout(LOAD_WITHIN), opening);
-      if (this.#signal.aborted || identity !== this.#identity) return saver.close();
-      if (saver.stored) this.#restore(saver.stored);
+      if (this.#signal.aborted || load !== this.#loads) return saver.close();
       this.#saver = saver;
+      if (saver.stored) this.#restore(saver.stored);
+      if (this.#signal.aborted) return;
       saver.start(
         () => this.#state(),
         (error) => this.#tell({ type: "storeFailed", error }),
@@ -325,7 +336,11 @@ export class Table<T = any, R = TopicRecord<T>> implements ReadonlyMap<string, T
 
   #restore({ places, alive, rows }: Stored<any>): void {
     this.#rows.begin(places.id);
-    for (const { partition, entry } of rows) this.#rows.apply(partition, entry);
+    try {
+      for (const { partition, entry } of rows) this.#rows.apply(partition, entry);
+    } catch (error) {
+      return this.#fail(error);
+    }
     this.#places = places;
     this.#alive = alive;
     this.#completed();
@@ -378,7 +393,7 @@ export class Table<T = any, R = TopicRecord<T>> implements ReadonlyMap<string, T
 
 /** Bytes that can be on their way. */
 const WINDOW = 1024 * 1024;
-/** Milliseconds. */
-const LOAD_WITHIN = 2000;
+/** Milliseconds, for some 400,000 rows on two slow cores. */
+const LOAD_WITHIN = 15_000;
 /** The log is another one, or does not go back as far. */
 const BEGINS_ANEW: ReadonlySet<Reason> = new Set<Reason>(["recreated", "offset_out_of_range"]);

@@ -72,10 +72,10 @@ export function copied(headers: HeaderFields["headers"]): HeaderFields["headers"
 /** Each key has a text of its own. */
 function text(key: Uint8Array): string {
   try {
-    return strict.decode(key);
-  } catch {
-    return `base64:${toBase64(key)}`;
-  }
+    const decoded = strict.decode(key);
+    if (!decoded.startsWith("base64:")) return decoded;
+  } catch {}
+  return `base64:${toBase64(key)}`;
 }
 
 const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
