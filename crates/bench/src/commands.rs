@@ -11,11 +11,12 @@ use sluicegate_stack::socket::{Socket, messages};
 use sluicegate_stack::stack::{Setup, Stack};
 use tokio::time::Instant;
 
+use crate::figures::{Better, Figures};
 use crate::report::{percentiles, say};
 use crate::run::QUICK_JAVA;
 use crate::{Failure, Plan};
 
-pub(crate) async fn run(plan: &Plan) -> Result<(), Failure> {
+pub(crate) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failure> {
     say(&format!("commands  {SOCKETS} sockets, one command at a time each"));
     let java = vec![QUICK_JAVA.to_owned()];
     let kafka = Kafka::start_with(KafkaSetup { java, ..KafkaSetup::default() }).await?;
@@ -34,7 +35,14 @@ pub(crate) async fn run(plan: &Plan) -> Result<(), Failure> {
     let ends = measure(&stack, &kafka, time, &Command::End(topic.clone())).await?;
     say(&format!("pings, which Kafka does not see: {pings}"));
     say(&format!("questions for the end of one partition: {ends}"));
-    say(&format!("ratio: {:.2}", ends.per_second / pings.per_second));
+    let ratio = ends.per_second / pings.per_second;
+    say(&format!("ratio: {ratio:.2}"));
+    figures.add("ends of a partition, to pings: ratio", "×", Better::More, [ratio]);
+    for (name, measured) in [("pings", &pings), ("ends of a partition", &ends)] {
+        let [envoy, bridge, _] = measured.cpu;
+        figures.add(name, "k/s", Better::More, [measured.per_second / 1e3]);
+        figures.add(&format!("{name}: CPU of Envoy and bridge"), "µs", Better::Less, [envoy + bridge]);
+    }
 
     let mut socket = Socket::open(&stack).await;
     let (mut random, mut took) = (Random::new(1), Vec::new());
@@ -53,6 +61,7 @@ pub(crate) async fn run(plan: &Plan) -> Result<(), Failure> {
         p50 * 1000.0,
         p99 * 1000.0
     ));
+    figures.add("fetch of one record: p50", "ms", Better::Less, [p50 * 1e3]);
     Ok(())
 }
 

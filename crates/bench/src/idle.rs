@@ -9,11 +9,12 @@ use sluicegate_stack::socket::Socket;
 use sluicegate_stack::stack::{Setup, Stack};
 use sluicegate_stack::waiting::settles;
 
+use crate::figures::{Better, Figures};
 use crate::report::idle::{Row, table};
 use crate::report::say;
 use crate::{Failure, Plan};
 
-pub(crate) async fn run(plan: &Plan) -> Result<(), Failure> {
+pub(crate) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failure> {
     say(&format!("idle      {} sessions after one fetch each", plan.sessions));
     allow_many_files()?;
     let kafka = Kafka::start_with(KafkaSetup::default()).await?;
@@ -24,6 +25,12 @@ pub(crate) async fn run(plan: &Plan) -> Result<(), Failure> {
         rows.push(measure(&kafka, &topic, fetched, plan).await?);
     }
     table(&rows);
+    for Row { fetched, envoy, bridge } in rows {
+        for (program, bytes) in [("Envoy", envoy), ("bridge", bridge)] {
+            let name = format!("idle session after a fetch of {fetched} B: memory of {program}");
+            figures.add(&name, "KiB", Better::Less, [bytes as f64 / 1024.0]);
+        }
+    }
     Ok(())
 }
 

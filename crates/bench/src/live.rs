@@ -20,10 +20,11 @@ use tokio::time::{Instant, interval, sleep};
 use self::kind::Kind;
 use self::server::Server;
 use self::watch::Watchers;
+use crate::figures::{Better, Figures};
 use crate::report::{median, percentiles, say};
 use crate::{Failure, Plan};
 
-pub(crate) async fn run(plan: &Plan) -> Result<(), Failure> {
+pub(crate) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failure> {
     say(&format!(
         "live      {SOCKETS} sockets on one partition, records of {VALUE} bytes, {} runs in turns, medians",
         plan.runs
@@ -31,17 +32,17 @@ pub(crate) async fn run(plan: &Plan) -> Result<(), Failure> {
     allow_many_files()?;
     for scenario in &plan.scenarios {
         match scenario {
-            Scenario::Flood => KAFKA.flood(plan).await?,
-            Scenario::Steady => KAFKA.steady(plan).await?,
-            Scenario::Stuck => stuck(plan).await?,
-            Scenario::Idle => idle(plan).await?,
+            Scenario::Flood => KAFKA.flood(plan, figures).await?,
+            Scenario::Steady => KAFKA.steady(plan, figures).await?,
+            Scenario::Stuck => stuck(plan, figures).await?,
+            Scenario::Idle => idle(plan, figures).await?,
         }
     }
     Ok(())
 }
 
 /// The first two scenarios, with fewer sockets: each costs nats-server a consumer.
-pub(crate) async fn on_jetstream(plan: &Plan) -> Result<(), Failure> {
+pub(crate) async fn on_jetstream(plan: &Plan, figures: &mut Figures) -> Result<(), Failure> {
     let Comparison { sockets, .. } = JETSTREAM;
     say(&format!(
         "live      {sockets} sockets on one stream, messages of {VALUE} bytes, {} runs in turns, medians",
@@ -49,8 +50,8 @@ pub(crate) async fn on_jetstream(plan: &Plan) -> Result<(), Failure> {
     ));
     for scenario in &plan.scenarios {
         match scenario {
-            Scenario::Flood => JETSTREAM.flood(plan).await?,
-            Scenario::Steady => JETSTREAM.steady(plan).await?,
+            Scenario::Flood => JETSTREAM.flood(plan, figures).await?,
+            Scenario::Steady => JETSTREAM.steady(plan, figures).await?,
             Scenario::Stuck | Scenario::Idle => {}
         }
     }
@@ -89,7 +90,7 @@ impl fmt::Display for Scenario {
 
 impl Comparison {
     /// As fast as it goes.
-    async fn flood(&self, plan: &Plan) -> Result<(), Failure> {
+    async fn flood(&self, plan: &Plan, figures: &mut Figures) -> Result<(), Failure> {
         let (mut speeds, mut sent) = (self.kinds.map(|_| Vec::new()), Vec::new());
         for _ in 0..plan.runs {
             for (kind, speeds) in self.kinds.into_iter().zip(&mut speeds) {
@@ -115,6 +116,12 @@ impl Comparison {
                 speed / 1e6
             ));
         }
+        for (kind, runs) in self.kinds.into_iter().zip(&speeds) {
+            let name = self.figure("flood", kind);
+            figures.add(&name, "k/s", Better::More, runs.iter().map(|run| run.0 / 1e3));
+            let cpu = runs.iter().map(|run| run.1);
+            figures.add(&format!("{name}: CPU of a delivery"), "µs", Better::Less, cpu);
+        }
         let [ours, others @ ..] = speeds.map(|runs| median(runs.iter().map(|run| run.0)));
         let [_, kinds @ ..] = self.kinds;
         for (kind, speed) in kinds.into_iter().zip(others) {
@@ -124,15 +131,19 @@ impl Comparison {
         Ok(())
     }
 
-    async fn steady(&self, plan: &Plan) -> Result<(), Failure> {
+    fn figure(&self, scenario: &str, kind: Kind) -> String {
+        format!("live {scenario}, {} sockets, {}", self.sockets, kind.name())
+    }
+
+    async fn steady(&self, plan: &Plan, figures: &mut Figures) -> Result<(), Failure> {
         for rate in &plan.rates {
-            self.at_rate(plan, *rate).await?;
+            self.at_rate(plan, *rate, figures).await?;
         }
         Ok(())
     }
 
     /// Records at a steady rate: how late they are, and what they cost.
-    async fn at_rate(&self, plan: &Plan, rate: u32) -> Result<(), Failure> {
+    async fn at_rate(&self, plan: &Plan, rate: u32, figures: &mut Figures) -> Result<(), Failure> {
         let (mut runs, mut sent) = (self.kinds.map(|_| Vec::new()), Vec::new());
         for _ in 0..plan.runs {
             for (kind, runs) in self.kinds.into_iter().zip(&mut runs) {
@@ -143,6 +154,13 @@ impl Comparison {
             }
         }
         let rate = format!("{rate}/s");
+        for (kind, runs) in self.kinds.into_iter().zip(&runs) {
+            let name = self.figure(&rate, kind);
+            figures.add(&format!("{name}: p50"), "ms", Better::Less, runs.iter().map(|run| run.p50));
+            figures.add(&format!("{name}: p99"), "ms", Better::Less, runs.iter().map(|run| run.p99));
+            let cpu = runs.iter().map(|run| run.cpu);
+            figures.add(&format!("{name}: CPU of a delivery"), "µs", Better::Less, cpu);
+        }
         let medians = runs.map(|runs| Steady::median(&runs));
         for (kind, Steady { p50, p99, cpu }) in self.kinds.into_iter().zip(medians) {
             say(&format!(
@@ -220,7 +238,7 @@ async fn steady(server: &Server, watchers: &Watchers, rate: u32, seconds: u32) -
 }
 
 /// Effect of clients that read nothing on the others.
-async fn stuck(plan: &Plan) -> Result<(), Failure> {
+async fn stuck(plan: &Plan, figures: &mut Figures) -> Result<(), Failure> {
     let mut runs = [Vec::new(), Vec::new()];
     for _ in 0..plan.runs {
         for (stuck, runs) in [0, STUCK].into_iter().zip(&mut runs) {
@@ -231,6 +249,9 @@ async fn stuck(plan: &Plan) -> Result<(), Failure> {
             runs.push(steady(&server, &watchers, STUCK_RATE, plan.seconds).await?);
         }
     }
+    for (name, runs) in ["without stuck clients", "beside stuck clients"].into_iter().zip(&runs) {
+        figures.add(&format!("live {name}: p99"), "ms", Better::Less, runs.iter().map(|run| run.p99));
+    }
     let [without, with] = runs.map(|runs| Steady::median(&runs).p99);
     say(&format!(
         "stuck     p99 {with:.2} ms beside {STUCK} stuck clients, {without:.2} ms without: ratio {:.2} (target 1.5)",
@@ -240,7 +261,7 @@ async fn stuck(plan: &Plan) -> Result<(), Failure> {
 }
 
 /// Subscribers of many partitions to which nothing is written.
-async fn idle(plan: &Plan) -> Result<(), Failure> {
+async fn idle(plan: &Plan, figures: &mut Figures) -> Result<(), Failure> {
     let server = Server::start(Kind::Sluicegate, plan, IDLE_PARTITIONS).await?;
     // Allocations that all subscribers share happen before the measurement.
     let first = Watchers::open(&server, IDLE_PARTITIONS as usize, 0).await;
@@ -255,6 +276,10 @@ async fn idle(plan: &Plan) -> Result<(), Failure> {
     let cpu = after.cpu_since(opened) / start.elapsed().as_secs_f64() * 100.0;
     let each = |of: fn(&server::Usage) -> u64| of(&after).saturating_sub(of(&before)) / added as u64 / 1024;
     let (bridge, envoy) = (each(|usage| usage.bridge_bytes), each(|usage| usage.gateway_bytes));
+    let name = format!("live idle, {IDLE} subscribers");
+    figures.add(&format!("{name}: CPU of Envoy and bridge"), "% of a core", Better::Less, [cpu]);
+    figures.add(&format!("{name}: memory of Envoy"), "KiB", Better::Less, [envoy as f64]);
+    figures.add(&format!("{name}: memory of the bridge"), "KiB", Better::Less, [bridge as f64]);
     say(&format!(
         "idle      {IDLE} subscribers of {IDLE_PARTITIONS} partitions: {cpu:.1} % of a core (target 2), {bridge} KiB \
          in the bridge and {envoy} KiB in Envoy each (target 60)"

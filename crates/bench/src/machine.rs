@@ -7,7 +7,7 @@ use sluicegate_stack::tools;
 
 /// Lines on the command, the machine and the programs.
 pub(crate) fn describe() -> Vec<String> {
-    let command: Vec<String> = std::env::args().skip(1).collect();
+    let command = what_to_measure(std::env::args().skip(1));
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let (_, librdkafka) = rdkafka::util::get_rdkafka_version();
     vec![
@@ -21,6 +21,19 @@ pub(crate) fn describe() -> Vec<String> {
         ),
         format!("nats-server {}, async-nats {}", nats(), async_nats()),
     ]
+}
+
+/// The arguments without names of files.
+fn what_to_measure(mut args: impl Iterator<Item = String>) -> Vec<String> {
+    let mut kept = Vec::new();
+    while let Some(arg) = args.next() {
+        match arg.split('=').next() {
+            Some("--save" | "--compare") if arg.contains('=') => {}
+            Some("--save" | "--compare") => drop(args.next()),
+            _ => kept.push(arg),
+        }
+    }
+    kept
 }
 
 fn field(file: &str, name: &str) -> String {

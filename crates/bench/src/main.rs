@@ -14,10 +14,12 @@
 //! 10. [`tables`]: the newest records of keys, which clients [`hold`]
 //! 11. [`nats`]: clients that [`walk`] a JetStream stream, beside async-nats clients ([`pull`]); and its live delivery
 //! 12. [`report`]: the tables, and their ratios
+//! 13. [`figures`]: what is saved and compared
 
 mod commands;
 mod consume;
 mod direct;
+mod figures;
 mod hold;
 mod idle;
 mod live;
@@ -37,12 +39,15 @@ mod walk;
 mod writing;
 
 use std::error::Error;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum, value_parser};
 use sluicegate_stack::arguments;
 use sluicegate_stack::envoy::Profile;
+
+use crate::figures::Figures;
 
 /// Measures reading and writing through the gateway beside a bare librdkafka, and reading of NATS beside async-nats
 #[derive(Debug, Parser)]
@@ -60,6 +65,15 @@ struct Plan {
     /// Measure only this
     #[arg(long, value_enum)]
     only: Option<Only>,
+    /// Runs of everything; a comparison needs 5 on both sides
+    #[arg(long, default_value_t = 1, value_parser = value_parser!(u32).range(1..))]
+    repeat: u32,
+    /// Write the figures to this file
+    #[arg(long, value_name = "FILE")]
+    save: Option<PathBuf>,
+    /// Print the figures beside those of a saved file, and which have changed by more than the runs differ
+    #[arg(long, value_name = "FILE")]
+    compare: Option<PathBuf>,
     /// Records in the topic to read, all in one partition; a stream has 1,000,000 at most
     #[arg(long, default_value_t = 3_000_000, value_parser = value_parser!(u32).range(1..))]
     records: u32,
@@ -224,38 +238,57 @@ fn main() -> ExitCode {
 
 #[tokio::main]
 async fn measure(plan: &Plan) -> Result<(), Failure> {
-    machine::describe().iter().for_each(|line| report::say(line));
+    let earlier = plan.compare.as_deref().map(Figures::read).transpose()?;
+    let mut figures = Figures::new(machine::describe());
+    figures.about.iter().for_each(|line| report::say(line));
+    for run in 1..=plan.repeat {
+        if plan.repeat > 1 {
+            report::say(&format!("\nrun       {run} of {}", plan.repeat));
+        }
+        measure_once(plan, &mut figures).await?;
+        if let Some(path) = &plan.save {
+            figures.save(path)?;
+        }
+    }
+    if let Some(earlier) = earlier {
+        report::say("");
+        figures.beside(&earlier).iter().for_each(|line| report::say(line));
+    }
+    Ok(())
+}
+
+async fn measure_once(plan: &Plan, figures: &mut Figures) -> Result<(), Failure> {
     let measures = |part| plan.only.is_none_or(|only| only == part);
     if measures(Only::Reading) {
-        reading::run(plan).await?;
+        reading::run(plan, figures).await?;
     }
     if measures(Only::Writing) {
-        writing::run(plan).await?;
+        writing::run(plan, figures).await?;
     }
     if measures(Only::Idle) {
-        idle::run(plan).await?;
+        idle::run(plan, figures).await?;
     }
     if measures(Only::Opening) {
-        opening::run(plan).await?;
+        opening::run(plan, figures).await?;
     }
     if measures(Only::Rows) {
-        rows::run(plan).await?;
+        rows::run(plan, figures).await?;
     }
     if measures(Only::Tables) {
-        tables::run(plan).await?;
+        tables::run(plan, figures).await?;
     }
     if measures(Only::Waiting) {
-        waiting::run(plan).await?;
+        waiting::run(plan, figures).await?;
     }
     if measures(Only::Commands) {
-        commands::run(plan).await?;
+        commands::run(plan, figures).await?;
     }
     if measures(Only::Live) {
-        live::run(plan).await?;
+        live::run(plan, figures).await?;
     }
     if measures(Only::Nats) {
-        nats::run(plan).await?;
-        live::on_jetstream(plan).await?;
+        nats::run(plan, figures).await?;
+        live::on_jetstream(plan, figures).await?;
     }
     Ok(())
 }

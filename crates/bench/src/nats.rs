@@ -7,12 +7,13 @@ use serde_json::json;
 use sluicegate_stack::nats::{Nats, Streams};
 use sluicegate_stack::stack::{BridgeConfig, Setup, Stack};
 
+use crate::figures::Figures;
 use crate::report::nats::{Row, table};
 use crate::report::say;
 use crate::run::part;
 use crate::{Failure, Plan};
 
-pub(crate) async fn run(plan: &Plan) -> Result<(), Failure> {
+pub(crate) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failure> {
     let records = plan.records.min(MAX_RECORDS).min(MAX_BYTES / u32::from(plan.size));
     say(&format!("stream    {records} messages of {} B in files, one replica", plan.size));
     let server = Nats::jetstream("").await?;
@@ -49,6 +50,11 @@ pub(crate) async fn run(plan: &Plan) -> Result<(), Failure> {
         rows.push(Row { clients, walk, pull });
     }
     table(&rows);
+    for Row { clients, walk, pull } in rows {
+        let name = format!("reading NATS {} B, {clients} clients", plan.size);
+        figures.add_part(&name, walk);
+        figures.add_ratio(&format!("{name}, to async-nats"), walk.0, pull.0);
+    }
     Ok(())
 }
 

@@ -13,11 +13,12 @@ use sluicegate_stack::process::allow_many_files;
 use sluicegate_stack::stack::{BridgeConfig, Setup, Stack};
 use sluicegate_stack::tokens::Signer;
 
+use crate::figures::{Better, Figures};
 use crate::report::opening::{Row, table};
 use crate::report::say;
 use crate::{Failure, Plan};
 
-pub(crate) async fn run(plan: &Plan) -> Result<(), Failure> {
+pub(crate) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failure> {
     say(&format!(
         "opening   {SESSIONS} sessions with a ping each, {AT_ONCE} at a time, {ROUNDS} times in turns"
     ));
@@ -35,6 +36,10 @@ pub(crate) async fn run(plan: &Plan) -> Result<(), Failure> {
         for (_, stack, costs) in &mut stacks {
             costs.push(measure(stack, &issuer.token).await?);
         }
+    }
+    for (identity, _, costs) in &stacks {
+        let name = format!("opening, identity {}: CPU of Envoy and bridge", identity.name());
+        figures.add(&name, "µs", Better::Less, costs.iter().map(|cost| cost.envoy + cost.bridge));
     }
     let row = |(identity, _, costs): (Identity, Stack, Vec<Row>)| (identity.name(), Row::median(costs));
     table(&stacks.into_iter().map(row).collect::<Vec<_>>());

@@ -8,12 +8,13 @@ use sluicegate_stack::kafka::{Kafka, Record, Write};
 use sluicegate_stack::process::Process;
 use sluicegate_stack::stack::{BridgeConfig, Setup, Stack};
 
+use crate::figures::Figures;
 use crate::report::reading::{Row, table};
 use crate::report::say;
 use crate::run::{QUICK_JAVA, part};
 use crate::{Failure, Plan};
 
-pub(crate) async fn run(plan: &Plan) -> Result<(), Failure> {
+pub(crate) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failure> {
     say(&format!("topic     {} records of {} B in one partition, uncompressed", plan.records, plan.size));
     let secured = Secured::start(vec![QUICK_JAVA.to_owned()]).await?;
     let kafka = &secured.kafka;
@@ -57,6 +58,14 @@ pub(crate) async fn run(plan: &Plan) -> Result<(), Failure> {
         rows.push(Row { clients, plaintext, ssl, sasl_ssl, consume });
     }
     table(&rows);
+    for Row { clients, plaintext, ssl, sasl_ssl, consume } in rows {
+        let name = format!("reading {} B, {clients} clients", plan.size);
+        figures.add_part(&name, plaintext);
+        figures.add_part(&format!("{name}, over SSL"), ssl);
+        figures.add_part(&format!("{name}, over SASL_SSL"), sasl_ssl);
+        figures.add_ratio(&format!("{name}, to librdkafka"), plaintext.0, consume.0);
+        figures.add_ratio(&format!("{name}, SSL to PLAINTEXT"), ssl.0, plaintext.0);
+    }
     Ok(())
 }
 

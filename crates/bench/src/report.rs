@@ -81,7 +81,7 @@ impl Measured {
         Ok((measured, number("cpu")?))
     }
 
-    fn rate(&self) -> f64 {
+    pub(crate) fn rate(&self) -> f64 {
         self.messages as f64 / self.seconds
     }
 }

@@ -8,11 +8,12 @@ use sluicegate_stack::envoy::instead;
 use sluicegate_stack::kafka::{Kafka, Record, Setup as KafkaSetup, Write};
 use sluicegate_stack::stack::{BridgeConfig, Setup, Stack};
 
+use crate::figures::{Better, Figures};
 use crate::report::opening::Row;
 use crate::report::{rows, say};
 use crate::{Failure, Plan};
 
-pub(crate) async fn run(plan: &Plan) -> Result<(), Failure> {
+pub(crate) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failure> {
     let size = plan.size;
     say(&format!(
         "rows      {CLIENTS} subscribers read {RECORDS} records of {size} bytes each, {ROUNDS} times in turns"
@@ -37,6 +38,10 @@ pub(crate) async fn run(plan: &Plan) -> Result<(), Failure> {
         for (rows, topic, stack, costs) in &mut stacks {
             costs.push(measure(stack, topic, rows.delivered()).await?);
         }
+    }
+    for (rows, _, _, costs) in &stacks {
+        let name = format!("rows, {}: CPU of Envoy and bridge", rows.name());
+        figures.add(&name, "ns", Better::Less, costs.iter().map(|cost| cost.envoy + cost.bridge));
     }
     let row = |(rows, _, _, costs): (Rows, &String, Stack, Vec<Row>)| (rows.name(), Row::median(costs));
     rows::table(&stacks.into_iter().map(row).collect::<Vec<_>>());

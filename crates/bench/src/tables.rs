@@ -12,12 +12,13 @@ use sluicegate_stack::stack::{BridgeConfig, Setup, Stack};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval};
 
+use crate::figures::{Better, Figures};
 use crate::report::tables::{Changes, Snapshots, table};
 use crate::report::{Cpu, Measured, percentiles, say};
 use crate::run::{QUICK_JAVA, part};
 use crate::{Failure, Plan};
 
-pub(crate) async fn run(plan: &Plan) -> Result<(), Failure> {
+pub(crate) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failure> {
     say(&format!("tables    {KEYS} keys of {} B; {SOCKETS} sockets with a table of {SMALL} keys", plan.size));
     allow_many_files()?;
     let java = vec![QUICK_JAVA.to_owned()];
@@ -34,6 +35,15 @@ pub(crate) async fn run(plan: &Plan) -> Result<(), Failure> {
         changes.push(Changes { plain, table: latency(plan, &kafka, &small, true).await? });
     }
     table(&snapshots, &changes);
+    for Snapshots { consumer, first, further, bytes_per_key } in snapshots {
+        figures.add_ratio("table, first client to librdkafka", first.0, consumer.0);
+        figures.add_part("table, further clients", further);
+        figures.add("table: memory of a key", "B", Better::Less, [bytes_per_key]);
+    }
+    for Changes { plain, table } in changes {
+        figures.add_part("changes of a log", plain);
+        figures.add_part("changes of a table", table);
+    }
     Ok(())
 }
 

@@ -14,10 +14,11 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
+use crate::figures::{Better, Figures};
 use crate::report::{percentiles, say};
 use crate::{Failure, Plan};
 
-pub(crate) async fn run(plan: &Plan) -> Result<(), Failure> {
+pub(crate) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failure> {
     say(&format!("waiting   {WAITERS} reads at the ends of {PARTITIONS} partitions of one broker"));
     allow_many_files()?;
     let kafka = Kafka::start_with(KafkaSetup::default()).await?;
@@ -59,6 +60,9 @@ pub(crate) async fn run(plan: &Plan) -> Result<(), Failure> {
         p50 * 1000.0,
         p99 * 1000.0
     ));
+    figures.add("waiting: fetches of Kafka", "1/s", Better::Less, [fetches]);
+    figures.add("waiting: p50 of a new record", "ms", Better::Less, [p50 * 1e3]);
+    figures.add("waiting: p99 of a new record", "ms", Better::Less, [p99 * 1e3]);
     Ok(())
 }
 

@@ -8,12 +8,13 @@ use sluicegate_stack::kafka::{Kafka, Setup as KafkaSetup};
 use sluicegate_stack::process::Process;
 use sluicegate_stack::stack::{BridgeConfig, Setup, Stack};
 
+use crate::figures::Figures;
 use crate::report::say;
 use crate::report::writing::{Row, table};
 use crate::run::{QUICK_JAVA, part};
 use crate::{Failure, Plan};
 
-pub(crate) async fn run(plan: &Plan) -> Result<(), Failure> {
+pub(crate) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failure> {
     let properties = properties(plan);
     let shown: Vec<String> = properties.iter().map(|(name, value)| format!("{name}={value}")).collect();
     say(&format!("writing   to one partition, without keys; {}", shown.join(" ")));
@@ -73,6 +74,13 @@ pub(crate) async fn run(plan: &Plan) -> Result<(), Failure> {
         }
     }
     table(&rows);
+    for Row { size, clients, session, direct_batches, post, direct_post, .. } in rows {
+        let name = format!("writing {size} B, {clients} clients");
+        figures.add_part(&format!("{name}, sessions"), session);
+        figures.add_part(&format!("{name}, HTTP"), post);
+        figures.add_ratio(&format!("{name}, sessions to librdkafka"), session.0, direct_batches.0);
+        figures.add_ratio(&format!("{name}, HTTP to librdkafka"), post.0, direct_post.0);
+    }
     Ok(())
 }
 

@@ -1,0 +1,216 @@
+//! Figures of all runs, which can be saved and compared with those of another version.
+
+use std::path::Path;
+use std::{fmt, fs};
+
+use serde::{Deserialize, Serialize};
+
+use crate::Failure;
+use crate::report::{Cpu, Measured, median};
+
+/// The figures of a benchmark, with what was measured on.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Figures {
+    /// Lines on the command, the machine and the programs.
+    pub(crate) about: Vec<String>,
+    figures: Vec<Figure>,
+}
+
+/// A quantity, once for each run.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Figure {
+    name: String,
+    unit: String,
+    better: Better,
+    values: Vec<f64>,
+}
+
+/// The values that users prefer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Better {
+    Less,
+    More,
+}
+
+impl Figures {
+    pub(crate) fn new(about: Vec<String>) -> Self {
+        Self { about, figures: Vec::new() }
+    }
+
+    /// Adds values to those of this name.
+    pub(crate) fn add(
+        &mut self,
+        name: &str,
+        unit: &str,
+        better: Better,
+        values: impl IntoIterator<Item = f64>,
+    ) {
+        match self.figures.iter_mut().find(|figure| figure.name == name) {
+            Some(figure) => figure.values.extend(values),
+            None => {
+                let (name, unit, values) = (name.to_owned(), unit.to_owned(), values.into_iter().collect());
+                self.figures.push(Figure { name, unit, better, values });
+            }
+        }
+    }
+
+    /// Adds the speed of a part, the CPU of each message in Envoy and bridge, and the latency of requests.
+    pub(crate) fn add_part(&mut self, name: &str, (measured, cpu): (Measured, Cpu)) {
+        self.add(name, "k/s", Better::More, [measured.rate() / 1e3]);
+        let gateway = cpu.envoy + cpu.bridge;
+        if gateway > 0.0 {
+            let each = gateway / measured.messages as f64 * 1e6;
+            self.add(&format!("{name}: CPU of Envoy and bridge"), "µs", Better::Less, [each]);
+        }
+        if let Some((p50, _)) = measured.latency {
+            self.add(&format!("{name}: p50"), "ms", Better::Less, [p50 * 1e3]);
+        }
+    }
+
+    /// Adds the speed of a part as a multiple of a peer's.
+    pub(crate) fn add_ratio(&mut self, name: &str, part: Measured, peer: Measured) {
+        self.add(&format!("{name}: ratio"), "×", Better::More, [part.rate() / peer.rate()]);
+    }
+
+    /// Writes a file that [`Figures::read`] reads.
+    pub(crate) fn save(&self, path: &Path) -> Result<(), Failure> {
+        let mut text = serde_json::to_string_pretty(self)?;
+        text.push('\n');
+        fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()).into())
+    }
+
+    pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
+        let at = |error: &dyn fmt::Display| format!("{}: {error}", path.display());
+        let text = fs::read_to_string(path).map_err(|error| at(&error))?;
+        Ok(serde_json::from_str(&text).map_err(|error| at(&error))?)
+    }
+
+    /// A table of the figures beside those of an earlier benchmark.
+    pub(crate) fn beside(&self, earlier: &Self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (now, before) in self.about.iter().zip(&earlier.about).filter(|(now, before)| now != before) {
+            lines.push(format!("before    {before}"));
+            lines.push(format!("now       {now}"));
+        }
+        lines.push(format!(
+            "{:<72} {:>25} {:>25}   now : before",
+            "medians, from least to greatest", "before", "now"
+        ));
+        for now in &self.figures {
+            let before =
+                earlier.figures.iter().find(|before| before.name == now.name && before.unit == now.unit);
+            let name = format!("{}, {}", now.name, now.unit);
+            lines.push(match before {
+                None => format!("{name:<72} {:>25} {:>25}", "", now.to_string()),
+                Some(before) => {
+                    let ratio = now.median() / before.median();
+                    let (values, verdict) = (before.to_string(), now.verdict(before));
+                    format!("{name:<72} {values:>25} {:>25}   {ratio:>5.2} ×  {verdict}", now.to_string())
+                }
+            });
+        }
+        lines
+    }
+}
+
+impl Figure {
+    fn median(&self) -> f64 {
+        median(self.values.iter().copied())
+    }
+
+    fn range(&self) -> (f64, f64) {
+        let all = self.values.iter().copied();
+        (all.clone().fold(f64::INFINITY, f64::min), all.fold(f64::NEG_INFINITY, f64::max))
+    }
+
+    /// Whether it has changed for users. That is told only if no run of one is among the runs of the other.
+    fn verdict(&self, before: &Self) -> &'static str {
+        if self.values.len().min(before.values.len()) < LEAST_RUNS {
+            return "? (too few runs)";
+        }
+        let ((least, greatest), (least_before, greatest_before)) = (self.range(), before.range());
+        match self.better {
+            _ if least <= greatest_before && least_before <= greatest => "? (within the spread)",
+            Better::More if least > greatest_before => "better",
+            Better::Less if greatest < least_before => "better",
+            Better::More | Better::Less => "worse",
+        }
+    }
+}
+
+impl fmt::Display for Figure {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (least, greatest) = self.range();
+        let digits = |value: f64| match value.abs() {
+            ..10.0 => 2,
+            ..100.0 => 1,
+            _ => 0,
+        };
+        let places = digits(self.median());
+        write!(out, "{:.places$} ({least:.places$}–{greatest:.places$})", self.median())
+    }
+}
+
+/// Runs without which nothing is told. Of the same program, three and three runs are apart in one case of ten, five and five
+/// in one of 126.
+const LEAST_RUNS: usize = 5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn figures(better: Better, values: &[f64]) -> Figures {
+        let mut figures = Figures::new(vec!["machine".to_owned()]);
+        figures.add("reading", "k/s", better, values.iter().copied());
+        figures
+    }
+
+    #[test]
+    fn change_is_told_only_beyond_the_spread() {
+        for (before, now, more, less) in [
+            ([100.0, 101.0, 101.0, 101.0, 102.0], [105.0, 106.0, 106.0, 106.0, 107.0], "better", "worse"),
+            ([105.0, 106.0, 106.0, 106.0, 107.0], [100.0, 101.0, 101.0, 101.0, 102.0], "worse", "better"),
+            (
+                [100.0, 101.0, 101.0, 101.0, 106.0],
+                [105.0, 106.0, 106.0, 106.0, 107.0],
+                "? (within the spread)",
+                "? (within the spread)",
+            ),
+            (
+                [100.0, 101.0, 101.0, 101.0, 102.0],
+                [102.0, 106.0, 106.0, 106.0, 107.0],
+                "? (within the spread)",
+                "? (within the spread)",
+            ),
+            (
+                [90.0, 101.0, 101.0, 101.0, 120.0],
+                [100.0, 101.0, 101.0, 101.0, 102.0],
+                "? (within the spread)",
+                "? (within the spread)",
+            ),
+        ] {
+            for (better, want) in [(Better::More, more), (Better::Less, less)] {
+                let lines = figures(better, &now).beside(&figures(better, &before));
+                assert!(lines.last().is_some_and(|line| line.ends_with(want)), "{lines:#?}");
+            }
+        }
+        let lines = figures(Better::More, &[2.0, 2.0]).beside(&figures(Better::More, &[1.0, 1.0]));
+        assert!(lines.last().is_some_and(|line| line.ends_with("2.00 ×  ? (too few runs)")), "{lines:#?}");
+    }
+
+    #[test]
+    fn figures_are_read_as_they_were_saved() {
+        let path = std::env::temp_dir().join(format!("figures-{}.json", std::process::id()));
+        let mut saved = figures(Better::More, &[1.5, 2.0]);
+        saved.add("reading", "k/s", Better::More, [3.0]);
+        saved.save(&path).unwrap();
+        let lines = Figures::read(&path).unwrap().beside(&saved);
+        fs::remove_file(&path).unwrap();
+        assert!(lines.last().is_some_and(|line| line.contains("2.00 (1.50–3.00)")), "{lines:#?}");
+        let missing = Figures::read(&path).unwrap_err().to_string();
+        assert!(missing.contains("figures-"), "{missing}");
+    }
+}
