@@ -119,9 +119,10 @@ impl Client {
     pub(super) fn grant(&mut self, readable: Option<&Topics>) {
         for (name, topic) in &mut self.topics {
             let rows = readable.and_then(|readable| readable.rows(name)).unwrap_or_else(Rows::none);
-            if std::mem::replace(&mut topic.rows, rows) != topic.rows && self.request.table.is_some() {
-                topic.view = View::new(&self.request.filters, &topic.rows);
-                self.is_lost = true;
+            topic.rows = rows;
+            if self.request.table.is_some() {
+                let view = View::new(&self.request.filters, &topic.rows);
+                self.is_lost |= std::mem::replace(&mut topic.view, view) != view;
             }
         }
     }

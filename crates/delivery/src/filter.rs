@@ -13,13 +13,14 @@ use sluicegate_rights::row::Marks;
 ///
 /// The values of each are sorted, so that a comparison costs little however many there are, and of prefixes only those
 /// are kept that begin with no other one.
-#[derive(Debug, Clone, Default, Hash)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Filters(Vec<RecordFilter>);
 
 impl Filters {
     pub(crate) fn new(mut filters: Vec<RecordFilter>) -> Self {
         for RecordFilter { equals, prefixes, .. } in &mut filters {
             equals.sort_unstable();
+            equals.dedup();
             prefixes.sort_unstable();
             prefixes.dedup_by(|next, kept| next.starts_with(kept));
         }
@@ -32,9 +33,8 @@ impl Filters {
         self
     }
 
-    /// Whether all records with keys match.
-    pub(crate) fn are_all_keys(&self) -> bool {
-        self.0.iter().all(|filter| *filter == RecordFilter::default())
+    pub(crate) fn each(&self) -> impl Iterator<Item = &RecordFilter> {
+        self.0.iter()
     }
 
     /// Whether records of the same key can differ in whether they match.

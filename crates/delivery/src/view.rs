@@ -7,6 +7,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use sluicegate_backend::command::RecordFilter;
 use sluicegate_rights::Rows;
 
 use crate::filter::Filters;
@@ -16,14 +17,14 @@ use crate::filter::Filters;
 pub(crate) struct View(u64);
 
 impl View {
-    /// The same on each bridge of a version.
+    /// The same on each bridge of a version, in whatever order filters and rows are.
     pub(crate) fn new(filters: &Filters, rows: &Rows) -> Self {
-        if rows.is_all() && filters.are_all_keys() {
+        let filters = set(filters.each().filter(|filter| **filter != RecordFilter::default()));
+        let groups = set(rows.groups().map(set));
+        if filters.is_empty() && groups.is_empty() {
             return Self::default();
         }
-        let mut hasher = DefaultHasher::new();
-        (filters, rows).hash(&mut hasher);
-        Self(hasher.finish())
+        Self(hash((filters, groups)))
     }
 
     /// Whether it leaves out some of them.
@@ -42,5 +43,55 @@ impl View {
     /// The topic's id for the one that the client was told; of another view, it is that of no topic.
     pub(crate) fn known(self, told: u128) -> Option<u128> {
         Some(told ^ u128::from(self.0)).filter(|topic_id| *topic_id != 0)
+    }
+}
+
+/// Hashes without order and repetition.
+fn set(members: impl IntoIterator<Item = impl Hash>) -> Vec<u64> {
+    let mut hashes: Vec<u64> = members.into_iter().map(hash).collect();
+    hashes.sort_unstable();
+    hashes.dedup();
+    hashes
+}
+
+fn hash(value: impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use sluicegate_rights::{Pattern, Row, Topics};
+
+    use super::*;
+
+    fn rows(prefixes: &[&str]) -> Rows {
+        let row = |prefix: &&str| (Pattern::Name("t".into()), Some(Row::KeyPrefix((*prefix).into())));
+        prefixes.iter().map(row).collect::<Topics>().rows("t").unwrap()
+    }
+
+    fn filters(filters: &[(&str, &[&'static str])]) -> Filters {
+        let filter = |(header, equals): &(&str, &[&'static str])| RecordFilter {
+            header: Some((*header).to_owned()),
+            equals: equals.iter().map(|value| Bytes::from(*value)).collect(),
+            ..Default::default()
+        };
+        Filters::new(filters.iter().map(filter).collect())
+    }
+
+    /// Claims have no order, and neither have filters.
+    #[test]
+    fn order_and_repetition_make_no_difference() {
+        let view = |row: &[&str], filter: &[(&str, &[&'static str])]| View::new(&filters(filter), &rows(row));
+        let (a, b) = (("a", &["1", "2"][..]), ("b", &["3"][..]));
+        assert_eq!(view(&["x", "y"], &[a, b]), view(&["y", "x", "y"], &[b, ("a", &["2", "1", "2"]), b]));
+        let all = [view(&["x"], &[a]), view(&["y"], &[a]), view(&["x"], &[b]), view(&["x", "y"], &[a, b])];
+        for (number, one) in all.iter().enumerate() {
+            assert!(one.is_part() && !all[..number].contains(one), "{number}");
+        }
+        assert!(!View::new(&Filters::default().with_keys(), &Rows::default()).is_part());
+        assert!(View::new(&Filters::default(), &Rows::none()).is_part());
     }
 }

@@ -5,16 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, join_all};
+use futures_util::future::{BoxFuture, join_all, try_join_all};
 use futures_util::stream::FuturesUnordered;
 use sluicegate_backend::command::Start;
-use sluicegate_backend::{CommandError, Fault, Log};
+use sluicegate_backend::{CommandError, Fault, Log, Version};
 use sluicegate_fair_share::ClientKey;
 use sluicegate_rights::Rows;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::{Wake, grown};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, unanswered};
 use crate::cursors::Cursors;
 use crate::grant::Held;
 use crate::held_keys::HeldKeys;
@@ -151,8 +151,9 @@ impl Subscribe {
         match (Self { sources, ..self.clone() }).resolve(cluster).await {
             Ok(topics) => {
                 let told = self.sources.iter().zip(&topics).filter(|(source, _)| source.topic_id.is_some());
-                let are_known = told.map(|(_, topic)| topic.has_known_id(cluster, self.client));
-                Ok(join_all(are_known).await.into_iter().all(|is_known| is_known).then_some(topics))
+                let known = told.map(|(_, topic)| topic.has_known_id(cluster, self.client));
+                let known: Vec<bool> = try_join_all(known).await?;
+                Ok(known.into_iter().all(|is_known| is_known).then_some(topics))
             }
             Err(CommandError {
                 fault: Fault::Recreated | Fault::OffsetOutOfRange | Fault::NotFound, ..
@@ -192,17 +193,35 @@ impl Source {
 }
 
 impl SubscribedTopic {
-    /// Whether its id is what the cluster says, and not only what the client did.
-    async fn has_known_id(&self, cluster: &Cluster, client: ClientKey) -> bool {
-        let partition = self.partitions.first().map_or(0, |(partition, _)| *partition);
-        let log = Log { topic: &self.topic, partition };
-        let known = match cluster.backend().version(log).topic_id {
-            None => cluster.backend().ask_version(client, log).await.map_or(None, |known| known.topic_id),
-            known => known,
-        };
-        known == self.topic_id
+    /// Whether its id is what the cluster says, and not only what the client did. Without a leader of any partition,
+    /// that is not known for a while.
+    async fn has_known_id(&self, cluster: &Cluster, client: ClientKey) -> Result<bool, CommandError> {
+        let log = |(partition, _): &(i32, i64)| Log { topic: &self.topic, partition: *partition };
+        let begun = Instant::now();
+        loop {
+            let mut versions =
+                self.partitions.iter().map(|partition| cluster.backend().version(log(partition)));
+            // A cluster without ids tells epochs.
+            let known = versions.find(|version| version.topic_id.is_some() || version.leader_epoch.is_some());
+            match (known, self.partitions.first()) {
+                (Some(known), _) => return Ok(known.topic_id == self.topic_id),
+                (None, Some(first)) if begun.elapsed() < ID_TIME => {
+                    let asked = cluster.backend().ask_version(client, log(first)).await?;
+                    if asked == Version::default() {
+                        sleep(ASK_AGAIN).await;
+                    }
+                }
+                (None, _) => return Err(unanswered()),
+            }
+        }
     }
 }
+
+/// The time for which a table waits for a leader that tells its topic's id.
+const ID_TIME: Duration = Duration::from_secs(10);
+
+/// The time between two questions for it.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 /// The shortest pause before a table tries to begin again.
 const PAUSE: Duration = Duration::from_secs(1);
