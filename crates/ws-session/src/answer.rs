@@ -6,8 +6,9 @@
 use prost::Message;
 use sluicegate_protocol::codec::Codec;
 use sluicegate_protocol::control_resp::Control;
-use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_protocol::{CONTROL_PREFIX, Close, PubSubResp, grpc};
+use sluicegate_protocol::wire::number::CONTROL;
+use sluicegate_protocol::wire::{Fields, Value};
+use sluicegate_protocol::{CONTROL_PREFIX, Close, ControlResp, grpc};
 
 use crate::close;
 use crate::frame::{Opcode, server_header};
@@ -150,9 +151,13 @@ impl Answers {
 
     fn control(&mut self, message: &[u8], out: &mut Vec<u8>) -> Result<(), Broken> {
         let broken = Broken("unreadable control message");
-        let answer = PubSubResp::decode(message).map_err(|_| broken)?;
-        let Some(Resp::Control(control)) = answer.resp else { return Err(broken) };
-        match control.control {
+        // The decoder of all answers would be a good part of a gateway's program.
+        let mut fields = Fields::of(message);
+        let Some(Ok((CONTROL, Value::Bytes(control)))) = fields.next() else { return Err(broken) };
+        if fields.any(|field| field.is_err()) {
+            return Err(broken);
+        }
+        match ControlResp::decode(control).map_err(|_| broken)?.control {
             Some(Control::Pong(payload)) => frame(Opcode::Pong, &payload, out),
             Some(Control::Ping(payload)) => frame(Opcode::Ping, &payload, out),
             Some(Control::Close(close)) => self.close(&close, out),
@@ -228,7 +233,8 @@ const MAX_HEADER: usize = 10;
 
 #[cfg(test)]
 mod tests {
-    use sluicegate_protocol::{ControlResp, PongResp};
+    use sluicegate_protocol::pub_sub_resp::Resp;
+    use sluicegate_protocol::{PongResp, PubSubResp};
 
     use super::*;
     #[cfg(target_family = "wasm")]

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use prost::Message as _;
+use prost::encoding::message;
 use sluicegate_protocol::codec::Codec;
 use sluicegate_protocol::control_req::Control;
-use sluicegate_protocol::pub_sub_req::Req;
-use sluicegate_protocol::{Close, ControlReq, PubSubReq, grpc};
+use sluicegate_protocol::wire::number::CONTROL;
+use sluicegate_protocol::{Close, ControlReq, grpc};
 
 use crate::answer::{Answers, Edit};
 use crate::budget::Budget;
@@ -309,13 +309,12 @@ fn request(message: &[u8], to_bridge: &mut Vec<u8>, counts: &mut Counts) -> Resu
     request.refusal().map_or(Ok(()), |refusal| control(Control::Refusal(refusal), to_bridge))
 }
 
-/// Appends a control message.
+/// Appends a control message: a `PubSubReq` with nothing else. The encoder of all commands would be a good part of a
+/// gateway's program.
 pub(crate) fn control(what: Control, to_bridge: &mut Vec<u8>) -> Result<(), SessionError> {
     let control = ControlReq { control: Some(what) };
-    let message = PubSubReq { sequence: 0, req: Some(Req::Control(control)) };
-    begin(message.encoded_len(), to_bridge)?;
-    // Cannot fail: the only error is a full buffer, and a `Vec` grows.
-    let _ = message.encode(to_bridge);
+    begin(message::encoded_len(CONTROL, &control), to_bridge)?;
+    message::encode(CONTROL, &control, to_bridge);
     Ok(())
 }
 

@@ -2,9 +2,11 @@
 
 mod json;
 
+use prost::Message as _;
+use sluicegate_protocol::pub_sub_req::{self, Req};
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
-    CmdEmpty, CmdPing, ControlResp, PongResp, PubSubResp, Refusal, control_resp, pub_sub_req,
+    CmdEmpty, CmdPing, ControlResp, PongResp, PubSubReq, PubSubResp, Refusal, control_resp,
 };
 
 use super::*;
