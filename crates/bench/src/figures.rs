@@ -6,10 +6,10 @@ use std::{fmt, fs};
 use serde::{Deserialize, Serialize};
 
 use crate::Failure;
-use crate::report::{Cpu, Measured, median};
+use crate::report::{Cpu, Measured, median, per_million};
 
-/// The figures of a benchmark, with what was measured on.
-#[derive(Debug, Default, Serialize, Deserialize)]
+/// The figures of a benchmark, with its machine and programs.
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Figures {
     /// Lines on the command, the machine and the programs.
@@ -62,8 +62,12 @@ impl Figures {
         self.add(name, "k/s", Better::More, [measured.rate() / 1e3]);
         let gateway = cpu.envoy + cpu.bridge;
         if gateway > 0.0 {
-            let each = gateway / measured.messages as f64 * 1e6;
-            self.add(&format!("{name}: CPU of Envoy and bridge"), "µs", Better::Less, [each]);
+            self.add(
+                &format!("{name}: CPU of Envoy and bridge"),
+                "µs",
+                Better::Less,
+                [per_million(gateway, measured)],
+            );
         }
         if let Some((p50, _)) = measured.latency {
             self.add(&format!("{name}: p50"), "ms", Better::Less, [p50 * 1e3]);
@@ -132,25 +136,23 @@ impl Figure {
             return "? (too few runs)";
         }
         let ((least, greatest), (least_before, greatest_before)) = (self.range(), before.range());
-        match self.better {
-            _ if least <= greatest_before && least_before <= greatest => "? (within the spread)",
-            Better::More if least > greatest_before => "better",
-            Better::Less if greatest < least_before => "better",
-            Better::More | Better::Less => "worse",
+        if least <= greatest_before && least_before <= greatest {
+            return "? (within the spread)";
         }
+        let direction = if least > greatest_before { Better::More } else { Better::Less };
+        if direction == self.better { "better" } else { "worse" }
     }
 }
 
 impl fmt::Display for Figure {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (least, greatest) = self.range();
-        let digits = |value: f64| match value.abs() {
+        let (median, (least, greatest)) = (self.median(), self.range());
+        let places = match median.abs() {
             ..10.0 => 2,
             ..100.0 => 1,
             _ => 0,
         };
-        let places = digits(self.median());
-        write!(out, "{:.places$} ({least:.places$}–{greatest:.places$})", self.median())
+        write!(out, "{median:.places$} ({least:.places$}–{greatest:.places$})")
     }
 }
 

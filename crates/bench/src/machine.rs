@@ -7,7 +7,7 @@ use sluicegate_stack::tools;
 
 /// Lines on the command, the machine and the programs.
 pub(crate) fn describe() -> Vec<String> {
-    let command = what_to_measure(std::env::args().skip(1));
+    let command = without_files(std::env::args().skip(1));
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let (_, librdkafka) = rdkafka::util::get_rdkafka_version();
     vec![
@@ -23,8 +23,8 @@ pub(crate) fn describe() -> Vec<String> {
     ]
 }
 
-/// The arguments without names of files.
-fn what_to_measure(mut args: impl Iterator<Item = String>) -> Vec<String> {
+/// The arguments without files to save or compare.
+fn without_files(mut args: impl Iterator<Item = String>) -> Vec<String> {
     let mut kept = Vec::new();
     while let Some(arg) = args.next() {
         match arg.split('=').next() {

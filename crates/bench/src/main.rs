@@ -14,7 +14,7 @@
 //! 10. [`tables`]: the newest records of keys, which clients [`hold`]
 //! 11. [`nats`]: clients that [`walk`] a JetStream stream, beside async-nats clients ([`pull`]); and its live delivery
 //! 12. [`report`]: the tables, and their ratios
-//! 13. [`figures`]: what is saved and compared
+//! 13. [`figures`]: the values of all runs, saved and compared
 
 mod commands;
 mod consume;

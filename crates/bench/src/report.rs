@@ -140,7 +140,7 @@ fn line(first: u32, who: &str, (measured, cpu): (Measured, Cpu)) {
     );
 }
 
-fn per_million(cpu: f64, measured: Measured) -> f64 {
+pub(crate) fn per_million(cpu: f64, measured: Measured) -> f64 {
     cpu / (measured.messages as f64 / 1e6)
 }
 

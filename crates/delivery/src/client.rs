@@ -40,7 +40,7 @@ struct Topic {
     partitions: BTreeSet<i32>,
     /// The records that the client is granted.
     rows: Rows,
-    /// Of a table: what filters and rows leave.
+    /// Of a table: the part that filters and rows leave.
     view: View,
 }
 

@@ -1,4 +1,4 @@
-//! Tells apart what filters and rows leave of a topic.
+//! Tells apart the parts of a topic that filters and rows leave.
 //!
 //! A client that comes back with positions has what its filters and rows of that time left of a table. If they are
 //! others now, the positions say nothing: records that it may not see any more stay with it, and those that it may see
@@ -12,7 +12,7 @@ use sluicegate_rights::Rows;
 
 use crate::filter::Filters;
 
-/// What filters and rows leave of a topic; by default, all records with keys.
+/// The part of a topic that filters and rows leave; by default, all records with keys.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct View(u64);
 

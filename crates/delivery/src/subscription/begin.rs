@@ -110,7 +110,7 @@ fn looks_at_headers(subscribe: &Subscribe, held: &Held) -> bool {
         || subscribe.sources.iter().any(|source| rows(source, held).look_at_headers())
 }
 
-/// What is left of the source's topic.
+/// The part of the source's topic that is left.
 fn view(subscribe: &Subscribe, source: &Source, held: &Held) -> View {
     View::new(&subscribe.filters, &rows(source, held))
 }
