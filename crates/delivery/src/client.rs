@@ -118,8 +118,7 @@ impl Client {
     /// Gives the client the records of `readable` topics, and no others.
     pub(super) fn grant(&mut self, readable: Option<&Topics>) {
         for (name, topic) in &mut self.topics {
-            let rows = readable.and_then(|readable| readable.rows(name)).unwrap_or_else(Rows::none);
-            topic.rows = rows;
+            topic.rows = granted(readable, name);
             if self.request.table.is_some() {
                 let view = View::new(&self.request.filters, &topic.rows);
                 self.is_lost |= std::mem::replace(&mut topic.view, view) != view;
@@ -187,6 +186,11 @@ impl Client {
     pub(super) fn counted(&mut self) {
         self.scanned = 0;
     }
+}
+
+/// The records of a topic that a client is granted of `readable` ones.
+pub(super) fn granted(readable: Option<&Topics>, topic: &str) -> Rows {
+    readable.and_then(|readable| readable.rows(topic)).unwrap_or_else(Rows::none)
 }
 
 /// The error of a table whose client has more keys than there is room for.

@@ -14,6 +14,7 @@ use sluicegate_rights::Rows;
 use tokio::time::{Instant, sleep};
 
 use super::{Wake, grown};
+use crate::client::granted;
 use crate::cluster::{Cluster, unanswered};
 use crate::cursors::Cursors;
 use crate::grant::Held;
@@ -116,8 +117,7 @@ fn view(subscribe: &Subscribe, source: &Source, held: &Held) -> View {
 }
 
 fn rows(source: &Source, held: &Held) -> Rows {
-    let rows = held.rights.read.as_ref().and_then(|topics| topics.rows(&source.topic));
-    rows.unwrap_or_else(Rows::none)
+    granted(held.rights.read.as_ref(), &source.topic)
 }
 
 impl Subscribe {
