@@ -16,11 +16,12 @@ use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use bytes::BytesMut;
 pub use frame::{BINARY, CLOSE, FIN, Frame, PING, PONG, TEXT, close, head, masked, request};
 use http::HeaderMap;
 use prost::Message as _;
 use sluicegate_protocol::PubSubResp;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy, sink};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 pub use upgrade::Upgrade;
@@ -36,7 +37,7 @@ pub struct Raw<IO = TcpStream> {
     /// The connection, for other operations.
     pub io: IO,
     /// Received but not consumed.
-    unread: Vec<u8>,
+    unread: BytesMut,
 }
 
 impl Raw {
@@ -81,7 +82,7 @@ impl Raw {
 impl<IO: AsyncRead + AsyncWrite + Unpin> Raw<IO> {
     /// Wraps an open connection.
     pub fn over(io: IO) -> Self {
-        Self { io, unread: Vec::new() }
+        Self { io, unread: BytesMut::new() }
     }
 
     /// Sends an upgrade, and expects it to be accepted.
@@ -145,7 +146,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Raw<IO> {
                 }
             }
         };
-        let head = String::from_utf8(self.unread.drain(..end).collect()).unwrap();
+        let head = String::from_utf8(self.unread.split_to(end).to_vec()).unwrap();
         let mut lines = head.trim_end().split("\r\n");
         let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
         let header = |line: &str| {
@@ -201,7 +202,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Raw<IO> {
         while self.unread.len() < len {
             assert!(self.more("an answer").await, "the end within {len} bytes, behind {:?}", self.unread);
         }
-        self.unread.drain(..len).collect()
+        self.unread.split_to(len).to_vec()
     }
 
     /// Expects a close frame and then the end of the connection; returns the code and reason.
@@ -235,11 +236,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Raw<IO> {
     pub async fn leave(&mut self) {
         // Fails if the server has already closed.
         let _ = self.io.shutdown().await;
-        let _ = within("the end", self.io.read_to_end(&mut self.unread)).await;
+        let _ = within("the end", copy(&mut self.io, &mut sink())).await;
     }
 
     /// Reads once; false at the end.
     async fn more(&mut self, what: &str) -> bool {
+        self.unread.reserve(READ);
         match within(what, self.io.read_buf(&mut self.unread)).await {
             Ok(len) => len > 0,
             // TLS without a close_notify has ended too.
@@ -256,6 +258,8 @@ async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     }
 }
 
+/// The room for a read, in bytes.
+const READ: usize = 64 * 1024;
 const ENDS: [ErrorKind; 2] = [ErrorKind::ConnectionReset, ErrorKind::UnexpectedEof];
 /// Far longer than any step takes on a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -43,7 +43,7 @@ async fn random_reads_of_large_batches_delay_nobody(way: Way) {
     let asked = bench.commands().await - asked;
     let text = format!("{asked} commands, pings {disturbed:?}, undisturbed {undisturbed:?}");
     println!("{text}");
-    assert!(disturbed.p99 < WITHIN, "{text}");
+    assert!(disturbed.p90 < WITHIN, "{text}");
     assert!(attack.try_join_next().is_none(), "an attacker was closed");
 }
 
@@ -87,7 +87,7 @@ async fn filters_that_match_nothing_delay_nobody(way: Way) {
     let seconds = scanned / (SCANNED_A_SECOND * available_parallelism().unwrap().get());
     let text = format!("{scanned} bytes took {took:?}, pings {disturbed:?}, undisturbed {undisturbed:?}");
     println!("{text}");
-    assert!(disturbed.p99 < WITHIN, "{text}");
+    assert!(disturbed.p90 < WITHIN, "{text}");
     // The first second can end as soon as it is used up.
     assert!(took >= Duration::from_secs(seconds as u64 - 1), "{text}");
 }

@@ -87,7 +87,7 @@ impl Witness {
     }
 }
 
-pub(crate) fn percentiles(mut all: Vec<Duration>) -> Percentiles {
+fn percentiles(mut all: Vec<Duration>) -> Percentiles {
     all.sort_unstable();
     Percentiles { p50: all[all.len() / 2 - 1], p99: all[all.len() * 99 / 100 - 1] }
 }
