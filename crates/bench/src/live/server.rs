@@ -119,10 +119,11 @@ impl Server {
         }
     }
 
-    /// Publishes a record. Tells when it was acknowledged, but of JetStream when it was sent: others get it before the
-    /// acknowledgement.
+    /// Publishes a record, and waits for the acknowledgement. Tells when it was sent: NATS delivers before it
+    /// acknowledges.
     pub(super) async fn publish(&self) -> Result<Instant, Failure> {
         let value = value(self.published.fetch_add(1, Ordering::Relaxed));
+        let sent = Instant::now();
         match &self.system {
             System::Sluicegate { topic, producer, .. } => {
                 let record = FutureRecord::<[u8], [u8]>::to(topic).partition(0).payload(&value);
@@ -138,13 +139,9 @@ impl Server {
                 publisher.write_all(&message).await?;
                 pong(&mut publisher).await?;
             }
-            System::JetStream(jetstream) => {
-                let sent = Instant::now();
-                jetstream.publish([value]).await?;
-                return Ok(sent);
-            }
+            System::JetStream(jetstream) => jetstream.publish([value]).await?,
         }
-        Ok(Instant::now())
+        Ok(sent)
     }
 
     /// Publishes records without a pause, and waits until all are acknowledged.
