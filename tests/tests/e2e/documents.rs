@@ -187,6 +187,29 @@ fn every_link_leads_somewhere() {
     }
 }
 
+#[test]
+fn promises_name_tests_that_exist() {
+    let page =
+        fs::read_to_string(tools::workspace().join("docs/explanation/delivery-guarantees.md")).unwrap();
+    let (_, promises) = page.split_once("\n## The test of each promise\n").unwrap();
+    let (mut source, mut tests) = (String::new(), 0);
+    for name in promises.lines().filter_map(|row| row.rsplit_once(" | ")).flat_map(|(_, cell)| quoted(cell)) {
+        if name.ends_with(".rs") {
+            source =
+                fs::read_to_string(tools::workspace().join(name)).unwrap_or_else(|_| panic!("no {name}"));
+        } else {
+            assert!(source.contains(&format!("fn {name}(")), "no test {name}");
+            tests += 1;
+        }
+    }
+    assert!(tests > 30, "{tests} tests");
+}
+
+/// The code in a line.
+fn quoted(line: &str) -> impl Iterator<Item = &str> {
+    line.split('`').skip(1).step_by(2)
+}
+
 /// The texts that readers look for are those of the code.
 #[test]
 fn quoted_texts_are_those_of_the_code() {
@@ -202,10 +225,9 @@ fn quoted_texts_are_those_of_the_code() {
     let sources: String = sources.split("\\\n").map(|part| part.trim_start_matches(' ')).collect();
     let page = fs::read_to_string(tools::workspace().join("docs/how-to/troubleshoot.md")).unwrap();
     let cells = page.lines().filter(|line| line.starts_with("| ")).filter_map(|row| row.split(" | ").next());
-    let quoted = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2));
-    let quoted: Vec<&str> = quoted.filter(|text| !FOREIGN.contains(text)).collect();
-    assert!(quoted.len() > 30, "{quoted:?}");
-    for text in quoted {
+    let texts: Vec<&str> = cells.flat_map(quoted).filter(|text| !FOREIGN.contains(text)).collect();
+    assert!(texts.len() > 30, "{texts:?}");
+    for text in texts {
         for part in text.split('…').map(str::trim) {
             assert!(
                 sources.contains(&part.replace('"', "\\\"")) || sources.contains(part),

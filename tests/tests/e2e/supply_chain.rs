@@ -103,6 +103,48 @@ fn only_commits_of_main_are_released() {
     assert!(!check("origin/side").status.success());
 }
 
+#[test]
+fn everything_published_is_signed() {
+    let jobs = workflow("release")["jobs"].clone();
+    let steps = |job: &str| jobs[job]["steps"].as_array().unwrap().clone();
+    let attest = |job: &str| -> Vec<Value> {
+        let is_attest =
+            |step: &Value| step["uses"].as_str().is_some_and(|uses| uses.starts_with("actions/attest@"));
+        steps(job).into_iter().filter(is_attest).map(|step| step["with"].clone()).collect()
+    };
+    assert_eq!(attest("build")[0]["subject-checksums"], "target/release-artefacts/SHA256SUMS");
+
+    let push = steps("publish").into_iter().find(|step| step["id"] == "push").unwrap();
+    let push = push["run"].as_str().unwrap();
+    let images = push.split_once("for image in ").unwrap().1.split_once(';').unwrap().0;
+    assert_eq!(push.matches("helm push").count(), 1);
+    let pushed: Vec<(String, String)> = images
+        .split(' ')
+        .map(|image| (format!("ghcr.io/sluicegate/{image}"), image))
+        .chain([("ghcr.io/sluicegate/charts/sluicegate".to_owned(), "chart")])
+        .map(|(name, output)| (name, format!("${{{{ steps.push.outputs.{output} }}}}")))
+        .collect();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let signed: Vec<(String, String)> = attest("publish")
+        .iter()
+        .inspect(|with| assert_eq!(with["push-to-registry"], true))
+        .map(|with| (text(&with["subject-name"]), text(&with["subject-digest"])))
+        .collect();
+    assert_eq!(signed, pushed);
+
+    let justfile = fs::read_to_string(tools::workspace().join("justfile")).unwrap();
+    let architectures = justfile.split_once("--architectures ").unwrap().1.split(' ').next().unwrap();
+    let programs = architectures.split(',').flat_map(|architecture| {
+        ["bridge", "cli"].map(|program| format!("sluicegate-{program}-{{0}}-linux-{architecture}.tar.gz"))
+    });
+    let wanted: Vec<String> = programs.chain(["sluicegate_filter-{0}.wasm".to_owned()]).collect();
+    let matrix = jobs["contents"]["strategy"]["matrix"]["include"].as_array().unwrap();
+    let listed: Vec<String> =
+        matrix.iter().map(|row| format!("{}{}", text(&row["name"]), text(&row["end"]))).collect();
+    assert_eq!(listed, wanted);
+    assert!(attest("contents")[0]["sbom-path"].as_str().unwrap().ends_with(".cdx.json"));
+}
+
 /// Whether a job waits for another one.
 fn needs(jobs: &serde_json::Map<String, Value>, job: &Value, other: &str) -> bool {
     let list = match &job["needs"] {
