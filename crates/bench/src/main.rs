@@ -13,11 +13,13 @@
 //! 9. [`live`]: subscriptions, beside nats-server
 //! 10. [`tables`]: the newest records of keys, which clients [`hold`]
 //! 11. [`nats`]: clients that [`walk`] a JetStream stream, beside async-nats clients ([`pull`]); and its live delivery
-//! 12. [`report`]: the tables, and their ratios
-//! 13. [`figures`]: the values of all runs, saved and compared
+//! 12. [`crowd`]: 50,000 sockets, and a bridge that is killed
+//! 13. [`report`]: the tables, and their ratios
+//! 14. [`figures`]: the values of all runs, saved and compared
 
 mod commands;
 mod consume;
+mod crowd;
 mod direct;
 mod figures;
 mod hold;
@@ -115,6 +117,9 @@ struct Plan {
     /// Idle sessions whose memory is measured
     #[arg(long, default_value_t = 2000, value_parser = value_parser!(u32).range(1..))]
     sessions: u32,
+    /// Sockets of the crowd, which is only measured if it is asked for
+    #[arg(long, default_value_t = 50_000, value_parser = value_parser!(u32).range(1..=55_000))]
+    sockets: u32,
     /// How Envoy talks to the bridge
     #[arg(long, value_parser = profile, default_value = "tunnel")]
     profile: Profile,
@@ -135,6 +140,7 @@ enum Only {
     Commands,
     Live,
     Nats,
+    Crowd,
 }
 
 /// The log that all measured processes read.
@@ -199,6 +205,8 @@ enum Part {
     Consume(consume::Args),
     /// Clients of the gateway that take a table
     Hold(hold::Args),
+    /// Clients of the gateway that stay, and come back
+    Crowd(crowd::clients::Args),
     /// async-nats clients that read
     Pull(pull::Args),
     /// Clients of the gateway that write over sessions
@@ -221,6 +229,7 @@ fn main() -> ExitCode {
         Some(Part::Walk(args)) => walk::run(&args),
         Some(Part::Consume(args)) => consume::run(&args),
         Some(Part::Hold(args)) => hold::run(&args),
+        Some(Part::Crowd(args)) => crowd::clients::run(args),
         Some(Part::Pull(args)) => pull::run(&args),
         Some(Part::Produce(args)) => produce::run(&args),
         Some(Part::Post(args)) => post::run(&args),
@@ -289,6 +298,10 @@ async fn measure_once(plan: &Plan, figures: &mut Figures) -> Result<(), Failure>
     if measures(Only::Nats) {
         nats::run(plan, figures).await?;
         live::on_jetstream(plan, figures).await?;
+    }
+    // It takes minutes and gigabytes.
+    if plan.only == Some(Only::Crowd) {
+        crowd::run(plan, figures).await?;
     }
     Ok(())
 }

@@ -1,0 +1,309 @@
+//! Measures 50,000 sockets on one bridge: half of them idle, half subscribed to topics with a record a second each;
+//! and what happens when the bridge is killed.
+//!
+//! 1. [`clients`]: processes full of clients that come back
+//! 2. [`seen`]: what they count
+//! 3. here: the phases
+
+pub(crate) mod clients;
+mod seen;
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::producer::{FutureProducer, FutureRecord};
+use sluicegate_stack::envoy::{self, Envoy};
+use sluicegate_stack::folder::Folder;
+use sluicegate_stack::kafka::Kafka;
+use sluicegate_stack::port::Port;
+use sluicegate_stack::process::allow_many_files;
+use sluicegate_stack::stack::{BridgeConfig, Setup, Stack};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, interval, sleep};
+
+use self::seen::Seen;
+use crate::figures::{Better, Figures};
+use crate::report::say;
+use crate::{Failure, Plan};
+
+pub(crate) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failure> {
+    let sockets = u64::from(plan.sockets);
+    say(&format!(
+        "crowd     {sockets} sockets behind {GATEWAYS} Envoys and one bridge, every second one subscribed to one of {TOPICS} \
+         topics with a record of {VALUE} bytes a second each"
+    ));
+    allow_many_files()?;
+    let mut place = Place::start(plan).await?;
+    let empty = place.usage()?;
+    let start = Instant::now();
+    place.until(sockets, 0, Duration::from_secs(600)).await?;
+    let seconds = start.elapsed().as_secs_f64();
+    say(&format!(
+        "open      {sockets} sockets after {seconds:.1} s, {:.0} a second",
+        sockets as f64 / seconds
+    ));
+    sleep(SETTLE).await;
+    let full = place.usage()?;
+    let each = |of: fn(&Usage) -> u64| of(&full).saturating_sub(of(&empty)) as f64 / sockets as f64 / 1024.0;
+    let (gateways, bridge) = (each(|usage| usage.gateway_bytes), each(|usage| usage.bridge_bytes));
+    say(&format!("memory    Envoy {gateways:.1} KiB, bridge {bridge:.1} KiB for each socket"));
+    figures.add("crowd: Envoy's memory for a socket", "KiB", Better::Less, [gateways]);
+    figures.add("crowd: the bridge's memory for a socket", "KiB", Better::Less, [bridge]);
+
+    place.report().await?;
+    let idle = place.usage()?;
+    sleep(STEADY).await;
+    place.report().await?;
+    say(&format!("idle      {}", place.usage()?.since(&idle, 0)));
+
+    let publisher = place.publish().await?;
+    sleep(SETTLE).await;
+    place.steady("steady", STEADY, figures).await?;
+
+    say("kill      the bridge is killed and starts again");
+    let (before, killed) = (place.usage()?, Instant::now());
+    place.stack.bridge.process.kill();
+    place.stack.bridge.up().await?;
+    let storm = place.until(sockets, sockets, Duration::from_secs(300)).await?;
+    let seconds = killed.elapsed().as_secs_f64();
+    say(&format!(
+        "storm     all are back after {seconds:.1} s, {} attempts failed; p99 of records {:.0} ms; {}",
+        storm.failed.saturating_sub(sockets),
+        storm.within(0.99),
+        place.usage()?.since(&before, 0),
+    ));
+    figures.add("crowd: all are back after a kill", "s", Better::Less, [seconds]);
+    sleep(SETTLE).await;
+    place.steady("after", STEADY, figures).await?;
+    publisher.abort();
+    Ok(())
+}
+
+/// All processes.
+struct Place {
+    kafka: Kafka,
+    topics: Vec<String>,
+    stack: Stack,
+    others: Vec<Envoy>,
+    crowds: Vec<Process>,
+    _folder: Folder,
+}
+
+struct Process {
+    _child: Child,
+    input: ChildStdin,
+    output: Lines<BufReader<ChildStdout>>,
+}
+
+/// The use of all Envoys, and of the bridge.
+#[derive(Debug, Clone, Copy)]
+struct Usage {
+    at: Instant,
+    gateways: Duration,
+    bridge: Duration,
+    gateway_bytes: u64,
+    bridge_bytes: u64,
+}
+
+impl Place {
+    async fn start(plan: &Plan) -> Result<Self, Failure> {
+        let kafka = Kafka::start().await?;
+        let mut topics = Vec::new();
+        for _ in 0..TOPICS {
+            topics.push(kafka.topic("crowd", 1, &[("message.timestamp.type", "LogAppendTime")]).await?);
+        }
+        let settings = "[limits]\nmax_sessions = 100000\n".to_owned();
+        let setup = Setup {
+            concurrency: 1,
+            bridge: BridgeConfig::Cluster { bootstrap: kafka.bootstrap(), settings },
+            ..Setup::new(plan.profile, kafka.bootstrap())
+        };
+        let mut stack = Stack::start(setup).await?;
+        stack.ready_within(Duration::from_secs(30)).await?;
+        let folder = Folder::new("crowd")?;
+        let mut others = Vec::new();
+        for number in 1..GATEWAYS {
+            let setup = envoy::Setup {
+                profile: plan.profile,
+                gateway: Port::pick()?,
+                bridge: stack.bridge.grpc(),
+                bridge_admin: stack.bridge.admin(),
+                program: None,
+                concurrency: 1,
+                edits: Vec::new(),
+            };
+            let folder = folder.path().join(number.to_string());
+            std::fs::create_dir(&folder)?;
+            others.push(Envoy::start(setup, &folder).await?);
+        }
+        let mut crowds = Vec::new();
+        let gateways = std::iter::once(stack.gateway()).chain(others.iter().map(Envoy::gateway));
+        for (number, gateway) in (0..GATEWAYS).zip(gateways) {
+            let mut command = Command::new(std::env::current_exe()?);
+            command.arg("crowd").args(["--gateway", &gateway.to_string(), "--number", &number.to_string()]);
+            // The first ones have what is left of a division.
+            let sockets = (plan.sockets + GATEWAYS - 1 - number) / GATEWAYS;
+            command.args(["--sockets", &sockets.to_string(), "--topics", &topics.join(",")]);
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+            let mut child = command.spawn()?;
+            let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
+                return Err("a process of clients has no pipes".into());
+            };
+            crowds.push(Process { _child: child, input, output: BufReader::new(output).lines() });
+        }
+        Ok(Self { kafka, topics, stack, others, crowds, _folder: folder })
+    }
+
+    /// Writes to all topics in turns, once the producer knows them all.
+    async fn publish(&self) -> Result<JoinHandle<()>, Failure> {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", self.kafka.bootstrap()).set("linger.ms", "0");
+        let producer: FutureProducer = config.create()?;
+        let topics = self.topics.clone();
+        for topic in &topics {
+            producer
+                .send_result(record(topic))
+                .map_err(|(error, _)| error)?
+                .await?
+                .map_err(|(error, _)| error)?;
+        }
+        Ok(tokio::spawn(async move {
+            let mut ticks = interval(Duration::from_secs(1) / TOPICS);
+            for topic in topics.iter().cycle() {
+                ticks.tick().await;
+                // What is not written is not delivered, either.
+                drop(producer.send_result(record(topic)));
+            }
+        }))
+    }
+
+    /// What all clients have seen since the last report.
+    async fn report(&mut self) -> Result<Seen, Failure> {
+        let mut sum = Seen::default();
+        for Process { input, output, .. } in &mut self.crowds {
+            input.write_all(b"\n").await?;
+            let line = output.next_line().await?.ok_or("a process of clients has ended")?;
+            sum.add(&serde_json::from_str(&line)?);
+        }
+        Ok(sum)
+    }
+
+    /// Waits until so many sockets are open, and so many have ended or failed; what was seen meanwhile.
+    async fn until(&mut self, sockets: u64, failed: u64, within: Duration) -> Result<Seen, Failure> {
+        let start = Instant::now();
+        let mut all = Seen::default();
+        loop {
+            let now = self.report().await?;
+            let open = now.open;
+            all.open = 0;
+            all.add(&now);
+            if open == sockets && all.failed >= failed {
+                return Ok(all);
+            }
+            if start.elapsed() > within {
+                return Err(
+                    format!("{open} of {sockets} sockets are open after {} s", within.as_secs()).into()
+                );
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Delivery for this time. A record's way begins when Kafka has written it.
+    async fn steady(&mut self, name: &str, time: Duration, figures: &mut Figures) -> Result<(), Failure> {
+        self.report().await?;
+        let before = self.usage()?;
+        sleep(time).await;
+        let seen = self.report().await?;
+        let (p50, p99) = (seen.within(0.5), seen.within(0.99));
+        let used = self.usage()?.since(&before, seen.delivered);
+        say(&format!(
+            "{name:<9} {:.0} deliveries/s, p50 {p50:.1} ms, p99 {p99:.1} ms, {} lost, {} repeated; {used}",
+            seen.delivered as f64 / time.as_secs_f64(),
+            seen.lost,
+            seen.repeated,
+        ));
+        for (name, unit, value) in [
+            (format!("crowd {name}: p50"), "ms", p50),
+            (format!("crowd {name}: p99"), "ms", p99),
+            (format!("crowd {name}: CPU of a delivery, with all pings"), "µs", used.each()),
+        ] {
+            figures.add(&name, unit, Better::Less, [value]);
+        }
+        if seen.lost + seen.repeated > 0 {
+            return Err(format!("{} records were lost, and {} repeated", seen.lost, seen.repeated).into());
+        }
+        Ok(())
+    }
+
+    fn usage(&self) -> Result<Usage, Failure> {
+        let bridge = self.stack.bridge.process.usage()?;
+        let mut sum = Usage {
+            at: Instant::now(),
+            gateways: Duration::ZERO,
+            bridge: bridge.cpu,
+            gateway_bytes: 0,
+            bridge_bytes: bridge.resident_bytes,
+        };
+        for envoy in std::iter::once(self.stack.envoy()).chain(&self.others) {
+            let usage = envoy.process.usage()?;
+            sum.gateways += usage.cpu;
+            sum.gateway_bytes += usage.resident_bytes;
+        }
+        Ok(sum)
+    }
+}
+
+fn record(topic: &str) -> FutureRecord<'_, [u8], [u8]> {
+    FutureRecord::to(topic).partition(0).payload(&[b'x'; VALUE])
+}
+
+/// CPU of a while.
+struct Used {
+    seconds: f64,
+    gateways: f64,
+    bridge: f64,
+    deliveries: u64,
+}
+
+impl Usage {
+    fn since(&self, before: &Self, deliveries: u64) -> Used {
+        Used {
+            seconds: self.at.duration_since(before.at).as_secs_f64(),
+            gateways: self.gateways.saturating_sub(before.gateways).as_secs_f64(),
+            // A bridge that was started meanwhile begins at zero.
+            bridge: self.bridge.checked_sub(before.bridge).unwrap_or(self.bridge).as_secs_f64(),
+            deliveries,
+        }
+    }
+}
+
+impl Used {
+    /// Of each delivery, in microseconds.
+    fn each(&self) -> f64 {
+        (self.gateways + self.bridge) / self.deliveries as f64 * 1e6
+    }
+}
+
+impl std::fmt::Display for Used {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let [gateways, bridge] = [self.gateways, self.bridge].map(|cpu| cpu / self.seconds * 100.0);
+        write!(f, "Envoys {gateways:.1} %, bridge {bridge:.1} % of a core")?;
+        if self.deliveries > 0 {
+            write!(f, ", {:.1} µs a delivery", self.each())?;
+        }
+        Ok(())
+    }
+}
+
+/// Envoys, each with a process of clients: a process has 20,000 files at most on many systems.
+const GATEWAYS: u32 = 3;
+const TOPICS: u32 = 500;
+/// Bytes of a record.
+const VALUE: usize = 100;
+/// The time after which what a change has caused is over.
+const SETTLE: Duration = Duration::from_secs(10);
+const STEADY: Duration = Duration::from_secs(60);
