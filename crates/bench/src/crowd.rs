@@ -53,15 +53,13 @@ pub(crate) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failur
     figures.add("crowd: Envoy's memory for a socket", "KiB", Better::Less, [gateways]);
     figures.add("crowd: the bridge's memory for a socket", "KiB", Better::Less, [bridge]);
 
-    place.report().await?;
     let idle = place.usage()?;
     sleep(STEADY).await;
-    place.report().await?;
-    say(&format!("idle      {}", place.usage()?.since(&idle, 0)));
+    say(&format!("idle      {}", place.usage()?.since(&idle)));
 
     let publisher = place.publish().await?;
     sleep(SETTLE).await;
-    place.steady("steady", STEADY, figures).await?;
+    place.steady("steady", figures).await?;
 
     say("kill      the bridge is killed and starts again");
     let (before, killed) = (place.usage()?, Instant::now());
@@ -73,11 +71,11 @@ pub(crate) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failur
         "storm     all are back after {seconds:.1} s, {} attempts failed; p99 of records {:.0} ms; {}",
         storm.failed.saturating_sub(sockets),
         storm.within(0.99),
-        place.usage()?.since(&before, 0),
+        place.usage()?.since(&before),
     ));
     figures.add("crowd: all are back after a kill", "s", Better::Less, [seconds]);
     sleep(SETTLE).await;
-    place.steady("after", STEADY, figures).await?;
+    place.steady("after", figures).await?;
     publisher.abort();
     Ok(())
 }
@@ -174,13 +172,13 @@ impl Place {
             let mut ticks = interval(Duration::from_secs(1) / TOPICS);
             for topic in topics.iter().cycle() {
                 ticks.tick().await;
-                // What is not written is not delivered, either.
+                // A record that is not written is not delivered, either.
                 drop(producer.send_result(record(topic)));
             }
         }))
     }
 
-    /// What all clients have seen since the last report.
+    /// Counts of all clients since the last report. A record that was lost or came twice is an error.
     async fn report(&mut self) -> Result<Seen, Failure> {
         let mut sum = Seen::default();
         for Process { input, output, .. } in &mut self.crowds {
@@ -188,10 +186,13 @@ impl Place {
             let line = output.next_line().await?.ok_or("a process of clients has ended")?;
             sum.add(&serde_json::from_str(&line)?);
         }
+        if sum.lost + sum.repeated > 0 {
+            return Err(format!("{} records were lost, and {} repeated", sum.lost, sum.repeated).into());
+        }
         Ok(sum)
     }
 
-    /// Waits until so many sockets are open, and so many have ended or failed; what was seen meanwhile.
+    /// Waits until so many sockets are open, and so many have ended or failed; gives the counts meanwhile.
     async fn until(&mut self, sockets: u64, failed: u64, within: Duration) -> Result<Seen, Failure> {
         let start = Instant::now();
         let mut all = Seen::default();
@@ -212,29 +213,25 @@ impl Place {
         }
     }
 
-    /// Delivery for this time. A record's way begins when Kafka has written it.
-    async fn steady(&mut self, name: &str, time: Duration, figures: &mut Figures) -> Result<(), Failure> {
+    /// Delivery for a while. A record's way begins when Kafka has written it.
+    async fn steady(&mut self, name: &str, figures: &mut Figures) -> Result<(), Failure> {
         self.report().await?;
         let before = self.usage()?;
-        sleep(time).await;
+        sleep(STEADY).await;
         let seen = self.report().await?;
         let (p50, p99) = (seen.within(0.5), seen.within(0.99));
-        let used = self.usage()?.since(&before, seen.delivered);
+        let used = self.usage()?.since(&before);
+        let each = (used.gateways + used.bridge) / seen.delivered as f64 * 1e6;
         say(&format!(
-            "{name:<9} {:.0} deliveries/s, p50 {p50:.1} ms, p99 {p99:.1} ms, {} lost, {} repeated; {used}",
-            seen.delivered as f64 / time.as_secs_f64(),
-            seen.lost,
-            seen.repeated,
+            "{name:<9} {:.0} deliveries/s, p50 {p50:.1} ms, p99 {p99:.1} ms; {used}, {each:.1} µs a delivery",
+            seen.delivered as f64 / STEADY.as_secs_f64(),
         ));
         for (name, unit, value) in [
             (format!("crowd {name}: p50"), "ms", p50),
             (format!("crowd {name}: p99"), "ms", p99),
-            (format!("crowd {name}: CPU of a delivery, with all pings"), "µs", used.each()),
+            (format!("crowd {name}: CPU of a delivery, with all pings"), "µs", each),
         ] {
             figures.add(&name, unit, Better::Less, [value]);
-        }
-        if seen.lost + seen.repeated > 0 {
-            return Err(format!("{} records were lost, and {} repeated", seen.lost, seen.repeated).into());
         }
         Ok(())
     }
@@ -261,41 +258,28 @@ fn record(topic: &str) -> FutureRecord<'_, [u8], [u8]> {
     FutureRecord::to(topic).partition(0).payload(&[b'x'; VALUE])
 }
 
-/// CPU of a while.
+/// CPU of a while, in seconds.
 struct Used {
     seconds: f64,
     gateways: f64,
     bridge: f64,
-    deliveries: u64,
 }
 
 impl Usage {
-    fn since(&self, before: &Self, deliveries: u64) -> Used {
+    fn since(&self, before: &Self) -> Used {
         Used {
             seconds: self.at.duration_since(before.at).as_secs_f64(),
             gateways: self.gateways.saturating_sub(before.gateways).as_secs_f64(),
             // A bridge that was started meanwhile begins at zero.
             bridge: self.bridge.checked_sub(before.bridge).unwrap_or(self.bridge).as_secs_f64(),
-            deliveries,
         }
-    }
-}
-
-impl Used {
-    /// Of each delivery, in microseconds.
-    fn each(&self) -> f64 {
-        (self.gateways + self.bridge) / self.deliveries as f64 * 1e6
     }
 }
 
 impl std::fmt::Display for Used {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let [gateways, bridge] = [self.gateways, self.bridge].map(|cpu| cpu / self.seconds * 100.0);
-        write!(f, "Envoys {gateways:.1} %, bridge {bridge:.1} % of a core")?;
-        if self.deliveries > 0 {
-            write!(f, ", {:.1} µs a delivery", self.each())?;
-        }
-        Ok(())
+        write!(f, "Envoys {gateways:.1} %, bridge {bridge:.1} % of a core")
     }
 }
 
@@ -304,6 +288,6 @@ const GATEWAYS: u32 = 3;
 const TOPICS: u32 = 500;
 /// Bytes of a record.
 const VALUE: usize = 100;
-/// The time after which what a change has caused is over.
+/// Time for the effects of a change to pass.
 const SETTLE: Duration = Duration::from_secs(10);
 const STEADY: Duration = Duration::from_secs(60);

@@ -66,10 +66,8 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
 /// Keeps a socket open. After an end it waits as the browser client does: up to a second, and twice that after each
 /// failure, up to 30 s.
 async fn stay(crowd: Arc<Crowd>, number: u32) {
-    let topic = number.checked_rem(2).filter(|odd| *odd == 1).and_then(|_| {
-        let at = usize::try_from(number / 2).ok()?.checked_rem(crowd.args.topics.len())?;
-        crowd.args.topics.get(at).cloned()
-    });
+    let mut topics = crowd.args.topics.iter().cycle();
+    let topic = if number % 2 == 1 { topics.nth(number as usize / 2).cloned() } else { None };
     let mut client = Client { crowd, number, topic, next: None };
     let mut wait = 1.0_f64;
     loop {

@@ -37,7 +37,7 @@ impl Seen {
         self.delivered += 1;
     }
 
-    /// What was counted until now. What is still true stays.
+    /// Counts until now, which begin again at zero; open sockets stay.
     pub(super) fn take(&mut self) -> Self {
         let open = self.open;
         std::mem::replace(self, Self { open, ..Self::default() })
