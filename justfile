@@ -32,8 +32,21 @@ test: wasm sdk-guest web _browser _demo-programs
     npm test --silent -w sluicegate -w browser-tests -w login
     cargo build --workspace --bins
     cargo test --workspace --no-fail-fast
+    just _simulation test -- --nocapture
     just older-kafka
     just unit-on-wasm32
+
+# run COUNT schedules of the simulation from SEED on, and tell which break a promise; `1 SEED --trace` prints the events of one
+simulate *args:
+    just _simulation run -- "$@"
+
+# Tokio repeats what it draws by chance only with this flag, so the simulation has a folder of its own.
+_simulation command *args:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    library={{ quote(justfile_directory() / "target/tools/librdkafka") }}
+    export RUSTFLAGS='--cfg tokio_unstable' PKG_CONFIG="$library/pkg-config" LD_LIBRARY_PATH="$library"
+    cargo "$1" --profile simulation --target-dir target/simulation -p sluicegate-simulation --no-default-features --features shared-librdkafka "${@:2}"
 
 # what a change must pass
 ci: lint doc test

@@ -8,6 +8,8 @@ use bytes::Bytes;
 /// that needs it, and shared by all.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Description {
+    /// Distinguishes the topic from others of the same name; None: it is not known.
+    pub topic_id: Option<u128>,
     /// In the order of their numbers.
     pub partitions: Vec<Partition>,
     /// A `TopicMetadata`.
@@ -20,8 +22,14 @@ pub struct Description {
 
 impl Description {
     /// A description that is not encoded yet.
-    pub fn new(partitions: Vec<Partition>) -> Self {
-        Self { partitions, protobuf: OnceLock::new(), json: OnceLock::new(), document: OnceLock::new() }
+    pub fn new(topic_id: Option<u128>, partitions: Vec<Partition>) -> Self {
+        Self {
+            topic_id,
+            partitions,
+            protobuf: OnceLock::new(),
+            json: OnceLock::new(),
+            document: OnceLock::new(),
+        }
     }
 }
 

@@ -27,5 +27,7 @@ mod server;
 mod session;
 #[cfg(test)]
 mod shared_limits;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use self::bridge::{Bridge, StartError, connect};

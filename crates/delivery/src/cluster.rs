@@ -394,6 +394,7 @@ impl Cluster {
             }
         };
         tokio::select! {
+            biased;
             _ = join(parts.backend.ready(PREPARE_TIMEOUT), writes) => {}
             () = parts.replaced.cancelled() => {}
             () = self.drain.begun() => {}

@@ -25,8 +25,14 @@ pub(super) struct Cursor {
     /// The log's end as last known; −1 if unknown.
     pub(super) end: i64,
     pub(super) state: State,
-    /// The epoch of the leader that the records before it are from. None: nothing was read yet, or it is not known.
+    /// The epoch of the leader that the records before `read_to` are from. None: nothing was read yet, or it is not
+    /// known.
     epoch: Option<i32>,
+    /// The epoch that was known when it was read last. A bridge can know an earlier leader than the one whose records a
+    /// client has that comes from another bridge.
+    asked: Option<i32>,
+    /// The offset up to which the log was read. Records that are skipped after it can be from any leader.
+    read_to: i64,
     told: Told,
     /// Whether the position has moved past records since the client was told of it last.
     pub(super) has_moved: bool,
@@ -166,6 +172,8 @@ impl Cursor {
             end: -1,
             state: State::Ready,
             epoch: None,
+            asked: None,
+            read_to: next,
             told: Told::Behind,
             has_moved: false,
             outage: None,
@@ -207,7 +215,7 @@ impl Cursor {
     pub(super) fn handle(&mut self, event: Event, client: &mut Client, now: Moment) -> Option<Next> {
         let next = match (self.state, event) {
             (State::Ready | State::Unasked, Event::Turn { fetch, version, recent }) => {
-                self.read(fetch, version.leader_epoch, recent, client, now)
+                self.read(fetch, version, recent, client, now)
             }
             (State::Asking, Event::Answered(answer, version)) => self.answered(answer, version, client, now),
             (State::Verifying { leader }, Event::Answered(answer, version)) => {
@@ -258,7 +266,9 @@ impl Cursor {
             (Some(before), Some(leader)) if before != leader => return (None, Next::FirstTurn),
             // The leader of these records is not known. They are read again when it is.
             (Some(_), None) => return (None, Next::Ask(Question::TopicId)),
-            (_, _) => {}
+            // Their leader can be an earlier one than that.
+            (None, leader) if leader != self.asked => return (None, Next::FirstTurn),
+            (_, leader) => self.epoch = leader,
         }
         if let Some(outage) = self.outage.take() {
             self.told = Told::Behind;
@@ -269,6 +279,7 @@ impl Cursor {
         let moves = next_offset > self.next;
         self.has_moved |= moves;
         self.next = next_offset.max(self.next);
+        self.read_to = self.next;
         if moves && self.told == Told::Blocked {
             self.told = Told::AtEnd;
         }
@@ -304,7 +315,7 @@ impl Cursor {
     fn read(
         &mut self,
         fetch: Fetch,
-        leader: Option<i32>,
+        version: Version,
         recent: Option<Fetched>,
         client: &mut Client,
         now: Moment,
@@ -315,13 +326,18 @@ impl Cursor {
             // Removals that the client does not know can be forgotten by now.
             return lose(client);
         }
+        if client.is_other_topic(&self.topic, version.topic_id) {
+            // Its epochs mean nothing here.
+            return Next::Ask(Question::TopicId);
+        }
+        let leader = version.leader_epoch;
         if let (Some(epoch), Some(leader)) = (self.epoch, leader)
             && epoch != leader
         {
             // An election can lose records before the cursor, and put others in their place.
             return Next::Ask(Question::EndOfEpoch { epoch, leader });
         }
-        self.epoch = self.epoch.or(leader);
+        self.asked = leader;
         recent.map_or(Next::Ask(Question::Records(fetch)), Next::Hold)
     }
 
@@ -356,8 +372,12 @@ impl Cursor {
         client: &mut Client,
         now: Moment,
     ) -> Next {
+        if client.is_other_topic(&self.topic, version.topic_id) {
+            // The answer can be about that one.
+            return Next::Ask(Question::TopicId);
+        }
         match answer {
-            Answer::EndOfEpoch(Ok(Some(end))) if end < self.next.max(self.seen) => {
+            Answer::EndOfEpoch(Ok(Some(end))) if end < self.read_to.max(self.seen) => {
                 Next::Ask(Question::Ends(lost(end)))
             }
             Answer::EndOfEpoch(Err(error))

@@ -97,8 +97,13 @@ impl Cursors {
         }
     }
 
-    /// Adds cursors for those of a topic's `partitions` that are new.
-    pub(super) fn grow(&mut self, topic: &Arc<str>, partitions: &[i32]) {
+    /// Adds cursors for those of a topic's `partitions` that are new. They are those of the topic with this id; None: it
+    /// is not known.
+    pub(super) fn grow(&mut self, topic: &Arc<str>, topic_id: Option<u128>, partitions: &[i32]) {
+        if self.client.is_other_topic(topic, topic_id) {
+            // One that was there before, or that the reads will tell of.
+            return;
+        }
         let Some(grown) = self.client.growth(topic, partitions) else { return };
         if self.cursors.len().saturating_add(grown.partitions.len()) <= MAX_PARTITIONS {
             return self.add(vec![grown]);

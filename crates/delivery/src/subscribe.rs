@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sluicegate_backend::command::Start;
-use sluicegate_backend::{CommandError, Fault, LOG_END, ListedOffset, Log, System};
+use sluicegate_backend::{CommandError, Description, Fault, LOG_END, ListedOffset, Log, System};
 use sluicegate_fair_share as fair_share;
 use sluicegate_protocol::error_code::{INVALID_REQUEST, UNKNOWN_TOPIC_OR_PARTITION};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -110,13 +110,9 @@ impl Source {
         max: usize,
         until: Instant,
     ) -> Result<SubscribedTopic, CommandError> {
-        let existing = cluster.describe(client, &self.topic).await?;
+        let existing = self.describe((cluster, client)).await?;
+        let described_id = existing.topic_id;
         let existing: Vec<i32> = existing.partitions.iter().map(|partition| partition.partition).collect();
-        let named = self.partitions.iter().chain(self.next.keys());
-        if let Some(missing) = named.copied().find(|partition| !existing.contains(partition)) {
-            let message = format!("topic {} has no partition {missing}", escape_for_message(&self.topic));
-            return Err(CommandError::new(Fault::NotFound, UNKNOWN_TOPIC_OR_PARTITION, message));
-        }
         let partitions = if self.partitions.is_empty() { existing } else { self.partitions.clone() };
         if partitions.len() > max {
             return Err(too_many_partitions());
@@ -145,12 +141,52 @@ impl Source {
         unknown.retain(|(_, timestamp)| *timestamp != LOG_END);
         let found = self.list((cluster, client), &unknown, committed, until).await?;
         begins.extend(at_end.into_iter().chain(found.into_iter().filter(|(_, offset)| *offset >= 0)));
-        let topic_id = self.current_id((cluster, client), begins.keys().copied()).await?;
+        // Partitions and id are those of the same topic. If it is another one by now, the reads will tell.
+        let topic_id = match described_id {
+            Some(id) => Some(id),
+            None => self.current_id((cluster, client), begins.keys().copied()).await?,
+        };
         let partitions = begins.into_iter().collect();
         Ok(SubscribedTopic { topic: Arc::clone(&self.topic), topic_id, partitions })
     }
 
-    /// The topic's id.
+    /// The description of the topic.
+    ///
+    /// # Errors
+    /// It is not there, has not all partitions that the client names, or is not the topic that the client knows.
+    async fn describe(
+        &self,
+        (cluster, client): (&Cluster, fair_share::ClientKey),
+    ) -> Result<Arc<Description>, CommandError> {
+        let known = cluster.describe(client, &self.topic).await?;
+        let is_it = !self.is_other(known.topic_id) && self.missing_in(&known).is_none();
+        let (false, Some(first)) = (is_it, known.partitions.first()) else { return Ok(known) };
+        // The client can have heard of a new topic, or of new partitions, before this bridge has.
+        cluster.backend().ask_version(client, self.log(first.partition)).await?;
+        let known = cluster.describe(client, &self.topic).await?;
+        if self.is_other(known.topic_id) {
+            return Err(recreated(cluster.system, &self.topic));
+        }
+        match self.missing_in(&known) {
+            None => Ok(known),
+            Some(missing) => {
+                let message = format!("topic {} has no partition {missing}", escape_for_message(&self.topic));
+                Err(CommandError::new(Fault::NotFound, UNKNOWN_TOPIC_OR_PARTITION, message))
+            }
+        }
+    }
+
+    /// A partition that the client names and the topic does not have.
+    fn missing_in(&self, description: &Description) -> Option<i32> {
+        let has = |number: i32| description.partitions.iter().any(|partition| partition.partition == number);
+        self.partitions.iter().chain(self.next.keys()).copied().find(|number| !has(*number))
+    }
+
+    fn is_other(&self, id: Option<u128>) -> bool {
+        self.topic_id.zip(id).is_some_and(|(own, id)| own != id)
+    }
+
+    /// The topic's id, if its description does not tell.
     ///
     /// # Errors
     /// It is not the one that the client knows.
@@ -165,17 +201,12 @@ impl Source {
         else {
             return Ok(self.topic_id);
         };
-        let is_other = |id| self.topic_id.is_some_and(|own| own != id);
-        if !is_other(known) {
+        if !self.is_other(Some(known)) {
             return Ok(Some(known));
         }
         // The client can have heard of a new topic before this bridge has.
         let now = backend.ask_version(client, self.log(partition)).await?.topic_id;
-        if now.is_some_and(is_other) {
-            Err(recreated(cluster.system, &self.topic))
-        } else {
-            Ok(self.topic_id)
-        }
+        if self.is_other(now) { Err(recreated(cluster.system, &self.topic)) } else { Ok(self.topic_id) }
     }
 
     /// Checks that offsets are not after the ends of their logs. Offsets to resume from are not checked: the client can

@@ -288,7 +288,8 @@ impl Subscription {
             }
             Wake::Grown(topic, mut watched) => {
                 let known = self.partitions();
-                self.cursors.grow(&topic, &watched.borrow_and_update());
+                let Partitions { topic_id, numbers } = watched.borrow_and_update().clone();
+                self.cursors.grow(&topic, topic_id, &numbers);
                 self.progress.add(self.cursors.all().iter().skip(known).map(Cursor::position));
                 self.waits.push(grown(topic, watched).boxed());
             }

@@ -35,9 +35,9 @@ impl Descriptions {
         let mut kept = self.0.lock();
         let known = kept.remove(name);
         let description = match known {
-            // The same value is compared at once, an equal one by its partitions.
+            // The same value is compared at once, an equal one by its id and partitions.
             Some(known) if known.of == topic => known.description,
-            _ => Arc::new(Description::new(topic.partitions.iter().map(partition).collect())),
+            _ => Arc::new(Description::new(topic.id, topic.partitions.iter().map(partition).collect())),
         };
         kept.put(name, topic, Arc::clone(&description));
         description
@@ -97,7 +97,7 @@ mod tests {
             leader: Some(leader),
             replicas: [sluicegate_reader::Replica { broker: leader, in_sync: true }].into(),
         };
-        Arc::new(Topic { partitions: (0..).take(partitions).map(partition).collect() })
+        Arc::new(Topic { id: None, partitions: (0..).take(partitions).map(partition).collect() })
     }
 
     #[test]

@@ -204,7 +204,7 @@ impl Backend for Nats {
             self.ask_version(source, Log::of_stream(topic)).await?;
             // Servers have names and no numbers.
             let partition = Partition { partition: 0, leader: None, replicas: Vec::new() };
-            Ok(Arc::new(Description::new(vec![partition])))
+            Ok(Arc::new(Description::new(None, vec![partition])))
         }
         .boxed()
     }

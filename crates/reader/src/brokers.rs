@@ -1,6 +1,6 @@
 //! The brokers of a cluster and its metadata, which one caller requests on behalf of all.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ use crate::topic_partition::TopicPartition;
 pub(crate) struct Brokers {
     config: Arc<Config>,
     /// Brokers of the configuration, of the last metadata, and at most [`MAX_AWAITED`] others that failed.
-    by_address: Mutex<HashMap<Address, Arc<Broker>>>,
+    by_address: Mutex<BTreeMap<Address, Arc<Broker>>>,
     metadata: Mutex<MetadataCache>,
     /// The topics of the next request, or `None` for the brokers alone.
     lookups: Arc<Batches<Option<String>, Option<ReadError>>>,
@@ -380,9 +380,11 @@ impl Brokers {
         });
     }
 
-    /// Connected brokers first, failed ones last.
-    fn best_first(&self, addresses: &HashSet<Address>) -> Vec<Arc<Broker>> {
+    /// Connected brokers first, failed ones last; among equals by chance, so that no broker has the requests of all
+    /// bridges.
+    fn best_first(&self, addresses: &BTreeSet<Address>) -> Vec<Arc<Broker>> {
         let mut brokers: Vec<Arc<Broker>> = addresses.iter().map(|address| self.at(address)).collect();
+        fastrand::shuffle(&mut brokers);
         brokers.sort_by_cached_key(|broker| (broker.has_failed(), !broker.is_connected()));
         brokers
     }

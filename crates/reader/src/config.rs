@@ -21,6 +21,7 @@ use sluicegate_records::Limits;
 use tokio::time::Instant;
 
 use crate::address::{Address, AddressFamily};
+use crate::network::Network;
 use crate::observer::Observer;
 use crate::sasl::Sasl;
 use crate::security_protocol::SecurityProtocol;
@@ -88,6 +89,8 @@ pub struct Config {
     /// The cluster's name in log lines; empty if it has none.
     pub(crate) name: String,
     pub(crate) observer: Option<Arc<dyn Observer>>,
+    /// None: TCP.
+    pub(crate) network: Option<Arc<dyn Network>>,
     /// Never empty.
     pub(crate) bootstrap: Vec<Address>,
     pub(crate) client_id: String,
@@ -124,6 +127,12 @@ impl Config {
         Self { observer: Some(observer), ..self }
     }
 
+    /// The same cluster, reached over `network` in place of TCP.
+    #[must_use]
+    pub fn over(self, network: Arc<dyn Network>) -> Self {
+        Self { network: Some(network), ..self }
+    }
+
     /// Reads a cluster's properties.
     ///
     /// # Errors
@@ -140,6 +149,7 @@ impl Config {
         let config = Self {
             name: String::new(),
             observer: None,
+            network: None,
             bootstrap: read.bootstrap(security.protocol),
             client_id: read.name("client.id", "sluicegate"),
             rack: StrBytes::from_string(read.name("client.rack", "")),

@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::connection::Connection;
 use crate::connection_error::ConnectionError;
 use crate::first_address::first_address;
+use crate::network::Stream;
 use crate::tls::{Tls, TlsFault};
 use crate::transport::Limits;
 
@@ -24,7 +25,13 @@ pub(crate) async fn dial(
 ) -> Result<Connection, ConnectionError> {
     let deadline = after(Instant::now(), config.setup_timeout);
     let dialed = timeout_at(deadline, async {
-        let stream = connect(address, config, deadline).await?;
+        let stream: Box<dyn Stream> = match &config.network {
+            None => Box::new(connect(address, config, deadline).await?),
+            Some(network) => {
+                let stream = network.connect(&address.host, address.port).await;
+                stream.map_err(|cause| not_connected(address, cause))?
+            }
+        };
         let timeout = config.setup_timeout;
         let mut connection = match &config.security.tls {
             None => {
@@ -74,7 +81,11 @@ async fn connect(
         return Err(resolve(io::Error::new(io::ErrorKind::NotFound, "no address of an allowed family")));
     }
     let stream = first_address(addresses, deadline, |found| tcp(found, config)).await;
-    stream.map_err(|cause| ConnectionError::Connect { address: address.to_string(), cause: Arc::new(cause) })
+    stream.map_err(|cause| not_connected(address, cause))
+}
+
+fn not_connected(address: &Address, cause: io::Error) -> ConnectionError {
+    ConnectionError::Connect { address: address.to_string(), cause: Arc::new(cause) }
 }
 
 async fn tcp(address: SocketAddr, config: &Config) -> io::Result<TcpStream> {

@@ -50,6 +50,7 @@ where
                 let recipient = Recipient { broker: brokers.at(&call.address), call: call.clone() };
                 let reply = async {
                     tokio::select! {
+                        biased;
                         reply = send(recipient) => Some(reply),
                         () = leader_changed(brokers, source, &attempt, &call), if call.leader_check.is_some() => None,
                     }

@@ -1,6 +1,6 @@
 //! Cached metadata of a cluster: its brokers, and the leaders of requested topics.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -92,7 +92,7 @@ impl Topic {
         };
         let mut partitions: Vec<_> = self.partitions.values().map(partition).collect();
         partitions.sort_unstable_by_key(|partition| partition.partition);
-        let description = Arc::new(topic::Topic { partitions });
+        let description = Arc::new(topic::Topic { id: self.id.map(TopicId::get), partitions });
         self.description = Arc::downgrade(&description);
         description
     }
@@ -225,7 +225,7 @@ impl MetadataCache {
         self.learned
     }
 
-    pub(crate) fn nodes(&self) -> HashSet<Address> {
+    pub(crate) fn nodes(&self) -> BTreeSet<Address> {
         self.nodes.values().cloned().collect()
     }
 

@@ -1,6 +1,6 @@
 //! Offsets of many partitions, asked of each broker in one request for all callers.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
@@ -51,14 +51,14 @@ impl<'a> Asked<'a> {
 pub(crate) struct OffsetRequests {
     /// Batches of questions for ends, by what they can share. Searches share nothing: one that takes long would delay
     /// the others.
-    by_recipient: Mutex<HashMap<Recipient, Arc<Batch>>>,
+    by_recipient: Mutex<BTreeMap<Recipient, Arc<Batch>>>,
 }
 
 type Batch = Batches<AskedOffset, Answer>;
 
 type Answer = Result<AnsweredOffset, ConnectionError>;
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Recipient {
     address: Address,
     /// Whether the request has a connection of its own, because a broker was silent before.
@@ -69,7 +69,7 @@ struct Recipient {
 }
 
 /// An end of a log, which is answered at once. A record is searched for, which can take long.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum End {
     First,
     Last,
@@ -123,7 +123,7 @@ impl<'a> Offsets<'a> {
     /// Begins the next steps, those of the same kind together. Gives what is done.
     fn proceed(&mut self) -> Vec<(usize, Result<ListedOffset, ReadError>)> {
         let (mut done, mut leaders, mut pause, mut paused) = (Vec::new(), Vec::new(), None, Vec::new());
-        let mut calls: HashMap<Recipient, Vec<OffsetCall<'a>>> = HashMap::new();
+        let mut calls: BTreeMap<Recipient, Vec<OffsetCall<'a>>> = BTreeMap::new();
         let now = Instant::now();
         for (number, outcome) in std::mem::take(&mut self.ready) {
             let Some((attempt, timestamp)) = self.attempts.get_mut(number) else { continue };
@@ -223,6 +223,7 @@ impl OffsetRequests {
         };
         let has_ended = timeout_at(deadline, async {
             tokio::select! {
+                biased;
                 () = ask => {}
                 () = leader_changed(brokers, source, &calls, deadline), if dedicated => {}
             }

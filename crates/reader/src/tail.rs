@@ -227,6 +227,12 @@ impl Tails {
         i32::try_from(room).unwrap_or(i32::MAX).clamp(1, MAX_BYTES)
     }
 
+    /// Whether a caller waits beyond the end of a log.
+    fn has_callers_after(&self, key: &TailKey, log: &LogKey, end: i64) -> bool {
+        let tails = self.by_key.lock();
+        tails.get(key).and_then(|tail| tail.long_polls.highest(log)).is_some_and(|offset| offset > end)
+    }
+
     /// Notes that a log had no record.
     fn note_empty(&self, key: &TailKey, log: &LogKey, empty: Empty) {
         let tails = self.by_key.lock();
@@ -350,6 +356,7 @@ impl Caller<'_> {
         let offset = self.offset;
         let mut empty = self.empty.clone();
         tokio::select! {
+            biased;
             event = timeout(PATIENCE, self.event()) => event.unwrap_or(Event::Read),
             empty = empty.wait_for(|empty| empty.request > number) => match empty {
                 Ok(empty) if empty.offset == offset => Event::End(empty.ends),
@@ -418,6 +425,10 @@ async fn run(tails: Weak<Tails>, broker: Arc<Broker>, key: TailKey, task: TailTa
             let (log, offset) = read;
             match all.event(key.role, read, (epoch, answer), &mut room) {
                 Some(event) => all.notify(&key, log, event),
+                // The log has lost records, or is another one by now: these callers would wait for what others have.
+                None if all.has_callers_after(&key, log, answer.ends().end) => {
+                    all.notify(&key, log, Event::Read);
+                }
                 None => {
                     let empty = Empty { request: request.number, offset: *offset, ends: answer.ends() };
                     all.note_empty(&key, log, empty);

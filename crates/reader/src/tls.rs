@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use rustls::pki_types::{ServerName, UnixTime};
 use rustls::{AlertDescription, CertificateError, ClientConfig, Error, InvalidMessage};
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 pub(crate) use verify::AnyName;
 
+use crate::network::Stream;
 use crate::redact::sanitize;
 
 /// The TLS settings of connections. Clones share them.
@@ -44,11 +44,7 @@ impl Tls {
     /// Performs the handshake with a peer of this host name or IP address.
     ///
     /// Dropping the call closes the stream.
-    pub(crate) async fn connect(
-        &self,
-        host: &str,
-        stream: TcpStream,
-    ) -> Result<TlsStream<TcpStream>, TlsFault> {
+    pub(crate) async fn connect<S: Stream>(&self, host: &str, stream: S) -> Result<TlsStream<S>, TlsFault> {
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| permanent(format!("`{host}` is not a valid name for a certificate")))?;
         let stream = self.connector.connect(name, stream).await.map_err(|error| self.failed(&error))?;

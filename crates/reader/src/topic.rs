@@ -3,6 +3,8 @@
 /// A topic's partitions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topic {
+    /// Distinguishes it from others of the same name; `None` if the cluster does not tell (before Kafka 2.8).
+    pub id: Option<u128>,
     /// Sorted by number.
     pub partitions: Vec<Partition>,
 }

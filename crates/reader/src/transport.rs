@@ -270,8 +270,11 @@ impl Open {
 async fn run<S: AsyncRead + AsyncWrite>(stream: S, mut queue: mpsc::Receiver<Outgoing>, shared: Arc<Shared>) {
     let (input, output) = tokio::io::split(stream);
     let cause = tokio::select! {
-        cause = write(output, &mut queue, &shared) => cause,
+        // Polled in this order, so that a run can be repeated exactly. Answers are as many as requests, and leave turns
+        // to these.
+        biased;
         cause = read(input, &shared) => cause,
+        cause = write(output, &mut queue, &shared) => cause,
         cause = watch(&shared) => cause,
         () = shared.cancelled.notified() => {
             shared.lost(io::Error::new(io::ErrorKind::NotConnected, "closed because its request was cancelled"))

@@ -83,7 +83,7 @@ mod tests {
             leader: (partition % 3 > 0).then_some(partition % 3),
             replicas: [1, 2].map(|broker| Replica { broker, in_sync: broker == partition % 3 }).into(),
         };
-        Arc::new(Description::new((0..partitions).map(partition).collect()))
+        Arc::new(Description::new(None, (0..partitions).map(partition).collect()))
     }
 
     fn topic(name: &str, description: &Arc<Description>) -> DescribedTopic {

@@ -19,7 +19,7 @@ pub(crate) struct Granted {
     pub(crate) renewal: Option<Arc<dyn Renew>>,
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "testing"))]
 impl From<Grant> for Granted {
     fn from(grant: Grant) -> Self {
         Self { grant, renewal: None }

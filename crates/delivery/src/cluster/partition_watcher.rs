@@ -11,8 +11,14 @@ use tokio::time::sleep;
 
 use super::Cluster;
 
-/// The numbers of a topic's partitions.
-pub type Partitions = Arc<[i32]>;
+/// The partitions of a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Partitions {
+    /// Distinguishes the topic from others of the same name; None: it is not known.
+    pub topic_id: Option<u128>,
+    /// Their numbers.
+    pub numbers: Arc<[i32]>,
+}
 
 /// The topics that are watched.
 #[derive(Debug, Default)]
@@ -75,8 +81,8 @@ async fn ask(cluster: Weak<Cluster>, topic: Arc<str>) {
         }
         // An error is told by the reads.
         if let Ok(description) = cluster.backend().partitions(ClientKey::default(), &topic).await {
-            let partitions = description.partitions.iter().map(|described| described.partition);
-            cluster.partitions.set(&topic, partitions.collect());
+            let numbers = description.partitions.iter().map(|described| described.partition).collect();
+            cluster.partitions.set(&topic, Partitions { topic_id: description.topic_id, numbers });
         }
     }
 }

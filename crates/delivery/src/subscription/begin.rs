@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{Wake, grown};
 use crate::client::granted;
-use crate::cluster::{Cluster, unanswered};
+use crate::cluster::{Cluster, Partitions, unanswered};
 use crate::cursors::Cursors;
 use crate::grant::Held;
 use crate::held_keys::HeldKeys;
@@ -52,7 +52,8 @@ pub(super) async fn begin(
     for (source, resolved) in subscribe.sources.iter().zip(&topics) {
         // A stream stays one partition.
         if source.is_whole() && cluster.system.has_partitions {
-            let known = resolved.partitions.iter().map(|(partition, _)| *partition).collect();
+            let numbers = resolved.partitions.iter().map(|(partition, _)| *partition).collect();
+            let known = Partitions { topic_id: resolved.topic_id, numbers };
             let watched = cluster.watch_partitions(&resolved.topic, known);
             waits.push(grown(Arc::clone(&resolved.topic), watched).boxed());
         }

@@ -376,9 +376,9 @@ impl Backend for Logs {
         _: &'a str,
     ) -> BoxFuture<'a, Result<Arc<Description>, CommandError>> {
         let partition = |partition| Partition { partition, leader: Some(1), replicas: Vec::new() };
-        let added = self.0.state.lock().unwrap().added;
-        let partitions = (0..PARTITIONS + added).map(partition).collect();
-        ready(Ok(Arc::new(Description::new(partitions)))).boxed()
+        let state = self.0.state.lock().unwrap();
+        let partitions = (0..PARTITIONS + state.added).map(partition).collect();
+        ready(Ok(Arc::new(Description::new(state.outdated_id.or(state.topic_id), partitions)))).boxed()
     }
 
     fn check_log<'a>(&'a self, _: ClientKey, _: Log<'a>) -> BoxFuture<'a, Result<(), CommandError>> {

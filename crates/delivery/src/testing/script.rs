@@ -228,11 +228,10 @@ impl Backend for Script {
     ) -> BoxFuture<'a, Result<Arc<Description>, CommandError>> {
         let described = match topic {
             GONE => Err(missing()),
-            _ => Ok(Arc::new(Description::new(vec![Partition {
-                partition: 0,
-                leader: None,
-                replicas: Vec::new(),
-            }]))),
+            _ => Ok(Arc::new(Description::new(
+                None,
+                vec![Partition { partition: 0, leader: None, replicas: Vec::new() }],
+            ))),
         };
         ready(described).boxed()
     }

@@ -242,7 +242,7 @@ async fn streams_are_topics_with_one_partition() {
     let partition = Partition { partition: 0, leader: None, replicas: Vec::new() };
     assert_eq!(
         case.nats.partitions(ClientKey::UNKNOWN, "a").await,
-        Ok(Arc::new(Description::new(vec![partition])))
+        Ok(Arc::new(Description::new(None, vec![partition])))
     );
     assert_eq!(case.nats.check_log(ClientKey::UNKNOWN, log("a")).await, Ok(()));
     for (log, fault) in [

@@ -217,6 +217,11 @@ impl<K: Ord + Clone> LongPolls<K> {
         self.logs.get(log)?.lowest()
     }
 
+    /// The highest offset at which a caller waits.
+    pub(crate) fn highest(&self, log: &K) -> Option<i64> {
+        self.logs.get(log)?.callers.keys().next_back().copied()
+    }
+
     fn count(&mut self) -> u64 {
         self.last = self.last.saturating_add(1);
         self.last

@@ -223,3 +223,19 @@ async fn waits_take_little_memory() {
     let bytes = std::mem::size_of_val(&wait);
     assert!(bytes <= 1_100, "{bytes} bytes for each partition of each subscription");
 }
+
+#[tokio::test]
+async fn caller_beyond_the_log_end_is_woken_beside_one_at_the_end() {
+    let broker = empty_log().await;
+    let reader = reader(&[broker.address]);
+    // The leader is known: waits need one.
+    reader.read(at("t", 0, 0)).await.expect("an empty answer");
+    let at_end = reader.wait_for_records("t", 0, 0, false, None);
+    let beyond = reader.wait_for_records("t", 0, 5, false, None);
+    tokio::select! {
+        biased;
+        woken = beyond => assert_eq!(woken, None),
+        _ = at_end => panic!("there is no record"),
+        () = sleep(Duration::from_secs(10)) => panic!("the log was cut, and nobody looks"),
+    }
+}

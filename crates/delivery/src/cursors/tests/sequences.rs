@@ -160,11 +160,11 @@ fn topic_keeps_the_id_that_is_learned_first() {
 fn topic_with_too_many_partitions_ends_the_subscription() {
     let mut cursors = subscribed(Subscribe::default(), 1);
     let most = i32::try_from(MAX_PARTITIONS).unwrap();
-    cursors.grow(&TOPIC.into(), &(0..most).collect::<Vec<_>>());
+    cursors.grow(&TOPIC.into(), None, &(0..most).collect::<Vec<_>>());
     assert_eq!((outputs(&mut cursors), cursors.all().len()), ("Ready: subscribed".into(), MAX_PARTITIONS));
-    cursors.grow(&TOPIC.into(), &(0..most).collect::<Vec<_>>());
+    cursors.grow(&TOPIC.into(), None, &(0..most).collect::<Vec<_>>());
     assert_eq!(outputs(&mut cursors), "Ready:");
-    cursors.grow(&TOPIC.into(), &(0..=most).collect::<Vec<_>>());
+    cursors.grow(&TOPIC.into(), None, &(0..=most).collect::<Vec<_>>());
     assert_eq!(
         (outputs(&mut cursors), cursors.all().len()),
         ("Ready: ended: Invalid".into(), MAX_PARTITIONS)
@@ -181,4 +181,43 @@ fn position_never_goes_back() {
     let earlier = Fetched::nothing(1, Ends { start: 0, stable: 9, end: 9 });
     answer(&mut cursors, 0, Answer::Records(Ok(earlier)));
     assert_eq!(cursors.all()[0].next, 3);
+}
+
+#[test]
+fn records_that_were_deleted_unread_are_not_told_as_lost() {
+    let mut cursors = subscribed(Subscribe::default(), 1);
+    turn(&mut cursors, LEADER, Some(read(0, 3)));
+    for event in ["take", "turn", "deleted"] {
+        apply(&mut cursors, event);
+    }
+    assert!(outputs(&mut cursors).contains("skip 3 to 8: Deleted"));
+    apply(&mut cursors, "due");
+    // Another leader has written the records that were deleted.
+    for event in ["turn, new leader", "epoch ends here"] {
+        apply(&mut cursors, event);
+    }
+    assert_eq!((cursors.all()[0].state, cursors.all()[0].next), (State::Ready, 8));
+}
+
+#[test]
+fn place_is_not_held_against_a_leader_that_is_known_no_more() {
+    let mut cursors = subscribed(Subscribe::default(), 1);
+    // This bridge learns of the leader by the read.
+    for event in ["turn", "end, new leader"] {
+        apply(&mut cursors, event);
+    }
+    outputs(&mut cursors);
+    apply(&mut cursors, "turn, new leader");
+    assert_eq!(outputs(&mut cursors), "InHand:", "the end of the earlier leader's records says nothing");
+}
+
+#[test]
+fn partitions_of_another_topic_are_not_added() {
+    let mut cursors = subscribed(Subscribe::default(), 1);
+    for (topic_id, partitions) in [(OTHER_TOPIC.topic_id, 1), (LEADER.topic_id, 2), (None, 3)] {
+        cursors.grow(&TOPIC.into(), topic_id, &[0, 1, 2][..partitions]);
+        assert_eq!(cursors.all().len(), partitions);
+    }
+    cursors.grow(&TOPIC.into(), OTHER_TOPIC.topic_id, &[0, 1, 2, 3]);
+    assert_eq!(cursors.all().len(), 3);
 }

@@ -114,7 +114,7 @@ impl Model {
                 let partitions: Vec<i32> = (0..=count as i32).collect();
                 self.logs.push(LogModel { known: Some(0), ..Default::default() });
                 self.histories.push(History::default());
-                self.cursors.grow(&TOPIC.into(), &partitions);
+                self.cursors.grow(&TOPIC.into(), None, &partitions);
             }
             Step::Read(records) => self.read(10 * records),
             Step::Take => self.take(),

@@ -1,0 +1,86 @@
+//! A bridge over the simulated network: reader, shared log, delivery and sessions as they ship.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sluicegate_backend::System;
+use sluicegate_bridge::testing;
+use sluicegate_delivery::cluster::{Cluster, Parts, Rates, Reads, TableLimits};
+use sluicegate_delivery::drain::Drain;
+use sluicegate_delivery::grant::Grant;
+use sluicegate_kafka::{ClusterConfig, EncoderPool};
+use sluicegate_shared_log::{Limits, SharedLog};
+use sluicegate_telemetry::metrics::Metrics;
+use tokio::io::{DuplexStream, duplex};
+use tokio_util::sync::CancellationToken;
+
+use crate::kafka::Kafka;
+use crate::kafka::answer::{PORT, host};
+use crate::network::{Faults, SimulatedNetwork};
+
+/// A bridge with one cluster.
+pub(crate) struct Bridge {
+    cluster: Arc<Cluster>,
+    logs: SharedLog,
+    drain: Drain,
+    /// Cancelled to kill it.
+    pub(crate) killed: CancellationToken,
+}
+
+/// The sizes and times of a bridge.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Settings {
+    /// Of recently read records; 0: none are kept.
+    pub(crate) cache_bytes: usize,
+    pub(crate) max_read_bytes: usize,
+}
+
+impl Bridge {
+    pub(crate) fn start(kafka: &Kafka, faults: &Arc<Faults>, settings: Settings) -> Self {
+        let brokers = kafka.state().brokers.len();
+        let servers: Vec<_> = (0..brokers).map(|broker| format!("{}:{PORT}", host(broker))).collect();
+        let properties = BTreeMap::from([("bootstrap.servers".to_owned(), servers.join(","))]);
+        #[expect(clippy::expect_used, reason = "the simulation itself is wrong")]
+        let mut config = ClusterConfig::parse(&properties).expect("valid properties");
+        config.reader = config.reader.over(SimulatedNetwork::new(kafka.clone(), Arc::clone(faults)));
+        let logs = SharedLog::new(Limits { max_bytes: settings.cache_bytes, max_age: CACHE_AGE });
+        let metrics = Metrics::default();
+        let shared = (logs.add_cluster(), EncoderPool::new());
+        let backend = sluicegate_kafka::Kafka::new("kafka", &config, shared, metrics.brokers("kafka"), None);
+        let reads = Reads {
+            max_bytes: settings.max_read_bytes,
+            wait: Duration::from_millis(500),
+            table_away: Duration::from_secs(3600),
+        };
+        let rates = Rates::new(100_000, 64 << 20, 4_000);
+        rates.set_has_clusters(false);
+        let cluster = Cluster::new(
+            System::Kafka,
+            Parts::new(Arc::new(backend), 0, reads, None),
+            metrics.cluster("kafka"),
+            rates,
+            TableLimits::new(TABLE_BYTES, metrics.tables()),
+        );
+        Self { cluster: Arc::new(cluster), logs, drain: Drain::default(), killed: CancellationToken::new() }
+    }
+
+    /// A client's session.
+    pub(crate) fn connect(&self) -> DuplexStream {
+        let (client, stream) = duplex(PIPE);
+        let session = testing::session(stream, Grant::all(&self.cluster), self.drain.clone());
+        let killed = self.killed.clone();
+        tokio::spawn(async move { killed.run_until_cancelled(session).await });
+        client
+    }
+
+    /// Frees records that are too old to be served.
+    pub(crate) fn expire(&self) {
+        self.logs.expire(tokio::time::Instant::now().into_std());
+    }
+}
+
+/// The bytes that are under way to a client.
+const PIPE: usize = 8 * 1024;
+const TABLE_BYTES: usize = 16 << 20;
+const CACHE_AGE: Duration = Duration::from_secs(30);

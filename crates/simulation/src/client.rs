@@ -1,0 +1,81 @@
+//! A client's connection, in the protocol that gateways speak to a bridge.
+
+use std::io;
+
+use bytes::{Buf, BytesMut};
+use prost::Message;
+use sluicegate_protocol::control_req::Control as Ask;
+use sluicegate_protocol::control_resp::Control;
+use sluicegate_protocol::kafka_subscription_event::Event;
+use sluicegate_protocol::pub_sub_req::Req;
+use sluicegate_protocol::pub_sub_resp::Resp;
+use sluicegate_protocol::{ControlReq, KafkaSubscriptionEvent, PubSubReq, PubSubResp, grpc};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+
+/// An open session.
+pub(crate) struct Client {
+    stream: DuplexStream,
+    unread: BytesMut,
+}
+
+impl Client {
+    pub(crate) fn new(stream: DuplexStream) -> Self {
+        Self { stream, unread: BytesMut::new() }
+    }
+
+    /// Sends a command.
+    pub(crate) async fn send(&mut self, sequence: i64, req: Req) -> io::Result<()> {
+        let message = PubSubReq { sequence, req: Some(req) }.encode_to_vec();
+        let len = u32::try_from(message.len()).unwrap_or(u32::MAX);
+        self.stream.write_all(&[&grpc::head(len)[..], &message].concat()).await
+    }
+
+    /// The next answer with its sequence; `None` at the end of the session. Pings are answered.
+    pub(crate) async fn next(&mut self) -> Option<(i64, Resp)> {
+        loop {
+            let PubSubResp { sequence, resp } = self.message().await?;
+            match resp? {
+                Resp::Control(control) => match control.control? {
+                    Control::Ping(payload) => {
+                        let control = Some(Ask::Alive(payload));
+                        self.send(0, Req::Control(ControlReq { control })).await.ok()?;
+                    }
+                    Control::Pong(_) => {}
+                    Control::Close(_) => return None,
+                },
+                resp => return Some((sequence, resp)),
+            }
+        }
+    }
+
+    async fn message(&mut self) -> Option<PubSubResp> {
+        loop {
+            if let Some(head) = self.unread.first_chunk() {
+                let len = usize::try_from(grpc::message_len(*head).ok()?).ok()?;
+                if self.unread.len() >= len.checked_add(grpc::HEAD_LEN)? {
+                    self.unread.advance(grpc::HEAD_LEN);
+                    return PubSubResp::decode(self.unread.split_to(len)).ok();
+                }
+            }
+            if self.stream.read_buf(&mut self.unread).await.ok()? == 0 {
+                return None;
+            }
+        }
+    }
+}
+
+/// An answer in words, without what differs between two runs.
+pub(crate) fn describe(resp: &Resp) -> String {
+    let mut resp = resp.clone();
+    if let Resp::ErrorResp(error) = &mut resp {
+        error.message.clear();
+        error.trace_id.clear();
+    }
+    if let Resp::KafkaSubscriptionEvent(KafkaSubscriptionEvent { event: Some(Event::Retrying(retrying)) }) =
+        &mut resp
+    {
+        retrying.since = 0;
+        retrying.error = None;
+    }
+    format!("{resp:?}")
+}

@@ -1,0 +1,142 @@
+//! The records of one partition that a client got, held against the log.
+
+use sluicegate_protocol::KafkaMessage;
+
+use crate::kafka::log::{Log, Outcome, Written};
+
+/// The position of a client in a partition, and what it saw last.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct History {
+    /// The offset to go on from.
+    pub(crate) next: i64,
+    /// The epoch and offset of the last record.
+    last: Option<(i32, i64)>,
+    /// The log's epoch when it began.
+    since: i32,
+}
+
+impl History {
+    pub(crate) fn at(next: i64) -> Self {
+        Self { next, ..Self::default() }
+    }
+
+    /// A client that comes back does not learn that an election has lost records that it has.
+    pub(crate) fn come_back(&mut self, log: &Log) {
+        (self.last, self.since) = (None, log.epoch);
+    }
+
+    /// Takes the records of an answer that goes on at `next_offset`.
+    ///
+    /// # Errors
+    /// What is wrong about them.
+    pub(crate) fn take(
+        &mut self,
+        log: &Log,
+        committed: bool,
+        messages: &[KafkaMessage],
+        next_offset: i64,
+    ) -> Result<(), String> {
+        for message in messages {
+            let offset = message.offset;
+            if offset < self.next {
+                return Err(format!("offset {offset} came again, or out of order: expected {}", self.next));
+            }
+            let epochs =
+                log.written.keys().filter(|(_, written)| *written == offset).map(|(epoch, _)| *epoch);
+            let is_it = |epoch: &i32| {
+                log.written.get(&(*epoch, offset)).is_some_and(|written| is_same(written, message))
+            };
+            let found: Vec<i32> = epochs.filter(is_it).collect();
+            if found.is_empty() {
+                return Err(format!("offset {offset} was never written like that: {message:?}"));
+            }
+            let found: Vec<i32> = found
+                .into_iter()
+                .filter(|epoch| self.last.is_none_or(|last| log.has_kept(last, *epoch)))
+                .collect();
+            let Some(&epoch) = found.last() else {
+                return Err(format!("offset {offset} follows {:?}, which its log has lost", self.last));
+            };
+            if !log.was_visible((epoch, offset)) {
+                return Err(format!("offset {offset} of epoch {epoch} was not committed"));
+            }
+            let outcome = log.written.get(&(epoch, offset)).map(|written| written.outcome);
+            let is_reopened = log.written.get(&(epoch, offset)).is_some_and(|written| written.is_reopened);
+            if committed && outcome != Some(Outcome::Committed) && !is_reopened {
+                return Err(format!("offset {offset} is of a transaction that is {outcome:?}"));
+            }
+            self.pass(log, committed, offset, epoch)?;
+            (self.last, self.next) = (Some((epoch, offset)), offset + 1);
+        }
+        if next_offset < self.next {
+            return Err(format!("the client is told to go on at {next_offset}, before {}", self.next));
+        }
+        self.check_gap(log, committed, next_offset)?;
+        self.next = next_offset;
+        Ok(())
+    }
+
+    /// Checks that there is nothing to deliver between here and `to`. Without a record after the gap, any later epoch can
+    /// have told of it.
+    fn check_gap(&self, log: &Log, committed: bool, to: i64) -> Result<(), String> {
+        let first = self.last.map_or(0, |(epoch, _)| epoch);
+        let mut problem = None;
+        for epoch in first..=log.epoch {
+            match self.pass(log, committed, to, epoch) {
+                Ok(()) => return Ok(()),
+                Err(text) => problem = Some(text),
+            }
+        }
+        problem.map_or(Ok(()), Err)
+    }
+
+    /// Checks that the log of an epoch has nothing to deliver between here and `to`.
+    fn pass(&self, log: &Log, committed: bool, to: i64, epoch: i32) -> Result<(), String> {
+        if to <= self.next {
+            return Ok(());
+        }
+        for from in 0..=epoch {
+            for ((of, offset), written) in log.written.range((from, self.next)..(from, to)) {
+                if written.is_compacted || written.is_reopened || !log.has_kept((*of, *offset), epoch) {
+                    continue;
+                }
+                match written.outcome {
+                    Outcome::Aborted if committed => {}
+                    Outcome::Open if committed => {
+                        return Err(format!("offset {offset} of an open transaction was passed"));
+                    }
+                    _ => return Err(format!("offset {offset} was left out")),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether there are records for the client before `end` in the log of today.
+    pub(crate) fn lacks(&self, log: &Log, committed: bool, end: i64) -> bool {
+        self.pass(log, committed, end, log.epoch).is_err()
+    }
+
+    /// Whether an election has lost records before it since it began.
+    pub(crate) fn is_lost(&self, log: &Log) -> bool {
+        log.has_lost_after(self.since)
+    }
+
+    /// Records from `from` to `to` were deleted before the client got them.
+    ///
+    /// # Errors
+    /// They were not.
+    pub(crate) fn skip(&mut self, log: &Log, committed: bool, from: i64, to: i64) -> Result<(), String> {
+        self.check_gap(log, committed, from)?;
+        if from < self.next || to <= from || to > log.deleted {
+            let (next, deleted) = (self.next, log.deleted);
+            return Err(format!("skipped from {from} to {to} at {next}, deleted up to {deleted}"));
+        }
+        self.next = to;
+        Ok(())
+    }
+}
+
+fn is_same(written: &Written, message: &KafkaMessage) -> bool {
+    (&written.record.key, &written.record.value) == (&message.key, &message.value)
+}

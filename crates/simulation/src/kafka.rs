@@ -1,0 +1,219 @@
+//! A simulated Kafka cluster, with state: leaders and epochs, replicas that lag, transactions, retention, compaction,
+//! topics that are created again.
+//!
+//! - here: [`Kafka`], its brokers and topics, and all that can happen to them
+//! - [`log`]: a partition; [`batch`]: its bytes
+//! - [`answer`]: requests of Kafka's protocol
+
+pub(crate) mod answer;
+mod batch;
+pub(crate) mod log;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use sluicegate_protocol::KafkaMessage;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use self::log::Log;
+
+/// A cluster. Clones are the same.
+#[derive(Debug, Clone)]
+pub(crate) struct Kafka(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    /// Notified of records and leaders.
+    changed: Notify,
+}
+
+/// All brokers and topics.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) brokers: Vec<Broker>,
+    pub(crate) topics: BTreeMap<String, Topic>,
+    /// Topics that were deleted, for those who still read them.
+    pub(crate) gone: Vec<(String, Topic)>,
+    next_id: u128,
+}
+
+#[derive(Debug)]
+pub(crate) struct Broker {
+    pub(crate) is_up: bool,
+    /// It answers nothing until then.
+    pub(crate) hangs_until: Option<Instant>,
+    /// How late it learns of new leaders.
+    pub(crate) lag: Duration,
+    /// The delay that it tells clients to keep, until a time.
+    pub(crate) throttles: Option<(Duration, Instant)>,
+    /// Cancelled to close its connections.
+    pub(crate) connections: CancellationToken,
+}
+
+#[derive(Debug)]
+pub(crate) struct Topic {
+    pub(crate) id: u128,
+    pub(crate) partitions: Vec<Partition>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Partition {
+    pub(crate) log: Log,
+    /// All leaders, the newest last.
+    leaders: Vec<Leader>,
+}
+
+/// The leader of an epoch.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Leader {
+    pub(crate) broker: usize,
+    pub(crate) epoch: i32,
+    since: Instant,
+    /// The end of what it can still serve when it is not the leader any more, until it learns of that; `None` if the
+    /// election has lost committed records.
+    pub(crate) committed: Option<i64>,
+}
+
+impl Kafka {
+    pub(crate) fn new(brokers: usize) -> Self {
+        let broker = |_| Broker {
+            is_up: true,
+            hangs_until: None,
+            lag: Duration::ZERO,
+            throttles: None,
+            connections: CancellationToken::new(),
+        };
+        let state = State {
+            brokers: (0..brokers).map(broker).collect(),
+            topics: BTreeMap::new(),
+            gone: Vec::new(),
+            next_id: 1,
+        };
+        Self(Arc::new(Shared { state: Mutex::new(state), changed: Notify::new() }))
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes something that waiting fetches may want to know.
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let changed = change(&mut self.state());
+        self.0.changed.notify_waiters();
+        changed
+    }
+
+    /// Creates a topic, or deletes one of this name and creates another.
+    pub(crate) fn create(&self, name: &str, partitions: usize) {
+        self.change(|state| {
+            let id = state.next_id;
+            state.next_id += 1;
+            let brokers = state.brokers.len();
+            let partitions = (0..partitions).map(|number| Partition::new(number % brokers)).collect();
+            if let Some(gone) = state.topics.insert(name.to_owned(), Topic { id, partitions }) {
+                state.gone.push((name.to_owned(), gone));
+            }
+        });
+    }
+}
+
+impl State {
+    /// The topic of this id, or the current one of this name if the id is 0.
+    pub(crate) fn topic(&self, name: &str, id: u128) -> Option<&Topic> {
+        let gone = self.gone.iter().map(|(name, topic)| (name, topic));
+        let mut all = self.topics.iter().chain(gone);
+        all.find(|(of, topic)| if id == 0 { of.as_str() == name } else { topic.id == id })
+            .map(|(_, topic)| topic)
+    }
+
+    /// Whether a topic of this name that was deleted had the first of these records.
+    pub(crate) fn had(&self, name: &str, partition: usize, messages: &[KafkaMessage]) -> bool {
+        let Some(first) = messages.first() else { return true };
+        let of_name = self.gone.iter().filter(|(gone, _)| gone == name);
+        let mut logs = of_name.filter_map(|(_, topic)| topic.partitions.get(partition));
+        logs.any(|partition| {
+            let mut written = partition.log.written.values();
+            written
+                .any(|written| written.record.offset == first.offset && written.record.value == first.value)
+        })
+    }
+
+    pub(crate) fn log(&mut self, topic: &str, partition: usize) -> Option<&mut Log> {
+        Some(&mut self.topics.get_mut(topic)?.partitions.get_mut(partition)?.log)
+    }
+
+    /// Adds a partition to a topic.
+    pub(crate) fn grow(&mut self, topic: &str) {
+        let brokers = self.brokers.len();
+        if let Some(topic) = self.topics.get_mut(topic) {
+            topic.partitions.push(Partition::new(topic.partitions.len() % brokers));
+        }
+    }
+
+    /// Makes another broker the leader of a partition, which has the records before `kept` only.
+    pub(crate) fn elect(&mut self, topic: &str, partition: usize, broker: usize, kept: i64) {
+        let Some(topic) = self.topics.get_mut(topic) else { return };
+        let Some(partition) = topic.partitions.get_mut(partition) else { return };
+        let committed = partition.log.committed;
+        partition.log.elect(kept);
+        let loses = partition.log.committed < committed;
+        if let Some(last) = partition.leaders.last_mut() {
+            last.committed = Some(committed);
+        }
+        if loses {
+            partition.leaders.iter_mut().for_each(|leader| leader.committed = None);
+        }
+        let epoch = partition.log.epoch;
+        partition.leaders.push(Leader { broker, epoch, since: Instant::now(), committed: None });
+        // What the new leader has is committed once the others have it.
+        partition.log.commit(partition.log.end);
+    }
+
+    /// Stops a broker, whose partitions get other leaders without loss of committed records, if others are up.
+    pub(crate) fn stop(&mut self, stopped: usize) {
+        let Some(broker) = self.brokers.get_mut(stopped) else { return };
+        broker.is_up = false;
+        std::mem::take(&mut broker.connections).cancel();
+        let Some(next) = (0..self.brokers.len())
+            .map(|step| (stopped + step) % self.brokers.len())
+            .find(|number| self.brokers.get(*number).is_some_and(|broker| broker.is_up))
+        else {
+            return;
+        };
+        let led: Vec<_> = self
+            .topics
+            .iter()
+            .flat_map(|(name, topic)| topic.partitions.iter().enumerate().map(move |place| (name, place)))
+            .filter(|(_, (_, partition))| partition.leader().broker == stopped)
+            .map(|(name, (number, partition))| (name.clone(), number, partition.log.committed))
+            .collect();
+        led.into_iter().for_each(|(topic, number, kept)| self.elect(&topic, number, next, kept));
+    }
+}
+
+impl Partition {
+    fn new(broker: usize) -> Self {
+        let leader = Leader { broker, epoch: 0, since: Instant::now(), committed: None };
+        let log = Log { epochs: BTreeMap::from([(0, 0)]), ..Log::default() };
+        Self { log, leaders: vec![leader] }
+    }
+
+    pub(crate) fn leader(&self) -> Leader {
+        self.leaders.last().copied().unwrap_or(Leader {
+            broker: 0,
+            epoch: 0,
+            since: Instant::now(),
+            committed: None,
+        })
+    }
+
+    /// The leader as a broker knows it that learns of leaders so late.
+    pub(crate) fn leader_known_after(&self, lag: Duration) -> Leader {
+        let is_known = |leader: &&Leader| leader.since.elapsed() >= lag;
+        self.leaders.iter().rev().find(is_known).or(self.leaders.first()).copied().unwrap_or(self.leader())
+    }
+}

@@ -1,0 +1,176 @@
+//! Answers to requests of Kafka's protocol, as brokers of Kafka 4 give them.
+//!
+//! - here: parses requests; the brokers, topics and settings
+//! - [`served`]: which part of a log a broker can serve
+//! - [`fetch`], [`offsets`]: records, offsets and ends of epochs
+
+mod fetch;
+mod offsets;
+mod served;
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use kafka_protocol::messages::api_versions_response::{ApiVersion, ApiVersionsResponse};
+use kafka_protocol::messages::describe_configs_response::{
+    DescribeConfigsResourceResult, DescribeConfigsResponse, DescribeConfigsResult,
+};
+use kafka_protocol::messages::fetch_response::FetchResponse;
+use kafka_protocol::messages::metadata_response::{
+    MetadataResponse, MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+};
+use kafka_protocol::messages::{
+    ApiVersionsRequest, DescribeConfigsRequest, FetchRequest, ListOffsetsRequest, MetadataRequest,
+    OffsetForLeaderEpochRequest, ResponseHeader, TopicName,
+};
+use kafka_protocol::protocol::{
+    Decodable, Encodable, HeaderVersion, StrBytes, decode_request_header_from_buffer,
+};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::{Kafka, Partition, State};
+
+/// A request that no client of the simulation sends.
+#[derive(Debug)]
+pub(crate) struct Unknown;
+
+/// A broker's answer to the request in `frame`, with its length.
+pub(crate) async fn answer(kafka: &Kafka, broker: usize, mut frame: Bytes) -> Result<Bytes, Unknown> {
+    let header = decode_request_header_from_buffer(&mut frame).map_err(|_| Unknown)?;
+    let (version, id) = (header.request_api_version, header.correlation_id);
+    let throttled = throttle(&kafka.state(), broker);
+    match header.request_api_key {
+        1 => {
+            let request: FetchRequest = decode(&mut frame, version)?;
+            match throttled {
+                0 => encode(id, version, &fetch::answer(kafka, broker, &request).await),
+                millis => encode(id, version, &FetchResponse::default().with_throttle_time_ms(millis)),
+            }
+        }
+        2 => {
+            let request: ListOffsetsRequest = decode(&mut frame, version)?;
+            encode(id, version, &offsets::list(&kafka.state(), broker, &request))
+        }
+        3 => {
+            let request: MetadataRequest = decode(&mut frame, version)?;
+            encode(id, version, &metadata(&kafka.state(), broker, &request))
+        }
+        18 => {
+            let _: ApiVersionsRequest = decode(&mut frame, version)?;
+            encode(id, version, &versions())
+        }
+        23 => {
+            let request: OffsetForLeaderEpochRequest = decode(&mut frame, version)?;
+            encode(id, version, &offsets::ends_of_epochs(&kafka.state(), broker, &request))
+        }
+        32 => {
+            let request: DescribeConfigsRequest = decode(&mut frame, version)?;
+            encode(id, version, &configs(&request))
+        }
+        _ => Err(Unknown),
+    }
+}
+
+fn decode<R: Decodable>(frame: &mut Bytes, version: i16) -> Result<R, Unknown> {
+    R::decode(frame, version).map_err(|_| Unknown)
+}
+
+fn encode<R: Encodable + HeaderVersion>(id: i32, version: i16, response: &R) -> Result<Bytes, Unknown> {
+    let mut body = BytesMut::new();
+    let header = ResponseHeader::default().with_correlation_id(id);
+    header.encode(&mut body, R::header_version(version)).map_err(|_| Unknown)?;
+    response.encode(&mut body, version).map_err(|_| Unknown)?;
+    let len = i32::try_from(body.len()).map_err(|_| Unknown)?;
+    Ok([&len.to_be_bytes()[..], &body].concat().into())
+}
+
+fn throttle(state: &State, broker: usize) -> i32 {
+    let throttles = state.brokers.get(broker).and_then(|broker| broker.throttles);
+    let delay =
+        throttles.filter(|(_, until)| Instant::now() < *until).map_or(Duration::ZERO, |(delay, _)| delay);
+    i32::try_from(delay.as_millis()).unwrap_or(0)
+}
+
+fn versions() -> ApiVersionsResponse {
+    let speaks =
+        |(key, min, max)| ApiVersion::default().with_api_key(key).with_min_version(min).with_max_version(max);
+    let keys = [(1, 4, 18), (2, 1, 11), (3, 0, 13), (18, 0, 4), (23, 2, 4), (32, 1, 4)];
+    ApiVersionsResponse::default().with_api_keys(keys.map(speaks).to_vec())
+}
+
+fn metadata(state: &State, asked: usize, request: &MetadataRequest) -> MetadataResponse {
+    let lag = state.brokers.get(asked).map_or(Duration::ZERO, |broker| broker.lag);
+    let brokers = state.brokers.iter().enumerate().filter(|(_, broker)| broker.is_up).map(|(number, _)| {
+        MetadataResponseBroker::default()
+            .with_node_id(node(number).into())
+            .with_host(StrBytes::from_string(host(number)))
+            .with_port(PORT)
+    });
+    let partition = |(number, partition): (usize, &Partition)| {
+        let leader = partition.leader_known_after(lag);
+        let replicas: Vec<_> = (0..state.brokers.len()).map(|number| node(number).into()).collect();
+        MetadataResponsePartition::default()
+            .with_partition_index(small(number))
+            .with_leader_id(node(leader.broker).into())
+            .with_leader_epoch(leader.epoch)
+            .with_replica_nodes(replicas.clone())
+            .with_isr_nodes(replicas)
+    };
+    let topic = |name: &str| {
+        let answer = MetadataResponseTopic::default().with_name(Some(topic_name(name)));
+        match state.topics.get(name) {
+            None => answer.with_error_code(UNKNOWN_TOPIC_OR_PARTITION),
+            Some(topic) => answer
+                .with_topic_id(Uuid::from_u128(topic.id))
+                .with_partitions(topic.partitions.iter().enumerate().map(partition).collect()),
+        }
+    };
+    let topics = match &request.topics {
+        None => state.topics.keys().map(|name| topic(name)).collect(),
+        Some(topics) => {
+            topics.iter().flat_map(|asked| &asked.name).map(|name| topic(name.as_str())).collect()
+        }
+    };
+    MetadataResponse::default().with_brokers(brokers.collect()).with_topics(topics)
+}
+
+fn configs(request: &DescribeConfigsRequest) -> DescribeConfigsResponse {
+    let result = |name: &StrBytes| {
+        let value = Some(StrBytes::from_static_str("86400000"));
+        DescribeConfigsResourceResult::default().with_name(name.clone()).with_value(value)
+    };
+    let results = request.resources.iter().map(|resource| {
+        DescribeConfigsResult::default()
+            .with_resource_type(resource.resource_type)
+            .with_resource_name(resource.resource_name.clone())
+            .with_configs(resource.configuration_keys.iter().flatten().map(result).collect())
+    });
+    DescribeConfigsResponse::default().with_results(results.collect())
+}
+
+fn topic_name(name: &str) -> TopicName {
+    TopicName(StrBytes::from_string(name.to_owned()))
+}
+
+/// The host name of a broker.
+pub(crate) fn host(broker: usize) -> String {
+    format!("broker-{broker}")
+}
+
+/// The broker with this host name.
+pub(crate) fn broker_of(host: &str) -> Option<usize> {
+    host.strip_prefix("broker-")?.parse().ok()
+}
+
+fn node(broker: usize) -> i32 {
+    small(broker + 1)
+}
+
+fn small(number: usize) -> i32 {
+    number.try_into().unwrap_or(i32::MAX)
+}
+
+/// The port of all brokers.
+pub(crate) const PORT: i32 = 9092;
+const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;

@@ -1,0 +1,66 @@
+//! The part of a log that a broker can serve.
+
+use super::super::log::Log;
+use super::super::{Partition, State, Topic};
+use super::UNKNOWN_TOPIC_OR_PARTITION;
+
+/// A log as one broker serves it.
+pub(super) struct Served<'a> {
+    pub(super) log: &'a Log,
+    /// The log's end for consumers.
+    pub(super) committed: i64,
+    /// The same for those that read only committed transactions.
+    pub(super) stable: i64,
+    pub(super) start: i64,
+    /// The log's end on this broker.
+    pub(super) end: i64,
+}
+
+impl<'a> Served<'a> {
+    /// A partition, for a client that knows the leader of this epoch; −1: it knows none.
+    ///
+    /// # Errors
+    /// Kafka's error code.
+    pub(super) fn of(
+        state: &State,
+        broker: usize,
+        topic: Option<&'a Topic>,
+        (partition, epoch): (i32, i32),
+    ) -> Result<Self, i16> {
+        let partitions = topic.map(|topic| &topic.partitions);
+        let number = usize::try_from(partition).map_err(|_| UNKNOWN_TOPIC_OR_PARTITION)?;
+        let partition: &Partition =
+            partitions.and_then(|partitions| partitions.get(number)).ok_or(UNKNOWN_TOPIC_OR_PARTITION)?;
+        let lag = state.brokers.get(broker).map(|broker| broker.lag).unwrap_or_default();
+        let leader = partition.leader_known_after(lag);
+        if leader.broker != broker {
+            return Err(NOT_LEADER_OR_FOLLOWER);
+        }
+        if epoch >= 0 && epoch != leader.epoch {
+            return Err(if epoch < leader.epoch { FENCED_LEADER_EPOCH } else { UNKNOWN_LEADER_EPOCH });
+        }
+        let log = &partition.log;
+        if leader.epoch == log.epoch {
+            return Ok(Self {
+                log,
+                start: log.start,
+                committed: log.committed,
+                stable: log.stable(),
+                end: log.end,
+            });
+        }
+        // It does not know yet that it is not the leader any more. Nothing is committed there since.
+        let committed = leader.committed.ok_or(NOT_LEADER_OR_FOLLOWER)?;
+        Ok(Self {
+            log,
+            start: log.start.min(committed),
+            committed,
+            stable: log.stable().min(committed),
+            end: committed,
+        })
+    }
+}
+
+const NOT_LEADER_OR_FOLLOWER: i16 = 6;
+const FENCED_LEADER_EPOCH: i16 = 74;
+const UNKNOWN_LEADER_EPOCH: i16 = 75;

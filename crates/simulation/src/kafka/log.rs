@@ -1,0 +1,284 @@
+//! A partition's log as its leader has it, and all that was ever written there.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+/// A log. Offsets before `committed` are on all in-sync replicas, and consumers can read them.
+#[derive(Debug, Default)]
+pub(crate) struct Log {
+    pub(crate) start: i64,
+    pub(crate) end: i64,
+    /// Kafka's high watermark.
+    pub(crate) committed: i64,
+    pub(crate) epoch: i32,
+    /// By their first offset, without gaps in what they stand for.
+    pub(crate) batches: BTreeMap<i64, Batch>,
+    /// The first offset of each open transaction, by producer.
+    pub(crate) open: BTreeMap<i64, i64>,
+    pub(crate) aborted: Vec<Aborted>,
+    /// The first offset of each epoch that wrote something, or could have.
+    pub(crate) epochs: BTreeMap<i32, i64>,
+    /// All records that ever were in the log, by epoch and offset.
+    pub(crate) written: BTreeMap<(i32, i64), Written>,
+    /// Where each election has cut the log.
+    pub(crate) elections: BTreeMap<i32, i64>,
+    /// The highest `start`.
+    pub(crate) deleted: i64,
+    /// The highest end for consumers in each epoch.
+    pub(crate) visible: BTreeMap<i32, i64>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Batch {
+    /// The offset after the last record, which can be compacted away.
+    pub(crate) end: i64,
+    pub(crate) epoch: i32,
+    /// The producer of a transaction.
+    pub(crate) producer: Option<i64>,
+    pub(crate) content: Content,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Content {
+    Records(Vec<Record>),
+    /// The end of a transaction.
+    Marker {
+        commits: bool,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Record {
+    pub(crate) offset: i64,
+    pub(crate) key: Option<Bytes>,
+    pub(crate) value: Option<Bytes>,
+}
+
+/// An aborted transaction.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Aborted {
+    pub(crate) producer: i64,
+    pub(crate) first: i64,
+    /// The offset of its marker.
+    pub(crate) last: i64,
+}
+
+/// A record that was written once.
+#[derive(Debug, Clone)]
+pub(crate) struct Written {
+    pub(crate) record: Record,
+    pub(crate) outcome: Outcome,
+    pub(crate) is_compacted: bool,
+    /// Whether an election has lost the end of its transaction.
+    pub(crate) is_reopened: bool,
+    producer: Option<i64>,
+}
+
+/// The fate of a record's transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Open,
+    Committed,
+    Aborted,
+}
+
+impl Log {
+    /// Appends a batch with these keys and values, which belongs to the producer's open transaction if one is given.
+    pub(crate) fn append(&mut self, producer: Option<i64>, entries: Vec<(Option<Bytes>, Option<Bytes>)>) {
+        let base = self.end;
+        let outcome = if producer.is_some() { Outcome::Open } else { Outcome::Committed };
+        let mut records = Vec::new();
+        for (key, value) in entries {
+            let record = Record { offset: self.end, key, value };
+            self.written.insert(
+                (self.epoch, self.end),
+                Written {
+                    record: record.clone(),
+                    outcome,
+                    is_compacted: false,
+                    is_reopened: false,
+                    producer,
+                },
+            );
+            records.push(record);
+            self.end += 1;
+        }
+        if let Some(producer) = producer {
+            self.open.entry(producer).or_insert(base);
+        }
+        let batch = Batch { end: self.end, epoch: self.epoch, producer, content: Content::Records(records) };
+        self.batches.insert(base, batch);
+    }
+
+    /// Ends a producer's transaction, if one is open.
+    pub(crate) fn end_transaction(&mut self, producer: i64, commits: bool) {
+        let Some(first) = self.open.remove(&producer) else { return };
+        let outcome = if commits { Outcome::Committed } else { Outcome::Aborted };
+        for written in self.written.values_mut() {
+            if written.producer == Some(producer) && written.outcome == Outcome::Open {
+                written.outcome = outcome;
+            }
+        }
+        if !commits {
+            self.aborted.push(Aborted { producer, first, last: self.end });
+        }
+        let content = Content::Marker { commits };
+        let batch = Batch { end: self.end + 1, epoch: self.epoch, producer: Some(producer), content };
+        self.batches.insert(self.end, batch);
+        self.end += 1;
+    }
+
+    /// Kafka's last stable offset: where the first open transaction begins. A transaction whose end is not on all
+    /// replicas yet is open for readers.
+    pub(crate) fn stable(&self) -> i64 {
+        let open = self.open.values().copied();
+        let ending = self.batches.range(self.committed..).filter_map(|(_, batch)| match batch.content {
+            Content::Marker { .. } => self.first_of(batch.producer?),
+            Content::Records(_) => None,
+        });
+        open.chain(ending).fold(self.committed, i64::min)
+    }
+
+    /// The first offset of the transaction of a producer whose marker is not committed yet.
+    fn first_of(&self, producer: i64) -> Option<i64> {
+        let is_its = |batch: &Batch| batch.producer == Some(producer);
+        let markers = |batch: &Batch| is_its(batch) && matches!(batch.content, Content::Marker { .. });
+        let last_end = self.batches.range(..self.committed).rev().find(|(_, batch)| markers(batch));
+        let after = last_end.map_or(self.start, |(base, _)| base + 1);
+        self.batches.range(after..).find(|(_, batch)| is_its(batch)).map(|(base, _)| *base)
+    }
+
+    /// A new leader, which has the records before `kept` only.
+    pub(crate) fn elect(&mut self, kept: i64) {
+        let kept = kept.clamp(self.start, self.end);
+        // Replicas have whole batches.
+        let kept = match self.batches.range(..kept).next_back() {
+            Some((base, batch)) if batch.end > kept => *base,
+            _ => kept,
+        };
+        self.start = self.start.min(kept);
+        self.epoch += 1;
+        let lost = self.batches.split_off(&kept);
+        for (base, batch) in lost.iter().rev() {
+            if let (Some(producer), Content::Marker { commits }) = (batch.producer, &batch.content) {
+                // The transaction is open again.
+                self.reopen(producer, *base, *commits);
+            }
+        }
+        self.open.retain(|_, first| *first < kept);
+        self.end = kept;
+        self.committed = self.committed.min(kept);
+        self.epochs.retain(|_, first| *first < kept);
+        self.epochs.insert(self.epoch, kept);
+        self.elections.insert(self.epoch, kept);
+    }
+
+    fn reopen(&mut self, producer: i64, marker: i64, commits: bool) {
+        let is_its = |batch: &Batch| batch.producer == Some(producer);
+        let before = self
+            .batches
+            .iter()
+            .rev()
+            .take_while(|(_, batch)| !(is_its(batch) && matches!(batch.content, Content::Marker { .. })));
+        let first = before.filter(|(_, batch)| is_its(batch)).map(|(base, _)| *base).last();
+        if !commits {
+            self.aborted.retain(|aborted| (aborted.producer, aborted.last) != (producer, marker));
+        }
+        let Some(first) = first else { return };
+        self.open.insert(producer, first);
+        for ((_, offset), written) in &mut self.written {
+            if written.producer == Some(producer) && (first..marker).contains(offset) {
+                (written.outcome, written.is_reopened) = (Outcome::Open, true);
+            }
+        }
+    }
+
+    /// Deletes the records before an offset, at most those that are stable.
+    pub(crate) fn delete_before(&mut self, offset: i64) {
+        let offset = offset.min(self.stable());
+        if offset <= self.start {
+            return;
+        }
+        self.start = offset;
+        self.deleted = self.deleted.max(offset);
+        self.batches.retain(|_, batch| batch.end > offset);
+        self.aborted.retain(|aborted| aborted.last >= offset);
+    }
+
+    /// Removes stable records whose key has a newer one before `until`, and those of aborted transactions, as Kafka's
+    /// cleaner does. Records without key stay.
+    pub(crate) fn compact(&mut self, until: i64) {
+        let until = until.min(self.stable());
+        let mut newest = BTreeMap::new();
+        let is_aborted = |epoch: i32, offset: i64, written: &BTreeMap<(i32, i64), Written>| {
+            written.get(&(epoch, offset)).is_some_and(|written| written.outcome == Outcome::Aborted)
+        };
+        for batch in self.batches.range(..until).map(|(_, batch)| batch) {
+            let Content::Records(records) = &batch.content else { continue };
+            for record in records.iter().filter(|record| record.offset < until) {
+                if let Some(key) = &record.key
+                    && !is_aborted(batch.epoch, record.offset, &self.written)
+                {
+                    newest.insert(key.clone(), record.offset);
+                }
+            }
+        }
+        for batch in self.batches.range_mut(..until).map(|(_, batch)| batch) {
+            let Content::Records(records) = &mut batch.content else { continue };
+            let (epoch, written) = (batch.epoch, &mut self.written);
+            records.retain(|record| {
+                let is_old = record.key.as_ref().is_some_and(|key| newest.get(key) != Some(&record.offset));
+                let goes = record.offset < until
+                    && record.offset >= self.start
+                    && (is_old || is_aborted(epoch, record.offset, written));
+                if goes && let Some(written) = written.get_mut(&(epoch, record.offset)) {
+                    written.is_compacted = true;
+                }
+                !goes
+            });
+        }
+        // Kafka keeps the last batch of a log, and batches with the newest sequence of a producer: all of these here.
+        let last = self.batches.last_key_value().map(|(base, _)| *base);
+        self.batches.retain(|base, batch| {
+            let is_empty = matches!(&batch.content, Content::Records(records) if records.is_empty());
+            !is_empty || batch.end > until || Some(*base) == last || batch.producer.is_some()
+        });
+    }
+
+    /// The offset after the last entry of this epoch, or of the last one before it, with that epoch; `None` if no such
+    /// epoch is known. Kafka's `LeaderEpochFileCache.endOffsetFor`.
+    pub(crate) fn end_of_epoch(&self, epoch: i32) -> Option<(i32, i64)> {
+        if epoch == self.epoch {
+            return Some((epoch, self.end));
+        }
+        let (_, later) = self.epochs.range(epoch.saturating_add(1)..).next()?;
+        let found = self.epochs.range(..=epoch).next_back().map_or(epoch, |(found, _)| *found);
+        Some((found, *later))
+    }
+
+    /// Whether an election after this epoch has lost records that consumers could read.
+    pub(crate) fn has_lost_after(&self, epoch: i32) -> bool {
+        self.elections
+            .range(epoch.saturating_add(1)..)
+            .any(|(later, kept)| self.visible.range(..later).any(|(_, end)| end > kept))
+    }
+
+    /// All replicas have the records before `end`.
+    pub(crate) fn commit(&mut self, end: i64) {
+        self.committed = self.committed.max(end.min(self.end));
+        self.visible.insert(self.epoch, self.committed);
+    }
+
+    /// Whether consumers could ever read a record, by its epoch and offset.
+    pub(crate) fn was_visible(&self, (epoch, offset): (i32, i64)) -> bool {
+        let mut later = self.visible.range(epoch..);
+        later.any(|(later, end)| offset < *end && self.has_kept((epoch, offset), *later))
+    }
+
+    /// Whether the log of `epoch` has the record of an earlier epoch.
+    pub(crate) fn has_kept(&self, (written, offset): (i32, i64), epoch: i32) -> bool {
+        let mut later = self.elections.range(written.saturating_add(1)..);
+        written <= epoch && later.by_ref().take_while(|(of, _)| **of <= epoch).all(|(_, kept)| offset < *kept)
+    }
+}

@@ -1,0 +1,93 @@
+//! Simulates clients, bridges, a network and a Kafka cluster in one thread, with a clock that jumps. A seed decides what
+//! happens, and repeats a run exactly.
+//!
+//! As they ship: sessions, the door, delivery, the shared log, Kafka's reader. Simulated: the network, brokers with
+//! state, and clients, which hold each answer against what the log has.
+//!
+//! - here: [`run`], one schedule
+//! - `schedule`: what happens, and when
+//! - `kafka`, `network`: brokers, and the streams to them
+//! - `bridge`, `client`: a bridge, and a session with it
+//! - `subscriber`, `walker`: clients; `history`: what one has read, held against the log
+//! - `world`: what they share
+
+#![expect(clippy::indexing_slicing, reason = "the simulation is a test: it fails loudly")]
+
+mod bridge;
+mod client;
+mod history;
+mod kafka;
+mod network;
+mod schedule;
+mod subscriber;
+mod walker;
+mod world;
+
+use std::cell::RefCell;
+use std::panic;
+use std::sync::Once;
+
+/// How a seed is run.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Steps of a schedule at most.
+    pub steps: usize,
+    /// Whether the events are kept as text.
+    pub keeps_trace: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { steps: 60, keeps_trace: false }
+    }
+}
+
+/// The outcome of a schedule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// Promises that were broken.
+    pub problems: Vec<String>,
+    /// The events with their times, if they were kept.
+    pub trace: Vec<String>,
+    /// Events.
+    pub events: u64,
+    /// A hash of all events and their times.
+    pub hash: u64,
+}
+
+/// Runs the schedule of a seed. Panics of the code under test are problems. The thread must be a new one: hash maps
+/// have keys of their thread.
+pub fn run(seed: u64, options: Options) -> Outcome {
+    NOTICE_PANICS.call_once(notice_panics);
+    PANICS.set(Some(Vec::new()));
+    fastrand::seed(seed);
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_time().start_paused(true).max_blocking_threads(1);
+    #[cfg(tokio_unstable)]
+    runtime.rng_seed(tokio::runtime::RngSeed::from_bytes(&seed.to_le_bytes()));
+    #[expect(clippy::expect_used, reason = "without a runtime there is no simulation")]
+    let world = runtime.build().expect("a runtime").block_on(schedule::run(&mut random, options));
+    let (mut problems, trace, events, hash) = world.end();
+    problems.extend(PANICS.take().into_iter().flatten());
+    Outcome { problems, trace, events, hash }
+}
+
+/// Tells panics of tasks, too, which a runtime only reports to those who wait for the task.
+fn notice_panics() {
+    let otherwise = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        let is_noticed =
+            PANICS.with_borrow_mut(|panics| panics.as_mut().map(|all| all.push(panic.to_string())));
+        if is_noticed.is_none() {
+            otherwise(panic);
+        }
+    }));
+}
+
+static NOTICE_PANICS: Once = Once::new();
+
+thread_local! {
+    /// Those of the schedule that runs in this thread.
+    static PANICS: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
+}

@@ -1,0 +1,157 @@
+//! A simulated network between a bridge and brokers: bytes arrive late and in parts, connections are refused, hang, and
+//! break at any byte.
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use sluicegate_reader::{Network, Stream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::kafka::Kafka;
+use crate::kafka::answer::{answer, broker_of};
+
+/// The network of one bridge. Dropping it closes all connections.
+#[derive(Debug)]
+pub(crate) struct SimulatedNetwork {
+    kafka: Kafka,
+    faults: Arc<Faults>,
+    connections: Mutex<JoinSet<()>>,
+}
+
+/// The network's faults, which the schedule changes.
+#[derive(Debug)]
+pub(crate) struct Faults {
+    random: Mutex<fastrand::Rng>,
+    state: Mutex<FaultState>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct FaultState {
+    /// The longest delay of a part of an answer.
+    pub(crate) delay: Duration,
+    /// One of so many answers breaks its connection, at any byte; 0: none.
+    pub(crate) breaks: u32,
+    /// One of so many answers never comes, and none after it on its connection; 0: none.
+    pub(crate) silences: u32,
+    /// One of so many connections is refused; 0: none.
+    pub(crate) refuses: u32,
+}
+
+impl Faults {
+    pub(crate) fn new(random: fastrand::Rng) -> Arc<Self> {
+        Arc::new(Self { random: Mutex::new(random), state: Mutex::default() })
+    }
+
+    pub(crate) fn set(&self, state: FaultState) {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+
+    fn state(&self) -> FaultState {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn draw<T>(&self, draw: impl FnOnce(&mut fastrand::Rng) -> T) -> T {
+        draw(&mut self.random.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn one_of(&self, many: u32) -> bool {
+        many > 0 && self.draw(|random| random.u32(..many) == 0)
+    }
+
+    async fn delay(&self) {
+        let micros = u64::try_from(self.state().delay.as_micros()).unwrap_or(u64::MAX);
+        sleep(Duration::from_micros(self.draw(|random| random.u64(..=micros)))).await;
+    }
+}
+
+impl SimulatedNetwork {
+    pub(crate) fn new(kafka: Kafka, faults: Arc<Faults>) -> Arc<Self> {
+        Arc::new(Self { kafka, faults, connections: Mutex::default() })
+    }
+}
+
+impl Network for SimulatedNetwork {
+    fn connect<'a>(&'a self, host: &'a str, _: u16) -> BoxFuture<'a, io::Result<Box<dyn Stream>>> {
+        async move {
+            self.faults.delay().await;
+            let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
+            let broker = broker_of(host).ok_or_else(refused)?;
+            let closed = match self.kafka.state().brokers.get(broker) {
+                Some(found) if found.is_up => found.connections.clone(),
+                _ => return Err(refused()),
+            };
+            if self.faults.one_of(self.faults.state().refuses) {
+                return Err(refused());
+            }
+            let (client, server) = duplex(PIPE);
+            let (kafka, faults) = (self.kafka.clone(), Arc::clone(&self.faults));
+            let serve = async move {
+                closed.run_until_cancelled(serve(server, &kafka, broker, &faults)).await;
+            };
+            let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+            while connections.try_join_next().is_some() {}
+            connections.spawn(serve);
+            Ok(Box::new(client) as Box<dyn Stream>)
+        }
+        .boxed()
+    }
+}
+
+/// Answers requests in order until the connection ends or breaks.
+async fn serve(mut stream: DuplexStream, kafka: &Kafka, broker: usize, faults: &Faults) {
+    let mut unread = BytesMut::new();
+    loop {
+        let Some(frame) = next_frame(&mut stream, &mut unread).await else { return };
+        faults.delay().await;
+        let hangs_until = kafka.state().brokers.get(broker).and_then(|broker| broker.hangs_until);
+        if let Some(until) = hangs_until.filter(|until| *until > Instant::now()) {
+            sleep_until(until).await;
+        }
+        #[expect(clippy::panic, reason = "the simulation itself is wrong")]
+        let Ok(answer) = answer(kafka, broker, frame).await else {
+            panic!("a request that is not simulated")
+        };
+        if faults.one_of(faults.state().silences) {
+            return std::future::pending().await;
+        }
+        let breaks = faults.one_of(faults.state().breaks);
+        let len = if breaks { faults.draw(|random| random.usize(..answer.len())) } else { answer.len() };
+        if send(&mut stream, answer.slice(..len), faults).await.is_err() || breaks {
+            return;
+        }
+    }
+}
+
+async fn next_frame(stream: &mut DuplexStream, unread: &mut BytesMut) -> Option<Bytes> {
+    loop {
+        if let Some(head) = unread.first_chunk() {
+            let len = usize::try_from(i32::from_be_bytes(*head)).ok()?;
+            if unread.len() >= len.checked_add(4)? {
+                unread.advance(4);
+                return Some(unread.split_to(len).freeze());
+            }
+        }
+        if stream.read_buf(unread).await.ok()? == 0 {
+            return None;
+        }
+    }
+}
+
+/// Sends an answer in up to three parts.
+async fn send(stream: &mut DuplexStream, mut answer: Bytes, faults: &Faults) -> io::Result<()> {
+    for _ in 0..faults.draw(|random| random.usize(..3)) {
+        let part = answer.split_to(faults.draw(|random| random.usize(..=answer.len())));
+        stream.write_all(&part).await?;
+        faults.delay().await;
+    }
+    stream.write_all(&answer).await
+}
+
+/// The bytes that are under way in each direction.
+const PIPE: usize = 64 * 1024;

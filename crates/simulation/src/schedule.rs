@@ -1,0 +1,329 @@
+//! One schedule: what happens to the cluster, the network, the bridges and the clients, as a seed has it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+use crate::Options;
+use crate::bridge::{Bridge, Settings};
+use crate::kafka::Kafka;
+use crate::network::{FaultState, Faults};
+use crate::subscriber::Subscriber;
+use crate::walker::Walker;
+use crate::world::{Profile, World};
+
+/// A schedule under way.
+struct Schedule {
+    world: Arc<World>,
+    random: fastrand::Rng,
+    topics: Vec<String>,
+    subscribers: Vec<Arc<Subscriber>>,
+    walkers: Vec<Arc<Walker>>,
+    clients: JoinSet<()>,
+    /// Replication, and what ends by itself.
+    events: JoinSet<()>,
+    records: u64,
+}
+
+/// Performs a schedule to its end.
+pub(crate) async fn run(random: &mut fastrand::Rng, options: Options) -> Arc<World> {
+    let mut schedule = Schedule::begin(random, options);
+    for step in 0..schedule.random.usize(10..options.steps) {
+        sleep(Duration::from_micros(schedule.random.u64(..400_000))).await;
+        schedule.step(step);
+        if schedule.world.has_problems() {
+            break;
+        }
+    }
+    schedule.end().await
+}
+
+impl Schedule {
+    fn begin(random: &mut fastrand::Rng, options: Options) -> Self {
+        let mut random = random.fork();
+        let kafka = Kafka::new(random.usize(1..4));
+        let profile = Profile {
+            is_unclean: random.u8(..5) == 0,
+            recreates: random.u8(..5) == 0,
+            lags: random.u8(..4) == 0,
+        };
+        let settings = Settings {
+            cache_bytes: [0, 2_000, 1 << 20][random.usize(..3)],
+            max_read_bytes: if random.bool() { 1_000 } else { 256 * 1024 },
+        };
+        let faults = Faults::new(random.fork());
+        let topics: Vec<_> = (0..random.usize(1..4)).map(|number| format!("topic-{number}")).collect();
+        topics.iter().for_each(|topic| kafka.create(topic, random.usize(1..4)));
+        let world = World::new(kafka, faults, settings, profile, options.keeps_trace);
+        world.event(|| format!("{profile:?} {settings:?} {topics:?}"));
+        for _ in 0..random.usize(1..3) {
+            world.bridges().push(Bridge::start(&world.kafka, &world.faults, settings));
+        }
+        let mut clients = JoinSet::new();
+        let subscribers: Vec<_> = (0..random.usize(1..5))
+            .map(|number| Subscriber::new(number, &topics[random.usize(..topics.len())], &mut random))
+            .collect();
+        for subscriber in &subscribers {
+            clients.spawn(Arc::clone(subscriber).run(Arc::clone(&world)));
+        }
+        let walkers: Vec<_> = (0..random.usize(..3))
+            .map(|number| Walker::new(number, &topics[random.usize(..topics.len())], 0, &mut random))
+            .collect();
+        for walker in &walkers {
+            clients.spawn(Arc::clone(walker).run(Arc::clone(&world)));
+        }
+        Self { world, random, topics, subscribers, walkers, clients, events: JoinSet::new(), records: 0 }
+    }
+
+    fn topic(&mut self) -> String {
+        self.topics[self.random.usize(..self.topics.len())].clone()
+    }
+
+    fn place(&mut self) -> (String, usize) {
+        let topic = self.topic();
+        let kafka = self.world.kafka.state();
+        let partitions = kafka.topics.get(&topic).map_or(1, |topic| topic.partitions.len());
+        (topic, self.random.usize(..partitions))
+    }
+
+    /// Lets something happen.
+    fn step(&mut self, step: usize) {
+        let choice = self.random.u32(..100);
+        self.world.event(|| format!("step {step}: {choice}"));
+        match choice {
+            0..45 => (0..self.random.usize(1..4)).for_each(|_| self.append(None)),
+            45..53 => {
+                let producer = self.random.i64(100..103);
+                self.append(Some(producer));
+            }
+            53..60 => self.end_transaction(),
+            60..65 => self.elect(),
+            65..69 => self.stop_broker(),
+            69..72 => self.hang(),
+            72..75 => self.close_connections(),
+            75..79 => self.delete(),
+            79..83 => self.compact(),
+            83..86 => self.change_network(),
+            86..90 => {
+                let number = self.random.usize(..self.subscribers.len());
+                self.subscribers[number].cut();
+            }
+            90..92 => {
+                let number = self.random.usize(..self.subscribers.len());
+                self.subscribers[number].pause(Duration::from_millis(self.random.u64(..20_000)));
+            }
+            92..94 => self.restart_bridge(),
+            94 => {
+                let topic = self.topic();
+                self.world.kafka.change(|kafka| kafka.grow(&topic));
+            }
+            95 if self.world.profile.recreates => {
+                let (topic, partitions) = (self.topic(), self.random.usize(1..4));
+                self.world.kafka.create(&topic, partitions);
+            }
+            96 => self.throttle(),
+            97 => self.world.bridges().iter().for_each(Bridge::expire),
+            _ => {}
+        }
+    }
+
+    fn append(&mut self, producer: Option<i64>) {
+        let (topic, partition) = self.place();
+        let records = self.random.usize(1..6);
+        let entries = (0..records)
+            .map(|_| {
+                self.records += 1;
+                let key = self.random.bool().then(|| Bytes::from(format!("key-{}", self.random.u8(..5))));
+                let value = format!("{}{}", self.records, " ".repeat(self.random.usize(..40)));
+                (key, Some(Bytes::from(value)))
+            })
+            .collect();
+        let end = self.world.kafka.change(|kafka| {
+            let log = kafka.log(&topic, partition)?;
+            log.append(producer, entries);
+            Some((log.epoch, log.end))
+        });
+        self.replicate(topic, partition, end);
+    }
+
+    /// Lets the replicas have what was written, in a while.
+    fn replicate(&mut self, topic: String, partition: usize, end: Option<(i32, i64)>) {
+        let Some((epoch, end)) = end else { return };
+        let (world, delay) = (Arc::clone(&self.world), self.random.u64(..60_000));
+        let id = world.kafka.state().topics.get(&topic).map(|topic| topic.id);
+        self.events.spawn(async move {
+            sleep(Duration::from_micros(delay)).await;
+            world.kafka.change(|kafka| {
+                let is_it = kafka.topics.get(&topic).map(|topic| topic.id) == id;
+                if let Some(log) = kafka.log(&topic, partition).filter(|log| is_it && log.epoch == epoch) {
+                    log.commit(end);
+                }
+            });
+        });
+    }
+
+    fn end_transaction(&mut self) {
+        let (topic, partition) = self.place();
+        let commits = self.random.bool();
+        let ended = self.world.kafka.change(|kafka| {
+            let log = kafka.log(&topic, partition)?;
+            let producer = *log.open.keys().next()?;
+            log.end_transaction(producer, commits);
+            Some((log.epoch, log.end))
+        });
+        self.replicate(topic, partition, ended);
+    }
+
+    fn elect(&mut self) {
+        let (topic, partition) = self.place();
+        let loses = self.world.profile.is_unclean && self.random.bool();
+        let (share, random) = (self.random.i64(0..6), self.random.usize(..3));
+        let lag = if self.world.profile.lags { self.random.u64(..3_000) } else { 0 };
+        self.world.kafka.change(|kafka| {
+            let up: Vec<_> = (0..kafka.brokers.len()).filter(|broker| kafka.brokers[*broker].is_up).collect();
+            let Some(broker) = up.get(random % up.len().max(1)).copied() else { return };
+            for broker in &mut kafka.brokers {
+                broker.lag = Duration::from_millis(lag);
+            }
+            let Some(log) = kafka.log(&topic, partition) else { return };
+            self.world.event(|| {
+                format!("{topic}-{partition}: {} {} {} {}", log.start, log.committed, log.end, loses)
+            });
+            let kept = if loses { log.committed - share } else { log.committed + share };
+            let kept = if loses { kept.max(log.start) } else { kept };
+            kafka.elect(&topic, partition, broker, kept);
+        });
+    }
+
+    fn stop_broker(&mut self) {
+        let world = Arc::clone(&self.world);
+        let (delay, number) =
+            (self.random.u64(..5_000), self.random.usize(..world.kafka.state().brokers.len()));
+        world.kafka.change(|kafka| kafka.stop(number));
+        self.events.spawn(async move {
+            sleep(Duration::from_millis(delay)).await;
+            world.kafka.change(|kafka| kafka.brokers[number].is_up = true);
+        });
+    }
+
+    fn hang(&mut self) {
+        let until = Instant::now() + Duration::from_millis(self.random.u64(..12_000));
+        self.world.kafka.change(|kafka| {
+            let number = self.random.usize(..kafka.brokers.len());
+            kafka.brokers[number].hangs_until = Some(until);
+        });
+    }
+
+    fn close_connections(&mut self) {
+        self.world.kafka.change(|kafka| {
+            let number = self.random.usize(..kafka.brokers.len());
+            std::mem::take(&mut kafka.brokers[number].connections).cancel();
+        });
+    }
+
+    fn throttle(&mut self) {
+        let delay = Duration::from_millis(self.random.u64(1..1_500));
+        let until = Instant::now() + Duration::from_millis(self.random.u64(..4_000));
+        self.world.kafka.change(|kafka| {
+            let number = self.random.usize(..kafka.brokers.len());
+            kafka.brokers[number].throttles = Some((delay, until));
+        });
+    }
+
+    fn delete(&mut self) {
+        let (topic, partition) = self.place();
+        let share = self.random.i64(1..20);
+        self.world.kafka.change(|kafka| {
+            if let Some(log) = kafka.log(&topic, partition) {
+                log.delete_before(log.start + share);
+            }
+        });
+    }
+
+    fn compact(&mut self) {
+        let (topic, partition) = self.place();
+        let share = self.random.i64(0..10);
+        self.world.kafka.change(|kafka| {
+            if let Some(log) = kafka.log(&topic, partition) {
+                log.compact(log.committed - share);
+            }
+        });
+    }
+
+    fn change_network(&mut self) {
+        let mut one_of = |many: std::ops::Range<u32>| {
+            if self.random.bool() { self.random.u32(many) } else { 0 }
+        };
+        let (breaks, silences, refuses) = (one_of(2..40), one_of(10..200), one_of(2..20));
+        let delay = Duration::from_micros(self.random.u64(..50_000));
+        self.world.faults.set(FaultState { delay, breaks, silences, refuses });
+    }
+
+    fn restart_bridge(&mut self) {
+        let world = Arc::clone(&self.world);
+        let mut bridges = world.bridges();
+        let number = self.random.usize(..bridges.len());
+        let bridge = Bridge::start(&world.kafka, &world.faults, world.settings);
+        std::mem::replace(&mut bridges[number], bridge).killed.cancel();
+    }
+
+    /// Heals everything, waits until all clients have everything, and looks for what is left when all are gone.
+    async fn end(mut self) -> Arc<World> {
+        self.world.faults.set(FaultState::default());
+        while self.events.join_next().await.is_some() {}
+        self.world.event(|| "all is well again".to_owned());
+        self.world.kafka.change(|kafka| {
+            for broker in &mut kafka.brokers {
+                (broker.is_up, broker.hangs_until, broker.lag) = (true, None, Duration::ZERO);
+                broker.throttles = None;
+            }
+            for log in kafka.topics.values_mut().flat_map(|topic| &mut topic.partitions) {
+                let log = &mut log.log;
+                while let Some(producer) = log.open.keys().next().copied() {
+                    log.end_transaction(producer, true);
+                }
+                log.append(None, vec![(None, Some(Bytes::from_static(b"last")))]);
+                log.commit(log.end);
+            }
+        });
+        let healed = Instant::now();
+        while !self.world.has_problems() {
+            let late = self.late();
+            if late.is_empty() {
+                break;
+            }
+            if healed.elapsed() > RECOVERY {
+                self.world.broken(format!("{RECOVERY:?} after all is well: {}", late.join(", ")));
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+        self.clients.shutdown().await;
+        self.world.bridges().drain(..).for_each(|bridge| bridge.killed.cancel());
+        let (gone, tasks) = (Instant::now(), tokio::runtime::Handle::current().metrics());
+        while tasks.num_alive_tasks() > 0 && !self.world.has_problems() {
+            if gone.elapsed() > RECOVERY {
+                let tasks = tasks.num_alive_tasks();
+                self.world.broken(format!("{RECOVERY:?} after all are gone, {tasks} tasks are left"));
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+        Arc::clone(&self.world)
+    }
+
+    /// Clients that lack a record.
+    fn late(&self) -> Vec<String> {
+        let kafka = self.world.kafka.state();
+        let subscribers = self.subscribers.iter().enumerate().filter_map(|(number, subscriber)| {
+            let partition = subscriber.lacks(&kafka)?;
+            Some(format!("subscriber {number} lacks records of partition {partition}"))
+        });
+        let walkers = self.walkers.iter().enumerate().filter(|(_, walker)| walker.lacks(&kafka));
+        subscribers.chain(walkers.map(|(number, _)| format!("walker {number} lacks records"))).collect()
+    }
+}
+
+/// The time in which clients must have everything once nothing fails any more.
+const RECOVERY: Duration = Duration::from_secs(60);

@@ -1,0 +1,305 @@
+//! A client that subscribes to a topic, and goes on where it was after each end of its session.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use sluicegate_protocol::kafka_subscription_event::{CaughtUp, Event, Skipped};
+use sluicegate_protocol::pub_sub_req::Req;
+use sluicegate_protocol::pub_sub_resp::Resp;
+use sluicegate_protocol::{
+    CmdCredit, CmdKafkaSubscribe, ErrorResp, KafkaDeliveryResp, KafkaSource, KafkaSubscribedResp,
+    PartitionNext, Reason, kafka_source,
+};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::client::{Client, describe};
+use crate::history::History;
+use crate::kafka::State;
+use crate::kafka::log::Log;
+use crate::world::World;
+
+/// A subscriber. It is shared with the schedule, which cuts its connection and asks how far it is.
+pub(crate) struct Subscriber {
+    number: usize,
+    topic: String,
+    committed: bool,
+    /// The bytes that it grants at a time; `None`: no limit.
+    credit: Option<u64>,
+    linger: u32,
+    max_batch_records: u32,
+    state: Mutex<Position>,
+    /// Cancelled to cut its connection.
+    cut: Mutex<CancellationToken>,
+    random: Mutex<fastrand::Rng>,
+}
+
+#[derive(Debug, Default)]
+struct Position {
+    topic_id: Bytes,
+    histories: BTreeMap<i32, History>,
+    /// The credit that is left.
+    left: i64,
+    /// Reads nothing for so long before the next message.
+    pause: Duration,
+}
+
+impl Position {
+    /// The log of a partition, and what was read of it.
+    fn partition<'a>(
+        &mut self,
+        kafka: &'a State,
+        topic: &str,
+        partition: i32,
+    ) -> Result<(&'a Log, &mut History), String> {
+        let id = <[u8; 16]>::try_from(&self.topic_id[..]).map_err(|_| "no topic id")?;
+        let topic = kafka.topic(topic, u128::from_be_bytes(id)).ok_or("a topic that never was")?;
+        let number = usize::try_from(partition).map_err(|_| "a negative partition")?;
+        let log = &topic.partitions.get(number).ok_or("a partition that never was")?.log;
+        let history = self.histories.get_mut(&partition).ok_or("a partition that was not told")?;
+        Ok((log, history))
+    }
+}
+
+impl Subscriber {
+    pub(crate) fn new(number: usize, topic: &str, random: &mut fastrand::Rng) -> Arc<Self> {
+        Arc::new(Self {
+            number,
+            topic: topic.to_owned(),
+            committed: random.bool(),
+            credit: random.bool().then(|| random.u64(1..2_000)),
+            linger: if random.u8(..4) == 0 { random.u32(..500) } else { 0 },
+            max_batch_records: if random.bool() { random.u32(1..5) } else { 0 },
+            state: Mutex::default(),
+            cut: Mutex::default(),
+            random: Mutex::new(random.fork()),
+        })
+    }
+
+    fn position(&self) -> std::sync::MutexGuard<'_, Position> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Cuts its connection, if it has one.
+    pub(crate) fn cut(&self) {
+        std::mem::take(&mut *self.cut.lock().unwrap_or_else(PoisonError::into_inner)).cancel();
+    }
+
+    /// Lets it read nothing for a while.
+    pub(crate) fn pause(&self, pause: Duration) {
+        self.position().pause = pause;
+    }
+
+    /// The partition in which it still lacks a record, if there is one.
+    pub(crate) fn lacks(&self, kafka: &State) -> Option<i32> {
+        let position = self.position();
+        let topic = kafka.topics.get(&self.topic)?;
+        if position.topic_id != topic.id.to_be_bytes()[..] {
+            return Some(-1);
+        }
+        (0..).zip(&topic.partitions).find_map(|(number, partition)| {
+            let log = &partition.log;
+            let end = if self.committed { log.stable() } else { log.committed };
+            let lacks = match position.histories.get(&number) {
+                None => true,
+                Some(history) => history.lacks(log, self.committed, end),
+            };
+            lacks.then_some(number)
+        })
+    }
+
+    /// Reads until it is dropped.
+    pub(crate) async fn run(self: Arc<Self>, world: Arc<World>) {
+        loop {
+            let stream = {
+                let bridges = world.bridges();
+                let random = &mut *self.random.lock().unwrap_or_else(PoisonError::into_inner);
+                bridges.get(random.usize(..bridges.len().max(1))).map(super::bridge::Bridge::connect)
+            };
+            let pause = match stream {
+                None => Duration::from_millis(100),
+                Some(stream) => {
+                    let cut = CancellationToken::new();
+                    *self.cut.lock().unwrap_or_else(PoisonError::into_inner) = cut.clone();
+                    let visit = self.visit(&world, Client::new(stream));
+                    cut.run_until_cancelled(visit).await.unwrap_or(Duration::from_millis(10))
+                }
+            };
+            sleep(pause).await;
+        }
+    }
+
+    /// One session. Gives the time to wait before the next one.
+    async fn visit(&self, world: &World, mut client: Client) -> Duration {
+        let command = self.command(&world.kafka.state());
+        world.event(|| format!("subscriber {} subscribes {command:?}", self.number));
+        if client.send(SEQUENCE, Req::CmdKafkaSubscribe(command)).await.is_err() {
+            return AGAIN;
+        }
+        self.position().left =
+            self.credit.map_or(i64::MAX, |credit| i64::try_from(credit).unwrap_or(i64::MAX));
+        while let Some((sequence, resp)) = client.next().await {
+            world.event(|| format!("subscriber {} gets {}", self.number, describe(&resp)));
+            if sequence != SEQUENCE {
+                world.broken(format!("subscriber {}: an answer to {sequence}", self.number));
+            }
+            let pause = std::mem::take(&mut self.position().pause);
+            if !pause.is_zero() {
+                sleep(pause).await;
+            }
+            let taken = {
+                let kafka = world.kafka.state();
+                self.take(&kafka, world, &resp)
+            };
+            match taken {
+                Err(problem) => {
+                    world.broken(format!("subscriber {} of {}: {problem}", self.number, self.topic));
+                    return AGAIN;
+                }
+                Ok(Some(pause)) => return pause,
+                Ok(None) => {}
+            }
+            let used = self.credit.filter(|_| self.position().left <= 0);
+            if let Some(credit) = used {
+                let bytes = credit.max(self.position().left.unsigned_abs() + 1);
+                self.position().left += i64::try_from(bytes).unwrap_or(i64::MAX);
+                let more = Req::CmdCredit(CmdCredit { subscription: SEQUENCE, bytes });
+                if client.send(0, more).await.is_err() {
+                    return AGAIN;
+                }
+            }
+        }
+        AGAIN
+    }
+
+    fn command(&self, kafka: &State) -> CmdKafkaSubscribe {
+        let mut position = self.position();
+        let known: Vec<_> = position.histories.keys().copied().collect();
+        for partition in known {
+            if let Ok((log, history)) = position.partition(kafka, &self.topic, partition) {
+                history.come_back(log);
+            }
+        }
+        let next = |(partition, history): (&i32, &History)| PartitionNext {
+            partition: *partition,
+            offset: history.next,
+        };
+        let source = KafkaSource {
+            topic: self.topic.clone(),
+            from: Some(kafka_source::From::Offset(0)),
+            next: position.histories.iter().map(next).collect(),
+            topic_id: position.topic_id.clone(),
+            ..KafkaSource::default()
+        };
+        CmdKafkaSubscribe {
+            sources: vec![source],
+            isolation: i32::from(self.committed),
+            credit: self.credit,
+            linger_ms: self.linger,
+            max_batch_records: self.max_batch_records,
+            ..CmdKafkaSubscribe::default()
+        }
+    }
+
+    /// Takes a message. Gives a pause if the subscription has ended.
+    fn take(&self, kafka: &State, world: &World, resp: &Resp) -> Result<Option<Duration>, String> {
+        match resp {
+            Resp::KafkaSubscribedResp(subscribed) => self.begin(subscribed).map(|()| None),
+            Resp::KafkaDeliveryResp(delivery) => self.deliver(kafka, delivery).map(|()| None),
+            Resp::KafkaSubscriptionEvent(event) => match &event.event {
+                Some(Event::Skipped(skipped)) => self.skip(kafka, skipped).map(|()| None),
+                Some(Event::CaughtUp(CaughtUp { partition, next_offset, .. })) => {
+                    let (mut position, committed) = (self.position(), self.committed);
+                    let (log, history) = position.partition(kafka, &self.topic, *partition)?;
+                    history.take(log, committed, &[], *next_offset).map(|()| None)
+                }
+                Some(Event::Retrying(_)) => Ok(None),
+                other => Err(format!("event {other:?}")),
+            },
+            Resp::ErrorResp(error) => self.fail(kafka, world, error).map(Some),
+            other => Err(format!("unexpected {other:?}")),
+        }
+    }
+
+    fn begin(&self, subscribed: &KafkaSubscribedResp) -> Result<(), String> {
+        let [topic] = &subscribed.topics[..] else { return Err("not one topic".to_owned()) };
+        let mut position = self.position();
+        if !position.topic_id.is_empty() && position.topic_id != topic.topic_id {
+            return Err("subscribed to another topic of the same name".to_owned());
+        }
+        position.topic_id = topic.topic_id.clone();
+        for PartitionNext { partition, offset } in &topic.partitions {
+            let history = position.histories.entry(*partition).or_insert_with(|| History::at(*offset));
+            if history.next != *offset {
+                return Err(format!("partition {partition} begins at {offset}, expected {}", history.next));
+            }
+        }
+        Ok(())
+    }
+
+    fn deliver(&self, kafka: &State, delivery: &KafkaDeliveryResp) -> Result<(), String> {
+        let KafkaDeliveryResp { messages, partition, next_offset, .. } = delivery;
+        let mut position = self.position();
+        if position.left <= 0 && self.credit.is_some() && !messages.is_empty() {
+            return Err("records without credit".to_owned());
+        }
+        let bytes: usize = messages.iter().map(|message| prost::Message::encoded_len(message) + 2).sum();
+        position.left = position.left.saturating_sub(i64::try_from(bytes).unwrap_or(i64::MAX));
+        let (log, history) = position.partition(kafka, &self.topic, *partition)?;
+        let taken = history.take(log, self.committed, messages, *next_offset);
+        taken.map_err(|problem| format!("partition {partition}: {problem}"))
+    }
+
+    fn skip(&self, kafka: &State, skipped: &Skipped) -> Result<(), String> {
+        let Skipped { partition, from, to, .. } = skipped;
+        let mut position = self.position();
+        let (log, history) = position.partition(kafka, &self.topic, *partition)?;
+        history
+            .skip(log, self.committed, *from, *to)
+            .map_err(|problem| format!("partition {partition}: {problem}"))
+    }
+
+    /// The subscription has ended with an error. Gives the time to wait before the next one.
+    fn fail(&self, kafka: &State, world: &World, error: &ErrorResp) -> Result<Duration, String> {
+        let mut position = self.position();
+        let current = kafka.topics.get(&self.topic);
+        let id = <[u8; 16]>::try_from(&position.topic_id[..]).map_or(0, u128::from_be_bytes);
+        match Reason::try_from(error.reason) {
+            Ok(Reason::Recreated) if world.profile.recreates => {
+                if current.is_some_and(|topic| topic.id == id) {
+                    return Err("told that its topic is another one, which it is not".to_owned());
+                }
+                *position = Position::default();
+                Ok(Duration::ZERO)
+            }
+            Ok(Reason::OffsetOutOfRange) if world.profile.is_unclean => {
+                let partitions = kafka.topic(&self.topic, id).map(|topic| &topic.partitions);
+                let mut changes = 0;
+                for ((number, history), partition) in
+                    position.histories.iter_mut().zip(partitions.into_iter().flatten())
+                {
+                    // A bridge can notice a loss that came before the subscription.
+                    if partition.log.has_lost_after(0) {
+                        world.event(|| {
+                            format!("partition {number} begins anew at {}", partition.log.committed)
+                        });
+                        *history = History::at(partition.log.committed);
+                        changes += 1;
+                    }
+                }
+                // A question about another partition can be in its way.
+                if changes == 0 { Err(format!("no record was lost: {error:?}")) } else { Ok(Duration::ZERO) }
+            }
+            _ if error.retriable => Ok(Duration::from_millis(u64::from(error.retry_after_ms).max(100))),
+            _ => Err(format!("{error:?}")),
+        }
+    }
+}
+
+/// Of the subscription.
+const SEQUENCE: i64 = 7;
+
+/// The time before another session.
+const AGAIN: Duration = Duration::from_millis(100);

@@ -1,0 +1,213 @@
+//! A client that reads one partition by fetches, each from where the last one ended.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use sluicegate_protocol::pub_sub_req::Req;
+use sluicegate_protocol::pub_sub_resp::Resp;
+use sluicegate_protocol::{CmdKafkaFetch, CmdPing, KafkaFetchResp, Reason};
+use tokio::time::{sleep, timeout};
+
+use crate::client::{Client, describe};
+use crate::history::History;
+use crate::kafka::State;
+use crate::world::World;
+
+/// A walker.
+pub(crate) struct Walker {
+    number: usize,
+    topic: String,
+    partition: usize,
+    committed: bool,
+    state: Mutex<Position>,
+    random: Mutex<fastrand::Rng>,
+}
+
+#[derive(Debug, Default)]
+struct Position {
+    /// The id of the topic that it reads, as Kafka knows it.
+    topic_id: u128,
+    history: History,
+}
+
+impl Walker {
+    pub(crate) fn new(number: usize, topic: &str, partition: usize, random: &mut fastrand::Rng) -> Arc<Self> {
+        Arc::new(Self {
+            number,
+            topic: topic.to_owned(),
+            partition,
+            committed: random.bool(),
+            state: Mutex::default(),
+            random: Mutex::new(random.fork()),
+        })
+    }
+
+    fn position(&self) -> std::sync::MutexGuard<'_, Position> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn draw<T>(&self, draw: impl FnOnce(&mut fastrand::Rng) -> T) -> T {
+        draw(&mut self.random.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether it still lacks a record.
+    pub(crate) fn lacks(&self, kafka: &State) -> bool {
+        let position = self.position();
+        let Some(topic) = kafka.topics.get(&self.topic) else { return false };
+        let Some(partition) = topic.partitions.get(self.partition) else { return false };
+        let log = &partition.log;
+        let end = if self.committed { log.stable() } else { log.committed };
+        position.topic_id != topic.id || position.history.lacks(log, self.committed, end)
+    }
+
+    /// Reads until it is dropped.
+    pub(crate) async fn run(self: Arc<Self>, world: Arc<World>) {
+        loop {
+            let stream = {
+                let bridges = world.bridges();
+                let chosen = self.draw(|random| random.usize(..bridges.len().max(1)));
+                bridges.get(chosen).map(super::bridge::Bridge::connect)
+            };
+            if let Some(stream) = stream {
+                let fetches = self.draw(|random| random.usize(1..20));
+                self.visit(&world, Client::new(stream), fetches).await;
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn visit(&self, world: &World, mut client: Client, fetches: usize) {
+        for sequence in (1..).take(fetches) {
+            let (command, end) = {
+                let kafka = world.kafka.state();
+                self.begin(&kafka)
+            };
+            world.event(|| format!("walker {} asks {command:?}", self.number));
+            if client.send(sequence, Req::CmdKafkaFetch(command)).await.is_err() {
+                return;
+            }
+            if self.draw(fastrand::Rng::bool)
+                && client.send(-sequence, Req::CmdPing(CmdPing::default())).await.is_err()
+            {
+                return;
+            }
+            let resp = loop {
+                match timeout(PATIENCE, client.next()).await {
+                    Err(_) => {
+                        return world.broken(format!("walker {}: no answer in {PATIENCE:?}", self.number));
+                    }
+                    Ok(None) => return,
+                    Ok(Some((of, Resp::PongResp(_)))) if of == -sequence => {}
+                    Ok(Some((of, resp))) if of == sequence => break resp,
+                    Ok(Some(other)) => return world.broken(format!("walker {}: {other:?}", self.number)),
+                }
+            };
+            world.event(|| format!("walker {} gets {}", self.number, describe(&resp)));
+            let taken = {
+                let kafka = world.kafka.state();
+                self.take(&kafka, world, &resp, end)
+            };
+            match taken {
+                Err(problem) => {
+                    let (topic, partition) = (&self.topic, self.partition);
+                    return world.broken(format!("walker {} of {topic}-{partition}: {problem}", self.number));
+                }
+                Ok(pause) => sleep(pause).await,
+            }
+        }
+    }
+
+    /// The next fetch, and the end of what it must be told of.
+    fn begin(&self, kafka: &State) -> (CmdKafkaFetch, i64) {
+        let mut position = self.position();
+        let mut end = 0;
+        if let Some(topic) = kafka.topics.get(&self.topic) {
+            if position.topic_id != topic.id {
+                *position = Position { topic_id: topic.id, history: History::default() };
+            }
+            if let Some(partition) = topic.partitions.get(self.partition) {
+                let log = &partition.log;
+                end = if self.committed { log.stable() } else { log.committed };
+            }
+        }
+        let wait = self.draw(|random| random.bool().then(|| random.u32(..3_000)));
+        let command = CmdKafkaFetch {
+            topic: self.topic.clone(),
+            partition: i32::try_from(self.partition).unwrap_or(i32::MAX),
+            offset: position.history.next,
+            max_wait_ms: wait,
+            max_bytes: self.draw(|random| if random.bool() { random.u32(1..500) } else { 0 }),
+            max_records: self.draw(|random| if random.u8(..4) == 0 { random.u32(1..5) } else { 0 }),
+            min_bytes: self.draw(|random| if random.u8(..4) == 0 { random.u32(1..500) } else { 0 }),
+            isolation: i32::from(self.committed),
+        };
+        (command, end)
+    }
+
+    /// Takes an answer. Gives the time to wait before the next fetch.
+    fn take(&self, kafka: &State, world: &World, resp: &Resp, end: i64) -> Result<Duration, String> {
+        let mut position = self.position();
+        let current = kafka.topics.get(&self.topic);
+        if current.is_none_or(|topic| topic.id != position.topic_id) {
+            // An offset does not say of which topic.
+            return Ok(Duration::ZERO);
+        }
+        let Some(partition) = current.and_then(|topic| topic.partitions.get(self.partition)) else {
+            return Err("a partition that does not exist".to_owned());
+        };
+        let log = &partition.log;
+        match resp {
+            Resp::KafkaFetchResp(KafkaFetchResp { messages, next_offset, .. }) => {
+                let next = *next_offset;
+                if world.profile.is_unclean && position.history.is_lost(log) {
+                    // A fetch does not tell.
+                    position.history = History::at(log.committed);
+                    position.history.come_back(log);
+                    return Ok(Duration::ZERO);
+                }
+                let lacks = || position.history.lacks(log, self.committed, end);
+                if messages.is_empty()
+                    && next < end
+                    && !world.profile.lags
+                    && !world.profile.is_unclean
+                    && lacks()
+                {
+                    let from = position.history.next;
+                    return Err(format!("nothing from {from} on, although {end} was committed before"));
+                }
+                if world.profile.is_unclean {
+                    position.history.come_back(log);
+                }
+                let taken = position.history.take(log, self.committed, messages, next);
+                if taken.is_err()
+                    && world.profile.recreates
+                    && kafka.had(&self.topic, self.partition, messages)
+                {
+                    // Memory has records of the topic that was there before.
+                    *position = Position::default();
+                    return Ok(Duration::ZERO);
+                }
+                taken.map(|()| Duration::ZERO)
+            }
+            Resp::ErrorResp(error) => match Reason::try_from(error.reason) {
+                Ok(Reason::OffsetOutOfRange) if position.history.next < log.deleted => {
+                    position.history = History::at(log.start.max(position.history.next));
+                    Ok(Duration::from_millis(10))
+                }
+                Ok(Reason::OffsetOutOfRange) if world.profile.is_unclean => {
+                    position.history = History::at(log.committed);
+                    position.history.come_back(log);
+                    Ok(Duration::from_millis(10))
+                }
+                // A broker that does not know that it is not the leader any more.
+                Ok(Reason::OffsetOutOfRange) if world.profile.lags => Ok(Duration::from_millis(50)),
+                _ if error.retriable => Ok(Duration::from_millis(u64::from(error.retry_after_ms).max(50))),
+                _ => Err(format!("{error:?} at {} of {:?}", position.history.next, (log.start, log.end))),
+            },
+            other => Err(format!("unexpected {other:?}")),
+        }
+    }
+}
+
+/// The longest time for an answer: a wait, and `socket.timeout.ms`.
+const PATIENCE: Duration = Duration::from_secs(15);

@@ -1,0 +1,92 @@
+//! All that a schedule acts on, and the problems that were found.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::time::Instant;
+
+use crate::bridge::{Bridge, Settings};
+use crate::kafka::Kafka;
+use crate::network::Faults;
+
+/// The cluster, the bridges and what was found.
+pub(crate) struct World {
+    pub(crate) kafka: Kafka,
+    pub(crate) faults: Arc<Faults>,
+    pub(crate) settings: Settings,
+    pub(crate) profile: Profile,
+    pub(crate) bridges: Mutex<Vec<Bridge>>,
+    found: Mutex<Found>,
+    start: Instant,
+}
+
+/// The kinds of events that a schedule has, besides records, faults of the network and clean elections.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Profile {
+    /// Elections that lose committed records.
+    pub(crate) is_unclean: bool,
+    /// Topics are deleted and created again.
+    pub(crate) recreates: bool,
+    /// Brokers learn of new leaders late.
+    pub(crate) lags: bool,
+}
+
+#[derive(Default)]
+struct Found {
+    problems: Vec<String>,
+    /// The last events, for those who look into a problem.
+    trace: Vec<String>,
+    keeps_trace: bool,
+    hasher: DefaultHasher,
+    events: u64,
+}
+
+impl World {
+    pub(crate) fn new(
+        kafka: Kafka,
+        faults: Arc<Faults>,
+        settings: Settings,
+        profile: Profile,
+        keeps_trace: bool,
+    ) -> Arc<Self> {
+        let found = Mutex::new(Found { keeps_trace, ..Found::default() });
+        let (bridges, start) = (Mutex::default(), Instant::now());
+        Arc::new(Self { kafka, faults, settings, profile, bridges, found, start })
+    }
+
+    fn found(&self) -> MutexGuard<'_, Found> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn bridges(&self) -> MutexGuard<'_, Vec<Bridge>> {
+        self.bridges.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A promise was broken.
+    pub(crate) fn broken(&self, problem: String) {
+        self.event(|| format!("BROKEN: {problem}"));
+        self.found().problems.push(problem);
+    }
+
+    /// Something happened. Two runs of a seed have the same events.
+    pub(crate) fn event(&self, event: impl FnOnce() -> String) {
+        let (text, mut found) = (event(), self.found());
+        let at = self.start.elapsed();
+        (at, &text).hash(&mut found.hasher);
+        found.events += 1;
+        if found.keeps_trace {
+            found.trace.push(format!("{:>12.6} {text}", at.as_secs_f64()));
+        }
+    }
+
+    pub(crate) fn has_problems(&self) -> bool {
+        !self.found().problems.is_empty()
+    }
+
+    /// The problems, the trace, the number of events, and a hash of all.
+    pub(crate) fn end(&self) -> (Vec<String>, Vec<String>, u64, u64) {
+        let mut found = self.found();
+        let (problems, trace) = (std::mem::take(&mut found.problems), std::mem::take(&mut found.trace));
+        (problems, trace, found.events, found.hasher.finish())
+    }
+}
