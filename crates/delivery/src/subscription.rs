@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use sluicegate_backend::{CommandError, Log};
+use sluicegate_backend::{CommandError, Fault, Log};
 use sluicegate_telemetry::metrics::{Kind, OpenSubscription, RouteMetrics};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, sleep_until};
@@ -194,6 +194,12 @@ impl Subscription {
                 self.cursors.know(ends.map(|end| (end.place, end.epoch, end.seen)));
             }
             Err(Stop::Outdated) => self.cursors.client.is_lost = true,
+            // Another topic of the same name can have fewer partitions.
+            Err(Stop::Failed(place, error))
+                if error.fault == Fault::NotFound && self.is_other_topic(&place.topic) =>
+            {
+                self.cursors.client.is_lost = true;
+            }
             Err(Stop::Failed(place, error)) => {
                 self.snapshot = None;
                 self.cursors.client.items.push_back(Item::Ended { place, error });
@@ -201,6 +207,14 @@ impl Subscription {
             }
         }
         false
+    }
+
+    /// Whether a topic is known to be another one than at the beginning.
+    fn is_other_topic(&mut self, topic: &str) -> bool {
+        let backend = self.cluster.backend();
+        let of_topic = self.cursors.all().iter().filter(|cursor| &*cursor.topic == topic);
+        let ids: Vec<_> = of_topic.map(|cursor| backend.version(cursor.log()).topic_id).collect();
+        ids.into_iter().any(|id| self.cursors.client.is_other_topic(topic, id))
     }
 
     /// Ends at the first partition.

@@ -10,6 +10,7 @@ use sluicegate_delivery::cluster::{Cluster, Parts, Rates, Reads, TableLimits};
 use sluicegate_delivery::drain::Drain;
 use sluicegate_delivery::grant::Grant;
 use sluicegate_kafka::{ClusterConfig, EncoderPool};
+use sluicegate_rights::Topics;
 use sluicegate_shared_log::{Limits, SharedLog};
 use sluicegate_telemetry::metrics::Metrics;
 use tokio::io::{DuplexStream, duplex};
@@ -68,7 +69,8 @@ impl Bridge {
     /// A client's session.
     pub(crate) fn connect(&self) -> DuplexStream {
         let (client, stream) = duplex(PIPE);
-        let session = testing::session(stream, Grant::all(&self.cluster), self.drain.clone());
+        let grant = Grant::all(&self.cluster).with_tables(Topics::default());
+        let session = testing::session(stream, grant, self.drain.clone());
         let killed = self.killed.clone();
         tokio::spawn(async move { killed.run_until_cancelled(session).await });
         client

@@ -8,7 +8,7 @@
 //! - `schedule`: what happens, and when
 //! - `kafka`, `network`: brokers, and the streams to them
 //! - `bridge`, `client`: a bridge, and a session with it
-//! - `subscriber`, `walker`: clients; `history`: what one has read, held against the log
+//! - `subscriber`, `walker`, `table_client`: clients; `history`: what one has read, held against the log
 //! - `world`: what they share
 
 #![expect(clippy::indexing_slicing, reason = "the simulation is a test: it fails loudly")]
@@ -20,6 +20,7 @@ mod kafka;
 mod network;
 mod schedule;
 mod subscriber;
+mod table_client;
 mod walker;
 mod world;
 

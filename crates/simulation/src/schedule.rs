@@ -12,6 +12,7 @@ use crate::bridge::{Bridge, Settings};
 use crate::kafka::Kafka;
 use crate::network::{FaultState, Faults};
 use crate::subscriber::Subscriber;
+use crate::table_client::TableClient;
 use crate::walker::Walker;
 use crate::world::{Profile, World};
 
@@ -22,6 +23,7 @@ struct Schedule {
     topics: Vec<String>,
     subscribers: Vec<Arc<Subscriber>>,
     walkers: Vec<Arc<Walker>>,
+    tables: Vec<Arc<TableClient>>,
     clients: JoinSet<()>,
     /// Replication, and what ends by itself.
     events: JoinSet<()>,
@@ -75,7 +77,23 @@ impl Schedule {
         for walker in &walkers {
             clients.spawn(Arc::clone(walker).run(Arc::clone(&world)));
         }
-        Self { world, random, topics, subscribers, walkers, clients, events: JoinSet::new(), records: 0 }
+        let tables: Vec<_> = (0..random.usize(..3))
+            .map(|number| TableClient::new(number, &topics[random.usize(..topics.len())], &mut random))
+            .collect();
+        for table in &tables {
+            clients.spawn(Arc::clone(table).run(Arc::clone(&world)));
+        }
+        Self {
+            world,
+            random,
+            topics,
+            subscribers,
+            walkers,
+            tables,
+            clients,
+            events: JoinSet::new(),
+            records: 0,
+        }
     }
 
     fn topic(&mut self) -> String {
@@ -110,6 +128,7 @@ impl Schedule {
             86..90 => {
                 let number = self.random.usize(..self.subscribers.len());
                 self.subscribers[number].cut();
+                self.tables.iter().for_each(|table| table.cut());
             }
             90..92 => {
                 let number = self.random.usize(..self.subscribers.len());
@@ -138,7 +157,8 @@ impl Schedule {
                 self.records += 1;
                 let key = self.random.bool().then(|| Bytes::from(format!("key-{}", self.random.u8(..5))));
                 let value = format!("{}{}", self.records, " ".repeat(self.random.usize(..40)));
-                (key, Some(Bytes::from(value)))
+                let is_removal = key.is_some() && self.random.u8(..6) == 0;
+                (key, (!is_removal).then(|| Bytes::from(value)))
             })
             .collect();
         let end = self.world.kafka.change(|kafka| {
@@ -321,7 +341,13 @@ impl Schedule {
             Some(format!("subscriber {number} lacks records of partition {partition}"))
         });
         let walkers = self.walkers.iter().enumerate().filter(|(_, walker)| walker.lacks(&kafka));
-        subscribers.chain(walkers.map(|(number, _)| format!("walker {number} lacks records"))).collect()
+        let tables = self.tables.iter().enumerate().filter_map(|(number, table)| {
+            Some(format!("table {number} is not a replay: {}", table.differs(&kafka)?))
+        });
+        subscribers
+            .chain(tables)
+            .chain(walkers.map(|(number, _)| format!("walker {number} lacks records")))
+            .collect()
     }
 }
 

@@ -270,6 +270,11 @@ impl Log {
         self.visible.insert(self.epoch, self.committed);
     }
 
+    /// Whether a record at this offset was compacted away.
+    pub(crate) fn has_compacted(&self, offset: i64) -> bool {
+        self.written.iter().any(|((_, of), written)| *of == offset && written.is_compacted)
+    }
+
     /// Whether consumers could ever read a record, by its epoch and offset.
     pub(crate) fn was_visible(&self, (epoch, offset): (i32, i64)) -> bool {
         let mut later = self.visible.range(epoch..);

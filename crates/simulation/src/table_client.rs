@@ -1,0 +1,254 @@
+//! A client that keeps a table of a topic: the newest record of each key.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use sluicegate_protocol::kafka_subscription_event::{Event, LogStart};
+use sluicegate_protocol::pub_sub_req::Req;
+use sluicegate_protocol::pub_sub_resp::Resp;
+use sluicegate_protocol::{
+    CmdKafkaSubscribe, KafkaDeliveryResp, KafkaSource, KafkaSubscribedResp, PartitionNext, Snapshot,
+};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::client::{Client, describe};
+
+use crate::kafka::log::{Content, Log, Outcome, Written};
+use crate::kafka::{Partition, State};
+use crate::world::World;
+
+/// Keys of a partition, with the offset and the value of their newest record.
+type Rows = BTreeMap<(i32, Bytes), (i64, Bytes)>;
+
+/// A client with a table.
+pub(crate) struct TableClient {
+    number: usize,
+    topic: String,
+    state: Mutex<Table>,
+    cut: Mutex<CancellationToken>,
+    random: Mutex<fastrand::Rng>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    topic_id: Bytes,
+    rows: Rows,
+    /// The rows of a snapshot that is not complete yet.
+    snapshot: Option<Rows>,
+    /// Where each partition goes on.
+    next: BTreeMap<i32, i64>,
+    heard: Option<Instant>,
+    /// Whether it has gone on after an end of its session since its last snapshot.
+    has_gone_on: bool,
+}
+
+impl TableClient {
+    pub(crate) fn new(number: usize, topic: &str, random: &mut fastrand::Rng) -> Arc<Self> {
+        Arc::new(Self {
+            number,
+            topic: topic.to_owned(),
+            state: Mutex::default(),
+            cut: Mutex::default(),
+            random: Mutex::new(random.fork()),
+        })
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Cuts its connection, if it has one.
+    pub(crate) fn cut(&self) {
+        std::mem::take(&mut *self.cut.lock().unwrap_or_else(PoisonError::into_inner)).cancel();
+    }
+
+    /// What its table has that a replay of the log has not, or the other way round.
+    pub(crate) fn differs(&self, kafka: &State) -> Option<String> {
+        let (table, topic) = (self.table(), kafka.topics.get(&self.topic)?);
+        if table.topic_id != topic.id.to_be_bytes()[..] || table.snapshot.is_some() {
+            return Some("it is not complete".to_owned());
+        }
+        let has_lost = |partition: &Partition| partition.log.has_lost_after(0);
+        if table.has_gone_on && topic.partitions.iter().any(has_lost) {
+            // An offset does not tell what an election has lost while the client had no session.
+            return None;
+        }
+        let logs = (0..).zip(&topic.partitions).map(|(number, partition)| (number, &partition.log));
+        let wanted: Rows = logs.flat_map(|(number, log)| replay(number, log)).collect();
+        let missing = wanted.iter().find(|(key, row)| table.rows.get(*key) != Some(*row));
+        // An election can have lost the record for which another one was compacted away.
+        let is_compacted = |number: i32, offset: i64| {
+            let log = usize::try_from(number).ok().and_then(|number| topic.partitions.get(number));
+            log.is_some_and(|partition| {
+                partition.log.has_lost_after(0) && partition.log.has_compacted(offset)
+            })
+        };
+        let other = table
+            .rows
+            .iter()
+            .find(|(key, (offset, _))| !wanted.contains_key(*key) && !is_compacted(key.0, *offset));
+        match (missing, other) {
+            (None, None) => None,
+            (Some((key, row)), _) => Some(format!("{key:?} is {:?}, not {row:?}", table.rows.get(key))),
+            (None, Some(row)) => Some(format!("{row:?} is no part of it")),
+        }
+    }
+
+    /// Reads until it is dropped.
+    pub(crate) async fn run(self: Arc<Self>, world: Arc<World>) {
+        loop {
+            let stream = {
+                let bridges = world.bridges();
+                let random = &mut *self.random.lock().unwrap_or_else(PoisonError::into_inner);
+                bridges.get(random.usize(..bridges.len().max(1))).map(super::bridge::Bridge::connect)
+            };
+            if let Some(stream) = stream {
+                let cut = CancellationToken::new();
+                *self.cut.lock().unwrap_or_else(PoisonError::into_inner) = cut.clone();
+                cut.run_until_cancelled(self.visit(&world, Client::new(stream))).await;
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    async fn visit(&self, world: &World, mut client: Client) {
+        let command = self.command();
+        world.event(|| format!("table {} subscribes {command:?}", self.number));
+        if client.send(SEQUENCE, Req::CmdKafkaSubscribe(command)).await.is_err() {
+            return;
+        }
+        while let Some((_, resp)) = client.next().await {
+            world.event(|| format!("table {} gets {}", self.number, describe(&resp)));
+            match self.take(&resp) {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(problem) => {
+                    return world.broken(format!("table {} of {}: {problem}", self.number, self.topic));
+                }
+            }
+        }
+    }
+
+    fn command(&self) -> CmdKafkaSubscribe {
+        let mut table = self.table();
+        if table.snapshot.take().is_some() {
+            // What it had is gone, and what it was to get is not complete.
+            *table = Table::default();
+        }
+        table.has_gone_on = !table.next.is_empty();
+        let next = table
+            .next
+            .iter()
+            .map(|(partition, offset)| PartitionNext { partition: *partition, offset: *offset });
+        let source = KafkaSource {
+            topic: self.topic.clone(),
+            next: next.collect(),
+            topic_id: table.topic_id.clone(),
+            ..KafkaSource::default()
+        };
+        let away = table.heard.map_or(Duration::ZERO, |heard| heard.elapsed());
+        CmdKafkaSubscribe {
+            sources: vec![source],
+            snapshot: Snapshot::LatestPerKey.into(),
+            away_ms: u64::try_from(away.as_millis()).unwrap_or(u64::MAX),
+            ..CmdKafkaSubscribe::default()
+        }
+    }
+
+    /// Takes a message. False if the subscription has ended.
+    fn take(&self, resp: &Resp) -> Result<bool, String> {
+        let mut table = self.table();
+        table.heard = Some(Instant::now());
+        match resp {
+            Resp::KafkaSubscribedResp(subscribed) => table.begin(subscribed)?,
+            Resp::KafkaDeliveryResp(delivery) => table.deliver(delivery)?,
+            Resp::KafkaSubscriptionEvent(event) => match &event.event {
+                Some(Event::SnapshotEnd(_)) => {
+                    table.rows = table.snapshot.take().ok_or("a snapshot ends that did not begin")?;
+                }
+                Some(Event::LogStart(LogStart { partition, offset, .. })) => {
+                    let is_kept = |(of, _): &(i32, Bytes), (at, _): &mut (i64, Bytes)| {
+                        of != partition || *at >= *offset
+                    };
+                    table.rows.retain(is_kept);
+                    table.snapshot.iter_mut().for_each(|rows| rows.retain(is_kept));
+                }
+                Some(Event::CaughtUp(_) | Event::Retrying(_) | Event::Building(_)) => {}
+                other => return Err(format!("event {other:?}")),
+            },
+            Resp::ErrorResp(error) if error.retriable => return Ok(false),
+            other => return Err(format!("unexpected {other:?}")),
+        }
+        Ok(true)
+    }
+}
+
+impl Table {
+    fn begin(&mut self, subscribed: &KafkaSubscribedResp) -> Result<(), String> {
+        let [topic] = &subscribed.topics[..] else { return Err("not one topic".to_owned()) };
+        let next = topic.partitions.iter().map(|next| (next.partition, next.offset));
+        if subscribed.snapshot {
+            let topic_id = topic.topic_id.clone();
+            *self = Self { topic_id, snapshot: Some(Rows::new()), next: next.collect(), ..Self::default() };
+            return Ok(());
+        }
+        if self.topic_id != topic.topic_id {
+            return Err("the table goes on with another topic".to_owned());
+        }
+        for (partition, offset) in next {
+            let known = *self.next.entry(partition).or_insert(offset);
+            if known != offset {
+                return Err(format!("partition {partition} begins at {offset}, expected {known}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn deliver(&mut self, delivery: &KafkaDeliveryResp) -> Result<(), String> {
+        let is_snapshot = self.snapshot.is_some();
+        let next = self.next.get_mut(&delivery.partition).ok_or("an unknown partition")?;
+        if !is_snapshot && delivery.next_offset < *next {
+            return Err(format!("the place goes back from {next} to {}", delivery.next_offset));
+        }
+        if !is_snapshot {
+            *next = delivery.next_offset;
+        }
+        let rows = self.snapshot.as_mut().unwrap_or(&mut self.rows);
+        for message in &delivery.messages {
+            let key = (delivery.partition, message.key.clone().ok_or("a record without a key")?);
+            match &message.value {
+                Some(value) => drop(rows.insert(key, (message.offset, value.clone()))),
+                None => drop(rows.remove(&key)),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The rows of a partition, from the records that are there now.
+fn replay(number: i32, log: &Log) -> Rows {
+    let mut rows = Rows::new();
+    for batch in log.batches.values() {
+        let Content::Records(records) = &batch.content else { continue };
+        for record in records.iter().filter(|record| record.offset >= log.start) {
+            let is_committed = |written: &Written| written.outcome == Outcome::Committed;
+            let (true, Some(key)) = (
+                log.written.get(&(batch.epoch, record.offset)).is_some_and(is_committed),
+                record.key.clone(),
+            ) else {
+                continue;
+            };
+            match &record.value {
+                Some(value) => drop(rows.insert((number, key), (record.offset, value.clone()))),
+                None => drop(rows.remove(&(number, key))),
+            }
+        }
+    }
+    rows
+}
+
+/// Of the subscription.
+const SEQUENCE: i64 = 9;
