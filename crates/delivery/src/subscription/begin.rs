@@ -17,6 +17,7 @@ use super::{Wake, grown};
 use crate::client::granted;
 use crate::cluster::{Cluster, Partitions, unanswered};
 use crate::cursors::Cursors;
+use crate::failures::Failures;
 use crate::grant::Held;
 use crate::held_keys::HeldKeys;
 use crate::item::Place;
@@ -79,15 +80,21 @@ pub(super) async fn begin(
     Ok(Begun { cursors, waits, snapshot })
 }
 
-/// The same for a table that was open already: it waits for a cluster that is away.
+/// The same for a table that was open already: it waits for a cluster that is away, and for a topic that is missing,
+/// as its partitions are for a moment while it is created again.
 pub(super) async fn begin_again(
     cluster: Arc<Cluster>,
     subscribe: Subscribe,
     held: Arc<Held>,
 ) -> Result<Begun, CommandError> {
+    let mut failures = Failures::default();
     loop {
         match begin(Arc::clone(&cluster), subscribe.clone(), Arc::clone(&held)).await {
-            Err(error) if error.fault.is_retriable() => sleep(error.retry_after.max(PAUSE)).await,
+            Err(error)
+                if failures.is_passing(error.fault, error.fault == Fault::NotFound, Instant::now()) =>
+            {
+                sleep(error.retry_after.max(PAUSE)).await;
+            }
             begun => return begun,
         }
     }
