@@ -76,6 +76,20 @@ impl Bridge {
         client
     }
 
+    /// Checks that its memory for records is within its bound.
+    ///
+    /// # Errors
+    /// It is not.
+    pub(crate) fn check_memory(&self) -> Result<(), String> {
+        let (bytes, max) = (self.logs.stats().bytes, self.logs.limits().max_bytes);
+        if bytes <= max { Ok(()) } else { Err(format!("{bytes} bytes of records are kept, at most {max}")) }
+    }
+
+    /// The callers that wait at ends of logs.
+    pub(crate) fn waiters(&self) -> u64 {
+        self.logs.stats().waiters
+    }
+
     /// Frees records that are too old to be served.
     pub(crate) fn expire(&self) {
         self.logs.expire(tokio::time::Instant::now().into_std());

@@ -27,6 +27,9 @@ mod world;
 use std::cell::RefCell;
 use std::panic;
 use std::sync::Once;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
 
 /// How a seed is run.
 #[derive(Debug, Clone, Copy)]
@@ -44,7 +47,7 @@ impl Default for Options {
 }
 
 /// The outcome of a schedule.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outcome {
     /// Promises that were broken.
     pub problems: Vec<String>,
@@ -56,9 +59,24 @@ pub struct Outcome {
     pub hash: u64,
 }
 
-/// Runs the schedule of a seed. Panics of the code under test are problems. The thread must be a new one: hash maps
-/// have keys of their thread.
+/// Runs the schedule of a seed, in a thread of its own: hash maps have keys of their thread. Panics of the code under test
+/// are problems, and so is a schedule without an end.
 pub fn run(seed: u64, options: Options) -> Outcome {
+    let (ended, end) = mpsc::channel();
+    let thread = thread::spawn(move || drop(ended.send(run_here(seed, options))));
+    let failed = |problem| Outcome { problems: vec![problem], ..Outcome::default() };
+    match end.recv_timeout(LONGEST) {
+        Ok(outcome) => outcome,
+        Err(RecvTimeoutError::Timeout) => failed(format!("no end after {LONGEST:?}")),
+        Err(RecvTimeoutError::Disconnected) => {
+            let panic = thread.join().err();
+            let text = panic.as_ref().and_then(|panic| panic.downcast_ref::<String>());
+            failed(format!("the simulation panicked: {}", text.map_or("", String::as_str)))
+        }
+    }
+}
+
+fn run_here(seed: u64, options: Options) -> Outcome {
     NOTICE_PANICS.call_once(notice_panics);
     PANICS.set(Some(Vec::new()));
     fastrand::seed(seed);
@@ -73,6 +91,9 @@ pub fn run(seed: u64, options: Options) -> Outcome {
     problems.extend(PANICS.take().into_iter().flatten());
     Outcome { problems, trace, events, hash }
 }
+
+/// A schedule takes some milliseconds.
+const LONGEST: Duration = Duration::from_secs(20);
 
 /// Tells panics of tasks, too, which a runtime only reports to those who wait for the task.
 fn notice_panics() {

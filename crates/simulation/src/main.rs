@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Instant;
 
 use clap::Parser;
-use sluicegate_simulation::{Options, run};
+use sluicegate_simulation::{Options, Outcome, run};
 
 /// Runs the schedules of COUNT seeds from SEED on.
 #[derive(Debug, Parser)]
@@ -55,15 +55,7 @@ fn main() -> ExitCode {
 /// Runs a seed and prints what it has broken. Gives the number of its events.
 fn one(seed: u64, traces: bool, failed: &AtomicU64) -> u64 {
     let options = Options { keeps_trace: traces, ..Options::default() };
-    let outcome = thread::spawn(move || run(seed, options)).join();
-    let (problems, trace, events) = match outcome {
-        Ok(outcome) => (outcome.problems, outcome.trace, outcome.events),
-        Err(panic) => {
-            let text = panic.downcast_ref::<String>().map(String::as_str);
-            let text = text.or(panic.downcast_ref::<&str>().copied()).unwrap_or_default();
-            (vec![format!("the simulation panicked: {text}")], Vec::new(), 0)
-        }
-    };
+    let Outcome { problems, trace, events, .. } = run(seed, options);
     #[expect(clippy::print_stdout, reason = "the report")]
     if !problems.is_empty() {
         failed.fetch_add(1, Ordering::Relaxed);

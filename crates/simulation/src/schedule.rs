@@ -1,6 +1,7 @@
 //! One schedule: what happens to the cluster, the network, the bridges and the clients, as a seed has it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -109,6 +110,11 @@ impl Schedule {
 
     /// Lets something happen.
     fn step(&mut self, step: usize) {
+        for bridge in &*self.world.bridges() {
+            if let Err(problem) = bridge.check_memory() {
+                self.world.broken(problem);
+            }
+        }
         let choice = self.random.u32(..100);
         self.world.event(|| format!("step {step}: {choice}"));
         match choice {
@@ -156,7 +162,8 @@ impl Schedule {
             .map(|_| {
                 self.records += 1;
                 let key = self.random.bool().then(|| Bytes::from(format!("key-{}", self.random.u8(..5))));
-                let value = format!("{}{}", self.records, " ".repeat(self.random.usize(..40)));
+                let longest = if self.random.u8(..60) == 0 { 20_000 } else { 40 };
+                let value = format!("{}{}", self.records, " ".repeat(self.random.usize(..longest)));
                 let is_removal = key.is_some() && self.random.u8(..6) == 0;
                 (key, (!is_removal).then(|| Bytes::from(value)))
             })
@@ -292,6 +299,7 @@ impl Schedule {
 
     /// Heals everything, waits until all clients have everything, and looks for what is left when all are gone.
     async fn end(mut self) -> Arc<World> {
+        self.world.is_calm.store(true, Ordering::Relaxed);
         self.world.faults.set(FaultState::default());
         while self.events.join_next().await.is_some() {}
         self.world.event(|| "all is well again".to_owned());
@@ -321,6 +329,12 @@ impl Schedule {
             sleep(Duration::from_millis(50)).await;
         }
         self.clients.shutdown().await;
+        // Sessions notice that their clients are gone; tables wait for records without any.
+        sleep(Duration::from_secs(1)).await;
+        let waiters: u64 = self.world.bridges().iter().map(Bridge::waiters).sum();
+        if self.tables.is_empty() && waiters > 0 {
+            self.world.broken(format!("{waiters} waits at ends of logs are left when all clients are gone"));
+        }
         self.world.bridges().drain(..).for_each(|bridge| bridge.killed.cancel());
         let (gone, tasks) = (Instant::now(), tokio::runtime::Handle::current().metrics());
         while tasks.num_alive_tasks() > 0 && !self.world.has_problems() {

@@ -1,18 +1,21 @@
 //! A client that subscribes to a topic, and goes on where it was after each end of its session.
 
 use std::collections::BTreeMap;
+use std::io;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use prost::Message;
 use sluicegate_protocol::kafka_subscription_event::{CaughtUp, Event, Skipped};
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
-    CmdCredit, CmdKafkaSubscribe, ErrorResp, KafkaDeliveryResp, KafkaSource, KafkaSubscribedResp,
-    PartitionNext, Reason, kafka_source,
+    CmdCredit, CmdKafkaSubscribe, ErrorResp, KafkaDeliveryResp, KafkaMessage, KafkaSource,
+    KafkaSubscribedResp, PartitionNext, Reason, kafka_source,
 };
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::client::{Client, describe};
@@ -40,6 +43,8 @@ pub(crate) struct Subscriber {
 struct Position {
     topic_id: Bytes,
     histories: BTreeMap<i32, History>,
+    /// The ends of the logs as told in this session.
+    ends: BTreeMap<i32, i64>,
     /// The credit that is left.
     left: i64,
     /// Reads nothing for so long before the next message.
@@ -140,7 +145,18 @@ impl Subscriber {
         }
         self.position().left =
             self.credit.map_or(i64::MAX, |credit| i64::try_from(credit).unwrap_or(i64::MAX));
-        while let Some((sequence, resp)) = client.next().await {
+        loop {
+            let is_used = self.credit.is_some() && self.position().left <= 0;
+            // Nothing may come while it is late with more credit.
+            let patience = if is_used { self.hesitation(world) } else { Duration::MAX };
+            let (sequence, resp) = match timeout(patience, client.next()).await {
+                Ok(Some(answer)) => answer,
+                Ok(None) => return AGAIN,
+                Err(_) => match self.grant(&mut client).await {
+                    Ok(()) => continue,
+                    Err(_) => return AGAIN,
+                },
+            };
             world.event(|| format!("subscriber {} gets {}", self.number, describe(&resp)));
             if sequence != SEQUENCE {
                 world.broken(format!("subscriber {}: an answer to {sequence}", self.number));
@@ -161,21 +177,27 @@ impl Subscriber {
                 Ok(Some(pause)) => return pause,
                 Ok(None) => {}
             }
-            let used = self.credit.filter(|_| self.position().left <= 0);
-            if let Some(credit) = used {
-                let bytes = credit.max(self.position().left.unsigned_abs() + 1);
-                self.position().left += i64::try_from(bytes).unwrap_or(i64::MAX);
-                let more = Req::CmdCredit(CmdCredit { subscription: SEQUENCE, bytes });
-                if client.send(0, more).await.is_err() {
-                    return AGAIN;
-                }
-            }
         }
-        AGAIN
+    }
+
+    /// The time until it grants more credit.
+    fn hesitation(&self, world: &World) -> Duration {
+        if world.is_calm.load(Ordering::Relaxed) {
+            return Duration::ZERO;
+        }
+        let random = &mut *self.random.lock().unwrap_or_else(PoisonError::into_inner);
+        Duration::from_millis(if random.u8(..4) == 0 { random.u64(..3_000) } else { 0 })
+    }
+
+    async fn grant(&self, client: &mut Client) -> io::Result<()> {
+        let bytes = self.credit.unwrap_or_default().max(self.position().left.unsigned_abs() + 1);
+        self.position().left += i64::try_from(bytes).unwrap_or(i64::MAX);
+        client.send(0, Req::CmdCredit(CmdCredit { subscription: SEQUENCE, bytes })).await
     }
 
     fn command(&self, kafka: &State) -> CmdKafkaSubscribe {
         let mut position = self.position();
+        position.ends.clear();
         let known: Vec<_> = position.histories.keys().copied().collect();
         for partition in known {
             if let Ok((log, history)) = position.partition(kafka, &self.topic, partition) {
@@ -210,9 +232,14 @@ impl Subscriber {
             Resp::KafkaDeliveryResp(delivery) => self.deliver(kafka, delivery).map(|()| None),
             Resp::KafkaSubscriptionEvent(event) => match &event.event {
                 Some(Event::Skipped(skipped)) => self.skip(kafka, skipped).map(|()| None),
-                Some(Event::CaughtUp(CaughtUp { partition, next_offset, .. })) => {
+                Some(Event::CaughtUp(CaughtUp { partition, next_offset, open_transaction, .. })) => {
                     let (mut position, committed) = (self.position(), self.committed);
+                    let end = position.ends.get(partition).copied().unwrap_or_default();
                     let (log, history) = position.partition(kafka, &self.topic, *partition)?;
+                    // Other elections can have cut the log meanwhile.
+                    if open_transaction.is_none() && *next_offset < end && !log.has_lost_after(0) {
+                        return Err(format!("caught up at {next_offset}, although the end is {end}"));
+                    }
                     history.take(log, committed, &[], *next_offset).map(|()| None)
                 }
                 Some(Event::Retrying(_)) => Ok(None),
@@ -240,12 +267,13 @@ impl Subscriber {
     }
 
     fn deliver(&self, kafka: &State, delivery: &KafkaDeliveryResp) -> Result<(), String> {
-        let KafkaDeliveryResp { messages, partition, next_offset, .. } = delivery;
+        let KafkaDeliveryResp { messages, partition, next_offset, high_watermark, .. } = delivery;
         let mut position = self.position();
+        position.ends.insert(*partition, *high_watermark);
         if position.left <= 0 && self.credit.is_some() && !messages.is_empty() {
             return Err("records without credit".to_owned());
         }
-        let bytes: usize = messages.iter().map(|message| prost::Message::encoded_len(message) + 2).sum();
+        let bytes: usize = messages.iter().map(|message| framed_len(message)).sum();
         position.left = position.left.saturating_sub(i64::try_from(bytes).unwrap_or(i64::MAX));
         let (log, history) = position.partition(kafka, &self.topic, *partition)?;
         let taken = history.take(log, self.committed, messages, *next_offset);
@@ -296,6 +324,12 @@ impl Subscriber {
             _ => Err(format!("{error:?}")),
         }
     }
+}
+
+/// The size of a message with its tag and length.
+fn framed_len(message: &KafkaMessage) -> usize {
+    let len = message.encoded_len();
+    1 + prost::length_delimiter_len(len) + len
 }
 
 /// Of the subscription.

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_protocol::{CmdKafkaFetch, CmdPing, KafkaFetchResp, Reason};
+use sluicegate_protocol::{
+    CmdKafkaFetch, CmdKafkaListOffset, CmdPing, KafkaFetchResp, KafkaListOffsetResp, Reason,
+};
 use tokio::time::{sleep, timeout};
 
 use crate::client::{Client, describe};
@@ -78,43 +80,84 @@ impl Walker {
 
     async fn visit(&self, world: &World, mut client: Client, fetches: usize) {
         for sequence in (1..).take(fetches) {
+            if self.draw(|random| random.u8(..5) == 0)
+                && self.ask_end(world, &mut client, sequence).await.is_none()
+            {
+                return;
+            }
             let (command, end) = {
                 let kafka = world.kafka.state();
                 self.begin(&kafka)
             };
-            world.event(|| format!("walker {} asks {command:?}", self.number));
-            if client.send(sequence, Req::CmdKafkaFetch(command)).await.is_err() {
-                return;
-            }
-            if self.draw(fastrand::Rng::bool)
-                && client.send(-sequence, Req::CmdPing(CmdPing::default())).await.is_err()
-            {
-                return;
-            }
-            let resp = loop {
-                match timeout(PATIENCE, client.next()).await {
-                    Err(_) => {
-                        return world.broken(format!("walker {}: no answer in {PATIENCE:?}", self.number));
-                    }
-                    Ok(None) => return,
-                    Ok(Some((of, Resp::PongResp(_)))) if of == -sequence => {}
-                    Ok(Some((of, resp))) if of == sequence => break resp,
-                    Ok(Some(other)) => return world.broken(format!("walker {}: {other:?}", self.number)),
-                }
-            };
-            world.event(|| format!("walker {} gets {}", self.number, describe(&resp)));
+            let resp = self.ask(world, &mut client, sequence, Req::CmdKafkaFetch(command)).await;
+            let Some(resp) = resp else { return };
             let taken = {
                 let kafka = world.kafka.state();
                 self.take(&kafka, world, &resp, end)
             };
             match taken {
-                Err(problem) => {
-                    let (topic, partition) = (&self.topic, self.partition);
-                    return world.broken(format!("walker {} of {topic}-{partition}: {problem}", self.number));
-                }
+                Err(problem) => return self.broken(world, &problem),
                 Ok(pause) => sleep(pause).await,
             }
         }
+    }
+
+    fn broken(&self, world: &World, problem: &str) {
+        world.broken(format!("walker {} of {}-{}: {problem}", self.number, self.topic, self.partition));
+    }
+
+    /// The answer to a command, beside which a ping can be under way; `None` if the session has ended.
+    async fn ask(&self, world: &World, client: &mut Client, sequence: i64, command: Req) -> Option<Resp> {
+        world.event(|| format!("walker {} asks {command:?}", self.number));
+        client.send(sequence, command).await.ok()?;
+        if self.draw(fastrand::Rng::bool) {
+            client.send(-sequence, Req::CmdPing(CmdPing::default())).await.ok()?;
+        }
+        loop {
+            let Ok(answer) = timeout(PATIENCE, client.next()).await else {
+                self.broken(world, &format!("no answer in {PATIENCE:?}"));
+                return None;
+            };
+            match answer? {
+                (_, Resp::PongResp(_)) => {}
+                (of, resp) if of == sequence => {
+                    world.event(|| format!("walker {} gets {}", self.number, describe(&resp)));
+                    return Some(resp);
+                }
+                other => {
+                    self.broken(world, &format!("unexpected {other:?}"));
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// Asks for the end of the log, which is between those at the question and at the answer.
+    async fn ask_end(&self, world: &World, client: &mut Client, sequence: i64) -> Option<()> {
+        let end = || {
+            let kafka = world.kafka.state();
+            let topic = kafka.topics.get(&self.topic)?;
+            Some((topic.id, topic.partitions.get(self.partition)?.log.committed))
+        };
+        let before = end();
+        let command = CmdKafkaListOffset {
+            topic: self.topic.clone(),
+            partition: i32::try_from(self.partition).unwrap_or(i32::MAX),
+            timestamp: -1,
+        };
+        let resp = self.ask(world, client, 1_000 + sequence, Req::CmdKafkaListOffset(command)).await?;
+        let (Some((id, before)), Some((same, after))) = (before, end()) else { return Some(()) };
+        match resp {
+            Resp::KafkaListOffsetResp(KafkaListOffsetResp { offset }) => {
+                let is_sure = id == same && !world.profile.lags && !world.profile.is_unclean;
+                if is_sure && !(before..=after).contains(&offset) {
+                    self.broken(world, &format!("the end is {offset}, which was {before} and is {after}"));
+                }
+            }
+            Resp::ErrorResp(error) if error.retriable => {}
+            other => self.broken(world, &format!("unexpected {other:?}")),
+        }
+        Some(())
     }
 
     /// The next fetch, and the end of what it must be told of.

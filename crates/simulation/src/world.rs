@@ -1,6 +1,7 @@
 //! All that a schedule acts on, and the problems that were found.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
@@ -16,6 +17,8 @@ pub(crate) struct World {
     pub(crate) settings: Settings,
     pub(crate) profile: Profile,
     pub(crate) bridges: Mutex<Vec<Bridge>>,
+    /// Whether nothing fails any more, and no client dawdles.
+    pub(crate) is_calm: AtomicBool,
     found: Mutex<Found>,
     start: Instant,
 }
@@ -51,7 +54,16 @@ impl World {
     ) -> Arc<Self> {
         let found = Mutex::new(Found { keeps_trace, ..Found::default() });
         let (bridges, start) = (Mutex::default(), Instant::now());
-        Arc::new(Self { kafka, faults, settings, profile, bridges, found, start })
+        Arc::new(Self {
+            kafka,
+            faults,
+            settings,
+            profile,
+            bridges,
+            is_calm: AtomicBool::new(false),
+            found,
+            start,
+        })
     }
 
     fn found(&self) -> MutexGuard<'_, Found> {

@@ -24,7 +24,7 @@ fn clients_get_what_they_are_promised_in_a_thousand_schedules() {
                         if seed >= SEEDS {
                             return failed;
                         }
-                        let Outcome { problems, .. } = in_a_thread(seed, Options::default());
+                        let Outcome { problems, .. } = run(seed, Options::default());
                         failed.extend(problems.into_iter().map(|problem| format!("seed {seed}: {problem}")));
                     }
                 })
@@ -39,13 +39,9 @@ fn clients_get_what_they_are_promised_in_a_thousand_schedules() {
 fn seed_repeats_a_run_exactly() {
     for seed in 0..40 {
         let options = Options { keeps_trace: true, ..Options::default() };
-        let [first, second] = [in_a_thread(seed, options), in_a_thread(seed, options)];
+        let [first, second] = [run(seed, options), run(seed, options)];
         let differs = first.trace.iter().zip(&second.trace).find(|(one, other)| one != other);
         assert_eq!(differs, None, "seed {seed}");
         assert_eq!((first.events, first.hash), (second.events, second.hash), "seed {seed}");
     }
-}
-
-fn in_a_thread(seed: u64, options: Options) -> Outcome {
-    thread::spawn(move || run(seed, options)).join().expect("an outcome")
 }
