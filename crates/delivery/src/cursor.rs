@@ -261,6 +261,7 @@ impl Cursor {
         if client.is_other_topic(&self.topic, version.topic_id) {
             return (None, Next::Ask(Question::TopicId));
         }
+        let is_behind = fetched.count == 0 && (0..self.next).contains(&fetched.ends.end);
         match (self.epoch, version.leader_epoch) {
             // The records are read again when the new leader is known to have those before them.
             (Some(before), Some(leader)) if before != leader => return (None, Next::FirstTurn),
@@ -268,6 +269,8 @@ impl Cursor {
             (Some(_), None) => return (None, Next::Ask(Question::TopicId)),
             // Their leader can be an earlier one than that.
             (None, leader) if leader != self.asked => return (None, Next::FirstTurn),
+            // A leader that is none any more can lack records before the cursor.
+            (_, _) if is_behind => {}
             (_, leader) => self.epoch = leader,
         }
         if let Some(outage) = self.outage.take() {
@@ -279,7 +282,9 @@ impl Cursor {
         let moves = next_offset > self.next;
         self.has_moved |= moves;
         self.next = next_offset.max(self.next);
-        self.read_to = self.next;
+        if !is_behind {
+            self.read_to = self.next;
+        }
         if moves && self.told == Told::Blocked {
             self.told = Told::AtEnd;
         }
@@ -326,14 +331,14 @@ impl Cursor {
             // Removals that the client does not know can be forgotten by now.
             return lose(client);
         }
-        if client.is_other_topic(&self.topic, version.topic_id) {
-            // Its epochs mean nothing here.
-            return Next::Ask(Question::TopicId);
-        }
         let leader = version.leader_epoch;
         if let (Some(epoch), Some(leader)) = (self.epoch, leader)
             && epoch != leader
         {
+            if client.is_other_topic(&self.topic, version.topic_id) {
+                // Its epochs mean nothing here.
+                return Next::Ask(Question::TopicId);
+            }
             // An election can lose records before the cursor, and put others in their place.
             return Next::Ask(Question::EndOfEpoch { epoch, leader });
         }
@@ -448,7 +453,8 @@ impl Cursor {
         let outage = self.outage.get_or_insert_with(|| Outage::new(now.date));
         let is_missing = matches!(error.fault, Fault::NotFound | Fault::OffsetOutOfRange);
         if !outage.failures.is_passing(error.fault, is_missing, now.at) {
-            if error.fault == Fault::OffsetOutOfRange && client.is_table() {
+            if is_missing && client.is_table() {
+                // Another topic of the same name can have fewer partitions.
                 return lose(client);
             }
             return self.end(error, client);

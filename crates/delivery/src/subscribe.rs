@@ -159,10 +159,12 @@ impl Source {
         (cluster, client): (&Cluster, fair_share::ClientKey),
     ) -> Result<Arc<Description>, CommandError> {
         let known = cluster.describe(client, &self.topic).await?;
-        let is_it = !self.is_other(known.topic_id) && self.missing_in(&known).is_none();
-        let (false, Some(first)) = (is_it, known.partitions.first()) else { return Ok(known) };
+        if !self.is_other(known.topic_id) && self.missing_in(&known).is_none() {
+            return Ok(known);
+        }
+        let first = known.partitions.first().map_or(0, |first| first.partition);
         // The client can have heard of a new topic, or of new partitions, before this bridge has.
-        cluster.backend().ask_version(client, self.log(first.partition)).await?;
+        cluster.backend().ask_version(client, self.log(first)).await?;
         let known = cluster.describe(client, &self.topic).await?;
         if self.is_other(known.topic_id) {
             return Err(recreated(cluster.system, &self.topic));

@@ -54,12 +54,21 @@ struct Tail {
 #[derive(Debug)]
 struct Log {
     leader_epoch: i32,
-    event: watch::Sender<Option<Event>>,
+    event: watch::Sender<Option<Told>>,
     /// The same without records, for callers that can be suspended: what they wait for must not stay in memory with
     /// them.
-    notice: watch::Sender<Option<Event>>,
+    notice: watch::Sender<Option<Told>>,
     empty: watch::Sender<Empty>,
     _counted: Counted,
+}
+
+/// The news of a log.
+#[derive(Debug, Clone)]
+enum Told {
+    Event(Event),
+    /// The log ends before the offset of some callers: it has lost records, or is another one by now. They would wait for
+    /// records that others have.
+    End(i64),
 }
 
 /// The last answer that had no record.
@@ -93,7 +102,7 @@ struct Caller<'a> {
     log: &'a LogKey,
     offset: i64,
     number: u64,
-    event: watch::Receiver<Option<Event>>,
+    event: watch::Receiver<Option<Told>>,
     empty: watch::Receiver<Empty>,
     _counted: Counted,
 }
@@ -227,16 +236,22 @@ impl Tails {
         i32::try_from(room).unwrap_or(i32::MAX).clamp(1, MAX_BYTES)
     }
 
-    /// Whether a caller waits beyond the end of a log.
-    fn has_callers_after(&self, key: &TailKey, log: &LogKey, end: i64) -> bool {
-        let tails = self.by_key.lock();
-        tails.get(key).and_then(|tail| tail.long_polls.highest(log)).is_some_and(|offset| offset > end)
-    }
-
     /// Notes that a log had no record.
     fn note_empty(&self, key: &TailKey, log: &LogKey, empty: Empty) {
         let tails = self.by_key.lock();
-        let Some(log) = tails.get(key).and_then(|tail| tail.logs.get(log)) else { return };
+        let Some(tail) = tails.get(key) else { return };
+        let (highest, Some(log)) = (tail.long_polls.highest(log), tail.logs.get(log)) else { return };
+        let end = empty.ends.end;
+        // A replica can be behind for long.
+        if key.role != Role::Replica && end >= 0 && highest.is_some_and(|offset| offset > end) {
+            for news in [&log.event, &log.notice] {
+                news.send_if_modified(|told| {
+                    let is_new = !matches!(told, Some(Told::End(known)) if *known == end);
+                    *told = Some(Told::End(end));
+                    is_new
+                });
+            }
+        }
         log.empty.send_if_modified(|known| {
             let is_newer = known.request < empty.request;
             if is_newer {
@@ -259,11 +274,11 @@ impl Tails {
         }
         tail.long_polls.remove(log);
         if let Some(log) = tail.logs.remove(log) {
-            log.notice.send_replace(Some(match &event {
+            log.notice.send_replace(Some(Told::Event(match &event {
                 Event::Records(_) => Event::Read,
                 other => other.clone(),
-            }));
-            log.event.send_replace(Some(event));
+            })));
+            log.event.send_replace(Some(Told::Event(event)));
         }
     }
 
@@ -327,6 +342,16 @@ impl Tails {
     }
 }
 
+impl Told {
+    /// Whether a caller that waits at this offset has to know.
+    fn concerns(&self, offset: i64) -> bool {
+        match self {
+            Self::Event(_) => true,
+            Self::End(end) => *end < offset,
+        }
+    }
+}
+
 impl Caller<'_> {
     async fn wait(&mut self, due: Option<Instant>) -> Event {
         let Some(due) = due else { return self.event().await };
@@ -338,8 +363,12 @@ impl Caller<'_> {
     }
 
     async fn event(&mut self) -> Event {
-        let event = self.event.wait_for(Option::is_some).await;
-        event.ok().and_then(|event| event.clone()).unwrap_or(Event::Failed)
+        let offset = self.offset;
+        let told = self.event.wait_for(|told| told.as_ref().is_some_and(|told| told.concerns(offset))).await;
+        match told.ok().and_then(|told| told.clone()) {
+            Some(Told::Event(event)) => event,
+            Some(Told::End(_)) | None => Event::Failed,
+        }
     }
 
     /// Waits for an answer to a request that was sent after the caller joined.
@@ -425,10 +454,6 @@ async fn run(tails: Weak<Tails>, broker: Arc<Broker>, key: TailKey, task: TailTa
             let (log, offset) = read;
             match all.event(key.role, read, (epoch, answer), &mut room) {
                 Some(event) => all.notify(&key, log, event),
-                // The log has lost records, or is another one by now: these callers would wait for what others have.
-                None if all.has_callers_after(&key, log, answer.ends().end) => {
-                    all.notify(&key, log, Event::Read);
-                }
                 None => {
                     let empty = Empty { request: request.number, offset: *offset, ends: answer.ends() };
                     all.note_empty(&key, log, empty);

@@ -16,21 +16,34 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 pub(crate) struct Client {
     stream: DuplexStream,
     unread: BytesMut,
+    unsent: BytesMut,
 }
 
 impl Client {
     pub(crate) fn new(stream: DuplexStream) -> Self {
-        Self { stream, unread: BytesMut::new() }
+        Self { stream, unread: BytesMut::new(), unsent: BytesMut::new() }
     }
 
     /// Sends a command.
     pub(crate) async fn send(&mut self, sequence: i64, req: Req) -> io::Result<()> {
         let message = PubSubReq { sequence, req: Some(req) }.encode_to_vec();
         let len = u32::try_from(message.len()).unwrap_or(u32::MAX);
-        self.stream.write_all(&[&grpc::head(len)[..], &message].concat()).await
+        self.unsent.extend_from_slice(&grpc::head(len));
+        self.unsent.extend_from_slice(&message);
+        self.flush().await
+    }
+
+    async fn flush(&mut self) -> io::Result<()> {
+        while !self.unsent.is_empty() {
+            self.stream.write_buf(&mut self.unsent).await?;
+        }
+        Ok(())
     }
 
     /// The next answer with its sequence; `None` at the end of the session. Pings are answered.
+    ///
+    /// # Cancel safety
+    /// A drop has no effect.
     pub(crate) async fn next(&mut self) -> Option<(i64, Resp)> {
         loop {
             let PubSubResp { sequence, resp } = self.message().await?;
@@ -49,6 +62,7 @@ impl Client {
     }
 
     async fn message(&mut self) -> Option<PubSubResp> {
+        self.flush().await.ok()?;
         loop {
             if let Some(head) = self.unread.first_chunk() {
                 let len = usize::try_from(grpc::message_len(*head).ok()?).ok()?;

@@ -28,7 +28,7 @@ impl History {
     /// Takes the records of an answer that goes on at `next_offset`.
     ///
     /// # Errors
-    /// What is wrong about them.
+    /// A promise that they break.
     pub(crate) fn take(
         &mut self,
         log: &Log,
@@ -76,9 +76,12 @@ impl History {
         Ok(())
     }
 
-    /// Checks that there is nothing to deliver between here and `to`. Without a record after the gap, any later epoch can
-    /// have told of it.
+    /// Checks that there is nothing to deliver between here and `to`. If elections have lost records, any later epoch can
+    /// have told of the gap.
     fn check_gap(&self, log: &Log, committed: bool, to: i64) -> Result<(), String> {
+        if !log.has_lost_after(0) {
+            return self.pass(log, committed, to, log.epoch);
+        }
         let first = self.last.map_or(0, |(epoch, _)| epoch);
         let mut problem = None;
         for epoch in first..=log.epoch {

@@ -46,7 +46,7 @@ pub(crate) struct Broker {
     pub(crate) is_up: bool,
     /// It answers nothing until then.
     pub(crate) hangs_until: Option<Instant>,
-    /// How late it learns of new leaders.
+    /// The time until it learns of a new leader.
     pub(crate) lag: Duration,
     /// The delay that it tells clients to keep, until a time.
     pub(crate) throttles: Option<(Duration, Instant)>,
@@ -132,8 +132,8 @@ impl State {
 
     /// Whether a topic of this name that was deleted had the first of these records.
     pub(crate) fn had(&self, name: &str, partition: usize, messages: &[KafkaMessage]) -> bool {
-        let Some(first) = messages.first() else { return true };
         let of_name = self.gone.iter().filter(|(gone, _)| gone == name);
+        let Some(first) = messages.first() else { return of_name.count() > 0 };
         let mut logs = of_name.filter_map(|(_, topic)| topic.partitions.get(partition));
         logs.any(|partition| {
             let mut written = partition.log.written.values();
@@ -169,7 +169,7 @@ impl State {
         }
         let epoch = partition.log.epoch;
         partition.leaders.push(Leader { broker, epoch, since: Instant::now(), committed: None });
-        // What the new leader has is committed once the others have it.
+        // The others follow the new leader at once.
         partition.log.commit(partition.log.end);
     }
 

@@ -26,12 +26,12 @@ mod world;
 
 use std::cell::RefCell;
 use std::panic;
-use std::sync::Once;
 use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// How a seed is run.
+/// The length of a schedule, and whether its events are kept.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
     /// Steps of a schedule at most.
@@ -78,17 +78,20 @@ pub fn run(seed: u64, options: Options) -> Outcome {
 
 fn run_here(seed: u64, options: Options) -> Outcome {
     NOTICE_PANICS.call_once(notice_panics);
-    PANICS.set(Some(Vec::new()));
     fastrand::seed(seed);
     let mut random = fastrand::Rng::with_seed(seed);
     let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let panics = Panics::default();
+    PANICS.set(Some(panics.clone()));
+    let of_thread = panics.clone();
+    runtime.on_thread_start(move || PANICS.set(Some(of_thread.clone())));
     runtime.enable_time().start_paused(true).max_blocking_threads(1);
     #[cfg(tokio_unstable)]
     runtime.rng_seed(tokio::runtime::RngSeed::from_bytes(&seed.to_le_bytes()));
     #[expect(clippy::expect_used, reason = "without a runtime there is no simulation")]
     let world = runtime.build().expect("a runtime").block_on(schedule::run(&mut random, options));
     let (mut problems, trace, events, hash) = world.end();
-    problems.extend(PANICS.take().into_iter().flatten());
+    problems.append(&mut panics.lock().unwrap_or_else(PoisonError::into_inner));
     Outcome { problems, trace, events, hash }
 }
 
@@ -99,17 +102,22 @@ const LONGEST: Duration = Duration::from_secs(20);
 fn notice_panics() {
     let otherwise = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
-        let is_noticed =
-            PANICS.with_borrow_mut(|panics| panics.as_mut().map(|all| all.push(panic.to_string())));
+        let is_noticed = PANICS.with_borrow(|panics| {
+            let all = panics.as_ref()?;
+            all.lock().unwrap_or_else(PoisonError::into_inner).push(panic.to_string());
+            Some(())
+        });
         if is_noticed.is_none() {
             otherwise(panic);
         }
     }));
 }
 
+type Panics = Arc<Mutex<Vec<String>>>;
+
 static NOTICE_PANICS: Once = Once::new();
 
 thread_local! {
-    /// Those of the schedule that runs in this thread.
-    static PANICS: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
+    /// Those of the schedule to which this thread belongs.
+    static PANICS: RefCell<Option<Panics>> = const { RefCell::new(None) };
 }

@@ -1,4 +1,4 @@
-//! Runs schedules and tells which of them break a promise: `simulate COUNT [SEED]`, or `simulate --trace SEED`.
+//! Runs schedules and tells which of them break a promise: `simulate COUNT [SEED] [--trace]`.
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,7 +14,7 @@ struct Args {
     count: u64,
     #[arg(default_value_t = 0)]
     seed: u64,
-    /// Prints the events of the first failing seed, or of SEED if COUNT is 1.
+    /// Prints the events: of SEED if COUNT is 1, else of seeds that fail.
     #[arg(long)]
     trace: bool,
 }
@@ -33,7 +33,7 @@ fn main() -> ExitCode {
                         return;
                     }
                     let seed = args.seed.wrapping_add(number);
-                    events.fetch_add(one(seed, args.trace, &failed), Ordering::Relaxed);
+                    events.fetch_add(one(seed, &args, &failed), Ordering::Relaxed);
                 }
             });
         }
@@ -53,13 +53,16 @@ fn main() -> ExitCode {
 }
 
 /// Runs a seed and prints what it has broken. Gives the number of its events.
-fn one(seed: u64, traces: bool, failed: &AtomicU64) -> u64 {
-    let options = Options { keeps_trace: traces, ..Options::default() };
+fn one(seed: u64, args: &Args, failed: &AtomicU64) -> u64 {
+    let options = Options { keeps_trace: args.trace, ..Options::default() };
     let Outcome { problems, trace, events, .. } = run(seed, options);
+    #[expect(clippy::print_stdout, reason = "the report")]
+    if !problems.is_empty() || args.count == 1 {
+        trace.iter().for_each(|event| println!("{event}"));
+    }
     #[expect(clippy::print_stdout, reason = "the report")]
     if !problems.is_empty() {
         failed.fetch_add(1, Ordering::Relaxed);
-        trace.iter().for_each(|event| println!("{event}"));
         println!("seed {seed}: {}", problems.join("; "));
     }
     events

@@ -138,7 +138,7 @@ impl Subscriber {
 
     /// One session. Gives the time to wait before the next one.
     async fn visit(&self, world: &World, mut client: Client) -> Duration {
-        let command = self.command(&world.kafka.state());
+        let command = self.command(&world.kafka.state(), world.profile.is_unclean);
         world.event(|| format!("subscriber {} subscribes {command:?}", self.number));
         if client.send(SEQUENCE, Req::CmdKafkaSubscribe(command)).await.is_err() {
             return AGAIN;
@@ -195,11 +195,11 @@ impl Subscriber {
         client.send(0, Req::CmdCredit(CmdCredit { subscription: SEQUENCE, bytes })).await
     }
 
-    fn command(&self, kafka: &State) -> CmdKafkaSubscribe {
+    fn command(&self, kafka: &State, is_unclean: bool) -> CmdKafkaSubscribe {
         let mut position = self.position();
         position.ends.clear();
         let known: Vec<_> = position.histories.keys().copied().collect();
-        for partition in known {
+        for partition in known.into_iter().filter(|_| is_unclean) {
             if let Ok((log, history)) = position.partition(kafka, &self.topic, partition) {
                 history.come_back(log);
             }
@@ -258,7 +258,7 @@ impl Subscriber {
         }
         position.topic_id = topic.topic_id.clone();
         for PartitionNext { partition, offset } in &topic.partitions {
-            let history = position.histories.entry(*partition).or_insert_with(|| History::at(*offset));
+            let history = position.histories.entry(*partition).or_default();
             if history.next != *offset {
                 return Err(format!("partition {partition} begins at {offset}, expected {}", history.next));
             }
@@ -273,7 +273,7 @@ impl Subscriber {
         if position.left <= 0 && self.credit.is_some() && !messages.is_empty() {
             return Err("records without credit".to_owned());
         }
-        let bytes: usize = messages.iter().map(|message| framed_len(message)).sum();
+        let bytes: usize = messages.iter().map(framed_len).sum();
         position.left = position.left.saturating_sub(i64::try_from(bytes).unwrap_or(i64::MAX));
         let (log, history) = position.partition(kafka, &self.topic, *partition)?;
         let taken = history.take(log, self.committed, messages, *next_offset);

@@ -38,7 +38,7 @@ struct Table {
     rows: Rows,
     /// The rows of a snapshot that is not complete yet.
     snapshot: Option<Rows>,
-    /// Where each partition goes on.
+    /// The offset to go on from in each partition.
     next: BTreeMap<i32, i64>,
     heard: Option<Instant>,
     /// Whether it has gone on after an end of its session since its last snapshot.
@@ -65,7 +65,7 @@ impl TableClient {
         std::mem::take(&mut *self.cut.lock().unwrap_or_else(PoisonError::into_inner)).cancel();
     }
 
-    /// What its table has that a replay of the log has not, or the other way round.
+    /// A difference between its table and a replay of the log.
     pub(crate) fn differs(&self, kafka: &State) -> Option<String> {
         let (table, topic) = (self.table(), kafka.topics.get(&self.topic)?);
         if table.topic_id != topic.id.to_be_bytes()[..] || table.snapshot.is_some() {
@@ -135,7 +135,7 @@ impl TableClient {
     fn command(&self) -> CmdKafkaSubscribe {
         let mut table = self.table();
         if table.snapshot.take().is_some() {
-            // What it had is gone, and what it was to get is not complete.
+            // The snapshot is not complete, and what was before it is gone.
             *table = Table::default();
         }
         table.has_gone_on = !table.next.is_empty();

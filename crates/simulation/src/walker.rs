@@ -8,7 +8,7 @@ use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
     CmdKafkaFetch, CmdKafkaListOffset, CmdPing, KafkaFetchResp, KafkaListOffsetResp, Reason,
 };
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::client::{Client, describe};
 use crate::history::History;
@@ -109,13 +109,19 @@ impl Walker {
     /// The answer to a command, beside which a ping can be under way; `None` if the session has ended.
     async fn ask(&self, world: &World, client: &mut Client, sequence: i64, command: Req) -> Option<Resp> {
         world.event(|| format!("walker {} asks {command:?}", self.number));
+        let wait = match &command {
+            Req::CmdKafkaFetch(fetch) => fetch.max_wait_ms.unwrap_or(500),
+            _ => 0,
+        };
+        let patience = PATIENCE + Duration::from_millis(wait.into());
         client.send(sequence, command).await.ok()?;
         if self.draw(fastrand::Rng::bool) {
             client.send(-sequence, Req::CmdPing(CmdPing::default())).await.ok()?;
         }
+        let by = Instant::now() + patience;
         loop {
-            let Ok(answer) = timeout(PATIENCE, client.next()).await else {
-                self.broken(world, &format!("no answer in {PATIENCE:?}"));
+            let Ok(answer) = timeout_at(by, client.next()).await else {
+                self.broken(world, &format!("no answer in {patience:?}"));
                 return None;
             };
             match answer? {
@@ -252,5 +258,6 @@ impl Walker {
     }
 }
 
-/// The longest time for an answer: a wait, and `socket.timeout.ms`.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// The longest time for an answer besides its wait: `socket.timeout.ms` for the records, and once more for the ends of the
+/// log in an error, and some.
+const PATIENCE: Duration = Duration::from_secs(12);

@@ -37,7 +37,7 @@ pub(crate) struct Profile {
 #[derive(Default)]
 struct Found {
     problems: Vec<String>,
-    /// The last events, for those who look into a problem.
+    /// All events, for those who look into a problem.
     trace: Vec<String>,
     keeps_trace: bool,
     hasher: DefaultHasher,

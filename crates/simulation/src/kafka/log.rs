@@ -21,7 +21,7 @@ pub(crate) struct Log {
     pub(crate) epochs: BTreeMap<i32, i64>,
     /// All records that ever were in the log, by epoch and offset.
     pub(crate) written: BTreeMap<(i32, i64), Written>,
-    /// Where each election has cut the log.
+    /// The end of the log after each election.
     pub(crate) elections: BTreeMap<i32, i64>,
     /// The highest `start`.
     pub(crate) deleted: i64,
