@@ -166,11 +166,13 @@ impl Keeper {
         }
         let (table, epoch) = (Arc::clone(&self.table), self.version.leader_epoch);
         let take = move || table.apply(&read, epoch);
-        if self.is_building {
+        if self.is_building && bytes > AT_ONCE {
             self.taking = Some((next, spawn_blocking(take)));
-            scans.take(self.source(), bytes / BUILT_PER_SCANNED).await;
         } else if !take() {
             return Next::End(Over::Outdated);
+        }
+        if self.is_building {
+            scans.take(self.source(), bytes / BUILT_PER_SCANNED).await;
         }
         if !is_at_end {
             return Next::Read;
@@ -273,6 +275,10 @@ const READ_BYTES: usize = 1024 * 1024;
 
 /// The same while the table is built, which a few tables are at a time. Kafka's part of each read takes time.
 const BUILD_BYTES: usize = 4 * READ_BYTES;
+
+/// Records of so many bytes are taken at once, within a millisecond. More are taken by a thread of their own while a table
+/// is built.
+const AT_ONCE: usize = 64 * 1024;
 
 /// Bytes that are read into a table for the cost of one that is scanned and left out.
 const BUILT_PER_SCANNED: usize = 4;
