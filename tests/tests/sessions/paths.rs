@@ -1,6 +1,7 @@
 //! Clients cannot reach the bridge's own services, however they write the path.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
@@ -11,6 +12,7 @@ use sluicegate_stack::envoy::Profile;
 use sluicegate_stack::http as plain;
 use sluicegate_stack::raw::{Raw, Upgrade};
 use sluicegate_stack::stack::Stack;
+use sluicegate_stack::waiting::becomes;
 use sluicegate_tests::in_every_profile;
 use tokio::net::TcpStream;
 
@@ -22,6 +24,8 @@ async fn no_spelling_of_the_bridges_paths_reaches_it(profile: Profile) {
     let stack = alone(profile).await;
     let mut bystander = Peer::open(&stack).await;
     bystander.is_idle().await;
+    let open = async || stack.bridge.count("sluicegate_sessions{", "").await.unwrap();
+    becomes("the sessions of others have ended", 1.0, Duration::from_secs(10), open).await;
     let before = seen_by_the_bridge(&stack).await;
     let straight = [
         "/sluicegate.v1.Bridge/Session",

@@ -42,7 +42,7 @@ async fn large_answers_take_turns_and_small_ones_wait_for_none() {
     assert!(large.records.len() > SMALL);
     let order = Arc::new(Mutex::new(Vec::new()));
     let mut encodings = Vec::new();
-    for client in [1, 1, 1, 1, 1, 2] {
+    for client in [vec![1; 20], vec![2]].concat() {
         let (pool, large, order) = (pool.clone(), large.clone(), Arc::clone(&order));
         encodings.push(tokio::spawn(async move {
             let (encoded, messages) = pool.encode(holder(client), large).await.expect("records");
@@ -51,7 +51,7 @@ async fn large_answers_take_turns_and_small_ones_wait_for_none() {
         }));
         yield_now().await;
     }
-    assert_eq!(pool.places.waiting(), 6);
+    assert_eq!(pool.places.waiting(), 21);
     let (encoded, _) = pool.encode(holder(1), of(one_record(0, b'x'))).await.expect("a record");
     assert_eq!(encoded.count, 1);
     drop(taken);
@@ -60,9 +60,9 @@ async fn large_answers_take_turns_and_small_ones_wait_for_none() {
         let (count, bytes) = encoding.await.unwrap();
         assert!(count > 1 && (4000..=5000).contains(&bytes), "{count} records in {bytes} bytes");
     }
-    // Its turn is the second; a task can be told of its end after the next one.
+    // Its turn is the second. A task is told of its end after those of later turns if its thread has to wait for a core.
     let newcomer = order.lock().unwrap().iter().position(|client| *client == 2);
-    assert!(newcomer.is_some_and(|newcomer| newcomer <= 2), "{newcomer:?}");
+    assert!(newcomer.is_some_and(|newcomer| newcomer <= 10), "{newcomer:?}");
 }
 
 #[tokio::test]
