@@ -1,6 +1,7 @@
 //! A client's connection, in the protocol that gateways speak to a bridge.
 
 use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::{Buf, BytesMut};
 use prost::Message;
@@ -11,6 +12,7 @@ use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{ControlReq, KafkaSubscriptionEvent, PubSubReq, PubSubResp, grpc};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio_util::sync::CancellationToken;
 
 /// An open session.
 pub(crate) struct Client {
@@ -75,6 +77,28 @@ impl Client {
                 return None;
             }
         }
+    }
+}
+
+/// The connection of a client that others can cut.
+#[derive(Debug, Default)]
+pub(crate) struct Cut(Mutex<CancellationToken>);
+
+impl Cut {
+    fn token(&self) -> MutexGuard<'_, CancellationToken> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Cuts the connection, if there is one.
+    pub(crate) fn cut(&self) {
+        std::mem::take(&mut *self.token()).cancel();
+    }
+
+    /// The result of a visit; `None` if its connection is cut.
+    pub(crate) async fn unless_cut<T>(&self, visit: impl Future<Output = T>) -> Option<T> {
+        let cut = CancellationToken::new();
+        *self.token() = cut.clone();
+        cut.run_until_cancelled(visit).await
     }
 }
 

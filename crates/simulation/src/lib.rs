@@ -4,7 +4,7 @@
 //! As they ship: sessions, the door, delivery, the shared log, Kafka's reader. Simulated: the network, brokers with
 //! state, and clients, which hold each answer against what the log has.
 //!
-//! - here: [`run`], one schedule
+//! - here: [`run`], one schedule; [`run_all`], many
 //! - `schedule`: what happens, and when
 //! - `kafka`, `network`: brokers, and the streams to them
 //! - `bridge`, `client`: a bridge, and a session with it
@@ -26,6 +26,7 @@ mod world;
 
 use std::cell::RefCell;
 use std::panic;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::thread;
@@ -76,6 +77,30 @@ pub fn run(seed: u64, options: Options) -> Outcome {
     }
 }
 
+/// Runs the schedules of `count` seeds from `first` on, on all cores, and gives each outcome to `each`.
+pub fn run_all(first: u64, count: u64, options: Options, each: impl Fn(u64, Outcome) + Sync) {
+    let next = AtomicU64::new(0);
+    thread::scope(|scope| {
+        for _ in 0..cores() {
+            scope.spawn(|| {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= count {
+                        return;
+                    }
+                    let seed = first.wrapping_add(number);
+                    each(seed, run(seed, options));
+                }
+            });
+        }
+    });
+}
+
+/// The schedules that [`run_all`] runs at a time.
+pub fn cores() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
 fn run_here(seed: u64, options: Options) -> Outcome {
     NOTICE_PANICS.call_once(notice_panics);
     fastrand::seed(seed);
@@ -118,6 +143,6 @@ type Panics = Arc<Mutex<Vec<String>>>;
 static NOTICE_PANICS: Once = Once::new();
 
 thread_local! {
-    /// Those of the schedule to which this thread belongs.
+    /// Panics of the schedule to which this thread belongs.
     static PANICS: RefCell<Option<Panics>> = const { RefCell::new(None) };
 }

@@ -133,8 +133,8 @@ impl Schedule {
             83..86 => self.change_network(),
             86..90 => {
                 let number = self.random.usize(..self.subscribers.len());
-                self.subscribers[number].cut();
-                self.tables.iter().for_each(|table| table.cut());
+                self.subscribers[number].cut.cut();
+                self.tables.iter().for_each(|table| table.cut.cut());
             }
             90..92 => {
                 let number = self.random.usize(..self.subscribers.len());

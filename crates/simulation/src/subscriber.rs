@@ -16,9 +16,8 @@ use sluicegate_protocol::{
     KafkaSubscribedResp, PartitionNext, Reason, kafka_source,
 };
 use tokio::time::{sleep, timeout};
-use tokio_util::sync::CancellationToken;
 
-use crate::client::{Client, describe};
+use crate::client::{Client, Cut, describe};
 use crate::history::History;
 use crate::kafka::State;
 use crate::kafka::log::Log;
@@ -34,8 +33,7 @@ pub(crate) struct Subscriber {
     linger: u32,
     max_batch_records: u32,
     state: Mutex<Position>,
-    /// Cancelled to cut its connection.
-    cut: Mutex<CancellationToken>,
+    pub(crate) cut: Cut,
     random: Mutex<fastrand::Rng>,
 }
 
@@ -78,18 +76,13 @@ impl Subscriber {
             linger: if random.u8(..4) == 0 { random.u32(..500) } else { 0 },
             max_batch_records: if random.bool() { random.u32(1..5) } else { 0 },
             state: Mutex::default(),
-            cut: Mutex::default(),
+            cut: Cut::default(),
             random: Mutex::new(random.fork()),
         })
     }
 
     fn position(&self) -> std::sync::MutexGuard<'_, Position> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Cuts its connection, if it has one.
-    pub(crate) fn cut(&self) {
-        std::mem::take(&mut *self.cut.lock().unwrap_or_else(PoisonError::into_inner)).cancel();
     }
 
     /// Lets it read nothing for a while.
@@ -106,7 +99,7 @@ impl Subscriber {
         }
         (0..).zip(&topic.partitions).find_map(|(number, partition)| {
             let log = &partition.log;
-            let end = if self.committed { log.stable() } else { log.committed };
+            let end = log.end_for(self.committed);
             let lacks = match position.histories.get(&number) {
                 None => true,
                 Some(history) => history.lacks(log, self.committed, end),
@@ -118,18 +111,12 @@ impl Subscriber {
     /// Reads until it is dropped.
     pub(crate) async fn run(self: Arc<Self>, world: Arc<World>) {
         loop {
-            let stream = {
-                let bridges = world.bridges();
-                let random = &mut *self.random.lock().unwrap_or_else(PoisonError::into_inner);
-                bridges.get(random.usize(..bridges.len().max(1))).map(super::bridge::Bridge::connect)
-            };
-            let pause = match stream {
-                None => Duration::from_millis(100),
-                Some(stream) => {
-                    let cut = CancellationToken::new();
-                    *self.cut.lock().unwrap_or_else(PoisonError::into_inner) = cut.clone();
-                    let visit = self.visit(&world, Client::new(stream));
-                    cut.run_until_cancelled(visit).await.unwrap_or(Duration::from_millis(10))
+            let client = world.connect(&mut self.random.lock().unwrap_or_else(PoisonError::into_inner));
+            let pause = match client {
+                None => AGAIN,
+                Some(client) => {
+                    let visited = self.cut.unless_cut(self.visit(&world, client)).await;
+                    visited.unwrap_or(Duration::from_millis(10))
                 }
             };
             sleep(pause).await;

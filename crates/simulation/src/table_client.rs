@@ -12,10 +12,8 @@ use sluicegate_protocol::{
     CmdKafkaSubscribe, KafkaDeliveryResp, KafkaSource, KafkaSubscribedResp, PartitionNext, Snapshot,
 };
 use tokio::time::{Instant, sleep};
-use tokio_util::sync::CancellationToken;
 
-use crate::client::{Client, describe};
-
+use crate::client::{Client, Cut, describe};
 use crate::kafka::log::{Content, Log, Outcome, Written};
 use crate::kafka::{Partition, State};
 use crate::world::World;
@@ -28,7 +26,7 @@ pub(crate) struct TableClient {
     number: usize,
     topic: String,
     state: Mutex<Table>,
-    cut: Mutex<CancellationToken>,
+    pub(crate) cut: Cut,
     random: Mutex<fastrand::Rng>,
 }
 
@@ -51,18 +49,13 @@ impl TableClient {
             number,
             topic: topic.to_owned(),
             state: Mutex::default(),
-            cut: Mutex::default(),
+            cut: Cut::default(),
             random: Mutex::new(random.fork()),
         })
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Cuts its connection, if it has one.
-    pub(crate) fn cut(&self) {
-        std::mem::take(&mut *self.cut.lock().unwrap_or_else(PoisonError::into_inner)).cancel();
     }
 
     /// A difference between its table and a replay of the log.
@@ -100,15 +93,9 @@ impl TableClient {
     /// Reads until it is dropped.
     pub(crate) async fn run(self: Arc<Self>, world: Arc<World>) {
         loop {
-            let stream = {
-                let bridges = world.bridges();
-                let random = &mut *self.random.lock().unwrap_or_else(PoisonError::into_inner);
-                bridges.get(random.usize(..bridges.len().max(1))).map(super::bridge::Bridge::connect)
-            };
-            if let Some(stream) = stream {
-                let cut = CancellationToken::new();
-                *self.cut.lock().unwrap_or_else(PoisonError::into_inner) = cut.clone();
-                cut.run_until_cancelled(self.visit(&world, Client::new(stream))).await;
+            let client = world.connect(&mut self.random.lock().unwrap_or_else(PoisonError::into_inner));
+            if let Some(client) = client {
+                self.cut.unless_cut(self.visit(&world, client)).await;
             }
             sleep(Duration::from_millis(100)).await;
         }

@@ -58,21 +58,16 @@ impl Walker {
         let Some(topic) = kafka.topics.get(&self.topic) else { return false };
         let Some(partition) = topic.partitions.get(self.partition) else { return false };
         let log = &partition.log;
-        let end = if self.committed { log.stable() } else { log.committed };
+        let end = log.end_for(self.committed);
         position.topic_id != topic.id || position.history.lacks(log, self.committed, end)
     }
 
     /// Reads until it is dropped.
     pub(crate) async fn run(self: Arc<Self>, world: Arc<World>) {
         loop {
-            let stream = {
-                let bridges = world.bridges();
-                let chosen = self.draw(|random| random.usize(..bridges.len().max(1)));
-                bridges.get(chosen).map(super::bridge::Bridge::connect)
-            };
-            if let Some(stream) = stream {
+            if let Some(client) = self.draw(|random| world.connect(random)) {
                 let fetches = self.draw(|random| random.usize(1..20));
-                self.visit(&world, Client::new(stream), fetches).await;
+                self.visit(&world, client, fetches).await;
             }
             sleep(Duration::from_millis(20)).await;
         }
@@ -175,8 +170,7 @@ impl Walker {
                 *position = Position { topic_id: topic.id, history: History::default() };
             }
             if let Some(partition) = topic.partitions.get(self.partition) {
-                let log = &partition.log;
-                end = if self.committed { log.stable() } else { log.committed };
+                end = partition.log.end_for(self.committed);
             }
         }
         let wait = self.draw(|random| random.bool().then(|| random.u32(..3_000)));

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
 
 use crate::bridge::{Bridge, Settings};
+use crate::client::Client;
 use crate::kafka::Kafka;
 use crate::network::Faults;
 
@@ -72,6 +73,12 @@ impl World {
 
     pub(crate) fn bridges(&self) -> MutexGuard<'_, Vec<Bridge>> {
         self.bridges.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A session with a bridge that `random` chooses; `None` if there is none.
+    pub(crate) fn connect(&self, random: &mut fastrand::Rng) -> Option<Client> {
+        let bridges = self.bridges();
+        bridges.get(random.usize(..bridges.len().max(1))).map(|bridge| Client::new(bridge.connect()))
     }
 
     /// A promise was broken.

@@ -140,6 +140,11 @@ impl Log {
         open.chain(ending).fold(self.committed, i64::min)
     }
 
+    /// The end of the log for consumers, which leave out open transactions or not.
+    pub(crate) fn end_for(&self, committed: bool) -> i64 {
+        if committed { self.stable() } else { self.committed }
+    }
+
     /// The first offset of the transaction of a producer whose marker is not committed yet.
     fn first_of(&self, producer: i64) -> Option<i64> {
         let is_its = |batch: &Batch| batch.producer == Some(producer);
