@@ -181,7 +181,7 @@ pub struct Unready {
 }
 
 /// A topic's partition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Log<'a> {
     /// The topic's name.
     pub topic: &'a str,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sluicegate_backend::System;
 use sluicegate_bridge::testing;
-use sluicegate_delivery::cluster::{Cluster, Parts, Rates, Reads, TableLimits};
+use sluicegate_delivery::cluster::{Cluster, Parts, Rates, Reads, TableLimits, Writes};
 use sluicegate_delivery::drain::Drain;
 use sluicegate_delivery::grant::Grant;
 use sluicegate_kafka::{ClusterConfig, EncoderPool};
@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::kafka::Kafka;
 use crate::kafka::answer::{PORT, host};
+use crate::kafka::writer::Writing;
 use crate::network::{Faults, SimulatedNetwork};
 
 /// A bridge with one cluster.
@@ -54,16 +55,18 @@ impl Bridge {
             wait: Duration::from_millis(500),
             table_away: Duration::from_secs(3600),
         };
+        let killed = CancellationToken::new();
+        let writes = Writes { max_records: 1_000, due: CancellationToken::new() };
         let rates = Rates::new(100_000, 64 << 20, 4_000);
         rates.set_has_clusters(false);
         let cluster = Cluster::new(
             System::Kafka,
-            Parts::new(Arc::new(backend), 0, reads, None),
+            Parts::new(Arc::new(Writing::new(backend, kafka, &killed)), 0, reads, Some(writes)),
             metrics.cluster("kafka"),
             rates,
             TableLimits::new(TABLE_BYTES, metrics.tables()),
         );
-        Self { cluster: Arc::new(cluster), logs, drain: Drain::default(), killed: CancellationToken::new() }
+        Self { cluster: Arc::new(cluster), logs, drain: Drain::default(), killed }
     }
 
     /// A client's session.

@@ -10,7 +10,7 @@ use sluicegate_protocol::control_resp::Control;
 use sluicegate_protocol::kafka_subscription_event::Event;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_protocol::{ControlReq, KafkaSubscriptionEvent, PubSubReq, PubSubResp, grpc};
+use sluicegate_protocol::{ControlReq, ErrorResp, KafkaSubscriptionEvent, PubSubReq, PubSubResp, grpc};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio_util::sync::CancellationToken;
 
@@ -105,7 +105,14 @@ impl Cut {
 /// An answer in words, without what differs between two runs.
 pub(crate) fn describe(resp: &Resp) -> String {
     let mut resp = resp.clone();
-    if let Resp::ErrorResp(error) = &mut resp {
+    let errors: Vec<&mut ErrorResp> = match &mut resp {
+        Resp::ErrorResp(error) => vec![error],
+        Resp::KafkaProduceResp(produced) => {
+            produced.results.iter_mut().filter_map(|result| result.error.as_mut()).collect()
+        }
+        _ => Vec::new(),
+    };
+    for error in errors {
         error.message.clear();
         error.trace_id.clear();
     }

@@ -4,10 +4,12 @@
 //! - here: [`Kafka`], its brokers and topics, and all that can happen to them
 //! - [`log`]: a partition; [`batch`]: its bytes
 //! - [`answer`]: requests of Kafka's protocol
+//! - [`writer`]: writes, which do not come as requests
 
 pub(crate) mod answer;
 mod batch;
 pub(crate) mod log;
+pub(crate) mod writer;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

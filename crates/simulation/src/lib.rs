@@ -2,13 +2,13 @@
 //! happens, and repeats a run exactly.
 //!
 //! As they ship: sessions, the door, delivery, the shared log, Kafka's reader. Simulated: the network, brokers with
-//! state, and clients, which hold each answer against what the log has.
+//! state, what librdkafka does, and clients, which hold each answer against what the log has.
 //!
 //! - here: [`run`], one schedule; [`run_all`], many
 //! - `schedule`: what happens, and when
 //! - `kafka`, `network`: brokers, and the streams to them
 //! - `bridge`, `client`: a bridge, and a session with it
-//! - `subscriber`, `walker`, `table_client`: clients; `history`: what one has read, held against the log
+//! - `subscriber`, `walker`, `table_client`, `producer`: clients; `history`: what one has read, held against the log
 //! - `world`: what they share
 
 #![expect(clippy::indexing_slicing, reason = "the simulation is a test: it fails loudly")]
@@ -18,6 +18,7 @@ mod client;
 mod history;
 mod kafka;
 mod network;
+mod producer;
 mod schedule;
 mod subscriber;
 mod table_client;

@@ -1,7 +1,6 @@
 //! One schedule: what happens to the cluster, the network, the bridges and the clients, as a seed has it.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +11,7 @@ use crate::Options;
 use crate::bridge::{Bridge, Settings};
 use crate::kafka::Kafka;
 use crate::network::{FaultState, Faults};
+use crate::producer::Producer;
 use crate::subscriber::Subscriber;
 use crate::table_client::TableClient;
 use crate::walker::Walker;
@@ -25,6 +25,7 @@ struct Schedule {
     subscribers: Vec<Arc<Subscriber>>,
     walkers: Vec<Arc<Walker>>,
     tables: Vec<Arc<TableClient>>,
+    producers: Vec<Arc<Producer>>,
     clients: JoinSet<()>,
     /// Replication, and what ends by itself.
     events: JoinSet<()>,
@@ -84,6 +85,12 @@ impl Schedule {
         for table in &tables {
             clients.spawn(Arc::clone(table).run(Arc::clone(&world)));
         }
+        let producers: Vec<_> = (0..random.usize(..3))
+            .map(|number| Producer::new(number, &topics[random.usize(..topics.len())], &mut random))
+            .collect();
+        for producer in &producers {
+            clients.spawn(Arc::clone(producer).run(Arc::clone(&world)));
+        }
         Self {
             world,
             random,
@@ -91,6 +98,7 @@ impl Schedule {
             subscribers,
             walkers,
             tables,
+            producers,
             clients,
             events: JoinSet::new(),
             records: 0,
@@ -135,6 +143,7 @@ impl Schedule {
                 let number = self.random.usize(..self.subscribers.len());
                 self.subscribers[number].cut.cut();
                 self.tables.iter().for_each(|table| table.cut.cut());
+                self.producers.iter().for_each(|producer| producer.cut.cut());
             }
             90..92 => {
                 let number = self.random.usize(..self.subscribers.len());
@@ -299,7 +308,7 @@ impl Schedule {
 
     /// Heals everything, waits until all clients have everything, and looks for what is left when all are gone.
     async fn end(mut self) -> Arc<World> {
-        self.world.is_calm.store(true, Ordering::Relaxed);
+        self.world.calm_down();
         self.world.faults.set(FaultState::default());
         while self.events.join_next().await.is_some() {}
         self.world.event(|| "all is well again".to_owned());
@@ -327,6 +336,11 @@ impl Schedule {
                 self.world.broken(format!("{RECOVERY:?} after all is well: {}", late.join(", ")));
             }
             sleep(Duration::from_millis(50)).await;
+        }
+        let may_lose = self.world.profile.is_unclean;
+        for producer in &self.producers {
+            let checked = producer.check(&self.world.kafka.state(), may_lose);
+            checked.unwrap_or_else(|problem| self.world.broken(problem));
         }
         self.clients.shutdown().await;
         // Sessions notice that their clients are gone; tables wait for records without any.
@@ -358,8 +372,10 @@ impl Schedule {
         let tables = self.tables.iter().enumerate().filter_map(|(number, table)| {
             Some(format!("table {number} is not a replay: {}", table.differs(&kafka)?))
         });
+        let producers = self.producers.iter().enumerate().filter(|(_, producer)| producer.lacks());
         subscribers
             .chain(tables)
+            .chain(producers.map(|(number, _)| format!("producer {number} lacks answers")))
             .chain(walkers.map(|(number, _)| format!("walker {number} lacks records")))
             .collect()
     }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -169,7 +168,7 @@ impl Subscriber {
 
     /// The time until it grants more credit.
     fn hesitation(&self, world: &World) -> Duration {
-        if world.is_calm.load(Ordering::Relaxed) {
+        if world.is_calm() {
             return Duration::ZERO;
         }
         let random = &mut *self.random.lock().unwrap_or_else(PoisonError::into_inner);

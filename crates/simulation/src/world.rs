@@ -1,7 +1,7 @@
 //! All that a schedule acts on, and the problems that were found.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
@@ -19,7 +19,7 @@ pub(crate) struct World {
     pub(crate) profile: Profile,
     pub(crate) bridges: Mutex<Vec<Bridge>>,
     /// Whether nothing fails any more, and no client dawdles.
-    pub(crate) is_calm: AtomicBool,
+    is_calm: AtomicBool,
     found: Mutex<Found>,
     start: Instant,
 }
@@ -73,6 +73,15 @@ impl World {
 
     pub(crate) fn bridges(&self) -> MutexGuard<'_, Vec<Bridge>> {
         self.bridges.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn is_calm(&self) -> bool {
+        self.is_calm.load(Ordering::Relaxed)
+    }
+
+    /// Ends all that fails, and lets no client dawdle.
+    pub(crate) fn calm_down(&self) {
+        self.is_calm.store(true, Ordering::Relaxed);
     }
 
     /// A session with a bridge that `random` chooses; `None` if there is none.

@@ -3,7 +3,7 @@
 
 mod rows;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use futures_util::future::join_all;
 use sluicegate_backend::command::Record;
@@ -131,7 +131,7 @@ impl Cluster {
     ) -> Vec<Option<CommandError>> {
         // Each log is looked up once. Neighbours usually share one.
         let same_log = || records.chunk_by(|a, b| log(a) == log(b));
-        let mut logs: HashMap<Log<'_>, Option<CommandError>> =
+        let mut logs: BTreeMap<Log<'_>, Option<CommandError>> =
             same_log().filter_map(<[_]>::first).map(|record| (log(record), None)).collect();
         let checks = logs.iter_mut().map(|(log, error)| async move {
             *error = match topics.contains(log.topic) {

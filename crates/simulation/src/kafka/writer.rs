@@ -1,0 +1,360 @@
+//! Writes at the boundary of [`Backend`], in the place of librdkafka, which has threads and a clock of its own.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, ready};
+use futures_util::stream::BoxStream;
+use sluicegate_backend::command::Record;
+use sluicegate_backend::delivery_reports::DeliveryReports;
+use sluicegate_backend::rate::ClusterRate;
+use sluicegate_backend::write_queue::{Overhead, Queue, QueuePermit, size};
+use sluicegate_backend::{
+    AnswerReservation, Backend, CommandError, DeliveryReport, Description, Enqueued, Fault, Fetch, Fetched,
+    ListedOffset, Log, Unready, Version, Written,
+};
+use sluicegate_fair_share::ClientKey;
+use sluicegate_shared_log::Ends;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::Kafka;
+
+/// A cluster that is read by the reader as it ships, and written to as idempotent producers do.
+pub(crate) struct Writing {
+    reads: sluicegate_kafka::Kafka,
+    kafka: Kafka,
+    queue: Arc<Queue>,
+    /// A queue for each partition, by topic and number.
+    lanes: Mutex<BTreeMap<(String, usize), UnboundedSender<Queued>>>,
+    random: Mutex<fastrand::Rng>,
+    /// Cancelled when the bridge is killed.
+    killed: CancellationToken,
+}
+
+/// A record on its way.
+struct Queued {
+    record: Record,
+    reports: Arc<DeliveryReports<CommandError>>,
+    index: usize,
+    _permit: QueuePermit,
+}
+
+/// The producer of one partition.
+struct Lane {
+    kafka: Kafka,
+    topic: String,
+    partition: usize,
+    random: fastrand::Rng,
+}
+
+/// Where a batch is in a log.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Place {
+    topic_id: u128,
+    epoch: i32,
+    base: i64,
+    end: i64,
+}
+
+impl Writing {
+    pub(crate) fn new(reads: sluicegate_kafka::Kafka, kafka: &Kafka, killed: &CancellationToken) -> Self {
+        Self {
+            reads,
+            kafka: kafka.clone(),
+            queue: Queue::new(QUEUE_BYTES, QUEUE_RECORDS),
+            lanes: Mutex::default(),
+            random: Mutex::new(fastrand::Rng::new()),
+            killed: killed.clone(),
+        }
+    }
+
+    fn random(&self) -> MutexGuard<'_, fastrand::Rng> {
+        self.random.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Queues a record for its partition.
+    fn send(&self, queued: Queued) {
+        let partition = queued.record.partition.and_then(|partition| usize::try_from(partition).ok());
+        let partition = partition.unwrap_or_else(|| {
+            let topics = &self.kafka.state().topics;
+            let count = topics.get(&queued.record.topic).map_or(1, |topic| topic.partitions.len());
+            self.random().usize(..count)
+        });
+        let place = (queued.record.topic.clone(), partition);
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let lane = lanes.entry(place).or_insert_with_key(|(topic, partition)| {
+            let (sender, receiver) = unbounded_channel();
+            let lane = Lane {
+                kafka: self.kafka.clone(),
+                topic: topic.clone(),
+                partition: *partition,
+                random: self.random().fork(),
+            };
+            let killed = self.killed.clone();
+            tokio::spawn(async move { killed.run_until_cancelled(lane.run(receiver)).await });
+            sender
+        });
+        // The bridge is killed if nobody receives.
+        let _ = lane.send(queued);
+    }
+}
+
+impl Lane {
+    /// Writes one batch after the other, so that records keep their order.
+    async fn run(mut self, mut queue: UnboundedReceiver<Queued>) {
+        let mut batch = Vec::new();
+        while queue.recv_many(&mut batch, BATCH).await > 0 {
+            sleep(Duration::from_micros(self.random.u64(..20_000))).await;
+            let report = self.write(&batch).await;
+            for (queued, offset) in batch.drain(..).zip(0..) {
+                let report = report.clone().map(|base| Written {
+                    partition: i32::try_from(self.partition).unwrap_or(i32::MAX),
+                    offset: base.map_or(-1, |base| base + offset),
+                    timestamp: -1,
+                    dedup: None,
+                });
+                queued.reports.settle(queued.index, report);
+            }
+        }
+    }
+
+    /// Writes a batch once, however often it has to be sent. Gives its first offset, if a broker has told it.
+    async fn write(&mut self, batch: &[Queued]) -> Result<Option<i64>, CommandError> {
+        let until = Instant::now() + DELIVERY;
+        let mut appended: Option<Place> = None;
+        let mut is_told = true;
+        while Instant::now() < until {
+            // A broker knows the sequence of a batch that it has, and does not append it again.
+            let place = match appended.filter(|place| self.has(*place)) {
+                Some(place) => place,
+                None => match self.append(batch) {
+                    Some(place) => place,
+                    None => {
+                        sleep(RETRY).await;
+                        continue;
+                    }
+                },
+            };
+            appended = Some(place);
+            sleep(Duration::from_micros(self.random.u64(..60_000))).await;
+            self.replicate(place);
+            let is_lost = self.random.u8(..12) == 0;
+            match self.is_committed(place) {
+                true if !is_lost => return Ok(is_told.then_some(place.base)),
+                true => is_told = false,
+                false => {}
+            }
+            sleep(RETRY).await;
+        }
+        Err(match appended {
+            Some(_) => {
+                CommandError::new(Fault::UnknownOutcome { retriable: true }, 0, "no answer of a broker")
+            }
+            None => CommandError::new(Fault::Transient, 0, "no broker took it"),
+        })
+    }
+
+    fn append(&self, batch: &[Queued]) -> Option<Place> {
+        self.kafka.change(|state| {
+            let topic = state.topics.get(&self.topic)?;
+            let (topic_id, leader) = (topic.id, topic.partitions.get(self.partition)?.leader());
+            let broker = state.brokers.get(leader.broker)?;
+            let hangs = broker.hangs_until.is_some_and(|until| Instant::now() < until);
+            let log = state.log(&self.topic, self.partition).filter(|_| !hangs)?;
+            let entry = |queued: &Queued| (queued.record.key.clone(), queued.record.value.clone());
+            let base = log.end;
+            log.append(None, batch.iter().map(entry).collect());
+            Some(Place { topic_id, epoch: log.epoch, base, end: log.end })
+        })
+    }
+
+    fn replicate(&self, place: Place) {
+        self.kafka.change(|state| {
+            let is_it = state.topics.get(&self.topic).is_some_and(|topic| topic.id == place.topic_id);
+            let log = state.log(&self.topic, self.partition);
+            if let Some(log) = log.filter(|log| is_it && log.epoch == place.epoch) {
+                log.commit(place.end);
+            }
+        });
+    }
+
+    fn has(&self, place: Place) -> bool {
+        self.with_log(place, |log| log.has_kept((place.epoch, place.end - 1), log.epoch))
+    }
+
+    fn is_committed(&self, place: Place) -> bool {
+        self.has(place) && self.with_log(place, |log| log.committed >= place.end)
+    }
+
+    fn with_log(&self, place: Place, ask: impl FnOnce(&super::log::Log) -> bool) -> bool {
+        let state = self.kafka.state();
+        let topic = state.topics.get(&self.topic).filter(|topic| topic.id == place.topic_id);
+        topic
+            .and_then(|topic| topic.partitions.get(self.partition))
+            .is_some_and(|partition| ask(&partition.log))
+    }
+}
+
+impl Backend for Writing {
+    fn ready(&self, within: Duration) -> BoxFuture<'_, Result<String, Unready>> {
+        self.reads.ready(within)
+    }
+
+    fn fetch<'a>(
+        &'a self,
+        log: Log<'a>,
+        fetch: Fetch,
+        scans: &'a ClusterRate,
+        reservation: &'a mut dyn AnswerReservation,
+    ) -> BoxFuture<'a, Result<Fetched, CommandError>> {
+        self.reads.fetch(log, fetch, scans, reservation)
+    }
+
+    fn recent(&self, log: Log<'_>, fetch: Fetch) -> Option<Fetched> {
+        self.reads.recent(log, fetch)
+    }
+
+    fn version(&self, log: Log<'_>) -> Version {
+        self.reads.version(log)
+    }
+
+    fn ask_version<'a>(
+        &'a self,
+        source: ClientKey,
+        log: Log<'a>,
+    ) -> BoxFuture<'a, Result<Version, CommandError>> {
+        self.reads.ask_version(source, log)
+    }
+
+    fn known_end(&self, log: Log<'_>) -> Option<i64> {
+        self.reads.known_end(log)
+    }
+
+    fn end_of_epoch<'a>(
+        &'a self,
+        source: ClientKey,
+        log: Log<'a>,
+        epoch: i32,
+    ) -> BoxFuture<'a, Result<Option<i64>, CommandError>> {
+        self.reads.end_of_epoch(source, log, epoch)
+    }
+
+    fn tombstone_life<'a>(
+        &'a self,
+        source: ClientKey,
+        topic: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Duration>, CommandError>> {
+        self.reads.tombstone_life(source, topic)
+    }
+
+    fn is_watched(&self, log: Log<'_>, offset: i64, committed: bool) -> bool {
+        self.reads.is_watched(log, offset, committed)
+    }
+
+    fn wait_for_records<'a>(
+        &'a self,
+        log: Log<'a>,
+        offset: i64,
+        committed: bool,
+        until: Option<Instant>,
+    ) -> BoxFuture<'a, Option<Ends>> {
+        self.reads.wait_for_records(log, offset, committed, until)
+    }
+
+    fn list_offsets<'a>(
+        &'a self,
+        source: ClientKey,
+        asked: &'a [(Log<'a>, i64)],
+        committed: bool,
+    ) -> BoxStream<'a, (usize, Result<ListedOffset, CommandError>)> {
+        self.reads.list_offsets(source, asked, committed)
+    }
+
+    fn topics(&self) -> BoxFuture<'_, Result<Arc<[String]>, CommandError>> {
+        self.reads.topics()
+    }
+
+    fn known_partitions(&self, topic: &str) -> usize {
+        self.reads.known_partitions(topic)
+    }
+
+    fn partitions<'a>(
+        &'a self,
+        source: ClientKey,
+        topic: &'a str,
+    ) -> BoxFuture<'a, Result<Arc<Description>, CommandError>> {
+        self.reads.partitions(source, topic)
+    }
+
+    fn check_log<'a>(&'a self, source: ClientKey, log: Log<'a>) -> BoxFuture<'a, Result<(), CommandError>> {
+        self.reads.check_log(source, log)
+    }
+
+    fn prepare_writes(&self) -> BoxFuture<'_, ()> {
+        ready(()).boxed()
+    }
+
+    fn enqueue<'a>(
+        &'a self,
+        source: ClientKey,
+        records: Vec<Record>,
+        errors: Vec<Option<CommandError>>,
+        due: &'a CancellationToken,
+    ) -> BoxFuture<'a, Result<Enqueued<'a>, CommandError>> {
+        async move {
+            let wait = Duration::from_micros(self.random().u64(..2_000));
+            sleep(wait).await;
+            if self.random().u8(..20) == 0 {
+                return Err(CommandError::new(Fault::Unreachable { retriable: true }, 0, "no producer"));
+            }
+            let reports = DeliveryReports::new(records.len());
+            let (mut queued, mut is_full) = (0, false);
+            for (index, (record, error)) in records.into_iter().zip(errors).enumerate() {
+                let permit = match error {
+                    Some(error) => Err(error),
+                    None if is_full => Err(CommandError::queue_full()),
+                    None => {
+                        self.queue.take(source, size(&record, OVERHEAD)).ok_or_else(CommandError::queue_full)
+                    }
+                };
+                match permit {
+                    Ok(permit) => {
+                        queued += 1;
+                        self.send(Queued { record, reports: Arc::clone(&reports), index, _permit: permit });
+                    }
+                    Err(error) => {
+                        is_full |= error.fault == Fault::QueueFull;
+                        reports.settle(index, Err(error));
+                    }
+                }
+            }
+            let late = |_| CommandError::new(Fault::UnknownOutcome { retriable: false }, 0, "shut down");
+            let wait = async move { reports.wait(due, late).await };
+            let reports: BoxFuture<'a, Vec<DeliveryReport>> = wait.boxed();
+            Ok(Enqueued { queued, reports })
+        }
+        .boxed()
+    }
+
+    fn has_queued_records(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    fn end_writes(&self, _: Instant) -> BoxFuture<'_, ()> {
+        ready(()).boxed()
+    }
+}
+
+/// librdkafka's `delivery.timeout.ms`.
+const DELIVERY: Duration = Duration::from_secs(10);
+const RETRY: Duration = Duration::from_millis(20);
+/// Records of a batch at most.
+const BATCH: usize = 8;
+/// So small that writers find it full.
+const QUEUE_RECORDS: usize = 40;
+const QUEUE_BYTES: usize = 64 * 1024;
+const OVERHEAD: Overhead = Overhead { record: 384, header: 64 };
