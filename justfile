@@ -189,10 +189,27 @@ churn rounds="100":
 differential rounds="100" seed=`date +%s`:
     SLUICEGATE_DIFFERENTIAL_ROUNDS={{rounds}} SLUICEGATE_DIFFERENTIAL_SEED={{seed}} just e2e --test reading differential -- --nocapture
 
-# cargo-fuzz on the records crate; needs a nightly toolchain and `cargo install cargo-fuzz`
-fuzz seconds="60":
-    mkdir -p crates/records/fuzz/corpus
-    cd crates/records && cargo +nightly fuzz run encode fuzz/corpus tests/fixtures -- -max_total_time={{seconds}}
+# libFuzzer on a decoder of foreign bytes, beginning with its corpus: `./dev fuzz event_ids -runs=1000000`; on each: `all`
+fuzz target *args:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    library={{ quote(justfile_directory() / "target/tools/librdkafka") }}
+    host=$(rustc -vV | sed -n 's/^host: //p')
+    # With a target, build scripts do not get the flags. The filter's host reads its counters of edges, and nothing else.
+    counters() { echo "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=$1 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters"; }
+    RUSTFLAGS="$(counters 3) -Clink-arg=--allow-undefined" cargo build --profile wasm --target-dir target/fuzz --target wasm32-wasip1 -p sluicegate-filter
+    export RUSTFLAGS="$(counters 4) -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares"
+    export PKG_CONFIG="$library/pkg-config" LD_LIBRARY_PATH="$library"
+    cargo build --profile simulation --target-dir target/fuzz --target "$host" -p sluicegate-fuzz --no-default-features --features shared-librdkafka,libfuzzer
+    export SLUICEGATE_FILTER=target/fuzz/wasm32-wasip1/wasm/sluicegate_filter.wasm
+    targets=({{ quote(target) }})
+    if [ "$targets" = all ]; then targets=($(ls crates/fuzz/corpus)); fi
+    for target in "${targets[@]}"; do
+        echo "fuzz: $target" >&2
+        found=target/fuzz/found/$target
+        mkdir -p "$found/inputs"
+        SLUICEGATE_FUZZ_TARGET=$target "target/fuzz/$host/simulation/fuzz" -artifact_prefix="$found/" -timeout=5 "$found/inputs" "crates/fuzz/corpus/$target" "${@:2}"
+    done
 
 # lint the Helm chart, render it, validate the objects by Kubernetes' schemas, and compare with the committed renderings, or --update them
 chart *args:

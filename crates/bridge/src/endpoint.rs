@@ -15,7 +15,7 @@ mod refusal;
 mod renewal;
 mod request_kind;
 mod requester;
-mod rights;
+pub(crate) mod rights;
 mod settings;
 mod stream;
 mod unbuffered;

@@ -13,6 +13,8 @@
 mod accept;
 mod body;
 mod cors;
+#[cfg(feature = "testing")]
+pub(crate) mod decoders;
 mod headers;
 mod jsonkey;
 mod problem;

@@ -1,13 +1,18 @@
-//! Sessions for tests of other crates.
+//! Sessions, and what decodes the bytes of clients and gateways, for tests of other crates.
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::HeaderMap;
+use sluicegate_backend::System;
 use sluicegate_delivery::drain::Drain;
 use sluicegate_delivery::grant::Grant;
 use sluicegate_protocol::codec::Codec;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::session::{self, Limits, Overload, Transport};
+use crate::endpoint::rights;
+use crate::http::decoders as http_decoders;
+use crate::session::{self, Limits, Overload, Request, Transport};
 
 /// Serves a session of protobuf messages over an upgraded stream, with the limits of the default configuration, until it
 /// ends.
@@ -26,3 +31,45 @@ pub async fn session(io: impl AsyncRead + AsyncWrite + Send + 'static, grant: Gr
     let transport = Transport::stream(io, Overload::StopReading);
     session::run(transport, Codec::Protobuf, grant.into(), &limits, drain).await;
 }
+
+/// Decodes a message of a session.
+pub fn message(message: &Bytes, codec: Codec) {
+    for system in SYSTEMS {
+        drop(Request::parse(message.clone(), codec, system));
+    }
+}
+
+/// Decodes the target of a plain HTTP request: the path after the route's own, and the query.
+pub fn target(target: &str) {
+    for system in SYSTEMS {
+        http_decoders::target(target, system);
+    }
+}
+
+/// Decodes a plain HTTP request that writes.
+///
+/// # Panics
+/// If it has more records than are allowed.
+pub fn write(headers: &HeaderMap, body: &Bytes) {
+    for system in SYSTEMS {
+        http_decoders::headers(headers, system);
+        http_decoders::write(headers, body, system);
+    }
+}
+
+/// Decodes a `Last-Event-ID`.
+///
+/// # Panics
+/// If what is decoded is another `id` once it is encoded and decoded again.
+pub fn event_id(id: &str) {
+    for partition in [None, Some(0), Some(7)] {
+        http_decoders::id(id, partition);
+    }
+}
+
+/// Decodes the headers with which a gateway tells the rights of a client.
+pub fn rights(headers: &HeaderMap) {
+    let _ = (rights::policy(headers), rights::of_route(headers), rights::tables(headers));
+}
+
+const SYSTEMS: [System; 2] = [System::Kafka, System::Nats];

@@ -1,7 +1,7 @@
 //! JetStream's API as typed calls. async-nats has no batched direct gets, and its typed replies refuse what they do not
 //! know.
 
-mod reply;
+pub(crate) mod reply;
 
 use std::time::Duration;
 

@@ -28,6 +28,8 @@ mod stream_name;
 mod streams;
 mod subject;
 mod tail;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod walk;
 mod writer;
 

@@ -13,7 +13,7 @@
 //! Writes have their own connection: a malformed stored message ends the connections of its readers, and must not
 //! affect writers.
 
-mod answer;
+pub(super) mod answer;
 mod batch;
 mod error;
 mod message;

@@ -63,6 +63,8 @@ mod security_protocol;
 mod skip_cache;
 mod skip_meter;
 mod tail;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod throttle;
 mod tls;
 mod topic;

@@ -12,6 +12,8 @@ use std::time::{Duration, SystemTime};
 pub(crate) use oauthbearer::Extension;
 pub(crate) use oidc::{ClientCredentials, Oidc};
 pub(crate) use scram::Hash;
+#[cfg(feature = "testing")]
+pub use scram::check_challenge;
 pub(crate) use token_fault::TokenFault;
 use tokio::time::Instant;
 

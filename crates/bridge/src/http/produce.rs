@@ -113,7 +113,7 @@ fn no_report() -> Problem {
 }
 
 /// Builds the record of a request.
-fn record(
+pub(super) fn record(
     headers: Headers<'_>,
     body: &Bytes,
     route: &HttpProduce,

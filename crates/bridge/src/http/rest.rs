@@ -5,6 +5,8 @@
 //! 2. here: checks that the topic can be read, and dispatches by the resource's row and the method
 
 mod batch;
+#[cfg(feature = "testing")]
+pub(super) mod decoders;
 mod events;
 mod key;
 mod offsets;

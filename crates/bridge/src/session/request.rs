@@ -48,7 +48,7 @@ pub(crate) enum Request {
 
 impl Request {
     /// Scans a message, and decodes it if it is within bounds.
-    pub(super) fn parse(message: Bytes, codec: Codec, system: System) -> Self {
+    pub(crate) fn parse(message: Bytes, codec: Codec, system: System) -> Self {
         // A gateway's own messages have no field but `control`. A client's message cannot start with it: the gateway
         // refuses that.
         if !message.starts_with(&CONTROL_PREFIX) {

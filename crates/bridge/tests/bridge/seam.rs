@@ -28,9 +28,10 @@ fn only_the_configuration_chooses_by_system() {
 }
 
 /// Files of tests with names of their own.
-const TESTS: [&str; 4] = [
+const TESTS: [&str; 5] = [
     "bridge::entries",
     "bridge::session::json::records::deliveries",
+    "bridge::testing",
     "delivery::testing::logs",
     "delivery::testing::script",
 ];

@@ -1,6 +1,7 @@
 //! The functions that a module may import.
 
 mod buffers;
+mod coverage;
 mod header_maps;
 mod metrics;
 mod plugin;
@@ -14,11 +15,12 @@ use crate::abi::wasi;
 /// Whether this host implements `import`, given as `module.name`, as Envoy does.
 pub fn supports(import: &str) -> bool {
     let is_in = |table: &[Import<Host>]| table.iter().any(|known| known.path() == import);
-    TABLES.iter().any(|table| is_in(table)) && !is_in(ABSENT)
+    TABLES.iter().any(|table| is_in(table)) && !is_in(ABSENT) && !is_in(coverage::IMPORTS)
 }
 
 pub(crate) const TABLES: Tables<Host> = &[
     buffers::IMPORTS,
+    coverage::IMPORTS,
     header_maps::IMPORTS,
     metrics::IMPORTS,
     plugin::IMPORTS,

@@ -1,6 +1,7 @@
 //! The state behind the host calls: everything that Envoy would hold for one VM on one worker.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 use std::time::Duration;
 
 use super::exchange::{Exchange, Side};
@@ -23,6 +24,8 @@ pub(crate) struct Host {
     pub(crate) metrics: Metrics,
     pub(crate) faults: Faults,
     pub(crate) memory: MemoryLimit,
+    /// Where the module counts how often each of its parts ran, if it was built to.
+    pub(crate) counters: Option<Range<u32>>,
     /// Wall clock, since 1970.
     pub(crate) now: Duration,
     pub(crate) tick_period: Duration,
@@ -60,6 +63,7 @@ impl Host {
             metrics: Metrics::default(),
             faults: Faults::default(),
             memory: MemoryLimit { bytes: settings.memory_limit },
+            counters: None,
             now: settings.now,
             tick_period: Duration::ZERO,
             tick_due: None,

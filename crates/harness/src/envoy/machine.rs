@@ -109,6 +109,17 @@ impl Machine {
         self.instance.get_memory(&mut self.store, "memory").map_or(0, |memory| memory.data_size(&self.store))
     }
 
+    /// Takes the module's counters of coverage, and begins again from 0.
+    pub(crate) fn take_coverage(&mut self) -> Vec<u8> {
+        let Some(counters) = self.host().counters.clone() else { return Vec::new() };
+        let Some(memory) = self.instance.get_memory(&mut self.store, "memory") else { return Vec::new() };
+        let range = counters.start as usize..counters.end as usize;
+        let Some(counters) = memory.data_mut(&mut self.store).get_mut(range) else { return Vec::new() };
+        let taken = counters.to_vec();
+        counters.fill(0);
+        taken
+    }
+
     fn has(&mut self, export: &str) -> bool {
         self.instance.get_func(&mut self.store, export).is_some()
     }

@@ -153,13 +153,13 @@ pub(crate) fn check(subject: &str, payload: &[u8]) -> Result<(), ReadError> {
 }
 
 /// Names of streams, and how many there are on all pages.
-pub(super) fn stream_names(subject: &str, payload: &[u8]) -> Result<(Vec<String>, usize), ReadError> {
+pub(crate) fn stream_names(subject: &str, payload: &[u8]) -> Result<(Vec<String>, usize), ReadError> {
     let NamesReply { total, streams } = parse(subject, payload)?;
     Ok((streams.unwrap_or_default(), total))
 }
 
 /// A stored message.
-pub(super) fn message(subject: &str, payload: &[u8]) -> Result<KafkaMessage, ReadError> {
+pub(crate) fn message(subject: &str, payload: &[u8]) -> Result<KafkaMessage, ReadError> {
     let MessageReply { message: stored } = parse(subject, payload)?;
     let malformed = |what| ReadError::Malformed { subject: subject.to_owned(), what };
     let decoded = |text: &str| STANDARD.decode(text).map_err(|_| malformed("base64"));

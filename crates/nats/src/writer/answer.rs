@@ -10,7 +10,7 @@ use crate::error::ApiError;
 
 /// The answer of the stream that a message was written to.
 #[derive(Debug, PartialEq)]
-pub(super) enum Answer {
+pub(crate) enum Answer {
     /// It has the message.
     Stored {
         sequence: i64,
@@ -38,7 +38,7 @@ struct AckReply<'a> {
 
 /// `None` if something else has answered: subscribers that are no streams see messages too, and so do streams of other
 /// domains, which refuse them because of their `Nats-Expected-Stream`. That says nothing about the stream in question.
-pub(super) fn parse(message: &Message, stream: &str, domain: Option<&str>) -> Option<Answer> {
+pub(crate) fn parse(message: &Message, stream: &str, domain: Option<&str>) -> Option<Answer> {
     if message.status == Some(StatusCode::NO_RESPONDERS) {
         return Some(Answer::NoResponder);
     }

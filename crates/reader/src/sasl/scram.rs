@@ -161,6 +161,15 @@ impl<'a> Challenge<'a> {
     }
 }
 
+/// Decodes a server's first message, for tests of other crates: not the proof, which takes thousands of hashes.
+///
+/// # Errors
+/// What is wrong with it.
+#[cfg(feature = "testing")]
+pub fn check_challenge(challenge: &str) -> Result<(), String> {
+    Challenge::parse(challenge).map(|_| ())
+}
+
 fn broken(what: &str) -> String {
     format!("the broker violated SCRAM: {what}")
 }

@@ -6,6 +6,8 @@
 //! 4. [`event`]: what the subscription has becomes the text of events
 //! 5. [`stream`]: events go to the client as fast as it reads
 
+#[cfg(feature = "testing")]
+pub(super) mod decoders;
 mod event;
 mod id;
 mod query;

@@ -1,0 +1,38 @@
+//! The decoders of plain HTTP requests, for tests of other crates.
+
+use bytes::Bytes;
+use http::HeaderMap;
+use sluicegate_backend::System;
+use sluicegate_dialect::http::media_type::Format;
+use sluicegate_protocol::HttpProduce;
+
+use super::accept::Accept;
+use super::headers::Headers;
+use super::produce;
+use super::rest::decoders::batch;
+pub(crate) use super::rest::decoders::{id, target};
+
+/// Decodes the headers of a request.
+pub(crate) fn headers(headers: &HeaderMap, system: System) {
+    let accept = Accept::of(Headers(headers));
+    let _ = (accept.metadata(system), accept.records(system), accept.events());
+}
+
+/// Decodes a request that writes: in each format, and as one record whose key is in the body.
+pub(crate) fn write(headers: &HeaderMap, body: &Bytes, system: System) {
+    for (format, partition) in [(Format::Json, None), (Format::Binary, Some(0))] {
+        batch(body, system, format, partition);
+    }
+    let jsonkey = |path: &str| HttpProduce {
+        jsonkey: Some(path.to_owned()),
+        header_prefix: "k-".to_owned(),
+        record_header_prefix: "r-".to_owned(),
+        topic_override: true,
+        partition_override: true,
+        key_override: true,
+        ..HttpProduce::default()
+    };
+    for path in ["a", "a.0.b"] {
+        let _ = produce::record(Headers(headers), body, &jsonkey(path), system);
+    }
+}

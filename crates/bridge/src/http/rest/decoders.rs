@@ -1,0 +1,35 @@
+//! The decoders of requests for resources, for tests of other crates.
+
+use sluicegate_backend::System;
+use sluicegate_delivery::cluster::MAX_RECORDS;
+use sluicegate_dialect::http::media_type::Format;
+
+use super::batch;
+use super::events::decoders as events;
+use super::path::Target;
+use super::position::Position;
+use super::records::bounds;
+
+pub(crate) use events::id;
+
+/// Decodes a target of GET.
+pub(crate) fn target(target: &str, system: System) {
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let Ok(target) = Target::parse(path, system) else { return };
+    let Ok(query) = target.query(query, system) else { return };
+    events::query(&query, system, target.partition);
+    let _ = bounds(&query, system);
+    for name in ["offset", "sequence", "from"] {
+        let _ = Position::of(&query, name);
+    }
+}
+
+/// Decodes the body of a write.
+///
+/// # Panics
+/// If there are more records than a request can have, or none.
+pub(crate) fn batch(body: &[u8], system: System, format: Format, partition: Option<i32>) {
+    if let Ok(records) = batch::parse(body, system, format, "t", partition) {
+        assert!((1..=MAX_RECORDS).contains(&records.len()), "{} records", records.len());
+    }
+}

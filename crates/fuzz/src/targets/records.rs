@@ -1,0 +1,3 @@
+//! Record batches of Kafka.
+
+pub(super) use crate::records_invariants::check_input as records;

@@ -1,0 +1,57 @@
+//! Every input of the corpora, and what is near it: cut at every byte, and with every byte changed.
+
+#![expect(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests fail loudly")]
+
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::thread;
+
+use sluicegate_fuzz::{TARGETS, Target};
+
+#[test]
+fn corpora_and_what_is_near_them_keep_every_promise() {
+    thread::scope(|scope| {
+        for (name, target) in TARGETS {
+            scope.spawn(move || check(name, target));
+        }
+    });
+}
+
+#[test]
+fn document_lists_every_target() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/explanation/fuzzing.md");
+    let page = fs::read_to_string(page).expect("the page");
+    let rows: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    assert_eq!(rows, TARGETS.map(|(name, _)| name));
+}
+
+fn check(name: &str, target: Target) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(name);
+    let files = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut inputs = 0;
+    for file in files {
+        let path = file.expect("a file").path();
+        let input = fs::read(&path).expect("an input");
+        inputs += 1;
+        let run = |input: &[u8]| {
+            let kept = catch_unwind(AssertUnwindSafe(|| target(input)));
+            assert!(kept.is_ok(), "{name}, near {}: {}", path.display(), input.escape_ascii());
+        };
+        run(&input);
+        if input.len() > NEARBY {
+            continue;
+        }
+        for at in 0..input.len() {
+            run(&input[..at]);
+            let mut changed = input.clone();
+            // Lengths, counts and varints fail at their limits most.
+            changed[at] = [0x00, 0x7F, 0x80, 0xFF][at % 4];
+            run(&changed);
+        }
+    }
+    assert!(inputs > 0, "{name} has no corpus");
+}
+
+/// The longest input, in bytes, whose neighbours are run.
+const NEARBY: usize = 600;
