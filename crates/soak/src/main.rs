@@ -5,13 +5,16 @@
 //! 2. [`figures`]: what the processes use, as a table
 //! 3. [`growth`]: what must not grow
 //! 4. [`page`]: the live page's memory, with `--page`
+//! 5. [`everything`]: every way in and every kind of client for hours, with `--everything`
 
 mod clients;
+mod everything;
 mod figures;
 mod growth;
 mod page;
 
 use std::error::Error;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -38,6 +41,12 @@ struct Args {
     /// Watch the memory of the live page in a browser instead, at 1,000 records a second
     #[arg(long, conflicts_with = "live")]
     page: bool,
+    /// Try every way in and every kind of client instead, with identities that expire: each must get records all the time
+    #[arg(long, conflicts_with_all = ["live", "page"])]
+    everything: bool,
+    /// Write the report of `--everything` to this file, as Markdown
+    #[arg(long, requires = "everything")]
+    report: Option<PathBuf>,
     /// Duration, in steps of 30 s
     #[arg(long, default_value_t = 600, value_parser = value_parser!(u64).range(90..))]
     seconds: u64,
@@ -51,6 +60,9 @@ fn main() -> ExitCode {
     let soaked = match args {
         Args { live: true, .. } => check_live(&args),
         Args { page: true, .. } => page::soak(args.seconds),
+        Args { everything: true, ref report, .. } => {
+            everything::soak(Duration::from_secs(args.seconds), report.as_deref())
+        }
         _ => soak(&args),
     };
     match soaked {

@@ -1,0 +1,104 @@
+//! Every way in and every kind of client for hours, with identities that expire, and a probe in each client that notices
+//! five seconds without a record.
+//!
+//! 1. [`stacks`]: Kafka, NATS, and a gateway with a bridge for each way in
+//! 2. [`writers`]: numbered records, through each gateway
+//! 3. [`readers`]: the kinds of clients; [`probe`]: what each of them expects
+//! 4. [`processes`]: memory, descriptors and threads, which may not grow
+//! 5. here: runs all of them, and reports
+
+mod identity;
+mod probe;
+mod processes;
+mod readers;
+mod stacks;
+mod writers;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use sluicegate_stack::process::allow_many_files;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use self::probe::Counts;
+use self::processes::Processes;
+use self::readers::{KINDS, Reader};
+use self::stacks::Stacks;
+use crate::Failure;
+use crate::figures::say;
+
+/// Fails if a client gets no record for five seconds, misses or repeats one, or if a process grows. Writes what it has
+/// seen to `report`, as Markdown.
+#[tokio::main]
+pub(crate) async fn soak(duration: Duration, report: Option<&Path>) -> Result<(), Failure> {
+    allow_many_files()?;
+    let stacks = Stacks::start().await?;
+    let mut tasks = JoinSet::new();
+    for (partition, gateway) in (0..).zip(stacks.gateways()) {
+        tasks.spawn(writers::write(gateway.clone(), partition));
+    }
+    let mut counts: BTreeMap<(&str, &str), (usize, Arc<Counts>)> = BTreeMap::new();
+    for gateway in stacks.gateways() {
+        for (kind, readers) in KINDS.into_iter().filter(|(kind, _)| gateway.serves(*kind)) {
+            let of_kind = Arc::<Counts>::default();
+            counts.insert((gateway.name, kind.name()), (readers, Arc::clone(&of_kind)));
+            for number in 0..readers {
+                tasks.spawn(Reader::new(&gateway, kind, number, &of_kind).run());
+            }
+        }
+    }
+    let mut processes = Processes::default();
+    let start = Instant::now();
+    for window in 1..=duration.as_secs().div_ceil(WINDOW.as_secs()).max(1) {
+        let end = start + WINDOW.saturating_mul(u32::try_from(window)?).min(duration);
+        while Instant::now() < end {
+            processes.sample(&stacks)?;
+            if let Ok(ended) = timeout(SAMPLE, tasks.join_next()).await {
+                return Err(ended.map_or_else(
+                    || "nobody runs".into(),
+                    |ended| ended.unwrap_or_else(|panic| panic.to_string().into()),
+                ));
+            }
+        }
+        sleep_until(end).await;
+        processes.end_window();
+        let records: u64 = counts.values().map(|(_, counts)| counts.records.load(Ordering::Relaxed)).sum();
+        say(&format!("{:>6} s {records:>12} records; {}", start.elapsed().as_secs(), processes.latest()));
+    }
+    processes.check()?;
+    let text = describe(start.elapsed(), &counts, &processes);
+    say(&text);
+    match report {
+        Some(path) => Ok(std::fs::write(path, text)?),
+        None => Ok(()),
+    }
+}
+
+/// The report.
+fn describe(
+    elapsed: Duration,
+    counts: &BTreeMap<(&str, &str), (usize, Arc<Counts>)>,
+    processes: &Processes,
+) -> String {
+    let mut text =
+        "| way in | clients | number | records | connections | longest time without a record |\n".to_owned();
+    text += "|---|---|---|---|---|---|\n";
+    for ((way, kind), (readers, counts)) in counts {
+        let Counts { records, connections, longest_ms } = &**counts;
+        let [records, connections, longest] =
+            [records, connections, longest_ms].map(|count| count.load(Ordering::Relaxed));
+        text += &format!("| {way} | {kind} | {readers} | {records} | {connections} | {longest} ms |\n");
+    }
+    let per_second = counts.values().map(|(_, counts)| counts.records.load(Ordering::Relaxed)).sum::<u64>()
+        / elapsed.as_secs().max(1);
+    text += &format!("\n{} s, {per_second} records a second.\n\n{}", elapsed.as_secs(), processes.table());
+    text
+}
+
+/// A row of what is printed, and what a process uses at one time.
+const WINDOW: Duration = Duration::from_secs(300);
+const SAMPLE: Duration = Duration::from_secs(5);

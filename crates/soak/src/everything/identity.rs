@@ -1,0 +1,46 @@
+//! People, and tokens that are valid for about a minute.
+
+use std::sync::LazyLock;
+use std::time::SystemTime;
+
+use serde_json::json;
+use sluicegate_stack::folder::Folder;
+use sluicegate_stack::random::Random;
+use sluicegate_stack::tokens::Signer;
+
+use crate::Failure;
+
+#[expect(clippy::unwrap_used, reason = "a program of ours: without keys there is nothing to try")]
+static SIGNER: LazyLock<Signer> = LazyLock::new(|| Signer::new().unwrap());
+
+/// A person's tokens.
+#[derive(Clone)]
+pub(super) struct Person {
+    name: String,
+    random: Random,
+}
+
+impl Person {
+    pub(super) fn new(name: &str, seed: u64) -> Self {
+        Self { name: name.to_owned(), random: Random::new(seed) }
+    }
+
+    /// A new token.
+    pub(super) fn token(&mut self) -> Result<String, Failure> {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
+        let seconds = 30 + u64::try_from(self.random.below(60))?;
+        let claims = json!({"iss": ISSUER, "aud": "app", "sub": self.name, "iat": now, "exp": now + seconds});
+        Ok(SIGNER.sign_json(&claims)?)
+    }
+}
+
+/// The tables of the bridge's configuration that believe these tokens, with the keys in a file of `folder`.
+pub(super) fn tables(folder: &Folder) -> Result<String, Failure> {
+    let keys = folder.path().join("keys.json");
+    std::fs::write(&keys, SIGNER.key_set())?;
+    Ok(format!(
+        "[identity]\nleeway_ms = 0\n[identity.main]\nissuer = {ISSUER:?}\naudience = [\"app\"]\njwks_file = {keys:?}\n"
+    ))
+}
+
+const ISSUER: &str = "https://issuer.example";

@@ -1,0 +1,98 @@
+//! Memory, descriptors and threads of gateways and bridges.
+
+use std::collections::BTreeMap;
+
+use sluicegate_stack::process::Usage;
+
+use super::stacks::Stacks;
+use crate::Failure;
+use crate::figures::MIB;
+
+/// What each process uses, over time.
+#[derive(Default)]
+pub(super) struct Processes {
+    /// By name: the samples of this window, and the mean of each window before.
+    all: BTreeMap<String, (Vec<Usage>, Vec<Usage>)>,
+}
+
+impl Processes {
+    pub(super) fn sample(&mut self, stacks: &Stacks) -> Result<(), Failure> {
+        for (name, process) in stacks.processes() {
+            self.all.entry(name).or_default().0.push(process.usage()?);
+        }
+        Ok(())
+    }
+
+    pub(super) fn end_window(&mut self) {
+        for (samples, windows) in self.all.values_mut() {
+            windows.extend(mean(samples));
+            samples.clear();
+        }
+    }
+
+    /// The memory of each process in the last window.
+    pub(super) fn latest(&self) -> String {
+        let memory = self.all.iter().filter_map(|(name, (_, windows))| {
+            Some(format!("{name} {} MiB", windows.last()?.resident_bytes / MIB))
+        });
+        memory.collect::<Vec<_>>().join(", ")
+    }
+
+    /// Fails if a process uses more at the end than after the first window: caches and allocators fill until then.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        for (name, (_, windows)) in &self.all {
+            let [early, .., late] = &windows[..] else { continue };
+            let memory = (early.resident_bytes, late.resident_bytes, SLACK + early.resident_bytes / 10);
+            let descriptors = (early.descriptors, late.descriptors, CONNECTIONS);
+            let threads = (early.threads, late.threads, THREADS);
+            for (what, (early, late, more)) in
+                [("bytes of memory", memory), ("descriptors", descriptors), ("threads", threads)]
+            {
+                if late > early.saturating_add(more) {
+                    return Err(
+                        format!("{name} had {early} {what} at the beginning, and {late} at the end").into()
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A row for each process: its first window, and its last.
+    pub(super) fn table(&self) -> String {
+        let mut text =
+            "| process | memory | descriptors | threads | CPU |\n|---|---|---|---|---|\n".to_owned();
+        for (name, (_, windows)) in &self.all {
+            let ([early, .., late] | [late @ early]) = &windows[..] else { continue };
+            text += &format!(
+                "| {name} | {} → {} MiB | {} → {} | {} → {} | {} s |\n",
+                early.resident_bytes / MIB,
+                late.resident_bytes / MIB,
+                early.descriptors,
+                late.descriptors,
+                early.threads,
+                late.threads,
+                late.cpu.as_secs(),
+            );
+        }
+        text
+    }
+}
+
+fn mean(samples: &[Usage]) -> Option<Usage> {
+    let (last, count) = (samples.last()?, u64::try_from(samples.len()).ok()?);
+    let mean = |field: fn(&Usage) -> u64| samples.iter().map(field).sum::<u64>().checked_div(count);
+    Some(Usage {
+        resident_bytes: mean(|usage| usage.resident_bytes)?,
+        descriptors: mean(|usage| usage.descriptors)?,
+        threads: mean(|usage| usage.threads)?,
+        ..*last
+    })
+}
+
+/// Bytes. Allocators do not give all back.
+const SLACK: u64 = 8 * MIB;
+/// Clients that have just lost a connection and have another one already.
+const CONNECTIONS: u64 = 64;
+/// Idle threads of a bridge end after ten seconds, and come again.
+const THREADS: u64 = 8;

@@ -1,0 +1,115 @@
+//! Kafka, NATS, and for each way in a gateway with a bridge of its own.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde_json::json;
+use sluicegate_protocol::metadata::WRITE;
+use sluicegate_stack::envoy::{instead, routes};
+use sluicegate_stack::folder::Folder;
+use sluicegate_stack::kafka::Kafka;
+use sluicegate_stack::nats::{Nats, Streams};
+use sluicegate_stack::nginx::Route;
+use sluicegate_stack::process::Process;
+use sluicegate_stack::stack::{BridgeConfig, Setup, Stack};
+use sluicegate_stack::way::Way;
+
+use super::identity;
+use super::readers::Kind;
+use crate::Failure;
+
+/// All of them. A drop ends them.
+pub(super) struct Stacks {
+    stacks: Vec<Stack>,
+    _kafka: Kafka,
+    _nats: Nats,
+    _keys: Folder,
+}
+
+/// A way in, as clients see it.
+#[derive(Clone)]
+pub(super) struct Gateway {
+    pub(super) name: &'static str,
+    pub(super) address: SocketAddr,
+    /// Whether the filter grants rights to people, and serves plain HTTP and NATS.
+    pub(super) has_filter: bool,
+}
+
+impl Gateway {
+    pub(super) fn serves(&self, kind: Kind) -> bool {
+        self.has_filter || matches!(kind, Kind::Session | Kind::Json)
+    }
+}
+
+impl Stacks {
+    pub(super) async fn start() -> Result<Self, Failure> {
+        let (kafka, nats, keys) = (Kafka::start().await?, Nats::jetstream("").await?, Folder::new("keys")?);
+        kafka.make_topic(TOPIC, i32::try_from(WAYS.len())?, &[]).await?;
+        let streams = Streams::connect(nats.client()).await?;
+        streams.create(STREAM, json!({"subjects": [format!("{STREAM}.*")]})).await?;
+        let mut stacks = Vec::new();
+        for way in WAYS {
+            let mut stack = Stack::start(setup(way, &kafka, &nats, &keys)?).await?;
+            stack.ready_within(Duration::from_secs(30)).await?;
+            stacks.push(stack);
+        }
+        Ok(Self { stacks, _kafka: kafka, _nats: nats, _keys: keys })
+    }
+
+    pub(super) fn gateways(&self) -> impl Iterator<Item = Gateway> {
+        self.stacks.iter().map(|stack| Gateway {
+            name: stack.way().name(),
+            address: stack.gateway(),
+            has_filter: stack.way().is_envoy(),
+        })
+    }
+
+    /// All processes that clients use, with their names.
+    pub(super) fn processes(&self) -> impl Iterator<Item = (String, &Process)> {
+        let named = |stack: &Stack| {
+            let way = stack.way();
+            let gateway = if way.is_envoy() { "Envoy" } else { way.name() };
+            [format!("{}: {gateway}", way.name()), format!("{}: bridge", way.name())]
+        };
+        self.stacks.iter().flat_map(move |stack| named(stack).into_iter().zip(stack.processes()))
+    }
+}
+
+fn setup(way: Way, kafka: &Kafka, nats: &Nats, keys: &Folder) -> Result<Setup, Failure> {
+    let (bootstrap, servers) = (kafka.bootstrap(), nats.client());
+    let clusters = format!(
+        "[write]\nclusters = [\"default\", \"nats\"]\n[clusters.default]\nbootstrap.servers = {bootstrap:?}\n\
+         [clusters.nats]\nkind = \"nats\"\nservers = \"nats://{servers}\"\n"
+    );
+    let mut setup = Setup::new(way, bootstrap);
+    if !way.is_envoy() {
+        setup.bridge = BridgeConfig::Text(clusters);
+        setup.routes = vec![Route::new("/pubsub").with(WRITE, "true")];
+        return Ok(setup);
+    }
+    setup.bridge = BridgeConfig::Text(format!("{}{clusters}", identity::tables(keys)?));
+    let route = |path: &str, kind: &str, cluster: &str| {
+        let identity = json!({"from": "token", "name": "main"});
+        let rights = json!({"path": path, "type": kind, "cluster": cluster, "identity": identity, "topics": ["*"],
+            "tables": ["*"], "write": true});
+        rights.to_string()
+    };
+    let all = [
+        route("/pubsub", "pubsub", "default"),
+        route("/kafka", "rest", "default"),
+        route(NATS, "pubsub", "nats"),
+        route(NATS_REST, "rest", "nats"),
+    ];
+    setup.envoy_edits.push(instead("", &all.each_ref().map(String::as_str)));
+    if way != Way::Relay {
+        setup.envoy_edits.push(routes(&[NATS]));
+    }
+    Ok(setup)
+}
+
+/// The ways in, whose numbers are the partitions that are written through them.
+const WAYS: [Way; 4] = [Way::Tunnel, Way::Internal, Way::Relay, Way::Nginx];
+pub(super) const TOPIC: &str = "soak";
+pub(super) const STREAM: &str = "SOAK";
+pub(super) const NATS: &str = "/nats";
+pub(super) const NATS_REST: &str = "/nats-rest";
