@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sluicegate_backend::System;
+use sluicegate_backend::{Backend, System};
 use sluicegate_bridge::testing;
 use sluicegate_delivery::cluster::{Cluster, Parts, Rates, Reads, TableLimits, Writes};
 use sluicegate_delivery::drain::Drain;
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::kafka::Kafka;
 use crate::kafka::answer::{PORT, host};
-use crate::kafka::writer::Writing;
+use crate::kafka::writer::WritableCluster;
 use crate::network::{Faults, SimulatedNetwork};
 
 /// A bridge with one cluster.
@@ -26,6 +26,9 @@ pub(crate) struct Bridge {
     cluster: Arc<Cluster>,
     logs: SharedLog,
     drain: Drain,
+    backend: Arc<WritableCluster>,
+    /// Cancelled when writes must be answered with what is known.
+    pub(crate) due: CancellationToken,
     /// Cancelled to kill it.
     pub(crate) killed: CancellationToken,
 }
@@ -55,18 +58,19 @@ impl Bridge {
             wait: Duration::from_millis(500),
             table_away: Duration::from_secs(3600),
         };
-        let killed = CancellationToken::new();
-        let writes = Writes { max_records: 1_000, due: CancellationToken::new() };
+        let (killed, due) = (CancellationToken::new(), CancellationToken::new());
+        let backend = Arc::new(WritableCluster::new(backend, kafka, &killed));
+        let writes = Writes { max_records: 1_000, due: due.clone() };
         let rates = Rates::new(100_000, 64 << 20, 4_000);
         rates.set_has_clusters(false);
         let cluster = Cluster::new(
             System::Kafka,
-            Parts::new(Arc::new(Writing::new(backend, kafka, &killed)), 0, reads, Some(writes)),
+            Parts::new(Arc::clone(&backend) as _, 0, reads, Some(writes)),
             metrics.cluster("kafka"),
             rates,
             TableLimits::new(TABLE_BYTES, metrics.tables()),
         );
-        Self { cluster: Arc::new(cluster), logs, drain: Drain::default(), killed }
+        Self { cluster: Arc::new(cluster), logs, drain: Drain::default(), backend, due, killed }
     }
 
     /// A client's session.
@@ -86,6 +90,11 @@ impl Bridge {
     pub(crate) fn check_memory(&self) -> Result<(), String> {
         let (bytes, max) = (self.logs.stats().bytes, self.logs.limits().max_bytes);
         if bytes <= max { Ok(()) } else { Err(format!("{bytes} bytes of records are kept, at most {max}")) }
+    }
+
+    /// Whether records are on their way to brokers.
+    pub(crate) fn has_queued_records(&self) -> bool {
+        self.backend.has_queued_records()
     }
 
     /// The callers that wait at ends of logs.

@@ -4,7 +4,7 @@
 //! - here: [`Kafka`], its brokers and topics, and all that can happen to them
 //! - [`log`]: a partition; [`batch`]: its bytes
 //! - [`answer`]: requests of Kafka's protocol
-//! - [`writer`]: writes, which do not come as requests
+//! - [`writer`]: a queue, and the batches of producers
 
 pub(crate) mod answer;
 mod batch;

@@ -26,6 +26,7 @@ mod walker;
 mod world;
 
 use std::cell::RefCell;
+use std::ops::AddAssign;
 use std::panic;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -59,6 +60,33 @@ pub struct Outcome {
     pub events: u64,
     /// A hash of all events and their times.
     pub hash: u64,
+    /// Records that clients have written.
+    pub writes: Writes,
+}
+
+/// Records by what their clients were told of them, and what the log has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Writes {
+    /// Written.
+    pub acknowledged: u64,
+    /// Those of them whose offset nobody knows.
+    pub without_offset: u64,
+    /// Not written.
+    pub refused: u64,
+    /// Written, and the client does not know.
+    pub unknown_and_there: u64,
+    /// Not written, and the client does not know.
+    pub unknown_and_not_there: u64,
+}
+
+impl AddAssign for Writes {
+    fn add_assign(&mut self, other: Self) {
+        self.acknowledged += other.acknowledged;
+        self.without_offset += other.without_offset;
+        self.refused += other.refused;
+        self.unknown_and_there += other.unknown_and_there;
+        self.unknown_and_not_there += other.unknown_and_not_there;
+    }
 }
 
 /// Runs the schedule of a seed, in a thread of its own: hash maps have keys of their thread. Panics of the code under test
@@ -116,9 +144,9 @@ fn run_here(seed: u64, options: Options) -> Outcome {
     runtime.rng_seed(tokio::runtime::RngSeed::from_bytes(&seed.to_le_bytes()));
     #[expect(clippy::expect_used, reason = "without a runtime there is no simulation")]
     let world = runtime.build().expect("a runtime").block_on(schedule::run(&mut random, options));
-    let (mut problems, trace, events, hash) = world.end();
-    problems.append(&mut panics.lock().unwrap_or_else(PoisonError::into_inner));
-    Outcome { problems, trace, events, hash }
+    let mut outcome = world.end();
+    outcome.problems.append(&mut panics.lock().unwrap_or_else(PoisonError::into_inner));
+    outcome
 }
 
 /// A schedule takes some milliseconds.

@@ -1,7 +1,7 @@
-//! A client that writes, with several commands under way, and holds each answer against the log in the end.
+//! A client that writes, with several commands under way. In the end, each answer is held against the log.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,8 +11,9 @@ use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{CmdKafkaProduce, ErrorResp, KafkaProduceResp, ProduceRecord, Produced, Reason};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use crate::Writes;
 use crate::client::{Client, Cut, describe};
-use crate::kafka::{State, Topic};
+use crate::kafka::State;
 use crate::world::World;
 
 /// A producer. Each record has a value of its own.
@@ -23,8 +24,7 @@ pub(crate) struct Producer {
     records: usize,
     random: Mutex<fastrand::Rng>,
     sent: Mutex<Vec<Sent>>,
-    /// Commands without an answer yet.
-    open: AtomicUsize,
+    has_ended: AtomicBool,
     pub(crate) cut: Cut,
 }
 
@@ -32,8 +32,6 @@ pub(crate) struct Producer {
 struct Sent {
     value: Bytes,
     session: usize,
-    /// The id of the topic, as Kafka knew it then.
-    topic_id: u128,
     outcome: Outcome,
 }
 
@@ -56,7 +54,7 @@ impl Producer {
             records: random.usize(1..120),
             random: Mutex::new(random.fork()),
             sent: Mutex::default(),
-            open: AtomicUsize::new(0),
+            has_ended: AtomicBool::new(false),
             cut: Cut::default(),
         })
     }
@@ -69,79 +67,95 @@ impl Producer {
         draw(&mut self.random.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Whether it still lacks an answer.
-    pub(crate) fn lacks(&self) -> bool {
-        self.open.load(Ordering::Relaxed) > 0
+    /// Whether its last records, one for each partition, are not all acknowledged yet.
+    pub(crate) fn has_more_to_write(&self) -> bool {
+        !self.has_ended.load(Ordering::Relaxed)
     }
 
-    /// Sends its commands, until all is well again at most, and waits for the last answers.
+    /// Sends its commands, and its last records when all is well again.
     pub(crate) async fn run(self: Arc<Self>, world: Arc<World>) {
         for session in 0.. {
-            if self.is_done(&world) {
-                return;
-            }
             if let Some(client) = self.draw(|random| world.connect(random)) {
                 self.cut.unless_cut(self.visit(&world, client, session)).await;
-                self.open.store(0, Ordering::Relaxed);
+            }
+            if !self.has_more_to_write() {
+                return;
             }
             sleep(Duration::from_millis(50)).await;
         }
     }
 
-    fn is_done(&self, world: &World) -> bool {
-        world.is_calm() || self.sent().len() >= self.records
-    }
-
     async fn visit(&self, world: &World, mut client: Client, session: usize) {
-        // The first of its records, by the sequence of each command.
+        // The first of its records and their number, by the sequence of each command.
         let mut asked: BTreeMap<i64, (usize, usize)> = BTreeMap::new();
         for sequence in 1.. {
-            let most = self.draw(|random| random.usize(1..5));
-            while asked.len() >= most || (self.is_done(world) && !asked.is_empty()) {
-                let by = Instant::now() + PATIENCE;
-                let Ok(answer) = timeout_at(by, client.next()).await else {
-                    return self.broken(world, &format!("no answer in {PATIENCE:?}"));
-                };
-                let Some((sequence, resp)) = answer else { return };
-                world.event(|| format!("producer {} gets {}", self.number, describe(&resp)));
-                let Some((first, count)) = asked.remove(&sequence) else {
-                    return self.broken(world, &format!("an answer to {sequence}, which is not open"));
-                };
-                self.open.store(asked.len(), Ordering::Relaxed);
-                if let Err(problem) = self.answered(first, count, resp) {
-                    return self.broken(world, &problem);
+            let is_last = world.is_calm() || self.sent().len() >= self.records;
+            let most = if is_last { 1 } else { self.draw(|random| random.usize(1..5)) };
+            while asked.len() >= most {
+                if self.answer(world, &mut client, &mut asked).await.is_none() {
+                    return;
                 }
             }
-            if self.is_done(world) {
-                return;
+            while is_last && !world.is_calm() {
+                sleep(Duration::from_millis(200)).await;
             }
-            let (command, place) = self.command(world, session);
+            let (command, place) = self.command(world, session, is_last);
             asked.insert(sequence, place);
-            self.open.store(asked.len(), Ordering::Relaxed);
             if client.send(sequence, Req::CmdKafkaProduce(command)).await.is_err() {
                 return;
             }
+            if is_last {
+                let (first, count) = place;
+                let written = |sent: &Sent| matches!(sent.outcome, Outcome::Acknowledged { .. });
+                if self.answer(world, &mut client, &mut asked).await.is_none() {
+                    return;
+                }
+                if self.sent()[first..first + count].iter().all(written) {
+                    return self.has_ended.store(true, Ordering::Relaxed);
+                }
+            }
             sleep(Duration::from_micros(self.draw(|random| random.u64(..300_000)))).await;
         }
+    }
+
+    /// Takes one answer; `None` if there is none, or it breaks a promise.
+    async fn answer(
+        &self,
+        world: &World,
+        client: &mut Client,
+        asked: &mut BTreeMap<i64, (usize, usize)>,
+    ) -> Option<()> {
+        let Ok(answer) = timeout_at(Instant::now() + PATIENCE, client.next()).await else {
+            self.broken(world, &format!("no answer in {PATIENCE:?}"));
+            return None;
+        };
+        let (sequence, resp) = answer?;
+        world.event(|| format!("producer {} gets {}", self.number, describe(&resp)));
+        let Some((first, count)) = asked.remove(&sequence) else {
+            self.broken(world, &format!("an answer to {sequence}, which is not open"));
+            return None;
+        };
+        self.answered(first, count, resp).map_err(|problem| self.broken(world, &problem)).ok()
     }
 
     fn broken(&self, world: &World, problem: &str) {
         world.broken(format!("producer {} of {}: {problem}", self.number, self.topic));
     }
 
-    /// Some records, of which one or the other has no place to go.
-    fn command(&self, world: &World, session: usize) -> (CmdKafkaProduce, (usize, usize)) {
-        let (topic_id, partitions) = {
+    /// Some records, of which one or the other has no place to go; or the last ones, one for each partition.
+    fn command(&self, world: &World, session: usize, is_last: bool) -> (CmdKafkaProduce, (usize, usize)) {
+        let partitions = {
             let kafka = world.kafka.state();
-            kafka.topics.get(&self.topic).map_or((0, 1), |topic| (topic.id, topic.partitions.len()))
+            kafka.topics.get(&self.topic).map_or(1, |topic| topic.partitions.len())
         };
-        let count = self.draw(|random| random.usize(1..6));
+        let count = if is_last { partitions } else { self.draw(|random| random.usize(1..6)) };
         let mut sent = self.sent();
         let first = sent.len();
         let records = (first..first + count).map(|number| {
             let value = Bytes::from(format!("producer-{}-{number}", self.number));
-            sent.push(Sent { value: value.clone(), session, topic_id, outcome: Outcome::Unknown });
+            sent.push(Sent { value: value.clone(), session, outcome: Outcome::Unknown });
             let partition = self.draw(|random| match random.u8(..20) {
+                _ if is_last => i32::try_from(number - first).unwrap_or_default(),
                 0 => 99,
                 1..5 => -1,
                 _ => i32::try_from(random.usize(..partitions)).unwrap_or_default(),
@@ -190,53 +204,68 @@ impl Producer {
     ///
     /// # Errors
     /// The first promise that is broken.
-    pub(crate) fn check(&self, kafka: &State, may_lose: bool) -> Result<(), String> {
-        let mut last: BTreeMap<(usize, usize), i64> = BTreeMap::new();
-        let topic = kafka.topics.get(&self.topic);
-        let kept = topic.map(kept).unwrap_or_default();
+    pub(crate) fn check(&self, kafka: &State, may_lose: bool) -> Result<Writes, String> {
+        let (mut last, mut writes) = (BTreeMap::new(), Writes::default());
+        let kept = kept(kafka, &self.topic);
         for sent in self.sent().iter() {
             let value = sent.value.escape_ascii();
-            if topic.is_none_or(|topic| topic.id != sent.topic_id) {
-                continue;
-            }
-            let found = kept.get(&sent.value).cloned().unwrap_or_default();
-            if found.len() > 1 {
+            let found = kept.get(&sent.value).map(Vec::as_slice).unwrap_or_default();
+            // A topic that is created again gets what was on its way to the one before.
+            if found.iter().zip(found.iter().skip(1)).any(|(one, next)| one.topic_id == next.topic_id) {
                 return Err(format!("{value} is there more than once: {found:?}"));
             }
+            let is_there = !found.is_empty();
             match sent.outcome {
-                Outcome::Refused if !found.is_empty() => {
+                Outcome::Refused if is_there => {
                     return Err(format!("{value} was refused and is there: {found:?}"));
                 }
-                Outcome::Acknowledged { partition, offset } if !may_lose => match found[..] {
-                    [(number, at)]
-                        if usize::try_from(partition) == Ok(number) && [at, -1].contains(&offset) => {}
-                    _ => return Err(format!("{value} was acknowledged at {partition}:{offset}: {found:?}")),
-                },
-                _ => {}
+                Outcome::Refused => writes.refused += 1,
+                Outcome::Unknown if is_there => writes.unknown_and_there += 1,
+                Outcome::Unknown => writes.unknown_and_not_there += 1,
+                Outcome::Acknowledged { partition, offset } => {
+                    writes.acknowledged += 1;
+                    writes.without_offset += u64::from(offset < 0);
+                    let is_it = |at: &Kept| {
+                        usize::try_from(partition) == Ok(at.partition) && [at.offset, -1].contains(&offset)
+                    };
+                    if !may_lose && !found.iter().any(is_it) {
+                        return Err(format!("{value} was acknowledged at {partition}:{offset}: {found:?}"));
+                    }
+                }
             }
-            for (partition, offset) in found {
-                let before = last.insert((sent.session, partition), offset);
-                if !may_lose && before.is_some_and(|before| before > offset) {
-                    return Err(format!(
-                        "{value} at {partition}:{offset} is before one that was sent earlier"
-                    ));
+            for at in found {
+                let before = last.insert((sent.session, at.topic_id, at.partition), at.offset);
+                if !may_lose && before.is_some_and(|before| before > at.offset) {
+                    return Err(format!("{value} at {at:?} is before one that was sent earlier"));
                 }
             }
         }
-        Ok(())
+        Ok(writes)
     }
 }
 
-/// The partition and offset of each record, by its value, that a topic has, or had until it was deleted or compacted.
-fn kept(topic: &Topic) -> BTreeMap<Bytes, Vec<(usize, i64)>> {
+/// A record that a log has, or had until it was deleted or compacted.
+#[derive(Debug, Clone, Copy)]
+struct Kept {
+    topic_id: u128,
+    partition: usize,
+    offset: i64,
+}
+
+/// The records of all topics of a name by their values, in the order of the topics.
+fn kept(kafka: &State, name: &str) -> BTreeMap<Bytes, Vec<Kept>> {
     let mut kept: BTreeMap<Bytes, Vec<_>> = BTreeMap::new();
-    for (number, partition) in topic.partitions.iter().enumerate() {
-        let log = &partition.log;
-        for ((epoch, offset), written) in &log.written {
-            if let Some(value) =
-                written.record.value.clone().filter(|_| log.has_kept((*epoch, *offset), log.epoch))
-            {
-                kept.entry(value).or_default().push((number, *offset));
+    let gone = kafka.gone.iter().filter(|(gone, _)| gone == name).map(|(_, topic)| topic);
+    for topic in gone.chain(kafka.topics.get(name)) {
+        for (partition, log) in topic.partitions.iter().map(|partition| &partition.log).enumerate() {
+            for ((epoch, offset), written) in &log.written {
+                let (epoch, offset) = (*epoch, *offset);
+                if let Some(value) = &written.record.value
+                    && log.has_kept((epoch, offset), log.epoch)
+                {
+                    let place = Kept { topic_id: topic.id, partition, offset };
+                    kept.entry(value.clone()).or_default().push(place);
+                }
             }
         }
     }

@@ -303,7 +303,17 @@ impl Schedule {
         let mut bridges = world.bridges();
         let number = self.random.usize(..bridges.len());
         let bridge = Bridge::start(&world.kafka, &world.faults, world.settings);
-        std::mem::replace(&mut bridges[number], bridge).killed.cancel();
+        let Bridge { due, killed, .. } = std::mem::replace(&mut bridges[number], bridge);
+        if self.random.bool() {
+            killed.cancel();
+            return;
+        }
+        due.cancel();
+        let left = Duration::from_millis(self.random.u64(..500));
+        self.events.spawn(async move {
+            sleep(left).await;
+            killed.cancel();
+        });
     }
 
     /// Heals everything, waits until all clients have everything, and looks for what is left when all are gone.
@@ -337,14 +347,19 @@ impl Schedule {
             }
             sleep(Duration::from_millis(50)).await;
         }
-        let may_lose = self.world.profile.is_unclean;
-        for producer in &self.producers {
-            let checked = producer.check(&self.world.kafka.state(), may_lose);
-            checked.unwrap_or_else(|problem| self.world.broken(problem));
-        }
         self.clients.shutdown().await;
         // Sessions notice that their clients are gone; tables wait for records without any.
         sleep(Duration::from_secs(1)).await;
+        while self.world.bridges().iter().any(Bridge::has_queued_records) && healed.elapsed() < 2 * RECOVERY {
+            sleep(Duration::from_millis(50)).await;
+        }
+        let may_lose = self.world.profile.is_unclean;
+        for producer in &self.producers {
+            match producer.check(&self.world.kafka.state(), may_lose) {
+                Ok(writes) => self.world.count(writes),
+                Err(problem) => self.world.broken(problem),
+            }
+        }
         let waiters: u64 = self.world.bridges().iter().map(Bridge::waiters).sum();
         if self.tables.is_empty() && waiters > 0 {
             self.world.broken(format!("{waiters} waits at ends of logs are left when all clients are gone"));
@@ -372,10 +387,11 @@ impl Schedule {
         let tables = self.tables.iter().enumerate().filter_map(|(number, table)| {
             Some(format!("table {number} is not a replay: {}", table.differs(&kafka)?))
         });
-        let producers = self.producers.iter().enumerate().filter(|(_, producer)| producer.lacks());
+        let producers =
+            self.producers.iter().enumerate().filter(|(_, producer)| producer.has_more_to_write());
         subscribers
             .chain(tables)
-            .chain(producers.map(|(number, _)| format!("producer {number} lacks answers")))
+            .chain(producers.map(|(number, _)| format!("producer {number} has not written its last records")))
             .chain(walkers.map(|(number, _)| format!("walker {number} lacks records")))
             .collect()
     }

@@ -10,6 +10,7 @@ use crate::bridge::{Bridge, Settings};
 use crate::client::Client;
 use crate::kafka::Kafka;
 use crate::network::Faults;
+use crate::{Outcome, Writes};
 
 /// The cluster, the bridges and what was found.
 pub(crate) struct World {
@@ -43,6 +44,7 @@ struct Found {
     keeps_trace: bool,
     hasher: DefaultHasher,
     events: u64,
+    writes: Writes,
 }
 
 impl World {
@@ -79,7 +81,7 @@ impl World {
         self.is_calm.load(Ordering::Relaxed)
     }
 
-    /// Ends all that fails, and lets no client dawdle.
+    /// Tells clients that faults are over, and not to dawdle.
     pub(crate) fn calm_down(&self) {
         self.is_calm.store(true, Ordering::Relaxed);
     }
@@ -111,10 +113,15 @@ impl World {
         !self.found().problems.is_empty()
     }
 
-    /// The problems, the trace, the number of events, and a hash of all.
-    pub(crate) fn end(&self) -> (Vec<String>, Vec<String>, u64, u64) {
+    /// Counts the records of a producer.
+    pub(crate) fn count(&self, writes: Writes) {
+        self.found().writes += writes;
+    }
+
+    /// The outcome of the schedule.
+    pub(crate) fn end(&self) -> Outcome {
         let mut found = self.found();
         let (problems, trace) = (std::mem::take(&mut found.problems), std::mem::take(&mut found.trace));
-        (problems, trace, found.events, found.hasher.finish())
+        Outcome { problems, trace, events: found.events, hash: found.hasher.finish(), writes: found.writes }
     }
 }

@@ -5,20 +5,26 @@
 
 use std::sync::Mutex;
 
-use sluicegate_simulation::{Options, run, run_all};
+use sluicegate_simulation::{Options, Writes, run, run_all};
 
 /// Seeds of a run of the tests. More are run elsewhere: see `just simulate`.
 const SEEDS: u64 = 1_000;
 
 #[test]
 fn clients_get_what_they_are_promised_in_a_thousand_schedules() {
-    let failed = Mutex::new(Vec::new());
+    let (failed, writes) = (Mutex::new(Vec::new()), Mutex::new(Writes::default()));
     run_all(0, SEEDS, Options::default(), |seed, outcome| {
+        *writes.lock().expect("no panic") += outcome.writes;
         let problems = outcome.problems.into_iter().map(|problem| format!("seed {seed}: {problem}"));
         failed.lock().expect("no panic").extend(problems);
     });
     let failed = failed.into_inner().expect("no panic");
     assert!(failed.is_empty(), "{}", failed.join("\n"));
+    // Each outcome of a write must come about, or nothing was tried.
+    let writes = writes.into_inner().expect("no panic");
+    let Writes { acknowledged, without_offset, refused, unknown_and_there, unknown_and_not_there } = writes;
+    let all = [acknowledged, without_offset, refused, unknown_and_there, unknown_and_not_there];
+    assert!(all.iter().all(|count| *count > 0), "{writes:?}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Writes at the boundary of [`Backend`], in the place of librdkafka, which has threads and a clock of its own.
+//! Simulates librdkafka behind [`Backend`]: its queue, and batches that are sent again until a broker answers.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,10 +21,10 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::Kafka;
+use super::{Kafka, Partition};
 
-/// A cluster that is read by the reader as it ships, and written to as idempotent producers do.
-pub(crate) struct Writing {
+/// A cluster that the reader as it ships reads, and simulated producers write to.
+pub(crate) struct WritableCluster {
     reads: sluicegate_kafka::Kafka,
     kafka: Kafka,
     queue: Arc<Queue>,
@@ -60,7 +60,7 @@ struct Place {
     end: i64,
 }
 
-impl Writing {
+impl WritableCluster {
     pub(crate) fn new(reads: sluicegate_kafka::Kafka, kafka: &Kafka, killed: &CancellationToken) -> Self {
         Self {
             reads,
@@ -126,7 +126,9 @@ impl Lane {
     async fn write(&mut self, batch: &[Queued]) -> Result<Option<i64>, CommandError> {
         let until = Instant::now() + DELIVERY;
         let mut appended: Option<Place> = None;
-        let mut is_told = true;
+        let mut offset_known = true;
+        // As if the time were over while a request is under way.
+        let gives_up = self.random.u8(..25) == 0;
         while Instant::now() < until {
             // A broker knows the sequence of a batch that it has, and does not append it again.
             let place = match appended.filter(|place| self.has(*place)) {
@@ -140,12 +142,15 @@ impl Lane {
                 },
             };
             appended = Some(place);
+            if gives_up {
+                break;
+            }
             sleep(Duration::from_micros(self.random.u64(..60_000))).await;
             self.replicate(place);
             let is_lost = self.random.u8(..12) == 0;
-            match self.is_committed(place) {
-                true if !is_lost => return Ok(is_told.then_some(place.base)),
-                true => is_told = false,
+            match self.is_committed(place) && self.broker_answers() {
+                true if !is_lost => return Ok(offset_known.then_some(place.base)),
+                true => offset_known = false,
                 false => {}
             }
             sleep(RETRY).await;
@@ -158,13 +163,23 @@ impl Lane {
         })
     }
 
+    /// Whether the leader is up, and does not hang.
+    fn broker_answers(&self) -> bool {
+        let state = self.kafka.state();
+        let topic = state.topics.get(&self.topic);
+        let leader = topic.and_then(|topic| topic.partitions.get(self.partition)).map(Partition::leader);
+        leader.and_then(|leader| state.brokers.get(leader.broker)).is_some_and(|broker| {
+            broker.is_up && broker.hangs_until.is_none_or(|until| Instant::now() >= until)
+        })
+    }
+
     fn append(&self, batch: &[Queued]) -> Option<Place> {
+        if !self.broker_answers() {
+            return None;
+        }
         self.kafka.change(|state| {
-            let topic = state.topics.get(&self.topic)?;
-            let (topic_id, leader) = (topic.id, topic.partitions.get(self.partition)?.leader());
-            let broker = state.brokers.get(leader.broker)?;
-            let hangs = broker.hangs_until.is_some_and(|until| Instant::now() < until);
-            let log = state.log(&self.topic, self.partition).filter(|_| !hangs)?;
+            let topic_id = state.topics.get(&self.topic)?.id;
+            let log = state.log(&self.topic, self.partition)?;
             let entry = |queued: &Queued| (queued.record.key.clone(), queued.record.value.clone());
             let base = log.end;
             log.append(None, batch.iter().map(entry).collect());
@@ -199,7 +214,7 @@ impl Lane {
     }
 }
 
-impl Backend for Writing {
+impl Backend for WritableCluster {
     fn ready(&self, within: Duration) -> BoxFuture<'_, Result<String, Unready>> {
         self.reads.ready(within)
     }
@@ -332,7 +347,7 @@ impl Backend for Writing {
                     }
                 }
             }
-            let late = |_| CommandError::new(Fault::UnknownOutcome { retriable: false }, 0, "shut down");
+            let late = |_| CommandError::new(Fault::UnknownOutcome { retriable: true }, 0, "shut down");
             let wait = async move { reports.wait(due, late).await };
             let reports: BoxFuture<'a, Vec<DeliveryReport>> = wait.boxed();
             Ok(Enqueued { queued, reports })
