@@ -63,6 +63,7 @@ lint: _packages
     cargo clippy --workspace --all-targets -- -D warnings
     cargo clippy -p sluicegate-filter -p sluicegate-sdk-guest --target wasm32-wasip1 -- -D warnings
     cargo deny --log-level error check bans licenses sources
+    target/tools/venv/bin/python -B crates/bench/pictures.py --check
 
 # look for security advisories of dependencies; it fetches RustSec's database from GitHub, so that lint and CI go without
 advisories:
@@ -150,6 +151,10 @@ bench *args: wasm
     cargo build --release -p sluicegate-bench -p sluicegate-bridge --bins
     @exec target/release/bench "$@"
 
+# render the saved figures of the benchmark into the pictures and tables of the documentation
+pictures:
+    @target/tools/venv/bin/python -B crates/bench/pictures.py
+
 # the images of bridge and filter, as OCI archives in target/images: no daemon, no root
 image: _static
     rm -rf target/images
@@ -176,7 +181,7 @@ _static: wasm
     PATH={{ quote(justfile_directory() / "release/bin") }}:$PATH CC=musl-cc CXX=musl-c++ HOST_CC=cc HOST_CXX=c++ PKG_CONFIG_LIBDIR=/none CC_x86_64_unknown_linux_musl=musl-cc SOURCE_DATE_EPOCH=$(git log -1 --format=%ct) SLUICEGATE_REVISION=$(git rev-parse HEAD) \
         RUSTFLAGS={{ quote(remap) }} cargo zigbuild --locked --profile dist --target x86_64-unknown-linux-musl -p sluicegate-bridge -p sluicegate-cli
 
-# 500 sockets that read, idle, vanish and get stuck; with --live, outages of everything; with --page, the live page's memory; with --everything, every way in for hours
+# 500 sockets that read, idle, vanish and get stuck; with --live, outages of everything; with --page, the live page's memory; with --everything, four ways in and six kinds of clients, for hours
 soak *args: wasm web _browser
     cargo build -p sluicegate-soak -p sluicegate-bridge --bins
     @exec target/debug/soak "$@"
@@ -189,10 +194,16 @@ churn rounds="100":
 differential rounds="100" seed=`date +%s`:
     SLUICEGATE_DIFFERENTIAL_ROUNDS={{rounds}} SLUICEGATE_DIFFERENTIAL_SEED={{seed}} just e2e --test reading differential -- --nocapture
 
-# libFuzzer on a decoder of foreign bytes, beginning with its corpus: `./dev fuzz event_ids -runs=1000000`; on each: `all`
+# libFuzzer on a decoder of foreign bytes, beginning with its corpus: `./dev fuzz event_ids -runs=1000000`; on each: `all`; on one input: `./dev fuzz event_ids FILE`
 fuzz target *args:
     #!/usr/bin/env bash
     set -euo pipefail
+    targets=("$1")
+    if [ "$1" = all ]; then targets=($(ls crates/fuzz/corpus)); fi
+    if [ ! -d "crates/fuzz/corpus/${targets[0]}" ]; then
+        echo "fuzz: no target $1: expected all or one of" $(ls crates/fuzz/corpus) >&2
+        exit 2
+    fi
     library={{ quote(justfile_directory() / "target/tools/librdkafka") }}
     host=$(rustc -vV | sed -n 's/^host: //p')
     # With a target, build scripts do not get the flags. The filter's host reads its counters of edges, and nothing else.
@@ -202,14 +213,19 @@ fuzz target *args:
     export PKG_CONFIG="$library/pkg-config" LD_LIBRARY_PATH="$library"
     cargo build --profile simulation --target-dir target/fuzz --target "$host" -p sluicegate-fuzz --no-default-features --features shared-librdkafka,libfuzzer
     export SLUICEGATE_FILTER=target/fuzz/wasm32-wasip1/wasm/sluicegate_filter.wasm
-    targets=({{ quote(target) }})
-    if [ "$targets" = all ]; then targets=($(ls crates/fuzz/corpus)); fi
+    failed=()
     for target in "${targets[@]}"; do
         echo "fuzz: $target" >&2
         found=target/fuzz/found/$target
         mkdir -p "$found/inputs"
-        SLUICEGATE_FUZZ_TARGET=$target "target/fuzz/$host/simulation/fuzz" -artifact_prefix="$found/" -timeout=5 "$found/inputs" "crates/fuzz/corpus/$target" "${@:2}"
+        inputs=("$found/inputs" "crates/fuzz/corpus/$target")
+        if [ -f "${2-}" ]; then inputs=(); fi
+        SLUICEGATE_FUZZ_TARGET=$target "target/fuzz/$host/simulation/fuzz" -artifact_prefix="$found/" -timeout=5 "${inputs[@]}" "${@:2}" || failed+=("$target")
     done
+    if [ "${#failed[@]}" -gt 0 ]; then
+        echo "fuzz: ${failed[*]} failed; the input is in target/fuzz/found" >&2
+        exit 1
+    fi
 
 # lint the Helm chart, render it, validate the objects by Kubernetes' schemas, and compare with the committed renderings, or --update them
 chart *args:

@@ -20,8 +20,9 @@ pub(crate) fn headers(headers: &HeaderMap, system: System) {
 
 /// Decodes a request that writes: in each format, and as one record whose key is in the body.
 pub(crate) fn write(headers: &HeaderMap, body: &Bytes, system: System) {
-    for (format, partition) in [(Format::Json, None), (Format::Binary, Some(0))] {
-        batch(body, system, format, partition);
+    for format in [Format::Json, Format::Binary] {
+        batch(body, system, format, None);
+        batch(body, system, format, Some(0));
     }
     let jsonkey = |path: &str| HttpProduce {
         jsonkey: Some(path.to_owned()),

@@ -1,4 +1,4 @@
-//! What clients send, as the bridge decodes it.
+//! Requests of clients, as the bridge decodes them.
 
 use bytes::Bytes;
 use sluicegate_bridge::testing;

@@ -1,4 +1,4 @@
-//! What Kafka's brokers answer.
+//! Answers of Kafka's brokers.
 
 use bytes::Bytes;
 use sluicegate_reader::testing;
@@ -7,7 +7,7 @@ use sluicegate_reader::testing;
 pub(super) fn answers(input: &[u8]) {
     let Some((&[request, version], answer)) = input.split_first_chunk() else { return };
     if request & 8 == 0 {
-        testing::answer(request, version, &Bytes::copy_from_slice(answer));
+        let _ = testing::answer(request, version, &Bytes::copy_from_slice(answer));
     } else if let Ok(challenge) = std::str::from_utf8(answer) {
         let _ = testing::check_challenge(challenge);
     }

@@ -15,16 +15,28 @@ pub(super) fn of_bridge(input: &[u8]) {
     }
 }
 
-/// A target, NUL, the configuration in JSON. Without NUL: a map of headers in the ABI's form, or Envoy's metadata.
+/// A byte for the kind, then a target, NUL and the configuration in JSON; or a map of headers in the ABI's form; or Envoy's
+/// metadata.
+///
+/// A map is the same once it is written and read again.
 pub(super) fn of_filter(input: &[u8]) {
-    if !input.contains(&0) || input.first() == Some(&0) {
-        let headers = pairs::read(input);
-        assert!(headers.len() <= input.len(), "{} headers", headers.len());
-        let places = Places { query: Some("token".to_owned()), cookie: Some("token".to_owned()) };
-        drop(token::find(&headers, &places));
-        drop(dynamic_metadata::claims(input, "jwt", Some("payload")));
-        return;
+    let Some((kind, rest)) = input.split_first() else { return };
+    match kind % 3 {
+        0 => filter_config(rest),
+        1 => {
+            let headers = pairs::read(rest);
+            assert_eq!(pairs::read(&pairs::write(&headers)), headers);
+            let places = Places { query: Some("token".to_owned()), cookie: Some("token".to_owned()) };
+            drop(token::find(&headers, &places));
+        }
+        _ => {
+            drop(dynamic_metadata::claims(rest, "jwt", None));
+            drop(dynamic_metadata::claims(rest, "jwt", Some("payload")));
+        }
     }
+}
+
+fn filter_config(input: &[u8]) {
     let [target, json] = parts(input);
     let _ = url::text(target);
     match Config::parse(json, || Ok(Host::Envoy)) {

@@ -1,4 +1,4 @@
-//! What NATS servers send.
+//! Messages of NATS servers.
 
 use bytes::Bytes;
 use sluicegate_nats::testing;

@@ -87,13 +87,15 @@ impl Api for ListOffsetsRequest {
             }
             wire.end()?;
         }
-        for AskedOffset { topic, partition, timestamp, .. } in &self.partitions {
-            let answer = answered.get_mut(&(topic.clone(), *partition)).ok_or(WireError::Partition)?;
+        let asked = self.partitions.iter().map(|AskedOffset { topic, partition, timestamp, .. }| {
+            let (place, mut answer) =
+                answered.remove_entry(&(topic.clone(), *partition)).ok_or(WireError::Partition)?;
             // KIP-734: brokers before Kafka 3.0 take −3 for a time, before every record.
             if *timestamp == MAX_TIMESTAMP && version < 7 {
                 answer.error = answer.error.or(Some(ErrorCode(ResponseError::UnsupportedVersion)));
             }
-        }
-        Ok(answered)
+            Ok((place, answer))
+        });
+        asked.collect()
     }
 }

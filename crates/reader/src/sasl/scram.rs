@@ -161,10 +161,10 @@ impl<'a> Challenge<'a> {
     }
 }
 
-/// Decodes a server's first message, for tests of other crates: not the proof, which takes thousands of hashes.
+/// Decodes a server's first message, for tests of other crates: without the proof, which takes thousands of hashes.
 ///
 /// # Errors
-/// What is wrong with it.
+/// It is invalid; the text says why.
 #[cfg(feature = "testing")]
 pub fn check_challenge(challenge: &str) -> Result<(), String> {
     Challenge::parse(challenge).map(|_| ())

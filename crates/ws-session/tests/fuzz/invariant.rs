@@ -1,4 +1,4 @@
-//! One invariant of a session, for any bytes: for the random streams here, and for coverage-guided ones.
+//! One invariant of a session for any bytes, for random streams and for those of libFuzzer.
 
 use std::sync::Arc;
 

@@ -1,5 +1,4 @@
-//! Random client and bridge streams, for ten seconds. A failure is shrunk
-//! and printed.
+//! Random client and bridge streams, for ten seconds. A failure is shrunk and printed.
 
 #![cfg(not(target_family = "wasm"))]
 #![expect(

@@ -2,6 +2,7 @@
 
 use sluicegate_backend::System;
 use sluicegate_delivery::cluster::MAX_RECORDS;
+use sluicegate_dialect as dialect;
 use sluicegate_dialect::http::media_type::Format;
 
 use super::batch;
@@ -9,6 +10,7 @@ use super::events::decoders as events;
 use super::path::Target;
 use super::position::Position;
 use super::records::bounds;
+use super::topic_records;
 
 pub(crate) use events::id;
 
@@ -19,8 +21,9 @@ pub(crate) fn target(target: &str, system: System) {
     let Ok(query) = target.query(query, system) else { return };
     events::query(&query, system, target.partition);
     let _ = bounds(&query, system);
-    for name in ["offset", "sequence", "from"] {
-        let _ = Position::of(&query, name);
+    let _ = (Position::of(&query, dialect::of(system).words().offset), topic_records::position(&query));
+    if let Some(offsets) = query.text("offsets") {
+        let _ = topic_records::places("t", offsets);
     }
 }
 

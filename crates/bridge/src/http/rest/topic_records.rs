@@ -61,7 +61,7 @@ pub(super) async fn get(
 }
 
 /// Where all partitions begin.
-fn position(query: &Query) -> Result<Position, Problem> {
+pub(super) fn position(query: &Query) -> Result<Position, Problem> {
     match Position::of(query, "offset")? {
         Some(Position::Offset(_)) => {
             let detail = "query parameter offset: expected earliest, latest, -N or s@TIME; \
@@ -73,7 +73,7 @@ fn position(query: &Query) -> Result<Position, Problem> {
 }
 
 /// The places of `0:5,1:9`.
-fn places<'a>(topic: &'a str, offsets: &str) -> Result<Vec<Place<'a>>, Problem> {
+pub(super) fn places<'a>(topic: &'a str, offsets: &str) -> Result<Vec<Place<'a>>, Problem> {
     let place = |text: &str| {
         let (partition, offset) = text.split_once(':')?;
         let partition = i32::try_from(whole_number(partition)?).ok().filter(|partition| *partition >= 0)?;

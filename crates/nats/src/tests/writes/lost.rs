@@ -146,8 +146,10 @@ async fn answers_to_writes_are_true_while_the_server_is_killed() {
     let mut case = Case::start_with("", |config| config.request_timeout = Duration::from_secs(1)).await;
     case.stream("S", 0).await;
     case.keep_streams();
-    let (progress, stop) = (Arc::new(AtomicUsize::new(0)), CancellationToken::new());
-    let (nats, acknowledged, stopped) = (Arc::clone(&case.nats), Arc::clone(&progress), stop.clone());
+    let counts = [Arc::<AtomicUsize>::default(), Arc::default()];
+    let [acknowledged, refused] = counts.clone();
+    let stop = CancellationToken::new();
+    let (nats, stopped) = (Arc::clone(&case.nats), stop.clone());
     // Each message is sent once, without an id.
     let writing = tokio::spawn(async move {
         let (due, mut told) = (CancellationToken::new(), Vec::new());
@@ -159,14 +161,17 @@ async fn answers_to_writes_are_true_while_the_server_is_killed() {
                 Err(error) => vec![Err(error); 20],
             };
             acknowledged.fetch_add(reports.iter().filter(|report| report.is_ok()).count(), Ordering::Relaxed);
+            let is_refused = |report: &&DeliveryReport| report.is_err() && !is_unknown(report);
+            refused.fetch_add(reports.iter().filter(is_refused).count(), Ordering::Relaxed);
             told.extend(reports);
         }
         told
     });
     for _ in 0..KILLS {
-        let before = progress.load(Ordering::Relaxed);
-        until(|| progress.load(Ordering::Relaxed) > before + 500).await;
+        let [acknowledged, refused] = counts.each_ref().map(|count| count.load(Ordering::Relaxed));
+        until(|| counts[0].load(Ordering::Relaxed) > acknowledged + 500).await;
         case.server.process.kill();
+        until(|| counts[1].load(Ordering::Relaxed) > refused).await;
         case.server.up().await.unwrap();
     }
     stop.cancel();
