@@ -5,7 +5,7 @@
 //! 2. [`figures`]: what the processes use, as a table
 //! 3. [`growth`]: what must not grow
 //! 4. [`page`]: the live page's memory, with `--page`
-//! 5. [`everything`]: every way in and every kind of client for hours, with `--everything`
+//! 5. [`everything`]: many ways in and kinds of clients for hours, with `--everything`
 
 mod clients;
 mod everything;
@@ -41,13 +41,14 @@ struct Args {
     /// Watch the memory of the live page in a browser instead, at 1,000 records a second
     #[arg(long, conflicts_with = "live")]
     page: bool,
-    /// Try every way in and every kind of client instead, with identities that expire: each must get records all the time
+    /// Try Envoy in three profiles and nginx with six kinds of clients instead, whose identities expire: each must get each record in five
+    /// seconds. At least 900 seconds
     #[arg(long, conflicts_with_all = ["live", "page"])]
     everything: bool,
     /// Write the report of `--everything` to this file, as Markdown
     #[arg(long, requires = "everything")]
     report: Option<PathBuf>,
-    /// Duration, in steps of 30 s
+    /// Duration, in steps of 30 s, or of 300 s with `--everything`
     #[arg(long, default_value_t = 600, value_parser = value_parser!(u64).range(90..))]
     seconds: u64,
 }

@@ -8,6 +8,7 @@ use sluicegate_stack::folder::Folder;
 use sluicegate_stack::random::Random;
 use sluicegate_stack::tokens::Signer;
 
+use super::probe::SHORTEST_IDENTITY;
 use crate::Failure;
 
 #[expect(clippy::unwrap_used, reason = "a program of ours: without keys there is nothing to try")]
@@ -28,7 +29,7 @@ impl Person {
     /// A new token.
     pub(super) fn token(&mut self) -> Result<String, Failure> {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
-        let seconds = 30 + u64::try_from(self.random.below(60))?;
+        let seconds = SHORTEST_IDENTITY.as_secs() + u64::try_from(self.random.below(60))?;
         let claims = json!({"iss": ISSUER, "aud": "app", "sub": self.name, "iat": now, "exp": now + seconds});
         Ok(SIGNER.sign_json(&claims)?)
     }

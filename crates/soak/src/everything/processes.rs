@@ -8,7 +8,7 @@ use super::stacks::Stacks;
 use crate::Failure;
 use crate::figures::MIB;
 
-/// What each process uses, over time.
+/// Samples of each process.
 #[derive(Default)]
 pub(super) struct Processes {
     /// By name: the samples of this window, and the mean of each window before.
@@ -41,7 +41,7 @@ impl Processes {
     /// Fails if a process uses more at the end than after the first window: caches and allocators fill until then.
     pub(super) fn check(&self) -> Result<(), Failure> {
         for (name, (_, windows)) in &self.all {
-            let [early, .., late] = &windows[..] else { continue };
+            let (Some(early), Some(late)) = (windows.first(), windows.last()) else { continue };
             let memory = (early.resident_bytes, late.resident_bytes, SLACK + early.resident_bytes / 10);
             let descriptors = (early.descriptors, late.descriptors, CONNECTIONS);
             let threads = (early.threads, late.threads, THREADS);
@@ -63,7 +63,7 @@ impl Processes {
         let mut text =
             "| process | memory | descriptors | threads | CPU |\n|---|---|---|---|---|\n".to_owned();
         for (name, (_, windows)) in &self.all {
-            let ([early, .., late] | [late @ early]) = &windows[..] else { continue };
+            let (Some(early), Some(late)) = (windows.first(), windows.last()) else { continue };
             text += &format!(
                 "| {name} | {} → {} MiB | {} → {} | {} → {} | {} s |\n",
                 early.resident_bytes / MIB,

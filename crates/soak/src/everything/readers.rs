@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::identity::Person;
 use super::probe::{Counts, Probe};
-use super::stacks::Gateway;
+use super::stacks::{Gateway, STREAM, WAYS};
 use crate::Failure;
 
 /// A kind of client.
@@ -63,9 +63,8 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn new(gateway: &Gateway, kind: Kind, number: usize, counts: &Arc<Counts>) -> Self {
-        let name = format!("{} {number} through {}", kind.name(), gateway.name);
         let person = Person::new("alice", u64::try_from(number).unwrap_or_default());
-        let probe = Probe::new(name, counts, kind == Kind::Table);
+        let probe = Probe::new(counts, partitions(kind, number), kind == Kind::Table);
         Self { gateway: gateway.clone(), kind, number, person, probe }
     }
 
@@ -89,5 +88,18 @@ impl Reader {
             return Ok(None);
         }
         Ok(Some(format!("Bearer {}", self.person.token()?)))
+    }
+}
+
+/// The names of the partitions of which a client gets records.
+fn partitions(kind: Kind, number: usize) -> Vec<String> {
+    match kind {
+        Kind::Poll => vec![poll::partition(number).to_string()],
+        // Nobody writes to NATS through a gateway without the filter.
+        Kind::Nats => (0..WAYS.len())
+            .filter(|way| WAYS.get(*way).is_some_and(|way| way.is_envoy()))
+            .map(|way| format!("{STREAM}.{way}"))
+            .collect(),
+        _ => (0..WAYS.len()).map(|partition| partition.to_string()).collect(),
     }
 }

@@ -108,7 +108,7 @@ fn setup(way: Way, kafka: &Kafka, nats: &Nats, keys: &Folder) -> Result<Setup, F
 }
 
 /// The ways in, whose numbers are the partitions that are written through them.
-const WAYS: [Way; 4] = [Way::Tunnel, Way::Internal, Way::Relay, Way::Nginx];
+pub(super) const WAYS: [Way; 4] = [Way::Tunnel, Way::Internal, Way::Relay, Way::Nginx];
 pub(super) const TOPIC: &str = "soak";
 pub(super) const STREAM: &str = "SOAK";
 pub(super) const NATS: &str = "/nats";

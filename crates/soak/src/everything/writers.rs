@@ -8,7 +8,7 @@ use sluicegate_stack::http::client::{Client as Http, Request};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::identity::Person;
-use super::probe::STALL;
+use super::probe::{KEYS, STALL, now};
 use super::stacks::{Gateway, NATS_REST, STREAM, TOPIC};
 use crate::Failure;
 
@@ -25,7 +25,7 @@ async fn write_on(gateway: &Gateway, partition: i32) -> Result<(), Failure> {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for number in 0_u64.. {
         ticks.tick().await;
-        let text = format!("{number} {}", "x".repeat(VALUE));
+        let text = format!("{number} {} {}", now(), "x".repeat(VALUE));
         let value = json!(text).to_string();
         let record = ProduceRecord {
             topic: TOPIC.to_owned(),
@@ -34,8 +34,9 @@ async fn write_on(gateway: &Gateway, partition: i32) -> Result<(), Failure> {
             value: Some(value.clone().into()),
             ..ProduceRecord::default()
         };
-        let written =
-            timeout(STALL, client.produce(vec![record])).await.map_err(|_| "a write takes 5 s")??;
+        let written = timeout(STALL, client.produce(vec![record]))
+            .await
+            .map_err(|_| format!("a write takes {STALL:?}"))??;
         written.into_iter().next().ok_or("no outcome")??;
         if gateway.has_filter {
             let subject = format!("{STREAM}.{partition}");
@@ -44,7 +45,8 @@ async fn write_on(gateway: &Gateway, partition: i32) -> Result<(), Failure> {
                 .with("content-type", "application/json")
                 .with("authorization", format!("Bearer {}", person.token()?));
             let publish = async { Http::connect(gateway.address).await?.ask(request).await };
-            let answer = timeout(STALL, publish).await.map_err(|_| "a publish takes 5 s")??;
+            let answer =
+                timeout(STALL, publish).await.map_err(|_| format!("a publish takes {STALL:?}"))??;
             if answer.status != 200 {
                 return Err(format!("a publish is answered by {answer:?}").into());
             }
@@ -53,9 +55,9 @@ async fn write_on(gateway: &Gateway, partition: i32) -> Result<(), Failure> {
     Ok(())
 }
 
-/// One of fifty keys of a partition.
+/// The key of a record.
 fn key(partition: i32, number: u64) -> String {
-    format!("{partition}-{}", number % 50)
+    format!("{partition}-{}", number % KEYS)
 }
 
 /// A client whose identity is renewed before it is over.

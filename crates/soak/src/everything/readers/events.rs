@@ -24,7 +24,7 @@ pub(super) async fn read(reader: &mut Reader) -> Result<(), Failure> {
         if body.head.status != 200 {
             return Err(format!("events are answered by {:?}", body.head).into());
         }
-        reader.probe.connected();
+        reader.probe.connected()?;
         let mut unread = String::new();
         while let Some(part) = part(reader, &mut body).await? {
             unread.push_str(&part);
@@ -44,7 +44,8 @@ async fn part(reader: &Reader, body: &mut Streamed) -> Result<Option<String>, Fa
         reader.probe.check()?;
         match timeout(TICK, body.next()).await {
             Ok(Ok(Some(part))) => return Ok(Some(String::from_utf8(part.to_vec())?)),
-            Ok(_) => return Ok(None),
+            Ok(Ok(None)) => return Ok(None),
+            Ok(Err(error)) => return Err(format!("the stream broke: {error}").into()),
             Err(_) => {}
         }
     }

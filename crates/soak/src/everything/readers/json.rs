@@ -19,7 +19,7 @@ pub(super) async fn read(reader: &mut Reader) -> Result<(), Failure> {
             request.headers_mut().insert("authorization", authorization.parse()?);
         }
         let mut socket = JsonSocket::open_with(request).await;
-        reader.probe.connected();
+        reader.probe.connected()?;
         let subscribe = json!({"topic": TOPIC, "from": "latest", "next": next, "format": "text"});
         socket.send(json!({"id": 1, "subscribe": subscribe}).to_string()).await;
         while let Some(answer) = answer(reader, &mut socket).await? {
@@ -34,11 +34,16 @@ async fn answer(reader: &Reader, socket: &mut JsonSocket) -> Result<Option<Value
         reader.probe.check()?;
         match timeout(TICK, socket.receive_or_close()).await {
             Ok(Ok(answer)) => return Ok(Some(answer)),
-            Ok(Err(_)) => return Ok(None),
+            // The end of an identity.
+            Ok(Err((IDENTITY_IS_OVER, _))) if reader.gateway.has_filter => return Ok(None),
+            Ok(Err((code, reason))) => return Err(format!("the session ended with {code}: {reason}").into()),
             Err(_) => {}
         }
     }
 }
+
+/// The code that closes a session whose identity has expired.
+const IDENTITY_IS_OVER: u16 = 3000;
 
 fn take(reader: &mut Reader, next: &mut BTreeMap<String, i64>, answer: &Value) -> Result<(), Failure> {
     if let Some(error) = answer.get("error") {

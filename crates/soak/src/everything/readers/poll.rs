@@ -7,12 +7,12 @@ use tokio::time::timeout;
 use super::Reader;
 use crate::Failure;
 use crate::everything::probe::STALL;
-use crate::everything::stacks::TOPIC;
+use crate::everything::stacks::{TOPIC, WAYS};
 
 pub(super) async fn read(reader: &mut Reader) -> Result<(), Failure> {
-    let partition = reader.number % 4;
+    let partition = partition(reader.number);
     let mut client = Client::connect(reader.gateway.address).await?;
-    reader.probe.connected();
+    reader.probe.connected()?;
     let mut place = "latest".to_owned();
     loop {
         reader.probe.check()?;
@@ -22,7 +22,8 @@ pub(super) async fn read(reader: &mut Reader) -> Result<(), Failure> {
         if let Some(authorization) = reader.authorization()? {
             request = request.with("authorization", authorization);
         }
-        let answer = timeout(STALL, client.ask(request)).await.map_err(|_| "a poll takes 5 s")??;
+        let answer =
+            timeout(STALL, client.ask(request)).await.map_err(|_| format!("a poll takes {STALL:?}"))??;
         if answer.status != 200 {
             return Err(format!("a poll is answered by {answer:?}").into());
         }
@@ -32,4 +33,9 @@ pub(super) async fn read(reader: &mut Reader) -> Result<(), Failure> {
             reader.probe.take(&partition.to_string(), "", value.as_bytes())?;
         }
     }
+}
+
+/// The partition of a client.
+pub(super) fn partition(number: usize) -> usize {
+    number % WAYS.len()
 }

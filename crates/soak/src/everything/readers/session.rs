@@ -13,7 +13,7 @@ use crate::everything::writers::connect;
 
 pub(super) async fn topic(reader: &mut Reader) -> Result<(), Failure> {
     let client = connect(&reader.gateway, "/pubsub", seed(reader)).await?;
-    reader.probe.connected();
+    reader.probe.connected()?;
     let mut subscription = client.subscribe(Subscribe::new([Source::new(TOPIC).at(At::Latest)]));
     loop {
         reader.probe.check()?;
@@ -25,7 +25,7 @@ pub(super) async fn topic(reader: &mut Reader) -> Result<(), Failure> {
                     reader.probe.take(&partition, "", message.value.as_deref().unwrap_or_default())?;
                 }
             }
-            Update::Reconnecting { .. } => reader.probe.connected(),
+            Update::Reconnecting { error, .. } => return Err(format!("the session ended: {error}").into()),
             Update::Skipped { .. } => return Err("records are skipped".into()),
             _ => {}
         }
@@ -34,12 +34,18 @@ pub(super) async fn topic(reader: &mut Reader) -> Result<(), Failure> {
 
 pub(super) async fn table(reader: &mut Reader) -> Result<(), Failure> {
     let client = connect(&reader.gateway, "/pubsub", seed(reader)).await?;
-    reader.probe.connected();
+    reader.probe.connected()?;
     let mut table = client.table(Subscribe::new([Source::new(TOPIC)]));
     loop {
         reader.probe.check()?;
         let Ok(next) = timeout(TICK, table.next()).await else { continue };
-        let TableChange::Keys(keys) = next.ok_or("the table has ended")?? else { continue };
+        let keys = match next.ok_or("the table has ended")?? {
+            TableChange::Keys(keys) => keys,
+            TableChange::Other(Update::Reconnecting { error, .. }) => {
+                return Err(format!("the session ended: {error}").into());
+            }
+            _ => continue,
+        };
         for key in keys {
             let row = table.get(&key).ok_or("a key without a record")?;
             let key = std::str::from_utf8(&key)?;
@@ -51,7 +57,7 @@ pub(super) async fn table(reader: &mut Reader) -> Result<(), Failure> {
 
 pub(super) async fn stream(reader: &mut Reader) -> Result<(), Failure> {
     let client = connect(&reader.gateway, NATS, seed(reader)).await?;
-    reader.probe.connected();
+    reader.probe.connected()?;
     let mut subscription =
         client.nats().subscribe(Subscribe::new([nats::Source::new(STREAM).at(At::Latest)]));
     loop {
@@ -63,7 +69,9 @@ pub(super) async fn stream(reader: &mut Reader) -> Result<(), Failure> {
                     reader.probe.take(&message.subject, "", &message.data)?;
                 }
             }
-            NatsUpdate::Reconnecting { .. } => reader.probe.connected(),
+            NatsUpdate::Reconnecting { error, .. } => {
+                return Err(format!("the session ended: {error}").into());
+            }
             NatsUpdate::Skipped { .. } => return Err("messages are skipped".into()),
             _ => {}
         }
