@@ -26,16 +26,24 @@ use crate::{Failure, Plan};
 
 pub(crate) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failure> {
     say(&format!(
-        "live      {SOCKETS} sockets on one partition, records of {VALUE} bytes, {} runs in turns, medians",
+        "live      sockets on one partition, records of {VALUE} bytes, {} runs in turns, medians",
         plan.runs
     ));
     allow_many_files()?;
     for scenario in &plan.scenarios {
         match scenario {
-            Scenario::Flood => KAFKA.flood(plan, figures).await?,
-            Scenario::Steady => KAFKA.steady(plan, figures).await?,
             Scenario::Stuck => stuck(plan, figures).await?,
             Scenario::Idle => idle(plan, figures).await?,
+            Scenario::Flood | Scenario::Steady => {
+                for sockets in &plan.live_sockets {
+                    let kafka = Comparison { kinds: KAFKA, sockets: *sockets as usize };
+                    say(&format!("{:<9} {sockets} sockets", scenario.to_string()));
+                    match scenario {
+                        Scenario::Flood => kafka.flood(plan, figures).await?,
+                        _ => kafka.steady(plan, figures).await?,
+                    }
+                }
+            }
         }
     }
     Ok(())
@@ -92,14 +100,15 @@ impl Comparison {
     /// As fast as it goes.
     async fn flood(&self, plan: &Plan, figures: &mut Figures) -> Result<(), Failure> {
         let (mut speeds, mut sent) = (self.kinds.map(|_| Vec::new()), Vec::new());
+        let records = self.flood_records();
         for _ in 0..plan.runs {
             for (kind, speeds) in self.kinds.into_iter().zip(&mut speeds) {
                 let server = Server::start(kind, plan, 1).await?;
                 let watchers = Watchers::open(&server, self.sockets, 0).await;
                 let before = server.usage()?;
                 let start = Instant::now();
-                server.publish_fast(FLOOD).await?;
-                let delivered = watchers.until(self.sockets * FLOOD, Duration::from_secs(60)).await;
+                server.publish_fast(records).await?;
+                let delivered = watchers.until(self.sockets * records, Duration::from_secs(60)).await;
                 let seconds = watchers.last().saturating_duration_since(start).as_secs_f64();
                 let cpu = server.usage()?.cpu_since(before);
                 speeds.push((delivered as f64 / seconds, cpu / delivered as f64 * 1e6, delivered));
@@ -109,7 +118,7 @@ impl Comparison {
         for (kind, speeds) in self.kinds.into_iter().zip(&speeds) {
             let of = |of: fn(&(f64, f64, usize)) -> f64| median(speeds.iter().map(of));
             let (speed, cpu) = (of(|run| run.0), of(|run| run.1));
-            let arrived = of(|run| run.2 as f64) / (self.sockets * FLOOD) as f64 * 100.0;
+            let arrived = of(|run| run.2 as f64) / (self.sockets * records) as f64 * 100.0;
             say(&format!(
                 "flood     {:<17} {:.2} M deliveries/s, {cpu:.2} µs of CPU each, {arrived:.0} % arrived",
                 kind.name(),
@@ -129,6 +138,11 @@ impl Comparison {
         }
         say_sent("flood", sent);
         Ok(())
+    }
+
+    /// Enough for some seconds, with few sockets too.
+    fn flood_records(&self) -> usize {
+        FLOOD_DELIVERIES.div_euclid(self.sockets.max(1)).clamp(FLOOD, 10 * FLOOD)
     }
 
     fn figure(&self, scenario: &str, kind: Kind) -> String {
@@ -243,7 +257,7 @@ async fn stuck(plan: &Plan, figures: &mut Figures) -> Result<(), Failure> {
     for _ in 0..plan.runs {
         for (stuck, runs) in [0, STUCK].into_iter().zip(&mut runs) {
             let server = Server::start(Kind::Sluicegate, plan, 1).await?;
-            let watchers = Watchers::open(&server, SOCKETS - STUCK, stuck).await;
+            let watchers = Watchers::open(&server, SOCKETS as usize - STUCK, stuck).await;
             // More than what connections have room for.
             server.publish_fast(STUCK_FLOOD).await?;
             runs.push(steady(&server, &watchers, STUCK_RATE, plan.seconds).await?);
@@ -287,17 +301,17 @@ async fn idle(plan: &Plan, figures: &mut Figures) -> Result<(), Failure> {
     Ok(())
 }
 
-const SOCKETS: usize = 1000;
-const KAFKA: Comparison =
-    Comparison { kinds: [Kind::Sluicegate, Kind::Nats, Kind::NatsBehindEnvoy], sockets: SOCKETS };
+pub(crate) const SOCKETS: u32 = 1000;
+const KAFKA: [Kind; 3] = [Kind::Sluicegate, Kind::Nats, Kind::NatsBehindEnvoy];
 const JETSTREAM: Comparison =
     Comparison { kinds: [Kind::SluicegateOnNats, Kind::Consumers, Kind::Core], sockets: 64 };
 /// Bytes of a record's value.
 const VALUE: usize = 100;
 /// Precedes the number of a record in its value.
 const MARKER: &[u8] = b"\x01~record~";
-/// Records of a flood.
+/// Records of a flood at least.
 const FLOOD: usize = 40_000;
+const FLOOD_DELIVERIES: usize = 40_000_000;
 const STUCK: usize = 100;
 /// Records a second beside stuck clients.
 const STUCK_RATE: u32 = 20;

@@ -108,6 +108,9 @@ struct Plan {
     /// Records a second of live delivery at a steady rate
     #[arg(long, value_delimiter = ',', default_values_t = [20_u32, 60], value_parser = value_parser!(u32).range(1..))]
     rates: Vec<u32>,
+    /// Sockets of live delivery as fast as it goes and at a steady rate, of Kafka
+    #[arg(long, value_delimiter = ',', default_values_t = [live::SOCKETS], value_parser = value_parser!(u32).range(1..=20_000))]
+    live_sockets: Vec<u32>,
     /// Runs of each scenario of live delivery; the result is their median
     #[arg(long, default_value_t = 5, value_parser = value_parser!(u32).range(1..))]
     runs: u32,

@@ -61,6 +61,7 @@ pub(crate) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failur
     for Row { clients, plaintext, ssl, sasl_ssl, consume } in rows {
         let name = format!("reading {} B, {clients} clients", plan.size);
         figures.add_part(&name, plaintext);
+        figures.add_part(&format!("{name}, librdkafka"), consume);
         figures.add_part(&format!("{name}, over SSL"), ssl);
         figures.add_part(&format!("{name}, over SASL_SSL"), sasl_ssl);
         figures.add_ratio(&format!("{name}, to librdkafka"), plaintext.0, consume.0);
