@@ -26,7 +26,7 @@ use tokio::time::{Instant, timeout};
 
 use self::probe::Counts;
 use self::processes::Processes;
-use self::readers::{KINDS, Reader};
+use self::readers::Reader;
 use self::stacks::Stacks;
 use crate::Failure;
 use crate::figures::say;
@@ -46,7 +46,7 @@ pub(crate) async fn soak(duration: Duration, report: Option<&Path>) -> Result<()
     }
     let mut counts: BTreeMap<(&str, &str), (usize, Arc<Counts>)> = BTreeMap::new();
     for gateway in stacks.gateways() {
-        for (kind, readers) in KINDS.into_iter().filter(|(kind, _)| gateway.serves(*kind)) {
+        for (kind, readers) in readers::of_gateway(&gateway) {
             let of_kind = Arc::<Counts>::default();
             counts.insert((gateway.name, kind.name()), (readers, Arc::clone(&of_kind)));
             for number in 0..readers {

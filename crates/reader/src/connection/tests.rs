@@ -1,6 +1,7 @@
 //! The lifetime of authenticated connections, against a broker at the other end of a pipe.
 
 use std::pin::pin;
+use std::sync::LazyLock;
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::api_versions_response::{ApiVersion, ApiVersionsResponse};
@@ -14,12 +15,15 @@ use tokio::net::TcpListener;
 use tokio::time::sleep_until;
 
 use super::*;
-use crate::api::{ListOffsetsRequest, SaslHandshakeRequest};
+use crate::api::{AskedOffset, ListOffsetsRequest, SaslHandshakeRequest};
 use crate::redact::Secret;
 use crate::sasl::{ClientCredentials, Credentials, Oidc, Sasl, TokenSource};
 
 const PATIENCE: Duration = Duration::from_secs(1_000);
-static QUESTION: ListOffsetsRequest = ListOffsetsRequest { committed: false, partitions: Vec::new() };
+static QUESTION: LazyLock<ListOffsetsRequest> = LazyLock::new(|| {
+    let asked = AskedOffset { topic: "t".to_owned(), partition: 0, timestamp: -1, leader_epoch: -1 };
+    ListOffsetsRequest { committed: false, partitions: vec![asked] }
+});
 
 /// The next request's key, version and correlation id.
 async fn asked(peer: &mut DuplexStream) -> (i16, i16, i32) {
@@ -132,7 +136,7 @@ async fn connection_retires_before_its_authentication_expires() {
     assert!(connection.is_usable());
     let slot = connection.try_reserve().expect("a slot");
     {
-        let mut call = pin!(slot.call(&QUESTION, PATIENCE));
+        let mut call = pin!(slot.call(&*QUESTION, PATIENCE));
         let (_, version, id) = tokio::select! {
             _ = &mut call => panic!("nobody answered"),
             asked = asked(&mut peer) => asked,
@@ -179,7 +183,7 @@ async fn loss_before_any_response_suggests_sasl() {
 
     let slot = connection.try_reserve().expect("a slot");
     drop(peer);
-    match slot.call(&QUESTION, PATIENCE).await.err() {
+    match slot.call(&*QUESTION, PATIENCE).await.err() {
         Some(ConnectionError::Lost { cause, .. }) => {
             assert!(cause.to_string().contains("check whether the listener requires SASL"), "{cause}");
         }

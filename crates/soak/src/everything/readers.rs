@@ -42,8 +42,14 @@ impl Kind {
     }
 }
 
+/// The kinds that a gateway serves, and how many clients of each it has.
+pub(super) fn of_gateway(gateway: &Gateway) -> impl Iterator<Item = (Kind, usize)> {
+    let is_plain = |kind| matches!(kind, Kind::Session | Kind::Json);
+    KINDS.into_iter().filter(move |(kind, _)| gateway.has_filter || is_plain(*kind))
+}
+
 /// The kinds, and how many clients of each a gateway has.
-pub(super) const KINDS: [(Kind, usize); 6] = [
+const KINDS: [(Kind, usize); 6] = [
     (Kind::Session, 20),
     (Kind::Table, 10),
     (Kind::Json, 20),

@@ -15,7 +15,6 @@ use sluicegate_stack::stack::{BridgeConfig, Setup, Stack};
 use sluicegate_stack::way::Way;
 
 use super::identity;
-use super::readers::Kind;
 use crate::Failure;
 
 /// All of them. A drop ends them.
@@ -33,12 +32,6 @@ pub(super) struct Gateway {
     pub(super) address: SocketAddr,
     /// Whether the filter grants rights to people, and serves plain HTTP and NATS.
     pub(super) has_filter: bool,
-}
-
-impl Gateway {
-    pub(super) fn serves(&self, kind: Kind) -> bool {
-        self.has_filter || matches!(kind, Kind::Session | Kind::Json)
-    }
 }
 
 impl Stacks {
