@@ -17,7 +17,7 @@ struct Worker {
 
 /// The configuration, lines of request headers, NUL, and what happens to the stream: see [`play`].
 ///
-/// The filter does not trap, keeps no stream, stays within its memory, and serves the next client.
+/// The filter does not trap, keeps no session, stays within its memory, and serves the next client.
 pub(super) fn filter(input: &[u8]) {
     let Some((config, rest)) = input.split_first() else { return };
     let config = usize::from(*config) % CONFIGS.len();
