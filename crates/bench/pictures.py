@@ -13,7 +13,7 @@ from pathlib import Path
 PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "performance.md"
 SAVED = PAGE.with_suffix("")
 
-# Each picture: its file, the saved run, a pattern of figures with an x and a series, the axes, and the unit's factor.
+# Each picture: its file, the saved run, a pattern of figures with an x and a series, and the axes.
 PICTURES = [
     (
         "throughput-of-reading",
@@ -45,13 +45,13 @@ COLOURS = {OURS: "#1b6ca8", "librdkafka": "#c8553d", "nats": "#588157", "nats be
 
 
 def series(saved, pattern):
-    """The values of each x, by the name of the series."""
+    """The values of each x, by the name of the series, ours first."""
     found = {}
     for figure in saved["figures"]:
         if match := re.fullmatch(pattern, figure["name"]):
             of = found.setdefault(match["series"] or OURS, {})
             of[int(match["x"])] = figure["values"]
-    return found
+    return dict(sorted(found.items(), key=lambda of: (of[0] != OURS, of[0])))
 
 
 def short(value):
@@ -62,12 +62,11 @@ def short(value):
 
 def table(saved, found, axes):
     """The medians as Markdown, with the least and the greatest value of each, and ours beside the others."""
-    names = sorted(found, key=lambda name: (name != OURS, name))
-    lines = [f"| {axes[0]} | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+    lines = [f"| {axes[0]} | " + " | ".join(found) + " |", "|---" * (len(found) + 1) + "|"]
     for x in sorted(found[OURS]):
         cells = []
-        for name in names:
-            values = found[name].get(x)
+        for name, of in found.items():
+            values = of.get(x)
             if values is None:
                 cells.append("–")
                 continue
@@ -91,10 +90,10 @@ def draw(found, axes, path):
     from matplotlib.ticker import ScalarFormatter
 
     figure, plot = pyplot.subplots(figsize=(7, 3.6))
-    for name in sorted(found, key=lambda name: (name != OURS, name)):
-        xs = sorted(found[name])
-        medians = [statistics.median(found[name][x]) for x in xs]
-        least, greatest = ([edge(found[name][x]) for x in xs] for edge in (min, max))
+    for name, of in found.items():
+        xs = sorted(of)
+        medians = [statistics.median(of[x]) for x in xs]
+        least, greatest = ([edge(of[x]) for x in xs] for edge in (min, max))
         plot.plot(xs, medians, marker="o", color=COLOURS[name], label=name, linewidth=2.4 if name == OURS else 1.5)
         plot.fill_between(xs, least, greatest, color=COLOURS[name], alpha=0.15, linewidth=0)
     plot.set_xscale("log")

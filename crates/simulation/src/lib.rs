@@ -69,7 +69,7 @@ pub struct Outcome {
 pub struct Writes {
     /// Written.
     pub acknowledged: u64,
-    /// Those of them whose offset nobody knows.
+    /// Acknowledged ones whose offset nobody knows.
     pub without_offset: u64,
     /// Not written.
     pub refused: u64,

@@ -25,20 +25,8 @@ impl Figures {
 
     /// The mean of samples.
     pub(crate) fn mean(samples: &[Self]) -> Option<Self> {
-        let mean = |of: fn(&Self) -> Usage| {
-            let last = of(samples.last()?);
-            let mean = |field: fn(&Usage) -> u64| {
-                let sum: u64 = samples.iter().map(|sample| field(&of(sample))).sum();
-                sum.checked_div(u64::try_from(samples.len()).ok()?)
-            };
-            Some(Usage {
-                resident_bytes: mean(|usage| usage.resident_bytes)?,
-                descriptors: mean(|usage| usage.descriptors)?,
-                threads: mean(|usage| usage.threads)?,
-                ..last
-            })
-        };
-        Some(Self { bridge: mean(|figures| figures.bridge)?, envoy: mean(|figures| figures.envoy)? })
+        let of = |of: fn(&Self) -> Usage| mean(&samples.iter().map(of).collect::<Vec<_>>());
+        Some(Self { bridge: of(|figures| figures.bridge)?, envoy: of(|figures| figures.envoy)? })
     }
 
     /// A row of the table.
@@ -65,6 +53,18 @@ impl Display for Figures {
         }
         Ok(())
     }
+}
+
+/// The mean of samples, with the CPU of the last one.
+pub(crate) fn mean(samples: &[Usage]) -> Option<Usage> {
+    let (last, count) = (samples.last()?, u64::try_from(samples.len()).ok()?);
+    let mean = |field: fn(&Usage) -> u64| samples.iter().map(field).sum::<u64>().checked_div(count);
+    Some(Usage {
+        resident_bytes: mean(|usage| usage.resident_bytes)?,
+        descriptors: mean(|usage| usage.descriptors)?,
+        threads: mean(|usage| usage.threads)?,
+        ..*last
+    })
 }
 
 pub(crate) fn heading() {

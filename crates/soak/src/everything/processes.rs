@@ -6,7 +6,7 @@ use sluicegate_stack::process::Usage;
 
 use super::stacks::Stacks;
 use crate::Failure;
-use crate::figures::MIB;
+use crate::figures::{MIB, mean};
 
 /// Samples of each process.
 #[derive(Default)]
@@ -77,17 +77,6 @@ impl Processes {
         }
         text
     }
-}
-
-fn mean(samples: &[Usage]) -> Option<Usage> {
-    let (last, count) = (samples.last()?, u64::try_from(samples.len()).ok()?);
-    let mean = |field: fn(&Usage) -> u64| samples.iter().map(field).sum::<u64>().checked_div(count);
-    Some(Usage {
-        resident_bytes: mean(|usage| usage.resident_bytes)?,
-        descriptors: mean(|usage| usage.descriptors)?,
-        threads: mean(|usage| usage.threads)?,
-        ..*last
-    })
 }
 
 /// Bytes. Allocators do not give all back.

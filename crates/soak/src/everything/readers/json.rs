@@ -42,9 +42,6 @@ async fn answer(reader: &Reader, socket: &mut JsonSocket) -> Result<Option<Value
     }
 }
 
-/// The code that closes a session whose identity has expired.
-const IDENTITY_IS_OVER: u16 = 3000;
-
 fn take(reader: &mut Reader, next: &mut BTreeMap<String, i64>, answer: &Value) -> Result<(), Failure> {
     if let Some(error) = answer.get("error") {
         return Err(format!("an error: {error}").into());
@@ -67,3 +64,6 @@ fn take(reader: &mut Reader, next: &mut BTreeMap<String, i64>, answer: &Value) -
     }
     Ok(())
 }
+
+/// The code that closes a session whose identity has expired.
+const IDENTITY_IS_OVER: u16 = 3000;
