@@ -95,10 +95,10 @@ impl Api {
         now.checked_add(self.timeout).unwrap_or(now)
     }
 
-    /// The error of a read that took too long.
-    pub(super) fn silence(&self, stream: StreamName<'_>) -> ReadError {
+    /// The error of a call that took too long.
+    pub(super) fn silence(&self, call: &str) -> ReadError {
         match self.connection.current() {
-            Some(_) => ReadError::Unanswered { subject: self.subject(&format!("DIRECT.GET.{stream}")) },
+            Some(_) => ReadError::Unanswered { subject: self.subject(call) },
             None => self.connection.failure(),
         }
     }

@@ -3,14 +3,14 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use async_nats::{ConnectError, ConnectErrorKind, ConnectOptions, ServerAddr};
+use async_nats::{ConnectError, ConnectErrorKind, ServerAddr};
 use futures_util::future::{self, BoxFuture, FutureExt};
 use parking_lot::Mutex;
 use sluicegate_telemetry::metrics::RequestMetrics;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::cluster_config::{ClusterConfig, Credentials};
+use super::cluster_config::ClusterConfig;
 use super::error::{self, ReadError};
 use super::session::Session;
 
@@ -117,7 +117,7 @@ async fn dial(shared: Weak<Shared>) -> Result<Arc<Session>, ReadError> {
             sleep_until(again).await;
         }
         let shared = shared.upgrade().ok_or(ReadError::Lost)?;
-        let opened = Session::open(options(&shared.config), &shared.servers()).await;
+        let opened = Session::open(&shared.config, &shared.servers()).await;
         shared.metrics.connected(opened.is_ok());
         match opened {
             Ok(session) => return Ok(shared.opened(session)),
@@ -177,32 +177,6 @@ impl Shared {
     }
 }
 
-fn options(config: &ClusterConfig) -> Result<ConnectOptions, std::io::Error> {
-    let mut options = ConnectOptions::new()
-        .name("sluicegate-bridge")
-        .custom_inbox_prefix(&config.inbox)
-        // A caller tries two servers at least.
-        .connection_timeout(config.request_timeout / 2)
-        .ping_interval(PING_INTERVAL)
-        .ignore_discovered_servers();
-    options = match &config.credentials {
-        Credentials::None => options,
-        Credentials::Password { user, password } => options.user_and_password(user.clone(), password.clone()),
-        Credentials::Token(token) => options.token(token.clone()),
-        Credentials::NKey(seed) => options.nkey(seed.clone()),
-        Credentials::Creds(text) => options.credentials(text)?,
-    };
-    if let Some(tls) = &config.tls {
-        options = options.require_tls(true).tls_client_config(tls.client.clone());
-        if tls.handshake_first {
-            options = options.tls_first();
-        }
-    }
-    Ok(options)
-}
-
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const MAX_PAUSE: Duration = Duration::from_secs(2);
-/// A server that is silent for three times this is given up.
-const PING_INTERVAL: Duration = Duration::from_secs(10);
 const MAX_DISCOVERED: usize = 100;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::{Message, Subscriber};
+use async_nats::Message;
+use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt};
 use serde::Serialize;
 use tokio::time::timeout;
@@ -24,7 +25,7 @@ pub(super) struct Consumer {
     /// Of requests for messages.
     subject: String,
     inbox: String,
-    deliveries: Subscriber,
+    deliveries: BoxStream<'static, Message>,
     /// The messages of a request.
     batch: u32,
     /// Messages that were requested and may still come.

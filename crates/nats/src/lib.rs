@@ -8,7 +8,7 @@
 //! - `tail`: waits at the ends of streams; one consumer per stream serves all that wait there
 //! - `walk`: reads ahead of clients that read a stream in order; `consumer`: a consumer of our own
 //! - `api`, `message`, `entries`: JetStream's API, what it gives, and how the shared log keeps it
-//! - `connection`, `session`: one connection, and the answers that are expected on it
+//! - `connection`, `session`: one connection, and the answers that are expected on it; `wire`: what carries it
 //! - `writer`: queues and publishes messages, on a connection of its own; `subject`: which subjects clients can write
 //!   to
 //! - `error`: errors for clients; causes that clients must not see are logged
@@ -31,6 +31,7 @@ mod tail;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod walk;
+mod wire;
 mod writer;
 
 use std::sync::Arc;
@@ -59,6 +60,7 @@ use self::connection::Connection;
 use self::error::{Incidents, ReadError};
 use self::read::Reader;
 use self::stream_name::StreamName;
+pub use self::wire::{AsyncNats, Dialer, Events, Wire};
 use self::writer::Writer;
 
 /// A NATS cluster.

@@ -63,7 +63,9 @@ impl ReadThrough {
         max_bytes: usize,
     ) -> Result<(Chunk, StreamId), ReadError> {
         let read = self.read_again(source, name, offset, max_bytes);
-        timeout(self.api.timeout(), read).await.unwrap_or_else(|_| Err(self.api.silence(name)))
+        timeout(self.api.timeout(), read)
+            .await
+            .unwrap_or_else(|_| Err(self.api.silence(&format!("DIRECT.GET.{name}"))))
     }
 
     /// Reads until the stream stays the same, and the connection too.

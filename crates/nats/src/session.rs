@@ -2,19 +2,18 @@
 
 mod publisher;
 
-use std::collections::HashMap;
-use std::future::ready;
-use std::io;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use async_nats::message::OutboundMessage;
 use async_nats::{
-    Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, Message, PublishErrorKind, ServerAddr,
-    ServerError, StatusCode, Subject, Subscriber,
+    ConnectError, ConnectErrorKind, Event, Message, PublishErrorKind, ServerAddr, ServerError, StatusCode,
+    Subject,
 };
 use bytes::Bytes;
 use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
 use parking_lot::Mutex;
-use ring::rand::{SecureRandom, SystemRandom};
 use sluicegate_telemetry::rate_limit::RateLimit;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, timeout_at};
@@ -22,14 +21,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 pub(super) use self::publisher::Acknowledgements;
+use super::cluster_config::ClusterConfig;
 use super::error::{ReadError, printable};
+use super::wire::{Events, Wire};
 
 /// A connection. It ends when the connection is lost, and with its last owner.
 ///
 /// Requests are answered on one subscription, since servers tell each other of every subscription. async-nats' own
 /// requests have one answer each, and keep an entry for each answer that never comes.
 pub(super) struct Session {
-    client: Client,
+    wire: Box<dyn Wire>,
     /// Prefix of the subjects for answers.
     inbox: String,
     link: Arc<Link>,
@@ -42,7 +43,8 @@ pub(super) struct Session {
 #[derive(Default)]
 struct Link {
     lost: CancellationToken,
-    waiting: Mutex<HashMap<u64, Waiting>>,
+    /// Ordered, so that a simulated run repeats itself.
+    waiting: Mutex<BTreeMap<u64, Waiting>>,
     warnings: RateLimit,
 }
 
@@ -68,26 +70,17 @@ pub(super) struct Answers {
 
 impl Session {
     /// Connects to one of the servers, each of which is tried once.
-    pub(super) async fn open(
-        options: Result<ConnectOptions, io::Error>,
-        servers: &[ServerAddr],
-    ) -> Result<Self, ConnectError> {
-        let invalid = |error| ConnectError::with_source(ConnectErrorKind::Authentication, error);
+    pub(super) async fn open(config: &ClusterConfig, servers: &[ServerAddr]) -> Result<Self, ConnectError> {
         let link = Arc::<Link>::default();
-        let events = Arc::clone(&link);
-        let options = options.map_err(invalid)?.max_reconnects(servers.len()).event_callback(move |event| {
-            events.notice(&event);
-            ready(())
-        });
-        let client = options.connect(servers).await?;
-        // async-nats would reconnect and send what it still holds: messages whose outcome is reported as unknown by
-        // then.
-        client.set_server_pool(NOWHERE).await.map_err(failed)?;
-        let inbox = format!("{}.", client.new_inbox());
-        let subscriber = client.subscribe(format!("{inbox}*")).await.map_err(failed)?;
-        let delivery = tokio::spawn(deliver(Arc::clone(&link), subscriber, inbox.len()));
+        let noticing = Arc::clone(&link);
+        let events: Events = Arc::new(move |event| noticing.notice(event));
+        let wire = config.dialer.dial(config, servers, events).await?;
+        let inbox = format!("{}.", wire.new_inbox());
+        let failed = |error| ConnectError::with_source(ConnectErrorKind::Io, error);
+        let answers = wire.subscribe(format!("{inbox}*")).await.map_err(failed)?;
+        let delivery = tokio::spawn(deliver(Arc::clone(&link), answers, inbox.len()));
         let places = Arc::new(Semaphore::new(MAX_EXPECTED as usize));
-        Ok(Self { client, inbox, link, places, _delivery: AbortOnDropHandle::new(delivery) })
+        Ok(Self { wire, inbox, link, places, _delivery: AbortOnDropHandle::new(delivery) })
     }
 
     pub(super) fn is_lost(&self) -> bool {
@@ -101,17 +94,17 @@ impl Session {
 
     /// The servers that this server has announced to its clients.
     pub(super) fn announced_servers(&self) -> impl Iterator<Item = ServerAddr> + use<> {
-        self.client.server_info().connect_urls.into_iter().filter_map(|url| url.parse().ok())
+        self.wire.server().connect_urls.into_iter().filter_map(|url| url.parse().ok())
     }
 
     /// The server's version, as it says.
     pub(super) fn server_version(&self) -> String {
-        printable(&self.client.server_info().version)
+        printable(&self.wire.server().version)
     }
 
     /// The largest message that the server accepts, in bytes.
     pub(super) fn max_payload(&self) -> usize {
-        self.client.max_payload()
+        self.wire.max_payload()
     }
 
     /// Sends a request that has at most `expected` answers, up to [`MAX_EXPECTED`].
@@ -127,7 +120,7 @@ impl Session {
         let places = places.map_err(|_| ReadError::Unanswered { subject: subject.to_owned() })?;
         let places = places.and_then(Result::ok).ok_or(ReadError::Lost)?;
         let (sender, receiver) = mpsc::unbounded_channel();
-        let number = unguessable()?;
+        let number = self.unguessable()?;
         let subject = subject.to_owned();
         let waiting =
             Waiting { index: 0, subject: subject.as_str().into(), answers: sender, _places: places };
@@ -146,7 +139,8 @@ impl Session {
         payload: Bytes,
     ) -> Result<(), ReadError> {
         // Losses before this are not noticed by the calls that wait.
-        let publish = self.client.publish_with_reply(subject.to_owned(), reply, payload);
+        let (to, reply) = (Subject::from(subject), Some(reply.into()));
+        let publish = self.wire.publish(OutboundMessage { subject: to, reply, payload, headers: None });
         match self.link.lost.run_until_cancelled(publish).await {
             Some(Ok(())) if !self.is_lost() => Ok(()),
             Some(Ok(())) | None => Err(ReadError::Lost),
@@ -159,13 +153,19 @@ impl Session {
     }
 
     /// A subject of its own for many messages, and what arrives there. A queue that is full loses messages.
-    pub(super) async fn subscribe(&self) -> Result<(String, Subscriber), ReadError> {
-        let subject = self.client.new_inbox();
-        let subscribe = self.client.subscribe(subject.clone());
+    pub(super) async fn subscribe(&self) -> Result<(String, BoxStream<'static, Message>), ReadError> {
+        let subject = self.wire.new_inbox();
+        let subscribe = self.wire.subscribe(subject.clone());
         match self.link.lost.run_until_cancelled(subscribe).await {
-            Some(Ok(subscriber)) => Ok((subject, subscriber)),
+            Some(Ok(messages)) => Ok((subject, messages)),
             Some(Err(_)) | None => Err(ReadError::Lost),
         }
+    }
+
+    /// The last part of a subject for answers. Subscribers see that of each message they receive, and must not guess
+    /// those of others.
+    fn unguessable(&self) -> Result<u64, ReadError> {
+        self.wire.unguessable().ok_or(ReadError::Lost)
     }
 }
 
@@ -224,8 +224,8 @@ impl Drop for Answers {
 }
 
 /// Hands answers to those who wait for them.
-async fn deliver(link: Arc<Link>, mut subscriber: Subscriber, prefix: usize) {
-    while let Some(message) = subscriber.next().await {
+async fn deliver(link: Arc<Link>, mut answers: BoxStream<'static, Message>, prefix: usize) {
+    while let Some(message) = answers.next().await {
         let Some(number) = message.subject.get(prefix..).and_then(|number| number.parse().ok()) else {
             continue;
         };
@@ -238,25 +238,11 @@ async fn deliver(link: Arc<Link>, mut subscriber: Subscriber, prefix: usize) {
     link.end();
 }
 
-/// The last part of a subject for answers. Subscribers see that of each message they receive, and must not guess those
-/// of others.
-fn unguessable() -> Result<u64, ReadError> {
-    let mut bytes = [0; 8];
-    SystemRandom::new().fill(&mut bytes).map_err(|_| ReadError::Lost)?;
-    Ok(u64::from_ne_bytes(bytes))
-}
-
 /// The subject that the server does not let us publish to. There is no other answer to such a request.
 fn denied_subject(error: &str) -> Option<&str> {
     error.strip_prefix("Permissions Violation for Publish to \"")?.strip_suffix('"')
 }
 
-fn failed(error: impl Into<async_nats::Error>) -> ConnectError {
-    ConnectError::with_source(ConnectErrorKind::Io, error)
-}
-
-/// An address that nobody listens to.
-const NOWHERE: &str = "127.0.0.1:0";
 /// Answers that are expected at the same time: fewer than a subscription's queue has places in async-nats.
 pub(super) const MAX_EXPECTED: u32 = 60_000;
 

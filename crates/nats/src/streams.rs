@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use sluicegate_shared_log::{Ends, LogKey, SingleFlight};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::api::{Api, StreamInfo};
 use super::entries::Entries;
@@ -56,7 +56,8 @@ impl Streams {
         Self { api, known: Mutex::default(), asked: SingleFlight::default() }
     }
 
-    /// The answer of the leader to a request that is sent after the call.
+    /// The answer of the leader to a request that is sent after the call. The time limit is the call's own: requests of
+    /// others that it waits for can be given up, one after the other.
     pub(super) async fn ask(&self, name: StreamName<'_>) -> Result<Stream, ReadError> {
         let request = || async {
             // Messages that are seen while the leader is asked can be newer than its answer.
@@ -72,7 +73,10 @@ impl Streams {
                 }
             }
         };
-        self.asked.run(name.as_str().into(), |_| false, || None, request).await
+        let asked = self.asked.run(name.as_str().into(), |_| false, || None, request);
+        timeout(self.api.timeout(), asked)
+            .await
+            .unwrap_or_else(|_| Err(self.api.silence(&format!("STREAM.INFO.{name}"))))
     }
 
     /// The same of the stream with this id, once its leader has what the server had that gave `messages`: a replica can
@@ -190,11 +194,17 @@ const MAX_KNOWN: usize = 10_000;
 
 #[cfg(test)]
 pub(super) mod tests {
+    use std::future::pending;
+
+    use async_nats::{ConnectError, ServerAddr};
+    use futures_util::FutureExt;
+    use futures_util::future::BoxFuture;
     use sluicegate_telemetry::metrics::Metrics;
 
     use super::*;
     use crate::cluster_config::{ClusterConfig, Credentials};
     use crate::connection::Connection;
+    use crate::wire::{Dialer, Events, Wire};
 
     fn info(end: i64) -> StreamInfo {
         let text = format!(
@@ -205,7 +215,21 @@ pub(super) mod tests {
         StreamInfo::parse("s", text.as_bytes()).unwrap()
     }
 
-    /// Streams of a cluster that is never contacted.
+    /// Servers that never answer.
+    struct Silence;
+
+    impl Dialer for Silence {
+        fn dial<'a>(
+            &'a self,
+            _: &'a ClusterConfig,
+            _: &'a [ServerAddr],
+            _: Events,
+        ) -> BoxFuture<'a, Result<Box<dyn Wire>, ConnectError>> {
+            pending().boxed()
+        }
+    }
+
+    /// Streams of a cluster that never answers.
     pub(crate) fn without_a_server() -> (Arc<Api>, Arc<Streams>) {
         let config = ClusterConfig {
             servers: Vec::new(),
@@ -218,6 +242,7 @@ pub(super) mod tests {
             queue_bytes: 0,
             queue_records: 0,
             version: 0,
+            dialer: Arc::new(Silence),
         };
         let api = Arc::new(Api::new(Connection::new(config, Metrics::default().nats("n"))));
         (Arc::clone(&api), Arc::new(Streams::new(api)))
@@ -241,6 +266,17 @@ pub(super) mod tests {
         let is_known = |name| streams.known(StreamName::parse(name).unwrap()).is_some();
         assert_eq!(["s0", "s1", "s2", "new"].map(is_known), [true, false, true, true]);
         assert_eq!(streams.known.lock().len(), MAX_KNOWN);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn call_that_waits_for_others_keeps_its_time_limit() {
+        let (api, streams) = without_a_server();
+        let name = StreamName::parse("s").unwrap();
+        let begun = Instant::now();
+        let given_up = timeout(api.timeout() / 2, streams.ask(name));
+        let (_, asked) = tokio::join!(given_up, streams.ask(name));
+        assert!(asked.is_err());
+        assert_eq!(begun.elapsed(), api.timeout());
     }
 
     #[test]

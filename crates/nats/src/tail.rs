@@ -194,7 +194,7 @@ impl Tail {
     /// Asks the leader of the stream for what it knows now.
     async fn ask(&mut self, name: StreamName<'_>) -> Result<(), ReadError> {
         let now = timeout(SILENCE, self.shared.streams.ask(name)).await;
-        let now = now.map_err(|_| self.shared.api.silence(name))??;
+        let now = now.map_err(|_| self.silence("STREAM.INFO", name))??;
         self.update(now)
     }
 
@@ -229,7 +229,7 @@ impl Tail {
     /// The sequence of the first message from `sequence` on, as the leader says.
     async fn message(&self, name: StreamName<'_>, sequence: i64) -> Result<Option<i64>, ReadError> {
         let asked = self.shared.api.message(name, MessageQuery::from(sequence));
-        let found = timeout(SILENCE, asked).await.map_err(|_| self.shared.api.silence(name))??;
+        let found = timeout(SILENCE, asked).await.map_err(|_| self.silence("STREAM.MSG.GET", name))??;
         Ok(found.map(|message| message.offset))
     }
 
@@ -293,7 +293,7 @@ impl Tail {
         sleep(DOUBT).await;
         let next = messages.last().saturating_add(1);
         let asked = self.shared.streams.ask_after(name, &self.stream.id, messages);
-        let now = timeout(SILENCE, asked).await.map_err(|_| self.shared.api.silence(name))??;
+        let now = timeout(SILENCE, asked).await.map_err(|_| self.silence("STREAM.INFO", name))??;
         self.update(now)?;
         let left = messages.doubtful_gaps(base, next, self.stream.info.first).next();
         let Some((from, to)) = left else { return Ok(()) };
@@ -302,6 +302,10 @@ impl Tail {
         }
         // It can have been discarded before that answer.
         self.ask(name).await
+    }
+
+    fn silence(&self, call: &str, name: StreamName<'_>) -> ReadError {
+        self.shared.api.silence(&format!("{call}.{name}"))
     }
 
     fn next(&self) -> i64 {

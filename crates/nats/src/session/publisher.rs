@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use async_nats::message::OutboundMessage;
 use async_nats::{HeaderMap, Subject};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::{Answer, Session, Waiting, unguessable};
+use super::{Answer, Session, Waiting};
 use crate::error::ReadError;
 
 /// Publishes the messages of one command.
@@ -53,13 +54,14 @@ impl Publisher {
         let link = &session.link;
         let place = Arc::clone(&session.places).acquire_owned();
         let place = link.lost.run_until_cancelled(place).await.and_then(Result::ok).ok_or(ReadError::Lost)?;
-        let number = unguessable()?;
+        let number = session.unguessable()?;
         let (subject_of, answers) = (subject.clone(), self.answers.clone());
         let waiting = Waiting { index, subject: subject_of, answers, _places: place };
         numbers.insert(index, number);
         link.waiting.lock().insert(number, waiting);
-        let reply = format!("{}{number}", session.inbox);
-        let publish = session.client.publish_with_reply_and_headers(subject, reply, headers, payload);
+        let reply = Some(format!("{}{number}", session.inbox).into());
+        let message = OutboundMessage { subject, reply, payload, headers: Some(headers) };
+        let publish = session.wire.publish(message);
         match link.lost.run_until_cancelled(publish).await {
             Some(Ok(())) => {
                 // If the connection was lost before this entry existed, nothing else removes it.

@@ -1,6 +1,6 @@
 //! Checks that the messages of a command need before they can be sent.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures_util::future::join_all;
@@ -17,7 +17,7 @@ use crate::streams::Stream;
 pub(super) struct Ready<'a> {
     pub(super) session: Arc<Session>,
     /// The streams of a command, or why they cannot be written to.
-    pub(super) streams: HashMap<Log<'a>, Result<Stream, CommandError>>,
+    pub(super) streams: BTreeMap<Log<'a>, Result<Stream, CommandError>>,
 }
 
 impl Writer {
@@ -33,7 +33,7 @@ impl Writer {
         let failed = |error: ReadError| error.into_command_error(&self.incidents);
         let session = self.api.connection.session(self.api.deadline()).await.map_err(failed)?;
         let valid = records.iter().zip(errors).filter(|(_, error)| error.is_none());
-        let logs: HashSet<Log<'_>> = valid.map(|(record, _)| log(record)).collect();
+        let logs: BTreeSet<Log<'_>> = valid.map(|(record, _)| log(record)).collect();
         let streams = logs.into_iter().map(|log| async move {
             let stream = async { self.stream(StreamName::of(log)?).await };
             (log, stream.await.map_err(failed))
