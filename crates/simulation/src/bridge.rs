@@ -1,4 +1,4 @@
-//! A bridge over the simulated network: reader, shared log, delivery and sessions as they ship.
+//! A bridge over the simulated network: readers, shared log, delivery and sessions as they ship.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,24 +9,26 @@ use sluicegate_bridge::testing;
 use sluicegate_delivery::cluster::{Cluster, Parts, Rates, Reads, TableLimits, Writes};
 use sluicegate_delivery::drain::Drain;
 use sluicegate_delivery::grant::Grant;
-use sluicegate_kafka::{ClusterConfig, EncoderPool};
+use sluicegate_kafka::EncoderPool;
+use sluicegate_nats::{Credentials, Nats};
 use sluicegate_rights::Topics;
-use sluicegate_shared_log::{Limits, SharedLog};
+use sluicegate_shared_log::{ClusterLogs, Limits, SharedLog};
 use sluicegate_telemetry::metrics::Metrics;
 use tokio::io::{DuplexStream, duplex};
 use tokio_util::sync::CancellationToken;
 
-use crate::kafka::Kafka;
+use crate::jetstream::JetStream;
 use crate::kafka::answer::{PORT, host};
-use crate::kafka::writer::WritableCluster;
-use crate::network::{Faults, SimulatedNetwork};
+use crate::kafka::writer::{QUEUE_BYTES, QUEUE_RECORDS, WritableCluster};
+use crate::network::SimulatedNetwork;
+use crate::world::World;
 
 /// A bridge with one cluster.
 pub(crate) struct Bridge {
     cluster: Arc<Cluster>,
     logs: SharedLog,
     drain: Drain,
-    backend: Arc<WritableCluster>,
+    backend: Arc<dyn Backend>,
     /// Cancelled when writes must be answered with what is known.
     pub(crate) due: CancellationToken,
     /// Cancelled to kill it.
@@ -42,31 +44,26 @@ pub(crate) struct Settings {
 }
 
 impl Bridge {
-    pub(crate) fn start(kafka: &Kafka, faults: &Arc<Faults>, settings: Settings) -> Self {
-        let brokers = kafka.state().brokers.len();
-        let servers: Vec<_> = (0..brokers).map(|broker| format!("{}:{PORT}", host(broker))).collect();
-        let properties = BTreeMap::from([("bootstrap.servers".to_owned(), servers.join(","))]);
-        #[expect(clippy::expect_used, reason = "the simulation itself is wrong")]
-        let mut config = ClusterConfig::parse(&properties).expect("valid properties");
-        config.reader = config.reader.over(SimulatedNetwork::new(kafka.clone(), Arc::clone(faults)));
-        let logs = SharedLog::new(Limits { max_bytes: settings.cache_bytes, max_age: CACHE_AGE });
-        let metrics = Metrics::default();
-        let shared = (logs.add_cluster(), EncoderPool::new());
-        let backend = sluicegate_kafka::Kafka::new("kafka", &config, shared, metrics.brokers("kafka"), None);
+    pub(crate) fn start(world: &World) -> Self {
+        let logs = SharedLog::new(Limits { max_bytes: world.settings.cache_bytes, max_age: CACHE_AGE });
+        let (metrics, killed) = (Metrics::default(), CancellationToken::new());
+        let (system, backend) = match &world.jetstream {
+            None => (System::Kafka, kafka(world, logs.add_cluster(), &metrics, &killed)),
+            Some(servers) => (System::Nats, nats(servers, logs.add_cluster(), &metrics, &killed)),
+        };
         let reads = Reads {
-            max_bytes: settings.max_read_bytes,
+            max_bytes: world.settings.max_read_bytes,
             wait: Duration::from_millis(500),
             table_away: Duration::from_secs(3600),
         };
-        let (killed, due) = (CancellationToken::new(), CancellationToken::new());
-        let backend = Arc::new(WritableCluster::new(backend, kafka, &killed));
+        let due = CancellationToken::new();
         let writes = Writes { max_records: 1_000, due: due.clone() };
         let rates = Rates::new(100_000, 64 << 20, 4_000);
         rates.set_has_clusters(false);
         let cluster = Cluster::new(
-            System::Kafka,
-            Parts::new(Arc::clone(&backend) as _, 0, reads, Some(writes)),
-            metrics.cluster("kafka"),
+            system,
+            Parts::new(Arc::clone(&backend), 0, reads, Some(writes)),
+            metrics.cluster(NAME),
             rates,
             TableLimits::new(TABLE_BYTES, metrics.tables()),
         );
@@ -108,6 +105,48 @@ impl Bridge {
     }
 }
 
+fn kafka(
+    world: &World,
+    logs: ClusterLogs,
+    metrics: &Metrics,
+    killed: &CancellationToken,
+) -> Arc<dyn Backend> {
+    let brokers = world.kafka.state().brokers.len();
+    let servers: Vec<_> = (0..brokers).map(|broker| format!("{}:{PORT}", host(broker))).collect();
+    let properties = BTreeMap::from([("bootstrap.servers".to_owned(), servers.join(","))]);
+    #[expect(clippy::expect_used, reason = "the simulation itself is wrong")]
+    let mut config = sluicegate_kafka::ClusterConfig::parse(&properties).expect("valid properties");
+    let network = SimulatedNetwork::new(world.kafka.clone(), Arc::clone(&world.faults));
+    config.reader = config.reader.over(network);
+    let shared = (logs, EncoderPool::new());
+    let reads = sluicegate_kafka::Kafka::new(NAME, &config, shared, metrics.brokers(NAME), None);
+    Arc::new(WritableCluster::new(reads, &world.kafka, killed))
+}
+
+fn nats(
+    servers: &JetStream,
+    logs: ClusterLogs,
+    metrics: &Metrics,
+    killed: &CancellationToken,
+) -> Arc<dyn Backend> {
+    let config = sluicegate_nats::ClusterConfig {
+        servers: Vec::new(),
+        discover: false,
+        credentials: Credentials::None,
+        tls: None,
+        domain: None,
+        inbox: "_INBOX".to_owned(),
+        request_timeout: Duration::from_secs(5),
+        queue_bytes: QUEUE_BYTES,
+        queue_records: QUEUE_RECORDS,
+        version: 0,
+        dialer: Arc::new(servers.route(killed)),
+    };
+    Arc::new(Nats::new(NAME, &config, logs, metrics.nats(NAME), Some(metrics.writes(NAME))))
+}
+
+/// Of the cluster.
+const NAME: &str = "simulated";
 /// The bytes that are under way to a client.
 const PIPE: usize = 8 * 1024;
 const TABLE_BYTES: usize = 16 << 20;

@@ -14,20 +14,25 @@ use sluicegate_protocol::{ControlReq, ErrorResp, KafkaSubscriptionEvent, PubSubR
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio_util::sync::CancellationToken;
 
+use crate::jetstream::translation;
+
 /// An open session.
 pub(crate) struct Client {
     stream: DuplexStream,
     unread: BytesMut,
     unsent: BytesMut,
+    /// Whether the cluster is one of NATS.
+    is_nats: bool,
 }
 
 impl Client {
-    pub(crate) fn new(stream: DuplexStream) -> Self {
-        Self { stream, unread: BytesMut::new(), unsent: BytesMut::new() }
+    pub(crate) fn new(stream: DuplexStream, is_nats: bool) -> Self {
+        Self { stream, unread: BytesMut::new(), unsent: BytesMut::new(), is_nats }
     }
 
     /// Sends a command.
     pub(crate) async fn send(&mut self, sequence: i64, req: Req) -> io::Result<()> {
+        let req = if self.is_nats { translation::command(req) } else { req };
         let message = PubSubReq { sequence, req: Some(req) }.encode_to_vec();
         let len = u32::try_from(message.len()).unwrap_or(u32::MAX);
         self.unsent.extend_from_slice(&grpc::head(len));
@@ -58,6 +63,7 @@ impl Client {
                     Control::Pong(_) => {}
                     Control::Close(_) => return None,
                 },
+                resp if self.is_nats => return Some((sequence, translation::answer(resp))),
                 resp => return Some((sequence, resp)),
             }
         }

@@ -36,17 +36,19 @@ impl History {
         messages: &[KafkaMessage],
         next_offset: i64,
     ) -> Result<(), String> {
+        if self.next < log.base {
+            let first = messages.first().map_or(next_offset, |message| message.offset);
+            self.next = first.min(log.deleted).max(self.next);
+        }
         for message in messages {
             let offset = message.offset;
             if offset < self.next {
                 return Err(format!("offset {offset} came again, or out of order: expected {}", self.next));
             }
-            let epochs =
-                log.written.keys().filter(|(_, written)| *written == offset).map(|(epoch, _)| *epoch);
             let is_it = |epoch: &i32| {
                 log.written.get(&(*epoch, offset)).is_some_and(|written| is_same(written, message))
             };
-            let found: Vec<i32> = epochs.filter(is_it).collect();
+            let found: Vec<i32> = (0..=log.epoch).filter(is_it).collect();
             if found.is_empty() {
                 return Err(format!("offset {offset} was never written like that: {message:?}"));
             }

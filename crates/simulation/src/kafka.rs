@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use sluicegate_protocol::KafkaMessage;
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -41,6 +42,8 @@ pub(crate) struct State {
     /// Topics that were deleted, for those who still read them.
     pub(crate) gone: Vec<(String, Topic)>,
     next_id: u128,
+    /// Of a new log.
+    first_offset: i64,
 }
 
 #[derive(Debug)]
@@ -74,14 +77,15 @@ pub(crate) struct Partition {
 pub(crate) struct Leader {
     pub(crate) broker: usize,
     pub(crate) epoch: i32,
-    since: Instant,
+    pub(crate) since: Instant,
     /// The end of what it can still serve when it is not the leader any more, until it learns of that; `None` if the
     /// election has lost committed records.
     pub(crate) committed: Option<i64>,
 }
 
 impl Kafka {
-    pub(crate) fn new(brokers: usize) -> Self {
+    /// Topics have ids from `first_id` on, and logs begin with `first_offset`.
+    pub(crate) fn new(brokers: usize, first_id: u128, first_offset: i64) -> Self {
         let broker = |_| Broker {
             is_up: true,
             hangs_until: None,
@@ -93,7 +97,8 @@ impl Kafka {
             brokers: (0..brokers).map(broker).collect(),
             topics: BTreeMap::new(),
             gone: Vec::new(),
-            next_id: 1,
+            next_id: first_id,
+            first_offset,
         };
         Self(Arc::new(Shared { state: Mutex::new(state), changed: Notify::new() }))
     }
@@ -109,13 +114,18 @@ impl Kafka {
         changed
     }
 
+    /// Ready when something has changed since the call.
+    pub(crate) fn changed(&self) -> Notified<'_> {
+        self.0.changed.notified()
+    }
+
     /// Creates a topic, or deletes one of this name and creates another.
     pub(crate) fn create(&self, name: &str, partitions: usize) {
         self.change(|state| {
             let id = state.next_id;
             state.next_id += 1;
-            let brokers = state.brokers.len();
-            let partitions = (0..partitions).map(|number| Partition::new(number % brokers)).collect();
+            let (brokers, first) = (state.brokers.len(), state.first_offset);
+            let partitions = (0..partitions).map(|number| Partition::new(number % brokers, first)).collect();
             if let Some(gone) = state.topics.insert(name.to_owned(), Topic { id, partitions }) {
                 state.gone.push((name.to_owned(), gone));
             }
@@ -152,7 +162,7 @@ impl State {
     pub(crate) fn grow(&mut self, topic: &str) {
         let brokers = self.brokers.len();
         if let Some(topic) = self.topics.get_mut(topic) {
-            topic.partitions.push(Partition::new(topic.partitions.len() % brokers));
+            topic.partitions.push(Partition::new(topic.partitions.len() % brokers, self.first_offset));
         }
     }
 
@@ -198,10 +208,16 @@ impl State {
 }
 
 impl Partition {
-    fn new(broker: usize) -> Self {
+    fn new(broker: usize, first: i64) -> Self {
         let leader = Leader { broker, epoch: 0, since: Instant::now(), committed: None };
-        let log = Log { epochs: BTreeMap::from([(0, 0)]), ..Log::default() };
+        let epochs = BTreeMap::from([(0, first)]);
+        let log = Log { base: first, start: first, end: first, committed: first, epochs, ..Log::default() };
         Self { log, leaders: vec![leader] }
+    }
+
+    /// The time since it was created.
+    pub(crate) fn age(&self) -> Duration {
+        self.leaders.first().map_or(Duration::ZERO, |leader| leader.since.elapsed())
     }
 
     pub(crate) fn leader(&self) -> Leader {

@@ -1,12 +1,12 @@
-//! Simulates clients, bridges, a network and a Kafka cluster in one thread, with a clock that jumps. A seed decides what
+//! Simulates clients, bridges, a network and a cluster of Kafka or NATS in one thread, with a clock that jumps. A seed decides what
 //! happens, and repeats a run exactly.
 //!
-//! As they ship: sessions, the door, delivery, the shared log, Kafka's reader. Simulated: the network, brokers with
-//! state, what librdkafka does, and clients, which hold each answer against what the log has.
+//! As they ship: sessions, the door, delivery, the shared log, the readers of both,
+//! NATS' writer. Simulated: the network, servers with state, what librdkafka does, and clients, which hold each answer against what the log has.
 //!
 //! - here: [`run`], one schedule; [`run_all`], many
 //! - `schedule`: what happens, and when
-//! - `kafka`, `network`: brokers, and the streams to them
+//! - `kafka`, `network`: brokers, and the streams to them; `jetstream`: NATS servers
 //! - `bridge`, `client`: a bridge, and a session with it
 //! - `subscriber`, `walker`, `table_client`, `producer`: clients; `history`: what one has read, held against the log
 //! - `world`: what they share
@@ -16,6 +16,7 @@
 mod bridge;
 mod client;
 mod history;
+mod jetstream;
 mod kafka;
 mod network;
 mod producer;
@@ -33,6 +34,8 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::thread;
 use std::time::Duration;
+
+use sluicegate_backend::System;
 
 /// The length of a schedule, and whether its events are kept.
 #[derive(Debug, Clone, Copy)]
@@ -134,6 +137,7 @@ fn run_here(seed: u64, options: Options) -> Outcome {
     NOTICE_PANICS.call_once(notice_panics);
     fastrand::seed(seed);
     let mut random = fastrand::Rng::with_seed(seed);
+    let system = if seed % 4 == 3 { System::Nats } else { System::Kafka };
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let panics = Panics::default();
     PANICS.set(Some(panics.clone()));
@@ -143,7 +147,7 @@ fn run_here(seed: u64, options: Options) -> Outcome {
     #[cfg(tokio_unstable)]
     runtime.rng_seed(tokio::runtime::RngSeed::from_bytes(&seed.to_le_bytes()));
     #[expect(clippy::expect_used, reason = "without a runtime there is no simulation")]
-    let world = runtime.build().expect("a runtime").block_on(schedule::run(&mut random, options));
+    let world = runtime.build().expect("a runtime").block_on(schedule::run(&mut random, system, options));
     let mut outcome = world.end();
     outcome.problems.append(&mut panics.lock().unwrap_or_else(PoisonError::into_inner));
     outcome

@@ -52,7 +52,7 @@ impl Faults {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
     }
 
-    fn state(&self) -> FaultState {
+    pub(crate) fn state(&self) -> FaultState {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -60,11 +60,12 @@ impl Faults {
         draw(&mut self.random.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn one_of(&self, many: u32) -> bool {
+    /// Whether it is the turn of one of so many; never if that is 0.
+    pub(crate) fn one_of(&self, many: u32) -> bool {
         many > 0 && self.draw(|random| random.u32(..many) == 0)
     }
 
-    async fn delay(&self) {
+    pub(crate) async fn delay(&self) {
         let micros = u64::try_from(self.state().delay.as_micros()).unwrap_or(u64::MAX);
         sleep(Duration::from_micros(self.draw(|random| random.u64(..=micros)))).await;
     }

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::Writes;
 use crate::client::{Client, Cut, describe};
 use crate::kafka::State;
+use crate::schedule::key;
 use crate::world::World;
 
 /// A producer. Each record has a value of its own.
@@ -164,6 +165,7 @@ impl Producer {
             ProduceRecord {
                 topic,
                 partition: Some(partition),
+                key: world.is_nats().then(|| key(&self.topic, 0, true)),
                 value: Some(value),
                 ..ProduceRecord::default()
             }

@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use sluicegate_backend::System;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use crate::Options;
 use crate::bridge::{Bridge, Settings};
+use crate::jetstream::{FIRST_STREAM, JetStream};
 use crate::kafka::Kafka;
 use crate::network::{FaultState, Faults};
 use crate::producer::Producer;
@@ -33,8 +35,8 @@ struct Schedule {
 }
 
 /// Performs a schedule to its end.
-pub(crate) async fn run(random: &mut fastrand::Rng, options: Options) -> Arc<World> {
-    let mut schedule = Schedule::begin(random, options);
+pub(crate) async fn run(random: &mut fastrand::Rng, system: System, options: Options) -> Arc<World> {
+    let mut schedule = Schedule::begin(random, system, options);
     for step in 0..schedule.random.usize(10..options.steps) {
         sleep(Duration::from_micros(schedule.random.u64(..400_000))).await;
         schedule.step(step);
@@ -46,11 +48,13 @@ pub(crate) async fn run(random: &mut fastrand::Rng, options: Options) -> Arc<Wor
 }
 
 impl Schedule {
-    fn begin(random: &mut fastrand::Rng, options: Options) -> Self {
+    fn begin(random: &mut fastrand::Rng, system: System, options: Options) -> Self {
         let mut random = random.fork();
-        let kafka = Kafka::new(random.usize(1..4));
+        let is_nats = system == System::Nats;
+        let (first_id, first_offset) = if is_nats { (FIRST_STREAM, 1) } else { (1, 0) };
+        let kafka = Kafka::new(random.usize(1..4), first_id, first_offset);
         let profile = Profile {
-            is_unclean: random.u8(..5) == 0,
+            is_unclean: random.u8(..5) == 0 && !is_nats,
             recreates: random.u8(..5) == 0,
             lags: random.u8(..4) == 0,
         };
@@ -60,11 +64,17 @@ impl Schedule {
         };
         let faults = Faults::new(random.fork());
         let topics: Vec<_> = (0..random.usize(1..4)).map(|number| format!("topic-{number}")).collect();
-        topics.iter().for_each(|topic| kafka.create(topic, random.usize(1..4)));
-        let world = World::new(kafka, faults, settings, profile, options.keeps_trace);
-        world.event(|| format!("{profile:?} {settings:?} {topics:?}"));
+        let most = if is_nats { 1 } else { 3 };
+        topics.iter().for_each(|topic| kafka.create(topic, random.usize(1..=most)));
+        let jetstream = is_nats.then(|| JetStream::new(&kafka, &faults, random.fork()));
+        let world = World::new(kafka, jetstream, faults, settings, profile, options.keeps_trace);
+        world.event(|| format!("{system:?} {profile:?} {settings:?} {topics:?}"));
+        if is_nats && random.u8(..LONG) == 0 {
+            fill(&world, &topics[0]);
+        }
         for _ in 0..random.usize(1..3) {
-            world.bridges().push(Bridge::start(&world.kafka, &world.faults, settings));
+            let bridge = Bridge::start(&world);
+            world.bridges().push(bridge);
         }
         let mut clients = JoinSet::new();
         let subscribers: Vec<_> = (0..random.usize(1..5))
@@ -127,6 +137,7 @@ impl Schedule {
         self.world.event(|| format!("step {step}: {choice}"));
         match choice {
             0..45 => (0..self.random.usize(1..4)).for_each(|_| self.append(None)),
+            45..60 if self.world.is_nats() => self.append(None),
             45..53 => {
                 let producer = self.random.i64(100..103);
                 self.append(Some(producer));
@@ -150,12 +161,13 @@ impl Schedule {
                 self.subscribers[number].pause(Duration::from_millis(self.random.u64(..20_000)));
             }
             92..94 => self.restart_bridge(),
-            94 => {
+            94 if !self.world.is_nats() => {
                 let topic = self.topic();
                 self.world.kafka.change(|kafka| kafka.grow(&topic));
             }
             95 if self.world.profile.recreates => {
-                let (topic, partitions) = (self.topic(), self.random.usize(1..4));
+                let most = if self.world.is_nats() { 1 } else { 3 };
+                let (topic, partitions) = (self.topic(), self.random.usize(1..=most));
                 self.world.kafka.create(&topic, partitions);
             }
             96 => self.throttle(),
@@ -167,19 +179,25 @@ impl Schedule {
     fn append(&mut self, producer: Option<i64>) {
         let (topic, partition) = self.place();
         let records = self.random.usize(1..6);
+        let is_nats = self.world.is_nats();
         let entries = (0..records)
             .map(|_| {
                 self.records += 1;
-                let key = self.random.bool().then(|| Bytes::from(format!("key-{}", self.random.u8(..5))));
+                let has_key = is_nats || self.random.bool();
+                let key = has_key.then(|| key(&topic, self.random.u8(..5), is_nats));
                 let longest = if self.random.u8(..60) == 0 { 20_000 } else { 40 };
                 let value = format!("{}{}", self.records, " ".repeat(self.random.usize(..longest)));
-                let is_removal = key.is_some() && self.random.u8(..6) == 0;
+                let is_removal = !is_nats && key.is_some() && self.random.u8(..6) == 0;
                 (key, (!is_removal).then(|| Bytes::from(value)))
             })
             .collect();
         let end = self.world.kafka.change(|kafka| {
             let log = kafka.log(&topic, partition)?;
             log.append(producer, entries);
+            if is_nats {
+                // Its leader has a message when most servers have it.
+                log.commit(log.end);
+            }
             Some((log.epoch, log.end))
         });
         self.replicate(topic, partition, end);
@@ -271,20 +289,26 @@ impl Schedule {
 
     fn delete(&mut self) {
         let (topic, partition) = self.place();
-        let share = self.random.i64(1..20);
+        let (share, is_nats) = (self.random.i64(1..20), self.world.is_nats());
         self.world.kafka.change(|kafka| {
             if let Some(log) = kafka.log(&topic, partition) {
                 log.delete_before(log.start + share);
+                if is_nats {
+                    log.delete_before(log.first());
+                }
             }
         });
     }
 
     fn compact(&mut self) {
         let (topic, partition) = self.place();
-        let share = self.random.i64(0..10);
+        let (share, is_nats) = (self.random.i64(0..10), self.world.is_nats());
         self.world.kafka.change(|kafka| {
             if let Some(log) = kafka.log(&topic, partition) {
                 log.compact(log.committed - share);
+                if is_nats {
+                    log.delete_before(log.first());
+                }
             }
         });
     }
@@ -302,7 +326,7 @@ impl Schedule {
         let world = Arc::clone(&self.world);
         let mut bridges = world.bridges();
         let number = self.random.usize(..bridges.len());
-        let bridge = Bridge::start(&world.kafka, &world.faults, world.settings);
+        let bridge = Bridge::start(&world);
         let Bridge { due, killed, .. } = std::mem::replace(&mut bridges[number], bridge);
         if self.random.bool() {
             killed.cancel();
@@ -327,12 +351,16 @@ impl Schedule {
                 (broker.is_up, broker.hangs_until, broker.lag) = (true, None, Duration::ZERO);
                 broker.throttles = None;
             }
-            for log in kafka.topics.values_mut().flat_map(|topic| &mut topic.partitions) {
-                let log = &mut log.log;
+            let is_nats = self.world.is_nats();
+            let logs = kafka.topics.iter_mut().flat_map(|(name, topic)| {
+                topic.partitions.iter_mut().map(move |partition| (name, &mut partition.log))
+            });
+            for (topic, log) in logs {
                 while let Some(producer) = log.open.keys().next().copied() {
                     log.end_transaction(producer, true);
                 }
-                log.append(None, vec![(None, Some(Bytes::from_static(b"last")))]);
+                let key = is_nats.then(|| key(topic, 0, true));
+                log.append(None, vec![(key, Some(Bytes::from_static(b"last")))]);
                 log.commit(log.end);
             }
         });
@@ -397,5 +425,25 @@ impl Schedule {
     }
 }
 
+/// Writes so many messages that bridges read ahead of those who walk through the stream.
+fn fill(world: &World, topic: &str) {
+    world.kafka.change(|kafka| {
+        let Some(log) = kafka.log(topic, 0) else { return };
+        for number in 0..FILLED {
+            let value = Bytes::from(format!("filled-{number}"));
+            log.append(None, vec![(Some(key(topic, 0, true)), Some(value))]);
+        }
+        log.commit(log.end);
+    });
+}
+
+/// The key of a record: the subject of a message on NATS.
+pub(crate) fn key(topic: &str, number: u8, is_nats: bool) -> Bytes {
+    Bytes::from(if is_nats { format!("{topic}.key-{number}") } else { format!("key-{number}") })
+}
+
+/// One of so many clusters of NATS has a long stream, of at least so many messages.
+const LONG: u8 = 40;
+const FILLED: usize = 6_500;
 /// The time in which clients must have everything once nothing fails any more.
 const RECOVERY: Duration = Duration::from_secs(60);

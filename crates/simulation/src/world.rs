@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use crate::bridge::{Bridge, Settings};
 use crate::client::Client;
+use crate::jetstream::JetStream;
 use crate::kafka::Kafka;
 use crate::network::Faults;
 use crate::{Outcome, Writes};
@@ -15,6 +16,8 @@ use crate::{Outcome, Writes};
 /// The cluster, the bridges and what was found.
 pub(crate) struct World {
     pub(crate) kafka: Kafka,
+    /// The servers before its logs, if it is a NATS cluster.
+    pub(crate) jetstream: Option<JetStream>,
     pub(crate) faults: Arc<Faults>,
     pub(crate) settings: Settings,
     pub(crate) profile: Profile,
@@ -50,6 +53,7 @@ struct Found {
 impl World {
     pub(crate) fn new(
         kafka: Kafka,
+        jetstream: Option<JetStream>,
         faults: Arc<Faults>,
         settings: Settings,
         profile: Profile,
@@ -59,6 +63,7 @@ impl World {
         let (bridges, start) = (Mutex::default(), Instant::now());
         Arc::new(Self {
             kafka,
+            jetstream,
             faults,
             settings,
             profile,
@@ -67,6 +72,10 @@ impl World {
             found,
             start,
         })
+    }
+
+    pub(crate) fn is_nats(&self) -> bool {
+        self.jetstream.is_some()
     }
 
     fn found(&self) -> MutexGuard<'_, Found> {
@@ -89,7 +98,8 @@ impl World {
     /// A session with a bridge that `random` chooses; `None` if there is none.
     pub(crate) fn connect(&self, random: &mut fastrand::Rng) -> Option<Client> {
         let bridges = self.bridges();
-        bridges.get(random.usize(..bridges.len().max(1))).map(|bridge| Client::new(bridge.connect()))
+        let bridge = bridges.get(random.usize(..bridges.len().max(1)));
+        bridge.map(|bridge| Client::new(bridge.connect(), self.is_nats()))
     }
 
     /// A promise was broken.

@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 /// A log. Offsets before `committed` are on all in-sync replicas, and consumers can read them.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
+    /// Where it began: 0, or 1 on NATS, where 0 stands for the first message that is there.
+    pub(crate) base: i64,
     pub(crate) start: i64,
     pub(crate) end: i64,
     /// Kafka's high watermark.
@@ -68,6 +71,7 @@ pub(crate) struct Aborted {
 #[derive(Debug, Clone)]
 pub(crate) struct Written {
     pub(crate) record: Record,
+    pub(crate) at: Instant,
     pub(crate) outcome: Outcome,
     pub(crate) is_compacted: bool,
     /// Whether an election has lost the end of its transaction.
@@ -95,6 +99,7 @@ impl Log {
                 (self.epoch, self.end),
                 Written {
                     record: record.clone(),
+                    at: Instant::now(),
                     outcome,
                     is_compacted: false,
                     is_reopened: false,
@@ -273,6 +278,15 @@ impl Log {
     pub(crate) fn commit(&mut self, end: i64) {
         self.committed = self.committed.max(end.min(self.end));
         self.visible.insert(self.epoch, self.committed);
+    }
+
+    /// The offset of its first record, which is where a stream of NATS begins, or of the next one.
+    pub(crate) fn first(&self) -> i64 {
+        let records = self.batches.values().filter_map(|batch| match &batch.content {
+            Content::Records(records) => records.iter().find(|record| record.offset >= self.start),
+            Content::Marker { .. } => None,
+        });
+        records.map(|record| record.offset).next().unwrap_or(self.end)
     }
 
     /// Whether a record at this offset was compacted away.

@@ -370,6 +370,6 @@ const RETRY: Duration = Duration::from_millis(20);
 /// Records of a batch at most.
 const BATCH: usize = 8;
 /// So small that writers find it full.
-const QUEUE_RECORDS: usize = 40;
-const QUEUE_BYTES: usize = 64 * 1024;
+pub(crate) const QUEUE_RECORDS: usize = 40;
+pub(crate) const QUEUE_BYTES: usize = 64 * 1024;
 const OVERHEAD: Overhead = Overhead { record: 384, header: 64 };

@@ -18,7 +18,7 @@ pub(super) async fn answer(kafka: &Kafka, broker: usize, request: &FetchRequest)
     let wait = u64::try_from(request.max_wait_ms).unwrap_or(0);
     let until = Instant::now() + Duration::from_millis(wait);
     loop {
-        let changed = kafka.0.changed.notified();
+        let changed = kafka.changed();
         let (response, is_empty) = attempt(&kafka.state(), broker, request);
         if !is_empty || timeout_at(until, changed).await.is_err() {
             return response;

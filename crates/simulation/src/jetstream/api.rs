@@ -1,0 +1,206 @@
+//! Requests of JetStream's API, answered by a stream's leader; direct gets by any server.
+
+use std::sync::Arc;
+
+use async_nats::{Message, Subject};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use tokio::time::Instant;
+
+use super::wire::Link;
+use super::{JetStream, messages, messages_from};
+use crate::kafka::log::{Record, Written};
+use crate::kafka::{State, Topic};
+
+/// Asks for one message.
+#[derive(Deserialize)]
+struct MessageRequest {
+    seq: Option<i64>,
+    last_by_subj: Option<String>,
+    next_by_subj: Option<String>,
+    start_time: Option<String>,
+}
+
+/// Asks for many.
+#[derive(Deserialize)]
+struct BatchRequest {
+    seq: i64,
+    batch: usize,
+    max_bytes: usize,
+}
+
+#[derive(Deserialize)]
+struct CreateRequest {
+    config: ConsumerConfig,
+}
+
+#[derive(Deserialize)]
+struct ConsumerConfig {
+    opt_start_seq: i64,
+}
+
+impl JetStream {
+    /// Answers a request, unless the stream has no leader.
+    pub(super) async fn answer(&self, link: &Arc<Link>, call: &str, request: &[u8], reply: &Subject) {
+        if let Some(place) = call.strip_prefix("CONSUMER.MSG.NEXT.") {
+            let name = place.split_once('.').map_or("", |(_, name)| name);
+            return match serde_json::from_slice(request) {
+                Ok(request) => self.deliver_next(link, name, &request, reply).await,
+                Err(_) => link.deliver(messages::status(reply, 400, "Bad Request")),
+            };
+        }
+        for message in self.answers(call, request, reply) {
+            link.deliver(message);
+        }
+    }
+
+    fn answers(&self, call: &str, request: &[u8], reply: &str) -> Vec<Message> {
+        let state = &*self.0.logs.state();
+        let json = |answer: Option<Value>| answer.map(|answer| messages::json(reply, &answer));
+        if call == "INFO" {
+            return Vec::from_iter(json(Some(json!({}))));
+        }
+        if call == "STREAM.NAMES" {
+            let streams: Vec<_> = state.topics.keys().collect();
+            return Vec::from_iter(json(Some(json!({"total": streams.len(), "streams": streams}))));
+        }
+        if let Some(stream) = call.strip_prefix("DIRECT.GET.") {
+            return self.direct(state, stream, request, reply).unwrap_or_default();
+        }
+        let place = call.strip_prefix("STREAM.INFO.").or(call.strip_prefix("STREAM.MSG.GET."));
+        let place = place.or(call.strip_prefix("CONSUMER.CREATE."));
+        let (stream, consumer) = place.map_or(("", ""), |place| place.split_once('.').unwrap_or((place, "")));
+        let Some(topic) = state.topics.get(stream).filter(|_| self.has_leader(state, stream)) else {
+            return match self.draw(fastrand::Rng::bool) {
+                true => vec![messages::no_responders(reply)],
+                false => Vec::new(),
+            };
+        };
+        Vec::from_iter(json(if call.starts_with("STREAM.INFO.") {
+            self.info(stream, topic)
+        } else if call.starts_with("STREAM.MSG.GET.") {
+            serde_json::from_slice(request).ok().and_then(|request| self.message(topic, &request))
+        } else {
+            serde_json::from_slice(request).ok().map(|CreateRequest { config }| {
+                match self.create_consumer(state, stream, consumer, config.opt_start_seq) {
+                    true => json!({}),
+                    false => error(400, 10026, "maximum consumers limit reached"),
+                }
+            })
+        }))
+    }
+
+    fn info(&self, stream: &str, topic: &Topic) -> Option<Value> {
+        let log = &topic.partitions[0].log;
+        let first = log.first();
+        let messages = log.committed - first;
+        // A part of the streams has no direct gets, or consumers that decide what is kept.
+        let retention = if topic.id % 5 == 4 { "interest" } else { "limits" };
+        Some(json!({
+            "created": rfc3339(topic.id)?,
+            "config": {
+                "allow_direct": !topic.id.is_multiple_of(4),
+                "retention": retention,
+                "subjects": [format!("{stream}.>")],
+            },
+            "state": {
+                // As if none were deleted between the first and the last.
+                "messages": messages,
+                "bytes": messages * SIZE,
+                "first_seq": first,
+                "last_seq": log.committed - 1,
+            },
+        }))
+    }
+
+    fn message(&self, topic: &Topic, request: &MessageRequest) -> Option<Value> {
+        let log = &topic.partitions[0].log;
+        let from = request.seq.unwrap_or(log.start);
+        let since = request.start_time.as_deref().map_or(Some(0), nanoseconds)?;
+        let time =
+            |epoch: i32, record: &Record| Some(self.since_1970(log.written.get(&(epoch, record.offset))?.at));
+        let mut found = messages_from(log, from)
+            .filter(|(batch, record)| time(batch.epoch, record).is_some_and(|time| time >= since));
+        let found = match request {
+            MessageRequest { last_by_subj: Some(_), .. } => found.last(),
+            MessageRequest { next_by_subj: Some(_), .. } => found.next(),
+            _ => found.next().filter(|(_, record)| record.offset == from),
+        };
+        let Some((batch, record)) = found else { return Some(error(404, 10037, "no message found")) };
+        Some(json!({"message": {
+            "subject": subject(record),
+            "seq": record.offset,
+            "data": STANDARD.encode(record.value.as_deref().unwrap_or_default()),
+            "time": rfc3339(time(batch.epoch, record)?)?,
+        }}))
+    }
+
+    /// Messages of any server. It can be late, and have a stream that was deleted.
+    fn direct(&self, state: &State, stream: &str, request: &[u8], reply: &str) -> Option<Vec<Message>> {
+        let request: BatchRequest = serde_json::from_slice(request).ok()?;
+        let server = &state.brokers[self.draw(|random| random.usize(..state.brokers.len()))];
+        if !server.is_up || server.hangs_until.is_some_and(|until| Instant::now() < until) {
+            return Some(Vec::from_iter(
+                self.draw(fastrand::Rng::bool).then(|| messages::no_responders(reply)),
+            ));
+        }
+        let current = state.topics.get(stream)?;
+        let before = state.gone.iter().rev().find(|(name, _)| name == stream).map(|(_, topic)| topic);
+        let is_late = current.partitions[0].age() < server.lag;
+        let topic = if is_late { before.unwrap_or(current) } else { current };
+        let log = &topic.partitions[0].log;
+        let has = |written: &Written| written.at.elapsed() >= server.lag;
+        let all = messages_from(log, request.seq).filter_map(|(batch, record)| {
+            let written = log.written.get(&(batch.epoch, record.offset))?;
+            has(written).then_some((record, written))
+        });
+        let all: Vec<_> = all.collect();
+        if all.is_empty() {
+            return Some(vec![messages::status(reply, 404, "Message Not Found")]);
+        }
+        let (mut answer, mut bytes, mut last) = (Vec::new(), 0, 0);
+        for ((record, written), pending) in all.iter().zip((0..all.len()).rev()).take(request.batch) {
+            let payload = record.value.clone().unwrap_or_default();
+            bytes += payload.len();
+            if bytes > request.max_bytes && !answer.is_empty() {
+                break;
+            }
+            let headers = messages::headers([
+                ("Nats-Stream", stream.to_owned()),
+                ("Nats-Subject", subject(record)),
+                ("Nats-Sequence", record.offset.to_string()),
+                ("Nats-Time-Stamp", rfc3339(self.since_1970(written.at))?),
+                ("Nats-Num-Pending", pending.to_string()),
+                ("Nats-Last-Sequence", last.to_string()),
+            ]);
+            answer.push(Message { headers: Some(headers), payload, ..messages::empty(reply) });
+            last = record.offset;
+        }
+        answer.push(messages::status(reply, 204, "EOB"));
+        Some(answer)
+    }
+}
+
+/// The size of a message, about.
+const SIZE: i64 = 50;
+
+fn subject(record: &Record) -> String {
+    String::from_utf8_lossy(record.key.as_deref().unwrap_or_default()).into_owned()
+}
+
+fn error(code: u16, err_code: u16, description: &str) -> Value {
+    json!({"error": {"code": code, "err_code": err_code, "description": description}})
+}
+
+fn rfc3339(nanoseconds: u128) -> Option<String> {
+    let time = OffsetDateTime::from_unix_timestamp_nanos(i128::try_from(nanoseconds).ok()?).ok()?;
+    time.format(&Rfc3339).ok()
+}
+
+fn nanoseconds(time: &str) -> Option<u128> {
+    u128::try_from(OffsetDateTime::parse(time, &Rfc3339).ok()?.unix_timestamp_nanos()).ok()
+}
