@@ -233,8 +233,8 @@ impl Source {
         }
     }
 
-    /// Finds offsets. Partitions that have just been created can be without a leader: they are asked for again `until`
-    /// then.
+    /// Finds offsets of partitions that were there a moment ago. Those that have just been created can be without a
+    /// leader: they are asked for again `until` then.
     async fn list(
         &self,
         (cluster, client): (&Cluster, fair_share::ClientKey),
@@ -254,6 +254,10 @@ impl Source {
                     Ok(listed) => found.push((asked.0, listed.offset)),
                     Err(error) if error.fault == Fault::Transient && Instant::now() < until => {
                         again.push(asked)
+                    }
+                    // The client did not name it: the topic was created again with fewer.
+                    Err(error) if error.fault == Fault::NotFound && self.is_whole() => {
+                        return Err(CommandError { fault: Fault::Transient, ..error });
                     }
                     Err(error) => return Err(error),
                 }

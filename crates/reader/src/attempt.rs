@@ -3,13 +3,11 @@
 use std::time::Duration;
 
 use kafka_protocol::error::ResponseError;
-use kafka_protocol::protocol::StrBytes;
 use tokio::time::Instant;
 
 use crate::address::Address;
 use crate::api::TopicId;
 use crate::backoff::{Backoff, Jitter};
-use crate::config::Config;
 use crate::connection_error::ConnectionError;
 use crate::error_code::ErrorCode;
 use crate::metadata_cache::{Leader, ReadReplica, broker_error};
@@ -119,16 +117,6 @@ pub(crate) enum Role {
     Replica,
 }
 
-impl Role {
-    /// The rack to send to a broker in this role, with which the leader can name a preferred replica.
-    pub(crate) fn rack(self, config: &Config) -> Option<StrBytes> {
-        match self {
-            Self::Leader | Self::Replica => Some(config.rack.clone()),
-            Self::LeaderOnly => None,
-        }
-    }
-}
-
 impl<'a> Attempt<'a> {
     /// A call to the leader alone.
     pub(crate) fn at_leader(target: TopicPartition<'a>, deadline: Instant, jitter: Jitter) -> Self {
@@ -176,6 +164,10 @@ impl<'a> Attempt<'a> {
             }
             Outcome::Failed(call, cause) => Step::GiveUp(unanswered(&call, cause)),
             Outcome::Reply(_, Ok(Reply::Success(answer))) => Step::Done(answer),
+            // The next one is asked without the possibility.
+            Outcome::Reply(call, Ok(Reply::Redirect(_))) if call.role == Role::LeaderOnly => {
+                self.find_leader()
+            }
             Outcome::Reply(_, Ok(Reply::Redirect(node))) => {
                 self.redirects_left = self.redirects_left.saturating_sub(1);
                 Step::Prefer(Some(node))

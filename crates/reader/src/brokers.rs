@@ -1,9 +1,11 @@
 //! The brokers of a cluster and its metadata, which one caller requests on behalf of all.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use kafka_protocol::protocol::StrBytes;
 use parking_lot::Mutex;
 use sluicegate_fair_share::ClientKey;
 use tokio::task::JoinSet;
@@ -11,6 +13,7 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::address::Address;
 use crate::api::{MetadataAnswer, MetadataRequest, TopicAnswer};
+use crate::attempt::Role;
 use crate::batches::Batches;
 use crate::broker::Broker;
 use crate::broker_failures::BrokerFailures;
@@ -35,6 +38,8 @@ pub(crate) struct Brokers {
     this: Weak<Self>,
     /// When the last request was answered.
     refreshed: Mutex<Option<Instant>>,
+    /// Whether leaders redirect readers without a rack, as Kafka's own selector of replicas does not.
+    redirects_all: AtomicBool,
     /// Locked during a request for all topics: its response can be large and must not delay other requests.
     listing: tokio::sync::Mutex<Listing>,
 }
@@ -76,6 +81,7 @@ impl Brokers {
             lookups: Batches::new(MAX_LOOKUPS, |_, _| false),
             this: this.clone(),
             refreshed: Mutex::default(),
+            redirects_all: AtomicBool::default(),
             listing: tokio::sync::Mutex::default(),
         })
     }
@@ -239,6 +245,24 @@ impl Brokers {
         match replica {
             Some(node) => metadata.prefer(target, node, Instant::now()),
             None => metadata.prefer_leader(target, Instant::now()),
+        }
+    }
+
+    /// The rack to send to a broker in this role, with which the leader can name a preferred replica. `None` if it must
+    /// not: the request has no id of its topic then.
+    pub(crate) fn rack(&self, role: Role) -> Option<StrBytes> {
+        match role {
+            Role::Leader | Role::Replica => Some(self.config.rack.clone()),
+            Role::LeaderOnly if self.redirects_all.load(Ordering::Relaxed) => None,
+            Role::LeaderOnly => Some(StrBytes::default()),
+        }
+    }
+
+    /// A leader that was asked in this role has named a preferred replica.
+    pub(crate) fn redirected(&self, target: TopicPartition<'_>, role: Role, node: i32) {
+        match role {
+            Role::LeaderOnly => self.redirects_all.store(true, Ordering::Relaxed),
+            Role::Leader | Role::Replica => self.prefer(target, Some(node)),
         }
     }
 

@@ -7,7 +7,7 @@ use sluicegate_shared_log::{ClusterLogs, Fetched};
 use tokio::time::Instant;
 
 use crate::api::{FetchAnswer, FetchPartition, FetchRequest};
-use crate::attempt::{Attempt, Call};
+use crate::attempt::{Attempt, Call, Reply, Role};
 use crate::backoff::jitter;
 use crate::brokers::Brokers;
 use crate::connection_error::ConnectionError;
@@ -79,7 +79,7 @@ async fn call(
             max_bytes,
         };
         let Call { role, leader_epoch, topic_id, .. } = recipient.call;
-        let rack = role.rack(brokers.config());
+        let rack = brokers.rack(role);
         let request = FetchRequest { partitions: vec![partition], max_bytes, max_wait: 0, committed, rack };
         let answered =
             recipient.broker.fetch_in_turn(holder, deadline, || recipient.send(&request)).await?.pop();
@@ -91,7 +91,11 @@ async fn call(
             });
         };
         let version = LogVersion { topic_id, leader_epoch };
-        Ok(reply(answer, role, from.offset).map(|answer| (answer, version, place)))
+        let reply = reply(answer, role, from.offset);
+        if let (Role::LeaderOnly, Reply::Redirect(node)) = (role, &reply) {
+            brokers.redirected(target, role, *node);
+        }
+        Ok(reply.map(|answer| (answer, version, place)))
     };
     let answered =
         leader_call(brokers, holder.source, Attempt::at_nearest(target, deadline, jitter), send).await;

@@ -275,7 +275,9 @@ impl<'a> FetchPlan<'a> {
 pub(crate) fn reply(answer: FetchAnswer, role: Role, offset: i64) -> Reply<FetchAnswer> {
     match (answer.error, answer.preferred_read_replica, role) {
         (Some(code), _, _) => Reply::Error(code),
-        (None, Some(node), Role::Leader) if answer.records.is_empty() => Reply::Redirect(node),
+        (None, Some(node), Role::Leader | Role::LeaderOnly) if answer.records.is_empty() => {
+            Reply::Redirect(node)
+        }
         // The leader has shown this offset to the reader: the replica's log end is not the partition's.
         (None, _, Role::Replica) if answer.high_watermark < offset && answer.records.is_empty() => {
             Reply::Behind

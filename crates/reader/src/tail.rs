@@ -225,7 +225,7 @@ impl Tails {
             max_bytes,
             max_wait: i32::try_from(request.wait.as_millis()).unwrap_or(i32::MAX),
             committed: key.committed,
-            rack: key.role.rack(self.brokers.config()),
+            rack: self.brokers.rack(key.role),
         }
     }
 
@@ -299,7 +299,7 @@ impl Tails {
             && answer.records.is_empty()
             && let Ok(target) = TopicPartition::parse(&log.topic, log.partition)
         {
-            self.brokers.prefer(target, Some(node));
+            self.brokers.redirected(target, role, node);
             return Some(Event::Read);
         }
         let ends = answer.ends();

@@ -341,7 +341,7 @@ fn reply_depends_on_the_role() {
         (60, None, b"x", "success", "success", "success"),
         (51, None, b"", "success", "success", "success"),
         (50, None, b"", "success", "success", "behind"),
-        (60, Some(2), b"", "redirect", "success", "success"),
+        (60, Some(2), b"", "redirect", "redirect", "success"),
         (60, Some(2), b"x", "success", "success", "success"),
     ]
         as [(i64, Option<i32>, &[u8], _, _, _); 5]
