@@ -127,10 +127,13 @@ impl ReadThrough {
         let is_ahead = ahead.is_some();
         let (batch, stream) = match ahead {
             Some((messages, stream)) => (Ok(Some(messages)), stream),
-            None => tokio::join!(self.batch(name, known, offset, max_bytes), self.streams.ask(name)),
+            None => {
+                let batch = self.batch(name, known, offset, max_bytes).await;
+                (batch, self.streams.ask(name).await)
+            }
         };
         let stream = stream?;
-        // The leader was asked with or after the batch, so these are messages of this stream. A walk has one stream.
+        // The leader was asked after the batch was read, so these are messages of this stream. A walk has one stream.
         if stream.id != known.id {
             return Err(ReadError::Recreated);
         }

@@ -62,6 +62,10 @@ impl Tails {
         let Ok(stream) = self.stream(name).await else { return sleep(PAUSE).await };
         let _counted = self.shared.logs.waiter();
         let mut progress = self.join(stream);
+        if progress.borrow().next < offset {
+            // Another stream of this name, which a read tells; or the caller has read at a server that is ahead.
+            return sleep(PAUSE).await;
+        }
         let told = progress.wait_for(|progress| progress.is_over || progress.next > offset).await;
         let is_over = told.map_or(true, |progress| progress.is_over);
         if is_over {

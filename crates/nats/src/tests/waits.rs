@@ -55,6 +55,15 @@ async fn wait_is_over_with_a_proof() {
 }
 
 #[tokio::test]
+async fn wait_beyond_the_end_is_over_soon() {
+    let case = Case::start().await;
+    case.stream("S", 3).await;
+    // As after the end of a stream that was created again.
+    let beyond = case.nats.wait_for_records(log("S"), 9, false, None);
+    assert_eq!(timeout(Duration::from_secs(5), beyond).await, Ok(None));
+}
+
+#[tokio::test]
 async fn wait_gathers_enough_messages() {
     let case = Case::start().await;
     case.stream("S", 0).await;
