@@ -41,6 +41,8 @@ pub(crate) struct Settings {
     /// Of recently read records; 0: none are kept.
     pub(crate) cache_bytes: usize,
     pub(crate) max_read_bytes: usize,
+    /// Whether it reads from followers.
+    pub(crate) has_rack: bool,
 }
 
 impl Bridge {
@@ -113,7 +115,10 @@ fn kafka(
 ) -> Arc<dyn Backend> {
     let brokers = world.kafka.state().brokers.len();
     let servers: Vec<_> = (0..brokers).map(|broker| format!("{}:{PORT}", host(broker))).collect();
-    let properties = BTreeMap::from([("bootstrap.servers".to_owned(), servers.join(","))]);
+    let rack = if world.settings.has_rack { RACK } else { "" };
+    let properties = [("bootstrap.servers", servers.join(",")), ("client.rack", rack.to_owned())];
+    let properties: BTreeMap<_, _> =
+        properties.map(|(key, value)| (key.to_owned(), value)).into_iter().collect();
     #[expect(clippy::expect_used, reason = "the simulation itself is wrong")]
     let mut config = sluicegate_kafka::ClusterConfig::parse(&properties).expect("valid properties");
     let network = SimulatedNetwork::new(world.kafka.clone(), Arc::clone(&world.faults));
@@ -145,6 +150,8 @@ fn nats(
     Arc::new(Nats::new(NAME, &config, logs, metrics.nats(NAME), Some(metrics.writes(NAME))))
 }
 
+/// Of the bridges.
+const RACK: &str = "rack";
 /// Of the cluster.
 const NAME: &str = "simulated";
 /// The bytes that are under way to a client.

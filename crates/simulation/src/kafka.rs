@@ -41,6 +41,8 @@ pub(crate) struct State {
     pub(crate) topics: BTreeMap<String, Topic>,
     /// Topics that were deleted, for those who still read them.
     pub(crate) gone: Vec<(String, Topic)>,
+    /// The time after which followers have a record.
+    pub(crate) follower_lag: Duration,
     next_id: u128,
     /// Of a new log.
     first_offset: i64,
@@ -97,6 +99,7 @@ impl Kafka {
             brokers: (0..brokers).map(broker).collect(),
             topics: BTreeMap::new(),
             gone: Vec::new(),
+            follower_lag: Duration::ZERO,
             next_id: first_id,
             first_offset,
         };
@@ -154,6 +157,13 @@ impl State {
         })
     }
 
+    /// The follower that a leader names to those who read from replicas, if it has what is before an offset.
+    pub(crate) fn follower_of(&self, log: &Log, leader: usize, offset: i64) -> Option<usize> {
+        let number = (leader + 1) % self.brokers.len();
+        let has_it = log.end_before(self.follower_lag / 2) >= offset;
+        (number != leader && has_it && self.brokers.get(number)?.is_up).then_some(number)
+    }
+
     pub(crate) fn log(&mut self, topic: &str, partition: usize) -> Option<&mut Log> {
         Some(&mut self.topics.get_mut(topic)?.partitions.get_mut(partition)?.log)
     }
@@ -166,13 +176,14 @@ impl State {
         }
     }
 
-    /// Makes another broker the leader of a partition, which has the records before `kept` only.
+    /// Makes another broker the leader of a partition, which has the records before `kept` only. It commits them when
+    /// the others follow it.
     pub(crate) fn elect(&mut self, topic: &str, partition: usize, broker: usize, kept: i64) {
         let Some(topic) = self.topics.get_mut(topic) else { return };
         let Some(partition) = topic.partitions.get_mut(partition) else { return };
-        let committed = partition.log.committed;
+        let (committed, durable) = (partition.log.committed, partition.log.durable);
         partition.log.elect(kept);
-        let loses = partition.log.committed < committed;
+        let loses = partition.log.durable < durable;
         if let Some(last) = partition.leaders.last_mut() {
             last.committed = Some(committed);
         }
@@ -181,8 +192,13 @@ impl State {
         }
         let epoch = partition.log.epoch;
         partition.leaders.push(Leader { broker, epoch, since: Instant::now(), committed: None });
-        // The others follow the new leader at once.
-        partition.log.commit(partition.log.end);
+    }
+
+    /// Lets the followers of a partition have what its leader has.
+    pub(crate) fn follow(&mut self, topic: &str, partition: usize) {
+        if let Some(log) = self.log(topic, partition) {
+            log.commit(log.end);
+        }
     }
 
     /// Stops a broker, whose partitions get other leaders without loss of committed records, if others are up.
@@ -201,9 +217,12 @@ impl State {
             .iter()
             .flat_map(|(name, topic)| topic.partitions.iter().enumerate().map(move |place| (name, place)))
             .filter(|(_, (_, partition))| partition.leader().broker == stopped)
-            .map(|(name, (number, partition))| (name.clone(), number, partition.log.committed))
+            .map(|(name, (number, partition))| (name.clone(), number, partition.log.durable))
             .collect();
-        led.into_iter().for_each(|(topic, number, kept)| self.elect(&topic, number, next, kept));
+        for (topic, number, kept) in led {
+            self.elect(&topic, number, next, kept);
+            self.follow(&topic, number);
+        }
     }
 }
 
@@ -211,7 +230,15 @@ impl Partition {
     fn new(broker: usize, first: i64) -> Self {
         let leader = Leader { broker, epoch: 0, since: Instant::now(), committed: None };
         let epochs = BTreeMap::from([(0, first)]);
-        let log = Log { base: first, start: first, end: first, committed: first, epochs, ..Log::default() };
+        let log = Log {
+            base: first,
+            start: first,
+            end: first,
+            committed: first,
+            durable: first,
+            epochs,
+            ..Log::default()
+        };
         Self { log, leaders: vec![leader] }
     }
 

@@ -61,7 +61,9 @@ impl Schedule {
         let settings = Settings {
             cache_bytes: [0, 2_000, 1 << 20][random.usize(..3)],
             max_read_bytes: if random.bool() { 1_000 } else { 256 * 1024 },
+            has_rack: random.u8(..4) == 0,
         };
+        kafka.state().follower_lag = Duration::from_micros(random.u64(..300_000));
         let faults = Faults::new(random.fork());
         let topics: Vec<_> = (0..random.usize(1..4)).map(|number| format!("topic-{number}")).collect();
         let most = if is_nats { 1 } else { 3 };
@@ -205,11 +207,16 @@ impl Schedule {
 
     /// Lets the replicas have what was written, in a while.
     fn replicate(&mut self, topic: String, partition: usize, end: Option<(i32, i64)>) {
+        let delay = Duration::from_micros(self.random.u64(..60_000));
+        self.replicate_after(delay, topic, partition, end);
+    }
+
+    fn replicate_after(&mut self, delay: Duration, topic: String, partition: usize, end: Option<(i32, i64)>) {
         let Some((epoch, end)) = end else { return };
-        let (world, delay) = (Arc::clone(&self.world), self.random.u64(..60_000));
+        let world = Arc::clone(&self.world);
         let id = world.kafka.state().topics.get(&topic).map(|topic| topic.id);
         self.events.spawn(async move {
-            sleep(Duration::from_micros(delay)).await;
+            sleep(delay).await;
             world.kafka.change(|kafka| {
                 let is_it = kafka.topics.get(&topic).map(|topic| topic.id) == id;
                 if let Some(log) = kafka.log(&topic, partition).filter(|log| is_it && log.epoch == epoch) {
@@ -236,6 +243,9 @@ impl Schedule {
         let loses = self.world.profile.is_unclean && self.random.bool();
         let (share, random) = (self.random.i64(0..6), self.random.usize(..3));
         let lag = if self.world.profile.lags { self.random.u64(..3_000) } else { 0 };
+        // The high watermark that the new leader knows can be an earlier one.
+        let (behind, follows) = (self.random.i64(0..5), self.random.u64(..400));
+        let is_behind = self.world.profile.lags && !self.world.is_nats() && self.random.bool();
         self.world.kafka.change(|kafka| {
             let up: Vec<_> = (0..kafka.brokers.len()).filter(|broker| kafka.brokers[*broker].is_up).collect();
             let Some(broker) = up.get(random % up.len().max(1)).copied() else { return };
@@ -246,10 +256,17 @@ impl Schedule {
             self.world.event(|| {
                 format!("{topic}-{partition}: {} {} {} {}", log.start, log.committed, log.end, loses)
             });
-            let kept = if loses { log.committed - share } else { log.committed + share };
+            let kept = if loses { log.committed - share } else { log.durable + share };
             let kept = if loses { kept.max(log.start) } else { kept };
             kafka.elect(&topic, partition, broker, kept);
+            match kafka.log(&topic, partition) {
+                Some(log) if is_behind => log.committed = (log.committed - behind).max(log.start),
+                _ => kafka.follow(&topic, partition),
+            }
         });
+        let end =
+            self.world.kafka.change(|kafka| kafka.log(&topic, partition).map(|log| (log.epoch, log.end)));
+        self.replicate_after(Duration::from_millis(follows), topic, partition, end);
     }
 
     fn stop_broker(&mut self) {

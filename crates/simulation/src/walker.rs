@@ -213,6 +213,7 @@ impl Walker {
                     && next < end
                     && !world.profile.lags
                     && !world.profile.is_unclean
+                    && !world.settings.has_rack
                     && lacks()
                 {
                     let from = position.history.next;

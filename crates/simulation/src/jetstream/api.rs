@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::wire::Link;
 use super::{JetStream, messages, messages_from};
-use crate::kafka::log::{Record, Written};
+use crate::kafka::log::Record;
 use crate::kafka::{State, Topic};
 
 /// Asks for one message.
@@ -121,10 +121,7 @@ impl JetStream {
         let log = &topic.partitions[0].log;
         let from = request.seq.unwrap_or(log.start);
         let since = request.start_time.as_deref().map_or(Some(0), nanoseconds)?;
-        let time =
-            |epoch: i32, record: &Record| Some(self.since_1970(log.written.get(&(epoch, record.offset))?.at));
-        let mut found = messages_from(log, from)
-            .filter(|(batch, record)| time(batch.epoch, record).is_some_and(|time| time >= since));
+        let mut found = messages_from(log, from).filter(|(batch, _)| self.since_1970(batch.at) >= since);
         let found = match request {
             MessageRequest { last_by_subj: Some(_), .. } => found.last(),
             MessageRequest { next_by_subj: Some(_), .. } => found.next(),
@@ -135,7 +132,7 @@ impl JetStream {
             "subject": subject(record),
             "seq": record.offset,
             "data": STANDARD.encode(record.value.as_deref().unwrap_or_default()),
-            "time": rfc3339(time(batch.epoch, record)?)?,
+            "time": rfc3339(self.since_1970(batch.at))?,
         }}))
     }
 
@@ -153,17 +150,13 @@ impl JetStream {
         let is_late = current.partitions[0].age() < server.lag;
         let topic = if is_late { before.unwrap_or(current) } else { current };
         let log = &topic.partitions[0].log;
-        let has = |written: &Written| written.at.elapsed() >= server.lag;
-        let all = messages_from(log, request.seq).filter_map(|(batch, record)| {
-            let written = log.written.get(&(batch.epoch, record.offset))?;
-            has(written).then_some((record, written))
-        });
+        let all = messages_from(log, request.seq).filter(|(batch, _)| batch.at.elapsed() >= server.lag);
         let all: Vec<_> = all.collect();
         if all.is_empty() {
             return Some(vec![messages::status(reply, 404, "Message Not Found")]);
         }
         let (mut answer, mut bytes, mut last) = (Vec::new(), 0, 0);
-        for ((record, written), pending) in all.iter().zip((0..all.len()).rev()).take(request.batch) {
+        for ((batch, record), pending) in all.iter().zip((0..all.len()).rev()).take(request.batch) {
             let payload = record.value.clone().unwrap_or_default();
             bytes += payload.len();
             if bytes > request.max_bytes && !answer.is_empty() {
@@ -173,7 +166,7 @@ impl JetStream {
                 ("Nats-Stream", stream.to_owned()),
                 ("Nats-Subject", subject(record)),
                 ("Nats-Sequence", record.offset.to_string()),
-                ("Nats-Time-Stamp", rfc3339(self.since_1970(written.at))?),
+                ("Nats-Time-Stamp", rfc3339(self.since_1970(batch.at))?),
                 ("Nats-Num-Pending", pending.to_string()),
                 ("Nats-Last-Sequence", last.to_string()),
             ]);

@@ -1,6 +1,7 @@
 //! A partition's log as its leader has it, and all that was ever written there.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::Instant;
@@ -14,6 +15,8 @@ pub(crate) struct Log {
     pub(crate) end: i64,
     /// Kafka's high watermark.
     pub(crate) committed: i64,
+    /// The highest one that the records before it have survived: a new leader can know an earlier one.
+    pub(crate) durable: i64,
     pub(crate) epoch: i32,
     /// By their first offset, without gaps in what they stand for.
     pub(crate) batches: BTreeMap<i64, Batch>,
@@ -37,6 +40,7 @@ pub(crate) struct Batch {
     /// The offset after the last record, which can be compacted away.
     pub(crate) end: i64,
     pub(crate) epoch: i32,
+    pub(crate) at: Instant,
     /// The producer of a transaction.
     pub(crate) producer: Option<i64>,
     pub(crate) content: Content,
@@ -71,7 +75,6 @@ pub(crate) struct Aborted {
 #[derive(Debug, Clone)]
 pub(crate) struct Written {
     pub(crate) record: Record,
-    pub(crate) at: Instant,
     pub(crate) outcome: Outcome,
     pub(crate) is_compacted: bool,
     /// Whether an election has lost the end of its transaction.
@@ -99,7 +102,6 @@ impl Log {
                 (self.epoch, self.end),
                 Written {
                     record: record.clone(),
-                    at: Instant::now(),
                     outcome,
                     is_compacted: false,
                     is_reopened: false,
@@ -112,7 +114,8 @@ impl Log {
         if let Some(producer) = producer {
             self.open.entry(producer).or_insert(base);
         }
-        let batch = Batch { end: self.end, epoch: self.epoch, producer, content: Content::Records(records) };
+        let (epoch, at, content) = (self.epoch, Instant::now(), Content::Records(records));
+        let batch = Batch { end: self.end, epoch, at, producer, content };
         self.batches.insert(base, batch);
     }
 
@@ -129,7 +132,8 @@ impl Log {
             self.aborted.push(Aborted { producer, first, last: self.end });
         }
         let content = Content::Marker { commits };
-        let batch = Batch { end: self.end + 1, epoch: self.epoch, producer: Some(producer), content };
+        let (epoch, at) = (self.epoch, Instant::now());
+        let batch = Batch { end: self.end + 1, epoch, at, producer: Some(producer), content };
         self.batches.insert(self.end, batch);
         self.end += 1;
     }
@@ -137,12 +141,24 @@ impl Log {
     /// Kafka's last stable offset: where the first open transaction begins. A transaction whose end is not on all
     /// replicas yet is open for readers.
     pub(crate) fn stable(&self) -> i64 {
+        self.stable_until(self.committed)
+    }
+
+    /// The same on a replica whose records are committed until `end`.
+    pub(crate) fn stable_until(&self, end: i64) -> i64 {
         let open = self.open.values().copied();
-        let ending = self.batches.range(self.committed..).filter_map(|(_, batch)| match batch.content {
-            Content::Marker { .. } => self.first_of(batch.producer?),
+        let ending = self.batches.range(end..).filter_map(|(_, batch)| match batch.content {
+            Content::Marker { .. } => self.first_of(batch.producer?, end),
             Content::Records(_) => None,
         });
-        open.chain(ending).fold(self.committed, i64::min)
+        open.chain(ending).fold(end, i64::min)
+    }
+
+    /// The end of the records that were written so long ago, and are committed.
+    pub(crate) fn end_before(&self, age: Duration) -> i64 {
+        let is_young = |batch: &Batch| batch.at.elapsed() < age;
+        let young = self.batches.iter().find(|(_, batch)| is_young(batch)).map(|(base, _)| *base);
+        young.map_or(self.committed, |base| base.min(self.committed)).max(self.start)
     }
 
     /// The end of the log for consumers, which leave out open transactions or not.
@@ -150,11 +166,11 @@ impl Log {
         if committed { self.stable() } else { self.committed }
     }
 
-    /// The first offset of the transaction of a producer whose marker is not committed yet.
-    fn first_of(&self, producer: i64) -> Option<i64> {
+    /// The first offset of the transaction of a producer whose marker is not before `committed`.
+    fn first_of(&self, producer: i64, committed: i64) -> Option<i64> {
         let is_its = |batch: &Batch| batch.producer == Some(producer);
         let markers = |batch: &Batch| is_its(batch) && matches!(batch.content, Content::Marker { .. });
-        let last_end = self.batches.range(..self.committed).rev().find(|(_, batch)| markers(batch));
+        let last_end = self.batches.range(..committed).rev().find(|(_, batch)| markers(batch));
         let after = last_end.map_or(self.start, |(base, _)| base + 1);
         self.batches.range(after..).find(|(_, batch)| is_its(batch)).map(|(base, _)| *base)
     }
@@ -179,6 +195,7 @@ impl Log {
         self.open.retain(|_, first| *first < kept);
         self.end = kept;
         self.committed = self.committed.min(kept);
+        self.durable = self.durable.min(kept);
         self.epochs.retain(|_, first| *first < kept);
         self.epochs.insert(self.epoch, kept);
         self.elections.insert(self.epoch, kept);
@@ -277,6 +294,7 @@ impl Log {
     /// All replicas have the records before `end`.
     pub(crate) fn commit(&mut self, end: i64) {
         self.committed = self.committed.max(end.min(self.end));
+        self.durable = self.durable.max(self.committed);
         self.visible.insert(self.epoch, self.committed);
     }
 

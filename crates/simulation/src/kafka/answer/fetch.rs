@@ -11,7 +11,8 @@ use kafka_protocol::messages::fetch_response::{
 use tokio::time::{Instant, timeout_at};
 
 use super::super::{Kafka, State, Topic, batch};
-use super::served::Served;
+use super::node;
+use super::served::{Reader, Served};
 
 /// Answers at once if there are records or an error, else after the request's wait.
 pub(super) async fn answer(kafka: &Kafka, broker: usize, request: &FetchRequest) -> FetchResponse {
@@ -29,6 +30,7 @@ pub(super) async fn answer(kafka: &Kafka, broker: usize, request: &FetchRequest)
 /// The response at the moment, and whether it says nothing new.
 fn attempt(state: &State, broker: usize, request: &FetchRequest) -> (FetchResponse, bool) {
     let mut room = usize::try_from(request.max_bytes).unwrap_or(0);
+    let by = if request.rack_id.is_empty() { Reader::OfLeaders } else { Reader::OfReplicas };
     let (mut is_empty, mut responses) = (true, Vec::new());
     for asked in &request.topics {
         let topic = state.topic(asked.topic.as_str(), asked.topic_id.as_u128());
@@ -36,7 +38,8 @@ fn attempt(state: &State, broker: usize, request: &FetchRequest) -> (FetchRespon
         let topic = topic.filter(|topic| state.topics.values().any(|current| current.id == topic.id));
         let mut partitions = Vec::new();
         for partition in &asked.partitions {
-            let data = one(state, broker, topic, partition, request.isolation_level == 1, room);
+            let committed = request.isolation_level == 1;
+            let data = one(state, broker, topic, partition, by, committed, room);
             let data = data.unwrap_or_else(|code| {
                 let code = if topic.is_none() && !asked.topic_id.is_nil() { UNKNOWN_TOPIC_ID } else { code };
                 PartitionData::default()
@@ -46,7 +49,7 @@ fn attempt(state: &State, broker: usize, request: &FetchRequest) -> (FetchRespon
             });
             let len = data.records.as_ref().map_or(0, |records| records.len());
             room = room.saturating_sub(len);
-            is_empty &= len == 0 && data.error_code == 0;
+            is_empty &= len == 0 && data.error_code == 0 && data.preferred_read_replica == -1;
             partitions.push(data.with_partition_index(partition.partition));
         }
         responses.push(
@@ -64,10 +67,11 @@ fn one(
     broker: usize,
     topic: Option<&Topic>,
     asked: &FetchPartition,
+    by: Reader,
     committed: bool,
     room: usize,
 ) -> Result<PartitionData, i16> {
-    let served = Served::of(state, broker, topic, (asked.partition, asked.current_leader_epoch))?;
+    let served = Served::of(state, broker, topic, (asked.partition, asked.current_leader_epoch), by)?;
     let data = PartitionData::default()
         .with_high_watermark(served.committed)
         .with_last_stable_offset(served.stable)
@@ -76,6 +80,12 @@ fn one(
     let from = asked.fetch_offset;
     if from < served.start || from > served.end {
         return Ok(data.with_error_code(OFFSET_OUT_OF_RANGE));
+    }
+    if by == Reader::OfReplicas
+        && !served.is_follower
+        && let Some(follower) = state.follower_of(served.log, broker, from)
+    {
+        return Ok(data.with_preferred_read_replica(node(follower).into()));
     }
     let end = if committed { served.stable } else { served.committed };
     let room = room.min(usize::try_from(asked.partition_max_bytes).unwrap_or(0));

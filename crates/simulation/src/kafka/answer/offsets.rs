@@ -11,7 +11,7 @@ use kafka_protocol::messages::{ListOffsetsRequest, OffsetForLeaderEpochRequest};
 
 use super::super::State;
 use super::super::batch::TIMESTAMP;
-use super::served::Served;
+use super::served::{Reader, Served};
 
 pub(super) fn list(state: &State, broker: usize, request: &ListOffsetsRequest) -> ListOffsetsResponse {
     let committed = request.isolation_level == 1;
@@ -21,8 +21,11 @@ pub(super) fn list(state: &State, broker: usize, request: &ListOffsetsRequest) -
             let place = (partition.partition_index, partition.current_leader_epoch);
             let answer =
                 ListOffsetsPartitionResponse::default().with_partition_index(partition.partition_index);
-            match Served::of(state, broker, topic, place) {
+            match Served::of(state, broker, topic, place, Reader::OfLeaders) {
                 Err(code) => answer.with_error_code(code),
+                Ok(served) if partition.timestamp == -1 && served.is_new() => {
+                    answer.with_error_code(OFFSET_NOT_AVAILABLE)
+                }
                 Ok(served) => {
                     let (timestamp, offset) = find(&served, partition.timestamp, committed);
                     answer.with_timestamp(timestamp).with_offset(offset)
@@ -57,7 +60,8 @@ pub(super) fn ends_of_epochs(
         let topic = state.topics.get(asked.topic.as_str());
         let partitions = asked.partitions.iter().map(|partition| {
             let answer = EpochEndOffset::default().with_partition(partition.partition);
-            match Served::of(state, broker, topic, (partition.partition, partition.current_leader_epoch)) {
+            let place = (partition.partition, partition.current_leader_epoch);
+            match Served::of(state, broker, topic, place, Reader::OfLeaders) {
                 Err(code) => answer.with_error_code(code),
                 Ok(served) => match served.log.end_of_epoch(partition.leader_epoch) {
                     None => answer.with_leader_epoch(-1).with_end_offset(-1),
@@ -71,3 +75,5 @@ pub(super) fn ends_of_epochs(
     });
     OffsetForLeaderEpochResponse::default().with_topics(topics.collect())
 }
+
+const OFFSET_NOT_AVAILABLE: i16 = 78;

@@ -14,10 +14,20 @@ pub(super) struct Served<'a> {
     pub(super) start: i64,
     /// The log's end on this broker.
     pub(super) end: i64,
+    /// Whether the broker is a follower.
+    pub(super) is_follower: bool,
+}
+
+/// Who reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reader {
+    OfLeaders,
+    /// Followers answer it, too.
+    OfReplicas,
 }
 
 impl<'a> Served<'a> {
-    /// A partition, for a client that knows the leader of this epoch; −1: it knows none.
+    /// A partition, for a reader that knows the leader of this epoch; −1: it knows none.
     ///
     /// # Errors
     /// Kafka's error code.
@@ -26,6 +36,7 @@ impl<'a> Served<'a> {
         broker: usize,
         topic: Option<&'a Topic>,
         (partition, epoch): (i32, i32),
+        by: Reader,
     ) -> Result<Self, i16> {
         let partitions = topic.map(|topic| &topic.partitions);
         let number = usize::try_from(partition).map_err(|_| UNKNOWN_TOPIC_OR_PARTITION)?;
@@ -33,13 +44,25 @@ impl<'a> Served<'a> {
             partitions.and_then(|partitions| partitions.get(number)).ok_or(UNKNOWN_TOPIC_OR_PARTITION)?;
         let lag = state.brokers.get(broker).map(|broker| broker.lag).unwrap_or_default();
         let leader = partition.leader_known_after(lag);
-        if leader.broker != broker {
-            return Err(NOT_LEADER_OR_FOLLOWER);
-        }
         if epoch >= 0 && epoch != leader.epoch {
             return Err(if epoch < leader.epoch { FENCED_LEADER_EPOCH } else { UNKNOWN_LEADER_EPOCH });
         }
         let log = &partition.log;
+        if leader.broker != broker {
+            if by == Reader::OfLeaders || leader.epoch != log.epoch {
+                return Err(NOT_LEADER_OR_FOLLOWER);
+            }
+            let (committed, end) =
+                (log.end_before(state.follower_lag), log.end_before(state.follower_lag / 2));
+            return Ok(Self {
+                log,
+                start: log.start,
+                committed,
+                stable: log.stable_until(committed),
+                end,
+                is_follower: true,
+            });
+        }
         if leader.epoch == log.epoch {
             return Ok(Self {
                 log,
@@ -47,6 +70,7 @@ impl<'a> Served<'a> {
                 committed: log.committed,
                 stable: log.stable(),
                 end: log.end,
+                is_follower: false,
             });
         }
         // It does not know yet that it is not the leader any more. Nothing is committed there since.
@@ -57,7 +81,15 @@ impl<'a> Served<'a> {
             committed,
             stable: log.stable().min(committed),
             end: committed,
+            is_follower: false,
         })
+    }
+}
+
+impl Served<'_> {
+    /// Whether the leader does not know yet what its followers have of the records before it (KIP-207).
+    pub(super) fn is_new(&self) -> bool {
+        self.log.epochs.get(&self.log.epoch).is_some_and(|first| self.committed < *first)
     }
 }
 
