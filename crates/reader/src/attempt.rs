@@ -164,7 +164,7 @@ impl<'a> Attempt<'a> {
             }
             Outcome::Failed(call, cause) => Step::GiveUp(unanswered(&call, cause)),
             Outcome::Reply(_, Ok(Reply::Success(answer))) => Step::Done(answer),
-            // The next one is asked without the possibility.
+            // The leader is asked again, with a version that has no redirects.
             Outcome::Reply(call, Ok(Reply::Redirect(_))) if call.role == Role::LeaderOnly => {
                 self.find_leader()
             }

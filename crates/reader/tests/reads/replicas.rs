@@ -1,10 +1,10 @@
 //! A leader that redirects to a preferred replica (KIP-392), and replicas that fail.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use kafka_protocol::messages::RequestKind;
+use kafka_protocol::messages::{FetchRequest, RequestKind};
 use sluicegate_fair_share::ClientKey;
 use sluicegate_reader::Reader;
 
@@ -14,6 +14,14 @@ use crate::support::{Fetch, Read as _, at, list_offset, messages};
 
 /// A leader with record `l` at each offset up to 99, and its preferred replica, which does `follow`.
 async fn start(follow: impl Fn(&Asked) -> Step + Send + Sync + 'static) -> (Broker, Broker, Reader) {
+    start_with(follow, |request, _| &request.rack_id[..] == "here").await
+}
+
+/// The same; the leader redirects the fetches that `redirects` says.
+async fn start_with(
+    follow: impl Fn(&Asked) -> Step + Send + Sync + 'static,
+    redirects: impl Fn(&FetchRequest, i16) -> bool + Send + Sync + 'static,
+) -> (Broker, Broker, Reader) {
     let follower = Broker::start(move |asked, address| match asked.kind {
         RequestKind::Fetch(_) => follow(asked),
         RequestKind::ListOffsets(_) => panic!("a follower is not asked for offsets"),
@@ -23,7 +31,7 @@ async fn start(follow: impl Fn(&Asked) -> Step + Send + Sync + 'static) -> (Brok
     let replica = follower.address;
     let leader = Broker::start(move |asked, address| match &asked.kind {
         RequestKind::Metadata(_) => Step::Answer(scripted::metadata(asked, &[address, replica], 0)),
-        RequestKind::Fetch(request) if &request.rack_id[..] == "here" => {
+        RequestKind::Fetch(request) if redirects(request, asked.version) => {
             Step::Answer(scripted::redirect(asked, 2))
         }
         RequestKind::Fetch(_) => record(asked, b'l'),
@@ -137,5 +145,30 @@ async fn unavailable_replica_is_replaced_by_the_leader() {
     drop(follower);
     for offset in 1..5 {
         assert_eq!(read(&reader, offset).await, "l");
+    }
+}
+
+#[tokio::test]
+async fn leader_alone_refuses_another_topic_of_the_same_name_too() {
+    // Kafka's own selector of replicas names none without a rack; others can.
+    for redirects_all in [false, true] {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&asked);
+        let redirects = move |request: &FetchRequest, version: i16| {
+            let has_rack = &request.rack_id[..] == "here";
+            if !has_rack {
+                let id = request.topics[0].topic_id.as_u128();
+                seen.lock().expect("no panic").push((version, id));
+            }
+            has_rack || redirects_all && version >= 11
+        };
+        let (_leader, _follower, reader) = start_with(|_| Step::RawThenClose(vec![0, 0]), redirects).await;
+        for offset in 0..3 {
+            assert_eq!(read(&reader, offset).await, "l");
+        }
+        let by_name = (10, 0);
+        let expected =
+            if redirects_all { vec![(18, 1), by_name, by_name, by_name] } else { vec![(18, 1); 3] };
+        assert_eq!(*asked.lock().expect("no panic"), expected);
     }
 }
