@@ -310,7 +310,7 @@ impl Cluster {
         places: &[Place<'_>],
         results: &mut [Result<Fetched, CommandError>],
     ) {
-        let is_missed = |error: &CommandError| error.fault == Fault::OffsetOutOfRange;
+        let is_missed = |error: &CommandError| error.fault == Fault::OffsetOutOfRange && error.ends.is_none();
         let missed = places.iter().zip(results).filter_map(|((log, _), result)| {
             Some((*log, result.as_mut().err().filter(|error| is_missed(error))?))
         });

@@ -255,9 +255,9 @@ impl Source {
                     Err(error) if error.fault == Fault::Transient && Instant::now() < until => {
                         again.push(asked)
                     }
-                    // The client did not name it: the topic was created again with fewer.
+                    // It was there a moment ago: the topic was deleted, perhaps to be created again.
                     Err(error) if error.fault == Fault::NotFound && self.is_whole() => {
-                        return Err(CommandError { fault: Fault::Transient, ..error });
+                        return Err(CommandError { fault: Fault::Transient, ..error }.with_retry());
                     }
                     Err(error) => return Err(error),
                 }

@@ -1,14 +1,11 @@
 //! The settings of a NATS cluster.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::{ConnectOptions, ServerAddr};
 use nkeys::{KeyPair, KeyPairType};
 use rustls::ClientConfig;
-
-use super::wire::Dialer;
 
 /// The checked settings of one NATS system and its JetStream.
 #[derive(Clone)]
@@ -33,8 +30,6 @@ pub struct ClusterConfig {
     pub queue_records: usize,
     /// Differs if a value differs, or a file that one of them names.
     pub version: u64,
-    /// Opens the connections.
-    pub dialer: Arc<dyn Dialer>,
 }
 
 /// The credentials.

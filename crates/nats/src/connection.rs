@@ -13,6 +13,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::cluster_config::ClusterConfig;
 use super::error::{self, ReadError};
 use super::session::Session;
+use super::wire::Dialer;
 
 /// Opens sessions, one after the other.
 ///
@@ -23,6 +24,7 @@ pub(super) struct Connection(Arc<Shared>);
 /// The state that an attempt to connect shares with callers.
 struct Shared {
     config: ClusterConfig,
+    dialer: Arc<dyn Dialer>,
     metrics: RequestMetrics,
     state: Mutex<State>,
 }
@@ -57,8 +59,8 @@ struct Failure {
 
 impl Connection {
     /// Sends nothing before the first call.
-    pub(super) fn new(config: ClusterConfig, metrics: RequestMetrics) -> Self {
-        Self(Arc::new(Shared { config, metrics, state: Mutex::default() }))
+    pub(super) fn new(config: ClusterConfig, dialer: Arc<dyn Dialer>, metrics: RequestMetrics) -> Self {
+        Self(Arc::new(Shared { config, dialer, metrics, state: Mutex::default() }))
     }
 
     pub(super) fn metrics(&self) -> &RequestMetrics {
@@ -117,7 +119,7 @@ async fn dial(shared: Weak<Shared>) -> Result<Arc<Session>, ReadError> {
             sleep_until(again).await;
         }
         let shared = shared.upgrade().ok_or(ReadError::Lost)?;
-        let opened = Session::open(&shared.config, &shared.servers()).await;
+        let opened = Session::open(&*shared.dialer, &shared.config, &shared.servers()).await;
         shared.metrics.connected(opened.is_ok());
         match opened {
             Ok(session) => return Ok(shared.opened(session)),

@@ -81,9 +81,22 @@ impl Nats {
         requests: RequestMetrics,
         writes: Option<WriteMetrics>,
     ) -> Self {
+        let dialer: Arc<dyn Dialer> = Arc::new(AsyncNats);
+        Self::over(&dialer, name, config, logs, requests, writes)
+    }
+
+    /// The same over connections that `dialer` opens.
+    pub fn over(
+        dialer: &Arc<dyn Dialer>,
+        name: &str,
+        config: &ClusterConfig,
+        logs: ClusterLogs,
+        requests: RequestMetrics,
+        writes: Option<WriteMetrics>,
+    ) -> Self {
         let incidents = Arc::new(Incidents::new(name));
         let requests = requests.of(&api::APIS, &api::OUTCOMES);
-        let api = || Api::new(Connection::new(config.clone(), requests.clone()));
+        let api = || Api::new(Connection::new(config.clone(), Arc::clone(dialer), requests.clone()));
         let reader = Reader::new(api(), logs);
         let writer = writes.map(|metrics| Writer::new(api(), config, metrics, Arc::clone(&incidents)));
         Self { reader, writer, incidents }

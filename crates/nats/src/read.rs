@@ -9,7 +9,7 @@ use sluicegate_fair_share::ClientKey;
 use sluicegate_shared_log::{Chunk, ClusterLogs, Ends, Event, FirstEntry, RawReads, SingleFlight};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::api::{Api, MessageQuery};
 use super::entries::first_entry;
@@ -173,10 +173,9 @@ impl Reader {
                 timestamp: message.timestamp,
             }))
         };
-        let listed = self.listings.run((name.as_str().into(), timestamp), |_| false, || None, request);
-        timeout(self.api.timeout(), listed)
-            .await
-            .unwrap_or_else(|_| Err(self.api.silence(&format!("STREAM.MSG.GET.{name}"))))
+        let key = (name.as_str().into(), timestamp);
+        let listed = self.listings.run_within(self.api.timeout(), key, request).await;
+        listed.unwrap_or_else(|| Err(self.api.silence(&format!("STREAM.MSG.GET.{name}"))))
     }
 
     async fn end(
@@ -198,8 +197,8 @@ impl Reader {
             names.dedup();
             Ok(names.into())
         };
-        let names = self.names.run((), |()| false, || None, request);
-        timeout(self.api.timeout(), names).await.unwrap_or_else(|_| Err(self.api.silence("STREAM.NAMES")))
+        let names = self.names.run_within(self.api.timeout(), (), request).await;
+        names.unwrap_or_else(|| Err(self.api.silence("STREAM.NAMES")))
     }
 }
 

@@ -133,7 +133,8 @@ impl ReadThrough {
             }
         };
         let stream = stream?;
-        // The leader was asked after the batch was read, so these are messages of this stream. A walk has one stream.
+        // The leader was asked after the batch was read, so these are messages of this stream, as far as the servers
+        // know of its deletion. A walk has one stream.
         if stream.id != known.id {
             return Err(ReadError::Recreated);
         }
@@ -156,6 +157,7 @@ impl ReadThrough {
             }
             batch => batch,
         };
+        let is_batch = batch.is_some();
         let (messages, next) = match batch {
             Some(batch) => {
                 let next = batch.last().saturating_add(1);
@@ -171,8 +173,12 @@ impl ReadThrough {
             }
             None => (Entries::default(), end),
         };
-        // The messages of a gap can be discarded by the stream after the leader was asked.
+        // The messages of a gap can be discarded by the stream after the leader was asked, and those that were read one
+        // by one be of another stream.
         let stream = match messages.doubtful_gaps(offset, next, first).next() {
+            _ if !is_batch && !messages.is_empty() => {
+                self.streams.ask_after(name, &known.id, &messages).await?
+            }
             Some(_) => self.streams.ask_after(name, &known.id, &messages).await?,
             None => stream,
         };

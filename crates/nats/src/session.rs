@@ -23,7 +23,7 @@ use tokio_util::task::AbortOnDropHandle;
 pub(super) use self::publisher::Acknowledgements;
 use super::cluster_config::ClusterConfig;
 use super::error::{ReadError, printable};
-use super::wire::{Events, Wire};
+use super::wire::{Dialer, Events, Wire};
 
 /// A connection. It ends when the connection is lost, and with its last owner.
 ///
@@ -70,11 +70,15 @@ pub(super) struct Answers {
 
 impl Session {
     /// Connects to one of the servers, each of which is tried once.
-    pub(super) async fn open(config: &ClusterConfig, servers: &[ServerAddr]) -> Result<Self, ConnectError> {
+    pub(super) async fn open(
+        dialer: &dyn Dialer,
+        config: &ClusterConfig,
+        servers: &[ServerAddr],
+    ) -> Result<Self, ConnectError> {
         let link = Arc::<Link>::default();
         let noticing = Arc::clone(&link);
         let events: Events = Arc::new(move |event| noticing.notice(event));
-        let wire = config.dialer.dial(config, servers, events).await?;
+        let wire = dialer.dial(config, servers, events).await?;
         let inbox = format!("{}.", wire.new_inbox());
         let failed = |error| ConnectError::with_source(ConnectErrorKind::Io, error);
         let answers = wire.subscribe(format!("{inbox}*")).await.map_err(failed)?;

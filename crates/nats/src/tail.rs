@@ -61,10 +61,14 @@ impl Tails {
     pub(super) async fn wait(&self, name: StreamName<'_>, offset: i64) {
         let Ok(stream) = self.stream(name).await else { return sleep(PAUSE).await };
         let _counted = self.shared.logs.waiter();
+        let id = stream.id.clone();
         let mut progress = self.join(stream);
-        if progress.borrow().next < offset {
-            // Another stream of this name, which a read tells; or the caller has read at a server that is ahead.
-            return sleep(PAUSE).await;
+        if !self.shared.streams.has_reached(&id, offset) {
+            // Perhaps another stream of this name, which a read tells.
+            let reached = progress.wait_for(|progress| progress.is_over || progress.next >= offset);
+            if timeout(PAUSE, reached).await.is_err() {
+                return;
+            }
         }
         let told = progress.wait_for(|progress| progress.is_over || progress.next > offset).await;
         let is_over = told.map_or(true, |progress| progress.is_over);

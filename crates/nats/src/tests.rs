@@ -165,7 +165,6 @@ fn config(server: &Server) -> ClusterConfig {
         queue_bytes: 64 << 20,
         queue_records: 10_000,
         version: 0,
-        dialer: Arc::new(AsyncNats),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::future::ready;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_nats::message::OutboundMessage;
 use async_nats::{
@@ -12,7 +13,6 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt};
 use ring::rand::{SecureRandom, SystemRandom};
-use std::time::Duration;
 
 use super::cluster_config::{ClusterConfig, Credentials};
 
@@ -33,7 +33,8 @@ pub trait Dialer: Send + Sync {
 /// Called for each event of a connection.
 pub type Events = Arc<dyn Fn(&Event) + Send + Sync>;
 
-/// A connection to one server, which does not come back when it is lost. Dropping it closes it.
+/// A connection to one server, which does not come back when it is lost. It ends with its last owner: this, or a
+/// stream of messages.
 pub trait Wire: Send + Sync {
     /// The server, as it has introduced itself.
     fn server(&self) -> ServerInfo;
@@ -56,7 +57,7 @@ pub trait Wire: Send + Sync {
     /// The message is sent or not.
     fn publish(&self, message: OutboundMessage) -> BoxFuture<'_, Result<(), PublishError>>;
 
-    /// What is published on a subject from now on. It ends with the connection.
+    /// The messages to a subject from now on. They end with the connection.
     ///
     /// # Errors
     /// The connection is lost.

@@ -1,9 +1,13 @@
 //! Lets identical calls share a request. No call shares a request that was sent before the call began.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 /// Requests in flight, and the callers that wait for their answers.
 ///
@@ -49,8 +53,6 @@ impl<K: Ord, V> Default for SingleFlight<K, V> {
     }
 }
 
-impl<K: Ord, V> SingleFlight<K, V> {}
-
 impl<K: Ord + Clone, V: Clone> SingleFlight<K, V> {
     /// The answer that is `known`, the answer to a request of another caller, or the answer to `request`, whichever is
     /// first. The request is made in memory of its own once it is sent: futures of many layers would carry its size.
@@ -93,6 +95,32 @@ impl<K: Ord + Clone, V: Clone> SingleFlight<K, V> {
                     look_near = false;
                 }
             }
+        }
+    }
+}
+
+impl<K: Ord + Clone, V: Clone> SingleFlight<K, V> {
+    /// The same; `None` if the requests of others take longer than `patience`. They can be given up, one after the
+    /// other. A request of its own is never cut short here, as others wait for it.
+    ///
+    /// # Cancel safety
+    /// Dropping the call lets another caller send the request.
+    pub async fn run_within<F: Future<Output = V>>(
+        &self,
+        patience: Duration,
+        key: K,
+        request: impl FnOnce() -> F,
+    ) -> Option<V> {
+        let sends = AtomicBool::new(false);
+        let request = || {
+            sends.store(true, Ordering::Relaxed);
+            request()
+        };
+        let mut call = pin!(self.run(key, |_| false, || None, request));
+        match timeout(patience, &mut call).await {
+            Ok(answer) => Some(answer),
+            Err(_) if sends.load(Ordering::Relaxed) => Some(call.await),
+            Err(_) => None,
         }
     }
 }

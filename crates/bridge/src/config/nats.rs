@@ -12,12 +12,11 @@ mod tls;
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use sluicegate_backend::file_hash;
 use sluicegate_backend::suggestion::similar_among;
-use sluicegate_nats::{AsyncNats, ClusterConfig, Credentials};
+use sluicegate_nats::{ClusterConfig, Credentials};
 
 use super::PropertyError;
 use super::keys::{Key, Number};
@@ -72,7 +71,6 @@ pub(super) fn parse(given: &BTreeMap<String, String>) -> Result<ClusterConfig, V
         queue_records: values.size(&keys::QUEUE_RECORDS),
         servers,
         version,
-        dialer: Arc::new(AsyncNats),
     };
     if values.errors.is_empty() { Ok(config) } else { Err(values.errors) }
 }

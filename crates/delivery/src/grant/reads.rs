@@ -42,7 +42,7 @@ impl Grant {
             ))
             .await?
         {
-            Err(error) if error.fault == Fault::OffsetOutOfRange => {
+            Err(error) if error.fault == Fault::OffsetOutOfRange && error.ends.is_none() => {
                 let ends = self.cluster.ends(self.client, log, false).await.ok();
                 Err(CommandError { ends, ..error })
             }

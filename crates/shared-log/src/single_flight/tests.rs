@@ -119,3 +119,20 @@ async fn another_caller_repeats_a_dropped_request() {
     })
     .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn call_waits_for_others_no_longer_than_its_patience() {
+    let requests = SingleFlight::<i64, u32>::default();
+    let patience = Duration::from_secs(5);
+    let slow = |answer| async move {
+        tokio::time::sleep(Duration::from_secs(8)).await;
+        answer
+    };
+    let begun = tokio::time::Instant::now();
+    let calls = [1, 2].map(|answer| requests.run_within(patience, 7, move || slow(answer)));
+    let [own, other] = calls;
+    let other = async { (other.await, begun.elapsed()) };
+    let (own, other) = tokio::join!(own, other);
+    assert_eq!(own, Some(1), "others can wait for it");
+    assert_eq!(other, (None, patience));
+}
