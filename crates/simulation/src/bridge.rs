@@ -10,7 +10,7 @@ use sluicegate_delivery::cluster::{Cluster, Parts, Rates, Reads, TableLimits, Wr
 use sluicegate_delivery::drain::Drain;
 use sluicegate_delivery::grant::Grant;
 use sluicegate_kafka::EncoderPool;
-use sluicegate_nats::{Credentials, Nats};
+use sluicegate_nats::{Credentials, Dialer, Nats};
 use sluicegate_rights::Topics;
 use sluicegate_shared_log::{ClusterLogs, Limits, SharedLog};
 use sluicegate_telemetry::metrics::Metrics;
@@ -145,9 +145,9 @@ fn nats(
         queue_bytes: QUEUE_BYTES,
         queue_records: QUEUE_RECORDS,
         version: 0,
-        dialer: Arc::new(servers.route(killed)),
     };
-    Arc::new(Nats::new(NAME, &config, logs, metrics.nats(NAME), Some(metrics.writes(NAME))))
+    let dialer: Arc<dyn Dialer> = Arc::new(servers.route(killed));
+    Arc::new(Nats::over(&dialer, NAME, &config, logs, metrics.nats(NAME), Some(metrics.writes(NAME))))
 }
 
 /// Of the bridges.

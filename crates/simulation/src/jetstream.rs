@@ -36,7 +36,18 @@ struct Shared {
     faults: Arc<Faults>,
     random: Mutex<fastrand::Rng>,
     consumers: Mutex<BTreeMap<String, Consumer>>,
+    /// The settings of streams, by their ids.
+    settings: Mutex<BTreeMap<u128, Settings>>,
     start: Instant,
+}
+
+/// The settings of a stream.
+#[derive(Debug, Clone, Copy)]
+struct Settings {
+    /// Whether any server answers direct gets.
+    is_direct: bool,
+    /// Whether messages are kept whatever consumers there are.
+    is_limited: bool,
 }
 
 impl JetStream {
@@ -46,6 +57,7 @@ impl JetStream {
             faults: Arc::clone(faults),
             random: Mutex::new(random),
             consumers: Mutex::default(),
+            settings: Mutex::default(),
             start: Instant::now(),
         }))
     }
@@ -56,6 +68,14 @@ impl JetStream {
 
     fn consumers(&self) -> MutexGuard<'_, BTreeMap<String, Consumer>> {
         self.0.consumers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The settings of the stream with this id.
+    fn settings(&self, id: u128) -> Settings {
+        let mut all = self.0.settings.lock().unwrap_or_else(PoisonError::into_inner);
+        *all.entry(id).or_insert_with(|| {
+            self.draw(|random| Settings { is_direct: random.u8(..4) > 0, is_limited: random.u8(..5) > 0 })
+        })
     }
 
     /// The nanoseconds from 1970 to an instant of the schedule.

@@ -242,11 +242,6 @@ impl Partition {
         Self { log, leaders: vec![leader] }
     }
 
-    /// The time since it was created.
-    pub(crate) fn age(&self) -> Duration {
-        self.leaders.first().map_or(Duration::ZERO, |leader| leader.since.elapsed())
-    }
-
     pub(crate) fn leader(&self) -> Leader {
         self.leaders.last().copied().unwrap_or(Leader {
             broker: 0,

@@ -61,7 +61,7 @@ impl Schedule {
         let settings = Settings {
             cache_bytes: [0, 2_000, 1 << 20][random.usize(..3)],
             max_read_bytes: if random.bool() { 1_000 } else { 256 * 1024 },
-            has_rack: random.u8(..4) == 0,
+            has_rack: random.u8(..4) == 0 && !is_nats && kafka.state().brokers.len() > 1,
         };
         kafka.state().follower_lag = Duration::from_micros(random.u64(..300_000));
         let faults = Faults::new(random.fork());
@@ -71,7 +71,8 @@ impl Schedule {
         let jetstream = is_nats.then(|| JetStream::new(&kafka, &faults, random.fork()));
         let world = World::new(kafka, jetstream, faults, settings, profile, options.keeps_trace);
         world.event(|| format!("{system:?} {profile:?} {settings:?} {topics:?}"));
-        if is_nats && random.u8(..LONG) == 0 {
+        // Without memory for records, clients that take one at a time take longer than is left.
+        if is_nats && settings.cache_bytes > 10_000 && random.u8(..LONG) == 0 {
             fill(&world, &topics[0]);
         }
         for _ in 0..random.usize(1..3) {
@@ -460,7 +461,7 @@ pub(crate) fn key(topic: &str, number: u8, is_nats: bool) -> Bytes {
 }
 
 /// One of so many clusters of NATS has a long stream, of at least so many messages.
-const LONG: u8 = 40;
-const FILLED: usize = 6_500;
+const LONG: u8 = 12;
+const FILLED: usize = 7_600;
 /// The time in which clients must have everything once nothing fails any more.
 const RECOVERY: Duration = Duration::from_secs(60);

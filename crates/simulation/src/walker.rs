@@ -108,7 +108,8 @@ impl Walker {
             Req::CmdKafkaFetch(fetch) => fetch.max_wait_ms.unwrap_or(500),
             _ => 0,
         };
-        let patience = PATIENCE + Duration::from_millis(wait.into());
+        let longest = if world.is_nats() { PATIENCE_ON_NATS } else { PATIENCE };
+        let patience = longest + Duration::from_millis(wait.into());
         client.send(sequence, command).await.ok()?;
         if self.draw(fastrand::Rng::bool) {
             client.send(-sequence, Req::CmdPing(CmdPing::default())).await.ok()?;
@@ -256,3 +257,7 @@ impl Walker {
 /// The longest time for an answer besides its wait: `socket.timeout.ms` for the records, and once more for the ends of the
 /// log in an error, and some.
 const PATIENCE: Duration = Duration::from_secs(12);
+
+/// The same on NATS: `request.timeout.ms` for the end of a wait, twice if it begins while others ask, and for a read, and
+/// some.
+const PATIENCE_ON_NATS: Duration = Duration::from_secs(17);

@@ -12,7 +12,7 @@ use time::format_description::well_known::Rfc3339;
 use tokio::time::Instant;
 
 use super::wire::Link;
-use super::{JetStream, messages, messages_from};
+use super::{JetStream, Settings, messages, messages_from};
 use crate::kafka::log::Record;
 use crate::kafka::{State, Topic};
 
@@ -98,13 +98,12 @@ impl JetStream {
         let log = &topic.partitions[0].log;
         let first = log.first();
         let messages = log.committed - first;
-        // A part of the streams has no direct gets, or consumers that decide what is kept.
-        let retention = if topic.id % 5 == 4 { "interest" } else { "limits" };
+        let Settings { is_direct, is_limited } = self.settings(topic.id);
         Some(json!({
             "created": rfc3339(topic.id)?,
             "config": {
-                "allow_direct": !topic.id.is_multiple_of(4),
-                "retention": retention,
+                "allow_direct": is_direct,
+                "retention": if is_limited { "limits" } else { "interest" },
                 "subjects": [format!("{stream}.>")],
             },
             "state": {
@@ -136,7 +135,7 @@ impl JetStream {
         }}))
     }
 
-    /// Messages of any server. It can be late, and have a stream that was deleted.
+    /// Messages of any server. It can be late.
     fn direct(&self, state: &State, stream: &str, request: &[u8], reply: &str) -> Option<Vec<Message>> {
         let request: BatchRequest = serde_json::from_slice(request).ok()?;
         let server = &state.brokers[self.draw(|random| random.usize(..state.brokers.len()))];
@@ -145,11 +144,7 @@ impl JetStream {
                 self.draw(fastrand::Rng::bool).then(|| messages::no_responders(reply)),
             ));
         }
-        let current = state.topics.get(stream)?;
-        let before = state.gone.iter().rev().find(|(name, _)| name == stream).map(|(_, topic)| topic);
-        let is_late = current.partitions[0].age() < server.lag;
-        let topic = if is_late { before.unwrap_or(current) } else { current };
-        let log = &topic.partitions[0].log;
+        let log = &state.topics.get(stream)?.partitions[0].log;
         let all = messages_from(log, request.seq).filter(|(batch, _)| batch.at.elapsed() >= server.lag);
         let all: Vec<_> = all.collect();
         if all.is_empty() {

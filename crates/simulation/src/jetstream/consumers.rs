@@ -44,6 +44,8 @@ pub(super) struct Request {
 /// The next thing that a consumer has.
 enum Next {
     Message(Message),
+    /// The next message has no room.
+    TooLarge,
     Nothing,
     /// The consumer is gone.
     Gone,
@@ -90,23 +92,23 @@ impl JetStream {
             let changed = self.0.logs.changed();
             let next = {
                 let state = self.0.logs.state();
-                self.next(&state, name)
+                self.next(&state, name, request.max_bytes.saturating_sub(bytes))
             };
             match next {
                 Next::Gone => return link.deliver(messages::status(reply, 409, "Consumer Deleted")),
                 Next::Message(message) => {
                     bytes += message.length;
-                    if bytes > request.max_bytes {
-                        let headers = messages::headers([("Nats-Pending-Messages", left.to_string())]);
-                        let full = messages::status(reply, 409, "Message Size Exceeds MaxBytes");
-                        return link.deliver(Message { headers: Some(headers), ..full });
-                    }
                     link.deliver_to(reply, message);
                     left -= 1;
                     if left == 0 {
                         return link.deliver(messages::status(reply, 409, "Batch Completed"));
                     }
                     beat = Instant::now() + heartbeat;
+                }
+                Next::TooLarge => {
+                    let headers = messages::headers([("Nats-Pending-Messages", left.to_string())]);
+                    let full = messages::status(reply, 409, "Message Size Exceeds MaxBytes");
+                    return link.deliver(Message { headers: Some(headers), ..full });
                 }
                 Next::Nothing if request.no_wait => {
                     return link.deliver(messages::status(reply, 404, "No Messages"));
@@ -124,7 +126,8 @@ impl JetStream {
         }
     }
 
-    fn next(&self, state: &State, name: &str) -> Next {
+    /// The next message, if it has at most `room` bytes.
+    fn next(&self, state: &State, name: &str, room: usize) -> Next {
         let mut consumers = self.consumers();
         let Some(consumer) = consumers.get_mut(name) else { return Next::Gone };
         let is_up = state.brokers.get(consumer.server).is_some_and(|server| server.is_up);
@@ -149,10 +152,13 @@ impl JetStream {
         };
         let (stream, time) = (&consumer.stream, self.since_1970(batch.at));
         let reply = format!("$JS.ACK.{stream}.{name}.1.{sequence}.{number}.{time}.{pending}");
-        (consumer.next, consumer.delivered) = (sequence + 1, number);
         let subject = String::from_utf8_lossy(record.key.as_deref().unwrap_or_default());
         let payload = record.value.clone().unwrap_or_default();
         let length = subject.len() + payload.len();
+        if length > room {
+            return Next::TooLarge;
+        }
+        (consumer.next, consumer.delivered) = (sequence + 1, number);
         Next::Message(Message { reply: Some(reply.into()), payload, length, ..messages::empty(&subject) })
     }
 }

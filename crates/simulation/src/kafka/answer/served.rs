@@ -18,7 +18,7 @@ pub(super) struct Served<'a> {
     pub(super) is_follower: bool,
 }
 
-/// Who reads.
+/// The readers that a request is from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reader {
     OfLeaders,
