@@ -1,8 +1,9 @@
-//! Simulates clients, bridges, a network and a cluster of Kafka or NATS in one thread, with a clock that jumps. A seed decides what
-//! happens, and repeats a run exactly.
+//! Simulates clients, bridges, a network and a cluster of Kafka or NATS in one thread, with a clock that jumps. A seed
+//! decides what happens, and repeats a run exactly.
 //!
-//! As they ship: sessions, the door, delivery, the shared log, the readers of both,
-//! NATS' writer. Simulated: the network, servers with state, what librdkafka does, and clients, which hold each answer against what the log has.
+//! As they ship: sessions, the door, delivery, the shared log, the readers of both systems, the writer of NATS.
+//! Simulated: the network, servers with state, what librdkafka does, and clients, which hold each answer against what
+//! the log has.
 //!
 //! - here: [`run`], one schedule; [`run_all`], many
 //! - `schedule`: what happens, and when
