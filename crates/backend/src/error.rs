@@ -87,6 +87,11 @@ impl CommandError {
         Self { retry_after: QUEUE_RETRY, ..Self::new(Fault::QueueFull, 0, message) }
     }
 
+    /// Whether an offset is not between the ends of its log, and these are not known.
+    pub fn lacks_ends(&self) -> bool {
+        self.fault == Fault::OffsetOutOfRange && self.ends.is_none()
+    }
+
     /// Adds when to retry, if a retry can help.
     pub fn with_retry(self) -> Self {
         let retry_after = if self.fault.is_retriable() { RETRY_AFTER } else { Duration::ZERO };

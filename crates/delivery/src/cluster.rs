@@ -310,9 +310,8 @@ impl Cluster {
         places: &[Place<'_>],
         results: &mut [Result<Fetched, CommandError>],
     ) {
-        let is_missed = |error: &CommandError| error.fault == Fault::OffsetOutOfRange && error.ends.is_none();
         let missed = places.iter().zip(results).filter_map(|((log, _), result)| {
-            Some((*log, result.as_mut().err().filter(|error| is_missed(error))?))
+            Some((*log, result.as_mut().err().filter(|error| error.lacks_ends())?))
         });
         let (logs, errors): (Vec<Log<'_>>, Vec<&mut CommandError>) = missed.unzip();
         let asked: Vec<_> = logs.into_iter().flat_map(|log| [(log, LOG_START), (log, LOG_END)]).collect();

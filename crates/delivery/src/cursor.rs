@@ -281,9 +281,7 @@ impl Cursor {
             Answer::Kept => Next::TurnForKept,
             Answer::Records(Ok(fetched)) if fetched.count > 0 => Next::TurnFor(fetched),
             Answer::Records(Ok(nothing)) => self.advance(nothing, version, client, now).1,
-            Answer::Records(Err(error)) if error.fault == Fault::OffsetOutOfRange && error.ends.is_none() => {
-                Next::Ask(Question::Ends(error))
-            }
+            Answer::Records(Err(error)) if error.lacks_ends() => Next::Ask(Question::Ends(error)),
             Answer::Records(Err(error)) => self.fail(error, version, client, now),
             Answer::TopicId(Ok(id)) if client.is_other_topic(&self.topic, id) => match client.is_table() {
                 true => lose(client),

@@ -28,7 +28,7 @@ mod stream_name;
 mod streams;
 mod subject;
 mod tail;
-#[cfg(feature = "testing")]
+#[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod walk;
 mod wire;

@@ -199,8 +199,8 @@ pub(super) mod tests {
     use sluicegate_telemetry::metrics::Metrics;
 
     use super::*;
-    use crate::cluster_config::{ClusterConfig, Credentials};
     use crate::connection::Connection;
+    use crate::testing;
     use crate::wire::AsyncNats;
 
     fn info(end: i64) -> StreamInfo {
@@ -214,20 +214,11 @@ pub(super) mod tests {
 
     /// Streams of a cluster that is never contacted.
     pub(crate) fn without_a_server() -> (Arc<Api>, Arc<Streams>) {
-        let config = ClusterConfig {
-            servers: Vec::new(),
-            discover: false,
-            credentials: Credentials::None,
-            tls: None,
-            domain: None,
-            inbox: "_INBOX".to_owned(),
-            request_timeout: Duration::from_secs(5),
-            queue_bytes: 0,
-            queue_records: 0,
-            version: 0,
-        };
-        let api =
-            Arc::new(Api::new(Connection::new(config, Arc::new(AsyncNats), Metrics::default().nats("n"))));
+        let api = Arc::new(Api::new(Connection::new(
+            testing::config(),
+            Arc::new(AsyncNats),
+            Metrics::default().nats("n"),
+        )));
         (Arc::clone(&api), Arc::new(Streams::new(api)))
     }
 

@@ -1,10 +1,13 @@
-//! The decoders of servers' messages, for tests of other crates.
+//! Decoders of servers' messages, and settings, for tests and the simulation.
+
+use std::time::Duration;
 
 use async_nats::header::{HeaderMap, HeaderName, HeaderValue};
 use async_nats::{Message, StatusCode, Subject};
 use bytes::Bytes;
 
 use crate::api::reply::{self, StreamInfo};
+use crate::cluster_config::{ClusterConfig, Credentials};
 use crate::message;
 use crate::subject;
 use crate::writer::answer;
@@ -47,6 +50,22 @@ fn header_map(text: &str) -> HeaderMap {
         }
     }
     headers
+}
+
+/// Settings of a cluster without servers.
+pub fn config() -> ClusterConfig {
+    ClusterConfig {
+        servers: Vec::new(),
+        discover: false,
+        credentials: Credentials::None,
+        tls: None,
+        domain: None,
+        inbox: "_INBOX".to_owned(),
+        request_timeout: Duration::from_secs(5),
+        queue_bytes: 64 << 20,
+        queue_records: 10_000,
+        version: 0,
+    }
 }
 
 /// The subject of a request, for errors.

@@ -154,18 +154,7 @@ fn writing(config: &ClusterConfig, writes: WriteMetrics) -> (Arc<Nats>, SharedLo
 }
 
 fn config(server: &Server) -> ClusterConfig {
-    ClusterConfig {
-        servers: vec![server.client().to_string().parse().unwrap()],
-        discover: false,
-        credentials: Credentials::None,
-        tls: None,
-        domain: None,
-        inbox: "_INBOX".to_owned(),
-        request_timeout: Duration::from_secs(5),
-        queue_bytes: 64 << 20,
-        queue_records: 10_000,
-        version: 0,
-    }
+    ClusterConfig { servers: vec![server.client().to_string().parse().unwrap()], ..testing::config() }
 }
 
 fn log(stream: &str) -> Log<'_> {

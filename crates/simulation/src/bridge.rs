@@ -10,7 +10,7 @@ use sluicegate_delivery::cluster::{Cluster, Parts, Rates, Reads, TableLimits, Wr
 use sluicegate_delivery::drain::Drain;
 use sluicegate_delivery::grant::Grant;
 use sluicegate_kafka::EncoderPool;
-use sluicegate_nats::{Credentials, Dialer, Nats};
+use sluicegate_nats::{ClusterConfig, Dialer, Nats};
 use sluicegate_rights::Topics;
 use sluicegate_shared_log::{ClusterLogs, Limits, SharedLog};
 use sluicegate_telemetry::metrics::Metrics;
@@ -134,18 +134,8 @@ fn nats(
     metrics: &Metrics,
     killed: &CancellationToken,
 ) -> Arc<dyn Backend> {
-    let config = sluicegate_nats::ClusterConfig {
-        servers: Vec::new(),
-        discover: false,
-        credentials: Credentials::None,
-        tls: None,
-        domain: None,
-        inbox: "_INBOX".to_owned(),
-        request_timeout: Duration::from_secs(5),
-        queue_bytes: QUEUE_BYTES,
-        queue_records: QUEUE_RECORDS,
-        version: 0,
-    };
+    let (queue_bytes, queue_records) = (QUEUE_BYTES, QUEUE_RECORDS);
+    let config = ClusterConfig { queue_bytes, queue_records, ..sluicegate_nats::testing::config() };
     let dialer: Arc<dyn Dialer> = Arc::new(servers.route(killed));
     Arc::new(Nats::over(&dialer, NAME, &config, logs, metrics.nats(NAME), Some(metrics.writes(NAME))))
 }

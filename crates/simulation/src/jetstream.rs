@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use async_nats::Message;
 use async_nats::message::OutboundMessage;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
@@ -103,9 +104,7 @@ impl JetStream {
     fn store(&self, link: &Arc<Link>, message: OutboundMessage, reply: String) {
         let name = message.subject.split('.').next().unwrap_or_default().to_owned();
         if !self.has_leader(&self.0.logs.state(), &name) {
-            if self.draw(fastrand::Rng::bool) {
-                link.deliver(messages::no_responders(&reply));
-            }
+            self.nobody(&reply).into_iter().for_each(|message| link.deliver(message));
             return;
         }
         if self.draw(|random| random.u8(..40) == 0) {
@@ -131,16 +130,18 @@ impl JetStream {
         });
     }
 
+    /// The reaction to a request that nobody can answer: silence, or the news.
+    fn nobody(&self, reply: &str) -> Option<Message> {
+        self.draw(fastrand::Rng::bool).then(|| messages::no_responders(reply))
+    }
+
     /// Whether a stream has a leader that answers: it takes a while to elect another one.
     fn has_leader(&self, state: &State, stream: &str) -> bool {
         let partition = state.topics.get(stream).and_then(|topic| topic.partitions.first());
         partition.is_some_and(|partition| {
             let leader = partition.leader();
             let server = state.brokers.get(leader.broker);
-            server.is_some_and(|server| {
-                let answers = server.hangs_until.is_none_or(|until| Instant::now() >= until);
-                server.is_up && answers && leader.since.elapsed() >= server.lag
-            })
+            server.is_some_and(|server| server.answers() && leader.since.elapsed() >= server.lag)
         })
     }
 }
@@ -157,6 +158,11 @@ fn messages_from(log: &Log, from: i64) -> impl Iterator<Item = (&Batch, &Record)
     });
     let from = from.max(log.start);
     records.filter(move |(_, record)| (from..log.committed).contains(&record.offset))
+}
+
+/// The subject of a message, which is the record's key.
+fn subject(record: &Record) -> String {
+    String::from_utf8_lossy(record.key.as_deref().unwrap_or_default()).into_owned()
 }
 
 /// The time when the first stream was created, in nanoseconds since 1970: 2026-01-01.

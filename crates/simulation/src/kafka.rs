@@ -18,7 +18,7 @@ use std::time::Duration;
 use sluicegate_protocol::KafkaMessage;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use self::log::Log;
@@ -117,6 +117,14 @@ impl Kafka {
         changed
     }
 
+    /// Ready when a broker does not hang any more.
+    pub(crate) async fn wakes(&self, broker: usize) {
+        let hangs_until = self.state().brokers.get(broker).and_then(|broker| broker.hangs_until);
+        if let Some(until) = hangs_until {
+            sleep_until(until).await;
+        }
+    }
+
     /// Ready when something has changed since the call.
     pub(crate) fn changed(&self) -> Notified<'_> {
         self.0.changed.notified()
@@ -133,6 +141,17 @@ impl Kafka {
                 state.gone.push((name.to_owned(), gone));
             }
         });
+    }
+}
+
+impl Broker {
+    /// Whether it is up, and does not hang.
+    pub(crate) fn answers(&self) -> bool {
+        self.is_up && !self.hangs()
+    }
+
+    pub(crate) fn hangs(&self) -> bool {
+        self.hangs_until.is_some_and(|until| Instant::now() < until)
     }
 }
 

@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use sluicegate_reader::{Network, Stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::sleep;
 
 use crate::kafka::Kafka;
 use crate::kafka::answer::{answer, broker_of};
@@ -110,10 +110,7 @@ async fn serve(mut stream: DuplexStream, kafka: &Kafka, broker: usize, faults: &
     loop {
         let Some(frame) = next_frame(&mut stream, &mut unread).await else { return };
         faults.delay().await;
-        let hangs_until = kafka.state().brokers.get(broker).and_then(|broker| broker.hangs_until);
-        if let Some(until) = hangs_until.filter(|until| *until > Instant::now()) {
-            sleep_until(until).await;
-        }
+        kafka.wakes(broker).await;
         #[expect(clippy::panic, reason = "the simulation itself is wrong")]
         let Ok(answer) = answer(kafka, broker, frame).await else {
             panic!("a request that is not simulated")

@@ -12,6 +12,7 @@ use crate::Options;
 use crate::bridge::{Bridge, Settings};
 use crate::jetstream::{FIRST_STREAM, JetStream};
 use crate::kafka::Kafka;
+use crate::kafka::log::Log;
 use crate::network::{FaultState, Faults};
 use crate::producer::Producer;
 use crate::subscriber::Subscriber;
@@ -247,13 +248,13 @@ impl Schedule {
         // The high watermark that the new leader knows can be an earlier one.
         let (behind, follows) = (self.random.i64(0..5), self.random.u64(..400));
         let is_behind = self.world.profile.lags && !self.world.is_nats() && self.random.bool();
-        self.world.kafka.change(|kafka| {
+        let end = self.world.kafka.change(|kafka| {
             let up: Vec<_> = (0..kafka.brokers.len()).filter(|broker| kafka.brokers[*broker].is_up).collect();
-            let Some(broker) = up.get(random % up.len().max(1)).copied() else { return };
+            let broker = up.get(random % up.len().max(1)).copied()?;
             for broker in &mut kafka.brokers {
                 broker.lag = Duration::from_millis(lag);
             }
-            let Some(log) = kafka.log(&topic, partition) else { return };
+            let log = kafka.log(&topic, partition)?;
             self.world.event(|| {
                 format!("{topic}-{partition}: {} {} {} {}", log.start, log.committed, log.end, loses)
             });
@@ -264,9 +265,8 @@ impl Schedule {
                 Some(log) if is_behind => log.committed = (log.committed - behind).max(log.start),
                 _ => kafka.follow(&topic, partition),
             }
+            kafka.log(&topic, partition).map(|log| (log.epoch, log.end))
         });
-        let end =
-            self.world.kafka.change(|kafka| kafka.log(&topic, partition).map(|log| (log.epoch, log.end)));
         self.replicate_after(Duration::from_millis(follows), topic, partition, end);
     }
 
@@ -307,24 +307,22 @@ impl Schedule {
 
     fn delete(&mut self) {
         let (topic, partition) = self.place();
-        let (share, is_nats) = (self.random.i64(1..20), self.world.is_nats());
-        self.world.kafka.change(|kafka| {
-            if let Some(log) = kafka.log(&topic, partition) {
-                log.delete_before(log.start + share);
-                if is_nats {
-                    log.delete_before(log.first());
-                }
-            }
-        });
+        let share = self.random.i64(1..20);
+        self.shorten(&topic, partition, |log| log.delete_before(log.start + share));
     }
 
     fn compact(&mut self) {
         let (topic, partition) = self.place();
-        let (share, is_nats) = (self.random.i64(0..10), self.world.is_nats());
+        let share = self.random.i64(0..10);
+        self.shorten(&topic, partition, |log| log.compact(log.committed - share));
+    }
+
+    /// Removes records from a log. A stream of NATS begins with its first message.
+    fn shorten(&self, topic: &str, partition: usize, remove: impl FnOnce(&mut Log)) {
         self.world.kafka.change(|kafka| {
-            if let Some(log) = kafka.log(&topic, partition) {
-                log.compact(log.committed - share);
-                if is_nats {
+            if let Some(log) = kafka.log(topic, partition) {
+                remove(log);
+                if self.world.is_nats() {
                     log.delete_before(log.first());
                 }
             }

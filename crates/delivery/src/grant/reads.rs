@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use sluicegate_backend::command::{ReadBounds, SubscribeCommand, TopicNames};
-use sluicegate_backend::{AnswerReservation, CommandError, Description, Fault, Fetched, ListedOffset, Log};
+use sluicegate_backend::{AnswerReservation, CommandError, Description, Fetched, ListedOffset, Log};
 use sluicegate_shared_log::Ends;
 use sluicegate_telemetry::metrics::Kind;
 
@@ -42,7 +42,7 @@ impl Grant {
             ))
             .await?
         {
-            Err(error) if error.fault == Fault::OffsetOutOfRange && error.ends.is_none() => {
+            Err(error) if error.lacks_ends() => {
                 let ends = self.cluster.ends(self.client, log, false).await.ok();
                 Err(CommandError { ends, ..error })
             }

@@ -9,11 +9,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use tokio::time::Instant;
 
 use super::wire::Link;
-use super::{JetStream, Settings, messages, messages_from};
-use crate::kafka::log::Record;
+use super::{JetStream, Settings, messages, messages_from, subject};
 use crate::kafka::{State, Topic};
 
 /// Asks for one message.
@@ -75,10 +73,7 @@ impl JetStream {
         let place = place.or(call.strip_prefix("CONSUMER.CREATE."));
         let (stream, consumer) = place.map_or(("", ""), |place| place.split_once('.').unwrap_or((place, "")));
         let Some(topic) = state.topics.get(stream).filter(|_| self.has_leader(state, stream)) else {
-            return match self.draw(fastrand::Rng::bool) {
-                true => vec![messages::no_responders(reply)],
-                false => Vec::new(),
-            };
+            return Vec::from_iter(self.nobody(reply));
         };
         Vec::from_iter(json(if call.starts_with("STREAM.INFO.") {
             self.info(stream, topic)
@@ -139,10 +134,8 @@ impl JetStream {
     fn direct(&self, state: &State, stream: &str, request: &[u8], reply: &str) -> Option<Vec<Message>> {
         let request: BatchRequest = serde_json::from_slice(request).ok()?;
         let server = &state.brokers[self.draw(|random| random.usize(..state.brokers.len()))];
-        if !server.is_up || server.hangs_until.is_some_and(|until| Instant::now() < until) {
-            return Some(Vec::from_iter(
-                self.draw(fastrand::Rng::bool).then(|| messages::no_responders(reply)),
-            ));
+        if !server.answers() {
+            return Some(Vec::from_iter(self.nobody(reply)));
         }
         let log = &state.topics.get(stream)?.partitions[0].log;
         let all = messages_from(log, request.seq).filter(|(batch, _)| batch.at.elapsed() >= server.lag);
@@ -175,10 +168,6 @@ impl JetStream {
 
 /// The size of a message, about.
 const SIZE: i64 = 50;
-
-fn subject(record: &Record) -> String {
-    String::from_utf8_lossy(record.key.as_deref().unwrap_or_default()).into_owned()
-}
 
 fn error(code: u16, err_code: u16, description: &str) -> Value {
     json!({"error": {"code": code, "err_code": err_code, "description": description}})

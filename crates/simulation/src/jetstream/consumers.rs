@@ -8,7 +8,7 @@ use serde::Deserialize;
 use tokio::time::{Instant, timeout_at};
 
 use super::wire::Link;
-use super::{JetStream, messages, messages_from};
+use super::{JetStream, messages, messages_from, subject};
 use crate::kafka::State;
 
 /// A consumer.
@@ -152,7 +152,7 @@ impl JetStream {
         };
         let (stream, time) = (&consumer.stream, self.since_1970(batch.at));
         let reply = format!("$JS.ACK.{stream}.{name}.1.{sequence}.{number}.{time}.{pending}");
-        let subject = String::from_utf8_lossy(record.key.as_deref().unwrap_or_default());
+        let subject = subject(record);
         let payload = record.value.clone().unwrap_or_default();
         let length = subject.len() + payload.len();
         if length > room {

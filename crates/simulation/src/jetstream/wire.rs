@@ -14,7 +14,7 @@ use futures_util::future::{BoxFuture, ready};
 use futures_util::stream::{BoxStream, StreamExt, unfold};
 use sluicegate_nats::{ClusterConfig, Dialer, Events, Wire};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::JetStream;
@@ -71,15 +71,15 @@ impl Dialer for Route {
             let faults = &servers.0.faults;
             faults.delay().await;
             let refused = || ConnectError::new(ConnectErrorKind::Io);
-            let (number, hangs_until, server_ends) = {
+            let (number, hangs, server_ends) = {
                 let state = servers.0.logs.state();
                 let up: Vec<_> =
                     state.brokers.iter().enumerate().filter(|(_, server)| server.is_up).collect();
                 let chosen = servers.draw(|random| random.usize(..up.len().max(1)));
                 let (number, server) = up.get(chosen).ok_or_else(refused)?;
-                (*number, server.hangs_until, server.connections.clone())
+                (*number, server.hangs(), server.connections.clone())
             };
-            if hangs_until.is_some_and(|until| until > Instant::now()) {
+            if hangs {
                 sleep(config.request_timeout / 2).await;
                 return Err(ConnectError::new(ConnectErrorKind::TimedOut));
             }
@@ -117,10 +117,7 @@ impl JetStream {
     ) {
         while let Some(message) = messages.recv().await {
             self.0.faults.delay().await;
-            let hangs_until = self.0.logs.state().brokers.get(server).and_then(|server| server.hangs_until);
-            if let Some(until) = hangs_until.filter(|until| *until > Instant::now()) {
-                sleep_until(until).await;
-            }
+            self.0.logs.wakes(server).await;
             if self.0.faults.one_of(self.0.faults.state().breaks) {
                 return;
             }

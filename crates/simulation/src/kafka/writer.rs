@@ -21,7 +21,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::{Kafka, Partition};
+use super::{Broker, Kafka, Partition};
 
 /// A cluster that the reader as it ships reads, and simulated producers write to.
 pub(crate) struct WritableCluster {
@@ -168,9 +168,7 @@ impl Lane {
         let state = self.kafka.state();
         let topic = state.topics.get(&self.topic);
         let leader = topic.and_then(|topic| topic.partitions.get(self.partition)).map(Partition::leader);
-        leader.and_then(|leader| state.brokers.get(leader.broker)).is_some_and(|broker| {
-            broker.is_up && broker.hangs_until.is_none_or(|until| Instant::now() >= until)
-        })
+        leader.and_then(|leader| state.brokers.get(leader.broker)).is_some_and(Broker::answers)
     }
 
     fn append(&self, batch: &[Queued]) -> Option<Place> {
