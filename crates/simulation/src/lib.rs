@@ -62,8 +62,6 @@ pub struct Outcome {
     pub trace: Vec<String>,
     /// Events.
     pub events: u64,
-    /// A hash of all events and their times.
-    pub hash: u64,
     /// Records that clients have written.
     pub writes: Writes,
 }
