@@ -1,5 +1,7 @@
 //! Messages as the entries of a shared log: encoded as the `messages` of a `KafkaFetchResp`.
 
+use std::ops::Range;
+
 use bytes::{Buf, Bytes};
 use prost::encoding::{WireType, decode_key, decode_varint, message};
 use sluicegate_protocol::KafkaMessage;
@@ -90,15 +92,19 @@ impl Entries {
     }
 
     /// The messages as chunks that are consecutive but for what a stream with these `ends` has discarded. What is
-    /// missing within a chunk was deleted one by one. The first chunk begins at `base`, and is empty if the messages
-    /// there were discarded.
+    /// missing within a chunk was deleted one by one. The first chunk begins where `range` does, and is empty if the
+    /// messages there were discarded. The last one ends where `range` does, unless the stream has discarded messages
+    /// before that.
     ///
     /// The chunks' own start is not after the first message: what was read can be given, also if it was discarded
     /// meanwhile.
-    pub(super) fn into_chunks(self, base: i64, ends: Ends) -> Vec<Chunk> {
+    pub(super) fn into_chunks(self, range: Range<i64>, ends: Ends) -> Vec<Chunk> {
         let Self { bytes, count, first, last, gaps, .. } = self;
+        let (base, Ends { start, .. }) = (range.start, ends);
         let next = last.saturating_add(1).max(base);
-        let Ends { start, .. } = ends;
+        // Without a message, 0 is as far as the beginning of the stream.
+        let has_rest = next >= start || base == 0 && count == 0;
+        let next = if has_rest { next.max(range.end) } else { next };
         let Ends { end, .. } = ends.reaching(next);
         let ends = Ends { start: if count == 0 { start } else { start.min(first) }, stable: end, end };
         // 0 is the beginning of any stream.
@@ -160,7 +166,7 @@ mod tests {
     fn chunk(messages: &[KafkaMessage]) -> Chunk {
         let mut entries = Entries::default();
         assert!(messages.iter().all(|message| entries.push(message)));
-        only(entries.into_chunks(1, Ends::UNKNOWN))
+        only(entries.into_chunks(1..1, Ends::UNKNOWN))
     }
 
     fn only(chunks: Vec<Chunk>) -> Chunk {
@@ -177,21 +183,24 @@ mod tests {
 
     #[test]
     fn chunks_end_where_the_stream_has_discarded_messages() {
-        for (sequences, base, start, want) in [
-            (&[5, 6, 9][..], 5, 5, &[(5, 10, 3)][..]),
+        for (sequences, range, start, want) in [
+            (&[5, 6, 9][..], 5..10, 5, &[(5, 10, 3)][..]),
             // Deleted one by one.
-            (&[5, 6, 9], 4, 4, &[(4, 10, 3)]),
-            (&[5, 6, 9], 4, 5, &[(4, 4, 0), (5, 10, 3)]),
-            (&[5, 6, 9], 5, 8, &[(5, 7, 2), (8, 10, 1)]),
-            (&[5, 6, 9], 5, 100, &[(5, 7, 2), (9, 10, 1)]),
-            (&[3, 5, 9], 1, 5, &[(1, 1, 0), (3, 4, 1), (5, 10, 2)]),
-            (&[3, 5, 9], 0, 5, &[(0, 4, 1), (5, 10, 2)]),
-            (&[], 5, 100, &[(5, 5, 0)]),
+            (&[5, 6, 9], 4..10, 4, &[(4, 10, 3)]),
+            (&[5, 6, 9], 4..12, 10, &[(4, 4, 0), (5, 7, 2), (9, 12, 1)]),
+            (&[5, 6, 9], 4..10, 5, &[(4, 4, 0), (5, 10, 3)]),
+            (&[5, 6, 9], 5..10, 8, &[(5, 7, 2), (8, 10, 1)]),
+            (&[5, 6, 9], 5..12, 100, &[(5, 7, 2), (9, 10, 1)]),
+            (&[3, 5, 9], 1..10, 5, &[(1, 1, 0), (3, 4, 1), (5, 10, 2)]),
+            (&[3, 5, 9], 0..10, 5, &[(0, 4, 1), (5, 10, 2)]),
+            (&[1, 2, 3], 0..5, 5, &[(0, 4, 3)]),
+            (&[], 5..9, 100, &[(5, 5, 0)]),
+            (&[], 0..9, 9, &[(0, 9, 0)]),
         ] {
             let ends = Ends { start, stable: 200, end: 200 };
-            let chunks = entries(sequences).into_chunks(base, ends);
+            let chunks = entries(sequences).into_chunks(range.clone(), ends);
             let got: Vec<_> = chunks.iter().map(|chunk| (chunk.base, chunk.next, chunk.count)).collect();
-            assert_eq!(got, want, "{sequences:?} from {base}, of a stream from {start}");
+            assert_eq!(got, want, "{sequences:?} in {range:?}, of a stream from {start}");
             for Chunk { base, next, entries: bytes, count, .. } in chunks {
                 let within = sequences.iter().filter(|sequence| (base..next).contains(*sequence));
                 let own = entries(&within.copied().collect::<Vec<i64>>());
@@ -270,7 +279,7 @@ mod tests {
         let pushed = [3, 3, 2, 4].map(|sequence| entries.push(&stored(sequence, Vec::new(), &[])));
         assert_eq!(pushed, [true, false, false, true]);
         let ends = Ends { start: 1, stable: 3, end: 3 };
-        let chunk = only(entries.into_chunks(2, ends));
+        let chunk = only(entries.into_chunks(2..2, ends));
         assert_eq!((chunk.count, chunk.next), (2, 5));
         assert_eq!(chunk.ends, Ends { start: 1, stable: 5, end: 5 }, "the log has what was read");
     }

@@ -202,10 +202,7 @@ impl ReadThrough {
     ) -> Result<Chunk, ReadError> {
         let (key, ends, now) = (stream.id.key(), stream.ends(), Instant::now().into());
         self.logs.count_received(messages.len());
-        let mut chunks = messages.into_chunks(range.start, ends);
-        if let Some(last) = chunks.last_mut().filter(|last| last.next >= ends.start || range.start == 0) {
-            last.next = last.next.max(range.end);
-        }
+        let chunks = messages.into_chunks(range.clone(), ends);
         let is_lost = chunks.len() > 1 || ends.start > range.start && range.start > 0;
         let is_lost = is_lost && chunks.first().is_some_and(|first| first.count == 0);
         let read_on = chunks.get(1).map_or(ends.start, |chunk| chunk.base);

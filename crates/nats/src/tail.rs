@@ -285,7 +285,7 @@ impl Tail {
         }
         let Shared { logs, streams, .. } = &*self.shared;
         let id = &self.stream.id;
-        for chunk in messages.into_chunks(base, self.stream.ends()) {
+        for chunk in messages.into_chunks(base..base, self.stream.ends()) {
             let now = Instant::now().into();
             logs.insert_parts(&id.key(), id.generation, chunk, PART_BYTES, first_entry, now);
         }
