@@ -4,36 +4,39 @@
 //! behind a slow one, and nothing else is wrong. If no connection has received anything for that time, the broker is
 //! suspect: open connections are dropped, and calls wait only briefly for a new one until it is open.
 
+mod fetches;
+mod health;
 mod traffic;
 
-use std::error::Error;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use health::Health;
 use kafka_protocol::messages::ApiKey;
 use parking_lot::Mutex;
-use sluicegate_fair_share::{Holder, Ledger, Place, Places};
+use sluicegate_fair_share::{Holder, Ledger, Places};
 use tokio::sync::OwnedMutexGuard;
 use tokio::task::JoinError;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::timeout;
 use traffic::{Pool, Traffic, is_stalled};
 
 use crate::address::Address;
 use crate::api::Api;
-use crate::backoff::{Backoff, jitter};
 use crate::config::Config;
-use crate::connection::{Connection, Slot};
+use crate::connection::{Answered, Connection, Slot};
 use crate::connection_error::ConnectionError;
 use crate::dial::dial;
 use crate::observer::{BrokerRequest, Observed};
+use crate::slow_logs::SlowLogs;
 
 /// A broker and the connections to it, opened on demand.
 ///
 /// A broker answers the requests of one connection in order, so a fetch that waits for records delays all later ones,
 /// and so does a large answer. Fetches therefore have other connections than lookups, which are all other requests. Of
 /// both kinds, requests that are answered at once share a few connections; each long poll has a dedicated one, as has
-/// each search for records, and each retry of a request without a response in time.
+/// each search for records, each fetch of a log that is slow to read, and each retry of a request without a response in
+/// time.
 pub(crate) struct Broker {
     address: Address,
     config: Arc<Config>,
@@ -41,30 +44,22 @@ pub(crate) struct Broker {
     lookups: Traffic,
     health: Mutex<Health>,
     fetch_places: Arc<Places>,
+    slow_fetch_places: Arc<Places>,
+    slow_logs: SlowLogs,
     /// The turn to send a fetch after a throttle time.
     fetch_turns: Arc<Places>,
     search_places: Arc<Places>,
 }
 
-struct Health {
-    /// For the log.
-    cluster: String,
-    backoff: Backoff,
-    /// The end of the current back-off, and the failure that caused it.
-    avoid: Option<(Instant, ConnectionError)>,
-    /// The start of the outage; `None` once a connection was opened.
-    failed: Option<Instant>,
-}
-
 impl Broker {
     pub(crate) fn new(address: Address, config: Arc<Config>) -> Self {
-        let backoff = Backoff::new(config.backoff, config.backoff_max);
-        let health = Health { cluster: config.name.clone(), backoff, avoid: None, failed: None };
         Self {
             fetches: Traffic::new(&config, FETCH_CONNECTIONS),
             lookups: Traffic::new(&config, LOOKUP_CONNECTIONS),
-            health: Mutex::new(health),
+            health: Mutex::new(Health::new(&config)),
             fetch_places: Places::with_shares(Ledger::of_one_cluster(FETCHES)),
+            slow_fetch_places: Places::with_shares(Ledger::of_one_cluster(SLOW_FETCHES)),
+            slow_logs: SlowLogs::default(),
             fetch_turns: Places::new(1),
             search_places: Places::new(SEARCHES),
             address,
@@ -88,72 +83,18 @@ impl Broker {
 
     /// Whether the last attempt to connect failed.
     pub(crate) fn has_failed(&self) -> bool {
-        self.health.lock().avoid.is_some()
+        self.health.lock().has_failed()
     }
 
     /// Whether the last attempt to connect failed, and its back-off ended less than [`KNOWN_FAILURE`] ago. Nothing asks
     /// an unused broker again.
     pub(crate) fn has_recently_failed(&self) -> bool {
-        self.health.lock().avoid.as_ref().is_some_and(|(until, _)| until.elapsed() < KNOWN_FAILURE)
+        self.health.lock().has_recently_failed()
     }
 
     /// Whether it failed in the last [`AWAITED`] and has not recovered.
     pub(crate) fn is_awaited(&self) -> bool {
-        self.health.lock().failed.is_some_and(|since| since.elapsed() < AWAITED)
-    }
-
-    /// A place for a fetch that does not wait for records: its holder can have a share of [`FETCHES`].
-    ///
-    /// # Cancel safety
-    /// A drop leaves the queue.
-    pub(crate) async fn fetch_place(&self, holder: Holder) -> Place {
-        self.fetch_places.acquire(holder).await
-    }
-
-    /// Performs a fetch, after the throttle time if the broker throttles fetches.
-    ///
-    /// The quota has room for few of those that waited for that, so clients take turns: one fetch is sent at a time,
-    /// and again if it is throttled itself. Without turns, a client with few fetches would be throttled again and again
-    /// beside a crowd.
-    ///
-    /// # Cancel safety
-    /// A drop leaves the queue.
-    pub(crate) async fn fetch_in_turn<T, F>(
-        &self,
-        holder: Holder,
-        deadline: Instant,
-        fetch: impl Fn() -> F,
-    ) -> Result<T, ConnectionError>
-    where
-        F: Future<Output = Result<T, ConnectionError>>,
-    {
-        let mut turn = None;
-        loop {
-            if let Some(left) = self.fetches.throttled() {
-                if left >= deadline.saturating_duration_since(Instant::now()) {
-                    return Err(self.throttled(left));
-                }
-                if turn.is_some() {
-                    sleep(left).await;
-                    continue;
-                }
-            }
-            if !self.fetches.was_throttled_lately() {
-                turn = None;
-            } else if turn.is_none() {
-                let next = timeout_at(deadline, self.fetch_turns.acquire(holder)).await;
-                turn = Some(next.map_err(|_| self.throttled(Duration::ZERO))?);
-                continue;
-            }
-            match fetch().await {
-                Err(ConnectionError::Throttled { .. }) if self.fetches.throttled().is_some() => {}
-                answered => return answered,
-            }
-        }
-    }
-
-    fn throttled(&self, left: Duration) -> ConnectionError {
-        ConnectionError::Throttled { address: self.address.to_string(), left }
+        self.health.lock().is_awaited()
     }
 
     /// Succeeds if there is a connection for lookups, one can be opened, or the broker throttles them.
@@ -169,15 +110,7 @@ impl Broker {
     /// Fails at once while the broker throttles such requests. A lost connection is replaced once: it may have been cut
     /// long before this use.
     pub(crate) async fn call<A: Api>(self: &Arc<Self>, request: &A) -> Result<A::Answer, ConnectionError> {
-        let (traffic, timeout) = (self.traffic_of::<A>(), self.config.response_timeout());
-        traffic.check_throttle(&self.address)?;
-        let answered = match self.send(self.shared_slot(traffic).await?, request, timeout, false).await {
-            Err(ConnectionError::Lost { .. }) => {
-                self.send(self.shared_slot(traffic).await?, request, timeout, false).await
-            }
-            answered => answered,
-        };
-        self.note(traffic, answered)
+        self.ask(request).await.map(|answered| answered.answer)
     }
 
     /// As [`Broker::call`], for the retry of a request without a response in time: on a dedicated connection, if one is
@@ -186,17 +119,44 @@ impl Broker {
         self: &Arc<Self>,
         request: &A,
     ) -> Result<A::Answer, ConnectionError> {
+        self.ask_on_dedicated(request).await.map(|answered| answered.answer)
+    }
+
+    async fn ask<A: Api>(self: &Arc<Self>, request: &A) -> Result<Answered<A::Answer>, ConnectionError> {
+        let traffic = self.traffic_of::<A>();
+        traffic.check_throttle(&self.address)?;
+        let timeout = self.config.response_timeout();
+        match self.send(self.shared_slot(traffic).await?, request, timeout, false).await {
+            Err(ConnectionError::Lost { .. }) => self.ask_again(request).await,
+            answered => self.note(traffic, answered),
+        }
+    }
+
+    /// Sends a request once more, after its connection was lost.
+    async fn ask_again<A: Api>(
+        self: &Arc<Self>,
+        request: &A,
+    ) -> Result<Answered<A::Answer>, ConnectionError> {
+        let (traffic, timeout) = (self.traffic_of::<A>(), self.config.response_timeout());
+        let answered = self.send(self.shared_slot(traffic).await?, request, timeout, false).await;
+        self.note(traffic, answered)
+    }
+
+    async fn ask_on_dedicated<A: Api>(
+        self: &Arc<Self>,
+        request: &A,
+    ) -> Result<Answered<A::Answer>, ConnectionError> {
         let traffic = self.traffic_of::<A>();
         traffic.check_throttle(&self.address)?;
         if !self.has_failed()
-            && let Ok(Ok(Some(slot))) = timeout(STALLED, self.dedicated_slot(traffic)).await
+            && let Ok(Ok(Some(slot))) = timeout(NEW_CONNECTION, self.dedicated_slot(traffic)).await
         {
             match self.send(slot, request, self.config.response_timeout(), false).await {
                 Err(ConnectionError::Lost { .. }) => {}
                 answered => return self.note(traffic, answered),
             }
         }
-        self.call(request).await
+        self.ask(request).await
     }
 
     /// Sends a request that searches batches, on a dedicated connection: it can take seconds, and the broker answers
@@ -231,7 +191,7 @@ impl Broker {
             answered => answered,
         };
         // A search without a response is no reason to suspect the broker: it can take longer.
-        traffic.note_throttle(answered)
+        traffic.note_throttle(answered).map(|answered| answered.answer)
     }
 
     /// Sends a fetch that the broker holds for up to `wait`. `None` if no connection is free, or the connection was
@@ -252,7 +212,7 @@ impl Broker {
         match self.send(slot, request, patience, true).await {
             // It may have been cut long before this use.
             Err(ConnectionError::Lost { .. }) => Ok(None),
-            answered => self.note(traffic, answered).map(Some),
+            answered => self.note(traffic, answered).map(|answered| Some(answered.answer)),
         }
     }
 
@@ -263,7 +223,7 @@ impl Broker {
         request: &A,
         timeout: Duration,
         is_waiting: bool,
-    ) -> Result<(A::Answer, Duration), ConnectionError> {
+    ) -> Result<Answered<A::Answer>, ConnectionError> {
         let observer = self.config.observer.as_deref();
         let observed = observer.zip(BrokerRequest::of(A::KEY, is_waiting));
         let observed = observed.map(|(observer, request)| Observed::begin(observer, request, &self.address));
@@ -278,8 +238,8 @@ impl Broker {
     fn note<T>(
         &self,
         traffic: &Traffic,
-        answered: Result<(T, Duration), ConnectionError>,
-    ) -> Result<T, ConnectionError> {
+        answered: Result<Answered<T>, ConnectionError>,
+    ) -> Result<Answered<T>, ConnectionError> {
         let answered = traffic.note_throttle(answered);
         if let Err(failure @ ConnectionError::Silent { .. }) = &answered
             && !self.has_received_lately()
@@ -291,7 +251,7 @@ impl Broker {
 
     /// Whether any connection received something well after the request that has just timed out was sent.
     fn has_received_lately(&self) -> bool {
-        let window = self.config.response_timeout().saturating_sub(STALLED);
+        let window = self.config.response_timeout().saturating_sub(NEW_CONNECTION);
         let has_received =
             |connection: &Connection| connection.last_received().is_some_and(|at| at.elapsed() < window);
         self.pools().any(|pool| pool.has(has_received))
@@ -314,7 +274,11 @@ impl Broker {
         let connection = match pool.least_loaded() {
             None => self.in_time(self.open_shared(pool)).await?,
             Some(stalled) if is_stalled(&stalled) && pool.has_room() => {
-                timeout(STALLED, self.open_shared(pool)).await.ok().and_then(Result::ok).unwrap_or(stalled)
+                timeout(NEW_CONNECTION, self.open_shared(pool))
+                    .await
+                    .ok()
+                    .and_then(Result::ok)
+                    .unwrap_or(stalled)
             }
             Some(connection) => {
                 if connection.load() > 0 && pool.has_room() {
@@ -362,7 +326,7 @@ impl Broker {
             return opened.await;
         }
         timeout(SUSPECT_WAIT, opened).await.unwrap_or_else(|_| {
-            let last = self.health.lock().avoid.as_ref().map(|(_, cause)| cause.clone());
+            let last = self.health.lock().last_failure();
             // A failure that an operator must repair may be repaired by now: only the timeout is certain.
             Err(last.filter(ConnectionError::retriable).unwrap_or_else(|| ConnectionError::Silent {
                 address: self.address.to_string(),
@@ -419,70 +383,15 @@ impl Broker {
     }
 }
 
-impl Health {
-    fn check(&self) -> Result<(), ConnectionError> {
-        match &self.avoid {
-            Some((until, cause)) if Instant::now() < *until => Err(cause.clone()),
-            _ => Ok(()),
-        }
-    }
-
-    /// Marks the broker as suspect, without a back-off: a new connection shows whether it is up.
-    fn suspect(&mut self, address: &Address, cause: &ConnectionError) {
-        // Of many callers with the same failure, the first one logs it.
-        if self.avoid.is_none() {
-            self.log_failure(address, cause);
-            self.avoid = Some((Instant::now(), cause.clone()));
-        }
-    }
-
-    /// Logs the first failure of an outage as a warning, later ones for debugging.
-    fn log_failure(&mut self, address: &Address, cause: &ConnectionError) {
-        let error: &(dyn Error + 'static) = cause;
-        let cluster = &self.cluster;
-        if self.failed.is_some() {
-            tracing::debug!(cluster, broker = %address, error, event = "broker_failed_again", "broker failed again");
-        } else {
-            tracing::warn!(cluster, broker = %address, error, event = "broker_failed", "broker failed");
-            self.failed = Some(Instant::now());
-        }
-    }
-
-    fn update(&mut self, address: &Address, failure: Option<&ConnectionError>) {
-        let Some(cause) = failure else {
-            let cluster = &self.cluster;
-            tracing::debug!(cluster, broker = %address, event = "connection_opened", "connection opened");
-            if let Some(since) = self.failed.take() {
-                let outage = format_args!("{:.1?}", since.elapsed());
-                tracing::info!(cluster, broker = %address, outage, event = "broker_recovered", "broker recovered");
-            }
-            self.backoff.reset();
-            self.avoid = None;
-            return;
-        };
-        self.log_failure(address, cause);
-        let until = Instant::now().checked_add(self.backoff.next(jitter));
-        self.avoid = until.map(|until| (until, cause.clone()));
-    }
-}
-
-/// The time for which the recovery of a broker is logged, though the metadata no longer has it.
-const AWAITED: Duration = Duration::from_secs(3_600);
-
-/// The time for which a broker that nothing calls again counts as failed in metrics. An alert must see it for some
-/// time.
-const KNOWN_FAILURE: Duration = Duration::from_secs(1_800);
-
 /// The wait of a call for a connection to a broker whose last connection failed. Opening it continues.
 const SUSPECT_WAIT: Duration = Duration::from_millis(500);
 
-/// A connection that has received nothing for this long is avoided if there is another one. A call waits as long for a
-/// new one.
-const STALLED: Duration = Duration::from_millis(250);
+/// The wait of a call for a new connection, if those that are open are stalled.
+const NEW_CONNECTION: Duration = Duration::from_millis(250);
 
 /// Fetches: shared connections, of which several keep a large response from delaying small ones, and more would not be
-/// faster. And dedicated ones, for the long polls of each role and isolation level, and some retries.
-const FETCH_CONNECTIONS: (usize, usize) = (4, 24);
+/// faster. And dedicated ones, for the long polls of each role and isolation level, for slow logs, and some retries.
+const FETCH_CONNECTIONS: (usize, usize) = (4, 32);
 
 /// Lookups: shared connections, of which some answer while two wait for slow ones, and dedicated ones for searches and
 /// some retries.
@@ -494,6 +403,9 @@ pub(crate) const SEARCHES: usize = 2;
 /// Fetches that do not wait, from their requests until their answers are encoded; further ones wait for their clients'
 /// turns. Their memory: an answer each, which is one batch if that is larger than what was asked for.
 const FETCHES: usize = 64;
+
+/// The same of logs that are slow to read. Each has a connection.
+const SLOW_FETCHES: usize = 8;
 
 #[cfg(test)]
 mod tests;

@@ -39,6 +39,15 @@ struct Inner {
     served: AtomicBool,
 }
 
+/// A broker's answer to a request.
+pub(crate) struct Answered<T> {
+    pub(crate) answer: T,
+    /// The time for which the broker wants no such requests.
+    pub(crate) throttle_time: Duration,
+    /// The time that the broker took, without the requests before it.
+    pub(crate) took: Duration,
+}
+
 /// A connection with the right to send one request.
 pub(crate) struct Slot {
     connection: Connection,
@@ -60,8 +69,8 @@ impl Connection {
         let transport = Transport::spawn(stream, address, limits);
         let client_id = StrBytes::from_string(client_id.to_owned());
         let permit = transport.reserve().await?;
-        let (versions, _) =
-            exchange(&transport, permit, &VersionsRequest, FIRST_VERSION, &client_id, timeout).await?;
+        let answered = exchange(&transport, permit, &VersionsRequest, FIRST_VERSION, &client_id, timeout);
+        let versions = answered.await?.answer;
         if let Some(error) = versions.error {
             return Err(protocol(transport.address(), refused_versions(error)));
         }
@@ -80,7 +89,7 @@ impl Connection {
         for version in [*VersionsRequest::VERSIONS.end(), FIRST_VERSION] {
             let permit = transport.reserve().await?;
             let response = exchange(transport, permit, &VersionsRequest, version, client_id, timeout).await?;
-            match response.0 {
+            match response.answer {
                 Versions { error: Some(error), .. } if error.is_unsupported_version() => {}
                 Versions { error: Some(error), .. } => return failed(refused_versions(error)),
                 versions if versions.is_empty() => {
@@ -115,9 +124,10 @@ impl Connection {
         self.inner.transport.load()
     }
 
-    /// Since when nothing was received for the requests in flight; `None` without any.
-    pub(crate) fn silent_since(&self) -> Option<Instant> {
-        self.inner.transport.silent_since()
+    /// The correlation id of the oldest request in flight, and since when nothing was received for it; `None` without
+    /// any.
+    pub(crate) fn oldest(&self) -> Option<(i32, Instant)> {
+        self.inner.transport.oldest()
     }
 
     /// When something was received last.
@@ -147,12 +157,21 @@ impl Connection {
         request: &A,
         timeout: Duration,
     ) -> Result<A::Answer, ConnectionError> {
-        self.clone().reserve().await?.send(request, timeout).await.map(|(answer, _)| answer)
+        self.clone().reserve().await?.send(request, timeout).await.map(|answered| answered.answer)
     }
 }
 
 impl Slot {
-    /// Sends a request. Gives its response and the throttle time.
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// The correlation id of the request.
+    pub(crate) fn id(&self) -> i32 {
+        self.permit.id
+    }
+
+    /// Sends a request.
     ///
     /// Fails once the broker has sent nothing for `timeout`. Dropping the call leaves a shared connection intact: the
     /// response is read and dropped. A connection for one request at a time is closed.
@@ -160,7 +179,7 @@ impl Slot {
         self,
         request: &A,
         timeout: Duration,
-    ) -> Result<(A::Answer, Duration), ConnectionError> {
+    ) -> Result<Answered<A::Answer>, ConnectionError> {
         let inner = Arc::clone(&self.connection.inner);
         match self.send(request, timeout).await {
             Err(ConnectionError::Lost { address, cause }) if !inner.served.load(Ordering::Relaxed) => {
@@ -178,7 +197,7 @@ impl Slot {
         self,
         request: &A,
         timeout: Duration,
-    ) -> Result<(A::Answer, Duration), ConnectionError> {
+    ) -> Result<Answered<A::Answer>, ConnectionError> {
         let Inner { transport, versions, client_id, .. } = &*self.connection.inner;
         let version = versions.pick(request).map_err(|what| protocol(transport.address(), what))?;
         exchange(transport, self.permit, request, version, client_id, timeout).await
@@ -206,17 +225,17 @@ async fn exchange<A: Api>(
     version: i16,
     client_id: &StrBytes,
     timeout: Duration,
-) -> Result<(A::Answer, Duration), ConnectionError> {
-    let id = transport.next_id();
-    let frame =
-        api::encode(request, version, id, client_id).map_err(|what| protocol(transport.address(), what))?;
-    let response = transport.exchange(permit, id, frame, timeout).await?;
-    api::decode(request, version, response).map_err(|error| match error {
-        WireError::Throttled(left) => {
-            ConnectionError::Throttled { address: transport.address().to_string(), left }
+) -> Result<Answered<A::Answer>, ConnectionError> {
+    let frame = api::encode(request, version, permit.id, client_id)
+        .map_err(|what| protocol(transport.address(), what))?;
+    let (response, took) = transport.exchange(permit, frame, timeout).await?;
+    match api::decode(request, version, response) {
+        Ok((answer, throttle_time)) => Ok(Answered { answer, throttle_time, took }),
+        Err(WireError::Throttled(left)) => {
+            Err(ConnectionError::Throttled { address: transport.address().to_string(), left })
         }
-        error => protocol(transport.address(), error.to_string()),
-    })
+        Err(error) => Err(protocol(transport.address(), error.to_string())),
+    }
 }
 
 fn refused_versions(error: ErrorCode) -> String {

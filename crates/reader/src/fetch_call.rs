@@ -1,6 +1,8 @@
 //! Performs the requests of a [`FetchPlan`].
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use sluicegate_fair_share::{ClientKey, Holder, Place};
 use sluicegate_shared_log::{ClusterLogs, Fetched};
@@ -9,6 +11,7 @@ use tokio::time::Instant;
 use crate::api::{FetchAnswer, FetchPartition, FetchRequest};
 use crate::attempt::{Attempt, Call, Reply, Role};
 use crate::backoff::jitter;
+use crate::broker::Broker;
 use crate::brokers::Brokers;
 use crate::connection_error::ConnectionError;
 use crate::encoder_pool::EncoderPool;
@@ -30,15 +33,15 @@ pub(crate) async fn fetch_call(
     deadline: Instant,
 ) -> Result<Option<Fetched>, ReadError> {
     let holder = Holder { cluster: std::ptr::from_ref(brokers).addr(), source };
-    let (mut step, mut place) = (Step::Request(plan.request()), None);
+    let (mut step, mut served) = (Step::Request(plan.request()), None);
     loop {
         step = match step {
             Step::Request(request) => {
-                drop(place.take());
+                drop(served.take());
                 let answer = match call(brokers, plan, request, (committed, holder), deadline).await {
-                    Ok((answer, version, taken)) => {
+                    Ok((answer, version, by)) => {
                         logs.count_received(answer.records.len());
-                        place = Some(taken);
+                        served = Some(by);
                         Ok((answer, version))
                     }
                     Err(error) => Err(error),
@@ -46,7 +49,13 @@ pub(crate) async fn fetch_call(
                 plan.next(answer)?
             }
             Step::Encode(encoding, answer) => {
+                let from = encoding.from;
                 let encoded = encoders.encode(holder, encoding).await;
+                if let Some(Served { broker, took, .. }) = &served {
+                    let next = encoded.as_ref().map_or(from, |(encoded, _)| encoded.next_offset);
+                    let log = (plan.target().topic(), plan.target().partition());
+                    broker.slow_logs().note(log, (from, next), *took, Instant::now());
+                }
                 plan.encoded(Instant::now(), &answer, encoded)?
             }
             Step::Skipped => return Ok(None),
@@ -55,21 +64,26 @@ pub(crate) async fn fetch_call(
     }
 }
 
-/// The answer to one request, the log's version in the metadata, and the request's place at the broker.
+/// A broker that has answered a request, and the time it took.
+struct Served {
+    broker: Arc<Broker>,
+    took: Duration,
+    /// The request's place at the broker.
+    _place: Place,
+}
+
+/// The answer to one request, and the log's version in the metadata.
 async fn call(
     brokers: &Brokers,
     plan: &FetchPlan<'_>,
     from: RecordsFrom,
     (committed, holder): (bool, Holder),
     deadline: Instant,
-) -> Result<(FetchAnswer, LogVersion, Place), ReadError> {
+) -> Result<(FetchAnswer, LogVersion, Served), ReadError> {
     let target = plan.target();
     let max_bytes = i32::try_from(from.max_bytes).unwrap_or(i32::MAX);
     let waits = &AtomicBool::new(false);
     let send = |recipient: Recipient| async move {
-        waits.store(true, Ordering::Relaxed);
-        let place = recipient.broker.fetch_place(holder).await;
-        waits.store(false, Ordering::Relaxed);
         let partition = FetchPartition {
             topic: target.topic(),
             topic_id: recipient.call.topic_id,
@@ -81,9 +95,21 @@ async fn call(
         let Call { role, leader_epoch, topic_id, .. } = recipient.call;
         let rack = brokers.rack(role);
         let request = FetchRequest { partitions: vec![partition], max_bytes, max_wait: 0, committed, rack };
-        let answered =
-            recipient.broker.fetch_in_turn(holder, deadline, || recipient.send(&request)).await?.pop();
-        let Some(answer) = answered else {
+        let mut tries = 0_u32;
+        let (mut answered, place) = loop {
+            let log = (target.topic(), target.partition());
+            let is_slow =
+                tries == MAX_TRIES || recipient.broker.slow_logs().has(log, from.offset, Instant::now());
+            waits.store(true, Ordering::Relaxed);
+            let place = recipient.broker.fetch_place(holder, is_slow).await;
+            waits.store(false, Ordering::Relaxed);
+            let fetch = || recipient.fetch(&request, is_slow);
+            match recipient.broker.fetch_in_turn(holder, deadline, fetch).await? {
+                Some(answered) => break (answered, place),
+                None => tries = tries.saturating_add(1),
+            }
+        };
+        let Some(answer) = answered.answer.pop() else {
             let address = recipient.call.address.to_string();
             return Err(ConnectionError::Protocol {
                 address,
@@ -95,7 +121,8 @@ async fn call(
         if let (Role::LeaderOnly, Reply::Redirect(node)) = (role, &reply) {
             brokers.redirected(target, role, *node);
         }
-        Ok(reply.map(|answer| (answer, version, place)))
+        let served = Served { broker: recipient.broker, took: answered.took, _place: place };
+        Ok(reply.map(|answer| (answer, version, served)))
     };
     let answered =
         leader_call(brokers, holder.source, Attempt::at_nearest(target, deadline, jitter), send).await;
@@ -104,3 +131,6 @@ async fn call(
         answered => answered,
     }
 }
+
+/// Shared connections on which a fetch waits behind slow ones, before it has a dedicated one.
+const MAX_TRIES: u32 = 3;

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use sluicegate_fair_share::ClientKey;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::api::Api;
+use crate::api::{Api, FetchAnswer, FetchRequest};
 use crate::attempt::{Attempt, Call, Outcome, Reply, Step};
 use crate::broker::Broker;
 use crate::brokers::Brokers;
+use crate::connection::Answered;
 use crate::connection_error::ConnectionError;
 use crate::read_error::ReadError;
 
@@ -25,6 +26,15 @@ impl Recipient {
             Some(_) => self.broker.call_on_dedicated(request).await,
             None => self.broker.call(request).await,
         }
+    }
+
+    /// Sends a fetch that does not wait for records. `None` as for [`Broker::fetch`].
+    pub(crate) async fn fetch(
+        &self,
+        request: &FetchRequest<'_>,
+        is_slow: bool,
+    ) -> Result<Option<Answered<Vec<FetchAnswer>>>, ConnectionError> {
+        self.broker.fetch(request, is_slow || self.call.leader_check.is_some()).await
     }
 }
 

@@ -62,6 +62,7 @@ mod sasl;
 mod security_protocol;
 mod skip_cache;
 mod skip_meter;
+mod slow_logs;
 mod tail;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -49,6 +49,8 @@ pub(crate) struct Limits {
 
 /// The right to send one request over a [`Transport`], held until its response was received.
 pub(crate) struct Permit {
+    /// The correlation id of the request.
+    pub(crate) id: i32,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -82,10 +84,11 @@ impl Transport {
         self.shared.limits.in_flight.saturating_sub(self.shared.permits.available_permits())
     }
 
-    /// Since when nothing was received for the requests in flight; `None` without any.
-    pub(crate) fn silent_since(&self) -> Option<Instant> {
+    /// The correlation id of the oldest request in flight, and since when nothing was received for it; `None` without
+    /// any.
+    pub(crate) fn oldest(&self) -> Option<(i32, Instant)> {
         let requests = self.shared.in_flight.requests.lock();
-        requests.open.front().map(|open| open.silent_since(requests.last_received))
+        requests.open.front().map(|open| (open.id, open.silent_since(requests.last_received)))
     }
 
     /// When something was received last.
@@ -95,34 +98,33 @@ impl Transport {
 
     /// A permit, if one is free.
     pub(crate) fn try_reserve(&self) -> Option<Permit> {
-        Arc::clone(&self.shared.permits).try_acquire_owned().ok().map(Permit::new)
+        Arc::clone(&self.shared.permits).try_acquire_owned().ok().map(|permit| self.permit(permit))
     }
 
     /// Waits for a permit.
     pub(crate) async fn reserve(&self) -> Result<Permit, ConnectionError> {
         let permit = Arc::clone(&self.shared.permits).acquire_owned().await;
-        permit.map(Permit::new).map_err(|_| self.shared.cause())
+        permit.map(|permit| self.permit(permit)).map_err(|_| self.shared.cause())
     }
 
-    /// The correlation id of the next request.
-    pub(crate) fn next_id(&self) -> i32 {
-        self.next_id.fetch_add(1, Ordering::Relaxed)
+    fn permit(&self, permit: OwnedSemaphorePermit) -> Permit {
+        Permit { id: self.next_id.fetch_add(1, Ordering::Relaxed), _permit: permit }
     }
 
-    /// Sends the frame of a request with correlation id `id`. Gives the response without that id.
+    /// Sends the frame of a request with the correlation id of the permit. Gives the response without that id, and the time that the
+    /// broker took for it: from the response before it, if that came after the request was sent.
     ///
     /// Fails with [`ConnectionError::Silent`] once the broker has sent nothing for `timeout`. A long or slow response
     /// does not time out as long as data arrives, and neither do requests behind it.
     pub(crate) async fn exchange(
         &self,
         permit: Permit,
-        id: i32,
         frame: Vec<u8>,
         timeout: Duration,
-    ) -> Result<Bytes, ConnectionError> {
+    ) -> Result<(Bytes, Duration), ConnectionError> {
         let (reply, mut answer) = oneshot::channel();
         let sent = Instant::now();
-        let open = Open { id, sent, timeout, reply, _permit: permit };
+        let open = Open { id: permit.id, sent, timeout, reply, _permit: permit };
         // The queue has as many places as there are permits: it is never full.
         self.queue.try_send(Outgoing { frame, open }).map_err(|_| self.shared.cause())?;
         let cancel_guard = (self.shared.limits.in_flight == 1).then(|| CloseOnDrop(&self.shared));
@@ -139,12 +141,6 @@ impl Transport {
         // Answered, or the transport is closed anyway.
         std::mem::forget(cancel_guard);
         answer.unwrap_or_else(|_| Err(self.shared.cause()))
-    }
-}
-
-impl Permit {
-    fn new(permit: OwnedSemaphorePermit) -> Self {
-        Self { _permit: permit }
     }
 }
 
@@ -193,7 +189,7 @@ struct Open {
     id: i32,
     sent: Instant,
     timeout: Duration,
-    reply: oneshot::Sender<Result<Bytes, ConnectionError>>,
+    reply: oneshot::Sender<Result<(Bytes, Duration), ConnectionError>>,
     _permit: Permit,
 }
 
@@ -212,6 +208,8 @@ struct Requests {
     next_check: Option<Instant>,
     /// When a response, or a part of one, was received last.
     last_received: Option<Instant>,
+    /// When the last response was complete.
+    answered: Option<Instant>,
 }
 
 impl InFlight {
@@ -237,13 +235,16 @@ impl InFlight {
         requests.next_check
     }
 
-    /// Takes the oldest request, whose id must be `id`. Otherwise it stays in the queue, to be answered with the error.
-    fn take(&self, id: i32) -> Result<Open, String> {
-        let Requests { open, last_received, .. } = &mut *self.requests.lock();
+    /// Takes the oldest request, whose id must be `id`, with the time that the broker took for it. Otherwise it stays in
+    /// the queue, to be answered with the error.
+    fn take(&self, id: i32) -> Result<(Open, Duration), String> {
+        let Requests { open, last_received, answered, .. } = &mut *self.requests.lock();
         match open.pop_front() {
             Some(oldest) if oldest.id == id => {
-                *last_received = Some(Instant::now());
-                Ok(oldest)
+                let now = Instant::now();
+                let began = answered.map_or(oldest.sent, |before| before.max(oldest.sent));
+                (*last_received, *answered) = (Some(now), Some(now));
+                Ok((oldest, now.saturating_duration_since(began)))
             }
             Some(oldest) => {
                 let what = format!("response to request {id}, expected one to request {}", oldest.id);
@@ -331,7 +332,7 @@ async fn read(input: impl AsyncRead + Unpin, shared: &Shared) -> ConnectionError
         };
         match shared.in_flight.take(id) {
             // Sending fails if the caller was cancelled.
-            Ok(open) => drop(open.reply.send(Ok(response))),
+            Ok((open, took)) => drop(open.reply.send(Ok((response, took)))),
             Err(what) => return shared.protocol(what),
         }
     }
@@ -374,7 +375,7 @@ async fn skip_response(
     let len = usize::try_from(announced).ok().filter(|len| *len > max).ok_or_else(invalid)?;
     let id = input.read_i32().await.map_err(|error| shared.lost(error))?;
     // Data that is no response at all, such as `HTTP`, has no valid correlation id.
-    let open = shared.in_flight.take(id).map_err(|_| invalid())?;
+    let (open, _) = shared.in_flight.take(id).map_err(|_| invalid())?;
     let mut rest = len.saturating_sub(CORRELATION_ID);
     while rest > 0 {
         let skipped = input.fill_buf().await.map_err(|error| shared.lost(error))?.len().min(rest);

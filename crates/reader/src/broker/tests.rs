@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
-use tokio::time::advance;
+use tokio::time::{Instant, advance};
 
-use super::traffic::SHARED_IN_FLIGHT;
+use super::health::KNOWN_FAILURE;
+use super::traffic::{SHARED_IN_FLIGHT, STALLED};
 use super::*;
 use crate::api::ListOffsetsRequest;
 use crate::transport::Limits;
@@ -76,7 +77,7 @@ async fn call_waits_briefly_for_another_connection_than_a_stalled_one() {
     let opening = broker.lookups.shared.turn().await;
     let started = Instant::now();
     let slot = broker.shared_slot(&broker.lookups).await.expect("a slot");
-    assert_eq!((started.elapsed().as_millis(), stalled.load()), (STALLED.as_millis(), 2));
+    assert_eq!((started.elapsed().as_millis(), stalled.load()), (NEW_CONNECTION.as_millis(), 2));
     drop(slot);
     let opened = async {
         broker.lookups.shared.add(new.clone());

@@ -6,10 +6,9 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::{self, OwnedMutexGuard};
 
-use super::STALLED;
 use crate::address::Address;
 use crate::config::Config;
-use crate::connection::{Connection, Slot};
+use crate::connection::{Answered, Connection, Slot};
 use crate::connection_error::ConnectionError;
 use crate::throttle::Throttle;
 use crate::transport::Limits;
@@ -28,7 +27,7 @@ pub(super) struct Traffic {
 
 /// Connections with the same use.
 pub(super) struct Pool {
-    /// At most `max`.
+    /// At most `max`, and [`MAX_STALLED`] more if they are shared.
     open: Mutex<Vec<Connection>>,
     /// Held while a connection is opened.
     opening: Arc<sync::Mutex<()>>,
@@ -72,12 +71,12 @@ impl Traffic {
     /// Updates the throttle time from the outcome of a request.
     pub(super) fn note_throttle<T>(
         &self,
-        answered: Result<(T, Duration), ConnectionError>,
-    ) -> Result<T, ConnectionError> {
+        answered: Result<Answered<T>, ConnectionError>,
+    ) -> Result<Answered<T>, ConnectionError> {
         match answered {
-            Ok((answer, throttle_time)) => {
-                self.throttle.extend(throttle_time);
-                Ok(answer)
+            Ok(answered) => {
+                self.throttle.extend(answered.throttle_time);
+                Ok(answered)
             }
             Err(ConnectionError::Throttled { address, left }) => {
                 self.throttle.extend(left);
@@ -93,10 +92,14 @@ impl Traffic {
 }
 
 impl Pool {
-    /// The least loaded connection; a stalled one only if all are.
+    /// The least loaded connection; a stalled one only if all are. Idle ones are closed if there are more than needed,
+    /// since stalled ones have recovered.
     pub(super) fn least_loaded(&self) -> Option<Connection> {
         let mut open = self.open.lock();
         open.retain(Connection::is_usable);
+        let surplus = open.len().saturating_sub(self.allowed(&open));
+        let idle = open.extract_if(.., |connection| connection.load() == 0);
+        drop(idle.take(surplus).collect::<Vec<_>>());
         open.iter().min_by_key(|connection| (is_stalled(connection), connection.load())).cloned()
     }
 
@@ -107,8 +110,19 @@ impl Pool {
         open.iter().find_map(Connection::try_reserve)
     }
 
+    /// Whether another connection can be opened.
     pub(super) fn has_room(&self) -> bool {
-        self.open.lock().len() < self.max
+        let open = self.open.lock();
+        open.len() < self.allowed(&open)
+    }
+
+    /// Connections at most: `max`, and one for each stalled one if they are shared.
+    fn allowed(&self, open: &[Connection]) -> usize {
+        let stalled = match self.limits.in_flight {
+            1 => 0,
+            _ => open.iter().filter(|connection| is_stalled(connection)).count().min(MAX_STALLED),
+        };
+        self.max.saturating_add(stalled)
     }
 
     pub(super) fn has(&self, is_such: impl Fn(&Connection) -> bool) -> bool {
@@ -140,8 +154,15 @@ impl Pool {
 
 /// Whether a response takes so long that further requests on the connection would wait for it.
 pub(super) fn is_stalled(connection: &Connection) -> bool {
-    connection.silent_since().is_some_and(|since| since.elapsed() >= STALLED)
+    connection.oldest().is_some_and(|(_, since)| since.elapsed() >= STALLED)
 }
+
+/// A connection that has received nothing for this long is avoided if there is another one: a broker that gets records
+/// from elsewhere answers nothing else on it meanwhile.
+pub(super) const STALLED: Duration = Duration::from_millis(50);
+
+/// Stalled connections for which others are opened.
+const MAX_STALLED: usize = 8;
 
 /// The time after a throttle time in which requests are sent with care. If the quota is exceeded again, the first
 /// answers say so.

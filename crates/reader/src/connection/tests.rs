@@ -151,8 +151,8 @@ async fn connection_retires_before_its_authentication_expires() {
         drop(connection);
         sleep_until(started + Duration::from_secs(200)).await;
         answer(&mut peer, version, id, &offset()).await;
-        let (answered, _) = call.await.expect("an answer");
-        assert_eq!(answered[&("t".to_owned(), 0)].offset, 7);
+        let answered = call.await.expect("an answer");
+        assert_eq!(answered.answer[&("t".to_owned(), 0)].offset, 7);
     }
     assert_eq!(peer.read(&mut [0]).await.expect("an end"), 0);
 }

@@ -20,8 +20,16 @@ fn connected(limits: Limits) -> (Transport, DuplexStream) {
 
 /// Sends a frame of one byte, `name`.
 async fn request(transport: &Transport, name: u8) -> Result<Bytes, ConnectionError> {
+    Ok(timed(transport, name).await?.0)
+}
+
+async fn timed(transport: &Transport, name: u8) -> Result<(Bytes, Duration), ConnectionError> {
     let permit = transport.reserve().await?;
-    transport.exchange(permit, transport.next_id(), vec![name], TIMEOUT).await
+    transport.exchange(permit, vec![name], TIMEOUT).await
+}
+
+fn silent_since(transport: &Transport) -> Option<Instant> {
+    transport.oldest().map(|(_, since)| since)
 }
 
 async fn asked(peer: &mut DuplexStream) -> u8 {
@@ -109,13 +117,13 @@ async fn requests_in_flight_are_bounded() {
     let (transport, mut peer) = connected(Limits { in_flight: 1, ..limits() });
     let permit = transport.try_reserve().expect("a permit");
     assert!(transport.try_reserve().is_none());
-    let exchange = transport.exchange(permit, transport.next_id(), vec![b'a'], TIMEOUT);
+    let exchange = transport.exchange(permit, vec![b'a'], TIMEOUT);
     let (answered, ()) = tokio::join!(exchange, async {
         asked(&mut peer).await;
         assert!(transport.try_reserve().is_none());
         answer(&mut peer, 0, b"").await;
     });
-    assert_eq!(answered.expect("an answer"), "");
+    assert_eq!(answered.expect("an answer").0, "");
     assert!(transport.try_reserve().is_some());
 }
 
@@ -219,6 +227,25 @@ fn check_silent(result: &Result<Bytes, ConnectionError>) {
 }
 
 #[tokio::test(start_paused = true)]
+async fn request_is_not_blamed_for_the_time_of_one_before_it() {
+    let (transport, mut peer) = connected(limits());
+    let started = Instant::now();
+    let peer = async {
+        for (id, after) in [(0, 300), (1, 301), (2, 1_000)] {
+            sleep_until(started + Duration::from_millis(after)).await;
+            answer(&mut peer, id, b"").await;
+        }
+    };
+    let later = async {
+        sleep_until(started + Duration::from_millis(900)).await;
+        timed(&transport, b'c').await
+    };
+    let all = tokio::join!(timed(&transport, b'a'), timed(&transport, b'b'), later, peer);
+    let took = [all.0, all.1, all.2].map(|answered| answered.expect("an answer").1.as_millis());
+    assert_eq!(took, [300, 1, 100]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn request_times_out_alone() {
     let (transport, mut peer) = connected(limits());
     let started = Instant::now();
@@ -234,18 +261,18 @@ async fn request_times_out_alone() {
     let peer = async {
         assert_eq!([asked(&mut peer).await, asked(&mut peer).await], *b"ab");
         sleep_until(started + TIMEOUT * 5 / 4).await;
-        assert_eq!(transport.silent_since(), Some(started));
+        assert_eq!(silent_since(&transport), Some(started));
         answer(&mut peer, 0, b"late").await;
         // From here on it is the turn of the other one.
         sleep_until(started + TIMEOUT * 2).await;
-        assert_eq!(transport.silent_since(), Some(started + TIMEOUT * 5 / 4));
+        assert_eq!(silent_since(&transport), Some(started + TIMEOUT * 5 / 4));
         answer(&mut peer, 1, b"for b").await;
         peer
     };
     let ((), b, _open) = tokio::join!(a, b, peer);
     assert_eq!(b.expect("an answer"), "for b");
     assert!(transport.is_usable());
-    assert_eq!(transport.silent_since(), None);
+    assert_eq!(silent_since(&transport), None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -313,7 +340,7 @@ async fn shorter_timeout_ends_first() {
     let started = Instant::now();
     let impatient = async {
         let permit = transport.reserve().await.expect("a permit");
-        let result = transport.exchange(permit, transport.next_id(), vec![b'b'], TIMEOUT / 10).await;
+        let result = transport.exchange(permit, vec![b'b'], TIMEOUT / 10).await;
         assert!(matches!(result, Err(ConnectionError::Silent { .. })), "{result:?}");
         assert_eq!(started.elapsed(), TIMEOUT / 10);
     };

@@ -10,6 +10,7 @@
 mod batches;
 mod bootstrap_check;
 mod bounds;
+mod cold;
 mod crowd;
 mod failover;
 mod faults;

@@ -64,8 +64,8 @@ fn check(lines: &[String], want: &[&str]) {
     }
 }
 
-const FAILED: &str = "WARN sluicegate_reader::broker: broker failed cluster=\"";
-const RECOVERED: &str = "INFO sluicegate_reader::broker: broker recovered cluster=\"";
+const FAILED: &str = "WARN sluicegate_reader::broker::health: broker failed cluster=\"";
+const RECOVERED: &str = "INFO sluicegate_reader::broker::health: broker recovered cluster=\"";
 
 #[tokio::test]
 async fn outage_logs_one_warning_and_one_recovery() {

@@ -138,7 +138,7 @@ async fn unavailable_replica_is_replaced_by_the_leader() {
             assert_eq!(read(&reader, offset).await, "l");
         }
         assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
-        assert!(follower.fetched().len() <= 2);
+        assert!(follower.fetched().len() <= 2, "{:?}", follower.fetched());
     }
     let (_leader, follower, reader) = start(|asked| record(asked, b'f')).await;
     assert_eq!(read(&reader, 0).await, "f");

@@ -1,0 +1,76 @@
+//! Reads of partitions whose records are slow to get, such as those in tiered storage, and reads of others.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use kafka_protocol::messages::RequestKind;
+use sluicegate_fair_share::ClientKey;
+use sluicegate_reader::Reader;
+use tokio::task::JoinSet;
+
+use crate::batches::one_record;
+use crate::scripted::{self, Broker, Step, reader_within, usual};
+use crate::support::{Fetch, Read as _, at};
+
+/// The time for a fetch of topic `cold`: a broker waits up to 500 ms for tiered storage (`remote.fetch.max.wait.ms`).
+const COLD: Duration = Duration::from_millis(300);
+
+/// The first number of those who read another topic.
+const WARM: u8 = 100;
+
+/// Offsets between two of them.
+const APART: i64 = 1_000_000;
+
+/// A broker whose logs have one record at each offset, which it is slow to read before those of [`WARM`].
+async fn broker() -> Broker {
+    Broker::start(|asked, address| match &asked.kind {
+        RequestKind::Fetch(fetch) => {
+            let offset = fetch.topics[0].partitions[0].fetch_offset;
+            let answer = scripted::fetched(asked, 0, i64::MAX, &one_record(offset, 0));
+            if offset < i64::from(WARM) * APART { Step::Later(COLD, answer) } else { Step::Answer(answer) }
+        }
+        _ => usual(asked, address),
+    })
+    .await
+}
+
+/// Reads one record after the other, until `is_over`. Gives the time of each read.
+async fn walk(reader: Reader, topic: &'static str, number: u8, is_over: Arc<AtomicBool>) -> Vec<Duration> {
+    let mut took = Vec::new();
+    let mut offset = i64::from(number) * APART;
+    let mut pace = tokio::time::interval(Duration::from_millis(2));
+    while !is_over.load(Ordering::SeqCst) {
+        pace.tick().await;
+        let started = Instant::now();
+        let source = ClientKey::from(IpAddr::from([192, 0, 2, number]));
+        offset = reader.read(Fetch { source, ..at(topic, 0, offset) }).await.expect("a record").next_offset;
+        took.push(started.elapsed());
+    }
+    took
+}
+
+#[tokio::test]
+async fn partition_that_is_slow_to_read_delays_no_other() {
+    let broker = broker().await;
+    let reader = reader_within(&[broker.address], "20000");
+    let is_over = Arc::new(AtomicBool::new(false));
+    let [mut cold, mut warm] = [JoinSet::new(), JoinSet::new()];
+    for number in 0..40 {
+        cold.spawn(walk(reader.clone(), "cold", number, Arc::clone(&is_over)));
+    }
+    for number in WARM..WARM + 32 {
+        warm.spawn(walk(reader.clone(), "t", number, Arc::clone(&is_over)));
+    }
+    tokio::time::sleep(COLD * 8).await;
+    is_over.store(true, Ordering::SeqCst);
+    let (warm, cold) = (warm.join_all().await, cold.join_all().await);
+    let mut took = warm.concat();
+    took.sort_unstable();
+    // Each can wait behind the first fetches of the slow partition, which is not known to be slow then.
+    let delayed = took.iter().filter(|took| **took > COLD / 2).count();
+    assert!(delayed <= 32, "{delayed} of {} reads took longer than {:?}", took.len(), COLD / 2);
+    assert!(cold.iter().all(|took| !took.is_empty()), "each walks on");
+    assert!(broker.connections() <= 20, "{} connections", broker.connections());
+}
