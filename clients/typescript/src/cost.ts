@@ -5,7 +5,7 @@ import type { Header, KafkaMessage, NatsMessage } from "./generated/pubsub_pb.ts
 type Rest = Pick<KafkaMessage | NatsMessage, "timestamp" | "headers" | "$unknown">;
 
 export function recordCost({ offset, key, value, timestampType, ...rest }: KafkaMessage): number {
-  const fields = number(1, offset) + optional(key) + optional(value) + number(2, BigInt(timestampType));
+  const fields = number(1, offset) + optional(key) + optional(value) + (timestampType ? 3 : 0);
   return bytes(1, fields + common(rest));
 }
 
@@ -19,7 +19,7 @@ function common({ timestamp, headers, $unknown = [] }: Rest): number {
     number(1, timestamp) +
     headers.reduce((sum, header) => sum + bytes(2, headerSize(header)), 0) +
     // Fields of a newer bridge.
-    $unknown.reduce((sum, { no, data }) => sum + varint(BigInt(no << 3)) + data.length, 0)
+    $unknown.reduce((sum, { no, data }) => sum + varint(no << 3) + data.length, 0)
   );
 }
 
@@ -29,12 +29,12 @@ function headerSize({ key, value }: Header): number {
 
 /** A number that is not the default, 0. */
 function number(tag: number, value: bigint): number {
-  return value === 0n ? 0 : tag + varint(BigInt.asUintN(64, value));
+  return value ? tag + varint(Number(value)) : 0;
 }
 
 /** A field that is absent if it is empty. */
 function implicit(length: number): number {
-  return length && bytes(1, length);
+  return length ? bytes(1, length) : 0;
 }
 
 function optional(value: Uint8Array | undefined): number {
@@ -42,13 +42,12 @@ function optional(value: Uint8Array | undefined): number {
 }
 
 function bytes(tag: number, length: number): number {
-  return tag + varint(BigInt(length)) + length;
+  return tag + varint(length) + length;
 }
 
-function varint(value: bigint): number {
-  let length = 1;
-  for (; value > 127n; value >>= 7n) length += 1;
-  return length;
+/** Negative numbers have all 64 bits. */
+function varint(value: number): number {
+  return value < 0 ? 10 : value < 128 ? 1 : 1 + varint(value / 128);
 }
 
 const utf8 = new TextEncoder();

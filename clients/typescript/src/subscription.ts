@@ -36,8 +36,10 @@ export class Subscription<Item = TopicRecord, P = Positions> implements AsyncIte
   /** Whether there are positions to save, and who saves them. */
   #isUnsaved = false;
   #saving: Promise<void> | undefined;
-  /** Of the last call of `next`. */
+  /** Of the last call of `next` that had to wait. */
   #turn: Promise<unknown> = Promise.resolve();
+  /** Calls of `next` that wait. */
+  #turns = 0;
   #error: unknown;
   #wake: (() => void) | undefined;
   /** Bytes that the loop has taken since the last grant. */
@@ -72,7 +74,14 @@ export class Subscription<Item = TopicRecord, P = Positions> implements AsyncIte
    * const { value: record, done } = await subscription.next();
    * ```
    */
-  next(): Promise<IteratorResult<Item, undefined>> {
+  async next(): Promise<IteratorResult<Item, undefined>> {
+    const waiting = this.#waiting[0];
+    // Most items wait already, and a turn costs more than they do.
+    if (!(this.#turns || this.#signal.aborted) && waiting?.case === "delivery") {
+      const value = this.#item(waiting);
+      if (value) return { done: false, value };
+    }
+    this.#turns++;
     const turn = this.#turn.then(() => this.#next());
     this.#turn = turn.catch(() => this.return().catch(() => {}));
     return turn;
@@ -94,32 +103,45 @@ export class Subscription<Item = TopicRecord, P = Positions> implements AsyncIte
   }
 
   async #next(): Promise<IteratorResult<Item, undefined>> {
-    if (!this.#running) {
-      this.#running = true;
-      this.#run().catch((error: unknown) => this.#fail(error));
-    }
-    while (!this.#signal.aborted) {
-      const waiting = this.#waiting[0];
-      if (waiting?.case === "event") {
-        this.#waiting.shift();
-        this.#take(waiting.at, waiting.next);
-        this.#system.tell(waiting.at, waiting.event);
-      } else if (waiting) {
-        const before = waiting.items[waiting.taken - 1];
-        if (before) this.#done(before.cost);
-        const taken = waiting.items[waiting.taken++];
-        this.#take(waiting.at, taken?.offset ?? waiting.next);
-        if (taken) return { done: false, value: taken.item };
-        this.#waiting.shift();
-      } else if (this.#error !== undefined) {
-        throw this.#error;
-      } else {
-        await new Promise<void>((resolve) => {
-          this.#wake = resolve;
-        });
+    try {
+      if (!this.#running) {
+        this.#running = true;
+        this.#run().catch((error: unknown) => this.#fail(error));
       }
+      while (!this.#signal.aborted) {
+        const waiting = this.#waiting[0];
+        if (waiting?.case === "event") {
+          this.#waiting.shift();
+          this.#take(waiting.at, waiting.next);
+          this.#system.tell(waiting.at, waiting.event);
+        } else if (waiting) {
+          const value = this.#item(waiting);
+          if (value) return { done: false, value };
+          this.#waiting.shift();
+        } else if (this.#error !== undefined) {
+          throw this.#error;
+        } else {
+          await new Promise<void>((resolve) => {
+            this.#wake = resolve;
+          });
+        }
+      }
+    } catch (error) {
+      this.#end.abort();
+      throw error;
+    } finally {
+      this.#turns--;
     }
     return this.return();
+  }
+
+  /** The next item of a delivery; the one before it counts as processed. Undefined behind the last one. */
+  #item(delivery: Delivery<Item> & { taken: number }): Item | undefined {
+    const before = delivery.items[delivery.taken - 1];
+    if (before) this.#done(before.cost);
+    const taken = delivery.items[delivery.taken++];
+    this.#take(delivery.at, taken?.offset ?? delivery.next);
+    return taken?.item;
   }
 
   #fail(error: unknown): void {

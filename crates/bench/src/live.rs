@@ -4,9 +4,11 @@
 //!
 //! 1. [`server`]: starts a system, subscribes, publishes
 //! 2. [`watch`]: sockets that note when each record arrives
-//! 3. here: the scenarios, in turns, and the medians
+//! 3. [`page`]: the same in a browser
+//! 4. here: the scenarios, in turns, and the medians
 
 mod kind;
+mod page;
 mod server;
 mod watch;
 
@@ -34,6 +36,7 @@ pub(crate) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failur
         match scenario {
             Scenario::Stuck => stuck(plan, figures).await?,
             Scenario::Idle => idle(plan, figures).await?,
+            Scenario::Page => page::run(plan, figures).await?,
             Scenario::Flood | Scenario::Steady => {
                 for sockets in &plan.live_sockets {
                     let kafka = Comparison { kinds: KAFKA, sockets: *sockets as usize };
@@ -60,7 +63,7 @@ pub(crate) async fn on_jetstream(plan: &Plan, figures: &mut Figures) -> Result<(
         match scenario {
             Scenario::Flood => JETSTREAM.flood(plan, figures).await?,
             Scenario::Steady => JETSTREAM.steady(plan, figures).await?,
-            Scenario::Stuck | Scenario::Idle => {}
+            Scenario::Stuck | Scenario::Idle | Scenario::Page => {}
         }
     }
     Ok(())
@@ -84,10 +87,12 @@ pub(crate) enum Scenario {
     Stuck,
     /// Without records
     Idle,
+    /// To a page in a browser
+    Page,
 }
 
 impl Scenario {
-    pub(crate) const ALL: [Self; 4] = [Self::Flood, Self::Steady, Self::Stuck, Self::Idle];
+    pub(crate) const ALL: [Self; 5] = [Self::Flood, Self::Steady, Self::Stuck, Self::Idle, Self::Page];
 }
 
 impl fmt::Display for Scenario {

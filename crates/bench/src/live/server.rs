@@ -48,6 +48,16 @@ pub(super) struct Usage {
 
 impl Server {
     pub(super) async fn start(kind: Kind, plan: &Plan, partitions: i32) -> Result<Self, Failure> {
+        Self::with_linger(kind, plan, partitions, 0).await
+    }
+
+    /// As [`Server::start`], with a producer to Kafka that gathers records for so many milliseconds.
+    pub(super) async fn with_linger(
+        kind: Kind,
+        plan: &Plan,
+        partitions: i32,
+        linger_ms: u32,
+    ) -> Result<Self, Failure> {
         let system = match kind {
             Kind::Sluicegate => {
                 let kafka = Kafka::start().await?;
@@ -63,7 +73,7 @@ impl Server {
                 let mut stack = Stack::start(setup).await?;
                 stack.ready_within(Duration::from_secs(30)).await?;
                 let mut config = ClientConfig::new();
-                config.set("bootstrap.servers", kafka.bootstrap()).set("linger.ms", "0");
+                config.set("bootstrap.servers", kafka.bootstrap()).set("linger.ms", linger_ms.to_string());
                 config.set("queue.buffering.max.messages", "1000000");
                 let producer = config.create()?;
                 System::Sluicegate { stack: Box::new(stack), kafka, topic, producer }
@@ -116,6 +126,18 @@ impl Server {
                 raw
             }
             System::JetStream(jetstream) => jetstream.subscribed(number).await,
+        }
+    }
+
+    /// The address of the WebSocket endpoint, and the topic or subject.
+    pub(super) fn for_browsers(&self) -> Result<(String, &str), Failure> {
+        match &self.system {
+            System::Sluicegate { stack, topic, .. } => Ok((stack.gateway().to_string(), topic)),
+            System::Nats { server, envoy, .. } => {
+                let address = envoy.as_ref().map_or_else(|| server.websocket(), Envoy::gateway);
+                Ok((address.to_string(), "live"))
+            }
+            System::JetStream(_) => Err("no page is measured with JetStream".into()),
         }
     }
 
