@@ -91,6 +91,12 @@ impl Bridge {
         if bytes <= max { Ok(()) } else { Err(format!("{bytes} bytes of records are kept, at most {max}")) }
     }
 
+    /// Bytes of records that are kept when all are too old.
+    pub(crate) fn bytes_left(&self) -> usize {
+        self.logs.expire((tokio::time::Instant::now() + CACHE_AGE * 2).into_std());
+        self.logs.stats().bytes
+    }
+
     /// Whether records are on their way to brokers.
     pub(crate) fn has_queued_records(&self) -> bool {
         self.backend.has_queued_records()

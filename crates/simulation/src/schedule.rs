@@ -405,7 +405,13 @@ impl Schedule {
         if self.tables.is_empty() && waiters > 0 {
             self.world.broken(format!("{waiters} waits at ends of logs are left when all clients are gone"));
         }
-        self.world.bridges().drain(..).for_each(|bridge| bridge.killed.cancel());
+        for bridge in self.world.bridges().drain(..) {
+            bridge.killed.cancel();
+            let bytes = bridge.bytes_left();
+            if bytes > 0 {
+                self.world.broken(format!("{bytes} bytes count as kept, of records that are too old"));
+            }
+        }
         let (gone, tasks) = (Instant::now(), tokio::runtime::Handle::current().metrics());
         while tasks.num_alive_tasks() > 0 && !self.world.has_problems() {
             if gone.elapsed() > RECOVERY {

@@ -21,6 +21,8 @@ pub(super) struct Consumer {
     delivered: u64,
     /// The number of messages after which it delivers no more: somebody else has paused it.
     paused_after: Option<u64>,
+    /// The number of messages after which it leaves out each second one: somebody else has changed its filter.
+    filtered_after: Option<u64>,
     /// When it was asked for messages, or has answered.
     used: Instant,
     /// One request after the other.
@@ -55,7 +57,8 @@ impl JetStream {
     /// Creates a consumer of the messages from a sequence on. False if there are too many.
     pub(super) fn create_consumer(&self, state: &State, stream: &str, name: &str, from: i64) -> bool {
         let Some(topic) = state.topics.get(stream) else { return false };
-        let (refused, paused) = self.draw(|random| (random.u8(..8) == 0, random.u8(..8) == 0));
+        let [refused, paused, filtered] = self.draw(|random| [(); 3].map(|()| random.u8(..8) == 0));
+        let some = || self.draw(|random| random.u64(..10));
         if refused {
             return false;
         }
@@ -65,7 +68,8 @@ impl JetStream {
             server: topic.partitions[0].leader().broker,
             next: from,
             delivered: 0,
-            paused_after: paused.then(|| self.draw(|random| random.u64(..10))),
+            paused_after: paused.then(some),
+            filtered_after: filtered.then(some),
             used: Instant::now(),
             turn: Arc::default(),
         };
@@ -142,7 +146,9 @@ impl JetStream {
             return Next::Nothing;
         }
         let log = &topic.partitions[0].log;
-        let mut following = messages_from(log, consumer.next);
+        let is_filtered = consumer.filtered_after.is_some_and(|after| consumer.delivered >= after);
+        let mut following =
+            messages_from(log, consumer.next).filter(|(_, record)| !is_filtered || record.offset % 2 == 0);
         let Some((batch, record)) = following.next() else { return Next::Nothing };
         let (sequence, number) = (record.offset, consumer.delivered + 1);
         // In a long stream, as if none were deleted: it takes long to count them.

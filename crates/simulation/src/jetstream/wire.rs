@@ -24,6 +24,8 @@ use crate::network::Faults;
 struct Connection {
     link: Arc<Link>,
     outgoing: UnboundedSender<OutboundMessage>,
+    /// Those who publish take turns: async-nats' queue can be full.
+    turns: tokio::sync::Mutex<()>,
     random: Mutex<fastrand::Rng>,
 }
 
@@ -101,7 +103,8 @@ impl Dialer for Route {
                 link.end();
             });
             let random = Mutex::new(servers.draw(fastrand::Rng::fork));
-            Ok(Box::new(Connection { link, outgoing, random }) as Box<dyn Wire>)
+            let turns = tokio::sync::Mutex::default();
+            Ok(Box::new(Connection { link, outgoing, turns, random }) as Box<dyn Wire>)
         }
         .boxed()
     }
@@ -158,8 +161,15 @@ impl Wire for Connection {
     }
 
     fn publish(&self, message: OutboundMessage) -> BoxFuture<'_, Result<(), PublishError>> {
-        let sent = self.outgoing.send(message);
-        ready(sent.map_err(|_| PublishError::new(PublishErrorKind::Send))).boxed()
+        async move {
+            let _turn = self.turns.lock().await;
+            if self.number() % 8 == 0 {
+                self.link.faults.delay().await;
+            }
+            let sent = self.outgoing.send(message);
+            sent.map_err(|_| PublishError::new(PublishErrorKind::Send))
+        }
+        .boxed()
     }
 
     fn subscribe(
