@@ -147,9 +147,13 @@ unit-on-wasm32:
     CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=wasm-bindgen-test-runner cargo test -p sluicegate-ws-session -p sluicegate-protocol -p sluicegate-fair-share -p sluicegate-rights --lib --target wasm32-unknown-unknown
 
 # throughput and latency beside a bare librdkafka, with and without TLS and SASL, and beside NATS; and memory: see `./dev bench --help`
-bench *args: wasm web _browser
+bench *args: wasm
     cargo build --release -p sluicegate-bench -p sluicegate-bridge --bins
     @exec target/release/bench "$@"
+
+# the CPU of a page in a browser that loops over records, beside the NATS project's client
+bench-page *args: wasm web _browser
+    @just bench --only live --scenarios page "$@"
 
 # render the saved figures of the benchmark into the pictures and tables of the documentation
 pictures:

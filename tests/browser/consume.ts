@@ -11,7 +11,7 @@ const page = await emptyPage(browser, address);
 await page.addScriptTag({ content: await bundle("consume") });
 await page.evaluate(`consume.${client}(${JSON.stringify(address)}, ${JSON.stringify(topic)})`);
 const [ofBrowser, ofPage] = [await browser.newBrowserCDPSession(), await page.context().newCDPSession(page)];
-await ofPage.send("Performance.enable");
+await ofPage.send("Performance.enable", { timeDomain: "threadTicks" });
 
 /** Seconds of CPU of all of the browser's processes, and of the page's main thread. */
 const cpu = async () => {

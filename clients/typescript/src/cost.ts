@@ -19,7 +19,7 @@ function common({ timestamp, headers, $unknown = [] }: Rest): number {
     number(1, timestamp) +
     headers.reduce((sum, header) => sum + bytes(2, headerSize(header)), 0) +
     // Fields of a newer bridge.
-    $unknown.reduce((sum, { no, data }) => sum + varint(no << 3) + data.length, 0)
+    $unknown.reduce((sum, { no, data }) => sum + varint(no * 8) + data.length, 0)
   );
 }
 

@@ -76,7 +76,7 @@ export class Subscription<Item = TopicRecord, P = Positions> implements AsyncIte
    */
   async next(): Promise<IteratorResult<Item, undefined>> {
     const waiting = this.#waiting[0];
-    // Most items wait already, and a turn costs more than they do.
+    // Most items wait already: spares them the queue of calls.
     if (!(this.#turns || this.#signal.aborted) && waiting?.case === "delivery") {
       const value = this.#item(waiting);
       if (value) return { done: false, value };
@@ -84,7 +84,7 @@ export class Subscription<Item = TopicRecord, P = Positions> implements AsyncIte
     this.#turns++;
     const turn = this.#turn.then(() => this.#next());
     this.#turn = turn.catch(() => this.return().catch(() => {}));
-    return turn;
+    return turn.finally(() => this.#turns--);
   }
 
   /**
@@ -129,16 +129,13 @@ export class Subscription<Item = TopicRecord, P = Positions> implements AsyncIte
     } catch (error) {
       this.#end.abort();
       throw error;
-    } finally {
-      this.#turns--;
     }
     return this.return();
   }
 
   /** The next item of a delivery; the one before it counts as processed. Undefined behind the last one. */
   #item(delivery: Delivery<Item> & { taken: number }): Item | undefined {
-    const before = delivery.items[delivery.taken - 1];
-    if (before) this.#done(before.cost);
+    this.#done(delivery.items[delivery.taken - 1]?.cost ?? 0);
     const taken = delivery.items[delivery.taken++];
     this.#take(delivery.at, taken?.offset ?? delivery.next);
     return taken?.item;

@@ -87,12 +87,13 @@ pub(crate) enum Scenario {
     Stuck,
     /// Without records
     Idle,
-    /// To a page in a browser
+    /// To a page in a browser: `./dev bench-page`
     Page,
 }
 
 impl Scenario {
-    pub(crate) const ALL: [Self; 5] = [Self::Flood, Self::Steady, Self::Stuck, Self::Idle, Self::Page];
+    /// All that need no browser.
+    pub(crate) const USUAL: [Self; 4] = [Self::Flood, Self::Steady, Self::Stuck, Self::Idle];
 }
 
 impl fmt::Display for Scenario {

@@ -103,7 +103,7 @@ struct Plan {
     #[arg(long = "property", value_name = "NAME=VALUE", value_parser = property)]
     properties: Vec<(String, String)>,
     /// What to measure of live delivery
-    #[arg(long, value_delimiter = ',', default_values_t = live::Scenario::ALL)]
+    #[arg(long, value_delimiter = ',', default_values_t = live::Scenario::USUAL)]
     scenarios: Vec<live::Scenario>,
     /// Records a second of live delivery at a steady rate
     #[arg(long, value_delimiter = ',', default_values_t = [20_u32, 60], value_parser = value_parser!(u32).range(1..))]

@@ -102,8 +102,8 @@ impl Entries {
         let Self { bytes, count, first, last, gaps, .. } = self;
         let (base, Ends { start, .. }) = (range.start, ends);
         let next = last.saturating_add(1).max(base);
-        // Without a message, 0 is as far as the beginning of the stream.
-        let has_rest = next >= start || base == 0 && count == 0;
+        // An empty answer from 0 on covers the whole range.
+        let has_rest = next >= start || (base == 0 && count == 0);
         let next = if has_rest { next.max(range.end) } else { next };
         let Ends { end, .. } = ends.reaching(next);
         let ends = Ends { start: if count == 0 { start } else { start.min(first) }, stable: end, end };

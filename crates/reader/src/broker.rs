@@ -29,6 +29,7 @@ use crate::connection_error::ConnectionError;
 use crate::dial::dial;
 use crate::observer::{BrokerRequest, Observed};
 use crate::slow_logs::SlowLogs;
+use crate::stalls::Stalls;
 
 /// A broker and the connections to it, opened on demand.
 ///
@@ -46,6 +47,7 @@ pub(crate) struct Broker {
     fetch_places: Arc<Places>,
     slow_fetch_places: Arc<Places>,
     slow_logs: SlowLogs,
+    stalls: Stalls,
     /// The turn to send a fetch after a throttle time.
     fetch_turns: Arc<Places>,
     search_places: Arc<Places>,
@@ -60,6 +62,7 @@ impl Broker {
             fetch_places: Places::with_shares(Ledger::of_one_cluster(FETCHES)),
             slow_fetch_places: Places::with_shares(Ledger::of_one_cluster(SLOW_FETCHES)),
             slow_logs: SlowLogs::default(),
+            stalls: Stalls::default(),
             fetch_turns: Places::new(1),
             search_places: Places::new(SEARCHES),
             address,
@@ -302,6 +305,9 @@ impl Broker {
     /// A slot on a dedicated connection, which can have to be opened first. `None` if all are taken.
     async fn dedicated_slot(self: &Arc<Self>, traffic: &Traffic) -> Result<Option<Slot>, ConnectionError> {
         let pool = &traffic.dedicated;
+        if let Some(free) = pool.free() {
+            return Ok(Some(free));
+        }
         let turn = pool.turn().await;
         match pool.free() {
             None if pool.has_room() => Ok(self.open(pool, turn).await?.1),
@@ -339,7 +345,11 @@ impl Broker {
     fn open_another(self: &Arc<Self>, pool: &Arc<Pool>) {
         let Some(turn) = pool.try_turn() else { return };
         let (broker, pool) = (Arc::clone(self), Arc::clone(pool));
-        tokio::spawn(async move { broker.open(&pool, turn).await });
+        tokio::spawn(async move {
+            if pool.has_room() {
+                drop(broker.open(&pool, turn).await)
+            }
+        });
     }
 
     /// A new connection; a dedicated one with its slot.
@@ -404,7 +414,7 @@ pub(crate) const SEARCHES: usize = 2;
 /// turns. Their memory: an answer each, which is one batch if that is larger than what was asked for.
 const FETCHES: usize = 64;
 
-/// The same of logs that are slow to read. Each has a connection.
+/// The same of logs that are slow to read, each on a connection of its own, if one can be opened soon.
 const SLOW_FETCHES: usize = 8;
 
 #[cfg(test)]

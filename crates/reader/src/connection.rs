@@ -44,7 +44,7 @@ pub(crate) struct Answered<T> {
     pub(crate) answer: T,
     /// The time for which the broker wants no such requests.
     pub(crate) throttle_time: Duration,
-    /// The time that the broker took, without the requests before it.
+    /// The time that the broker took until the answer began, without the requests before it.
     pub(crate) took: Duration,
 }
 
@@ -128,6 +128,11 @@ impl Connection {
     /// any.
     pub(crate) fn oldest(&self) -> Option<(i32, Instant)> {
         self.inner.transport.oldest()
+    }
+
+    /// The shortest time from a request to the beginning of its response.
+    pub(crate) fn shortest(&self) -> Duration {
+        self.inner.transport.shortest()
     }
 
     /// When something was received last.

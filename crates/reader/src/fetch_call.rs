@@ -54,7 +54,7 @@ pub(crate) async fn fetch_call(
                 if let Some(Served { broker, took, .. }) = &served {
                     let next = encoded.as_ref().map_or(from, |(encoded, _)| encoded.next_offset);
                     let log = (plan.target().topic(), plan.target().partition());
-                    broker.slow_logs().note(log, (from, next), *took, Instant::now());
+                    broker.note_fetched(log, (from, next), *took);
                 }
                 plan.encoded(Instant::now(), &answer, encoded)?
             }
@@ -95,18 +95,24 @@ async fn call(
         let Call { role, leader_epoch, topic_id, .. } = recipient.call;
         let rack = brokers.rack(role);
         let request = FetchRequest { partitions: vec![partition], max_bytes, max_wait: 0, committed, rack };
-        let mut tries = 0_u32;
+        let (broker, log) = (&recipient.broker, (target.topic(), target.partition()));
+        let (mut tries, mut has, mut is_slow) = (0_u32, None, false);
         let (mut answered, place) = loop {
-            let log = (target.topic(), target.partition());
-            let is_slow =
-                tries == MAX_TRIES || recipient.broker.slow_logs().has(log, from.offset, Instant::now());
-            waits.store(true, Ordering::Relaxed);
-            let place = recipient.broker.fetch_place(holder, is_slow).await;
-            waits.store(false, Ordering::Relaxed);
-            let fetch = || recipient.fetch(&request, is_slow);
-            match recipient.broker.fetch_in_turn(holder, deadline, fetch).await? {
+            let place = match has.take() {
+                Some(place) if is_slow == broker.is_slow(holder, log, from.offset) => place,
+                other => {
+                    drop(other);
+                    is_slow = broker.is_slow(holder, log, from.offset);
+                    waits.store(true, Ordering::Relaxed);
+                    let place = broker.fetch_place(holder, is_slow).await;
+                    waits.store(false, Ordering::Relaxed);
+                    place
+                }
+            };
+            let fetch = || recipient.fetch(holder, &request, is_slow || tries >= MAX_TRIES);
+            match broker.fetch_in_turn(holder, deadline, fetch).await? {
                 Some(answered) => break (answered, place),
-                None => tries = tries.saturating_add(1),
+                None => (tries, has) = (tries.saturating_add(1), Some(place)),
             }
         };
         let Some(answer) = answered.answer.pop() else {
@@ -132,5 +138,5 @@ async fn call(
     }
 }
 
-/// Shared connections on which a fetch waits behind slow ones, before it has a dedicated one.
-const MAX_TRIES: u32 = 3;
+/// Shared connections that a fetch tries before it gets a dedicated one.
+const MAX_TRIES: u32 = 2;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sluicegate_fair_share::ClientKey;
+use sluicegate_fair_share::{ClientKey, Holder};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::api::{Api, FetchAnswer, FetchRequest};
@@ -31,10 +31,11 @@ impl Recipient {
     /// Sends a fetch that does not wait for records. `None` as for [`Broker::fetch`].
     pub(crate) async fn fetch(
         &self,
+        holder: Holder,
         request: &FetchRequest<'_>,
-        is_slow: bool,
+        is_dedicated: bool,
     ) -> Result<Option<Answered<Vec<FetchAnswer>>>, ConnectionError> {
-        self.broker.fetch(request, is_slow || self.call.leader_check.is_some()).await
+        self.broker.fetch(holder, request, is_dedicated || self.call.leader_check.is_some()).await
     }
 }
 

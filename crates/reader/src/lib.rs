@@ -63,6 +63,7 @@ mod security_protocol;
 mod skip_cache;
 mod skip_meter;
 mod slow_logs;
+mod stalls;
 mod tail;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -12,9 +12,8 @@ type Log<'a> = (&'a str, i32);
 /// The logs whose fetches took long lately, such as those whose older segments are in tiered storage (KIP-405).
 ///
 /// A log is slow for [`MAX_AGE`] after a slow fetch, up to where a later part of it was quick: its newest records
-/// usually are. Or until some fetches in a row were quick ([`QUICK`]), not fewer, since brokers get large parts of a
-/// segment at a time. When there are [`MAX_LOGS`], the one whose slow fetch is the oldest is forgotten, and found again
-/// by its next fetch.
+/// usually are. It is quick again with the first quick fetch that comes [`HEALS`] after the last slow one. When there are
+/// [`MAX_LOGS`], the one whose slow fetch is the oldest is forgotten, and found again by its next fetch.
 #[derive(Debug, Default)]
 pub(crate) struct SlowLogs {
     topics: Mutex<BTreeMap<String, BTreeMap<i32, Slow>>>,
@@ -28,8 +27,6 @@ struct Slow {
     quick_from: i64,
     /// The end of the last slow fetch.
     at: Instant,
-    /// Quick fetches of the slow part since then.
-    quick: u32,
 }
 
 impl SlowLogs {
@@ -40,36 +37,34 @@ impl SlowLogs {
         log.is_some_and(|log| offset < log.quick_from && now.saturating_duration_since(log.at) < MAX_AGE)
     }
 
-    /// Learns from a fetch from `offset` that the broker has answered within `took`; `to` is the offset that follows it.
-    pub(crate) fn note(
-        &self,
-        (topic, partition): Log<'_>,
-        (offset, to): (i64, i64),
-        took: Duration,
-        now: Instant,
-    ) {
+    /// Learns that a fetch has taken [`SLOW`]; `to` is the offset that follows it.
+    pub(crate) fn note_slow(&self, (topic, partition): Log<'_>, to: i64, now: Instant) {
         let mut topics = self.topics.lock();
-        let known = topics.get_mut(topic).and_then(|logs| logs.get_mut(&partition));
-        match known {
-            Some(log) if took >= SLOW => {
-                (log.to, log.at, log.quick) = (log.to.max(to), now, 0);
+        match topics.get_mut(topic).and_then(|logs| logs.get_mut(&partition)) {
+            Some(log) => {
+                (log.to, log.at) = (log.to.max(to), now);
                 if log.quick_from <= log.to {
                     log.quick_from = i64::MAX;
                 }
             }
-            Some(log) if offset > log.to => log.quick_from = log.quick_from.min(offset),
-            Some(log) => {
-                (log.to, log.quick) = (log.to.max(to), log.quick.saturating_add(1));
-                if log.quick >= QUICK {
-                    remove(&mut topics, topic, partition);
-                }
-            }
-            None if took >= SLOW => {
+            None => {
                 make_room(&mut topics);
                 let logs = topics.entry(topic.to_owned()).or_default();
-                logs.insert(partition, Slow { to, quick_from: i64::MAX, at: now, quick: 0 });
+                logs.insert(partition, Slow { to, quick_from: i64::MAX, at: now });
             }
-            None => {}
+        }
+    }
+
+    /// Learns that a fetch from `offset` was quick; `to` is the offset that follows it.
+    pub(crate) fn note_quick(&self, (topic, partition): Log<'_>, (offset, to): (i64, i64), now: Instant) {
+        let mut topics = self.topics.lock();
+        let Some(log) = topics.get_mut(topic).and_then(|logs| logs.get_mut(&partition)) else { return };
+        if offset > log.to {
+            log.quick_from = log.quick_from.min(offset);
+        } else if now.saturating_duration_since(log.at) >= HEALS {
+            remove(&mut topics, topic, partition);
+        } else {
+            log.to = log.to.max(to);
         }
     }
 }
@@ -95,52 +90,55 @@ fn remove(topics: &mut BTreeMap<String, BTreeMap<i32, Slow>>, topic: &str, parti
     }
 }
 
-/// A broker that takes so long for a fetch that does not wait gets the records from elsewhere, or is overloaded.
-const SLOW: Duration = Duration::from_millis(50);
+/// A broker that takes so long for a fetch that does not wait gets the records from elsewhere, or is overloaded. The time
+/// on the way does not count.
+pub(crate) const SLOW: Duration = Duration::from_millis(50);
 
+/// Nobody reads the log meanwhile, or it is slow all the time, and found to be so again.
 const MAX_AGE: Duration = Duration::from_secs(60);
 
-const QUICK: u32 = 16;
+/// Longer than a walk takes from one part of a segment that a broker gets at a time to the next, and short for a log
+/// that a pause of the broker has made slow.
+const HEALS: Duration = Duration::from_secs(3);
 
+/// Half a megabyte of the longest names.
 const MAX_LOGS: usize = 1_000;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const MS: Duration = Duration::from_millis(1);
-
     #[test]
     fn log_is_slow_up_to_where_it_was_quick() {
         let (logs, now) = (SlowLogs::default(), Instant::now());
-        let is_slow = |offset| logs.has(("t", 1), offset, now);
-        logs.note(("t", 1), (90, 100), MS, now);
+        let log = ("t", 1);
+        let is_slow = |offset| logs.has(log, offset, now);
+        logs.note_quick(log, (90, 100), now);
         assert!(!is_slow(0));
-        logs.note(("t", 1), (10, 20), SLOW, now);
+        logs.note_slow(log, 20, now);
         assert_eq!([0, 20, 90].map(is_slow), [true; 3]);
         assert!(!logs.has(("t", 0), 10, now) && !logs.has(("u", 1), 10, now));
-        logs.note(("t", 1), (90, 100), MS, now);
+        logs.note_quick(log, (90, 100), now);
         assert_eq!([0, 20, 89, 90].map(is_slow), [true, true, true, false]);
         // A walk goes on where its last fetch ended, however quick that was.
-        logs.note(("t", 1), (20, 30), MS, now);
+        logs.note_quick(log, (20, 30), now);
         assert_eq!([30, 90].map(is_slow), [true, false]);
-        logs.note(("t", 1), (95, 96), SLOW, now);
+        logs.note_slow(log, 96, now);
         assert_eq!([30, 90, 96].map(is_slow), [true; 3]);
-        assert!(!logs.has(("t", 1), 0, now + MAX_AGE));
+        assert!(!logs.has(log, 0, now + MAX_AGE));
     }
 
     #[test]
-    fn log_is_quick_after_some_quick_fetches_in_a_row() {
+    fn log_is_quick_again_some_time_after_its_last_slow_fetch() {
         let (logs, now) = (SlowLogs::default(), Instant::now());
-        let slow = || logs.note(("t", 0), (5, 6), SLOW, now);
-        let quick = |times| (0..times).for_each(|_| logs.note(("t", 0), (5, 6), MS, now));
-        let is_slow = || logs.has(("t", 0), 5, now);
-        slow();
-        quick(QUICK - 1);
-        slow();
-        quick(QUICK - 1);
+        let log = ("t", 0);
+        let is_slow = || logs.has(log, 5, now + HEALS);
+        logs.note_slow(log, 6, now);
+        logs.note_quick(log, (5, 6), now + HEALS / 2);
+        logs.note_slow(log, 6, now + HEALS / 2);
+        logs.note_quick(log, (5, 6), now + HEALS);
         assert!(is_slow());
-        quick(1);
+        logs.note_quick(log, (5, 6), now + HEALS / 2 + HEALS);
         assert!(!is_slow());
         assert!(logs.topics.lock().is_empty());
     }
@@ -149,11 +147,11 @@ mod tests {
     fn oldest_log_makes_room_for_another() {
         let (logs, now) = (SlowLogs::default(), Instant::now());
         let many = i32::try_from(MAX_LOGS).expect("a few");
+        let at = |partition| now + Duration::from_millis(u64::try_from(partition).expect("a number"));
         for partition in 0..=many {
-            let at = now + MS * u32::try_from(partition).expect("a number");
-            logs.note(("t", partition), (0, 1), SLOW, at);
+            logs.note_slow(("t", partition), 1, at(partition));
         }
-        let is_slow = |partition| logs.has(("t", partition), 0, now + MS * 2_000);
+        let is_slow = |partition| logs.has(("t", partition), 0, at(many));
         assert_eq!([0, 1, many].map(is_slow), [false, true, true]);
     }
 }

@@ -431,7 +431,7 @@ async fn run(tails: Weak<Tails>, broker: Arc<Broker>, key: TailKey, task: TailTa
         let call = async {
             match task {
                 TailTask::LongPoll(_) => broker.call_long_poll(&fetch, request.wait).await.ok().flatten(),
-                TailTask::Probes => broker.call(&fetch).await.ok(),
+                TailTask::Probes => broker.call_on_dedicated(&fetch).await.ok(),
             }
         };
         tokio::pin!(call);

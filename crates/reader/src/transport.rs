@@ -91,6 +91,12 @@ impl Transport {
         requests.open.front().map(|open| (open.id, open.silent_since(requests.last_received)))
     }
 
+    /// The shortest time from a request to the beginning of its response: what the way to the broker takes, or a little
+    /// more.
+    pub(crate) fn shortest(&self) -> Duration {
+        self.shared.in_flight.requests.lock().shortest.unwrap_or_default()
+    }
+
     /// When something was received last.
     pub(crate) fn last_received(&self) -> Option<Instant> {
         self.shared.in_flight.requests.lock().last_received
@@ -111,8 +117,8 @@ impl Transport {
         Permit { id: self.next_id.fetch_add(1, Ordering::Relaxed), _permit: permit }
     }
 
-    /// Sends the frame of a request with the correlation id of the permit. Gives the response without that id, and the time that the
-    /// broker took for it: from the response before it, if that came after the request was sent.
+    /// Sends the frame of a request with the correlation id of the permit. Gives the response without that id, and the
+    /// time that the broker took until it began: without the requests before it, and the way there and back.
     ///
     /// Fails with [`ConnectionError::Silent`] once the broker has sent nothing for `timeout`. A long or slow response
     /// does not time out as long as data arrives, and neither do requests behind it.
@@ -210,6 +216,10 @@ struct Requests {
     last_received: Option<Instant>,
     /// When the last response was complete.
     answered: Option<Instant>,
+    /// When the response that is being received began.
+    began: Option<Instant>,
+    /// As [`Transport::shortest`].
+    shortest: Option<Duration>,
 }
 
 impl InFlight {
@@ -235,16 +245,30 @@ impl InFlight {
         requests.next_check
     }
 
+    /// Records that a response has begun.
+    fn note_begun(&self) {
+        self.requests.lock().began = Some(Instant::now());
+    }
+
+    /// Records that a response is complete whose request was taken when it began.
+    fn note_answered(&self) {
+        self.requests.lock().answered = Some(Instant::now());
+    }
+
     /// Takes the oldest request, whose id must be `id`, with the time that the broker took for it. Otherwise it stays in
     /// the queue, to be answered with the error.
     fn take(&self, id: i32) -> Result<(Open, Duration), String> {
-        let Requests { open, last_received, answered, .. } = &mut *self.requests.lock();
+        let Requests { open, last_received, answered, began, shortest, .. } = &mut *self.requests.lock();
         match open.pop_front() {
             Some(oldest) if oldest.id == id => {
-                let now = Instant::now();
-                let began = answered.map_or(oldest.sent, |before| before.max(oldest.sent));
-                (*last_received, *answered) = (Some(now), Some(now));
-                Ok((oldest, now.saturating_duration_since(began)))
+                let began = began.unwrap_or(oldest.sent);
+                let since_sent = began.saturating_duration_since(oldest.sent);
+                let way = shortest.map_or(since_sent, |known| known.min(since_sent));
+                *shortest = Some(way);
+                let due = after(oldest.sent, way);
+                let due = answered.map_or(due, |before| before.max(due));
+                (*last_received, *answered) = (Some(Instant::now()), Some(Instant::now()));
+                Ok((oldest, began.saturating_duration_since(due)))
             }
             Some(oldest) => {
                 let what = format!("response to request {id}, expected one to request {}", oldest.id);
@@ -341,6 +365,7 @@ async fn read(input: impl AsyncRead + Unpin, shared: &Shared) -> ConnectionError
 /// The next frame without its length, or an invalid length.
 async fn frame(input: &mut (impl AsyncRead + Unpin), shared: &Shared) -> io::Result<Result<Bytes, i32>> {
     let announced = input.read_i32().await?;
+    shared.in_flight.note_begun();
     let len = match usize::try_from(announced) {
         Ok(len) if (CORRELATION_ID..=shared.limits.max_response).contains(&len) => len,
         _ => return Ok(Err(announced)),
@@ -386,6 +411,7 @@ async fn skip_response(
         rest = rest.saturating_sub(skipped);
         shared.in_flight.note_received();
     }
+    shared.in_flight.note_answered();
     let address = shared.address.to_string();
     let _ = open.reply.send(Err(ConnectionError::TooLong { address, len, max }));
     Ok(())

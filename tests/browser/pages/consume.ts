@@ -11,7 +11,8 @@ export async function sluicegate(address: string, topic: string): Promise<void> 
   const gate = connect(`ws://${address}/pubsub`);
   await new Promise<void>((resolve) => {
     const loop = async () => {
-      for await (const record of gate.subscribe(topic, { onEvent: () => resolve() })) count(record.value?.bytes);
+      const onEvent = ({ type }: { type: string }) => type === "caughtUp" && resolve();
+      for await (const record of gate.subscribe(topic, { onEvent })) count(record.value?.bytes);
     };
     void loop();
   });

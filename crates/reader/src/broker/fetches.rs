@@ -8,20 +8,32 @@ use sluicegate_fair_share::{Holder, Place};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::Broker;
-use super::traffic::{STALLED, is_stalled};
+use super::traffic::{Pool, STALLED, is_stalled};
 use crate::api::{FetchAnswer, FetchPartition, FetchRequest};
-use crate::connection::{Answered, Connection};
+use crate::connection::Answered;
 use crate::connection_error::ConnectionError;
-use crate::slow_logs::SlowLogs;
+use crate::slow_logs::SLOW;
 
 impl Broker {
-    /// The logs that are slow to read.
-    pub(crate) fn slow_logs(&self) -> &SlowLogs {
-        &self.slow_logs
+    /// Whether a fetch from `offset` will probably take long, or its client has held up others often.
+    pub(crate) fn is_slow(&self, holder: Holder, log: (&str, i32), offset: i64) -> bool {
+        let now = Instant::now();
+        // One that has failed must be found out about first.
+        !self.has_failed() && (self.slow_logs.has(log, offset, now) || self.stalls.are_many(holder, now))
     }
 
-    /// A place for a fetch that does not wait for records: its holder can have a share of [`FETCHES`], or of
-    /// [`SLOW_FETCHES`].
+    /// Learns from a fetch from `offset` that was answered within `took`; `to` is the offset that follows it.
+    pub(crate) fn note_fetched(&self, log: (&str, i32), (offset, to): (i64, i64), took: Duration) {
+        // A broker does not read from connections that it throttles: the time says nothing.
+        match self.fetches.was_throttled_lately() {
+            true => {}
+            false if took >= SLOW => self.slow_logs.note_slow(log, to, Instant::now()),
+            false => self.slow_logs.note_quick(log, (offset, to), Instant::now()),
+        }
+    }
+
+    /// A place for a fetch that does not wait for records: its holder can have a share of [`FETCHES`](super::FETCHES), or
+    /// of [`SLOW_FETCHES`](super::SLOW_FETCHES).
     ///
     /// # Cancel safety
     /// A drop leaves the queue.
@@ -72,51 +84,56 @@ impl Broker {
         }
     }
 
-    /// Sends a fetch that does not wait for records: on a dedicated connection if it `is_slow`. `None` if another place
-    /// suits it better: it waits behind a slow one, and there is another connection, or its log has turned out to be
-    /// slow.
+    /// Sends a fetch that does not wait for records, on a dedicated connection if `is_dedicated`. `None` if it should be
+    /// sent again: it waits behind a slow one, and another connection suits it better.
     pub(crate) async fn fetch(
         self: &Arc<Self>,
+        holder: Holder,
         request: &FetchRequest<'_>,
-        is_slow: bool,
+        is_dedicated: bool,
     ) -> Result<Option<Answered<Vec<FetchAnswer>>>, ConnectionError> {
-        if is_slow {
+        if is_dedicated {
             return self.ask_on_dedicated(request).await.map(Some);
         }
-        let (traffic, patience) = (&self.fetches, self.config.response_timeout());
+        let (traffic, response_timeout) = (&self.fetches, self.config.response_timeout());
         traffic.check_throttle(&self.address)?;
         let slot = self.shared_slot(traffic).await?;
         let (connection, id) = (slot.connection().clone(), slot.id());
-        let mut call = pin!(self.send(slot, request, patience, false));
+        let mut call = pin!(self.send(slot, request, response_timeout, false));
+        let mut is_oldest = false;
         loop {
             match timeout(STALLED, &mut call).await {
                 Ok(Err(ConnectionError::Lost { .. })) => return self.ask_again(request).await.map(Some),
                 Ok(answered) => return self.note(traffic, answered).map(Some),
-                Err(_) if self.suits_elsewhere(request, &connection, id) => return Ok(None),
                 Err(_) => {}
+            }
+            if !is_stalled(&connection) || traffic.was_throttled_lately() {
+                continue;
+            }
+            let Some(FetchPartition { topic, partition, offset, .. }) = request.partitions.first() else {
+                continue;
+            };
+            if connection.oldest().is_some_and(|(oldest, _)| oldest == id) {
+                let now = Instant::now();
+                self.slow_logs.note_slow((topic, *partition), *offset, now);
+                if !std::mem::replace(&mut is_oldest, true) {
+                    self.stalls.note(holder, now);
+                }
+            } else if self.is_slow(holder, (topic, *partition), *offset) || self.has_another(&traffic.shared)
+            {
+                return Ok(None);
             }
         }
     }
 
-    /// Whether a fetch that has had no answer for [`STALLED`] suits another place better.
-    fn suits_elsewhere(self: &Arc<Self>, request: &FetchRequest<'_>, on: &Connection, id: i32) -> bool {
-        let pool = &self.fetches.shared;
-        // A broker does not read from connections that it throttles.
-        if !is_stalled(on) || self.fetches.throttled().is_some() {
-            return false;
+    /// Whether there is a connection that is not stalled, or there can be no more. Opens one otherwise.
+    fn has_another(self: &Arc<Self>, pool: &Arc<Pool>) -> bool {
+        let has_one = pool.has(|connection| connection.is_usable() && !is_stalled(connection));
+        if has_one || !pool.has_room() {
+            return true;
         }
-        let Some(FetchPartition { topic, partition, offset, .. }) = request.partitions.first() else {
-            return false;
-        };
-        let (log, now) = ((*topic, *partition), Instant::now());
-        if on.oldest().is_some_and(|(oldest, _)| oldest == id) {
-            self.slow_logs.note(log, (*offset, *offset), STALLED, now);
-            return false;
-        }
-        if pool.has_room() {
-            self.open_another(pool);
-        }
-        self.slow_logs.has(log, *offset, now) || pool.has(|other| other.is_usable() && !is_stalled(other))
+        self.open_another(pool);
+        false
     }
 
     fn throttled(&self, left: Duration) -> ConnectionError {

@@ -10,6 +10,7 @@ use crate::address::Address;
 use crate::config::Config;
 use crate::connection::{Answered, Connection, Slot};
 use crate::connection_error::ConnectionError;
+use crate::slow_logs::SLOW;
 use crate::throttle::Throttle;
 use crate::transport::Limits;
 
@@ -92,13 +93,15 @@ impl Traffic {
 }
 
 impl Pool {
-    /// The least loaded connection; a stalled one only if all are. Idle ones are closed if there are more than needed,
-    /// since stalled ones have recovered.
+    /// The least loaded connection; a stalled one only if all are. Some that were idle for a while are closed if
+    /// there are more than needed, since stalled ones have recovered.
     pub(super) fn least_loaded(&self) -> Option<Connection> {
         let mut open = self.open.lock();
         open.retain(Connection::is_usable);
         let surplus = open.len().saturating_sub(self.allowed(&open));
-        let idle = open.extract_if(.., |connection| connection.load() == 0);
+        let idle = open.extract_if(.., |connection| {
+            connection.load() == 0 && connection.last_received().is_none_or(|at| at.elapsed() >= SURPLUS_IDLE)
+        });
         drop(idle.take(surplus).collect::<Vec<_>>());
         open.iter().min_by_key(|connection| (is_stalled(connection), connection.load())).cloned()
     }
@@ -154,12 +157,16 @@ impl Pool {
 
 /// Whether a response takes so long that further requests on the connection would wait for it.
 pub(super) fn is_stalled(connection: &Connection) -> bool {
-    connection.oldest().is_some_and(|(_, since)| since.elapsed() >= STALLED)
+    let limit = STALLED.saturating_add(connection.shortest());
+    connection.oldest().is_some_and(|(_, since)| since.elapsed() >= limit)
 }
 
-/// A connection that has received nothing for this long is avoided if there is another one: a broker that gets records
-/// from elsewhere answers nothing else on it meanwhile.
-pub(super) const STALLED: Duration = Duration::from_millis(50);
+/// A connection that has received nothing for this long, and the time on the way, is avoided if there is another one: a
+/// broker that gets records from elsewhere answers nothing else on it meanwhile.
+pub(super) const STALLED: Duration = SLOW;
+
+/// Stalls come one after the other: a new connection costs more than one that is kept.
+const SURPLUS_IDLE: Duration = Duration::from_secs(10);
 
 /// Stalled connections for which others are opened.
 const MAX_STALLED: usize = 8;

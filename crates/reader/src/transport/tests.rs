@@ -227,22 +227,26 @@ fn check_silent(result: &Result<Bytes, ConnectionError>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn request_is_not_blamed_for_the_time_of_one_before_it() {
+async fn request_is_not_blamed_for_the_way_and_for_the_one_before_it() {
     let (transport, mut peer) = connected(limits());
     let started = Instant::now();
+    let at = |millis| sleep_until(started + Duration::from_millis(millis));
     let peer = async {
-        for (id, after) in [(0, 300), (1, 301), (2, 1_000)] {
-            sleep_until(started + Duration::from_millis(after)).await;
+        for (id, millis) in [(0, 20), (1, 340), (2, 341), (3, 1_020)] {
+            at(millis).await;
             answer(&mut peer, id, b"").await;
         }
     };
-    let later = async {
-        sleep_until(started + Duration::from_millis(900)).await;
-        timed(&transport, b'c').await
+    let requests = async {
+        let first = timed(&transport, b'a').await;
+        let (second, third) = tokio::join!(timed(&transport, b'b'), timed(&transport, b'c'));
+        at(900).await;
+        [first, second, third, timed(&transport, b'd').await]
     };
-    let all = tokio::join!(timed(&transport, b'a'), timed(&transport, b'b'), later, peer);
-    let took = [all.0, all.1, all.2].map(|answered| answered.expect("an answer").1.as_millis());
-    assert_eq!(took, [300, 1, 100]);
+    let (answered, ()) = tokio::join!(requests, peer);
+    let took = answered.map(|answered| answered.expect("an answer").1.as_millis());
+    assert_eq!(took, [0, 300, 1, 100]);
+    assert_eq!(transport.shortest().as_millis(), 20);
 }
 
 #[tokio::test(start_paused = true)]

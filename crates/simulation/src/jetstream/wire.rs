@@ -24,7 +24,7 @@ use crate::network::Faults;
 struct Connection {
     link: Arc<Link>,
     outgoing: UnboundedSender<OutboundMessage>,
-    /// Those who publish take turns: async-nats' queue can be full.
+    /// Publishers take turns: async-nats' queue can be full.
     turns: tokio::sync::Mutex<()>,
     random: Mutex<fastrand::Rng>,
 }
@@ -163,7 +163,7 @@ impl Wire for Connection {
     fn publish(&self, message: OutboundMessage) -> BoxFuture<'_, Result<(), PublishError>> {
         async move {
             let _turn = self.turns.lock().await;
-            if self.number() % 8 == 0 {
+            if self.number().is_multiple_of(8) {
                 self.link.faults.delay().await;
             }
             let sent = self.outgoing.send(message);
