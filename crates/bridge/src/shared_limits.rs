@@ -163,6 +163,30 @@ const SHARED_LIMITS: &[Row] = &[
         "reads_of_one_client_leave_places_to_others",
     ],
     [
+        "8 reads at a broker of logs that are slow to read",
+        "the client above its share: clients take turns",
+        "crates/reader/tests/reads/cold.rs",
+        "partition_that_is_slow_to_read_delays_no_other",
+    ],
+    [
+        "2 reads in 10 s that others wait behind for 50 ms, of a client at a broker",
+        "the client: all its reads there count as slow for the rest of the 10 s",
+        "crates/reader/tests/reads/cold.rs",
+        "client_that_reads_many_slow_partitions_delays_no_other",
+    ],
+    [
+        "1,000 logs that are known to be slow, of a broker",
+        "the one whose last slow read is the oldest: the next one finds out again",
+        "crates/reader/src/slow_logs.rs",
+        "oldest_log_makes_room_for_another",
+    ],
+    [
+        "1,000 clients behind whose reads others waited, of a broker",
+        "the one whose 10 s began first: it can make others wait again",
+        "crates/reader/src/stalls.rs",
+        "clients_are_bounded",
+    ],
+    [
         "2 requests to a Kafka broker that search for records by time",
         "clients take turns",
         "crates/reader/tests/reads/searches.rs",
