@@ -174,7 +174,11 @@ impl Walker {
                 end = partition.log.end_for(self.committed);
             }
         }
-        let wait = self.draw(|random| random.bool().then(|| random.u32(..3_000)));
+        let wait = self.draw(|random| match random.u8(..6) {
+            0 => Some(0),
+            1 | 2 => Some(random.u32(..3_000)),
+            _ => None,
+        });
         let command = CmdKafkaFetch {
             topic: self.topic.clone(),
             partition: i32::try_from(self.partition).unwrap_or(i32::MAX),
@@ -232,7 +236,8 @@ impl Walker {
                     *position = Position::default();
                     return Ok(Duration::ZERO);
                 }
-                taken.map(|()| Duration::ZERO)
+                // One that does not wait looks now and then.
+                taken.map(|()| if messages.is_empty() { Duration::from_millis(30) } else { Duration::ZERO })
             }
             Resp::ErrorResp(error) => match Reason::try_from(error.reason) {
                 Ok(Reason::OffsetOutOfRange) if position.history.next < log.deleted => {
