@@ -48,7 +48,7 @@ pub(super) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failur
 }
 
 /// Microseconds of CPU for each record.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 struct Used {
     /// All processes.
     browser: f64,

@@ -2,6 +2,7 @@
 
 mod jetstream;
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -116,7 +117,7 @@ impl Server {
                 raw
             }
             System::Nats { server, envoy, .. } => {
-                let address = envoy.as_ref().map_or_else(|| server.websocket(), Envoy::gateway);
+                let address = websocket(server, envoy.as_ref());
                 let mut raw = Raw::connect(address).await.upgraded(&Upgrade::to("/")).await;
                 // INFO
                 raw.frame().await;
@@ -134,7 +135,7 @@ impl Server {
         match &self.system {
             System::Sluicegate { stack, topic, .. } => Ok((stack.gateway().to_string(), topic)),
             System::Nats { server, envoy, .. } => {
-                let address = envoy.as_ref().map_or_else(|| server.websocket(), Envoy::gateway);
+                let address = websocket(server, envoy.as_ref());
                 Ok((address.to_string(), "live"))
             }
             System::JetStream(_) => Err("no page is measured with JetStream".into()),
@@ -243,6 +244,11 @@ impl Usage {
     pub(super) fn cpu_since(&self, before: Self) -> f64 {
         self.cpu.saturating_sub(before.cpu).as_secs_f64()
     }
+}
+
+/// The address of nats-server's WebSocket endpoint, or of the Envoy in front of it.
+fn websocket(server: &Nats, envoy: Option<&Envoy>) -> SocketAddr {
+    envoy.map_or_else(|| server.websocket(), Envoy::gateway)
 }
 
 /// The marker and the number of a record, filled up.

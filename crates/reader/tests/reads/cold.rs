@@ -51,11 +51,20 @@ async fn walk(reader: Reader, topic: &'static str, number: u8, is_over: Arc<Atom
     took
 }
 
-/// The times of reads of topic `t`, while `cold` readers of other topics go on.
-async fn beside(reader: &Reader, broker: &Broker, mut cold: JoinSet<usize>, is_over: &Arc<AtomicBool>) {
-    let mut warm = JoinSet::new();
+/// Reads topic `t` while 40 slow readers go on until they are told that it is over, and give the number of their reads.
+async fn beside<F>(slow: impl Fn(Reader, u8, Arc<AtomicBool>) -> F)
+where
+    F: Future<Output = usize> + Send + 'static,
+{
+    let broker = broker().await;
+    let reader = reader_within(&[broker.address], "20000");
+    let is_over = Arc::new(AtomicBool::new(false));
+    let (mut cold, mut warm) = (JoinSet::new(), JoinSet::new());
+    for number in 0..40 {
+        cold.spawn(slow(reader.clone(), number, Arc::clone(&is_over)));
+    }
     for number in WARM..WARM + 32 {
-        warm.spawn(walk(reader.clone(), "t", number, Arc::clone(is_over)));
+        warm.spawn(walk(reader.clone(), "t", number, Arc::clone(&is_over)));
     }
     tokio::time::sleep(COLD * 12).await;
     is_over.store(true, Ordering::SeqCst);
@@ -64,10 +73,7 @@ async fn beside(reader: &Reader, broker: &Broker, mut cold: JoinSet<usize>, is_o
     // Each can wait behind first fetches of slow partitions, which are not known to be slow then.
     let delayed = took.iter().filter(|took| **took > COLD / 2).count();
     assert!(delayed <= 32, "{delayed} of {} reads took longer than {:?}", took.len(), COLD / 2);
-    let mut read = 0;
-    while let Some(some) = cold.join_next().await {
-        read += some.expect("no panic");
-    }
+    let read: usize = cold.join_all().await.into_iter().sum();
     // Eight at a time, from soon after the beginning.
     assert!(read >= 60, "{read} reads of slow partitions");
     assert!(broker.connections() <= 30, "{} connections", broker.connections());
@@ -75,33 +81,20 @@ async fn beside(reader: &Reader, broker: &Broker, mut cold: JoinSet<usize>, is_o
 
 #[tokio::test]
 async fn partition_that_is_slow_to_read_delays_no_other() {
-    let broker = broker().await;
-    let reader = reader_within(&[broker.address], "20000");
-    let (mut cold, is_over) = (JoinSet::new(), Arc::new(AtomicBool::new(false)));
-    for number in 0..40 {
-        let walked = walk(reader.clone(), "cold", number, Arc::clone(&is_over));
-        cold.spawn(async move { walked.await.len() });
-    }
-    beside(&reader, &broker, cold, &is_over).await;
+    beside(|reader, number, is_over| async move { walk(reader, "cold", number, is_over).await.len() }).await;
 }
 
 #[tokio::test]
 async fn client_that_reads_many_slow_partitions_delays_no_other() {
-    let broker = broker().await;
-    let reader = reader_within(&[broker.address], "20000");
-    let (mut cold, is_over) = (JoinSet::new(), Arc::new(AtomicBool::new(false)));
-    for number in 0..40 {
-        let (reader, is_over) = (reader.clone(), Arc::clone(&is_over));
-        cold.spawn(async move {
-            let mut read = 0;
-            while !is_over.load(Ordering::SeqCst) {
-                let topic = format!("cold-{number}-{read}");
-                let source = ClientKey::from(IpAddr::from([192, 0, 2, 1]));
-                reader.read(Fetch { source, ..at(&topic, 0, 0) }).await.expect("a record");
-                read += 1;
-            }
-            read
-        });
-    }
-    beside(&reader, &broker, cold, &is_over).await;
+    beside(|reader, number, is_over| async move {
+        let mut read = 0;
+        while !is_over.load(Ordering::SeqCst) {
+            let topic = format!("cold-{number}-{read}");
+            let source = ClientKey::from(IpAddr::from([192, 0, 2, 1]));
+            reader.read(Fetch { source, ..at(&topic, 0, 0) }).await.expect("a record");
+            read += 1;
+        }
+        read
+    })
+    .await;
 }
