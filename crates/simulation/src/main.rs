@@ -7,6 +7,10 @@ use std::time::Instant;
 use clap::Parser;
 use sluicegate_simulation::{Options, cores, run_all};
 
+/// A schedule allocates all that a bridge does.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Runs the schedules of COUNT seeds from SEED on.
 #[derive(Debug, Parser)]
 struct Args {
