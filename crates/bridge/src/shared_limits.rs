@@ -163,10 +163,10 @@ const SHARED_LIMITS: &[Row] = &[
         "reads_of_one_client_leave_places_to_others",
     ],
     [
-        "8 reads at a broker of logs that are slow to read",
+        "8 reads at a broker of logs that are slow to read, until it has answered, even if the client has left",
         "the client above its share: clients take turns",
         "crates/reader/tests/reads/cold.rs",
-        "partition_that_is_slow_to_read_delays_no_other",
+        "fetch_keeps_its_place_when_its_client_leaves",
     ],
     [
         "2 reads in 10 s that others wait behind for 50 ms, of a client at a broker",

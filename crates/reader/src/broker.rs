@@ -15,7 +15,7 @@ use std::time::Duration;
 use health::Health;
 use kafka_protocol::messages::ApiKey;
 use parking_lot::Mutex;
-use sluicegate_fair_share::{Holder, Ledger, Places};
+use sluicegate_fair_share::{Holder, Ledger, Place, Places};
 use tokio::sync::OwnedMutexGuard;
 use tokio::task::JoinError;
 use tokio::time::timeout;
@@ -122,7 +122,7 @@ impl Broker {
         self: &Arc<Self>,
         request: &A,
     ) -> Result<A::Answer, ConnectionError> {
-        self.ask_on_dedicated(request).await.map(|answered| answered.answer)
+        self.ask_on_dedicated(request, None).await.map(|answered| answered.answer)
     }
 
     async fn ask<A: Api>(self: &Arc<Self>, request: &A) -> Result<Answered<A::Answer>, ConnectionError> {
@@ -148,12 +148,17 @@ impl Broker {
     async fn ask_on_dedicated<A: Api>(
         self: &Arc<Self>,
         request: &A,
+        place: Option<&Arc<Place>>,
     ) -> Result<Answered<A::Answer>, ConnectionError> {
         let traffic = self.traffic_of::<A>();
         traffic.check_throttle(&self.address)?;
         if !self.has_failed()
             && let Ok(Ok(Some(slot))) = timeout(NEW_CONNECTION, self.dedicated_slot(traffic)).await
         {
+            let slot = match place {
+                Some(place) => slot.with_place(place),
+                None => slot,
+            };
             match self.send(slot, request, self.config.response_timeout(), false).await {
                 Err(ConnectionError::Lost { .. }) => {}
                 answered => return self.note(traffic, answered),

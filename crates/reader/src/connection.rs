@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kafka_protocol::protocol::StrBytes;
+use sluicegate_fair_share::Place;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
@@ -176,10 +177,16 @@ impl Slot {
         self.permit.id
     }
 
+    /// The slot, for a request that keeps `place` until its response was received, whether or not its caller waits.
+    pub(crate) fn with_place(mut self, place: &Arc<Place>) -> Self {
+        self.permit.place = Some(Arc::clone(place));
+        self
+    }
+
     /// Sends a request.
     ///
     /// Fails once the broker has sent nothing for `timeout`. Dropping the call leaves a shared connection intact: the
-    /// response is read and dropped. A connection for one request at a time is closed.
+    /// response is read and dropped. A connection for one request at a time is closed, unless the request has a place.
     pub(crate) async fn call<A: Api>(
         self,
         request: &A,

@@ -69,7 +69,7 @@ struct Served {
     broker: Arc<Broker>,
     took: Duration,
     /// The request's place at the broker.
-    _place: Option<Place>,
+    _place: Arc<Place>,
 }
 
 /// The answer to one request, and the log's version in the metadata.
@@ -96,20 +96,23 @@ async fn call(
         let rack = brokers.rack(role);
         let request = FetchRequest { partitions: vec![partition], max_bytes, max_wait: 0, committed, rack };
         let (broker, log) = (&recipient.broker, (target.topic(), target.partition()));
-        let (mut tries, mut place) = (0_u32, None);
-        let mut answered = loop {
+        let (mut tries, mut last) = (0_u32, None);
+        let (mut answered, place) = loop {
             let is_slow = broker.is_slow(holder, log, from.offset);
-            // Places of the other kind are given back before the wait for one of this kind.
-            place = place.filter(|(of_slow, _): &(bool, Place)| *of_slow == is_slow);
-            if place.is_none() {
-                waits.store(true, Ordering::Relaxed);
-                place = Some((is_slow, broker.fetch_place(holder, is_slow).await));
-                waits.store(false, Ordering::Relaxed);
-            }
-            let fetch = || recipient.fetch(holder, &request, is_slow || tries >= MAX_TRIES);
+            // One of the other kind is given back before the wait for one of this kind.
+            let place = match last.take().filter(|(of_slow, _)| *of_slow == is_slow) {
+                Some((_, place)) => place,
+                None => {
+                    waits.store(true, Ordering::Relaxed);
+                    let place = broker.fetch_place(holder, is_slow).await;
+                    waits.store(false, Ordering::Relaxed);
+                    place
+                }
+            };
+            let fetch = || recipient.fetch((holder, &place), &request, is_slow || tries >= MAX_TRIES);
             match broker.fetch_in_turn(holder, deadline, fetch).await? {
-                Some(answered) => break answered,
-                None => tries = tries.saturating_add(1),
+                Some(answered) => break (answered, place),
+                None => (tries, last) = (tries.saturating_add(1), Some((is_slow, place))),
             }
         };
         let Some(answer) = answered.answer.pop() else {
@@ -124,7 +127,6 @@ async fn call(
         if let (Role::LeaderOnly, Reply::Redirect(node)) = (role, &reply) {
             brokers.redirected(target, role, *node);
         }
-        let place = place.map(|(_, place)| place);
         let served = Served { broker: recipient.broker, took: answered.took, _place: place };
         Ok(reply.map(|answer| (answer, version, served)))
     };

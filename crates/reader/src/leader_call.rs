@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sluicegate_fair_share::{ClientKey, Holder};
+use sluicegate_fair_share::{ClientKey, Holder, Place};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::api::{Api, FetchAnswer, FetchRequest};
@@ -31,7 +31,7 @@ impl Recipient {
     /// Sends a fetch that does not wait for records. `None` as for [`Broker::fetch`].
     pub(crate) async fn fetch(
         &self,
-        holder: Holder,
+        holder: (Holder, &Arc<Place>),
         request: &FetchRequest<'_>,
         is_dedicated: bool,
     ) -> Result<Option<Answered<Vec<FetchAnswer>>>, ConnectionError> {

@@ -4,7 +4,7 @@
 //! these to fail closes the stream, and its error answers all requests in flight. Kafka answers the requests of a
 //! connection in order, so the requests in flight are a queue. A cancelled request stays in the queue until its
 //! response has been read and dropped. A transport for one request at a time is closed instead, because a broker could
-//! hold a long poll for long.
+//! hold a long poll for long; not if the request has a place, which it keeps until its response.
 //!
 //! Timeouts measure silence. A caller times out once nothing at all was received for its own timeout, and the transport
 //! remains open for others, who do not depend on its slow request. The transport closes once nothing was received for
@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use parking_lot::Mutex;
+use sluicegate_fair_share::Place;
 use tokio::io::{
     AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader,
 };
@@ -51,6 +52,8 @@ pub(crate) struct Limits {
 pub(crate) struct Permit {
     /// The correlation id of the request.
     pub(crate) id: i32,
+    /// The place of its request at the broker. Without its caller it keeps that, because the broker does not stop either.
+    pub(crate) place: Option<Arc<Place>>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -114,7 +117,7 @@ impl Transport {
     }
 
     fn permit(&self, permit: OwnedSemaphorePermit) -> Permit {
-        Permit { id: self.next_id.fetch_add(1, Ordering::Relaxed), _permit: permit }
+        Permit { id: self.next_id.fetch_add(1, Ordering::Relaxed), place: None, _permit: permit }
     }
 
     /// Sends the frame of a request with the correlation id of the permit. Gives the response without that id, and the
@@ -130,10 +133,11 @@ impl Transport {
     ) -> Result<(Bytes, Duration), ConnectionError> {
         let (reply, mut answer) = oneshot::channel();
         let sent = Instant::now();
+        let closes = self.shared.limits.in_flight == 1 && permit.place.is_none();
         let open = Open { id: permit.id, sent, timeout, reply, _permit: permit };
         // The queue has as many places as there are permits: it is never full.
         self.queue.try_send(Outgoing { frame, open }).map_err(|_| self.shared.cause())?;
-        let cancel_guard = (self.shared.limits.in_flight == 1).then(|| CloseOnDrop(&self.shared));
+        let cancel_guard = closes.then(|| CloseOnDrop(&self.shared));
         let mut due = after(sent, timeout);
         let answer = loop {
             if let Ok(answer) = timeout_at(due, &mut answer).await {

@@ -56,12 +56,13 @@ impl History {
                 .into_iter()
                 .filter(|epoch| self.last.is_none_or(|last| log.has_kept(last, *epoch)))
                 .collect();
-            let Some(&epoch) = found.last() else {
+            if found.is_empty() {
                 return Err(format!("offset {offset} follows {:?}, which its log has lost", self.last));
-            };
-            if !log.was_visible((epoch, offset)) {
-                return Err(format!("offset {offset} of epoch {epoch} was not committed"));
             }
+            // A batch that an election has lost can be sent again, and get its offset again.
+            let Some(&epoch) = found.iter().rfind(|epoch| log.was_visible((**epoch, offset))) else {
+                return Err(format!("offset {offset} of epochs {found:?} was not committed"));
+            };
             let outcome = log.written.get(&(epoch, offset)).map(|written| written.outcome);
             let is_reopened = log.written.get(&(epoch, offset)).is_some_and(|written| written.is_reopened);
             if committed && outcome != Some(Outcome::Committed) && !is_reopened {

@@ -37,9 +37,9 @@ impl Broker {
     ///
     /// # Cancel safety
     /// A drop leaves the queue.
-    pub(crate) async fn fetch_place(&self, holder: Holder, is_slow: bool) -> Place {
+    pub(crate) async fn fetch_place(&self, holder: Holder, is_slow: bool) -> Arc<Place> {
         let places = if is_slow { &self.slow_fetch_places } else { &self.fetch_places };
-        places.acquire(holder).await
+        Arc::new(places.acquire(holder).await)
     }
 
     /// Performs a fetch, after the throttle time if the broker throttles fetches.
@@ -86,14 +86,18 @@ impl Broker {
 
     /// Sends a fetch that does not wait for records, on a dedicated connection if `is_dedicated`. `None` if it should be
     /// sent again: it waits behind a slow one, and another connection suits it better.
+    ///
+    /// # Cancel safety
+    /// After a drop, a fetch on a dedicated connection keeps its place until it is answered: the broker does not stop
+    /// reading either.
     pub(crate) async fn fetch(
         self: &Arc<Self>,
-        holder: Holder,
+        (holder, place): (Holder, &Arc<Place>),
         request: &FetchRequest<'_>,
         is_dedicated: bool,
     ) -> Result<Option<Answered<Vec<FetchAnswer>>>, ConnectionError> {
         if is_dedicated {
-            return self.ask_on_dedicated(request).await.map(Some);
+            return self.ask_on_dedicated(request, Some(place)).await.map(Some);
         }
         let (traffic, response_timeout) = (&self.fetches, self.config.response_timeout());
         traffic.check_throttle(&self.address)?;

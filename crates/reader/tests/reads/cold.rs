@@ -20,6 +20,8 @@ const COLD: Duration = Duration::from_millis(300);
 /// The first number of those who read another topic.
 const WARM: u8 = 100;
 
+const READERS: u8 = 20;
+
 /// Offsets between two of them.
 const APART: i64 = 1_000_000;
 
@@ -40,7 +42,8 @@ async fn broker() -> Broker {
 async fn walk(reader: Reader, topic: &'static str, number: u8, is_over: Arc<AtomicBool>) -> Vec<Duration> {
     let mut took = Vec::new();
     let mut offset = i64::from(number) * APART;
-    let mut pace = tokio::time::interval(Duration::from_millis(2));
+    // So that the reads leave the processor to other tests.
+    let mut pace = tokio::time::interval(Duration::from_millis(10));
     while !is_over.load(Ordering::SeqCst) {
         pace.tick().await;
         let started = Instant::now();
@@ -63,7 +66,7 @@ where
     for number in 0..40 {
         cold.spawn(slow(reader.clone(), number, Arc::clone(&is_over)));
     }
-    for number in WARM..WARM + 32 {
+    for number in WARM..WARM + READERS {
         warm.spawn(walk(reader.clone(), "t", number, Arc::clone(&is_over)));
     }
     tokio::time::sleep(COLD * 12).await;
@@ -72,7 +75,12 @@ where
     took.sort_unstable();
     // Each can wait behind first fetches of slow partitions, which are not known to be slow then.
     let delayed = took.iter().filter(|took| **took > COLD / 2).count();
-    assert!(delayed <= 32, "{delayed} of {} reads took longer than {:?}", took.len(), COLD / 2);
+    assert!(
+        delayed <= usize::from(READERS),
+        "{delayed} of {} reads took longer than {:?}",
+        took.len(),
+        COLD / 2
+    );
     let read: usize = cold.join_all().await.into_iter().sum();
     // Eight at a time, from soon after the beginning.
     assert!(read >= 60, "{read} reads of slow partitions");
@@ -97,4 +105,30 @@ async fn client_that_reads_many_slow_partitions_delays_no_other() {
         read
     })
     .await;
+}
+
+/// A broker reads on when a client has left, so who comes and leaves again and again gets no more of it.
+#[tokio::test]
+async fn fetch_keeps_its_place_when_its_client_leaves() {
+    let broker = broker().await;
+    let reader = reader_within(&[broker.address], "20000");
+    reader.read(at("cold", 0, 0)).await.expect("a record");
+    let before = broker.fetched().len();
+    let end = tokio::time::Instant::now() + COLD * 4;
+    let mut clients = JoinSet::new();
+    for number in 1..=20 {
+        let reader = reader.clone();
+        clients.spawn(async move {
+            let mut offset = number * APART;
+            while tokio::time::Instant::now() < end {
+                let left = tokio::time::timeout(COLD / 10, reader.read(at("cold", 0, offset))).await;
+                assert!(left.is_err(), "a quick fetch");
+                offset += 1;
+            }
+        });
+    }
+    clients.join_all().await;
+    let fetches = broker.fetched().len() - before;
+    // Eight at a time, four times one after the other, and those that the last ones left.
+    assert!((8..=48).contains(&fetches), "{fetches} fetches");
 }
