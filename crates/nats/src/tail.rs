@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::TryFutureExt;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use parking_lot::Mutex;
 use sluicegate_shared_log::ClusterLogs;
 use tokio::sync::watch;
@@ -303,12 +305,23 @@ impl Tail {
         let asked = self.shared.streams.ask_after(name, &self.stream.id, messages);
         let now = timeout(SILENCE, asked).await.map_err(|_| self.silence("STREAM.INFO", name))??;
         self.update(now)?;
-        let left = messages.doubtful_gaps(base, next, self.stream.info.first).next();
-        let Some((from, to)) = left else { return Ok(()) };
-        if self.message(name, from.max(self.stream.info.first)).await?.is_some_and(|found| found < to) {
-            return Err(ReadError::Stalled);
+        let first = self.stream.info.first;
+        let left: Vec<_> = messages.doubtful_gaps(base, next, first).collect();
+        if left.is_empty() {
+            return Ok(());
         }
-        // It can have been discarded before that answer.
+        let left_out = |(from, to): (i64, i64)| {
+            let asked = self.message(name, from.max(first));
+            asked.map_ok(move |found| found.is_some_and(|found| found < to))
+        };
+        let mut asked = stream::iter(left).map(left_out).buffered(MAX_AT_ONCE);
+        while let Some(is_left_out) = asked.try_next().await? {
+            if is_left_out {
+                return Err(ReadError::Stalled);
+            }
+        }
+        drop(asked);
+        // They can have been discarded before these answers.
         self.ask(name).await
     }
 
@@ -361,6 +374,8 @@ const COMPARED_EVERY: Duration = Duration::from_secs(3);
 const COMPARED_SHARE: Duration = Duration::from_millis(5);
 /// The wait of messages before the leader is asked about the gaps between them.
 const DOUBT: Duration = Duration::from_millis(50);
+/// Gaps that the leader is asked about at the same time. Each answer can be a message of the largest size.
+const MAX_AT_ONCE: usize = 4;
 /// The time that a consumer can take for messages that the stream has.
 const ON_THE_WAY: Duration = Duration::from_secs(1);
 

@@ -139,21 +139,47 @@ async fn consumer_that_others_pause_is_replaced() {
     assert!(written.elapsed() < Duration::from_secs(1), "a stream is polled if its consumers are paused");
 }
 
-#[tokio::test]
-async fn consumer_that_others_filter_is_replaced() {
-    let case = Case::start().await;
-    case.stream("S", 3).await;
-    let wait = case.watch("S", 4).await;
+/// Lets the only consumer of the stream deliver messages of subject `S.b` alone.
+async fn filter(case: &Case) {
     let list = case.call("CONSUMER.LIST.S", json!({})).await;
     let mut config = list["consumers"][0]["config"].clone();
     config["filter_subject"] = "S.b".into();
     let name = list["consumers"][0]["name"].as_str().unwrap();
     case.call(&format!("CONSUMER.CREATE.S.{name}.S.b"), json!({ "stream_name": "S", "config": config }))
         .await;
+}
+
+#[tokio::test]
+async fn consumer_that_others_filter_is_replaced() {
+    let case = Case::start().await;
+    case.stream("S", 3).await;
+    let wait = case.watch("S", 4).await;
+    filter(&case).await;
     case.write("S", [4, 5]).await;
     case.streams.write("S.b", [Bytes::from_static(b"6")]).await.unwrap();
     let fetched = wait.await.unwrap().unwrap();
     assert_eq!((sequences(&fetched), fetched.next_offset), (vec![4, 5, 6], 7));
+}
+
+#[tokio::test]
+async fn filtered_consumer_is_noticed_behind_deleted_messages() {
+    let case = Case::start().await;
+    case.stream("S", 3).await;
+    let wait = case.watch("S", 4).await;
+    filter(&case).await;
+    // What follows the first two comes while these are doubted.
+    for sequence in [4, 6, 8] {
+        case.write("S", [sequence]).await;
+        case.streams.write("S.b", [Bytes::from_static(b"b")]).await.unwrap();
+    }
+    for sequence in [4, 6] {
+        case.call("STREAM.MSG.DELETE.S", json!({ "seq": sequence })).await;
+    }
+    wait.await.unwrap().unwrap();
+    let wait = case.wait("S", waiting(10)).await;
+    case.write("S", [10]).await;
+    wait.await.unwrap().unwrap();
+    assert_eq!(case.walk("S", 5).await, [5, 7, 8, 9, 10]);
 }
 
 #[tokio::test]
