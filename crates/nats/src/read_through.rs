@@ -157,7 +157,8 @@ impl ReadThrough {
             }
             batch => batch,
         };
-        let is_batch = batch.is_some();
+        // Replicas can be behind the leader.
+        let is_single = batch.is_none() && !is_missing && offset.max(first) < end;
         let (messages, next) = match batch {
             Some(batch) => {
                 let next = batch.last().saturating_add(1);
@@ -167,24 +168,21 @@ impl ReadThrough {
                 self.logs.invalidate(&stream.id.key(), offset);
                 return Err(ReadError::OutOfRange { sequence: offset, ends: stream.ends() });
             }
-            // Replicas can be behind the leader.
-            None if offset.max(first) < end => {
-                self.single(source, name, &stream, offset.max(first), max_bytes).await?
-            }
+            None if is_single => self.single(source, name, &stream, offset.max(first), max_bytes).await?,
             None => (Entries::default(), end),
         };
         // The messages of a gap can be discarded by the stream after the leader was asked, and those that were read one
         // by one be of another stream.
         let stream = match messages.doubtful_gaps(offset, next, first).next() {
-            _ if !is_batch && !messages.is_empty() => {
-                self.streams.ask_after(name, &known.id, &messages).await?
-            }
+            _ if is_single => self.streams.ask_after(name, &known.id, &messages).await?,
             Some(_) => self.streams.ask_after(name, &known.id, &messages).await?,
             None => stream,
         };
         if stream.id != known.id {
             return Err(ReadError::Recreated);
         }
+        // Nothing is told of messages that were discarded before the first one.
+        let next = if offset == 0 && messages.is_empty() { next.max(stream.info.first) } else { next };
         self.keep(&stream, messages, offset..next, max_bytes)
     }
 

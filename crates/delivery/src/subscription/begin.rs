@@ -40,12 +40,14 @@ pub(super) async fn begin(
 ) -> Result<Begun, CommandError> {
     let looks_at_headers = subscribe.table.is_some() && looks_at_headers(&subscribe, &held);
     let subscribe = subscribe.within_lives(&cluster).await;
-    let (mut subscribe, topics) = match subscribe.goes_on(&cluster, &held, looks_at_headers).await? {
-        Some(topics) => (subscribe, topics),
+    let (mut subscribe, topics, epochs) = match subscribe.goes_on(&cluster, &held, looks_at_headers).await? {
+        Some(topics) => (subscribe, topics, Epochs::new()),
         None => {
             let subscribe = subscribe.anew();
+            // Before the ends, which are those of the same leaders or of later ones.
+            let epochs = subscribe.epochs(&cluster).await?;
             let topics = subscribe.resolve(&cluster).await?;
-            (subscribe, topics)
+            (subscribe, topics, epochs)
         }
     };
     let begins_anew = subscribe.table.is_some() && subscribe.sources.iter().all(|source| !source.continues());
@@ -65,7 +67,7 @@ pub(super) async fn begin(
         subscribe.sources = Vec::new();
     }
     let mut cursors = Cursors::new(subscribe, cluster.system, Arc::clone(&cluster.selections));
-    let snapshot = begins_anew.then(|| snapshot(&cluster, client, &topics));
+    let snapshot = begins_anew.then(|| snapshot(&cluster, client, &topics, &epochs));
     // Ids of topics are told with what is granted.
     cursors.client.know(&topics);
     cursors.client.grant(held.rights.read.as_ref());
@@ -100,12 +102,21 @@ pub(super) async fn begin_again(
     }
 }
 
+/// The epochs of the leaders of topics' partitions, as far as they are known.
+type Epochs = BTreeMap<(Arc<str>, i32), Option<i32>>;
+
 /// The snapshot of each partition, up to the place where its log goes on.
-fn snapshot(cluster: &Arc<Cluster>, client: ClientKey, topics: &[SubscribedTopic]) -> Snapshot {
+fn snapshot(
+    cluster: &Arc<Cluster>,
+    client: ClientKey,
+    topics: &[SubscribedTopic],
+    epochs: &Epochs,
+) -> Snapshot {
     let mut snapshot = Snapshot::new();
     for SubscribedTopic { topic, topic_id, partitions } in topics {
         for (partition, offset) in partitions {
             let (table, epoch) = cluster.table(client, Log { topic, partition: *partition }, *topic_id);
+            let epoch = epochs.get(&(Arc::clone(topic), *partition)).copied().unwrap_or(epoch);
             let place = Place { topic: Arc::clone(topic), partition: *partition, offset: *offset };
             snapshot.add(place, table, epoch);
         }
@@ -168,6 +179,19 @@ impl Subscribe {
             }) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// The epochs of leaders that are known now.
+    async fn epochs(&self, cluster: &Cluster) -> Result<Epochs, CommandError> {
+        let mut epochs = Epochs::new();
+        for Source { topic, .. } in &self.sources {
+            let described = cluster.describe(self.client, topic).await?;
+            for partition in described.partitions.iter().map(|described| described.partition) {
+                let known = cluster.backend().version(Log { topic, partition });
+                epochs.insert((Arc::clone(topic), partition), known.leader_epoch);
+            }
+        }
+        Ok(epochs)
     }
 
     /// The same from the beginning.

@@ -71,7 +71,11 @@ async fn answer(cluster: &Cluster, client: ClientKey, log: Log<'_>, question: Qu
         }
         Question::Ends(mut error) => {
             error.ends = cluster.ends(client, log, false).await.ok();
-            Answer::Ends(error)
+            // The error and the ends can be about another topic of this name, which the version tells then.
+            match backend.ask_version(client, log).await {
+                Ok(_) => Answer::Ends(error),
+                Err(error) => Answer::TopicId(Err(error)),
+            }
         }
     }
 }
