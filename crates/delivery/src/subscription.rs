@@ -289,8 +289,21 @@ impl Subscription {
         Some(self.cursors.all().get(index)?.log())
     }
 
+    /// Whether a cursor's log is known to be of another topic than the client's.
+    fn is_of_another_topic(&mut self, index: usize) -> bool {
+        let Some(Place { topic, partition, .. }) = self.cursors.all().get(index).map(Cursor::place) else {
+            return false;
+        };
+        let known = self.cluster.backend().version(Log { topic: &topic, partition });
+        self.cursors.client.is_other_topic(&topic, known.topic_id)
+    }
+
     fn wake(&mut self, wake: Wake) {
         match wake {
+            // These are the ends of another topic: the next read tells.
+            Wake::Cursor(index, Event::StillAtEnd { .. }) if self.is_of_another_topic(index) => {
+                self.handle(index, Event::Woken { end: None });
+            }
             Wake::Cursor(index, event) => self.handle(index, event),
             Wake::Answered(index, answer) => {
                 let version = self.log(index).map(|log| self.cluster.backend().version(log));
