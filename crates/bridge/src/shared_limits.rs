@@ -163,7 +163,7 @@ const SHARED_LIMITS: &[Row] = &[
         "reads_of_one_client_leave_places_to_others",
     ],
     [
-        "8 reads at a broker of logs that are slow to read, until it has answered, even if the client has left",
+        "8 reads of slow logs at a broker, also after their clients have left",
         "the client above its share: clients take turns",
         "crates/reader/tests/reads/cold.rs",
         "fetch_keeps_its_place_when_its_client_leaves",

@@ -181,7 +181,7 @@ impl ReadThrough {
         if stream.id != known.id {
             return Err(ReadError::Recreated);
         }
-        // Nothing is told of messages that were discarded before the first one.
+        // Readers from 0 on are not told of messages that were discarded before the first one.
         let next = if offset == 0 && messages.is_empty() { next.max(stream.info.first) } else { next };
         self.keep(&stream, messages, offset..next, max_bytes)
     }

@@ -314,14 +314,16 @@ impl Tail {
             let asked = self.message(name, from.max(first));
             asked.map_ok(move |found| found.is_some_and(|found| found < to))
         };
-        let mut asked = stream::iter(left).map(left_out).buffered(MAX_AT_ONCE);
-        while let Some(is_left_out) = asked.try_next().await? {
-            if is_left_out {
-                return Err(ReadError::Stalled);
-            }
+        if left.len() > MAX_GAPS {
+            // A read of the stream costs less.
+            return Err(ReadError::Stalled);
         }
-        drop(asked);
-        // They can have been discarded before these answers.
+        let is_left_out = stream::iter(left).then(left_out).try_any(|is_left_out| async move { is_left_out });
+        let is_left_out = timeout(SILENCE, is_left_out).await;
+        if is_left_out.map_err(|_| self.silence("STREAM.MSG.GET", name))?? {
+            return Err(ReadError::Stalled);
+        }
+        // Messages can have been discarded before these answers.
         self.ask(name).await
     }
 
@@ -374,8 +376,8 @@ const COMPARED_EVERY: Duration = Duration::from_secs(3);
 const COMPARED_SHARE: Duration = Duration::from_millis(5);
 /// The wait of messages before the leader is asked about the gaps between them.
 const DOUBT: Duration = Duration::from_millis(50);
-/// Gaps that the leader is asked about at the same time. Each answer can be a message of the largest size.
-const MAX_AT_ONCE: usize = 4;
+/// Gaps of one batch that the leader is asked about.
+const MAX_GAPS: usize = 16;
 /// The time that a consumer can take for messages that the stream has.
 const ON_THE_WAY: Duration = Duration::from_secs(1);
 

@@ -186,7 +186,8 @@ impl Slot {
     /// Sends a request.
     ///
     /// Fails once the broker has sent nothing for `timeout`. Dropping the call leaves a shared connection intact: the
-    /// response is read and dropped. A connection for one request at a time is closed, unless the request has a place.
+    /// response is read and dropped. A drop closes a connection for one request at a time, unless the request has
+    /// a place, and so does a timeout.
     pub(crate) async fn call<A: Api>(
         self,
         request: &A,

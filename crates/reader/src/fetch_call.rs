@@ -109,7 +109,8 @@ async fn call(
                     place
                 }
             };
-            let fetch = || recipient.fetch((holder, &place), &request, is_slow || tries >= MAX_TRIES);
+            let kept = is_slow.then_some(&place);
+            let fetch = || recipient.fetch((holder, kept), &request, is_slow || tries >= MAX_TRIES);
             match broker.fetch_in_turn(holder, deadline, fetch).await? {
                 Some(answered) => break (answered, place),
                 None => (tries, last) = (tries.saturating_add(1), Some((is_slow, place))),

@@ -31,11 +31,11 @@ impl Recipient {
     /// Sends a fetch that does not wait for records. `None` as for [`Broker::fetch`].
     pub(crate) async fn fetch(
         &self,
-        holder: (Holder, &Arc<Place>),
+        (holder, place): (Holder, Option<&Arc<Place>>),
         request: &FetchRequest<'_>,
         is_dedicated: bool,
     ) -> Result<Option<Answered<Vec<FetchAnswer>>>, ConnectionError> {
-        self.broker.fetch(holder, request, is_dedicated || self.call.leader_check.is_some()).await
+        self.broker.fetch((holder, place), request, is_dedicated || self.call.leader_check.is_some()).await
     }
 }
 

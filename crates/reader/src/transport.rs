@@ -3,8 +3,8 @@
 //! One task owns the stream. It writes queued requests, reads responses and checks timeouts concurrently. The first of
 //! these to fail closes the stream, and its error answers all requests in flight. Kafka answers the requests of a
 //! connection in order, so the requests in flight are a queue. A cancelled request stays in the queue until its
-//! response has been read and dropped. A transport for one request at a time is closed instead, because a broker could
-//! hold a long poll for long; not if the request has a place, which it keeps until its response.
+//! response has been read and dropped. It closes a transport for one request at a time instead, because a broker could
+//! hold a long poll for long. A request with a place keeps that, and its transport, until its response.
 //!
 //! Timeouts measure silence. A caller times out once nothing at all was received for its own timeout, and the transport
 //! remains open for others, who do not depend on its slow request. The transport closes once nothing was received for
@@ -52,9 +52,9 @@ pub(crate) struct Limits {
 pub(crate) struct Permit {
     /// The correlation id of the request.
     pub(crate) id: i32,
-    /// The place of its request at the broker. Without its caller it keeps that, because the broker does not stop either.
-    pub(crate) place: Option<Arc<Place>>,
     _permit: OwnedSemaphorePermit,
+    /// The request's place at the broker, held until the response even if the caller leaves: the broker reads on.
+    pub(crate) place: Option<Arc<Place>>,
 }
 
 impl Transport {
@@ -133,7 +133,7 @@ impl Transport {
     ) -> Result<(Bytes, Duration), ConnectionError> {
         let (reply, mut answer) = oneshot::channel();
         let sent = Instant::now();
-        let closes = self.shared.limits.in_flight == 1 && permit.place.is_none();
+        let closes = self.shared.is_for_one() && permit.place.is_none();
         let open = Open { id: permit.id, sent, timeout, reply, _permit: permit };
         // The queue has as many places as there are permits: it is never full.
         self.queue.try_send(Outgoing { frame, open }).map_err(|_| self.shared.cause())?;
@@ -145,6 +145,9 @@ impl Transport {
             }
             due = self.last_received().map_or(due, |received| due.max(after(received, timeout)));
             if due <= Instant::now() {
+                if self.shared.is_for_one() {
+                    self.shared.cancelled.notify_one();
+                }
                 return Err(ConnectionError::Silent { address: self.address().to_string(), after: timeout });
             }
         };
@@ -154,7 +157,7 @@ impl Transport {
     }
 }
 
-/// Closes a transport for one request at a time when that request is dropped.
+/// Closes a transport for one request at a time when that request, which has no place, is dropped.
 struct CloseOnDrop<'a>(&'a Shared);
 
 impl Drop for CloseOnDrop<'_> {
@@ -168,13 +171,18 @@ struct Shared {
     limits: Limits,
     permits: Arc<Semaphore>,
     in_flight: InFlight,
-    /// The request of a transport for one at a time was dropped before its response.
+    /// The request of a transport for one at a time had no response in time, or was dropped without a place.
     cancelled: Notify,
     /// Set before the requests in flight are dropped.
     failure: OnceLock<ConnectionError>,
 }
 
 impl Shared {
+    /// Whether it is for one request at a time.
+    fn is_for_one(&self) -> bool {
+        self.limits.in_flight == 1
+    }
+
     fn cause(&self) -> ConnectionError {
         self.failure.get().cloned().unwrap_or_else(|| self.lost(io::ErrorKind::NotConnected.into()))
     }
@@ -359,8 +367,14 @@ async fn read(input: impl AsyncRead + Unpin, shared: &Shared) -> ConnectionError
             return shared.protocol("frame without a correlation id".to_owned());
         };
         match shared.in_flight.take(id) {
-            // Sending fails if the caller was cancelled.
-            Ok((open, took)) => drop(open.reply.send(Ok((response, took)))),
+            Ok((open, took)) => {
+                let is_cancelled = open.reply.send(Ok((response, took))).is_err();
+                if is_cancelled && shared.is_for_one() {
+                    // Nobody has read whether the broker throttles it now.
+                    return shared
+                        .lost(io::Error::new(io::ErrorKind::NotConnected, "its request was cancelled"));
+                }
+            }
             Err(what) => return shared.protocol(what),
         }
     }

@@ -44,9 +44,7 @@ pub(super) async fn begin(
         Some(topics) => (subscribe, topics, Epochs::new()),
         None => {
             let subscribe = subscribe.anew();
-            // Before the ends, which are those of the same leaders or of later ones.
-            let epochs = subscribe.epochs(&cluster).await?;
-            let topics = subscribe.resolve(&cluster).await?;
+            let (topics, epochs) = subscribe.resolve_with_epochs(&cluster).await?;
             (subscribe, topics, epochs)
         }
     };
@@ -181,6 +179,24 @@ impl Subscribe {
         }
     }
 
+    /// The places where it begins, and the epochs of the leaders that have told of them.
+    async fn resolve_with_epochs(
+        &self,
+        cluster: &Cluster,
+    ) -> Result<(Vec<SubscribedTopic>, Epochs), CommandError> {
+        let mut epochs = self.epochs(cluster).await?;
+        for _ in 0..MAX_ELECTIONS {
+            let topics = self.resolve(cluster).await?;
+            let now = self.epochs(cluster).await?;
+            // With an earlier epoch, a table can still have what an election has lost.
+            if now == epochs {
+                return Ok((topics, epochs));
+            }
+            epochs = now;
+        }
+        Err(unanswered())
+    }
+
     /// The epochs of leaders that are known now.
     async fn epochs(&self, cluster: &Cluster) -> Result<Epochs, CommandError> {
         let mut epochs = Epochs::new();
@@ -248,6 +264,9 @@ impl SubscribedTopic {
         }
     }
 }
+
+/// The number of times that a table asks where it begins, if there is an election each time.
+const MAX_ELECTIONS: u32 = 4;
 
 /// The time for which a table waits for a leader that tells its topic's id.
 const ID_TIME: Duration = Duration::from_secs(10);

@@ -167,7 +167,7 @@ async fn filtered_consumer_is_noticed_behind_deleted_messages() {
     case.stream("S", 3).await;
     let wait = case.watch("S", 4).await;
     filter(&case).await;
-    // What follows the first two comes while these are doubted.
+    // Later messages come while the first gap is in doubt.
     for sequence in [4, 6, 8] {
         case.write("S", [sequence]).await;
         case.streams.write("S.b", [Bytes::from_static(b"b")]).await.unwrap();

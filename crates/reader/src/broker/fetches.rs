@@ -88,16 +88,16 @@ impl Broker {
     /// sent again: it waits behind a slow one, and another connection suits it better.
     ///
     /// # Cancel safety
-    /// After a drop, a fetch on a dedicated connection keeps its place until it is answered: the broker does not stop
-    /// reading either.
+    /// After a drop, a fetch on a dedicated connection keeps `place` until the answer, or until the connection closes: the
+    /// broker reads on. One on a shared connection gives it back, and is one of few in flight there.
     pub(crate) async fn fetch(
         self: &Arc<Self>,
-        (holder, place): (Holder, &Arc<Place>),
+        (holder, place): (Holder, Option<&Arc<Place>>),
         request: &FetchRequest<'_>,
         is_dedicated: bool,
     ) -> Result<Option<Answered<Vec<FetchAnswer>>>, ConnectionError> {
         if is_dedicated {
-            return self.ask_on_dedicated(request, Some(place)).await.map(Some);
+            return self.ask_on_dedicated(request, place).await.map(Some);
         }
         let (traffic, response_timeout) = (&self.fetches, self.config.response_timeout());
         traffic.check_throttle(&self.address)?;

@@ -42,7 +42,7 @@ async fn broker() -> Broker {
 async fn walk(reader: Reader, topic: &'static str, number: u8, is_over: Arc<AtomicBool>) -> Vec<Duration> {
     let mut took = Vec::new();
     let mut offset = i64::from(number) * APART;
-    // So that the reads leave the processor to other tests.
+    // The pace leaves the processor to other tests.
     let mut pace = tokio::time::interval(Duration::from_millis(10));
     while !is_over.load(Ordering::SeqCst) {
         pace.tick().await;
@@ -76,7 +76,7 @@ where
     // Each can wait behind first fetches of slow partitions, which are not known to be slow then.
     let delayed = took.iter().filter(|took| **took > COLD / 2).count();
     assert!(
-        delayed <= usize::from(READERS),
+        delayed <= usize::from(READERS / 2),
         "{delayed} of {} reads took longer than {:?}",
         took.len(),
         COLD / 2
@@ -107,7 +107,7 @@ async fn client_that_reads_many_slow_partitions_delays_no_other() {
     .await;
 }
 
-/// A broker reads on when a client has left, so who comes and leaves again and again gets no more of it.
+/// Clients that come and leave get no more of a broker, which reads on without them.
 #[tokio::test]
 async fn fetch_keeps_its_place_when_its_client_leaves() {
     let broker = broker().await;
@@ -119,9 +119,11 @@ async fn fetch_keeps_its_place_when_its_client_leaves() {
     for number in 1..=20 {
         let reader = reader.clone();
         clients.spawn(async move {
-            let mut offset = number * APART;
+            let source = ClientKey::from(IpAddr::from([192, 0, 2, number]));
+            let mut offset = i64::from(number) * APART;
             while tokio::time::Instant::now() < end {
-                let left = tokio::time::timeout(COLD / 10, reader.read(at("cold", 0, offset))).await;
+                let read = reader.read(Fetch { source, ..at("cold", 0, offset) });
+                let left = tokio::time::timeout(COLD / 10, read).await;
                 assert!(left.is_err(), "a quick fetch");
                 offset += 1;
             }

@@ -37,13 +37,12 @@ impl Cluster {
         }
         let log = |partition| Log { topic, partition };
         let logs: Vec<Log<'_>> = described.partitions.iter().map(|it| log(it.partition)).collect();
-        let topic_id = logs.first().and_then(|log| self.backend().version(*log).topic_id);
-        // Before the ends, which are those of the same leaders or of later ones.
-        let tables: Vec<_> = logs.iter().map(|log| self.table(source, *log, topic_id)).collect();
         let asked: Vec<_> = logs.iter().map(|log| (*log, LOG_END)).collect();
         let ends = self.offsets_of(source, &asked, true).await;
         let now = Instant::now();
         let until = now.checked_add(within).unwrap_or(now);
+        let topic_id = logs.first().and_then(|log| self.backend().version(*log).topic_id);
+        let tables: Vec<_> = logs.iter().map(|log| self.table(source, *log, topic_id)).collect();
         let mut found = Vec::new();
         for ((log, (table, epoch)), end) in logs.iter().zip(tables).zip(ends) {
             reaches(&table, end?.offset, epoch, until).await?;
