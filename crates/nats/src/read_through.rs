@@ -173,10 +173,9 @@ impl ReadThrough {
         };
         // The messages of a gap can be discarded by the stream after the leader was asked, and those that were read one
         // by one be of another stream.
-        let stream = match messages.doubtful_gaps(offset, next, first).next() {
-            _ if is_single => self.streams.ask_after(name, &known.id, &messages).await?,
-            Some(_) => self.streams.ask_after(name, &known.id, &messages).await?,
-            None => stream,
+        let stream = match is_single || messages.doubtful_gaps(offset, next, first).next().is_some() {
+            true => self.streams.ask_after(name, &known.id, &messages).await?,
+            false => stream,
         };
         if stream.id != known.id {
             return Err(ReadError::Recreated);

@@ -116,6 +116,17 @@ impl Case {
         };
         within(consumers).await;
     }
+
+    /// Lets the first consumer of stream `S` deliver messages of subject `S.b` alone, as others can. False: it has none.
+    async fn filter_consumer(&self) -> bool {
+        let list = self.call("CONSUMER.LIST.S", json!({})).await;
+        let Some(consumer) = list["consumers"].get(0) else { return false };
+        let (name, mut config) = (consumer["name"].as_str().unwrap(), consumer["config"].clone());
+        config["filter_subject"] = "S.b".into();
+        let call = format!("CONSUMER.CREATE.S.{name}.S.b");
+        self.call(&call, json!({ "stream_name": "S", "config": config })).await;
+        true
+    }
 }
 
 /// Room for any answer, for as long as a fetch waits.

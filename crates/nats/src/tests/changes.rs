@@ -139,22 +139,12 @@ async fn consumer_that_others_pause_is_replaced() {
     assert!(written.elapsed() < Duration::from_secs(1), "a stream is polled if its consumers are paused");
 }
 
-/// Lets the only consumer of the stream deliver messages of subject `S.b` alone.
-async fn filter(case: &Case) {
-    let list = case.call("CONSUMER.LIST.S", json!({})).await;
-    let mut config = list["consumers"][0]["config"].clone();
-    config["filter_subject"] = "S.b".into();
-    let name = list["consumers"][0]["name"].as_str().unwrap();
-    case.call(&format!("CONSUMER.CREATE.S.{name}.S.b"), json!({ "stream_name": "S", "config": config }))
-        .await;
-}
-
 #[tokio::test]
 async fn consumer_that_others_filter_is_replaced() {
     let case = Case::start().await;
     case.stream("S", 3).await;
     let wait = case.watch("S", 4).await;
-    filter(&case).await;
+    assert!(case.filter_consumer().await);
     case.write("S", [4, 5]).await;
     case.streams.write("S.b", [Bytes::from_static(b"6")]).await.unwrap();
     let fetched = wait.await.unwrap().unwrap();
@@ -166,7 +156,7 @@ async fn filtered_consumer_is_noticed_behind_deleted_messages() {
     let case = Case::start().await;
     case.stream("S", 3).await;
     let wait = case.watch("S", 4).await;
-    filter(&case).await;
+    assert!(case.filter_consumer().await);
     // Later messages come while the first gap is in doubt.
     for sequence in [4, 6, 8] {
         case.write("S", [sequence]).await;
