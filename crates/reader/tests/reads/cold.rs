@@ -1,18 +1,16 @@
 //! Reads of partitions whose records are slow to get, such as those in tiered storage, and reads of others.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use kafka_protocol::messages::RequestKind;
-use sluicegate_fair_share::ClientKey;
 use sluicegate_reader::Reader;
 use tokio::task::JoinSet;
 
 use crate::batches::one_record;
 use crate::scripted::{self, Broker, Step, reader_within, usual};
-use crate::support::{Fetch, Read as _, at};
+use crate::support::{Fetch, Read as _, at, source};
 
 /// The time for a fetch of topic `cold`: a broker waits up to 500 ms for tiered storage (`remote.fetch.max.wait.ms`).
 const COLD: Duration = Duration::from_millis(300);
@@ -47,7 +45,7 @@ async fn walk(reader: Reader, topic: &'static str, number: u8, is_over: Arc<Atom
     while !is_over.load(Ordering::SeqCst) {
         pace.tick().await;
         let started = Instant::now();
-        let source = ClientKey::from(IpAddr::from([192, 0, 2, number]));
+        let source = source(number);
         offset = reader.read(Fetch { source, ..at(topic, 0, offset) }).await.expect("a record").next_offset;
         took.push(started.elapsed());
     }
@@ -98,7 +96,7 @@ async fn client_that_reads_many_slow_partitions_delays_no_other() {
         let mut read = 0;
         while !is_over.load(Ordering::SeqCst) {
             let topic = format!("cold-{number}-{read}");
-            let source = ClientKey::from(IpAddr::from([192, 0, 2, 1]));
+            let source = source(1);
             reader.read(Fetch { source, ..at(&topic, 0, 0) }).await.expect("a record");
             read += 1;
         }
@@ -119,7 +117,7 @@ async fn fetch_keeps_its_place_when_its_client_leaves() {
     for number in 1..=20 {
         let reader = reader.clone();
         clients.spawn(async move {
-            let source = ClientKey::from(IpAddr::from([192, 0, 2, number]));
+            let source = source(number);
             let mut offset = i64::from(number) * APART;
             while tokio::time::Instant::now() < end {
                 let read = reader.read(Fetch { source, ..at("cold", 0, offset) });

@@ -1,18 +1,16 @@
 //! Brokers that throttle: fetches, or all other requests, pause for the throttle time, and calls with enough time
 //! succeed.
 
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use kafka_protocol::messages::RequestKind;
-use sluicegate_fair_share::ClientKey;
 use tokio::task::JoinSet;
 
 use crate::batches::one_record;
 use crate::scripted::{self, Broker, Step, reader, reader_within, usual};
-use crate::support::{Fetch, Read as _, at, chain, list_offset, messages, until};
+use crate::support::{Fetch, Read as _, at, chain, list_offset, messages, source, until};
 
 /// A broker that throttles the first `times` fetches and then has one record at offset 0.
 async fn throttling(times: usize, throttle_time: i32) -> Broker {
@@ -98,13 +96,13 @@ async fn clients_take_turns_after_a_throttle_time() {
     let reader = reader_within(&[broker.address], "20000");
     let mut greedy = JoinSet::new();
     for offset in (1..=40).map(|number| number * 1_000) {
-        let (reader, source) = (reader.clone(), ClientKey::from(IpAddr::from([192, 0, 2, 1])));
+        let (reader, source) = (reader.clone(), source(1));
         greedy.spawn(async move { reader.read(Fetch { source, ..at("t", 0, offset) }).await.is_ok() });
     }
     let offsets = || answered.lock().expect("no panic").1.clone();
     until(|| broker.fetched().len() >= 40).await;
     let before = offsets().len();
-    let source = ClientKey::from(IpAddr::from([192, 0, 2, 2]));
+    let source = source(2);
     reader.read(Fetch { source, ..at("t", 0, 0) }).await.expect("an empty answer");
     let between = offsets().iter().position(|offset| *offset == 0).expect("it was answered") - before;
     assert!(between <= 3, "{between} fetches of another client were first");

@@ -1,6 +1,5 @@
 //! Logs of which much is skipped: a client that has had its share waits alone.
 
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use tokio::time::timeout;
 
 use crate::batches::{batch, one_record};
 use crate::scripted::{self, Broker, Step, reader, usual};
-use crate::support::{Fetch, Read as _, at, until};
+use crate::support::{Fetch, Read as _, at, source, until};
 
 /// The offset of the only record. Before it are batches of control records.
 const RECORD: i64 = 40;
@@ -34,10 +33,6 @@ async fn broker() -> Broker {
         _ => usual(asked, address),
     })
     .await
-}
-
-fn source(last: u8) -> ClientKey {
-    ClientKey::from(IpAddr::from([192, 0, 2, last]))
 }
 
 /// Knows one client that has had its share: it never has a turn.

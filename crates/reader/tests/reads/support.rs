@@ -1,6 +1,7 @@
 //! librdkafka's mock cluster with a producer, and readers of it.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,11 @@ pub(crate) struct Record {
     pub(crate) key: Option<Vec<u8>>,
     pub(crate) value: Option<Vec<u8>>,
     pub(crate) timestamp: i64,
+}
+
+/// A client with an address of its own.
+pub(crate) fn source(last: u8) -> ClientKey {
+    ClientKey::from(IpAddr::from([192, 0, 2, last]))
 }
 
 /// A cluster in this process. Its brokers stop when it is dropped.
