@@ -143,7 +143,7 @@ impl Brokers {
         self.metadata.lock().version(target, freshness, now)
     }
 
-    /// The same, however old the metadata is.
+    /// The same, however old the metadata is. Without a leader, it has the topic's id only.
     pub(crate) fn last_version(&self, target: TopicPartition<'_>) -> Option<LogVersion> {
         self.metadata.lock().last_version(target)
     }

@@ -177,12 +177,19 @@ impl MetadataCache {
         let topic = self.topics.get(target.topic())?;
         let is_fresh = freshness.covers(topic.learned, freshness.max_age, now)
             && !topic.can_retry_preferred(target, now);
-        is_fresh.then(|| self.last_version(target)).flatten()
+        is_fresh.then(|| self.version_in(topic, target)).flatten()
     }
 
-    /// The version of a log with a leader, however old the metadata is.
+    /// The version of a log, however old the metadata is. Without a leader, it has no epoch: the topic can have been
+    /// created again with fewer partitions.
     pub(crate) fn last_version(&self, target: TopicPartition<'_>) -> Option<LogVersion> {
         let topic = self.topics.get(target.topic())?;
+        let without_leader = LogVersion { topic_id: topic.id, leader_epoch: -1 };
+        Some(self.version_in(topic, target).unwrap_or(without_leader))
+    }
+
+    /// `None` without a leader.
+    fn version_in(&self, topic: &Topic, target: TopicPartition<'_>) -> Option<LogVersion> {
         let Partition { answer, .. } = topic.partitions.get(&target.partition())?;
         let has_leader = self.nodes.contains_key(&answer.leader);
         has_leader.then_some(LogVersion { topic_id: topic.id, leader_epoch: answer.epoch })

@@ -222,6 +222,11 @@ fn recreated_topic_has_another_id() {
     let again = TopicAnswer { id: TopicId::new(8), ..topic("t", 0, vec![partition(0, 1)]) };
     case.learn(1, vec![again]);
     assert_eq!(id(&case), TopicId::new(8));
+    // The new one has fewer partitions.
+    let gone = TopicPartition::parse("t", 1).expect("a valid target");
+    let version = LogVersion { topic_id: TopicId::new(8), leader_epoch: -1 };
+    assert_eq!(case.cache.last_version(gone), Some(version));
+    assert_eq!(case.cache.version(gone, freshness, case.at(1)), None);
 }
 
 #[test]

@@ -17,9 +17,9 @@ use crate::read_error::ReadError;
 use crate::topic_partition::TopicPartition;
 
 impl Reader {
-    /// Changes whenever the records of a log may have changed. `None` if its leader is not known. It can be out of
-    /// date, but is not forgotten because of its age: a caller could not tell then whether another leader was elected
-    /// meanwhile.
+    /// Changes whenever the records of a log may have changed. `None` if its topic is not known; without a leader, or
+    /// for a partition that the topic does not have, it has the topic's id only. It can be out of date, but is not
+    /// forgotten because of its age: a caller could not tell then whether another leader was elected meanwhile.
     pub fn version(&self, topic: &str, partition: i32) -> Option<Version> {
         let target = TopicPartition::parse(topic, partition).ok()?;
         let LogVersion { topic_id, leader_epoch } = self.inner.brokers.last_version(target)?;
