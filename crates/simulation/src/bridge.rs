@@ -17,6 +17,7 @@ use sluicegate_telemetry::metrics::Metrics;
 use tokio::io::{DuplexStream, duplex};
 use tokio_util::sync::CancellationToken;
 
+use crate::identity::Identity;
 use crate::jetstream::JetStream;
 use crate::kafka::answer::{PORT, host};
 use crate::kafka::writer::{QUEUE_BYTES, QUEUE_RECORDS, WritableCluster};
@@ -73,9 +74,12 @@ impl Bridge {
     }
 
     /// A client's session.
-    pub(crate) fn connect(&self) -> DuplexStream {
+    pub(crate) fn connect(&self, identity: Option<&Identity>) -> DuplexStream {
         let (client, stream) = duplex(PIPE);
-        let grant = Grant::all(&self.cluster).with_tables(Topics::default());
+        let grant = match identity {
+            None => Grant::all(&self.cluster).with_tables(Topics::default()),
+            Some(identity) => identity.grant(&self.cluster),
+        };
         let session = testing::session(stream, grant, self.drain.clone());
         let killed = self.killed.clone();
         tokio::spawn(async move { killed.run_until_cancelled(session).await });

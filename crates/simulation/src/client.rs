@@ -1,7 +1,7 @@
 //! A client's connection, in the protocol that gateways speak to a bridge.
 
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Buf, BytesMut};
 use prost::Message;
@@ -14,6 +14,7 @@ use sluicegate_protocol::{ControlReq, ErrorResp, KafkaSubscriptionEvent, PubSubR
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio_util::sync::CancellationToken;
 
+use crate::identity::Identity;
 use crate::jetstream::translation;
 
 /// An open session.
@@ -23,11 +24,13 @@ pub(crate) struct Client {
     unsent: BytesMut,
     /// Whether the cluster is one of NATS.
     is_nats: bool,
+    /// `None`: nobody in particular, who may read everything.
+    identity: Option<Arc<Identity>>,
 }
 
 impl Client {
-    pub(crate) fn new(stream: DuplexStream, is_nats: bool) -> Self {
-        Self { stream, unread: BytesMut::new(), unsent: BytesMut::new(), is_nats }
+    pub(crate) fn new(stream: DuplexStream, is_nats: bool, identity: Option<Arc<Identity>>) -> Self {
+        Self { stream, unread: BytesMut::new(), unsent: BytesMut::new(), is_nats, identity }
     }
 
     /// Sends a command.
@@ -52,6 +55,14 @@ impl Client {
     /// # Cancel safety
     /// A drop has no effect.
     pub(crate) async fn next(&mut self) -> Option<(i64, Resp)> {
+        let Some(identity) = self.identity.clone() else { return self.answer().await };
+        let (sequence, resp) = identity.within(self.answer()).await?;
+        identity.check(&resp);
+        let is_end = matches!(resp, Resp::ErrorResp(_)) && identity.is_over();
+        (!is_end).then_some((sequence, resp))
+    }
+
+    async fn answer(&mut self) -> Option<(i64, Resp)> {
         loop {
             let PubSubResp { sequence, resp } = self.message().await?;
             match resp? {

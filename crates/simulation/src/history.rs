@@ -1,8 +1,26 @@
 //! The records of one partition that a client got, held against the log.
 
+use bytes::Bytes;
 use sluicegate_protocol::KafkaMessage;
 
 use crate::kafka::log::{Log, Outcome, Written};
+
+/// The records of a log that are for a client.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct View {
+    /// Whether it reads committed records only.
+    pub(crate) committed: bool,
+    /// The keys that it is granted always; `None`: it is granted everything.
+    pub(crate) keys: Option<Vec<Bytes>>,
+}
+
+impl View {
+    /// Whether the client must get it.
+    fn has(&self, written: &Written) -> bool {
+        let key = written.record.key.as_ref();
+        self.keys.as_ref().is_none_or(|keys| key.is_some_and(|key| keys.contains(key)))
+    }
+}
 
 /// The position of a client in a partition, and what it saw last.
 #[derive(Debug, Clone, Default)]
@@ -32,7 +50,7 @@ impl History {
     pub(crate) fn take(
         &mut self,
         log: &Log,
-        committed: bool,
+        view: &View,
         messages: &[KafkaMessage],
         next_offset: i64,
     ) -> Result<(), String> {
@@ -65,30 +83,30 @@ impl History {
             };
             let outcome = log.written.get(&(epoch, offset)).map(|written| written.outcome);
             let is_reopened = log.written.get(&(epoch, offset)).is_some_and(|written| written.is_reopened);
-            if committed && outcome != Some(Outcome::Committed) && !is_reopened {
+            if view.committed && outcome != Some(Outcome::Committed) && !is_reopened {
                 return Err(format!("offset {offset} is of a transaction that is {outcome:?}"));
             }
-            self.pass(log, committed, offset, epoch)?;
+            self.pass(log, view, offset, epoch)?;
             (self.last, self.next) = (Some((epoch, offset)), offset + 1);
         }
         if next_offset < self.next {
             return Err(format!("the client is told to go on at {next_offset}, before {}", self.next));
         }
-        self.check_gap(log, committed, next_offset)?;
+        self.check_gap(log, view, next_offset)?;
         self.next = next_offset;
         Ok(())
     }
 
     /// Checks that there is nothing to deliver between here and `to`. If elections have lost records, any later epoch can
     /// have told of the gap.
-    fn check_gap(&self, log: &Log, committed: bool, to: i64) -> Result<(), String> {
+    fn check_gap(&self, log: &Log, view: &View, to: i64) -> Result<(), String> {
         if !log.has_lost_after(0) {
-            return self.pass(log, committed, to, log.epoch);
+            return self.pass(log, view, to, log.epoch);
         }
         let first = self.last.map_or(0, |(epoch, _)| epoch);
         let mut problem = None;
         for epoch in first..=log.epoch {
-            match self.pass(log, committed, to, epoch) {
+            match self.pass(log, view, to, epoch) {
                 Ok(()) => return Ok(()),
                 Err(text) => problem = Some(text),
             }
@@ -97,18 +115,19 @@ impl History {
     }
 
     /// Checks that the log of an epoch has nothing to deliver between here and `to`.
-    fn pass(&self, log: &Log, committed: bool, to: i64, epoch: i32) -> Result<(), String> {
+    fn pass(&self, log: &Log, view: &View, to: i64, epoch: i32) -> Result<(), String> {
         if to <= self.next {
             return Ok(());
         }
         for from in 0..=epoch {
             for ((of, offset), written) in log.written.range((from, self.next)..(from, to)) {
-                if written.is_compacted || written.is_reopened || !log.has_kept((*of, *offset), epoch) {
+                let is_there = !written.is_compacted && !written.is_reopened;
+                if !is_there || !view.has(written) || !log.has_kept((*of, *offset), epoch) {
                     continue;
                 }
                 match written.outcome {
-                    Outcome::Aborted if committed => {}
-                    Outcome::Open if committed => {
+                    Outcome::Aborted if view.committed => {}
+                    Outcome::Open if view.committed => {
                         return Err(format!("offset {offset} of an open transaction was passed"));
                     }
                     _ => return Err(format!("offset {offset} was left out")),
@@ -119,8 +138,8 @@ impl History {
     }
 
     /// Whether there are records for the client before `end` in the log of today.
-    pub(crate) fn lacks(&self, log: &Log, committed: bool, end: i64) -> bool {
-        self.pass(log, committed, end, log.epoch).is_err()
+    pub(crate) fn lacks(&self, log: &Log, view: &View, end: i64) -> bool {
+        self.pass(log, view, end, log.epoch).is_err()
     }
 
     /// Whether an election has lost records before it since it began.
@@ -132,8 +151,8 @@ impl History {
     ///
     /// # Errors
     /// They were not.
-    pub(crate) fn skip(&mut self, log: &Log, committed: bool, from: i64, to: i64) -> Result<(), String> {
-        self.check_gap(log, committed, from)?;
+    pub(crate) fn skip(&mut self, log: &Log, view: &View, from: i64, to: i64) -> Result<(), String> {
+        self.check_gap(log, view, from)?;
         if from < self.next || to <= from || to > log.deleted {
             let (next, deleted) = (self.next, log.deleted);
             return Err(format!("skipped from {from} to {to} at {next}, deleted up to {deleted}"));

@@ -9,6 +9,7 @@
 //! - `schedule`: what happens, and when
 //! - `kafka`, `network`: brokers, and the streams to them; `jetstream`: NATS servers
 //! - `bridge`, `client`: a bridge, and a session with it
+//! - `identity`: the rights of a client, which change and end
 //! - `subscriber`, `walker`, `table_client`, `producer`: clients; `history`: what one has read, held against the log
 //! - `world`: what they share
 
@@ -17,6 +18,7 @@
 mod bridge;
 mod client;
 mod history;
+mod identity;
 mod jetstream;
 mod kafka;
 mod network;
@@ -35,8 +37,6 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::thread;
 use std::time::Duration;
-
-use sluicegate_backend::System;
 
 /// The length of a schedule, and whether its events are kept.
 #[derive(Debug, Clone, Copy)]
@@ -136,7 +136,6 @@ fn run_here(seed: u64, options: Options) -> Outcome {
     NOTICE_PANICS.call_once(notice_panics);
     fastrand::seed(seed);
     let mut random = fastrand::Rng::with_seed(seed);
-    let system = if seed % 4 == 3 { System::Nats } else { System::Kafka };
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let panics = Panics::default();
     PANICS.set(Some(panics.clone()));
@@ -146,7 +145,7 @@ fn run_here(seed: u64, options: Options) -> Outcome {
     #[cfg(tokio_unstable)]
     runtime.rng_seed(tokio::runtime::RngSeed::from_bytes(&seed.to_le_bytes()));
     #[expect(clippy::expect_used, reason = "without a runtime there is no simulation")]
-    let world = runtime.build().expect("a runtime").block_on(schedule::run(&mut random, system, options));
+    let world = runtime.build().expect("a runtime").block_on(schedule::run(&mut random, seed, options));
     let mut outcome = world.end();
     outcome.problems.append(&mut panics.lock().unwrap_or_else(PoisonError::into_inner));
     outcome

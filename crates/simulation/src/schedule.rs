@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::Options;
 use crate::bridge::{Bridge, Settings};
+use crate::identity::{Identity, People};
 use crate::jetstream::{FIRST_STREAM, JetStream};
 use crate::kafka::Kafka;
 use crate::kafka::log::Log;
@@ -29,6 +30,7 @@ struct Schedule {
     walkers: Vec<Arc<Walker>>,
     tables: Vec<Arc<TableClient>>,
     producers: Vec<Arc<Producer>>,
+    identities: Vec<Arc<Identity>>,
     clients: JoinSet<()>,
     /// Replication, and what ends by itself.
     events: JoinSet<()>,
@@ -36,8 +38,8 @@ struct Schedule {
 }
 
 /// Performs a schedule to its end.
-pub(crate) async fn run(random: &mut fastrand::Rng, system: System, options: Options) -> Arc<World> {
-    let mut schedule = Schedule::begin(random, system, options);
+pub(crate) async fn run(random: &mut fastrand::Rng, seed: u64, options: Options) -> Arc<World> {
+    let mut schedule = Schedule::begin(random, seed, options);
     for step in 0..schedule.random.usize(10..options.steps) {
         sleep(Duration::from_micros(schedule.random.u64(..400_000))).await;
         schedule.step(step);
@@ -49,8 +51,9 @@ pub(crate) async fn run(random: &mut fastrand::Rng, system: System, options: Opt
 }
 
 impl Schedule {
-    fn begin(random: &mut fastrand::Rng, system: System, options: Options) -> Self {
+    fn begin(random: &mut fastrand::Rng, seed: u64, options: Options) -> Self {
         let mut random = random.fork();
+        let system = if seed % 4 == 3 { System::Nats } else { System::Kafka };
         let is_nats = system == System::Nats;
         let (first_id, first_offset) = if is_nats { (FIRST_STREAM, 1) } else { (1, 0) };
         let kafka = Kafka::new(random.usize(1..4), first_id, first_offset);
@@ -81,20 +84,30 @@ impl Schedule {
             world.bridges().push(bridge);
         }
         let mut clients = JoinSet::new();
+        let mut people = People::new(seed);
         let subscribers: Vec<_> = (0..random.usize(1..5))
-            .map(|number| Subscriber::new(number, &topics[random.usize(..topics.len())], &mut random))
+            .map(|number| {
+                let topic = &topics[random.usize(..topics.len())];
+                Subscriber::new(number, topic, people.identity(&world, topic), &mut random)
+            })
             .collect();
         for subscriber in &subscribers {
             clients.spawn(Arc::clone(subscriber).run(Arc::clone(&world)));
         }
         let walkers: Vec<_> = (0..random.usize(..3))
-            .map(|number| Walker::new(number, &topics[random.usize(..topics.len())], 0, &mut random))
+            .map(|number| {
+                let topic = &topics[random.usize(..topics.len())];
+                Walker::new(number, topic, 0, people.identity(&world, topic), &mut random)
+            })
             .collect();
         for walker in &walkers {
             clients.spawn(Arc::clone(walker).run(Arc::clone(&world)));
         }
         let tables: Vec<_> = (0..random.usize(..3))
-            .map(|number| TableClient::new(number, &topics[random.usize(..topics.len())], &mut random))
+            .map(|number| {
+                let topic = &topics[random.usize(..topics.len())];
+                TableClient::new(number, topic, people.identity(&world, topic), &mut random)
+            })
             .collect();
         for table in &tables {
             clients.spawn(Arc::clone(table).run(Arc::clone(&world)));
@@ -105,6 +118,10 @@ impl Schedule {
         for producer in &producers {
             clients.spawn(Arc::clone(producer).run(Arc::clone(&world)));
         }
+        let identities = people.identities;
+        for identity in &identities {
+            clients.spawn(Arc::clone(identity).run());
+        }
         Self {
             world,
             random,
@@ -113,6 +130,7 @@ impl Schedule {
             walkers,
             tables,
             producers,
+            identities,
             clients,
             events: JoinSet::new(),
             records: 0,
@@ -389,6 +407,7 @@ impl Schedule {
             sleep(Duration::from_millis(50)).await;
         }
         self.clients.shutdown().await;
+        self.identities.iter().for_each(|identity| identity.log_out());
         // Sessions notice that their clients are gone; tables wait for records without any.
         sleep(Duration::from_secs(1)).await;
         while self.world.bridges().iter().any(Bridge::has_queued_records) && healed.elapsed() < 2 * RECOVERY {

@@ -17,7 +17,8 @@ use sluicegate_protocol::{
 use tokio::time::{sleep, timeout};
 
 use crate::client::{Client, Cut, describe};
-use crate::history::History;
+use crate::history::{History, View};
+use crate::identity::Identity;
 use crate::kafka::State;
 use crate::kafka::log::Log;
 use crate::world::World;
@@ -26,7 +27,8 @@ use crate::world::World;
 pub(crate) struct Subscriber {
     number: usize,
     topic: String,
-    committed: bool,
+    view: View,
+    identity: Option<Arc<Identity>>,
     /// The bytes that it grants at a time; `None`: no limit.
     credit: Option<u64>,
     linger: u32,
@@ -66,11 +68,18 @@ impl Position {
 }
 
 impl Subscriber {
-    pub(crate) fn new(number: usize, topic: &str, random: &mut fastrand::Rng) -> Arc<Self> {
+    pub(crate) fn new(
+        number: usize,
+        topic: &str,
+        identity: Option<Arc<Identity>>,
+        random: &mut fastrand::Rng,
+    ) -> Arc<Self> {
+        let keys = identity.as_ref().map(|identity| identity.lasting_keys());
         Arc::new(Self {
             number,
             topic: topic.to_owned(),
-            committed: random.bool(),
+            view: View { committed: random.bool(), keys },
+            identity,
             credit: random.bool().then(|| random.u64(1..2_000)),
             linger: if random.u8(..4) == 0 { random.u32(..500) } else { 0 },
             max_batch_records: if random.bool() { random.u32(1..5) } else { 0 },
@@ -98,10 +107,10 @@ impl Subscriber {
         }
         (0..).zip(&topic.partitions).find_map(|(number, partition)| {
             let log = &partition.log;
-            let end = log.end_for(self.committed);
+            let end = log.end_for(self.view.committed);
             let lacks = match position.histories.get(&number) {
                 None => true,
-                Some(history) => history.lacks(log, self.committed, end),
+                Some(history) => history.lacks(log, &self.view, end),
             };
             lacks.then_some(number)
         })
@@ -110,7 +119,10 @@ impl Subscriber {
     /// Reads until it is dropped.
     pub(crate) async fn run(self: Arc<Self>, world: Arc<World>) {
         loop {
-            let client = world.connect(&mut self.random.lock().unwrap_or_else(PoisonError::into_inner));
+            let client = world.connect(
+                self.identity.as_ref(),
+                &mut self.random.lock().unwrap_or_else(PoisonError::into_inner),
+            );
             let pause = match client {
                 None => AGAIN,
                 Some(client) => {
@@ -148,7 +160,8 @@ impl Subscriber {
                 world.broken(format!("subscriber {}: an answer to {sequence}", self.number));
             }
             let pause = std::mem::take(&mut self.position().pause);
-            if !pause.is_zero() {
+            // What waits for a client that does not read can be older than its rights.
+            if !pause.is_zero() && self.identity.is_none() {
                 sleep(pause).await;
             }
             let taken = {
@@ -203,7 +216,7 @@ impl Subscriber {
         };
         CmdKafkaSubscribe {
             sources: vec![source],
-            isolation: i32::from(self.committed),
+            isolation: i32::from(self.view.committed),
             credit: self.credit,
             linger_ms: self.linger,
             max_batch_records: self.max_batch_records,
@@ -219,7 +232,7 @@ impl Subscriber {
             Resp::KafkaSubscriptionEvent(event) => match &event.event {
                 Some(Event::Skipped(skipped)) => self.skip(kafka, skipped).map(|()| None),
                 Some(Event::CaughtUp(CaughtUp { partition, next_offset, open_transaction, .. })) => {
-                    let (mut position, committed) = (self.position(), self.committed);
+                    let mut position = self.position();
                     let end = position.ends.get(partition).copied().unwrap_or_default();
                     let (log, history) = position.partition(kafka, &self.topic, *partition)?;
                     // Other elections can have cut the log meanwhile, and followers have less of it.
@@ -227,7 +240,7 @@ impl Subscriber {
                     if open_transaction.is_none() && *next_offset < end && is_known {
                         return Err(format!("caught up at {next_offset}, although the end is {end}"));
                     }
-                    history.take(log, committed, &[], *next_offset).map(|()| None)
+                    history.take(log, &self.view, &[], *next_offset).map(|()| None)
                 }
                 Some(Event::Retrying(_)) => Ok(None),
                 other => Err(format!("event {other:?}")),
@@ -263,7 +276,7 @@ impl Subscriber {
         let bytes: usize = messages.iter().map(framed_len).sum();
         position.left = position.left.saturating_sub(i64::try_from(bytes).unwrap_or(i64::MAX));
         let (log, history) = position.partition(kafka, &self.topic, *partition)?;
-        let taken = history.take(log, self.committed, messages, *next_offset);
+        let taken = history.take(log, &self.view, messages, *next_offset);
         taken.map_err(|problem| format!("partition {partition}: {problem}"))
     }
 
@@ -272,7 +285,7 @@ impl Subscriber {
         let mut position = self.position();
         let (log, history) = position.partition(kafka, &self.topic, *partition)?;
         history
-            .skip(log, self.committed, *from, *to)
+            .skip(log, &self.view, *from, *to)
             .map_err(|problem| format!("partition {partition}: {problem}"))
     }
 

@@ -14,6 +14,7 @@ use sluicegate_protocol::{
 use tokio::time::{Instant, sleep};
 
 use crate::client::{Client, Cut, describe};
+use crate::identity::Identity;
 use crate::kafka::log::{Content, Log, Outcome, Written};
 use crate::kafka::{Partition, State};
 use crate::world::World;
@@ -25,6 +26,7 @@ type Rows = BTreeMap<(i32, Bytes), (i64, Bytes)>;
 pub(crate) struct TableClient {
     number: usize,
     topic: String,
+    identity: Option<Arc<Identity>>,
     state: Mutex<Table>,
     pub(crate) cut: Cut,
     random: Mutex<fastrand::Rng>,
@@ -44,10 +46,16 @@ struct Table {
 }
 
 impl TableClient {
-    pub(crate) fn new(number: usize, topic: &str, random: &mut fastrand::Rng) -> Arc<Self> {
+    pub(crate) fn new(
+        number: usize,
+        topic: &str,
+        identity: Option<Arc<Identity>>,
+        random: &mut fastrand::Rng,
+    ) -> Arc<Self> {
         Arc::new(Self {
             number,
             topic: topic.to_owned(),
+            identity,
             state: Mutex::default(),
             cut: Cut::default(),
             random: Mutex::new(random.fork()),
@@ -61,7 +69,9 @@ impl TableClient {
     /// A difference between its table and a replay of the log.
     pub(crate) fn differs(&self, kafka: &State) -> Option<String> {
         let (table, topic) = (self.table(), kafka.topics.get(&self.topic)?);
-        if table.topic_id != topic.id.to_be_bytes()[..] || table.snapshot.is_some() {
+        // A part of a topic has an id of its own.
+        let is_other = self.identity.is_none() && table.topic_id != topic.id.to_be_bytes()[..];
+        if is_other || table.snapshot.is_some() {
             return Some("it is not complete".to_owned());
         }
         let has_lost = |partition: &Partition| partition.log.has_lost_after(0);
@@ -70,7 +80,10 @@ impl TableClient {
             return None;
         }
         let logs = (0..).zip(&topic.partitions).map(|(number, partition)| (number, &partition.log));
-        let wanted: Rows = logs.flat_map(|(number, log)| replay(number, log)).collect();
+        let keys = self.identity.as_ref().map(|identity| identity.keys_now());
+        let is_granted = |key: &Bytes| keys.as_ref().is_none_or(|keys| keys.contains(key));
+        let wanted = logs.flat_map(|(number, log)| replay(number, log));
+        let wanted: Rows = wanted.filter(|((_, key), _)| is_granted(key)).collect();
         let missing = wanted.iter().find(|(key, row)| table.rows.get(*key) != Some(*row));
         // An election can have lost the record for which another one was compacted away.
         let is_compacted = |number: i32, offset: i64| {
@@ -93,7 +106,10 @@ impl TableClient {
     /// Reads until it is dropped.
     pub(crate) async fn run(self: Arc<Self>, world: Arc<World>) {
         loop {
-            let client = world.connect(&mut self.random.lock().unwrap_or_else(PoisonError::into_inner));
+            let client = world.connect(
+                self.identity.as_ref(),
+                &mut self.random.lock().unwrap_or_else(PoisonError::into_inner),
+            );
             if let Some(client) = client {
                 self.cut.unless_cut(self.visit(&world, client)).await;
             }

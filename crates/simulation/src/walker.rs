@@ -11,7 +11,8 @@ use sluicegate_protocol::{
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::client::{Client, describe};
-use crate::history::History;
+use crate::history::{History, View};
+use crate::identity::Identity;
 use crate::kafka::State;
 use crate::world::World;
 
@@ -20,7 +21,8 @@ pub(crate) struct Walker {
     number: usize,
     topic: String,
     partition: usize,
-    committed: bool,
+    view: View,
+    identity: Option<Arc<Identity>>,
     state: Mutex<Position>,
     random: Mutex<fastrand::Rng>,
 }
@@ -33,12 +35,20 @@ struct Position {
 }
 
 impl Walker {
-    pub(crate) fn new(number: usize, topic: &str, partition: usize, random: &mut fastrand::Rng) -> Arc<Self> {
+    pub(crate) fn new(
+        number: usize,
+        topic: &str,
+        partition: usize,
+        identity: Option<Arc<Identity>>,
+        random: &mut fastrand::Rng,
+    ) -> Arc<Self> {
+        let keys = identity.as_ref().map(|identity| identity.lasting_keys());
         Arc::new(Self {
             number,
             topic: topic.to_owned(),
             partition,
-            committed: random.bool(),
+            view: View { committed: random.bool(), keys },
+            identity,
             state: Mutex::default(),
             random: Mutex::new(random.fork()),
         })
@@ -58,14 +68,14 @@ impl Walker {
         let Some(topic) = kafka.topics.get(&self.topic) else { return false };
         let Some(partition) = topic.partitions.get(self.partition) else { return false };
         let log = &partition.log;
-        let end = log.end_for(self.committed);
-        position.topic_id != topic.id || position.history.lacks(log, self.committed, end)
+        let end = log.end_for(self.view.committed);
+        position.topic_id != topic.id || position.history.lacks(log, &self.view, end)
     }
 
     /// Reads until it is dropped.
     pub(crate) async fn run(self: Arc<Self>, world: Arc<World>) {
         loop {
-            if let Some(client) = self.draw(|random| world.connect(random)) {
+            if let Some(client) = self.draw(|random| world.connect(self.identity.as_ref(), random)) {
                 let fetches = self.draw(|random| random.usize(1..20));
                 self.visit(&world, client, fetches).await;
             }
@@ -171,7 +181,7 @@ impl Walker {
                 *position = Position { topic_id: topic.id, history: History::default() };
             }
             if let Some(partition) = topic.partitions.get(self.partition) {
-                end = partition.log.end_for(self.committed);
+                end = partition.log.end_for(self.view.committed);
             }
         }
         let wait = self.draw(|random| match random.u8(..6) {
@@ -187,7 +197,7 @@ impl Walker {
             max_bytes: self.draw(|random| if random.bool() { random.u32(1..500) } else { 0 }),
             max_records: self.draw(|random| if random.u8(..4) == 0 { random.u32(1..5) } else { 0 }),
             min_bytes: self.draw(|random| if random.u8(..4) == 0 { random.u32(1..500) } else { 0 }),
-            isolation: i32::from(self.committed),
+            isolation: i32::from(self.view.committed),
         };
         (command, end)
     }
@@ -213,7 +223,7 @@ impl Walker {
                     position.history.come_back(log);
                     return Ok(Duration::ZERO);
                 }
-                let lacks = || position.history.lacks(log, self.committed, end);
+                let lacks = || position.history.lacks(log, &self.view, end);
                 if messages.is_empty()
                     && next < end
                     && !world.profile.lags
@@ -227,7 +237,7 @@ impl Walker {
                 if world.profile.is_unclean {
                     position.history.come_back(log);
                 }
-                let taken = position.history.take(log, self.committed, messages, next);
+                let taken = position.history.take(log, &self.view, messages, next);
                 if taken.is_err()
                     && world.profile.recreates
                     && kafka.had(&self.topic, self.partition, messages)

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use crate::bridge::{Bridge, Settings};
 use crate::client::Client;
+use crate::identity::Identity;
 use crate::jetstream::JetStream;
 use crate::kafka::Kafka;
 use crate::network::Faults;
@@ -94,10 +95,15 @@ impl World {
     }
 
     /// A session with a bridge that `random` chooses; `None` if there is none.
-    pub(crate) fn connect(&self, random: &mut fastrand::Rng) -> Option<Client> {
+    pub(crate) fn connect(
+        &self,
+        identity: Option<&Arc<Identity>>,
+        random: &mut fastrand::Rng,
+    ) -> Option<Client> {
         let bridges = self.bridges();
         let bridge = bridges.get(random.usize(..bridges.len().max(1)));
-        bridge.map(|bridge| Client::new(bridge.connect(), self.is_nats()))
+        let stream = bridge?.connect(identity.map(|identity| &**identity));
+        Some(Client::new(stream, self.is_nats(), identity.cloned()))
     }
 
     /// A promise was broken.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use sluicegate_backend::{AnswerReservation, CommandError, Fetch, Fetched, Log, first_message};
+use sluicegate_backend::{AnswerReservation, CommandError, Fault, Fetch, Fetched, Log, first_message};
 use sluicegate_protocol::wire::Fields;
 use sluicegate_rights::Rows;
 use sluicegate_telemetry::metrics::Kind;
@@ -47,6 +47,7 @@ impl Cluster {
     ) -> Result<Fetched, CommandError> {
         let (mut search, mut next) = (Search::new(fetch.wait), fetch);
         let mut found: Option<Fetched> = None;
+        let mut has_begun_again = false;
         loop {
             let granted = rows(log.topic)?;
             (next.max_bytes, next.max_records) = match granted.is_all() {
@@ -56,6 +57,15 @@ impl Cluster {
             };
             let read = match self.backend().fetch(log, next, &self.scans(), reservation).await {
                 Err(error) if error.fault.is_retriable() && !reads_on => return found.ok_or(error),
+                // The log has changed behind what was passed: the answer is about the client's own offset.
+                Err(error)
+                    if error.fault == Fault::OffsetOutOfRange
+                        && found.take().is_some()
+                        && !std::mem::replace(&mut has_begun_again, true) =>
+                {
+                    (next.offset, next.wait) = (fetch.offset, search.wait());
+                    continue;
+                }
                 read => read?,
             };
             let still = rows(log.topic)?;

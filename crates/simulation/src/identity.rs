@@ -1,0 +1,234 @@
+//! Identities of clients: rights that change, expire, and are revoked, and what clients may get with them.
+
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use sluicegate_delivery::cluster::Cluster;
+use sluicegate_delivery::grant::{Grant, Holding, Person};
+use sluicegate_fair_share::ClientKey;
+use sluicegate_protocol::KafkaMessage;
+use sluicegate_protocol::pub_sub_resp::Resp;
+use sluicegate_rights::{Policy, Rights, Topics};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::schedule::key;
+use crate::world::World;
+
+/// The identity of a client that reads one topic. The records of some keys are granted always, those of others at times.
+pub(crate) struct Identity {
+    world: Arc<World>,
+    topic: String,
+    state: Mutex<State>,
+    random: Mutex<fastrand::Rng>,
+}
+
+struct State {
+    is_wide: bool,
+    /// When that changed.
+    changed: Instant,
+    /// Of the last session.
+    held: Option<Held>,
+}
+
+struct Held {
+    grant: Grant,
+    person: Arc<Person>,
+    /// From then on, the client may get nothing.
+    over: Instant,
+}
+
+impl Identity {
+    pub(crate) fn new(world: &Arc<World>, topic: &str, random: &mut fastrand::Rng) -> Arc<Self> {
+        Arc::new(Self {
+            world: Arc::clone(world),
+            topic: topic.to_owned(),
+            state: Mutex::new(State { is_wide: random.bool(), changed: Instant::now(), held: None }),
+            random: Mutex::new(random.fork()),
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn draw(&self, up_to: u64) -> u64 {
+        self.random.lock().unwrap_or_else(PoisonError::into_inner).u64(..up_to)
+    }
+
+    /// The keys whose records are granted always.
+    pub(crate) fn lasting_keys(&self) -> Vec<Bytes> {
+        self.keys(false)
+    }
+
+    /// The keys whose records are granted now.
+    pub(crate) fn keys_now(&self) -> Vec<Bytes> {
+        self.keys(self.state().is_wide)
+    }
+
+    fn keys(&self, is_wide: bool) -> Vec<Bytes> {
+        (0..if is_wide { WIDE } else { NARROW })
+            .map(|number| key(&self.topic, number, self.world.is_nats()))
+            .collect()
+    }
+
+    fn rights(&self, is_wide: bool) -> Rights {
+        let mut entries = String::new();
+        for key in self.keys(is_wide) {
+            let (topic, key) = (&self.topic, String::from_utf8_lossy(&key));
+            let only = match self.world.is_nats() {
+                true => format!(r#""subjects":["{key}"]"#),
+                false => format!(r#""key_prefix":"{key}""#),
+            };
+            let comma = if entries.is_empty() { "" } else { "," };
+            let _ = write!(entries, r#"{comma}{{"topic":"{topic}","only":{{{only}}}}}"#);
+        }
+        #[expect(clippy::expect_used, reason = "the simulation itself is wrong")]
+        let policy = Policy::parse(format!(r#"{{"read":[{entries}]}}"#).as_bytes()).expect("a valid policy");
+        policy.rights(None)
+    }
+
+    /// The end of an identity that is issued now.
+    fn expires(&self) -> Instant {
+        let life = if self.world.is_calm() { LONG } else { Duration::from_millis(1 + self.draw(6_000)) };
+        Instant::now() + life
+    }
+
+    /// The grant of a session that begins.
+    pub(crate) fn grant(&self, cluster: &Arc<Cluster>) -> Grant {
+        let (person, over) = (Arc::new(Person::new(None, None, None, None)), self.expires());
+        let holding = Holding { person: Arc::clone(&person), expires: Some(over) };
+        let mut state = self.state();
+        let rights = self.rights(state.is_wide);
+        let grant = Grant::new(Arc::clone(cluster), ClientKey::default(), None, rights);
+        let grant = grant.held(Some(holding), None).with_tables(Topics::default());
+        state.held = Some(Held { grant: grant.clone(), person, over });
+        grant
+    }
+
+    /// Renews it, with the same rights or others, and revokes it, until it is dropped.
+    pub(crate) async fn run(self: Arc<Self>) {
+        while !self.world.is_calm() {
+            sleep(Duration::from_micros(self.draw(4_000_000))).await;
+            match self.draw(5) {
+                0 => self.revoke(),
+                1 | 2 => self.renew(false),
+                _ => self.renew(true),
+            }
+        }
+        self.renew(true);
+    }
+
+    /// Forgets the last session.
+    pub(crate) fn log_out(&self) {
+        self.state().held = None;
+    }
+
+    fn revoke(&self) {
+        if let Some(held) = &mut self.state().held {
+            held.person.revoke();
+            held.over = held.over.min(Instant::now());
+            self.world.event(|| format!("the identity for {} is revoked", self.topic));
+        }
+    }
+
+    fn renew(&self, changes: bool) {
+        let expires = self.expires();
+        let mut state = self.state();
+        if changes {
+            (state.is_wide, state.changed) = (!state.is_wide, Instant::now());
+        }
+        let is_wide = state.is_wide;
+        self.world.event(|| format!("the identity for {} is renewed; is it wide: {is_wide}", self.topic));
+        if let Some(held) = state.held.as_mut().filter(|held| held.over > Instant::now()) {
+            // A session learns of an earlier end by its own command only.
+            held.over = held.over.max(expires);
+            let holding = Holding { person: Arc::clone(&held.person), expires: Some(held.over) };
+            held.grant.renew(self.rights(is_wide), holding);
+        }
+    }
+
+    /// Whether the client's session must be over.
+    pub(crate) fn is_over(&self) -> bool {
+        self.over() <= Instant::now()
+    }
+
+    fn over(&self) -> Instant {
+        self.state().held.as_ref().map_or_else(Instant::now, |held| held.over)
+    }
+
+    /// The next message of the client's session, which ends soon after its identity.
+    pub(crate) async fn within<T>(&self, message: impl Future<Output = Option<T>>) -> Option<T> {
+        let mut message = std::pin::pin!(message);
+        loop {
+            let by = self.over() + SOON;
+            if let Ok(message) = timeout_at(by, &mut message).await {
+                return message;
+            }
+            if self.over() + SOON <= Instant::now() {
+                self.world.broken(format!("a session for {} outlives its identity", self.topic));
+                return None;
+            }
+        }
+    }
+
+    /// Checks that the client may get this.
+    pub(crate) fn check(&self, resp: &Resp) {
+        let messages: &[KafkaMessage] = match resp {
+            Resp::KafkaDeliveryResp(delivery) => &delivery.messages,
+            Resp::KafkaFetchResp(fetched) => &fetched.messages,
+            _ => &[],
+        };
+        if messages.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        if self.over() < now {
+            self.world.broken(format!("records of {} after the end of the identity", self.topic));
+        }
+        // What is under way comes at the same moment.
+        let is_wide = {
+            let state = self.state();
+            state.is_wide || state.changed == now
+        };
+        let granted = self.keys(is_wide);
+        let denied =
+            messages.iter().find(|message| message.key.as_ref().is_none_or(|key| !granted.contains(key)));
+        if let Some(denied) = denied {
+            self.world.broken(format!("a record of {} that is not granted: {denied:?}", self.topic));
+        }
+    }
+}
+
+/// The identities of a schedule's clients.
+pub(crate) struct People {
+    random: fastrand::Rng,
+    share: u8,
+    pub(crate) identities: Vec<Arc<Identity>>,
+}
+
+impl People {
+    /// Of the schedule of a seed: two of sixteen have clients with identities. They do not change what others draw.
+    pub(crate) fn new(seed: u64) -> Self {
+        let share = if seed % 16 >= 14 { 2 } else { 0 };
+        Self { random: fastrand::Rng::with_seed(!seed), share, identities: Vec::new() }
+    }
+
+    /// The identity of a client that reads this topic; `None`: it is nobody in particular.
+    pub(crate) fn identity(&mut self, world: &Arc<World>, topic: &str) -> Option<Arc<Identity>> {
+        let identity =
+            (self.random.u8(..3) < self.share).then(|| Identity::new(world, topic, &mut self.random))?;
+        self.identities.push(Arc::clone(&identity));
+        Some(identity)
+    }
+}
+
+/// Keys that are granted always.
+const NARROW: u8 = 2;
+/// Keys that are granted at times.
+const WIDE: u8 = 4;
+/// An identity that lasts longer than the schedule.
+const LONG: Duration = Duration::from_secs(3600);
+/// The time in which a session notices that its identity is over.
+const SOON: Duration = Duration::from_millis(100);
