@@ -74,7 +74,7 @@ impl Bridge {
     }
 
     /// A client's session.
-    pub(crate) fn connect(&self, identity: Option<&Identity>) -> DuplexStream {
+    pub(crate) fn connect(&self, identity: Option<&Arc<Identity>>) -> DuplexStream {
         let (client, stream) = duplex(PIPE);
         let grant = match identity {
             None => Grant::all(&self.cluster).with_tables(Topics::default()),

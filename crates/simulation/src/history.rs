@@ -6,7 +6,7 @@ use sluicegate_protocol::KafkaMessage;
 use crate::kafka::log::{Log, Outcome, Written};
 
 /// The records of a log that are for a client.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug)]
 pub(crate) struct View {
     /// Whether it reads committed records only.
     pub(crate) committed: bool,

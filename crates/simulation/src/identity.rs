@@ -1,6 +1,5 @@
 //! Identities of clients: rights that change, expire, and are revoked, and what clients may get with them.
 
-use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,9 +9,10 @@ use sluicegate_delivery::grant::{Grant, Holding, Person};
 use sluicegate_fair_share::ClientKey;
 use sluicegate_protocol::KafkaMessage;
 use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_rights::{Policy, Rights, Topics};
+use sluicegate_rights::{Pattern, Rights, Row, Topics};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use crate::history::View;
 use crate::schedule::key;
 use crate::world::World;
 
@@ -39,8 +39,14 @@ struct Held {
     over: Instant,
 }
 
+impl State {
+    fn over(&self) -> Instant {
+        self.held.as_ref().map_or_else(Instant::now, |held| held.over)
+    }
+}
+
 impl Identity {
-    pub(crate) fn new(world: &Arc<World>, topic: &str, random: &mut fastrand::Rng) -> Arc<Self> {
+    fn new(world: &Arc<World>, topic: &str, random: &mut fastrand::Rng) -> Arc<Self> {
         Arc::new(Self {
             world: Arc::clone(world),
             topic: topic.to_owned(),
@@ -57,11 +63,6 @@ impl Identity {
         self.random.lock().unwrap_or_else(PoisonError::into_inner).u64(..up_to)
     }
 
-    /// The keys whose records are granted always.
-    pub(crate) fn lasting_keys(&self) -> Vec<Bytes> {
-        self.keys(false)
-    }
-
     /// The keys whose records are granted now.
     pub(crate) fn keys_now(&self) -> Vec<Bytes> {
         self.keys(self.state().is_wide)
@@ -74,19 +75,13 @@ impl Identity {
     }
 
     fn rights(&self, is_wide: bool) -> Rights {
-        let mut entries = String::new();
-        for key in self.keys(is_wide) {
-            let (topic, key) = (&self.topic, String::from_utf8_lossy(&key));
-            let only = match self.world.is_nats() {
-                true => format!(r#""subjects":["{key}"]"#),
-                false => format!(r#""key_prefix":"{key}""#),
-            };
-            let comma = if entries.is_empty() { "" } else { "," };
-            let _ = write!(entries, r#"{comma}{{"topic":"{topic}","only":{{{only}}}}}"#);
-        }
-        #[expect(clippy::expect_used, reason = "the simulation itself is wrong")]
-        let policy = Policy::parse(format!(r#"{{"read":[{entries}]}}"#).as_bytes()).expect("a valid policy");
-        policy.rights(None)
+        let topic = || Pattern::Name(self.topic.as_str().into());
+        let row = |key: Bytes| {
+            let key = String::from_utf8_lossy(&key).into();
+            if self.world.is_nats() { Row::Subjects(vec![key]) } else { Row::KeyPrefix(key) }
+        };
+        let granted = self.keys(is_wide).into_iter().map(|key| (topic(), Some(row(key))));
+        Rights { read: Some(granted.collect()), write: None }
     }
 
     /// The end of an identity that is issued now.
@@ -155,7 +150,7 @@ impl Identity {
     }
 
     fn over(&self) -> Instant {
-        self.state().held.as_ref().map_or_else(Instant::now, |held| held.over)
+        self.state().over()
     }
 
     /// The next message of the client's session, which ends soon after its identity.
@@ -183,16 +178,12 @@ impl Identity {
         if messages.is_empty() {
             return;
         }
-        let now = Instant::now();
-        if self.over() < now {
+        let (now, state) = (Instant::now(), self.state());
+        if state.over() < now {
             self.world.broken(format!("records of {} after the end of the identity", self.topic));
         }
-        // What is under way comes at the same moment.
-        let is_wide = {
-            let state = self.state();
-            state.is_wide || state.changed == now
-        };
-        let granted = self.keys(is_wide);
+        // Records under way come at the moment of the change.
+        let granted = self.keys(state.is_wide || state.changed == now);
         let denied =
             messages.iter().find(|message| message.key.as_ref().is_none_or(|key| !granted.contains(key)));
         if let Some(denied) = denied {
@@ -201,26 +192,42 @@ impl Identity {
     }
 }
 
-/// The identities of a schedule's clients.
+/// A client's topic, and its identity; `None`: it is nobody in particular, who may read everything.
+pub(crate) struct Role {
+    pub(crate) topic: String,
+    pub(crate) identity: Option<Arc<Identity>>,
+}
+
+impl Role {
+    /// The records of the topic that the client must get.
+    pub(crate) fn view(&self, committed: bool) -> View {
+        View { committed, keys: self.identity.as_ref().map(|identity| identity.keys(false)) }
+    }
+}
+
+/// The roles of a schedule's clients.
 pub(crate) struct People {
+    /// For identities alone, so that others draw what they would draw without them.
     random: fastrand::Rng,
-    share: u8,
+    /// Whether some of them have identities.
+    are_known: bool,
     pub(crate) identities: Vec<Arc<Identity>>,
 }
 
 impl People {
-    /// Of the schedule of a seed: two of sixteen have clients with identities. They do not change what others draw.
+    /// Of the schedule of a seed: two of sixteen have clients with identities.
     pub(crate) fn new(seed: u64) -> Self {
-        let share = if seed % 16 >= 14 { 2 } else { 0 };
-        Self { random: fastrand::Rng::with_seed(!seed), share, identities: Vec::new() }
+        let random = fastrand::Rng::with_seed(!seed);
+        Self { random, are_known: seed % 16 >= 14, identities: Vec::new() }
     }
 
-    /// The identity of a client that reads this topic; `None`: it is nobody in particular.
-    pub(crate) fn identity(&mut self, world: &Arc<World>, topic: &str) -> Option<Arc<Identity>> {
-        let identity =
-            (self.random.u8(..3) < self.share).then(|| Identity::new(world, topic, &mut self.random))?;
-        self.identities.push(Arc::clone(&identity));
-        Some(identity)
+    /// The role of a client that reads one of these topics.
+    pub(crate) fn role(&mut self, world: &Arc<World>, topics: &[String], random: &mut fastrand::Rng) -> Role {
+        let topic = topics[random.usize(..topics.len())].clone();
+        let has_identity = self.are_known && self.random.u8(..3) < 2;
+        let identity = has_identity.then(|| Identity::new(world, &topic, &mut self.random));
+        self.identities.extend(identity.clone());
+        Role { topic, identity }
     }
 }
 

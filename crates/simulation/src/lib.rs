@@ -135,7 +135,6 @@ pub fn cores() -> usize {
 fn run_here(seed: u64, options: Options) -> Outcome {
     NOTICE_PANICS.call_once(notice_panics);
     fastrand::seed(seed);
-    let mut random = fastrand::Rng::with_seed(seed);
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let panics = Panics::default();
     PANICS.set(Some(panics.clone()));
@@ -145,7 +144,7 @@ fn run_here(seed: u64, options: Options) -> Outcome {
     #[cfg(tokio_unstable)]
     runtime.rng_seed(tokio::runtime::RngSeed::from_bytes(&seed.to_le_bytes()));
     #[expect(clippy::expect_used, reason = "without a runtime there is no simulation")]
-    let world = runtime.build().expect("a runtime").block_on(schedule::run(&mut random, seed, options));
+    let world = runtime.build().expect("a runtime").block_on(schedule::run(seed, options));
     let mut outcome = world.end();
     outcome.problems.append(&mut panics.lock().unwrap_or_else(PoisonError::into_inner));
     outcome

@@ -76,7 +76,7 @@ impl Producer {
     /// Sends its commands, and its last records when all is well again.
     pub(crate) async fn run(self: Arc<Self>, world: Arc<World>) {
         for session in 0.. {
-            if let Some(client) = self.draw(|random| world.connect(None, random)) {
+            if let Some(client) = world.connect(None, &self.random) {
                 self.cut.unless_cut(self.visit(&world, client, session)).await;
             }
             if !self.has_more_to_write() {

@@ -38,8 +38,8 @@ struct Schedule {
 }
 
 /// Performs a schedule to its end.
-pub(crate) async fn run(random: &mut fastrand::Rng, seed: u64, options: Options) -> Arc<World> {
-    let mut schedule = Schedule::begin(random, seed, options);
+pub(crate) async fn run(seed: u64, options: Options) -> Arc<World> {
+    let mut schedule = Schedule::begin(seed, options);
     for step in 0..schedule.random.usize(10..options.steps) {
         sleep(Duration::from_micros(schedule.random.u64(..400_000))).await;
         schedule.step(step);
@@ -51,8 +51,8 @@ pub(crate) async fn run(random: &mut fastrand::Rng, seed: u64, options: Options)
 }
 
 impl Schedule {
-    fn begin(random: &mut fastrand::Rng, seed: u64, options: Options) -> Self {
-        let mut random = random.fork();
+    fn begin(seed: u64, options: Options) -> Self {
+        let mut random = fastrand::Rng::with_seed(seed).fork();
         let system = if seed % 4 == 3 { System::Nats } else { System::Kafka };
         let is_nats = system == System::Nats;
         let (first_id, first_offset) = if is_nats { (FIRST_STREAM, 1) } else { (1, 0) };
@@ -86,28 +86,19 @@ impl Schedule {
         let mut clients = JoinSet::new();
         let mut people = People::new(seed);
         let subscribers: Vec<_> = (0..random.usize(1..5))
-            .map(|number| {
-                let topic = &topics[random.usize(..topics.len())];
-                Subscriber::new(number, topic, people.identity(&world, topic), &mut random)
-            })
+            .map(|number| Subscriber::new(number, people.role(&world, &topics, &mut random), &mut random))
             .collect();
         for subscriber in &subscribers {
             clients.spawn(Arc::clone(subscriber).run(Arc::clone(&world)));
         }
         let walkers: Vec<_> = (0..random.usize(..3))
-            .map(|number| {
-                let topic = &topics[random.usize(..topics.len())];
-                Walker::new(number, topic, 0, people.identity(&world, topic), &mut random)
-            })
+            .map(|number| Walker::new(number, 0, people.role(&world, &topics, &mut random), &mut random))
             .collect();
         for walker in &walkers {
             clients.spawn(Arc::clone(walker).run(Arc::clone(&world)));
         }
         let tables: Vec<_> = (0..random.usize(..3))
-            .map(|number| {
-                let topic = &topics[random.usize(..topics.len())];
-                TableClient::new(number, topic, people.identity(&world, topic), &mut random)
-            })
+            .map(|number| TableClient::new(number, people.role(&world, &topics, &mut random), &mut random))
             .collect();
         for table in &tables {
             clients.spawn(Arc::clone(table).run(Arc::clone(&world)));

@@ -18,7 +18,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::client::{Client, Cut, describe};
 use crate::history::{History, View};
-use crate::identity::Identity;
+use crate::identity::{Identity, Role};
 use crate::kafka::State;
 use crate::kafka::log::Log;
 use crate::world::World;
@@ -68,17 +68,13 @@ impl Position {
 }
 
 impl Subscriber {
-    pub(crate) fn new(
-        number: usize,
-        topic: &str,
-        identity: Option<Arc<Identity>>,
-        random: &mut fastrand::Rng,
-    ) -> Arc<Self> {
-        let keys = identity.as_ref().map(|identity| identity.lasting_keys());
+    pub(crate) fn new(number: usize, role: Role, random: &mut fastrand::Rng) -> Arc<Self> {
+        let view = role.view(random.bool());
+        let Role { topic, identity } = role;
         Arc::new(Self {
             number,
-            topic: topic.to_owned(),
-            view: View { committed: random.bool(), keys },
+            topic,
+            view,
             identity,
             credit: random.bool().then(|| random.u64(1..2_000)),
             linger: if random.u8(..4) == 0 { random.u32(..500) } else { 0 },
@@ -119,10 +115,7 @@ impl Subscriber {
     /// Reads until it is dropped.
     pub(crate) async fn run(self: Arc<Self>, world: Arc<World>) {
         loop {
-            let client = world.connect(
-                self.identity.as_ref(),
-                &mut self.random.lock().unwrap_or_else(PoisonError::into_inner),
-            );
+            let client = world.connect(self.identity.as_ref(), &self.random);
             let pause = match client {
                 None => AGAIN,
                 Some(client) => {
@@ -160,7 +153,7 @@ impl Subscriber {
                 world.broken(format!("subscriber {}: an answer to {sequence}", self.number));
             }
             let pause = std::mem::take(&mut self.position().pause);
-            // What waits for a client that does not read can be older than its rights.
+            // Messages that wait for a client that does not read can be older than its rights.
             if !pause.is_zero() && self.identity.is_none() {
                 sleep(pause).await;
             }

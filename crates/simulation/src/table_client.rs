@@ -14,7 +14,7 @@ use sluicegate_protocol::{
 use tokio::time::{Instant, sleep};
 
 use crate::client::{Client, Cut, describe};
-use crate::identity::Identity;
+use crate::identity::{Identity, Role};
 use crate::kafka::log::{Content, Log, Outcome, Written};
 use crate::kafka::{Partition, State};
 use crate::world::World;
@@ -46,15 +46,11 @@ struct Table {
 }
 
 impl TableClient {
-    pub(crate) fn new(
-        number: usize,
-        topic: &str,
-        identity: Option<Arc<Identity>>,
-        random: &mut fastrand::Rng,
-    ) -> Arc<Self> {
+    pub(crate) fn new(number: usize, role: Role, random: &mut fastrand::Rng) -> Arc<Self> {
+        let Role { topic, identity } = role;
         Arc::new(Self {
             number,
-            topic: topic.to_owned(),
+            topic,
             identity,
             state: Mutex::default(),
             cut: Cut::default(),
@@ -106,10 +102,7 @@ impl TableClient {
     /// Reads until it is dropped.
     pub(crate) async fn run(self: Arc<Self>, world: Arc<World>) {
         loop {
-            let client = world.connect(
-                self.identity.as_ref(),
-                &mut self.random.lock().unwrap_or_else(PoisonError::into_inner),
-            );
+            let client = world.connect(self.identity.as_ref(), &self.random);
             if let Some(client) = client {
                 self.cut.unless_cut(self.visit(&world, client)).await;
             }

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::client::{Client, describe};
 use crate::history::{History, View};
-use crate::identity::Identity;
+use crate::identity::{Identity, Role};
 use crate::kafka::State;
 use crate::world::World;
 
@@ -35,19 +35,14 @@ struct Position {
 }
 
 impl Walker {
-    pub(crate) fn new(
-        number: usize,
-        topic: &str,
-        partition: usize,
-        identity: Option<Arc<Identity>>,
-        random: &mut fastrand::Rng,
-    ) -> Arc<Self> {
-        let keys = identity.as_ref().map(|identity| identity.lasting_keys());
+    pub(crate) fn new(number: usize, partition: usize, role: Role, random: &mut fastrand::Rng) -> Arc<Self> {
+        let view = role.view(random.bool());
+        let Role { topic, identity } = role;
         Arc::new(Self {
             number,
-            topic: topic.to_owned(),
+            topic,
             partition,
-            view: View { committed: random.bool(), keys },
+            view,
             identity,
             state: Mutex::default(),
             random: Mutex::new(random.fork()),
@@ -75,7 +70,7 @@ impl Walker {
     /// Reads until it is dropped.
     pub(crate) async fn run(self: Arc<Self>, world: Arc<World>) {
         loop {
-            if let Some(client) = self.draw(|random| world.connect(self.identity.as_ref(), random)) {
+            if let Some(client) = world.connect(self.identity.as_ref(), &self.random) {
                 let fetches = self.draw(|random| random.usize(1..20));
                 self.visit(&world, client, fetches).await;
             }

@@ -98,11 +98,12 @@ impl World {
     pub(crate) fn connect(
         &self,
         identity: Option<&Arc<Identity>>,
-        random: &mut fastrand::Rng,
+        random: &Mutex<fastrand::Rng>,
     ) -> Option<Client> {
+        let mut random = random.lock().unwrap_or_else(PoisonError::into_inner);
         let bridges = self.bridges();
         let bridge = bridges.get(random.usize(..bridges.len().max(1)));
-        let stream = bridge?.connect(identity.map(|identity| &**identity));
+        let stream = bridge?.connect(identity);
         Some(Client::new(stream, self.is_nats(), identity.cloned()))
     }
 

@@ -59,10 +59,9 @@ impl Cluster {
                 Err(error) if error.fault.is_retriable() && !reads_on => return found.ok_or(error),
                 // The log has changed behind what was passed: the answer is about the client's own offset.
                 Err(error)
-                    if error.fault == Fault::OffsetOutOfRange
-                        && found.take().is_some()
-                        && !std::mem::replace(&mut has_begun_again, true) =>
+                    if error.fault == Fault::OffsetOutOfRange && found.is_some() && !has_begun_again =>
                 {
+                    (found, has_begun_again) = (None, true);
                     (next.offset, next.wait) = (fetch.offset, search.wait());
                     continue;
                 }

@@ -241,8 +241,8 @@ impl Source {
 }
 
 impl SubscribedTopic {
-    /// Whether its id is what the cluster says, and not only what the client did. Without a leader of any partition,
-    /// that is not known for a while.
+    /// Whether its id is what the cluster says, and not only what the client did. A cluster without ids tells that by
+    /// an epoch, which is not known for a while if no partition has a leader.
     async fn has_known_id(&self, cluster: &Cluster, client: ClientKey) -> Result<bool, CommandError> {
         let log = |(partition, _): &(i32, i64)| Log { topic: &self.topic, partition: *partition };
         let begun = Instant::now();
