@@ -253,7 +253,9 @@ impl OffsetRequests {
             // Batches without callers go: their brokers can be gone.
             all.retain(|_, batch| Arc::strong_count(batch) > 1);
         }
-        Arc::clone(all.entry(recipient).or_insert_with(|| Batches::new(MAX_ASKED, is_same_log)))
+        // Of those asked for together without an answer, one can be slow: now each is asked for alone.
+        let conflict = if recipient.dedicated { |_: &_, _: &_| true } else { is_same_log };
+        Arc::clone(all.entry(recipient).or_insert_with(|| Batches::new(MAX_ASKED, conflict)))
     }
 }
 

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt;
 use kafka_protocol::messages::RequestKind;
+use sluicegate_fair_share::ClientKey;
 use sluicegate_reader::Reader;
 
 use crate::scripted::{self, Asked, Broker, Step, reader, reader_within, usual};
@@ -61,6 +63,20 @@ async fn slow_partition_fails_no_other_call() {
     let delayed = took.iter().filter(|took| **took > PROMPT).count();
     assert!(delayed <= 40, "{delayed} of {} calls took longer than {PROMPT:?}", took.len());
     assert!(broker.connections() <= 20, "{} connections", broker.connections());
+}
+
+/// They are asked for together first, then each alone.
+#[tokio::test]
+async fn slow_partition_of_a_call_fails_no_other_of_it() {
+    let broker = slow_partition().await;
+    let reader = reader(&[broker.address]);
+    let asked = [("slow", 0, -1), ("t", 0, -1)];
+    let listed = reader.list_offsets(ClientKey::default(), &asked, false);
+    let mut answers: Vec<_> = listed.collect().await;
+    answers.sort_by_key(|(number, _)| *number);
+    let [(_, slow), (_, other)] = &answers[..] else { panic!("{answers:?}") };
+    assert!(slow.as_ref().is_err_and(|error| chain(error).contains("no response from")), "{slow:?}");
+    assert!(other.is_ok(), "{other:?}");
 }
 
 #[tokio::test]
