@@ -14,6 +14,7 @@ mod cold;
 mod crowd;
 mod failover;
 mod faults;
+mod log;
 mod mock_cluster;
 mod outages;
 mod places;

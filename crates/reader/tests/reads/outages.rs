@@ -1,60 +1,17 @@
 //! Log lines about brokers that fail and recover.
 
-use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kafka_protocol::messages::RequestKind;
 use sluicegate_reader::Reader;
 use tokio::time::timeout;
-use tracing::subscriber::DefaultGuard;
 
+use crate::log::Log;
 use crate::scripted::{self, Asked, Broker, Step, reader, usual};
 use crate::support::{Read as _, at};
-
-/// The log lines of this thread at `info` and above.
-struct Log {
-    lines: Arc<Mutex<Vec<u8>>>,
-    _guard: DefaultGuard,
-}
-
-impl Log {
-    fn start() -> Self {
-        let lines = Arc::default();
-        let writer = Writer(Arc::clone(&lines));
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::INFO)
-            .with_ansi(false)
-            .with_writer(move || writer.clone())
-            .finish();
-        Self { lines, _guard: tracing::subscriber::set_default(subscriber) }
-    }
-
-    /// The lines about one broker since the last call, as level and message.
-    fn of(&self, broker: SocketAddr) -> Vec<String> {
-        let text =
-            String::from_utf8(std::mem::take(&mut *self.lines.lock().expect("no panic"))).expect("text");
-        let about = format!("broker={broker}");
-        let lines = text.lines().filter(|line| line.contains(&about));
-        lines.map(|line| line.split_whitespace().skip(1).collect::<Vec<_>>().join(" ")).collect()
-    }
-}
-
-#[derive(Clone)]
-struct Writer(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Writer {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().expect("no panic").extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 #[track_caller]
 fn check(lines: &[String], want: &[&str]) {
@@ -69,7 +26,7 @@ const RECOVERED: &str = "INFO sluicegate_reader::broker::health: broker recovere
 
 #[tokio::test]
 async fn outage_logs_one_warning_and_one_recovery() {
-    let log = Log::start();
+    let mut log = Log::start();
     let mut broker = Broker::start(usual).await;
     let address = broker.address;
     let reader = reader(&[address]);
@@ -97,7 +54,7 @@ async fn answers(reader: &Reader) {
 /// As in a cluster of several brokers: metadata has only those that are up.
 #[tokio::test]
 async fn recovery_of_a_dropped_broker_is_logged() {
-    let log = Log::start();
+    let mut log = Log::start();
     let leader = Broker::start(usual).await;
     let address = leader.address;
     let is_up = Arc::new(AtomicBool::new(true));

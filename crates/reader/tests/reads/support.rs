@@ -16,6 +16,8 @@ use sluicegate_protocol::{KafkaFetchResp, KafkaMessage};
 use sluicegate_reader::{Config, DEFAULT_MAX_BYTES, EncoderPool, ReadError, Reader, SkipMeter};
 use sluicegate_shared_log::{AnswerReservation, Fetched, Limits, ListedOffset, SharedLog};
 
+use crate::log;
+
 /// A record to produce.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Record {
@@ -69,6 +71,7 @@ impl Cluster {
 }
 
 pub(crate) fn reader(properties: &[(&str, &str)]) -> Reader {
+    log::capture();
     let properties: BTreeMap<String, String> =
         properties.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     let logs = SharedLog::new(Limits { max_bytes: 1 << 24, max_age: Duration::from_secs(30) });
