@@ -154,19 +154,25 @@ await until(
 assert.deepEqual(await counts(), { records: written, gaps: 0, duplicates: 0 });
 await says("#continuity", /with no gaps and no duplicates$/);
 await says("#newest-state", /^4 keys\.$/);
-// The newest records have all keys.
-const newest = await page.evaluate(() => {
-  const rows = (table: string) =>
-    [...document.querySelectorAll<HTMLTableRowElement>(`${table} tbody tr`)].map(({ cells, dataset }) => ({
-      key: cells[2]?.innerText ?? "",
-      timestamp: Number(dataset.timestamp),
-    }));
-  return rows("#newest").map(({ key, timestamp }) => {
-    const same = rows("#records").filter((row) => row.key === key);
-    return { key, timestamp, latest: Math.max(...same.map((row) => row.timestamp)) };
-  });
-});
-for (const { key, timestamp, latest } of newest) assert.equal(timestamp, latest, key);
+// The newest records have all keys. Both tables are rendered some time after the counts.
+let newest: { key: string; timestamp: number; latest: number }[] = [];
+await until(
+  () => `the latest record of each key, not ${JSON.stringify(newest)}`,
+  async () => {
+    newest = await page.evaluate(() => {
+      const rows = (table: string) =>
+        [...document.querySelectorAll<HTMLTableRowElement>(`${table} tbody tr`)].map(({ cells, dataset }) => ({
+          key: cells[2]?.innerText ?? "",
+          timestamp: Number(dataset.timestamp),
+        }));
+      return rows("#newest").map(({ key, timestamp }) => {
+        const same = rows("#records").filter((row) => row.key === key);
+        return { key, timestamp, latest: Math.max(...same.map((row) => row.timestamp)) };
+      });
+    });
+    return newest.length === 4 && newest.every(({ timestamp, latest }) => timestamp === latest);
+  },
+);
 assert.deepEqual(errors, []);
 await browser.close();
 end();
