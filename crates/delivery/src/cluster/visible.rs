@@ -118,9 +118,14 @@ impl Cluster {
         reservation: &mut dyn AnswerReservation,
     ) -> Vec<Result<Fetched, CommandError>> {
         let search = Search::new(fetch.wait);
-        let mut places = places.to_vec();
+        let (asked, mut places) = (places, places.to_vec());
+        let mut has_begun_again = false;
         loop {
             let mut read = self.multi_fetch(&places, fetch, reservation).await;
+            if !has_begun_again && begin_again(&mut places, asked, &read) {
+                (fetch.wait, has_begun_again) = (search.wait(), true);
+                continue;
+            }
             self.add_ends(fetch.source, &places, &mut read).await;
             let granted = rows_of_each(&places, rows);
             let (mut selected, work) = select_each(&self.selections, &read, &granted);
@@ -182,6 +187,22 @@ impl Search {
         }
         self.end.is_some_and(|end| read.next_offset > end)
     }
+}
+
+/// Returns places to where they were `asked` for, if their logs have changed behind what was passed: the answers are
+/// about the client's own offsets. Whether there are any.
+fn begin_again<'a>(
+    places: &mut [Place<'a>],
+    asked: &[Place<'a>],
+    read: &[Result<Fetched, CommandError>],
+) -> bool {
+    let mut are_any = false;
+    for ((place, asked), read) in places.iter_mut().zip(asked).zip(read) {
+        if place.1 > asked.1 && read.as_ref().is_err_and(|error| error.fault == Fault::OffsetOutOfRange) {
+            (*place, are_any) = (*asked, true);
+        }
+    }
+    are_any
 }
 
 fn rows_of_each(places: &[Place<'_>], rows: &RowsOf<'_>) -> Vec<Result<Rows, CommandError>> {

@@ -1,6 +1,7 @@
 //! Fetches of a client that sees the records with some keys.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use prost::Message;
 use sluicegate_backend::System;
@@ -155,6 +156,33 @@ async fn hidden_record_does_not_end_a_wait() {
     };
     let (read, ()) = tokio::join!(fetch(&cluster, at(1000, wait), false), write);
     assert_eq!((read.count, read.next_offset, start.elapsed().as_secs()), (0, 1001, 20));
+}
+
+/// A shorter log takes the place of the one whose records were passed.
+#[tokio::test(start_paused = true)]
+async fn fetch_begins_again_where_its_search_has_no_log() {
+    let other = Log { topic: "t", partition: 1 };
+    for is_multi in [false, true] {
+        let logs = logs(998);
+        let cluster = logs.cluster();
+        let calls = AtomicUsize::new(0);
+        let rows = |topic: &str| {
+            // After the first read.
+            if calls.fetch_add(1, Ordering::Relaxed) == 1 {
+                logs.truncate(0, 10);
+            }
+            mine(topic)
+        };
+        let fetch = at(5, Duration::ZERO);
+        let read = match is_multi {
+            false => cluster.fetch(LOG, fetch, false, &rows, &mut ()).await,
+            true => {
+                let places = [(other, 0), (LOG, 5)];
+                cluster.fetch_each(&places, MultiFetch::of(fetch), &rows, &mut ()).await.swap_remove(1)
+            }
+        };
+        assert_eq!(read.map(|read| (read.count, read.next_offset)), Ok((0, 10)), "many: {is_multi}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
