@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+use crate::marks::{Mark, Marks};
+
 /// Encoded entries of a log from one position up to another. Clones share the entries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chunk {
@@ -137,9 +139,21 @@ impl Chunk {
     ///
     /// The second value is false if entries are left over.
     fn cut(&self, position: i64, max_bytes: usize, at_least_one: bool, first: FirstEntry) -> (Self, bool) {
-        let (start, skipped) = self.seek(position, first);
-        let count = self.count.saturating_sub(skipped);
-        let rest = self.entries.slice(start..);
+        self.cut_from(self.seek(Mark::START, position, first), position, max_bytes, at_least_one, first)
+    }
+
+    /// As [`Chunk::cut`]; the mark is that of the first entry at or after `position`.
+    fn cut_from(
+        &self,
+        Mark { start, before, .. }: Mark,
+        position: i64,
+        max_bytes: usize,
+        at_least_one: bool,
+        first: FirstEntry,
+    ) -> (Self, bool) {
+        let count = self.count.saturating_sub(before);
+        // A malformed entry can reach beyond the end.
+        let rest = self.entries.slice(start.min(self.entries.len())..);
         if rest.len() <= max_bytes {
             return (Self { base: position, next: self.next, entries: rest, count, ends: self.ends }, true);
         }
@@ -157,19 +171,19 @@ impl Chunk {
         (Self { base: position, next, entries, count: taken, ends: self.ends }, is_whole)
     }
 
-    /// The byte at which the first entry at or after `position` starts, and the number of entries before it.
-    fn seek(&self, position: i64, first: FirstEntry) -> (usize, usize) {
-        let (mut start, mut skipped) = (0_usize, 0_usize);
+    /// The first entry at or after `position`, which is looked for from `mark` on.
+    fn seek(&self, mark: Mark, position: i64, first: FirstEntry) -> Mark {
+        let mut found = mark;
         if position <= self.base {
-            return (start, skipped);
+            return found;
         }
-        while let Some(entry) = self.entries.get(start..).and_then(first) {
+        while let Some(entry) = self.entries.get(found.start..).and_then(first) {
             if entry.position >= position {
                 break;
             }
-            (start, skipped) = (start.saturating_add(entry.len), skipped.saturating_add(1));
+            found = found.after(entry.len);
         }
-        (start.min(self.entries.len()), skipped)
+        found
     }
 }
 
@@ -178,6 +192,17 @@ impl Chunk {
 /// The result shares the memory of a chunk only if it needs most of it: a client that never reads must not hold much
 /// more memory than its answer has bytes.
 pub fn assemble(chunks: &[Chunk], position: i64, max_bytes: usize, first: FirstEntry) -> Chunk {
+    assemble_marked(chunks, None, position, max_bytes, first)
+}
+
+/// As [`assemble`], with the marks of the first chunk.
+pub(crate) fn assemble_marked(
+    chunks: &[Chunk],
+    mut marks: Option<&Marks>,
+    position: i64,
+    max_bytes: usize,
+    first: FirstEntry,
+) -> Chunk {
     let ends = chunks.last().map_or(Ends::UNKNOWN, |chunk| chunk.ends);
     let mut answer = Chunk::empty(position, ends);
     let mut parts: Vec<(Bytes, usize)> = Vec::new();
@@ -186,8 +211,10 @@ pub fn assemble(chunks: &[Chunk], position: i64, max_bytes: usize, first: FirstE
         if !chunk.covers(answer.next) {
             break;
         }
-        let (part, is_whole) =
-            chunk.cut(answer.next, max_bytes.saturating_sub(len), answer.count == 0, first);
+        let near = marks.take().map_or(Mark::START, |marks| marks.near(chunk, answer.next, first));
+        let entry = chunk.seek(near, answer.next, first);
+        let room = max_bytes.saturating_sub(len);
+        let (part, is_whole) = chunk.cut_from(entry, answer.next, room, answer.count == 0, first);
         answer.next = part.next;
         answer.count = answer.count.saturating_add(part.count);
         len = len.saturating_add(part.entries.len());

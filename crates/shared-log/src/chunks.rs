@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::chunk::Chunk;
+use crate::marks::Marks;
 
 /// Chunks of one log, none of them within another.
 #[derive(Debug, Default)]
@@ -16,6 +17,7 @@ pub(crate) struct Chunks {
 pub(crate) struct Kept {
     pub(crate) chunk: Chunk,
     pub(crate) number: u64,
+    marks: Marks,
 }
 
 impl Chunks {
@@ -24,36 +26,38 @@ impl Chunks {
     }
 
     /// The chunk that covers `position`, and those that follow without a gap, until they have `enough` bytes together.
-    pub(crate) fn read(&self, position: i64, enough: usize) -> Vec<Chunk> {
-        let mut found = Vec::new();
+    /// With the marks of the first one.
+    pub(crate) fn read(&self, position: i64, enough: usize) -> (Vec<Chunk>, Option<Marks>) {
+        let (mut found, mut marks) = (Vec::new(), None);
         let (mut next, mut len) = (position, 0_usize);
-        while let Some(chunk) = self.at(next) {
-            len = len.saturating_add(chunk.entries.len());
-            next = chunk.next;
-            found.push(chunk.clone());
+        while let Some(kept) = self.at(next) {
+            len = len.saturating_add(kept.chunk.entries.len());
+            next = kept.chunk.next;
+            marks.get_or_insert_with(|| kept.marks.clone());
+            found.push(kept.chunk.clone());
             if len >= enough {
                 break;
             }
         }
-        found
+        (found, marks)
     }
 
-    fn at(&self, position: i64) -> Option<&Chunk> {
+    fn at(&self, position: i64) -> Option<&Kept> {
         // The last chunk that begins at or before the position is the one that ends last.
         let (_, kept) = self.by_base.range(..=position).next_back()?;
-        Some(&kept.chunk).filter(|chunk| chunk.covers(position))
+        Some(kept).filter(|kept| kept.chunk.covers(position))
     }
 
     /// Adds a chunk. Gives those that it covers, which are dropped; `None` if another one covers it.
     pub(crate) fn insert(&mut self, chunk: Chunk, number: u64) -> Option<Vec<Kept>> {
-        if self.at(chunk.base).is_some_and(|known| known.next >= chunk.next) {
+        if self.at(chunk.base).is_some_and(|known| known.chunk.next >= chunk.next) {
             return None;
         }
         let covered = self.by_base.range(chunk.base..chunk.next);
         let covered: Vec<i64> =
             covered.filter(|(_, kept)| kept.chunk.next <= chunk.next).map(|(base, _)| *base).collect();
         let dropped: Vec<Kept> = covered.iter().filter_map(|base| self.by_base.remove(base)).collect();
-        self.by_base.insert(chunk.base, Kept { chunk, number });
+        self.by_base.insert(chunk.base, Kept { chunk, number, marks: Marks::default() });
         Some(dropped)
     }
 

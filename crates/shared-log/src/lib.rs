@@ -20,6 +20,7 @@ mod chunk;
 mod chunks;
 mod fetch;
 mod log;
+mod marks;
 mod read_engine;
 mod shared_log;
 mod single_flight;

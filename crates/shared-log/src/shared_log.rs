@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::chunk::{Chunk, Ends, FirstEntry, assemble};
+use crate::chunk::{Chunk, Ends, FirstEntry, assemble_marked};
 use crate::chunks::{Chunks, Kept};
+use crate::marks::Marks;
 
 /// Recently read records of all clusters. Clones share them. The default keeps none.
 ///
@@ -181,9 +182,10 @@ impl ClusterLogs {
         now: Instant,
     ) -> Option<Chunk> {
         let known = self.inner.state.lock().read(self.id, log, version, position, max_bytes, now);
-        let (chunks, ends) = known.unwrap_or((Vec::new(), Ends::UNKNOWN));
+        let (chunks, marks, ends) = known?;
         // Without the lock: it can copy.
-        let found = Chunk { ends, ..assemble(&chunks, position, max_bytes, first) };
+        let found = assemble_marked(&chunks, marks.as_ref(), position, max_bytes, first);
+        let found = Chunk { ends, ..found };
         if found.count == 0 {
             return None;
         }
@@ -309,7 +311,7 @@ impl State {
         position: i64,
         max_bytes: usize,
         now: Instant,
-    ) -> Option<(Vec<Chunk>, Ends)> {
+    ) -> Option<(Vec<Chunk>, Option<Marks>, Ends)> {
         let cluster = self.clusters.get_mut(&id)?;
         self.bytes = self.bytes.saturating_sub(cluster.expire(now, self.limits.max_age));
         let known = cluster.logs.get(log)?;
@@ -317,7 +319,8 @@ impl State {
             return None;
         }
         // Half of an answer is enough: a copy to fill it would cost more than the next read.
-        Some((known.chunks.read(position, max_bytes / 2), known.ends))
+        let (chunks, marks) = known.chunks.read(position, max_bytes / 2);
+        Some((chunks, marks, known.ends))
     }
 
     /// Drops chunks until they have at most `limits.max_bytes`.

@@ -17,7 +17,7 @@ use sluicegate_tests::directly;
 use tokio::time::Instant;
 
 use crate::bench::{ATTACKER, Bench};
-use crate::questions::{AT_ONCE, WITHIN, ask_without_pause, ping};
+use crate::questions::{AT_ONCE, LATE, WITHIN, ask_without_pause, ping};
 
 // The gateway has no part in it.
 directly! {
@@ -43,7 +43,8 @@ async fn random_reads_of_large_batches_delay_nobody(way: Way) {
     let asked = bench.commands().await - asked;
     let text = format!("{asked} commands, pings {disturbed:?}, undisturbed {undisturbed:?}");
     println!("{text}");
-    assert!(disturbed.p90 < WITHIN, "{text}");
+    // Once memory has the whole batch, a ping can be behind 256 commands, for which a debug build takes 50 ms.
+    assert!(disturbed.p90 < LATE, "{text}");
     assert!(attack.try_join_next().is_none(), "an attacker was closed");
 }
 

@@ -1,0 +1,59 @@
+//! The places of some entries of a chunk, so that a read in its middle passes few of them.
+
+use std::sync::{Arc, OnceLock};
+
+use crate::chunk::{Chunk, FirstEntry};
+
+/// The marks of one chunk, made when they are first needed. Clones share them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Marks(Arc<OnceLock<Box<[Mark]>>>);
+
+/// The place of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Mark {
+    /// Its position in the log.
+    position: i64,
+    /// The byte at which it starts.
+    pub(crate) start: usize,
+    /// The number of entries before it.
+    pub(crate) before: usize,
+}
+
+impl Mark {
+    /// The first entry.
+    pub(crate) const START: Self = Self { position: i64::MIN, start: 0, before: 0 };
+
+    /// The entry that follows this one, of `len` bytes.
+    pub(crate) fn after(self, len: usize) -> Self {
+        Self { start: self.start.saturating_add(len), before: self.before.saturating_add(1), ..self }
+    }
+}
+
+impl Marks {
+    /// An entry of `chunk` at or before `position`, with at most [`EVERY`] entries between.
+    pub(crate) fn near(&self, chunk: &Chunk, position: i64, first: FirstEntry) -> Mark {
+        if position <= chunk.base || chunk.count <= EVERY {
+            return Mark::START;
+        }
+        let marks = self.0.get_or_init(|| marks_of(chunk, first));
+        let following = marks.partition_point(|mark| mark.position <= position);
+        following.checked_sub(1).and_then(|last| marks.get(last)).copied().unwrap_or(Mark::START)
+    }
+}
+
+fn marks_of(chunk: &Chunk, first: FirstEntry) -> Box<[Mark]> {
+    let (mut marks, mut at) = (Vec::new(), Mark::START);
+    while let Some(entry) = chunk.entries.get(at.start..).and_then(first) {
+        if at.before.is_multiple_of(EVERY) {
+            marks.push(Mark { position: entry.position, ..at });
+        }
+        at = at.after(entry.len);
+    }
+    marks.into()
+}
+
+/// Entries from one mark to the next. Marks take about a hundredth of the room of the smallest entries.
+const EVERY: usize = 256;
+
+#[cfg(test)]
+mod tests;
