@@ -72,7 +72,14 @@ impl Client {
                         self.send(0, Req::Control(ControlReq { control })).await.ok()?;
                     }
                     Control::Pong(_) => {}
-                    Control::Close(_) => return None,
+                    Control::Close(close) => {
+                        if close.code == UNAUTHORIZED
+                            && let Some(identity) = &self.identity
+                        {
+                            identity.check_end();
+                        }
+                        return None;
+                    }
                 },
                 resp if self.is_nats => return Some((sequence, translation::answer(resp))),
                 resp => return Some((sequence, resp)),
@@ -141,3 +148,6 @@ pub(crate) fn describe(resp: &Resp) -> String {
     }
     format!("{resp:?}")
 }
+
+/// The close code of a session whose identity is over.
+const UNAUTHORIZED: u32 = 3000;

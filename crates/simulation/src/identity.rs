@@ -168,6 +168,13 @@ impl Identity {
         }
     }
 
+    /// Checks that the client's session, which ends because its identity is over, does not end before.
+    pub(crate) fn check_end(&self) {
+        if !self.is_over() {
+            self.world.broken(format!("a session for {} ends before its identity", self.topic));
+        }
+    }
+
     /// Checks that the client may get this.
     pub(crate) fn check(&self, resp: &Resp) {
         let messages: &[KafkaMessage] = match resp {
