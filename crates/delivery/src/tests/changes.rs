@@ -50,6 +50,44 @@ async fn doubt_about_a_topic_is_settled_by_asking() {
     assert!(matches!(&told, Some(Item::Ended { error, .. }) if error.fault == Fault::Recreated), "{told:?}");
 }
 
+/// The new topic's log has a transaction where the old one ended.
+#[tokio::test(start_paused = true)]
+async fn another_topic_is_noticed_behind_an_open_transaction() {
+    let logs = Logs::default();
+    logs.recreate(FIRST, None);
+    logs.append(0, 3);
+    let mut subscription = open(&logs, |command| {
+        command.sources[0].partitions = vec![0];
+        command.committed = true;
+    })
+    .await;
+    assert!(matches!(soon(&mut subscription).await, Some(Item::Delivery { .. })));
+    let told = soon(&mut subscription).await;
+    assert!(matches!(told, Some(Item::CaughtUp { blocked_until: None, .. })), "{told:?}");
+    logs.recreate(SECOND, None);
+    logs.open_transaction(Some(3));
+    logs.append(0, 2);
+    let told = soon(&mut subscription).await;
+    assert!(matches!(&told, Some(Item::Ended { error, .. }) if error.fault == Fault::Recreated), "{told:?}");
+}
+
+/// The bridge learns of the new topic only after it has asked whether an election has lost records.
+#[tokio::test(start_paused = true)]
+async fn another_topic_is_not_told_as_lost_records() {
+    let logs = Logs::default();
+    logs.recreate(FIRST, None);
+    logs.append(0, 3);
+    let mut subscription = resume(&logs, FIRST).await.unwrap();
+    assert!(matches!(soon(&mut subscription).await, Some(Item::Subscribed(_))));
+    assert!(matches!(soon(&mut subscription).await, Some(Item::Delivery { .. })));
+    assert!(matches!(soon(&mut subscription).await, Some(Item::CaughtUp { .. })));
+    logs.truncate(0, 1);
+    logs.recreate(SECOND, Some(FIRST));
+    logs.append(0, 5);
+    let told = soon(&mut subscription).await;
+    assert!(matches!(&told, Some(Item::Ended { error, .. }) if error.fault == Fault::Recreated), "{told:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn silence_of_brokers_is_told() {
     let logs = Logs::default();

@@ -1,6 +1,7 @@
 //! Bounds, and what follows from several events.
 
 use super::*;
+use crate::subscribe::Table;
 
 /// Cursors of several partitions, each of which has put a question unless there are too many.
 fn asking(partitions: i32) -> Cursors {
@@ -102,6 +103,25 @@ fn transaction_is_told_once_until_the_cursor_moves() {
     assert_eq!(outputs(&mut cursors), told);
     cursors.handle(0, Event::StillAtEnd { start: -1, end: 12 }, *NOW);
     assert_eq!(outputs(&mut cursors), "AtEnd: caught up at 5, blocked until 12, wait at the end");
+}
+
+/// The end of a log that an election has shortened: only a read tells.
+#[test]
+fn table_reads_again_where_its_log_ends_before_it() {
+    let table = Table { away: Duration::ZERO, max_away: Duration::MAX };
+    for (end, want) in [(2, "Ready:"), (3, "AtEnd: wait at the end")] {
+        let mut cursors = subscribed(Subscribe { table: Some(table), ..Default::default() }, 1);
+        ask(&mut cursors);
+        answer(&mut cursors, 0, Answer::Records(Ok(read(0, 3))));
+        turn(&mut cursors, LEADER, Some(read(0, 3)));
+        apply(&mut cursors, "take");
+        for event in ["turn", "end"] {
+            apply(&mut cursors, event);
+        }
+        outputs(&mut cursors);
+        cursors.handle(0, Event::StillAtEnd { start: -1, end }, *NOW);
+        assert_eq!(outputs(&mut cursors), want, "{end}");
+    }
 }
 
 #[test]
