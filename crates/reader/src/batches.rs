@@ -23,6 +23,8 @@ pub(crate) struct Batches<K, V> {
     permits: Arc<Permits>,
     /// Whether two keys, one after the other in their order, cannot be in the same request.
     conflict: fn(&K, &K) -> bool,
+    /// Whether keys without a conflict are spread over [`LAYERS`] requests, too.
+    is_spread: bool,
     /// Notified when there is room for callers that have none.
     freed: Notify,
 }
@@ -71,9 +73,18 @@ where
 {
     /// At most `max_waiting` keys wait, each counted once for each caller.
     pub(crate) fn new(max_waiting: usize, conflict: fn(&K, &K) -> bool) -> Arc<Self> {
+        Arc::new(Self::with(max_waiting, conflict, false))
+    }
+
+    /// The same, with [`LAYERS`] requests at a time for what waits: a key that makes its request fail fails few others.
+    pub(crate) fn spread(max_waiting: usize, conflict: fn(&K, &K) -> bool) -> Arc<Self> {
+        Arc::new(Self::with(max_waiting, conflict, true))
+    }
+
+    fn with(max_waiting: usize, conflict: fn(&K, &K) -> bool, is_spread: bool) -> Self {
         let state = State { waiting: BTreeMap::new(), is_driven: false, last: 0 };
         let permits = Permits::new(Ledger::of_one_cluster(max_waiting));
-        Arc::new(Self { state: Mutex::new(state), permits, conflict, freed: Notify::new() })
+        Self { state: Mutex::new(state), permits, conflict, is_spread, freed: Notify::new() }
     }
 
     /// Adds the value of each key to `values`, from requests that are sent after the call. `send` performs a request
@@ -150,7 +161,7 @@ where
     }
 
     /// Everything that waits, but for callers that left, and for keys that conflict with [`LAYERS`] others: a request
-    /// for those without a conflict, and more for the rest. If there is nothing, another task has to be started for
+    /// for those without a conflict, unless they are spread, and more for the rest. If there is nothing, another task has to be started for
     /// what comes.
     fn next(&self) -> Option<Vec<Batch<K, V>>> {
         let mut state = self.state.lock();
@@ -161,6 +172,7 @@ where
             self.freed.notify_waiters();
         }
         let mut layers: Vec<Batch<K, V>> = Vec::new();
+        let mut first = 0_usize;
         let all: Vec<(K, Inboxes<K, V>)> = std::mem::take(waiting).into_iter().collect();
         let mut group = Vec::new();
         let mut all = all.into_iter().peekable();
@@ -169,7 +181,9 @@ where
             group.push(entry);
             if is_last {
                 let mut ordered = in_turns(std::mem::take(&mut group)).into_iter();
-                for (layer, (key, inboxes)) in ordered.by_ref().take(LAYERS).enumerate() {
+                let taken = ordered.len().min(LAYERS);
+                for (number, (key, inboxes)) in ordered.by_ref().take(LAYERS).enumerate() {
+                    let layer = first.wrapping_add(number) % LAYERS;
                     if layers.len() <= layer {
                         layers.push(Batch { keys: Vec::new(), inboxes: Vec::new() });
                     }
@@ -177,6 +191,10 @@ where
                         batch.keys.push(key);
                         batch.inboxes.push(inboxes);
                     }
+                }
+                if self.is_spread {
+                    // The next key comes to the next request.
+                    first = first.wrapping_add(taken);
                 }
                 waiting.extend(ordered);
             }
@@ -250,7 +268,7 @@ impl<K, V> Inbox<K, V> {
 /// The time for which an unanswered request keeps the next one from being sent.
 const TURN: Duration = Duration::from_millis(100);
 
-/// Requests at the same time for keys that conflict.
+/// Requests at the same time for keys that conflict, or are spread.
 const LAYERS: usize = 4;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Offsets of many partitions, asked of each broker in one request for all callers.
+//! Offsets of many partitions, asked of each broker in one request for all callers, or in four after it was silent.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -200,7 +200,7 @@ struct OffsetCall<'a> {
 }
 
 impl OffsetRequests {
-    /// Asks one broker. Those who ask it for the same end share a request. The calls end together.
+    /// Asks one broker. Those who ask it for the same end share requests. The calls end together.
     async fn call(
         &self,
         brokers: &Brokers,
@@ -253,9 +253,13 @@ impl OffsetRequests {
             // Batches without callers go: their brokers can be gone.
             all.retain(|_, batch| Arc::strong_count(batch) > 1);
         }
-        // Of those asked for together without an answer, one can be slow: now each is asked for alone.
-        let conflict = if recipient.dedicated { |_: &_, _: &_| true } else { is_same_log };
-        Arc::clone(all.entry(recipient).or_insert_with(|| Batches::new(MAX_ASKED, conflict)))
+        let is_again = recipient.dedicated;
+        let new = || match is_again {
+            // One log that is slow has let the request for all fail: it must not let all of them fail again.
+            true => Batches::spread(MAX_ASKED, is_same_log),
+            false => Batches::new(MAX_ASKED, is_same_log),
+        };
+        Arc::clone(all.entry(recipient).or_insert_with(new))
     }
 }
 

@@ -145,7 +145,7 @@ impl Chunk {
     /// As [`Chunk::cut`]; the mark is that of the first entry at or after `position`.
     fn cut_from(
         &self,
-        Mark { start, before, .. }: Mark,
+        Mark { start, before }: Mark,
         position: i64,
         max_bytes: usize,
         at_least_one: bool,

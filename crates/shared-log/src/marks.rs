@@ -6,13 +6,14 @@ use crate::chunk::{Chunk, FirstEntry};
 
 /// The marks of one chunk, made when they are first needed. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Marks(Arc<OnceLock<Box<[Mark]>>>);
+pub(crate) struct Marks(Arc<OnceLock<Marked>>);
 
-/// The place of an entry.
+/// Marks, and the positions of their entries in the log.
+type Marked = Box<[(i64, Mark)]>;
+
+/// The place of an entry in its chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Mark {
-    /// Its position in the log.
-    position: i64,
     /// The byte at which it starts.
     pub(crate) start: usize,
     /// The number of entries before it.
@@ -21,11 +22,11 @@ pub(crate) struct Mark {
 
 impl Mark {
     /// The first entry.
-    pub(crate) const START: Self = Self { position: i64::MIN, start: 0, before: 0 };
+    pub(crate) const START: Self = Self { start: 0, before: 0 };
 
     /// The entry that follows this one, of `len` bytes.
     pub(crate) fn after(self, len: usize) -> Self {
-        Self { start: self.start.saturating_add(len), before: self.before.saturating_add(1), ..self }
+        Self { start: self.start.saturating_add(len), before: self.before.saturating_add(1) }
     }
 }
 
@@ -36,16 +37,16 @@ impl Marks {
             return Mark::START;
         }
         let marks = self.0.get_or_init(|| marks_of(chunk, first));
-        let following = marks.partition_point(|mark| mark.position <= position);
-        following.checked_sub(1).and_then(|last| marks.get(last)).copied().unwrap_or(Mark::START)
+        let following = marks.partition_point(|(marked, _)| *marked <= position);
+        following.checked_sub(1).and_then(|last| marks.get(last)).map_or(Mark::START, |(_, mark)| *mark)
     }
 }
 
-fn marks_of(chunk: &Chunk, first: FirstEntry) -> Box<[Mark]> {
+fn marks_of(chunk: &Chunk, first: FirstEntry) -> Marked {
     let (mut marks, mut at) = (Vec::new(), Mark::START);
     while let Some(entry) = chunk.entries.get(at.start..).and_then(first) {
         if at.before.is_multiple_of(EVERY) {
-            marks.push(Mark { position: entry.position, ..at });
+            marks.push((entry.position, at));
         }
         at = at.after(entry.len);
     }

@@ -222,6 +222,6 @@ const DESCRIBED_WITHIN: Duration = Duration::from_millis(100);
 /// Half of the subscriptions are faster, and nine of ten pings, although all programs share a few cores.
 pub(crate) const WITHIN: Duration = Duration::from_millis(100);
 
-/// Nine of ten subscriptions are faster, and pings beside reads: 85 ms in a debug build that shares two cores with Kafka
-/// and the attackers, and more if others use these, too. Without shares they take seconds.
+/// Nine of ten subscriptions are faster: 85 ms in a debug build that shares two cores with Kafka and the attackers, and
+/// more if others use these, too. Pings beside random reads take up to 55 ms. Without shares both take seconds.
 pub(crate) const LATE: Duration = Duration::from_millis(400);

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use sluicegate_backend::{AnswerReservation, CommandError, Fault, Fetch, Fetched, Log, first_message};
 use sluicegate_protocol::wire::Fields;
 use sluicegate_rights::Rows;
+use sluicegate_shared_log::Ends;
 use sluicegate_telemetry::metrics::Kind;
 use tokio::task::yield_now;
 use tokio::time::Instant;
@@ -61,6 +62,9 @@ impl Cluster {
                 Err(error)
                     if error.fault == Fault::OffsetOutOfRange && found.is_some() && !has_begun_again =>
                 {
+                    if !next.wait.is_zero() && !reservation.refill().await {
+                        return Ok(Fetched::nothing(fetch.offset, Ends::UNKNOWN));
+                    }
                     (found, has_begun_again) = (None, true);
                     (next.offset, next.wait) = (fetch.offset, search.wait());
                     continue;
@@ -119,11 +123,13 @@ impl Cluster {
     ) -> Vec<Result<Fetched, CommandError>> {
         let search = Search::new(fetch.wait);
         let (asked, mut places) = (places, places.to_vec());
-        let mut has_begun_again = false;
+        let mut have_begun_again = vec![false; asked.len()];
         loop {
             let mut read = self.multi_fetch(&places, fetch, reservation).await;
-            if !has_begun_again && begin_again(&mut places, asked, &read) {
-                (fetch.wait, has_begun_again) = (search.wait(), true);
+            if begin_again(&mut places, &mut have_begun_again, asked, &mut read)
+                && (fetch.wait.is_zero() || reservation.refill().await)
+            {
+                fetch.wait = search.wait();
                 continue;
             }
             self.add_ends(fetch.source, &places, &mut read).await;
@@ -189,17 +195,21 @@ impl Search {
     }
 }
 
-/// Returns places to where they were `asked` for, if their logs have changed behind what was passed: the answers are
-/// about the client's own offsets. Whether there are any.
+/// Resets places whose logs have lost what was passed to the offsets that the client asked for, each once, and reads
+/// nothing there for now. True if there are any.
 fn begin_again<'a>(
     places: &mut [Place<'a>],
+    have_begun_again: &mut [bool],
     asked: &[Place<'a>],
-    read: &[Result<Fetched, CommandError>],
+    read: &mut [Result<Fetched, CommandError>],
 ) -> bool {
     let mut are_any = false;
-    for ((place, asked), read) in places.iter_mut().zip(asked).zip(read) {
-        if place.1 > asked.1 && read.as_ref().is_err_and(|error| error.fault == Fault::OffsetOutOfRange) {
-            (*place, are_any) = (*asked, true);
+    let places = places.iter_mut().zip(have_begun_again).zip(asked);
+    for (((place, has_begun_again), asked), read) in places.zip(read) {
+        let is_lost = read.as_ref().is_err_and(|error| error.fault == Fault::OffsetOutOfRange);
+        if is_lost && place.1 > asked.1 && !*has_begun_again {
+            (*place, *has_begun_again, are_any) = (*asked, true, true);
+            *read = Ok(Fetched::nothing(asked.1, Ends::UNKNOWN));
         }
     }
     are_any

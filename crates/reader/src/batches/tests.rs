@@ -25,6 +25,11 @@ impl Case {
         Self { batches: Batches::new(max_waiting, conflict), sent: Arc::default() }
     }
 
+    fn spread() -> Self {
+        let conflict = |one: &u32, next: &u32| *one > 1_000_000 && one / 100 == next / 100;
+        Self { batches: Batches::spread(100, conflict), sent: Arc::default() }
+    }
+
     /// Asks for these keys from this address.
     async fn ask(&self, from: u8, keys: impl IntoIterator<Item = u32>) -> JoinHandle<Vec<u32>> {
         self.ask_from(IpAddr::from([10, 0, 0, from]), keys).await
@@ -207,4 +212,25 @@ async fn repeated_key_has_its_value_each_time() {
     assert_eq!(case.sent(), [vec![5]]);
     case.answer(1).await;
     assert_eq!(call.await.unwrap(), [6, 6]);
+}
+
+#[tokio::test]
+async fn spread_keys_are_in_few_requests() {
+    let case = Case::spread();
+    let asked = case.ask(1, 1..=3).await;
+    assert_eq!(case.sent(), [[1], [2], [3]]);
+    // Those of the same hundred are not for one request.
+    let more = case.ask(2, (11..=19).chain([2_000_001, 2_000_002])).await;
+    for _ in 0..3 {
+        case.answer(0).await;
+    }
+    assert_eq!(asked.await.unwrap(), [1, 2, 3]);
+    assert_eq!(
+        case.sent(),
+        [vec![11, 15, 19], vec![12, 16, 2_000_001], vec![13, 17, 2_000_002], vec![14, 18]]
+    );
+    for _ in 0..4 {
+        case.answer(0).await;
+    }
+    assert_eq!(more.await.unwrap().len(), 11);
 }

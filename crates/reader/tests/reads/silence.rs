@@ -65,7 +65,7 @@ async fn slow_partition_fails_no_other_call() {
     assert!(broker.connections() <= 20, "{} connections", broker.connections());
 }
 
-/// They are asked for together first, then each alone.
+/// Both ends are asked for together first, then each alone.
 #[tokio::test]
 async fn slow_partition_of_a_call_fails_no_other_of_it() {
     let broker = slow_partition().await;

@@ -2,10 +2,12 @@
 
 use std::cell::Cell;
 use std::slice::from_ref;
+use std::time::{Duration, Instant};
 
 use super::*;
 use crate::chunk::tests::{chunk, first, positions};
 use crate::chunk::{Entry, assemble, assemble_marked};
+use crate::{Limits, LogKey, SharedLog};
 
 thread_local! {
     static PASSED: Cell<usize> = const { Cell::new(0) };
@@ -30,4 +32,22 @@ fn read_in_the_middle_passes_few_entries() {
         // The first read makes the marks.
         assert!(position == 15_009 || PASSED.get() <= EVERY + 1, "{} from {position}", PASSED.get());
     }
+}
+
+#[test]
+fn kept_chunks_are_read_by_the_marks_of_the_first() {
+    let logs = SharedLog::new(Limits { max_bytes: 1 << 20, max_age: Duration::from_secs(60) }).add_cluster();
+    let key = LogKey { topic: "t".into(), incarnation: 1, partition: 0, committed: false };
+    let now = Instant::now();
+    for (base, len) in [(0, 1), (1000, 7)] {
+        let entries: Vec<_> = (base..base + 1000).map(|position| (position, len)).collect();
+        logs.insert(&key, 1, chunk(base, base + 1000, &entries), now);
+    }
+    for _ in 0..2 {
+        PASSED.set(0);
+        // The answer needs both.
+        let found = logs.read(&key, 1, 700, 1 << 16, counted, now).unwrap();
+        assert_eq!(positions(&found), (700..2000).collect::<Vec<_>>());
+    }
+    assert!(PASSED.get() <= EVERY + 2, "{} by the second read", PASSED.get());
 }

@@ -158,30 +158,34 @@ async fn hidden_record_does_not_end_a_wait() {
     assert_eq!((read.count, read.next_offset, start.elapsed().as_secs()), (0, 1001, 20));
 }
 
-/// A shorter log takes the place of the one whose records were passed.
+/// Shorter logs take the places of those whose records were passed, one after the other.
 #[tokio::test(start_paused = true)]
 async fn fetch_begins_again_where_its_search_has_no_log() {
     let other = Log { topic: "t", partition: 1 };
     for is_multi in [false, true] {
         let logs = logs(998);
+        logs.append(other.partition, 998);
         let cluster = logs.cluster();
         let calls = AtomicUsize::new(0);
         let rows = |topic: &str| {
-            // After the first read.
-            if calls.fetch_add(1, Ordering::Relaxed) == 1 {
-                logs.truncate(0, 10);
+            // After the first read, and after the first one of the shorter log.
+            match calls.fetch_add(1, Ordering::Relaxed) {
+                1 => logs.truncate(0, 10),
+                5 => logs.truncate(other.partition, 7),
+                _ => {}
             }
             mine(topic)
         };
         let fetch = at(5, Duration::ZERO);
         let read = match is_multi {
-            false => cluster.fetch(LOG, fetch, false, &rows, &mut ()).await,
+            false => vec![cluster.fetch(LOG, fetch, false, &rows, &mut ()).await],
             true => {
-                let places = [(other, 0), (LOG, 5)];
-                cluster.fetch_each(&places, MultiFetch::of(fetch), &rows, &mut ()).await.swap_remove(1)
+                let places = [(LOG, 5), (other, 3)];
+                cluster.fetch_each(&places, MultiFetch::of(fetch), &rows, &mut ()).await
             }
         };
-        assert_eq!(read.map(|read| (read.count, read.next_offset)), Ok((0, 10)), "many: {is_multi}");
+        let read: Vec<_> = read.iter().flatten().map(|read| (read.count, read.next_offset)).collect();
+        assert_eq!(read, if is_multi { vec![(0, 10), (0, 7)] } else { vec![(0, 10)] });
     }
 }
 
