@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::entry::FirstEntry;
 use crate::marks::{Mark, Marks};
 
 /// Encoded entries of a log from one position up to another. Clones share the entries.
@@ -51,18 +52,6 @@ impl Ends {
         }
     }
 }
-
-/// The place of an entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Entry {
-    /// Its position in the log.
-    pub position: i64,
-    /// Its encoded size in bytes.
-    pub len: usize,
-}
-
-/// The first of some encoded entries; `None` if there is none, or it is malformed.
-pub type FirstEntry = fn(&[u8]) -> Option<Entry>;
 
 impl Chunk {
     /// A chunk without entries.
@@ -211,7 +200,9 @@ pub(crate) fn assemble_marked(
         if !chunk.covers(answer.next) {
             break;
         }
-        let near = marks.take().map_or(Mark::START, |marks| marks.near(chunk, answer.next, first));
+        let marks = marks.take().filter(|_| answer.next > chunk.base);
+        let near =
+            marks.map_or(Mark::START, |marks| marks.near((&chunk.entries, chunk.count), answer.next, first));
         let entry = chunk.seek(near, answer.next, first);
         let room = max_bytes.saturating_sub(len);
         let (part, is_whole) = chunk.cut_from(entry, answer.next, room, answer.count == 0, first);

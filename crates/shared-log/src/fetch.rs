@@ -6,7 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use sluicegate_fair_share::ClientKey;
 
-use crate::chunk::{Chunk, Ends, FirstEntry};
+use crate::chunk::{Chunk, Ends};
+use crate::entry::FirstEntry;
 
 /// A fetch from a log.
 #[derive(Debug, Clone, Copy)]

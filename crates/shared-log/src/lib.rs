@@ -18,6 +18,7 @@
 
 mod chunk;
 mod chunks;
+mod entry;
 mod fetch;
 mod log;
 mod marks;
@@ -25,7 +26,8 @@ mod read_engine;
 mod shared_log;
 mod single_flight;
 
-pub use chunk::{Chunk, Ends, Entry, FirstEntry, assemble};
+pub use chunk::{Chunk, Ends, assemble};
+pub use entry::{Entry, FirstEntry};
 pub use fetch::{AnswerReservation, Fetch, Fetched, MAX_WAIT, WAITING_BYTES};
 pub use log::{LOG_END, LOG_START, ListedOffset, MAX_TIMESTAMP, Version};
 pub use read_engine::{Event, RawReads, fetch};

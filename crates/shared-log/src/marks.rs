@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use crate::chunk::{Chunk, FirstEntry};
+use crate::entry::FirstEntry;
 
 /// The marks of one chunk, made when they are first needed. Clones share them.
 #[derive(Debug, Clone, Default)]
@@ -31,20 +31,20 @@ impl Mark {
 }
 
 impl Marks {
-    /// An entry of `chunk` at or before `position`, with at most [`EVERY`] entries between.
-    pub(crate) fn near(&self, chunk: &Chunk, position: i64, first: FirstEntry) -> Mark {
-        if position <= chunk.base || chunk.count <= EVERY {
+    /// One of the chunk's `count` entries at or before `position`, with at most [`EVERY`] entries between.
+    pub(crate) fn near(&self, (entries, count): (&[u8], usize), position: i64, first: FirstEntry) -> Mark {
+        if count <= EVERY {
             return Mark::START;
         }
-        let marks = self.0.get_or_init(|| marks_of(chunk, first));
+        let marks = self.0.get_or_init(|| marks_of(entries, first));
         let following = marks.partition_point(|(marked, _)| *marked <= position);
         following.checked_sub(1).and_then(|last| marks.get(last)).map_or(Mark::START, |(_, mark)| *mark)
     }
 }
 
-fn marks_of(chunk: &Chunk, first: FirstEntry) -> Marked {
+fn marks_of(entries: &[u8], first: FirstEntry) -> Marked {
     let (mut marks, mut at) = (Vec::new(), Mark::START);
-    while let Some(entry) = chunk.entries.get(at.start..).and_then(first) {
+    while let Some(entry) = entries.get(at.start..).and_then(first) {
         if at.before.is_multiple_of(EVERY) {
             marks.push((entry.position, at));
         }

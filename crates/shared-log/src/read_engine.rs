@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use crate::chunk::{Chunk, Ends, FirstEntry, assemble};
+use crate::chunk::{Chunk, Ends, assemble};
+use crate::entry::FirstEntry;
 use crate::fetch::{AnswerReservation, Fetch, Fetched, MAX_WAIT, WAITING_BYTES};
 
 /// The reads of one log that a messaging system provides for a fetch.

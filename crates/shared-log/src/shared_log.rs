@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::chunk::{Chunk, Ends, FirstEntry, assemble_marked};
+use crate::chunk::{Chunk, Ends, assemble_marked};
 use crate::chunks::{Chunks, Kept};
+use crate::entry::FirstEntry;
 use crate::marks::Marks;
 
 /// Recently read records of all clusters. Clones share them. The default keeps none.
