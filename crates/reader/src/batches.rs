@@ -161,8 +161,8 @@ where
     }
 
     /// Everything that waits, but for callers that left, and for keys that conflict with [`LAYERS`] others: a request
-    /// for those without a conflict, unless they are spread, and more for the rest. If there is nothing, another task has to be started for
-    /// what comes.
+    /// for those without a conflict, unless they are spread, and more for the rest. If there is nothing, another task
+    /// has to be started for what comes.
     fn next(&self) -> Option<Vec<Batch<K, V>>> {
         let mut state = self.state.lock();
         let State { waiting, is_driven, .. } = &mut *state;
@@ -172,7 +172,7 @@ where
             self.freed.notify_waiters();
         }
         let mut layers: Vec<Batch<K, V>> = Vec::new();
-        let mut first = 0_usize;
+        let mut spread = 0_usize;
         let all: Vec<(K, Inboxes<K, V>)> = std::mem::take(waiting).into_iter().collect();
         let mut group = Vec::new();
         let mut all = all.into_iter().peekable();
@@ -181,9 +181,9 @@ where
             group.push(entry);
             if is_last {
                 let mut ordered = in_turns(std::mem::take(&mut group)).into_iter();
-                let taken = ordered.len().min(LAYERS);
                 for (number, (key, inboxes)) in ordered.by_ref().take(LAYERS).enumerate() {
-                    let layer = first.wrapping_add(number) % LAYERS;
+                    let layer = if self.is_spread { spread } else { number };
+                    spread = spread.wrapping_add(1) % LAYERS;
                     if layers.len() <= layer {
                         layers.push(Batch { keys: Vec::new(), inboxes: Vec::new() });
                     }
@@ -191,10 +191,6 @@ where
                         batch.keys.push(key);
                         batch.inboxes.push(inboxes);
                     }
-                }
-                if self.is_spread {
-                    // The next key comes to the next request.
-                    first = first.wrapping_add(taken);
                 }
                 waiting.extend(ordered);
             }

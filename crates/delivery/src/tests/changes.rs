@@ -19,6 +19,12 @@ async fn resume(logs: &Logs, topic_id: u128) -> Result<Subscription, CommandErro
     Subscription::open(&logs.cluster(), &Arc::default(), &Standing::all(), subscribe).await
 }
 
+/// The next item says that the topic was created again.
+async fn assert_recreated(subscription: &mut Subscription) {
+    let told = soon(subscription).await;
+    assert!(matches!(&told, Some(Item::Ended { error, .. }) if error.fault == Fault::Recreated), "{told:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn client_can_know_a_new_topic_first() {
     let logs = Logs::default();
@@ -46,8 +52,7 @@ async fn doubt_about_a_topic_is_settled_by_asking() {
     assert!(matches!(soon(&mut subscription).await, Some(Item::CaughtUp { .. })));
     logs.recreate(SECOND, None);
     logs.append(0, 1);
-    let told = soon(&mut subscription).await;
-    assert!(matches!(&told, Some(Item::Ended { error, .. }) if error.fault == Fault::Recreated), "{told:?}");
+    assert_recreated(&mut subscription).await;
 }
 
 /// The new topic's log has a transaction where the old one ended.
@@ -67,8 +72,7 @@ async fn another_topic_is_noticed_behind_an_open_transaction() {
     logs.recreate(SECOND, None);
     logs.open_transaction(Some(3));
     logs.append(0, 2);
-    let told = soon(&mut subscription).await;
-    assert!(matches!(&told, Some(Item::Ended { error, .. }) if error.fault == Fault::Recreated), "{told:?}");
+    assert_recreated(&mut subscription).await;
 }
 
 /// The bridge learns of the new topic only after it has asked whether an election has lost records.
@@ -84,8 +88,7 @@ async fn another_topic_is_not_told_as_lost_records() {
     logs.truncate(0, 1);
     logs.recreate(SECOND, Some(FIRST));
     logs.append(0, 5);
-    let told = soon(&mut subscription).await;
-    assert!(matches!(&told, Some(Item::Ended { error, .. }) if error.fault == Fault::Recreated), "{told:?}");
+    assert_recreated(&mut subscription).await;
 }
 
 #[tokio::test(start_paused = true)]

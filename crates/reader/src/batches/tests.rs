@@ -20,13 +20,10 @@ struct Case {
 
 impl Case {
     fn new(max_waiting: usize) -> Self {
-        // Numbers of the same hundred and above a million are not for one request.
-        let conflict = |one: &u32, next: &u32| *one > 1_000_000 && one / 100 == next / 100;
         Self { batches: Batches::new(max_waiting, conflict), sent: Arc::default() }
     }
 
     fn spread() -> Self {
-        let conflict = |one: &u32, next: &u32| *one > 1_000_000 && one / 100 == next / 100;
         Self { batches: Batches::spread(100, conflict), sent: Arc::default() }
     }
 
@@ -68,6 +65,11 @@ impl Case {
         answered.send(value).expect("somebody waits");
         settle().await;
     }
+}
+
+/// Numbers of the same hundred and above a million are not for one request.
+fn conflict(one: &u32, next: &u32) -> bool {
+    *one > 1_000_000 && one / 100 == next / 100
 }
 
 async fn settle() {
@@ -219,7 +221,6 @@ async fn spread_keys_are_in_few_requests() {
     let case = Case::spread();
     let asked = case.ask(1, 1..=3).await;
     assert_eq!(case.sent(), [[1], [2], [3]]);
-    // Those of the same hundred are not for one request.
     let more = case.ask(2, (11..=19).chain([2_000_001, 2_000_002])).await;
     for _ in 0..3 {
         case.answer(0).await;
