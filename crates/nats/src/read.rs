@@ -6,7 +6,9 @@ use sluicegate_backend::{
     AnswerReservation, Fetch, Fetched, LOG_END, LOG_START, ListedOffset, MAX_TIMESTAMP,
 };
 use sluicegate_fair_share::ClientKey;
-use sluicegate_shared_log::{Chunk, ClusterLogs, Ends, Event, FirstEntry, RawReads, SingleFlight};
+use sluicegate_shared_log::{
+    AnswerSize, Chunk, ClusterLogs, Ends, Event, FirstEntry, RawReads, SingleFlight,
+};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::time::{Instant, timeout_at};
@@ -51,8 +53,8 @@ impl RawReads for StreamReads<'_> {
         self.reader.is_watched(self.name, position)
     }
 
-    async fn read_through(&mut self, position: i64, max_bytes: usize) -> Result<Chunk, ReadError> {
-        let (chunk, id) = self.reader.reads.read(self.source, self.name, position, max_bytes).await?;
+    async fn read_through(&mut self, position: i64, size: AnswerSize) -> Result<Chunk, ReadError> {
+        let (chunk, id) = self.reader.reads.read(self.source, self.name, position, size).await?;
         self.id = Some(id);
         Ok(chunk)
     }
@@ -98,7 +100,7 @@ impl Reader {
 
     /// Messages that were read before, without a request.
     pub(super) fn recent(&self, name: StreamName<'_>, fetch: Fetch) -> Option<Fetched> {
-        let chunk = self.reads.recent(name, fetch.offset, fetch.max_bytes)?;
+        let chunk = self.reads.recent(name, fetch.offset, fetch.size())?;
         Some(Fetched::new(chunk, fetch.max_records, first_entry))
     }
 

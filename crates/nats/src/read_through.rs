@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use sluicegate_fair_share::{ClientKey, Ledger, Places};
 use sluicegate_protocol::KafkaMessage;
-use sluicegate_shared_log::{Chunk, ClusterLogs, Ends, SingleFlight, assemble};
+use sluicegate_shared_log::{AnswerSize, Chunk, ClusterLogs, Ends, SingleFlight, assemble};
 use tokio::time::{Instant, timeout};
 
 use super::api::{Api, MessageQuery, StreamInfo};
@@ -45,8 +45,8 @@ impl ReadThrough {
     }
 
     /// Messages that were read before, without a request.
-    pub(super) fn recent(&self, name: StreamName<'_>, offset: i64, max_bytes: usize) -> Option<Chunk> {
-        self.kept(&self.tails.current(name)?.id, offset, max_bytes)
+    pub(super) fn recent(&self, name: StreamName<'_>, offset: i64, size: AnswerSize) -> Option<Chunk> {
+        self.kept(&self.tails.current(name)?.id, offset, size)
     }
 
     pub(super) fn known_end(&self, name: StreamName<'_>) -> Option<i64> {
@@ -60,9 +60,9 @@ impl ReadThrough {
         source: ClientKey,
         name: StreamName<'_>,
         offset: i64,
-        max_bytes: usize,
+        size: AnswerSize,
     ) -> Result<(Chunk, StreamId), ReadError> {
-        let read = self.read_again(source, name, offset, max_bytes);
+        let read = self.read_again(source, name, offset, size);
         timeout(self.api.timeout(), read)
             .await
             .unwrap_or_else(|_| Err(self.api.silence(&format!("DIRECT.GET.{name}"))))
@@ -74,7 +74,7 @@ impl ReadThrough {
         source: ClientKey,
         name: StreamName<'_>,
         offset: i64,
-        max_bytes: usize,
+        size: AnswerSize,
     ) -> Result<(Chunk, StreamId), ReadError> {
         let mut lost = 0_u32;
         let mut recreated = 0_u32;
@@ -83,12 +83,12 @@ impl ReadThrough {
             let id = stream.id.clone();
             let key = (id.clone(), offset);
             let near = |(other, from): &(StreamId, i64)| *other == id && offset.saturating_sub(*from) < NEAR;
-            let known = || self.kept(&id, offset, max_bytes).map(Ok);
-            let request = || self.request(source, name, &stream, offset, max_bytes);
+            let known = || self.kept(&id, offset, size).map(Ok);
+            let request = || self.request(source, name, &stream, offset, size.bytes);
             match self.requests.run(key, near, known, request).await {
                 Ok(chunk) if chunk.count > 0 => {
                     // It can be more than this call wants.
-                    return Ok((assemble(&[chunk], offset, max_bytes, first_entry), id));
+                    return Ok((assemble(&[chunk], offset, size, first_entry), id));
                 }
                 Ok(chunk) => return Ok((chunk, id)),
                 Err(ReadError::Recreated) if recreated < MAX_REPEATS => {
@@ -106,9 +106,9 @@ impl ReadThrough {
         }
     }
 
-    fn kept(&self, id: &StreamId, offset: i64, max_bytes: usize) -> Option<Chunk> {
+    fn kept(&self, id: &StreamId, offset: i64, size: AnswerSize) -> Option<Chunk> {
         let now = Instant::now().into();
-        self.logs.read(&id.key(), id.generation, offset, max_bytes, first_entry, now)
+        self.logs.read(&id.key(), id.generation, offset, size, first_entry, now)
     }
 
     /// Requests messages, and keeps them.
@@ -221,7 +221,7 @@ impl ReadThrough {
         known: &Stream,
         offset: i64,
     ) -> Option<(Entries, Result<Stream, ReadError>)> {
-        let continues = || self.kept(&known.id, offset.saturating_sub(1), 1).is_some();
+        let continues = || self.kept(&known.id, offset.saturating_sub(1), AnswerSize::of_bytes(1)).is_some();
         let start = self.walks.at(source, known, offset, continues)?;
         let (messages, stream) =
             tokio::join!(self.walks.read(name, known, offset, start), self.streams.ask(name));

@@ -13,8 +13,8 @@ use futures_util::stream::{self, Stream, StreamExt};
 use kafka_protocol::error::ResponseError;
 use sluicegate_fair_share::ClientKey;
 use sluicegate_shared_log::{
-    AnswerReservation, Chunk, ClusterLogs, Ends, Event, Fetch, Fetched, FirstEntry, ListedOffset, LogKey,
-    RawReads, SingleFlight,
+    AnswerReservation, AnswerSize, Chunk, ClusterLogs, Ends, Event, Fetch, Fetched, FirstEntry, ListedOffset,
+    LogKey, RawReads, SingleFlight,
 };
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
@@ -130,8 +130,8 @@ impl RawReads for LogReads<'_> {
         self.reader.is_watched_log(self.log, position)
     }
 
-    async fn read_through(&mut self, position: i64, max_bytes: usize) -> Result<Chunk, ReadError> {
-        self.reader.read_through(self.log, position, max_bytes).await
+    async fn read_through(&mut self, position: i64, size: AnswerSize) -> Result<Chunk, ReadError> {
+        self.reader.read_through(self.log, position, size).await
     }
 
     async fn wait(&mut self, position: i64, until: Instant, proven: Option<Ends>) -> Event {
@@ -245,7 +245,7 @@ impl Reader {
     pub fn recent(&self, topic: &str, partition: i32, fetch: Fetch) -> Option<Fetched> {
         let target = TopicPartition::parse(topic, partition).ok()?;
         let log = ReadLog { target, committed: fetch.committed, source: fetch.source, skips: &() };
-        let chunk = self.kept(log, fetch.offset, fetch.max_bytes)?;
+        let chunk = self.kept(log, fetch.offset, fetch.size())?;
         Some(Fetched::new(chunk, fetch.max_records, first_entry))
     }
 
@@ -261,10 +261,10 @@ impl Reader {
     }
 
     /// Records of a log that were read before. Those of another version do not count.
-    fn kept(&self, log: ReadLog<'_>, offset: i64, max_bytes: usize) -> Option<Chunk> {
+    fn kept(&self, log: ReadLog<'_>, offset: i64, size: AnswerSize) -> Option<Chunk> {
         let (version, now) = (self.version_of(log)?, Instant::now().into());
         let (key, epoch) = (log.key(version), version.leader_epoch.into());
-        self.inner.logs.read(&key, epoch, offset, max_bytes, first_entry, now)
+        self.inner.logs.read(&key, epoch, offset, size, first_entry, now)
     }
 
     /// `None` if the leader is not known now.

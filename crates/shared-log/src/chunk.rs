@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::entry::FirstEntry;
+use crate::fetch::AnswerSize;
 use crate::marks::{Mark, Marks};
 
 /// Encoded entries of a log from one position up to another. Clones share the entries.
@@ -63,7 +64,7 @@ impl Chunk {
     /// The second value is false if some do not fit.
     pub(crate) fn append(&self, more: &Self, max_bytes: usize, first: FirstEntry) -> (Self, bool) {
         let room = max_bytes.saturating_sub(self.entries.len());
-        let (part, is_whole) = more.cut(self.next, room, self.count == 0, first);
+        let (part, is_whole) = more.cut(self.next, AnswerSize::of_bytes(room), self.count == 0, first);
         let entries = if self.entries.is_empty() {
             part.entries
         } else {
@@ -103,7 +104,7 @@ impl Chunk {
         }
         let (mut parts, mut rest) = (Vec::new(), self);
         loop {
-            let (part, is_whole) = rest.cut(rest.base, max_bytes, true, first);
+            let (part, is_whole) = rest.cut(rest.base, AnswerSize::of_bytes(max_bytes), true, first);
             let is_short = is_whole && part.entries.len() < max_bytes / 2;
             if part.count == 0 || is_short && parts.len() == 1 {
                 return parts;
@@ -123,12 +124,11 @@ impl Chunk {
         (self.base..self.next).contains(&position)
     }
 
-    /// The entries from `position` on that fit in `max_bytes`; with `at_least_one`, the first one even if it does not
-    /// fit.
+    /// The entries from `position` on that fit in `size`; with `at_least_one`, the first one even if it does not fit.
     ///
     /// The second value is false if entries are left over.
-    fn cut(&self, position: i64, max_bytes: usize, at_least_one: bool, first: FirstEntry) -> (Self, bool) {
-        self.cut_from(self.seek(Mark::START, position, first), position, max_bytes, at_least_one, first)
+    fn cut(&self, position: i64, size: AnswerSize, at_least_one: bool, first: FirstEntry) -> (Self, bool) {
+        self.cut_from(self.seek(Mark::START, position, first), position, size, at_least_one, first)
     }
 
     /// As [`Chunk::cut`]; the mark is that of the first entry at or after `position`.
@@ -136,20 +136,22 @@ impl Chunk {
         &self,
         Mark { start, before }: Mark,
         position: i64,
-        max_bytes: usize,
+        size: AnswerSize,
         at_least_one: bool,
         first: FirstEntry,
     ) -> (Self, bool) {
         let count = self.count.saturating_sub(before);
         // A malformed entry can reach beyond the end.
         let rest = self.entries.slice(start.min(self.entries.len())..);
-        if rest.len() <= max_bytes {
+        if size.fits(rest.len(), count) {
             return (Self { base: position, next: self.next, entries: rest, count, ends: self.ends }, true);
         }
         let (mut end, mut taken, mut next) = (0_usize, 0_usize, position);
-        while let Some(entry) = rest.get(end..).and_then(first) {
+        while !size.has_all(taken)
+            && let Some(entry) = rest.get(end..).and_then(first)
+        {
             let after = end.saturating_add(entry.len);
-            if after > max_bytes && (taken > 0 || !at_least_one) {
+            if after > size.bytes && (taken > 0 || !at_least_one) {
                 break;
             }
             (end, taken, next) = (after, taken.saturating_add(1), entry.position.saturating_add(1));
@@ -176,12 +178,12 @@ impl Chunk {
     }
 }
 
-/// The entries of consecutive chunks from `position` on: at most `max_bytes`, but one entry at least.
+/// The entries of consecutive chunks from `position` on: at most `size`, but one entry at least.
 ///
 /// The result shares the memory of a chunk only if it needs most of it: a client that never reads must not hold much
 /// more memory than its answer has bytes.
-pub fn assemble(chunks: &[Chunk], position: i64, max_bytes: usize, first: FirstEntry) -> Chunk {
-    assemble_marked(chunks, None, position, max_bytes, first)
+pub fn assemble(chunks: &[Chunk], position: i64, size: AnswerSize, first: FirstEntry) -> Chunk {
+    assemble_marked(chunks, None, position, size, first)
 }
 
 /// As [`assemble`], with the marks of the first chunk.
@@ -189,7 +191,7 @@ pub(crate) fn assemble_marked(
     chunks: &[Chunk],
     mut marks: Option<&Marks>,
     position: i64,
-    max_bytes: usize,
+    size: AnswerSize,
     first: FirstEntry,
 ) -> Chunk {
     let ends = chunks.last().map_or(Ends::UNKNOWN, |chunk| chunk.ends);
@@ -197,14 +199,14 @@ pub(crate) fn assemble_marked(
     let mut parts: Vec<(Bytes, usize)> = Vec::new();
     let mut len = 0_usize;
     for chunk in chunks {
-        if !chunk.covers(answer.next) {
+        if !chunk.covers(answer.next) || size.has_all(answer.count) {
             break;
         }
         let marks = marks.take().filter(|_| answer.next > chunk.base);
         let near =
             marks.map_or(Mark::START, |marks| marks.near((&chunk.entries, chunk.count), answer.next, first));
         let entry = chunk.seek(near, answer.next, first);
-        let room = max_bytes.saturating_sub(len);
+        let room = size.less(len, answer.count);
         let (part, is_whole) = chunk.cut_from(entry, answer.next, room, answer.count == 0, first);
         answer.next = part.next;
         answer.count = answer.count.saturating_add(part.count);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::chunk::Chunk;
+use crate::fetch::AnswerSize;
 use crate::marks::Marks;
 
 /// Chunks of one log, none of them within another.
@@ -25,17 +26,19 @@ impl Chunks {
         self.by_base.is_empty()
     }
 
-    /// The chunk that covers `position`, and those that follow without a gap, until they have `enough` bytes together.
-    /// With the marks of the first one.
-    pub(crate) fn read(&self, position: i64, enough: usize) -> (Vec<Chunk>, Option<Marks>) {
+    /// The chunk that covers `position`, and those that follow without a gap, until they have `enough` together. With
+    /// the marks of the first one.
+    pub(crate) fn read(&self, position: i64, enough: AnswerSize) -> (Vec<Chunk>, Option<Marks>) {
         let (mut found, mut marks) = (Vec::new(), None);
-        let (mut next, mut len) = (position, 0_usize);
+        let (mut next, mut len, mut count) = (position, 0_usize, 0_usize);
         while let Some(kept) = self.at(next) {
+            // All entries of the first one can be before the position.
+            count = if found.is_empty() { 0 } else { count.saturating_add(kept.chunk.count) };
             len = len.saturating_add(kept.chunk.entries.len());
             next = kept.chunk.next;
             marks.get_or_insert_with(|| kept.marks.clone());
             found.push(kept.chunk.clone());
-            if len >= enough {
+            if len >= enough.bytes || enough.has_all(count) {
                 break;
             }
         }

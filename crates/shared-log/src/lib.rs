@@ -28,7 +28,7 @@ mod single_flight;
 
 pub use chunk::{Chunk, Ends, assemble};
 pub use entry::{Entry, FirstEntry};
-pub use fetch::{AnswerReservation, Fetch, Fetched, MAX_WAIT, WAITING_BYTES};
+pub use fetch::{AnswerReservation, AnswerSize, Fetch, Fetched, MAX_WAIT, WAITING_BYTES};
 pub use log::{LOG_END, LOG_START, ListedOffset, MAX_TIMESTAMP, Version};
 pub use read_engine::{Event, RawReads, fetch};
 pub use shared_log::{ClusterLogs, Counted, Limits, LogKey, SharedLog, Stats};

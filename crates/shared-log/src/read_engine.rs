@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::chunk::{Chunk, Ends, assemble};
 use crate::entry::FirstEntry;
-use crate::fetch::{AnswerReservation, Fetch, Fetched, MAX_WAIT, WAITING_BYTES};
+use crate::fetch::{AnswerReservation, AnswerSize, Fetch, Fetched, MAX_WAIT, WAITING_BYTES};
 
 /// The reads of one log that a messaging system provides for a fetch.
 ///
@@ -31,7 +31,7 @@ pub trait RawReads: Send {
     fn read_through(
         &mut self,
         position: i64,
-        max_bytes: usize,
+        size: AnswerSize,
     ) -> impl Future<Output = Result<Chunk, Self::Error>> + Send;
 
     /// Waits for a record at the end of the log, at most until `until`. `proven` are the ends of the log if a request
@@ -130,9 +130,10 @@ impl<R: RawReads> LogReader<'_, R> {
         let until = in_future(FILL_TIME);
         self.begin().await?;
         let Fetch { max_bytes, max_records, fill, .. } = self.fetch;
+        let size = self.fetch.size();
         let is_half_empty = |read: &Chunk| read.is_too_small(max_bytes / 2, max_records);
         while fill && !self.is_at_end && is_half_empty(&self.read) && Instant::now() < until {
-            let more = self.reads.read_through(self.read.next, max_bytes);
+            let more = self.reads.read_through(self.read.next, size);
             let Ok(more) = timeout_at(until, more).await else { break };
             if !self.add(more).await? {
                 break;
@@ -159,7 +160,7 @@ impl<R: RawReads> LogReader<'_, R> {
                 let proven = self.is_proven.then_some(self.read.ends);
                 match self.reads.wait(position, until, proven).await {
                     Event::Records(chunk) => {
-                        let some = assemble(&[chunk], position, self.fetch.max_bytes, R::FIRST_ENTRY);
+                        let some = assemble(&[chunk], position, self.fetch.size(), R::FIRST_ENTRY);
                         // Without records for this position, the chunk proves no end.
                         records = Some(some).filter(|some| some.count > 0);
                     }
@@ -173,7 +174,7 @@ impl<R: RawReads> LogReader<'_, R> {
             }
             let more = match records {
                 Some(records) => Ok(records),
-                None => self.reads.read_through(position, self.fetch.max_bytes).await,
+                None => self.reads.read_through(position, self.fetch.size()).await,
             };
             if !self.add(more).await? {
                 break;
@@ -185,9 +186,9 @@ impl<R: RawReads> LogReader<'_, R> {
     /// Reads from the first position on.
     async fn begin(&mut self) -> Result<(), R::Error> {
         let version = self.reads.version();
-        let Fetch { offset, max_bytes, .. } = self.fetch;
+        let (offset, size) = (self.fetch.offset, self.fetch.size());
         (self.read, self.is_proven) = (Chunk::empty(offset, Ends::UNKNOWN), false);
-        self.read = self.reads.read_through(offset, max_bytes).await?;
+        self.read = self.reads.read_through(offset, size).await?;
         self.version = version.or_else(|| self.reads.version());
         (self.is_at_end, self.is_proven) = (self.read.count == 0, true);
         Ok(())

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use crate::chunk::{Chunk, Ends, assemble_marked};
 use crate::chunks::{Chunks, Kept};
 use crate::entry::FirstEntry;
+use crate::fetch::AnswerSize;
 use crate::marks::Marks;
 
 /// Recently read records of all clusters. Clones share them. The default keeps none.
@@ -169,8 +170,8 @@ impl SharedLog {
 }
 
 impl ClusterLogs {
-    /// Entries of a log from `position` on, at most `max_bytes` but one at least; `None` if no chunk has one. The log's
-    /// ends are those that were learned last.
+    /// Entries of a log from `position` on, at most `size` but one at least; `None` if no chunk has one. The log's ends
+    /// are those that were learned last.
     ///
     /// `version` is the log's, as in [`ClusterLogs::insert`].
     pub fn read(
@@ -178,14 +179,14 @@ impl ClusterLogs {
         log: &LogKey,
         version: i64,
         position: i64,
-        max_bytes: usize,
+        size: AnswerSize,
         first: FirstEntry,
         now: Instant,
     ) -> Option<Chunk> {
-        let known = self.inner.state.lock().read(self.id, log, version, position, max_bytes, now);
+        let known = self.inner.state.lock().read(self.id, log, version, position, size, now);
         let (chunks, marks, ends) = known?;
         // Without the lock: it can copy.
-        let found = assemble_marked(&chunks, marks.as_ref(), position, max_bytes, first);
+        let found = assemble_marked(&chunks, marks.as_ref(), position, size, first);
         let found = Chunk { ends, ..found };
         if found.count == 0 {
             return None;
@@ -310,7 +311,7 @@ impl State {
         log: &LogKey,
         version: i64,
         position: i64,
-        max_bytes: usize,
+        size: AnswerSize,
         now: Instant,
     ) -> Option<(Vec<Chunk>, Option<Marks>, Ends)> {
         let cluster = self.clusters.get_mut(&id)?;
@@ -320,7 +321,7 @@ impl State {
             return None;
         }
         // Half of an answer is enough: a copy to fill it would cost more than the next read.
-        let (chunks, marks) = known.chunks.read(position, max_bytes / 2);
+        let (chunks, marks) = known.chunks.read(position, AnswerSize { bytes: size.bytes / 2, ..size });
         Some((chunks, marks, known.ends))
     }
 

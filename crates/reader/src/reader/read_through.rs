@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kafka_protocol::error::ResponseError;
-use sluicegate_shared_log::{Chunk, Fetched, assemble};
+use sluicegate_shared_log::{AnswerSize, Chunk, Fetched, assemble};
 use tokio::time::{Instant, timeout_at};
 
 use super::{FetchKey, Inner, ReadLog, Reader, in_future};
@@ -22,16 +22,16 @@ impl Reader {
         &self,
         log: ReadLog<'_>,
         offset: i64,
-        max_bytes: usize,
+        size: AnswerSize,
     ) -> Result<Chunk, ReadError> {
         let Inner { brokers, fetches, .. } = &*self.inner;
-        let known = || self.kept(log, offset, max_bytes).map(|chunk| Ok(Some(chunk)));
+        let known = || self.kept(log, offset, size).map(|chunk| Ok(Some(chunk)));
         let near = |other: &FetchKey| other.is_of(log) && offset.saturating_sub(other.offset) < NEAR;
         let (turn_ends, deadline) = (in_future(MAX_TURN), in_future(brokers.config().request_timeout));
         let mut plan = None;
         loop {
             let read = fetches.run(FetchKey::new(log, offset), near, known, || {
-                self.request(log, offset, max_bytes, &mut plan)
+                self.request(log, offset, size.bytes, &mut plan)
             });
             let read = timeout_at(deadline, read).await;
             // Of requests that this call has sent. Those of others are counted to them.
@@ -41,7 +41,7 @@ impl Reader {
             match read {
                 // It can be more than this call wants.
                 Ok(Ok(Some(read))) if read.count > 0 => {
-                    return Ok(assemble(&[read], offset, max_bytes, first_entry));
+                    return Ok(assemble(&[read], offset, size, first_entry));
                 }
                 Ok(Ok(Some(nothing))) => return Ok(nothing),
                 Ok(Err(error)) => return Err(error),

@@ -36,7 +36,7 @@ pub(crate) fn positions(chunk: &Chunk) -> Vec<i64> {
 #[test]
 fn whole_chunk_is_shared() {
     let chunk = chunk(10, 20, &[(10, 5), (15, 5)]);
-    let answer = assemble(std::slice::from_ref(&chunk), 10, 1000, first);
+    let answer = assemble(std::slice::from_ref(&chunk), 10, AnswerSize::of_bytes(1000), first);
     assert_eq!((answer.base, answer.next, positions(&answer)), (10, 20, vec![10, 15]));
     assert_eq!(answer.entries.as_ptr(), chunk.entries.as_ptr());
 }
@@ -44,7 +44,7 @@ fn whole_chunk_is_shared() {
 #[test]
 fn small_part_is_copied() {
     let chunk = chunk(0, 10, &[(0, 100), (1, 100), (2, 100), (3, 5)]);
-    let answer = assemble(std::slice::from_ref(&chunk), 3, 1000, first);
+    let answer = assemble(std::slice::from_ref(&chunk), 3, AnswerSize::of_bytes(1000), first);
     assert_eq!(positions(&answer), [3]);
     let shared = chunk.entries.as_ptr_range();
     assert!(!shared.contains(&answer.entries.as_ptr()), "a small answer must not hold a whole chunk");
@@ -53,14 +53,14 @@ fn small_part_is_copied() {
 #[test]
 fn first_entry_is_delivered_even_if_it_is_too_large() {
     let chunk = chunk(0, 10, &[(0, 100), (1, 100)]);
-    let answer = assemble(std::slice::from_ref(&chunk), 0, 1, first);
+    let answer = assemble(std::slice::from_ref(&chunk), 0, AnswerSize::of_bytes(1), first);
     assert_eq!((positions(&answer), answer.next), (vec![0], 1));
 }
 
 #[test]
 fn gap_after_the_last_entry_is_passed() {
     let chunks = [chunk(0, 10, &[(0, 1)]), chunk(10, 12, &[(11, 1)])];
-    let answer = assemble(&chunks, 4, 1000, first);
+    let answer = assemble(&chunks, 4, AnswerSize::of_bytes(1000), first);
     assert_eq!((positions(&answer), answer.next), (vec![11], 12));
 }
 
@@ -78,15 +78,16 @@ fn appended_entries_fit_or_are_left_out() {
 #[test]
 fn malformed_entries_end_the_answer() {
     let chunk = Chunk { entries: Bytes::from_static(b"short"), ..chunk(0, 5, &[(0, 1)]) };
-    assert_eq!(assemble(&[chunk], 2, 1000, first).next, 5);
+    assert_eq!(assemble(&[chunk], 2, AnswerSize::of_bytes(1000), first).next, 5);
 }
 
 proptest! {
-    /// A walk over any split of a log into chunks gives each entry once, in order, whatever its `max_bytes` are.
+    /// A walk over any split of a log into chunks gives each entry once, in order, however large its answers are.
     #[test]
     fn walk_gives_each_entry_once(
         steps in proptest::collection::vec((1_i64..4, 0_usize..40, any::<bool>()), 1..60),
         max_bytes in 1_usize..200,
+        max_entries in 0_usize..5,
         start in 0_i64..30,
     ) {
         let (mut chunks, mut entries, mut base, mut position) = (Vec::new(), Vec::new(), 0, 0);
@@ -104,9 +105,11 @@ proptest! {
         let (mut walked, mut next) = (Vec::new(), start);
         while next <= position {
             let from = chunks.iter().position(|chunk| chunk.covers(next)).unwrap();
-            let answer = assemble(&chunks[from..], next, max_bytes, first);
+            let size = AnswerSize { bytes: max_bytes, entries: max_entries };
+            let answer = assemble(&chunks[from..], next, size, first);
             prop_assert!(answer.next > next);
             prop_assert!(answer.entries.len() <= max_bytes || answer.count == 1);
+            prop_assert!(answer.count <= max_entries || max_entries == 0);
             walked.extend(positions(&answer));
             next = answer.next;
         }

@@ -8,7 +8,7 @@ use super::*;
 use crate::chunk::tests::{chunk, first, positions};
 use crate::chunk::{assemble, assemble_marked};
 use crate::entry::Entry;
-use crate::{Limits, LogKey, SharedLog};
+use crate::{AnswerSize, Limits, LogKey, SharedLog};
 
 thread_local! {
     static PASSED: Cell<usize> = const { Cell::new(0) };
@@ -26,9 +26,10 @@ fn read_in_the_middle_passes_few_entries() {
     let chunk = chunk(0, 15_010, &entries);
     let marks = Marks::default();
     for position in (0..15_010).rev().step_by(7).chain([0, 1, 3, 768, 769]) {
-        let want = assemble(from_ref(&chunk), position, 1 << 20, first);
+        let want = assemble(from_ref(&chunk), position, AnswerSize::of_bytes(1 << 20), first);
         PASSED.set(0);
-        let found = assemble_marked(from_ref(&chunk), Some(&marks), position, 1 << 20, counted);
+        let found =
+            assemble_marked(from_ref(&chunk), Some(&marks), position, AnswerSize::of_bytes(1 << 20), counted);
         assert_eq!((positions(&found), found), (positions(&want), want), "from {position}");
         // The first read makes the marks.
         assert!(position == 15_009 || PASSED.get() <= EVERY + 1, "{} from {position}", PASSED.get());
@@ -47,7 +48,7 @@ fn kept_chunks_are_read_by_the_marks_of_the_first() {
     for _ in 0..2 {
         PASSED.set(0);
         // The answer needs both.
-        let found = logs.read(&key, 1, 700, 1 << 16, counted, now).unwrap();
+        let found = logs.read(&key, 1, 700, AnswerSize::of_bytes(1 << 16), counted, now).unwrap();
         assert_eq!(positions(&found), (700..2000).collect::<Vec<_>>());
     }
     assert!(PASSED.get() <= EVERY + 2, "{} by the second read", PASSED.get());

@@ -22,7 +22,8 @@ fn chunk_of(base: i64, next: i64) -> Chunk {
 }
 
 fn read(logs: &ClusterLogs, topic: &str, position: i64, now: Instant) -> Option<Vec<i64>> {
-    logs.read(&log(topic), 1, position, 10_000, first, now).map(|chunk| positions(&chunk))
+    logs.read(&log(topic), 1, position, AnswerSize::of_bytes(10_000), first, now)
+        .map(|chunk| positions(&chunk))
 }
 
 #[test]
@@ -40,6 +41,17 @@ fn kept_records_are_read_from_any_position() {
 }
 
 #[test]
+fn read_of_one_record_passes_a_chunk_that_has_none() {
+    let (shared, now) = (shared(100_000), Instant::now());
+    let logs = shared.add_cluster();
+    logs.insert(&log("a"), 1, chunk(0, 5, &[(0, 88)]), now);
+    logs.insert(&log("a"), 1, chunk_of(5, 9), now);
+    let size = AnswerSize { bytes: 10_000, entries: 1 };
+    let found = logs.read(&log("a"), 1, 3, size, first, now).unwrap();
+    assert_eq!((positions(&found), found.next), (vec![5], 6));
+}
+
+#[test]
 fn clusters_do_not_share_logs() {
     let (shared, now) = (shared(100_000), Instant::now());
     let (one, other) = (shared.add_cluster(), shared.add_cluster());
@@ -53,7 +65,7 @@ fn incarnations_and_isolation_levels_are_different_logs() {
     let logs = shared.add_cluster();
     logs.insert(&log("a"), 1, chunk_of(0, 3), now);
     for other in [LogKey { incarnation: 2, ..log("a") }, LogKey { committed: true, ..log("a") }] {
-        assert_eq!(logs.read(&other, 1, 0, 1000, first, now), None);
+        assert_eq!(logs.read(&other, 1, 0, AnswerSize::of_bytes(1000), first, now), None);
     }
 }
 
@@ -75,7 +87,8 @@ fn newer_version_replaces_older_chunks() {
     let (shared, now) = (shared(100_000), Instant::now());
     let logs = shared.add_cluster();
     let at = |version, position| {
-        logs.read(&log("a"), version, position, 1000, first, now).map(|chunk| positions(&chunk))
+        logs.read(&log("a"), version, position, AnswerSize::of_bytes(1000), first, now)
+            .map(|chunk| positions(&chunk))
     };
     logs.insert(&log("a"), 1, chunk_of(0, 3), now);
     assert_eq!(at(2, 0), None, "the log can have been truncated since");
@@ -95,7 +108,7 @@ fn records_before_the_log_start_are_not_served() {
     logs.insert(&LogKey { committed: true, ..log("a") }, 1, Chunk::empty(9, ends), now);
     logs.insert(&log("a"), 1, Chunk::empty(10, Ends { start: 1, stable: 8, end: 11 }), now);
     assert_eq!((read(&logs, "a", 1, now), read(&logs, "a", 2, now)), (None, Some(vec![2])));
-    let found = logs.read(&log("a"), 1, 2, 1000, first, now).unwrap();
+    let found = logs.read(&log("a"), 1, 2, AnswerSize::of_bytes(1000), first, now).unwrap();
     assert_eq!(found.ends, Ends { start: 2, stable: 9, end: 11 }, "a late answer moves no end back");
 }
 

@@ -142,8 +142,8 @@ impl RawReads for Log {
         self.state.borrow().watched == Some(position)
     }
 
-    async fn read_through(&mut self, position: i64, max_bytes: usize) -> Result<Chunk, Failure> {
-        self.calls.lock().unwrap().push(Call::Read { position, max_bytes });
+    async fn read_through(&mut self, position: i64, size: AnswerSize) -> Result<Chunk, Failure> {
+        self.calls.lock().unwrap().push(Call::Read { position, max_bytes: size.bytes });
         let read_takes = self.state.borrow().read_takes;
         sleep(read_takes).await;
         let state = self.state.borrow();
@@ -155,7 +155,7 @@ impl RawReads for Log {
         }
         let count = if state.at_hand == 0 { usize::MAX } else { state.at_hand };
         let ends = state.ends();
-        Ok(Chunk { ends, ..assemble(&[state.from(position, count)], position, max_bytes, first) })
+        Ok(Chunk { ends, ..assemble(&[state.from(position, count)], position, size, first) })
     }
 
     async fn wait(&mut self, position: i64, until: Instant, proven: Option<Ends>) -> Event {
