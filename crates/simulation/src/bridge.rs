@@ -9,9 +9,10 @@ use sluicegate_bridge::testing;
 use sluicegate_delivery::cluster::{Cluster, Parts, Rates, Reads, TableLimits, Writes};
 use sluicegate_delivery::drain::Drain;
 use sluicegate_delivery::grant::Grant;
+use sluicegate_fair_share::ClientKey;
 use sluicegate_kafka::EncoderPool;
 use sluicegate_nats::{ClusterConfig, Dialer, Nats};
-use sluicegate_rights::Topics;
+use sluicegate_rights::{Rights, Topics};
 use sluicegate_shared_log::{ClusterLogs, Limits, SharedLog};
 use sluicegate_telemetry::metrics::Metrics;
 use tokio::io::{DuplexStream, duplex};
@@ -27,8 +28,10 @@ use crate::world::World;
 /// A bridge with one cluster.
 pub(crate) struct Bridge {
     cluster: Arc<Cluster>,
+    tables: TableLimits,
     logs: SharedLog,
-    drain: Drain,
+    /// Begins when its sessions must end.
+    pub(crate) drain: Drain,
     backend: Arc<dyn Backend>,
     /// Cancelled when writes must be answered with what is known.
     pub(crate) due: CancellationToken,
@@ -44,6 +47,8 @@ pub(crate) struct Settings {
     pub(crate) max_read_bytes: usize,
     /// Whether it reads from followers.
     pub(crate) has_rack: bool,
+    /// Whether its clients wait for each other.
+    pub(crate) has_small_rates: bool,
 }
 
 impl Bridge {
@@ -61,38 +66,48 @@ impl Bridge {
         };
         let due = CancellationToken::new();
         let writes = Writes { max_records: 1_000, due: due.clone() };
-        let rates = Rates::new(100_000, 64 << 20, 4_000);
+        let rates = if world.settings.has_small_rates {
+            Rates::new(1_000, 64 << 10, 100)
+        } else {
+            Rates::new(100_000, 64 << 20, 4_000)
+        };
         rates.set_has_clusters(false);
+        let tables = TableLimits::new(TABLE_BYTES, metrics.tables());
         let cluster = Cluster::new(
             system,
             Parts::new(Arc::clone(&backend), 0, reads, Some(writes)),
             metrics.cluster(NAME),
             rates,
-            TableLimits::new(TABLE_BYTES, metrics.tables()),
+            tables.clone(),
         );
-        Self { cluster: Arc::new(cluster), logs, drain: Drain::default(), backend, due, killed }
+        Self { cluster: Arc::new(cluster), tables, logs, drain: Drain::default(), backend, due, killed }
     }
 
     /// A client's session.
-    pub(crate) fn connect(&self, identity: Option<&Arc<Identity>>) -> DuplexStream {
-        let (client, stream) = duplex(PIPE);
+    pub(crate) fn connect(&self, client: ClientKey, identity: Option<&Arc<Identity>>) -> DuplexStream {
+        let (pipe, stream) = duplex(PIPE);
         let grant = match identity {
-            None => Grant::all(&self.cluster).with_tables(Topics::default()),
-            Some(identity) => identity.grant(&self.cluster),
+            None => Grant::new(Arc::clone(&self.cluster), client, None, Rights::all())
+                .with_tables(Topics::default()),
+            Some(identity) => identity.grant(&self.cluster, client),
         };
         let session = testing::session(stream, grant, self.drain.clone());
         let killed = self.killed.clone();
         tokio::spawn(async move { killed.run_until_cancelled(session).await });
-        client
+        pipe
     }
 
-    /// Checks that its memory for records is within its bound.
+    /// Checks that its memory for records and for tables is within its bounds.
     ///
     /// # Errors
     /// It is not.
     pub(crate) fn check_memory(&self) -> Result<(), String> {
-        let (bytes, max) = (self.logs.stats().bytes, self.logs.limits().max_bytes);
-        if bytes <= max { Ok(()) } else { Err(format!("{bytes} bytes of records are kept, at most {max}")) }
+        let kept = ("records", self.logs.stats().bytes, self.logs.limits().max_bytes);
+        let tables = ("tables", self.tables.used().0, TABLE_BYTES);
+        match [kept, tables].into_iter().find(|(_, bytes, max)| bytes > max) {
+            Some((kind, bytes, max)) => Err(format!("{bytes} bytes of {kind} are kept, at most {max}")),
+            None => Ok(()),
+        }
     }
 
     /// Bytes of records that are kept when all are too old.

@@ -1,21 +1,36 @@
 //! A client's connection, in the protocol that gateways speak to a bridge.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Buf, BytesMut};
 use prost::Message;
+use sluicegate_fair_share::ClientKey;
 use sluicegate_protocol::control_req::Control as Ask;
 use sluicegate_protocol::control_resp::Control;
 use sluicegate_protocol::kafka_subscription_event::Event;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_protocol::{ControlReq, ErrorResp, KafkaSubscriptionEvent, PubSubReq, PubSubResp, grpc};
+use sluicegate_protocol::{
+    ControlReq, ErrorResp, KafkaMessage, KafkaSubscriptionEvent, PubSubReq, PubSubResp, grpc,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::identity::Identity;
 use crate::jetstream::translation;
+
+/// The key by which shared limits know a client, of its kind and number.
+pub(crate) fn client_key(kind: u8, number: usize) -> ClientKey {
+    ClientKey::from(IpAddr::from([10, 0, kind, u8::try_from(number).unwrap_or(u8::MAX)]))
+}
+
+/// The size of a message in an answer, with its tag and length.
+pub(crate) fn framed_len(message: &KafkaMessage) -> usize {
+    let len = message.encoded_len();
+    1 + prost::length_delimiter_len(len) + len
+}
 
 /// An open session.
 pub(crate) struct Client {

@@ -162,6 +162,7 @@ impl History {
     }
 }
 
-fn is_same(written: &Written, message: &KafkaMessage) -> bool {
+/// Whether a message has what was written.
+pub(crate) fn is_same(written: &Written, message: &KafkaMessage) -> bool {
     (&written.record.key, &written.record.value) == (&message.key, &message.value)
 }

@@ -91,12 +91,12 @@ impl Identity {
     }
 
     /// The grant of a session that begins.
-    pub(crate) fn grant(&self, cluster: &Arc<Cluster>) -> Grant {
+    pub(crate) fn grant(&self, cluster: &Arc<Cluster>, client: ClientKey) -> Grant {
         let (person, over) = (Arc::new(Person::new(None, None, None, None)), self.expires());
         let holding = Holding { person: Arc::clone(&person), expires: Some(over) };
         let mut state = self.state();
         let rights = self.rights(state.is_wide);
-        let grant = Grant::new(Arc::clone(cluster), ClientKey::default(), None, rights);
+        let grant = Grant::new(Arc::clone(cluster), client, None, rights);
         let grant = grant.held(Some(holding), None).with_tables(Topics::default());
         state.held = Some(Held { grant: grant.clone(), person, over });
         grant

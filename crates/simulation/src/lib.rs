@@ -5,7 +5,7 @@
 //! Simulated: the network, servers with state, what librdkafka does, and clients, which hold each answer against what
 //! the log has.
 //!
-//! - here: [`run`], one schedule; [`run_all`], many
+//! - here: [`run`], one schedule; [`run_all`], many; [`shrink`], the shortest one that fails
 //! - `schedule`: what happens, and when
 //! - `kafka`, `network`: brokers, and the streams to them; `jetstream`: NATS servers
 //! - `bridge`, `client`: a bridge, and a session with it
@@ -41,7 +41,7 @@ use std::time::Duration;
 /// The length of a schedule, and whether its events are kept.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
-    /// Steps of a schedule at most.
+    /// Steps of a schedule at most. Shorter ones begin alike.
     pub steps: usize,
     /// Whether the events are kept as text.
     pub keeps_trace: bool,
@@ -49,7 +49,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { steps: 60, keeps_trace: false }
+        Self { steps: usize::MAX, keeps_trace: false }
     }
 }
 
@@ -91,8 +91,8 @@ impl AddAssign for Writes {
     }
 }
 
-/// Runs the schedule of a seed, in a thread of its own: hash maps have keys of their thread. Panics of the code under test
-/// are problems, and so is a schedule without an end.
+/// Runs the schedule of a seed, in a thread of its own. Panics of the code under test are problems, and so is a schedule
+/// without an end.
 pub fn run(seed: u64, options: Options) -> Outcome {
     let (ended, end) = mpsc::channel();
     let thread = thread::spawn(move || drop(ended.send(run_here(seed, options))));
@@ -106,6 +106,14 @@ pub fn run(seed: u64, options: Options) -> Outcome {
             failed(format!("the simulation panicked: {}", text.map_or("", String::as_str)))
         }
     }
+}
+
+/// The fewest steps after which the schedule of a seed fails; `None` if it does not.
+pub fn shrink(seed: u64) -> Option<usize> {
+    (0..=schedule::MAX_STEPS).find(|steps| {
+        let options = Options { steps: *steps, keeps_trace: false };
+        !run(seed, options).problems.is_empty()
+    })
 }
 
 /// Runs the schedules of `count` seeds from `first` on, on all cores, and gives each outcome to `each`.

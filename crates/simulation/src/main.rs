@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use clap::Parser;
-use sluicegate_simulation::{Options, cores, run_all};
+use sluicegate_simulation::{Options, cores, run, run_all, shrink};
 
 /// A schedule allocates all that a bridge does.
 #[global_allocator]
@@ -17,7 +17,7 @@ struct Args {
     count: u64,
     #[arg(default_value_t = 0)]
     seed: u64,
-    /// Prints the events: of SEED if COUNT is 1, else of seeds that fail.
+    /// Prints the events: of SEED if COUNT is 1, else of seeds that fail. Of those, as few steps as make them fail.
     #[arg(long)]
     trace: bool,
 }
@@ -28,12 +28,19 @@ fn main() -> ExitCode {
     let options = Options { keeps_trace: args.trace, ..Options::default() };
     run_all(args.seed, args.count, options, |seed, outcome| {
         events.fetch_add(outcome.events, Ordering::Relaxed);
-        if !outcome.problems.is_empty() || args.count == 1 {
-            outcome.trace.iter().for_each(|event| say(event));
+        if outcome.problems.is_empty() {
+            if args.count == 1 {
+                outcome.trace.iter().for_each(|event| say(event));
+            }
+            return;
         }
-        if !outcome.problems.is_empty() {
-            failed.fetch_add(1, Ordering::Relaxed);
-            say(&format!("seed {seed}: {}", outcome.problems.join("; ")));
+        failed.fetch_add(1, Ordering::Relaxed);
+        let steps = shrink(seed).unwrap_or(usize::MAX);
+        let shortest = run(seed, Options { steps, ..options });
+        shortest.trace.iter().for_each(|event| say(event));
+        say(&format!("seed {seed}: {}", outcome.problems.join("; ")));
+        if steps < usize::MAX {
+            say(&format!("seed {seed}, ended after {steps} steps: {}", shortest.problems.join("; ")));
         }
     });
     let (failed, events, took) = (failed.into_inner(), events.into_inner(), start.elapsed());

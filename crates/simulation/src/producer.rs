@@ -12,7 +12,7 @@ use sluicegate_protocol::{CmdKafkaProduce, ErrorResp, KafkaProduceResp, ProduceR
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::Writes;
-use crate::client::{Client, Cut, describe};
+use crate::client::{Client, Cut, client_key, describe};
 use crate::kafka::State;
 use crate::schedule::key;
 use crate::world::World;
@@ -76,7 +76,7 @@ impl Producer {
     /// Sends its commands, and its last records when all is well again.
     pub(crate) async fn run(self: Arc<Self>, world: Arc<World>) {
         for session in 0.. {
-            if let Some(client) = world.connect(None, &self.random) {
+            if let Some(client) = world.connect(client_key(4, self.number), None, &self.random) {
                 self.cut.unless_cut(self.visit(&world, client, session)).await;
             }
             if !self.has_more_to_write() {

@@ -12,8 +12,8 @@ use crate::Options;
 use crate::bridge::{Bridge, Settings};
 use crate::identity::{Identity, People};
 use crate::jetstream::{FIRST_STREAM, JetStream};
-use crate::kafka::Kafka;
 use crate::kafka::log::Log;
+use crate::kafka::{Kafka, State};
 use crate::network::{FaultState, Faults};
 use crate::producer::Producer;
 use crate::subscriber::Subscriber;
@@ -40,7 +40,7 @@ struct Schedule {
 /// Performs a schedule to its end.
 pub(crate) async fn run(seed: u64, options: Options) -> Arc<World> {
     let mut schedule = Schedule::begin(seed, options);
-    for step in 0..schedule.random.usize(10..options.steps) {
+    for step in 0..schedule.random.usize(10..=MAX_STEPS).min(options.steps) {
         sleep(Duration::from_micros(schedule.random.u64(..400_000))).await;
         schedule.step(step);
         if schedule.world.has_problems() {
@@ -66,6 +66,7 @@ impl Schedule {
             cache_bytes: [0, 2_000, 1 << 20][random.usize(..3)],
             max_read_bytes: if random.bool() { 1_000 } else { 256 * 1024 },
             has_rack: random.u8(..4) == 0 && !is_nats && kafka.state().brokers.len() > 1,
+            has_small_rates: matches!(seed % 16, 11 | 12),
         };
         kafka.state().follower_lag = Duration::from_micros(random.u64(..300_000));
         let faults = Faults::new(random.fork());
@@ -352,12 +353,13 @@ impl Schedule {
         let mut bridges = world.bridges();
         let number = self.random.usize(..bridges.len());
         let bridge = Bridge::start(&world);
-        let Bridge { due, killed, .. } = std::mem::replace(&mut bridges[number], bridge);
+        let Bridge { due, drain, killed, .. } = std::mem::replace(&mut bridges[number], bridge);
         if self.random.bool() {
             killed.cancel();
             return;
         }
         due.cancel();
+        drain.begin(1, Duration::ZERO);
         let left = Duration::from_millis(self.random.u64(..500));
         self.events.spawn(async move {
             sleep(left).await;
@@ -365,7 +367,8 @@ impl Schedule {
         });
     }
 
-    /// Heals everything, waits until all clients have everything, and looks for what is left when all are gone.
+    /// Heals everything, waits until all clients have everything, also of what is written then, and looks for what is left
+    /// when all are gone.
     async fn end(mut self) -> Arc<World> {
         self.world.calm_down();
         self.world.faults.set(FaultState::default());
@@ -376,32 +379,32 @@ impl Schedule {
                 (broker.is_up, broker.hangs_until, broker.lag) = (true, None, Duration::ZERO);
                 broker.throttles = None;
             }
-            let is_nats = self.world.is_nats();
-            let logs = kafka.topics.iter_mut().flat_map(|(name, topic)| {
-                topic.partitions.iter_mut().map(move |partition| (name, &mut partition.log))
-            });
-            for (topic, log) in logs {
+            for (_, log) in logs(kafka) {
                 while let Some(producer) = log.open.keys().next().copied() {
                     log.end_transaction(producer, true);
                 }
-                let key = is_nats.then(|| key(topic, 0, true));
+                log.commit(log.end);
+            }
+        });
+        // Further records would wake those who have missed one.
+        self.wait_for_clients("all is well").await;
+        self.world.kafka.change(|kafka| {
+            for (topic, log) in logs(kafka) {
+                let key = self.world.is_nats().then(|| key(topic, 0, true));
                 log.append(None, vec![(key, Some(Bytes::from_static(b"last")))]);
                 log.commit(log.end);
             }
         });
+        self.wait_for_clients("the last records").await;
         let healed = Instant::now();
-        while !self.world.has_problems() && self.late().next().is_some() {
-            if healed.elapsed() > RECOVERY {
-                let late: Vec<_> = self.late().collect();
-                self.world.broken(format!("{RECOVERY:?} after all is well: {}", late.join(", ")));
-            }
-            sleep(Duration::from_millis(50)).await;
-        }
         self.clients.shutdown().await;
         self.identities.iter().for_each(|identity| identity.log_out());
         // Sessions notice that their clients are gone; tables wait for records without any.
         sleep(Duration::from_secs(1)).await;
-        while self.world.bridges().iter().any(Bridge::has_queued_records) && healed.elapsed() < 2 * RECOVERY {
+        while self.world.bridges().iter().any(Bridge::has_queued_records) && !self.world.has_problems() {
+            if healed.elapsed() > RECOVERY {
+                self.world.broken(format!("{RECOVERY:?} after all producers are gone, their records wait"));
+            }
             sleep(Duration::from_millis(50)).await;
         }
         let may_lose = self.world.profile.is_unclean;
@@ -433,6 +436,18 @@ impl Schedule {
         Arc::clone(&self.world)
     }
 
+    /// Waits until all clients have everything.
+    async fn wait_for_clients(&self, after: &str) {
+        let begun = Instant::now();
+        while !self.world.has_problems() && self.late().next().is_some() {
+            if begun.elapsed() > RECOVERY {
+                let late: Vec<_> = self.late().collect();
+                self.world.broken(format!("{RECOVERY:?} after {after}: {}", late.join(", ")));
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     /// Clients that lack a record. Tables come last: their check replays a log.
     fn late(&self) -> impl Iterator<Item = String> {
         let kafka = &self.world.kafka;
@@ -453,6 +468,13 @@ impl Schedule {
     }
 }
 
+/// The logs of all topics.
+fn logs(kafka: &mut State) -> impl Iterator<Item = (&String, &mut Log)> {
+    kafka.topics.iter_mut().flat_map(|(name, topic)| {
+        topic.partitions.iter_mut().map(move |partition| (name, &mut partition.log))
+    })
+}
+
 /// Writes so many messages that bridges read ahead of those who walk through the stream.
 fn fill(world: &World, topic: &str) {
     world.kafka.change(|kafka| {
@@ -470,6 +492,8 @@ pub(crate) fn key(topic: &str, number: u8, is_nats: bool) -> Bytes {
     Bytes::from(if is_nats { format!("{topic}.key-{number}") } else { format!("key-{number}") })
 }
 
+/// Steps of a schedule at most.
+pub(crate) const MAX_STEPS: usize = 59;
 /// One of so many clusters of NATS has a long stream, of at least so many messages.
 const LONG: u8 = 12;
 const FILLED: usize = 7_600;

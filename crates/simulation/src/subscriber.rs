@@ -6,17 +6,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use prost::Message;
 use sluicegate_protocol::kafka_subscription_event::{CaughtUp, Event, Skipped};
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
-    CmdCredit, CmdKafkaSubscribe, ErrorResp, KafkaDeliveryResp, KafkaMessage, KafkaSource,
-    KafkaSubscribedResp, PartitionNext, Reason, kafka_source,
+    CmdCredit, CmdKafkaSubscribe, ErrorResp, KafkaDeliveryResp, KafkaSource, KafkaSubscribedResp,
+    PartitionNext, Reason, kafka_source,
 };
 use tokio::time::{sleep, timeout};
 
-use crate::client::{Client, Cut, describe};
+use crate::client::{Client, Cut, client_key, describe, framed_len};
 use crate::history::{History, View};
 use crate::identity::{Identity, Role};
 use crate::kafka::State;
@@ -115,7 +114,7 @@ impl Subscriber {
     /// Reads until it is dropped.
     pub(crate) async fn run(self: Arc<Self>, world: Arc<World>) {
         loop {
-            let client = world.connect(self.identity.as_ref(), &self.random);
+            let client = world.connect(client_key(1, self.number), self.identity.as_ref(), &self.random);
             let pause = match client {
                 None => AGAIN,
                 Some(client) => {
@@ -263,11 +262,16 @@ impl Subscriber {
         let KafkaDeliveryResp { messages, partition, next_offset, high_watermark, .. } = delivery;
         let mut position = self.position();
         position.ends.insert(*partition, *high_watermark);
-        if position.left <= 0 && self.credit.is_some() && !messages.is_empty() {
-            return Err("records without credit".to_owned());
+        let most = usize::try_from(self.max_batch_records).unwrap_or(usize::MAX);
+        if most > 0 && messages.len() > most {
+            return Err(format!("{} records in a delivery, at most {most}", messages.len()));
         }
-        let bytes: usize = messages.iter().map(framed_len).sum();
-        position.left = position.left.saturating_sub(i64::try_from(bytes).unwrap_or(i64::MAX));
+        for message in messages {
+            if position.left <= 0 && self.credit.is_some() {
+                return Err(format!("offset {} is beyond the credit", message.offset));
+            }
+            position.left -= i64::try_from(framed_len(message)).unwrap_or(i64::MAX);
+        }
         let (log, history) = position.partition(kafka, &self.topic, *partition)?;
         let taken = history.take(log, &self.view, messages, *next_offset);
         taken.map_err(|problem| format!("partition {partition}: {problem}"))
@@ -317,12 +321,6 @@ impl Subscriber {
             _ => Err(format!("{error:?}")),
         }
     }
-}
-
-/// The size of a message with its tag and length.
-fn framed_len(message: &KafkaMessage) -> usize {
-    let len = message.encoded_len();
-    1 + prost::length_delimiter_len(len) + len
 }
 
 /// Of the subscription.

@@ -9,14 +9,16 @@ use sluicegate_protocol::kafka_subscription_event::{Event, LogStart};
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
-    CmdKafkaSubscribe, KafkaDeliveryResp, KafkaSource, KafkaSubscribedResp, PartitionNext, Snapshot,
+    CmdKafkaSubscribe, KafkaDeliveryResp, KafkaMessage, KafkaSource, KafkaSubscribedResp, PartitionNext,
+    Snapshot,
 };
 use tokio::time::{Instant, sleep};
 
-use crate::client::{Client, Cut, describe};
+use crate::client::{Client, Cut, client_key, describe};
+use crate::history::is_same;
 use crate::identity::{Identity, Role};
 use crate::kafka::log::{Content, Log, Outcome, Written};
-use crate::kafka::{Partition, State};
+use crate::kafka::{Partition, State, Topic};
 use crate::world::World;
 
 /// Keys of a partition, with the offset and the value of their newest record.
@@ -102,7 +104,7 @@ impl TableClient {
     /// Reads until it is dropped.
     pub(crate) async fn run(self: Arc<Self>, world: Arc<World>) {
         loop {
-            let client = world.connect(self.identity.as_ref(), &self.random);
+            let client = world.connect(client_key(3, self.number), self.identity.as_ref(), &self.random);
             if let Some(client) = client {
                 self.cut.unless_cut(self.visit(&world, client)).await;
             }
@@ -118,7 +120,11 @@ impl TableClient {
         }
         while let Some((_, resp)) = client.next().await {
             world.event(|| format!("table {} gets {}", self.number, describe(&resp)));
-            match self.take(&resp) {
+            let taken = {
+                let kafka = world.kafka.state();
+                self.take(&kafka, &resp)
+            };
+            match taken {
                 Ok(true) => {}
                 Ok(false) => return,
                 Err(problem) => {
@@ -155,12 +161,22 @@ impl TableClient {
     }
 
     /// Takes a message. False if the subscription has ended.
-    fn take(&self, resp: &Resp) -> Result<bool, String> {
+    fn take(&self, kafka: &State, resp: &Resp) -> Result<bool, String> {
         let mut table = self.table();
         table.heard = Some(Instant::now());
         match resp {
             Resp::KafkaSubscribedResp(subscribed) => table.begin(subscribed)?,
-            Resp::KafkaDeliveryResp(delivery) => table.deliver(delivery)?,
+            Resp::KafkaDeliveryResp(delivery) => {
+                let unwritten = delivery.messages.iter().find(|message| {
+                    // The bridge itself removes what a client may not read any more.
+                    let is_removed = self.identity.is_some() && message.value.is_none();
+                    !is_removed && !self.was_written(kafka, &table.topic_id, delivery.partition, message)
+                });
+                if let Some(message) = unwritten {
+                    return Err(format!("{message:?} was never committed like that"));
+                }
+                table.deliver(delivery)?;
+            }
             Resp::KafkaSubscriptionEvent(event) => match &event.event {
                 Some(Event::SnapshotEnd(_)) => {
                     table.rows = table.snapshot.take().ok_or("a snapshot ends that did not begin")?;
@@ -179,6 +195,28 @@ impl TableClient {
             other => return Err(format!("unexpected {other:?}")),
         }
         Ok(true)
+    }
+}
+
+impl TableClient {
+    /// Whether the topic had a record, and its transaction was committed.
+    fn was_written(&self, kafka: &State, id: &Bytes, partition: i32, message: &KafkaMessage) -> bool {
+        let of_name = kafka.gone.iter().filter(|(name, _)| *name == self.topic).map(|(_, topic)| topic);
+        // A part of a topic has an id of its own.
+        let is_it = |topic: &&Topic| self.identity.is_some() || id[..] == topic.id.to_be_bytes();
+        let mut topics = of_name.chain(kafka.topics.get(&self.topic)).filter(is_it);
+        topics.any(|topic| {
+            let partition = usize::try_from(partition).ok().and_then(|number| topic.partitions.get(number));
+            partition.is_some_and(|Partition { log, .. }| {
+                (0..=log.epoch).any(|epoch| {
+                    let place = (epoch, message.offset);
+                    log.written.get(&place).is_some_and(|written| {
+                        let is_committed = written.outcome == Outcome::Committed || written.is_reopened;
+                        is_committed && is_same(written, message) && log.was_visible(place)
+                    })
+                })
+            })
+        })
     }
 }
 
@@ -209,11 +247,13 @@ impl Table {
         if !is_snapshot && delivery.next_offset < *next {
             return Err(format!("the place goes back from {next} to {}", delivery.next_offset));
         }
-        if !is_snapshot {
-            *next = delivery.next_offset;
-        }
+        let from = if is_snapshot { 0 } else { std::mem::replace(next, delivery.next_offset) };
         let rows = self.snapshot.as_mut().unwrap_or(&mut self.rows);
         for message in &delivery.messages {
+            if message.offset < from || message.offset >= delivery.next_offset && !is_snapshot {
+                let to = delivery.next_offset;
+                return Err(format!("offset {} in a delivery from {from} to {to}", message.offset));
+            }
             let key = (delivery.partition, message.key.clone().ok_or("a record without a key")?);
             match &message.value {
                 Some(value) => drop(rows.insert(key, (message.offset, value.clone()))),

@@ -10,7 +10,7 @@ use sluicegate_protocol::{
 };
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::client::{Client, describe};
+use crate::client::{Client, client_key, describe, framed_len};
 use crate::history::{History, View};
 use crate::identity::{Identity, Role};
 use crate::kafka::State;
@@ -70,7 +70,9 @@ impl Walker {
     /// Reads until it is dropped.
     pub(crate) async fn run(self: Arc<Self>, world: Arc<World>) {
         loop {
-            if let Some(client) = world.connect(self.identity.as_ref(), &self.random) {
+            if let Some(client) =
+                world.connect(client_key(2, self.number), self.identity.as_ref(), &self.random)
+            {
                 let fetches = self.draw(|random| random.usize(1..20));
                 self.visit(&world, client, fetches).await;
             }
@@ -89,8 +91,12 @@ impl Walker {
                 let kafka = world.kafka.state();
                 self.begin(&kafka)
             };
+            let (max_bytes, max_records) = (command.max_bytes, command.max_records);
             let resp = self.ask(world, &mut client, sequence, Req::CmdKafkaFetch(command)).await;
             let Some(resp) = resp else { return };
+            if let Err(problem) = check_size(&resp, max_bytes, max_records) {
+                return self.broken(world, &problem);
+            }
             let taken = {
                 let kafka = world.kafka.state();
                 self.take(&kafka, world, &resp, end)
@@ -219,8 +225,11 @@ impl Walker {
                     return Ok(Duration::ZERO);
                 }
                 let lacks = || position.history.lacks(log, &self.view, end);
+                // A search for records of some keys ends after a while.
+                let is_search = self.identity.is_some() && next > position.history.next;
                 if messages.is_empty()
                     && next < end
+                    && !is_search
                     && !world.profile.lags
                     && !world.profile.is_unclean
                     && !world.settings.has_rack
@@ -262,6 +271,17 @@ impl Walker {
             other => Err(format!("unexpected {other:?}")),
         }
     }
+}
+
+/// Checks that an answer has no more than was asked for, in bytes and records, but for a single record. 0: no bound.
+fn check_size(resp: &Resp, max_bytes: u32, max_records: u32) -> Result<(), String> {
+    let Resp::KafkaFetchResp(KafkaFetchResp { messages, .. }) = resp else { return Ok(()) };
+    let (count, bytes) = (messages.len(), messages.iter().map(framed_len).sum::<usize>());
+    let is_within = |size: usize, max: u32| max == 0 || u32::try_from(size).is_ok_and(|size| size <= max);
+    if is_within(count, max_records) && (is_within(bytes, max_bytes) || count <= 1) {
+        return Ok(());
+    }
+    Err(format!("{count} records of {bytes} bytes, at most {max_records} of {max_bytes}"))
 }
 
 /// The longest time for an answer besides its wait: `socket.timeout.ms` for the records, and once more for the ends of the

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use sluicegate_fair_share::ClientKey;
 use tokio::time::Instant;
 
 use crate::bridge::{Bridge, Settings};
@@ -94,16 +95,17 @@ impl World {
         self.is_calm.store(true, Ordering::Relaxed);
     }
 
-    /// A session with a bridge that `random` chooses; `None` if there is none.
+    /// A session of a client with a bridge that `random` chooses; `None` if there is none.
     pub(crate) fn connect(
         &self,
+        client: ClientKey,
         identity: Option<&Arc<Identity>>,
         random: &Mutex<fastrand::Rng>,
     ) -> Option<Client> {
         let mut random = random.lock().unwrap_or_else(PoisonError::into_inner);
         let bridges = self.bridges();
         let bridge = bridges.get(random.usize(..bridges.len().max(1)));
-        let stream = bridge?.connect(identity);
+        let stream = bridge?.connect(client, identity);
         Some(Client::new(stream, self.is_nats(), identity.cloned()))
     }
 
