@@ -4,7 +4,7 @@
 //! 1. [`cluster`]: the Kafka, which one test at a time uses, and the gateways in front of it
 //! 2. [`walk`]: writers and readers; [`requests`]: the nodes' logs of requests
 //! 3. [`failover`], [`topics`], [`unclean`]: leaders and topics that fail, return, move and lose records; [`large`]: a
-//!    topic being created
+//!    topic being created; [`replicas`]: too few of them
 //! 4. [`bootstrap`], [`racks`], [`quotas`]: which nodes the bridge uses, and how often
 
 #![cfg(test)] // so that helpers, too, may fail as tests do
@@ -18,5 +18,6 @@ mod failover;
 mod large;
 mod quotas;
 mod racks;
+mod replicas;
 mod topics;
 mod unclean;

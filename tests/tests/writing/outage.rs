@@ -33,7 +33,7 @@ async fn kills_of_the_broker_lose_and_repeat_no_record() {
     let mut kafka = Kafka::start().await.unwrap();
     let topic = &kafka.topic("killed", 1, &[]).await.unwrap();
     let stack =
-        with(Profile::Tunnel, &kafka, "", "message.timeout.ms = 20000\nreconnect.backoff.max.ms = 500\n")
+        with(Profile::Tunnel, &kafka, "", "message.timeout.ms = 3000\nreconnect.backoff.max.ms = 500\n")
             .await;
     let stop = Arc::new(AtomicBool::new(false));
     let writing = tokio::spawn(write(stack.url(), topic.clone(), Arc::clone(&stop)));
@@ -47,6 +47,8 @@ async fn kills_of_the_broker_lose_and_repeat_no_record() {
     let told = tokio::time::timeout(Duration::from_secs(120), writing).await.expect("an end").unwrap();
     let written = numbers(&kafka, topic, 0);
     report(Profile::Tunnel, &told, &written);
+    // A broker is away for longer than a record waits.
+    assert!(!told.refused.is_empty() && !told.unknown.is_empty(), "each outcome must come about");
     for (number, offset) in &told.acknowledged {
         if let Ok(offset) = usize::try_from(*offset) {
             assert_eq!(written.get(offset), Some(number), "{number} was acknowledged at {offset}");
