@@ -291,7 +291,8 @@ async fn idle(plan: &Plan, figures: &mut Figures) -> Result<(), Failure> {
     let _added = Watchers::open(&server, added, 0).await;
     sleep(QUIET).await;
     let (opened, start) = (server.usage()?, Instant::now());
-    sleep(QUIET * 2).await;
+    // In which each of them is pinged once.
+    sleep(PING_INTERVAL).await;
     let after = server.usage()?;
     let cpu = after.cpu_since(opened) / start.elapsed().as_secs_f64() * 100.0;
     let each = |of: fn(&server::Usage) -> u64| of(&after).saturating_sub(of(&before)) / added as u64 / 1024;
@@ -326,4 +327,6 @@ const STUCK_FLOOD: usize = 20_000;
 const IDLE: usize = 10_000;
 const IDLE_PARTITIONS: i32 = 100;
 const QUIET: Duration = Duration::from_secs(10);
+/// Default of `session.ping_interval_ms`.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PATIENCE: Duration = Duration::from_secs(20);
