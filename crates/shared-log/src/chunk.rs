@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
+use crate::answer_size::AnswerSize;
 use crate::entry::FirstEntry;
-use crate::fetch::AnswerSize;
 use crate::marks::{Mark, Marks};
 
 /// Encoded entries of a log from one position up to another. Clones share the entries.

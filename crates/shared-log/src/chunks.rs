@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::answer_size::AnswerSize;
 use crate::chunk::Chunk;
-use crate::fetch::AnswerSize;
 use crate::marks::Marks;
 
 /// Chunks of one log, none of them within another.

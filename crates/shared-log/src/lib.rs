@@ -16,6 +16,7 @@
 
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
+mod answer_size;
 mod chunk;
 mod chunks;
 mod entry;
@@ -26,9 +27,10 @@ mod read_engine;
 mod shared_log;
 mod single_flight;
 
+pub use answer_size::AnswerSize;
 pub use chunk::{Chunk, Ends, assemble};
 pub use entry::{Entry, FirstEntry};
-pub use fetch::{AnswerReservation, AnswerSize, Fetch, Fetched, MAX_WAIT, WAITING_BYTES};
+pub use fetch::{AnswerReservation, Fetch, Fetched, MAX_WAIT, WAITING_BYTES};
 pub use log::{LOG_END, LOG_START, ListedOffset, MAX_TIMESTAMP, Version};
 pub use read_engine::{Event, RawReads, fetch};
 pub use shared_log::{ClusterLogs, Counted, Limits, LogKey, SharedLog, Stats};

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use crate::answer_size::AnswerSize;
 use crate::chunk::{Chunk, Ends, assemble};
 use crate::entry::FirstEntry;
-use crate::fetch::{AnswerReservation, AnswerSize, Fetch, Fetched, MAX_WAIT, WAITING_BYTES};
+use crate::fetch::{AnswerReservation, Fetch, Fetched, MAX_WAIT, WAITING_BYTES};
 
 /// The reads of one log that a messaging system provides for a fetch.
 ///

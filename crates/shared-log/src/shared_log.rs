@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use crate::answer_size::AnswerSize;
 use crate::chunk::{Chunk, Ends, assemble_marked};
 use crate::chunks::{Chunks, Kept};
 use crate::entry::FirstEntry;
-use crate::fetch::AnswerSize;
 use crate::marks::Marks;
 
 /// Recently read records of all clusters. Clones share them. The default keeps none.
