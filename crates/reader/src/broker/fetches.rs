@@ -1,6 +1,6 @@
 //! Fetches of one log: their places, their turns after a throttle time, and the connections that suit them.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -96,8 +96,14 @@ impl Broker {
         request: &FetchRequest<'_>,
         is_dedicated: bool,
     ) -> Result<Option<Answered<Vec<FetchAnswer>>>, ConnectionError> {
+        let mut watch = Watch::default();
         if is_dedicated {
-            return self.ask_on_dedicated(request, place).await.map(Some);
+            let mut call = pin!(self.ask_on_dedicated(request, place));
+            loop {
+                if let Some(answered) = watch.wait(call.as_mut()).await {
+                    return answered.map(|answered| Some(watch.without_delays(answered)));
+                }
+            }
         }
         let (traffic, response_timeout) = (&self.fetches, self.config.response_timeout());
         traffic.check_throttle(&self.address)?;
@@ -106,12 +112,15 @@ impl Broker {
         let mut call = pin!(self.send(slot, request, response_timeout, false));
         let mut is_oldest = false;
         loop {
-            match timeout(STALLED, &mut call).await {
-                Ok(Err(ConnectionError::Lost { .. })) => return self.ask_again(request).await.map(Some),
-                Ok(answered) => return self.note(traffic, answered).map(Some),
-                Err(_) => {}
+            match watch.wait(call.as_mut()).await {
+                Some(Err(ConnectionError::Lost { .. })) => return self.ask_again(request).await.map(Some),
+                Some(answered) => {
+                    let answered = self.note(traffic, answered);
+                    return answered.map(|answered| Some(watch.without_delays(answered)));
+                }
+                None => {}
             }
-            if !is_stalled(&connection) || traffic.was_throttled_lately() {
+            if watch.is_late || !is_stalled(&connection) || traffic.was_throttled_lately() {
                 continue;
             }
             let Some(FetchPartition { topic, partition, offset, .. }) = request.partitions.first() else {
@@ -144,3 +153,32 @@ impl Broker {
         ConnectionError::Throttled { address: self.address.to_string(), left }
     }
 }
+
+/// Looks at a call each [`STALLED`], and sees how late this process is itself: a broker is not slow because the bridge is.
+#[derive(Debug, Default)]
+struct Watch {
+    /// The time that was lost here.
+    late: Duration,
+    /// Whether the last look was too late to tell anything.
+    is_late: bool,
+}
+
+impl Watch {
+    /// The output of the call, or `None` after [`STALLED`].
+    async fn wait<F: Future>(&mut self, call: Pin<&mut F>) -> Option<F::Output> {
+        let begun = Instant::now();
+        let output = timeout(STALLED, call).await;
+        let late = begun.elapsed().saturating_sub(STALLED);
+        self.is_late = late >= LATE;
+        self.late = self.late.saturating_add(late);
+        output.ok()
+    }
+
+    /// The answer as if this process had been in time.
+    fn without_delays<T>(&self, answered: Answered<T>) -> Answered<T> {
+        Answered { took: answered.took.saturating_sub(self.late), ..answered }
+    }
+}
+
+/// Timers are some milliseconds late at most unless the process lacks time.
+const LATE: Duration = Duration::from_millis(20);

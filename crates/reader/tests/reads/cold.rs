@@ -73,16 +73,11 @@ where
     took.sort_unstable();
     // Each can wait behind first fetches of slow partitions, which are not known to be slow then.
     let delayed = took.iter().filter(|took| **took > COLD / 2).count();
-    assert!(
-        delayed <= usize::from(READERS / 2),
-        "{delayed} of {} reads took longer than {:?}",
-        took.len(),
-        COLD / 2
-    );
+    assert!(delayed <= took.len() / 50, "{delayed} of {} reads took longer than {:?}", took.len(), COLD / 2);
     let read: usize = cold.join_all().await.into_iter().sum();
     // Eight at a time, from soon after the beginning.
     assert!(read >= 60, "{read} reads of slow partitions");
-    assert!(broker.connections() <= 30, "{} connections", broker.connections());
+    assert!(broker.connections() <= 40, "{} connections", broker.connections());
 }
 
 #[tokio::test]
