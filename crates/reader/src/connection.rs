@@ -45,8 +45,8 @@ pub(crate) struct Answered<T> {
     pub(crate) answer: T,
     /// The time for which the broker wants no such requests.
     pub(crate) throttle_time: Duration,
-    /// The time that the broker took until the answer began, without the requests before it.
-    pub(crate) took: Duration,
+    /// The time that the broker took until the answer began, without the requests before it; `None` if it is not known.
+    pub(crate) took: Option<Duration>,
 }
 
 /// A connection with the right to send one request.
@@ -243,7 +243,7 @@ async fn exchange<A: Api>(
         .map_err(|what| protocol(transport.address(), what))?;
     let (response, took) = transport.exchange(permit, frame, timeout).await?;
     match api::decode(request, version, response) {
-        Ok((answer, throttle_time)) => Ok(Answered { answer, throttle_time, took }),
+        Ok((answer, throttle_time)) => Ok(Answered { answer, throttle_time, took: Some(took) }),
         Err(WireError::Throttled(left)) => {
             Err(ConnectionError::Throttled { address: transport.address().to_string(), left })
         }

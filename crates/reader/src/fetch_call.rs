@@ -64,10 +64,10 @@ pub(crate) async fn fetch_call(
     }
 }
 
-/// A broker that has answered a request, and the time it took.
+/// A broker that has answered a request, and the time it took, if that is known.
 struct Served {
     broker: Arc<Broker>,
-    took: Duration,
+    took: Option<Duration>,
     /// The request's place at the broker.
     _place: Arc<Place>,
 }

@@ -23,12 +23,13 @@ impl Broker {
     }
 
     /// Learns from a fetch from `offset` that was answered within `took`; `to` is the offset that follows it.
-    pub(crate) fn note_fetched(&self, log: (&str, i32), (offset, to): (i64, i64), took: Duration) {
+    pub(crate) fn note_fetched(&self, log: (&str, i32), (offset, to): (i64, i64), took: Option<Duration>) {
         // A broker does not read from connections that it throttles: the time says nothing.
-        match self.fetches.was_throttled_lately() {
-            true => {}
-            false if took >= SLOW => self.slow_logs.note_slow(log, to, Instant::now()),
-            false => self.slow_logs.note_quick(log, (offset, to), Instant::now()),
+        let Some(took) = took.filter(|_| !self.fetches.was_throttled_lately()) else { return };
+        if took >= SLOW {
+            self.slow_logs.note_slow(log, to, Instant::now());
+        } else {
+            self.slow_logs.note_quick(log, (offset, to), Instant::now());
         }
     }
 
@@ -101,7 +102,7 @@ impl Broker {
             let mut call = pin!(self.ask_on_dedicated(request, place));
             loop {
                 if let Some(answered) = watch.wait(call.as_mut()).await {
-                    return answered.map(|answered| Some(watch.without_delays(answered)));
+                    return answered.map(|answered| Some(watch.judged(answered)));
                 }
             }
         }
@@ -116,11 +117,11 @@ impl Broker {
                 Some(Err(ConnectionError::Lost { .. })) => return self.ask_again(request).await.map(Some),
                 Some(answered) => {
                     let answered = self.note(traffic, answered);
-                    return answered.map(|answered| Some(watch.without_delays(answered)));
+                    return answered.map(|answered| Some(watch.judged(answered)));
                 }
                 None => {}
             }
-            if watch.is_late || !is_stalled(&connection) || traffic.was_throttled_lately() {
+            if !is_stalled(&connection) || traffic.was_throttled_lately() {
                 continue;
             }
             let Some(FetchPartition { topic, partition, offset, .. }) = request.partitions.first() else {
@@ -154,31 +155,36 @@ impl Broker {
     }
 }
 
-/// Looks at a call each [`STALLED`], and sees how late this process is itself: a broker is not slow because the bridge is.
+/// Looks at a call every [`STALLED`], and notices if this process is late itself: a broker is not slow because the bridge
+/// is.
 #[derive(Debug, Default)]
 struct Watch {
-    /// The time that was lost here.
-    late: Duration,
-    /// Whether the last look was too late to tell anything.
+    /// Whether the last look came too late.
     is_late: bool,
 }
 
 impl Watch {
     /// The output of the call, or `None` after [`STALLED`].
-    async fn wait<F: Future>(&mut self, call: Pin<&mut F>) -> Option<F::Output> {
+    async fn wait<F: Future>(&mut self, mut call: Pin<&mut F>) -> Option<F::Output> {
         let begun = Instant::now();
-        let output = timeout(STALLED, call).await;
-        let late = begun.elapsed().saturating_sub(STALLED);
-        self.is_late = late >= LATE;
-        self.late = self.late.saturating_add(late);
-        output.ok()
+        let output = timeout(STALLED, call.as_mut()).await.ok();
+        self.is_late = begun.elapsed().saturating_sub(STALLED) >= LATE;
+        match output {
+            // What has arrived meanwhile can be behind the timer.
+            None if self.is_late => timeout(GRACE, call).await.ok(),
+            output => output,
+        }
     }
 
-    /// The answer as if this process had been in time.
-    fn without_delays<T>(&self, answered: Answered<T>) -> Answered<T> {
-        Answered { took: answered.took.saturating_sub(self.late), ..answered }
+    /// The answer; if it came late, with the time that the broker took only if that was short.
+    fn judged<T>(&self, answered: Answered<T>) -> Answered<T> {
+        let took = answered.took.filter(|took| *took < SLOW || !self.is_late);
+        Answered { took, ..answered }
     }
 }
 
-/// Timers are some milliseconds late at most unless the process lacks time.
-const LATE: Duration = Duration::from_millis(20);
+/// Timers are later only if the process lacks time.
+const LATE: Duration = Duration::from_millis(5);
+
+/// The time for other tasks to take what has arrived.
+const GRACE: Duration = Duration::from_millis(10);

@@ -127,3 +127,27 @@ async fn fetch_keeps_its_place_when_its_client_leaves() {
     // Eight at a time, four times one after the other, and those that the last ones left.
     assert!((8..=48).contains(&fetches), "{fetches} fetches");
 }
+
+/// The broker is in the same process, which does nothing for a while after each fetch, and answers at once then.
+#[tokio::test]
+async fn pause_of_the_process_makes_no_log_slow() {
+    for pause in [60, 120].map(Duration::from_millis) {
+        let broker = Broker::start(move |asked, address| match &asked.kind {
+            RequestKind::Fetch(fetch) => {
+                std::thread::sleep(pause);
+                let offset = fetch.topics[0].partitions[0].fetch_offset;
+                Step::Answer(scripted::fetched(asked, 0, i64::MAX, &one_record(offset, 0)))
+            }
+            _ => usual(asked, address),
+        })
+        .await;
+        let reader = reader_within(&[broker.address], "20000");
+        let mut offset = reader.read(at("t", 0, 0)).await.expect("a record").next_offset;
+        let connections = broker.connections();
+        for _ in 0..4 {
+            offset = reader.read(at("t", 0, offset)).await.expect("a record").next_offset;
+        }
+        // A slow log has one of its own.
+        assert_eq!(broker.connections(), connections, "after pauses of {pause:?}");
+    }
+}
