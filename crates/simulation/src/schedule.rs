@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use sluicegate_backend::System;
+use sluicegate_delivery::cluster::TableLimits;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
@@ -418,8 +419,10 @@ impl Schedule {
         if self.tables.is_empty() && waiters > 0 {
             self.world.broken(format!("{waiters} waits at ends of logs are left when all clients are gone"));
         }
+        let mut tables = Vec::new();
         for bridge in self.world.bridges().drain(..) {
             bridge.killed.cancel();
+            tables.push(bridge.tables.clone());
             let bytes = bridge.bytes_left();
             if bytes > 0 {
                 self.world.broken(format!("{bytes} bytes count as kept, of records that are too old"));
@@ -432,6 +435,9 @@ impl Schedule {
                 self.world.broken(format!("{RECOVERY:?} after all are gone, {tasks} tasks are left"));
             }
             sleep(Duration::from_millis(50)).await;
+        }
+        for (bytes, tables) in tables.iter().map(TableLimits::used).filter(|used| *used != (0, 0)) {
+            self.world.broken(format!("{bytes} bytes of {tables} tables count as kept when all are gone"));
         }
         Arc::clone(&self.world)
     }
