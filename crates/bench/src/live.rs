@@ -291,7 +291,7 @@ async fn idle(plan: &Plan, figures: &mut Figures) -> Result<(), Failure> {
     let _added = Watchers::open(&server, added, 0).await;
     sleep(QUIET).await;
     let (opened, start) = (server.usage()?, Instant::now());
-    // In which each of them is pinged once.
+    // The time in which each of them is pinged once.
     sleep(PING_INTERVAL).await;
     let after = server.usage()?;
     let cpu = after.cpu_since(opened) / start.elapsed().as_secs_f64() * 100.0;

@@ -27,6 +27,7 @@ impl AnswerSize {
 
     /// The room that is left beside part of an answer, which has fewer entries.
     pub(crate) fn less(self, bytes: usize, entries: usize) -> Self {
+        debug_assert!(!self.has_all(entries), "0 would be any number");
         let left = if self.entries == 0 { 0 } else { self.entries.saturating_sub(entries) };
         Self { bytes: self.bytes.saturating_sub(bytes), entries: left }
     }
