@@ -164,6 +164,12 @@ impl State {
             .map(|(_, topic)| topic)
     }
 
+    /// All topics of a name, in the order in which they were created.
+    pub(crate) fn topics_of(&self, name: &str) -> impl Iterator<Item = &Topic> {
+        let gone = self.gone.iter().filter(move |(gone, _)| gone == name).map(|(_, topic)| topic);
+        gone.chain(self.topics.get(name))
+    }
+
     /// Whether a topic of this name that was deleted had the first of these records.
     pub(crate) fn had(&self, name: &str, partition: usize, messages: &[KafkaMessage]) -> bool {
         let of_name = self.gone.iter().filter(|(gone, _)| gone == name);

@@ -257,8 +257,7 @@ struct Kept {
 /// The records of all topics of a name by their values, in the order of the topics.
 fn kept(kafka: &State, name: &str) -> BTreeMap<Bytes, Vec<Kept>> {
     let mut kept: BTreeMap<Bytes, Vec<_>> = BTreeMap::new();
-    let gone = kafka.gone.iter().filter(|(gone, _)| gone == name).map(|(_, topic)| topic);
-    for topic in gone.chain(kafka.topics.get(name)) {
+    for topic in kafka.topics_of(name) {
         for (partition, log) in topic.partitions.iter().map(|partition| &partition.log).enumerate() {
             for ((epoch, offset), written) in &log.written {
                 let (epoch, offset) = (*epoch, *offset);

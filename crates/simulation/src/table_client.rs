@@ -196,15 +196,12 @@ impl TableClient {
         }
         Ok(true)
     }
-}
 
-impl TableClient {
     /// Whether the topic had a record, and its transaction was committed.
     fn was_written(&self, kafka: &State, id: &Bytes, partition: i32, message: &KafkaMessage) -> bool {
-        let of_name = kafka.gone.iter().filter(|(name, _)| *name == self.topic).map(|(_, topic)| topic);
         // A part of a topic has an id of its own.
         let is_it = |topic: &&Topic| self.identity.is_some() || id[..] == topic.id.to_be_bytes();
-        let mut topics = of_name.chain(kafka.topics.get(&self.topic)).filter(is_it);
+        let mut topics = kafka.topics_of(&self.topic).filter(is_it);
         topics.any(|topic| {
             let partition = usize::try_from(partition).ok().and_then(|number| topic.partitions.get(number));
             partition.is_some_and(|Partition { log, .. }| {

@@ -36,6 +36,22 @@ pub(crate) fn healed(partitions: &[Partition]) -> bool {
     partitions.iter().all(healed)
 }
 
+/// Lets a topic of one partition have two replicas, which are given: its leader, and a follower. Further nodes keep the
+/// cluster alive.
+pub(crate) async fn two_replicas(kafka: &Kafka, topic: &str) -> (usize, usize) {
+    let replicas = kafka.partitions(topic).unwrap().remove(0).replicas;
+    let (leader, follower) = (replicas[0], replicas[1]);
+    kafka.reassign(topic, &[&[leader, follower]]).await.unwrap();
+    (leader, follower)
+}
+
+/// Kills the follower, and waits until the leader is alone in sync.
+pub(crate) async fn lose(kafka: &mut Kafka, topic: &str, (leader, follower): (usize, usize)) {
+    kafka.nodes[follower - 1].process.kill();
+    let is_alone = |partitions: &[Partition]| partitions.iter().all(|one| one.in_sync == [leader]);
+    kafka.partitions_become("lose a replica", topic, is_alone).await.unwrap();
+}
+
 /// A gateway that is ready for a fetch. Behind `/pubsub` is the cluster `default` with these properties, lines of TOML;
 /// behind a path for each of `others`, a cluster of this name with its own.
 pub(crate) async fn gateway(bootstrap: &str, properties: &str, others: &[(&str, &str)]) -> Stack {

@@ -4,23 +4,18 @@ use std::time::Duration;
 
 use sluicegate_protocol::ProduceRecord;
 use sluicegate_stack::envoy::{Profile, writing};
-use sluicegate_stack::kafka::Partition;
 use sluicegate_stack::socket::Socket;
 use sluicegate_stack::stack::{BridgeConfig, Setup, Stack};
 
-use crate::cluster::cluster;
+use crate::cluster::{cluster, lose, two_replicas};
 
 /// librdkafka repeats the write, which the leader refuses (code 19), until its time is over.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn record_without_enough_replicas_is_not_written() {
     let mut kafka = cluster().await;
     let topic = &kafka.topic("alone", 1, &[("min.insync.replicas", "2")]).await.unwrap();
-    let replicas = kafka.partitions(topic).unwrap().remove(0).replicas;
-    let (leader, follower) = (replicas[0], replicas[1]);
-    kafka.reassign(topic, &[&[leader, follower]]).await.unwrap();
-    kafka.nodes[follower - 1].process.kill();
-    let is_alone = |partitions: &[Partition]| partitions.iter().all(|one| one.in_sync == [leader]);
-    kafka.partitions_become("lose a replica", topic, is_alone).await.unwrap();
+    let replicas = two_replicas(&kafka, topic).await;
+    lose(&mut kafka, topic, replicas).await;
 
     let bootstrap = kafka.bootstrap();
     let cluster = format!("bootstrap.servers = {bootstrap:?}\nmessage.timeout.ms = 3000\n");

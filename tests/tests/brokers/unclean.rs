@@ -9,7 +9,7 @@ use sluicegate_stack::kafka::{Kafka, Partition, Record, Write};
 use sluicegate_stack::socket::{Socket, messages};
 use sluicegate_stack::stack::{self, Stack};
 
-use crate::cluster::{cluster, healed, open, setup};
+use crate::cluster::{cluster, healed, lose, open, setup, two_replicas};
 
 const OFFSET_OUT_OF_RANGE: i32 = 1;
 const KEPT: usize = 5;
@@ -24,14 +24,9 @@ const MIN_BYTES: u32 = 16_384;
 async fn lost_records_are_not_served_beside_those_of_the_new_leader() {
     let mut kafka = cluster().await;
     let topic = &kafka.topic("unclean", 1, &[("unclean.leader.election.enable", "true")]).await.unwrap();
-    let replicas = kafka.partitions(topic).unwrap().remove(0).replicas;
-    let (leader, follower) = (replicas[0], replicas[1]);
-    // The third node keeps the cluster alive.
-    kafka.reassign(topic, &[&[leader, follower]]).await.unwrap();
+    let (leader, follower) = two_replicas(&kafka, topic).await;
     write(&kafka, topic, "kept", KEPT, 301).await;
-    kafka.nodes[follower - 1].process.kill();
-    let is_alone = |partitions: &[Partition]| partitions.iter().all(|one| one.in_sync == [leader]);
-    kafka.partitions_become("lose a replica", topic, is_alone).await.unwrap();
+    lose(&mut kafka, topic, (leader, follower)).await;
     write(&kafka, topic, &"lost".repeat(LARGE / 4), LOST, 302).await;
 
     let stack = start(&kafka).await;

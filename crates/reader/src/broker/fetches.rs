@@ -170,7 +170,7 @@ impl Watch {
         let output = timeout(STALLED, call.as_mut()).await.ok();
         self.is_late = begun.elapsed().saturating_sub(STALLED) >= LATE;
         match output {
-            // What has arrived meanwhile can be behind the timer.
+            // The timer can come before answers that have arrived.
             None if self.is_late => timeout(GRACE, call).await.ok(),
             output => output,
         }

@@ -1,0 +1,130 @@
+//! The end of a schedule: everything is healed, and nothing may be missing or left.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use sluicegate_delivery::cluster::TableLimits;
+use tokio::time::{Instant, sleep};
+
+use super::{Schedule, key};
+use crate::bridge::Bridge;
+use crate::kafka::State;
+use crate::kafka::log::Log;
+use crate::network::FaultState;
+use crate::world::World;
+
+impl Schedule {
+    /// Heals everything, waits until all clients have everything, also of what is written then, and looks for what is left
+    /// when all are gone.
+    pub(super) async fn end(mut self) -> Arc<World> {
+        self.world.calm_down();
+        self.world.faults.set(FaultState::default());
+        while self.events.join_next().await.is_some() {}
+        self.world.event(|| "all is well again".to_owned());
+        self.world.kafka.change(|kafka| {
+            for broker in &mut kafka.brokers {
+                (broker.is_up, broker.hangs_until, broker.lag) = (true, None, Duration::ZERO);
+                broker.throttles = None;
+            }
+            for (_, log) in logs(kafka) {
+                while let Some(producer) = log.open.keys().next().copied() {
+                    log.end_transaction(producer, true);
+                }
+                log.commit(log.end);
+            }
+        });
+        // Further records would wake those who have missed one.
+        self.wait_for_clients("all is well").await;
+        self.world.kafka.change(|kafka| {
+            for (topic, log) in logs(kafka) {
+                let key = self.world.is_nats().then(|| key(topic, 0, true));
+                log.append(None, vec![(key, Some(Bytes::from_static(b"last")))]);
+                log.commit(log.end);
+            }
+        });
+        self.wait_for_clients("the last records").await;
+        let gone = Instant::now();
+        self.clients.shutdown().await;
+        self.identities.iter().for_each(|identity| identity.log_out());
+        // Sessions notice that their clients are gone; tables wait for records without any.
+        sleep(Duration::from_secs(1)).await;
+        let has_queued = || self.world.bridges().iter().any(Bridge::has_queued_records);
+        self.wait_while(gone, has_queued, || "after all producers are gone, their records wait".to_owned())
+            .await;
+        let may_lose = self.world.profile.is_unclean;
+        for producer in &self.producers {
+            match producer.check(&self.world.kafka.state(), may_lose) {
+                Ok(writes) => self.world.count(writes),
+                Err(problem) => self.world.broken(problem),
+            }
+        }
+        let waiters: u64 = self.world.bridges().iter().map(Bridge::waiters).sum();
+        if self.tables.is_empty() && waiters > 0 {
+            self.world.broken(format!("{waiters} waits at ends of logs are left when all clients are gone"));
+        }
+        let mut tables = Vec::new();
+        for bridge in self.world.bridges().drain(..) {
+            bridge.killed.cancel();
+            tables.push(bridge.tables.clone());
+            let bytes = bridge.bytes_left();
+            if bytes > 0 {
+                self.world.broken(format!("{bytes} bytes count as kept, of records that are too old"));
+            }
+        }
+        let metrics = tokio::runtime::Handle::current().metrics();
+        let tasks = || metrics.num_alive_tasks();
+        let left = || format!("after all are gone, {} tasks are left", tasks());
+        self.wait_while(Instant::now(), || tasks() > 0, left).await;
+        for (bytes, tables) in tables.iter().map(TableLimits::used).filter(|used| *used != (0, 0)) {
+            self.world.broken(format!("{bytes} bytes of {tables} tables count as kept when all are gone"));
+        }
+        Arc::clone(&self.world)
+    }
+
+    /// Waits until all clients have everything.
+    async fn wait_for_clients(&self, after: &str) {
+        let is_late = || self.late().next().is_some();
+        let late = || format!("after {after}: {}", self.late().collect::<Vec<_>>().join(", "));
+        self.wait_while(Instant::now(), is_late, late).await;
+    }
+
+    /// Waits until nothing is left to wait for. That there is something [`RECOVERY`] after `begun` is a problem.
+    async fn wait_while(&self, begun: Instant, is_left: impl Fn() -> bool, left: impl Fn() -> String) {
+        while !self.world.has_problems() && is_left() {
+            if begun.elapsed() > RECOVERY {
+                self.world.broken(format!("{RECOVERY:?} {}", left()));
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Clients that lack a record. Tables come last: their check replays a log.
+    fn late(&self) -> impl Iterator<Item = String> {
+        let kafka = &self.world.kafka;
+        let subscribers = self.subscribers.iter().enumerate().filter_map(|(number, subscriber)| {
+            let partition = subscriber.lacks(&kafka.state())?;
+            Some(format!("subscriber {number} lacks records of partition {partition}"))
+        });
+        let walkers = self.walkers.iter().enumerate().filter(|(_, walker)| walker.lacks(&kafka.state()));
+        let tables = self.tables.iter().enumerate().filter_map(|(number, table)| {
+            Some(format!("table {number} is not a replay: {}", table.differs(&kafka.state())?))
+        });
+        let producers =
+            self.producers.iter().enumerate().filter(|(_, producer)| producer.has_more_to_write());
+        subscribers
+            .chain(producers.map(|(number, _)| format!("producer {number} has not written its last records")))
+            .chain(walkers.map(|(number, _)| format!("walker {number} lacks records")))
+            .chain(tables)
+    }
+}
+
+/// The logs of all topics.
+fn logs(kafka: &mut State) -> impl Iterator<Item = (&String, &mut Log)> {
+    kafka.topics.iter_mut().flat_map(|(name, topic)| {
+        topic.partitions.iter_mut().map(move |partition| (name, &mut partition.log))
+    })
+}
+
+/// The time in which clients must have everything once nothing fails any more.
+const RECOVERY: Duration = Duration::from_secs(60);
