@@ -144,7 +144,7 @@ mod tests {
     use proptest::{collection::vec, prelude::*};
     use prost::Message;
     use sluicegate_protocol::{Header, KafkaFetchResp};
-    use sluicegate_shared_log::Fetched;
+    use sluicegate_shared_log::{AnswerSize, assemble};
 
     use super::*;
 
@@ -288,8 +288,9 @@ mod tests {
     fn answer_has_at_most_so_many_records() {
         let messages: Vec<KafkaMessage> = [2, 5, 9].map(|sequence| stored(sequence, Vec::new(), &[])).into();
         let next = |max_records| {
-            let fetched = Fetched::new(chunk(&messages), max_records, first_entry);
-            (fetched.count, fetched.next_offset)
+            let size = AnswerSize { bytes: usize::MAX, entries: max_records };
+            let answer = assemble(&[chunk(&messages)], 2, size, first_entry);
+            (answer.count, answer.next)
         };
         assert_eq!([1, 2, 3, 4, 0].map(next), [(1, 3), (2, 6), (3, 10), (3, 10), (3, 10)]);
     }

@@ -100,8 +100,7 @@ impl Reader {
 
     /// Messages that were read before, without a request.
     pub(super) fn recent(&self, name: StreamName<'_>, fetch: Fetch) -> Option<Fetched> {
-        let chunk = self.reads.recent(name, fetch.offset, fetch.size())?;
-        Some(Fetched::new(chunk, fetch.max_records, first_entry))
+        self.reads.recent(name, fetch.offset, fetch.size()).map(Fetched::from)
     }
 
     /// Reads messages from a sequence on. Sequence 0 asks for the first one, whatever its sequence is.

@@ -245,8 +245,7 @@ impl Reader {
     pub fn recent(&self, topic: &str, partition: i32, fetch: Fetch) -> Option<Fetched> {
         let target = TopicPartition::parse(topic, partition).ok()?;
         let log = ReadLog { target, committed: fetch.committed, source: fetch.source, skips: &() };
-        let chunk = self.kept(log, fetch.offset, fetch.size())?;
-        Some(Fetched::new(chunk, fetch.max_records, first_entry))
+        self.kept(log, fetch.offset, fetch.size()).map(Fetched::from)
     }
 
     /// The end of a log, as far as it is known from records that were read lately.

@@ -60,11 +60,11 @@ impl Chunk {
         Self { base, next: base, entries: Bytes::new(), count: 0, ends }
     }
 
-    /// Appends the entries of `more`, which begin at [`Chunk::next`] or before it, as far as all fit in `max_bytes`.
-    /// The second value is false if some do not fit.
-    pub(crate) fn append(&self, more: &Self, max_bytes: usize, first: FirstEntry) -> (Self, bool) {
-        let room = max_bytes.saturating_sub(self.entries.len());
-        let (part, is_whole) = more.cut(self.next, AnswerSize::of_bytes(room), self.count == 0, first);
+    /// Appends the entries of `more`, which begin at [`Chunk::next`] or before it, as far as all fit in `size`, in which
+    /// there is room for one more at least. The second value is false if some do not fit.
+    pub(crate) fn append(&self, more: &Self, size: AnswerSize, first: FirstEntry) -> (Self, bool) {
+        let room = size.less(self.entries.len(), self.count);
+        let (part, is_whole) = more.cut(self.next, room, self.count == 0, first);
         let entries = if self.entries.is_empty() {
             part.entries
         } else {
@@ -79,21 +79,6 @@ impl Chunk {
     pub(crate) fn is_too_small(&self, min_bytes: usize, max_entries: usize) -> bool {
         let has_all = max_entries > 0 && self.count >= max_entries;
         self.entries.len() < min_bytes.max(1) && !has_all
-    }
-
-    /// The first `max` entries; 0: all.
-    pub(crate) fn first_entries(self, max: usize, first: FirstEntry) -> Self {
-        if max == 0 || max >= self.count {
-            return self;
-        }
-        let (mut end, mut next) = (0_usize, self.next);
-        for _ in 0..max {
-            let Some(entry) = self.entries.get(end..).and_then(first) else { break };
-            (end, next) = (end.saturating_add(entry.len), entry.position.saturating_add(1));
-        }
-        // A small answer must not hold a large chunk.
-        let entries = Bytes::copy_from_slice(self.entries.get(..end).unwrap_or_default());
-        Self { entries, count: max, next, ..self }
     }
 
     /// The chunk in parts of at most `max_bytes`, but one entry at least, each with memory of its own. After a single

@@ -8,7 +8,6 @@ use sluicegate_fair_share::ClientKey;
 
 use crate::answer_size::AnswerSize;
 use crate::chunk::{Chunk, Ends};
-use crate::entry::FirstEntry;
 
 /// A fetch from a log.
 #[derive(Debug, Clone, Copy)]
@@ -58,11 +57,10 @@ impl Fetched {
     pub fn nothing(next_offset: i64, ends: Ends) -> Self {
         Self { messages: Bytes::new(), count: 0, next_offset, ends }
     }
+}
 
-    /// The first `max_records` of a chunk; 0: all.
-    pub fn new(chunk: Chunk, max_records: usize, first: FirstEntry) -> Self {
-        let Chunk { entries: messages, count, next: next_offset, ends, .. } =
-            chunk.first_entries(max_records, first);
+impl From<Chunk> for Fetched {
+    fn from(Chunk { entries: messages, count, next: next_offset, ends, .. }: Chunk) -> Self {
         Self { messages, count, next_offset, ends }
     }
 }

@@ -88,7 +88,7 @@ pub async fn fetch<R: RawReads>(
         log.fill().await?;
     }
     if fetch.wait.is_zero() || !log.is_too_small() {
-        return Ok(log.fetched());
+        return Ok(log.read.into());
     }
     log.shrink();
     tokio::select! {
@@ -100,7 +100,7 @@ pub async fn fetch<R: RawReads>(
         gathered = log.gather(until) => gathered?,
     }
     if log.read.entries.len() <= WAITING_BYTES {
-        return Ok(log.fetched());
+        return Ok(log.read.into());
     }
     let Chunk { base, ends, .. } = log.read;
     log.read = Chunk::empty(base, ends);
@@ -108,7 +108,7 @@ pub async fn fetch<R: RawReads>(
         log.fetch = Fetch { offset: base, ..fetch };
         log.fill().await?;
     }
-    Ok(log.fetched())
+    Ok(log.read.into())
 }
 
 /// A fetch on its way.
@@ -211,7 +211,7 @@ impl<R: RawReads> LogReader<'_, R> {
             more => more?,
         };
         (self.is_at_end, self.is_proven) = (more.count == 0, true);
-        let (longer, is_whole) = self.read.append(&more, self.fetch.max_bytes, R::FIRST_ENTRY);
+        let (longer, is_whole) = self.read.append(&more, self.fetch.size(), R::FIRST_ENTRY);
         self.read = longer;
         Ok(is_whole)
     }
@@ -220,10 +220,6 @@ impl<R: RawReads> LogReader<'_, R> {
     fn is_too_small(&self) -> bool {
         let Fetch { min_bytes, max_bytes, max_records, .. } = self.fetch;
         self.read.is_too_small(min_bytes.min(max_bytes), max_records)
-    }
-
-    fn fetched(self) -> Fetched {
-        Fetched::new(self.read, self.fetch.max_records, R::FIRST_ENTRY)
     }
 }
 

@@ -67,11 +67,11 @@ fn gap_after_the_last_entry_is_passed() {
 #[test]
 fn appended_entries_fit_or_are_left_out() {
     let (front, back) = (chunk(0, 2, &[(0, 10), (1, 10)]), chunk(1, 5, &[(1, 10), (3, 10), (4, 10)]));
-    let (all, is_whole) = front.append(&back, 1000, first);
+    let (all, is_whole) = front.append(&back, AnswerSize::of_bytes(1000), first);
     assert_eq!((positions(&all), all.next, is_whole), (vec![0, 1, 3, 4], 5, true));
-    let (some, is_whole) = front.append(&back, 66, first);
+    let (some, is_whole) = front.append(&back, AnswerSize::of_bytes(66), first);
     assert_eq!((positions(&some), some.next, is_whole), (vec![0, 1, 3], 4, false));
-    let (none, is_whole) = front.append(&back, 50, first);
+    let (none, is_whole) = front.append(&back, AnswerSize::of_bytes(50), first);
     assert_eq!((positions(&none), none.next, is_whole), (vec![0, 1], 2, false));
 }
 
