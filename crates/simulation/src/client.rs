@@ -32,6 +32,19 @@ pub(crate) fn framed_len(message: &KafkaMessage) -> usize {
     1 + prost::length_delimiter_len(len) + len
 }
 
+/// Checks that messages are no more than a client takes at a time, in bytes and number, but for a single one. 0: no bound.
+///
+/// # Errors
+/// They are more.
+pub(crate) fn check_size(messages: &[KafkaMessage], max_bytes: u32, max_records: u32) -> Result<(), String> {
+    let (count, bytes) = (messages.len(), messages.iter().map(framed_len).sum::<usize>());
+    let is_within = |size: usize, max: u32| max == 0 || u32::try_from(size).is_ok_and(|size| size <= max);
+    if is_within(count, max_records) && (is_within(bytes, max_bytes) || count <= 1) {
+        return Ok(());
+    }
+    Err(format!("{count} records of {bytes} bytes, at most {max_records} of {max_bytes}"))
+}
+
 /// An open session.
 pub(crate) struct Client {
     stream: DuplexStream,

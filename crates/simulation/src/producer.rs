@@ -9,7 +9,7 @@ use bytes::Bytes;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{CmdKafkaProduce, ErrorResp, KafkaProduceResp, ProduceRecord, Produced, Reason};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::sleep;
 
 use crate::Writes;
 use crate::client::{Client, Cut, client_key, describe};
@@ -126,7 +126,7 @@ impl Producer {
         client: &mut Client,
         asked: &mut BTreeMap<i64, (usize, usize)>,
     ) -> Option<()> {
-        let Ok(answer) = timeout_at(Instant::now() + PATIENCE, client.next()).await else {
+        let Some(answer) = world.within(PATIENCE, client.next()).await else {
             self.broken(world, &format!("no answer in {PATIENCE:?}"));
             return None;
         };

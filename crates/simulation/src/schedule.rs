@@ -42,9 +42,13 @@ struct Schedule {
 /// Performs a schedule to its end.
 pub(crate) async fn run(seed: u64, options: Options) -> Arc<World> {
     let mut schedule = Schedule::begin(seed, options);
+    let mut clock = Clock::new(seed);
     for step in 0..schedule.random.usize(10..=MAX_STEPS).min(options.steps) {
         sleep(Duration::from_micros(schedule.random.u64(..400_000))).await;
         schedule.step(step);
+        if let Some(by) = clock.jump() {
+            schedule.world.jump(by).await;
+        }
         if schedule.world.has_problems() {
             break;
         }
@@ -89,7 +93,10 @@ impl Schedule {
         let mut clients = JoinSet::new();
         let mut people = People::new(seed);
         let subscribers: Vec<_> = (0..random.usize(1..5))
-            .map(|number| Subscriber::new(number, people.role(&world, &topics, &mut random), &mut random))
+            .map(|number| {
+                let role = people.role(&world, &topics, &mut random);
+                Subscriber::new(number, batch_bytes(seed, number), role, &mut random)
+            })
             .collect();
         for subscriber in &subscribers {
             clients.spawn(Arc::clone(subscriber).run(Arc::clone(&world)));
@@ -367,6 +374,36 @@ impl Schedule {
             sleep(left).await;
             killed.cancel();
         });
+    }
+}
+
+/// The bytes of a delivery to a subscriber; 0: no limit of its own. Those of one of sixteen seeds have some, from less than a
+/// record to a few.
+fn batch_bytes(seed: u64, subscriber: usize) -> u32 {
+    if seed % 16 == 2 { u32::try_from(60 * (subscriber + 1)).unwrap_or_default() } else { 0 }
+}
+
+/// The jumps of the clock.
+struct Clock {
+    /// For the clock alone, so that others draw what they would draw without jumps.
+    random: fastrand::Rng,
+    jumps: bool,
+}
+
+impl Clock {
+    /// Of the schedule of a seed: it jumps in three of 32.
+    fn new(seed: u64) -> Self {
+        let jumps = seed % 16 == 1 || seed % 32 == 3;
+        Self { random: fastrand::Rng::with_seed(seed.rotate_left(32)), jumps }
+    }
+
+    /// The length of the jump that follows a step: from a millisecond to some minutes, short ones as often as long ones.
+    fn jump(&mut self) -> Option<Duration> {
+        let happens = self.jumps && self.random.u8(..6) == 0;
+        happens.then(|| {
+            Duration::from_millis(1 << self.random.u32(..18))
+                + Duration::from_micros(self.random.u64(..1_000))
+        })
     }
 }
 

@@ -15,7 +15,7 @@ use sluicegate_protocol::{
 };
 use tokio::time::{sleep, timeout};
 
-use crate::client::{Client, Cut, client_key, describe, framed_len};
+use crate::client::{Client, Cut, check_size, client_key, describe, framed_len};
 use crate::history::{History, View};
 use crate::identity::{Identity, Role};
 use crate::kafka::State;
@@ -32,6 +32,7 @@ pub(crate) struct Subscriber {
     credit: Option<u64>,
     linger: u32,
     max_batch_records: u32,
+    max_batch_bytes: u32,
     state: Mutex<Position>,
     pub(crate) cut: Cut,
     random: Mutex<fastrand::Rng>,
@@ -67,7 +68,12 @@ impl Position {
 }
 
 impl Subscriber {
-    pub(crate) fn new(number: usize, role: Role, random: &mut fastrand::Rng) -> Arc<Self> {
+    pub(crate) fn new(
+        number: usize,
+        max_batch_bytes: u32,
+        role: Role,
+        random: &mut fastrand::Rng,
+    ) -> Arc<Self> {
         let view = role.view(random.bool());
         let Role { topic, identity } = role;
         Arc::new(Self {
@@ -78,6 +84,7 @@ impl Subscriber {
             credit: random.bool().then(|| random.u64(1..2_000)),
             linger: if random.u8(..4) == 0 { random.u32(..500) } else { 0 },
             max_batch_records: if random.bool() { random.u32(1..5) } else { 0 },
+            max_batch_bytes,
             state: Mutex::default(),
             cut: Cut::default(),
             random: Mutex::new(random.fork()),
@@ -212,6 +219,7 @@ impl Subscriber {
             credit: self.credit,
             linger_ms: self.linger,
             max_batch_records: self.max_batch_records,
+            max_batch_bytes: self.max_batch_bytes,
             ..CmdKafkaSubscribe::default()
         }
     }
@@ -262,10 +270,7 @@ impl Subscriber {
         let KafkaDeliveryResp { messages, partition, next_offset, high_watermark, .. } = delivery;
         let mut position = self.position();
         position.ends.insert(*partition, *high_watermark);
-        let most = usize::try_from(self.max_batch_records).unwrap_or(usize::MAX);
-        if most > 0 && messages.len() > most {
-            return Err(format!("{} records in a delivery, at most {most}", messages.len()));
-        }
+        check_size(messages, self.max_batch_bytes, self.max_batch_records)?;
         for message in messages {
             if position.left <= 0 && self.credit.is_some() {
                 return Err(format!("offset {} is beyond the credit", message.offset));

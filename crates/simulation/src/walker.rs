@@ -8,9 +8,9 @@ use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
     CmdKafkaFetch, CmdKafkaListOffset, CmdPing, KafkaFetchResp, KafkaListOffsetResp, Reason,
 };
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::sleep;
 
-use crate::client::{Client, client_key, describe, framed_len};
+use crate::client::{Client, check_size, client_key, describe};
 use crate::history::{History, View};
 use crate::identity::{Identity, Role};
 use crate::kafka::State;
@@ -94,7 +94,9 @@ impl Walker {
             let (max_bytes, max_records) = (command.max_bytes, command.max_records);
             let resp = self.ask(world, &mut client, sequence, Req::CmdKafkaFetch(command)).await;
             let Some(resp) = resp else { return };
-            if let Err(problem) = check_size(&resp, max_bytes, max_records) {
+            if let Resp::KafkaFetchResp(KafkaFetchResp { messages, .. }) = &resp
+                && let Err(problem) = check_size(messages, max_bytes, max_records)
+            {
                 return self.broken(world, &problem);
             }
             let taken = {
@@ -125,22 +127,26 @@ impl Walker {
         if self.draw(fastrand::Rng::bool) {
             client.send(-sequence, Req::CmdPing(CmdPing::default())).await.ok()?;
         }
-        let by = Instant::now() + patience;
-        loop {
-            let Ok(answer) = timeout_at(by, client.next()).await else {
-                self.broken(world, &format!("no answer in {patience:?}"));
-                return None;
-            };
-            match answer? {
-                (_, Resp::PongResp(_)) => {}
-                (of, resp) if of == sequence => {
-                    world.event(|| format!("walker {} gets {}", self.number, describe(&resp)));
-                    return Some(resp);
+        let answer = async {
+            loop {
+                match client.next().await? {
+                    (_, Resp::PongResp(_)) => {}
+                    answer => return Some(answer),
                 }
-                other => {
-                    self.broken(world, &format!("unexpected {other:?}"));
-                    return None;
-                }
+            }
+        };
+        let Some(answer) = world.within(patience, answer).await else {
+            self.broken(world, &format!("no answer in {patience:?}"));
+            return None;
+        };
+        match answer? {
+            (of, resp) if of == sequence => {
+                world.event(|| format!("walker {} gets {}", self.number, describe(&resp)));
+                Some(resp)
+            }
+            other => {
+                self.broken(world, &format!("unexpected {other:?}"));
+                None
             }
         }
     }
@@ -271,17 +277,6 @@ impl Walker {
             other => Err(format!("unexpected {other:?}")),
         }
     }
-}
-
-/// Checks that an answer has no more than was asked for, in bytes and records, but for a single record. 0: no bound.
-fn check_size(resp: &Resp, max_bytes: u32, max_records: u32) -> Result<(), String> {
-    let Resp::KafkaFetchResp(KafkaFetchResp { messages, .. }) = resp else { return Ok(()) };
-    let (count, bytes) = (messages.len(), messages.iter().map(framed_len).sum::<usize>());
-    let is_within = |size: usize, max: u32| max == 0 || u32::try_from(size).is_ok_and(|size| size <= max);
-    if is_within(count, max_records) && (is_within(bytes, max_bytes) || count <= 1) {
-        return Ok(());
-    }
-    Err(format!("{count} records of {bytes} bytes, at most {max_records} of {max_bytes}"))
 }
 
 /// The longest time for an answer besides its wait: `socket.timeout.ms` for the records, and once more for the ends of the
