@@ -1,8 +1,8 @@
-//! Three profiles of Envoy and nginx, with six kinds of clients, for hours: identities expire, and each client notices five
-//! seconds without a record.
+//! Each way in, with six kinds of clients, for hours: identities expire, and each client notices five seconds without a
+//! record.
 //!
-//! 1. [`stacks`]: Kafka, NATS, and a gateway with a bridge for each way in
-//! 2. [`writers`]: numbered records, through each gateway
+//! 1. [`stacks`]: Kafka, NATS, and for each way in a gateway, if it has one, with a bridge
+//! 2. [`writers`]: numbered records, each way
 //! 3. [`readers`]: the kinds of clients; [`probe`]: what each of them expects
 //! 4. [`processes`]: memory, descriptors and threads, which may not grow
 //! 5. here: runs all of them, and reports

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::identity::Person;
 use super::probe::{Counts, Probe};
-use super::stacks::{Gateway, STREAM, WAYS};
+use super::stacks::{Gateway, STREAM, WAYS, has_filter};
 use crate::Failure;
 
 /// A kind of client.
@@ -44,8 +44,11 @@ impl Kind {
 
 /// The kinds that a gateway serves, and how many clients of each it has.
 pub(super) fn of_gateway(gateway: &Gateway) -> impl Iterator<Item = (Kind, usize)> {
-    let is_plain = |kind| matches!(kind, Kind::Session | Kind::Json);
-    KINDS.into_iter().filter(move |(kind, _)| gateway.has_filter || is_plain(*kind))
+    KINDS.into_iter().filter(|(kind, _)| match kind {
+        Kind::Session | Kind::Json => gateway.has_sessions,
+        Kind::Table | Kind::Nats => gateway.has_sessions && gateway.has_filter,
+        Kind::Events | Kind::Poll => gateway.has_filter,
+    })
 }
 
 /// The kinds, and how many clients of each a gateway has.
@@ -103,7 +106,7 @@ fn partitions(kind: Kind, number: usize) -> Vec<String> {
         Kind::Poll => vec![poll::partition(number).to_string()],
         // Nobody writes to NATS through a gateway without the filter.
         Kind::Nats => (0..WAYS.len())
-            .filter(|way| WAYS.get(*way).is_some_and(|way| way.is_envoy()))
+            .filter(|way| WAYS.get(*way).is_some_and(|way| has_filter(*way)))
             .map(|way| format!("{STREAM}.{way}"))
             .collect(),
         _ => (0..WAYS.len()).map(|partition| partition.to_string()).collect(),

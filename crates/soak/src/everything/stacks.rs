@@ -1,10 +1,11 @@
-//! Kafka, NATS, and for each way in a gateway with a bridge of its own.
+//! Kafka, NATS, and for each way in a gateway, if it has one, with a bridge of its own.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use sluicegate_protocol::metadata::WRITE;
+use sluicegate_stack::apisix;
 use sluicegate_stack::envoy::{instead, routes};
 use sluicegate_stack::folder::Folder;
 use sluicegate_stack::kafka::Kafka;
@@ -32,6 +33,8 @@ pub(super) struct Gateway {
     pub(super) address: SocketAddr,
     /// Whether the filter grants rights to people, and serves plain HTTP and NATS.
     pub(super) has_filter: bool,
+    /// Whether it serves sessions.
+    pub(super) has_sessions: bool,
 }
 
 impl Stacks {
@@ -53,18 +56,23 @@ impl Stacks {
         self.stacks.iter().map(|stack| Gateway {
             name: stack.way().name(),
             address: stack.gateway(),
-            has_filter: stack.way().is_envoy(),
+            has_filter: has_filter(stack.way()),
+            has_sessions: stack.way() != Way::Apisix,
         })
     }
 
-    /// All processes that clients use, with their names.
+    /// All processes that clients use, with their names. APISIX's emulation is a thread of this one.
     pub(super) fn processes(&self) -> impl Iterator<Item = (String, &Process)> {
         let named = |stack: &Stack| {
             let way = stack.way();
-            let gateway = if way.is_envoy() { "Envoy" } else { way.name() };
-            [format!("{}: {gateway}", way.name()), format!("{}: bridge", way.name())]
+            let gateway = match way {
+                Way::Tunnel | Way::Internal | Way::Relay => Some("Envoy"),
+                Way::Nginx => Some("nginx"),
+                Way::Apisix | Way::Direct => None,
+            };
+            gateway.into_iter().chain(["bridge"]).map(move |process| format!("{}: {process}", way.name()))
         };
-        self.stacks.iter().flat_map(move |stack| named(stack).into_iter().zip(stack.processes()))
+        self.stacks.iter().flat_map(move |stack| named(stack).zip(stack.processes()))
     }
 }
 
@@ -75,24 +83,37 @@ fn setup(way: Way, kafka: &Kafka, nats: &Nats, keys: &Folder) -> Result<Setup, F
          [clusters.nats]\nkind = \"nats\"\nservers = \"nats://{servers}\"\n"
     );
     let mut setup = Setup::new(way, bootstrap);
-    if !way.is_envoy() {
+    if !has_filter(way) {
         setup.bridge = BridgeConfig::Text(clusters);
-        setup.routes = vec![Route::new("/pubsub").with(WRITE, "true")];
+        if way == Way::Nginx {
+            setup.routes = vec![Route::new("/pubsub").with(WRITE, "true")];
+        }
         return Ok(setup);
     }
     setup.bridge = BridgeConfig::Text(format!("{}{clusters}", identity::tables(keys)?));
     let route = |path: &str, kind: &str, cluster: &str| {
         let identity = json!({"from": "token", "name": "main"});
-        let rights = json!({"path": path, "type": kind, "cluster": cluster, "identity": identity, "topics": ["*"],
-            "tables": ["*"], "write": true});
-        rights.to_string()
+        json!({"path": path, "type": kind, "cluster": cluster, "identity": identity, "topics": ["*"],
+            "tables": ["*"], "write": true})
     };
+    if way == Way::Apisix {
+        let rest = [(KAFKA_REST, "default"), (NATS_REST, "nats")];
+        setup.apisix.routes = rest
+            .into_iter()
+            .filter_map(|(path, cluster)| match route(path, "rest", cluster) {
+                Value::Object(conf) => Some(apisix::Route::below(path, conf)),
+                _ => None,
+            })
+            .collect();
+        return Ok(setup);
+    }
     let all = [
         route("/pubsub", "pubsub", "default"),
-        route("/kafka", "rest", "default"),
+        route(KAFKA_REST, "rest", "default"),
         route(NATS, "pubsub", "nats"),
         route(NATS_REST, "rest", "nats"),
-    ];
+    ]
+    .map(|route| route.to_string());
     setup.envoy_edits.push(instead("", &all.each_ref().map(String::as_str)));
     if way != Way::Relay {
         setup.envoy_edits.push(routes(&[NATS]));
@@ -100,9 +121,15 @@ fn setup(way: Way, kafka: &Kafka, nats: &Nats, keys: &Folder) -> Result<Setup, F
     Ok(setup)
 }
 
+pub(super) fn has_filter(way: Way) -> bool {
+    way.is_envoy() || way == Way::Apisix
+}
+
 /// The ways in, whose numbers are the partitions that are written through them.
-pub(super) const WAYS: [Way; 4] = [Way::Tunnel, Way::Internal, Way::Relay, Way::Nginx];
+pub(super) const WAYS: [Way; Way::COUNT] =
+    [Way::Tunnel, Way::Internal, Way::Relay, Way::Nginx, Way::Apisix, Way::Direct];
 pub(super) const TOPIC: &str = "soak";
 pub(super) const STREAM: &str = "SOAK";
+pub(super) const KAFKA_REST: &str = "/kafka";
 pub(super) const NATS: &str = "/nats";
 pub(super) const NATS_REST: &str = "/nats-rest";

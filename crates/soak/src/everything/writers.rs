@@ -1,15 +1,17 @@
-//! Numbered records, written through a gateway: over a session, and over plain HTTP for NATS.
+//! Numbered records, written through a gateway: to Kafka over a session if it serves them, otherwise over plain HTTP, and to
+//! NATS over plain HTTP.
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use sluicegate_client::{Client, LoginError, ProduceRecord};
+use sluicegate_protocol::metadata::WRITE;
 use sluicegate_stack::http::client::{Client as Http, Request};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::identity::Person;
 use super::probe::{KEYS, STALL, now};
-use super::stacks::{Gateway, NATS_REST, STREAM, TOPIC};
+use super::stacks::{Gateway, KAFKA_REST, NATS_REST, STREAM, TOPIC};
 use crate::Failure;
 
 /// Writes to the partition, and to the subject of the same number, until a write fails or stalls.
@@ -19,45 +21,53 @@ pub(super) async fn write(gateway: Gateway, partition: i32) -> Failure {
 }
 
 async fn write_on(gateway: &Gateway, partition: i32) -> Result<(), Failure> {
-    let client = connect(gateway, "/pubsub", u64::from(partition.unsigned_abs())).await?;
-    let mut person = Person::new("writer", 1_000 + u64::from(partition.unsigned_abs()));
+    let number_of_way = u64::from(partition.unsigned_abs());
+    let session =
+        if gateway.has_sessions { Some(connect(gateway, "/pubsub", number_of_way).await?) } else { None };
+    let mut person = Person::new("writer", 1_000 + number_of_way);
     let mut ticks = interval(PACE);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for number in 0_u64.. {
         ticks.tick().await;
         let text = format!("{number} {} {}", now(), "x".repeat(VALUE));
-        let value = json!(text).to_string();
-        let record = ProduceRecord {
-            topic: TOPIC.to_owned(),
-            partition: Some(partition),
-            key: Some(key(partition, number).into()),
-            value: Some(value.clone().into()),
-            ..ProduceRecord::default()
-        };
-        let written = timeout(STALL, client.produce(vec![record]))
-            .await
-            .map_err(|_| format!("a write takes {STALL:?}"))??;
-        written.into_iter().next().ok_or("no outcome")??;
+        let key = format!("{partition}-{}", number % KEYS);
+        if let Some(client) = &session {
+            let record = ProduceRecord {
+                topic: TOPIC.to_owned(),
+                partition: Some(partition),
+                key: Some(key.into()),
+                value: Some(json!(text).to_string().into()),
+                ..ProduceRecord::default()
+            };
+            let written = timeout(STALL, client.produce(vec![record]))
+                .await
+                .map_err(|_| format!("a write takes {STALL:?}"))??;
+            written.into_iter().next().ok_or("no outcome")??;
+        } else {
+            let path = format!("{KAFKA_REST}/topics/{TOPIC}/partitions/{partition}");
+            post(gateway, &mut person, path, &json!({"records": [{"key": key, "value": text}]})).await?;
+        }
         if gateway.has_filter {
-            let subject = format!("{STREAM}.{partition}");
-            let body = json!({"messages": [{"subject": subject, "data": text}]}).to_string();
-            let request = Request::post(format!("{NATS_REST}/streams/{STREAM}"), body)
-                .with("content-type", "application/json")
-                .with("authorization", format!("Bearer {}", person.token()?));
-            let publish = async { Http::connect(gateway.address).await?.ask(request).await };
-            let answer =
-                timeout(STALL, publish).await.map_err(|_| format!("a publish takes {STALL:?}"))??;
-            if answer.status != 200 {
-                return Err(format!("a publish is answered by {answer:?}").into());
-            }
+            let message = json!({"subject": format!("{STREAM}.{partition}"), "data": text});
+            let path = format!("{NATS_REST}/streams/{STREAM}");
+            post(gateway, &mut person, path, &json!({"messages": [message]})).await?;
         }
     }
     Ok(())
 }
 
-/// The key of a record.
-fn key(partition: i32, number: u64) -> String {
-    format!("{partition}-{}", number % KEYS)
+/// Writes over plain HTTP.
+async fn post(gateway: &Gateway, person: &mut Person, path: String, body: &Value) -> Result<(), Failure> {
+    let request = Request::post(path, body.to_string())
+        .with("content-type", "application/json")
+        .with("authorization", format!("Bearer {}", person.token()?));
+    let answer = async { Http::connect(gateway.address).await?.ask(request).await };
+    let answer = timeout(STALL, answer).await.map_err(|_| format!("a write takes {STALL:?}"))??;
+    // The only record's error is the request's.
+    if answer.status != 200 {
+        return Err(format!("a write is answered by {answer:?}").into());
+    }
+    Ok(())
 }
 
 /// A client whose identity is renewed before it is over.
@@ -71,11 +81,14 @@ pub(super) async fn connect(gateway: &Gateway, path: &str, seed: u64) -> Result<
                 person.token().map_err(|why| LoginError { detail: why.to_string(), retriable: false });
             std::future::ready(token)
         });
+    } else {
+        // A client without a gateway grants itself what it may do.
+        builder = builder.header(WRITE, "true");
     }
     Ok(builder.connect().await?)
 }
 
 /// Between two records of a partition.
-const PACE: Duration = Duration::from_millis(200);
+const PACE: Duration = Duration::from_millis(300);
 /// Bytes.
 const VALUE: usize = 200;

@@ -7,12 +7,12 @@ use tokio::time::timeout;
 use super::Reader;
 use super::session::TICK;
 use crate::Failure;
-use crate::everything::stacks::TOPIC;
+use crate::everything::stacks::{KAFKA_REST, TOPIC};
 
 pub(super) async fn read(reader: &mut Reader) -> Result<(), Failure> {
     let mut last: Option<String> = None;
     loop {
-        let mut request = Request::get(format!("/kafka/topics/{TOPIC}/events?from=latest&format=text"))
+        let mut request = Request::get(format!("{KAFKA_REST}/topics/{TOPIC}/events?from=latest&format=text"))
             .with("accept", "text/event-stream");
         if let Some(authorization) = reader.authorization()? {
             request = request.with("authorization", authorization);

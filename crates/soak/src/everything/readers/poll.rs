@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use super::Reader;
 use crate::Failure;
 use crate::everything::probe::STALL;
-use crate::everything::stacks::{TOPIC, WAYS};
+use crate::everything::stacks::{KAFKA_REST, TOPIC, WAYS};
 
 pub(super) async fn read(reader: &mut Reader) -> Result<(), Failure> {
     let partition = partition(reader.number);
@@ -17,7 +17,7 @@ pub(super) async fn read(reader: &mut Reader) -> Result<(), Failure> {
     loop {
         reader.probe.check()?;
         let path =
-            format!("/kafka/topics/{TOPIC}/partitions/{partition}/records?offset={place}&timeout=2000");
+            format!("{KAFKA_REST}/topics/{TOPIC}/partitions/{partition}/records?offset={place}&timeout=2000");
         let mut request = Request::get(path).with("accept", "application/json");
         if let Some(authorization) = reader.authorization()? {
             request = request.with("authorization", authorization);

@@ -48,7 +48,8 @@ pub(super) async fn table(reader: &mut Reader) -> Result<(), Failure> {
         };
         for key in keys {
             let row = table.get(&key).ok_or("a key without a record")?;
-            let key = std::str::from_utf8(&key)?;
+            // JSON if it was written over plain HTTP.
+            let key = std::str::from_utf8(&key)?.trim_matches('"');
             let (partition, _) = key.split_once('-').ok_or("a key of another form")?;
             reader.probe.take(partition, key, row.value.as_deref().unwrap_or_default())?;
         }
