@@ -98,13 +98,20 @@ impl Bridge {
         pipe
     }
 
-    /// Checks that its memory for records is within its bound.
+    /// Checks that its memory for records, and that for tables, is within its bound.
     ///
     /// # Errors
     /// It is not.
     pub(crate) fn check_memory(&self) -> Result<(), String> {
         let (bytes, max) = (self.logs.stats().bytes, self.logs.limits().max_bytes);
-        if bytes <= max { Ok(()) } else { Err(format!("{bytes} bytes of records are kept, at most {max}")) }
+        if bytes > max {
+            return Err(format!("{bytes} bytes of records are kept, at most {max}"));
+        }
+        let (bytes, _) = self.tables.used();
+        if bytes > TABLE_BYTES {
+            return Err(format!("{bytes} bytes of tables are kept, at most {TABLE_BYTES}"));
+        }
+        Ok(())
     }
 
     /// Bytes of records that are kept when all are too old.

@@ -225,7 +225,12 @@ impl People {
     /// Of the schedule of a seed: two of sixteen have clients with identities.
     pub(crate) fn new(seed: u64) -> Self {
         let random = fastrand::Rng::with_seed(!seed);
-        Self { random, are_known: seed % 16 >= 14, identities: Vec::new() }
+        Self { random, are_known: Self::are_known(seed), identities: Vec::new() }
+    }
+
+    /// Whether clients of a seed have identities.
+    pub(crate) fn are_known(seed: u64) -> bool {
+        seed % 16 >= 14
     }
 
     /// The role of a client that reads one of these topics.

@@ -1,4 +1,4 @@
-//! Simulates clients, bridges, a network and a cluster of Kafka or NATS in one thread, with a clock that jumps. A seed
+//! Simulates clients, bridges, a network and a cluster of Kafka or NATS in one thread, in virtual time. A seed
 //! decides what happens, and repeats a run exactly.
 //!
 //! As they ship: sessions, the door, delivery, the shared log, the readers of both systems, the writer of NATS.
@@ -7,7 +7,7 @@
 //!
 //! - here: [`run`], one schedule; [`run_all`], many; [`shrink`], the shortest one that fails
 //! - `schedule`: what happens, and when
-//! - `kafka`, `network`: brokers, and the streams to them; `jetstream`: NATS servers
+//! - `kafka`, `network`: brokers, and the streams to them; `jetstream`: NATS servers; `clock`: its jumps
 //! - `bridge`, `client`: a bridge, and a session with it
 //! - `identity`: the rights of a client, which change and end
 //! - `subscriber`, `walker`, `table_client`, `producer`: clients; `history`: what one has read, held against the log
@@ -17,6 +17,7 @@
 
 mod bridge;
 mod client;
+mod clock;
 mod history;
 mod identity;
 mod jetstream;

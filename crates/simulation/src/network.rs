@@ -13,6 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use crate::clock::Clock;
 use crate::kafka::Kafka;
 use crate::kafka::answer::{answer, broker_of};
 
@@ -24,11 +25,12 @@ pub(crate) struct SimulatedNetwork {
     connections: Mutex<JoinSet<()>>,
 }
 
-/// The network's faults, which the schedule changes.
+/// The faults of network and clock, which the schedule changes.
 #[derive(Debug)]
 pub(crate) struct Faults {
     random: Mutex<fastrand::Rng>,
     state: Mutex<FaultState>,
+    pub(crate) clock: Clock,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -45,7 +47,7 @@ pub(crate) struct FaultState {
 
 impl Faults {
     pub(crate) fn new(random: fastrand::Rng) -> Arc<Self> {
-        Arc::new(Self { random: Mutex::new(random), state: Mutex::default() })
+        Arc::new(Self { random: Mutex::new(random), state: Mutex::default(), clock: Clock::default() })
     }
 
     pub(crate) fn set(&self, state: FaultState) {
@@ -123,6 +125,7 @@ async fn serve(mut stream: DuplexStream, kafka: &Kafka, broker: usize, faults: &
         if send(&mut stream, answer.slice(..len), faults).await.is_err() || breaks {
             return;
         }
+        faults.clock.jump_if_armed().await;
     }
 }
 

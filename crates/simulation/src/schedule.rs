@@ -18,7 +18,7 @@ use crate::kafka::Kafka;
 use crate::kafka::log::Log;
 use crate::network::{FaultState, Faults};
 use crate::producer::Producer;
-use crate::subscriber::Subscriber;
+use crate::subscriber::{Limits, Subscriber};
 use crate::table_client::TableClient;
 use crate::walker::Walker;
 use crate::world::{Profile, World};
@@ -41,13 +41,18 @@ struct Schedule {
 
 /// Performs a schedule to its end.
 pub(crate) async fn run(seed: u64, options: Options) -> Arc<World> {
-    let mut schedule = Schedule::begin(seed, options);
-    let mut clock = Clock::new(seed);
+    let mut kinds = Kinds::new(seed);
+    let mut schedule = Schedule::begin(seed, options, &kinds);
     for step in 0..schedule.random.usize(10..=MAX_STEPS).min(options.steps) {
         sleep(Duration::from_micros(schedule.random.u64(..400_000))).await;
         schedule.step(step);
-        if let Some(by) = clock.jump() {
-            schedule.world.jump(by).await;
+        if let Some((by, waits)) = kinds.jump() {
+            schedule.world.event(|| format!("the clock jumps by {by:?}, with the next answer: {waits}"));
+            let clock = &schedule.world.faults.clock;
+            clock.arm(Some(by));
+            if !waits {
+                clock.jump_if_armed().await;
+            }
         }
         if schedule.world.has_problems() {
             break;
@@ -57,7 +62,7 @@ pub(crate) async fn run(seed: u64, options: Options) -> Arc<World> {
 }
 
 impl Schedule {
-    fn begin(seed: u64, options: Options) -> Self {
+    fn begin(seed: u64, options: Options, kinds: &Kinds) -> Self {
         let mut random = fastrand::Rng::with_seed(seed).fork();
         let system = if seed % 4 == 3 { System::Nats } else { System::Kafka };
         let is_nats = system == System::Nats;
@@ -95,7 +100,7 @@ impl Schedule {
         let subscribers: Vec<_> = (0..random.usize(1..5))
             .map(|number| {
                 let role = people.role(&world, &topics, &mut random);
-                Subscriber::new(number, batch_bytes(seed, number), role, &mut random)
+                Subscriber::new(number, kinds.limits(number), is_nats, role, &mut random)
             })
             .collect();
         for subscriber in &subscribers {
@@ -377,33 +382,43 @@ impl Schedule {
     }
 }
 
-/// The bytes of a delivery to a subscriber; 0: no limit of its own. Those of one of sixteen seeds have some, from less than a
-/// record to a few.
-fn batch_bytes(seed: u64, subscriber: usize) -> u32 {
-    if seed % 16 == 2 { u32::try_from(60 * (subscriber + 1)).unwrap_or_default() } else { 0 }
+/// The kinds of seeds that not all of them are, each drawn by itself: none changes what others draw.
+struct Kinds {
+    /// The jumps of the clock, if there are some. Identities end at times that are held against the clock.
+    jumps: Option<fastrand::Rng>,
+    /// Whether subscribers limit the bytes of a delivery.
+    has_byte_limits: bool,
+    /// Whether every other subscriber has a filter.
+    has_filters: bool,
 }
 
-/// The jumps of the clock.
-struct Clock {
-    /// For the clock alone, so that others draw what they would draw without jumps.
-    random: fastrand::Rng,
-    jumps: bool,
-}
-
-impl Clock {
-    /// Of the schedule of a seed: it jumps in three of 32.
+impl Kinds {
+    /// Of a seed: one of eight each.
     fn new(seed: u64) -> Self {
-        let jumps = seed % 16 == 1 || seed % 32 == 3;
-        Self { random: fastrand::Rng::with_seed(seed.rotate_left(32)), jumps }
+        let mut random = fastrand::Rng::with_seed(seed.rotate_left(32));
+        let [jumps, has_byte_limits, has_filters] = std::array::from_fn(|_| random.u8(..8) == 0);
+        let jumps = (jumps && !People::are_known(seed)).then(|| random.fork());
+        Self { jumps, has_byte_limits, has_filters }
     }
 
-    /// The length of the jump that follows a step: from a millisecond to some minutes, short ones as often as long ones.
-    fn jump(&mut self) -> Option<Duration> {
-        let happens = self.jumps && self.random.u8(..6) == 0;
-        happens.then(|| {
-            Duration::from_millis(1 << self.random.u32(..18))
-                + Duration::from_micros(self.random.u64(..1_000))
-        })
+    /// The limits of a subscriber. A delivery has less than a record to a few.
+    fn limits(&self, subscriber: usize) -> Limits {
+        let max_batch_bytes = u32::try_from(60 * (subscriber + 1)).unwrap_or_default();
+        Limits {
+            max_batch_bytes: if self.has_byte_limits { max_batch_bytes } else { 0 },
+            has_filter: self.has_filters && subscriber.is_multiple_of(2),
+        }
+    }
+
+    /// The length of the jump that follows a step, from a millisecond to two minutes, short ones as often as long ones; and
+    /// whether it waits for an answer.
+    fn jump(&mut self) -> Option<(Duration, bool)> {
+        let random = self.jumps.as_mut()?;
+        if random.u8(..6) > 0 {
+            return None;
+        }
+        let length = Duration::from_micros((1_000 << random.u32(..18)) + random.u64(..1_000));
+        Some((length, random.bool()))
     }
 }
 

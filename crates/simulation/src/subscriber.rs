@@ -11,7 +11,7 @@ use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
     CmdCredit, CmdKafkaSubscribe, ErrorResp, KafkaDeliveryResp, KafkaSource, KafkaSubscribedResp,
-    PartitionNext, Reason, kafka_source,
+    PartitionNext, Reason, RecordFilter, kafka_source,
 };
 use tokio::time::{sleep, timeout};
 
@@ -20,6 +20,7 @@ use crate::history::{History, View};
 use crate::identity::{Identity, Role};
 use crate::kafka::State;
 use crate::kafka::log::Log;
+use crate::schedule::key;
 use crate::world::World;
 
 /// A subscriber. It is shared with the schedule, which cuts its connection and asks how far it is.
@@ -32,10 +33,19 @@ pub(crate) struct Subscriber {
     credit: Option<u64>,
     linger: u32,
     max_batch_records: u32,
-    max_batch_bytes: u32,
+    limits: Limits,
     state: Mutex<Position>,
     pub(crate) cut: Cut,
     random: Mutex<fastrand::Rng>,
+}
+
+/// Limits of a subscription that some seeds have.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Limits {
+    /// Bytes of a delivery; 0: the bridge's own limit.
+    pub(crate) max_batch_bytes: u32,
+    /// Whether it has a filter: it asks for the records of the first two keys alone.
+    pub(crate) has_filter: bool,
 }
 
 #[derive(Debug, Default)]
@@ -70,12 +80,16 @@ impl Position {
 impl Subscriber {
     pub(crate) fn new(
         number: usize,
-        max_batch_bytes: u32,
+        limits: Limits,
+        is_nats: bool,
         role: Role,
         random: &mut fastrand::Rng,
     ) -> Arc<Self> {
-        let view = role.view(random.bool());
+        let mut view = role.view(random.bool());
         let Role { topic, identity } = role;
+        if limits.has_filter {
+            view.keys = Some((0..2).map(|number| key(&topic, number, is_nats)).collect());
+        }
         Arc::new(Self {
             number,
             topic,
@@ -84,7 +98,7 @@ impl Subscriber {
             credit: random.bool().then(|| random.u64(1..2_000)),
             linger: if random.u8(..4) == 0 { random.u32(..500) } else { 0 },
             max_batch_records: if random.bool() { random.u32(1..5) } else { 0 },
-            max_batch_bytes,
+            limits,
             state: Mutex::default(),
             cut: Cut::default(),
             random: Mutex::new(random.fork()),
@@ -219,9 +233,16 @@ impl Subscriber {
             credit: self.credit,
             linger_ms: self.linger,
             max_batch_records: self.max_batch_records,
-            max_batch_bytes: self.max_batch_bytes,
+            max_batch_bytes: self.limits.max_batch_bytes,
+            filters: self.filter().into_iter().collect(),
             ..CmdKafkaSubscribe::default()
         }
+    }
+
+    /// The filter for the records that it must get.
+    fn filter(&self) -> Option<RecordFilter> {
+        let keys = self.view.keys.clone().filter(|_| self.limits.has_filter)?;
+        Some(RecordFilter { equals: keys, ..RecordFilter::default() })
     }
 
     /// Takes a message. Gives a pause if the subscription has ended.
@@ -270,7 +291,14 @@ impl Subscriber {
         let KafkaDeliveryResp { messages, partition, next_offset, high_watermark, .. } = delivery;
         let mut position = self.position();
         position.ends.insert(*partition, *high_watermark);
-        check_size(messages, self.max_batch_bytes, self.max_batch_records)?;
+        check_size(messages, self.limits.max_batch_bytes, self.max_batch_records)?;
+        if let Some(filter) = self.filter() {
+            let is_asked_for = |key: &Bytes| filter.equals.contains(key);
+            let other = messages.iter().find(|message| !message.key.as_ref().is_some_and(is_asked_for));
+            if let Some(other) = other {
+                return Err(format!("the filter leaves {other:?} out"));
+            }
+        }
         for message in messages {
             if position.left <= 0 && self.credit.is_some() {
                 return Err(format!("offset {} is beyond the credit", message.offset));

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sluicegate_fair_share::ClientKey;
-use tokio::time::{Instant, advance, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use crate::bridge::{Bridge, Settings};
 use crate::client::Client;
@@ -29,8 +29,6 @@ pub(crate) struct World {
     is_calm: AtomicBool,
     found: Mutex<Found>,
     start: Instant,
-    /// By how much the clock has jumped.
-    jumped: Mutex<Duration>,
 }
 
 /// The kinds of events that a schedule has, besides records, faults of the network and clean elections.
@@ -75,26 +73,14 @@ impl World {
             is_calm: AtomicBool::new(false),
             found,
             start,
-            jumped: Mutex::default(),
         })
-    }
-
-    /// Lets the clock jump, as it does for a process that stands still: what was due in the meantime is due at once.
-    pub(crate) async fn jump(&self, by: Duration) {
-        self.event(|| format!("the clock jumps by {by:?}"));
-        *self.jumped.lock().unwrap_or_else(PoisonError::into_inner) += by;
-        advance(by).await;
-    }
-
-    fn jumped(&self) -> Duration {
-        *self.jumped.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// An answer that comes within `patience`, in which jumps of the clock do not count.
     pub(crate) async fn within<T>(&self, patience: Duration, answer: impl Future<Output = T>) -> Option<T> {
         let mut answer = pin!(answer);
-        let (begun, before) = (Instant::now(), self.jumped());
-        let by = || begun + patience + self.jumped().saturating_sub(before);
+        let (begun, before) = (Instant::now(), self.faults.clock.jumped());
+        let by = || begun + patience + self.faults.clock.jumped().saturating_sub(before);
         loop {
             if let Ok(answer) = timeout_at(by(), &mut answer).await {
                 return Some(answer);
@@ -124,6 +110,7 @@ impl World {
     /// Tells clients that faults are over, and not to dawdle.
     pub(crate) fn calm_down(&self) {
         self.is_calm.store(true, Ordering::Relaxed);
+        self.faults.clock.arm(None);
     }
 
     /// A session of a client with a bridge that `random` chooses; `None` if there is none.

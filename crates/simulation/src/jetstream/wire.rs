@@ -126,6 +126,7 @@ impl JetStream {
             }
             if !link.is_silent.load(Ordering::Relaxed) {
                 self.take(link, message);
+                self.0.faults.clock.jump_if_armed().await;
             }
         }
     }
