@@ -185,7 +185,7 @@ _static: wasm
     PATH={{ quote(justfile_directory() / "release/bin") }}:$PATH CC=musl-cc CXX=musl-c++ HOST_CC=cc HOST_CXX=c++ PKG_CONFIG_LIBDIR=/none CC_x86_64_unknown_linux_musl=musl-cc SOURCE_DATE_EPOCH=$(git log -1 --format=%ct) SLUICEGATE_REVISION=$(git rev-parse HEAD) \
         RUSTFLAGS={{ quote(remap) }} cargo zigbuild --locked --profile dist --target x86_64-unknown-linux-musl -p sluicegate-bridge -p sluicegate-cli
 
-# 500 sockets that read, idle, vanish and get stuck; with --live, outages of everything; with --page, the live page's memory; with --everything, each way in and six kinds of clients, for hours
+# 500 sockets that read, idle, vanish and get stuck; with --live, outages of everything; with --page, the live page's memory; with --everything, each way in and up to six kinds of clients, for hours
 soak *args: wasm web _browser
     cargo build -p sluicegate-soak -p sluicegate-bridge --bins
     @exec target/debug/soak "$@"

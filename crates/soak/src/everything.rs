@@ -1,4 +1,4 @@
-//! Each way in, with six kinds of clients, for hours: identities expire, and each client notices five seconds without a
+//! Each way in, with up to six kinds of clients, for hours: identities expire, and each client notices five seconds without a
 //! record.
 //!
 //! 1. [`stacks`]: Kafka, NATS, and for each way in a gateway, if it has one, with a bridge
@@ -48,7 +48,7 @@ pub(crate) async fn soak(duration: Duration, report: Option<&Path>) -> Result<()
     for gateway in stacks.gateways() {
         for (kind, readers) in readers::of_gateway(&gateway) {
             let of_kind = Arc::<Counts>::default();
-            counts.insert((gateway.name, kind.name()), (readers, Arc::clone(&of_kind)));
+            counts.insert((gateway.name(), kind.name()), (readers, Arc::clone(&of_kind)));
             for number in 0..readers {
                 tasks.spawn(Reader::new(&gateway, kind, number, &of_kind).run());
             }
@@ -61,6 +61,7 @@ pub(crate) async fn soak(duration: Duration, report: Option<&Path>) -> Result<()
         while Instant::now() < end {
             processes.sample(&stacks)?;
             if let Ok(ended) = timeout(SAMPLE, tasks.join_next()).await {
+                say(&describe(start.elapsed(), &counts, &processes));
                 return Err(ended.map_or_else(
                     || "nobody runs".into(),
                     |ended| ended.unwrap_or_else(|panic| panic.to_string().into()),

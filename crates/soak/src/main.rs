@@ -41,7 +41,7 @@ struct Args {
     /// Watch the memory of the live page in a browser instead, at 1,000 records a second
     #[arg(long, conflicts_with = "live")]
     page: bool,
-    /// Try each way in with six kinds of clients instead, whose identities expire: each must get each record in five seconds.
+    /// Try each way in with up to six kinds of clients instead, whose identities expire: each must get each record in five seconds.
     /// At least 900 seconds
     #[arg(long, conflicts_with_all = ["live", "page"])]
     everything: bool,

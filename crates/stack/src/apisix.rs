@@ -30,6 +30,8 @@ mod upstream;
 
 use std::net::SocketAddr;
 use std::panic;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 
 use tokio::sync::oneshot;
@@ -45,6 +47,7 @@ pub struct Apisix {
     gateway: Port,
     stop: Option<oneshot::Sender<()>>,
     worker: Option<JoinHandle<()>>,
+    memory: Arc<AtomicU64>,
 }
 
 impl Apisix {
@@ -61,12 +64,20 @@ impl Apisix {
         let (stop, stopped) = oneshot::channel();
         let (started, starts) = oneshot::channel();
         // The host is single-threaded, as a worker of nginx is.
-        let run = move || front::run(address, bridge, &filter, setup, started, stopped);
+        let memory = Arc::<AtomicU64>::default();
+        let of_worker = Arc::clone(&memory);
+        let run = move || front::run((address, bridge), &filter, setup, started, stopped, of_worker);
         let worker = thread::Builder::new().name("apisix".to_owned()).spawn(run);
         let worker = worker.map_err(Error::io("start a thread"))?;
-        let worker = Self { gateway, stop: Some(stop), worker: Some(worker) };
+        let worker = Self { gateway, stop: Some(stop), worker: Some(worker), memory };
         starts.await.unwrap_or_else(|_| Err(Error::Filter("its thread ended".to_owned())))?;
         Ok(worker)
+    }
+
+    /// The linear memory of its filter after the last request, in bytes.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        self.memory.load(Ordering::Relaxed)
     }
 
     /// The address for clients.

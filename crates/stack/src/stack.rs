@@ -142,6 +142,15 @@ impl Stack {
         }
     }
 
+    /// The memory of the filter in APISIX's emulated host, in bytes; `None` with another gateway.
+    #[must_use]
+    pub fn filter_memory(&self) -> Option<u64> {
+        match &self.gateway {
+            Gateway::Apisix(apisix) => Some(apisix.memory_bytes()),
+            Gateway::Envoy(_) | Gateway::Nginx(_) | Gateway::None => None,
+        }
+    }
+
     /// Waits until a part ends unexpectedly; returns the error.
     ///
     /// # Cancel safety

@@ -1,14 +1,14 @@
 //! People, and tokens that are valid for about a minute.
 
 use std::sync::LazyLock;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 use sluicegate_stack::folder::Folder;
 use sluicegate_stack::random::Random;
 use sluicegate_stack::tokens::Signer;
 
-use super::probe::SHORTEST_IDENTITY;
+use super::probe::{SHORTEST_IDENTITY, STALL};
 use crate::Failure;
 
 #[expect(clippy::unwrap_used, reason = "a program of ours: without keys there is nothing to try")]
@@ -19,19 +19,39 @@ static SIGNER: LazyLock<Signer> = LazyLock::new(|| Signer::new().unwrap());
 pub(super) struct Person {
     name: String,
     random: Random,
+    /// The end of the last token.
+    until: SystemTime,
 }
 
 impl Person {
     pub(super) fn new(name: &str, seed: u64) -> Self {
-        Self { name: name.to_owned(), random: Random::new(seed) }
+        Self { name: name.to_owned(), random: Random::new(seed), until: SystemTime::UNIX_EPOCH }
     }
 
     /// A new token.
     pub(super) fn token(&mut self) -> Result<String, Failure> {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
         let seconds = SHORTEST_IDENTITY.as_secs() + u64::try_from(self.random.below(60))?;
+        self.until = SystemTime::UNIX_EPOCH + Duration::from_secs(now + seconds);
         let claims = json!({"iss": ISSUER, "aud": "app", "sub": self.name, "iat": now, "exp": now + seconds});
         Ok(SIGNER.sign_json(&claims)?)
+    }
+
+    /// Fails if the last token is still valid: a connection with it has ended too soon.
+    pub(super) fn check_end(&self) -> Result<(), Failure> {
+        match self.until.duration_since(SystemTime::now()) {
+            Ok(left) => Err(format!("the connection ended {left:?} before its identity").into()),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Fails if the last token has been over for too long: a connection with it should have ended.
+    pub(super) fn check_open(&self) -> Result<(), Failure> {
+        let over = SystemTime::now().duration_since(self.until).unwrap_or_default();
+        if over > STALL {
+            return Err(format!("the connection is open {over:?} after its identity").into());
+        }
+        Ok(())
     }
 }
 

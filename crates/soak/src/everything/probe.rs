@@ -25,6 +25,8 @@ pub(super) struct Probe {
     /// A table has the newest record of each key only.
     is_table: bool,
     connections: u64,
+    /// When the last of them was opened.
+    connected: Instant,
     began: Instant,
 }
 
@@ -39,13 +41,14 @@ struct Partition {
 impl Probe {
     pub(super) fn new(counts: &Arc<Counts>, partitions: Vec<String>, is_table: bool) -> Self {
         let partitions = partitions.into_iter().map(|name| (name, Partition::default())).collect();
-        Self { counts: Arc::clone(counts), partitions, is_table, connections: 0, began: Instant::now() }
+        let began = Instant::now();
+        Self { counts: Arc::clone(counts), partitions, is_table, connections: 0, connected: began, began }
     }
 
     /// Counts a connection, of which there are as many as identities at most.
     pub(super) fn connected(&mut self) -> Result<(), Failure> {
         self.counts.connections.fetch_add(1, Ordering::Relaxed);
-        self.connections += 1;
+        (self.connections, self.connected) = (self.connections + 1, Instant::now());
         let most = 2 + self.began.elapsed().as_secs() / SHORTEST_IDENTITY.as_secs();
         if self.connections > most {
             return Err(format!("{} connections in {:?}", self.connections, self.began.elapsed()).into());
@@ -59,11 +62,11 @@ impl Probe {
             parse(value).ok_or_else(|| format!("a record of another form: {}", value.escape_ascii()))?;
         let of = self.partitions.get_mut(partition).ok_or_else(|| format!("a record of {partition}"))?;
         if self.is_table {
-            // The keys take turns, so a record that is left out is noticed at the next one of its key.
+            // The keys take turns, and none has another record before the last one has arrived.
             if let Some(last) = of.keys.insert(key.to_owned(), number) {
                 let since =
                     number.checked_sub(last).ok_or_else(|| format!("{number} follows {last} of {key}"))?;
-                if since % KEYS != 0 {
+                if since != KEYS {
                     return Err(format!("{number} follows {last} of {key}").into());
                 }
             }
@@ -88,7 +91,8 @@ impl Probe {
             let silence = heard.unwrap_or(self.began).elapsed();
             let most = if heard.is_some() { STALL } else { START };
             if silence > most {
-                return Err(format!("no record of {name} for {silence:?}").into());
+                let open = self.connected.elapsed();
+                return Err(format!("no record of {name} for {silence:?}; connected for {open:?}").into());
             }
             let oldest = newest.unwrap_or_default().saturating_sub(2 * KEYS);
             if let Some((key, number)) = keys.iter().find(|(_, number)| **number < oldest) {

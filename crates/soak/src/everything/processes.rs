@@ -17,8 +17,8 @@ pub(super) struct Processes {
 
 impl Processes {
     pub(super) fn sample(&mut self, stacks: &Stacks) -> Result<(), Failure> {
-        for (name, process) in stacks.processes() {
-            self.all.entry(name).or_default().0.push(process.usage()?);
+        for (name, usage) in stacks.usages()? {
+            self.all.entry(name).or_default().0.push(usage);
         }
         Ok(())
     }
@@ -38,11 +38,11 @@ impl Processes {
         memory.collect::<Vec<_>>().join(", ")
     }
 
-    /// Fails if a process uses more at the end than after the first window: caches and allocators fill until then.
+    /// Fails if a process uses more in the last window than in the second: caches and allocators fill before.
     pub(super) fn check(&self) -> Result<(), Failure> {
         for (name, (_, windows)) in &self.all {
-            let (Some(early), Some(late)) = (windows.first(), windows.last()) else { continue };
-            let memory = (early.resident_bytes, late.resident_bytes, SLACK + early.resident_bytes / 10);
+            let (Some(early), Some(late)) = (windows.get(1), windows.last()) else { continue };
+            let memory = (early.resident_bytes, late.resident_bytes, SLACK + early.resident_bytes / 20);
             let descriptors = (early.descriptors, late.descriptors, CONNECTIONS);
             let threads = (early.threads, late.threads, THREADS);
             for (what, (early, late, more)) in
@@ -58,12 +58,12 @@ impl Processes {
         Ok(())
     }
 
-    /// A row for each process: its first window, and its last.
+    /// A row for each process: its second window, and its last.
     pub(super) fn table(&self) -> String {
         let mut text =
             "| process | memory | descriptors | threads | CPU |\n|---|---|---|---|---|\n".to_owned();
         for (name, (_, windows)) in &self.all {
-            let (Some(early), Some(late)) = (windows.first(), windows.last()) else { continue };
+            let (Some(early), Some(late)) = (windows.get(1), windows.last()) else { continue };
             text += &format!(
                 "| {name} | {} → {} MiB | {} → {} | {} → {} | {} s |\n",
                 early.resident_bytes / MIB,
@@ -80,8 +80,8 @@ impl Processes {
 }
 
 /// Bytes. Allocators do not give all back.
-const SLACK: u64 = 8 * MIB;
+const SLACK: u64 = 4 * MIB;
 /// Clients that have just lost a connection and have another one already.
-const CONNECTIONS: u64 = 64;
+const CONNECTIONS: u64 = 16;
 /// Idle threads of a bridge end after ten seconds, and come again.
 const THREADS: u64 = 8;

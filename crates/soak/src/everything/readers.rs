@@ -45,9 +45,9 @@ impl Kind {
 /// The kinds that a gateway serves, and how many clients of each it has.
 pub(super) fn of_gateway(gateway: &Gateway) -> impl Iterator<Item = (Kind, usize)> {
     KINDS.into_iter().filter(|(kind, _)| match kind {
-        Kind::Session | Kind::Json => gateway.has_sessions,
-        Kind::Table | Kind::Nats => gateway.has_sessions && gateway.has_filter,
-        Kind::Events | Kind::Poll => gateway.has_filter,
+        Kind::Session | Kind::Json => gateway.has_sessions(),
+        Kind::Table | Kind::Nats => gateway.has_sessions() && gateway.has_filter(),
+        Kind::Events | Kind::Poll => gateway.has_filter(),
     })
 }
 
@@ -88,12 +88,18 @@ impl Reader {
             Kind::Poll => poll::read(&mut self).await,
         };
         let why = ended.err().unwrap_or_else(|| "it has ended".into());
-        format!("{} {} through {}: {why}", self.kind.name(), self.number, self.gateway.name).into()
+        format!("{} {} through {}: {why}", self.kind.name(), self.number, self.gateway.name()).into()
+    }
+
+    /// Fails if records do not come in time, or if the connection outlives its identity.
+    fn check(&self) -> Result<(), Failure> {
+        self.probe.check()?;
+        if self.gateway.has_filter() { self.person.check_open() } else { Ok(()) }
     }
 
     /// The header with a token of its own.
     fn authorization(&mut self) -> Result<Option<String>, Failure> {
-        if !self.gateway.has_filter {
+        if !self.gateway.has_filter() {
             return Ok(None);
         }
         Ok(Some(format!("Bearer {}", self.person.token()?)))

@@ -11,7 +11,7 @@ use sluicegate_stack::folder::Folder;
 use sluicegate_stack::kafka::Kafka;
 use sluicegate_stack::nats::{Nats, Streams};
 use sluicegate_stack::nginx::Route;
-use sluicegate_stack::process::Process;
+use sluicegate_stack::process::Usage;
 use sluicegate_stack::stack::{BridgeConfig, Setup, Stack};
 use sluicegate_stack::way::Way;
 
@@ -29,12 +29,23 @@ pub(super) struct Stacks {
 /// A way in, as clients see it.
 #[derive(Clone)]
 pub(super) struct Gateway {
-    pub(super) name: &'static str,
+    pub(super) way: Way,
     pub(super) address: SocketAddr,
+}
+
+impl Gateway {
+    pub(super) fn name(&self) -> &'static str {
+        self.way.name()
+    }
+
     /// Whether the filter grants rights to people, and serves plain HTTP and NATS.
-    pub(super) has_filter: bool,
-    /// Whether it serves sessions.
-    pub(super) has_sessions: bool,
+    pub(super) fn has_filter(&self) -> bool {
+        has_filter(self.way)
+    }
+
+    pub(super) fn has_sessions(&self) -> bool {
+        self.way != Way::Apisix
+    }
 }
 
 impl Stacks {
@@ -53,16 +64,12 @@ impl Stacks {
     }
 
     pub(super) fn gateways(&self) -> impl Iterator<Item = Gateway> {
-        self.stacks.iter().map(|stack| Gateway {
-            name: stack.way().name(),
-            address: stack.gateway(),
-            has_filter: has_filter(stack.way()),
-            has_sessions: stack.way() != Way::Apisix,
-        })
+        self.stacks.iter().map(|stack| Gateway { way: stack.way(), address: stack.gateway() })
     }
 
-    /// All processes that clients use, with their names. APISIX's emulation is a thread of this one.
-    pub(super) fn processes(&self) -> impl Iterator<Item = (String, &Process)> {
+    /// What all processes that clients use take now, by their names. APISIX's emulated host is a thread of this one: the
+    /// memory of its filter stands for it.
+    pub(super) fn usages(&self) -> Result<Vec<(String, Usage)>, Failure> {
         let named = |stack: &Stack| {
             let way = stack.way();
             let gateway = match way {
@@ -72,7 +79,17 @@ impl Stacks {
             };
             gateway.into_iter().chain(["bridge"]).map(move |process| format!("{}: {process}", way.name()))
         };
-        self.stacks.iter().flat_map(move |stack| named(stack).zip(stack.processes()))
+        let mut usages = Vec::new();
+        for stack in &self.stacks {
+            for (name, process) in named(stack).zip(stack.processes()) {
+                usages.push((name, process.usage()?));
+            }
+            if let Some(bytes) = stack.filter_memory() {
+                let usage = Usage { resident_bytes: bytes, ..Usage::default() };
+                usages.push((format!("{}: filter", stack.way().name()), usage));
+            }
+        }
+        Ok(usages)
     }
 }
 
@@ -121,6 +138,7 @@ fn setup(way: Way, kafka: &Kafka, nats: &Nats, keys: &Folder) -> Result<Setup, F
     Ok(setup)
 }
 
+/// See [`Gateway::has_filter`].
 pub(super) fn has_filter(way: Way) -> bool {
     way.is_envoy() || way == Way::Apisix
 }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use sluicegate_client::{Client, LoginError, ProduceRecord};
 use sluicegate_protocol::metadata::WRITE;
 use sluicegate_stack::http::client::{Client as Http, Request};
+use sluicegate_stack::way::Way;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::identity::Person;
@@ -17,13 +18,13 @@ use crate::Failure;
 /// Writes to the partition, and to the subject of the same number, until a write fails or stalls.
 pub(super) async fn write(gateway: Gateway, partition: i32) -> Failure {
     let Err(failure) = write_on(&gateway, partition).await else { return "the writer has ended".into() };
-    format!("the writer through {}: {failure}", gateway.name).into()
+    format!("the writer through {}: {failure}", gateway.name()).into()
 }
 
 async fn write_on(gateway: &Gateway, partition: i32) -> Result<(), Failure> {
     let number_of_way = u64::from(partition.unsigned_abs());
     let session =
-        if gateway.has_sessions { Some(connect(gateway, "/pubsub", number_of_way).await?) } else { None };
+        if gateway.has_sessions() { Some(connect(gateway, "/pubsub", number_of_way).await?) } else { None };
     let mut person = Person::new("writer", 1_000 + number_of_way);
     let mut ticks = interval(PACE);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -47,7 +48,7 @@ async fn write_on(gateway: &Gateway, partition: i32) -> Result<(), Failure> {
             let path = format!("{KAFKA_REST}/topics/{TOPIC}/partitions/{partition}");
             post(gateway, &mut person, path, &json!({"records": [{"key": key, "value": text}]})).await?;
         }
-        if gateway.has_filter {
+        if gateway.has_filter() {
             let message = json!({"subject": format!("{STREAM}.{partition}"), "data": text});
             let path = format!("{NATS_REST}/streams/{STREAM}");
             post(gateway, &mut person, path, &json!({"messages": [message]})).await?;
@@ -73,7 +74,7 @@ async fn post(gateway: &Gateway, person: &mut Person, path: String, body: &Value
 /// A client whose identity is renewed before it is over.
 pub(super) async fn connect(gateway: &Gateway, path: &str, seed: u64) -> Result<Client, Failure> {
     let mut builder = Client::builder(format!("ws://{}{path}", gateway.address));
-    if gateway.has_filter {
+    if gateway.has_filter() {
         let person = std::sync::Mutex::new(Person::new("alice", seed));
         builder = builder.refresh(move || {
             let mut person = person.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -81,7 +82,7 @@ pub(super) async fn connect(gateway: &Gateway, path: &str, seed: u64) -> Result<
                 person.token().map_err(|why| LoginError { detail: why.to_string(), retriable: false });
             std::future::ready(token)
         });
-    } else {
+    } else if gateway.way == Way::Direct {
         // A client without a gateway grants itself what it may do.
         builder = builder.header(WRITE, "true");
     }

@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use tokio::sync::oneshot;
 
@@ -9,12 +11,12 @@ use super::setup::Setup;
 use crate::Error;
 
 pub(super) fn run(
-    _: SocketAddr,
-    _: SocketAddr,
+    _: (SocketAddr, SocketAddr),
     _: &Path,
     _: Setup,
     started: oneshot::Sender<Result<(), Error>>,
     _: oneshot::Receiver<()>,
+    _: Arc<AtomicU64>,
 ) {
     let _ = started.send(Err(Error::Filter("only test builds contain it".to_owned())));
 }

@@ -4,6 +4,8 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -29,14 +31,14 @@ use super::setup::Setup;
 use super::upstream::Upstream;
 use crate::Error;
 
-/// Serves until `stop` fires or is dropped.
+/// Serves until `stopped` fires or is dropped. `memory` has the bytes of the filter after each request.
 pub(super) fn run(
-    address: SocketAddr,
-    bridge: SocketAddr,
+    (address, bridge): (SocketAddr, SocketAddr),
     filter: &Path,
     setup: Setup,
     started: oneshot::Sender<Result<(), Error>>,
     stopped: oneshot::Receiver<()>,
+    memory: Arc<AtomicU64>,
 ) {
     let runtime = match Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -47,7 +49,7 @@ pub(super) fn run(
     };
     let serve = async move {
         let start = async {
-            let host = Rc::new(Host::start(filter, bridge, setup)?);
+            let host = Rc::new(Host::start(filter, bridge, setup, memory)?);
             let listener = TcpListener::bind(address).await;
             Ok((host, listener.map_err(Error::io(format!("listen on {address}")))?))
         };
@@ -89,12 +91,13 @@ struct Host {
     /// Routes and their plugins, in matching order: exact paths first, then longer prefixes.
     routes: Vec<(route::Route, Route)>,
     upstream: Upstream,
+    memory: Arc<AtomicU64>,
     /// Declared after its routes, so that it is dropped last.
-    _worker: Worker,
+    worker: Worker,
 }
 
 impl Host {
-    fn start(filter: &Path, bridge: SocketAddr, setup: Setup) -> Result<Self, Error> {
+    fn start(filter: &Path, bridge: SocketAddr, setup: Setup, memory: Arc<AtomicU64>) -> Result<Self, Error> {
         let Setup { mut routes, client_max_body_size, read_timeout } = setup;
         let plugin = Plugin::load(filter).map_err(|error| Error::Filter(error.to_string()))?;
         let settings = Settings { client_max_body_size, ..Settings::default() };
@@ -107,7 +110,8 @@ impl Host {
         Ok(Self {
             routes: routes.into_iter().map(with_plugin).collect(),
             upstream: Upstream { address: bridge, read_timeout },
-            _worker: worker,
+            memory,
+            worker,
         })
     }
 
@@ -124,6 +128,8 @@ impl Host {
             return whole(404, "text/plain", r#"{"error_msg":"404 Route Not Found"}"#);
         };
         let mut stream = route.request_from(client, lines(&head), &body);
+        let bytes = u64::try_from(self.worker.memory_bytes()).unwrap_or(u64::MAX);
+        self.memory.store(bytes, Ordering::Relaxed);
         match stream.outcome() {
             Outcome::Forwarded(headers) => match self.upstream.send(&headers, body).await {
                 Ok(response) => {

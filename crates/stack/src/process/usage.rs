@@ -4,7 +4,7 @@ use std::time::Duration;
 use std::{fs, io};
 
 /// The resources that a process has used, as the kernel counts them.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Usage {
     /// Resident memory in bytes, now.
     pub resident_bytes: u64,

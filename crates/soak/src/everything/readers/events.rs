@@ -41,10 +41,13 @@ pub(super) async fn read(reader: &mut Reader) -> Result<(), Failure> {
 /// The next bytes; none at the end.
 async fn part(reader: &Reader, body: &mut Streamed) -> Result<Option<String>, Failure> {
     loop {
-        reader.probe.check()?;
+        reader.check()?;
         match timeout(TICK, body.next()).await {
             Ok(Ok(Some(part))) => return Ok(Some(String::from_utf8(part.to_vec())?)),
-            Ok(Ok(None)) => return Ok(None),
+            Ok(Ok(None)) => {
+                reader.person.check_end()?;
+                return Ok(None);
+            }
             Ok(Err(error)) => return Err(format!("the stream broke: {error}").into()),
             Err(_) => {}
         }

@@ -31,11 +31,14 @@ pub(super) async fn read(reader: &mut Reader) -> Result<(), Failure> {
 /// The next message; none when the session ends.
 async fn answer(reader: &Reader, socket: &mut JsonSocket) -> Result<Option<Value>, Failure> {
     loop {
-        reader.probe.check()?;
+        reader.check()?;
         match timeout(TICK, socket.receive_or_close()).await {
             Ok(Ok(answer)) => return Ok(Some(answer)),
             // The end of an identity.
-            Ok(Err((IDENTITY_IS_OVER, _))) if reader.gateway.has_filter => return Ok(None),
+            Ok(Err((IDENTITY_IS_OVER, _))) if reader.gateway.has_filter() => {
+                reader.person.check_end()?;
+                return Ok(None);
+            }
             Ok(Err((code, reason))) => return Err(format!("the session ended with {code}: {reason}").into()),
             Err(_) => {}
         }
