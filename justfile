@@ -48,7 +48,7 @@ _simulation command *args:
     export RUSTFLAGS='--cfg tokio_unstable' PKG_CONFIG="$library/pkg-config" LD_LIBRARY_PATH="$library"
     cargo "$1" --profile simulation --target-dir target/simulation -p sluicegate-simulation --no-default-features --features shared-librdkafka "${@:2}"
 
-# what a change must pass
+# everything that a change must pass
 ci: lint doc test
 
 # format the sources: Rust, TypeScript and the pages

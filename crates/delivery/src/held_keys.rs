@@ -44,7 +44,7 @@ impl HeldKeys {
         }
     }
 
-    /// What the client gets of the records that were `read` from a partition, of which these are `selected`: them, and
+    /// The records for the client, of those that were `read` from a partition, of which these are `selected`: them, and
     /// removals of the keys that it has of others.
     pub(super) fn select(
         &mut self,

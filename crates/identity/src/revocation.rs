@@ -30,7 +30,7 @@ pub enum Revoked {
         issuer: Option<String>,
         /// `sub`
         subject: String,
-        /// Those with `iat` at this time or earlier, in seconds since 1970, and those without `iat`.
+        /// Identities with `iat` at this time or earlier, in seconds since 1970, and without `iat`.
         issued_until: i64,
     },
 }
@@ -95,8 +95,8 @@ impl Revocation {
 }
 
 impl Revocations {
-    /// Those of `entries` that count at `now`, in seconds since 1970. Of more than [`MAX_ENTRIES`], those that count
-    /// longest; the second value says how many are left out.
+    /// The revocations of `entries` that count at `now`, in seconds since 1970. Of more than [`MAX_ENTRIES`], those that
+    /// count longest; the second value says how many are left out.
     pub fn of<'a>(entries: impl Iterator<Item = &'a Revocation>, now: i64) -> (Self, usize) {
         let mut counting: Vec<&Revocation> = entries.filter(|entry| entry.until > now).collect();
         counting.sort_unstable_by_key(|entry| std::cmp::Reverse(entry.until));

@@ -19,7 +19,7 @@ impl Rights {
         Self { read: Some(Topics::default()), write: Some(Topics::default()) }
     }
 
-    /// What both grant.
+    /// The rights that both grant.
     #[must_use]
     pub fn and(self, others: Self) -> Self {
         let both = |one: Option<Topics>, other: Option<Topics>| Some(one?.and(other?));

@@ -61,7 +61,7 @@ impl Topics {
         is_among.then(|| Rows::of(groups))
     }
 
-    /// Those that are also among `others`.
+    /// The topics that are also among `others`.
     #[must_use]
     pub fn and(mut self, others: Self) -> Self {
         for patterns in others.among {
@@ -73,7 +73,7 @@ impl Topics {
         self
     }
 
-    /// Those that are not the bridge's own topic, of which there is one.
+    /// The topics without the bridge's own, of which there is one.
     #[must_use]
     pub fn except(self, topic: Arc<str>) -> Self {
         Self { except: Some(topic), ..self }
@@ -114,7 +114,7 @@ impl FromIterator<(Pattern, Option<Row>)> for Topics {
 
 impl Patterns {
     fn match_any(&self, topic: &str) -> bool {
-        // What sorts between a prefix and `topic`, which begins with it, begins with it too.
+        // A text that sorts between a prefix and `topic`, which begins with it, begins with it too.
         let after = self.prefixes.partition_point(|prefix| **prefix <= *topic);
         let last = after.checked_sub(1).and_then(|at| self.prefixes.get(at));
         last.is_some_and(|prefix| topic.starts_with(&**prefix))

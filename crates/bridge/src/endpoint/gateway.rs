@@ -23,7 +23,7 @@ use super::{Endpoint, rights};
 use crate::revocation::NotServed;
 use crate::session::Granted;
 
-/// What a gateway tells about a client, checked.
+/// A gateway's words about a client, checked.
 pub(crate) struct Admission {
     /// The rights of everybody on the route.
     pub(crate) route: Rights,
@@ -163,7 +163,7 @@ fn cluster_hash(headers: &HeaderMap) -> u64 {
     hasher.finish()
 }
 
-/// What a gateway tells about a client in `headers`.
+/// A gateway's words about a client in `headers`, checked.
 ///
 /// # Errors
 /// The route asks for an identity, and the client has none; or gateway and bridge do not match.
