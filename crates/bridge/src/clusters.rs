@@ -30,6 +30,8 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::definition::BASE64;
 use self::definition::Definition;
+#[cfg(feature = "testing")]
+pub(crate) use self::definition::check as check_definition;
 use self::settings::Settings;
 use crate::config::{ClusterConfig, Config, ROUTE_CLUSTERS};
 

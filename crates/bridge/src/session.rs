@@ -74,6 +74,8 @@ pub(crate) use self::encoding::MAX_RESULT_BYTES;
 pub(crate) use self::end::End;
 use self::expiry::Expiry;
 use self::frames::Frames;
+#[cfg(feature = "testing")]
+pub(crate) use self::frames::messages;
 use self::intake::OWN_ANSWER_BYTES;
 use self::keepalive::{Due, Keepalive};
 use self::outbox::Outbox;

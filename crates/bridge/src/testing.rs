@@ -10,6 +10,8 @@ use sluicegate_delivery::grant::Grant;
 use sluicegate_protocol::codec::Codec;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::clusters;
+use crate::config::RouteClusters;
 use crate::endpoint::rights;
 use crate::http::decoders as http_decoders;
 use crate::session::{self, Limits, Overload, Request, Transport};
@@ -70,6 +72,20 @@ pub fn event_id(id: &str) {
 /// Decodes the headers with which a gateway tells the rights of a client.
 pub fn rights(headers: &HeaderMap) {
     let _ = (rights::policy(headers), rights::of_route(headers), rights::tables(headers));
+}
+
+/// The gRPC messages in the pieces of a session's input, each of at most `max` bytes, up to the first mistake; and whether
+/// there is none.
+pub fn grpc_messages(pieces: &[&[u8]], max: usize) -> (Vec<Bytes>, bool) {
+    session::messages(pieces, max)
+}
+
+/// Decodes the header with which a gateway defines a cluster.
+///
+/// # Panics
+/// If a valid definition has no nodes or too many, one that is another one as text, or properties that a cluster cannot have.
+pub fn cluster_definition(header: &[u8], routes: &RouteClusters) {
+    clusters::check_definition(header, routes);
 }
 
 const SYSTEMS: [System; 2] = [System::Kafka, System::Nats];

@@ -13,8 +13,9 @@ mod session;
 pub type Target = fn(&[u8]);
 
 /// The targets by their names, which are also the folders of their corpora.
-pub const TARGETS: [(&str, Target); 15] = [
+pub const TARGETS: [(&str, Target); 17] = [
     ("session", session::session),
+    ("grpc_messages", bridge::grpc_messages),
     ("requests", bridge::requests),
     ("json_commands", bridge::json_commands),
     ("http_targets", bridge::targets),
@@ -26,6 +27,7 @@ pub const TARGETS: [(&str, Target); 15] = [
     ("tokens", identity::tokens),
     ("key_sets", identity::key_sets),
     ("rights", identity::rights),
+    ("cluster_definitions", bridge::cluster_definitions),
     ("bridge_config", config::of_bridge),
     ("filter_config", config::of_filter),
     ("filter", filter::filter),

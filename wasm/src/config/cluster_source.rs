@@ -105,6 +105,9 @@ fn is_weight(value: &Value) -> bool {
 
 fn sasl(reader: &mut Reader) -> Sasl {
     let username = text(reader, "username", "is missing");
+    if username.trim() != username {
+        reader.mistake("username", "must not have spaces around it");
+    }
     let password = text(reader, "password", "is missing");
     let mechanism = reader.string("mechanism").unwrap_or_else(|| DEFAULT_MECHANISM.to_owned());
     if !MECHANISMS.contains(&mechanism.as_str()) {

@@ -70,6 +70,23 @@ impl Frames {
     }
 }
 
+/// The messages in the pieces of an input up to the first mistake, and whether there is none.
+#[cfg(feature = "testing")]
+pub(crate) fn messages(pieces: &[&[u8]], max: usize) -> (Vec<Bytes>, bool) {
+    let (mut frames, mut messages) = (Frames::new(max), Vec::new());
+    for piece in pieces {
+        frames.push(Bytes::copy_from_slice(piece));
+        loop {
+            match frames.next() {
+                Ok(Some(message)) => messages.push(message),
+                Ok(None) => break,
+                Err(_) => return (messages, false),
+            }
+        }
+    }
+    (messages, true)
+}
+
 /// Why a session's input is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum FrameError {

@@ -1,10 +1,63 @@
-//! Requests of clients, as the bridge decodes them.
+//! Requests of clients and gateways, as the bridge decodes them.
 
+use std::sync::LazyLock;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use sluicegate_bridge::config::{Config, RouteClusters};
 use sluicegate_bridge::testing;
 use sluicegate_protocol::codec::Codec;
+use sluicegate_protocol::grpc::{self, HEAD_LEN};
 
 use super::{headers, parts};
+
+/// The largest message, where the stream is cut, and the stream: gRPC messages of a gateway.
+pub(super) fn grpc_messages(input: &[u8]) {
+    let Some(([max, cuts @ ..], stream)) = input.split_first_chunk::<5>() else { return };
+    let max = 4 * usize::from(*max);
+    let (whole, is_valid) = testing::grpc_messages(&[stream], max);
+    let mut rest = stream;
+    let mut pieces: Vec<_> = cuts
+        .iter()
+        .map(|cut| {
+            let (piece, others) = rest.split_at(usize::from(*cut).min(rest.len()));
+            rest = others;
+            piece
+        })
+        .collect();
+    pieces.push(rest);
+    assert_eq!(testing::grpc_messages(&pieces, max), (whole.clone(), is_valid));
+    let mut rest = stream;
+    for message in &whole {
+        assert!(message.len() <= max);
+        let framed = [&grpc::head(u32::try_from(message.len()).unwrap())[..], message].concat();
+        rest = rest.strip_prefix(&framed[..]).expect("a message that was not sent");
+    }
+    // An unfinished message, or one that is refused.
+    let head = rest.first_chunk().map(|head| grpc::message_len(*head).ok());
+    let refused = head.is_some_and(|len| len.is_none_or(|len| len as usize > max));
+    assert_eq!(is_valid, !refused);
+    if let Some(Some(len)) = head.filter(|_| is_valid) {
+        assert!(rest.len() < HEAD_LEN + len as usize, "a whole message is left");
+    }
+}
+
+/// A byte that tells whether the rest is encoded in base64, and the rest: a cluster's definition.
+pub(super) fn cluster_definitions(input: &[u8]) {
+    static ROUTES: LazyLock<RouteClusters> = LazyLock::new(|| {
+        let config = Config::load(CONFIG, std::iter::empty());
+        config.unwrap_or_else(|problems| panic!("{problems:?}")).route_clusters
+    });
+    let Some((is_encoded, rest)) = input.split_first() else { return };
+    if is_encoded & 1 == 1 {
+        testing::cluster_definition(rest, &ROUTES);
+    } else {
+        testing::cluster_definition(STANDARD.encode(rest).as_bytes(), &ROUTES);
+    }
+}
+
+const CONFIG: &str = "[clusters.default]\nbootstrap.servers = \"kafka:9092\"\n";
 
 /// Messages of sessions, in protobuf.
 pub(super) fn requests(input: &[u8]) {

@@ -102,7 +102,8 @@ fn mistakes_in_a_cluster_show_no_secret() {
                       {"path":"/d","kafka":{"nodes":["kafka:1"],"tls":{"verify":1,"client_key":"hidden"},
                       "sasl":{"user":"a"}}},
                       {"path":"/e","kafka":{"nodes":["kafka:1"],
-                       "sasl":{"username":"a\u0000hidden","password":7,"mechanism":"GSSAPI"}}}]}"#,
+                       "sasl":{"username":"a\u0000hidden","password":7,"mechanism":"GSSAPI"}}},
+                      {"path":"/f","kafka":{"nodes":["kafka:1"],"sasl":{"username":" a","password":" b"}}}]}"#,
         &[
             "routes[0].kafka: cannot be combined with cluster",
             "routes[1].kafka: must be an object",
@@ -117,6 +118,7 @@ fn mistakes_in_a_cluster_show_no_secret() {
             "routes[4].kafka.sasl.username: must not contain a NUL character",
             "routes[4].kafka.sasl.password: must be a string that is not empty",
             "routes[4].kafka.sasl.mechanism: must be \"PLAIN\", \"SCRAM-SHA-256\" or \"SCRAM-SHA-512\"",
+            "routes[5].kafka.sasl.username: must not have spaces around it",
         ],
     );
 }
