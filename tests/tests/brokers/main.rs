@@ -4,13 +4,16 @@
 //! 1. [`cluster`]: the Kafka, which one test at a time uses, and the gateways in front of it
 //! 2. [`walk`]: writers and readers; [`requests`]: the nodes' logs of requests
 //! 3. [`failover`], [`topics`], [`unclean`]: leaders and topics that fail, return, move and lose records; [`large`]: a
-//!    topic being created; [`replicas`]: too few of them
+//!    topic being created; [`replicas`]: too few of them; [`writes`]: leaders
+//!    that die while the bridge writes
 //! 4. [`bootstrap`], [`racks`], [`quotas`]: which nodes the bridge uses, and how often
 
 #![cfg(test)] // so that helpers, too, may fail as tests do
 
 mod cluster;
 mod requests;
+#[path = "../writing/told.rs"]
+mod told;
 mod walk;
 
 mod bootstrap;
@@ -21,3 +24,4 @@ mod racks;
 mod replicas;
 mod topics;
 mod unclean;
+mod writes;

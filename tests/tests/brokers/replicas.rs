@@ -17,16 +17,7 @@ async fn record_without_enough_replicas_is_not_written() {
     let replicas = two_replicas(&kafka, topic).await;
     lose(&mut kafka, topic, replicas).await;
 
-    let bootstrap = kafka.bootstrap();
-    let cluster = format!("bootstrap.servers = {bootstrap:?}\nmessage.timeout.ms = 3000\n");
-    let config = format!("[write]\nclusters = [\"default\"]\n[clusters.default]\n{cluster}");
-    let setup = Setup {
-        bridge: BridgeConfig::Text(config),
-        envoy_edits: vec![writing()],
-        ..Setup::new(Profile::Tunnel, &bootstrap)
-    };
-    let mut stack = Stack::start(setup).await.unwrap();
-    stack.ready_within(Duration::from_secs(30)).await.unwrap();
+    let stack = writing_gateway(&kafka.bootstrap(), "message.timeout.ms = 3000\n").await;
     let mut socket = Socket::open(&stack).await;
     let record = ProduceRecord {
         topic: topic.clone(),
@@ -38,4 +29,18 @@ async fn record_without_enough_replicas_is_not_written() {
     let refused = produced[0].error.as_ref().expect("an error");
     assert_eq!((refused.code, refused.retriable, refused.unknown_outcome), (7, true, false), "{refused:?}");
     assert_eq!(kafka.read(topic, 0), []);
+}
+
+/// A gateway to a cluster with these properties, lines of TOML, through which clients can write. It is ready.
+pub(crate) async fn writing_gateway(bootstrap: &str, properties: &str) -> Stack {
+    let cluster = format!("bootstrap.servers = {bootstrap:?}\n{properties}");
+    let config = format!("[write]\nclusters = [\"default\"]\n[clusters.default]\n{cluster}");
+    let setup = Setup {
+        bridge: BridgeConfig::Text(config),
+        envoy_edits: vec![writing()],
+        ..Setup::new(Profile::Tunnel, bootstrap)
+    };
+    let mut stack = Stack::start(setup).await.unwrap();
+    stack.ready_within(Duration::from_secs(30)).await.unwrap();
+    stack
 }

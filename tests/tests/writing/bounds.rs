@@ -6,8 +6,8 @@ use sluicegate_stack::envoy::Profile;
 use sluicegate_stack::kafka::Kafka;
 use sluicegate_stack::socket::Socket;
 
-use crate::log::numbers;
 use crate::stacks::{becomes, error, offset, record, with};
+use crate::told::numbers;
 
 #[tokio::test]
 async fn hanging_kafka_leaves_outcomes_unknown() {

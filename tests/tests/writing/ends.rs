@@ -8,8 +8,8 @@ use sluicegate_stack::kafka::Kafka;
 use sluicegate_stack::socket::{Socket, produce, results};
 use tokio::time::Instant;
 
-use crate::log::numbers;
 use crate::stacks::{becomes, error, offset, record, with};
+use crate::told::numbers;
 
 const DRAINED_WITHIN: Duration = Duration::from_secs(10);
 

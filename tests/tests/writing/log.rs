@@ -17,12 +17,3 @@ pub(crate) fn read(kafka: &Kafka, topic: &str, partition: i32) -> Vec<ProduceRec
     };
     messages.into_iter().map(record).collect()
 }
-
-/// The numbers that the values of a partition begin with, up to a space.
-pub(crate) fn numbers(kafka: &Kafka, topic: &str, partition: i32) -> Vec<u64> {
-    let number = |record: ProduceRecord| {
-        let value = String::from_utf8(record.value.unwrap().to_vec()).unwrap();
-        value.split(' ').next().unwrap().parse().unwrap()
-    };
-    read(kafka, topic, partition).into_iter().map(number).collect()
-}

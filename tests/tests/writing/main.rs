@@ -1,12 +1,13 @@
 //! Writing through a gateway: real Envoy, real bridge, real Kafka.
 //!
-//! [`sluicegate_stack::socket`] is the client. [`log`] reads the result with librdkafka, [`cli`] with Kafka's own
-//! consumer.
+//! [`sluicegate_stack::socket`] is the client. [`told`] writes, and knows what it was told. [`log`] reads the
+//! result with librdkafka, [`cli`] with Kafka's own consumer.
 
 #![cfg(test)] // so that helpers, too, may fail as tests do
 
 mod log;
 mod stacks;
+mod told;
 
 mod allowed;
 mod bounds;

@@ -8,8 +8,8 @@ use sluicegate_stack::socket::{Socket, produce, results};
 use sluicegate_stack::way::Way;
 use sluicegate_tests::in_every_profile;
 
-use crate::log::numbers;
 use crate::stacks::{offset, record, shared};
+use crate::told::numbers;
 
 in_every_profile! {
     commands_keep_their_order_in_every_partition

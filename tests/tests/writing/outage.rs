@@ -9,24 +9,13 @@ use std::time::Duration;
 use sluicegate_client::{Client, ProduceRecord};
 use sluicegate_stack::envoy::Profile;
 use sluicegate_stack::kafka::Kafka;
-use sluicegate_stack::socket::{Socket, produce, results};
-use sluicegate_stack::waiting;
 use sluicegate_tests::in_every_profile;
-use tokio::sync::Mutex;
 
-use crate::log::numbers;
 use crate::stacks::{grows, record, with};
+use crate::told::{Told, comes_about, numbers, write};
 
 in_every_profile! {
     kills_of_bridge_and_envoy_lose_no_acknowledged_record
-}
-
-/// Outcomes that clients were told of their records, by number.
-#[derive(Default)]
-struct Told {
-    acknowledged: BTreeMap<u64, i64>,
-    refused: BTreeSet<u64>,
-    unknown: BTreeSet<u64>,
 }
 
 #[tokio::test]
@@ -56,65 +45,8 @@ async fn kills_of_the_broker_lose_and_repeat_no_record() {
     tokio::time::timeout(Duration::from_secs(120), writing).await.expect("an end").unwrap();
     let told = told.lock().await;
     let written = numbers(&kafka, topic, 0);
-    report(Profile::Tunnel, &told, &written);
-    for (number, offset) in &told.acknowledged {
-        if let Ok(offset) = usize::try_from(*offset) {
-            assert_eq!(written.get(offset), Some(number), "{number} was acknowledged at {offset}");
-        }
-        assert!(written.contains(number), "{number} was acknowledged and is not there");
-    }
-    for number in &told.refused {
-        assert!(!written.contains(number), "{number} was refused and is there");
-    }
-    assert!(written.is_sorted_by(|a, b| a < b), "no record is there twice, or behind a later one");
-}
-
-#[expect(clippy::print_stderr, reason = "counts for whoever asks for the test's output")]
-fn report(profile: Profile, told: &Told, written: &[u64]) {
-    let distinct = written.iter().collect::<BTreeSet<_>>().len();
-    let (acknowledged, refused, unknown) = (told.acknowledged.len(), told.refused.len(), told.unknown.len());
-    let (written, name) = (written.len(), profile.name());
-    let duplicates = written - distinct;
-    eprintln!(
-        "{name}: acknowledged {acknowledged}, refused {refused}, unknown {unknown}; in Kafka {written}, of them \
-         {duplicates} twice"
-    );
-}
-
-/// Waits until the writer was told something.
-async fn comes_about(what: &str, told: &Mutex<Told>, is_it: impl Fn(&Told) -> bool) {
-    let check = async || if is_it(&*told.lock().await) { Ok(()) } else { Err("not told".to_owned()) };
-    waiting::until(what, Duration::from_secs(60), check).await;
-}
-
-/// Writes numbers until it is to stop, several commands in flight, none sent again. Notes what it is `told`.
-async fn write(url: String, topic: String, stop: Arc<AtomicBool>, told: Arc<Mutex<Told>>) {
-    const RECORDS: u64 = 20;
-    const IN_FLIGHT: usize = 8;
-    let mut socket = Socket::open_at(&url).await;
-    let (mut open, mut next) = (BTreeMap::new(), 0);
-    loop {
-        while open.len() < IN_FLIGHT && !stop.load(Ordering::Relaxed) {
-            let numbers = next..next + RECORDS;
-            next += RECORDS;
-            let records =
-                numbers.clone().map(|n| record(&topic, format!("{n} {}", "x".repeat(100)))).collect();
-            open.insert(socket.send(produce(records)).await, numbers);
-        }
-        if open.is_empty() {
-            return;
-        }
-        let (sequence, resp) = socket.receive().await;
-        let numbers = open.remove(&sequence).expect("an open sequence");
-        let mut told = told.lock().await;
-        for (number, produced) in numbers.zip(results(resp).unwrap()) {
-            match produced.error {
-                None => _ = told.acknowledged.insert(number, produced.offset),
-                Some(error) if error.unknown_outcome => _ = told.unknown.insert(number),
-                Some(_) => _ = told.refused.insert(number),
-            }
-        }
-    }
+    told.report("broker", &written);
+    told.check(&written);
 }
 
 async fn kills_of_bridge_and_envoy_lose_no_acknowledged_record(profile: Profile) {
@@ -140,7 +72,7 @@ async fn kills_of_bridge_and_envoy_lose_no_acknowledged_record(profile: Profile)
         let (told, again) =
             tokio::time::timeout(Duration::from_secs(60), client).await.expect("an end").unwrap();
         let written = numbers(kafka, topic, partition);
-        report(profile, &told, &written);
+        told.report(profile.name(), &written);
         let mut count: BTreeMap<u64, usize> = BTreeMap::new();
         written.iter().for_each(|number| *count.entry(*number).or_default() += 1);
         for number in told.acknowledged.keys() {

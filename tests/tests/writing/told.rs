@@ -1,0 +1,102 @@
+//! A client that writes numbers without a pause, and what it was told of each, held against the log.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use sluicegate_protocol::{KafkaMessage, ProduceRecord};
+use sluicegate_stack::kafka::Kafka;
+use sluicegate_stack::socket::{Socket, produce, results};
+use sluicegate_stack::waiting;
+use tokio::sync::Mutex;
+
+/// Outcomes that clients were told of their records, by number.
+#[derive(Default)]
+pub(crate) struct Told {
+    /// The offset of each; negative: unknown.
+    pub(crate) acknowledged: BTreeMap<u64, i64>,
+    pub(crate) refused: BTreeSet<u64>,
+    pub(crate) unknown: BTreeSet<u64>,
+}
+
+impl Told {
+    /// Checks that what was `written` to the partition, from offset 0 on, is what a client that sends nothing again was
+    /// told.
+    pub(crate) fn check(&self, written: &[u64]) {
+        for (number, offset) in &self.acknowledged {
+            if let Ok(offset) = usize::try_from(*offset) {
+                assert_eq!(written.get(offset), Some(number), "{number} was acknowledged at {offset}");
+            }
+            assert!(written.contains(number), "{number} was acknowledged and is not there");
+        }
+        for number in &self.refused {
+            assert!(!written.contains(number), "{number} was refused and is there");
+        }
+        assert!(written.is_sorted_by(|a, b| a < b), "no record is there twice, or behind a later one");
+    }
+
+    #[expect(clippy::print_stderr, reason = "counts for whoever asks for the test's output")]
+    pub(crate) fn report(&self, name: &str, written: &[u64]) {
+        let distinct = written.iter().collect::<BTreeSet<_>>().len();
+        let Self { acknowledged, refused, unknown } = self;
+        let (acknowledged, refused, unknown) = (acknowledged.len(), refused.len(), unknown.len());
+        let (written, duplicates) = (written.len(), written.len() - distinct);
+        eprintln!(
+            "{name}: acknowledged {acknowledged}, refused {refused}, unknown {unknown}; in Kafka {written}, of them \
+             {duplicates} twice"
+        );
+    }
+}
+
+/// Waits until the writer was told something.
+pub(crate) async fn comes_about(what: &str, told: &Mutex<Told>, is_it: impl Fn(&Told) -> bool) {
+    let check = async || if is_it(&*told.lock().await) { Ok(()) } else { Err("not told".to_owned()) };
+    waiting::until(what, Duration::from_secs(60), check).await;
+}
+
+/// Writes numbers to partition 0 until it is to stop, several commands in flight, none sent again. Notes what it is `told`.
+pub(crate) async fn write(url: String, topic: String, stop: Arc<AtomicBool>, told: Arc<Mutex<Told>>) {
+    const RECORDS: u64 = 20;
+    const IN_FLIGHT: usize = 8;
+    let mut socket = Socket::open_at(&url).await;
+    let (mut open, mut next) = (BTreeMap::new(), 0);
+    let record = |number: u64| ProduceRecord {
+        topic: topic.clone(),
+        partition: Some(0),
+        value: Some(format!("{number} {}", "x".repeat(100)).into()),
+        ..ProduceRecord::default()
+    };
+    loop {
+        while open.len() < IN_FLIGHT && !stop.load(Ordering::Relaxed) {
+            let numbers = next..next + RECORDS;
+            next += RECORDS;
+            let records = numbers.clone().map(record).collect();
+            open.insert(socket.send(produce(records)).await, numbers);
+        }
+        if open.is_empty() {
+            return;
+        }
+        let (sequence, resp) = socket.receive().await;
+        let numbers = open.remove(&sequence).expect("an open sequence");
+        let mut told = told.lock().await;
+        for (number, produced) in numbers.zip(results(resp).unwrap()) {
+            match produced.error {
+                None => _ = told.acknowledged.insert(number, produced.offset),
+                Some(error) if error.unknown_outcome => _ = told.unknown.insert(number),
+                Some(_) => _ = told.refused.insert(number),
+            }
+        }
+    }
+}
+
+/// The numbers that the values of a partition begin with, up to a space, from offset 0 on.
+pub(crate) fn numbers(kafka: &Kafka, topic: &str, partition: i32) -> Vec<u64> {
+    let messages = kafka.read(topic, partition);
+    assert!(messages.iter().map(|message| message.offset).eq(0..messages.len() as i64));
+    let number = |message: KafkaMessage| {
+        let value = String::from_utf8(message.value.unwrap().to_vec()).unwrap();
+        value.split(' ').next().unwrap().parse().unwrap()
+    };
+    messages.into_iter().map(number).collect()
+}
