@@ -91,8 +91,15 @@ impl Probe {
             let silence = heard.unwrap_or(self.began).elapsed();
             let most = if heard.is_some() { STALL } else { START };
             if silence > most {
-                let open = self.connected.elapsed();
-                return Err(format!("no record of {name} for {silence:?}; connected for {open:?}").into());
+                let silences = self.partitions.iter().map(|(name, partition)| {
+                    format!("{name}: {:?}", partition.heard.unwrap_or(self.began).elapsed())
+                });
+                return Err(format!(
+                    "no record of {name} for {silence:?}; connected for {:?}; all silences: {}",
+                    self.connected.elapsed(),
+                    silences.collect::<Vec<_>>().join(", ")
+                )
+                .into());
             }
             let oldest = newest.unwrap_or_default().saturating_sub(2 * KEYS);
             if let Some((key, number)) = keys.iter().find(|(_, number)| **number < oldest) {
