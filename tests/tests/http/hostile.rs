@@ -105,8 +105,10 @@ async fn body_that_stops_gives_its_memory_back(profile: Profile) {
     setup.concurrency = 1;
     setup.envoy_edits.push(("request_timeout: 60s".to_owned(), "request_timeout: 1s".to_owned()));
     let stack = Stack::start(setup).await.unwrap();
-    let stops =
-        [&b"POST /any HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000\r\n\r\n"[..], &[b'v'; 900_000]].concat();
+    let head = format!(
+        "POST {ANY} HTTP/1.1\r\nhost: a\r\nx-kafka-topic: {topic}\r\ncontent-length: 1000000\r\n\r\n"
+    );
+    let stops = [head.as_bytes(), &[b'v'; 900_000]].concat();
     let large = || Request::post(ANY, vec![b'v'; 500_000]).with("x-kafka-topic", &topic);
     for _ in 0..2 {
         let seen = exchange(stack.gateway(), &stops, 0, 1).await;
