@@ -27,11 +27,11 @@ pub(super) fn filter(input: &[u8]) {
         let mut worker = worker.unwrap_or_else(|| Worker { vm: start(CONFIGS[config]), inputs: 0 });
         worker.inputs += 1;
         let mut stream = worker.vm.request(request(lines));
-        play(&worker.vm, &mut stream, events);
+        play(&worker.vm, &mut stream, &accepted(config), events);
         CALLS.iter().for_each(|call| worker.vm.allow(*call));
         drop(stream);
         assert!(worker.vm.trap().is_none(), "{:?}\n{:#?}", worker.vm.trap(), worker.vm.log());
-        serves(&worker.vm);
+        serves(&worker.vm, accepted(config));
         assert_eq!(worker.vm.metric("sluicegate.sessions_open").unwrap_or_default(), 0, "sessions are kept");
         assert!(worker.vm.memory_bytes() <= MEMORY, "{} bytes of memory", worker.vm.memory_bytes());
         for (counter, count) in COUNTERS.iter().zip(worker.vm.take_coverage()) {
@@ -67,7 +67,7 @@ fn request(lines: &[u8]) -> Headers {
 }
 
 /// Plays events: a byte for the kind, one for a length, and so many bytes.
-fn play(vm: &Vm, stream: &mut Stream, mut events: &[u8]) {
+fn play(vm: &Vm, stream: &mut Stream, accepted: &Headers, mut events: &[u8]) {
     while let Some(([kind, len], rest)) = events.split_first_chunk() {
         let (bytes, rest) = rest.split_at(usize::from(*len).min(rest.len()));
         events = rest;
@@ -86,7 +86,7 @@ fn play(vm: &Vm, stream: &mut Stream, mut events: &[u8]) {
             }
             9 => vm.advance(Duration::from_millis(u64::from(*len) * 20)),
             _ if !is_forwarded => {}
-            10 if first & 1 == 0 => stream.upstream_headers(ACCEPTED, false),
+            10 if first & 1 == 0 => stream.upstream_headers(accepted.clone(), false),
             10 => stream
                 .upstream_headers([(":status", "200"), ("content-type", "application/grpc")], first & 2 == 0),
             11 | 12 => stream.upstream_sends(bytes, false),
@@ -108,11 +108,22 @@ fn frame(bytes: &[u8]) -> Vec<u8> {
     frame
 }
 
+/// The bridge's yes, in the profile of a configuration.
+fn accepted(config: usize) -> Headers {
+    match config {
+        INTERNAL => [(":status", "200"), ("content-type", "application/grpc")].into(),
+        _ => [(":status", "101"), ("upgrade", "websocket"), ("connection", "upgrade")].into(),
+    }
+}
+
+/// The number of the configuration in the profile `internal`.
+const INTERNAL: usize = 2;
+
 /// Checks that the next client's session works.
-fn serves(vm: &Vm) {
+fn serves(vm: &Vm, accepted: Headers) {
     let mut stream = vm.request(request(b""));
     assert!(matches!(stream.outcome(), Outcome::Forwarded(_)), "{:?}\n{:#?}", stream.outcome(), vm.log());
-    stream.upstream_headers(ACCEPTED, false);
+    stream.upstream_headers(accepted, false);
     let ping = [&[0x82][..], &PING].concat();
     stream.client_sends(frame(&ping));
     let sent = stream.take_to_upstream();
@@ -137,7 +148,7 @@ const MEMORY: usize = 4 << 20;
 const BUILT: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/wasm32-wasip1/wasm/sluicegate_filter.wasm");
 
-const CONFIGS: [&str; 2] = [
+const CONFIGS: [&str; 4] = [
     r#"{"profile": "tunnel", "gateway_secret": "s3cret-of-the-gateway", "max_message_bytes": 4096, "max_assembly_bytes": 8192, "routes": [
         {"path": "/pubsub", "cluster": "orders", "write": true, "topics": ["orders", "public.*"], "subprotocols": ["pubsub.v2", "pubsub"]},
         {"path": "/orders", "type": "produce", "cluster": "payments", "topic": "orders", "headerprefix": "x-", "overrides": ["key"],
@@ -147,6 +158,13 @@ const CONFIGS: [&str; 2] = [
         {"path": "/pubsub", "cluster": "orders", "topics": ["orders"]},
         {"path": "/mine", "identity": {"from": "token", "name": "main", "query": "t", "cookie": "sid"}, "topics": ["a.${sub}"], "write": true,
          "origins": ["https://app.example"]}]}"#,
+    r#"{"profile": "internal", "routes": [
+        {"path": "/pubsub", "cluster": "orders", "write": true, "topics": ["orders"]},
+        {"path": "/kafka", "type": "rest", "cluster": "payments", "write": true, "topics": ["*"]}]}"#,
+    r#"{"profile": "relay", "gateway_secret": "s3cret-of-the-gateway", "routes": [
+        {"path": "/pubsub", "cluster": "orders", "write": true, "topics": ["orders"]},
+        {"path": "/orders", "type": "produce", "cluster": "payments", "topic": "orders"},
+        {"path": "/kafka", "type": "rest", "cluster": "payments", "write": true, "topics": ["*"]}]}"#,
 ];
 
 const HANDSHAKE: [(&str, &str); 8] = [
@@ -159,9 +177,6 @@ const HANDSHAKE: [(&str, &str); 8] = [
     ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
     ("sec-websocket-version", "13"),
 ];
-
-/// The bridge's yes.
-const ACCEPTED: [(&str, &str); 3] = [(":status", "101"), ("upgrade", "websocket"), ("connection", "upgrade")];
 
 /// `PubSubReq` with sequence 7 and a `cmd_ping`.
 const PING: [u8; 7] = [0x08, 0x07, 0x82, 0x02, 0x02, 0x0A, 0x00];
