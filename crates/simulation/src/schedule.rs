@@ -54,6 +54,9 @@ pub(crate) async fn run(seed: u64, options: Options) -> Arc<World> {
                 clock.jump_if_armed().await;
             }
         }
+        if kinds.rest == Some(step) {
+            schedule.rest().await;
+        }
         if schedule.world.has_problems() {
             break;
         }
@@ -386,6 +389,8 @@ impl Schedule {
 struct Kinds {
     /// The jumps of the clock, if there are some. Identities end at times that are held against the clock.
     jumps: Option<fastrand::Rng>,
+    /// The step after which all faults end for a while, if there is one. Not with identities, which end all the time.
+    rest: Option<usize>,
     /// Whether subscribers limit the bytes of a delivery.
     has_byte_limits: bool,
     /// Whether every other subscriber has a filter.
@@ -396,9 +401,11 @@ impl Kinds {
     /// Of a seed: one of eight each.
     fn new(seed: u64) -> Self {
         let mut random = fastrand::Rng::with_seed(seed.rotate_left(32));
-        let [jumps, has_byte_limits, has_filters] = std::array::from_fn(|_| random.u8(..8) == 0);
-        let jumps = (jumps && !People::are_known(seed)).then(|| random.fork());
-        Self { jumps, has_byte_limits, has_filters }
+        let [jumps, rests, has_byte_limits, has_filters] = std::array::from_fn(|_| random.u8(..8) == 0);
+        let has_identities = People::are_known(seed);
+        let rest = (rests && !has_identities).then(|| random.usize(..MAX_STEPS / 2));
+        let jumps = (jumps && !has_identities).then(|| random.fork());
+        Self { jumps, rest, has_byte_limits, has_filters }
     }
 
     /// The limits of a subscriber. A delivery has less than a record to a few.

@@ -110,7 +110,6 @@ impl World {
     /// Tells clients that faults are over, and not to dawdle.
     pub(crate) fn calm_down(&self) {
         self.is_calm.store(true, Ordering::Relaxed);
-        self.faults.clock.arm(None);
     }
 
     /// A session of a client with a bridge that `random` chooses; `None` if there is none.

@@ -1,4 +1,4 @@
-//! The end of a schedule: everything is healed, and nothing may be missing or left.
+//! Rests and the end of a schedule: everything is healed, and nothing may be missing or, at the end, left.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,21 +19,7 @@ impl Schedule {
     /// when all are gone.
     pub(super) async fn end(mut self) -> Arc<World> {
         self.world.calm_down();
-        self.world.faults.set(FaultState::default());
-        while self.events.join_next().await.is_some() {}
-        self.world.event(|| "all is well again".to_owned());
-        self.world.kafka.change(|kafka| {
-            for broker in &mut kafka.brokers {
-                (broker.is_up, broker.hangs_until, broker.lag) = (true, None, Duration::ZERO);
-                broker.throttles = None;
-            }
-            for (_, log) in logs(kafka) {
-                while let Some(producer) = log.open.keys().next().copied() {
-                    log.end_transaction(producer, true);
-                }
-                log.commit(log.end);
-            }
-        });
+        self.heal().await;
         // Further records would wake those who have missed one.
         self.wait_for_clients("all is well").await;
         self.world.kafka.change(|kafka| {
@@ -82,6 +68,35 @@ impl Schedule {
         Arc::clone(&self.world)
     }
 
+    /// Heals everything, and waits until all who read have everything; others go on. What a later event would wake is
+    /// noticed here.
+    pub(super) async fn rest(&mut self) {
+        self.heal().await;
+        let is_late = || self.late_readers().next().is_some();
+        let late = || format!("in a rest: {}", self.late_readers().collect::<Vec<_>>().join(", "));
+        self.wait_while(Instant::now(), is_late, late).await;
+    }
+
+    /// Ends all faults, and all that has begun.
+    async fn heal(&mut self) {
+        self.world.faults.set(FaultState::default());
+        self.world.faults.clock.arm(None);
+        while self.events.join_next().await.is_some() {}
+        self.world.event(|| "all is well again".to_owned());
+        self.world.kafka.change(|kafka| {
+            for broker in &mut kafka.brokers {
+                (broker.is_up, broker.hangs_until, broker.lag) = (true, None, Duration::ZERO);
+                broker.throttles = None;
+            }
+            for (_, log) in logs(kafka) {
+                while let Some(producer) = log.open.keys().next().copied() {
+                    log.end_transaction(producer, true);
+                }
+                log.commit(log.end);
+            }
+        });
+    }
+
     /// Waits until all clients have everything.
     async fn wait_for_clients(&self, after: &str) {
         let is_late = || self.late().next().is_some();
@@ -99,8 +114,17 @@ impl Schedule {
         }
     }
 
-    /// Clients that lack a record. Tables come last: their check replays a log.
+    /// Clients that lack a record, or have one to write.
     fn late(&self) -> impl Iterator<Item = String> {
+        let producers =
+            self.producers.iter().enumerate().filter(|(_, producer)| producer.has_more_to_write());
+        producers
+            .map(|(number, _)| format!("producer {number} has not written its last records"))
+            .chain(self.late_readers())
+    }
+
+    /// Clients that lack a record. Tables come last: their check replays a log.
+    fn late_readers(&self) -> impl Iterator<Item = String> {
         let kafka = &self.world.kafka;
         let subscribers = self.subscribers.iter().enumerate().filter_map(|(number, subscriber)| {
             let partition = subscriber.lacks(&kafka.state())?;
@@ -110,12 +134,7 @@ impl Schedule {
         let tables = self.tables.iter().enumerate().filter_map(|(number, table)| {
             Some(format!("table {number} is not a replay: {}", table.differs(&kafka.state())?))
         });
-        let producers =
-            self.producers.iter().enumerate().filter(|(_, producer)| producer.has_more_to_write());
-        subscribers
-            .chain(producers.map(|(number, _)| format!("producer {number} has not written its last records")))
-            .chain(walkers.map(|(number, _)| format!("walker {number} lacks records")))
-            .chain(tables)
+        subscribers.chain(walkers.map(|(number, _)| format!("walker {number} lacks records"))).chain(tables)
     }
 }
 
