@@ -194,7 +194,7 @@ impl Subscriber {
 
     /// The time until it grants more credit.
     fn hesitation(&self, world: &World) -> Duration {
-        if world.is_calm() {
+        if world.is_quick() {
             return Duration::ZERO;
         }
         let random = &mut *self.random.lock().unwrap_or_else(PoisonError::into_inner);

@@ -27,6 +27,8 @@ pub(crate) struct World {
     pub(crate) bridges: Mutex<Vec<Bridge>>,
     /// Whether nothing fails any more, and no client dawdles.
     is_calm: AtomicBool,
+    /// Whether nothing fails for a while.
+    rests: AtomicBool,
     found: Mutex<Found>,
     start: Instant,
 }
@@ -71,6 +73,7 @@ impl World {
             profile,
             bridges,
             is_calm: AtomicBool::new(false),
+            rests: AtomicBool::new(false),
             found,
             start,
         })
@@ -105,6 +108,16 @@ impl World {
 
     pub(crate) fn is_calm(&self) -> bool {
         self.is_calm.load(Ordering::Relaxed)
+    }
+
+    /// Tells clients whether to dawdle.
+    pub(crate) fn set_rests(&self, rests: bool) {
+        self.rests.store(rests, Ordering::Relaxed);
+    }
+
+    /// Whether no client dawdles, now or any more.
+    pub(crate) fn is_quick(&self) -> bool {
+        self.is_calm() || self.rests.load(Ordering::Relaxed)
     }
 
     /// Tells clients that faults are over, and not to dawdle.

@@ -72,9 +72,11 @@ impl Schedule {
     /// noticed here.
     pub(super) async fn rest(&mut self) {
         self.heal().await;
+        self.world.set_rests(true);
         let is_late = || self.late_readers().next().is_some();
         let late = || format!("in a rest: {}", self.late_readers().collect::<Vec<_>>().join(", "));
         self.wait_while(Instant::now(), is_late, late).await;
+        self.world.set_rests(false);
     }
 
     /// Ends all faults, and all that has begun.
