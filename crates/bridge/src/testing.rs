@@ -77,7 +77,8 @@ pub fn rights(headers: &HeaderMap) {
 /// The gRPC messages in the pieces of a session's input, each of at most `max` bytes, up to the first mistake; and whether
 /// there is none.
 pub fn grpc_messages(pieces: &[&[u8]], max: usize) -> (Vec<Bytes>, bool) {
-    session::messages(pieces, max)
+    let (messages, end) = session::messages(pieces, max);
+    (messages, end.is_ok())
 }
 
 /// Decodes the header with which a gateway defines a cluster.

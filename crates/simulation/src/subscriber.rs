@@ -234,15 +234,14 @@ impl Subscriber {
             linger_ms: self.linger,
             max_batch_records: self.max_batch_records,
             max_batch_bytes: self.limits.max_batch_bytes,
-            filters: self.filter().into_iter().collect(),
+            filters: self.filtered_keys().map(equals).into_iter().collect(),
             ..CmdKafkaSubscribe::default()
         }
     }
 
-    /// The filter for the records that it must get.
-    fn filter(&self) -> Option<RecordFilter> {
-        let keys = self.view.keys.clone().filter(|_| self.limits.has_filter)?;
-        Some(RecordFilter { equals: keys, ..RecordFilter::default() })
+    /// The keys of its filter, if it has one.
+    fn filtered_keys(&self) -> Option<&[Bytes]> {
+        self.view.keys.as_deref().filter(|_| self.limits.has_filter)
     }
 
     /// Takes a message. Gives a pause if the subscription has ended.
@@ -292,8 +291,8 @@ impl Subscriber {
         let mut position = self.position();
         position.ends.insert(*partition, *high_watermark);
         check_size(messages, self.limits.max_batch_bytes, self.max_batch_records)?;
-        if let Some(filter) = self.filter() {
-            let is_asked_for = |key: &Bytes| filter.equals.contains(key);
+        if let Some(keys) = self.filtered_keys() {
+            let is_asked_for = |key: &Bytes| keys.contains(key);
             let other = messages.iter().find(|message| !message.key.as_ref().is_some_and(is_asked_for));
             if let Some(other) = other {
                 return Err(format!("the filter leaves {other:?} out"));
@@ -354,6 +353,11 @@ impl Subscriber {
             _ => Err(format!("{error:?}")),
         }
     }
+}
+
+/// A filter for records of these keys.
+fn equals(keys: &[Bytes]) -> RecordFilter {
+    RecordFilter { equals: keys.to_vec(), ..RecordFilter::default() }
 }
 
 /// Of the subscription.

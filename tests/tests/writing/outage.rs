@@ -12,7 +12,7 @@ use sluicegate_stack::kafka::Kafka;
 use sluicegate_tests::in_every_profile;
 
 use crate::stacks::{grows, record, with};
-use crate::told::{Told, comes_about, numbers, write};
+use crate::told::{Told, Writing, numbers};
 
 in_every_profile! {
     kills_of_bridge_and_envoy_lose_no_acknowledged_record
@@ -26,14 +26,12 @@ async fn kills_of_the_broker_lose_and_repeat_no_record() {
     let stack =
         with(Profile::Tunnel, &kafka, "", "message.timeout.ms = 3000\nreconnect.backoff.max.ms = 500\n")
             .await;
-    let stop = Arc::new(AtomicBool::new(false));
-    let told = Arc::default();
-    let writing = tokio::spawn(write(stack.url(), topic.clone(), Arc::clone(&stop), Arc::clone(&told)));
+    let writing = Writing::start(stack.url(), topic);
     grows(&stack, "written_records_total", 2_000.0).await;
     kafka.freeze();
-    comes_about("an unknown outcome", &told, |told| !told.unknown.is_empty()).await;
+    writing.comes_about("an unknown outcome", |told| !told.unknown.is_empty()).await;
     kafka.kill();
-    comes_about("a refused record", &told, |told| !told.refused.is_empty()).await;
+    writing.comes_about("a refused record", |told| !told.refused.is_empty()).await;
     kafka.up().await.unwrap();
     for _ in 0..KILLS {
         grows(&stack, "written_records_total", 2_000.0).await;
@@ -41,12 +39,7 @@ async fn kills_of_the_broker_lose_and_repeat_no_record() {
         kafka.up().await.unwrap();
     }
     grows(&stack, "written_records_total", 2_000.0).await;
-    stop.store(true, Ordering::Relaxed);
-    tokio::time::timeout(Duration::from_secs(120), writing).await.expect("an end").unwrap();
-    let told = told.lock().await;
-    let written = numbers(&kafka, topic, 0);
-    told.report("broker", &written);
-    told.check(&written);
+    writing.end("broker", Duration::from_secs(120), &kafka).await;
 }
 
 async fn kills_of_bridge_and_envoy_lose_no_acknowledged_record(profile: Profile) {

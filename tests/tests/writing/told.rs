@@ -10,6 +10,7 @@ use sluicegate_stack::kafka::Kafka;
 use sluicegate_stack::socket::{Socket, produce, results};
 use sluicegate_stack::waiting;
 use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
 
 /// Outcomes that clients were told of their records, by number.
 #[derive(Default)]
@@ -23,7 +24,7 @@ pub(crate) struct Told {
 impl Told {
     /// Checks that what was `written` to the partition, from offset 0 on, is what a client that sends nothing again was
     /// told.
-    pub(crate) fn check(&self, written: &[u64]) {
+    fn check(&self, written: &[u64]) {
         for (number, offset) in &self.acknowledged {
             if let Ok(offset) = usize::try_from(*offset) {
                 assert_eq!(written.get(offset), Some(number), "{number} was acknowledged at {offset}");
@@ -36,7 +37,8 @@ impl Told {
         assert!(written.is_sorted_by(|a, b| a < b), "no record is there twice, or behind a later one");
     }
 
-    #[expect(clippy::print_stderr, reason = "counts for whoever asks for the test's output")]
+    /// Prints the numbers of outcomes.
+    #[expect(clippy::print_stderr, reason = "figures for readers of the test's output")]
     pub(crate) fn report(&self, name: &str, written: &[u64]) {
         let distinct = written.iter().collect::<BTreeSet<_>>().len();
         let Self { acknowledged, refused, unknown } = self;
@@ -49,14 +51,41 @@ impl Told {
     }
 }
 
-/// Waits until the writer was told something.
-pub(crate) async fn comes_about(what: &str, told: &Mutex<Told>, is_it: impl Fn(&Told) -> bool) {
-    let check = async || if is_it(&*told.lock().await) { Ok(()) } else { Err("not told".to_owned()) };
-    waiting::until(what, Duration::from_secs(60), check).await;
+/// A client that writes to partition 0 of a topic, sends nothing again, and notes what it is told.
+pub(crate) struct Writing {
+    topic: String,
+    stop: Arc<AtomicBool>,
+    pub(crate) told: Arc<Mutex<Told>>,
+    task: JoinHandle<()>,
 }
 
-/// Writes numbers to partition 0 until it is to stop, several commands in flight, none sent again. Notes what it is `told`.
-pub(crate) async fn write(url: String, topic: String, stop: Arc<AtomicBool>, told: Arc<Mutex<Told>>) {
+impl Writing {
+    pub(crate) fn start(url: String, topic: &str) -> Self {
+        let (stop, told) = (Arc::<AtomicBool>::default(), Arc::<Mutex<Told>>::default());
+        let task = tokio::spawn(write(url, topic.to_owned(), Arc::clone(&stop), Arc::clone(&told)));
+        Self { topic: topic.to_owned(), stop, told, task }
+    }
+
+    /// Waits until the client was told something.
+    pub(crate) async fn comes_about(&self, what: &str, is_it: impl Fn(&Told) -> bool) {
+        let check =
+            async || if is_it(&*self.told.lock().await) { Ok(()) } else { Err("not told".to_owned()) };
+        waiting::until(what, Duration::from_secs(60), check).await;
+    }
+
+    /// Stops it, waits for its last answers, and holds all of them against the log.
+    pub(crate) async fn end(self, name: &str, within: Duration, kafka: &Kafka) {
+        self.stop.store(true, Ordering::Relaxed);
+        tokio::time::timeout(within, self.task).await.expect("an end").unwrap();
+        let told = self.told.lock().await;
+        let written = numbers(kafka, &self.topic, 0);
+        told.report(name, &written);
+        told.check(&written);
+    }
+}
+
+/// Writes numbers until it is to stop, several commands in flight.
+async fn write(url: String, topic: String, stop: Arc<AtomicBool>, told: Arc<Mutex<Told>>) {
     const RECORDS: u64 = 20;
     const IN_FLIGHT: usize = 8;
     let mut socket = Socket::open_at(&url).await;

@@ -70,9 +70,9 @@ impl Frames {
     }
 }
 
-/// The messages in the pieces of an input up to the first mistake, and whether there is none.
-#[cfg(feature = "testing")]
-pub(crate) fn messages(pieces: &[&[u8]], max: usize) -> (Vec<Bytes>, bool) {
+/// The messages in the pieces of an input up to the first mistake, and that mistake.
+#[cfg(any(test, feature = "testing"))]
+pub(crate) fn messages(pieces: &[&[u8]], max: usize) -> (Vec<Bytes>, Result<(), FrameError>) {
     let (mut frames, mut messages) = (Frames::new(max), Vec::new());
     for piece in pieces {
         frames.push(Bytes::copy_from_slice(piece));
@@ -80,11 +80,11 @@ pub(crate) fn messages(pieces: &[&[u8]], max: usize) -> (Vec<Bytes>, bool) {
             match frames.next() {
                 Ok(Some(message)) => messages.push(message),
                 Ok(None) => break,
-                Err(_) => return (messages, false),
+                Err(error) => return (messages, Err(error)),
             }
         }
     }
-    (messages, true)
+    (messages, Ok(()))
 }
 
 /// Why a session's input is invalid.
@@ -119,15 +119,8 @@ mod tests {
     }
 
     fn read(chunks: &[&[u8]], max: usize) -> Result<Vec<Bytes>, FrameError> {
-        let mut frames = Frames::new(max);
-        let mut messages = Vec::new();
-        for chunk in chunks {
-            frames.push(Bytes::copy_from_slice(chunk));
-            while let Some(message) = frames.next()? {
-                messages.push(message);
-            }
-        }
-        Ok(messages)
+        let (messages, end) = messages(chunks, max);
+        end.map(|()| messages)
     }
 
     #[track_caller]

@@ -11,22 +11,14 @@ use sluicegate_protocol::codec::Codec;
 use sluicegate_protocol::grpc::{self, HEAD_LEN};
 
 use super::{headers, parts};
+use crate::session_invariant::pieces;
 
 /// The largest message, where the stream is cut, and the stream: gRPC messages of a gateway.
 pub(super) fn grpc_messages(input: &[u8]) {
     let Some(([max, cuts @ ..], stream)) = input.split_first_chunk::<5>() else { return };
     let max = 4 * usize::from(*max);
     let (whole, is_valid) = testing::grpc_messages(&[stream], max);
-    let mut rest = stream;
-    let mut pieces: Vec<_> = cuts
-        .iter()
-        .map(|cut| {
-            let (piece, others) = rest.split_at(usize::from(*cut).min(rest.len()));
-            rest = others;
-            piece
-        })
-        .collect();
-    pieces.push(rest);
+    let pieces = pieces(stream, &cuts.map(usize::from));
     assert_eq!(testing::grpc_messages(&pieces, max), (whole.clone(), is_valid));
     let mut rest = stream;
     for message in &whole {

@@ -21,7 +21,7 @@ impl Schedule {
         self.world.calm_down();
         self.heal().await;
         // Further records would wake those who have missed one.
-        self.wait_for_clients("all is well").await;
+        self.wait_for("after all is well", || self.late()).await;
         self.world.kafka.change(|kafka| {
             for (topic, log) in logs(kafka) {
                 let key = self.world.is_nats().then(|| key(topic, 0, true));
@@ -29,7 +29,7 @@ impl Schedule {
                 log.commit(log.end);
             }
         });
-        self.wait_for_clients("the last records").await;
+        self.wait_for("after the last records", || self.late()).await;
         let gone = Instant::now();
         self.clients.shutdown().await;
         self.identities.iter().for_each(|identity| identity.log_out());
@@ -73,9 +73,7 @@ impl Schedule {
     pub(super) async fn rest(&mut self) {
         self.heal().await;
         self.world.set_rests(true);
-        let is_late = || self.late_readers().next().is_some();
-        let late = || format!("in a rest: {}", self.late_readers().collect::<Vec<_>>().join(", "));
-        self.wait_while(Instant::now(), is_late, late).await;
+        self.wait_for("in a rest", || self.late_readers()).await;
         self.world.set_rests(false);
     }
 
@@ -99,11 +97,10 @@ impl Schedule {
         });
     }
 
-    /// Waits until all clients have everything.
-    async fn wait_for_clients(&self, after: &str) {
-        let is_late = || self.late().next().is_some();
-        let late = || format!("after {after}: {}", self.late().collect::<Vec<_>>().join(", "));
-        self.wait_while(Instant::now(), is_late, late).await;
+    /// Waits until no client is late.
+    async fn wait_for<L: Iterator<Item = String>>(&self, when: &str, late: impl Fn() -> L) {
+        let left = || format!("{when}: {}", late().collect::<Vec<_>>().join(", "));
+        self.wait_while(Instant::now(), || late().next().is_some(), left).await;
     }
 
     /// Waits until nothing is left to wait for. That there is something [`RECOVERY`] after `begun` is a problem.

@@ -67,8 +67,8 @@ impl Stacks {
         self.stacks.iter().map(|stack| Gateway { way: stack.way(), address: stack.gateway() })
     }
 
-    /// What all processes that clients use take now, by their names. APISIX's emulated host is a thread of this one: the
-    /// memory of its filter stands for it.
+    /// The resources that all processes on the ways in take now, by their names. APISIX's emulated host is a thread of this
+    /// one: the memory of its filter stands for it.
     pub(super) fn usages(&self) -> Result<Vec<(String, Usage)>, Failure> {
         let named = |stack: &Stack| {
             let way = stack.way();

@@ -114,7 +114,8 @@ fn requests(codec: Codec, mut stream: &[u8]) -> Vec<Vec<u8>> {
     requests
 }
 
-fn pieces<'a>(mut bytes: &'a [u8], cuts: &[usize]) -> Vec<&'a [u8]> {
+/// The pieces between cuts, each so many bytes after the one before, and the rest.
+pub(crate) fn pieces<'a>(mut bytes: &'a [u8], cuts: &[usize]) -> Vec<&'a [u8]> {
     let mut pieces = Vec::new();
     for cut in cuts {
         let (piece, rest) = bytes.split_at((*cut).min(bytes.len()));
