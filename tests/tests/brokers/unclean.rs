@@ -92,13 +92,16 @@ async fn lost_records_are_not_served_beside_those_of_the_new_leader() {
     }
 }
 
-/// A gateway whose bridge keeps what it reads for longer than the test takes.
+/// A gateway whose bridge keeps what it reads for longer than the test takes, and sessions that answer no ping, as those
+/// do not that wait for an election.
 async fn start(kafka: &Kafka) -> Stack {
     let cache = ("SLUICEGATE_READ__CACHE_MS".to_owned(), "900000".to_owned());
+    let ping = ("SLUICEGATE_SESSION__PING_INTERVAL_MS".to_owned(), "900000".to_owned());
     // The metadata of one cluster is out of date at any time.
     let forgetful = ("forgetful", "metadata.max.age.ms = 1\n");
     let setup = setup(&kafka.bootstrap(), "", &[("later", ""), forgetful]);
-    let mut stack = Stack::start(stack::Setup { bridge_environment: vec![cache], ..setup }).await.unwrap();
+    let mut stack =
+        Stack::start(stack::Setup { bridge_environment: vec![cache, ping], ..setup }).await.unwrap();
     stack.ready_within(Duration::from_secs(30)).await.unwrap();
     stack
 }
