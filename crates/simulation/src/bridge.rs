@@ -23,6 +23,7 @@ use crate::jetstream::JetStream;
 use crate::kafka::answer::{PORT, host};
 use crate::kafka::writer::{QUEUE_BYTES, QUEUE_RECORDS, WritableCluster};
 use crate::network::SimulatedNetwork;
+use crate::quota::{Quotas, Received};
 use crate::world::World;
 
 /// A bridge with one cluster.
@@ -30,6 +31,8 @@ pub(crate) struct Bridge {
     cluster: Arc<Cluster>,
     /// The memory of its tables.
     pub(crate) tables: TableLimits,
+    /// `None`: its clients have none.
+    quotas: Option<Quotas>,
     logs: SharedLog,
     /// Begins when its sessions must end.
     pub(crate) drain: Drain,
@@ -50,6 +53,8 @@ pub(crate) struct Settings {
     pub(crate) has_rack: bool,
     /// Whether its clients wait for each other.
     pub(crate) has_small_rates: bool,
+    /// Whether its clients have quotas.
+    pub(crate) has_quotas: bool,
 }
 
 impl Bridge {
@@ -74,35 +79,56 @@ impl Bridge {
         };
         rates.set_has_clusters(false);
         let tables = TableLimits::new(TABLE_BYTES, metrics.tables());
+        let metrics = metrics.cluster(NAME);
+        let quotas = world.settings.has_quotas.then(|| Quotas::new(Arc::clone(&metrics.quotas)));
         let cluster = Cluster::new(
             system,
             Parts::new(Arc::clone(&backend), 0, reads, Some(writes)),
-            metrics.cluster(NAME),
+            metrics,
             rates,
             tables.clone(),
         );
-        Self { cluster: Arc::new(cluster), tables, logs, drain: Drain::default(), backend, due, killed }
+        Self {
+            cluster: Arc::new(cluster),
+            tables,
+            quotas,
+            logs,
+            drain: Drain::default(),
+            backend,
+            due,
+            killed,
+        }
     }
 
-    /// A client's session.
-    pub(crate) fn connect(&self, client: ClientKey, identity: Option<&Arc<Identity>>) -> DuplexStream {
+    /// A client's session, which has ended if the quota of the client allows none. What the client receives is counted.
+    pub(crate) fn connect(
+        &self,
+        client: ClientKey,
+        identity: Option<&Arc<Identity>>,
+    ) -> (DuplexStream, Option<Arc<Received>>) {
         let (pipe, stream) = duplex(PIPE);
         let grant = match identity {
             None => Grant::new(Arc::clone(&self.cluster), client, None, Rights::all())
                 .with_tables(Topics::default()),
             Some(identity) => identity.grant(&self.cluster, client),
         };
-        let session = testing::session(stream, grant, self.drain.clone());
-        let killed = self.killed.clone();
-        tokio::spawn(async move { killed.run_until_cancelled(session).await });
-        pipe
+        let (usage, received) = self.quotas.as_ref().map(|quotas| quotas.of(client)).unzip();
+        if let Ok((grant, place)) = grant.counted_to(usage).into_session() {
+            let session = testing::session(stream, grant, self.drain.clone());
+            let killed = self.killed.clone();
+            tokio::spawn(async move {
+                let _place = place;
+                killed.run_until_cancelled(session).await
+            });
+        }
+        (pipe, received)
     }
 
-    /// Checks that its memory for records, and that for tables, is within its bound.
+    /// Checks that its memory for records, that for tables, and what its clients have got, is within its bound.
     ///
     /// # Errors
     /// It is not.
-    pub(crate) fn check_memory(&self) -> Result<(), String> {
+    pub(crate) fn check_bounds(&self) -> Result<(), String> {
         let (bytes, max) = (self.logs.stats().bytes, self.logs.limits().max_bytes);
         if bytes > max {
             return Err(format!("{bytes} bytes of records are kept, at most {max}"));
@@ -111,7 +137,7 @@ impl Bridge {
         if bytes > TABLE_BYTES {
             return Err(format!("{bytes} bytes of tables are kept, at most {TABLE_BYTES}"));
         }
-        Ok(())
+        self.quotas.as_ref().map_or(Ok(()), Quotas::check)
     }
 
     /// Bytes of records that are kept when all are too old.

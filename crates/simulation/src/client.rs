@@ -3,6 +3,7 @@
 use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use prost::Message;
@@ -20,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::identity::Identity;
 use crate::jetstream::translation;
+use crate::quota::Received;
 
 /// The key by which shared limits know a client, of its kind and number.
 pub(crate) fn client_key(kind: u8, number: usize) -> ClientKey {
@@ -54,11 +56,23 @@ pub(crate) struct Client {
     is_nats: bool,
     /// `None`: nobody in particular, who may read everything.
     identity: Option<Arc<Identity>>,
+    /// `None`: the client has no quota.
+    received: Option<Arc<Received>>,
 }
 
 impl Client {
-    pub(crate) fn new(stream: DuplexStream, is_nats: bool, identity: Option<Arc<Identity>>) -> Self {
-        Self { stream, unread: BytesMut::new(), unsent: BytesMut::new(), is_nats, identity }
+    pub(crate) fn new(
+        stream: DuplexStream,
+        is_nats: bool,
+        identity: Option<Arc<Identity>>,
+        received: Option<Arc<Received>>,
+    ) -> Self {
+        Self { stream, unread: BytesMut::new(), unsent: BytesMut::new(), is_nats, identity, received }
+    }
+
+    /// The longest time for which the client's quota lets it wait.
+    pub(crate) fn owed(&self) -> Duration {
+        self.received.as_ref().map_or(Duration::ZERO, |received| received.owed())
     }
 
     /// Sends a command.
@@ -83,9 +97,13 @@ impl Client {
     /// # Cancel safety
     /// A drop has no effect.
     pub(crate) async fn next(&mut self) -> Option<(i64, Resp)> {
-        let Some(identity) = self.identity.clone() else { return self.answer().await };
+        let Some(identity) = self.identity.clone() else {
+            let (sequence, resp) = self.answer().await?;
+            self.received.iter().for_each(|received| received.count(messages(&resp)));
+            return Some((sequence, resp));
+        };
         let (sequence, resp) = identity.within(self.answer()).await?;
-        identity.check(&resp);
+        identity.check(messages(&resp));
         let is_end = matches!(resp, Resp::ErrorResp(_)) && identity.is_over();
         (!is_end).then_some((sequence, resp))
     }
@@ -129,6 +147,15 @@ impl Client {
                 return None;
             }
         }
+    }
+}
+
+/// The records of an answer.
+fn messages(resp: &Resp) -> &[KafkaMessage] {
+    match resp {
+        Resp::KafkaDeliveryResp(delivery) => &delivery.messages,
+        Resp::KafkaFetchResp(fetched) => &fetched.messages,
+        _ => &[],
     }
 }
 

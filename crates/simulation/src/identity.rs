@@ -8,7 +8,6 @@ use sluicegate_delivery::cluster::Cluster;
 use sluicegate_delivery::grant::{Grant, Holding, Person};
 use sluicegate_fair_share::ClientKey;
 use sluicegate_protocol::KafkaMessage;
-use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_rights::{Pattern, Rights, Row, Topics};
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -175,13 +174,8 @@ impl Identity {
         }
     }
 
-    /// Checks that the client may get this.
-    pub(crate) fn check(&self, resp: &Resp) {
-        let messages: &[KafkaMessage] = match resp {
-            Resp::KafkaDeliveryResp(delivery) => &delivery.messages,
-            Resp::KafkaFetchResp(fetched) => &fetched.messages,
-            _ => &[],
-        };
+    /// Checks that the client may get these records.
+    pub(crate) fn check(&self, messages: &[KafkaMessage]) {
         if messages.is_empty() {
             return;
         }

@@ -9,7 +9,7 @@
 //! - `schedule`: what happens, and when
 //! - `kafka`, `network`: brokers, and the streams to them; `jetstream`: NATS servers; `clock`: its jumps
 //! - `bridge`, `client`: a bridge, and a session with it
-//! - `identity`: the rights of a client, which change and end
+//! - `identity`: the rights of a client, which change and end; `quota`: what a client may get in a time
 //! - `subscriber`, `walker`, `table_client`, `producer`: clients; `history`: what one has read, held against the log
 //! - `world`: what they share
 
@@ -24,6 +24,7 @@ mod jetstream;
 mod kafka;
 mod network;
 mod producer;
+mod quota;
 mod schedule;
 mod subscriber;
 mod table_client;

@@ -81,6 +81,7 @@ impl Schedule {
             max_read_bytes: if random.bool() { 1_000 } else { 256 * 1024 },
             has_rack: random.u8(..4) == 0 && !is_nats && kafka.state().brokers.len() > 1,
             has_small_rates: matches!(seed % 16, 11 | 12),
+            has_quotas: kinds.has_quotas,
         };
         kafka.state().follower_lag = Duration::from_micros(random.u64(..300_000));
         let faults = Faults::new(random.fork());
@@ -90,8 +91,8 @@ impl Schedule {
         let jetstream = is_nats.then(|| JetStream::new(&kafka, &faults, random.fork()));
         let world = World::new(kafka, jetstream, faults, settings, profile, options.keeps_trace);
         world.event(|| format!("{system:?} {profile:?} {settings:?} {topics:?}"));
-        // Without memory for records, clients that take one at a time take longer than is left.
-        if is_nats && settings.cache_bytes > 10_000 && random.u8(..LONG) == 0 {
+        // Without memory for records, clients that take one at a time take longer than is left, and so do quotas.
+        if is_nats && settings.cache_bytes > 10_000 && random.u8(..LONG) == 0 && !settings.has_quotas {
             fill(&world, &topics[0]);
         }
         for _ in 0..random.usize(1..3) {
@@ -160,7 +161,7 @@ impl Schedule {
     /// Lets something happen.
     fn step(&mut self, step: usize) {
         for bridge in &*self.world.bridges() {
-            if let Err(problem) = bridge.check_memory() {
+            if let Err(problem) = bridge.check_bounds() {
                 self.world.broken(problem);
             }
         }
@@ -395,6 +396,8 @@ struct Kinds {
     has_byte_limits: bool,
     /// Whether every other subscriber has a filter.
     has_filters: bool,
+    /// Whether clients have quotas. Not with identities, whose sessions end before what was counted has come.
+    has_quotas: bool,
 }
 
 impl Kinds {
@@ -405,7 +408,8 @@ impl Kinds {
         let has_identities = People::are_known(seed);
         let rest = (rests && !has_identities).then(|| random.usize(..MAX_STEPS / 2));
         let jumps = (jumps && !has_identities).then(|| random.fork());
-        Self { jumps, rest, has_byte_limits, has_filters }
+        let has_quotas = random.u8(..8) == 0 && !has_identities;
+        Self { jumps, rest, has_byte_limits, has_filters, has_quotas }
     }
 
     /// The limits of a subscriber. A delivery has less than a record to a few.

@@ -122,7 +122,7 @@ impl Walker {
             _ => 0,
         };
         let longest = if world.is_nats() { PATIENCE_ON_NATS } else { PATIENCE };
-        let patience = longest + Duration::from_millis(wait.into());
+        let patience = longest + Duration::from_millis(wait.into()) + client.owed();
         client.send(sequence, command).await.ok()?;
         if self.draw(fastrand::Rng::bool) {
             client.send(-sequence, Req::CmdPing(CmdPing::default())).await.ok()?;

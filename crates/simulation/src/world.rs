@@ -135,8 +135,8 @@ impl World {
         let mut random = random.lock().unwrap_or_else(PoisonError::into_inner);
         let bridges = self.bridges();
         let bridge = bridges.get(random.usize(..bridges.len().max(1)));
-        let stream = bridge?.connect(client, identity);
-        Some(Client::new(stream, self.is_nats(), identity.cloned()))
+        let (stream, received) = bridge?.connect(client, identity);
+        Some(Client::new(stream, self.is_nats(), identity.cloned(), received))
     }
 
     /// A promise was broken.
