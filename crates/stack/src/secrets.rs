@@ -1,5 +1,6 @@
 //! The secrets of tests, and a search for them in texts.
 
+use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
 use base64::Engine as _;
@@ -14,16 +15,13 @@ pub fn secret(what: &str) -> String {
 
 /// Records a secret that [`secret`] did not create, such as a key.
 pub fn keep(secret: &str) {
-    let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
-    if !kept.iter().any(|known| known == secret) {
-        kept.push(secret.to_owned());
-    }
+    KEPT.lock().unwrap_or_else(PoisonError::into_inner).insert(secret.to_owned());
 }
 
 /// All recorded secrets of this process.
 #[must_use]
 pub fn all() -> Vec<String> {
-    KEPT.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    KEPT.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
 }
 
 /// The secrets of [`all`] that a text contains: literally, within base64, or as a list of bytes.
@@ -54,7 +52,7 @@ fn forms(secret: &str) -> Vec<String> {
 
 /// The prefix of every [`secret`].
 const COMMON: &str = "hush-";
-static KEPT: Mutex<Vec<String>> = Mutex::new(Vec::new());
+static KEPT: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
 #[cfg(test)]
 mod tests {
