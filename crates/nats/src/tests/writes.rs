@@ -1,5 +1,6 @@
 //! Writes that a server stores.
 
+mod deaths;
 mod lost;
 mod refused;
 mod shared;
