@@ -96,6 +96,26 @@ async fn deleted_messages_are_gaps() {
 }
 
 #[tokio::test]
+async fn messages_of_a_deleted_stream_are_served_for_a_second_at_most() {
+    let case = Case::start().await;
+    case.stream("S", 3).await;
+    assert_eq!(case.walk("S", 1).await, [1, 2, 3]);
+    case.call("STREAM.DELETE.S", json!({})).await;
+    let deleted = Instant::now();
+    let error = async {
+        loop {
+            let asked = Instant::now();
+            match case.read("S", 1).await {
+                Ok(_) => assert!(asked - deleted < Duration::from_secs(1)),
+                Err(error) => break error,
+            }
+            sleep(POLL).await;
+        }
+    };
+    assert_eq!(within(error).await.fault, Fault::NotFound);
+}
+
+#[tokio::test]
 async fn purged_messages_are_out_of_range() {
     let case = Case::start().await;
     case.stream("S", 20).await;
