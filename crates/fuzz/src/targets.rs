@@ -13,7 +13,7 @@ mod session;
 pub type Target = fn(&[u8]);
 
 /// The targets by their names, which are also the folders of their corpora.
-pub const TARGETS: [(&str, Target); 17] = [
+pub const TARGETS: [(&str, Target); 18] = [
     ("session", session::session),
     ("grpc_messages", bridge::grpc_messages),
     ("requests", bridge::requests),
@@ -31,6 +31,7 @@ pub const TARGETS: [(&str, Target); 17] = [
     ("bridge_config", config::of_bridge),
     ("filter_config", config::of_filter),
     ("filter", filter::filter),
+    ("filter_apisix", filter::filter_apisix),
 ];
 
 /// The parts of an input. Parts that are missing are empty; the last one has the rest.

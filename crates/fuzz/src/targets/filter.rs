@@ -1,4 +1,6 @@
-//! The filter as a whole, compiled, in a host that behaves as Envoy does.
+//! The filter as a whole, compiled, in a host that behaves as Envoy does; `apisix` has it in the other one.
+
+mod apisix;
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -7,6 +9,7 @@ use std::time::Duration;
 use sluicegate_harness::envoy::{Filter, Outcome, Settings, Stream, Vm};
 use sluicegate_harness::{Headers, HostCall, Status, When};
 
+pub(super) use self::apisix::filter_apisix;
 use super::parts;
 
 /// A filter, and how many inputs it has had.
@@ -21,12 +24,12 @@ struct Worker {
 pub(super) fn filter(input: &[u8]) {
     let Some((config, rest)) = input.split_first() else { return };
     let config = usize::from(*config) % CONFIGS.len();
-    let [lines, events] = parts(rest);
+    let [request, events] = parts(rest);
     WORKERS.with_borrow_mut(|workers| {
         let worker = workers[config].take_if(|worker| worker.inputs < INPUTS);
         let mut worker = worker.unwrap_or_else(|| Worker { vm: start(CONFIGS[config]), inputs: 0 });
         worker.inputs += 1;
-        let mut stream = worker.vm.request(request(lines));
+        let mut stream = worker.vm.request(lines(&HANDSHAKE, request));
         play(&worker.vm, &mut stream, &accepted(config), events);
         CALLS.iter().for_each(|call| worker.vm.allow(*call));
         drop(stream);
@@ -42,22 +45,25 @@ pub(super) fn filter(input: &[u8]) {
 }
 
 fn start(config: &str) -> Vm {
-    let path = std::env::var("SLUICEGATE_FILTER").unwrap_or_else(|_| BUILT.to_owned());
     let filter =
-        Filter::load(path).unwrap_or_else(|error| panic!("failed to {error}: run `just wasm` first"));
+        Filter::load(module()).unwrap_or_else(|error| panic!("failed to {error}: run `just wasm` first"));
     let settings = Settings { buffer_limit: 256 << 10, ..Settings::from(config) };
     filter.start(settings).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// A good handshake, with these headers in place of its own.
-fn request(lines: &[u8]) -> Headers {
-    let mut headers =
-        HANDSHAKE.into_iter().fold(Headers::default(), |headers, (name, value)| headers.with(name, value));
+/// The path of the compiled filter.
+fn module() -> String {
+    std::env::var("SLUICEGATE_FILTER").unwrap_or_else(|_| BUILT.to_owned())
+}
+
+/// These headers, with those of lines `name: value` in place of them.
+fn lines(own: &[(&str, &str)], lines: &[u8]) -> Headers {
+    let mut headers = own.iter().fold(Headers::default(), |headers, (name, value)| headers.with(name, value));
     for line in lines.split(|byte| *byte == b'\n').take(20) {
         let Some(at) = line.iter().skip(1).position(|byte| *byte == b':') else { continue };
         let (name, value) = line.split_at(at + 1);
         let Ok(name) = std::str::from_utf8(name) else { continue };
-        // Envoy's codecs let nothing else through.
+        // The codecs of gateways let nothing else through.
         let is_name = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b':' | b'-');
         if name.bytes().all(is_name) && !value.contains(&b'\r') {
             headers = headers.without(name).with(name, value[1..].trim_ascii());
@@ -121,7 +127,7 @@ const INTERNAL: usize = 2;
 
 /// Checks that the next client's session works.
 fn serves(vm: &Vm, accepted: Headers) {
-    let mut stream = vm.request(request(b""));
+    let mut stream = vm.request(lines(&HANDSHAKE, b""));
     assert!(matches!(stream.outcome(), Outcome::Forwarded(_)), "{:?}\n{:#?}", stream.outcome(), vm.log());
     stream.upstream_headers(accepted, false);
     let ping = [&[0x82][..], &PING].concat();

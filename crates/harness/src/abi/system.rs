@@ -1,5 +1,6 @@
 //! The state that every host keeps for its module.
 
+use super::coverage::Counters;
 use super::faults::Faults;
 use super::log::Log;
 
@@ -7,4 +8,5 @@ use super::log::Log;
 pub(crate) trait System: 'static {
     fn log(&mut self) -> &mut Log;
     fn faults(&mut self) -> &mut Faults;
+    fn counters(&mut self) -> &mut Counters;
 }

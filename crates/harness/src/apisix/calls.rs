@@ -6,6 +6,7 @@ mod header_maps;
 mod plugin;
 
 use super::host::Host;
+use crate::abi::coverage;
 use crate::abi::guest::{Args, Guest, Refused};
 use crate::abi::host_call::HostCall;
 use crate::abi::import::{Import, Tables};
@@ -19,6 +20,7 @@ pub(crate) const TABLES: Tables<Host> = &[
     ABSENT,
     IGNORED,
     UNIMPLEMENTED,
+    &coverage::imports(),
     &wasi::imports(),
 ];
 

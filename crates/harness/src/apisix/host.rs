@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::exchange::Exchange;
 use super::settings::Settings;
+use crate::abi::coverage::Counters;
 use crate::abi::faults::Faults;
 use crate::abi::log::Log;
 use crate::abi::memory_limit::MemoryLimit;
@@ -17,6 +18,7 @@ pub(crate) struct Host {
     pub(crate) undone: usize,
     pub(crate) faults: Faults,
     pub(crate) memory: MemoryLimit,
+    counters: Counters,
     pub(crate) routes: BTreeMap<u32, RouteState>,
     /// Plugin contexts by id.
     pub(crate) plugins: BTreeMap<u32, PluginContext>,
@@ -71,6 +73,7 @@ impl Host {
             undone: 0,
             faults: Faults::default(),
             memory: MemoryLimit { bytes: settings.memory_limit },
+            counters: Counters::default(),
             routes: BTreeMap::new(),
             plugins: BTreeMap::new(),
             free: VecDeque::new(),
@@ -119,5 +122,9 @@ impl System for Host {
 
     fn faults(&mut self) -> &mut Faults {
         &mut self.faults
+    }
+
+    fn counters(&mut self) -> &mut Counters {
+        &mut self.counters
     }
 }

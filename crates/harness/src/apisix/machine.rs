@@ -4,6 +4,7 @@ use wasmtime::{Instance, InstancePre, Store, Val};
 
 use super::host::Host;
 use super::settings::Settings;
+use crate::abi::coverage;
 use crate::abi::start_error::StartError;
 use crate::abi::trap::Trap;
 
@@ -80,6 +81,11 @@ impl Machine {
 
     pub(crate) fn memory_bytes(&mut self) -> usize {
         self.instance.get_memory(&mut self.store, "memory").map_or(0, |memory| memory.data_size(&self.store))
+    }
+
+    /// Takes the module's counters of coverage, and begins again from 0.
+    pub(crate) fn take_coverage(&mut self) -> Vec<u8> {
+        coverage::take(&self.instance, &mut self.store)
     }
 
     fn has(&mut self, export: &str) -> bool {

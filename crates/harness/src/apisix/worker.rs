@@ -51,6 +51,11 @@ impl Worker {
         self.machine.borrow_mut().memory_bytes()
     }
 
+    /// Takes LLVM's 8-bit counters of coverage, which begin again from 0. Empty: the module was built without.
+    pub fn take_coverage(&self) -> Vec<u8> {
+        self.machine.borrow_mut().take_coverage()
+    }
+
     /// Limits linear memory to `bytes` from now on.
     pub fn limit_memory(&self, bytes: usize) {
         self.machine.borrow_mut().host().memory.bytes = bytes;

@@ -1,13 +1,13 @@
 //! The functions that a module may import.
 
 mod buffers;
-mod coverage;
 mod header_maps;
 mod metrics;
 mod plugin;
 mod streams;
 
 use super::host::Host;
+use crate::abi::coverage;
 use crate::abi::guest::{Args, Guest, Refused};
 use crate::abi::import::{Import, Tables};
 use crate::abi::wasi;
@@ -15,17 +15,17 @@ use crate::abi::wasi;
 /// Whether this host implements `import`, given as `module.name`, as Envoy does.
 pub fn supports(import: &str) -> bool {
     let is_in = |table: &[Import<Host>]| table.iter().any(|known| known.path() == import);
-    TABLES.iter().any(|table| is_in(table)) && !is_in(ABSENT) && !is_in(coverage::IMPORTS)
+    TABLES.iter().any(|table| is_in(table)) && !is_in(ABSENT) && !is_in(&coverage::imports())
 }
 
 pub(crate) const TABLES: Tables<Host> = &[
     buffers::IMPORTS,
-    coverage::IMPORTS,
     header_maps::IMPORTS,
     metrics::IMPORTS,
     plugin::IMPORTS,
     streams::IMPORTS,
     ABSENT,
+    &coverage::imports(),
     &wasi::imports(),
 ];
 

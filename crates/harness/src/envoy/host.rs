@@ -1,13 +1,13 @@
 //! The state behind the host calls: everything that Envoy would hold for one VM on one worker.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::ops::Range;
 use std::time::Duration;
 
 use super::exchange::{Exchange, Side};
 use super::local_reply::ReplyFormat;
 use super::metrics::Metrics;
 use super::settings::Settings;
+use crate::abi::coverage::Counters;
 use crate::abi::faults::Faults;
 use crate::abi::headers::Headers;
 use crate::abi::log::Log;
@@ -24,8 +24,7 @@ pub(crate) struct Host {
     pub(crate) metrics: Metrics,
     pub(crate) faults: Faults,
     pub(crate) memory: MemoryLimit,
-    /// Where the module counts how often each of its parts ran, if it was built to.
-    pub(crate) counters: Option<Range<u32>>,
+    counters: Counters,
     /// Wall clock, since 1970.
     pub(crate) now: Duration,
     pub(crate) tick_period: Duration,
@@ -63,7 +62,7 @@ impl Host {
             metrics: Metrics::default(),
             faults: Faults::default(),
             memory: MemoryLimit { bytes: settings.memory_limit },
-            counters: None,
+            counters: Counters::default(),
             now: settings.now,
             tick_period: Duration::ZERO,
             tick_due: None,
@@ -110,5 +109,9 @@ impl System for Host {
 
     fn faults(&mut self) -> &mut Faults {
         &mut self.faults
+    }
+
+    fn counters(&mut self) -> &mut Counters {
+        &mut self.counters
     }
 }

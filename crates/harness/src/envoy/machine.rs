@@ -4,6 +4,7 @@ use wasmtime::{Instance, InstancePre, Store, Val};
 
 use super::host::{Host, ROOT};
 use super::settings::Settings;
+use crate::abi::coverage;
 use crate::abi::start_error::StartError;
 use crate::abi::trap::Trap;
 
@@ -111,13 +112,7 @@ impl Machine {
 
     /// Takes the module's counters of coverage, and begins again from 0.
     pub(crate) fn take_coverage(&mut self) -> Vec<u8> {
-        let Some(counters) = self.host().counters.clone() else { return Vec::new() };
-        let Some(memory) = self.instance.get_memory(&mut self.store, "memory") else { return Vec::new() };
-        let range = counters.start as usize..counters.end as usize;
-        let Some(counters) = memory.data_mut(&mut self.store).get_mut(range) else { return Vec::new() };
-        let taken = counters.to_vec();
-        counters.fill(0);
-        taken
+        coverage::take(&self.instance, &mut self.store)
     }
 
     fn has(&mut self, export: &str) -> bool {
