@@ -10,11 +10,8 @@ use sluicegate_simulation::{Options, Writes, run, run_all};
 /// Seeds of a run of the tests. More are run elsewhere: see `just simulate`.
 const SEEDS: u64 = 1_000;
 
-/// Later seeds that have found a fault.
-const FOUND: [u64; 20] = [
-    4_947, 5_630, 16_391, 51_261, 111_211, 138_788, 215_431, 217_735, 230_027, 237_211, 256_335, 326_999,
-    393_813, 407_782, 411_167, 436_821, 444_125, 466_259, 561_241, 734_536,
-];
+/// Later seeds that find a fault again where its mending is undone.
+const FOUND: [u64; 6] = [5_630, 6_977, 230_027, 326_999, 444_125, 561_241];
 
 #[test]
 fn clients_get_what_they_are_promised_in_a_thousand_schedules() {

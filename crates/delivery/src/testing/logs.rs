@@ -46,6 +46,10 @@ struct State {
     silent: Option<i32>,
     skipped: usize,
     are_ends_silent: bool,
+    /// Whether it is not told that there is a topic.
+    is_hidden: bool,
+    /// Of look-ups of offsets.
+    refusal: Option<CommandError>,
     topic_id: Option<u128>,
     /// The id that is known in its place until it is asked for.
     outdated_id: Option<u128>,
@@ -126,6 +130,16 @@ impl Logs {
     /// Lets look-ups of offsets never end.
     pub fn silence_ends(&self) {
         self.change(|state| state.are_ends_silent = true);
+    }
+
+    /// Lets look-ups of offsets fail, or succeed again.
+    pub fn refuse_offsets(&self, refusal: Option<CommandError>) {
+        self.change(|state| state.refusal = refusal);
+    }
+
+    /// Lets the topic be missing, or be there again.
+    pub fn hide(&self, is_hidden: bool) {
+        self.change(|state| state.is_hidden = is_hidden);
     }
 
     /// Makes the topic another one. Until it is asked for, `known` is known.
@@ -355,6 +369,9 @@ impl Backend for Logs {
             return stream::pending().boxed();
         }
         let list = |(number, (log, timestamp)): (usize, &(Log<'_>, i64))| {
+            if let Some(refusal) = &state.refusal {
+                return (number, Err(refusal.clone()));
+            }
             let Ends { start, end, .. } = state.ends(log.partition);
             let offset = if *timestamp == LOG_START { start } else { end };
             (number, Ok(ListedOffset { offset, timestamp: -1 }))
@@ -377,6 +394,9 @@ impl Backend for Logs {
     ) -> BoxFuture<'a, Result<Arc<Description>, CommandError>> {
         let partition = |partition| Partition { partition, leader: Some(1), replicas: Vec::new() };
         let state = self.0.state.lock().unwrap();
+        if state.is_hidden {
+            return ready(Err(CommandError::new(Fault::NotFound, 3, "no such topic"))).boxed();
+        }
         let partitions = (0..PARTITIONS + state.added).map(partition).collect();
         ready(Ok(Arc::new(Description::new(state.outdated_id.or(state.topic_id), partitions)))).boxed()
     }

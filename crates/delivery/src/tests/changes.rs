@@ -55,6 +55,20 @@ async fn doubt_about_a_topic_is_settled_by_asking() {
     assert_recreated(&mut subscription).await;
 }
 
+/// The topic was listed a moment ago. It is being created again.
+#[tokio::test(start_paused = true)]
+async fn subscription_to_partitions_that_are_just_gone_can_be_retried() {
+    let logs = Logs::default();
+    logs.refuse_offsets(Some(CommandError::new(Fault::NotFound, 3, "missing")));
+    for (partitions, fault) in [(vec![], Fault::Transient), (vec![0], Fault::NotFound)] {
+        let source = Source { topic: TOPIC.to_owned(), partitions, ..Default::default() };
+        let command = SubscribeCommand { sources: vec![source], ..Default::default() };
+        let subscribe = Subscribe::of(System::Kafka, command, BOUNDS).unwrap();
+        let opened = Subscription::open(&logs.cluster(), &Arc::default(), &Standing::all(), subscribe).await;
+        assert_eq!(opened.err().unwrap().fault, fault);
+    }
+}
+
 /// The new topic's log has a transaction where the old one ended.
 #[tokio::test(start_paused = true)]
 async fn another_topic_is_noticed_behind_an_open_transaction() {

@@ -198,6 +198,41 @@ fn run(steps: Vec<Step>) {
     );
 }
 
+/// As it is for a moment while it is created again.
+#[tokio::test(start_paused = true)]
+async fn table_waits_for_a_topic_that_is_missing() {
+    let logs = logs();
+    logs.append(0, 20);
+    let mut subscription = open_table(&logs.cluster()).await;
+    let mut holder = Holder::default();
+    holder.settle(&mut subscription).await;
+    logs.truncate(0, 0);
+    logs.recreate(2, None);
+    logs.append(0, 25);
+    logs.hide(true);
+    assert!(timeout(Duration::from_secs(5), holder.settle(&mut subscription)).await.is_err());
+    logs.hide(false);
+    holder.settle(&mut subscription).await;
+    assert_eq!((holder.snapshots, holder.held), (2, replay(&logs, logs::PARTITIONS)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn topic_that_is_recreated_with_fewer_partitions_begins_its_snapshot_anew() {
+    let logs = logs();
+    logs.append(0, 20);
+    logs.break_with(3, CommandError::new(Fault::Transient, 0, "no leader"));
+    let mut subscription = open_table(&logs.cluster()).await;
+    let mut holder = Holder::default();
+    assert!(timeout(Duration::from_secs(1), holder.settle(&mut subscription)).await.is_err());
+    logs.truncate(0, 0);
+    logs.recreate(2, None);
+    logs.break_with(3, CommandError::new(Fault::NotFound, 3, "no such partition"));
+    logs.add_partitions(-1);
+    logs.append(0, 5);
+    holder.settle(&mut subscription).await;
+    assert_eq!((holder.snapshots, holder.held), (1, replay(&logs, logs::PARTITIONS - 1)));
+}
+
 #[tokio::test(start_paused = true)]
 async fn client_that_is_behind_for_too_long_begins_anew() {
     let logs = logs();
