@@ -102,7 +102,7 @@ struct Plan {
     /// A property of both producers, the bridge's and the bare one; may be repeated
     #[arg(long = "property", value_name = "NAME=VALUE", value_parser = property)]
     properties: Vec<(String, String)>,
-    /// What to measure of live delivery
+    /// The scenarios of live delivery to measure
     #[arg(long, value_delimiter = ',', default_values_t = live::Scenario::USUAL)]
     scenarios: Vec<live::Scenario>,
     /// Records a second of live delivery at a steady rate

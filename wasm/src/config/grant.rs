@@ -28,7 +28,7 @@ pub struct Grant {
     pub topics: Option<String>,
     /// The topics whose tables they can read, in the same form; None for none.
     pub tables: Option<String>,
-    /// What each person can do within that. None: all can do the same.
+    /// The rights of each person within that. None: all can do the same.
     pub policy: Option<Personal>,
     /// Whether a right has all topics because the route names none for it.
     pub is_unlimited: bool,
@@ -37,7 +37,7 @@ pub struct Grant {
 /// The rights of each person.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Personal {
-    /// What the bridge is told.
+    /// The rules that the bridge is told.
     pub policy: Policy,
     /// The same as JSON.
     json: String,

@@ -62,7 +62,7 @@ pub(crate) struct Subscribe {
     /// How long a message waits for others at the log end, at most 10
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = linger)]
     pub(crate) linger: Option<Duration>,
-    /// What happens to messages if they are not printed as fast as they arrive
+    /// Handling of messages that are not printed as fast as they arrive
     #[arg(long, value_name = "CHOICE", value_enum, default_value_t = OnLag::Wait)]
     pub(crate) on_lag: OnLag,
     /// Exit after this many messages, counted over all partitions

@@ -797,7 +797,7 @@ pub struct KafkaMessage {
     /// In the record's order. Invalid UTF-8 in a key is replaced by U+FFFD, as in Kafka's own clients.
     #[prost(message, repeated, tag = "1001")]
     pub headers: ::prost::alloc::vec::Vec<Header>,
-    /// What the timestamp means. Kafka's `message.timestamp.type`.
+    /// The meaning of the timestamp: Kafka's `message.timestamp.type`.
     #[prost(enumeration = "TimestampType", tag = "1002")]
     pub timestamp_type: i32,
 }
@@ -815,7 +815,7 @@ pub struct KafkaMultiFetchResp {
     #[prost(message, repeated, tag = "1")]
     pub results: ::prost::alloc::vec::Vec<PartitionFetched>,
 }
-/// What was read of one partition: one of the two.
+/// The result of a read of one partition: one of the two.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct PartitionFetched {
     /// Without messages if there are none, if the next one had no room, or if the partition was not read because others had enough:
@@ -878,7 +878,7 @@ pub struct PartitionMetadata {
     /// The brokers with a copy; the preferred leader first.
     #[prost(int32, repeated, tag = "3")]
     pub replicas: ::prost::alloc::vec::Vec<i32>,
-    /// Those of them that have all acknowledged records.
+    /// The in-sync replicas: those that have all acknowledged records.
     #[prost(int32, repeated, tag = "4")]
     pub in_sync_replicas: ::prost::alloc::vec::Vec<i32>,
 }
@@ -1353,7 +1353,7 @@ impl Snapshot {
         }
     }
 }
-/// What happens to a subscription whose client is slow.
+/// Handling of a subscription whose client is slow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum OnLag {
