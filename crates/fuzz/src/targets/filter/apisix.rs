@@ -17,12 +17,13 @@ struct Running {
     worker: Worker,
 }
 
-/// The configuration, a host call that fails and how, the answer; lines of request headers, NUL, and those of the
+/// A byte each for the configuration, a host call that fails, and the answer; lines of request headers, NUL, and those of the
 /// answer.
 ///
 /// The filter does not trap, keeps no request, stays within its memory, and serves the next client.
 pub(in crate::targets) fn filter_apisix(input: &[u8]) {
-    let Some(([config, call, answer], rest)) = input.split_first_chunk() else { return };
+    let (first, rest) = input.split_at(input.len().min(3));
+    let [config, call, answer] = std::array::from_fn(|at| first.get(at).copied().unwrap_or_default());
     let [request, answered] = parts(rest);
     RUNNING.with_borrow_mut(|running| {
         let kept = running.take_if(|running| running.inputs < INPUTS);
@@ -34,9 +35,9 @@ pub(in crate::targets) fn filter_apisix(input: &[u8]) {
             worker.refuse(*call_kind, When::Nth(u32::from(call / 16) + 1), Status(u32::from(answer % 13)));
         }
         let headers = lines(&HANDSHAKE[..PLAIN], request);
-        let mut stream = routes[usize::from(*config) % routes.len()].request(headers, "body");
+        let mut stream = routes[usize::from(config) % routes.len()].request(headers, "body");
         if matches!(stream.outcome(), Outcome::Forwarded(_)) {
-            let code = u16::from(*answer);
+            let code = u16::from(answer);
             match answer % 4 {
                 0 => _ = stream.upstream_fails(502, code),
                 1 => _ = stream.upstream_fails(504, code),
