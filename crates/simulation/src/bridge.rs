@@ -124,10 +124,10 @@ impl Bridge {
         (pipe, received)
     }
 
-    /// Checks that its memory for records, that for tables, and what its clients have got, is within its bound.
+    /// Checks that its memory for records, that for tables, and what its clients have got are within their bounds.
     ///
     /// # Errors
-    /// It is not.
+    /// One of them is not.
     pub(crate) fn check_bounds(&self) -> Result<(), String> {
         let (bytes, max) = (self.logs.stats().bytes, self.logs.limits().max_bytes);
         if bytes > max {

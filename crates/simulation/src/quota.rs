@@ -83,7 +83,8 @@ impl Received {
     pub(crate) fn count(&self, messages: &[KafkaMessage]) {
         let bytes: usize = messages.iter().map(framed_len).sum();
         let (now, mut state) = (Instant::now(), self.state());
-        let most = (self.begun.elapsed() + ADVANCE).as_millis() * u128::from(BYTES.get()) / 1_000;
+        // The bridge rounds each count.
+        let most = (self.begun.elapsed() + ADVANCE).as_nanos() * u128::from(BYTES.get()) / 1_000_000_000 + 1;
         if bytes > 0 && u128::from(state.bytes) > most {
             state.problem = Some(format!("got {bytes} bytes after {}, of at most {most}", state.bytes));
         }
@@ -95,7 +96,7 @@ impl Received {
 
     /// The longest time until the client may read again.
     pub(crate) fn owed(&self) -> Duration {
-        self.state().paid_at.saturating_duration_since(Instant::now())
+        self.state().paid_at.saturating_duration_since(Instant::now() + ADVANCE)
     }
 }
 

@@ -158,13 +158,17 @@ impl Schedule {
         (topic, self.random.usize(..partitions))
     }
 
-    /// Lets something happen.
-    fn step(&mut self, step: usize) {
+    fn check_bounds(&self) {
         for bridge in &*self.world.bridges() {
             if let Err(problem) = bridge.check_bounds() {
                 self.world.broken(problem);
             }
         }
+    }
+
+    /// Lets something happen.
+    fn step(&mut self, step: usize) {
+        self.check_bounds();
         let choice = self.random.u32(..100);
         self.world.event(|| format!("step {step}: {choice}"));
         match choice {

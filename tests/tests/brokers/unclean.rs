@@ -92,8 +92,8 @@ async fn lost_records_are_not_served_beside_those_of_the_new_leader() {
     }
 }
 
-/// A gateway whose bridge keeps what it reads for longer than the test takes, and sessions that answer no ping, as those
-/// do not that wait for an election.
+/// A gateway whose bridge keeps what it reads for longer than the test takes, and sends no pings: sockets that wait for an
+/// election answer none.
 async fn start(kafka: &Kafka) -> Stack {
     let cache = ("SLUICEGATE_READ__CACHE_MS".to_owned(), "900000".to_owned());
     let ping = ("SLUICEGATE_SESSION__PING_INTERVAL_MS".to_owned(), "900000".to_owned());

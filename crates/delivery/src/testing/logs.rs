@@ -132,9 +132,9 @@ impl Logs {
         self.change(|state| state.are_ends_silent = true);
     }
 
-    /// Lets look-ups of offsets fail, or succeed again.
-    pub fn refuse_offsets(&self, refusal: Option<CommandError>) {
-        self.change(|state| state.refusal = refusal);
+    /// Lets look-ups of offsets fail.
+    pub fn refuse_offsets(&self, refusal: CommandError) {
+        self.change(|state| state.refusal = Some(refusal));
     }
 
     /// Lets the topic be missing, or be there again.

@@ -59,7 +59,7 @@ async fn doubt_about_a_topic_is_settled_by_asking() {
 #[tokio::test(start_paused = true)]
 async fn subscription_to_partitions_that_are_just_gone_can_be_retried() {
     let logs = Logs::default();
-    logs.refuse_offsets(Some(CommandError::new(Fault::NotFound, 3, "missing")));
+    logs.refuse_offsets(CommandError::new(Fault::NotFound, 3, "missing"));
     for (partitions, fault) in [(vec![], Fault::Transient), (vec![0], Fault::NotFound)] {
         let source = Source { topic: TOPIC.to_owned(), partitions, ..Default::default() };
         let command = SubscribeCommand { sources: vec![source], ..Default::default() };

@@ -2,6 +2,7 @@
 
 use super::calls::{self, TABLES};
 use super::host::Host;
+use crate::abi::coverage;
 use crate::abi::import::Import;
 
 /// This host's support for an import.
@@ -23,7 +24,8 @@ pub fn support(import: &str) -> Option<Support> {
     } else if is_in(calls::IGNORED) {
         Some(Support::Ignored)
     } else {
-        let known = TABLES.iter().any(|table| is_in(table)) && !is_in(calls::ABSENT);
+        let known =
+            TABLES.iter().any(|table| is_in(table)) && !is_in(calls::ABSENT) && !is_in(&coverage::imports());
         known.then_some(Support::Works)
     }
 }

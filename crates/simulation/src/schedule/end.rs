@@ -30,6 +30,7 @@ impl Schedule {
             }
         });
         self.wait_for("after the last records", || self.late()).await;
+        self.check_bounds();
         let gone = Instant::now();
         self.clients.shutdown().await;
         self.identities.iter().for_each(|identity| identity.log_out());

@@ -13,42 +13,38 @@ use crate::targets::parts;
 struct Running {
     routes: Vec<Route>,
     inputs: usize,
-    /// Declared after its routes, so that it is dropped last.
     worker: Worker,
 }
 
-/// A byte each for the configuration, a host call that fails, and the answer; lines of request headers, NUL, and those of the
-/// answer.
+/// A byte each for the configuration, a host call that fails, its status, and the answer; lines of request headers, NUL, and
+/// those of the answer.
 ///
-/// The filter does not trap, keeps no request, stays within its memory, and serves the next client.
+/// The filter does not trap, ends each request, stays within its memory, and serves the next client.
 pub(in crate::targets) fn filter_apisix(input: &[u8]) {
-    let (first, rest) = input.split_at(input.len().min(3));
-    let [config, call, answer] = std::array::from_fn(|at| first.get(at).copied().unwrap_or_default());
+    let (first, rest) = input.split_at(input.len().min(4));
+    let [config, call, status, answer] = std::array::from_fn(|at| first.get(at).copied().unwrap_or_default());
     let [request, answered] = parts(rest);
     RUNNING.with_borrow_mut(|running| {
         let kept = running.take_if(|running| running.inputs < INPUTS);
         let mut kept = kept.unwrap_or_else(start);
         kept.inputs += 1;
         let Running { routes, worker, .. } = &kept;
-        let call_number = usize::from(call % 16);
-        if let Some(call_kind) = CALLS.get(call_number) {
-            worker.refuse(*call_kind, When::Nth(u32::from(call / 16) + 1), Status(u32::from(answer % 13)));
+        if let Some(refused) = CALLS.get(usize::from(call % 16)) {
+            worker.refuse(*refused, When::Nth(u32::from(call / 16) + 1), Status(u32::from(status % 13)));
         }
         let headers = lines(&HANDSHAKE[..PLAIN], request);
         let mut stream = routes[usize::from(config) % routes.len()].request(headers, "body");
         if matches!(stream.outcome(), Outcome::Forwarded(_)) {
-            let code = u16::from(answer);
-            match answer % 4 {
-                0 => _ = stream.upstream_fails(502, code),
-                1 => _ = stream.upstream_fails(504, code),
-                2 => _ = stream.upstream_answers(101, lines(&[], answered)),
-                _ => _ = stream.upstream_answers(200 + code, lines(&[], answered)),
+            match ANSWERS[usize::from(answer) % ANSWERS.len()] {
+                Answer::Failure(status, sent) => _ = stream.upstream_fails(status, sent),
+                Answer::Status(status) => _ = stream.upstream_answers(status, lines(&[], answered)),
             }
         }
         CALLS.iter().for_each(|call| worker.allow(*call));
         drop(stream);
-        assert!(worker.trap().is_none(), "{:#?}", worker.log());
-        assert_eq!(worker.open_streams(), 0, "requests are kept");
+        let trap = worker.trap();
+        assert!(trap.is_none(), "{trap:?}\n{:#?}", worker.log());
+        assert_eq!(worker.undone(), 0, "requests that have not ended");
         assert!(worker.memory_bytes() <= MEMORY, "{} bytes of memory", worker.memory_bytes());
         serves(worker, &routes[0]);
         for (counter, count) in COUNTERS.iter().zip(worker.take_coverage()) {
@@ -94,8 +90,35 @@ const CONFIGS: [&str; 7] = [
     "",
 ];
 
-/// The host calls that can be refused.
-const CALLS: [HostCall; 8] = [
+/// The end of a request that is forwarded.
+enum Answer {
+    /// nginx' own, after so many bytes were sent.
+    Failure(u16, u8),
+    /// The upstream's.
+    Status(u16),
+}
+
+const ANSWERS: [Answer; 16] = [
+    Answer::Failure(502, 0),
+    Answer::Failure(502, 217),
+    Answer::Failure(504, 0),
+    Answer::Failure(504, 217),
+    Answer::Status(101),
+    Answer::Status(200),
+    Answer::Status(204),
+    Answer::Status(400),
+    Answer::Status(401),
+    Answer::Status(403),
+    Answer::Status(404),
+    Answer::Status(408),
+    Answer::Status(429),
+    Answer::Status(500),
+    Answer::Status(503),
+    Answer::Status(504),
+];
+
+/// The host calls that can be refused, without that for ticks, by which the filter knows where it is.
+const CALLS: [HostCall; 9] = [
     HostCall::GetBufferBytes,
     HostCall::GetHeaderMapPairs,
     HostCall::GetHeaderMapValue,
@@ -104,4 +127,5 @@ const CALLS: [HostCall; 8] = [
     HostCall::RemoveHeaderMapValue,
     HostCall::ReplaceHeaderMapValue,
     HostCall::SendLocalResponse,
+    HostCall::SetProperty,
 ];

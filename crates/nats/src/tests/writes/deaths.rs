@@ -1,15 +1,31 @@
-//! Leaders of a stream that die or stand still while a bridge writes.
+//! Servers that die while a bridge writes: what a writer is told of each message, held against the stream.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::stream::FuturesOrdered;
 use sluicegate_stack::nats::Cluster;
+use tokio::task::JoinHandle;
 
 use super::*;
 
-/// A message is acknowledged once two of three servers have it, so the next leader has it, too; and what has no answer is
-/// not sent again.
+#[tokio::test]
+async fn answers_to_writes_are_true_while_the_server_is_killed() {
+    const KILLS: usize = 4;
+    let mut case = Case::start_with("", |config| config.request_timeout = Duration::from_secs(1)).await;
+    case.stream("S", 0).await;
+    case.keep_streams();
+    let writing = Writing::start(&case.nats);
+    for _ in 0..KILLS {
+        writing.more_is_acknowledged(500).await;
+        case.server.process.kill();
+        writing.more_is_refused().await;
+        case.server.up().await.unwrap();
+    }
+    let told = writing.end().await;
+    check(&told, &case.stored("S").await);
+}
+
+/// A message is acknowledged once two of three servers have it, so the next leader has it, too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn deaths_of_leaders_lose_and_repeat_no_message() {
     const DEATHS: usize = 2;
@@ -20,110 +36,90 @@ async fn deaths_of_leaders_lose_and_repeat_no_message() {
     let request_timeout = Duration::from_secs(1);
     let config = ClusterConfig { servers, request_timeout, ..testing::config() };
     let (nats, _shared) = writing(&config, Metrics::default().writes("test"));
-    let progress = Arc::new(Progress::default());
-    let writer = tokio::spawn(write(Arc::clone(&nats), Arc::clone(&progress)));
+    let writing = Writing::start(&nats);
     for _ in 0..DEATHS {
-        progress.more_is_acknowledged().await;
+        writing.more_is_acknowledged(200).await;
         let leader = leader(&streams).await;
         cluster.nodes[leader].process.kill();
-        progress.more_is_acknowledged().await;
+        writing.more_is_acknowledged(200).await;
         cluster.nodes[leader].up().await.unwrap();
         all_are_current(&streams).await;
     }
-    let leader = leader(&streams).await;
-    cluster.nodes[leader].process.freeze();
-    progress.more_is_acknowledged().await;
-    cluster.nodes[leader].process.thaw();
-    all_are_current(&streams).await;
-    progress.more_is_acknowledged().await;
-    progress.is_over.store(true, Ordering::Relaxed);
-    let told = within(writer).await.unwrap();
-    let stored = streams.read("S").await.unwrap();
-    told.check(&stored);
+    let told = writing.end().await;
+    check(&told, &streams.read("S").await.unwrap());
 }
 
-/// The progress of a writer.
-#[derive(Default)]
-struct Progress {
-    acknowledged: AtomicUsize,
-    is_over: AtomicBool,
+/// A writer of numbers, from 0 on, that sends each message once, without an id. It has several commands in flight.
+struct Writing {
+    acknowledged: Arc<AtomicUsize>,
+    refused: Arc<AtomicUsize>,
+    stop: CancellationToken,
+    told: JoinHandle<Vec<DeliveryReport>>,
 }
 
-impl Progress {
-    async fn more_is_acknowledged(&self) {
-        const MORE: usize = 200;
-        let acknowledged = || self.acknowledged.load(Ordering::Relaxed);
-        let before = acknowledged();
-        until(|| acknowledged() >= before + MORE).await;
-    }
-}
-
-/// Reports of a writer that sends nothing again, by the numbers in its messages.
-#[derive(Default)]
-struct Told {
-    /// The sequence of each.
-    acknowledged: BTreeMap<u32, i64>,
-    refused: BTreeSet<u32>,
-    unknown: BTreeSet<u32>,
-}
-
-impl Told {
-    #[expect(clippy::print_stderr, reason = "figures for readers of the test's output")]
-    fn check(&self, stored: &[KafkaMessage]) {
-        let number = |data: &str| data.parse::<u32>().unwrap();
-        let numbers: Vec<_> = data_of(stored).into_iter().map(number).collect();
-        let Self { acknowledged, refused, unknown } = self;
-        let (known, lost) = (acknowledged.len(), unknown.iter().filter(|number| !numbers.contains(number)));
-        eprintln!(
-            "acknowledged {known}, refused {}, unknown {}, of which {} are not stored; stored {}",
-            refused.len(),
-            unknown.len(),
-            lost.count(),
-            numbers.len()
-        );
-        assert!(numbers.is_sorted_by(|a, b| a < b), "no message is there twice, or behind a later one");
-        let at: BTreeMap<u32, i64> =
-            numbers.iter().copied().zip(stored.iter().map(|message| message.offset)).collect();
-        for (number, sequence) in acknowledged {
-            assert_eq!(at.get(number), Some(sequence), "{number} was acknowledged");
-        }
-        for number in refused {
-            assert!(!at.contains_key(number), "{number} was refused");
-        }
-    }
-}
-
-/// Writes numbers until it is over, several commands in flight.
-async fn write(nats: Arc<Nats>, progress: Arc<Progress>) -> Told {
-    const RECORDS: u32 = 10;
-    const IN_FLIGHT: usize = 4;
-    let (mut told, mut next, due) = (Told::default(), 0, CancellationToken::new());
-    let mut open = FuturesOrdered::new();
-    loop {
-        while open.len() < IN_FLIGHT && !progress.is_over.load(Ordering::Relaxed) {
-            let numbers = next..next + RECORDS;
-            next += RECORDS;
-            match enqueue(&nats, ClientKey::default(), numbered(numbers.clone()), &due).await {
-                Ok(enqueued) => open.push_back(async { (numbers, enqueued.reports.await) }),
-                Err(_) => {
-                    told.refused.extend(numbers);
+impl Writing {
+    fn start(nats: &Arc<Nats>) -> Self {
+        let (acknowledged, refused) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+        let (stop, nats) = (CancellationToken::new(), Arc::clone(nats));
+        let (counts, stopped) = ((Arc::clone(&acknowledged), Arc::clone(&refused)), stop.clone());
+        let told = tokio::spawn(async move {
+            let (due, mut told, mut next) = (CancellationToken::new(), Vec::new(), 0);
+            let mut open = FuturesOrdered::new();
+            loop {
+                while open.len() < IN_FLIGHT && !stopped.is_cancelled() {
+                    let (nats, due, records) = (&nats, &due, numbered(next..next + RECORDS));
+                    next += RECORDS;
+                    let enqueued = enqueue(nats, ClientKey::default(), records, due).await;
+                    open.push_back(async move {
+                        match enqueued {
+                            Ok(enqueued) => enqueued.reports.await,
+                            Err(error) => vec![Err(error); RECORDS as usize],
+                        }
+                    });
+                }
+                let Some(reports) = open.next().await else { return told };
+                counts.0.fetch_add(reports.iter().filter(|report| report.is_ok()).count(), Ordering::Relaxed);
+                let refused = reports.iter().filter(|report| report.is_err() && !is_unknown(report)).count();
+                counts.1.fetch_add(refused, Ordering::Relaxed);
+                told.extend(reports);
+                if refused > 0 {
                     sleep(POLL).await;
                 }
             }
-        }
-        let Some((numbers, reports)) = open.next().await else { return told };
-        for (number, report) in numbers.zip(&reports) {
-            match report {
-                Ok(written) => {
-                    told.acknowledged.insert(number, written.offset);
-                    progress.acknowledged.fetch_add(1, Ordering::Relaxed);
-                }
-                Err(_) if is_unknown(report) => _ = told.unknown.insert(number),
-                Err(_) => _ = told.refused.insert(number),
+        });
+        Self { acknowledged, refused, stop, told }
+    }
+
+    async fn more_is_acknowledged(&self, more: usize) {
+        let before = self.acknowledged.load(Ordering::Relaxed);
+        until(|| self.acknowledged.load(Ordering::Relaxed) > before + more).await;
+    }
+
+    async fn more_is_refused(&self) {
+        let before = self.refused.load(Ordering::Relaxed);
+        until(|| self.refused.load(Ordering::Relaxed) > before).await;
+    }
+
+    /// The report of each number.
+    async fn end(self) -> Vec<DeliveryReport> {
+        self.stop.cancel();
+        within(self.told).await.unwrap()
+    }
+}
+
+/// Checks that the stream has what a writer was told.
+fn check(told: &[DeliveryReport], stored: &[KafkaMessage]) {
+    assert!(told.iter().any(is_unknown), "no write was in flight when a server ended");
+    let numbers: Vec<usize> = data_of(stored).into_iter().map(|data| data.parse().unwrap()).collect();
+    assert!(numbers.is_sorted_by(|one, next| one < next), "a message is there twice, or behind a later one");
+    for (number, report) in told.iter().enumerate() {
+        let place = numbers.binary_search(&number).ok().and_then(|place| stored.get(place));
+        match (report, place) {
+            (Ok(written), place) => {
+                assert_eq!(place.map(|message| message.offset), Some(written.offset), "{number}");
             }
-        }
-        if reports.iter().any(Result::is_err) {
-            sleep(POLL).await;
+            (Err(error), Some(_)) => assert!(is_unknown(report), "{number} is there: {error:?}"),
+            (Err(_), None) => {}
         }
     }
 }
@@ -158,3 +154,8 @@ async fn all_are_current(streams: &Streams) {
     };
     within(current).await;
 }
+
+/// Messages of a command.
+const RECORDS: u32 = 20;
+/// Commands.
+const IN_FLIGHT: usize = 4;

@@ -141,58 +141,6 @@ async fn repeated_writes_with_ids_store_each_message_once() {
 }
 
 #[tokio::test]
-async fn answers_to_writes_are_true_while_the_server_is_killed() {
-    const KILLS: usize = 4;
-    let mut case = Case::start_with("", |config| config.request_timeout = Duration::from_secs(1)).await;
-    case.stream("S", 0).await;
-    case.keep_streams();
-    let counts = [Arc::<AtomicUsize>::default(), Arc::default()];
-    let [acknowledged, refused] = counts.clone();
-    let stop = CancellationToken::new();
-    let (nats, stopped) = (Arc::clone(&case.nats), stop.clone());
-    // Each message is sent once, without an id.
-    let writing = tokio::spawn(async move {
-        let (due, mut told) = (CancellationToken::new(), Vec::new());
-        while !stopped.is_cancelled() {
-            let first = u32::try_from(told.len()).unwrap();
-            let enqueued = enqueue(&nats, ClientKey::default(), numbered(first..first + 20), &due).await;
-            let reports = match enqueued {
-                Ok(enqueued) => enqueued.reports.await,
-                Err(error) => vec![Err(error); 20],
-            };
-            acknowledged.fetch_add(reports.iter().filter(|report| report.is_ok()).count(), Ordering::Relaxed);
-            let is_refused = |report: &&DeliveryReport| report.is_err() && !is_unknown(report);
-            refused.fetch_add(reports.iter().filter(is_refused).count(), Ordering::Relaxed);
-            told.extend(reports);
-        }
-        told
-    });
-    for _ in 0..KILLS {
-        let [acknowledged, refused] = counts.each_ref().map(|count| count.load(Ordering::Relaxed));
-        until(|| counts[0].load(Ordering::Relaxed) > acknowledged + 500).await;
-        case.server.process.kill();
-        until(|| counts[1].load(Ordering::Relaxed) > refused).await;
-        case.server.up().await.unwrap();
-    }
-    stop.cancel();
-    let told = within(writing).await.unwrap();
-    assert!(told.iter().any(is_unknown), "no write was in flight when the server ended");
-    let stored = case.stored("S").await;
-    let numbers: Vec<usize> = data_of(&stored).into_iter().map(|data| data.parse().unwrap()).collect();
-    assert!(numbers.is_sorted_by(|one, next| one < next), "a message is there twice, or behind a later one");
-    for (number, report) in told.iter().enumerate() {
-        let place = numbers.binary_search(&number).ok().and_then(|place| stored.get(place));
-        match (report, place) {
-            (Ok(written), place) => {
-                assert_eq!(place.map(|message| message.offset), Some(written.offset), "{number}");
-            }
-            (Err(error), Some(_)) => assert!(is_unknown(report), "{number} is there: {error:?}"),
-            (Err(_), None) => {}
-        }
-    }
-}
-
-#[tokio::test]
 async fn dropped_command_is_written_as_a_whole_or_not_at_all() {
     let case = Case::start().await;
     case.stream("S", 0).await;
