@@ -4,9 +4,10 @@
 //! 2. `import`, [`HostCall`]: the functions that a module can import, and their dispatch; `wasi`: those of WASI
 //! 3. `guest`: the module's memory and allocator, as a host call uses them; `pairs`: the wire format of header lists
 //! 4. `system`: the state that both hosts need: `log`, `faults`, `memory_limit`
-//! 5. `coverage`: the counters of a module for fuzzing
+//! 5. `coverage`, `counters`: the counters of a module for fuzzing
 //! 6. [`Headers`], [`Response`], [`Trap`]: the results that a test sees
 
+pub(crate) mod counters;
 pub(crate) mod coverage;
 pub(crate) mod faults;
 pub(crate) mod guest;

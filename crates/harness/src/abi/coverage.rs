@@ -1,16 +1,11 @@
 //! LLVM's 8-bit counters of coverage, which only a module for fuzzing has.
 
-use std::ops::Range;
-
 use wasmtime::{Instance, Store};
 
+use super::counters::Counters;
 use super::guest::{Args, Guest, Refused};
 use super::import::Import;
 use super::system::System;
-
-/// The place where the module counts how often each of its parts ran, if it was built to.
-#[derive(Clone, Default)]
-pub(crate) struct Counters(Option<Range<u32>>);
 
 /// The callback that tells where the counters are.
 pub(crate) const fn imports<H: System>() -> [Import<H>; 1] {

@@ -1,6 +1,6 @@
 //! The state that every host keeps for its module.
 
-use super::coverage::Counters;
+use super::counters::Counters;
 use super::faults::Faults;
 use super::log::Log;
 

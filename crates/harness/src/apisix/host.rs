@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::exchange::Exchange;
 use super::settings::Settings;
-use crate::abi::coverage::Counters;
+use crate::abi::counters::Counters;
 use crate::abi::faults::Faults;
 use crate::abi::log::Log;
 use crate::abi::memory_limit::MemoryLimit;

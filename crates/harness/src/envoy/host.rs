@@ -7,7 +7,7 @@ use super::exchange::{Exchange, Side};
 use super::local_reply::ReplyFormat;
 use super::metrics::Metrics;
 use super::settings::Settings;
-use crate::abi::coverage::Counters;
+use crate::abi::counters::Counters;
 use crate::abi::faults::Faults;
 use crate::abi::headers::Headers;
 use crate::abi::log::Log;
