@@ -31,7 +31,7 @@ pub const TARGETS: [(&str, Target); 18] = [
     ("bridge_config", config::of_bridge),
     ("filter_config", config::of_filter),
     ("filter", filter::filter),
-    ("filter_apisix", filter::filter_apisix),
+    ("filter_apisix", filter::apisix::filter_apisix),
 ];
 
 /// The parts of an input. Parts that are missing are empty; the last one has the rest.

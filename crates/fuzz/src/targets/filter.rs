@@ -1,6 +1,6 @@
 //! The filter as a whole, compiled, in a host that behaves as Envoy does; `apisix` has it in the other one.
 
-mod apisix;
+pub(super) mod apisix;
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -9,7 +9,6 @@ use std::time::Duration;
 use sluicegate_harness::envoy::{Filter, Outcome, Settings, Stream, Vm};
 use sluicegate_harness::{Headers, HostCall, Status, When};
 
-pub(super) use self::apisix::filter_apisix;
 use super::parts;
 
 /// A filter, and how many inputs it has had.
