@@ -97,11 +97,7 @@ impl Client {
     /// # Cancel safety
     /// A drop has no effect.
     pub(crate) async fn next(&mut self) -> Option<(i64, Resp)> {
-        let Some(identity) = self.identity.clone() else {
-            let (sequence, resp) = self.answer().await?;
-            self.received.iter().for_each(|received| received.count(messages(&resp)));
-            return Some((sequence, resp));
-        };
+        let Some(identity) = self.identity.clone() else { return self.answer().await };
         let (sequence, resp) = identity.within(self.answer()).await?;
         identity.check(messages(&resp));
         let is_end = matches!(resp, Resp::ErrorResp(_)) && identity.is_over();
@@ -127,8 +123,11 @@ impl Client {
                         return None;
                     }
                 },
-                resp if self.is_nats => return Some((sequence, translation::answer(resp))),
-                resp => return Some((sequence, resp)),
+                resp => {
+                    let resp = if self.is_nats { translation::answer(resp) } else { resp };
+                    self.received.iter().for_each(|received| received.count(messages(&resp)));
+                    return Some((sequence, resp));
+                }
             }
         }
     }

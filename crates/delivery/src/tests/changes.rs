@@ -14,6 +14,10 @@ async fn resume(logs: &Logs, topic_id: u128) -> Result<Subscription, CommandErro
         topic_id: Some(topic_id),
         ..Default::default()
     };
+    subscribe(logs, source).await
+}
+
+async fn subscribe(logs: &Logs, source: Source) -> Result<Subscription, CommandError> {
     let command = SubscribeCommand { sources: vec![source], ..Default::default() };
     let subscribe = Subscribe::of(System::Kafka, command, BOUNDS).unwrap();
     Subscription::open(&logs.cluster(), &Arc::default(), &Standing::all(), subscribe).await
@@ -62,10 +66,7 @@ async fn subscription_to_partitions_that_are_just_gone_can_be_retried() {
     logs.refuse_offsets(CommandError::new(Fault::NotFound, 3, "missing"));
     for (partitions, fault) in [(vec![], Fault::Transient), (vec![0], Fault::NotFound)] {
         let source = Source { topic: TOPIC.to_owned(), partitions, ..Default::default() };
-        let command = SubscribeCommand { sources: vec![source], ..Default::default() };
-        let subscribe = Subscribe::of(System::Kafka, command, BOUNDS).unwrap();
-        let opened = Subscription::open(&logs.cluster(), &Arc::default(), &Standing::all(), subscribe).await;
-        assert_eq!(opened.err().unwrap().fault, fault);
+        assert_eq!(subscribe(&logs, source).await.err().unwrap().fault, fault);
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use sluicegate_harness::envoy::{Filter, Outcome, Settings, Stream, Vm};
-use sluicegate_harness::{Headers, HostCall, Status, When};
+use sluicegate_harness::{Headers, HostCall, LoadError, Status, When};
 
 use super::parts;
 
@@ -36,23 +36,28 @@ pub(super) fn filter(input: &[u8]) {
         serves(&worker.vm, accepted(config));
         assert_eq!(worker.vm.metric("sluicegate.sessions_open").unwrap_or_default(), 0, "sessions are kept");
         assert!(worker.vm.memory_bytes() <= MEMORY, "{} bytes of memory", worker.vm.memory_bytes());
-        for (counter, count) in COUNTERS.iter().zip(worker.vm.take_coverage()) {
-            counter.store(count, Ordering::Relaxed);
-        }
+        covers(worker.vm.take_coverage());
         workers[config] = Some(worker);
     });
 }
 
 fn start(config: &str) -> Vm {
-    let filter =
-        Filter::load(module()).unwrap_or_else(|error| panic!("failed to {error}: run `just wasm` first"));
+    let filter = loaded(Filter::load);
     let settings = Settings { buffer_limit: 256 << 10, ..Settings::from(config) };
     filter.start(settings).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// The path of the compiled filter.
-fn module() -> String {
-    std::env::var("SLUICEGATE_FILTER").unwrap_or_else(|_| BUILT.to_owned())
+/// The compiled filter, as a host loads it from its path.
+fn loaded<F>(load: impl FnOnce(String) -> Result<F, LoadError>) -> F {
+    let path = std::env::var("SLUICEGATE_FILTER").unwrap_or_else(|_| BUILT.to_owned());
+    load(path).unwrap_or_else(|error| panic!("failed to {error}: run `just wasm` first"))
+}
+
+/// Tells libFuzzer the coverage of an input.
+fn covers(counts: Vec<u8>) {
+    for (counter, count) in COUNTERS.iter().zip(counts) {
+        counter.store(count, Ordering::Relaxed);
+    }
 }
 
 /// These headers, with those of lines `name: value` in place of them.

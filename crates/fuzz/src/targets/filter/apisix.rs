@@ -1,12 +1,11 @@
 //! The filter as a whole, compiled, in a host that behaves as APISIX does.
 
 use std::cell::RefCell;
-use std::sync::atomic::Ordering;
 
 use sluicegate_harness::apisix::{Outcome, Plugin, Route, Worker};
 use sluicegate_harness::{HostCall, Status, When};
 
-use super::{COUNTERS, HANDSHAKE, INPUTS, MEMORY, lines, module};
+use super::{HANDSHAKE, INPUTS, MEMORY, covers, lines, loaded};
 use crate::targets::parts;
 
 /// A worker with a route for each configuration, and how many inputs it has had.
@@ -47,18 +46,13 @@ pub(in crate::targets) fn filter_apisix(input: &[u8]) {
         assert_eq!(worker.undone(), 0, "requests that have not ended");
         assert!(worker.memory_bytes() <= MEMORY, "{} bytes of memory", worker.memory_bytes());
         serves(worker, &routes[0]);
-        for (counter, count) in COUNTERS.iter().zip(worker.take_coverage()) {
-            counter.store(count, Ordering::Relaxed);
-        }
+        covers(worker.take_coverage());
         *running = Some(kept);
     });
 }
 
 fn start() -> Running {
-    let path = module();
-    let plugin =
-        Plugin::load(path).unwrap_or_else(|error| panic!("failed to {error}: run `just wasm` first"));
-    let worker = plugin.start().unwrap_or_else(|error| panic!("{error}"));
+    let worker = loaded(Plugin::load).start().unwrap_or_else(|error| panic!("{error}"));
     Running { routes: CONFIGS.map(|conf| worker.route(conf)).into(), inputs: 0, worker }
 }
 

@@ -126,33 +126,32 @@ fn check(told: &[DeliveryReport], stored: &[KafkaMessage]) {
 
 /// The place of the stream's leader among the servers.
 async fn leader(streams: &Streams) -> usize {
-    let leader = async {
-        loop {
-            let info = streams.call("STREAM.INFO.S", &json!({})).await.unwrap_or_default();
-            let name = info["cluster"]["leader"].as_str().and_then(|name| name.strip_prefix('n'));
-            if let Some(place) = name.and_then(|name| name.parse().ok()) {
-                return place;
-            }
-            sleep(POLL).await;
-        }
-    };
-    within(leader).await
+    let leader = |cluster: &Value| cluster["leader"].as_str()?.strip_prefix('n')?.parse().ok();
+    until_told(streams, leader).await
 }
 
 /// Waits until all servers have the whole stream.
 async fn all_are_current(streams: &Streams) {
-    let current = async {
+    let are_current = |cluster: &Value| {
+        let replicas = cluster["replicas"].as_array()?;
+        let is_current = |replica: &Value| replica["current"] == true && replica["offline"] != true;
+        (replicas.len() == 2 && replicas.iter().all(is_current)).then_some(())
+    };
+    until_told(streams, are_current).await;
+}
+
+/// Waits until the servers tell something of the stream's cluster.
+async fn until_told<T>(streams: &Streams, told: impl Fn(&Value) -> Option<T>) -> T {
+    let asked = async {
         loop {
             let info = streams.call("STREAM.INFO.S", &json!({})).await.unwrap_or_default();
-            let replicas = info["cluster"]["replicas"].as_array().cloned().unwrap_or_default();
-            let is_current = |replica: &Value| replica["current"] == true && replica["offline"] != true;
-            if replicas.len() == 2 && replicas.iter().all(is_current) {
-                return;
+            if let Some(told) = told(&info["cluster"]) {
+                return told;
             }
             sleep(POLL).await;
         }
     };
-    within(current).await;
+    within(asked).await
 }
 
 /// Messages of a command.
