@@ -7,7 +7,7 @@ use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{CmdKafkaFetch, CmdKafkaSubscribe, KafkaMessage, KafkaSource, kafka_source};
 use sluicegate_stack::kafka::{Kafka, Partition, Record, Write};
 use sluicegate_stack::socket::{Socket, messages};
-use sluicegate_stack::stack::{self, Stack};
+use sluicegate_stack::stack::Stack;
 
 use crate::cluster::{cluster, healed, lose, open, setup, two_replicas};
 
@@ -93,15 +93,16 @@ async fn lost_records_are_not_served_beside_those_of_the_new_leader() {
 }
 
 /// A gateway whose bridge keeps what it reads for longer than the test takes, and sends no pings: sockets that wait for an
-/// election answer none.
+/// election answer none. Envoy closes none of them for its silence.
 async fn start(kafka: &Kafka) -> Stack {
     let cache = ("SLUICEGATE_READ__CACHE_MS".to_owned(), "900000".to_owned());
     let ping = ("SLUICEGATE_SESSION__PING_INTERVAL_MS".to_owned(), "900000".to_owned());
     // The metadata of one cluster is out of date at any time.
     let forgetful = ("forgetful", "metadata.max.age.ms = 1\n");
-    let setup = setup(&kafka.bootstrap(), "", &[("later", ""), forgetful]);
-    let mut stack =
-        Stack::start(stack::Setup { bridge_environment: vec![cache, ping], ..setup }).await.unwrap();
+    let mut setup = setup(&kafka.bootstrap(), "", &[("later", ""), forgetful]);
+    setup.bridge_environment = vec![cache, ping];
+    setup.envoy_edits.push(("stream_idle_timeout: 90s".to_owned(), "stream_idle_timeout: 0s".to_owned()));
+    let mut stack = Stack::start(setup).await.unwrap();
     stack.ready_within(Duration::from_secs(30)).await.unwrap();
     stack
 }
