@@ -237,6 +237,8 @@ impl Cursor {
             }
         }
         let next = match is_at_end {
+            // A leader that was just elected does not know yet how far records are committed.
+            _ if is_behind => pause(now),
             // At the end for the first time, it looks again before it says so.
             true if self.told != Told::Behind || count == 0 && !moves => self.wait_at_end(client, now),
             _ if count > 0 || moves => Next::Turn,

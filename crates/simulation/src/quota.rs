@@ -100,6 +100,11 @@ impl Received {
     }
 }
 
+/// The time in which a client may read so many bytes of records.
+pub(crate) fn time_of(bytes: usize) -> Duration {
+    Duration::from_secs(u64::try_from(bytes).unwrap_or(u64::MAX).div_ceil(u64::from(BYTES.get())))
+}
+
 /// Bytes of records a second.
 const BYTES: NonZeroU32 = NonZeroU32::new(2 * 1024).expect("not zero");
 

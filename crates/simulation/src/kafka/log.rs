@@ -307,6 +307,16 @@ impl Log {
         records.map(|record| record.offset).next().unwrap_or(self.end)
     }
 
+    /// The size of its records for clients, in bytes, at most.
+    pub(crate) fn size(&self) -> usize {
+        let records = self.batches.values().flat_map(|batch| match &batch.content {
+            Content::Records(records) => records.as_slice(),
+            Content::Marker { .. } => &[],
+        });
+        let len = |field: &Option<Bytes>| field.as_ref().map_or(0, Bytes::len);
+        records.map(|record| len(&record.key) + len(&record.value) + FRAME).sum()
+    }
+
     /// Whether a record at this offset was compacted away.
     pub(crate) fn has_compacted(&self, offset: i64) -> bool {
         self.written.iter().any(|((_, of), written)| *of == offset && written.is_compacted)
@@ -324,3 +334,6 @@ impl Log {
         written <= epoch && later.by_ref().take_while(|(of, _)| **of <= epoch).all(|(_, kept)| offset < *kept)
     }
 }
+
+/// Bytes of a record's other fields and of its frame, at most.
+const FRAME: usize = 64;

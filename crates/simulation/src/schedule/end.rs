@@ -12,6 +12,7 @@ use crate::bridge::Bridge;
 use crate::kafka::State;
 use crate::kafka::log::Log;
 use crate::network::FaultState;
+use crate::quota;
 use crate::world::World;
 
 impl Schedule {
@@ -82,6 +83,7 @@ impl Schedule {
     async fn heal(&mut self) {
         self.world.faults.set(FaultState::default());
         self.world.faults.clock.arm(None);
+        self.subscribers.iter().for_each(|subscriber| subscriber.pause(Duration::ZERO));
         while self.events.join_next().await.is_some() {}
         self.world.event(|| "all is well again".to_owned());
         self.world.kafka.change(|kafka| {
@@ -104,14 +106,25 @@ impl Schedule {
         self.wait_while(Instant::now(), || late().next().is_some(), left).await;
     }
 
-    /// Waits until nothing is left to wait for. That there is something [`RECOVERY`] after `begun` is a problem.
+    /// Waits until nothing is left to wait for. That there is something [`RECOVERY`] after `begun` is a problem, besides the
+    /// time in which a quota lets everything be read.
     async fn wait_while(&self, begun: Instant, is_left: impl Fn() -> bool, left: impl Fn() -> String) {
         while !self.world.has_problems() && is_left() {
-            if begun.elapsed() > RECOVERY {
-                self.world.broken(format!("{RECOVERY:?} {}", left()));
+            let within = RECOVERY + self.time_of_quotas();
+            if begun.elapsed() > within {
+                self.world.broken(format!("{within:?} {}", left()));
             }
             sleep(Duration::from_millis(50)).await;
         }
+    }
+
+    /// The longest time that a quota lets a client wait.
+    fn time_of_quotas(&self) -> Duration {
+        if !self.world.settings.has_quotas {
+            return Duration::ZERO;
+        }
+        let size = self.world.kafka.change(|kafka| logs(kafka).map(|(_, log)| log.size()).sum());
+        quota::time_of(size)
     }
 
     /// Clients that lack a record, or have one to write.
