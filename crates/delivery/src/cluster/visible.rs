@@ -48,27 +48,29 @@ impl Cluster {
     ) -> Result<Fetched, CommandError> {
         let (mut search, mut next) = (Search::new(fetch.wait), fetch);
         let mut found: Option<Fetched> = None;
-        let mut has_begun_again = false;
+        let (mut topic_id, mut has_begun_again) = (None, false);
         loop {
             let granted = rows(log.topic)?;
+            if !granted.is_all() {
+                topic_id = topic_id.or(self.backend().version(log).topic_id);
+            }
             (next.max_bytes, next.max_records) = match granted.is_all() {
                 true => (fetch.max_bytes, fetch.max_records),
                 // The client's bounds are for what it sees.
                 false => (fetch.max_bytes.max(SEARCH_BYTES.min(self.reads().max_bytes)), 0),
             };
-            let read = match self.backend().fetch(log, next, &self.scans(), reservation).await {
-                Err(error) if error.fault.is_retriable() && !reads_on => return found.ok_or(error),
-                // The log has changed behind what was passed: the answer is about the client's own offset.
-                Err(error)
-                    if error.fault == Fault::OffsetOutOfRange && found.is_some() && !has_begun_again =>
-                {
-                    if !next.wait.is_zero() && !reservation.refill().await {
-                        return Ok(Fetched::nothing(fetch.offset, Ends::UNKNOWN));
-                    }
-                    (found, has_begun_again) = (None, true);
-                    (next.offset, next.wait) = (fetch.offset, search.wait());
-                    continue;
+            let read = self.backend().fetch(log, next, &self.scans(), reservation).await;
+            // What was passed can be of another log: the answer is about the client's own offset.
+            if found.is_some() && (is_out_of_range(&read) || self.is_another_topic(log, topic_id)) {
+                if has_begun_again || !next.wait.is_zero() && !reservation.refill().await {
+                    return Ok(Fetched::nothing(fetch.offset, Ends::UNKNOWN));
                 }
+                (found, topic_id, has_begun_again) = (None, None, true);
+                (next.offset, next.wait) = (fetch.offset, search.wait());
+                continue;
+            }
+            let read = match read {
+                Err(error) if error.fault.is_retriable() && !reads_on => return found.ok_or(error),
                 read => read?,
             };
             let still = rows(log.topic)?;
@@ -99,6 +101,11 @@ impl Cluster {
         }
     }
 
+    /// Whether the topic is known to be another one than that of this id.
+    fn is_another_topic(&self, log: Log<'_>, id: Option<u128>) -> bool {
+        id.is_some() && self.backend().version(log).topic_id.is_some_and(|known| Some(known) != id)
+    }
+
     /// The same for many logs, as [`Cluster::multi_fetch`] reads them. Errors of offsets that logs do not have tell the
     /// ends of the logs, as far as they are known.
     ///
@@ -123,10 +130,13 @@ impl Cluster {
     ) -> Vec<Result<Fetched, CommandError>> {
         let search = Search::new(fetch.wait);
         let (asked, mut places) = (places, places.to_vec());
-        let mut have_begun_again = vec![false; asked.len()];
+        let mut passed = vec![Passed::default(); asked.len()];
         loop {
+            for (passed, (log, _)) in passed.iter_mut().zip(&places) {
+                passed.topic_id = passed.topic_id.or(self.backend().version(*log).topic_id);
+            }
             let mut read = self.multi_fetch(&places, fetch, reservation).await;
-            if begin_again(&mut places, &mut have_begun_again, asked, &mut read)
+            if self.begin_again(&mut places, &mut passed, asked, &mut read)
                 && (fetch.wait.is_zero() || reservation.refill().await)
             {
                 fetch.wait = search.wait();
@@ -157,6 +167,36 @@ impl Cluster {
             yield_now().await;
         }
     }
+
+    /// Resets places whose logs are not those that were passed to the offsets that the client asked for, and reads nothing
+    /// there for now. True if there are any for the first time.
+    fn begin_again<'a>(
+        &self,
+        places: &mut [Place<'a>],
+        passed: &mut [Passed],
+        asked: &[Place<'a>],
+        read: &mut [Result<Fetched, CommandError>],
+    ) -> bool {
+        let mut are_any = false;
+        let places = places.iter_mut().zip(passed).zip(asked);
+        for (((place, passed), asked), read) in places.zip(read) {
+            let is_other = || self.is_another_topic(place.0, passed.topic_id);
+            if place.1 > asked.1 && (is_out_of_range(read) || is_other()) {
+                are_any |= !passed.has_begun_again;
+                *place = *asked;
+                *passed = Passed { topic_id: None, has_begun_again: true };
+                *read = Ok(Fetched::nothing(asked.1, Ends::UNKNOWN));
+            }
+        }
+        are_any
+    }
+}
+
+/// The log of one place, whose records a search has passed.
+#[derive(Clone, Default)]
+struct Passed {
+    topic_id: Option<u128>,
+    has_begun_again: bool,
 }
 
 /// How far a search for records that a client sees goes.
@@ -195,24 +235,8 @@ impl Search {
     }
 }
 
-/// Resets places whose logs have lost what was passed to the offsets that the client asked for, each once, and reads
-/// nothing there for now. True if there are any.
-fn begin_again<'a>(
-    places: &mut [Place<'a>],
-    have_begun_again: &mut [bool],
-    asked: &[Place<'a>],
-    read: &mut [Result<Fetched, CommandError>],
-) -> bool {
-    let mut are_any = false;
-    let places = places.iter_mut().zip(have_begun_again).zip(asked);
-    for (((place, has_begun_again), asked), read) in places.zip(read) {
-        let is_lost = read.as_ref().is_err_and(|error| error.fault == Fault::OffsetOutOfRange);
-        if is_lost && place.1 > asked.1 && !*has_begun_again {
-            (*place, *has_begun_again, are_any) = (*asked, true, true);
-            *read = Ok(Fetched::nothing(asked.1, Ends::UNKNOWN));
-        }
-    }
-    are_any
+fn is_out_of_range(read: &Result<Fetched, CommandError>) -> bool {
+    read.as_ref().is_err_and(|error| error.fault == Fault::OffsetOutOfRange)
 }
 
 fn rows_of_each(places: &[Place<'_>], rows: &RowsOf<'_>) -> Vec<Result<Rows, CommandError>> {

@@ -189,6 +189,33 @@ async fn fetch_begins_again_where_its_search_has_no_log() {
     }
 }
 
+/// It has a visible record before the place up to which the earlier one was passed.
+#[tokio::test(start_paused = true)]
+async fn fetch_begins_again_in_another_topic_of_the_same_name() {
+    for is_multi in [false, true] {
+        let logs = logs(900);
+        logs.recreate(1, None);
+        let cluster = logs.cluster();
+        let calls = AtomicUsize::new(0);
+        let rows = |topic: &str| {
+            // After the first read.
+            if calls.fetch_add(1, Ordering::Relaxed) == 1 {
+                logs.recreate(2, None);
+                logs.set_keys(|offset| if offset == 7 { "mine:1" } else { "yours:1" });
+            }
+            mine(topic)
+        };
+        let fetch = at(0, Duration::ZERO);
+        let read = match is_multi {
+            false => cluster.fetch(LOG, fetch, false, &rows, &mut ()).await,
+            true => cluster.fetch_each(&[(LOG, 0)], MultiFetch::of(fetch), &rows, &mut ()).await.remove(0),
+        };
+        let found =
+            sluicegate_backend::first_message(&read.unwrap().messages).map(|(message, _)| message.offset);
+        assert_eq!(found, Some(7), "{is_multi}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn logs_of_one_fetch_advance_to_the_first_visible_record() {
     let logs = logs(1500);
