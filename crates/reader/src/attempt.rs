@@ -107,7 +107,7 @@ pub(crate) struct Call {
 }
 
 /// The role in which a broker is called.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Role {
     /// The leader, which can redirect to a preferred replica.
     Leader,

@@ -189,18 +189,20 @@ impl Brokers {
         }
     }
 
-    /// Refreshes the metadata of a topic if it is older than this. After a failure it stays as it is.
-    pub(crate) async fn refresh_topic(
+    /// Refreshes the metadata of topics where it is older than this. After a failure it stays as it is.
+    pub(crate) async fn refresh_topics(
         &self,
         source: ClientKey,
-        name: &str,
+        names: impl IntoIterator<Item = &str>,
         max_age: Duration,
         deadline: Instant,
     ) {
         let now = Instant::now();
         let freshness = Freshness { max_age, since: now, newer_than: None };
-        if !self.metadata.lock().has_topic(name, freshness, now) {
-            self.refresh(source, [Some(name.to_owned())], deadline).await;
+        let is_old = |name: &&str| !self.metadata.lock().has_topic(name, freshness, now);
+        let old: Vec<_> = names.into_iter().filter(is_old).map(|name| Some(name.to_owned())).collect();
+        if !old.is_empty() {
+            self.refresh(source, old, deadline).await;
         }
     }
 

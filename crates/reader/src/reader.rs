@@ -4,7 +4,6 @@ mod read_through;
 mod version;
 
 use std::fmt;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,10 +15,8 @@ use sluicegate_shared_log::{
     AnswerReservation, AnswerSize, Chunk, ClusterLogs, Ends, Event, Fetch, Fetched, FirstEntry, ListedOffset,
     LogKey, RawReads, SingleFlight,
 };
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::api::TopicId;
-use crate::attempt::nearest;
 use crate::broker_failures::BrokerFailures;
 use crate::brokers::Brokers;
 use crate::clock::after;
@@ -34,7 +31,7 @@ use crate::offsets::{Asked, OffsetRequests, Offsets};
 use crate::read_error::ReadError;
 use crate::skip_cache::SkipCache;
 use crate::skip_meter::SkipMeter;
-use crate::tail::{TailKey, Tails};
+use crate::tail::{Tails, Waiting, place};
 use crate::topic::Topic;
 use crate::topic_partition::TopicPartition;
 
@@ -81,12 +78,7 @@ struct ReadLog<'a> {
 
 impl ReadLog<'_> {
     fn key(self, version: LogVersion) -> LogKey {
-        LogKey {
-            topic: self.target.topic().into(),
-            incarnation: version.topic_id.map_or(0, TopicId::get),
-            partition: self.target.partition(),
-            committed: self.committed,
-        }
+        version.key(self.target, self.committed)
     }
 }
 
@@ -271,41 +263,18 @@ impl Reader {
         self.inner.brokers.known_version(log.target)
     }
 
-    /// Waits until there may be a record at the end of a log, as [`Tails::wait_for_notice`]. A broker that says nothing
-    /// new may not lead the log any more, or be a replica that gets nothing: other brokers are asked now and then.
+    /// Waits until there may be a record at the end of a log, as [`Tails::wait_for_notice`].
     async fn wait_for_notice(&self, log: ReadLog<'_>, offset: i64, due: Option<Instant>) -> Event {
         let Some((tail, key, leader_epoch)) = self.tail(log) else { return Event::Failed };
-        let Inner { brokers, tails, .. } = &*self.inner;
-        let mut notice = pin!(tails.wait_for_notice(&tail, &key, leader_epoch, offset, due));
-        loop {
-            if let Ok(event) = timeout(LEADER_AGE, &mut notice).await {
-                return event;
-            }
-            let deadline = in_future(brokers.config().request_timeout);
-            // Not in the memory of each wait.
-            Box::pin(brokers.refresh_topic(ClientKey::default(), log.target.topic(), LEADER_AGE, deadline))
-                .await;
-            let is_same = |(now, of, _): (TailKey, LogKey, i32)| (now, of) == (tail.clone(), key.clone());
-            if !self.tail(log).is_some_and(is_same) {
-                return Event::Read;
-            }
-        }
+        self.inner.tails.wait_for_notice(&tail, &key, leader_epoch, offset, due).await
     }
 
     fn is_watched_log(&self, log: ReadLog<'_>, offset: i64) -> bool {
         self.tail(log).is_some_and(|(tail, key, _)| self.inner.tails.is_watched(&tail, &key, offset))
     }
 
-    /// The tail at which callers wait for records of a log, its key, and the epoch of its leader. `None` if the leader
-    /// is not known now.
-    fn tail(&self, log: ReadLog<'_>) -> Option<(TailKey, LogKey, i32)> {
-        let leader = self.inner.brokers.known_leader(log.target)?;
-        let (role, address) = nearest(&leader);
-        Some((
-            TailKey { address, role, committed: log.committed },
-            log.key(leader.log_version()),
-            leader.epoch,
-        ))
+    fn tail(&self, log: ReadLog<'_>) -> Option<Waiting> {
+        place(&self.inner.brokers, log.target, log.committed)
     }
 
     /// Whether a fetch that waits at this offset needs no read of the log before: others wait there, and will be told
@@ -442,9 +411,6 @@ fn in_future(time: Duration) -> Instant {
 
 /// A good maximum size of a result, in bytes: large enough to make the fixed cost of a fetch negligible.
 pub const DEFAULT_MAX_BYTES: usize = 256 * 1024;
-
-/// The time after which a waiting caller checks whether its broker is still the right one.
-const LEADER_AGE: Duration = Duration::from_secs(10);
 
 /// The pause of a wait after a failed request.
 const PAUSE: Duration = Duration::from_millis(100);

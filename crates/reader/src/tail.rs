@@ -1,24 +1,26 @@
 //! Waits at the ends of logs: a few fetches per broker serve all callers.
 
+mod leaders;
 mod long_polls;
+mod task;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use sluicegate_shared_log::{Chunk, ClusterLogs, Counted, Ends, Event, LogKey};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
-use self::long_polls::{LongPollRequest, LongPolls, OVERDUE};
+pub(crate) use self::leaders::{Waiting, place};
+use self::long_polls::{LongPollRequest, LongPolls};
 use crate::address::Address;
 use crate::api::{FetchAnswer, FetchPartition, FetchRequest, TopicId};
 use crate::attempt::Role;
-use crate::broker::Broker;
 use crate::brokers::Brokers;
-use crate::clock::after;
 use crate::encoder_pool::{EncoderPool, Encoding};
 use crate::entries::{first_entry, max_kept};
 use crate::fetch_plan::ENVELOPE;
@@ -31,12 +33,14 @@ pub(crate) struct Tails {
     logs: Arc<ClusterLogs>,
     /// Entries with callers or with a request under way.
     by_key: Mutex<HashMap<TailKey, Tail>>,
+    /// Whether a task looks for other leaders. Changes with `by_key`.
+    has_lookout: AtomicBool,
     /// The tasks of all tails. They end with this value.
     tasks: Mutex<JoinSet<()>>,
 }
 
 /// A broker, the role in which it is read from, and what is read.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct TailKey {
     pub(crate) address: Address,
     pub(crate) role: Role,
@@ -109,7 +113,14 @@ struct Caller<'a> {
 
 impl Tails {
     pub(crate) fn new(brokers: Arc<Brokers>, encoders: EncoderPool, logs: Arc<ClusterLogs>) -> Arc<Self> {
-        Arc::new(Self { brokers, encoders, logs, by_key: Mutex::default(), tasks: Mutex::default() })
+        Arc::new(Self {
+            brokers,
+            encoders,
+            logs,
+            by_key: Mutex::default(),
+            has_lookout: AtomicBool::default(),
+            tasks: Mutex::default(),
+        })
     }
 
     /// Waits for a record at `offset` or after it, until `due` if that is set: then a request proves that there is
@@ -160,6 +171,9 @@ impl Tails {
         if let Some(index) = start {
             self.start(key, TailTask::LongPoll(index));
         }
+        if !self.has_lookout.swap(true, Ordering::Relaxed) {
+            self.tasks.lock().spawn(leaders::look(Arc::downgrade(self)));
+        }
         let entry = tail.logs.entry(log.clone()).or_insert_with(|| Log {
             leader_epoch,
             event: watch::channel(None).0,
@@ -181,7 +195,7 @@ impl Tails {
         let broker = self.brokers.at(&key.address);
         let mut tasks = self.tasks.lock();
         while tasks.try_join_next().is_some() {}
-        tasks.spawn(run(tails, broker, key.clone(), task));
+        tasks.spawn(task::run(tails, broker, key.clone(), task));
     }
 
     /// The next request, with the leader epochs of its logs.
@@ -412,72 +426,8 @@ impl Drop for Caller<'_> {
     }
 }
 
-/// Sends the requests of one long poll, or probes, until there are none.
-async fn run(tails: Weak<Tails>, broker: Arc<Broker>, key: TailKey, task: TailTask) {
-    // Logs that join together share a request.
-    sleep(GATHER).await;
-    let mut next = Instant::now();
-    loop {
-        match task {
-            TailTask::LongPoll(_) => sleep_until(next).await,
-            TailTask::Probes => sleep(GATHER_PROBE).await,
-        }
-        let Some(all) = tails.upgrade() else { return };
-        let Some((request, epochs)) = all.next(&key, task) else { return };
-        let fetch = all.request(&key, &request, &epochs);
-        all.logs.count_tail_request();
-        drop(all);
-        next = after(Instant::now(), request.interval);
-        let call = async {
-            match task {
-                TailTask::LongPoll(_) => broker.call_long_poll(&fetch, request.wait).await.ok().flatten(),
-                TailTask::Probes => broker.call_on_dedicated(&fetch).await.ok(),
-            }
-        };
-        tokio::pin!(call);
-        let answers = match timeout(request.wait.saturating_add(OVERDUE), &mut call).await {
-            Ok(answers) => answers,
-            // The broker may be frozen: callers find out, while the answer can still come.
-            Err(_) => {
-                notify_failure(&tails, &key, &request);
-                call.await
-            }
-        };
-        let Some(answers) = answers else {
-            notify_failure(&tails, &key, &request);
-            continue;
-        };
-        let Some(all) = tails.upgrade() else { return };
-        let mut room = ENCODED_AT_ONCE;
-        for ((read, epoch), answer) in request.logs.iter().zip(epochs).zip(&answers) {
-            all.logs.count_received(answer.records.len());
-            let (log, offset) = read;
-            match all.event(key.role, read, (epoch, answer), &mut room) {
-                Some(event) => all.notify(&key, log, event),
-                None => {
-                    let empty = Empty { request: request.number, offset: *offset, ends: answer.ends() };
-                    all.note_empty(&key, log, empty);
-                }
-            }
-        }
-    }
-}
-
-fn notify_failure(tails: &Weak<Tails>, key: &TailKey, request: &LongPollRequest<LogKey>) {
-    let Some(all) = tails.upgrade() else { return };
-    for (log, _) in &request.logs {
-        all.notify(key, log, Event::Failed);
-    }
-}
-
 /// Before the first answer: callers have greater numbers.
 const NO_ANSWER: Empty = Empty { request: 0, offset: 0, ends: Ends::UNKNOWN };
-
-/// Wait of a long poll for further logs before its first request.
-const GATHER: Duration = Duration::from_millis(1);
-
-/// The same of probes: callers whose waits end within this time share one, and are answered up to that much later.
-const GATHER_PROBE: Duration = Duration::from_millis(5);
 
 /// The wait of a caller for a probe before it reads the log itself.
 const PATIENCE: Duration = Duration::from_millis(500);
