@@ -25,6 +25,7 @@ use sluicegate_protocol::{
     PubSubReq, PubSubResp, PublishMessage, Reason, StreamTime, grpc,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::Instant;
 
 use self::oracle::{KEY, Rights};
 use crate::session::{self, Overload, Transport};
@@ -161,6 +162,7 @@ async fn answer(grant: Grant, codec: Codec, message: &[u8]) -> Bytes {
         max_commands: 4,
         answer_bytes: 1 << 20,
         ping_interval: Duration::from_secs(30),
+        first_tick: Instant::now(),
         close_timeout: Duration::from_secs(1),
         drain_grace: Duration::from_secs(1),
     };

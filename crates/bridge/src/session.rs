@@ -99,6 +99,8 @@ pub(crate) struct Limits {
     pub(crate) answer_bytes: u32,
     /// Idle time before a ping.
     pub(crate) ping_interval: Duration,
+    /// When the bridge began. Pings of all sessions are sent at the same times, counted from this one.
+    pub(crate) first_tick: Instant,
     /// Time to deliver the last message.
     pub(crate) close_timeout: Duration,
     /// Time for commands in flight when the bridge shuts down.
@@ -192,7 +194,7 @@ impl<'a> Session<'a> {
         drain: Drain,
     ) -> Self {
         let now = Instant::now();
-        let keepalive = Keepalive::new(limits.ping_interval, now);
+        let keepalive = Keepalive::new(limits.ping_interval, limits.first_tick, now);
         let (system, own) = (grant.system(), limits.max_request_bytes);
         let wake = keepalive.deadline(now, false);
         Self {

@@ -9,6 +9,7 @@ use sluicegate_delivery::drain::Drain;
 use sluicegate_delivery::grant::Grant;
 use sluicegate_protocol::codec::Codec;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
 
 use crate::clusters;
 use crate::config::RouteClusters;
@@ -27,6 +28,7 @@ pub async fn session(io: impl AsyncRead + AsyncWrite + Send + 'static, grant: Gr
         max_commands: 64,
         answer_bytes: 1 << 20,
         ping_interval: Duration::from_secs(30),
+        first_tick: Instant::now(),
         close_timeout: Duration::from_secs(5),
         drain_grace: Duration::from_secs(5),
     };

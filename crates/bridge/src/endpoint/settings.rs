@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sluicegate_rights::Rights;
+use tokio::time::Instant;
 
 use super::identity::Believed;
 use crate::config::{Config, Secret};
@@ -51,6 +52,7 @@ impl Settings {
             max_commands: config.limits.max_commands_per_session,
             answer_bytes: config.limits.session_answer_bytes,
             ping_interval: config.session.ping_interval,
+            first_tick: before.map_or_else(Instant::now, |before| before.limits.first_tick),
             close_timeout: config.session.close_timeout,
             drain_grace: config.session.drain_timeout / 2,
         };

@@ -1,5 +1,5 @@
-//! Pings idle clients, and ends the sessions of clients that do not answer, read or finish a message. A function of
-//! time.
+//! Pings idle clients, many of them together, and ends the sessions of clients that do not answer, read or finish a message.
+//! A function of time.
 
 use std::time::Duration;
 
@@ -9,6 +9,8 @@ use tokio::time::Instant;
 #[derive(Debug)]
 pub(super) struct Keepalive {
     interval: Duration,
+    /// When the first of the ticks was at which sessions are looked at.
+    first_tick: Instant,
     /// When the last byte arrived.
     inbound: Instant,
     /// When output last progressed, or began to wait.
@@ -33,9 +35,10 @@ pub(super) enum Due {
 }
 
 impl Keepalive {
-    /// Pings after an idle `interval`.
-    pub(super) fn new(interval: Duration, now: Instant) -> Self {
-        Self { interval, inbound: now, outbound: now, unanswered: 0, unfinished: None }
+    /// Pings after an idle `interval`. Sessions with the same first tick are pinged together: one by one, each ping and each
+    /// answer would wake the gateway and the bridge.
+    pub(super) fn new(interval: Duration, first_tick: Instant, now: Instant) -> Self {
+        Self { interval, first_tick, inbound: now, outbound: now, unanswered: 0, unfinished: None }
     }
 
     /// Bytes arrived.
@@ -56,7 +59,8 @@ impl Keepalive {
         self.outbound = now;
     }
 
-    /// When to call [`due`](Self::due) next: within one interval, so that later changes of state are noticed in time.
+    /// When to call [`due`](Self::due) next: at a tick within one interval, or just after it, so that later changes of state
+    /// are noticed in time.
     pub(super) fn deadline(&self, now: Instant, output_waits: bool) -> Instant {
         let deadline = if output_waits {
             self.outbound + self.timeout()
@@ -64,7 +68,7 @@ impl Keepalive {
             self.inbound.max(self.outbound) + self.interval
         };
         let finish_by = self.unfinished.map_or(deadline, |(_, since)| since + self.timeout());
-        deadline.min(finish_by).clamp(now, now + self.interval)
+        self.next_tick(deadline.min(finish_by).clamp(now, now + self.interval))
     }
 
     /// The action that is due. A due ping counts as sent.
@@ -88,12 +92,22 @@ impl Keepalive {
         Some(Due::Ping)
     }
 
+    /// The first tick at this time or after it.
+    fn next_tick(&self, at: Instant) -> Instant {
+        let tick = (self.interval / TICKS).as_nanos().max(1);
+        let past = at.saturating_duration_since(self.first_tick).as_nanos() % tick;
+        let left = if past == 0 { 0 } else { tick.saturating_sub(past) };
+        at + Duration::from_nanos(u64::try_from(left).unwrap_or_default())
+    }
+
     /// The time that output can stall, or a message stay unfinished.
     fn timeout(&self) -> Duration {
         self.interval * TIMEOUT_INTERVALS
     }
 }
 
+/// Ticks of an interval: of 10,000 idle sessions, 20 are pinged at a time.
+const TICKS: u32 = 512;
 /// Unanswered pings before the session ends.
 const MAX_UNANSWERED: u32 = 2;
 /// Intervals for stalled output and unfinished messages: as many as unanswered pings take.
@@ -108,7 +122,7 @@ mod tests {
     #[test]
     fn two_unanswered_pings_end_the_session() {
         let start = Instant::now();
-        let mut keepalive = Keepalive::new(SECOND, start);
+        let mut keepalive = Keepalive::new(SECOND, start, start);
         let due: Vec<_> = (0..=3).map(|n| keepalive.due(start + SECOND * n, false)).collect();
         assert_eq!(due, [None, Some(Due::Ping), Some(Due::Ping), Some(Due::Silent)]);
     }
@@ -116,7 +130,7 @@ mod tests {
     #[test]
     fn inbound_bytes_reset_unanswered_pings() {
         let start = Instant::now();
-        let mut keepalive = Keepalive::new(SECOND, start);
+        let mut keepalive = Keepalive::new(SECOND, start, start);
         for n in 1..10 {
             assert_eq!(keepalive.due(start + SECOND * 2 * n, false), Some(Due::Ping));
             keepalive.inbound(start + SECOND * 2 * n);
@@ -126,7 +140,7 @@ mod tests {
     #[test]
     fn unfinished_message_times_out_despite_other_input() {
         let start = Instant::now();
-        let mut keepalive = Keepalive::new(SECOND, start);
+        let mut keepalive = Keepalive::new(SECOND, start, start);
         // Each message finishes in time, and the next one has already begun.
         for n in 1..10 {
             keepalive.inbound(start + SECOND * 2 * n);
@@ -157,7 +171,7 @@ mod tests {
     #[test]
     fn output_without_progress_is_a_stall() {
         let start = Instant::now();
-        let mut keepalive = Keepalive::new(SECOND, start);
+        let mut keepalive = Keepalive::new(SECOND, start, start);
         for n in 1..10 {
             keepalive.outbound(start + SECOND * n);
             assert_eq!(keepalive.due(start + SECOND * n, true), None);
@@ -167,9 +181,20 @@ mod tests {
     }
 
     #[test]
+    fn sessions_are_looked_at_together() {
+        let start = Instant::now();
+        let tick = SECOND / TICKS;
+        let looked_at = |part: u32| {
+            let began = start + tick * part / 4;
+            Keepalive::new(SECOND, start, began).deadline(began, false) - (start + SECOND)
+        };
+        assert_eq!([0, 1, 3, 4, 5].map(looked_at), [0, 1, 1, 1, 2].map(|ticks| tick * ticks));
+    }
+
+    #[test]
     fn next_check_is_within_an_interval() {
         let start = Instant::now();
-        let keepalive = Keepalive::new(SECOND, start);
+        let keepalive = Keepalive::new(SECOND, start, start);
         assert_eq!(keepalive.deadline(start, true), start + SECOND);
         assert_eq!(keepalive.deadline(start + SECOND * 9, false), start + SECOND * 9);
     }

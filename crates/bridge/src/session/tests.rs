@@ -125,6 +125,7 @@ fn limits() -> Limits {
         max_commands: 16,
         answer_bytes: 1 << 20,
         ping_interval: Duration::from_secs(30),
+        first_tick: Instant::now(),
         close_timeout: Duration::from_secs(5),
         drain_grace: Duration::from_secs(5),
     }

@@ -15,6 +15,7 @@ use sluicegate_protocol::{CmdKafkaFetch, CmdPing, PubSubReq, PubSubResp};
 use sluicegate_ws_session::budget::Budget;
 use tokio::io::{AsyncWriteExt, DuplexStream};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
@@ -31,6 +32,7 @@ async fn open(pipe: usize) -> (WebSocketStream<DuplexStream>, JoinHandle<End>) {
         max_commands: 16,
         answer_bytes: 1 << 20,
         ping_interval: Duration::from_secs(30),
+        first_tick: Instant::now(),
         close_timeout: Duration::from_secs(5),
         drain_grace: Duration::from_secs(5),
     };
