@@ -35,6 +35,8 @@ pub(super) struct Cursor {
     asked: Option<i32>,
     /// The offset up to which the log was read. Records that are skipped after it can be from any leader.
     read_to: i64,
+    /// Since when leaders do not know that the records before the position are committed.
+    beyond_since: Option<Instant>,
     told: Told,
     /// Whether the position has moved past records since the client was told of it last.
     pub(super) has_moved: bool,
@@ -104,6 +106,7 @@ impl Cursor {
             epoch: None,
             asked: None,
             read_to: next,
+            beyond_since: None,
             told: Told::Behind,
             has_moved: false,
             outage: None,
@@ -213,7 +216,7 @@ impl Cursor {
         self.has_moved |= moves;
         self.next = next_offset.max(self.next);
         if !is_behind {
-            self.read_to = self.next;
+            (self.read_to, self.beyond_since) = (self.next, None);
         }
         if moves && self.told == Told::Blocked {
             self.told = Told::AtEnd;
@@ -237,8 +240,7 @@ impl Cursor {
             }
         }
         let next = match is_at_end {
-            // A leader that was just elected does not know yet how far records are committed.
-            _ if is_behind => pause(now),
+            _ if is_behind => self.wait_for_leader(now),
             // At the end for the first time, it looks again before it says so.
             true if self.told != Told::Behind || count == 0 && !moves => self.wait_at_end(client, now),
             _ if count > 0 || moves => Next::Turn,
@@ -329,6 +331,14 @@ impl Cursor {
             Answer::Ends(lost) => self.end(lost, client),
             Answer::Kept | Answer::Records(_) | Answer::TopicId(_) | Answer::Nothing => pause(now),
         }
+    }
+
+    /// Waits for a leader that was just elected, which does not know yet how far records are committed: as long as it has
+    /// waited so far, since that can last while replicas are missing.
+    fn wait_for_leader(&mut self, now: Moment) -> Next {
+        let since = *self.beyond_since.get_or_insert(now.at);
+        let pause = now.at.saturating_duration_since(since).clamp(PAUSE, LONGEST_PAUSE);
+        Next::Sleep { until: now.after(pause) }
     }
 
     /// Tells the client of a table that the log begins later.
@@ -447,3 +457,5 @@ const MISSING: Duration = Duration::from_secs(1);
 
 /// The pause after an answer that says nothing.
 const PAUSE: Duration = Duration::from_millis(100);
+/// The longest pause of a cursor that is beyond what its leader knows to be committed.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);

@@ -33,7 +33,7 @@ pub(crate) struct Tails {
     logs: Arc<ClusterLogs>,
     /// Entries with callers or with a request under way.
     by_key: Mutex<HashMap<TailKey, Tail>>,
-    /// Whether a task looks for other leaders. Changes with `by_key`.
+    /// Whether a task looks for other leaders. Changes only while `by_key` is locked.
     has_lookout: AtomicBool,
     /// The tasks of all tails. They end with this value.
     tasks: Mutex<JoinSet<()>>,
@@ -172,7 +172,7 @@ impl Tails {
             self.start(key, TailTask::LongPoll(index));
         }
         if !self.has_lookout.swap(true, Ordering::Relaxed) {
-            self.tasks.lock().spawn(leaders::look(Arc::downgrade(self)));
+            self.spawn(leaders::look(Arc::downgrade(self)));
         }
         let entry = tail.logs.entry(log.clone()).or_insert_with(|| Log {
             leader_epoch,
@@ -191,11 +191,14 @@ impl Tails {
     }
 
     fn start(self: &Arc<Self>, key: &TailKey, task: TailTask) {
-        let tails = Arc::downgrade(self);
         let broker = self.brokers.at(&key.address);
+        self.spawn(task::run(Arc::downgrade(self), broker, key.clone(), task));
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let mut tasks = self.tasks.lock();
         while tasks.try_join_next().is_some() {}
-        tasks.spawn(task::run(tails, broker, key.clone(), task));
+        tasks.spawn(task);
     }
 
     /// The next request, with the leader epochs of its logs.

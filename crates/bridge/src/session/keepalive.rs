@@ -9,7 +9,7 @@ use tokio::time::Instant;
 #[derive(Debug)]
 pub(super) struct Keepalive {
     interval: Duration,
-    /// When the first of the ticks was at which sessions are looked at.
+    /// The first of the ticks at which clients are pinged.
     first_tick: Instant,
     /// When the last byte arrived.
     inbound: Instant,
@@ -59,16 +59,15 @@ impl Keepalive {
         self.outbound = now;
     }
 
-    /// When to call [`due`](Self::due) next: at a tick within one interval, or just after it, so that later changes of state
-    /// are noticed in time.
+    /// When to call [`due`](Self::due) next: within an interval and a tick, so that later changes of state are noticed in time.
     pub(super) fn deadline(&self, now: Instant, output_waits: bool) -> Instant {
         let deadline = if output_waits {
             self.outbound + self.timeout()
         } else {
-            self.inbound.max(self.outbound) + self.interval
+            self.next_tick(self.inbound.max(self.outbound) + self.interval)
         };
         let finish_by = self.unfinished.map_or(deadline, |(_, since)| since + self.timeout());
-        self.next_tick(deadline.min(finish_by).clamp(now, now + self.interval))
+        deadline.min(finish_by).clamp(now, self.next_tick(now + self.interval))
     }
 
     /// The action that is due. A due ping counts as sent.
@@ -181,14 +180,14 @@ mod tests {
     }
 
     #[test]
-    fn sessions_are_looked_at_together() {
+    fn sessions_are_pinged_together() {
         let start = Instant::now();
         let tick = SECOND / TICKS;
-        let looked_at = |part: u32| {
+        let pinged_at = |part: u32| {
             let began = start + tick * part / 4;
             Keepalive::new(SECOND, start, began).deadline(began, false) - (start + SECOND)
         };
-        assert_eq!([0, 1, 3, 4, 5].map(looked_at), [0, 1, 1, 1, 2].map(|ticks| tick * ticks));
+        assert_eq!([0, 1, 3, 4, 5].map(pinged_at), [0, 1, 1, 1, 2].map(|ticks| tick * ticks));
     }
 
     #[test]

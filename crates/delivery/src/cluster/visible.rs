@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use sluicegate_backend::{AnswerReservation, CommandError, Fault, Fetch, Fetched, Log, first_message};
+use sluicegate_backend::{
+    AnswerReservation, CommandError, Fault, Fetch, Fetched, Log, Version, first_message,
+};
 use sluicegate_protocol::wire::Fields;
 use sluicegate_rights::Rows;
 use sluicegate_shared_log::Ends;
@@ -48,11 +50,11 @@ impl Cluster {
     ) -> Result<Fetched, CommandError> {
         let (mut search, mut next) = (Search::new(fetch.wait), fetch);
         let mut found: Option<Fetched> = None;
-        let (mut topic_id, mut has_begun_again) = (None, false);
+        let mut passed = Passed::default();
         loop {
             let granted = rows(log.topic)?;
             if !granted.is_all() {
-                topic_id = topic_id.or(self.backend().version(log).topic_id);
+                passed.version.get_or_insert(self.backend().version(log));
             }
             (next.max_bytes, next.max_records) = match granted.is_all() {
                 true => (fetch.max_bytes, fetch.max_records),
@@ -61,12 +63,11 @@ impl Cluster {
             };
             let read = self.backend().fetch(log, next, &self.scans(), reservation).await;
             // What was passed can be of another log: the answer is about the client's own offset.
-            if found.is_some() && (is_out_of_range(&read) || self.is_another_topic(log, topic_id)) {
-                if has_begun_again || !next.wait.is_zero() && !reservation.refill().await {
+            if passed.is_lost(&read, found.is_some(), || self.backend().version(log)) {
+                if !passed.begin_again() || !next.wait.is_zero() && !reservation.refill().await {
                     return Ok(Fetched::nothing(fetch.offset, Ends::UNKNOWN));
                 }
-                (found, topic_id, has_begun_again) = (None, None, true);
-                (next.offset, next.wait) = (fetch.offset, search.wait());
+                (found, next.offset, next.wait) = (None, fetch.offset, search.wait());
                 continue;
             }
             let read = match read {
@@ -101,11 +102,6 @@ impl Cluster {
         }
     }
 
-    /// Whether the topic is known to be another one than that of this id.
-    fn is_another_topic(&self, log: Log<'_>, id: Option<u128>) -> bool {
-        id.is_some() && self.backend().version(log).topic_id.is_some_and(|known| Some(known) != id)
-    }
-
     /// The same for many logs, as [`Cluster::multi_fetch`] reads them. Errors of offsets that logs do not have tell the
     /// ends of the logs, as far as they are known.
     ///
@@ -133,7 +129,9 @@ impl Cluster {
         let mut passed = vec![Passed::default(); asked.len()];
         loop {
             for (passed, (log, _)) in passed.iter_mut().zip(&places) {
-                passed.topic_id = passed.topic_id.or(self.backend().version(*log).topic_id);
+                if rows(log.topic).is_ok_and(|rows| !rows.is_all()) {
+                    passed.version.get_or_insert(self.backend().version(*log));
+                }
             }
             let mut read = self.multi_fetch(&places, fetch, reservation).await;
             if self.begin_again(&mut places, &mut passed, asked, &mut read)
@@ -169,7 +167,7 @@ impl Cluster {
     }
 
     /// Resets places whose logs are not those that were passed to the offsets that the client asked for, and reads nothing
-    /// there for now. True if there are any for the first time.
+    /// there for now. True if any of them may be read again.
     fn begin_again<'a>(
         &self,
         places: &mut [Place<'a>],
@@ -180,11 +178,9 @@ impl Cluster {
         let mut are_any = false;
         let places = places.iter_mut().zip(passed).zip(asked);
         for (((place, passed), asked), read) in places.zip(read) {
-            let is_other = || self.is_another_topic(place.0, passed.topic_id);
-            if place.1 > asked.1 && (is_out_of_range(read) || is_other()) {
-                are_any |= !passed.has_begun_again;
+            if passed.is_lost(read, place.1 > asked.1, || self.backend().version(place.0)) {
+                are_any |= passed.begin_again();
                 *place = *asked;
-                *passed = Passed { topic_id: None, has_begun_again: true };
                 *read = Ok(Fetched::nothing(asked.1, Ends::UNKNOWN));
             }
         }
@@ -192,11 +188,43 @@ impl Cluster {
     }
 }
 
-/// The log of one place, whose records a search has passed.
+/// The log of one place, whose records a search passes.
 #[derive(Clone, Default)]
 struct Passed {
-    topic_id: Option<u128>,
-    has_begun_again: bool,
+    /// As of before the first read; `None` if the client sees everything.
+    version: Option<Version>,
+    /// The number of times that the search has begun again.
+    repeats: u32,
+}
+
+impl Passed {
+    /// Whether what was passed, or is read now, is not of one log: its topic was created again, or another leader can have
+    /// other records. `has_passed` tells whether there was a read before this one.
+    fn is_lost(
+        &mut self,
+        read: &Result<Fetched, CommandError>,
+        has_passed: bool,
+        now: impl FnOnce() -> Version,
+    ) -> bool {
+        let known = match (read, &mut self.version) {
+            (Err(error), _) => return has_passed && error.fault == Fault::OffsetOutOfRange,
+            (Ok(_), None) => return false,
+            (Ok(_), Some(known)) => known,
+        };
+        let now = now();
+        let is_other = known.topic_id.zip(now.topic_id).is_some_and(|(known, now)| known != now)
+            || known.leader_epoch.zip(now.leader_epoch).is_some_and(|(known, now)| known != now);
+        known.topic_id = known.topic_id.or(now.topic_id);
+        known.leader_epoch = known.leader_epoch.or(now.leader_epoch);
+        is_other
+    }
+
+    /// Forgets the log. False if the search has begun again often enough.
+    fn begin_again(&mut self) -> bool {
+        self.version = None;
+        self.repeats = self.repeats.saturating_add(1);
+        self.repeats <= MAX_REPEATS
+    }
 }
 
 /// How far a search for records that a client sees goes.
@@ -233,10 +261,6 @@ impl Search {
         }
         self.end.is_some_and(|end| read.next_offset > end)
     }
-}
-
-fn is_out_of_range(read: &Result<Fetched, CommandError>) -> bool {
-    read.as_ref().is_err_and(|error| error.fault == Fault::OffsetOutOfRange)
 }
 
 fn rows_of_each(places: &[Place<'_>], rows: &RowsOf<'_>) -> Vec<Result<Rows, CommandError>> {
@@ -288,6 +312,9 @@ fn cut(read: Fetched, Fetch { max_bytes, max_records, .. }: Fetch) -> Fetched {
 
 /// The time for which a fetch looks for the first record that its client sees: gateways end requests after 15 seconds.
 const SEARCH_TIME: Duration = Duration::from_secs(5);
+
+/// The number of times that a search begins again in another log.
+const MAX_REPEATS: u32 = 3;
 
 /// The bytes of each read of a search, at least, if the cluster allows them.
 const SEARCH_BYTES: usize = 64 * 1024;

@@ -1,11 +1,10 @@
 //! A leader that redirects to a preferred replica (KIP-392), and replicas that fail.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use kafka_protocol::messages::{FetchRequest, RequestKind};
-use sluicegate_fair_share::ClientKey;
 use sluicegate_reader::Reader;
 
 use crate::batches::one_record;
@@ -105,29 +104,36 @@ async fn replica_that_is_behind_proves_no_end() {
     assert_eq!(messages(&fetched)[0].value.as_deref(), Some(&b"l"[..]));
 }
 
+/// Callers look every ten seconds, all of them together.
 #[tokio::test]
-async fn replica_that_says_nothing_new_is_left_when_the_leader_is_known_anew() {
-    let (_leader, _follower, reader) = start(|asked| {
+async fn replica_that_says_nothing_new_is_left_when_its_leader_does_not_prefer_it_any_more() {
+    let is_preferred = Arc::new(AtomicBool::new(true));
+    let prefers = Arc::clone(&is_preferred);
+    let follow = |asked: &Asked| {
         let RequestKind::Fetch(request) = &asked.kind else { panic!("no fetch") };
         let empty = scripted::fetched(asked, 0, 5, b"");
         match request.max_wait_ms {
             0 => Step::Answer(empty),
             _ => Step::Later(Duration::from_millis(50), empty),
         }
-    })
-    .await;
-    assert_eq!(reader.read(at("t", 0, 5)).await.expect("an empty answer").count, 0);
-    let wait = reader.wait_for_records("t", 0, 5, false, None);
-    let refresh = async {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        reader.refresh(ClientKey::default(), "t", 0).await.expect("metadata");
-        std::future::pending().await
     };
-    tokio::select! {
-        waited = tokio::time::timeout(Duration::from_secs(15), wait) => assert_eq!(waited, Ok(None)),
-        () = refresh => {}
-    }
+    let redirects = move |_: &FetchRequest, _| prefers.load(Ordering::SeqCst);
+    let (leader, _follower, reader) = start_with(follow, redirects).await;
+    assert_eq!(reader.read(at("t", 0, 5)).await.expect("an empty answer").count, 0);
+    let asked = leader.fetched().len();
+    let wait = || tokio::time::timeout(LOOKS, reader.wait_for_records("t", 0, 5, false, None));
+    let (first, second) = tokio::join!(wait(), wait());
+    assert!(
+        first.is_err() && second.is_err(),
+        "the leader says that it is the right one: {first:?} {second:?}"
+    );
+    assert_eq!(leader.fetched().len(), asked + 1, "one question for all");
+    is_preferred.store(false, Ordering::SeqCst);
+    assert_eq!(wait().await, Ok(None));
 }
+
+/// More than the time between two looks, and less than three of them.
+const LOOKS: Duration = Duration::from_secs(15);
 
 #[tokio::test]
 async fn unavailable_replica_is_replaced_by_the_leader() {

@@ -38,8 +38,8 @@ impl Schedule {
         // Sessions notice that their clients are gone; tables wait for records without any.
         sleep(Duration::from_secs(1)).await;
         let has_queued = || self.world.bridges().iter().any(Bridge::has_queued_records);
-        self.wait_while(gone, has_queued, || "after all producers are gone, their records wait".to_owned())
-            .await;
+        let left = || "after all producers are gone, their records wait".to_owned();
+        self.wait_while((gone, RECOVERY), has_queued, left).await;
         let may_lose = self.world.profile.is_unclean;
         for producer in &self.producers {
             match producer.check(&self.world.kafka.state(), may_lose) {
@@ -63,7 +63,7 @@ impl Schedule {
         let metrics = tokio::runtime::Handle::current().metrics();
         let tasks = || metrics.num_alive_tasks();
         let left = || format!("after all are gone, {} tasks are left", tasks());
-        self.wait_while(Instant::now(), || tasks() > 0, left).await;
+        self.wait_while((Instant::now(), RECOVERY), || tasks() > 0, left).await;
         for (bytes, tables) in tables.iter().map(TableLimits::used).filter(|used| *used != (0, 0)) {
             self.world.broken(format!("{bytes} bytes of {tables} tables count as kept when all are gone"));
         }
@@ -103,14 +103,18 @@ impl Schedule {
     /// Waits until no client is late.
     async fn wait_for<L: Iterator<Item = String>>(&self, when: &str, late: impl Fn() -> L) {
         let left = || format!("{when}: {}", late().collect::<Vec<_>>().join(", "));
-        self.wait_while(Instant::now(), || late().next().is_some(), left).await;
+        let within = RECOVERY + self.time_of_quotas();
+        self.wait_while((Instant::now(), within), || late().next().is_some(), left).await;
     }
 
-    /// Waits until nothing is left to wait for. That there is something [`RECOVERY`] after `begun` is a problem, besides the
-    /// time in which a quota lets everything be read.
-    async fn wait_while(&self, begun: Instant, is_left: impl Fn() -> bool, left: impl Fn() -> String) {
+    /// Waits until nothing is left to wait for. That there is something so long after `begun` is a problem.
+    async fn wait_while(
+        &self,
+        (begun, within): (Instant, Duration),
+        is_left: impl Fn() -> bool,
+        left: impl Fn() -> String,
+    ) {
         while !self.world.has_problems() && is_left() {
-            let within = RECOVERY + self.time_of_quotas();
             if begun.elapsed() > within {
                 self.world.broken(format!("{within:?} {}", left()));
             }

@@ -189,10 +189,10 @@ async fn fetch_begins_again_where_its_search_has_no_log() {
     }
 }
 
-/// It has a visible record before the place up to which the earlier one was passed.
+/// The other log has a visible record before the offset that the search has reached.
 #[tokio::test(start_paused = true)]
-async fn fetch_begins_again_in_another_topic_of_the_same_name() {
-    for is_multi in [false, true] {
+async fn fetch_begins_again_in_another_log() {
+    for (is_multi, is_topic) in [(false, false), (false, true), (true, false), (true, true)] {
         let logs = logs(900);
         logs.recreate(1, None);
         let cluster = logs.cluster();
@@ -200,7 +200,10 @@ async fn fetch_begins_again_in_another_topic_of_the_same_name() {
         let rows = |topic: &str| {
             // After the first read.
             if calls.fetch_add(1, Ordering::Relaxed) == 1 {
-                logs.recreate(2, None);
+                match is_topic {
+                    true => logs.recreate(2, None),
+                    false => logs.truncate(0, 900),
+                }
                 logs.set_keys(|offset| if offset == 7 { "mine:1" } else { "yours:1" });
             }
             mine(topic)
@@ -212,7 +215,7 @@ async fn fetch_begins_again_in_another_topic_of_the_same_name() {
         };
         let found =
             sluicegate_backend::first_message(&read.unwrap().messages).map(|(message, _)| message.offset);
-        assert_eq!(found, Some(7), "{is_multi}");
+        assert_eq!(found, Some(7), "{is_multi} {is_topic}");
     }
 }
 
