@@ -70,7 +70,11 @@ async fn answer(cluster: &Cluster, client: ClientKey, log: Log<'_>, question: Qu
             Answer::TopicId(backend.ask_version(client, log).await.map(|version| version.topic_id))
         }
         Question::Ends(mut error) => {
-            error.ends = cluster.ends(client, log, false).await.ok();
+            error.ends = match cluster.ends(client, log, false).await {
+                // Without them, nobody knows yet whether the records are gone.
+                Err(unknown) if unknown.fault.is_retriable() => return Answer::TopicId(Err(unknown)),
+                ends => ends.ok(),
+            };
             // The error and the ends can be about another topic of this name, which the version tells then.
             match backend.ask_version(client, log).await {
                 Ok(_) => Answer::Ends(error),

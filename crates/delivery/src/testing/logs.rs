@@ -194,7 +194,10 @@ impl Logs {
 
     /// Ends all failures.
     pub fn mend(&self) {
-        self.change(|state| state.errors.clear());
+        self.change(|state| {
+            state.errors.clear();
+            state.refusal = None;
+        });
     }
 
     /// Whether reads find what was read before.

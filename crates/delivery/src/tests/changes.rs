@@ -106,6 +106,28 @@ async fn another_topic_is_not_told_as_lost_records() {
     assert_recreated(&mut subscription).await;
 }
 
+/// A broker that reads says that the offset is missing, and nobody answers where the log begins.
+#[tokio::test(start_paused = true)]
+async fn deleted_records_are_skipped_however_long_the_start_of_the_log_is_unknown() {
+    let logs = Logs::default();
+    logs.append(0, 9);
+    logs.delete_before(0, 5);
+    logs.break_with(0, CommandError::new(Fault::OffsetOutOfRange, 1, "not there"));
+    let unreachable = || CommandError::new(Fault::Unreachable { retriable: true }, 8, "unreachable");
+    let mut subscription = open(&logs, |command| command.sources[0].partitions = vec![0]).await;
+    logs.refuse_offsets(unreachable());
+    let told = soon(&mut subscription).await;
+    assert!(
+        matches!(&told, Some(Item::Retrying { error, .. }) if error.fault == unreachable().fault),
+        "{told:?}"
+    );
+    assert!(timeout(Duration::from_secs(60), next(&mut subscription, usize::MAX)).await.is_err());
+    logs.mend();
+    let told = soon(&mut subscription).await;
+    let Some(Item::Skipped { from: 0, to, cause: SkipCause::Deleted }) = &told else { panic!("{told:?}") };
+    assert_eq!(to.offset, 5);
+}
+
 #[tokio::test(start_paused = true)]
 async fn silence_of_brokers_is_told() {
     let logs = Logs::default();
