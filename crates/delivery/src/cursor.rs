@@ -35,7 +35,7 @@ pub(super) struct Cursor {
     asked: Option<i32>,
     /// The offset up to which the log was read. Records that are skipped after it can be from any leader.
     read_to: i64,
-    /// Since when leaders do not know that the records before the position are committed.
+    /// The time since which leaders do not know that the records before the position are committed.
     beyond_since: Option<Instant>,
     told: Told,
     /// Whether the position has moved past records since the client was told of it last.

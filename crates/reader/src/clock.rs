@@ -8,3 +8,8 @@ use tokio::time::Instant;
 pub(crate) fn after(start: Instant, duration: Duration) -> Instant {
     start.checked_add(duration).unwrap_or(start)
 }
+
+/// So long after now; now itself on overflow.
+pub(crate) fn in_future(time: Duration) -> Instant {
+    after(Instant::now(), time)
+}

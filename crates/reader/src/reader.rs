@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::broker_failures::BrokerFailures;
 use crate::brokers::Brokers;
-use crate::clock::after;
+use crate::clock::in_future;
 use crate::config::Config;
 use crate::connection_error::ConnectionError;
 use crate::encoder_pool::EncoderPool;
@@ -403,10 +403,6 @@ impl fmt::Debug for Reader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reader").field("config", self.inner.brokers.config()).finish_non_exhaustive()
     }
-}
-
-fn in_future(time: Duration) -> Instant {
-    after(Instant::now(), time)
 }
 
 /// A good maximum size of a result, in bytes: large enough to make the fixed cost of a fetch negligible.

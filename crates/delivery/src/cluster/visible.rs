@@ -62,7 +62,7 @@ impl Cluster {
                 false => (fetch.max_bytes.max(SEARCH_BYTES.min(self.reads().max_bytes)), 0),
             };
             let read = self.backend().fetch(log, next, &self.scans(), reservation).await;
-            // What was passed can be of another log: the answer is about the client's own offset.
+            // The records that were passed can be of another log: the answer is about the client's own offset.
             if passed.is_lost(&read, found.is_some(), || self.backend().version(log)) {
                 if !passed.begin_again() || !next.wait.is_zero() && !reservation.refill().await {
                     return Ok(Fetched::nothing(fetch.offset, Ends::UNKNOWN));
@@ -129,8 +129,8 @@ impl Cluster {
         let mut passed = vec![Passed::default(); asked.len()];
         loop {
             for (passed, (log, _)) in passed.iter_mut().zip(&places) {
-                if rows(log.topic).is_ok_and(|rows| !rows.is_all()) {
-                    passed.version.get_or_insert(self.backend().version(*log));
+                if passed.version.is_none() && rows(log.topic).is_ok_and(|rows| !rows.is_all()) {
+                    passed.version = Some(self.backend().version(*log));
                 }
             }
             let mut read = self.multi_fetch(&places, fetch, reservation).await;
@@ -198,7 +198,7 @@ struct Passed {
 }
 
 impl Passed {
-    /// Whether what was passed, or is read now, is not of one log: its topic was created again, or another leader can have
+    /// Whether the records that were passed, and those that are read now, are not of one log: its topic was created again, or another leader can have
     /// other records. `has_passed` tells whether there was a read before this one.
     fn is_lost(
         &mut self,

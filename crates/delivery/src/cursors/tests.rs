@@ -34,7 +34,7 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("Asking", "end, new leader", "Ready:"),
     ("Asking", "end, other topic", "Asking: ask for the topic's id"),
     ("Asking", "nothing", "Sleeping: moved, sleep 100 ms"),
-    // What was read before was committed: a new leader does not know that yet.
+    // A new leader does not know yet that the records before are committed.
     ("Asking", "nothing, earlier end", "Sleeping: moved, sleep 100 ms"),
     ("Asking", "nothing, gap", "Ready: moved, progress in 900 ms"),
     ("Asking", "deleted", "Sleeping: skip 3 to 8: Deleted, moved, sleep 100 ms"),

@@ -6,8 +6,9 @@ use kafka_protocol::error::ResponseError;
 use sluicegate_shared_log::{AnswerSize, Chunk, Fetched, assemble};
 use tokio::time::{Instant, timeout_at};
 
-use super::{FetchKey, Inner, ReadLog, Reader, in_future};
+use super::{FetchKey, Inner, ReadLog, Reader};
 use crate::broker_failures::BrokerFailures;
+use crate::clock::in_future;
 use crate::entries::{first_entry, max_expensive, max_kept};
 use crate::fetch_call::fetch_call;
 use crate::fetch_plan::FetchPlan;

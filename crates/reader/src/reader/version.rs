@@ -6,11 +6,12 @@ use sluicegate_fair_share::ClientKey;
 use sluicegate_shared_log::Version;
 use tokio::time::timeout;
 
-use super::{Inner, Reader, in_future};
+use super::{Inner, Reader};
 use crate::api::{EpochEndAnswer, EpochEndRequest, TopicConfigAnswer, TopicConfigRequest, TopicId};
 use crate::attempt::{Attempt, Reply};
 use crate::backoff::jitter;
 use crate::broker_failures::BrokerFailures;
+use crate::clock::in_future;
 use crate::leader_call::{Recipient, leader_call};
 use crate::log_version::LogVersion;
 use crate::read_error::ReadError;

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use sluicegate_fair_share::ClientKey;
 use sluicegate_shared_log::{Event, LogKey};
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use super::long_polls::LongPollRequest;
 use super::{TailKey, Tails};
 use crate::attempt::{Role, nearest};
 use crate::brokers::Brokers;
-use crate::clock::after;
+use crate::clock::in_future;
 use crate::topic_partition::TopicPartition;
 
 /// The place of callers that wait for records of a log, and the epoch of its leader.
@@ -46,7 +46,7 @@ pub(super) async fn look(tails: Weak<Tails>) {
             // Other clients have their turn between them, and the metadata of so many topics is kept.
             for logs in logs.chunks(AT_ONCE) {
                 let topics: BTreeSet<&str> = logs.iter().map(|(log, _)| &*log.topic).collect();
-                let deadline = after(Instant::now(), brokers.config().request_timeout);
+                let deadline = in_future(brokers.config().request_timeout);
                 brokers.refresh_topics(ClientKey::default(), topics, fresh, deadline).await;
                 if key.role == Role::Replica {
                     ask_for_replicas(&tails, &brokers, logs).await;

@@ -104,7 +104,7 @@ async fn replica_that_is_behind_proves_no_end() {
     assert_eq!(messages(&fetched)[0].value.as_deref(), Some(&b"l"[..]));
 }
 
-/// Callers look every ten seconds, all of them together.
+/// One look every ten seconds is for all callers.
 #[tokio::test]
 async fn replica_that_says_nothing_new_is_left_when_its_leader_does_not_prefer_it_any_more() {
     let is_preferred = Arc::new(AtomicBool::new(true));
