@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep};
 
 use self::consumers::Consumer;
 use self::wire::Link;
-use crate::kafka::log::{Batch, Content, Log, Record};
+use crate::kafka::log::{Batch, Log, Record};
 use crate::kafka::{Kafka, State};
 use crate::network::Faults;
 
@@ -149,13 +149,8 @@ impl JetStream {
 /// The messages of a stream from a sequence on that consumers can read.
 fn messages_from(log: &Log, from: i64) -> impl Iterator<Item = (&Batch, &Record)> {
     let first = log.batches.range(..=from).next_back().map_or(from, |(base, _)| *base);
-    let records = log.batches.range(first..).flat_map(|(_, batch)| {
-        let records: &[Record] = match &batch.content {
-            Content::Records(records) => records,
-            Content::Marker { .. } => &[],
-        };
-        records.iter().map(move |record| (batch, record))
-    });
+    let batches = log.batches.range(first..);
+    let records = batches.flat_map(|(_, batch)| batch.records().iter().map(move |record| (batch, record)));
     let from = from.max(log.start);
     records.filter(move |(_, record)| (from..log.committed).contains(&record.offset))
 }

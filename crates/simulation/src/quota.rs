@@ -90,8 +90,7 @@ impl Received {
         }
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         state.bytes += bytes;
-        state.paid_at =
-            now.max(state.paid_at) + Duration::from_millis(bytes * 1_000 / u64::from(BYTES.get()));
+        state.paid_at = now.max(state.paid_at) + time_of(bytes);
     }
 
     /// The longest time until the client may read again.
@@ -101,8 +100,8 @@ impl Received {
 }
 
 /// The time in which a client may read so many bytes of records.
-pub(crate) fn time_of(bytes: usize) -> Duration {
-    Duration::from_secs(u64::try_from(bytes).unwrap_or(u64::MAX).div_ceil(u64::from(BYTES.get())))
+pub(crate) fn time_of(bytes: u64) -> Duration {
+    Duration::from_millis(bytes * 1_000 / u64::from(BYTES.get()))
 }
 
 /// Bytes of records a second.

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep};
 use crate::client::{Client, Cut, client_key, describe};
 use crate::history::is_same;
 use crate::identity::{Identity, Role};
-use crate::kafka::log::{Content, Log, Outcome, Written};
+use crate::kafka::log::{Log, Outcome, Written};
 use crate::kafka::{Partition, State, Topic};
 use crate::world::World;
 
@@ -265,8 +265,7 @@ impl Table {
 fn replay(number: i32, log: &Log) -> Rows {
     let mut rows = Rows::new();
     for batch in log.batches.values() {
-        let Content::Records(records) = &batch.content else { continue };
-        for record in records.iter().filter(|record| record.offset >= log.start) {
+        for record in batch.records().iter().filter(|record| record.offset >= log.start) {
             let is_committed = |written: &Written| written.outcome == Outcome::Committed;
             let (true, Some(key)) = (
                 log.written.get(&(batch.epoch, record.offset)).is_some_and(is_committed),

@@ -46,6 +46,16 @@ pub(crate) struct Batch {
     pub(crate) content: Content,
 }
 
+impl Batch {
+    /// Its records; none if it ends a transaction.
+    pub(crate) fn records(&self) -> &[Record] {
+        match &self.content {
+            Content::Records(records) => records,
+            Content::Marker { .. } => &[],
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 pub(crate) enum Content {
     Records(Vec<Record>),
@@ -242,8 +252,7 @@ impl Log {
             written.get(&(epoch, offset)).is_some_and(|written| written.outcome == Outcome::Aborted)
         };
         for batch in self.batches.range(..until).map(|(_, batch)| batch) {
-            let Content::Records(records) = &batch.content else { continue };
-            for record in records.iter().filter(|record| record.offset < until) {
+            for record in batch.records().iter().filter(|record| record.offset < until) {
                 if let Some(key) = &record.key
                     && !is_aborted(batch.epoch, record.offset, &self.written)
                 {
@@ -300,19 +309,13 @@ impl Log {
 
     /// The offset of its first record, which is where a stream of NATS begins, or of the next one.
     pub(crate) fn first(&self) -> i64 {
-        let records = self.batches.values().filter_map(|batch| match &batch.content {
-            Content::Records(records) => records.iter().find(|record| record.offset >= self.start),
-            Content::Marker { .. } => None,
-        });
-        records.map(|record| record.offset).next().unwrap_or(self.end)
+        let mut records = self.batches.values().flat_map(Batch::records);
+        records.find(|record| record.offset >= self.start).map_or(self.end, |record| record.offset)
     }
 
     /// The size of its records for clients, in bytes, at most.
     pub(crate) fn size(&self) -> usize {
-        let records = self.batches.values().flat_map(|batch| match &batch.content {
-            Content::Records(records) => records.as_slice(),
-            Content::Marker { .. } => &[],
-        });
+        let records = self.batches.values().flat_map(Batch::records);
         let len = |field: &Option<Bytes>| field.as_ref().map_or(0, Bytes::len);
         records.map(|record| len(&record.key) + len(&record.value) + FRAME).sum()
     }

@@ -127,8 +127,8 @@ impl Schedule {
         if !self.world.settings.has_quotas {
             return Duration::ZERO;
         }
-        let size = self.world.kafka.change(|kafka| logs(kafka).map(|(_, log)| log.size()).sum());
-        quota::time_of(size)
+        let size: usize = self.world.kafka.change(|kafka| logs(kafka).map(|(_, log)| log.size()).sum());
+        quota::time_of(size as u64)
     }
 
     /// Clients that lack a record, or have one to write.
