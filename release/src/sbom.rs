@@ -2,7 +2,9 @@
 //!
 //! Not by `cargo-cyclonedx`: it lists procedural macros as linked, leaves out `openssl-src`, and knows no library in C.
 
+use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
+use uuid::{Builder, Uuid};
 
 use crate::crates::{Crate, Library};
 use crate::source::Source;
@@ -28,7 +30,7 @@ pub(crate) fn cyclonedx(name: &str, source: &Source, crates: &[Crate], libraries
         let purl = format!("pkg:generic/{}@{}", library.name, library.version);
         component(library.name, &library.version, library.licence, purl)
     });
-    let bom = json!({
+    let mut bom = json!({
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
@@ -45,5 +47,36 @@ pub(crate) fn cyclonedx(name: &str, source: &Source, crates: &[Crate], libraries
         },
         "components": crates.chain(libraries).collect::<Vec<Value>>(),
     });
+    bom["serialNumber"] = serial(&bom).urn().to_string().into();
     format!("{bom:#}\n")
+}
+
+/// The number by which others refer to a bill, and without which GitHub does not sign it. It depends on the contents
+/// alone: another build of the version gives the same bytes.
+fn serial(bom: &Value) -> Uuid {
+    let sum = digest(&SHA256, bom.to_string().as_bytes());
+    let bytes = sum.as_ref().first_chunk().copied().unwrap_or_default();
+    Builder::from_custom_bytes(bytes).into_uuid()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bom(name: &str) -> Value {
+        let (version, revision, created) = ("1.2.3".to_owned(), "abc".to_owned(), "2026-01-01".to_owned());
+        let source = Source { version, revision, created, time: 0 };
+        serde_json::from_str(&cyclonedx(name, &source, &[], &[])).unwrap()
+    }
+
+    /// The action that signs bills refuses those without these fields.
+    #[test]
+    fn bill_says_its_format_and_has_a_serial_number() {
+        let bill = bom("bridge");
+        assert_eq!((&bill["bomFormat"], &bill["specVersion"]), (&json!("CycloneDX"), &json!("1.6")));
+        let serial = bill["serialNumber"].as_str().unwrap();
+        assert_eq!(serial.strip_prefix("urn:uuid:").unwrap().parse::<Uuid>().unwrap().get_version_num(), 8);
+        assert_eq!(bom("bridge")["serialNumber"], serial, "a build is repeated exactly");
+        assert_ne!(bom("cli")["serialNumber"], serial);
+    }
 }
