@@ -15,6 +15,9 @@ impl RelayedSession {
     }
 
     pub(crate) fn response(&mut self, filter: &Filter) -> Result<(), Status> {
+        if self.is_open {
+            return Ok(());
+        }
         let status = host::header(Map::Response, ":status")?.unwrap_or_default();
         if status != b"101" {
             return filter.bridge_refused(&status, false);
