@@ -124,7 +124,7 @@ impl Bridge {
         (pipe, received)
     }
 
-    /// Checks that its memory for records, that for tables, and what its clients have got are within their bounds.
+    /// Checks that its memory for records, and what its clients have got, are within their bounds.
     ///
     /// # Errors
     /// One of them is not.
@@ -132,10 +132,6 @@ impl Bridge {
         let (bytes, max) = (self.logs.stats().bytes, self.logs.limits().max_bytes);
         if bytes > max {
             return Err(format!("{bytes} bytes of records are kept, at most {max}"));
-        }
-        let (bytes, _) = self.tables.used();
-        if bytes > TABLE_BYTES {
-            return Err(format!("{bytes} bytes of tables are kept, at most {TABLE_BYTES}"));
         }
         self.quotas.as_ref().map_or(Ok(()), Quotas::check)
     }

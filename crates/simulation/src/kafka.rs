@@ -15,7 +15,6 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use sluicegate_protocol::KafkaMessage;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 use tokio::time::{Instant, sleep_until};
@@ -170,16 +169,10 @@ impl State {
         gone.chain(self.topics.get(name))
     }
 
-    /// Whether a topic of this name that was deleted had the first of these records.
-    pub(crate) fn had(&self, name: &str, partition: usize, messages: &[KafkaMessage]) -> bool {
-        let of_name = self.gone.iter().filter(|(gone, _)| gone == name);
-        let Some(first) = messages.first() else { return of_name.count() > 0 };
-        let mut logs = of_name.filter_map(|(_, topic)| topic.partitions.get(partition));
-        logs.any(|partition| {
-            let mut written = partition.log.written.values();
-            written
-                .any(|written| written.record.offset == first.offset && written.record.value == first.value)
-        })
+    /// The logs of a partition in topics of this name that were deleted.
+    pub(crate) fn gone(&self, name: &str, partition: usize) -> impl Iterator<Item = &Log> {
+        let topics = self.gone.iter().filter(move |(gone, _)| gone == name);
+        topics.filter_map(move |(_, topic)| Some(&topic.partitions.get(partition)?.log))
     }
 
     /// The follower that a leader names to those who read from replicas, if it has what is before an offset.

@@ -61,7 +61,7 @@ pub(crate) async fn run(seed: u64, options: Options) -> Arc<World> {
             break;
         }
     }
-    schedule.end().await
+    schedule.end(kinds.settles).await
 }
 
 impl Schedule {
@@ -402,6 +402,8 @@ struct Kinds {
     has_filters: bool,
     /// Whether clients have quotas. Not with identities, whose sessions end before what was counted has come.
     has_quotas: bool,
+    /// Whether the last records wait until nothing of earlier faults can delay them.
+    settles: bool,
 }
 
 impl Kinds {
@@ -413,7 +415,8 @@ impl Kinds {
         let rest = (rests && !has_identities).then(|| random.usize(..MAX_STEPS / 2));
         let jumps = (jumps && !has_identities).then(|| random.fork());
         let has_quotas = random.u8(..8) == 0 && !has_identities;
-        Self { jumps, rest, has_byte_limits, has_filters, has_quotas }
+        let settles = random.u8(..8) == 0;
+        Self { jumps, rest, has_byte_limits, has_filters, has_quotas, settles }
     }
 
     /// The limits of a subscriber. A delivery has less than a record to a few.

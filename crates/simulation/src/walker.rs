@@ -14,6 +14,7 @@ use crate::client::{Client, check_size, client_key, describe};
 use crate::history::{History, View};
 use crate::identity::{Identity, Role};
 use crate::kafka::State;
+use crate::kafka::log::Log;
 use crate::world::World;
 
 /// A walker.
@@ -247,10 +248,12 @@ impl Walker {
                 if world.profile.is_unclean {
                     position.history.come_back(log);
                 }
+                let from = position.history.next;
                 let taken = position.history.take(log, &self.view, messages, next);
+                let is_of = |log: &Log| History::at(from).take(log, &self.view, messages, next).is_ok();
                 if taken.is_err()
                     && world.profile.recreates
-                    && kafka.had(&self.topic, self.partition, messages)
+                    && kafka.gone(&self.topic, self.partition).any(is_of)
                 {
                     // Memory has records of the topic that was there before.
                     *position = Position::default();

@@ -87,7 +87,7 @@ pub(crate) struct Written {
     pub(crate) record: Record,
     pub(crate) outcome: Outcome,
     pub(crate) is_compacted: bool,
-    /// Whether an election has lost the end of its transaction.
+    /// Whether an election has lost the end of its transaction, which clients could know.
     pub(crate) is_reopened: bool,
     producer: Option<i64>,
 }
@@ -212,6 +212,7 @@ impl Log {
     }
 
     fn reopen(&mut self, producer: i64, marker: i64, commits: bool) {
+        let was_visible = marker < self.durable;
         let is_its = |batch: &Batch| batch.producer == Some(producer);
         let before = self
             .batches
@@ -226,7 +227,8 @@ impl Log {
         self.open.insert(producer, first);
         for ((_, offset), written) in &mut self.written {
             if written.producer == Some(producer) && (first..marker).contains(offset) {
-                (written.outcome, written.is_reopened) = (Outcome::Open, true);
+                written.outcome = Outcome::Open;
+                written.is_reopened |= was_visible;
             }
         }
     }

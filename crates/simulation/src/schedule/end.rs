@@ -18,19 +18,23 @@ use crate::world::World;
 impl Schedule {
     /// Heals everything, waits until all clients have everything, also of what is written then, and looks for what is left
     /// when all are gone.
-    pub(super) async fn end(mut self) -> Arc<World> {
+    pub(super) async fn end(mut self, settles: bool) -> Arc<World> {
         self.world.calm_down();
         self.heal().await;
         // Further records would wake those who have missed one.
-        self.wait_for("after all is well", || self.late()).await;
+        self.wait_for("after all is well", RECOVERY, || self.late()).await;
+        if settles {
+            sleep(SETTLED).await;
+        }
+        let within = if settles { ARRIVAL } else { RECOVERY };
         self.world.kafka.change(|kafka| {
             for (topic, log) in logs(kafka) {
-                let key = self.world.is_nats().then(|| key(topic, 0, true));
-                log.append(None, vec![(key, Some(Bytes::from_static(b"last")))]);
+                let key = key(topic, 0, self.world.is_nats());
+                log.append(None, vec![(Some(key), Some(Bytes::from_static(b"last")))]);
                 log.commit(log.end);
             }
         });
-        self.wait_for("after the last records", || self.late()).await;
+        self.wait_for("after the last records", within, || self.late()).await;
         self.check_bounds();
         let gone = Instant::now();
         self.clients.shutdown().await;
@@ -75,7 +79,7 @@ impl Schedule {
     pub(super) async fn rest(&mut self) {
         self.heal().await;
         self.world.set_rests(true);
-        self.wait_for("in a rest", || self.late_readers()).await;
+        self.wait_for("in a rest", RECOVERY, || self.late_readers()).await;
         self.world.set_rests(false);
     }
 
@@ -101,9 +105,9 @@ impl Schedule {
     }
 
     /// Waits until no client is late.
-    async fn wait_for<L: Iterator<Item = String>>(&self, when: &str, late: impl Fn() -> L) {
+    async fn wait_for<L: Iterator<Item = String>>(&self, when: &str, within: Duration, late: impl Fn() -> L) {
         let left = || format!("{when}: {}", late().collect::<Vec<_>>().join(", "));
-        let within = RECOVERY + self.time_of_quotas();
+        let within = within + self.time_of_quotas();
         self.wait_while((Instant::now(), within), || late().next().is_some(), left).await;
     }
 
@@ -164,3 +168,9 @@ fn logs(kafka: &mut State) -> impl Iterator<Item = (&String, &mut Log)> {
 
 /// The time in which clients must have everything once nothing fails any more.
 const RECOVERY: Duration = Duration::from_secs(60);
+
+/// The time after which no client pauses any more, and every connection that was silent is given up.
+const SETTLED: Duration = Duration::from_secs(40);
+
+/// The time in which a record is at all clients then. A consumer of NATS that is silent is noticed after some seconds.
+const ARRIVAL: Duration = Duration::from_secs(6);
