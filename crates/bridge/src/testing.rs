@@ -8,6 +8,7 @@ use sluicegate_backend::System;
 use sluicegate_delivery::drain::Drain;
 use sluicegate_delivery::grant::Grant;
 use sluicegate_protocol::codec::Codec;
+use sluicegate_ws_session::budget::Budget;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
@@ -23,8 +24,23 @@ use crate::session::{self, Limits, Overload, Request, Transport};
 /// # Cancel safety
 /// A drop closes the session without a last message.
 pub async fn session(io: impl AsyncRead + AsyncWrite + Send + 'static, grant: Grant, drain: Drain) {
+    run(Transport::stream(io, Overload::StopReading), grant, drain).await;
+}
+
+/// The same over a client's own WebSocket, after its handshake.
+///
+/// # Cancel safety
+/// As [`session`].
+pub async fn websocket(io: impl AsyncRead + AsyncWrite + Send + 'static, grant: Grant, drain: Drain) {
+    let limits = sluicegate_ws_session::Limits { max_message_bytes: MAX_REQUEST_BYTES };
+    let budget = Budget::new(MAX_REQUEST_BYTES, MAX_REQUEST_BYTES);
+    let session = sluicegate_ws_session::Session::new(limits, Codec::Protobuf, &budget, grant.client());
+    run(Transport::websocket(io, session, grant.clone()), grant, drain).await;
+}
+
+async fn run(transport: Transport, grant: Grant, drain: Drain) {
     let limits = Limits {
-        max_request_bytes: 1 << 20,
+        max_request_bytes: MAX_REQUEST_BYTES,
         max_commands: 64,
         answer_bytes: 1 << 20,
         ping_interval: Duration::from_secs(30),
@@ -32,7 +48,6 @@ pub async fn session(io: impl AsyncRead + AsyncWrite + Send + 'static, grant: Gr
         close_timeout: Duration::from_secs(5),
         drain_grace: Duration::from_secs(5),
     };
-    let transport = Transport::stream(io, Overload::StopReading);
     session::run(transport, Codec::Protobuf, grant.into(), &limits, drain).await;
 }
 
@@ -90,5 +105,7 @@ pub fn grpc_messages(pieces: &[&[u8]], max: usize) -> (Vec<Bytes>, bool) {
 pub fn cluster_definition(header: &[u8], routes: &RouteClusters) {
     clusters::check_definition(header, routes);
 }
+
+const MAX_REQUEST_BYTES: usize = 1 << 20;
 
 const SYSTEMS: [System; 2] = [System::Kafka, System::Nats];

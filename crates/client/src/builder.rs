@@ -27,12 +27,18 @@ pub struct Builder {
     pub(crate) login: Option<Login>,
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<Tls>,
+    #[cfg(feature = "testing")]
+    pub(crate) dial: Option<Dial>,
     pub(crate) max_message_bytes: usize,
     pub(crate) max_in_flight: usize,
     pub(crate) connect_timeout: Duration,
     pub(crate) request_timeout: Duration,
     pub(crate) retries: Retries,
 }
+
+/// A function that opens a connection.
+#[cfg(feature = "testing")]
+type Dial = std::sync::Arc<dyn Fn() -> std::io::Result<tokio::io::DuplexStream> + Send + Sync>;
 
 /// Shows no value of a header: it may be a secret.
 impl fmt::Debug for Builder {
@@ -51,6 +57,8 @@ impl Builder {
             login: None,
             #[cfg(feature = "tls")]
             tls: None,
+            #[cfg(feature = "testing")]
+            dial: None,
             max_message_bytes: 16 * 1024 * 1024,
             max_in_flight: 16,
             connect_timeout: Duration::from_secs(10),
@@ -97,6 +105,16 @@ impl Builder {
     #[cfg(feature = "tls")]
     pub fn tls(mut self, tls: Tls) -> Self {
         self.tls = Some(tls);
+        self
+    }
+
+    /// Opens connections by `dial`, whatever the URL says.
+    #[cfg(feature = "testing")]
+    pub fn over(
+        mut self,
+        dial: impl Fn() -> std::io::Result<tokio::io::DuplexStream> + Send + Sync + 'static,
+    ) -> Self {
+        self.dial = Some(std::sync::Arc::new(dial));
         self
     }
 

@@ -9,17 +9,17 @@ use futures_util::{SinkExt, StreamExt};
 use prost::Message as _;
 use sluicegate_protocol::PubSubResp;
 use sluicegate_protocol::pub_sub_resp::Resp;
-use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{sleep, timeout};
+use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{self, Message, protocol::CloseFrame};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use crate::Error;
 use crate::pending::Pending;
+use crate::transport::Stream;
 
-pub(crate) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+pub(crate) type Socket = WebSocketStream<Stream>;
 
 /// Drives `socket` until either side ends the session. The client ends it by dropping its end of `requests`, or at once
 /// with `close`.

@@ -1,6 +1,5 @@
 //! When a failed read is repeated, and a subscription continued.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
 use crate::Error;
@@ -49,10 +48,7 @@ pub(crate) fn resume_pause(error: &Error, failures: u32, logs_in: bool) -> Optio
 /// not retry together.
 fn backoff(done: u32, max: Duration, jitter: u32) -> Duration {
     let nominal = FIRST.saturating_mul(2_u32.saturating_pow(done)).min(max);
-    // Each `RandomState` has its own keys.
-    let random = RandomState::new().build_hasher().finish();
-    let thousandths = u64::from(jitter).saturating_mul(10).saturating_add(1);
-    let shorter = random.checked_rem(thousandths).and_then(|number| u32::try_from(number).ok()).unwrap_or(0);
+    let shorter = fastrand::u32(..=jitter.saturating_mul(10));
     nominal.saturating_sub(nominal.checked_div(1000).unwrap_or_default().saturating_mul(shorter))
 }
 

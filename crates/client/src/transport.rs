@@ -1,17 +1,26 @@
 //! The connection beneath a session or an HTTP request: TCP, with TLS if the URL asks for it.
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
-use tokio_tungstenite::MaybeTlsStream;
 use tokio_tungstenite::tungstenite::http::Uri;
 use tracing::debug;
 
 use crate::{Builder, ConnectError};
 
-pub(crate) type Stream = MaybeTlsStream<TcpStream>;
+pub(crate) type Stream = Box<dyn Connection>;
+
+/// An open connection.
+pub(crate) trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<C: AsyncRead + AsyncWrite + Send + Unpin> Connection for C {}
 
 /// Connects to the host of `uri`, which has one.
 pub(crate) async fn connect(builder: &Builder, uri: &Uri) -> Result<Stream, ConnectError> {
+    #[cfg(feature = "testing")]
+    if let Some(dial) = &builder.dial {
+        return Ok(Box::new(dial().map_err(|why| builder.unreachable(why))?));
+    }
     let secure = matches!(uri.scheme_str(), Some("wss" | "https"));
     let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
     // Brackets mark an IPv6 address in a URL only.
@@ -23,7 +32,7 @@ pub(crate) async fn connect(builder: &Builder, uri: &Uri) -> Result<Stream, Conn
     stream.set_nodelay(true).map_err(|why| builder.unreachable(why))?;
     let peer = stream.peer_addr().map_or_else(|_| host.to_owned(), |peer| peer.to_string());
     debug!("connected to {peer} in {:?}", start.elapsed());
-    if secure { wrap(builder, host, stream).await } else { Ok(MaybeTlsStream::Plain(stream)) }
+    if secure { wrap(builder, host, stream).await } else { Ok(Box::new(stream)) }
 }
 
 #[cfg(feature = "tls")]
@@ -47,7 +56,7 @@ async fn wrap(builder: &Builder, host: &str, stream: TcpStream) -> Result<Stream
         session.protocol_version(),
         session.negotiated_cipher_suite().map(|suite| suite.suite()),
     );
-    Ok(MaybeTlsStream::Rustls(stream))
+    Ok(Box::new(stream))
 }
 
 #[cfg(not(feature = "tls"))]

@@ -24,6 +24,7 @@ use crate::kafka::answer::{PORT, host};
 use crate::kafka::writer::{QUEUE_BYTES, QUEUE_RECORDS, WritableCluster};
 use crate::network::SimulatedNetwork;
 use crate::quota::{Quotas, Received};
+use crate::upgrade;
 use crate::world::World;
 
 /// A bridge with one cluster.
@@ -100,6 +101,30 @@ impl Bridge {
         }
     }
 
+    /// A WebSocket of a client, whose upgrade is answered as behind a gateway.
+    pub(crate) fn websocket(&self, client: ClientKey) -> DuplexStream {
+        let (pipe, mut stream) = duplex(PIPE);
+        let grant = self.everything(client);
+        let (drain, killed) = (self.drain.clone(), self.killed.clone());
+        if let Ok((grant, place)) = grant.into_session() {
+            tokio::spawn(async move {
+                let _place = place;
+                let session = async {
+                    if upgrade::answer(&mut stream).await.is_ok() {
+                        testing::websocket(stream, grant, drain).await;
+                    }
+                };
+                killed.run_until_cancelled(session).await
+            });
+        }
+        pipe
+    }
+
+    /// What everybody may do.
+    fn everything(&self, client: ClientKey) -> Grant {
+        Grant::new(Arc::clone(&self.cluster), client, None, Rights::all()).with_tables(Topics::default())
+    }
+
     /// A client's session, which has ended if the quota of the client allows none. What the client receives is counted.
     pub(crate) fn connect(
         &self,
@@ -108,8 +133,7 @@ impl Bridge {
     ) -> (DuplexStream, Option<Arc<Received>>) {
         let (pipe, stream) = duplex(PIPE);
         let grant = match identity {
-            None => Grant::new(Arc::clone(&self.cluster), client, None, Rights::all())
-                .with_tables(Topics::default()),
+            None => self.everything(client),
             Some(identity) => identity.grant(&self.cluster, client),
         };
         let (usage, received) = self.quotas.as_ref().map(|quotas| quotas.of(client)).unzip();

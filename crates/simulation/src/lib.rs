@@ -28,6 +28,7 @@ mod quota;
 mod schedule;
 mod subscriber;
 mod table_client;
+mod upgrade;
 mod walker;
 mod world;
 

@@ -67,8 +67,8 @@ pub(crate) async fn run(seed: u64, options: Options) -> Arc<World> {
 impl Schedule {
     fn begin(seed: u64, options: Options, kinds: &Kinds) -> Self {
         let mut random = fastrand::Rng::with_seed(seed).fork();
-        let system = if seed % 4 == 3 { System::Nats } else { System::Kafka };
-        let is_nats = system == System::Nats;
+        let is_nats = is_nats(seed);
+        let system = if is_nats { System::Nats } else { System::Kafka };
         let (first_id, first_offset) = if is_nats { (FIRST_STREAM, 1) } else { (1, 0) };
         let kafka = Kafka::new(random.usize(1..4), first_id, first_offset);
         let profile = Profile {
@@ -404,6 +404,9 @@ struct Kinds {
     has_quotas: bool,
     /// Whether the last records wait until nothing of earlier faults can delay them.
     settles: bool,
+    /// Whether the first subscriber is a client of the library for Rust. Not with identities and quotas, which count what
+    /// has come to the simulation's own clients, and not on NATS, where the library has commands of its own.
+    has_library: bool,
 }
 
 impl Kinds {
@@ -416,7 +419,8 @@ impl Kinds {
         let jumps = (jumps && !has_identities).then(|| random.fork());
         let has_quotas = random.u8(..8) == 0 && !has_identities;
         let settles = random.u8(..8) == 0;
-        Self { jumps, rest, has_byte_limits, has_filters, has_quotas, settles }
+        let has_library = random.u8(..4) == 0 && !has_identities && !has_quotas && !is_nats(seed);
+        Self { jumps, rest, has_byte_limits, has_filters, has_quotas, settles, has_library }
     }
 
     /// The limits of a subscriber. A delivery has less than a record to a few.
@@ -425,6 +429,7 @@ impl Kinds {
         Limits {
             max_batch_bytes: if self.has_byte_limits { max_batch_bytes } else { 0 },
             has_filter: self.has_filters && subscriber.is_multiple_of(2),
+            has_library: self.has_library && subscriber == 0,
         }
     }
 
@@ -438,6 +443,11 @@ impl Kinds {
         let length = Duration::from_micros((1_000 << random.u32(..18)) + random.u64(..1_000));
         Some((length, random.bool()))
     }
+}
+
+/// Whether the cluster of a seed is one of NATS.
+fn is_nats(seed: u64) -> bool {
+    seed % 4 == 3
 }
 
 /// Writes so many messages that bridges read ahead of those who walk through the stream.

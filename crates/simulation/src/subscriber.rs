@@ -1,5 +1,7 @@
 //! A client that subscribes to a topic, and goes on where it was after each end of its session.
 
+mod library;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -39,13 +41,15 @@ pub(crate) struct Subscriber {
     random: Mutex<fastrand::Rng>,
 }
 
-/// Limits of a subscription that some seeds have.
+/// Settings of a subscription that some seeds have.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Limits {
     /// Bytes of a delivery; 0: the bridge's own limit.
     pub(crate) max_batch_bytes: u32,
     /// Whether it has a filter: it asks for the records of the first two keys alone.
     pub(crate) has_filter: bool,
+    /// Whether it reads by the library for Rust, which connects again by itself.
+    pub(crate) has_library: bool,
 }
 
 #[derive(Debug, Default)]
@@ -135,6 +139,10 @@ impl Subscriber {
     /// Reads until it is dropped.
     pub(crate) async fn run(self: Arc<Self>, world: Arc<World>) {
         loop {
+            if self.limits.has_library {
+                sleep(self.visit_by_library(&world).await).await;
+                continue;
+            }
             let client = world.connect(client_key(1, self.number), self.identity.as_ref(), &self.random);
             let pause = match client {
                 None => AGAIN,
@@ -208,14 +216,11 @@ impl Subscriber {
     }
 
     fn command(&self, kafka: &State, is_unclean: bool) -> CmdKafkaSubscribe {
+        if is_unclean {
+            self.come_back(kafka);
+        }
         let mut position = self.position();
         position.ends.clear();
-        let known: Vec<_> = position.histories.keys().copied().collect();
-        for partition in known.into_iter().filter(|_| is_unclean) {
-            if let Ok((log, history)) = position.partition(kafka, &self.topic, partition) {
-                history.come_back(log);
-            }
-        }
         let next = |(partition, history): (&i32, &History)| PartitionNext {
             partition: *partition,
             offset: history.next,
@@ -236,6 +241,17 @@ impl Subscriber {
             max_batch_bytes: self.limits.max_batch_bytes,
             filters: self.filtered_keys().map(equals).into_iter().collect(),
             ..CmdKafkaSubscribe::default()
+        }
+    }
+
+    /// It does not learn what elections have lost before its subscription.
+    fn come_back(&self, kafka: &State) {
+        let mut position = self.position();
+        let known: Vec<_> = position.histories.keys().copied().collect();
+        for partition in known {
+            if let Ok((log, history)) = position.partition(kafka, &self.topic, partition) {
+                history.come_back(log);
+            }
         }
     }
 

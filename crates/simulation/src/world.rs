@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sluicegate_fair_share::ClientKey;
+use tokio::io::DuplexStream;
 use tokio::time::{Instant, timeout_at};
 
 use crate::bridge::{Bridge, Settings};
@@ -132,11 +133,19 @@ impl World {
         identity: Option<&Arc<Identity>>,
         random: &Mutex<fastrand::Rng>,
     ) -> Option<Client> {
+        let (stream, received) = self.of_a_bridge(random, |bridge| bridge.connect(client, identity))?;
+        Some(Client::new(stream, self.is_nats(), identity.cloned(), received))
+    }
+
+    /// A WebSocket with a bridge that `random` chooses; `None` if there is none.
+    pub(crate) fn dial(&self, client: ClientKey, random: &Mutex<fastrand::Rng>) -> Option<DuplexStream> {
+        self.of_a_bridge(random, |bridge| bridge.websocket(client))
+    }
+
+    fn of_a_bridge<T>(&self, random: &Mutex<fastrand::Rng>, of: impl FnOnce(&Bridge) -> T) -> Option<T> {
         let mut random = random.lock().unwrap_or_else(PoisonError::into_inner);
         let bridges = self.bridges();
-        let bridge = bridges.get(random.usize(..bridges.len().max(1)));
-        let (stream, received) = bridge?.connect(client, identity);
-        Some(Client::new(stream, self.is_nats(), identity.cloned(), received))
+        bridges.get(random.usize(..bridges.len().max(1))).map(of)
     }
 
     /// A promise was broken.

@@ -1,0 +1,150 @@
+//! The same client by the library for Rust, which keeps its place and connects again by itself.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sluicegate_client::{Delivery, Error, Filter, Isolation, Source, Subscribe, Update};
+use sluicegate_protocol::kafka_subscription_event::{CaughtUp, Event, OpenTransaction, Retrying, Skipped};
+use sluicegate_protocol::pub_sub_resp::Resp;
+use sluicegate_protocol::{
+    ErrorResp, KafkaDeliveryResp, KafkaSubscribedResp, KafkaSubscriptionEvent, PartitionNext, SubscribedTopic,
+};
+use tokio::io::{DuplexStream, copy_bidirectional, duplex};
+use tokio::time::sleep;
+
+use super::{AGAIN, Subscriber};
+use crate::client::{client_key, describe};
+use crate::world::World;
+
+impl Subscriber {
+    /// Reads until the subscription fails for good. Gives the time to wait before the next one.
+    pub(super) async fn visit_by_library(self: &Arc<Self>, world: &Arc<World>) -> Duration {
+        let dial = {
+            let (subscriber, world) = (Arc::clone(self), Arc::clone(world));
+            move || subscriber.dial(&world)
+        };
+        let client = sluicegate_client::Client::builder("ws://bridge/pubsub").over(dial).connect().await;
+        let Ok(client) = client else { return AGAIN };
+        let mut updates = client.subscribe(self.subscribe());
+        self.position().left = i64::MAX;
+        while let Some(update) = updates.next().await {
+            let resp = match update {
+                Ok(update) => answer(update),
+                Err(Error::Command { code, retriable, retry_after, reason, .. }) => {
+                    let retry_after = retry_after.unwrap_or_default().as_millis();
+                    let (reason, retry_after_ms) =
+                        (reason.into(), u32::try_from(retry_after).unwrap_or(u32::MAX));
+                    Some(Resp::ErrorResp(ErrorResp {
+                        code,
+                        retriable,
+                        retry_after_ms,
+                        reason,
+                        ..ErrorResp::default()
+                    }))
+                }
+                Err(other) => {
+                    world.broken(format!("subscriber {} of {}: {other:?}", self.number, self.topic));
+                    return AGAIN;
+                }
+            };
+            let Some(resp) = resp else {
+                world.event(|| format!("subscriber {} connects again", self.number));
+                self.position().ends.clear();
+                continue;
+            };
+            world.event(|| format!("subscriber {} gets {}", self.number, describe(&resp)));
+            let pause = std::mem::take(&mut self.position().pause);
+            if !pause.is_zero() {
+                sleep(pause).await;
+            }
+            let taken = {
+                let kafka = world.kafka.state();
+                if matches!(resp, Resp::KafkaSubscribedResp(_)) && world.profile.is_unclean {
+                    self.come_back(&kafka);
+                }
+                self.take(&kafka, world, &resp)
+            };
+            match taken {
+                Ok(None) => {}
+                Ok(Some(pause)) => return pause,
+                Err(problem) => {
+                    world.broken(format!("subscriber {} of {}: {problem}", self.number, self.topic));
+                    return AGAIN;
+                }
+            }
+        }
+        AGAIN
+    }
+
+    /// A connection to a bridge that can be cut.
+    fn dial(self: &Arc<Self>, world: &World) -> io::Result<DuplexStream> {
+        let Some(mut far) = world.dial(client_key(1, self.number), &self.random) else {
+            return Err(io::ErrorKind::ConnectionRefused.into());
+        };
+        let (near, mut between) = duplex(BETWEEN);
+        let subscriber = Arc::clone(self);
+        tokio::spawn(async move {
+            let _ = subscriber.cut.unless_cut(copy_bidirectional(&mut between, &mut far)).await;
+        });
+        Ok(near)
+    }
+
+    fn subscribe(&self) -> Subscribe {
+        let mut position = self.position();
+        position.ends.clear();
+        let source = Source::new(&self.topic).offset(0).topic_id(position.topic_id.clone());
+        let source = position
+            .histories
+            .iter()
+            .fold(source, |source, (partition, history)| source.next(*partition, history.next));
+        let subscribe = Subscribe::new([source])
+            .isolation(if self.view.committed {
+                Isolation::ReadCommitted
+            } else {
+                Isolation::ReadUncommitted
+            })
+            .max_batch_bytes(self.limits.max_batch_bytes)
+            .max_batch_records(self.max_batch_records)
+            .linger(Duration::from_millis(self.linger.into()))
+            .window(u32::try_from(self.credit.unwrap_or(1 << 20)).unwrap_or(u32::MAX));
+        let Some(keys) = self.filtered_keys() else { return subscribe };
+        subscribe.filter(keys.iter().cloned().fold(Filter::key(), Filter::equals))
+    }
+}
+
+/// An update as the bridge has sent it; `None` for one of the library's own.
+fn answer(update: Update) -> Option<Resp> {
+    let event = match update {
+        Update::Subscribed(topics) => {
+            let next = |(partition, offset)| PartitionNext { partition, offset };
+            let topic = |topic: sluicegate_client::SubscribedTopic| SubscribedTopic {
+                topic: topic.topic,
+                topic_id: topic.topic_id,
+                partitions: topic.partitions.into_iter().map(next).collect(),
+            };
+            let topics = topics.into_iter().map(topic).collect();
+            return Some(Resp::KafkaSubscribedResp(KafkaSubscribedResp { topics, snapshot: false }));
+        }
+        Update::Delivery(Delivery { topic, partition, messages, next_offset, high_watermark, .. }) => {
+            let high_watermark = high_watermark.unwrap_or(-1);
+            let delivery = KafkaDeliveryResp { messages, topic, partition, next_offset, high_watermark };
+            return Some(Resp::KafkaDeliveryResp(delivery));
+        }
+        Update::CaughtUp { topic, partition, next_offset, blocked_until } => {
+            let open_transaction = blocked_until.map(|end| OpenTransaction { end });
+            Event::CaughtUp(CaughtUp { topic, partition, next_offset, open_transaction })
+        }
+        Update::Skipped { topic, partition, from, to, cause } => {
+            Event::Skipped(Skipped { topic, partition, from, to, cause: cause.into() })
+        }
+        Update::Retrying { topic, partition, since, .. } => {
+            Event::Retrying(Retrying { topic, partition, since, error: None })
+        }
+        _ => return None,
+    };
+    Some(Resp::KafkaSubscriptionEvent(KafkaSubscriptionEvent { event: Some(event) }))
+}
+
+/// The bytes that are under way between the library and the cut.
+const BETWEEN: usize = 1024;
