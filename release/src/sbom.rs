@@ -30,31 +30,33 @@ pub(crate) fn cyclonedx(name: &str, source: &Source, crates: &[Crate], libraries
         let purl = format!("pkg:generic/{}@{}", library.name, library.version);
         component(library.name, &library.version, library.licence, purl)
     });
-    let mut bom = json!({
+    let metadata = json!({
+        "timestamp": source.created,
+        "component": {
+            "type": "application",
+            "bom-ref": name,
+            "name": name,
+            "version": source.version,
+            "licenses": [{"expression": "Apache-2.0"}],
+        },
+    });
+    let components: Vec<Value> = crates.chain(libraries).collect();
+    let bom = json!({
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
+        "serialNumber": serial(&json!([metadata, components])).urn().to_string(),
         "version": 1,
-        "metadata": {
-            "timestamp": source.created,
-            "component": {
-                "type": "application",
-                "bom-ref": name,
-                "name": name,
-                "version": source.version,
-                "licenses": [{"expression": "Apache-2.0"}],
-            },
-        },
-        "components": crates.chain(libraries).collect::<Vec<Value>>(),
+        "metadata": metadata,
+        "components": components,
     });
-    bom["serialNumber"] = serial(&bom).urn().to_string().into();
     format!("{bom:#}\n")
 }
 
 /// The number by which others refer to a bill, and without which GitHub does not sign it. It depends on the contents
 /// alone: another build of the version gives the same bytes.
-fn serial(bom: &Value) -> Uuid {
-    let sum = digest(&SHA256, bom.to_string().as_bytes());
+fn serial(contents: &Value) -> Uuid {
+    let sum = digest(&SHA256, contents.to_string().as_bytes());
     let bytes = sum.as_ref().first_chunk().copied().unwrap_or_default();
     Builder::from_custom_bytes(bytes).into_uuid()
 }
