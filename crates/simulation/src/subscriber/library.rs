@@ -30,6 +30,11 @@ impl Subscriber {
         self.position().left = i64::MAX;
         while let Some(update) = updates.next().await {
             let resp = match update {
+                Ok(Update::Reconnecting { .. }) => {
+                    world.event(|| format!("subscriber {} connects again", self.number));
+                    self.position().ends.clear();
+                    continue;
+                }
                 Ok(update) => answer(update),
                 Err(Error::Command { code, retriable, retry_after, reason, .. }) => {
                     let retry_after = retry_after.unwrap_or_default().as_millis();
@@ -49,9 +54,8 @@ impl Subscriber {
                 }
             };
             let Some(resp) = resp else {
-                world.event(|| format!("subscriber {} connects again", self.number));
-                self.position().ends.clear();
-                continue;
+                world.broken(format!("subscriber {}: an update of a table", self.number));
+                return AGAIN;
             };
             world.event(|| format!("subscriber {} gets {}", self.number, describe(&resp)));
             let pause = std::mem::take(&mut self.position().pause);
@@ -113,7 +117,7 @@ impl Subscriber {
     }
 }
 
-/// An update as the bridge has sent it; `None` for one of the library's own.
+/// An update as the bridge has sent it; `None` for one of a table.
 fn answer(update: Update) -> Option<Resp> {
     let event = match update {
         Update::Subscribed(topics) => {
