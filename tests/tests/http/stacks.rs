@@ -139,7 +139,7 @@ pub(crate) async fn reaches(stack: &Stack, name: &str, want: f64) {
         seen if seen >= want => Ok(()),
         seen => Err(format!("{seen} instead of {want}")),
     };
-    until(name, Duration::from_secs(60), reached).await;
+    until(name, Duration::from_secs(180), reached).await;
 }
 
 /// Waits until the bridge's count of this name is `more` than it is.
