@@ -104,23 +104,30 @@ impl Bridge {
     /// A WebSocket of a client, whose upgrade is answered as behind a gateway.
     pub(crate) fn websocket(&self, client: ClientKey) -> DuplexStream {
         let (pipe, mut stream) = duplex(PIPE);
-        let grant = self.everything(client);
-        let (drain, killed) = (self.drain.clone(), self.killed.clone());
-        if let Ok((grant, place)) = grant.into_session() {
-            tokio::spawn(async move {
-                let _place = place;
-                let session = async {
-                    if upgrade::answer(&mut stream).await.is_ok() {
-                        testing::websocket(stream, grant, drain).await;
-                    }
-                };
-                killed.run_until_cancelled(session).await
-            });
-        }
+        self.serve(self.everything(client), async move |grant, drain| {
+            if upgrade::answer(&mut stream).await.is_ok() {
+                testing::websocket(stream, grant, drain).await;
+            }
+        });
         pipe
     }
 
-    /// What everybody may do.
+    /// Serves a session until it ends, or the bridge is killed; none if the quota of the client allows none.
+    fn serve<S>(&self, grant: Grant, session: impl FnOnce(Grant, Drain) -> S)
+    where
+        S: Future<Output = ()> + Send + 'static,
+    {
+        if let Ok((grant, place)) = grant.into_session() {
+            let session = session(grant, self.drain.clone());
+            let killed = self.killed.clone();
+            tokio::spawn(async move {
+                let _place = place;
+                killed.run_until_cancelled(session).await
+            });
+        }
+    }
+
+    /// Grant of a client that may do everything.
     fn everything(&self, client: ClientKey) -> Grant {
         Grant::new(Arc::clone(&self.cluster), client, None, Rights::all()).with_tables(Topics::default())
     }
@@ -137,14 +144,7 @@ impl Bridge {
             Some(identity) => identity.grant(&self.cluster, client),
         };
         let (usage, received) = self.quotas.as_ref().map(|quotas| quotas.of(client)).unzip();
-        if let Ok((grant, place)) = grant.counted_to(usage).into_session() {
-            let session = testing::session(stream, grant, self.drain.clone());
-            let killed = self.killed.clone();
-            tokio::spawn(async move {
-                let _place = place;
-                killed.run_until_cancelled(session).await
-            });
-        }
+        self.serve(grant.counted_to(usage), |grant, drain| testing::session(stream, grant, drain));
         (pipe, received)
     }
 

@@ -176,28 +176,28 @@ impl Subscriber {
                     Err(_) => return AGAIN,
                 },
             };
-            world.event(|| format!("subscriber {} gets {}", self.number, describe(&resp)));
             if sequence != SEQUENCE {
                 world.broken(format!("subscriber {}: an answer to {sequence}", self.number));
             }
-            let pause = std::mem::take(&mut self.position().pause);
-            // Messages that wait for a client that does not read can be older than its rights.
-            if !pause.is_zero() && self.identity.is_none() {
-                sleep(pause).await;
-            }
-            let taken = {
-                let kafka = world.kafka.state();
-                self.take(&kafka, world, &resp)
-            };
-            match taken {
-                Err(problem) => {
-                    world.broken(format!("subscriber {} of {}: {problem}", self.number, self.topic));
-                    return AGAIN;
-                }
-                Ok(Some(pause)) => return pause,
-                Ok(None) => {}
+            if let Some(pause) = self.get(world, &resp).await {
+                return pause;
             }
         }
+    }
+
+    /// Takes a message once a pause is over. Gives the time to wait before the next session if this one has ended.
+    async fn get(&self, world: &World, resp: &Resp) -> Option<Duration> {
+        world.event(|| format!("subscriber {} gets {}", self.number, describe(resp)));
+        let pause = std::mem::take(&mut self.position().pause);
+        // Messages that wait for a client that does not read can be older than its rights.
+        if !pause.is_zero() && self.identity.is_none() {
+            sleep(pause).await;
+        }
+        let taken = self.take(&world.kafka.state(), world, resp);
+        taken.unwrap_or_else(|problem| {
+            world.broken(format!("subscriber {} of {}: {problem}", self.number, self.topic));
+            Some(AGAIN)
+        })
     }
 
     /// The time until it grants more credit.

@@ -21,7 +21,7 @@ use tokio::time::timeout;
 
 use crate::answers::{problem, written};
 use crate::openapi::ask;
-use crate::stacks::{ANY, WRITES, reaches, setup};
+use crate::stacks::{ANY, WRITES, reaches_within, setup};
 
 in_every_profile! {
     unread_answers_cost_envoy_no_more_than_their_windows
@@ -33,6 +33,8 @@ const CONNECTIONS: usize = 8;
 /// As many as Envoy takes at once on one connection of a client.
 const STREAMS: usize = 100;
 const SOON: Duration = Duration::from_secs(20);
+/// The time in which 500 answers of a megabyte are copied on a slow machine.
+const COPYING: Duration = Duration::from_secs(180);
 
 /// Most bytes that one unread answer can hold in Envoy: `initial_stream_window_size` of `sluicegate_http`, once more in
 /// the internal profile, or the cluster's buffer in the relay profile; and Envoy's other allocations: up to 40 KiB,
@@ -72,7 +74,7 @@ async fn unread_answers_cost_envoy_no_more_than_their_windows(profile: Profile) 
         attackers.push(attacker);
     }
     // The share of one source, of which the bridge answers each.
-    reaches(&stack, "http_responses_total", 500.0).await;
+    reaches_within(COPYING, &stack, "http_responses_total", 500.0).await;
     timeout(SOON, session.ping(b"x".as_slice())).await.expect("an answer").unwrap();
     let bystander = Request::post(ANY, "v").with("x-kafka-topic", &topic);
     let served = timeout(SOON, ask(gateway, bystander)).await.expect("an answer");

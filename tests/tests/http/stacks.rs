@@ -135,11 +135,16 @@ pub(crate) async fn count(stack: &Stack, name: &str) -> f64 {
 
 /// Waits until the bridge's count of this name is at least `want`.
 pub(crate) async fn reaches(stack: &Stack, name: &str, want: f64) {
+    reaches_within(Duration::from_secs(60), stack, name, want).await;
+}
+
+/// The same for what takes longer than others.
+pub(crate) async fn reaches_within(within: Duration, stack: &Stack, name: &str, want: f64) {
     let reached = async || match count(stack, name).await {
         seen if seen >= want => Ok(()),
         seen => Err(format!("{seen} instead of {want}")),
     };
-    until(name, Duration::from_secs(180), reached).await;
+    until(name, within, reached).await;
 }
 
 /// Waits until the bridge's count of this name is `more` than it is.

@@ -11,10 +11,9 @@ use sluicegate_protocol::{
     ErrorResp, KafkaDeliveryResp, KafkaSubscribedResp, KafkaSubscriptionEvent, PartitionNext, SubscribedTopic,
 };
 use tokio::io::{DuplexStream, copy_bidirectional, duplex};
-use tokio::time::sleep;
 
 use super::{AGAIN, Subscriber};
-use crate::client::{client_key, describe};
+use crate::client::client_key;
 use crate::world::World;
 
 impl Subscriber {
@@ -57,25 +56,11 @@ impl Subscriber {
                 world.broken(format!("subscriber {}: an update of a table", self.number));
                 return AGAIN;
             };
-            world.event(|| format!("subscriber {} gets {}", self.number, describe(&resp)));
-            let pause = std::mem::take(&mut self.position().pause);
-            if !pause.is_zero() {
-                sleep(pause).await;
+            if matches!(resp, Resp::KafkaSubscribedResp(_)) && world.profile.is_unclean {
+                self.come_back(&world.kafka.state());
             }
-            let taken = {
-                let kafka = world.kafka.state();
-                if matches!(resp, Resp::KafkaSubscribedResp(_)) && world.profile.is_unclean {
-                    self.come_back(&kafka);
-                }
-                self.take(&kafka, world, &resp)
-            };
-            match taken {
-                Ok(None) => {}
-                Ok(Some(pause)) => return pause,
-                Err(problem) => {
-                    world.broken(format!("subscriber {} of {}: {problem}", self.number, self.topic));
-                    return AGAIN;
-                }
+            if let Some(pause) = self.get(world, &resp).await {
+                return pause;
             }
         }
         AGAIN
