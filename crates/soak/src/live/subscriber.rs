@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::connection::Connection;
-use super::position::Position;
+use super::position::{Position, Told};
 use super::system::Source;
 use super::table::{Logs, Table};
 use super::wish::{Tenant, Wish};
@@ -26,7 +26,7 @@ pub(super) enum Kind {
     Credit,
     /// Wants only some of the records.
     Filtered,
-    /// Drops its connection again and again.
+    /// Drops its connection again and again, and as soon as it has a whole table.
     Fickle,
 }
 
@@ -166,6 +166,7 @@ impl Subscriber {
                 // A subscriber at an end may have everything, now that the logs have ends.
                 _ = logs.changed() => continue,
             };
+            let has_table = matches!(told, Told::SnapshotEnd);
             position.take(told);
             // Once the ends are known, the rest is read without a pause.
             if logs.borrow().is_some() && self.kind != Kind::Fickle {
@@ -178,7 +179,7 @@ impl Subscriber {
                 Kind::Stuck if self.random.below(200 * share) == 0 => {
                     sleep(Duration::from_millis(5_000 + self.random.next() % 10_000)).await;
                 }
-                Kind::Fickle if self.random.below(100 * share) == 0 => break,
+                Kind::Fickle if has_table || self.random.below(100 * share) == 0 => break,
                 Kind::Fast | Kind::Slow | Kind::Stuck | Kind::Credit | Kind::Filtered | Kind::Fickle => {}
             }
         }

@@ -205,4 +205,4 @@ log.cleaner.dedupe.buffer.size=8388608
 /// 16 bytes in URL-safe base64.
 const CLUSTER_ID: &str = "c2x1aWNlZ2F0ZS10ZXN0cw";
 const FORMATTER: &str = "Kafka's formatter";
-const START_WITHIN: Duration = Duration::from_secs(60);
+const START_WITHIN: Duration = Duration::from_secs(180);
