@@ -63,12 +63,12 @@ pub fn cli() -> Result<PathBuf, Error> {
     find("SLUICEGATE_CLI", "the command line client", beside_this("sluicegate")?, BUILD)
 }
 
-/// The demo.
+/// The demo as `./dev demo` runs it, with a bridge of its own beside it.
 ///
 /// # Errors
 /// [`Error::Missing`].
 pub fn demo() -> Result<PathBuf, Error> {
-    existing("the demo", beside_this("demo")?, BUILD)
+    existing("the demo", target_dir()?.join("demo/demo"), "`./dev _demo-programs` builds it")
 }
 
 /// The filter.
