@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "deploy/envoy-gateway/sluicegate.yaml"
 FILTER = ROOT / "target/wasm32-wasip1/wasm/sluicegate_filter.wasm"
 BIN = ROOT / "target/tools/bin"
-BUILT = ROOT / "target/debug"
+BUILT = ROOT / "target/demo"
 # Of the objects that Envoy Gateway itself has in Kubernetes.
 SYSTEM = "envoy-gateway-system"
 
