@@ -11,10 +11,6 @@ export RUST_TEST_THREADS := env("RUST_TEST_THREADS", shell("echo $((2 * $(nproc)
 # Programs that are released name no folder of this machine.
 remap := "--remap-path-prefix=" + justfile_directory() + "=/sluicegate --remap-path-prefix=" + env("CARGO_HOME", home_directory() / ".cargo") + "=/cargo"
 
-# The bridge and the command line client that tests start: Cargo builds the programs of a package for its own tests. With the features of
-# all tests, so that nothing is compiled a second time for other features.
-programs := "cargo test --workspace --no-run --test bridge --test cli"
-
 # Releases, and licences of what is linked besides crates.
 zig := `echo "$PWD"/target/tools/venv/lib/python3*/site-packages/ziglang`
 contents := "--architectures amd64 --notice 'musl (MIT)='" + quote(zig / "lib/libc/musl/COPYRIGHT") + " --notice 'zig (MIT)='" + quote(zig / "LICENSE")
@@ -34,7 +30,6 @@ _demo-programs: wasm web
 # everything: units, the client for browsers, pure crates on wasm32, the filter, end to end on a real Envoy and a real Kafka
 test: wasm sdk-guest web _browser _demo-programs
     npm test --silent -w sluicegate -w browser-tests -w login
-    cargo test --workspace --tests --no-run
     just _tests
     just _simulation test -- --nocapture
     just older-kafka
@@ -45,6 +40,7 @@ test: wasm sdk-guest web _browser _demo-programs
 _tests:
     #!/usr/bin/env bash
     set -euo pipefail
+    cargo test --workspace --tests --no-run
     nice -n 19 just _simulation test --no-run -q &
     simulation=$!
     trap 'kill "$simulation" 2>/dev/null || true' EXIT
@@ -119,19 +115,21 @@ _browser: _packages
 sdk-guest:
     cargo build -p sluicegate-sdk-guest --target wasm32-wasip1 --profile wasm
 
+# The bridge and the command line client that tests start: Cargo builds the programs of a package for its own tests. With the features of
+# all tests, so that nothing is compiled a second time for other features.
+_programs:
+    cargo test --workspace --no-run --test bridge --test cli
+
 # end to end only; arguments go to `cargo test`: `./dev e2e --test e2e demo`
-e2e *args: wasm web _browser _demo-programs
-    {{ programs }}
+e2e *args: wasm web _browser _demo-programs _programs
     cargo test -p sluicegate-tests "$@"
 
 # read end to end from Kafka 3.9, in one profile
-older-kafka: wasm
-    {{ programs }}
+older-kafka: wasm _programs
     SLUICEGATE_KAFKA_VERSION=3.9 SLUICEGATE_KAFKA_LIB={{ quote(justfile_directory() / "target/tools/kafka-3.9/lib") }} cargo test --workspace --test reading -- --skip internal:: --skip relay:: --skip nginx:: --skip direct::
 
 # plain HTTP, sessions and identities on the oldest supported Envoy, which does not tell whether it verified a certificate
-older-envoy: wasm
-    {{ programs }}
+older-envoy: wasm _programs
     SLUICEGATE_ENVOY=$(echo {{ quote(justfile_directory()) }}/target/tools/envoy-oldest/lib/python3*/site-packages/envoy/_bin/envoy) cargo test -p sluicegate-tests --test http --test sessions --test identity -- tunnel:: internal:: relay:: --skip certificates:: --skip browsers::
 
 # an older filter with this bridge, and this filter with an older bridge; REF is by default the last release, or the commit before this one

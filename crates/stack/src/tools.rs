@@ -68,7 +68,7 @@ pub fn cli() -> Result<PathBuf, Error> {
 /// # Errors
 /// [`Error::Missing`].
 pub fn demo() -> Result<PathBuf, Error> {
-    existing("the demo", target_dir()?.join("demo/demo"), "`./dev _demo-programs` builds it")
+    existing("the demo", target_dir()?.join("demo/demo"), BUILD)
 }
 
 /// The filter.
