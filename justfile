@@ -30,22 +30,10 @@ _demo-programs: wasm web
 # everything: units, the client for browsers, pure crates on wasm32, the filter, end to end on a real Envoy and a real Kafka
 test: wasm sdk-guest web _browser _demo-programs
     npm test --silent -w sluicegate -w browser-tests -w login
-    just _tests
+    cargo test --workspace --tests --no-fail-fast
     just _simulation test -- --nocapture
     just older-kafka
     just unit-on-wasm32
-
-# All that Cargo tests natively; there are no examples in documentation. Tests wait for brokers more than they compute: meanwhile, the
-# simulation is built.
-_tests:
-    #!/usr/bin/env bash
-    set -euo pipefail
-    cargo test --workspace --tests --no-run
-    nice -n 19 just _simulation test --no-run -q &
-    simulation=$!
-    trap 'kill "$simulation" 2>/dev/null || true' EXIT
-    cargo test --workspace --tests --no-fail-fast
-    wait "$simulation"
 
 # run COUNT schedules of the simulation from SEED on, and tell which break a promise; `1 SEED --trace` prints the events of one
 simulate *args:
