@@ -34,6 +34,15 @@ impl Told {
     pub(super) fn begun(is_snapshot: bool, begins: Vec<Begin>) -> Self {
         if is_snapshot { Self::Snapshot(begins) } else { Self::Begins(begins) }
     }
+
+    /// Whether a snapshot is complete with it.
+    pub(super) fn ends_snapshot(&self) -> bool {
+        match self {
+            Self::SnapshotEnd => true,
+            Self::Identified { told, .. } => told.ends_snapshot(),
+            _ => false,
+        }
+    }
 }
 
 /// Where a partition begins, and the id of its topic or stream in the form of the connection.

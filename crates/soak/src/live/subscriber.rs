@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::connection::Connection;
-use super::position::{Position, Told};
+use super::position::Position;
 use super::system::Source;
 use super::table::{Logs, Table};
 use super::wish::{Tenant, Wish};
@@ -26,7 +26,7 @@ pub(super) enum Kind {
     Credit,
     /// Wants only some of the records.
     Filtered,
-    /// Drops its connection again and again, and as soon as it has a whole table.
+    /// Drops its connection again and again, and as soon as it has a whole table that can go on.
     Fickle,
 }
 
@@ -166,7 +166,8 @@ impl Subscriber {
                 // A subscriber at an end may have everything, now that the logs have ends.
                 _ = logs.changed() => continue,
             };
-            let has_table = matches!(told, Told::SnapshotEnd);
+            // A table with a header's condition would begin anew for ever.
+            let has_table = told.ends_snapshot() && self.wish.tenant.is_none();
             position.take(told);
             // Once the ends are known, the rest is read without a pause.
             if logs.borrow().is_some() && self.kind != Kind::Fickle {

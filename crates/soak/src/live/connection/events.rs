@@ -65,9 +65,7 @@ impl Events {
     fn placed(&mut self, told: Told) -> Told {
         match told {
             Told::Snapshot(_) => self.is_in_snapshot = true,
-            Told::Identified { ref told, .. } if matches!(**told, Told::SnapshotEnd) => {
-                self.is_in_snapshot = false;
-            }
+            ref told if told.ends_snapshot() => self.is_in_snapshot = false,
             Told::Records { partition, records, .. } if self.is_in_snapshot => {
                 return Told::Records { partition, records, next: None };
             }
