@@ -27,11 +27,12 @@ demo *args: _demo-programs
 _demo-programs: wasm web
     RUSTFLAGS='-Clink-arg=-Wl,-rpath,$ORIGIN/../tools/librdkafka' PKG_CONFIG={{ quote(justfile_directory() / "target/tools/librdkafka/pkg-config") }} cargo build --profile demo --no-default-features --features sluicegate-bridge/shared-librdkafka,sluicegate-demo/shared-librdkafka -p sluicegate-demo -p sluicegate-bridge -p sluicegate-cli --bin demo --bin sluicegate-bridge --bin sluicegate
 
+# The simulation runs few schedules here: it is built soon rather than to run fast.
 # everything: units, the client for browsers, pure crates on wasm32, the filter, end to end on a real Envoy and a real Kafka
 test: wasm sdk-guest web _browser _demo-programs
     npm test --silent -w sluicegate -w browser-tests -w login
     cargo test --workspace --tests --no-fail-fast
-    just _simulation test -- --nocapture
+    CARGO_PROFILE_SIMULATION_OPT_LEVEL=1 just _simulation test -- --nocapture
     just older-kafka
     just unit-on-wasm32
 

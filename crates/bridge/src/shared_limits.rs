@@ -163,6 +163,12 @@ const SHARED_LIMITS: &[Row] = &[
         "reads_of_one_client_leave_places_to_others",
     ],
     [
+        "16 clients and logs that are read ahead, of a Kafka cluster",
+        "the client above its share: its next answer is read when it asks",
+        "crates/reader/src/reader/read_ahead.rs",
+        "client_that_reads_many_logs_ahead_leaves_places_to_others",
+    ],
+    [
         "8 reads of slow logs at a broker, also after their clients have left",
         "the client above its share: clients take turns",
         "crates/reader/tests/reads/cold.rs",

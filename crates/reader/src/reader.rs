@@ -1,5 +1,6 @@
 //! The public calls.
 
+mod read_ahead;
 mod read_through;
 mod version;
 
@@ -17,6 +18,7 @@ use sluicegate_shared_log::{
 };
 use tokio::time::{Instant, sleep, timeout_at};
 
+use self::read_ahead::ReadAhead;
 use crate::broker_failures::BrokerFailures;
 use crate::brokers::Brokers;
 use crate::clock::in_future;
@@ -53,6 +55,7 @@ struct Inner {
     logs: Arc<ClusterLogs>,
     /// Without an answer, a part of the log was skipped, and each caller goes on.
     fetches: SingleFlight<FetchKey, Result<Option<Chunk>, ReadError>>,
+    read_ahead: ReadAhead,
     offset_requests: OffsetRequests,
     /// By topic, partition, and the epoch in question.
     epoch_ends: SingleFlight<(String, i32, i32), Result<Option<i64>, ReadError>>,
@@ -153,6 +156,7 @@ impl Reader {
             encoders,
             logs,
             fetches: SingleFlight::default(),
+            read_ahead: ReadAhead::default(),
             offset_requests: OffsetRequests::default(),
             epoch_ends: SingleFlight::default(),
             tails,
@@ -229,7 +233,10 @@ impl Reader {
             return Err(ReadError::Request { code: ErrorCode(ResponseError::OffsetOutOfRange), detail });
         }
         let log = ReadLog { target, committed: fetch.committed, source: fetch.source, skips };
-        sluicegate_shared_log::fetch(&mut LogReads { reader: self, log }, fetch, reservation).await
+        let fetched =
+            sluicegate_shared_log::fetch(&mut LogReads { reader: self, log }, fetch, reservation).await?;
+        self.read_ahead(log, fetch, &fetched);
+        Ok(fetched)
     }
 
     /// The records from an offset on that were read before, without a request and without a wait; `None` if there are
@@ -237,7 +244,9 @@ impl Reader {
     pub fn recent(&self, topic: &str, partition: i32, fetch: Fetch) -> Option<Fetched> {
         let target = TopicPartition::parse(topic, partition).ok()?;
         let log = ReadLog { target, committed: fetch.committed, source: fetch.source, skips: &() };
-        self.kept(log, fetch.offset, fetch.size()).map(Fetched::from)
+        let recent = Fetched::from(self.kept(log, fetch.offset, fetch.size())?);
+        self.read_ahead(log, fetch, &recent);
+        Some(recent)
     }
 
     /// The end of a log, as far as it is known from records that were read lately.

@@ -183,7 +183,9 @@ impl ClusterLogs {
         first: FirstEntry,
         now: Instant,
     ) -> Option<Chunk> {
-        let known = self.inner.state.lock().read(self.id, log, version, position, size, now);
+        // Half of an answer is enough: a copy to fill it would cost more than the next read.
+        let enough = AnswerSize { bytes: size.bytes / 2, ..size };
+        let known = self.inner.state.lock().read(self.id, log, version, position, enough, now);
         let (chunks, marks, ends) = known?;
         // Without the lock: it can copy.
         let found = assemble_marked(&chunks, marks.as_ref(), position, size, first);
@@ -193,6 +195,25 @@ impl ClusterLogs {
         }
         self.inner.hits.fetch_add(1, Ordering::Relaxed);
         Some(found)
+    }
+
+    /// How far chunks go from `position` on without a gap, and their size in bytes; looks no further than at `enough`
+    /// bytes. The position itself, and 0, if no chunk has it.
+    ///
+    /// `version` is the log's, as in [`ClusterLogs::insert`].
+    pub fn reach(
+        &self,
+        log: &LogKey,
+        version: i64,
+        position: i64,
+        enough: usize,
+        now: Instant,
+    ) -> (i64, usize) {
+        let enough = AnswerSize::of_bytes(enough);
+        let known = self.inner.state.lock().read(self.id, log, version, position, enough, now);
+        let chunks = known.map(|(chunks, ..)| chunks).unwrap_or_default();
+        let bytes = chunks.iter().map(|chunk| chunk.entries.len()).sum();
+        (chunks.last().map_or(position, |last| last.next), bytes)
     }
 
     /// The end of a log that was learned last; `None` if no chunk of it is kept.
@@ -311,7 +332,7 @@ impl State {
         log: &LogKey,
         version: i64,
         position: i64,
-        size: AnswerSize,
+        enough: AnswerSize,
         now: Instant,
     ) -> Option<(Vec<Chunk>, Option<Marks>, Ends)> {
         let cluster = self.clusters.get_mut(&id)?;
@@ -320,8 +341,7 @@ impl State {
         if known.version < version || position < known.ends.start {
             return None;
         }
-        // Half of an answer is enough: a copy to fill it would cost more than the next read.
-        let (chunks, marks) = known.chunks.read(position, AnswerSize { bytes: size.bytes / 2, ..size });
+        let (chunks, marks) = known.chunks.read(position, enough);
         Some((chunks, marks, known.ends))
     }
 

@@ -59,7 +59,7 @@ impl Reader {
 
     /// Requests the records from an offset on, and keeps what came; `None` if a part of the log was skipped. `plan` is
     /// that of the same call before.
-    async fn request<'a>(
+    pub(super) async fn request<'a>(
         &'a self,
         log: ReadLog<'a>,
         offset: i64,

@@ -7,6 +7,7 @@
     reason = "test helpers may fail loudly"
 )]
 
+mod ahead;
 mod batches;
 mod bootstrap_check;
 mod bounds;

@@ -33,7 +33,7 @@ async fn callers_who_read_the_same_share_requests() {
     let broker = Broker::start(|asked, address| match &asked.kind {
         RequestKind::Fetch(request) => {
             let offset = request.topics[0].partitions[0].fetch_offset;
-            Step::Answer(scripted::fetched(asked, 0, 100, &one_record(offset, b'x')))
+            Step::Answer(scripted::fetched(asked, 0, 5, &one_record(offset, b'x')))
         }
         _ => usual(asked, address),
     })

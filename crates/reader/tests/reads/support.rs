@@ -112,25 +112,32 @@ pub(crate) fn at(topic: &str, partition: i32, offset: i64) -> Fetch<'_> {
     }
 }
 
-pub(crate) trait Read {
-    async fn read(&self, fetch: Fetch<'_>) -> Result<Fetched, ReadError>;
-}
-
-impl Read for Reader {
-    async fn read(&self, fetch: Fetch<'_>) -> Result<Fetched, ReadError> {
-        let Fetch { topic, partition, skips, offset, max_bytes, max_wait: wait, .. } = fetch;
-        let Fetch { min_bytes, max_records, fill, source, .. } = fetch;
-        let fetch = sluicegate_shared_log::Fetch {
+impl Fetch<'_> {
+    /// The same without the log and the meter.
+    pub(crate) fn of_log(self) -> sluicegate_shared_log::Fetch {
+        let Fetch { offset, max_bytes, max_wait: wait, min_bytes, max_records, fill, source, .. } = self;
+        let committed = false;
+        sluicegate_shared_log::Fetch {
             offset,
             max_bytes,
             wait,
             min_bytes,
             max_records,
             fill,
-            committed: false,
+            committed,
             source,
-        };
-        self.fetch(topic, partition, fetch, skips, &mut Room).await
+        }
+    }
+}
+
+pub(crate) trait Read {
+    async fn read(&self, fetch: Fetch<'_>) -> Result<Fetched, ReadError>;
+}
+
+impl Read for Reader {
+    async fn read(&self, fetch: Fetch<'_>) -> Result<Fetched, ReadError> {
+        let Fetch { topic, partition, skips, .. } = fetch;
+        self.fetch(topic, partition, fetch.of_log(), skips, &mut Room).await
     }
 }
 

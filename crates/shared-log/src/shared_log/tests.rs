@@ -52,6 +52,20 @@ fn read_of_one_record_passes_a_chunk_that_has_none() {
 }
 
 #[test]
+fn chunks_reach_to_the_next_gap() {
+    let (shared, now) = (shared(100_000), Instant::now());
+    let logs = shared.add_cluster();
+    for (base, next) in [(0, 3), (3, 5), (6, 8)] {
+        logs.insert(&log("a"), 1, chunk_of(base, next), now);
+    }
+    let reach = |position, enough| logs.reach(&log("a"), 1, position, enough, now);
+    assert_eq!(reach(1, 10_000), (5, 500), "of whole chunks");
+    assert_eq!(reach(1, 100), (3, 300), "no further than needed");
+    assert_eq!((reach(5, 100), reach(-1, 100)), ((5, 0), (-1, 0)));
+    assert_eq!(shared.stats().hits, 0, "nothing was read");
+}
+
+#[test]
 fn clusters_do_not_share_logs() {
     let (shared, now) = (shared(100_000), Instant::now());
     let (one, other) = (shared.add_cluster(), shared.add_cluster());

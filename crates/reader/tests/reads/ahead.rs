@@ -1,0 +1,61 @@
+//! Reads ahead of clients that read a log in order.
+
+use kafka_protocol::messages::RequestKind;
+
+use crate::batches::one_record;
+use crate::scripted::{self, Broker, Step, reader, usual};
+use crate::support::{Read as _, at, until};
+
+/// A broker that answers with one record at a time, of a log with this end.
+async fn broker(end: i64) -> Broker {
+    Broker::start(move |asked, address| match &asked.kind {
+        RequestKind::Fetch(request) => {
+            let offset = request.topics[0].partitions[0].fetch_offset;
+            let record = if offset < end { one_record(offset, b'x') } else { Vec::new() };
+            Step::Answer(scripted::fetched(asked, 0, end, &record))
+        }
+        _ => usual(asked, address),
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_follows_is_read_before_it_is_asked_for() {
+    let broker = broker(100).await;
+    let reader = reader(&[broker.address]);
+    let read = async |offset| {
+        let fetched = reader.read(at("t", 0, offset)).await.expect("a record");
+        assert_eq!(fetched.next_offset, offset + 1);
+    };
+    read(7).await;
+    read(8).await;
+    until(|| broker.fetched() == [7, 8, 9]).await;
+    read(9).await;
+    until(|| broker.fetched() == [7, 8, 9, 10]).await;
+    let next = reader.recent("t", 0, at("t", 0, 10).of_log()).expect("what was read ahead");
+    assert_eq!(next.next_offset, 11);
+    until(|| broker.fetched() == [7, 8, 9, 10, 11]).await;
+}
+
+#[tokio::test]
+async fn nothing_is_read_ahead_of_reads_in_no_order() {
+    let broker = broker(100).await;
+    let reader = reader(&[broker.address]);
+    let offsets = [50, 20, 80, 30, 10];
+    for offset in offsets {
+        reader.read(at("t", 0, offset)).await.expect("a record");
+    }
+    assert_eq!(broker.fetched(), offsets);
+}
+
+#[tokio::test]
+async fn nothing_is_read_ahead_of_the_end() {
+    let broker = broker(3).await;
+    let reader = reader(&[broker.address]);
+    for offset in 0..=3 {
+        reader.read(at("t", 0, offset)).await.expect("an answer");
+    }
+    // Once more at the end, which is asked for each time.
+    reader.read(at("t", 0, 3)).await.expect("an answer");
+    assert_eq!(broker.fetched(), [0, 1, 2, 3, 3]);
+}
