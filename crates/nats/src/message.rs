@@ -144,15 +144,17 @@ struct Acknowledgement {
 
 impl Acknowledgement {
     fn parse(reply: &str) -> Option<Self> {
-        let tokens: Vec<&str> = reply.split('.').collect();
+        let tokens = reply.strip_prefix("$JS.ACK.")?;
         // ADR-15: $JS.ACK.<stream>.<consumer>.…, or $JS.ACK.<domain>.<account>.<stream>.<consumer>.…
-        let place = match (tokens.as_slice(), tokens.len()) {
-            (["$JS", "ACK", place @ ..], 9) => place.get(2..)?,
-            (["$JS", "ACK", place @ ..], 11..) => place.get(4..)?,
+        let names = match tokens.split('.').count() {
+            7 => 2,
+            9.. => 4,
             _ => return None,
         };
         // … <deliveries>.<sequence>.<consumer's sequence>.<time in nanoseconds>.<pending>
-        let [_, sequence, number, nanoseconds, pending, ..] = place else { return None };
+        let mut place = tokens.split('.').skip(names).skip(1);
+        let [sequence, number, nanoseconds, pending] =
+            std::array::from_fn(|_| place.next().unwrap_or_default());
         let nanoseconds: i64 = nanoseconds.parse().ok()?;
         Some(Self {
             sequence: sequence.parse().ok().filter(|sequence| *sequence > 0)?,

@@ -1,8 +1,8 @@
 //! Reads ahead of clients that read a stream in order, through a consumer: a message costs a fraction of what it costs
 //! by direct get.
 //!
-//! A read that continues where messages were read a moment ago begins a walk. The walk asks for what follows, and is
-//! parked until a read comes there. Whatever is wrong with it ends it: reads take direct gets then.
+//! A read that continues where messages were read a moment ago begins a walk. The walk takes what follows on a task of
+//! its own, and is parked until a read comes there. Whatever is wrong with it ends it: reads take direct gets then.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -11,6 +11,7 @@ use std::time::Duration;
 use parking_lot::{Mutex, MutexGuard};
 use sluicegate_fair_share::{ClientKey, Ledger, Permit, Permits};
 use tokio::time::{Instant, sleep, timeout};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::api::Api;
 use super::consumer::{Consumer, NextMessages, ROOM};
@@ -44,10 +45,17 @@ pub(super) enum Start {
 }
 
 pub(super) struct Walk {
-    consumer: Consumer,
+    /// Takes the messages of the next read.
+    step: AbortOnDropHandle<Result<Step, ReadError>>,
     /// When it was parked.
     since: Instant,
-    _permit: Permit,
+    permit: Permit,
+}
+
+/// The messages of a read, and the consumer that has those after them.
+struct Step {
+    consumer: Consumer,
+    messages: Entries,
 }
 
 impl Walks {
@@ -86,32 +94,27 @@ impl Walks {
         offset: i64,
         start: Start,
     ) -> Option<Entries> {
-        let mut messages = Entries::default();
         let read = async {
-            let mut walk = match start {
-                Start::Parked(walk) => walk,
-                Start::New(permit) => self.begin(name, stream, offset, permit).await?,
+            let (Step { consumer, messages }, permit) = match start {
+                Start::Parked(Walk { step, permit, .. }) => {
+                    (step.await.map_err(|_ended| ReadError::Lost)??, permit)
+                }
+                Start::New(permit) => (advance(self.begin(name, stream, offset).await?).await?, permit),
             };
-            // Prefetches the messages of the next read.
-            if walk.consumer.left() <= REQUEST.batch {
-                walk.consumer.ask(&REQUEST).await?;
-            }
-            while walk.consumer.left() > 0 && !is_enough(&messages) {
-                walk.consumer.take(&mut messages, is_enough).await?;
-            }
             let next = messages.last().saturating_add(1);
             if !messages.is_empty() && is_far(stream, next) {
-                self.park(stream, next, walk);
+                self.park(stream, next, consumer, permit);
             }
-            Ok::<_, ReadError>(())
+            Ok::<_, ReadError>(messages)
         };
         // The rest of the time is for a direct get.
-        let read = timeout(self.api.timeout() / 4, read).await;
-        if !matches!(read, Ok(Ok(()))) || messages.is_empty() || messages.first() < offset {
-            self.failed(stream);
-            return None;
+        match timeout(self.api.timeout() / 4, read).await {
+            Ok(Ok(messages)) if !messages.is_empty() && messages.first() >= offset => Some(messages),
+            _ => {
+                self.failed(stream);
+                None
+            }
         }
-        Some(messages)
     }
 
     /// Lets the stream be read without walks for a while, and drops those that are parked.
@@ -134,25 +137,20 @@ impl Walks {
         is_possible && is_small && is_far(stream, offset) && !has_failed()
     }
 
-    async fn begin(
-        &self,
-        name: StreamName<'_>,
-        stream: &Stream,
-        offset: i64,
-        permit: Permit,
-    ) -> Result<Walk, ReadError> {
+    async fn begin(&self, name: StreamName<'_>, stream: &Stream, offset: i64) -> Result<Consumer, ReadError> {
         let mut consumer = Consumer::create(&self.api, name, offset).await?;
         // The consumer is of this stream: the stream was the same before and after.
         if self.streams.ask(name).await?.id != stream.id {
             return Err(ReadError::Recreated);
         }
         consumer.ask(&REQUEST).await?;
-        Ok(Walk { consumer, since: Instant::now(), _permit: permit })
+        Ok(consumer)
     }
 
-    fn park(&self, stream: &Stream, next: i64, walk: Walk) {
+    fn park(&self, stream: &Stream, next: i64, consumer: Consumer, permit: Permit) {
+        let step = AbortOnDropHandle::new(tokio::spawn(advance(consumer)));
         let mut state = self.lock();
-        state.parked.insert((stream.id.clone(), next), Walk { since: Instant::now(), ..walk });
+        state.parked.insert((stream.id.clone(), next), Walk { step, since: Instant::now(), permit });
         if !state.is_swept {
             state.is_swept = true;
             tokio::spawn(sweep(Arc::downgrade(&self.state)));
@@ -162,6 +160,18 @@ impl Walks {
     fn lock(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
     }
+}
+
+/// Takes the messages of one read, while the server sends those of the next.
+async fn advance(mut consumer: Consumer) -> Result<Step, ReadError> {
+    if consumer.left() <= REQUEST.batch {
+        consumer.ask(&REQUEST).await?;
+    }
+    let mut messages = Entries::default();
+    while consumer.left() > 0 && !is_enough(&messages) {
+        consumer.take(&mut messages, is_enough).await?;
+    }
+    Ok(Step { consumer, messages })
 }
 
 /// Drops walks that nobody continues, until there is none.
