@@ -30,7 +30,7 @@ pub(super) struct Walks {
 
 #[derive(Default)]
 struct State {
-    /// By the sequence that they have asked for.
+    /// By the sequence that they go on at.
     parked: HashMap<(StreamId, i64), Walk>,
     /// When the last walk of a stream has failed.
     failed: HashMap<StreamId, Instant>,
@@ -45,7 +45,7 @@ pub(super) enum Start {
 }
 
 pub(super) struct Walk {
-    /// Takes the messages of the next read.
+    /// The task that takes the messages of the next read.
     step: AbortOnDropHandle<Result<Step, ReadError>>,
     /// When it was parked.
     since: Instant,
@@ -210,7 +210,7 @@ const REQUEST: NextMessages = NextMessages {
     no_wait: true,
 };
 /// Walks at the same time, shared by the clients that began them. Each costs the servers a consumer, and the bridge at
-/// most twice what [`REQUEST`] asks for.
+/// most twice what [`REQUEST`] asks for, besides the answer on its way.
 const MAX_WALKS: usize = 16;
 /// Larger messages cost the same by direct get, in bytes.
 const MAX_AVERAGE: usize = 16 * 1024;

@@ -239,8 +239,10 @@ impl Reader {
         Ok(fetched)
     }
 
-    /// The records from an offset on that were read before, without a request and without a wait; `None` if there are
-    /// none.
+    /// The records from an offset on that were read before, without a wait; `None` if there are none.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime: what follows them can be requested.
     pub fn recent(&self, topic: &str, partition: i32, fetch: Fetch) -> Option<Fetched> {
         let target = TopicPartition::parse(topic, partition).ok()?;
         let log = ReadLog { target, committed: fetch.committed, source: fetch.source, skips: &() };

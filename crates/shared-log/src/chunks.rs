@@ -45,6 +45,27 @@ impl Chunks {
         (found, marks)
     }
 
+    pub(crate) fn covers(&self, position: i64) -> bool {
+        self.at(position).is_some()
+    }
+
+    /// The first position from `position` on that no chunk covers; `None` if chunks that begin from there on have
+    /// `enough` bytes before that, or are more than [`MANY`].
+    pub(crate) fn edge(&self, position: i64, enough: usize) -> Option<i64> {
+        let mut edge = self.at(position).map_or(position, |kept| kept.chunk.next);
+        let mut bytes = self.by_base.get(&position).map_or(0, |kept| kept.chunk.entries.len());
+        for (number, (base, kept)) in self.by_base.range(position.saturating_add(1)..).enumerate() {
+            if *base > edge || bytes >= enough {
+                break;
+            }
+            if number >= MANY {
+                return None;
+            }
+            (edge, bytes) = (kept.chunk.next, bytes.saturating_add(kept.chunk.entries.len()));
+        }
+        (bytes < enough).then_some(edge)
+    }
+
     fn at(&self, position: i64) -> Option<&Kept> {
         // The last chunk that begins at or before the position is the one that ends last.
         let (_, kept) = self.by_base.range(..=position).next_back()?;
@@ -72,3 +93,6 @@ impl Chunks {
         self.by_base.into_values()
     }
 }
+
+/// Chunks that are looked at for an edge: the lock is everybody's.
+const MANY: usize = 64;

@@ -11,7 +11,6 @@ use crate::answer_size::AnswerSize;
 use crate::chunk::{Chunk, Ends, assemble_marked};
 use crate::chunks::{Chunks, Kept};
 use crate::entry::FirstEntry;
-use crate::marks::Marks;
 
 /// Recently read records of all clusters. Clones share them. The default keeps none.
 ///
@@ -185,8 +184,11 @@ impl ClusterLogs {
     ) -> Option<Chunk> {
         // Half of an answer is enough: a copy to fill it would cost more than the next read.
         let enough = AnswerSize { bytes: size.bytes / 2, ..size };
-        let known = self.inner.state.lock().read(self.id, log, version, position, enough, now);
-        let (chunks, marks, ends) = known?;
+        let ((chunks, marks), ends) = {
+            let mut state = self.inner.state.lock();
+            let (chunks, ends) = state.chunks(self.id, log, version, position, now)?;
+            (chunks.read(position, enough), ends)
+        };
         // Without the lock: it can copy.
         let found = assemble_marked(&chunks, marks.as_ref(), position, size, first);
         let found = Chunk { ends, ..found };
@@ -197,23 +199,31 @@ impl ClusterLogs {
         Some(found)
     }
 
-    /// How far chunks go from `position` on without a gap, and their size in bytes; looks no further than at `enough`
-    /// bytes. The position itself, and 0, if no chunk has it.
+    /// Whether a chunk covers `position`.
     ///
     /// `version` is the log's, as in [`ClusterLogs::insert`].
-    pub fn reach(
+    pub fn covers(&self, log: &LogKey, version: i64, position: i64, now: Instant) -> bool {
+        let mut state = self.inner.state.lock();
+        state.chunks(self.id, log, version, position, now).is_some_and(|(chunks, _)| chunks.covers(position))
+    }
+
+    /// The first position from `position` on that no chunk covers; `None` if chunks that begin from there on have
+    /// `enough` bytes before that, or are many.
+    ///
+    /// `version` is the log's, as in [`ClusterLogs::insert`].
+    pub fn edge(
         &self,
         log: &LogKey,
         version: i64,
         position: i64,
         enough: usize,
         now: Instant,
-    ) -> (i64, usize) {
-        let enough = AnswerSize::of_bytes(enough);
-        let known = self.inner.state.lock().read(self.id, log, version, position, enough, now);
-        let chunks = known.map(|(chunks, ..)| chunks).unwrap_or_default();
-        let bytes = chunks.iter().map(|chunk| chunk.entries.len()).sum();
-        (chunks.last().map_or(position, |last| last.next), bytes)
+    ) -> Option<i64> {
+        let mut state = self.inner.state.lock();
+        match state.chunks(self.id, log, version, position, now) {
+            Some((chunks, _)) => chunks.edge(position, enough),
+            None => Some(position),
+        }
     }
 
     /// The end of a log that was learned last; `None` if no chunk of it is kept.
@@ -326,23 +336,19 @@ impl Drop for ClusterLogs {
 }
 
 impl State {
-    fn read(
+    /// The chunks of a log that begins at or before `position`, and its ends.
+    fn chunks(
         &mut self,
         id: u64,
         log: &LogKey,
         version: i64,
         position: i64,
-        enough: AnswerSize,
         now: Instant,
-    ) -> Option<(Vec<Chunk>, Option<Marks>, Ends)> {
+    ) -> Option<(&Chunks, Ends)> {
         let cluster = self.clusters.get_mut(&id)?;
         self.bytes = self.bytes.saturating_sub(cluster.expire(now, self.limits.max_age));
         let known = cluster.logs.get(log)?;
-        if known.version < version || position < known.ends.start {
-            return None;
-        }
-        let (chunks, marks) = known.chunks.read(position, enough);
-        Some((chunks, marks, known.ends))
+        (known.version >= version && position >= known.ends.start).then_some((&known.chunks, known.ends))
     }
 
     /// Drops chunks until they have at most `limits.max_bytes`.

@@ -9,10 +9,10 @@ use parking_lot::Mutex;
 use sluicegate_fair_share::{ClientKey, Ledger, Permit, Permits};
 use sluicegate_shared_log::{AnswerSize, ClusterLogs, Fetch, Fetched};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout};
 
+use super::read_through::MIN_REQUEST;
 use super::{FetchKey, Inner, ReadLog, Reader};
-use crate::clock::in_future;
 use crate::topic_partition::TopicPartition;
 
 /// The reads ahead of each client in each log.
@@ -27,7 +27,9 @@ type LogName = (String, i32, bool);
 /// One client's reads ahead in one log: one at a time.
 struct Walk {
     last: JoinHandle<()>,
-    /// When that was begun.
+    /// The offset that the last one reads from.
+    from: i64,
+    /// When it was begun.
     at: Instant,
     _permit: Permit,
 }
@@ -39,21 +41,30 @@ impl Default for ReadAhead {
 }
 
 impl ReadAhead {
-    /// Spawns `read`, unless the walk's last one is under way, or there are too many other walks.
-    fn begin(&self, source: ClientKey, log: LogName, read: impl Future<Output = ()> + Send + 'static) {
+    /// Spawns `read`, unless the same or the walk's last one is under way, or there are too many other walks.
+    fn begin(
+        &self,
+        source: ClientKey,
+        (log, from): (LogName, i64),
+        read: impl Future<Output = ()> + Send + 'static,
+    ) {
         let at = Instant::now();
         let mut walks = self.walks.lock();
         walks.retain(|_, walk| at.saturating_duration_since(walk.at) < LIFE || !walk.last.is_finished());
+        // Of clients that read the same, one reads ahead.
+        if walks.iter().any(|((_, of), walk)| *of == log && walk.from == from && !walk.last.is_finished()) {
+            return;
+        }
         match walks.entry((source, log)) {
             Entry::Occupied(mut walk) => {
-                let Walk { last, at: since, .. } = walk.get_mut();
-                if last.is_finished() {
-                    (*last, *since) = (tokio::spawn(read), at);
+                let walk = walk.get_mut();
+                if walk.last.is_finished() {
+                    (walk.last, walk.from, walk.at) = (tokio::spawn(read), from, at);
                 }
             }
             Entry::Vacant(place) => {
                 if let Some(permit) = self.permits.try_acquire(source.into(), 1) {
-                    place.insert(Walk { last: tokio::spawn(read), at, _permit: permit });
+                    place.insert(Walk { last: tokio::spawn(read), from, at, _permit: permit });
                 }
             }
         }
@@ -62,35 +73,45 @@ impl ReadAhead {
 
 impl Reader {
     /// Begins to read what follows an answer, if memory has the record before it but less than [`enough`] after it, and
-    /// the log goes on for as long. A client that reads in order finds it there; one that reads elsewhere begins none.
+    /// the log goes on for as long. A client that reads on finds it there.
     pub(super) fn read_ahead(&self, log: ReadLog<'_>, fetch: Fetch, read: &Fetched) {
         let Inner { logs, read_ahead, .. } = &*self.inner;
         let end = if log.committed { read.ends.stable } else { read.ends.end };
         let has_more = |from: i64| {
             read.count > 0 && end.saturating_sub(from) >= i64::try_from(read.count).unwrap_or(i64::MAX)
         };
-        if !has_more(read.next_offset) {
+        // A request brings several small answers.
+        if fetch.max_bytes < MIN_REQUEST || !has_more(read.next_offset) {
             return;
         }
         let Some(version) = self.version_of(log) else { return };
         let (key, epoch, now) = (log.key(version), version.leader_epoch.into(), Instant::now().into());
-        let reach = |from, enough| logs.reach(&key, epoch, from, enough, now);
         let enough = enough(logs);
-        let (from, bytes) = reach(read.next_offset, enough);
-        let (_, before) = reach(fetch.offset.saturating_sub(1), 1);
-        if bytes < enough && before > 0 && has_more(from) {
+        let before = fetch.offset.saturating_sub(1);
+        if logs.covers(&key, epoch, before, now)
+            && let Some(from) = logs.edge(&key, epoch, read.next_offset, enough, now)
+            && has_more(from)
+        {
             let name = (log.target.topic().to_owned(), log.target.partition(), log.committed);
-            let fetch = Fetch { offset: from, ..fetch };
-            read_ahead.begin(log.source, name.clone(), self.clone().read_into_memory(name, fetch));
+            let fetch = Fetch { offset: from, max_bytes: fetch.max_bytes.min(enough), ..fetch };
+            let (reader, log_name) = (self.clone(), name.clone());
+            let read = async move {
+                let has_found = reader.read_into_memory(&log_name, fetch).await;
+                drop(reader);
+                if !has_found {
+                    // The same would be tried again after each answer.
+                    sleep(LIFE).await;
+                }
+            };
+            read_ahead.begin(log.source, (name, from), read);
         }
     }
 
-    /// Performs one request. Its client finds out if it fails.
-    async fn read_into_memory(self, (topic, partition, committed): LogName, fetch: Fetch) {
+    /// Reads a part of a log. Whether there are records in memory then: its client learns of errors if it reads on.
+    async fn read_into_memory(&self, (topic, partition, committed): &LogName, fetch: Fetch) -> bool {
         let Fetch { offset, max_bytes, source, .. } = fetch;
-        let Ok(target) = TopicPartition::parse(&topic, partition) else { return };
-        let log = ReadLog { target, committed, source, skips: &() };
-        let deadline = in_future(self.inner.brokers.config().request_timeout);
+        let Ok(target) = TopicPartition::parse(topic, *partition) else { return false };
+        let log = ReadLog { target, committed: *committed, source, skips: &() };
         let known = || self.kept(log, offset, AnswerSize::of_bytes(1)).map(|kept| Ok(Some(kept)));
         let mut plan = None;
         let read = self.inner.fetches.run(
@@ -99,13 +120,13 @@ impl Reader {
             known,
             || self.request(log, offset, max_bytes, &mut plan),
         );
-        let _ = timeout_at(deadline, read).await;
+        matches!(timeout(PATIENCE, read).await, Ok(Ok(Some(chunk))) if chunk.count > 0)
     }
 }
 
 /// The bytes in memory after a client's place that make a read ahead needless.
 fn enough(logs: &ClusterLogs) -> usize {
-    // With as much again from the last read of each walk, half of the memory is left to others.
+    // With as much again from the last read of each walk, about half of the memory is left to others.
     ENOUGH.min(logs.max_bytes() / (4 * MAX_WALKS))
 }
 
@@ -115,8 +136,12 @@ const ENOUGH: usize = 1024 * 1024;
 /// Walks with reads ahead, shared by the clients that they are for.
 const MAX_WALKS: usize = 16;
 
-/// The time for which a walk without a further read ahead keeps its place.
+/// The time for which a walk without a further read ahead keeps its place, and for which nothing is read ahead of a
+/// place where nothing was found.
 const LIFE: Duration = Duration::from_secs(2);
+
+/// The time for a read ahead: others who want the same wait for it.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
@@ -125,19 +150,21 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn client_that_reads_many_logs_ahead_leaves_places_to_others() {
         let ahead = ReadAhead::default();
-        let begin = |source: &str, partition| {
+        let begin = |source: &str, partition, from| {
             let source = ClientKey::parse(source.as_bytes());
-            ahead.begin(source, ("t".to_owned(), partition, false), std::future::ready(()));
+            let log = ("t".to_owned(), partition, false);
+            ahead.begin(source, (log, from), std::future::ready(()));
             ahead.walks.lock().keys().filter(|(other, _)| *other == source).count()
         };
         for partition in 0..100 {
-            begin("192.0.2.1", partition);
+            begin("192.0.2.1", partition, 0);
         }
-        assert_eq!(begin("192.0.2.1", 0), MAX_WALKS * 3 / 4);
-        assert_eq!(begin("192.0.2.2", 0), 1);
+        assert_eq!(begin("192.0.2.1", 0, 1), MAX_WALKS * 3 / 4);
+        assert_eq!(begin("192.0.2.2", 0, 0), 0, "the same is under way");
+        assert_eq!(begin("192.0.2.2", 0, 1), 1);
         // All are done, and nobody has gone on.
         tokio::task::yield_now().await;
         tokio::time::advance(LIFE).await;
-        assert_eq!((begin("192.0.2.3", 0), ahead.permits.used()), (1, 1));
+        assert_eq!((begin("192.0.2.3", 0, 0), ahead.permits.used()), (1, 1));
     }
 }

@@ -100,7 +100,7 @@ fn chunk(base: i64, Fetched { messages, count, next_offset, ends }: Fetched) -> 
 }
 
 /// The least that a request for records asks for, in bytes: others can want what follows.
-const MIN_REQUEST: usize = 64 * 1024;
+pub(super) const MIN_REQUEST: usize = 64 * 1024;
 
 /// The range that a request in flight probably reads.
 const NEAR: i64 = 256;

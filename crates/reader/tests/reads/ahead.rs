@@ -1,18 +1,25 @@
 //! Reads ahead of clients that read a log in order.
 
 use kafka_protocol::messages::RequestKind;
+use sluicegate_reader::Reader;
 
 use crate::batches::one_record;
 use crate::scripted::{self, Broker, Step, reader, usual};
-use crate::support::{Read as _, at, until};
+use crate::support::{Read as _, at, list_offset, until};
 
 /// A broker that answers with one record at a time, of a log with this end.
 async fn broker(end: i64) -> Broker {
+    broker_of(end, end).await
+}
+
+/// The same, with another end that it tells.
+async fn broker_of(end: i64, told: i64) -> Broker {
     Broker::start(move |asked, address| match &asked.kind {
+        RequestKind::ListOffsets(_) => Step::Answer(scripted::listed(asked, 0, told)),
         RequestKind::Fetch(request) => {
             let offset = request.topics[0].partitions[0].fetch_offset;
             let record = if offset < end { one_record(offset, b'x') } else { Vec::new() };
-            Step::Answer(scripted::fetched(asked, 0, end, &record))
+            Step::Answer(scripted::fetched(asked, 0, told, &record))
         }
         _ => usual(asked, address),
     })
@@ -45,6 +52,7 @@ async fn nothing_is_read_ahead_of_reads_in_no_order() {
     for offset in offsets {
         reader.read(at("t", 0, offset)).await.expect("a record");
     }
+    settle(&reader).await;
     assert_eq!(broker.fetched(), offsets);
 }
 
@@ -55,7 +63,27 @@ async fn nothing_is_read_ahead_of_the_end() {
     for offset in 0..=3 {
         reader.read(at("t", 0, offset)).await.expect("an answer");
     }
-    // Once more at the end, which is asked for each time.
-    reader.read(at("t", 0, 3)).await.expect("an answer");
-    assert_eq!(broker.fetched(), [0, 1, 2, 3, 3]);
+    settle(&reader).await;
+    assert_eq!(broker.fetched(), [0, 1, 2, 3]);
+}
+
+#[tokio::test]
+async fn place_where_nothing_was_found_is_left_alone() {
+    // The log seems longer than it is.
+    let broker = broker_of(9, 100).await;
+    let reader = reader(&[broker.address]);
+    for offset in [7, 8] {
+        reader.read(at("t", 0, offset)).await.expect("a record");
+    }
+    until(|| broker.fetched() == [7, 8, 9]).await;
+    for _ in 0..5 {
+        reader.read(at("t", 0, 8)).await.expect("a record");
+        settle(&reader).await;
+    }
+    assert_eq!(broker.fetched(), [7, 8, 9]);
+}
+
+/// A read ahead that was begun before is sent before this is answered.
+async fn settle(reader: &Reader) {
+    list_offset(reader, "t", 0, -1, false).await.expect("an end");
 }

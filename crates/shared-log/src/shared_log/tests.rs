@@ -52,17 +52,27 @@ fn read_of_one_record_passes_a_chunk_that_has_none() {
 }
 
 #[test]
-fn chunks_reach_to_the_next_gap() {
-    let (shared, now) = (shared(100_000), Instant::now());
+fn edge_is_where_the_next_gap_begins() {
+    let (shared, now) = (shared(1_000_000), Instant::now());
     let logs = shared.add_cluster();
     for (base, next) in [(0, 3), (3, 5), (6, 8)] {
         logs.insert(&log("a"), 1, chunk_of(base, next), now);
     }
-    let reach = |position, enough| logs.reach(&log("a"), 1, position, enough, now);
-    assert_eq!(reach(1, 10_000), (5, 500), "of whole chunks");
-    assert_eq!(reach(1, 100), (3, 300), "no further than needed");
-    assert_eq!((reach(5, 100), reach(-1, 100)), ((5, 0), (-1, 0)));
+    let edge = |position, enough| logs.edge(&log("a"), 1, position, enough, now);
+    assert_eq!((edge(0, 501), edge(0, 500)), (Some(5), None), "500 bytes follow");
+    assert_eq!(
+        (edge(1, 201), edge(1, 200)),
+        (Some(5), None),
+        "those of the chunk in which it begins do not count"
+    );
+    assert_eq!((edge(5, 100), edge(8, 100), edge(-1, 100)), (Some(5), Some(8), Some(-1)));
+    let covers = |position| logs.covers(&log("a"), 1, position, now);
+    assert_eq!((covers(4), covers(5), covers(6)), (true, false, true));
     assert_eq!(shared.stats().hits, 0, "nothing was read");
+    for base in 8..100 {
+        logs.insert(&log("a"), 1, chunk_of(base, base + 1), now);
+    }
+    assert_eq!(edge(6, usize::MAX), None, "there are many");
 }
 
 #[test]
