@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use sluicegate_fair_share::{ClientKey, Ledger, Permit, Permits};
-use sluicegate_shared_log::{AnswerSize, ClusterLogs, Fetch, Fetched};
+use sluicegate_shared_log::{AnswerSize, ClusterLogs, Fetch, Fetched, LogKey};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -17,12 +17,9 @@ use crate::topic_partition::TopicPartition;
 
 /// The reads ahead of each client in each log.
 pub(super) struct ReadAhead {
-    walks: Mutex<BTreeMap<(ClientKey, LogName), Walk>>,
+    walks: Mutex<BTreeMap<(ClientKey, LogKey), Walk>>,
     permits: Arc<Permits>,
 }
-
-/// Topic, partition, and whether records are committed.
-type LogName = (String, i32, bool);
 
 /// One client's reads ahead in one log: one at a time.
 struct Walk {
@@ -45,7 +42,7 @@ impl ReadAhead {
     fn begin(
         &self,
         source: ClientKey,
-        (log, from): (LogName, i64),
+        (log, from): (LogKey, i64),
         read: impl Future<Output = ()> + Send + 'static,
     ) {
         let at = Instant::now();
@@ -92,26 +89,25 @@ impl Reader {
             && let Some(from) = logs.edge(&key, epoch, read.next_offset, enough, now)
             && has_more(from)
         {
-            let name = (log.target.topic().to_owned(), log.target.partition(), log.committed);
             let fetch = Fetch { offset: from, max_bytes: fetch.max_bytes.min(enough), ..fetch };
-            let (reader, log_name) = (self.clone(), name.clone());
+            let (reader, of) = (self.clone(), key.clone());
             let read = async move {
-                let has_found = reader.read_into_memory(&log_name, fetch).await;
+                let has_found = reader.read_into_memory(&of, fetch).await;
                 drop(reader);
                 if !has_found {
                     // The same would be tried again after each answer.
                     sleep(LIFE).await;
                 }
             };
-            read_ahead.begin(log.source, (name, from), read);
+            read_ahead.begin(log.source, (key, from), read);
         }
     }
 
     /// Reads a part of a log. Whether there are records in memory then: its client learns of errors if it reads on.
-    async fn read_into_memory(&self, (topic, partition, committed): &LogName, fetch: Fetch) -> bool {
-        let Fetch { offset, max_bytes, source, .. } = fetch;
-        let Ok(target) = TopicPartition::parse(topic, *partition) else { return false };
-        let log = ReadLog { target, committed: *committed, source, skips: &() };
+    async fn read_into_memory(&self, key: &LogKey, fetch: Fetch) -> bool {
+        let Fetch { offset, max_bytes, committed, source, .. } = fetch;
+        let Ok(target) = TopicPartition::parse(&key.topic, key.partition) else { return false };
+        let log = ReadLog { target, committed, source, skips: &() };
         let known = || self.kept(log, offset, AnswerSize::of_bytes(1)).map(|kept| Ok(Some(kept)));
         let mut plan = None;
         let read = self.inner.fetches.run(
@@ -152,7 +148,7 @@ mod tests {
         let ahead = ReadAhead::default();
         let begin = |source: &str, partition, from| {
             let source = ClientKey::parse(source.as_bytes());
-            let log = ("t".to_owned(), partition, false);
+            let log = LogKey { topic: "t".into(), incarnation: 1, partition, committed: false };
             ahead.begin(source, (log, from), std::future::ready(()));
             ahead.walks.lock().keys().filter(|(other, _)| *other == source).count()
         };

@@ -27,7 +27,7 @@ async fn broker_of(end: i64, told: i64) -> Broker {
 }
 
 #[tokio::test]
-async fn what_follows_is_read_before_it_is_asked_for() {
+async fn records_that_follow_are_read_before_they_are_asked_for() {
     let broker = broker(100).await;
     let reader = reader(&[broker.address]);
     let read = async |offset| {
