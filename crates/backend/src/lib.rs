@@ -32,11 +32,11 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use sluicegate_fair_share::ClientKey;
-use sluicegate_shared_log::Ends;
 pub use sluicegate_shared_log::{
     AnswerReservation, Fetch, Fetched, LOG_END, LOG_START, ListedOffset, MAX_TIMESTAMP, Version,
     WAITING_BYTES,
 };
+use sluicegate_shared_log::{Ends, SeenEnds};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -107,7 +107,8 @@ pub trait Backend: Send + Sync {
     fn is_watched(&self, log: Log<'_>, offset: i64, committed: bool) -> bool;
 
     /// Waits until a log may have records at `offset` or after it. If `until` is set, the wait ends then: a request
-    /// that was sent after the call proves that there is none, and gives the ends of the log.
+    /// that was sent after the call proves that there is none, and gives the ends of the log. It gives them earlier, too,
+    /// if the log begins after `seen`, or has had records after it for some seconds that wait for a transaction.
     ///
     /// # Cancel safety
     /// A drop ends the wait.
@@ -117,6 +118,7 @@ pub trait Backend: Send + Sync {
         offset: i64,
         committed: bool,
         until: Option<Instant>,
+        seen: Option<SeenEnds>,
     ) -> BoxFuture<'a, Option<Ends>>;
 
     /// The first record of each log at or after a timestamp, in milliseconds since 1970. [`LOG_START`] and [`LOG_END`]

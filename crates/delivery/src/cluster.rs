@@ -25,7 +25,7 @@ use sluicegate_backend::{
     WAITING_BYTES,
 };
 use sluicegate_fair_share::{ClientKey, Holder};
-use sluicegate_shared_log::Ends;
+use sluicegate_shared_log::{Ends, SeenEnds};
 use sluicegate_telemetry::failure_log::FailureLog;
 use sluicegate_telemetry::metrics::{ClusterMetrics, Kind, Outcome};
 use tokio::sync::RwLock;
@@ -201,7 +201,7 @@ impl Cluster {
         earlier.replaced.cancel();
     }
 
-    /// Waits until a log may have records at `offset` or after it, or until `until`: see [`Backend::wait_for_records`].
+    /// Waits for records, or other news of a log: see [`Backend::wait_for_records`].
     ///
     /// # Cancel safety
     /// A drop ends the wait.
@@ -211,9 +211,10 @@ impl Cluster {
         offset: i64,
         committed: bool,
         until: Option<Instant>,
+        seen: Option<SeenEnds>,
     ) -> Option<Ends> {
         let parts = self.parts.load_full();
-        let wait = parts.backend.wait_for_records(log, offset, committed, until);
+        let wait = parts.backend.wait_for_records(log, offset, committed, until, seen);
         // A backend that was replaced may never answer.
         parts.replaced.run_until_cancelled(wait).await.flatten()
     }

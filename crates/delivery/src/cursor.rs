@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use sluicegate_backend::{CommandError, Fault, Fetch, Fetched, Log, System, Version};
 use sluicegate_protocol::error_code::OFFSET_OUT_OF_RANGE;
+use sluicegate_shared_log::SeenEnds;
 use tokio::time::Instant;
 
 use self::outage::Outage;
@@ -211,7 +212,7 @@ impl Cursor {
             client.knows_outage &= !outage.is_told;
         }
         let (count, next_offset, ends) = (fetched.count, fetched.next_offset, fetched.ends);
-        let limit = if client.request.committed { ends.stable } else { ends.end };
+        let limit = ends.visible(client.request.committed);
         let moves = next_offset > self.next;
         self.has_moved |= moves;
         self.next = next_offset.max(self.next);
@@ -343,11 +344,15 @@ impl Cursor {
 
     /// Tells the client of a table that the log begins later.
     fn tell_start(&mut self, start: i64, client: &mut Client) {
-        let known = self.start.max(client.system.first_offset);
-        if client.is_table() && start > known {
+        if client.is_table() && start > self.known_start(client) {
             self.start = start;
             client.items.push_back(Item::LogStart(Place { offset: start, ..self.place() }));
         }
+    }
+
+    /// The start of the log that the client of a table knows.
+    fn known_start(&self, client: &Client) -> i64 {
+        self.start.max(client.system.first_offset)
     }
 
     /// Waits for records at the end of the log.
@@ -360,9 +365,15 @@ impl Cursor {
             self.has_moved = false;
             client.items.push_back(Item::CaughtUp { place: self.place(), blocked_until });
         }
-        // A transaction can begin after the end was reached.
-        let until = (committed && self.told != Told::Blocked).then(|| now.after(BLOCKED));
-        Next::WaitAtEnd { until }
+        let table = client.request.table;
+        let seen = committed.then(|| SeenEnds {
+            start: if table.is_some() { self.known_start(client) } else { i64::MAX },
+            // A transaction can begin after the end was reached.
+            end: if self.told == Told::Blocked { i64::MAX } else { self.next },
+        });
+        // A table is current only if its log still ends there, and is the one that the client has seen.
+        let until = table.map(|table| now.after((table.max_away / 4).min(CURRENT)));
+        Next::WaitAtEnd { until, seen }
     }
 
     /// Reacts to a failed read: goes on after what was deleted, tries again, or ends.
@@ -449,8 +460,8 @@ fn unanswered(system: System) -> CommandError {
 /// The time after which the client is told of a question without an answer.
 pub(super) const SLOW: Duration = Duration::from_millis(1_200);
 
-/// The age of the known end of a log at most, while only committed records are read.
-const BLOCKED: Duration = Duration::from_secs(5);
+/// The time between proofs that a table is current, while nothing comes.
+const CURRENT: Duration = Duration::from_secs(30);
 
 /// The longest pause before the next look for a log that was deleted, and may be created again.
 const MISSING: Duration = Duration::from_secs(1);

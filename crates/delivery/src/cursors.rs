@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use sluicegate_backend::{Fetch, Fetched, Log, System, Version};
+use sluicegate_shared_log::SeenEnds;
 use tokio::time::Instant;
 
 use super::client::Client;
@@ -48,8 +49,9 @@ pub(super) struct Turn {
 pub(super) enum Effect {
     /// [`Event::Answered`]. If that takes until `slow`, [`Event::Unanswered`] comes before.
     Ask { index: usize, question: Question, slow: Instant },
-    /// [`Event::Woken`], or after `until` [`Event::StillAtEnd`]. Only a cursor that lingers needs the known end.
-    WaitAtEnd { index: usize, until: Option<Instant>, lingers: bool },
+    /// [`Event::Woken`], or [`Event::StillAtEnd`] after `until` or with other ends than `seen`. Only a cursor that lingers
+    /// needs the known end.
+    WaitAtEnd { index: usize, until: Option<Instant>, seen: Option<SeenEnds>, lingers: bool },
     /// [`Event::Due`].
     Sleep { index: usize, until: Instant },
     /// [`Cursors::tell_progress`].
@@ -286,9 +288,9 @@ impl Cursors {
                 self.effects.push_back(Effect::Ask { index, question, slow: now.after(SLOW) });
                 state
             }
-            Next::WaitAtEnd { until } => {
+            Next::WaitAtEnd { until, seen } => {
                 let lingers = !self.client.request.linger.is_zero();
-                self.effects.push_back(Effect::WaitAtEnd { index, until, lingers });
+                self.effects.push_back(Effect::WaitAtEnd { index, until, seen, lingers });
                 State::AtEnd
             }
             Next::Sleep { until } => {

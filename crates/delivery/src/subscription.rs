@@ -333,7 +333,9 @@ impl Subscription {
         while let Some(effect) = self.cursors.next_effect() {
             match effect {
                 Effect::Ask { index, question, slow } => self.ask(index, question, slow),
-                Effect::WaitAtEnd { index, until, lingers } => self.wait_at_end(index, until, lingers),
+                Effect::WaitAtEnd { index, until, seen, lingers } => {
+                    self.wait_at_end(index, (until, seen), lingers);
+                }
                 Effect::Sleep { index, until } => {
                     let due = sleep_until(until).map(move |()| Wake::Cursor(index, Event::Due));
                     self.waits.push(due.boxed());

@@ -32,7 +32,7 @@ use sluicegate_backend::{
 use sluicegate_fair_share::ClientKey;
 pub use sluicegate_reader::{EncoderPool, PropertyError, is_secret};
 use sluicegate_reader::{ReadError, Reader, SkipMeter};
-use sluicegate_shared_log::{ClusterLogs, Ends};
+use sluicegate_shared_log::{ClusterLogs, Ends, SeenEnds};
 use sluicegate_telemetry::metrics::{BrokerMetrics, WriteMetrics};
 use sluicegate_telemetry::traces;
 use tokio::time::{Instant, timeout};
@@ -165,8 +165,9 @@ impl Backend for Kafka {
         offset: i64,
         committed: bool,
         until: Option<Instant>,
+        seen: Option<SeenEnds>,
     ) -> BoxFuture<'a, Option<Ends>> {
-        self.reader.wait_for_records(log.topic, log.partition, offset, committed, until).boxed()
+        self.reader.wait_for_records(log.topic, log.partition, offset, committed, until, seen).boxed()
     }
 
     fn list_offsets<'a>(

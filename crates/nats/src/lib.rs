@@ -48,7 +48,7 @@ use sluicegate_backend::{
     Log, Partition, System, Unready, Version,
 };
 use sluicegate_fair_share::ClientKey;
-use sluicegate_shared_log::{ClusterLogs, Ends};
+use sluicegate_shared_log::{ClusterLogs, Ends, SeenEnds};
 use sluicegate_telemetry::metrics::{RequestMetrics, WriteMetrics};
 use sluicegate_telemetry::traces;
 use tokio::time::{Instant, timeout};
@@ -186,7 +186,11 @@ impl Backend for Nats {
         offset: i64,
         _: bool,
         until: Option<Instant>,
+        seen: Option<SeenEnds>,
     ) -> BoxFuture<'a, Option<Ends>> {
+        // Streams have no transactions, and do not tell when they begin later.
+        let look = seen.filter(|seen| seen.start < i64::MAX).and_then(|_| Instant::now().checked_add(LOOK));
+        let until = until.into_iter().chain(look).min();
         async move { self.reader.wait_for_records(StreamName::of(log).ok()?, offset, until).await }.boxed()
     }
 
@@ -278,6 +282,9 @@ impl Backend for Nats {
         }
     }
 }
+
+/// The pause between looks for a later start of a stream.
+const LOOK: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests;

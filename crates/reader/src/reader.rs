@@ -14,7 +14,7 @@ use kafka_protocol::error::ResponseError;
 use sluicegate_fair_share::ClientKey;
 use sluicegate_shared_log::{
     AnswerReservation, AnswerSize, Chunk, ClusterLogs, Ends, Event, Fetch, Fetched, FirstEntry, ListedOffset,
-    LogKey, RawReads, SingleFlight,
+    LogKey, RawReads, SeenEnds, SingleFlight,
 };
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -275,9 +275,15 @@ impl Reader {
     }
 
     /// Waits until there may be a record at the end of a log, as [`Tails::wait_for_notice`].
-    async fn wait_for_notice(&self, log: ReadLog<'_>, offset: i64, due: Option<Instant>) -> Event {
+    async fn wait_for_notice(
+        &self,
+        log: ReadLog<'_>,
+        offset: i64,
+        due: Option<Instant>,
+        seen: Option<SeenEnds>,
+    ) -> Event {
         let Some((tail, key, leader_epoch)) = self.tail(log) else { return Event::Failed };
-        self.inner.tails.wait_for_notice(&tail, &key, leader_epoch, offset, due).await
+        self.inner.tails.wait_for_notice(&tail, &key, leader_epoch, offset, due, seen).await
     }
 
     fn is_watched_log(&self, log: ReadLog<'_>, offset: i64) -> bool {
@@ -301,7 +307,8 @@ impl Reader {
     }
 
     /// Waits until a log may have records for clients at `offset` or after it. If `until` is set, the wait ends then: a
-    /// request that was sent after the call began proves that there is none, and gives the ends of the log.
+    /// request that was sent after the call began proves that there is none, and gives the ends of the log. It gives them
+    /// earlier, too, if the log begins after `seen`, or has had records after it for 5 s that wait for a transaction.
     ///
     /// # Cancel safety
     /// Dropping the call has no effect.
@@ -312,10 +319,11 @@ impl Reader {
         offset: i64,
         committed: bool,
         until: Option<Instant>,
+        seen: Option<SeenEnds>,
     ) -> Option<Ends> {
         let target = TopicPartition::parse(topic, partition).ok()?;
         let log = ReadLog { target, committed, source: ClientKey::default(), skips: &() };
-        match self.wait_for_notice(log, offset, until).await {
+        match self.wait_for_notice(log, offset, until, seen).await {
             Event::End(ends) => Some(ends),
             Event::Records(_) | Event::Read => None,
             Event::Failed => {

@@ -1,5 +1,6 @@
 //! Waits at the ends of logs: a few fetches per broker serve all callers.
 
+mod ends_news;
 mod leaders;
 mod long_polls;
 mod task;
@@ -10,11 +11,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use sluicegate_shared_log::{Chunk, ClusterLogs, Counted, Ends, Event, LogKey};
+use sluicegate_shared_log::{Chunk, ClusterLogs, Counted, Ends, Event, LogKey, SeenEnds};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use self::ends_news::{EndsNews, is_beyond};
 pub(crate) use self::leaders::{Waiting, place};
 use self::long_polls::{LongPollRequest, LongPolls};
 use crate::address::Address;
@@ -63,6 +65,7 @@ struct Log {
     /// them.
     notice: watch::Sender<Option<Told>>,
     empty: watch::Sender<Empty>,
+    ends: EndsNews,
     _counted: Counted,
 }
 
@@ -73,6 +76,8 @@ enum Told {
     /// The log ends before the offset of some callers: it has lost records, or is another one by now. They would wait for
     /// records that others have.
     End(i64),
+    /// The log has no new record, but these ends.
+    Ends(Ends),
 }
 
 /// The last answer that had no record.
@@ -88,7 +93,7 @@ struct Empty {
 #[derive(Debug, Clone, Copy)]
 enum WakeKind {
     Records,
-    Notice,
+    Notice { seen: Option<SeenEnds> },
 }
 
 /// The requests that a task sends.
@@ -105,6 +110,7 @@ struct Caller<'a> {
     key: &'a TailKey,
     log: &'a LogKey,
     offset: i64,
+    seen: Option<SeenEnds>,
     number: u64,
     event: watch::Receiver<Option<Told>>,
     empty: watch::Receiver<Empty>,
@@ -136,7 +142,8 @@ impl Tails {
         self.join(key, log, leader_epoch, offset, due, WakeKind::Records).wait(due).await
     }
 
-    /// Waits as [`Tails::wait`], and gives [`Event::Read`] in place of records.
+    /// Waits as [`Tails::wait`], and gives [`Event::Read`] in place of records, and [`Event::End`] if the log begins after
+    /// what was `seen`, or has had records after that for some seconds that wait for a transaction.
     pub(crate) async fn wait_for_notice(
         self: &Arc<Self>,
         key: &TailKey,
@@ -144,8 +151,9 @@ impl Tails {
         leader_epoch: i32,
         offset: i64,
         due: Option<Instant>,
+        seen: Option<SeenEnds>,
     ) -> Event {
-        self.join(key, log, leader_epoch, offset, due, WakeKind::Notice).wait(due).await
+        self.join(key, log, leader_epoch, offset, due, WakeKind::Notice { seen }).wait(due).await
     }
 
     /// As [`LongPolls::is_watched`].
@@ -179,15 +187,19 @@ impl Tails {
             event: watch::channel(None).0,
             notice: watch::channel(None).0,
             empty: watch::channel(NO_ANSWER).0,
+            ends: EndsNews::default(),
             _counted: self.logs.tail(),
         });
         entry.leader_epoch = entry.leader_epoch.max(leader_epoch);
-        let event = match wakes {
-            WakeKind::Records => entry.event.subscribe(),
-            WakeKind::Notice => entry.notice.subscribe(),
+        let (event, seen) = match wakes {
+            WakeKind::Records => (entry.event.subscribe(), None),
+            WakeKind::Notice { seen } => (entry.notice.subscribe(), seen),
         };
+        if let Some(seen) = seen {
+            entry.ends.want(seen);
+        }
         let empty = entry.empty.subscribe();
-        Caller { tails: self, key, log, offset, number, event, empty, _counted: self.logs.waiter() }
+        Caller { tails: self, key, log, offset, seen, number, event, empty, _counted: self.logs.waiter() }
     }
 
     fn start(self: &Arc<Self>, key: &TailKey, task: TailTask) {
@@ -255,9 +267,9 @@ impl Tails {
 
     /// Notes that a log had no record.
     fn note_empty(&self, key: &TailKey, log: &LogKey, empty: Empty) {
-        let tails = self.by_key.lock();
-        let Some(tail) = tails.get(key) else { return };
-        let (highest, Some(log)) = (tail.long_polls.highest(log), tail.logs.get(log)) else { return };
+        let mut tails = self.by_key.lock();
+        let Some(tail) = tails.get_mut(key) else { return };
+        let (highest, Some(log)) = (tail.long_polls.highest(log), tail.logs.get_mut(log)) else { return };
         let end = empty.ends.end;
         // A replica can be behind for long.
         if key.role != Role::Replica && end >= 0 && highest.is_some_and(|offset| offset > end) {
@@ -268,6 +280,8 @@ impl Tails {
                     is_new
                 });
             }
+        } else if let Some(ends) = log.ends.news(empty.ends, Instant::now()) {
+            log.notice.send_replace(Some(Told::Ends(ends)));
         }
         log.empty.send_if_modified(|known| {
             let is_newer = known.request < empty.request;
@@ -314,14 +328,14 @@ impl Tails {
         }
         if let Some(node) = answer.preferred_read_replica
             && answer.records.is_empty()
-            && let Ok(target) = TopicPartition::parse(&log.topic, log.partition)
+            && let Some(target) = TopicPartition::of(log)
         {
             self.brokers.redirected(target, role, node);
             return Some(Event::Read);
         }
         let ends = answer.ends();
         // Other logs have filled the answer, or the replica is behind its leader.
-        let is_left_out = offset < if log.committed { ends.stable } else { ends.end };
+        let is_left_out = offset < ends.visible(log.committed);
         let is_behind = role == Role::Replica && ends.end < offset;
         let mut needs_look = is_left_out || is_behind;
         let mut chunk = Chunk::empty(offset, ends);
@@ -360,11 +374,12 @@ impl Tails {
 }
 
 impl Told {
-    /// Whether a caller that waits at this offset has to know.
-    fn concerns(&self, offset: i64) -> bool {
+    /// Whether a caller that waits at this offset, and has seen these ends, has to know.
+    fn concerns(&self, offset: i64, seen: Option<SeenEnds>) -> bool {
         match self {
             Self::Event(_) => true,
             Self::End(end) => *end < offset,
+            Self::Ends(ends) => seen.is_some_and(|seen| is_beyond(*ends, seen)),
         }
     }
 }
@@ -380,10 +395,11 @@ impl Caller<'_> {
     }
 
     async fn event(&mut self) -> Event {
-        let offset = self.offset;
-        let told = self.event.wait_for(|told| told.as_ref().is_some_and(|told| told.concerns(offset))).await;
-        match told.ok().and_then(|told| told.clone()) {
+        let (offset, seen) = (self.offset, self.seen);
+        let concerns = |told: &Option<Told>| told.as_ref().is_some_and(|told| told.concerns(offset, seen));
+        match self.event.wait_for(concerns).await.ok().and_then(|told| told.clone()) {
             Some(Told::Event(event)) => event,
+            Some(Told::Ends(ends)) => Event::End(ends),
             Some(Told::End(_)) | None => Event::Failed,
         }
     }

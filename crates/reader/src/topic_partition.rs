@@ -3,6 +3,7 @@
 use std::fmt;
 
 use kafka_protocol::error::ResponseError;
+use sluicegate_shared_log::LogKey;
 
 use crate::error_code::ErrorCode;
 use crate::read_error::ReadError;
@@ -25,6 +26,11 @@ impl<'a> TopicPartition<'a> {
             });
         }
         Ok(Self { topic, partition })
+    }
+
+    /// The partition of a log. Every log that is read has one.
+    pub(crate) fn of(log: &'a LogKey) -> Option<Self> {
+        Self::parse(&log.topic, log.partition).ok()
     }
 
     pub(crate) fn topic(self) -> &'a str {

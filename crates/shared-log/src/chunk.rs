@@ -32,9 +32,24 @@ pub struct Ends {
     pub end: i64,
 }
 
+/// The ends of a log that a client has seen; `i64::MAX` for one that it need not see again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SeenEnds {
+    /// The position of the first entry.
+    pub start: i64,
+    /// The position of the next entry.
+    pub end: i64,
+}
+
 impl Ends {
     /// Nothing is known.
     pub const UNKNOWN: Self = Self { start: -1, stable: -1, end: -1 };
+
+    /// The position after the last entry that is read, by those who read committed entries or all; −1 if unknown.
+    #[must_use]
+    pub fn visible(self, committed: bool) -> i64 {
+        if committed { self.stable } else { self.end }
+    }
 
     /// With an end of at least `next`, unless it is unknown. A server can tell the end that the log had before it read
     /// entries, while others were written.

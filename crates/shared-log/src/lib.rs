@@ -28,7 +28,7 @@ mod shared_log;
 mod single_flight;
 
 pub use answer_size::AnswerSize;
-pub use chunk::{Chunk, Ends, assemble};
+pub use chunk::{Chunk, Ends, SeenEnds, assemble};
 pub use entry::{Entry, FirstEntry};
 pub use fetch::{AnswerReservation, Fetch, Fetched, MAX_WAIT, WAITING_BYTES};
 pub use log::{LOG_END, LOG_START, ListedOffset, MAX_TIMESTAMP, Version};

@@ -178,9 +178,10 @@ impl<'a> Reading<'a> {
             let ((log, offset), result) = (*places.get(index)?, results.get(index)?);
             let offset = result.as_ref().map_or(offset, |read| read.next_offset);
             let until = unread.contains(&index).then_some(until);
-            Some(
-                async move { (index, cluster.backend().wait_for_records(log, offset, committed, until).await) },
-            )
+            Some(async move {
+                let backend = cluster.backend();
+                (index, backend.wait_for_records(log, offset, committed, until, None).await)
+            })
         };
         let keep = WAITING_BYTES.saturating_add(places.len().saturating_mul(WAITER_BYTES));
         let mut waits: FuturesUnordered<_> =
@@ -261,8 +262,7 @@ impl<'a> Reading<'a> {
 
     /// Whether the log has records after these.
     fn has_more(&self, read: &Fetched) -> bool {
-        let Ends { stable, end, .. } = read.ends;
-        read.next_offset < if self.fetch.committed { stable } else { end }
+        read.next_offset < read.ends.visible(self.fetch.committed)
     }
 
     /// Gives what is left of `max_bytes` to the logs that have more than their share.

@@ -255,7 +255,7 @@ impl Search {
     /// Whether the search is over, and has passed what was in the log then. An end is known from memory, too, so that
     /// only what is read behind it proves that it was passed.
     fn is_past_end(&mut self, read: &Fetched, committed: bool) -> bool {
-        let end = if committed { read.ends.stable } else { read.ends.end };
+        let end = read.ends.visible(committed);
         if self.end.is_none() && end >= 0 && self.is_over() {
             self.end = Some(end);
         }

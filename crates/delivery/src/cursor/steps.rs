@@ -1,6 +1,7 @@
 //! The events of a cursor, and the steps to which they lead.
 
 use sluicegate_backend::{CommandError, Fetch, Fetched, Version};
+use sluicegate_shared_log::SeenEnds;
 use tokio::time::Instant;
 
 /// An event of one cursor.
@@ -65,9 +66,11 @@ pub(crate) enum Next {
     /// These records wait for the client.
     Hold(Fetched),
     Ask(Question),
-    /// It waits for records. The event may be that there are still none, from `until` on.
+    /// It waits for records. The event may be that there are still none: from `until` on, or if the log has other ends
+    /// than `seen`.
     WaitAtEnd {
         until: Option<Instant>,
+        seen: Option<SeenEnds>,
     },
     Sleep {
         until: Instant,

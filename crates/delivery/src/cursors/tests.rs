@@ -29,8 +29,8 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("InHand", "put back", "Ready:"),
     ("Asking", "kept", "Ready:"),
     ("Asking", "records", "Ready:"),
-    ("Asking", "end", "AtEnd: caught up at 3, moved, wait at the end 5000 ms"),
-    ("Asking", "end, blocked", "AtEnd: caught up at 3, blocked until 9, moved, wait at the end"),
+    ("Asking", "end", "AtEnd: caught up at 3, moved, wait end seen at 3"),
+    ("Asking", "end, blocked", "AtEnd: caught up at 3, blocked until 9, moved, wait"),
     ("Asking", "end, new leader", "Ready:"),
     ("Asking", "end, other topic", "Asking: ask for the topic's id"),
     ("Asking", "nothing", "Sleeping: moved, sleep 100 ms"),
@@ -66,8 +66,8 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("Verifying", "unanswered", "Verifying { leader: 2 }: retrying"),
     ("AtEnd", "woken", "Ready:"),
     ("AtEnd", "woken by a record", "Sleeping: sleep 500 ms"),
-    ("AtEnd", "still at end", "AtEnd: wait at the end 5000 ms"),
-    ("AtEnd", "blocked", "AtEnd: caught up at 3, blocked until 9, moved, wait at the end"),
+    ("AtEnd", "still at end", "AtEnd: wait end seen at 3"),
+    ("AtEnd", "blocked", "AtEnd: caught up at 3, blocked until 9, moved, wait"),
     ("Sleeping", "due", "Ready:"),
 ];
 
@@ -296,8 +296,14 @@ fn performed(effect: Effect) -> String {
                 Question::Ends(error) => format!("ask for the ends: {:?}", error.fault),
             }
         }
-        Effect::WaitAtEnd { until: None, .. } => "wait at the end".to_owned(),
-        Effect::WaitAtEnd { until: Some(until), .. } => format!("wait at the end {} ms", millis(until)),
+        Effect::WaitAtEnd { until, seen, .. } => {
+            let seen =
+                seen.map(|SeenEnds { start, end }| [(" start seen at ", start), (" end seen at ", end)]);
+            let seen = seen.into_iter().flatten().filter(|(_, at)| *at < i64::MAX);
+            let until = until.map(|until| format!(" {} ms", millis(until)));
+            let parts = seen.map(|(what, at)| format!("{what}{at}")).chain(until);
+            format!("wait{}", parts.collect::<String>())
+        }
         Effect::Sleep { until, .. } => format!("sleep {} ms", millis(until)),
         Effect::SleepBeforeProgress { until } => format!("progress in {} ms", millis(until)),
         Effect::Moved { .. } => "moved".to_owned(),

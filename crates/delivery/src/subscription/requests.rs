@@ -6,6 +6,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use sluicegate_backend::{Fetch, Log};
 use sluicegate_fair_share::ClientKey;
+use sluicegate_shared_log::SeenEnds;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -33,13 +34,18 @@ impl Subscription {
         self.waits.push(wait.boxed());
     }
 
-    pub(super) fn wait_at_end(&self, index: usize, until: Option<Instant>, lingers: bool) {
+    pub(super) fn wait_at_end(
+        &self,
+        index: usize,
+        (until, seen): (Option<Instant>, Option<SeenEnds>),
+        lingers: bool,
+    ) {
         let Some(cursor) = self.cursors.all().get(index) else { return };
         let (cluster, place, committed) =
             (Arc::clone(&self.cluster), cursor.place(), self.cursors.client.request.committed);
         let wait = async move {
             let log = Log { topic: &place.topic, partition: place.partition };
-            let ends = cluster.wait_for_records(log, place.offset, committed, until).await;
+            let ends = cluster.wait_for_records(log, place.offset, committed, until, seen).await;
             let known_end = || lingers.then(|| cluster.backend().known_end(log)).flatten();
             let event = match ends {
                 Some(ends) => Event::StillAtEnd { start: ends.start, end: ends.end },

@@ -16,7 +16,7 @@ use sluicegate_backend::{
 };
 use sluicegate_fair_share::ClientKey;
 use sluicegate_protocol::{KafkaFetchResp, KafkaMessage};
-use sluicegate_shared_log::Ends;
+use sluicegate_shared_log::{Ends, SeenEnds};
 use sluicegate_telemetry::metrics::{Metrics, TableMetrics};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
@@ -227,7 +227,7 @@ impl Logs {
         if fetch.offset < ends.start || fetch.offset > ends.end {
             return Err(CommandError::new(Fault::OffsetOutOfRange, 1, "out of range"));
         }
-        let end = if fetch.committed { ends.stable } else { ends.end };
+        let end = ends.visible(fetch.committed);
         let mut messages = Vec::new();
         let mut next = fetch.offset;
         let full = i64::try_from(fetch.max_records).unwrap();
@@ -280,7 +280,7 @@ impl Backend for Logs {
             }
             if !fetch.wait.is_zero() {
                 let until = Instant::now() + fetch.wait;
-                self.wait_for_records(log, fetch.offset, fetch.committed, Some(until)).await;
+                self.wait_for_records(log, fetch.offset, fetch.committed, Some(until), None).await;
             }
             self.read(log, fetch)
         }
@@ -338,25 +338,29 @@ impl Backend for Logs {
         offset: i64,
         committed: bool,
         until: Option<Instant>,
+        seen: Option<SeenEnds>,
     ) -> BoxFuture<'a, Option<Ends>> {
         let ends = move || self.0.state.lock().unwrap().ends(log.partition);
+        let topic_id = move || self.0.state.lock().unwrap().topic_id;
+        let of = topic_id();
         let waits = async move {
             loop {
                 let changed = self.0.changed.notified();
                 let is_broken = self.0.state.lock().unwrap().errors.contains_key(&log.partition);
-                let Ends { stable, end, .. } = ends();
-                if is_broken || (if committed { stable } else { end }) > offset {
-                    return;
+                let ends = ends();
+                let is_other = topic_id() != of || ends.end < offset;
+                if is_broken || is_other || ends.visible(committed) > offset {
+                    return None;
+                }
+                if seen.is_some_and(|seen| ends.start > seen.start || ends.end > seen.end) {
+                    return Some(ends);
                 }
                 changed.await;
             }
         };
         async move {
-            let Some(until) = until else {
-                waits.await;
-                return None;
-            };
-            timeout_at(until, waits).await.err().map(|_| ends())
+            let Some(until) = until else { return waits.await };
+            timeout_at(until, waits).await.unwrap_or_else(|_| Some(ends()))
         }
         .boxed()
     }

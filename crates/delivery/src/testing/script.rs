@@ -17,7 +17,7 @@ use sluicegate_backend::{
 };
 use sluicegate_fair_share::ClientKey;
 use sluicegate_protocol::{Header, KafkaFetchResp, KafkaMessage, MESSAGE_ID_HEADER};
-use sluicegate_shared_log::Ends;
+use sluicegate_shared_log::{Ends, SeenEnds};
 use sluicegate_telemetry::metrics::{Metrics, TableMetrics};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -190,6 +190,7 @@ impl Backend for Script {
         _: i64,
         _: bool,
         until: Option<Instant>,
+        _: Option<SeenEnds>,
     ) -> BoxFuture<'a, Option<Ends>> {
         async move {
             let Some(until) = until else { return pending().await };

@@ -73,7 +73,7 @@ impl Reader {
     /// the log goes on for as long. A client that reads on finds it there.
     pub(super) fn read_ahead(&self, log: ReadLog<'_>, fetch: Fetch, read: &Fetched) {
         let Inner { logs, read_ahead, .. } = &*self.inner;
-        let end = if log.committed { read.ends.stable } else { read.ends.end };
+        let end = read.ends.visible(log.committed);
         let has_more = |from: i64| {
             read.count > 0 && end.saturating_sub(from) >= i64::try_from(read.count).unwrap_or(i64::MAX)
         };
@@ -106,7 +106,7 @@ impl Reader {
     /// Reads a part of a log. Whether there are records in memory then: its client learns of errors if it reads on.
     async fn read_into_memory(&self, key: &LogKey, fetch: Fetch) -> bool {
         let Fetch { offset, max_bytes, committed, source, .. } = fetch;
-        let Ok(target) = TopicPartition::parse(&key.topic, key.partition) else { return false };
+        let Some(target) = TopicPartition::of(key) else { return false };
         let log = ReadLog { target, committed, source, skips: &() };
         let known = || self.kept(log, offset, AnswerSize::of_bytes(1)).map(|kept| Ok(Some(kept)));
         let mut plan = None;

@@ -83,7 +83,7 @@ async fn ask_for_replicas(tails: &Weak<Tails>, brokers: &Brokers, logs: &[Place]
         let Ok(answers) = brokers.at(&key.address).call_on_dedicated(&fetch).await else { continue };
         for ((log, _), answer) in request.logs.iter().zip(answers) {
             if let Some(node) = answer.preferred_read_replica
-                && let Ok(target) = TopicPartition::parse(&log.topic, log.partition)
+                && let Some(target) = TopicPartition::of(log)
             {
                 brokers.redirected(target, key.role, node);
             }
@@ -92,7 +92,7 @@ async fn ask_for_replicas(tails: &Weak<Tails>, brokers: &Brokers, logs: &[Place]
 }
 
 fn place_of(brokers: &Brokers, log: &LogKey) -> Option<Waiting> {
-    place(brokers, TopicPartition::parse(&log.topic, log.partition).ok()?, log.committed)
+    place(brokers, TopicPartition::of(log)?, log.committed)
 }
 
 impl Tails {

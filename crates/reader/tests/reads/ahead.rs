@@ -1,34 +1,13 @@
 //! Reads ahead of clients that read a log in order.
 
-use kafka_protocol::messages::RequestKind;
 use sluicegate_reader::Reader;
 
-use crate::batches::one_record;
-use crate::scripted::{self, Broker, Step, reader, usual};
+use crate::scripted::{Broker, reader};
 use crate::support::{Read as _, at, list_offset, until};
-
-/// A broker that answers with one record at a time, of a log with this end.
-async fn broker(end: i64) -> Broker {
-    broker_of(end, end).await
-}
-
-/// The same, with another end that it tells.
-async fn broker_of(end: i64, told: i64) -> Broker {
-    Broker::start(move |asked, address| match &asked.kind {
-        RequestKind::ListOffsets(_) => Step::Answer(scripted::listed(asked, 0, told)),
-        RequestKind::Fetch(request) => {
-            let offset = request.topics[0].partitions[0].fetch_offset;
-            let record = if offset < end { one_record(offset, b'x') } else { Vec::new() };
-            Step::Answer(scripted::fetched(asked, 0, told, &record))
-        }
-        _ => usual(asked, address),
-    })
-    .await
-}
 
 #[tokio::test]
 async fn records_that_follow_are_read_before_they_are_asked_for() {
-    let broker = broker(100).await;
+    let broker = Broker::of_log(100, 100).await;
     let reader = reader(&[broker.address]);
     let read = async |offset| {
         let fetched = reader.read(at("t", 0, offset)).await.expect("a record");
@@ -46,7 +25,7 @@ async fn records_that_follow_are_read_before_they_are_asked_for() {
 
 #[tokio::test]
 async fn nothing_is_read_ahead_of_reads_in_no_order() {
-    let broker = broker(100).await;
+    let broker = Broker::of_log(100, 100).await;
     let reader = reader(&[broker.address]);
     let offsets = [50, 20, 80, 30, 10];
     for offset in offsets {
@@ -58,7 +37,7 @@ async fn nothing_is_read_ahead_of_reads_in_no_order() {
 
 #[tokio::test]
 async fn nothing_is_read_ahead_of_the_end() {
-    let broker = broker(3).await;
+    let broker = Broker::of_log(3, 3).await;
     let reader = reader(&[broker.address]);
     for offset in 0..=3 {
         reader.read(at("t", 0, offset)).await.expect("an answer");
@@ -70,7 +49,7 @@ async fn nothing_is_read_ahead_of_the_end() {
 #[tokio::test]
 async fn place_where_nothing_was_found_is_left_alone() {
     // The log seems longer than it is.
-    let broker = broker_of(9, 100).await;
+    let broker = Broker::of_log(9, 100).await;
     let reader = reader(&[broker.address]);
     for offset in [7, 8] {
         reader.read(at("t", 0, offset)).await.expect("a record");

@@ -2,30 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use kafka_protocol::messages::RequestKind;
-
-use crate::batches::one_record;
-use crate::scripted::{self, Broker, Step, reader, usual};
+use crate::scripted::{Broker, reader};
 use crate::support::{Fetch, Read as _, at, messages};
-
-/// A log of `end` records, one in each answer.
-async fn log(end: i64) -> Broker {
-    Broker::start(move |asked, address| match &asked.kind {
-        RequestKind::Fetch(request) => {
-            let offset = request.topics[0].partitions[0].fetch_offset;
-            let records = if offset < end { one_record(offset, b'x') } else { Vec::new() };
-            let wait = if offset < end { 0 } else { request.max_wait_ms };
-            let answer = scripted::fetched(asked, 0, end, &records);
-            Step::Later(Duration::from_millis(wait.try_into().expect("a wait")), answer)
-        }
-        _ => usual(asked, address),
-    })
-    .await
-}
 
 #[tokio::test]
 async fn fetch_collects_min_bytes() {
-    let broker = log(20).await;
+    let broker = Broker::of_log(20, 20).await;
     let reader = reader(&[broker.address]);
     let one = reader.read(at("t", 0, 0)).await.expect("a record").messages.len();
     let fetch = Fetch { min_bytes: 5 * one, max_wait: Duration::from_secs(10), ..at("t", 0, 0) };
@@ -37,7 +19,7 @@ async fn fetch_collects_min_bytes() {
 
 #[tokio::test]
 async fn fetch_returns_what_there_is_when_its_time_is_over() {
-    let broker = log(3).await;
+    let broker = Broker::of_log(3, 3).await;
     let (reader, start) = (reader(&[broker.address]), Instant::now());
     let fetch = Fetch { min_bytes: 10_000, max_wait: Duration::from_millis(300), ..at("t", 0, 0) };
     let fetched = reader.read(fetch).await.expect("records");
@@ -47,7 +29,7 @@ async fn fetch_returns_what_there_is_when_its_time_is_over() {
 
 #[tokio::test]
 async fn answer_that_cannot_grow_does_not_wait() {
-    let broker = log(3).await;
+    let broker = Broker::of_log(3, 3).await;
     let (reader, start) = (reader(&[broker.address]), Instant::now());
     let wait = Fetch { min_bytes: 10_000, max_wait: Duration::from_secs(30), ..at("t", 0, 0) };
     for (fetch, count) in [(Fetch { max_bytes: 1, ..wait }, 1), (Fetch { max_records: 2, ..wait }, 2)] {
@@ -58,7 +40,7 @@ async fn answer_that_cannot_grow_does_not_wait() {
 
 #[tokio::test]
 async fn empty_answer_after_a_wait_has_the_ends_of_the_log() {
-    let broker = log(3).await;
+    let broker = Broker::of_log(3, 3).await;
     let fetch = Fetch { max_wait: Duration::from_millis(200), ..at("t", 0, 3) };
     let fetched = reader(&[broker.address]).read(fetch).await.expect("an empty answer");
     assert_eq!((fetched.count, fetched.next_offset, fetched.ends.end), (0, 3, 3));

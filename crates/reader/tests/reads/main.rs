@@ -17,6 +17,7 @@ mod failover;
 mod faults;
 mod log;
 mod mock_cluster;
+mod news;
 mod outages;
 mod places;
 mod quotas;

@@ -78,7 +78,7 @@ async fn long_poll_waits_at_the_preferred_replica() {
     })
     .await;
     for offset in 0..3 {
-        reader.wait_for_records("t", 0, offset, false, None).await;
+        reader.wait_for_records("t", 0, offset, false, None, None).await;
         let fetched = reader.read(at("t", 0, offset)).await.expect("a record");
         assert_eq!(messages(&fetched)[0].value.as_deref(), Some(&b"f"[..]));
     }
@@ -123,7 +123,7 @@ async fn replica_that_says_nothing_new_is_left_when_its_leader_does_not_prefer_i
     let (leader, _follower, reader) = start_with(follow, redirects).await;
     assert_eq!(reader.read(at("t", 0, 5)).await.expect("an empty answer").count, 0);
     let asked = leader.fetched().len();
-    let wait = || tokio::time::timeout(LOOKS, reader.wait_for_records("t", 0, 5, false, None));
+    let wait = || tokio::time::timeout(LOOKS, reader.wait_for_records("t", 0, 5, false, None, None));
     let (first, second) = tokio::join!(wait(), wait());
     assert!(
         first.is_err() && second.is_err(),

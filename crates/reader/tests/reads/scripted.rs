@@ -27,6 +27,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
+use crate::batches::one_record;
 use crate::support;
 
 /// The broker's reaction to a request.
@@ -70,6 +71,23 @@ impl Broker {
     /// A broker that follows `script`. Most scripts fall back to [`usual`].
     pub(crate) async fn start(script: impl Fn(&Asked, SocketAddr) -> Step + Send + Sync + 'static) -> Self {
         Self::start_at("127.0.0.1:0".parse().expect("an address"), script).await
+    }
+
+    /// A broker of one log with `end` records, one in each answer, which tells that it ends at `told`. At the end,
+    /// fetches wait as long as they say.
+    pub(crate) async fn of_log(end: i64, told: i64) -> Self {
+        Self::start(move |asked, address| match &asked.kind {
+            RequestKind::ListOffsets(_) => Step::Answer(listed(asked, 0, told)),
+            RequestKind::Fetch(request) => {
+                let offset = request.topics[0].partitions[0].fetch_offset;
+                let records = if offset < end { one_record(offset, b'x') } else { Vec::new() };
+                let wait = if offset < end { 0 } else { request.max_wait_ms };
+                let answer = fetched(asked, 0, told, &records);
+                Step::Later(Duration::from_millis(wait.try_into().expect("a wait")), answer)
+            }
+            _ => usual(asked, address),
+        })
+        .await
     }
 
     pub(crate) async fn start_at(
@@ -295,6 +313,16 @@ pub(crate) fn fetched(asked: &Asked, error: i16, high_watermark: i64, records: &
         .with_error_code(error)
         .with_high_watermark(high_watermark)
         .with_records(Some(Bytes::copy_from_slice(records)));
+    answer(asked, &of_partition(asked, data))
+}
+
+/// A fetch without records, of a log with these ends: its start, the place of an open transaction, and its end.
+pub(crate) fn nothing(asked: &Asked, (start, stable, end): (i64, i64, i64)) -> Bytes {
+    let data = PartitionData::default()
+        .with_log_start_offset(start)
+        .with_last_stable_offset(stable)
+        .with_high_watermark(end)
+        .with_records(Some(Bytes::new()));
     answer(asked, &of_partition(asked, data))
 }
 

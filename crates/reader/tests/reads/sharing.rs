@@ -16,28 +16,9 @@ use crate::support::{self, Fetch, Read as _, at, list_offset};
 
 const CALLERS: usize = 200;
 
-/// A broker whose log has no records: fetches wait as long as they say.
-async fn empty_log() -> Broker {
-    Broker::start(|asked, address| match &asked.kind {
-        RequestKind::Fetch(request) => {
-            let wait = Duration::from_millis(request.max_wait_ms.try_into().expect("a wait"));
-            Step::Later(wait, scripted::fetched(asked, 0, 0, b""))
-        }
-        _ => usual(asked, address),
-    })
-    .await
-}
-
 #[tokio::test]
 async fn callers_who_read_the_same_share_requests() {
-    let broker = Broker::start(|asked, address| match &asked.kind {
-        RequestKind::Fetch(request) => {
-            let offset = request.topics[0].partitions[0].fetch_offset;
-            Step::Answer(scripted::fetched(asked, 0, 5, &one_record(offset, b'x')))
-        }
-        _ => usual(asked, address),
-    })
-    .await;
+    let broker = Broker::of_log(5, 5).await;
     let reader = reader(&[broker.address]);
     for offset in 0..5 {
         let callers = (0..CALLERS).map(|_| reader.read(at("t", 0, offset)));
@@ -50,7 +31,7 @@ async fn callers_who_read_the_same_share_requests() {
 
 #[tokio::test]
 async fn callers_at_the_log_end_share_few_requests() {
-    let broker = empty_log().await;
+    let broker = Broker::of_log(0, 0).await;
     let reader = reader(&[broker.address]);
     let wait = Fetch { max_wait: Duration::from_secs(2), ..at("t", 0, 0) };
     let callers = (0..CALLERS).map(|_| reader.read(wait));
@@ -63,7 +44,7 @@ async fn callers_at_the_log_end_share_few_requests() {
 
 #[tokio::test]
 async fn callers_who_poll_with_short_waits_share_few_requests() {
-    let broker = empty_log().await;
+    let broker = Broker::of_log(0, 0).await;
     let reader = reader(&[broker.address]);
     let wait = Fetch { max_wait: Duration::from_millis(100), ..at("t", 0, 0) };
     // Connects, and looks.
@@ -219,19 +200,19 @@ fn put_varint(out: &mut Vec<u8>, number: i32) {
 async fn waits_take_little_memory() {
     let broker = crate::scripted::Broker::start(crate::scripted::usual).await;
     let reader = crate::scripted::reader(&[broker.address]);
-    let wait = reader.wait_for_records("t", 0, 0, false, None);
+    let wait = reader.wait_for_records("t", 0, 0, false, None, None);
     let bytes = std::mem::size_of_val(&wait);
     assert!(bytes <= 1_150, "{bytes} bytes for each partition of each subscription");
 }
 
 #[tokio::test]
 async fn caller_beyond_the_log_end_is_woken_beside_one_at_the_end() {
-    let broker = empty_log().await;
+    let broker = Broker::of_log(0, 0).await;
     let reader = reader(&[broker.address]);
     // The leader is known: waits need one.
     reader.read(at("t", 0, 0)).await.expect("an empty answer");
-    let at_end = reader.wait_for_records("t", 0, 0, false, None);
-    let beyond = reader.wait_for_records("t", 0, 5, false, None);
+    let at_end = reader.wait_for_records("t", 0, 0, false, None, None);
+    let beyond = reader.wait_for_records("t", 0, 5, false, None, None);
     tokio::select! {
         biased;
         woken = beyond => assert_eq!(woken, None),

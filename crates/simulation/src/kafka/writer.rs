@@ -16,7 +16,7 @@ use sluicegate_backend::{
     ListedOffset, Log, Unready, Version, Written,
 };
 use sluicegate_fair_share::ClientKey;
-use sluicegate_shared_log::Ends;
+use sluicegate_shared_log::{Ends, SeenEnds};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -274,8 +274,9 @@ impl Backend for WritableCluster {
         offset: i64,
         committed: bool,
         until: Option<Instant>,
+        seen: Option<SeenEnds>,
     ) -> BoxFuture<'a, Option<Ends>> {
-        self.reads.wait_for_records(log, offset, committed, until)
+        self.reads.wait_for_records(log, offset, committed, until, seen)
     }
 
     fn list_offsets<'a>(

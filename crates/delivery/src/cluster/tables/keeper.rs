@@ -230,7 +230,7 @@ impl Keeper {
             return next;
         }
         let until = Instant::now().checked_add(CHECK);
-        let wait = parts.backend.wait_for_records(self.log(), self.table.next(), true, until);
+        let wait = parts.backend.wait_for_records(self.log(), self.table.next(), true, until, None);
         let waited = tokio::select! {
             biased;
             waited = parts.replaced.run_until_cancelled(wait) => waited.flatten(),

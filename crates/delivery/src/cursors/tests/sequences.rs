@@ -67,7 +67,7 @@ fn end_is_told_once_it_was_looked_for_twice() {
     assert_eq!(outputs(&mut cursors), "Ready: delivery up to 2, moved, delivered 2 records, 20 bytes");
     assert_eq!(ask(&mut cursors), [0]);
     answer(&mut cursors, 0, Answer::Records(Ok(Fetched::nothing(2, ends))));
-    assert_eq!(outputs(&mut cursors), "AtEnd: caught up at 2, wait at the end");
+    assert_eq!(outputs(&mut cursors), "AtEnd: caught up at 2, wait");
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn client_that_skips_is_told_and_waits_at_the_end() {
     ask(&mut cursors);
     let ends = Ends { start: 0, stable: 20, end: 20 };
     answer(&mut cursors, 0, Answer::Records(Ok(Fetched::nothing(9, ends))));
-    assert_eq!(outputs(&mut cursors), "AtEnd: skip 9 to 20: Lag, caught up at 20, moved, wait at the end");
+    assert_eq!(outputs(&mut cursors), "AtEnd: skip 9 to 20: Lag, caught up at 20, moved, wait");
 }
 
 #[test]
@@ -91,26 +91,26 @@ fn transaction_is_told_once_until_the_cursor_moves() {
     let nothing = |stable, end| Answer::Records(Ok(Fetched::nothing(stable, Ends { start: 0, stable, end })));
     ask(&mut cursors);
     answer(&mut cursors, 0, nothing(0, 5));
-    assert_eq!(outputs(&mut cursors), "AtEnd: caught up at 0, blocked until 5, moved, wait at the end");
+    assert_eq!(outputs(&mut cursors), "AtEnd: caught up at 0, blocked until 5, moved, wait");
     apply(&mut cursors, "blocked");
-    assert_eq!(outputs(&mut cursors), "AtEnd: moved, wait at the end");
+    assert_eq!(outputs(&mut cursors), "AtEnd: moved, wait");
     cursors.handle(0, Event::Woken { end: None }, *NOW);
     // It was aborted, and another one is open.
     let ends = Ends { start: 0, stable: 5, end: 12 };
     turn(&mut cursors, LEADER, Some(Fetched { ends, ..read(0, 5) }));
     apply(&mut cursors, "take");
-    let told = "AtEnd: delivery up to 5, moved, wait at the end 5000 ms, delivered 5 records, 50 bytes";
+    let told = "AtEnd: delivery up to 5, moved, wait end seen at 5, delivered 5 records, 50 bytes";
     assert_eq!(outputs(&mut cursors), told);
     cursors.handle(0, Event::StillAtEnd { start: -1, end: 12 }, *NOW);
-    assert_eq!(outputs(&mut cursors), "AtEnd: caught up at 5, blocked until 12, wait at the end");
+    assert_eq!(outputs(&mut cursors), "AtEnd: caught up at 5, blocked until 12, wait");
 }
 
 /// The end of a log that an election has shortened: only a read tells.
 #[test]
 fn table_reads_again_where_its_log_ends_before_it() {
-    let table = Table { away: Duration::ZERO, max_away: Duration::MAX };
-    for (end, want) in [(2, "Ready:"), (3, "AtEnd: wait at the end")] {
-        let mut cursors = subscribed(Subscribe { table: Some(table), ..Default::default() }, 1);
+    let table = Some(Table { away: Duration::ZERO, max_away: Duration::from_secs(100) });
+    for (end, want) in [(2, "Ready:"), (3, "AtEnd: wait start seen at 0 end seen at 3 25000 ms")] {
+        let mut cursors = subscribed(Subscribe { table, committed: true, ..Default::default() }, 1);
         ask(&mut cursors);
         answer(&mut cursors, 0, Answer::Records(Ok(read(0, 3))));
         turn(&mut cursors, LEADER, Some(read(0, 3)));

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use sluicegate_shared_log::SeenEnds;
+
 use super::*;
 use crate::item::SkipCause;
 
@@ -56,7 +58,7 @@ struct History {
 enum UnderWay {
     Question { index: usize, question: Question, is_late: bool },
     Answer { index: usize, answer: Answer },
-    Wait { index: usize, offset: i64, until: Option<Instant>, lingers: bool },
+    Wait { index: usize, offset: i64, until: Option<Instant>, seen: Option<SeenEnds>, lingers: bool },
     Sleep { index: usize, until: Instant },
 }
 
@@ -244,7 +246,7 @@ impl Model {
 
     fn limit(&self, index: usize) -> i64 {
         let ends = self.logs[index].ends();
-        if self.cursors.client.request.committed { ends.stable } else { ends.end }
+        ends.visible(self.cursors.client.request.committed)
     }
 
     /// Gives a turn to the next cursor.
@@ -288,9 +290,9 @@ impl Model {
                 Effect::Ask { index, question, .. } => {
                     self.under_way.push(UnderWay::Question { index, question, is_late: false });
                 }
-                Effect::WaitAtEnd { index, until, lingers } => {
+                Effect::WaitAtEnd { index, until, seen, lingers } => {
                     let offset = self.cursors.cursors[index].next;
-                    self.under_way.push(UnderWay::Wait { index, offset, until, lingers });
+                    self.under_way.push(UnderWay::Wait { index, offset, until, seen, lingers });
                 }
                 Effect::Sleep { index, until } => self.under_way.push(UnderWay::Sleep { index, until }),
                 Effect::SleepBeforeProgress { .. } => self.progress += 1,
@@ -308,20 +310,22 @@ impl Model {
             UnderWay::Answer { index, answer } => {
                 if let Answer::Records(Ok(Fetched { count: 0, ends, .. })) = &answer {
                     let committed = self.cursors.client.request.committed;
-                    self.histories[index].limit = if committed { ends.stable } else { ends.end };
+                    self.histories[index].limit = ends.visible(committed);
                 }
                 let version = self.version(index);
                 self.handle(index, Event::Answered(answer, version));
             }
-            UnderWay::Wait { index, offset, until, lingers } => {
+            UnderWay::Wait { index, offset, until, seen, lingers } => {
                 let end = self.logs[index].ends().end;
                 if self.limit(index) > offset || self.logs[index].fault.is_some() {
                     self.handle(index, Event::Woken { end: lingers.then_some(end) });
+                } else if seen.is_some_and(|seen| end > seen.end) {
+                    self.handle(index, Event::StillAtEnd { start: -1, end });
                 } else if let Some(until) = until {
                     self.now.at = self.now.at.max(until);
                     self.handle(index, Event::StillAtEnd { start: -1, end });
                 } else {
-                    self.under_way.push(UnderWay::Wait { index, offset, until, lingers });
+                    self.under_way.push(UnderWay::Wait { index, offset, until, seen, lingers });
                 }
             }
             UnderWay::Sleep { index, until } => {
@@ -451,7 +455,7 @@ impl LogModel {
     fn read(&self, entries: &[(i32, bool)], fetch: Fetch) -> Option<Fetched> {
         let end = entries.len() as i64;
         let ends = Ends { start: self.start, stable: self.open.unwrap_or(end).min(end), end };
-        let limit = if fetch.committed { ends.stable } else { end };
+        let limit = ends.visible(fetch.committed);
         if fetch.offset < ends.start || fetch.offset > end {
             return None;
         }

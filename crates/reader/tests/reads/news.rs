@@ -1,0 +1,51 @@
+//! News of the ends of a log, for callers that wait there.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use kafka_protocol::messages::RequestKind;
+use sluicegate_shared_log::{Ends, SeenEnds};
+use tokio::time::timeout;
+
+use crate::scripted::{self, Broker, Step, reader, usual};
+use crate::support::{Read as _, at};
+
+/// The ends of a log: its start, the place of an open transaction, and its end.
+type Told = Arc<Mutex<(i64, i64, i64)>>;
+
+/// A broker of a log without readable records from its offset 8 on.
+async fn broker(told: &Told) -> Broker {
+    let told = Arc::clone(told);
+    Broker::start(move |asked, address| match &asked.kind {
+        RequestKind::Fetch(request) => {
+            let wait = Duration::from_millis(request.max_wait_ms.clamp(0, 50).try_into().expect("a wait"));
+            Step::Later(wait, scripted::nothing(asked, *told.lock().expect("no panic")))
+        }
+        _ => usual(asked, address),
+    })
+    .await
+}
+
+#[tokio::test]
+async fn callers_at_the_end_are_told_what_they_have_not_seen() {
+    let told = Told::new(Mutex::new((0, 8, 8)));
+    let broker = broker(&told).await;
+    let reader = reader(&[broker.address]);
+    // The leader is known: waits need one.
+    reader.read(at("t", 0, 8)).await.expect("an empty answer");
+    let wait = |start, end| reader.wait_for_records("t", 0, 8, true, None, Some(SeenEnds { start, end }));
+    let (mut knows_start, mut knows_end) = (Box::pin(wait(i64::MAX, 8)), Box::pin(wait(0, i64::MAX)));
+    let second = Duration::from_secs(1);
+
+    assert!(timeout(second, &mut knows_end).await.is_err(), "nothing has changed");
+    *told.lock().expect("no panic") = (3, 8, 8);
+    let ends = timeout(second, &mut knows_end).await.expect("news");
+    assert_eq!(ends, Some(Ends { start: 3, stable: 8, end: 8 }));
+
+    let (begun, mut knows_both) = (Instant::now(), Box::pin(wait(3, i64::MAX)));
+    *told.lock().expect("no panic") = (3, 8, 12);
+    let ends = timeout(10 * second, &mut knows_start).await.expect("news");
+    assert_eq!(ends, Some(Ends { start: 3, stable: 8, end: 12 }));
+    assert!(begun.elapsed() >= 4 * second, "most transactions end sooner: {:?}", begun.elapsed());
+    assert!(timeout(second, &mut knows_both).await.is_err(), "this one has seen all it wants");
+}
