@@ -49,7 +49,7 @@ pub(super) struct Turn {
 pub(super) enum Effect {
     /// [`Event::Answered`]. If that takes until `slow`, [`Event::Unanswered`] comes before.
     Ask { index: usize, question: Question, slow: Instant },
-    /// [`Event::Woken`], or [`Event::StillAtEnd`] after `until` or with other ends than `seen`. Only a cursor that lingers
+    /// [`Event::Woken`], or [`Event::StillAtEnd`] after `until` or with later ends than `seen`. Only a cursor that lingers
     /// needs the known end.
     WaitAtEnd { index: usize, until: Option<Instant>, seen: Option<SeenEnds>, lingers: bool },
     /// [`Event::Due`].

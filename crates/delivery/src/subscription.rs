@@ -132,7 +132,9 @@ impl Subscription {
     }
 
     async fn ready_within(&mut self, max_bytes: usize) {
+        let standing = Arc::clone(&self.standing);
         loop {
+            let renewed = standing.renewed();
             if self.begin_anew().await || self.snapshot_is_ready(max_bytes).await {
                 return;
             }
@@ -149,9 +151,10 @@ impl Subscription {
             if self.cursors.is_ready() {
                 return;
             }
-            match self.waits.next().await {
-                Some(wake) => self.wake(wake),
-                None => std::future::pending().await,
+            tokio::select! {
+                biased;
+                Some(wake) = self.waits.next() => self.wake(wake),
+                () = renewed => {}
             }
         }
     }

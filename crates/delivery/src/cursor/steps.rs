@@ -66,7 +66,7 @@ pub(crate) enum Next {
     /// These records wait for the client.
     Hold(Fetched),
     Ask(Question),
-    /// It waits for records. The event may be that there are still none: from `until` on, or if the log has other ends
+    /// It waits for records. The event may be that there are still none: from `until` on, or if the log has later ends
     /// than `seen`.
     WaitAtEnd {
         until: Option<Instant>,

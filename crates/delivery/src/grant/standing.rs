@@ -6,6 +6,8 @@ use arc_swap::ArcSwap;
 use sluicegate_backend::CommandError;
 use sluicegate_rights::{Rights, Topics};
 use sluicegate_telemetry::metrics::SessionEnd;
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -14,6 +16,7 @@ use super::{ENDED, NOT_READABLE, NOT_WRITABLE, Person, REVOKED, denied};
 /// The rights of one client and their end, shared by all clones of its grant.
 pub(crate) struct Standing {
     held: ArcSwap<Held>,
+    renewed: Notify,
     /// Cancelled when an operator ends it.
     ended: CancellationToken,
 }
@@ -73,7 +76,8 @@ impl TermCause {
 impl Standing {
     /// These rights as long as `holding` lasts, and for no longer than until `aged`.
     pub(super) fn new(rights: Rights, holding: Option<Holding>, aged: Option<Instant>) -> Self {
-        Self { held: ArcSwap::from_pointee(Held { rights, holding, aged }), ended: CancellationToken::new() }
+        let held = ArcSwap::from_pointee(Held { rights, holding, aged });
+        Self { held, renewed: Notify::new(), ended: CancellationToken::new() }
     }
 
     /// The right to everything.
@@ -91,6 +95,12 @@ impl Standing {
     pub(super) fn renew(&self, rights: Rights, holding: Holding) {
         let aged = self.held.load().aged;
         self.held.store(Arc::new(Held { rights, holding: Some(holding), aged }));
+        self.renewed.notify_waiters();
+    }
+
+    /// Waits for a renewal after this call.
+    pub(crate) fn renewed(&self) -> Notified<'_> {
+        self.renewed.notified()
     }
 
     /// Ends them by an operator's will.

@@ -300,6 +300,13 @@ async fn renewal_with_other_rows_begins_anew() {
         want.retain(|(_, of), _| of == key);
         assert_eq!((holder.snapshots, &holder.held), (snapshots, &want), "{key}");
     }
+    // Also while nothing is written.
+    let renew = async {
+        tokio::task::yield_now().await;
+        grant.renew(rights("a"), person());
+    };
+    let told = timeout(Duration::from_secs(1), subscription.ready(100));
+    assert!(tokio::join!(told, renew).0.is_ok());
 }
 
 /// The rights of a client change while it has no connection, or it asks for other keys.

@@ -40,7 +40,7 @@ impl EndsNews {
         }
         // Those who are told come again with what they have seen by then.
         if ends.end > self.seen.end {
-            self.seen.end = i64::MAX;
+            self.seen.end = if is_open { i64::MAX } else { ends.end };
         }
         self.seen.start = self.seen.start.max(ends.start);
         Some(ends)
@@ -78,6 +78,16 @@ mod tests {
         assert_eq!(news(&mut log, (0, 8, 15), at(8)), Some((0, 15)), "one does not");
         log.want(SeenEnds { start: NONE, end: 9 });
         assert_eq!(news(&mut log, (0, 9, 15), at(9)), None, "another transaction");
+    }
+
+    #[test]
+    fn transaction_is_told_to_those_before_whom_others_were_behind() {
+        let (mut log, now) = (EndsNews::default(), Instant::now());
+        log.want(SeenEnds { start: NONE, end: 8 });
+        log.want(SeenEnds { start: NONE, end: 5 });
+        assert_eq!(news(&mut log, (0, 8, 8), now), Some((0, 8)));
+        assert_eq!(news(&mut log, (0, 8, 12), now), None);
+        assert_eq!(news(&mut log, (0, 8, 12), now + OPEN), Some((0, 12)));
     }
 
     #[test]

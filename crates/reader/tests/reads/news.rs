@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use kafka_protocol::messages::RequestKind;
 use sluicegate_shared_log::{Ends, SeenEnds};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::scripted::{self, Broker, Step, reader, usual};
 use crate::support::{Read as _, at};
@@ -33,19 +33,34 @@ async fn callers_at_the_end_are_told_what_they_have_not_seen() {
     let reader = reader(&[broker.address]);
     // The leader is known: waits need one.
     reader.read(at("t", 0, 8)).await.expect("an empty answer");
-    let wait = |start, end| reader.wait_for_records("t", 0, 8, true, None, Some(SeenEnds { start, end }));
-    let (mut knows_start, mut knows_end) = (Box::pin(wait(i64::MAX, 8)), Box::pin(wait(0, i64::MAX)));
+    let wait = |offset, start, end| {
+        Box::pin(reader.wait_for_records("t", 0, offset, true, None, Some(SeenEnds { start, end })))
+    };
     let second = Duration::from_secs(1);
-
-    assert!(timeout(second, &mut knows_end).await.is_err(), "nothing has changed");
+    let (mut of_end, mut of_start) = (wait(8, i64::MAX, 8), wait(8, 0, i64::MAX));
+    let mut both = async || {
+        tokio::select! {
+            ends = &mut of_end => (ends, "end"),
+            ends = &mut of_start => (ends, "start"),
+        }
+    };
+    assert!(timeout(second, both()).await.is_err(), "nothing has changed");
     *told.lock().expect("no panic") = (3, 8, 8);
-    let ends = timeout(second, &mut knows_end).await.expect("news");
-    assert_eq!(ends, Some(Ends { start: 3, stable: 8, end: 8 }));
+    let news = timeout(second, both()).await.expect("news");
+    assert_eq!(news, (Some(Ends { start: 3, stable: 8, end: 8 }), "start"));
 
-    let (begun, mut knows_both) = (Instant::now(), Box::pin(wait(3, i64::MAX)));
+    let begun = Instant::now();
     *told.lock().expect("no panic") = (3, 8, 12);
-    let ends = timeout(10 * second, &mut knows_start).await.expect("news");
+    let mut of_start = wait(8, 3, i64::MAX);
+    let ends = tokio::select! {
+        ends = &mut of_end => ends,
+        _ = &mut of_start => panic!("it has seen that start"),
+        () = sleep(10 * second) => panic!("the transaction stays open"),
+    };
     assert_eq!(ends, Some(Ends { start: 3, stable: 8, end: 12 }));
     assert!(begun.elapsed() >= 4 * second, "most transactions end sooner: {:?}", begun.elapsed());
-    assert!(timeout(second, &mut knows_both).await.is_err(), "this one has seen all it wants");
+    // A caller that is behind them has records to read.
+    let behind = timeout(second, wait(5, 3, 5)).await.expect("news");
+    assert_eq!(behind, None);
+    assert!(timeout(second, of_start).await.is_err(), "it has seen that start");
 }
