@@ -118,7 +118,7 @@ pub trait Backend: Send + Sync {
         offset: i64,
         committed: bool,
         until: Option<Instant>,
-        seen: Option<SeenEnds>,
+        seen: SeenEnds,
     ) -> BoxFuture<'a, Option<Ends>>;
 
     /// The first record of each log at or after a timestamp, in milliseconds since 1970. [`LOG_START`] and [`LOG_END`]

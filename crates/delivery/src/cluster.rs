@@ -211,7 +211,7 @@ impl Cluster {
         offset: i64,
         committed: bool,
         until: Option<Instant>,
-        seen: Option<SeenEnds>,
+        seen: SeenEnds,
     ) -> Option<Ends> {
         let parts = self.parts.load_full();
         let wait = parts.backend.wait_for_records(log, offset, committed, until, seen);

@@ -366,11 +366,14 @@ impl Cursor {
             client.items.push_back(Item::CaughtUp { place: self.place(), blocked_until });
         }
         let table = client.request.table;
-        let seen = committed.then(|| SeenEnds {
-            start: if table.is_some() { self.known_start(client) } else { i64::MAX },
+        let mut seen = SeenEnds::ALL;
+        if committed && self.told != Told::Blocked {
             // A transaction can begin after the end was reached.
-            end: if self.told == Told::Blocked { i64::MAX } else { self.next },
-        });
+            seen.end = self.next;
+        }
+        if table.is_some() {
+            seen.start = self.known_start(client);
+        }
         // A table is current only if its log still ends there, and is the one that the client has seen.
         let until = table.map(|table| now.after((table.max_away / 4).min(CURRENT)));
         Next::WaitAtEnd { until, seen }

@@ -51,7 +51,7 @@ pub(super) enum Effect {
     Ask { index: usize, question: Question, slow: Instant },
     /// [`Event::Woken`], or [`Event::StillAtEnd`] after `until` or with later ends than `seen`. Only a cursor that lingers
     /// needs the known end.
-    WaitAtEnd { index: usize, until: Option<Instant>, seen: Option<SeenEnds>, lingers: bool },
+    WaitAtEnd { index: usize, until: Option<Instant>, seen: SeenEnds, lingers: bool },
     /// [`Event::Due`].
     Sleep { index: usize, until: Instant },
     /// [`Cursors::tell_progress`].

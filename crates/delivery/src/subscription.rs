@@ -337,7 +337,7 @@ impl Subscription {
             match effect {
                 Effect::Ask { index, question, slow } => self.ask(index, question, slow),
                 Effect::WaitAtEnd { index, until, seen, lingers } => {
-                    self.wait_at_end(index, (until, seen), lingers);
+                    self.wait_at_end(index, until, seen, lingers);
                 }
                 Effect::Sleep { index, until } => {
                     let due = sleep_until(until).map(move |()| Wake::Cursor(index, Event::Due));

@@ -165,7 +165,7 @@ impl Backend for Kafka {
         offset: i64,
         committed: bool,
         until: Option<Instant>,
-        seen: Option<SeenEnds>,
+        seen: SeenEnds,
     ) -> BoxFuture<'a, Option<Ends>> {
         self.reader.wait_for_records(log.topic, log.partition, offset, committed, until, seen).boxed()
     }

@@ -186,10 +186,10 @@ impl Backend for Nats {
         offset: i64,
         _: bool,
         until: Option<Instant>,
-        seen: Option<SeenEnds>,
+        seen: SeenEnds,
     ) -> BoxFuture<'a, Option<Ends>> {
         // Streams have no transactions, and do not tell when they begin later.
-        let look = seen.filter(|seen| seen.start < i64::MAX).and_then(|_| Instant::now().checked_add(LOOK));
+        let look = (seen.start < i64::MAX).then(|| Instant::now().checked_add(LOOK)).flatten();
         let until = until.into_iter().chain(look).min();
         async move { self.reader.wait_for_records(StreamName::of(log).ok()?, offset, until).await }.boxed()
     }

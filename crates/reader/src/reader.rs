@@ -280,7 +280,7 @@ impl Reader {
         log: ReadLog<'_>,
         offset: i64,
         due: Option<Instant>,
-        seen: Option<SeenEnds>,
+        seen: SeenEnds,
     ) -> Event {
         let Some((tail, key, leader_epoch)) = self.tail(log) else { return Event::Failed };
         self.inner.tails.wait_for_notice(&tail, &key, leader_epoch, offset, due, seen).await
@@ -319,7 +319,7 @@ impl Reader {
         offset: i64,
         committed: bool,
         until: Option<Instant>,
-        seen: Option<SeenEnds>,
+        seen: SeenEnds,
     ) -> Option<Ends> {
         let target = TopicPartition::parse(topic, partition).ok()?;
         let log = ReadLog { target, committed, source: ClientKey::default(), skips: &() };

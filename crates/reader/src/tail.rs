@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use self::ends_news::{EndsNews, is_beyond};
+use self::ends_news::EndsNews;
 pub(crate) use self::leaders::{Waiting, place};
 use self::long_polls::{LongPollRequest, LongPolls};
 use crate::address::Address;
@@ -93,7 +93,7 @@ struct Empty {
 #[derive(Debug, Clone, Copy)]
 enum WakeKind {
     Records,
-    Notice { seen: Option<SeenEnds> },
+    Notice { seen: SeenEnds },
 }
 
 /// The requests that a task sends.
@@ -110,7 +110,7 @@ struct Caller<'a> {
     key: &'a TailKey,
     log: &'a LogKey,
     offset: i64,
-    seen: Option<SeenEnds>,
+    seen: SeenEnds,
     number: u64,
     event: watch::Receiver<Option<Told>>,
     empty: watch::Receiver<Empty>,
@@ -151,7 +151,7 @@ impl Tails {
         leader_epoch: i32,
         offset: i64,
         due: Option<Instant>,
-        seen: Option<SeenEnds>,
+        seen: SeenEnds,
     ) -> Event {
         self.join(key, log, leader_epoch, offset, due, WakeKind::Notice { seen }).wait(due).await
     }
@@ -192,12 +192,10 @@ impl Tails {
         });
         entry.leader_epoch = entry.leader_epoch.max(leader_epoch);
         let (event, seen) = match wakes {
-            WakeKind::Records => (entry.event.subscribe(), None),
+            WakeKind::Records => (entry.event.subscribe(), SeenEnds::ALL),
             WakeKind::Notice { seen } => (entry.notice.subscribe(), seen),
         };
-        if let Some(seen) = seen {
-            entry.ends.want(seen);
-        }
+        entry.ends.want(seen);
         let empty = entry.empty.subscribe();
         Caller { tails: self, key, log, offset, seen, number, event, empty, _counted: self.logs.waiter() }
     }
@@ -375,11 +373,11 @@ impl Tails {
 
 impl Told {
     /// Whether a caller that waits at this offset, and has seen these ends, has to know.
-    fn concerns(&self, offset: i64, seen: Option<SeenEnds>) -> bool {
+    fn concerns(&self, offset: i64, seen: SeenEnds) -> bool {
         match self {
             Self::Event(_) => true,
             Self::End(end) => *end < offset,
-            Self::Ends(ends) => seen.is_some_and(|seen| is_beyond(*ends, seen)),
+            Self::Ends(ends) => ends.is_beyond(seen),
         }
     }
 }

@@ -41,6 +41,11 @@ pub struct SeenEnds {
     pub end: i64,
 }
 
+impl SeenEnds {
+    /// No ends are news.
+    pub const ALL: Self = Self { start: i64::MAX, end: i64::MAX };
+}
+
 impl Ends {
     /// Nothing is known.
     pub const UNKNOWN: Self = Self { start: -1, stable: -1, end: -1 };
@@ -49,6 +54,12 @@ impl Ends {
     #[must_use]
     pub fn visible(self, committed: bool) -> i64 {
         if committed { self.stable } else { self.end }
+    }
+
+    /// Whether an end is news to a client that has seen these.
+    #[must_use]
+    pub fn is_beyond(self, seen: SeenEnds) -> bool {
+        self.start > seen.start || self.end > seen.end
     }
 
     /// With an end of at least `next`, unless it is unknown. A server can tell the end that the log had before it read

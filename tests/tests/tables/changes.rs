@@ -21,7 +21,7 @@ async fn entries_before_the_log_start_are_removed() {
     holder.complete().await;
     assert_eq!(holder.held.len(), 10);
     kafka.delete_records_before(topic, 0, 7).await.unwrap();
-    // The log does not grow: those who wait for records learn its start.
+    // The log does not grow: waiting subscribers learn its start.
     loop {
         match holder.told().await {
             Told::Event(Event::LogStart(start)) => {

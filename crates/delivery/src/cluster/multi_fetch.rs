@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use sluicegate_backend::{AnswerReservation, CommandError, Fetch, Fetched, Log, WAITING_BYTES};
 use sluicegate_fair_share::ClientKey;
-use sluicegate_shared_log::Ends;
+use sluicegate_shared_log::{Ends, SeenEnds};
 use tokio::time::{Instant, timeout_at};
 
 use super::gather::{gather, unanswered};
@@ -180,7 +180,7 @@ impl<'a> Reading<'a> {
             let until = unread.contains(&index).then_some(until);
             Some(async move {
                 let backend = cluster.backend();
-                (index, backend.wait_for_records(log, offset, committed, until, None).await)
+                (index, backend.wait_for_records(log, offset, committed, until, SeenEnds::ALL).await)
             })
         };
         let keep = WAITING_BYTES.saturating_add(places.len().saturating_mul(WAITER_BYTES));

@@ -116,7 +116,7 @@ async fn skips_of_one_client_leave_some_of_each_second_to_others() {
 async fn waits_end_when_their_backend_is_replaced() {
     let (cluster, _) = Script::cluster(1);
     let log = Log { topic: "60000", partition: 0 };
-    let mut wait = std::pin::pin!(cluster.wait_for_records(log, i64::MAX, false, None, None));
+    let mut wait = std::pin::pin!(cluster.wait_for_records(log, i64::MAX, false, None, SeenEnds::ALL));
     assert!(timeout(Duration::from_secs(3600), wait.as_mut()).await.is_err());
     let parts = Parts::new(Arc::<Script>::default(), 1, cluster.reads(), None);
     cluster.replace(parts, Instant::now()).await;

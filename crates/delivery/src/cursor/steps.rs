@@ -70,7 +70,7 @@ pub(crate) enum Next {
     /// than `seen`.
     WaitAtEnd {
         until: Option<Instant>,
-        seen: Option<SeenEnds>,
+        seen: SeenEnds,
     },
     Sleep {
         until: Instant,

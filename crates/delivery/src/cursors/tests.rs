@@ -297,9 +297,8 @@ fn performed(effect: Effect) -> String {
             }
         }
         Effect::WaitAtEnd { until, seen, .. } => {
-            let seen =
-                seen.map(|SeenEnds { start, end }| [(" start seen at ", start), (" end seen at ", end)]);
-            let seen = seen.into_iter().flatten().filter(|(_, at)| *at < i64::MAX);
+            let seen = [(" start seen at ", seen.start), (" end seen at ", seen.end)];
+            let seen = seen.into_iter().filter(|(_, at)| *at < i64::MAX);
             let until = until.map(|until| format!(" {} ms", millis(until)));
             let parts = seen.map(|(what, at)| format!("{what}{at}")).chain(until);
             format!("wait{}", parts.collect::<String>())

@@ -34,12 +34,7 @@ impl Subscription {
         self.waits.push(wait.boxed());
     }
 
-    pub(super) fn wait_at_end(
-        &self,
-        index: usize,
-        (until, seen): (Option<Instant>, Option<SeenEnds>),
-        lingers: bool,
-    ) {
+    pub(super) fn wait_at_end(&self, index: usize, until: Option<Instant>, seen: SeenEnds, lingers: bool) {
         let Some(cursor) = self.cursors.all().get(index) else { return };
         let (cluster, place, committed) =
             (Arc::clone(&self.cluster), cursor.place(), self.cursors.client.request.committed);

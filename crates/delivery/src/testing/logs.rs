@@ -280,7 +280,7 @@ impl Backend for Logs {
             }
             if !fetch.wait.is_zero() {
                 let until = Instant::now() + fetch.wait;
-                self.wait_for_records(log, fetch.offset, fetch.committed, Some(until), None).await;
+                self.wait_for_records(log, fetch.offset, fetch.committed, Some(until), SeenEnds::ALL).await;
             }
             self.read(log, fetch)
         }
@@ -338,7 +338,7 @@ impl Backend for Logs {
         offset: i64,
         committed: bool,
         until: Option<Instant>,
-        seen: Option<SeenEnds>,
+        seen: SeenEnds,
     ) -> BoxFuture<'a, Option<Ends>> {
         let ends = move || self.0.state.lock().unwrap().ends(log.partition);
         let topic_id = move || self.0.state.lock().unwrap().topic_id;
@@ -352,7 +352,7 @@ impl Backend for Logs {
                 if is_broken || is_other || ends.visible(committed) > offset {
                     return None;
                 }
-                if seen.is_some_and(|seen| ends.start > seen.start || ends.end > seen.end) {
+                if ends.is_beyond(seen) {
                     return Some(ends);
                 }
                 changed.await;

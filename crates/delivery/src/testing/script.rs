@@ -190,7 +190,7 @@ impl Backend for Script {
         _: i64,
         _: bool,
         until: Option<Instant>,
-        _: Option<SeenEnds>,
+        _: SeenEnds,
     ) -> BoxFuture<'a, Option<Ends>> {
         async move {
             let Some(until) = until else { return pending().await };

@@ -25,7 +25,7 @@ async fn read_fails_while_no_server_is_reachable() {
     assert_eq!(error.fault, Fault::Unreachable { retriable: true });
     assert!(!error.retry_after.is_zero() && !error.message.contains("127.0.0.1"), "{}", error.message);
     assert!(case.nats.ready(Duration::from_millis(100)).await.is_err());
-    assert!(case.nats.wait_for_records(log("S"), 4, false, None, None).await.is_none());
+    assert!(case.nats.wait_for_records(log("S"), 4, false, None, SeenEnds::ALL).await.is_none());
     case.server.up().await.unwrap();
     let ready = async { while case.nats.ready(Duration::from_secs(5)).await.is_err() {} };
     within(ready).await;

@@ -48,7 +48,7 @@ async fn wait_is_over_with_a_proof() {
     let short = Fetch { wait: Duration::from_millis(50), ..at(4) };
     assert_eq!(case.fetch("S", short).await, Ok(Fetched::nothing(4, ends)));
     let until = Instant::now() + Duration::from_millis(50);
-    assert_eq!(case.nats.wait_for_records(log("S"), 4, false, Some(until), None).await, Some(ends));
+    assert_eq!(case.nats.wait_for_records(log("S"), 4, false, Some(until), SeenEnds::ALL).await, Some(ends));
     let wait = case.watch("S", 4).await;
     assert_eq!(case.fetch("S", short).await, Ok(Fetched::nothing(4, ends)), "without a look before");
     wait.abort();
@@ -59,7 +59,7 @@ async fn wait_beyond_the_end_is_over_soon() {
     let case = Case::start().await;
     case.stream("S", 3).await;
     // As after the end of a stream that was created again.
-    let beyond = case.nats.wait_for_records(log("S"), 9, false, None, None);
+    let beyond = case.nats.wait_for_records(log("S"), 9, false, None, SeenEnds::ALL);
     assert_eq!(timeout(Duration::from_secs(5), beyond).await, Ok(None));
 }
 

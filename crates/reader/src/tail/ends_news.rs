@@ -1,4 +1,4 @@
-//! The ends of a log that those who wait for records have not seen.
+//! The ends of a log that waiting callers have not seen.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 /// Tells when the ends of a log are news to a caller.
 #[derive(Debug)]
 pub(super) struct EndsNews {
-    /// The least of what callers have seen who want news.
+    /// The lowest ends that callers have seen.
     seen: SeenEnds,
     /// The place of the transaction that records wait for, and when it was first seen there.
     open: Option<(i64, Instant)>,
@@ -16,12 +16,12 @@ pub(super) struct EndsNews {
 
 impl Default for EndsNews {
     fn default() -> Self {
-        Self { seen: SeenEnds { start: i64::MAX, end: i64::MAX }, open: None }
+        Self { seen: SeenEnds::ALL, open: None }
     }
 }
 
 impl EndsNews {
-    /// A caller that has seen these ends wants news.
+    /// A caller that has seen these ends wants to know of later ones.
     pub(super) fn want(&mut self, seen: SeenEnds) {
         self.seen = SeenEnds { start: self.seen.start.min(seen.start), end: self.seen.end.min(seen.end) };
     }
@@ -35,20 +35,16 @@ impl EndsNews {
         };
         let is_open = self.open.is_some_and(|(_, since)| now.saturating_duration_since(since) >= OPEN);
         let ends = if is_open { ends } else { Ends { end: ends.stable, ..ends } };
-        if !is_beyond(ends, self.seen) {
+        if !ends.is_beyond(self.seen) {
             return None;
         }
-        // Those who are told come again with what they have seen by then.
+        // Callers that are told wait again, with what they have seen by then.
         if ends.end > self.seen.end {
             self.seen.end = if is_open { i64::MAX } else { ends.end };
         }
         self.seen.start = self.seen.start.max(ends.start);
         Some(ends)
     }
-}
-
-pub(super) fn is_beyond(ends: Ends, seen: SeenEnds) -> bool {
-    ends.start > seen.start || ends.end > seen.end
 }
 
 /// The time after which callers are told of a transaction: most end sooner.
@@ -81,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn transaction_is_told_to_those_before_whom_others_were_behind() {
+    fn transaction_is_told_after_a_caller_was_behind() {
         let (mut log, now) = (EndsNews::default(), Instant::now());
         log.want(SeenEnds { start: NONE, end: 8 });
         log.want(SeenEnds { start: NONE, end: 5 });
@@ -91,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn later_start_is_told_to_those_who_have_not_seen_it() {
+    fn later_start_is_told_to_callers_that_have_not_seen_it() {
         let (mut log, now) = (EndsNews::default(), Instant::now());
         assert_eq!(news(&mut log, (5, 8, 8), now), None, "nobody wants to know");
         log.want(SeenEnds { start: 5, end: 8 });

@@ -12,6 +12,7 @@ use kafka_protocol::messages::metadata_response::{
 use kafka_protocol::messages::{FetchRequest, RequestKind, TopicName};
 use kafka_protocol::protocol::StrBytes;
 use sluicegate_reader::Reader;
+use sluicegate_shared_log::SeenEnds;
 use tokio::task::JoinSet;
 
 use crate::batches::one_record;
@@ -75,7 +76,7 @@ async fn broker(logs: Arc<Mutex<Logs>>) -> Broker {
 async fn follow(reader: Reader, partition: i32, read: Arc<Mutex<Vec<i64>>>) {
     let mut offset = 0;
     loop {
-        reader.wait_for_records("t", partition, offset, false, None, None).await;
+        reader.wait_for_records("t", partition, offset, false, None, SeenEnds::ALL).await;
         let fetched = reader.read(at("t", partition, offset)).await.expect("an answer");
         let count = i64::try_from(fetched.count).expect("few records");
         assert_eq!(fetched.next_offset, offset + count, "nothing is skipped");

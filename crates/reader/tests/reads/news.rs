@@ -34,7 +34,7 @@ async fn callers_at_the_end_are_told_what_they_have_not_seen() {
     // The leader is known: waits need one.
     reader.read(at("t", 0, 8)).await.expect("an empty answer");
     let wait = |offset, start, end| {
-        Box::pin(reader.wait_for_records("t", 0, offset, true, None, Some(SeenEnds { start, end })))
+        Box::pin(reader.wait_for_records("t", 0, offset, true, None, SeenEnds { start, end }))
     };
     let second = Duration::from_secs(1);
     let (mut of_end, mut of_start) = (wait(8, i64::MAX, 8), wait(8, 0, i64::MAX));

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use kafka_protocol::messages::{FetchRequest, RequestKind};
 use sluicegate_reader::Reader;
+use sluicegate_shared_log::SeenEnds;
 
 use crate::batches::one_record;
 use crate::scripted::{self, Asked, Broker, Step, reader, usual};
@@ -78,7 +79,7 @@ async fn long_poll_waits_at_the_preferred_replica() {
     })
     .await;
     for offset in 0..3 {
-        reader.wait_for_records("t", 0, offset, false, None, None).await;
+        reader.wait_for_records("t", 0, offset, false, None, SeenEnds::ALL).await;
         let fetched = reader.read(at("t", 0, offset)).await.expect("a record");
         assert_eq!(messages(&fetched)[0].value.as_deref(), Some(&b"f"[..]));
     }
@@ -123,7 +124,7 @@ async fn replica_that_says_nothing_new_is_left_when_its_leader_does_not_prefer_i
     let (leader, _follower, reader) = start_with(follow, redirects).await;
     assert_eq!(reader.read(at("t", 0, 5)).await.expect("an empty answer").count, 0);
     let asked = leader.fetched().len();
-    let wait = || tokio::time::timeout(LOOKS, reader.wait_for_records("t", 0, 5, false, None, None));
+    let wait = || tokio::time::timeout(LOOKS, reader.wait_for_records("t", 0, 5, false, None, SeenEnds::ALL));
     let (first, second) = tokio::join!(wait(), wait());
     assert!(
         first.is_err() && second.is_err(),

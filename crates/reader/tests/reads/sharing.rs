@@ -8,6 +8,7 @@ use futures_util::StreamExt;
 use futures_util::future::join_all;
 use kafka_protocol::messages::RequestKind;
 use sluicegate_fair_share::ClientKey;
+use sluicegate_shared_log::SeenEnds;
 use tokio::time::{Instant, sleep};
 
 use crate::batches::{batch, one_record};
@@ -200,7 +201,7 @@ fn put_varint(out: &mut Vec<u8>, number: i32) {
 async fn waits_take_little_memory() {
     let broker = crate::scripted::Broker::start(crate::scripted::usual).await;
     let reader = crate::scripted::reader(&[broker.address]);
-    let wait = reader.wait_for_records("t", 0, 0, false, None, None);
+    let wait = reader.wait_for_records("t", 0, 0, false, None, SeenEnds::ALL);
     let bytes = std::mem::size_of_val(&wait);
     assert!(bytes <= 1_150, "{bytes} bytes for each partition of each subscription");
 }
@@ -211,8 +212,8 @@ async fn caller_beyond_the_log_end_is_woken_beside_one_at_the_end() {
     let reader = reader(&[broker.address]);
     // The leader is known: waits need one.
     reader.read(at("t", 0, 0)).await.expect("an empty answer");
-    let at_end = reader.wait_for_records("t", 0, 0, false, None, None);
-    let beyond = reader.wait_for_records("t", 0, 5, false, None, None);
+    let at_end = reader.wait_for_records("t", 0, 0, false, None, SeenEnds::ALL);
+    let beyond = reader.wait_for_records("t", 0, 5, false, None, SeenEnds::ALL);
     tokio::select! {
         biased;
         woken = beyond => assert_eq!(woken, None),

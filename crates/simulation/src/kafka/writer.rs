@@ -274,7 +274,7 @@ impl Backend for WritableCluster {
         offset: i64,
         committed: bool,
         until: Option<Instant>,
-        seen: Option<SeenEnds>,
+        seen: SeenEnds,
     ) -> BoxFuture<'a, Option<Ends>> {
         self.reads.wait_for_records(log, offset, committed, until, seen)
     }

@@ -7,7 +7,7 @@ use futures_util::StreamExt as _;
 use sluicegate_backend::rate::ClusterRate;
 use sluicegate_backend::{Backend, CommandError, Fault, Fetch, Fetched, LOG_START, Log, Version};
 use sluicegate_fair_share::{ClientKey, Holder};
-use sluicegate_shared_log::Ends;
+use sluicegate_shared_log::{Ends, SeenEnds};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, sleep};
 
@@ -230,7 +230,7 @@ impl Keeper {
             return next;
         }
         let until = Instant::now().checked_add(CHECK);
-        let wait = parts.backend.wait_for_records(self.log(), self.table.next(), true, until, None);
+        let wait = parts.backend.wait_for_records(self.log(), self.table.next(), true, until, SeenEnds::ALL);
         let waited = tokio::select! {
             biased;
             waited = parts.replaced.run_until_cancelled(wait) => waited.flatten(),

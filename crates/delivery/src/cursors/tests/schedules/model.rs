@@ -58,7 +58,7 @@ struct History {
 enum UnderWay {
     Question { index: usize, question: Question, is_late: bool },
     Answer { index: usize, answer: Answer },
-    Wait { index: usize, offset: i64, until: Option<Instant>, seen: Option<SeenEnds>, lingers: bool },
+    Wait { index: usize, offset: i64, until: Option<Instant>, seen: SeenEnds, lingers: bool },
     Sleep { index: usize, until: Instant },
 }
 
@@ -319,7 +319,7 @@ impl Model {
                 let end = self.logs[index].ends().end;
                 if self.limit(index) > offset || self.logs[index].fault.is_some() {
                     self.handle(index, Event::Woken { end: lingers.then_some(end) });
-                } else if seen.is_some_and(|seen| end > seen.end) {
+                } else if end > seen.end {
                     self.handle(index, Event::StillAtEnd { start: -1, end });
                 } else if let Some(until) = until {
                     self.now.at = self.now.at.max(until);
