@@ -8,6 +8,12 @@ export CARGO_TARGET_DIR := justfile_directory() / "target"
 # Tests wait more than they compute: for timeouts, for brokers and gateways to start.
 export RUST_TEST_THREADS := env("RUST_TEST_THREADS", shell("echo $((2 * $(nproc)))"))
 
+# One build for demo, tests and simulation: with the librdkafka that `./dev` has fetched, which programs and tests find from their own
+# folders, and with Tokio's flag to repeat what it draws by chance. Recipes for what ships set their own flags.
+export PKG_CONFIG := justfile_directory() / "target/tools/librdkafka/pkg-config"
+export RUSTFLAGS := "--cfg tokio_unstable -Clink-arg=-Wl,-rpath,$ORIGIN/../tools/librdkafka -Clink-arg=-Wl,-rpath,$ORIGIN/../../tools/librdkafka"
+dev := "--no-default-features --features sluicegate-bridge/shared-librdkafka,sluicegate-bridge/testing,sluicegate-client/testing"
+
 # Programs that are released name no folder of this machine.
 remap := "--remap-path-prefix=" + justfile_directory() + "=/sluicegate --remap-path-prefix=" + env("CARGO_HOME", home_directory() / ".cargo") + "=/cargo"
 
@@ -21,32 +27,29 @@ _default:
 
 # start everything on this machine and try it: see `./dev demo --help`
 demo *args: _demo-programs
-    @cd {{ quote(invocation_directory()) }} && exec {{ quote(justfile_directory() / "target/demo/demo") }} "$@"
+    @cd {{ quote(invocation_directory()) }} && exec {{ quote(justfile_directory() / "target/debug/demo") }} "$@"
 
-# With the librdkafka that `./dev` has fetched: from source it takes as long as all the rest. The programs find it from their own folder.
 _demo-programs: wasm web
-    RUSTFLAGS='-Clink-arg=-Wl,-rpath,$ORIGIN/../tools/librdkafka' PKG_CONFIG={{ quote(justfile_directory() / "target/tools/librdkafka/pkg-config") }} cargo build --profile demo --no-default-features --features sluicegate-bridge/shared-librdkafka,sluicegate-demo/shared-librdkafka -p sluicegate-demo -p sluicegate-bridge -p sluicegate-cli --bin demo --bin sluicegate-bridge --bin sluicegate
+    cargo build {{ dev }} -p sluicegate-demo -p sluicegate-bridge -p sluicegate-cli --bin demo --bin sluicegate-bridge --bin sluicegate
 
-# The simulation runs few schedules here: it is built soon rather than to run fast.
-# everything: units, the client for browsers, pure crates on wasm32, the filter, end to end on a real Envoy and a real Kafka
+# each promise once, in every way in that differs: units, the filter, the client for browsers, the simulation, end to end on a real Envoy and a real Kafka
 test: wasm sdk-guest web _browser _demo-programs
+    cargo test --workspace {{ dev }} --tests --no-run
     npm test --silent -w sluicegate -w browser-tests -w login
-    cargo test --workspace --tests --no-fail-fast
-    CARGO_PROFILE_SIMULATION_OPT_LEVEL=1 just _simulation test -- --nocapture
-    just older-kafka
-    just unit-on-wasm32
+    just _servers
+    cargo test --workspace {{ dev }} --tests --no-fail-fast
+
+# Waits for the servers that `./dev` installs while it builds.
+_servers:
+    @flock target/tools/servers.lock [ -e target/tools/servers.stamp ] || { echo "the servers of the tests are not installed" >&2; exit 1; }
+
+# the whole matrix: before a release, and each week
+test-all:
+    SLUICEGATE_FULL=1 just test older-kafka unit-on-wasm32
 
 # run COUNT schedules of the simulation from SEED on, and tell which break a promise; `1 SEED --trace` prints the events of one
 simulate *args:
-    just _simulation run -- "$@"
-
-# Tokio repeats what it draws by chance only with this flag, so the simulation has a folder of its own.
-_simulation command *args:
-    #!/usr/bin/env bash
-    set -euo pipefail
-    library={{ quote(justfile_directory() / "target/tools/librdkafka") }}
-    export RUSTFLAGS='--cfg tokio_unstable' PKG_CONFIG="$library/pkg-config" LD_LIBRARY_PATH="$library"
-    exec cargo "$1" --profile simulation --target-dir target/simulation -p sluicegate-simulation --no-default-features --features shared-librdkafka "${@:2}"
+    cargo run --workspace {{ dev }} --profile simulation --target-dir target/simulation --bin simulate -- "$@"
 
 # everything that a change must pass
 ci: lint doc test
@@ -60,10 +63,10 @@ fmt: _packages
 lint: _packages
     cargo fmt --all -- --check
     node_modules/.bin/biome check --error-on-warnings
-    cargo clippy --workspace --all-targets -- -D warnings
-    cargo clippy -p sluicegate-filter -p sluicegate-sdk-guest --target wasm32-wasip1 -- -D warnings
+    cargo clippy --workspace {{ dev }} --all-targets -- -D warnings
+    RUSTFLAGS= cargo clippy -p sluicegate-filter -p sluicegate-sdk-guest --target wasm32-wasip1 -- -D warnings
     cargo deny --log-level error check bans licenses sources
-    target/tools/venv/bin/python -B crates/bench/pictures.py --check
+    target/tools/venv/bin/python -B lab/bench/pictures.py --check
 
 # look for security advisories of dependencies; it fetches RustSec's database from GitHub, so that lint and CI go without
 advisories:
@@ -71,7 +74,7 @@ advisories:
 
 # build the documentation
 doc:
-    RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps
+    RUSTDOCFLAGS='-D warnings' cargo doc --workspace {{ dev }} --no-deps
 
 # build the filter
 wasm:
@@ -98,31 +101,30 @@ _packages:
     fi
 
 _browser: _packages
-    @flock target/tools/packages.lock node tests/browser/install.ts
+    @flock target/tools/packages.lock node lab/e2e/browser/install.ts
 
 # build the module that judges the hosts of the filter's tests; it does not ship
 sdk-guest:
-    cargo build -p sluicegate-sdk-guest --target wasm32-wasip1 --profile wasm
+    RUSTFLAGS={{ quote(remap) }} cargo build -p sluicegate-sdk-guest --target wasm32-wasip1 --profile wasm
 
-# The bridge and the command line client that tests start: Cargo builds the programs of a package for its own tests. With the features of
-# all tests, so that nothing is compiled a second time for other features.
-_programs:
-    cargo test --workspace --no-run --test bridge --test cli
+# end to end only; arguments go to the tests: `./dev e2e demo`
+e2e *args: wasm web _browser _demo-programs _servers
+    cargo test --workspace {{ dev }} --test e2e -- "$@"
 
-# end to end only; arguments go to `cargo test`: `./dev e2e --test e2e demo`
-e2e *args: wasm web _browser _demo-programs _programs
-    cargo test -p sluicegate-tests "$@"
+# the tests that need the machine alone; arguments go to the tests: `./dev alone churn`
+alone *args: wasm _demo-programs _servers
+    cargo test --workspace {{ dev }} --test alone -- "$@"
 
 # read end to end from Kafka 3.9, in one profile
-older-kafka: wasm _programs
-    SLUICEGATE_KAFKA_VERSION=3.9 SLUICEGATE_KAFKA_LIB={{ quote(justfile_directory() / "target/tools/kafka-3.9/lib") }} cargo test --workspace --test reading -- --skip internal:: --skip relay:: --skip nginx:: --skip direct::
+older-kafka: wasm _demo-programs _servers
+    SLUICEGATE_KAFKA_VERSION=3.9 SLUICEGATE_KAFKA_LIB={{ quote(justfile_directory() / "target/tools/kafka-3.9/lib") }} cargo test --workspace {{ dev }} --test e2e -- reading:: --skip relay:: --skip nginx:: --skip direct::
 
 # plain HTTP, sessions and identities on the oldest supported Envoy, which does not tell whether it verified a certificate
-older-envoy: wasm _programs
-    SLUICEGATE_ENVOY=$(echo {{ quote(justfile_directory()) }}/target/tools/envoy-oldest/lib/python3*/site-packages/envoy/_bin/envoy) cargo test -p sluicegate-tests --test http --test sessions --test identity -- tunnel:: internal:: relay:: --skip certificates:: --skip browsers::
+older-envoy: wasm _demo-programs _servers
+    SLUICEGATE_ENVOY=$(echo {{ quote(justfile_directory()) }}/target/tools/envoy-oldest/lib/python3*/site-packages/envoy/_bin/envoy) cargo test --workspace {{ dev }} --test e2e -- http:: sessions:: identity:: --skip apisix:: --skip nginx:: --skip direct:: --skip certificates:: --skip browsers::
 
 # an older filter with this bridge, and this filter with an older bridge; REF is by default the last release, or the commit before this one
-compatibility ref="": wasm
+compatibility ref="": wasm _servers
     #!/usr/bin/env bash
     set -euo pipefail
     ref=$1 older=$CARGO_TARGET_DIR/older
@@ -134,11 +136,12 @@ compatibility ref="": wasm
         # Another patch version: cargo would take the crates of one for those of the other.
         sed -i '0,/^version = /s/^\(version = ".*\.\)[0-9]*"/\165535"/' Cargo.toml
         # The bridge shares the build of its dependencies. The filter does not: its file would replace this one's.
+        unset PKG_CONFIG RUSTFLAGS
         CARGO_BUILD_BUILD_DIR=$CARGO_TARGET_DIR CARGO_TARGET_DIR=$older cargo build -p sluicegate-bridge
         CARGO_TARGET_DIR=$older cargo build -p sluicegate-filter --target wasm32-wasip1 --profile wasm
     )
-    cargo build -p sluicegate-bridge
-    check() { cargo test -q -p sluicegate-tests --test e2e each_use -- --nocapture --test-threads=1; }
+    just _demo-programs
+    check() { cargo test -q --workspace {{ dev }} --test e2e -- each_use --nocapture --test-threads=1; }
     echo "the filter of $ref with this bridge:"
     SLUICEGATE_FILTER=$older/wasm32-wasip1/wasm/sluicegate_filter.wasm check
     echo "this filter with the bridge of $ref:"
@@ -146,11 +149,11 @@ compatibility ref="": wasm
 
 # the unit tests of crates without I/O, on 32 bits and without an operating system, in Node
 unit-on-wasm32:
-    CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=wasm-bindgen-test-runner cargo test -p sluicegate-ws-session -p sluicegate-protocol -p sluicegate-fair-share -p sluicegate-rights --lib --target wasm32-unknown-unknown
+    RUSTFLAGS= CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=wasm-bindgen-test-runner cargo test -p sluicegate-ws-session -p sluicegate-protocol -p sluicegate-fair-share -p sluicegate-rights --lib --target wasm32-unknown-unknown
 
 # throughput and latency beside a bare librdkafka, with and without TLS and SASL, and beside NATS; and memory: see `./dev bench --help`
-bench *args: wasm
-    cargo build --release -p sluicegate-bench -p sluicegate-bridge --bins
+bench *args: wasm _servers
+    RUSTFLAGS='-Clink-arg=-Wl,-rpath,$ORIGIN/../tools/librdkafka' cargo build --release --no-default-features --features sluicegate-bridge/shared-librdkafka -p sluicegate-bench -p sluicegate-bridge --bins
     @exec target/release/bench "$@"
 
 # the CPU of a page in a browser that loops over records, beside the NATS project's client
@@ -159,7 +162,7 @@ bench-page *args: wasm web _browser
 
 # render the saved figures of the benchmark into the pictures and tables of the documentation
 pictures:
-    @target/tools/venv/bin/python -B crates/bench/pictures.py
+    @target/tools/venv/bin/python -B lab/bench/pictures.py
 
 # the images of bridge and filter, as OCI archives in target/images: no daemon, no root
 image: _static
@@ -168,8 +171,8 @@ image: _static
     @ls -l target/images
 
 # run the bridge from its image, in podman: locked down, over TLS to a real Kafka
-image-test: image
-    cargo test -p sluicegate-tests --test image -- "$PWD"/target/images/sluicegate-bridge-image-*.oci.tar
+image-test: image _servers
+    cargo test --workspace {{ dev }} --test image -- "$PWD"/target/images/sluicegate-bridge-image-*.oci.tar
 
 # all files of a release, with checksums and notes, in target/release-artefacts
 release version: _packages
@@ -184,30 +187,30 @@ release version: _packages
 # Without folders of this machine, and with the time of the commit: nothing else may differ between two builds. librdkafka's build knows
 # CC and CXX only; without them it would take this machine's compiler, whose C library is not musl, and its libraries.
 _static: wasm
-    PATH={{ quote(justfile_directory() / "release/bin") }}:$PATH CC=musl-cc CXX=musl-c++ HOST_CC=cc HOST_CXX=c++ PKG_CONFIG_LIBDIR=/none CC_x86_64_unknown_linux_musl=musl-cc SOURCE_DATE_EPOCH=$(git log -1 --format=%ct) SLUICEGATE_REVISION=$(git rev-parse HEAD) \
+    PATH={{ quote(justfile_directory() / "release/bin") }}:$PATH CC=musl-cc CXX=musl-c++ HOST_CC=cc HOST_CXX=c++ PKG_CONFIG=pkg-config PKG_CONFIG_LIBDIR=/none CC_x86_64_unknown_linux_musl=musl-cc SOURCE_DATE_EPOCH=$(git log -1 --format=%ct) SLUICEGATE_REVISION=$(git rev-parse HEAD) \
         RUSTFLAGS={{ quote(remap) }} cargo zigbuild --locked --profile dist --target x86_64-unknown-linux-musl -p sluicegate-bridge -p sluicegate-cli
 
 # 500 sockets that read, idle, vanish and get stuck; with --live, outages of everything; with --page, the live page's memory; with --everything, each way in and up to six kinds of clients, for hours
-soak *args: wasm web _browser
-    cargo build -p sluicegate-soak -p sluicegate-bridge --bins
+soak *args: wasm web _browser _servers
+    cargo build {{ dev }} -p sluicegate-soak -p sluicegate-bridge -p sluicegate-cli --bins
     @exec target/debug/soak "$@"
 
 # rounds of 1,000 clients that come and go: no memory or session may stay
 churn rounds="100":
-    SLUICEGATE_CHURN_ROUNDS={{rounds}} just e2e --test load churn -- --nocapture
+    SLUICEGATE_CHURN_ROUNDS={{rounds}} just alone churn --nocapture
 
 # random logs, read through three bridges and by librdkafka, and compared; a failure names its seed
 differential rounds="100" seed=`date +%s`:
-    SLUICEGATE_DIFFERENTIAL_ROUNDS={{rounds}} SLUICEGATE_DIFFERENTIAL_SEED={{seed}} just e2e --test reading differential -- --nocapture
+    SLUICEGATE_DIFFERENTIAL_ROUNDS={{rounds}} SLUICEGATE_DIFFERENTIAL_SEED={{seed}} just e2e differential --nocapture
 
 # libFuzzer on a decoder of foreign bytes, beginning with its corpus: `./dev fuzz event_ids -runs=1000000`; on each: `all`; on one input: `./dev fuzz event_ids FILE`
 fuzz target *args:
     #!/usr/bin/env bash
     set -euo pipefail
     targets=("$1")
-    if [ "$1" = all ]; then targets=($(ls crates/fuzz/corpus)); fi
-    if [ ! -d "crates/fuzz/corpus/${targets[0]}" ]; then
-        echo "fuzz: no target $1: expected all or one of" $(ls crates/fuzz/corpus) >&2
+    if [ "$1" = all ]; then targets=($(ls lab/fuzz/corpus)); fi
+    if [ ! -d "lab/fuzz/corpus/${targets[0]}" ]; then
+        echo "fuzz: no target $1: expected all or one of" $(ls lab/fuzz/corpus) >&2
         exit 2
     fi
     library={{ quote(justfile_directory() / "target/tools/librdkafka") }}
@@ -217,14 +220,14 @@ fuzz target *args:
     RUSTFLAGS="$(counters 3) -Clink-arg=--allow-undefined" cargo build --profile wasm --target-dir target/fuzz --target wasm32-wasip1 -p sluicegate-filter
     export RUSTFLAGS="$(counters 4) -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares"
     export PKG_CONFIG="$library/pkg-config" LD_LIBRARY_PATH="$library"
-    cargo build --profile simulation --target-dir target/fuzz --target "$host" -p sluicegate-fuzz --no-default-features --features shared-librdkafka,libfuzzer
+    cargo build --profile simulation --target-dir target/fuzz --target "$host" -p sluicegate-fuzz --features libfuzzer
     export SLUICEGATE_FILTER=target/fuzz/wasm32-wasip1/wasm/sluicegate_filter.wasm
     failed=()
     for target in "${targets[@]}"; do
         echo "fuzz: $target" >&2
         found=target/fuzz/found/$target
         mkdir -p "$found/inputs"
-        inputs=("$found/inputs" "crates/fuzz/corpus/$target")
+        inputs=("$found/inputs" "lab/fuzz/corpus/$target")
         if [ -f "${2-}" ]; then inputs=(); fi
         SLUICEGATE_FUZZ_TARGET=$target "target/fuzz/$host/simulation/fuzz" -artifact_prefix="$found/" -timeout=5 "${inputs[@]}" "${@:2}" || failed+=("$target")
     done
@@ -235,15 +238,15 @@ fuzz target *args:
 
 # lint the Helm chart, render it, validate the objects by Kubernetes' schemas, and compare with the committed renderings, or --update them
 chart *args:
-    @target/tools/venv/bin/python -B tests/kubernetes/chart.py "$@"
+    @target/tools/venv/bin/python -B lab/e2e/kubernetes/chart.py "$@"
 
 # install the Helm chart and the examples into a real kube-apiserver, which takes minutes to build
 chart-install:
-    @target/tools/venv/bin/python -B tests/kubernetes/install.py
+    @target/tools/venv/bin/python -B lab/e2e/kubernetes/install.py
 
 # run the example for Envoy Gateway on the real one, which takes minutes to build
 envoy-gateway: _demo-programs
-    @target/tools/venv/bin/python -B tests/kubernetes/envoy_gateway.py
+    @target/tools/venv/bin/python -B lab/e2e/kubernetes/envoy_gateway.py
 
 # test the alert rules of deploy/prometheus in promtool
 alerts:
@@ -252,11 +255,9 @@ alerts:
 
 # generate the protobuf code from proto/, and the reference pages from the code
 gen: _packages
-    SLUICEGATE_GEN=1 cargo test -p sluicegate-protocol --test generated
-    SLUICEGATE_GEN=1 cargo test -p sluicegate-bridge --lib reference_
-    SLUICEGATE_GEN=1 cargo test -p sluicegate-telemetry reference_
-    SLUICEGATE_GEN=1 cargo test -p sluicegate-filter --lib reference_lists_every_metric
-    SLUICEGATE_GEN=1 cargo test -p sluicegate-cli page
+    SLUICEGATE_GEN=1 cargo test --workspace {{ dev }} --test generated
+    SLUICEGATE_GEN=1 cargo test --workspace {{ dev }} --lib reference_
+    SLUICEGATE_GEN=1 cargo test --workspace {{ dev }} --bin sluicegate page
     npm run reference -w sluicegate
     just web
-    SLUICEGATE_GEN=1 cargo test -p sluicegate-tests --test e2e compose::envoy
+    SLUICEGATE_GEN=1 cargo test --workspace {{ dev }} --test e2e compose::envoy

@@ -51,8 +51,6 @@ pub enum Host {
 pub enum Profile {
     /// As an extended CONNECT (RFC 8441), into which Envoy turns the client's upgrade.
     Tunnel,
-    /// As a plain gRPC `POST`; the filter runs behind an internal listener.
-    Internal,
     /// As the client's own WebSocket, which Envoy relays and the bridge runs.
     Relay,
 }
@@ -105,10 +103,10 @@ impl Config {
         });
         let profile = match reader.string("profile").as_deref() {
             None | Some("tunnel") => Profile::Tunnel,
-            Some("internal") => Profile::Internal,
             Some("relay") => Profile::Relay,
-            Some(_) => {
-                reader.mistake("profile", "must be \"tunnel\", \"internal\" or \"relay\"");
+            Some(other) => {
+                let removed = if other == "internal" { "; internal was removed" } else { "" };
+                reader.mistake("profile", &format!("must be \"tunnel\" or \"relay\"{removed}"));
                 Profile::Tunnel
             }
         };
@@ -138,7 +136,7 @@ impl Config {
             vec![Route::read(reader, true)]
         };
         for route in &routes {
-            if let Some(Err(expected)) = route.source().map(|source| source.check(host, profile)) {
+            if let Some(Err(expected)) = route.source().map(|source| source.check(host)) {
                 reader.mistake("from", &format!("{expected} (in identity of {})", route.name()));
             }
         }

@@ -5,7 +5,6 @@ use sluicegate_ws_session::answer::Edit;
 use sluicegate_ws_session::handshake::{Accepted, Headers, Policy, Refused};
 use sluicegate_ws_session::{Input, Output, Session, padding};
 
-use crate::config::Profile;
 use crate::filter::Filter;
 use crate::host::{self, Buffer, Map, Status};
 
@@ -45,11 +44,7 @@ impl SessionStream {
         };
         let status = host::header(Map::Response, ":status")?.unwrap_or_default();
         let grpc_status = host::header(Map::Response, "grpc-status")?;
-        let upgraded: &[u8] = match filter.config.profile {
-            Profile::Internal => b"200",
-            Profile::Tunnel | Profile::Relay => b"101",
-        };
-        if status == upgraded && grpc_status.is_none() {
+        if status == b"101" && grpc_status.is_none() {
             host::remove_header(Map::Response, b"content-type")?;
             host::set_header(Map::Response, "sec-websocket-accept", accepted.accept.as_bytes())?;
             if let Some(subprotocol) = &accepted.subprotocol {

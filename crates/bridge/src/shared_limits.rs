@@ -57,7 +57,7 @@ const SHARED_LIMITS: &[Row] = &[
     [
         "the turn to write after a rejected record, of a Kafka cluster",
         "clients take turns",
-        "tests/tests/writing/rejected.rs",
+        "lab/e2e/tests/writing/rejected.rs",
         "records_without_a_key_do_not_fail_those_of_others",
     ],
     [
@@ -123,7 +123,7 @@ const SHARED_LIMITS: &[Row] = &[
     [
         "2,000 topics that wait for a metadata request, of a Kafka cluster",
         "the client above its share: its other topics wait for a later request",
-        "tests/tests/load/questions.rs",
+        "lab/e2e/alone/load/questions.rs",
         "lookups_of_missing_topics_delay_nobody",
     ],
     [
@@ -147,7 +147,7 @@ const SHARED_LIMITS: &[Row] = &[
     [
         "2,000 partitions whose ends are asked of a broker together",
         "the client above its share: its other partitions wait for a later request",
-        "tests/tests/load/questions.rs",
+        "lab/e2e/alone/load/questions.rs",
         "ends_of_many_partitions_cost_few_requests",
     ],
     [

@@ -20,7 +20,7 @@ fn committed_code_is_what_the_contract_generates() {
 #[test]
 fn committed_grpc_client_is_what_the_contract_generates() {
     let descriptors = compile(&["pubsub.proto"]);
-    check("../../tests/tests/sessions/grpc/sluicegate.v1.rs", |out| {
+    check("../../lab/e2e/tests/sessions/grpc/sluicegate.v1.rs", |out| {
         let client = tonic_prost_build::configure().build_server(false);
         client.extern_path(".sluicegate.v1", "::sluicegate_protocol").out_dir(out).compile_fds(descriptors)
     });

@@ -2,9 +2,9 @@
 
 use sluicegate_rights::policy;
 
+use super::Host;
 use super::name::is_name;
 use super::reader::Reader;
-use super::{Host, Profile};
 use crate::token::Places;
 
 /// Where the gateway has the identity of a client.
@@ -38,7 +38,7 @@ pub enum CertificateName {
 
 impl Source {
     /// Reports a source that this gateway does not have.
-    pub(super) fn check(&self, host: Host, profile: Profile) -> Result<(), &'static str> {
+    pub(super) fn check(&self, host: Host) -> Result<(), &'static str> {
         match self {
             Self::Token(_) => Ok(()),
             Self::Consumer if host == Host::Envoy => Err("must be another: only APISIX has consumers"),
@@ -46,9 +46,6 @@ impl Source {
             Self::Metadata { .. } | Self::Certificate(_) if host == Host::Apisix => {
                 Err("must be \"token\" or \"consumer\" in APISIX")
             }
-            Self::Certificate(_) if profile == Profile::Internal => Err(
-                "must be another in the profile internal, where the filter sees no certificate of the client",
-            ),
             Self::Metadata { .. } | Self::Certificate(_) => Ok(()),
         }
     }

@@ -144,14 +144,14 @@ fn empty_object_is_an_empty_list() {
 #[test]
 fn every_setting_is_read() {
     let config = parse(
-        br#"{"profile":"internal","gateway_secret":"s3cret-of-the-gateway","max_message_bytes":4096,
+        br#"{"profile":"relay","gateway_secret":"s3cret-of-the-gateway","max_message_bytes":4096,
             "max_assembly_bytes":8192,
             "routes":[{"path":"/a","cluster":"east","write":true,"origins":["https://app.example:8443"],
             "subprotocols":["v1"]},
                       {"path":"/b","type":"pubsub"}]}"#,
     )
     .unwrap();
-    assert_eq!(config.profile, Profile::Internal);
+    assert_eq!(config.profile, Profile::Relay);
     assert_eq!(config.gateway_secret.as_ref().map(Secret::expose), Some("s3cret-of-the-gateway"));
     assert_eq!((config.max_message_bytes, config.max_assembly_bytes), (4096, 8192));
     assert!(matches!(&config.routes[0].cluster, ClusterSource::Named(name) if **name == *"east"));
@@ -266,6 +266,14 @@ fn rest_path_is_matched_by_prefix_after_whole_paths() {
 }
 
 #[test]
+fn removed_profile_is_named() {
+    mistakes(
+        r#"{"profile":"internal","routes":[{"path":"/a"}]}"#,
+        &["profile: must be \"tunnel\" or \"relay\"; internal was removed"],
+    );
+}
+
+#[test]
 fn all_mistakes_are_reported_at_once_with_their_keys() {
     mistakes(
         r#"{"profile":"sidecar","gateway_secret":"a b","max_message_bytes":0,"max_assembly_bytes":"x","colour":1,
@@ -273,7 +281,7 @@ fn all_mistakes_are_reported_at_once_with_their_keys() {
                       {"path":"/a?b","origins":["app.example","https://a/b"],"port":1},7,
                       {"path":"/sluicegate.v1.Bridge/Session"},{"path":"/x"},{"path":"/x","subprotocols":["a b"]}]}"#,
         &[
-            "profile: must be \"tunnel\", \"internal\" or \"relay\"",
+            "profile: must be \"tunnel\" or \"relay\"",
             "gateway_secret: must be at least 16 visible ASCII characters, as in the bridge",
             "max_message_bytes: must be a number of bytes from 1024 to 16777216",
             "max_assembly_bytes: must be a number of bytes from 1024 to 536870912",
@@ -351,7 +359,7 @@ fn repeated_keys_are_rejected_at_every_depth() {
     mistakes(
         r#"{"routes":[{"path":"/a"},{"path":"/b","type":"rest","write":true,"kafka":{"nodes":["a:1"],
             "tls":{"verify":true,"verify":true}},"write":false}],
-            "profile":"tunnel","profile":"tunnel","profile":"internal"}"#,
+            "profile":"tunnel","profile":"tunnel","profile":"relay"}"#,
         &[
             "routes[1].kafka.tls.verify: given twice",
             "routes[1].write: given twice",

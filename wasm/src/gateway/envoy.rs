@@ -35,12 +35,6 @@ impl Gateway for Envoy {
         for name in HOP_HEADERS {
             host::remove_header(Map::Request, name.as_bytes())?;
         }
-        if config.profile == Profile::Internal {
-            host::remove_header(Map::Request, b"upgrade")?;
-            host::remove_header(Map::Request, b"connection")?;
-            host::set_header(Map::Request, ":method", b"POST")?;
-            host::set_header(Map::Request, "te", b"trailers")?;
-        }
         host::set_header(Map::Request, "content-type", b"application/grpc")?;
         host::set_header(Map::Request, metadata::PADDED, b"true")?;
         let max_bytes = config.max_message_bytes.to_string();
@@ -49,10 +43,7 @@ impl Gateway for Envoy {
     }
 
     fn runs_sessions(&self, config: &Config) -> bool {
-        match config.profile {
-            Profile::Tunnel | Profile::Internal => true,
-            Profile::Relay => false,
-        }
+        config.profile == Profile::Tunnel
     }
 
     fn replace_unreachable(&self) -> Result<(), Status> {

@@ -193,11 +193,9 @@ fn refused_http(_: Profile) -> Story {
 /// The stories of a profile. Plain HTTP is the same in all.
 fn stories(profile: Profile) -> Vec<Story> {
     match profile {
-        Profile::Tunnel | Profile::Internal => {
-            [session, ended, trailed, refused, unreachable, posted, lost, refused_http]
-                .map(|story| story(profile))
-                .into()
-        }
+        Profile::Tunnel => [session, ended, trailed, refused, unreachable, posted, lost, refused_http]
+            .map(|story| story(profile))
+            .into(),
         Profile::Relay => vec![relayed(), refused(profile), unreachable(profile)],
     }
 }

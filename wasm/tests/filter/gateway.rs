@@ -33,9 +33,9 @@ pub(crate) enum Failure {
 }
 
 impl Gateway {
-    pub(crate) fn all() -> [Self; 4] {
-        let [tunnel, internal, relay] = ALL_PROFILES.map(|profile| Self::Envoy(profile, profile.start()));
-        [tunnel, internal, relay, Self::apisix()]
+    pub(crate) fn all() -> [Self; 3] {
+        let [tunnel, relay] = ALL_PROFILES.map(|profile| Self::Envoy(profile, profile.start()));
+        [tunnel, relay, Self::apisix()]
     }
 
     pub(crate) fn apisix() -> Self {

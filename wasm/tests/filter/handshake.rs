@@ -47,28 +47,6 @@ fn upgrade_reaches_the_bridge_in_the_profiles_form() {
             "x-sluicegate-route: /pubsub",
         ],
     );
-    check(
-        Profile::Internal,
-        &request(),
-        &[
-            ":authority: gateway.example",
-            ":method: POST",
-            ":path: /pubsub",
-            ":scheme: http",
-            "content-type: application/grpc",
-            "sluicegate-client: 10.0.0.9",
-            "sluicegate-cluster: orders",
-            "sluicegate-gateway-secret: s3cret-of-the-gateway",
-            "sluicegate-padded: true",
-            "sluicegate-subprotocol: pubsub",
-            "sluicegate-topics: orders,public.*",
-            "sluicegate-write: true",
-            "te: trailers",
-            "user-agent: test",
-            "x-sluicegate-max-message-bytes: 1048576",
-            "x-sluicegate-route: /pubsub",
-        ],
-    );
 
     #[track_caller]
     fn check(profile: Profile, request: &Headers, want: &[&str]) {
@@ -239,7 +217,6 @@ fn client_gets_the_handshakes_answer_without_grpc() {
     };
     let accept = "sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
     check(Profile::Tunnel, &[":status: 101", "connection: upgrade", accept, "upgrade: websocket"]);
-    check(Profile::Internal, &[":status: 200", accept]);
 }
 
 #[test]

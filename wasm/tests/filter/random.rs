@@ -237,8 +237,3 @@ fn check(profile: Profile) {
 fn random_streams_in_a_tunnel_harm_nobody() {
     check(Profile::Tunnel);
 }
-
-#[test]
-fn random_streams_behind_an_internal_listener_harm_nobody() {
-    check(Profile::Internal);
-}

@@ -66,9 +66,9 @@ fn bridges_refusal_passes_unchanged() {
         passes(&vm, profile, [(":status", "401")].into(), "a gateway secret is expected\n");
         passes(&vm, profile, [(":status", "404"), ("x-reason", "cluster")].into(), "no such cluster\n");
         passes(&vm, profile, [(":status", "429"), ("retry-after", "\u{fe}")].into(), "");
-        // The other profile's yes is none here.
-        let other = if profile == Profile::Tunnel { Profile::Internal } else { Profile::Tunnel };
-        passes(&vm, profile, other.accepted().without("connection").without("upgrade"), "\0\0\0\0\u{1}x");
+        // The yes to a call, but not to an upgrade.
+        let call = Headers::from([(":status", "200"), ("content-type", "application/grpc")]);
+        passes(&vm, profile, call, "\0\0\0\0\u{1}x");
     }
 
     #[track_caller]
@@ -84,10 +84,10 @@ fn bridges_refusal_passes_unchanged() {
 
 #[test]
 fn grpc_error_is_answered_503() {
-    let vm = Profile::Internal.start();
+    let vm = Profile::Tunnel.start();
     for grpc_status in ["16", "0", ""] {
         let mut stream = vm.request(upgrade());
-        let answer = Profile::Internal.accepted().with("grpc-status", grpc_status).with("grpc-message", "no");
+        let answer = Profile::Tunnel.accepted().with("grpc-status", grpc_status).with("grpc-message", "no");
         stream.upstream_headers(answer, true);
         unreachable(&stream);
     }

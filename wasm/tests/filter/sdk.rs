@@ -12,7 +12,7 @@ use crate::faults::{CALLS, STATUSES};
 use crate::imports::snake_case;
 use crate::socket::workspace;
 
-/// A path of `crates/harness/guest` whose request makes the call.
+/// A path of `lab/harness/guest` whose request makes the call.
 fn path(call: HostCall) -> &'static str {
     match call {
         HostCall::CloseStream => "/reset",

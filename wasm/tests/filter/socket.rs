@@ -13,15 +13,14 @@ use crate::wire;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Profile {
     Tunnel,
-    Internal,
     /// Envoy relays them to the bridge's own endpoint.
     Relay,
 }
 
 /// The profiles in which the filter runs the session.
-pub(crate) const PROFILES: [Profile; 2] = [Profile::Tunnel, Profile::Internal];
+pub(crate) const PROFILES: [Profile; 1] = [Profile::Tunnel];
 
-pub(crate) const ALL_PROFILES: [Profile; 3] = [Profile::Tunnel, Profile::Internal, Profile::Relay];
+pub(crate) const ALL_PROFILES: [Profile; 2] = [Profile::Tunnel, Profile::Relay];
 
 impl Profile {
     /// The filter, configured as most tests want it.
@@ -40,7 +39,6 @@ impl Profile {
     pub(crate) fn accepted(self) -> Headers {
         match self {
             Self::Tunnel => [(":status", "101"), ("upgrade", "websocket"), ("connection", "upgrade")].into(),
-            Self::Internal => [(":status", "200"), ("content-type", "application/grpc")].into(),
             Self::Relay => {
                 let accept = ("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
                 [(":status", "101"), ("upgrade", "websocket"), ("connection", "upgrade"), accept].into()

@@ -119,10 +119,6 @@ fn mistakes_in_an_identity_are_reported_with_their_keys() {
     check(r#""identity":{"from":"token","name":"a","payload":"p"}"#, "identity.payload: unknown key");
     check(r#""identity":{"from":"certificate"}"#, "identity.subject: must be");
     check(r#""identity":{"from":"consumer","trust_consumer_headers":true}"#, "from: must be another");
-    check(
-        r#""profile":"internal","identity":{"from":"certificate","subject":"subject"}"#,
-        "from: must be another in",
-    );
     check(r#""identity":{"from":"token","name":"a","cookie":"sid"}"#, "origins: is missing");
     check(
         r#""type":"rest","origins":["*"],"identity":{"from":"token","name":"a","cookie":"sid"}"#,

@@ -47,7 +47,7 @@ fn repeated_mistake_is_logged_when_its_count_doubles() {
         assert_eq!(worker.route(&bad).request(post("/orders"), "body").outcome(), UNCONFIGURED);
     }
     assert_eq!(worker.log().len(), 7, "of 64 times: 1, 2, 4, 8, 16, 32 and 64");
-    let mistake = r#"profile: must be "tunnel", "internal" or "relay""#;
+    let mistake = r#"profile: must be "tunnel" or "relay""#;
     assert_eq!(worker.route(&worse).request(post("/orders"), "body").outcome(), UNCONFIGURED);
     assert_eq!(worker.log().len(), 7, "the same mistake of another route");
     refused(&worker, &conf(r#""wider": 1"#), &["wider: unknown key"]);

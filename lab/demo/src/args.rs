@@ -1,0 +1,152 @@
+//! The demo's command line.
+
+use std::net::Ipv6Addr;
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+use sluicegate_stack::envoy::Profile;
+
+/// Starts a Kafka, the bridge and Envoy with the filter on this machine, until Ctrl-C
+#[derive(Debug, Parser)]
+#[command(name = "demo", bin_name = "./dev demo")]
+pub(crate) struct Args {
+    /// Read this cluster instead of an embedded one; nothing is created or written there
+    #[arg(long, value_name = "HOST:PORT[,HOST:PORT…]", conflicts_with = "config", value_parser = servers)]
+    pub(crate) bootstrap_servers: Option<String>,
+
+    /// Run the bridge with this configuration; the demo reads its cluster `default`, and writes to it if
+    /// `write.clusters` names it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Run a NATS server with a stream instead of the embedded Kafka
+    #[arg(long, conflicts_with_all = ["config", "bootstrap_servers"])]
+    pub(crate) nats: bool,
+
+    /// Let users log in, who each have their own topic: starts an OpenID provider with the users Alice and Bob
+    #[arg(long, conflicts_with_all = ["config", "bootstrap_servers", "nats"])]
+    pub(crate) login: bool,
+
+    /// The OpenID provider's port
+    #[arg(long, value_name = "N", default_value_t = 8081, requires = "login",
+        value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) login_port: u16,
+
+    /// Seconds for which a token is valid; pages get another one before
+    #[arg(long, value_name = "N", default_value_t = 300, requires = "login",
+        value_parser = clap::value_parser!(u16).range(5..))]
+    pub(crate) token_seconds: u16,
+
+    /// Serve pages of this origin too, such as http://127.0.0.1:3000; can be repeated
+    #[arg(long, value_name = "ORIGIN", value_parser = origin)]
+    pub(crate) origin: Vec<String>,
+
+    /// The gateway's port
+    #[arg(long, value_name = "N", default_value_t = 8080, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) port: u16,
+
+    /// How Envoy talks to the bridge
+    #[arg(long, value_enum, default_value_t = ProfileArg::Tunnel)]
+    pub(crate) profile: ProfileArg,
+
+    /// Run this Envoy instead of the installed one
+    #[arg(long, value_name = "PATH")]
+    pub(crate) envoy: Option<PathBuf>,
+
+    /// Check the arguments and exit; `./dev` does so before it builds anything
+    #[arg(long, hide = true)]
+    pub(crate) check_arguments: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum ProfileArg {
+    /// Extended CONNECT with gRPC framing
+    Tunnel,
+    /// The client's own WebSocket, over HTTP/1.1
+    Relay,
+}
+
+impl From<ProfileArg> for Profile {
+    fn from(profile: ProfileArg) -> Self {
+        match profile {
+            ProfileArg::Tunnel => Self::Tunnel,
+            ProfileArg::Relay => Self::Relay,
+        }
+    }
+}
+
+/// A comma-separated list of `host:port`.
+fn servers(text: &str) -> Result<String, String> {
+    for server in text.split(',') {
+        let named = server
+            .trim()
+            .rsplit_once(':')
+            .filter(|(host, port)| is_host(host) && port.parse::<u16>().is_ok_and(|port| port != 0));
+        if named.is_none() {
+            return Err(format!("{server:?} is not HOST:PORT"));
+        }
+    }
+    Ok(text.to_owned())
+}
+
+/// A page's origin: scheme, host and perhaps a port, as browsers send it.
+fn origin(text: &str) -> Result<String, String> {
+    let authority = ["http://", "https://"].iter().find_map(|scheme| text.strip_prefix(scheme));
+    let is_origin = authority.is_some_and(|authority| {
+        is_host(authority)
+            || authority
+                .rsplit_once(':')
+                .is_some_and(|(host, port)| is_host(host) && port.parse::<u16>().is_ok())
+    });
+    if is_origin {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("{text:?} is not an origin such as http://127.0.0.1:3000"))
+    }
+}
+
+/// A name, an IPv4 address or an IPv6 address in brackets.
+fn is_host(text: &str) -> bool {
+    match text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn origins_are_schemes_with_hosts() {
+        for good in ["http://localhost", "https://app.example", "http://127.0.0.1:3000", "http://[::1]:3000"]
+        {
+            assert!(origin(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "localhost:3000",
+            "http://",
+            "http://a/",
+            "http://a:x",
+            "file:///a",
+            "*",
+            "null",
+            "http://a:1:2",
+        ] {
+            assert!(origin(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn servers_are_hosts_with_ports() {
+        for good in ["a:1", "a:1,b:65535", "127.0.0.1:9092, [::1]:9092"] {
+            assert!(servers(good).is_ok(), "{good}");
+        }
+        for bad in
+            ["", "a", "a:", ":1", "a:0", "a:65536", "a:1,", "a:1,b", "a b:1", "http://x:9", "::1:9", "[a]:1"]
+        {
+            assert!(servers(bad).is_err(), "{bad}");
+        }
+    }
+}

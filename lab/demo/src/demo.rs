@@ -1,0 +1,236 @@
+//! Starts all parts, watches them, and stops them.
+
+use std::fs;
+use std::future::pending;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use sluicegate_client::Client;
+use sluicegate_stack::envoy::{
+    DEMO_ROUTES, LIVE_PAGE, NATS_PAGE, Profile, guarded, instead, login_page, page,
+};
+use sluicegate_stack::login::Provider;
+use sluicegate_stack::port::Port;
+use sluicegate_stack::stack::{BridgeConfig, Setup, Stack};
+use sluicegate_stack::{Error as StackError, tools};
+use tokio::process::Command;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout;
+
+use crate::args::Args;
+use crate::embedded::Embedded;
+use crate::hints;
+use crate::login;
+use crate::routes::{LOGIN_ROUTES, NATS_ROUTES};
+use crate::source::{Source, System, system_of};
+use crate::{Failure, sentence};
+
+/// Runs until Ctrl-C, SIGTERM or a failure; nothing is left running.
+///
+/// # Errors
+/// A part does not start, or ends unexpectedly.
+pub(crate) async fn run(args: Args) -> Result<(), Failure> {
+    let stop = stop_signal()?;
+    tokio::pin!(stop);
+    let mut running = tokio::select! {
+        running = Running::start(args) => running?,
+        () = &mut stop => return Ok(()),
+    };
+    tokio::select! {
+        failure = running.watch() => return Err(failure),
+        () = &mut stop => hints::say("stopping"),
+    }
+    running.stop().await;
+    Ok(())
+}
+
+struct Running {
+    stack: Stack,
+    embedded: Option<Embedded>,
+    provider: Option<Provider>,
+}
+
+impl Running {
+    async fn start(args: Args) -> Result<Self, Failure> {
+        let gateway = Port::claim(args.port).map_err(|error| match error {
+            StackError::PortInUse(port) => {
+                format!("port {port} is in use; choose another with --port").into()
+            }
+            error => Failure::from(error),
+        })?;
+        if let Some(path) = &args.envoy {
+            check_envoy(path).await?;
+        }
+        let profile = Profile::from(args.profile);
+        let provider = match args.login {
+            true => {
+                hints::say("starting the OpenID provider");
+                Some(login::start(&args).await?)
+            }
+            false => None,
+        };
+
+        let (bridge, source, embedded) = match (args.config, args.bootstrap_servers) {
+            (Some(path), _) => {
+                // Read only once: it may be a pipe.
+                let text =
+                    fs::read_to_string(&path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
+                let Some(system) = system_of(&text) else {
+                    let path = path.display();
+                    return Err(format!(
+                        "cluster `default` of {path} is missing: expected [clusters.default]"
+                    )
+                    .into());
+                };
+                (BridgeConfig::Text(text), Source::Config(system, path), None)
+            }
+            (None, Some(servers)) => (cluster(servers.clone()), Source::Servers(servers), None),
+            (None, None) => {
+                let system = if args.nats { System::Nats } else { System::Kafka };
+                hints::say(&format!("starting the embedded {}", system.name()));
+                let topics = if args.login { login::topics() } else { Vec::new() };
+                let embedded = Embedded::start(system, &topics).await?;
+                let identity = provider.as_ref().map(login::bridge_config).unwrap_or_default();
+                let config = identity + &embedded.bridge_config();
+                (BridgeConfig::Text(config), embedded.source(), Some(embedded))
+            }
+        };
+
+        hints::say("starting the bridge and Envoy");
+        let secret = secret()?;
+        let (pages, routes) = match (&provider, source.system()) {
+            (Some(provider), _) => (login_page(args.port, &provider.issuer()), LOGIN_ROUTES),
+            (None, System::Kafka) => (page(LIVE_PAGE, args.port), DEMO_ROUTES),
+            (None, System::Nats) => (page(NATS_PAGE, args.port), NATS_ROUTES),
+        };
+        let mut envoy_edits = pages?.to_vec();
+        let routes = guarded(&routes, args.port, &args.origin);
+        let routes: Vec<&str> = routes.iter().map(String::as_str).collect();
+        envoy_edits.push(instead(&format!("\"gateway_secret\": \"{secret}\","), &routes));
+        let setup = Setup {
+            bridge,
+            // Overrides a secret in the user's configuration: both sides use this run's.
+            bridge_environment: vec![("SLUICEGATE_GATEWAY_SECRET".to_owned(), secret.clone())],
+            envoy_edits,
+            gateway: Some(gateway),
+            envoy: args.envoy,
+            ..Setup::new(profile, String::new())
+        };
+        let stack = Stack::start(setup).await.map_err(|error| match (error, &source) {
+            // The bridge saw a copy of the file.
+            (StackError::Configuration(problems), Source::Config(_, path)) => {
+                format!("cannot use {}: {problems}", path.display()).into()
+            }
+            (error, _) => Failure::from(error),
+        })?;
+        let mut running = Self { stack, embedded, provider };
+        hints::say("waiting until a fetch works");
+        running.ready(&source).await?;
+        let url = running.stack.url();
+        match &running.provider {
+            Some(provider) => login::answers(&url, provider).await?,
+            None => answers(&url).await?,
+        }
+        hints::print(&running.stack, profile, &source, running.provider.as_ref(), &tools::cli()?);
+        Ok(running)
+    }
+
+    /// Waits until a fetch through the gateway works.
+    async fn ready(&mut self, source: &Source) -> Result<(), Failure> {
+        match self.stack.ready_within(READY_WITHIN).await {
+            Err(StackError::Late { within, detail, .. }) => {
+                let log = fs::read_to_string(self.stack.bridge.process.log()).unwrap_or_default();
+                let cause = last_cause(&log).map(|cause| format!(": {cause}")).unwrap_or_default();
+                Err(format!("{source} cannot be read after {} s{detail}{cause}", within.as_secs()).into())
+            }
+            result => Ok(result?),
+        }
+    }
+
+    /// Waits until a part ends unexpectedly.
+    async fn watch(&mut self) -> Failure {
+        let Self { stack, embedded, provider } = self;
+        let embedded = async {
+            match embedded {
+                Some(embedded) => embedded.run().await,
+                None => pending().await,
+            }
+        };
+        let provider = async {
+            match provider {
+                Some(provider) => provider.process.watch().await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            error = stack.watch() => error.into(),
+            failure = embedded => failure,
+            error = provider => error.into(),
+        }
+    }
+
+    async fn stop(mut self) {
+        self.stack.stop(STOP_WITHIN).await;
+        if let Some(Provider { process, .. }) = &mut self.provider {
+            process.terminate();
+            let _ = process.wait(STOP_WITHIN).await;
+        }
+    }
+}
+
+/// Checks by its `--version` that the user's program is an Envoy.
+async fn check_envoy(path: &Path) -> Result<(), Failure> {
+    let mut version = Command::new(path);
+    version.arg("--version").stdin(Stdio::null()).kill_on_drop(true);
+    match timeout(STOP_WITHIN, version.output()).await {
+        Ok(Err(error)) => Err(format!("cannot run {}: {error}", path.display()).into()),
+        Ok(Ok(said)) if String::from_utf8_lossy(&said.stdout).contains(" version: ") => Ok(()),
+        Ok(Ok(_)) | Err(_) => {
+            Err(format!("{} does not answer --version as Envoy does", path.display()).into())
+        }
+    }
+}
+
+/// Checks that the endpoint answers, before its URL is printed.
+async fn answers(url: &str) -> Result<(), Failure> {
+    let client = Client::connect(url)
+        .await
+        .map_err(|e| format!("cannot open a session at {url}: {}", sentence(&e)))?;
+    client.ping("demo").await.map_err(|e| format!("no answer at {url}: {}", sentence(&e)))?;
+    Ok(client.close().await?)
+}
+
+/// The last `cause` in the bridge's log, such as that of `cluster_unavailable`.
+fn last_cause(log: &str) -> Option<String> {
+    let (_, quoted) = log.rsplit_once(" cause=\"")?;
+    let (cause, _) = quoted.lines().next()?.split_once("\" ")?;
+    Some(cause.replace("\\\"", "\""))
+}
+
+/// 32 random hexadecimal digits.
+fn secret() -> Result<String, Failure> {
+    let id = fs::read_to_string("/proc/sys/kernel/random/uuid")?;
+    Ok(id.trim().replace('-', ""))
+}
+
+fn cluster(bootstrap: String) -> BridgeConfig {
+    BridgeConfig::Cluster { bootstrap, settings: String::new() }
+}
+
+/// Completes on the first SIGINT, SIGTERM or SIGHUP.
+fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hang_up.recv() => {}
+        }
+    })
+}
+
+const READY_WITHIN: Duration = Duration::from_secs(10);
+const STOP_WITHIN: Duration = Duration::from_secs(5);

@@ -1,0 +1,133 @@
+//! The audit log of a real bridge: sessions, refusals and denied commands with their people.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sluicegate_stack::folder::Folder;
+use sluicegate_stack::http::client::{Client as Http, Request};
+use sluicegate_stack::kafka::Kafka;
+use sluicegate_stack::waiting::until;
+use sluicegate_stack::way::Way;
+use sluicegate_tests::in_every_profile;
+
+use crate::identity::renewing::{answer, auth, open};
+use crate::identity::stacks::{ISSUER, SIGNER, http, session, start, token};
+use crate::identity::tokens::verifier;
+
+in_every_profile! {
+    audit_log_names_people_of_sessions_refusals_and_denials
+}
+
+/// The lines of an audit log, once it has so many sessions that were closed, and others.
+async fn lines(log: &Path, closed: usize, all: usize) -> Vec<Value> {
+    until("the audit log is complete", Duration::from_secs(5), async || {
+        let text = std::fs::read_to_string(log).map_err(|error| error.to_string())?;
+        // Lines of the readiness check are of nobody.
+        let is_told = |line: &Value| line["reason"] != "identity_missing";
+        let lines = text.lines().filter_map(|line| serde_json::from_str(line).ok()).filter(is_told);
+        let lines: Vec<Value> = lines.collect();
+        let ends = lines.iter().filter(|line| line["event"] == "closed").count();
+        let others = lines.iter().filter(|line| line["event"] != "denied").count();
+        match (ends, others) == (closed, all) {
+            true => Ok(lines),
+            false => Err(text),
+        }
+    })
+    .await
+}
+
+async fn audit_log_names_people_of_sessions_refusals_and_denials(way: Way) {
+    let kafka = Kafka::shared().await.unwrap();
+    let topic = kafka.topic("audited", 1, &[]).await.unwrap();
+    let folder = Folder::new("audited").unwrap();
+    let (log, list) = (folder.path().join("audit.jsonl"), folder.path().join("revoked.jsonl"));
+    std::fs::write(&list, "").unwrap();
+    let route = format!(r#""identity": {{"from": "token", "name": "main"}}, "topics": ["{topic}"]"#);
+    let tables = format!(
+        "{}[revocation]\nlist_file = {list:?}\n[audit]\nfile = {log:?}\nclaims = [\"email\", \"absent\"]\n",
+        verifier()
+    );
+    let mut stack = start(way, kafka, &route, &tables).await;
+    let alice = |id: &str| token("alice", &json!({"aud": "app", "jti": id, "email": "a@shop.example"}), 600);
+
+    let mut hers = open(&stack, &alice("one")).await;
+    for id in 1..=20 {
+        hers.send(json!({"id": id, "subscribe": {"topic": "other"}}).to_string()).await;
+        assert_eq!(answer(&mut hers, id).await["error"]["reason"], "DENIED");
+    }
+    auth(&mut hers, 30, &alice("two")).await;
+    assert!(answer(&mut hers, 30).await["auth"].is_object());
+    auth(&mut hers, 31, &token("bob", &json!({"aud": "app"}), 600)).await;
+    assert_eq!(answer(&mut hers, 31).await["error"]["reason"], "DENIED");
+    let bearer = format!("Bearer {}", alice("two"));
+    let events = Request::get(format!("/kafka/topics/{topic}/events")).with("authorization", bearer);
+    let mut events = Http::connect(stack.gateway()).await.unwrap().stream(events).await.unwrap();
+    assert_eq!(http(&stack, Some(&alice("two")), Request::get("/kafka/topics/other")).await.status, 403);
+    let forged = SIGNER.sign_json(&json!({"iss": ISSUER, "sub": "admin", "aud": "other"})).unwrap();
+    session(&stack, Some(&forged)).await.unwrap_err();
+    assert_eq!(http(&stack, Some(&forged), Request::get("/kafka/topics")).await.status, 401);
+    let entry = json!({"iss": ISSUER, "sub": "alice", "issued_until": 1_u64 << 40, "until": 1_u64 << 40});
+    std::fs::write(&list, format!("{entry}\n")).unwrap();
+    while events.next().await.unwrap().is_some() {}
+    let close = loop {
+        if let Err(close) = hers.receive_or_close().await {
+            break close;
+        }
+    };
+    assert_eq!(close.0, 3000);
+    session(&stack, Some(&alice("three"))).await.unwrap_err();
+
+    let found = lines(&log, 2, 9).await;
+    let has = |line: &Value, names: &[&str]| names.iter().all(|name| !line[*name].is_null());
+    for line in &found {
+        assert!(has(line, &["timestamp", "event", "kind", "route", "address", "cluster"]), "{line}");
+    }
+    let event = |line: &Value| {
+        let [event, kind, subject, token_id, reason, command] =
+            ["event", "kind", "subject", "token_id", "reason", "command"]
+                .map(|name| line[name].as_str().unwrap_or("-").to_owned());
+        let what = if reason == "-" { command } else { reason };
+        format!("{event} {what} {kind} {subject} {token_id}")
+    };
+    let mut told: Vec<String> = found.iter().map(event).collect();
+    // Both end at once.
+    told.sort_unstable();
+    let denials = told.iter().filter(|line| *line == "denied subscribe session alice one").count();
+    assert!((1..20).contains(&denials), "{told:#?}");
+    told.retain(|line| *line != "denied subscribe session alice one");
+    let expected = [
+        "closed revoked events alice two",
+        "closed revoked session alice two",
+        "denied topics http alice two",
+        "opened - events alice two",
+        "opened - session alice one",
+        "refused identity_invalid http - -",
+        "refused identity_invalid session - -",
+        "refused identity_other session alice two",
+        "refused identity_revoked session alice three",
+        "renewed - session alice two",
+    ];
+    assert_eq!(told, expected);
+    let closed = found.iter().find(|line| line["event"] == "closed" && line["kind"] == "session").unwrap();
+    assert_eq!((&closed["commands"], &closed["denied"]), (&json!(20), &json!(20)), "{closed}");
+    assert!(closed["sent_bytes"].as_u64() > Some(100) && closed["received_bytes"].as_u64() > Some(100));
+    assert_eq!(closed["claims"], json!({"email": "a@shop.example"}));
+    assert!(!std::fs::read_to_string(&log).unwrap().contains("eyJ"), "a token");
+
+    // A rotation, then the end of the bridge.
+    let rotated = folder.path().join("audit.jsonl.1");
+    std::fs::rename(&log, &rotated).unwrap();
+    stack.bridge.process.hang_up();
+    until("the log is opened anew", Duration::from_secs(5), async || match log.exists() {
+        true => Ok(()),
+        false => Err("no file".to_owned()),
+    })
+    .await;
+    let bob = session(&stack, Some(&token("bob", &json!({"aud": "app"}), 600))).await.unwrap();
+    stack.bridge.process.terminate();
+    let last = lines(&log, 1, 2).await;
+    let told: Vec<_> = last.iter().map(|line| (line["event"].clone(), line["reason"].clone())).collect();
+    assert_eq!(told, [("opened".into(), Value::Null), ("closed".into(), "drained".into())]);
+    drop(bob);
+}

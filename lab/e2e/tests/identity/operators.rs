@@ -1,0 +1,110 @@
+//! Operators who list who is here, and end sessions: the command line at a real bridge.
+
+use std::net::SocketAddr;
+use std::process::Output;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sluicegate_stack::http::client::{Request, ask};
+use sluicegate_stack::kafka::{Kafka, Record, Write};
+use sluicegate_stack::raw::Raw;
+use sluicegate_stack::stack::Stack;
+use sluicegate_stack::tools;
+use sluicegate_stack::waiting::becomes;
+use sluicegate_stack::way::Way;
+use sluicegate_tests::in_every_profile;
+use tokio::process::Command;
+use tokio::time::timeout;
+
+use crate::identity::renewing::{answer, open};
+use crate::identity::stacks::{BELIEVED, ISSUER, http, start, token};
+
+in_every_profile! {
+    operators_find_and_end_the_sessions_of_a_person
+}
+
+const TOKEN: &str = "of-operators-only";
+
+async fn admin(stack: &Stack, token: &str, arguments: &[&str]) -> Output {
+    let mut command = Command::new(tools::cli().unwrap());
+    command.args(["admin", "sessions", "--admin", &format!("http://{}", admin_of(stack))]).args(arguments);
+    command.env("SLUICEGATE_ADMIN_TOKEN", token).env_remove("SLUICEGATE_CONFIG");
+    timeout(Duration::from_secs(20), command.output()).await.unwrap().unwrap()
+}
+
+fn admin_of(stack: &Stack) -> SocketAddr {
+    stack.bridges().next().unwrap().admin()
+}
+
+/// The sessions that match these arguments.
+async fn listed(stack: &Stack, arguments: &[&str]) -> Vec<Value> {
+    let output = admin(stack, TOKEN, &[&["--json"], arguments].concat()).await;
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+async fn operators_find_and_end_the_sessions_of_a_person(way: Way) {
+    let kafka = Kafka::shared().await.unwrap();
+    let topic = kafka.topic("watched", 2, &[]).await.unwrap();
+    let route = format!(r#""identity": {{"from": "jwt_authn", "payload": "claims"}}, "topics": ["{topic}"]"#);
+    let stack = start(way, kafka, &route, &format!("admin_token = {TOKEN:?}\n{BELIEVED}")).await;
+    let [alice, bob] = ["alice", "bob"].map(|person| token(person, &json!({}), 600));
+    let (mut hers, mut his) = (open(&stack, &alice).await, open(&stack, &bob).await);
+    let other = json!({"id": 1, "subscribe": {"topic": "other"}}).to_string();
+    hers.send(other).await;
+    assert_eq!(answer(&mut hers, 1).await["error"]["reason"], "DENIED");
+    hers.send(json!({"id": 2, "subscribe": {"topic": topic}}).to_string()).await;
+    answer(&mut hers, 2).await;
+    kafka.produce(&topic, 0, &[Record::of("a")], Write::default()).await.unwrap();
+    answer(&mut hers, 2).await;
+    let mut stream = Raw::connect(stack.gateway()).await;
+    let head = format!(
+        "GET /kafka/topics/{topic}/events HTTP/1.1\r\nhost: g\r\nauthorization: Bearer {alice}\r\n\r\n"
+    );
+    stream.write(head).await;
+    assert_eq!(stream.head().await.unwrap().status, 200);
+
+    becomes("sessions and streams", 3, Duration::from_secs(5), async || listed(&stack, &[]).await.len())
+        .await;
+    let found = listed(&stack, &["--issuer", ISSUER, "--subject", "alice", "--route", "/pubsub"]).await;
+    let [session] = &found[..] else { panic!("{found:?}") };
+    assert_eq!(
+        [&session["kind"], &session["cluster"], &session["denied"]],
+        [&json!("session"), &json!("default"), &json!(1)],
+        "{session}"
+    );
+    let address = session["address"].as_str().unwrap();
+    assert_eq!(listed(&stack, &["--address", address]).await.len(), 3);
+    assert_eq!(listed(&stack, &["--address", "192.0.2.99"]).await.len(), 0);
+    assert_eq!(session["subscriptions"], json!([{"topic": topic, "partitions": 2, "lag": 0}]), "{session}");
+    assert!(session["sent_bytes"].as_u64() > Some(100) && session["expires_in_ms"].as_u64() > Some(500_000));
+    assert_eq!(session["commands"], 2, "{session}");
+    let kinds: Vec<Value> =
+        listed(&stack, &["--topic", &topic]).await.iter().map(|session| session["kind"].clone()).collect();
+    assert_eq!(kinds, ["session", "events"]);
+
+    let strangers = admin(&stack, "another-token-of-nobody", &[]).await;
+    assert_eq!(strangers.status.code(), Some(1), "{strangers:?}");
+    for method in ["GET", "DELETE"] {
+        let response = ask(admin_of(&stack), Request::new(method, "/sessions?subject=alice")).await;
+        assert_eq!((response.status, response.header("www-authenticate")), (401, Some("Bearer")));
+    }
+
+    let ended = admin(&stack, TOKEN, &["--subject", "alice", "--end"]).await;
+    assert!(String::from_utf8_lossy(&ended.stdout).contains("2 sessions ended"), "{ended:?}");
+    let close = loop {
+        if let Err(close) = hers.receive_or_close().await {
+            break close;
+        }
+    };
+    assert_eq!(close, (1008, "ended by an operator".to_owned()));
+    his.send(r#"{"id": 1, "session": {}}"#).await;
+    answer(&mut his, 1).await;
+    becomes("sessions", 1, Duration::from_secs(5), async || listed(&stack, &[]).await.len()).await;
+    // The identity is still valid.
+    let mut again = open(&stack, &alice).await;
+    again.send(r#"{"id": 1, "session": {}}"#).await;
+    answer(&mut again, 1).await;
+    assert_eq!(http(&stack, Some(&alice), Request::get("/kafka/topics")).await.status, 200);
+}

@@ -1,0 +1,62 @@
+//! The configuration of a cluster changes while a session writes to it and another one is subscribed.
+
+use std::collections::BTreeSet;
+
+use sluicegate_protocol::ProduceRecord;
+use sluicegate_stack::envoy::writing;
+use sluicegate_stack::kafka::Kafka;
+use sluicegate_stack::socket::{Socket, produce, results};
+use sluicegate_stack::stack::{BridgeConfig, Setup, Stack};
+use sluicegate_stack::way::Way;
+use std::time::Duration;
+
+use crate::live::subscriber::{Subscriber, from_start};
+
+#[tokio::test]
+async fn reload_loses_repeats_and_reorders_no_record() {
+    const RELOADS: usize = 5;
+    const COMMANDS: usize = 400;
+    let kafka = Kafka::shared().await.unwrap();
+    let topic = &kafka.topic("reloaded", 1, &[]).await.unwrap();
+    let bootstrap = kafka.bootstrap();
+    let config = |client: usize| {
+        format!(
+            "[write]\nclusters = [\"default\"]\n[clusters.default]\nbootstrap.servers = {bootstrap:?}\n\
+             client.id = \"{client}\"\n"
+        )
+    };
+    let setup = Setup {
+        bridge: BridgeConfig::Text(config(0)),
+        envoy_edits: vec![writing()],
+        ..Setup::new(Way::Tunnel, "")
+    };
+    let mut stack = Stack::start(setup).await.unwrap();
+    stack.ready_within(Duration::from_secs(30)).await.unwrap();
+    let mut subscriber = Subscriber::open(&stack, from_start(topic)).await;
+    let mut writer = Socket::open(&stack).await;
+    let mut wanted = Vec::new();
+    for reload in 1..=RELOADS {
+        let mut open = BTreeSet::new();
+        for _ in 0..COMMANDS {
+            let value = wanted.len().to_string();
+            let record = ProduceRecord {
+                topic: topic.clone(),
+                partition: Some(0),
+                value: Some(value.clone().into()),
+                ..ProduceRecord::default()
+            };
+            open.insert(writer.send(produce(vec![record])).await);
+            wanted.push(value);
+        }
+        // The commands are on their way.
+        stack.bridge.reconfigure(|_| config(reload)).await.unwrap();
+        while !open.is_empty() {
+            let (sequence, resp) = writer.receive().await;
+            assert!(open.remove(&sequence));
+            assert_eq!(results(resp).unwrap()[0].error, None);
+        }
+        subscriber.collect(wanted.len()).await;
+    }
+    assert_eq!(subscriber.values(topic, 0), wanted);
+    assert_eq!(kafka.read(topic, 0).len(), wanted.len());
+}

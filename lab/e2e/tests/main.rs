@@ -1,0 +1,26 @@
+//! End to end: a real Envoy, a real bridge, a real Kafka and a real NATS, as users meet them.
+//!
+//! `./dev e2e` runs these tests with one Kafka, one NATS and gateways that they share. A test that breaks a part, or counts what
+//! others would add to, starts its own.
+//!
+//! 1. [`sessions`], [`http`]: the ways in; [`reading`], [`live`], [`tables`], [`writing`]: what goes through them
+//! 2. [`identity`]: rights of people; [`secured`]: Kafka with TLS, SASL and ACLs
+//! 3. [`outages`]: parts that are killed, frozen or gone; [`brokers`]: a Kafka of three nodes that fail
+//! 4. [`browser`]: the client and the live page in Chromium
+//! 5. [`product`]: the demo, the documents, the files for Kubernetes and Docker
+
+#![cfg(test)] // so that helpers, too, may fail as tests do
+
+mod brokers;
+mod browser;
+mod http;
+mod identity;
+mod live;
+mod outages;
+mod product;
+mod reading;
+mod schema;
+mod secured;
+mod sessions;
+mod tables;
+mod writing;

@@ -1,0 +1,88 @@
+//! The bridge dies and restarts.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use sluicegate_stack::envoy::Profile;
+use sluicegate_stack::http::client::Response;
+use sluicegate_stack::raw::{Raw, Upgrade};
+use sluicegate_stack::socket::{Socket, ping};
+use sluicegate_stack::stack::{Setup, Stack};
+use sluicegate_stack::way::Way;
+use sluicegate_tests::directly;
+use sluicegate_tests::in_every_profile;
+use sluicegate_tests::through_nginx;
+use tokio::time::{Instant, timeout};
+
+use crate::outages::stacks::{assert_unharmed, without_kafka};
+
+in_every_profile! {
+    killed_bridge_ends_its_connections_at_once
+    hanging_bridge_is_given_up
+}
+
+directly! {
+    killed_bridge_ends_its_connections_at_once
+}
+
+through_nginx! {
+    killed_bridge_ends_its_connections_at_once
+}
+
+async fn killed_bridge_ends_its_connections_at_once(way: Way) {
+    let mut stack = without_kafka(way).await;
+    let mut idle = join_all((0..32).map(|_| Raw::open(stack.gateway()))).await;
+    let mut asking = Socket::open(&stack).await;
+    asking.ping().await;
+    stack.bridge.process.kill();
+    let killed = Instant::now();
+    let ends = idle.iter_mut().map(async |client| {
+        // A reset is an end as well; a close frame cannot be written any more.
+        client.is_at_the_end("the bridge was killed").await;
+        killed.elapsed()
+    });
+    let slowest = join_all(ends).await.into_iter().max().unwrap();
+    assert!(slowest < Duration::from_secs(1), "the last connection ended after {slowest:?}");
+    let end = timeout(Duration::from_secs(1), asking.listen()).await.expect("the end within 1 s");
+    assert!(matches!(end, None | Some(Err(_))), "{end:?}");
+    stack.bridge.up().await.unwrap();
+    let mut new = Socket::open(&stack).await;
+    new.ping().await;
+    // It stays: nothing of the old sessions reaches it.
+    let sequence = new.send(ping()).await;
+    assert_eq!(new.receive().await.0, sequence);
+    assert_unharmed(&stack).await;
+}
+
+/// With a keep-alive of a second's interval and a second's patience, where the committed one has 30 s and 10 s. A
+/// relayed session has no keep-alive but its own pings, whose absence ends it: after 2 s instead of 90 s.
+async fn hanging_bridge_is_given_up(profile: Profile) {
+    let keepalive = |interval, timeout| {
+        format!(
+            "a bridge that vanished.\n            connection_keepalive: {{interval: {interval}s, timeout: {timeout}s}}"
+        )
+    };
+    let envoy_edits = match profile {
+        Profile::Tunnel => vec![(keepalive(30, 10), keepalive(1, 1))],
+        Profile::Relay => vec![("stream_idle_timeout: 90s".to_owned(), "stream_idle_timeout: 2s".to_owned())],
+    };
+    let setup = Setup { envoy_edits, ..Setup::new(profile, "127.0.0.1:9") };
+    let mut stack = Stack::start(setup).await.unwrap();
+    let mut open = Socket::open(&stack).await;
+    open.ping().await;
+    stack.bridge.process.freeze();
+    // Up to an interval, the patience, and what Envoy's delayed close and a busy machine take.
+    let end =
+        timeout(Duration::from_secs(5), open.listen()).await.expect("the end of the session within 5 s");
+    assert!(matches!(end, None | Some(Err(_))), "{end:?}");
+    let refused = timeout(Duration::from_secs(5), ask(&stack)).await.expect("a refusal within 5 s");
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")), "{refused:?}");
+    stack.bridge.process.thaw();
+    Socket::open(&stack).await.ping().await;
+    assert_unharmed(&stack).await;
+}
+
+/// The response to an upgrade on a connection of its own.
+async fn ask(stack: &Stack) -> Response {
+    Raw::connect(stack.gateway()).await.ask(&Upgrade::default().bytes()).await
+}

@@ -1,0 +1,133 @@
+//! The command line reads from a real Kafka through a real gateway. `crates/cli` tests options, formats and failures.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sluicegate_stack::envoy::{Profile, plugin};
+use sluicegate_stack::kafka::{Codec, Kafka, Record, Write};
+use sluicegate_stack::stack::{Setup, Stack};
+use sluicegate_stack::tools;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::Command;
+use tokio::time::timeout;
+
+use crate::reading::console;
+use crate::reading::gateway::shared;
+use crate::reading::reference::{FOREVER, START};
+
+#[tokio::test]
+async fn topics_shows_what_the_rest_route_shows() {
+    let (kafka, _) = shared(Profile::Tunnel).await;
+    let topic = &topic(kafka).await;
+    let hidden = &kafka.topic("hidden", 1, &[FOREVER]).await.unwrap();
+    let route = json!({"path": "/kafka", "type": "rest", "topics": [topic]}).to_string();
+    let mut setup = Setup::new(Profile::Tunnel, kafka.bootstrap());
+    setup.envoy_edits = vec![plugin("", &[&route])];
+    let mut stack = Stack::start(setup).await.unwrap();
+    stack.ready_within(Duration::from_secs(30)).await.unwrap();
+    let url = &format!("http://{}/kafka", stack.gateway());
+
+    let partition = |partition: i32| format!("    partition {partition}, leader 1, replicas: 1, isrs: 1\n");
+    let partitions: String = (0..3).map(partition).collect();
+    let want = format!(" 1 topics:\n  topic \"{topic}\" with 3 partitions:\n{partitions}");
+    assert_eq!(prints(url, &["topics"]).await, want);
+    let document: Value = serde_json::from_str(&prints(url, &["topics", "-J", topic]).await).unwrap();
+    assert_eq!(document["topics"][0]["partitions"][2]["isrs"], json!([{"id": 1}]));
+    fails(url, &["topics", hidden], 1, hidden).await;
+}
+
+#[tokio::test]
+async fn fetch_prints_what_kafkas_own_consumer_prints() {
+    const RECORDS: i64 = 50_000;
+    let (kafka, stack) = shared(Profile::Tunnel).await;
+    let topic = &kafka.topic("walk", 1, &[FOREVER]).await.unwrap();
+    let value = |at| format!("value {at} {}", "x".repeat(60));
+    let records: Vec<Record> =
+        (0..RECORDS).map(|at| record(&format!("key {at}"), &value(at), START + at)).collect();
+    let how = Write { codec: Codec::Lz4, ..Write::default() };
+    kafka.produce(topic, 0, &records, how).await.unwrap();
+    let printed = console::consume(kafka, topic, records.len()).await;
+    assert_eq!(printed.lines().count(), records.len());
+    let format = r"CreateTime:%T\tOffset:%o\t%k\t%s\n";
+    let ours = prints(&stack.url(), &["fetch", topic, "-p", "0", "-f", format]).await;
+    let differs = ours.lines().zip(printed.lines()).find(|(ours, printed)| ours != printed);
+    assert_eq!(differs, None);
+    assert_eq!(ours.len(), printed.len());
+}
+
+#[tokio::test]
+async fn partitions_are_listed_at_once_and_followed_together() {
+    let (kafka, stack) = shared(Profile::Tunnel).await;
+    let (topic, url) = (&topic(kafka).await, &stack.url());
+    let want = [(0, 5), (1, 0), (2, 1)];
+    let lines = want.map(|(partition, end)| format!("{topic} [{partition}] earliest 0 latest {end}\n"));
+    let list = ["list-offsets", topic, "--isolation", "read_committed"];
+    assert_eq!(prints(url, &list).await, lines.concat());
+
+    let mut following = Command::new(tools::cli().unwrap())
+        .args(["fetch", topic, "--follow", "-c", "7", "-f", r"%p:%o\n", "--url", url])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut log = BufReader::new(following.stderr.take().unwrap()).lines();
+    let printed = async {
+        for _ in 0..3 {
+            let line = log.next_line().await.unwrap().expect("the end of a partition");
+            assert!(line.starts_with("% Reached end of "), "{line}");
+        }
+        kafka.produce(topic, 1, &[record("k", "v", START)], Write::default()).await.unwrap();
+        while log.next_line().await.unwrap().is_some() {}
+        following.wait_with_output().await.unwrap().stdout
+    };
+    let printed = timeout(Duration::from_secs(60), printed).await.expect("7 messages within 60 s");
+    let printed = String::from_utf8(printed).unwrap();
+    let mut places: Vec<&str> = printed.lines().collect();
+    assert_eq!(places.last(), Some(&"1:0"), "{places:?}");
+    places.sort_unstable();
+    assert_eq!(places, ["0:0", "0:1", "0:2", "0:3", "0:4", "1:0", "2:0"]);
+}
+
+/// A topic of three partitions with five, no and one record.
+async fn topic(kafka: &Kafka) -> String {
+    let topic = kafka.topic("cli", 3, &[FOREVER]).await.unwrap();
+    let records: Vec<Record> =
+        (0..5).map(|at| record(&format!("k{at}"), &format!("v{at}"), START + 1000 * at)).collect();
+    kafka.produce(&topic, 0, &records, Write::default()).await.unwrap();
+    kafka.produce(&topic, 2, &records[..1], Write::default()).await.unwrap();
+    topic
+}
+
+fn record(key: &str, value: &str, timestamp: i64) -> Record {
+    Record { key: Some(key.into()), timestamp: Some(timestamp), ..Record::of(value) }
+}
+
+/// Output of a command that succeeds.
+pub(crate) async fn prints(url: &str, args: &[&str]) -> String {
+    let (code, stdout, stderr) = run(url, args).await;
+    assert_eq!(code, Some(0), "{args:?}: {stderr}");
+    stdout
+}
+
+/// A command that prints nothing, ends with this code and says this.
+async fn fails(url: &str, args: &[&str], code: i32, says: &str) {
+    let (ended, stdout, stderr) = run(url, args).await;
+    assert_eq!((ended, stdout.as_str()), (Some(code), ""), "{args:?}: {stderr}");
+    assert!(stderr.contains(says), "{args:?}: {stderr:?} instead of {says:?}");
+}
+
+async fn run(url: &str, args: &[&str]) -> (Option<i32>, String, String) {
+    let running = Command::new(tools::cli().unwrap())
+        .args(args)
+        .args(["--url", url])
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output =
+        timeout(Duration::from_secs(60), running).await.expect("the command's end within 60 s").unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}

@@ -1,0 +1,129 @@
+//! Records that the bridge keeps for many readers: what a client is told while the log grows, shrinks or is replaced.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use sluicegate_stack::envoy::Profile;
+use sluicegate_stack::kafka::{Kafka, Record, Write};
+use sluicegate_stack::socket::Socket;
+use sluicegate_stack::stack::Stack;
+use sluicegate_stack::waiting::until;
+
+use crate::reading::gateway::{shared, with};
+use crate::reading::reference::{FOREVER, assert_same, messages, noise, varied};
+
+/// Age drops no record during a test: only what Kafka answers does.
+const KEEPS: &str = "[read]\nwait_ms = 0\ncache_ms = 900000";
+const WITHIN: Duration = Duration::from_secs(10);
+
+async fn own() -> (&'static Kafka, Stack) {
+    let (kafka, _) = shared(Profile::Tunnel).await;
+    (kafka, with(Profile::Tunnel, kafka, KEEPS, "").await)
+}
+
+#[tokio::test]
+async fn acknowledged_record_is_read_while_others_read_the_log_end() {
+    let (kafka, stack) = own().await;
+    let topic = kafka.topic("acknowledged", 1, &[FOREVER]).await.unwrap();
+    let mut crowd = Vec::new();
+    for _ in 0..8 {
+        let (mut socket, topic) = (Socket::open(&stack).await, topic.clone());
+        crowd.push(tokio::spawn(async move {
+            let mut next = 0;
+            loop {
+                for message in socket.fetch(&topic, 0, next).await.unwrap() {
+                    assert_eq!(message.offset, next);
+                    next += 1;
+                }
+            }
+        }));
+    }
+    let mut socket = Socket::open(&stack).await;
+    for round in 0..200 {
+        let record = Record::of(format!("record {round}"));
+        let offsets = kafka.produce(&topic, 0, &[record], Write::default()).await.unwrap();
+        // Without a wait: an answer from before the acknowledgement would be empty.
+        let read = socket.fetch(&topic, 0, offsets[0]).await.unwrap();
+        assert_eq!(read.first().map(|message| message.offset), Some(offsets[0]));
+        assert_eq!(socket.list_offset(&topic, 0, -1).await, Ok(offsets[0] + 1));
+    }
+    for reader in crowd {
+        reader.abort();
+        assert!(reader.await.unwrap_err().is_cancelled(), "a reader of the crowd failed");
+    }
+}
+
+#[tokio::test]
+async fn records_that_many_walk_are_read_from_kafka_once() {
+    const WALKERS: usize = 16;
+    let (kafka, stack) = own().await;
+    let records: Vec<Record> = (0..20_000).map(|number| Record::of(noise(1_000, number + 1))).collect();
+    let mut requests = Vec::new();
+    for walkers in [1, WALKERS] {
+        let topic = kafka.topic("walked", 1, &[FOREVER]).await.unwrap();
+        kafka.produce(&topic, 0, &records, Write::default()).await.unwrap();
+        let mut sockets = join_all((0..walkers).map(|_| Socket::open(&stack))).await;
+        let read = async || stack.bridge.count("sluicegate_read_cache_misses_total", "").await.unwrap();
+        let before = read().await;
+        for walked in join_all(sockets.iter_mut().map(|socket| socket.walk(&topic, 0, 0))).await {
+            assert_eq!(walked.len(), records.len());
+        }
+        requests.push(read().await - before);
+    }
+    // Each walker may ask for itself that the log has ended.
+    assert!(requests[1] <= 2.0 * requests[0] + WALKERS as f64, "{requests:?}");
+}
+
+#[tokio::test]
+async fn answer_with_a_later_log_start_ends_deleted_records() {
+    let (kafka, stack) = own().await;
+    let topic = kafka.topic("before", 1, &[FOREVER]).await.unwrap();
+    let records = varied(5);
+    // One batch: the log start is in the middle of it.
+    let offsets = kafka.produce(&topic, 0, &records, Write::default()).await.unwrap();
+    let written = messages(&offsets, &records);
+    let mut socket = Socket::open(&stack).await;
+    for (start, offset) in [(3, 0), (5, 4)] {
+        let kept = &written[offset..];
+        let offset = i64::try_from(offset).unwrap();
+        assert_same(&socket.fetch(&topic, 0, offset).await.unwrap(), kept, "before records are deleted");
+        kafka.delete_records_before(&topic, 0, start).await.unwrap();
+        assert_same(&socket.fetch(&topic, 0, offset).await.unwrap(), kept, "from memory");
+        // No record is in memory there. One answer of Kafka is enough for all offsets.
+        assert_eq!(socket.fetch(&topic, 0, 5).await, Ok(Vec::new()));
+        for deleted in offset..start {
+            assert_eq!(socket.fetch(&topic, 0, deleted).await.unwrap_err().code, OFFSET_OUT_OF_RANGE);
+        }
+        for left in start..5 {
+            let read = socket.fetch(&topic, 0, left).await.unwrap();
+            assert_same(&read, &written[usize::try_from(left).unwrap()..], "from the log start on");
+        }
+    }
+}
+
+#[tokio::test]
+async fn answer_of_a_recreated_topic_ends_records_of_the_first() {
+    let (kafka, stack) = own().await;
+    let topic = kafka.topic("recreated", 1, &[FOREVER]).await.unwrap();
+    let (first, second) = (varied(5), varied(9).split_off(1));
+    let offsets = kafka.produce(&topic, 0, &first, Write::default()).await.unwrap();
+    let old = messages(&offsets, &first);
+    let mut socket = Socket::open(&stack).await;
+    assert_same(&socket.fetch(&topic, 0, 0).await.unwrap(), &old, "the first topic");
+    kafka.delete_topic(&topic).await.unwrap();
+    kafka.make_topic(&topic, 1, &[FOREVER]).await.unwrap();
+    let offsets = kafka.produce(&topic, 0, &second, Write::default()).await.unwrap();
+    let new = messages(&offsets, &second);
+    assert_same(&socket.fetch(&topic, 0, 0).await.unwrap(), &old, "from memory");
+    // No record is in memory there, and the second topic has one: this answer contradicts nothing that is in memory.
+    let read = async || socket.fetch(&topic, 0, 5).await.map_err(|error| format!("{error:?}"));
+    assert_same(
+        &until("brokers know the second topic", WITHIN, read).await,
+        &new[5..],
+        "behind what is in memory",
+    );
+    assert_same(&socket.fetch(&topic, 0, 0).await.unwrap(), &new, "the second topic");
+}
+
+/// Kafka's error code.
+const OFFSET_OUT_OF_RANGE: i32 = 1;

@@ -1,0 +1,76 @@
+//! The command line shows a table: once, and as it changes while bridges die.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sluicegate_stack::kafka::{Kafka, Record, Write};
+use sluicegate_stack::stack::Stack;
+use sluicegate_stack::tools;
+use sluicegate_stack::way::Way;
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::process::{ChildStdout, Command};
+use tokio::time::timeout;
+
+use crate::tables::stacks::{shared, with};
+
+fn command(stack: &Stack, args: &[&str]) -> Command {
+    let mut command = Command::new(tools::cli().unwrap());
+    command.args(["--url", &stack.url(), "-q", "table"]).args(args).stdin(Stdio::null()).kill_on_drop(true);
+    command
+}
+
+fn record(key: &[u8], value: Option<&str>) -> Record {
+    Record { key: Some(key.into()), value: value.map(Into::into), ..Record::default() }
+}
+
+async fn write(kafka: &Kafka, topic: &str, records: &[Record]) {
+    kafka.produce(topic, 0, records, Write::default()).await.unwrap();
+}
+
+#[tokio::test]
+async fn table_is_printed_once_as_one_object() {
+    let (kafka, stack) = shared(Way::Tunnel).await;
+    let topic = &kafka.topic("printed", 1, &[]).await.unwrap();
+    let records = [
+        record(b"b", Some("{\"n\":\n1.0}")),
+        record(b"a", Some("old")),
+        record(b"a", Some("new")),
+        record(b"gone", Some("x")),
+        record(b"gone", None),
+        record(b"\xFF", Some("2")),
+    ];
+    write(kafka, topic, &records).await;
+    for (args, want) in [
+        (&[topic.as_str(), "--once"][..], json!({"a": "new", "b": {"n": 1.0}, "base64:/w==": 2})),
+        (&[topic, "--once", "--record-key", "a"], json!({"a": "new"})),
+    ] {
+        let printed = command(&stack, args).output().await.unwrap();
+        assert!(printed.status.success(), "{printed:?}");
+        assert_eq!(printed.stdout.iter().filter(|byte| **byte == b'\n').count(), 1);
+        assert_eq!(serde_json::from_slice::<Value>(&printed.stdout).unwrap(), want);
+    }
+}
+
+async fn line(lines: &mut Lines<BufReader<ChildStdout>>) -> Value {
+    let line = timeout(Duration::from_secs(60), lines.next_line()).await.expect("a line within 60 s");
+    serde_json::from_str(&line.unwrap().expect("a line")).unwrap()
+}
+
+#[tokio::test]
+async fn changes_are_printed_although_the_bridge_dies() {
+    let kafka = Kafka::shared().await.unwrap();
+    let mut stack = with(Way::Tunnel, kafka, "", "", &json!(["*"])).await;
+    let topic = &kafka.topic("changing", 1, &[]).await.unwrap();
+    write(kafka, topic, &[record(b"a", Some("1"))]).await;
+    let mut showing = command(&stack, &[topic]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(showing.stdout.take().unwrap()).lines();
+    let shown = line(&mut lines).await;
+    assert_eq!((&shown["key"], &shown["value"]), (&json!("a"), &json!(1)));
+    assert_eq!(line(&mut lines).await, json!({"complete": true}));
+    stack.bridge.process.kill();
+    write(kafka, topic, &[record(b"a", None), record(b"b", Some("2"))]).await;
+    stack.bridge.up().await.unwrap();
+    assert_eq!(line(&mut lines).await, json!({"key": "a", "removed": true}));
+    assert_eq!(line(&mut lines).await["key"], "b");
+}

@@ -1,0 +1,75 @@
+//! Accepted records are delivered even if the client disconnects or the bridge stops.
+
+use std::time::Duration;
+
+use sluicegate_protocol::pub_sub_resp::Resp;
+use sluicegate_stack::envoy::Profile;
+use sluicegate_stack::kafka::Kafka;
+use sluicegate_stack::socket::{Socket, produce, results};
+use tokio::time::Instant;
+
+use crate::writing::stacks::{becomes, error, offset, record, with};
+use crate::writing::told::numbers;
+
+const DRAINED_WITHIN: Duration = Duration::from_secs(10);
+
+#[tokio::test]
+async fn accepted_records_are_delivered_after_sigterm() {
+    let kafka = Kafka::shared().await.unwrap();
+    let topic = &kafka.topic("drained", 1, &[]).await.unwrap();
+    let mut stack = with(Profile::Tunnel, kafka, "", "linger.ms = 2000\n").await;
+    let mut socket = Socket::open(&stack).await;
+    let sent = socket.send(produce((0..100).map(|n| record(topic, n.to_string())).collect())).await;
+    becomes(&stack, "write_queue_records", 100.0).await;
+    stack.bridge.process.terminate();
+    let (sequence, resp) = socket.receive().await;
+    assert_eq!(sequence, sent);
+    assert_eq!(results(resp).unwrap().iter().map(offset).collect::<Vec<_>>(), (0..100).collect::<Vec<_>>());
+    assert!(stack.bridge.process.wait(DRAINED_WITHIN).await.unwrap().success());
+    assert_eq!(numbers(kafka, topic, 0), (0..100).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn records_of_clients_that_left_are_delivered() {
+    let kafka = Kafka::shared().await.unwrap();
+    let topic = &kafka.topic("gone", 1, &[]).await.unwrap();
+    let mut stack = with(Profile::Tunnel, kafka, "", "linger.ms = 5000\n").await;
+    let mut socket = Socket::open(&stack).await;
+    socket.send(produce((0..100).map(|n| record(topic, n.to_string())).collect())).await;
+    becomes(&stack, "write_queue_records", 100.0).await;
+    drop(socket);
+    becomes(&stack, "sessions", 0.0).await;
+    becomes(&stack, "written_records_total", 100.0).await;
+    assert_eq!(numbers(kafka, topic, 0), (0..100).collect::<Vec<_>>());
+
+    // Nor does the bridge's end lose what a client that is gone has sent.
+    let mut socket = Socket::open(&stack).await;
+    socket.send(produce((100..200).map(|n| record(topic, n.to_string())).collect())).await;
+    becomes(&stack, "write_queue_records", 100.0).await;
+    drop(socket);
+    stack.bridge.process.terminate();
+    assert!(stack.bridge.process.wait(DRAINED_WITHIN).await.unwrap().success());
+    assert_eq!(numbers(kafka, topic, 0), (0..200).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn undelivered_records_are_unknown_at_shutdown() {
+    let mut kafka = Kafka::start().await.unwrap();
+    let topic = &kafka.topic("stuck", 1, &[]).await.unwrap();
+    let mut stack = with(Profile::Tunnel, &kafka, "[session]\ndrain_timeout_ms = 5000\n", "").await;
+    let mut socket = Socket::open(&stack).await;
+    offset(&socket.produce(vec![record(topic, "0")]).await.unwrap()[0]);
+    kafka.freeze();
+    let sent = socket.send(produce(vec![record(topic, "1"), record("no name", "2")])).await;
+    becomes(&stack, "write_queue_records", 1.0).await;
+    let terminated = Instant::now();
+    stack.bridge.process.terminate();
+    let (sequence, resp) = socket.receive().await;
+    assert_eq!(sequence, sent);
+    let Resp::KafkaProduceResp(produced) = resp else { panic!("{resp:?}") };
+    let [late, refused] = &produced.results[..] else { panic!("{produced:?}") };
+    assert!(error(late).unknown_outcome && error(late).message.contains("shutting down"), "{late:?}");
+    assert_eq!(error(refused).code, 17);
+    assert!(stack.bridge.process.wait(DRAINED_WITHIN).await.unwrap().success());
+    assert!(terminated.elapsed() < Duration::from_secs(7), "{:?}", terminated.elapsed());
+}

@@ -1,0 +1,158 @@
+//! `cmd_kafka_produce`: records are written as sent, each independent of the others.
+
+use std::time::Duration;
+
+use sluicegate_protocol::{Header, ProduceRecord};
+use sluicegate_stack::envoy::Profile;
+use sluicegate_stack::kafka::Kafka;
+use sluicegate_stack::socket::Socket;
+use sluicegate_stack::waiting::becomes;
+
+use crate::writing::log::read;
+use crate::writing::stacks::{error, offset, record, shared, with};
+
+const START: i64 = 1_700_000_000_000;
+
+#[tokio::test]
+async fn records_are_written_as_sent() {
+    let (kafka, stack) = shared(Profile::Tunnel).await;
+    let topic = &kafka.topic("parts", 2, &[]).await.unwrap();
+    let header = |key: &str, value: Option<&'static [u8]>| Header {
+        key: key.to_owned(),
+        value: value.map(bytes::Bytes::from_static),
+    };
+    let timed = |seconds: i64, record| ProduceRecord { timestamp: Some(START + seconds), ..record };
+    let binary = &b"\xFF\0\n"[..];
+    let records = [
+        timed(0, record(topic, "plain")),
+        timed(1, ProduceRecord { key: Some("key".into()), ..record(topic, binary) }),
+        timed(2, ProduceRecord { key: Some(binary.into()), value: None, ..record(topic, "") }),
+        timed(3, ProduceRecord { key: Some("".into()), ..record(topic, "") }),
+        timed(
+            4,
+            ProduceRecord {
+                headers: vec![
+                    header("a", Some(b"1")),
+                    header("a", Some(binary)),
+                    header("", Some(b"")),
+                    header("é", None),
+                ],
+                ..record(topic, "with headers")
+            },
+        ),
+    ];
+    let mut socket = Socket::open(stack).await;
+    let produced = socket.produce(records.to_vec()).await.unwrap();
+    for (at, produced) in (0..).zip(&produced) {
+        assert_eq!((produced.partition, offset(produced), produced.timestamp), (0, at, START + at));
+    }
+    let single = timed(9, ProduceRecord { partition: Some(1), ..record(topic, "single") });
+    let one = socket.produce(vec![single.clone()]).await.unwrap();
+    assert_eq!((one.len(), one[0].partition, offset(&one[0])), (1, 1, 0));
+    assert_eq!(read(kafka, topic, 0), records);
+    assert_eq!(read(kafka, topic, 1), [single]);
+
+    assert_eq!(socket.produce(Vec::new()).await, Ok(Vec::new()));
+
+    // Without a timestamp it is the bridge's clock.
+    let now = socket.produce(vec![record(topic, "now")]).await.unwrap();
+    let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let clock = i64::try_from(clock.as_millis()).unwrap();
+    assert!((clock - 60_000..=clock).contains(&now[0].timestamp), "{now:?} at {clock}");
+    let broker = &kafka.topic("times", 1, &[("message.timestamp.type", "LogAppendTime")]).await.unwrap();
+    let appended = socket.produce(vec![timed(0, record(broker, "now"))]).await.unwrap();
+    assert!((clock - 60_000..=clock + 60_000).contains(&appended[0].timestamp), "{appended:?}");
+}
+
+#[tokio::test]
+async fn failed_records_leave_their_neighbours_alone() {
+    let kafka = Kafka::shared().await.unwrap();
+    let stack = &with(Profile::Tunnel, kafka, "", "message.max.bytes = 100000\n").await;
+    let topic = &kafka.topic("neighbours", 1, &[]).await.unwrap();
+    let missing = "missing-neighbour";
+    let mut socket = Socket::open(stack).await;
+    let wrong = [
+        (3, record(missing, "missing topic")),
+        (3, ProduceRecord { partition: Some(1), ..record(topic, "missing partition") }),
+        (3, ProduceRecord { partition: Some(-2), ..record(topic, "no partition") }),
+        (17, record("no topic", "a name with a space")),
+        (17, record("", "no name")),
+        (10, record(topic, vec![b'x'; 100_000])),
+        (32, ProduceRecord { timestamp: Some(0), ..record(topic, "1970") }),
+        (
+            42,
+            ProduceRecord {
+                headers: vec![Header { key: "a\0".into(), value: None }],
+                ..record(topic, "header")
+            },
+        ),
+    ];
+    let (codes, records): (Vec<i32>, Vec<ProduceRecord>) = wrong.into_iter().unzip();
+    let good = |at: usize| record(topic, format!("{at}"));
+    let mixed = records.into_iter().enumerate().flat_map(|(at, wrong)| [good(at), wrong]);
+    // In one command and each in its own.
+    let together = socket.produce(mixed.clone().collect()).await.unwrap();
+    let mut apart = Vec::new();
+    for record in mixed {
+        apart.extend(socket.produce(vec![record]).await.unwrap());
+    }
+    for produced in [together, apart] {
+        for (pair, code) in produced.chunks(2).zip(&codes) {
+            offset(&pair[0]);
+            let error = error(&pair[1]);
+            assert_eq!(
+                (error.code, error.retriable, error.unknown_outcome),
+                (*code, false, false),
+                "{error:?}"
+            );
+            assert!(!error.message.is_empty());
+        }
+    }
+    let written: Vec<String> = read(kafka, topic, 0)
+        .iter()
+        .map(|r| String::from_utf8_lossy(r.value.as_ref().unwrap()).into())
+        .collect();
+    let want: Vec<String> = (0..8).chain(0..8).map(|at| at.to_string()).collect();
+    assert_eq!(written, want);
+    assert!(!kafka.topics().unwrap().iter().any(|known| known == missing));
+}
+
+#[tokio::test]
+async fn batch_of_an_invalid_record_can_be_sent_again() {
+    let (kafka, stack) = shared(Profile::Tunnel).await;
+    let mut socket = Socket::open(stack).await;
+    // A compacted topic takes no record without a key.
+    let topic = &kafka.topic("compacted", 1, &[("cleanup.policy", "compact")]).await.unwrap();
+    let keyed = |at: usize| ProduceRecord {
+        key: (at != 5).then(|| format!("key {at}").into()),
+        ..record(topic, format!("{at}"))
+    };
+    let produced = socket.produce((0..10).map(keyed).collect()).await.unwrap();
+    for (at, produced) in produced.iter().enumerate().filter(|(_, produced)| produced.error.is_some()) {
+        let error = error(produced);
+        assert_eq!(
+            (error.code, error.retriable, error.unknown_outcome),
+            (87, true, false),
+            "{at}: {error:?}"
+        );
+        let again = socket.produce(vec![keyed(at)]).await.unwrap();
+        assert_eq!(again[0].error.is_some(), at == 5, "{at}: {again:?}");
+    }
+    assert_eq!(read(kafka, topic, 0).len(), 9);
+}
+
+#[tokio::test]
+async fn deleted_topic_is_not_created_again() {
+    let kafka = Kafka::shared().await.unwrap();
+    let stack = with(Profile::Tunnel, kafka, "", "message.timeout.ms = 8000\n").await;
+    let topic = &kafka.topic("deleted", 1, &[]).await.unwrap();
+    let mut socket = Socket::open(&stack).await;
+    offset(&socket.produce(vec![record(topic, "before")]).await.unwrap()[0]);
+    kafka.delete_topic(topic).await.unwrap();
+    let exists = || kafka.topics().unwrap().contains(topic);
+    becomes("the topic exists", false, Duration::from_secs(30), async || exists()).await;
+    let produced = socket.produce(vec![record(topic, "after")]).await.unwrap();
+    let error = error(&produced[0]);
+    assert!(matches!(error.code, 3 | 7), "{error:?}");
+    assert!(!exists());
+}

@@ -1,0 +1,25 @@
+//! Every decoder of foreign bytes, each as a function of one input that panics where a promise is broken.
+//!
+//! - [`TARGETS`]: the decoders by name; `targets` has them
+//! - the program `fuzz`: libFuzzer on one of them
+//! - the tests: the inputs of `corpus` and what is near them, on each
+
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a target fails loudly"
+)]
+
+#[expect(dead_code, reason = "the tests use the rest")]
+#[path = "../../../crates/records/tests/records/batch.rs"]
+mod batch;
+#[expect(dead_code, reason = "the tests use the rest")]
+#[path = "../../../crates/records/tests/records/invariants.rs"]
+mod records_invariants;
+#[path = "../../../crates/ws-session/tests/fuzz/invariant.rs"]
+mod session_invariant;
+mod targets;
+
+pub use self::targets::{TARGETS, Target};

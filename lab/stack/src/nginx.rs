@@ -1,0 +1,136 @@
+//! A real nginx that relays WebSocket upgrades to the bridge's own endpoint, as APISIX does.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use sluicegate_protocol::metadata::{CLUSTER, CLUSTER_DEFINITION, GATEWAY_SECRET, SUBPROTOCOL, WRITE};
+use tokio::net::TcpStream;
+
+use crate::port::Port;
+use crate::process::Process;
+use crate::{Error, tools};
+
+/// A running nginx.
+pub struct Nginx {
+    gateway: Port,
+    launch: Launch,
+    /// The process, which tests kill or freeze.
+    pub process: Process,
+}
+
+/// The gateway's headers for upgrades to one path. They replace the client's.
+#[derive(Clone, Debug)]
+pub struct Route {
+    path: String,
+    metadata: Vec<(&'static str, String)>,
+}
+
+impl Route {
+    /// A route to the cluster `default`, without further headers.
+    #[must_use]
+    pub fn new(path: impl Into<String>) -> Self {
+        Self { path: path.into(), metadata: Vec::new() }.with(CLUSTER, "default")
+    }
+
+    /// Sets one header of [`sluicegate_protocol::metadata`]. Quotation marks, backslashes and `$` are special to nginx.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.metadata.retain(|(other, _)| *other != name);
+        self.metadata.push((name, value.into()));
+        self
+    }
+
+    fn location(&self) -> String {
+        let value =
+            |name| self.metadata.iter().find(|(other, _)| *other == name).map_or("", |(_, value)| value);
+        // nginx omits a header with an empty value, the client's included.
+        let metadata =
+            METADATA.map(|name| format!("proxy_set_header {name} \"{}\";\n", value(name))).concat();
+        let Self { path, .. } = self;
+        format!("location = \"{path}\" {{\n{UPGRADE}{metadata}proxy_pass http://bridge$upstream_uri;\n}}\n")
+    }
+}
+
+impl Nginx {
+    /// Starts nginx in front of a bridge, with its configuration and log in `dir`, and waits until it accepts
+    /// connections.
+    ///
+    /// # Errors
+    /// nginx was not built, rejects its configuration, or does not listen within ten seconds.
+    ///
+    /// # Cancel safety
+    /// Nothing is left running.
+    pub async fn start(
+        gateway: Port,
+        bridge: SocketAddr,
+        routes: &[Route],
+        dir: &Path,
+    ) -> Result<Self, Error> {
+        let file = tools::workspace().join("lab/stack/nginx/nginx.conf");
+        let text = fs::read_to_string(&file).map_err(Error::io(format!("read {}", file.display())))?;
+        let routes: String = routes.iter().map(Route::location).collect();
+        let text = text
+            .replace("GATEWAY", &gateway.address().to_string())
+            .replace("BRIDGE", &bridge.to_string())
+            .replace("ROUTES", &routes);
+        let config = dir.join("nginx.conf");
+        fs::write(&config, text).map_err(Error::io(format!("write {}", config.display())))?;
+        let launch = Launch { program: tools::nginx()?, dir: dir.to_owned() };
+        let process = launch.run(&gateway).await?;
+        Ok(Self { gateway, launch, process })
+    }
+
+    /// Restarts nginx on the same port, unless it is running.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    ///
+    /// # Cancel safety
+    /// nginx stays down.
+    pub async fn up(&mut self) -> Result<(), Error> {
+        if self.process.ended().is_some() {
+            self.process = self.launch.run(&self.gateway).await?;
+        }
+        Ok(())
+    }
+
+    /// The address for clients.
+    #[must_use]
+    pub fn gateway(&self) -> SocketAddr {
+        self.gateway.address()
+    }
+}
+
+struct Launch {
+    program: PathBuf,
+    dir: PathBuf,
+}
+
+impl Launch {
+    async fn run(&self, gateway: &Port) -> Result<Process, Error> {
+        let mut command = Command::new(&self.program);
+        // Paths in its configuration are relative to this.
+        command.arg("-p").arg(&self.dir).args(["-c", "nginx.conf", "-e", "stderr"]);
+        let mut process = Process::spawn("nginx", command, &self.dir.join("nginx.log"))?;
+        let listens =
+            async || TcpStream::connect(gateway.address()).await.map(drop).map_err(|error| error.to_string());
+        process.until("listen", START_WITHIN, listens).await?;
+        Ok(process)
+    }
+}
+
+/// Directives that APISIX and the filter set too.
+const UPGRADE: &str = "proxy_set_header Host $http_host;
+proxy_set_header Upgrade $http_upgrade;
+proxy_set_header Connection $http_connection;
+proxy_set_header X-Real-IP $remote_addr;
+proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+proxy_set_header X-Forwarded-Proto $scheme;
+proxy_set_header Sec-WebSocket-Extensions '';
+";
+/// Headers that are removed from clients' requests. The filter removes them by prefix, nginx those that the tests send.
+const METADATA: [&str; 6] = [CLUSTER, CLUSTER_DEFINITION, GATEWAY_SECRET, SUBPROTOCOL, WRITE, "sluicegate-x"];
+const START_WITHIN: Duration = Duration::from_secs(10);
