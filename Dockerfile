@@ -31,7 +31,7 @@ WORKDIR /etc/envoy
 FROM scratch AS bridge
 COPY --from=programs /sluicegate/target/dist/sluicegate-bridge /sluicegate-bridge
 COPY --from=programs /sluicegate/ca-certificates.crt /etc/ssl/certs/
-COPY release/image/bridge.toml /etc/sluicegate/
+COPY deploy/release/image/bridge.toml /etc/sluicegate/
 COPY LICENSE /usr/share/doc/sluicegate/
 USER 65532:65532
 EXPOSE 7400 7401

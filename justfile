@@ -33,7 +33,7 @@ _demo-programs: wasm web
     cargo build {{ dev }} -p sluicegate-demo -p sluicegate-bridge -p sluicegate-cli --bin demo --bin sluicegate-bridge --bin sluicegate
 
 # each promise once, in every way in that differs: units, the filter, the client for browsers, the simulation, end to end on a real Envoy and a real Kafka
-test: wasm sdk-guest web _browser _demo-programs
+test: wasm web _browser _demo-programs
     cargo test --workspace {{ dev }} --tests --no-run
     npm test --silent -w sluicegate -w browser-tests -w login
     just _servers
@@ -64,7 +64,7 @@ lint: _packages
     cargo fmt --all -- --check
     node_modules/.bin/biome check --error-on-warnings
     cargo clippy --workspace {{ dev }} --all-targets -- -D warnings
-    RUSTFLAGS= cargo clippy -p sluicegate-filter -p sluicegate-sdk-guest --target wasm32-wasip1 -- -D warnings
+    RUSTFLAGS= cargo clippy -p sluicegate-filter --target wasm32-wasip1 -- -D warnings
     cargo deny --log-level error check bans licenses sources
     target/tools/venv/bin/python -B lab/bench/pictures.py --check
 
@@ -102,10 +102,6 @@ _packages:
 
 _browser: _packages
     @flock target/tools/packages.lock node lab/e2e/browser/install.ts
-
-# build the module that judges the hosts of the filter's tests; it does not ship
-sdk-guest:
-    RUSTFLAGS={{ quote(remap) }} cargo build -p sluicegate-sdk-guest --target wasm32-wasip1 --profile wasm
 
 # end to end only; arguments go to the tests: `./dev e2e demo`
 e2e *args: wasm web _browser _demo-programs _servers
@@ -187,7 +183,7 @@ release version: _packages
 # Without folders of this machine, and with the time of the commit: nothing else may differ between two builds. librdkafka's build knows
 # CC and CXX only; without them it would take this machine's compiler, whose C library is not musl, and its libraries.
 _static: wasm
-    PATH={{ quote(justfile_directory() / "release/bin") }}:$PATH CC=musl-cc CXX=musl-c++ HOST_CC=cc HOST_CXX=c++ PKG_CONFIG=pkg-config PKG_CONFIG_LIBDIR=/none CC_x86_64_unknown_linux_musl=musl-cc SOURCE_DATE_EPOCH=$(git log -1 --format=%ct) SLUICEGATE_REVISION=$(git rev-parse HEAD) \
+    PATH={{ quote(justfile_directory() / "deploy/release/bin") }}:$PATH CC=musl-cc CXX=musl-c++ HOST_CC=cc HOST_CXX=c++ PKG_CONFIG=pkg-config PKG_CONFIG_LIBDIR=/none CC_x86_64_unknown_linux_musl=musl-cc SOURCE_DATE_EPOCH=$(git log -1 --format=%ct) SLUICEGATE_REVISION=$(git rev-parse HEAD) \
         RUSTFLAGS={{ quote(remap) }} cargo zigbuild --locked --profile dist --target x86_64-unknown-linux-musl -p sluicegate-bridge -p sluicegate-cli
 
 # 500 sockets that read, idle, vanish and get stuck; with --live, outages of everything; with --page, the live page's memory; with --everything, each way in and up to six kinds of clients, for hours
@@ -197,7 +193,7 @@ soak *args: wasm web _browser _servers
 
 # rounds of 1,000 clients that come and go: no memory or session may stay
 churn rounds="100":
-    SLUICEGATE_CHURN_ROUNDS={{rounds}} just alone churn --nocapture
+    SLUICEGATE_FULL=1 SLUICEGATE_CHURN_ROUNDS={{rounds}} just alone come_and_go --nocapture
 
 # random logs, read through three bridges and by librdkafka, and compared; a failure names its seed
 differential rounds="100" seed=`date +%s`:
@@ -255,7 +251,7 @@ alerts:
 
 # generate the protobuf code from proto/, and the reference pages from the code
 gen: _packages
-    SLUICEGATE_GEN=1 cargo test --workspace {{ dev }} --test generated
+    SLUICEGATE_GEN=1 cargo test --workspace {{ dev }} --test contract
     SLUICEGATE_GEN=1 cargo test --workspace {{ dev }} --lib reference_
     SLUICEGATE_GEN=1 cargo test --workspace {{ dev }} --bin sluicegate page
     npm run reference -w sluicegate

@@ -225,7 +225,7 @@ impl FixedSettings {
 }
 
 impl Endpoint {
-    fn new(config: &Config, health: Routes) -> Result<Self, StartError> {
+    pub(crate) fn new(config: &Config, health: Routes) -> Result<Self, StartError> {
         let metrics = Metrics::default();
         let audit = config.audit.file.as_deref().map(|path| audit_log(path, &metrics)).transpose()?;
         let logs = SharedLog::new(kept_records(config));

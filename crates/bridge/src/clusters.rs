@@ -124,6 +124,12 @@ impl Clusters {
         clusters
     }
 
+    /// Adds a cluster that is made elsewhere.
+    #[cfg(feature = "testing")]
+    pub(crate) fn put(&self, name: &str, cluster: Arc<Cluster>) {
+        self.state.lock().named.insert(name.to_owned(), cluster);
+    }
+
     /// A cluster of the configuration.
     pub(crate) fn named(&self, name: &str) -> Option<Arc<Cluster>> {
         self.state.lock().named.get(name).cloned()

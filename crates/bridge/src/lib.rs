@@ -16,8 +16,6 @@ mod bridge;
 mod clusters;
 pub mod config;
 mod endpoint;
-#[cfg(test)]
-mod entries;
 mod executor;
 mod http;
 mod limit;
@@ -25,9 +23,9 @@ pub mod logging;
 mod revocation;
 mod server;
 mod session;
-#[cfg(test)]
-mod shared_limits;
 #[cfg(feature = "testing")]
 pub mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use self::bridge::{Bridge, StartError, connect};

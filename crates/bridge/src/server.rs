@@ -169,6 +169,16 @@ impl Server {
         }
     }
 
+    /// Serves a connection that is no socket. The test that breaks it knows why it fails.
+    #[cfg(feature = "testing")]
+    pub(crate) async fn stream(
+        &self,
+        io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        peer: SocketAddr,
+    ) {
+        let _ = self.serve(io, peer, &self.settings.load_full()).await;
+    }
+
     /// Serves a connection until it is closed, or a session takes it over.
     async fn serve(
         &self,

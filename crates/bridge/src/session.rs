@@ -43,7 +43,7 @@ mod transport;
 mod websocket;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -1,44 +1,69 @@
-//! Sessions, and what decodes the bytes of clients and gateways, for tests of other crates.
+//! Sessions, an endpoint, and what decodes the bytes of clients and gateways, for tests of other crates.
 
+use std::iter;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
 use sluicegate_backend::System;
+use sluicegate_delivery::cluster::Cluster;
 use sluicegate_delivery::drain::Drain;
 use sluicegate_delivery::grant::Grant;
 use sluicegate_protocol::codec::Codec;
-use sluicegate_ws_session::budget::Budget;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
+use tonic::service::Routes;
 
 use crate::clusters;
-use crate::config::RouteClusters;
-use crate::endpoint::rights;
+use crate::config::{Config, RouteClusters};
+use crate::endpoint::{self, rights};
 use crate::http::decoders as http_decoders;
+use crate::server::{Connections, Server};
 use crate::session::{self, Limits, Overload, Request, Transport};
 
-/// Serves a session of protobuf messages over an upgraded stream, with the limits of the default configuration, until it
-/// ends.
+/// The endpoint of a bridge with one cluster, `default`, and otherwise the default configuration.
+#[derive(Clone)]
+pub struct Endpoint(Arc<Server>);
+
+impl Endpoint {
+    /// Of this cluster. It drains when the cluster does.
+    #[expect(clippy::expect_used, reason = "the configuration is valid, and without files")]
+    pub fn new(cluster: Arc<Cluster>) -> Self {
+        let unused = "[clusters.default]\n\"bootstrap.servers\" = \"unused:9092\"";
+        let mut config = Config::load(unused, iter::empty()).expect("a valid configuration");
+        config.clusters.clear();
+        let endpoint = endpoint::Endpoint::new(&config, Routes::default()).expect("no audit log to open");
+        let endpoint = endpoint::Endpoint { drain: cluster.drain.clone(), ..endpoint };
+        endpoint.clusters.put("default", cluster);
+        Self(Arc::new(Server::new(Arc::new(endpoint), &config, Connections::default())))
+    }
+
+    /// Serves a connection of a gateway at this address, until it is closed or a session takes it over.
+    ///
+    /// # Cancel safety
+    /// A drop closes the connection, but not that of a session.
+    pub async fn serve(&self, io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: IpAddr) {
+        self.0.stream(io, SocketAddr::new(peer, 0)).await;
+    }
+}
+
+/// The topic of the `id` of an event of a whole topic or stream, and the next offset of each partition.
+pub fn event_positions(id: &str) -> Option<(u128, Vec<(i32, i64)>)> {
+    http_decoders::positions(id)
+}
+
+/// Serves a session over an upgraded stream, with the limits of the default configuration, until it ends.
 ///
 /// # Cancel safety
 /// A drop closes the session without a last message.
-pub async fn session(io: impl AsyncRead + AsyncWrite + Send + 'static, grant: Grant, drain: Drain) {
-    run(Transport::stream(io, Overload::StopReading), grant, drain).await;
-}
-
-/// The same over a client's own WebSocket, after its handshake.
-///
-/// # Cancel safety
-/// As [`session`].
-pub async fn websocket(io: impl AsyncRead + AsyncWrite + Send + 'static, grant: Grant, drain: Drain) {
-    let limits = sluicegate_ws_session::Limits { max_message_bytes: MAX_REQUEST_BYTES };
-    let budget = Budget::new(MAX_REQUEST_BYTES, MAX_REQUEST_BYTES);
-    let session = sluicegate_ws_session::Session::new(limits, Codec::Protobuf, &budget, grant.client());
-    run(Transport::websocket(io, session, grant.clone()), grant, drain).await;
-}
-
-async fn run(transport: Transport, grant: Grant, drain: Drain) {
+pub async fn session(
+    io: impl AsyncRead + AsyncWrite + Send + 'static,
+    codec: Codec,
+    grant: Grant,
+    drain: Drain,
+) {
     let limits = Limits {
         max_request_bytes: MAX_REQUEST_BYTES,
         max_commands: 64,
@@ -48,7 +73,8 @@ async fn run(transport: Transport, grant: Grant, drain: Drain) {
         close_timeout: Duration::from_secs(5),
         drain_grace: Duration::from_secs(5),
     };
-    session::run(transport, Codec::Protobuf, grant.into(), &limits, drain).await;
+    let transport = Transport::stream(io, Overload::StopReading);
+    session::run(transport, codec, grant.into(), &limits, drain).await;
 }
 
 /// Decodes a message of a session.

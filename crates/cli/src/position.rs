@@ -149,20 +149,7 @@ mod tests {
         for (text, seconds) in [("-5s", 5), ("-0m", 0), ("-5m", 300), ("-2h", 7_200), ("-7d", 604_800)] {
             assert_eq!(millis(text, now), Ok(now - seconds * 1_000), "{text}");
         }
-        for text in [
-            "5m",
-            "-m",
-            "-5",
-            "--5m",
-            "-+5m",
-            "-5 m",
-            "-5min",
-            "-5M",
-            "-1.5h",
-            "-5é",
-            "-20000d",
-            "-9223372036854775807d",
-        ] {
+        for text in "5m,-m,-5,--5m,-+5m,-5 m,-5min,-5M,-1.5h,-5é,-20000d,-9223372036854775807d".split(',') {
             assert!(millis(text, now).is_err(), "{text:?}");
         }
         assert!(millis("-5", now).unwrap_err().ends_with("add a unit: -5s, m, h or d"));

@@ -136,44 +136,22 @@ mod tests {
         let page = "<!doctype html>\n<html><head><TITLE lang=en>\n Live orders </TITLE>".to_owned()
             + &"x".repeat(4096);
         let problem = r#"{"type":"about:blank","status":426,"detail":"a WebSocket route"}"#;
+        let no_path = "; the URL has no path: add that of a `pubsub` route, for example /pubsub";
+        let no_rest_path = ": no; the URL has no path: add that of a `rest` route, for example /kafka";
+        let no_token = ": Jwt is missing; to log in, use --token-file or --header, or a profile";
+        let secret = "header sluicegate-gateway-secret does not match the bridge's gateway_secret";
         for (status, body, url, want) in [
-            (
-                200,
-                &*page,
-                "ws://g",
-                ": Live orders; the URL has no path: add that of a `pubsub` route, for example /pubsub",
-            ),
-            (
-                200,
-                "<html>",
-                "ws://g/",
-                "; the URL has no path: add that of a `pubsub` route, for example /pubsub",
-            ),
-            (404, "", "ws://g?…", "; the URL has no path: add that of a `pubsub` route, for example /pubsub"),
+            (200, &*page, "ws://g", &*format!(": Live orders{no_path}")),
+            (200, "<html>", "ws://g/", no_path),
+            (404, "", "ws://g?…", no_path),
             (404, "", "wss://g/pub", "; is /pub the path of a `pubsub` route?"),
-            (
-                404,
-                "no",
-                "http://g/",
-                ": no; the URL has no path: add that of a `rest` route, for example /kafka",
-            ),
+            (404, "no", "http://g/", no_rest_path),
             (426, problem, "ws://g/", ": a WebSocket route"),
             (426, "", "ws://g/a/", "; is /a/ the path of a `pubsub` route?"),
             (400, "", "ws://g/a/", ""),
             (403, r#"{"error_msg":"no consumer"}"#, "ws://g/p", ": no consumer"),
-            (
-                401,
-                "Jwt is missing",
-                "ws://g/p",
-                ": Jwt is missing; to log in, use --token-file or --header, or a profile",
-            ),
-            (
-                401,
-                "header sluicegate-gateway-secret does not match the bridge's gateway_secret",
-                "ws://g/p",
-                ": header sluicegate-gateway-secret does not match the bridge's gateway_secret; \
-                 only the gateway's operator can fix this",
-            ),
+            (401, "Jwt is missing", "ws://g/p", no_token),
+            (401, secret, "ws://g/p", &format!(": {secret}; only the gateway's operator can fix this")),
             (503, r#"{"detail":5}"#, "ws://g/p", r#": {"detail":5}"#),
             (503, " \n", "ws://g/p", ""),
         ] {

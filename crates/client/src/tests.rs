@@ -13,3 +13,24 @@ mod retrying;
 mod server;
 mod subscribing;
 mod walking;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use prost::Message as _;
+use sluicegate_protocol::pub_sub_req::Req;
+use sluicegate_protocol::pub_sub_resp::Resp;
+use sluicegate_protocol::{ErrorResp, KafkaFetchResp, KafkaMessage, PubSubResp, SessionResp};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
+use self::server::{Peer, accept, busy, connected, listener, messages, play, session};
+use crate::{
+    At, Builder, Client, ConnectError, Error, FetchOptions, Filter, Isolation, SkipCause, Source, Subscribe,
+};

@@ -167,6 +167,14 @@ mod tests {
             command(vec![command::Source { next, ..of_topic("t") }]),
             "offset -5: expected 0 or more, topic: t",
         );
+        let table = |sources| SubscribeCommand { table: Some(TableCommand::default()), ..command(sources) };
+        let skips = SubscribeCommand { skips: true, ..table(vec![of_topic("t")]) };
+        refused(skips, "on_lag with snapshot: expected WAIT, because a table skips no record");
+        let from = command::Source { from: Start::Offset(0), ..of_topic("t") };
+        refused(
+            table(vec![from]),
+            "from with snapshot: expected none, because a table begins with the newest record of each key, topic: t",
+        );
         let linger =
             SubscribeCommand { linger: Duration::from_millis(10_001), ..command(vec![of_topic("t")]) };
         refused(linger, "linger_ms is 10001: expected at most 10000");

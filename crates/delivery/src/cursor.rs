@@ -134,17 +134,6 @@ impl Cursor {
         (self.epoch, self.seen) = (epoch, seen);
     }
 
-    #[cfg(test)]
-    pub(super) fn has_epoch(&self) -> bool {
-        self.epoch.is_some()
-    }
-
-    /// Whether the client knows of its outage.
-    #[cfg(test)]
-    pub(super) fn is_outage_told(&self) -> bool {
-        self.outage.is_some_and(|outage| outage.is_told)
-    }
-
     /// The next step after an event. None: it still waits.
     pub(super) fn handle(&mut self, event: Event, client: &mut Client, now: Moment) -> Option<Next> {
         let next = match (self.state, event) {

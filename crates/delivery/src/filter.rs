@@ -195,11 +195,11 @@ pub const MAX_VALUES: usize = 100;
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use sluicegate_protocol::{KafkaFetchResp, KafkaMessage};
-    use sluicegate_rights::{Pattern, Row, Topics};
-    use sluicegate_shared_log::Ends;
+    use sluicegate_protocol::KafkaMessage;
+    use sluicegate_rights::Row;
 
     use super::*;
+    use crate::testing::records::{fetched, keys, offsets, rows};
 
     fn messages() -> Vec<KafkaMessage> {
         let header = |key: &str, value: Option<&'static str>| Header {
@@ -220,12 +220,6 @@ mod tests {
         ]
     }
 
-    fn fetched(messages: Vec<KafkaMessage>) -> Fetched {
-        let count = messages.len();
-        let messages = KafkaFetchResp { messages, ..Default::default() }.encode_to_vec().into();
-        Fetched { messages, count, ..Fetched::nothing(4, Ends::UNKNOWN) }
-    }
-
     fn filter(header: Option<&str>, equals: &[&'static str], prefixes: &[&'static str]) -> RecordFilter {
         let bytes = |values: &[&'static str]| values.iter().map(|value| Bytes::from(*value)).collect();
         RecordFilter { header: header.map(str::to_owned), equals: bytes(equals), prefixes: bytes(prefixes) }
@@ -239,11 +233,10 @@ mod tests {
     #[track_caller]
     fn check_rows(filters: &[RecordFilter], rows: &Rows, want: &[i64]) {
         let filters = Filters::new(filters.to_vec());
-        let (granted, _) = select_rows(fetched(messages()), rows);
+        let (granted, _) = select_rows(fetched(&messages(), 4), rows);
         let (Fetched { messages, count, next_offset, .. }, _) = filters.select(granted);
-        let offsets: Vec<i64> =
-            KafkaFetchResp::decode(messages).unwrap().messages.iter().map(|message| message.offset).collect();
-        assert_eq!((&offsets[..], count, next_offset), (want, want.len(), 4), "{filters:?} {rows:?}");
+        let got = (&offsets(&messages)[..], count, next_offset);
+        assert_eq!(got, (want, want.len(), 4), "{filters:?} {rows:?}");
     }
 
     #[test]
@@ -262,19 +255,14 @@ mod tests {
 
     #[test]
     fn filters_narrow_rows() {
-        let rows = |row: Row| {
-            let topics: Topics = [(Pattern::Name("t".into()), Some(row))].into_iter().collect();
-            topics.rows("t").unwrap()
-        };
-        let (keys, header) = (rows(Row::KeyPrefix("a-".into())), |value: &str| {
-            rows(Row::Header { name: "type".into(), value: value.into() })
-        });
-        check_rows(&[], &keys, &[2]);
-        check_rows(&[], &rows(Row::KeyPrefix("".into())), &[1, 2, 3]);
-        check_rows(&[], &header("new"), &[]);
-        check_rows(&[], &rows(Row::Header { name: "".into(), value: "x".into() }), &[3]);
-        check_rows(&[filter(None, &[], &["b"])], &keys, &[]);
-        check_rows(&[filter(None, &[], &["a"])], &keys, &[2]);
+        let header = |name: &str, value: &str| rows([Row::Header { name: name.into(), value: value.into() }]);
+        let a = rows([keys("a-")]);
+        check_rows(&[], &a, &[2]);
+        check_rows(&[], &rows([keys("")]), &[1, 2, 3]);
+        check_rows(&[], &header("type", "new"), &[]);
+        check_rows(&[], &header("", "x"), &[3]);
+        check_rows(&[filter(None, &[], &["b"])], &a, &[]);
+        check_rows(&[filter(None, &[], &["a"])], &a, &[2]);
         check_rows(&[], &Rows::none(), &[]);
     }
 
@@ -303,7 +291,7 @@ mod tests {
 
     #[test]
     fn records_that_all_match_are_not_copied() {
-        let all = fetched(messages().split_off(1));
+        let all = fetched(&messages()[1..], 4);
         let (matching, work) = Filters::new(vec![filter(None, &[], &[""])]).select(all.clone());
         let matching = matching.messages;
         assert_eq!(work, 0);

@@ -104,12 +104,12 @@ const KEY_BYTES: usize = 20;
 
 #[cfg(test)]
 mod tests {
-    use prost::Message;
     use sluicegate_fair_share::{ClientKey, Ledger};
-    use sluicegate_protocol::{KafkaFetchResp, KafkaMessage};
+    use sluicegate_protocol::KafkaMessage;
     use sluicegate_shared_log::Ends;
 
     use super::*;
+    use crate::testing::records::{decode, encode, fetched};
 
     fn held(bytes: usize) -> HeldKeys {
         HeldKeys::new(System::Kafka, Permits::new(Ledger::of_one_cluster(bytes)), Holder::default())
@@ -120,20 +120,11 @@ mod tests {
         KafkaMessage { offset, key, value, ..Default::default() }
     }
 
-    fn encoded(messages: &[KafkaMessage]) -> Vec<u8> {
-        KafkaFetchResp { messages: messages.to_vec(), ..Default::default() }.encode_to_vec()
-    }
-
     fn select(held: &mut HeldKeys, read: &[KafkaMessage], wanted: &[i64]) -> Vec<(i64, Option<String>)> {
         let selected: Vec<_> =
             read.iter().filter(|message| wanted.contains(&message.offset)).cloned().collect();
-        let selected = Fetched {
-            count: selected.len(),
-            messages: encoded(&selected).into(),
-            ..Fetched::nothing(0, Ends::UNKNOWN)
-        };
-        let got = held.select(("t", 0), &encoded(read), selected).unwrap();
-        let decoded = KafkaFetchResp::decode(got.messages).unwrap().messages;
+        let got = held.select(("t", 0), &encode(read), fetched(&selected, 0)).unwrap();
+        let decoded = decode(&got.messages);
         assert_eq!(decoded.len(), got.count);
         let text = |value: bytes::Bytes| String::from_utf8(value.into()).unwrap();
         decoded.into_iter().map(|message| (message.offset, message.value.map(text))).collect()
@@ -155,7 +146,7 @@ mod tests {
     fn keys_of_partitions_are_apart() {
         let mut held = held(1 << 20);
         assert_eq!(select(&mut held, &[message(1, "a", Some("x"))], &[1]).len(), 1);
-        let read = encoded(&[message(1, "a", Some("y"))]);
+        let read = encode(&[message(1, "a", Some("y"))]);
         let nothing = Fetched::nothing(2, Ends::UNKNOWN);
         assert_eq!(held.select(("t", 1), &read, nothing).unwrap().count, 0);
     }
@@ -163,10 +154,8 @@ mod tests {
     /// The number of keys that fit.
     fn fill(held: &mut HeldKeys) -> usize {
         let mut insert = |number: i64| {
-            let read = encoded(&[message(number, &number.to_string(), Some("x"))]);
-            let selected =
-                Fetched { messages: read.clone().into(), count: 1, ..Fetched::nothing(0, Ends::UNKNOWN) };
-            held.select(("t", 0), &read, selected).is_ok()
+            let read = [message(number, &number.to_string(), Some("x"))];
+            held.select(("t", 0), &encode(&read), fetched(&read, 0)).is_ok()
         };
         (0..).take_while(|number| insert(*number)).count()
     }

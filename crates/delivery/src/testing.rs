@@ -5,5 +5,30 @@
 pub mod logs;
 pub mod script;
 
+#[cfg(test)]
+pub(crate) mod records;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sluicegate_backend::{Backend, System};
+use sluicegate_telemetry::metrics::{Metrics, TableMetrics};
+
+use crate::cluster::{Cluster, Parts, Rates, Reads, TableLimits, Writes};
+
+fn cluster(
+    system: System,
+    backend: Arc<dyn Backend>,
+    max_bytes: usize,
+    writes: Option<Writes>,
+    rates: Rates,
+) -> Arc<Cluster> {
+    let reads = Reads { max_bytes, wait: Duration::ZERO, table_away: Duration::from_secs(3600) };
+    let parts = Parts::new(backend, 0, reads, writes);
+    rates.set_has_clusters(false);
+    let tables = TableLimits::new(TABLE_BYTES, TableMetrics::default());
+    Arc::new(Cluster::new(system, parts, Metrics::default().cluster("test"), rates, tables))
+}
+
 /// Room for the tables of a test.
 const TABLE_BYTES: usize = 64 << 20;

@@ -63,14 +63,9 @@ fn hash(value: impl Hash) -> u64 {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use sluicegate_rights::{Pattern, Row, Topics};
 
     use super::*;
-
-    fn rows(prefixes: &[&str]) -> Rows {
-        let row = |prefix: &&str| (Pattern::Name("t".into()), Some(Row::KeyPrefix((*prefix).into())));
-        prefixes.iter().map(row).collect::<Topics>().rows("t").unwrap()
-    }
+    use crate::testing::records::{keys, rows};
 
     fn filters(filters: &[(&str, &[&'static str])]) -> Filters {
         let filter = |(header, equals): &(&str, &[&'static str])| RecordFilter {
@@ -84,7 +79,9 @@ mod tests {
     /// Claims have no order, and neither have filters.
     #[test]
     fn order_and_repetition_make_no_difference() {
-        let view = |row: &[&str], filter: &[(&str, &[&'static str])]| View::new(&filters(filter), &rows(row));
+        let view = |row: &[&str], filter: &[(&str, &[&'static str])]| {
+            View::new(&filters(filter), &rows(row.iter().map(|prefix| keys(prefix))))
+        };
         let (a, b) = (("a", &["1", "2"][..]), ("b", &["3"][..]));
         assert_eq!(view(&["x", "y"], &[a, b]), view(&["y", "x", "y"], &[b, ("a", &["2", "1", "2"]), b]));
         let all = [view(&["x"], &[a]), view(&["y"], &[a]), view(&["x"], &[b]), view(&["x", "y"], &[a, b])];

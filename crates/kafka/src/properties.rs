@@ -127,17 +127,9 @@ mod tests {
 
     #[test]
     fn tls_and_sasl_values_are_not_checked() {
-        for name in [
-            "security.protocol",
-            "ssl.ca.location",
-            "ssl.cipher.suites",
-            "enable.ssl.certificate.verification",
-            "https.ca.location",
-            "sasl.mechanism",
-            "sasl.kerberos.keytab",
-            "sasl.oauthbearer.method",
-            "sasl.oauthbearer.client.credentials.client.secret",
-        ] {
+        for name in "security.protocol ssl.ca.location ssl.cipher.suites enable.ssl.certificate.verification https.ca.location \
+ sasl.mechanism sasl.kerberos.keytab sasl.oauthbearer.method \
+ sasl.oauthbearer.client.credentials.client.secret".split(' ') {
             check(name, "anything", "");
         }
         check("ssl.nothing", "", UNKNOWN);

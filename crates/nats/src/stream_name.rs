@@ -66,21 +66,11 @@ mod tests {
 
     #[test]
     fn names_that_could_change_a_subject_are_rejected() {
-        for name in [
-            "",
-            "a.b",
-            "a.>",
-            "*",
-            ">",
-            "a b",
-            "a\t",
+        for name in ["", "a.b", "a.>", "*", ">", "a b", "a\t", "a\0", "a/b", "a\\b"].into_iter().chain([
             "a\r\nPUB x 1",
             "a\u{a0}b",
-            "a\0",
-            "a/b",
-            "a\\b",
             &"x".repeat(256),
-        ] {
+        ]) {
             assert!(matches!(StreamName::parse(name), Err(ReadError::Invalid(_))), "{name:?}");
         }
     }

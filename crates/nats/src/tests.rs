@@ -29,6 +29,8 @@ struct Case {
     streams: Streams,
     nats: Arc<Nats>,
     shared: SharedLog,
+    /// Ends waits for reports of writes.
+    due: CancellationToken,
 }
 
 impl Case {
@@ -41,7 +43,14 @@ impl Case {
         let server = Server::jetstream(more).await.unwrap();
         let streams = Streams::connect(server.client()).await.unwrap();
         let (nats, shared) = nats(&server, change);
-        Self { server, streams, nats, shared }
+        Self { server, streams, nats, shared, due: CancellationToken::new() }
+    }
+
+    /// With a stream `S` of `count` messages.
+    async fn of(count: u32) -> Self {
+        let case = Self::start().await;
+        case.stream("S", count).await;
+        case
     }
 
     /// A stream with `count` messages, whose data are their sequences.
@@ -59,8 +68,21 @@ impl Case {
         self.streams.call(call, &request).await.unwrap()
     }
 
-    async fn fetch(&self, stream: &str, fetch: Fetch) -> Result<Fetched, CommandError> {
-        within(self.nats.fetch(log(stream), fetch, &ClusterRate::unlimited(), &mut Room)).await
+    /// Creates the stream `S` again.
+    async fn recreate(&self) {
+        self.call("STREAM.DELETE.S", json!({})).await;
+        self.streams.create("S", json!({})).await.unwrap();
+    }
+
+    /// Deletes messages one by one.
+    async fn delete(&self, stream: &str, sequences: &[i64]) {
+        for sequence in sequences {
+            self.call(&format!("STREAM.MSG.DELETE.{stream}"), json!({ "seq": sequence })).await;
+        }
+    }
+
+    async fn fetch(&self, stream: &str, how: Fetch) -> Result<Fetched, CommandError> {
+        fetch(&self.nats, stream, how).await
     }
 
     async fn read(&self, stream: &str, offset: i64) -> Result<Fetched, CommandError> {
@@ -82,26 +104,16 @@ impl Case {
     }
 
     /// Fetches on a task of its own, and waits there at the end of the stream.
-    async fn wait(
-        &self,
-        stream: &str,
-        fetch: Fetch,
-    ) -> tokio::task::JoinHandle<Result<Fetched, CommandError>> {
+    async fn wait(&self, stream: &str, how: Fetch) -> Waiting {
         let (nats, stream) = (Arc::clone(&self.nats), stream.to_owned());
         let before = self.shared.stats().waiters;
-        let waiting = tokio::spawn(async move {
-            within(nats.fetch(log(&stream), fetch, &ClusterRate::unlimited(), &mut Room)).await
-        });
+        let waiting = tokio::spawn(async move { fetch(&nats, &stream, how).await });
         until(|| self.shared.stats().waiters > before).await;
         waiting
     }
 
     /// The same of a wait at `offset`, until a message there will be noticed.
-    async fn watch(
-        &self,
-        stream: &str,
-        offset: i64,
-    ) -> tokio::task::JoinHandle<Result<Fetched, CommandError>> {
+    async fn watch(&self, stream: &str, offset: i64) -> Waiting {
         let waiting = self.wait(stream, waiting(offset)).await;
         until(|| self.nats.is_watched(log(stream), offset, false)).await;
         waiting
@@ -127,6 +139,12 @@ impl Case {
         self.call(&call, json!({ "stream_name": "S", "config": config })).await;
         true
     }
+}
+
+type Waiting = tokio::task::JoinHandle<Result<Fetched, CommandError>>;
+
+async fn fetch(nats: &Nats, stream: &str, fetch: Fetch) -> Result<Fetched, CommandError> {
+    within(nats.fetch(log(stream), fetch, &ClusterRate::unlimited(), &mut Room)).await
 }
 
 /// Room for any answer, for as long as a fetch waits.

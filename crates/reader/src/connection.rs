@@ -263,4 +263,4 @@ fn protocol(address: &Address, what: String) -> ConnectionError {
 const FIRST_VERSION: i16 = 0;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -65,7 +65,7 @@ mod skip_meter;
 mod slow_logs;
 mod stalls;
 mod tail;
-#[cfg(feature = "testing")]
+#[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod throttle;
 mod tls;

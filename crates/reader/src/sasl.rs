@@ -10,9 +10,11 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 pub(crate) use oauthbearer::Extension;
+#[cfg(test)]
+pub(crate) use oidc::tests;
 pub(crate) use oidc::{ClientCredentials, Oidc};
 pub(crate) use scram::Hash;
-#[cfg(feature = "testing")]
+#[cfg(any(test, feature = "testing"))]
 pub use scram::check_challenge;
 pub(crate) use token_fault::TokenFault;
 use tokio::time::Instant;

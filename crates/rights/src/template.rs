@@ -166,30 +166,12 @@ mod tests {
     #[test]
     fn invalid_templates_are_refused() {
         for template in [
-            "",
-            ".",
-            "..",
-            "a b",
-            "a*b",
-            "**",
-            "${",
-            "${}",
-            "${a",
-            "a}",
-            "$a",
-            "${a.b}",
-            "${a b}",
-            "${é}",
-            "${a}${b}",
-            "${a}*",
-            "t.${a}*",
-            "a,b",
-            "é",
-            "orders.$",
-            "{a}",
-            "${a}.${b}${c}",
-            "${${a}}",
-        ] {
+            "", ".", "..", "a b", "a*b", "**", "${", "${}", "${a", "a}", "$a", "${a.b}", "${a b}", "${é}",
+            "a,b", "é", "{a}",
+        ]
+        .into_iter()
+        .chain(["${a}${b}", "${a}*", "t.${a}*", "orders.$", "${a}.${b}${c}", "${${a}}"])
+        {
             assert!(Template::parse(template).is_err(), "{template}");
         }
         assert!(Template::parse(&format!("${{a}}{}", "x".repeat(250))).is_err());

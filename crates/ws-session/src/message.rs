@@ -157,21 +157,13 @@ fn join(mut head: Vec<u8>, tail: &[u8]) -> Cow<'_, [u8]> {
 mod tests {
     use super::*;
     use crate::frame::Decoder;
+    use crate::frame::tests::masked;
     #[cfg(target_family = "wasm")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     /// First byte and payload of each frame, masked with zeroes.
     fn wire(frames: &[(u8, &[u8])]) -> Vec<u8> {
-        let mut out = Vec::new();
-        for (first, payload) in frames {
-            let at = out.len();
-            crate::frame::server_header(Opcode::Binary, payload.len() as u64, &mut out);
-            out[at] = *first;
-            out[at + 1] |= 0x80;
-            out.extend_from_slice(&[0; 4]);
-            out.extend_from_slice(payload);
-        }
-        out
+        frames.iter().flat_map(|(first, payload)| masked(*first, payload, [0; 4])).collect()
     }
 
     fn messages(pieces: &[&[u8]], max: usize, budget: &Arc<Budget>) -> Result<Vec<String>, SessionError> {
@@ -247,6 +239,8 @@ mod tests {
             messages(&[head_only], 8, &Budget::new(0, 8)),
             Err(SessionError::MessageTooBig { max: 8 })
         );
+        let fits = wire(&[(0x82, b"12345678"), (0x02, b"1234"), (0x80, b"5678")]);
+        assert_eq!(messages(&[&fits], 8, &Budget::new(8000, 1000)).unwrap(), ["binary 12345678"; 2]);
     }
 
     #[test]

@@ -5,34 +5,32 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use sluicegate_protocol::CmdKafkaFetch;
 use sluicegate_protocol::pub_sub_req::Req;
-use sluicegate_stack::kafka::{Kafka, Record, Setup as KafkaSetup, Write};
+use sluicegate_stack::kafka::Record;
+use sluicegate_stack::process::Process;
 use sluicegate_stack::random::Random;
 use sluicegate_stack::socket::{Socket, messages};
 use sluicegate_stack::stack::{Setup, Stack};
 use tokio::time::Instant;
 
 use crate::figures::{Better, Figures};
+use crate::place::{Meter, fill, quick_kafka, stack, with_broker};
 use crate::report::{percentiles, say};
-use crate::run::QUICK_JAVA;
 use crate::{Failure, Plan};
 
 pub(crate) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failure> {
     say(&format!("commands  {SOCKETS} sockets, one command at a time each"));
-    let java = vec![QUICK_JAVA.to_owned()];
-    let kafka = Kafka::start_with(KafkaSetup { java, ..KafkaSetup::default() }).await?;
+    let kafka = quick_kafka().await?;
     let topic = kafka.topic("commands", 1, &[]).await?;
-    let records: Vec<Record> = (0..RECORDS).map(|_| Record::of("x".repeat(100))).collect();
-    kafka.produce(&topic, 0, &records, Write::default()).await?;
-    let concurrency = plan.concurrency;
-    let mut stack =
-        Stack::start(Setup { concurrency, ..Setup::new(plan.profile, kafka.bootstrap()) }).await?;
-    stack.ready_within(Duration::from_secs(30)).await?;
+    fill(&kafka, &topic, RECORDS, |_| Record::of("x".repeat(100))).await?;
+    let stack = stack(plan, Setup::new(plan.profile, kafka.bootstrap())).await?;
 
+    let processes = with_broker(&stack, &kafka)?;
+    let measure = async |time, topic| measure(&stack, processes, time, topic).await;
     let time = Duration::from_secs(plan.seconds.into());
     // Java's JIT compilers are busy in the first seconds.
-    measure(&stack, &kafka, time, &Command::End(topic.clone())).await?;
-    let pings = measure(&stack, &kafka, time, &Command::Ping).await?;
-    let ends = measure(&stack, &kafka, time, &Command::End(topic.clone())).await?;
+    measure(time, Some(&*topic)).await?;
+    let pings = measure(time, None).await?;
+    let ends = measure(time, Some(&*topic)).await?;
     say(&format!("pings, which Kafka does not see: {pings}"));
     say(&format!("questions for the end of one partition: {ends}"));
     let ratio = ends.per_second / pings.per_second;
@@ -65,12 +63,6 @@ pub(crate) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failur
     Ok(())
 }
 
-enum Command {
-    Ping,
-    /// Asks for the end of this topic's only partition.
-    End(String),
-}
-
 struct Measured {
     per_second: f64,
     took: (f64, f64),
@@ -86,27 +78,22 @@ impl std::fmt::Display for Measured {
     }
 }
 
-/// Repeats a command over all sockets.
+/// Repeats a command over all sockets: a ping, or a question for the end of this topic's only partition.
 async fn measure(
     stack: &Stack,
-    kafka: &Kafka,
+    processes: [&Process; 3],
     time: Duration,
-    command: &Command,
+    topic: Option<&str>,
 ) -> Result<Measured, Failure> {
     let sockets = join_all((0..SOCKETS).map(|_| Socket::open(stack))).await;
-    let broker = &kafka.nodes.first().ok_or("no broker")?.process;
-    let processes = [&stack.envoy().process, &stack.bridge.process, broker];
-    let used = || -> Result<Vec<Duration>, Failure> {
-        processes.iter().map(|process| Ok(process.usage()?.cpu)).collect()
-    };
-    let (before, begun) = (used()?, Instant::now());
+    let (meter, begun) = (Meter::start(processes)?, Instant::now());
     let repeat = async |mut socket: Socket| {
         let mut took = Vec::new();
         while begun.elapsed() < time {
             let asked = Instant::now();
-            match command {
-                Command::Ping => socket.ping().await,
-                Command::End(topic) => {
+            match topic {
+                None => socket.ping().await,
+                Some(topic) => {
                     let end = socket.list_offset(topic, 0, -1).await;
                     assert_eq!(end, Ok(i64::try_from(RECORDS).unwrap_or(-1)));
                 }
@@ -116,12 +103,8 @@ async fn measure(
         took
     };
     let took: Vec<Duration> = join_all(sockets.into_iter().map(repeat)).await.into_iter().flatten().collect();
-    let (seconds, after) = (begun.elapsed().as_secs_f64(), used()?);
-    let count = took.len() as f64;
-    let mut cpu = [0.0; 3];
-    for (of, (after, before)) in cpu.iter_mut().zip(after.iter().zip(&before)) {
-        *of = after.saturating_sub(*before).as_secs_f64() * 1e6 / count;
-    }
+    let (seconds, count) = (begun.elapsed().as_secs_f64(), took.len() as f64);
+    let cpu = meter.seconds()?.map(|cpu| cpu * 1e6 / count);
     Ok(Measured { per_second: count / seconds, took: percentiles(&took), cpu })
 }
 

@@ -24,6 +24,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval, sleep};
 
+use self::clients::Task;
 use self::seen::Seen;
 use crate::figures::{Better, Figures};
 use crate::report::say;
@@ -80,7 +81,6 @@ pub(crate) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failur
     Ok(())
 }
 
-/// All processes.
 struct Place {
     kafka: Kafka,
     topics: Vec<String>,
@@ -114,12 +114,9 @@ impl Place {
             topics.push(kafka.topic("crowd", 1, &[("message.timestamp.type", "LogAppendTime")]).await?);
         }
         let settings = "[limits]\nmax_sessions = 100000\n".to_owned();
-        let setup = Setup {
-            concurrency: 1,
-            bridge: BridgeConfig::Cluster { bootstrap: kafka.bootstrap(), settings },
-            ..Setup::new(plan.profile, kafka.bootstrap())
-        };
-        let mut stack = Stack::start(setup).await?;
+        let bridge = BridgeConfig::Cluster { bootstrap: kafka.bootstrap(), settings };
+        let mut stack =
+            Stack::start(Setup { concurrency: 1, bridge, ..Setup::new(plan.profile, "") }).await?;
         stack.ready_within(Duration::from_secs(30)).await?;
         let folder = Folder::new("crowd")?;
         let mut others = Vec::new();
@@ -140,11 +137,11 @@ impl Place {
         let mut crowds = Vec::new();
         let gateways = std::iter::once(stack.gateway()).chain(others.iter().map(Envoy::gateway));
         for (number, gateway) in (0..GATEWAYS).zip(gateways) {
-            let mut command = Command::new(std::env::current_exe()?);
-            command.arg("crowd").args(["--gateway", &gateway.to_string(), "--number", &number.to_string()]);
             // The first ones have what is left of a division.
-            let sockets = (plan.sockets + GATEWAYS - 1 - number) / GATEWAYS;
-            command.args(["--sockets", &sockets.to_string(), "--topics", &topics.join(",")]);
+            let sockets = (plan.sockets + u32::from(GATEWAYS - 1 - number)) / u32::from(GATEWAYS);
+            let task = Task { gateway, number, sockets, topics: topics.clone() };
+            let mut command = Command::new(std::env::current_exe()?);
+            command.args(["crowd", &serde_json::to_string(&task)?]);
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
             let mut child = command.spawn()?;
             let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
@@ -162,11 +159,8 @@ impl Place {
         let producer: FutureProducer = config.create()?;
         let topics = self.topics.clone();
         for topic in &topics {
-            producer
-                .send_result(record(topic))
-                .map_err(|(error, _)| error)?
-                .await?
-                .map_err(|(error, _)| error)?;
+            let sent = producer.send_result(record(topic)).map_err(|(error, _)| error)?;
+            sent.await?.map_err(|(error, _)| error)?;
         }
         Ok(tokio::spawn(async move {
             let mut ticks = interval(Duration::from_secs(1) / TOPICS);
@@ -284,9 +278,8 @@ impl std::fmt::Display for Used {
 }
 
 /// Envoys, each with a process of clients: a process has 20,000 files at most on many systems.
-const GATEWAYS: u32 = 3;
+const GATEWAYS: u8 = 3;
 const TOPICS: u32 = 500;
-/// Bytes of a record.
 const VALUE: usize = 100;
 /// Time for the effects of a change to pass.
 const SETTLE: Duration = Duration::from_secs(10);

@@ -1,52 +1,53 @@
-//! Measures the memory of idle sessions.
+//! Measures the memory of sessions that wait for their client.
 
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
-use sluicegate_stack::kafka::{Kafka, Record, Setup as KafkaSetup, Write};
+use sluicegate_stack::kafka::{Kafka, Record, Write};
 use sluicegate_stack::process::allow_many_files;
 use sluicegate_stack::socket::Socket;
 use sluicegate_stack::stack::{Setup, Stack};
 use sluicegate_stack::waiting::settles;
 
 use crate::figures::{Better, Figures};
-use crate::report::idle::{Row, table};
+use crate::place::{gateway, stack};
 use crate::report::say;
 use crate::{Failure, Plan};
 
 pub(crate) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failure> {
     say(&format!("idle      {} sessions after one fetch each", plan.sessions));
     allow_many_files()?;
-    let kafka = Kafka::start_with(KafkaSetup::default()).await?;
+    let kafka = Kafka::start().await?;
     let mut rows = Vec::new();
     for fetched in FETCHED {
         let topic = kafka.topic("idle", 1, &[]).await?;
         kafka.produce(&topic, 0, &[Record::of(vec![b'x'; fetched])], Write::default()).await?;
-        rows.push(measure(&kafka, &topic, fetched, plan).await?);
+        rows.push((fetched, measure(&kafka, &topic, plan).await?));
     }
-    table(&rows);
-    for Row { fetched, envoy, bridge } in rows {
-        for (program, bytes) in [("Envoy", envoy), ("bridge", bridge)] {
+    say("\nKiB of an idle session after a fetch");
+    say("fetched       Envoy  bridge");
+    for (fetched, [envoy, bridge]) in rows {
+        say(&format!("{fetched:>7} B   {envoy:>6.1}  {bridge:>6.1}"));
+        for (program, memory) in [("Envoy", envoy), ("bridge", bridge)] {
             let name = format!("idle session after a fetch of {fetched} B: memory of {program}");
-            figures.add(&name, "KiB", Better::Less, [bytes as f64 / 1024.0]);
+            figures.add(&name, "KiB", Better::Less, [memory]);
         }
     }
     Ok(())
 }
 
-/// Measures on a stack of its own, which has no free memory of earlier sessions.
-async fn measure(kafka: &Kafka, topic: &str, fetched: usize, plan: &Plan) -> Result<Row, Failure> {
-    let concurrency = plan.concurrency;
-    let mut stack =
-        Stack::start(Setup { concurrency, ..Setup::new(plan.profile, kafka.bootstrap()) }).await?;
-    stack.ready_within(Duration::from_secs(30)).await?;
+/// KiB of a session in Envoy and bridge, on a stack of its own, which has no free memory of earlier sessions.
+async fn measure(kafka: &Kafka, topic: &str, plan: &Plan) -> Result<[f64; 2], Failure> {
+    let stack = stack(plan, Setup::new(plan.profile, kafka.bootstrap())).await?;
     // They fill what all sessions share, such as the bridge's cache and connections.
     let _first = open(&stack, topic, FIRST).await;
     let before = resident(&stack).await?;
     let _idle = open(&stack, topic, plan.sessions).await;
-    let after = resident(&stack).await?;
-    let each = |before: u64, after: u64| after.saturating_sub(before) / u64::from(plan.sessions.max(1));
-    Ok(Row { fetched, envoy: each(before.envoy, after.envoy), bridge: each(before.bridge, after.bridge) })
+    let mut each = resident(&stack).await?;
+    for (after, before) in each.iter_mut().zip(before) {
+        *after = (*after - before).max(0.0) / f64::from(plan.sessions);
+    }
+    Ok(each)
 }
 
 async fn open(stack: &Stack, topic: &str, sessions: u32) -> Vec<Socket> {
@@ -59,19 +60,13 @@ async fn open(stack: &Stack, topic: &str, sessions: u32) -> Vec<Socket> {
     stream::iter(0..sessions).map(open).buffer_unordered(AT_ONCE).collect().await
 }
 
-/// Resident memory in bytes.
-struct Resident {
-    envoy: u64,
-    bridge: u64,
-}
-
-/// Waits until both programs are idle.
-async fn resident(stack: &Stack) -> Result<Resident, Failure> {
-    let now = || -> Result<Resident, Failure> {
-        let envoy = stack.envoy().process.usage()?.resident_bytes;
-        Ok(Resident { envoy, bridge: stack.bridge.process.usage()?.resident_bytes })
+/// KiB of resident memory of Envoy and bridge, once both are idle.
+async fn resident(stack: &Stack) -> Result<[f64; 2], Failure> {
+    let now = || -> Result<[f64; 2], Failure> {
+        let [envoy, bridge] = gateway(stack);
+        Ok([envoy.usage()?, bridge.usage()?].map(|usage| usage.resident_bytes as f64 / 1024.0))
     };
-    let total = async || now().map_or(0.0, |now| (now.envoy + now.bridge) as f64);
+    let total = async || now().map_or(0.0, |[envoy, bridge]| envoy + bridge);
     settles("resident memory", Duration::from_secs(30), total).await;
     now()
 }

@@ -7,7 +7,6 @@
 //! 3. [`page`]: the same in a browser
 //! 4. here: the scenarios, in turns, and the medians
 
-mod kind;
 mod page;
 mod server;
 mod watch;
@@ -19,8 +18,7 @@ use clap::ValueEnum;
 use sluicegate_stack::process::allow_many_files;
 use tokio::time::{Instant, interval, sleep};
 
-use self::kind::Kind;
-use self::server::Server;
+use self::server::{Kind, Server};
 use self::watch::Watchers;
 use crate::figures::{Better, Figures};
 use crate::report::{median, percentiles, say};
@@ -103,43 +101,35 @@ impl fmt::Display for Scenario {
 }
 
 impl Comparison {
-    /// As fast as it goes.
     async fn flood(&self, plan: &Plan, figures: &mut Figures) -> Result<(), Failure> {
-        let (mut speeds, mut sent) = (self.kinds.map(|_| Vec::new()), Vec::new());
-        let records = self.flood_records();
-        for _ in 0..plan.runs {
-            for (kind, speeds) in self.kinds.into_iter().zip(&mut speeds) {
-                let server = Server::start(kind, plan, 1).await?;
-                let watchers = Watchers::open(&server, self.sockets, 0).await;
-                let before = server.usage()?;
-                let start = Instant::now();
-                server.publish_fast(records).await?;
-                let delivered = watchers.until(self.sockets * records, Duration::from_secs(60)).await;
-                let seconds = watchers.last().saturating_duration_since(start).as_secs_f64();
-                let cpu = server.usage()?.cpu_since(before);
-                speeds.push((delivered as f64 / seconds, cpu / delivered as f64 * 1e6, delivered));
-                sent.extend(server.sent().await?);
-            }
-        }
-        for (kind, speeds) in self.kinds.into_iter().zip(&speeds) {
-            let of = |of: fn(&(f64, f64, usize)) -> f64| median(speeds.iter().map(of));
-            let (speed, cpu) = (of(|run| run.0), of(|run| run.1));
+        let (records, mut sent) = (self.flood_records(), Vec::new());
+        let speeds = turns(plan, self.kinds, async |kind| {
+            let server = Server::start(kind, plan, 1).await?;
+            let watchers = Watchers::open(&server, self.sockets, 0).await;
+            let (before, start) = (server.usage()?, Instant::now());
+            server.publish_fast(records).await?;
+            let delivered = watchers.until(self.sockets * records, Duration::from_secs(60)).await;
+            let seconds = watchers.last().saturating_duration_since(start).as_secs_f64();
+            let cpu = server.usage()?.cpu_since(before);
+            sent.extend(server.sent().await?);
+            Ok((delivered as f64 / seconds, cpu / delivered as f64 * 1e6, delivered))
+        })
+        .await?;
+        for (kind, runs) in self.kinds.into_iter().zip(&speeds) {
+            let of = |of: fn(&(f64, f64, usize)) -> f64| median(runs.iter().map(of));
+            let (speed, cpu) = (of(|run| run.0) / 1e6, of(|run| run.1));
             let arrived = of(|run| run.2 as f64) / (self.sockets * records) as f64 * 100.0;
             say(&format!(
-                "flood     {:<17} {:.2} M deliveries/s, {cpu:.2} µs of CPU each, {arrived:.0} % arrived",
+                "flood     {:<17} {speed:.2} M deliveries/s, {cpu:.2} µs of CPU each, {arrived:.0} % arrived",
                 kind.name(),
-                speed / 1e6
             ));
-        }
-        for (kind, runs) in self.kinds.into_iter().zip(&speeds) {
             let name = self.figure("flood", kind);
             figures.add(&name, "k/s", Better::More, runs.iter().map(|run| run.0 / 1e3));
             let cpu = runs.iter().map(|run| run.1);
             figures.add(&format!("{name}: CPU of a delivery"), "µs", Better::Less, cpu);
         }
-        let [ours, others @ ..] = speeds.map(|runs| median(runs.iter().map(|run| run.0)));
-        let [_, kinds @ ..] = self.kinds;
-        for (kind, speed) in kinds.into_iter().zip(others) {
+        let medians = speeds.map(|runs| median(runs.iter().map(|run| run.0)));
+        for (kind, [ours, speed]) in beside(self.kinds, medians) {
             say(&format!("flood     ratio to {}: {:.2}{}", kind.name(), ours / speed, kind.target()));
         }
         say_sent("flood", sent);
@@ -155,59 +145,69 @@ impl Comparison {
         format!("live {scenario}, {} sockets, {}", self.sockets, kind.name())
     }
 
+    /// Records at each steady rate: how late they are, and what they cost.
     async fn steady(&self, plan: &Plan, figures: &mut Figures) -> Result<(), Failure> {
-        for rate in &plan.rates {
-            self.at_rate(plan, *rate, figures).await?;
-        }
-        Ok(())
-    }
-
-    /// Records at a steady rate: how late they are, and what they cost.
-    async fn at_rate(&self, plan: &Plan, rate: u32, figures: &mut Figures) -> Result<(), Failure> {
-        let (mut runs, mut sent) = (self.kinds.map(|_| Vec::new()), Vec::new());
-        for _ in 0..plan.runs {
-            for (kind, runs) in self.kinds.into_iter().zip(&mut runs) {
+        for rate in plan.rates.iter().copied() {
+            let mut sent = Vec::new();
+            let runs = turns(plan, self.kinds, async |kind| {
                 let server = Server::start(kind, plan, 1).await?;
                 let watchers = Watchers::open(&server, self.sockets, 0).await;
-                runs.push(steady(&server, &watchers, rate, plan.seconds).await?);
+                let run = steady(&server, &watchers, rate, plan.seconds).await?;
                 sent.extend(server.sent().await?);
+                Ok(run)
+            })
+            .await?;
+            let rate = format!("{rate}/s");
+            for (kind, runs) in self.kinds.into_iter().zip(&runs) {
+                let name = self.figure(&rate, kind);
+                figures.add(&format!("{name}: p50"), "ms", Better::Less, runs.iter().map(|run| run.p50));
+                figures.add(&format!("{name}: p99"), "ms", Better::Less, runs.iter().map(|run| run.p99));
+                let cpu = runs.iter().map(|run| run.cpu);
+                figures.add(&format!("{name}: CPU of a delivery"), "µs", Better::Less, cpu);
+                let Steady { p50, p99, cpu } = Steady::median(runs);
+                say(&format!(
+                    "{rate:<9} {:<17} p50 {p50:.2} ms, p99 {p99:.2} ms, {cpu:.1} µs of CPU for each delivery",
+                    kind.name()
+                ));
             }
+            for (kind, [ours, other]) in beside(self.kinds, runs.map(|runs| Steady::median(&runs))) {
+                let (p50, p99, cpu) = (ours.p50 / other.p50, ours.p99 / other.p99, ours.cpu / other.cpu);
+                say(&format!("{rate:<9} ratio to {}: p50 {p50:.2}, p99 {p99:.2}, CPU {cpu:.2}", kind.name()));
+            }
+            say_sent(&rate, sent);
         }
-        let rate = format!("{rate}/s");
-        for (kind, runs) in self.kinds.into_iter().zip(&runs) {
-            let name = self.figure(&rate, kind);
-            figures.add(&format!("{name}: p50"), "ms", Better::Less, runs.iter().map(|run| run.p50));
-            figures.add(&format!("{name}: p99"), "ms", Better::Less, runs.iter().map(|run| run.p99));
-            let cpu = runs.iter().map(|run| run.cpu);
-            figures.add(&format!("{name}: CPU of a delivery"), "µs", Better::Less, cpu);
-        }
-        let medians = runs.map(|runs| Steady::median(&runs));
-        for (kind, Steady { p50, p99, cpu }) in self.kinds.into_iter().zip(medians) {
-            say(&format!(
-                "{rate:<9} {:<17} p50 {p50:.2} ms, p99 {p99:.2} ms, {cpu:.1} µs of CPU for each delivery",
-                kind.name()
-            ));
-        }
-        let [ours, others @ ..] = medians;
-        let [_, kinds @ ..] = self.kinds;
-        for (kind, Steady { p50, p99, cpu }) in kinds.into_iter().zip(others) {
-            let (p50, p99, cpu) = (ours.p50 / p50, ours.p99 / p99, ours.cpu / cpu);
-            say(&format!("{rate:<9} ratio to {}: p50 {p50:.2}, p99 {p99:.2}, CPU {cpu:.2}", kind.name()));
-        }
-        say_sent(&rate, sent);
         Ok(())
     }
+}
+
+/// The values of each subject: all are measured in turns, as often as the plan says.
+async fn turns<K: Copy, V, const N: usize>(
+    plan: &Plan,
+    subjects: [K; N],
+    mut measure: impl AsyncFnMut(K) -> Result<V, Failure>,
+) -> Result<[Vec<V>; N], Failure> {
+    let mut values = subjects.map(|_| Vec::new());
+    for _ in 0..plan.runs {
+        for (subject, values) in subjects.into_iter().zip(&mut values) {
+            values.push(measure(subject).await?);
+        }
+    }
+    Ok(values)
+}
+
+/// The value of the first kind, which is ours, beside that of each other.
+fn beside<V: Copy>(kinds: [Kind; 3], values: [V; 3]) -> impl Iterator<Item = (Kind, [V; 2])> {
+    let [ours, ..] = values;
+    kinds.into_iter().zip(values).skip(1).map(move |(kind, other)| (kind, [ours, other]))
 }
 
 /// Prints the bytes that Kafka has sent, beside one consumer that reads each byte of the log once.
 fn say_sent(scenario: &str, sent: Vec<f64>) {
-    if sent.is_empty() {
-        return;
+    if !sent.is_empty() {
+        say(&format!("{scenario:<9} Kafka has sent {:.2} × the log (target 1.2)", median(sent.into_iter())));
     }
-    say(&format!("{scenario:<9} Kafka has sent {:.2} × the log (target 1.2)", median(sent.into_iter())));
 }
 
-/// A run at a steady rate.
 #[derive(Debug, Clone, Copy)]
 struct Steady {
     /// Milliseconds from [`Server::publish`]'s time to a socket.
@@ -259,16 +259,14 @@ async fn steady(server: &Server, watchers: &Watchers, rate: u32, seconds: u32) -
 
 /// Effect of clients that read nothing on the others.
 async fn stuck(plan: &Plan, figures: &mut Figures) -> Result<(), Failure> {
-    let mut runs = [Vec::new(), Vec::new()];
-    for _ in 0..plan.runs {
-        for (stuck, runs) in [0, STUCK].into_iter().zip(&mut runs) {
-            let server = Server::start(Kind::Sluicegate, plan, 1).await?;
-            let watchers = Watchers::open(&server, SOCKETS as usize - STUCK, stuck).await;
-            // More than what connections have room for.
-            server.publish_fast(STUCK_FLOOD).await?;
-            runs.push(steady(&server, &watchers, STUCK_RATE, plan.seconds).await?);
-        }
-    }
+    let runs = turns(plan, [0, STUCK], async |stuck| {
+        let server = Server::start(Kind::Sluicegate, plan, 1).await?;
+        let watchers = Watchers::open(&server, SOCKETS as usize - STUCK, stuck).await;
+        // More than what connections have room for.
+        server.publish_fast(STUCK_FLOOD).await?;
+        steady(&server, &watchers, STUCK_RATE, plan.seconds).await
+    })
+    .await?;
     for (name, runs) in ["without stuck clients", "beside stuck clients"].into_iter().zip(&runs) {
         figures.add(&format!("live {name}: p99"), "ms", Better::Less, runs.iter().map(|run| run.p99));
     }
@@ -320,7 +318,6 @@ const MARKER: &[u8] = b"\x01~record~";
 const FLOOD: usize = 40_000;
 const FLOOD_DELIVERIES: usize = 40_000_000;
 const STUCK: usize = 100;
-/// Records a second beside stuck clients.
 const STUCK_RATE: u32 = 20;
 /// Records before the measurement beside stuck clients.
 const STUCK_FLOOD: usize = 20_000;

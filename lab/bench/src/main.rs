@@ -3,47 +3,36 @@
 //! reads of NATS.
 //!
 //! 1. [`machine`]: the machine and versions
-//! 2. [`reading`]: clients that [`walk`] a topic through the gateway, beside librdkafka consumers ([`consume`])
-//! 3. [`writing`]: clients that [`produce`] or [`post`] through it, beside a librdkafka producer ([`direct`])
-//! 4. [`run`]: runs each of these in its own process, and measures the CPU of all processes
-//! 5. [`idle`]: the memory of sessions that wait for their client
-//! 6. [`opening`]: what it costs to open a session, with an identity and without
-//! 7. [`waiting`]: many reads that wait at the ends of many partitions
-//! 8. [`commands`]: single commands, many at a time, and the latency of a small fetch
-//! 9. [`live`]: subscriptions, beside nats-server
-//! 10. [`tables`]: the newest records of keys, which clients [`hold`]
-//! 11. [`nats`]: clients that [`walk`] a JetStream stream, beside async-nats clients ([`pull`]); and its live delivery
-//! 12. [`crowd`]: 50,000 sockets, and a bridge that is killed
-//! 13. [`report`]: the tables, and their ratios
-//! 14. [`figures`]: the values of all runs, saved and compared
+//! 2. [`part`]: what is measured in a process of its own: clients of the gateway and bare ones, which read or write
+//! 3. [`place`]: starts Kafka, gateway and bridge, and measures their CPU
+//! 4. [`reading`], [`nats`], [`writing`]: throughput beside bare clients
+//! 5. [`idle`], [`opening`], [`rows`]: what sessions and deliveries cost; the last two in [`turns`]
+//! 6. [`tables`], [`waiting`], [`commands`]: the newest records of keys, reads at the ends of logs, single commands
+//! 7. [`live`]: subscriptions, beside nats-server
+//! 8. [`crowd`]: 50,000 sockets, and a bridge that is killed
+//! 9. [`report`]: the output; [`figures`]: the values of all runs, saved and compared
 
 mod commands;
-mod consume;
 mod crowd;
-mod direct;
 mod figures;
-mod hold;
 mod idle;
 mod live;
 mod machine;
 mod nats;
 mod opening;
-mod post;
-mod produce;
-mod pull;
+mod part;
+mod place;
 mod reading;
 mod report;
 mod rows;
-mod run;
 mod tables;
+mod turns;
 mod waiting;
-mod walk;
 mod writing;
 
 use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum, value_parser};
 use sluicegate_stack::arguments;
@@ -58,7 +47,7 @@ struct Args {
     #[command(flatten)]
     plan: Plan,
     #[command(subcommand)]
-    part: Option<Part>,
+    task: Option<Task>,
 }
 
 /// The plan of all measurements.
@@ -131,6 +120,13 @@ struct Plan {
     concurrency: u32,
 }
 
+impl Plan {
+    /// Number of times that each of so many clients reads a log.
+    fn rounds(&self, records: u32, clients: u32) -> u64 {
+        self.messages.div_ceil((u64::from(records) * u64::from(clients)).max(1))
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Only {
     Reading,
@@ -146,98 +142,25 @@ enum Only {
     Crowd,
 }
 
-/// The log that all measured processes read.
-#[derive(Debug, clap::Args)]
-struct Reading {
-    /// A topic with one partition, or a stream.
-    #[arg(long)]
-    topic: String,
-    /// The end of the log.
-    #[arg(long)]
-    end: i64,
-    #[arg(long)]
-    clients: u32,
-    /// Number of times that each client reads the log.
-    #[arg(long)]
-    rounds: u32,
-}
-
-/// The records that all measured processes write.
-#[derive(Debug, clap::Args)]
-struct Writing {
-    #[arg(long)]
-    topic: String,
-    /// Bytes of a value.
-    #[arg(long)]
-    size: u32,
-    #[arg(long)]
-    clients: u32,
-    #[arg(long)]
-    seconds: u32,
-}
-
-/// Sizes of a client's writes.
-#[derive(Debug, clap::Args)]
-struct Requests {
-    /// Records in each request.
-    #[arg(long)]
-    batch: usize,
-    /// Requests that each client keeps in flight.
-    #[arg(long)]
-    in_flight: usize,
-}
-
-impl Writing {
-    fn value(&self) -> Vec<u8> {
-        vec![b'x'; self.size as usize]
-    }
-
-    /// Writes that begin within this time are measured.
-    fn time(&self) -> Duration {
-        Duration::from_secs(self.seconds.into())
-    }
-}
-
-/// A measured process; started by the benchmark itself.
+/// The task of a process that the benchmark itself has started, in JSON.
 #[derive(Debug, Subcommand)]
 #[command(hide = true)]
-enum Part {
-    /// Clients of the gateway that read
-    Walk(walk::Args),
-    /// librdkafka consumers
-    Consume(consume::Args),
-    /// Clients of the gateway that take a table
-    Hold(hold::Args),
+enum Task {
+    /// One [`part::Part`]
+    Part { json: String },
     /// Clients of the gateway that stay, and come back
-    Crowd(crowd::clients::Args),
-    /// async-nats clients that read
-    Pull(pull::Args),
-    /// Clients of the gateway that write over sessions
-    Produce(produce::Args),
-    /// Clients of the gateway that write by plain HTTP
-    Post(post::Args),
-    /// A librdkafka producer with a full queue
-    Stream(direct::Args),
-    /// A librdkafka producer with as many records in flight as the clients
-    Wait(direct::WaitArgs),
+    Crowd { json: String },
 }
 
 fn main() -> ExitCode {
-    let Args { plan, part } = match arguments::parse() {
+    let Args { plan, task } = match arguments::parse() {
         Ok(args) => args,
         Err(exit) => return exit,
     };
-    let done = match part {
+    let done = match task {
         None => measure(&plan),
-        Some(Part::Walk(args)) => walk::run(&args),
-        Some(Part::Consume(args)) => consume::run(&args),
-        Some(Part::Hold(args)) => hold::run(&args),
-        Some(Part::Crowd(args)) => crowd::clients::run(args),
-        Some(Part::Pull(args)) => pull::run(&args),
-        Some(Part::Produce(args)) => produce::run(&args),
-        Some(Part::Post(args)) => post::run(&args),
-        Some(Part::Stream(args)) => direct::stream(&args),
-        Some(Part::Wait(args)) => direct::wait(&args),
+        Some(Task::Part { json }) => part::run(&json),
+        Some(Task::Crowd { json }) => crowd::clients::run(&json),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -270,41 +193,26 @@ async fn measure(plan: &Plan) -> Result<(), Failure> {
 }
 
 async fn measure_once(plan: &Plan, figures: &mut Figures) -> Result<(), Failure> {
-    let measures = |part| plan.only.is_none_or(|only| only == part);
-    if measures(Only::Reading) {
-        reading::run(plan, figures).await?;
-    }
-    if measures(Only::Writing) {
-        writing::run(plan, figures).await?;
-    }
-    if measures(Only::Idle) {
-        idle::run(plan, figures).await?;
-    }
-    if measures(Only::Opening) {
-        opening::run(plan, figures).await?;
-    }
-    if measures(Only::Rows) {
-        rows::run(plan, figures).await?;
-    }
-    if measures(Only::Tables) {
-        tables::run(plan, figures).await?;
-    }
-    if measures(Only::Waiting) {
-        waiting::run(plan, figures).await?;
-    }
-    if measures(Only::Commands) {
-        commands::run(plan, figures).await?;
-    }
-    if measures(Only::Live) {
-        live::run(plan, figures).await?;
-    }
-    if measures(Only::Nats) {
-        nats::run(plan, figures).await?;
-        live::on_jetstream(plan, figures).await?;
-    }
-    // It takes minutes and gigabytes.
-    if plan.only == Some(Only::Crowd) {
-        crowd::run(plan, figures).await?;
+    for only in Only::value_variants() {
+        // A crowd takes minutes and gigabytes.
+        if plan.only.map_or(*only != Only::Crowd, |asked| asked == *only) {
+            match only {
+                Only::Reading => reading::run(plan, figures).await?,
+                Only::Writing => writing::run(plan, figures).await?,
+                Only::Idle => idle::run(plan, figures).await?,
+                Only::Opening => opening::run(plan, figures).await?,
+                Only::Rows => rows::run(plan, figures).await?,
+                Only::Tables => tables::run(plan, figures).await?,
+                Only::Waiting => waiting::run(plan, figures).await?,
+                Only::Commands => commands::run(plan, figures).await?,
+                Only::Live => live::run(plan, figures).await?,
+                Only::Nats => {
+                    nats::run(plan, figures).await?;
+                    live::on_jetstream(plan, figures).await?;
+                }
+                Only::Crowd => crowd::run(plan, figures).await?,
+            }
+        }
     }
     Ok(())
 }

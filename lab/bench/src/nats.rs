@@ -1,16 +1,14 @@
 //! Measures reading of a JetStream stream, in files, beside bare async-nats clients.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use serde_json::json;
 use sluicegate_stack::nats::{Nats, Streams};
-use sluicegate_stack::stack::{BridgeConfig, Setup, Stack};
+use sluicegate_stack::stack::Stack;
 
 use crate::figures::Figures;
-use crate::report::nats::{Row, table};
+use crate::part::{Log, Part, System, heading, line};
+use crate::place::{gateway, stack_with};
 use crate::report::say;
-use crate::run::part;
 use crate::{Failure, Plan};
 
 pub(crate) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failure> {
@@ -21,51 +19,50 @@ pub(crate) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failur
     streams.create(STREAM, json!({})).await?;
     let message = |n: u32| Bytes::from(format!("{n:0>width$}", width = usize::from(plan.size)));
     streams.write(&format!("{STREAM}.a"), (0..records).map(message)).await?;
-    let mut stack = Stack::start(setup(&server, plan)).await?;
-    stack.ready_within(Duration::from_secs(30)).await?;
+    let stack = stack(plan, &server).await?;
 
-    let processes = [&stack.envoy().process, &stack.bridge.process, &server.process];
-    let gateway = [("--url", stack.url()), ("--system", "nats".to_owned())];
-    let bare = [("--server", server.client().to_string())];
-    let measure = async |name: &str, from: &[(&'static str, String)], clients: u32, rounds: u64| {
-        let reading = [
-            ("--topic", STREAM.to_owned()),
-            // Sequences begin with 1.
-            ("--end", (u64::from(records) + 1).to_string()),
-            ("--clients", clients.to_string()),
-            ("--rounds", rounds.to_string()),
-        ];
-        part(name, &[from, &reading].concat(), &processes).await
+    let [envoy, bridge] = gateway(&stack);
+    let parts = async |clients, rounds| -> Result<_, Failure> {
+        // Sequences begin with 1.
+        let log = Log { topic: STREAM.to_owned(), end: i64::from(records) + 1, clients, rounds };
+        let walk = Part::Walk { url: stack.url(), system: System::Nats, log: log.clone() };
+        let pull = Part::Pull { server: server.client(), log };
+        let processes = [envoy, bridge, &server.process];
+        Ok((walk.measure(processes).await?, pull.measure(processes).await?))
     };
     say("warming up");
-    measure("walk", &gateway, 1, 1).await?;
-    measure("pull", &bare, 1, 1).await?;
+    parts(1, 1).await?;
     let mut rows = Vec::new();
     for clients in plan.clients.iter().copied().map(|clients| clients.min(MAX_CLIENTS)) {
-        let each = u64::from(records) * u64::from(clients);
-        let rounds = plan.messages.div_ceil(each.max(1));
+        let rounds = plan.rounds(records, clients);
         say(&format!("reading   {clients} clients, {rounds} times each"));
-        let walk = measure("walk", &gateway, clients, rounds).await?;
-        let pull = measure("pull", &bare, clients, rounds).await?;
-        rows.push(Row { clients, walk, pull });
+        rows.push((clients, parts(clients, rounds).await?));
     }
-    table(&rows);
-    for Row { clients, walk, pull } in rows {
+    heading("clients", "reader", "NATS");
+    for (clients, (walk, pull)) in &rows {
+        line(*clients, "through the gateway", walk);
+        line(*clients, "bare async-nats", pull);
+    }
+    say("\nratios to bare async-nats");
+    for (clients, (walk, pull)) in &rows {
+        let rate = walk.rate() / pull.rate();
+        let path = walk.per_million(walk.gateway() + walk.cpu.system);
+        let ratio = path / pull.per_million(pull.cpu.client + pull.cpu.system);
+        say(&format!(
+            "{clients:>7}  messages/s {rate:.2}   CPU per message: Envoy, bridge and NATS {ratio:.2} of client and NATS"
+        ));
         let name = format!("reading NATS {} B, {clients} clients", plan.size);
         figures.add_part(&name, walk);
-        figures.add_ratio(&format!("{name}, to async-nats"), walk.0, pull.0);
+        figures.add_ratio(&format!("{name}, to async-nats"), walk, pull);
     }
     Ok(())
 }
 
 /// A gateway in front of the server.
-pub(crate) fn setup(server: &Nats, plan: &Plan) -> Setup {
-    let bridge = BridgeConfig::Text(format!(
-        "[clusters.default]\nkind = \"nats\"\nservers = \"nats://{}\"\n",
-        server.client()
-    ));
-    let concurrency = plan.concurrency;
-    Setup { bridge, concurrency, ..Setup::new(plan.profile, String::new()) }
+pub(crate) async fn stack(plan: &Plan, server: &Nats) -> Result<Stack, Failure> {
+    let servers = server.client();
+    let bridge = format!("[clusters.default]\nkind = \"nats\"\nservers = \"nats://{servers}\"\n");
+    stack_with(plan, bridge, Vec::new()).await
 }
 
 const STREAM: &str = "bench";

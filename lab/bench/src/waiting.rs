@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::future::try_join_all;
 use sluicegate_protocol::CmdKafkaFetch;
 use sluicegate_protocol::pub_sub_req::Req;
-use sluicegate_stack::kafka::{Kafka, Record, Setup as KafkaSetup, Write};
+use sluicegate_stack::kafka::{Kafka, Record, Write};
 use sluicegate_stack::process::allow_many_files;
 use sluicegate_stack::socket::{Socket, messages};
 use sluicegate_stack::stack::{Setup, Stack};
@@ -15,18 +15,16 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use crate::figures::{Better, Figures};
+use crate::place::stack;
 use crate::report::{percentiles, say};
 use crate::{Failure, Plan};
 
 pub(crate) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failure> {
     say(&format!("waiting   {WAITERS} reads at the ends of {PARTITIONS} partitions of one broker"));
     allow_many_files()?;
-    let kafka = Kafka::start_with(KafkaSetup::default()).await?;
+    let kafka = Kafka::start().await?;
     let topic = kafka.topic("waiting", PARTITIONS, &[]).await?;
-    let concurrency = plan.concurrency;
-    let mut stack =
-        Stack::start(Setup { concurrency, ..Setup::new(plan.profile, kafka.bootstrap()) }).await?;
-    stack.ready_within(Duration::from_secs(30)).await?;
+    let stack = stack(plan, Setup::new(plan.profile, kafka.bootstrap())).await?;
 
     let (arrived, mut arrivals) = mpsc::unbounded_channel();
     // Ends before the stack does.

@@ -1,87 +1,103 @@
 //! Measures writing on one stack.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use sluicegate_stack::envoy::instead;
-use sluicegate_stack::kafka::{Kafka, Setup as KafkaSetup};
-use sluicegate_stack::process::Process;
-use sluicegate_stack::stack::{BridgeConfig, Setup, Stack};
 
 use crate::figures::Figures;
+use crate::part::{Measured, Part, Writing, heading, line};
+use crate::place::{quick_kafka, stack_with, with_broker};
 use crate::report::say;
-use crate::report::writing::{Row, table};
-use crate::run::{QUICK_JAVA, part};
 use crate::{Failure, Plan};
 
 pub(crate) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failure> {
     let properties = properties(plan);
     let shown: Vec<String> = properties.iter().map(|(name, value)| format!("{name}={value}")).collect();
     say(&format!("writing   to one partition, without keys; {}", shown.join(" ")));
-    let kafka =
-        Kafka::start_with(KafkaSetup { java: vec![QUICK_JAVA.to_owned()], ..KafkaSetup::default() }).await?;
+    let kafka = quick_kafka().await?;
     let topic = kafka.topic("written", 1, &[]).await?;
-    let mut stack = Stack::start(setup(&kafka, &topic, &properties, plan)).await?;
-    stack.ready_within(Duration::from_secs(30)).await?;
+    let (bridge, routes) = configurations(&kafka.bootstrap(), &topic, &properties);
+    let stack = stack_with(plan, bridge, vec![routes]).await?;
 
-    let parts = [&stack.envoy().process, &stack.bridge.process];
-    let processes: Vec<&Process> =
-        parts.into_iter().chain(kafka.nodes.iter().map(|node| &node.process)).collect();
-    let properties = shown.into_iter().map(|property| ("--property", property));
-    let broker: Vec<(&str, String)> =
-        [("--bootstrap", kafka.bootstrap())].into_iter().chain(properties).collect();
-    let measure = async |name: &str, own: &[(&str, String)], size: u32, clients: u32, seconds: u32| {
-        let common = [
-            ("--topic", topic.clone()),
-            ("--size", size.to_string()),
-            ("--clients", clients.to_string()),
-            ("--seconds", seconds.to_string()),
-        ];
-        part(name, &[own, &common].concat(), &processes).await
+    let processes = with_broker(&stack, &kafka)?;
+    let broker = ("bootstrap.servers".to_owned(), kafka.bootstrap());
+    let properties: Vec<_> = properties.into_iter().chain([broker]).collect();
+    let one_by_one = |size: u32, clients: u32, seconds: u32| {
+        let topic = topic.clone();
+        Writing { topic, size, clients, seconds, batch: 1, in_flight: 1 }
     };
-    let in_flight = |clients: u32| (MAX_IN_FLIGHT / clients).clamp(1, SESSION_IN_FLIGHT);
-    let batches =
-        |clients| [("--batch", plan.batch.to_string()), ("--in-flight", in_flight(clients).to_string())];
-    let one_by_one = [("--batch", "1".to_owned()), ("--in-flight", "1".to_owned())];
-    let session = async |size, clients, seconds| {
-        let own = [&[("--url", stack.url())][..], &batches(clients)].concat();
-        measure("produce", &own, size, clients, seconds).await
+    let batches = |size: u32, clients: u32, seconds: u32| {
+        let in_flight = (MAX_IN_FLIGHT / clients).clamp(1, SESSION_IN_FLIGHT) as usize;
+        Writing { batch: plan.batch as usize, in_flight, ..one_by_one(size, clients, seconds) }
     };
-    let post = async |size, clients, seconds| {
-        let own = [("--gateway", stack.gateway().to_string()), ("--path", POST.to_owned())];
-        measure("post", &own, size, clients, seconds).await
-    };
-    let wait = async |how: &[(&str, String)], size, clients| {
-        measure("wait", &[&broker, how].concat(), size, clients, plan.seconds).await
-    };
+    let session = |writing| Part::Produce { url: stack.url(), writing };
+    let post = |writing| Part::Post { gateway: stack.gateway(), path: POST.to_owned(), writing };
+    let wait = |writing| Part::Wait { properties: properties.clone(), writing };
+    let stream = |writing| Part::Stream { properties: properties.clone(), writing };
     say("warming up");
-    session(plan.size.into(), 1, WARM_UP).await?;
-    post(plan.size.into(), 64, WARM_UP).await?;
+    session(batches(plan.size.into(), 1, WARM_UP)).measure(processes).await?;
+    post(one_by_one(plan.size.into(), 64, WARM_UP)).measure(processes).await?;
     let mut rows = Vec::new();
     for size in plan.write_sizes.iter().copied() {
         for clients in plan.clients.iter().copied() {
-            say(&format!("writing   {size} B, {clients} clients, {} s each", plan.seconds));
-            rows.push(Row {
-                size,
-                clients,
-                batch: plan.batch,
-                session: session(size, clients, plan.seconds).await?,
-                direct_batches: wait(&batches(clients), size, clients).await?,
-                post: post(size, clients, plan.seconds).await?,
-                direct_post: wait(&one_by_one, size, clients).await?,
-                direct: measure("stream", &broker, size, 1, plan.seconds).await?,
-            });
+            let seconds = plan.seconds;
+            say(&format!("writing   {size} B, {clients} clients, {seconds} s each"));
+            let (many, one) = (batches(size, clients, seconds), one_by_one(size, clients, seconds));
+            let all = [
+                session(many.clone()),
+                wait(many),
+                post(one.clone()),
+                wait(one),
+                stream(one_by_one(size, 1, seconds)),
+            ];
+            let mut parts = Vec::new();
+            for part in all {
+                parts.push(part.measure(processes).await?);
+            }
+            rows.push((size, clients, <[Measured; 5]>::try_from(parts).map_err(|_| "five parts")?));
         }
     }
-    table(&rows);
-    for Row { size, clients, session, direct_batches, post, direct_post, .. } in rows {
+    table(plan.batch, &rows);
+    for (size, clients, [session, direct_batches, post, direct_post, _]) in &rows {
         let name = format!("writing {size} B, {clients} clients");
         figures.add_part(&format!("{name}, sessions"), session);
         figures.add_part(&format!("{name}, HTTP"), post);
-        figures.add_ratio(&format!("{name}, sessions to librdkafka"), session.0, direct_batches.0);
-        figures.add_ratio(&format!("{name}, HTTP to librdkafka"), post.0, direct_post.0);
+        figures.add_ratio(&format!("{name}, sessions to librdkafka"), session, direct_batches);
+        figures.add_ratio(&format!("{name}, HTTP to librdkafka"), post, direct_post);
     }
     Ok(())
+}
+
+/// Prints all results, and the ratios. The parts: sessions, and a bare producer with as many records in flight; plain HTTP,
+/// and such a producer; a bare producer with a full queue.
+fn table(batch: u32, rows: &[(u32, u32, [Measured; 5])]) {
+    for same_size in rows.chunk_by(|(a, ..), (b, ..)| a == b) {
+        let size = same_size.first().map_or(0, |(size, ..)| *size);
+        heading("clients", &format!("writer, {size} B"), "Kafka");
+        for (_, clients, parts) in same_size {
+            let sessions = format!("sessions, {batch} a command");
+            let (likewise, full) = (" librdkafka likewise", "librdkafka, unbounded");
+            let names = [&*sessions, likewise, "HTTP, 1 a request", likewise, full];
+            names.into_iter().zip(parts).for_each(|(who, part)| line(*clients, who, part));
+        }
+    }
+    say("\nratios to bare librdkafka: messages/s");
+    say("clients  value    sessions: likewise, unbounded   HTTP: likewise");
+    for (size, clients, [session, direct_batches, post, direct_post, direct]) in rows {
+        let ratio = |part: &Measured, bare: &Measured| part.rate() / bare.rate();
+        say(&format!(
+            "{clients:>7} {size:>5} B  {:>18.2}  {:>9.2}  {:>15.2}",
+            ratio(session, direct_batches),
+            ratio(session, direct),
+            ratio(post, direct_post),
+        ));
+    }
+    say("\nHTTP: CPU microseconds per request");
+    say("clients  value     Envoy  bridge");
+    for (size, clients, [_, _, post, ..]) in rows {
+        let [envoy, bridge] = [post.cpu.envoy, post.cpu.bridge].map(|cpu| post.per_million(cpu));
+        say(&format!("{clients:>7} {size:>5} B  {envoy:>7.1} {bridge:>7.1}"));
+    }
 }
 
 /// The properties of the bare producer and the bridge's: the bridge's defaults, overridden by arguments.
@@ -90,19 +106,18 @@ fn properties(plan: &Plan) -> BTreeMap<String, String> {
     defaults.into_iter().chain(plan.properties.iter().cloned()).collect()
 }
 
-fn setup(kafka: &Kafka, topic: &str, properties: &BTreeMap<String, String>, plan: &Plan) -> Setup {
-    let bootstrap = kafka.bootstrap();
+/// Those of the bridge, and of the gateway's routes.
+fn configurations(
+    bootstrap: &str,
+    topic: &str,
+    properties: &BTreeMap<String, String>,
+) -> (String, (String, String)) {
     let settings: String = properties.iter().map(|(name, value)| format!("{name} = {value:?}\n")).collect();
-    let bridge = BridgeConfig::Text(format!(
+    let bridge = format!(
         "[write]\nclusters = [\"default\"]\n\n[clusters.default]\nbootstrap.servers = {bootstrap:?}\n{settings}"
-    ));
-    let routes = [
-        r#"{"path": "/pubsub", "write": true}"#.to_owned(),
-        format!(r#"{{"path": "{POST}", "type": "produce", "topic": "{topic}"}}"#),
-    ];
-    let envoy_edits = vec![instead("", &routes.each_ref().map(String::as_str))];
-    let concurrency = plan.concurrency;
-    Setup { bridge, envoy_edits, concurrency, ..Setup::new(plan.profile, bootstrap) }
+    );
+    let post = format!(r#"{{"path": "{POST}", "type": "produce", "topic": "{topic}"}}"#);
+    (bridge, instead("", &[r#"{"path": "/pubsub", "write": true}"#, &post]))
 }
 
 /// The gateway's path for plain HTTP.

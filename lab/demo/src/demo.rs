@@ -22,14 +22,10 @@ use crate::args::Args;
 use crate::embedded::Embedded;
 use crate::hints;
 use crate::login;
-use crate::routes::{LOGIN_ROUTES, NATS_ROUTES};
 use crate::source::{Source, System, system_of};
 use crate::{Failure, sentence};
 
 /// Runs until Ctrl-C, SIGTERM or a failure; nothing is left running.
-///
-/// # Errors
-/// A part does not start, or ends unexpectedly.
 pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     let stop = stop_signal()?;
     tokio::pin!(stop);
@@ -208,7 +204,6 @@ fn last_cause(log: &str) -> Option<String> {
     Some(cause.replace("\\\"", "\""))
 }
 
-/// 32 random hexadecimal digits.
 fn secret() -> Result<String, Failure> {
     let id = fs::read_to_string("/proc/sys/kernel/random/uuid")?;
     Ok(id.trim().replace('-', ""))
@@ -234,3 +229,30 @@ fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
 
 const READY_WITHIN: Duration = Duration::from_secs(10);
 const STOP_WITHIN: Duration = Duration::from_secs(5);
+
+/// As [`DEMO_ROUTES`], for users who log in: each has a topic of their own.
+const LOGIN_ROUTES: [&str; 3] = [
+    concat!(
+        r#"{"path": "/pubsub", "cluster": "default", "identity": {"from": "token", "name": "demo"}, "#,
+        r#""read": ["demo", "orders.${sub}"], "write": ["orders.${sub}"]}"#
+    ),
+    concat!(
+        r#"{"path": "/produce", "type": "produce", "identity": {"from": "token", "name": "demo"}, "#,
+        r#""topics": ["orders.${sub}"], "headerprefix": "x-kafka-", "overrides": ["topic", "partition", "key"], "#,
+        r#""recordheaderprefix": "x-kafka-header-"}"#
+    ),
+    concat!(
+        r#"{"path": "/kafka", "type": "rest", "identity": {"from": "token", "name": "demo"}, "#,
+        r#""read": ["demo", "orders.${sub}"], "write": ["orders.${sub}"]}"#
+    ),
+];
+
+/// As [`DEMO_ROUTES`], in terms of NATS.
+const NATS_ROUTES: [&str; 3] = [
+    r#"{"path": "/pubsub", "cluster": "default", "write": true, "tables": ["*"]}"#,
+    concat!(
+        r#"{"path": "/produce", "type": "produce", "topic": "demo", "key": "demo.mine", "headerprefix": "x-nats-", "#,
+        r#""overrides": ["topic", "key"], "recordheaderprefix": "x-nats-header-"}"#
+    ),
+    r#"{"path": "/nats", "type": "rest", "write": true, "tables": ["*"]}"#,
+];

@@ -4,16 +4,14 @@
 //! 2. [`source`]: the messaging system that is read
 //! 3. [`embedded`]: a Kafka inside this program or a nats-server beside it, and a generator of records
 //! 4. [`login`]: an OpenID provider, if users log in
-//! 5. [`routes`]: the gateway's routes
-//! 6. [`demo`]: starts, watches and stops all parts
-//! 7. [`hints`]: the demo's output
+//! 5. [`demo`]: starts, watches and stops all parts
+//! 6. [`hints`]: the demo's output
 
 mod args;
 mod demo;
 mod embedded;
 mod hints;
 mod login;
-mod routes;
 mod source;
 
 use std::error::Error;
@@ -42,7 +40,6 @@ async fn main() -> ExitCode {
 
 type Failure = Box<dyn Error>;
 
-/// An error with its causes.
 fn sentence(error: &(dyn Error + 'static)) -> String {
     successors(Some(error), |&error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -35,7 +35,6 @@ pub(crate) enum Source {
 }
 
 impl Source {
-    /// Its messaging system.
     pub(crate) fn system(&self) -> System {
         match self {
             Self::Embedded(system, _) | Self::Config(system, _) => *system,

@@ -2,7 +2,165 @@
 //!
 //! Each test starts a script of `lab/e2e/browser`, and does what the script asks for.
 
-mod client;
-mod examples;
-mod page;
-mod parts;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sluicegate_soak::live::writers;
+use sluicegate_stack::browser;
+use sluicegate_stack::envoy::{LIVE_PAGE, page};
+use sluicegate_stack::kafka::{Kafka, Record, Write};
+use sluicegate_stack::port::Port;
+use sluicegate_stack::stack::Stack;
+use sluicegate_stack::tools::scale;
+use sluicegate_stack::waiting::until;
+use sluicegate_stack::way::Way;
+use tokio::sync::MutexGuard;
+
+use crate::breakable;
+use crate::pool::Config;
+
+/// The topic of pages and examples.
+const TOPIC: &str = "demo";
+const PARTITIONS: i32 = 3;
+
+/// A Kafka with an empty topic [`TOPIC`], and a stack that serves the pages and allows to write. Scripts have them killed
+/// and started.
+struct Parts {
+    kafka: MutexGuard<'static, Kafka>,
+    stack: Stack,
+}
+
+impl Parts {
+    async fn start() -> Self {
+        let kafka = breakable::kafka().await;
+        // There is none yet for the first test.
+        let _ = kafka.delete_topic(TOPIC).await;
+        until("the name is free", Duration::from_secs(30), async || {
+            kafka.make_topic(TOPIC, PARTITIONS, &[]).await.map_err(|error| error.to_string())
+        })
+        .await;
+        let gateway = Port::pick().unwrap();
+        let mut config = Config::on(Way::Tunnel, &kafka.bootstrap()).writing(&["default"]);
+        for edit in page(LIVE_PAGE, gateway.number()).unwrap() {
+            config = config.edit(edit);
+        }
+        let mut setup = config.routes([serde_json::json!({"path": "/kafka", "type": "rest"})]).setup();
+        setup.gateway = Some(gateway);
+        let mut stack = Stack::start(setup).await.unwrap();
+        stack.ready_within(Duration::from_secs(30)).await.unwrap();
+        Self { kafka, stack }
+    }
+
+    /// Runs a script with these arguments behind the gateway's address. Its requests that `asked` does not answer are those
+    /// of all scripts.
+    async fn run(
+        &mut self,
+        script: &str,
+        args: &[&str],
+        asked: impl AsyncFn(&mut Self, &str) -> Option<String>,
+    ) {
+        let gateway = self.stack.gateway().to_string();
+        let args = [&[gateway.as_str()][..], args].concat();
+        browser::run(script, &args, Duration::from_secs(240), async |request| {
+            if let Some(answer) = asked(self, request).await {
+                return answer;
+            }
+            let Self { kafka, stack } = self;
+            match request {
+                "kill bridge" => stack.bridge.process.kill(),
+                "start bridge" => stack.bridge.up().await.unwrap(),
+                "kill envoy" => stack.envoy_mut().process.kill(),
+                "start envoy" => stack.envoy_mut().up().await.unwrap(),
+                "kill kafka" => kafka.kill(),
+                "start kafka" => kafka.up().await.unwrap(),
+                _ => panic!("unknown request {request:?}"),
+            }
+            "done".to_owned()
+        })
+        .await
+        .unwrap();
+    }
+
+    /// Writes a record to partition 0, and returns its offset.
+    async fn write(&self, value: &str) -> String {
+        let written = self.kafka.produce(TOPIC, 0, &[Record::of(value)], Write::default()).await;
+        written.unwrap()[0].to_string()
+    }
+}
+
+#[tokio::test]
+async fn slow_loop_gets_every_record_within_its_credit() {
+    let kafka = Kafka::shared().await.unwrap();
+    let topic = kafka.topic("slow", 1, &[]).await.unwrap();
+    let records = vec![Record::of(vec![b'x'; 100]); 10_000];
+    let batches = scale(3, 10);
+    for _ in 0..batches {
+        kafka.produce(&topic, 0, &records, Write::default()).await.unwrap();
+    }
+    let stack = Config::new(Way::Tunnel).await.shared().await;
+    let count = (batches * records.len()).to_string();
+    let args = [&*stack.gateway().to_string(), &topic, &count];
+    let asked = async |request: &str| panic!("unknown request {request:?}");
+    browser::run("slow.ts", &args, Duration::from_secs(120), asked).await.unwrap();
+}
+
+#[tokio::test]
+async fn clients_that_are_disconnected_together_come_back_at_random_times() {
+    let asked = async |parts: &mut Parts, request: &str| match request.strip_prefix("write ") {
+        Some(value) => Some(parts.write(value).await),
+        None => None,
+    };
+    Parts::start().await.run("storm.ts", &[TOPIC], asked).await;
+}
+
+#[tokio::test]
+async fn client_says_why_it_is_not_connected_and_writes_nothing_wrong() {
+    Parts::start().await.run("refused.ts", &[TOPIC], async |_, _| None).await;
+}
+
+#[tokio::test]
+async fn stored_tables_are_their_users_until_they_are_cleared() {
+    let mut parts = Parts::start().await;
+    let topic = &parts.kafka.topic("stored", 1, &[]).await.unwrap();
+    let asked = async |parts: &mut Parts, request: &str| {
+        assert_eq!(request, "recreate");
+        parts.kafka.delete_topic(topic).await.unwrap();
+        parts.kafka.make_topic(topic, 1, &[]).await.unwrap();
+        Some("done".to_owned())
+    };
+    parts.run("tables.ts", &[topic], asked).await;
+}
+
+#[tokio::test]
+async fn examples_show_what_is_written() {
+    let asked = async |parts: &mut Parts, request: &str| match request {
+        "write" => Some(parts.write(r#"{"gate":"mine"}"#).await),
+        _ => None,
+    };
+    Parts::start().await.run("examples.ts", &[], asked).await;
+}
+
+#[tokio::test]
+async fn page_shows_every_record_once_while_everything_fails_in_turn() {
+    let mut parts = Parts::start().await;
+    let screenshots = browser::screenshots().unwrap();
+    let writers = writers::start(&parts.kafka, &Arc::from(TOPIC), PARTITIONS, |gate, reading| {
+        format!(r#"{{"gate":{gate},"reading":{reading}}}"#)
+    });
+    let writers = std::cell::RefCell::new(Some(writers));
+    let asked = async |parts: &mut Parts, request: &str| match request {
+        "write 100" => {
+            let records = vec![Record::of("{}"); 100];
+            parts.kafka.produce(TOPIC, 0, &records, Write::default()).await.unwrap();
+            Some("done".to_owned())
+        }
+        "stop writing" => {
+            let writers = writers.take().unwrap();
+            writers.stop().await;
+            let ends = (0..PARTITIONS).map(|partition| parts.kafka.watermarks(TOPIC, partition).unwrap().1);
+            Some(ends.sum::<i64>().to_string())
+        }
+        _ => None,
+    };
+    parts.run("page.ts", &[screenshots.to_str().unwrap()], asked).await;
+}

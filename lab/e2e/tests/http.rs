@@ -1,31 +1,21 @@
 //! Plain HTTP through a gateway: real bridge, real Kafka, and a real Envoy in both profiles, or the filter in APISIX's
 //! emulated host.
 //!
-//! 1. [`stacks`]: the shared gateways and their routes
-//! 2. [`console`], [`answers`]: reads topics with Kafka's own consumer, and checks answers
-//! 3. [`openapi`]: sends requests, and compares each answer with the documented API
-//! 4. the rest: one module per subject
+//! 1. [`answers`]: checks of answers; [`openapi`]: sends requests, and compares each answer with the documented API
+//! 2. [`routes`], [`produce`], [`rest`], [`events`], [`sizes`]: each gateway carries requests and answers
+//! 3. the rest: what only a real Envoy, Kafka or NATS does
 
 mod answers;
-mod console;
-mod stacks;
-mod streams;
+mod openapi;
 
-mod apisix;
-mod cors;
-mod deliveries;
 mod drain;
 mod events;
 mod examples;
-mod grants;
 mod hostile;
 mod lost;
-mod methods;
 mod neighbours;
-mod openapi;
-mod outages;
-mod plugin;
-mod positions;
+mod produce;
 mod rest;
+mod routes;
 mod sizes;
-mod unreachable;
+mod streams;

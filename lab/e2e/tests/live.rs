@@ -2,16 +2,10 @@
 //!
 //! [`subscriber`] is the client.
 
-mod stacks;
-mod subscriber;
+pub(crate) mod subscriber;
 
 mod changes;
 mod checker;
-mod cli;
-mod credit;
 mod delivery;
-mod fairness;
-mod filters;
 mod json;
 mod reload;
-mod rolling;

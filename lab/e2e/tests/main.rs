@@ -1,7 +1,7 @@
 //! End to end: a real Envoy, a real bridge, a real Kafka and a real NATS, as users meet them.
 //!
-//! `./dev e2e` runs these tests with one Kafka, one NATS and gateways that they share. A test that breaks a part, or counts what
-//! others would add to, starts its own.
+//! `./dev e2e` runs these tests with one Kafka, one NATS and the gateways of [`pool`], which they share. A test that breaks a
+//! part, or counts what others would add to, starts its own.
 //!
 //! 1. [`sessions`], [`http`]: the ways in; [`reading`], [`live`], [`tables`], [`writing`]: what goes through them
 //! 2. [`identity`]: rights of people; [`secured`]: Kafka with TLS, SASL and ACLs
@@ -11,12 +11,14 @@
 
 #![cfg(test)] // so that helpers, too, may fail as tests do
 
+mod breakable;
 mod brokers;
 mod browser;
 mod http;
 mod identity;
 mod live;
 mod outages;
+mod pool;
 mod product;
 mod reading;
 mod schema;

@@ -1,6 +1,6 @@
-//! The stack itself, on a real Envoy and a real Kafka that these tests share.
+//! The product as users get it.
 //!
-//! 1. [`envoy`], [`nginx`]: assumptions of the other tests; [`existing`]: an Envoy with other routes
+//! 1. [`existing`]: an Envoy with other routes
 //! 2. [`compatibility`]: filter and bridge of different versions
 //! 3. [`dev`], [`demo`], [`documents`]: the script, the demo and the documents, from the user's point of view
 //! 4. [`chart`], [`compose`], [`monitoring`], [`packages`]: the files for Kubernetes, Docker, Prometheus, Grafana and
@@ -13,10 +13,8 @@ mod compose;
 mod demo;
 mod dev;
 mod documents;
-mod envoy;
 mod existing;
 mod monitoring;
-mod nginx;
 mod packages;
 mod supply_chain;
 

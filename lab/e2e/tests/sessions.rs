@@ -2,48 +2,36 @@
 //! bridge's own WebSocket endpoint.
 //!
 //! `sluicegate-ws-session` tests RFC 6455 and requests in detail, `wasm/tests` the filter, and the bridge's own tests
-//! its endpoint. Here, each group runs once through every way in; the rest needs real parts.
-//!
-//! 1. [`stacks`]: the shared gateways
-//! 2. [`peer`]: a client on tungstenite; [`sluicegate_stack::raw`] is one on raw bytes
-//! 3. the rest: one module per subject
-
-mod peer;
-mod stacks;
+//! its endpoint. Here, [`ways`] runs a session through every way in; the rest is what only real gateways do.
 
 mod apisix_client;
-mod back_pressure;
 mod bystanders;
-mod closes;
-mod concurrency;
 mod configuration;
-mod endings;
-mod fragments;
 mod grpc;
-mod handshakes;
 mod json;
-mod lasting;
-mod limits;
 mod metadata;
 mod paths;
-mod requests;
-mod secrets;
+mod pressure;
 mod streams;
-mod unfinished;
-mod violations;
+mod ways;
 
-use std::fmt::Display;
-use std::time::Duration;
+use bytes::Bytes;
+use sluicegate_protocol::pub_sub_req::Req;
+use sluicegate_protocol::pub_sub_resp::Resp;
+use sluicegate_protocol::{CmdPing, PongResp, PubSubResp};
+use sluicegate_stack::raw::{Raw, request};
 
-use tokio::time::timeout;
-
-/// Waits for what has to come, and says what did not.
-async fn within<T>(what: impl Display, future: impl Future<Output = T>) -> T {
-    match timeout(PATIENCE, future).await {
-        Ok(value) => value,
-        Err(_) => panic!("{what} did not come within {} s", PATIENCE.as_secs()),
-    }
+/// A ping's frame.
+fn ping(sequence: i64, state: &[u8]) -> Vec<u8> {
+    request(sequence, Req::CmdPing(CmdPing { state: Bytes::copy_from_slice(state) }))
 }
 
-/// Far longer than anything takes on a machine that is busy with other tests.
-const PATIENCE: Duration = Duration::from_secs(20);
+fn pong(sequence: i64, state: &[u8]) -> PubSubResp {
+    PubSubResp { sequence, resp: Some(Resp::PongResp(PongResp { state: Bytes::copy_from_slice(state) })) }
+}
+
+/// Expects the answer to a ping to be the next frame.
+async fn is_alive(raw: &mut Raw, what: &str) {
+    raw.write(ping(1_000_000, what.as_bytes())).await;
+    assert_eq!(raw.answer().await, pong(1_000_000, what.as_bytes()), "{what}");
+}

@@ -1,17 +1,49 @@
 //! Writing through a gateway: real Envoy, real bridge, real Kafka.
 //!
-//! [`sluicegate_stack::socket`] is the client. [`told`] writes, and knows what it was told. [`log`] reads the
-//! result with librdkafka, [`cli`] with Kafka's own consumer.
+//! [`sluicegate_stack::socket`] is the client. [`told`] writes, and knows what it was told.
 
-mod log;
-mod stacks;
-pub(crate) mod told;
-
-mod allowed;
-mod bounds;
 mod cli;
 mod ends;
 mod order;
 mod outage;
 mod records;
 mod rejected;
+pub(crate) mod told;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use sluicegate_protocol::{ErrorResp, ProduceRecord, Produced};
+use sluicegate_stack::stack::Stack;
+use sluicegate_stack::waiting;
+
+use crate::pool::{count, reaches};
+
+/// A record for partition 0, without a key.
+fn record(topic: &str, value: impl Into<Bytes>) -> ProduceRecord {
+    let (topic, value) = (topic.to_owned(), Some(value.into()));
+    ProduceRecord { topic, partition: Some(0), value, ..ProduceRecord::default() }
+}
+
+/// The offset of a record that was acknowledged.
+#[track_caller]
+fn offset(produced: &Produced) -> i64 {
+    assert_eq!(produced.error, None);
+    produced.offset
+}
+
+/// The error of a record that was not.
+#[track_caller]
+fn error(produced: &Produced) -> &ErrorResp {
+    produced.error.as_ref().unwrap_or_else(|| panic!("{produced:?} instead of an error"))
+}
+
+/// Waits until the bridge's count of this name is `want`.
+async fn becomes(stack: &Stack, name: &str, want: f64) {
+    waiting::becomes(name, want, Duration::from_secs(60), async || count(stack, name).await).await;
+}
+
+/// Waits until the bridge's count of this name is `more` than it is.
+async fn grows(stack: &Stack, name: &str, more: f64) {
+    reaches(stack, name, count(stack, name).await + more).await;
+}

@@ -18,7 +18,7 @@ mod batch;
 #[expect(dead_code, reason = "the tests use the rest")]
 #[path = "../../../crates/records/tests/records/invariants.rs"]
 mod records_invariants;
-#[path = "../../../crates/ws-session/tests/fuzz/invariant.rs"]
+#[path = "../../../crates/ws-session/src/session/tests/invariant.rs"]
 mod session_invariant;
 mod targets;
 

@@ -1,29 +1,26 @@
 //! The targets. An input with several parts has them one after the other, with NUL between them.
 
 mod bridge;
-mod brokers;
 mod config;
 mod filter;
 mod identity;
-mod nats;
-mod records;
-mod session;
+mod servers;
 
 /// A decoder, and a check of what it decodes.
 pub type Target = fn(&[u8]);
 
 /// The targets by their names, which are also the folders of their corpora.
 pub const TARGETS: [(&str, Target); 18] = [
-    ("session", session::session),
+    ("session", bridge::session),
     ("grpc_messages", bridge::grpc_messages),
     ("requests", bridge::requests),
     ("json_commands", bridge::json_commands),
     ("http_targets", bridge::targets),
     ("http_writes", bridge::writes),
     ("event_ids", bridge::event_ids),
-    ("records", records::records),
-    ("kafka_answers", brokers::answers),
-    ("nats_messages", nats::messages),
+    ("records", crate::records_invariants::check_input),
+    ("kafka_answers", servers::kafka_answers),
+    ("nats_messages", servers::nats_messages),
     ("tokens", identity::tokens),
     ("key_sets", identity::key_sets),
     ("rights", identity::rights),

@@ -1,4 +1,4 @@
-//! Inputs of the corpora, and their neighbours: cut at every byte, and with every byte changed.
+//! Inputs of the corpora, and their neighbours: cut at every byte, with every byte changed, and with the rest of another.
 
 #![expect(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests fail loudly")]
 
@@ -48,16 +48,15 @@ fn document_lists_every_target() {
 fn check(name: &str, target: Target) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(name);
     let files = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    let mut inputs = 0;
-    for file in files {
-        let path = file.expect("a file").path();
-        let input = fs::read(&path).expect("an input");
-        inputs += 1;
+    let paths: Vec<_> = files.map(|file| file.expect("a file").path()).collect();
+    let inputs: Vec<_> = paths.iter().map(|path| fs::read(path).expect("an input")).collect();
+    assert!(!inputs.is_empty(), "{name} has no corpus");
+    for (path, input) in paths.iter().zip(&inputs) {
         let run = |input: &[u8]| {
             let kept = catch_unwind(AssertUnwindSafe(|| target(input)));
             assert!(kept.is_ok(), "{name}, near {}: {}", path.display(), input.escape_ascii());
         };
-        run(&input);
+        run(input);
         if input.len() > NEARBY {
             continue;
         }
@@ -67,8 +66,10 @@ fn check(name: &str, target: Target) {
             changed[at] ^= [0x01, 0x7F, 0x80, 0xFF][at % 4];
             run(&changed);
         }
+        for other in inputs.iter().filter(|other| other.len() <= NEARBY) {
+            run(&[&input[..input.len() / 2], &other[other.len() / 2..]].concat());
+        }
     }
-    assert!(inputs > 0, "{name} has no corpus");
 }
 
 /// The longest input, in bytes, whose neighbours are run.

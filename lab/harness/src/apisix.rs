@@ -7,7 +7,7 @@
 //! 3. [`Route`]: a route's `conf`; its plugin context is created at the first request
 //! 4. [`Stream`]: one request with its response
 //! 5. `contexts`, `phases`: the steps of `wasm.lua`, `proxy-wasm.lua` and the module around each callback
-//! 6. `calls`: the module's functions, in four tables: implemented, unimplemented, ignored, absent
+//! 6. `calls`: the module's functions, in three tables: those that work, are ignored, are not implemented
 //!
 //! Each rule names its source: *M* is `src/http/ngx_http_wasm_module.c` of wasm-nginx-module 0.7.0, *A* is
 //! `ngx_http_wasm_api.c` beside it, *V* its `src/vm/wasmtime.c`, *L* its `lib/resty/proxy-wasm.lua`; *W* is
@@ -17,7 +17,7 @@
 //! Where the real host crashes, hangs or reads freed memory, this one stops, and the test fails unless it reads
 //! [`Worker::trap`].
 //!
-//! Absent: call-outs, callbacks for bodies, HTTP/3, other plugins, the rewrite phase, the lines that APISIX adds to a
+//! Absent: the host calls that the filter does not make, callbacks for bodies, HTTP/3, other plugins, the rewrite phase, the lines that APISIX adds to a
 //! request in front of its plugins (`x-forwarded-proto`, `-host` and `-port`), what nginx itself sets on the way to the
 //! upstream (`host`, `connection`, `x-forwarded-for`) and to the client (`date`, a `charset`), plugins of the
 //! proxy-wasm ABI 0.1.0, `externref`, and all variables but those of [`VARIABLES`].
@@ -28,22 +28,13 @@ mod exchange;
 mod host;
 mod lines;
 mod machine;
-mod memory;
-mod outcome;
 mod phases;
 mod plugin;
-mod route;
-mod settings;
 mod stream;
-mod support;
-mod variables;
 mod worker;
 
-pub use outcome::Outcome;
+pub use calls::{Support, support};
+pub use exchange::{Outcome, VARIABLES};
 pub use plugin::Plugin;
-pub use route::Route;
-pub use settings::Settings;
 pub use stream::Stream;
-pub use support::{Support, support};
-pub use variables::VARIABLES;
-pub use worker::Worker;
+pub use worker::{Route, Worker};

@@ -10,7 +10,9 @@
 pub mod abi;
 pub mod apisix;
 pub mod envoy;
+#[cfg(test)]
+mod tests;
 
 pub use abi::{
-    Headers, HostCall, Level, LoadError, LogLine, Response, StartError, Status, Trap, When, imports,
+    Controls, Headers, HostCall, Level, LoadError, LogLine, Response, StartError, Status, Trap, When, imports,
 };

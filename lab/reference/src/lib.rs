@@ -48,7 +48,9 @@ pub fn check_test(file: &str, test: &str) {
     assert!(runs_test(&text, test), "{file} has no test {test:?}, or ignores it");
 }
 
-fn runs_test(text: &str, test: &str) -> bool {
+/// Whether a source has this test, and runs it.
+#[must_use]
+pub fn runs_test(text: &str, test: &str) -> bool {
     let Some((before, _)) = text.split_once(&format!("fn {test}(")) else {
         // In TypeScript.
         return text.contains(&format!("\ntest(\"{test}\", "));
@@ -65,20 +67,3 @@ fn runs_test(text: &str, test: &str) -> bool {
 
 /// The longest cell that can be read at a glance, in characters.
 const MAX_CELL: usize = 80;
-
-#[test]
-fn function_that_is_not_run_is_no_test() {
-    for (text, runs) in [
-        ("#[test]\nfn t() {}", true),
-        ("    /// Why.\n    #[tokio::test(start_paused = true)]\n    async fn t() {}", true),
-        ("directly! {\n    t\n}\nasync fn t(way: Way) {}", true),
-        ("\ntest(\"t\", async () => {});", true),
-        ("#[test]\n\nfn t() {}", false),
-        ("#[test]\nfn other() {}\nfn t() {}", false),
-        ("#[test]\n#[ignore = \"slow\"]\nfn t() {}", false),
-        ("test.skip(\"t\", async () => {});", false),
-        ("t();", false),
-    ] {
-        assert_eq!(runs_test(text, "t"), runs, "{text}");
-    }
-}

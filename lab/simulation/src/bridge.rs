@@ -1,9 +1,11 @@
 //! A bridge over the simulated network: readers, shared log, delivery and sessions as they ship.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join;
 use sluicegate_backend::{Backend, System};
 use sluicegate_bridge::testing;
 use sluicegate_delivery::cluster::{Cluster, Parts, Rates, Reads, TableLimits, Writes};
@@ -12,6 +14,7 @@ use sluicegate_delivery::grant::Grant;
 use sluicegate_fair_share::ClientKey;
 use sluicegate_kafka::EncoderPool;
 use sluicegate_nats::{ClusterConfig, Dialer, Nats};
+use sluicegate_protocol::codec::Codec;
 use sluicegate_rights::{Rights, Topics};
 use sluicegate_shared_log::{ClusterLogs, Limits, SharedLog};
 use sluicegate_telemetry::metrics::Metrics;
@@ -22,14 +25,14 @@ use crate::identity::Identity;
 use crate::jetstream::JetStream;
 use crate::kafka::answer::{PORT, host};
 use crate::kafka::writer::{QUEUE_BYTES, QUEUE_RECORDS, WritableCluster};
-use crate::network::SimulatedNetwork;
+use crate::network::{Faults, SimulatedNetwork, relay};
 use crate::quota::{Quotas, Received};
-use crate::upgrade;
 use crate::world::World;
 
 /// A bridge with one cluster.
 pub(crate) struct Bridge {
     cluster: Arc<Cluster>,
+    endpoint: testing::Endpoint,
     /// The memory of its tables.
     pub(crate) tables: TableLimits,
     /// `None`: its clients have none.
@@ -89,47 +92,21 @@ impl Bridge {
             rates,
             tables.clone(),
         );
-        Self {
-            cluster: Arc::new(cluster),
-            tables,
-            quotas,
-            logs,
-            drain: Drain::default(),
-            backend,
-            due,
-            killed,
-        }
+        let cluster = Arc::new(cluster);
+        let (endpoint, drain) = (testing::Endpoint::new(Arc::clone(&cluster)), cluster.drain.clone());
+        Self { cluster, endpoint, tables, quotas, logs, drain, backend, due, killed }
     }
 
-    /// A WebSocket of a client, whose upgrade is answered as behind a gateway.
-    pub(crate) fn websocket(&self, client: ClientKey) -> DuplexStream {
-        let (pipe, mut stream) = duplex(PIPE);
-        self.serve(self.everything(client), async move |grant, drain| {
-            if upgrade::answer(&mut stream).await.is_ok() {
-                testing::websocket(stream, grant, drain).await;
-            }
+    /// A client's connection to the endpoint, over which answers come late, and which breaks.
+    pub(crate) fn dial(&self, client: ClientKey, faults: &Arc<Faults>) -> DuplexStream {
+        let ((near, far), (outer, inner)) = (duplex(PIPE), duplex(PIPE));
+        let peer = client.address().unwrap_or(Ipv4Addr::LOCALHOST.into());
+        let (endpoint, faults, killed) = (self.endpoint.clone(), Arc::clone(faults), self.killed.clone());
+        tokio::spawn(async move {
+            let served = join(endpoint.serve(inner, peer), relay(far, outer, &faults));
+            killed.run_until_cancelled(served).await;
         });
-        pipe
-    }
-
-    /// Serves a session until it ends, or the bridge is killed; none if the quota of the client allows none.
-    fn serve<S>(&self, grant: Grant, session: impl FnOnce(Grant, Drain) -> S)
-    where
-        S: Future<Output = ()> + Send + 'static,
-    {
-        if let Ok((grant, place)) = grant.into_session() {
-            let session = session(grant, self.drain.clone());
-            let killed = self.killed.clone();
-            tokio::spawn(async move {
-                let _place = place;
-                killed.run_until_cancelled(session).await
-            });
-        }
-    }
-
-    /// Grant of a client that may do everything.
-    fn everything(&self, client: ClientKey) -> Grant {
-        Grant::new(Arc::clone(&self.cluster), client, None, Rights::all()).with_tables(Topics::default())
+        near
     }
 
     /// A client's session, which has ended if the quota of the client allows none. What the client receives is counted.
@@ -140,11 +117,22 @@ impl Bridge {
     ) -> (DuplexStream, Option<Arc<Received>>) {
         let (pipe, stream) = duplex(PIPE);
         let grant = match identity {
-            None => self.everything(client),
+            None => Grant::new(Arc::clone(&self.cluster), client, None, Rights::all())
+                .with_tables(Topics::default()),
             Some(identity) => identity.grant(&self.cluster, client),
         };
         let (usage, received) = self.quotas.as_ref().map(|quotas| quotas.of(client)).unzip();
-        self.serve(grant.counted_to(usage), |grant, drain| testing::session(stream, grant, drain));
+        if let Ok((grant, place)) = grant.counted_to(usage).into_session() {
+            // NATS' clients speak JSON.
+            let is_nats = self.cluster.system == System::Nats;
+            let codec = if is_nats { Codec::Json } else { Codec::Protobuf };
+            let session = testing::session(stream, codec, grant, self.drain.clone());
+            let killed = self.killed.clone();
+            tokio::spawn(async move {
+                let _place = place;
+                killed.run_until_cancelled(session).await
+            });
+        }
         (pipe, received)
     }
 

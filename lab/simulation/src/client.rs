@@ -1,31 +1,112 @@
-//! A client's connection, in the protocol that gateways speak to a bridge.
+//! Clients: how they connect to bridges, and what they get on any way.
+//!
+//! - here: [`Caller`], what all of them have; [`Client`], an open connection, whose answers are those of a session with
+//!   Kafka whatever the way and the system
+//! - [`session`]: the protocol that gateways speak to a bridge
+//! - [`http`]: plain HTTP and server-sent events
+
+mod http;
+mod session;
 
 use std::io;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
+use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
 use prost::Message;
+use serde_json::Value;
 use sluicegate_fair_share::ClientKey;
 use sluicegate_protocol::control_req::Control as Ask;
 use sluicegate_protocol::control_resp::Control;
 use sluicegate_protocol::kafka_subscription_event::Event;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_protocol::{
-    ControlReq, ErrorResp, KafkaMessage, KafkaSubscriptionEvent, PubSubReq, PubSubResp, grpc,
-};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use sluicegate_protocol::{ControlReq, ErrorResp, KafkaMessage, KafkaSubscriptionEvent, Reason};
+use tokio::io::DuplexStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::identity::Identity;
-use crate::jetstream::translation;
+use self::http::{Http, LastEvent};
+use self::session::Session;
+use crate::identity::{Identity, Role};
 use crate::quota::Received;
+use crate::world::World;
 
-/// The key by which shared limits know a client, of its kind and number.
-pub(crate) fn client_key(kind: u8, number: usize) -> ClientKey {
-    ClientKey::from(IpAddr::from([10, 0, kind, u8::try_from(number).unwrap_or(u8::MAX)]))
+/// What all kinds of clients have. It is shared with the schedule, which cuts the connection.
+pub(crate) struct Caller {
+    /// Its kind and number.
+    pub(crate) name: String,
+    /// The key by which shared limits know it.
+    key: ClientKey,
+    pub(crate) topic: String,
+    pub(crate) identity: Option<Arc<Identity>>,
+    pub(crate) way: Way,
+    pub(crate) cut: Cut,
+    pub(crate) random: Mutex<fastrand::Rng>,
+}
+
+/// How a client speaks to bridges.
+#[derive(Debug, Clone)]
+pub(crate) enum Way {
+    Session,
+    /// Plain HTTP, with the place of a stream of events.
+    Http(LastEvent),
+}
+
+impl Way {
+    pub(crate) fn is_http(&self) -> bool {
+        matches!(self, Self::Http(_))
+    }
+}
+
+impl Caller {
+    /// A client of a kind, with its number.
+    pub(crate) fn new((kind, number): (Kind, usize), role: Role, random: fastrand::Rng) -> Self {
+        let name = format!("{} {number}", format!("{kind:?}").to_lowercase());
+        let address = [10, 0, kind as u8, u8::try_from(number).unwrap_or(u8::MAX)];
+        let key = ClientKey::from(IpAddr::from(address));
+        let Role { topic, identity, way } = role;
+        Self { name, key, topic, identity, way, cut: Cut::default(), random: Mutex::new(random) }
+    }
+
+    /// Connects to one of the bridges; `None` if there is none, or it is gone.
+    pub(crate) async fn connect(&self, world: &World) -> Option<Client> {
+        let (connection, received): (Box<dyn Connection>, _) = match &self.way {
+            Way::Session => {
+                let bridge =
+                    |bridge: &crate::bridge::Bridge| bridge.connect(self.key, self.identity.as_ref());
+                let (stream, received) = world.of_a_bridge(&self.random, bridge)?;
+                (Box::new(Session::new(stream, world.is_nats())), received)
+            }
+            Way::Http(last) => (Box::new(Http::open(self.dial(world)?, last.clone()).await?), None),
+        };
+        Some(Client { connection, identity: self.identity.clone(), received })
+    }
+
+    /// A connection to one of the bridges; `None` if there is none.
+    pub(crate) fn dial(&self, world: &World) -> Option<DuplexStream> {
+        world.of_a_bridge(&self.random, |bridge| bridge.dial(self.key, &world.faults))
+    }
+
+    /// Something happened to it.
+    pub(crate) fn event(&self, world: &World, event: impl FnOnce() -> String) {
+        world.event(|| format!("{} {}", self.name, event()));
+    }
+
+    /// A promise to it was broken.
+    pub(crate) fn broken(&self, world: &World, problem: &str) {
+        world.broken(format!("{} of {}: {problem}", self.name, self.topic));
+    }
+}
+
+/// A kind of clients, with a part of their addresses.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Kind {
+    Subscriber = 1,
+    Walker,
+    Table,
+    Producer,
 }
 
 /// The size of a message in an answer, with its tag and length.
@@ -47,13 +128,21 @@ pub(crate) fn check_size(messages: &[KafkaMessage], max_bytes: u32, max_records:
     Err(format!("{count} records of {bytes} bytes, at most {max_records} of {max_bytes}"))
 }
 
-/// An open session.
+/// Commands and answers on one way. A drop closes the connection.
+trait Connection: Send {
+    /// Sends a command, or leaves it out where the way has no such one.
+    fn send(&mut self, sequence: i64, req: Req) -> BoxFuture<'_, io::Result<()>>;
+
+    /// The next answer with the sequence of its command; `None` at the end of the connection.
+    ///
+    /// # Cancel safety
+    /// A drop has no effect.
+    fn next(&mut self) -> BoxFuture<'_, Option<(i64, Resp)>>;
+}
+
+/// An open connection.
 pub(crate) struct Client {
-    stream: DuplexStream,
-    unread: BytesMut,
-    unsent: BytesMut,
-    /// Whether the cluster is one of NATS.
-    is_nats: bool,
+    connection: Box<dyn Connection>,
     /// `None`: nobody in particular, who may read everything.
     identity: Option<Arc<Identity>>,
     /// `None`: the client has no quota.
@@ -61,15 +150,6 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) fn new(
-        stream: DuplexStream,
-        is_nats: bool,
-        identity: Option<Arc<Identity>>,
-        received: Option<Arc<Received>>,
-    ) -> Self {
-        Self { stream, unread: BytesMut::new(), unsent: BytesMut::new(), is_nats, identity, received }
-    }
-
     /// The longest time for which the client's quota lets it wait.
     pub(crate) fn owed(&self) -> Duration {
         self.received.as_ref().map_or(Duration::ZERO, |received| received.owed())
@@ -77,19 +157,7 @@ impl Client {
 
     /// Sends a command.
     pub(crate) async fn send(&mut self, sequence: i64, req: Req) -> io::Result<()> {
-        let req = if self.is_nats { translation::command(req) } else { req };
-        let message = PubSubReq { sequence, req: Some(req) }.encode_to_vec();
-        let len = u32::try_from(message.len()).unwrap_or(u32::MAX);
-        self.unsent.extend_from_slice(&grpc::head(len));
-        self.unsent.extend_from_slice(&message);
-        self.flush().await
-    }
-
-    async fn flush(&mut self) -> io::Result<()> {
-        while !self.unsent.is_empty() {
-            self.stream.write_buf(&mut self.unsent).await?;
-        }
-        Ok(())
+        self.connection.send(sequence, req).await
     }
 
     /// The next answer with its sequence; `None` at the end of the session. Pings are answered.
@@ -106,47 +174,51 @@ impl Client {
 
     async fn answer(&mut self) -> Option<(i64, Resp)> {
         loop {
-            let PubSubResp { sequence, resp } = self.message().await?;
-            match resp? {
-                Resp::Control(control) => match control.control? {
-                    Control::Ping(payload) => {
-                        let control = Some(Ask::Alive(payload));
-                        self.send(0, Req::Control(ControlReq { control })).await.ok()?;
-                    }
-                    Control::Pong(_) => {}
-                    Control::Close(close) => {
-                        if close.code == UNAUTHORIZED
-                            && let Some(identity) = &self.identity
-                        {
-                            identity.check_end();
-                        }
-                        return None;
-                    }
-                },
-                resp => {
-                    let resp = if self.is_nats { translation::answer(resp) } else { resp };
-                    self.received.iter().for_each(|received| received.count(messages(&resp)));
-                    return Some((sequence, resp));
+            let (sequence, resp) = self.connection.next().await?;
+            let Resp::Control(control) = resp else {
+                self.received.iter().for_each(|received| received.count(messages(&resp)));
+                return Some((sequence, resp));
+            };
+            match control.control? {
+                Control::Ping(payload) => {
+                    let control = Some(Ask::Alive(payload));
+                    self.send(0, Req::Control(ControlReq { control })).await.ok()?;
+                }
+                Control::Pong(_) => {}
+                Control::Close(close) => {
+                    let identity = self.identity.iter().filter(|_| close.code == UNAUTHORIZED);
+                    identity.for_each(|identity| identity.check_end());
+                    return None;
                 }
             }
         }
     }
+}
 
-    async fn message(&mut self) -> Option<PubSubResp> {
-        self.flush().await.ok()?;
-        loop {
-            if let Some(head) = self.unread.first_chunk() {
-                let len = usize::try_from(grpc::message_len(*head).ok()?).ok()?;
-                if self.unread.len() >= len.checked_add(grpc::HEAD_LEN)? {
-                    self.unread.advance(grpc::HEAD_LEN);
-                    return PubSubResp::decode(self.unread.split_to(len)).ok();
-                }
-            }
-            if self.stream.read_buf(&mut self.unread).await.ok()? == 0 {
-                return None;
-            }
-        }
+/// An error in JSON. One of plain HTTP does not say whether it is temporary.
+pub(crate) fn error_of(error: &Value) -> ErrorResp {
+    let name = error["reason"].as_str().unwrap_or_default().to_uppercase();
+    let wait = error["retry_after_ms"].as_u64().unwrap_or_default();
+    ErrorResp {
+        reason: match error["unknown_outcome"] == true {
+            true => Reason::UnknownOutcome.into(),
+            false => Reason::from_str_name(&name).unwrap_or_default().into(),
+        },
+        message: error.to_string(),
+        retriable: error["retriable"] == true,
+        retry_after_ms: u32::try_from(wait).unwrap_or(u32::MAX),
+        ..ErrorResp::default()
     }
+}
+
+/// An answer with an event of a subscription.
+pub(crate) fn happened(event: Event) -> Resp {
+    Resp::KafkaSubscriptionEvent(KafkaSubscriptionEvent { event: Some(event) })
+}
+
+/// A number in JSON; one that no place is where none is given.
+pub(crate) fn number(value: &Value) -> i64 {
+    value.as_i64().unwrap_or(i64::MIN)
 }
 
 /// The records of an answer.
@@ -163,19 +235,15 @@ fn messages(resp: &Resp) -> &[KafkaMessage] {
 pub(crate) struct Cut(Mutex<CancellationToken>);
 
 impl Cut {
-    fn token(&self) -> MutexGuard<'_, CancellationToken> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Cuts the connection, if there is one.
     pub(crate) fn cut(&self) {
-        std::mem::take(&mut *self.token()).cancel();
+        std::mem::take(&mut *self.0.lock()).cancel();
     }
 
     /// The result of a visit; `None` if its connection is cut.
     pub(crate) async fn unless_cut<T>(&self, visit: impl Future<Output = T>) -> Option<T> {
         let cut = CancellationToken::new();
-        *self.token() = cut.clone();
+        *self.0.lock() = cut.clone();
         cut.run_until_cancelled(visit).await
     }
 }

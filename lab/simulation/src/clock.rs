@@ -1,8 +1,8 @@
 //! The clock, which jumps as it does for a process that stood still: what was due in the meantime is due at once.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::advance;
 
 /// The jumps of a schedule's clock.
@@ -18,24 +18,20 @@ struct Jumps {
 }
 
 impl Clock {
-    fn jumps(&self) -> MutexGuard<'_, Jumps> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Lets the clock jump when the next answer has arrived; `None`: it does not jump any more.
     pub(crate) fn arm(&self, by: Option<Duration>) {
-        self.jumps().next = by;
+        self.0.lock().next = by;
     }
 
     /// Performs a jump for which the time has come.
     pub(crate) async fn jump_if_armed(&self) {
-        let Some(by) = self.jumps().next.take() else { return };
-        self.jumps().all += by;
+        let Some(by) = self.0.lock().next.take() else { return };
+        self.0.lock().all += by;
         advance(by).await;
     }
 
     /// By how much it has jumped.
     pub(crate) fn jumped(&self) -> Duration {
-        self.jumps().all
+        self.0.lock().all
     }
 }

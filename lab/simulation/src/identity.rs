@@ -1,9 +1,10 @@
 //! Identities of clients: rights that change, expire, and are revoked, and what clients may get with them.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use sluicegate_delivery::cluster::Cluster;
 use sluicegate_delivery::grant::{Grant, Holding, Person};
 use sluicegate_fair_share::ClientKey;
@@ -11,6 +12,7 @@ use sluicegate_protocol::KafkaMessage;
 use sluicegate_rights::{Pattern, Rights, Row, Topics};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use crate::client::Way;
 use crate::history::View;
 use crate::schedule::key;
 use crate::world::World;
@@ -54,17 +56,13 @@ impl Identity {
         })
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn draw(&self, up_to: u64) -> u64 {
-        self.random.lock().unwrap_or_else(PoisonError::into_inner).u64(..up_to)
+        self.random.lock().u64(..up_to)
     }
 
     /// The keys whose records are granted now.
     pub(crate) fn keys_now(&self) -> Vec<Bytes> {
-        self.keys(self.state().is_wide)
+        self.keys(self.state.lock().is_wide)
     }
 
     fn keys(&self, is_wide: bool) -> Vec<Bytes> {
@@ -93,7 +91,7 @@ impl Identity {
     pub(crate) fn grant(&self, cluster: &Arc<Cluster>, client: ClientKey) -> Grant {
         let (person, over) = (Arc::new(Person::new(None, None, None, None)), self.expires());
         let holding = Holding { person: Arc::clone(&person), expires: Some(over) };
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let rights = self.rights(state.is_wide);
         let grant = Grant::new(Arc::clone(cluster), client, None, rights);
         let grant = grant.held(Some(holding), None).with_tables(Topics::default());
@@ -116,11 +114,11 @@ impl Identity {
 
     /// Forgets the last session.
     pub(crate) fn log_out(&self) {
-        self.state().held = None;
+        self.state.lock().held = None;
     }
 
     fn revoke(&self) {
-        if let Some(held) = &mut self.state().held {
+        if let Some(held) = &mut self.state.lock().held {
             held.person.revoke();
             held.over = held.over.min(Instant::now());
             self.world.event(|| format!("the identity for {} is revoked", self.topic));
@@ -129,7 +127,7 @@ impl Identity {
 
     fn renew(&self, changes: bool) {
         let expires = self.expires();
-        let mut state = self.state();
+        let mut state = self.state.lock();
         if changes {
             (state.is_wide, state.changed) = (!state.is_wide, Instant::now());
         }
@@ -149,7 +147,7 @@ impl Identity {
     }
 
     fn over(&self) -> Instant {
-        self.state().over()
+        self.state.lock().over()
     }
 
     /// The next message of the client's session, which ends soon after its identity.
@@ -179,7 +177,7 @@ impl Identity {
         if messages.is_empty() {
             return;
         }
-        let (now, state) = (Instant::now(), self.state());
+        let (now, state) = (Instant::now(), self.state.lock());
         if state.over() < now {
             self.world.broken(format!("records of {} after the end of the identity", self.topic));
         }
@@ -197,6 +195,7 @@ impl Identity {
 pub(crate) struct Role {
     pub(crate) topic: String,
     pub(crate) identity: Option<Arc<Identity>>,
+    pub(crate) way: Way,
 }
 
 impl Role {
@@ -228,12 +227,18 @@ impl People {
     }
 
     /// The role of a client that reads one of these topics.
-    pub(crate) fn role(&mut self, world: &Arc<World>, topics: &[String], random: &mut fastrand::Rng) -> Role {
+    pub(crate) fn role(
+        &mut self,
+        world: &Arc<World>,
+        topics: &[String],
+        way: Way,
+        random: &mut fastrand::Rng,
+    ) -> Role {
         let topic = topics[random.usize(..topics.len())].clone();
         let has_identity = self.are_known && self.random.u8(..3) < 2;
         let identity = has_identity.then(|| Identity::new(world, &topic, &mut self.random));
         self.identities.extend(identity.clone());
-        Role { topic, identity }
+        Role { topic, identity, way }
     }
 }
 

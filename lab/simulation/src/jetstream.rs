@@ -14,11 +14,12 @@ pub(crate) mod translation;
 mod wire;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::Message;
 use async_nats::message::OutboundMessage;
+use parking_lot::Mutex;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
@@ -63,19 +64,12 @@ impl JetStream {
         }))
     }
 
-    fn draw<T>(&self, draw: impl FnOnce(&mut fastrand::Rng) -> T) -> T {
-        draw(&mut self.0.random.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn consumers(&self) -> MutexGuard<'_, BTreeMap<String, Consumer>> {
-        self.0.consumers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The settings of the stream with this id.
     fn settings(&self, id: u128) -> Settings {
-        let mut all = self.0.settings.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.0.settings.lock();
         *all.entry(id).or_insert_with(|| {
-            self.draw(|random| Settings { is_direct: random.u8(..4) > 0, is_limited: random.u8(..5) > 0 })
+            let mut random = self.0.random.lock();
+            Settings { is_direct: random.u8(..4) > 0, is_limited: random.u8(..5) > 0 }
         })
     }
 
@@ -91,7 +85,7 @@ impl JetStream {
             Some(call) => {
                 let (servers, call) = (self.clone(), call.to_owned());
                 link.spawn(|link| async move {
-                    let service = servers.draw(|random| random.u64(..SLOWEST_MICROS));
+                    let service = servers.0.random.lock().u64(..SLOWEST_MICROS);
                     sleep(Duration::from_micros(service)).await;
                     servers.answer(&link, &call, &message.payload, &reply).await;
                 });
@@ -107,7 +101,7 @@ impl JetStream {
             self.nobody(&reply).into_iter().for_each(|message| link.deliver(message));
             return;
         }
-        if self.draw(|random| random.u8(..40) == 0) {
+        if self.0.random.lock().u8(..40) == 0 {
             let error = json!({"code": 503, "err_code": 10077, "description": "maximum messages exceeded"});
             link.deliver(messages::json(&reply, &json!({"error": error, "stream": name, "seq": 0})));
             return;
@@ -119,11 +113,11 @@ impl JetStream {
             log.commit(log.end);
             Some(log.end - 1)
         });
-        if self.draw(|random| random.u8(..40) == 0) {
+        if self.0.random.lock().u8(..40) == 0 {
             // The leader has changed meanwhile.
             return;
         }
-        let wait = Duration::from_micros(self.draw(|random| random.u64(..20_000)));
+        let wait = Duration::from_micros(self.0.random.lock().u64(..20_000));
         link.spawn(|link| async move {
             sleep(wait).await;
             link.deliver(messages::json(&reply, &json!({"stream": name, "seq": sequence})));
@@ -132,7 +126,7 @@ impl JetStream {
 
     /// The reaction to a request that nobody can answer: silence, or the news.
     fn nobody(&self, reply: &str) -> Option<Message> {
-        self.draw(fastrand::Rng::bool).then(|| messages::no_responders(reply))
+        self.0.random.lock().bool().then(|| messages::no_responders(reply))
     }
 
     /// Whether a stream has a leader that answers: it takes a while to elect another one.

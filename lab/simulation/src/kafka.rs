@@ -12,9 +12,10 @@ pub(crate) mod log;
 pub(crate) mod writer;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 use tokio::time::{Instant, sleep_until};
@@ -106,7 +107,7 @@ impl Kafka {
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.lock()
     }
 
     /// Changes something that waiting fetches may want to know.
@@ -261,17 +262,12 @@ impl Partition {
     }
 
     pub(crate) fn leader(&self) -> Leader {
-        self.leaders.last().copied().unwrap_or(Leader {
-            broker: 0,
-            epoch: 0,
-            since: Instant::now(),
-            committed: None,
-        })
+        self.leaders[self.leaders.len() - 1]
     }
 
     /// The leader as a broker knows it that learns of leaders so late.
     pub(crate) fn leader_known_after(&self, lag: Duration) -> Leader {
         let is_known = |leader: &&Leader| leader.since.elapsed() >= lag;
-        self.leaders.iter().rev().find(is_known).or(self.leaders.first()).copied().unwrap_or(self.leader())
+        self.leaders.iter().rev().find(is_known).map_or(self.leaders[0], |known| *known)
     }
 }

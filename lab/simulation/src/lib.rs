@@ -8,7 +8,7 @@
 //! - here: [`run`], one schedule; [`run_all`], many; [`shrink`], the shortest one that fails
 //! - `schedule`: what happens, and when
 //! - `kafka`, `network`: brokers, and the streams to them; `jetstream`: NATS servers; `clock`: its jumps
-//! - `bridge`, `client`: a bridge, and a session with it
+//! - `bridge`, `client`: a bridge, and a connection to it, on any way
 //! - `identity`: the rights of a client, which change and end; `quota`: what a client may get in a time
 //! - `subscriber`, `walker`, `table_client`, `producer`: clients; `history`: what one has read, held against the log
 //! - `world`: what they share
@@ -28,14 +28,12 @@ mod quota;
 mod schedule;
 mod subscriber;
 mod table_client;
-mod upgrade;
 mod walker;
 mod world;
 
 use std::cell::RefCell;
-use std::ops::AddAssign;
+use std::collections::BTreeSet;
 use std::panic;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::thread;
@@ -65,33 +63,23 @@ pub struct Outcome {
     pub trace: Vec<String>,
     /// Events.
     pub events: u64,
-    /// Records that clients have written.
-    pub writes: Writes,
+    /// What became of records that clients have written.
+    pub writes: BTreeSet<Written>,
 }
 
-/// Records by what their clients were told of them, and what the log has.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Writes {
-    /// Written.
-    pub acknowledged: u64,
-    /// Acknowledged ones whose offset nobody knows.
-    pub without_offset: u64,
-    /// Not written.
-    pub refused: u64,
-    /// Written, and the client does not know.
-    pub unknown_and_there: u64,
-    /// Not written, and the client does not know.
-    pub unknown_and_not_there: u64,
-}
-
-impl AddAssign for Writes {
-    fn add_assign(&mut self, other: Self) {
-        self.acknowledged += other.acknowledged;
-        self.without_offset += other.without_offset;
-        self.refused += other.refused;
-        self.unknown_and_there += other.unknown_and_there;
-        self.unknown_and_not_there += other.unknown_and_not_there;
-    }
+/// What a client was told of a record, and whether the log has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Written {
+    /// It was acknowledged.
+    Acknowledged,
+    /// The same, without its offset.
+    WithoutOffset,
+    /// It is not there, as the client knows.
+    Refused,
+    /// It is there, and the client does not know.
+    UnknownAndThere,
+    /// It is not there, and the client does not know.
+    UnknownAndNotThere,
 }
 
 /// Runs the schedule of a seed, in a thread of its own. Panics of the code under test are problems, and so is a schedule
@@ -119,18 +107,18 @@ pub fn shrink(seed: u64) -> Option<usize> {
     })
 }
 
-/// Runs the schedules of `count` seeds from `first` on, on all cores, and gives each outcome to `each`.
-pub fn run_all(first: u64, count: u64, options: Options, each: impl Fn(u64, Outcome) + Sync) {
-    let next = AtomicU64::new(0);
+/// Runs the schedules of seeds, on all cores, and gives each outcome to `each`.
+pub fn run_all(
+    seeds: impl Iterator<Item = u64> + Send,
+    options: Options,
+    each: impl Fn(u64, Outcome) + Sync,
+) {
+    let seeds = Mutex::new(seeds);
+    let next = || seeds.lock().unwrap_or_else(PoisonError::into_inner).next();
     thread::scope(|scope| {
         for _ in 0..cores() {
             scope.spawn(|| {
-                loop {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    if number >= count {
-                        return;
-                    }
-                    let seed = first.wrapping_add(number);
+                while let Some(seed) = next() {
                     each(seed, run(seed, options));
                 }
             });

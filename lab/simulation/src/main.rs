@@ -27,7 +27,7 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let (start, failed, events) = (Instant::now(), AtomicU64::new(0), AtomicU64::new(0));
     let options = Options { keeps_trace: args.trace, ..Options::default() };
-    run_all(args.seed, args.count, options, |seed, outcome| {
+    run_all((args.seed..).take(args.count.try_into().unwrap_or(usize::MAX)), options, |seed, outcome| {
         events.fetch_add(outcome.events, Ordering::Relaxed);
         if outcome.problems.is_empty() {
             if args.count == 1 {

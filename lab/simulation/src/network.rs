@@ -2,14 +2,15 @@
 //! break at any byte.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
 use sluicegate_reader::{Network, Stream};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, copy, duplex, split};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -51,25 +52,22 @@ impl Faults {
     }
 
     pub(crate) fn set(&self, state: FaultState) {
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
+        *self.state.lock() = state;
     }
 
     pub(crate) fn state(&self) -> FaultState {
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn draw<T>(&self, draw: impl FnOnce(&mut fastrand::Rng) -> T) -> T {
-        draw(&mut self.random.lock().unwrap_or_else(PoisonError::into_inner))
+        *self.state.lock()
     }
 
     /// Whether it is the turn of one of so many; never if that is 0.
     pub(crate) fn one_of(&self, many: u32) -> bool {
-        many > 0 && self.draw(|random| random.u32(..many) == 0)
+        many > 0 && self.random.lock().u32(..many) == 0
     }
 
     pub(crate) async fn delay(&self) {
         let micros = u64::try_from(self.state().delay.as_micros()).unwrap_or(u64::MAX);
-        sleep(Duration::from_micros(self.draw(|random| random.u64(..=micros)))).await;
+        let micros = self.random.lock().u64(..=micros);
+        sleep(Duration::from_micros(micros)).await;
     }
 }
 
@@ -97,7 +95,7 @@ impl Network for SimulatedNetwork {
             let serve = async move {
                 closed.run_until_cancelled(serve(server, &kafka, broker, &faults)).await;
             };
-            let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut connections = self.connections.lock();
             while connections.try_join_next().is_some() {}
             connections.spawn(serve);
             Ok(Box::new(client) as Box<dyn Stream>)
@@ -121,7 +119,7 @@ async fn serve(mut stream: DuplexStream, kafka: &Kafka, broker: usize, faults: &
             return std::future::pending().await;
         }
         let breaks = faults.one_of(faults.state().breaks);
-        let len = if breaks { faults.draw(|random| random.usize(..answer.len())) } else { answer.len() };
+        let len = if breaks { faults.random.lock().usize(..answer.len()) } else { answer.len() };
         if send(&mut stream, answer.slice(..len), faults).await.is_err() || breaks {
             return;
         }
@@ -144,10 +142,35 @@ async fn next_frame(stream: &mut DuplexStream, unread: &mut BytesMut) -> Option<
     }
 }
 
+/// Passes on what a client and a bridge send, until one of them is gone. What the bridge sends comes late and in parts, and
+/// breaks the connection at any byte.
+pub(crate) async fn relay(client: DuplexStream, bridge: DuplexStream, faults: &Faults) {
+    let ((mut from_client, mut to_client), (mut from_bridge, mut to_bridge)) = (split(client), split(bridge));
+    let answers = async {
+        let mut part = BytesMut::new();
+        while from_bridge.read_buf(&mut part).await? > 0 {
+            faults.delay().await;
+            let breaks = faults.one_of(faults.state().breaks);
+            let len = if breaks { faults.random.lock().usize(..part.len()) } else { part.len() };
+            send(&mut to_client, part.split_to(len).freeze(), faults).await?;
+            if breaks {
+                break;
+            }
+        }
+        Ok(())
+    };
+    let ended: io::Result<()> = tokio::select! {
+        ended = answers => ended,
+        sent = copy(&mut from_client, &mut to_bridge) => sent.map(drop),
+    };
+    drop(ended);
+}
+
 /// Sends an answer in up to three parts.
-async fn send(stream: &mut DuplexStream, mut answer: Bytes, faults: &Faults) -> io::Result<()> {
-    for _ in 0..faults.draw(|random| random.usize(..3)) {
-        let part = answer.split_to(faults.draw(|random| random.usize(..=answer.len())));
+async fn send(stream: &mut (impl AsyncWrite + Unpin), mut answer: Bytes, faults: &Faults) -> io::Result<()> {
+    let parts = faults.random.lock().usize(..3);
+    for _ in 0..parts {
+        let part = answer.split_to(faults.random.lock().usize(..=answer.len()));
         stream.write_all(&part).await?;
         faults.delay().await;
     }

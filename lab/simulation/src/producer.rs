@@ -1,32 +1,31 @@
 //! A client that writes, with several commands under way. In the end, each answer is held against the log.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{CmdKafkaProduce, ErrorResp, KafkaProduceResp, ProduceRecord, Produced, Reason};
 use tokio::time::sleep;
 
-use crate::Writes;
-use crate::client::{Client, Cut, client_key, describe};
+use crate::Written;
+use crate::client::{Caller, Client, Kind, describe};
+use crate::identity::Role;
 use crate::kafka::State;
 use crate::schedule::key;
 use crate::world::World;
 
 /// A producer. Each record has a value of its own.
 pub(crate) struct Producer {
-    number: usize,
-    topic: String,
+    pub(crate) caller: Caller,
     /// How many it sends, about.
     records: usize,
-    random: Mutex<fastrand::Rng>,
     sent: Mutex<Vec<Sent>>,
     has_ended: AtomicBool,
-    pub(crate) cut: Cut,
 }
 
 /// A record that was sent, in the order of sending.
@@ -48,24 +47,13 @@ enum Outcome {
 }
 
 impl Producer {
-    pub(crate) fn new(number: usize, topic: &str, random: &mut fastrand::Rng) -> Arc<Self> {
+    pub(crate) fn new(number: usize, role: Role, random: &mut fastrand::Rng) -> Arc<Self> {
         Arc::new(Self {
-            number,
-            topic: topic.to_owned(),
             records: random.usize(1..120),
-            random: Mutex::new(random.fork()),
+            caller: Caller::new((Kind::Producer, number), role, random.fork()),
             sent: Mutex::default(),
             has_ended: AtomicBool::new(false),
-            cut: Cut::default(),
         })
-    }
-
-    fn sent(&self) -> MutexGuard<'_, Vec<Sent>> {
-        self.sent.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn draw<T>(&self, draw: impl FnOnce(&mut fastrand::Rng) -> T) -> T {
-        draw(&mut self.random.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Whether its last records, one for each partition, are not all acknowledged yet.
@@ -76,8 +64,8 @@ impl Producer {
     /// Sends its commands, and its last records when all is well again.
     pub(crate) async fn run(self: Arc<Self>, world: Arc<World>) {
         for session in 0.. {
-            if let Some(client) = world.connect(client_key(4, self.number), None, &self.random) {
-                self.cut.unless_cut(self.visit(&world, client, session)).await;
+            if let Some(client) = self.caller.connect(&world).await {
+                self.caller.cut.unless_cut(self.visit(&world, client, session)).await;
             }
             if !self.has_more_to_write() {
                 return;
@@ -90,8 +78,8 @@ impl Producer {
         // The first of its records and their number, by the sequence of each command.
         let mut asked: BTreeMap<i64, (usize, usize)> = BTreeMap::new();
         for sequence in 1.. {
-            let is_last = world.is_calm() || self.sent().len() >= self.records;
-            let most = if is_last { 1 } else { self.draw(|random| random.usize(1..5)) };
+            let is_last = world.is_calm() || self.sent.lock().len() >= self.records;
+            let most = if is_last { 1 } else { self.caller.random.lock().usize(1..5) };
             while asked.len() >= most {
                 if self.answer(world, &mut client, &mut asked).await.is_none() {
                     return;
@@ -111,11 +99,12 @@ impl Producer {
                 if self.answer(world, &mut client, &mut asked).await.is_none() {
                     return;
                 }
-                if self.sent()[first..first + count].iter().all(written) {
+                if self.sent.lock()[first..first + count].iter().all(written) {
                     return self.has_ended.store(true, Ordering::Relaxed);
                 }
             }
-            sleep(Duration::from_micros(self.draw(|random| random.u64(..300_000)))).await;
+            let pause = self.caller.random.lock().u64(..300_000);
+            sleep(Duration::from_micros(pause)).await;
         }
     }
 
@@ -127,51 +116,48 @@ impl Producer {
         asked: &mut BTreeMap<i64, (usize, usize)>,
     ) -> Option<()> {
         let Some(answer) = world.within(PATIENCE, client.next()).await else {
-            self.broken(world, &format!("no answer in {PATIENCE:?}"));
+            self.caller.broken(world, &format!("no answer in {PATIENCE:?}"));
             return None;
         };
         let (sequence, resp) = answer?;
-        world.event(|| format!("producer {} gets {}", self.number, describe(&resp)));
+        self.caller.event(world, || format!("gets {}", describe(&resp)));
         let Some((first, count)) = asked.remove(&sequence) else {
-            self.broken(world, &format!("an answer to {sequence}, which is not open"));
+            self.caller.broken(world, &format!("an answer to {sequence}, which is not open"));
             return None;
         };
-        self.answered(first, count, resp).map_err(|problem| self.broken(world, &problem)).ok()
-    }
-
-    fn broken(&self, world: &World, problem: &str) {
-        world.broken(format!("producer {} of {}: {problem}", self.number, self.topic));
+        self.answered(first, count, resp).map_err(|problem| self.caller.broken(world, &problem)).ok()
     }
 
     /// Some records, of which one or the other has no place to go; or the last ones, one for each partition.
     fn command(&self, world: &World, session: usize, is_last: bool) -> (CmdKafkaProduce, (usize, usize)) {
         let partitions = {
             let kafka = world.kafka.state();
-            kafka.topics.get(&self.topic).map_or(1, |topic| topic.partitions.len())
+            kafka.topics.get(&self.caller.topic).map_or(1, |topic| topic.partitions.len())
         };
-        let count = if is_last { partitions } else { self.draw(|random| random.usize(1..6)) };
-        let mut sent = self.sent();
+        let count = if is_last { partitions } else { self.caller.random.lock().usize(1..6) };
+        let mut sent = self.sent.lock();
         let first = sent.len();
         let records = (first..first + count).map(|number| {
-            let value = Bytes::from(format!("producer-{}-{number}", self.number));
+            let value = Bytes::from(format!("{}-{number}", self.caller.name.replace(' ', "-")));
             sent.push(Sent { value: value.clone(), session, outcome: Outcome::Unknown });
-            let partition = self.draw(|random| match random.u8(..20) {
+            let mut random = self.caller.random.lock();
+            let partition = match random.u8(..20) {
                 _ if is_last => i32::try_from(number - first).unwrap_or_default(),
                 0 => 99,
                 1..5 => -1,
                 _ => i32::try_from(random.usize(..partitions)).unwrap_or_default(),
-            });
-            let topic = self.topic.clone();
+            };
+            let topic = self.caller.topic.clone();
             ProduceRecord {
                 topic,
                 partition: Some(partition),
-                key: world.is_nats().then(|| key(&self.topic, 0, true)),
+                key: world.is_nats().then(|| key(&self.caller.topic, 0, true)),
                 value: Some(value),
                 ..ProduceRecord::default()
             }
         });
         let command = CmdKafkaProduce { records: records.collect() };
-        world.event(|| format!("producer {} sends {command:?}", self.number));
+        self.caller.event(world, || format!("sends {command:?}"));
         (command, (first, count))
     }
 
@@ -195,7 +181,7 @@ impl Producer {
         if outcomes.len() != count {
             return Err(format!("{} results of {count} records", outcomes.len()));
         }
-        for (sent, outcome) in self.sent()[first..].iter_mut().zip(outcomes) {
+        for (sent, outcome) in self.sent.lock()[first..].iter_mut().zip(outcomes) {
             sent.outcome = outcome;
         }
         Ok(())
@@ -206,10 +192,10 @@ impl Producer {
     ///
     /// # Errors
     /// The first promise that is broken.
-    pub(crate) fn check(&self, kafka: &State, may_lose: bool) -> Result<Writes, String> {
-        let (mut last, mut writes) = (BTreeMap::new(), Writes::default());
-        let kept = kept(kafka, &self.topic);
-        for sent in self.sent().iter() {
+    pub(crate) fn check(&self, kafka: &State, may_lose: bool) -> Result<BTreeSet<Written>, String> {
+        let (mut last, mut writes) = (BTreeMap::new(), BTreeSet::new());
+        let kept = kept(kafka, &self.caller.topic);
+        for sent in self.sent.lock().iter() {
             let value = sent.value.escape_ascii();
             let found = kept.get(&sent.value).map(Vec::as_slice).unwrap_or_default();
             // A topic that is created again gets what was on its way to the one before.
@@ -221,12 +207,11 @@ impl Producer {
                 Outcome::Refused if is_there => {
                     return Err(format!("{value} was refused and is there: {found:?}"));
                 }
-                Outcome::Refused => writes.refused += 1,
-                Outcome::Unknown if is_there => writes.unknown_and_there += 1,
-                Outcome::Unknown => writes.unknown_and_not_there += 1,
+                Outcome::Refused => _ = writes.insert(Written::Refused),
+                Outcome::Unknown if is_there => _ = writes.insert(Written::UnknownAndThere),
+                Outcome::Unknown => _ = writes.insert(Written::UnknownAndNotThere),
                 Outcome::Acknowledged { partition, offset } => {
-                    writes.acknowledged += 1;
-                    writes.without_offset += u64::from(offset < 0);
+                    writes.insert(if offset < 0 { Written::WithoutOffset } else { Written::Acknowledged });
                     let is_it = |at: &Kept| {
                         usize::try_from(partition) == Ok(at.partition) && [at.offset, -1].contains(&offset)
                     };

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use sluicegate_delivery::quota::{Account, People, Usage};
 use sluicegate_fair_share::ClientKey;
 use sluicegate_protocol::KafkaMessage;
@@ -39,10 +40,6 @@ impl Quotas {
         Self { people: People::default(), metrics, received: Mutex::default() }
     }
 
-    fn received(&self) -> MutexGuard<'_, BTreeMap<ClientKey, Arc<Received>>> {
-        self.received.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The use of a client's quota, and what the client has received so far.
     pub(crate) fn of(&self, client: ClientKey) -> (Arc<Usage>, Arc<Received>) {
         let account = Account {
@@ -52,7 +49,7 @@ impl Quotas {
             issuer: None,
             subject: client.address().map(|address| address.to_string()),
         };
-        let received = Arc::clone(self.received().entry(client).or_insert_with(Received::new));
+        let received = Arc::clone(self.received.lock().entry(client).or_insert_with(Received::new));
         (self.people.usage(account, &self.metrics), received)
     }
 
@@ -61,8 +58,8 @@ impl Quotas {
     /// # Errors
     /// Somebody has.
     pub(crate) fn check(&self) -> Result<(), String> {
-        self.received().iter().try_for_each(|(client, received)| {
-            let problem = received.state().problem.take();
+        self.received.lock().iter().try_for_each(|(client, received)| {
+            let problem = received.state.lock().problem.take();
             problem.map_or(Ok(()), |problem| Err(format!("{client:?}: {problem}")))
         })
     }
@@ -75,14 +72,10 @@ impl Received {
         Arc::new(Self { begun: now, state: Mutex::new(state) })
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Counts the records of an answer, which may be given while no more is owed than what can be used in advance.
     pub(crate) fn count(&self, messages: &[KafkaMessage]) {
         let bytes: usize = messages.iter().map(framed_len).sum();
-        let (now, mut state) = (Instant::now(), self.state());
+        let (now, mut state) = (Instant::now(), self.state.lock());
         // The bridge rounds each count.
         let most = (self.begun.elapsed() + ADVANCE).as_nanos() * u128::from(BYTES.get()) / 1_000_000_000 + 1;
         if bytes > 0 && u128::from(state.bytes) > most {
@@ -95,7 +88,7 @@ impl Received {
 
     /// The longest time until the client may read again.
     pub(crate) fn owed(&self) -> Duration {
-        self.state().paid_at.saturating_duration_since(Instant::now() + ADVANCE)
+        self.state.lock().paid_at.saturating_duration_since(Instant::now() + ADVANCE)
     }
 }
 

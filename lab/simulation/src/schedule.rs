@@ -12,10 +12,11 @@ use tokio::time::{Instant, sleep};
 
 use crate::Options;
 use crate::bridge::{Bridge, Settings};
-use crate::identity::{Identity, People};
+use crate::client::Way;
+use crate::identity::{Identity, People, Role};
 use crate::jetstream::{FIRST_STREAM, JetStream};
-use crate::kafka::Kafka;
 use crate::kafka::log::Log;
+use crate::kafka::{Broker, Kafka};
 use crate::network::{FaultState, Faults};
 use crate::producer::Producer;
 use crate::subscriber::{Limits, Subscriber};
@@ -42,7 +43,7 @@ struct Schedule {
 /// Performs a schedule to its end.
 pub(crate) async fn run(seed: u64, options: Options) -> Arc<World> {
     let mut kinds = Kinds::new(seed);
-    let mut schedule = Schedule::begin(seed, options, &kinds);
+    let mut schedule = Schedule::begin(seed, options, &mut kinds);
     for step in 0..schedule.random.usize(10..=MAX_STEPS).min(options.steps) {
         sleep(Duration::from_micros(schedule.random.u64(..400_000))).await;
         schedule.step(step);
@@ -65,7 +66,7 @@ pub(crate) async fn run(seed: u64, options: Options) -> Arc<World> {
 }
 
 impl Schedule {
-    fn begin(seed: u64, options: Options, kinds: &Kinds) -> Self {
+    fn begin(seed: u64, options: Options, kinds: &mut Kinds) -> Self {
         let mut random = fastrand::Rng::with_seed(seed).fork();
         let is_nats = is_nats(seed);
         let system = if is_nats { System::Nats } else { System::Kafka };
@@ -89,7 +90,7 @@ impl Schedule {
         let most = if is_nats { 1 } else { 3 };
         topics.iter().for_each(|topic| kafka.create(topic, random.usize(1..=most)));
         let jetstream = is_nats.then(|| JetStream::new(&kafka, &faults, random.fork()));
-        let world = World::new(kafka, jetstream, faults, settings, profile, options.keeps_trace);
+        let world = World::new((kafka, jetstream), faults, (settings, profile), options.keeps_trace);
         world.event(|| format!("{system:?} {profile:?} {settings:?} {topics:?}"));
         // Without memory for records, clients that take one at a time take longer than is left, and so do quotas.
         if is_nats && settings.cache_bytes > 10_000 && random.u8(..LONG) == 0 && !settings.has_quotas {
@@ -97,41 +98,45 @@ impl Schedule {
         }
         for _ in 0..random.usize(1..3) {
             let bridge = Bridge::start(&world);
-            world.bridges().push(bridge);
+            world.bridges.lock().push(bridge);
         }
         let mut clients = JoinSet::new();
         let mut people = People::new(seed);
         let subscribers: Vec<_> = (0..random.usize(1..5))
             .map(|number| {
-                let role = people.role(&world, &topics, &mut random);
+                let role = people.role(&world, &topics, kinds.way(), &mut random);
                 Subscriber::new(number, kinds.limits(number), is_nats, role, &mut random)
             })
             .collect();
-        for subscriber in &subscribers {
-            clients.spawn(Arc::clone(subscriber).run(Arc::clone(&world)));
-        }
+        subscribers
+            .iter()
+            .for_each(|subscriber| drop(clients.spawn(Arc::clone(subscriber).run(Arc::clone(&world)))));
         let walkers: Vec<_> = (0..random.usize(..3))
-            .map(|number| Walker::new(number, 0, people.role(&world, &topics, &mut random), &mut random))
+            .map(|number| {
+                let role = people.role(&world, &topics, kinds.way(), &mut random);
+                Walker::new(number, 0, role, &mut random)
+            })
             .collect();
-        for walker in &walkers {
-            clients.spawn(Arc::clone(walker).run(Arc::clone(&world)));
-        }
+        walkers.iter().for_each(|walker| drop(clients.spawn(Arc::clone(walker).run(Arc::clone(&world)))));
         let tables: Vec<_> = (0..random.usize(..3))
-            .map(|number| TableClient::new(number, people.role(&world, &topics, &mut random), &mut random))
+            .map(|number| {
+                let role = people.role(&world, &topics, Way::Session, &mut random);
+                TableClient::new(number, role, &mut random)
+            })
             .collect();
-        for table in &tables {
-            clients.spawn(Arc::clone(table).run(Arc::clone(&world)));
-        }
+        tables.iter().for_each(|table| drop(clients.spawn(Arc::clone(table).run(Arc::clone(&world)))));
         let producers: Vec<_> = (0..random.usize(..3))
-            .map(|number| Producer::new(number, &topics[random.usize(..topics.len())], &mut random))
+            .map(|number| {
+                let topic = topics[random.usize(..topics.len())].clone();
+                let role = Role { topic, identity: None, way: kinds.way() };
+                Producer::new(number, role, &mut random)
+            })
             .collect();
-        for producer in &producers {
-            clients.spawn(Arc::clone(producer).run(Arc::clone(&world)));
-        }
+        producers
+            .iter()
+            .for_each(|producer| drop(clients.spawn(Arc::clone(producer).run(Arc::clone(&world)))));
         let identities = people.identities;
-        for identity in &identities {
-            clients.spawn(Arc::clone(identity).run());
-        }
+        identities.iter().for_each(|identity| drop(clients.spawn(Arc::clone(identity).run())));
         Self {
             world,
             random,
@@ -159,7 +164,7 @@ impl Schedule {
     }
 
     fn check_bounds(&self) {
-        for bridge in &*self.world.bridges() {
+        for bridge in &*self.world.bridges.lock() {
             if let Err(problem) = bridge.check_bounds() {
                 self.world.broken(problem);
             }
@@ -182,15 +187,17 @@ impl Schedule {
             60..65 => self.elect(),
             65..69 => self.stop_broker(),
             69..72 => self.hang(),
-            72..75 => self.close_connections(),
+            72..75 => self.change_broker(|broker| std::mem::take(&mut broker.connections).cancel()),
             75..79 => self.delete(),
             79..83 => self.compact(),
             83..86 => self.change_network(),
             86..90 => {
                 let number = self.random.usize(..self.subscribers.len());
-                self.subscribers[number].cut.cut();
-                self.tables.iter().for_each(|table| table.cut.cut());
-                self.producers.iter().for_each(|producer| producer.cut.cut());
+                self.subscribers[number].caller.cut.cut();
+                self.tables.iter().for_each(|table| table.caller.cut.cut());
+                self.producers.iter().for_each(|producer| producer.caller.cut.cut());
+                let walkers = self.walkers.iter().filter(|walker| walker.caller.way.is_http());
+                walkers.for_each(|walker| walker.caller.cut.cut());
             }
             90..92 => {
                 let number = self.random.usize(..self.subscribers.len());
@@ -207,7 +214,7 @@ impl Schedule {
                 self.world.kafka.create(&topic, partitions);
             }
             96 => self.throttle(),
-            97 => self.world.bridges().iter().for_each(Bridge::expire),
+            97 => self.world.bridges.lock().iter().for_each(Bridge::expire),
             _ => {}
         }
     }
@@ -315,26 +322,20 @@ impl Schedule {
 
     fn hang(&mut self) {
         let until = Instant::now() + Duration::from_millis(self.random.u64(..12_000));
-        self.world.kafka.change(|kafka| {
-            let number = self.random.usize(..kafka.brokers.len());
-            kafka.brokers[number].hangs_until = Some(until);
-        });
+        self.change_broker(|broker| broker.hangs_until = Some(until));
     }
 
-    fn close_connections(&mut self) {
+    fn change_broker(&mut self, change: impl FnOnce(&mut Broker)) {
         self.world.kafka.change(|kafka| {
             let number = self.random.usize(..kafka.brokers.len());
-            std::mem::take(&mut kafka.brokers[number].connections).cancel();
+            change(&mut kafka.brokers[number]);
         });
     }
 
     fn throttle(&mut self) {
         let delay = Duration::from_millis(self.random.u64(1..1_500));
         let until = Instant::now() + Duration::from_millis(self.random.u64(..4_000));
-        self.world.kafka.change(|kafka| {
-            let number = self.random.usize(..kafka.brokers.len());
-            kafka.brokers[number].throttles = Some((delay, until));
-        });
+        self.change_broker(|broker| broker.throttles = Some((delay, until)));
     }
 
     fn delete(&mut self) {
@@ -372,7 +373,7 @@ impl Schedule {
 
     fn restart_bridge(&mut self) {
         let world = Arc::clone(&self.world);
-        let mut bridges = world.bridges();
+        let mut bridges = world.bridges.lock();
         let number = self.random.usize(..bridges.len());
         let bridge = Bridge::start(&world);
         let Bridge { due, drain, killed, .. } = std::mem::replace(&mut bridges[number], bridge);
@@ -407,6 +408,8 @@ struct Kinds {
     /// Whether the first subscriber is a client of the library for Rust. Not with identities and quotas, which count what
     /// has come to the simulation's own clients, and not on NATS, where the library has commands of its own.
     has_library: bool,
+    /// Whether clients speak plain HTTP, one by one, if some do. Not with identities and quotas, either, and not on NATS.
+    ways: Option<fastrand::Rng>,
 }
 
 impl Kinds {
@@ -420,7 +423,8 @@ impl Kinds {
         let has_quotas = random.u8(..8) == 0 && !has_identities;
         let settles = random.u8(..8) == 0;
         let has_library = random.u8(..4) == 0 && !has_identities && !has_quotas && !is_nats(seed);
-        Self { jumps, rest, has_byte_limits, has_filters, has_quotas, settles, has_library }
+        let ways = (seed.is_multiple_of(4) && !has_identities && !has_quotas).then(|| random.fork());
+        Self { jumps, rest, has_byte_limits, has_filters, has_quotas, settles, has_library, ways }
     }
 
     /// The limits of a subscriber. A delivery has less than a record to a few.
@@ -431,6 +435,12 @@ impl Kinds {
             has_filter: self.has_filters && subscriber.is_multiple_of(2),
             has_library: self.has_library && subscriber == 0,
         }
+    }
+
+    /// The way of a client.
+    fn way(&mut self) -> Way {
+        let is_http = self.ways.as_mut().is_some_and(fastrand::Rng::bool);
+        if is_http { Way::Http(Arc::default()) } else { Way::Session }
     }
 
     /// The length of the jump that follows a step, from a millisecond to two minutes, short ones as often as long ones; and

@@ -4,10 +4,11 @@ mod library;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use sluicegate_protocol::kafka_subscription_event::{CaughtUp, Event, Skipped};
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
@@ -17,9 +18,9 @@ use sluicegate_protocol::{
 };
 use tokio::time::{sleep, timeout};
 
-use crate::client::{Client, Cut, check_size, client_key, describe, framed_len};
+use crate::client::{Caller, Client, Kind, Way, check_size, describe, framed_len};
 use crate::history::{History, View};
-use crate::identity::{Identity, Role};
+use crate::identity::Role;
 use crate::kafka::State;
 use crate::kafka::log::Log;
 use crate::schedule::key;
@@ -27,18 +28,14 @@ use crate::world::World;
 
 /// A subscriber. It is shared with the schedule, which cuts its connection and asks how far it is.
 pub(crate) struct Subscriber {
-    number: usize,
-    topic: String,
+    pub(crate) caller: Caller,
     view: View,
-    identity: Option<Arc<Identity>>,
     /// The bytes that it grants at a time; `None`: no limit.
     credit: Option<u64>,
     linger: u32,
     max_batch_records: u32,
     limits: Limits,
     state: Mutex<Position>,
-    pub(crate) cut: Cut,
-    random: Mutex<fastrand::Rng>,
 }
 
 /// Settings of a subscription that some seeds have.
@@ -90,38 +87,30 @@ impl Subscriber {
         random: &mut fastrand::Rng,
     ) -> Arc<Self> {
         let mut view = role.view(random.bool());
-        let Role { topic, identity } = role;
         if limits.has_filter {
-            view.keys = Some((0..2).map(|number| key(&topic, number, is_nats)).collect());
+            view.keys = Some((0..2).map(|number| key(&role.topic, number, is_nats)).collect());
         }
         Arc::new(Self {
-            number,
-            topic,
             view,
-            identity,
-            credit: random.bool().then(|| random.u64(1..2_000)),
+            // A stream of events has none.
+            credit: random.bool().then(|| random.u64(1..2_000)).filter(|_| !role.way.is_http()),
             linger: if random.u8(..4) == 0 { random.u32(..500) } else { 0 },
             max_batch_records: if random.bool() { random.u32(1..5) } else { 0 },
             limits,
             state: Mutex::default(),
-            cut: Cut::default(),
-            random: Mutex::new(random.fork()),
+            caller: Caller::new((Kind::Subscriber, number), role, random.fork()),
         })
-    }
-
-    fn position(&self) -> std::sync::MutexGuard<'_, Position> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lets it read nothing for a while.
     pub(crate) fn pause(&self, pause: Duration) {
-        self.position().pause = pause;
+        self.state.lock().pause = pause;
     }
 
     /// The partition in which it still lacks a record, if there is one.
     pub(crate) fn lacks(&self, kafka: &State) -> Option<i32> {
-        let position = self.position();
-        let topic = kafka.topics.get(&self.topic)?;
+        let position = self.state.lock();
+        let topic = kafka.topics.get(&self.caller.topic)?;
         if position.topic_id != topic.id.to_be_bytes()[..] {
             return Some(-1);
         }
@@ -143,11 +132,10 @@ impl Subscriber {
                 sleep(self.visit_by_library(&world).await).await;
                 continue;
             }
-            let client = world.connect(client_key(1, self.number), self.identity.as_ref(), &self.random);
-            let pause = match client {
+            let pause = match self.caller.connect(&world).await {
                 None => AGAIN,
                 Some(client) => {
-                    let visited = self.cut.unless_cut(self.visit(&world, client)).await;
+                    let visited = self.caller.cut.unless_cut(self.visit(&world, client)).await;
                     visited.unwrap_or(Duration::from_millis(10))
                 }
             };
@@ -158,14 +146,14 @@ impl Subscriber {
     /// One session. Gives the time to wait before the next one.
     async fn visit(&self, world: &World, mut client: Client) -> Duration {
         let command = self.command(&world.kafka.state(), world.profile.is_unclean);
-        world.event(|| format!("subscriber {} subscribes {command:?}", self.number));
+        self.caller.event(world, || format!("subscribes {command:?}"));
         if client.send(SEQUENCE, Req::CmdKafkaSubscribe(command)).await.is_err() {
             return AGAIN;
         }
-        self.position().left =
+        self.state.lock().left =
             self.credit.map_or(i64::MAX, |credit| i64::try_from(credit).unwrap_or(i64::MAX));
         loop {
-            let is_used = self.credit.is_some() && self.position().left <= 0;
+            let is_used = self.credit.is_some() && self.state.lock().left <= 0;
             // Nothing may come while it is late with more credit.
             let patience = if is_used { self.hesitation(world) } else { Duration::MAX };
             let (sequence, resp) = match timeout(patience, client.next()).await {
@@ -177,7 +165,7 @@ impl Subscriber {
                 },
             };
             if sequence != SEQUENCE {
-                world.broken(format!("subscriber {}: an answer to {sequence}", self.number));
+                self.caller.broken(world, &format!("an answer to {sequence}"));
             }
             if let Some(pause) = self.get(world, &resp).await {
                 return pause;
@@ -187,15 +175,15 @@ impl Subscriber {
 
     /// Takes a message once a pause is over. Gives the time to wait before the next session if this one has ended.
     async fn get(&self, world: &World, resp: &Resp) -> Option<Duration> {
-        world.event(|| format!("subscriber {} gets {}", self.number, describe(resp)));
-        let pause = std::mem::take(&mut self.position().pause);
+        self.caller.event(world, || format!("gets {}", describe(resp)));
+        let pause = std::mem::take(&mut self.state.lock().pause);
         // Messages that wait for a client that does not read can be older than its rights.
-        if !pause.is_zero() && self.identity.is_none() {
+        if !pause.is_zero() && self.caller.identity.is_none() {
             sleep(pause).await;
         }
         let taken = self.take(&world.kafka.state(), world, resp);
         taken.unwrap_or_else(|problem| {
-            world.broken(format!("subscriber {} of {}: {problem}", self.number, self.topic));
+            self.caller.broken(world, &problem);
             Some(AGAIN)
         })
     }
@@ -205,13 +193,13 @@ impl Subscriber {
         if world.is_quick() {
             return Duration::ZERO;
         }
-        let random = &mut *self.random.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut random = self.caller.random.lock();
         Duration::from_millis(if random.u8(..4) == 0 { random.u64(..3_000) } else { 0 })
     }
 
     async fn grant(&self, client: &mut Client) -> io::Result<()> {
-        let bytes = self.credit.unwrap_or_default().max(self.position().left.unsigned_abs() + 1);
-        self.position().left += i64::try_from(bytes).unwrap_or(i64::MAX);
+        let bytes = self.credit.unwrap_or_default().max(self.state.lock().left.unsigned_abs() + 1);
+        self.state.lock().left += i64::try_from(bytes).unwrap_or(i64::MAX);
         client.send(0, Req::CmdCredit(CmdCredit { subscription: SEQUENCE, bytes })).await
     }
 
@@ -219,14 +207,17 @@ impl Subscriber {
         if is_unclean {
             self.come_back(kafka);
         }
-        let mut position = self.position();
+        let mut position = self.state.lock();
+        if matches!(&self.caller.way, Way::Http(last_event) if last_event.lock().is_none()) {
+            *position = Position::default();
+        }
         position.ends.clear();
         let next = |(partition, history): (&i32, &History)| PartitionNext {
             partition: *partition,
             offset: history.next,
         };
         let source = KafkaSource {
-            topic: self.topic.clone(),
+            topic: self.caller.topic.clone(),
             from: Some(kafka_source::From::Offset(0)),
             next: position.histories.iter().map(next).collect(),
             topic_id: position.topic_id.clone(),
@@ -246,10 +237,10 @@ impl Subscriber {
 
     /// It does not learn what elections have lost before its subscription.
     fn come_back(&self, kafka: &State) {
-        let mut position = self.position();
+        let mut position = self.state.lock();
         let known: Vec<_> = position.histories.keys().copied().collect();
         for partition in known {
-            if let Ok((log, history)) = position.partition(kafka, &self.topic, partition) {
+            if let Ok((log, history)) = position.partition(kafka, &self.caller.topic, partition) {
                 history.come_back(log);
             }
         }
@@ -268,9 +259,9 @@ impl Subscriber {
             Resp::KafkaSubscriptionEvent(event) => match &event.event {
                 Some(Event::Skipped(skipped)) => self.skip(kafka, skipped).map(|()| None),
                 Some(Event::CaughtUp(CaughtUp { partition, next_offset, open_transaction, .. })) => {
-                    let mut position = self.position();
+                    let mut position = self.state.lock();
                     let end = position.ends.get(partition).copied().unwrap_or_default();
-                    let (log, history) = position.partition(kafka, &self.topic, *partition)?;
+                    let (log, history) = position.partition(kafka, &self.caller.topic, *partition)?;
                     // Other elections can have cut the log meanwhile, and followers have less of it.
                     let is_known = !log.has_lost_after(0) && !world.settings.has_rack;
                     if open_transaction.is_none() && *next_offset < end && is_known {
@@ -288,7 +279,7 @@ impl Subscriber {
 
     fn begin(&self, subscribed: &KafkaSubscribedResp) -> Result<(), String> {
         let [topic] = &subscribed.topics[..] else { return Err("not one topic".to_owned()) };
-        let mut position = self.position();
+        let mut position = self.state.lock();
         if !position.topic_id.is_empty() && position.topic_id != topic.topic_id {
             return Err("subscribed to another topic of the same name".to_owned());
         }
@@ -304,7 +295,7 @@ impl Subscriber {
 
     fn deliver(&self, kafka: &State, delivery: &KafkaDeliveryResp) -> Result<(), String> {
         let KafkaDeliveryResp { messages, partition, next_offset, high_watermark, .. } = delivery;
-        let mut position = self.position();
+        let mut position = self.state.lock();
         position.ends.insert(*partition, *high_watermark);
         check_size(messages, self.limits.max_batch_bytes, self.max_batch_records)?;
         if let Some(keys) = self.filtered_keys() {
@@ -320,15 +311,15 @@ impl Subscriber {
             }
             position.left -= i64::try_from(framed_len(message)).unwrap_or(i64::MAX);
         }
-        let (log, history) = position.partition(kafka, &self.topic, *partition)?;
+        let (log, history) = position.partition(kafka, &self.caller.topic, *partition)?;
         let taken = history.take(log, &self.view, messages, *next_offset);
         taken.map_err(|problem| format!("partition {partition}: {problem}"))
     }
 
     fn skip(&self, kafka: &State, skipped: &Skipped) -> Result<(), String> {
         let Skipped { partition, from, to, .. } = skipped;
-        let mut position = self.position();
-        let (log, history) = position.partition(kafka, &self.topic, *partition)?;
+        let mut position = self.state.lock();
+        let (log, history) = position.partition(kafka, &self.caller.topic, *partition)?;
         history
             .skip(log, &self.view, *from, *to)
             .map_err(|problem| format!("partition {partition}: {problem}"))
@@ -336,8 +327,12 @@ impl Subscriber {
 
     /// The subscription has ended with an error. Gives the time to wait before the next one.
     fn fail(&self, kafka: &State, world: &World, error: &ErrorResp) -> Result<Duration, String> {
-        let mut position = self.position();
-        let current = kafka.topics.get(&self.topic);
+        let mut position = self.state.lock();
+        if let (Way::Http(last_event), false) = (&self.caller.way, error.retriable) {
+            // A stream of events cannot go on in some of its partitions alone.
+            *last_event.lock() = None;
+        }
+        let current = kafka.topics.get(&self.caller.topic);
         let id = <[u8; 16]>::try_from(&position.topic_id[..]).map_or(0, u128::from_be_bytes);
         match Reason::try_from(error.reason) {
             Ok(Reason::Recreated) if world.profile.recreates => {
@@ -348,7 +343,7 @@ impl Subscriber {
                 Ok(Duration::ZERO)
             }
             Ok(Reason::OffsetOutOfRange) if world.profile.is_unclean => {
-                let partitions = kafka.topic(&self.topic, id).map(|topic| &topic.partitions);
+                let partitions = kafka.topic(&self.caller.topic, id).map(|topic| &topic.partitions);
                 let mut changes = 0;
                 for ((number, history), partition) in
                     position.histories.iter_mut().zip(partitions.into_iter().flatten())

@@ -1,10 +1,11 @@
 //! A client that keeps a table of a topic: the newest record of each key.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use sluicegate_protocol::kafka_subscription_event::{Event, LogStart};
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
@@ -14,9 +15,9 @@ use sluicegate_protocol::{
 };
 use tokio::time::{Instant, sleep};
 
-use crate::client::{Client, Cut, client_key, describe};
+use crate::client::{Caller, Client, Kind, describe};
 use crate::history::is_same;
-use crate::identity::{Identity, Role};
+use crate::identity::Role;
 use crate::kafka::log::{Log, Outcome, Written};
 use crate::kafka::{Partition, State, Topic};
 use crate::world::World;
@@ -26,12 +27,8 @@ type Rows = BTreeMap<(i32, Bytes), (i64, Bytes)>;
 
 /// A client with a table.
 pub(crate) struct TableClient {
-    number: usize,
-    topic: String,
-    identity: Option<Arc<Identity>>,
+    pub(crate) caller: Caller,
     state: Mutex<Table>,
-    pub(crate) cut: Cut,
-    random: Mutex<fastrand::Rng>,
 }
 
 #[derive(Debug, Default)]
@@ -49,26 +46,15 @@ struct Table {
 
 impl TableClient {
     pub(crate) fn new(number: usize, role: Role, random: &mut fastrand::Rng) -> Arc<Self> {
-        let Role { topic, identity } = role;
-        Arc::new(Self {
-            number,
-            topic,
-            identity,
-            state: Mutex::default(),
-            cut: Cut::default(),
-            random: Mutex::new(random.fork()),
-        })
-    }
-
-    fn table(&self) -> MutexGuard<'_, Table> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        let caller = Caller::new((Kind::Table, number), role, random.fork());
+        Arc::new(Self { caller, state: Mutex::default() })
     }
 
     /// A difference between its table and a replay of the log.
     pub(crate) fn differs(&self, kafka: &State) -> Option<String> {
-        let (table, topic) = (self.table(), kafka.topics.get(&self.topic)?);
+        let (table, topic) = (self.state.lock(), kafka.topics.get(&self.caller.topic)?);
         // A part of a topic has an id of its own.
-        let is_other = self.identity.is_none() && table.topic_id != topic.id.to_be_bytes()[..];
+        let is_other = self.caller.identity.is_none() && table.topic_id != topic.id.to_be_bytes()[..];
         if is_other || table.snapshot.is_some() {
             return Some("it is not complete".to_owned());
         }
@@ -78,7 +64,7 @@ impl TableClient {
             return None;
         }
         let logs = (0..).zip(&topic.partitions).map(|(number, partition)| (number, &partition.log));
-        let keys = self.identity.as_ref().map(|identity| identity.keys_now());
+        let keys = self.caller.identity.as_ref().map(|identity| identity.keys_now());
         let is_granted = |key: &Bytes| keys.as_ref().is_none_or(|keys| keys.contains(key));
         let wanted = logs.flat_map(|(number, log)| replay(number, log));
         let wanted: Rows = wanted.filter(|((_, key), _)| is_granted(key)).collect();
@@ -104,9 +90,8 @@ impl TableClient {
     /// Reads until it is dropped.
     pub(crate) async fn run(self: Arc<Self>, world: Arc<World>) {
         loop {
-            let client = world.connect(client_key(3, self.number), self.identity.as_ref(), &self.random);
-            if let Some(client) = client {
-                self.cut.unless_cut(self.visit(&world, client)).await;
+            if let Some(client) = self.caller.connect(&world).await {
+                self.caller.cut.unless_cut(self.visit(&world, client)).await;
             }
             sleep(Duration::from_millis(100)).await;
         }
@@ -114,12 +99,12 @@ impl TableClient {
 
     async fn visit(&self, world: &World, mut client: Client) {
         let command = self.command();
-        world.event(|| format!("table {} subscribes {command:?}", self.number));
+        self.caller.event(world, || format!("subscribes {command:?}"));
         if client.send(SEQUENCE, Req::CmdKafkaSubscribe(command)).await.is_err() {
             return;
         }
         while let Some((_, resp)) = client.next().await {
-            world.event(|| format!("table {} gets {}", self.number, describe(&resp)));
+            self.caller.event(world, || format!("gets {}", describe(&resp)));
             let taken = {
                 let kafka = world.kafka.state();
                 self.take(&kafka, &resp)
@@ -127,15 +112,13 @@ impl TableClient {
             match taken {
                 Ok(true) => {}
                 Ok(false) => return,
-                Err(problem) => {
-                    return world.broken(format!("table {} of {}: {problem}", self.number, self.topic));
-                }
+                Err(problem) => return self.caller.broken(world, &problem),
             }
         }
     }
 
     fn command(&self) -> CmdKafkaSubscribe {
-        let mut table = self.table();
+        let mut table = self.state.lock();
         if table.snapshot.take().is_some() {
             // The snapshot is not complete, and what was before it is gone.
             *table = Table::default();
@@ -146,7 +129,7 @@ impl TableClient {
             .iter()
             .map(|(partition, offset)| PartitionNext { partition: *partition, offset: *offset });
         let source = KafkaSource {
-            topic: self.topic.clone(),
+            topic: self.caller.topic.clone(),
             next: next.collect(),
             topic_id: table.topic_id.clone(),
             ..KafkaSource::default()
@@ -162,14 +145,14 @@ impl TableClient {
 
     /// Takes a message. False if the subscription has ended.
     fn take(&self, kafka: &State, resp: &Resp) -> Result<bool, String> {
-        let mut table = self.table();
+        let mut table = self.state.lock();
         table.heard = Some(Instant::now());
         match resp {
             Resp::KafkaSubscribedResp(subscribed) => table.begin(subscribed)?,
             Resp::KafkaDeliveryResp(delivery) => {
                 let unwritten = delivery.messages.iter().find(|message| {
                     // The bridge itself removes what a client may not read any more.
-                    let is_removed = self.identity.is_some() && message.value.is_none();
+                    let is_removed = self.caller.identity.is_some() && message.value.is_none();
                     !is_removed && !self.was_written(kafka, &table.topic_id, delivery.partition, message)
                 });
                 if let Some(message) = unwritten {
@@ -200,8 +183,8 @@ impl TableClient {
     /// Whether the topic had a record, and its transaction was committed.
     fn was_written(&self, kafka: &State, id: &Bytes, partition: i32, message: &KafkaMessage) -> bool {
         // A part of a topic has an id of its own.
-        let is_it = |topic: &&Topic| self.identity.is_some() || id[..] == topic.id.to_be_bytes();
-        let mut topics = kafka.topics_of(&self.topic).filter(is_it);
+        let is_it = |topic: &&Topic| self.caller.identity.is_some() || id[..] == topic.id.to_be_bytes();
+        let mut topics = kafka.topics_of(&self.caller.topic).filter(is_it);
         topics.any(|topic| {
             let partition = usize::try_from(partition).ok().and_then(|number| topic.partitions.get(number));
             partition.is_some_and(|Partition { log, .. }| {

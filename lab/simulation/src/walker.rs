@@ -1,8 +1,9 @@
 //! A client that reads one partition by fetches, each from where the last one ended.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
@@ -10,22 +11,19 @@ use sluicegate_protocol::{
 };
 use tokio::time::sleep;
 
-use crate::client::{Client, check_size, client_key, describe};
+use crate::client::{Caller, Client, Kind, check_size, describe};
 use crate::history::{History, View};
-use crate::identity::{Identity, Role};
+use crate::identity::Role;
 use crate::kafka::State;
 use crate::kafka::log::Log;
 use crate::world::World;
 
 /// A walker.
 pub(crate) struct Walker {
-    number: usize,
-    topic: String,
+    pub(crate) caller: Caller,
     partition: usize,
     view: View,
-    identity: Option<Arc<Identity>>,
     state: Mutex<Position>,
-    random: Mutex<fastrand::Rng>,
 }
 
 #[derive(Debug, Default)]
@@ -38,30 +36,14 @@ struct Position {
 impl Walker {
     pub(crate) fn new(number: usize, partition: usize, role: Role, random: &mut fastrand::Rng) -> Arc<Self> {
         let view = role.view(random.bool());
-        let Role { topic, identity } = role;
-        Arc::new(Self {
-            number,
-            topic,
-            partition,
-            view,
-            identity,
-            state: Mutex::default(),
-            random: Mutex::new(random.fork()),
-        })
-    }
-
-    fn position(&self) -> std::sync::MutexGuard<'_, Position> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn draw<T>(&self, draw: impl FnOnce(&mut fastrand::Rng) -> T) -> T {
-        draw(&mut self.random.lock().unwrap_or_else(PoisonError::into_inner))
+        let caller = Caller::new((Kind::Walker, number), role, random.fork());
+        Arc::new(Self { caller, partition, view, state: Mutex::default() })
     }
 
     /// Whether it still lacks a record.
     pub(crate) fn lacks(&self, kafka: &State) -> bool {
-        let position = self.position();
-        let Some(topic) = kafka.topics.get(&self.topic) else { return false };
+        let position = self.state.lock();
+        let Some(topic) = kafka.topics.get(&self.caller.topic) else { return false };
         let Some(partition) = topic.partitions.get(self.partition) else { return false };
         let log = &partition.log;
         let end = log.end_for(self.view.committed);
@@ -71,11 +53,9 @@ impl Walker {
     /// Reads until it is dropped.
     pub(crate) async fn run(self: Arc<Self>, world: Arc<World>) {
         loop {
-            if let Some(client) =
-                world.connect(client_key(2, self.number), self.identity.as_ref(), &self.random)
-            {
-                let fetches = self.draw(|random| random.usize(1..20));
-                self.visit(&world, client, fetches).await;
+            if let Some(client) = self.caller.connect(&world).await {
+                let fetches = self.caller.random.lock().usize(1..20);
+                self.caller.cut.unless_cut(self.visit(&world, client, fetches)).await;
             }
             sleep(Duration::from_millis(20)).await;
         }
@@ -83,9 +63,8 @@ impl Walker {
 
     async fn visit(&self, world: &World, mut client: Client, fetches: usize) {
         for sequence in (1..).take(fetches) {
-            if self.draw(|random| random.u8(..5) == 0)
-                && self.ask_end(world, &mut client, sequence).await.is_none()
-            {
+            let asks = self.caller.random.lock().u8(..5) == 0;
+            if asks && self.ask_end(world, &mut client, sequence).await.is_none() {
                 return;
             }
             let (command, end) = {
@@ -98,26 +77,22 @@ impl Walker {
             if let Resp::KafkaFetchResp(KafkaFetchResp { messages, .. }) = &resp
                 && let Err(problem) = check_size(messages, max_bytes, max_records)
             {
-                return self.broken(world, &problem);
+                return self.caller.broken(world, &problem);
             }
             let taken = {
                 let kafka = world.kafka.state();
                 self.take(&kafka, world, &resp, end)
             };
             match taken {
-                Err(problem) => return self.broken(world, &problem),
+                Err(problem) => return self.caller.broken(world, &problem),
                 Ok(pause) => sleep(pause).await,
             }
         }
     }
 
-    fn broken(&self, world: &World, problem: &str) {
-        world.broken(format!("walker {} of {}-{}: {problem}", self.number, self.topic, self.partition));
-    }
-
     /// The answer to a command, beside which a ping can be under way; `None` if the session has ended.
     async fn ask(&self, world: &World, client: &mut Client, sequence: i64, command: Req) -> Option<Resp> {
-        world.event(|| format!("walker {} asks {command:?}", self.number));
+        self.caller.event(world, || format!("asks {command:?}"));
         let wait = match &command {
             Req::CmdKafkaFetch(fetch) => fetch.max_wait_ms.unwrap_or(500),
             _ => 0,
@@ -125,7 +100,8 @@ impl Walker {
         let longest = if world.is_nats() { PATIENCE_ON_NATS } else { PATIENCE };
         let patience = longest + Duration::from_millis(wait.into()) + client.owed();
         client.send(sequence, command).await.ok()?;
-        if self.draw(fastrand::Rng::bool) {
+        let pings = self.caller.random.lock().bool();
+        if pings {
             client.send(-sequence, Req::CmdPing(CmdPing::default())).await.ok()?;
         }
         let answer = async {
@@ -137,16 +113,16 @@ impl Walker {
             }
         };
         let Some(answer) = world.within(patience, answer).await else {
-            self.broken(world, &format!("no answer in {patience:?}"));
+            self.caller.broken(world, &format!("no answer in {patience:?}"));
             return None;
         };
         match answer? {
             (of, resp) if of == sequence => {
-                world.event(|| format!("walker {} gets {}", self.number, describe(&resp)));
+                self.caller.event(world, || format!("gets {}", describe(&resp)));
                 Some(resp)
             }
             other => {
-                self.broken(world, &format!("unexpected {other:?}"));
+                self.caller.broken(world, &format!("unexpected {other:?}"));
                 None
             }
         }
@@ -156,12 +132,12 @@ impl Walker {
     async fn ask_end(&self, world: &World, client: &mut Client, sequence: i64) -> Option<()> {
         let end = || {
             let kafka = world.kafka.state();
-            let topic = kafka.topics.get(&self.topic)?;
+            let topic = kafka.topics.get(&self.caller.topic)?;
             Some((topic.id, topic.partitions.get(self.partition)?.log.committed))
         };
         let before = end();
         let command = CmdKafkaListOffset {
-            topic: self.topic.clone(),
+            topic: self.caller.topic.clone(),
             partition: i32::try_from(self.partition).unwrap_or(i32::MAX),
             timestamp: -1,
         };
@@ -171,20 +147,21 @@ impl Walker {
             Resp::KafkaListOffsetResp(KafkaListOffsetResp { offset }) => {
                 let is_sure = id == same && !world.profile.lags && !world.profile.is_unclean;
                 if is_sure && !(before..=after).contains(&offset) {
-                    self.broken(world, &format!("the end is {offset}, which was {before} and is {after}"));
+                    self.caller
+                        .broken(world, &format!("the end is {offset}, which was {before} and is {after}"));
                 }
             }
             Resp::ErrorResp(error) if error.retriable => {}
-            other => self.broken(world, &format!("unexpected {other:?}")),
+            other => self.caller.broken(world, &format!("unexpected {other:?}")),
         }
         Some(())
     }
 
     /// The next fetch, and the end of what it must be told of.
     fn begin(&self, kafka: &State) -> (CmdKafkaFetch, i64) {
-        let mut position = self.position();
+        let mut position = self.state.lock();
         let mut end = 0;
-        if let Some(topic) = kafka.topics.get(&self.topic) {
+        if let Some(topic) = kafka.topics.get(&self.caller.topic) {
             if position.topic_id != topic.id {
                 *position = Position { topic_id: topic.id, history: History::default() };
             }
@@ -192,19 +169,20 @@ impl Walker {
                 end = partition.log.end_for(self.view.committed);
             }
         }
-        let wait = self.draw(|random| match random.u8(..6) {
+        let random = &mut *self.caller.random.lock();
+        let wait = match random.u8(..6) {
             0 => Some(0),
             1 | 2 => Some(random.u32(..3_000)),
             _ => None,
-        });
+        };
         let command = CmdKafkaFetch {
-            topic: self.topic.clone(),
+            topic: self.caller.topic.clone(),
             partition: i32::try_from(self.partition).unwrap_or(i32::MAX),
             offset: position.history.next,
             max_wait_ms: wait,
-            max_bytes: self.draw(|random| if random.bool() { random.u32(1..500) } else { 0 }),
-            max_records: self.draw(|random| if random.u8(..4) == 0 { random.u32(1..5) } else { 0 }),
-            min_bytes: self.draw(|random| if random.u8(..4) == 0 { random.u32(1..500) } else { 0 }),
+            max_bytes: if random.bool() { random.u32(1..500) } else { 0 },
+            max_records: if random.u8(..4) == 0 { random.u32(1..5) } else { 0 },
+            min_bytes: if random.u8(..4) == 0 { random.u32(1..500) } else { 0 },
             isolation: i32::from(self.view.committed),
         };
         (command, end)
@@ -212,8 +190,8 @@ impl Walker {
 
     /// Takes an answer. Gives the time to wait before the next fetch.
     fn take(&self, kafka: &State, world: &World, resp: &Resp, end: i64) -> Result<Duration, String> {
-        let mut position = self.position();
-        let current = kafka.topics.get(&self.topic);
+        let mut position = self.state.lock();
+        let current = kafka.topics.get(&self.caller.topic);
         if current.is_none_or(|topic| topic.id != position.topic_id) {
             // An offset does not say of which topic.
             return Ok(Duration::ZERO);
@@ -233,7 +211,7 @@ impl Walker {
                 }
                 let lacks = || position.history.lacks(log, &self.view, end);
                 // A search for records of some keys ends after a while.
-                let is_search = self.identity.is_some() && next > position.history.next;
+                let is_search = self.caller.identity.is_some() && next > position.history.next;
                 if messages.is_empty()
                     && next < end
                     && !is_search
@@ -253,7 +231,7 @@ impl Walker {
                 let is_of = |log: &Log| History::at(from).take(log, &self.view, messages, next).is_ok();
                 if taken.is_err()
                     && world.profile.recreates
-                    && kafka.gone(&self.topic, self.partition).any(is_of)
+                    && kafka.gone(&self.caller.topic, self.partition).any(is_of)
                 {
                     // Memory has records of the topic that was there before.
                     *position = Position::default();

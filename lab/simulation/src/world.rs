@@ -1,21 +1,19 @@
 //! All that a schedule acts on, and the problems that were found.
 
+use std::collections::BTreeSet;
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use sluicegate_fair_share::ClientKey;
-use tokio::io::DuplexStream;
+use parking_lot::Mutex;
 use tokio::time::{Instant, timeout_at};
 
 use crate::bridge::{Bridge, Settings};
-use crate::client::Client;
-use crate::identity::Identity;
 use crate::jetstream::JetStream;
 use crate::kafka::Kafka;
 use crate::network::Faults;
-use crate::{Outcome, Writes};
+use crate::{Outcome, Written};
 
 /// The cluster, the bridges and what was found.
 pub(crate) struct World {
@@ -47,36 +45,28 @@ pub(crate) struct Profile {
 
 #[derive(Default)]
 struct Found {
-    problems: Vec<String>,
-    /// All events, for those who look into a problem.
-    trace: Vec<String>,
+    outcome: Outcome,
     keeps_trace: bool,
-    events: u64,
-    writes: Writes,
 }
 
 impl World {
     pub(crate) fn new(
-        kafka: Kafka,
-        jetstream: Option<JetStream>,
+        (kafka, jetstream): (Kafka, Option<JetStream>),
         faults: Arc<Faults>,
-        settings: Settings,
-        profile: Profile,
+        (settings, profile): (Settings, Profile),
         keeps_trace: bool,
     ) -> Arc<Self> {
-        let found = Mutex::new(Found { keeps_trace, ..Found::default() });
-        let (bridges, start) = (Mutex::default(), Instant::now());
         Arc::new(Self {
             kafka,
             jetstream,
             faults,
             settings,
             profile,
-            bridges,
-            is_calm: AtomicBool::new(false),
-            rests: AtomicBool::new(false),
-            found,
-            start,
+            bridges: Mutex::default(),
+            is_calm: AtomicBool::default(),
+            rests: AtomicBool::default(),
+            found: Mutex::new(Found { keeps_trace, ..Found::default() }),
+            start: Instant::now(),
         })
     }
 
@@ -99,14 +89,6 @@ impl World {
         self.jetstream.is_some()
     }
 
-    fn found(&self) -> MutexGuard<'_, Found> {
-        self.found.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn bridges(&self) -> MutexGuard<'_, Vec<Bridge>> {
-        self.bridges.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub(crate) fn is_calm(&self) -> bool {
         self.is_calm.load(Ordering::Relaxed)
     }
@@ -126,56 +108,43 @@ impl World {
         self.is_calm.store(true, Ordering::Relaxed);
     }
 
-    /// A session of a client with a bridge that `random` chooses; `None` if there is none.
-    pub(crate) fn connect(
+    /// Something of a bridge that `random` chooses; `None` if there is none.
+    pub(crate) fn of_a_bridge<T>(
         &self,
-        client: ClientKey,
-        identity: Option<&Arc<Identity>>,
         random: &Mutex<fastrand::Rng>,
-    ) -> Option<Client> {
-        let (stream, received) = self.of_a_bridge(random, |bridge| bridge.connect(client, identity))?;
-        Some(Client::new(stream, self.is_nats(), identity.cloned(), received))
-    }
-
-    /// A WebSocket with a bridge that `random` chooses; `None` if there is none.
-    pub(crate) fn dial(&self, client: ClientKey, random: &Mutex<fastrand::Rng>) -> Option<DuplexStream> {
-        self.of_a_bridge(random, |bridge| bridge.websocket(client))
-    }
-
-    fn of_a_bridge<T>(&self, random: &Mutex<fastrand::Rng>, of: impl FnOnce(&Bridge) -> T) -> Option<T> {
-        let mut random = random.lock().unwrap_or_else(PoisonError::into_inner);
-        let bridges = self.bridges();
-        bridges.get(random.usize(..bridges.len().max(1))).map(of)
+        of: impl FnOnce(&Bridge) -> T,
+    ) -> Option<T> {
+        let bridges = self.bridges.lock();
+        let number = random.lock().usize(..bridges.len().max(1));
+        bridges.get(number).map(of)
     }
 
     /// A promise was broken.
     pub(crate) fn broken(&self, problem: String) {
         self.event(|| format!("BROKEN: {problem}"));
-        self.found().problems.push(problem);
+        self.found.lock().outcome.problems.push(problem);
     }
 
     /// Something happened. Two runs of a seed have the same events.
     pub(crate) fn event(&self, event: impl FnOnce() -> String) {
-        let mut found = self.found();
-        found.events += 1;
+        let mut found = self.found.lock();
+        found.outcome.events += 1;
         if found.keeps_trace {
-            found.trace.push(format!("{:>12.6} {}", self.start.elapsed().as_secs_f64(), event()));
+            found.outcome.trace.push(format!("{:>12.6} {}", self.start.elapsed().as_secs_f64(), event()));
         }
     }
 
     pub(crate) fn has_problems(&self) -> bool {
-        !self.found().problems.is_empty()
+        !self.found.lock().outcome.problems.is_empty()
     }
 
-    /// Counts the records of a producer.
-    pub(crate) fn count(&self, writes: Writes) {
-        self.found().writes += writes;
+    /// Records of a producer have come to these ends.
+    pub(crate) fn have_ended(&self, writes: BTreeSet<Written>) {
+        self.found.lock().outcome.writes.extend(writes);
     }
 
     /// The outcome of the schedule.
     pub(crate) fn end(&self) -> Outcome {
-        let mut found = self.found();
-        let (problems, trace) = (std::mem::take(&mut found.problems), std::mem::take(&mut found.trace));
-        Outcome { problems, trace, events: found.events, writes: found.writes }
+        std::mem::take(&mut self.found.lock().outcome)
     }
 }

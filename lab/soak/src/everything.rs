@@ -4,12 +4,10 @@
 //! 1. [`stacks`]: Kafka, NATS, and for each way in a gateway, if it has one, with a bridge
 //! 2. [`writers`]: numbered records, each way
 //! 3. [`readers`]: the kinds of clients; [`probe`]: what each of them expects
-//! 4. [`processes`]: memory, descriptors and threads, which may not grow
-//! 5. here: runs all of them, and reports
+//! 4. here: runs all of them, and reports
 
 mod identity;
 mod probe;
-mod processes;
 mod readers;
 mod stacks;
 mod writers;
@@ -22,14 +20,13 @@ use std::time::Duration;
 
 use sluicegate_stack::process::allow_many_files;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use self::probe::Counts;
-use self::processes::Processes;
 use self::readers::Reader;
 use self::stacks::Stacks;
-use crate::Failure;
-use crate::figures::say;
+use crate::processes::{Limits, MIB, Processes, Watch};
+use crate::{Failure, say};
 
 /// Fails if a client gets no record for five seconds, misses or repeats one, or if a process grows. Writes a report in
 /// Markdown to the file `report`.
@@ -44,7 +41,7 @@ pub(crate) async fn soak(duration: Duration, report: Option<&Path>) -> Result<()
     for (partition, gateway) in (0..).zip(stacks.gateways()) {
         tasks.spawn(writers::write(gateway.clone(), partition));
     }
-    let mut counts: BTreeMap<(&str, &str), (usize, Arc<Counts>)> = BTreeMap::new();
+    let mut counts = AllCounts::new();
     for gateway in stacks.gateways() {
         for (kind, readers) in readers::of_gateway(&gateway) {
             let of_kind = Arc::<Counts>::default();
@@ -54,38 +51,30 @@ pub(crate) async fn soak(duration: Duration, report: Option<&Path>) -> Result<()
             }
         }
     }
-    let mut processes = Processes::default();
-    let start = Instant::now();
-    for window in 1..=duration.as_secs().div_ceil(WINDOW.as_secs()).max(1) {
-        let end = start + WINDOW.saturating_mul(u32::try_from(window)?).min(duration);
-        while Instant::now() < end {
-            processes.sample(&stacks)?;
-            if let Ok(ended) = timeout(SAMPLE, tasks.join_next()).await {
-                say(&describe(start.elapsed(), &counts, &processes));
-                return Err(ended.map_or_else(
-                    || "nobody runs".into(),
-                    |ended| ended.unwrap_or_else(|panic| panic.to_string().into()),
-                ));
-            }
-        }
-        processes.end_window();
-        let records: u64 = counts.values().map(|(_, counts)| counts.records.load(Ordering::Relaxed)).sum();
-        say(&format!("{:>6} s {records:>12} records; {}", start.elapsed().as_secs(), processes.latest()));
-    }
+    let (start, mut processes) = (Instant::now(), Processes::default());
+    let read = || format!("{:>12} records", records(&counts));
+    let failed = async || match tasks.join_next().await {
+        None => "nobody runs".into(),
+        Some(ended) => ended.unwrap_or_else(|panic| panic.to_string().into()),
+    };
+    let watch = Watch { duration, window: WINDOW, sample: SAMPLE };
+    let watched = watch.run(&mut processes, &stacks.stacks, read, failed).await;
     let text = describe(start.elapsed(), &counts, &processes);
     say(&text);
+    watched?;
     if let Some(path) = report {
         std::fs::write(path, text)?;
     }
-    processes.check()
+    processes.check(LIMITS)
 }
 
-/// The report.
-fn describe(
-    elapsed: Duration,
-    counts: &BTreeMap<(&str, &str), (usize, Arc<Counts>)>,
-    processes: &Processes,
-) -> String {
+type AllCounts<'a> = BTreeMap<(&'a str, &'a str), (usize, Arc<Counts>)>;
+
+fn records(counts: &AllCounts<'_>) -> u64 {
+    counts.values().map(|(_, counts)| counts.records.load(Ordering::Relaxed)).sum()
+}
+
+fn describe(elapsed: Duration, counts: &AllCounts<'_>, processes: &Processes) -> String {
     let mut text = "| way in | clients | number | records | connections | latest record |\n".to_owned();
     text += "|---|---|---|---|---|---|\n";
     for ((way, kind), (readers, counts)) in counts {
@@ -94,8 +83,7 @@ fn describe(
             [records, connections, latest_ms].map(|count| count.load(Ordering::Relaxed));
         text += &format!("| {way} | {kind} | {readers} | {records} | {connections} | {longest} ms |\n");
     }
-    let per_second = counts.values().map(|(_, counts)| counts.records.load(Ordering::Relaxed)).sum::<u64>()
-        / elapsed.as_secs().max(1);
+    let per_second = records(counts) / elapsed.as_secs().max(1);
     text += &format!("\n{} s, {per_second} records a second.\n\n{}", elapsed.as_secs(), processes.table());
     text
 }
@@ -103,3 +91,11 @@ fn describe(
 /// A row of what is printed, and what a process uses at one time.
 const WINDOW: Duration = Duration::from_secs(300);
 const SAMPLE: Duration = Duration::from_secs(5);
+const LIMITS: Limits = Limits {
+    percent: 5,
+    bytes: 4 * MIB,
+    // Clients that have just lost a connection and have another one already.
+    descriptors: 16,
+    // Idle threads of a bridge end after ten seconds, and come again.
+    threads: 8,
+};

@@ -6,7 +6,7 @@
 //! 2. `writers`: write numbered records to all partitions; `table_writers`: write the keys of `tables`
 //! 3. `chaos`: kills and restarts
 //! 4. `subscriber`: what a client does, over a `connection` of its kind
-//! 5. [`check`]: starts all of them, and compares what each has received with the logs
+//! 5. `oracles`: compare what each has received with the logs; [`check`] starts all of them
 
 #![expect(
     clippy::expect_used,
@@ -17,11 +17,9 @@
 
 mod chaos;
 mod connection;
-mod discards;
+mod oracles;
 mod position;
-mod replay;
 pub mod rolling;
-mod stream_name;
 mod subscriber;
 mod system;
 mod table;
@@ -44,7 +42,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-pub use self::system::System;
+pub use self::system::{PROPERTIES, System};
 
 use self::subscriber::{Report, Subscriber};
 use self::system::Cluster;
@@ -53,11 +51,8 @@ use self::tables::{TableLogs, Tables};
 use self::wish::{RED, RED_REST, RED_SESSIONS, REST, SESSIONS, TENANT};
 
 /// Subject and duration of a check.
-#[derive(Debug, Clone, Copy)]
-pub struct Setup {
-    /// The system to read.
-    pub system: System,
-    /// The way in.
+pub struct Setup<'a> {
+    pub system: System<'a>,
     pub way: Way,
     /// Subscribers, which have all kinds in turn.
     pub subscribers: usize,
@@ -69,47 +64,39 @@ pub struct Setup {
     pub seed: u64,
 }
 
-/// Result of a check.
 #[derive(Debug, Default)]
 pub struct Summary {
     /// Records in the logs.
     pub records: usize,
-    /// Records that all subscribers have received.
     pub delivered: usize,
     /// Records that they were told they would not receive.
     pub missed: usize,
-    /// Connections that they have opened.
     pub connections: usize,
     /// Kills and restarts, by what was killed.
     pub kills: BTreeMap<&'static str, usize>,
-    /// Tables.
     pub tables: TableSummary,
 }
 
 /// Result for subscribers that keep tables.
 #[derive(Debug, Default)]
 pub struct TableSummary {
-    /// Their number.
     pub subscribers: usize,
     /// Keys that all of them hold at the end.
     pub keys: usize,
-    /// Snapshots that they got.
     pub snapshots: usize,
     /// Connections that went on without one.
     pub resumed: usize,
-    /// Partitions at the end.
     pub partitions: i32,
     /// Records that newer ones of their keys have replaced in the log.
     pub compacted: usize,
     /// Records that were deleted at the beginning of a log.
     pub deleted: usize,
-    /// Records of transactions that were aborted.
     pub aborted: usize,
 }
 
 /// Runs a check. Panics if a subscriber has missed or repeated a record, or gets none any more, or if its table is not
 /// the replay of its log.
-pub async fn check(setup: Setup) -> Summary {
+pub async fn check(setup: Setup<'_>) -> Summary {
     let Setup { system, way, subscribers, duration, discards, seed } = setup;
     let mut cluster = system.start(PARTITIONS, discards).await;
     let mut tables = Tables::create(&cluster).await;
@@ -130,10 +117,7 @@ pub async fn check(setup: Setup) -> Summary {
     let writers =
         cluster.write(PARTITIONS, |partition, number| format!("{partition}:{number}{}", "v".repeat(VALUE)));
     let table_writers = tables.write(&cluster, &mut random).await;
-    let kills = match discards {
-        false => chaos::run(&mut cluster, &mut tables, &mut stack, duration, &mut random).await,
-        true => chaos::discard(&mut cluster, &mut tables, &mut stack, duration, &mut random).await,
-    };
+    let kills = chaos::run(&mut cluster, &mut tables, &mut stack, (duration, discards), &mut random).await;
     // All nodes run now: each run has a deletion.
     tables.delete(&cluster, &mut random).await;
     let (written, table_written) = tokio::join!(writers.stop(), table_writers.stop());
@@ -162,9 +146,9 @@ pub async fn check(setup: Setup) -> Summary {
     }
     for report in reports {
         match (&report.position.table, discards) {
-            (Some(_), _) => replay::compare(&report, &table_logs.logs, aborted),
-            (None, false) => compare(&report, &logs),
-            (None, true) => discards::compare(&report, &logs, &written),
+            (Some(_), _) => oracles::table_is_replay(&report, &table_logs.logs, aborted),
+            (None, false) => oracles::each_came_once(&report, &logs),
+            (None, true) => oracles::each_came_or_was_told(&report, &logs, &written),
         }
         summary.add(&report);
     }
@@ -172,7 +156,7 @@ pub async fn check(setup: Setup) -> Summary {
     summary
 }
 
-fn stack_setup(way: Way, cluster: &Cluster) -> stack::Setup {
+fn stack_setup(way: Way, cluster: &Cluster<'_>) -> stack::Setup {
     let bridge = BridgeConfig::Text(format!(
         "[read]\ntable_away_ms = {}\n[write]\nclusters = [\"default\"]\n[clusters.default]\n{}",
         tables::AWAY_MS,
@@ -198,31 +182,6 @@ fn bounds(logs: &BTreeMap<i32, Vec<KafkaMessage>>) -> Logs {
         start..log.last().map_or(0, |last| last.offset.saturating_add(1))
     };
     logs.iter().map(|(partition, log)| (*partition, bounds(log))).collect()
-}
-
-/// Panics unless the subscriber has received the records that it wanted, in order.
-fn compare(report: &Report, logs: &BTreeMap<i32, Vec<KafkaMessage>>) {
-    for (partition, got) in &report.position.records {
-        let Report { number, kind, connections, wish, .. } = report;
-        let want = logs.get(partition).into_iter().flatten();
-        let want = want.filter(|message| wish.wants(message));
-        let want: Vec<i64> = want.map(|message| message.offset).collect();
-        if *got != want {
-            let at = got
-                .iter()
-                .zip(&want)
-                .position(|(got, want)| got != want)
-                .unwrap_or(got.len().min(want.len()));
-            panic!(
-                "subscriber {number} ({kind:?}, {connections} connections), partition {partition}: record {at} has \
-                 offset {:?} instead of {:?}, {} records instead of {}",
-                got.get(at),
-                want.get(at),
-                got.len(),
-                want.len(),
-            );
-        }
-    }
 }
 
 impl Summary {

@@ -9,12 +9,11 @@ use sluicegate_stack::port::Port;
 use sluicegate_stack::stack::{Setup, Stack};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::Failure;
-use crate::figures::say;
+use crate::{Failure, say};
 
 /// Fails if the page's memory grows, or if a record is missing or repeated.
 #[tokio::main]
-pub(crate) async fn soak(seconds: u64) -> Result<(), Failure> {
+pub(crate) async fn soak(duration: Duration) -> Result<(), Failure> {
     let kafka = Kafka::start().await?;
     kafka.make_topic(TOPIC, 1, &[]).await?;
     let gateway = Port::pick()?;
@@ -24,8 +23,8 @@ pub(crate) async fn soak(seconds: u64) -> Result<(), Failure> {
     let mut stack = Stack::start(setup).await?;
     stack.ready_within(Duration::from_secs(30)).await?;
 
-    let (gateway, duration) = (stack.gateway().to_string(), seconds.to_string());
-    let within = Duration::from_secs(seconds.saturating_add(60));
+    let within = duration + Duration::from_secs(60);
+    let (gateway, duration) = (stack.gateway().to_string(), duration.as_secs().to_string());
     let args = [gateway.as_str(), duration.as_str()];
     let watched = browser::run("memory.ts", &args, within, async |line| {
         say(line);
@@ -37,7 +36,6 @@ pub(crate) async fn soak(seconds: u64) -> Result<(), Failure> {
     }
 }
 
-/// Writes until a write fails.
 async fn write(kafka: &Kafka) -> Failure {
     let records = vec![Record::of(VALUE); 100];
     let mut ticks = interval(Duration::from_millis(100));

@@ -17,14 +17,7 @@
 )]
 
 #[cfg(feature = "apisix")]
-mod body;
-#[cfg(feature = "apisix")]
 mod front;
-#[cfg(not(feature = "apisix"))]
-#[path = "apisix/absent.rs"]
-mod front;
-mod route;
-mod setup;
 #[cfg(feature = "apisix")]
 mod upstream;
 
@@ -33,11 +26,10 @@ use std::panic;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
+use serde_json::{Map, Value};
 use tokio::sync::oneshot;
-
-pub use route::Route;
-pub use setup::Setup;
 
 use crate::port::Port;
 use crate::{Error, tools};
@@ -52,12 +44,6 @@ pub struct Apisix {
 
 impl Apisix {
     /// Starts a worker in front of a bridge; it listens when this returns.
-    ///
-    /// # Errors
-    /// The filter was not built or is rejected, or the address cannot be bound.
-    ///
-    /// # Cancel safety
-    /// Nothing is left running.
     pub async fn start(gateway: Port, bridge: SocketAddr, setup: Setup) -> Result<Self, Error> {
         let filter = tools::filter()?;
         let address = gateway.address();
@@ -68,20 +54,19 @@ impl Apisix {
         let of_worker = Arc::clone(&memory);
         let run = move || front::run((address, bridge), &filter, setup, started, stopped, of_worker);
         let worker = thread::Builder::new().name("apisix".to_owned()).spawn(run);
-        let worker = worker.map_err(Error::io("start a thread"))?;
+        let worker = worker.map_err(Error::failed("start a thread"))?;
         let worker = Self { gateway, stop: Some(stop), worker: Some(worker), memory };
-        starts.await.unwrap_or_else(|_| Err(Error::Filter("its thread ended".to_owned())))?;
+        starts
+            .await
+            .unwrap_or_else(|_| Err(Error::SetUp("start the filter: its thread ended".to_owned())))?;
         Ok(worker)
     }
 
     /// The linear memory of its filter after the last request, in bytes.
-    #[must_use]
     pub fn memory_bytes(&self) -> u64 {
         self.memory.load(Ordering::Relaxed)
     }
 
-    /// The address for clients.
-    #[must_use]
     pub fn gateway(&self) -> SocketAddr {
         self.gateway.address()
     }
@@ -96,5 +81,73 @@ impl Drop for Apisix {
         {
             panic::resume_unwind(trap);
         }
+    }
+}
+
+/// A route with the filter as its plugin.
+#[derive(Clone, Debug)]
+pub struct Route {
+    path: String,
+    below: bool,
+    conf: Map<String, Value>,
+}
+
+impl Route {
+    /// A route for exactly this path, with the filter's `conf`.
+    pub fn new(path: impl Into<String>, conf: Map<String, Value>) -> Self {
+        Self { path: path.into(), below: false, conf }
+    }
+
+    /// A route for this path, without its trailing `/`, and all paths below it: the two `uris` of one route.
+    pub fn below(path: &str, conf: Map<String, Value>) -> Self {
+        Self { path: path.trim_end_matches('/').to_owned(), below: true, conf }
+    }
+
+    fn takes(&self, path: &str) -> bool {
+        match path.strip_prefix(&self.path) {
+            Some(rest) => rest.is_empty() || self.below && rest.starts_with('/'),
+            None => false,
+        }
+    }
+}
+
+/// The settings that APISIX reads from its files.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    pub routes: Vec<Route>,
+    /// Largest request body in bytes, nginx's `client_max_body_size`; 0 for no limit.
+    pub client_max_body_size: usize,
+    /// Limit for an upstream's silence, nginx's `proxy_read_timeout`; 60 s by default.
+    pub read_timeout: Duration,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self { routes: Vec::new(), client_max_body_size: 0, read_timeout: Duration::from_secs(60) }
+    }
+}
+
+/// Replaces the worker in builds without a WebAssembly engine: it never starts.
+#[cfg(not(feature = "apisix"))]
+mod front {
+    use std::net::SocketAddr;
+    use std::path::Path;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicU64;
+
+    use tokio::sync::oneshot;
+
+    use super::Setup;
+    use crate::Error;
+
+    pub(super) fn run(
+        _: (SocketAddr, SocketAddr),
+        _: &Path,
+        _: Setup,
+        started: oneshot::Sender<Result<(), Error>>,
+        _: oneshot::Receiver<()>,
+        _: Arc<AtomicU64>,
+    ) {
+        let _ = started.send(Err(Error::SetUp("start the filter: only test builds contain it".to_owned())));
     }
 }

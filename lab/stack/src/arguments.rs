@@ -5,10 +5,6 @@ use std::process::ExitCode;
 
 use clap::{Error, Parser};
 
-/// The parsed arguments.
-///
-/// # Errors
-/// The exit code, after help or one sentence on standard error has been printed.
 pub fn parse<A: Parser>() -> Result<A, ExitCode> {
     A::try_parse().map_err(|error| {
         if error.use_stderr() {

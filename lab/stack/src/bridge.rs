@@ -10,7 +10,6 @@ use crate::port::Port;
 use crate::process::Process;
 use crate::{Error, http, tools, waiting};
 
-/// A running bridge.
 pub struct Bridge {
     grpc: Port,
     admin: Port,
@@ -22,12 +21,6 @@ pub struct Bridge {
 impl Bridge {
     /// Starts a bridge and waits until it listens. `config` is its configuration file; the addresses and the keys in
     /// `environment` override it. Its log is in `dir`.
-    ///
-    /// # Errors
-    /// The bridge was not built, rejects its configuration, or does not listen within ten seconds.
-    ///
-    /// # Cancel safety
-    /// Nothing is left running.
     pub async fn start(config: &Path, environment: Vec<(String, String)>, dir: &Path) -> Result<Self, Error> {
         let (grpc, admin) = (Port::pick()?, Port::pick()?);
         let launch = Launch { config: config.to_owned(), environment, log: dir.join("bridge.log") };
@@ -36,12 +29,6 @@ impl Bridge {
     }
 
     /// Restarts the bridge on the same ports, unless it is running.
-    ///
-    /// # Errors
-    /// As [`start`](Self::start).
-    ///
-    /// # Cancel safety
-    /// The bridge stays down.
     pub async fn up(&mut self) -> Result<(), Error> {
         if self.process.ended().is_some() {
             self.process = self.launch.run(&self.grpc, &self.admin).await?;
@@ -50,18 +37,13 @@ impl Bridge {
     }
 
     /// Changes the text of the configuration file, and waits until the bridge has taken it up.
-    ///
-    /// # Errors
-    /// The file cannot be changed, or the bridge does not answer or rejects the configuration within 30 seconds.
-    ///
-    /// # Cancel safety
-    /// The configuration may be taken up later.
     pub async fn reconfigure(&mut self, change: impl FnOnce(String) -> String) -> Result<(), Error> {
         const COUNT: &str = "sluicegate_config_reloads_total";
         let failed = |problem: String| Error::Configuration(problem);
         let before = self.count(COUNT, "").await.map_err(failed)?;
-        let text = fs::read_to_string(&self.launch.config).map_err(Error::io("read the configuration"))?;
-        fs::write(&self.launch.config, change(text)).map_err(Error::io("write the configuration"))?;
+        let text =
+            fs::read_to_string(&self.launch.config).map_err(Error::failed("read the configuration"))?;
+        fs::write(&self.launch.config, change(text)).map_err(Error::failed("write the configuration"))?;
         self.process.hang_up();
         waiting::until("the bridge takes up its configuration", Duration::from_secs(30), async || match self
             .count(COUNT, "")
@@ -77,25 +59,15 @@ impl Bridge {
         }
     }
 
-    /// The address for gateways.
-    #[must_use]
     pub fn grpc(&self) -> SocketAddr {
         self.grpc.address()
     }
 
-    /// The admin address.
-    #[must_use]
     pub fn admin(&self) -> SocketAddr {
         self.admin.address()
     }
 
     /// The metrics whose lines begin with `prefix`: names with labels, and values.
-    ///
-    /// # Errors
-    /// The bridge does not answer.
-    ///
-    /// # Cancel safety
-    /// Nothing is left over.
     pub async fn metrics(&self, prefix: &str) -> Result<Vec<(String, f64)>, String> {
         let text = http::get(self.admin(), "/metrics").await?.body;
         let samples = text.lines().filter(|line| line.starts_with(prefix)).filter_map(|line| {
@@ -106,12 +78,6 @@ impl Bridge {
     }
 
     /// The sum of the metrics whose lines begin with `prefix` and contain `label`.
-    ///
-    /// # Errors
-    /// No metric matches, or the bridge does not answer.
-    ///
-    /// # Cancel safety
-    /// Nothing is left over.
     pub async fn count(&self, prefix: &str, label: &str) -> Result<f64, String> {
         let mut samples = self.metrics(prefix).await?;
         samples.retain(|(name, _)| name.contains(label));
@@ -123,12 +89,6 @@ impl Bridge {
 }
 
 /// Checks a configuration with `--check`, overridden as in [`Bridge::start`].
-///
-/// # Errors
-/// [`Error::Configuration`] with all problems, or [`Error::Ended`] if the bridge exits in another way.
-///
-/// # Cancel safety
-/// Nothing is left running.
 pub async fn check(config: &Path, environment: &[(String, String)]) -> Result<(), Error> {
     let checked = output(config, environment, &["--check"]).await?;
     let said = String::from_utf8_lossy(&checked.stderr);
@@ -144,12 +104,6 @@ pub async fn check(config: &Path, environment: &[(String, String)]) -> Result<()
 }
 
 /// The output of `--check --connect` on a configuration.
-///
-/// # Errors
-/// The bridge cannot be started.
-///
-/// # Cancel safety
-/// Nothing is left running.
 pub async fn connect(config: &Path) -> Result<Output, Error> {
     output(config, &[], &["--check", "--connect"]).await
 }
@@ -162,7 +116,7 @@ async fn output(
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let mut command = tokio::process::Command::from(command(config, environment, [any; 2])?);
     command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
-    command.output().await.map_err(Error::io("start the bridge"))
+    command.output().await.map_err(Error::failed("start the bridge"))
 }
 
 /// The command that starts the bridge, with its two addresses.
@@ -194,10 +148,7 @@ impl Launch {
     async fn run(&self, grpc: &Port, admin: &Port) -> Result<Process, Error> {
         let command = command(&self.config, &self.environment, [grpc.address(), admin.address()])?;
         let mut process = Process::spawn("the bridge", command, &self.log)?;
-        let live = async || match http::get(admin.address(), "/livez").await?.status {
-            200 => Ok(()),
-            status => Err(format!("/livez says {status}")),
-        };
+        let live = async || http::is_ok(admin.address(), "/livez").await;
         process.until("listen", START_WITHIN, live).await?;
         Ok(process)
     }

@@ -14,12 +14,6 @@ use crate::process::Process;
 use crate::{Error, tools};
 
 /// Runs `lab/e2e/browser/SCRIPT` to its end. `answer` does what a line asks for, and returns the line for the script.
-///
-/// # Errors
-/// The script fails, or takes more than `within`.
-///
-/// # Cancel safety
-/// The script is killed.
 pub async fn run(
     script: &str,
     args: &[&str],
@@ -27,8 +21,8 @@ pub async fn run(
     mut answer: impl AsyncFnMut(&str) -> String,
 ) -> Result<(), Error> {
     let folder = Folder::new("browser")?;
-    let listener = TcpListener::bind("127.0.0.1:0").await.map_err(Error::io("listen for the script"))?;
-    let port = listener.local_addr().map_err(Error::io("listen for the script"))?.port();
+    let listener = TcpListener::bind("127.0.0.1:0").await.map_err(Error::failed("listen for the script"))?;
+    let port = listener.local_addr().map_err(Error::failed("listen for the script"))?.port();
     let mut node = tools::typescript(&format!("lab/e2e/browser/{script}"))?;
     node.arg(port.to_string()).args(args).env("TMPDIR", folder.path());
     let mut process = Process::spawn("the browser's script", node, &folder.path().join("script.log"))?;
@@ -45,7 +39,7 @@ pub async fn run(
     let status = tokio::select! {
         // It asks for nothing more.
         served = served => {
-            served.map_err(Error::io("answer the script"))?;
+            served.map_err(Error::failed("answer the script"))?;
             process.wait(END).await?
         }
         status = process.wait(within) => status?,
@@ -54,12 +48,9 @@ pub async fn run(
 }
 
 /// The folder of screenshots, for people to look at.
-///
-/// # Errors
-/// The folder cannot be made.
 pub fn screenshots() -> Result<PathBuf, Error> {
     let folder = tools::target_dir()?.join("screenshots");
-    fs::create_dir_all(&folder).map_err(Error::io(format!("make {}", folder.display())))?;
+    fs::create_dir_all(&folder).map_err(Error::failed(format!("make {}", folder.display())))?;
     Ok(folder)
 }
 

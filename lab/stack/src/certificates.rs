@@ -8,21 +8,17 @@ use rcgen::{
 use crate::Error;
 use crate::secrets;
 
-/// A certificate authority.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 /// A certificate and its key, each in PEM.
 #[derive(Clone)]
 pub struct Certificate {
-    /// The public part.
     pub certificate: String,
     /// PKCS#8.
     pub key: String,
 }
 
 impl Authority {
-    /// # Errors
-    /// [`Error::Certificate`].
     pub fn new(name: &str) -> Result<Self, Error> {
         let mut params = CertificateParams::default();
         params.distinguished_name = named(name);
@@ -30,24 +26,16 @@ impl Authority {
         Ok(Self(CertifiedIssuer::self_signed(params, KeyPair::generate()?)?))
     }
 
-    /// Its own certificate, in PEM.
-    #[must_use]
     pub fn pem(&self) -> String {
         self.0.pem()
     }
 
     /// Signs a certificate for a server of this name.
-    ///
-    /// # Errors
-    /// [`Error::Certificate`].
     pub fn server(&self, host: &str) -> Result<Certificate, Error> {
         self.sign(host, CertificateParams::new([host.to_owned()])?)
     }
 
     /// As [`server`](Self::server), but expired since the end of 2024.
-    ///
-    /// # Errors
-    /// [`Error::Certificate`].
     pub fn expired_server(&self, host: &str) -> Result<Certificate, Error> {
         let mut params = CertificateParams::new([host.to_owned()])?;
         params.not_after = date_time_ymd(2024, 12, 31);
@@ -55,9 +43,6 @@ impl Authority {
     }
 
     /// Signs a certificate for a client, whose principal at a broker is `User:CN=NAME`.
-    ///
-    /// # Errors
-    /// [`Error::Certificate`].
     pub fn client(&self, name: &str) -> Result<Certificate, Error> {
         self.sign(name, CertificateParams::default())
     }

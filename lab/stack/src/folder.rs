@@ -24,11 +24,10 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// # Errors
-    /// [`Error::Io`] if it cannot be created.
+    /// An empty folder.
     pub fn new(name: &str) -> Result<Self, Error> {
         let parent = target_dir()?.join("stacks");
-        fs::create_dir_all(&parent).map_err(Error::io(format!("make {}", parent.display())))?;
+        fs::create_dir_all(&parent).map_err(Error::failed(format!("make {}", parent.display())))?;
         // A folder that is created but not yet locked looks like an orphan.
         let _one_at_a_time = lock(&parent.join(LOCK))?;
         SWEPT.call_once(|| remove_orphans(&parent));
@@ -39,26 +38,21 @@ impl Folder {
                 Ok(()) => break path,
                 // Kept by an earlier process with the same id.
                 Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
-                Err(e) => return Err(Error::io(format!("make {}", path.display()))(e)),
+                Err(e) => return Err(Error::failed(format!("make {}", path.display()))(e)),
             }
         };
         let lock = lock(&path.join(LOCK))?;
         Ok(Self { path, _lock: lock })
     }
 
-    /// The folder's path.
-    #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// Writes a file into it and returns its path.
-    ///
-    /// # Errors
-    /// [`Error::Io`] if it cannot be written.
     pub fn write(&self, name: &str, content: &str) -> Result<PathBuf, Error> {
         let path = self.path.join(name);
-        fs::write(&path, content).map_err(Error::io(format!("write {}", path.display())))?;
+        fs::write(&path, content).map_err(Error::failed(format!("write {}", path.display())))?;
         Ok(path)
     }
 }
@@ -91,9 +85,9 @@ impl Folder {
 }
 
 /// Creates and locks a file; the lock lasts as long as the value or its process.
-fn lock(path: &Path) -> Result<File, Error> {
-    let file = File::create(path).map_err(Error::io(format!("make {}", path.display())))?;
-    file.lock().map_err(Error::io(format!("lock {}", path.display())))?;
+pub(crate) fn lock(path: &Path) -> Result<File, Error> {
+    let file = File::create(path).map_err(Error::failed(format!("make {}", path.display())))?;
+    file.lock().map_err(Error::failed(format!("lock {}", path.display())))?;
     Ok(file)
 }
 
@@ -111,44 +105,3 @@ fn remove_orphans(parent: &Path) {
 const LOCK: &str = ".lock";
 static SWEPT: Once = Once::new();
 static COUNT: AtomicU32 = AtomicU32::new(0);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn folder_is_removed_with_its_owner() {
-        let folder = Folder::new("folder-test").unwrap();
-        let path = folder.path().to_owned();
-        folder.write("file", "content").unwrap();
-        drop(folder);
-        assert!(!path.exists());
-    }
-
-    #[test]
-    fn folder_is_kept_if_its_owner_panics() {
-        let folder = Folder::new("folder-test").unwrap();
-        let path = folder.path().to_owned();
-        let owner = thread::spawn(move || {
-            let _owned = folder;
-            panic!("on purpose");
-        });
-        assert!(owner.join().is_err());
-        assert!(path.exists());
-        fs::remove_dir_all(path).unwrap();
-    }
-
-    #[test]
-    fn orphaned_folders_are_removed_and_others_kept() {
-        let living = Folder::new("folder-test").unwrap();
-        let parent = living.path().parent().unwrap();
-        let orphan = parent.join(format!("folder-test-{}-orphan", process::id()));
-        fs::create_dir_all(&orphan).unwrap();
-        File::create(orphan.join(LOCK)).unwrap();
-        let sweeping = lock(&parent.join(LOCK)).unwrap();
-        remove_orphans(parent);
-        drop(sweeping);
-        assert!(living.path().exists());
-        assert!(!orphan.exists());
-    }
-}

@@ -23,19 +23,14 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 use crate::stack::Stack;
 
 /// One open session. A violation of the protocol, or 20 s without a message, panics.
-///
-/// # Cancel safety
-/// A dropped call may have sent or lost part of a message: the socket can no longer be used.
 #[derive(Debug)]
 pub struct JsonSocket(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 impl JsonSocket {
-    /// Opens a session.
     pub async fn open(stack: &Stack) -> Self {
         Self::open_with(upgrade(&stack.url())).await
     }
 
-    /// As [`open`](Self::open), with this request.
     pub async fn open_with(mut request: Request) -> Self {
         // Has an effect only without a gateway.
         request.headers_mut().insert(WRITE, "true".parse().unwrap());
@@ -44,12 +39,10 @@ impl JsonSocket {
         Self(socket)
     }
 
-    /// Sends a text.
     pub async fn send(&mut self, text: impl Into<String>) {
         timeout(WITHIN, self.0.send(Message::text(text.into()))).await.expect("room for a message").unwrap();
     }
 
-    /// The next message.
     pub async fn receive(&mut self) -> Value {
         self.receive_or_close().await.unwrap_or_else(|close| panic!("{close:?} instead of an answer"))
     }
@@ -70,7 +63,6 @@ impl JsonSocket {
 }
 
 /// The request for a JSON session at this URL.
-#[must_use]
 pub fn upgrade(url: &str) -> Request {
     let mut request = url.into_client_request().unwrap();
     request.headers_mut().insert("sec-websocket-protocol", JSON_SUBPROTOCOL.parse().unwrap());

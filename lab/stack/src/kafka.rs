@@ -8,12 +8,9 @@ mod command;
 mod leaders;
 mod node;
 mod produce;
-mod quotas;
 mod reference;
 pub mod secured;
-mod setup;
 mod topics;
-mod write;
 
 use std::sync::atomic::AtomicU32;
 
@@ -26,15 +23,12 @@ pub use command::CONSOLE_CONSUMER;
 pub use leaders::Partition;
 pub use node::Node;
 use node::Ports;
-pub use produce::{Record, Transaction};
-pub use setup::{Listener, Setup};
-use write::Producers;
-pub use write::{Codec, Outcome, Write};
+use produce::Producers;
+pub use produce::{Codec, Outcome, Record, Transaction, Write};
 
 use crate::Error;
 use crate::folder::Folder;
 
-/// A running Kafka cluster.
 pub struct Kafka {
     /// In the order of their ids, from 1.
     pub nodes: Vec<Node>,
@@ -47,37 +41,51 @@ pub struct Kafka {
     folder: Folder,
 }
 
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// The number of nodes. Their racks are `rack-1`, `rack-2`, …
+    pub nodes: usize,
+    /// Further listeners of each node. The tests themselves use the plain one.
+    pub listeners: Vec<Listener>,
+    /// Further lines of each node's `server.properties`, which override the defaults.
+    pub properties: String,
+    /// Options of each node's JVM.
+    pub java: Vec<String>,
+    /// Further arguments of Kafka's formatter, such as `--add-scram`.
+    pub format: Vec<String>,
+}
+
+/// A listener with another protocol or host.
+#[derive(Debug, Clone, Copy)]
+pub struct Listener {
+    /// As in `listener.name.NAME.…`, in capitals.
+    pub name: &'static str,
+    /// As in `listener.security.protocol.map`.
+    pub protocol: &'static str,
+    /// The host that it is bound to and advertises.
+    pub host: &'static str,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        let (listeners, java, format) = (Vec::new(), Vec::new(), Vec::new());
+        Self { nodes: 1, listeners, properties: String::new(), java, format }
+    }
+}
+
 impl Kafka {
     /// The node that all tests of this process share. The first caller starts it; it ends with the process.
-    ///
-    /// # Errors
-    /// As [`start`](Self::start).
-    ///
-    /// # Cancel safety
-    /// The next caller starts it.
     pub async fn shared() -> Result<&'static Self, Error> {
         static SHARED: OnceCell<Kafka> = OnceCell::const_new();
         SHARED.get_or_try_init(Self::start).await
     }
 
     /// One plain node.
-    ///
-    /// # Errors
-    /// As [`start_with`](Self::start_with).
-    ///
-    /// # Cancel safety
-    /// Nothing is left running.
     pub async fn start() -> Result<Self, Error> {
         Self::start_with(Setup::default()).await
     }
 
     /// Formats and starts a cluster, and waits until all its nodes serve clients.
-    ///
-    /// # Errors
-    /// Kafka is not installed, or does not come up within a minute.
-    ///
-    /// # Cancel safety
-    /// Nothing is left running.
     pub async fn start_with(setup: Setup) -> Result<Self, Error> {
         let folder = Folder::new("kafka")?;
         let ports = (1..=setup.nodes).map(|id| Ports::pick(id, &setup)).collect::<Result<Vec<_>, _>>()?;
@@ -87,44 +95,37 @@ impl Kafka {
             .set("bootstrap.servers", clients.join(","))
             // Reconnects quickly to a restarted node.
             .set("reconnect.backoff.max.ms", "250");
-        let admin = client.create().map_err(Error::kafka("make an administration client"))?;
+        let admin = client.create().map_err(Error::failed("make an administration client"))?;
         // librdkafka skips a silent node until it accepts a new connection.
         let observer = client
             .set("socket.timeout.ms", "1000")
             .create()
-            .map_err(Error::kafka("make an administration client"))?;
+            .map_err(Error::failed("make an administration client"))?;
         let nodes = Node::start_all(ports, &setup, &folder, &admin).await?;
         let (topics, producers) = (AtomicU32::new(0), Producers::default());
         Ok(Self { nodes, listeners: setup.listeners, admin, observer, topics, producers, folder })
     }
 
     /// The nodes' addresses for clients, for `bootstrap.servers`.
-    #[must_use]
     pub fn bootstrap(&self) -> String {
         let addresses = self.nodes.iter().map(|node| node.address().to_string());
         addresses.collect::<Vec<_>>().join(",")
     }
 
     /// The nodes' addresses at the listener `name`, for `bootstrap.servers`.
-    ///
-    /// # Errors
-    /// [`Error::NoListener`] if the nodes have no listener of this name.
     pub fn bootstrap_of(&self, name: &str) -> Result<String, Error> {
         let at = self.listeners.iter().position(|listener| listener.name == name);
         let listener = at.and_then(|at| Some((at, self.listeners.get(at)?)));
-        let (at, listener) = listener.ok_or_else(|| Error::NoListener(name.to_owned()))?;
+        let (at, listener) = listener.ok_or_else(|| Error::SetUp(format!("find the listener {name}")))?;
         let ports = self.nodes.iter().filter_map(|node| node.ports.listeners.get(at));
         let addresses = ports.map(|port| format!("{}:{}", listener.host, port.number()));
         Ok(addresses.collect::<Vec<_>>().join(","))
     }
 
-    /// The folder of its configurations and logs.
-    #[must_use]
     pub fn folder(&self) -> &Folder {
         &self.folder
     }
 
-    /// Kills every node.
     pub fn kill(&mut self) {
         self.nodes.iter_mut().for_each(|node| node.process.kill());
     }
@@ -134,18 +135,11 @@ impl Kafka {
         self.nodes.iter_mut().for_each(|node| node.process.freeze());
     }
 
-    /// Resumes every node.
     pub fn thaw(&mut self) {
         self.nodes.iter_mut().for_each(|node| node.process.thaw());
     }
 
     /// Restarts the nodes that have ended, on the same ports with the same data.
-    ///
-    /// # Errors
-    /// A node does not come up within a minute.
-    ///
-    /// # Cancel safety
-    /// Some nodes may stay down.
     pub async fn up(&mut self) -> Result<(), Error> {
         for node in &mut self.nodes {
             node.up(&self.admin).await?;
@@ -154,12 +148,6 @@ impl Kafka {
     }
 
     /// As [`up`](Self::up), for the node of this id alone.
-    ///
-    /// # Errors
-    /// The node does not come up within a minute.
-    ///
-    /// # Cancel safety
-    /// The node may stay down.
     pub async fn up_only(&mut self, id: usize) -> Result<(), Error> {
         for node in self.nodes.iter_mut().filter(|node| node.ports.id == id) {
             node.up(&self.admin).await?;

@@ -8,6 +8,14 @@
 //! 6. [`port`], [`folder`], [`tools`], [`http`]: ports, logs, programs, and simple requests
 //! 7. [`browser`]: scripts that drive a browser
 //! 8. [`arguments`]: the command lines of demo, benchmark and soak
+//!
+//! Calls fail with an [`Error`] that names the part and shows the end of its log; those of the test clients panic.
+//!
+//! # Cancel safety
+//! A dropped call leaves nothing running: processes, ports and folders end with their owners. What it has asked of a part
+//! or of a messaging system can still take effect.
+
+#![expect(missing_docs, reason = "tools of tests: a sentence only where a name does not say it")]
 
 pub mod apisix;
 pub mod arguments;

@@ -24,12 +24,6 @@ pub struct Provider {
 impl Provider {
     /// Starts the provider, and waits until it listens. Pages of `origins` can log users in, with access tokens that are
     /// valid for `lifetime`.
-    ///
-    /// # Errors
-    /// Node or the packages are missing, or the provider does not listen within ten seconds.
-    ///
-    /// # Cancel safety
-    /// Nothing is left running.
     pub async fn start(port: Port, origins: &[String], lifetime: Duration) -> Result<Self, Error> {
         let folder = Folder::new("login")?;
         tools::built(PACKAGE)?;
@@ -37,28 +31,21 @@ impl Provider {
         node.args(["--port", &port.number().to_string(), "--token-seconds", &lifetime.as_secs().to_string()]);
         node.args(origins.iter().flat_map(|origin| ["--origin", origin]));
         let mut process = Process::spawn("the OpenID provider", node, &folder.path().join("login.log"))?;
-        let listens = async || match http::get(port.address(), "/jwks").await?.status {
-            200 => Ok(()),
-            status => Err(format!("/jwks says {status}")),
-        };
+        let listens = async || http::is_ok(port.address(), "/jwks").await;
         process.until("listen", START_WITHIN, listens).await?;
         Ok(Self { port, process, _folder: folder })
     }
 
     /// The claim `iss` of its tokens, and its URL.
-    #[must_use]
     pub fn issuer(&self) -> String {
         format!("http://{}", self.address())
     }
 
-    /// Its address.
-    #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.port.address()
     }
 
     /// The table of the bridge's configuration that believes its tokens, as `[identity.NAME]`.
-    #[must_use]
     pub fn table(&self, name: &str) -> String {
         let issuer = self.issuer();
         format!(
@@ -67,12 +54,6 @@ impl Provider {
     }
 
     /// An access token for a program of this user, by client credentials (RFC 6749, section 4.4).
-    ///
-    /// # Errors
-    /// The provider does not answer, or refuses.
-    ///
-    /// # Cancel safety
-    /// Nothing is left over.
     pub async fn token(&self, user: &str) -> Result<String, String> {
         let credentials = STANDARD.encode(format!("{user}:{PROGRAM_SECRET}"));
         let request = Request::post("/token", "grant_type=client_credentials")

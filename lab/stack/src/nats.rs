@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
 
 pub use self::cluster::Cluster;
@@ -32,35 +31,17 @@ pub struct Nats {
 
 impl Nats {
     /// Starts a server without persistence, and waits until it listens. Its configuration and log are in `dir`.
-    ///
-    /// # Errors
-    /// nats-server is not installed, or does not listen within ten seconds.
-    ///
-    /// # Cancel safety
-    /// Nothing is left running.
     pub async fn start(dir: &Path) -> Result<Self, Error> {
         Self::start_with(dir, "", None).await
     }
 
     /// The server of all tests in a process, with JetStream.
-    ///
-    /// # Errors
-    /// As [`Nats::start`].
-    ///
-    /// # Cancel safety
-    /// The next caller starts it.
     pub async fn shared() -> Result<&'static Self, Error> {
         static SHARED: OnceCell<Nats> = OnceCell::const_new();
         SHARED.get_or_try_init(async || Self::jetstream("").await).await
     }
 
     /// Starts a server with JetStream in a folder of its own, and `more` in its configuration.
-    ///
-    /// # Errors
-    /// As [`Nats::start`].
-    ///
-    /// # Cancel safety
-    /// Nothing is left running.
     pub async fn jetstream(more: &str) -> Result<Self, Error> {
         let folder = Folder::new("nats")?;
         let store = folder.path().join("jetstream");
@@ -80,7 +61,7 @@ impl Nats {
             websocket.address()
         );
         let config = dir.join("nats.conf");
-        std::fs::write(&config, text).map_err(Error::io(format!("write {}", config.display())))?;
+        std::fs::write(&config, text).map_err(Error::failed(format!("write {}", config.display())))?;
         let log = dir.join("nats.log");
         let process = spawn(&config, &log)?;
         let mut server = Self { client, websocket, config, log, process, _folder: folder };
@@ -89,12 +70,6 @@ impl Nats {
     }
 
     /// Starts the server again on the same ports with the same data, unless it is running.
-    ///
-    /// # Errors
-    /// As [`Nats::start`].
-    ///
-    /// # Cancel safety
-    /// The server may be left starting.
     pub async fn up(&mut self) -> Result<(), Error> {
         if self.process.ended().is_some() {
             self.process = spawn(&self.config, &self.log)?;
@@ -104,24 +79,20 @@ impl Nats {
     }
 
     async fn listens(&mut self) -> Result<(), Error> {
-        let addresses = [self.client.address(), self.websocket.address()];
+        let Self { client, websocket, process, .. } = self;
         let listens = async || {
-            for address in addresses {
-                TcpStream::connect(address).await.map_err(|error| error.to_string())?;
-            }
-            Ok(())
+            client.listens().await?;
+            websocket.listens().await
         };
-        self.process.until("listen", Duration::from_secs(10), listens).await
+        process.until("listen", Duration::from_secs(10), listens).await
     }
 
     /// The address for clients over TCP.
-    #[must_use]
     pub fn client(&self) -> SocketAddr {
         self.client.address()
     }
 
     /// The address for clients over WebSocket.
-    #[must_use]
     pub fn websocket(&self) -> SocketAddr {
         self.websocket.address()
     }

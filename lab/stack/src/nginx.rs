@@ -6,18 +6,16 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use sluicegate_protocol::metadata::{CLUSTER, CLUSTER_DEFINITION, GATEWAY_SECRET, SUBPROTOCOL, WRITE};
-use tokio::net::TcpStream;
-
 use crate::port::Port;
 use crate::process::Process;
 use crate::{Error, tools};
+use sluicegate_protocol::metadata::{
+    CLUSTER, CLUSTER_DEFINITION, GATEWAY_SECRET, SUBPROTOCOL, TABLES, WRITE,
+};
 
-/// A running nginx.
 pub struct Nginx {
     gateway: Port,
     launch: Launch,
-    /// The process, which tests kill or freeze.
     pub process: Process,
 }
 
@@ -30,13 +28,11 @@ pub struct Route {
 
 impl Route {
     /// A route to the cluster `default`, without further headers.
-    #[must_use]
     pub fn new(path: impl Into<String>) -> Self {
         Self { path: path.into(), metadata: Vec::new() }.with(CLUSTER, "default")
     }
 
     /// Sets one header of [`sluicegate_protocol::metadata`]. Quotation marks, backslashes and `$` are special to nginx.
-    #[must_use]
     pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.metadata.retain(|(other, _)| *other != name);
         self.metadata.push((name, value.into()));
@@ -57,12 +53,6 @@ impl Route {
 impl Nginx {
     /// Starts nginx in front of a bridge, with its configuration and log in `dir`, and waits until it accepts
     /// connections.
-    ///
-    /// # Errors
-    /// nginx was not built, rejects its configuration, or does not listen within ten seconds.
-    ///
-    /// # Cancel safety
-    /// Nothing is left running.
     pub async fn start(
         gateway: Port,
         bridge: SocketAddr,
@@ -70,26 +60,20 @@ impl Nginx {
         dir: &Path,
     ) -> Result<Self, Error> {
         let file = tools::workspace().join("lab/stack/nginx/nginx.conf");
-        let text = fs::read_to_string(&file).map_err(Error::io(format!("read {}", file.display())))?;
+        let text = fs::read_to_string(&file).map_err(Error::failed(format!("read {}", file.display())))?;
         let routes: String = routes.iter().map(Route::location).collect();
         let text = text
             .replace("GATEWAY", &gateway.address().to_string())
             .replace("BRIDGE", &bridge.to_string())
             .replace("ROUTES", &routes);
         let config = dir.join("nginx.conf");
-        fs::write(&config, text).map_err(Error::io(format!("write {}", config.display())))?;
+        fs::write(&config, text).map_err(Error::failed(format!("write {}", config.display())))?;
         let launch = Launch { program: tools::nginx()?, dir: dir.to_owned() };
         let process = launch.run(&gateway).await?;
         Ok(Self { gateway, launch, process })
     }
 
     /// Restarts nginx on the same port, unless it is running.
-    ///
-    /// # Errors
-    /// As [`start`](Self::start).
-    ///
-    /// # Cancel safety
-    /// nginx stays down.
     pub async fn up(&mut self) -> Result<(), Error> {
         if self.process.ended().is_some() {
             self.process = self.launch.run(&self.gateway).await?;
@@ -97,8 +81,6 @@ impl Nginx {
         Ok(())
     }
 
-    /// The address for clients.
-    #[must_use]
     pub fn gateway(&self) -> SocketAddr {
         self.gateway.address()
     }
@@ -115,8 +97,7 @@ impl Launch {
         // Paths in its configuration are relative to this.
         command.arg("-p").arg(&self.dir).args(["-c", "nginx.conf", "-e", "stderr"]);
         let mut process = Process::spawn("nginx", command, &self.dir.join("nginx.log"))?;
-        let listens =
-            async || TcpStream::connect(gateway.address()).await.map(drop).map_err(|error| error.to_string());
+        let listens = async || gateway.listens().await;
         process.until("listen", START_WITHIN, listens).await?;
         Ok(process)
     }
@@ -132,5 +113,6 @@ proxy_set_header X-Forwarded-Proto $scheme;
 proxy_set_header Sec-WebSocket-Extensions '';
 ";
 /// Headers that are removed from clients' requests. The filter removes them by prefix, nginx those that the tests send.
-const METADATA: [&str; 6] = [CLUSTER, CLUSTER_DEFINITION, GATEWAY_SECRET, SUBPROTOCOL, WRITE, "sluicegate-x"];
+const METADATA: [&str; 7] =
+    [CLUSTER, CLUSTER_DEFINITION, GATEWAY_SECRET, SUBPROTOCOL, TABLES, WRITE, "sluicegate-x"];
 const START_WITHIN: Duration = Duration::from_secs(10);

@@ -13,6 +13,8 @@ use std::os::unix::net::{SocketAddr as UnixAddr, UnixListener};
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use tokio::net::TcpStream;
+
 use crate::Error;
 
 /// A TCP port of 127.0.0.1, owned until dropped.
@@ -23,10 +25,6 @@ pub struct Port {
 }
 
 impl Port {
-    /// Any free port.
-    ///
-    /// # Errors
-    /// [`Error::NoPort`] if all are in use.
     pub fn pick() -> Result<Self, Error> {
         let first = FIRST;
         let last = first_ephemeral().saturating_sub(1).max(first);
@@ -40,33 +38,30 @@ impl Port {
                 result => return result,
             }
         }
-        Err(Error::NoPort { first, last })
+        Err(Error::SetUp(format!("find a free port from {first} to {last}")))
     }
 
-    /// The port with this number.
-    ///
-    /// # Errors
-    /// [`Error::PortInUse`] if it is owned or listened on, [`Error::Io`] if it cannot be bound.
     pub fn claim(number: u16) -> Result<Self, Error> {
         let in_use_or = |what: &str, e: std::io::Error| match e.kind() {
             ErrorKind::AddrInUse => Error::PortInUse(number),
-            _ => Error::io(format!("{what} port {number}"))(e),
+            _ => Error::failed(format!("{what} port {number}"))(e),
         };
         let name = UnixAddr::from_abstract_name(format!("sluicegate-port-{number}"))
-            .map_err(Error::io("name the claim of a port"))?;
+            .map_err(Error::failed("name the claim of a port"))?;
         let claim = UnixListener::bind_addr(&name).map_err(|e| in_use_or("claim", e))?;
         TcpListener::bind((Ipv4Addr::UNSPECIFIED, number)).map_err(|e| in_use_or("listen on", e))?;
         Ok(Self { number, _claim: claim })
     }
 
-    /// Its number.
-    #[must_use]
     pub fn number(&self) -> u16 {
         self.number
     }
 
-    /// Its address on 127.0.0.1.
-    #[must_use]
+    /// Whether somebody accepts connections.
+    pub(crate) async fn listens(&self) -> Result<(), String> {
+        TcpStream::connect(self.address()).await.map(drop).map_err(|error| error.to_string())
+    }
+
     pub fn address(&self) -> SocketAddr {
         SocketAddr::from((Ipv4Addr::LOCALHOST, self.number))
     }
@@ -83,32 +78,3 @@ fn first_ephemeral() -> u16 {
 /// Above the ports that well-known services use.
 const FIRST: u16 = 20_000;
 static PICKED: AtomicU32 = AtomicU32::new(0);
-
-#[cfg(test)]
-mod tests {
-    use std::collections::HashSet;
-
-    use super::*;
-
-    #[test]
-    fn picked_ports_differ_while_they_are_owned() {
-        let ports: Vec<Port> = (0..200).map(|_| Port::pick().unwrap()).collect();
-        assert_eq!(ports.iter().map(Port::number).collect::<HashSet<_>>().len(), ports.len());
-    }
-
-    #[test]
-    fn owned_port_cannot_be_claimed_until_dropped() {
-        let port = Port::pick().unwrap();
-        let number = port.number();
-        assert!(matches!(Port::claim(number), Err(Error::PortInUse(n)) if n == number));
-        drop(port);
-        assert_eq!(Port::claim(number).unwrap().number(), number);
-    }
-
-    #[test]
-    fn listening_port_is_in_use() {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let number = listener.local_addr().unwrap().port();
-        assert!(matches!(Port::claim(number), Err(Error::PortInUse(n)) if n == number));
-    }
-}

@@ -1,6 +1,5 @@
 //! A child process that never outlives this process.
 
-mod connections;
 mod mortal;
 mod usage;
 
@@ -32,34 +31,26 @@ pub struct Process {
 
 impl Process {
     /// Starts `command` and appends its output to the file `log`. `part` is its name in errors.
-    ///
-    /// # Errors
-    /// [`Error::Io`] if the program cannot be started or the log cannot be opened.
     pub fn spawn(part: &'static str, mut command: Command, log: &Path) -> Result<Self, Error> {
         let file = File::options().create(true).append(true).open(log);
-        let file = file.map_err(Error::io(format!("open {}", log.display())))?;
-        let both = file.try_clone().map_err(Error::io(format!("open {}", log.display())))?;
+        let file = file.map_err(Error::failed(format!("open {}", log.display())))?;
+        let both = file.try_clone().map_err(Error::failed(format!("open {}", log.display())))?;
         command.stdin(Stdio::null()).stdout(file).stderr(both).env("NO_COLOR", "1").process_group(0);
         let program = command.get_program().to_string_lossy().into_owned();
-        let child = mortal::spawn(command).map_err(Error::io(format!("start {part} as {program}")))?;
+        let child = mortal::spawn(command).map_err(Error::failed(format!("start {part} as {program}")))?;
         let group = Pid::from_child(&child);
         Ok(Self { part, child, group, log: log.to_owned() })
     }
 
     /// The id of the process and its group.
-    #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Its log file.
-    #[must_use]
     pub fn log(&self) -> &Path {
         &self.log
     }
 
-    /// The last lines of its log.
-    #[must_use]
     pub fn log_tail(&self) -> String {
         tail(&self.log)
     }
@@ -99,15 +90,11 @@ impl Process {
         let _ = self.child.wait();
     }
 
-    /// The exit status, if it has ended.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().ok().flatten()
     }
 
     /// Waits until it ends unexpectedly; returns the error.
-    ///
-    /// # Cancel safety
-    /// The process keeps running.
     pub async fn watch(&mut self) -> Error {
         loop {
             if let Err(error) = self.alive() {
@@ -117,13 +104,6 @@ impl Process {
         }
     }
 
-    /// Waits until it ends.
-    ///
-    /// # Errors
-    /// [`Error::Late`] if it is still running after `within`.
-    ///
-    /// # Cancel safety
-    /// The process keeps running.
     pub async fn wait(&mut self, within: Duration) -> Result<ExitStatus, Error> {
         let deadline = deadline(within);
         loop {
@@ -138,12 +118,6 @@ impl Process {
     }
 
     /// Polls `condition` until it succeeds. Its last error becomes the detail of [`Error::Late`].
-    ///
-    /// # Errors
-    /// [`Error::Ended`] if the process ends first, [`Error::Late`] if `condition` still fails after `within`.
-    ///
-    /// # Cancel safety
-    /// The process keeps running.
     pub async fn until<T>(
         &mut self,
         what: &'static str,
@@ -162,21 +136,14 @@ impl Process {
         }
     }
 
-    /// The resources that it has used.
-    ///
-    /// # Errors
-    /// [`Error::Io`] if it has ended.
     pub fn usage(&self) -> Result<Usage, Error> {
-        usage::of(self.id()).map_err(Error::io(format!("read the usage of {}", self.part)))
+        usage::of(self.id()).map_err(Error::failed(format!("read the usage of {}", self.part)))
     }
 
     /// Its established connections to the port of this address, each by a unique name.
-    ///
-    /// # Errors
-    /// [`Error::Io`] if it has ended.
     pub fn connections(&self, to: SocketAddr) -> Result<HashSet<String>, Error> {
         let what = format!("read the connections of {}", self.part);
-        connections::to(to, self.id()).map_err(Error::io(what))
+        usage::connections(to, self.id()).map_err(Error::failed(what))
     }
 
     /// Does nothing once the process has ended: its id may be reused.
@@ -206,18 +173,14 @@ impl Drop for Process {
 }
 
 /// Raises the limit on open files of this process, and of those that it starts, to its maximum.
-///
-/// # Errors
-/// [`Error::Io`] if the system refuses.
 pub fn allow_many_files() -> Result<(), Error> {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     setrlimit(Resource::Nofile, limit)
-        .map_err(|error| Error::io("raise the limit on open files")(error.into()))
+        .map_err(|error| Error::failed("raise the limit on open files")(std::io::Error::from(error)))
 }
 
 /// The last lines of a log, for an error.
-#[must_use]
 pub fn tail(log: &Path) -> String {
     let text = fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
@@ -233,70 +196,3 @@ fn deadline(within: Duration) -> Instant {
 
 const POLL: Duration = Duration::from_millis(25);
 const TAIL_LINES: usize = 25;
-
-#[cfg(test)]
-mod tests {
-    use std::thread;
-
-    use super::*;
-    use crate::folder::Folder;
-
-    fn shell(folder: &Folder, script: &str) -> Process {
-        let mut command = Command::new("sh");
-        command.args(["-c", script]);
-        Process::spawn("a shell", command, &folder.path().join("log")).unwrap()
-    }
-
-    fn alive(pid: u32) -> bool {
-        // A zombie's status has no memory.
-        fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|status| status.contains("VmRSS:"))
-    }
-
-    #[tokio::test]
-    async fn dropped_process_kills_its_children() {
-        let folder = Folder::new("process-test").unwrap();
-        let mut process = shell(&folder, "sleep 600 & echo $!; wait");
-        let log = folder.path().join("log");
-        let printed =
-            async || fs::read_to_string(&log).unwrap().trim().parse::<u32>().map_err(|e| e.to_string());
-        let child = process.until("print", Duration::from_secs(10), printed).await.unwrap();
-        assert!(alive(child));
-        drop(process);
-        while alive(child) {
-            sleep(POLL).await;
-        }
-    }
-
-    #[tokio::test]
-    async fn process_outlives_the_thread_that_started_it() {
-        let folder = Folder::new("process-test").unwrap();
-        let mut process = thread::scope(|scope| scope.spawn(|| shell(&folder, "sleep 600")).join()).unwrap();
-        let late = process.wait(Duration::from_millis(300)).await;
-        assert!(matches!(late, Err(Error::Late { .. })), "{late:?}");
-    }
-
-    #[tokio::test]
-    async fn process_that_ends_early_shows_its_log() {
-        let folder = Folder::new("process-test").unwrap();
-        let mut process = shell(&folder, "echo no such luck; exit 7");
-        let never = async || Err::<(), _>("not yet".to_owned());
-        let error = process.until("become ready", Duration::from_secs(10), never).await.unwrap_err();
-        let text = error.to_string();
-        assert!(text.contains("exit status: 7") && text.contains("no such luck"), "{text}");
-    }
-
-    #[tokio::test]
-    async fn usage_is_read_from_a_living_process() {
-        let folder = Folder::new("process-test").unwrap();
-        let mut process = shell(&folder, "while :; do :; done");
-        let busy = async || Ok::<_, String>(());
-        process.until("run", Duration::from_secs(10), busy).await.unwrap();
-        let mut usage = process.usage().unwrap();
-        while usage.cpu < Duration::from_millis(50) {
-            sleep(POLL).await;
-            usage = process.usage().unwrap();
-        }
-        assert!((64 << 10..64 << 20).contains(&usage.resident_bytes), "{usage:?}");
-        assert!(usage.threads == 1 && usage.descriptors >= 3, "{usage:?}");
-    }
-}

@@ -29,9 +29,6 @@ pub use upgrade::Upgrade;
 use crate::http::client::Response;
 
 /// A connection. A call that takes a minute, or meets an early end, panics.
-///
-/// # Cancel safety
-/// A dropped read loses nothing. A dropped write may have sent a part.
 #[derive(Debug)]
 pub struct Raw<IO = TcpStream> {
     /// The connection, for other operations.
@@ -41,7 +38,6 @@ pub struct Raw<IO = TcpStream> {
 }
 
 impl Raw {
-    /// Connects.
     pub async fn connect(to: SocketAddr) -> Self {
         Self::dial(to, TcpSocket::new_v4().unwrap()).await
     }
@@ -80,20 +76,17 @@ impl Raw {
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Raw<IO> {
-    /// Wraps an open connection.
     pub fn over(io: IO) -> Self {
         Self { io, unread: BytesMut::new() }
     }
 
     /// Sends an upgrade, and expects it to be accepted.
-    #[must_use]
     pub async fn upgraded(mut self, upgrade: &Upgrade) -> Self {
         let response = self.ask(&upgrade.bytes()).await;
         assert_eq!(response.status, 101, "{}{response:?}", String::from_utf8_lossy(&upgrade.bytes()));
         self
     }
 
-    /// Writes all bytes.
     pub async fn write(&mut self, bytes: impl AsRef<[u8]>) {
         within("room for bytes", self.io.write_all(bytes.as_ref())).await.unwrap();
     }
@@ -170,7 +163,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Raw<IO> {
         chunk
     }
 
-    /// The next frame.
     pub async fn frame(&mut self) -> Frame {
         self.try_frame().await.expect("a frame before the end")
     }
@@ -197,7 +189,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Raw<IO> {
         PubSubResp::decode(frame.payload.as_slice()).unwrap()
     }
 
-    /// The next `len` bytes.
     pub async fn exactly(&mut self, len: usize) -> Vec<u8> {
         while self.unread.len() < len {
             assert!(self.more("an answer").await, "the end within {len} bytes, behind {:?}", self.unread);
@@ -258,7 +249,6 @@ async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     }
 }
 
-/// The room for a read, in bytes.
 const READ: usize = 64 * 1024;
 const ENDS: [ErrorKind; 2] = [ErrorKind::ConnectionReset, ErrorKind::UnexpectedEof];
 /// Far longer than any step takes on a machine that is busy with other tests.

@@ -27,9 +27,6 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async, connect_a
 use crate::stack::Stack;
 
 /// One open session. A violation of the protocol, or 30 s without an answer, panics.
-///
-/// # Cancel safety
-/// A dropped call may have sent or lost part of a message: the socket can no longer be used.
 #[derive(Debug)]
 pub struct Socket {
     stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
@@ -37,17 +34,14 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Opens a session.
     pub async fn open(stack: &Stack) -> Self {
         Self::open_at(&stack.url()).await
     }
 
-    /// As [`open`](Self::open), at this URL.
     pub async fn open_at(url: &str) -> Self {
         Self::open_with(url).await
     }
 
-    /// As [`open`](Self::open), with this request.
     pub async fn open_with(request: impl IntoClientRequest + Unpin) -> Self {
         let (stream, _) = timeout(WITHIN, connect_async(request)).await.expect("an upgrade").unwrap();
         Self { stream, sequence: 0 }
@@ -108,9 +102,6 @@ impl Socket {
     }
 
     /// Sends [`fetch`] and returns its messages.
-    ///
-    /// # Errors
-    /// The answer is an error.
     pub async fn fetch(
         &mut self,
         topic: &str,
@@ -121,9 +112,6 @@ impl Socket {
     }
 
     /// Sends [`list_offset`] and returns the offset.
-    ///
-    /// # Errors
-    /// The answer is an error.
     pub async fn list_offset(
         &mut self,
         topic: &str,
@@ -138,9 +126,6 @@ impl Socket {
     }
 
     /// Sends [`produce`] and returns the results.
-    ///
-    /// # Errors
-    /// The answer is an error.
     pub async fn produce(&mut self, records: Vec<ProduceRecord>) -> Result<Vec<Produced>, ErrorResp> {
         results(self.ask(produce(records)).await)
     }
@@ -157,34 +142,22 @@ impl Socket {
     }
 }
 
-/// `cmd_ping`.
-#[must_use]
 pub fn ping() -> Req {
     Req::CmdPing(CmdPing { state: Bytes::from_static(STATE) })
 }
 
-/// `cmd_kafka_fetch`.
-#[must_use]
 pub fn fetch(topic: &str, partition: i32, offset: i64) -> Req {
     Req::CmdKafkaFetch(CmdKafkaFetch { topic: topic.to_owned(), partition, offset, ..Default::default() })
 }
 
-/// `cmd_kafka_list_offset`.
-#[must_use]
 pub fn list_offset(topic: &str, partition: i32, timestamp: i64) -> Req {
     Req::CmdKafkaListOffset(CmdKafkaListOffset { topic: topic.to_owned(), partition, timestamp })
 }
 
-/// `cmd_kafka_produce`.
-#[must_use]
 pub fn produce(records: Vec<ProduceRecord>) -> Req {
     Req::CmdKafkaProduce(CmdKafkaProduce { records })
 }
 
-/// The results of a produce command.
-///
-/// # Errors
-/// The answer is an error.
 pub fn results(resp: Resp) -> Result<Vec<Produced>, ErrorResp> {
     match resp {
         Resp::KafkaProduceResp(answer) => Ok(answer.results),
@@ -194,9 +167,6 @@ pub fn results(resp: Resp) -> Result<Vec<Produced>, ErrorResp> {
 }
 
 /// The messages in the answer to a fetch.
-///
-/// # Errors
-/// The answer is an error.
 pub fn messages(resp: Resp) -> Result<Vec<KafkaMessage>, ErrorResp> {
     match resp {
         Resp::KafkaFetchResp(answer) => Ok(answer.messages),

@@ -1,14 +1,14 @@
 //! Bridge and gateway in front of a Kafka.
 
 mod gateway;
-mod lent;
 mod setup;
 
 use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
+use std::thread;
 use std::time::Duration;
 
 use gateway::{Gateway, Readiness};
-pub use lent::Lent;
 pub use setup::{BridgeConfig, Setup};
 
 use crate::Error;
@@ -21,9 +21,7 @@ use crate::way::Way;
 /// A running gateway and bridge. Dropping it stops both.
 pub struct Stack {
     gateway: Gateway,
-    /// The bridge behind the gateway.
     pub bridge: Bridge,
-    /// Further bridges behind it.
     pub others: Vec<Bridge>,
     way: Way,
     folder: Folder,
@@ -31,12 +29,6 @@ pub struct Stack {
 
 impl Stack {
     /// Starts the bridge, then the gateway. Kafka may be down.
-    ///
-    /// # Errors
-    /// A part does not start.
-    ///
-    /// # Cancel safety
-    /// Nothing is left running.
     pub async fn start(mut setup: Setup) -> Result<Self, Error> {
         let folder = Folder::new(setup.way.name())?;
         let config = match &setup.bridge {
@@ -62,29 +54,19 @@ impl Stack {
         Ok(Self { gateway, bridge, others, way, folder })
     }
 
-    /// The way in.
-    #[must_use]
     pub fn way(&self) -> Way {
         self.way
     }
 
-    /// The address for clients.
-    #[must_use]
     pub fn gateway(&self) -> SocketAddr {
         self.gateway.address(&self.bridge)
     }
 
     /// The URL for pub/sub clients.
-    #[must_use]
     pub fn url(&self) -> String {
         format!("ws://{}/pubsub", self.gateway())
     }
 
-    /// Its Envoy.
-    ///
-    /// # Panics
-    /// The stack has no Envoy.
-    #[must_use]
     #[expect(clippy::panic, reason = "for tests alone")]
     pub fn envoy(&self) -> &Envoy {
         match &self.gateway {
@@ -93,10 +75,6 @@ impl Stack {
         }
     }
 
-    /// Mutable access to Envoy.
-    ///
-    /// # Panics
-    /// The stack has no Envoy.
     #[expect(clippy::panic, reason = "for tests alone")]
     pub fn envoy_mut(&mut self) -> &mut Envoy {
         match &mut self.gateway {
@@ -105,7 +83,6 @@ impl Stack {
         }
     }
 
-    /// All bridges.
     pub fn bridges(&self) -> impl Iterator<Item = &Bridge> {
         [&self.bridge].into_iter().chain(&self.others)
     }
@@ -116,23 +93,11 @@ impl Stack {
     }
 
     /// Whether a fetch would work, by `/readyz` of gateway or bridge.
-    ///
-    /// # Errors
-    /// The reason why it would not.
-    ///
-    /// # Cancel safety
-    /// Nothing is left over.
     pub async fn ready(&self) -> Result<(), String> {
         Readiness::of(&self.gateway, &self.bridge).ask().await
     }
 
     /// Waits until a fetch would work.
-    ///
-    /// # Errors
-    /// The stack is not ready after `within`, or a part has ended.
-    ///
-    /// # Cancel safety
-    /// Nothing is left over.
     pub async fn ready_within(&mut self, within: Duration) -> Result<(), Error> {
         let readiness = Readiness::of(&self.gateway, &self.bridge);
         let Self { gateway, bridge, .. } = self;
@@ -143,7 +108,6 @@ impl Stack {
     }
 
     /// The memory of the filter in APISIX's emulated host, in bytes; `None` with another gateway.
-    #[must_use]
     pub fn filter_memory(&self) -> Option<u64> {
         match &self.gateway {
             Gateway::Apisix(apisix) => Some(apisix.memory_bytes()),
@@ -152,9 +116,6 @@ impl Stack {
     }
 
     /// Waits until a part ends unexpectedly; returns the error.
-    ///
-    /// # Cancel safety
-    /// The parts keep running.
     pub async fn watch(&mut self) -> Error {
         tokio::select! {
             error = self.gateway.watch() => error,
@@ -164,9 +125,6 @@ impl Stack {
 
     /// Stops the bridges, then the gateway, with SIGTERM, and waits up to `within` for each. Dropping the stack kills
     /// what is left.
-    ///
-    /// # Cancel safety
-    /// Signalled parts still end.
     pub async fn stop(&mut self, within: Duration) {
         // The bridges first: they close their sessions through the gateway.
         let bridges =
@@ -177,9 +135,35 @@ impl Stack {
         }
     }
 
-    /// The folder with its configurations and logs.
-    #[must_use]
     pub fn folder(&self) -> &Folder {
         &self.folder
+    }
+}
+
+/// A stack in use. Shared stacks outlive their tests, so a failing test prints the ends of their logs.
+pub struct Lent<T: Deref<Target = Stack>>(pub T);
+
+impl<T: Deref<Target = Stack>> Deref for Lent<T> {
+    type Target = Stack;
+
+    fn deref(&self) -> &Stack {
+        &self.0
+    }
+}
+
+impl<T: DerefMut<Target = Stack>> DerefMut for Lent<T> {
+    fn deref_mut(&mut self) -> &mut Stack {
+        &mut self.0
+    }
+}
+
+impl<T: Deref<Target = Stack>> Drop for Lent<T> {
+    #[expect(clippy::print_stderr, reason = "a failed test's output")]
+    fn drop(&mut self) {
+        if thread::panicking() {
+            for process in self.0.processes() {
+                eprintln!("--- the end of {}\n{}", process.log().display(), process.log_tail());
+            }
+        }
     }
 }

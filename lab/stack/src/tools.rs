@@ -8,110 +8,67 @@ use std::process::Command;
 
 use crate::Error;
 
-/// The Envoy program.
-///
-/// # Errors
-/// [`Error::Missing`].
 pub fn envoy() -> Result<PathBuf, Error> {
     find("SLUICEGATE_ENVOY", "Envoy", workspace().join("target/tools/bin/envoy"), INSTALL)
 }
 
-/// The nginx program.
-///
-/// # Errors
-/// [`Error::Missing`].
 pub fn nginx() -> Result<PathBuf, Error> {
     find("SLUICEGATE_NGINX", "nginx", workspace().join("target/tools/bin/nginx"), INSTALL)
 }
 
-/// The nats-server program.
-///
-/// # Errors
-/// [`Error::Missing`].
 pub fn nats() -> Result<PathBuf, Error> {
     find("SLUICEGATE_NATS", "nats-server", workspace().join("target/tools/bin/nats-server"), INSTALL)
 }
 
 /// The folder of Kafka's jars.
-///
-/// # Errors
-/// [`Error::Missing`].
 pub fn kafka_lib() -> Result<PathBuf, Error> {
     let path = workspace().join("target/tools/kafka/lib");
     find("SLUICEGATE_KAFKA_LIB", "Apache Kafka", path, INSTALL)
 }
 
 /// The expected prefix of Kafka's version, if a recipe sets one.
-#[must_use]
 pub fn kafka_version() -> Option<String> {
     env::var("SLUICEGATE_KAFKA_VERSION").ok()
 }
 
-/// The bridge.
-///
-/// # Errors
-/// [`Error::Missing`].
 pub fn bridge() -> Result<PathBuf, Error> {
     find("SLUICEGATE_BRIDGE", "the bridge", beside_this("sluicegate-bridge")?, BUILD)
 }
 
-/// The command line client.
-///
-/// # Errors
-/// [`Error::Missing`].
 pub fn cli() -> Result<PathBuf, Error> {
     find("SLUICEGATE_CLI", "the command line client", beside_this("sluicegate")?, BUILD)
 }
 
 /// The demo as `./dev demo` runs it, with a bridge of its own beside it.
-///
-/// # Errors
-/// [`Error::Missing`].
 pub fn demo() -> Result<PathBuf, Error> {
     existing("the demo", target_dir()?.join("debug/demo"), BUILD)
 }
 
-/// The filter.
-///
-/// # Errors
-/// [`Error::Missing`].
 pub fn filter() -> Result<PathBuf, Error> {
     let path = target_dir()?.join("wasm32-wasip1/wasm/sluicegate_filter.wasm");
     find("SLUICEGATE_FILTER", "the filter", path, "`./dev wasm` builds it")
 }
 
 /// Whether the filter is the one that is built here.
-#[must_use]
 pub fn filter_is_of_this_version() -> bool {
     env::var_os("SLUICEGATE_FILTER").is_none()
 }
 
 /// Whether the bridge is the one that is built here.
-#[must_use]
 pub fn bridge_is_of_this_version() -> bool {
     env::var_os("SLUICEGATE_BRIDGE").is_none()
 }
 
 /// A file of the workspace that is there once `./dev web` has built the pages.
-///
-/// # Errors
-/// [`Error::Missing`].
 pub fn built(file: &str) -> Result<PathBuf, Error> {
     existing("the page", workspace().join(file), "`./dev web` builds it")
 }
 
-/// Node.
-///
-/// # Errors
-/// [`Error::Missing`].
 pub fn node() -> Result<PathBuf, Error> {
     find("SLUICEGATE_NODE", "Node", workspace().join("target/tools/bin/node"), INSTALL)
 }
 
 /// Node with a program in TypeScript, a file of the workspace.
-///
-/// # Errors
-/// [`Error::Missing`].
 pub fn typescript(file: &str) -> Result<Command, Error> {
     let mut command = Command::new(node()?);
     command.args(["--disable-warning=ExperimentalWarning", "--experimental-transform-types"]);
@@ -120,16 +77,12 @@ pub fn typescript(file: &str) -> Result<Command, Error> {
 }
 
 /// The project's root.
-#[must_use]
 pub fn workspace() -> &'static Path {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     package.ancestors().nth(2).unwrap_or(package)
 }
 
 /// Cargo's target folder, which contains this program.
-///
-/// # Errors
-/// [`Error::Io`] if the system does not tell this program's path.
 pub fn target_dir() -> Result<PathBuf, Error> {
     Ok(profile_dir()?.parent().unwrap_or(workspace()).to_owned())
 }
@@ -140,7 +93,7 @@ fn beside_this(program: &str) -> Result<PathBuf, Error> {
 
 /// `target/debug` or the like. Test programs are in its `deps`, others in the folder itself.
 fn profile_dir() -> Result<PathBuf, Error> {
-    let program = env::current_exe().map_err(Error::io("find this program's path"))?;
+    let program = env::current_exe().map_err(Error::failed("find this program's path"))?;
     let dir = program.ancestors().skip(1).find(|dir| !dir.ends_with("deps")).unwrap_or(workspace());
     Ok(dir.to_owned())
 }
@@ -159,15 +112,19 @@ fn existing(what: &'static str, path: PathBuf, remedy: &'static str) -> Result<P
 }
 
 /// A number that recipes pass to tests in `name`, one of [`VARIABLES`]; by default `default`.
-#[must_use]
 #[expect(clippy::panic, reason = "test code: a misspelt number must not become a short run")]
 pub fn number(name: &str, default: u64) -> u64 {
     let given = env::var_os(name).map_or(Ok(default), |text| text.to_string_lossy().parse());
     given.unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// The names of the environment variables.
-pub const VARIABLES: [&str; 12] = [
+/// The size of a test: `full` in recipes that set `SLUICEGATE_FULL`, otherwise `small`, which still shows that it works.
+pub fn scale<T>(small: T, full: T) -> T {
+    if env::var_os("SLUICEGATE_FULL").is_some() { full } else { small }
+}
+
+pub const VARIABLES: [&str; 13] = [
+    "SLUICEGATE_FULL",
     "SLUICEGATE_ENVOY",
     "SLUICEGATE_NATS",
     "SLUICEGATE_NGINX",

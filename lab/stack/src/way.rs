@@ -22,7 +22,6 @@ impl Way {
     pub const COUNT: usize = 5;
 
     /// Whether the gateway is Envoy, with the filter.
-    #[must_use]
     pub fn is_envoy(self) -> bool {
         match self {
             Self::Tunnel | Self::Relay => true,
@@ -31,7 +30,6 @@ impl Way {
     }
 
     /// Whether the filter drives the session.
-    #[must_use]
     pub fn filter_runs_sessions(self) -> bool {
         match self {
             Self::Tunnel => true,
@@ -40,7 +38,6 @@ impl Way {
     }
 
     /// Its name, for folders and messages.
-    #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Tunnel => Profile::Tunnel.name(),

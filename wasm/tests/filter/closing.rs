@@ -6,7 +6,7 @@ use sluicegate_harness::envoy::{Outcome, Vm};
 use sluicegate_protocol::Close;
 use sluicegate_protocol::control_resp::Control as ToSay;
 
-use crate::socket::{PROFILES, Profile, Socket};
+use crate::socket::{Socket, start};
 use crate::wire;
 
 /// A way in which a session comes to its end.
@@ -27,22 +27,17 @@ const ENDINGS: [(&str, Ending); 5] = [
 
 #[track_caller]
 fn check(test: impl Fn(&Vm, Socket)) {
-    for profile in PROFILES {
-        let vm = profile.start();
-        for (name, ending) in ENDINGS {
-            let mut witness = Socket::open(&vm, profile);
-            // Ticks come at half seconds of this clock: none of the ends falls on one.
-            vm.advance(Duration::from_millis(130));
-            let mut socket = Socket::open(&vm, profile);
-            ending(&mut socket);
-            assert!(
-                matches!(socket.0.outcome(), Outcome::Forwarded(_)),
-                "{profile:?}, {name}: ended at once"
-            );
-            test(&vm, socket);
-            witness.works();
-            assert!(!witness.0.is_finished(), "{profile:?}, {name}");
-        }
+    let vm = start();
+    for (name, ending) in ENDINGS {
+        let mut witness = Socket::open(&vm);
+        // Ticks come at half seconds of this clock: none of the ends falls on one.
+        vm.advance(Duration::from_millis(130));
+        let mut socket = Socket::open(&vm);
+        ending(&mut socket);
+        assert!(matches!(socket.0.outcome(), Outcome::Forwarded(_)), "{name}: ended at once");
+        test(&vm, socket);
+        witness.works();
+        assert!(!witness.0.is_finished(), "{name}");
     }
 }
 
@@ -69,37 +64,9 @@ fn closed_session_that_the_bridge_ends_is_not_reset() {
 }
 
 #[test]
-fn answers_in_flight_precede_the_closes_echo() {
-    for profile in PROFILES {
-        let vm = profile.start();
-        let mut socket = Socket::open(&vm, profile);
-        socket.client(wire::close(1000, "done"));
-        socket.bridge(wire::grpc_bytes(b"under way"));
-        let close = Close { code: 1000, reason: "done".into() };
-        socket.bridge(wire::to_say(ToSay::Close(close)));
-        let want = [wire::to_client(wire::BINARY, b"under way"), wire::closed(1000, "done")].concat();
-        assert_eq!(socket.answers(), want, "{profile:?}");
-    }
-}
-
-#[test]
-fn disconnect_ends_no_other_stream() {
-    for profile in PROFILES {
-        let vm = profile.start();
-        let mut witness = Socket::open(&vm, profile);
-        let mut socket = Socket::open(&vm, profile);
-        socket.client(wire::close(1000, ""));
-        socket.0.client_resets();
-        vm.advance(Duration::from_secs(5));
-        witness.works();
-        assert_eq!(vm.open_streams(), 1, "{profile:?}");
-    }
-}
-
-#[test]
 fn thousand_closed_sessions_are_reset_in_time() {
-    let vm = Profile::Tunnel.start();
-    let mut sockets: Vec<_> = (0..1_000).map(|_| Socket::open(&vm, Profile::Tunnel)).collect();
+    let vm = start();
+    let mut sockets: Vec<_> = (0..1_000).map(|_| Socket::open(&vm)).collect();
     for socket in &mut sockets {
         socket.client(wire::close(1000, ""));
     }

@@ -5,82 +5,68 @@ use std::time::Duration;
 use sluicegate_harness::Level;
 use wasmi::{Caller, Engine, ExternType, Linker, Module, Store, Val};
 
-use crate::socket::{PROFILES, filter, module};
-
-#[track_caller]
-fn refused(configuration: &str, mistakes: &[&str]) {
-    let Err(error) = filter().start(configuration) else { panic!("{configuration} was accepted") };
-    assert_eq!(error.trap, None);
-    let lines: Vec<_> = error.log.iter().map(|line| (line.level, line.text.as_str())).collect();
-    let want: Vec<_> =
-        mistakes.iter().map(|mistake| format!("sluicegate: invalid configuration: {mistake}")).collect();
-    let want: Vec<_> = want.iter().map(|line| (Level::Error, line.as_str())).collect();
-    assert_eq!(lines, want, "{configuration}");
-}
+use crate::socket::{filter, module, start, start_configured};
 
 #[test]
 fn valid_configuration_starts_and_asks_for_ticks() {
-    for profile in PROFILES {
-        let vm = profile.start();
-        assert_eq!(vm.tick_period(), Some(Duration::from_millis(100)));
-        assert_eq!(vm.log(), [], "{profile:?}");
-    }
+    let vm = start();
+    assert_eq!(vm.tick_period(), Some(Duration::from_millis(100)));
+    assert_eq!(vm.log(), []);
 }
 
 #[test]
 fn mistakes_are_logged_with_their_keys() {
-    refused(
+    let Err(error) = filter().start(
         r#"{"profile": "tunel", "max_message_bytes": 12, "routs": [],
             "routes": [{"path": "pubsub", "cluster": 5, "orgins": []}]}"#,
-        &[
-            "profile: must be \"tunnel\" or \"relay\"",
-            "max_message_bytes: must be a number of bytes from 1024 to 16777216",
-            "routes[0].path: must begin with \"/\" and be visible ASCII, without a query",
-            "routes[0].cluster: must be a string that is not empty",
-            "routes[0].orgins: unknown key, did you mean `origins`?",
-            "routs: unknown key, did you mean `routes`?",
-        ],
-    );
+    ) else {
+        panic!("accepted")
+    };
+    assert_eq!(error.trap, None);
+    let lines: Vec<_> = error.log.iter().map(|line| (line.level, line.text.as_str())).collect();
+    let mistakes = [
+        "profile: must be \"tunnel\" or \"relay\"",
+        "max_message_bytes: must be a number of bytes from 1024 to 16777216",
+        "routes[0].path: must begin with \"/\" and be visible ASCII, without a query",
+        "routes[0].cluster: must be a string that is not empty",
+        "routes[0].orgins: unknown key, did you mean `origins`?",
+        "routs: unknown key, did you mean `routes`?",
+    ];
+    let want = mistakes.map(|mistake| format!("sluicegate: invalid configuration: {mistake}"));
+    assert_eq!(lines, want.each_ref().map(|line| (Level::Error, line.as_str())));
+}
+
+/// A configuration with this route is accepted, with this warning.
+#[track_caller]
+fn warned(routes: &str, warning: &str) {
+    let vm = start_configured(&format!(r#"{{"routes": [{routes}]}}"#));
+    let log: Vec<_> = vm.log().into_iter().map(|line| (line.level, line.text)).collect();
+    assert_eq!(log, [(Level::Warn, format!("sluicegate: {warning}"))]);
 }
 
 #[test]
-fn routes_without_topics_for_a_right_are_logged() {
-    let vm = filter().start(
-        r#"{"routes": [
-            {"path": "/a"},
+fn open_routes_are_logged() {
+    warned(
+        r#"{"path": "/a"},
             {"path": "/b", "write": ["t"], "origins": []},
             {"path": "/c", "identity": {"from": "token", "name": "n"}},
             {"path": "/d", "topics": ["*"]},
             {"path": "/e", "read": ["t"], "write": ["t"], "origins": []},
             {"path": "/f", "identity": {"from": "token", "name": "n"}, "read": ["t.${sub}"]},
             {"path": "/g", "read": false, "write": ["t"], "origins": []},
-            {"path": "/h", "type": "produce", "topic": "t", "origins": []}
-        ]}"#,
+            {"path": "/h", "type": "produce", "topic": "t", "origins": []}"#,
+        "routes without \"topics\", whose clients can use every topic that the cluster's user can: /a, /b, /c",
     );
-    let vm = vm.unwrap_or_else(|error| panic!("{error}"));
-    let line = "sluicegate: routes without \"topics\", whose clients can use every topic that the cluster's user can: \
-                /a, /b, /c";
-    let log: Vec<_> = vm.log().into_iter().map(|line| (line.level, line.text)).collect();
-    assert_eq!(log, [(Level::Warn, line.to_owned())]);
-}
-
-#[test]
-fn routes_that_any_page_can_write_to_are_logged() {
-    let vm = filter().start(
-        r#"{"routes": [
-            {"path": "/a", "topics": ["t"], "write": true},
+    warned(
+        r#"{"path": "/a", "topics": ["t"], "write": true},
             {"path": "/b", "topics": ["t"], "write": true, "origins": []},
             {"path": "/c", "topics": ["t"]},
             {"path": "/d", "topics": ["t"], "type": "rest", "write": true},
             {"path": "/e", "topics": ["t"], "type": "rest", "write": true, "origins": ["*"]},
             {"path": "/f", "type": "produce", "topic": "t"},
-            {"path": "/g", "type": "produce", "topic": "t", "origins": ["https://app.example"]}
-        ]}"#,
+            {"path": "/g", "type": "produce", "topic": "t", "origins": ["https://app.example"]}"#,
+        "routes without \"origins\", to which pages of any origin can write: /a, /d, /f",
     );
-    let vm = vm.unwrap_or_else(|error| panic!("{error}"));
-    let line = "sluicegate: routes without \"origins\", to which pages of any origin can write: /a, /d, /f";
-    let log: Vec<_> = vm.log().into_iter().map(|line| (line.level, line.text)).collect();
-    assert_eq!(log, [(Level::Warn, line.to_owned())]);
 }
 
 /// No host of ours gets that far: what could not be configured has no streams. This one does nothing but refuse the

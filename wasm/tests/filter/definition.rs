@@ -4,26 +4,27 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use prost::Message;
 use sluicegate_harness::Headers;
-use sluicegate_harness::envoy::{Outcome, Vm};
 use sluicegate_protocol::ClusterDefinition;
 use sluicegate_protocol::cluster_definition::{Sasl, Tls};
 
+use crate::gateway::{Gateway, apisix};
 use crate::plain::post;
-use crate::socket::{PROFILES, Profile, filter, settings, upgrade, upgrade_with};
+use crate::socket::{Profile, start_configured, upgrade, upgrade_with};
 
 const NAME: &str = "sluicegate-cluster-definition";
 
-fn start(profile: Profile) -> Vm {
-    let profile = format!("{profile:?}").to_lowercase();
+fn gateways() -> [Gateway; 2] {
     let kafka = r#"{"nodes": {"kafka-1:9094": 1, "kafka-2:9094": 1}, "tls": {"verify": false},
                     "sasl": {"username": "reader", "password": "hidden", "mechanism": "SCRAM-SHA-256"}}"#;
     let configuration = format!(
-        r#"{{"profile": "{profile}", "gateway_secret": "s3cret-of-the-gateway", "routes": [
+        r#"{{"gateway_secret": "s3cret-of-the-gateway", "routes": [
             {{"path": "/pubsub", "topics": ["*"], "kafka": {kafka}}}, {{"path": "/orders", "type": "produce",
             "topic": "orders", "origins": [], "kafka": {kafka}}},
             {{"path": "/other", "topics": ["*"], "cluster": "other"}}]}}"#
     );
-    filter().start(settings(&configuration)).unwrap_or_else(|error| panic!("{error}"))
+    let worker = apisix();
+    let route = worker.route(&configuration);
+    [Gateway::Envoy(Profile::Tunnel, start_configured(&configuration)), Gateway::Apisix(worker, route)]
 }
 
 /// The bridge is told of the route's own cluster, and of no other.
@@ -54,25 +55,21 @@ fn forging(request: Headers) -> Headers {
 
 #[test]
 fn route_with_its_own_cluster_sends_the_definition() {
-    for profile in PROFILES {
-        let vm = start(profile);
+    for gateway in gateways() {
         for request in [upgrade(), post("/orders")] {
-            let stream = vm.request(forging(request));
-            let Outcome::Forwarded(headers) = stream.outcome() else { panic!("{:?}", stream.outcome()) };
-            check(&headers);
+            check(&gateway.request(forging(request)).forwarded());
         }
-        assert_eq!(vm.log(), [], "{profile:?}");
+        assert_eq!(gateway.log(), [], "{gateway:?}");
     }
 }
 
 #[test]
 fn clients_cluster_definition_never_reaches_the_bridge() {
-    for profile in PROFILES {
-        let vm = start(profile);
-        for (path, want) in [("/other", Some("other")), ("/elsewhere", None)] {
-            let stream = vm.request(forging(upgrade_with(":path", path)));
-            let Outcome::Forwarded(headers) = stream.outcome() else { panic!("{:?}", stream.outcome()) };
-            assert_eq!((headers.get(NAME), headers.text("sluicegate-cluster")), (None, want), "{profile:?}");
-        }
+    let [envoy, apisix] = gateways();
+    for (gateway, path, want) in
+        [(&envoy, "/other", Some("other")), (&envoy, "/elsewhere", None), (&apisix, "/other", Some("other"))]
+    {
+        let headers = gateway.request(forging(upgrade_with(":path", path))).forwarded();
+        assert_eq!((headers.get(NAME), headers.text("sluicegate-cluster")), (None, want), "{gateway:?}");
     }
 }

@@ -12,27 +12,8 @@ use sluicegate_protocol::Close;
 use sluicegate_protocol::control_resp::Control as ToSay;
 
 use crate::plain;
-use crate::socket::{ALL_PROFILES, PROFILES, Profile, Socket, sorted, upgrade};
+use crate::socket::{PROFILES, Profile, Socket, accepted, sorted, start, upgrade};
 use crate::wire::{self, BINARY, FIRST, LAST, PING, from_client, grpc, grpc_bytes};
-
-/// The host calls that the filter makes.
-pub(crate) const CALLS: [HostCall; 15] = [
-    HostCall::CloseStream,
-    HostCall::DefineMetric,
-    HostCall::GetBufferBytes,
-    HostCall::GetHeaderMapPairs,
-    HostCall::GetHeaderMapValue,
-    HostCall::GetProperty,
-    HostCall::IncrementMetric,
-    HostCall::Log,
-    HostCall::RemoveHeaderMapValue,
-    HostCall::ReplaceHeaderMapValue,
-    HostCall::SendLocalResponse,
-    HostCall::SetBufferBytes,
-    HostCall::SetEffectiveContext,
-    HostCall::SetProperty,
-    HostCall::SetTickPeriodMilliseconds,
-];
 
 /// Defined and not.
 pub(crate) const STATUSES: [u32; 11] = [1, 2, 3, 5, 6, 7, 9, 10, 11, 12, 77];
@@ -75,7 +56,7 @@ struct Story {
 }
 
 /// A session with everything in it that makes the filter act.
-fn session(profile: Profile) -> Story {
+fn session() -> Story {
     let request = upgrade()
         .with("sluicegate-cluster", "payments")
         .with("origin", "https://app.example")
@@ -89,7 +70,7 @@ fn session(profile: Profile) -> Story {
     let close = Close { code: 1000, reason: "done".into() };
     let steps = vec![
         Step::Client(from_client(BINARY, &wire::ping(1, b"early").encode_to_vec())),
-        Step::BridgeHeaders(profile.accepted()),
+        Step::BridgeHeaders(accepted()),
         Step::Client(from_client(FIRST, &fetch[..4])),
         Step::Client([from_client(PING, b"p"), from_client(LAST, &fetch[4..])].concat()),
         Step::Client(from_client(BINARY, b"no request")),
@@ -124,19 +105,16 @@ fn relayed() -> Story {
 }
 
 /// A session whose stream ends without a last word.
-fn ended(profile: Profile) -> Story {
-    let steps = vec![
-        Step::BridgeHeaders(profile.accepted()),
-        Step::BridgeEnd(grpc(&wire::pong(1, b"last"))),
-        Step::Wait(3),
-    ];
+fn ended() -> Story {
+    let steps =
+        vec![Step::BridgeHeaders(accepted()), Step::BridgeEnd(grpc(&wire::pong(1, b"last"))), Step::Wait(3)];
     Story { request: upgrade(), steps }
 }
 
 /// A session that ends with trailers, which release what is held back where they pass.
-fn trailed(profile: Profile) -> Story {
+fn trailed() -> Story {
     let steps = vec![
-        Step::BridgeHeaders(profile.accepted()),
+        Step::BridgeHeaders(accepted()),
         Step::Client(from_client(BINARY, &wire::fetch(1).encode_to_vec())),
         Step::ClientTrailers,
         Step::Bridge(grpc(&wire::pong(1, b"last"))),
@@ -147,12 +125,12 @@ fn trailed(profile: Profile) -> Story {
 }
 
 /// A handshake that the filter refuses.
-fn refused(_: Profile) -> Story {
+fn refused() -> Story {
     Story { request: upgrade().without("upgrade").with("sluicegate-x", "y"), steps: vec![Step::Wait(3)] }
 }
 
 /// A bridge that cannot be reached.
-fn unreachable(_: Profile) -> Story {
+fn unreachable() -> Story {
     let steps = vec![
         Step::BridgeHeaders([(":status", "503")].into()),
         Step::BridgeEnd(b"upstream connect error".to_vec()),
@@ -162,7 +140,7 @@ fn unreachable(_: Profile) -> Story {
 }
 
 /// A plain request with a body, and its answer.
-fn posted(_: Profile) -> Story {
+fn posted() -> Story {
     let request =
         plain::post("/orders").with("origin", plain::PAGE).with("sluicegate-x", "y").with("te", "trailers");
     let answer = Headers::from([(":status", "200"), plain::ANSWERED, ("content-type", "application/json")]);
@@ -179,13 +157,13 @@ fn posted(_: Profile) -> Story {
 }
 
 /// A plain request without an answer.
-fn lost(_: Profile) -> Story {
+fn lost() -> Story {
     let steps = vec![Step::Client(b"one".to_vec()), Step::BridgeFails("no_healthy_upstream"), Step::Wait(3)];
     Story { request: plain::post("/orders").with("origin", plain::PAGE), steps }
 }
 
 /// A plain request that the filter refuses.
-fn refused_http(_: Profile) -> Story {
+fn refused_http() -> Story {
     let request = plain::request("GET", "/kafka/topics").with("upgrade", "websocket");
     Story { request, steps: vec![Step::Wait(3)] }
 }
@@ -193,10 +171,10 @@ fn refused_http(_: Profile) -> Story {
 /// The stories of a profile. Plain HTTP is the same in all.
 fn stories(profile: Profile) -> Vec<Story> {
     match profile {
-        Profile::Tunnel => [session, ended, trailed, refused, unreachable, posted, lost, refused_http]
-            .map(|story| story(profile))
-            .into(),
-        Profile::Relay => vec![relayed(), refused(profile), unreachable(profile)],
+        Profile::Tunnel => {
+            vec![session(), ended(), trailed(), refused(), unreachable(), posted(), lost(), refused_http()]
+        }
+        Profile::Relay => vec![relayed(), refused(), unreachable()],
     }
 }
 
@@ -267,9 +245,9 @@ fn works(socket: &mut Socket, profile: Profile) {
 /// `ends`: without the call, a stream still ends.
 #[track_caller]
 fn check(call: HostCall, ends: bool) {
-    for profile in ALL_PROFILES {
+    for profile in PROFILES {
         let vm = profile.start();
-        let mut witness = Socket::open(&vm, profile);
+        let mut witness = Socket::open_in(&vm, profile);
         for story in stories(profile) {
             let whole = story.play(&vm);
             for status in STATUSES {
@@ -289,55 +267,27 @@ fn check(call: HostCall, ends: bool) {
                 }
             }
             works(&mut witness, profile);
-            works(&mut Socket::open(&vm, profile), profile);
+            works(&mut Socket::open_in(&vm, profile), profile);
         }
     }
 }
 
 #[test]
-fn refused_header_calls_leave_nothing_half_done() {
-    check(HostCall::GetHeaderMapPairs, true);
-    check(HostCall::GetHeaderMapValue, true);
-    check(HostCall::RemoveHeaderMapValue, true);
-    check(HostCall::ReplaceHeaderMapValue, true);
-}
-
-#[test]
-fn refused_buffer_calls_leave_nothing_half_done() {
-    check(HostCall::GetBufferBytes, true);
-    check(HostCall::SetBufferBytes, true);
-}
-
-#[test]
-fn refused_stream_calls_leave_nothing_half_done() {
-    check(HostCall::CloseStream, false);
-    check(HostCall::SetEffectiveContext, false);
-    check(HostCall::SendLocalResponse, true);
-}
-
-#[test]
-fn refused_property_calls_leave_nothing_half_done() {
-    check(HostCall::GetProperty, true);
-    check(HostCall::SetProperty, true);
-}
-
-#[test]
-fn refused_metrics_logs_and_ticks_end_no_session() {
-    check(HostCall::IncrementMetric, true);
-    check(HostCall::Log, true);
-    check(HostCall::DefineMetric, true);
-    check(HostCall::SetTickPeriodMilliseconds, true);
+fn refused_calls_leave_nothing_half_done() {
+    for call in HostCall::ALL {
+        check(call, ![HostCall::CloseStream, HostCall::SetEffectiveContext].contains(&call));
+    }
 }
 
 #[test]
 fn nothing_passes_if_a_stream_cannot_be_reset() {
-    for profile in ALL_PROFILES {
+    for profile in PROFILES {
         let vm = profile.start();
-        let mut witness = Socket::open(&vm, profile);
+        let mut witness = Socket::open_in(&vm, profile);
         vm.refuse(HostCall::CloseStream, When::Always, Status::INTERNAL_FAILURE);
         for story in stories(profile) {
             let whole = story.play(&vm);
-            for call in CALLS.into_iter().filter(|call| *call != HostCall::CloseStream) {
+            for call in HostCall::ALL.into_iter().filter(|call| *call != HostCall::CloseStream) {
                 for when in (1..=MOMENTS).map(When::Nth).chain([When::Always]) {
                     vm.refuse(call, when, Status::INTERNAL_FAILURE);
                     let seen = story.play(&vm);
@@ -356,65 +306,49 @@ fn nothing_passes_if_a_stream_cannot_be_reset() {
 
 #[test]
 fn nothing_passes_while_the_host_refuses_every_call() {
-    for profile in PROFILES {
-        let vm = profile.start();
-        let mut witness = Socket::open(&vm, profile);
-        for status in STATUSES {
-            let mut open = Socket::open(&vm, profile);
-            for call in CALLS {
-                vm.refuse(call, When::Always, Status(status));
-            }
-            for story in stories(profile) {
-                let seen = Seen { over: false, ..story.play(&vm) };
-                assert_eq!(seen, Seen::default(), "{profile:?}, status {status}");
-            }
-            open.bridge(grpc(&wire::pong(1, b"a")));
-            open.asks(&wire::fetch(1));
-            vm.advance(Duration::from_secs(3));
-            assert_eq!(
-                (open.answers(), open.requests()),
-                (Vec::new(), Vec::new()),
-                "{profile:?}, status {status}"
-            );
-            for call in CALLS {
-                vm.allow(call);
-            }
-            open.bridge(grpc(&wire::pong(2, b"b")));
-            assert_eq!(
-                (open.answers(), open.requests()),
-                (Vec::new(), Vec::new()),
-                "{profile:?}, status {status}"
-            );
-            witness.works();
+    let vm = start();
+    let mut witness = Socket::open(&vm);
+    for status in STATUSES {
+        let mut open = Socket::open(&vm);
+        for call in HostCall::ALL {
+            vm.refuse(call, When::Always, Status(status));
         }
+        for story in stories(Profile::Tunnel) {
+            let seen = Seen { over: false, ..story.play(&vm) };
+            assert_eq!(seen, Seen::default(), "status {status}");
+        }
+        open.bridge(grpc(&wire::pong(1, b"a")));
+        open.asks(&wire::fetch(1));
+        vm.advance(Duration::from_secs(3));
+        assert_eq!((open.answers(), open.requests()), (Vec::new(), Vec::new()), "status {status}");
+        for call in HostCall::ALL {
+            vm.allow(call);
+        }
+        open.bridge(grpc(&wire::pong(2, b"b")));
+        assert_eq!((open.answers(), open.requests()), (Vec::new(), Vec::new()), "status {status}");
+        witness.works();
     }
 }
 
 #[test]
 fn failed_stream_is_reset_at_once_and_logged() {
-    for profile in PROFILES {
-        let vm = profile.start();
-        let check = |call, act: fn(&mut Socket), line: &str| {
-            let mut socket = Socket::open(&vm, profile);
-            vm.refuse(call, When::Always, Status(77));
-            act(&mut socket);
-            vm.allow(call);
-            assert!(socket.0.is_reset(), "{profile:?}, {call:?}");
-            let log = vm.log();
-            let want = format!("sluicegate: failed to {line}: host status 77; the stream is ended");
-            assert_eq!(
-                log.last().map(|line| line.text.as_str()),
-                Some(want.as_str()),
-                "{profile:?}, {call:?}"
-            );
-        };
-        let client: fn(&mut Socket) = |socket| socket.asks(&wire::fetch(1));
-        let bridge: fn(&mut Socket) = |socket| socket.bridge(grpc(&wire::pong(1, b"a")));
-        check(HostCall::GetBufferBytes, client, "pass on a client's bytes");
-        check(HostCall::SetBufferBytes, client, "pass on a client's bytes");
-        check(HostCall::GetBufferBytes, bridge, "pass on an answer");
-        check(HostCall::SetBufferBytes, bridge, "pass on an answer");
-        assert_eq!(vm.metric("sluicegate.errors.host_call"), Some(4));
-        assert_eq!(vm.metric("sluicegate.sessions_open"), Some(0));
+    let vm = start();
+    let client: fn(&mut Socket) = |socket| socket.asks(&wire::fetch(1));
+    let bridge: fn(&mut Socket) = |socket| socket.bridge(grpc(&wire::pong(1, b"a")));
+    for (call, act, what) in [
+        (HostCall::GetBufferBytes, client, "pass on a client's bytes"),
+        (HostCall::SetBufferBytes, client, "pass on a client's bytes"),
+        (HostCall::GetBufferBytes, bridge, "pass on an answer"),
+        (HostCall::SetBufferBytes, bridge, "pass on an answer"),
+    ] {
+        let mut socket = Socket::open(&vm);
+        vm.refuse(call, When::Always, Status(77));
+        act(&mut socket);
+        vm.allow(call);
+        assert!(socket.0.is_reset(), "{call:?}");
+        let want = format!("sluicegate: failed to {what}: host status 77; the stream is ended");
+        assert_eq!(vm.log().last().map(|line| line.text.clone()), Some(want), "{call:?}");
     }
+    assert_eq!(vm.metric("sluicegate.errors.host_call"), Some(4));
+    assert_eq!(vm.metric("sluicegate.sessions_open"), Some(0));
 }

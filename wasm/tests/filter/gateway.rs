@@ -1,13 +1,14 @@
 //! The filter in each gateway, for tests of plain HTTP that hold in all of them.
 
 use std::fmt;
+use std::ops::Deref;
 
 use sluicegate_harness::apisix::{self, Plugin, Route, Worker};
 use sluicegate_harness::envoy::{Outcome, Stream, Vm};
-use sluicegate_harness::{Headers, HostCall, Response, Status, When};
+use sluicegate_harness::{Controls, Headers, Response};
 
 use crate::plain::{ANSWERED, post};
-use crate::socket::{ALL_PROFILES, Profile, answered, configuration, module};
+use crate::socket::{PROFILES, Profile, answered, configuration, module};
 
 /// A gateway with the filter in it, configured as most tests want it.
 pub(crate) enum Gateway {
@@ -34,7 +35,7 @@ pub(crate) enum Failure {
 
 impl Gateway {
     pub(crate) fn all() -> [Self; 3] {
-        let [tunnel, relay] = ALL_PROFILES.map(|profile| Self::Envoy(profile, profile.start()));
+        let [tunnel, relay] = PROFILES.map(|profile| Self::Envoy(profile, profile.start()));
         [tunnel, relay, Self::apisix()]
     }
 
@@ -59,26 +60,8 @@ impl Gateway {
         }
     }
 
-    pub(crate) fn refuse(&self, call: HostCall, when: When, status: Status) {
-        match self {
-            Self::Envoy(_, vm) => vm.refuse(call, when, status),
-            Self::Apisix(worker, _) => worker.refuse(call, when, status),
-        }
-    }
-
-    pub(crate) fn allow(&self, call: HostCall) {
-        match self {
-            Self::Envoy(_, vm) => vm.allow(call),
-            Self::Apisix(worker, _) => worker.allow(call),
-        }
-    }
-
-    pub(crate) fn log(&self) -> Vec<String> {
-        let lines = match self {
-            Self::Envoy(_, vm) => vm.log(),
-            Self::Apisix(worker, _) => worker.log(),
-        };
-        lines.into_iter().map(|line| line.text).collect()
+    pub(crate) fn texts(&self) -> Vec<String> {
+        self.log().into_iter().map(|line| line.text).collect()
     }
 
     /// A plain request goes there and its answer comes back.
@@ -88,6 +71,17 @@ impl Gateway {
         assert_eq!(sent.forwarded().text("sluicegate-cluster"), Some("payments"), "{self:?}");
         let want = Headers::from([(":status", "200"), ("x", "seen")]);
         assert_eq!(sent.answer(200, &[ANSWERED, ("x", "seen")]), want, "{self:?}");
+    }
+}
+
+impl Deref for Gateway {
+    type Target = Controls;
+
+    fn deref(&self) -> &Controls {
+        match self {
+            Self::Envoy(_, vm) => vm,
+            Self::Apisix(worker, _) => worker,
+        }
     }
 }
 
@@ -104,19 +98,14 @@ impl Sent {
     /// The upstream has the request, with these headers.
     #[track_caller]
     pub(crate) fn forwarded(&self) -> Headers {
-        self.passed().unwrap_or_else(|| panic!("answered: {:?}", self.answered()))
-    }
-
-    /// The same, if the upstream has it.
-    pub(crate) fn passed(&self) -> Option<Headers> {
         match self {
             Self::Envoy(stream) => match stream.outcome() {
-                Outcome::Forwarded(headers) => Some(headers),
-                _ => None,
+                Outcome::Forwarded(headers) => headers,
+                other => panic!("{other:?}"),
             },
             Self::Apisix(stream) => match stream.outcome() {
-                apisix::Outcome::Forwarded(headers) => Some(headers),
-                _ => None,
+                apisix::Outcome::Forwarded(headers) => headers,
+                other => panic!("{other:?}"),
             },
         }
     }

@@ -1,84 +1,64 @@
 //! The opening handshake: the request to the bridge and the answer to the client.
 
-use sluicegate_harness::envoy::{Outcome, Vm};
+use sluicegate_harness::envoy::Outcome;
 use sluicegate_harness::{Headers, Response};
 
 use crate::gateway::Gateway;
-use crate::plain::{request, says};
-use crate::socket::{PROFILES, Profile, Socket, sorted, upgrade, upgrade_with};
+use crate::plain::{PAGE, request, says};
+use crate::socket::{Socket, accepted, sorted, start, upgrade, upgrade_with};
 use crate::wire;
 
 #[test]
-fn upgrade_reaches_the_bridge_in_the_profiles_form() {
-    let request = || {
-        upgrade()
-            .with("user-agent", "test")
-            .with("te", "gzip")
-            .with("content-length", "5")
-            .with("content-type", "text/html")
-            .with("sec-websocket-protocol", "pubsub")
-            .with("sec-websocket-extensions", "permessage-deflate")
-            .with("sluicegate-cluster", "payments")
-            .with("Sluicegate-Gateway-Secret", "guess")
-            .with("SLUICEGATE-IDENTITY", "root")
-            .with("sluicegate-", "x")
-            .with("X-Sluicegate-Max-Message-Bytes", "1")
-    };
-    check(
-        Profile::Tunnel,
-        &request(),
-        &[
-            ":authority: gateway.example",
-            ":method: GET",
-            ":path: /pubsub",
-            ":scheme: http",
-            "connection: Upgrade",
-            "content-type: application/grpc",
-            "sluicegate-client: 10.0.0.9",
-            "sluicegate-cluster: orders",
-            "sluicegate-gateway-secret: s3cret-of-the-gateway",
-            "sluicegate-padded: true",
-            "sluicegate-subprotocol: pubsub",
-            "sluicegate-topics: orders,public.*",
-            "sluicegate-write: true",
-            "upgrade: websocket",
-            "user-agent: test",
-            "x-sluicegate-max-message-bytes: 1048576",
-            "x-sluicegate-route: /pubsub",
-        ],
-    );
-
-    #[track_caller]
-    fn check(profile: Profile, request: &Headers, want: &[&str]) {
-        let vm = profile.start();
-        let stream = vm.request(request);
-        let Outcome::Forwarded(headers) = stream.outcome() else { panic!("{:?}", stream.outcome()) };
-        assert_eq!(sorted(&headers), want, "{profile:?}");
-        assert_eq!(stream.to_upstream(), b"");
-    }
+fn upgrade_reaches_the_bridge_with_the_grant() {
+    let request = upgrade()
+        .with("user-agent", "test")
+        .with("te", "gzip")
+        .with("content-length", "5")
+        .with("content-type", "text/html")
+        .with("sec-websocket-protocol", "pubsub")
+        .with("sec-websocket-extensions", "permessage-deflate")
+        .with("sluicegate-cluster", "payments")
+        .with("Sluicegate-Gateway-Secret", "guess")
+        .with("SLUICEGATE-IDENTITY", "root")
+        .with("sluicegate-", "x")
+        .with("X-Sluicegate-Max-Message-Bytes", "1");
+    let vm = start();
+    let stream = vm.request(request);
+    let Outcome::Forwarded(headers) = stream.outcome() else { panic!("{:?}", stream.outcome()) };
+    let want = [
+        ":authority: gateway.example",
+        ":method: GET",
+        ":path: /pubsub",
+        ":scheme: http",
+        "connection: Upgrade",
+        "content-type: application/grpc",
+        "sluicegate-client: 10.0.0.9",
+        "sluicegate-cluster: orders",
+        "sluicegate-gateway-secret: s3cret-of-the-gateway",
+        "sluicegate-padded: true",
+        "sluicegate-subprotocol: pubsub",
+        "sluicegate-topics: orders,public.*",
+        "sluicegate-write: true",
+        "upgrade: websocket",
+        "user-agent: test",
+        "x-sluicegate-max-message-bytes: 1048576",
+        "x-sluicegate-route: /pubsub",
+    ];
+    assert_eq!((sorted(&headers), stream.to_upstream()), (want.map(str::to_owned).into(), Vec::new()));
 }
 
 #[test]
 fn unrouted_upgrade_passes_without_gateway_headers() {
-    for profile in PROFILES {
-        let vm = profile.start();
-        for path in
-            ["/", "/pubsub/", "/pubsubs", "/PUBSUB", "/x?/pubsub", "/sluicegate.v2.Bridge/Session", ""]
-        {
-            foreign(&vm, profile, path);
-        }
-    }
-
-    #[track_caller]
-    fn foreign(vm: &Vm, profile: Profile, path: &str) {
+    let vm = start();
+    for path in ["/", "/pubsub/", "/pubsubs", "/PUBSUB", "/x?/pubsub", "/sluicegate.v2.Bridge/Session", ""] {
         let request = upgrade_with(":path", path).with("accept", "a").with("accept", "\u{fe}");
         let sent = request.clone().with("sluicegate-cluster", "a").with("Sluicegate-Cluster", b"\xff\xfe");
         let mut stream = vm.request(sent);
         let Outcome::Forwarded(headers) = stream.outcome() else { panic!("{:?}", stream.outcome()) };
-        assert_eq!(sorted(&headers), sorted(&request), "{profile:?} {path}");
+        assert_eq!(sorted(&headers), sorted(&request), "{path}");
         stream.client_sends(b"\x82\x85raw bytes");
         assert_eq!(stream.to_upstream(), b"\x82\x85raw bytes");
-        stream.upstream_headers(profile.accepted(), false);
+        stream.upstream_headers(accepted(), false);
         stream.upstream_sends(b"\x00\x00\x00\x00\x01raw", true);
         let response = stream.response().expect("an answer");
         assert_eq!(response.headers.get("sec-websocket-accept"), None);
@@ -136,23 +116,20 @@ fn failed_handshake_is_answered_with_its_reason() {
 #[test]
 fn page_of_an_allowed_origin_can_ask_with_a_plain_request() {
     let names = ["access-control-allow-origin", "access-control-allow-credentials", "vary"];
-    let plain = |method: &str, path: &str, origin: &str| request(method, path).and("origin", origin);
+    let plain = |method: &str, origin: &str| request(method, "/pubsub").and("origin", origin);
     for gateway in Gateway::all() {
-        for (path, origin) in [("/pubsub", "https://app.example"), ("/open", "https://any.example")] {
-            for method in ["GET", "POST", "OPTIONS"] {
-                let detail = "a WebSocket upgrade is expected here";
-                let response = refused(&gateway, plain(method, path, origin), 426, detail);
-                let told = names.map(|name| response.headers.text(name));
-                assert_eq!(told, [Some(origin), Some("true"), Some("Origin")], "{gateway:?} {method} {path}");
-            }
-            let preflight = plain("OPTIONS", path, origin).and("access-control-request-method", "GET");
-            let response = gateway.request(preflight).answered();
-            assert_eq!((response.status(), response.text().as_str()), (204, ""), "{gateway:?} {path}");
-            let told = names.map(|name| response.headers.text(name));
-            assert_eq!(told, [Some(origin), Some("true"), Some("Origin")], "{gateway:?} {path}");
-            assert_eq!(response.headers.text("access-control-allow-methods"), Some("GET"));
-        }
-        let evil = plain("GET", "/pubsub", "https://evil.example");
+        let response = refused(&gateway, plain("GET", PAGE), 426, "a WebSocket upgrade is expected here");
+        let told = names.map(|name| response.headers.text(name));
+        assert_eq!(told, [Some(PAGE), Some("true"), Some("Origin")], "{gateway:?}");
+        let preflight = plain("OPTIONS", PAGE).and("access-control-request-method", "GET");
+        let response = gateway.request(preflight).answered();
+        let allowed = response.headers.text("access-control-allow-methods");
+        assert_eq!(
+            (response.status(), response.text().as_str(), allowed),
+            (204, "", Some("GET")),
+            "{gateway:?}"
+        );
+        let evil = plain("GET", "https://evil.example");
         let response = refused(&gateway, evil, 403, "this Origin may not open a session here");
         assert_eq!(names.map(|name| response.headers.text(name)), [None, None, Some("Origin")]);
     }
@@ -189,14 +166,12 @@ fn known_subprotocol_is_told_to_the_bridge() {
 
 #[test]
 fn known_subprotocol_is_echoed_to_the_client() {
-    for profile in PROFILES {
-        let vm = profile.start();
-        for (offered, echoed) in SUBPROTOCOLS {
-            let mut stream = vm.request(upgrade().with("sec-websocket-protocol", offered));
-            stream.upstream_headers(profile.accepted(), false);
-            let response = stream.response().expect("an answer");
-            assert_eq!(response.headers.text("sec-websocket-protocol"), echoed, "{profile:?} {offered:?}");
-        }
+    let vm = start();
+    for (offered, echoed) in SUBPROTOCOLS {
+        let mut stream = vm.request(upgrade().with("sec-websocket-protocol", offered));
+        stream.upstream_headers(accepted(), false);
+        let response = stream.response().expect("an answer");
+        assert_eq!(response.headers.text("sec-websocket-protocol"), echoed, "{offered:?}");
     }
 }
 
@@ -209,26 +184,22 @@ const SUBPROTOCOLS: [(&str, Option<&str>); 3] = [
 
 #[test]
 fn client_gets_the_handshakes_answer_without_grpc() {
-    let check = |profile: Profile, want: &[&str]| {
-        let vm = profile.start();
-        let mut stream = vm.request(upgrade());
-        stream.upstream_headers(profile.accepted(), false);
-        assert_eq!(sorted(&stream.response().expect("an answer").headers), want);
-    };
+    let vm = start();
+    let mut stream = vm.request(upgrade());
+    stream.upstream_headers(accepted(), false);
     let accept = "sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
-    check(Profile::Tunnel, &[":status: 101", "connection: upgrade", accept, "upgrade: websocket"]);
+    let want = [":status: 101", "connection: upgrade", accept, "upgrade: websocket"];
+    assert_eq!(sorted(&stream.response().expect("an answer").headers), want);
 }
 
 #[test]
 fn frames_before_the_answer_reach_the_bridge() {
-    for profile in PROFILES {
-        let vm = profile.start();
-        let mut socket = Socket(vm.request(upgrade()));
-        socket.asks(&wire::ping(1, b"early"));
-        assert_eq!(socket.requests(), [wire::ping(1, b"early")]);
-        socket.0.upstream_headers(profile.accepted(), false);
-        socket.works();
-    }
+    let vm = start();
+    let mut socket = Socket(vm.request(upgrade()));
+    socket.asks(&wire::ping(1, b"early"));
+    assert_eq!(socket.requests(), [wire::ping(1, b"early")]);
+    socket.0.upstream_headers(accepted(), false);
+    socket.works();
 }
 
 #[track_caller]

@@ -4,7 +4,6 @@ use std::fs;
 
 use sluicegate_harness::{HostCall, apisix, envoy, imports};
 
-use crate::faults::CALLS;
 use crate::socket::{module, workspace};
 
 /// A line per import: what it is in Envoy, where all of them work, and in APISIX.
@@ -30,12 +29,15 @@ fn imports_match_the_committed_list() {
 fn every_imported_host_call_is_refused_in_some_test() {
     for import in imports(module()).unwrap_or_else(|error| panic!("failed to {error}")) {
         let Some(name) = import.strip_prefix("env.proxy_") else { continue };
-        assert!(CALLS.iter().any(|call| snake_case(*call) == name), "{name} is to be refused in the tests");
+        assert!(
+            HostCall::ALL.iter().any(|call| snake_case(*call) == name),
+            "{name} is to be refused in the tests"
+        );
     }
 }
 
 /// `HostCall::GetBufferBytes` is `get_buffer_bytes`.
-pub(crate) fn snake_case(call: HostCall) -> String {
+fn snake_case(call: HostCall) -> String {
     let mut name = String::new();
     for letter in format!("{call:?}").chars() {
         if letter.is_ascii_uppercase() && !name.is_empty() {

@@ -5,7 +5,7 @@ use sluicegate_harness::{Headers, HostCall, Response, Status, When};
 
 use crate::gateway::{Failure, Gateway, Sent};
 use crate::plain::{PAGE, post, request, says};
-use crate::socket::Profile;
+use crate::socket::start;
 
 const UNKNOWN: &str = "the bridge did not answer; it is not known whether anything was written";
 const UNSENT: &str = "the bridge cannot be reached, try again";
@@ -39,17 +39,9 @@ fn each(failure: Failure, write: (u16, &str), read: (u16, &str)) {
 }
 
 #[test]
-fn unsent_requests_invite_to_retry() {
+fn client_learns_whether_a_retry_can_help() {
     each(Failure::Unsent, (503, UNSENT), (503, UNSENT));
-}
-
-#[test]
-fn lost_connection_invites_to_retry_reads_only() {
     each(Failure::Cut, (504, UNKNOWN), (503, "the connection to the bridge was lost, try again"));
-}
-
-#[test]
-fn silent_bridge_invites_no_retry() {
     each(Failure::Late, (504, UNKNOWN), (504, "the bridge did not answer in time"));
 }
 
@@ -110,7 +102,7 @@ fn web_pages_can_read_what_they_are_told() {
 #[test]
 fn envoys_details_tell_unsent_requests() {
     let reset = |reason| format!("upstream_reset_before_response_started{{{reason}}}");
-    let vm = Profile::Tunnel.start();
+    let vm = start();
     let status = |details: &str| {
         let mut stream = vm.request(post("/orders"));
         stream.upstream_fails(503, details);

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use prost::Message;
-use sluicegate_harness::envoy::{Filter, Outcome, Settings, Stream, Vm};
+use sluicegate_harness::envoy::{Filter, Outcome, Stream, Vm};
 use sluicegate_harness::{Headers, Response};
 use sluicegate_protocol::PubSubReq;
 
@@ -17,22 +17,31 @@ pub(crate) enum Profile {
     Relay,
 }
 
-/// The profiles in which the filter runs the session.
-pub(crate) const PROFILES: [Profile; 1] = [Profile::Tunnel];
+pub(crate) const PROFILES: [Profile; 2] = [Profile::Tunnel, Profile::Relay];
 
-pub(crate) const ALL_PROFILES: [Profile; 2] = [Profile::Tunnel, Profile::Relay];
+/// The filter in the profile that runs sessions, configured as most tests want it.
+pub(crate) fn start() -> Vm {
+    Profile::Tunnel.start()
+}
+
+/// The same with `more`, further keys of the configuration's JSON, each with a comma in front.
+pub(crate) fn start_with(more: &str) -> Vm {
+    Profile::Tunnel.start_with(more)
+}
+
+/// The bridge's yes to a session that the filter runs.
+pub(crate) fn accepted() -> Headers {
+    Profile::Tunnel.accepted()
+}
 
 impl Profile {
-    /// The filter, configured as most tests want it.
     pub(crate) fn start(self) -> Vm {
         self.start_with("")
     }
 
-    /// The same with `more`, further keys of the configuration's JSON, each with a comma in front.
-    pub(crate) fn start_with(self, more: &str) -> Vm {
+    fn start_with(self, more: &str) -> Vm {
         let profile = format!("{self:?}").to_lowercase();
-        let configuration = configuration(&format!(r#""profile": "{profile}"{more}"#));
-        filter().start(settings(&configuration)).unwrap_or_else(|error| panic!("{error}"))
+        start_configured(&configuration(&format!(r#""profile": "{profile}"{more}"#)))
     }
 
     /// The bridge's yes, as the filter sees it.
@@ -62,9 +71,9 @@ pub(crate) fn configuration(own: &str) -> String {
     )
 }
 
-/// The settings of the plugin and its listener in `envoy/`.
-pub(crate) fn settings(configuration: &str) -> Settings {
-    Settings { buffer_limit: 256 << 10, ..Settings::from(configuration) }
+#[track_caller]
+pub(crate) fn start_configured(configuration: &str) -> Vm {
+    filter().start(configuration).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// The module, compiled once per process.
@@ -109,14 +118,13 @@ pub(crate) struct Socket(pub(crate) Stream);
 
 impl Socket {
     #[track_caller]
-    pub(crate) fn open(vm: &Vm, profile: Profile) -> Self {
-        Self::open_at(vm, profile, "/pubsub")
+    pub(crate) fn open(vm: &Vm) -> Self {
+        Self::open_in(vm, Profile::Tunnel)
     }
 
-    /// The same at another path.
     #[track_caller]
-    pub(crate) fn open_at(vm: &Vm, profile: Profile, path: &str) -> Self {
-        let mut stream = vm.request(upgrade_with(":path", path));
+    pub(crate) fn open_in(vm: &Vm, profile: Profile) -> Self {
+        let mut stream = vm.request(upgrade());
         assert!(matches!(stream.outcome(), Outcome::Forwarded(_)), "{:?}", stream.outcome());
         stream.upstream_headers(profile.accepted(), false);
         let response = stream.response().expect("an answer");

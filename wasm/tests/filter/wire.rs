@@ -53,27 +53,6 @@ fn head(first: u8, len: usize) -> Vec<u8> {
     }
 }
 
-/// Whole frames to a client: first byte and payload; then what is left of an unfinished one.
-#[track_caller]
-pub(crate) fn frames(mut bytes: &[u8]) -> (Vec<(u8, Vec<u8>)>, &[u8]) {
-    let mut frames = Vec::new();
-    loop {
-        let (at, len) = match bytes {
-            [_, len @ 0..=125, ..] => (2, usize::from(*len)),
-            [_, 126, a, b, ..] => (4, usize::from(u16::from_be_bytes([*a, *b]))),
-            [_, 127, rest @ ..] if rest.len() >= 8 => {
-                let (len, _) = rest.split_first_chunk().unwrap();
-                (10, usize::try_from(u64::from_be_bytes(*len)).unwrap())
-            }
-            [_, 128..=255, ..] => panic!("a masked frame for the client: {bytes:02x?}"),
-            _ => return (frames, bytes),
-        };
-        let Some(payload) = bytes.get(at..at + len) else { return (frames, bytes) };
-        frames.push((bytes[0], payload.to_vec()));
-        bytes = &bytes[at + len..];
-    }
-}
-
 /// `message` as it travels on a gRPC stream.
 pub(crate) fn grpc(message: &impl Message) -> Vec<u8> {
     grpc_bytes(&message.encode_to_vec())

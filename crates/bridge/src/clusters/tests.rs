@@ -40,29 +40,35 @@ fn pool(keys: &str) -> Pool {
     let text = format!(
         "gateway_secret = \"s3cret-of-the-gateway\"\n[route_clusters]\nallowed_hosts = [\"kafka:*\", \"*.svc:9092\"]\n{keys}"
     );
-    let config = Config::load(&text, iter::empty()).unwrap();
+    scripted(&Config::load(&text, iter::empty()).unwrap())
+}
+
+/// The clusters of a configuration, which count the backends that they make.
+fn scripted(config: &Config) -> Pool {
     let made = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&made);
     let make = Box::new(move |_: &str, _: &ClusterConfig, _: bool| {
         count.fetch_add(1, Ordering::Relaxed);
         Arc::<Script>::default() as Arc<dyn Backend>
     });
-    let clusters = Arc::new(Clusters::new(&config, Metrics::default(), CancellationToken::new(), make));
+    let clusters = Arc::new(Clusters::new(config, Metrics::default(), CancellationToken::new(), make));
     Pool { clusters, made }
 }
 
+type Defined = Result<Arc<Cluster>, RouteClusterError>;
+
 impl Pool {
-    async fn get(&self, definition: &ClusterDefinition) -> Result<Arc<Cluster>, RouteClusterError> {
+    async fn get(&self, definition: &ClusterDefinition) -> Defined {
         self.get_for("", definition).await
     }
 
     /// For the client at this address.
-    async fn get_for(
-        &self,
-        address: &str,
-        definition: &ClusterDefinition,
-    ) -> Result<Arc<Cluster>, RouteClusterError> {
+    async fn get_for(&self, address: &str, definition: &ClusterDefinition) -> Defined {
         self.clusters.defined(ClientKey::parse(address.as_bytes()), header(definition).as_bytes()).await
+    }
+
+    fn named(&self, name: &str) -> Arc<Cluster> {
+        self.clusters.named(name).unwrap()
     }
 
     fn made(&self) -> usize {
@@ -257,16 +263,9 @@ async fn no_broker_is_allowed_by_default() {
         ("", RouteClusterError::UnknownGateway),
         ("gateway_secret = \"s3cret-of-the-gateway\"\n", RouteClusterError::Host("kafka:9092".into())),
     ] {
-        let config = Config::load(&format!("{secret}{text}"), iter::empty()).unwrap();
-        let make = Box::new(|name: &str, _: &ClusterConfig, _: bool| match name {
-            "default" => Arc::<Script>::default() as Arc<dyn Backend>,
-            name => panic!("{name} made"),
-        });
-        let clusters = Clusters::new(&config, Metrics::default(), CancellationToken::new(), make);
-        assert_eq!(
-            clusters.defined(ClientKey::UNKNOWN, header(&of("kafka:9092")).as_bytes()).await.err(),
-            Some(want)
-        );
+        let pool = scripted(&Config::load(&format!("{secret}{text}"), iter::empty()).unwrap());
+        assert_eq!(pool.get(&of("kafka:9092")).await.err(), Some(want));
+        assert_eq!(pool.made(), 1, "the one of the configuration");
     }
 }
 
@@ -278,28 +277,19 @@ fn named(brokers: &[(&str, &str)], keys: &str) -> Config {
     Config::load(&format!("{keys}\n{tables}"), iter::empty()).unwrap()
 }
 
-fn scripted(config: &Config) -> (Clusters, Arc<AtomicUsize>) {
-    let made = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&made);
-    let make = Box::new(move |_: &str, _: &ClusterConfig, _: bool| {
-        count.fetch_add(1, Ordering::Relaxed);
-        Arc::<Script>::default() as Arc<dyn Backend>
-    });
-    (Clusters::new(config, Metrics::default(), CancellationToken::new(), make), made)
-}
-
 #[tokio::test]
 async fn reload_replaces_the_backends_of_changed_clusters_only() {
-    let (clusters, made) = scripted(&named(&[("a", "old"), ("b", "same")], ""));
-    let (a, b) = (clusters.named("a").unwrap(), clusters.named("b").unwrap());
-    clusters.apply(&named(&[("a", "new"), ("b", "same")], "read.wait_ms = 7")).await;
-    assert!(Arc::ptr_eq(&a, &clusters.named("a").unwrap()) && Arc::ptr_eq(&b, &clusters.named("b").unwrap()));
-    assert_eq!(made.load(Ordering::Relaxed), 3);
-    assert_eq!(b.reads().wait, Duration::from_millis(7));
+    let pool = scripted(&named(&[("a", "old"), ("b", "same")], ""));
+    let (a, b) = (pool.named("a"), pool.named("b"));
+    let reads = "read.wait_ms = 7\nread.max_bytes = 2000";
+    pool.clusters.apply(&named(&[("a", "new"), ("b", "same")], reads)).await;
+    assert!(Arc::ptr_eq(&a, &pool.named("a")) && Arc::ptr_eq(&b, &pool.named("b")));
+    assert_eq!(pool.made(), 3);
+    assert_eq!((b.reads().wait, b.reads().max_bytes), (Duration::from_millis(7), 2000));
     assert!(!a.is_writable());
-    clusters.apply(&named(&[("a", "new"), ("b", "same")], "write.clusters = [\"a\"]")).await;
+    pool.clusters.apply(&named(&[("a", "new"), ("b", "same")], "write.clusters = [\"a\"]")).await;
     assert!(a.is_writable() && !b.is_writable());
-    assert_eq!(made.load(Ordering::Relaxed), 4);
+    assert_eq!(pool.made(), 4);
     assert!(!a.drain.has_begun() && !b.drain.has_begun());
 }
 
@@ -319,14 +309,14 @@ async fn changed_creds_file_replaces_the_backend() {
         Config::load(&text, iter::empty()).unwrap()
     };
     renewed();
-    let (clusters, made) = scripted(&loaded());
-    let a = clusters.named("a").unwrap();
-    clusters.apply(&loaded()).await;
-    assert_eq!(made.load(Ordering::Relaxed), 1);
+    let pool = scripted(&loaded());
+    let a = pool.named("a");
+    pool.clusters.apply(&loaded()).await;
+    assert_eq!(pool.made(), 1);
     renewed();
-    clusters.apply(&loaded()).await;
-    assert_eq!(made.load(Ordering::Relaxed), 2);
-    assert!(Arc::ptr_eq(&a, &clusters.named("a").unwrap()) && !a.drain.has_begun());
+    pool.clusters.apply(&loaded()).await;
+    assert_eq!(pool.made(), 2);
+    assert!(Arc::ptr_eq(&a, &pool.named("a")) && !a.drain.has_begun());
 }
 
 #[tokio::test]
@@ -337,14 +327,14 @@ async fn cluster_of_another_kind_is_another_cluster() {
     };
     let (kafka, nats) = ("bootstrap.servers = \"a:1\"", "kind = \"nats\"\nservers = \"nats://a:1\"");
     for (old, new, system) in [(kafka, nats, System::Nats), (nats, kafka, System::Kafka)] {
-        let (clusters, made) = scripted(&config(old));
-        let (a, b) = (clusters.named("a").unwrap(), clusters.named("b").unwrap());
-        clusters.apply(&config(new)).await;
-        let other = clusters.named("a").unwrap();
+        let pool = scripted(&config(old));
+        let (a, b) = (pool.named("a"), pool.named("b"));
+        pool.clusters.apply(&config(new)).await;
+        let other = pool.named("a");
         assert!(!Arc::ptr_eq(&a, &other) && other.system == system && a.system != system);
         assert!(a.drain.has_begun() && !other.drain.has_begun(), "only sessions of the old kind end");
-        assert!(Arc::ptr_eq(&b, &clusters.named("b").unwrap()) && !b.drain.has_begun());
-        assert_eq!(made.load(Ordering::Relaxed), 3);
+        assert!(Arc::ptr_eq(&b, &pool.named("b")) && !b.drain.has_begun());
+        assert_eq!(pool.made(), 3);
     }
 }
 
@@ -354,14 +344,14 @@ async fn routes_clusters_are_judged_by_the_new_configuration() {
         let secret = "gateway_secret = \"s3cret-of-the-gateway\"";
         named(&[], &format!("{secret}\n[route_clusters]\nallowed_hosts = [{hosts}]\n{more}"))
     };
-    let (clusters, made) = scripted(&keys("\"kafka:*\", \"other:*\"", ""));
-    let get = async |node: &str| clusters.defined(ClientKey::UNKNOWN, header(&of(node)).as_bytes()).await;
+    let pool = scripted(&keys("\"kafka:*\", \"other:*\"", ""));
+    let get = async |node: &str| pool.get(&of(node)).await;
     let (kept, forbidden) = (get("kafka:9092").await.unwrap(), get("other:9092").await.unwrap());
-    clusters.apply(&keys("\"kafka:*\"", "write = true")).await;
+    pool.clusters.apply(&keys("\"kafka:*\"", "write = true")).await;
     assert!(kept.is_writable() && !kept.drain.has_begun() && forbidden.drain.has_begun());
     assert!(Arc::ptr_eq(&kept, &get("kafka:9092").await.unwrap()));
     assert_eq!(get("other:9092").await.err(), Some(RouteClusterError::Host("other:9092".into())));
-    assert_eq!(made.load(Ordering::Relaxed), 3);
+    assert_eq!(pool.made(), 3);
 }
 
 #[tokio::test]

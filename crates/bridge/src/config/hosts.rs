@@ -124,35 +124,10 @@ mod tests {
 
     #[test]
     fn other_text_is_no_pattern() {
-        for text in [
-            "",
-            "*",
-            "*:*",
-            "*:9092",
-            "kafka",
-            "kafka:",
-            ":9092",
-            "kafka:0",
-            "kafka:9092-9094",
-            "kafka:**",
-            "k*:1",
-            "a.*.b:1",
-            "*a.b:1",
-            "**.a:1",
-            "*.*.a:1",
-            "*.:1",
-            "*..a:1",
-            "*.10.0.0.1:1",
-            "*.0.1:1",
-            "*.[::1]:1",
-            "::1:9092",
-            "a,b:1",
-            "a:1,b:1",
-            "user@a:1",
-            "http://a:1",
-            " a:1",
-            "größe:1",
-        ] {
+        let patterns = "* *:* *:9092 kafka kafka: :9092 kafka:0 kafka:9092-9094 kafka:** k*:1 \
+                        a.*.b:1 *a.b:1 **.a:1 *.*.a:1 *.:1 *..a:1 *.10.0.0.1:1 *.0.1:1 *.[::1]:1 \
+                        ::1:9092 a,b:1 a:1,b:1 user@a:1 http://a:1 größe:1";
+        for text in patterns.split(' ').chain(["", " a:1"]) {
             assert!(Pattern::parse(text).is_none(), "{text}");
         }
     }

@@ -52,43 +52,24 @@ mod tests {
 
     #[test]
     fn only_loopback_origins_are_loopback() {
-        for ours in [
-            "http://localhost",
-            "http://localhost:3000",
-            "https://LOCALHOST:8443",
-            "http://127.0.0.1:8080",
-            "http://127.8.9.1",
-            "http://[::1]:5173",
-            "http://[::1]",
-        ] {
+        let ours = "http://localhost http://localhost:3000 https://LOCALHOST:8443 \
+                    http://127.0.0.1:8080 http://127.8.9.1 http://[::1]:5173 http://[::1]";
+        for ours in ours.split(' ') {
             assert!(is_loopback(ours.as_bytes()), "{ours}");
         }
-        for other in [
-            "",
-            "null",
-            "localhost",
-            "localhost:3000",
-            "file://localhost",
-            "ws://localhost",
-            "http://example.com",
-            "http://localhost.example.com",
-            "http://127.0.0.1.example.com",
-            "http://example.com:127",
-            "http://localhost@example.com",
-            "http://example.com@localhost",
-            "http://example.com/localhost",
-            "http://localhost/page",
-            "http://localhost?x",
+        let others = "null localhost localhost:3000 file://localhost ws://localhost \
+                      http://example.com http://localhost.example.com http://127.0.0.1.example.com \
+                      http://example.com:127 http://localhost@example.com \
+                      http://example.com@localhost http://example.com/localhost \
+                      http://localhost/page http://localhost?x http://10.0.0.1 http://0.0.0.0 \
+                      http://[::ffff:10.0.0.1] http://[::2] http://[localhost] http://";
+        let lists = [
             "http://localhost, http://example.com",
             "http://localhost http://example.com",
-            "http://10.0.0.1",
-            "http://0.0.0.0",
-            "http://[::ffff:10.0.0.1]",
-            "http://[::2]",
-            "http://[localhost]",
-            "http://",
             "http://\u{e9}",
-        ] {
+            "",
+        ];
+        for other in others.split(' ').chain(lists) {
             assert!(!is_loopback(other.as_bytes()), "{other}");
         }
     }

@@ -404,9 +404,8 @@ const RETRY_AFTER_SECONDS: &str = "1";
 
 #[cfg(test)]
 mod tests {
-    use sluicegate_reference as reference;
-
     use super::*;
+    use crate::tests::check_causes;
 
     fn all() -> Vec<Refusal> {
         let refused = |status| Refused::new(status, "");
@@ -441,45 +440,10 @@ mod tests {
         ]
     }
 
-    /// The words of the reference.
-    fn cause(label: &str) -> &'static str {
-        match label {
-            "path" => "no such path",
-            "content_type" => "not gRPC",
-            "secret" => "missing or wrong `gateway_secret`",
-            "metadata" => "an unknown, repeated or invalid `sluicegate-` header",
-            "cluster" => "the bridge has no cluster of this name",
-            "route_cluster_forbidden" => "a broker is not in `allowed_hosts`, or no authenticated gateway",
-            "route_cluster_invalid" => "the route's cluster is invalid",
-            "route_cluster_unusable" => "`route_clusters.properties` are invalid",
-            "route_clusters_full" => "`route_clusters.max` is reached",
-            "draining" => "the bridge is shutting down",
-            "outdated" => "`[tls]` has changed since the connection was opened",
-            "full" => "`limits.max_sessions` is reached, or the client holds its share of it",
-            "quota" => "the client's identity has as many sessions as the route's `quota` allows",
-            "handshake" => "an invalid or forbidden WebSocket handshake",
-            "body" => "an upgrade with a body",
-            "origin" => "a page or host of another machine, at a bridge without a secret",
-            "identity_from_gateway" => "a gateway tells identities, and `identity.from_gateway` is not set",
-            "identity_missing" => "the route asks who the client is, and it does not say",
-            "identity_expired" => "the client's identity has expired",
-            "identity_unknown" => "the bridge has no `[identity.NAME]` of this name",
-            "identity_revoked" => "the client's identity was revoked",
-            "identity_revocations" => "the topic with revoked identities was not read yet",
-            "identity_keys" => "the keys of a token's issuer cannot be fetched",
-            "identity_invalid" => "the client's identity is not valid",
-            "version" => "the HTTP version cannot carry it",
-            other => panic!("{other}"),
-        }
-    }
-
     #[test]
     fn reference_lists_every_refusal() {
-        let row = |refusal: Refusal| {
-            let (status, label) = (refusal.codes().0.as_u16().to_string(), refusal.label());
-            vec![format!("`{label}`"), status, cause(label).to_owned()]
-        };
-        let rows: Vec<_> = all().into_iter().map(row).collect();
-        reference::check("errors.md", "refusals", &reference::table(&["reason", "status", "cause"], &rows));
+        let row =
+            |refusal: Refusal| vec![format!("`{}`", refusal.label()), refusal.codes().0.as_u16().to_string()];
+        check_causes("refusals", &["reason", "status", "cause"], all().into_iter().map(row));
     }
 }

@@ -73,29 +73,6 @@ mod tests {
     }
 
     #[test]
-    fn default_rights_are_to_read_every_topic() {
-        assert_eq!(of(&[]).ok(), Some(Rights { read: Some(Topics::default()), write: None }));
-    }
-
-    #[test]
-    fn headers_limit_reading_writing_and_topics() {
-        let rights = of(&[(metadata::READ, "false"), (metadata::WRITE, "true")]).ok().unwrap();
-        assert!(rights.writes("any") && rights.read.is_none());
-        let rights = of(&[(metadata::TOPICS, "orders,public.*")]).ok().unwrap();
-        assert!(rights.reads("public.x") && !rights.reads("other") && rights.write.is_none());
-    }
-
-    #[test]
-    fn policy_narrows_the_other_headers() {
-        let policy = r#"{"read":[{"topic":"a.*"}],"write":[{"topic":"*"}]}"#;
-        let rights = of(&[(metadata::ACCESS, policy), (metadata::TOPICS, "a.1,b")]).ok().unwrap();
-        assert!(rights.reads("a.1") && !rights.reads("a.2") && !rights.reads("b") && rights.write.is_none());
-        let rights = of(&[(metadata::ACCESS, policy), (metadata::WRITE, "true")]).ok().unwrap();
-        assert!(rights.writes("b") && !rights.reads("b"));
-        assert_eq!(of(&[(metadata::ACCESS, "{}")]).ok(), Some(Rights { read: None, write: None }));
-    }
-
-    #[test]
     fn only_listed_topics_have_tables() {
         let of = |headers: &[(&'static str, &str)]| {
             let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));

@@ -140,19 +140,20 @@ mod tests {
     const BINARY: &str = "application/vnd.sluicegate.binary+json";
 
     fn headers(accept: &[&str]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for value in accept {
-            headers.append("accept", value.parse().unwrap());
-        }
-        headers
+        accept.iter().map(|value| (http::header::ACCEPT, value.parse().unwrap())).collect()
     }
 
     #[track_caller]
     fn check(accept: &[&str], records: Option<Format>, metadata: Option<&str>) {
+        check_of(System::Kafka, accept, records, metadata);
+    }
+
+    #[track_caller]
+    fn check_of(system: System, accept: &[&str], records: Option<Format>, metadata: Option<&str>) {
         let headers = headers(accept);
         let accepted = Accept::of(Headers(&headers));
-        assert_eq!(accepted.records(System::Kafka).ok(), records, "{accept:?}");
-        assert_eq!(accepted.metadata(System::Kafka).ok(), metadata, "{accept:?}");
+        assert_eq!(accepted.records(system).ok(), records, "{accept:?}");
+        assert_eq!(accepted.metadata(system).ok(), metadata, "{accept:?}");
     }
 
     #[test]
@@ -188,23 +189,14 @@ mod tests {
 
     #[test]
     fn streams_have_their_own_types() {
-        for (accept, records, metadata) in [
-            ("*/*", Some(Format::Binary), Some(JSON)),
-            (JSON, Some(Format::Json), Some(JSON)),
-            (BINARY, Some(Format::Binary), None),
-            (
-                "application/json;q=0.5, application/vnd.sluicegate.binary+json;q=0.4",
-                Some(Format::Json),
-                Some(JSON),
-            ),
-            (V2_BINARY, None, None),
-        ] {
-            let headers = headers(&[accept]);
-            let accepted = Accept::of(Headers(&headers));
-            assert_eq!(accepted.records(System::Nats).ok(), records, "{accept}");
-            assert_eq!(accepted.metadata(System::Nats).ok(), metadata, "{accept}");
-        }
-        assert_eq!(Accept::of(Headers(&HeaderMap::new())).records(System::Nats).ok(), Some(Format::Binary));
+        let (json, binary) = (Some(Format::Json), Some(Format::Binary));
+        check_of(System::Nats, &[], binary, Some(JSON));
+        check_of(System::Nats, &["*/*"], binary, Some(JSON));
+        check_of(System::Nats, &[JSON], json, Some(JSON));
+        check_of(System::Nats, &[BINARY], binary, None);
+        let both = "application/json;q=0.5, application/vnd.sluicegate.binary+json;q=0.4";
+        check_of(System::Nats, &[both], json, Some(JSON));
+        check_of(System::Nats, &[V2_BINARY], None, None);
     }
 
     #[test]

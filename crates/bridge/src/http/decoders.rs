@@ -10,7 +10,7 @@ use super::accept::Accept;
 use super::headers::Headers;
 use super::produce;
 use super::rest::decoders::batch;
-pub(crate) use super::rest::decoders::{id, target};
+pub(crate) use super::rest::decoders::{id, positions, target};
 
 /// Decodes the headers of a request.
 pub(crate) fn headers(headers: &HeaderMap, system: System) {

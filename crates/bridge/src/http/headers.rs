@@ -95,14 +95,7 @@ mod tests {
     use super::*;
 
     fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
-        let line = |(name, value): &(&'static str, &str)| (name.parse().unwrap(), value.parse().unwrap());
-        lines.iter().map(line).collect::<Vec<_>>().into_iter().fold(
-            HeaderMap::new(),
-            |mut map, (name, value)| {
-                map.append::<http::HeaderName>(name, value);
-                map
-            },
-        )
+        lines.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
     }
 
     #[test]

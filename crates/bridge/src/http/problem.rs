@@ -287,9 +287,9 @@ struct Document<'a> {
 #[cfg(test)]
 mod tests {
     use sluicegate_delivery::testing::script::Script;
-    use sluicegate_reference as reference;
 
     use super::*;
+    use crate::tests::check_causes;
 
     const ALL: [ProblemKind; 21] = [
         ProblemKind::Malformed,
@@ -334,37 +334,6 @@ mod tests {
         (Fault::UnknownOutcome { retriable: false }, 504),
     ];
 
-    /// The words of the reference.
-    fn meaning(kind: ProblemKind) -> &'static str {
-        match kind {
-            ProblemKind::Malformed => "invalid request, offset out of range, invalid JSON",
-            ProblemKind::Unauthenticated(_) => {
-                "the route asks who the client is: no identity, or an invalid one"
-            }
-            ProblemKind::Forbidden => "not allowed by the route, the bridge or the route's `origins`",
-            ProblemKind::NotAuthorized => "the messaging system does not authorize the cluster's user",
-            ProblemKind::NoResource => "unknown path",
-            ProblemKind::NoKey => "the topic's table has no such key",
-            ProblemKind::NoTopic => "no such topic or stream",
-            ProblemKind::NoPartition => "no such partition",
-            ProblemKind::MethodNotAllowed(_) => "another method; `Allow` lists those that work",
-            ProblemKind::NotAcceptable => "the type in `Accept` is not available",
-            ProblemKind::TooSlow => "the body took longer than a minute",
-            ProblemKind::TooLarge => "body or record too large, or more than 1,000 records",
-            ProblemKind::UnsupportedMediaType => "unsupported type, or a body with `Content-Encoding`",
-            ProblemKind::Unprocessable => "the body does not match its type, or the record is rejected",
-            ProblemKind::Busy => {
-                "the write queue or the identity's quota is used up: not written, or not read"
-            }
-            ProblemKind::TooManyHeaders => "too many headers",
-            ProblemKind::Misconfigured => "the route's configuration is invalid",
-            ProblemKind::Rejected => "the messaging system refuses, and a retry does not help",
-            ProblemKind::GatewayMismatch => "gateway and bridge do not match: their secret, or the cluster",
-            ProblemKind::Unavailable => "bridge or messaging system unavailable or at capacity: not written",
-            ProblemKind::UnknownOutcome => "no acknowledgement or no answer to a write: it may be written",
-        }
-    }
-
     #[test]
     fn reference_lists_every_kind_of_problem() {
         let row = |kind: ProblemKind| {
@@ -379,12 +348,10 @@ mod tests {
             reasons.retain(|reason| *reason != Reason::Unspecified);
             let reasons: Vec<String> =
                 reasons.into_iter().map(|reason| format!("`{}`", name(reason))).collect();
-            let meaning = meaning(kind).to_owned();
-            vec![status, title.to_owned(), error_code.to_string(), reasons.join(", "), meaning]
+            vec![status, title.to_owned(), error_code.to_string(), reasons.join(", ")]
         };
-        let columns = ["status", "`title`", "`error_code`", "`reason`", "cause"];
-        let table = reference::table(&columns, &ALL.map(row));
-        reference::check("errors.md", "problems", &table);
+        let heads = ["status", "`title`", "`error_code`", "`reason`", "cause"];
+        check_causes("problems", &heads, ALL.into_iter().map(row));
     }
 
     #[track_caller]

@@ -28,16 +28,13 @@ pub(super) fn of_request(headers: Headers<'_>, system: System) -> Result<Option<
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderMap, HeaderValue};
+    use http::{HeaderMap, HeaderName, HeaderValue};
 
     use super::*;
 
     fn keys(values: &[&[u8]]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for value in values {
-            headers.append("idempotency-key", HeaderValue::from_bytes(value).unwrap());
-        }
-        headers
+        let name = HeaderName::from_static("idempotency-key");
+        values.iter().map(|value| (name.clone(), HeaderValue::from_bytes(value).unwrap())).collect()
     }
 
     #[test]

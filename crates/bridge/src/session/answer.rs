@@ -367,17 +367,6 @@ mod tests {
         assert_eq!(large.as_ptr(), messages.as_ptr());
     }
 
-    #[test]
-    fn small_answers_are_framed_protobuf() {
-        let resp = Some(Resp::PongResp(PongResp { state: "s".into() }));
-        check(Answer::pong(4, "s".into()), PubSubResp { sequence: 4, resp });
-        let error = ErrorResp { code: 3, message: "m".into(), ..Default::default() };
-        check(
-            Answer::error(5, error.clone()),
-            PubSubResp { sequence: 5, resp: Some(Resp::ErrorResp(error)) },
-        );
-    }
-
     fn records(messages: Bytes) -> Fetched {
         Fetched { messages, count: 1, next_offset: 9, ends: Ends::UNKNOWN }
     }

@@ -227,36 +227,4 @@ mod tests {
         let produce = request(-7, Req::CmdKafkaProduce(CmdKafkaProduce { records }));
         check(&produce, Request::Invalid { sequence: -7, kind: Kind::Produce, message });
     }
-
-    #[test]
-    fn control_message_with_a_sequence_is_unknown() {
-        let control = ControlReq { control: Some(Control::Alive("x".into())) };
-        check(&request(9, Req::Control(control)), Request::Unknown { sequence: 9 });
-    }
-
-    #[test]
-    fn request_without_a_command_is_nothing() {
-        check(&[], Request::Nothing);
-        check(&[0x08, 0x05], Request::Nothing);
-    }
-
-    #[test]
-    fn command_of_another_version_is_unknown() {
-        check(&[0x08, 0x05, 0xC2, 0x3E, 0x00], Request::Unknown { sequence: 5 });
-    }
-
-    #[test]
-    fn last_command_counts_even_if_unknown() {
-        let ping = request(5, Req::CmdPing(CmdPing::default()));
-        check(&[&ping[..], &[0xC2, 0x3E, 0x00]].concat(), Request::Unknown { sequence: 5 });
-        let want = Request::Ping { sequence: 5, state: Bytes::new() };
-        check(&[&[0xC2, 0x3E, 0x00], &ping[..]].concat(), want);
-    }
-
-    #[test]
-    fn invalid_bytes_are_wrong() {
-        for bytes in [&[0xFF][..], &[0x08], &[0x82, 0x02, 0x05, 0x00], b"hello, world"] {
-            check(bytes, Request::Wrong);
-        }
-    }
 }

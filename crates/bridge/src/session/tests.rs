@@ -119,7 +119,7 @@ impl Peer {
     }
 }
 
-fn limits() -> Limits {
+pub(crate) fn limits() -> Limits {
     Limits {
         max_request_bytes: 1 << 20,
         max_commands: 16,
@@ -171,16 +171,6 @@ fn error_of(resp: &Resp) -> &str {
         Resp::ErrorResp(error) => &error.message,
         other => panic!("expected an error: {other:?}"),
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn ping_is_answered_with_its_state_and_sequence() {
-    let mut peer = Peer::start();
-    peer.ask(7, ping(b"state")).await;
-    assert_eq!(
-        peer.answer().await,
-        (7, Resp::PongResp(sluicegate_protocol::PongResp { state: "state".into() }))
-    );
 }
 
 #[tokio::test(start_paused = true)]

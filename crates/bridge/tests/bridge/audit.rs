@@ -11,16 +11,13 @@ use sluicegate_protocol::{HttpCors, HttpRest, HttpRoute};
 use tempfile::TempDir;
 
 use crate::http::{routed, send};
-use crate::support::{Endpoint, Gateway, start_with, with};
-
-const SECRET: &str = "0123456789abcdef";
+use crate::support::{Endpoint, Gateway, SECRET, start_secret, with};
 
 /// A bridge with this secret and its audit log.
 async fn audited(more: &str) -> (Bridge, PathBuf, TempDir) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("audit.jsonl");
-    let keys = format!("gateway_secret = {SECRET:?}\n");
-    let bridge = start_with(&keys, &format!("{more}[audit]\nfile = {path:?}\n")).await;
+    let bridge = start_secret(&format!("{more}[audit]\nfile = {path:?}\n")).await;
     (bridge, path, directory)
 }
 
@@ -35,7 +32,7 @@ async fn lines(bridge: Bridge, path: &PathBuf) -> Vec<Value> {
 async fn headers_of_a_peer_without_the_secret_are_not_believed() {
     let (bridge, path, _directory) = audited("").await;
     let gateway = Gateway::connect(&bridge).await;
-    for (number, secret) in ["wrong-wrong-wrong", SECRET, SECRET].into_iter().enumerate() {
+    for (number, secret) in ["wrong-wrong-wrong", SECRET.1, SECRET.1].into_iter().enumerate() {
         let client = format!("192.0.2.{number}");
         let headers = [(GATEWAY_SECRET, secret), (CLIENT, &client), (ROUTE, "/r"), (CLUSTER, "none")];
         gateway.open(Endpoint::Connect, &headers).await.err().unwrap();
@@ -61,7 +58,7 @@ async fn page_that_asks_whether_it_may_is_not_refused() {
     let resource = Some(Resource::Rest(HttpRest {}));
     let route = HttpRoute { resource, cors: Some(cors), path: "/topics".into() };
     let policy = r#"{"identity":{"from_gateway":true}}"#;
-    let headers = [(GATEWAY_SECRET, SECRET), (ACCESS, policy), (ORIGIN.as_str(), "https://app.example")];
+    let headers = [SECRET, (ACCESS, policy), (ORIGIN.as_str(), "https://app.example")];
     let preflight = [(ACCESS_CONTROL_REQUEST_METHOD.as_str(), "GET")];
     let asked = send(&gateway, with(with(routed("OPTIONS", &route), &headers), &preflight)).await;
     let got = send(&gateway, with(routed("GET", &route), &headers)).await;
@@ -75,7 +72,7 @@ async fn page_that_asks_whether_it_may_is_not_refused() {
 async fn session_that_is_cut_off_is_closed_once() {
     let (bridge, path, _directory) = audited("[session]\ndrain_timeout_ms = 100\n").await;
     let gateway = Gateway::connect(&bridge).await;
-    let _unread = gateway.open(Endpoint::Connect, &[(GATEWAY_SECRET, SECRET)]).await.unwrap();
+    let _unread = gateway.open(Endpoint::Connect, &[SECRET]).await.unwrap();
     let told = lines(bridge, &path).await;
     let told: Vec<_> = told.iter().map(|line| [&line["event"], &line["reason"], &line["id"]]).collect();
     let id = told.first().map(|[_, _, id]| *id).unwrap();

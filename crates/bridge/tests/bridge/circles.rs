@@ -1,4 +1,5 @@
-//! Imports between files, which never lead back to where they began.
+//! The structure of the crates: imports between files, which never lead back to where they began, and the files that
+//! choose by messaging system, besides its own crate and its dialect.
 //!
 //! A module and its submodules are one thing: an import from one to the other does not count. Nor do imports of what a
 //! crate exports at its root.
@@ -7,72 +8,49 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-/// The crates of the workspace that have several files.
-const CRATES: [&str; 23] = [
-    "crates/backend",
-    "lab/bench",
-    "crates/bridge",
-    "crates/cli",
-    "crates/client",
-    "crates/delivery",
-    "lab/demo",
-    "crates/dialect",
-    "crates/fair-share",
-    "lab/harness",
-    "crates/identity",
-    "crates/kafka",
-    "crates/nats",
-    "crates/protocol",
-    "crates/reader",
-    "crates/records",
-    "crates/rights",
-    "crates/shared-log",
-    "lab/soak",
-    "lab/stack",
-    "crates/telemetry",
-    "crates/ws-session",
-    "wasm",
-];
-
 /// A path of a module: its names from the crate's root on, which has none.
 type Module = Vec<String>;
 
 #[test]
 fn imports_lead_back_to_no_file() {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    for name in CRATES {
+    let crates = fs::read_dir(workspace.join("crates")).expect("crates");
+    let others = ["lab/bench", "lab/demo", "lab/harness", "lab/soak", "lab/stack", "wasm"];
+    let crates = crates.map(|entry| entry.expect("an entry").path());
+    for folder in crates.chain(others.map(|name| workspace.join(name))) {
         let mut sources = BTreeMap::new();
-        read(&workspace.join(name).join("src"), &[], &mut sources);
-        assert!(sources.len() > 2, "{name} has no modules");
+        read(&folder.join("src"), &[], &mut sources);
         let imports: BTreeMap<Module, BTreeSet<Module>> = sources
             .iter()
             .map(|(module, source)| (module.clone(), imports(module, source, &sources)))
             .collect();
-        assert_eq!(circle(&imports), None, "in {name}");
+        assert_eq!(circle(&imports), None, "in {}", folder.display());
     }
 }
 
 #[test]
-fn circle_of_three_files_is_found() {
-    let source = |imports: &str| imports.to_owned();
-    let module = |path: &str| path.split("::").map(str::to_owned).collect::<Module>();
-    let sources = BTreeMap::from([
-        (module("a"), source("mod part;\npub use self::part::B;\nuse crate::c::C;")),
-        (module("a::part"), source("use super::A;\nuse crate::{\n    d::{self, D},\n};")),
-        (module("c"), source("// use crate::d::D;\n#[cfg(test)]\nmod tests {\n    use crate::a::A;\n}")),
-        (module("d"), source("use crate::a::B;")),
-    ]);
-    let of = |path| imports(&module(path), &sources[&module(path)], &sources);
-    assert_eq!(of("a"), [module("c")].into());
-    assert_eq!(of("a::part"), [module("d")].into());
-    assert_eq!(of("c"), [].into());
-    assert_eq!(of("d"), [module("a::part")].into(), "the file that has what another one exports");
-    let imports = sources.keys().map(|module| (module.clone(), imports(module, &sources[module], &sources)));
-    assert!(circle(&imports.collect()).is_some_and(|circle| circle.len() == 2));
+fn what_ships_depends_on_no_tool_of_tests() {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let tools = names(&workspace.join("lab"));
+    for (name, manifest) in names(&workspace.join("crates")) {
+        let dependencies = manifest["dependencies"].as_table().expect("a table");
+        let found: Vec<_> = dependencies.keys().filter(|other| tools.contains_key(*other)).collect();
+        assert!(found.is_empty(), "{name} depends on {found:?}");
+    }
+}
+
+/// The packages below a folder, each with its manifest.
+fn names(folder: &Path) -> BTreeMap<String, toml::Table> {
+    let read = |entry: std::io::Result<fs::DirEntry>| {
+        let text = fs::read_to_string(entry.expect("an entry").path().join("Cargo.toml"));
+        let manifest: toml::Table = toml::from_str(&text.expect("a manifest")).expect("TOML");
+        (manifest["package"]["name"].as_str().expect("a name").to_owned(), manifest)
+    };
+    fs::read_dir(folder).expect("packages").map(read).collect()
 }
 
 /// Reads the files of a folder as modules, without those of tests.
-pub(super) fn read(folder: &Path, module: &[String], sources: &mut BTreeMap<Module, String>) {
+fn read(folder: &Path, module: &[String], sources: &mut BTreeMap<Module, String>) {
     for entry in fs::read_dir(folder).expect("a folder of sources") {
         let path = entry.expect("an entry").path();
         let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
@@ -114,7 +92,7 @@ fn used(source: &str) -> Vec<Vec<String>> {
 }
 
 /// A source without its modules of tests: those in other files, and one at its end.
-pub(super) fn production(source: &str) -> &str {
+fn production(source: &str) -> &str {
     let ends = source.match_indices("#[cfg(test)]\n").map(|(at, _)| at).find(|at| {
         let module = source[*at..].lines().find(|line| !line.starts_with("#["));
         module.is_some_and(|line| line.contains("mod ") && line.ends_with('{'))
@@ -199,4 +177,48 @@ fn walk(
         done.insert(module.clone());
     }
     None
+}
+
+#[test]
+fn only_the_configuration_chooses_by_system() {
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut choosing = Vec::new();
+    for name in ["backend", "bridge", "delivery", "reader", "shared-log", "telemetry"] {
+        let mut sources = BTreeMap::new();
+        read(&crates.join(name).join("src"), &[], &mut sources);
+        for (module, source) in &sources {
+            let path = format!("{name}::{}", module.join("::"));
+            let code = production(source);
+            let names_variant = code
+                .match_indices("System::")
+                .any(|(at, found)| code[at + found.len()..].starts_with(|c: char| c.is_ascii_uppercase()));
+            if names_variant && !TESTS.contains(&path.as_str()) {
+                choosing.push(path);
+            }
+        }
+    }
+    let config = ["cluster", "kind", "route_clusters", "unnamed_cluster"];
+    assert_eq!(choosing, config.map(|file| format!("bridge::config::{file}")));
+}
+
+/// Files of tests with names of their own.
+const TESTS: [&str; 4] = [
+    "bridge::session::json::records::deliveries",
+    "bridge::testing",
+    "delivery::testing::logs",
+    "delivery::testing::script",
+];
+
+#[test]
+fn imports_and_their_circle_are_found() {
+    let module = |name: &str| vec![name.to_owned()];
+    let sources = BTreeMap::from([
+        (module("a"), "use crate::c::C;".to_owned()),
+        (module("c"), "use crate::{\n    d::{self, D},\n};".to_owned()),
+        (module("d"), "pub(crate) use super::a::A;".to_owned()),
+    ]);
+    let found: BTreeMap<_, _> =
+        sources.iter().map(|(name, source)| (name.clone(), imports(name, source, &sources))).collect();
+    assert_eq!(found[&module("c")], [module("d")].into());
+    assert!(circle(&found).is_some_and(|circle| circle.len() == 3));
 }

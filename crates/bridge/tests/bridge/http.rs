@@ -1,10 +1,7 @@
 //! Plain HTTP requests, as a gateway forwards them.
 
 mod bodies;
-mod grants;
-mod pages;
 mod permits;
-mod refusals;
 
 use std::time::{Duration, Instant};
 
@@ -13,13 +10,15 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use bytes::Bytes;
 use prost::Message;
-use rdkafka::mocking::MockCluster;
+use serde_json::{Value, json};
 use sluicegate_protocol::http_route::Resource;
-use sluicegate_protocol::{HttpProduce, HttpRest, HttpRoute};
+use sluicegate_protocol::metadata::CLUSTER_DEFINITION;
+use sluicegate_protocol::{HttpCors, HttpProduce, HttpRest, HttpRoute};
 use sluicegate_stack::http::client::Response;
 use sluicegate_stack::raw::Raw;
 
-use crate::support::{Gateway, start, start_before, with};
+use crate::route_clusters;
+use crate::support::{Gateway, SECRET, WRITES, mock, start, start_before, start_on, with};
 
 pub(crate) const ROUTE: &str = "sluicegate-http";
 pub(crate) const WRITE: (&str, &str) = ("sluicegate-write", "true");
@@ -48,7 +47,7 @@ fn record_for(topic: &str) -> Request<Bytes> {
 }
 
 /// The same, whose client does not wait for the acknowledgement.
-pub(crate) fn unawaited() -> Request<Bytes> {
+fn unawaited() -> Request<Bytes> {
     with(produce(), &[("prefer", "respond-async")])
 }
 
@@ -75,14 +74,14 @@ pub(crate) async fn send(gateway: &Gateway, request: Request<Bytes>) -> Response
 }
 
 #[track_caller]
-fn check_marks(response: &Response) {
+pub(crate) fn check_marks(response: &Response) {
     let values = |name: &str| response.headers.get_all(name).iter().cloned().collect::<Vec<_>>();
     assert_eq!(values("x-accel-buffering"), ["no"], "{response:?}");
     assert_eq!(values("sluicegate-answered").len(), 1, "{response:?}");
 }
 
 #[track_caller]
-fn check(response: &Response, status: u16, says: &str) {
+pub(crate) fn check_problem(response: &Response, status: u16, says: &str) {
     let text = response.text();
     assert_eq!(response.status, status, "{text}");
     assert!(text.contains(says), "{text}");
@@ -100,13 +99,11 @@ async fn client_mistakes_are_problem_documents() {
         (rest("GET", "/topics?x=1"), 400, "unknown query parameter x"),
     ] {
         let response = send(&gateway, request.clone()).await;
-        check(&response, status, says);
+        check_problem(&response, status, says);
         assert_eq!(response.headers["sluicegate-answered"], "1");
-        let mut client = Raw::connect(bridge.address()).await;
-        client.write(http1(&request)).await;
-        let response = client.response().await;
+        let response = Raw::connect(bridge.address()).await.ask(&http1(&request)).await;
         check_marks(&response);
-        check(&response, status, says);
+        check_problem(&response, status, says);
     }
 }
 
@@ -125,72 +122,53 @@ async fn options_names_the_methods() {
 }
 
 #[tokio::test]
-async fn head_of_a_problem_has_its_length_and_no_body() {
-    let bridge = start("").await;
-    let gateway = Gateway::connect(&bridge).await;
-    let mut get = send(&gateway, rest("GET", "/nothing")).await;
-    let mut head = send(&gateway, rest("HEAD", "/nothing")).await;
-    assert_eq!(head.headers["content-length"], get.body.len().to_string());
-    assert!(head.body.is_empty());
-    for response in [&mut get, &mut head] {
-        response.headers.remove("date");
-    }
-    assert_eq!(head.headers, get.headers);
-}
-
-#[tokio::test]
 async fn clients_are_told_to_come_back_while_kafka_is_down() {
     let bridge = start(WRITES).await;
     let gateway = Gateway::connect(&bridge).await;
-    let mut batch = with(rest("POST", "/topics/t"), &[WRITE, ("content-type", "application/json")]);
-    *batch.body_mut() = "{\"records\":[{\"value\":1},{\"value\":2}]}".into();
-    for (request, member) in [(produce(), "\"status\":503"), (batch, "\"error_code\":50003")] {
-        let response = send(&gateway, request).await;
-        check(&response, 503, member);
-        check(&response, 503, "try again after Retry-After");
-        assert_eq!(response.headers["retry-after"], "1");
-        let text = response.text();
-        assert!(!text.contains("unknown_outcome"), "{text}");
-        assert!(!text.contains("127.0.0.1"), "a broker's address is told: {text}");
+    let mut requests = vec![(produce(), "\"status\":503"), (batch("/topics/t"), "\"error_code\":50003")];
+    for path in ["/topics", "/topics/t", "/topics/t/partitions/0/offsets", "/topics/t/records"] {
+        requests.push((rest("GET", path), "\"error_code\":50003"));
     }
-}
-
-#[tokio::test]
-async fn unnamed_cluster_is_not_written_to() {
-    let bridge = start("").await;
-    let gateway = Gateway::connect(&bridge).await;
-    for request in [produce(), with(rest("POST", "/topics/t"), &[WRITE])] {
+    for (request, member) in requests {
         let response = send(&gateway, request).await;
-        check(&response, 403, "the bridge does not write to this cluster");
+        check_problem(&response, 503, member);
+        assert_eq!(response.headers["retry-after"], "1");
+        for hidden in ["unknown_outcome", "127.0.0.1"] {
+            assert!(!response.text().contains(hidden), "{}", response.text());
+        }
     }
 }
 
 #[tokio::test]
 async fn drain_delivers_unawaited_records() {
-    let mock = MockCluster::new(1).unwrap();
-    mock.create_topic("t", 1, 1).unwrap();
-    let kafka = mock.bootstrap_servers().parse().unwrap();
-    // The record is still in the queue when the bridge is told to stop.
-    let bridge = start_before(kafka, "", &format!("linger.ms = 20000\n{WRITES}")).await;
+    let [named, carried] = [mock(1), mock(1)];
+    // The records are still in the queue when the bridge is told to stop.
+    let routes = "[route_clusters]\nallowed_hosts = [\"127.0.0.1:*\"]\nwrite = true\n\
+                  [route_clusters.properties]\nlinger.ms = 20000\n";
+    let secret = format!("gateway_secret = {:?}", SECRET.1);
+    let kafka = named.bootstrap_servers().parse().unwrap();
+    let bridge = start_before(kafka, &secret, &format!("linger.ms = 20000\n{WRITES}{routes}")).await;
     let gateway = Gateway::connect(&bridge).await;
-    let response = send(&gateway, unawaited()).await;
-    assert_eq!(response.status, 202, "{response:?}");
-    assert_eq!(response.headers["preference-applied"], "respond-async");
+    let definition = route_clusters::of(&carried.bootstrap_servers());
+    for headers in [&[SECRET][..], &[SECRET, (CLUSTER_DEFINITION, &definition)]] {
+        let response = send(&gateway, with(unawaited(), headers)).await;
+        assert_eq!(response.status, 202, "{response:?}");
+        assert_eq!(response.headers["preference-applied"], "respond-async");
+    }
     bridge.drain().await;
-    let next = start_before(kafka, "", "").await;
-    let gateway = Gateway::connect(&next).await;
-    let ends = send(&gateway, rest("GET", "/topics/t/partitions/0/offsets")).await;
-    assert_eq!(ends.text(), r#"{"beginning_offset":0,"end_offset":1}"#);
+    for mock in [&named, &carried] {
+        let next = start_on(mock, "").await;
+        let gateway = Gateway::connect(&next).await;
+        let ends = send(&gateway, rest("GET", "/topics/t/partitions/0/offsets")).await;
+        assert_eq!(ends.text(), r#"{"beginning_offset":0,"end_offset":1}"#);
+    }
 }
 
 #[tokio::test]
 async fn drain_refuses_records_that_are_not_enqueued() {
-    let mock = MockCluster::new(1).unwrap();
-    for topic in ["t", "known"] {
-        mock.create_topic(topic, 1, 1).unwrap();
-    }
-    let more = format!("{WRITES}\n[session]\ndrain_timeout_ms = 5000");
-    let bridge = start_before(mock.bootstrap_servers().parse().unwrap(), "", &more).await;
+    let mock = mock(1);
+    mock.create_topic("known", 1, 1).unwrap();
+    let bridge = start_on(&mock, &format!("{WRITES}[session]\ndrain_timeout_ms = 5000")).await;
     let gateway = Gateway::connect(&bridge).await;
     // Now there is a producer, and nothing is known of the other topic.
     assert_eq!(send(&gateway, record_for("known")).await.status, 200);
@@ -203,9 +181,65 @@ async fn drain_refuses_records_that_are_not_enqueued() {
         started.elapsed()
     };
     let (response, elapsed) = tokio::join!(send(&gateway, unawaited()), drain);
-    check(&response, 503, "the bridge is shutting down, nothing was written");
+    check_problem(&response, 503, "the bridge is shutting down, nothing was written");
     // Two fifths of the time are for what is being written, and nothing is left to be cut off behind that.
     assert!((Duration::from_secs(2)..Duration::from_secs(5)).contains(&elapsed), "{elapsed:?}");
 }
 
-const WRITES: &str = "[write]\nclusters = [\"default\"]";
+fn batch(path: &str) -> Request<Bytes> {
+    let request = with(rest("POST", path), &[WRITE, ("content-type", "application/json")]);
+    request.map(|_| Bytes::from_static(b"{\"records\":[{\"value\":1}]}"))
+}
+
+/// Kafka, which would know whether the topic exists, cannot be reached.
+#[tokio::test]
+async fn topic_that_is_not_granted_is_refused_before_kafka_is_contacted() {
+    let bridge = start(WRITES).await;
+    let gateway = Gateway::connect(&bridge).await;
+    let reads =
+        ["", "/partitions/0/offsets", "/partitions/0/records?offset=0", "/partitions/9/records?offset=0"];
+    let reads = reads.map(|path| rest("GET", &format!("/topics/t{path}")));
+    let writes = ["", "/partitions/0", "/partitions/9"].map(|path| batch(&format!("/topics/t{path}")));
+    let records = [produce(), with(produce(), &[("prefer", "respond-async")])];
+    for request in reads.into_iter().chain(writes).chain(records) {
+        let response = send(&gateway, with(request, &[("sluicegate-topics", "a,pub*")])).await;
+        let document: Value = serde_json::from_slice(&response.body).unwrap();
+        assert_eq!((response.status, &document["kafka_code"]), (403, &json!(29)), "{document}");
+        assert_eq!(document["detail"], "this route does not let clients use topic t", "{document}");
+    }
+}
+
+const APP: (&str, &str) = ("origin", "https://app.example");
+
+fn of_page(method: &str, headers: &[(&str, &str)]) -> Request<Bytes> {
+    let cors = HttpCors { origins: vec!["https://app.example".into()], credentials: true };
+    let resource = Some(Resource::Rest(HttpRest {}));
+    let route = HttpRoute { resource, cors: Some(cors), path: "/nothing".into() };
+    with(routed(method, &route), headers)
+}
+
+#[tokio::test]
+async fn pages_of_a_route_read_its_answers_and_problems() {
+    let bridge = start("").await;
+    let gateway = Gateway::connect(&bridge).await;
+    let preflight =
+        [APP, ("access-control-request-method", "GET"), ("access-control-request-headers", "accept")];
+    let response = send(&gateway, of_page("OPTIONS", &preflight)).await;
+    assert_eq!((response.status, response.body.len()), (204, 0));
+    assert_eq!(response.headers["access-control-allow-methods"], "GET,HEAD");
+    assert_eq!(response.headers["access-control-allow-headers"], "accept");
+
+    let response = send(&gateway, of_page("GET", &[APP])).await;
+    check_problem(&response, 404, "unknown path");
+    assert_eq!(response.headers["access-control-allow-origin"], "https://app.example");
+    assert_eq!(response.headers["vary"], "origin");
+
+    let evil = [("origin", "https://evil.example"), ("sluicegate-cluster", "nowhere")];
+    let response = send(&gateway, of_page("GET", &evil)).await;
+    check_problem(&response, 403, "this Origin is not allowed on this route");
+
+    // A page can read that, and when, it has to come back, and that the route is not set up.
+    let response = send(&gateway, of_page("GET", &[APP, ("sluicegate-cluster", "nowhere")])).await;
+    check_problem(&response, 502, "gateway and bridge are misconfigured");
+    assert_eq!(response.headers["access-control-allow-origin"], "https://app.example");
+}

@@ -9,7 +9,7 @@ use tokio::net::TcpSocket;
 use tokio::time::{Instant, timeout};
 
 use crate::http::{http1, rest};
-use crate::support::{admin, sessions, start, start_with, upgrade, with};
+use crate::support::{SECRET, admin, sessions, start, start_secret, upgrade, with};
 
 /// A plain HTTP request that is answered with 204.
 fn options(headers: &[(&str, &str)]) -> Vec<u8> {
@@ -60,41 +60,25 @@ async fn junk_ends_its_connection() {
 }
 
 #[tokio::test]
-async fn headers_have_a_bound() {
+async fn headers_have_bounds() {
     let bridge = start("[limits]\nmax_header_bytes = 16384").await;
-    let mut client = Raw::connect(bridge.address()).await;
-    client.write(upgrade(&[("x", &"x".repeat(8 * 1024))]).bytes()).await;
-    assert_eq!(client.response().await.status, 101);
-    let mut client = Raw::connect(bridge.address()).await;
-    client.write(upgrade(&[("x", &"x".repeat(16 * 1024))]).bytes()).await;
-    assert_eq!(client.response().await.status, 431);
-    assert!(client.try_response().await.is_none());
-}
-
-#[tokio::test]
-async fn many_headers_are_accepted() {
-    let bridge = start("").await;
-    let headers = |count| (0..count).map(|n| format!("X-{n}: {n}\r\n")).collect::<String>();
-    let many = |count| (0..count).fold(upgrade(&[]), |u, n| u.and(&format!("x-{n}"), "")).bytes();
-    for count in [100, 900] {
+    let large = |len| upgrade(&[("x", &"x".repeat(len))]);
+    let many = |count| (0..count).fold(upgrade(&[]), |u, n| u.and(&format!("x-{n}"), ""));
+    for (accepted, refused) in [(large(8 * 1024), large(16 * 1024)), (many(900), many(1000))] {
+        assert_eq!(Raw::connect(bridge.address()).await.ask(&accepted.bytes()).await.status, 101);
         let mut client = Raw::connect(bridge.address()).await;
-        let text = String::from_utf8(options(&[])).unwrap();
-        client.write(text.replace("\r\n\r\n", &format!("\r\n{}\r\n", headers(count)))).await;
-        assert_eq!(client.response().await.status, 204, "{count}");
-        client.write(many(count)).await;
-        assert_eq!(client.response().await.status, 101, "{count}");
+        assert_eq!(client.ask(&refused.bytes()).await.status, 431);
+        assert!(client.try_response().await.is_none());
     }
-    let mut client = Raw::connect(bridge.address()).await;
-    client.write(many(1000)).await;
-    assert_eq!(client.response().await.status, 431);
+    let lines: String = (0..900).map(|n| format!("X-{n}: {n}\r\n")).collect();
+    let many = String::from_utf8(options(&[])).unwrap().replace("\r\n\r\n", &format!("\r\n{lines}\r\n"));
+    assert_eq!(Raw::connect(bridge.address()).await.ask(many.as_bytes()).await.status, 204);
 }
 
 #[tokio::test]
 async fn refused_gateway_keeps_no_connection() {
-    let secret = "correct-horse-battery-staple";
-    let bridge = start_with(&format!("gateway_secret = \"{secret}\""), "").await;
-    let right = ("sluicegate-gateway-secret", secret);
-    for headers in [&[][..], &[("sluicegate-gateway-secret", "wrong")], &[right, right]] {
+    let bridge = start_secret("").await;
+    for headers in [&[][..], &[(SECRET.0, "wrong")], &[SECRET, SECRET]] {
         let mut client = Raw::connect(bridge.address()).await;
         client.write(options(headers).repeat(2)).await;
         let response = client.response().await;
@@ -103,7 +87,7 @@ async fn refused_gateway_keeps_no_connection() {
     }
     // A gateway's own goes on, whatever a request of it is refused for.
     let mut client = Raw::connect(bridge.address()).await;
-    for (headers, status) in [(&[right, ("sluicegate-cluster", "nowhere")][..], 502), (&[right], 204)] {
+    for (headers, status) in [(&[SECRET, ("sluicegate-cluster", "nowhere")][..], 502), (&[SECRET], 204)] {
         client.write(options(headers)).await;
         let response = client.response().await;
         assert_eq!((response.status, response.headers.get("connection")), (status, None));

@@ -1,69 +1,33 @@
 //! Clusters of a configuration's text, against servers that ask for what it has.
 
-use std::iter;
-use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use nkeys::KeyPair;
+use serde_json::{Value, json};
+use sluicegate_bridge::Bridge;
+use sluicegate_bridge::config::Config;
 use sluicegate_stack::certificates::Authority;
 use sluicegate_stack::folder::Folder;
-
-use bytes::Bytes;
-use futures_util::StreamExt;
-use futures_util::future::{BoxFuture, FutureExt, pending, ready};
-use prost::Message;
-use serde_json::{Value, json};
-use sluicegate_backend::rate::ClusterRate;
-use sluicegate_backend::{
-    AnswerReservation, Backend, CommandError, Fetch, Fetched, ListedOffset, Log, MAX_TIMESTAMP,
-};
-use sluicegate_bridge::config::{ClusterConfig, Config};
-use sluicegate_fair_share::ClientKey;
-use sluicegate_nats::Nats;
-use sluicegate_protocol::KafkaFetchResp;
-use sluicegate_shared_log::{Limits, SharedLog};
 use sluicegate_stack::nats::{Nats as Server, Streams};
-use sluicegate_telemetry::metrics::Metrics;
-use tokio::time::{sleep, timeout};
+use sluicegate_stack::waiting::becomes;
+use tokio::time::timeout;
 
-/// The bridge's side of a server, with these lines in its table.
-fn configured(server: &Server, scheme: &str, lines: &str) -> (Arc<Nats>, SharedLog) {
+use crate::http::{rest, send};
+use crate::support::{Gateway, admin, metric, with};
+
+/// A bridge to a server, with these lines in its table.
+async fn start(server: &Server, scheme: &str, lines: &str) -> Bridge {
+    let table =
+        "listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n[clusters.default]\nkind = \"nats\"";
     let servers = format!("servers = \"{scheme}://{}\"", server.client());
-    let text = format!("[clusters.n]\nkind = \"nats\"\nrequest.timeout.ms = 2000\n{servers}\n{lines}");
-    let mut config = Config::load(&text, iter::empty()).unwrap();
-    let Some(ClusterConfig::Nats(config)) = config.clusters.remove("n") else { panic!("{config:?}") };
-    let shared = SharedLog::new(Limits { max_bytes: 64 << 20, max_age: Duration::from_secs(60) });
-    (Arc::new(Nats::new("n", &config, shared.add_cluster(), Metrics::default().nats("n"), None)), shared)
+    let text = format!("{table}\nrequest.timeout.ms = 2000\n{servers}\n{lines}");
+    Bridge::start(Config::load(&text, std::iter::empty()).unwrap()).await.unwrap()
 }
 
 async fn is_ready(server: &Server, scheme: &str, lines: &str) -> bool {
-    let (nats, _shared) = configured(server, scheme, lines);
-    nats.ready(Duration::from_secs(5)).await.is_ok()
-}
-
-#[tokio::test]
-async fn configured_credentials_are_accepted() {
-    let user = KeyPair::new_user();
-    let nkey = format!("{{ users: [ {{ nkey: {} }} ] }}", user.public_key());
-    for (authorization, right, wrong) in [
-        (
-            "{ user: u, password: \"p w\" }",
-            "user = \"u\"\npassword = \"p w\"".to_owned(),
-            "user = \"u\"\npassword = \"p\"".to_owned(),
-        ),
-        ("{ token: t }", "token = \"t\"".to_owned(), String::new()),
-        (
-            &nkey,
-            format!("nkey = {:?}", user.seed().unwrap()),
-            format!("nkey = {:?}", KeyPair::new_user().seed().unwrap()),
-        ),
-    ] {
-        let server = Server::jetstream(&format!("authorization {authorization}")).await.unwrap();
-        assert!(is_ready(&server, "nats", &right).await, "{authorization}");
-        assert!(!is_ready(&server, "nats", &wrong).await, "{authorization}");
-    }
+    admin(&start(server, scheme, lines).await, "/readyz?cluster=default").await.0 == 200
 }
 
 #[tokio::test]
@@ -155,103 +119,55 @@ async fn documented_permissions_suffice() {
     let page = include_str!("../../../../docs/reference/bridge-configuration.md");
     let (_, block) = page.split_once("```text\npermissions: ").unwrap();
     let (permissions, _) = block.split_once("```").unwrap();
-    let check = async |permissions: &str| {
-        let users =
-            format!("{{ user: u, password: p, permissions: {permissions} }}, {{ user: admin, password: a }}");
-        let more = format!("authorization {{ users: [ {users} ] }}\nno_auth_user: admin");
-        let server = Server::jetstream(&more).await.unwrap();
-        let streams = Streams::connect(server.client()).await.unwrap();
-        streams.create("orders", json!({})).await.unwrap();
-        streams.create("slow", json!({ "allow_direct": false })).await.unwrap();
-        for stream in ["orders", "slow"] {
-            streams.write(&format!("{stream}.a"), ["1".into(), "2".into()]).await.unwrap();
-        }
-        let (nats, shared) = configured(&server, "nats", "user = \"u\"\npassword = \"p\"");
-        let used = async {
-            for stream in ["orders", "slow"] {
-                let fetched = nats.fetch(log(stream), at(1), &ClusterRate::unlimited(), &mut Room).await?;
-                assert_eq!(data(&fetched), ["1", "2"]);
-                list_offset(&nats, log(stream), 0).await?;
-                list_offset(&nats, log(stream), MAX_TIMESTAMP).await?;
-                nats.check_log(ClientKey::UNKNOWN, log(stream)).await?;
-            }
-            assert_eq!(nats.topics().await?[..], ["orders", "slow"]);
-            Ok::<_, CommandError>(nats.ready(Duration::from_secs(5)).await.is_ok())
-        };
-        if !within(used).await? {
-            return Ok(false);
-        }
-        let wait = tokio::spawn({
-            let nats = Arc::clone(&nats);
-            async move { nats.fetch(log("orders"), waiting(3), &ClusterRate::unlimited(), &mut Room).await }
-        });
-        let watched = async {
-            while !nats.is_watched(log("orders"), 3, false) {
-                sleep(POLL).await;
-            }
-        };
-        if timeout(Duration::from_secs(5), watched).await.is_err() {
-            return Ok(false);
-        }
-        streams.write("orders.a", ["3".into()]).await.unwrap();
-        assert_eq!(data(&within(wait).await.unwrap()?), ["3"]);
-        drop(shared);
-        Ok::<_, CommandError>(true)
-    };
-    assert_eq!(check(permissions).await, Ok(true));
+    assert!(suffice(permissions).await);
     // Each one is needed. Without those for consumers, streams are polled.
     for line in permissions.lines().filter(|line| line.contains("$JS") && !line.contains("CONSUMER")) {
         let fewer = permissions.replace(&format!("{line}\n"), "");
-        assert_ne!(check(&fewer).await, Ok(true), "without {line}");
+        assert!(!suffice(&fewer).await, "without {line}");
     }
 }
 
-/// Room for any answer, for as long as a fetch waits.
-struct Room;
-
-impl AnswerReservation for Room {
-    fn wait(&mut self, _: usize) -> BoxFuture<'_, ()> {
-        pending().boxed()
+async fn suffice(permissions: &str) -> bool {
+    let users =
+        format!("{{ user: u, password: p, permissions: {permissions} }}, {{ user: admin, password: a }}");
+    let more = format!("authorization {{ users: [ {users} ] }}\nno_auth_user: admin");
+    let server = Server::jetstream(&more).await.unwrap();
+    let streams = Streams::connect(server.client()).await.unwrap();
+    streams.create("orders", json!({})).await.unwrap();
+    streams.create("slow", json!({ "allow_direct": false })).await.unwrap();
+    for stream in ["orders", "slow"] {
+        streams.write(&format!("{stream}.a"), ["1".into(), "2".into()]).await.unwrap();
     }
-
-    fn refill(&mut self) -> BoxFuture<'_, bool> {
-        ready(true).boxed()
+    let bridge = start(&server, "nats", "user = \"u\"\npassword = \"p\"").await;
+    let gateway = Gateway::connect(&bridge).await;
+    let get = async |path: &str| {
+        let request = with(rest("GET", path), &[("accept", "application/json")]);
+        let response = send(&gateway, request).await;
+        serde_json::from_slice::<Value>(&response.body).ok().filter(|_| response.status == 200)
+    };
+    let data = |messages: Option<Value>| messages.map(|messages| messages[0]["data"].clone());
+    for stream in ["orders", "slow"] {
+        let all = get(&format!("/streams/{stream}/messages")).await;
+        if data(all.clone()) != Some(json!(1)) || all.is_some_and(|all| all[1]["data"] != 2) {
+            return false;
+        }
+        for query in ["", "?timestamp=0"] {
+            if get(&format!("/streams/{stream}/sequences{query}")).await.is_none() {
+                return false;
+            }
+        }
     }
-}
-
-fn log(stream: &str) -> Log<'_> {
-    Log { topic: stream, partition: 0 }
-}
-
-fn at(offset: i64) -> Fetch {
-    Fetch {
-        offset,
-        max_bytes: 64 * 1024,
-        wait: Duration::ZERO,
-        min_bytes: 0,
-        max_records: 0,
-        fill: false,
-        committed: false,
-        source: ClientKey::UNKNOWN,
+    if get("/streams").await != Some(json!(["orders", "slow"]))
+        || admin(&bridge, "/readyz?cluster=default").await.0 != 200
+    {
+        return false;
     }
+    let wait = get("/streams/orders/messages?sequence=3&timeout=30000");
+    let write = async {
+        let waits = async || metric(&bridge, "sluicegate_tail_waiters").await;
+        becomes("reads that wait", 1, Duration::from_secs(5), waits).await;
+        streams.write("orders.a", ["3".into()]).await.unwrap();
+    };
+    let waited = async { tokio::join!(wait, write).0 };
+    timeout(Duration::from_secs(10), waited).await.is_ok_and(|waited| data(waited) == Some(json!(3)))
 }
-
-fn waiting(offset: i64) -> Fetch {
-    Fetch { wait: Duration::from_secs(30), ..at(offset) }
-}
-
-/// The data of each message.
-fn data(fetched: &Fetched) -> Vec<Bytes> {
-    let decoded = KafkaFetchResp::decode(&fetched.messages[..]).unwrap();
-    decoded.messages.into_iter().filter_map(|message| message.value).collect()
-}
-
-async fn list_offset(nats: &Nats, log: Log<'_>, timestamp: i64) -> Result<ListedOffset, CommandError> {
-    nats.list_offsets(ClientKey::UNKNOWN, &[(log, timestamp)], false).next().await.unwrap().1
-}
-
-async fn within<T>(future: impl Future<Output = T>) -> T {
-    timeout(Duration::from_secs(30), future).await.expect("an end in time")
-}
-
-const POLL: Duration = Duration::from_millis(5);

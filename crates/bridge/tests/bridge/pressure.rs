@@ -6,11 +6,11 @@ use bytes::Bytes;
 use prost::Message;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::{CmdKafkaFetch, PubSubReq};
-use sluicegate_stack::random::Random;
-use tokio::net::TcpListener;
 
 use crate::http::rest;
-use crate::support::{ENDPOINTS, Endpoint, Gateway, admin, close, flood, framed, ping, start, start_before};
+use crate::support::{
+    self, ENDPOINTS, Endpoint, Gateway, close, flood, framed, metric, ping, start, start_hanging,
+};
 
 #[tokio::test]
 async fn clients_that_send_without_pause_and_never_read_stop_nobody() {
@@ -47,21 +47,18 @@ async fn clients_that_send_without_pause_and_never_read_stop_nobody() {
 /// HTTP/2's library ends a connection for DATA frames that are short and not read: here for 41,000 of 8 bytes.
 #[tokio::test]
 async fn unread_streams_of_tiny_messages_end_no_other() {
-    // It takes connections, and never answers.
-    let kafka = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let limits = "socket.timeout.ms = 60000\nsocket.connection.setup.timeout.ms = 60000\n[limits]\n\
                   max_streams = 310\nconnection_window_bytes = 20316160\nmax_commands_per_session = 1";
-    let bridge = start_before(kafka.local_addr().unwrap(), "", limits).await;
+    let (bridge, _kafka) = start_hanging(limits).await;
     let gateway = Gateway::connect(&bridge).await;
     let mut bystander = gateway.open(Endpoint::Connect, &[]).await.unwrap();
     let fetch = Req::CmdKafkaFetch(CmdKafkaFetch::default());
     let tiny = framed(&PubSubReq { sequence: 0, req: Some(fetch) }.encode_to_vec());
     assert_eq!(tiny.len(), 8);
     let mut streams = Vec::new();
-    let hangs = CmdKafkaFetch { topic: "t".into(), ..CmdKafkaFetch::default() };
     for at in 0..300 {
         let mut stream = gateway.open(ENDPOINTS[at % 2], &[]).await.unwrap();
-        stream.ask(1, Req::CmdKafkaFetch(hangs.clone())).await;
+        stream.ask(1, support::fetch()).await;
         streams.push(stream);
     }
     // They wait behind the command that runs.
@@ -88,10 +85,9 @@ async fn unread_streams_of_tiny_messages_end_no_other() {
 /// The same for plain HTTP: bodies that nobody asked for.
 #[tokio::test]
 async fn bodies_of_reads_in_tiny_frames_end_no_other() {
-    let kafka = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let limits = "socket.timeout.ms = 60000\nsocket.connection.setup.timeout.ms = 60000\n[limits]\n\
                   max_streams = 310\nconnection_window_bytes = 20316160";
-    let bridge = start_before(kafka.local_addr().unwrap(), "", limits).await;
+    let (bridge, _kafka) = start_hanging(limits).await;
     let gateway = Gateway::connect(&bridge).await;
     let mut bystander = gateway.open(Endpoint::Connect, &[]).await.unwrap();
     let mut reads = Vec::new();
@@ -123,29 +119,9 @@ async fn client_that_takes_nothing_has_its_stream_reset() {
         );
         assert_eq!(reason.await.expect("a reset").unwrap(), h2::Reason::CANCEL, "{endpoint:?}");
     }
-    let (_, metrics) = admin(&bridge, "/metrics").await;
-    let ended = "sluicegate_sessions_ended_total{cluster=\"default\",reason=\"stalled\"} 2";
-    assert!(metrics.contains(ended), "{metrics}");
-}
-
-#[tokio::test]
-async fn random_bytes_end_no_session_but_their_own() {
-    let bridge = start("").await;
-    let gateway = Gateway::connect(&bridge).await;
-    let mut beside = gateway.open(Endpoint::Connect, &[]).await.unwrap();
-    let mut random = Random::new(1);
-    for round in 0..300 {
-        let mut stream = gateway.open(ENDPOINTS[round % 2], &[]).await.unwrap();
-        let len = random.below(200);
-        let bytes = random.bytes(len);
-        // Half of them within the framing, so that more than the first byte is judged.
-        let bytes = if round % 4 < 2 { framed(&bytes) } else { Bytes::from(bytes) };
-        // The session may be over before all of it is taken.
-        stream.try_write(bytes).await;
-    }
-    beside.ask(9, ping("")).await;
-    assert_eq!(beside.next().await.unwrap().sequence, 9);
+    let ended = "sluicegate_sessions_ended_total{cluster=\"default\",reason=\"stalled\"}";
+    assert_eq!(metric(&bridge, ended).await, 2);
 }
 
 /// The header of a filter that pads its writes: the bridge holds it back by not reading.
-const PADDED: [(&str, &str); 1] = [("sluicegate-padded", "true")];
+pub(crate) const PADDED: [(&str, &str); 1] = [("sluicegate-padded", "true")];

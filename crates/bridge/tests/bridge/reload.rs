@@ -3,7 +3,6 @@
 use std::fs;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::symlink;
-use std::process::Stdio;
 use std::time::Duration;
 
 use sluicegate_bridge::Bridge;
@@ -13,12 +12,14 @@ use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_stack::raw::Raw;
 use sluicegate_stack::waiting::becomes;
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
-use tokio::net::TcpStream;
-use tokio::process::{Child, ChildStderr, Command};
+use tokio::net::TcpListener;
+use tokio::time::{Instant, timeout};
 
 use crate::http::{produce, send};
-use crate::support::{Endpoint, Gateway, Stream, admin, close, ping, sessions, upgrade};
+use crate::program::{self, Program};
+use crate::support::{
+    Endpoint, Gateway, Stream, WRITES, close, metric, ping, sessions, start_before, upgrade,
+};
 use crate::tls::Pki;
 
 const FIRST: &str = "0123456789abcdef";
@@ -49,8 +50,7 @@ async fn secret_is_valid(gateway: &Gateway, secret: &str) -> bool {
 
 /// Whether the metrics say that the last configuration was rejected.
 async fn is_rejected(bridge: &Bridge) -> bool {
-    let (_, metrics) = admin(bridge, "/metrics").await;
-    metrics.contains("\nsluicegate_config_rejected 1\n")
+    metric(bridge, "sluicegate_config_rejected").await == 1
 }
 
 #[tokio::test]
@@ -61,9 +61,8 @@ async fn secret_is_rotated_without_ending_a_session() {
     let mut session = gateway.open(Endpoint::Connect, &[(GATEWAY_SECRET, FIRST)]).await.unwrap();
     assert!(!secret_is_valid(&gateway, SECOND).await);
 
-    bridge
-        .reload(Ok(config(&with(&format!("gateway_secret = {FIRST:?}\nsecond_gateway_secret = {SECOND:?}")))))
-        .await;
+    let both = format!("gateway_secret = {FIRST:?}\nsecond_gateway_secret = {SECOND:?}");
+    bridge.reload(Ok(config(&with(&both)))).await;
     assert!(secret_is_valid(&gateway, FIRST).await && secret_is_valid(&gateway, SECOND).await);
 
     bridge.reload(Ok(config(&with(&format!("gateway_secret = {SECOND:?}"))))).await;
@@ -83,7 +82,7 @@ async fn only_sessions_of_a_removed_cluster_end() {
     assert!(is_open(&mut kept).await);
     assert!(gateway.open(Endpoint::Connect, &[(CLUSTER, "payments")]).await.is_ok());
     let refused = gateway.open(Endpoint::Connect, &[(CLUSTER, "orders")]).await.err().unwrap();
-    assert!(refused.text.contains("unknown cluster orders"), "{}", refused.text);
+    assert!(refused.text().contains("unknown cluster orders"), "{}", refused.text());
 }
 
 #[tokio::test]
@@ -111,7 +110,7 @@ async fn limits_change_for_new_sessions() {
     bridge.reload(Ok(config(&with(2)))).await;
     let second = open().await.unwrap();
     let refused = open().await.err().unwrap();
-    assert!(refused.text.contains("limits.max_sessions = 2"), "{}", refused.text);
+    assert!(refused.text().contains("limits.max_sessions = 2"), "{}", refused.text());
     bridge.reload(Ok(config(&with(1)))).await;
     drop(second);
     becomes("open sessions", 1, Duration::from_secs(5), async || sessions(&bridge).await).await;
@@ -148,9 +147,7 @@ async fn open_address_beyond_loopback_stays_authenticated() {
     assert_eq!(status(&[]).await, 401);
 
     let pki = Pki::new();
-    let (certificate, key) = pki.sign("server");
-    let tls = format!("[tls]\ncertificate = {certificate:?}\nkey = {key:?}\n");
-    for keys in ["", &tls] {
+    for keys in ["", &pki.table()] {
         bridge.reload(load(&text("127.0.0.1:0", keys))).await;
         assert_eq!(status(&[]).await, 401, "{keys}");
         assert_eq!(status(&[(GATEWAY_SECRET, FIRST)]).await, 101, "{keys}");
@@ -164,47 +161,14 @@ async fn open_address_beyond_loopback_stays_authenticated() {
 }
 
 /// The program, with a configuration in a folder that is laid out like a Kubernetes volume.
-struct Program {
-    volume: TempDir,
-    child: Child,
-    log: Lines<BufReader<ChildStderr>>,
-    address: String,
-}
-
-impl Program {
-    async fn start(files: &[(&str, &str)]) -> Self {
-        let volume = TempDir::new().unwrap();
-        for (name, _) in files {
-            symlink(format!("..data/{name}"), volume.path().join(name)).unwrap();
-        }
-        swap(&volume, "first", files);
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sluicegate-bridge"));
-        command.arg("--config").arg(volume.path().join("bridge.toml")).env("RUST_LOG", "info");
-        command.kill_on_drop(true).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let log = BufReader::new(child.stderr.take().unwrap()).lines();
-        let mut program = Self { volume, child, log, address: String::new() };
-        let line = program.logs("listening").await;
-        program.address = line.split_once("address=").unwrap().1.split(' ').next().unwrap().to_owned();
-        program
+async fn mounted(files: &[(&str, &str)]) -> (Program, TempDir) {
+    let volume = TempDir::new().unwrap();
+    for (name, _) in files {
+        symlink(format!("..data/{name}"), volume.path().join(name)).unwrap();
     }
-
-    /// Waits for the next line of the log with this text.
-    async fn logs(&mut self, text: &str) -> String {
-        let line = async {
-            while let Some(line) = self.log.next_line().await.unwrap() {
-                if line.contains(text) {
-                    return line;
-                }
-            }
-            panic!("the log ended before a line with {text:?}");
-        };
-        tokio::time::timeout(Duration::from_secs(30), line).await.unwrap_or_else(|_| panic!("no {text:?}"))
-    }
-
-    async fn gateway(&self) -> Gateway {
-        Gateway::over(TcpStream::connect(&self.address).await.unwrap()).await
-    }
+    swap(&volume, "first", files);
+    let mut command = program::bridge(&volume.path().join("bridge.toml"));
+    (Program::start(command.env("RUST_LOG", "info")).await, volume)
 }
 
 /// Replaces the volume's files at once, as the kubelet does: `..data` is a link to a new folder.
@@ -222,35 +186,41 @@ fn swap(volume: &TempDir, version: &str, files: &[(&str, &str)]) {
 #[tokio::test]
 async fn files_are_taken_up_when_a_volume_is_swapped() {
     let text = format!("gateway_secret = {{ file = \"VOLUME/secret\" }}\n{}", clusters(&["default"]));
-    let text = format!("listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n{text}");
-    let mut program = Program::start(&[("bridge.toml", &text), ("secret", FIRST)]).await;
+    let (mut program, volume) = mounted(&[("bridge.toml", &text), ("secret", FIRST)]).await;
     let gateway = program.gateway().await;
     assert!(secret_is_valid(&gateway, FIRST).await);
 
-    swap(&program.volume, "second", &[("bridge.toml", &text), ("secret", SECOND)]);
+    swap(&volume, "second", &[("bridge.toml", &text), ("secret", SECOND)]);
     program.logs("configuration reloaded").await;
     assert!(secret_is_valid(&gateway, SECOND).await && !secret_is_valid(&gateway, FIRST).await);
 
-    swap(&program.volume, "third", &[("bridge.toml", &text), ("secret", "short")]);
+    swap(&volume, "third", &[("bridge.toml", &text), ("secret", "short")]);
     let line = program.logs("new configuration rejected").await;
     assert!(line.contains("gateway_secret: has 5 characters, expected at least 16"), "{line}");
     assert!(secret_is_valid(&gateway, SECOND).await);
 
-    let more = text.replacen("listen = \"127.0.0.1:0\"", "listen = \"127.0.0.1:1\"", 1);
-    swap(&program.volume, "fourth", &[("bridge.toml", &more), ("secret", FIRST)]);
+    let more = format!("log_format = \"json\"\n{text}");
+    swap(&volume, "fourth", &[("bridge.toml", &more), ("secret", FIRST)]);
     let line = program.logs("except keys that need a restart").await;
-    assert!(line.contains("keys=\"listen\""), "{line}");
+    assert!(line.contains("keys=\"log_format\""), "{line}");
     assert!(secret_is_valid(&gateway, FIRST).await);
 }
 
 #[tokio::test]
 async fn hangup_reloads_an_unchanged_file() {
-    let text =
-        format!("listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n{}", clusters(&["default"]));
-    let mut program = Program::start(&[("bridge.toml", &text)]).await;
+    let (mut program, _volume) = mounted(&[("bridge.toml", &clusters(&["default"]))]).await;
     let mut session = program.gateway().await.open(Endpoint::Connect, &[]).await.unwrap();
-    let id = program.child.id().unwrap().to_string();
-    assert!(Command::new("kill").args(["-s", "HUP", &id]).status().await.unwrap().success());
+    program.signal("HUP").await;
     program.logs("configuration reloaded").await;
     assert!(is_open(&mut session).await);
+}
+
+/// Producers of configured clusters are created in the background. No time passes but where something is waited for.
+#[tokio::test(start_paused = true)]
+async fn start_connects_for_writing_and_waits_for_no_broker() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let before = Instant::now();
+    let _bridge = start_before(silent.local_addr().unwrap(), "", WRITES).await;
+    assert_eq!(before.elapsed(), Duration::ZERO);
+    timeout(Duration::from_secs(60), silent.accept()).await.expect("a connection").unwrap();
 }

@@ -7,19 +7,23 @@ use bytes::{Buf, Bytes, BytesMut};
 use h2::client::{ResponseFuture, SendRequest};
 use h2::ext::Protocol;
 use h2::{RecvStream, SendStream};
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::{Method, Request, StatusCode};
 use prost::Message;
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::DefaultProducerContext;
 use sluicegate_bridge::Bridge;
 use sluicegate_bridge::config::Config;
 use sluicegate_protocol::control_resp::Control;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_protocol::{Close, CmdPing, ControlResp, PubSubReq, PubSubResp, SESSION_PATH, grpc};
+use sluicegate_protocol::{
+    Close, CmdKafkaFetch, CmdPing, ControlResp, PubSubReq, PubSubResp, SESSION_PATH, grpc, metadata,
+};
 use sluicegate_stack::http::client::Response;
 use sluicegate_stack::raw::{Raw, Upgrade};
 use sluicegate_stack::waiting::becomes;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
 
 /// A bridge with `more` behind a minimal configuration. Nothing listens where its cluster should be.
 pub(crate) async fn start(more: &str) -> Bridge {
@@ -30,6 +34,33 @@ pub(crate) async fn start(more: &str) -> Bridge {
 pub(crate) async fn start_with(keys: &str, more: &str) -> Bridge {
     start_before(closed_port().await, keys, more).await
 }
+
+/// A bridge that knows its gateways by [`SECRET`].
+pub(crate) async fn start_secret(more: &str) -> Bridge {
+    start_with(&format!("gateway_secret = {:?}", SECRET.1), more).await
+}
+
+pub(crate) const SECRET: (&str, &str) = (metadata::GATEWAY_SECRET, "correct-horse-battery-staple");
+
+/// A bridge whose broker accepts connections and never answers.
+pub(crate) async fn start_hanging(more: &str) -> (Bridge, TcpListener) {
+    let kafka = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    (start_before(kafka.local_addr().unwrap(), "", more).await, kafka)
+}
+
+/// A cluster with the topic `t`.
+pub(crate) fn mock(partitions: i32) -> MockCluster<'static, DefaultProducerContext> {
+    let mock = MockCluster::new(1).unwrap();
+    mock.create_topic("t", partitions, 1).unwrap();
+    mock
+}
+
+/// A bridge to `mock`.
+pub(crate) async fn start_on(mock: &MockCluster<'static, DefaultProducerContext>, more: &str) -> Bridge {
+    start_before(mock.bootstrap_servers().parse().unwrap(), "", more).await
+}
+
+pub(crate) const WRITES: &str = "[write]\nclusters = [\"default\"]\n";
 
 /// The same, with `kafka` as its cluster's only broker.
 pub(crate) async fn start_before(kafka: SocketAddr, keys: &str, more: &str) -> Bridge {
@@ -49,8 +80,7 @@ pub(crate) async fn start_before(kafka: SocketAddr, keys: &str, more: &str) -> B
 
 /// An address that refuses connections.
 pub(crate) async fn closed_port() -> SocketAddr {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    listener.local_addr().unwrap()
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
 }
 
 /// A gateway's connection.
@@ -85,7 +115,11 @@ impl Gateway {
     }
 
     /// Opens a session in the way of `endpoint`.
-    pub(crate) async fn open(&self, endpoint: Endpoint, headers: &[(&str, &str)]) -> Result<Stream, Refused> {
+    pub(crate) async fn open(
+        &self,
+        endpoint: Endpoint,
+        headers: &[(&str, &str)],
+    ) -> Result<Stream, Response> {
         self.request(endpoint.request(SESSION_PATH), headers).await
     }
 
@@ -93,7 +127,7 @@ impl Gateway {
         &self,
         request: Request<()>,
         headers: &[(&str, &str)],
-    ) -> Result<Stream, Refused> {
+    ) -> Result<Stream, Response> {
         let request = with(request, headers);
         let (response, send) = self.begin(request, false).await;
         let (parts, receive) = response.await.unwrap().into_parts();
@@ -103,8 +137,11 @@ impl Gateway {
             while let Some(chunk) = stream.chunk().await {
                 body.extend_from_slice(&chunk);
             }
-            let text = String::from_utf8(body).unwrap();
-            return Err(Refused { status: parts.status, headers: parts.headers, text });
+            return Err(Response {
+                status: parts.status.as_u16(),
+                headers: parts.headers,
+                body: body.into(),
+            });
         }
         assert_eq!(parts.headers["content-type"], "application/grpc");
         Ok(stream)
@@ -186,14 +223,6 @@ impl Endpoint {
     }
 }
 
-/// A session that was refused.
-#[derive(Debug)]
-pub(crate) struct Refused {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
-    pub(crate) text: String,
-}
-
 /// An open session.
 pub(crate) struct Stream {
     pub(crate) send: SendStream<Bytes>,
@@ -257,6 +286,11 @@ pub(crate) fn framed(message: &[u8]) -> Bytes {
     [&head, message].concat().into()
 }
 
+/// A fetch from partition 0 of `t`.
+pub(crate) fn fetch() -> Req {
+    Req::CmdKafkaFetch(CmdKafkaFetch { topic: "t".into(), ..Default::default() })
+}
+
 pub(crate) fn ping(state: &str) -> Req {
     Req::CmdPing(CmdPing { state: Bytes::copy_from_slice(state.as_bytes()) })
 }
@@ -269,21 +303,25 @@ pub(crate) fn close(code: u32, reason: &str) -> PubSubResp {
 
 /// `GET path` on the admin port: status and body.
 pub(crate) async fn admin(bridge: &Bridge, path: &str) -> (u16, String) {
-    let mut stream = TcpStream::connect(bridge.admin_address()).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).await.unwrap();
-    let (head, body) = text.split_once("\r\n\r\n").unwrap();
-    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    (status, body.to_owned())
+    let answer = sluicegate_stack::http::get(bridge.admin_address(), path).await.unwrap();
+    (answer.status, answer.body)
+}
+
+/// The value of a metric.
+pub(crate) async fn metric(bridge: &Bridge, name: &str) -> u64 {
+    let (_, text) = admin(bridge, "/metrics").await;
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value.unwrap_or_else(|| panic!("{name}: {text}")).parse().unwrap()
+}
+
+/// The number of refused requests with this reason.
+pub(crate) async fn refused(bridge: &Bridge, reason: &str) -> u64 {
+    metric(bridge, &format!("sluicegate_requests_refused_total{{reason=\"{reason}\"}}")).await
 }
 
 /// The number of open sessions of the cluster `default`.
-pub(crate) async fn sessions(bridge: &Bridge) -> u32 {
-    let (_, text) = admin(bridge, "/metrics").await;
-    let line = text.lines().find_map(|line| line.strip_prefix("sluicegate_sessions{cluster=\"default\"} "));
-    line.unwrap().parse().unwrap()
+pub(crate) async fn sessions(bridge: &Bridge) -> u64 {
+    metric(bridge, "sluicegate_sessions{cluster=\"default\"}").await
 }
 
 /// Waits until no session is open, which has to be within a second.

@@ -14,12 +14,11 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
-use rdkafka::mocking::MockCluster;
 use serde_json::Value as Json;
 use sluicegate_bridge::Bridge;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_protocol::{CmdKafkaFetch, CmdKafkaProduce, ProduceRecord};
+use sluicegate_protocol::{CmdKafkaProduce, ProduceRecord};
 use sluicegate_stack::waiting::becomes;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
@@ -27,7 +26,9 @@ use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 
 use crate::http::{WRITE, rest, send};
-use crate::support::{ENDPOINTS, Gateway, admin, closed_port, start_before, with};
+use crate::support::{
+    ENDPOINTS, Gateway, WRITES, admin, closed_port, fetch, metric, mock, start_before, with,
+};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const GATEWAY: &str = "b7ad6b7169203331";
@@ -114,8 +115,7 @@ fn traceparent(sampled: bool) -> String {
 }
 
 async fn start(kafka: &str, collector: SocketAddr, more: &str) -> (Bridge, Gateway) {
-    let more =
-        format!("[write]\nclusters = [\"default\"]\n[traces]\nendpoint = \"http://{collector}\"\n{more}");
+    let more = format!("{WRITES}[traces]\nendpoint = \"http://{collector}\"\n{more}");
     let bridge = start_before(kafka.parse().unwrap(), "", &more).await;
     let gateway = Gateway::connect(&bridge).await;
     (bridge, gateway)
@@ -124,8 +124,7 @@ async fn start(kafka: &str, collector: SocketAddr, more: &str) -> (Bridge, Gatew
 #[tokio::test(flavor = "multi_thread")]
 async fn request_is_traced_from_its_gateway_to_the_broker() {
     let (collector, address) = Collector::start().await;
-    let mock = MockCluster::new(1).unwrap();
-    mock.create_topic("t", 1, 1).unwrap();
+    let mock = mock(1);
     let (bridge, gateway) = start(&mock.bootstrap_servers(), address, "").await;
     let path = "/topics/t/partitions/0/records?offset=0&timeout=0";
     let request = with(rest("GET", path), &[("traceparent", &traceparent(true))]);
@@ -144,8 +143,7 @@ async fn request_is_traced_from_its_gateway_to_the_broker() {
         mock.bootstrap_servers().rsplit_once(':').map(|(h, p)| (h.to_owned(), p.to_owned())).unwrap();
     let attributes = [("messaging.system", "kafka"), ("server.address", &*host), ("server.port", &*port)];
     check(&broker, &http.span_id, SpanKind::Client, &attributes);
-    let (_, metrics) = admin(&bridge, "/metrics").await;
-    assert!(metrics.contains("sluicegate_trace_spans_dropped_total 0"), "{metrics}");
+    assert_eq!(metric(&bridge, "sluicegate_trace_spans_dropped_total").await, 0);
     bridge.drain().await;
 }
 
@@ -153,15 +151,14 @@ async fn request_is_traced_from_its_gateway_to_the_broker() {
 async fn commands_of_a_session_are_in_the_trace_of_its_upgrade() {
     for endpoint in ENDPOINTS {
         let (collector, address) = Collector::start().await;
-        let mock = MockCluster::new(1).unwrap();
-        mock.create_topic("t", 1, 1).unwrap();
+        let mock = mock(1);
         let (bridge, gateway) = start(&mock.bootstrap_servers(), address, "").await;
         let headers = [("traceparent", &*traceparent(true)), WRITE];
         let mut session = gateway.open(endpoint, &headers).await.unwrap();
         let record = ProduceRecord { topic: "t".into(), partition: Some(0), ..ProduceRecord::default() };
         session.ask(1, Req::CmdKafkaProduce(CmdKafkaProduce { records: vec![record; 3] })).await;
         assert!(matches!(session.next().await.unwrap().resp, Some(Resp::KafkaProduceResp(_))));
-        session.ask(2, Req::CmdKafkaFetch(CmdKafkaFetch { topic: "t".into(), ..Default::default() })).await;
+        session.ask(2, fetch()).await;
         assert!(matches!(session.next().await.unwrap().resp, Some(Resp::KafkaFetchResp(_))));
         // Queued spans are exported at the end.
         bridge.drain().await;
@@ -170,10 +167,10 @@ async fn commands_of_a_session_are_in_the_trace_of_its_upgrade() {
         let operation = [("messaging.operation.type", "send"), ("messaging.batch.message_count", "3")];
         check(&produce, &gateway_span(), SpanKind::Server, &operation);
         check(&collector.span("Produce").await, &produce.span_id, SpanKind::Producer, &operation);
-        let fetch = collector.span("fetch").await;
+        let span = collector.span("fetch").await;
         let log = [("messaging.destination.name", "t"), ("messaging.destination.partition.id", "0")];
-        check(&fetch, &gateway_span(), SpanKind::Server, &log);
-        check(&collector.span("Fetch").await, &fetch.span_id, SpanKind::Client, &[]);
+        check(&span, &gateway_span(), SpanKind::Server, &log);
+        check(&collector.span("Fetch").await, &span.span_id, SpanKind::Client, &[]);
     }
 }
 
@@ -193,7 +190,7 @@ async fn trace_id_joins_error_and_trace() {
     assert_eq!(http.status.unwrap().code(), StatusCode::Error);
 
     let mut session = gateway.open(ENDPOINTS[0], &[("traceparent", &traceparent(true))]).await.unwrap();
-    session.ask(1, Req::CmdKafkaFetch(CmdKafkaFetch { topic: "t".into(), ..Default::default() })).await;
+    session.ask(1, fetch()).await;
     let Some(Resp::ErrorResp(error)) = session.next().await.unwrap().resp else { panic!("an error") };
     assert_eq!(error.trace_id, TRACE);
     check(
@@ -217,40 +214,30 @@ async fn bridge_begins_traces_that_the_gateway_leaves_open() {
 
     // Each command of a session is a trace of its own.
     let mut session = gateway.open(ENDPOINTS[0], &[]).await.unwrap();
-    session.ask(1, Req::CmdKafkaFetch(CmdKafkaFetch { topic: "t".into(), ..Default::default() })).await;
+    session.ask(1, fetch()).await;
     let Some(Resp::ErrorResp(error)) = session.next().await.unwrap().resp else { panic!("an error") };
-    let fetch = collector.span("fetch").await;
-    assert_eq!(error.trace_id, hex(&fetch.trace_id));
-    assert_ne!(fetch.trace_id, http.trace_id);
+    let span = collector.span("fetch").await;
+    assert_eq!(error.trace_id, hex(&span.trace_id));
+    assert_ne!(span.trace_id, http.trace_id);
     bridge.drain().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn missing_collector_affects_no_request() {
+async fn missing_or_silent_collector_affects_no_request() {
     affects_no_request(closed_port().await).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn silent_collector_affects_no_request() {
     // The kernel accepts connections to it, and nobody reads them.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     affects_no_request(silent.local_addr().unwrap()).await;
 }
 
 async fn affects_no_request(collector: SocketAddr) {
-    let mock = MockCluster::new(1).unwrap();
-    mock.create_topic("t", 1, 1).unwrap();
+    let mock = mock(1);
     let (bridge, gateway) = start(&mock.bootstrap_servers(), collector, "").await;
     for _ in 0..20 {
         let request = with(rest("GET", "/topics"), &[("traceparent", &traceparent(true))]);
         assert_eq!(send(&gateway, request).await.status, 200);
     }
-    let dropped = async || {
-        let (_, metrics) = admin(&bridge, "/metrics").await;
-        let line =
-            metrics.lines().find_map(|line| line.strip_prefix("sluicegate_trace_spans_dropped_total "));
-        line.unwrap().parse::<u64>().unwrap() >= 20
-    };
+    let dropped = async || metric(&bridge, "sluicegate_trace_spans_dropped_total").await >= 20;
     becomes("dropped spans", true, WITHIN, dropped).await;
     send(&gateway, with(rest("GET", "/topics"), &[("traceparent", &traceparent(true))])).await;
     timeout(WITHIN, bridge.drain()).await.expect("the bridge does not wait for the collector");

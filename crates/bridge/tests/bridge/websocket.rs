@@ -1,19 +1,14 @@
 //! WebSocket clients at the bridge itself: the upgrades that it accepts, and their sessions. `sluicegate-ws-session`
 //! tests frames and handshakes in detail.
 
-mod keeping;
+use std::time::{Duration, Instant};
 
-use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_protocol::{
-    CmdKafkaFetch, CmdKafkaProduce, CmdSession, PongResp, ProduceRecord, PubSubResp, SessionResp,
-};
+use sluicegate_protocol::{PongResp, PubSubResp};
 use sluicegate_stack::random::Random;
-use sluicegate_stack::raw::{BINARY, CLOSE, FIN, Frame, PING, PONG, Raw, Upgrade, masked, request};
+use sluicegate_stack::raw::{BINARY, CLOSE, FIN, Frame, PING, PONG, Raw, Upgrade, close, masked, request};
 
-use crate::support::{admin, all_left, open, ping, sessions, start, start_before, start_with, upgrade};
-
-const SECRET: &str = "correct-horse-battery-staple";
+use crate::support::{all_left, metric, open, ping, refused, sessions, start, upgrade};
 
 fn pong(payload: &[u8]) -> Frame {
     Frame { first: PONG, payload: payload.to_vec() }
@@ -41,6 +36,12 @@ async fn session_answers_commands_and_pings_and_echoes_the_close() {
 }
 
 #[tokio::test]
+async fn sessions_end_at_their_age() {
+    let bridge = start("[limits]\nmax_session_age_ms = 200\n").await;
+    assert_eq!(open(&bridge, &[]).await.closed().await, (1001, "maximum session age".into()));
+}
+
+#[tokio::test]
 async fn frames_that_come_with_the_upgrade_are_answered() {
     let bridge = start("").await;
     let mut client = Raw::connect(bridge.address()).await;
@@ -60,7 +61,6 @@ async fn bad_upgrades_are_refused_and_counted() {
     let connection = &*problem("Bad Request", 400, "Connection is not UTF-8");
     let host = "expected exactly one Host header\n";
     let body = "a WebSocket upgrade must not have a body\n";
-    let cluster = "unknown cluster nowhere (header sluicegate-cluster): expected one of [clusters]\n";
     let version = "expected HTTP/2 for application/grpc, or HTTP/1.1 for a WebSocket upgrade\n";
     let older = String::from_utf8(upgrade(&[]).bytes()).unwrap().replace("HTTP/1.1", "HTTP/1.0");
     for (bytes, status, text) in [
@@ -72,70 +72,22 @@ async fn bad_upgrades_are_refused_and_counted() {
         ([upgrade(&[("content-length", "3")]).bytes(), b"abc".to_vec()].concat(), 400, body),
         (upgrade(&[("transfer-encoding", "chunked")]).bytes(), 400, body),
         (older.into_bytes(), 505, version),
-        (upgrade(&[("sluicegate-cluster", "nowhere")]).bytes(), 404, cluster),
     ] {
         let mut client = Raw::connect(bridge.address()).await;
         let response = client.ask(&bytes).await;
         assert_eq!((response.status, response.text()), (status, text), "{}", String::from_utf8_lossy(&bytes));
         client.is_at_the_end("behind a refusal").await;
     }
-    let refused = upgrade(&[]).with("sec-websocket-version", "8").bytes();
-    let refused = Raw::connect(bridge.address()).await.ask(&refused).await;
-    assert_eq!((refused.status, refused.header("sec-websocket-version")), (400, Some("13")));
+    let older = upgrade(&[]).with("sec-websocket-version", "8").bytes();
+    let response = Raw::connect(bridge.address()).await.ask(&older).await;
+    assert_eq!((response.status, response.header("sec-websocket-version")), (400, Some("13")));
     let two = upgrade(&[("connection", "x, upgrade")]).with("upgrade", "WebSocket");
     for accepted in [two, upgrade(&[("content-length", "0"), ("sluicegate-cluster", "default")])] {
         drop(Raw::connect(bridge.address()).await.upgraded(&accepted).await);
     }
-    let (_, metrics) = admin(&bridge, "/metrics").await;
-    for (reason, count) in [("handshake", 6), ("body", 2), ("version", 1), ("cluster", 1)] {
-        let line = format!("sluicegate_requests_refused_total{{reason=\"{reason}\"}} {count}\n");
-        assert!(metrics.contains(&line), "{line}{metrics}");
+    for (reason, count) in [("handshake", 6), ("body", 2), ("version", 1)] {
+        assert_eq!(refused(&bridge, reason).await, count, "{reason}");
     }
-}
-
-#[tokio::test]
-async fn gateway_with_the_secret_judges_origins_itself() {
-    let bridge = start_with(&format!("gateway_secret = \"{SECRET}\""), "").await;
-    let name = "sluicegate-gateway-secret";
-    for (headers, text) in [
-        (&[][..], "header sluicegate-gateway-secret is missing: expected the bridge's gateway_secret\n"),
-        (&[(name, "wrong")], "header sluicegate-gateway-secret does not match the bridge's gateway_secret\n"),
-    ] {
-        let response = Raw::connect(bridge.address()).await.ask(&upgrade(headers).bytes()).await;
-        assert_eq!((response.status, response.text()), (401, text));
-    }
-    let mut client = open(&bridge, &[(name, SECRET), ("origin", "https://example.com")]).await;
-    client.write(request(1, ping(""))).await;
-    assert_eq!(client.answer().await.sequence, 1);
-}
-
-#[tokio::test]
-async fn without_a_secret_only_pages_of_this_machine_are_accepted() {
-    let bridge = start("").await;
-    for origin in ["http://localhost:3000", "http://127.0.0.1:8080", "http://[::1]"] {
-        open(&bridge, &[("origin", origin)]).await;
-    }
-    for origins in [
-        &[("origin", "https://example.com")][..],
-        &[("origin", "null")],
-        &[("origin", "http://localhost"), ("origin", "null")],
-    ] {
-        let response = Raw::connect(bridge.address()).await.ask(&upgrade(origins).bytes()).await;
-        assert_eq!(response.status, 403, "{origins:?}");
-        let document: serde_json::Value = serde_json::from_str(response.text()).unwrap();
-        let detail = document["detail"].as_str().unwrap();
-        assert!(detail.starts_with("Origin not allowed: "), "{document}");
-        assert_eq!(response.header("access-control-allow-origin"), None);
-    }
-    let plain = |origin| upgrade(&[("origin", origin)]).without("upgrade").bytes();
-    let response = Raw::connect(bridge.address()).await.ask(&plain("http://localhost:3000")).await;
-    let told = ["content-type", "access-control-allow-origin", "access-control-allow-credentials", "vary"];
-    let expected = ["application/problem+json", "http://localhost:3000", "true", "Origin"];
-    assert_eq!((response.status, told.map(|name| response.header(name))), (426, expected.map(Some)));
-    let response = Raw::connect(bridge.address()).await.ask(&plain("https://example.com")).await;
-    assert_eq!((response.status, response.header("access-control-allow-origin")), (403, None));
-    let (_, metrics) = admin(&bridge, "/metrics").await;
-    assert!(metrics.contains("sluicegate_requests_refused_total{reason=\"origin\"} 4\n"), "{metrics}");
 }
 
 #[tokio::test]
@@ -151,26 +103,6 @@ async fn subprotocol_is_agreed_where_both_sides_name_it() {
         let response = Raw::connect(bridge.address()).await.ask(&upgrade(headers).bytes()).await;
         assert_eq!(response.status, 101);
         assert_eq!(response.header(offered), agreed, "{headers:?}");
-    }
-}
-
-#[tokio::test]
-async fn session_writes_only_where_the_gateway_says_so() {
-    let bridge = start("").await;
-    let produce = Req::CmdKafkaProduce(CmdKafkaProduce { records: vec![ProduceRecord::default()] });
-    let elsewhere = "failed to produce, err: the bridge does not write to this cluster";
-    let read_only = "failed to produce, err: this route does not let clients write";
-    for (headers, message) in [
-        (&[][..], read_only),
-        (&[("sluicegate-write", "false")], read_only),
-        (&[("sluicegate-write", "true")], elsewhere),
-    ] {
-        let mut client = open(&bridge, headers).await;
-        client.write(request(3, produce.clone())).await;
-        let PubSubResp { sequence: 3, resp: Some(Resp::ErrorResp(error)) } = client.answer().await else {
-            panic!("an error")
-        };
-        assert_eq!(error.message, message, "{headers:?}");
     }
 }
 
@@ -200,21 +132,10 @@ async fn faults_of_clients_close_with_their_code_and_are_counted() {
     let mut third = open(&bridge, &[]).await;
     third.write(&unfinished).await;
     assert_eq!(third.frame().await, pong(b"there"));
-    let (_, metrics) = admin(&bridge, "/metrics").await;
     for reason in ["protocol", "message_too_big", "evicted"] {
-        let line = format!("sluicegate_client_faults_total{{cluster=\"default\",reason=\"{reason}\"}} 1\n");
-        assert!(metrics.contains(&line), "{line}{metrics}");
+        let name = format!("sluicegate_client_faults_total{{cluster=\"default\",reason=\"{reason}\"}}");
+        assert_eq!(metric(&bridge, &name).await, 1, "{reason}");
     }
-}
-
-/// The header is for gateways that run sessions: here the client would speak for itself.
-#[tokio::test]
-async fn session_tells_the_bridges_limit() {
-    let bridge = start("[limits]\nmax_request_bytes = 2048").await;
-    let mut client = open(&bridge, &[("x-sluicegate-max-message-bytes", "1024")]).await;
-    client.write(request(3, Req::CmdSession(CmdSession {}))).await;
-    let resp = Some(Resp::SessionResp(SessionResp { max_message_bytes: 2048, ..Default::default() }));
-    assert_eq!(client.answer().await, PubSubResp { sequence: 3, resp });
 }
 
 #[tokio::test]
@@ -245,40 +166,31 @@ async fn random_bytes_end_no_session_but_their_own() {
 }
 
 #[tokio::test]
-async fn drain_closes_sessions_and_refuses_newcomers() {
-    // Accepts, and says nothing.
-    let kafka = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let bridge = start_before(kafka.local_addr().unwrap(), "", "").await;
-    let mut client = open(&bridge, &[]).await;
-    let fetch = CmdKafkaFetch { topic: "t".into(), partition: 0, offset: 0, ..Default::default() };
-    client.write(request(1, Req::CmdKafkaFetch(fetch))).await;
-    client.write(request(2, ping(""))).await;
-    assert_eq!(client.answer().await.sequence, 2);
-    let mut newcomer = Raw::connect(bridge.address()).await;
-
-    let draining = bridge.drain();
-    let others = async {
-        let refused = newcomer.ask(&upgrade(&[]).bytes()).await;
-        assert_eq!((refused.status, refused.text()), (503, "the bridge is shutting down\n"));
-        assert_eq!(refused.header("retry-after"), Some("1"));
-        assert_eq!(client.answer().await.sequence, 1);
-        assert_eq!(client.closed().await, (1001, "going away".into()));
-        drop(client);
-    };
-    tokio::join!(draining, others);
-}
-
-#[tokio::test]
 async fn session_counts_among_sessions_and_not_among_connections() {
     let bridge = start("[limits]\nmax_connections = 1\nmax_sessions = 2").await;
     let mut first = open(&bridge, &[]).await;
     let _second = open(&bridge, &[]).await;
     let refused = Raw::connect(bridge.address()).await.ask(&upgrade(&[]).bytes()).await;
-    assert_eq!(
-        (refused.status, refused.text()),
-        (503, "bridge at capacity for this client (limits.max_sessions = 2)\n")
-    );
-    assert_eq!(refused.header("retry-after"), Some("1"));
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
     first.write(request(1, ping(""))).await;
     assert_eq!(first.answer().await.sequence, 1);
+}
+
+/// Its client need not close the connection.
+#[tokio::test]
+async fn session_ends_with_the_closing_handshake() {
+    let bridge = start("").await;
+    let mut first = open(&bridge, &[]).await;
+    first.write(masked(CLOSE, b"\x03\xe8")).await;
+    assert_eq!(first.closed().await, (1000, String::new()));
+    all_left(&bridge).await;
+
+    let mut second = open(&bridge, &[]).await;
+    let began = Instant::now();
+    let answer = async {
+        second.is_closed(&close(1001, "going away"), "a drained session").await;
+        second.write(masked(CLOSE, b"\x03\xe9")).await;
+    };
+    tokio::join!(bridge.drain(), answer);
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
 }

@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::JoinHandle;
 
 use crate::program::{Run, command, finish};
@@ -31,7 +30,7 @@ async fn pages_are_followed_to_the_end() {
     ] {
         let (url, heads) = serve(vec![(200, first.clone()), (200, second.clone())]).await;
         let run = sessions(&url, &[&filters, options].concat()).await;
-        assert_eq!((run.code, &*run.stdout, &*run.stderr), (Some(0), stdout, "% 2 sessions\n"));
+        run.is(0, stdout, "% 2 sessions\n");
         let query =
             "issuer=https%3A%2F%2Fa%2F%3Fb%3Dc%26d&subject=%C3%BC&address=2001%3Adb8%3A%3A1&id=7&limit=100";
         let lines = [format!("GET /sessions?{query} "), format!("GET /sessions?{query}&after=7 ")];
@@ -63,7 +62,7 @@ async fn matching_sessions_are_ended() {
     for (ended, stdout) in [(3, "3 sessions ended\n"), (1, "1 session ended\n")] {
         let (url, heads) = serve(vec![(200, format!("{{\"ended\":{ended}}}"))]).await;
         let run = sessions(&url, &["--end", "--route", "/pubsub", "--topic", "orders"]).await;
-        assert_eq!((run.code, &*run.stdout, &*run.stderr), (Some(0), stdout, ""));
+        run.is(0, stdout, "");
         let heads = heads.await.unwrap();
         assert!(
             heads[0].starts_with("DELETE /sessions?route=%2Fpubsub&topic=orders HTTP/1.1\r\n"),
@@ -75,39 +74,23 @@ async fn matching_sessions_are_ended() {
 #[tokio::test]
 async fn rejected_requests_are_exit_code_1_and_invalid_answers_3() {
     let stuck = r#"{"sessions":[],"more":true,"open":1}"#;
+    let long = "x".repeat((4 << 20) + 1);
+    let no_token = "the bridge has no \u{1b}admin_token\n";
+    let is_other = ": expected /livez; is this the admin port of a bridge, and the bridge new enough?";
+    let no_json = "its answer is not that of an admin port: expected value at line 1 column 1";
+    let [refused, unclear] = ["use the admin port: it answered HTTP", "understand the bridge:"]
+        .map(|start| move |words: &str| format!("{start} {words}"));
     for (status, body, code, words) in [
-        (
-            401,
-            "the bridge has no \u{1b}admin_token\n",
-            1,
-            "use the admin port: it answered HTTP 401: the bridge has no  admin_token",
-        ),
-        (
-            404,
-            "expected /livez",
-            1,
-            "use the admin port: it answered HTTP 404: expected /livez; is this the admin port of a bridge, \
-             and the bridge new enough?",
-        ),
-        (503, "", 3, "use the admin port: it answered HTTP 503"),
-        (
-            200,
-            "ok",
-            3,
-            "understand the bridge: its answer is not that of an admin port: expected value at line 1 column 1",
-        ),
-        (200, stuck, 3, "understand the bridge: its next page of sessions has no larger ID"),
-        (
-            200,
-            &"x".repeat((4 << 20) + 1),
-            3,
-            "understand the bridge: its answer exceeds the limit of 4194304 bytes",
-        ),
+        (401, no_token, 1, refused("401: the bridge has no  admin_token")),
+        (404, "expected /livez", 1, refused(&format!("404{is_other}"))),
+        (503, "", 3, refused("503")),
+        (200, "ok", 3, unclear(no_json)),
+        (200, stuck, 3, unclear("its next page of sessions has no larger ID")),
+        (200, &long, 3, unclear("its answer exceeds the limit of 4194304 bytes")),
     ] {
         let (url, _) = serve(vec![(status, body.to_owned())]).await;
         let run = sessions(&url, &[]).await;
-        let want = format!("sluicegate: {url}: failed to {words}\n");
-        assert_eq!((run.code, &*run.stdout, &*run.stderr), (Some(code), "", &*want));
+        run.is(code, "", &format!("sluicegate: {url}: failed to {words}\n"));
     }
 }
 
@@ -134,28 +117,13 @@ async fn sessions(url: &str, args: &[&str]) -> Run {
     finish(command.env("SLUICEGATE_ADMIN", url).env("SLUICEGATE_ADMIN_TOKEN", "s3cret")).await
 }
 
-/// The URL of an admin port that gives these answers, each with a status and on its own connection; and the heads of
-/// the requests.
+/// The URL of an admin port that gives these answers, each with a status; and the heads of the requests.
 async fn serve(answers: Vec<(u16, String)>) -> (String, JoinHandle<Vec<String>>) {
-    let (listener, url) = server::listener().await;
-    let heads = tokio::spawn(async move {
-        let mut heads = Vec::new();
-        for (status, body) in answers {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            let mut head = Vec::new();
-            while !head.ends_with(b"\r\n\r\n") {
-                head.push(stream.read_u8().await.unwrap());
-            }
-            heads.push(String::from_utf8(head).unwrap());
-            let length = body.len();
-            let answer =
-                format!("HTTP/1.1 {status} x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}");
-            // A client does not read what exceeds its limit.
-            let _ = stream.write_all(answer.as_bytes()).await;
-        }
-        heads
-    });
-    (url.replace("ws:", "http:").replace("/pubsub", ""), heads)
+    let answer = |(status, body): (u16, String)| {
+        let length = body.len();
+        format!("HTTP/1.1 {status} x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}")
+    };
+    server::http(answers.into_iter().map(answer).collect()).await
 }
 
 /// Fields of a session that the table needs.

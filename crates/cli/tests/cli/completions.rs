@@ -68,7 +68,7 @@ async fn words_that_are_not_unicode_are_no_obstacle() {
     shell.arg(OsStr::from_bytes(b"\xFF")).arg("by");
     shell.env("_SLUICEGATE_COMPLETE", "bash").env("_CLAP_COMPLETE_INDEX", "4");
     let run = finish(&mut shell).await;
-    assert_eq!((run.code, &*run.stdout, &*run.stderr), (Some(0), "bytes", ""));
+    run.is(0, "bytes", "");
 }
 
 /// Words that bash offers for the last word of `line`, with nothing on standard error.

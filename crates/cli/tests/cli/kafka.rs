@@ -5,7 +5,7 @@
 //! | `orders`  | 0         | 0 to 4   | key `kN`, value `vN`, written at N seconds after 1970 |
 //! |           | 1         | 100, 101 | the same |
 //! |           | 2         | none     | |
-//! | `bytes`   | 0         | 0        | key and value that are not UTF-8 |
+//! | `bytes`   | 0         | 0        | |
 //! | `markers` | 0         | 0, 1     | and two transaction markers: the log end is 4 |
 //! | `behind`  | 0         | 0, 1     | the log end is 4, but no answer reaches it |
 //! | `growing` | 0         | 0, 1     | a new one whenever the log end is fetched |
@@ -27,7 +27,7 @@ use sluicegate_protocol::{
 use crate::server::{self, Session};
 
 pub(crate) async fn serve() -> String {
-    server::serve(async |session: Session| play(session, |_| ()).await).await
+    server::serve(play).await
 }
 
 /// Serves the same without subscriptions and the commands for many partitions.
@@ -37,9 +37,9 @@ pub(crate) async fn serve_older() -> String {
         while let Some((sequence, request)) = session.request().await {
             let answer = match request {
                 Req::CmdKafkaSubscribe(_) | Req::CmdKafkaListOffsets(_) | Req::CmdKafkaMetadata(_) => {
-                    Resp::ErrorResp(ErrorResp { message: "unknown command".into(), ..Default::default() })
+                    server::failed("unknown command")
                 }
-                request => answer(request, &mut fetches, &|_| ()),
+                request => answer(request, &mut fetches),
             };
             session.answer(sequence, answer).await;
         }
@@ -47,14 +47,14 @@ pub(crate) async fn serve_older() -> String {
     .await
 }
 
-/// Answers until the program disconnects, and calls `asked` with the offset of each fetch.
-pub(crate) async fn play(mut session: Session, asked: impl Fn(i64)) {
+/// Answers until the program disconnects.
+async fn play(mut session: Session) {
     let mut fetches = 0;
     while let Some((sequence, request)) = session.request().await {
         let answers = match request {
             Req::CmdKafkaSubscribe(command) => subscription::answers(&command),
             Req::CmdUnsubscribe(_) | Req::CmdCredit(_) => Vec::new(),
-            request => vec![answer(request, &mut fetches, &asked)],
+            request => vec![answer(request, &mut fetches)],
         };
         for answer in answers {
             session.answer(sequence, answer).await;
@@ -62,7 +62,7 @@ pub(crate) async fn play(mut session: Session, asked: impl Fn(i64)) {
     }
 }
 
-fn answer(request: Req, fetches: &mut i32, asked: &dyn Fn(i64)) -> Resp {
+fn answer(request: Req, fetches: &mut i32) -> Resp {
     match request {
         Req::CmdPing(ping) => Resp::PongResp(PongResp { state: ping.state }),
         Req::CmdKafkaListOffset(list) => match log(&list.topic, list.partition) {
@@ -74,7 +74,6 @@ fn answer(request: Req, fetches: &mut i32, asked: &dyn Fn(i64)) -> Resp {
         },
         Req::CmdKafkaFetch(fetch) => {
             *fetches += 1;
-            asked(fetch.offset);
             match log(&fetch.topic, fetch.partition) {
                 Some(_) if fetch.topic == "moving" && *fetches == 1 => {
                     let name = "NOT_LEADER_OR_FOLLOWER";
@@ -136,12 +135,7 @@ fn log(topic: &str, partition: i32) -> Option<Log> {
         ("endless", 0) => (0, 0, i64::MAX),
         _ => return None,
     };
-    let mut messages: Vec<_> = (start..start + count).map(message).collect();
-    if topic == "bytes" {
-        messages[0].key = Some(vec![0xFF].into());
-        messages[0].value = Some(vec![0, 0xFE].into());
-    }
-    Some(Log { messages, start, end })
+    Some(Log { messages: (start..start + count).map(message).collect(), start, end })
 }
 
 fn message(offset: i64) -> KafkaMessage {

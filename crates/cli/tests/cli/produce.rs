@@ -7,25 +7,17 @@ use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{ErrorResp, KafkaProduceResp, ProduceRecord, Produced};
 use tokio::io::AsyncWriteExt as _;
+use tokio::sync::oneshot;
 
-use crate::program::{Run, command};
+use crate::program::{Run, command, feed};
 use crate::server::{self, Session};
 
 /// Runs `produce orders` with this input against a server played by `part`.
-async fn run<F>(args: &[&str], input: &str, part: impl FnOnce(Session) -> F + Send + 'static) -> Run
+async fn run<F>(args: &str, input: &str, part: impl FnOnce(Session) -> F + Send + 'static) -> Run
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    let url = server::serve(part).await;
-    let args = [&["produce", "orders"], args].concat();
-    let mut child = command(&url, &args).stdin(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).await.unwrap();
-    let output = child.wait_with_output().await.unwrap();
-    Run {
-        code: output.status.code(),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    }
+    feed(&server::serve(part).await, &format!("produce orders {args}"), input).await
 }
 
 /// The values of the next command's records; none once the program disconnects.
@@ -48,7 +40,7 @@ fn error(retriable: bool, unknown_outcome: bool) -> Option<ErrorResp> {
 
 #[tokio::test]
 async fn temporarily_rejected_records_are_retried() {
-    let run = run(&[], "a\nb\nc\n", async |mut session| {
+    let run = run("", "a\nb\nc\n", async |mut session| {
         let (sequence, sent) = values(&mut session).await.unwrap();
         assert_eq!(sent, ["a", "b", "c"]);
         answer(&mut session, sequence, vec![None, error(true, false), None]).await;
@@ -70,20 +62,22 @@ async fn temporarily_rejected_records_are_retried() {
 
 #[tokio::test]
 async fn records_that_may_be_written_are_not_retried() {
-    let run = run(&[], "a\nb\n", async |mut session| {
+    let run = run("", "a\nb\n", async |mut session| {
         let (sequence, _) = values(&mut session).await.unwrap();
         answer(&mut session, sequence, vec![error(true, true), error(false, false)]).await;
         assert_eq!(values(&mut session).await, None);
     })
     .await;
-    assert_eq!(run.code, Some(1), "{run:?}");
-    assert!(run.stderr.starts_with("sluicegate: record 1: not  now\nsluicegate: record 2: "), "{run:?}");
-    assert!(run.stderr.contains("\n% 2 sent, 0 acknowledged, 1 failed, 1 unknown in "), "{run:?}");
+    let parts = [
+        "sluicegate: record 1: not  now\nsluicegate: record 2: ",
+        "% 2 sent, 0 acknowledged, 1 failed, 1 unknown in ",
+    ];
+    run.tells(1, "", &parts);
 }
 
 #[tokio::test]
 async fn unanswered_records_are_unknown() {
-    let run = run(&["-D", ";"], "a;b", async |mut session| {
+    let run = run("-D ;", "a;b", async |mut session| {
         // The session ends after one answer.
         let mut known = 0;
         while known < 1 {
@@ -94,8 +88,7 @@ async fn unanswered_records_are_unknown() {
         values(&mut session).await;
     })
     .await;
-    assert_eq!(run.code, Some(3), "{run:?}");
-    assert!(run.stderr.contains("% 2 sent, 1 acknowledged, 0 failed, 1 unknown in "), "{run:?}");
+    run.tells(3, "", &["% 2 sent, 1 acknowledged, 0 failed, 1 unknown in "]);
 }
 
 /// Answers with these partitions and offsets until the program disconnects.
@@ -120,21 +113,20 @@ async fn offsets_of_acknowledged_records_are_printed() {
              {\"record\":2,\"topic\":\"orders\",\"partition\":0,\"offset\":-1}\n",
         ),
     ] {
-        let run = run(&[option], "a\nb\n", |session| place(session, [(2, 17), (0, -1)].into_iter())).await;
-        assert_eq!((run.code, run.stdout.as_str()), (Some(0), want), "{run:?}");
-        assert!(run.stderr.starts_with("% 2 sent, 2 acknowledged, "), "{run:?}");
+        let run = run(option, "a\nb\n", |session| place(session, [(2, 17), (0, -1)].into_iter())).await;
+        run.tells(0, want, &["% 2 sent, 2 acknowledged, "]);
     }
 }
 
 #[tokio::test]
 async fn retried_record_keeps_its_number() {
-    let run = run(&["--print-offsets"], "a\nb\n", async |mut session| {
+    let run = run("--print-offsets", "a\nb\n", async |mut session| {
         let (sequence, _) = values(&mut session).await.unwrap();
         answer(&mut session, sequence, vec![error(true, false), None]).await;
         place(session, [(0, 8)].into_iter()).await;
     })
     .await;
-    assert_eq!((run.code, run.stdout.as_str()), (Some(0), "2 orders [0] offset 0\n1 orders [0] offset 8\n"));
+    run.tells(0, "2 orders [0] offset 0\n1 orders [0] offset 8\n", &[]);
 }
 
 #[tokio::test]
@@ -149,77 +141,55 @@ async fn records_are_written_even_if_nobody_reads_their_offsets() {
     assert!(output.status.success() && stderr.starts_with("% 20000 sent, 20000 acknowledged, "), "{stderr}");
 }
 
-#[tokio::test]
-async fn large_record_has_a_command_of_its_own() {
-    let large = "x".repeat(200_000);
-    let run = run(&[], &format!("a\n{large}\nb\n"), async move |mut session| {
-        let mut all = Vec::new();
+/// Runs `produce orders` against a server that writes everything. Returns the values of each command, too.
+async fn written(args: &str, input: &str) -> (Run, Vec<Vec<String>>) {
+    let (sender, commands) = oneshot::channel();
+    let run = run(args, input, async move |mut session| {
+        let mut commands = Vec::new();
         while let Some((sequence, sent)) = values(&mut session).await {
             answer(&mut session, sequence, vec![None; sent.len()]).await;
-            all.push(sent.iter().map(String::len).collect::<Vec<_>>());
+            commands.push(sent);
         }
-        assert_eq!(all.concat(), [1, 200_000, 1]);
-        assert!(all.contains(&vec![200_000]), "{all:?}");
+        sender.send(commands).unwrap();
     })
     .await;
+    (run, commands.await.unwrap())
+}
+
+#[tokio::test]
+async fn commands_are_bounded_in_records_and_bytes() {
+    let large = "x".repeat(200_000);
+    let (run, commands) = written("", &format!("a\n{large}\nb\n")).await;
     assert_eq!(run.code, Some(0), "{run:?}");
+    assert_eq!(commands.concat(), ["a", &large, "b"]);
+    assert!(commands.contains(&vec![large]), "it has a command of its own");
+    let (run, commands) = written("", &"x\n".repeat(5_000)).await;
+    run.tells(0, "", &["% 5000 sent, 5000 acknowledged"]);
+    assert!(commands.iter().all(|values| (1..=1_000).contains(&values.len())));
 }
 
 #[tokio::test]
 async fn oversized_record_fails_alone() {
     let large = "x".repeat(4_000);
-    let run = run(&["--max-message-bytes", "4000"], &format!("a\n{large}\nb\n"), async |mut session| {
-        let mut all = Vec::new();
-        while let Some((sequence, sent)) = values(&mut session).await {
-            answer(&mut session, sequence, vec![None; sent.len()]).await;
-            all.extend(sent);
-        }
-        assert_eq!(all, ["a", "b"]);
-    })
-    .await;
-    assert_eq!(run.code, Some(1), "{run:?}");
-    assert!(
-        run.stderr.starts_with(
-            "sluicegate: record 2: a message of 4070 bytes: expected at most 4000 (--max-message-bytes)\n"
-        ),
-        "{run:?}"
-    );
-    assert!(run.stderr.contains("% 3 sent, 2 acknowledged, 1 failed, 0 unknown in "), "{run:?}");
-}
-
-#[tokio::test]
-async fn command_has_at_most_1000_records() {
-    let run = run(&[], &"x\n".repeat(5_000), async |mut session| {
-        while let Some((sequence, sent)) = values(&mut session).await {
-            assert!((1..=1_000).contains(&sent.len()), "{}", sent.len());
-            answer(&mut session, sequence, vec![None; sent.len()]).await;
-        }
-    })
-    .await;
-    assert_eq!(run.code, Some(0), "{run:?}");
-    assert!(run.stderr.starts_with("% 5000 sent, 5000 acknowledged"), "{run:?}");
+    let (run, commands) = written("--max-message-bytes 4000", &format!("a\n{large}\nb\n")).await;
+    let told = "sluicegate: record 2: a message of 4070 bytes: expected at most 4000 (--max-message-bytes)\n";
+    run.tells(1, "", &[told, "% 3 sent, 2 acknowledged, 1 failed, 0 unknown in "]);
+    assert_eq!(commands.concat(), ["a", "b"]);
 }
 
 #[tokio::test]
 async fn records_before_an_invalid_line_are_written() {
     for (input, acknowledged) in [("{\"payload\":1}\n", 0), ("{\"payload\":\"a\"}\nb\n{}\n", 1), ("b", 0)] {
-        let run = run(&["--json"], input, async |mut session| {
-            while let Some((sequence, sent)) = values(&mut session).await {
-                answer(&mut session, sequence, vec![None; sent.len()]).await;
-            }
-        })
-        .await;
-        assert_eq!(run.code, Some(2), "{run:?}");
+        let (run, _) = written("--json", input).await;
         let summary = format!("% {acknowledged} sent, {acknowledged} acknowledged, 0 failed, 0 unknown in ");
-        let number = acknowledged + 1;
-        assert!(run.stderr.starts_with(&summary), "{run:?}");
-        assert!(run.stderr.contains(&format!("\nsluicegate: failed to read record {number}: ")), "{run:?}");
+        let failed = format!("\nsluicegate: failed to read record {}: ", acknowledged + 1);
+        run.tells(2, "", &[&summary, &failed]);
     }
 }
 
 #[tokio::test]
 async fn errors_after_the_tenth_are_counted() {
-    let run = run(&[], &"x\n".repeat(20), async |mut session| {
+    let run = run("", &"x\n".repeat(20), async |mut session| {
         while let Some((sequence, sent)) = values(&mut session).await {
             answer(&mut session, sequence, vec![error(false, false); sent.len()]).await;
         }
@@ -235,9 +205,8 @@ async fn errors_after_the_tenth_are_counted() {
 #[tokio::test]
 async fn missing_file_is_exit_code_2() {
     let url = server::serve(async |mut session| assert_eq!(values(&mut session).await, None)).await;
-    let run = crate::program::run(&url, &["produce", "-q", "orders", "-l", "/nowhere"]).await;
-    assert_eq!(run.code, Some(2), "{run:?}");
-    assert!(run.stderr.starts_with("sluicegate: failed to read /nowhere: "), "{run:?}");
+    let run = crate::program::run(&url, "produce -q orders -l /nowhere").await;
+    run.tells(2, "", &["sluicegate: failed to read /nowhere: "]);
 }
 
 /// Answers each command after 100 ms.

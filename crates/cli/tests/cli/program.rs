@@ -1,10 +1,9 @@
 //! Runs `sluicegate` as a shell would.
 
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 
+use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
-
-use crate::kafka;
 
 /// The result of a run.
 #[derive(Debug)]
@@ -12,6 +11,30 @@ pub(crate) struct Run {
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
+}
+
+impl Run {
+    fn of(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn is(&self, code: i32, stdout: &str, stderr: &str) {
+        assert_eq!((self.code, &*self.stdout, &*self.stderr), (Some(code), stdout, stderr));
+    }
+
+    /// The same of standard error, of which these parts are enough.
+    #[track_caller]
+    pub(crate) fn tells(&self, code: i32, stdout: &str, parts: &[&str]) {
+        assert_eq!((self.code, &*self.stdout), (Some(code), stdout), "{self:?}");
+        for part in parts {
+            assert!(self.stderr.contains(part), "{part:?}: {}", self.stderr);
+        }
+    }
 }
 
 /// The program with `args`, to be started; killed when dropped.
@@ -22,23 +45,20 @@ pub(crate) fn command(url: &str, args: &[&str]) -> Command {
     command
 }
 
-pub(crate) async fn run(url: &str, args: &[&str]) -> Run {
-    finish(&mut command(url, args)).await
+/// Runs with these arguments, between spaces.
+pub(crate) async fn run(url: &str, args: &str) -> Run {
+    finish(&mut command(url, &args.split_terminator(' ').collect::<Vec<_>>())).await
+}
+
+/// The same with this standard input.
+pub(crate) async fn feed(url: &str, args: &str, input: &str) -> Run {
+    let mut command = command(url, &args.split_terminator(' ').collect::<Vec<_>>());
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).await.unwrap();
+    Run::of(child.wait_with_output().await.unwrap())
 }
 
 /// Starts `command` and waits until it ends.
 pub(crate) async fn finish(command: &mut Command) -> Run {
-    let output = command.output().await.unwrap();
-    Run {
-        code: output.status.code(),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    }
-}
-
-/// Runs against the example topics and compares everything; `args` are split at spaces.
-pub(crate) async fn check(args: &str, code: i32, stdout: &str, stderr: &str) {
-    let url = kafka::serve().await;
-    let run = run(&url, &args.split(' ').collect::<Vec<_>>()).await;
-    assert_eq!((run.code, &*run.stdout, &*run.stderr), (Some(code), stdout, stderr), "sluicegate {args}");
+    Run::of(command.output().await.unwrap())
 }

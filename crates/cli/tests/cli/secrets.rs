@@ -7,7 +7,6 @@ use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{PongResp, SessionExpiringResp};
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::program::{Run, command, finish};
@@ -72,45 +71,36 @@ async fn token_of_a_file_is_renewed() {
         assert!(!run.stderr.contains(secret), "{run:?}");
     }
     let missing = finish(&mut command(&url, &["ping", "--token-file", "/nowhere"])).await;
-    assert_eq!(missing.code, Some(2), "{missing:?}");
-    assert!(missing.stderr.starts_with("sluicegate: failed to log in: /nowhere: "), "{missing:?}");
+    missing.tells(2, "", &["sluicegate: failed to log in: /nowhere: "]);
 }
 
 #[tokio::test]
 async fn header_that_cannot_be_sent_is_not_shown() {
     let run =
         finish(command("ws://127.0.0.1:1/", &["ping"]).env("SLUICEGATE_HEADERS", "X: s3\x01cret")).await;
-    assert_eq!(run.code, Some(2), "{run:?}");
-    assert_eq!(run.stderr, "sluicegate: failed to send the header \"X\": invalid header value\n");
+    run.is(2, "", "sluicegate: failed to send the header \"X\": invalid header value\n");
 }
 
 /// Pings a gateway that refuses, with a configuration file and a header file of these modes; also the head of the
 /// request.
 async fn ping(mode: u32, token_mode: u32, headers: &str) -> (String, Run) {
-    let (listener, url) = server::listener().await;
+    let (url, heads) = server::http(vec!["HTTP/1.1 401 x\r\ncontent-length: 0\r\n\r\n".to_owned()]).await;
+    let url = url.replace("http:", "ws:");
     let folder = TempDir::new().unwrap();
     let config = folder.path().join("sluicegate/config.toml");
     fs::create_dir(config.parent().unwrap()).unwrap();
-    let token = config.with_file_name("token");
-    fs::write(&token, "Authorization: Bearer s3cret\n").unwrap();
-    fs::set_permissions(&token, Permissions::from_mode(token_mode)).unwrap();
     let text = format!(
-        "[profile.p]\nurl = \"{url}?key=t0ken\"\nheaders = {{ X-Own = \"2\", X-Env = \"0\" }}\n\
+        "[profile.p]\nurl = \"{url}/?key=t0ken\"\nheaders = {{ X-Own = \"2\", X-Env = \"0\" }}\n\
          header_files = [\"token\"]\n"
     );
-    fs::write(&config, text).unwrap();
-    fs::set_permissions(&config, Permissions::from_mode(mode)).unwrap();
-    let head = tokio::spawn(async move {
-        let (mut stream, _) = listener.accept().await.unwrap();
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            head.push(stream.read_u8().await.unwrap());
-        }
-        stream.write_all(b"HTTP/1.1 401 x\r\ncontent-length: 0\r\n\r\n").await.unwrap();
-        String::from_utf8(head).unwrap()
-    });
+    let token = "Authorization: Bearer s3cret\n";
+    for (file, text, mode) in [(&config, &*text, mode), (&config.with_file_name("token"), token, token_mode)]
+    {
+        fs::write(file, text).unwrap();
+        fs::set_permissions(file, Permissions::from_mode(mode)).unwrap();
+    }
     let mut command = command("", &["ping", "--profile", "p"]);
     command.env("XDG_CONFIG_HOME", folder.path()).env("SLUICEGATE_HEADERS", headers);
     let run = finish(&mut command).await;
-    (head.await.unwrap(), run)
+    (heads.await.unwrap().remove(0), run)
 }

@@ -4,8 +4,11 @@ use futures_util::{SinkExt, StreamExt};
 use prost::Message as _;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_protocol::{PubSubReq, PubSubResp, SessionResp};
+use sluicegate_protocol::{ErrorResp, PubSubReq, PubSubResp, SessionResp};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -70,6 +73,51 @@ where
         part(accept(&listener).await).await;
     });
     url
+}
+
+/// A URL at which the first command gets these answers; and the command.
+pub(crate) async fn tell(answers: Vec<Resp>) -> (String, oneshot::Receiver<Req>) {
+    let (asked, command) = oneshot::channel();
+    let url = serve(async |mut session: Session| {
+        let (sequence, request) = session.request().await.unwrap();
+        let _ = asked.send(request);
+        for answer in answers {
+            session.answer(sequence, answer).await;
+        }
+        session.request().await;
+    });
+    (url.await, command)
+}
+
+/// A server from before all commands.
+pub(crate) async fn know_nothing(mut session: Session) {
+    while let Some((sequence, _)) = session.request().await {
+        session.answer(sequence, failed("unknown command")).await;
+    }
+}
+
+pub(crate) fn failed(message: &str) -> Resp {
+    Resp::ErrorResp(ErrorResp { message: message.into(), ..Default::default() })
+}
+
+/// The URL of an HTTP server that gives these answers, each on its own connection; and the heads of the requests.
+pub(crate) async fn http(answers: Vec<String>) -> (String, JoinHandle<Vec<String>>) {
+    let (listener, url) = listener().await;
+    let heads = tokio::spawn(async move {
+        let mut heads = Vec::new();
+        for answer in answers {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.unwrap());
+            }
+            heads.push(String::from_utf8(head).unwrap());
+            // A client does not read what exceeds its limit.
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+        heads
+    });
+    (url.replace("ws:", "http:").replace("/pubsub", ""), heads)
 }
 
 pub(crate) async fn listener() -> (TcpListener, String) {

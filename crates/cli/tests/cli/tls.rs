@@ -35,9 +35,7 @@ async fn untrusted_gateway_is_exit_code_3() {
     other.distinguished_name.push(DnType::CommonName, "another CA");
     let ca = file(&other.self_signed(&KeyPair::generate().unwrap()).unwrap().pem());
     let run = ping(&serve(&certificate(), None).await, &["--cacert", path(&ca)]).await;
-    assert_eq!((run.code, &*run.stdout, run.stderr.lines().count()), (Some(3), "", 1), "{run:?}");
-    let end = "invalid peer certificate: UnknownIssuer; to trust a private CA, use --cacert\n";
-    assert!(run.stderr.ends_with(end), "{}", run.stderr);
+    fails(&run, "invalid peer certificate: UnknownIssuer; to trust a private CA, use --cacert\n");
 }
 
 #[tokio::test]
@@ -65,20 +63,23 @@ async fn gateway_without_tls_is_exit_code_3() {
     let own = file(&certificate().cert.pem());
     let url = kafka::serve().await.replace("ws:", "wss:");
     let run = ping(&url, &["--cacert", path(&own)]).await;
-    assert_eq!((run.code, &*run.stdout, run.stderr.lines().count()), (Some(3), "", 1), "{run:?}");
-    assert!(run.stderr.ends_with("; if the port is one without TLS, use ws://\n"), "{run:?}");
+    fails(&run, "; if the port is one without TLS, use ws://\n");
 }
 
 #[tokio::test]
 async fn gateway_with_tls_is_named_to_clients_without() {
     let url = serve(&certificate(), None).await.replace("wss:", "ws:");
     let run = ping(&url, &[]).await;
-    assert_eq!((run.code, &*run.stdout, run.stderr.lines().count()), (Some(3), "", 1), "{run:?}");
-    assert!(run.stderr.ends_with("; if the port expects TLS, use wss://\n"), "{run:?}");
+    fails(&run, "; if the port expects TLS, use wss://\n");
     let url = serve(&certificate(), None).await.replace("wss:", "http:");
     let run = finish(&mut command(&url, &["topics"])).await;
-    assert_eq!((run.code, &*run.stdout, run.stderr.lines().count()), (Some(3), "", 1), "{run:?}");
-    assert!(run.stderr.ends_with("; if the port expects TLS, use https://\n"), "{run:?}");
+    fails(&run, "; if the port expects TLS, use https://\n");
+}
+
+#[track_caller]
+fn fails(run: &Run, end: &str) {
+    run.tells(3, "", &[end]);
+    assert!(run.stderr.lines().count() == 1 && run.stderr.ends_with(end), "{run:?}");
 }
 
 fn certificate() -> CertifiedKey<KeyPair> {

@@ -2,7 +2,7 @@
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::program::{Run, run};
+use crate::program::{Run, command, finish, run};
 use crate::{kafka, server};
 
 #[tokio::test]
@@ -10,57 +10,47 @@ async fn topics_are_listed_in_kcats_formats() {
     let text = " 2 topics:\n  topic \"orders\" with 2 partitions:\n    \
                 partition 0, leader 1, replicas: 1,2, isrs: 1\n    partition 1, leader -1, replicas: 2, isrs: \n  \
                 topic \"empty\" with 0 partitions:\n";
-    assert_output(&topics(&[]).await, text);
+    topics(&[]).await.is(0, text, "");
     let one = " 1 topics:\n  topic \"empty\" with 0 partitions:\n";
-    assert_output(&topics(&["empty"]).await, one);
+    topics(&["empty"]).await.is(0, one, "");
     let json = "{\"topics\":[{\"topic\":\"orders\",\"partitions\":[\
                 {\"partition\":0,\"leader\":1,\"replicas\":[{\"id\":1},{\"id\":2}],\"isrs\":[{\"id\":1}]},\
                 {\"partition\":1,\"leader\":-1,\"replicas\":[{\"id\":2}],\"isrs\":[]}]}]}\n";
-    assert_output(&topics(&["--json", "orders"]).await, json);
+    topics(&["--json", "orders"]).await.is(0, json, "");
 }
 
 #[tokio::test]
 async fn failure_says_what_the_server_said() {
-    let missing = topics(&["deleted"]).await;
-    assert_eq!((missing.code, missing.stderr.as_str()), (Some(1), "sluicegate: no topic \"deleted\"\n"));
-    let refused = topics(&["elsewhere"]).await;
-    assert_eq!((refused.code, refused.stdout.as_str()), (Some(3), ""));
+    topics(&["deleted"]).await.is(1, "", "sluicegate: no topic \"deleted\"\n");
     let want = "/kafka: failed to read the topics: the server answered HTTP 503: no\u{20}\u{20}[2J bridge\n";
-    assert!(refused.stderr.ends_with(want), "{refused:?}");
+    topics(&["elsewhere"]).await.tells(3, "", &[want]);
 }
 
 #[tokio::test]
 async fn websocket_route_lists_topics_too() {
-    let described = async |url: String, topic: &str| run("", &["topics", "-u", &url, topic]).await;
+    let described = async |url: String, topic: &str| run("", &format!("topics -u {url} {topic}")).await;
     let partition = |partition: i32| format!("    partition {partition}, leader 1, replicas: , isrs: \n");
     let partitions: String = (0..3).map(partition).collect();
     let want = format!(" 1 topics:\n  topic \"orders\" with 3 partitions:\n{partitions}");
-    assert_output(&described(kafka::serve().await, "orders").await, &want);
+    described(kafka::serve().await, "orders").await.is(0, &want, "");
     for (url, topic, failed) in [
         (kafka::serve().await, "nothing", "describe topic nothing, err: UNKNOWN_TOPIC_OR_PARTITION"),
         (kafka::serve_older().await, "orders", "run the command metadata: the server does not support it"),
     ] {
-        let run = described(url, topic).await;
-        assert_eq!((run.code, run.stderr), (Some(1), format!("sluicegate: failed to {failed}\n")));
+        described(url, topic).await.is(1, "", &format!("sluicegate: failed to {failed}\n"));
     }
 }
 
 #[tokio::test]
 async fn variable_of_all_commands_names_the_gateway() {
-    let listed = run(&kafka::serve().await, &["topics"]).await;
+    let listed = run(&kafka::serve().await, "topics").await;
     assert_eq!((listed.code, &*listed.stderr), (Some(0), ""), "{listed:?}");
     let names: Vec<&str> = listed.stdout.lines().filter(|line| line.starts_with("  topic")).collect();
     let want = ["orders\" with 3 partitions:", "open\" with 1 partitions:", "bytes\" with 1 partitions:"];
     assert_eq!(names, want.map(|topic| format!("  topic \"{topic}")));
 
-    let rest = run("http://127.0.0.1:1/kafka", &["topics"]).await;
-    let start = "sluicegate: failed to connect to http://127.0.0.1:1/kafka: ";
-    assert!(rest.code == Some(3) && rest.stderr.starts_with(start), "{rest:?}");
-}
-
-#[track_caller]
-fn assert_output(run: &Run, stdout: &str) {
-    assert_eq!((run.code, &*run.stdout, &*run.stderr), (Some(0), stdout, ""));
+    let rest = run("http://127.0.0.1:1/kafka", "topics").await;
+    rest.tells(3, "", &["sluicegate: failed to connect to http://127.0.0.1:1/kafka: "]);
 }
 
 /// Runs `topics` against a `rest` route of three topics, one of which is deleted when it is asked for.
@@ -94,5 +84,5 @@ async fn topics(args: &[&str]) -> Run {
         }
     });
     let url = url.replace("ws:", "http:").replace("/pubsub", "/kafka");
-    run("", &[&["topics", "-u", &url], args].concat()).await
+    finish(&mut command("", &[&["topics", "-u", &url], args].concat())).await
 }

@@ -122,8 +122,6 @@ impl Resume for Topics {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
     use crate::{At, Source, Subscribe, SubscribedTopic};
 
@@ -179,76 +177,4 @@ mod tests {
         assert_eq!((&a.next, &a.topic_id[..]), (&next(&[(0, 5), (1, 9), (2, 8), (3, 0)]), &b"id-a"[..]));
         assert_eq!((&b.next, &b.topic_id[..], &b.partitions), (&next(&[(1, 30)]), &b"id-b"[..], &vec![1]));
     }
-
-    #[derive(Debug, Clone)]
-    enum Turn {
-        /// The connection is lost, and the subscription continued.
-        Cut,
-        /// The topic gets a partition.
-        Grow,
-        /// The server tells of new partitions.
-        Tell,
-        /// The server delivers this many records of a partition.
-        Deliver(usize, i64),
-    }
-
-    fn turn() -> impl Strategy<Value = Turn> {
-        let deliver =
-            (0..PARTITIONS, 1..20_i64).prop_map(|(partition, count)| Turn::Deliver(partition, count));
-        prop_oneof![2 => Just(Turn::Cut), 1 => Just(Turn::Grow), 1 => Just(Turn::Tell), 8 => deliver]
-    }
-
-    /// Where a server begins to read each partition, and tells so.
-    fn subscribe(resume: &mut Topics, partitions: usize) -> Vec<i64> {
-        let [source] = &command(resume).sources[..] else { panic!("not one source") };
-        let begin = |partition| {
-            let next = source.next.iter().find(|next| next.partition == partition);
-            next.map_or(0, |next| next.offset)
-        };
-        let begins: Vec<i64> = numbers(0..partitions).map(begin).collect();
-        let told: Vec<_> = numbers(0..partitions).zip(begins.iter().copied()).collect();
-        resume.advance(&subscribed("a", "", &told));
-        begins
-    }
-
-    fn numbers(partitions: std::ops::Range<usize>) -> impl Iterator<Item = i32> {
-        partitions.map(|partition| i32::try_from(partition).unwrap())
-    }
-
-    proptest! {
-        #[test]
-        fn each_record_is_read_once_and_in_order(turns in prop::collection::vec(turn(), 0..300)) {
-            let mut resume = Topics::new(Subscribe::new([Source::new("a").at(At::Earliest)]).into_command());
-            let mut partitions = 2;
-            let mut read = vec![Vec::new(); PARTITIONS];
-            let mut positions = subscribe(&mut resume, partitions);
-            let rest = (0..PARTITIONS).map(|partition| Turn::Deliver(partition, RECORDS));
-            for turn in turns.into_iter().chain([Turn::Cut]).chain(rest) {
-                match turn {
-                    Turn::Cut => positions = subscribe(&mut resume, partitions),
-                    Turn::Grow => partitions = PARTITIONS.min(partitions.saturating_add(1)),
-                    Turn::Tell => {
-                        let new: Vec<_> = numbers(positions.len()..partitions).map(|number| (number, 0)).collect();
-                        resume.advance(&subscribed("a", "", &new));
-                        positions.resize(partitions, 0);
-                    }
-                    Turn::Deliver(partition, count) => {
-                        let Some(at) = positions.get_mut(partition) else { continue };
-                        let next = RECORDS.min(at.saturating_add(count));
-                        read[partition].extend(*at..next);
-                        *at = next;
-                        resume.advance(&update("a", i32::try_from(partition).unwrap(), next));
-                    }
-                }
-            }
-            for read in &read[..partitions] {
-                prop_assert_eq!(read, &(0..RECORDS).collect::<Vec<_>>());
-            }
-        }
-    }
-
-    /// The most that a topic gets.
-    const PARTITIONS: usize = 6;
-    /// Of each partition.
-    const RECORDS: i64 = 100;
 }

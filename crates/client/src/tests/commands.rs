@@ -1,20 +1,11 @@
 //! Commands and their answers.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use bytes::Bytes;
-use sluicegate_protocol::pub_sub_req::Req;
-use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
-    CmdKafkaProduce, ErrorResp, KafkaListOffsetResp, KafkaProduceResp, PongResp, ProduceRecord, Produced,
-    Reason, SessionResp,
+    CmdKafkaListOffset, KafkaListOffsetResp, PongResp, ProduceRecord, Produced, Reason,
 };
-use tokio::time::timeout;
-use tokio_tungstenite::tungstenite::Message;
 
-use super::server::{Peer, accept, listener, session, unknown_command};
-use crate::{At, Client, Error, Written};
+use super::*;
+use crate::Written;
 
 #[tokio::test]
 async fn ping_returns_its_state() {
@@ -22,6 +13,16 @@ async fn ping_returns_its_state() {
     for state in [&b""[..], b"state", &[0xFF; 70_000]] {
         assert_eq!(client.ping(state).await.unwrap(), state);
     }
+}
+
+/// Pings at the same time.
+fn pings(client: Client, states: Vec<Bytes>) -> Vec<JoinHandle<Result<Bytes, Error>>> {
+    let client = Arc::new(client);
+    let ping = |state| {
+        let client = Arc::clone(&client);
+        tokio::spawn(async move { client.ping(state).await })
+    };
+    states.into_iter().map(ping).collect()
 }
 
 #[tokio::test]
@@ -37,13 +38,7 @@ async fn answers_in_any_order_reach_their_commands() {
         peer.message().await;
     })
     .await;
-    let client = Arc::new(client);
-    let pings: Vec<_> = (0..8_u8)
-        .map(|n| {
-            let client = Arc::clone(&client);
-            tokio::spawn(async move { client.ping(Bytes::from(vec![n])).await })
-        })
-        .collect();
+    let pings = pings(client, (0..8).map(|n| Bytes::from(vec![n])).collect());
     for (n, ping) in (0_u8..).zip(pings) {
         assert_eq!(ping.await.unwrap().unwrap(), [n][..]);
     }
@@ -51,28 +46,17 @@ async fn answers_in_any_order_reach_their_commands() {
 
 #[tokio::test]
 async fn list_offset_sends_the_timestamp() {
-    #[track_caller]
-    fn check(asked: (i64, Req), want: i64) -> i64 {
-        let Req::CmdKafkaListOffset(command) = asked.1 else { panic!("not a list offset: {asked:?}") };
-        assert_eq!((command.topic.as_str(), command.partition, command.timestamp), ("orders", 3, want));
-        asked.0
-    }
-    let (client, server) = session(async |mut peer: Peer| {
-        for (timestamp, offset) in [(-2, 5), (-1, 9), (1_700_000_000_000, 7), (i64::MAX, -1)] {
-            let sequence = check(peer.request().await, timestamp);
-            peer.answer(sequence, Resp::KafkaListOffsetResp(KafkaListOffsetResp { offset })).await;
-        }
-    })
-    .await;
-    for (at, want) in [
-        (At::Earliest, Some(5)),
-        (At::Latest, Some(9)),
-        (At::Millis(1_700_000_000_000), Some(7)),
-        (At::Millis(i64::MAX), None),
+    for (at, timestamp, offset, want) in [
+        (At::Earliest, -2, 5, Some(5)),
+        (At::Latest, -1, 9, Some(9)),
+        (At::Millis(1_700_000_000_000), 1_700_000_000_000, 7, Some(7)),
+        (At::Millis(i64::MAX), i64::MAX, -1, None),
     ] {
+        let (client, server) = play(vec![Resp::KafkaListOffsetResp(KafkaListOffsetResp { offset })]).await;
         assert_eq!(client.list_offset("orders", 3, at).await.unwrap(), want, "{at:?}");
+        let asked = CmdKafkaListOffset { topic: "orders".into(), partition: 3, timestamp };
+        assert_eq!(server.await.unwrap(), [Req::CmdKafkaListOffset(asked)]);
     }
-    server.await.unwrap();
 }
 
 #[tokio::test]
@@ -121,19 +105,11 @@ async fn each_record_has_a_place_or_an_error() {
     let refused = Produced { error: Some(full.clone()), ..Default::default() };
     let results = vec![written, again, refused];
     let (client, _server) = session(async move |mut peer: Peer| {
-        let (sequence, Req::CmdKafkaProduce(CmdKafkaProduce { records })) = peer.request().await else {
-            panic!("no produce")
-        };
-        assert_eq!(records, ["a", "b", "c"].map(record));
-        peer.answer(sequence, Resp::KafkaProduceResp(KafkaProduceResp { results: results.clone() })).await;
+        assert_eq!(peer.write(results.clone()).await, ["a", "b", "c"].map(record));
         let (sequence, _) = peer.request().await;
         peer.answer(sequence, Resp::ErrorResp(full.clone())).await;
         // Nothing is sent again.
-        let (sequence, Req::CmdKafkaProduce(CmdKafkaProduce { records })) = peer.request().await else {
-            panic!("no produce")
-        };
-        assert_eq!(records, [record("e")]);
-        peer.answer(sequence, Resp::KafkaProduceResp(KafkaProduceResp { results })).await;
+        assert_eq!(peer.write(results).await, [record("e")]);
     })
     .await;
     let outcomes = client.produce(["a", "b", "c"].map(record).into()).await.unwrap();
@@ -181,17 +157,6 @@ async fn request_over_the_limit_is_refused_before_it_is_sent() {
     assert_eq!(client.produce(vec![record]).await, Err(Error::TooLarge { bytes: 2015, max: 2000 }));
 }
 
-#[tokio::test]
-async fn server_that_tells_no_limit_gets_every_request() {
-    let (client, _server) = session(async |mut peer: Peer| {
-        peer.tell_limits(unknown_command()).await;
-        peer.answer_pings().await;
-    })
-    .await;
-    client.ping(vec![0; 3000]).await.unwrap();
-    client.ping(vec![0; 4000]).await.unwrap();
-}
-
 /// As `produce` promises.
 #[tokio::test]
 async fn small_write_does_not_overtake_one_that_asks_for_the_limit() {
@@ -200,12 +165,7 @@ async fn small_write_does_not_overtake_one_that_asks_for_the_limit() {
         peer.tell_limits(Resp::SessionResp(SessionResp { max_message_bytes: 4000, ..Default::default() }))
             .await;
         for size in [2000, 1] {
-            let (sequence, Req::CmdKafkaProduce(CmdKafkaProduce { records })) = peer.request().await else {
-                panic!("no produce")
-            };
-            assert_eq!(records, [record(size)]);
-            let results = vec![Produced::default()];
-            peer.answer(sequence, Resp::KafkaProduceResp(KafkaProduceResp { results })).await;
+            assert_eq!(peer.write(vec![Produced::default()]).await, [record(size)]);
         }
     })
     .await;
@@ -215,12 +175,8 @@ async fn small_write_does_not_overtake_one_that_asks_for_the_limit() {
 
 #[tokio::test]
 async fn late_answer_is_dropped() {
-    let (listener, url) = listener().await;
     let limit = Duration::from_millis(50);
-    let connecting = tokio::spawn(Client::builder(url).request_timeout(limit).connect());
-    let mut peer = accept(&listener).await;
-    let client = connecting.await.unwrap().unwrap();
-
+    let (client, mut peer) = connected(|builder| builder.request_timeout(limit)).await;
     assert_eq!(client.ping("lost").await, Err(Error::Timeout { after: limit }));
     let (late, state) = peer.ping().await;
     peer.pong(late, state).await;
@@ -230,17 +186,8 @@ async fn late_answer_is_dropped() {
 
 #[tokio::test]
 async fn max_in_flight_is_kept_and_dropped_commands_free_their_places() {
-    let (listener, url) = listener().await;
-    let connecting = tokio::spawn(Client::builder(url).max_in_flight(2).connect());
-    let mut peer = accept(&listener).await;
-    let client = Arc::new(connecting.await.unwrap().unwrap());
-    let pings: Vec<_> = ["a", "b", "c"]
-        .map(|state| {
-            let client = Arc::clone(&client);
-            tokio::spawn(async move { client.ping(state).await })
-        })
-        .into();
-
+    let (client, mut peer) = connected(|builder| builder.max_in_flight(2)).await;
+    let pings = pings(client, ["a", "b", "c"].map(Bytes::from).into());
     peer.ping().await;
     peer.ping().await;
     assert!(timeout(Duration::from_millis(50), peer.message()).await.is_err(), "a third request was sent");
@@ -269,14 +216,7 @@ async fn answers_are_read_while_requests_wait() {
         peer.answer_pings().await;
     })
     .await;
-    let client = Arc::new(client);
-    let pings: Vec<_> = (0..16)
-        .map(|_| {
-            let client = Arc::clone(&client);
-            tokio::spawn(async move { client.ping(vec![1; MIB]).await.map(|state| state.len()) })
-        })
-        .collect();
-    for ping in pings {
-        assert_eq!(ping.await.unwrap(), Ok(MIB));
+    for ping in pings(client, vec![vec![1; MIB].into(); 16]) {
+        assert_eq!(ping.await.unwrap().map(|state| state.len()), Ok(MIB));
     }
 }

@@ -1,16 +1,6 @@
 //! Ends of sessions.
 
-use bytes::Bytes;
-use prost::Message as _;
-use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_protocol::{ErrorResp, PubSubResp};
-use tokio::io::AsyncWriteExt;
-use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::protocol::CloseFrame;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-
-use super::server::{Peer, accept, listener, session};
-use crate::{Client, Error};
+use super::*;
 
 #[tokio::test]
 async fn close_waits_for_the_answer() {
@@ -45,30 +35,23 @@ async fn dropped_client_closes_its_session() {
 
 #[tokio::test]
 async fn server_close_fails_all_commands_and_is_echoed() {
-    let (client, server) = session(async |mut peer: Peer| {
-        peer.ping().await;
-        let frame = CloseFrame { code: CloseCode::Away, reason: "drain".into() };
-        peer.send(Message::Close(Some(frame))).await;
-        peer.message().await
-    })
-    .await;
-    let closed = Error::Closed { code: 1001, reason: "drain".into() };
-    assert_eq!(client.ping("").await, Err(closed.clone()));
-    assert_eq!(client.ping("").await, Err(closed.clone()));
-    let Some(Message::Close(Some(echo))) = server.await.unwrap() else { panic!("no echo") };
-    assert_eq!(echo.code, CloseCode::Away);
-    assert_eq!(client.close().await, Err(closed));
-}
-
-#[tokio::test]
-async fn close_without_status_is_1005() {
-    let (client, _server) = session(async |mut peer: Peer| {
-        peer.ping().await;
-        peer.send(Message::Close(None)).await;
-        peer.message().await;
-    })
-    .await;
-    assert_eq!(client.ping("").await, Err(Error::Closed { code: 1005, reason: String::new() }));
+    let away = CloseFrame { code: CloseCode::Away, reason: "drain".into() };
+    for (frame, code, reason) in [(Some(away), 1001, "drain"), (None, 1005, "")] {
+        let sent = frame.clone();
+        let (client, server) = session(async |mut peer: Peer| {
+            peer.ping().await;
+            peer.send(Message::Close(sent)).await;
+            peer.message().await
+        })
+        .await;
+        let closed = Error::Closed { code, reason: reason.to_owned() };
+        for _ in 0..2 {
+            assert_eq!(client.ping("").await, Err(closed.clone()));
+        }
+        let Some(Message::Close(echo)) = server.await.unwrap() else { panic!("no echo") };
+        assert_eq!(echo.map(|echo| echo.code), frame.map(|frame| frame.code));
+        assert_eq!(client.close().await, Err(closed));
+    }
 }
 
 #[tokio::test]
@@ -110,10 +93,7 @@ async fn protocol_violation_closes_with_1002() {
 
 #[tokio::test]
 async fn oversized_answer_ends_the_session() {
-    let (listener, url) = listener().await;
-    let connecting = tokio::spawn(Client::builder(url).max_message_bytes(1000).connect());
-    let peer = accept(&listener).await;
-    let client = connecting.await.unwrap().unwrap();
+    let (client, peer) = connected(|builder| builder.max_message_bytes(1000)).await;
     tokio::spawn(peer.answer_pings());
     client.ping(vec![0; 900]).await.unwrap();
     assert!(matches!(client.ping(vec![0; 1001]).await, Err(Error::Protocol { .. })));

@@ -1,27 +1,13 @@
 //! Fetches, their options and answers, also those of older servers.
 
-use std::time::Duration;
+use sluicegate_protocol::CmdKafkaFetch;
 
-use sluicegate_protocol::pub_sub_req::Req;
-use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_protocol::{CmdKafkaFetch, KafkaFetchResp, KafkaMessage};
-use tokio::time::timeout;
-
-use super::server::{Peer, accept, listener, messages, session};
-use crate::{Client, Error, FetchOptions, Isolation, TimestampType};
+use super::*;
+use crate::TimestampType;
 
 #[tokio::test]
 async fn options_are_sent() {
-    let (client, server) = session(async |mut peer: Peer| {
-        let mut asked = Vec::new();
-        for _ in 0..3 {
-            let (sequence, Req::CmdKafkaFetch(fetch)) = peer.request().await else { panic!("not a fetch") };
-            asked.push(fetch);
-            peer.answer(sequence, committed(vec![])).await;
-        }
-        asked
-    })
-    .await;
+    let (client, server) = play(vec![committed(vec![]); 3]).await;
     let all = FetchOptions::new()
         .max_wait(Duration::from_millis(250))
         .min_bytes(1)
@@ -42,15 +28,13 @@ async fn options_are_sent() {
         ..plain.clone()
     };
     let far = CmdKafkaFetch { max_wait_ms: Some(30_000), ..plain.clone() };
-    assert_eq!(server.await.unwrap(), [plain, full, far]);
+    assert_eq!(server.await.unwrap(), [plain, full, far].map(Req::CmdKafkaFetch));
 }
 
 #[tokio::test]
 async fn max_wait_extends_the_time_limit() {
-    let (listener, url) = listener().await;
-    let connecting = tokio::spawn(Client::builder(url).request_timeout(Duration::from_millis(20)).connect());
-    let mut peer = accept(&listener).await;
-    let client = connecting.await.unwrap().unwrap();
+    let limit = Duration::from_millis(20);
+    let (client, mut peer) = connected(|builder| builder.request_timeout(limit)).await;
     tokio::spawn(async move { while peer.message().await.is_some() {} });
     let options = FetchOptions::new().max_wait(Duration::from_millis(30));
     let after = Duration::from_millis(50);
@@ -117,11 +101,6 @@ fn committed(messages: Vec<KafkaMessage>) -> Resp {
 
 /// Fetches from offset 40.
 async fn fetch(answer: Resp, options: FetchOptions) -> Result<crate::Fetched, Error> {
-    let (client, _server) = session(async move |mut peer: Peer| {
-        let (sequence, _) = peer.request().await;
-        peer.answer(sequence, answer).await;
-        peer.message().await;
-    })
-    .await;
+    let (client, _server) = play(vec![answer]).await;
     client.fetch_with("orders", 2, 40, options).await
 }

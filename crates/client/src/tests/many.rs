@@ -1,17 +1,15 @@
 //! Commands for many partitions or topics.
 
-use sluicegate_protocol::pub_sub_req::Req;
-use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::wire::Fields;
 use sluicegate_protocol::{
-    CmdKafkaListOffset, CmdKafkaListOffsets, CmdKafkaMetadata, CmdKafkaMultiFetch, ErrorResp, KafkaFetchResp,
-    KafkaListOffsetsResp, KafkaMessage, KafkaMetadataResp, KafkaMultiFetchResp, ListedOffset,
-    PartitionFetched, PartitionMetadata, PartitionOffset, PublishMessage, TopicMetadata,
+    CmdKafkaListOffset, CmdKafkaListOffsets, CmdKafkaMetadata, CmdKafkaMultiFetch, KafkaListOffsetsResp,
+    KafkaMetadataResp, KafkaMultiFetchResp, ListedOffset, PartitionFetched, PartitionMetadata,
+    PartitionOffset, PublishMessage, TopicMetadata,
 };
 
-use super::server::{Peer, play, session};
+use super::*;
+use crate::OffsetQuery;
 use crate::nats::{self, SequenceQuery};
-use crate::{At, Error, FetchOptions, Isolation, OffsetQuery, Subscribe};
 
 #[tokio::test]
 async fn multi_fetch_has_a_result_for_each_place() {

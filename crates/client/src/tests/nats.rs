@@ -1,21 +1,15 @@
 //! Streams of NATS.
 
-use std::time::Duration;
-
 use sluicegate_protocol::nats_source::From;
 use sluicegate_protocol::nats_subscription_event::{CaughtUp, Event, Retrying, Skipped};
-use sluicegate_protocol::pub_sub_req::Req;
-use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
-    CmdNatsFetch, CmdNatsListSequences, CmdNatsPublish, CmdNatsSubscribe, ErrorResp, KafkaFetchResp,
-    ListedSequence, NatsDeliveryResp, NatsFetchResp, NatsListSequencesResp, NatsMessage, NatsPublishResp,
-    NatsSource, NatsSubscribedResp, NatsSubscriptionEvent, OnLag, PublishMessage, Published, RecordFilter,
-    StreamTime, SubscribedStream,
+    CmdNatsFetch, CmdNatsListSequences, CmdNatsPublish, CmdNatsSubscribe, ListedSequence, NatsDeliveryResp,
+    NatsFetchResp, NatsListSequencesResp, NatsMessage, NatsPublishResp, NatsSource, NatsSubscribedResp,
+    NatsSubscriptionEvent, OnLag, PublishMessage, Published, RecordFilter, StreamTime, SubscribedStream,
 };
 
-use super::server::{Peer, accept, listener, play, session};
+use super::*;
 use crate::nats::{self, SequenceQuery, Source, Update};
-use crate::{At, Client, Error, FetchOptions, Filter, SkipCause, Subscribe};
 
 #[tokio::test]
 async fn fetch_reads_messages_and_the_ends_of_the_stream() {

@@ -1,18 +1,12 @@
 //! Clients that log in: a token for each connection, and another one before it expires.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use sluicegate_protocol::pub_sub_req::Req;
-use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_protocol::{AuthResp, CmdKafkaSubscribe, ErrorResp, SessionExpiringResp, SessionResp};
-use tokio::net::TcpListener;
-use tokio_tungstenite::tungstenite::Message;
+use sluicegate_protocol::{AuthResp, CmdKafkaSubscribe, SessionExpiringResp};
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
-use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
-use super::server::{Peer, listener};
-use crate::{Builder, Client, ConnectError, LoginError, Source, Subscribe, Update};
+use super::*;
+use crate::{LoginError, Update};
 
 /// The settings of a client with numbered tokens, and the number of the next one.
 fn logging_in(url: String) -> (Builder, Arc<AtomicU32>) {

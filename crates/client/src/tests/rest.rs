@@ -1,10 +1,7 @@
 //! Topics over HTTP.
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
-
-use crate::{Client, ConnectError, Rest, RestError};
+use super::*;
+use crate::{Rest, RestError};
 
 #[tokio::test]
 async fn topics_and_partitions_share_a_connection() {

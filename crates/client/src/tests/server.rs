@@ -1,19 +1,10 @@
 //! The other side of one session, played by a test.
 
-use std::future::Future;
-
-use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use prost::Message as _;
-use sluicegate_protocol::pub_sub_req::Req;
-use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_protocol::{ErrorResp, KafkaFetchResp, KafkaMessage, PongResp, PubSubReq, PubSubResp};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
+use sluicegate_protocol::{KafkaProduceResp, PongResp, ProduceRecord, Produced, PubSubReq};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message;
 
-use crate::Client;
+use super::*;
 
 /// The server's end of a session.
 pub(super) struct Peer(WebSocketStream<TcpStream>);
@@ -38,6 +29,13 @@ impl Peer {
                 command => return (request.sequence, command),
             }
         }
+    }
+
+    /// Answers a produce command, and gives its records.
+    pub(super) async fn write(&mut self, results: Vec<Produced>) -> Vec<ProduceRecord> {
+        let (sequence, Req::CmdKafkaProduce(command)) = self.request().await else { panic!("no produce") };
+        self.answer(sequence, Resp::KafkaProduceResp(KafkaProduceResp { results })).await;
+        command.records
     }
 
     /// Answers the next message, which must be a question for the session's limits. Returns its sequence.
@@ -94,10 +92,16 @@ where
     T: Send + 'static,
     F: Future<Output = T> + Send + 'static,
 {
+    let (client, peer) = connected(|builder| builder).await;
+    (client, tokio::spawn(part(peer)))
+}
+
+/// A client with other settings, and the server of its session.
+pub(super) async fn connected(change: impl FnOnce(Builder) -> Builder) -> (Client, Peer) {
     let (listener, url) = listener().await;
-    let connecting = tokio::spawn(Client::builder(url).connect());
-    let server = tokio::spawn(part(accept(&listener).await));
-    (connecting.await.unwrap().unwrap(), server)
+    let connecting = tokio::spawn(change(Client::builder(url)).connect());
+    let peer = accept(&listener).await;
+    (connecting.await.unwrap().unwrap(), peer)
 }
 
 /// A client of a server that gives these answers, and the commands that it got.
@@ -128,6 +132,11 @@ pub(super) async fn accept(listener: &TcpListener) -> Peer {
 /// The answer of a server from before a command.
 pub(super) fn unknown_command() -> Resp {
     Resp::ErrorResp(ErrorResp { message: "unknown command".into(), ..Default::default() })
+}
+
+/// The answer of a server that can succeed later.
+pub(super) fn busy() -> Resp {
+    Resp::ErrorResp(ErrorResp { code: 6, retriable: true, ..Default::default() })
 }
 
 /// An answer with one message for each of `offsets`.

@@ -1,26 +1,14 @@
 //! Subscriptions.
 
-use std::time::Duration;
-
-use bytes::Bytes;
 use sluicegate_protocol::kafka_source::From;
 use sluicegate_protocol::kafka_subscription_event::{CaughtUp, Event, Retrying, Skipped};
-use sluicegate_protocol::pub_sub_req::Req;
-use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
-    CmdKafkaSubscribe, ErrorResp, KafkaDeliveryResp, KafkaMessage, KafkaSource, KafkaSubscribedResp,
-    KafkaSubscriptionEvent, OnLag, PartitionNext, RecordFilter, SubscribedTopic,
+    CmdKafkaSubscribe, KafkaDeliveryResp, KafkaSource, KafkaSubscribedResp, KafkaSubscriptionEvent, OnLag,
+    PartitionNext, RecordFilter, SubscribedTopic,
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
-use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::protocol::CloseFrame;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-use super::server::{Peer, accept, listener, session};
-use crate::{
-    At, Client, Delivery, Error, Filter, Isolation, SkipCause, Source, Subscribe, Subscription, Update,
-};
+use super::*;
+use crate::{Delivery, Subscription, Update};
 
 #[tokio::test]
 async fn command_has_what_is_asked_for() {
@@ -94,68 +82,6 @@ async fn updates_are_what_the_server_tells() {
 }
 
 #[tokio::test]
-async fn subscription_continues_after_every_loss() {
-    let (listener, url) = listener().await;
-    let server = tokio::spawn(async move {
-        let mut begins = Vec::new();
-        let mut peer = accept(&listener).await;
-        let away = CloseFrame { code: CloseCode::Away, reason: "".into() };
-        let busy = ErrorResp { retriable: true, ..Default::default() };
-        for loss in 0..4 {
-            let (sequence, begin) = subscribed(&mut peer).await;
-            begins.push(begin.clone());
-            let [first, second] = begin[..] else { panic!("not two partitions: {begin:?}") };
-            peer.answer(sequence, delivery(1, &[second])).await;
-            peer.answer(sequence, delivery(0, &[first, first + 1])).await;
-            match loss {
-                // The connection is as good as before.
-                0 => peer.answer(sequence, Resp::ErrorResp(busy.clone())).await,
-                1 => {
-                    peer.send(Message::Close(Some(away.clone()))).await;
-                    peer = accept(&listener).await;
-                }
-                2 => {
-                    drop(peer);
-                    refuse(&listener, "503 Service Unavailable").await;
-                    drop(listener.accept().await.unwrap());
-                    peer = accept(&listener).await;
-                }
-                _ => break,
-            }
-        }
-        begins
-    });
-    let client = Client::connect(url).await.unwrap();
-    let mut subscription = client.subscribe(of_t());
-    let mut failures = Vec::new();
-    let mut read = [Vec::new(), Vec::new()];
-    while read.concat().len() < 12 {
-        match subscription.next().await.unwrap().unwrap() {
-            Update::Delivery(delivery) => {
-                read[usize::try_from(delivery.partition).unwrap()].extend(offsets(&delivery));
-            }
-            Update::Reconnecting { error, .. } => failures.push(error),
-            _ => {}
-        }
-    }
-    assert_eq!(read, [(0..8).collect::<Vec<_>>(), (0..4).collect()]);
-    assert_eq!(server.await.unwrap(), [[0, 0], [2, 1], [4, 2], [6, 3]]);
-    assert!(
-        matches!(
-            &failures[..],
-            [
-                Error::Command { .. },
-                Error::Closed { code: 1001, .. },
-                Error::Lost { .. },
-                Error::Reconnect { retriable: true, .. },
-                Error::Reconnect { retriable: true, .. }
-            ]
-        ),
-        "{failures:?}"
-    );
-}
-
-#[tokio::test]
 async fn subscription_that_is_not_read_delays_no_other_command() {
     let window: u32 = 2000;
     let (client, server) = session(async move |mut peer: Peer| {
@@ -195,10 +121,7 @@ async fn subscription_that_is_not_read_delays_no_other_command() {
 
 #[tokio::test]
 async fn answers_beyond_the_room_are_read_again() {
-    let (listener, url) = listener().await;
-    let connecting = tokio::spawn(Client::builder(url).max_message_bytes(2000).connect());
-    let mut peer = accept(&listener).await;
-    let client = connecting.await.unwrap().unwrap();
+    let (client, mut peer) = connected(|builder| builder.max_message_bytes(2000)).await;
     let server = tokio::spawn(async move {
         let (sequence, _) = subscribed(&mut peer).await;
         // Without regard for credit. The ping proves that the client has them.
@@ -396,4 +319,35 @@ async fn refuse(listener: &TcpListener, status: &str) {
     assert!(stream.read(&mut request).await.unwrap() > 0);
     let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n");
     stream.write_all(answer.as_bytes()).await.unwrap();
+}
+
+#[tokio::test]
+async fn subscription_outlasts_temporary_errors_and_refusals() {
+    let (listener, url) = listener().await;
+    let server = tokio::spawn(async move {
+        let mut peer = accept(&listener).await;
+        let (sequence, _) = subscribed(&mut peer).await;
+        peer.answer(sequence, delivery(0, &[0, 1])).await;
+        peer.answer(sequence, busy()).await;
+        // The connection is as good as before.
+        assert_eq!(subscribed(&mut peer).await.1, [2, 0]);
+        drop(peer);
+        refuse(&listener, "503 Service Unavailable").await;
+        assert_eq!(subscribed(&mut accept(&listener).await).await.1, [2, 0]);
+    });
+    let mut subscription = Client::connect(url).await.unwrap().subscribe(of_t());
+    let mut failures = Vec::new();
+    while failures.len() < 3 {
+        if let Update::Reconnecting { error, .. } = subscription.next().await.unwrap().unwrap() {
+            failures.push(error);
+        }
+    }
+    assert!(
+        matches!(
+            &failures[..],
+            [Error::Command { .. }, Error::Lost { .. }, Error::Reconnect { retriable: true, .. }]
+        ),
+        "{failures:?}"
+    );
+    server.await.unwrap();
 }

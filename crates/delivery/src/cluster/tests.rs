@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use sluicegate_backend::command::{self, Start, SubscribeCommand};
+use sluicegate_backend::command::{self, RecordFilter, Start, SubscribeCommand};
 use sluicegate_rights::Rows;
 use tokio::time::{sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
@@ -62,32 +62,50 @@ fn multi_fetch(cluster: Arc<Cluster>, source: ClientKey) -> BoxFuture<'static, (
 }
 
 fn subscribe(cluster: Arc<Cluster>, client: ClientKey) -> BoxFuture<'static, ()> {
-    async move {
-        let (from, partitions) = (Start::Offset(0), vec![LOG.partition]);
-        let source = command::Source { topic: LOG.topic.to_owned(), partitions, from, ..Default::default() };
-        let command = SubscribeCommand { sources: vec![source], ..Default::default() };
-        let subscribe = Subscribe::of(System::Kafka, command, cluster.reads()).unwrap();
-        let subscribe = Subscribe { client, ..subscribe };
-        let mut subscription =
-            Subscription::open(&cluster, &Arc::default(), &Standing::all(), subscribe).await.unwrap();
-        loop {
-            subscription.ready(1).await;
-            match subscription.take() {
-                Some(Item::Delivery { messages, .. }) if !messages.is_empty() => return,
-                _ => {}
-            }
+    let is_delivered = |item| matches!(item, Item::Delivery { messages, .. } if !messages.is_empty());
+    follow(cluster, client, Vec::new(), is_delivered).boxed()
+}
+
+/// A subscription whose filter leaves everything out.
+fn filter(cluster: Arc<Cluster>, client: ClientKey) -> BoxFuture<'static, ()> {
+    let filters = vec![RecordFilter { equals: vec!["nothing".into()], ..Default::default() }];
+    follow(cluster, client, filters, |item| matches!(item, Item::CaughtUp { .. })).boxed()
+}
+
+async fn follow(
+    cluster: Arc<Cluster>,
+    client: ClientKey,
+    filters: Vec<RecordFilter>,
+    is_last: impl Fn(Item) -> bool,
+) {
+    let (from, partitions) = (Start::Offset(0), vec![LOG.partition]);
+    let source = command::Source { topic: LOG.topic.to_owned(), partitions, from, ..Default::default() };
+    let command = SubscribeCommand { sources: vec![source], filters, ..Default::default() };
+    let subscribe = Subscribe::of(System::Kafka, command, cluster.reads()).unwrap();
+    let subscribe = Subscribe { client, ..subscribe };
+    let mut subscription =
+        Subscription::open(&cluster, &Arc::default(), &Standing::all(), subscribe).await.unwrap();
+    loop {
+        subscription.ready(1).await;
+        if subscription.take().is_some_and(&is_last) {
+            return;
         }
     }
-    .boxed()
 }
 
 #[tokio::test(start_paused = true)]
 async fn skips_of_one_client_leave_some_of_each_second_to_others() {
     let [greedy, other] = ["192.0.2.1", "192.0.2.2"].map(|address| ClientKey::parse(address.as_bytes()));
-    for (way, read) in [("fetch", fetch as Read), ("multi_fetch", multi_fetch), ("subscribe", subscribe)] {
+    for (way, read, skipped) in [
+        ("fetch", fetch as Read, A_SECOND / 10),
+        ("multi_fetch", multi_fetch, A_SECOND / 10),
+        ("subscribe", subscribe, A_SECOND / 10),
+        // Ten records have 160 bytes.
+        ("filter", filter, 0),
+    ] {
         let logs = Logs::default();
         logs.append(LOG.partition, 10);
-        logs.skip(A_SECOND / 10);
+        logs.skip(skipped);
         let cluster = logs.cluster_with(System::Kafka, A_SECOND);
         let reads = Arc::new(AtomicUsize::new(0));
         let (attack, counted) = (Arc::clone(&cluster), Arc::clone(&reads));

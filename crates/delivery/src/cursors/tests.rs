@@ -1,6 +1,5 @@
 //! The cursors without a runtime.
 
-mod schedules;
 mod sequences;
 
 use std::sync::LazyLock;
@@ -74,21 +73,25 @@ const TABLE: &[(&str, &str, &str)] = &[
 #[test]
 fn each_state_reacts_to_its_events_only() {
     for (state, _) in states() {
-        for event in EVENTS.iter().chain(ANSWERS) {
+        for event in names() {
             let (_, mut cursors) = states().into_iter().find(|(name, _)| *name == state).unwrap();
             let before = cursors.all()[0].state;
             apply(&mut cursors, event);
-            let want = TABLE.iter().find(|(of, on, _)| (*of, *on) == (state, *event));
+            let want = TABLE.iter().find(|(of, on, _)| (*of, *on) == (state, event));
             let want =
                 want.map_or_else(|| outputs_by_default(before, event), |(.., want)| (*want).to_owned());
             assert_eq!(outputs(&mut cursors), want, "{event} in {state}");
         }
     }
-    assert!(TABLE.iter().all(|(_, event, _)| EVENTS.contains(event) || ANSWERS.contains(event)));
+    assert!(TABLE.iter().all(|(_, event, _)| names().any(|name| name == *event)));
+}
+
+fn names() -> impl Iterator<Item = &'static str> {
+    EVENTS.iter().map(|(name, _)| *name).chain(ANSWERS.iter().map(|(name, _)| *name))
 }
 
 fn outputs_by_default(state: State, event: &str) -> String {
-    let is_answer = ANSWERS.contains(&event);
+    let is_answer = ANSWERS.iter().any(|(name, _)| *name == event);
     match state {
         State::Asking | State::Verifying { .. } if is_answer => "Sleeping: sleep 100 ms".to_owned(),
         _ => format!("{state:?}:"),
@@ -124,112 +127,87 @@ fn states() -> Vec<(&'static str, Cursors)> {
     ]
 }
 
-const EVENTS: &[&str] = &[
-    "turn",
-    "turn, recent",
-    "turn, new leader",
-    "take",
-    "take, new leader",
-    "take, no leader",
-    "take, other topic",
-    "put back",
-    "unanswered",
-    "woken",
-    "woken by a record",
-    "still at end",
-    "blocked",
-    "due",
+type Happen = fn(&mut Cursors);
+type Answers = fn() -> (Answer, Version);
+
+const EVENTS: &[(&str, Happen)] = &[
+    ("turn", |cursors| turn(cursors, LEADER, None)),
+    ("turn, recent", |cursors| turn(cursors, LEADER, Some(read(3, 2)))),
+    ("turn, new leader", |cursors| turn(cursors, NEW_LEADER, Some(read(3, 2)))),
+    ("take", |cursors| take(cursors, LEADER)),
+    ("take, new leader", |cursors| take(cursors, NEW_LEADER)),
+    ("take, no leader", |cursors| take(cursors, NO_LEADER)),
+    ("take, other topic", |cursors| take(cursors, OTHER_TOPIC)),
+    ("put back", |cursors| cursors.put_back(*NOW)),
+    ("unanswered", |cursors| cursors.handle(0, Event::Unanswered, *NOW)),
+    ("woken", |cursors| cursors.handle(0, Event::Woken { end: Some(3) }, *NOW)),
+    ("woken by a record", |cursors| cursors.handle(0, Event::Woken { end: Some(4) }, *NOW)),
+    ("still at end", |cursors| cursors.handle(0, Event::StillAtEnd { start: -1, end: 3 }, *NOW)),
+    ("blocked", |cursors| cursors.handle(0, Event::StillAtEnd { start: -1, end: 9 }, *NOW)),
+    ("due", |cursors| cursors.handle(0, Event::Due, *NOW)),
 ];
 
-const ANSWERS: &[&str] = &[
-    "kept",
-    "records",
-    "end",
-    "end, blocked",
-    "end, new leader",
-    "end, other topic",
-    "nothing",
-    "nothing, earlier end",
-    "nothing, gap",
-    "deleted",
-    "out of range",
-    "missing",
-    "unreachable",
-    "throttled",
-    "refused",
-    "failed, other topic",
-    "same topic",
-    "same topic, no leader",
-    "another topic",
-    "topic unreachable",
-    "ends",
-    "ends, in range",
-    "task failed",
-    "epoch ends here",
-    "epoch ends before",
-    "epoch unknown",
-    "epoch unreachable",
-    "epoch refused",
+const ANSWERS: &[(&str, Answers)] = &[
+    ("kept", || (Answer::Kept, LEADER)),
+    ("records", || (Answer::Records(Ok(read(3, 2))), LEADER)),
+    ("end", || (nothing(3, 3, 3), LEADER)),
+    ("end, blocked", || (nothing(3, 3, 9), LEADER)),
+    ("end, new leader", || (nothing(3, 3, 3), NEW_LEADER)),
+    ("end, other topic", || (nothing(3, 3, 3), OTHER_TOPIC)),
+    ("nothing", || (nothing(3, 9, 9), LEADER)),
+    ("nothing, earlier end", || (nothing(3, 3, 2), LEADER)),
+    ("nothing, gap", || (nothing(5, 9, 9), LEADER)),
+    ("deleted", || (Answer::Records(Err(out_of_range(8, 9))), LEADER)),
+    ("out of range", || (failed(Fault::OffsetOutOfRange), LEADER)),
+    ("missing", || (failed(Fault::NotFound), LEADER)),
+    ("unreachable", || (failed(UNREACHABLE), LEADER)),
+    ("throttled", || {
+        let retry_after = Duration::from_secs(30);
+        (Answer::Records(Err(CommandError { retry_after, ..error(Fault::Transient) })), LEADER)
+    }),
+    ("refused", || (failed(Fault::NotAuthorized), LEADER)),
+    ("failed, other topic", || (failed(Fault::NotFound), OTHER_TOPIC)),
+    ("same topic", || (Answer::TopicId(Ok(LEADER.topic_id)), LEADER)),
+    ("same topic, no leader", || (Answer::TopicId(Ok(LEADER.topic_id)), NO_LEADER)),
+    ("another topic", || (Answer::TopicId(Ok(OTHER_TOPIC.topic_id)), OTHER_TOPIC)),
+    ("topic unreachable", || (Answer::TopicId(Err(error(UNREACHABLE))), LEADER)),
+    ("ends", || (Answer::Ends(out_of_range(8, 9)), LEADER)),
+    ("ends, in range", || (Answer::Ends(out_of_range(3, 9)), LEADER)),
+    ("task failed", || (Answer::Nothing, LEADER)),
+    ("epoch ends here", || (Answer::EndOfEpoch(Ok(Some(3))), NEW_LEADER)),
+    ("epoch ends before", || (Answer::EndOfEpoch(Ok(Some(2))), NEW_LEADER)),
+    ("epoch unknown", || (Answer::EndOfEpoch(Ok(None)), NEW_LEADER)),
+    ("epoch unreachable", || (Answer::EndOfEpoch(Err(error(UNREACHABLE))), NEW_LEADER)),
+    ("epoch refused", || (Answer::EndOfEpoch(Err(error(Fault::Rejected))), NEW_LEADER)),
 ];
 
 fn apply(cursors: &mut Cursors, event: &str) {
-    let take = |cursors: &mut Cursors, version| {
-        if let Some(item) = cursors.take(version, *NOW) {
-            cursors.client.items.push_front(item);
-        }
-    };
-    let nothing =
-        |next, end| Answer::Records(Ok(Fetched::nothing(next, Ends { start: 0, stable: next, end })));
-    let behind = |next| Answer::Records(Ok(Fetched::nothing(next, Ends { start: 0, stable: 9, end: 9 })));
-    let records_failed = |fault| Answer::Records(Err(error(fault)));
-    let out_of_range = |ends| CommandError { ends, ..error(Fault::OffsetOutOfRange) };
-    let throttled = CommandError { retry_after: Duration::from_secs(30), ..error(Fault::Transient) };
-    let (answer, version) = match event {
-        "turn" => return turn(cursors, LEADER, None),
-        "turn, recent" => return turn(cursors, LEADER, Some(read(3, 2))),
-        "turn, new leader" => return turn(cursors, NEW_LEADER, Some(read(3, 2))),
-        "take" => return take(cursors, LEADER),
-        "take, new leader" => return take(cursors, NEW_LEADER),
-        "take, no leader" => return take(cursors, NO_LEADER),
-        "take, other topic" => return take(cursors, OTHER_TOPIC),
-        "put back" => return cursors.put_back(*NOW),
-        "unanswered" => return cursors.handle(0, Event::Unanswered, *NOW),
-        "woken" => return cursors.handle(0, Event::Woken { end: Some(3) }, *NOW),
-        "woken by a record" => return cursors.handle(0, Event::Woken { end: Some(4) }, *NOW),
-        "still at end" => return cursors.handle(0, Event::StillAtEnd { start: -1, end: 3 }, *NOW),
-        "blocked" => return cursors.handle(0, Event::StillAtEnd { start: -1, end: 9 }, *NOW),
-        "due" => return cursors.handle(0, Event::Due, *NOW),
-        "kept" => (Answer::Kept, LEADER),
-        "records" => (Answer::Records(Ok(read(3, 2))), LEADER),
-        "end" => (nothing(3, 3), LEADER),
-        "end, blocked" => (nothing(3, 9), LEADER),
-        "end, new leader" => (nothing(3, 3), NEW_LEADER),
-        "end, other topic" => (nothing(3, 3), OTHER_TOPIC),
-        "nothing" => (behind(3), LEADER),
-        "nothing, earlier end" => (nothing(3, 2), LEADER),
-        "nothing, gap" => (behind(5), LEADER),
-        "deleted" => (Answer::Records(Err(out_of_range(Some((8, 9))))), LEADER),
-        "out of range" => (records_failed(Fault::OffsetOutOfRange), LEADER),
-        "missing" => (records_failed(Fault::NotFound), LEADER),
-        "unreachable" => (records_failed(UNREACHABLE), LEADER),
-        "throttled" => (Answer::Records(Err(throttled)), LEADER),
-        "refused" => (records_failed(Fault::NotAuthorized), LEADER),
-        "failed, other topic" => (records_failed(Fault::NotFound), OTHER_TOPIC),
-        "same topic" => (Answer::TopicId(Ok(LEADER.topic_id)), LEADER),
-        "same topic, no leader" => (Answer::TopicId(Ok(LEADER.topic_id)), NO_LEADER),
-        "another topic" => (Answer::TopicId(Ok(OTHER_TOPIC.topic_id)), OTHER_TOPIC),
-        "topic unreachable" => (Answer::TopicId(Err(error(UNREACHABLE))), LEADER),
-        "ends" => (Answer::Ends(out_of_range(Some((8, 9)))), LEADER),
-        "ends, in range" => (Answer::Ends(out_of_range(Some((3, 9)))), LEADER),
-        "task failed" => (Answer::Nothing, LEADER),
-        "epoch ends here" => (Answer::EndOfEpoch(Ok(Some(3))), NEW_LEADER),
-        "epoch ends before" => (Answer::EndOfEpoch(Ok(Some(2))), NEW_LEADER),
-        "epoch unknown" => (Answer::EndOfEpoch(Ok(None)), NEW_LEADER),
-        "epoch unreachable" => (Answer::EndOfEpoch(Err(error(UNREACHABLE))), NEW_LEADER),
-        "epoch refused" => (Answer::EndOfEpoch(Err(error(Fault::Rejected))), NEW_LEADER),
-        other => panic!("{other}"),
-    };
+    if let Some((_, apply)) = EVENTS.iter().find(|(name, _)| *name == event) {
+        return apply(cursors);
+    }
+    let (_, answer) = ANSWERS.iter().find(|(name, _)| *name == event).unwrap();
+    let (answer, version) = answer();
     cursors.handle(0, Event::Answered(answer, version), *NOW);
+}
+
+/// Takes the next item, and leaves it to be told.
+fn take(cursors: &mut Cursors, version: Version) {
+    if let Some(item) = cursors.take(version, *NOW) {
+        cursors.client.items.push_front(item);
+    }
+}
+
+/// No records up to `next`.
+fn nothing(next: i64, stable: i64, end: i64) -> Answer {
+    Answer::Records(Ok(Fetched::nothing(next, Ends { start: 0, stable, end })))
+}
+
+fn failed(fault: Fault) -> Answer {
+    Answer::Records(Err(error(fault)))
+}
+
+fn out_of_range(start: i64, end: i64) -> CommandError {
+    CommandError { ends: Some((start, end)), ..error(Fault::OffsetOutOfRange) }
 }
 
 /// Cursors of a client that knows its subscription, each from offset 0.

@@ -2,15 +2,12 @@
 
 use std::num::NonZeroU32;
 
-use prost::Message;
 use sluicegate_backend::Log;
-use sluicegate_backend::command::{ReadBounds, Record, Source, Start, SubscribeCommand};
-use sluicegate_protocol::KafkaFetchResp;
+use sluicegate_backend::command::{ReadBounds, Record, Source, SubscribeCommand};
 use sluicegate_rights::Rights;
-use tokio::time::{advance, timeout};
+use tokio::time::advance;
 
 use super::*;
-use crate::Item;
 use crate::cluster::{WriteSequencer, WriteTicket};
 use crate::grant::Grant;
 use crate::testing::logs::Logs;
@@ -164,30 +161,6 @@ async fn reads_of_a_person_wait_one_after_the_other() {
     futures_util::future::join_all(reads).await;
     assert_eq!(*order.lock().unwrap(), (0..100).collect::<Vec<_>>());
     assert_eq!(began.elapsed().as_secs(), 10);
-}
-
-#[tokio::test(start_paused = true)]
-async fn deliveries_slow_down_and_lose_nothing() {
-    let logs = Logs::default();
-    logs.append(0, 2_000);
-    let per_second = NonZeroU32::new(1_000).unwrap();
-    let usage = usage(Quota { read_bytes_per_second: per_second, ..READ });
-    let grant = counted(Grant::of(&logs.cluster(), Rights::all()), &usage);
-    let source = Source { topic: "t".to_owned(), from: Start::Offset(0), ..Default::default() };
-    let command = SubscribeCommand { sources: vec![source], max_records: 10, ..Default::default() };
-    let mut subscription = grant.subscribe(command).await.unwrap();
-    let (began, mut offsets, mut bytes) = (Instant::now(), Vec::new(), 0);
-    while offsets.len() < 2_000 {
-        timeout(Duration::from_secs(60), subscription.ready(usize::MAX)).await.unwrap();
-        if let Some(Item::Delivery { messages, .. }) = subscription.take() {
-            bytes += messages.len();
-            let messages = KafkaFetchResp::decode(messages).unwrap().messages;
-            offsets.extend(messages.iter().map(|message| message.offset));
-        }
-    }
-    assert_eq!(offsets, (0..2_000).collect::<Vec<_>>());
-    let rate = bytes as f64 / (began.elapsed() + pace::ADVANCE).as_secs_f64();
-    assert!((900.0..1_100.0).contains(&rate), "{rate} bytes a second");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,24 +1,19 @@
 //! Selections that clients share, and their memory.
 
-use prost::Message;
-use sluicegate_protocol::{KafkaFetchResp, KafkaMessage};
-use sluicegate_rights::{Pattern, Row, Topics};
-use sluicegate_shared_log::Ends;
+use sluicegate_protocol::KafkaMessage;
 
 use super::*;
+use crate::testing::records::{fetched, keys};
 
 /// Records of two tenants in turns, so many of each.
 fn read(pairs: usize) -> Fetched {
     let message = |key: &'static str| KafkaMessage { key: Some(key.into()), ..Default::default() };
-    let messages = ["a:1", "b:1"].repeat(pairs).into_iter().map(message).collect();
-    let messages = KafkaFetchResp { messages, ..Default::default() }.encode_to_vec().into();
-    Fetched { messages, count: 2 * pairs, ..Fetched::nothing(7, Ends::UNKNOWN) }
+    let messages: Vec<_> = ["a:1", "b:1"].repeat(pairs).into_iter().map(message).collect();
+    fetched(&messages, 7)
 }
 
 fn rows(prefix: &str) -> Rows {
-    let row = Row::KeyPrefix(prefix.into());
-    let topics: Topics = [(Pattern::Name("t".into()), Some(row))].into_iter().collect();
-    topics.rows("t").unwrap()
+    crate::testing::records::rows([keys(prefix)])
 }
 
 #[tokio::test(start_paused = true)]

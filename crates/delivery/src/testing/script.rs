@@ -1,7 +1,7 @@
 //! A scripted messaging system for tests.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,31 +12,64 @@ use prost::Message;
 use sluicegate_backend::command::Record;
 use sluicegate_backend::rate::ClusterRate;
 use sluicegate_backend::{
-    AnswerReservation, Backend, CommandError, Dedup, Description, Enqueued, Fault, Fetch, Fetched,
+    AnswerReservation, Backend, CommandError, Dedup, Description, Enqueued, Fault, Fetch, Fetched, LOG_START,
     ListedOffset, Log, Partition, System, Unready, Version, Written,
 };
 use sluicegate_fair_share::ClientKey;
 use sluicegate_protocol::{Header, KafkaFetchResp, KafkaMessage, MESSAGE_ID_HEADER};
 use sluicegate_shared_log::{Ends, SeenEnds};
-use sluicegate_telemetry::metrics::{Metrics, TableMetrics};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use super::TABLE_BYTES;
-use crate::cluster::{Cluster, MAX_RECORDS, Parts, Rates, Reads, TableLimits, Writes};
+use super::cluster;
+use crate::cluster::{Cluster, MAX_RECORDS, Rates, Writes};
 
 /// A topic's name is the time in milliseconds that a fetch or look-up takes. It can be followed by a dot and the number
 /// of records in the log, otherwise each fetch gives one. A partition's number is the size in bytes of the fetched
 /// values. The offset of a timestamp is the timestamp, or one less among committed records. A record with a message id
 /// is no duplicate.
+///
+/// Behind `Logs`, each topic has the logs that a test writes.
 #[derive(Debug, Default)]
 pub struct Script {
-    taken: Mutex<Vec<Bytes>>,
-    refusal: Mutex<Option<CommandError>>,
-    acknowledges_in: Mutex<Duration>,
-    watched: Mutex<Option<i32>>,
-    marks: Mutex<Option<(&'static str, Header)>>,
-    fetches: AtomicUsize,
+    pub(super) has_logs: bool,
+    pub(super) state: Mutex<State>,
+    pub(super) changed: Notify,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    taken: Vec<Bytes>,
+    refusal: Option<CommandError>,
+    acknowledges_in: Duration,
+    watched: Option<i32>,
+    marks: Option<(&'static str, Header)>,
+    fetches: usize,
+    /// Start and end.
+    pub(super) logs: BTreeMap<i32, (i64, i64)>,
+    pub(super) errors: BTreeMap<i32, CommandError>,
+    pub(super) silent: Option<i32>,
+    pub(super) skipped: usize,
+    pub(super) are_ends_silent: bool,
+    pub(super) is_hidden: bool,
+    /// Of look-ups of offsets.
+    pub(super) offsets_refusal: Option<CommandError>,
+    pub(super) topic_id: Option<u128>,
+    /// The id that is known in its place until it is asked for.
+    pub(super) outdated_id: Option<u128>,
+    pub(super) open: Option<i64>,
+    /// The topic's partitions.
+    pub(super) added: i32,
+    /// Whether reads find what was read before. Here: everything.
+    pub(super) keeps: bool,
+    pub(super) epoch: i32,
+    pub(super) is_version_unknown: bool,
+    /// The end of what is left from earlier epochs; None: all.
+    pub(super) kept: Option<i64>,
+    pub(super) key: Option<fn(i64) -> &'static str>,
+    pub(super) is_empty: Option<fn(i64) -> bool>,
+    pub(super) tombstone_life: Option<Duration>,
 }
 
 impl Script {
@@ -48,56 +81,140 @@ impl Script {
     /// The same of this system.
     pub fn cluster_of(system: System, max_bytes: usize) -> (Arc<Cluster>, Arc<Script>) {
         let script = Arc::new(Self::default());
-        let reads = Reads { max_bytes, wait: Duration::ZERO, table_away: Duration::from_secs(3600) };
         let writes = Some(Writes { max_records: MAX_RECORDS, due: CancellationToken::new() });
-        let metrics = Metrics::default().cluster("script");
-        let parts = Parts::new(Arc::clone(&script) as _, 0, reads, writes);
         let rates = Rates::new(100_000, 1 << 30, 4_000);
-        rates.set_has_clusters(false);
-        (
-            Arc::new(Cluster::new(
-                system,
-                parts,
-                metrics,
-                rates,
-                TableLimits::new(TABLE_BYTES, TableMetrics::default()),
-            )),
-            script,
-        )
+        (cluster(system, Arc::clone(&script) as _, max_bytes, writes, rates), script)
     }
 
     /// The values written, in order.
     pub fn taken(&self) -> Vec<Bytes> {
-        self.taken.lock().unwrap().clone()
+        self.state().taken.clone()
     }
 
     /// Refuses every record from now on.
     pub fn refuse(&self, error: CommandError) {
-        *self.refusal.lock().unwrap() = Some(error);
+        self.state().refusal = Some(error);
     }
 
     /// Gives all records this key and this header, and an end to each log: without a number, after one record.
     pub fn mark(&self, key: &'static str, (name, value): (&str, &'static str)) {
-        let header = Header { key: name.to_owned(), value: Some(value.into()) };
-        *self.marks.lock().unwrap() = Some((key, header));
+        self.state().marks = Some((key, Header { key: name.to_owned(), value: Some(value.into()) }));
     }
 
     /// Lets others wait at the ends of partitions with this number.
     pub fn watch(&self, partition: i32) {
-        *self.watched.lock().unwrap() = Some(partition);
+        self.state().watched = Some(partition);
     }
 
     /// The number of fetches.
     pub fn fetches(&self) -> usize {
-        self.fetches.load(Ordering::Relaxed)
+        self.state().fetches
     }
 
     /// Acknowledges records after this time.
     pub fn acknowledge_in(&self, time: Duration) {
-        *self.acknowledges_in.lock().unwrap() = time;
+        self.state().acknowledges_in = time;
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    /// Fetches from a topic that says by its name what it has.
+    async fn fetch_scripted(&self, log: Log<'_>, fetch: Fetch) -> Result<Fetched, CommandError> {
+        self.check_log(fetch.source, log).await?;
+        let (key, header) = self.state().marks.clone().unzip();
+        let value = Some(vec![0; usize::try_from(log.partition).unwrap()].into());
+        let headers = header.into_iter().collect();
+        let message = KafkaMessage { key: key.map(Into::into), value, headers, ..Default::default() };
+        let encoded = encode(message);
+        let Some(end) = end_of(log.topic).or(key.map(|_| 1)) else {
+            return Ok(Fetched { messages: encoded.into(), count: 1, next_offset: 0, ends: Ends::UNKNOWN });
+        };
+        let left = usize::try_from(end - fetch.offset).unwrap();
+        let count = (fetch.max_bytes / encoded.len()).max(1).min(left);
+        let next_offset = fetch.offset + i64::try_from(count).unwrap();
+        let ends = Ends { start: 0, stable: end, end };
+        Ok(Fetched { messages: encoded.repeat(count).into(), count, next_offset, ends })
+    }
+
+    /// Waits at the end of a log that a test writes.
+    async fn wait_for_written(
+        &self,
+        log: Log<'_>,
+        offset: i64,
+        committed: bool,
+        seen: SeenEnds,
+    ) -> Option<Ends> {
+        let of = self.state().topic_id;
+        loop {
+            let changed = self.changed.notified();
+            {
+                let state = self.state();
+                let ends = state.ends(log.partition);
+                let is_other = state.topic_id != of || ends.end < offset;
+                let is_broken = state.errors.contains_key(&log.partition);
+                if is_broken || is_other || ends.visible(committed) > offset {
+                    return None;
+                }
+                if ends.is_beyond(seen) {
+                    return Some(ends);
+                }
+            }
+            changed.await;
+        }
     }
 }
 
+impl State {
+    pub(super) fn ends(&self, partition: i32) -> Ends {
+        let (start, end) = self.logs.get(&partition).copied().unwrap_or_default();
+        Ends { start, stable: self.open.unwrap_or(end).min(end), end }
+    }
+
+    fn known_id(&self) -> Option<u128> {
+        self.outdated_id.or(self.topic_id)
+    }
+
+    fn read(&self, log: Log<'_>, fetch: Fetch) -> Result<Fetched, CommandError> {
+        let ends = self.ends(log.partition);
+        if let Some(error) = self.errors.get(&log.partition) {
+            return Err(error.clone());
+        }
+        if fetch.offset < ends.start || fetch.offset > ends.end {
+            return Err(CommandError::new(Fault::OffsetOutOfRange, 1, "out of range"));
+        }
+        let end = ends.visible(fetch.committed);
+        let mut messages = Vec::new();
+        let mut next = fetch.offset;
+        let full = i64::try_from(fetch.max_records).unwrap();
+        while next < end && (full == 0 || next - fetch.offset < full) {
+            let key = self.key.map(|key| key(next).into());
+            let is_empty = self.is_empty.is_some_and(|is_empty| is_empty(next));
+            let value = (!is_empty).then(|| vec![0; 10].into());
+            let encoded = encode(KafkaMessage { offset: next, key, value, ..Default::default() });
+            if !messages.is_empty() && messages.len() + encoded.len() > fetch.max_bytes {
+                break;
+            }
+            messages.extend(encoded);
+            next += 1;
+        }
+        let count = usize::try_from(next - fetch.offset).unwrap();
+        Ok(Fetched { messages: Bytes::from(messages), count, next_offset: next, ends })
+    }
+}
+
+fn encode(message: KafkaMessage) -> Vec<u8> {
+    KafkaFetchResp { messages: vec![message], ..Default::default() }.encode_to_vec()
+}
+
+/// The end of the log of a topic whose name tells it.
+fn end_of(topic: &str) -> Option<i64> {
+    topic.split_once('.').map(|(_, end)| end.parse().unwrap())
+}
+
+/// The partitions of the topic of `Logs` at first.
+pub const PARTITIONS: i32 = 4;
 /// A topic that is listed, and missing when it is looked up.
 const GONE: &str = "gone";
 
@@ -117,50 +234,57 @@ impl Backend for Script {
         &'a self,
         log: Log<'a>,
         fetch: Fetch,
-        _: &'a ClusterRate,
+        scans: &'a ClusterRate,
         _: &'a mut dyn AnswerReservation,
     ) -> BoxFuture<'a, Result<Fetched, CommandError>> {
         async move {
-            self.fetches.fetch_add(1, Ordering::Relaxed);
-            self.check_log(fetch.source, log).await?;
-            let value = Some(vec![0; usize::try_from(log.partition).unwrap()].into());
-            let (key, header) = self.marks.lock().unwrap().clone().unzip();
-            let headers = header.into_iter().collect();
-            let message = KafkaMessage { key: key.map(Into::into), value, headers, ..Default::default() };
-            let encoded = KafkaFetchResp { messages: vec![message], ..Default::default() }.encode_to_vec();
-            let of_key = key.map(|_| ("", "1"));
-            let Some((_, end)) = log.topic.split_once('.').or(of_key) else {
-                return Ok(Fetched {
-                    messages: encoded.into(),
-                    count: 1,
-                    next_offset: 0,
-                    ends: Ends::UNKNOWN,
-                });
+            let (silent, skipped) = {
+                let mut state = self.state();
+                state.fetches += 1;
+                (state.silent, state.skipped)
             };
-            let end = end.parse::<i64>().unwrap();
-            let left = usize::try_from(end - fetch.offset).unwrap();
-            let count = (fetch.max_bytes / encoded.len()).max(1).min(left);
-            let next_offset = fetch.offset + i64::try_from(count).unwrap();
-            let ends = Ends { start: 0, stable: end, end };
-            Ok(Fetched { messages: encoded.repeat(count).into(), count, next_offset, ends })
+            if !self.has_logs {
+                return self.fetch_scripted(log, fetch).await;
+            }
+            if silent == Some(log.partition) {
+                return pending().await;
+            }
+            if skipped > 0 {
+                scans.take(fetch.source, skipped).await;
+            }
+            if !fetch.wait.is_zero() {
+                let until = Instant::now() + fetch.wait;
+                self.wait_for_records(log, fetch.offset, fetch.committed, Some(until), SeenEnds::ALL).await;
+            }
+            self.state().read(log, fetch)
         }
         .boxed()
     }
 
-    fn recent(&self, _: Log<'_>, _: Fetch) -> Option<Fetched> {
-        None
+    fn recent(&self, log: Log<'_>, fetch: Fetch) -> Option<Fetched> {
+        let state = self.state();
+        state.keeps.then(|| state.read(log, fetch).ok())?.filter(|fetched| fetched.count > 0)
     }
 
     fn version(&self, _: Log<'_>) -> Version {
-        Version::default()
+        let state = self.state();
+        if state.is_version_unknown || !self.has_logs {
+            return Version::default();
+        }
+        Version { topic_id: state.known_id(), leader_epoch: Some(state.epoch) }
     }
 
     fn ask_version<'a>(&'a self, _: ClientKey, log: Log<'a>) -> BoxFuture<'a, Result<Version, CommandError>> {
+        {
+            let mut state = self.state();
+            (state.outdated_id, state.is_version_unknown) = (None, false);
+        }
+        self.changed.notify_waiters();
         ready(Ok(self.version(log))).boxed()
     }
 
-    fn known_end(&self, _: Log<'_>) -> Option<i64> {
-        None
+    fn known_end(&self, log: Log<'_>) -> Option<i64> {
+        self.has_logs.then(|| self.state().ends(log.partition).end)
     }
 
     fn tombstone_life<'a>(
@@ -168,35 +292,46 @@ impl Backend for Script {
         _: ClientKey,
         _: &'a str,
     ) -> BoxFuture<'a, Result<Option<Duration>, CommandError>> {
-        ready(Ok(None)).boxed()
+        ready(Ok(self.state().tombstone_life)).boxed()
     }
 
     fn end_of_epoch<'a>(
         &'a self,
         _: ClientKey,
-        _: Log<'a>,
-        _: i32,
+        log: Log<'a>,
+        epoch: i32,
     ) -> BoxFuture<'a, Result<Option<i64>, CommandError>> {
-        ready(Ok(None)).boxed()
+        let state = self.state();
+        let kept = state.kept.filter(|_| epoch < state.epoch);
+        ready(Ok(self.has_logs.then(|| kept.unwrap_or(state.ends(log.partition).end)))).boxed()
     }
 
     fn is_watched(&self, log: Log<'_>, _: i64, _: bool) -> bool {
-        *self.watched.lock().unwrap() == Some(log.partition)
+        self.state().watched == Some(log.partition)
     }
 
     fn wait_for_records<'a>(
         &'a self,
         log: Log<'a>,
-        _: i64,
-        _: bool,
+        offset: i64,
+        committed: bool,
         until: Option<Instant>,
-        _: SeenEnds,
+        seen: SeenEnds,
     ) -> BoxFuture<'a, Option<Ends>> {
         async move {
-            let Some(until) = until else { return pending().await };
-            sleep_until(until + PROOF).await;
-            let end = log.topic.split_once('.').and_then(|(_, end)| end.parse().ok());
-            end.map(|end| Ends { start: 0, stable: end, end })
+            match until {
+                None if self.has_logs => self.wait_for_written(log, offset, committed, seen).await,
+                None => pending().await,
+                Some(until) if self.has_logs => {
+                    let waits = self.wait_for_written(log, offset, committed, seen);
+                    let ends = || self.state().ends(log.partition);
+                    timeout_at(until, waits).await.unwrap_or_else(|_| Some(ends()))
+                }
+                Some(until) => {
+                    sleep_until(until + PROOF).await;
+                    end_of(log.topic).map(|end| Ends { start: 0, stable: end, end })
+                }
+            }
         }
         .boxed()
     }
@@ -207,11 +342,23 @@ impl Backend for Script {
         asked: &'a [(Log<'a>, i64)],
         committed: bool,
     ) -> BoxStream<'a, (usize, Result<ListedOffset, CommandError>)> {
-        let list = move |(number, (_, timestamp)): (usize, &(Log<'_>, i64))| {
-            let offset = timestamp.saturating_sub(committed.into());
+        let state = self.state();
+        if state.are_ends_silent {
+            return stream::pending().boxed();
+        }
+        let list = |(number, (log, timestamp)): (usize, &(Log<'_>, i64))| {
+            if let Some(refusal) = &state.offsets_refusal {
+                return (number, Err(refusal.clone()));
+            }
+            let Ends { start, end, .. } = state.ends(log.partition);
+            let offset = match *timestamp {
+                timestamp if !self.has_logs => timestamp.saturating_sub(committed.into()),
+                LOG_START => start,
+                _ => end,
+            };
             (number, Ok(ListedOffset { offset, timestamp: -1 }))
         };
-        stream::iter(asked.iter().enumerate().map(list)).boxed()
+        stream::iter(asked.iter().enumerate().map(list).collect::<Vec<_>>()).boxed()
     }
 
     fn topics(&self) -> BoxFuture<'_, Result<Arc<[String]>, CommandError>> {
@@ -227,18 +374,25 @@ impl Backend for Script {
         _: ClientKey,
         topic: &'a str,
     ) -> BoxFuture<'a, Result<Arc<Description>, CommandError>> {
+        let state = self.state();
         let described = match topic {
+            _ if state.is_hidden => Err(missing()),
             GONE => Err(missing()),
-            _ => Ok(Arc::new(Description::new(
-                None,
-                vec![Partition { partition: 0, leader: None, replicas: Vec::new() }],
-            ))),
+            _ => {
+                let count = if self.has_logs { PARTITIONS + state.added } else { 1 };
+                let leader = self.has_logs.then_some(1);
+                let partition = |partition| Partition { partition, leader, replicas: Vec::new() };
+                Ok(Arc::new(Description::new(state.known_id(), (0..count).map(partition).collect())))
+            }
         };
         ready(described).boxed()
     }
 
     fn check_log<'a>(&'a self, _: ClientKey, log: Log<'a>) -> BoxFuture<'a, Result<(), CommandError>> {
         async move {
+            if self.has_logs {
+                return Ok(());
+            }
             if log.topic == GONE {
                 return Err(missing());
             }
@@ -262,23 +416,22 @@ impl Backend for Script {
         errors: Vec<Option<CommandError>>,
         _: &'a CancellationToken,
     ) -> BoxFuture<'a, Result<Enqueued<'a>, CommandError>> {
-        let refusal = self.refusal.lock().unwrap().clone();
-        let mut taken = self.taken.lock().unwrap();
+        let mut state = self.state();
         let mut reports = Vec::new();
         for (record, error) in records.into_iter().zip(errors) {
-            let offset = i64::try_from(taken.len()).unwrap();
-            reports.push(match error.or_else(|| refusal.clone()) {
+            let offset = i64::try_from(state.taken.len()).unwrap();
+            reports.push(match error.or_else(|| state.refusal.clone()) {
                 Some(error) => Err(error),
                 None => {
                     let has_id = record.headers.iter().any(|header| header.key == MESSAGE_ID_HEADER);
                     let dedup = Dedup { is_duplicate: false, window: Duration::from_secs(120) };
-                    taken.push(record.value.unwrap_or_default());
+                    state.taken.push(record.value.unwrap_or_default());
                     Ok(Written { partition: 0, offset, timestamp: 0, dedup: has_id.then_some(dedup) })
                 }
             });
         }
         let queued = reports.iter().filter(|report| report.is_ok()).count();
-        let time = *self.acknowledges_in.lock().unwrap();
+        let time = state.acknowledges_in;
         ready(Ok(Enqueued { queued, reports: sleep(time).map(|()| reports).boxed() })).boxed()
     }
 

@@ -7,20 +7,9 @@ const SECOND: u128 = 2;
 
 /// Subscribes to one partition from its beginning, of a topic with this id.
 async fn resume(logs: &Logs, topic_id: u128) -> Result<Subscription, CommandError> {
-    let source = Source {
-        topic: TOPIC.to_owned(),
-        partitions: vec![0],
-        next: vec![(0, 0)],
-        topic_id: Some(topic_id),
-        ..Default::default()
-    };
-    subscribe(logs, source).await
-}
-
-async fn subscribe(logs: &Logs, source: Source) -> Result<Subscription, CommandError> {
-    let command = SubscribeCommand { sources: vec![source], ..Default::default() };
-    let subscribe = Subscribe::of(System::Kafka, command, BOUNDS).unwrap();
-    Subscription::open(&logs.cluster(), &Arc::default(), &Standing::all(), subscribe).await
+    let topic_id = Some(topic_id);
+    let source = Source { partitions: vec![0], next: vec![(0, 0)], topic_id, ..Default::default() };
+    subscribe(&logs.cluster(), System::Kafka, source).await
 }
 
 /// The next item says that the topic was created again.
@@ -42,31 +31,15 @@ async fn client_can_know_a_new_topic_first() {
     assert_eq!(resume(&logs, FIRST).await.err().unwrap().fault, Fault::Recreated);
 }
 
-#[tokio::test(start_paused = true)]
-async fn doubt_about_a_topic_is_settled_by_asking() {
-    let logs = Logs::default();
-    logs.recreate(FIRST, None);
-    logs.append(0, 3);
-    let mut subscription = resume(&logs, FIRST).await.unwrap();
-    assert!(matches!(soon(&mut subscription).await, Some(Item::Subscribed(_))));
-    // A broker that lags behind has said so.
-    logs.recreate(FIRST, Some(SECOND));
-    let Some(Item::Delivery { messages, .. }) = soon(&mut subscription).await else { panic!("no delivery") };
-    assert_eq!(offsets(&messages), [0, 1, 2]);
-    assert!(matches!(soon(&mut subscription).await, Some(Item::CaughtUp { .. })));
-    logs.recreate(SECOND, None);
-    logs.append(0, 1);
-    assert_recreated(&mut subscription).await;
-}
-
 /// The topic was listed a moment ago. It is being created again.
 #[tokio::test(start_paused = true)]
 async fn subscription_to_partitions_that_are_just_gone_can_be_retried() {
     let logs = Logs::default();
     logs.refuse_offsets(CommandError::new(Fault::NotFound, 3, "missing"));
     for (partitions, fault) in [(vec![], Fault::Transient), (vec![0], Fault::NotFound)] {
-        let source = Source { topic: TOPIC.to_owned(), partitions, ..Default::default() };
-        assert_eq!(subscribe(&logs, source).await.err().unwrap().fault, fault);
+        let source = Source { partitions, ..Default::default() };
+        let refused = subscribe(&logs.cluster(), System::Kafka, source).await.err().unwrap();
+        assert_eq!(refused.fault, fault);
     }
 }
 
@@ -77,13 +50,12 @@ async fn another_topic_is_noticed_behind_an_open_transaction() {
     logs.recreate(FIRST, None);
     logs.append(0, 3);
     let mut subscription = open(&logs, |command| {
-        command.sources[0].partitions = vec![0];
+        one(command);
         command.committed = true;
     })
     .await;
-    assert!(matches!(soon(&mut subscription).await, Some(Item::Delivery { .. })));
-    let told = soon(&mut subscription).await;
-    assert!(matches!(told, Some(Item::CaughtUp { blocked_until: None, .. })), "{told:?}");
+    delivered(&mut subscription).await;
+    assert_eq!(caught_up(&mut subscription).await, (3, None));
     logs.recreate(SECOND, None);
     logs.open_transaction(Some(3));
     logs.append(0, 2);
@@ -98,8 +70,8 @@ async fn another_topic_is_not_told_as_lost_records() {
     logs.append(0, 3);
     let mut subscription = resume(&logs, FIRST).await.unwrap();
     assert!(matches!(soon(&mut subscription).await, Some(Item::Subscribed(_))));
-    assert!(matches!(soon(&mut subscription).await, Some(Item::Delivery { .. })));
-    assert!(matches!(soon(&mut subscription).await, Some(Item::CaughtUp { .. })));
+    delivered(&mut subscription).await;
+    caught_up(&mut subscription).await;
     logs.truncate(0, 1);
     logs.recreate(SECOND, Some(FIRST));
     logs.append(0, 5);
@@ -113,8 +85,7 @@ async fn deleted_records_are_skipped_however_long_the_start_of_the_log_is_unknow
     logs.append(0, 9);
     logs.delete_before(0, 5);
     logs.break_with(0, CommandError::new(Fault::OffsetOutOfRange, 1, "not there"));
-    let unreachable = || CommandError::new(Fault::Unreachable { retriable: true }, 8, "unreachable");
-    let mut subscription = open(&logs, |command| command.sources[0].partitions = vec![0]).await;
+    let mut subscription = open(&logs, one).await;
     logs.refuse_offsets(unreachable());
     let told = soon(&mut subscription).await;
     assert!(
@@ -132,7 +103,7 @@ async fn deleted_records_are_skipped_however_long_the_start_of_the_log_is_unknow
 async fn silence_of_brokers_is_told() {
     let logs = Logs::default();
     logs.append(0, 3);
-    let mut subscription = open(&logs, |command| command.sources[0].partitions = vec![0]).await;
+    let mut subscription = open(&logs, one).await;
     logs.silence(0);
     let began = Instant::now();
     let told = soon(&mut subscription).await;
@@ -142,33 +113,4 @@ async fn silence_of_brokers_is_told() {
     );
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     assert_eq!(soon(&mut subscription).await, None);
-}
-
-#[tokio::test(start_paused = true)]
-async fn open_transaction_is_told_where_it_blocks() {
-    let committed = |command: &mut SubscribeCommand| {
-        command.sources[0].partitions = vec![0];
-        command.committed = true;
-    };
-    let caught_up = |item| match item {
-        Some(Item::CaughtUp { place, blocked_until }) => (place.offset, blocked_until),
-        other => panic!("{other:?}"),
-    };
-    let logs = Logs::default();
-    logs.append(0, 5);
-    logs.open_transaction(Some(3));
-    let mut subscription = open(&logs, committed).await;
-    let Some(Item::Delivery { messages, .. }) = soon(&mut subscription).await else { panic!("no delivery") };
-    assert_eq!(offsets(&messages), [0, 1, 2]);
-    assert_eq!(caught_up(soon(&mut subscription).await), (3, Some(5)));
-    assert_eq!(soon(&mut subscription).await, None, "it is told once");
-    logs.open_transaction(None);
-    let Some(Item::Delivery { messages, .. }) = soon(&mut subscription).await else { panic!("no delivery") };
-    assert_eq!(offsets(&messages), [3, 4]);
-    // One that begins after the end was reached.
-    assert_eq!(soon(&mut subscription).await, None);
-    logs.open_transaction(Some(5));
-    logs.append(0, 2);
-    assert_eq!(caught_up(soon(&mut subscription).await), (5, Some(7)));
-    assert_eq!(soon(&mut subscription).await, None, "it is told once");
 }

@@ -1,26 +1,24 @@
 //! Subscriptions of a client that sees the records with some keys.
 
-use sluicegate_rights::{Pattern, Rights, Row, Topics};
+use sluicegate_rights::Rights;
 
 use super::*;
 use crate::grant::{Grant, Holding, Person};
 
 /// The right to read the records whose keys begin so.
 fn rights(prefix: &str) -> Rights {
-    let row = (Pattern::Name(TOPIC.into()), Some(Row::KeyPrefix(prefix.into())));
-    Rights { read: Some([row].into_iter().collect::<Topics>()), write: None }
+    Rights { read: Some(topic([keys(prefix)])), write: None }
 }
 
 /// The offsets of all records until the subscription has nothing more to tell.
-async fn offsets(subscription: &mut Subscription) -> Vec<i64> {
-    let mut offsets = Vec::new();
+async fn rest(subscription: &mut Subscription) -> Vec<i64> {
+    let mut read = Vec::new();
     while let Some(item) = soon(subscription).await {
         if let Item::Delivery { messages, .. } = item {
-            let messages = KafkaFetchResp::decode(messages).unwrap().messages;
-            offsets.extend(messages.iter().map(|message| message.offset));
+            read.extend(offsets(&messages));
         }
     }
-    offsets
+    read
 }
 
 #[tokio::test(start_paused = true)]
@@ -37,14 +35,14 @@ async fn renewal_changes_the_records_that_are_delivered() {
     let filters = vec![RecordFilter { prefixes: vec!["e".into(), "odd".into()], ..Default::default() }];
     let command = SubscribeCommand { sources: vec![source], filters, ..Default::default() };
     let mut subscription = grant.subscribe(command).await.unwrap();
-    assert_eq!(offsets(&mut subscription).await, [0, 2, 4]);
+    assert_eq!(rest(&mut subscription).await, [0, 2, 4]);
     renew(rights("odd:"));
     logs.append(0, 4);
-    assert_eq!(offsets(&mut subscription).await, [7, 9]);
+    assert_eq!(rest(&mut subscription).await, [7, 9]);
     renew(Rights::all());
     logs.append(0, 2);
-    assert_eq!(offsets(&mut subscription).await, [10, 11]);
+    assert_eq!(rest(&mut subscription).await, [10, 11]);
     renew(Rights { read: None, write: None });
     logs.append(0, 2);
-    assert_eq!(offsets(&mut subscription).await, [0; 0], "until its session ends it");
+    assert_eq!(rest(&mut subscription).await, [0; 0], "until its session ends it");
 }

@@ -1,7 +1,8 @@
 //! Tables of scripted logs: what a client has is a replay of the log.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use proptest::prelude::*;
 use sluicegate_backend::command::TableCommand;
 use sluicegate_rights::{Pattern, Rights, Row, Topics};
 
@@ -27,7 +28,7 @@ impl Holder {
                 self.unconfirmed = self.held.keys().cloned().collect();
             }
             Item::Delivery { next, messages, .. } => {
-                for message in KafkaFetchResp::decode(messages).unwrap().messages {
+                for message in decode(&messages) {
                     let key = String::from_utf8(message.key.expect("a key").to_vec()).unwrap();
                     let key = (next.partition, key);
                     self.unconfirmed.remove(&key);
@@ -98,18 +99,24 @@ fn command() -> SubscribeCommand {
 }
 
 async fn open_table(cluster: &Arc<Cluster>) -> Subscription {
-    let subscribe = Subscribe::of(System::Kafka, command(), BOUNDS).unwrap();
-    Subscription::open(cluster, &Arc::default(), &Standing::all(), subscribe).await.unwrap()
+    subscribe_in(cluster, &Arc::default(), System::Kafka, command()).await.unwrap()
 }
 
 #[derive(Debug, Clone)]
 enum Step {
+    /// Records for a partition.
     Append(i32, usize),
+    /// Reads of this size.
     Read(usize),
+    /// The client has no room for what was read.
     PutBack,
+    /// The partition cannot be read.
     Break(i32),
+    /// All can be read again.
     Mend,
+    /// Records that were read are no longer kept, or are again.
     Keep(bool),
+    /// Another leader, which has all records.
     Elect,
     /// Another leader, which has lost so many records at the end.
     Truncate(i32, i64),
@@ -121,17 +128,17 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let partition = 0..logs::PARTITIONS;
+    let partition = || 0..logs::PARTITIONS;
     prop_oneof![
-        4 => (partition.clone(), 1_usize..20).prop_map(|(partition, count)| Step::Append(partition, count)),
+        4 => (partition(), 1_usize..20).prop_map(|(partition, count)| Step::Append(partition, count)),
         6 => (1_usize..400).prop_map(Step::Read),
         1 => Just(Step::PutBack),
-        1 => partition.clone().prop_map(Step::Break),
+        1 => partition().prop_map(Step::Break),
         1 => Just(Step::Mend),
         1 => any::<bool>().prop_map(Step::Keep),
         1 => Just(Step::Elect),
-        1 => (partition.clone(), 1_i64..20).prop_map(|(partition, count)| Step::Truncate(partition, count)),
-        1 => (partition, 1_i64..20).prop_map(|(partition, count)| Step::Delete(partition, count)),
+        1 => (partition(), 1_i64..20).prop_map(|(partition, count)| Step::Truncate(partition, count)),
+        1 => (partition(), 1_i64..20).prop_map(|(partition, count)| Step::Delete(partition, count)),
         1 => Just(Step::Recreate),
         1 => Just(Step::AddPartition),
         1 => (1_u64..5000).prop_map(Step::Wait),
@@ -141,61 +148,58 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #[test]
     fn table_is_a_replay_whatever_happens_to_its_log(steps in prop::collection::vec(step(), 0..80)) {
-        run(steps);
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        runtime.enable_time().start_paused(true).build().unwrap().block_on(run(steps));
     }
 }
 
-/// Takes the steps, and all that follows from them.
-fn run(steps: Vec<Step>) {
-    tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(
-        async {
-            let logs = logs();
-            let cluster = logs.cluster();
-            let mut subscription = open_table(&cluster).await;
-            let mut holder = Holder::default();
-            let (mut partitions, mut topic_id) = (logs::PARTITIONS, 1);
-            for step in steps {
-                match step {
-                    Step::Append(partition, count) => logs.append(partition, count),
-                    Step::Read(max_bytes) => {
-                        let read = next(&mut subscription, max_bytes);
-                        if let Ok(item) = timeout(Duration::from_millis(10), read).await {
-                            holder.take(item);
-                        }
-                    }
-                    Step::PutBack => {
-                        let _ = timeout(Duration::from_millis(10), subscription.ready(100)).await;
-                        subscription.put_back();
-                    }
-                    Step::Break(partition) => logs.break_with(partition, unreachable()),
-                    Step::Mend => logs.mend(),
-                    Step::Keep(keeps) => logs.keep(keeps),
-                    Step::Elect => logs.elect(None),
-                    Step::Truncate(partition, count) => {
-                        let end = logs.end(partition) - count;
-                        logs.truncate(partition, end.max(logs.start(partition)));
-                    }
-                    Step::Delete(partition, count) => {
-                        let start = logs.start(partition) + count;
-                        logs.delete_before(partition, start.min(logs.end(partition)));
-                    }
-                    Step::Recreate => {
-                        topic_id += 1;
-                        (0..partitions).for_each(|partition| logs.truncate(partition, 0));
-                        logs.recreate(topic_id, None);
-                    }
-                    Step::AddPartition => {
-                        logs.add_partitions(1);
-                        partitions += 1;
-                    }
-                    Step::Wait(millis) => advance(Duration::from_millis(millis)).await,
+/// Takes the steps, and waits for all that follows from them.
+async fn run(steps: Vec<Step>) {
+    let logs = logs();
+    let cluster = logs.cluster();
+    let mut subscription = open_table(&cluster).await;
+    let mut holder = Holder::default();
+    let (mut partitions, mut topic_id) = (logs::PARTITIONS, 1);
+    let soon = Duration::from_millis(10);
+    for step in steps {
+        match step {
+            Step::Append(partition, count) => logs.append(partition, count),
+            Step::Read(max_bytes) => {
+                if let Ok(item) = timeout(soon, next(&mut subscription, max_bytes)).await {
+                    holder.take(item);
                 }
             }
-            logs.mend();
-            holder.settle(&mut subscription).await;
-            assert_eq!(holder.held, replay(&logs, partitions));
-        },
-    );
+            Step::PutBack => {
+                let _ = timeout(soon, subscription.ready(100)).await;
+                subscription.put_back();
+            }
+            Step::Break(partition) => logs.break_with(partition, unreachable()),
+            Step::Mend => logs.mend(),
+            Step::Keep(keeps) => logs.keep(keeps),
+            Step::Elect => logs.elect(None),
+            Step::Truncate(partition, count) => {
+                let end = logs.end(partition) - count;
+                logs.truncate(partition, end.max(logs.start(partition)));
+            }
+            Step::Delete(partition, count) => {
+                let start = logs.start(partition) + count;
+                logs.delete_before(partition, start.min(logs.end(partition)));
+            }
+            Step::Recreate => {
+                topic_id += 1;
+                (0..partitions).for_each(|partition| logs.truncate(partition, 0));
+                logs.recreate(topic_id, None);
+            }
+            Step::AddPartition => {
+                logs.add_partitions(1);
+                partitions += 1;
+            }
+            Step::Wait(millis) => advance(Duration::from_millis(millis)).await,
+        }
+    }
+    logs.mend();
+    holder.settle(&mut subscription).await;
+    assert_eq!(holder.held, replay(&logs, partitions));
 }
 
 /// As it is for a moment while it is created again.
@@ -282,10 +286,7 @@ async fn building_and_outages_are_told() {
 
 #[tokio::test(start_paused = true)]
 async fn renewal_with_other_rows_begins_anew() {
-    let rights = |prefix: &str| {
-        let row = (Pattern::Name(TOPIC.into()), Some(Row::KeyPrefix(prefix.into())));
-        Rights { read: Some([row].into_iter().collect::<Topics>()), write: None }
-    };
+    let rights = |prefix: &str| Rights { read: Some(topic([keys(prefix)])), write: None };
     let logs = logs();
     logs.append(0, 50);
     let grant = Grant::of(&logs.cluster(), rights("a")).with_tables(Topics::default());
@@ -312,7 +313,7 @@ async fn renewal_with_other_rows_begins_anew() {
 /// The rights of a client change while it has no connection, or it asks for other keys.
 #[tokio::test(start_paused = true)]
 async fn table_of_other_records_begins_anew() {
-    let rows = |prefix: &str| Some(Row::KeyPrefix(prefix.into()));
+    let rows = |prefix: &str| Some(keys(prefix));
     let (all, a, ab) = (&[][..], &["a"][..], &["a", "b"][..]);
     let cases = [
         ((None, all), (None, all), true),
@@ -394,8 +395,7 @@ async fn topic_that_forgets_removals_soon_begins_anew_soon() {
         let mut command = command();
         command.sources[0].next = vec![(0, 5)];
         command.table = Some(TableCommand { away: Duration::from_secs(away) });
-        let subscribe = Subscribe::of(System::Kafka, command, BOUNDS).unwrap();
-        let opened = Subscription::open(&cluster, &Arc::default(), &Standing::all(), subscribe).await;
+        let opened = subscribe_in(&cluster, &Arc::default(), System::Kafka, command).await;
         let told = soon(&mut opened.unwrap()).await;
         assert_eq!(matches!(told, Some(Item::Snapshot(_))), begins_anew, "{away} s: {told:?}");
     }

@@ -180,3 +180,24 @@ pub(super) fn event(item: Item) -> Option<Resp> {
     };
     Some(Resp::NatsSubscriptionEvent(NatsSubscriptionEvent { event: Some(event) }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subscription_keeps_its_bounds() {
+        let asked = CmdNatsSubscribe {
+            max_batch_bytes: 1,
+            max_batch_messages: 2,
+            linger_ms: 3,
+            credit: Some(4),
+            on_lag: OnLag::Skip.into(),
+            ..Default::default()
+        };
+        let linger = Duration::from_millis(3);
+        let command =
+            SubscribeCommand { max_bytes: 1, max_records: 2, linger, skips: true, ..Default::default() };
+        assert_eq!(subscribe(asked), Ok(Subscribed { command, credit: Some(4) }));
+    }
+}

@@ -201,30 +201,9 @@ async fn changed_or_cut_token_is_refused() {
 /// Tokens that OpenSSL signed, valid until 2100.
 #[tokio::test]
 async fn signatures_of_openssl_are_verified() {
-    let modulus = concat!(
-        "mky0ZvmY4HhAkwMPFOjWSRKMdTaAQBUzMUGs4DsEMriz5yKjpAhWjmBtvCLII9wcZrVqbJODBqEuJ7dyU9Ykve1SG_yHYBWK80uM",
-        "tXvi3uEeRQaxYAyAzslTWSfRK32TtWJtlViw0zIxxAN1naX2B935MNjvS4sqZ0scc5cpiTI6NbljP6rb6SckoF9PZD0AKCJFK4wT",
-        "GKk_v8WIs2ht73cnvX7vVkatVtydw3Xy-BLZKrGyYLs83Y8jZ7yhu-WBOQcuVR6EfHZY-jGTDNaVFYTd1NpFoYe9xaXAVxUgiZzt",
-        "becF-5HnwvYKvldAVstM07F7bg32xlQ5cXeQGSN8nQ"
-    );
-    let tokens = [
-        concat!(
-            "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJodHRwczovL2lzc3Vlci5leGFtcGxlIiwiYXVkIjoiYXBwIiwiZXhwIjo0MTAyNDQ0ODA",
-            "wfQ.J6MNUSogeYMYqkj2tq5P0uRgh9r49T5kMkzmvicyV94igQ9pnFMCnKeNuM4r24Ye-HsRxFwZnrgXGrX2FSY8Sdn0FDFxvdy1",
-            "amiLK5smnzYE-DMIyX7dBtLm3hmqvD_l6Fb1d4CY2iMutbfQzVtAH6F61TkKotqElXKn_YI0dKUMEGipv9azPEI7Unl5-XmIfcF-",
-            "aky19ZRkQUYudDbbHMc047RavgVT009w7sp8cuw2pINbyxWLYAJGdicm7H6qRD-6PI1zxyEv096VvH2XJkk7lC1JbEPE92Xz5vyw",
-            "c0U6FWefuzv6B0Cxjc5E4MydMCafWv-4Sa1nJgKZv-FCXg"
-        ),
-        concat!(
-            "eyJhbGciOiJQUzI1NiJ9.eyJpc3MiOiJodHRwczovL2lzc3Vlci5leGFtcGxlIiwiYXVkIjoiYXBwIiwiZXhwIjo0MTAyNDQ0ODA",
-            "wfQ.XH7aw8cujpcFEQweBiaq22ZTvxaI3aCFQ1jV2XofIkH7CGl6-ZPMuaENAvMEYsDHIfXjSVgpoNcdUEdbxEKVg4lvGPPrlhFb",
-            "E6aJ000dSGiDaNoVnIQhW_9og9QWnoyQPUtHoGo-mHmITUxaLuNgESA19pZnpb1tnQyYUMPHifpr-E8IB6RWKXMOXNmyW1KsPgkF",
-            "1l-wDEh5UYB6Zqu_q0oxh0ZHXKP1eg009FYa5cdBWCM6eVvC5ymxkAri7yVdp_GJiEDuXzhYxhX-MxSgKlMnZNZY4CXg5s1lYvvk",
-            "U6sR3j9UwpfrkqsavQQvJlcBIxBNZ2CMgKudeHQyN7R8SQ"
-        ),
-    ];
-    let set = json!({"keys": [{"kty": "RSA", "e": "AQAB", "n": modulus}]}).to_string();
-    let keys = Keys::parse(set.as_bytes()).unwrap();
+    let tokens =
+        [include_str!("tests/openssl/rs256"), include_str!("tests/openssl/ps256")].map(str::trim_ascii);
+    let keys = Keys::parse(include_bytes!("tests/openssl/keys.json")).unwrap();
     let verifier = of(Issuer { algorithms: vec![Algorithm::RS256, Algorithm::PS256], ..issuer(keys) });
     for token in tokens {
         let claims = json!({"iss": ISSUER, "aud": "app", "exp": 4_102_444_800_u64});

@@ -186,16 +186,6 @@ async fn close_delivers_accepted_records() {
 }
 
 #[tokio::test]
-async fn missing_authorization_is_not_retriable() {
-    let (mock, writer, _) = start(&[]);
-    let denied = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
-    mock.request_errors(RDKafkaApiKey::Produce, &[denied]);
-    let produced = write(&writer, &[record("0")]).await;
-    let error = error(&produced[0]).unwrap();
-    assert_eq!(facts(&error), (29, false, false), "{error:?}");
-}
-
-#[tokio::test]
 async fn invalid_record_is_permanent_only_if_alone_in_its_batch() {
     let (mock, writer, _) = start(&[("linger.ms", "100")]);
     for (client, (code, error)) in (1_u8..).step_by(10).zip([
@@ -212,6 +202,7 @@ async fn invalid_record_is_permanent_only_if_alone_in_its_batch() {
                 let error = produced.unwrap_err();
                 assert_eq!(facts(&error), (code, retriable, false));
             }
+            assert!(writer.suspects.contains(source(client)), "{code}: it writes apart from now on");
         }
         assert_eq!(codes(&write(&writer, &[record("again")]).await), vec![None]);
     }

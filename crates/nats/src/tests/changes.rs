@@ -8,19 +8,16 @@ use super::*;
 
 #[tokio::test]
 async fn version_is_that_of_the_leader_also_where_clients_write() {
-    let case = Case::start().await;
-    case.stream("S", 3).await;
+    let case = Case::of(3).await;
     case.nats.partitions(ClientKey::UNKNOWN, "S").await.unwrap();
     let before = case.nats.version(log("S"));
     assert!(before.topic_id.is_some());
-    case.call("STREAM.DELETE.S", json!({})).await;
-    case.streams.create("S", json!({})).await.unwrap();
+    case.recreate().await;
     assert_eq!(case.nats.version(log("S")), before, "nobody has asked");
     let now = case.nats.ask_version(ClientKey::UNKNOWN, log("S")).await.unwrap();
     assert!(now.topic_id.is_some_and(|id| Some(id) != before.topic_id), "{now:?}");
     assert_eq!(case.nats.version(log("S")), now);
-    case.call("STREAM.DELETE.S", json!({})).await;
-    case.streams.create("S", json!({})).await.unwrap();
+    case.recreate().await;
     case.nats.partitions(ClientKey::UNKNOWN, "S").await.unwrap();
     assert_ne!(case.nats.version(log("S")), now, "a subscription begins with what the leader says");
 }
@@ -37,7 +34,7 @@ impl Seen {
     async fn follow(nats: Arc<Nats>, end: i64) -> Self {
         let (mut seen, mut next) = (Self::default(), 1);
         while next < end {
-            match within(nats.fetch(log("S"), waiting(next), &ClusterRate::unlimited(), &mut Room)).await {
+            match fetch(&nats, "S", waiting(next)).await {
                 Ok(fetched) => {
                     seen.given.extend(sequences(&fetched));
                     next = fetched.next_offset;
@@ -97,21 +94,6 @@ async fn purged_messages_are_told_at_the_live_end() {
     within(reader).await.unwrap().check(6_001);
 }
 
-#[tokio::test]
-async fn messages_deleted_one_by_one_are_left_out_in_silence() {
-    let case = Case::start().await;
-    case.stream("S", 9).await;
-    for sequence in [1, 4, 5, 9] {
-        case.call("STREAM.MSG.DELETE.S", json!({ "seq": sequence })).await;
-    }
-    assert_eq!(case.walk("S", 2).await, [2, 3, 6, 7, 8]);
-    let wait = case.wait("S", waiting(10)).await;
-    case.consumers("S", 1).await;
-    case.write("S", 10..=12).await;
-    wait.await.unwrap().unwrap();
-    assert_eq!(case.walk("S", 8).await, [8, 10, 11, 12]);
-}
-
 /// Lets the only consumer of the stream pause.
 async fn pause(case: &Case) {
     let names = case.call("CONSUMER.NAMES.S", json!({})).await;
@@ -124,8 +106,7 @@ async fn pause(case: &Case) {
 
 #[tokio::test]
 async fn consumer_that_others_pause_is_replaced() {
-    let case = Case::start().await;
-    case.stream("S", 3).await;
+    let case = Case::of(3).await;
     let wait = case.watch("S", 4).await;
     pause(&case).await;
     let written = Instant::now();
@@ -141,8 +122,7 @@ async fn consumer_that_others_pause_is_replaced() {
 
 #[tokio::test]
 async fn consumer_that_others_filter_is_replaced() {
-    let case = Case::start().await;
-    case.stream("S", 3).await;
+    let case = Case::of(3).await;
     let wait = case.watch("S", 4).await;
     assert!(case.filter_consumer().await);
     case.write("S", [4, 5]).await;
@@ -153,8 +133,7 @@ async fn consumer_that_others_filter_is_replaced() {
 
 #[tokio::test]
 async fn filtered_consumer_is_noticed_behind_deleted_messages() {
-    let case = Case::start().await;
-    case.stream("S", 3).await;
+    let case = Case::of(3).await;
     let wait = case.watch("S", 4).await;
     assert!(case.filter_consumer().await);
     // Later messages come while the first gap is in doubt.
@@ -162,9 +141,7 @@ async fn filtered_consumer_is_noticed_behind_deleted_messages() {
         case.write("S", [sequence]).await;
         case.streams.write("S.b", [Bytes::from_static(b"b")]).await.unwrap();
     }
-    for sequence in [4, 6] {
-        case.call("STREAM.MSG.DELETE.S", json!({ "seq": sequence })).await;
-    }
+    case.delete("S", &[4, 6]).await;
     wait.await.unwrap().unwrap();
     let wait = case.wait("S", waiting(10)).await;
     case.write("S", [10]).await;
@@ -174,8 +151,7 @@ async fn filtered_consumer_is_noticed_behind_deleted_messages() {
 
 #[tokio::test]
 async fn wait_that_is_over_tells_the_end_of_the_stream() {
-    let case = Case::start().await;
-    case.stream("S", 3).await;
+    let case = Case::of(3).await;
     let long = case.watch("S", 4).await;
     pause(&case).await;
     let wait = case.wait("S", Fetch { wait: Duration::from_millis(300), ..waiting(4) }).await;

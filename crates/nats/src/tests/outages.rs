@@ -3,19 +3,6 @@
 use super::*;
 
 #[tokio::test]
-async fn wait_survives_a_restart_of_the_server() {
-    let mut case = Case::start().await;
-    case.stream("S", 3).await;
-    let wait = case.watch("S", 4).await;
-    case.server.process.kill();
-    until(|| !case.nats.is_watched(log("S"), 4, false)).await;
-    case.server.up().await.unwrap();
-    case.write("S", [4]).await;
-    assert_eq!(data(&wait.await.unwrap().unwrap()), ["4"]);
-    assert_eq!(case.walk("S", 1).await, [1, 2, 3, 4]);
-}
-
-#[tokio::test]
 async fn read_fails_while_no_server_is_reachable() {
     let mut case = Case::start_with("", |config| config.request_timeout = Duration::from_millis(500)).await;
     case.stream("S", 3).await;
@@ -33,43 +20,18 @@ async fn read_fails_while_no_server_is_reachable() {
 }
 
 #[tokio::test]
-async fn frozen_server_is_not_waited_for() {
-    let mut case = Case::start_with("", |config| config.request_timeout = Duration::from_millis(500)).await;
-    case.stream("S", 3).await;
-    case.walk("S", 1).await;
-    case.server.process.freeze();
-    let error = case.read("S", 4).await.unwrap_err();
-    assert_eq!(error.fault, Fault::Unreachable { retriable: true });
-    case.server.process.thaw();
-    case.write("S", [4]).await;
-    assert_eq!(data(&case.read("S", 4).await.unwrap()), ["4"]);
-}
-
-#[tokio::test]
 async fn server_without_jetstream_is_not_ready() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path()).await.unwrap();
     let (nats, _shared) = nats(&server, |_| {});
     assert!(nats.ready(Duration::from_secs(5)).await.is_err());
-    let error = within(nats.fetch(log("S"), at(1), &ClusterRate::unlimited(), &mut Room)).await.unwrap_err();
+    let error = fetch(&nats, "S", at(1)).await.unwrap_err();
     assert_eq!(error.fault, Fault::Unreachable { retriable: true });
 }
 
 #[tokio::test]
-async fn stream_in_memory_is_missing_after_a_restart() {
-    let mut case = Case::start().await;
-    case.streams.create("M", json!({ "storage": "memory" })).await.unwrap();
-    case.write("M", 1..=3).await;
-    assert_eq!(case.walk("M", 1).await, [1, 2, 3]);
-    case.server.process.kill();
-    case.server.up().await.unwrap();
-    assert_eq!(case.read("M", 4).await.unwrap_err().fault, Fault::NotFound);
-}
-
-#[tokio::test]
 async fn dropped_read_has_no_effect() {
-    let case = Case::start().await;
-    case.stream("S", 100).await;
+    let case = Case::of(100).await;
     for _ in 0..50 {
         tokio::select! {
             biased;

@@ -22,23 +22,8 @@ async fn batches_follow_each_other_to_the_end() {
 }
 
 #[tokio::test]
-async fn filled_answer_goes_on_from_what_is_at_hand() {
-    let case = Case::start().await;
-    case.stream("S", 1).await;
-    assert_eq!(case.read("S", 1).await.unwrap().count, 1);
-    case.write("S", 2..=9).await;
-    assert_eq!(sequences(&case.read("S", 1).await.unwrap()), [1]);
-    let fill = Fetch { fill: true, ..at(1) };
-    let filled = case.fetch("S", fill).await.unwrap();
-    assert_eq!((sequences(&filled), filled.next_offset), ((1..=9).collect(), 10));
-    let some = case.fetch("S", Fetch { max_records: 4, ..fill }).await.unwrap();
-    assert_eq!((sequences(&some), some.next_offset), ((1..=4).collect(), 5));
-}
-
-#[tokio::test]
 async fn message_has_subject_headers_data_and_time() {
-    let case = Case::start().await;
-    case.stream("S", 0).await;
+    let case = Case::of(0).await;
     let headers = b"NATS/1.0\r\nb: 2\r\na: 1\r\nb: 3\r\n\r\n";
     case.streams.write_raw(b"S.eu.7", headers, b"\x00\xff").unwrap();
     case.write("S", [2]).await;
@@ -56,8 +41,7 @@ async fn message_has_subject_headers_data_and_time() {
 
 #[tokio::test]
 async fn end_of_a_stream_is_empty_and_nothing_is_beyond_it() {
-    let case = Case::start().await;
-    case.stream("S", 3).await;
+    let case = Case::of(3).await;
     case.stream("EMPTY", 0).await;
     let end = Ends { start: 1, stable: 4, end: 4 };
     assert_eq!(case.read("S", 4).await, Ok(Fetched::nothing(4, end)));
@@ -72,8 +56,7 @@ async fn end_of_a_stream_is_empty_and_nothing_is_beyond_it() {
 
 #[tokio::test]
 async fn acknowledged_message_is_read() {
-    let case = Case::start().await;
-    case.stream("S", 0).await;
+    let case = Case::of(0).await;
     for number in 1..=200 {
         case.write("S", [number]).await;
         let fetched = case.read("S", i64::from(number)).await.unwrap();
@@ -83,11 +66,8 @@ async fn acknowledged_message_is_read() {
 
 #[tokio::test]
 async fn deleted_messages_are_gaps() {
-    let case = Case::start().await;
-    case.stream("S", 12).await;
-    for sequence in [5, 6, 7, 11, 12] {
-        case.call("STREAM.MSG.DELETE.S", json!({ "seq": sequence })).await;
-    }
+    let case = Case::of(12).await;
+    case.delete("S", &[5, 6, 7, 11, 12]).await;
     assert_eq!(case.walk("S", 1).await, [1, 2, 3, 4, 8, 9, 10]);
     let fetched = case.read("S", 6).await.unwrap();
     assert_eq!(sequences(&fetched), [8, 9, 10]);
@@ -97,8 +77,7 @@ async fn deleted_messages_are_gaps() {
 
 #[tokio::test]
 async fn messages_of_a_deleted_stream_are_served_for_a_second_at_most() {
-    let case = Case::start().await;
-    case.stream("S", 3).await;
+    let case = Case::of(3).await;
     assert_eq!(case.walk("S", 1).await, [1, 2, 3]);
     case.call("STREAM.DELETE.S", json!({})).await;
     let deleted = Instant::now();
@@ -117,8 +96,7 @@ async fn messages_of_a_deleted_stream_are_served_for_a_second_at_most() {
 
 #[tokio::test]
 async fn purged_messages_are_out_of_range() {
-    let case = Case::start().await;
-    case.stream("S", 20).await;
+    let case = Case::of(20).await;
     assert_eq!(case.walk("S", 1).await.len(), 20);
     case.call("STREAM.PURGE.S", json!({ "seq": 11 })).await;
     // Kept messages are served until the stream is asked again.
@@ -135,12 +113,10 @@ async fn purged_messages_are_out_of_range() {
 
 #[tokio::test]
 async fn recreated_stream_is_another() {
-    let case = Case::start().await;
-    case.stream("S", 3).await;
+    let case = Case::of(3).await;
     assert_eq!(data(&case.read("S", 1).await.unwrap()), ["1", "2", "3"]);
     let before = case.nats.version(log("S"));
-    case.call("STREAM.DELETE.S", json!({})).await;
-    case.streams.create("S", json!({})).await.unwrap();
+    case.recreate().await;
     case.write("S", 11..=14).await;
     let replaced = async {
         loop {
@@ -179,9 +155,7 @@ async fn stream_without_direct_gets_is_read_too() {
     let case = Case::start().await;
     case.streams.create("S", json!({ "allow_direct": false })).await.unwrap();
     case.write("S", 1..=100).await;
-    for sequence in [3, 50, 51, 100] {
-        case.call("STREAM.MSG.DELETE.S", json!({ "seq": sequence })).await;
-    }
+    case.delete("S", &[3, 50, 51, 100]).await;
     let kept = |sequence: &i64| ![3, 50, 51, 100].contains(sequence);
     assert_eq!(case.walk("S", 1).await, (1..=100).filter(kept).collect::<Vec<i64>>());
     let error = case.read("S", 102).await.unwrap_err();
@@ -192,8 +166,7 @@ async fn stream_without_direct_gets_is_read_too() {
 
 #[tokio::test]
 async fn message_that_ends_connections_stops_nobody() {
-    let case = Case::start().await;
-    case.stream("S", 3).await;
+    let case = Case::of(3).await;
     case.stream("OTHER", 3).await;
     for (subject, headers) in [
         (&b"S.a"[..], &b"NATS/1.0\r\na: caf\xe9\r\n\r\n"[..]),
@@ -215,8 +188,7 @@ async fn message_that_ends_connections_stops_nobody() {
 
 #[tokio::test]
 async fn readers_of_one_place_share_requests() {
-    let case = Case::start().await;
-    case.stream("S", 100).await;
+    let case = Case::of(100).await;
     let reads = (0..64).map(|_| case.read("S", 50));
     let all = futures_util::future::join_all(reads).await;
     for fetched in all {
@@ -229,8 +201,7 @@ async fn readers_of_one_place_share_requests() {
 
 #[tokio::test]
 async fn offsets_are_found_by_time() {
-    let case = Case::start().await;
-    case.stream("S", 5).await;
+    let case = Case::of(5).await;
     case.stream("EMPTY", 0).await;
     let list =
         async |stream, timestamp| list_offset(&case.nats, log(stream), timestamp, false).await.unwrap();

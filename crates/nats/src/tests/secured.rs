@@ -24,8 +24,7 @@ async fn credentials_are_sent() {
         assert!(accepted.ready(Duration::from_secs(5)).await.is_ok(), "{authorization}");
         let (refused, _shared) = nats(&server, |config| config.credentials = wrong);
         assert!(refused.ready(Duration::from_secs(5)).await.is_err(), "{authorization}");
-        let error =
-            within(refused.fetch(log("S"), at(1), &ClusterRate::unlimited(), &mut Room)).await.unwrap_err();
+        let error = fetch(&refused, "S", at(1)).await.unwrap_err();
         assert_eq!(error.fault, Fault::Unreachable { retriable: false }, "an operator must fix it");
     }
 }
@@ -40,7 +39,7 @@ async fn denied_request_fails_at_once() {
         config.credentials = Credentials::Password { user: "u".to_owned(), password: "p".to_owned() };
         config.request_timeout = Duration::from_secs(600);
     });
-    let error = within(nats.fetch(log("S"), at(1), &ClusterRate::unlimited(), &mut Room)).await.unwrap_err();
+    let error = fetch(&nats, "S", at(1)).await.unwrap_err();
     assert_eq!(error.fault, Fault::NotAuthorized);
     assert!(!error.message.contains("STREAM"), "{}", error.message);
 }

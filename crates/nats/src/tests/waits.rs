@@ -5,19 +5,8 @@ use tokio::time::Instant;
 use super::*;
 
 #[tokio::test]
-async fn waiting_fetch_is_told_of_a_message() {
-    let case = Case::start().await;
-    case.stream("S", 3).await;
-    let wait = case.wait("S", waiting(4)).await;
-    case.write("S", [4]).await;
-    let fetched = wait.await.unwrap().unwrap();
-    assert_eq!((data(&fetched), fetched.next_offset), (vec!["4".to_owned()], 5));
-}
-
-#[tokio::test]
 async fn waiters_share_one_consumer() {
-    let case = Case::start().await;
-    case.stream("S", 3).await;
+    let case = Case::of(3).await;
     let mut waits = Vec::new();
     for _ in 0..64 {
         waits.push(case.wait("S", waiting(4)).await);
@@ -42,8 +31,7 @@ async fn waiters_share_one_consumer() {
 
 #[tokio::test]
 async fn wait_is_over_with_a_proof() {
-    let case = Case::start().await;
-    case.stream("S", 3).await;
+    let case = Case::of(3).await;
     let ends = Ends { start: 1, stable: 4, end: 4 };
     let short = Fetch { wait: Duration::from_millis(50), ..at(4) };
     assert_eq!(case.fetch("S", short).await, Ok(Fetched::nothing(4, ends)));
@@ -56,37 +44,20 @@ async fn wait_is_over_with_a_proof() {
 
 #[tokio::test]
 async fn wait_beyond_the_end_is_over_soon() {
-    let case = Case::start().await;
-    case.stream("S", 3).await;
+    let case = Case::of(3).await;
     // As after the end of a stream that was created again.
     let beyond = case.nats.wait_for_records(log("S"), 9, false, None, SeenEnds::ALL);
     assert_eq!(timeout(Duration::from_secs(5), beyond).await, Ok(None));
 }
 
 #[tokio::test]
-async fn wait_gathers_enough_messages() {
-    let case = Case::start().await;
-    case.stream("S", 0).await;
-    let wait = case.wait("S", Fetch { min_bytes: 100, ..waiting(1) }).await;
-    for number in 1..=20 {
-        case.write("S", [number]).await;
-    }
-    let fetched = wait.await.unwrap().unwrap();
-    assert!(fetched.messages.len() >= 100, "{} bytes", fetched.messages.len());
-    assert_eq!(sequences(&fetched), (1..fetched.next_offset).collect::<Vec<i64>>());
-}
-
-#[tokio::test]
 async fn live_messages_come_in_order_and_once() {
-    let case = Case::start().await;
-    case.stream("S", 0).await;
+    let case = Case::of(0).await;
     let (nats, written) = (Arc::clone(&case.nats), 5_000);
     let reader = tokio::spawn(async move {
         let (mut next, mut found) = (1, Vec::new());
         while found.len() < written {
-            let fetched = within(nats.fetch(log("S"), waiting(next), &ClusterRate::unlimited(), &mut Room))
-                .await
-                .unwrap();
+            let fetched = fetch(&nats, "S", waiting(next)).await.unwrap();
             found.extend(sequences(&fetched));
             next = fetched.next_offset;
         }
@@ -99,21 +70,8 @@ async fn live_messages_come_in_order_and_once() {
 }
 
 #[tokio::test]
-async fn large_message_is_delivered_to_a_waiting_fetch() {
-    let case = Case::start().await;
-    case.stream("S", 0).await;
-    let wait = case.wait("S", waiting(1)).await;
-    let large = Bytes::from(vec![b'x'; 1 << 20]);
-    case.streams.write("S.a", [large.clone(), large]).await.unwrap();
-    let fetched = wait.await.unwrap().unwrap();
-    assert_eq!(sequences(&fetched), [1]);
-    assert_eq!(case.walk("S", 2).await, [2]);
-}
-
-#[tokio::test]
 async fn wait_ends_when_the_stream_is_deleted() {
-    let case = Case::start().await;
-    case.stream("S", 3).await;
+    let case = Case::of(3).await;
     let wait = case.watch("S", 4).await;
     case.call("STREAM.DELETE.S", json!({})).await;
     assert_eq!(wait.await.unwrap().unwrap_err().fault, Fault::NotFound);
@@ -122,55 +80,18 @@ async fn wait_ends_when_the_stream_is_deleted() {
 
 #[tokio::test]
 async fn wait_ends_when_the_stream_is_recreated() {
-    let case = Case::start().await;
-    case.stream("S", 3).await;
+    let case = Case::of(3).await;
     let wait = case.watch("S", 4).await;
     let before = case.nats.version(log("S"));
-    case.call("STREAM.DELETE.S", json!({})).await;
-    case.streams.create("S", json!({})).await.unwrap();
+    case.recreate().await;
     let error = wait.await.unwrap().unwrap_err();
     assert_eq!((error.fault, error.ends), (Fault::OffsetOutOfRange, Some((1, 1))));
     assert_ne!(case.nats.version(log("S")), before);
 }
 
 #[tokio::test]
-async fn purge_does_not_end_a_wait() {
-    let case = Case::start().await;
-    case.stream("S", 3).await;
-    let wait = case.wait("S", waiting(4)).await;
-    case.consumers("S", 1).await;
-    case.call("STREAM.PURGE.S", json!({})).await;
-    case.write("S", [4]).await;
-    assert_eq!(data(&wait.await.unwrap().unwrap()), ["4"]);
-}
-
-/// A consumer on such a stream would change what is kept, or is refused.
-#[tokio::test]
-async fn stream_that_a_consumer_would_change_is_polled() {
-    let case = Case::start().await;
-    for (stream, settings) in [
-        ("QUEUE", json!({ "retention": "workqueue" })),
-        ("INTEREST", json!({ "retention": "interest" })),
-        ("FULL", json!({ "max_consumers": 1 })),
-    ] {
-        case.streams.create(stream, settings).await.unwrap();
-        let config = json!({ "name": "theirs", "durable_name": "theirs", "ack_policy": "explicit" });
-        case.call(
-            &format!("CONSUMER.CREATE.{stream}.theirs"),
-            json!({ "stream_name": stream, "config": config }),
-        )
-        .await;
-        let wait = case.wait(stream, waiting(1)).await;
-        case.write(stream, [1]).await;
-        assert_eq!(data(&wait.await.unwrap().unwrap()), ["1"], "{stream}");
-        case.consumers(stream, 1).await;
-    }
-}
-
-#[tokio::test]
 async fn message_that_ends_connections_reaches_those_that_wait() {
-    let case = Case::start().await;
-    case.stream("S", 0).await;
+    let case = Case::of(0).await;
     let wait = case.wait("S", waiting(1)).await;
     case.consumers("S", 1).await;
     case.streams.write_raw(b"S.a", b"NATS/1.0\r\na: caf\xe9\r\n\r\n", b"odd").unwrap();
@@ -185,8 +106,7 @@ async fn message_that_ends_connections_reaches_those_that_wait() {
 
 #[tokio::test]
 async fn consumer_has_one_request_at_a_time() {
-    let case = Case::start().await;
-    case.stream("S", 0).await;
+    let case = Case::of(0).await;
     let wait = case.wait("S", waiting(1)).await;
     case.consumers("S", 1).await;
     case.write("S", 1..=5_100).await;

@@ -13,13 +13,20 @@ use super::*;
 impl Case {
     /// Hands records over, and waits for their reports.
     async fn produce(&self, records: Vec<Record>) -> Vec<DeliveryReport> {
-        let due = CancellationToken::new();
-        let enqueued = within(enqueue(&self.nats, ClientKey::default(), records, &due)).await;
-        within(enqueued.unwrap().reports).await
+        within(hand_over(&self.nats, records, &self.due).await.reports).await
     }
 
     async fn produce_one(&self, record: Record) -> DeliveryReport {
         self.produce(vec![record]).await.remove(0)
+    }
+
+    /// A server with a stream `S` of one message, which the writer knows for as long as the test lasts.
+    async fn writing(change: impl FnOnce(&mut ClusterConfig)) -> Self {
+        let mut case = Self::start_with("", change).await;
+        case.stream("S", 0).await;
+        case.keep_streams();
+        assert_eq!(case.produce_one(record("S.a", "1")).await, written(1));
+        case
     }
 
     /// Lets the writer keep what it knows of streams.
@@ -40,6 +47,11 @@ impl Case {
             stored.extend(messages(&fetched));
         }
     }
+}
+
+/// Hands records over to a server that can be reached.
+async fn hand_over<'a>(nats: &'a Nats, records: Vec<Record>, due: &'a CancellationToken) -> Enqueued<'a> {
+    within(enqueue(nats, ClientKey::default(), records, due)).await.unwrap()
 }
 
 async fn enqueue<'a>(
@@ -87,40 +99,35 @@ fn is_unknown(report: &DeliveryReport) -> bool {
 }
 
 #[tokio::test]
-async fn messages_are_stored_in_order() {
-    let case = Case::start().await;
-    case.stream("S", 0).await;
-    let reports = case.produce(numbered(1..=1_000)).await;
-    assert_eq!(reports, (1..=1_000).map(written).collect::<Vec<_>>());
-    let stored = case.stored("S").await;
-    assert_eq!(data_of(&stored), (1..=1_000).map(|number| number.to_string()).collect::<Vec<_>>());
+async fn commands_are_published_in_the_order_in_which_they_are_enqueued() {
+    let case = Case::of(0).await;
+    case.stream("T", 0).await;
+    let mut reports = Vec::new();
+    for command in 0..20 {
+        let mut records = numbered(command * 50..(command + 1) * 50);
+        for record in records.iter_mut().skip(1).step_by(2) {
+            (record.topic, record.key) = ("T".to_owned(), Some("T.a".into()));
+        }
+        let enqueued = hand_over(&case.nats, records, &case.due).await;
+        assert_eq!(enqueued.queued, 50);
+        reports.push((command, enqueued.reports));
+    }
+    // The last first: reports do not depend on who waits for them.
+    for (command, reports) in reports.into_iter().rev() {
+        let places = (0..50).map(|number| written(i64::from(command * 50 + number) / 2 + 1));
+        assert_eq!(within(reports).await, places.collect::<Vec<_>>());
+    }
+    for (stream, first) in [("S", 0), ("T", 1)] {
+        let stored = case.stored(stream).await;
+        let want = (first..1_000).step_by(2).map(|number| number.to_string());
+        assert_eq!(data_of(&stored), want.collect::<Vec<_>>(), "{stream}");
+    }
     assert!(!case.nats.has_queued_records());
 }
 
 #[tokio::test]
-async fn commands_are_published_in_the_order_in_which_they_are_enqueued() {
-    let case = Case::start().await;
-    case.stream("S", 0).await;
-    let due = CancellationToken::new();
-    let mut reports = Vec::new();
-    for command in 0..20 {
-        let records = numbered(command * 50..(command + 1) * 50);
-        let enqueued = within(enqueue(&case.nats, ClientKey::default(), records, &due)).await.unwrap();
-        assert_eq!(enqueued.queued, 50);
-        reports.push(enqueued.reports);
-    }
-    // The last first: reports do not depend on who waits for them.
-    for reports in reports.into_iter().rev() {
-        assert!(within(reports).await.iter().all(Result::is_ok));
-    }
-    let stored = case.stored("S").await;
-    assert_eq!(data_of(&stored), (0..1_000).map(|number| number.to_string()).collect::<Vec<_>>());
-}
-
-#[tokio::test]
 async fn subject_headers_and_payload_are_stored() {
-    let case = Case::start().await;
-    case.stream("S", 0).await;
+    let case = Case::of(0).await;
     let headers = vec![header("b", "2"), header("a", "ü"), header("b", "1")];
     let full = Record { headers: headers.clone(), ..record("S.eu.7", &b"\x00\xff"[..]) };
     let empty = Record { value: None, partition: Some(-1), ..record("S.b", "") };
@@ -155,8 +162,7 @@ async fn message_with_a_known_id_is_not_stored_again() {
 
 #[tokio::test]
 async fn records_with_an_error_are_not_sent() {
-    let case = Case::start().await;
-    case.stream("S", 0).await;
+    let case = Case::of(0).await;
     let (due, denied) = (CancellationToken::new(), CommandError::forbidden(0, "not granted"));
     let errors = vec![None, Some(denied.clone()), None];
     let enqueued =
@@ -185,15 +191,12 @@ async fn prepared_writer_is_connected() {
 
 #[tokio::test]
 async fn message_that_disconnects_readers_does_not_disconnect_the_writer() {
-    let case = Case::start().await;
-    case.stream("S", 0).await;
+    let case = Case::of(0).await;
     case.streams.write_raw(b"S.a", b"NATS/1.0\r\na: caf\xe9\r\n\r\n", b"odd").unwrap();
     within(case.nats.prepare_writes()).await;
-    let due = CancellationToken::new();
     assert_eq!(case.walk("S", 1).await, [1]);
     assert!(case.nats.writer.as_ref().unwrap().is_connected());
-    let enqueued = within(enqueue(&case.nats, ClientKey::default(), numbered([2]), &due)).await.unwrap();
-    assert_eq!(within(enqueued.reports).await, [written(2)]);
+    assert_eq!(case.produce(numbered([2])).await, [written(2)]);
 }
 
 #[tokio::test]

@@ -180,23 +180,24 @@ fn leader_is_called_with_its_epoch_and_topic_id() {
     assert_eq!(cluster.steps(), "find | leader | done at 2");
 }
 
+/// Errors of brokers that do not lead any more, or not yet.
+const CHANGES: [ResponseError; 8] = [
+    NotLeaderOrFollower,
+    LeaderNotAvailable,
+    FencedLeaderEpoch,
+    UnknownLeaderEpoch,
+    KafkaStorageError,
+    ReplicaNotAvailable,
+    OffsetNotAvailable,
+    UnknownTopicId,
+];
+
 #[test]
 fn moved_leader_is_found_in_newer_metadata() {
-    for failure in [
-        Broker::Rejects(NotLeaderOrFollower),
-        Broker::Rejects(LeaderNotAvailable),
-        Broker::Rejects(FencedLeaderEpoch),
-        Broker::Rejects(UnknownLeaderEpoch),
-        Broker::Rejects(KafkaStorageError),
-        Broker::Rejects(ReplicaNotAvailable),
-        Broker::Rejects(OffsetNotAvailable),
-        Broker::Rejects(UnknownTopicId),
-        // Only metadata can tell that a partition does not exist.
-        Broker::Rejects(UnknownTopicOrPartition),
-        Broker::Fails(lost()),
-    ] {
-        let want = "find | leader | sleep 50 | find >0 | leader | done at 54";
-        check(&[failure], want);
+    // Only metadata can tell that a partition does not exist.
+    let errors = CHANGES.into_iter().chain([UnknownTopicOrPartition]);
+    for failure in errors.map(Broker::Rejects).chain([Broker::Fails(lost())]) {
+        check(&[failure], "find | leader | sleep 50 | find >0 | leader | done at 54");
     }
 }
 
@@ -265,26 +266,10 @@ fn throttled_callers_return_up_to_a_quarter_later_and_in_time() {
 }
 
 #[test]
-fn preferred_replica_is_called() {
-    let want = "find | leader | prefer 2 | find | replica | done at 4";
-    check(&[Broker::Redirects], want);
-}
-
-#[test]
 fn failed_replica_is_left_for_the_leader_without_a_pause() {
-    for failure in [
-        Broker::Rejects(OffsetOutOfRange),
-        Broker::Rejects(UnknownTopicOrPartition),
-        Broker::Rejects(NotLeaderOrFollower),
-        Broker::Rejects(ReplicaNotAvailable),
-        Broker::Rejects(TopicAuthorizationFailed),
-        Broker::Rejects(KafkaStorageError),
-        Broker::Rejects(FencedLeaderEpoch),
-        Broker::Rejects(UnknownLeaderEpoch),
-        Broker::Rejects(OffsetNotAvailable),
-        Broker::Rejects(UnknownTopicId),
-        Broker::Fails(lost()),
-    ] {
+    let errors =
+        CHANGES.into_iter().chain([OffsetOutOfRange, UnknownTopicOrPartition, TopicAuthorizationFailed]);
+    for failure in errors.map(Broker::Rejects).chain([Broker::Fails(lost())]) {
         let want =
             "find | leader | prefer 2 | find | replica | prefer none | find | leader alone | done at 6";
         check(&[Broker::Redirects, failure], want);
@@ -300,24 +285,20 @@ fn error_of_the_leader_counts_after_a_failed_replica() {
 }
 
 #[test]
-fn throttled_replica_is_called_again() {
-    let want = "find | leader | prefer 2 | find | replica | sleep 300 | find | replica | done at 306";
-    check(&[Broker::Redirects, Broker::Fails(throttled(300))], want);
-}
-
-#[test]
-fn replica_that_is_behind_gets_one_moment_to_catch_up() {
-    let want = "find | leader | prefer 2 | find | replica | sleep 20 | find | replica | done at 26";
-    check(&[Broker::Redirects, Broker::IsBehind], want);
-    let want = "find | leader | prefer 2 | find | replica | sleep 20 | find | replica | find | leader alone | \
-                done at 28";
-    check(&[Broker::Redirects, Broker::IsBehind, Broker::IsBehind], want);
-}
-
-#[test]
-fn redirects_are_bounded() {
-    let want = "find | leader | prefer 2 | find | replica | prefer 2 | find | leader alone | done at 6";
-    check(&[Broker::Redirects, Broker::Redirects], want);
+fn preferred_replica_is_called() {
+    let replica = "find | leader | prefer 2 | find | replica";
+    let check = |brokers: &[Broker], then: &str| {
+        check(&[&[Broker::Redirects], brokers].concat(), &format!("{replica} | {then}"));
+    };
+    check(&[], "done at 4");
+    check(&[Broker::Fails(throttled(300))], "sleep 300 | find | replica | done at 306");
+    check(&[Broker::IsSilent(DEADLINE / 2)], "prefer none | find | leader alone and metadata | done at 1005");
+    // If it is behind, it gets one moment to catch up.
+    check(&[Broker::IsBehind], "sleep 20 | find | replica | done at 26");
+    let want = "sleep 20 | find | replica | find | leader alone | done at 28";
+    check(&[Broker::IsBehind, Broker::IsBehind], want);
+    // Redirects are bounded.
+    check(&[Broker::Redirects], "prefer 2 | find | leader alone | done at 6");
 }
 
 #[test]

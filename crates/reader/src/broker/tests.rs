@@ -1,44 +1,27 @@
 //! The choice between connections, over pipes to a broker that answers only the request for its versions.
 
-use std::collections::BTreeMap;
-
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::io::DuplexStream;
 use tokio::time::{Instant, advance};
 
 use super::health::KNOWN_FAILURE;
 use super::traffic::{SHARED_IN_FLIGHT, STALLED};
 use super::*;
 use crate::api::ListOffsetsRequest;
+use crate::config::tests::read;
+use crate::connection::tests::{asked, connected};
 use crate::transport::Limits;
 
 static REQUEST: ListOffsetsRequest = ListOffsetsRequest { committed: false, partitions: Vec::new() };
 
-/// Version 0, with correlation ID 0: no error, and ListOffsets up to version 7.
-const VERSIONS: [u8; 20] = [0, 0, 0, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 2, 0, 0, 0, 7];
-
 fn broker() -> Arc<Broker> {
-    let properties = BTreeMap::from([("bootstrap.servers".to_owned(), "broker:1".to_owned())]);
-    let config = Config::from_properties(&properties).expect("a usable configuration");
+    let config = read(&[("bootstrap.servers", "broker:1")]).expect("a usable configuration");
     Arc::new(Broker::new(Address { host: "broker".to_owned(), port: 1 }, Arc::new(config)))
-}
-
-async fn receive(peer: &mut DuplexStream) {
-    let len = peer.read_i32().await.expect("a request");
-    peer.read_exact(&mut vec![0; usize::try_from(len).expect("a length")]).await.expect("a request");
 }
 
 /// An open connection, and the broker's end of it.
 async fn connect(name: &str) -> (Connection, DuplexStream) {
-    let (ours, mut peer) = duplex(1 << 16);
-    let answer = async {
-        receive(&mut peer).await;
-        peer.write_all(&VERSIONS).await.expect("an open pipe");
-    };
-    let address = Address { host: name.to_owned(), port: 1 };
     let limits = Limits { in_flight: SHARED_IN_FLIGHT, max_response: 1 << 20, max_idle: None };
-    let handshake = Connection::handshake(ours, address, "me", limits, Duration::from_secs(60));
-    let (connection, ()) = tokio::join!(handshake, answer);
-    (connection.expect("a connection"), peer)
+    connected(name, limits, &[(2, 7)]).await
 }
 
 /// As [`connect`], with a request that has had no response for [`STALLED`].
@@ -46,7 +29,7 @@ async fn connect_stalled() -> (Connection, DuplexStream) {
     let (connection, mut peer) = connect("stalled").await;
     let slot = connection.try_reserve().expect("a free slot");
     tokio::spawn(slot.call(&REQUEST, Duration::from_secs(60)));
-    receive(&mut peer).await;
+    asked(&mut peer).await;
     assert!(!is_stalled(&connection));
     advance(STALLED).await;
     (connection, peer)

@@ -11,13 +11,13 @@ use kafka_protocol::messages::list_offsets_response::{
 use kafka_protocol::messages::{ResponseHeader, SaslAuthenticateResponse, SaslHandshakeResponse, TopicName};
 use kafka_protocol::protocol::{Encodable, HeaderVersion, decode_request_header_from_buffer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
-use tokio::net::TcpListener;
 use tokio::time::sleep_until;
 
 use super::*;
 use crate::api::{AskedOffset, ListOffsetsRequest, SaslHandshakeRequest};
 use crate::redact::Secret;
-use crate::sasl::{ClientCredentials, Credentials, Oidc, Sasl, TokenSource};
+use crate::sasl::tests::{Endpoint, granted, pass};
+use crate::sasl::{Credentials, Sasl, TokenSource};
 
 const PATIENCE: Duration = Duration::from_secs(1_000);
 static QUESTION: LazyLock<ListOffsetsRequest> = LazyLock::new(|| {
@@ -26,7 +26,7 @@ static QUESTION: LazyLock<ListOffsetsRequest> = LazyLock::new(|| {
 });
 
 /// The next request's key, version and correlation id.
-async fn asked(peer: &mut DuplexStream) -> (i16, i16, i32) {
+pub(crate) async fn asked(peer: &mut DuplexStream) -> (i16, i16, i32) {
     let len = peer.read_i32().await.expect("a request");
     let mut frame = vec![0; usize::try_from(len).expect("a length")];
     peer.read_exact(&mut frame).await.expect("a request");
@@ -51,17 +51,34 @@ fn offset() -> ListOffsetsResponse {
     ListOffsetsResponse::default().with_topics(vec![topic])
 }
 
+/// A new connection to a broker that serves these requests, by key and latest version, and that broker.
+pub(crate) async fn connected(
+    name: &str,
+    limits: Limits,
+    serves: &[(i16, i16)],
+) -> (Connection, DuplexStream) {
+    let (ours, mut peer) = tokio::io::duplex(1 << 16);
+    let broker = async {
+        let keys =
+            serves.iter().map(|(key, max)| ApiVersion::default().with_api_key(*key).with_max_version(*max));
+        let response = ApiVersionsResponse::default().with_api_keys(keys.collect());
+        let (_, version, id) = asked(&mut peer).await;
+        answer(&mut peer, version, id, &response).await;
+    };
+    let address = Address { host: name.to_owned(), port: 1 };
+    let (connection, ()) = tokio::join!(Connection::handshake(ours, address, "me", limits, PATIENCE), broker);
+    (connection.expect("a connection"), peer)
+}
+
+const LIMITS: Limits = Limits { in_flight: 2, max_response: 1 << 20, max_idle: None };
+
 /// A connection whose authentication was answered with `response`, and its broker.
 async fn authenticated_with(
     sasl: &Sasl,
     response: SaslAuthenticateResponse,
 ) -> (Result<Connection, ConnectionError>, DuplexStream) {
-    let (ours, mut peer) = tokio::io::duplex(1 << 16);
+    let (mut connection, mut peer) = connected("peer", LIMITS, &[(2, 7), (17, 1), (36, 2)]).await;
     let broker = async {
-        let speaks = |key, max| ApiVersion::default().with_api_key(key).with_max_version(max);
-        let keys = vec![speaks(2, 7), speaks(17, 1), speaks(36, 2)];
-        let (_, version, id) = asked(&mut peer).await;
-        answer(&mut peer, version, id, &ApiVersionsResponse::default().with_api_keys(keys)).await;
         let (key, version, id) = asked(&mut peer).await;
         assert_eq!((key, version), (17, 1));
         answer(&mut peer, version, id, &SaslHandshakeResponse::default()).await;
@@ -69,15 +86,11 @@ async fn authenticated_with(
         assert_eq!((key, version), (36, 2));
         answer(&mut peer, version, id, &response).await;
     };
-    let client = async {
-        let address = Address { host: "peer".to_owned(), port: 1 };
-        let limits = Limits { in_flight: 2, max_response: 1 << 20, max_idle: None };
-        let mut connection = Connection::handshake(ours, address, "me", limits, PATIENCE).await?;
-        let lifetime = sasl.authenticate(&connection, Instant::now() + PATIENCE).await?;
+    let (lifetime, ()) = tokio::join!(sasl.authenticate(&connection, Instant::now() + PATIENCE), broker);
+    let connection = lifetime.map(|lifetime| {
         connection.authenticated(lifetime);
-        Ok(connection)
-    };
-    let (connection, ()) = tokio::join!(client, broker);
+        connection
+    });
     (connection, peer)
 }
 
@@ -89,29 +102,10 @@ async fn authenticated(lifetime: i64) -> (Connection, DuplexStream) {
     (connection.expect("a connection"), peer)
 }
 
-/// A source of tokens that hold for an hour.
-async fn tokens() -> TokenSource {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let url = format!("http://{}/", listener.local_addr().expect("an address"));
-    tokio::spawn(async move {
-        loop {
-            let (mut stream, _) = listener.accept().await.expect("a connection");
-            let mut request = Vec::new();
-            while !request.ends_with(b"client_credentials") {
-                stream.read_buf(&mut request).await.expect("a request");
-            }
-            let body = r#"{"access_token":"t","expires_in":3600}"#;
-            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
-            stream.write_all(answer.as_bytes()).await.expect("an open stream");
-        }
-    });
-    let credentials = ClientCredentials { id: "me".to_owned(), secret: Secret::new("s"), scope: None };
-    TokenSource::Oidc(Arc::new(Oidc::new(url.parse().expect("a URL"), None, credentials)))
-}
-
 #[tokio::test]
 async fn rejection_of_an_accepted_token_is_retriable() {
-    let sasl = Sasl::OAuthBearer(tokens().await, Vec::new());
+    let endpoint = Endpoint::start(|_| granted("t", 3_600)).await;
+    let sasl = Sasl::OAuthBearer(TokenSource::Oidc(endpoint.source(None)), Vec::new());
     let refusal = || SaslAuthenticateResponse::default().with_error_code(58);
     let lasts = |answer: Result<Connection, ConnectionError>| match answer.err() {
         Some(ConnectionError::Authentication { retriable, .. }) => !retriable,
@@ -121,9 +115,7 @@ async fn rejection_of_an_accepted_token_is_retriable() {
     let taken = authenticated_with(&sasl, SaslAuthenticateResponse::default()).await.0;
     taken.expect("a connection");
     assert!(lasts(authenticated_with(&sasl, refusal()).await.0), "it is new");
-    tokio::time::pause();
-    tokio::time::advance(Duration::from_secs(60)).await;
-    tokio::time::resume();
+    pass(Duration::from_secs(60)).await;
     assert!(!lasts(authenticated_with(&sasl, refusal()).await.0), "the next one may be taken");
     assert!(lasts(authenticated_with(&sasl, refusal()).await.0), "it is new");
 }
@@ -166,17 +158,7 @@ async fn connection_without_lifetime_does_not_retire() {
 
 #[tokio::test]
 async fn loss_before_any_response_suggests_sasl() {
-    let (ours, mut peer) = tokio::io::duplex(1 << 16);
-    let broker = async {
-        let keys = [ApiVersion::default().with_api_key(2).with_max_version(7)].to_vec();
-        let (_, version, id) = asked(&mut peer).await;
-        answer(&mut peer, version, id, &ApiVersionsResponse::default().with_api_keys(keys)).await;
-    };
-    let address = Address { host: "peer".to_owned(), port: 1 };
-    let limits = Limits { in_flight: 2, max_response: 1 << 20, max_idle: None };
-    let (connection, ()) = tokio::join!(Connection::handshake(ours, address, "me", limits, PATIENCE), broker);
-    let connection = connection.expect("a connection");
-
+    let (connection, peer) = connected("peer", LIMITS, &[(2, 7)]).await;
     let unknown = SaslHandshakeRequest { mechanism: "PLAIN" };
     let refused = connection.try_reserve().expect("a slot").call(&unknown, PATIENCE).await.err();
     assert!(matches!(refused, Some(ConnectionError::Protocol { .. })), "{refused:?}");

@@ -11,7 +11,7 @@ use std::io::Write;
 use tokio::task::yield_now;
 
 use super::*;
-use crate::record_batches::{batch, one_record};
+use crate::record_batches::{batch, one_record, record};
 
 const LIMITS: Limits = Limits { max_bytes: 1000, max_record_bytes: 1 << 22, max_batch_bytes: 1 << 26 };
 
@@ -21,17 +21,6 @@ fn holder(number: u8) -> Holder {
 
 fn of(records: Vec<u8>) -> Encoding {
     Encoding { records: records.into(), aborted: Vec::new(), from: 0, limits: LIMITS, max_kept: 5000 }
-}
-
-/// A number of a record.
-fn varint(number: usize) -> Vec<u8> {
-    let (mut left, mut bytes) = (number * 2, Vec::new());
-    while left >= 0x80 {
-        bytes.push((left % 0x80) as u8 | 0x80);
-        left /= 0x80;
-    }
-    bytes.push(left as u8);
-    bytes
 }
 
 #[tokio::test]
@@ -69,12 +58,8 @@ async fn large_answers_take_turns_and_small_ones_wait_for_none() {
 async fn small_answer_with_a_large_batch_waits_for_its_turn() {
     let pool = EncoderPool { places: Places::new(1), ..EncoderPool::new() };
     let taken = pool.places.acquire(holder(9)).await;
-    // A record of zeros: its length, no key, the length of its value, and no headers.
-    let len = varint(2 * SMALL);
-    let record =
-        [&varint(2 * SMALL + len.len() + 5)[..], &[0, 0, 0, 1], &len, &[0; 2 * SMALL], &[0]].concat();
     let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
-    gzip.write_all(&record).unwrap();
+    gzip.write_all(&record(0, &[0; 2 * SMALL])).unwrap();
     let bomb = of(batch(0, 0, 1, 1, &gzip.finish().unwrap()));
     assert!(bomb.records.len() < SMALL / 100);
     let encoding = tokio::spawn({

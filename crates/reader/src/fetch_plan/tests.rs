@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::encoder_pool::EncoderPool;
-use crate::record_batches::{batch, one_record};
+use crate::record_batches::{batch, one_record, record};
 
 const MAX_RESPONSE: usize = 1 << 20;
 
@@ -21,12 +21,7 @@ impl Case {
     }
 
     /// The step that follows an answer and its encoding.
-    fn step(
-        &self,
-        plan: &mut FetchPlan<'_>,
-        now: Instant,
-        answer: Result<(FetchAnswer, LogVersion), ReadError>,
-    ) -> Result<Step, ReadError> {
+    fn step(&self, plan: &mut FetchPlan<'_>, now: Instant, answer: Answer) -> Result<Step, ReadError> {
         match plan.next(answer)? {
             Step::Encode(encoding, answer) => {
                 let encoded = self.encoders.encode_now(&encoding, encoding.limits);
@@ -40,7 +35,7 @@ impl Case {
     fn fetch(
         &self,
         requested: i64,
-        log: impl Fn(RecordsFrom) -> Result<(FetchAnswer, LogVersion), ReadError>,
+        log: impl Fn(RecordsFrom) -> Answer,
     ) -> (Vec<i64>, Result<(usize, i64), String>) {
         let now = Instant::now();
         let mut plan = self.plan(requested, now);
@@ -62,25 +57,30 @@ impl Case {
     }
 }
 
-fn answer(leader_epoch: i32, records: &[u8]) -> Result<(FetchAnswer, LogVersion), ReadError> {
-    let answer = FetchAnswer {
+type Answer = Result<(FetchAnswer, LogVersion), ReadError>;
+
+fn fetched(high_watermark: i64, records: &[u8]) -> FetchAnswer {
+    FetchAnswer {
         error: None,
-        high_watermark: 100,
+        high_watermark,
         last_stable_offset: -1,
         log_start_offset: -1,
         aborted: Vec::new(),
         preferred_read_replica: None,
         records: Bytes::copy_from_slice(records),
-    };
-    Ok((answer, LogVersion { topic_id: None, leader_epoch }))
+    }
 }
 
-fn out_of_range() -> Result<(FetchAnswer, LogVersion), ReadError> {
+fn answer(leader_epoch: i32, records: &[u8]) -> Answer {
+    Ok((fetched(100, records), LogVersion { topic_id: None, leader_epoch }))
+}
+
+fn out_of_range() -> Answer {
     Err(ReadError::Broker { code: ErrorCode(ResponseError::OffsetOutOfRange), detail: String::new() })
 }
 
 /// A log of whole batches: an answer begins with the one that holds the offset, and is cut at the requested size.
-fn log(batches: Vec<(i64, Vec<u8>)>) -> impl Fn(RecordsFrom) -> Result<(FetchAnswer, LogVersion), ReadError> {
+fn log(batches: Vec<(i64, Vec<u8>)>) -> impl Fn(RecordsFrom) -> Answer {
     move |request| {
         let rest = batches.iter().filter(|(last_offset, _)| *last_offset >= request.offset);
         let mut records = rest.flat_map(|(_, batch)| batch.clone()).collect::<Vec<u8>>();
@@ -103,12 +103,6 @@ fn control(base_offset: i64, last_offset_delta: i32, records: &[u8]) -> Vec<u8> 
 /// A control batch of offsets 0 to 3 that is larger than [`MAX_SKIPPED`].
 fn large_control() -> Vec<u8> {
     control(0, 3, &vec![0; MAX_SKIPPED])
-}
-
-#[test]
-fn records_are_returned() {
-    let log = log(vec![(5, one_record(5, b'x'))]);
-    assert_eq!(Case::default().fetch(5, log), (vec![5], Ok((1, 6))));
 }
 
 /// A broker reads the high watermark before the records.
@@ -136,12 +130,6 @@ fn empty_batches_are_skipped() {
 }
 
 #[test]
-fn truncated_batch_is_requested_with_the_room_it_needs() {
-    let log = log(vec![(0, control(0, 0, &[0; 100_000])), (1, one_record(1, b'x'))]);
-    assert_eq!(Case::default().fetch(0, log), (vec![0, 0, 1], Ok((1, 2))));
-}
-
-#[test]
 fn batch_that_fits_no_response_is_an_error() {
     let says = "RECORD_LIST_TOO_LARGE: batch of 2000061 bytes at offset 0 exceeds the limit of 1047552";
     let log = log(vec![(0, control(0, 0, &[0; 2_000_000]))]);
@@ -149,19 +137,20 @@ fn batch_that_fits_no_response_is_an_error() {
 }
 
 #[test]
-fn batches_before_the_offset_are_an_error() {
-    let says = "CORRUPT_MESSAGE: 69 bytes of batches, all before offset 5";
-    let (offsets, result) = Case::default().fetch(5, |_| answer(1, &one_record(0, b'x')));
-    assert_eq!((offsets, result), (vec![5], Err(says.to_owned())));
-}
-
-#[test]
-fn corrupt_batch_is_an_error_with_its_offset() {
-    let mut batch = one_record(5, b'x');
-    batch[68] ^= 1;
-    let (_, result) = Case::default().fetch(5, log(vec![(5, batch)]));
-    let error = result.expect_err("a corrupt batch");
-    assert!(error.starts_with("CORRUPT_MESSAGE: batch at offset 5 is corrupt: checksum is"), "{error}");
+fn unusable_batches_are_errors() {
+    let mut corrupt = one_record(5, b'x');
+    corrupt[68] ^= 1;
+    let large = batch(5, 0, 0, 1, &record(0, &[0; 2_000]));
+    for (batch, want) in [
+        (one_record(0, b'x'), "CORRUPT_MESSAGE: 69 bytes of batches, all before offset 5"),
+        (corrupt, "CORRUPT_MESSAGE: batch at offset 5 is corrupt: checksum is"),
+        (large, "MESSAGE_TOO_LARGE: record of 200"),
+    ] {
+        let (offsets, result) = Case::default().fetch(5, |_| answer(1, &batch));
+        let error = result.expect_err("an unusable batch");
+        assert!(error.starts_with(want), "{error}");
+        assert_eq!(offsets, [5]);
+    }
 }
 
 #[test]
@@ -224,7 +213,7 @@ fn repeated_fetch_continues_where_the_last_one_stopped() {
 }
 
 /// Offsets 0 to 15 of control records in batches of four, then a record.
-fn skipped_log() -> impl Fn(RecordsFrom) -> Result<(FetchAnswer, LogVersion), ReadError> {
+fn skipped_log() -> impl Fn(RecordsFrom) -> Answer {
     let skipped = (0..4).map(|batch| (4 * batch + 3, control(4 * batch, 3, &[0; WORTH_A_RANGE])));
     log(skipped.chain([(16, one_record(16, b'x'))]).collect())
 }
@@ -321,14 +310,9 @@ fn another_version_of_the_log_is_read_from_the_requested_offset() {
 
 #[test]
 fn reply_depends_on_the_role() {
-    let answer = |high_watermark, node, records: &'static [u8]| FetchAnswer {
-        error: None,
-        high_watermark,
-        last_stable_offset: -1,
-        log_start_offset: -1,
-        aborted: Vec::new(),
+    let answer = |high_watermark, node, records: &[u8]| FetchAnswer {
         preferred_read_replica: node,
-        records: Bytes::from_static(records),
+        ..fetched(high_watermark, records)
     };
     let meaning = |answer, role| match reply(answer, role, 51) {
         Reply::Success(_) => "success",
@@ -337,18 +321,17 @@ fn reply_depends_on_the_role() {
         Reply::Redirect(_) => "another redirect",
         Reply::Behind => "behind",
     };
-    for (high_watermark, node, records, leader, leader_only, replica) in [
-        (60, None, b"x", "success", "success", "success"),
-        (51, None, b"", "success", "success", "success"),
-        (50, None, b"", "success", "success", "behind"),
-        (60, Some(2), b"", "redirect", "redirect", "success"),
-        (60, Some(2), b"x", "success", "success", "success"),
-    ]
-        as [(i64, Option<i32>, &[u8], _, _, _); 5]
-    {
-        let all = [Role::Leader, Role::LeaderOnly, Role::Replica]
-            .map(|role| meaning(answer(high_watermark, node, records), role));
-        assert_eq!(all, [leader, leader_only, replica], "{high_watermark} {node:?} {records:?}");
+    for (high_watermark, node, records, leader, replica) in [
+        (60, None, &b"x"[..], "success", "success"),
+        (51, None, b"", "success", "success"),
+        (50, None, b"", "success", "behind"),
+        (60, Some(2), b"", "redirect", "success"),
+        (60, Some(2), b"x", "success", "success"),
+    ] {
+        for (role, want) in [(Role::Leader, leader), (Role::LeaderOnly, leader), (Role::Replica, replica)] {
+            let meant = meaning(answer(high_watermark, node, records), role);
+            assert_eq!(meant, want, "{high_watermark} {node:?} {records:?}");
+        }
     }
     let error = FetchAnswer { error: ErrorCode::of(1), ..answer(-1, Some(2), b"") };
     assert_eq!(meaning(error, Role::Leader), "error");

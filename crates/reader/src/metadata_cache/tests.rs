@@ -36,16 +36,25 @@ impl Case {
         seconds: u64,
         newer_than: Option<u64>,
     ) -> Option<Result<String, i16>> {
-        let target = TopicPartition::parse(name, partition).expect("a valid target");
         let now = self.at(seconds);
-        let freshness = Freshness {
-            max_age: MAX_AGE,
-            since: now,
-            newer_than: newer_than.map(|instant| self.at(instant)),
-        };
-        let known = self.cache.leader(target, freshness, now)?;
+        let freshness = Freshness { newer_than: newer_than.map(|instant| self.at(instant)), ..fresh(now) };
+        let known = self.cache.leader(target(name, partition), freshness, now)?;
         Some(known.map(|leader| leader.address.host).map_err(|error| error.code()))
     }
+
+    /// Whether the leader of partition 0, or its error, is known to a call that begins so long after `seconds`.
+    fn knows(&self, name: &str, partition: i32, seconds: u64, later: Duration) -> bool {
+        let now = self.at(seconds) + later;
+        self.cache.leader(target(name, partition), fresh(now), now).is_some()
+    }
+}
+
+fn target(name: &str, partition: i32) -> TopicPartition<'_> {
+    TopicPartition::parse(name, partition).expect("a valid target")
+}
+
+fn fresh(since: Instant) -> Freshness {
+    Freshness { max_age: MAX_AGE, since, newer_than: None }
 }
 
 fn topic(name: &str, error: i16, partitions: Vec<PartitionAnswer>) -> TopicAnswer {
@@ -69,6 +78,7 @@ fn leader_expires() {
     assert_eq!(case.lookup("t", 0, 899, None), Some(Ok("one".to_owned())));
     assert_eq!(case.lookup("t", 1, 899, None), Some(Ok("two".to_owned())));
     assert_eq!(case.lookup("t", 0, 900, None), None);
+    assert_eq!(case.lookup("other", 0, 0, None), None, "it was not asked for");
 }
 
 #[test]
@@ -80,21 +90,12 @@ fn outdated_leader_is_not_returned() {
 }
 
 #[test]
-fn unrequested_topic_is_unknown() {
-    assert_eq!(Case::new().lookup("other", 0, 0, None), None);
-}
-
-#[test]
 fn error_is_cached_briefly() {
     let mut case = Case::new();
     case.learn(10, vec![topic("secret", 29, Vec::new())]);
     assert_eq!(case.lookup("secret", 0, 10, None), Some(Err(29)));
-    let target = TopicPartition::parse("secret", 0).expect("a valid target");
-    let later = |millis| case.at(10) + Duration::from_millis(millis);
-    let ask =
-        |now| case.cache.leader(target, Freshness { max_age: MAX_AGE, since: now, newer_than: None }, now);
-    assert!(ask(later(999)).is_some());
-    assert!(ask(later(1000)).is_none());
+    assert!(case.knows("secret", 0, 10, Duration::from_millis(999)));
+    assert!(!case.knows("secret", 0, 10, Duration::from_millis(1000)));
 }
 
 #[test]
@@ -103,14 +104,12 @@ fn missing_topic_or_partition_is_not_cached() {
     case.learn(10, vec![topic("absent", 3, Vec::new())]);
     for (name, partition, learned) in [("absent", 0, 10), ("t", 99, 0)] {
         assert_eq!(case.lookup(name, partition, learned, None), Some(Err(3)));
-        let target = TopicPartition::parse(name, partition).expect("a valid target");
-        let now = case.at(learned) + Duration::from_millis(1);
-        let freshness = Freshness { max_age: MAX_AGE, since: now, newer_than: None };
-        assert!(case.cache.leader(target, freshness, now).is_none(), "{name}");
+        assert!(!case.knows(name, partition, learned, Duration::from_millis(1)), "{name}");
     }
     let now = case.at(10) + Duration::from_millis(1);
-    let freshness = Freshness { max_age: MAX_AGE, since: now, newer_than: None };
-    assert!(case.cache.topic("absent", freshness, now).is_none());
+    assert!(case.cache.topic("absent", fresh(now), now).is_none());
+    // But for a call that began before it was asked for.
+    assert!(case.cache.leader(target("absent", 0), fresh(case.at(10)), case.at(60)).is_some());
 }
 
 #[test]
@@ -118,15 +117,6 @@ fn missing_leader_is_cached_briefly() {
     let case = Case::new();
     assert_eq!(case.lookup("t", 2, 0, None), Some(Err(5)));
     assert_eq!(case.lookup("t", 2, 1, None), None);
-}
-
-#[test]
-fn metadata_requested_since_the_call_is_fresh() {
-    let mut case = Case::new();
-    case.learn(10, vec![topic("absent", 3, Vec::new())]);
-    let target = TopicPartition::parse("absent", 0).expect("a valid target");
-    let freshness = Freshness { max_age: MAX_AGE, since: case.at(10), newer_than: None };
-    assert!(case.cache.leader(target, freshness, case.at(60)).is_some());
 }
 
 #[test]
@@ -169,10 +159,8 @@ fn oldest_topics_are_evicted() {
 
 /// `None` if the metadata must be refreshed.
 fn known_replica(case: &Case, seconds: u64) -> Option<ReadReplica> {
-    let target = TopicPartition::parse("t", 0).expect("a valid target");
     let now = case.at(seconds);
-    let freshness = Freshness { max_age: MAX_AGE, since: now, newer_than: None };
-    case.cache.leader(target, freshness, now).map(|leader| leader.expect("a leader").replica)
+    case.cache.leader(target("t", 0), fresh(now), now).map(|leader| leader.expect("a leader").replica)
 }
 
 fn replica(case: &Case, seconds: u64) -> ReadReplica {
@@ -182,9 +170,8 @@ fn replica(case: &Case, seconds: u64) -> ReadReplica {
 #[test]
 fn preferred_replica_is_kept_until_the_topic_is_refreshed() {
     let mut case = Case::new();
-    let target = TopicPartition::parse("t", 0).expect("a valid target");
     assert_eq!(replica(&case, 0), ReadReplica::Leader);
-    case.cache.prefer(target, 2, case.at(1));
+    case.cache.prefer(target("t", 0), 2, case.at(1));
     let two = Address { host: "two".to_owned(), port: 9092 };
     assert_eq!(replica(&case, 899), ReadReplica::Preferred(two));
     case.learn(899, vec![topic("t", 0, vec![partition(0, 1)])]);
@@ -193,7 +180,6 @@ fn preferred_replica_is_kept_until_the_topic_is_refreshed() {
 
 #[test]
 fn failed_or_unknown_replica_is_retried_later() {
-    let target = TopicPartition::parse("t", 0).expect("a valid target");
     let check = |mut case: Case| {
         assert_eq!(replica(&case, 5), ReadReplica::LeaderOnly);
         assert_eq!(known_replica(&case, 6), None);
@@ -203,27 +189,27 @@ fn failed_or_unknown_replica_is_retried_later() {
     // An unknown broker, and the leader itself.
     for node in [77, 1] {
         let mut case = Case::new();
-        case.cache.prefer(target, node, case.at(1));
+        case.cache.prefer(target("t", 0), node, case.at(1));
         check(case);
     }
     let mut case = Case::new();
-    case.cache.prefer(target, 2, case.at(0));
-    case.cache.prefer_leader(target, case.at(1));
+    case.cache.prefer(target("t", 0), 2, case.at(0));
+    case.cache.prefer_leader(target("t", 0), case.at(1));
     check(case);
 }
 
 #[test]
 fn recreated_topic_has_another_id() {
     let mut case = Case::new();
-    let target = TopicPartition::parse("t", 0).expect("a valid target");
-    let freshness = Freshness { max_age: MAX_AGE, since: case.at(1), newer_than: None };
-    let id = |case: &Case| case.cache.leader(target, freshness, case.at(1)).unwrap().unwrap().topic_id;
+    let freshness = fresh(case.at(1));
+    let id =
+        |case: &Case| case.cache.leader(target("t", 0), freshness, case.at(1)).unwrap().unwrap().topic_id;
     assert_eq!(id(&case), TopicId::new(7));
     let again = TopicAnswer { id: TopicId::new(8), ..topic("t", 0, vec![partition(0, 1)]) };
     case.learn(1, vec![again]);
     assert_eq!(id(&case), TopicId::new(8));
     // The new one has fewer partitions.
-    let gone = TopicPartition::parse("t", 1).expect("a valid target");
+    let gone = target("t", 1);
     let version = LogVersion { topic_id: TopicId::new(8), leader_epoch: -1 };
     assert_eq!(case.cache.last_version(gone), Some(version));
     assert_eq!(case.cache.version(gone, freshness, case.at(1)), None);
@@ -261,8 +247,7 @@ fn description_is_sorted_and_expires() {
     let mut case = Case::new();
     case.learn(0, vec![topic("absent", 3, Vec::new())]);
     let mut described = |name: &str, seconds| {
-        let max_age = Duration::from_secs(2);
-        let freshness = Freshness { max_age, since: case.at(seconds), newer_than: None };
+        let freshness = Freshness { max_age: Duration::from_secs(2), ..fresh(case.at(seconds)) };
         let described = case.cache.topic(name, freshness, case.at(seconds));
         assert_eq!(described.is_some(), case.cache.has_topic(name, freshness, case.at(seconds)), "{name}");
         described

@@ -326,4 +326,4 @@ const YOUNG: Duration = Duration::from_secs(5);
 const RENEWAL: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -165,7 +165,7 @@ impl<'a> Challenge<'a> {
 ///
 /// # Errors
 /// It is invalid; the text says why.
-#[cfg(feature = "testing")]
+#[cfg(any(test, feature = "testing"))]
 pub fn check_challenge(challenge: &str) -> Result<(), String> {
     Challenge::parse(challenge).map(|_| ())
 }

@@ -1,6 +1,5 @@
 //! Messages for operators when TLS fails, against a small server.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +20,7 @@ use tokio_rustls::TlsAcceptor;
 use super::*;
 use crate::address::Address;
 use crate::config::Config;
+use crate::config::tests::read;
 use crate::connection_error::ConnectionError;
 use crate::dial::dial;
 use crate::sasl::{Sasl, TokenSource};
@@ -142,9 +142,7 @@ impl Server {
 
 fn config(protocol: &str, properties: &[(&str, &str)]) -> Config {
     let base = [("bootstrap.servers", "a:1"), ("security.protocol", protocol)];
-    let all = base.iter().chain(properties);
-    let all: BTreeMap<String, String> = all.map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-    Config::from_properties(&all).expect("a configuration")
+    read(&[&base, properties].concat()).expect("a configuration")
 }
 
 async fn connect(server: &Server, config: &Config) -> ConnectionError {
@@ -260,7 +258,9 @@ fn pem(certificate: &CertificateDer<'_>) -> String {
 #[tokio::test]
 async fn revoked_certificate_is_rejected() {
     let (ours, other) = (Ca::new("ours"), Ca::new("other"));
-    let server = Server::tls(ours.issue(|_| {}), None, &rustls::version::TLS13).await;
+    let named = Server::tls(ours.issue(|_| {}), None, &rustls::version::TLS13).await;
+    let elsewhere = ours.issue(|params| params.subject_alt_names.clear());
+    let unnamed = Server::tls(elsewhere, None, &rustls::version::TLS13).await;
     let directory = std::env::temp_dir().join(format!("sluicegate-reader-{}-crl", std::process::id()));
     std::fs::create_dir_all(&directory).expect("a directory");
     let path = directory.join("crl.pem").display().to_string();
@@ -272,7 +272,7 @@ async fn revoked_certificate_is_rejected() {
     ] {
         std::fs::write(&path, list).expect("a file");
         // The list counts whether names do or not.
-        for names in ["https", "none"] {
+        for (server, names) in [(&named, "https"), (&named, "none"), (&unnamed, "none")] {
             let properties = [
                 ("ssl.ca.pem", &*ours.pem()),
                 ("ssl.crl.location", &path),
@@ -280,57 +280,41 @@ async fn revoked_certificate_is_rejected() {
             ];
             let config = config("ssl", &properties);
             match want {
-                Some(want) => check(&server, &config, want).await,
-                None => check_secured(&server, &config).await,
+                Some(want) => check(server, &config, want).await,
+                None => check_secured(server, &config).await,
             }
-        }
-    }
-    // Nor does it help that any name will do.
-    let elsewhere = ours.issue(|params| params.subject_alt_names.clear());
-    let server = Server::tls(elsewhere, None, &rustls::version::TLS13).await;
-    for (serial, revoked) in [(7, true), (8, false)] {
-        std::fs::write(&path, ours.revoking(serial, 3000)).expect("a file");
-        let any_name = ("ssl.endpoint.identification.algorithm", "none");
-        let config = config("ssl", &[("ssl.ca.pem", &ours.pem()), ("ssl.crl.location", &path), any_name]);
-        if revoked {
-            check(&server, &config, "has been revoked").await;
-        } else {
-            check_secured(&server, &config).await;
         }
     }
     std::fs::remove_dir_all(&directory).expect("a directory");
 }
 
+/// A server that answers the first byte with these, and waits for the end.
+async fn answering(answer: &'static [u8]) -> Server {
+    Server::start(move |mut stream| async move {
+        let _ = stream.read_u8().await;
+        let _ = stream.write_all(answer).await;
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+    })
+    .await
+}
+
+/// As Kafka takes a ClientHello for a frame that is too long.
+async fn closing() -> Server {
+    Server::start(|mut stream| async move {
+        let _ = stream.read_u8().await;
+    })
+    .await
+}
+
 #[tokio::test]
 async fn plaintext_listener_is_recognized() {
-    let ca = Ca::new("ours");
-    let secured = config("ssl", &[("ssl.ca.pem", &ca.pem())]);
-    // As Kafka takes a ClientHello for a frame that is too long.
-    let closing = Server::start(|mut stream| async move {
-        let _ = stream.read_u8().await;
-    })
-    .await;
-    check(&closing, &secured, "closed the connection during the TLS handshake: expected a TLS listener")
-        .await;
-    let other = Server::start(|mut stream| async move {
-        let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
-        let _ = stream.read_to_end(&mut Vec::new()).await;
-    })
-    .await;
+    let secured = config("ssl", &[("ssl.ca.pem", &Ca::new("ours").pem())]);
+    let want = "closed the connection during the TLS handshake: expected a TLS listener";
+    check(&closing().await, &secured, want).await;
+    let other = answering(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
     check(&other, &secured, "answered with something other than TLS").await;
-
-    let server = Server::start(|mut stream| async move {
-        let _ = stream.read_u8().await;
-        let _ = stream.write_all(&[21, 3, 3, 0, 2, 2, 80]).await;
-        let _ = stream.read_to_end(&mut Vec::new()).await;
-    })
-    .await;
-    check(
-        &server,
-        &config("plaintext", &[]),
-        "answered with a TLS alert: set `security.protocol` to ssl or sasl_ssl",
-    )
-    .await;
+    let want = "answered with a TLS alert: set `security.protocol` to ssl or sasl_ssl";
+    check(&answering(&[21, 3, 3, 0, 2, 2, 80]).await, &config("plaintext", &[]), want).await;
 }
 
 #[tokio::test]
@@ -339,26 +323,19 @@ async fn closed_handshake_is_retriable_after_a_success() {
     let config = config("ssl", &[("ssl.ca.pem", &ca.pem())]);
     let server = Server::tls(ca.issue(|_| {}), None, &rustls::version::TLS13).await;
     check_secured(&server, &config).await;
-    let closing = Server::start(|mut stream| async move {
-        let _ = stream.read_u8().await;
-    })
-    .await;
-    assert!(connect(&closing, &config).await.retriable());
+    assert!(connect(&closing().await, &config).await.retriable());
 }
 
 #[tokio::test]
 async fn internal_alert_is_retriable() {
-    let ca = Ca::new("ours");
-    let config = config("ssl", &[("ssl.ca.pem", &ca.pem())]);
+    let config = config("ssl", &[("ssl.ca.pem", &Ca::new("ours").pem())]);
     // RFC 8446, section 6: internal_error, user_canceled, handshake_failure.
-    for (alert, retriable) in [(80, true), (90, true), (40, false)] {
-        let server = Server::start(move |mut stream| async move {
-            let _ = stream.read_u8().await;
-            let _ = stream.write_all(&[21, 3, 3, 0, 2, 2, alert]).await;
-            let _ = stream.read_to_end(&mut Vec::new()).await;
-        })
-        .await;
-        let error = connect(&server, &config).await;
+    for (alert, retriable) in [
+        (&[21, 3, 3, 0, 2, 2, 80], true),
+        (&[21, 3, 3, 0, 2, 2, 90], true),
+        (&[21, 3, 3, 0, 2, 2, 40], false),
+    ] {
+        let error = connect(&answering(alert).await, &config).await;
         assert!(matches!(error, ConnectionError::Tls { .. }), "{error:?}");
         assert_eq!(error.retriable(), retriable, "{error:?}");
     }

@@ -27,5 +27,29 @@ pub(crate) fn batch(
 
 /// A batch of one record without a key, whose value is one byte.
 pub(crate) fn one_record(offset: i64, value: u8) -> Vec<u8> {
-    batch(offset, 0, 0, 1, &[14, 0, 0, 0, 1, 2, value, 0])
+    batch(offset, 0, 0, 1, &record(0, &[value]))
+}
+
+/// A record without a key, so many offsets after the first one of its batch.
+pub(crate) fn record(offset_delta: usize, value: &[u8]) -> Vec<u8> {
+    let mut body = vec![0, 0]; // attributes and timestamp
+    put_varint(offset_delta, &mut body);
+    body.push(1); // no key
+    put_varint(value.len(), &mut body);
+    body.extend(value);
+    body.push(0); // no headers
+    let mut record = Vec::new();
+    put_varint(body.len(), &mut record);
+    record.extend(body);
+    record
+}
+
+/// A number of a record: zigzag-encoded, seven bits in each byte.
+fn put_varint(number: usize, out: &mut Vec<u8>) {
+    let mut rest = number * 2;
+    while rest >= 0x80 {
+        out.push((rest % 0x80) as u8 | 0x80);
+        rest /= 0x80;
+    }
+    out.push(rest as u8);
 }

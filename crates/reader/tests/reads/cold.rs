@@ -4,13 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use kafka_protocol::messages::RequestKind;
 use sluicegate_reader::Reader;
+use sluicegate_shared_log::Fetch;
 use tokio::task::JoinSet;
 
-use crate::batches::one_record;
-use crate::scripted::{self, Broker, Step, reader_within, usual};
-use crate::support::{Fetch, Read as _, at, source};
+use crate::scripted::Broker;
+use crate::support::{Calls as _, at, source};
 
 /// The time for a fetch of topic `cold`: a broker waits up to 500 ms for tiered storage (`remote.fetch.max.wait.ms`).
 const COLD: Duration = Duration::from_millis(300);
@@ -25,13 +24,9 @@ const APART: i64 = 1_000_000;
 
 /// A broker whose logs have one record at each offset, which it is slow to read before those of [`WARM`].
 async fn broker() -> Broker {
-    Broker::start(|asked, address| match &asked.kind {
-        RequestKind::Fetch(fetch) => {
-            let offset = fetch.topics[0].partitions[0].fetch_offset;
-            let answer = scripted::fetched(asked, 0, i64::MAX, &one_record(offset, 0));
-            if offset < i64::from(WARM) * APART { Step::Later(COLD, answer) } else { Step::Answer(answer) }
-        }
-        _ => usual(asked, address),
+    Broker::of_fetches(|asked| {
+        let record = asked.record(i64::MAX, 0);
+        if asked.offset() < i64::from(WARM) * APART { record.after(COLD) } else { record }
     })
     .await
 }
@@ -46,7 +41,7 @@ async fn walk(reader: Reader, topic: &'static str, number: u8, is_over: Arc<Atom
         pace.tick().await;
         let started = Instant::now();
         let source = source(number);
-        offset = reader.read(Fetch { source, ..at(topic, 0, offset) }).await.expect("a record").next_offset;
+        offset = reader.read(topic, Fetch { source, ..at(offset) }).await.expect("a record").next_offset;
         took.push(started.elapsed());
     }
     took
@@ -58,7 +53,7 @@ where
     F: Future<Output = usize> + Send + 'static,
 {
     let broker = broker().await;
-    let reader = reader_within(&[broker.address], "20000");
+    let reader = broker.patient_reader();
     let is_over = Arc::new(AtomicBool::new(false));
     let (mut cold, mut warm) = (JoinSet::new(), JoinSet::new());
     for number in 0..40 {
@@ -92,7 +87,7 @@ async fn client_that_reads_many_slow_partitions_delays_no_other() {
         while !is_over.load(Ordering::SeqCst) {
             let topic = format!("cold-{number}-{read}");
             let source = source(1);
-            reader.read(Fetch { source, ..at(&topic, 0, 0) }).await.expect("a record");
+            reader.read(&topic, Fetch { source, ..at(0) }).await.expect("a record");
             read += 1;
         }
         read
@@ -104,8 +99,8 @@ async fn client_that_reads_many_slow_partitions_delays_no_other() {
 #[tokio::test]
 async fn fetch_keeps_its_place_when_its_client_leaves() {
     let broker = broker().await;
-    let reader = reader_within(&[broker.address], "20000");
-    reader.read(at("cold", 0, 0)).await.expect("a record");
+    let reader = broker.patient_reader();
+    reader.read("cold", at(0)).await.expect("a record");
     let before = broker.fetched().len();
     let end = tokio::time::Instant::now() + COLD * 4;
     let mut clients = JoinSet::new();
@@ -115,7 +110,7 @@ async fn fetch_keeps_its_place_when_its_client_leaves() {
             let source = source(number);
             let mut offset = i64::from(number) * APART;
             while tokio::time::Instant::now() < end {
-                let read = reader.read(Fetch { source, ..at("cold", 0, offset) });
+                let read = reader.read("cold", Fetch { source, ..at(offset) });
                 let left = tokio::time::timeout(COLD / 10, read).await;
                 assert!(left.is_err(), "a quick fetch");
                 offset += 1;
@@ -132,20 +127,16 @@ async fn fetch_keeps_its_place_when_its_client_leaves() {
 #[tokio::test]
 async fn pause_of_the_process_makes_no_log_slow() {
     for pause in [60, 120].map(Duration::from_millis) {
-        let broker = Broker::start(move |asked, address| match &asked.kind {
-            RequestKind::Fetch(fetch) => {
-                std::thread::sleep(pause);
-                let offset = fetch.topics[0].partitions[0].fetch_offset;
-                Step::Answer(scripted::fetched(asked, 0, i64::MAX, &one_record(offset, 0)))
-            }
-            _ => usual(asked, address),
+        let broker = Broker::of_fetches(move |asked| {
+            std::thread::sleep(pause);
+            asked.record(i64::MAX, 0)
         })
         .await;
-        let reader = reader_within(&[broker.address], "20000");
-        let mut offset = reader.read(at("t", 0, 0)).await.expect("a record").next_offset;
+        let reader = broker.patient_reader();
+        let mut offset = reader.read("t", at(0)).await.expect("a record").next_offset;
         let connections = broker.connections();
         for _ in 0..4 {
-            offset = reader.read(at("t", 0, offset)).await.expect("a record").next_offset;
+            offset = reader.read("t", at(offset)).await.expect("a record").next_offset;
         }
         // A slow log has one of its own.
         assert_eq!(broker.connections(), connections, "after pauses of {pause:?}");

@@ -1,23 +1,18 @@
 //! Callers that wait at the ends of thousands of logs of one broker.
 
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use kafka_protocol::messages::fetch_response::{FetchResponse, FetchableTopicResponse, PartitionData};
-use kafka_protocol::messages::metadata_response::{
-    MetadataResponse, MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
-};
-use kafka_protocol::messages::{FetchRequest, RequestKind, TopicName};
-use kafka_protocol::protocol::StrBytes;
+use kafka_protocol::messages::RequestKind;
+use kafka_protocol::messages::fetch_response::PartitionData;
 use sluicegate_reader::Reader;
 use sluicegate_shared_log::SeenEnds;
 use tokio::task::JoinSet;
 
 use crate::batches::one_record;
-use crate::scripted::{self, Asked, Broker, EPOCH, Step, reader, usual};
-use crate::support::{Read as _, at, until};
+use crate::scripted::{Asked, Broker, Step, TOPIC, Topic};
+use crate::support::{Calls as _, at, until};
 
 const LOGS: i32 = 2_000;
 
@@ -32,42 +27,33 @@ struct Logs {
 }
 
 impl Logs {
-    fn answer(&mut self, asked: &Asked, request: &FetchRequest) -> Step {
-        let topic = &request.topics[0];
-        let count = topic.partitions.len();
-        if request.max_wait_ms > 0 && count > 1_000 && self.long.len() < REQUESTS {
-            let written = &topic.partitions[self.long.len() * 7_919 % count];
+    fn answer(&mut self, asked: &Asked) -> Step {
+        let partitions = &asked.fetch().topics[0].partitions;
+        let count = partitions.len();
+        if !asked.wait().is_zero() && count > 1_000 && self.long.len() < REQUESTS {
+            let written = &partitions[self.long.len() * 7_919 % count];
             self.ends[index(written.partition)] += 1;
             self.long.push((Instant::now(), count));
         }
-        let mut is_empty = true;
-        let partitions = topic.partitions.iter().map(|asked| {
-            let end = self.ends[index(asked.partition)];
-            let data = PartitionData::default()
-                .with_partition_index(asked.partition)
+        let end = |partition| self.ends[index(partition)];
+        let is_empty = partitions.iter().all(|asked| asked.fetch_offset == end(asked.partition));
+        let answer = asked.partitions(|asked| {
+            let (offset, end) = (asked.fetch_offset, end(asked.partition));
+            let records = if offset == end { Bytes::new() } else { one_record(offset, b'x').into() };
+            PartitionData::default()
                 .with_high_watermark(end)
-                .with_last_stable_offset(end);
-            if asked.fetch_offset == end {
-                return data.with_records(Some(Bytes::new()));
-            }
-            is_empty = false;
-            data.with_records(Some(one_record(asked.fetch_offset, b'x').into()))
+                .with_last_stable_offset(end)
+                .with_records(Some(records))
         });
-        let topic = FetchableTopicResponse::default()
-            .with_topic(topic.topic.clone())
-            .with_topic_id(topic.topic_id)
-            .with_partitions(partitions.collect());
-        let answer = scripted::answer(asked, &FetchResponse::default().with_responses(vec![topic]));
-        let wait = Duration::from_millis(request.max_wait_ms.try_into().expect("a wait"));
-        if is_empty { Step::Later(wait, answer) } else { Step::Answer(answer) }
+        if is_empty { answer.after(asked.wait()) } else { answer }
     }
 }
 
 async fn broker(logs: Arc<Mutex<Logs>>) -> Broker {
-    Broker::start(move |asked, address| match &asked.kind {
-        RequestKind::Fetch(request) => logs.lock().expect("no panic").answer(asked, request),
-        RequestKind::Metadata(_) => Step::Answer(metadata(asked, address)),
-        _ => usual(asked, address),
+    Broker::start(move |asked| match &asked.kind {
+        RequestKind::Fetch(_) => logs.lock().expect("no panic").answer(asked),
+        RequestKind::Metadata(_) => asked.metadata(&[asked.broker], Topic { partitions: LOGS, ..TOPIC }),
+        _ => asked.usual(),
     })
     .await
 }
@@ -77,7 +63,7 @@ async fn follow(reader: Reader, partition: i32, read: Arc<Mutex<Vec<i64>>>) {
     let mut offset = 0;
     loop {
         reader.wait_for_records("t", partition, offset, false, None, SeenEnds::ALL).await;
-        let fetched = reader.read(at("t", partition, offset)).await.expect("an answer");
+        let fetched = reader.read_from(("t", partition), at(offset), &()).await.expect("an answer");
         let count = i64::try_from(fetched.count).expect("few records");
         assert_eq!(fetched.next_offset, offset + count, "nothing is skipped");
         offset = fetched.next_offset;
@@ -91,8 +77,8 @@ async fn crowd_of_logs_is_not_listed_for_each_record() {
     let logs = Arc::new(Mutex::new(Logs { ends: ends.clone(), long: Vec::new() }));
     let read = Arc::new(Mutex::new(ends));
     let broker = broker(Arc::clone(&logs)).await;
-    let reader = reader(&[broker.address]);
-    reader.read(at("t", 0, 0)).await.expect("an answer");
+    let reader = broker.reader();
+    reader.read("t", at(0)).await.expect("an answer");
     let mut callers = JoinSet::new();
     for partition in 0..LOGS {
         callers.spawn(follow(reader.clone(), partition, Arc::clone(&read)));
@@ -109,25 +95,6 @@ async fn crowd_of_logs_is_not_listed_for_each_record() {
     // Each record arrives.
     until(|| logs.lock().expect("no panic").ends == *read.lock().expect("no panic")).await;
     callers.shutdown().await;
-}
-
-/// The broker at `address` leads all partitions of a topic.
-fn metadata(asked: &Asked, address: SocketAddr) -> Bytes {
-    let partition = |index| {
-        MetadataResponsePartition::default()
-            .with_partition_index(index)
-            .with_leader_id(1.into())
-            .with_leader_epoch(EPOCH)
-    };
-    let topic = MetadataResponseTopic::default()
-        .with_name(Some(TopicName(StrBytes::from_static_str("t"))))
-        .with_topic_id(uuid::Uuid::from_u128(1))
-        .with_partitions((0..LOGS).map(partition).collect());
-    let broker = MetadataResponseBroker::default()
-        .with_node_id(1.into())
-        .with_host(StrBytes::from_string(address.ip().to_string()))
-        .with_port(address.port().into());
-    scripted::answer(asked, &MetadataResponse::default().with_brokers(vec![broker]).with_topics(vec![topic]))
 }
 
 fn index(partition: i32) -> usize {

@@ -1,4 +1,4 @@
-//! Reads over real sockets: from librdkafka's mock cluster, and from brokers that a script makes fail.
+//! Reads over real sockets from brokers that follow a script.
 
 #![expect(
     clippy::expect_used,
@@ -10,19 +10,15 @@
 mod ahead;
 mod batches;
 mod bootstrap_check;
-mod bounds;
 mod cold;
 mod crowd;
 mod failover;
 mod faults;
-mod log;
-mod mock_cluster;
 mod news;
 mod outages;
 mod places;
 mod quotas;
 mod replicas;
-mod round_trip;
 mod scripted;
 mod searches;
 mod secured;

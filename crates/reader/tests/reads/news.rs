@@ -3,12 +3,11 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use kafka_protocol::messages::RequestKind;
 use sluicegate_shared_log::{Ends, SeenEnds};
 use tokio::time::{sleep, timeout};
 
-use crate::scripted::{self, Broker, Step, reader, usual};
-use crate::support::{Read as _, at};
+use crate::scripted::Broker;
+use crate::support::{Calls as _, at};
 
 /// The ends of a log: its start, the place of an open transaction, and its end.
 type Told = Arc<Mutex<(i64, i64, i64)>>;
@@ -16,12 +15,9 @@ type Told = Arc<Mutex<(i64, i64, i64)>>;
 /// A broker of a log without readable records from its offset 8 on.
 async fn broker(told: &Told) -> Broker {
     let told = Arc::clone(told);
-    Broker::start(move |asked, address| match &asked.kind {
-        RequestKind::Fetch(request) => {
-            let wait = Duration::from_millis(request.max_wait_ms.clamp(0, 50).try_into().expect("a wait"));
-            Step::Later(wait, scripted::nothing(asked, *told.lock().expect("no panic")))
-        }
-        _ => usual(asked, address),
+    let pause = Duration::from_millis(50);
+    Broker::of_fetches(move |asked| {
+        asked.ends(*told.lock().expect("no panic")).after(asked.wait().min(pause))
     })
     .await
 }
@@ -30,9 +26,9 @@ async fn broker(told: &Told) -> Broker {
 async fn callers_at_the_end_are_told_what_they_have_not_seen() {
     let told = Told::new(Mutex::new((0, 8, 8)));
     let broker = broker(&told).await;
-    let reader = reader(&[broker.address]);
+    let reader = broker.reader();
     // The leader is known: waits need one.
-    reader.read(at("t", 0, 8)).await.expect("an empty answer");
+    reader.read("t", at(8)).await.expect("an empty answer");
     let wait = |offset, start, end| {
         Box::pin(reader.wait_for_records("t", 0, offset, true, None, SeenEnds { start, end }))
     };

@@ -1,23 +1,49 @@
 //! Log lines about brokers that fail and recover.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use kafka_protocol::messages::RequestKind;
 use sluicegate_reader::Reader;
 use tokio::time::timeout;
+use tracing::subscriber::DefaultGuard;
+use tracing_subscriber::fmt::MakeWriter as _;
 
-use crate::log::Log;
-use crate::scripted::{self, Asked, Broker, Step, reader, usual};
-use crate::support::{Read as _, at};
+use crate::scripted::{Asked, Broker, TOPIC, Topic};
+use crate::support::{Calls as _, at, reader};
 
-#[track_caller]
-fn check(lines: &[String], want: &[&str]) {
-    assert_eq!(lines.len(), want.len(), "{lines:#?}");
-    for (line, want) in lines.iter().zip(want) {
-        assert!(line.starts_with(want), "{lines:#?}");
+/// The lines of this test's thread at `info` and above.
+struct Log {
+    text: &'static Mutex<Vec<u8>>,
+    _guard: DefaultGuard,
+}
+
+impl Log {
+    fn start() -> Self {
+        let text: &'static Mutex<Vec<u8>> = Box::leak(Box::default());
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::INFO)
+            .with_ansi(false)
+            .with_writer(move || text.make_writer())
+            .finish();
+        Self { text, _guard: tracing::subscriber::set_default(subscriber) }
+    }
+
+    /// Takes the lines about one broker since the last call, which begin with level and message as in `want`.
+    #[track_caller]
+    fn check(&self, broker: SocketAddr, want: &[&str]) {
+        let text =
+            String::from_utf8(std::mem::take(&mut *self.text.lock().expect("no panic"))).expect("text");
+        let about = format!("broker={broker}");
+        let lines = text.lines().filter(|line| line.contains(&about));
+        let lines: Vec<String> =
+            lines.map(|line| line.split_whitespace().skip(1).collect::<Vec<_>>().join(" ")).collect();
+        assert_eq!(lines.len(), want.len(), "{lines:#?}");
+        for (line, want) in lines.iter().zip(want) {
+            assert!(line.starts_with(want), "{lines:#?}");
+            assert_eq!(line.contains(" outage="), *want == RECOVERED, "{line}");
+        }
     }
 }
 
@@ -26,57 +52,53 @@ const RECOVERED: &str = "INFO sluicegate_reader::broker::health: broker recovere
 
 #[tokio::test]
 async fn outage_logs_one_warning_and_one_recovery() {
-    let mut log = Log::start();
-    let mut broker = Broker::start(usual).await;
+    let log = Log::start();
+    let mut broker = Broker::start(Asked::usual).await;
     let address = broker.address;
-    let reader = reader(&[address]);
-    reader.read(at("t", 0, 0)).await.expect("an empty answer");
-    check(&log.of(address), &[]);
+    let reader = broker.reader();
+    reader.read("t", at(0)).await.expect("an empty answer");
+    log.check(address, &[]);
     for _ in 0..2 {
         drop(broker);
         for _ in 0..10 {
-            reader.read(at("t", 0, 0)).await.expect_err("nobody is there");
+            reader.read("t", at(0)).await.expect_err("nobody is there");
         }
-        check(&log.of(address), &[FAILED]);
-        broker = Broker::start_at(address, usual).await;
+        log.check(address, &[FAILED]);
+        broker = Broker::start_at(address, Asked::usual).await;
         answers(&reader).await;
-        let lines = log.of(address);
-        check(&lines, &[RECOVERED]);
-        assert!(lines[0].contains(" outage="), "{lines:?}");
+        log.check(address, &[RECOVERED]);
     }
 }
 
 async fn answers(reader: &Reader) {
-    let answered = async { while reader.read(at("t", 0, 0)).await.is_err() {} };
+    let answered = async { while reader.read("t", at(0)).await.is_err() {} };
     timeout(Duration::from_secs(20), answered).await.expect("an answer in 20 s");
 }
 
 /// As in a cluster of several brokers: metadata has only those that are up.
 #[tokio::test]
 async fn recovery_of_a_dropped_broker_is_logged() {
-    let mut log = Log::start();
-    let leader = Broker::start(usual).await;
+    let log = Log::start();
+    let leader = Broker::start(Asked::usual).await;
     let address = leader.address;
     let is_up = Arc::new(AtomicBool::new(true));
     let up = Arc::clone(&is_up);
-    let script = move |asked: &Asked, own: SocketAddr| match &asked.kind {
-        RequestKind::Metadata(_) if up.load(Ordering::SeqCst) => {
-            Step::Answer(scripted::metadata(asked, &[own, address], 1))
-        }
-        _ => usual(asked, own),
-    };
-    let bootstrap = Broker::start(script).await;
+    let bootstrap = Broker::of_metadata(move |asked| match up.load(Ordering::SeqCst) {
+        true => asked.metadata(&[asked.broker, address], Topic { leader: 1, ..TOPIC }),
+        false => asked.usual(),
+    })
+    .await;
     let reader = reader(&[bootstrap.address]);
-    reader.read(at("t", 0, 0)).await.expect("an empty answer");
+    reader.read("t", at(0)).await.expect("an empty answer");
     drop(leader);
-    reader.read(at("t", 0, 0)).await.expect_err("the leader is down");
+    reader.read("t", at(0)).await.expect_err("the leader is down");
     is_up.store(false, Ordering::SeqCst);
-    reader.read(at("t", 0, 0)).await.expect("an answer of the new leader");
-    check(&log.of(address), &[FAILED]);
+    reader.read("t", at(0)).await.expect("an answer of the new leader");
+    log.check(address, &[FAILED]);
 
-    let _leader = Broker::start_at(address, usual).await;
+    let _leader = Broker::start_at(address, Asked::usual).await;
     is_up.store(true, Ordering::SeqCst);
     // Metadata of a topic that is new to the reader.
-    reader.read(at("other", 0, 0)).await.expect("an answer of the old leader");
-    check(&log.of(address), &[RECOVERED]);
+    reader.read("other", at(0)).await.expect("an answer of the old leader");
+    log.check(address, &[RECOVERED]);
 }

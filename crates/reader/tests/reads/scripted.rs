@@ -1,12 +1,14 @@
 //! A broker that follows a script, and records its requests.
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::api_versions_response::{ApiVersion, ApiVersionsResponse};
+use kafka_protocol::messages::fetch_request::FetchPartition;
 use kafka_protocol::messages::fetch_response::{FetchResponse, FetchableTopicResponse, PartitionData};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::list_offsets_response::{
@@ -28,19 +30,29 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use crate::batches::one_record;
-use crate::support;
+use crate::support::{self, PATIENT};
 
 /// The broker's reaction to a request.
 pub(crate) enum Step {
-    Answer(Bytes),
-    /// These raw bytes.
-    Raw(Vec<u8>),
-    /// These raw bytes, then the end of the connection.
-    RawThenClose(Vec<u8>),
-    /// A response after a while; later requests of the connection wait, as in Kafka.
-    Later(Duration, Bytes),
+    /// These bytes, after a while; later requests of the connection wait, as in Kafka.
+    Send(Duration, Vec<u8>),
+    /// These bytes, then the end of the connection.
+    Close(Vec<u8>),
     /// No response, to this and all later requests of the connection.
     Silence,
+}
+
+impl Step {
+    pub(crate) fn raw(bytes: &[u8]) -> Self {
+        Self::Send(Duration::ZERO, bytes.to_vec())
+    }
+
+    pub(crate) fn after(self, pause: Duration) -> Self {
+        match self {
+            Self::Send(_, bytes) => Self::Send(pause, bytes),
+            other => other,
+        }
+    }
 }
 
 /// A received request.
@@ -48,9 +60,9 @@ pub(crate) struct Asked {
     pub(crate) kind: RequestKind,
     pub(crate) version: i16,
     pub(crate) id: i32,
+    /// The broker that has received it.
+    pub(crate) broker: SocketAddr,
 }
-
-pub(crate) type Script = dyn Fn(&Asked, SocketAddr) -> Step + Send + Sync;
 
 /// Listens until it is dropped.
 pub(crate) struct Broker {
@@ -60,51 +72,73 @@ pub(crate) struct Broker {
 }
 
 struct Shared {
-    script: Box<Script>,
+    script: Box<dyn Fn(&Asked) -> Step + Send + Sync>,
     connections: AtomicUsize,
-    metadata: Mutex<Vec<MetadataRequest>>,
-    fetched: Mutex<Vec<i64>>,
-    listed: AtomicUsize,
+    asked: Mutex<Vec<Arc<Asked>>>,
 }
 
 impl Broker {
-    /// A broker that follows `script`. Most scripts fall back to [`usual`].
-    pub(crate) async fn start(script: impl Fn(&Asked, SocketAddr) -> Step + Send + Sync + 'static) -> Self {
+    /// A broker that follows `script`. Most scripts fall back to [`Asked::usual`].
+    pub(crate) async fn start(script: impl Fn(&Asked) -> Step + Send + Sync + 'static) -> Self {
         Self::start_at("127.0.0.1:0".parse().expect("an address"), script).await
-    }
-
-    /// A broker of one log with `end` records, one in each answer, which tells that it ends at `told`. At the end,
-    /// fetches wait as long as they say.
-    pub(crate) async fn of_log(end: i64, told: i64) -> Self {
-        Self::start(move |asked, address| match &asked.kind {
-            RequestKind::ListOffsets(_) => Step::Answer(listed(asked, 0, told)),
-            RequestKind::Fetch(request) => {
-                let offset = request.topics[0].partitions[0].fetch_offset;
-                let records = if offset < end { one_record(offset, b'x') } else { Vec::new() };
-                let wait = if offset < end { 0 } else { request.max_wait_ms };
-                let answer = fetched(asked, 0, told, &records);
-                Step::Later(Duration::from_millis(wait.try_into().expect("a wait")), answer)
-            }
-            _ => usual(asked, address),
-        })
-        .await
     }
 
     pub(crate) async fn start_at(
         address: SocketAddr,
-        script: impl Fn(&Asked, SocketAddr) -> Step + Send + Sync + 'static,
+        script: impl Fn(&Asked) -> Step + Send + Sync + 'static,
     ) -> Self {
         let listener = TcpListener::bind(address).await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let shared = Arc::new(Shared {
             script: Box::new(script),
             connections: AtomicUsize::new(0),
-            metadata: Mutex::default(),
-            fetched: Mutex::default(),
-            listed: AtomicUsize::new(0),
+            asked: Mutex::default(),
         });
         let accepting = tokio::spawn(accept(listener, address, Arc::clone(&shared)));
         Self { address, shared, accepting }
+    }
+
+    /// A broker that answers fetches as `script` says.
+    pub(crate) async fn of_fetches(script: impl Fn(&Asked) -> Step + Send + Sync + 'static) -> Self {
+        Self::start(move |asked| if asked.is_fetch() { script(asked) } else { asked.usual() }).await
+    }
+
+    /// A broker that answers fetches that may wait as `script` says, and others with an empty log.
+    pub(crate) async fn of_waits(script: impl Fn(&Asked) -> Step + Send + Sync + 'static) -> Self {
+        Self::of_fetches(move |asked| if asked.wait().is_zero() { asked.usual() } else { script(asked) })
+            .await
+    }
+
+    /// A broker that answers requests for metadata as `script` says.
+    pub(crate) async fn of_metadata(script: impl Fn(&Asked) -> Step + Send + Sync + 'static) -> Self {
+        Self::start(move |asked| if asked.is_metadata() { script(asked) } else { asked.usual() }).await
+    }
+
+    /// A broker that answers requests for offsets as `script` says.
+    pub(crate) async fn of_lists(script: impl Fn(&Asked) -> Step + Send + Sync + 'static) -> Self {
+        Self::start(move |asked| if asked.is_list() { script(asked) } else { asked.usual() }).await
+    }
+
+    /// A broker of one log with `end` records, one in each answer, which tells that it ends at `told`. At the end,
+    /// fetches wait as long as they say.
+    pub(crate) async fn of_log(end: i64, told: i64) -> Self {
+        Self::start(move |asked| match &asked.kind {
+            RequestKind::ListOffsets(_) => asked.listed(told),
+            RequestKind::Fetch(_) if asked.offset() < end => asked.record(told, b'x'),
+            RequestKind::Fetch(_) => asked.fetched(told, b"").after(asked.wait()),
+            _ => asked.usual(),
+        })
+        .await
+    }
+
+    /// A reader whose calls take 2 s at most.
+    pub(crate) fn reader(&self) -> Reader {
+        support::reader(&[self.address])
+    }
+
+    /// A reader whose calls take 20 s at most.
+    pub(crate) fn patient_reader(&self) -> Reader {
+        support::reader_with(&[self.address], &[PATIENT])
     }
 
     /// The number of accepted connections.
@@ -112,19 +146,30 @@ impl Broker {
         self.shared.connections.load(Ordering::SeqCst)
     }
 
-    /// The received metadata requests.
-    pub(crate) fn metadata(&self) -> Vec<MetadataRequest> {
-        self.shared.metadata.lock().expect("no panic").clone()
+    /// What was received so far, of requests of one kind.
+    pub(crate) fn asked<T>(&self, of: impl Fn(&Asked) -> bool, what: impl Fn(&Asked) -> T) -> Vec<T> {
+        let asked = self.shared.asked.lock().expect("no panic");
+        asked.iter().filter(|asked| of(asked)).map(|asked| what(asked)).collect()
     }
 
-    /// The number of received requests for offsets.
-    pub(crate) fn listed(&self) -> usize {
-        self.shared.listed.load(Ordering::SeqCst)
+    /// The number of requests for metadata.
+    pub(crate) fn metadata(&self) -> usize {
+        self.asked(Asked::is_metadata, |_| ()).len()
     }
 
-    /// The offsets of the received fetches.
+    /// The times of the requests for offsets, of the first partition of each.
+    pub(crate) fn listed(&self) -> Vec<i64> {
+        self.asked(Asked::is_list, Asked::timestamp)
+    }
+
+    /// The offsets of the fetches.
     pub(crate) fn fetched(&self) -> Vec<i64> {
-        self.shared.fetched.lock().expect("no panic").clone()
+        self.asked(Asked::is_fetch, Asked::offset)
+    }
+
+    /// For how long the fetches may wait.
+    pub(crate) fn waits(&self) -> Vec<Duration> {
+        self.asked(Asked::is_fetch, Asked::wait)
     }
 }
 
@@ -150,243 +195,271 @@ async fn serve(mut stream: TcpStream, address: SocketAddr, shared: Arc<Shared>) 
         if stream.read_exact(&mut frame).await.is_err() {
             return;
         }
-        let asked = parse(Bytes::from(frame));
-        match &asked.kind {
-            RequestKind::Metadata(request) => {
-                shared.metadata.lock().expect("no panic").push(request.clone());
-            }
-            RequestKind::Fetch(request) => {
-                let offset = request.topics[0].partitions[0].fetch_offset;
-                shared.fetched.lock().expect("no panic").push(offset);
-            }
-            RequestKind::ListOffsets(_) => {
-                shared.listed.fetch_add(1, Ordering::SeqCst);
-            }
-            _ => {}
-        }
-        let (bytes, close) = match (shared.script)(&asked, address) {
-            Step::Answer(bytes) => (bytes.to_vec(), false),
-            Step::Raw(bytes) => (bytes, false),
-            Step::RawThenClose(bytes) => (bytes, true),
-            Step::Later(after, bytes) => {
-                tokio::time::sleep(after).await;
-                (bytes.to_vec(), false)
-            }
+        let asked = Arc::new(parse(Bytes::from(frame), address));
+        shared.asked.lock().expect("no panic").push(Arc::clone(&asked));
+        let (pause, bytes, close) = match (shared.script)(&asked) {
+            Step::Send(pause, bytes) => (pause, bytes, false),
+            Step::Close(bytes) => (Duration::ZERO, bytes, true),
             Step::Silence => return std::future::pending().await,
         };
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+        }
         if stream.write_all(&bytes).await.is_err() || close {
             return;
         }
     }
 }
 
-fn parse(mut frame: Bytes) -> Asked {
+fn parse(mut frame: Bytes, broker: SocketAddr) -> Asked {
     let header = decode_request_header_from_buffer(&mut frame).expect("a header");
     let version = header.request_api_version;
     let kind = match header.request_api_key {
-        1 => RequestKind::Fetch(FetchRequest::decode(&mut frame, version).expect("a request")),
-        2 => RequestKind::ListOffsets(ListOffsetsRequest::decode(&mut frame, version).expect("a request")),
-        3 => RequestKind::Metadata(MetadataRequest::decode(&mut frame, version).expect("a request")),
+        1 => RequestKind::Fetch(Decodable::decode(&mut frame, version).expect("a request")),
+        2 => RequestKind::ListOffsets(Decodable::decode(&mut frame, version).expect("a request")),
+        3 => RequestKind::Metadata(Decodable::decode(&mut frame, version).expect("a request")),
         17 => RequestKind::SaslHandshake(Decodable::decode(&mut frame, version).expect("a request")),
         36 => RequestKind::SaslAuthenticate(Decodable::decode(&mut frame, version).expect("a request")),
         18 => RequestKind::ApiVersions(Decodable::decode(&mut frame, version).expect("a request")),
         other => panic!("a request of kind {other}"),
     };
     assert!(frame.is_empty(), "{} bytes left of a request", frame.len());
-    Asked { kind, version, id: header.correlation_id }
+    Asked { kind, version, id: header.correlation_id, broker }
 }
 
-/// A broker of Kafka 4 that leads partition 0 of every topic. All logs are empty and end at 0.
-pub(crate) fn usual(asked: &Asked, address: SocketAddr) -> Step {
-    match &asked.kind {
-        RequestKind::ApiVersions(_) => Step::Answer(versions(asked, 4, 18)),
-        RequestKind::Metadata(_) => Step::Answer(metadata(asked, &[address], 0)),
-        RequestKind::Fetch(_) => Step::Answer(fetched(asked, 0, 0, b"")),
-        RequestKind::ListOffsets(_) => Step::Answer(listed(asked, 0, 0)),
-        _ => Step::Silence,
+/// The request.
+impl Asked {
+    pub(crate) fn is_fetch(&self) -> bool {
+        matches!(self.kind, RequestKind::Fetch(_))
+    }
+
+    pub(crate) fn is_metadata(&self) -> bool {
+        matches!(self.kind, RequestKind::Metadata(_))
+    }
+
+    pub(crate) fn is_list(&self) -> bool {
+        matches!(self.kind, RequestKind::ListOffsets(_))
+    }
+
+    pub(crate) fn is_versions(&self) -> bool {
+        matches!(self.kind, RequestKind::ApiVersions(_))
+    }
+
+    pub(crate) fn fetch(&self) -> &FetchRequest {
+        let RequestKind::Fetch(request) = &self.kind else { panic!("no fetch") };
+        request
+    }
+
+    /// The offset of a fetch.
+    pub(crate) fn offset(&self) -> i64 {
+        self.fetch().topics[0].partitions[0].fetch_offset
+    }
+
+    /// For how long a fetch may wait.
+    pub(crate) fn wait(&self) -> Duration {
+        Duration::from_millis(self.fetch().max_wait_ms.try_into().expect("a wait"))
+    }
+
+    pub(crate) fn list(&self) -> &ListOffsetsRequest {
+        let RequestKind::ListOffsets(request) = &self.kind else { panic!("no list offsets") };
+        request
+    }
+
+    /// The time of a request for offsets.
+    pub(crate) fn timestamp(&self) -> i64 {
+        self.list().topics[0].partitions[0].timestamp
+    }
+
+    /// Whether all topics are asked for.
+    pub(crate) fn is_list_of_topics(&self) -> bool {
+        matches!(&self.kind, RequestKind::Metadata(MetadataRequest { topics: None, .. }))
+    }
+
+    /// The topics that metadata is asked for.
+    pub(crate) fn topics(&self) -> Vec<String> {
+        let RequestKind::Metadata(request) = &self.kind else { panic!("no metadata") };
+        let names = request.topics.iter().flatten().filter_map(|topic| topic.name.clone());
+        names.map(|name| name.0.to_string()).collect()
     }
 }
 
-/// A reader of scripted brokers, whose calls take 2 s at most.
-pub(crate) fn reader(servers: &[SocketAddr]) -> Reader {
-    reader_within(servers, "2000")
-}
-
-/// A reader of scripted brokers, whose calls take that many milliseconds at most.
-pub(crate) fn reader_within(servers: &[SocketAddr], timeout_ms: &str) -> Reader {
-    let servers: Vec<String> = servers.iter().map(ToString::to_string).collect();
-    support::reader(&[
-        ("bootstrap.servers", &servers.join(",")),
-        ("client.rack", "here"),
-        ("socket.timeout.ms", timeout_ms),
-        ("socket.connection.setup.timeout.ms", "900"),
-        ("reconnect.backoff.ms", "10"),
-        ("reconnect.backoff.max.ms", "50"),
-    ])
-}
-
-pub(crate) fn versions(asked: &Asked, min_fetch: i16, max_fetch: i16) -> Bytes {
-    let speaks =
-        |key, min, max| ApiVersion::default().with_api_key(key).with_min_version(min).with_max_version(max);
-    let others = [speaks(2, 1, 11), speaks(3, 0, 13), speaks(17, 0, 1), speaks(18, 0, 4), speaks(36, 0, 2)];
-    let keys = [&[speaks(1, min_fetch, max_fetch)], &others[..]].concat();
-    answer(asked, &ApiVersionsResponse::default().with_api_keys(keys))
-}
-
-/// Brokers 1, 2, … at `brokers`. The broker at index `leader` leads partition 0 of each requested topic, in epoch
-/// [`EPOCH`].
-pub(crate) fn metadata(asked: &Asked, brokers: &[SocketAddr], leader: usize) -> Bytes {
-    metadata_of(asked, brokers, leader, 1)
-}
-
-/// As [`metadata`], for topics with that id.
-pub(crate) fn metadata_of(asked: &Asked, brokers: &[SocketAddr], leader: usize, id: u128) -> Bytes {
-    metadata_in(asked, brokers, leader, id, EPOCH)
-}
-
-/// As [`metadata_of`], in that leader epoch.
-pub(crate) fn metadata_in(
-    asked: &Asked,
-    brokers: &[SocketAddr],
-    leader: usize,
-    id: u128,
-    epoch: i32,
-) -> Bytes {
-    let id = Uuid::from_u128(if asked.version >= 10 { id } else { 0 });
-    let node = |index: usize| i32::try_from(index + 1).expect("few brokers");
-    let topics = names(asked).into_iter().map(|name| {
-        let partition = MetadataResponsePartition::default()
-            .with_leader_id(node(leader).into())
-            .with_leader_epoch(if asked.version >= 7 { epoch } else { -1 });
-        MetadataResponseTopic::default()
-            .with_name(Some(name))
-            .with_topic_id(id)
-            .with_partitions(vec![partition])
-    });
-    let brokers = brokers.iter().enumerate().map(|(index, address)| {
-        MetadataResponseBroker::default()
-            .with_node_id(node(index).into())
-            .with_host(StrBytes::from_string(address.ip().to_string()))
-            .with_port(address.port().into())
-    });
-    let response = MetadataResponse::default().with_brokers(brokers.collect()).with_topics(topics.collect());
-    answer(asked, &response)
-}
-
-/// The broker at `address`, and topics with these names and errors; the flag marks internal ones.
-pub(crate) fn all_topics(asked: &Asked, address: SocketAddr, topics: &[(&str, i16, bool)]) -> Bytes {
-    let topics = topics.iter().map(|(name, error, internal)| {
-        MetadataResponseTopic::default()
-            .with_name(Some(TopicName(StrBytes::from_string((*name).to_owned()))))
-            .with_error_code(*error)
-            .with_is_internal(*internal)
-    });
-    let broker = MetadataResponseBroker::default()
-        .with_node_id(1.into())
-        .with_host(StrBytes::from_string(address.ip().to_string()))
-        .with_port(address.port().into());
-    answer(asked, &MetadataResponse::default().with_brokers(vec![broker]).with_topics(topics.collect()))
-}
-
-/// The metadata of a broker that has just started and knows no broker yet.
-pub(crate) fn knows_nobody(asked: &Asked) -> Bytes {
-    let topics = names(asked)
-        .into_iter()
-        .map(|name| MetadataResponseTopic::default().with_name(Some(name)).with_error_code(3));
-    answer(asked, &MetadataResponse::default().with_topics(topics.collect()))
-}
-
-/// The broker at `address`, and none of the requested topics.
-pub(crate) fn missing(asked: &Asked, address: SocketAddr) -> Bytes {
-    let topics = names(asked)
-        .into_iter()
-        .map(|name| MetadataResponseTopic::default().with_name(Some(name)).with_error_code(3));
-    let broker = MetadataResponseBroker::default()
-        .with_node_id(1.into())
-        .with_host(StrBytes::from_string(address.ip().to_string()))
-        .with_port(address.port().into());
-    answer(asked, &MetadataResponse::default().with_brokers(vec![broker]).with_topics(topics.collect()))
-}
-
-pub(crate) fn fetched(asked: &Asked, error: i16, high_watermark: i64, records: &[u8]) -> Bytes {
-    let data = PartitionData::default()
-        .with_error_code(error)
-        .with_high_watermark(high_watermark)
-        .with_records(Some(Bytes::copy_from_slice(records)));
-    answer(asked, &of_partition(asked, data))
-}
-
-/// A fetch without records, of a log with these ends: its start, the place of an open transaction, and its end.
-pub(crate) fn nothing(asked: &Asked, (start, stable, end): (i64, i64, i64)) -> Bytes {
-    let data = PartitionData::default()
-        .with_log_start_offset(start)
-        .with_last_stable_offset(stable)
-        .with_high_watermark(end)
-        .with_records(Some(Bytes::new()));
-    answer(asked, &of_partition(asked, data))
-}
-
-/// A redirect to the preferred replica `node`.
-pub(crate) fn redirect(asked: &Asked, node: i32) -> Bytes {
-    answer(asked, &of_partition(asked, PartitionData::default().with_preferred_read_replica(node.into())))
-}
-
-/// A throttled fetch: no partition, and the throttle time.
-pub(crate) fn throttled(asked: &Asked, throttle_time: i32) -> Bytes {
-    answer(asked, &FetchResponse::default().with_throttle_time_ms(throttle_time))
-}
-
-fn of_partition(asked: &Asked, data: PartitionData) -> FetchResponse {
-    let RequestKind::Fetch(request) = &asked.kind else { panic!("no fetch") };
-    let topic = &request.topics[0];
-    let data = data.with_partition_index(topic.partitions[0].partition);
-    let topic = FetchableTopicResponse::default()
-        .with_topic(topic.topic.clone())
-        .with_topic_id(topic.topic_id)
-        .with_partitions(vec![data]);
-    FetchResponse::default().with_responses(vec![topic])
-}
-
-pub(crate) fn listed(asked: &Asked, error: i16, offset: i64) -> Bytes {
-    listed_throttled(asked, error, |_| offset, 0)
-}
-
-/// As [`listed`], with the offset of each timestamp, and a throttle time in milliseconds.
-pub(crate) fn listed_throttled(
-    asked: &Asked,
-    error: i16,
-    offset: impl Fn(i64) -> i64,
-    throttle_time: i32,
-) -> Bytes {
-    let RequestKind::ListOffsets(request) = &asked.kind else { panic!("no list offsets") };
-    let partition = |asked: &ListOffsetsPartition| {
-        ListOffsetsPartitionResponse::default()
-            .with_partition_index(asked.partition_index)
-            .with_error_code(error)
-            .with_offset(offset(asked.timestamp))
-    };
-    let topic = |asked: &ListOffsetsTopic| {
-        ListOffsetsTopicResponse::default()
-            .with_name(asked.name.clone())
-            .with_partitions(asked.partitions.iter().map(partition).collect())
-    };
-    let response = ListOffsetsResponse::default().with_throttle_time_ms(throttle_time);
-    answer(asked, &response.with_topics(request.topics.iter().map(topic).collect()))
+/// What metadata says of each requested topic.
+pub(crate) struct Topic {
+    /// The index of the broker that leads all partitions.
+    pub(crate) leader: usize,
+    pub(crate) epoch: i32,
+    pub(crate) id: u128,
+    pub(crate) partitions: i32,
 }
 
 /// The leader epoch of all partitions.
 pub(crate) const EPOCH: i32 = 7;
 
-fn names(asked: &Asked) -> Vec<TopicName> {
-    let RequestKind::Metadata(request) = &asked.kind else { panic!("no metadata") };
-    request.topics.iter().flatten().filter_map(|topic| topic.name.clone()).collect()
+pub(crate) const TOPIC: Topic = Topic { leader: 0, epoch: EPOCH, id: 1, partitions: 1 };
+
+/// Answers.
+impl Asked {
+    /// As a broker of Kafka 4 that leads partition 0 of every topic. All logs are empty and end at 0.
+    pub(crate) fn usual(&self) -> Step {
+        match &self.kind {
+            RequestKind::ApiVersions(_) => self.versions(4..=18),
+            RequestKind::Metadata(_) => self.metadata(&[self.broker], TOPIC),
+            RequestKind::Fetch(_) => self.fetched(0, b""),
+            RequestKind::ListOffsets(_) => self.listed(0),
+            _ => Step::Silence,
+        }
+    }
+
+    pub(crate) fn versions(&self, fetch: RangeInclusive<i16>) -> Step {
+        let keys = [(1, fetch), (2, 1..=11), (3, 0..=13), (17, 0..=1), (18, 0..=4), (36, 0..=2)];
+        let keys = keys.map(|(key, versions)| {
+            let (min, max) = versions.into_inner();
+            ApiVersion::default().with_api_key(key).with_min_version(min).with_max_version(max)
+        });
+        self.answer(&ApiVersionsResponse::default().with_api_keys(keys.to_vec()))
+    }
+
+    /// Brokers 1, 2, … at `brokers`, and the requested topics.
+    pub(crate) fn metadata(&self, brokers: &[SocketAddr], topic: Topic) -> Step {
+        let partition = |index| {
+            MetadataResponsePartition::default()
+                .with_partition_index(index)
+                .with_leader_id(node(topic.leader).into())
+                .with_leader_epoch(if self.version >= 7 { topic.epoch } else { -1 })
+        };
+        let id = Uuid::from_u128(if self.version >= 10 { topic.id } else { 0 });
+        let topics = self.topics().into_iter().map(|name| {
+            let partitions = (0..topic.partitions).map(partition).collect();
+            named(name).with_topic_id(id).with_partitions(partitions)
+        });
+        self.cluster(brokers, topics.collect())
+    }
+
+    /// This broker, and topics with these names and errors; the flag marks internal ones.
+    pub(crate) fn all_topics(&self, topics: &[(&str, i16, bool)]) -> Step {
+        let topics = topics.iter().map(|(name, error, internal)| {
+            named((*name).to_owned()).with_error_code(*error).with_is_internal(*internal)
+        });
+        self.cluster(&[self.broker], topics.collect())
+    }
+
+    /// These brokers, and none of the requested topics. One that has just started knows no broker either.
+    pub(crate) fn missing(&self, brokers: &[SocketAddr]) -> Step {
+        let topics = self.topics().into_iter().map(|name| named(name).with_error_code(3));
+        self.cluster(brokers, topics.collect())
+    }
+
+    fn cluster(&self, brokers: &[SocketAddr], topics: Vec<MetadataResponseTopic>) -> Step {
+        let brokers = brokers.iter().enumerate().map(|(index, address)| {
+            MetadataResponseBroker::default()
+                .with_node_id(node(index).into())
+                .with_host(StrBytes::from_string(address.ip().to_string()))
+                .with_port(address.port().into())
+        });
+        self.answer(&MetadataResponse::default().with_brokers(brokers.collect()).with_topics(topics))
+    }
+
+    /// Records of a log that ends at `end`.
+    pub(crate) fn fetched(&self, end: i64, records: &[u8]) -> Step {
+        let records = Bytes::copy_from_slice(records);
+        let data = PartitionData::default().with_high_watermark(end).with_records(Some(records));
+        self.partitions(|_| data.clone())
+    }
+
+    /// One record, at the offset that was asked for.
+    pub(crate) fn record(&self, end: i64, value: u8) -> Step {
+        self.fetched(end, &one_record(self.offset(), value))
+    }
+
+    /// A fetch without records, of a log with these ends: its start, the place of an open transaction, and its end.
+    pub(crate) fn ends(&self, (start, stable, end): (i64, i64, i64)) -> Step {
+        let data = PartitionData::default()
+            .with_log_start_offset(start)
+            .with_last_stable_offset(stable)
+            .with_high_watermark(end)
+            .with_records(Some(Bytes::new()));
+        self.partitions(|_| data.clone())
+    }
+
+    /// A redirect to the preferred replica `node`.
+    pub(crate) fn redirect(&self, node: i32) -> Step {
+        self.partitions(|_| PartitionData::default().with_preferred_read_replica(node.into()))
+    }
+
+    /// A throttled fetch: no partition, and the throttle time in milliseconds.
+    pub(crate) fn throttled(&self, throttle_time: i32) -> Step {
+        self.answer(&FetchResponse::default().with_throttle_time_ms(throttle_time))
+    }
+
+    /// The answer to a fetch from partitions of one topic.
+    pub(crate) fn partitions(&self, data: impl Fn(&FetchPartition) -> PartitionData) -> Step {
+        let topic = &self.fetch().topics[0];
+        let partitions = topic.partitions.iter();
+        let topic = FetchableTopicResponse::default()
+            .with_topic(topic.topic.clone())
+            .with_topic_id(topic.topic_id)
+            .with_partitions(partitions.map(|of| data(of).with_partition_index(of.partition)).collect());
+        self.answer(&FetchResponse::default().with_responses(vec![topic]))
+    }
+
+    pub(crate) fn listed(&self, offset: i64) -> Step {
+        self.listed_by(|_| offset, 0)
+    }
+
+    /// The offset of each time, and a throttle time in milliseconds.
+    pub(crate) fn listed_by(&self, offset: impl Fn(i64) -> i64, throttle_time: i32) -> Step {
+        self.offsets(throttle_time, |asked, answer| answer.with_offset(offset(asked.timestamp)))
+    }
+
+    /// An error for each partition of a fetch, or of a request for offsets.
+    pub(crate) fn rejected(&self, error: i16) -> Step {
+        if self.is_list() {
+            return self.offsets(0, |_, answer| answer.with_error_code(error));
+        }
+        self.partitions(|_| PartitionData::default().with_error_code(error).with_high_watermark(-1))
+    }
+
+    fn offsets(
+        &self,
+        throttle_time: i32,
+        answer: impl Fn(&ListOffsetsPartition, ListOffsetsPartitionResponse) -> ListOffsetsPartitionResponse,
+    ) -> Step {
+        let partition = |asked: &ListOffsetsPartition| {
+            let partition = ListOffsetsPartitionResponse::default();
+            answer(asked, partition.with_partition_index(asked.partition_index))
+        };
+        let topic = |asked: &ListOffsetsTopic| {
+            ListOffsetsTopicResponse::default()
+                .with_name(asked.name.clone())
+                .with_partitions(asked.partitions.iter().map(partition).collect())
+        };
+        let topics = self.list().topics.iter().map(topic).collect();
+        self.answer(&ListOffsetsResponse::default().with_throttle_time_ms(throttle_time).with_topics(topics))
+    }
+
+    pub(crate) fn answer<R: Encodable + HeaderVersion>(&self, response: &R) -> Step {
+        let mut body = BytesMut::new();
+        let header = ResponseHeader::default().with_correlation_id(self.id);
+        header.encode(&mut body, R::header_version(self.version)).expect("a header");
+        response.encode(&mut body, self.version).expect("a response");
+        frame(&body)
+    }
+
+    /// An answer of these bytes.
+    pub(crate) fn raw(&self, body: &[u8]) -> Step {
+        frame(&[&self.id.to_be_bytes(), body].concat())
+    }
 }
 
-pub(crate) fn answer<R: Encodable + HeaderVersion>(asked: &Asked, response: &R) -> Bytes {
-    let mut body = BytesMut::new();
-    let header = ResponseHeader::default().with_correlation_id(asked.id);
-    header.encode(&mut body, R::header_version(asked.version)).expect("a header");
-    response.encode(&mut body, asked.version).expect("a response");
+fn frame(body: &[u8]) -> Step {
     let len = i32::try_from(body.len()).expect("a short response");
-    Bytes::from([&len.to_be_bytes()[..], &body].concat())
+    Step::raw(&[&len.to_be_bytes()[..], body].concat())
+}
+
+fn named(name: String) -> MetadataResponseTopic {
+    MetadataResponseTopic::default().with_name(Some(TopicName(StrBytes::from_string(name))))
+}
+
+fn node(index: usize) -> i32 {
+    i32::try_from(index + 1).expect("few brokers")
 }

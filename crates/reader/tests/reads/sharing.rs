@@ -1,28 +1,26 @@
 //! Many callers of one partition: what they read is requested once.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::future::join_all;
-use kafka_protocol::messages::RequestKind;
 use sluicegate_fair_share::ClientKey;
-use sluicegate_shared_log::SeenEnds;
+use sluicegate_shared_log::{Fetch, SeenEnds};
 use tokio::time::{Instant, sleep};
 
-use crate::batches::{batch, one_record};
-use crate::scripted::{self, Broker, Step, reader, usual};
-use crate::support::{self, Fetch, Read as _, at, list_offset};
+use crate::batches::{batch, record};
+use crate::scripted::{Asked, Broker, EPOCH, Step};
+use crate::support::{Calls as _, at, messages, reader_with, waiting};
 
 const CALLERS: usize = 200;
 
 #[tokio::test]
 async fn callers_who_read_the_same_share_requests() {
     let broker = Broker::of_log(5, 5).await;
-    let reader = reader(&[broker.address]);
+    let reader = broker.reader();
     for offset in 0..5 {
-        let callers = (0..CALLERS).map(|_| reader.read(at("t", 0, offset)));
+        let callers = (0..CALLERS).map(|_| reader.read("t", at(offset)));
         for fetched in join_all(callers).await {
             assert_eq!(fetched.expect("a record").next_offset, offset + 1);
         }
@@ -33,9 +31,9 @@ async fn callers_who_read_the_same_share_requests() {
 #[tokio::test]
 async fn callers_at_the_log_end_share_few_requests() {
     let broker = Broker::of_log(0, 0).await;
-    let reader = reader(&[broker.address]);
-    let wait = Fetch { max_wait: Duration::from_secs(2), ..at("t", 0, 0) };
-    let callers = (0..CALLERS).map(|_| reader.read(wait));
+    let reader = broker.reader();
+    let wait = waiting(0, Duration::from_secs(2));
+    let callers = (0..CALLERS).map(|_| reader.read("t", wait));
     for fetched in join_all(callers).await {
         assert_eq!(fetched.expect("an empty answer").count, 0);
     }
@@ -46,18 +44,18 @@ async fn callers_at_the_log_end_share_few_requests() {
 #[tokio::test]
 async fn callers_who_poll_with_short_waits_share_few_requests() {
     let broker = Broker::of_log(0, 0).await;
-    let reader = reader(&[broker.address]);
-    let wait = Fetch { max_wait: Duration::from_millis(100), ..at("t", 0, 0) };
+    let reader = broker.reader();
+    let wait = waiting(0, Duration::from_millis(100));
     // Connects, and looks.
-    reader.read(wait).await.expect("an empty answer");
+    reader.read("t", wait).await.expect("an empty answer");
     let before = broker.fetched().len();
     let poll = async |number: u64| {
         sleep(Duration::from_millis(number)).await;
         for _ in 0..20 {
             let asked = Instant::now();
-            let fetched = reader.read(wait).await.expect("an empty answer");
+            let fetched = reader.read("t", wait).await.expect("an empty answer");
             assert_eq!((fetched.count, fetched.ends.end), (0, 0));
-            assert!(asked.elapsed() >= wait.max_wait, "{:?}", asked.elapsed());
+            assert!(asked.elapsed() >= wait.wait, "{:?}", asked.elapsed());
         }
     };
     join_all((0..100).map(poll)).await;
@@ -68,41 +66,28 @@ async fn callers_who_poll_with_short_waits_share_few_requests() {
 
 #[tokio::test]
 async fn brokers_hold_requests_no_longer_than_configured() {
-    let longest = Arc::new(AtomicI32::new(0));
-    let held = Arc::clone(&longest);
-    let broker = Broker::start(move |asked, address| match &asked.kind {
-        RequestKind::Fetch(request) if request.max_wait_ms > 0 => {
-            held.fetch_max(request.max_wait_ms, Ordering::Relaxed);
-            let wait = Duration::from_millis(request.max_wait_ms.try_into().expect("a wait"));
-            Step::Later(wait, scripted::fetched(asked, 0, 0, b""))
-        }
-        _ => usual(asked, address),
-    })
-    .await;
-    let servers = broker.address.to_string();
-    let reader = support::reader(&[("bootstrap.servers", &servers), ("fetch.wait.max.ms", "50")]);
-    let wait = Fetch { max_wait: Duration::from_millis(300), ..at("t", 0, 0) };
-    assert_eq!(reader.read(wait).await.expect("an empty answer").count, 0);
-    assert_eq!(longest.load(Ordering::Relaxed), 50);
+    let broker = Broker::of_log(0, 0).await;
+    let reader = reader_with(&[broker.address], &[("fetch.wait.max.ms", "50")]);
+    let wait = waiting(0, Duration::from_millis(300));
+    assert_eq!(reader.read("t", wait).await.expect("an empty answer").count, 0);
+    assert_eq!(broker.waits().into_iter().max(), Some(Duration::from_millis(50)));
 }
 
 #[tokio::test]
 async fn large_batch_that_ends_a_wait_is_requested_once() {
     const COUNT: i32 = 60_000;
-    let broker = Broker::start(|asked, address| match &asked.kind {
-        RequestKind::Fetch(request) if request.max_wait_ms > 0 => {
-            Step::Answer(scripted::fetched(asked, 0, COUNT.into(), &many_records(0, COUNT, b'x')))
-        }
-        _ => usual(asked, address),
+    let broker = Broker::of_waits(|asked| {
+        let records: Vec<u8> = (0..COUNT as usize).flat_map(|delta| record(delta, b"x")).collect();
+        asked.fetched(COUNT.into(), &batch(0, COUNT - 1, 0, COUNT, &records))
     })
     .await;
-    let reader = reader(&[broker.address]);
-    let from = |offset| Fetch { max_bytes: 64 * 1024, ..at("t", 0, offset) };
-    let wait = Fetch { max_wait: Duration::from_secs(10), ..from(0) };
-    let mut fetched = reader.read(wait).await.expect("records");
+    let reader = broker.reader();
+    let from = |offset| Fetch { max_bytes: 64 * 1024, ..at(offset) };
+    let wait = Fetch { wait: Duration::from_secs(10), ..from(0) };
+    let mut fetched = reader.read("t", wait).await.expect("records");
     let mut reads = 1;
     while fetched.next_offset < COUNT.into() {
-        fetched = reader.read(from(fetched.next_offset)).await.expect("records");
+        fetched = reader.read("t", from(fetched.next_offset)).await.expect("records");
         reads += 1;
     }
     assert!(reads > 4, "the batch should be larger than what is kept in one part");
@@ -112,71 +97,49 @@ async fn large_batch_that_ends_a_wait_is_requested_once() {
 #[tokio::test]
 async fn answer_that_left_a_partition_out_does_not_prove_its_end() {
     let looks = AtomicUsize::new(0);
-    let broker = Broker::start(move |asked, address| match &asked.kind {
-        RequestKind::Fetch(request) if request.max_wait_ms > 0 => Step::Silence,
-        RequestKind::Fetch(_) => match looks.fetch_add(1, Ordering::Relaxed) {
-            0 => Step::Answer(scripted::fetched(asked, 0, 0, b"")),
-            1 => Step::Answer(scripted::fetched(asked, 0, 1, b"")),
-            _ => Step::Answer(scripted::fetched(asked, 0, 1, &one_record(0, b'x'))),
+    let broker = Broker::of_fetches(move |asked| match asked.wait() {
+        Duration::ZERO => match looks.fetch_add(1, Ordering::Relaxed) {
+            0 => asked.usual(),
+            1 => asked.fetched(1, b""),
+            _ => asked.record(1, b'x'),
         },
-        _ => usual(asked, address),
+        _ => Step::Silence,
     })
     .await;
-    let reader = reader(&[broker.address]);
-    let wait = Fetch { max_wait: Duration::from_millis(500), ..at("t", 0, 0) };
-    assert_eq!(reader.read(wait).await.expect("an empty answer").count, 0);
+    let reader = broker.reader();
+    let wait = waiting(0, Duration::from_millis(500));
+    assert_eq!(reader.read("t", wait).await.expect("an empty answer").count, 0);
     assert!(reader.is_watched("t", 0, 0, false));
-    assert_eq!(reader.read(wait).await.expect("a record").count, 1);
+    assert_eq!(reader.read("t", wait).await.expect("a record").count, 1);
 }
 
 #[tokio::test]
 async fn no_answer_is_older_than_its_question() {
-    let broker = Broker::start(|asked, address| match &asked.kind {
-        RequestKind::ListOffsets(_) => Step::Later(Duration::from_millis(100), scripted::listed(asked, 0, 7)),
-        _ => usual(asked, address),
-    })
-    .await;
-    let reader = reader(&[broker.address]);
+    let broker = Broker::of_lists(|asked| asked.listed(7).after(Duration::from_millis(100))).await;
+    let reader = broker.reader();
     // Connects, so that the calls below are sent at once.
-    list_offset(&reader, "t", 0, -1, false).await.expect("an offset");
-    let before = broker.listed();
+    reader.list("t", -1).await.expect("an offset");
+    let before = broker.listed().len();
     let first = tokio::spawn({
         let reader = reader.clone();
-        async move { list_offset(&reader, "t", 0, -1, false).await }
+        async move { reader.list("t", -1).await }
     });
-    while broker.listed() == before {
+    while broker.listed().len() == before {
         tokio::task::yield_now().await;
     }
-    for offset in join_all((0..CALLERS).map(|_| list_offset(&reader, "t", 0, -1, false))).await {
-        assert_eq!(offset.expect("an offset").offset, 7);
+    let others = join_all((0..CALLERS).map(|_| reader.list("t", -1))).await;
+    for offset in others {
+        assert_eq!(offset.expect("an offset"), 7);
     }
     first.await.expect("no panic").expect("an offset");
-    assert_eq!(broker.listed(), before + 2, "one request for all who asked while the first was under way");
-}
-
-/// A batch of records without a key, whose values are one byte.
-fn many_records(offset: i64, count: i32, value: u8) -> Vec<u8> {
-    let mut records = Vec::new();
-    for delta in 0..count {
-        let mut record = vec![0, 0];
-        put_varint(&mut record, delta);
-        record.extend([1, 2, value, 0]);
-        put_varint(&mut records, i32::try_from(record.len()).expect("a short record"));
-        records.extend(record);
-    }
-    batch(offset, count - 1, 0, count, &records)
+    let asked = broker.listed().len() - before;
+    assert_eq!(asked, 2, "one request for all who asked while the first was under way");
 }
 
 #[tokio::test]
 async fn partition_asked_twice_has_its_answer_each_time() {
-    let broker = Broker::start(|asked, address| match asked.kind {
-        RequestKind::ListOffsets(_) => {
-            Step::Answer(scripted::listed_throttled(asked, 0, |timestamp| timestamp + 100, 0))
-        }
-        _ => usual(asked, address),
-    })
-    .await;
-    let reader = reader(&[broker.address]);
+    let broker = Broker::of_lists(|asked| asked.listed_by(|timestamp| timestamp + 100, 0)).await;
+    let reader = broker.reader();
     let asked = [("t", 0, -1), ("t", 0, 5), ("t", 0, -1), ("t", 0, 6), ("t", 0, 5)];
     let listed: Vec<_> = reader.list_offsets(ClientKey::UNKNOWN, &asked, false).collect().await;
     let mut listed: Vec<_> =
@@ -184,23 +147,15 @@ async fn partition_asked_twice_has_its_answer_each_time() {
     listed.sort_unstable();
     assert_eq!(listed, [(0, 99), (1, 105), (2, 99), (3, 106), (4, 105)]);
     // One for the end, and one for each time: a request cannot ask for two of a partition.
-    assert_eq!((broker.listed(), broker.metadata().len()), (3, 1));
-}
-
-/// A zigzag-encoded number, as in Kafka's records.
-fn put_varint(out: &mut Vec<u8>, number: i32) {
-    let mut rest = u32::from_ne_bytes(((number << 1) ^ (number >> 31)).to_ne_bytes());
-    while rest >= 0x80 {
-        out.push((rest & 0x7F) as u8 | 0x80);
-        rest >>= 7;
-    }
-    out.push(rest as u8);
+    let epoch = |asked: &Asked| asked.list().topics[0].partitions[0].current_leader_epoch;
+    assert_eq!(broker.asked(Asked::is_list, epoch), [EPOCH; 3], "of the metadata");
+    assert_eq!(broker.metadata(), 1);
 }
 
 #[tokio::test]
 async fn waits_take_little_memory() {
-    let broker = crate::scripted::Broker::start(crate::scripted::usual).await;
-    let reader = crate::scripted::reader(&[broker.address]);
+    let broker = Broker::start(Asked::usual).await;
+    let reader = broker.reader();
     let wait = reader.wait_for_records("t", 0, 0, false, None, SeenEnds::ALL);
     let bytes = std::mem::size_of_val(&wait);
     assert!(bytes <= 1_150, "{bytes} bytes for each partition of each subscription");
@@ -209,9 +164,9 @@ async fn waits_take_little_memory() {
 #[tokio::test]
 async fn caller_beyond_the_log_end_is_woken_beside_one_at_the_end() {
     let broker = Broker::of_log(0, 0).await;
-    let reader = reader(&[broker.address]);
+    let reader = broker.reader();
     // The leader is known: waits need one.
-    reader.read(at("t", 0, 0)).await.expect("an empty answer");
+    reader.read("t", at(0)).await.expect("an empty answer");
     let at_end = reader.wait_for_records("t", 0, 0, false, None, SeenEnds::ALL);
     let beyond = reader.wait_for_records("t", 0, 5, false, None, SeenEnds::ALL);
     tokio::select! {
@@ -220,4 +175,16 @@ async fn caller_beyond_the_log_end_is_woken_beside_one_at_the_end() {
         _ = at_end => panic!("there is no record"),
         () = sleep(Duration::from_secs(10)) => panic!("the log was cut, and nobody looks"),
     }
+}
+
+#[tokio::test]
+async fn fetch_collects_min_bytes() {
+    let broker = Broker::of_log(20, 20).await;
+    let reader = broker.reader();
+    let one = reader.read("t", at(0)).await.expect("a record").messages.len();
+    let fetch = Fetch { min_bytes: 5 * one, ..waiting(0, Duration::from_secs(10)) };
+    let fetched = reader.read("t", fetch).await.expect("records");
+    let offsets: Vec<i64> = messages(&fetched).iter().map(|message| message.offset).collect();
+    assert!(fetched.messages.len() >= 5 * one && fetched.count < 20, "{fetched:?}");
+    assert_eq!(offsets, (0..fetched.next_offset).collect::<Vec<_>>());
 }

@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
-use kafka_protocol::messages::RequestKind;
+use futures_util::future::join_all;
 use sluicegate_fair_share::ClientKey;
 use sluicegate_reader::Reader;
 
-use crate::scripted::{self, Asked, Broker, Step, reader, reader_within, usual};
-use crate::support::{Read as _, at, chain, list_offset};
+use crate::scripted::{Broker, Step, TOPIC};
+use crate::support::{Calls as _, at, chain, reader};
 
 /// Longer than half of `socket.timeout.ms`, the time for one response.
 pub(crate) const SLOW: Duration = Duration::from_millis(1_500);
@@ -20,11 +20,9 @@ pub(crate) const PROMPT: Duration = Duration::from_millis(900);
 
 /// A broker that takes [`SLOW`] for the end of topic `slow`, and no time for other requests.
 async fn slow_partition() -> Broker {
-    Broker::start(|asked, address| match &asked.kind {
-        RequestKind::ListOffsets(request) if &request.topics[0].name.0[..] == "slow" => {
-            Step::Later(SLOW, scripted::listed(asked, 0, 0))
-        }
-        _ => usual(asked, address),
+    Broker::of_lists(|asked| match &asked.list().topics[0].name.0[..] {
+        "slow" => asked.usual().after(SLOW),
+        _ => asked.usual(),
     })
     .await
 }
@@ -37,7 +35,7 @@ pub(crate) async fn call_repeatedly(reader: Reader, is_over: Arc<AtomicBool>) ->
     while !is_over.load(Ordering::SeqCst) {
         pace.tick().await;
         let started = Instant::now();
-        list_offset(&reader, "t", 0, -1, false).await.expect("the end");
+        reader.list("t", -1).await.expect("the end");
         took.push(started.elapsed());
     }
     took
@@ -46,20 +44,18 @@ pub(crate) async fn call_repeatedly(reader: Reader, is_over: Arc<AtomicBool>) ->
 #[tokio::test]
 async fn slow_partition_fails_no_other_call() {
     let broker = slow_partition().await;
-    let reader = reader(&[broker.address]);
+    let reader = broker.reader();
     let is_over = Arc::new(AtomicBool::new(false));
-    let bystanders: Vec<_> =
-        (0..20).map(|_| tokio::spawn(call_repeatedly(reader.clone(), Arc::clone(&is_over)))).collect();
-    for _ in 0..2 {
-        let error = list_offset(&reader, "slow", 0, -1, false).await.expect_err("no answer in time");
-        assert!(chain(&error).contains("no response from"), "{}", chain(&error));
-        assert!(error.retriable());
-    }
-    is_over.store(true, Ordering::SeqCst);
-    let mut took = Vec::new();
-    for bystander in bystanders {
-        took.extend(bystander.await.expect("no panic"));
-    }
+    let bystanders = join_all((0..20).map(|_| call_repeatedly(reader.clone(), Arc::clone(&is_over))));
+    let slow = async {
+        for _ in 0..2 {
+            let error = reader.list("slow", -1).await.expect_err("no answer in time");
+            assert!(chain(&error).contains("no response from") && error.retriable(), "{}", chain(&error));
+        }
+        is_over.store(true, Ordering::SeqCst);
+    };
+    let (took, ()) = tokio::join!(bystanders, slow);
+    let took = took.concat();
     let delayed = took.iter().filter(|took| **took > PROMPT).count();
     assert!(delayed <= 40, "{delayed} of {} calls took longer than {PROMPT:?}", took.len());
     assert!(broker.connections() <= 20, "{} connections", broker.connections());
@@ -69,7 +65,7 @@ async fn slow_partition_fails_no_other_call() {
 #[tokio::test]
 async fn slow_partition_of_a_call_fails_no_other_of_it() {
     let broker = slow_partition().await;
-    let reader = reader(&[broker.address]);
+    let reader = broker.reader();
     let asked = [("slow", 0, -1), ("t", 0, -1)];
     let listed = reader.list_offsets(ClientKey::default(), &asked, false);
     let mut answers: Vec<_> = listed.collect().await;
@@ -86,70 +82,57 @@ async fn frozen_broker_is_detected_and_recovers() {
     let leader = Arc::new(std::sync::OnceLock::new());
     let of_leader = Arc::clone(&leader);
     // Not a leader itself, it names the frozen one as the leader throughout.
-    let other = Broker::start(move |asked, address| match &asked.kind {
-        RequestKind::Metadata(_) => {
-            let leader = *of_leader.get().expect("it is started");
-            Step::Answer(scripted::metadata(asked, &[leader, address], 0))
-        }
-        _ => usual(asked, address),
+    let other = Broker::of_metadata(move |asked| {
+        let leader = *of_leader.get().expect("it is started");
+        asked.metadata(&[leader, asked.broker], TOPIC)
     })
     .await;
     let other_address = other.address;
-    let broker = Broker::start(move |asked: &Asked, address| match &asked.kind {
+    let broker = Broker::start(move |asked| match asked.is_metadata() {
         _ if is_frozen.load(Ordering::SeqCst) => Step::Silence,
-        RequestKind::Metadata(_) => Step::Answer(scripted::metadata(asked, &[address, other_address], 0)),
-        _ => usual(asked, address),
+        true => asked.metadata(&[asked.broker, other_address], TOPIC),
+        false => asked.usual(),
     })
     .await;
     leader.set(broker.address).expect("it is set once");
     let reader = reader(&[broker.address, other.address]);
-    list_offset(&reader, "t", 0, -1, false).await.expect("the end");
+    reader.list("t", -1).await.expect("the end");
     frozen.store(true, Ordering::SeqCst);
 
     let first = Instant::now();
-    let calls: Vec<_> = (0..20)
-        .map(|_| {
-            let reader = reader.clone();
-            tokio::spawn(async move { list_offset(&reader, "t", 0, -1, false).await })
-        })
-        .collect();
-    for call in calls {
-        let error = call.await.expect("no panic").expect_err("nothing comes");
+    for called in join_all((0..20).map(|_| reader.list("t", -1))).await {
+        let error = called.expect_err("nothing comes");
         assert!(chain(&error).contains("no response from") && error.retriable(), "{}", chain(&error));
     }
     assert!(first.elapsed() < Duration::from_millis(2_300), "{:?}", first.elapsed());
     let connections = broker.connections();
     // One call tries it several times, each time briefly.
-    list_offset(&reader, "t", 0, -1, false).await.expect_err("nothing comes");
+    reader.list("t", -1).await.expect_err("nothing comes");
     assert!(broker.connections() <= connections + 3, "{} connections", broker.connections());
 
     frozen.store(false, Ordering::SeqCst);
     let thawed = Instant::now();
-    while list_offset(&reader, "t", 0, -1, false).await.is_err() {
+    while reader.list("t", -1).await.is_err() {
         assert!(thawed.elapsed() < Duration::from_secs(3), "{:?}", thawed.elapsed());
     }
 }
 
 #[tokio::test]
 async fn fetches_that_take_long_delay_no_lookup() {
-    let broker = Broker::start(|asked, address| match &asked.kind {
-        RequestKind::Fetch(_) => Step::Silence,
-        _ => usual(asked, address),
-    })
-    .await;
-    let reader = reader_within(&[broker.address], "20000");
+    let broker = Broker::of_fetches(|_| Step::Silence).await;
+    let reader = broker.patient_reader();
     let mut fetches = tokio::task::JoinSet::new();
     let mut pace = tokio::time::interval(Duration::from_millis(5));
     // Until each of their connections has one, so far from each other that none waits for another.
     let mut offsets = (0..).step_by(1_000);
     while broker.fetched().len() < 4 {
         let (reader, offset) = (reader.clone(), offsets.next().expect("an offset"));
-        fetches.spawn(async move { reader.read(at("t", 0, offset)).await.is_ok() });
+        fetches.spawn(async move { reader.read("t", at(offset)).await.is_ok() });
         pace.tick().await;
     }
     for topic in ["t", "u"] {
         let started = Instant::now();
-        list_offset(&reader, topic, 0, -1, false).await.expect("the end");
+        reader.list(topic, -1).await.expect("the end");
         assert!(started.elapsed() < PROMPT, "{:?} for the end of {topic}", started.elapsed());
     }
 }

@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, pending, ready};
-use kafka_protocol::messages::RequestKind;
 use sluicegate_fair_share::ClientKey;
 use sluicegate_reader::SkipMeter;
+use sluicegate_shared_log::Fetch;
 use tokio::time::timeout;
 
 use crate::batches::{batch, one_record};
-use crate::scripted::{self, Broker, Step, reader, usual};
-use crate::support::{Fetch, Read as _, at, source, until};
+use crate::scripted::Broker;
+use crate::support::{Calls as _, at, source, until};
+
+const LOG: (&str, i32) = ("t", 0);
 
 /// The offset of the only record. Before it are batches of control records.
 const RECORD: i64 = 40;
@@ -21,16 +23,9 @@ const RECORD: i64 = 40;
 const BATCH: usize = 100_000;
 
 async fn broker() -> Broker {
-    Broker::start(|asked, address| match &asked.kind {
-        RequestKind::Fetch(fetch) => {
-            let offset = fetch.topics[0].partitions[0].fetch_offset;
-            let records = match offset {
-                0..RECORD => batch(offset / 4 * 4, 3, 1 << 5, 1, &[0; BATCH]),
-                _ => one_record(RECORD, b'x'),
-            };
-            Step::Answer(scripted::fetched(asked, 0, RECORD + 1, &records))
-        }
-        _ => usual(asked, address),
+    Broker::of_fetches(|asked| match asked.offset() {
+        offset @ 0..RECORD => asked.fetched(RECORD + 1, &batch(offset / 4 * 4, 3, 1 << 5, 1, &[0; BATCH])),
+        _ => asked.fetched(RECORD + 1, &one_record(RECORD, b'x')),
     })
     .await
 }
@@ -64,34 +59,33 @@ impl SkipMeter for Meter {
 #[tokio::test]
 async fn skipped_bytes_are_counted_to_the_client() {
     let broker = broker().await;
-    let (reader, meter) = (reader(&[broker.address]), Meter::new(source(1)));
-    let fetch = Fetch { source: source(2), skips: &*meter, ..at("t", 0, 0) };
-    let fetched = reader.read(fetch).await.expect("a record");
+    let (reader, meter) = (broker.reader(), Meter::new(source(1)));
+    let fetch = Fetch { source: source(2), ..at(0) };
+    let fetched = reader.read_from(LOG, fetch, &*meter).await.expect("a record");
     assert_eq!((fetched.count, fetched.next_offset), (1, RECORD + 1));
     let counted = meter.counted(source(2));
     assert_eq!(counted.len(), 10);
     assert!(counted.iter().all(|bytes| (BATCH..BATCH + 100).contains(bytes)), "{counted:?}");
     // The same part of the log is not skipped again, from whichever offset.
-    let again = reader.read(Fetch { offset: 18, ..fetch }).await.expect("a record");
+    let again = reader.read_from(LOG, Fetch { offset: 18, ..fetch }, &*meter).await.expect("a record");
     assert_eq!((again.count, meter.counted(source(2)).len()), (1, 10));
 }
 
 #[tokio::test]
 async fn client_that_skips_without_pause_delays_nobody_else() {
     let broker = broker().await;
-    let (reader, meter) = (reader(&[broker.address]), Meter::new(source(1)));
+    let (reader, meter) = (broker.reader(), Meter::new(source(1)));
     let greedy = {
         let (reader, meter) = (reader.clone(), Arc::clone(&meter));
-        tokio::spawn(async move {
-            reader.read(Fetch { source: source(1), skips: &*meter, ..at("t", 0, 0) }).await
-        })
+        let fetch = Fetch { source: source(1), ..at(0) };
+        tokio::spawn(async move { reader.read_from(LOG, fetch, &*meter).await })
     };
     until(|| !meter.counted(source(1)).is_empty()).await;
     assert_eq!(broker.fetched(), [0]);
     // The same records, and others near them.
     for offset in [0, 1] {
-        let other = Fetch { source: source(2), skips: &*meter, ..at("t", 0, offset) };
-        let fetched = timeout(Duration::from_millis(500), reader.read(other)).await;
+        let other = Fetch { source: source(2), ..at(offset) };
+        let fetched = timeout(Duration::from_millis(500), reader.read_from(LOG, other, &*meter)).await;
         let fetched = fetched.expect("an answer at once").expect("a record");
         assert_eq!((fetched.count, fetched.next_offset), (1, RECORD + 1));
     }

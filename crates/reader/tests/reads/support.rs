@@ -1,143 +1,105 @@
-//! librdkafka's mock cluster with a producer, and readers of it.
+//! Readers, and calls to them.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use futures_util::future::{BoxFuture, pending, ready};
 use futures_util::{FutureExt, StreamExt};
 use prost::Message;
-use rdkafka::ClientConfig;
-use rdkafka::mocking::MockCluster;
-use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer};
 use sluicegate_fair_share::ClientKey;
 use sluicegate_protocol::{KafkaFetchResp, KafkaMessage};
 use sluicegate_reader::{Config, DEFAULT_MAX_BYTES, EncoderPool, ReadError, Reader, SkipMeter};
-use sluicegate_shared_log::{AnswerReservation, Fetched, Limits, ListedOffset, SharedLog};
+use sluicegate_shared_log::{AnswerReservation, Fetch, Fetched, Limits, SharedLog};
 
-use crate::log;
-
-/// A record to produce.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Record {
-    pub(crate) key: Option<Vec<u8>>,
-    pub(crate) value: Option<Vec<u8>>,
-    pub(crate) timestamp: i64,
-}
+/// For calls that wait on purpose.
+pub(crate) const PATIENT: (&str, &str) = ("socket.timeout.ms", "20000");
 
 /// A client with an address of its own.
 pub(crate) fn source(last: u8) -> ClientKey {
     ClientKey::from(IpAddr::from([192, 0, 2, last]))
 }
 
-/// A cluster in this process. Its brokers stop when it is dropped.
-pub(crate) struct Cluster {
-    pub(crate) mock: MockCluster<'static, DefaultProducerContext>,
+/// An address that refuses connections.
+pub(crate) fn nowhere() -> SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("an address")
 }
 
-impl Cluster {
-    pub(crate) fn start(brokers: i32) -> Self {
-        Self { mock: MockCluster::new(brokers).expect("a mock cluster") }
-    }
-
-    pub(crate) fn create(&self, topic: &str, partitions: i32) {
-        self.mock.create_topic(topic, partitions, 1).expect("a topic");
-    }
-
-    pub(crate) fn reader(&self) -> Reader {
-        reader(&[("bootstrap.servers", &self.mock.bootstrap_servers())])
-    }
-
-    /// Writes records in one partition in order, in batches of up to `batch`.
-    pub(crate) fn produce(&self, topic: &str, partition: i32, codec: &str, batch: usize, records: &[Record]) {
-        let producer: BaseProducer = ClientConfig::new()
-            .set("bootstrap.servers", self.mock.bootstrap_servers())
-            .set("compression.type", codec)
-            .set("batch.num.messages", batch.to_string())
-            .set("linger.ms", "20")
-            .set("message.max.bytes", "10000000")
-            .create()
-            .expect("a producer");
-        for record in records {
-            let mut out: BaseRecord<'_, [u8], [u8]> =
-                BaseRecord::to(topic).partition(partition).timestamp(record.timestamp);
-            out.key = record.key.as_deref();
-            out.payload = record.value.as_deref();
-            producer.send(out).map_err(|(error, _)| error).expect("room in the queue");
-        }
-        producer.flush(Duration::from_secs(20)).expect("everything is delivered");
-    }
+/// A reader of the cluster of these brokers, whose calls take 2 s at most.
+pub(crate) fn reader(brokers: &[SocketAddr]) -> Reader {
+    reader_with(brokers, &[])
 }
 
-pub(crate) fn reader(properties: &[(&str, &str)]) -> Reader {
-    log::capture();
+pub(crate) fn reader_with(brokers: &[SocketAddr], properties: &[(&str, &str)]) -> Reader {
+    let brokers: Vec<String> = brokers.iter().map(ToString::to_string).collect();
+    let usual = [
+        ("bootstrap.servers", &*brokers.join(",")),
+        ("client.rack", "here"),
+        ("socket.timeout.ms", "2000"),
+        ("socket.connection.setup.timeout.ms", "900"),
+        ("reconnect.backoff.ms", "10"),
+        ("reconnect.backoff.max.ms", "50"),
+    ];
+    let properties = usual.iter().chain(properties);
     let properties: BTreeMap<String, String> =
-        properties.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        properties.map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     let logs = SharedLog::new(Limits { max_bytes: 1 << 24, max_age: Duration::from_secs(30) });
-    Reader::new(
-        Config::from_properties(&properties).expect("a usable configuration"),
-        logs.add_cluster(),
-        EncoderPool::new(),
-    )
+    let config = Config::from_properties(&properties).expect("a usable configuration");
+    Reader::new(config, logs.add_cluster(), EncoderPool::new())
 }
 
-/// A fetch from a partition.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Fetch<'a> {
-    pub(crate) topic: &'a str,
-    pub(crate) partition: i32,
-    pub(crate) offset: i64,
-    pub(crate) max_bytes: usize,
-    pub(crate) max_wait: Duration,
-    pub(crate) min_bytes: usize,
-    pub(crate) max_records: usize,
-    pub(crate) fill: bool,
-    pub(crate) source: ClientKey,
-    pub(crate) skips: &'a dyn SkipMeter,
+pub(crate) fn at(offset: i64) -> Fetch {
+    waiting(offset, Duration::ZERO)
 }
 
-pub(crate) fn at(topic: &str, partition: i32, offset: i64) -> Fetch<'_> {
+pub(crate) fn waiting(offset: i64, wait: Duration) -> Fetch {
     Fetch {
-        topic,
-        partition,
         offset,
         max_bytes: DEFAULT_MAX_BYTES,
-        max_wait: Duration::ZERO,
+        wait,
         min_bytes: 0,
         max_records: 0,
         fill: false,
+        committed: false,
         source: ClientKey::default(),
-        skips: &(),
     }
 }
 
-impl Fetch<'_> {
-    /// The same without the log and the meter.
-    pub(crate) fn of_log(self) -> sluicegate_shared_log::Fetch {
-        let Fetch { offset, max_bytes, max_wait: wait, min_bytes, max_records, fill, source, .. } = self;
-        let committed = false;
-        sluicegate_shared_log::Fetch {
-            offset,
-            max_bytes,
-            wait,
-            min_bytes,
-            max_records,
-            fill,
-            committed,
-            source,
-        }
+pub(crate) trait Calls {
+    async fn read_from(
+        &self,
+        partition: (&str, i32),
+        fetch: Fetch,
+        skips: &dyn SkipMeter,
+    ) -> Result<Fetched, ReadError>;
+
+    /// Fetches from partition 0 of a topic.
+    async fn read(&self, topic: &str, fetch: Fetch) -> Result<Fetched, ReadError>;
+
+    /// The offset of the first record since a time in partition 0 of a topic, or its end for -1.
+    async fn list(&self, topic: &str, timestamp: i64) -> Result<i64, ReadError>;
+}
+
+impl Calls for Reader {
+    async fn read_from(
+        &self,
+        (topic, partition): (&str, i32),
+        fetch: Fetch,
+        skips: &dyn SkipMeter,
+    ) -> Result<Fetched, ReadError> {
+        self.fetch(topic, partition, fetch, skips, &mut Room).await
     }
-}
 
-pub(crate) trait Read {
-    async fn read(&self, fetch: Fetch<'_>) -> Result<Fetched, ReadError>;
-}
+    async fn read(&self, topic: &str, fetch: Fetch) -> Result<Fetched, ReadError> {
+        self.read_from((topic, 0), fetch, &()).await
+    }
 
-impl Read for Reader {
-    async fn read(&self, fetch: Fetch<'_>) -> Result<Fetched, ReadError> {
-        let Fetch { topic, partition, skips, .. } = fetch;
-        self.fetch(topic, partition, fetch.of_log(), skips, &mut Room).await
+    async fn list(&self, topic: &str, timestamp: i64) -> Result<i64, ReadError> {
+        let asked = [(topic, 0, timestamp)];
+        let mut listed = pin!(self.list_offsets(ClientKey::default(), &asked, false));
+        listed.next().await.expect("an answer").1.map(|listed| listed.offset)
     }
 }
 
@@ -154,43 +116,15 @@ impl AnswerReservation for Room {
     }
 }
 
-pub(crate) async fn list_offset(
-    reader: &Reader,
-    topic: &str,
-    partition: i32,
-    timestamp: i64,
-    committed: bool,
-) -> Result<ListedOffset, ReadError> {
-    let asked = [(topic, partition, timestamp)];
-    let mut listed = pin!(reader.list_offsets(ClientKey::default(), &asked, committed));
-    listed.next().await.expect("an answer").1
-}
-
 pub(crate) fn messages(fetched: &Fetched) -> Vec<KafkaMessage> {
     let answer = KafkaFetchResp::decode(fetched.messages.clone()).expect("protobuf");
     assert_eq!(answer.messages.len(), fetched.count);
     answer.messages
 }
 
-/// All messages from an offset to the log end, in results of up to `max_bytes`.
-pub(crate) async fn walk(
-    reader: &Reader,
-    topic: &str,
-    partition: i32,
-    from: i64,
-    max_bytes: usize,
-) -> Result<Vec<KafkaMessage>, ReadError> {
-    let mut all = Vec::new();
-    let mut offset = from;
-    loop {
-        let fetched = reader.read(Fetch { max_bytes, ..at(topic, partition, offset) }).await?;
-        if fetched.count == 0 {
-            return Ok(all);
-        }
-        assert!(fetched.next_offset > offset, "{} after {offset}", fetched.next_offset);
-        all.extend(messages(&fetched));
-        offset = fetched.next_offset;
-    }
+/// The one-byte values of an answer's records.
+pub(crate) fn values(fetched: &Fetched) -> String {
+    messages(fetched).iter().map(|message| char::from(message.value.as_ref().expect("a value")[0])).collect()
 }
 
 /// Waits until a condition holds, for up to 20 s.
@@ -215,4 +149,12 @@ pub(crate) fn chain(error: &ReadError) -> String {
         cause = error.source();
     }
     text
+}
+
+/// An error of a cluster that can be there again soon, with causes that contain `want`.
+#[track_caller]
+pub(crate) fn check_outage(error: &ReadError, want: &str) {
+    let text = chain(error);
+    assert!(text.contains(want), "{text}, expected: {want}");
+    assert!(error.retriable() && error.is_unavailable(), "{text}");
 }

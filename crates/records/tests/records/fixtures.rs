@@ -86,3 +86,11 @@ fn transactions_are_read_without_their_markers() {
 fn compacted_log_is_read() {
     assert_eq!(check!("compacted", 16), [0, 0, 0x42, 3]);
 }
+
+/// Logs without large records.
+pub(crate) const LOGS: [&[u8]; 4] = [
+    include_bytes!("../fixtures/java-none.log"),
+    include_bytes!("../fixtures/librdkafka-none.log"),
+    include_bytes!("../fixtures/transactional.log"),
+    include_bytes!("../fixtures/compacted.log"),
+];

@@ -12,7 +12,6 @@ mod batch;
 mod committed;
 mod corrupt;
 mod fixtures;
-mod fuzz;
 mod invariants;
 mod limits;
 mod old;

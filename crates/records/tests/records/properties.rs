@@ -6,7 +6,7 @@ use sluicegate_records::Limits;
 use crate::{
     LIMITS,
     batch::{Batch, COMPRESSIONS, CONTROL, LOG_APPEND_TIME, Record, TRANSACTIONAL, compress, seal},
-    concat, expected, invariants,
+    concat, expected, fixtures, invariants,
 };
 
 fn bytes(max: usize) -> impl Strategy<Value = Vec<u8>> {
@@ -93,6 +93,16 @@ proptest! {
         invariants::check(&bytes, from, &limits, cut.into());
         seal(&mut bytes);
         invariants::check(&bytes, from, &limits, cut.into());
+    }
+
+    #[test]
+    fn mutated_logs_of_kafka_keep_the_invariants(
+        log in sample::select(&fixtures::LOGS[..]), mutations in mutations(), arguments: [u8; 8],
+    ) {
+        let mut input = log.to_vec();
+        mutations.into_iter().for_each(|mutation| mutate(&mut input, mutation));
+        input.extend(arguments);
+        invariants::check_input(&input);
     }
 
     #[test]

@@ -40,17 +40,6 @@ fn every_codec_is_read_from_every_offset_and_cut() {
 }
 
 #[test]
-fn codecs_can_differ_between_batches() {
-    let batches: Vec<_> = (0..)
-        .zip(COMPRESSIONS)
-        .map(|(at, compression)| {
-            Batch::of_values(at * 2, &["x", "y"]).with(|batch| batch.compression = compression)
-        })
-        .collect();
-    check(&batches);
-}
-
-#[test]
 fn records_larger_than_a_codecs_block_are_read() {
     let large = "0123456789".repeat(20_000);
     for compression in COMPRESSIONS {

@@ -1,23 +1,26 @@
 //! Outputs of a session, as the bridge and the client see them.
 
-mod json;
+#[cfg(not(target_family = "wasm"))]
+mod invariant;
+#[cfg(not(target_family = "wasm"))]
+mod random;
 
 use prost::Message as _;
-use sluicegate_protocol::pub_sub_req::{self, Req};
+use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
     CmdEmpty, CmdPing, ControlResp, PongResp, PubSubReq, PubSubResp, Refusal, control_resp,
 };
 
 use super::*;
-use crate::frame::{Opcode, server_header};
+use crate::frame::tests::wire as frame;
 #[cfg(target_family = "wasm")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 /// Bytes that the bridge and the client got, and the other outputs.
 #[derive(Debug, Default, PartialEq)]
 struct Seen {
-    bridge: Vec<PubSubReq>,
+    bridge: Vec<Vec<u8>>,
     /// The numbers of unfinished messages, which the bridge got as well.
     unfinished: Vec<u64>,
     client: Vec<u8>,
@@ -38,11 +41,15 @@ impl Seen {
 const MAX_FRAMES: usize = 1000;
 
 fn session() -> Session {
-    limited_by(&Budget::new(1 << 20, 4096))
+    session_of(Codec::Protobuf)
 }
 
-fn limited_by(budget: &Arc<Budget>) -> Session {
-    Session::new(Limits { max_message_bytes: 4096 }, Codec::Protobuf, budget, ClientKey::default())
+fn session_of(codec: Codec) -> Session {
+    limited_by(&Budget::new(1 << 20, 4096), codec)
+}
+
+fn limited_by(budget: &Arc<Budget>, codec: Codec) -> Session {
+    Session::new(Limits { max_message_bytes: 4096 }, codec, budget, ClientKey::default())
 }
 
 /// Feeds `pieces` from the client, one step each.
@@ -63,12 +70,11 @@ fn client(session: &mut Session, pieces: &[&[u8]]) -> Seen {
     let mut rest = stream.as_slice();
     while let Some((head, tail)) = rest.split_first_chunk() {
         let (message, tail) = tail.split_at(grpc::message_len(*head).unwrap() as usize);
-        match PubSubReq::decode(message).unwrap() {
-            PubSubReq {
-                req: Some(Req::Control(ControlReq { control: Some(Control::Unfinished(number)) })),
-                ..
-            } => seen.unfinished.push(number),
-            other => seen.bridge.push(other),
+        match PubSubReq::decode(message).map(|request| request.req) {
+            Ok(Some(Req::Control(ControlReq { control: Some(Control::Unfinished(number)) }))) => {
+                seen.unfinished.push(number);
+            }
+            _ => seen.bridge.push(message.to_vec()),
         }
         rest = tail;
     }
@@ -98,30 +104,23 @@ fn said(outputs: Vec<Output>, chunk: &[u8]) -> Seen {
     seen
 }
 
-fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
-    server_header(Opcode::Binary, payload.len() as u64, &mut out);
-    out[0] = first;
-    out[1] |= 0x80;
-    let mask = [0xDE, 0xAD, 0xBE, 0xEF];
-    out.extend_from_slice(&mask);
-    out.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, key)| byte ^ key));
-    out
+fn ping(sequence: i64, state: &'static str) -> Vec<u8> {
+    request(sequence, Req::CmdPing(CmdPing { state: state.into() }))
 }
 
-fn ping(sequence: i64, state: &'static str) -> PubSubReq {
-    PubSubReq { sequence, req: Some(Req::CmdPing(CmdPing { state: state.into() })) }
+fn request(sequence: i64, req: Req) -> Vec<u8> {
+    PubSubReq { sequence, req: Some(req) }.encode_to_vec()
 }
 
-fn told(control: Control) -> PubSubReq {
-    PubSubReq { sequence: 0, req: Some(Req::Control(ControlReq { control: Some(control) })) }
+fn told(control: Control) -> Vec<u8> {
+    request(0, Req::Control(ControlReq { control: Some(control) }))
 }
 
-fn refused(sequence: i64, message: &str) -> PubSubReq {
+fn refused(sequence: i64, message: &str) -> Vec<u8> {
     told(Control::Refusal(Refusal { sequence, message: message.into() }))
 }
 
-fn close(code: u32, reason: &str) -> PubSubReq {
+fn close(code: u32, reason: &str) -> Vec<u8> {
     told(Control::Close(Close { code, reason: reason.into() }))
 }
 
@@ -131,37 +130,35 @@ fn answer(resp: Resp) -> Vec<u8> {
 }
 
 #[track_caller]
-fn check(frames: &[Vec<u8>], want: &[PubSubReq], counted: &[Event], closing: bool) {
+fn check(frames: &[Vec<u8>], want: &[Vec<u8>], counted: &[Event], closing: bool) {
+    check_in(Codec::Protobuf, frames, want, counted, closing);
+}
+
+#[track_caller]
+fn check_in(codec: Codec, frames: &[Vec<u8>], want: &[Vec<u8>], counted: &[Event], closing: bool) {
     let wire = frames.concat();
     let told: Vec<Output> = closing.then_some(Output::Closing { told: true }).into_iter().collect();
     for cut in 0..=wire.len() {
         let (head, tail) = wire.split_at(cut);
-        let seen = client(&mut session(), &[head, tail]);
+        let seen = client(&mut session_of(codec), &[head, tail]);
         assert_eq!(seen.bridge, want, "cut at byte {cut}");
         assert_eq!((seen.counted.as_slice(), &seen.told), (counted, &told), "cut at byte {cut}");
     }
     let bytes: Vec<&[u8]> = wire.chunks(1).collect();
-    assert_eq!(client(&mut session(), &bytes).bridge, want, "byte by byte");
+    assert_eq!(client(&mut session_of(codec), &bytes).bridge, want, "byte by byte");
 }
 
 const PING: Event = Event::Command(Command::Ping);
 
 #[test]
 fn commands_are_forwarded_unchanged() {
-    let frames = [frame(0x82, &ping(1, "a").encode_to_vec()), frame(0x82, &ping(2, "").encode_to_vec())];
+    let frames = [frame(0x82, &ping(1, "a")), frame(0x82, &ping(2, ""))];
     check(&frames, &[ping(1, "a"), ping(2, "")], &[PING, PING], false);
 }
 
 #[test]
-fn two_hundred_commands_in_one_segment_are_forwarded() {
-    let wire: Vec<u8> = (0..200).flat_map(|n| frame(0x82, &ping(n, "x").encode_to_vec())).collect();
-    let want: Vec<PubSubReq> = (0..200).map(|n| ping(n, "x")).collect();
-    assert_eq!(client(&mut session(), &[&wire]).bridge, want);
-}
-
-#[test]
 fn ping_inside_a_fragmented_command_is_answered_first() {
-    let message = ping(3, "state").encode_to_vec();
+    let message = ping(3, "state");
     let (head, tail) = message.split_at(4);
     let frames = [frame(0x02, head), frame(0x89, b"now"), frame(0x80, tail)];
     check(&frames, &[told(Control::Pong("now".into())), ping(3, "state")], &[PING], false);
@@ -177,8 +174,8 @@ fn text_and_empty_requests_get_no_answer() {
 
 #[test]
 fn invalid_requests_become_refusals() {
-    let empty = PubSubReq { sequence: 7, req: Some(pub_sub_req::Req::CmdEmpty(CmdEmpty {})) }.encode_to_vec();
-    let forged = PubSubReq { sequence: 8, ..close(1000, "") }.encode_to_vec();
+    let empty = request(7, Req::CmdEmpty(CmdEmpty {}));
+    let forged = request(8, Req::Control(ControlReq { control: Some(Control::Pong("".into())) }));
     check(
         &[frame(0x82, &empty), frame(0x82, &forged), frame(0x82, b"\xff")],
         &[refused(7, "unknown command"), refused(8, "unknown command"), refused(0, "wrong command")],
@@ -194,14 +191,14 @@ fn unsolicited_pong_is_a_sign_of_life() {
 
 #[test]
 fn nothing_is_forwarded_after_the_clients_close() {
-    let after = frame(0x82, &ping(1, "late").encode_to_vec());
+    let after = frame(0x82, &ping(1, "late"));
     check(&[frame(0x88, b"\x03\xe8bye"), after.clone()], &[close(1000, "bye")], &[], true);
     check(&[frame(0x88, b""), after], &[close(0, "")], &[], true);
 }
 
 #[test]
 fn error_closes_the_session_and_nothing_more_is_forwarded() {
-    let after = frame(0x82, &ping(1, "late").encode_to_vec());
+    let after = frame(0x82, &ping(1, "late"));
     let check_error = |error: SessionError, bad: Vec<u8>| {
         let close = close(u32::from(error.code()), &error.to_string());
         check(&[bad, after.clone()], &[close], &[Event::Error(error)], true);
@@ -222,10 +219,10 @@ fn error_closes_the_session_and_nothing_more_is_forwarded() {
 fn evicted_session_closes_at_its_next_input() {
     // A share of 1000.
     let budget = Budget::new(8000, 1000);
-    let mut sessions: Vec<_> = (0..3).map(|_| limited_by(&budget)).collect();
+    let mut sessions: Vec<_> = (0..3).map(|_| limited_by(&budget, Codec::Protobuf)).collect();
     let unfinished = frame(0x02, &[1; 400]);
     for session in &mut sessions {
-        assert_eq!(client(session, &[&unfinished]).bridge, []);
+        assert!(client(session, &[&unfinished]).bridge.is_empty());
     }
     assert_eq!(budget.used(), 800, "the third evicted the first");
     let seen = client(&mut sessions[0], &[&frame(0x8A, b"")]);
@@ -241,7 +238,7 @@ fn evicted_session_closes_at_its_next_input() {
 
 #[test]
 fn too_many_frames_at_once_close_the_session() {
-    let ping = frame(0x82, &ping(1, "").encode_to_vec());
+    let ping = frame(0x82, &ping(1, ""));
     let mut session = session();
     let seen = client(&mut session, &[&ping.repeat(MAX_FRAMES), &ping.repeat(MAX_FRAMES)]);
     assert_eq!((seen.bridge.len(), session.frames()), (2 * MAX_FRAMES, MAX_FRAMES));
@@ -255,7 +252,7 @@ fn too_many_frames_at_once_close_the_session() {
 
 #[test]
 fn events_of_one_input_are_counted_together() {
-    let [known, unknown] = [ping(1, "").encode_to_vec(), vec![0x12, 0]].map(|request| frame(0x82, &request));
+    let [known, unknown] = [ping(1, ""), vec![0x12, 0]].map(|request| frame(0x82, &request));
     let mut outputs = Vec::new();
     let bytes = &mut [known, unknown].concat().repeat(3);
     session().handle(Input::Client { bytes, max_frames: MAX_FRAMES }, &mut outputs);
@@ -265,7 +262,7 @@ fn events_of_one_input_are_counted_together() {
 
 #[test]
 fn bridge_is_told_when_messages_begin_and_end() {
-    let message = frame(0x82, &ping(1, "a").encode_to_vec());
+    let message = frame(0x82, &ping(1, "a"));
     let (head, tail) = message.split_at(8);
     let mut session = session();
     let mut unfinished = |bytes: &[u8]| client(&mut session, &[bytes]).unfinished;
@@ -293,13 +290,13 @@ fn ended_session_frees_its_unfinished_message_at_once() {
         ("the client's close", frame(0x88, &[])),
     ];
     for (what, last) in over {
-        let mut session = limited_by(&budget);
-        assert_eq!(client(&mut session, &[&unfinished]).bridge, []);
+        let mut session = limited_by(&budget, Codec::Protobuf);
+        assert!(client(&mut session, &[&unfinished]).bridge.is_empty());
         assert_eq!(budget.used(), 400);
-        assert_ne!(client(&mut session, &[&last]).bridge, [], "{what}");
+        assert!(!client(&mut session, &[&last]).bridge.is_empty(), "{what}");
         assert_eq!(budget.used(), 0, "{what}");
     }
-    let mut session = limited_by(&budget);
+    let mut session = limited_by(&budget, Codec::Protobuf);
     client(&mut session, &[&unfinished]);
     session.handle(Input::BridgeEnd, &mut Vec::new());
     assert_eq!(budget.used(), 0, "the bridge's end");
@@ -351,4 +348,46 @@ fn end_without_a_close_becomes_one() {
     let seen = said(outputs, b"");
     assert_eq!(seen.client, b"\x88\x1e\x03\xf4the bridge ended the session");
     assert_eq!(seen.told, [Output::Closed]);
+}
+
+#[test]
+fn json_is_forwarded_unchanged() {
+    let text = r#"{"id":1,"ping":{"state":"spät"}}"#.as_bytes();
+    let (head, tail) = text.split_at(text.len() - 5);
+    let frames = [frame(0x01, head), frame(0x89, b"now"), frame(0x80, tail)];
+    let want = [told(Control::Pong("now".into())), text.to_vec()];
+    check_in(Codec::Json, &frames, &want, &[Event::Json], false);
+    let texts = [text, b"", b"not JSON"];
+    let want = texts.map(<[u8]>::to_vec);
+    check_in(Codec::Json, &texts.map(|text| frame(0x81, text)), &want, &[Event::Json; 3], false);
+}
+
+#[test]
+fn other_messages_close_a_session_of_json() {
+    let check_error = |error: SessionError, bad: &[Vec<u8>]| {
+        let close = close(u32::from(error.code()), &error.to_string());
+        let frames = [&[frame(0x81, b"{}")], bad, &[frame(0x81, b"late")]].concat();
+        check_in(Codec::Json, &frames, &[b"{}".to_vec(), close], &[Event::Json, Event::Error(error)], true);
+    };
+    check_error(SessionError::NotText, &[frame(0x82, b"{}")]);
+    check_error(SessionError::NotText, &[frame(0x02, b"{"), frame(0x80, b"}")]);
+    check_error(SessionError::NotUtf8, &[frame(0x01, b"\xC3"), frame(0x80, b"\x28")]);
+    // As a control message would begin.
+    check_error(SessionError::NotUtf8, &[frame(0x81, &close(1000, "forged"))]);
+}
+
+#[test]
+fn answers_of_json_are_text() {
+    let seen = bridge(&mut session_of(Codec::Json), &[&grpc::head(2)[..], b"{}"].concat());
+    assert_eq!(seen.client, b"\x81\x02{}");
+}
+
+#[test]
+fn answers_pass_whatever_the_client_has_begun() {
+    let pong = answer(Resp::PongResp(PongResp { state: "s".into() }));
+    for begun in [&frame(0x82, &ping(1, "a"))[..8], &frame(0x88, b"\x03\xe8")[..]] {
+        let mut session = session();
+        client(&mut session, &[begun]);
+        assert_eq!(bridge(&mut session, &pong).client, b"\x82\x06\x82\x02\x03\x0a\x01s");
+    }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::{SinkExt, StreamExt};
 use prost::Message as _;
+use serde::{Deserialize, Serialize};
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
@@ -25,33 +26,30 @@ use super::seen::Seen;
 use crate::Failure;
 use crate::report::say;
 
-#[derive(Debug, clap::Args)]
-pub(crate) struct Args {
-    #[arg(long)]
-    gateway: SocketAddr,
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Task {
+    pub(super) gateway: SocketAddr,
     /// The number of this process: its clients have the addresses `127.1.NUMBER.*`.
-    #[arg(long)]
-    number: u8,
-    #[arg(long)]
-    sockets: u32,
+    pub(super) number: u8,
+    pub(super) sockets: u32,
     /// Every second client subscribes to one of them.
-    #[arg(long, value_delimiter = ',')]
-    topics: Vec<String>,
+    pub(super) topics: Vec<String>,
 }
 
 struct Crowd {
-    args: Args,
+    task: Task,
     seen: Mutex<Seen>,
     /// First connections, so that they do not overrun the gateway's backlog.
     opening: Semaphore,
 }
 
-pub(crate) fn run(args: Args) -> Result<(), Failure> {
+pub(crate) fn run(json: &str) -> Result<(), Failure> {
+    let task: Task = serde_json::from_str(json)?;
     allow_many_files()?;
     // One thread: more would take CPU from the measured processes.
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
-        let sockets = args.sockets;
-        let crowd = Arc::new(Crowd { args, seen: Mutex::default(), opening: Semaphore::new(AT_ONCE) });
+        let sockets = task.sockets;
+        let crowd = Arc::new(Crowd { task, seen: Mutex::default(), opening: Semaphore::new(AT_ONCE) });
         for number in 0..sockets {
             tokio::spawn(stay(Arc::clone(&crowd), number));
         }
@@ -66,7 +64,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
 /// Keeps a socket open. After an end it waits as the browser client does: up to a second, and twice that after each
 /// failure, up to 30 s.
 async fn stay(crowd: Arc<Crowd>, number: u32) {
-    let mut topics = crowd.args.topics.iter().cycle();
+    let mut topics = crowd.task.topics.iter().cycle();
     let topic = if number % 2 == 1 { topics.nth(number as usize / 2).cloned() } else { None };
     let mut client = Client { crowd, number, topic, next: None };
     let mut wait = 1.0_f64;
@@ -113,8 +111,8 @@ impl Client {
     async fn open(&mut self) -> Result<WebSocketStream<TcpStream>, Failure> {
         let [_, third] = u16::try_from(self.number / FROM_ONE_ADDRESS)?.to_be_bytes();
         let tcp = TcpSocket::new_v4()?;
-        tcp.bind((Ipv4Addr::new(127, 1, self.crowd.args.number, third.saturating_add(1)), 0).into())?;
-        let gateway = self.crowd.args.gateway;
+        tcp.bind((Ipv4Addr::new(127, 1, self.crowd.task.number, third.saturating_add(1)), 0).into())?;
+        let gateway = self.crowd.task.gateway;
         let tcp = tcp.connect(gateway).await?;
         let config = WebSocketConfig::default().read_buffer_size(1024).write_buffer_size(0);
         let (mut socket, _) =

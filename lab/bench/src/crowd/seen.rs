@@ -73,22 +73,3 @@ impl Seen {
 const CLASSES: f64 = 8.0;
 /// Some minutes.
 const MAX_CLASS: usize = 230;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn shares_are_those_of_all_processes() {
-        let mut first = Seen { open: 2, ..Seen::default() };
-        (1..=90).for_each(|_| first.deliver(Duration::from_millis(1)));
-        let mut second = Seen::default();
-        (1..=10).for_each(|_| second.deliver(Duration::from_millis(100)));
-        let mut sum = Seen::default();
-        sum.add(&first.take());
-        sum.add(&second);
-        assert_eq!((sum.open, sum.delivered, first.open, first.delivered), (2, 100, 2, 0));
-        assert!((1.0..1.1).contains(&sum.within(0.5)), "{}", sum.within(0.5));
-        assert!((100.0..110.0).contains(&sum.within(0.99)), "{}", sum.within(0.99));
-    }
-}

@@ -5,8 +5,8 @@ use std::time::Duration;
 use sluicegate_stack::browser;
 use tokio::time::interval;
 
-use super::kind::Kind;
-use super::server::Server;
+use super::server::{Kind, Server};
+use super::{beside, turns};
 use crate::figures::{Better, Figures};
 use crate::report::{median, say};
 use crate::{Failure, Plan};
@@ -14,30 +14,18 @@ use crate::{Failure, Plan};
 /// Pages in turns, each of which gets the same records at a steady rate.
 pub(super) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failure> {
     say(&format!("page      {RATE} records/s in Chromium, {} s", plan.seconds));
-    let mut runs = KINDS.map(|_| Vec::new());
-    for _ in 0..plan.runs {
-        for (kind, runs) in KINDS.into_iter().zip(&mut runs) {
-            runs.push(used(kind, plan).await?);
-        }
-    }
+    let runs = turns(plan, KINDS, async |kind| used(kind, plan).await).await?;
     for (kind, runs) in KINDS.into_iter().zip(&runs) {
-        let name = |of| format!("page, {}: CPU of {of} for a record", kind.name());
-        figures.add(&name("the browser"), "µs", Better::Less, runs.iter().map(|run| run.browser));
-        figures.add(&name("the main thread"), "µs", Better::Less, runs.iter().map(|run| run.thread));
-    }
-    let medians = runs.map(|runs| {
-        let of = |of: fn(&Used) -> f64| median(runs.iter().map(of));
-        Used { browser: of(|run| run.browser), thread: of(|run| run.thread) }
-    });
-    for (kind, Used { browser, thread }) in KINDS.into_iter().zip(medians) {
+        let Used { browser, thread } = Used::median(runs);
         say(&format!(
             "page      {:<17} {browser:.1} µs of CPU a record, {thread:.1} of them in the page's main thread",
             kind.name()
         ));
+        let name = |of| format!("page, {}: CPU of {of} for a record", kind.name());
+        figures.add(&name("the browser"), "µs", Better::Less, runs.iter().map(|run| run.browser));
+        figures.add(&name("the main thread"), "µs", Better::Less, runs.iter().map(|run| run.thread));
     }
-    let [ours, others @ ..] = medians;
-    let [_, kinds @ ..] = KINDS;
-    for (kind, other) in kinds.into_iter().zip(others) {
+    for (kind, [ours, other]) in beside(KINDS, runs.map(|runs| Used::median(&runs))) {
         let (browser, thread) = (ours.browser / other.browser, ours.thread / other.thread);
         say(&format!(
             "page      ratio to {}: {browser:.2}, main thread {thread:.2} (target 1.0)",
@@ -50,10 +38,16 @@ pub(super) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failur
 /// Microseconds of CPU for each record.
 #[derive(Debug, Clone, Copy)]
 struct Used {
-    /// All processes.
     browser: f64,
     /// The thread that runs the page's code.
     thread: f64,
+}
+
+impl Used {
+    fn median(runs: &[Self]) -> Self {
+        let of = |of: fn(&Self) -> f64| median(runs.iter().map(of));
+        Self { browser: of(|run| run.browser), thread: of(|run| run.thread) }
+    }
 }
 
 async fn used(kind: Kind, plan: &Plan) -> Result<Used, Failure> {

@@ -14,6 +14,7 @@ use sluicegate_stack::envoy::Envoy;
 use sluicegate_stack::folder::Folder;
 use sluicegate_stack::kafka::Kafka;
 use sluicegate_stack::nats::Nats;
+use sluicegate_stack::process::Process;
 use sluicegate_stack::raw::{BINARY, Raw, Upgrade, masked, request};
 use sluicegate_stack::stack::{BridgeConfig, Setup, Stack};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -22,11 +23,45 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use self::jetstream::JetStream;
-use super::kind::Kind;
 use super::{MARKER, VALUE};
+use crate::place::stack;
 use crate::{Failure, Plan};
 
-/// A running system with one topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Sluicegate,
+    Nats,
+    /// With an Envoy in front of it, which only relays.
+    NatsBehindEnvoy,
+    /// The gateway in front of JetStream.
+    SluicegateOnNats,
+    /// JetStream, with a consumer for each socket.
+    Consumers,
+    /// JetStream, whose messages the sockets get without it: what they miss is missed.
+    Core,
+}
+
+impl Kind {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Sluicegate => "Sluicegate",
+            Self::Nats => "nats",
+            Self::NatsBehindEnvoy => "nats behind Envoy",
+            Self::SluicegateOnNats => "Sluicegate",
+            Self::Consumers => "ordered consumers",
+            Self::Core => "core NATS",
+        }
+    }
+
+    /// Of the ratio to it in a flood.
+    pub(super) fn target(self) -> &'static str {
+        match self {
+            Self::Nats => " (target 1.5)",
+            _ => "",
+        }
+    }
+}
+
 pub(super) struct Server {
     system: System,
     partitions: i32,
@@ -65,14 +100,9 @@ impl Server {
                 let topic = kafka.topic("live", partitions, &[]).await?;
                 // All sockets are of one address, which has a share of the limit.
                 let settings = "[limits]\nmax_sessions = 100000\n".to_owned();
-                let setup = Setup {
-                    concurrency: plan.concurrency,
-                    bridges: plan.bridges,
-                    bridge: BridgeConfig::Cluster { bootstrap: kafka.bootstrap().to_owned(), settings },
-                    ..Setup::new(plan.profile, kafka.bootstrap())
-                };
-                let mut stack = Stack::start(setup).await?;
-                stack.ready_within(Duration::from_secs(30)).await?;
+                let bridge = BridgeConfig::Cluster { bootstrap: kafka.bootstrap(), settings };
+                let setup = Setup { bridges: plan.bridges, bridge, ..Setup::new(plan.profile, "") };
+                let stack = stack(plan, setup).await?;
                 let mut config = ClientConfig::new();
                 config.set("bootstrap.servers", kafka.bootstrap()).set("linger.ms", linger_ms.to_string());
                 config.set("queue.buffering.max.messages", "1000000");
@@ -150,11 +180,8 @@ impl Server {
         match &self.system {
             System::Sluicegate { topic, producer, .. } => {
                 let record = FutureRecord::<[u8], [u8]>::to(topic).partition(0).payload(&value);
-                producer
-                    .send_result(record)
-                    .map_err(|(error, _)| error)?
-                    .await?
-                    .map_err(|(error, _)| error)?;
+                let sent = producer.send_result(record).map_err(|(error, _)| error)?;
+                sent.await?.map_err(|(error, _)| error)?;
             }
             System::Nats { publisher, .. } => {
                 let mut publisher = publisher.lock().await;
@@ -196,7 +223,6 @@ impl Server {
         Ok(())
     }
 
-    /// The number of records so far.
     pub(super) fn published(&self) -> usize {
         self.published.load(Ordering::Relaxed)
     }
@@ -214,28 +240,28 @@ impl Server {
     }
 
     pub(super) fn usage(&self) -> Result<Usage, Failure> {
-        Ok(match &self.system {
+        let (gateway, servers): (_, Vec<&Process>) = match &self.system {
             System::Sluicegate { stack, .. } => {
-                let envoy = stack.envoy().process.usage()?;
-                let mut sum = Usage { cpu: envoy.cpu, bridge_bytes: 0, gateway_bytes: envoy.resident_bytes };
-                for bridge in stack.bridges() {
-                    let bridge = bridge.process.usage()?;
-                    sum.cpu += bridge.cpu;
-                    sum.bridge_bytes += bridge.resident_bytes;
-                }
-                sum
+                let bridges = stack.bridges().map(|bridge| &bridge.process);
+                (Some(&stack.envoy().process), bridges.collect())
             }
             System::Nats { server, envoy, .. } => {
-                let usage = server.process.usage()?;
-                let envoy = envoy.as_ref().map(|envoy| envoy.process.usage()).transpose()?;
-                Usage {
-                    cpu: usage.cpu + envoy.map_or(Duration::ZERO, |usage| usage.cpu),
-                    bridge_bytes: usage.resident_bytes,
-                    gateway_bytes: envoy.map_or(0, |usage| usage.resident_bytes),
-                }
+                (envoy.as_ref().map(|envoy| &envoy.process), vec![&server.process])
             }
-            System::JetStream(jetstream) => jetstream.usage()?,
-        })
+            System::JetStream(jetstream) => jetstream.processes(),
+        };
+        let mut sum = Usage { cpu: Duration::ZERO, bridge_bytes: 0, gateway_bytes: 0 };
+        for process in servers {
+            let usage = process.usage()?;
+            sum.cpu += usage.cpu;
+            sum.bridge_bytes += usage.resident_bytes;
+        }
+        if let Some(gateway) = gateway {
+            let usage = gateway.usage()?;
+            sum.cpu += usage.cpu;
+            sum.gateway_bytes = usage.resident_bytes;
+        }
+        Ok(sum)
     }
 }
 

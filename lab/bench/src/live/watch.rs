@@ -124,7 +124,6 @@ async fn watch(mut socket: Raw, seen: Arc<Seen>) {
     }
 }
 
-/// Bytes of a read.
 const READ: usize = 64 * 1024;
 /// If nothing arrives for so long, the rest is lost.
 const LOST: Duration = Duration::from_secs(5);

@@ -14,11 +14,9 @@ pub(super) struct Parts<'a> {
     pub(super) http: &'a str,
     /// The gateway's URL for sessions.
     pub(super) url: &'a str,
-    /// The command line client.
     pub(super) cli: &'a str,
 }
 
-/// Commands to try with this source.
 pub(super) fn commands(source: &Source, parts: &Parts<'_>) -> Vec<Command> {
     let mut commands = match source {
         Source::Embedded(System::Kafka, _) => embedded_kafka(parts),

@@ -46,16 +46,6 @@ impl Bench {
         self.stack.bridge.count("sluicegate_commands_total{", "").await.unwrap()
     }
 
-    /// Clients that were closed because others needed the room of their unfinished messages.
-    pub(crate) async fn evicted(&self) -> u64 {
-        if self.stack.way().filter_runs_sessions() {
-            return self.stat("sluicegate.errors.evicted").await;
-        }
-        // There is none of a reason that nobody had yet.
-        let evicted = self.stack.bridge.count("sluicegate_client_faults_total{", "reason=\"evicted\"");
-        evicted.await.unwrap_or(0.0) as u64
-    }
-
     /// One of Envoy's numbers.
     pub(crate) async fn stat(&self, name: &str) -> u64 {
         let stats = self.stack.envoy().stats(&format!("{name}$")).await.unwrap();

@@ -3,7 +3,6 @@
 use std::fs;
 
 use sluicegate_stack::process::Process;
-use sluicegate_stack::way::Way;
 
 use crate::load::bench::Bench;
 
@@ -14,10 +13,6 @@ pub(crate) const MIB: u64 = 1024 * KIB;
 pub(crate) const MAX_REQUEST_BYTES: u64 = MIB;
 /// Its default of `limits.stream_window_bytes`.
 pub(crate) const STREAM_WINDOW_BYTES: u64 = 64 * KIB;
-/// The filter's default of `max_assembly_bytes`.
-pub(crate) const MAX_ASSEMBLY_BYTES: u64 = 64 * MIB;
-/// Its default of `max_message_bytes`.
-pub(crate) const MAX_MESSAGE_BYTES: u64 = MIB;
 /// Bytes that a session at rest takes in the bridge.
 pub(crate) const IDLE_SESSION: u64 = 8 * KIB;
 
@@ -27,27 +22,12 @@ pub(crate) fn stuck_session() -> u64 {
     (SESSION_ANSWER_BYTES + 4 * HTTP2_FRAME + IDLE_SESSION) * 5 / 4
 }
 
-/// The same in the gateway. In Envoy: the client's connection, and each hop behind it; and half as much more, because a
-/// buffer is found to be full when it is over its limit, and for what the allocator keeps.
-pub(crate) fn stuck_socket(way: Way) -> u64 {
-    let windows = match way {
-        Way::Tunnel => 1,
-        // No window, but a buffer of its own.
-        Way::Relay => 1,
-        // Its one buffer for each direction is there from the beginning.
-        Way::Nginx | Way::Apisix | Way::Direct => return idle_socket(way),
-    };
-    (CONNECTION_BUFFER + windows * STREAM_WINDOW + idle_socket(way)) * 3 / 2
-}
+/// The same in the gateway, Envoy: the client's connection, and the hop behind it, a window or a buffer; and half as much
+/// more, because a buffer is found to be full when it is over its limit, and for what the allocator keeps.
+pub(crate) const STUCK_SOCKET: u64 = (CONNECTION_BUFFER + STREAM_WINDOW + IDLE_SOCKET) * 3 / 2;
 
 /// Bytes that a session at rest takes in the gateway.
-pub(crate) fn idle_socket(way: Way) -> u64 {
-    match way {
-        Way::Tunnel | Way::Relay => 64 * KIB,
-        Way::Nginx => 32 * KIB,
-        Way::Apisix | Way::Direct => 0,
-    }
-}
+pub(crate) const IDLE_SOCKET: u64 = 64 * KIB;
 
 /// Resident memory of two processes.
 #[derive(Clone, Copy, Debug)]

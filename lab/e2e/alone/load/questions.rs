@@ -5,13 +5,11 @@ use std::time::Duration;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
-    CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaListOffsets, CmdKafkaMetadata, CmdKafkaSubscribe, Isolation,
-    KafkaSource,
+    CmdKafkaListOffset, CmdKafkaListOffsets, CmdKafkaMetadata, CmdKafkaSubscribe, KafkaSource,
 };
-use sluicegate_stack::kafka::{Kafka, Outcome, Record, Write};
+use sluicegate_stack::kafka::Kafka;
 use sluicegate_stack::raw::{Raw, request};
 use sluicegate_stack::socket::Socket;
-use sluicegate_stack::waiting::until;
 use sluicegate_stack::way::Way;
 use sluicegate_tests::directly;
 use tokio::task::JoinSet;
@@ -25,7 +23,6 @@ directly! {
     lookups_of_missing_topics_delay_nobody
     ends_of_many_partitions_cost_few_requests
     descriptions_of_wide_topic_delay_nobody
-    skipped_records_are_not_read_again
 }
 
 /// The commands that a session can have in flight: `limits.max_commands_per_session`.
@@ -81,44 +78,6 @@ async fn descriptions_of_wide_topic_delay_nobody(way: Way) {
         format!("{asked} commands took {cost:?} each, pings {disturbed:?}, undisturbed {undisturbed:?}");
     println!("{text}");
     assert!(cost < DESCRIPTION && disturbed.p90 < DESCRIBED_WITHIN, "{text}");
-    assert!(attack.try_join_next().is_none(), "an attacker was closed");
-}
-
-#[expect(clippy::print_stdout, reason = "a measurement, for `--nocapture`")]
-async fn skipped_records_are_not_read_again(way: Way) {
-    let bench = Bench::new(way).await;
-    let kafka = Kafka::shared().await.unwrap();
-    let topic = kafka.topic("aborted", 1, &[]).await.unwrap();
-    let aborted = kafka.begin(Write::default()).await.unwrap();
-    let records = vec![Record::of(vec![b'x'; ABORTED / ABORTED_RECORDS as usize]); 1_000];
-    for _ in 0..ABORTED_RECORDS / 1_000 {
-        aborted.write(&topic, 0, &records).await.unwrap();
-    }
-    aborted.end(Outcome::Abort).await.unwrap();
-    kafka.produce(&topic, 0, &[Record::of("behind it")], Write::default()).await.unwrap();
-    let undisturbed = subscribe(&bench).await;
-    let fetch = move |offset| {
-        let (topic, isolation) = (topic.clone(), Isolation::ReadCommitted.into());
-        Req::CmdKafkaFetch(CmdKafkaFetch { topic, offset, max_records: 1, isolation, ..Default::default() })
-    };
-    let within = fetch.clone();
-    // Anywhere in the transaction.
-    let within = move |client, command| within((client as i64 * 2_017 + command * 7_919) % ABORTED_RECORDS);
-    let mut attack = ask_without_pause(&bench, 4, within).await;
-    // A bystander gets behind it, too.
-    let mut socket = Socket::open(&bench.stack).await;
-    let found = async || match socket.ask(fetch(0)).await {
-        Resp::KafkaFetchResp(answer) if answer.messages.len() == 1 => Ok(()),
-        other => Err(format!("{other:?}")),
-    };
-    until("the record behind it", Duration::from_secs(20), found).await;
-    let received = || bench.stack.bridge.count("sluicegate_read_bytes_total", "");
-    let (asked, before) = (bench.commands().await, received().await.unwrap());
-    let disturbed = subscribe(&bench).await;
-    check(undisturbed, disturbed);
-    let (asked, read) = (bench.commands().await - asked, received().await.unwrap() - before);
-    println!("{asked} fetches within {ABORTED} aborted bytes read {read} bytes after the first {before}");
-    assert!(asked > 100.0 && read < ABORTED as f64 / 4.0, "{asked} fetches read {read} bytes");
     assert!(attack.try_join_next().is_none(), "an attacker was closed");
 }
 
@@ -202,10 +161,6 @@ fn check(undisturbed: Vec<Duration>, disturbed: Vec<Duration>) {
 }
 
 const COUNT: usize = 20;
-
-/// The size of an aborted transaction in bytes, and in records.
-const ABORTED: usize = 32 << 20;
-const ABORTED_RECORDS: i64 = 8_000;
 
 const PINGS: usize = 500;
 

@@ -61,29 +61,21 @@ impl Witness {
     }
 
     async fn latency(&mut self) -> Latency {
-        Latency { ping: self.ping().await, fetch: self.fetch().await }
-    }
-
-    async fn ping(&mut self) -> Percentiles {
-        let mut all = Vec::new();
+        let Self { socket, topic, .. } = self;
+        let (mut pings, mut fetches) = (Vec::new(), Vec::new());
         for _ in 0..COUNT {
             let start = Instant::now();
-            timeout(WITHIN, self.socket.ping()).await.expect("a pong for the witness within 10 s");
-            all.push(start.elapsed());
+            timeout(WITHIN, socket.ping()).await.expect("a pong for the witness within 10 s");
+            pings.push(start.elapsed());
         }
-        percentiles(all)
-    }
-
-    async fn fetch(&mut self) -> Percentiles {
-        let mut all = Vec::new();
         for _ in 0..COUNT {
             let start = Instant::now();
-            let read = timeout(WITHIN, self.socket.fetch(self.topic, 0, 0)).await;
+            let read = timeout(WITHIN, socket.fetch(topic, 0, 0)).await;
             let read = read.expect("records for the witness within 10 s").unwrap();
             assert_eq!(read[0].value.as_deref(), Some(&b"seen"[..]));
-            all.push(start.elapsed());
+            fetches.push(start.elapsed());
         }
-        percentiles(all)
+        Latency { ping: percentiles(pings), fetch: percentiles(fetches) }
     }
 }
 

@@ -1,88 +1,44 @@
 //! Leaders that are killed, restarted and moved while sockets read.
 
-use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rdkafka::ClientConfig;
+use rdkafka::producer::{FutureProducer, FutureRecord};
 use sluicegate_stack::kafka::{Kafka, Partition};
 use sluicegate_stack::socket::Socket;
 use sluicegate_stack::stack::Stack;
-use tokio::time::Instant;
+use sluicegate_stack::waiting::becomes;
+use sluicegate_stack::way::Way;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, interval, sleep, timeout};
 
-use crate::brokers::cluster::{ANSWERED_WITHIN, NODES, cluster, gateway, healed};
-use crate::brokers::walk::{Walk, Writer, answers};
+use crate::breakable::{NODES, cluster, healed};
+use crate::brokers::ANSWERED_WITHIN;
+use crate::pool::Config;
 
+const PARTITIONS: i32 = 6;
+const SOCKETS: usize = 32;
 /// From a partition's new leader to answers at every socket: pauses between attempts are below half a second.
 const RECOVERED_WITHIN: Duration = Duration::from_secs(2);
-
-/// A topic, and what writes to it and reads it.
-struct Traffic {
-    topic: String,
-    writers: Vec<Writer>,
-    walks: Vec<Walk>,
-}
-
-impl Traffic {
-    async fn start(kafka: &Kafka, stack: &Stack, partitions: i32, sockets: usize) -> Self {
-        let topic = kafka.topic("failover", partitions, &[]).await.unwrap();
-        let writers: Vec<Writer> =
-            (0..partitions).map(|partition| Writer::start(kafka, &topic, partition)).collect();
-        let mut walks = Vec::new();
-        for (partition, writer) in (0..partitions).zip(&writers).cycle().take(sockets) {
-            walks.push(writer.walk(Socket::open(stack).await, &topic, partition));
-        }
-        let traffic = Self { topic, writers, walks };
-        answers(&traffic.walks, ANSWERED_WITHIN).await;
-        traffic
-    }
-
-    /// Waits until every partition has another leader than `node`, and every socket an answer of its leader.
-    async fn recover_from(&self, kafka: &Kafka, node: usize) -> String {
-        let lost = Instant::now();
-        let elsewhere = |partition: &Partition| partition.leader.is_some_and(|leader| leader != node);
-        let all_elsewhere = |partitions: &[Partition]| partitions.iter().all(elsewhere);
-        kafka.partitions_become("elect other leaders", &self.topic, all_elsewhere).await.unwrap();
-        let election = lost.elapsed();
-        let recovered = answers(&self.walks, RECOVERED_WITHIN).await;
-        format!("election {election:.1?}, then answers everywhere after {recovered:.1?}")
-    }
-
-    async fn healed(&self, kafka: &Kafka) {
-        kafka.partitions_become("heal", &self.topic, healed).await.unwrap();
-    }
-
-    /// Every socket gets the last record; what happened on the way is told.
-    async fn end(self) {
-        let mut written = 0;
-        for writer in self.writers {
-            written += writer.stop().await;
-        }
-        let mut errors = BTreeMap::new();
-        let mut slowest = Duration::ZERO;
-        let sockets = self.walks.len();
-        for walk in self.walks {
-            slowest = slowest.max(walk.slowest());
-            for (error, count) in walk.end().await {
-                *errors.entry(error).or_insert(0) += count;
-            }
-        }
-        tell(&format!(
-            "{sockets} sockets, {written} records, slowest answer {slowest:.1?}, errors {errors:#?}"
-        ));
-    }
-}
+const WITHIN: Duration = Duration::from_secs(30);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn records_arrive_once_while_leaders_die_and_move() {
     let mut kafka = cluster().await;
-    let stack = gateway(&kafka.bootstrap(), "", &[]).await;
-    let traffic = Traffic::start(&kafka, &stack, 6, 32).await;
+    let stack = Config::on(Way::Tunnel, &kafka.bootstrap()).own().await;
+    let traffic = Traffic::start(&kafka, &stack).await;
     // Each of them leads two partitions, and one of them is the active controller.
     for node in 1..=NODES {
         kafka.nodes[node - 1].process.kill();
-        let told = traffic.recover_from(&kafka, node).await;
-        tell(&format!("node {node} killed: {told}"));
+        let elsewhere = |partition: &Partition| partition.leader.is_some_and(|leader| leader != node);
+        let all_elsewhere = |partitions: &[Partition]| partitions.iter().all(elsewhere);
+        kafka.partitions_become("elect other leaders", &traffic.topic, all_elsewhere).await.unwrap();
+        traffic.answers(RECOVERED_WITHIN).await;
         kafka.up().await.unwrap();
-        traffic.healed(&kafka).await;
+        kafka.partitions_become("heal", &traffic.topic, healed).await.unwrap();
     }
     // Every leader goes, and its records with it; then all come back.
     let replicas: Vec<Vec<usize>> =
@@ -91,13 +47,108 @@ async fn records_arrive_once_while_leaders_die_and_move() {
     let all: Vec<&[usize]> = replicas.iter().map(Vec::as_slice).collect();
     for replicas in [others, all] {
         kafka.reassign(&traffic.topic, &replicas).await.unwrap();
-        let recovered = answers(&traffic.walks, RECOVERED_WITHIN).await;
-        tell(&format!("leaders moved: answers everywhere after {recovered:.1?}"));
+        traffic.answers(RECOVERED_WITHIN).await;
     }
     traffic.end().await;
 }
 
-#[expect(clippy::print_stderr, reason = "figures for who reads the test's output")]
-fn tell(what: &str) {
-    eprintln!("{what}");
+/// Writers that number the records of their partitions, and sockets that must read each number once.
+struct Traffic {
+    topic: String,
+    stop: Arc<AtomicBool>,
+    /// Give their partition, and its number of records.
+    writers: JoinSet<(i32, i64)>,
+    readers: JoinSet<()>,
+    /// When each reader had its last answer that was no error.
+    answered: Vec<Arc<Mutex<Instant>>>,
+    /// The ends of the partitions, once nothing is written any more.
+    ends: watch::Sender<Option<Vec<i64>>>,
+}
+
+impl Traffic {
+    async fn start(kafka: &Kafka, stack: &Stack) -> Self {
+        let topic = kafka.topic("failover", PARTITIONS, &[]).await.unwrap();
+        let (stop, ends) = (Arc::new(AtomicBool::new(false)), watch::Sender::new(None));
+        let (mut writers, mut readers, mut answered) = (JoinSet::new(), JoinSet::new(), Vec::new());
+        for partition in 0..PARTITIONS {
+            writers.spawn(write(kafka.bootstrap(), topic.clone(), partition, Arc::clone(&stop)));
+        }
+        for partition in (0..PARTITIONS).cycle().take(SOCKETS) {
+            let last = Arc::new(Mutex::new(Instant::now()));
+            answered.push(Arc::clone(&last));
+            readers.spawn(read(Socket::open(stack).await, topic.clone(), partition, ends.subscribe(), last));
+        }
+        let traffic = Self { topic, stop, writers, readers, answered, ends };
+        traffic.answers(ANSWERED_WITHIN).await;
+        traffic
+    }
+
+    /// Waits until every socket has an answer that is no error.
+    async fn answers(&self, within: Duration) {
+        let start = Instant::now();
+        let waits = |last: &&Arc<Mutex<Instant>>| *last.lock().unwrap() <= start;
+        becomes("sockets without an answer", 0, within, async || self.answered.iter().filter(waits).count())
+            .await;
+    }
+
+    /// Every socket gets the last record.
+    async fn end(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut written = timeout(WITHIN, self.writers.join_all()).await.expect("acknowledgements");
+        written.sort_unstable();
+        self.ends.send_replace(Some(written.into_iter().map(|(_, end)| end).collect()));
+        timeout(WITHIN, self.readers.join_all()).await.expect("the ends of all partitions");
+    }
+}
+
+/// Writes a record at a time, each acknowledged by all nodes in sync. Repeated ones are written once.
+async fn write(bootstrap: String, topic: String, partition: i32, stop: Arc<AtomicBool>) -> (i32, i64) {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", bootstrap).set("acks", "all").set("enable.idempotence", "true");
+    let producer: FutureProducer = config.set("reconnect.backoff.max.ms", "250").create().unwrap();
+    let (mut pace, mut number) = (interval(Duration::from_millis(100)), 0);
+    while !stop.load(Ordering::Relaxed) {
+        pace.tick().await;
+        let value = value(partition, number);
+        let record = FutureRecord::<(), _>::to(&topic).partition(partition).payload(&value);
+        producer.send(record, WITHIN).await.unwrap();
+        number += 1;
+    }
+    (partition, number)
+}
+
+/// Reads a partition to its end. An answer is late, a record missing or repeated, or an error not retriable: it panics.
+async fn read(
+    mut socket: Socket,
+    topic: String,
+    partition: i32,
+    ends: watch::Receiver<Option<Vec<i64>>>,
+    answered: Arc<Mutex<Instant>>,
+) {
+    let mut next = 0;
+    let is_at_end = |next| ends.borrow().as_ref().is_some_and(|ends| next == ends[partition as usize]);
+    while !is_at_end(next) {
+        let asked = Instant::now();
+        let answer = socket.fetch(&topic, partition, next).await;
+        let took = asked.elapsed();
+        assert!(took < ANSWERED_WITHIN, "{topic} {partition} at {next}: {answer:?} took {took:?}");
+        match answer {
+            Ok(messages) => {
+                for message in messages {
+                    assert_eq!(message.offset, next, "{topic} {partition}");
+                    assert_eq!(message.value.as_deref(), Some(value(partition, next).as_bytes()));
+                    next += 1;
+                }
+                *answered.lock().unwrap() = Instant::now();
+            }
+            Err(error) => {
+                assert!(error.retriable, "{error:?}");
+                sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+fn value(partition: i32, number: i64) -> String {
+    format!("{number} of {partition}")
 }

@@ -1,15 +1,17 @@
 //! An unclean leader election cuts a log whose end the bridge has in memory.
 
-use std::time::Duration;
-
+use serde_json::json;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{CmdKafkaFetch, CmdKafkaSubscribe, KafkaMessage, KafkaSource, kafka_source};
 use sluicegate_stack::kafka::{Kafka, Partition, Record, Write};
 use sluicegate_stack::socket::{Socket, messages};
 use sluicegate_stack::stack::Stack;
+use sluicegate_stack::way::Way;
 
-use crate::brokers::cluster::{cluster, healed, lose, open, setup, two_replicas};
+use crate::breakable::{cluster, healed};
+use crate::brokers::{lose, two_replicas};
+use crate::pool::Config;
 
 const OFFSET_OUT_OF_RANGE: i32 = 1;
 const KEPT: usize = 5;
@@ -23,15 +25,16 @@ const MIN_BYTES: u32 = 16_384;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lost_records_are_not_served_beside_those_of_the_new_leader() {
     let mut kafka = cluster().await;
-    let topic = &kafka.topic("unclean", 1, &[("unclean.leader.election.enable", "true")]).await.unwrap();
+    let unclean = [("unclean.leader.election.enable", "true"), ("min.insync.replicas", "1")];
+    let topic = &kafka.topic("unclean", 1, &unclean).await.unwrap();
     let (leader, follower) = two_replicas(&kafka, topic).await;
     write(&kafka, topic, "kept", KEPT, 301).await;
     lose(&mut kafka, topic, (leader, follower)).await;
     write(&kafka, topic, &"lost".repeat(LARGE / 4), LOST, 302).await;
 
     let stack = start(&kafka).await;
-    let (mut first, mut second) = (Socket::open(&stack).await, open(&stack, "later").await);
-    let mut forgetful = open(&stack, "forgetful").await;
+    let (mut first, mut second) = (Socket::open(&stack).await, open(&stack, "/later").await);
+    let mut forgetful = open(&stack, "/forgetful").await;
     for socket in [&mut first, &mut second] {
         assert_eq!(socket.fetch(topic, 0, 0).await.unwrap().len(), KEPT + LOST);
     }
@@ -95,16 +98,23 @@ async fn lost_records_are_not_served_beside_those_of_the_new_leader() {
 /// A gateway whose bridge keeps what it reads for longer than the test takes, and sends no pings: sockets that wait for an
 /// election answer none. Envoy closes none of them for its silence.
 async fn start(kafka: &Kafka) -> Stack {
-    let cache = ("SLUICEGATE_READ__CACHE_MS".to_owned(), "900000".to_owned());
-    let ping = ("SLUICEGATE_SESSION__PING_INTERVAL_MS".to_owned(), "900000".to_owned());
-    // The metadata of one cluster is out of date at any time.
-    let forgetful = ("forgetful", "metadata.max.age.ms = 1\n");
-    let mut setup = setup(&kafka.bootstrap(), "", &[("later", ""), forgetful]);
-    setup.bridge_environment = vec![cache, ping];
-    setup.envoy_edits.push(("stream_idle_timeout: 90s".to_owned(), "stream_idle_timeout: 0s".to_owned()));
-    let mut stack = Stack::start(setup).await.unwrap();
-    stack.ready_within(Duration::from_secs(30)).await.unwrap();
-    stack
+    let bootstrap = kafka.bootstrap();
+    let cluster = |more| format!("bootstrap.servers = {bootstrap:?}\n{more}");
+    let route = |name: &str| json!({"path": format!("/{name}"), "cluster": name});
+    Config::on(Way::Tunnel, &bootstrap)
+        .cluster("later", &cluster(""))
+        // Its metadata is out of date at any time.
+        .cluster("forgetful", &cluster("metadata.max.age.ms = 1"))
+        .routes(["later", "forgetful"].map(route))
+        .environment("SLUICEGATE_READ__CACHE_MS", "900000")
+        .environment("SLUICEGATE_SESSION__PING_INTERVAL_MS", "900000")
+        .edit(("stream_idle_timeout: 90s".to_owned(), "stream_idle_timeout: 0s".to_owned()))
+        .own()
+        .await
+}
+
+async fn open(stack: &Stack, path: &str) -> Socket {
+    Socket::open_at(&format!("ws://{}{path}", stack.gateway())).await
 }
 
 /// A fetch from the start that waits for more than what was read before.

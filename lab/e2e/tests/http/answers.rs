@@ -99,12 +99,6 @@ pub(crate) fn retry_after(response: &Response) {
     assert!((1..=60).contains(&seconds), "{seconds} s");
 }
 
-/// The methods of `allow`, in alphabetical order.
-#[track_caller]
-pub(crate) fn allow(response: &Response) -> Vec<&str> {
-    list(response, "allow")
-}
-
 /// A header's list, in alphabetical order.
 #[track_caller]
 pub(crate) fn list<'a>(response: &'a Response, header: &str) -> Vec<&'a str> {

@@ -12,13 +12,12 @@ use sluicegate_stack::way::Way;
 use sluicegate_tests::in_every_gateway;
 use tokio::time::timeout;
 
-use crate::http::answers::list;
 use crate::http::openapi::{ask, stream};
-use crate::http::stacks::{ORIGINS, REST, shared};
+use crate::pool::{REST, standard};
+use crate::schema;
 
 in_every_gateway! {
     records_are_streamed_as_they_are_written
-    streams_resume_exactly_after_any_event
 }
 
 /// A stream of events.
@@ -32,12 +31,7 @@ pub(crate) struct Events {
 }
 
 impl Events {
-    async fn open(stack: &Stack, path: &str, last: Option<&str>) -> Self {
-        Self::open_at(stack, &format!("{REST}{path}"), last).await
-    }
-
-    /// With the whole path.
-    pub(crate) async fn open_at(stack: &Stack, path: &str, last: Option<&str>) -> Self {
+    pub(crate) async fn open(stack: &Stack, path: &str, last: Option<&str>) -> Self {
         let request = Request::get(path).with("accept", "text/event-stream");
         let request = last.into_iter().fold(request, |request, last| request.with("last-event-id", last));
         let body = stream(stack.gateway(), request).await;
@@ -48,7 +42,7 @@ impl Events {
     }
 
     /// The next block of lines.
-    pub(crate) async fn block(&mut self) -> String {
+    async fn block(&mut self) -> String {
         loop {
             if let Some((block, rest)) = self.unread.split_once("\n\n") {
                 let (block, rest) = (block.to_owned(), rest.to_owned());
@@ -75,33 +69,14 @@ impl Events {
         }
     }
 
-    /// Reads until there is an event of this name, and returns its data.
-    pub(crate) async fn event(&mut self, name: &str) -> Value {
-        loop {
-            let block = self.block().await;
-            let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name));
-            if field("event: ") == Some(name) {
-                return serde_json::from_str(field("data: ").unwrap()).unwrap();
-            }
-        }
-    }
-
-    pub(crate) fn ids(&self) -> &[String] {
-        &self.ids
-    }
-
     /// The records of all partitions.
     pub(crate) fn all(&self) -> Vec<&Value> {
         self.records.values().flatten().collect()
     }
 
     fn values(&self, partition: i64) -> Vec<&str> {
-        self.records
-            .get(&partition)
-            .into_iter()
-            .flatten()
-            .map(|record| record["value"].as_str().unwrap())
-            .collect()
+        let records = self.records.get(&partition).into_iter().flatten();
+        records.map(|record| record["value"].as_str().unwrap()).collect()
     }
 }
 
@@ -115,12 +90,16 @@ fn numbered(name: &str, count: usize) -> Vec<String> {
 }
 
 async fn records_are_streamed_as_they_are_written(way: Way) {
-    let (kafka, stack) = shared(way).await;
+    let (kafka, stack) = standard(way).await;
     let topic = &kafka.topic("events", 2, &[]).await.unwrap();
     let old = numbered("old", 500);
     write(kafka, topic, 1, &old).await;
-    let mut all = Events::open(&stack, &format!("/topics/{topic}/events?from=earliest"), None).await;
-    let mut one = Events::open(&stack, &format!("/topics/{topic}/partitions/0/events"), None).await;
+    let path = format!("{REST}/topics/{topic}");
+    // Clients may ask first what they would get.
+    let head = ask(stack.gateway(), Request::new("HEAD", format!("{path}/events"))).await;
+    assert_eq!((head.status, head.body.len()), (200, 0));
+    let mut all = Events::open(&stack, &format!("{path}/events?from=earliest"), None).await;
+    let mut one = Events::open(&stack, &format!("{path}/partitions/0/events"), None).await;
     assert!(one.block().await.starts_with("retry: "), "begins at the end before the next record is written");
     all.collect(500).await;
     assert_eq!(all.values(1), old);
@@ -136,14 +115,15 @@ async fn records_are_streamed_as_they_are_written(way: Way) {
     }
 }
 
-async fn streams_resume_exactly_after_any_event(way: Way) {
-    let (kafka, stack) = shared(way).await;
+#[tokio::test]
+async fn streams_resume_exactly_after_any_event() {
+    let (kafka, stack) = standard(Way::Tunnel).await;
     let topic = &kafka.topic("resumed", 3, &[]).await.unwrap();
     let values = numbered("v", 10);
     for partition in 0..3 {
         write(kafka, topic, partition, &values).await;
     }
-    let path = &format!("/topics/{topic}/events?from=earliest");
+    let path = &format!("{REST}/topics/{topic}/events?from=earliest");
     for cut in 1..30 {
         let mut first = Events::open(&stack, path, None).await;
         first.collect(cut).await;
@@ -156,84 +136,22 @@ async fn streams_resume_exactly_after_any_event(way: Way) {
     }
 }
 
-/// Longer than the gateway allows silence.
-#[tokio::test]
-async fn silent_stream_stays_open() {
-    let (kafka, stack) = shared(Way::Tunnel).await;
-    let topic = &kafka.topic("silent", 1, &[]).await.unwrap();
-    let mut events = Events::open(&stack, &format!("/topics/{topic}/events"), None).await;
-    let mut comments = 0;
-    // Envoy's route has 40 s.
-    while comments < 3 {
-        comments += usize::from(events.block().await == ":");
-    }
-    write(kafka, topic, 0, &numbered("late", 1)).await;
-    events.collect(1).await;
-}
-
-#[tokio::test]
-async fn slow_client_loses_nothing() {
-    let (kafka, stack) = shared(Way::Tunnel).await;
-    let topic = &kafka.topic("slow-events", 1, &[]).await.unwrap();
-    let path = &format!("/topics/{topic}/events?from=earliest");
-    let mut slow = Events::open(&stack, path, None).await;
-    let mut reader = Events::open(&stack, path, None).await;
-    let value = "v".repeat(1000);
-    // More than all buffers between bridge and client have room for.
-    for round in 0..20 {
-        write(kafka, topic, 0, &numbered(&format!("{value} {round}"), 1000)).await;
-    }
-    reader.collect(20_000).await;
-    slow.collect(20_000).await;
-    assert_eq!(slow.records, reader.records);
-}
-
-#[tokio::test]
-async fn filters_choose_by_key_and_header() {
-    let (kafka, stack) = shared(Way::Tunnel).await;
-    let topic = &kafka.topic("filtered-events", 1, &[]).await.unwrap();
-    let record = |key: &str, header: &str| Record {
-        key: Some(key.into()),
-        headers: vec![("type".to_owned(), Some(header.into()))],
-        ..Record::of(format!("\"{key} {header}\""))
-    };
-    let records: Vec<Record> =
-        ["a,b", "a b", "c"].iter().flat_map(|key| ["new", "old"].map(|header| record(key, header))).collect();
-    kafka.produce(topic, 0, &records, Write::default()).await.unwrap();
-    for (query, want) in [
-        ("key=a%2Cb&key=c", &["a,b new", "a,b old", "c new", "c old"][..]),
-        ("key_prefix=a&header=type=old", &["a,b old", "a b old"]),
-        ("header=type=new&key=c&key_prefix=a%20", &["a b new", "c new"]),
-    ] {
-        let path = &format!("/topics/{topic}/events?from=earliest&{query}");
-        let mut events = Events::open(&stack, path, None).await;
-        events.collect(want.len()).await;
-        assert_eq!(events.values(0), want, "{query}");
+/// The bridge sends a comment every 15 s.
+#[test]
+fn envoy_allows_more_silence_than_a_stream_has() {
+    for text in [include_str!("../../../../envoy/tunnel.yaml"), include_str!("../../../../envoy/relay.yaml")]
+    {
+        let listener = &schema::parse(text)["static_resources"]["listeners"][0];
+        let manager = &listener["filter_chains"][0]["filters"][0]["typed_config"];
+        let routes = manager["route_config"]["virtual_hosts"][0]["routes"].as_array().unwrap();
+        let targets = routes.iter().map(|route| &route["route"]);
+        for route in targets.filter(|route| route["cluster"] != "sluicegate_admin") {
+            assert_eq!(route["timeout"], "0s", "{route}");
+            let silence = route.get("idle_timeout").unwrap_or(&manager["stream_idle_timeout"]);
+            let seconds: u32 = silence.as_str().unwrap().trim_end_matches('s').parse().unwrap();
+            assert!(seconds >= 30, "{route}");
+        }
     }
 }
 
-#[tokio::test]
-async fn head_and_preflight_begin_no_stream() {
-    let (kafka, stack) = shared(Way::Tunnel).await;
-    let topic = &kafka.topic("heads", 1, &[]).await.unwrap();
-    let path = &format!("/topics/{topic}/events");
-    let head = ask(stack.gateway(), Request::new("HEAD", format!("{REST}{path}"))).await;
-    assert_eq!((head.status, head.header("content-type")), (200, Some("text/event-stream")));
-    assert_eq!(head.header("content-length"), None);
-    // EventSource needs no preflight for Last-Event-ID; pages that use `fetch` do.
-    let preflight = Request::new("OPTIONS", format!("/web{path}"))
-        .with("origin", ORIGINS[0])
-        .with("access-control-request-method", "GET")
-        .with("access-control-request-headers", "last-event-id");
-    let response = ask(stack.gateway(), preflight).await;
-    assert_eq!(
-        (response.status, list(&response, "access-control-allow-headers")),
-        (204, vec!["last-event-id"])
-    );
-    let get = Request::get(format!("/web{path}")).with("origin", ORIGINS[0]);
-    let events = stream(stack.gateway(), get).await;
-    assert_eq!(events.head.header("access-control-allow-origin"), Some(ORIGINS[0]));
-}
-
-/// Longer than the pause between two comments.
 const WITHIN: Duration = Duration::from_secs(60);

@@ -1,5 +1,4 @@
-//! `rest` and `produce` routes through each gateway and a real nats-server. The bridge's `http` tests paths, queries
-//! and errors in detail.
+//! `rest` and `produce` routes on a real nats-server. The bridge's `http` tests paths, queries and errors in detail.
 
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -7,43 +6,25 @@ use sluicegate_stack::http::client::{Request, Response};
 use sluicegate_stack::nats::Streams;
 use sluicegate_stack::stack::Stack;
 use sluicegate_stack::way::Way;
-use sluicegate_tests::in_every_gateway;
 
 use crate::http::events::Events;
 use crate::http::openapi::ask;
-use crate::http::stacks::{NATS, PUBLISH, shared};
-
-in_every_gateway! {
-    messages_are_written_and_read_as_they_say
-    events_of_a_stream_resume_exactly_after_any_event
-    produce_route_publishes_to_a_subject
-    purged_deleted_and_recreated_streams_are_told_apart
-}
+use crate::pool::{NATS_REST, PUBLISH, standard};
 
 async fn get(stack: &Stack, path: &str) -> Response {
-    ask(stack.gateway(), Request::get(format!("{NATS}{path}")).with("accept", "application/json")).await
+    ask(stack.gateway(), Request::get(format!("{NATS_REST}{path}")).with("accept", "application/json")).await
 }
 
 async fn post(stack: &Stack, path: &str, body: &Value) -> Response {
-    let request = Request::post(format!("{NATS}{path}"), body.to_string());
+    let request = Request::post(format!("{NATS_REST}{path}"), body.to_string());
     ask(stack.gateway(), request.with("content-type", "application/json")).await
 }
 
-/// A stream of a test's own, whose name begins with `about`.
-async fn stream(about: &str, way: Way) -> (Streams, String) {
-    let (streams, name) = (Streams::shared().await.unwrap(), format!("{about}-{}", way.name()));
-    streams.create(&name, json!({})).await.unwrap();
-    (streams, name)
-}
-
-async fn write(streams: &Streams, stream: &str, count: i64) {
-    let data = (1..=count).map(|number| Bytes::from(number.to_string()));
-    streams.write(&format!("{stream}.a"), data).await.unwrap();
-}
-
-async fn messages_are_written_and_read_as_they_say(way: Way) {
-    let (_, stack) = shared(way).await;
-    let (_, stream) = stream("rest", way).await;
+#[tokio::test]
+async fn messages_are_written_and_read_as_they_say() {
+    let (_, stack) = standard(Way::Tunnel).await;
+    let (streams, stream) = (Streams::shared().await.unwrap(), "http-rest");
+    streams.create(stream, json!({})).await.unwrap();
     let path = &format!("/streams/{stream}");
     let header = json!([{"key": "h", "value": "dg=="}]);
     let first =
@@ -80,40 +61,26 @@ async fn messages_are_written_and_read_as_they_say(way: Way) {
     let kafka = get(&stack, "/topics/orders").await;
     assert_eq!(kafka.status, 404);
     assert!(kafka.text().contains("expected /streams"), "{}", kafka.text());
+
+    let path = &format!("{NATS_REST}{path}/events?from=earliest");
+    let mut events = Events::open(&stack, path, None).await;
+    events.collect(2).await;
+    // The largest message of a server with default settings.
+    let text = "x".repeat((1 << 20) - 2);
+    streams.write(&format!("{stream}.c"), [Bytes::from(format!("\"{text}\""))]).await.unwrap();
+    events.collect(3).await;
+    let all = events.all();
+    assert_eq!([&all[0]["sequence"], &all[1]["sequence"], &all[2]["sequence"]], [1, 2, 3]);
+    assert_eq!(all[2]["data"].as_str(), Some(&*text));
 }
 
-async fn events_of_a_stream_resume_exactly_after_any_event(way: Way) {
-    let (_, stack) = shared(way).await;
-    let (streams, stream) = stream("events", way).await;
-    write(&streams, &stream, 10).await;
-    let path = &format!("/streams/{stream}/events?from=earliest");
-    let sequences = |events: &Events| -> Vec<i64> {
-        events.all().iter().map(|message| message["sequence"].as_i64().unwrap()).collect()
-    };
-    for cut in 1..10 {
-        let mut first = Events::open_at(&stack, &format!("{NATS}{path}"), None).await;
-        first.collect(cut).await;
-        let mut second =
-            Events::open_at(&stack, &format!("{NATS}{path}"), first.ids().last().map(String::as_str)).await;
-        second.collect(10 - cut).await;
-        let both = [sequences(&first), sequences(&second)].concat();
-        assert_eq!(both, (1..=10).collect::<Vec<_>>(), "after {cut}");
-    }
-    let mut live = Events::open_at(&stack, &format!("{NATS}/streams/{stream}/events"), None).await;
-    assert!(
-        live.block().await.starts_with("retry: "),
-        "begins at the end before the next message is written"
-    );
-    write(&streams, &stream, 1).await;
-    live.collect(1).await;
-    assert_eq!(sequences(&live), [11]);
-}
-
-async fn produce_route_publishes_to_a_subject(way: Way) {
-    let (_, stack) = shared(way).await;
-    let (streams, stream) = stream("produce", way).await;
+#[tokio::test]
+async fn produce_route_publishes_to_a_subject() {
+    let (_, stack) = standard(Way::Tunnel).await;
+    let (streams, stream) = (Streams::shared().await.unwrap(), "http-produce");
+    streams.create(stream, json!({})).await.unwrap();
     let publish = |subject: &str| {
-        let request = Request::post(PUBLISH, "data").with("x-nats-topic", &*stream);
+        let request = Request::post(PUBLISH, "data").with("x-nats-topic", stream);
         request.with("x-nats-key", subject).with("idempotency-key", "once")
     };
     let subject = format!("{stream}.orders");
@@ -126,50 +93,5 @@ async fn produce_route_publishes_to_a_subject(way: Way) {
         assert_eq!(refused.status, status, "{subject}: {}", refused.text());
         assert!(!refused.text().contains("kafka"), "{}", refused.text());
     }
-    assert_eq!(streams.read(&stream).await.unwrap().len(), 1);
-}
-
-async fn purged_deleted_and_recreated_streams_are_told_apart(way: Way) {
-    let (_, stack) = shared(way).await;
-    let (streams, stream) = stream("purged", way).await;
-    write(&streams, &stream, 5).await;
-    streams.call(&format!("STREAM.PURGE.{stream}"), &json!({})).await.unwrap();
-    write(&streams, &stream, 1).await;
-    let path = format!("{NATS}/streams/{stream}/events?from=3");
-    let mut events = Events::open_at(&stack, &path, None).await;
-    let skipped = events.event("skipped").await;
-    assert_eq!(skipped, json!({"from": 3, "to": 6, "cause": "deleted"}));
-    events.collect(1).await;
-    assert_eq!(events.all()[0]["sequence"], 6);
-    let below = get(&stack, &format!("/streams/{stream}/messages?sequence=2")).await;
-    assert_eq!(below.status, 400);
-    assert!(below.text().contains("expected 6 to 7"), "{}", below.text());
-
-    streams.call(&format!("STREAM.DELETE.{stream}"), &json!({})).await.unwrap();
-    streams.create(&stream, json!({})).await.unwrap();
-    write(&streams, &stream, 9).await;
-    let ended = events.event("error").await;
-    assert_eq!(ended["reason"], "recreated", "{ended}");
-    let again = get(&stack, &format!("/streams/{stream}/messages?sequence=8")).await.json();
-    assert_eq!(again[0]["data"], 8, "{again}");
-
-    streams.call(&format!("STREAM.DELETE.{stream}"), &json!({})).await.unwrap();
-    let gone = get(&stack, &format!("/streams/{stream}/messages?sequence=1")).await;
-    assert_eq!((gone.status, &gone.json()["nats_code"]), (404, &json!(10059)), "{}", gone.text());
-}
-
-/// The largest message of a server with default settings.
-#[tokio::test]
-async fn message_of_1_mib_is_read_and_delivered() {
-    let (_, stack) = shared(Way::Tunnel).await;
-    let (streams, stream) = stream("large", Way::Tunnel).await;
-    let text = "x".repeat((1 << 20) - 2);
-    let data = Bytes::from(format!("\"{text}\""));
-    streams.write(&format!("{stream}.a"), [data]).await.unwrap();
-    let read = get(&stack, &format!("/streams/{stream}/messages?sequence=1")).await.json();
-    assert_eq!(read[0]["data"].as_str().map(str::len), Some(text.len()));
-    let path = &format!("{NATS}/streams/{stream}/events?from=earliest");
-    let mut events = Events::open_at(&stack, path, None).await;
-    events.collect(1).await;
-    assert_eq!(events.all()[0]["data"].as_str(), Some(&*text));
+    assert_eq!(streams.read(stream).await.unwrap().len(), 1);
 }

@@ -5,15 +5,16 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use sluicegate_stack::folder::Folder;
-use sluicegate_stack::http::client::{Client as Http, Request};
+use sluicegate_stack::http::client::Request;
 use sluicegate_stack::kafka::Kafka;
-use sluicegate_stack::waiting::until;
+use sluicegate_stack::waiting::{becomes, until};
 use sluicegate_stack::way::Way;
 use sluicegate_tests::in_every_profile;
 
-use crate::identity::renewing::{answer, auth, open};
-use crate::identity::stacks::{ISSUER, SIGNER, http, session, start, token};
-use crate::identity::tokens::verifier;
+use crate::identity::ending::{events, rest};
+use crate::identity::stacks::{
+    ISSUER, SIGNER, by_bridge, close, command, config, good, http, open, session, token, verifier,
+};
 
 in_every_profile! {
     audit_log_names_people_of_sessions_refusals_and_denials
@@ -43,39 +44,34 @@ async fn audit_log_names_people_of_sessions_refusals_and_denials(way: Way) {
     let folder = Folder::new("audited").unwrap();
     let (log, list) = (folder.path().join("audit.jsonl"), folder.path().join("revoked.jsonl"));
     std::fs::write(&list, "").unwrap();
-    let route = format!(r#""identity": {{"from": "token", "name": "main"}}, "topics": ["{topic}"]"#);
-    let tables = format!(
-        "{}[revocation]\nlist_file = {list:?}\n[audit]\nfile = {log:?}\nclaims = [\"email\", \"absent\"]\n",
-        verifier()
-    );
-    let mut stack = start(way, kafka, &route, &tables).await;
+    let audit = format!("[audit]\nfile = {log:?}\nclaims = [\"email\", \"absent\"]");
+    let tables = format!("{}[revocation]\nlist_file = {list:?}\n{audit}", verifier());
+    let keys = json!({"identity": by_bridge(), "topics": [topic]});
+    let mut stack = config(way, &keys, &tables).await.own().await;
     let alice = |id: &str| token("alice", &json!({"aud": "app", "jti": id, "email": "a@shop.example"}), 600);
 
     let mut hers = open(&stack, &alice("one")).await;
     for id in 1..=20 {
-        hers.send(json!({"id": id, "subscribe": {"topic": "other"}}).to_string()).await;
-        assert_eq!(answer(&mut hers, id).await["error"]["reason"], "DENIED");
+        let denied = command(&mut hers, id, "subscribe", json!({"topic": "other"})).await;
+        assert_eq!(denied["error"]["reason"], "DENIED");
     }
-    auth(&mut hers, 30, &alice("two")).await;
-    assert!(answer(&mut hers, 30).await["auth"].is_object());
-    auth(&mut hers, 31, &token("bob", &json!({"aud": "app"}), 600)).await;
-    assert_eq!(answer(&mut hers, 31).await["error"]["reason"], "DENIED");
-    let bearer = format!("Bearer {}", alice("two"));
-    let events = Request::get(format!("/kafka/topics/{topic}/events")).with("authorization", bearer);
-    let mut events = Http::connect(stack.gateway()).await.unwrap().stream(events).await.unwrap();
+    let renewed = command(&mut hers, 30, "auth", json!({"token": alice("two")})).await;
+    assert!(renewed["auth"].is_object(), "{renewed}");
+    let denied = command(&mut hers, 31, "auth", json!({"token": good("bob")})).await;
+    assert_eq!(denied["error"]["reason"], "DENIED");
+    let events = events(&stack, &topic, &alice("two")).await;
     assert_eq!(http(&stack, Some(&alice("two")), Request::get("/kafka/topics/other")).await.status, 403);
     let forged = SIGNER.sign_json(&json!({"iss": ISSUER, "sub": "admin", "aud": "other"})).unwrap();
     session(&stack, Some(&forged)).await.unwrap_err();
     assert_eq!(http(&stack, Some(&forged), Request::get("/kafka/topics")).await.status, 401);
     let entry = json!({"iss": ISSUER, "sub": "alice", "issued_until": 1_u64 << 40, "until": 1_u64 << 40});
     std::fs::write(&list, format!("{entry}\n")).unwrap();
-    while events.next().await.unwrap().is_some() {}
-    let close = loop {
-        if let Err(close) = hers.receive_or_close().await {
-            break close;
-        }
-    };
-    assert_eq!(close.0, 3000);
+    rest(events).await;
+    assert_eq!(close(&mut hers).await.0, 3000);
+    // A line that is none changes nothing.
+    std::fs::write(&list, "alice\n").unwrap();
+    let rejected = async || stack.bridge.count("sluicegate_config_rejected", "").await;
+    becomes("sluicegate_config_rejected", Ok(1.0), Duration::from_secs(10), rejected).await;
     session(&stack, Some(&alice("three"))).await.unwrap_err();
 
     let found = lines(&log, 2, 9).await;
@@ -124,7 +120,7 @@ async fn audit_log_names_people_of_sessions_refusals_and_denials(way: Way) {
         false => Err("no file".to_owned()),
     })
     .await;
-    let bob = session(&stack, Some(&token("bob", &json!({"aud": "app"}), 600))).await.unwrap();
+    let bob = session(&stack, Some(&good("bob"))).await.unwrap();
     stack.bridge.process.terminate();
     let last = lines(&log, 1, 2).await;
     let told: Vec<_> = last.iter().map(|line| (line["event"].clone(), line["reason"].clone())).collect();

@@ -3,25 +3,22 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use sluicegate_client::Error;
-use sluicegate_stack::http::client::{Client, Request};
+use sluicegate_client::{Client, Error};
+use sluicegate_stack::http::client::{self, Request, Streamed};
 use sluicegate_stack::kafka::Kafka;
 use sluicegate_stack::stack::Stack;
 use sluicegate_stack::way::Way;
 use sluicegate_tests::in_every_profile;
 
-use crate::identity::stacks::{BELIEVED, http, session, start, token};
+use crate::identity::stacks::{BELIEVED, by_gateway, config, http, session, token};
 
 in_every_profile! {
     session_ends_when_its_identity_expires
     stream_of_events_ends_when_its_identity_expires
-    sessions_end_at_their_age
 }
 
-const KEYS: &str = r#""identity": {"from": "jwt_authn", "payload": "claims"}"#;
-
 /// The status and the reason with which a session ends.
-pub(crate) async fn end(client: &sluicegate_client::Client) -> (u16, String) {
+pub(crate) async fn end(client: &Client) -> (u16, String) {
     loop {
         match client.ping("p").await {
             Ok(_) => tokio::time::sleep(Duration::from_millis(50)).await,
@@ -31,11 +28,27 @@ pub(crate) async fn end(client: &sluicegate_client::Client) -> (u16, String) {
     }
 }
 
+/// A stream of the events of a topic.
+pub(crate) async fn events(stack: &Stack, topic: &str, token: &str) -> Streamed {
+    let request = Request::get(format!("/kafka/topics/{topic}/events"))
+        .with("accept", "text/event-stream")
+        .with("authorization", format!("Bearer {token}"));
+    client::Client::connect(stack.gateway()).await.unwrap().stream(request).await.unwrap()
+}
+
+/// All that comes until the stream ends.
+pub(crate) async fn rest(mut stream: Streamed) -> String {
+    let mut text = Vec::new();
+    while let Some(part) = stream.next().await.unwrap() {
+        text.extend_from_slice(&part);
+    }
+    String::from_utf8(text).unwrap()
+}
+
 async fn session_ends_when_its_identity_expires(way: Way) {
-    let kafka = Kafka::shared().await.unwrap();
-    let stack = start(way, kafka, KEYS, BELIEVED).await;
+    let stack = config(way, &json!({"identity": by_gateway()}), BELIEVED).await.shared().await;
     let began = Instant::now();
-    let (short, long) = (token("alice", &json!({}), 3), token("alice", &json!({}), 600));
+    let [short, long] = [3, 600].map(|seconds| token("alice", &json!({}), seconds));
     let short = session(&stack, Some(&short)).await.unwrap();
     let long = session(&stack, Some(&long)).await.unwrap();
     assert_eq!(end(&short).await, (3000, "identity expired".to_owned()));
@@ -45,40 +58,19 @@ async fn session_ends_when_its_identity_expires(way: Way) {
 }
 
 async fn stream_of_events_ends_when_its_identity_expires(way: Way) {
-    let kafka = Kafka::shared().await.unwrap();
-    let topic = kafka.topic("expiring", 1, &[]).await.unwrap();
-    let stack = start(way, kafka, KEYS, BELIEVED).await;
+    let topic = Kafka::shared().await.unwrap().topic("expiring", 1, &[]).await.unwrap();
+    let stack = config(way, &json!({"identity": by_gateway()}), BELIEVED).await.shared().await;
     let short = token("alice", &json!({}), 3);
-    let text = events(&stack, &topic, &short).await;
+    let path = format!("/kafka/topics/{topic}/partitions/0/records?offset=0&timeout=20000");
+    let records = Request::get(&path).with("accept", "application/vnd.kafka.json.v2+json");
+    let began = Instant::now();
+    let stream = events(&stack, &topic, &short).await;
+    let (text, waited) = tokio::join!(rest(stream), http(&stack, Some(&short), records.clone()));
     let (_, last) = text.rsplit_once("event: error\ndata: ").unwrap();
     let failure: Value = serde_json::from_str(last.trim_end()).unwrap();
     assert_eq!((&failure["reason"], &failure["detail"]), (&json!("denied"), &json!("identity expired")));
     // A wait ends in time, and the next request is refused.
-    let short = token("alice", &json!({}), 3);
-    let began = Instant::now();
-    let path = format!("/kafka/topics/{topic}/partitions/0/records?offset=0&timeout=20000");
-    let records = Request::get(&path).with("accept", "application/vnd.kafka.json.v2+json");
-    let waited = http(&stack, Some(&short), records.clone()).await;
     assert_eq!(waited.status, 200, "{}", waited.text());
     assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
     assert_eq!(http(&stack, Some(&short), records).await.status, 401);
-}
-
-async fn events(stack: &Stack, topic: &str, token: &str) -> String {
-    let request = Request::get(format!("/kafka/topics/{topic}/events"))
-        .with("accept", "text/event-stream")
-        .with("authorization", format!("Bearer {token}"));
-    let mut stream = Client::connect(stack.gateway()).await.unwrap().stream(request).await.unwrap();
-    let mut text = Vec::new();
-    while let Some(part) = stream.next().await.unwrap() {
-        text.extend_from_slice(&part);
-    }
-    String::from_utf8(text).unwrap()
-}
-
-async fn sessions_end_at_their_age(way: Way) {
-    let kafka = Kafka::shared().await.unwrap();
-    let stack = start(way, kafka, r#""write": false"#, "[limits]\nmax_session_age_ms = 2000\n").await;
-    let client = session(&stack, None).await.unwrap();
-    assert_eq!(end(&client).await, (1001, "maximum session age".to_owned()));
 }

@@ -7,7 +7,6 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sluicegate_stack::http::client::{Request, ask};
 use sluicegate_stack::kafka::{Kafka, Record, Write};
-use sluicegate_stack::raw::Raw;
 use sluicegate_stack::stack::Stack;
 use sluicegate_stack::tools;
 use sluicegate_stack::waiting::becomes;
@@ -16,8 +15,10 @@ use sluicegate_tests::in_every_profile;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use crate::identity::renewing::{answer, open};
-use crate::identity::stacks::{BELIEVED, ISSUER, http, start, token};
+use crate::identity::ending::events;
+use crate::identity::stacks::{
+    BELIEVED, ISSUER, answer, by_gateway, close, command, config, http, open, token,
+};
 
 in_every_profile! {
     operators_find_and_end_the_sessions_of_a_person
@@ -46,24 +47,18 @@ async fn listed(stack: &Stack, arguments: &[&str]) -> Vec<Value> {
 
 async fn operators_find_and_end_the_sessions_of_a_person(way: Way) {
     let kafka = Kafka::shared().await.unwrap();
-    let topic = kafka.topic("watched", 2, &[]).await.unwrap();
-    let route = format!(r#""identity": {{"from": "jwt_authn", "payload": "claims"}}, "topics": ["{topic}"]"#);
-    let stack = start(way, kafka, &route, &format!("admin_token = {TOKEN:?}\n{BELIEVED}")).await;
+    let topic = &kafka.topic("watched", 2, &[]).await.unwrap();
+    let keys = json!({"identity": by_gateway(), "topics": [topic]});
+    let stack = config(way, &keys, &format!("admin_token = {TOKEN:?}\n{BELIEVED}")).await.own().await;
     let [alice, bob] = ["alice", "bob"].map(|person| token(person, &json!({}), 600));
     let (mut hers, mut his) = (open(&stack, &alice).await, open(&stack, &bob).await);
-    let other = json!({"id": 1, "subscribe": {"topic": "other"}}).to_string();
-    hers.send(other).await;
-    assert_eq!(answer(&mut hers, 1).await["error"]["reason"], "DENIED");
-    hers.send(json!({"id": 2, "subscribe": {"topic": topic}}).to_string()).await;
+    let denied = command(&mut hers, 1, "subscribe", json!({"topic": "other"})).await;
+    assert_eq!(denied["error"]["reason"], "DENIED");
+    command(&mut hers, 2, "subscribe", json!({"topic": topic})).await;
+    kafka.produce(topic, 0, &[Record::of("a")], Write::default()).await.unwrap();
     answer(&mut hers, 2).await;
-    kafka.produce(&topic, 0, &[Record::of("a")], Write::default()).await.unwrap();
-    answer(&mut hers, 2).await;
-    let mut stream = Raw::connect(stack.gateway()).await;
-    let head = format!(
-        "GET /kafka/topics/{topic}/events HTTP/1.1\r\nhost: g\r\nauthorization: Bearer {alice}\r\n\r\n"
-    );
-    stream.write(head).await;
-    assert_eq!(stream.head().await.unwrap().status, 200);
+    let stream = events(&stack, topic, &alice).await;
+    assert_eq!(stream.head.status, 200);
 
     becomes("sessions and streams", 3, Duration::from_secs(5), async || listed(&stack, &[]).await.len())
         .await;
@@ -81,7 +76,7 @@ async fn operators_find_and_end_the_sessions_of_a_person(way: Way) {
     assert!(session["sent_bytes"].as_u64() > Some(100) && session["expires_in_ms"].as_u64() > Some(500_000));
     assert_eq!(session["commands"], 2, "{session}");
     let kinds: Vec<Value> =
-        listed(&stack, &["--topic", &topic]).await.iter().map(|session| session["kind"].clone()).collect();
+        listed(&stack, &["--topic", topic]).await.iter().map(|session| session["kind"].clone()).collect();
     assert_eq!(kinds, ["session", "events"]);
 
     let strangers = admin(&stack, "another-token-of-nobody", &[]).await;
@@ -93,18 +88,11 @@ async fn operators_find_and_end_the_sessions_of_a_person(way: Way) {
 
     let ended = admin(&stack, TOKEN, &["--subject", "alice", "--end"]).await;
     assert!(String::from_utf8_lossy(&ended.stdout).contains("2 sessions ended"), "{ended:?}");
-    let close = loop {
-        if let Err(close) = hers.receive_or_close().await {
-            break close;
-        }
-    };
-    assert_eq!(close, (1008, "ended by an operator".to_owned()));
-    his.send(r#"{"id": 1, "session": {}}"#).await;
-    answer(&mut his, 1).await;
+    assert_eq!(close(&mut hers).await, (1008, "ended by an operator".to_owned()));
+    command(&mut his, 1, "session", json!({})).await;
     becomes("sessions", 1, Duration::from_secs(5), async || listed(&stack, &[]).await.len()).await;
     // The identity is still valid.
     let mut again = open(&stack, &alice).await;
-    again.send(r#"{"id": 1, "session": {}}"#).await;
-    answer(&mut again, 1).await;
+    command(&mut again, 1, "session", json!({})).await;
     assert_eq!(http(&stack, Some(&alice), Request::get("/kafka/topics")).await.status, 200);
 }

@@ -3,33 +3,38 @@
 use serde_json::{Value, json};
 use sluicegate_client::Error;
 use sluicegate_protocol::{ProduceRecord, Reason};
-use sluicegate_stack::http::client::Request;
+use sluicegate_stack::http::client::{Request, ask};
 use sluicegate_stack::kafka::Kafka;
 use sluicegate_stack::way::Way;
-use sluicegate_tests::in_every_profile;
+use sluicegate_tests::{in_every_profile, through_apisix};
 
-use crate::identity::stacks::{BELIEVED, http, session, start, token};
+use crate::identity::stacks::{
+    BELIEVED, by_gateway, config, http, offsets, post, session, token, topics_of_people,
+};
 
 in_every_profile! {
     each_person_has_their_own_topics
 }
 
+through_apisix! {
+    consumer_reads_its_own_topics
+}
+
 async fn each_person_has_their_own_topics(way: Way) {
     let kafka = Kafka::shared().await.unwrap();
-    let shared = kafka.topic("people", 1, &[]).await.unwrap();
+    let shared = topics_of_people(kafka, "people").await;
     let of = |person: &str| format!("{shared}.{person}");
     let topics = ["alice", "bob", "team.red", "team.blue"].map(of);
-    for topic in &topics {
+    for topic in &topics[2..] {
         kafka.make_topic(topic, 1, &[]).await.unwrap();
     }
-    let keys = format!(
-        r#""identity": {{"from": "jwt_authn", "payload": "claims"}},
-           "claims": {{"roles": ["https://app.example/roles"], "teams": ["realm", "teams"]}},
-           "read": ["{shared}", "{shared}.${{sub}}", "{shared}.team.${{teams}}",
-                    {{"topic": "{shared}.*", "when": {{"roles": ["auditor"]}}}}],
-           "write": ["{shared}.${{sub}}"]"#
-    );
-    let stack = start(way, kafka, &keys, BELIEVED).await;
+    let keys = json!({
+        "identity": by_gateway(),
+        "claims": {"roles": ["https://app.example/roles"], "teams": ["realm", "teams"]},
+        "read": [shared, of("${sub}"), of("team.${teams}"), {"topic": of("*"), "when": {"roles": ["auditor"]}}],
+        "write": [of("${sub}")],
+    });
+    let stack = config(way, &keys, BELIEVED).await.own().await;
     let people = [
         ("alice", json!({"realm": {"teams": ["red"]}}), vec!["", "alice", "team.red"]),
         ("bob", json!({"realm": {"teams": ["red", "blue"]}}), vec!["", "bob", "team.red", "team.blue"]),
@@ -43,38 +48,51 @@ async fn each_person_has_their_own_topics(way: Way) {
     ];
     for (person, more, reads) in people {
         let token = &token(person, &more, 600);
-        let readable: Vec<String> =
+        let mut readable: Vec<String> =
             reads.iter().map(|name| if name.is_empty() { shared.clone() } else { of(name) }).collect();
+        readable.sort();
         let client = session(&stack, Some(token)).await.unwrap();
         for topic in topics.iter().chain([&shared]) {
             let can_read = readable.contains(topic);
             let fetched = client.fetch(topic, 0, 0).await;
             assert_eq!(is_denied(&fetched), !can_read, "{person} fetches {topic}: {fetched:?}");
-            let path = format!("/kafka/topics/{topic}/partitions/0/offsets");
-            let status = http(&stack, Some(token), Request::get(path)).await.status;
+            let status = http(&stack, Some(token), offsets(topic)).await.status;
             assert_eq!(status, if can_read { 200 } else { 403 }, "{person} reads {topic}");
             let can_write = *topic == of(person);
             let record =
                 ProduceRecord { topic: topic.clone(), value: Some("v".into()), ..Default::default() };
-            let produced = client.produce(vec![record]).await.unwrap();
-            let [result] = &produced[..] else { panic!("{produced:?}") };
-            let is_refused = result.as_ref().is_err_and(|error| error.reason == Reason::Denied);
-            assert_eq!(is_refused, !can_write, "{person} writes {topic}: {result:?}");
-            let body = r#"{"records":[{"value":1}]}"#;
-            let post = Request::post(format!("/kafka/topics/{topic}"), body)
-                .with("content-type", "application/vnd.kafka.json.v2+json");
-            let status = http(&stack, Some(token), post).await.status;
+            let produced = client.produce(vec![record]).await.unwrap().remove(0);
+            let is_refused = produced.as_ref().is_err_and(|error| error.reason == Reason::Denied);
+            assert_eq!(is_refused, !can_write, "{person} writes {topic}: {produced:?}");
+            let status = http(&stack, Some(token), post(topic)).await.status;
             assert_eq!(status, if can_write { 200 } else { 403 }, "{person} writes {topic}");
         }
         let listed = http(&stack, Some(token), Request::get("/kafka/topics")).await.json();
-        let mut readable: Vec<Value> = readable.into_iter().map(Value::from).collect();
-        readable.sort_by_key(ToString::to_string);
-        let ours =
-            listed.as_array().unwrap().iter().filter(|name| name.as_str().unwrap().starts_with(&shared));
-        assert_eq!(ours.cloned().collect::<Vec<_>>(), readable, "{person}");
+        let mut listed: Vec<Value> = listed.as_array().unwrap().clone();
+        listed.retain(|name| name.as_str().unwrap().starts_with(&shared));
+        assert_eq!(listed, readable, "{person}");
     }
 }
 
 fn is_denied<T>(result: &Result<T, Error>) -> bool {
     matches!(result, Err(Error::Command { reason: Reason::Denied, .. }))
+}
+
+/// APISIX's plugins name its consumers in headers.
+async fn consumer_reads_its_own_topics(way: Way) {
+    let shared = topics_of_people(Kafka::shared().await.unwrap(), "consumers").await;
+    let of = |person: &str| format!("{shared}.{person}");
+    let identity = json!({"from": "consumer", "trust_consumer_headers": true});
+    let stack =
+        config(way, &json!({"identity": identity, "topics": [of("${sub}")]}), BELIEVED).await.own().await;
+    for (consumer, topic, want) in [
+        (Some("alice"), "alice", 200),
+        (Some("alice"), "bob", 403),
+        (None, "alice", 401),
+        (Some(""), "alice", 401),
+    ] {
+        let request = offsets(&of(topic));
+        let request = consumer.into_iter().fold(request, |all, name| all.with("x-consumer-username", name));
+        assert_eq!(ask(stack.gateway(), request).await.status, want, "{consumer:?} reads {topic}");
+    }
 }

@@ -1,16 +1,14 @@
 //! The most that one person can have and do on a route, while nobody else notices.
 
 use std::net::Ipv4Addr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
 use sluicegate_client::{At, Client};
-use sluicegate_protocol::{CmdKafkaFetch, CmdKafkaProduce, CmdPing, ProduceRecord, Reason, pub_sub_req::Req};
+use sluicegate_protocol::{CmdKafkaProduce, CmdPing, ProduceRecord, Reason, pub_sub_req::Req};
 use sluicegate_stack::http::client::{Request, Response};
 use sluicegate_stack::kafka::{Kafka, Record, Write};
-use sluicegate_stack::raw::{BINARY, Raw, Upgrade, request};
+use sluicegate_stack::raw::{Raw, Upgrade, request};
 use sluicegate_stack::stack::Stack;
 use sluicegate_stack::way::Way;
 use sluicegate_tests::in_every_profile;
@@ -18,17 +16,14 @@ use tokio::net::TcpSocket;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
-use crate::identity::renewing::{answer, open};
-use crate::identity::stacks::{BELIEVED, http, session, start, token};
+use crate::identity::ending::events;
+use crate::identity::stacks::{BELIEVED, by_gateway, command, config, http, open, session, token};
 
 in_every_profile! {
     each_limit_of_a_quota_refuses_or_slows_one_person
     sessions_of_one_identity_leave_room_to_others
     many_identities_of_one_address_slow_nobody
-    reads_of_one_identity_slow_nobody_else
 }
-
-const IDENTITY: &str = r#""identity": {"from": "jwt_authn", "payload": "claims"}"#;
 
 fn of(person: &str) -> String {
     token(person, &json!({}), 600)
@@ -59,11 +54,11 @@ fn is_limited(response: &Response) {
 
 async fn each_limit_of_a_quota_refuses_or_slows_one_person(way: Way) {
     let kafka = Kafka::shared().await.unwrap();
-    let topic = kafka.topic("quotas", 1, &[]).await.unwrap();
+    let topic = &kafka.topic("quotas", 1, &[]).await.unwrap();
     let quota = json!({"sessions": 2, "subscriptions": 2, "commands_per_second": 10, "records_per_second": 10,
         "read_bytes_per_second": 10_000, "write_bytes_per_second": 1_000_000});
-    let route = format!(r#"{IDENTITY}, "topics": ["{topic}"], "write": true, "quota": {quota}"#);
-    let stack = start(way, kafka, &route, BELIEVED).await;
+    let keys = json!({"identity": by_gateway(), "write": true, "quota": quota});
+    let stack = config(way, &keys, BELIEVED).await.own().await;
     let [alice, bob] = ["alice", "bob"].map(of);
 
     let client = session(&stack, Some(&alice)).await.unwrap();
@@ -74,24 +69,18 @@ async fn each_limit_of_a_quota_refuses_or_slows_one_person(way: Way) {
     let bystander = session(&stack, Some(&bob)).await.unwrap();
 
     for id in 1..=3 {
-        socket.send(json!({"id": id, "subscribe": {"topic": topic}}).to_string()).await;
-        let answer = answer(&mut socket, id).await;
+        let answer = command(&mut socket, id, "subscribe", json!({"topic": topic})).await;
         assert_eq!(answer["error"]["reason"].as_str(), (id == 3).then_some("QUOTA_EXCEEDED"), "{answer}");
     }
     // Each route counts for itself.
-    let get = || async {
-        let mut stream = Raw::connect(stack.gateway()).await;
-        stream.write(format!("GET /kafka/topics/{topic}/events HTTP/1.1\r\nhost: g\r\nauthorization: Bearer {alice}\r\n\r\n")).await;
-        let head = stream.head().await.unwrap();
-        (stream, head)
-    };
-    let [first, second, third] = [get().await, get().await, get().await];
-    assert_eq!((first.1.status, second.1.status), (200, 200));
-    is_limited(&third.1);
+    let [first, second, third] = [(); 3].map(|()| events(&stack, topic, &alice));
+    let (first, second) = (first.await, second.await);
+    assert_eq!((first.head.status, second.head.status), (200, 200));
+    is_limited(&third.await.head);
 
     // Half of it can be written in advance, and the rest is owed.
-    client.produce(records(&topic, 100)).await.unwrap();
-    let error = client.produce(records(&topic, 1)).await.unwrap().remove(0).unwrap_err();
+    client.produce(records(topic, 100)).await.unwrap();
+    let error = client.produce(records(topic, 1)).await.unwrap().remove(0).unwrap_err();
     assert_eq!((error.reason, error.retriable), (Reason::QuotaExceeded, true), "{error:?}");
     assert!(error.retry_after.unwrap() <= Duration::from_secs(5), "{error:?}");
     let post = |count: usize| {
@@ -101,7 +90,7 @@ async fn each_limit_of_a_quota_refuses_or_slows_one_person(way: Way) {
     };
     assert_eq!(http(&stack, Some(&alice), post(100)).await.status, 200);
     is_limited(&http(&stack, Some(&alice), post(1)).await);
-    bystander.produce(records(&topic, 1)).await.unwrap();
+    bystander.produce(records(topic, 1)).await.unwrap();
     assert_eq!(http(&stack, Some(&bob), post(1)).await.status, 200);
 
     let get = || Request::get(format!("/kafka/topics/{topic}/partitions/0/offsets"));
@@ -116,10 +105,10 @@ async fn each_limit_of_a_quota_refuses_or_slows_one_person(way: Way) {
     is_limited(&limited.await.unwrap());
     assert_eq!(http(&stack, Some(&bob), get()).await.status, 200);
     // In a session the command waits for its time.
-    assert!(client.list_offset(&topic, 0, At::Earliest).await.is_ok());
+    assert!(client.list_offset(topic, 0, At::Earliest).await.is_ok());
 
     // The first 50 KB can be read at once, and 10 KB a second of the rest. Nothing is lost.
-    kafka.produce(&topic, 0, &vec![Record::of("x".repeat(1_000)); 80], Write::default()).await.unwrap();
+    kafka.produce(topic, 0, &vec![Record::of("x".repeat(1_000)); 80], Write::default()).await.unwrap();
     let (began, mut next) = (Instant::now(), 0);
     while next < 282 {
         let message = socket.receive().await;
@@ -134,9 +123,7 @@ async fn each_limit_of_a_quota_refuses_or_slows_one_person(way: Way) {
 }
 
 async fn sessions_of_one_identity_leave_room_to_others(way: Way) {
-    let kafka = Kafka::shared().await.unwrap();
-    let topic = kafka.topic("crowd", 1, &[]).await.unwrap();
-    let stack = start(way, kafka, &format!(r#"{IDENTITY}, "topics": ["{topic}"]"#), BELIEVED).await;
+    let stack = config(way, &json!({"identity": by_gateway()}), BELIEVED).await.own().await;
     let mut open = Vec::new();
     for number in 0..200_u8 {
         // Each with a token of its own, from twenty addresses.
@@ -167,10 +154,9 @@ async fn flood(client: Client, topic: String) {
 }
 
 async fn many_identities_of_one_address_slow_nobody(way: Way) {
-    let kafka = Kafka::shared().await.unwrap();
-    let topic = kafka.topic("flooded", 1, &[]).await.unwrap();
-    let route = format!(r#"{IDENTITY}, "topics": ["{topic}"], "write": true"#);
-    let stack = start(way, kafka, &route, BELIEVED).await;
+    let topic = Kafka::shared().await.unwrap().topic("flooded", 1, &[]).await.unwrap();
+    let keys = json!({"identity": by_gateway(), "write": true});
+    let stack = config(way, &keys, BELIEVED).await.own().await;
     let mut attack = JoinSet::new();
     for number in 0..20 {
         let client = session(&stack, Some(&of(&format!("attacker-{number}")))).await.unwrap();
@@ -191,53 +177,3 @@ async fn many_identities_of_one_address_slow_nobody(way: Way) {
     assert!(times[45] < Duration::from_secs(1), "{:?}", &times[40..]);
     assert!(attack.try_join_next().is_none(), "an attacker was closed");
 }
-
-/// Reads as much as it can until it is dropped. The frames are only counted: to decode them all would delay the
-/// bystander, which shares the thread.
-async fn read(mut session: Raw, topic: String, read: Arc<AtomicUsize>) {
-    let fetch = CmdKafkaFetch { topic, ..Default::default() };
-    loop {
-        for sequence in 1..=16 {
-            session.write(request(sequence, Req::CmdKafkaFetch(fetch.clone()))).await;
-        }
-        for _ in 1..=16 {
-            let frame = session.frame().await;
-            assert!(frame.first == BINARY && frame.payload.len() > BATCH, "{frame:?}");
-            read.fetch_add(frame.payload.len(), Ordering::Relaxed);
-        }
-    }
-}
-
-async fn reads_of_one_identity_slow_nobody_else(way: Way) {
-    let kafka = Kafka::shared().await.unwrap();
-    let topic = kafka.topic("read-by-many", 1, &[]).await.unwrap();
-    let records = vec![Record::of(vec![b'v'; 1000]); BATCH / 1000];
-    kafka.produce(&topic, 0, &records, Write::default()).await.unwrap();
-    let stack = start(way, kafka, &format!(r#"{IDENTITY}, "topics": ["{topic}"]"#), BELIEVED).await;
-    let (count, mut attack) = (Arc::new(AtomicUsize::new(0)), JoinSet::new());
-    for number in 0..200_u8 {
-        let (session, response) = upgrade(&stack, &of("alice"), [127, 0, 1, number % 20 + 1]).await;
-        assert_eq!(response.status, 101, "{response:?}");
-        attack.spawn(read(session, topic.clone(), Arc::clone(&count)));
-    }
-    let (mut bystander, response) = upgrade(&stack, &of("bob"), [127, 0, 0, 2]).await;
-    assert_eq!(response.status, 101, "{response:?}");
-    let fetch = || CmdKafkaFetch { topic: topic.clone(), ..Default::default() };
-    let (began, before) = (Instant::now(), count.load(Ordering::Relaxed));
-    let mut times = Vec::new();
-    while began.elapsed() < Duration::from_secs(3) {
-        let asked = Instant::now();
-        bystander.write(request(1, Req::CmdKafkaFetch(fetch()))).await;
-        bystander.answer().await;
-        times.push(asked.elapsed());
-    }
-    times.sort_unstable();
-    assert!(times[times.len() * 9 / 10] < Duration::from_secs(1), "{times:?}");
-    // By then, what could be read in advance has been read.
-    let bytes = count.load(Ordering::Relaxed) - before;
-    assert!(bytes < 4 * 64 * 1024 * 1024, "{bytes} bytes in three seconds");
-    assert!(attack.try_join_next().is_none(), "an attacker was closed");
-}
-
-/// The records of the topic that is read, in bytes.
-const BATCH: usize = 200_000;

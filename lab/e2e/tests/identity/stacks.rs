@@ -1,18 +1,20 @@
 //! A gateway that verifies tokens, and people who have some.
 
 use std::sync::LazyLock;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use sluicegate_client::{Client, ConnectError};
-use sluicegate_stack::apisix;
-use sluicegate_stack::envoy::{instead, routes, verifying};
+use sluicegate_stack::envoy::verifying;
+use sluicegate_stack::folder::Folder;
 use sluicegate_stack::http::client::{Request, Response, ask};
+use sluicegate_stack::json_socket::{JsonSocket, upgrade};
 use sluicegate_stack::kafka::Kafka;
-use sluicegate_stack::nats::Nats;
-use sluicegate_stack::stack::{BridgeConfig, Setup, Stack};
+use sluicegate_stack::stack::Stack;
 use sluicegate_stack::tokens::Signer;
 use sluicegate_stack::way::Way;
+
+use crate::pool::Config;
 
 /// The issuer of all tokens.
 pub(crate) static SIGNER: LazyLock<Signer> = LazyLock::new(|| Signer::new().unwrap());
@@ -21,7 +23,54 @@ pub(crate) static SIGNER: LazyLock<Signer> = LazyLock::new(|| Signer::new().unwr
 pub(crate) const ISSUER: &str = "https://issuer.example";
 
 /// Tables of the bridge's configuration that believe the gateway.
-pub(crate) const BELIEVED: &str = "[identity]\nfrom_gateway = true\nleeway_ms = 0\n";
+pub(crate) const BELIEVED: &str = "[identity]\nfrom_gateway = true\nleeway_ms = 0";
+
+/// Tables with the issuer, for tokens that the bridge verifies.
+pub(crate) fn verifier() -> String {
+    // Written once: bridges of other tests read it.
+    static KEYS: LazyLock<Folder> = LazyLock::new(|| {
+        let folder = Folder::new("keys").unwrap();
+        folder.write("keys.json", &SIGNER.key_set()).unwrap();
+        folder
+    });
+    let keys = KEYS.path().join("keys.json");
+    format!(
+        "[identity]\nleeway_ms = 0\n[identity.main]\nissuer = {ISSUER:?}\naudience = [\"app\"]\njwks_file = {keys:?}\n"
+    )
+}
+
+/// The `identity` of routes whose tokens Envoy verifies.
+pub(crate) fn by_gateway() -> Value {
+    json!({"from": "jwt_authn", "payload": "claims"})
+}
+
+/// The `identity` of routes whose tokens the bridge verifies.
+pub(crate) fn by_bridge() -> Value {
+    json!({"from": "token", "name": "main"})
+}
+
+/// A gateway with `/pubsub` and `/kafka`, whose routes have these keys, and the same below `/unverified`, where Envoy
+/// verifies no token.
+pub(crate) async fn config(way: Way, keys: &Value, tables: &str) -> Config {
+    with_routes(Config::new(way).await, way, keys, tables)
+}
+
+/// The same with these routes in front of any cluster.
+pub(crate) fn with_routes(config: Config, way: Way, keys: &Value, tables: &str) -> Config {
+    let route = |(path, kind): (&str, &str)| {
+        let mut route = json!({"path": path, "type": kind});
+        route.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
+        route
+    };
+    let all =
+        [("/pubsub", "pubsub"), ("/kafka", "rest"), ("/unverified", "pubsub"), ("/unverified-kafka", "rest")];
+    let config = config.with_secret().settings(tables).settings("[write]\nclusters = [\"default\"]");
+    let config = config.routes(all.map(route));
+    match way.is_envoy() && keys["identity"]["from"] == "jwt_authn" {
+        true => config.edit(verifying(ISSUER, &SIGNER.key_set(), &["/pubsub", "/kafka"])),
+        false => config,
+    }
+}
 
 /// A topic, and one of its name with `.alice` or `.bob` behind it for each of them.
 pub(crate) async fn topics_of_people(kafka: &Kafka, name: &str) -> String {
@@ -32,77 +81,22 @@ pub(crate) async fn topics_of_people(kafka: &Kafka, name: &str) -> String {
     shared
 }
 
+/// In seconds since 1970.
+pub(crate) fn now() -> i64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs().cast_signed()
+}
+
 /// A token of `subject` with more claims, for so many seconds.
 pub(crate) fn token(subject: &str, more: &Value, seconds: i64) -> String {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs().cast_signed();
+    let now = now();
     let mut claims = json!({"iss": ISSUER, "sub": subject, "iat": now, "exp": now + seconds});
     claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     SIGNER.sign_json(&claims).unwrap()
 }
 
-/// A gateway with `/pubsub` and `/kafka`, whose routes have these keys, and the same below `/unverified`, where the
-/// gateway verifies no token.
-pub(crate) async fn start(way: Way, kafka: &Kafka, keys: &str, tables: &str) -> Stack {
-    let mut stack = Stack::start(setup(way, kafka, keys, tables)).await.unwrap();
-    stack.ready_within(Duration::from_secs(30)).await.unwrap();
-    stack
-}
-
-/// The setup of [`start`].
-pub(crate) fn setup(way: Way, kafka: &Kafka, keys: &str, tables: &str) -> Setup {
-    let bootstrap = kafka.bootstrap();
-    let cluster = format!("bootstrap.servers = {bootstrap:?}\n");
-    let setup = Setup::new(way, bootstrap);
-    setup_with(setup, way, &cluster, keys, tables)
-}
-
-/// The same in front of a NATS server.
-pub(crate) async fn start_on_nats(way: Way, server: &Nats, keys: &str, tables: &str) -> Stack {
-    let cluster = format!("kind = \"nats\"\nservers = \"nats://{}\"\n", server.client());
-    Stack::start(setup_with(Setup::new(way, ""), way, &cluster, keys, tables)).await.unwrap()
-}
-
-fn setup_with(mut setup: Setup, way: Way, cluster: &str, keys: &str, tables: &str) -> Setup {
-    let cluster = format!("[clusters.default]\n{cluster}");
-    let text = format!("gateway_secret = {SECRET:?}\n{tables}\n[write]\nclusters = [\"default\"]\n{cluster}");
-    // Envoy's configuration has it in one line.
-    let keys = keys.split_whitespace().collect::<Vec<_>>().join(" ");
-    let route = |path: &str, kind: &str| format!(r#"{{"path": "{path}", "type": "{kind}", {keys}}}"#);
-    let all = [
-        route("/pubsub", "pubsub"),
-        route("/kafka", "rest"),
-        route("/unverified", "pubsub"),
-        route("/unverified-kafka", "rest"),
-    ];
-    setup.bridge = BridgeConfig::Text(text);
-    if way == Way::Apisix {
-        setup.apisix.routes = all.iter().map(|route| in_apisix(route)).collect();
-        return setup;
-    }
-    if !way.is_envoy() {
-        return setup;
-    }
-    let all: Vec<&str> = all.iter().map(String::as_str).collect();
-    setup.envoy_edits = vec![instead(&format!("\"gateway_secret\": {SECRET:?},"), &all)];
-    if keys.contains("jwt_authn") {
-        setup.envoy_edits.push(verifying(ISSUER, &SIGNER.key_set(), &["/pubsub", "/kafka"]));
-    }
-    if way != Way::Relay {
-        setup.envoy_edits.push(routes(&["/unverified"]));
-    }
-    setup
-}
-
-/// A route of the filter as APISIX has it: in a route of its own, with what Envoy has for all of them.
-fn in_apisix(route: &str) -> apisix::Route {
-    let mut conf: Map<String, Value> = serde_json::from_str(route).unwrap();
-    conf.insert("gateway_secret".into(), SECRET.into());
-    let path = conf["path"].as_str().unwrap().to_owned();
-    if conf["type"] == "rest" {
-        return apisix::Route::below(&path, conf);
-    }
-    conf.remove("path");
-    apisix::Route::new(path, conf)
+/// A token of `subject` for ten minutes that the bridge accepts.
+pub(crate) fn good(subject: &str) -> String {
+    token(subject, &json!({"aud": "app"}), 600)
 }
 
 /// The answer to a request of the person with `token`.
@@ -123,5 +117,55 @@ pub(crate) async fn session(stack: &Stack, token: Option<&str>) -> Result<Client
     builder.connect().await
 }
 
-/// The secret of gateways.
-pub(crate) const SECRET: &str = "between-gateway-and-bridge";
+/// The status with which a session is refused, or 101.
+pub(crate) fn status(opened: Result<Client, ConnectError>) -> u16 {
+    match opened {
+        Ok(_) => 101,
+        Err(ConnectError::Refused { status, .. }) => status,
+        Err(other) => panic!("{other:?}"),
+    }
+}
+
+/// A JSON session of the person with `token`.
+pub(crate) async fn open(stack: &Stack, token: &str) -> JsonSocket {
+    let mut request = upgrade(&stack.url());
+    request.headers_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+    JsonSocket::open_with(request).await
+}
+
+/// Sends a command, and returns the next message with its id; those of others are left out.
+pub(crate) async fn command(socket: &mut JsonSocket, id: i64, name: &str, command: Value) -> Value {
+    socket.send(json!({"id": id, name: command}).to_string()).await;
+    answer(socket, id).await
+}
+
+/// The next message with this id; those of others are left out.
+pub(crate) async fn answer(socket: &mut JsonSocket, id: i64) -> Value {
+    loop {
+        let message = socket.receive().await;
+        if message["id"] == id {
+            return message;
+        }
+    }
+}
+
+/// The close of a session, behind messages of any kind.
+pub(crate) async fn close(socket: &mut JsonSocket) -> (u16, String) {
+    loop {
+        if let Err(close) = socket.receive_or_close().await {
+            return close;
+        }
+    }
+}
+
+/// A request that writes a record.
+pub(crate) fn post(topic: &str) -> Request {
+    let body = r#"{"records":[{"value":1}]}"#;
+    Request::post(format!("/kafka/topics/{topic}"), body)
+        .with("content-type", "application/vnd.kafka.json.v2+json")
+}
+
+/// A request for the ends of a topic.
+pub(crate) fn offsets(topic: &str) -> Request {
+    Request::get(format!("/kafka/topics/{topic}/partitions/0/offsets"))
+}

@@ -2,12 +2,16 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use sluicegate_soak::live::rolling::{Load, roll};
 use sluicegate_soak::live::{Setup, Summary, System, TableSummary, check};
+use sluicegate_stack::tools::scale;
 use sluicegate_stack::way::Way;
+
+use crate::breakable;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_subscriber_gets_every_record_once_whatever_is_killed() {
-    killed(System::Kafka).await;
+    killed(System::Kafka(&mut *breakable::cluster().await)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -17,7 +21,7 @@ async fn every_subscriber_gets_every_message_of_streams_once_whatever_is_killed(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_subscriber_is_told_of_every_record_that_it_does_not_get() {
-    discarded(System::Kafka).await;
+    discarded(System::Kafka(&mut *breakable::cluster().await)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -25,30 +29,45 @@ async fn every_subscriber_is_told_of_every_message_of_streams_that_it_does_not_g
     discarded(System::Nats).await;
 }
 
-async fn killed(system: System) {
-    let summary = checked(system, 300, Duration::from_secs(60), false).await;
+async fn killed(system: System<'_>) {
+    let summary = checked(system, 300, Duration::from_secs(scale(25, 60)), false).await;
     assert!(summary.delivered > 40 * summary.records && summary.kills.len() > 2, "{summary}");
 }
 
-async fn discarded(system: System) {
-    let summary = checked(system, 120, Duration::from_secs(30), true).await;
+async fn discarded(system: System<'_>) {
+    let summary = checked(system, 120, Duration::from_secs(scale(20, 30)), true).await;
     let Summary { delivered, missed, ref kills, .. } = summary;
     assert!(delivered > 1_000 && missed > 100 && kills.contains_key("node frozen"), "{summary}");
 }
 
 #[expect(clippy::print_stdout, reason = "what a failed test says")]
-async fn checked(system: System, subscribers: usize, duration: Duration, discards: bool) -> Summary {
+async fn checked(system: System<'_>, subscribers: usize, duration: Duration, discards: bool) -> Summary {
     // Each run takes another course.
     let seed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     println!("seed {seed}");
+    let is_kafka = matches!(system, System::Kafka(_));
     let summary = check(Setup { system, way: Way::Tunnel, subscribers, duration, discards, seed }).await;
     println!("{summary}");
     let TableSummary { subscribers, keys, snapshots, resumed, partitions, compacted, deleted, aborted } =
         summary.tables;
     assert!(subscribers > 30 && keys > 1_000 && snapshots >= subscribers && resumed > 0, "{summary}");
     assert!(compacted > 20 && deleted > 0, "{summary}");
-    if matches!(system, System::Kafka) {
+    if is_kafka {
         assert!(partitions > 4 && aborted > 0, "{summary}");
     }
     summary
+}
+
+/// Two bridges behind one Envoy.
+#[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::print_stdout, reason = "a measurement, for `--nocapture`")]
+async fn rolling_restart_loses_and_repeats_no_record() {
+    let rolled = roll(Load { subscribers: 300, producers: 20 }).await;
+    println!("{rolled}");
+    assert!(rolled.acknowledged > 1_000 && rolled.delivered > rolled.acknowledged, "{rolled}");
+    // A bridge tells a thousand clients a second to go, in random order.
+    for ends in &rolled.ends {
+        assert!(ends.len() > 20 && ends.iter().all(|end| *end < Duration::from_secs(10)), "{rolled}");
+    }
+    assert!(rolled.away < Duration::from_secs(15), "{rolled}");
 }

@@ -6,14 +6,14 @@ use sluicegate_stack::kafka::{Record, Write};
 use sluicegate_stack::way::Way;
 use sluicegate_tests::in_every_way;
 
-use crate::live::stacks::shared;
+use crate::pool::standard;
 
 in_every_way! {
     json_client_filters_gives_credit_and_resumes
 }
 
 async fn json_client_filters_gives_credit_and_resumes(way: Way) {
-    let (kafka, stack) = shared(way).await;
+    let (kafka, stack) = standard(way).await;
     let topic = &kafka.topic("page", 2, &[]).await.unwrap();
     let record = |number: i64| Record {
         key: Some(if number % 2 == 0 { "mine" } else { "other" }.into()),
@@ -22,7 +22,7 @@ async fn json_client_filters_gives_credit_and_resumes(way: Way) {
     let records: Vec<Record> = (0..10).map(record).collect();
     kafka.produce(topic, 0, &records, Write::default()).await.unwrap();
 
-    let mut socket = JsonSocket::open(stack).await;
+    let mut socket = JsonSocket::open(&stack).await;
     let filters = json!([{"key": {"prefix": "mi"}}]);
     let wish = json!({"topic": topic, "from": "earliest", "filters": filters, "credit": 1});
     socket.send(json!({"id": 1, "subscribe": wish}).to_string()).await;
@@ -53,7 +53,7 @@ async fn json_client_filters_gives_credit_and_resumes(way: Way) {
 
     let late = [Record { value: Some(b"\xFF".as_slice().into()), ..record(10) }];
     kafka.produce(topic, 0, &late, Write::default()).await.unwrap();
-    let mut socket = JsonSocket::open(stack).await;
+    let mut socket = JsonSocket::open(&stack).await;
     let resumed = json!({"topic": topic, "next": next, "topic_id": subscribed["topic_id"]});
     socket.send(json!({"id": -4, "subscribe": resumed}).to_string()).await;
     assert_eq!(socket.receive().await["subscribed"][0]["partitions"], next);

@@ -3,14 +3,12 @@
 use std::collections::BTreeSet;
 
 use sluicegate_protocol::ProduceRecord;
-use sluicegate_stack::envoy::writing;
 use sluicegate_stack::kafka::Kafka;
 use sluicegate_stack::socket::{Socket, produce, results};
-use sluicegate_stack::stack::{BridgeConfig, Setup, Stack};
 use sluicegate_stack::way::Way;
-use std::time::Duration;
 
 use crate::live::subscriber::{Subscriber, from_start};
+use crate::pool::Config;
 
 #[tokio::test]
 async fn reload_loses_repeats_and_reorders_no_record() {
@@ -18,20 +16,8 @@ async fn reload_loses_repeats_and_reorders_no_record() {
     const COMMANDS: usize = 400;
     let kafka = Kafka::shared().await.unwrap();
     let topic = &kafka.topic("reloaded", 1, &[]).await.unwrap();
-    let bootstrap = kafka.bootstrap();
-    let config = |client: usize| {
-        format!(
-            "[write]\nclusters = [\"default\"]\n[clusters.default]\nbootstrap.servers = {bootstrap:?}\n\
-             client.id = \"{client}\"\n"
-        )
-    };
-    let setup = Setup {
-        bridge: BridgeConfig::Text(config(0)),
-        envoy_edits: vec![writing()],
-        ..Setup::new(Way::Tunnel, "")
-    };
-    let mut stack = Stack::start(setup).await.unwrap();
-    stack.ready_within(Duration::from_secs(30)).await.unwrap();
+    let mut stack =
+        Config::new(Way::Tunnel).await.writing(&["default"]).properties("client.id = \"0\"").own().await;
     let mut subscriber = Subscriber::open(&stack, from_start(topic)).await;
     let mut writer = Socket::open(&stack).await;
     let mut wanted = Vec::new();
@@ -49,7 +35,8 @@ async fn reload_loses_repeats_and_reorders_no_record() {
             wanted.push(value);
         }
         // The commands are on their way.
-        stack.bridge.reconfigure(|_| config(reload)).await.unwrap();
+        let name = |reload: usize| format!("client.id = \"{reload}\"");
+        stack.bridge.reconfigure(|text| text.replace(&name(reload - 1), &name(reload))).await.unwrap();
         while !open.is_empty() {
             let (sequence, resp) = writer.receive().await;
             assert!(open.remove(&sequence));

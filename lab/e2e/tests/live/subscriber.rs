@@ -6,8 +6,8 @@ use sluicegate_protocol::kafka_subscription_event::Event;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
-    CmdCredit, CmdKafkaSubscribe, CmdUnsubscribe, ErrorResp, KafkaDeliveryResp, KafkaMessage, KafkaSource,
-    SubscribedTopic, kafka_source,
+    CmdKafkaSubscribe, CmdUnsubscribe, ErrorResp, KafkaDeliveryResp, KafkaMessage, KafkaSource,
+    KafkaSubscribedResp, Snapshot, kafka_source,
 };
 use sluicegate_stack::kafka::{Kafka, Record, Write};
 use sluicegate_stack::socket::Socket;
@@ -23,6 +23,9 @@ pub(crate) struct Subscriber {
     pub(crate) messages: BTreeMap<Partition, Vec<KafkaMessage>>,
     /// Where each partition continues.
     pub(crate) next: BTreeMap<Partition, i64>,
+    is_table: bool,
+    /// Its records are older than where their partitions continue.
+    is_in_snapshot: bool,
 }
 
 pub(crate) type Partition = (String, i32);
@@ -30,21 +33,11 @@ pub(crate) type Partition = (String, i32);
 /// One message of a subscription.
 #[derive(Debug)]
 pub(crate) enum Told {
-    Subscribed(Vec<SubscribedTopic>),
-    /// The number of messages.
-    Delivery(usize),
+    Subscribed(KafkaSubscribedResp),
+    /// A partition, and the messages.
+    Delivery(i32, Vec<KafkaMessage>),
     Event(Event),
     Ended(ErrorResp),
-}
-
-impl Told {
-    /// The event, if it is one.
-    pub(crate) fn event(self) -> Option<Event> {
-        match self {
-            Self::Event(event) => Some(event),
-            Self::Subscribed(_) | Self::Delivery(_) | Self::Ended(_) => None,
-        }
-    }
 }
 
 impl Subscriber {
@@ -59,8 +52,10 @@ impl Subscriber {
 
     /// Subscribes over this session.
     pub(crate) async fn over(mut socket: Socket, command: CmdKafkaSubscribe) -> Self {
+        let is_table = command.snapshot() == Snapshot::LatestPerKey;
         let sequence = socket.send(Req::CmdKafkaSubscribe(command)).await;
-        Self { socket, sequence, messages: BTreeMap::new(), next: BTreeMap::new() }
+        let (messages, next) = (BTreeMap::new(), BTreeMap::new());
+        Self { socket, sequence, messages, next, is_table, is_in_snapshot: false }
     }
 
     /// The next message, which must be the subscription's.
@@ -74,11 +69,15 @@ impl Subscriber {
     pub(crate) fn take(&mut self, resp: Resp) -> Told {
         match resp {
             Resp::KafkaSubscribedResp(subscribed) => {
+                if subscribed.snapshot {
+                    self.is_in_snapshot = true;
+                    self.next.clear();
+                }
                 for topic in &subscribed.topics {
                     let begins = topic.partitions.iter();
                     self.next.extend(begins.map(|at| ((topic.topic.clone(), at.partition), at.offset)));
                 }
-                Told::Subscribed(subscribed.topics)
+                Told::Subscribed(subscribed)
             }
             Resp::KafkaDeliveryResp(delivery) => self.deliver(delivery),
             Resp::KafkaSubscriptionEvent(event) => {
@@ -91,7 +90,8 @@ impl Subscriber {
                         let next = self.next.insert((skipped.topic.clone(), skipped.partition), skipped.to);
                         assert_eq!(next, Some(skipped.from), "{skipped:?}");
                     }
-                    Event::Retrying(_) | Event::Building(_) | Event::SnapshotEnd(_) | Event::LogStart(_) => {}
+                    Event::SnapshotEnd(_) => self.is_in_snapshot = false,
+                    Event::Retrying(_) | Event::Building(_) | Event::LogStart(_) => {}
                 }
                 Told::Event(event)
             }
@@ -104,7 +104,14 @@ impl Subscriber {
         let KafkaDeliveryResp { messages, topic, partition, next_offset, high_watermark } = delivery;
         let next =
             self.next.get_mut(&(topic.clone(), partition)).expect("a partition that was subscribed to");
-        for message in &messages {
+        if self.is_table {
+            assert!(
+                messages.iter().all(|message| message.offset < next_offset),
+                "{messages:?} {next_offset}"
+            );
+            assert!(if self.is_in_snapshot { *next == next_offset } else { *next <= next_offset }, "{next}");
+        }
+        for message in messages.iter().filter(|_| !self.is_table) {
             assert!(message.offset >= *next, "offset {} of {topic}/{partition} after {next}", message.offset);
             *next = message.offset + 1;
         }
@@ -113,9 +120,8 @@ impl Subscriber {
             "{next} {next_offset} {high_watermark}"
         );
         *next = next_offset;
-        let count = messages.len();
-        self.messages.entry((topic, partition)).or_default().extend(messages);
-        Told::Delivery(count)
+        self.messages.entry((topic, partition)).or_default().extend(messages.clone());
+        Told::Delivery(partition, messages)
     }
 
     /// Takes deliveries until there are so many messages in all. Another message is a failure, except that a partition
@@ -123,7 +129,7 @@ impl Subscriber {
     pub(crate) async fn collect(&mut self, count: usize) {
         while self.count() < count {
             match self.told().await {
-                Told::Delivery(_) | Told::Event(Event::CaughtUp(_)) => {}
+                Told::Delivery(..) | Told::Event(Event::CaughtUp(_)) => {}
                 other => panic!("{other:?} after {} of {count} messages", self.count()),
             }
         }
@@ -134,7 +140,7 @@ impl Subscriber {
     pub(crate) async fn catch_up(&mut self, mut partitions: usize) {
         while partitions > 0 {
             match self.told().await {
-                Told::Delivery(_) => {}
+                Told::Delivery(..) => {}
                 Told::Event(Event::CaughtUp(_)) => partitions -= 1,
                 other => panic!("{other:?} where a partition should catch up"),
             }
@@ -150,11 +156,6 @@ impl Subscriber {
     pub(crate) fn values(&self, topic: &str, partition: i32) -> Vec<String> {
         let messages = self.messages.get(&(topic.to_owned(), partition)).into_iter().flatten();
         messages.map(|message| text(message.value.as_deref().unwrap_or_default())).collect()
-    }
-
-    /// Lets the subscription deliver so many bytes more.
-    pub(crate) async fn add_credit(&mut self, bytes: u64) {
-        self.socket.send(Req::CmdCredit(CmdCredit { subscription: self.sequence, bytes })).await;
     }
 
     /// Ends the subscription. What was on its way is taken.

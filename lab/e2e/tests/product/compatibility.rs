@@ -3,8 +3,6 @@
 //! By default both are this version, and everything works. `./dev compatibility` runs the same with an older filter,
 //! and with an older bridge.
 
-use std::fs;
-
 use sluicegate_client::{At, Client, Error, Source, Subscribe, Update};
 use sluicegate_protocol::ProduceRecord;
 use sluicegate_stack::envoy::{Profile, instead, routes};
@@ -18,7 +16,6 @@ use sluicegate_tests::in_every_profile;
 in_every_profile! {
     each_use_works_or_is_refused_with_a_reason
     each_use_with_identity_is_known_or_refused_with_a_reason
-    newer_filter_is_refused_with_a_reason
 }
 
 /// The refusals, as the client reads them: of a header, of the same in plain HTTP, and of a command.
@@ -36,7 +33,7 @@ async fn each_use_works_or_is_refused_with_a_reason(profile: Profile) {
     let same = tools::filter_is_of_this_version() && tools::bridge_is_of_this_version();
     let kafka = Kafka::shared().await.unwrap();
     let topic = &kafka.topic("versions", 1, &[]).await.unwrap();
-    let stack = match Stack::start(setup(profile, kafka.bootstrap(), Vec::new())).await {
+    let stack = match Stack::start(setup(profile, kafka.bootstrap())).await {
         Ok(stack) => stack,
         // An older filter has no such profile.
         Err(error) if !same && profile == Profile::Relay && is_of_a_key(&error.to_string()) => {
@@ -61,7 +58,7 @@ async fn each_use_works_or_is_refused_with_a_reason(profile: Profile) {
 #[expect(clippy::print_stderr, reason = "the result of `./dev compatibility`")]
 async fn each_use_with_identity_is_known_or_refused_with_a_reason(profile: Profile) {
     let knows = tools::bridge_is_of_this_version();
-    let mut setup = setup(profile, "127.0.0.1:9".to_owned(), Vec::new());
+    let mut setup = setup(profile, "127.0.0.1:9".to_owned());
     let route = r#"{"path": "/mine", "identity": {"from": "token", "name": "main"}},"#;
     for (_, routes) in &mut setup.envoy_edits {
         *routes = routes.replace(r#"{"path": "/pubsub""#, &format!(r#"{route} {{"path": "/pubsub""#));
@@ -96,33 +93,6 @@ async fn each_use_with_identity_is_known_or_refused_with_a_reason(profile: Profi
 
 fn is_of_a_key(error: &str) -> bool {
     KEYS.iter().any(|key| error.contains(key))
-}
-
-/// A header that the bridge does not know can be a restriction.
-async fn newer_filter_is_refused_with_a_reason(profile: Profile) {
-    // Envoy's route adds it after the filter, like the filter itself.
-    let newer = "request_headers_to_add: [{header: {key: sluicegate-newer, value: x}}]";
-    let routes = [
-        "- match: {path: /pubsub}",
-        "- match:\n                  prefix: /\n                  # The filter sets",
-    ];
-    let routes = routes.iter().filter(|route| profile != Profile::Relay || route.ends_with("sets"));
-    let edits = routes.map(|route| {
-        let (first, rest) = route.split_once("match:").unwrap();
-        ((*route).to_owned(), format!("{first}{newer}\n                match:{rest}"))
-    });
-    let stack = Stack::start(setup(profile, "127.0.0.1:9".to_owned(), edits.collect())).await.unwrap();
-    let refused = Raw::connect(stack.gateway()).await.ask(&Upgrade::default().bytes()).await;
-    assert_eq!(
-        (refused.status, refused.text().trim()),
-        (400, &*format!("unknown header sluicegate-newer: {}", REASONS[0]))
-    );
-    let refused = ask(stack.gateway(), Request::get("/kafka/topics")).await;
-    assert_eq!((refused.status, &refused.json()["detail"]), (502, &REASONS[1].into()));
-    for process in stack.processes() {
-        let log = fs::read_to_string(process.log()).unwrap();
-        assert!(log.contains(REASONS[0]), "{}: {log}", process.log().display());
-    }
 }
 
 /// Every use of a gateway, and why it was refused if it was.
@@ -176,14 +146,14 @@ fn told<T>(result: Result<T, Error>) -> Result<(), String> {
 }
 
 /// A stack whose clients can do everything, in the words of the first version.
-fn setup(profile: Profile, bootstrap: String, mut edits: Vec<(String, String)>) -> Setup {
+fn setup(profile: Profile, bootstrap: String) -> Setup {
     let routes = [
         r#"{"path": "/pubsub", "write": true}"#,
         r#"{"path": "/kafka", "type": "rest", "write": true}"#,
         r#"{"path": "/produce", "type": "produce", "headerprefix": "x-", "overrides": ["topic"]}"#,
     ];
-    edits.push(instead(&format!("\"gateway_secret\": \"{SECRET}\","), &routes));
+    let envoy_edits = vec![instead(&format!("\"gateway_secret\": \"{SECRET}\","), &routes)];
     let settings = format!("gateway_secret = \"{SECRET}\"\n[write]\nclusters = [\"default\"]\n");
     let bridge = BridgeConfig::Cluster { bootstrap: bootstrap.clone(), settings };
-    Setup { bridge, envoy_edits: edits, ..Setup::new(profile, bootstrap) }
+    Setup { bridge, envoy_edits, ..Setup::new(profile, bootstrap) }
 }

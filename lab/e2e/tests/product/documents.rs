@@ -53,7 +53,7 @@ struct Block {
 async fn documented_commands_work_as_they_are_shown() {
     let folder = Folder::new("documents").unwrap();
     let (demo, gateway) = ready(&folder, &[]).await;
-    let run = run(&folder, gateway, |page| !page.ends_with(LOGINS)).await;
+    let run = run(&folder, gateway, "8081", |page| !page.ends_with(LOGINS)).await;
     assert!(run >= 8, "{run} blocks");
     drop(demo);
 }
@@ -65,7 +65,7 @@ async fn tutorials_work_one_after_the_other() {
     // In place of the tutorial's port 3000.
     let page = Port::pick().unwrap().number().to_string();
     let (demo, gateway) = ready(&folder, &["--origin", &format!("http://127.0.0.1:{page}")]).await;
-    let run = run(&folder, gateway, |page| page.ends_with("tutorials/first-message.md")).await;
+    let run = run(&folder, gateway, "8081", |page| page.ends_with("tutorials/first-message.md")).await;
     assert!(run >= 4, "{run} blocks");
     let asked = async |request: &str| panic!("unknown request {request:?}");
     let args = [&gateway.to_string(), &page];
@@ -80,7 +80,7 @@ async fn tutorial_with_logins_works() {
     let origin = format!("http://127.0.0.1:{page}");
     let args = ["--login", "--login-port", &provider, "--token-seconds", "8", "--origin", &origin];
     let (demo, gateway) = ready(&folder, &args).await;
-    let run = run_with(&folder, gateway, &provider, |page| page.ends_with(LOGINS)).await;
+    let run = run(&folder, gateway, &provider, |page| page.ends_with(LOGINS)).await;
     assert_eq!(run, 2, "blocks");
     let asked = async |request: &str| panic!("unknown request {request:?}");
     let screenshots = browser::screenshots().unwrap();
@@ -90,13 +90,9 @@ async fn tutorial_with_logins_works() {
     drop(demo);
 }
 
-/// Runs the blocks of some pages as their readers would, and returns how many there were.
-async fn run(folder: &Folder, gateway: SocketAddr, is_wanted: impl Fn(&str) -> bool) -> usize {
-    run_with(folder, gateway, "8081", is_wanted).await
-}
-
-/// As [`run`], with an OpenID provider at this port.
-async fn run_with(
+/// Runs the blocks of some pages as their readers would, with an OpenID provider at this port, and returns how many there
+/// were.
+async fn run(
     folder: &Folder,
     gateway: SocketAddr,
     provider: &str,

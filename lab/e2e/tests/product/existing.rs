@@ -4,7 +4,9 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 
+use sluicegate_client::{Client, ConnectError, Tls};
 use sluicegate_stack::bridge::Bridge;
 use sluicegate_stack::certificates::Authority;
 use sluicegate_stack::envoy::Envoy;
@@ -12,6 +14,7 @@ use sluicegate_stack::folder::Folder;
 use sluicegate_stack::kafka::Kafka;
 use sluicegate_stack::port::Port;
 use sluicegate_stack::tools;
+use sluicegate_stack::waiting::becomes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::process::Command;
@@ -26,6 +29,7 @@ async fn merged_routes_work_beside_others() {
     check(false).await;
 }
 
+/// And one that is removed refuses new sessions.
 #[tokio::test]
 async fn routes_and_filter_in_files_of_their_own_work_too() {
     check(true).await;
@@ -116,6 +120,42 @@ async fn check(discovery: bool) {
     let upgrade = ["--http1.1", "-H", "Connection: Upgrade", "-H", "Upgrade: websocket"];
     let refused = curl(&upgrade, "/hello").await;
     assert!(refused.starts_with("HTTP/1.1 403"), "{refused}");
+    if discovery {
+        let tls = Tls::new(Some(Path::new(&ca)), None).unwrap();
+        remove(dir, async || Client::builder(&session).tls(tls.clone()).connect().await).await;
+    }
+}
+
+/// Removes the route for sessions while one is open, which goes on, and adds it again.
+async fn remove(dir: &Path, open: impl AsyncFn() -> Result<Client, ConnectError>) {
+    let session = open().await.unwrap();
+    let [filter, routes] = ["filter.yaml", "routes.yaml"].map(|name| dir.join(name));
+    // Envoy looks at a file when another takes its place.
+    let publish = |file: &Path, text: &str| {
+        let next = file.with_extension("next");
+        fs::write(&next, text).unwrap();
+        fs::rename(next, file).unwrap();
+    };
+    let becomes = async |what: &str, want: u16| {
+        let status = async || match open().await {
+            Ok(_) => 101,
+            Err(ConnectError::Refused { status, .. }) => status,
+            Err(other) => panic!("{other:?}"),
+        };
+        becomes(what, want, Duration::from_secs(10), status).await;
+        session.ping("still there").await.unwrap();
+    };
+    let [whole_filter, whole_routes] = [&filter, &routes].map(|file| fs::read_to_string(file).unwrap());
+    let kept = whole_filter.lines().filter(|line| !line.contains(r#"{"path": "/pubsub""#));
+    publish(&filter, &kept.collect::<Vec<_>>().join("\n"));
+    becomes("the status of a bridge that nobody tells the secret", 401).await;
+    let (head, rest) = whole_routes.split_once("- match: {path: /pubsub}").unwrap();
+    let (_, tail) = rest.split_once("- match: {path: /produce}").unwrap();
+    publish(&routes, &format!("{head}- match: {{path: /produce}}{tail}"));
+    becomes("the status of the other application", 403).await;
+    publish(&filter, &whole_filter);
+    publish(&routes, &whole_routes);
+    becomes("the status of a route", 101).await;
 }
 
 /// The document's blocks on discovery, with the file's own routes and filter. Writes two of the files.

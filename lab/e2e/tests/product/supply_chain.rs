@@ -42,23 +42,6 @@ fn images_of_others_have_digests() {
 }
 
 #[test]
-fn weekly_job_looks_for_each_digest() {
-    let folder = Folder::new("images").unwrap();
-    folder.write("skopeo", "#!/bin/sh\necho \"$*\" >>\"$CALLS\"\necho sha256:abc\n").unwrap();
-    let script = format!("chmod +x \"$STUBS/skopeo\"; PATH=$STUBS:$PATH; {}", script("weekly", "images"));
-    let mut shell = bash(&script, tools::workspace());
-    let calls = folder.path().join("calls");
-    let output = shell.env("STUBS", folder.path()).env("CALLS", &calls).output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    let calls = fs::read_to_string(calls).unwrap();
-    let asked = |name: &str| calls.contains(&format!("inspect --raw docker://{name}@sha256:"));
-    assert!(["apache/kafka", "node", "rust"].into_iter().all(asked), "{calls}");
-    assert_eq!(calls.lines().count(), 4, "{calls}");
-    let said = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(said, format!("::warning::pin {}@sha256:abc\n", BY_TAG[0]));
-}
-
-#[test]
 fn actions_are_pinned_by_commit() {
     let folder = tools::workspace().join(".github/workflows");
     let mut pinned = 0;

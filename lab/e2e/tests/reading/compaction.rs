@@ -4,14 +4,13 @@ use std::time::{Duration, Instant};
 
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{KafkaFetchResp, KafkaMessage};
-use sluicegate_stack::envoy::Profile;
-use sluicegate_stack::kafka::{Kafka, Record, Write};
+use sluicegate_stack::kafka::{Record, Write};
 use sluicegate_stack::socket::{Socket, fetch};
-use sluicegate_stack::stack::Stack;
 
 use crate::reading::gaps::compacted;
-use crate::reading::gateway::{shared, with};
 use crate::reading::reference::{START, assert_same, messages};
+use crate::reading::shared_log::KEEPS;
+use crate::reading::with;
 
 /// More than one answer of Kafka holds.
 const COUNT: i64 = 600;
@@ -24,8 +23,9 @@ const CACHED: Duration = Duration::from_millis(300);
 
 #[tokio::test]
 async fn compacted_records_are_served_from_memory_for_a_while() {
-    let (kafka, _) = shared(Profile::Tunnel).await;
-    let (long, short) = (caching(kafka, Duration::from_secs(900)).await, caching(kafka, CACHED).await);
+    let (kafka, long) = with(KEEPS).await;
+    let cached = CACHED.as_millis();
+    let (_, short) = with(&format!("[read]\nwait_ms = 0\ncache_ms = {cached}")).await;
     let topic = kafka.topic("compacting", 1, &COMPACTED).await.unwrap();
     let records: Vec<Record> = (0..COUNT).map(record).collect();
     // Two batches. An answer of Kafka has the first one and a part of the second, which is of no use.
@@ -58,12 +58,6 @@ async fn compacted_records_are_served_from_memory_for_a_while() {
         assert!(read.iter().all(was_there));
         assert!(left.iter().all(|message| read.contains(message)), "a walk skipped a record");
     }
-}
-
-/// A gateway whose bridge keeps records for so long.
-async fn caching(kafka: &Kafka, time: Duration) -> Stack {
-    let settings = format!("[read]\nwait_ms = 0\ncache_ms = {}", time.as_millis());
-    with(Profile::Tunnel, kafka, &settings, "").await
 }
 
 fn record(number: i64) -> Record {

@@ -10,25 +10,28 @@ use std::collections::BTreeSet;
 use futures_util::StreamExt;
 use futures_util::stream;
 use sluicegate_protocol::Isolation;
-use sluicegate_stack::envoy::Profile;
 use sluicegate_stack::kafka::{Kafka, Outcome};
 use sluicegate_stack::random::Random;
 use sluicegate_stack::socket::Socket;
 use sluicegate_stack::stack::Stack;
 use sluicegate_stack::tools::number;
+use sluicegate_stack::way::Way;
 use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 
 use self::log::{FEATURES, Log};
 use self::walk::check;
-use crate::reading::gateway::{shared, tight, with};
-use crate::reading::many::list_offsets;
+use crate::pool::Config;
+use crate::reading::committed::list_offsets;
 use crate::reading::reference::START;
+use crate::reading::{shared, with};
 
 /// Seeds of logs that together have all [`FEATURES`], and of logs that were read wrongly once.
 const KEPT: [u64; 8] = [1, 5, 10, 12, 13, 14, 25, 26];
 /// At least. A case is a walk from one offset in one isolation level through one bridge.
 const CASES_PER_LOG: usize = 48;
+/// Records of at most 64 KiB, and batches of at most 512 KiB.
+const TIGHT: &str = "\"message.max.bytes\" = 65536\n\"receive.message.max.bytes\" = 524288";
 /// Logs that are written while another one is read.
 const AHEAD: usize = 3;
 
@@ -46,11 +49,12 @@ async fn random_logs_are_read_as_librdkafka_reads_them() {
         0 => KEPT.to_vec(),
         rounds => (first..).take(usize::try_from(rounds).unwrap()).collect(),
     };
-    let (kafka, cached) = shared(Profile::Tunnel).await;
-    let (_, tight) = tight(Profile::Tunnel).await;
-    let uncached = with(Profile::Tunnel, kafka, "[read]\ncache_bytes = 0", "").await;
+    let (kafka, cached) = shared(Way::Tunnel).await;
+    let tight = Config::new(Way::Tunnel).await.settings("[read]\nmax_bytes = 1024").properties(TIGHT);
+    let tight = tight.shared().await;
+    let (_, uncached) = with("[read]\ncache_bytes = 0").await;
     let mut bridges = Vec::new();
-    for (name, stack) in [("cached", cached), ("tight", tight), ("uncached", &uncached)] {
+    for (name, stack) in [("cached", &cached), ("tight", &tight), ("uncached", &uncached)] {
         bridges.push(Bridge { name, socket: Socket::open(stack).await });
     }
     let (mut cases, mut covered) = (0, BTreeSet::new());
@@ -68,7 +72,7 @@ async fn random_logs_are_read_as_librdkafka_reads_them() {
         kafka.delete_topic(&topic).await.unwrap();
     }
     assert_eq!(hits(&uncached).await, 0.0);
-    assert!(hits(cached).await > 0.0);
+    assert!(hits(&cached).await > 0.0);
     eprintln!("{cases} cases in {} logs: {covered:?}", seeds.len());
     assert!(cases >= seeds.len() * CASES_PER_LOG, "{cases} cases in {} logs", seeds.len());
     if rounds == 0 {

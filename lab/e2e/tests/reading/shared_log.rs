@@ -2,28 +2,20 @@
 
 use std::time::Duration;
 
-use futures_util::future::join_all;
-use sluicegate_stack::envoy::Profile;
-use sluicegate_stack::kafka::{Kafka, Record, Write};
+use sluicegate_stack::kafka::{Record, Write};
 use sluicegate_stack::socket::Socket;
-use sluicegate_stack::stack::Stack;
 use sluicegate_stack::waiting::until;
 
-use crate::reading::gateway::{shared, with};
-use crate::reading::reference::{FOREVER, assert_same, messages, noise, varied};
+use crate::reading::reference::{FOREVER, assert_same, messages, varied};
+use crate::reading::with;
 
 /// Age drops no record during a test: only what Kafka answers does.
-const KEEPS: &str = "[read]\nwait_ms = 0\ncache_ms = 900000";
+pub(crate) const KEEPS: &str = "[read]\nwait_ms = 0\ncache_ms = 900000";
 const WITHIN: Duration = Duration::from_secs(10);
-
-async fn own() -> (&'static Kafka, Stack) {
-    let (kafka, _) = shared(Profile::Tunnel).await;
-    (kafka, with(Profile::Tunnel, kafka, KEEPS, "").await)
-}
 
 #[tokio::test]
 async fn acknowledged_record_is_read_while_others_read_the_log_end() {
-    let (kafka, stack) = own().await;
+    let (kafka, stack) = with(KEEPS).await;
     let topic = kafka.topic("acknowledged", 1, &[FOREVER]).await.unwrap();
     let mut crowd = Vec::new();
     for _ in 0..8 {
@@ -54,29 +46,8 @@ async fn acknowledged_record_is_read_while_others_read_the_log_end() {
 }
 
 #[tokio::test]
-async fn records_that_many_walk_are_read_from_kafka_once() {
-    const WALKERS: usize = 16;
-    let (kafka, stack) = own().await;
-    let records: Vec<Record> = (0..20_000).map(|number| Record::of(noise(1_000, number + 1))).collect();
-    let mut requests = Vec::new();
-    for walkers in [1, WALKERS] {
-        let topic = kafka.topic("walked", 1, &[FOREVER]).await.unwrap();
-        kafka.produce(&topic, 0, &records, Write::default()).await.unwrap();
-        let mut sockets = join_all((0..walkers).map(|_| Socket::open(&stack))).await;
-        let read = async || stack.bridge.count("sluicegate_read_cache_misses_total", "").await.unwrap();
-        let before = read().await;
-        for walked in join_all(sockets.iter_mut().map(|socket| socket.walk(&topic, 0, 0))).await {
-            assert_eq!(walked.len(), records.len());
-        }
-        requests.push(read().await - before);
-    }
-    // Each walker may ask for itself that the log has ended.
-    assert!(requests[1] <= 2.0 * requests[0] + WALKERS as f64, "{requests:?}");
-}
-
-#[tokio::test]
 async fn answer_with_a_later_log_start_ends_deleted_records() {
-    let (kafka, stack) = own().await;
+    let (kafka, stack) = with(KEEPS).await;
     let topic = kafka.topic("before", 1, &[FOREVER]).await.unwrap();
     let records = varied(5);
     // One batch: the log start is in the middle of it.
@@ -103,7 +74,7 @@ async fn answer_with_a_later_log_start_ends_deleted_records() {
 
 #[tokio::test]
 async fn answer_of_a_recreated_topic_ends_records_of_the_first() {
-    let (kafka, stack) = own().await;
+    let (kafka, stack) = with(KEEPS).await;
     let topic = kafka.topic("recreated", 1, &[FOREVER]).await.unwrap();
     let (first, second) = (varied(5), varied(9).split_off(1));
     let offsets = kafka.produce(&topic, 0, &first, Write::default()).await.unwrap();

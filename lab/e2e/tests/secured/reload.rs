@@ -3,13 +3,12 @@
 use std::fs;
 use std::time::Duration;
 
-use sluicegate_stack::envoy::Profile;
 use sluicegate_stack::folder::Folder;
 use sluicegate_stack::kafka::secured::{READER, Secured, listener, password};
 use sluicegate_stack::secrets::secret;
 use sluicegate_stack::waiting;
 
-use crate::secured::gateway::{open, own};
+use crate::secured::gateway::{open, with};
 use crate::secured::records::log;
 use crate::secured::section::Section;
 
@@ -24,7 +23,7 @@ async fn open_session_uses_a_corrected_password() {
     let section = |name| Section::new(name, &at, "sasl_ssl").with("ssl.ca.pem", &kafka.authority.pem());
     let outdated = section("rotated").with("sasl.mechanism", "SCRAM-SHA-512").with("sasl.username", READER);
     let other = section("other").user("PLAIN", READER);
-    let stack = own(Profile::Tunnel, &[outdated.with_file("sasl.password", &path), other], "").await;
+    let stack = with(&[outdated.with_file("sasl.password", &path), other], "").await;
     let (mut session, mut bystander) = (open(&stack, "rotated").await, open(&stack, "other").await);
     assert!(session.fetch(&log.topic, 0, 0).await.is_err());
     assert_eq!(bystander.fetch(&log.topic, 0, 0).await.unwrap()[0], log.messages[0]);

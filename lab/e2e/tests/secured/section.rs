@@ -12,13 +12,14 @@ use sluicegate_stack::tokens::{self, Endpoint, TokenResponse};
 pub(crate) struct Section {
     /// Of small letters and digits, so that variables can name it.
     pub(crate) name: &'static str,
-    pub(crate) toml: String,
+    /// In TOML.
+    pub(crate) properties: String,
     pub(crate) environment: Vec<(String, String)>,
 }
 
 impl Section {
     pub(crate) fn new(name: &'static str, bootstrap: &str, protocol: &str) -> Self {
-        let empty = Self { name, toml: format!("[clusters.{name}]\n"), environment: Vec::new() };
+        let empty = Self { name, properties: String::new(), environment: Vec::new() };
         empty.with("bootstrap.servers", bootstrap).with("security.protocol", protocol)
     }
 
@@ -76,7 +77,7 @@ impl Section {
     }
 
     fn line(mut self, property: &str, value: &str) -> Self {
-        self.toml.push_str(&format!("\"{property}\" = {value}\n"));
+        self.properties.push_str(&format!("\"{property}\" = {value}\n"));
         self
     }
 
@@ -86,22 +87,16 @@ impl Section {
     }
 }
 
-/// A token endpoint that gives [`CLIENT`] tokens of a user.
-pub(crate) fn endpoint(kafka: &Secured, secret: &str, subject: &str, response: TokenResponse) -> Endpoint {
-    let signer = &kafka.signer;
-    Endpoint::start(tokens::Setup { signer, id: CLIENT, secret, subject, response, certificate: None })
-        .unwrap()
-}
-
-/// As [`endpoint`], over TLS, with a certificate of the brokers' authority.
-pub(crate) fn secured_endpoint(
+/// A token endpoint that gives [`CLIENT`] tokens of a user; with TLS, of the brokers' authority.
+pub(crate) fn endpoint(
     kafka: &Secured,
     secret: &str,
     subject: &str,
     response: TokenResponse,
+    with_tls: bool,
 ) -> Endpoint {
-    let (signer, certificate) = (&kafka.signer, kafka.authority.server("localhost").unwrap());
-    let certificate = Some(&certificate);
+    let certificate = with_tls.then(|| kafka.authority.server("localhost").unwrap());
+    let (signer, certificate) = (&kafka.signer, certificate.as_ref());
     Endpoint::start(tokens::Setup { signer, id: CLIENT, secret, subject, response, certificate }).unwrap()
 }
 

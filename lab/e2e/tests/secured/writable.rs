@@ -3,15 +3,13 @@
 use std::time::Duration;
 
 use sluicegate_protocol::{ErrorResp, ProduceRecord};
-use sluicegate_stack::envoy::Profile;
 use sluicegate_stack::folder::Folder;
 use sluicegate_stack::kafka::secured::{READER, Secured, WRITABLE, WRITER, listener};
 use sluicegate_stack::secrets::secret;
 use sluicegate_stack::stack::Stack;
 use sluicegate_stack::tokens::{Claims, TokenResponse};
 
-use crate::secured::gateway::{open, own};
-use crate::secured::logged::cause;
+use crate::secured::gateway::{cause, open, with};
 use crate::secured::section::{Section, endpoint};
 
 fn at(kafka: &Secured, name: &'static str, listener: &str, protocol: &str) -> Section {
@@ -40,20 +38,16 @@ async fn secured_clusters_are_written_to() {
     let folder = Folder::new("token").unwrap();
     let token = folder.write("token", &Claims::new(WRITER, HOUR).unsecured()).unwrap();
     let secret = &secret("writable");
-    let endpoint = endpoint(kafka, secret, WRITER, TokenResponse::Token(HOUR));
-    let ca = folder.write("ca.pem", &kafka.authority.pem()).unwrap();
-    let mut system = at(kafka, "system", listener::SSL, "ssl");
-    system.environment.push(("SSL_CERT_FILE".to_owned(), ca.to_str().unwrap().to_owned()));
+    let endpoint = endpoint(kafka, secret, WRITER, TokenResponse::Token(HOUR), false);
     let sections = [
         at(kafka, "tls", listener::SSL, "ssl").trusting(kafka),
-        system,
         at(kafka, "plain", listener::SASL, "sasl_plaintext").user("PLAIN", WRITER),
         at(kafka, "scram256", listener::SASL, "sasl_plaintext").user("SCRAM-SHA-256", WRITER),
         at(kafka, "token", listener::UNSECURED, "sasl_plaintext").token_file(&token),
         at(kafka, "oidc", listener::OIDC, "sasl_ssl").oidc(&endpoint.url(), secret).trusting(kafka),
         at(kafka, "scram512", listener::SASL_SSL, "SASL_SSL").user("SCRAM-SHA-512", WRITER).trusting(kafka),
     ];
-    let stack = own(Profile::Tunnel, &sections, &allowing(&sections)).await;
+    let stack = with(&sections, &allowing(&sections)).await;
     for (offset, section) in (0..).zip(&sections) {
         assert_eq!(write(&stack, section.name, topic).await, Ok(offset), "{}", section.name);
     }
@@ -76,7 +70,7 @@ async fn refused_writes_name_the_missing_right() {
             "no-password-of-anyone",
         ),
     ];
-    let stack = own(Profile::Tunnel, &sections, &allowing(&sections)).await;
+    let stack = with(&sections, &allowing(&sections)).await;
     for (cluster, code, says) in [
         ("reader", 31, "may not write to any topic"),
         ("writer", 29, "TOPIC_AUTHORIZATION_FAILED"),

@@ -3,26 +3,21 @@
 mod unextended;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use bytes::Bytes;
 use prost::Message as _;
-use rdkafka::ClientConfig;
-use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use sluicegate_protocol as extended;
-use sluicegate_stack::kafka::Kafka;
+use sluicegate_stack::kafka::{Kafka, Record, Write};
+use sluicegate_stack::raw::{BINARY, Raw, TEXT, masked};
 use sluicegate_stack::way::Way;
-use sluicegate_tests::in_every_way;
-use sluicegate_tests::through_nginx;
-use tokio_tungstenite::tungstenite::Message;
+use sluicegate_tests::{in_every_way, through_nginx};
 
 use self::unextended::{
     CmdEmpty, CmdKafkaFetch, CmdKafkaListOffset, ErrorResp, KafkaFetchResp, KafkaListOffsetResp,
     KafkaMessage, PubSubReq, PubSubResp, Req, Resp, State,
 };
-use crate::sessions::peer::Peer;
-use crate::sessions::stacks::committed;
+use crate::pool::standard;
+use crate::sessions::is_alive;
 
 in_every_way! {
     client_without_the_extensions_notices_nothing
@@ -49,36 +44,37 @@ enum Want {
 
 /// One after the other, and then all at the same time.
 async fn client_without_the_extensions_notices_nothing(way: Way) {
-    let stack = committed(way).await;
-    let rows = table(&topic(Kafka::shared().await.unwrap()).await);
-    let mut peer = Peer::open(&stack).await;
+    let (kafka, stack) = standard(way).await;
+    let rows = table(&topic(kafka).await);
+    let mut client = Raw::open(stack.gateway()).await;
     let numbered = |(sequence, row): (i64, &Row)| {
         let sequence = PubSubReq { sequence, req: None };
-        [sequence.encode_to_vec(), row.request.clone()].concat()
+        masked(BINARY, &[sequence.encode_to_vec(), row.request.clone()].concat())
     };
     let requests: Vec<Vec<u8>> = (1..).zip(&rows).map(numbered).collect();
     for ((sequence, row), request) in (1..).zip(&rows).zip(&requests) {
         // These have no answer.
-        peer.send(PubSubReq { sequence, req: None }.encode_to_vec()).await;
-        peer.send(Message::text("not a request")).await;
-        peer.send(request.clone()).await;
-        let answer = answer(&mut peer).await;
+        client.write(masked(BINARY, &PubSubReq { sequence, req: None }.encode_to_vec())).await;
+        client.write(masked(TEXT, b"not a request")).await;
+        client.write(request).await;
+        let answer = answer(&mut client).await;
         assert_eq!(answer.sequence, sequence, "{}", row.what);
         row.check(answer);
     }
-    peer.send_together(requests).await;
+    client.write(requests.concat()).await;
     let mut answers = BTreeMap::new();
     for _ in &rows {
-        let answer = answer(&mut peer).await;
+        let answer = answer(&mut client).await;
         answers.insert(answer.sequence, answer);
     }
     for (sequence, row) in (1..).zip(&rows) {
         row.check(answers.remove(&sequence).expect("an answer of each sequence"));
     }
-    peer.send(b"\xFF".to_vec()).await;
+    client.write(masked(BINARY, b"\xFF")).await;
     let wrong = Resp::Error(ErrorResp { code: 0, message: "wrong command".to_owned() });
-    assert_eq!(answer(&mut peer).await, PubSubResp { sequence: 0, resp: Some(wrong) });
-    peer.is_idle().await;
+    assert_eq!(answer(&mut client).await, PubSubResp { sequence: 0, resp: Some(wrong) });
+    is_alive(&mut client, "behind all").await;
+    assert!(!kafka.topics().unwrap().iter().any(|topic| topic == MISSING), "no request creates a topic");
 }
 
 impl Row {
@@ -108,11 +104,12 @@ fn encoded(req: Req) -> Vec<u8> {
 }
 
 /// The next answer as this client understands it, which is all that it means.
-async fn answer(peer: &mut Peer) -> PubSubResp {
-    let Message::Binary(bytes) = peer.next().await else { panic!("no answer") };
-    let answer = PubSubResp::decode(bytes.clone()).unwrap();
+async fn answer(client: &mut Raw) -> PubSubResp {
+    let frame = client.frame().await;
+    assert_eq!(frame.first, BINARY, "{frame:?}");
+    let answer = PubSubResp::decode(&*frame.payload).unwrap();
     let understood = extended::PubSubResp::decode(Bytes::from(answer.encode_to_vec())).unwrap();
-    assert_eq!(understood, without_extensions(extended::PubSubResp::decode(bytes).unwrap()));
+    assert_eq!(understood, without_extensions(extended::PubSubResp::decode(&*frame.payload).unwrap()));
     answer
 }
 
@@ -141,15 +138,15 @@ fn without_extensions(answer: extended::PubSubResp) -> extended::PubSubResp {
 /// Records 0 to 4, of which the first two are deleted. Each has headers, and keys and values can be null or empty.
 async fn topic(kafka: &Kafka) -> String {
     let topic = kafka.topic("unextended", 1, &[("retention.ms", "-1")]).await.unwrap();
-    let producer: BaseProducer =
-        ClientConfig::new().set("bootstrap.servers", kafka.bootstrap()).create().unwrap();
-    for (offset, (key, value)) in (0..).zip(RECORDS) {
-        let headers = OwnedHeaders::new().insert(Header { key: "name", value: Some("value") });
-        let mut record = BaseRecord::to(&topic).partition(0).timestamp(START + offset * 10).headers(headers);
-        (record.key, record.payload) = (key, value);
-        producer.send(record).map_err(|(error, _)| error).unwrap();
-    }
-    producer.flush(Duration::from_secs(20)).unwrap();
+    let bytes = |text: Option<&str>| text.map(|text| text.as_bytes().to_vec());
+    let record = |(at, (key, value)): (i64, &(Option<&str>, Option<&str>))| Record {
+        key: bytes(*key),
+        value: bytes(*value),
+        headers: vec![("name".to_owned(), bytes(Some("value")))],
+        timestamp: Some(START + at * 10),
+    };
+    let records: Vec<Record> = (0..).zip(&RECORDS).map(record).collect();
+    kafka.produce(&topic, 0, &records, Write::default()).await.unwrap();
     kafka.delete_records_before(&topic, 0, 2).await.unwrap();
     topic
 }
@@ -157,6 +154,7 @@ async fn topic(kafka: &Kafka) -> String {
 const RECORDS: [(Option<&str>, Option<&str>); 5] =
     [(None, None), (None, None), (Some("key"), Some("value")), (None, Some("")), (Some(""), None)];
 const START: i64 = 1_700_000_000_000;
+const MISSING: &str = "missing-for-apisix";
 
 fn table(topic: &str) -> Vec<Row> {
     let ping = |state: &[u8]| State { state: state.to_vec() };
@@ -193,14 +191,14 @@ fn table(topic: &str) -> Vec<Row> {
         Row::new("a record's time", list(topic, 0, START + 30), offset(3)),
         Row::new("a time between records", list(topic, 0, START + 31), offset(4)),
         Row::new("a time after all records", list(topic, 0, START + 41), offset(-1)),
-        Row::error("no such topic", list("missing", 0, -1), 3, missing("list offset", "missing", 0)),
+        Row::error("no such topic", list(MISSING, 0, -1), 3, missing("list offset", MISSING, 0)),
         Row::error("no such partition", list(topic, 7, -2), 3, missing("list offset", topic, 7)),
         Row::new("all records", fetch(topic, 0, 2), from(2)),
         Row::new("from within a batch", fetch(topic, 0, 4), from(4)),
         Row::new("the end", fetch(topic, 0, 5), from(5)),
         Row::error("behind the end", fetch(topic, 0, 6), 1, beyond.as_str()),
         Row::error("a deleted record", fetch(topic, 0, 0), 1, beyond.as_str()),
-        Row::error("no such topic", fetch("missing", 0, 0), 3, missing("fetch message", "missing", 0)),
+        Row::error("no such topic", fetch(MISSING, 0, 0), 3, missing("fetch message", MISSING, 0)),
         Row::error("no such partition", fetch(topic, 7, 0), 3, missing("fetch message", topic, 7)),
     ]
 }

@@ -1,38 +1,43 @@
-//! A filter with an invalid configuration refuses all clients, and logs every mistake.
+//! The filter's configuration in Envoy. `wasm/tests` tests every mistake.
 
 use sluicegate_stack::Error;
-use sluicegate_stack::envoy::{Envoy, Profile, Setup};
+use sluicegate_stack::envoy::{Envoy, Profile, Setup, instead};
 use sluicegate_stack::folder::Folder;
 use sluicegate_stack::port::Port;
+use sluicegate_stack::raw::{Raw, Upgrade};
 
 #[tokio::test]
 async fn envoy_does_not_start_and_its_log_names_every_mistake() {
-    let routes = r#""routes": [{"path": "pubsub", "cluster": ""}, {"path": "/x", "origins": "*"}]"#;
-    let keys = r#""gateway_secret": "hush hush", "max_message_bytes": "1 MiB", "rotes": 3"#;
-    let said = refusal(&format!("{keys}, {routes}")).await;
+    let folder = Folder::new("configuration").unwrap();
+    let keys = r#""gateway_secret": "hush hush", "max_message_bytes": "1 MiB","#;
+    let Err(Error::Ended { status, tail, .. }) = start(&folder, keys, r#"{"path": "pubsub"}"#).await else {
+        panic!("Envoy runs")
+    };
+    assert_eq!(status.code(), Some(1), "{tail}");
     for mistake in [
         "max_message_bytes: must be a number of bytes from 1024 to 16777216",
         "routes[0].path: must begin with \"/\" and be visible ASCII, without a query",
-        "routes[0].cluster: must be a string that is not empty",
-        "routes[1].origins: must be an array of strings",
-        "rotes: unknown key, did you mean `routes`?",
         "gateway_secret: must be at least 16 visible ASCII characters, as in the bridge",
     ] {
-        assert!(
-            said.contains(&format!("sluicegate: invalid configuration: {mistake}")),
-            "{mistake:?} in\n{said}"
-        );
+        let line = format!("sluicegate: invalid configuration: {mistake}");
+        assert!(tail.contains(&line), "{mistake:?} in\n{tail}");
     }
-    assert!(!said.contains("hush"), "{said}");
-    let said = refusal("\"routes\"").await;
-    assert!(said.contains("sluicegate: invalid configuration: invalid JSON: "), "{said}");
+    assert!(!tail.contains("hush"), "{tail}");
 }
 
-/// Envoy's error when these stand where the committed configuration has its routes.
-async fn refusal(keys: &str) -> String {
+/// In the profile `relay`, one route of Envoy serves all routes of the filter.
+#[tokio::test]
+async fn route_that_envoy_does_not_have_is_told() {
     let folder = Folder::new("configuration").unwrap();
+    let envoy = start(&folder, "", r#"{"path": "/unrouted"}"#).await.unwrap();
+    let response = Raw::connect(envoy.gateway()).await.ask(&Upgrade::to("/unrouted").bytes()).await;
+    let expected = "the filter has this route, but the gateway has none to the bridge for it";
+    assert_eq!((response.status, response.text().trim()), (404, expected));
+}
+
+/// An Envoy without a bridge, whose filter has these keys and this route.
+async fn start(folder: &Folder, keys: &str, route: &str) -> Result<Envoy, Error> {
     let bridge = Port::pick().unwrap();
-    let routes = r#""routes": [{"path": "/pubsub", "cluster": "default"}]"#;
     let setup = Setup {
         profile: Profile::Tunnel,
         gateway: Port::pick().unwrap(),
@@ -40,14 +45,7 @@ async fn refusal(keys: &str) -> String {
         bridge_admin: bridge.address(),
         program: None,
         concurrency: 1,
-        edits: vec![(routes.to_owned(), keys.to_owned())],
+        edits: vec![instead(keys, &[route])],
     };
-    match Envoy::start(setup, folder.path()).await {
-        Err(Error::Ended { status, tail, .. }) => {
-            assert_eq!(status.code(), Some(1), "{tail}");
-            tail
-        }
-        Err(error) => panic!("{error}"),
-        Ok(_) => panic!("Envoy runs with {keys}"),
-    }
+    Envoy::start(setup, folder.path()).await
 }

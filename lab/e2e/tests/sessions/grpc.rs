@@ -1,12 +1,10 @@
-//! `Session` as a gRPC method: a client that tonic generates from `proto/`, directly and through a plain Envoy route.
+//! `Session` as a gRPC method: a client that tonic generates from `proto/`, through a plain Envoy route.
 
 #[expect(unreachable_pub, reason = "generated")]
 #[rustfmt::skip]
-#[path = "grpc/sluicegate.v1.rs"]
 mod generated;
 
 use std::net::SocketAddr;
-use std::process::Command;
 use std::time::Duration;
 
 use sluicegate_protocol::control_req::Control as Said;
@@ -17,63 +15,17 @@ use sluicegate_protocol::{
     Close, CmdEmpty, CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaProduce, CmdPing, ControlReq, ControlResp,
     ErrorResp, PongResp, ProduceRecord, PubSubReq, PubSubResp, metadata,
 };
-use sluicegate_stack::kafka::Kafka;
+use sluicegate_stack::envoy::Envoy;
+use sluicegate_stack::folder::Folder;
 use sluicegate_stack::port::Port;
-use sluicegate_stack::process::Process;
-use sluicegate_stack::stack::Stack;
 use sluicegate_stack::way::Way;
-use sluicegate_stack::{http, tools};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
-use tonic::metadata::MetadataMap;
+use tokio::time::timeout;
 use tonic::transport::Channel;
 use tonic::{Request, Streaming};
 
 use self::generated::bridge_client::BridgeClient;
-use crate::sessions::stacks::start;
-use crate::sessions::within;
-
-const WRITES: &str = "[write]\nclusters = [\"default\"]\n";
-
-#[tokio::test]
-async fn generated_client_runs_a_session_directly() {
-    let stack = start(Way::Direct, WRITES, Vec::new()).await;
-    check(stack.bridge.grpc(), &stack, |may_write, headers| {
-        if may_write {
-            headers.insert("sluicegate-write", "true".parse().unwrap());
-        }
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn generated_client_runs_a_session_through_a_plain_route() {
-    let stack = start(Way::Direct, WRITES, Vec::new()).await;
-    let (gateway, admin) = (Port::pick().unwrap(), Port::pick().unwrap());
-    let text = include_str!("grpc/envoy.yaml")
-        .replace("GATEWAY_PORT", &gateway.number().to_string())
-        .replace("ADMIN_PORT", &admin.number().to_string())
-        .replace("BRIDGE_PORT", &stack.bridge.grpc().port().to_string())
-        .replace("METADATA", &metadata::ALL.join(", "));
-    let config = stack.folder().write("plain.yaml", &text).unwrap();
-    let mut command = Command::new(tools::envoy().unwrap());
-    command.arg("-c").arg(config).args(["--disable-hot-restart", "--log-level", "warning"]);
-    let mut envoy = Process::spawn("Envoy", command, &stack.folder().path().join("plain.log")).unwrap();
-    let ready = async || match http::get(admin.address(), "/ready").await?.status {
-        200 => Ok(()),
-        status => Err(format!("/ready says {status}")),
-    };
-    envoy.until("become ready", Duration::from_secs(30), ready).await.unwrap();
-    check(gateway.address(), &stack, |may_write, headers| {
-        // The gateway must override both.
-        let (write, topics) = if may_write { ("false", "none") } else { ("true", "*") };
-        headers.insert("sluicegate-write", write.parse().unwrap());
-        headers.insert("sluicegate-topics", topics.parse().unwrap());
-    })
-    .await;
-}
-
-/// Adds the metadata that a writer or a reader sends.
-type Say = fn(bool, &mut MetadataMap);
+use crate::pool::standard;
 
 /// One session, as a client made of the contract sees it.
 struct Session {
@@ -82,16 +34,19 @@ struct Session {
 }
 
 impl Session {
-    async fn open(address: SocketAddr, may_write: bool, say: Say) -> Self {
+    async fn open(address: SocketAddr, may_write: bool) -> Self {
         let host = if may_write { "http://writers.example" } else { "http://readers.example" };
         let endpoint = Channel::from_shared(format!("http://{address}")).unwrap();
         let channel = endpoint.origin(host.parse().unwrap()).connect().await.unwrap();
         let (requests, mut queue) = unbounded_channel();
         let queue = futures_util::stream::poll_fn(move |cx| queue.poll_recv(cx));
         let mut request = Request::new(queue);
-        say(may_write, request.metadata_mut());
-        let opened = within("a session", BridgeClient::new(channel).session(request)).await;
-        Self { requests, answers: opened.unwrap().into_inner() }
+        // The gateway overrides both.
+        let (write, topics) = if may_write { ("false", "none") } else { ("true", "*") };
+        request.metadata_mut().insert("sluicegate-write", write.parse().unwrap());
+        request.metadata_mut().insert("sluicegate-topics", topics.parse().unwrap());
+        let opened = timeout(PATIENCE, BridgeClient::new(channel).session(request)).await;
+        Self { requests, answers: opened.expect("a session").unwrap().into_inner() }
     }
 
     fn send(&self, sequence: i64, req: Option<Req>) {
@@ -99,7 +54,7 @@ impl Session {
     }
 
     async fn next(&mut self) -> Option<PubSubResp> {
-        within("an answer", self.answers.message()).await.unwrap()
+        timeout(PATIENCE, self.answers.message()).await.expect("an answer").unwrap()
     }
 
     async fn ask(&mut self, sequence: i64, req: Req) -> Resp {
@@ -127,10 +82,19 @@ fn error(resp: Resp) -> ErrorResp {
     }
 }
 
-async fn check(address: SocketAddr, stack: &Stack, say: Say) {
-    let kafka = Kafka::shared().await.unwrap();
+#[tokio::test]
+async fn generated_client_runs_a_session_through_a_plain_route() {
+    let (kafka, stack) = standard(Way::Direct).await;
     let topic = &kafka.topic("grpc", 1, &[]).await.unwrap();
-    let mut session = Session::open(address, true, say).await;
+    let (gateway, admin) = (Port::pick().unwrap(), Port::pick().unwrap());
+    let text = include_str!("grpc/envoy.yaml")
+        .replace("GATEWAY_PORT", &gateway.number().to_string())
+        .replace("ADMIN_PORT", &admin.number().to_string())
+        .replace("BRIDGE_PORT", &stack.bridge.grpc().port().to_string())
+        .replace("METADATA", &metadata::ALL.join(", "));
+    let folder = Folder::new("grpc").unwrap();
+    let envoy = Envoy::start_with(text, gateway, admin, folder.path()).await.unwrap();
+    let mut session = Session::open(envoy.gateway(), true).await;
     for sequence in [0, 1, -1, i64::MAX, i64::MIN] {
         let pong = session.ask(sequence, ping("state")).await;
         assert_eq!(pong, Resp::PongResp(PongResp { state: "state".into() }));
@@ -158,7 +122,9 @@ async fn check(address: SocketAddr, stack: &Stack, say: Say) {
     assert_eq!(session.next().await, Some(PubSubResp { sequence: 0, resp: Some(Resp::Control(told)) }));
     assert_eq!(session.next().await, None);
 
-    let mut reader = Session::open(address, false, say).await;
+    let mut reader = Session::open(envoy.gateway(), false).await;
     assert_eq!(error(reader.ask(1, produce(topic)).await).code, 29);
-    assert_eq!(stack.bridge.metrics("sluicegate_sessions{").await.unwrap().len(), 1);
 }
+
+/// Far longer than anything takes on a machine that is busy with other tests.
+const PATIENCE: Duration = Duration::from_secs(20);

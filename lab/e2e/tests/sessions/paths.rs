@@ -3,27 +3,27 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::Request;
-use http_body_util::Full;
-use hyper::client::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use sluicegate_stack::envoy::Profile;
+use http::Uri;
 use sluicegate_stack::http as plain;
+use sluicegate_stack::http::client::{Client, Request};
 use sluicegate_stack::raw::{Raw, Upgrade};
+use sluicegate_stack::socket::Socket;
 use sluicegate_stack::stack::Stack;
 use sluicegate_stack::waiting::becomes;
+use sluicegate_stack::way::Way;
 use sluicegate_tests::in_every_profile;
-use tokio::net::TcpStream;
 
-use crate::sessions::peer::Peer;
-use crate::sessions::stacks::{alone, committed};
-use crate::sessions::within;
+use crate::pool::{Config, standard};
 
-async fn no_spelling_of_the_bridges_paths_reaches_it(profile: Profile) {
-    let stack = alone(profile).await;
-    let mut bystander = Peer::open(&stack).await;
-    bystander.is_idle().await;
+in_every_profile! {
+    no_spelling_of_the_bridges_paths_reaches_it
+    only_readiness_of_the_admin_port_is_exposed
+}
+
+async fn no_spelling_of_the_bridges_paths_reaches_it(way: Way) {
+    let stack = Config::new(way).await.alone().await;
+    let mut bystander = Socket::open(&stack).await;
+    bystander.ping().await;
     let open = async || stack.bridge.count("sluicegate_sessions{", "").await.unwrap();
     becomes("the sessions of others have ended", 1.0, Duration::from_secs(10), open).await;
     let before = seen_by_the_bridge(&stack).await;
@@ -48,20 +48,19 @@ async fn no_spelling_of_the_bridges_paths_reaches_it(profile: Profile) {
     // The route itself, as the bridge would be asked.
     assert_eq!(over_http2(stack.gateway(), "/pubsub").await, 426);
     assert_eq!(seen_by_the_bridge(&stack).await, before);
-    bystander.is_idle().await;
+    bystander.ping().await;
 }
 
-async fn only_readiness_of_the_admin_port_is_exposed(profile: Profile) {
-    let stack = committed(profile).await;
-    let gateway = stack.gateway();
+async fn only_readiness_of_the_admin_port_is_exposed(way: Way) {
+    let (_, stack) = standard(way).await;
     for path in
         ["/metrics", "/livez", "/readyz/", "/readyz/../metrics", "/readyz%2F..%2Fmetrics", "/", "/stats"]
     {
-        let answer = plain::get(gateway, path).await.unwrap();
+        let answer = plain::get(stack.gateway(), path).await.unwrap();
         assert!([400, 404].contains(&answer.status), "{path}: {answer:?}");
     }
     for path in ["/readyz", "/readyz?x=1", "/readyz?cluster=other"] {
-        let answer = plain::get(gateway, path).await.unwrap();
+        let answer = plain::get(stack.gateway(), path).await.unwrap();
         assert_eq!((answer.status, answer.body.as_str()), (200, "ok\n"), "{path}");
     }
 }
@@ -69,21 +68,16 @@ async fn only_readiness_of_the_admin_port_is_exposed(profile: Profile) {
 /// gRPC as a native client speaks it: the gateway's listener takes HTTP/2 as well. An HTTP status comes as the gRPC
 /// status that stands for it.
 async fn over_http2(gateway: SocketAddr, path: &str) -> u16 {
-    let uri = format!("http://gateway.example{path}");
-    let request = Request::post(uri)
-        .header("content-type", "application/grpc")
-        .header("te", "trailers")
-        .header("sluicegate-cluster", "default")
-        .body(Full::new(Bytes::from_static(b"\0\0\0\0\x03\x82\x02\x00")));
-    let Ok(request) = request else { return 400 }; // not even this client can ask for it
-    let stream = TcpStream::connect(gateway).await.unwrap();
-    let handshake = http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
-    let (mut sender, connection) = within("HTTP/2", handshake).await.unwrap();
-    tokio::spawn(connection);
-    let response = within("a response", sender.send_request(request)).await.unwrap();
-    let grpc = response.headers().get("grpc-status").map(|status| status.to_str().unwrap());
+    if format!("http://{gateway}{path}").parse::<Uri>().is_err() {
+        return 400; // not even this client can ask for it
+    }
+    let request = Request::post(path, b"\0\0\0\0\x03\x82\x02\x00".as_slice())
+        .with("content-type", "application/grpc")
+        .with("te", "trailers")
+        .with("sluicegate-cluster", "default");
+    let response = Client::connect_http2(gateway).await.unwrap().ask(request).await.unwrap();
     // gRPC over HTTP/2, "HTTP to gRPC status code mapping".
-    match (response.status().as_u16(), grpc) {
+    match (response.status, response.header("grpc-status")) {
         (200, Some("12")) => 404,
         (200, Some("13")) => 400,
         // UNKNOWN is for statuses without a code of their own; the filter has no other one.
@@ -113,8 +107,3 @@ const DISGUISED: &str = r"
     /sluicegate.v1.Bridge/Session#x /SLUICEGATE.V1.BRIDGE/SESSION /Sluicegate.v1.Bridge/Session
     /pubsub/sluicegate.v1.Bridge/Session /grpc.health.v1.Health/Check
 ";
-
-in_every_profile! {
-    no_spelling_of_the_bridges_paths_reaches_it
-    only_readiness_of_the_admin_port_is_exposed
-}

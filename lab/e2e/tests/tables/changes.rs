@@ -4,19 +4,21 @@ use sluicegate_protocol::kafka_subscription_event::Event;
 use sluicegate_stack::kafka::{Codec, Record, Write};
 use sluicegate_stack::way::Way;
 
-use crate::tables::holder::{Holder, Told, replay, table};
-use crate::tables::stacks::shared;
+use crate::live::subscriber::Told;
+use crate::pool::standard;
+use crate::tables::holder::{Holder, replay, table};
+use crate::tables::write;
 
 fn record(key: &str) -> Record {
-    Record { key: Some(key.into()), ..Record::of("value") }
+    crate::tables::record(key, Some("value"))
 }
 
 #[tokio::test]
 async fn entries_before_the_log_start_are_removed() {
-    let (kafka, stack) = shared(Way::Tunnel).await;
+    let (kafka, stack) = standard(Way::Tunnel).await;
     let topic = &kafka.topic("retention", 1, &[]).await.unwrap();
     let records: Vec<Record> = (0..10).map(|key| record(&key.to_string())).collect();
-    kafka.produce(topic, 0, &records, Write::default()).await.unwrap();
+    write(kafka, topic, &records).await;
     let mut holder = Holder::open(&stack, "/pubsub", table(topic)).await;
     holder.complete().await;
     assert_eq!(holder.held.len(), 10);
@@ -37,27 +39,24 @@ async fn entries_before_the_log_start_are_removed() {
 
 #[tokio::test]
 async fn topic_that_was_created_again_has_another_table() {
-    let (kafka, stack) = shared(Way::Tunnel).await;
+    let (kafka, stack) = standard(Way::Tunnel).await;
     let topic = &kafka.topic("again", 1, &[]).await.unwrap();
-    kafka.produce(topic, 0, &[record("old"), record("both")], Write::default()).await.unwrap();
+    write(kafka, topic, &[record("old"), record("both")]).await;
     let mut holder = Holder::open(&stack, "/pubsub", table(topic)).await;
     holder.complete().await;
     kafka.delete_topic(topic).await.unwrap();
     kafka.make_topic(topic, 1, &[]).await.unwrap();
-    kafka
-        .produce(topic, 0, &[record("both"), record("new"), record("newer")], Write::default())
-        .await
-        .unwrap();
-    while !matches!(holder.told().await, Told::Subscribed(true)) {}
+    write(kafka, topic, &[record("both"), record("new"), record("newer")]).await;
+    while !matches!(holder.told().await, Told::Subscribed(anew) if anew.snapshot) {}
     holder.complete().await;
     holder.becomes(&replay(kafka, topic, 1, |_| true)).await;
 }
 
 #[tokio::test]
 async fn new_partitions_are_part_of_the_table() {
-    let (kafka, stack) = shared(Way::Tunnel).await;
+    let (kafka, stack) = standard(Way::Tunnel).await;
     let topic = &kafka.topic("growing", 1, &[]).await.unwrap();
-    kafka.produce(topic, 0, &[record("a")], Write::default()).await.unwrap();
+    write(kafka, topic, &[record("a")]).await;
     let mut holder = Holder::open(&stack, "/pubsub", table(topic)).await;
     holder.complete().await;
     kafka.grow_topic(topic, 2).await.unwrap();

@@ -4,7 +4,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sluicegate_stack::kafka::{Kafka, Record, Write};
+use sluicegate_stack::kafka::{Kafka, Record};
 use sluicegate_stack::stack::Stack;
 use sluicegate_stack::tools;
 use sluicegate_stack::way::Way;
@@ -12,7 +12,8 @@ use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{ChildStdout, Command};
 use tokio::time::timeout;
 
-use crate::tables::stacks::{shared, with};
+use crate::pool::{Config, standard};
+use crate::tables::{record, write};
 
 fn command(stack: &Stack, args: &[&str]) -> Command {
     let mut command = Command::new(tools::cli().unwrap());
@@ -20,25 +21,17 @@ fn command(stack: &Stack, args: &[&str]) -> Command {
     command
 }
 
-fn record(key: &[u8], value: Option<&str>) -> Record {
-    Record { key: Some(key.into()), value: value.map(Into::into), ..Record::default() }
-}
-
-async fn write(kafka: &Kafka, topic: &str, records: &[Record]) {
-    kafka.produce(topic, 0, records, Write::default()).await.unwrap();
-}
-
 #[tokio::test]
 async fn table_is_printed_once_as_one_object() {
-    let (kafka, stack) = shared(Way::Tunnel).await;
+    let (kafka, stack) = standard(Way::Tunnel).await;
     let topic = &kafka.topic("printed", 1, &[]).await.unwrap();
     let records = [
-        record(b"b", Some("{\"n\":\n1.0}")),
-        record(b"a", Some("old")),
-        record(b"a", Some("new")),
-        record(b"gone", Some("x")),
-        record(b"gone", None),
-        record(b"\xFF", Some("2")),
+        record("b", Some("{\"n\":\n1.0}")),
+        record("a", Some("old")),
+        record("a", Some("new")),
+        record("gone", Some("x")),
+        record("gone", None),
+        Record { key: Some(vec![0xFF]), ..Record::of("2") },
     ];
     write(kafka, topic, &records).await;
     for (args, want) in [
@@ -60,16 +53,16 @@ async fn line(lines: &mut Lines<BufReader<ChildStdout>>) -> Value {
 #[tokio::test]
 async fn changes_are_printed_although_the_bridge_dies() {
     let kafka = Kafka::shared().await.unwrap();
-    let mut stack = with(Way::Tunnel, kafka, "", "", &json!(["*"])).await;
+    let mut stack = Config::new(Way::Tunnel).await.writing(&["default"]).own().await;
     let topic = &kafka.topic("changing", 1, &[]).await.unwrap();
-    write(kafka, topic, &[record(b"a", Some("1"))]).await;
+    write(kafka, topic, &[record("a", Some("1"))]).await;
     let mut showing = command(&stack, &[topic]).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(showing.stdout.take().unwrap()).lines();
     let shown = line(&mut lines).await;
     assert_eq!((&shown["key"], &shown["value"]), (&json!("a"), &json!(1)));
     assert_eq!(line(&mut lines).await, json!({"complete": true}));
     stack.bridge.process.kill();
-    write(kafka, topic, &[record(b"a", None), record(b"b", Some("2"))]).await;
+    write(kafka, topic, &[record("a", None), record("b", Some("2"))]).await;
     stack.bridge.up().await.unwrap();
     assert_eq!(line(&mut lines).await, json!({"key": "a", "removed": true}));
     assert_eq!(line(&mut lines).await["key"], "b");

@@ -3,15 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sluicegate_protocol::kafka_subscription_event::Event;
-use sluicegate_protocol::pub_sub_req::Req;
-use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
-    CmdKafkaSubscribe, ErrorResp, KafkaMessage, KafkaSource, KafkaSubscribedResp, PartitionNext,
-    RecordFilter, Snapshot,
+    CmdKafkaSubscribe, KafkaMessage, KafkaSource, PartitionNext, RecordFilter, Snapshot,
 };
 use sluicegate_stack::kafka::Kafka;
 use sluicegate_stack::socket::Socket;
 use sluicegate_stack::stack::Stack;
+
+use crate::live::subscriber::{Subscriber, Told};
 
 /// A partition's number, and a key.
 pub(crate) type Key = (i32, Vec<u8>);
@@ -19,113 +18,75 @@ pub(crate) type Key = (i32, Vec<u8>);
 /// A session with a table.
 #[derive(Debug)]
 pub(crate) struct Holder {
-    socket: Socket,
-    sequence: i64,
+    subscriber: Subscriber,
     /// The newest records.
     pub(crate) held: BTreeMap<Key, KafkaMessage>,
-    /// Keys that a snapshot has not confirmed yet.
-    unconfirmed: BTreeSet<Key>,
-    /// Where each partition goes on.
-    pub(crate) next: BTreeMap<i32, i64>,
-    pub(crate) topic_id: Vec<u8>,
-    is_in_snapshot: bool,
-}
-
-/// One message of a table.
-#[derive(Debug)]
-pub(crate) enum Told {
-    /// Whether a snapshot follows.
-    Subscribed(bool),
-    /// The messages.
-    Delivery(Vec<KafkaMessage>),
-    Event(Event),
-    Ended(ErrorResp),
+    /// Keys that a snapshot has not confirmed yet; none outside of one.
+    unconfirmed: Option<BTreeSet<Key>>,
+    topic_id: Vec<u8>,
 }
 
 impl Holder {
     /// Subscribes at this path, and waits for the first message.
     pub(crate) async fn open(stack: &Stack, path: &str, command: CmdKafkaSubscribe) -> Self {
         let mut holder = Self::ask(stack, path, command).await;
-        match holder.told().await {
-            Told::Subscribed(_) => holder,
-            other => panic!("{other:?} instead of what was subscribed"),
-        }
+        holder.begins().await;
+        holder
     }
 
     /// Subscribes at this path.
     pub(crate) async fn ask(stack: &Stack, path: &str, command: CmdKafkaSubscribe) -> Self {
-        let mut socket = Socket::open_at(&format!("ws://{}{path}", stack.gateway())).await;
-        let sequence = socket.send(Req::CmdKafkaSubscribe(command)).await;
-        Self {
-            socket,
-            sequence,
-            held: BTreeMap::new(),
-            unconfirmed: BTreeSet::new(),
-            next: BTreeMap::new(),
-            topic_id: Vec::new(),
-            is_in_snapshot: false,
+        let socket = Socket::open_at(&format!("ws://{}{path}", stack.gateway())).await;
+        let subscriber = Subscriber::over(socket, command).await;
+        Self { subscriber, held: BTreeMap::new(), unconfirmed: None, topic_id: Vec::new() }
+    }
+
+    /// The next message, which begins the table. Gives whether a snapshot follows.
+    pub(crate) async fn begins(&mut self) -> bool {
+        match self.told().await {
+            Told::Subscribed(subscribed) => subscribed.snapshot,
+            other => panic!("{other:?} instead of what was subscribed"),
         }
     }
 
     /// The next message.
     pub(crate) async fn told(&mut self) -> Told {
-        let (sequence, resp) = self.socket.receive().await;
-        assert_eq!(sequence, self.sequence, "{resp:?}");
-        match resp {
-            Resp::KafkaSubscribedResp(KafkaSubscribedResp { topics, snapshot }) => {
-                let topic = &topics[0];
-                self.topic_id = topic.topic_id.to_vec();
-                if snapshot {
-                    self.is_in_snapshot = true;
-                    self.unconfirmed = self.held.keys().cloned().collect();
-                    self.next.clear();
+        let told = self.subscriber.told().await;
+        match &told {
+            Told::Subscribed(subscribed) => {
+                self.topic_id = subscribed.topics[0].topic_id.to_vec();
+                if subscribed.snapshot {
+                    self.unconfirmed = Some(self.held.keys().cloned().collect());
                 }
-                self.next.extend(topic.partitions.iter().map(|at| (at.partition, at.offset)));
-                Told::Subscribed(snapshot)
             }
-            Resp::KafkaDeliveryResp(delivery) => {
-                let partition = delivery.partition;
-                for message in &delivery.messages {
-                    assert!(message.offset < delivery.next_offset);
-                    let key = (partition, message.key.as_ref().expect("a key").to_vec());
-                    self.unconfirmed.remove(&key);
-                    if message.value.is_some() {
-                        let before = self.held.insert(key, message.clone());
-                        assert!(
-                            self.is_in_snapshot || before.is_none_or(|before| before.offset < message.offset)
-                        );
-                    } else {
-                        assert!(!self.is_in_snapshot, "{message:?} in a snapshot");
-                        self.held.remove(&key);
-                    }
-                }
-                let next = self.next.insert(partition, delivery.next_offset).unwrap();
-                assert!(if self.is_in_snapshot {
-                    next == delivery.next_offset
-                } else {
-                    next <= delivery.next_offset
-                });
-                Told::Delivery(delivery.messages)
+            Told::Delivery(partition, messages) => {
+                messages.iter().for_each(|message| self.put(*partition, message));
             }
-            Resp::KafkaSubscriptionEvent(event) => {
-                let event = event.event.expect("an event that is known");
-                match &event {
-                    Event::SnapshotEnd(_) => {
-                        self.is_in_snapshot = false;
-                        self.held.retain(|key, _| !self.unconfirmed.contains(key));
-                        self.unconfirmed.clear();
-                    }
-                    Event::LogStart(start) => self.held.retain(|(partition, _), message| {
-                        *partition != start.partition || message.offset >= start.offset
-                    }),
-                    Event::CaughtUp(at) => drop(self.next.insert(at.partition, at.next_offset)),
-                    Event::Skipped(_) => panic!("{event:?} of a table"),
-                    Event::Retrying(_) | Event::Building(_) => {}
-                }
-                Told::Event(event)
+            Told::Event(Event::SnapshotEnd(_)) => {
+                let unconfirmed = self.unconfirmed.take().expect("a snapshot");
+                self.held.retain(|key, _| !unconfirmed.contains(key));
             }
-            Resp::ErrorResp(error) => Told::Ended(error),
-            other => panic!("{other:?} of a table"),
+            Told::Event(Event::LogStart(start)) => self.held.retain(|(partition, _), message| {
+                *partition != start.partition || message.offset >= start.offset
+            }),
+            Told::Event(Event::Skipped(_)) => panic!("{told:?} of a table"),
+            Told::Event(_) | Told::Ended(_) => {}
+        }
+        told
+    }
+
+    fn put(&mut self, partition: i32, message: &KafkaMessage) {
+        let key = (partition, message.key.as_ref().expect("a key").to_vec());
+        let is_in_snapshot = self.unconfirmed.as_mut().is_some_and(|unconfirmed| {
+            unconfirmed.remove(&key);
+            true
+        });
+        if message.value.is_some() {
+            let before = self.held.insert(key, message.clone());
+            assert!(is_in_snapshot || before.is_none_or(|before| before.offset < message.offset));
+        } else {
+            assert!(!is_in_snapshot, "{message:?} in a snapshot");
+            self.held.remove(&key);
         }
     }
 
@@ -135,7 +96,7 @@ impl Holder {
             match self.told().await {
                 Told::Event(Event::SnapshotEnd(end)) => return end.skipped,
                 Told::Ended(error) => panic!("{error:?} in a snapshot"),
-                Told::Subscribed(_) | Told::Delivery(_) | Told::Event(_) => {}
+                Told::Subscribed(_) | Told::Delivery(..) | Told::Event(_) => {}
             }
         }
     }
@@ -145,7 +106,7 @@ impl Holder {
         while self.held != *want {
             match self.told().await {
                 Told::Ended(error) => panic!("{error:?}, {:?} instead of {want:?}", self.held),
-                Told::Subscribed(_) | Told::Delivery(_) | Told::Event(_) => {}
+                Told::Subscribed(_) | Told::Delivery(..) | Told::Event(_) => {}
             }
         }
     }
@@ -159,8 +120,9 @@ impl Holder {
 
     /// The command that goes on with this table.
     pub(crate) fn going_on(&self, topic: &str, away_ms: u64) -> CmdKafkaSubscribe {
-        let next = self.next.iter();
-        let next = next.map(|(&partition, &offset)| PartitionNext { partition, offset }).collect();
+        let next = self.subscriber.next.iter();
+        let next =
+            next.map(|((_, partition), &offset)| PartitionNext { partition: *partition, offset }).collect();
         let topic_id = self.topic_id.clone().into();
         let source = KafkaSource { topic: topic.to_owned(), next, topic_id, ..Default::default() };
         CmdKafkaSubscribe { sources: vec![source], away_ms, ..table(topic) }

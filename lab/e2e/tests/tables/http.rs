@@ -1,4 +1,4 @@
-//! One key over HTTP, and tables as events.
+//! One key over HTTP.
 
 use std::time::Duration;
 
@@ -10,14 +10,11 @@ use sluicegate_stack::way::Way;
 use sluicegate_tests::in_every_profile;
 use tokio::time::timeout;
 
-use crate::tables::stacks::{RED, REST, shared};
+use crate::pool::{RED_REST, REST, standard};
+use crate::tables::record;
 
 in_every_profile! {
     key_is_as_new_as_what_was_acknowledged
-}
-
-fn record(key: &str, value: Option<&str>) -> Record {
-    Record { key: Some(key.into()), value: value.map(Into::into), ..Record::default() }
 }
 
 async fn write(kafka: &Kafka, topic: &str, partition: i32, records: &[Record]) -> Vec<i64> {
@@ -30,7 +27,7 @@ async fn get(stack: &Stack, path: &str) -> (u16, Value) {
 }
 
 async fn key_is_as_new_as_what_was_acknowledged(way: Way) {
-    let (kafka, stack) = shared(way).await;
+    let (kafka, stack) = standard(way).await;
     let topic = &kafka.topic("keys", 3, &[]).await.unwrap();
     let path = |key: &str| format!("{REST}/topics/{topic}/table/{key}");
     assert_eq!(get(&stack, &path("a")).await.0, 404);
@@ -55,7 +52,7 @@ async fn key_is_as_new_as_what_was_acknowledged(way: Way) {
 
 #[tokio::test]
 async fn key_of_others_is_not_found() {
-    let (kafka, stack) = shared(Way::Tunnel).await;
+    let (kafka, stack) = standard(Way::Tunnel).await;
     let topic = &kafka.topic("private", 1, &[]).await.unwrap();
     let of = |tenant: &str| Record {
         headers: vec![("tenant".to_owned(), Some(tenant.into()))],
@@ -63,7 +60,7 @@ async fn key_of_others_is_not_found() {
     };
     write(kafka, topic, 0, &[of("red"), of("blue")]).await;
     for (key, want) in [("red", 200), ("blue", 404), ("none", 404)] {
-        let (status, answer) = get(&stack, &format!("{RED}/topics/{topic}/table/{key}")).await;
+        let (status, answer) = get(&stack, &format!("{RED_REST}/topics/{topic}/table/{key}")).await;
         assert_eq!(status, want, "{key}: {answer}");
     }
     for (path, want) in
@@ -74,76 +71,61 @@ async fn key_of_others_is_not_found() {
     }
 }
 
-struct Events {
-    body: Streamed,
-    unread: String,
-}
-
-impl Events {
-    async fn open(stack: &Stack, path: &str, last: Option<&str>) -> Self {
-        let request = Request::get(path).with("accept", "text/event-stream");
-        let request = last.into_iter().fold(request, |request, last| request.with("last-event-id", last));
-        let body = Client::connect(stack.gateway()).await.unwrap().stream(request).await.unwrap();
-        assert_eq!(body.head.status, 200, "{:?}", body.head);
-        Self { body, unread: String::new() }
-    }
-
-    /// The fields of the next event.
-    async fn next(&mut self) -> (Option<String>, Option<String>, Option<Value>) {
-        loop {
-            if let Some((block, rest)) = self.unread.split_once("\n\n") {
-                let field =
-                    |name: &str| block.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
-                let data = field("data: ").map(|data| serde_json::from_str(&data).unwrap());
-                let found = (field("event: "), field("id: "), data);
-                self.unread = rest.to_owned();
-                return found;
-            }
-            let part = timeout(Duration::from_secs(30), self.body.next()).await.expect("more events");
-            self.unread.push_str(std::str::from_utf8(&part.unwrap().expect("more events")).unwrap());
-        }
-    }
-
-    /// Reads on to an event of this name; empty: a record. Gives its id and its data.
-    async fn until(&mut self, name: &str) -> (Option<String>, Value) {
-        loop {
-            let (event, id, data) = self.next().await;
-            if let (true, Some(data)) = (event.unwrap_or_default() == name, data) {
-                return (id, data);
+/// The name, the id and the data of the next event with data.
+async fn event(body: &mut Streamed, unread: &mut String) -> (String, Option<String>, Value) {
+    loop {
+        while let Some((block, rest)) = unread.split_once("\n\n") {
+            let field =
+                |name: &str| block.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
+            let (name, id, data) = (field("event: ").unwrap_or_default(), field("id: "), field("data: "));
+            *unread = rest.to_owned();
+            if let Some(data) = data {
+                return (name, id, serde_json::from_str(&data).unwrap());
             }
         }
+        let part = timeout(Duration::from_secs(30), body.next()).await.expect("more events");
+        unread.push_str(std::str::from_utf8(&part.unwrap().expect("more events")).unwrap());
     }
 }
 
 #[tokio::test]
 async fn events_begin_with_a_snapshot_and_go_on() {
-    let (kafka, stack) = shared(Way::Tunnel).await;
-    let topic = &kafka.topic("events", 1, &[]).await.unwrap();
-    write(kafka, topic, 0, &[record("a", Some("1")), record("a", Some("2")), record("b", Some("3"))]).await;
-    let path = &format!("{REST}/topics/{topic}/events?snapshot=latest_per_key");
-    let mut events = Events::open(&stack, path, None).await;
-    assert_eq!(events.until("snapshot").await.0, None);
-    for value in [2, 3] {
-        let (id, data) = events.until("").await;
-        assert_eq!(
-            (id, &data["value"]),
-            (None, &json!(value)),
-            "a snapshot that is not complete begins anew"
-        );
-    }
-    let (last, data) = events.until("snapshot-end").await;
-    assert_eq!(data, json!({"skipped": 0}));
+    let (kafka, stack) = standard(Way::Tunnel).await;
+    let topic = &kafka.topic("table-events", 1, &[]).await.unwrap();
+    let old = [record("a", Some("1")), record("a", Some("2")), record("b", Some("3"))];
+    write(kafka, topic, 0, &old).await;
+    let path = format!("{REST}/topics/{topic}/events?snapshot=latest_per_key");
+    let open = async |last: Option<String>| {
+        let request = Request::get(&path).with("accept", "text/event-stream");
+        let request = last.into_iter().fold(request, |request, last| request.with("last-event-id", last));
+        Client::connect(stack.gateway()).await.unwrap().stream(request).await.unwrap()
+    };
+    let (mut body, mut unread, mut values) = (open(None).await, String::new(), Vec::new());
+    let last = loop {
+        let (name, id, data) = event(&mut body, &mut unread).await;
+        match &*name {
+            "snapshot-end" => {
+                assert_eq!(data, json!({"skipped": 0}));
+                break id;
+            }
+            "" => {
+                assert_eq!(id, None, "a snapshot that is not complete begins anew");
+                values.push(data["value"].clone());
+            }
+            _ => {}
+        }
+    };
+    assert!(last.is_some());
+    assert_eq!(values, [2, 3]);
+    drop(body);
     write(kafka, topic, 0, &[record("a", None), record("b", Some("4"))]).await;
-    let (_, data) = events.until("").await;
-    assert_eq!((&data["key"], &data["value"]), (&json!("a"), &Value::Null));
-    drop(events);
-    // It comes back after a moment, without another snapshot.
-    let mut events = Events::open(&stack, path, last.as_deref()).await;
-    let mut seen = Vec::new();
-    while seen.len() < 2 {
-        let (event, _, data) = events.next().await;
-        assert_ne!(event.as_deref(), Some("snapshot"));
-        seen.extend(data.filter(|_| event.is_none()).map(|data| data["value"].clone()));
+    let (mut body, mut unread, mut values) = (open(last).await, String::new(), Vec::new());
+    while values.len() < 2 {
+        let (name, _, data) = event(&mut body, &mut unread).await;
+        assert_ne!(name, "snapshot", "it was away for a moment only");
+        if name.is_empty() {
+            values.push(data["value"].clone());
+        }
     }
-    assert_eq!(seen, [Value::Null, json!(4)]);
+    assert_eq!(values, [Value::Null, json!(4)]);
 }

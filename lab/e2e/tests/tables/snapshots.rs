@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use sluicegate_protocol::CmdKafkaSubscribe;
+use serde_json::json;
+use sluicegate_protocol::{CmdKafkaSubscribe, Reason};
 use sluicegate_stack::kafka::{Kafka, Outcome, Record, Write};
-use sluicegate_stack::stack::Stack;
 use sluicegate_stack::way::Way;
 use sluicegate_tests::in_every_profile;
 
-use crate::tables::holder::{Holder, Told, replay, table};
-use crate::tables::stacks::shared;
+use crate::live::subscriber::Told;
+use crate::pool::{Config, standard};
+use crate::tables::holder::{Holder, replay, table};
+use crate::tables::write;
 
 in_every_profile! {
     table_is_the_replay_of_its_log
@@ -18,7 +20,7 @@ in_every_profile! {
 const PARTITIONS: i32 = 3;
 
 async fn table_is_the_replay_of_its_log(way: Way) {
-    let (kafka, stack) = shared(way).await;
+    let (kafka, stack) = standard(way).await;
     let topic = &kafka.topic("replay", PARTITIONS, &[]).await.unwrap();
     let mut keyless = 0;
     for partition in 0..PARTITIONS {
@@ -53,37 +55,32 @@ fn records(count: usize) -> Vec<Record> {
 }
 
 fn record(key: &str, value: &str) -> Record {
-    Record { key: Some(key.into()), ..Record::of(value) }
-}
-
-async fn write(kafka: &Kafka, topic: &str, records: &[Record]) {
-    kafka.produce(topic, 0, records, Write::default()).await.unwrap();
+    crate::tables::record(key, Some(value))
 }
 
 #[tokio::test]
 async fn client_that_comes_back_goes_on_or_begins_anew() {
-    let (kafka, stack) = shared(Way::Tunnel).await;
+    let (kafka, stack) = standard(Way::Tunnel).await;
     let topic = &kafka.topic("back", 1, &[]).await.unwrap();
     write(kafka, topic, &[record("a", "1"), record("b", "1")]).await;
     let mut holder = Holder::open(&stack, "/pubsub", table(topic)).await;
     holder.complete().await;
     write(kafka, topic, &[record("a", "2")]).await;
-    let back = async |away_ms: u64, stack: &Stack| {
-        let mut back = Holder::ask(stack, "/pubsub", holder.going_on(topic, away_ms)).await;
-        let Told::Subscribed(snapshot) = back.told().await else { panic!("no subscription") };
-        (snapshot, back)
+    let back = async |away_ms: u64| {
+        let mut back = Holder::ask(&stack, "/pubsub", holder.going_on(topic, away_ms)).await;
+        (back.begins().await, back)
     };
-    let (snapshot, mut near) = back(1000, &stack).await;
+    let (snapshot, mut near) = back(1000).await;
     assert!(!snapshot, "it was away for a second");
     near.becomes(&BTreeMap::from([((0, b"a".to_vec()), kafka.read(topic, 0)[2].clone())])).await;
-    let (snapshot, mut far) = back(3_600_001, &stack).await;
+    let (snapshot, mut far) = back(3_600_001).await;
     assert!(snapshot, "it was away for more than an hour");
     far.becomes(&replay(kafka, topic, 1, |_| true)).await;
 }
 
 #[tokio::test]
 async fn open_and_aborted_transactions_are_no_part_of_a_table() {
-    let (kafka, stack) = shared(Way::Tunnel).await;
+    let (kafka, stack) = standard(Way::Tunnel).await;
     let topic = &kafka.topic("transactions", 1, &[]).await.unwrap();
     write(kafka, topic, &[record("a", "first")]).await;
     let how = |outcome| Write { transaction: Some(outcome), ..Write::default() };
@@ -100,4 +97,42 @@ async fn open_and_aborted_transactions_are_no_part_of_a_table() {
     open.end(Outcome::Commit).await.unwrap();
     holder.becomes(&replay(kafka, topic, 1, |_| true)).await;
     assert_eq!(holder.values(), want(&[("a", "first"), ("b", "committed"), ("c", "open")]));
+}
+
+#[tokio::test]
+async fn only_listed_topics_have_tables() {
+    let kafka = Kafka::shared().await.unwrap();
+    let route = json!({"path": "/pubsub", "cluster": "default", "tables": ["other"]});
+    let stack = Config::new(Way::Tunnel).await.routes([route]).shared().await;
+    let topic = &kafka.topic("unlisted", 1, &[]).await.unwrap();
+    let mut holder = Holder::ask(&stack, "/pubsub", table(topic)).await;
+    let Told::Ended(error) = holder.told().await else { panic!("a table") };
+    assert_eq!(error.reason(), Reason::Denied, "{error:?}");
+    assert!(error.message.contains("this route has no table of topic"), "{}", error.message);
+}
+
+#[tokio::test]
+async fn table_without_room_is_an_error_that_says_what_to_do() {
+    let kafka = Kafka::shared().await.unwrap();
+    let stack = Config::new(Way::Tunnel)
+        .await
+        .settings("read.table_bytes = 100000")
+        .writing(&["default"])
+        .shared()
+        .await;
+    let topic = &kafka.topic("large", 1, &[]).await.unwrap();
+    let records: Vec<Record> = (0..2000).map(|key| record(&key.to_string(), &"x".repeat(100))).collect();
+    write(kafka, topic, &records).await;
+    for _ in 0..2 {
+        let mut holder = Holder::ask(&stack, "/pubsub", table(topic)).await;
+        let error = loop {
+            match holder.told().await {
+                Told::Ended(error) => break error,
+                Told::Subscribed(_) | Told::Event(_) => {}
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(error.reason(), Reason::Rejected, "{error:?}");
+        assert!(error.message.contains("read.table_bytes"), "{}", error.message);
+    }
 }

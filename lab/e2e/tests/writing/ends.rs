@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_stack::envoy::Profile;
 use sluicegate_stack::kafka::Kafka;
 use sluicegate_stack::socket::{Socket, produce, results};
+use sluicegate_stack::way::Way;
 use tokio::time::Instant;
 
-use crate::writing::stacks::{becomes, error, offset, record, with};
+use crate::breakable;
+use crate::pool::Config;
 use crate::writing::told::numbers;
+use crate::writing::{becomes, error, offset, record};
 
 const DRAINED_WITHIN: Duration = Duration::from_secs(10);
 
@@ -17,7 +19,8 @@ const DRAINED_WITHIN: Duration = Duration::from_secs(10);
 async fn accepted_records_are_delivered_after_sigterm() {
     let kafka = Kafka::shared().await.unwrap();
     let topic = &kafka.topic("drained", 1, &[]).await.unwrap();
-    let mut stack = with(Profile::Tunnel, kafka, "", "linger.ms = 2000\n").await;
+    let mut stack =
+        Config::new(Way::Tunnel).await.writing(&["default"]).properties("linger.ms = 2000").own().await;
     let mut socket = Socket::open(&stack).await;
     let sent = socket.send(produce((0..100).map(|n| record(topic, n.to_string())).collect())).await;
     becomes(&stack, "write_queue_records", 100.0).await;
@@ -33,7 +36,8 @@ async fn accepted_records_are_delivered_after_sigterm() {
 async fn records_of_clients_that_left_are_delivered() {
     let kafka = Kafka::shared().await.unwrap();
     let topic = &kafka.topic("gone", 1, &[]).await.unwrap();
-    let mut stack = with(Profile::Tunnel, kafka, "", "linger.ms = 5000\n").await;
+    let mut stack =
+        Config::new(Way::Tunnel).await.writing(&["default"]).properties("linger.ms = 5000").own().await;
     let mut socket = Socket::open(&stack).await;
     socket.send(produce((0..100).map(|n| record(topic, n.to_string())).collect())).await;
     becomes(&stack, "write_queue_records", 100.0).await;
@@ -54,9 +58,10 @@ async fn records_of_clients_that_left_are_delivered() {
 
 #[tokio::test]
 async fn undelivered_records_are_unknown_at_shutdown() {
-    let mut kafka = Kafka::start().await.unwrap();
+    let mut kafka = breakable::kafka().await;
     let topic = &kafka.topic("stuck", 1, &[]).await.unwrap();
-    let mut stack = with(Profile::Tunnel, &kafka, "[session]\ndrain_timeout_ms = 5000\n", "").await;
+    let config = Config::on(Way::Tunnel, &kafka.bootstrap()).settings("[session]\ndrain_timeout_ms = 5000");
+    let mut stack = config.writing(&["default"]).own().await;
     let mut socket = Socket::open(&stack).await;
     offset(&socket.produce(vec![record(topic, "0")]).await.unwrap()[0]);
     kafka.freeze();

@@ -8,8 +8,9 @@ use sluicegate_stack::socket::{Socket, produce, results};
 use sluicegate_stack::way::Way;
 use sluicegate_tests::in_every_profile;
 
-use crate::writing::stacks::{offset, record, shared};
+use crate::pool::standard;
 use crate::writing::told::numbers;
+use crate::writing::{offset, record};
 
 in_every_profile! {
     commands_keep_their_order_in_every_partition
@@ -19,9 +20,9 @@ async fn commands_keep_their_order_in_every_partition(way: Way) {
     const PARTITIONS: i32 = 4;
     const COMMANDS: u64 = 400;
     const RECORDS: u64 = 10;
-    let (kafka, stack) = shared(way).await;
+    let (kafka, stack) = standard(way).await;
     let topic = &kafka.topic("order", PARTITIONS, &[]).await.unwrap();
-    let mut socket = Socket::open(stack).await;
+    let mut socket = Socket::open(&stack).await;
     // A topic in between that takes its time to be missed.
     let missing =
         |command: u64| (command % 50 == 7).then(|| record(&format!("missing-order-{command}"), "x"));

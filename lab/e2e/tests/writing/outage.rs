@@ -7,12 +7,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sluicegate_client::{Client, ProduceRecord};
-use sluicegate_stack::envoy::Profile;
 use sluicegate_stack::kafka::Kafka;
+use sluicegate_stack::socket::Socket;
+use sluicegate_stack::way::Way;
 use sluicegate_tests::in_every_profile;
+use tokio::time::timeout;
 
-use crate::writing::stacks::{grows, record, with};
+use crate::breakable;
+use crate::pool::Config;
 use crate::writing::told::{Told, Writing, numbers};
+use crate::writing::{becomes, error, grows, offset, record};
 
 in_every_profile! {
     kills_of_bridge_and_envoy_lose_no_acknowledged_record
@@ -21,11 +25,11 @@ in_every_profile! {
 #[tokio::test]
 async fn kills_of_the_broker_lose_and_repeat_no_record() {
     const KILLS: usize = 2;
-    let mut kafka = Kafka::start().await.unwrap();
+    let mut kafka = breakable::kafka().await;
     let topic = &kafka.topic("killed", 1, &[]).await.unwrap();
+    let properties = "message.timeout.ms = 3000\nreconnect.backoff.max.ms = 500";
     let stack =
-        with(Profile::Tunnel, &kafka, "", "message.timeout.ms = 3000\nreconnect.backoff.max.ms = 500\n")
-            .await;
+        Config::on(Way::Tunnel, &kafka.bootstrap()).writing(&["default"]).properties(properties).own().await;
     let writing = Writing::start(stack.url(), topic);
     grows(&stack, "written_records_total", 2_000.0).await;
     kafka.freeze();
@@ -39,14 +43,47 @@ async fn kills_of_the_broker_lose_and_repeat_no_record() {
         kafka.up().await.unwrap();
     }
     grows(&stack, "written_records_total", 2_000.0).await;
-    writing.end("broker", Duration::from_secs(120), &kafka).await;
+    writing.end(Duration::from_secs(120), &kafka).await;
 }
 
-async fn kills_of_bridge_and_envoy_lose_no_acknowledged_record(profile: Profile) {
+#[tokio::test]
+async fn hanging_kafka_leaves_outcomes_unknown() {
+    let mut kafka = breakable::kafka().await;
+    let config = Config::on(Way::Tunnel, &kafka.bootstrap()).writing(&["default"]);
+    let stack = config.properties("message.timeout.ms = 8000").own().await;
+    let topic = &kafka.topic("stuck", 1, &[]).await.unwrap();
+    let mut socket = Socket::open(&stack).await;
+    offset(&socket.produce(vec![record(topic, "0")]).await.unwrap()[0]);
+    kafka.freeze();
+    let hung = socket.produce(vec![record(topic, "1")]).await.unwrap();
+    let hung = error(&hung[0]);
+    assert_eq!((hung.code, hung.retriable, hung.unknown_outcome), (7, true, true), "{hung:?}");
+    kafka.thaw();
+    kafka.kill();
+    becomes(&stack, "write_queue_records", 0.0).await;
+    let away = socket.produce(vec![record(topic, "2")]).await.unwrap();
+    let away = error(&away[0]);
+    assert_eq!((away.retriable, away.unknown_outcome), (true, false), "{away:?}");
+    kafka.up().await.unwrap();
+    let again = async {
+        loop {
+            let produced = socket.produce(vec![record(topic, "3")]).await.unwrap();
+            match &produced[0].error {
+                None => return,
+                Some(error) => assert!(error.retriable && !error.unknown_outcome, "{error:?}"),
+            }
+        }
+    };
+    timeout(Duration::from_secs(60), again).await.expect("an acknowledgement within 60 s");
+    let written = numbers(&kafka, topic, 0);
+    assert!(written == [0, 3] || written == [0, 1, 3], "{written:?}");
+}
+
+async fn kills_of_bridge_and_envoy_lose_no_acknowledged_record(way: Way) {
     const CLIENTS: i32 = 3;
     let kafka = Kafka::shared().await.unwrap();
     let topic = &kafka.topic("killed", CLIENTS, &[]).await.unwrap();
-    let mut stack = with(profile, kafka, "", "").await;
+    let mut stack = Config::new(way).await.writing(&["default"]).own().await;
     let stop = Arc::new(AtomicBool::new(false));
     let clients: Vec<_> = (0..CLIENTS)
         .map(|client| tokio::spawn(insist(stack.url(), topic.clone(), client, Arc::clone(&stop))))
@@ -62,10 +99,8 @@ async fn kills_of_bridge_and_envoy_lose_no_acknowledged_record(profile: Profile)
     grows(&stack, "written_records_total", 500.0).await;
     stop.store(true, Ordering::Relaxed);
     for (partition, client) in (0..).zip(clients) {
-        let (told, again) =
-            tokio::time::timeout(Duration::from_secs(60), client).await.expect("an end").unwrap();
+        let (told, again) = timeout(Duration::from_secs(60), client).await.expect("an end").unwrap();
         let written = numbers(kafka, topic, partition);
-        told.report(profile.name(), &written);
         let mut count: BTreeMap<u64, usize> = BTreeMap::new();
         written.iter().for_each(|number| *count.entry(*number).or_default() += 1);
         for number in told.acknowledged.keys() {

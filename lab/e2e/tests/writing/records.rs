@@ -1,21 +1,18 @@
 //! `cmd_kafka_produce`: records are written as sent, each independent of the others.
 
-use std::time::Duration;
-
-use sluicegate_protocol::{Header, ProduceRecord};
-use sluicegate_stack::envoy::Profile;
+use sluicegate_protocol::{Header, KafkaMessage, ProduceRecord};
 use sluicegate_stack::kafka::Kafka;
 use sluicegate_stack::socket::Socket;
-use sluicegate_stack::waiting::becomes;
+use sluicegate_stack::way::Way;
 
-use crate::writing::log::read;
-use crate::writing::stacks::{error, offset, record, shared, with};
+use crate::pool::{Config, standard};
+use crate::writing::{error, offset, record};
 
 const START: i64 = 1_700_000_000_000;
 
 #[tokio::test]
 async fn records_are_written_as_sent() {
-    let (kafka, stack) = shared(Profile::Tunnel).await;
+    let (kafka, stack) = standard(Way::Tunnel).await;
     let topic = &kafka.topic("parts", 2, &[]).await.unwrap();
     let header = |key: &str, value: Option<&'static [u8]>| Header {
         key: key.to_owned(),
@@ -41,7 +38,7 @@ async fn records_are_written_as_sent() {
             },
         ),
     ];
-    let mut socket = Socket::open(stack).await;
+    let mut socket = Socket::open(&stack).await;
     let produced = socket.produce(records.to_vec()).await.unwrap();
     for (at, produced) in (0..).zip(&produced) {
         assert_eq!((produced.partition, offset(produced), produced.timestamp), (0, at, START + at));
@@ -67,10 +64,15 @@ async fn records_are_written_as_sent() {
 #[tokio::test]
 async fn failed_records_leave_their_neighbours_alone() {
     let kafka = Kafka::shared().await.unwrap();
-    let stack = &with(Profile::Tunnel, kafka, "", "message.max.bytes = 100000\n").await;
+    let stack = Config::new(Way::Tunnel)
+        .await
+        .writing(&["default"])
+        .properties("message.max.bytes = 100000")
+        .own()
+        .await;
     let topic = &kafka.topic("neighbours", 1, &[]).await.unwrap();
     let missing = "missing-neighbour";
-    let mut socket = Socket::open(stack).await;
+    let mut socket = Socket::open(&stack).await;
     let wrong = [
         (3, record(missing, "missing topic")),
         (3, ProduceRecord { partition: Some(1), ..record(topic, "missing partition") }),
@@ -117,42 +119,17 @@ async fn failed_records_leave_their_neighbours_alone() {
     assert!(!kafka.topics().unwrap().iter().any(|known| known == missing));
 }
 
-#[tokio::test]
-async fn batch_of_an_invalid_record_can_be_sent_again() {
-    let (kafka, stack) = shared(Profile::Tunnel).await;
-    let mut socket = Socket::open(stack).await;
-    // A compacted topic takes no record without a key.
-    let topic = &kafka.topic("compacted", 1, &[("cleanup.policy", "compact")]).await.unwrap();
-    let keyed = |at: usize| ProduceRecord {
-        key: (at != 5).then(|| format!("key {at}").into()),
-        ..record(topic, format!("{at}"))
+/// A partition from its start to its end, each record as one that would write it again; offsets count from 0.
+fn read(kafka: &Kafka, topic: &str, partition: i32) -> Vec<ProduceRecord> {
+    let messages = kafka.read(topic, partition);
+    assert!(messages.iter().map(|message| message.offset).eq(0..messages.len() as i64));
+    let record = |message: KafkaMessage| ProduceRecord {
+        topic: topic.to_owned(),
+        partition: Some(partition),
+        key: message.key,
+        value: message.value,
+        headers: message.headers,
+        timestamp: Some(message.timestamp),
     };
-    let produced = socket.produce((0..10).map(keyed).collect()).await.unwrap();
-    for (at, produced) in produced.iter().enumerate().filter(|(_, produced)| produced.error.is_some()) {
-        let error = error(produced);
-        assert_eq!(
-            (error.code, error.retriable, error.unknown_outcome),
-            (87, true, false),
-            "{at}: {error:?}"
-        );
-        let again = socket.produce(vec![keyed(at)]).await.unwrap();
-        assert_eq!(again[0].error.is_some(), at == 5, "{at}: {again:?}");
-    }
-    assert_eq!(read(kafka, topic, 0).len(), 9);
-}
-
-#[tokio::test]
-async fn deleted_topic_is_not_created_again() {
-    let kafka = Kafka::shared().await.unwrap();
-    let stack = with(Profile::Tunnel, kafka, "", "message.timeout.ms = 8000\n").await;
-    let topic = &kafka.topic("deleted", 1, &[]).await.unwrap();
-    let mut socket = Socket::open(&stack).await;
-    offset(&socket.produce(vec![record(topic, "before")]).await.unwrap()[0]);
-    kafka.delete_topic(topic).await.unwrap();
-    let exists = || kafka.topics().unwrap().contains(topic);
-    becomes("the topic exists", false, Duration::from_secs(30), async || exists()).await;
-    let produced = socket.produce(vec![record(topic, "after")]).await.unwrap();
-    let error = error(&produced[0]);
-    assert!(matches!(error.code, 3 | 7), "{error:?}");
-    assert!(!exists());
+    messages.into_iter().map(record).collect()
 }

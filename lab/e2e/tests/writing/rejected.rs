@@ -2,19 +2,21 @@
 
 use futures_util::future::{Either, select};
 use sluicegate_protocol::ProduceRecord;
-use sluicegate_stack::envoy::Profile;
 use sluicegate_stack::kafka::Kafka;
 use sluicegate_stack::socket::{Socket, produce};
+use sluicegate_stack::way::Way;
 
-use crate::writing::stacks::{error, record, shared, with};
+use crate::pool::Config;
+use crate::writing::{error, record};
 
 /// An attacker without pause makes few writes of a bystander fail, even if both come from one address.
 async fn bystander_writes_beside(property: (&str, &str), bad: impl Fn(&str) -> ProduceRecord, code: i32) {
     const WRITES: usize = 100;
     const IN_FLIGHT: usize = 8;
-    let (kafka, stack) = shared(Profile::Tunnel).await;
+    let kafka = Kafka::shared().await.unwrap();
+    let stack = Config::new(Way::Tunnel).await.writing(&["default"]).alone().await;
     let topic = kafka.topic("rejected", 1, &[property]).await.unwrap();
-    let (mut attacker, mut bystander) = (Socket::open(stack).await, Socket::open(stack).await);
+    let (mut attacker, mut bystander) = (Socket::open(&stack).await, Socket::open(&stack).await);
     let attack = async {
         for _ in 0..IN_FLIGHT {
             attacker.send(produce(vec![bad(&topic)])).await;
@@ -58,30 +60,4 @@ async fn records_without_a_key_do_not_fail_those_of_others() {
 async fn bad_timestamps_do_not_fail_records_of_others() {
     let far = |topic: &str| ProduceRecord { timestamp: Some(8_204_889_600_000), ..record(topic, "x") };
     bystander_writes_beside(("cleanup.policy", "delete"), far, 32).await;
-}
-
-#[tokio::test]
-async fn batches_above_the_topics_limit_do_not_fail_records_of_others() {
-    let large = |topic: &str| record(topic, vec![b'x'; 60_000]);
-    bystander_writes_beside(("max.message.bytes", "100000"), large, 10).await;
-}
-
-#[tokio::test]
-async fn good_records_of_a_rejected_command_are_written_when_sent_again() {
-    let kafka = Kafka::shared().await.unwrap();
-    // Its own: after a rejection, records share no batches for a while.
-    let stack = &with(Profile::Tunnel, kafka, "", "").await;
-    let topic = &kafka.topic("mixed", 1, &[("cleanup.policy", "compact")]).await.unwrap();
-    let mut socket = Socket::open(stack).await;
-    let command = || -> Vec<_> {
-        let keys = [Some("a".into()), None, Some("b".into())];
-        keys.map(|key| ProduceRecord { key, ..record(topic, "x") }).into()
-    };
-    let rejected = socket.produce(command()).await.unwrap();
-    let facts = |produced: &[sluicegate_protocol::Produced]| -> Vec<_> {
-        produced.iter().map(|one| one.error.as_ref().map(|error| (error.code, error.retriable))).collect()
-    };
-    assert_eq!(facts(&rejected), [Some((87, true)); 3]);
-    let again = socket.produce(command()).await.unwrap();
-    assert_eq!(facts(&again), [None, Some((87, false)), None]);
 }

@@ -36,19 +36,6 @@ impl Told {
         }
         assert!(written.is_sorted_by(|a, b| a < b), "no record is there twice, or behind a later one");
     }
-
-    /// Prints the numbers of outcomes.
-    #[expect(clippy::print_stderr, reason = "figures for readers of the test's output")]
-    pub(crate) fn report(&self, name: &str, written: &[u64]) {
-        let distinct = written.iter().collect::<BTreeSet<_>>().len();
-        let Self { acknowledged, refused, unknown } = self;
-        let (acknowledged, refused, unknown) = (acknowledged.len(), refused.len(), unknown.len());
-        let (written, duplicates) = (written.len(), written.len() - distinct);
-        eprintln!(
-            "{name}: acknowledged {acknowledged}, refused {refused}, unknown {unknown}; in Kafka {written}, of them \
-             {duplicates} twice"
-        );
-    }
 }
 
 /// A client that writes to partition 0 of a topic, sends nothing again, and notes what it is told.
@@ -74,13 +61,11 @@ impl Writing {
     }
 
     /// Stops it, waits for its last answers, and holds all of them against the log.
-    pub(crate) async fn end(self, name: &str, within: Duration, kafka: &Kafka) {
+    pub(crate) async fn end(self, within: Duration, kafka: &Kafka) {
         self.stop.store(true, Ordering::Relaxed);
         tokio::time::timeout(within, self.task).await.expect("an end").unwrap();
         let told = self.told.lock().await;
-        let written = numbers(kafka, &self.topic, 0);
-        told.report(name, &written);
-        told.check(&written);
+        told.check(&numbers(kafka, &self.topic, 0));
     }
 }
 

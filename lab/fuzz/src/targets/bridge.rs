@@ -1,4 +1,4 @@
-//! Requests of clients and gateways, as the bridge decodes them.
+//! Requests of clients and gateways, as filter and bridge decode them.
 
 use std::sync::LazyLock;
 
@@ -11,7 +11,19 @@ use sluicegate_protocol::codec::Codec;
 use sluicegate_protocol::grpc::{self, HEAD_LEN};
 
 use super::{headers, parts};
-use crate::session_invariant::pieces;
+use crate::session_invariant::{self, pieces};
+
+/// WebSocket frames of a client and gRPC messages of the bridge: the codec, where each stream is cut, and how long the
+/// client's stream is; then both streams.
+pub(super) fn session(input: &[u8]) {
+    let Some(([codec, first, second, third, len @ ..], streams)) = input.split_first_chunk::<6>() else {
+        return;
+    };
+    let codec = if codec & 1 == 0 { Codec::Protobuf } else { Codec::Json };
+    let len = usize::from(u16::from_le_bytes(*len)).min(streams.len());
+    let (client, bridge) = streams.split_at(len);
+    session_invariant::check(codec, client, bridge, &[first, second, third].map(|cut| usize::from(*cut)));
+}
 
 /// The largest message, where the stream is cut, and the stream: gRPC messages of a gateway.
 pub(super) fn grpc_messages(input: &[u8]) {

@@ -6,8 +6,13 @@ use std::cell::RefCell;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use sluicegate_harness::envoy::{Filter, Outcome, Settings, Stream, Vm};
-use sluicegate_harness::{Headers, HostCall, LoadError, Status, When};
+use prost::Message;
+use sluicegate_harness::envoy::{Filter, Outcome, Stream, Vm};
+use sluicegate_harness::{Controls, Headers, HostCall, LoadError, Status, When};
+use sluicegate_protocol::control_req::Control;
+use sluicegate_protocol::grpc::{self, HEAD_LEN};
+use sluicegate_protocol::pub_sub_req::Req;
+use sluicegate_protocol::{CONTROL_PREFIX, PubSubReq};
 
 use super::parts;
 
@@ -19,7 +24,8 @@ struct Worker {
 
 /// The configuration, lines of request headers, NUL, and what happens to the stream: see [`play`].
 ///
-/// The filter does not trap, keeps no session, stays within its memory, and serves the next client.
+/// The filter does not trap, tells the bridge only words of its own, keeps no session, stays within its memory, and serves
+/// the next client.
 pub(super) fn filter(input: &[u8]) {
     let Some((config, rest)) = input.split_first() else { return };
     let config = usize::from(*config) % CONFIGS.len();
@@ -29,8 +35,12 @@ pub(super) fn filter(input: &[u8]) {
         let mut worker = worker.unwrap_or_else(|| Worker { vm: start(CONFIGS[config]), inputs: 0 });
         worker.inputs += 1;
         let mut stream = worker.vm.request(lines(&HANDSHAKE, request));
+        let told = stream.upstream_request();
         play(&worker.vm, &mut stream, &accepted(), events);
-        CALLS.iter().for_each(|call| worker.vm.allow(*call));
+        allow_all(&worker.vm);
+        if let Some(headers) = told.filter(|headers| headers.get("sluicegate-cluster").is_some()) {
+            check_told(&headers, &stream.to_upstream());
+        }
         drop(stream);
         assert!(worker.vm.trap().is_none(), "{:?}\n{:#?}", worker.vm.trap(), worker.vm.log());
         serves(&worker.vm, accepted());
@@ -42,9 +52,7 @@ pub(super) fn filter(input: &[u8]) {
 }
 
 fn start(config: &str) -> Vm {
-    let filter = loaded(Filter::load);
-    let settings = Settings { buffer_limit: 256 << 10, ..Settings::from(config) };
-    filter.start(settings).unwrap_or_else(|error| panic!("{error}"))
+    loaded(Filter::load).start(config).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// The compiled filter, as a host loads it from its path.
@@ -76,6 +84,32 @@ fn lines(own: &[(&str, &str)], lines: &[u8]) -> Headers {
     headers
 }
 
+/// The bridge is told of a cluster of the configuration. In a session of protobuf, it gets whole messages, no control
+/// message but the filter's own, and nothing but padding after a close.
+fn check_told(headers: &Headers, mut bytes: &[u8]) {
+    let cluster = headers.text("sluicegate-cluster");
+    assert!(["orders", "payments", "default"].map(Some).contains(&cluster), "{headers:?}");
+    let is_json = headers.text("sluicegate-subprotocol") == Some("sluicegate.v1.json");
+    if headers.get("sluicegate-padded").is_none() || is_json {
+        return;
+    }
+    let mut closed = false;
+    while let Some((head, rest)) = bytes.split_first_chunk::<HEAD_LEN>() {
+        let len = grpc::message_len(*head).expect("a message without compression");
+        let (message, rest) = rest.split_at_checked(len as usize).expect("a whole message");
+        bytes = rest;
+        // The content of a client's command is for the bridge to judge.
+        let control = match PubSubReq::decode(message).unwrap_or_default().req {
+            Some(Req::Control(control)) => control.control,
+            _ => None,
+        };
+        assert_eq!(control.is_some(), message.starts_with(&CONTROL_PREFIX), "{}", message.escape_ascii());
+        assert!(!closed || matches!(control, Some(Control::Padding(_))), "something after a close");
+        closed |= matches!(control, Some(Control::Close(_)));
+    }
+    assert!(bytes.is_empty(), "{}", bytes.escape_ascii());
+}
+
 /// Plays events: a byte for the kind, one for a length, and so many bytes.
 fn play(vm: &Vm, stream: &mut Stream, accepted: &Headers, mut events: &[u8]) {
     while let Some(([kind, len], rest)) = events.split_first_chunk() {
@@ -91,7 +125,7 @@ fn play(vm: &Vm, stream: &mut Stream, accepted: &Headers, mut events: &[u8]) {
             6 => stream.client_resets(),
             7 => stream.client_trailers([("a", "b")]),
             8 => {
-                let call = CALLS[usize::from(first) % CALLS.len()];
+                let call = calls().cycle().nth(first.into()).expect("a call");
                 vm.refuse(call, When::Nth(len.saturating_add(1).into()), Status(u32::from(first % 13)));
             }
             9 => vm.advance(Duration::from_millis(u64::from(*len) * 20)),
@@ -183,18 +217,11 @@ const HANDSHAKE: [(&str, &str); 8] = [
 const PING: [u8; 7] = [0x08, 0x07, 0x82, 0x02, 0x02, 0x0A, 0x00];
 
 /// The host calls that can be refused, without those of the metrics, by which kept sessions are noticed.
-const CALLS: [HostCall; 13] = [
-    HostCall::CloseStream,
-    HostCall::GetBufferBytes,
-    HostCall::GetHeaderMapPairs,
-    HostCall::GetHeaderMapValue,
-    HostCall::GetProperty,
-    HostCall::Log,
-    HostCall::RemoveHeaderMapValue,
-    HostCall::ReplaceHeaderMapValue,
-    HostCall::SendLocalResponse,
-    HostCall::SetBufferBytes,
-    HostCall::SetEffectiveContext,
-    HostCall::SetProperty,
-    HostCall::SetTickPeriodMilliseconds,
-];
+fn calls() -> impl Iterator<Item = HostCall> + Clone {
+    let metrics = [HostCall::DefineMetric, HostCall::IncrementMetric];
+    HostCall::ALL.into_iter().filter(move |call| !metrics.contains(call))
+}
+
+fn allow_all(controls: &Controls) {
+    HostCall::ALL.into_iter().for_each(|call| controls.allow(call));
+}

@@ -1,9 +1,8 @@
 //! Makes host calls fail.
 
-use super::host_call::HostCall;
-use super::status::Status;
+use super::host_call::{HostCall, Status};
 
-/// The calls that [`Vm::refuse`](crate::envoy::Vm::refuse) applies to.
+/// The calls that [`Controls::refuse`](crate::Controls::refuse) applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
     /// Every further call.
@@ -50,29 +49,5 @@ impl Faults {
             }
         });
         refused
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nth_call_is_refused_once() {
-        let mut faults = Faults::default();
-        faults.refuse(HostCall::Log, When::Nth(2), Status(77));
-        assert_eq!(faults.next_refusal(HostCall::SetBufferBytes), None);
-        let answers: Vec<_> = (0..3).map(|_| faults.next_refusal(HostCall::Log)).collect();
-        assert_eq!(answers, [None, Some(Status(77)), None]);
-    }
-
-    #[test]
-    fn call_stays_refused_until_it_is_allowed() {
-        let mut faults = Faults::default();
-        faults.refuse(HostCall::Log, When::Always, Status(5));
-        assert_eq!(faults.next_refusal(HostCall::Log), Some(Status(5)));
-        assert_eq!(faults.next_refusal(HostCall::Log), Some(Status(5)));
-        faults.allow(HostCall::Log);
-        assert_eq!(faults.next_refusal(HostCall::Log), None);
     }
 }

@@ -2,9 +2,7 @@
 
 use wasmi::{Caller, Extern, Memory, Val};
 
-use super::headers::Headers;
-use super::pairs;
-use super::status::Status;
+use super::host_call::Status;
 
 /// The running module, seen from inside a host call of `H`.
 pub(crate) struct Guest<'a, H: 'static> {
@@ -61,21 +59,12 @@ impl<'a, H> Guest<'a, H> {
         Ok(bytes.ok_or(Status::INVALID_MEMORY_ACCESS)?.to_vec())
     }
 
-    /// The header list of `length` bytes at `at`.
-    pub(crate) fn read_headers(&mut self, at: u32, length: u32) -> Result<Headers, Refused> {
-        Ok(pairs::read(&self.read(at, length)?))
-    }
-
     pub(crate) fn write(&mut self, at: u32, bytes: &[u8]) -> Result<(), Refused> {
         let memory = self.memory()?;
         memory.write(&mut self.caller, at as usize, bytes).map_err(|_| Status::INVALID_MEMORY_ACCESS.into())
     }
 
     pub(crate) fn write_u32(&mut self, at: u32, value: u32) -> Result<(), Refused> {
-        self.write(at, &value.to_le_bytes())
-    }
-
-    pub(crate) fn write_u64(&mut self, at: u32, value: u64) -> Result<(), Refused> {
         self.write(at, &value.to_le_bytes())
     }
 

@@ -1,12 +1,10 @@
 //! A function that a module can import. Every call is counted, charged and refused here.
 
-use wasmi::{Caller, ExternType, FuncType, Linker, Module, Val, ValType};
+use wasmi::{Caller, ExternType, FuncType, ImportType, Linker, Module, Val, ValType};
 
+use super::errors::LoadError;
 use super::guest::{Args, Guest, Refused};
-use super::host_call::HostCall;
-use super::load_error::LoadError;
-use super::module;
-use super::status::Status;
+use super::host_call::{HostCall, Status};
 use super::system::Host;
 
 /// One importable function of the host `H`.
@@ -82,11 +80,11 @@ pub(crate) fn link<H: Host>(module: &Module, tables: Tables<H>) -> Result<Linker
     for import in module.imports() {
         let same = |known: &&Import<H>| known.module == import.module() && known.name == import.name();
         let Some(known) = tables.iter().copied().flatten().find(same) else {
-            unknown.push(module::name(&import));
+            unknown.push(name(&import));
             continue;
         };
         if !matches!(import.ty(), ExternType::Func(ty) if *ty == known.ty()) {
-            return Err(LoadError::Link(format!("{} has another type", module::name(&import))));
+            return Err(LoadError::Link(format!("{} has another type", name(&import))));
         }
         let call = |caller: Caller<'_, H>, params: &[Val], results: &mut [Val]| {
             let status = known.call(Guest::new(caller), params)?;
@@ -99,6 +97,11 @@ pub(crate) fn link<H: Host>(module: &Module, tables: Tables<H>) -> Result<Linker
         linked.map_err(|error| LoadError::Link(error.to_string()))?;
     }
     if unknown.is_empty() { Ok(linker) } else { Err(LoadError::Imports(unknown.join(", "))) }
+}
+
+/// As `module.name`.
+pub(super) fn name(import: &ImportType<'_>) -> String {
+    format!("{}.{}", import.module(), import.name())
 }
 
 /// The cost of a host call in instructions, so that an endless loop of host calls traps too.

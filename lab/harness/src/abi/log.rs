@@ -1,7 +1,5 @@
 //! The module's log: `proxy_log`, standard output and standard error.
 
-use std::fmt;
-
 /// proxy-wasm's log levels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
@@ -36,12 +34,6 @@ pub struct LogLine {
     pub text: String,
 }
 
-impl fmt::Display for LogLine {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} {}", self.level, self.text)
-    }
-}
-
 /// The lines so far, the first [`MAX_LINES`] of them.
 #[derive(Default)]
 pub(crate) struct Log(Vec<LogLine>);
@@ -64,16 +56,3 @@ const MAX_LINES: usize = 10_000;
 
 /// Longer lines are truncated.
 const MAX_LINE_BYTES: usize = 64 * 1024;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn log_is_bounded() {
-        let mut log = Log::default();
-        log.push(Level::Info, &[b'x'; MAX_LINE_BYTES + 1]);
-        (0..MAX_LINES).for_each(|_| log.push(Level::Info, b"y"));
-        assert_eq!((log.lines().len(), log.lines()[0].text.len()), (MAX_LINES, MAX_LINE_BYTES));
-    }
-}

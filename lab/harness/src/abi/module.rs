@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use wasmi::{CompilationMode, Config, Engine, ExternType, ImportType, Linker, Module};
+use wasmi::{CompilationMode, Config, Engine, Linker, Module};
 
+use super::errors::LoadError;
 use super::import::{self, Tables};
-use super::load_error::LoadError;
 use super::system::Host;
 
 /// The WebAssembly features of a host, without SIMD, which no module here uses.
@@ -26,7 +26,7 @@ pub(crate) enum Features {
 /// If the file cannot be read or is not a valid module.
 pub fn imports(path: impl AsRef<Path>) -> Result<Vec<String>, LoadError> {
     let module = compile(&read(path.as_ref())?, Features::Current)?;
-    let mut names: Vec<_> = module.imports().map(|import| name(&import)).collect();
+    let mut names: Vec<_> = module.imports().map(|import| import::name(&import)).collect();
     names.sort_unstable();
     Ok(names)
 }
@@ -46,10 +46,6 @@ impl<H: Host> Program<H> {
 
     pub(crate) fn exports(&self, name: &str) -> bool {
         self.module.get_export(name).is_some()
-    }
-
-    pub(crate) fn exports_memory(&self) -> bool {
-        matches!(self.module.get_export("memory"), Some(ExternType::Memory(_)))
     }
 }
 
@@ -76,10 +72,6 @@ fn engine(features: Features) -> Engine {
         config.wasm_tail_call(false).wasm_extended_const(false).wasm_multi_memory(false).wasm_memory64(false);
     }
     Engine::new(&config)
-}
-
-pub(crate) fn name(import: &ImportType<'_>) -> String {
-    format!("{}.{}", import.module(), import.name())
 }
 
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, LoadError> {

@@ -2,11 +2,6 @@
 
 use super::headers::Headers;
 
-/// Reads a list as cpp-host's `PairsUtil::toPairs`: a malformed list is empty, not an error.
-pub(crate) fn read(bytes: &[u8]) -> Headers {
-    parse(bytes).unwrap_or_default()
-}
-
 /// Writes a list as cpp-host's `PairsUtil::marshalPairs`.
 pub(crate) fn write(headers: &Headers) -> Vec<u8> {
     let mut out = length(headers.len()).to_vec();
@@ -23,7 +18,7 @@ pub(crate) fn write(headers: &Headers) -> Vec<u8> {
     out
 }
 
-/// The same, but a malformed list is `None`.
+/// Reads a list as cpp-host's `PairsUtil::toPairs`; `None` if it is malformed.
 pub(crate) fn parse(bytes: &[u8]) -> Option<Headers> {
     let (count, mut lengths) = take_u32(bytes)?;
     if bytes.len() > MAX_BYTES || count > MAX_PAIRS {
@@ -64,26 +59,3 @@ const MAX_BYTES: usize = 1024 * 1024;
 
 /// cpp-host, `limits.h`: a list of more pairs reads as empty.
 const MAX_PAIRS: u32 = 1024;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn written_list_reads_back_and_every_cut_reads_as_empty() {
-        let headers = Headers::from([("a", &b""[..]), ("", b"\xff\x00"), ("name", b"value")]);
-        let wire = write(&headers);
-        assert_eq!(read(&wire), headers);
-        for cut in 0..wire.len() {
-            assert_eq!(read(&wire[..cut]), Headers::default(), "cut at byte {cut}");
-        }
-    }
-
-    #[test]
-    fn oversized_list_reads_as_empty() {
-        let many: Headers = (0..1024).map(|n| (n.to_string(), "")).collect();
-        assert_eq!(read(&write(&many)).len(), 1024);
-        assert_eq!(read(&write(&many.with("one", "more"))).len(), 0);
-        assert_eq!(read(&write(&Headers::from([("a", vec![b'x'; MAX_BYTES])]))).len(), 0);
-    }
-}

@@ -1,9 +1,9 @@
 //! The WASI functions that Rust modules import, as in cpp-host's `exports.cc`.
 
 use super::guest::{Args, Guest, Refused};
+use super::host_call::Status;
 use super::import::Import;
 use super::log::Level;
-use super::status::Status;
 use super::system::Host;
 
 pub(crate) const fn imports<H: Host>() -> [Import<H>; 4] {

@@ -1,9 +1,9 @@
 //! The filter's contexts, one per route and one per request, and the reuse of their ids.
 
-use super::host::{PluginContext, State};
-use super::machine::Machine;
+use super::host::{Host, PluginContext, State};
+use crate::abi::instance::Instance;
 
-impl Machine {
+impl Instance<Host> {
     /// W, `fetch_plugin_ctx`, and M, `ngx_http_wasm_on_configure`: created at the route's first request. If that fails,
     /// the context is deleted, and the next use creates another.
     pub(super) fn plugin_context(&mut self, route: u32) -> Option<u32> {

@@ -2,11 +2,41 @@
 
 use std::collections::BTreeMap;
 
-use super::lines::Lines;
-use super::outcome::Outcome;
-use super::variables::VARIABLES;
 use crate::abi::headers::Headers;
 use crate::abi::response::Response;
+
+/// The fate of a request so far.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// nginx forwards it to the route's upstream, with these headers and the client's body.
+    Forwarded(Headers),
+    /// The filter, or nginx itself, has answered it.
+    Answered(Response),
+    /// APISIX could not run the plugin and answers 503, with this log line.
+    Unavailable(&'static str),
+    /// The worker has crashed or hangs.
+    Lost,
+}
+
+impl Outcome {
+    /// The local response, if there is one.
+    pub fn response(&self) -> Option<&Response> {
+        match self {
+            Self::Answered(response) => Some(response),
+            _ => None,
+        }
+    }
+}
+
+/// nginx variables that a filter may set: `apisix/cli/ngx_tpl.lua`, `location /`.
+pub const VARIABLES: [&str; 6] = [
+    "upstream_connection",
+    "upstream_host",
+    "upstream_upgrade",
+    "upstream_uri",
+    "wasm_process_req_body",
+    "wasm_process_resp_body",
+];
 
 pub(crate) struct Exchange {
     pub(crate) route: u32,
@@ -14,7 +44,7 @@ pub(crate) struct Exchange {
     /// `unparsed_uri`.
     pub(crate) path: Vec<u8>,
     pub(crate) scheme: Vec<u8>,
-    pub(crate) request: Lines,
+    pub(crate) request: Headers,
     /// Bytes of the request's body.
     pub(crate) length: usize,
     /// The client's address.
@@ -25,13 +55,13 @@ pub(crate) struct Exchange {
     /// The plugin's context and the request's own, once there was a callback.
     pub(crate) context: Option<(u32, u32)>,
     pub(crate) status: u16,
-    pub(crate) response: Lines,
+    pub(crate) response: Headers,
     pub(crate) outcome: Outcome,
 }
 
 impl Exchange {
     pub(crate) fn new(route: u32, client: &str, headers: &Headers, length: usize) -> Self {
-        let mut request = Lines::default();
+        let mut request = Headers::default();
         let pseudo = |name: &str| headers.get(name).unwrap_or_default().to_vec();
         // nginx, `ngx_http_v2_construct_host_header`.
         if let Some(authority) = headers.get(":authority") {
@@ -53,7 +83,7 @@ impl Exchange {
             variables: BTreeMap::new(),
             context: None,
             status: 0,
-            response: Lines::default(),
+            response: Headers::default(),
             outcome: Outcome::Lost,
         }
     }
@@ -77,13 +107,14 @@ impl Exchange {
         let path = uri.unwrap_or(&self.path);
         let pseudo: [(&[u8], &[u8]); 3] =
             [(b":method", &self.method), (b":path", path), (b":scheme", &self.scheme)];
-        self.request.with_pseudo(pseudo)
+        Headers::of_lines(pseudo.into_iter().chain(self.request.iter()))
     }
 
     /// The response as the filter left it. nginx omits the body of a response to `HEAD`.
     pub(crate) fn answer(&self, body: Vec<u8>) -> Response {
         let status = self.status.to_string();
-        let headers = self.response.with_pseudo([(&b":status"[..], status.as_bytes())]);
+        let headers =
+            Headers::of_lines([(&b":status"[..], status.as_bytes())].into_iter().chain(self.response.iter()));
         let body = if self.method == b"HEAD" { Vec::new() } else { body };
         Response { headers, body, trailers: None, complete: true }
     }

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::exchange::Exchange;
-use super::settings::Settings;
 use crate::abi::system::{self, System};
 
 pub(crate) struct Host {
-    pub(crate) settings: Settings,
     pub(crate) system: System,
+    /// nginx's `client_max_body_size`.
+    pub(crate) longest_body: usize,
     /// Contexts that nginx reported as not done.
     pub(crate) undone: usize,
     pub(crate) routes: BTreeMap<u32, RouteState>,
@@ -57,9 +57,10 @@ pub(crate) enum State {
 }
 
 impl Host {
-    pub(crate) fn new(settings: Settings) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
-            system: System::new(settings.memory_limit, settings.instructions_per_callback),
+            system: System::default(),
+            longest_body: usize::MAX,
             undone: 0,
             routes: BTreeMap::new(),
             plugins: BTreeMap::new(),
@@ -71,7 +72,6 @@ impl Host {
             code: 0,
             body: Vec::new(),
             dead: None,
-            settings,
         }
     }
 

@@ -1,73 +1,30 @@
-//! Header lines as nginx keeps them: one entry per line, never joined, in order of arrival.
+//! Header lines as nginx keeps them: one entry per line, never joined, in order of arrival, without pseudo-headers.
 
 use crate::abi::headers::Headers;
 
-/// Names are lower-case; there are no pseudo-headers.
-#[derive(Clone, Default)]
-pub(crate) struct Lines(Vec<(Vec<u8>, Vec<u8>)>);
-
-impl Lines {
-    /// A, `ngx_http_wasm_req_get_header`: the first line of that name, in any case.
-    pub(crate) fn get(&self, name: &[u8]) -> Option<&[u8]> {
-        self.0.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_slice())
+/// H, `ngx_http_set_builtin_header`: for a header known to nginx, a second value overwrites the first.
+pub(super) fn add(lines: &mut Headers, name: &[u8], value: &[u8]) {
+    match lines.get_mut(name) {
+        Some(first) if is_known(name) && !value.is_empty() => *first = value.to_vec(),
+        _ => lines.push(name, value),
     }
+}
 
-    pub(crate) fn push(&mut self, name: &[u8], value: &[u8]) {
-        self.0.push((name.to_ascii_lowercase(), value.to_vec()));
+/// H, `ngx_http_set_header_helper`: sets the first line and removes the others; an empty value removes all. For a header
+/// known to nginx, the other lines stay.
+pub(super) fn replace(lines: &mut Headers, name: &[u8], value: &[u8]) {
+    if value.is_empty() {
+        return lines.remove(name);
     }
+    let Some(first) = lines.get_mut(name) else { return lines.push(name, value) };
+    *first = value.to_vec();
+    if !is_known(name) {
+        lines.keep_first(name);
+    }
+}
 
-    /// H, `ngx_http_set_builtin_header`: for a header known to nginx, a second value overwrites the first.
-    pub(crate) fn add(&mut self, name: &[u8], value: &[u8]) {
-        match self.known(name) {
-            Some(first) if !value.is_empty() => *first = value.to_vec(),
-            _ => self.push(name, value),
-        }
-    }
-
-    /// H, `ngx_http_set_header_helper`: sets the first line and removes the others; an empty value removes all. For a
-    /// header known to nginx, the other lines stay.
-    pub(crate) fn replace(&mut self, name: &[u8], value: &[u8]) {
-        if value.is_empty() {
-            return self.remove(name);
-        }
-        if let Some(first) = self.known(name) {
-            *first = value.to_vec();
-            return;
-        }
-        let first = self.0.iter().position(|(key, _)| key.eq_ignore_ascii_case(name));
-        match first.and_then(|at| self.0.get_mut(at)) {
-            Some((_, present)) => *present = value.to_vec(),
-            None => return self.push(name, value),
-        }
-        let mut seen = false;
-        self.0.retain(|(key, _)| !key.eq_ignore_ascii_case(name) || !std::mem::replace(&mut seen, true));
-    }
-
-    pub(crate) fn remove(&mut self, name: &[u8]) {
-        self.0.retain(|(key, _)| !key.eq_ignore_ascii_case(name));
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.0.iter().map(|(name, value)| (name.as_slice(), value.as_slice()))
-    }
-
-    /// These pseudo-headers, then the lines.
-    pub(crate) fn with_pseudo<'a>(
-        &'a self,
-        pseudo: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
-    ) -> Headers {
-        Headers::of_lines(pseudo.into_iter().chain(self.iter()))
-    }
-
-    fn known(&mut self, name: &[u8]) -> Option<&mut Vec<u8>> {
-        let known = KNOWN.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(name));
-        let first = self.0.iter_mut().find(|(key, _)| key.eq_ignore_ascii_case(name));
-        first.filter(|_| known).map(|(_, value)| value)
-    }
+fn is_known(name: &[u8]) -> bool {
+    KNOWN.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(name))
 }
 
 /// H, `ngx_http_lua_set_handlers`: the headers whose handler is `ngx_http_set_builtin_header`.
@@ -95,33 +52,24 @@ const KNOWN: [&str; 17] = [
 mod tests {
     use super::*;
 
-    fn lines() -> Lines {
-        let mut lines = Lines::default();
-        for (name, value) in [("Upgrade", "a"), ("X", "1"), ("upgrade", "b"), ("x", "2"), ("y", "3")] {
-            lines.push(name.as_bytes(), value.as_bytes());
-        }
-        lines
-    }
-
     #[track_caller]
-    fn check(act: impl Fn(&mut Lines), want: &str) {
-        let mut lines = lines();
-        act(&mut lines);
+    fn check(act: fn(&mut Headers, &[u8], &[u8]), name: &str, value: &str, want: &str) {
+        let lines = [("Upgrade", "a"), ("X", "1"), ("upgrade", "b"), ("x", "2"), ("y", "3")];
+        let mut lines =
+            lines.into_iter().fold(Headers::default(), |lines, (name, value)| lines.and(name, value));
+        act(&mut lines, name.as_bytes(), value.as_bytes());
         let got: Vec<_> = lines.iter().map(|(name, value)| [name, b"=", value].concat()).collect();
         assert_eq!(String::from_utf8(got.join(&b' ')).unwrap(), want);
     }
 
     #[test]
     fn lines_are_written_by_nginxs_rules() {
-        check(|lines| lines.add(b"X", b"9"), "upgrade=a x=1 upgrade=b x=2 y=3 x=9");
-        check(|lines| lines.add(b"Upgrade", b"9"), "upgrade=9 x=1 upgrade=b x=2 y=3");
-        check(|lines| lines.add(b"Host", b"9"), "upgrade=a x=1 upgrade=b x=2 y=3 host=9");
-        check(|lines| lines.replace(b"X", b"9"), "upgrade=a x=9 upgrade=b y=3");
-        check(|lines| lines.replace(b"upgrade", b"9"), "upgrade=9 x=1 upgrade=b x=2 y=3");
-        check(|lines| lines.replace(b"z", b"9"), "upgrade=a x=1 upgrade=b x=2 y=3 z=9");
-        check(|lines| lines.replace(b"upgrade", b""), "x=1 x=2 y=3");
-        check(|lines| lines.remove(b"X"), "upgrade=a upgrade=b y=3");
-        check(|lines| lines.remove(b"z"), "upgrade=a x=1 upgrade=b x=2 y=3");
-        assert_eq!((lines().get(b"X"), lines().len()), (Some(&b"1"[..]), 5));
+        check(add, "X", "9", "upgrade=a x=1 upgrade=b x=2 y=3 x=9");
+        check(add, "Upgrade", "9", "upgrade=9 x=1 upgrade=b x=2 y=3");
+        check(add, "Host", "9", "upgrade=a x=1 upgrade=b x=2 y=3 host=9");
+        check(replace, "X", "9", "upgrade=a x=9 upgrade=b y=3");
+        check(replace, "upgrade", "9", "upgrade=9 x=1 upgrade=b x=2 y=3");
+        check(replace, "z", "9", "upgrade=a x=1 upgrade=b x=2 y=3 z=9");
+        check(replace, "upgrade", "", "x=1 x=2 y=3");
     }
 }

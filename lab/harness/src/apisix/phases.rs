@@ -1,10 +1,10 @@
 //! The steps of APISIX and the module around each callback.
 
-use super::exchange::Exchange;
-use super::host::State;
-use super::machine::Machine;
-use super::outcome::Outcome;
+use super::exchange::{Exchange, Outcome};
+use super::host::{Host, State};
+use super::lines;
 use crate::abi::headers::Headers;
+use crate::abi::instance::Instance;
 use crate::abi::response::Response;
 
 /// The host's step after a callback.
@@ -16,7 +16,7 @@ enum Verdict {
     Fatal(&'static str),
 }
 
-impl Machine {
+impl Instance<Host> {
     /// W, `http_request_wrapper`.
     pub(crate) fn open(&mut self, exchange: Exchange) -> u32 {
         let route = exchange.route;
@@ -74,9 +74,9 @@ impl Machine {
 
     /// nginx reads the whole body, into memory or a file, before it connects to the upstream.
     fn forward(&mut self, key: u32) {
-        let limit = self.host().settings.client_max_body_size;
+        let longest = self.host().longest_body;
         let Some(exchange) = self.host().exchanges.get_mut(&key) else { return };
-        if limit != 0 && exchange.length > limit {
+        if exchange.length > longest {
             return self.page(key, 413);
         }
         exchange.outcome = Outcome::Forwarded(exchange.forwarded());
@@ -107,7 +107,7 @@ impl Machine {
         exchange.status = status;
         let mut body = Vec::new();
         if status >= 300 && status != 304 {
-            exchange.response.replace(b"content-type", b"text/html");
+            lines::replace(&mut exchange.response, b"content-type", b"text/html");
             body = format!("<html>nginx's own page for {status}</html>").into_bytes();
         }
         self.conclude(key, Outcome::Answered(Response { body, ..Response::default() }));

@@ -1,18 +1,14 @@
 //! A compiled module as a plugin of APISIX, started once per worker.
 
-use std::cell::RefCell;
 use std::path::Path;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use super::calls::TABLES;
 use super::host::Host;
 use super::machine::Machine;
-use super::settings::Settings;
 use super::worker::Worker;
-use crate::abi::load_error::LoadError;
+use crate::abi::errors::{LoadError, StartError};
 use crate::abi::module::{self, Features, Program};
-use crate::abi::start_error::StartError;
 
 /// A module that can be started any number of times. Cheap to clone; each [`Worker`] is independent of every other.
 #[derive(Clone)]
@@ -36,22 +32,14 @@ impl Plugin {
     /// As [`Plugin::load`].
     pub fn compile(wasm: &[u8]) -> Result<Self, LoadError> {
         let program = Program::new(wasm, Features::Wasmtime038, TABLES)?;
-        if program.exports_memory() { Ok(Self { program }) } else { Err(LoadError::Memory) }
-    }
-
-    /// Starts a worker with default settings.
-    ///
-    /// # Errors
-    /// As [`Plugin::start_with`].
-    pub fn start(&self) -> Result<Worker, StartError> {
-        self.start_with(Settings::default())
+        if program.exports("memory") { Ok(Self { program }) } else { Err(LoadError::Export("memory")) }
     }
 
     /// Starts a worker. The filter is not configured before the first request of a route.
     ///
     /// # Errors
     /// If instantiation, `_start` or `_initialize` traps.
-    pub fn start_with(&self, settings: Settings) -> Result<Worker, StartError> {
-        Machine::start(&self.program, settings).map(|machine| Worker::new(Rc::new(RefCell::new(machine))))
+    pub fn start(&self) -> Result<Worker, StartError> {
+        Machine::boot(&self.program).map(Worker::new)
     }
 }

@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use super::exchange::Outcome;
 use super::machine::Machine;
-use super::outcome::Outcome;
 use crate::abi::headers::Headers;
 use crate::abi::response::Response;
 
@@ -33,7 +33,7 @@ impl Stream {
     pub fn logged(&self) -> Headers {
         let mut machine = self.machine.borrow_mut();
         let exchange = machine.host().exchanges.get(&self.key);
-        exchange.map_or_else(Headers::default, |exchange| exchange.request.with_pseudo([]))
+        exchange.map(|exchange| exchange.request.clone()).unwrap_or_default()
     }
 
     /// The upstream answers with these headers. Returns the client's headers; `None` if the request was not forwarded.

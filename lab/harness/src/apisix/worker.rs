@@ -1,16 +1,16 @@
-//! One nginx worker with an instance of the plugin.
+//! One nginx worker with an instance of the plugin, and its routes.
 
 use std::cell::RefCell;
+use std::ops::Deref;
 use std::rc::Rc;
 
+use super::exchange::Exchange;
 use super::host::RouteState;
 use super::machine::Machine;
-use super::route::Route;
-use crate::abi::faults::When;
-use crate::abi::host_call::HostCall;
-use crate::abi::log::LogLine;
-use crate::abi::status::Status;
-use crate::abi::trap::Trap;
+use super::stream::Stream;
+use crate::abi::controls::Controls;
+use crate::abi::errors::Trap;
+use crate::abi::headers::Headers;
 
 /// A running worker. Workers share nothing.
 ///
@@ -18,11 +18,13 @@ use crate::abi::trap::Trap;
 /// dropped.
 pub struct Worker {
     machine: Rc<RefCell<Machine>>,
+    controls: Controls,
 }
 
 impl Worker {
-    pub(crate) fn new(machine: Rc<RefCell<Machine>>) -> Self {
-        Self { machine }
+    pub(crate) fn new(machine: Machine) -> Self {
+        let machine = Rc::new(RefCell::new(machine));
+        Self { controls: Controls::new(&machine), machine }
     }
 
     /// A route with this `conf`: a string, or an object as cjson encodes it. W, `fetch_plugin_ctx`: APISIX creates a
@@ -32,43 +34,19 @@ impl Worker {
         let key = machine.host().new_key();
         let state = RouteState { conf: conf.as_ref().to_vec(), plugin: None, removed: false };
         machine.host().routes.insert(key, state);
-        Route::new(Rc::clone(&self.machine), key)
+        Route { machine: Rc::clone(&self.machine), key }
     }
 
-    /// The log since the start.
-    pub fn log(&self) -> Vec<LogLine> {
-        self.machine.borrow_mut().host().system.log.lines().to_vec()
+    /// Limits the body of a request to this number of bytes, nginx's `client_max_body_size`; 0, APISIX's default, for
+    /// none.
+    pub fn limit_bodies(&self, bytes: usize) {
+        self.machine.borrow_mut().host().longest_body = if bytes == 0 { usize::MAX } else { bytes };
     }
 
     /// The first failure since the last call. A trap fails only its request, and the instance continues. After a crash
     /// or hang, every request is [`Outcome::Lost`](super::Outcome::Lost).
     pub fn trap(&self) -> Option<Trap> {
         self.machine.borrow_mut().host().system.trap.take()
-    }
-
-    /// Bytes of linear memory. It never shrinks.
-    pub fn memory_bytes(&self) -> usize {
-        self.machine.borrow().memory_bytes()
-    }
-
-    /// Takes LLVM's 8-bit counters of coverage, which begin again from 0. Empty: the module was built without.
-    pub fn take_coverage(&self) -> Vec<u8> {
-        self.machine.borrow_mut().take_coverage()
-    }
-
-    /// Limits linear memory to `bytes` from now on.
-    pub fn limit_memory(&self, bytes: usize) {
-        self.machine.borrow_mut().host().system.limit_memory(bytes);
-    }
-
-    /// Makes a host call return `status` without effect from now on.
-    pub fn refuse(&self, call: HostCall, when: When, status: Status) {
-        self.machine.borrow_mut().host().system.faults.refuse(call, when, status);
-    }
-
-    /// Undoes every [`Worker::refuse`] of `call`.
-    pub fn allow(&self, call: HostCall) {
-        self.machine.borrow_mut().host().system.faults.allow(call);
     }
 
     /// Contexts that nginx reported as not done, each with an error in its log.
@@ -84,5 +62,44 @@ impl Worker {
     /// Routes with a plugin context: used at least once, not yet deleted.
     pub fn routes_in_use(&self) -> usize {
         self.machine.borrow_mut().host().plugins.len()
+    }
+}
+
+impl Deref for Worker {
+    type Target = Controls;
+
+    fn deref(&self) -> &Controls {
+        &self.controls
+    }
+}
+
+/// A route that uses the plugin. After it is dropped, its plugin context is deleted with its last request: L, `ffi_gc`.
+pub struct Route {
+    machine: Rc<RefCell<Machine>>,
+    key: u32,
+}
+
+impl Route {
+    /// A client's request with its whole body. `:authority` becomes the `Host` line; nginx accepts requests without it
+    /// over HTTP/1.0 only. The client's address is 10.0.0.9.
+    pub fn request(&self, headers: impl Into<Headers>, body: impl AsRef<[u8]>) -> Stream {
+        self.request_from("10.0.0.9", headers, body)
+    }
+
+    /// The same from a client at another address.
+    pub fn request_from(&self, client: &str, headers: impl Into<Headers>, body: impl AsRef<[u8]>) -> Stream {
+        let exchange = Exchange::new(self.key, client, &headers.into(), body.as_ref().len());
+        let key = self.machine.borrow_mut().open(exchange);
+        Stream::new(Rc::clone(&self.machine), key)
+    }
+}
+
+impl Drop for Route {
+    fn drop(&mut self) {
+        let mut machine = self.machine.borrow_mut();
+        if let Some(route) = machine.host().routes.get_mut(&self.key) {
+            route.removed = true;
+        }
+        machine.collect_garbage();
     }
 }

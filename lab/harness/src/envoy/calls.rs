@@ -2,51 +2,172 @@
 
 mod buffers;
 mod header_maps;
-mod metrics;
-mod plugin;
-mod streams;
 
-use super::host::Host;
-use crate::abi::coverage;
-use crate::abi::guest::{Args, Guest, Refused};
+use std::time::Duration;
+
+use super::host::{Action, Host};
+use crate::abi::guest::{Args, Guest, Refused, check_text};
+use crate::abi::headers::Headers;
+use crate::abi::host_call::{HostCall, Status};
 use crate::abi::import::{Import, Tables};
-use crate::abi::wasi;
+use crate::abi::instance::coverage_imports;
+use crate::abi::log::Level;
+use crate::abi::{pairs, wasi};
 
 /// Whether this host implements `import`, given as `module.name`, as Envoy does.
 pub fn supports(import: &str) -> bool {
     let is_in = |table: &[Import<Host>]| table.iter().any(|known| known.path() == import);
-    TABLES.iter().any(|table| is_in(table)) && !is_in(ABSENT) && !is_in(&coverage::imports())
+    TABLES.iter().any(|table| is_in(table)) && !is_in(&coverage_imports())
 }
 
-pub(crate) const TABLES: Tables<Host> = &[
-    buffers::IMPORTS,
-    header_maps::IMPORTS,
-    metrics::IMPORTS,
-    plugin::IMPORTS,
-    streams::IMPORTS,
-    ABSENT,
-    &coverage::imports(),
-    &wasi::imports(),
+pub(crate) const TABLES: Tables<Host> =
+    &[buffers::IMPORTS, header_maps::IMPORTS, IMPORTS, &coverage_imports(), &wasi::imports()];
+
+const IMPORTS: &[Import<Host>] = &[
+    Import::proxy(HostCall::CloseStream, "proxy_close_stream", "i", close_stream),
+    Import::proxy(HostCall::DefineMetric, "proxy_define_metric", "iiii", define_metric),
+    Import::proxy(HostCall::GetProperty, "proxy_get_property", "iiii", get_property),
+    Import::proxy(HostCall::IncrementMetric, "proxy_increment_metric", "iI", increment_metric),
+    Import::proxy(HostCall::Log, "proxy_log", "iii", log),
+    Import::proxy(HostCall::SendLocalResponse, "proxy_send_local_response", "iiiiiiii", send_local_response),
+    Import::proxy(HostCall::SetEffectiveContext, "proxy_set_effective_context", "i", set_effective_context),
+    Import::proxy(HostCall::SetProperty, "proxy_set_property", "iiii", set_property),
+    Import::proxy(
+        HostCall::SetTickPeriodMilliseconds,
+        "proxy_set_tick_period_milliseconds",
+        "i",
+        set_tick_period,
+    ),
 ];
 
-/// Calls that Envoy has and this host does not. Every module of the SDK imports them, so they must link.
-const ABSENT: &[Import<Host>] = &[
-    Import::fixed("proxy_call_foreign_function", "iiiiii", absent),
-    Import::fixed("proxy_dequeue_shared_queue", "iii", absent),
-    Import::fixed("proxy_enqueue_shared_queue", "iii", absent),
-    Import::fixed("proxy_get_shared_data", "iiiii", absent),
-    Import::fixed("proxy_get_status", "iii", absent),
-    Import::fixed("proxy_grpc_call", "iiiiiiiiiiii", absent),
-    Import::fixed("proxy_grpc_cancel", "i", absent),
-    Import::fixed("proxy_grpc_close", "i", absent),
-    Import::fixed("proxy_grpc_send", "iiii", absent),
-    Import::fixed("proxy_grpc_stream", "iiiiiiiii", absent),
-    Import::fixed("proxy_http_call", "iiiiiiiiii", absent),
-    Import::fixed("proxy_register_shared_queue", "iii", absent),
-    Import::fixed("proxy_resolve_shared_queue", "iiiii", absent),
-    Import::fixed("proxy_set_shared_data", "iiiii", absent),
-];
-
-fn absent(_: &mut Guest<'_, Host>, _: &Args<'_>) -> Result<(), Refused> {
-    Err(Refused::trap("the harness has no call-outs, shared data or foreign functions"))
+/// cpp-host, `log`: a level above critical is `BadArgument`.
+fn log(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
+    let level = Level::from_number(args.u32(0)).ok_or(Status::BAD_ARGUMENT)?;
+    let text = guest.read(args.u32(1), args.u32(2))?;
+    guest.host().system.log.push(level, &text);
+    Ok(())
 }
+
+/// Envoy, `Wasm::setTimerPeriod`: restarts the timer; a period of 0 stops it.
+fn set_tick_period(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
+    let host = guest.host();
+    host.tick_period = Duration::from_millis(args.u32(0).into());
+    host.tick_due = (!host.tick_period.is_zero()).then(|| host.now.saturating_add(host.tick_period));
+    Ok(())
+}
+
+/// Envoy, `getProperty`: a property of the stream, including those that the filter set, or of the host; else
+/// `NotFound`.
+fn get_property(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
+    let path = guest.read(args.u32(0), args.u32(1))?;
+    let host = guest.host();
+    let own = host.exchange().and_then(|exchange| match &path[..] {
+        b"response\0code_details" => exchange.code_details.clone().map(String::into_bytes),
+        _ => exchange.properties.get(&path).cloned(),
+    });
+    let value = own.or_else(|| host.properties.get(&path).cloned()).ok_or(Status::NOT_FOUND)?;
+    guest.give(&value, args.u32(2), args.u32(3))
+}
+
+/// Envoy, `setProperty`: `NotFound` without a stream.
+fn set_property(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
+    let path = guest.read(args.u32(0), args.u32(1))?;
+    let value = guest.read(args.u32(2), args.u32(3))?;
+    let exchange = guest.host().exchange().ok_or(Status::NOT_FOUND)?;
+    exchange.properties.insert(path, value);
+    Ok(())
+}
+
+/// cpp-host, `set_effective_context`: `BadArgument` for a context that does not exist.
+fn set_effective_context(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
+    let host = guest.host();
+    if !host.is_context(args.u32(0)) {
+        return Err(Status::BAD_ARGUMENT.into());
+    }
+    host.effective = Some(args.u32(0));
+    Ok(())
+}
+
+/// Envoy, `defineMetric`: handles of one name share one metric. The low two bits of a handle are the kind: a counter
+/// (0), a gauge (1), or a histogram, which this host lacks.
+fn define_metric(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
+    let name = guest.read(args.u32(1), args.u32(2))?;
+    let name = String::from_utf8_lossy(&name).into_owned();
+    let kind = Some(args.u32(0)).filter(|kind| *kind <= 1).ok_or(Status::BAD_ARGUMENT)?;
+    let host = guest.host();
+    host.values.entry(name.clone()).or_default();
+    host.metrics.push(name);
+    let number = u32::try_from(host.metrics.len()).map_err(|_| Status::INTERNAL_FAILURE)?;
+    guest.write_u32(args.u32(3), number.checked_mul(4).ok_or(Status::INTERNAL_FAILURE)? | kind)
+}
+
+/// Envoy, `incrementMetric`: a counter accepts positive values only, a gauge any value.
+fn increment_metric(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
+    let (handle, by) = (args.u32(0), args.i64(1));
+    let host = guest.host();
+    let name = (handle as usize / 4).checked_sub(1).and_then(|at| host.metrics.get(at));
+    let value = name.and_then(|name| host.values.get_mut(name)).ok_or(Status::NOT_FOUND)?;
+    if handle & 3 == 0 && by <= 0 {
+        return Err(Status::BAD_ARGUMENT.into());
+    }
+    *value = value.wrapping_add_signed(by);
+    Ok(())
+}
+
+/// cpp-host, `send_local_response`: the stream stops, whatever the current callback returns, and the response is sent
+/// after it. In the root context the call succeeds without effect. The filter sends no gRPC status.
+fn send_local_response(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
+    let _details = guest.read(args.u32(1), args.u32(2))?;
+    let body = guest.read(args.u32(3), args.u32(4))?;
+    let headers = pairs::parse(&guest.read(args.u32(5), args.u32(6))?);
+    // cpp-host, `PairsUtil::toPairs`: a malformed list is empty, not an error.
+    let headers: Headers = headers.unwrap_or_default();
+    for (name, value) in headers.iter() {
+        check_text(name, value)?;
+    }
+    let host = guest.host();
+    let context = host.context();
+    host.stop_iteration = true;
+    host.actions.push_back(Action::Respond { context, status: args.u32(0), headers, body });
+    Ok(())
+}
+
+/// Envoy, `closeStream`: closing either direction of an HTTP stream, 0 or 1, resets all of it after the callback. Of TCP,
+/// 2 and 3, this host has none.
+fn close_stream(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
+    let host = guest.host();
+    let context = host.context();
+    match args.u32(0) {
+        0 | 1 => host.actions.push_back(Action::Reset { context }),
+        2 | 3 => {}
+        _ => return Err(Status::BAD_ARGUMENT.into()),
+    }
+    Ok(())
+}
+
+impl Guest<'_, Host> {
+    /// cpp-host, `copyToPointerSize`: copies the bytes into newly allocated memory of the module, then writes their
+    /// address and length. Empty bytes have address 0.
+    pub(crate) fn give(&mut self, bytes: &[u8], address_at: u32, length_at: u32) -> Result<(), Refused> {
+        let length = u32::try_from(bytes.len()).map_err(|_| Status::INVALID_MEMORY_ACCESS)?;
+        let mut address = 0;
+        if length > 0 {
+            address = self.allocate(length)?;
+            self.write(address, bytes)?;
+        }
+        self.write_u32(address_at, address)?;
+        self.write_u32(length_at, length)
+    }
+
+    /// cpp-host, `getFunctions` and `allocMemory`: `malloc`, else `proxy_on_memory_allocate`; address 0 means failure.
+    fn allocate(&mut self, length: u32) -> Result<u32, Refused> {
+        let address = ALLOCATORS.iter().find_map(|name| self.call_allocator(name, length));
+        match address.ok_or(Status::INVALID_MEMORY_ACCESS)?? {
+            0 => Err(Status::INVALID_MEMORY_ACCESS.into()),
+            address => Ok(address),
+        }
+    }
+}
+
+/// The names of a module's allocator, in order of preference.
+pub(crate) const ALLOCATORS: [&str; 2] = ["malloc", "proxy_on_memory_allocate"];

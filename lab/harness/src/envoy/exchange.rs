@@ -11,16 +11,12 @@ pub(crate) struct Exchange {
     pub(crate) request: Half,
     pub(crate) response: Half,
     pub(crate) reply_format: ReplyFormat,
-    /// Whether the latest headers or body callback ended its direction. Envoy keeps one flag for both directions.
-    pub(crate) end_of_stream: bool,
     /// A local response was sent; the upstream gets nothing more.
     pub(crate) answered_locally: bool,
     /// The client's stream was reset.
     pub(crate) reset: bool,
-    /// The stream is over. Set before `on_log`, `on_done` and `on_delete` run.
+    /// The stream is over. Set before `on_done` and `on_delete` run.
     pub(crate) finished: bool,
-    /// `on_log` is running: header maps are readable again.
-    pub(crate) in_log: bool,
     /// `on_delete` has run.
     pub(crate) deleted: bool,
     pub(crate) properties: BTreeMap<Vec<u8>, Vec<u8>>,
@@ -37,16 +33,12 @@ pub(crate) struct Half {
     pub(crate) trailers: Option<Headers>,
     /// Whether the filter can access `headers`.
     pub(crate) headers_open: bool,
-    /// Whether the filter can access `trailers`.
-    pub(crate) trailers_open: bool,
     /// The bytes of the current body callback.
     pub(crate) chunk: Vec<u8>,
     /// Bytes held back.
     pub(crate) held: Vec<u8>,
     /// The buffer that the filter's calls act on.
     pub(crate) body: Body,
-    /// The last body callback asked Envoy to buffer: the next one sees all of `held`.
-    pub(crate) buffering: bool,
     pub(crate) flow: Flow,
     /// The sender has sent its last byte.
     pub(crate) ended: bool,
@@ -62,7 +54,7 @@ pub(crate) struct Sent {
     pub(crate) ended: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Side {
     Request,
     Response,
@@ -81,10 +73,12 @@ pub(crate) enum Body {
 pub(crate) enum Flow {
     #[default]
     Open,
-    /// Held back; callbacks continue (`StopSingleIteration`).
-    Stopped,
+    /// Held back, and the next body callback sees all that is held (`StopIterationAndBuffer`).
+    Buffering,
+    /// Held back, and a local response is on its way (`StopIterationNoBuffer`).
+    Answered,
     /// Held back without further callbacks (`StopAllWatermark`).
-    StoppedAll,
+    Stopped,
 }
 
 impl Exchange {
@@ -101,55 +95,14 @@ impl Exchange {
         let answered = self.answered_locally || self.response.ended;
         !(self.finished || side == Side::Request && answered)
     }
-
-    /// Envoy, `getConstMap`: a map is readable while its callback runs or holds it back, and again in `on_log`, except
-    /// for the request's trailers.
-    pub(crate) fn readable(&self, map: Map) -> Option<&Headers> {
-        let half = match map {
-            Map::RequestHeaders | Map::RequestTrailers => &self.request,
-            Map::ResponseHeaders | Map::ResponseTrailers => &self.response,
-        };
-        match map {
-            Map::RequestTrailers if self.in_log => None,
-            Map::RequestHeaders | Map::ResponseHeaders => {
-                half.headers.as_ref().filter(|_| half.headers_open || self.in_log)
-            }
-            Map::RequestTrailers | Map::ResponseTrailers => {
-                half.trailers.as_ref().filter(|_| half.trailers_open || self.in_log)
-            }
-        }
-    }
-
-    /// Envoy, `getMap`: not writable in `on_log`. Writing trailers in the last body callback creates them.
-    pub(crate) fn writable(&mut self, map: Map) -> Option<&mut Headers> {
-        let last = self.end_of_stream;
-        let half = match map {
-            Map::RequestHeaders | Map::RequestTrailers => &mut self.request,
-            Map::ResponseHeaders | Map::ResponseTrailers => &mut self.response,
-        };
-        match map {
-            Map::RequestHeaders | Map::ResponseHeaders => half.headers.as_mut().filter(|_| half.headers_open),
-            Map::RequestTrailers | Map::ResponseTrailers => {
-                if half.trailers.is_none() && half.body != Body::Closed && last {
-                    half.trailers = Some(Headers::default());
-                    half.trailers_open = true;
-                }
-                half.trailers.as_mut().filter(|_| half.trailers_open)
-            }
-        }
-    }
-}
-
-/// The header maps of a stream, by proxy-wasm's numbers.
-#[derive(Clone, Copy)]
-pub(crate) enum Map {
-    RequestHeaders,
-    RequestTrailers,
-    ResponseHeaders,
-    ResponseTrailers,
 }
 
 impl Half {
+    /// Envoy, `getMap`: a map is available while its callback runs or holds it back.
+    pub(crate) fn open_headers(&mut self) -> Option<&mut Headers> {
+        self.headers.as_mut().filter(|_| self.headers_open)
+    }
+
     /// Envoy, `getBuffer`: `None` is its null buffer, which reads as empty and cannot be written.
     pub(crate) fn open_body(&mut self) -> Option<&mut Vec<u8>> {
         match self.body {

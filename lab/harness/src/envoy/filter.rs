@@ -1,19 +1,14 @@
 //! A compiled module whose imports Envoy provides.
 
-use std::cell::RefCell;
 use std::path::Path;
-use std::rc::Rc;
 use std::sync::Arc;
 
-use super::calls::TABLES;
+use super::calls::{ALLOCATORS, TABLES};
 use super::host::Host;
 use super::machine::Machine;
-use super::memory::ALLOCATORS;
-use super::settings::Settings;
 use super::vm::Vm;
-use crate::abi::load_error::{ABI, LoadError};
+use crate::abi::errors::{LoadError, StartError};
 use crate::abi::module::{self, Features, Program};
-use crate::abi::start_error::StartError;
 
 /// A module that can be started any number of times. Cheap to clone; each [`Vm`] is independent of every other.
 #[derive(Clone)]
@@ -37,19 +32,22 @@ impl Filter {
     pub fn compile(wasm: &[u8]) -> Result<Self, LoadError> {
         let program = Program::new(wasm, Features::Current, TABLES)?;
         if !program.exports(ABI) {
-            return Err(LoadError::Abi);
+            return Err(LoadError::Export(ABI));
         }
         if !ALLOCATORS.iter().any(|name| program.exports(name)) {
-            return Err(LoadError::Allocator);
+            return Err(LoadError::Export("malloc"));
         }
         Ok(Self { program })
     }
 
-    /// Starts an instance. A string is the plugin's configuration; [`Settings`] has the rest.
+    /// Starts an instance with the plugin's configuration.
     ///
     /// # Errors
     /// If a start callback traps or returns false; Envoy's plugin then fails closed.
-    pub fn start(&self, settings: impl Into<Settings>) -> Result<Vm, StartError> {
-        Machine::start(&self.program, settings.into()).map(|machine| Vm::new(Rc::new(RefCell::new(machine))))
+    pub fn start(&self, configuration: impl AsRef<[u8]>) -> Result<Vm, StartError> {
+        Machine::boot(&self.program, configuration.as_ref()).map(Vm::new)
     }
 }
+
+/// The export that names the module's version of the ABI.
+const ABI: &str = "proxy_abi_version_0_2_1";

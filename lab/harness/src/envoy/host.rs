@@ -3,10 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use super::exchange::{Exchange, Side};
-use super::local_reply::ReplyFormat;
-use super::metrics::Metrics;
-use super::settings::Settings;
+use super::exchange::Exchange;
 use crate::abi::headers::Headers;
 use crate::abi::system::{self, System};
 
@@ -14,56 +11,55 @@ use crate::abi::system::{self, System};
 pub(crate) const ROOT: u32 = 1;
 
 pub(crate) struct Host {
-    pub(crate) settings: Settings,
     pub(crate) system: System,
-    pub(crate) metrics: Metrics,
-    /// Wall clock, since 1970.
+    pub(crate) configuration: Vec<u8>,
+    /// Properties of the host by path, with NUL between its parts.
+    pub(crate) properties: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// The names of the metrics, by handle from 1.
+    pub(crate) metrics: Vec<String>,
+    pub(crate) values: BTreeMap<String, u64>,
+    /// Since the start.
     pub(crate) now: Duration,
     pub(crate) tick_period: Duration,
     /// When the next tick is due; `None` without a period.
     pub(crate) tick_due: Option<Duration>,
     pub(crate) exchanges: BTreeMap<u32, Exchange>,
-    next_context: u32,
+    last_context: u32,
     pub(crate) current: u32,
     pub(crate) effective: Option<u32>,
     /// The plugin's configuration is readable only while the root is created and configured.
     pub(crate) configuring: bool,
-    /// The root's `on_done` returned false; `proxy_done` completes the shutdown.
-    pub(crate) shutdown_pending: bool,
     /// A local response was sent, which overrides the callback's result (cpp-host, `stopNextIteration`).
     pub(crate) stop_iteration: bool,
     /// Actions that run after the callback (cpp-host, `addAfterVmCallAction`).
     pub(crate) actions: VecDeque<Action>,
-    /// The test has read the trap.
-    pub(crate) trap_seen: bool,
 }
 
 /// An action that a host call queues to run after the callback.
 pub(crate) enum Action {
-    Respond { context: u32, status: u32, grpc_status: Option<u32>, headers: Headers, body: Vec<u8> },
-    Continue { context: u32, side: Side },
+    Respond { context: u32, status: u32, headers: Headers, body: Vec<u8> },
     Reset { context: u32 },
-    DeleteRoot,
 }
 
 impl Host {
-    pub(crate) fn new(settings: Settings) -> Self {
+    pub(crate) fn new(configuration: &[u8]) -> Self {
+        let address = (b"source\0address".to_vec(), b"10.0.0.9:50000".to_vec());
         Self {
-            system: System::new(settings.memory_limit, settings.instructions_per_callback),
-            metrics: Metrics::default(),
-            now: settings.now,
+            system: System::default(),
+            configuration: configuration.to_vec(),
+            properties: [address].into(),
+            metrics: Vec::new(),
+            values: BTreeMap::new(),
+            now: Duration::ZERO,
             tick_period: Duration::ZERO,
             tick_due: None,
             exchanges: BTreeMap::new(),
-            next_context: ROOT,
+            last_context: ROOT,
             current: ROOT,
             effective: None,
-            configuring: false,
-            shutdown_pending: false,
+            configuring: true,
             stop_iteration: false,
             actions: VecDeque::new(),
-            trap_seen: false,
-            settings,
         }
     }
 
@@ -82,10 +78,10 @@ impl Host {
         self.exchanges.get_mut(&id)
     }
 
-    pub(crate) fn new_exchange(&mut self, reply_format: ReplyFormat) -> u32 {
-        self.next_context = self.next_context.wrapping_add(1);
-        self.exchanges.insert(self.next_context, Exchange { reply_format, ..Exchange::default() });
-        self.next_context
+    pub(crate) fn add(&mut self, exchange: Exchange) -> u32 {
+        self.last_context = self.last_context.wrapping_add(1);
+        self.exchanges.insert(self.last_context, exchange);
+        self.last_context
     }
 }
 

@@ -5,9 +5,21 @@ use std::rc::Rc;
 
 use super::exchange::{Exchange, Sent, Side};
 use super::machine::Machine;
-use super::outcome::Outcome;
 use crate::abi::headers::Headers;
 use crate::abi::response::Response;
+
+/// The fate of a request so far.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The filter holds the request back.
+    Waiting,
+    /// The upstream has received it, with these headers. For its response, see [`Stream::response`].
+    Forwarded(Headers),
+    /// The filter, or Envoy itself, has sent a local response.
+    Answered(Response),
+    /// The client's stream was reset.
+    Reset,
+}
 
 /// A request with its response. Dropping it disconnects the client.
 pub struct Stream {
@@ -20,16 +32,6 @@ impl Stream {
     /// The client sends bytes, in one callback.
     pub fn client_sends(&mut self, bytes: impl AsRef<[u8]>) {
         self.body(Side::Request, bytes.as_ref(), false);
-    }
-
-    /// The same bytes in several callbacks, cut at the given positions, which must not decrease.
-    ///
-    /// # Panics
-    /// If a position lies after the end or before its predecessor.
-    pub fn client_sends_split(&mut self, bytes: impl AsRef<[u8]>, cuts: &[usize]) {
-        for piece in pieces(bytes.as_ref(), cuts) {
-            self.client_sends(piece);
-        }
     }
 
     /// The client ends its request: a last body callback without bytes.
@@ -66,13 +68,11 @@ impl Stream {
     }
 }
 
-/// The upstream's end. Everything here is ignored once Envoy has dropped the upstream.
+/// The upstream's end. Everything here panics if the request has not reached the upstream, and is ignored once Envoy has
+/// dropped the upstream.
 impl Stream {
     /// The upstream sends response headers. After an extended CONNECT, the filter sees a 101 with `upgrade` and
     /// `connection`, as Envoy's HTTP/2 codec writes it for an HTTP/1 client (measured).
-    ///
-    /// # Panics
-    /// If the request has not reached the upstream.
     #[track_caller]
     pub fn upstream_headers(&mut self, headers: impl Into<Headers>, ended: bool) {
         self.assert_forwarded();
@@ -81,30 +81,13 @@ impl Stream {
     }
 
     /// The upstream sends bytes, in one callback.
-    ///
-    /// # Panics
-    /// If the request has not reached the upstream.
     #[track_caller]
     pub fn upstream_sends(&mut self, bytes: impl AsRef<[u8]>, ended: bool) {
         self.assert_forwarded();
         self.body(Side::Response, bytes.as_ref(), ended);
     }
 
-    /// The same bytes in several callbacks, cut at the given positions, which must not decrease.
-    ///
-    /// # Panics
-    /// If the request has not reached the upstream, or a position lies after the end or before its predecessor.
-    #[track_caller]
-    pub fn upstream_sends_split(&mut self, bytes: impl AsRef<[u8]>, cuts: &[usize]) {
-        for piece in pieces(bytes.as_ref(), cuts) {
-            self.upstream_sends(piece, false);
-        }
-    }
-
     /// The upstream ends with trailers, as gRPC always does.
-    ///
-    /// # Panics
-    /// If the request has not reached the upstream.
     #[track_caller]
     pub fn upstream_trailers(&mut self, trailers: impl Into<Headers>) {
         self.assert_forwarded();
@@ -112,9 +95,6 @@ impl Stream {
     }
 
     /// The upstream's connection is lost.
-    ///
-    /// # Panics
-    /// If the request has not reached the upstream.
     #[track_caller]
     pub fn upstream_resets(&mut self) {
         self.upstream_fails(503, "upstream_reset_before_response_started{connection_termination}");
@@ -123,15 +103,12 @@ impl Stream {
     /// The upstream fails for the reason in `details`, Envoy's `response.code_details`. The router sends a local
     /// response with this status (`Router::Filter::onUpstreamAbort`), which passes through the filter; if the client
     /// already has response headers, the stream is reset.
-    ///
-    /// # Panics
-    /// If the request has not reached the upstream.
     #[track_caller]
     pub fn upstream_fails(&mut self, status: u32, details: &str) {
         self.assert_forwarded();
         self.details(details);
         let body = UPSTREAM_GONE.into();
-        self.machine.borrow_mut().answer_locally(self.id, status, None, &Headers::default(), body);
+        self.machine.borrow_mut().answer_locally(self.id, status, &Headers::default(), body);
     }
 
     /// The request headers that the upstream has received.
@@ -147,11 +124,6 @@ impl Stream {
     /// The same, and the next call begins after it.
     pub fn take_to_upstream(&mut self) -> Vec<u8> {
         self.read(|exchange| std::mem::take(&mut exchange.request.sent.body))
-    }
-
-    /// The request trailers that the upstream has received.
-    pub fn trailers_to_upstream(&self) -> Option<Headers> {
-        self.read(|exchange| exchange.request.sent.trailers.clone())
     }
 
     /// Whether the upstream has received the whole request.
@@ -195,11 +167,6 @@ impl Stream {
         self.read(|exchange| exchange.pauses.clone())
     }
 
-    /// Bytes held back, of the request and of the response.
-    pub fn held_bytes(&self) -> (usize, usize) {
-        self.read(|exchange| (exchange.request.held.len(), exchange.response.held.len()))
-    }
-
     pub(crate) fn new(machine: Rc<RefCell<Machine>>, id: u32) -> Self {
         Self { machine, id }
     }
@@ -223,15 +190,6 @@ impl Drop for Stream {
         machine.reset(self.id);
         machine.host().exchanges.remove(&self.id);
     }
-}
-
-fn pieces<'a>(bytes: &'a [u8], cuts: &[usize]) -> Vec<&'a [u8]> {
-    let ends = cuts.iter().copied().chain([bytes.len()]);
-    let starts = [0].into_iter().chain(cuts.iter().copied());
-    let pieces = starts.zip(ends).map(|(start, end)| bytes.get(start..end));
-    let pieces: Option<Vec<_>> = pieces.collect();
-    assert!(pieces.is_some(), "the cuts {cuts:?} do not fit {} bytes", bytes.len());
-    pieces.unwrap_or_default()
 }
 
 /// The router's text for a connection that ended before any response.

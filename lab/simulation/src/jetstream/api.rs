@@ -133,7 +133,7 @@ impl JetStream {
     /// Messages of any server. It can be late.
     fn direct(&self, state: &State, stream: &str, request: &[u8], reply: &str) -> Option<Vec<Message>> {
         let request: BatchRequest = serde_json::from_slice(request).ok()?;
-        let server = &state.brokers[self.draw(|random| random.usize(..state.brokers.len()))];
+        let server = &state.brokers[self.0.random.lock().usize(..state.brokers.len())];
         if !server.answers() {
             return Some(Vec::from_iter(self.nobody(reply)));
         }

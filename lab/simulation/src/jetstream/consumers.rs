@@ -57,8 +57,8 @@ impl JetStream {
     /// Creates a consumer of the messages from a sequence on. False if there are too many.
     pub(super) fn create_consumer(&self, state: &State, stream: &str, name: &str, from: i64) -> bool {
         let Some(topic) = state.topics.get(stream) else { return false };
-        let [refused, paused, filtered] = self.draw(|random| [(); 3].map(|()| random.u8(..8) == 0));
-        let some = || self.draw(|random| random.u64(..10));
+        let [refused, paused, filtered] = [(); 3].map(|()| self.0.random.lock().u8(..8) == 0);
+        let some = || self.0.random.lock().u64(..10);
         if refused {
             return false;
         }
@@ -73,7 +73,7 @@ impl JetStream {
             used: Instant::now(),
             turn: Arc::default(),
         };
-        self.consumers().insert(name.to_owned(), consumer);
+        self.0.consumers.lock().insert(name.to_owned(), consumer);
         true
     }
 
@@ -85,7 +85,7 @@ impl JetStream {
         request: &Request,
         reply: &Subject,
     ) {
-        let turn = self.consumers().get(name).map(|consumer| Arc::clone(&consumer.turn));
+        let turn = self.0.consumers.lock().get(name).map(|consumer| Arc::clone(&consumer.turn));
         let Some(turn) = turn else { return link.deliver(messages::no_responders(reply)) };
         let _turn = turn.lock().await;
         let until = Instant::now() + Duration::from_nanos(request.expires);
@@ -132,7 +132,7 @@ impl JetStream {
 
     /// The next message, if it has at most `room` bytes.
     fn next(&self, state: &State, name: &str, room: usize) -> Next {
-        let mut consumers = self.consumers();
+        let mut consumers = self.0.consumers.lock();
         let Some(consumer) = consumers.get_mut(name) else { return Next::Gone };
         let is_up = state.brokers.get(consumer.server).is_some_and(|server| server.is_up);
         let topic = state.topics.get(&consumer.stream).filter(|topic| topic.id == consumer.stream_id);

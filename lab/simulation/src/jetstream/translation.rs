@@ -1,159 +1,182 @@
-//! Commands and answers of clients of Kafka, as those of NATS: clients of both promise and expect the same.
+//! Commands and answers of clients of Kafka, as those of JSON sessions with NATS: clients of both promise and expect the
+//! same.
 
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
-use sluicegate_protocol::kafka_source;
-use sluicegate_protocol::kafka_subscription_event as kafka;
-use sluicegate_protocol::nats_source;
-use sluicegate_protocol::nats_subscription_event as nats;
+use serde_json::{Value, json};
+use sluicegate_protocol::kafka_subscription_event::{
+    Building, CaughtUp, Event, LogStart, Retrying, Skipped, SnapshotEnd,
+};
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
-    CmdNatsFetch, CmdNatsListSequences, CmdNatsPublish, CmdNatsSubscribe, KafkaDeliveryResp, KafkaFetchResp,
-    KafkaListOffsetResp, KafkaMessage, KafkaProduceResp, KafkaSource, KafkaSubscribedResp,
-    KafkaSubscriptionEvent, NatsMessage, NatsSource, PartitionNext, ProduceRecord, Produced, PublishMessage,
-    StreamTime, SubscribedStream, SubscribedTopic,
+    CmdKafkaSubscribe, KafkaDeliveryResp, KafkaFetchResp, KafkaListOffsetResp, KafkaMessage,
+    KafkaProduceResp, KafkaSubscribedResp, PartitionNext, PongResp, ProduceRecord, Produced, RecordFilter,
+    SubscribedTopic, kafka_source,
 };
 
-/// A command to a cluster of NATS.
-pub(crate) fn command(req: Req) -> Req {
-    match req {
-        Req::CmdKafkaFetch(fetch) => Req::CmdNatsFetch(CmdNatsFetch {
-            stream: fetch.topic,
-            sequence: fetch.offset,
-            max_wait_ms: fetch.max_wait_ms,
-            min_bytes: fetch.min_bytes,
-            max_bytes: fetch.max_bytes,
-            max_messages: fetch.max_records,
-        }),
-        Req::CmdKafkaListOffset(list) => Req::CmdNatsListSequences(CmdNatsListSequences {
-            times: vec![StreamTime { stream: list.topic, timestamp: list.timestamp }],
-        }),
-        Req::CmdKafkaSubscribe(subscribe) => Req::CmdNatsSubscribe(CmdNatsSubscribe {
-            sources: subscribe.sources.into_iter().map(source).collect(),
-            filters: subscribe.filters,
-            max_batch_bytes: subscribe.max_batch_bytes,
-            max_batch_messages: subscribe.max_batch_records,
-            linger_ms: subscribe.linger_ms,
-            credit: subscribe.credit,
-            on_lag: subscribe.on_lag,
-            snapshot: subscribe.snapshot,
-            away_ms: subscribe.away_ms,
-        }),
-        Req::CmdKafkaProduce(produce) => Req::CmdNatsPublish(CmdNatsPublish {
-            messages: produce.records.into_iter().map(message).collect(),
-        }),
-        other => other,
-    }
+use crate::client::{error_of, happened, number};
+
+/// The text of a command; `None` for those that are protobuf in every session.
+pub(crate) fn command(sequence: i64, req: &Req) -> Option<Vec<u8>> {
+    let (name, members) = match req {
+        Req::CmdKafkaFetch(fetch) => (
+            "fetch",
+            json!({
+                "stream": fetch.topic,
+                "sequence": fetch.offset,
+                "format": "base64",
+                "max_wait_ms": fetch.max_wait_ms,
+                "min_bytes": fetch.min_bytes,
+                "max_bytes": fetch.max_bytes,
+                "max_messages": fetch.max_records,
+            }),
+        ),
+        Req::CmdKafkaListOffset(list) => {
+            ("list_sequences", json!({"times": [{"stream": list.topic, "timestamp": list.timestamp}]}))
+        }
+        Req::CmdKafkaSubscribe(subscribe) => ("subscribe", subscription(subscribe)),
+        Req::CmdKafkaProduce(produce) => {
+            let messages: Vec<_> = produce.records.iter().map(message).collect();
+            ("publish", json!({"messages": messages, "format": "base64"}))
+        }
+        Req::CmdCredit(credit) => {
+            ("credit", json!({"subscription": credit.subscription, "bytes": credit.bytes}))
+        }
+        Req::CmdPing(_) => ("ping", json!({"state": ""})),
+        _ => return None,
+    };
+    Some(json!({"id": sequence, (name): members}).to_string().into())
 }
 
-fn source(source: KafkaSource) -> NatsSource {
-    let next = source.next.first().map(|next| nats_source::From::Sequence(next.offset));
-    let from = source.from.map(|from| match from {
-        kafka_source::From::Timestamp(time) => nats_source::From::Timestamp(time),
-        kafka_source::From::Offset(offset) => nats_source::From::Sequence(offset),
-    });
-    NatsSource { stream: source.topic, from: next.or(from), stream_id: source.topic_id }
+fn subscription(subscribe: &CmdKafkaSubscribe) -> Value {
+    let source = subscribe.sources.first().cloned().unwrap_or_default();
+    let from = match (source.next.first(), source.from) {
+        (Some(next), _) => Some(next.offset),
+        (None, Some(kafka_source::From::Offset(offset))) => Some(offset),
+        (None, _) => None,
+    };
+    let filter = |filter: &RecordFilter| {
+        let subjects: Vec<_> = filter.equals.iter().map(|subject| STANDARD.encode(subject)).collect();
+        json!({"subject": subjects})
+    };
+    let id = Some(source.topic_id).filter(|id| !id.is_empty());
+    json!({
+        "stream": source.topic,
+        "from": from.map(|from| json!({"sequence": from})),
+        "stream_id": id.map(|id| URL_SAFE_NO_PAD.encode(id)),
+        "format": "base64",
+        "filters": subscribe.filters.iter().map(filter).collect::<Vec<_>>(),
+        "max_batch_bytes": subscribe.max_batch_bytes,
+        "max_batch_messages": subscribe.max_batch_records,
+        "linger_ms": subscribe.linger_ms,
+        "credit": subscribe.credit,
+        "snapshot": (subscribe.snapshot != 0).then_some("latest_per_key"),
+        "away_ms": subscribe.away_ms,
+    })
 }
 
 /// A record to a partition that does not exist has a subject that its stream does not have.
-fn message(record: ProduceRecord) -> PublishMessage {
+fn message(record: &ProduceRecord) -> Value {
     let subject = match record.partition {
-        Some(1..) => "elsewhere".to_owned(),
-        _ => String::from_utf8_lossy(&record.key.unwrap_or_default()).into_owned(),
+        Some(1..) => "elsewhere".into(),
+        _ => String::from_utf8_lossy(record.key.as_deref().unwrap_or_default()),
     };
-    let data = record.value.unwrap_or_default();
-    PublishMessage { stream: record.topic, subject, data, ..PublishMessage::default() }
+    let data = STANDARD.encode(record.value.as_deref().unwrap_or_default());
+    json!({"stream": record.topic, "subject": subject, "data": data})
 }
 
-/// An answer of a cluster of NATS.
-pub(crate) fn answer(resp: Resp) -> Resp {
-    match resp {
-        Resp::NatsFetchResp(fetched) => Resp::KafkaFetchResp(KafkaFetchResp {
-            messages: fetched.messages.into_iter().map(record).collect(),
-            next_offset: fetched.next_sequence,
-            ..KafkaFetchResp::default()
-        }),
-        Resp::NatsListSequencesResp(mut listed) => {
-            let listed = listed.results.pop().unwrap_or_default();
-            let found = Resp::KafkaListOffsetResp(KafkaListOffsetResp { offset: listed.sequence });
-            listed.error.map_or(found, Resp::ErrorResp)
+/// An answer, with the sequence of its command.
+pub(crate) fn answer(text: &[u8]) -> Option<(i64, Resp)> {
+    let answer: Value = serde_json::from_slice(text).ok()?;
+    let resp = match answer.as_object()?.iter().find_map(|(name, part)| event(name, part, &answer)) {
+        Some(event) => happened(event),
+        None => other(&answer)?,
+    };
+    Some((number(&answer["id"]), resp))
+}
+
+/// An event of a subscription, if the part of this name is one.
+fn event(name: &str, part: &Value, answer: &Value) -> Option<Event> {
+    Some(match name {
+        "caught_up" => {
+            Event::CaughtUp(CaughtUp { next_offset: number(&answer["next"]), ..CaughtUp::default() })
         }
-        Resp::NatsSubscribedResp(subscribed) => Resp::KafkaSubscribedResp(KafkaSubscribedResp {
-            topics: subscribed.streams.into_iter().map(topic).collect(),
-            snapshot: subscribed.snapshot,
-        }),
-        Resp::NatsDeliveryResp(delivery) => Resp::KafkaDeliveryResp(KafkaDeliveryResp {
-            messages: delivery.messages.into_iter().map(record).collect(),
-            topic: delivery.stream,
-            partition: 0,
-            next_offset: delivery.next_sequence,
-            high_watermark: delivery.end,
-        }),
-        Resp::NatsSubscriptionEvent(happened) => {
-            Resp::KafkaSubscriptionEvent(KafkaSubscriptionEvent { event: happened.event.map(event) })
+        "skipped" => {
+            let (from, to) = (number(&part["from"]), number(&part["to"]));
+            Event::Skipped(Skipped { from, to, ..Skipped::default() })
         }
-        Resp::NatsPublishResp(published) => {
-            let results = published.results.into_iter().map(|published| Produced {
-                offset: published.sequence,
-                error: published.error,
-                ..Produced::default()
-            });
-            Resp::KafkaProduceResp(KafkaProduceResp { results: results.collect() })
+        "retrying" => Event::Retrying(Retrying::default()),
+        "building" => Event::Building(Building::default()),
+        "snapshot_end" => Event::SnapshotEnd(SnapshotEnd::default()),
+        // A fetch tells of it, too.
+        "first_sequence" if answer.get("messages").is_none() => {
+            Event::LogStart(LogStart { offset: number(part), ..LogStart::default() })
         }
-        other => other,
+        _ => return None,
+    })
+}
+
+fn other(answer: &Value) -> Option<Resp> {
+    if let Some(error) = answer.get("error") {
+        return Some(Resp::ErrorResp(error_of(error)));
     }
+    if answer.get("pong").is_some() {
+        return Some(Resp::PongResp(PongResp::default()));
+    }
+    if let Some(streams) = answer["subscribed"].as_array() {
+        let topics = streams.iter().map(topic).collect();
+        let snapshot = answer.get("snapshot").is_some();
+        return Some(Resp::KafkaSubscribedResp(KafkaSubscribedResp { topics, snapshot }));
+    }
+    if let Some(messages) = answer["messages"].as_array() {
+        let (messages, next_offset) = (messages.iter().map(record).collect(), number(&answer["next"]));
+        return Some(match answer["stream"].as_str() {
+            None => Resp::KafkaFetchResp(KafkaFetchResp { messages, next_offset, ..Default::default() }),
+            Some(stream) => Resp::KafkaDeliveryResp(KafkaDeliveryResp {
+                messages,
+                topic: stream.to_owned(),
+                partition: 0,
+                next_offset,
+                high_watermark: number(&answer["end"]),
+            }),
+        });
+    }
+    let results = answer["results"].as_array()?;
+    Some(match &results[..] {
+        // The only one of a command is the command's.
+        [result] if result.get("error").is_some() => Resp::ErrorResp(error_of(&result["error"])),
+        [result] if result.get("timestamp").is_some() => {
+            Resp::KafkaListOffsetResp(KafkaListOffsetResp { offset: number(&result["sequence"]) })
+        }
+        results => {
+            let produced = |result: &Value| Produced {
+                offset: number(&result["sequence"]),
+                error: result.get("error").map(error_of),
+                ..Produced::default()
+            };
+            Resp::KafkaProduceResp(KafkaProduceResp { results: results.iter().map(produced).collect() })
+        }
+    })
 }
 
-fn record(message: NatsMessage) -> KafkaMessage {
+fn record(message: &Value) -> KafkaMessage {
+    let data = message["data"].as_str().and_then(|data| STANDARD.decode(data).ok());
     KafkaMessage {
-        offset: message.sequence,
-        timestamp: message.timestamp,
-        key: Some(Bytes::from(message.subject)),
-        value: Some(message.data),
-        headers: message.headers,
+        offset: number(&message["sequence"]),
+        timestamp: number(&message["timestamp"]),
+        key: message["subject"].as_str().map(|subject| Bytes::from(subject.to_owned())),
+        value: data.map(Bytes::from),
         ..KafkaMessage::default()
     }
 }
 
-fn topic(stream: SubscribedStream) -> SubscribedTopic {
+fn topic(stream: &Value) -> SubscribedTopic {
+    let id = stream["stream_id"].as_str().and_then(|id| URL_SAFE_NO_PAD.decode(id).ok());
     SubscribedTopic {
-        topic: stream.stream,
-        topic_id: stream.stream_id,
-        partitions: vec![PartitionNext { partition: 0, offset: stream.next_sequence }],
-    }
-}
-
-fn event(event: nats::Event) -> kafka::Event {
-    match event {
-        nats::Event::CaughtUp(caught_up) => kafka::Event::CaughtUp(kafka::CaughtUp {
-            topic: caught_up.stream,
-            next_offset: caught_up.next_sequence,
-            ..kafka::CaughtUp::default()
-        }),
-        nats::Event::Skipped(skipped) => kafka::Event::Skipped(kafka::Skipped {
-            topic: skipped.stream,
-            from: skipped.from,
-            to: skipped.to,
-            cause: skipped.cause,
-            ..kafka::Skipped::default()
-        }),
-        nats::Event::Retrying(retrying) => kafka::Event::Retrying(kafka::Retrying {
-            topic: retrying.stream,
-            error: retrying.error,
-            since: retrying.since,
-            ..kafka::Retrying::default()
-        }),
-        nats::Event::Building(building) => kafka::Event::Building(kafka::Building {
-            topic: building.stream,
-            next_offset: building.next_sequence,
-            end: building.end,
-            ..kafka::Building::default()
-        }),
-        nats::Event::SnapshotEnd(end) => kafka::Event::SnapshotEnd(end),
-        nats::Event::FirstSequence(first) => kafka::Event::LogStart(kafka::LogStart {
-            topic: first.stream,
-            offset: first.sequence,
-            ..kafka::LogStart::default()
-        }),
+        topic: stream["stream"].as_str().unwrap_or_default().to_owned(),
+        topic_id: id.unwrap_or_default().into(),
+        partitions: vec![PartitionNext { partition: 0, offset: number(&stream["next"]) }],
     }
 }

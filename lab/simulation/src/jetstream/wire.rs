@@ -1,7 +1,7 @@
 //! The connection of a bridge to a server, which can be lost, or silent, at any message.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_nats::message::OutboundMessage;
@@ -12,6 +12,7 @@ use async_nats::{
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 use futures_util::stream::{BoxStream, StreamExt, unfold};
+use parking_lot::Mutex;
 use sluicegate_nats::{ClusterConfig, Dialer, Events, Wire};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::sleep;
@@ -77,7 +78,7 @@ impl Dialer for Route {
                 let state = servers.0.logs.state();
                 let up: Vec<_> =
                     state.brokers.iter().enumerate().filter(|(_, server)| server.is_up).collect();
-                let chosen = servers.draw(|random| random.usize(..up.len().max(1)));
+                let chosen = servers.0.random.lock().usize(..up.len().max(1));
                 let (number, server) = up.get(chosen).ok_or_else(refused)?;
                 (*number, server.hangs(), server.connections.clone())
             };
@@ -102,7 +103,7 @@ impl Dialer for Route {
                 killed.run_until_cancelled(server_ends.run_until_cancelled(received)).await;
                 link.end();
             });
-            let random = Mutex::new(servers.draw(fastrand::Rng::fork));
+            let random = Mutex::new(servers.0.random.lock().fork());
             let turns = tokio::sync::Mutex::default();
             Ok(Box::new(Connection { link, outgoing, turns, random }) as Box<dyn Wire>)
         }
@@ -134,7 +135,7 @@ impl JetStream {
 
 impl Connection {
     fn number(&self) -> u64 {
-        self.random.lock().unwrap_or_else(PoisonError::into_inner).u64(..)
+        self.random.lock().u64(..)
     }
 }
 
@@ -179,7 +180,7 @@ impl Wire for Connection {
     ) -> BoxFuture<'_, Result<BoxStream<'static, Message>, SubscribeError>> {
         let (messages, received) = unbounded_channel();
         if !self.link.closed.is_cancelled() {
-            self.link.inboxes().push(Inbox { subject, messages });
+            self.link.inboxes.lock().push(Inbox { subject, messages });
         }
         let stream = unfold(received, |mut received: UnboundedReceiver<Message>| async {
             Some((received.recv().await?, received))
@@ -189,10 +190,6 @@ impl Wire for Connection {
 }
 
 impl Link {
-    fn inboxes(&self) -> MutexGuard<'_, Vec<Inbox>> {
-        self.inboxes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Runs a task until the connection is closed.
     pub(super) fn spawn<F>(self: &Arc<Self>, task: impl FnOnce(Arc<Self>) -> F)
     where
@@ -227,7 +224,7 @@ impl Link {
             Some(prefix) => inbox.starts_with(prefix),
             None => of.subject == inbox,
         };
-        if let Some(inbox) = self.inboxes().iter().find(is_it) {
+        if let Some(inbox) = self.inboxes.lock().iter().find(is_it) {
             // Nobody may listen any more.
             let _ = inbox.messages.send(message);
         }
@@ -243,7 +240,7 @@ impl Link {
 
     fn close(&self) {
         self.closed.cancel();
-        self.inboxes().clear();
+        self.inboxes.lock().clear();
     }
 }
 

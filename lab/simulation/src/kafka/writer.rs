@@ -1,12 +1,13 @@
 //! Simulates librdkafka behind [`Backend`]: its queue, and batches that are sent again until a broker answers.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 use futures_util::stream::BoxStream;
+use parking_lot::Mutex;
 use sluicegate_backend::command::Record;
 use sluicegate_backend::delivery_reports::DeliveryReports;
 use sluicegate_backend::rate::ClusterRate;
@@ -72,27 +73,23 @@ impl WritableCluster {
         }
     }
 
-    fn random(&self) -> MutexGuard<'_, fastrand::Rng> {
-        self.random.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Queues a record for its partition.
     fn send(&self, queued: Queued) {
         let partition = queued.record.partition.and_then(|partition| usize::try_from(partition).ok());
         let partition = partition.unwrap_or_else(|| {
             let topics = &self.kafka.state().topics;
             let count = topics.get(&queued.record.topic).map_or(1, |topic| topic.partitions.len());
-            self.random().usize(..count)
+            self.random.lock().usize(..count)
         });
         let place = (queued.record.topic.clone(), partition);
-        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lanes = self.lanes.lock();
         let lane = lanes.entry(place).or_insert_with_key(|(topic, partition)| {
             let (sender, receiver) = unbounded_channel();
             let lane = Lane {
                 kafka: self.kafka.clone(),
                 topic: topic.clone(),
                 partition: *partition,
-                random: self.random().fork(),
+                random: self.random.lock().fork(),
             };
             let killed = self.killed.clone();
             tokio::spawn(async move { killed.run_until_cancelled(lane.run(receiver)).await });
@@ -320,9 +317,9 @@ impl Backend for WritableCluster {
         due: &'a CancellationToken,
     ) -> BoxFuture<'a, Result<Enqueued<'a>, CommandError>> {
         async move {
-            let wait = Duration::from_micros(self.random().u64(..2_000));
+            let wait = Duration::from_micros(self.random.lock().u64(..2_000));
             sleep(wait).await;
-            if self.random().u8(..20) == 0 {
+            if self.random.lock().u8(..20) == 0 {
                 return Err(CommandError::new(Fault::Unreachable { retriable: true }, 0, "no producer"));
             }
             let reports = DeliveryReports::new(records.len());

@@ -41,22 +41,22 @@ impl Schedule {
         self.identities.iter().for_each(|identity| identity.log_out());
         // Sessions notice that their clients are gone; tables wait for records without any.
         sleep(Duration::from_secs(1)).await;
-        let has_queued = || self.world.bridges().iter().any(Bridge::has_queued_records);
+        let has_queued = || self.world.bridges.lock().iter().any(Bridge::has_queued_records);
         let left = || "after all producers are gone, their records wait".to_owned();
         self.wait_while((gone, RECOVERY), has_queued, left).await;
         let may_lose = self.world.profile.is_unclean;
         for producer in &self.producers {
             match producer.check(&self.world.kafka.state(), may_lose) {
-                Ok(writes) => self.world.count(writes),
+                Ok(writes) => self.world.have_ended(writes),
                 Err(problem) => self.world.broken(problem),
             }
         }
-        let waiters: u64 = self.world.bridges().iter().map(Bridge::waiters).sum();
+        let waiters: u64 = self.world.bridges.lock().iter().map(Bridge::waiters).sum();
         if self.tables.is_empty() && waiters > 0 {
             self.world.broken(format!("{waiters} waits at ends of logs are left when all clients are gone"));
         }
         let mut tables = Vec::new();
-        for bridge in self.world.bridges().drain(..) {
+        for bridge in self.world.bridges.lock().drain(..) {
             bridge.killed.cancel();
             tables.push(bridge.tables.clone());
             let bytes = bridge.bytes_left();

@@ -8,12 +8,12 @@ use sluicegate_client::{Delivery, Error, Filter, Isolation, Source, Subscribe, U
 use sluicegate_protocol::kafka_subscription_event::{CaughtUp, Event, OpenTransaction, Retrying, Skipped};
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
-    ErrorResp, KafkaDeliveryResp, KafkaSubscribedResp, KafkaSubscriptionEvent, PartitionNext, SubscribedTopic,
+    ErrorResp, KafkaDeliveryResp, KafkaSubscribedResp, PartitionNext, SubscribedTopic,
 };
 use tokio::io::{DuplexStream, copy_bidirectional, duplex};
 
 use super::{AGAIN, Subscriber};
-use crate::client::client_key;
+use crate::client::happened;
 use crate::world::World;
 
 impl Subscriber {
@@ -23,15 +23,15 @@ impl Subscriber {
             let (subscriber, world) = (Arc::clone(self), Arc::clone(world));
             move || subscriber.dial(&world)
         };
-        let client = sluicegate_client::Client::builder("ws://bridge/pubsub").over(dial).connect().await;
+        let client = sluicegate_client::Client::builder("ws://localhost/pubsub").over(dial).connect().await;
         let Ok(client) = client else { return AGAIN };
         let mut updates = client.subscribe(self.subscribe());
-        self.position().left = i64::MAX;
+        self.state.lock().left = i64::MAX;
         while let Some(update) = updates.next().await {
             let resp = match update {
                 Ok(Update::Reconnecting { .. }) => {
-                    world.event(|| format!("subscriber {} connects again", self.number));
-                    self.position().ends.clear();
+                    self.caller.event(world, || "connects again".to_owned());
+                    self.state.lock().ends.clear();
                     continue;
                 }
                 Ok(update) => answer(update),
@@ -48,12 +48,12 @@ impl Subscriber {
                     }))
                 }
                 Err(other) => {
-                    world.broken(format!("subscriber {} of {}: {other:?}", self.number, self.topic));
+                    self.caller.broken(world, &format!("{other:?}"));
                     return AGAIN;
                 }
             };
             let Some(resp) = resp else {
-                world.broken(format!("subscriber {}: an update of a table", self.number));
+                self.caller.broken(world, "an update of a table");
                 return AGAIN;
             };
             if matches!(resp, Resp::KafkaSubscribedResp(_)) && world.profile.is_unclean {
@@ -68,21 +68,19 @@ impl Subscriber {
 
     /// A connection to a bridge that can be cut.
     fn dial(self: &Arc<Self>, world: &World) -> io::Result<DuplexStream> {
-        let Some(mut far) = world.dial(client_key(1, self.number), &self.random) else {
-            return Err(io::ErrorKind::ConnectionRefused.into());
-        };
+        let mut far = self.caller.dial(world).ok_or(io::ErrorKind::ConnectionRefused)?;
         let (near, mut between) = duplex(BETWEEN);
         let subscriber = Arc::clone(self);
         tokio::spawn(async move {
-            let _ = subscriber.cut.unless_cut(copy_bidirectional(&mut between, &mut far)).await;
+            let _ = subscriber.caller.cut.unless_cut(copy_bidirectional(&mut between, &mut far)).await;
         });
         Ok(near)
     }
 
     fn subscribe(&self) -> Subscribe {
-        let mut position = self.position();
+        let mut position = self.state.lock();
         position.ends.clear();
-        let source = Source::new(&self.topic).offset(0).topic_id(position.topic_id.clone());
+        let source = Source::new(&self.caller.topic).offset(0).topic_id(position.topic_id.clone());
         let source = position
             .histories
             .iter()
@@ -132,7 +130,7 @@ fn answer(update: Update) -> Option<Resp> {
         }
         _ => return None,
     };
-    Some(Resp::KafkaSubscriptionEvent(KafkaSubscriptionEvent { event: Some(event) }))
+    Some(happened(event))
 }
 
 /// The bytes that are under way between the library and the cut.

@@ -14,7 +14,6 @@ use crate::Failure;
 #[expect(clippy::unwrap_used, reason = "a program of ours: without keys there is nothing to try")]
 static SIGNER: LazyLock<Signer> = LazyLock::new(|| Signer::new().unwrap());
 
-/// A person's tokens.
 #[derive(Clone)]
 pub(super) struct Person {
     name: String,
@@ -28,7 +27,6 @@ impl Person {
         Self { name: name.to_owned(), random: Random::new(seed), until: SystemTime::UNIX_EPOCH }
     }
 
-    /// A new token.
     pub(super) fn token(&mut self) -> Result<String, Failure> {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
         let seconds = SHORTEST_IDENTITY.as_secs() + u64::try_from(self.random.below(60))?;
@@ -45,8 +43,11 @@ impl Person {
         }
     }
 
-    /// Fails if the last token has been over for too long: a connection with it should have ended.
+    /// Fails if the last token, if there was any, has been over for too long: a connection with it should have ended.
     pub(super) fn check_open(&self) -> Result<(), Failure> {
+        if self.until == SystemTime::UNIX_EPOCH {
+            return Ok(());
+        }
         let over = SystemTime::now().duration_since(self.until).unwrap_or_default();
         if over > STALL {
             return Err(format!("the connection is open {over:?} after its identity").into());

@@ -18,7 +18,6 @@ pub(super) struct Counts {
     pub(super) latest_ms: AtomicU64,
 }
 
-/// The expectation of one client.
 pub(super) struct Probe {
     counts: Arc<Counts>,
     partitions: BTreeMap<String, Partition>,
@@ -115,7 +114,6 @@ fn parse(value: &[u8]) -> Option<(u64, u64)> {
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
-/// Milliseconds since 1970.
 pub(super) fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
@@ -127,5 +125,4 @@ pub(super) const STALL: Duration = Duration::from_secs(5);
 const START: Duration = Duration::from_secs(30);
 /// The shortest validity of a token.
 pub(super) const SHORTEST_IDENTITY: Duration = Duration::from_secs(30);
-/// Keys of each partition.
 pub(super) const KEYS: u64 = 50;

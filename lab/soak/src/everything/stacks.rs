@@ -11,7 +11,6 @@ use sluicegate_stack::folder::Folder;
 use sluicegate_stack::kafka::Kafka;
 use sluicegate_stack::nats::{Nats, Streams};
 use sluicegate_stack::nginx::Route;
-use sluicegate_stack::process::Usage;
 use sluicegate_stack::stack::{BridgeConfig, Setup, Stack};
 use sluicegate_stack::way::Way;
 
@@ -20,7 +19,7 @@ use crate::Failure;
 
 /// All of them. A drop ends them.
 pub(super) struct Stacks {
-    stacks: Vec<Stack>,
+    pub(super) stacks: Vec<Stack>,
     _kafka: Kafka,
     _nats: Nats,
     _keys: Folder,
@@ -65,31 +64,6 @@ impl Stacks {
 
     pub(super) fn gateways(&self) -> impl Iterator<Item = Gateway> {
         self.stacks.iter().map(|stack| Gateway { way: stack.way(), address: stack.gateway() })
-    }
-
-    /// The resources that all processes on the ways in take now, by their names. APISIX's emulated host is a thread of this
-    /// one: the memory of its filter stands for it.
-    pub(super) fn usages(&self) -> Result<Vec<(String, Usage)>, Failure> {
-        let named = |stack: &Stack| {
-            let way = stack.way();
-            let gateway = match way {
-                Way::Tunnel | Way::Relay => Some("Envoy"),
-                Way::Nginx => Some("nginx"),
-                Way::Apisix | Way::Direct => None,
-            };
-            gateway.into_iter().chain(["bridge"]).map(move |process| format!("{}: {process}", way.name()))
-        };
-        let mut usages = Vec::new();
-        for stack in &self.stacks {
-            for (name, process) in named(stack).zip(stack.processes()) {
-                usages.push((name, process.usage()?));
-            }
-            if let Some(bytes) = stack.filter_memory() {
-                let usage = Usage { resident_bytes: bytes, ..Usage::default() };
-                usages.push((format!("{}: filter", stack.way().name()), usage));
-            }
-        }
-        Ok(usages)
     }
 }
 
@@ -144,8 +118,7 @@ pub(super) fn has_filter(way: Way) -> bool {
 }
 
 /// The ways in, whose numbers are the partitions that are written through them.
-pub(super) const WAYS: [Way; Way::COUNT] =
-    [Way::Tunnel, Way::Relay, Way::Nginx, Way::Apisix, Way::Direct];
+pub(super) const WAYS: [Way; Way::COUNT] = [Way::Tunnel, Way::Relay, Way::Nginx, Way::Apisix, Way::Direct];
 pub(super) const TOPIC: &str = "soak";
 pub(super) const STREAM: &str = "SOAK";
 pub(super) const KAFKA_REST: &str = "/kafka";

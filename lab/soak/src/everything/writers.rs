@@ -57,7 +57,6 @@ async fn write_on(gateway: &Gateway, partition: i32) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Writes over plain HTTP.
 async fn post(gateway: &Gateway, person: &mut Person, path: String, body: &Value) -> Result<(), Failure> {
     let request = Request::post(path, body.to_string())
         .with("content-type", "application/json")
@@ -89,7 +88,6 @@ pub(super) async fn connect(gateway: &Gateway, path: &str, seed: u64) -> Result<
     Ok(builder.connect().await?)
 }
 
-/// Between two records of a partition.
 const PACE: Duration = Duration::from_millis(300);
 /// Bytes.
 const VALUE: usize = 200;

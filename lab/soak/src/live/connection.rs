@@ -6,8 +6,13 @@ mod session;
 
 use std::net::SocketAddr;
 
+use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
 use sluicegate_protocol::is_removal_header;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use self::events::Events;
 use self::json::Json;
@@ -16,7 +21,6 @@ use super::position::{Position, Told};
 use super::table::Record;
 use super::wish::Wish;
 
-/// An open subscription.
 pub(super) enum Connection {
     Session(Session),
     Json(Json),
@@ -55,6 +59,38 @@ impl Connection {
         }
     }
 }
+
+/// A session over a WebSocket.
+struct Socket {
+    stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    /// Gives credit for what was last told.
+    credit: Option<Message>,
+}
+
+impl Socket {
+    async fn open(request: impl IntoClientRequest + Unpin, command: Message) -> Option<Self> {
+        let (mut stream, _) = connect_async(request).await.ok()?;
+        stream.send(command).await.ok()?;
+        Some(Self { stream, credit: None })
+    }
+
+    /// The next message; `None` at the end. Nothing is lost if it is cancelled.
+    async fn next(&mut self) -> Option<Message> {
+        if let Some(credit) = &self.credit {
+            self.stream.send(credit.clone()).await.ok()?;
+            self.credit = None;
+        }
+        loop {
+            match self.stream.next().await?.ok()? {
+                Message::Ping(_) => {}
+                Message::Close(_) => return None,
+                message => return Some(message),
+            }
+        }
+    }
+}
+
+const SUBSCRIPTION: i64 = 1;
 
 /// A record or a message of a stream in JSON.
 fn json_record(data: &Value) -> Record {

@@ -15,17 +15,29 @@ pub(super) enum Told {
     Begins(Vec<Begin>),
     /// A snapshot of a table begins, and where partitions continue after it, if that is known.
     Snapshot(Vec<Begin>),
-    /// The snapshot is complete.
     SnapshotEnd,
     /// Records of a partition, and where it continues, if that is known.
-    Records { partition: i32, records: Vec<Record>, next: Option<i64> },
+    Records {
+        partition: i32,
+        records: Vec<Record>,
+        next: Option<i64>,
+    },
     /// A partition's log starts here, and its table has nothing from before.
-    LogStart { partition: i32, offset: i64 },
+    LogStart {
+        partition: i32,
+        offset: i64,
+    },
     /// A partition continues elsewhere.
-    Skipped { partition: i32, from: i64, to: i64 },
+    Skipped {
+        partition: i32,
+        from: i64,
+        to: i64,
+    },
     /// This, and where to continue after it, in the bridge's words.
-    Identified { id: String, told: Box<Told> },
-    /// Nothing to note.
+    Identified {
+        id: String,
+        told: Box<Told>,
+    },
     Other,
 }
 
@@ -53,10 +65,8 @@ pub(super) struct Begin {
     pub(super) id: Vec<u8>,
 }
 
-/// A subscriber's memory.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Position {
-    /// Where each partition continues.
     pub(super) next: BTreeMap<i32, i64>,
     /// The id of each partition's topic or stream, in the form of the subscriber's connections.
     pub(super) ids: BTreeMap<i32, Vec<u8>>,

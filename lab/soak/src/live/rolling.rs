@@ -20,12 +20,11 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::subscriber::{Report, Subscriber};
 use super::system::Source;
-use super::{bounds, compare};
+use super::{bounds, oracles};
 
 /// Number of clients in a rolling restart.
 #[derive(Debug, Clone, Copy)]
 pub struct Load {
-    /// Subscribers of all kinds.
     pub subscribers: usize,
     /// Sessions that write without a pause, each to a partition of its own.
     pub producers: i32,
@@ -91,7 +90,7 @@ pub async fn roll(Load { subscribers, producers }: Load) -> Rolled {
     let mut reports: Vec<Report> = Vec::new();
     while let Some(report) = timeout(LAST, running.join_next()).await.expect("subscribers reach the ends") {
         let report = report.unwrap();
-        compare(&report, &logs);
+        oracles::each_came_once(&report, &logs);
         reports.push(report);
     }
     let restarts = [(first_restart, second_restart), (second_restart, second_restart + DRAIN)];
@@ -118,7 +117,6 @@ fn sorted(times: impl Iterator<Item = Duration>) -> Vec<Duration> {
     times
 }
 
-/// Two bridges behind one Envoy.
 fn setup(bootstrap: String) -> Setup {
     let settings = "[write]\nclusters = [\"default\"]\n".to_owned();
     let bridge = BridgeConfig::Cluster { bootstrap, settings };
@@ -191,7 +189,6 @@ impl fmt::Display for Spread<'_> {
     }
 }
 
-/// Records of one command.
 const BATCH: u64 = 20;
 /// Before, between and after the restarts.
 const STEADY: Duration = Duration::from_secs(3);

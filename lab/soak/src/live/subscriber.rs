@@ -13,10 +13,8 @@ use super::system::Source;
 use super::table::{Logs, Table};
 use super::wish::{Tenant, Wish};
 
-/// Behaviour of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Takes what it gets.
     Fast,
     /// Takes its time for each message.
     Slow,
@@ -30,7 +28,6 @@ pub(super) enum Kind {
     Fickle,
 }
 
-/// A client before it runs.
 pub(super) struct Subscriber {
     number: usize,
     kind: Kind,
@@ -191,6 +188,13 @@ impl Subscriber {
 impl Report {
     pub(super) fn count(&self) -> usize {
         self.position.records.values().map(Vec::len).sum()
+    }
+
+    /// The records that it was told it would not receive.
+    pub(super) fn missed(&self) -> usize {
+        let lengths =
+            self.position.missed.values().flatten().map(|range| range.end.saturating_sub(range.start));
+        lengths.filter_map(|length| usize::try_from(length).ok()).sum()
     }
 }
 

@@ -2,66 +2,79 @@
 //! partitions.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
 use sluicegate_protocol::KafkaMessage;
-use sluicegate_stack::kafka::{self, Kafka};
-use sluicegate_stack::nats::Cluster as NatsCluster;
+use sluicegate_stack::kafka::Kafka;
+use sluicegate_stack::nats::{Cluster as NatsCluster, Nats};
+use sluicegate_stack::process::Process;
 
-use super::stream_name::{CHECKED, stream};
-use super::writers::{self, Writers};
+use super::writers::{self, CHECKED, Writers, stream};
 
-/// The system to check.
-#[derive(Debug, Clone, Copy)]
-pub enum System {
-    /// Apache Kafka.
-    Kafka,
-    /// NATS JetStream.
+pub enum System<'a> {
+    /// Apache Kafka: three nodes with [`PROPERTIES`], which the check breaks.
+    Kafka(&'a mut Kafka),
+    /// NATS JetStream, in a cluster of the check's own.
     Nats,
 }
 
-/// A running cluster with its logs.
-pub(super) enum Cluster {
-    Kafka(Kafka, Arc<str>),
+pub(super) enum Cluster<'a> {
+    /// With the topic that is checked.
+    Kafka(&'a mut Kafka, Arc<str>),
     Nats(NatsCluster),
 }
 
-/// Logs that subscribers read.
 #[derive(Debug, Clone)]
 pub(super) enum Source {
-    /// A topic.
     Topic(Arc<str>),
     /// Streams whose names begin like this, each of which stands for a partition.
     Streams(&'static str),
 }
 
-impl System {
+impl<'a> System<'a> {
     /// Streams keep only a few messages if the cluster `discards`.
-    pub(super) async fn start(self, partitions: i32, discards: bool) -> Cluster {
+    pub(super) async fn start(self, partitions: i32, discards: bool) -> Cluster<'a> {
         match self {
-            Self::Kafka => {
-                let properties = PROPERTIES.to_owned();
-                let brokers = kafka::Setup { nodes: 3, properties, ..kafka::Setup::default() };
-                let kafka = Kafka::start_with(brokers).await.unwrap();
-                let topic = kafka.topic(CHECKED, partitions, &[]).await.unwrap().into();
-                Cluster::Kafka(kafka, topic)
+            Self::Kafka(kafka) => {
+                let topic = kafka.topic(CHECKED, partitions, &[]).await.unwrap();
+                Cluster::Kafka(kafka, topic.into())
             }
             Self::Nats => {
-                let cluster = NatsCluster::start().await.unwrap();
-                let streams = cluster.streams().await.unwrap();
+                let cluster = Cluster::Nats(NatsCluster::start().await.unwrap());
                 let limits = if discards { json!({ "max_msgs": KEPT }) } else { json!({}) };
-                for partition in 0..partitions {
-                    cluster.create(&streams, &stream(CHECKED, partition), limits.clone()).await.unwrap();
-                }
-                Cluster::Nats(cluster)
+                cluster.create(CHECKED, partitions, &[], limits).await;
+                cluster
             }
         }
     }
 }
 
-impl Cluster {
+impl Cluster<'_> {
+    /// Creates a topic with these settings, whose name begins with `name`, or streams with these limits.
+    pub(super) async fn create(
+        &self,
+        name: &'static str,
+        partitions: i32,
+        settings: &[(&str, &str)],
+        limits: Value,
+    ) -> Source {
+        match self {
+            Self::Kafka(kafka, _) => {
+                Source::Topic(kafka.topic(name, partitions, settings).await.unwrap().into())
+            }
+            Self::Nats(cluster) => {
+                let streams = cluster.streams().await.unwrap();
+                for partition in 0..partitions {
+                    cluster.create(&streams, &stream(name, partition), limits.clone()).await.unwrap();
+                }
+                Source::Streams(name)
+            }
+        }
+    }
+
     /// The keys of its table in the bridge's configuration.
     pub(super) fn keys(&self) -> String {
         match self {
@@ -72,16 +85,16 @@ impl Cluster {
 
     pub(super) fn source(&self) -> Source {
         match self {
-            Self::Kafka(_, topic) => Source::Topic(Arc::clone(topic)),
+            Self::Kafka(_, name) => Source::Topic(Arc::clone(name)),
             Self::Nats(_) => Source::Streams(CHECKED),
         }
     }
 
     pub(super) fn write(&self, partitions: i32, value: fn(i32, u64) -> String) -> Writers {
         match self {
-            Self::Kafka(kafka, topic) => writers::start(kafka, topic, partitions, value),
+            Self::Kafka(kafka, name) => writers::start(kafka, name, partitions, value),
             Self::Nats(cluster) => {
-                let addresses = cluster.nodes.iter().map(sluicegate_stack::nats::Nats::client).collect();
+                let addresses = cluster.nodes.iter().map(Nats::client).collect();
                 writers::start_on_streams(addresses, partitions, value)
             }
         }
@@ -94,10 +107,10 @@ impl Cluster {
         }
     }
 
-    pub(super) fn kill(&mut self, at: usize) {
+    pub(super) fn node(&mut self, at: usize) -> &mut Process {
         match self {
-            Self::Kafka(kafka, _) => kafka.nodes.get_mut(at).unwrap().process.kill(),
-            Self::Nats(cluster) => cluster.nodes.get_mut(at).unwrap().process.kill(),
+            Self::Kafka(kafka, _) => &mut kafka.nodes.get_mut(at).unwrap().process,
+            Self::Nats(cluster) => &mut cluster.nodes.get_mut(at).unwrap().process,
         }
     }
 
@@ -109,33 +122,34 @@ impl Cluster {
         }
     }
 
-    pub(super) fn freeze(&mut self, at: usize) {
+    /// The start and the end of a log. None: they are not known at the moment.
+    pub(super) async fn bounds(&self, source: &Source, partition: i32) -> Option<Range<i64>> {
         match self {
-            Self::Kafka(kafka, _) => kafka.nodes.get_mut(at).unwrap().process.freeze(),
-            Self::Nats(cluster) => cluster.nodes.get_mut(at).unwrap().process.freeze(),
-        }
-    }
-
-    pub(super) fn thaw(&mut self, at: usize) {
-        match self {
-            Self::Kafka(kafka, _) => kafka.nodes.get_mut(at).unwrap().process.thaw(),
-            Self::Nats(cluster) => cluster.nodes.get_mut(at).unwrap().process.thaw(),
-        }
-    }
-
-    /// Discards what a partition has now. False: the cluster cannot do it at the moment.
-    pub(super) async fn discard(&self, partition: i32) -> bool {
-        match self {
-            Self::Kafka(kafka, topic) => match kafka.watermarks(topic, partition) {
-                Ok((_, end)) => kafka.delete_records_before(topic, partition, end).await.is_ok(),
-                Err(_) => false,
-            },
+            Self::Kafka(kafka, _) => {
+                let (start, end) = kafka.watermarks(source.name(), partition).ok()?;
+                Some(start..end)
+            }
             Self::Nats(cluster) => {
-                let streams = cluster.streams().await.unwrap();
-                streams
-                    .call(&format!("STREAM.PURGE.{}", stream(CHECKED, partition)), &json!({}))
-                    .await
-                    .is_ok()
+                let info = format!("STREAM.INFO.{}", stream(source.name(), partition));
+                let info = cluster.streams().await.unwrap().call(&info, &json!({})).await.ok()?;
+                let sequence = |name: &str| info.get("state")?.get(name)?.as_i64();
+                Some(sequence("first_seq")?..sequence("last_seq")?)
+            }
+        }
+    }
+
+    /// Deletes the records of a log before this one, or all of them. False: the cluster cannot do it at the moment.
+    pub(super) async fn delete(&self, source: &Source, partition: i32, before: Option<i64>) -> bool {
+        match self {
+            Self::Kafka(kafka, _) => {
+                let end = || kafka.watermarks(source.name(), partition).ok().map(|(_, end)| end);
+                let Some(before) = before.or_else(end) else { return false };
+                kafka.delete_records_before(source.name(), partition, before).await.is_ok()
+            }
+            Self::Nats(cluster) => {
+                let purge = format!("STREAM.PURGE.{}", stream(source.name(), partition));
+                let before = before.map_or(json!({}), |before| json!({ "seq": before }));
+                cluster.streams().await.unwrap().call(&purge, &before).await.is_ok()
             }
         }
     }
@@ -159,25 +173,28 @@ impl Cluster {
     /// The committed records of each log.
     pub(super) async fn logs(&self, source: &Source, partitions: i32) -> BTreeMap<i32, Vec<KafkaMessage>> {
         let mut logs = BTreeMap::new();
-        match (self, source) {
-            (Self::Kafka(kafka, _), Source::Topic(topic)) => {
-                logs.extend(
-                    (0..partitions).map(|partition| (partition, kafka.read_committed(topic, partition))),
-                );
-            }
-            (Self::Nats(cluster), Source::Streams(names)) => {
-                let streams = cluster.streams().await.unwrap();
-                for partition in 0..partitions {
-                    logs.insert(partition, streams.read(&stream(names, partition)).await.unwrap());
+        for partition in 0..partitions {
+            let log = match self {
+                Self::Kafka(kafka, _) => kafka.read_committed(source.name(), partition),
+                Self::Nats(cluster) => {
+                    let stream = stream(source.name(), partition);
+                    cluster.streams().await.unwrap().read(&stream).await.unwrap()
                 }
-            }
-            _ => unreachable!("a cluster has sources of its own"),
+            };
+            logs.insert(partition, log);
         }
         logs
     }
 }
 
 impl Source {
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Topic(topic) => topic,
+            Self::Streams(streams) => streams,
+        }
+    }
+
     /// The offset of the first record.
     pub(super) fn first(&self) -> i64 {
         match self {
@@ -205,7 +222,7 @@ const KEPT: u32 = 30;
 
 /// A record that is acknowledged is on two nodes, and one of them leads next.
 /// The same holds for the ends of transactions.
-const PROPERTIES: &str = "min.insync.replicas=2
+pub const PROPERTIES: &str = "min.insync.replicas=2
 unclean.leader.election.enable=false
 transaction.state.log.replication.factor=3
 transaction.state.log.min.isr=2

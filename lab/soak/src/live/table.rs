@@ -11,7 +11,6 @@ pub(super) type Logs = BTreeMap<i32, Range<i64>>;
 /// The offset of the newest record of each key of a partition.
 pub(super) type Entries = BTreeMap<(i32, Bytes), i64>;
 
-/// A record that was received.
 #[derive(Debug)]
 pub(super) struct Record {
     pub(super) offset: i64,
@@ -26,7 +25,6 @@ pub(super) struct Table {
     pub(super) entries: Entries,
     /// Whether a snapshot has begun and is not complete.
     pub(super) is_in_snapshot: bool,
-    /// Snapshots that were complete.
     pub(super) snapshots: usize,
     /// Connections that went on where the one before was lost.
     pub(super) resumed: usize,
@@ -35,7 +33,6 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// Drops all entries.
     pub(super) fn clear(&mut self) {
         self.entries.clear();
         self.is_in_snapshot = false;

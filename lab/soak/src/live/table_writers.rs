@@ -17,11 +17,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{interval, sleep};
 
-use super::stream_name::stream;
 use super::wish::{RED, TENANT};
-use super::writers::key;
+use super::writers::{key, stream};
 
-/// Running writers.
 pub(super) struct TableWriters {
     sink: Sink,
     partitions: watch::Receiver<i32>,
@@ -32,9 +30,7 @@ pub(super) struct TableWriters {
 /// Partitions and offsets of records.
 #[derive(Debug, Default)]
 pub(super) struct Written {
-    /// Records outside of transactions.
     pub(super) offsets: BTreeSet<(i32, i64)>,
-    /// Records of aborted transactions.
     pub(super) aborted: BTreeSet<(i32, i64)>,
 }
 

@@ -10,17 +10,14 @@ use sluicegate_stack::random::Random;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-use super::stream_name::stream;
 use super::system::{Cluster, Source};
 use super::table_writers::{Sink, TableWriters, Written};
 
 /// Where the records of tables are.
 pub(super) struct Tables {
     pub(super) source: Source,
-    /// Number of partitions.
     partitions: watch::Sender<i32>,
     start: Instant,
-    /// When records were last deleted.
     deleted_at: Instant,
     /// The start of each log as far as records were deleted.
     starts: BTreeMap<i32, i64>,
@@ -39,53 +36,45 @@ pub(super) struct TableLogs {
 }
 
 impl Tables {
-    pub(super) async fn create(cluster: &Cluster) -> Self {
-        let source = match cluster {
-            Cluster::Kafka(kafka, _) => {
-                Source::Topic(kafka.topic(NAME, PARTITIONS, &COMPACTED).await.unwrap().into())
-            }
-            Cluster::Nats(nats) => {
-                let streams = nats.streams().await.unwrap();
-                for partition in 0..PARTITIONS {
-                    let limits = json!({ "max_msgs_per_subject": KEPT });
-                    nats.create(&streams, &stream(NAME, partition), limits).await.unwrap();
-                }
-                Source::Streams(NAME)
-            }
-        };
+    pub(super) async fn create(cluster: &Cluster<'_>) -> Self {
+        let limits = json!({ "max_msgs_per_subject": KEPT });
+        let source = cluster.create(NAME, PARTITIONS, &COMPACTED, limits).await;
         let now = Instant::now();
         let (partitions, starts) = (watch::Sender::new(PARTITIONS), BTreeMap::new());
         Self { source, partitions, start: now, deleted_at: now, starts }
     }
 
-    pub(super) async fn write(&self, cluster: &Cluster, random: &mut Random) -> TableWriters {
+    pub(super) async fn write(&self, cluster: &Cluster<'_>, random: &mut Random) -> TableWriters {
         let partitions = self.partitions.subscribe();
-        match (cluster, &self.source) {
-            (Cluster::Kafka(kafka, _), Source::Topic(topic)) => {
-                TableWriters::start_on_kafka(kafka, topic, partitions, MOST_PARTITIONS, random)
-            }
-            (Cluster::Nats(nats), Source::Streams(streams)) => {
-                let sink = Sink::Streams(nats.streams().await.unwrap().into(), streams);
+        match cluster {
+            Cluster::Kafka(kafka, _) => TableWriters::start_on_kafka(
+                kafka,
+                &self.source.name().into(),
+                partitions,
+                MOST_PARTITIONS,
+                random,
+            ),
+            Cluster::Nats(nats) => {
+                let sink = Sink::Streams(nats.streams().await.unwrap().into(), NAME);
                 TableWriters::start(sink, partitions, PARTITIONS, random)
             }
-            _ => unreachable!("a cluster has sources of its own"),
         }
     }
 
     /// Deletes the beginning of a log now and then, and adds partitions to a topic. The cluster may not be able to do it
     /// at the moment.
-    pub(super) async fn disturb(&mut self, cluster: &Cluster, random: &mut Random) {
+    pub(super) async fn disturb(&mut self, cluster: &Cluster<'_>, random: &mut Random) {
         if self.deleted_at.elapsed() >= BETWEEN_DELETIONS {
             self.deleted_at = Instant::now();
             self.delete(cluster, random).await;
         }
-        let (Cluster::Kafka(kafka, _), Source::Topic(topic)) = (cluster, &self.source) else { return };
+        let Cluster::Kafka(kafka, _) = cluster else { return };
         let next = self.partitions() + 1;
         let due = BETWEEN_ADDITIONS * u32::try_from(next - PARTITIONS).unwrap();
         if next <= MOST_PARTITIONS && self.start.elapsed() >= due {
             // An error does not say whether it was added.
-            let _ = kafka.grow_topic(topic, next).await;
-            if let Ok(partitions) = kafka.partitions(topic) {
+            let _ = kafka.grow_topic(self.source.name(), next).await;
+            if let Ok(partitions) = kafka.partitions(self.source.name()) {
                 self.partitions.send_replace(i32::try_from(partitions.len()).unwrap());
             }
         }
@@ -93,10 +82,10 @@ impl Tables {
 
     /// Deletes the beginning of a log. It is tried until it succeeds: a start that a leader has told, but no other node,
     /// is lost with that leader.
-    pub(super) async fn delete(&mut self, cluster: &Cluster, random: &mut Random) {
+    pub(super) async fn delete(&mut self, cluster: &Cluster<'_>, random: &mut Random) {
         let partition = i32::try_from(random.below(usize::try_from(PARTITIONS).unwrap())).unwrap();
         let start = loop {
-            match self.bounds(cluster, partition).await {
+            match cluster.bounds(&self.source, partition).await {
                 Some(Range { start, end }) => {
                     let some = random.below(usize::try_from(end - start).unwrap_or_default());
                     break start + i64::try_from(some).unwrap();
@@ -104,44 +93,14 @@ impl Tables {
                 None => sleep(PAUSE).await,
             }
         };
-        while !self.delete_before(cluster, partition, start).await {
+        while !cluster.delete(&self.source, partition, Some(start)).await {
             sleep(PAUSE).await;
         }
         self.starts.insert(partition, start);
     }
 
-    /// The start and the end of a log. None: they are not known at the moment.
-    async fn bounds(&self, cluster: &Cluster, partition: i32) -> Option<Range<i64>> {
-        match (cluster, &self.source) {
-            (Cluster::Kafka(kafka, _), Source::Topic(topic)) => {
-                let (start, end) = kafka.watermarks(topic, partition).ok()?;
-                Some(start..end)
-            }
-            (Cluster::Nats(nats), Source::Streams(streams)) => {
-                let info = format!("STREAM.INFO.{}", stream(streams, partition));
-                let info = nats.streams().await.unwrap().call(&info, &json!({})).await.ok()?;
-                let sequence = |name: &str| info.get("state")?.get(name)?.as_i64();
-                Some(sequence("first_seq")?..sequence("last_seq")?)
-            }
-            _ => unreachable!("a cluster has sources of its own"),
-        }
-    }
-
-    async fn delete_before(&self, cluster: &Cluster, partition: i32, start: i64) -> bool {
-        match (cluster, &self.source) {
-            (Cluster::Kafka(kafka, _), Source::Topic(topic)) => {
-                kafka.delete_records_before(topic, partition, start).await.is_ok()
-            }
-            (Cluster::Nats(nats), Source::Streams(streams)) => {
-                let (calls, before) = (nats.streams().await.unwrap(), json!({ "seq": start }));
-                calls.call(&format!("STREAM.PURGE.{}", stream(streams, partition)), &before).await.is_ok()
-            }
-            _ => unreachable!("a cluster has sources of its own"),
-        }
-    }
-
     /// The remaining records, when nobody writes any more.
-    pub(super) async fn logs(&self, cluster: &Cluster, written: Written) -> TableLogs {
+    pub(super) async fn logs(&self, cluster: &Cluster<'_>, written: Written) -> TableLogs {
         let Written { offsets, aborted } = written;
         // The end of a transaction is written after it is acknowledged.
         let logs = loop {

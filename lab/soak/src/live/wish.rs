@@ -5,7 +5,6 @@ use sluicegate_protocol::KafkaMessage;
 
 use super::system::Source;
 
-/// A client's subscription.
 #[derive(Debug, Clone)]
 pub(super) struct Wish {
     pub(super) source: Source,
@@ -59,7 +58,6 @@ impl Wish {
         self.tenant == Some(Tenant::Filter)
     }
 
-    /// The path of its sessions.
     pub(super) fn path(&self) -> &'static str {
         if self.tenant == Some(Tenant::Rows) { RED_SESSIONS } else { SESSIONS }
     }

@@ -16,8 +16,6 @@ use tokio::task::JoinSet;
 use tokio::time::{interval, sleep};
 use tokio_tungstenite::tungstenite::Bytes;
 
-use super::stream_name::{CHECKED, stream};
-
 /// Running writers.
 pub struct Writers {
     tasks: JoinSet<(i32, BTreeSet<i64>)>,
@@ -25,9 +23,6 @@ pub struct Writers {
 }
 
 /// Starts a writer for each partition.
-///
-/// # Panics
-/// The producer cannot be made.
 pub fn start(
     kafka: &Kafka,
     topic: &Arc<str>,
@@ -48,7 +43,6 @@ pub fn start(
     Writers { tasks, stop }
 }
 
-/// Starts a writer for each stream.
 pub(super) fn start_on_streams(
     servers: Vec<SocketAddr>,
     partitions: i32,
@@ -134,6 +128,18 @@ pub(super) fn key(number: u64) -> String {
     format!("k{number}")
 }
 
+/// The stream that stands for a partition of the streams whose names begin like this.
+pub(super) fn stream(streams: &str, partition: i32) -> String {
+    format!("{streams}-{partition}")
+}
+
+/// The partition that a stream stands for.
+pub(super) fn partition_of(stream: &str) -> i32 {
+    stream.rsplit_once('-').and_then(|(_, number)| number.parse().ok()).unwrap()
+}
+
+/// The topic that is checked record by record, and the beginning of the names of such streams.
+pub(super) const CHECKED: &str = "checked";
+
 const KEYS: u64 = 4;
-/// Between two records of a partition.
 const PAUSE: Duration = Duration::from_millis(150);

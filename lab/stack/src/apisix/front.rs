@@ -18,17 +18,15 @@ use hyper::rt::Executor;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto;
-use sluicegate_harness::apisix::{Outcome, Plugin, Route, Settings, Worker};
+use sluicegate_harness::apisix::{Outcome, Plugin, Route, Worker};
 use sluicegate_harness::{Headers, Response as Answer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 use tokio::task::{LocalSet, spawn_local};
 
-use super::body::{Body, Gone};
-use super::route;
-use super::setup::Setup;
-use super::upstream::Upstream;
+use super::Setup;
+use super::upstream::{Body, Gone, Upstream};
 use crate::Error;
 
 /// Serves until `stopped` fires or is dropped. `memory` has the bytes of the filter after each request.
@@ -43,7 +41,7 @@ pub(super) fn run(
     let runtime = match Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            let _ = started.send(Err(Error::io("start a runtime")(error)));
+            let _ = started.send(Err(Error::failed("start a runtime")(error)));
             return;
         }
     };
@@ -51,7 +49,7 @@ pub(super) fn run(
         let start = async {
             let host = Rc::new(Host::start(filter, bridge, setup, memory)?);
             let listener = TcpListener::bind(address).await;
-            Ok((host, listener.map_err(Error::io(format!("listen on {address}")))?))
+            Ok((host, listener.map_err(Error::failed(format!("listen on {address}")))?))
         };
         let (host, listener) = match start.await {
             Ok(both) => both,
@@ -89,7 +87,7 @@ async fn connection(host: Rc<Host>, stream: TcpStream, client: SocketAddr) {
 /// One worker of APISIX.
 struct Host {
     /// Routes and their plugins, in matching order: exact paths first, then longer prefixes.
-    routes: Vec<(route::Route, Route)>,
+    routes: Vec<(super::Route, Route)>,
     upstream: Upstream,
     memory: Arc<AtomicU64>,
     /// Declared after its routes, so that it is dropped last.
@@ -99,11 +97,14 @@ struct Host {
 impl Host {
     fn start(filter: &Path, bridge: SocketAddr, setup: Setup, memory: Arc<AtomicU64>) -> Result<Self, Error> {
         let Setup { mut routes, client_max_body_size, read_timeout } = setup;
-        let plugin = Plugin::load(filter).map_err(|error| Error::Filter(error.to_string()))?;
-        let settings = Settings { client_max_body_size, ..Settings::default() };
-        let worker = plugin.start_with(settings).map_err(|error| Error::Filter(error.to_string()))?;
+        let plugin = Plugin::load(filter)
+            .map_err(|error| Error::failed("start the filter in APISIX's host")(error.to_string()))?;
+        let worker = plugin
+            .start()
+            .map_err(|error| Error::failed("start the filter in APISIX's host")(error.to_string()))?;
+        worker.limit_bodies(client_max_body_size);
         routes.sort_by_key(|route| (route.below, usize::MAX - route.path.len()));
-        let with_plugin = |route: route::Route| {
+        let with_plugin = |route: super::Route| {
             let plugin = worker.route(serde_json::Value::from(route.conf.clone()).to_string());
             (route, plugin)
         };
@@ -115,8 +116,7 @@ impl Host {
         })
     }
 
-    /// # Cancel safety
-    /// Closes the connection to the upstream, as nginx does when the client disconnects.
+    /// A drop closes the connection to the upstream, as nginx does when the client disconnects.
     async fn exchange(&self, client: &str, request: Request<Incoming>) -> Result<Response<Body>, Gone> {
         let (head, body) = request.into_parts();
         let body = Limited::new(body, LONGEST_BODY).collect().await?.to_bytes();

@@ -1,11 +1,13 @@
 //! The bridge as a route's upstream: nginx's `proxy_pass` over HTTP/1.1, with a connection for each request.
 
+use std::error::Error as StdError;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
 use http::Request;
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
@@ -15,7 +17,9 @@ use tokio::net::TcpStream;
 use tokio::task::spawn_local;
 use tokio::time::timeout;
 
-use super::body::{Body, Gone};
+/// An answer's body as it comes.
+pub(super) type Body = UnsyncBoxBody<Bytes, Gone>;
+pub(super) type Gone = Box<dyn StdError + Send + Sync>;
 
 pub(super) struct Upstream {
     pub(super) address: SocketAddr,
@@ -37,9 +41,6 @@ pub(super) struct Failure {
 
 impl Upstream {
     /// Sends a request with the headers that the filter left.
-    ///
-    /// # Cancel safety
-    /// The connection is closed.
     pub(super) async fn send(&self, headers: &Headers, body: Bytes) -> Result<Response, Failure> {
         // Once connected, the system accepts at least the request's head.
         let bytes_sent = body.len().saturating_add(1);
@@ -91,97 +92,3 @@ const KEPT_FROM_CLIENTS: [&str; 4] = ["connection", "keep-alive", "transfer-enco
 
 /// nginx's `proxy_connect_timeout`.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
-
-#[cfg(test)]
-mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
-    use tokio::task::LocalSet;
-
-    use super::*;
-
-    /// The request that an upstream with this answer receives, its connection, and the result.
-    async fn exchange(answer: &'static [u8]) -> (String, TcpStream, Result<Response, Failure>) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let upstream = Upstream { address, read_timeout: Duration::from_millis(200) };
-        let headers =
-            [(":method", "POST"), (":path", "/"), ("host", "gateway.example"), ("x", "1"), ("x", "2")];
-        let headers = headers.into_iter().chain(KEPT_FROM_UPSTREAMS.map(|name| (name, "99")));
-        let headers = headers.fold(Headers::default(), |headers, (name, value)| headers.and(name, value));
-        let peer = async {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            let mut asked = Vec::new();
-            while !asked.ends_with(b"body") {
-                stream.read_buf(&mut asked).await.unwrap();
-            }
-            stream.write_all(answer).await.unwrap();
-            if CUT.contains(&answer) {
-                stream.shutdown().await.unwrap();
-            }
-            (String::from_utf8(asked).unwrap(), stream)
-        };
-        let ((asked, stream), response) =
-            tokio::join!(peer, upstream.send(&headers, Bytes::from_static(b"body")));
-        (asked, stream, response)
-    }
-
-    /// Answers after which the connection ends.
-    const CUT: [&[u8]; 2] = [b"HTTP/1.1 ", b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nab"];
-
-    /// An answer that never ends.
-    const CHUNKS: &[u8] = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n";
-
-    async fn run(test: impl Future<Output = ()>) {
-        LocalSet::new().run_until(test).await;
-    }
-
-    #[tokio::test]
-    async fn requests_and_answers_travel_without_what_is_for_one_connection() {
-        let answer =
-            b"HTTP/1.1 200 OK\r\nx: 1\r\nx-accel-buffering: no\r\nconnection: x\r\nkeep-alive: 5\r\nx: 2\r\n\
-            content-length: 4\r\n\r\nwhole";
-        run(async {
-            let (asked, _open, response) = exchange(answer).await;
-            let mut asked: Vec<_> = asked.lines().collect();
-            asked[1..5].sort_unstable();
-            let head = ["POST / HTTP/1.1", "content-length: 4", "host: gateway.example", "x: 1", "x: 2"];
-            assert_eq!(asked, [&head[..], &["", "body"]].concat());
-            let response = response.ok().unwrap();
-            let want = Headers::default().and("x", "1").and("x", "2").and("content-length", "4");
-            assert_eq!((response.status, response.headers), (200, want));
-            assert_eq!(response.body.collect().await.unwrap().to_bytes(), "whol");
-        })
-        .await;
-    }
-
-    #[tokio::test]
-    async fn bodies_stream_until_the_upstream_cuts_them_or_is_silent() {
-        run(async {
-            for answer in [CUT[1], CHUNKS] {
-                let (_, _open, response) = exchange(answer).await;
-                let mut body = response.ok().unwrap().body;
-                assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "ab");
-                assert!(body.frame().await.unwrap().is_err());
-            }
-        })
-        .await;
-    }
-
-    #[tokio::test]
-    async fn upstreams_without_an_answer_are_told_apart() {
-        run(async {
-            let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-            let upstream = Upstream { address: closed, read_timeout: Duration::from_secs(60) };
-            let headers = Headers::default().and(":method", "GET").and(":path", "/");
-            let refused = upstream.send(&headers, Bytes::new()).await;
-            for (response, want) in
-                [(refused, (502, 0)), (exchange(CUT[0]).await.2, (502, 5)), (exchange(b"").await.2, (504, 5))]
-            {
-                let failure = response.err().unwrap();
-                assert_eq!((failure.status, failure.bytes_sent), want);
-            }
-        })
-        .await;
-    }
-}

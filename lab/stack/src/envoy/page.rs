@@ -7,9 +7,6 @@ use crate::{Error, tools};
 
 /// Adds Envoy routes for the page `home`, [`LIVE_PAGE`] or [`NATS_PAGE`], at `/`, and for the examples. The gateway
 /// answers under the names of this machine and its `port` only.
-///
-/// # Errors
-/// [`Error::Missing`]: they are not built.
 pub fn page(home: &'static str, port: u16) -> Result<[(String, String); 2], Error> {
     let routes = [("/", home)].into_iter().chain(FILES).map(|(path, file)| {
         let policy = if file == LIVE_PAGE { PAGE_POLICY } else { EXAMPLE_POLICY };
@@ -19,9 +16,6 @@ pub fn page(home: &'static str, port: u16) -> Result<[(String, String); 2], Erro
 }
 
 /// Adds Envoy routes for the page at `/` on which users log in at `issuer`, as [`page`].
-///
-/// # Errors
-/// [`Error::Missing`]: it is not built.
 pub fn login_page(port: u16, issuer: &str) -> Result<[(String, String); 2], Error> {
     let policy = format!("{EXAMPLE_POLICY}; img-src data:; connect-src 'self' {issuer}");
     let files = LOGIN_FILES.into_iter().map(|(path, file)| served(path, file, &policy));

@@ -3,32 +3,54 @@
 use crate::bridge::Bridge;
 
 /// Adds `keys` to the filter's configuration, and objects to its `routes`.
-#[must_use]
 pub fn plugin(keys: &str, routes: &[&str]) -> (String, String) {
     instead(keys, &[&[PUBSUB], routes].concat())
 }
 
 /// Adds `keys` to the filter's configuration, and replaces its only route, `/pubsub`, with these objects.
-#[must_use]
 pub fn instead(keys: &str, routes: &[&str]) -> (String, String) {
     (format!("\"routes\": [{PUBSUB}]"), format!("{keys} \"routes\": [{}]", routes.join(", ")))
 }
 
 /// Allows writing, and tables of all topics, on the route `/pubsub`.
-#[must_use]
 pub fn writing() -> (String, String) {
     let route = r#""path": "/pubsub", "cluster": "default""#;
     (route.to_owned(), format!("{route}, \"write\": true, \"tables\": [\"*\"]"))
 }
 
 /// Adds Envoy routes for these paths, like the one for `/pubsub`.
-#[must_use]
 pub fn routes(paths: &[&str]) -> (String, String) {
     let first = "- match: {path: /pubsub}";
     let to_bridge =
         "{cluster: sluicegate_bridge, prefix_rewrite: /sluicegate.v1.Bridge/Session, timeout: 0s}";
     let more = paths.iter().map(|path| format!("- {{match: {{path: {path}}}, route: {to_bridge}}}\n"));
     (first.to_owned(), more.chain([first.to_owned()]).collect::<Vec<_>>().join(&" ".repeat(14)))
+}
+
+/// Verifies tokens of `issuer` by these keys, a JWK Set, on requests whose paths have one of the prefixes, and keeps their
+/// claims as `claims`. Clients without any token pass.
+pub fn verifying(issuer: &str, keys: &str, prefixes: &[&str]) -> (String, String) {
+    let ours = "          - name: envoy.filters.http.wasm\n";
+    let rule = |prefix: &&str| {
+        format!(
+            "              - match: {{prefix: {prefix}}}\n                requires: {{requires_any: {{requirements: [{{provider_name: tests}}, {{allow_missing: {{}}}}]}}}}\n"
+        )
+    };
+    let rules: String = prefixes.iter().map(rule).collect();
+    let theirs = format!(
+        "          - name: envoy.filters.http.jwt_authn
+            typed_config:
+              '@type': type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication
+              providers:
+                tests:
+                  issuer: {issuer}
+                  local_jwks: {{inline_string: '{keys}'}}
+                  payload_in_metadata: claims
+                  forward_payload_header: x-claims
+              rules:
+{rules}"
+    );
+    (ours.to_owned(), format!("{theirs}{ours}"))
 }
 
 /// Adds bridges to the first one, in the profile `tunnel`.
@@ -53,7 +75,6 @@ pub(crate) fn beside(bridges: &[Bridge]) -> Vec<(String, String)> {
 
 /// Host names of a gateway on this machine, with its port. Names of other sites that resolve to this machine are not
 /// among them.
-#[must_use]
 pub fn local_hosts(port: u16) -> [String; 3] {
     // Clients leave out the default port.
     let port = if port == 80 { String::new() } else { format!(":{port}") };
@@ -61,7 +82,6 @@ pub fn local_hosts(port: u16) -> [String; 3] {
 }
 
 /// These routes, for pages of a gateway on this machine and of more `origins` only.
-#[must_use]
 pub fn guarded(routes: &[&str], port: u16, origins: &[String]) -> Vec<String> {
     let own = local_hosts(port).map(|host| format!("http://{host}"));
     let origins: Vec<&String> = own.iter().chain(origins).collect();

@@ -31,7 +31,6 @@ pub struct Client {
     address: SocketAddr,
 }
 
-/// A request.
 #[derive(Clone, Debug)]
 pub struct Request {
     method: Method,
@@ -52,14 +51,11 @@ pub struct Pieces {
     pub slow: bool,
 }
 
-/// The whole answer.
 #[derive(Clone, Debug)]
 pub struct Response {
-    /// The status code.
     pub status: u16,
     /// All headers, in order.
     pub headers: HeaderMap,
-    /// The whole body.
     pub body: Bytes,
 }
 
@@ -73,21 +69,11 @@ pub struct Streamed {
 }
 
 /// Sends a request on a new HTTP/1.1 connection. Panics without a complete response within 30 s.
-///
-/// # Cancel safety
-/// The connection is closed; the request may have had its effect.
 pub async fn ask(gateway: SocketAddr, request: Request) -> Response {
     Client::connect(gateway).await.unwrap().ask(request).await.unwrap()
 }
 
 impl Client {
-    /// Connects for HTTP/1.1.
-    ///
-    /// # Errors
-    /// The connection is refused.
-    ///
-    /// # Cancel safety
-    /// The connection is closed.
     pub async fn connect(gateway: SocketAddr) -> Result<Self, String> {
         let (sender, connection) = http1::handshake(dial(gateway).await?).await.map_err(text)?;
         tokio::spawn(connection);
@@ -95,12 +81,6 @@ impl Client {
     }
 
     /// Connects for HTTP/2 with prior knowledge (RFC 9113, section 3.3).
-    ///
-    /// # Errors
-    /// The connection is refused.
-    ///
-    /// # Cancel safety
-    /// The connection is closed.
     pub async fn connect_http2(gateway: SocketAddr) -> Result<Self, String> {
         let handshake = http2::handshake(TokioExecutor::new(), dial(gateway).await?);
         let (sender, connection) = handshake.await.map_err(text)?;
@@ -109,12 +89,6 @@ impl Client {
     }
 
     /// Sends a request and reads the whole answer.
-    ///
-    /// # Errors
-    /// No complete answer within 30 s; the request may have had its effect.
-    ///
-    /// # Cancel safety
-    /// The connection can no longer be used; the request may have had its effect.
     pub async fn ask(&mut self, request: Request) -> Result<Response, String> {
         let exchange = async {
             let (head, body) = self.begin(request).await?.into_parts();
@@ -125,12 +99,6 @@ impl Client {
     }
 
     /// Sends a request, and reads the head of the answer.
-    ///
-    /// # Errors
-    /// No answer within 30 s; the request may have had its effect.
-    ///
-    /// # Cancel safety
-    /// The connection is closed; the request may have had its effect.
     pub async fn stream(mut self, request: Request) -> Result<Streamed, String> {
         let answer = timeout(WITHIN, self.begin(request)).await;
         let (head, body) = answer.unwrap_or_else(|_| Err("no answer within 30 s".to_owned()))?.into_parts();
@@ -159,12 +127,6 @@ impl Client {
 
 impl Streamed {
     /// The next part of the body, within 30 s. None at its end.
-    ///
-    /// # Errors
-    /// The connection is lost, or silent.
-    ///
-    /// # Cancel safety
-    /// A drop has no effect.
     pub async fn next(&mut self) -> Result<Option<Bytes>, String> {
         let frame = timeout(WITHIN, self.body.frame()).await.map_err(|_| "nothing within 30 s".to_owned())?;
         let frame = frame.transpose().map_err(text)?;
@@ -174,26 +136,20 @@ impl Streamed {
 
 impl Request {
     /// A request of any method, without a body.
-    #[must_use]
     pub fn new(method: &str, target: impl Into<String>) -> Self {
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         Self { method, target: target.into(), headers: HeaderMap::new(), body: Bytes::new(), pieces: None }
     }
 
-    /// `GET`.
-    #[must_use]
     pub fn get(target: impl Into<String>) -> Self {
         Self::new("GET", target)
     }
 
-    /// `POST` of this body.
-    #[must_use]
     pub fn post(target: impl Into<String>, body: impl Into<Bytes>) -> Self {
         Self { body: body.into(), ..Self::new("POST", target) }
     }
 
     /// Adds a header, even if the name repeats.
-    #[must_use]
     pub fn with(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
         let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
         self.headers.append(name, HeaderValue::from_bytes(value.as_ref()).unwrap());
@@ -201,7 +157,6 @@ impl Request {
     }
 
     /// Splits the body.
-    #[must_use]
     pub fn cut(mut self, pieces: Pieces) -> Self {
         if pieces.declared {
             self.headers.insert(CONTENT_LENGTH, self.body.len().into());
@@ -209,14 +164,10 @@ impl Request {
         Self { pieces: Some(pieces), ..self }
     }
 
-    /// The method.
-    #[must_use]
     pub fn method(&self) -> &str {
         self.method.as_str()
     }
 
-    /// Path and query.
-    #[must_use]
     pub fn target(&self) -> &str {
         &self.target
     }
@@ -249,7 +200,6 @@ impl Request {
 
 impl Response {
     /// The value of a header that occurs at most once.
-    #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut all = self.headers.get_all(name).iter();
         let first = all.next().map(|value| value.to_str().unwrap());
@@ -258,13 +208,11 @@ impl Response {
     }
 
     /// The body as text. Panics if it is not UTF-8.
-    #[must_use]
     pub fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap_or_else(|_| panic!("no text: {self:?}"))
     }
 
     /// The body as JSON. Panics if it is invalid.
-    #[must_use]
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }

@@ -13,12 +13,6 @@ use crate::process::Process;
 
 impl Kafka {
     /// Runs one of Kafka's tools, by its class, on this cluster.
-    ///
-    /// # Errors
-    /// [`Error::Ended`] with the output of a tool that fails, [`Error::Late`] after a minute.
-    ///
-    /// # Cancel safety
-    /// The tool is killed; it may have had its effect.
     pub(super) async fn command(&self, class: &'static str, args: &[&str]) -> Result<(), Error> {
         let mut command = java(class, &[])?;
         command.args(["--bootstrap-server", &self.bootstrap()]).args(args);
@@ -28,18 +22,23 @@ impl Kafka {
         if status.success() { Ok(()) } else { Err(failed()) }
     }
 
+    /// Limits the bytes per second that clients of this id can read from each node. Takes effect shortly after.
+    pub async fn limit_reads(&self, client_id: &str, bytes_per_second: u32) -> Result<(), Error> {
+        let limit = format!("consumer_byte_rate={bytes_per_second}");
+        let client = ["--entity-type", "clients", "--entity-name", client_id];
+        self.command(
+            "kafka.admin.ConfigCommand",
+            &[&["--alter", "--add-config", &limit], &client[..]].concat(),
+        )
+        .await
+    }
+
     /// Runs one of Kafka's tools with `input` on its standard input, and returns its standard output.
-    ///
-    /// # Errors
-    /// The tool cannot be started, or fails.
-    ///
-    /// # Cancel safety
-    /// The tool is killed; it may have had its effect.
     pub async fn console(&self, class: &'static str, args: &[&str], input: &[u8]) -> Result<Vec<u8>, Error> {
         let mut command = tokio::process::Command::from(java(class, &[])?);
         command.args(["--bootstrap-server", &self.bootstrap()]).args(args);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-        let mut child = command.spawn().map_err(Error::io(format!("start {class}")))?;
+        let mut child = command.spawn().map_err(Error::failed(format!("start {class}")))?;
         let stdin = child.stdin.take();
         let fed = async {
             if let Some(mut stdin) = stdin {
@@ -50,7 +49,7 @@ impl Kafka {
         let ended = async { tokio::join!(fed, child.wait_with_output()).1 };
         let late = |_| Error::Late { part: class, what: "end", within: WITHIN, detail: String::new() };
         let output =
-            timeout(WITHIN, ended).await.map_err(late)?.map_err(Error::io(format!("read of {class}")))?;
+            timeout(WITHIN, ended).await.map_err(late)?.map_err(Error::failed(format!("read of {class}")))?;
         let tail = String::from_utf8_lossy(&output.stderr).into_owned();
         let failed = || Error::Ended { part: class, status: output.status, tail };
         if output.status.success() { Ok(output.stdout) } else { Err(failed()) }

@@ -21,12 +21,9 @@ pub struct Partition {
 
 impl Kafka {
     /// The partitions of a topic, as reported by any live node. Blocks at most half a second.
-    ///
-    /// # Errors
-    /// [`Error::Kafka`] if the chosen node does not answer.
     pub fn partitions(&self, topic: &str) -> Result<Vec<Partition>, Error> {
         let what = format!("read the leaders of {topic}");
-        self.described(topic).map_err(Error::kafka(what))
+        self.described(topic).map_err(Error::failed(what))
     }
 
     fn described(&self, topic: &str) -> Result<Vec<Partition>, KafkaError> {
@@ -42,12 +39,6 @@ impl Kafka {
     }
 
     /// Waits until the partitions of a topic meet `condition`, and returns them. Blocks between polls.
-    ///
-    /// # Errors
-    /// [`Error::Late`] with the last state after 30 s.
-    ///
-    /// # Cancel safety
-    /// Nothing is left over.
     pub async fn partitions_become(
         &self,
         what: &'static str,
@@ -71,12 +62,6 @@ impl Kafka {
 
     /// Moves each partition of a topic to the nodes of these ids, and waits until the first of them leads it and other
     /// nodes have no replica. A leader that stays a replica gives way after `leader.imbalance.check.interval.seconds`.
-    ///
-    /// # Errors
-    /// [`Error::Ended`] if Kafka's tool fails, [`Error::Late`] if the move takes longer than 30 s.
-    ///
-    /// # Cancel safety
-    /// The partitions may still move.
     pub async fn reassign(&self, topic: &str, replicas: &[&[usize]]) -> Result<(), Error> {
         let partition = |(partition, replicas): (usize, &&[usize])| serde_json::json!({ "topic": topic, "partition": partition, "replicas": replicas });
         let partitions: Vec<_> = replicas.iter().enumerate().map(partition).collect();

@@ -1,26 +1,26 @@
 //! One process of Kafka: broker and controller.
 
+mod prepared;
+
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use rdkafka::admin::AdminClient;
 use rdkafka::client::DefaultClientContext;
 
-use super::setup::{Listener, Setup};
+use self::prepared::Prepared;
+pub(super) use self::prepared::java;
+use super::{Listener, Setup};
 use crate::Error;
 use crate::folder::Folder;
 use crate::port::Port;
 use crate::process::Process;
-use crate::tools;
 
-/// A running node.
 pub struct Node {
     pub(super) ports: Ports,
     launch: Launch,
-    /// The process, which tests kill or freeze.
     pub process: Process,
 }
 
@@ -48,7 +48,11 @@ impl Ports {
         Ok(Self { id, client: Port::pick()?, controller: Port::pick()?, listeners })
     }
 
-    fn server_properties(&self, setup: &Setup, voters: &str, data: &Path) -> String {
+    pub(super) fn voter(&self) -> String {
+        format!("{}@{}", self.id, self.controller.address())
+    }
+
+    pub(super) fn server_properties(&self, setup: &Setup, voters: &str, data: &Path) -> String {
         let Self { id, client, controller, listeners } = self;
         let (client, controller) = (client.address(), controller.address());
         let (mut addresses, mut protocols) = (String::new(), String::new());
@@ -78,8 +82,6 @@ log.dirs={}
 }
 
 impl Node {
-    /// Its address for clients.
-    #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.ports.client.address()
     }
@@ -91,26 +93,15 @@ impl Node {
         folder: &Folder,
         admin: &AdminClient<DefaultClientContext>,
     ) -> Result<Vec<Self>, Error> {
-        let voter = |ports: &Ports| format!("{}@{}", ports.id, ports.controller.address());
-        let voters = all.iter().map(voter).collect::<Vec<_>>().join(",");
-        let mut formatting = Vec::new();
-        for ports in &all {
+        let voters = all.iter().map(Ports::voter).collect::<Vec<_>>().join(",");
+        let prepared = Prepared::of(&setup.format).await?;
+        let mut nodes = Vec::new();
+        for ports in all {
             let id = ports.id;
             let data = folder.path().join(format!("data-{id}"));
+            prepared.format(&data, id)?;
             let text = ports.server_properties(setup, &voters, &data);
             let properties = folder.write(&format!("node-{id}.properties"), &text)?;
-            let mut command = java("kafka.tools.StorageTool", &[])?;
-            command.args(["format", "-t", CLUSTER_ID, "-c"]).arg(&properties).args(&setup.format);
-            let log = folder.path().join(format!("format-{id}.log"));
-            formatting.push((Process::spawn(FORMATTER, command, &log)?, properties));
-        }
-        let mut nodes = Vec::new();
-        for (ports, (mut formatter, properties)) in all.into_iter().zip(formatting) {
-            let status = formatter.wait(START_WITHIN).await?;
-            if !status.success() {
-                return Err(Error::Ended { part: FORMATTER, status, tail: formatter.log_tail() });
-            }
-            let id = ports.id;
             let log = folder.path().join(format!("kafka-{id}.log"));
             let launch = Launch { id, java: setup.java.clone(), properties, log };
             let process = launch.spawn()?;
@@ -156,23 +147,6 @@ impl Launch {
     }
 }
 
-/// The command of one of Kafka's programs, without arguments.
-pub(super) fn java(class: &str, options: &[String]) -> Result<Command, Error> {
-    let mut command = Command::new("java");
-    command
-        .args(["-Xmx512m", "-XX:+UseSerialGC"])
-        // In a few minutes, Java's second compiler does not pay off: it takes a third of the start.
-        .args(["-XX:TieredStopAtLevel=1"])
-        .arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
-        // Makes input and output independent of the locale.
-        .args(["-Dfile.encoding=UTF-8", "-Dstdout.encoding=UTF-8"])
-        .args(options)
-        .arg("-cp")
-        .arg(tools::kafka_lib()?.join("*"))
-        .arg(class);
-    Ok(command)
-}
-
 /// The configuration of every node. If a key is given twice, the later value holds.
 const COMMON: &str = "
 # Kafka's default, said aloud: a test that no read creates a topic means nothing without it.
@@ -202,7 +176,4 @@ log.cleaner.backoff.ms=200
 log.cleaner.dedupe.buffer.size=8388608
 ";
 
-/// 16 bytes in URL-safe base64.
-const CLUSTER_ID: &str = "c2x1aWNlZ2F0ZS10ZXN0cw";
-const FORMATTER: &str = "Kafka's formatter";
 const START_WITHIN: Duration = Duration::from_secs(180);

@@ -1,7 +1,8 @@
 //! Writes a test's records with librdkafka.
 
-use std::sync::PoisonError;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -11,10 +12,8 @@ use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use tokio::task::spawn_blocking;
 
 use super::Kafka;
-use super::write::{Codec, Outcome, Write};
 use crate::Error;
 
-/// A record to write.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Record {
     /// `None` is Kafka's null.
@@ -27,6 +26,37 @@ pub struct Record {
     pub timestamp: Option<i64>,
 }
 
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Write {
+    pub codec: Codec,
+    /// Maximum records in a batch; by default librdkafka's.
+    pub batch: Option<usize>,
+    /// Waits for so many records, of at most 8 MiB together.
+    pub fills: bool,
+    /// Writes in one transaction with this outcome; by default in none.
+    pub transaction: Option<Outcome>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Codec {
+    #[default]
+    None,
+    Gzip,
+    Snappy,
+    Lz4,
+    Zstd,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    Commit,
+    /// Aborted; its records stay in the log.
+    Abort,
+}
+
+/// Cached producers: a new one needs half a second to get its producer id.
+pub(super) type Producers = Mutex<HashMap<Write, FutureProducer>>;
+
 impl Record {
     /// A record with this value and no key.
     pub fn of(value: impl Into<Vec<u8>>) -> Self {
@@ -37,12 +67,6 @@ impl Record {
 impl Kafka {
     /// Writes records in this order, and returns their offsets once the broker has acknowledged all of them and, if
     /// there is one, the end of the transaction.
-    ///
-    /// # Errors
-    /// [`Error::Kafka`] with the first failure.
-    ///
-    /// # Cancel safety
-    /// Some of the records may be written.
     pub async fn produce(
         &self,
         topic: &str,
@@ -56,24 +80,18 @@ impl Kafka {
             transaction.end(outcome).await?;
             return Ok(offsets);
         }
-        let producer = self.producer(how).map_err(Error::kafka(what(topic, partition, records)))?;
+        let producer = self.producer(how).map_err(Error::failed(what(topic, partition, records)))?;
         write(&producer, topic, partition, records).await
     }
 
     /// Begins a transaction whose records are written as `how` says, but for its outcome.
-    ///
-    /// # Errors
-    /// [`Error::Kafka`] with the failure.
-    ///
-    /// # Cancel safety
-    /// The transaction may have begun.
     pub async fn begin(&self, how: Write) -> Result<Transaction, Error> {
         let what = || "begin a transaction".to_owned();
-        let producer = self.new_producer(how, true).map_err(Error::kafka(what()))?;
+        let producer = self.new_producer(how, true).map_err(Error::failed(what()))?;
         let begin = producer.clone();
         blocking(move || begin.init_transactions(WITHIN).and_then(|()| begin.begin_transaction()))
             .await
-            .map_err(Error::kafka(what()))?;
+            .map_err(Error::failed(what()))?;
         Ok(Transaction { producer })
     }
 
@@ -123,30 +141,18 @@ pub struct Transaction {
 
 impl Transaction {
     /// Writes records in this order, and returns their offsets once the broker has acknowledged them.
-    ///
-    /// # Errors
-    /// [`Error::Kafka`] with the first failure.
-    ///
-    /// # Cancel safety
-    /// Some of the records may be written.
     pub async fn write(&self, topic: &str, partition: i32, records: &[Record]) -> Result<Vec<i64>, Error> {
         write(&self.producer, topic, partition, records).await
     }
 
     /// Ends it. Its marker can be in the log a little later.
-    ///
-    /// # Errors
-    /// [`Error::Kafka`] with the failure.
-    ///
-    /// # Cancel safety
-    /// The transaction may have ended.
     pub async fn end(self, outcome: Outcome) -> Result<(), Error> {
         let Self { producer } = self;
         let ended = match outcome {
             Outcome::Commit => blocking(move || producer.commit_transaction(WITHIN)).await,
             Outcome::Abort => blocking(move || producer.abort_transaction(WITHIN)).await,
         };
-        ended.map_err(Error::kafka("end a transaction"))
+        ended.map_err(Error::failed("end a transaction"))
     }
 }
 
@@ -177,7 +183,7 @@ async fn write(
         }
         Ok(offsets)
     };
-    written.await.map_err(Error::kafka(what(topic, partition, records)))
+    written.await.map_err(Error::failed(what(topic, partition, records)))
 }
 
 fn headers(record: &Record) -> Option<OwnedHeaders> {
@@ -200,8 +206,6 @@ impl Codec {
     /// Every codec, for tests that try them all.
     pub const ALL: [Self; 5] = [Self::None, Self::Gzip, Self::Snappy, Self::Lz4, Self::Zstd];
 
-    /// Its name in Kafka's configuration.
-    #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::None => "none",

@@ -22,13 +22,11 @@ use super::Kafka;
 
 impl Kafka {
     /// All records of a partition, from the start to the end of its log, including aborted ones.
-    #[must_use]
     pub fn read(&self, topic: &str, partition: i32) -> Vec<KafkaMessage> {
         self.read_as("read_uncommitted", topic, partition)
     }
 
     /// As [`read`](Self::read), without the records of open and aborted transactions.
-    #[must_use]
     pub fn read_committed(&self, topic: &str, partition: i32) -> Vec<KafkaMessage> {
         self.read_as("read_committed", topic, partition)
     }
@@ -63,7 +61,6 @@ impl Kafka {
     }
 
     /// The offsets that librdkafka finds in partition 0 for these times; −1 if every record is older.
-    #[must_use]
     pub fn offsets_at(&self, topic: &str, times: &[i64]) -> Vec<i64> {
         let consumer = self.consumer("read_uncommitted");
         let offset_at = |time: &i64| {

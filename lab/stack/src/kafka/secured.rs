@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
-use super::Kafka;
-use super::setup::{Listener, Setup};
+use super::{Kafka, Listener, Setup};
 use crate::Error;
 use crate::certificates::{Authority, Certificate};
 use crate::folder::Folder;
@@ -54,24 +53,12 @@ pub mod listener {
 
 impl Secured {
     /// The cluster that all tests of this process share. The first caller starts it; it ends with the process.
-    ///
-    /// # Errors
-    /// As [`start`](Self::start).
-    ///
-    /// # Cancel safety
-    /// The next caller starts it.
     pub async fn shared() -> Result<&'static Self, Error> {
         static SHARED: OnceCell<Secured> = OnceCell::const_new();
         SHARED.get_or_try_init(async || Self::start(Vec::new()).await).await
     }
 
     /// Starts a new cluster with further JVM options.
-    ///
-    /// # Errors
-    /// As [`Kafka::start_with`], or a certificate or key cannot be created.
-    ///
-    /// # Cancel safety
-    /// Nothing is left running.
     pub async fn start(java: Vec<String>) -> Result<Self, Error> {
         let folder = Folder::new("secured")?;
         let (authority, other) = (Authority::new("tests")?, Authority::new("others")?);
@@ -105,8 +92,6 @@ impl Secured {
     }
 }
 
-/// The password of a user.
-#[must_use]
 pub fn password(user: &str) -> String {
     secret(&format!("password-of-{user}"))
 }
@@ -188,13 +173,11 @@ async fn allow_reader_and_writer(kafka: &Kafka) -> Result<(), Error> {
     Ok(())
 }
 
-/// A user that can read every topic.
 pub const READER: &str = "reader";
 /// A user that can write to some topics.
 pub const WRITER: &str = "writer";
 /// The name prefix of these topics.
 pub const WRITABLE: &str = "writable";
-/// A user without rights.
 pub const OUTSIDER: &str = "outsider";
 /// The lifetime of a session at [`listener::SHORT`].
 pub const SESSION: Duration = Duration::from_secs(5);

@@ -16,12 +16,6 @@ use crate::Error;
 impl Kafka {
     /// Creates a topic with a unique name that begins with `about`, and `configs` such as `("cleanup.policy",
     /// "compact")`. Waits until every node has a replica, and returns the name.
-    ///
-    /// # Errors
-    /// [`Error::Kafka`] with the broker's reason.
-    ///
-    /// # Cancel safety
-    /// The topic may still be created.
     pub async fn topic(
         &self,
         about: &str,
@@ -35,12 +29,6 @@ impl Kafka {
     }
 
     /// Creates a topic of exactly this name, otherwise as [`topic`](Self::topic).
-    ///
-    /// # Errors
-    /// [`Error::Kafka`] with the broker's reason.
-    ///
-    /// # Cancel safety
-    /// The topic may still be created.
     pub async fn make_topic(
         &self,
         name: &str,
@@ -62,26 +50,20 @@ impl Kafka {
                 {
                     sleep(POLL).await;
                 }
-                made => break made.map_err(Error::kafka(what()))?,
+                made => break made.map_err(Error::failed(what()))?,
             }
         };
-        first_refusal(made).map_err(Error::kafka(what()))?;
-        self.led(name, partitions).await.map_err(Error::kafka(what()))
+        first_refusal(made).map_err(Error::failed(what()))?;
+        self.led(name, partitions).await.map_err(Error::failed(what()))
     }
 
     /// Adds partitions to a topic, so that it has `partitions`.
-    ///
-    /// # Errors
-    /// [`Error::Kafka`] with the broker's reason.
-    ///
-    /// # Cancel safety
-    /// The partitions may still be added.
     pub async fn grow_topic(&self, name: &str, partitions: i32) -> Result<(), Error> {
         let what = || format!("add partitions to the topic {name}");
         let count = usize::try_from(partitions).unwrap_or_default();
         let grown = self.admin.create_partitions(&[NewPartitions::new(name, count)], &options()).await;
-        first_refusal(grown.map_err(Error::kafka(what()))?).map_err(Error::kafka(what()))?;
-        self.led(name, partitions).await.map_err(Error::kafka(what()))
+        first_refusal(grown.map_err(Error::failed(what()))?).map_err(Error::failed(what()))?;
+        self.led(name, partitions).await.map_err(Error::failed(what()))
     }
 
     /// Waits until every node's metadata has the partitions and their leaders. A node creates its replica once its own
@@ -108,53 +90,34 @@ impl Kafka {
     }
 
     /// The names of all topics, including Kafka's internal ones. Blocks at most 10 s.
-    ///
-    /// # Errors
-    /// [`Error::Kafka`] if the node does not answer.
     pub fn topics(&self) -> Result<Vec<String>, Error> {
         let metadata =
-            self.admin.inner().fetch_metadata(None, WITHIN).map_err(Error::kafka("list the topics"))?;
+            self.admin.inner().fetch_metadata(None, WITHIN).map_err(Error::failed("list the topics"))?;
         Ok(metadata.topics().iter().map(|topic| topic.name().to_owned()).collect())
     }
 
     /// Log start and log end of a partition; with an open transaction, log start and last stable offset. Blocks at most
     /// 10 s.
-    ///
-    /// # Errors
-    /// [`Error::Kafka`] with the broker's reason.
     pub fn watermarks(&self, topic: &str, partition: i32) -> Result<(i64, i64), Error> {
         let what = format!("read the watermarks of {topic} {partition}");
-        self.admin.inner().fetch_watermarks(topic, partition, WITHIN).map_err(Error::kafka(what))
+        self.admin.inner().fetch_watermarks(topic, partition, WITHIN).map_err(Error::failed(what))
     }
 
     /// Deletes every record before `offset`, which becomes the log start.
-    ///
-    /// # Errors
-    /// [`Error::Kafka`] with the broker's reason.
-    ///
-    /// # Cancel safety
-    /// The records may be deleted.
     pub async fn delete_records_before(&self, topic: &str, partition: i32, offset: i64) -> Result<(), Error> {
         let what = || format!("delete records of {topic} {partition} before {offset}");
         let mut before = TopicPartitionList::new();
         before
             .add_partition_offset(topic, partition, Offset::Offset(offset))
-            .map_err(Error::kafka(what()))?;
-        let deleted = self.admin.delete_records(&before, &options()).await.map_err(Error::kafka(what()))?;
-        deleted.elements().iter().try_for_each(|e| e.error()).map_err(Error::kafka(what()))
+            .map_err(Error::failed(what()))?;
+        let deleted = self.admin.delete_records(&before, &options()).await.map_err(Error::failed(what()))?;
+        deleted.elements().iter().try_for_each(|e| e.error()).map_err(Error::failed(what()))
     }
 
-    /// Deletes a topic.
-    ///
-    /// # Errors
-    /// [`Error::Kafka`] with the broker's reason.
-    ///
-    /// # Cancel safety
-    /// The topic may be deleted.
     pub async fn delete_topic(&self, topic: &str) -> Result<(), Error> {
         let what = || format!("delete the topic {topic}");
-        let deleted = self.admin.delete_topics(&[topic], &options()).await.map_err(Error::kafka(what()))?;
-        first_refusal(deleted).map_err(Error::kafka(what()))
+        let deleted = self.admin.delete_topics(&[topic], &options()).await.map_err(Error::failed(what()))?;
+        first_refusal(deleted).map_err(Error::failed(what()))
     }
 }
 

@@ -14,7 +14,6 @@ use crate::port::Port;
 
 /// A running cluster of three servers with JetStream.
 pub struct Cluster {
-    /// Tests kill and restart them.
     pub nodes: Vec<Nats>,
     _routes: Vec<Port>,
     _folder: Folder,
@@ -22,12 +21,6 @@ pub struct Cluster {
 
 impl Cluster {
     /// Starts the servers, and waits until they have elected a leader.
-    ///
-    /// # Errors
-    /// nats-server is not installed, or there is no leader within a minute.
-    ///
-    /// # Cancel safety
-    /// Nothing is left running.
     pub async fn start() -> Result<Self, Error> {
         let folder = Folder::new("nats-cluster")?;
         let routes = (0..NODES).map(|_| Port::pick()).collect::<Result<Vec<_>, _>>()?;
@@ -35,7 +28,7 @@ impl Cluster {
         let mut nodes = Vec::new();
         for (number, port) in routes.iter().enumerate() {
             let path = folder.path().join(format!("node-{number}"));
-            std::fs::create_dir(&path).map_err(Error::io(format!("create {}", path.display())))?;
+            std::fs::create_dir(&path).map_err(Error::failed(format!("create {}", path.display())))?;
             let mut more = format!("server_name: n{number}\n");
             // Writing to a string cannot fail.
             let _ = writeln!(more, "jetstream {{ store_dir: \"{}\" }}", path.join("jetstream").display());
@@ -50,31 +43,18 @@ impl Cluster {
     }
 
     /// The addresses of all servers, for `servers`.
-    #[must_use]
     pub fn servers(&self) -> String {
         let urls = self.nodes.iter().map(|node| format!("nats://{}", node.client()));
         urls.collect::<Vec<_>>().join(",")
     }
 
     /// A client of the first server that runs.
-    ///
-    /// # Errors
-    /// No server answers.
-    ///
-    /// # Cancel safety
-    /// A drop closes the connection.
     pub async fn streams(&self) -> Result<Streams, Error> {
         let addresses: Vec<_> = self.nodes.iter().map(Nats::client).collect();
         Streams::connect_to_any(&addresses).await
     }
 
     /// Creates a stream with a copy on each server, and with `more` settings.
-    ///
-    /// # Errors
-    /// The servers refuse for a minute.
-    ///
-    /// # Cancel safety
-    /// The stream may be created.
     pub async fn create(&self, streams: &Streams, name: &str, mut more: Value) -> Result<(), Error> {
         if let Some(settings) = more.as_object_mut() {
             settings.insert("num_replicas".to_owned(), NODES.into());
@@ -86,12 +66,6 @@ impl Cluster {
 impl Streams {
     /// All messages of a stream, read one by one by its leader: not as the bridge reads them. Each is in the form of
     /// its twin.
-    ///
-    /// # Errors
-    /// The stream has no leader for a minute.
-    ///
-    /// # Cancel safety
-    /// A drop abandons the read.
     pub async fn read(&self, stream: &str) -> Result<Vec<KafkaMessage>, Error> {
         let mut found: Vec<KafkaMessage> = Vec::new();
         let call = format!("STREAM.MSG.GET.{stream}");

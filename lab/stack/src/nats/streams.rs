@@ -1,6 +1,6 @@
 //! Makes, fills and changes streams of a JetStream server.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -20,64 +20,32 @@ pub struct Streams {
 
 impl Streams {
     /// A connection to the server of all tests in this process.
-    ///
-    /// # Errors
-    /// As [`Nats::shared`] and [`Streams::connect`].
-    ///
-    /// # Cancel safety
-    /// A drop closes the connection.
     pub async fn shared() -> Result<Self, Error> {
         Self::connect(Nats::shared().await?.client()).await
     }
 
-    /// Connects to a server.
-    ///
-    /// # Errors
-    /// The server does not answer.
-    ///
-    /// # Cancel safety
-    /// A drop closes the connection.
     pub async fn connect(address: SocketAddr) -> Result<Self, Error> {
         Self::connect_with(address, ConnectOptions::new()).await
     }
 
     /// Connects to one of the servers of a cluster, and to another one whenever that is lost.
-    ///
-    /// # Errors
-    /// No server answers.
-    ///
-    /// # Cancel safety
-    /// A drop closes the connection.
     pub async fn connect_to_any(addresses: &[SocketAddr]) -> Result<Self, Error> {
         let urls: Vec<ServerAddr> =
             addresses.iter().filter_map(|address| address.to_string().parse().ok()).collect();
         // So that a request to a server that was killed is soon repeated.
         let options = ConnectOptions::new().request_timeout(Some(Duration::from_secs(2)));
-        let client = options.connect(urls).await.map_err(Error::nats("connect to nats-server"))?;
+        let client = options.connect(urls).await.map_err(Error::failed("connect to nats-server"))?;
         let address = addresses.first().copied().unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)));
         Ok(Self { client, address })
     }
 
-    /// Connects with these options.
-    ///
-    /// # Errors
-    /// The server does not answer, or refuses.
-    ///
-    /// # Cancel safety
-    /// A drop closes the connection.
     pub async fn connect_with(address: SocketAddr, options: ConnectOptions) -> Result<Self, Error> {
         let client =
-            options.connect(address.to_string()).await.map_err(Error::nats("connect to nats-server"))?;
+            options.connect(address.to_string()).await.map_err(Error::failed("connect to nats-server"))?;
         Ok(Self { client, address })
     }
 
     /// Creates a stream of the subjects `NAME.>`, with direct gets, in files, and with `more` settings.
-    ///
-    /// # Errors
-    /// The server refuses.
-    ///
-    /// # Cancel safety
-    /// The stream may be created.
     pub async fn create(&self, name: &str, more: Value) -> Result<(), Error> {
         let mut config = json!({ "name": name, "subjects": [format!("{name}.>")], "allow_direct": true });
         if let (Some(config), Value::Object(more)) = (config.as_object_mut(), more) {
@@ -86,16 +54,9 @@ impl Streams {
         self.call(&format!("STREAM.CREATE.{name}"), &config).await.map(drop)
     }
 
-    /// Calls JetStream's API.
-    ///
-    /// # Errors
-    /// The server refuses, or does not answer.
-    ///
-    /// # Cancel safety
-    /// The request may be executed.
     pub async fn call(&self, call: &str, request: &Value) -> Result<Value, Error> {
         let answer = self.client.request(format!("$JS.API.{call}"), request.to_string().into()).await;
-        let answer = answer.map_err(Error::nats(format!("call {call}")))?;
+        let answer = answer.map_err(Error::failed(format!("call {call}")))?;
         let answer: Value = serde_json::from_slice(&answer.payload).unwrap_or_default();
         match answer.get("error") {
             None => Ok(answer),
@@ -104,27 +65,18 @@ impl Streams {
     }
 
     /// Writes messages in order. All are stored when it returns.
-    ///
-    /// # Errors
-    /// The server does not acknowledge one of them.
-    ///
-    /// # Cancel safety
-    /// Some messages may be stored.
     pub async fn write(&self, subject: &str, messages: impl IntoIterator<Item = Bytes>) -> Result<(), Error> {
         let write = |message| self.client.request(subject.to_owned(), message);
         // A server drops what comes faster than it can store. The requests are sent in order.
         let mut acknowledgements = stream::iter(messages).map(write).buffered(UNACKNOWLEDGED);
         while let Some(acknowledged) = acknowledgements.next().await {
-            acknowledged.map_err(Error::nats("write"))?;
+            acknowledged.map_err(Error::failed("write"))?;
         }
         Ok(())
     }
 
     /// Publishes a message with these headers, one of which is its id. Gives its sequence if the stream has acknowledged
     /// it.
-    ///
-    /// # Cancel safety
-    /// The message may be stored.
     pub async fn write_once(&self, subject: &str, headers: &[(&str, &str)], message: Bytes) -> Option<i64> {
         let headers = headers.iter().fold(HeaderMap::new(), |mut all, (name, value)| {
             all.insert(*name, *value);
@@ -137,9 +89,6 @@ impl Streams {
 
     /// Publishes exactly these bytes of subject and headers, which some client libraries send. A message that is
     /// written after this is stored after it.
-    ///
-    /// # Errors
-    /// The server closes the connection.
     pub fn write_raw(&self, subject: &[u8], headers: &[u8], payload: &[u8]) -> Result<(), Error> {
         let mut sent = b"CONNECT {\"verbose\":false,\"headers\":true}\r\nHPUB ".to_vec();
         sent.extend_from_slice(subject);
@@ -148,7 +97,7 @@ impl Streams {
         sent.extend_from_slice(headers);
         sent.extend_from_slice(payload);
         sent.extend_from_slice(b"\r\nPING\r\n");
-        let answered = || {
+        let answered = || -> io::Result<()> {
             let mut socket = TcpStream::connect(self.address)?;
             socket.set_read_timeout(Some(Duration::from_secs(10)))?;
             socket.write_all(&sent)?;
@@ -163,11 +112,9 @@ impl Streams {
             }
             Ok(())
         };
-        answered().map_err(Error::io("publish raw bytes"))
+        answered().map_err(Error::failed("publish raw bytes"))
     }
 
-    /// The client, for what is not here.
-    #[must_use]
     pub fn client(&self) -> &Client {
         &self.client
     }

@@ -1,5 +1,7 @@
-//! The memory, CPU time, descriptors and threads of a process.
+//! The memory, CPU time, descriptors, threads and connections of a process, from proc(5).
 
+use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::time::Duration;
 use std::{fs, io};
 
@@ -52,13 +54,22 @@ fn cpu_time(stat: &str, ticks_per_second: u64) -> Option<Duration> {
     Some(Duration::from_millis(milliseconds))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// The established connections of a process to the port of an address, each by the name of its socket.
+pub(super) fn connections(remote: SocketAddr, process: u32) -> io::Result<HashSet<String>> {
+    let table = if remote.is_ipv4() { "tcp" } else { "tcp6" };
+    let table = fs::read_to_string(format!("/proc/{process}/net/{table}"))?;
+    let port = format!(":{:04X}", remote.port());
+    let sockets: HashSet<String> = table.lines().filter_map(|line| socket(line, &port)).collect();
+    let files = fs::read_dir(format!("/proc/{process}/fd"))?;
+    let open = files.filter_map(|file| fs::read_link(file.ok()?.path()).ok());
+    Ok(open.map(|link| link.to_string_lossy().into_owned()).filter(|link| sockets.contains(link)).collect())
+}
 
-    #[test]
-    fn parentheses_in_a_program_name_are_skipped() {
-        let stat = "7 (a) b) S 1 7 7 0 -1 4194560 1 2 3 4 150 50 0 0 20 0 1 0 5 6 7";
-        assert_eq!(cpu_time(stat, 100), Some(Duration::from_secs(2)));
-    }
+/// Field 2 is the remote address, 3 the state (`01`: established), 9 the inode.
+fn socket(line: &str, port: &str) -> Option<String> {
+    let mut fields = line.split_whitespace().skip(2);
+    let to = fields.next()?.ends_with(port);
+    let established = fields.next()? == "01";
+    let inode = fields.nth(5)?;
+    (to && established).then(|| format!("socket:[{inode}]"))
 }

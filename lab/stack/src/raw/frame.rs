@@ -4,7 +4,6 @@ use prost::Message as _;
 use sluicegate_protocol::PubSubReq;
 use sluicegate_protocol::pub_sub_req::Req;
 
-/// A frame from the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
     /// FIN, reserved bits and opcode.
@@ -14,7 +13,6 @@ pub struct Frame {
 }
 
 /// A client's frame with `first` as its first byte.
-#[must_use]
 pub fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut out = head(first, 0x80, payload.len() as u64);
     let mask = [0x37, 0xFA, 0x21, 0x3D];
@@ -24,13 +22,11 @@ pub fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 /// A client's frame with a request.
-#[must_use]
 pub fn request(sequence: i64, req: Req) -> Vec<u8> {
     masked(BINARY, &PubSubReq { sequence, req: Some(req) }.encode_to_vec())
 }
 
 /// A frame's header up to its mask, in the shortest form that holds `len`.
-#[must_use]
 pub fn head(first: u8, mask_bit: u8, len: u64) -> Vec<u8> {
     match len {
         0..=125 => vec![first, mask_bit | len as u8],
@@ -40,20 +36,14 @@ pub fn head(first: u8, mask_bit: u8, len: u64) -> Vec<u8> {
 }
 
 /// A close frame as the server sends it.
-#[must_use]
 pub fn close(code: u16, reason: &str) -> Frame {
     Frame { first: CLOSE, payload: [&code.to_be_bytes(), reason.as_bytes()].concat() }
 }
 
-/// A whole text.
 pub const TEXT: u8 = 0x81;
-/// A whole binary message.
 pub const BINARY: u8 = 0x82;
-/// A close.
 pub const CLOSE: u8 = 0x88;
-/// A ping.
 pub const PING: u8 = 0x89;
-/// A pong.
 pub const PONG: u8 = 0x8A;
 /// The FIN bit: a frame without it is not the last of its message.
 pub const FIN: u8 = 0x80;

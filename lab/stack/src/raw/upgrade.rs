@@ -14,7 +14,6 @@ impl Default for Upgrade {
 }
 
 impl Upgrade {
-    /// A handshake for this path.
     pub fn to(target: impl Into<Vec<u8>>) -> Self {
         let headers = [
             ("host", "gateway.example"),
@@ -29,27 +28,21 @@ impl Upgrade {
     }
 
     /// Sets a header, and replaces others of its name.
-    #[must_use]
     pub fn with(self, name: &str, value: impl Into<Vec<u8>>) -> Self {
         self.without(name).and(name, value)
     }
 
     /// Adds a header, even if the name repeats.
-    #[must_use]
     pub fn and(mut self, name: &str, value: impl Into<Vec<u8>>) -> Self {
         self.headers.push((name.to_owned(), value.into()));
         self
     }
 
-    /// Removes a header.
-    #[must_use]
     pub fn without(mut self, name: &str) -> Self {
         self.headers.retain(|(other, _)| other != name);
         self
     }
 
-    /// The request's bytes in HTTP/1.1.
-    #[must_use]
     pub fn bytes(&self) -> Vec<u8> {
         let mut out = [b"GET ", self.target.as_slice(), b" HTTP/1.1\r\n"].concat();
         for (name, value) in &self.headers {

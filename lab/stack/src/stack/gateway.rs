@@ -29,7 +29,7 @@ impl Gateway {
             Way::Relay => Profile::Relay,
             // Silently ignored edits would weaken a test.
             Way::Nginx | Way::Apisix | Way::Direct if !setup.envoy_edits.is_empty() => {
-                return Err(Error::NoEnvoy);
+                return Err(Error::SetUp("edit Envoy's configuration: this stack has no Envoy".to_owned()));
             }
             Way::Nginx => {
                 let gateway = setup.gateway.map_or_else(Port::pick, Ok)?;

@@ -7,11 +7,8 @@ use crate::nginx::Route;
 use crate::port::Port;
 use crate::way::Way;
 
-/// The parts of a stack.
 pub struct Setup {
-    /// The way in.
     pub way: Way,
-    /// The bridge's configuration.
     pub bridge: BridgeConfig,
     /// Environment variables that override its keys; by default one that gives its threads small stacks.
     pub bridge_environment: Vec<(String, String)>,
@@ -20,11 +17,8 @@ pub struct Setup {
     pub bridges: u32,
     /// The gateway's port for clients; by default a free one.
     pub gateway: Option<Port>,
-    /// nginx's routes.
     pub routes: Vec<Route>,
-    /// APISIX's configuration.
     pub apisix: apisix::Setup,
-    /// Envoy's worker threads.
     pub concurrency: u32,
     /// An Envoy to run instead of the installed one.
     pub envoy: Option<PathBuf>,
@@ -36,7 +30,6 @@ pub struct Setup {
 pub enum BridgeConfig {
     /// One cluster, `default`.
     Cluster {
-        /// Its `bootstrap.servers`.
         bootstrap: String,
         /// Further TOML: top-level keys, then tables.
         settings: String,

@@ -26,13 +26,11 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::claims::Claims;
-use super::signer::Signer;
+use super::{Claims, Signer};
 use crate::Error;
 use crate::certificates::Certificate;
 use crate::port::Port;
 
-/// A running endpoint. Dropping it stops it.
 pub struct Endpoint {
     port: Port,
     scheme: &'static str,
@@ -42,15 +40,12 @@ pub struct Endpoint {
 
 /// The client's credentials, and the endpoint's response.
 pub struct Setup<'a> {
-    /// The issuer of the tokens.
     pub signer: &'a Arc<Signer>,
     /// The client's id, of characters that need no form encoding.
     pub id: &'a str,
     /// The client's secret, of such characters too.
     pub secret: &'a str,
-    /// The subject of the tokens.
     pub subject: &'a str,
-    /// The response.
     pub response: TokenResponse,
     /// The certificate of `localhost`, for TLS.
     pub certificate: Option<&'a Certificate>,
@@ -59,15 +54,11 @@ pub struct Setup<'a> {
 /// The response to a client with the right id and secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenResponse {
-    /// A token with this lifetime.
     Token(Duration),
     /// A token that expired an hour ago, with an answer that promises another hour.
     Expired,
-    /// An error response.
     Failure,
-    /// An invalid response.
     Nonsense,
-    /// No response.
     Silence,
 }
 
@@ -81,15 +72,11 @@ struct State {
 }
 
 impl Endpoint {
-    /// Starts the endpoint.
-    ///
-    /// # Errors
-    /// No port or thread is available, or the certificate is invalid.
     pub fn start(setup: Setup<'_>) -> Result<Self, Error> {
         let Setup { signer, id, secret, subject, response, certificate } = setup;
         let port = Port::pick()?;
-        let listener = std::net::TcpListener::bind(port.address()).map_err(Error::io("listen"))?;
-        listener.set_nonblocking(true).map_err(Error::io("listen"))?;
+        let listener = std::net::TcpListener::bind(port.address()).map_err(Error::failed("listen"))?;
+        listener.set_nonblocking(true).map_err(Error::failed("listen"))?;
         let scheme = if certificate.is_some() { "https" } else { "http" };
         let tls = certificate.map(acceptor).transpose()?;
         let state = Arc::new(State {
@@ -101,7 +88,7 @@ impl Endpoint {
         });
         let (running, ended) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(Error::io("start a runtime"))?;
+        let runtime = runtime.map_err(Error::failed("start a runtime"))?;
         let accept = accept(listener, tls, Arc::clone(&state));
         // Runs in its own thread: the tests that share it have separate runtimes.
         thread::spawn(move || {
@@ -115,23 +102,19 @@ impl Endpoint {
         Ok(Self { port, scheme, state, _running: running })
     }
 
-    /// The endpoint's URL.
-    #[must_use]
     pub fn url(&self) -> String {
         format!("{}://localhost:{}{PATH}", self.scheme, self.port.number())
     }
 
-    /// The number of requests so far.
-    #[must_use]
     pub fn requests(&self) -> u64 {
         self.state.requests.load(Ordering::Relaxed)
     }
 }
 
-/// TLS with this certificate.
 fn acceptor(certificate: &Certificate) -> Result<TlsAcceptor, Error> {
-    let unusable =
-        |error: &dyn std::error::Error| Error::io("use a certificate")(io::Error::other(error.to_string()));
+    let unusable = |error: &dyn std::error::Error| {
+        Error::failed("use a certificate")(io::Error::other(error.to_string()))
+    };
     let chain = CertificateDer::from_pem_slice(certificate.certificate.as_bytes())
         .map_err(|error| unusable(&error))?;
     let key = PrivateKeyDer::from_pem_slice(certificate.key.as_bytes()).map_err(|error| unusable(&error))?;

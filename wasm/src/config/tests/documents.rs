@@ -8,9 +8,8 @@ use super::*;
 
 const REFERENCE: &str = include_str!("../../../../docs/reference/filter-configuration.md");
 
-/// Each block is a whole configuration or a route.
-#[test]
-fn documented_json_is_accepted() {
+/// The configurations on pages whose blocks are whole ones, or routes.
+pub(super) fn configurations() -> Vec<String> {
     let pages = [
         REFERENCE,
         include_str!("../../../../docs/how-to/connect-nats.md"),
@@ -23,12 +22,20 @@ fn documented_json_is_accepted() {
         include_str!("../../../../docs/how-to/move-from-apisixkafkaupstream.md"),
     ];
     let blocks = pages.iter().flat_map(|page| page.split("```json\n").skip(1));
-    let blocks: Vec<&str> = blocks.filter_map(|rest| rest.split("```").next()).collect();
-    assert!(blocks.len() > 5, "{blocks:?}");
-    for block in blocks {
-        let is_whole = block.contains("\"routes\"");
-        let whole = if is_whole { block.to_owned() } else { format!("{{\"routes\": [{block}]}}") };
-        parse(whole.as_bytes()).unwrap_or_else(|mistakes| panic!("{block}: {mistakes:?}"));
+    let blocks = blocks.filter_map(|rest| rest.split("```").next());
+    let whole = |block: &str| match block.contains("\"routes\"") {
+        true => block.to_owned(),
+        false => format!("{{\"routes\": [{block}]}}"),
+    };
+    blocks.map(whole).collect()
+}
+
+#[test]
+fn documented_json_is_accepted() {
+    let configurations = configurations();
+    assert!(configurations.len() > 5, "{configurations:?}");
+    for json in configurations {
+        parse(json.as_bytes()).unwrap_or_else(|mistakes| panic!("{json}: {mistakes:?}"));
     }
 }
 

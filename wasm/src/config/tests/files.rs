@@ -1,6 +1,6 @@
 //! The configurations in `apisix/` and the documents that users copy are valid.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::*;
 
@@ -9,42 +9,21 @@ const CONFIG: &str = include_str!("../../../../apisix/config.yaml");
 const HOW_TO: &str = include_str!("../../../../docs/how-to/apisix.md");
 const MOVING: &str = include_str!("../../../../docs/how-to/move-from-apisix-native.md");
 
-/// Each `conf` of the YAML, of which this reads what stands there: blocks of settings, and values of one line each.
+/// Each `conf` of the YAML.
 fn confs(yaml: &str) -> Vec<String> {
-    let lines: Vec<_> = yaml.lines().filter(|line| !line.trim_start().starts_with('#')).collect();
-    let begins = lines.iter().enumerate().filter(|(_, line)| line.trim() == "conf:");
-    begins.map(|(at, line)| block(inside(line, &lines[at + 1..])).to_string()).collect()
-}
-
-fn block(mut lines: &[&str]) -> Value {
-    let mut settings = Map::new();
-    while let [line, after @ ..] = lines {
-        let (key, value) = line.trim().split_once(':').unwrap_or_else(|| panic!("no setting: {line}"));
-        let inner = inside(line, after);
-        let value = if value.is_empty() { block(inner) } else { scalar(value.trim()) };
-        settings.insert(key.to_owned(), value);
-        lines = &after[inner.len()..];
+    fn collect(value: &Value, confs: &mut Vec<String>) {
+        match value {
+            Value::Array(items) => items.iter().for_each(|item| collect(item, confs)),
+            Value::Object(members) => {
+                confs.extend(members.get("conf").map(Value::to_string));
+                members.values().for_each(|member| collect(member, confs));
+            }
+            _ => {}
+        }
     }
-    Value::Object(settings)
-}
-
-/// Lines that are indented further.
-fn inside<'a, 'b>(line: &str, after: &'a [&'b str]) -> &'a [&'b str] {
-    let depth = |line: &str| line.len() - line.trim_start().len();
-    &after[..after.iter().take_while(|inner| depth(inner) > depth(line)).count()]
-}
-
-fn scalar(value: &str) -> Value {
-    let between = |begin, end| value.strip_prefix(begin).and_then(|list| list.strip_suffix(end));
-    if let Some(list) = between('[', ']') {
-        return list.split(',').map(|item| scalar(item.trim())).collect();
-    }
-    if let Some(list) = between('{', '}') {
-        let pairs =
-            list.split(',').map(|pair| pair.split_once(": ").unwrap_or_else(|| panic!("no pair: {pair}")));
-        return pairs.map(|(key, value)| (key.trim().trim_matches('"').to_owned(), scalar(value))).collect();
-    }
-    serde_json::from_str(value).unwrap_or_else(|_| value.into())
+    let mut confs = Vec::new();
+    collect(&serde_saphyr::from_str(yaml).expect("YAML"), &mut confs);
+    confs
 }
 
 #[test]

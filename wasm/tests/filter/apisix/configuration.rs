@@ -3,18 +3,13 @@
 use std::iter;
 
 use sluicegate_harness::apisix::{Outcome, Route, Worker};
-use sluicegate_harness::envoy::Vm;
 use sluicegate_harness::{HostCall, Level, Status, When};
 
 use crate::gateway::apisix;
 use crate::plain::post;
-use crate::socket::{configuration, filter, settings};
+use crate::socket::{configuration, start_configured};
 
 const UNCONFIGURED: Outcome = Outcome::Unavailable("failed to fetch wasm plugin ctx");
-
-fn conf(own: &str) -> String {
-    configuration(own)
-}
 
 /// Every request is refused, and the log says why, for the request and again for the headers of its answer.
 #[track_caller]
@@ -42,7 +37,8 @@ fn works(route: &Route) {
 #[test]
 fn repeated_mistake_is_logged_when_its_count_doubles() {
     let worker = apisix();
-    let [bad, worse] = ["tunel", "tunnels"].map(|profile| conf(&format!(r#""profile": "{profile}""#)));
+    let [bad, worse] =
+        ["tunel", "tunnels"].map(|profile| configuration(&format!(r#""profile": "{profile}""#)));
     for _ in 0..32 {
         assert_eq!(worker.route(&bad).request(post("/orders"), "body").outcome(), UNCONFIGURED);
     }
@@ -50,7 +46,7 @@ fn repeated_mistake_is_logged_when_its_count_doubles() {
     let mistake = r#"profile: must be "tunnel" or "relay""#;
     assert_eq!(worker.route(&worse).request(post("/orders"), "body").outcome(), UNCONFIGURED);
     assert_eq!(worker.log().len(), 7, "the same mistake of another route");
-    refused(&worker, &conf(r#""wider": 1"#), &["wider: unknown key"]);
+    refused(&worker, &configuration(r#""wider": 1"#), &["wider: unknown key"]);
     let lines = worker.log().into_iter().take(7).map(|line| line.text);
     assert!(lines.eq(iter::repeat_n(format!("sluicegate: invalid configuration: {mistake}"), 7)));
 }
@@ -59,7 +55,7 @@ fn repeated_mistake_is_logged_when_its_count_doubles() {
 fn gateway_is_detected_or_configured() {
     let worker = apisix();
     for own in [r#""profile": "tunnel""#, r#""host": "apisix""#] {
-        works(&worker.route(conf(own)));
+        works(&worker.route(configuration(own)));
     }
     assert_eq!(worker.log(), []);
 }
@@ -68,8 +64,8 @@ fn gateway_is_detected_or_configured() {
 fn wrong_host_setting_is_rejected() {
     let worker = apisix();
     let ticks = "host: must be \"apisix\": Envoy has ticks, but this gateway answers host status 12";
-    refused(&worker, &conf(r#""host": "envoy""#), &[ticks]);
-    refused(&worker, &conf(r#""host": "nginx""#), &["host: must be \"envoy\" or \"apisix\""]);
+    refused(&worker, &configuration(r#""host": "envoy""#), &[ticks]);
+    refused(&worker, &configuration(r#""host": "nginx""#), &["host: must be \"envoy\" or \"apisix\""]);
 }
 
 /// Envoy told to be APISIX starts: the filter cannot know better.
@@ -82,21 +78,13 @@ fn undetectable_gateway_is_not_guessed() {
             "host: must be \"envoy\" or \"apisix\"; the gateway cannot be detected, as it answers a request for ticks \
              with host status {status}"
         );
-        refused(&worker, &conf(r#""profile": "tunnel""#), &[&expected]);
+        refused(&worker, &configuration(r#""profile": "tunnel""#), &[&expected]);
         // A configured host needs no detection.
-        works(&worker.route(conf(r#""host": "apisix""#)));
+        works(&worker.route(configuration(r#""host": "apisix""#)));
         worker.allow(HostCall::SetTickPeriodMilliseconds);
     }
-    let vm: Vm = filter()
-        .start(settings(&conf(r#""host": "envoy", "profile": "tunnel""#)))
-        .unwrap_or_else(|error| panic!("{error}"));
+    let vm = start_configured(&configuration(r#""host": "envoy", "profile": "tunnel""#));
     assert!(vm.tick_period().is_some());
-}
-
-#[test]
-fn former_bridge_keys_are_rejected() {
-    let expected = "bridge: no longer used: the gateway's own route names the bridge as its upstream";
-    refused(&apisix(), &conf(r#""bridge": "bridge.example:7400""#), &[expected]);
 }
 
 #[test]

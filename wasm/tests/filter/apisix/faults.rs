@@ -6,7 +6,7 @@
 use sluicegate_harness::apisix::{Outcome, Route};
 use sluicegate_harness::{Headers, HostCall, Response, Status, When};
 
-use crate::faults::{CALLS, STATUSES};
+use crate::faults::STATUSES;
 use crate::gateway::{APISIX, apisix};
 use crate::plain::{ANSWERED, PAGE, post, request};
 use crate::socket::{configuration, sorted, upgrade};
@@ -90,7 +90,7 @@ fn no_refusal_lets_a_request_pass_half_done() {
     let route = worker.route(configuration(APISIX));
     for story in stories() {
         let whole = play(&route, &story);
-        for call in CALLS {
+        for call in HostCall::ALL {
             for status in STATUSES {
                 for when in (1..=MOMENTS).map(When::Nth).chain([When::Always]) {
                     worker.refuse(call, when, Status(status));
@@ -117,13 +117,13 @@ fn filter_recovers_from_a_host_that_refuses_every_call() {
     let route = worker.route(configuration(APISIX));
     let whole = stories().map(|story| play(&route, &story));
     for status in STATUSES {
-        for call in CALLS {
+        for call in HostCall::ALL {
             worker.refuse(call, When::Always, Status(status));
         }
         for story in stories() {
             assert_eq!(play(&route, &story), Seen::Unavailable, "status {status}");
         }
-        for call in CALLS {
+        for call in HostCall::ALL {
             worker.allow(call);
         }
         assert_eq!(stories().map(|story| play(&route, &story)), whole);

@@ -1,10 +1,9 @@
 //! WebSocket upgrades: checked by the filter and forwarded to the bridge's own endpoint with its headers.
 
 use sluicegate_harness::Headers;
-use sluicegate_harness::apisix::Outcome;
 
-use crate::gateway::{APISIX, Gateway, Sent, apisix};
-use crate::socket::{configuration, sorted, upgrade, upgrade_with};
+use crate::gateway::{APISIX, Gateway, apisix};
+use crate::socket::{configuration, upgrade, upgrade_with};
 
 const NO_ROUTE: &str = "the gateway's filter has no route for this path";
 const TOO_MANY: &str = "too many headers: fewer than 100 are allowed, including those that the gateway adds";
@@ -84,49 +83,4 @@ fn path_is_matched_as_written() {
         let call = call.without(":method").with(":method", "POST");
         gateway.request(call).told(404, NO_ROUTE);
     }
-}
-
-/// Every way in which an upgrade that was passed on can be answered.
-#[test]
-fn loggers_of_an_upgrade_see_no_gateway_headers() {
-    let worker = apisix();
-    let defined = r#"{"gateway_secret": "s3cret-of-the-gateway", "write": true, "topics": ["*"], "origins": [],
-        "subprotocols": ["pubsub"],
-        "kafka": {"nodes": {"kafka-1:9092": 1}, "sasl": {"username": "u", "password": "hidden"}}}"#;
-    for conf in [configuration(APISIX), defined.to_owned()] {
-        let route = worker.route(conf);
-        for status in [101, 401, 502] {
-            let request = upgrade().with("sec-websocket-protocol", "pubsub").with("x", "y");
-            let mut stream = route.request(request.clone(), "");
-            stream.upstream_answers(status, Headers::default());
-            let Outcome::Forwarded(told) = stream.outcome() else { panic!("{:?}", stream.outcome()) };
-            let told = told.iter().filter(|(name, _)| name.starts_with(b"sluicegate-")).count();
-            let kept = request.iter().filter(|(name, _)| !name.starts_with(b":"));
-            let kept = kept.fold(Headers::default(), |kept, (name, value)| kept.and(name, value));
-            let kept = kept.and("host", "gateway.example");
-            assert_eq!((told, sorted(&stream.logged())), (6, sorted(&kept)), "{status}");
-        }
-    }
-    assert_eq!(worker.log(), []);
-}
-
-/// As APISIX' own users write a route.
-#[test]
-fn route_with_its_own_cluster_sends_the_definition() {
-    let worker = apisix();
-    let conf = r#"{"gateway_secret": "s3cret-of-the-gateway", "write": true, "topics": ["a", "b"], "origins": {},
-        "kafka": {"nodes": {"kafka-1:9092": 1}, "sasl": {"username": "u", "password": "hidden"}}}"#;
-    let route = worker.route(conf);
-    for path in ["/anything", "/at/all?x"] {
-        let request = upgrade_with(":path", path).with("sluicegate-cluster", "other");
-        let headers = Sent::Apisix(route.request(request, "")).forwarded();
-        let names: Vec<_> =
-            sorted(&headers).into_iter().filter(|line| line.starts_with("sluicegate-")).collect();
-        let [client, definition, others @ ..] = names.as_slice() else { panic!("{names:?}") };
-        assert_eq!(client, "sluicegate-client: 10.0.0.9");
-        assert!(definition.starts_with("sluicegate-cluster-definition: "), "{definition}");
-        let secret = "sluicegate-gateway-secret: s3cret-of-the-gateway";
-        assert_eq!(others, [secret, "sluicegate-topics: a,b", "sluicegate-write: true"]);
-    }
-    assert_eq!(worker.log(), []);
 }

@@ -3,18 +3,14 @@
 use std::iter;
 
 use super::*;
-use crate::config::{Config, Problem};
+use crate::config::Config;
+use crate::config::tests::{NO_CLUSTER, load};
 
 const SECRET: &str = "gateway_secret = \"s3cret-of-the-gateway\"\n";
 
-fn load(text: &str, variables: &[(&str, &str)]) -> Result<Config, Vec<String>> {
-    let variables = variables.iter().map(|&(name, value)| (name.into(), value.into()));
-    Config::load(text, variables).map_err(|all| all.iter().map(Problem::to_string).collect())
-}
-
 #[track_caller]
 fn check(text: &str, want: &[&str]) {
-    assert_eq!(load(text, &[]).expect_err("problems"), want, "{text}");
+    crate::config::tests::check(text, &[], want);
 }
 
 fn allows(config: &Config, node: &str) -> bool {
@@ -76,7 +72,7 @@ fn all_problems_are_reported_with_their_key() {
             "route_clusters.properties.ssl.ca.location: cannot read `/nowhere`: No such file or directory (os error 2)",
             "route_clusters.properties.linger.ms: is rejected by librdkafka: Invalid value for configuration property \
              \"queue.buffering.max.ms\"",
-            crate::config::tests::NO_CLUSTER,
+            NO_CLUSTER,
         ],
     );
     check(

@@ -23,14 +23,6 @@ fn misspelt_key_gets_a_suggestion() {
         let want = format!("{place}: {UNKNOWN}, did you mean `{meant}`?");
         assert!(problems.contains(&want), "{problems:#?}\n{want}");
     }
-    let problem = format!("colour: {UNKNOWN}, see docs/reference/bridge-configuration.md");
-    check(&format!("colour = 1\n{CLUSTER}"), &[], &[&problem]);
-}
-
-#[test]
-fn misspelt_cluster_gets_a_suggestion() {
-    let text = format!("[write]\nclusters = [\"defualt\"]\n{CLUSTER}");
-    check(&text, &[], &["write.clusters: has \"defualt\", did you mean \"default\"?"]);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use super::position::Position;
 use super::records::bounds;
 use super::topic_records;
 
-pub(crate) use events::id;
+pub(crate) use events::{id, positions};
 
 /// Decodes a target of GET.
 pub(crate) fn target(target: &str, system: System) {

@@ -77,18 +77,4 @@ mod tests {
             assert_eq!(found.body, want, "{query}");
         }
     }
-
-    #[tokio::test]
-    async fn streams_have_sequences_and_no_isolation() {
-        let (cluster, _) = Script::cluster_of(System::Nats, 1);
-        let get = async |query| {
-            let query = Query::at("/streams/0/sequences", query, System::Nats)?;
-            get(&Grant::all(&cluster), Log::of_stream("0"), &query, "").await
-        };
-        assert_eq!(get("").await.unwrap().body, r#"{"first_sequence":-2,"end":-1}"#);
-        assert_eq!(get("timestamp=5").await.unwrap().body, r#"{"sequence":5}"#);
-        let problem = get("isolation=read_committed").await.unwrap_err().plain();
-        let text = std::str::from_utf8(&problem.body).unwrap();
-        assert!(text.contains("unknown query parameter isolation: expected timestamp"), "{text}");
-    }
 }

@@ -214,7 +214,6 @@ mod tests {
         (response.status.as_u16(), String::from_utf8(response.body.to_vec()).unwrap())
     }
 
-    /// Checks the resource, its topic and its partition.
     #[track_caller]
     fn check_target(system: System, path: &str, resource: &str, topic: Option<&str>, partition: Option<i32>) {
         let target = Target::parse(path, system).unwrap();
@@ -224,129 +223,92 @@ mod tests {
 
     #[test]
     fn paths_parse_into_resources() {
-        let of_topic = Some("a b");
-        for (path, resource, topic, partition) in [
-            ("/topics", "", None, None),
-            ("/topics/", "", None, None),
-            ("topics", "", None, None),
-            ("/topics/a%20b", "/{topic}", of_topic, None),
-            ("/topics/a%20b/", "/{topic}", of_topic, None),
-            ("/topics/a%20b/records", "/{topic}/records", of_topic, None),
-            ("/topics/a b/partitions/7", "/{topic}/partitions/{partition}", of_topic, Some(7)),
-            (
-                "/topics/a%20b/partitions/%30/records",
-                "/{topic}/partitions/{partition}/records",
-                of_topic,
-                Some(0),
-            ),
-            (
-                "/topics/a%20b/partitions/2147483647/offsets",
-                "/{topic}/partitions/{partition}/offsets",
-                of_topic,
-                Some(i32::MAX),
-            ),
-            ("/topics/a%20b/events", "/{topic}/events", of_topic, None),
-            (
-                "/topics/a%20b/partitions/7/events",
-                "/{topic}/partitions/{partition}/events",
-                of_topic,
-                Some(7),
-            ),
-            ("/topics/topics", "/{topic}", Some("topics"), None),
-            (
-                "/topics/partitions/partitions/1",
-                "/{topic}/partitions/{partition}",
-                Some("partitions"),
-                Some(1),
-            ),
-            ("/topics/%e2%82%ac", "/{topic}", Some("€"), None),
-            ("/topics/€", "/{topic}", Some("€"), None),
-            ("/topics/a+b", "/{topic}", Some("a+b"), None),
-            ("/topics/{topic}", "/{topic}", Some("{topic}"), None),
-            ("/topics/a%2Fb", "/{topic}", Some("a/b"), None),
-        ] {
-            check_target(System::Kafka, path, &format!("/topics{resource}"), topic, partition);
+        for path in ["/topics", "/topics/", "topics"] {
+            check_target(System::Kafka, path, "/topics", None, None);
         }
-    }
-
-    #[test]
-    fn paths_parse_into_streams() {
-        let stream = Some("a b");
-        for (path, resource, stream) in [
-            ("/streams", "/streams", None),
-            ("/streams/", "/streams", None),
-            ("/streams/a%20b", "/streams/{stream}", stream),
-            ("/streams/a%20b/", "/streams/{stream}", stream),
-            ("/streams/a b/messages", "/streams/{stream}/messages", stream),
-            ("/streams/a%20b/sequences", "/streams/{stream}/sequences", stream),
-            ("/streams/a%20b/events/", "/streams/{stream}/events", stream),
-            ("/streams/messages", "/streams/{stream}", Some("messages")),
-            ("/streams/a%2Fb", "/streams/{stream}", Some("a/b")),
-        ] {
-            check_target(System::Nats, path, resource, stream, None);
+        for resource in ["", "/records", "/events"] {
+            let want = format!("/topics/{{topic}}{resource}");
+            for slash in ["", "/"] {
+                let path = format!("/topics/a%20b{resource}{slash}");
+                check_target(System::Kafka, &path, &want, Some("a b"), None);
+            }
         }
-    }
-
-    #[track_caller]
-    fn check(path: &str, status: u16, want: &str) {
-        check_of(System::Kafka, path, status, want);
-    }
-
-    #[track_caller]
-    fn check_of(system: System, path: &str, status: u16, want: &str) {
-        let (found, body) = text(Target::parse(path, system).unwrap_err());
-        assert_eq!(found, status, "{path}");
-        assert!(body.contains(want), "{path}: {body}");
+        for resource in ["", "/records", "/offsets", "/events"] {
+            let want = format!("/topics/{{topic}}/partitions/{{partition}}{resource}");
+            for (number, partition) in [("7", 7), ("%30", 0), ("2147483647", i32::MAX)] {
+                let path = format!("/topics/a b/partitions/{number}{resource}");
+                check_target(System::Kafka, &path, &want, Some("a b"), Some(partition));
+            }
+        }
+        for (name, topic) in [
+            ("topics", "topics"),
+            ("%e2%82%ac", "€"),
+            ("€", "€"),
+            ("a+b", "a+b"),
+            ("{topic}", "{topic}"),
+            ("a%2Fb", "a/b"),
+        ] {
+            check_target(System::Kafka, &format!("/topics/{name}"), "/topics/{topic}", Some(topic), None);
+        }
+        check_target(System::Nats, "/streams/", "/streams", None, None);
+        for resource in ["", "/messages", "/sequences", "/events"] {
+            let (path, want) =
+                (format!("/streams/a%2Fb{resource}/"), format!("/streams/{{stream}}{resource}"));
+            check_target(System::Nats, &path, &want, Some("a/b"), None);
+        }
+        check_target(System::Nats, "/streams/messages", "/streams/{stream}", Some("messages"), None);
     }
 
     #[test]
     fn unknown_and_invalid_paths_are_refused() {
-        for path in
-            ["", "/", "//", "/topic", "/Topics", "/topics/t/partitions", "/topics/t/record", "//topics"]
-        {
-            check(path, 404, "unknown path");
-        }
-        check("/topics/t/partitions/0/records/x", 404, "unknown path");
-        check("/topics/t/partitions/0/records//", 404, "unknown path");
-        for path in ["/topics".repeat(10_000), "/topics/t".repeat(10_000), "/".repeat(10_000)] {
-            check(&path, 404, "unknown path");
-        }
-        for path in ["/topics/t//", "/topics/t//records", "/topics/t/partitions/0//records", "///topics"] {
-            check(path, 404, "unknown path");
-        }
-        check("/topics//", 400, "expected a topic name");
-        check("/topics/t/partitions//", 400, "expected a partition number");
-        for path in
-            ["/topics//partitions/0", "/topics/%", "/topics/%2", "/topics/%zz", "/topics/%ff", "/topics/%+1"]
-        {
-            check(path, 400, "expected a topic name");
-        }
+        let check = |system, paths: &[&str], status: u16, want: &str| {
+            for path in paths {
+                let (found, body) = text(Target::parse(path, system).unwrap_err());
+                assert!(found == status && body.contains(want), "{path}: {found} {body}");
+            }
+        };
+        let long = ["/topics", "/topics/t", "/"].map(|part| part.repeat(10_000));
+        check(System::Kafka, &long.each_ref().map(String::as_str), 404, "unknown path");
+        let unknown = [
+            "",
+            "/",
+            "//",
+            "/topic",
+            "/Topics",
+            "/topics/t/partitions",
+            "/topics/t/record",
+            "//topics",
+            "///topics",
+        ];
+        check(System::Kafka, &unknown, 404, "unknown path");
+        let beyond = ["/topics/t/partitions/0/records/x", "/topics/t/partitions/0/records//", "/topics/t//"];
+        check(System::Kafka, &beyond, 404, "unknown path");
+        check(System::Kafka, &["/topics/t//records", "/topics/t/partitions/0//records"], 404, "unknown path");
+        let no_name = [
+            "/topics//",
+            "/topics//partitions/0",
+            "/topics/%",
+            "/topics/%2",
+            "/topics/%zz",
+            "/topics/%ff",
+            "/topics/%+1",
+        ];
+        check(System::Kafka, &no_name, 400, "expected a topic name");
         for number in ["-1", "+1", "2147483648", "x", "", "1.0", "0x1", "%2d1", "99999999999999999999", "٣"]
         {
-            check(&format!("/topics/t/partitions/{number}/records"), 400, "expected a partition number");
+            let path = format!("/topics/t/partitions/{number}/records");
+            check(System::Kafka, &[&path], 400, "expected a partition number");
         }
-    }
-
-    #[test]
-    fn unknown_and_invalid_streams_are_refused() {
-        for path in
-            ["", "/", "/stream", "/Streams", "/streams/s/message", "/streams/s/messages/0", "//streams"]
-        {
-            check_of(System::Nats, path, 404, "unknown path: expected /streams, ");
-        }
-        for path in ["/streams//messages", "/streams/%", "/streams/%ff/events"] {
-            check_of(System::Nats, path, 400, "expected a stream name");
-        }
-    }
-
-    #[test]
-    fn paths_of_another_system_name_the_right_ones() {
-        for path in ["topics", "/topics/", "/topics/%", "/topics/t/partitions/0/records", "/topics/t/x"] {
-            check_of(System::Nats, path, 404, "the cluster is of NATS: expected /streams, /streams/STREAM");
-        }
-        for path in ["streams", "/streams/%", "/streams/s/messages"] {
-            check(path, 404, "the cluster is of Kafka: expected /topics, /topics/TOPIC");
-        }
+        let unknown =
+            ["", "/", "/stream", "/Streams", "/streams/s/message", "/streams/s/messages/0", "//streams"];
+        check(System::Nats, &unknown, 404, "unknown path: expected /streams, ");
+        let no_name = ["/streams//messages", "/streams/%", "/streams/%ff/events"];
+        check(System::Nats, &no_name, 400, "expected a stream name");
+        // Paths of another system name the right ones.
+        let of_kafka = ["topics", "/topics/", "/topics/%", "/topics/t/partitions/0/records", "/topics/t/x"];
+        check(System::Nats, &of_kafka, 404, "the cluster is of NATS: expected /streams, /streams/STREAM");
+        let of_nats = ["streams", "/streams/%", "/streams/s/messages"];
+        check(System::Kafka, &of_nats, 404, "the cluster is of Kafka: expected /topics, /topics/TOPIC");
     }
 
     #[test]

@@ -73,6 +73,12 @@ async fn refusals_have_the_words_of_nats() {
             "method not allowed for messages: expected GET, HEAD, OPTIONS",
         ),
         (Method::GET, "/streams?x=1", 400, "unknown query parameter x: expected none"),
+        (
+            Method::GET,
+            "/streams/0/sequences?isolation=read_committed",
+            400,
+            "unknown query parameter isolation: expected timestamp",
+        ),
         (Method::GET, "/streams/s/events?last_event_id=x", 400, "expected the id of an event of this stream"),
     ] {
         let accept = if target.contains("/events") { "text/event-stream" } else { "application/json" };
@@ -111,5 +117,18 @@ fn errors_of_streams_are_not_those_of_the_proxies() {
         ("/streams/s/messages?sequence=1", false),
     ] {
         assert_eq!(!error_types(target).is_empty(), want, "{target}");
+    }
+}
+
+#[tokio::test]
+async fn parameters_that_make_no_sense_are_refused() {
+    let (cluster, _) = Script::cluster(1 << 20);
+    for (path, want) in [
+        ("records?offsets=0:0&offset=0", "query parameter offset: expected it without offsets"),
+        ("partitions/0/offsets?timestamp=-4", "timestamp: expected a whole number from -3"),
+    ] {
+        let target = format!("/topics/0/{path}");
+        let (status, _, body) = ask_of(&Grant::all(&cluster), Method::GET, &target, "*/*").await;
+        assert!(status.as_u16() == 400 && body.contains(want), "{target}: {body}");
     }
 }

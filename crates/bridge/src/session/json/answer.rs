@@ -124,8 +124,6 @@ fn partition(described: &PartitionMetadata) -> Partition<'_> {
 
 #[cfg(test)]
 mod tests {
-    use sluicegate_backend::{CommandError, Fault, System};
-    use sluicegate_dialect::json_sessions::answer::results;
     use sluicegate_protocol::{Close, ControlResp, ErrorResp, Reason, control_resp};
 
     use super::*;
@@ -184,10 +182,6 @@ mod tests {
         check(Resp::KafkaListOffsetResp(KafkaListOffsetResp { offset: -1 }), r#"{"id":7,"offset":-1}"#);
         check(Resp::UnsubscribedResp(UnsubscribedResp {}), r#"{"id":7,"unsubscribed":{}}"#);
         let failed = r#"{"error":{"reason":"DENIED","message":"\"m\"","retriable":false}}"#;
-        let denied = || Err(CommandError::new(Fault::Forbidden, 0, "\"m\""));
-        let text = results(7, System::Kafka, [Ok(5), denied()].into_iter());
-        let text = String::from_utf8(text.into()).unwrap();
-        assert_eq!(text, format!(r#"{{"id":7,"results":[5,{failed}]}}"#));
         let partition =
             PartitionMetadata { partition: 0, leader: -1, replicas: vec![1, 2], in_sync_replicas: vec![] };
         let described = TopicMetadata { name: "a".into(), partitions: vec![partition], error: None };

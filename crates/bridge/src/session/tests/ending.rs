@@ -1,5 +1,8 @@
 //! Ends of sessions, and answers that are still delivered.
 
+use futures_util::stream;
+
+use super::turns::{request, serve};
 use super::*;
 
 #[tokio::test(start_paused = true)]
@@ -15,13 +18,6 @@ async fn close_cancels_commands_and_is_the_last_answer() {
     assert_eq!(answers[1], close(4000, "enough"));
     assert_eq!(end, End::Closed(Close { code: 4000, reason: "enough".into() }));
     assert!(start.elapsed() < Duration::from_secs(1));
-}
-
-#[tokio::test(start_paused = true)]
-async fn close_without_a_status_is_echoed_without() {
-    let mut peer = Peer::start();
-    peer.control(Ask::Close(Close::default())).await;
-    peer.expect_close(0, "").await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -43,15 +39,6 @@ async fn answered_pings_keep_the_session_open() {
         assert_eq!(peer.next().await, Some(control(Control::Ping(Bytes::new()))));
         peer.control(Ask::Alive(Bytes::new())).await;
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn stalled_output_ends_the_session() {
-    let mut peer = Peer::start();
-    let start = Instant::now();
-    peer.ask(1, fetch(1, 200_000)).await;
-    assert_eq!(peer.session.await.unwrap(), End::Stalled);
-    assert_eq!(start.elapsed().as_secs(), 90);
 }
 
 #[tokio::test(start_paused = true)]
@@ -78,17 +65,20 @@ async fn drain_waits_no_longer_than_its_grace() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn request_over_the_limit_ends_the_session() {
-    let mut peer = Peer::with(|limits| limits.max_request_bytes = 100);
-    peer.stream.write_all(&grpc::head(101)).await.unwrap();
-    peer.expect_close(1009, "message of 101 bytes exceeds the limit of 100").await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn compressed_request_ends_the_session() {
-    let mut peer = Peer::start();
-    peer.stream.write_all(&[1, 0, 0, 0, 0]).await.unwrap();
-    peer.expect_close(1011, "compressed message, but no compression was negotiated").await;
+async fn requests_beyond_the_framing_and_closes_are_the_last_ones() {
+    let too_large = "message of 101 bytes exceeds the limit of 100";
+    let compressed = "compressed message, but no compression was negotiated";
+    let close = request(0, Req::Control(ControlReq { control: Some(Ask::Close(Close::default())) }));
+    for (input, code, reason) in [
+        (&grpc::head(101)[..], 1009, too_large),
+        (&[1, 0, 0, 0, 0], 1011, compressed),
+        // Without a status, as it is echoed.
+        (&close, 0, ""),
+    ] {
+        let mut peer = Peer::with(|limits| limits.max_request_bytes = 100);
+        peer.stream.write_all(input).await.unwrap();
+        peer.expect_close(code, reason).await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -119,20 +109,12 @@ async fn peer_that_never_ends_its_side_times_out() {
 async fn delay_of_response_end(len: usize) -> Duration {
     let close_asked = Ask::Close(Close { code: 1000, reason: String::new() });
     let requests = [
-        Req::CmdPing(CmdPing { state: vec![b's'; len].into() }),
-        Req::Control(ControlReq { control: Some(close_asked) }),
+        request(1, Req::CmdPing(CmdPing { state: vec![b's'; len].into() })),
+        request(1, Req::Control(ControlReq { control: Some(close_asked) })),
     ];
-    let bytes: Vec<u8> =
-        requests.map(|req| framed(&PubSubReq { sequence: 1, req: Some(req) }.encode_to_vec())).concat();
-    let chunk = Ok::<_, std::io::Error>(http_body::Frame::data(Bytes::from(bytes)));
-    let never_ends = futures_util::stream::iter([chunk]).chain(futures_util::stream::pending());
-    let (transport, body) =
-        Transport::bodies(http_body_util::StreamBody::new(never_ends), Overload::StopReading);
-    let peer = Peer::start();
-    let (grant, limits) = (Grant::all(&peer.cluster), limits());
-    tokio::spawn(
-        async move { run(transport, Codec::Protobuf, grant.into(), &limits, Drain::default()).await },
-    );
+    let never_ends = stream::iter([requests.concat()]).chain(stream::pending());
+    let (cluster, _) = Script::cluster(MAX_FETCH);
+    let (_session, body) = serve(&cluster, never_ends, |_| {}, Drain::default());
     let mut body = std::pin::pin!(body);
     let (mut got, mut at) = (0, Instant::now());
     while let Some(Ok(frame)) = body.frame().await {

@@ -29,18 +29,6 @@ async fn records_in_flight_count_against_answer_bytes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn too_many_records_in_a_command_are_refused() {
-    let mut peer = Peer::start();
-    let records = vec![ProduceRecord::default(); 1_001];
-    peer.ask(7, Req::CmdKafkaProduce(CmdKafkaProduce { records })).await;
-    let (sequence, resp) = peer.answer().await;
-    let Resp::ErrorResp(error) = resp else { panic!("{resp:?}") };
-    assert_eq!((sequence, error.retriable), (7, false));
-    assert!(error.message.contains("1001 records in one command"), "{error:?}");
-    assert!(peer.script.taken().is_empty());
-}
-
-#[tokio::test(start_paused = true)]
 async fn refused_command_lets_no_later_one_overtake() {
     let mut peer = Peer::start();
     peer.ask(1, produce(100, "first")).await;

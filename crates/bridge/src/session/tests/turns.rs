@@ -15,7 +15,7 @@ use crate::session::body::SessionBody;
 use crate::session::peer::{READ_BYTES, chunks};
 
 /// A session of a client at an unknown address, with these chunks of input.
-fn serve(
+pub(super) fn serve(
     cluster: &Arc<Cluster>,
     input: impl Stream<Item = Vec<u8>> + Send + 'static,
     change: impl FnOnce(&mut Limits),
@@ -39,7 +39,7 @@ fn serve_grant(
     (session, answers)
 }
 
-fn request(sequence: i64, req: Req) -> Vec<u8> {
+pub(super) fn request(sequence: i64, req: Req) -> Vec<u8> {
     framed(&PubSubReq { sequence, req: Some(req) }.encode_to_vec())
 }
 

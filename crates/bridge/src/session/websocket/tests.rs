@@ -1,5 +1,6 @@
 //! A session over an in-memory WebSocket, with tungstenite as the client.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
@@ -15,31 +16,30 @@ use sluicegate_protocol::{CmdKafkaFetch, CmdPing, PubSubReq, PubSubResp};
 use sluicegate_ws_session::budget::Budget;
 use tokio::io::{AsyncWriteExt, DuplexStream};
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 
 use super::*;
-use crate::session::{End, Limits, Transport, run};
+use crate::session::tests::limits;
+use crate::session::{End, Transport, run};
 
 const MAX_FETCH: usize = 400_000;
 
 /// A client connected through a pipe of `pipe` bytes.
 async fn open(pipe: usize) -> (WebSocketStream<DuplexStream>, JoinHandle<End>) {
-    let limits = Limits {
-        max_request_bytes: 1 << 20,
-        max_commands: 16,
-        answer_bytes: 1 << 20,
-        ping_interval: Duration::from_secs(30),
-        first_tick: Instant::now(),
-        close_timeout: Duration::from_secs(5),
-        drain_grace: Duration::from_secs(5),
-    };
+    open_on(&Budget::new(1 << 20, 1 << 20), pipe).await
+}
+
+/// The same, whose unfinished messages share `budget`.
+async fn open_on(budget: &Arc<Budget>, pipe: usize) -> (WebSocketStream<DuplexStream>, JoinHandle<End>) {
+    let limits = limits();
     let (client, server) = tokio::io::duplex(pipe);
     let messages = sluicegate_ws_session::Limits { max_message_bytes: limits.max_request_bytes };
-    let session =
-        Session::new(messages, Codec::Protobuf, &Budget::new(1 << 20, 1 << 20), ClientKey::default());
+    let session = Session::new(messages, Codec::Protobuf, budget, ClientKey::default());
     let (cluster, _) = Script::cluster(MAX_FETCH);
     let grant = Grant::all(&cluster);
     let transport = Transport::websocket(server, session, grant.clone());
@@ -124,6 +124,50 @@ async fn slow_messages_keep_the_session_alive_if_each_finishes_in_time() {
     }
     tokio::time::sleep(Duration::from_secs(100)).await;
     assert_eq!(session.await.unwrap(), End::Unfinished(Duration::from_secs(90)));
+}
+
+/// However lively its client is: it answers all pings.
+#[tokio::test(start_paused = true)]
+async fn message_that_is_never_whole_gives_its_memory_back() {
+    let budget = Budget::new(1 << 20, 1 << 20);
+    let (mut client, _session) = open_on(&budget, 1 << 20).await;
+    let began = Instant::now();
+    let unfinished = Frame::message(vec![0; 800], OpCode::Data(Data::Binary), false);
+    client.send(Message::Frame(unfinished)).await.unwrap();
+    let close = loop {
+        match client.next().await.unwrap().unwrap() {
+            Message::Ping(_) => assert_eq!(budget.used(), 800),
+            Message::Close(close) => break close.unwrap(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!((u16::from(close.code), close.reason.as_str()), (1008, "message not finished within 90s"));
+    // Not later than its Close, though its connection stands.
+    assert_eq!((began.elapsed().as_secs(), budget.used()), (90, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn client_that_sends_without_pause_and_never_reads_is_held_up_and_closed() {
+    let (client, session) = open(16 * 1024).await;
+    let mut client = client.into_inner();
+    let ping = [&[0x89, 0x80 | 125, 0, 0, 0, 0][..], &[b'x'; 125]].concat();
+    let mut sent = 0;
+    while let Ok(Ok(())) = timeout(Duration::from_secs(1), client.write_all(&ping)).await {
+        sent += ping.len();
+    }
+    assert!(sent < 1 << 18, "{sent} bytes were taken");
+    assert_eq!(session.await.unwrap(), End::Stalled);
+}
+
+#[tokio::test(start_paused = true)]
+async fn client_that_does_not_answer_the_close_is_given_up() {
+    let (client, session) = open(1024).await;
+    let mut client = client.into_inner();
+    let began = Instant::now();
+    // Without a mask.
+    client.write_all(&[0x82, 0x01, 0]).await.unwrap();
+    session.await.unwrap();
+    assert_eq!(began.elapsed().as_secs(), 5);
 }
 
 #[test]

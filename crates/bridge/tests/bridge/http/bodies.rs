@@ -12,9 +12,9 @@ use sluicegate_stack::raw::Raw;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::{WRITES, check, check_marks, http1, produce, rest, send};
+use super::{check_marks, check_problem, http1, produce, rest, send};
 use crate::reads::Stack;
-use crate::support::{Gateway, admin, start, with};
+use crate::support::{Gateway, WRITES, admin, start, with};
 
 /// A bridge that takes bodies of 1024 bytes, and writes to no cluster.
 async fn bridge() -> Bridge {
@@ -35,8 +35,8 @@ async fn body_of_the_limit_is_read_and_one_more_byte_is_413() {
     let gateway = Gateway::connect(&bridge).await;
     for (len, (status, says)) in [(0, READ), (1024, READ), (1025, TOO_LARGE)] {
         let length = [("content-length", &len.to_string()[..])];
-        check(&send(&gateway, with(body(len), &length)).await, status, says);
-        check(&send(&gateway, body(len)).await, status, says);
+        check_problem(&send(&gateway, with(body(len), &length)).await, status, says);
+        check_problem(&send(&gateway, body(len)).await, status, says);
 
         let mut chunks = chunked();
         for chunk in vec![b'x'; len].chunks(1000) {
@@ -44,9 +44,8 @@ async fn body_of_the_limit_is_read_and_one_more_byte_is_413() {
         }
         chunks.extend(b"0\r\n\r\n");
         for request in [http1(&body(len)), chunks] {
-            let mut client = Raw::connect(bridge.address()).await;
-            client.write(request).await;
-            check(&client.response().await, status, says);
+            let response = Raw::connect(bridge.address()).await.ask(&request).await;
+            check_problem(&response, status, says);
         }
     }
 }
@@ -60,18 +59,23 @@ fn chunked() -> Vec<u8> {
 async fn announced_body_is_refused_before_it_is_sent() {
     let bridge = bridge().await;
     let mut client = Raw::connect(bridge.address()).await;
-    client.write(http1(&with(produce(), &[("content-length", "1025"), ("expect", "100-continue")]))).await;
-    check(&client.response().await, 413, "limits.max_request_bytes");
+    client.write(announced("1025")).await;
+    check_problem(&client.response().await, 413, "limits.max_request_bytes");
+}
+
+/// The head of a record whose client waits until it is asked for its body.
+fn announced(length: &str) -> Vec<u8> {
+    http1(&with(produce(), &[("content-length", length), ("expect", "100-continue")]))
 }
 
 #[tokio::test]
 async fn expected_body_is_asked_for() {
     let bridge = bridge().await;
     let mut client = Raw::connect(bridge.address()).await;
-    client.write(http1(&with(produce(), &[("content-length", "3"), ("expect", "100-continue")]))).await;
+    client.write(announced("3")).await;
     assert_eq!(client.head().await.unwrap().status, 100);
     client.write("abc").await;
-    check(&client.response().await, READ.0, READ.1);
+    check_problem(&client.response().await, READ.0, READ.1);
 }
 
 #[tokio::test]
@@ -80,7 +84,7 @@ async fn broken_body_is_400_and_ends_its_connection() {
     let mut client = Raw::connect(bridge.address()).await;
     client.write([&chunked()[..], b"3\r\nabc\r\nno size\r\n"].concat()).await;
     let response = client.response().await;
-    check(&response, 400, "the body ended early");
+    check_problem(&response, 400, "the body ended early");
     check_marks(&response);
     assert!(client.try_response().await.is_none());
 }
@@ -119,11 +123,11 @@ async fn body_of_a_get_is_ignored() {
     let bridge = bridge().await;
     let gateway = Gateway::connect(&bridge).await;
     let get = || rest("GET", "/nothing").map(|_| Bytes::from(vec![b'x'; 1000]));
-    check(&send(&gateway, get()).await, 404, "unknown path");
+    check_problem(&send(&gateway, get()).await, 404, "unknown path");
     let mut client = Raw::connect(bridge.address()).await;
     client.write(http1(&get()).repeat(2)).await;
     for _ in 0..2 {
-        check(&client.response().await, 404, "unknown path");
+        check_problem(&client.response().await, 404, "unknown path");
     }
 }
 
@@ -131,7 +135,7 @@ async fn body_of_a_get_is_ignored() {
 async fn slow_body_is_408_after_a_minute() {
     let bridge = bridge().await;
     let mut client = Raw::connect(bridge.address()).await;
-    client.write(http1(&with(produce(), &[("content-length", "3"), ("expect", "100-continue")]))).await;
+    client.write(announced("3")).await;
     // The bridge begins to read.
     assert_eq!(client.head().await.unwrap().status, 100);
     client.write("ab").await;
@@ -145,6 +149,6 @@ async fn slow_body_is_408_after_a_minute() {
     tokio::time::advance(Duration::from_secs(1)).await;
     tokio::time::resume();
     let response = client.response().await;
-    check(&response, 408, "the body did not arrive within 60 s");
+    check_problem(&response, 408, "the body did not arrive within 60 s");
     check_marks(&response);
 }

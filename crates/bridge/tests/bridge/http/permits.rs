@@ -8,7 +8,6 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use h2::RecvStream;
 use h2::client::SendRequest;
-use rdkafka::mocking::MockCluster;
 use sluicegate_stack::http::client::Client;
 use sluicegate_stack::raw::Raw;
 use tokio::net::TcpStream;
@@ -16,7 +15,7 @@ use tokio::time::timeout;
 
 use super::{http1, rest, send};
 use crate::reads::Stack;
-use crate::support::{Gateway, start_before, with};
+use crate::support::{Gateway, mock, start_hanging, with};
 
 const FRAME_BYTES: usize = 16 * 1024;
 const RECORDS: &str = "/topics/t/partitions/0/records?offset=";
@@ -135,12 +134,9 @@ async fn waiting_reads_over_http1_leave_connections_to_others() {
 /// Requests that a source beyond measure leaves to others, at default limits.
 #[tokio::test]
 async fn greedy_source_leaves_permits_to_others() {
-    // Accepts, and says nothing.
-    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let healthy = MockCluster::new(1).unwrap();
-    healthy.create_topic("t", 1, 1).unwrap();
+    let healthy = mock(1);
     let more = format!("[clusters.healthy]\nbootstrap.servers = \"{}\"", healthy.bootstrap_servers());
-    let bridge = start_before(silent.local_addr().unwrap(), "", &more).await;
+    let (bridge, _silent) = start_hanging(&more).await;
     let a = ("sluicegate-client", "203.0.113.1");
     let b = ("sluicegate-client", "203.0.113.2");
     // A connection has 1000 streams.

@@ -115,18 +115,8 @@ const MAX_SHOWN: usize = 3;
 
 #[cfg(test)]
 mod tests {
-    use sluicegate_rights::{Pattern, Topics};
-
     use super::*;
-
-    fn rows(rows: Vec<Row>) -> Rows {
-        let entries = rows.into_iter().map(|row| (Pattern::Name("t".into()), Some(row)));
-        entries.collect::<Topics>().rows("t").unwrap()
-    }
-
-    fn key(prefix: &str) -> Row {
-        Row::KeyPrefix(prefix.into())
-    }
+    use crate::testing::records::{keys as key, rows};
 
     fn tenant(value: &str) -> Row {
         Row::Header { name: "tenant".into(), value: value.into() }

@@ -3,15 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use prost::Message;
 use sluicegate_backend::System;
 use sluicegate_fair_share::ClientKey;
-use sluicegate_protocol::{KafkaFetchResp, KafkaMessage};
-use sluicegate_rights::{Pattern, Row, Topics};
-use sluicegate_shared_log::Ends;
+use sluicegate_protocol::KafkaMessage;
 
 use super::*;
 use crate::testing::logs::Logs;
+use crate::testing::records::{fetched, keys, offsets, topic};
 
 const LOG: Log<'_> = Log { topic: "t", partition: 0 };
 
@@ -24,9 +22,7 @@ fn logs(records: usize) -> Logs {
 }
 
 fn mine(topic: &str) -> Result<Rows, CommandError> {
-    let row = (Pattern::Name("t".into()), Some(Row::KeyPrefix("mine:".into())));
-    let rows = [row].into_iter().collect::<Topics>().rows(topic);
-    Ok(rows.unwrap_or_else(Rows::none))
+    Ok(self::topic([keys("mine:")]).rows(topic).unwrap_or_else(Rows::none))
 }
 
 fn at(offset: i64, wait: Duration) -> Fetch {
@@ -43,8 +39,7 @@ async fn fetch_reads_on_to_the_first_visible_record() {
     let cluster = logs(3500).cluster();
     for (offset, want) in [(0, 999), (999, 999), (1000, 1999)] {
         let read = fetch(&cluster, at(offset, Duration::ZERO), false).await;
-        let (message, _) = sluicegate_backend::first_message(&read.messages).unwrap();
-        assert_eq!((read.count > 0, message.offset), (true, want), "{read:?}");
+        assert_eq!((read.count > 0, offsets(&read.messages)[0]), (true, want), "{read:?}");
     }
     let end = fetch(&cluster, at(3000, Duration::ZERO), false).await;
     assert_eq!((end.count, end.messages.len(), end.next_offset), (0, 0, 3500));
@@ -102,16 +97,27 @@ async fn bounds_of_a_client_are_for_what_it_sees() {
     let (mut seen, mut next) = (Vec::new(), 0);
     for fetch_of in [Fetch { max_records: 2, ..at(0, Duration::ZERO) }, small, at(0, Duration::ZERO)] {
         let read = fetch(&cluster, Fetch { offset: next, ..fetch_of }, false).await;
-        let mut left = read.messages.clone();
-        while let Some((message, rest)) = sluicegate_backend::first_message(&left) {
-            seen.push(message.offset);
-            left = rest;
-        }
+        seen.extend(offsets(&read.messages));
         next = read.next_offset;
     }
     let count = i64::try_from(seen.len()).unwrap();
     assert_eq!(seen, (0..count).map(|number| number * 3 + 2).collect::<Vec<_>>(), "none is lost or repeated");
     assert!((30..50).contains(&count) && (count * 3..=count * 3 + 2).contains(&next), "{count} {next}");
+}
+
+/// Reads each place by a fetch of many, or the only one by a fetch.
+async fn read(
+    cluster: &Arc<Cluster>,
+    places: &[(Log<'_>, i64)],
+    is_multi: bool,
+    rows: &RowsOf<'_>,
+) -> Vec<Fetched> {
+    let fetch = at(places[0].1, Duration::ZERO);
+    let read = match is_multi {
+        false => vec![cluster.fetch(LOG, fetch, false, rows, &mut ()).await],
+        true => cluster.fetch_each(places, MultiFetch::of(fetch), rows, &mut ()).await,
+    };
+    read.into_iter().map(Result::unwrap).collect()
 }
 
 /// While it waits for its share, the client gets other rights.
@@ -121,18 +127,13 @@ async fn rows_are_those_at_the_end_of_a_wait() {
     logs.set_keys(|offset| if offset < 10 { "mine:1" } else { "yours:1" });
     logs.append(0, 10_000);
     let cluster = logs.cluster_with(System::Kafka, 1);
-    cluster.scans().take(ClientKey::UNKNOWN, 1).await;
-    let start = Instant::now();
-    let rows = |topic: &str| if start.elapsed().is_zero() { mine(topic) } else { Ok(Rows::none()) };
-    let read = cluster.fetch(LOG, at(0, Duration::ZERO), false, &rows, &mut ()).await.unwrap();
-    assert_eq!(read.count, 0, "{read:?}");
-    let places = [(LOG, 0)];
-    let start = Instant::now();
-    let rows = |topic: &str| if start.elapsed().is_zero() { mine(topic) } else { Ok(Rows::none()) };
-    cluster.scans().take(ClientKey::UNKNOWN, 1).await;
-    let fetch = MultiFetch::of(at(0, Duration::ZERO));
-    let read = cluster.fetch_each(&places, fetch, &rows, &mut ()).await;
-    assert_eq!(read[0].as_ref().unwrap().count, 0, "{read:?}");
+    for is_multi in [false, true] {
+        cluster.scans().take(ClientKey::UNKNOWN, 1).await;
+        let start = Instant::now();
+        let rows = |topic: &str| if start.elapsed().is_zero() { mine(topic) } else { Ok(Rows::none()) };
+        let read = read(&cluster, &[(LOG, 0)], is_multi, &rows).await;
+        assert_eq!(read[0].count, 0, "{read:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -176,15 +177,8 @@ async fn fetch_begins_again_where_its_search_has_no_log() {
             }
             mine(topic)
         };
-        let fetch = at(5, Duration::ZERO);
-        let read = match is_multi {
-            false => vec![cluster.fetch(LOG, fetch, false, &rows, &mut ()).await],
-            true => {
-                let places = [(LOG, 5), (other, 3)];
-                cluster.fetch_each(&places, MultiFetch::of(fetch), &rows, &mut ()).await
-            }
-        };
-        let read: Vec<_> = read.iter().flatten().map(|read| (read.count, read.next_offset)).collect();
+        let read = read(&cluster, &[(LOG, 5), (other, 3)], is_multi, &rows).await;
+        let read: Vec<_> = read.iter().map(|read| (read.count, read.next_offset)).collect();
         assert_eq!(read, if is_multi { vec![(0, 10), (0, 7)] } else { vec![(0, 10)] });
     }
 }
@@ -208,14 +202,8 @@ async fn fetch_begins_again_in_another_log() {
             }
             mine(topic)
         };
-        let fetch = at(0, Duration::ZERO);
-        let read = match is_multi {
-            false => cluster.fetch(LOG, fetch, false, &rows, &mut ()).await,
-            true => cluster.fetch_each(&[(LOG, 0)], MultiFetch::of(fetch), &rows, &mut ()).await.remove(0),
-        };
-        let found =
-            sluicegate_backend::first_message(&read.unwrap().messages).map(|(message, _)| message.offset);
-        assert_eq!(found, Some(7), "{is_multi} {is_topic}");
+        let read = read(&cluster, &[(LOG, 0)], is_multi, &rows).await;
+        assert_eq!(offsets(&read[0].messages).first(), Some(&7), "{is_multi} {is_topic}");
     }
 }
 
@@ -244,9 +232,7 @@ async fn logs_of_one_fetch_advance_to_the_first_visible_record() {
 #[test]
 fn small_answer_holds_no_large_read() {
     let message = |key: &'static str| KafkaMessage { key: Some(key.into()), ..Default::default() };
-    let messages = KafkaFetchResp { messages: vec![message("a"); 100], ..Default::default() };
-    let messages = Bytes::from(messages.encode_to_vec());
-    let read = Fetched { messages, count: 100, ..Fetched::nothing(100, Ends::UNKNOWN) };
+    let read = fetched(&vec![message("a"); 100], 100);
     let one = cut(read.clone(), Fetch { max_records: 1, ..at(0, Duration::ZERO) });
     assert_eq!((one.count, one.messages.as_ptr() == read.messages.as_ptr()), (1, false));
     assert!(read.messages.starts_with(&one.messages));

@@ -66,8 +66,20 @@ fn end_is_told_once_it_was_looked_for_twice() {
     apply(&mut cursors, "take");
     assert_eq!(outputs(&mut cursors), "Ready: delivery up to 2, moved, delivered 2 records, 20 bytes");
     assert_eq!(ask(&mut cursors), [0]);
-    answer(&mut cursors, 0, Answer::Records(Ok(Fetched::nothing(2, ends))));
+    answer(&mut cursors, 0, nothing(2, 2, 2));
     assert_eq!(outputs(&mut cursors), "AtEnd: caught up at 2, wait");
+}
+
+#[test]
+fn moves_past_what_is_no_record_are_told_in_time() {
+    let mut cursors = asking(1);
+    for next in [5, 9] {
+        answer(&mut cursors, 0, nothing(next, 20, 20));
+        assert_eq!(outputs(&mut cursors), "Ready: moved, progress in 900 ms");
+        ask(&mut cursors);
+        cursors.tell_progress();
+        assert_eq!(outputs(&mut cursors), format!("Asking: delivery up to {next}"));
+    }
 }
 
 #[test]
@@ -80,17 +92,15 @@ fn client_that_skips_is_told_and_waits_at_the_end() {
     assert_eq!(outputs(&mut cursors), told);
     // The rest is left out by the messaging system: a look that finds nothing has found the end.
     ask(&mut cursors);
-    let ends = Ends { start: 0, stable: 20, end: 20 };
-    answer(&mut cursors, 0, Answer::Records(Ok(Fetched::nothing(9, ends))));
+    answer(&mut cursors, 0, nothing(9, 20, 20));
     assert_eq!(outputs(&mut cursors), "AtEnd: skip 9 to 20: Lag, caught up at 20, moved, wait");
 }
 
 #[test]
 fn transaction_is_told_once_until_the_cursor_moves() {
     let mut cursors = subscribed(Subscribe { committed: true, ..Default::default() }, 1);
-    let nothing = |stable, end| Answer::Records(Ok(Fetched::nothing(stable, Ends { start: 0, stable, end })));
     ask(&mut cursors);
-    answer(&mut cursors, 0, nothing(0, 5));
+    answer(&mut cursors, 0, nothing(0, 0, 5));
     assert_eq!(outputs(&mut cursors), "AtEnd: caught up at 0, blocked until 5, moved, wait");
     apply(&mut cursors, "blocked");
     assert_eq!(outputs(&mut cursors), "AtEnd: moved, wait");
@@ -132,7 +142,7 @@ fn pauses_grow_up_to_a_bound() {
     ] {
         let mut cursors = asking(1);
         for (attempt, millis) in want.into_iter().enumerate() {
-            answer(&mut cursors, 0, Answer::Records(Err(error(fault))));
+            answer(&mut cursors, 0, failed(fault));
             let told = if attempt == 0 { "retrying, " } else { "" };
             assert_eq!(outputs(&mut cursors), format!("Sleeping: {told}sleep {millis} ms"));
             apply(&mut cursors, "due");
@@ -198,8 +208,7 @@ fn position_never_goes_back() {
     apply(&mut cursors, "take");
     outputs(&mut cursors);
     ask(&mut cursors);
-    let earlier = Fetched::nothing(1, Ends { start: 0, stable: 9, end: 9 });
-    answer(&mut cursors, 0, Answer::Records(Ok(earlier)));
+    answer(&mut cursors, 0, nothing(1, 9, 9));
     assert_eq!(cursors.all()[0].next, 3);
 }
 
@@ -226,9 +235,24 @@ fn place_is_not_held_against_a_leader_that_is_known_no_more() {
     for event in ["turn", "end, new leader"] {
         apply(&mut cursors, event);
     }
-    outputs(&mut cursors);
+    assert_eq!(outputs(&mut cursors), "Ready: ask for records from 0");
     apply(&mut cursors, "turn, new leader");
     assert_eq!(outputs(&mut cursors), "InHand:", "the end of the earlier leader's records says nothing");
+}
+
+#[test]
+fn records_are_not_of_a_leader_that_lacks_them() {
+    let mut cursors = Cursors::new(Subscribe::default(), System::Kafka, Arc::default());
+    let (topic_id, partitions) = (LEADER.topic_id, vec![(0, 3)]);
+    cursors.add(vec![SubscribedTopic { topic: TOPIC.into(), topic_id, partitions }]);
+    cursors.client.grant(Some(&Topics::default()));
+    outputs(&mut cursors);
+    for event in ["turn", "nothing, earlier end", "due"] {
+        apply(&mut cursors, event);
+    }
+    outputs(&mut cursors);
+    apply(&mut cursors, "turn, new leader");
+    assert_eq!(outputs(&mut cursors), "InHand:", "it is not asked where the records of its epoch end");
 }
 
 #[test]

@@ -6,10 +6,7 @@ use super::*;
 
 #[tokio::test]
 async fn missing_acknowledgement_is_an_unknown_outcome() {
-    let mut case = Case::start_with("", |config| config.request_timeout = Duration::from_millis(500)).await;
-    case.stream("S", 0).await;
-    case.keep_streams();
-    assert!(case.produce_one(record("S.a", "1")).await.is_ok());
+    let mut case = Case::writing(|config| config.request_timeout = Duration::from_millis(500)).await;
     case.server.process.freeze();
     let reports = case.produce(vec![record("S.a", "2"), with_id("x", record("S.a", "3"))]).await;
     assert!(reports.iter().all(is_unknown), "{reports:?}");
@@ -26,15 +23,11 @@ async fn missing_acknowledgement_is_an_unknown_outcome() {
 async fn messages_are_not_sent_after_their_connection_is_lost() {
     // async-nats tries each server once when it reconnects, sooner or later.
     let change = |config: &mut ClusterConfig| config.servers = vec![config.servers[0].clone(); 12];
-    let mut case = Case::start_with("", change).await;
-    case.stream("S", 0).await;
-    case.keep_streams();
-    assert!(case.produce_one(record("S.a", "first")).await.is_ok());
+    let mut case = Case::writing(change).await;
     case.server.process.freeze();
     // More than the sockets take: the rest stays in async-nats.
     let records: Vec<Record> = (0..50).map(|_| record("S.a", vec![0; 1_000_000])).collect();
-    let due = CancellationToken::new();
-    let enqueued = within(enqueue(&case.nats, ClientKey::default(), records, &due)).await.unwrap();
+    let enqueued = hand_over(&case.nats, records, &case.due).await;
     assert_eq!(enqueued.queued, 50);
     sleep(Duration::from_millis(200)).await;
     case.server.process.kill();
@@ -44,27 +37,23 @@ async fn messages_are_not_sent_after_their_connection_is_lost() {
     // As long as it takes async-nats to reconnect.
     sleep(Duration::from_secs(1)).await;
     assert_eq!(case.produce_one(record("S.a", "second")).await, written(2));
-    assert_eq!(data_of(&case.stored("S").await), ["first", "second"]);
+    assert_eq!(data_of(&case.stored("S").await), ["1", "second"]);
 }
 
 #[tokio::test]
 async fn message_that_is_not_sent_in_time_is_not_written() {
-    let mut case = Case::start_with("", |config| {
+    let mut case = Case::writing(|config| {
         config.request_timeout = Duration::from_millis(800);
         config.queue_bytes = 256 << 20;
     })
     .await;
-    case.stream("S", 0).await;
-    case.keep_streams();
-    assert!(case.produce_one(record("S.a", "first")).await.is_ok());
     case.server.process.freeze();
-    let due = CancellationToken::new();
     // More than the sockets take, and then more messages than async-nats takes.
     let large = (0..50).map(|_| record("S.large", vec![0; 1_000_000])).collect();
-    let mut enqueued = vec![within(enqueue(&case.nats, ClientKey::default(), large, &due)).await.unwrap()];
+    let mut enqueued = vec![hand_over(&case.nats, large, &case.due).await];
     for command in 0..4 {
-        let records = numbered(command * 1_000..(command + 1) * 1_000);
-        enqueued.push(within(enqueue(&case.nats, ClientKey::default(), records, &due)).await.unwrap());
+        enqueued
+            .push(hand_over(&case.nats, numbered(command * 1_000..(command + 1) * 1_000), &case.due).await);
     }
     let mut reports = Vec::new();
     for enqueued in enqueued {
@@ -88,8 +77,8 @@ async fn write_without_a_server_is_not_written() {
     assert!(case.produce_one(record("S.a", "1")).await.is_ok());
     case.server.process.kill();
     until(|| !case.nats.writer.as_ref().unwrap().is_connected()).await;
-    let due = CancellationToken::new();
-    let error = within(enqueue(&case.nats, ClientKey::default(), numbered([2]), &due)).await.err().unwrap();
+    let refused = within(enqueue(&case.nats, ClientKey::default(), numbered([2]), &case.due)).await;
+    let error = refused.err().unwrap();
     assert_eq!(error.fault, Fault::Unreachable { retriable: true });
     assert!(!error.message.contains("127.0.0.1"), "{}", error.message);
     case.server.up().await.unwrap();
@@ -142,8 +131,7 @@ async fn repeated_writes_with_ids_store_each_message_once() {
 
 #[tokio::test]
 async fn dropped_command_is_written_as_a_whole_or_not_at_all() {
-    let case = Case::start().await;
-    case.stream("S", 0).await;
+    let case = Case::of(0).await;
     let due = CancellationToken::new();
     let mut expected = 0;
     for _ in 0..50 {
@@ -158,21 +146,16 @@ async fn dropped_command_is_written_as_a_whole_or_not_at_all() {
             () = tokio::task::yield_now() => {}
         }
     }
-    let enqueued = within(enqueue(&case.nats, ClientKey::default(), numbered(0..10), &due)).await.unwrap();
-    drop(enqueued);
+    drop(hand_over(&case.nats, numbered(0..10), &case.due).await);
     until(|| !case.nats.has_queued_records()).await;
     assert_eq!(case.stored("S").await.len(), expected + 10);
 }
 
 #[tokio::test]
 async fn end_waits_for_acknowledgements() {
-    let mut case = Case::start().await;
-    case.stream("S", 0).await;
-    case.keep_streams();
-    assert!(case.produce_one(record("S.a", "1")).await.is_ok());
+    let mut case = Case::writing(|_| {}).await;
     case.server.process.freeze();
-    let due = CancellationToken::new();
-    let enqueued = within(enqueue(&case.nats, ClientKey::default(), numbered(2..=100), &due)).await.unwrap();
+    let enqueued = hand_over(&case.nats, numbered(2..=100), &case.due).await;
     let ending = case.nats.end_writes(Instant::now() + Duration::from_secs(30));
     let thawing = async {
         sleep(Duration::from_millis(200)).await;
@@ -182,24 +165,20 @@ async fn end_waits_for_acknowledgements() {
     within(futures_util::future::join(ending, thawing)).await;
     assert!(!case.nats.has_queued_records());
     assert!(within(enqueued.reports).await.iter().all(Result::is_ok));
-    let closed = enqueue(&case.nats, ClientKey::default(), numbered([101]), &due).await.err().unwrap();
+    let closed = enqueue(&case.nats, ClientKey::default(), numbered([101]), &case.due).await.err().unwrap();
     assert_eq!(closed, CommandError::shutting_down());
     assert_eq!(case.stored("S").await.len(), 100);
 }
 
 #[tokio::test]
 async fn end_of_writes_is_bounded() {
-    let mut case = Case::start().await;
-    case.stream("S", 0).await;
-    case.keep_streams();
-    assert!(case.produce_one(record("S.a", "1")).await.is_ok());
+    let mut case = Case::writing(|_| {}).await;
     case.server.process.freeze();
-    let due = CancellationToken::new();
-    let records = vec![record("S.a", "2"), with_id("x", record("S.a", "3"))];
-    let enqueued = within(enqueue(&case.nats, ClientKey::default(), records, &due)).await.unwrap();
+    let enqueued =
+        hand_over(&case.nats, vec![record("S.a", "2"), with_id("x", record("S.a", "3"))], &case.due).await;
     let start = Instant::now();
     within(case.nats.end_writes(start + Duration::from_millis(100))).await;
-    due.cancel();
+    case.due.cancel();
     let reports = within(enqueued.reports).await;
     assert!(start.elapsed() < Duration::from_secs(2), "before the request times out");
     assert!(reports.iter().all(is_unknown), "{reports:?}");

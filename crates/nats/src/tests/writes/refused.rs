@@ -1,5 +1,7 @@
 //! Writes that are not sent, or that a server refuses.
 
+use futures_util::StreamExt as _;
+
 use super::*;
 
 impl Case {
@@ -23,8 +25,7 @@ fn sized(bytes: usize) -> Record {
 
 #[tokio::test]
 async fn message_for_no_stream_is_refused() {
-    let case = Case::start().await;
-    case.stream("S", 0).await;
+    let case = Case::of(0).await;
     for (record, fault, code) in [
         (to("NONE", "NONE.a"), Fault::NotFound, 10059),
         (to("a.b", "S.a"), Fault::Invalid, 0),
@@ -38,40 +39,8 @@ async fn message_for_no_stream_is_refused() {
 }
 
 #[tokio::test]
-async fn subjects_of_servers_are_refused_even_if_a_stream_takes_them() {
-    let case = Case::start().await;
-    case.stream("S", 3).await;
-    case.streams.create("ALL", json!({ "subjects": ["$JS.API.>", "$SYS.>"], "no_ack": true })).await.unwrap();
-    case.streams.create("EVENTS", json!({ "subjects": ["$JS.EVENT.x.>", "_INBOX.x.>"] })).await.unwrap();
-    for (stream, subject) in [
-        ("ALL", "$JS.API.STREAM.DELETE.S"),
-        ("ALL", "$SYS.REQ.SERVER.PING"),
-        ("EVENTS", "$JS.EVENT.x.y"),
-        ("EVENTS", "_INBOX.x.1"),
-        ("S", "$JS.API.STREAM.DELETE.S"),
-    ] {
-        let (fault, _) = case.refusal(to(stream, subject)).await;
-        assert_eq!(fault, Fault::Forbidden, "{stream} {subject}");
-    }
-    assert_eq!(case.stored("EVENTS").await, []);
-}
-
-#[tokio::test]
-async fn header_that_commands_servers_is_refused() {
-    let case = Case::start().await;
-    case.streams.create("S", json!({ "allow_rollup_hdrs": true })).await.unwrap();
-    case.write("S", 1..=3).await;
-    for name in ["Nats-Rollup", "nats-rollup"] {
-        let rollup = Record { headers: vec![header(name, "all")], ..to("S", "S.a") };
-        assert_eq!(case.refusal(rollup).await.0, Fault::Forbidden);
-    }
-    assert_eq!(case.stored("S").await.len(), 3 + 2, "nothing was purged");
-}
-
-#[tokio::test]
 async fn streams_that_take_no_messages_are_refused() {
-    let case = Case::start().await;
-    case.stream("S", 0).await;
+    let case = Case::of(0).await;
     case.stream("SEALED", 1).await;
     case.call("STREAM.UPDATE.SEALED", json!({ "name": "SEALED", "subjects": ["SEALED.>"], "sealed": true }))
         .await;
@@ -120,10 +89,7 @@ async fn servers_refusals_keep_their_code() {
 
 #[tokio::test]
 async fn message_without_a_listener_is_not_written() {
-    let mut case = Case::start().await;
-    case.stream("S", 0).await;
-    case.keep_streams();
-    assert!(case.produce_one(record("S.a", "")).await.is_ok());
+    let case = Case::writing(|_| {}).await;
     // The writer does not learn of it.
     case.call("STREAM.DELETE.S", json!({})).await;
     let error = case.produce_one(record("S.a", "")).await.unwrap_err();
@@ -133,39 +99,13 @@ async fn message_without_a_listener_is_not_written() {
 
 #[tokio::test]
 async fn other_stream_does_not_store_the_message() {
-    let mut case = Case::start_with("", |config| config.request_timeout = Duration::from_millis(500)).await;
-    case.stream("S", 0).await;
-    case.keep_streams();
-    assert!(case.produce_one(record("S.a", "")).await.is_ok());
+    let case = Case::writing(|config| config.request_timeout = Duration::from_millis(500)).await;
     // The writer does not learn of it.
     case.call("STREAM.UPDATE.S", json!({ "name": "S", "subjects": ["moved.>"] })).await;
     case.streams.create("OTHER", json!({ "subjects": ["S.>"] })).await.unwrap();
     let report = case.produce_one(record("S.a", "")).await;
     assert!(is_unknown(&report), "an answer of another stream says nothing about this one: {report:?}");
     assert_eq!(case.stored("OTHER").await, []);
-}
-
-#[tokio::test]
-async fn answers_of_other_subscribers_are_ignored() {
-    let case = Case::start().await;
-    case.stream("S", 0).await;
-    let mut subscriber = case.streams.client().subscribe("S.>").await.unwrap();
-    let client = case.streams.client().clone();
-    client.flush().await.unwrap();
-    let answering = tokio::spawn(async move {
-        use futures_util::StreamExt;
-        while let Some(message) = subscriber.next().await {
-            for answer in
-                ["ok", r#"{"stream":"T","seq":9}"#, r#"{"stream":"T","error":{"code":400,"err_code":10060}}"#]
-            {
-                client.publish(message.reply.clone().unwrap(), answer.into()).await.unwrap();
-            }
-        }
-    });
-    for sequence in 1..=50 {
-        assert_eq!(case.produce_one(record("S.a", "")).await, written(sequence));
-    }
-    answering.abort();
 }
 
 #[tokio::test]
@@ -180,7 +120,7 @@ async fn denied_subject_is_refused_at_once() {
         config.credentials = Credentials::Password { user: "u".to_owned(), password: "p".to_owned() };
         config.request_timeout = Duration::from_secs(600);
     });
-    let case = Case { server, streams, nats, shared };
+    let case = Case { server, streams, nats, shared, due: CancellationToken::new() };
     case.stream("S", 0).await;
     let reports = case.produce(vec![record("S.a", "1"), record("S.secret.b", "2"), record("S.c", "3")]).await;
     let error = reports[1].clone().unwrap_err();
@@ -188,4 +128,24 @@ async fn denied_subject_is_refused_at_once() {
     assert!(!error.message.contains("secret"), "{}", error.message);
     assert_eq!([&reports[0], &reports[2]], [&written(1), &written(2)]);
     assert_eq!(data_of(&case.stored("S").await), ["1", "3"]);
+}
+
+#[tokio::test]
+async fn answers_of_other_subscribers_are_ignored() {
+    let case = Case::of(0).await;
+    let client = case.streams.client().clone();
+    let mut subscriber = client.subscribe("S.>").await.unwrap();
+    client.flush().await.unwrap();
+    let refusal = r#"{"stream":"T","error":{"code":400,"err_code":10060}}"#;
+    let answering = tokio::spawn(async move {
+        while let Some(message) = subscriber.next().await {
+            for answer in ["ok", r#"{"stream":"T","seq":9}"#, refusal] {
+                client.publish(message.reply.clone().unwrap(), answer.into()).await.unwrap();
+            }
+        }
+    });
+    for sequence in 1..=50 {
+        assert_eq!(case.produce_one(record("S.a", "")).await, written(sequence));
+    }
+    answering.abort();
 }

@@ -10,7 +10,7 @@ use crate::api::EpochEndAnswer;
 use crate::api::request::topic_name;
 use crate::error_code::ErrorCode;
 
-pub(super) fn epoch_end_request() -> EpochEndRequest<'static> {
+fn epoch_end_request() -> EpochEndRequest<'static> {
     EpochEndRequest { topic: "t", partition: 3, leader_epoch: 7, epoch: 5 }
 }
 
@@ -33,14 +33,13 @@ fn broker_decodes_epoch_end() {
 #[test]
 fn end_of_an_epoch_is_decoded() {
     let partition = || EpochEndOffset::default().with_partition(3);
-    let found = response(partition().with_leader_epoch(4).with_end_offset(42));
-    check(&epoch_end_request(), |_| found.clone(), |_| EpochEndAnswer { error: None, offset: 42 });
-    let fenced = response(partition().with_error_code(74));
-    check(
-        &epoch_end_request(),
-        |_| fenced.clone(),
-        |_| EpochEndAnswer { error: ErrorCode::of(74), offset: -1 },
-    );
+    for (partition, error, offset) in [
+        (partition().with_leader_epoch(4).with_end_offset(42), None, 42),
+        (partition().with_error_code(74), ErrorCode::of(74), -1),
+    ] {
+        let response = response(partition);
+        check(&epoch_end_request(), |_| response.clone(), |_| EpochEndAnswer { error, offset });
+    }
 }
 
 #[test]

@@ -49,7 +49,7 @@ fn broker_decodes_fetch() {
     }
 }
 
-pub(super) fn fetch_response(version: i16, topic: &'static str, partition: i32) -> FetchResponse {
+fn fetch_response(version: i16, topic: &'static str, partition: i32) -> FetchResponse {
     let aborted = AbortedTransaction::default().with_producer_id(1.into()).with_first_offset(2);
     let data = PartitionData::default()
         .with_partition_index(partition)

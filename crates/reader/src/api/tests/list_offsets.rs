@@ -52,19 +52,20 @@ fn partitions_of_a_topic_are_asked_together() {
     assert_eq!(topics, [("a", 2), ("b", 1)]);
 }
 
+/// An answer for the partition that was asked for.
+fn response(partition: ListOffsetsPartitionResponse) -> ListOffsetsResponse {
+    let partitions = vec![partition.with_partition_index(3)];
+    let topic = ListOffsetsTopicResponse::default().with_name(topic_name("t")).with_partitions(partitions);
+    ListOffsetsResponse::default().with_topics(vec![topic])
+}
+
 #[test]
 fn offsets_are_decoded() {
-    let response = |version| {
-        let partition = ListOffsetsPartitionResponse::default()
-            .with_partition_index(3)
-            .with_timestamp(5)
-            .with_offset(42)
-            .with_leader_epoch(if version >= 4 { 9 } else { -1 });
-        let topic =
-            ListOffsetsTopicResponse::default().with_name(topic_name("t")).with_partitions(vec![partition]);
-        ListOffsetsResponse::default().with_topics(vec![topic])
+    let found = |version| {
+        let found = ListOffsetsPartitionResponse::default().with_timestamp(5).with_offset(42);
+        response(found.with_leader_epoch(if version >= 4 { 9 } else { -1 }))
     };
-    check(&list_offsets_request(), response, |_| {
+    check(&list_offsets_request(), found, |_| {
         answered(AnsweredOffset { error: None, timestamp: 5, offset: 42 })
     });
 }
@@ -72,14 +73,14 @@ fn offsets_are_decoded() {
 #[test]
 fn latest_timestamp_is_an_error_before_version_7() {
     let request = asking(&[("t", 3, MAX_TIMESTAMP)]);
-    let partition = ListOffsetsPartitionResponse::default().with_partition_index(3);
-    let topic =
-        ListOffsetsTopicResponse::default().with_name(topic_name("t")).with_partitions(vec![partition]);
-    let response = |_| ListOffsetsResponse::default().with_topics(vec![topic.clone()]);
-    check(&request, response, |version| {
-        let error = if version < 7 { ErrorCode::of(35) } else { None };
-        answered(AnsweredOffset { error, timestamp: -1, offset: -1 })
-    });
+    check(
+        &request,
+        |_| response(ListOffsetsPartitionResponse::default()),
+        |version| {
+            let error = if version < 7 { ErrorCode::of(35) } else { None };
+            answered(AnsweredOffset { error, timestamp: -1, offset: -1 })
+        },
+    );
 }
 
 #[test]
@@ -91,9 +92,6 @@ fn response_for_another_partition_is_rejected() {
 #[test]
 fn throttle_time_is_decoded_since_kip_219() {
     check_throttle(&list_offsets_request(), 3, |_| {
-        let partition = ListOffsetsPartitionResponse::default().with_partition_index(3);
-        let topic =
-            ListOffsetsTopicResponse::default().with_name(topic_name("t")).with_partitions(vec![partition]);
-        ListOffsetsResponse::default().with_throttle_time_ms(1_500).with_topics(vec![topic])
+        response(ListOffsetsPartitionResponse::default()).with_throttle_time_ms(1_500)
     });
 }

@@ -16,7 +16,7 @@ fn broker_decodes_authentication() {
     }
 }
 
-pub(super) fn authenticate_request() -> SaslAuthenticateRequest {
+fn authenticate_request() -> SaslAuthenticateRequest {
     SaslAuthenticateRequest { message: Bytes::from_static(b"message") }
 }
 

@@ -9,7 +9,7 @@ use super::*;
 use crate::api::TopicConfigAnswer;
 use crate::error_code::ErrorCode;
 
-pub(super) fn topic_config_request() -> TopicConfigRequest<'static> {
+fn topic_config_request() -> TopicConfigRequest<'static> {
     TopicConfigRequest { topic: "t", name: "delete.retention.ms" }
 }
 
@@ -45,17 +45,10 @@ fn value_of_the_property_is_decoded() {
             .with_value(value.map(text))
             .with_synonyms(vec![synonym])
     };
-    let found = response(0, vec![config("other", None), config("delete.retention.ms", Some("86400000"))]);
-    let value = Some("86400000".to_owned());
-    check(
-        &topic_config_request(),
-        |_| found.clone(),
-        |_| TopicConfigAnswer { error: None, value: value.clone() },
-    );
-    let denied = response(29, Vec::new());
-    check(
-        &topic_config_request(),
-        |_| denied.clone(),
-        |_| TopicConfigAnswer { error: ErrorCode::of(29), value: None },
-    );
+    let found = vec![config("other", None), config("delete.retention.ms", Some("86400000"))];
+    for (code, configs, value) in [(0, found, Some("86400000".to_owned())), (29, Vec::new(), None)] {
+        let response = response(code, configs);
+        let want = |_| TopicConfigAnswer { error: ErrorCode::of(code), value: value.clone() };
+        check(&topic_config_request(), |_| response.clone(), want);
+    }
 }

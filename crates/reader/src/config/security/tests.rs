@@ -21,31 +21,31 @@ u3+l9BwbIAdVd6rzkmfsVEyijwO6+eAbUvzCdfjxshTc0DtOCgv8aUzFNdDuRLw=
 -----END ENCRYPTED PRIVATE KEY-----
 ";
 
-type Pairs<'a> = Vec<(&'a str, &'a str)>;
+type Pairs<'a> = &'a [(&'a str, &'a str)];
 
-fn read(pairs: &[(&str, &str)]) -> Result<Config, Vec<String>> {
-    let servers = [("bootstrap.servers", "a:1")];
-    let pairs = servers.iter().chain(pairs);
-    let properties: BTreeMap<String, String> =
-        pairs.map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-    Config::from_properties(&properties)
-        .map_err(|problems| problems.iter().map(ToString::to_string).collect())
+/// The configuration of `base` and `more`.
+fn read(base: Pairs<'_>, more: Pairs<'_>) -> Result<Config, Vec<String>> {
+    crate::config::tests::read(&[&[("bootstrap.servers", "a:1")], base, more].concat())
+}
+
+/// Refused with these problems, in these words.
+#[track_caller]
+fn refused(base: Pairs<'_>, more: Pairs<'_>, want: &[&str]) {
+    assert_eq!(read(base, more).expect_err("a configuration to refuse"), want);
+}
+
+/// Each is refused with one problem, which contains these words.
+#[track_caller]
+fn refuse_each(base: Pairs<'_>, cases: &[(&str, &str, &str)]) {
+    for (key, value, want) in cases {
+        refused_with(base, &[(key, value)], want);
+    }
 }
 
 #[track_caller]
-fn refused(pairs: &[(&str, &str)], want: &[&str]) {
-    assert_eq!(read(pairs).expect_err("a configuration to refuse"), want);
-}
-
-/// Refused with one problem, which holds `want`.
-#[track_caller]
-fn refused_with(pairs: &[(&str, &str)], want: &str) {
-    let problems = read(pairs).expect_err("a configuration to refuse");
+fn refused_with(base: Pairs<'_>, more: Pairs<'_>, want: &str) {
+    let problems = read(base, more).expect_err("a configuration to refuse");
     assert!(problems.len() == 1 && problems[0].contains(want), "{problems:?}, expected: {want}");
-}
-
-fn with<'a>(base: &[(&'a str, &'a str)], more: &[(&'a str, &'a str)]) -> Pairs<'a> {
-    [base, more].concat()
 }
 
 /// A certificate that may sign itself, and its key.
@@ -87,56 +87,50 @@ const PLAIN: [(&str, &str); 4] = [
     ("sasl.username", "admin"),
     ("sasl.password", "admin-secret"),
 ];
-const OIDC: [(&str, &str); 6] = [
-    SASL_PLAINTEXT,
-    ("sasl.mechanisms", "OAUTHBEARER"),
+const BEARER: [(&str, &str); 2] = [SASL_PLAINTEXT, ("sasl.mechanisms", "OAUTHBEARER")];
+const URL: &str = "sasl.oauthbearer.token.endpoint.url";
+/// A client of an endpoint, whose URL is to be added.
+const OIDC: [(&str, &str); 5] = [
+    BEARER[0],
+    BEARER[1],
     ("sasl.oauthbearer.method", "oidc"),
-    ("sasl.oauthbearer.token.endpoint.url", "http://localhost:8080/token?x=url-secret"),
     ("sasl.oauthbearer.client.id", "me"),
     ("sasl.oauthbearer.client.credentials.client.secret", "client-secret"),
 ];
 
+fn oidc() -> Vec<(&'static str, &'static str)> {
+    [&OIDC[..], &[(URL, "http://localhost:8080/token?x=url-secret")]].concat()
+}
+
 #[test]
 fn security_protocol_ignores_case() {
     let (ca, _) = certificate();
-    for (protocol, tls, sasl) in [("plaintext", false, false), ("SSL", true, false)] {
-        let ca = [("ssl.ca.pem", ca.as_str())];
-        let more = if tls { &ca[..] } else { &[] };
-        let config = read(&with(&[("security.protocol", protocol)], more)).expect("a configuration");
-        let security = config.security;
-        assert_eq!((security.tls.is_some(), security.sasl.is_some()), (tls, sasl), "{protocol}");
+    let ca = ("ssl.ca.pem", ca.as_str());
+    for (protocol, more, tls) in [("plaintext", &[][..], false), ("SSL", &[ca], true)] {
+        let security = read(&[("security.protocol", protocol)], more).expect("a configuration").security;
+        assert_eq!((security.tls.is_some(), security.sasl.is_some()), (tls, false), "{protocol}");
     }
-    let security = read(&PLAIN).expect("a configuration").security;
+    let security = read(&PLAIN, &[]).expect("a configuration").security;
     assert!(security.tls.is_none() && matches!(security.sasl, Some(Sasl::Plain(_))));
     refused(
         &[("security.protocol", "tls"), ("sasl.password", "x")],
+        &[],
         &["`security.protocol`: expected `plaintext`, `ssl`, `sasl_plaintext` or `sasl_ssl`, got `tls`"],
     );
 }
 
 #[test]
 fn security_properties_without_effect_are_rejected() {
+    let check = |base, key, protocol, expected| {
+        let why = format!("has no effect with `security.protocol` {protocol}: expected {expected}");
+        refused(base, &[(key, "true")], &[&format!("`{key}`: {why}")]);
+    };
     for key in TLS {
-        refused(
-            &[(key, "true")],
-            &[&format!(
-                "`{key}`: has no effect with `security.protocol` plaintext: expected `ssl` or `sasl_ssl`"
-            )],
-        );
-        refused(
-            &with(&PLAIN, &[(key, "true")]),
-            &[&format!(
-                "`{key}`: has no effect with `security.protocol` sasl_plaintext: expected `ssl` or `sasl_ssl`"
-            )],
-        );
+        check(&[], key, "plaintext", "`ssl` or `sasl_ssl`");
+        check(&PLAIN, key, "sasl_plaintext", "`ssl` or `sasl_ssl`");
     }
     for key in SASL.concat() {
-        refused(
-            &[(key, "x")],
-            &[&format!(
-                "`{key}`: has no effect with `security.protocol` plaintext: expected `sasl_plaintext` or `sasl_ssl`"
-            )],
-        );
+        check(&[], key, "plaintext", "`sasl_plaintext` or `sasl_ssl`");
     }
 }
 
@@ -159,89 +153,92 @@ fn unsupported_properties_are_rejected_with_an_alternative() {
         ("sasl.jaas.config", "use its values as `sasl.mechanism`, `sasl.username` and `sasl.password`"),
     ] {
         for base in [&[][..], &PLAIN] {
-            refused_with(&with(base, &[(key, "hunter2")]), &format!("`{key}`: is not supported: "));
-            refused_with(&with(base, &[(key, "hunter2")]), want);
+            refuse_each(
+                base,
+                &[(key, "hunter2", &format!("`{key}`: is not supported: ")), (key, "hunter2", want)],
+            );
         }
     }
 }
 
 #[test]
 fn mechanism_requires_its_own_properties_only() {
+    let mechanism = "sasl.mechanism";
+    let expected = "expected `PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512` or `OAUTHBEARER`";
+    refused(&[SASL_PLAINTEXT], &[], &[&format!("`{mechanism}`: is required: {expected}")]);
     refused(
-        &[SASL_PLAINTEXT],
-        &[
-            "`sasl.mechanism`: is required: expected `PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512` or `OAUTHBEARER`",
-        ],
-    );
-    refused_with(&with(&[SASL_PLAINTEXT], &[("sasl.mechanism", "GSSAPI")]), "`GSSAPI` is not supported");
-    refused_with(&with(&[SASL_PLAINTEXT], &[("sasl.mechanism", "MD5")]), ", got `MD5`");
-    refused_with(
-        &with(&PLAIN, &[("sasl.mechanisms", "SCRAM-SHA-256")]),
-        "`sasl.mechanisms`: is an alias of `sasl.mechanism`",
-    );
-    read(&with(&PLAIN, &[("sasl.mechanisms", "PLAIN")])).expect("equal values");
-    refused(
-        &[SASL_PLAINTEXT, ("sasl.mechanism", "SCRAM-SHA-256"), ("sasl.username", "u")],
+        &[SASL_PLAINTEXT, (mechanism, "SCRAM-SHA-256"), ("sasl.username", "u")],
+        &[],
         &["`sasl.password`: is required: expected the user's password"],
     );
-    refused_with(&with(&PLAIN[..3], &[("sasl.password", "a\0b")]), "contains a NUL character");
-    refused_with(
-        &with(&PLAIN, &[("sasl.oauthbearer.client.secret", "hunter2")]),
-        "`sasl.oauthbearer.client.secret`: has no effect with `sasl.mechanism` PLAIN: expected OAUTHBEARER",
+    refuse_each(
+        &[SASL_PLAINTEXT],
+        &[
+            (mechanism, "GSSAPI", "`GSSAPI` is not supported"),
+            (mechanism, "MD5", ", got `MD5`"),
+            // As librdkafka, which compares it so.
+            (mechanism, "plain", "`OAUTHBEARER`, got `plain`"),
+            (mechanism, "scram-sha-512", "`OAUTHBEARER`, got `scram-sha-512`"),
+            (mechanism, "OAuthBearer", "`OAUTHBEARER`, got `OAuthBearer`"),
+        ],
     );
-    refused_with(
-        &with(&OIDC, &[("sasl.password", "hunter2")]),
-        "`sasl.password`: has no effect with `sasl.mechanism` OAUTHBEARER",
+    read(&PLAIN, &[("sasl.mechanisms", "PLAIN")]).expect("equal values");
+    let secret = "sasl.oauthbearer.client.secret";
+    refuse_each(
+        &PLAIN,
+        &[
+            ("sasl.mechanisms", "SCRAM-SHA-256", "`sasl.mechanisms`: is an alias of `sasl.mechanism`"),
+            (
+                secret,
+                "hunter2",
+                &format!("`{secret}`: has no effect with `sasl.mechanism` PLAIN: expected OAUTHBEARER"),
+            ),
+        ],
     );
-    // As librdkafka, which compares it so.
-    for name in ["plain", "scram-sha-512", "OAuthBearer"] {
-        refused_with(
-            &with(&[SASL_PLAINTEXT], &[("sasl.mechanism", name)]),
-            &format!("`OAUTHBEARER`, got `{name}`"),
-        );
-    }
+    refused_with(&PLAIN[..3], &[("sasl.password", "a\0b")], "contains a NUL character");
+    let without_effect = "`sasl.password`: has no effect with `sasl.mechanism` OAUTHBEARER";
+    refused_with(&oidc(), &[("sasl.password", "hunter2")], without_effect);
     for (name, hash) in [("SCRAM-SHA-256", Hash::Sha256), ("SCRAM-SHA-512", Hash::Sha512)] {
-        let config =
-            read(&with(&[SASL_PLAINTEXT, ("sasl.mechanism", name)], &PLAIN[2..])).expect("a configuration");
+        let config = read(&[SASL_PLAINTEXT, (mechanism, name)], &PLAIN[2..]).expect("a configuration");
         assert!(matches!(config.security.sasl, Some(Sasl::Scram(got, _)) if got == hash));
     }
 }
 
 #[test]
 fn spaces_around_a_password_are_kept() {
-    let config = read(&[
-        ("security.protocol", " sasl_plaintext "),
-        ("sasl.mechanism", "PLAIN"),
-        ("sasl.username", " user "),
-        ("sasl.password", " pencil "),
-    ]);
+    let user = [("sasl.username", " user "), ("sasl.password", " pencil ")];
+    let config = read(&[("security.protocol", " sasl_plaintext "), PLAIN[1]], &user);
     let Some(Sasl::Plain(who)) = config.expect("a configuration").security.sasl else { panic!("no PLAIN") };
     assert_eq!((who.username.as_str(), who.password.expose()), ("user", " pencil "));
 }
 
 #[test]
-fn token_comes_from_a_file_or_an_endpoint() {
-    let bearer = [SASL_PLAINTEXT, ("sasl.mechanism", "OAUTHBEARER")];
-    let url = "sasl.oauthbearer.token.endpoint.url";
-    let config = read(&with(&bearer, &[(url, "file:///run/token")])).expect("a configuration");
+fn token_comes_from_a_file() {
+    let config = read(&BEARER, &[(URL, "file:///run/token")]).expect("a configuration");
     let path = Path::new("/run/token");
     assert!(matches!(config.security.sasl, Some(Sasl::OAuthBearer(TokenSource::File(of), _)) if of == path));
-    refused_with(&bearer, "`sasl.oauthbearer.token.endpoint.url`: is required: expected `file:///path`");
-    refused_with(&with(&bearer, &[(url, "https://idp/token")]), "expected `file:///path`");
-    refused_with(&with(&bearer, &[(url, "file://run/token")]), "expected `file:///path`");
-    refused_with(
-        &with(&bearer, &[(url, "file:///t"), ("sasl.oauthbearer.client.secret", "hunter2")]),
-        "has no effect with `sasl.oauthbearer.method` default: expected `oidc`",
+    let required = format!("`{URL}`: is required: expected `file:///path`");
+    refused_with(&BEARER, &[], &required);
+    refuse_each(
+        &BEARER,
+        &[
+            (URL, "https://idp/token", "expected `file:///path`"),
+            (URL, "file://run/token", "expected `file:///path`"),
+            ("sasl.oauthbearer.method", "x", "expected `default` or `oidc`, got `x`"),
+        ],
     );
-    refused_with(
-        &with(&bearer, &[("sasl.oauthbearer.method", "x")]),
-        "expected `default` or `oidc`, got `x`",
-    );
+    let without_effect = "has no effect with `sasl.oauthbearer.method` default: expected `oidc`";
+    let secret = ("sasl.oauthbearer.client.secret", "hunter2");
+    refused_with(&BEARER, &[(URL, "file:///t"), secret], without_effect);
+}
 
-    let config = read(&OIDC).expect("a configuration");
+#[test]
+fn token_comes_from_an_endpoint() {
+    let config = read(&oidc(), &[]).expect("a configuration");
     assert!(matches!(config.security.sasl, Some(Sasl::OAuthBearer(TokenSource::Oidc(_), _))));
     refused(
-        &[bearer[0], bearer[1], ("sasl.oauthbearer.method", "oidc")],
+        &OIDC[..3],
+        &[],
         &[
             "`sasl.oauthbearer.token.endpoint.url`: is required: expected an `https://host[:port]/path` URL without \
              user name",
@@ -250,46 +247,49 @@ fn token_comes_from_a_file_or_an_endpoint() {
         ],
     );
     for wrong in ["ftp://idp/", "idp/token", "https://user:hunter2@idp/token", "file:///t"] {
-        refused_with(&with(&with(&OIDC[..3], &OIDC[4..]), &[(url, wrong)]), "without user name");
+        refused_with(&OIDC, &[(URL, wrong)], "without user name");
     }
-    refused_with(
-        &with(&OIDC, &[("sasl.oauthbearer.grant.type", "urn:ietf:params:oauth:grant-type:jwt-bearer")]),
-        "`sasl.oauthbearer.grant.type`: expected `client_credentials`",
-    );
     let kind = "sasl.oauthbearer.metadata.authentication.type";
-    read(&with(&OIDC, &[(kind, "none")])).expect("the default");
-    refused_with(&with(&OIDC, &[(kind, "azure_imds")]), "expected `none`, got `azure_imds`");
-    refused_with(&with(&OIDC, &[("https.ca.pem", "x")]), "has no effect with an `http:` endpoint");
-    refused_with(
-        &with(&OIDC, &[("sasl.oauthbearer.client.secret", "another-secret")]),
-        "is an alias of `sasl.oauthbearer.client.secret`",
+    read(&oidc(), &[(kind, "none")]).expect("the default");
+    refuse_each(
+        &oidc(),
+        &[
+            (kind, "azure_imds", "expected `none`, got `azure_imds`"),
+            (
+                "sasl.oauthbearer.grant.type",
+                "urn:ietf:params:oauth:grant-type:jwt-bearer",
+                "`sasl.oauthbearer.grant.type`: expected `client_credentials`",
+            ),
+            ("https.ca.pem", "x", "has no effect with an `http:` endpoint"),
+            (
+                "sasl.oauthbearer.client.secret",
+                "another-secret",
+                "is an alias of `sasl.oauthbearer.client.secret`",
+            ),
+        ],
     );
 }
 
 #[test]
 fn plain_http_endpoint_must_be_local() {
-    let url = "sasl.oauthbearer.token.endpoint.url";
-    let base = with(&OIDC[..3], &OIDC[4..]);
     for host in ["localhost", "LOCALHOST:1", "127.0.0.1:8080", "127.1.2.3", "[::1]:8080"] {
-        read(&with(&base, &[(url, &format!("http://{host}/token"))])).expect(host);
+        read(&OIDC, &[(URL, &format!("http://{host}/token"))]).expect(host);
     }
     for host in ["idp", "localhost.example", "128.0.0.1", "10.0.0.1:8080", "[::2]", "0.0.0.0"] {
-        refused_with(
-            &with(&base, &[(url, &format!("http://{host}/token"))]),
-            "would send the client's secret unencrypted: expected an `https:` URL",
-        );
+        let want = "would send the client's secret unencrypted: expected an `https:` URL";
+        refused_with(&OIDC, &[(URL, &format!("http://{host}/token"))], want);
     }
 }
 
 #[test]
 fn extensions_are_names_and_values() {
     let key = "sasl.oauthbearer.extensions";
-    let config = read(&with(&OIDC, &[(key, "traceId=a=b, cluster=lkc 1")])).expect("a configuration");
+    let config = read(&oidc(), &[(key, "traceId=a=b, cluster=lkc 1")]).expect("a configuration");
     let Some(Sasl::OAuthBearer(_, extensions)) = config.security.sasl else { panic!("no OAUTHBEARER") };
     let extensions: Vec<_> = extensions.iter().map(|e| (e.name.as_str(), e.value.as_str())).collect();
     assert_eq!(extensions, [("traceId", "a=b"), ("cluster", "lkc 1")]);
     for wrong in ["x", "=x", "a1=x", "auth=x", "a=\u{1}", "a=ü"] {
-        refused_with(&with(&OIDC, &[(key, wrong)]), "expected `name=value,…`");
+        refused_with(&oidc(), &[(key, wrong)], "expected `name=value,…`");
     }
 }
 
@@ -298,48 +298,49 @@ fn certificates_come_from_a_value_file_or_directory() {
     let (ca, key) = certificate();
     let directory = Directory::new("roots");
     let file = directory.write("ca.pem", &ca);
-    directory.write("README", "no certificate");
+    let readme = directory.write("README", "no certificate");
     let place = directory.0.display().to_string();
     for roots in [("ssl.ca.pem", ca.as_str()), ("ssl.ca.location", &file), ("ssl.ca.location", &place)] {
-        read(&[SSL, roots]).expect("roots");
+        read(&[SSL, roots], &[]).expect("roots");
     }
     let private = key.serialize_pem();
-    let identity = [SSL, ("ssl.ca.pem", &ca), ("ssl.certificate.location", &file), ("ssl.key.pem", &private)];
-    read(&identity).expect("an identity");
+    let trust = [SSL, ("ssl.ca.pem", &*ca)];
+    let (chain, key) = (("ssl.certificate.location", &*file), ("ssl.key.pem", &*private));
+    read(&trust, &[chain, key]).expect("an identity");
 
-    refused_with(&[SSL, ("ssl.ca.pem", &ca), ("ssl.ca.location", &file)], "not both");
     refused(
         &[SSL, ("ssl.ca.pem", "ca.pem")],
+        &[],
         &[
             "`ssl.ca.pem`: no certificate in the value: expected PEM, `-----BEGIN CERTIFICATE-----`; the path of a \
            file goes in `ssl.ca.location`",
         ],
     );
-    refused_with(
-        &with(&identity[..3], &[("ssl.key.pem", "key.pem")]),
-        "no private key in the value: expected PEM, `-----BEGIN PRIVATE KEY-----`; the path of a file goes in \
-         `ssl.key.location`",
-    );
-    refused_with(&[SSL, ("ssl.ca.pem", "-----BEGIN CERTIFICATE-----\nhunter2")], "broken PEM in the value");
-    refused_with(&[SSL, ("ssl.ca.location", &format!("{place}/README"))], "no certificate in `");
-    refused_with(&identity[..3], "`ssl.key.location`: is required with a certificate");
-    refused_with(
-        &[identity[0], identity[1], identity[3]],
-        "`ssl.certificate.location`: is required with a key",
+    refuse_each(
+        &[SSL],
+        &[
+            ("ssl.ca.pem", "-----BEGIN CERTIFICATE-----\nhunter2", "broken PEM in the value"),
+            ("ssl.ca.location", &readme, "no certificate in `"),
+        ],
     );
     let (other, _) = certificate();
-    refused_with(
-        &[SSL, ("ssl.ca.pem", &ca), ("ssl.certificate.pem", &other), ("ssl.key.pem", &private)],
-        "`ssl.key.location`: is not the key of the certificate",
-    );
-    refused_with(
-        &[SSL, ("ssl.ca.pem", &ca), ("ssl.crl.location", &file)],
-        "no list of revoked certificates in",
-    );
-    refused_with(
-        &[SSL, ("ssl.ca.pem", &ca), ("ssl.endpoint.identification.algorithm", "x")],
-        "expected `https` or `none`, got `x`",
-    );
+    let path_of_a_key = "no private key in the value: expected PEM, `-----BEGIN PRIVATE KEY-----`; the path of a \
+                         file goes in `ssl.key.location`";
+    for (more, want) in [
+        (&[("ssl.ca.location", &*file)][..], "not both"),
+        (&[chain, ("ssl.key.pem", "key.pem")], path_of_a_key),
+        (&[chain], "`ssl.key.location`: is required with a certificate"),
+        (&[key], "`ssl.certificate.location`: is required with a key"),
+        (&[("ssl.certificate.pem", &other), key], "`ssl.key.location`: is not the key of the certificate"),
+        (&[("ssl.crl.location", &file)], "no list of revoked certificates in"),
+        (&[("ssl.endpoint.identification.algorithm", "x")], "expected `https` or `none`, got `x`"),
+        (
+            &[("ssl.key.password", "hunter2")],
+            "`ssl.key.password`: has no effect without a key: expected `ssl.key.location` or `ssl.key.pem`",
+        ),
+    ] {
+        refused_with(&trust, more, want);
+    }
 }
 
 #[test]
@@ -351,33 +352,24 @@ fn unusable_file_of_a_directory_is_named() {
     let c = directory.write("c.pem", "-----BEGIN CERTIFICATE-----\nhunter2");
     let roots = [SSL, ("ssl.ca.location", directory.0.to_str().expect("UTF-8"))];
     let unusable = format!("`ssl.ca.location`: cannot use a certificate in `{b}`: expected X.509, version 3");
-    refused(&roots, &[&unusable]);
+    refused(&roots, &[], &[&unusable]);
     fs::remove_file(&b).expect("removed");
-    refused(&roots, &[&format!("`ssl.ca.location`: broken PEM in `{c}`")]);
+    refused(&roots, &[], &[&format!("`ssl.ca.location`: broken PEM in `{c}`")]);
     fs::remove_file(&c).expect("removed");
-    read(&roots).expect("roots");
+    read(&roots, &[]).expect("roots");
 }
 
 #[test]
 fn certificate_checks_are_rejected_without_verification() {
     let (ca, _) = certificate();
     let base = [SSL, ("ssl.ca.pem", &*ca), ("enable.ssl.certificate.verification", "false")];
-    read(&base).expect("roots that are not used");
+    read(&base, &[]).expect("roots that are not used");
     let names = "ssl.endpoint.identification.algorithm";
-    read(&with(&base, &[(names, "none")])).expect("no check");
+    read(&base, &[(names, "none")]).expect("no check");
     for (key, value) in [(names, "HTTPS"), ("ssl.crl.location", "/nowhere")] {
         let why = "has no effect with `enable.ssl.certificate.verification` false: expected `true`";
-        refused(&with(&base, &[(key, value)]), &[&format!("`{key}`: {why}")]);
+        refused(&base, &[(key, value)], &[&format!("`{key}`: {why}")]);
     }
-}
-
-#[test]
-fn key_password_without_a_key_is_rejected() {
-    let (ca, _) = certificate();
-    refused(
-        &[SSL, ("ssl.ca.pem", &ca), ("ssl.key.password", "hunter2")],
-        &["`ssl.key.password`: has no effect without a key: expected `ssl.key.location` or `ssl.key.pem`"],
-    );
 }
 
 #[test]
@@ -388,10 +380,12 @@ fn pem_given_as_a_path_is_not_repeated() {
     let chain = [SSL, ("ssl.ca.pem", &ca), ("ssl.certificate.pem", &ca)];
     for text in [&private, &line, "hunter2\nhunter2"] {
         refused(
-            &with(&chain, &[("ssl.key.location", text)]),
+            &chain,
+            &[("ssl.key.location", text)],
             &["`ssl.key.location`: expected a path; PEM itself goes in `ssl.key.pem`"],
         );
-        refused(&[SSL, chain[1], ("ssl.crl.location", text)], &["`ssl.crl.location`: expected a path"]);
+        let crl = "ssl.crl.location";
+        refused(&chain[..2], &[(crl, text)], &["`ssl.crl.location`: expected a path"]);
     }
 }
 
@@ -401,14 +395,14 @@ fn encrypted_key_requires_its_password() {
     let params = CertificateParams::new(vec!["client".to_owned()]).expect("a name");
     let certificate = params.self_signed(&key).expect("a certificate").pem();
     let (ca, _) = self::certificate();
-    let base =
-        [SSL, ("ssl.ca.pem", &ca), ("ssl.certificate.pem", &certificate), ("ssl.key.pem", ENCRYPTED_KEY)];
-    read(&with(&base, &[("ssl.key.password", "pencil")])).expect("an identity");
-    refused_with(&base, "is encrypted: expected `ssl.key.password`");
-    refused_with(&with(&base, &[("ssl.key.password", "hunter2")]), "check `ssl.key.password`");
+    let chain = [SSL, ("ssl.ca.pem", &ca), ("ssl.certificate.pem", &certificate)];
+    let key = ("ssl.key.pem", ENCRYPTED_KEY);
+    read(&chain, &[key, ("ssl.key.password", "pencil")]).expect("an identity");
+    refused_with(&chain, &[key], "is encrypted: expected `ssl.key.password`");
+    refused_with(&chain, &[key, ("ssl.key.password", "hunter2")], "check `ssl.key.password`");
     let legacy = "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nAAAA\n\
                   -----END EC PRIVATE KEY-----";
-    refused_with(&with(&base[..3], &[("ssl.key.pem", legacy)]), "convert it with `openssl pkcs8 -topk8");
+    refused_with(&chain, &[("ssl.key.pem", legacy)], "convert it with `openssl pkcs8 -topk8");
 }
 
 /// [`ENCRYPTED_KEY`] as PKCS#8.
@@ -425,10 +419,15 @@ fn decrypted(password: Option<&str>) -> Result<String, String> {
 fn debug_output_has_no_secret() {
     let (ca, key) = certificate();
     let private = key.serialize_pem();
-    let tls = [("security.protocol", "sasl_ssl"), ("ssl.ca.pem", &ca), ("ssl.certificate.pem", &ca)];
-    let keyed = with(&tls, &[("ssl.key.pem", &private), ("ssl.key.password", "key-secret")]);
-    for sasl in [&PLAIN[1..], &OIDC[1..]] {
-        let printed = format!("{:#?}", read(&with(&keyed, sasl)).expect("a configuration"));
+    let keyed = [
+        ("security.protocol", "sasl_ssl"),
+        ("ssl.ca.pem", &ca),
+        ("ssl.certificate.pem", &ca),
+        ("ssl.key.pem", &private),
+        ("ssl.key.password", "key-secret"),
+    ];
+    for sasl in [&PLAIN[1..], &oidc()[1..]] {
+        let printed = format!("{:#?}", read(&keyed, sasl).expect("a configuration"));
         for secret in ["admin-secret", "client-secret", "url-secret", "key-secret", "PRIVATE", "BEGIN"] {
             assert!(!printed.contains(secret), "{secret} in {printed}");
         }
@@ -445,7 +444,7 @@ fn debug_output_has_no_secret() {
         ("sasl.oauthbearer.client.secret", "hunter2"),
         ("ssl.keystore.password", "hunter2"),
     ];
-    let problems = read(&wrong).expect_err("problems");
+    let problems = read(&wrong, &[]).expect_err("problems");
     assert_eq!(problems.len(), 6, "{problems:?}");
     assert!(!format!("{problems:?}").contains("hunter2"), "{problems:?}");
 }

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use super::*;
 
 /// Answers the request number n with what `answer` says to n, until it is dropped.
-struct Endpoint {
+pub(crate) struct Endpoint {
     url: String,
     asked: Arc<Asked>,
     accepting: JoinHandle<()>,
@@ -23,7 +23,7 @@ struct Asked {
 }
 
 impl Endpoint {
-    async fn start(answer: impl Fn(usize) -> (u16, String) + Send + 'static) -> Self {
+    pub(crate) async fn start(answer: impl Fn(usize) -> (u16, String) + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}/token?tenant=url-secret", listener.local_addr().expect("an address"));
         let asked = Arc::new(Asked::default());
@@ -44,7 +44,7 @@ impl Endpoint {
         Self { url, asked, accepting }
     }
 
-    fn source(&self, scope: Option<&str>) -> Arc<Oidc> {
+    pub(crate) fn source(&self, scope: Option<&str>) -> Arc<Oidc> {
         source(&self.url, scope)
     }
 
@@ -75,12 +75,21 @@ fn complete(request: &[u8]) -> bool {
     body.len() >= len.parse().expect("a length")
 }
 
-fn granted(token: &str, seconds: u64) -> (u16, String) {
+pub(crate) fn granted(token: &str, seconds: u64) -> (u16, String) {
     (200, format!(r#"{{"access_token":"{token}","token_type":"Bearer","expires_in":{seconds}}}"#))
 }
 
 fn soon() -> Instant {
     Instant::now() + Duration::from_secs(5)
+}
+
+/// Lets this time pass at once.
+pub(crate) async fn pass(time: Duration) {
+    tokio::time::pause();
+    // Tasks that wait have to begin to.
+    tokio::task::yield_now().await;
+    tokio::time::advance(time).await;
+    tokio::time::resume();
 }
 
 #[track_caller]
@@ -104,15 +113,21 @@ async fn request_matches_librdkafkas() {
 }
 
 #[tokio::test]
-async fn concurrent_callers_share_one_token_request() {
-    let endpoint = Endpoint::start(|number| granted(&format!("t{number}"), 60)).await;
+async fn concurrent_callers_share_one_request() {
+    let endpoint = Endpoint::start(|number| match number {
+        0 => (503, String::new()),
+        _ => granted(&format!("t{number}"), 60),
+    })
+    .await;
     let source = endpoint.source(None);
+    let (a, b) = tokio::join!(source.token(soon()), source.token(soon()));
+    assert!(a.is_err() && b.is_err());
+    assert_eq!(endpoint.times(), 1);
     let (a, b, c) = tokio::join!(source.token(soon()), source.token(soon()), source.token(soon()));
     for token in [a, b, c, source.token(soon()).await] {
-        check(token, "t0");
+        check(token, "t1");
     }
-    assert_eq!(endpoint.times(), 1);
-    check(source.token(soon()).await, "t0");
+    assert_eq!(endpoint.times(), 2);
 }
 
 #[tokio::test]
@@ -128,9 +143,7 @@ async fn rejected_token_is_replaced_unless_new() {
     check(source.token(soon()).await, "t0");
     assert_eq!(endpoint.times(), 1);
 
-    tokio::time::pause();
-    tokio::time::advance(YOUNG).await;
-    tokio::time::resume();
+    pass(YOUNG).await;
     assert!(refused("t0") && refused("t0"));
     check(source.token(soon()).await, "t1");
     assert!(refused("t0"), "the next one is there");
@@ -144,9 +157,7 @@ async fn rejection_of_every_token_is_permanent() {
     let endpoint = Endpoint::start(|number| granted(&format!("t{number}"), 60)).await;
     let source = endpoint.source(None);
     check(source.token(soon()).await, "t0");
-    tokio::time::pause();
-    tokio::time::advance(YOUNG).await;
-    tokio::time::resume();
+    pass(YOUNG).await;
     assert!(!source.rejected(&Secret::new("t0")));
     check(source.token(soon()).await, "t1");
 }
@@ -168,6 +179,7 @@ async fn lifetime_is_a_number_a_string_or_a_claim() {
         ("t", r#","expires_in":-1"#, 2),
         ("t", r#","expires_in":"inf""#, 2),
         ("t", r#","expires_in":null"#, 2),
+        ("t", "", 2),
     ] {
         let body = format!(r#"{{"access_token":"{token}"{member}}}"#);
         let endpoint = Endpoint::start(move |_| (200, body.clone())).await;
@@ -176,25 +188,6 @@ async fn lifetime_is_a_number_a_string_or_a_claim() {
         check(source.token(soon()).await, token);
         assert_eq!(endpoint.times(), times, "{member}");
     }
-}
-
-#[tokio::test]
-async fn concurrent_callers_share_one_failure() {
-    let endpoint = Endpoint::start(|_| (503, String::new())).await;
-    let source = endpoint.source(None);
-    let (a, b) = tokio::join!(source.token(soon()), source.token(soon()));
-    assert!(a.is_err() && b.is_err());
-    assert_eq!(endpoint.times(), 1);
-    assert!(source.token(soon()).await.is_err());
-    assert_eq!(endpoint.times(), 2);
-}
-
-#[tokio::test]
-async fn token_without_lifetime_is_used_once() {
-    let endpoint = Endpoint::start(|number| (200, format!(r#"{{"access_token":"t{number}"}}"#))).await;
-    let source = endpoint.source(None);
-    check(source.token(soon()).await, "t0");
-    check(source.token(soon()).await, "t1");
 }
 
 /// Waits for the endpoint's count: the clock stands still meanwhile.
@@ -213,22 +206,18 @@ async fn token_is_renewed_before_it_expires() {
     .await;
     let source = endpoint.source(None);
     check(source.token(soon()).await, "t0");
-    tokio::time::pause();
-    tokio::time::advance(Duration::from_secs(79)).await;
+    pass(Duration::from_secs(79)).await;
     check(source.token(soon()).await, "t0");
     assert_eq!(endpoint.times(), 1);
 
-    tokio::time::advance(Duration::from_secs(2)).await;
-    tokio::time::resume();
+    pass(Duration::from_secs(2)).await;
     check(source.token(soon()).await, "t0");
     asked(&endpoint, 2, &source).await;
     // The request failed: the old token is still valid, and the endpoint is left alone for a while.
     check(source.token(soon()).await, "t0");
     assert_eq!(endpoint.times(), 2);
 
-    tokio::time::pause();
-    tokio::time::advance(RENEWAL + Duration::from_secs(1)).await;
-    tokio::time::resume();
+    pass(RENEWAL + Duration::from_secs(1)).await;
     check(source.token(soon()).await, "t0");
     asked(&endpoint, 3, &source).await;
     check(source.token(soon()).await, "t2");
@@ -239,17 +228,10 @@ async fn only_tokens_in_use_are_renewed() {
     let endpoint = Endpoint::start(|number| granted(&format!("t{number}"), 100)).await;
     let source = endpoint.source(None);
     check(source.token(soon()).await, "t0");
-    tokio::time::pause();
-    // The task that waits has to begin to.
-    tokio::task::yield_now().await;
-    tokio::time::advance(Duration::from_secs(81)).await;
-    tokio::time::resume();
+    pass(Duration::from_secs(81)).await;
     asked(&endpoint, 2, &source).await;
 
-    tokio::time::pause();
-    tokio::task::yield_now().await;
-    tokio::time::advance(Duration::from_secs(81)).await;
-    tokio::time::resume();
+    pass(Duration::from_secs(81)).await;
     let decided = || source.renewal.lock().as_ref().is_some_and(AbortHandle::is_finished);
     while !decided() {
         tokio::task::yield_now().await;
@@ -272,22 +254,24 @@ async fn fault(status: u16, body: &str) -> (String, bool) {
 #[tokio::test]
 async fn response_without_a_token_is_quoted_by_code_only() {
     let refusal = r#"{"error":"invalid_client","error_description":"client-secret is wrong"}"#;
-    assert_eq!(
-        fault(401, refusal).await,
-        ("answered with HTTP status 401 (invalid_client)".to_owned(), false)
-    );
-    let odd = r#"{"error":"client-secret"}"#;
-    assert_eq!(fault(400, odd).await, ("answered with HTTP status 400".to_owned(), false));
-    assert_eq!(fault(503, "busy").await, ("answered with HTTP status 503".to_owned(), true));
-    assert_eq!(fault(429, "{}").await, ("answered with HTTP status 429".to_owned(), true));
-    assert_eq!(fault(302, "").await, ("answered with HTTP status 302".to_owned(), false));
-    let unusable = ("sent no usable token: expected JSON with an `access_token`".to_owned(), false);
     let long = format!(r#"{{"access_token":"{}"}}"#, "t".repeat(MAX_ANSWER));
-    for body in ["", "{}", "[]", r#"{"access_token":1}"#, r#"{"access_token":"a b"}"#] {
-        assert_eq!(fault(200, body).await, unusable);
+    let unusable = "sent no usable token: expected JSON with an `access_token`";
+    for (status, body, want, retriable) in [
+        (401, refusal, "answered with HTTP status 401 (invalid_client)", false),
+        (400, r#"{"error":"client-secret"}"#, "answered with HTTP status 400", false),
+        (503, "busy", "answered with HTTP status 503", true),
+        (429, "{}", "answered with HTTP status 429", true),
+        (302, "", "answered with HTTP status 302", false),
+        (200, "", unusable, false),
+        (200, "{}", unusable, false),
+        (200, "[]", unusable, false),
+        (200, r#"{"access_token":1}"#, unusable, false),
+        (200, r#"{"access_token":"a b"}"#, unusable, false),
+        (200, &long, "answered with more than 65536 bytes", false),
+        (503, &long, "answered with HTTP status 503", true),
+    ] {
+        assert_eq!(fault(status, body).await, (want.to_owned(), retriable), "{status} {body:.40}");
     }
-    assert_eq!(fault(200, &long).await, ("answered with more than 65536 bytes".to_owned(), false));
-    assert_eq!(fault(503, &long).await, ("answered with HTTP status 503".to_owned(), true));
 }
 
 #[tokio::test]

@@ -6,8 +6,9 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn logs(request: Option<LongPollRequest<char>>) -> Vec<(char, i64)> {
-    request.map(|request| request.logs).unwrap_or_default()
+/// The logs of a poll's next request.
+fn next(polls: &mut LongPolls<char>, index: usize) -> Vec<(char, i64)> {
+    polls.next(index, Instant::now()).map(|request| request.logs).unwrap_or_default()
 }
 
 fn join(polls: &mut LongPolls<char>, log: char, offset: i64) -> Option<usize> {
@@ -18,7 +19,7 @@ fn join(polls: &mut LongPolls<char>, log: char, offset: i64) -> Option<usize> {
 fn callers_of_a_log_share_one_request() {
     let mut polls = LongPolls::default();
     assert_eq!(join(&mut polls, 'a', 5), Some(0));
-    assert_eq!(logs(polls.next(0, Instant::now())), [('a', 5)]);
+    assert_eq!(next(&mut polls, 0), [('a', 5)]);
     for _ in 0..10_000 {
         assert_eq!(join(&mut polls, 'a', 5), None);
     }
@@ -40,21 +41,9 @@ fn log_that_joins_waits_on_another_lane_until_an_earlier_one_takes_it() {
     assert_eq!(join(&mut polls, 'c', 1), Some(2));
     let third = polls.next(2, Instant::now()).expect("a request");
     assert!(third.wait < second.wait && second.wait < first.wait);
-    assert_eq!(
-        logs(polls.next(1, Instant::now())),
-        [('b', 1), ('c', 1)],
-        "the second poll takes the third's"
-    );
-    assert_eq!(
-        logs(polls.next(0, Instant::now())),
-        [('a', 5), ('b', 1), ('c', 1)],
-        "the first poll takes all"
-    );
-    assert_eq!(
-        (polls.next(1, Instant::now()), polls.next(2, Instant::now())),
-        (None, None),
-        "the others have nothing left"
-    );
+    assert_eq!(next(&mut polls, 1), [('b', 1), ('c', 1)], "the second poll takes the third's");
+    assert_eq!(next(&mut polls, 0), [('a', 5), ('b', 1), ('c', 1)], "the first poll takes all");
+    assert!(next(&mut polls, 1).is_empty() && next(&mut polls, 2).is_empty(), "the others have nothing left");
     assert_eq!(join(&mut polls, 'd', 1), Some(1), "and are free again");
 }
 
@@ -63,10 +52,10 @@ fn logs_that_find_no_free_lane_join_the_next_request() {
     let mut polls = LongPolls::default();
     for (index, log) in ['a', 'b', 'c'].into_iter().enumerate() {
         assert_eq!(join(&mut polls, log, 0), Some(index));
-        assert_eq!(logs(polls.next(index, Instant::now())), [(log, 0)]);
+        assert_eq!(next(&mut polls, index), [(log, 0)]);
     }
     assert_eq!((join(&mut polls, 'd', 0), join(&mut polls, 'e', 0)), (None, None));
-    assert_eq!(logs(polls.next(2, Instant::now())), [('c', 0), ('d', 0), ('e', 0)]);
+    assert_eq!(next(&mut polls, 2), [('c', 0), ('d', 0), ('e', 0)]);
 }
 
 #[test]
@@ -74,10 +63,10 @@ fn request_reads_from_the_lowest_offset() {
     let mut polls = LongPolls::default();
     join(&mut polls, 'a', 5);
     assert_eq!(join(&mut polls, 'a', 9), None, "the poll has not sent its request yet");
-    assert_eq!(logs(polls.next(0, Instant::now())), [('a', 5)]);
+    assert_eq!(next(&mut polls, 0), [('a', 5)]);
     assert_eq!(join(&mut polls, 'a', 9), None);
     assert_eq!(join(&mut polls, 'a', 3), Some(1), "no request covers a lower offset");
-    assert_eq!(logs(polls.next(1, Instant::now())), [('a', 3)]);
+    assert_eq!(next(&mut polls, 1), [('a', 3)]);
 }
 
 #[test]
@@ -85,7 +74,7 @@ fn log_without_callers_is_not_requested_again() {
     let mut polls = LongPolls::default();
     join(&mut polls, 'a', 5);
     join(&mut polls, 'b', 5);
-    assert_eq!(logs(polls.next(0, Instant::now())), [('a', 5), ('b', 5)]);
+    assert_eq!(next(&mut polls, 0), [('a', 5), ('b', 5)]);
     polls.leave(&'a', 5);
     polls.remove(&'b');
     assert!(!polls.is_idle());
@@ -104,7 +93,7 @@ fn caller_that_comes_back_is_still_watched_for() {
     polls.leave(&'a', 5);
     assert!(polls.is_watched(&'a', 5, Instant::now()));
     assert_eq!(join(&mut polls, 'a', 5), None);
-    assert_eq!(logs(polls.next(0, Instant::now())), [('a', 5)]);
+    assert_eq!(next(&mut polls, 0), [('a', 5)]);
     polls.remove(&'a');
     assert!(!polls.is_watched(&'a', 5, Instant::now()), "it has records");
 }

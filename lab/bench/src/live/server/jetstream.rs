@@ -1,16 +1,15 @@
 //! A stream in files: through the gateway, or as nats-server itself delivers it.
 
-use std::time::Duration;
-
 use memchr::memmem;
 use serde_json::json;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::{CmdNatsSubscribe, NatsSource};
 use sluicegate_stack::nats::{Nats, Streams};
+use sluicegate_stack::process::Process;
 use sluicegate_stack::raw::{BINARY, Raw, Upgrade, masked, request};
 use sluicegate_stack::stack::Stack;
 
-use super::{Kind, Usage};
+use super::Kind;
 use crate::{Failure, Plan, nats};
 
 pub(super) struct JetStream {
@@ -26,17 +25,12 @@ impl JetStream {
         let streams = Streams::connect(server.client()).await?;
         streams.create(STREAM, json!({})).await?;
         let stack = match kind {
-            Kind::SluicegateOnNats => {
-                let mut stack = Stack::start(nats::setup(&server, plan)).await?;
-                stack.ready_within(Duration::from_secs(30)).await?;
-                Some(Box::new(stack))
-            }
+            Kind::SluicegateOnNats => Some(Box::new(nats::stack(plan, &server).await?)),
             _ => None,
         };
         Ok(Self { kind, server, streams, stack })
     }
 
-    /// A socket that has subscribed.
     pub(super) async fn subscribed(&self, number: usize) -> Raw {
         if let Some(stack) = &self.stack {
             let mut raw = Raw::open(stack.gateway()).await;
@@ -68,14 +62,12 @@ impl JetStream {
         Ok(self.streams.write(SUBJECT, messages.into_iter().map(Into::into)).await?)
     }
 
-    pub(super) fn usage(&self) -> Result<Usage, Failure> {
-        let mut usage = Usage { cpu: self.server.process.usage()?.cpu, bridge_bytes: 0, gateway_bytes: 0 };
-        if let Some(stack) = &self.stack {
-            let (envoy, bridge) = (stack.envoy().process.usage()?, stack.bridge.process.usage()?);
-            usage.cpu += envoy.cpu + bridge.cpu;
-            (usage.bridge_bytes, usage.gateway_bytes) = (bridge.resident_bytes, envoy.resident_bytes);
+    /// The gateway, if there is one, and the servers behind it.
+    pub(super) fn processes(&self) -> (Option<&Process>, Vec<&Process>) {
+        match &self.stack {
+            Some(stack) => (Some(&stack.envoy().process), vec![&stack.bridge.process, &self.server.process]),
+            None => (None, vec![&self.server.process]),
         }
-        Ok(usage)
     }
 }
 

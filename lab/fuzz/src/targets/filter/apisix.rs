@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use sluicegate_harness::apisix::{Outcome, Plugin, Route, Worker};
 use sluicegate_harness::{HostCall, Status, When};
 
-use super::{HANDSHAKE, INPUTS, MEMORY, covers, lines, loaded};
+use super::{HANDSHAKE, INPUTS, MEMORY, allow_all, covers, lines, loaded};
 use crate::targets::parts;
 
 /// A worker with a route for each configuration, and how many inputs it has had.
@@ -34,12 +34,13 @@ pub(in crate::targets) fn filter_apisix(input: &[u8]) {
         let headers = lines(&HANDSHAKE[..PLAIN], request);
         let mut stream = routes[usize::from(config) % routes.len()].request(headers, "body");
         if matches!(stream.outcome(), Outcome::Forwarded(_)) {
-            match ANSWERS[usize::from(answer) % ANSWERS.len()] {
-                Answer::Failure(status, sent) => _ = stream.upstream_fails(status, sent),
-                Answer::Status(status) => _ = stream.upstream_answers(status, lines(&[], answered)),
+            // nginx' own answer, after so many bytes were sent; or the upstream's.
+            match usize::from(answer % 16) {
+                own @ 0..4 => _ = stream.upstream_fails([502, 504][own / 2], [0, 217][own % 2]),
+                status => _ = stream.upstream_answers(STATUSES[status - 4], lines(&[], answered)),
             }
         }
-        CALLS.iter().for_each(|call| worker.allow(*call));
+        allow_all(worker);
         drop(stream);
         let trap = worker.trap();
         assert!(trap.is_none(), "{trap:?}\n{:#?}", worker.log());
@@ -84,32 +85,7 @@ const CONFIGS: [&str; 7] = [
     "",
 ];
 
-/// The end of a request that is forwarded.
-enum Answer {
-    /// nginx' own, after so many bytes were sent.
-    Failure(u16, u8),
-    /// The upstream's.
-    Status(u16),
-}
-
-const ANSWERS: [Answer; 16] = [
-    Answer::Failure(502, 0),
-    Answer::Failure(502, 217),
-    Answer::Failure(504, 0),
-    Answer::Failure(504, 217),
-    Answer::Status(101),
-    Answer::Status(200),
-    Answer::Status(204),
-    Answer::Status(400),
-    Answer::Status(401),
-    Answer::Status(403),
-    Answer::Status(404),
-    Answer::Status(408),
-    Answer::Status(429),
-    Answer::Status(500),
-    Answer::Status(503),
-    Answer::Status(504),
-];
+const STATUSES: [u16; 12] = [101, 200, 204, 400, 401, 403, 404, 408, 429, 500, 503, 504];
 
 /// The host calls that can be refused, without that for ticks, by which the filter knows where it is.
 const CALLS: [HostCall; 9] = [

@@ -4,16 +4,14 @@
 
 use crate::abi::guest::{Args, Guest, Refused, check_text};
 use crate::abi::headers::Headers;
-use crate::abi::host_call::HostCall;
+use crate::abi::host_call::{HostCall, Status};
 use crate::abi::import::Import;
 use crate::abi::pairs;
-use crate::abi::status::Status;
 use crate::apisix::exchange::Exchange;
 use crate::apisix::host::Host;
-use crate::apisix::lines::Lines;
+use crate::apisix::lines;
 
 pub(super) const IMPORTS: &[Import<Host>] = &[
-    Import::proxy(HostCall::AddHeaderMapValue, "proxy_add_header_map_value", "iiiii", add),
     Import::proxy(HostCall::GetHeaderMapPairs, "proxy_get_header_map_pairs", "iii", get_all),
     Import::proxy(HostCall::GetHeaderMapValue, "proxy_get_header_map_value", "iiiii", get),
     Import::proxy(HostCall::RemoveHeaderMapValue, "proxy_remove_header_map_value", "iii", remove),
@@ -100,27 +98,14 @@ fn pseudo(exchange: &Exchange, name: &[u8]) -> Option<Result<Vec<u8>, ()>> {
     Some(Ok(value.to_vec()))
 }
 
-fn add(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
-    write_value(guest, args, Lines::add)
-}
-
 fn replace(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
-    write_value(guest, args, Lines::replace)
-}
-
-fn write_value(
-    guest: &mut Guest<'_, Host>,
-    args: &Args<'_>,
-    write: fn(&mut Lines, &[u8], &[u8]),
-) -> Result<(), Refused> {
     let name = guest.read_name(args)?;
     let value = guest.read(args.u32(3), args.u32(4))?;
     check_text(&name, &value)?;
     if args.u32(0) == RESPONSE && name.eq_ignore_ascii_case(b":status") {
         return set_status(guest, &value);
     }
-    let lines = writable(guest, args.u32(0), &name)?;
-    write(lines, &name, &value);
+    lines::replace(writable(guest, args.u32(0), &name)?, &name, &value);
     Ok(())
 }
 
@@ -148,7 +133,7 @@ fn remove(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
 }
 
 /// Request headers stay writable in the response phase, where logging plugins read them.
-fn writable<'a>(guest: &'a mut Guest<'_, Host>, map: u32, name: &[u8]) -> Result<&'a mut Lines, Refused> {
+fn writable<'a>(guest: &'a mut Guest<'_, Host>, map: u32, name: &[u8]) -> Result<&'a mut Headers, Refused> {
     let exchange = guest.host().exchange().ok_or(Status::BAD_ARGUMENT)?;
     match map {
         // A, `ngx_http_wasm_set_req_header`: `:authority` sets the method, `:path` mishandles queries, and any other

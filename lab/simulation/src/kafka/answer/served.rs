@@ -48,41 +48,24 @@ impl<'a> Served<'a> {
             return Err(if epoch < leader.epoch { FENCED_LEADER_EPOCH } else { UNKNOWN_LEADER_EPOCH });
         }
         let log = &partition.log;
+        let Log { start, committed, end, .. } = *log;
+        let of_log = Self { log, start, committed, stable: log.stable(), end, is_follower: false };
         if leader.broker != broker {
             if by == Reader::OfLeaders || leader.epoch != log.epoch {
                 return Err(NOT_LEADER_OR_FOLLOWER);
             }
             let (committed, end) =
                 (log.end_before(state.follower_lag), log.end_before(state.follower_lag / 2));
-            return Ok(Self {
-                log,
-                start: log.start,
-                committed,
-                stable: log.stable_until(committed),
-                end,
-                is_follower: true,
-            });
+            let (stable, is_follower) = (log.stable_until(committed), true);
+            return Ok(Self { committed, stable, end, is_follower, ..of_log });
         }
         if leader.epoch == log.epoch {
-            return Ok(Self {
-                log,
-                start: log.start,
-                committed: log.committed,
-                stable: log.stable(),
-                end: log.end,
-                is_follower: false,
-            });
+            return Ok(of_log);
         }
         // It does not know yet that it is not the leader any more. Nothing is committed there since.
         let committed = leader.committed.ok_or(NOT_LEADER_OR_FOLLOWER)?;
-        Ok(Self {
-            log,
-            start: log.start.min(committed),
-            committed,
-            stable: log.stable().min(committed),
-            end: committed,
-            is_follower: false,
-        })
+        let (start, stable) = (log.start.min(committed), log.stable().min(committed));
+        Ok(Self { start, committed, stable, end: committed, ..of_log })
     }
 }
 

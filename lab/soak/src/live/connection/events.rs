@@ -8,9 +8,9 @@ use sluicegate_stack::http::client::{Client, Request, Streamed};
 
 use super::json_record;
 use crate::live::position::{Begin, Position, Told};
-use crate::live::stream_name::stream;
 use crate::live::system::Source;
 use crate::live::wish::{RED, TENANT, Wish};
+use crate::live::writers::stream;
 
 pub(in crate::live) struct Events {
     /// None: that of each event.
@@ -106,7 +106,6 @@ fn query(wish: &Wish) -> String {
     query
 }
 
-/// Parses the lines of one event.
 fn told(event: &str, partition: Option<i32>) -> Told {
     let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
     let data: Value = field("data: ").map(|data| serde_json::from_str(&data).unwrap()).unwrap_or_default();

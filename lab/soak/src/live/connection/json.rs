@@ -4,47 +4,31 @@
 
 use std::net::SocketAddr;
 
-use futures_util::{SinkExt, StreamExt};
 use serde_json::{Map, Value, json};
 use sluicegate_stack::json_socket::upgrade;
-use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-use super::json_record;
+use super::{SUBSCRIPTION, Socket, json_record};
 use crate::live::position::{Begin, Position, Told};
-use crate::live::stream_name::{partition_of, stream};
 use crate::live::system::Source;
 use crate::live::wish::{RED, TENANT, Wish};
+use crate::live::writers::{partition_of, stream};
 
 pub(in crate::live) struct Json {
-    stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    socket: Socket,
     has_credit: bool,
-    /// The bytes of credit to give for what was last told.
-    taken: Option<u64>,
 }
 
 impl Json {
     pub(super) async fn open(gateway: SocketAddr, wish: &Wish, position: &Position) -> Option<Self> {
-        let (stream, _) = connect_async(upgrade(&format!("ws://{gateway}{}", wish.path()))).await.ok()?;
-        let mut session = Self { stream, has_credit: wish.credit.is_some(), taken: None };
-        session.send(json!({"id": SUBSCRIPTION, "subscribe": command(wish, position)})).await?;
-        Some(session)
+        let request = upgrade(&format!("ws://{gateway}{}", wish.path()));
+        let subscribe = json!({"id": SUBSCRIPTION, "subscribe": command(wish, position)});
+        let socket = Socket::open(request, Message::text(subscribe.to_string())).await?;
+        Some(Self { socket, has_credit: wish.credit.is_some() })
     }
 
-    /// Nothing is lost if it is cancelled.
     pub(super) async fn told(&mut self) -> Option<Told> {
-        if let Some(bytes) = self.taken {
-            self.send(json!({"credit": {"subscription": SUBSCRIPTION, "bytes": bytes}})).await?;
-            self.taken = None;
-        }
-        let mut answer: Value = loop {
-            match self.stream.next().await?.ok()? {
-                Message::Text(text) => break serde_json::from_str(&text).unwrap(),
-                Message::Ping(_) => {}
-                _ => return None,
-            }
-        };
+        let mut answer: Value = serde_json::from_slice(&self.socket.next().await?.into_data()).unwrap();
         assert_eq!(answer["id"], SUBSCRIPTION, "{answer}");
         if answer["error"]["retriable"] == true {
             return None;
@@ -76,14 +60,11 @@ impl Json {
         }
         let messages = answer["messages"].as_array().map(Vec::as_slice).unwrap_or_default();
         let records = messages.iter().map(json_record).collect();
-        if self.has_credit {
-            self.taken = answer["bytes"].as_u64();
+        if let Some(bytes) = answer["bytes"].as_u64().filter(|_| self.has_credit) {
+            let credit = json!({"credit": {"subscription": SUBSCRIPTION, "bytes": bytes}});
+            self.socket.credit = Some(Message::text(credit.to_string()));
         }
         Some(Told::Records { partition, records, next: Some(next) })
-    }
-
-    async fn send(&mut self, command: Value) -> Option<()> {
-        self.stream.send(Message::text(command.to_string())).await.ok()
     }
 }
 
@@ -147,7 +128,6 @@ fn command(wish: &Wish, position: &Position) -> Value {
     command
 }
 
-/// Offsets by partition.
 fn offsets(next: &Value) -> Vec<(i32, i64)> {
     let entries = next.as_object().into_iter().flatten();
     entries.map(|(partition, offset)| (partition.parse().unwrap(), number(offset))).collect()
@@ -157,5 +137,4 @@ fn number(value: &Value) -> i64 {
     value.as_i64().unwrap()
 }
 
-const SUBSCRIPTION: i64 = 1;
 const LATEST_PER_KEY: &str = "latest_per_key";

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 
-use futures_util::{SinkExt, StreamExt};
 use prost::Message as _;
 use sluicegate_protocol::kafka_subscription_event::Event;
 use sluicegate_protocol::pub_sub_req::Req;
@@ -12,45 +11,31 @@ use sluicegate_protocol::{
     PartitionNext, PubSubReq, PubSubResp, RecordFilter, Snapshot, SubscribedStream, is_removal_among,
     kafka_source, nats_source, nats_subscription_event as nats,
 };
-use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
+use super::{SUBSCRIPTION, Socket};
 use crate::live::position::{Begin, Position, Told};
-use crate::live::stream_name::{partition_of, stream};
 use crate::live::system::Source;
 use crate::live::table::Record;
 use crate::live::wish::{RED, TENANT, Wish};
+use crate::live::writers::{partition_of, stream};
 
 pub(in crate::live) struct Session {
-    stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    socket: Socket,
     has_credit: bool,
-    /// The bytes of credit to give for what was last told.
-    taken: Option<u64>,
 }
 
 impl Session {
     pub(super) async fn open(gateway: SocketAddr, wish: &Wish, position: &Position) -> Option<Self> {
-        let (stream, _) = connect_async(format!("ws://{gateway}{}", wish.path())).await.ok()?;
-        let mut session = Self { stream, has_credit: wish.credit.is_some(), taken: None };
-        session.send(command(wish, position)).await?;
-        Some(session)
+        let request = format!("ws://{gateway}{}", wish.path());
+        let socket = Socket::open(request, message(command(wish, position))).await?;
+        Some(Self { socket, has_credit: wish.credit.is_some() })
     }
 
-    /// Nothing is lost if it is cancelled.
     pub(super) async fn told(&mut self) -> Option<Told> {
-        if let Some(bytes) = self.taken {
-            self.send(Req::CmdCredit(CmdCredit { subscription: SUBSCRIPTION, bytes })).await?;
-            self.taken = None;
-        }
-        let bytes = loop {
-            match self.stream.next().await?.ok()? {
-                Message::Binary(bytes) => break bytes,
-                Message::Ping(_) => {}
-                _ => return None,
-            }
-        };
-        let len = bytes.len() as u64;
+        let bytes = self.socket.next().await?.into_data();
+        let credit = CmdCredit { subscription: SUBSCRIPTION, bytes: bytes.len() as u64 };
+        let credit = self.has_credit.then(|| message(Req::CmdCredit(credit)));
         let PubSubResp { sequence, resp } = PubSubResp::decode(bytes).unwrap();
         assert_eq!(sequence, SUBSCRIPTION);
         Some(match resp.unwrap() {
@@ -71,7 +56,7 @@ impl Session {
                 Told::begun(subscribed.snapshot, subscribed.streams.iter().map(begin).collect())
             }
             Resp::NatsDeliveryResp(delivery) => {
-                self.taken = self.has_credit.then_some(len);
+                self.socket.credit = credit;
                 let record = |message: NatsMessage| Record {
                     offset: message.sequence,
                     is_removal: is_removal_among(&message.headers),
@@ -98,7 +83,7 @@ impl Session {
                 }
             },
             Resp::KafkaDeliveryResp(delivery) => {
-                self.taken = self.has_credit.then_some(len);
+                self.socket.credit = credit;
                 let record = |message: KafkaMessage| Record {
                     offset: message.offset,
                     is_removal: message.value.is_none(),
@@ -122,11 +107,10 @@ impl Session {
             other => panic!("{other:?} of a subscription"),
         })
     }
+}
 
-    async fn send(&mut self, req: Req) -> Option<()> {
-        let request = PubSubReq { sequence: SUBSCRIPTION, req: Some(req) };
-        self.stream.send(Message::binary(request.encode_to_vec())).await.ok()
-    }
+fn message(req: Req) -> Message {
+    Message::binary(PubSubReq { sequence: SUBSCRIPTION, req: Some(req) }.encode_to_vec())
 }
 
 fn command(wish: &Wish, position: &Position) -> Req {
@@ -174,5 +158,3 @@ fn command(wish: &Wish, position: &Position) -> Req {
         }
     }
 }
-
-const SUBSCRIPTION: i64 = 1;

@@ -60,28 +60,8 @@ fn nkeys_and_creds_are_checked_at_start() {
 
 #[test]
 fn errors_and_debug_show_no_secret_of_nats() {
-    let files = Files::new();
-    let file = files.write("secret", &format!("{HIDDEN}\n"));
-    let values = [
-        format!("{HIDDEN:?}"),
-        format!("[{HIDDEN:?}]"),
-        format!("{{ path = {HIDDEN:?} }}"),
-        format!("{{ file = [{HIDDEN:?}] }}"),
-        format!("{{ file = {file:?} }}"),
-        HIDDEN.to_owned(),
-        format!("\"{HIDDEN}"),
-    ];
-    let hides = |text: &str, variables: &[(&str, &str)]| {
-        let shown = format!("{:?}", load(text, variables));
-        assert!(!shown.contains(HIDDEN), "{text} {variables:?}: {shown}");
-    };
-    for secret in ["password", "token", "nkey", "creds", "pasword", "seed", "sasl.password"] {
-        for value in &values {
-            hides(&format!("{NATS}{secret} = {value}"), &[]);
-        }
-        let variable = format!("SLUICEGATE_CLUSTERS__N__{}", secret.to_uppercase().replace('.', "_"));
-        hides(NATS, &[(&variable, HIDDEN)]);
-    }
+    let secrets = ["password", "token", "nkey", "creds", "pasword", "seed", "sasl.password"];
+    check_hidden(NATS, "SLUICEGATE_CLUSTERS__N__", &secrets);
     hides(&NATS.replace("nats://", &format!("nats://{HIDDEN}@")), &[]);
     let usable = [format!("user = \"u\"\npassword = {HIDDEN:?}"), format!("token = {HIDDEN:?}")];
     for lines in usable {

@@ -11,6 +11,12 @@ pub(crate) fn query(query: &Query, system: System, partition: Option<i32>) {
     let _ = EventsQuery::parse(query, system, "t", partition);
 }
 
+/// The topic of the `id` of an event of a whole topic or stream, and the next offset of each partition.
+pub(crate) fn positions(text: &str) -> Option<(u128, Vec<(i32, i64)>)> {
+    let Id { positions, .. } = Id::parse(text, None).or_else(|_| Id::parse(text, Some(0))).ok()?;
+    Some((positions.topic_id?, positions.next()))
+}
+
 /// Decodes the `id` of an event.
 ///
 /// # Panics

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use ::http::{HeaderMap, Method, header};
 use bytes::Bytes;
-use sluicegate_backend::Written;
-use sluicegate_delivery::cluster::Cluster;
+use sluicegate_backend::{Fault, Written};
 use sluicegate_delivery::grant::Grant;
 use sluicegate_delivery::testing::script::Script;
 use sluicegate_rights::{Rights, Topics};
@@ -16,29 +15,29 @@ use super::*;
 async fn ask(content_type: &str, write: bool, body: &str) -> (Result<Response, Problem>, Arc<Script>) {
     let (cluster, script) = Script::cluster(1);
     let grant = Grant::of(&cluster, Rights { read: None, write: write.then(Topics::default) });
-    let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, content_type.parse().unwrap())]);
-    let body = Bytes::copy_from_slice(body.as_bytes());
-    let request = Request { grant: &grant, method: &Method::POST, headers: Headers(&headers), body: &body };
-    // A scripted topic's name is the time of its look-up in milliseconds.
-    let answer = post(&request, "0", None, "application/vnd.kafka.v2+json").await;
-    (answer, script)
+    (ask_with(&grant, &[("content-type", content_type)], "application/vnd.kafka.v2+json", body).await, script)
 }
 
-/// Writes to a stream with this `Idempotency-Key`.
+async fn ask_with(
+    grant: &Grant,
+    lines: &[(&'static str, &str)],
+    answers: &'static str,
+    body: &str,
+) -> Result<Response, Problem> {
+    let lines = lines.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+    let (headers, body) = (lines.collect::<HeaderMap>(), Bytes::copy_from_slice(body.as_bytes()));
+    let request = Request { grant, method: &Method::POST, headers: Headers(&headers), body: &body };
+    // A scripted topic's name is the time of its look-up in milliseconds.
+    post(&request, "0", None, answers).await
+}
+
+/// Writes to a stream, perhaps with an `Idempotency-Key`.
 async fn publish(key: Option<&str>, body: &str) -> (u16, String, Arc<Script>) {
     let (cluster, script) = Script::cluster_of(System::Nats, 1);
-    let response = publish_to(cluster, key, body).await.unwrap_or_else(Problem::plain);
+    let key = key.map(|key| ("idempotency-key", key));
+    let lines: Vec<_> = [("content-type", JSON)].into_iter().chain(key).collect();
+    let response = ask_with(&Grant::all(&cluster), &lines, JSON, body).await.unwrap_or_else(Problem::plain);
     (response.status.as_u16(), String::from_utf8(response.body.to_vec()).unwrap(), script)
-}
-
-async fn publish_to(cluster: Arc<Cluster>, key: Option<&str>, body: &str) -> Result<Response, Problem> {
-    let mut headers = HeaderMap::from_iter([(header::CONTENT_TYPE, JSON.parse().unwrap())]);
-    if let Some(key) = key {
-        headers.insert("idempotency-key", key.parse().unwrap());
-    }
-    let (grant, body) = (Grant::all(&cluster), Bytes::copy_from_slice(body.as_bytes()));
-    let request = Request { grant: &grant, method: &Method::POST, headers: Headers(&headers), body: &body };
-    post(&request, "0", None, JSON).await
 }
 
 #[tokio::test]
@@ -78,26 +77,25 @@ async fn idempotency_key_is_for_one_message() {
 
 #[tokio::test]
 async fn failures_of_messages_have_the_words_of_nats() {
-    let error = CommandError::new(sluicegate_backend::Fault::Rejected, 10109, "sealed");
+    let error = CommandError::new(Fault::Rejected, 10109, "sealed");
     let failed = dialect::of(System::Nats).results(vec![Err(error)]);
     let want = r#"{"error":{"reason":"rejected","detail":"sealed","nats_code":10109,"retriable":false}}"#;
     assert_eq!(String::from_utf8(failed).unwrap(), format!(r#"{{"results":[{want}]}}"#));
     for (error, want) in [
         (
-            CommandError::new(sluicegate_backend::Fault::NotFound, 0, "no stream listens to the subject"),
+            CommandError::new(Fault::NotFound, 0, "no stream listens to the subject"),
             r#""detail":"no stream listens to the subject","reason":"not_found"}"#,
         ),
         (
-            CommandError::new(sluicegate_backend::Fault::UnknownOutcome { retriable: true }, 7, "lost"),
+            CommandError::new(Fault::UnknownOutcome { retriable: true }, 7, "lost"),
             r#""detail":"lost; without a message id, a retry can write it twice","reason":"unknown_outcome","unknown_outcome":true}"#,
         ),
     ] {
         let (cluster, script) = Script::cluster_of(System::Nats, 1);
         script.refuse(error);
-        let problem = publish_to(cluster, None, r#"{"messages":[{"subject":"a","data":1}]}"#)
-            .await
-            .unwrap_err()
-            .plain();
+        let body = r#"{"messages":[{"subject":"a","data":1}]}"#;
+        let asked = ask_with(&Grant::all(&cluster), &[("content-type", JSON)], JSON, body).await;
+        let problem = asked.unwrap_err().plain();
         let text = std::str::from_utf8(&problem.body).unwrap();
         assert!(text.ends_with(want), "{text}");
     }
@@ -150,7 +148,7 @@ async fn refused_request_writes_nothing() {
 const WRITTEN: DeliveryReport = Ok(Written { partition: 0, offset: 0, timestamp: 0, dedup: None });
 
 #[track_caller]
-fn check_offset(fault: sluicegate_backend::Fault, want: &str) {
+fn check_offset(fault: Fault, want: &str) {
     let error = CommandError::new(fault, 0, "text");
     let results = String::from_utf8(dialect::of(System::Kafka).results(vec![Err(error)])).unwrap();
     assert_eq!(results, format!(r#"{{"offsets":[{want}],"key_schema_id":null,"value_schema_id":null}}"#));
@@ -158,24 +156,18 @@ fn check_offset(fault: sluicegate_backend::Fault, want: &str) {
 
 #[test]
 fn failed_record_says_whether_to_retry() {
+    check_offset(Fault::QueueFull, r#"{"partition":null,"offset":null,"error_code":2,"error":"text"}"#);
+    check_offset(Fault::TooLarge, r#"{"partition":null,"offset":null,"error_code":1,"error":"text"}"#);
     check_offset(
-        sluicegate_backend::Fault::QueueFull,
-        r#"{"partition":null,"offset":null,"error_code":2,"error":"text"}"#,
-    );
-    check_offset(
-        sluicegate_backend::Fault::TooLarge,
-        r#"{"partition":null,"offset":null,"error_code":1,"error":"text"}"#,
-    );
-    check_offset(
-        sluicegate_backend::Fault::UnknownOutcome { retriable: true },
+        Fault::UnknownOutcome { retriable: true },
         r#"{"partition":null,"offset":null,"error_code":2,"error":"text","unknown_outcome":true}"#,
     );
 }
 
 #[test]
 fn request_fails_if_all_its_records_fail_alike() {
-    let missing = |text: &str| CommandError::new(sluicegate_backend::Fault::NotFound, 3, text);
-    let full = || Err(CommandError::new(sluicegate_backend::Fault::QueueFull, 0, ""));
+    let missing = |text: &str| CommandError::new(Fault::NotFound, 3, text);
+    let full = || Err(CommandError::new(Fault::QueueFull, 0, ""));
     assert_eq!(common_error(&[Err(missing("a")), Err(missing("b"))]), Some(&missing("a")));
     assert!(common_error(&[Err(missing("a")), full()]).is_none());
     assert!(common_error(&[full(), WRITTEN]).is_none());

@@ -1,12 +1,11 @@
 //! Texts and the requests that they become.
 
-mod nats;
-
 use std::time::Duration;
 
 use serde_json::json;
 use sluicegate_backend::command::{Command, Header, LogName, ReadBounds, Record, TopicNames};
 use sluicegate_dialect::json::format::Format;
+use sluicegate_protocol::MESSAGE_ID_HEADER;
 
 use super::*;
 
@@ -16,8 +15,13 @@ fn parse(text: &[u8]) -> Request {
 
 #[track_caller]
 fn runs(text: &str, format: Format, command: Command) {
+    runs_on(System::Kafka, text, format, command);
+}
+
+#[track_caller]
+fn runs_on(system: System, text: &str, format: Format, command: Command) {
     let want = Request::Command { sequence: 7, command, encoding: Encoding::Json(format) };
-    assert_eq!(parse(text.as_bytes()), want, "{text}");
+    assert_eq!(super::parse(text.as_bytes(), system), want, "{text}");
 }
 
 #[test]
@@ -142,37 +146,25 @@ fn records_are_written_in_the_format() {
 
 #[test]
 fn record_outside_the_format_is_invalid() {
-    for (format, members, want) in [
-        ("json", r#""key":5"#, r#"produce: records[0].key: expected a string, {"base64": …} or null"#),
-        (
-            "text",
-            r#""value":{"a":1}"#,
-            r#"produce: records[0].value: expected a string, {"base64": …} or null"#,
-        ),
-        ("base64", r#""value":"a""#, "produce: records[0].value: expected a padded base64 string or null"),
-        (
-            "json",
-            r#""value":1,"headers":[{"key":"h","value":1}]"#,
-            "produce: records[0].headers[0].value: expected a string",
-        ),
-        ("json", r#""key":"k""#, "produce: records[0].value: missing, expected a value or null"),
-        ("text", r#""key":"k""#, "produce: records[0].value: missing, expected a value or null"),
-        (
-            "json",
-            r#""vlaue":1"#,
-            "produce: unknown field `vlaue`, expected one of `topic`, `partition`, `key`",
-        ),
-        ("json", r#""headers":[{"value":"h"}]"#, "produce: missing field `key`"),
-        ("json", r#""topic":"u""#, "produce: duplicate field `topic`"),
-        (
-            "json",
-            r#""keys":"u""#,
-            "produce: unknown field `keys`, expected one of `topic`, `partition`, `key`",
-        ),
-        ("xml", r#""key":"k""#, "produce: unknown variant `xml`, expected one of `json`, `text`, `base64`"),
+    let formatted = r#"expected a string, {"base64": …} or null"#;
+    let missing = "missing, expected a value or null";
+    let header = r#""value":1,"headers":[{"key":"h","value":1}]"#;
+    let expected = "expected one of `topic`, `partition`, `key`";
+    for (format, members, place, want) in [
+        ("json", r#""key":5"#, "records[0].key: ", formatted),
+        ("text", r#""value":{"a":1}"#, "records[0].value: ", formatted),
+        ("base64", r#""value":"a""#, "records[0].value: ", "expected a padded base64 string or null"),
+        ("json", header, "records[0].headers[0].value: ", "expected a string"),
+        ("json", r#""key":"k""#, "records[0].value: ", missing),
+        ("text", r#""key":"k""#, "records[0].value: ", missing),
+        ("json", r#""vlaue":1"#, "unknown field `vlaue`, ", expected),
+        ("json", r#""keys":"u""#, "unknown field `keys`, ", expected),
+        ("json", r#""headers":[{"value":"h"}]"#, "", "missing field `key`"),
+        ("json", r#""topic":"u""#, "", "duplicate field `topic`"),
+        ("xml", r#""key":"k""#, "unknown variant `xml`, ", "expected one of `json`, `text`, `base64`"),
     ] {
         let message = written(format, members).unwrap_err();
-        assert!(message.starts_with(want), "{message}");
+        assert!(message.starts_with(&format!("produce: {place}{want}")), "{message}");
     }
 }
 
@@ -270,4 +262,78 @@ fn lists_are_bounded_as_in_protobuf() {
     assert!(matches!(parse(produce(100, 100).as_bytes()), Request::Command { .. }));
     invalid(produce(1, 101), 5, "produce: 101 elements, expected at most 100");
     invalid(produce(101, 100), 5, "produce: 10100 headers in one command, expected at most 10000");
+}
+
+#[test]
+fn commands_have_the_words_of_nats() {
+    let stream = || LogName::of_stream("s".into());
+    let bounds = ReadBounds {
+        wait: Some(Duration::from_millis(1)),
+        min_bytes: 2,
+        max_bytes: Some(3),
+        max_records: 4,
+        ..ReadBounds::default()
+    };
+    let text = r#"{"id":7,"fetch":{"stream":"s","sequence":"5","format":"text","max_wait_ms":1,"min_bytes":2,"max_bytes":3,"max_messages":4}}"#;
+    runs_on(System::Nats, text, Format::Text, Command::Fetch { log: stream(), offset: 5, bounds });
+    let text = r#"{"id":7,"list_sequences":{"times":[{"stream":"s","timestamp":-2}]}}"#;
+    runs_on(
+        System::Nats,
+        text,
+        Format::Json,
+        Command::ListOffsets { asked: vec![(stream(), -2)], committed: false },
+    );
+    let header = |key: &str, value: &'static str| Header { key: key.into(), value: Some(value.into()) };
+    let record = Record {
+        topic: "s".into(),
+        key: Some("a.b".into()),
+        value: Some("{\"n\":1}".into()),
+        headers: vec![header("h", "v"), header(MESSAGE_ID_HEADER, "id")],
+        ..Default::default()
+    };
+    let empty = Record { value: Some(Bytes::new()), headers: Vec::new(), ..record.clone() };
+    let text = r#"{"id":7,"publish":{"messages":[{"stream":"s","subject":"a.b","data":{"n": 1},"headers":[{"key":"h","value":"v"}],"message_id":"id"},{"stream":"s","subject":"a.b","data":null}]}}"#;
+    runs_on(System::Nats, text, Format::Json, Command::Produce(vec![record, empty]));
+}
+
+#[test]
+fn words_of_kafka_are_refused() {
+    for (text, want) in [
+        (
+            r#"{"id":7,"fetch":{"topic":"t","partition":0,"offset":0}}"#,
+            "fetch: unknown field `topic`, expected one of `stream`, `sequence`",
+        ),
+        (
+            r#"{"id":7,"produce":{"records":[]}}"#,
+            "unknown command \"produce\": expected one of ping, fetch, list_sequences, publish, subscribe, unsubscribe, credit",
+        ),
+        (r#"{"id":7,"subscribe":{"from":"earliest"}}"#, "missing field `stream`, or `sources`"),
+        (
+            r#"{"id":7,"subscribe":{"stream":"s","filters":[{"key":"a"}]}}"#,
+            "unknown field `key`, expected one of `subject`, `header`, `value`",
+        ),
+        (
+            r#"{"id":7,"subscribe":{"stream":"s","filters":[{}]}}"#,
+            "filters[0]: expected `subject`, or `header` and perhaps `value`",
+        ),
+        (
+            r#"{"id":7,"subscribe":{"stream":"s","from":{"sequence":5},"stream_id":""}}"#,
+            "stream_id: expected the one of an answer to `subscribe`",
+        ),
+        (
+            r#"{"id":7,"publish":{"messages":[{"stream":"s","subject":"a"}]}}"#,
+            "publish: messages[0].data: missing, expected a value or null",
+        ),
+        (
+            r#"{"id":7,"publish":{"messages":[{"stream":"s","subject":"a","data":1,"headers":[{"key":"h","value":1}]}]}}"#,
+            "publish: messages[0].headers[0].value: expected a string",
+        ),
+    ] {
+        match super::parse(text.as_bytes(), System::Nats) {
+            Request::Invalid { sequence: 7, message, .. } => {
+                assert!(message.contains(want), "{message}");
+            }
+            other => panic!("{text}: {other:?}"),
+        }
+    }
 }

@@ -1,0 +1,40 @@
+//! Encoded records, and rights to some of them.
+
+use bytes::Bytes;
+use prost::Message as _;
+use sluicegate_backend::Fetched;
+use sluicegate_protocol::{KafkaFetchResp, KafkaMessage};
+use sluicegate_rights::{Pattern, Row, Rows, Topics};
+use sluicegate_shared_log::Ends;
+
+pub(crate) fn encode(messages: &[KafkaMessage]) -> Bytes {
+    KafkaFetchResp { messages: messages.to_vec(), ..Default::default() }.encode_to_vec().into()
+}
+
+/// Records as they are read, up to an offset.
+pub(crate) fn fetched(messages: &[KafkaMessage], next_offset: i64) -> Fetched {
+    let count = messages.len();
+    Fetched { messages: encode(messages), count, ..Fetched::nothing(next_offset, Ends::UNKNOWN) }
+}
+
+pub(crate) fn decode(messages: &Bytes) -> Vec<KafkaMessage> {
+    KafkaFetchResp::decode(messages.clone()).unwrap().messages
+}
+
+pub(crate) fn offsets(messages: &Bytes) -> Vec<i64> {
+    decode(messages).iter().map(|message| message.offset).collect()
+}
+
+/// The topic `t`, of which these rows are granted.
+pub(crate) fn topic(rows: impl IntoIterator<Item = Row>) -> Topics {
+    rows.into_iter().map(|row| (Pattern::Name("t".into()), Some(row))).collect()
+}
+
+pub(crate) fn rows(rows: impl IntoIterator<Item = Row>) -> Rows {
+    topic(rows).rows("t").unwrap()
+}
+
+/// The records whose keys begin so.
+pub(crate) fn keys(prefix: &str) -> Row {
+    Row::KeyPrefix(prefix.into())
+}

@@ -1,0 +1,46 @@
+//! Compares the committed Rust code with `proto/`; `just gen` regenerates it.
+
+use std::fs;
+use std::path::Path;
+
+use prost_build::Config;
+
+#[test]
+fn committed_code_is_what_the_contract_generates() {
+    let descriptors = compile(&["pubsub.proto", "gateway.proto"]);
+    check("src/generated/sluicegate.v1.rs", |out| {
+        let mut config = Config::new();
+        config.bytes(["."]).skip_debug(SECRETS).out_dir(out).compile_fds(descriptors)
+    });
+}
+
+/// A gRPC client that knows nothing of this project's own code, for the end-to-end tests.
+#[test]
+fn committed_grpc_client_is_what_the_contract_generates() {
+    let descriptors = compile(&["pubsub.proto"]);
+    check("../../lab/e2e/tests/sessions/grpc/generated.rs", |out| {
+        let client = tonic_prost_build::configure().build_server(false);
+        client.extern_path(".sluicegate.v1", "::sluicegate_protocol").out_dir(out).compile_fds(descriptors)
+    });
+}
+
+fn compile(files: &[&str]) -> protox::prost_reflect::prost_types::FileDescriptorSet {
+    let proto = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
+    protox::compile(files.iter().map(|file| proto.join(file)), [&proto]).unwrap()
+}
+
+#[track_caller]
+fn check(committed: &str, generate: impl FnOnce(&Path) -> std::io::Result<()>) {
+    let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join(committed);
+    let out = tempfile::tempdir().unwrap();
+    generate(out.path()).unwrap();
+    let fresh = fs::read_to_string(out.path().join("sluicegate.v1.rs")).unwrap();
+    if std::env::var_os("SLUICEGATE_GEN").is_some() {
+        fs::write(&committed, &fresh).unwrap();
+    }
+    let current = fs::read_to_string(&committed).unwrap();
+    assert!(current == fresh, "{} is not what proto/ generates: run `just gen`", committed.display());
+}
+
+/// Messages that hold secrets: `src/definition.rs` has what is shown of them.
+const SECRETS: [&str; 1] = [".sluicegate.v1.ClusterDefinition.Sasl"];

@@ -1,0 +1,85 @@
+//! Kafka, gateway and bridge of a measurement, and the CPU that they use.
+
+use std::time::Duration;
+
+use sluicegate_stack::kafka::{Kafka, Record, Setup as KafkaSetup, Write};
+use sluicegate_stack::process::Process;
+use sluicegate_stack::stack::{BridgeConfig, Setup, Stack};
+
+use crate::{Failure, Plan};
+
+/// A Kafka with Java's second compiler, as its users run it; without it, encryption is slow.
+pub(crate) async fn quick_kafka() -> Result<Kafka, Failure> {
+    let java = vec![QUICK_JAVA.to_owned()];
+    Ok(Kafka::start_with(KafkaSetup { java, ..KafkaSetup::default() }).await?)
+}
+
+/// A gateway with these settings and a bridge, through which a fetch works.
+pub(crate) async fn stack(plan: &Plan, setup: Setup) -> Result<Stack, Failure> {
+    let mut stack = Stack::start(Setup { concurrency: plan.concurrency, ..setup }).await?;
+    stack.ready_within(Duration::from_secs(30)).await?;
+    Ok(stack)
+}
+
+/// A gateway whose bridge has this configuration, with `edits` of Envoy's.
+pub(crate) async fn stack_with(
+    plan: &Plan,
+    bridge: String,
+    envoy_edits: Vec<(String, String)>,
+) -> Result<Stack, Failure> {
+    let bridge = BridgeConfig::Text(bridge);
+    stack(plan, Setup { bridge, envoy_edits, ..Setup::new(plan.profile, "") }).await
+}
+
+/// Writes records to the only partition of a topic, as many at once as the producer's queue takes.
+pub(crate) async fn fill(
+    kafka: &Kafka,
+    topic: &str,
+    count: usize,
+    record: impl Fn(usize) -> Record,
+) -> Result<(), Failure> {
+    for first in (0..count).step_by(RECORDS_AT_ONCE) {
+        let records: Vec<Record> = (first..count.min(first + RECORDS_AT_ONCE)).map(&record).collect();
+        kafka.produce(topic, 0, &records, Write::default()).await?;
+    }
+    Ok(())
+}
+
+pub(crate) fn gateway(stack: &Stack) -> [&Process; 2] {
+    [&stack.envoy().process, &stack.bridge.process]
+}
+
+pub(crate) fn with_broker<'a>(stack: &'a Stack, kafka: &'a Kafka) -> Result<[&'a Process; 3], Failure> {
+    let [envoy, bridge] = gateway(stack);
+    Ok([envoy, bridge, &kafka.nodes.first().ok_or("no broker")?.process])
+}
+
+/// The CPU of processes from a moment on.
+pub(crate) struct Meter<'a, const N: usize> {
+    processes: [&'a Process; N],
+    before: [Duration; N],
+}
+
+impl<'a, const N: usize> Meter<'a, N> {
+    pub(crate) fn start(processes: [&'a Process; N]) -> Result<Self, Failure> {
+        Ok(Self { processes, before: used(processes)? })
+    }
+
+    pub(crate) fn seconds(&self) -> Result<[f64; N], Failure> {
+        let mut spent = used(self.processes)?.map(|cpu| cpu.as_secs_f64());
+        spent.iter_mut().zip(self.before).for_each(|(spent, before)| *spent -= before.as_secs_f64());
+        Ok(spent)
+    }
+}
+
+fn used<const N: usize>(processes: [&Process; N]) -> Result<[Duration; N], Failure> {
+    let mut used = [Duration::ZERO; N];
+    for (used, process) in used.iter_mut().zip(processes) {
+        *used = process.usage()?.cpu;
+    }
+    Ok(used)
+}
+
+/// An option of Java.
+pub(crate) const QUICK_JAVA: &str = "-XX:TieredStopAtLevel=4";
+const RECORDS_AT_ONCE: usize = 20_000;

@@ -1,0 +1,51 @@
+//! The Kafkas that tests break, one test at a time: one of a single node, and one of three.
+
+use sluicegate_soak::live;
+use sluicegate_stack::kafka::{Kafka, Partition, Setup};
+use tokio::sync::{Mutex, MutexGuard, OnceCell};
+
+/// A single node, which serves clients when this returns. Its topics are those of all tests.
+pub(crate) async fn kafka() -> MutexGuard<'static, Kafka> {
+    static KAFKA: OnceCell<Mutex<Kafka>> = OnceCell::const_new();
+    mended(&KAFKA, Setup::default()).await
+}
+
+/// Three nodes, all of which serve clients when this returns. An acknowledged record is on two of them, and so are the ends
+/// of transactions.
+pub(crate) async fn cluster() -> MutexGuard<'static, Kafka> {
+    static KAFKA: OnceCell<Mutex<Kafka>> = OnceCell::const_new();
+    let properties = format!("{}{PROPERTIES}", live::PROPERTIES);
+    mended(&KAFKA, Setup { nodes: NODES, properties, ..Setup::default() }).await
+}
+
+async fn mended(cell: &'static OnceCell<Mutex<Kafka>>, setup: Setup) -> MutexGuard<'static, Kafka> {
+    let start = async || Mutex::new(Kafka::start_with(setup).await.unwrap());
+    let mut kafka = cell.get_or_init(start).await.lock().await;
+    kafka.thaw();
+    kafka.up().await.unwrap();
+    kafka
+}
+
+/// Whether nothing is left of a failure: all nodes have all that was written, and lead what they should.
+pub(crate) fn healed(partitions: &[Partition]) -> bool {
+    let healed = |partition: &Partition| {
+        partition.in_sync.len() == partition.replicas.len()
+            && partition.leader == partition.replicas.first().copied()
+    };
+    partitions.iter().all(healed)
+}
+
+/// Nodes of the cluster, and replicas of each partition.
+pub(crate) const NODES: usize = 3;
+
+const PROPERTIES: &str = "
+# KIP-392: a client of a rack is sent to the replica there.
+replica.selector.class=org.apache.kafka.common.replica.RackAwareReplicaSelector
+
+# A node that was away leads again what it should as soon as it has what it missed.
+leader.imbalance.check.interval.seconds=1
+leader.imbalance.per.broker.percentage=0
+
+# A quota over two seconds: clients may be ahead of it by one.
+quota.window.num=2
+";

@@ -1,0 +1,96 @@
+//! The stack of most tests, for each way in: every setting at its default, Kafka and NATS behind the bridge.
+
+use serde_json::{Value, json};
+use sluicegate_stack::kafka::Kafka;
+use sluicegate_stack::nats::Nats;
+use sluicegate_stack::stack::{Lent, Stack};
+use sluicegate_stack::way::Way;
+use tokio::sync::OnceCell;
+
+use super::Config;
+
+/// The Kafka of all tests, and the stack of all tests of a way in. Clients can write, and keep tables of each topic.
+pub(crate) async fn standard(way: impl Into<Way>) -> (&'static Kafka, Lent<&'static Stack>) {
+    static HOME_TOPIC: OnceCell<()> = OnceCell::const_new();
+    let kafka = Kafka::shared().await.unwrap();
+    let make = async || kafka.make_topic(HOME, HOME_PARTITIONS, &[]).await.unwrap();
+    HOME_TOPIC.get_or_init(make).await;
+    (kafka, routed(way, HOME).await.shared().await)
+}
+
+/// Its configuration, with `produce` routes that write to the topic `home`.
+pub(crate) async fn routed(way: impl Into<Way>, home: &str) -> Config {
+    let (way, nats) = (way.into(), Nats::shared().await.unwrap());
+    let unwritten = format!("bootstrap.servers = {:?}", Kafka::shared().await.unwrap().bootstrap());
+    let config = Config::new(way).await.writing(&["default", "nats"]);
+    let config = config.cluster(UNWRITTEN, &unwritten).with_nats(nats);
+    match way {
+        Way::Tunnel | Way::Relay => config.routes(sessions()).routes(plain(home)),
+        Way::Apisix => config.routes(plain(home)),
+        Way::Nginx | Way::Direct => config,
+    }
+}
+
+/// Routes of sessions besides `/pubsub`.
+fn sessions() -> [Value; 3] {
+    [
+        json!({"path": RED_SESSION, "tables": ["*"], "read": red()}),
+        json!({"path": KEYS_SESSION, "tables": ["*"], "read": [{"topic": "*", "only": {"key_prefix": "key 1"}}]}),
+        json!({"path": NATS_SESSION, "cluster": "nats", "write": true, "tables": ["*"]}),
+    ]
+}
+
+/// Routes of plain HTTP.
+fn plain(home: &str) -> Vec<Value> {
+    let all = ["topic", "partition", "key"];
+    vec![
+        json!({"path": "/fixed", "type": "produce", "topic": home}),
+        json!({"path": "/routed", "type": "produce", "topic": home, "partition": 1, "key": "route key",
+               "jsonkey": "id", "headerprefix": "cool-", "overrides": all}),
+        json!({"path": ANY, "type": "produce", "headerprefix": "x-kafka-", "overrides": all,
+               "recordheaderprefix": "x-kafka-header-"}),
+        json!({"path": "/unwritten", "type": "produce", "topic": home, "cluster": UNWRITTEN}),
+        json!({"path": "/nowhere", "type": "produce", "topic": home, "cluster": "nowhere"}),
+        json!({"path": "/readonly/", "type": "rest"}),
+        json!({"path": "/rest-nowhere", "type": "rest", "write": true, "cluster": "nowhere"}),
+        json!({"path": "/kafka/topics/exact", "type": "produce", "topic": home}),
+        json!({"path": "/kafka/below/", "type": "rest"}),
+        json!({"path": REST, "type": "rest", "write": true, "tables": ["*"]}),
+        json!({"path": RED_REST, "type": "rest", "tables": ["*"], "read": red()}),
+        json!({"path": "/granted", "type": "rest", "write": true, "topics": ["granted.*"]}),
+        json!({"path": "/web", "type": "rest", "write": true, "origins": ORIGINS}),
+        json!({"path": NATS_REST, "type": "rest", "write": true, "cluster": "nats", "tables": ["*"]}),
+        json!({"path": "/nats-readonly/", "type": "rest", "cluster": "nats"}),
+        json!({"path": "/nats-web", "type": "rest", "cluster": "nats", "origins": ORIGINS}),
+        json!({"path": PUBLISH, "type": "produce", "cluster": "nats", "headerprefix": "x-nats-", "overrides": all}),
+    ]
+}
+
+/// Rows of a tenant.
+fn red() -> Value {
+    json!([{"topic": "*", "only": {"header": "tenant", "is": "red"}}])
+}
+
+/// The topic that `produce` routes name.
+pub(crate) const HOME: &str = "home";
+pub(crate) const HOME_PARTITIONS: i32 = 3;
+/// A cluster that the bridge knows and may not write to.
+const UNWRITTEN: &str = "unwritten";
+/// The `produce` route on which request headers say everything: `x-kafka-topic` and so on, record headers under
+/// `x-kafka-header-`.
+pub(crate) const ANY: &str = "/any";
+/// The route of the REST proxies' interface that can write.
+pub(crate) const REST: &str = "/kafka";
+/// The same of NATS.
+pub(crate) const NATS_REST: &str = "/nats";
+/// Sessions on NATS, which can write.
+pub(crate) const NATS_SESSION: &str = "/nats-pubsub";
+/// The route on which request headers name stream and subject: `x-nats-topic` and `x-nats-key`.
+pub(crate) const PUBLISH: &str = "/publish";
+/// Routes that show the rows of a tenant: those with the header `tenant: red`.
+pub(crate) const RED_REST: &str = "/red-kafka";
+pub(crate) const RED_SESSION: &str = "/red";
+/// A route that shows records whose keys begin with `key 1`.
+pub(crate) const KEYS_SESSION: &str = "/keys";
+/// Origins of pages that can use `/web` and `/nats-web`.
+pub(crate) const ORIGINS: [&str; 2] = ["https://app.example", "http://localhost:3000"];

@@ -1,0 +1,124 @@
+//! Each way in carries a session: it opens, carries messages however they are cut, tells faults, and closes.
+
+use std::net::Ipv4Addr;
+
+use sluicegate_stack::raw::{BINARY, CLOSE, FIN, Frame, PING, PONG, Raw, TEXT, Upgrade, close, head, masked};
+use sluicegate_stack::way::Way;
+use sluicegate_tests::{directly, in_every_profile, through_nginx};
+
+use crate::pool::standard;
+use crate::sessions::{ping, pong};
+
+in_every_profile! {
+    accepted_upgrade_has_the_headers_of_the_rfc_alone
+    session_of_single_bytes_is_the_same_session
+    faults_are_told
+    answers_that_fill_every_buffer_come_before_the_echo
+}
+
+directly! {
+    accepted_upgrade_has_the_headers_of_the_rfc_alone
+    session_of_single_bytes_is_the_same_session
+    faults_are_told
+}
+
+through_nginx! {
+    accepted_upgrade_has_the_headers_of_the_rfc_alone
+    session_of_single_bytes_is_the_same_session
+    faults_are_told
+}
+
+async fn accepted_upgrade_has_the_headers_of_the_rfc_alone(way: Way) {
+    let (_, stack) = standard(way).await;
+    let upgrade = Upgrade::to("/pubsub?access_token=abc")
+        .with("upgrade", "WebSocket")
+        .with("connection", "keep-alive, Upgrade")
+        .with("sec-websocket-extensions", "permessage-deflate; client_max_window_bits")
+        .with("sec-websocket-protocol", "pubsub.v1, graphql-ws")
+        .with("content-type", "text/html")
+        .with("te", "trailers");
+    let response = Raw::connect(stack.gateway()).await.ask(&upgrade.bytes()).await;
+    assert_eq!(response.status, 101, "{response:?}");
+    assert_eq!(response.header("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+    for (name, value) in [("upgrade", "websocket"), ("connection", "upgrade")] {
+        assert_eq!(response.header(name).map(str::to_ascii_lowercase).as_deref(), Some(value));
+    }
+    let known = ["sec-websocket-accept", "upgrade", "connection", "date", "server"];
+    let strange: Vec<_> = response.headers.keys().filter(|name| !known.contains(&name.as_str())).collect();
+    assert!(strange.is_empty(), "{strange:?}");
+}
+
+/// RFC 6455, sections 5.4 and 5.5. The first frames come with the upgrade.
+async fn session_of_single_bytes_is_the_same_session(way: Way) {
+    let (_, stack) = standard(way).await;
+    let mut raw = Raw::connect(stack.gateway()).await;
+    raw.write([Upgrade::default().bytes(), ping(1, b"too early"), masked(PING, b"p")].concat()).await;
+    let response = raw.response().await;
+    assert_eq!(response.status, 101, "{response:?}");
+    assert_eq!(raw.answer().await, pong(1, b"too early"));
+    assert_eq!(raw.frame().await, Frame { first: PONG, payload: b"p".to_vec() });
+
+    let state = [b's'; 150];
+    // `cmd_ping` as APISIX's own definition of the contract makes it.
+    let message = b"\x08\x08\x82\x02\x0E\x0A\x0Cin fragments";
+    let (start, end) = message.split_at(4);
+    let (first, second) = "sp\u{e4}t".as_bytes().split_at(3);
+    let session = [
+        ping(7, &state),
+        masked(BINARY & !FIN, start),
+        masked(PING, b"between"),
+        masked(0, b""),
+        masked(FIN, end),
+        // Text that is cut within a character is still text, and asks for nothing.
+        masked(TEXT & !FIN, first),
+        masked(FIN, second),
+        masked(CLOSE, b"\x03\xE8bye"),
+    ];
+    for byte in session.concat() {
+        raw.write([byte]).await;
+        // Lets the byte go before the next is written.
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(raw.answer().await, pong(7, &state));
+    assert_eq!(raw.frame().await, Frame { first: PONG, payload: b"between".to_vec() });
+    assert_eq!(raw.answer().await, pong(8, b"in fragments"));
+    raw.is_closed(&close(1000, "bye"), "after the last byte").await;
+}
+
+/// With a status before the upgrade, and with a code behind it.
+async fn faults_are_told(way: Way) {
+    let (_, stack) = standard(way).await;
+    let upgrade = Upgrade::default().without("upgrade").with("origin", "http://localhost:3000");
+    let refused = Raw::connect(stack.gateway()).await.ask(&upgrade.bytes()).await;
+    assert_eq!(refused.status, 426, "{refused:?}");
+    assert_eq!(refused.json()["detail"], "a WebSocket upgrade is expected here");
+    // Browsers do not tell a page why an upgrade was refused: it asks again with `fetch`.
+    assert_eq!(refused.header("access-control-allow-origin"), Some("http://localhost:3000"));
+
+    let mut raw = Raw::open(stack.gateway()).await;
+    let unmasked = [head(BINARY, 0, 2), b"\x03\xE8".to_vec()].concat();
+    // Later frames are ignored.
+    raw.write([ping(7, b"good"), unmasked, ping(8, b"late")].concat()).await;
+    assert_eq!(raw.answer().await, pong(7, b"good"));
+    raw.is_closed(&close(1002, "frame without a mask"), "a fault").await;
+}
+
+/// Envoy drops what it still holds for a client where a response ends before its request.
+async fn answers_that_fill_every_buffer_come_before_the_echo(way: Way) {
+    let (_, stack) = standard(way).await;
+    let state = vec![b's'; 200_000];
+    let mut bytes: Vec<u8> = (0..5).flat_map(|n| ping(n, &state)).collect();
+    bytes.extend(masked(CLOSE, b"\x03\xE8"));
+    let mut clients = Vec::new();
+    for _ in 0..32 {
+        let mut raw = Raw::open_narrow(stack.gateway(), Ipv4Addr::LOCALHOST, 4096).await;
+        raw.write(&bytes).await;
+        clients.push(raw);
+    }
+    for raw in &mut clients {
+        for n in 0..5 {
+            assert!(raw.answer().await == pong(n, &state), "answer {n}");
+        }
+        raw.is_closed(&close(1000, ""), "the echo").await;
+    }
+}

@@ -1,3 +1,0 @@
-//! Record batches of Kafka.
-
-pub(super) use crate::records_invariants::check_input as records;

@@ -1,0 +1,69 @@
+//! Inspection of a running module, and faults on purpose.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use super::faults::When;
+use super::host_call::{HostCall, Status};
+use super::instance::Instance;
+use super::log::LogLine;
+use super::system::{Host, System};
+
+/// The log and the memory of a running module, and the faults of its host.
+pub struct Controls(Rc<RefCell<dyn Controlled>>);
+
+impl Controls {
+    pub(crate) fn new<H: Host>(machine: &Rc<RefCell<Instance<H>>>) -> Self {
+        Self(Rc::<RefCell<Instance<H>>>::clone(machine))
+    }
+
+    /// The log since the start.
+    pub fn log(&self) -> Vec<LogLine> {
+        self.0.borrow_mut().system().log.lines().to_vec()
+    }
+
+    /// Bytes of linear memory. It never shrinks.
+    pub fn memory_bytes(&self) -> usize {
+        self.0.borrow().memory_bytes()
+    }
+
+    /// Takes LLVM's 8-bit counters of coverage, which begin again from 0. Empty: the module was built without.
+    pub fn take_coverage(&self) -> Vec<u8> {
+        self.0.borrow_mut().take_coverage()
+    }
+
+    /// Limits linear memory to `bytes` from now on.
+    pub fn limit_memory(&self, bytes: usize) {
+        self.0.borrow_mut().system().limit_memory(bytes);
+    }
+
+    /// Makes a host call return `status` without effect from now on.
+    pub fn refuse(&self, call: HostCall, when: When, status: Status) {
+        self.0.borrow_mut().system().faults.refuse(call, when, status);
+    }
+
+    /// Undoes every [`Controls::refuse`] of `call`.
+    pub fn allow(&self, call: HostCall) {
+        self.0.borrow_mut().system().faults.allow(call);
+    }
+}
+
+trait Controlled {
+    fn system(&mut self) -> &mut System;
+    fn memory_bytes(&self) -> usize;
+    fn take_coverage(&mut self) -> Vec<u8>;
+}
+
+impl<H: Host> Controlled for Instance<H> {
+    fn system(&mut self) -> &mut System {
+        self.host().system()
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.memory_bytes()
+    }
+
+    fn take_coverage(&mut self) -> Vec<u8> {
+        self.take_coverage()
+    }
+}

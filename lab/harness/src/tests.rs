@@ -1,0 +1,6 @@
+//! The hosts, judged by small modules in WebAssembly text: how they fail modules on purpose, and the rules of APISIX that
+//! crash its worker.
+
+mod apisix;
+mod faults;
+mod text;

@@ -1,0 +1,340 @@
+//! Plain HTTP to Kafka on one connection: reads that are polled, writes, and a stream of events.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::{Buf, Bytes, BytesMut};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
+use prost::Message;
+use serde_json::{Value, json};
+use sluicegate_bridge::testing::event_positions;
+use sluicegate_protocol::http_route::Resource;
+use sluicegate_protocol::kafka_subscription_event::{CaughtUp, Event, OpenTransaction, Retrying, Skipped};
+use sluicegate_protocol::pub_sub_req::Req;
+use sluicegate_protocol::pub_sub_resp::Resp;
+use sluicegate_protocol::{
+    CmdKafkaProduce, CmdKafkaSubscribe, ErrorResp, HttpProduce, HttpRest, HttpRoute, KafkaDeliveryResp,
+    KafkaFetchResp, KafkaListOffsetResp, KafkaMessage, KafkaProduceResp, KafkaSubscribedResp, PartitionNext,
+    Produced, Reason, SubscribedTopic, metadata,
+};
+use tokio::io::DuplexStream;
+use tokio::task::JoinSet;
+
+use super::{Connection, error_of, happened, number};
+
+/// The `id` of the last event that a client has taken; `None`: its stream begins anew.
+pub(crate) type LastEvent = Arc<Mutex<Option<String>>>;
+
+/// A connection, on which one request follows the other.
+pub(super) struct Http {
+    requests: Requests,
+    answers: JoinSet<Option<(i64, Resp)>>,
+    events: Option<(i64, Events)>,
+    last_event: LastEvent,
+}
+
+type Requests = Arc<tokio::sync::Mutex<SendRequest<Full<Bytes>>>>;
+
+impl Http {
+    pub(super) async fn open(stream: DuplexStream, last_event: LastEvent) -> Option<Self> {
+        let (requests, connection) = handshake(TokioIo::new(stream)).await.ok()?;
+        tokio::spawn(connection);
+        let requests = Arc::new(tokio::sync::Mutex::new(requests));
+        Some(Self { requests, answers: JoinSet::new(), events: None, last_event })
+    }
+}
+
+impl Connection for Http {
+    fn send(&mut self, sequence: i64, req: Req) -> BoxFuture<'_, io::Result<()>> {
+        async move {
+            let requests = Arc::clone(&self.requests);
+            match req {
+                Req::CmdPing(_) => {}
+                Req::CmdKafkaSubscribe(subscribe) => {
+                    let last = self.last_event.lock().clone();
+                    let events = Events::open(&requests, &subscribe, last).await;
+                    self.events = Some((sequence, events.ok_or(io::ErrorKind::ConnectionReset)?));
+                }
+                req => drop(self.answers.spawn(async move { Some((sequence, ask(&requests, &req).await?)) })),
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn next(&mut self) -> BoxFuture<'_, Option<(i64, Resp)>> {
+        async move {
+            match &mut self.events {
+                Some((sequence, events)) => Some((*sequence, events.next(&self.last_event).await?)),
+                None => self.answers.join_next().await?.ok()?,
+            }
+        }
+        .boxed()
+    }
+}
+
+/// The answer to a command that is one request.
+async fn ask(requests: &Requests, req: &Req) -> Option<Resp> {
+    let request = match req {
+        Req::CmdKafkaFetch(fetch) => {
+            let some = |bound: u32| (bound > 0).then_some(bound);
+            let query = [
+                ("timeout", fetch.max_wait_ms),
+                ("max_bytes", some(fetch.max_bytes)),
+                ("min_bytes", some(fetch.min_bytes)),
+                ("max_records", some(fetch.max_records)),
+            ];
+            let query = query.into_iter().filter_map(|(name, bound)| Some(format!("&{name}={}", bound?)));
+            let (topic, partition, isolation) = (&fetch.topic, fetch.partition, isolation(fetch.isolation));
+            let log = format!("/topics/{topic}/partitions/{partition}");
+            let query: String = query.collect();
+            get(format!("{log}/records?offset={}{query}{isolation}", fetch.offset))
+        }
+        Req::CmdKafkaListOffset(list) => {
+            get(format!("/topics/{}/partitions/{}/offsets", list.topic, list.partition))
+        }
+        Req::CmdKafkaProduce(produce) => post(produce)?,
+        _ => return None,
+    };
+    let (head, body) = send(requests, request).await?.into_parts();
+    let body: Value = serde_json::from_slice(&body.collect().await.ok()?.to_bytes()).ok()?;
+    if head.status != 200 {
+        return Some(Resp::ErrorResp(problem(head.status.as_u16(), &body)));
+    }
+    Some(match req {
+        Req::CmdKafkaFetch(_) => {
+            let next_offset = head.headers.get("sluicegate-next-offset")?.to_str().ok()?.parse().ok()?;
+            let messages = body.as_array()?.iter().map(record).collect();
+            Resp::KafkaFetchResp(KafkaFetchResp { messages, next_offset, ..KafkaFetchResp::default() })
+        }
+        Req::CmdKafkaListOffset(_) => {
+            Resp::KafkaListOffsetResp(KafkaListOffsetResp { offset: number(&body["end_offset"]) })
+        }
+        _ => {
+            let results = body["offsets"].as_array().map_or(std::slice::from_ref(&body), Vec::as_slice);
+            let results = results.iter().map(produced).collect();
+            Resp::KafkaProduceResp(KafkaProduceResp { results })
+        }
+    })
+}
+
+/// A request that writes one record, which is its body, or a list of them.
+fn post(produce: &CmdKafkaProduce) -> Option<Request<Full<Bytes>>> {
+    let (first, topic) = (produce.records.first()?, produce.records.first()?.topic.clone());
+    if let [record] = &produce.records[..] {
+        let route = HttpProduce { topic, partition: record.partition, ..HttpProduce::default() };
+        return Some(request("POST", Resource::Produce(route), String::new(), first.value.clone()?));
+    }
+    let records = produce.records.iter().map(|record| {
+        let value = STANDARD.encode(record.value.as_deref().unwrap_or_default());
+        json!({"partition": record.partition, "value": value})
+    });
+    let body = json!({"records": records.collect::<Vec<_>>()}).to_string();
+    let rest = Resource::Rest(HttpRest {});
+    let mut request = request("POST", rest, format!("/topics/{topic}"), body.into());
+    request.headers_mut().insert(CONTENT_TYPE, "application/vnd.kafka.binary.v2+json".parse().ok()?);
+    Some(request)
+}
+
+/// The result of a record, whose error is a text.
+fn produced(result: &Value) -> Produced {
+    let (partition, offset) = (partition(result), number(&result["offset"]));
+    match result["error"].is_string() {
+        true => Produced { error: Some(error_of(result)), ..Produced::default() },
+        false => Produced { partition, offset, ..Produced::default() },
+    }
+}
+
+/// A stream of events.
+struct Events {
+    topic: String,
+    body: Incoming,
+    unread: BytesMut,
+    /// What the bridge has told, with the `id` behind it.
+    told: VecDeque<(Resp, Option<String>)>,
+    /// The `id` behind what the client has got last.
+    given: Option<String>,
+    /// Where each partition goes on.
+    next: BTreeMap<i32, i64>,
+    /// Where the client was before; empty if its stream begins anew.
+    known: BTreeMap<i32, i64>,
+}
+
+impl Events {
+    async fn open(requests: &Requests, subscribe: &CmdKafkaSubscribe, last: Option<String>) -> Option<Self> {
+        let (source, isolation) = (subscribe.sources.first()?, isolation(subscribe.isolation));
+        let topic = source.topic.clone();
+        let known: BTreeMap<_, _> = source.next.iter().map(|next| (next.partition, next.offset)).collect();
+        let keys = subscribe.filters.iter().flat_map(|filter| &filter.equals);
+        let keys: String = keys.map(|key| format!("&key={}", String::from_utf8_lossy(key))).collect();
+        let path = format!("/topics/{topic}/events?from=earliest&format=base64{isolation}{keys}");
+        let mut request = get(path);
+        if let Some(last) = last {
+            request.headers_mut().insert("last-event-id", last.parse().ok()?);
+        }
+        let (head, mut body) = send(requests, request).await?.into_parts();
+        let (unread, mut told, given, next) = (BytesMut::new(), VecDeque::new(), None, BTreeMap::new());
+        if head.status != 200 {
+            let text = (&mut body).collect().await.ok()?.to_bytes();
+            let mut error = problem(head.status.as_u16(), &serde_json::from_slice(&text).ok()?);
+            if !known.is_empty() && error.reason() == Reason::InvalidCommand {
+                // The last event is of another topic.
+                error.set_reason(Reason::Recreated);
+            }
+            told.push_back((Resp::ErrorResp(error), None));
+        }
+        Some(Self { topic, body, unread, told, given, next, known })
+    }
+
+    /// What comes next. The client has taken what came before.
+    async fn next(&mut self, last_event: &LastEvent) -> Option<Resp> {
+        if let Some(given) = self.given.take() {
+            *last_event.lock() = Some(given);
+        }
+        loop {
+            if let Some((resp, id)) = self.told.pop_front() {
+                self.given = id;
+                return Some(resp);
+            }
+            match self.unread.windows(2).position(|end| end == b"\n\n") {
+                Some(end) => {
+                    let event = self.unread.split_to(end);
+                    self.unread.advance(2);
+                    self.tell(std::str::from_utf8(&event).ok()?)?;
+                }
+                None => {
+                    let frame = self.body.frame().await?.ok()?;
+                    self.unread.extend_from_slice(&frame.into_data().ok()?);
+                }
+            }
+        }
+    }
+
+    /// Says what an event says as a session does.
+    fn tell(&mut self, event: &str) -> Option<()> {
+        let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name));
+        let data: Value =
+            field("data: ").map_or(Some(Value::Null), |data| serde_json::from_str(data).ok())?;
+        let (id, name, partition) = (field("id: "), field("event: "), partition(&data));
+        let before = self.next.get(&partition).copied().unwrap_or_default();
+        let tells_place = matches!(name, None | Some("caught-up" | "skipped")) && !data.is_null();
+        self.go_on(id.unwrap_or_default(), tells_place.then_some(partition));
+        let told = match name {
+            None if data.is_null() => None,
+            None => {
+                let record = record(&data);
+                Some(self.delivery(partition, record.offset + 1, vec![record]))
+            }
+            Some("caught-up") => {
+                let end = data["open_transaction"]["end"].as_i64();
+                let open_transaction = end.map(|end| OpenTransaction { end });
+                let next_offset = number(&data["next_offset"]);
+                let place = CaughtUp { partition, next_offset, open_transaction, ..CaughtUp::default() };
+                Some(happened(Event::CaughtUp(place)))
+            }
+            Some("skipped") => {
+                let (from, to) = (number(&data["from"]).max(before), number(&data["to"]));
+                (from < to).then(|| skipped(partition, from, to))
+            }
+            Some("retrying") => {
+                Some(happened(Event::Retrying(Retrying { partition, ..Retrying::default() })))
+            }
+            Some(_) => Some(Resp::ErrorResp(error_of(&data))),
+        };
+        self.told.extend(told.map(|told| (told, None)));
+        if let (Some(id), Some((_, behind))) = (id, self.told.back_mut()) {
+            *behind = Some(id.to_owned());
+        }
+        Some(())
+    }
+
+    /// Takes the places of an `id`. By it alone, a stream says where partitions begin, and where those go on that are not the
+    /// event's `own` one.
+    fn go_on(&mut self, id: &str, own: Option<i32>) {
+        let Some((topic_id, places)) = event_positions(id) else { return };
+        let is_first = self.next.is_empty();
+        for (partition, to) in places {
+            let from = self.next.get(&partition).copied().unwrap_or_else(|| {
+                // A client can have taken a part of what the event behind the last one has told.
+                let offset = self.known.get(&partition).copied().unwrap_or_default();
+                let topic = SubscribedTopic {
+                    topic: self.topic.clone(),
+                    topic_id: Bytes::copy_from_slice(&topic_id.to_be_bytes()),
+                    partitions: vec![PartitionNext { partition, offset }],
+                };
+                let begun = KafkaSubscribedResp { topics: vec![topic], snapshot: false };
+                self.told.push_back((Resp::KafkaSubscribedResp(begun), None));
+                offset
+            });
+            self.next.insert(partition, to.max(from));
+            if own != Some(partition) && from < to {
+                let told = match is_first && self.known.is_empty() {
+                    true => skipped(partition, from, to),
+                    false => self.delivery(partition, to, Vec::new()),
+                };
+                self.told.push_back((told, None));
+            }
+        }
+    }
+
+    fn delivery(&self, partition: i32, next_offset: i64, messages: Vec<KafkaMessage>) -> Resp {
+        let (topic, high_watermark) = (self.topic.clone(), next_offset);
+        Resp::KafkaDeliveryResp(KafkaDeliveryResp { messages, topic, partition, next_offset, high_watermark })
+    }
+}
+
+fn skipped(partition: i32, from: i64, to: i64) -> Resp {
+    happened(Event::Skipped(Skipped { partition, from, to, ..Skipped::default() }))
+}
+
+fn record(record: &Value) -> KafkaMessage {
+    let bytes = |name: &str| {
+        let text = record[name].as_str()?;
+        Some(Bytes::from(STANDARD.decode(text).unwrap_or_default()))
+    };
+    let (key, value, offset) = (bytes("key"), bytes("value"), number(&record["offset"]));
+    KafkaMessage { offset, timestamp: number(&record["timestamp"]), key, value, ..KafkaMessage::default() }
+}
+
+fn partition(document: &Value) -> i32 {
+    i32::try_from(number(&document["partition"])).unwrap_or(-1)
+}
+
+fn isolation(isolation: i32) -> &'static str {
+    if isolation == 0 { "" } else { "&isolation=read_committed" }
+}
+
+/// The error of a problem.
+fn problem(status: u16, document: &Value) -> ErrorResp {
+    ErrorResp { retriable: matches!(status, 429 | 503 | 504), ..error_of(document) }
+}
+
+async fn send(requests: &Requests, request: Request<Full<Bytes>>) -> Option<Response<Incoming>> {
+    let mut requests = requests.lock().await;
+    requests.ready().await.ok()?;
+    requests.send_request(request).await.ok()
+}
+
+fn get(path: String) -> Request<Full<Bytes>> {
+    request("GET", Resource::Rest(HttpRest {}), path, Bytes::new())
+}
+
+/// A request as a gateway sends it.
+#[expect(clippy::expect_used, reason = "the simulation itself is wrong")]
+fn request(method: &str, resource: Resource, path: String, body: Bytes) -> Request<Full<Bytes>> {
+    let route = HttpRoute { resource: Some(resource), path, ..HttpRoute::default() };
+    let request = Request::builder().method(method).header(HOST, "localhost").header(metadata::WRITE, "true");
+    let request = request.header(metadata::HTTP, STANDARD.encode(route.encode_to_vec()));
+    request.body(Full::new(body)).expect("a valid request")
+}
