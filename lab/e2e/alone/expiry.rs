@@ -186,6 +186,7 @@ async fn people_whose_logins_expire_together_disturb_nobody() {
         "{count} back within {:?}, at most {most} in 0.5 s; a bystander's pings: p50 {p50:?}, p99 {p99:?}",
         back[count - 1] - back[0]
     );
-    assert!(most < count / 8, "{most} came back within half a second");
+    // A machine that pauses for a moment gathers a larger share of fewer people. All of them at once would be `count`.
+    assert!(most < count / scale(4, 8), "{most} came back within half a second");
     assert!(p50 < Duration::from_millis(50) && p99 < Duration::from_millis(500), "{p50:?} {p99:?}");
 }
