@@ -178,7 +178,7 @@ mod tests {
         Some(Req::CmdPing(CmdPing { state: "state".into() }))
     }
 
-    /// What the bridge is asked for.
+    /// Request to the bridge.
     fn command(req: &Req) -> Option<Command> {
         Some(match req {
             Req::CmdPing(_) => Command::Ping,

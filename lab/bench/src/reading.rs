@@ -83,7 +83,7 @@ fn table(rows: &[(u32, [Measured; 4])]) {
     }
 }
 
-/// Those of bridge and Envoy, with a path for each security protocol of the same Kafka.
+/// Settings of bridge and Envoy, with a path for each security protocol of the same Kafka.
 fn configurations(secured: &Secured, plan: &Plan) -> Result<(String, Vec<(String, String)>), Failure> {
     let kafka = &secured.kafka;
     let plaintext = kafka.bootstrap();

@@ -1,4 +1,4 @@
-//! What the benchmark prints.
+//! Output of the benchmark.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program's output")]
 

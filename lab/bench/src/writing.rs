@@ -106,7 +106,7 @@ fn properties(plan: &Plan) -> BTreeMap<String, String> {
     defaults.into_iter().chain(plan.properties.iter().cloned()).collect()
 }
 
-/// Those of the bridge, and of the gateway's routes.
+/// Settings of the bridge, and of the gateway's routes.
 fn configurations(
     bootstrap: &str,
     topic: &str,

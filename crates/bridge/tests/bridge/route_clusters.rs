@@ -46,7 +46,7 @@ async fn bridge(keys: &str) -> Bridge {
 /// The text that the client of a session gets instead of the broker's name.
 const NOT_ALLOWED: &str = "a broker of this route is not allowed, see the bridge's log";
 
-/// What is valid and allowed, tests of units say.
+/// Unit tests say which definitions are valid and allowed.
 #[tokio::test]
 async fn definitions_are_judged_alike_at_every_endpoint() {
     let bridge = bridge("").await;

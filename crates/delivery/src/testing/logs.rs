@@ -37,7 +37,7 @@ impl Logs {
         cluster(system, Arc::clone(&self.0) as _, 1 << 20, None, rates)
     }
 
-    /// What the cluster is made of.
+    /// Parts of the cluster.
     pub fn backend(&self) -> &Script {
         &self.0
     }

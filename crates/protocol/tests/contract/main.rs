@@ -1,4 +1,4 @@
-//! What `proto/` promises, and the code that is generated from it.
+//! Promises of `proto/`, and the code that is generated from it.
 
 #![cfg(test)] // so that helpers, too, may fail as tests do
 

@@ -146,7 +146,7 @@ impl Broker {
         self.shared.connections.load(Ordering::SeqCst)
     }
 
-    /// What was received so far, of requests of one kind.
+    /// Requests of one kind, as received so far.
     pub(crate) fn asked<T>(&self, of: impl Fn(&Asked) -> bool, what: impl Fn(&Asked) -> T) -> Vec<T> {
         let asked = self.shared.asked.lock().expect("no panic");
         asked.iter().filter(|asked| of(asked)).map(|asked| what(asked)).collect()
@@ -283,7 +283,7 @@ impl Asked {
     }
 }
 
-/// What metadata says of each requested topic.
+/// Metadata of each requested topic.
 pub(crate) struct Topic {
     /// The index of the broker that leads all partitions.
     pub(crate) leader: usize,

@@ -102,7 +102,7 @@ fn record(key: &str, value: &str, timestamp: i64) -> Record {
     Record { key: Some(key.into()), timestamp: Some(timestamp), ..Record::of(value) }
 }
 
-/// What Kafka's console consumer prints of partition 0 from the log start on, one line a record:
+/// Output of Kafka's console consumer for partition 0 from the log start on, one line a record:
 /// `CreateTime:TIME<tab>Offset:OFFSET<tab>KEY<tab>VALUE`.
 async fn consume(kafka: &Kafka, topic: &str, count: usize) -> String {
     let count = count.to_string();

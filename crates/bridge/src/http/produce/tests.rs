@@ -280,7 +280,7 @@ fn invalid_route_is_not_the_clients_fault() {
 struct Writer {
     cluster: Arc<Cluster>,
     script: Arc<Script>,
-    /// What still runs after the response.
+    /// Work that still runs after the response.
     open: TaskTracker,
     calls: Arc<Permits>,
 }
