@@ -1,5 +1,7 @@
-import { execFileSync } from "node:child_process";
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { test } from "node:test";
+import { promisify } from "node:util";
 
 import type {
   Data,
@@ -21,9 +23,10 @@ for (const [where, libraries] of [
   ["in browsers", ["--lib", "es2022,dom"]],
   ["in Node", ["--lib", "es2022", "--types", "node"]],
 ] as const) {
-  test(`the published types are complete ${where}`, () => {
-    const options = ["--noEmit", "--ignoreConfig", "--strict", "--target", "es2022", "--module", "nodenext"];
-    execFileSync("npx", ["tsc", ...options, ...libraries, "dist/tables.d.ts"], { stdio: "inherit" });
+  const options = ["--noEmit", "--ignoreConfig", "--strict", "--target", "es2022", "--module", "nodenext"];
+  const checked = promisify(execFile)("npx", ["tsc", ...options, ...libraries, "dist/tables.d.ts"]);
+  test(`the published types are complete ${where}`, async () => {
+    await checked.catch(({ stdout, stderr }) => assert.fail(`${stdout}${stderr}`));
   });
 }
 
