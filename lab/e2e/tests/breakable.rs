@@ -1,5 +1,7 @@
 //! The Kafkas that tests break, one test at a time: one of a single node, and one of three.
 
+use std::time::Duration;
+
 use sluicegate_soak::live;
 use sluicegate_stack::kafka::{Kafka, Partition, Setup};
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
@@ -34,6 +36,26 @@ pub(crate) fn healed(partitions: &[Partition]) -> bool {
     };
     partitions.iter().all(healed)
 }
+
+/// Lets a topic of one partition have two replicas, which are given: its leader, and a follower. Further nodes keep the
+/// cluster alive.
+pub(crate) async fn two_replicas(kafka: &Kafka, topic: &str) -> (usize, usize) {
+    let replicas = kafka.partitions(topic).unwrap().remove(0).replicas;
+    let (leader, follower) = (replicas[0], replicas[1]);
+    kafka.reassign(topic, &[&[leader, follower]]).await.unwrap();
+    (leader, follower)
+}
+
+/// Kills the follower, and waits until the leader is alone in sync.
+pub(crate) async fn lose(kafka: &mut Kafka, topic: &str, (leader, follower): (usize, usize)) {
+    kafka.nodes[follower - 1].process.kill();
+    let is_alone = |partitions: &[Partition]| partitions.iter().all(|one| one.in_sync == [leader]);
+    kafka.partitions_become("lose a replica", topic, is_alone).await.unwrap();
+}
+
+/// Limit for a broker's answer: the default of `socket.timeout.ms`, the 100 ms that a fetch waits for records, and the
+/// delays of a busy machine.
+pub(crate) const ANSWERED_WITHIN: Duration = Duration::from_millis(5_000 + 100 + 3_000);
 
 /// Nodes of the cluster, and replicas of each partition.
 pub(crate) const NODES: usize = 3;

@@ -2,6 +2,7 @@
 //!
 //! Each test starts a script of `lab/e2e/browser`, and does what the script asks for.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,15 +24,15 @@ use crate::pool::Config;
 const TOPIC: &str = "demo";
 const PARTITIONS: i32 = 3;
 
-/// A Kafka with an empty topic [`TOPIC`], and a stack that serves the pages and allows to write. Scripts have them killed
-/// and started.
-struct Parts {
-    kafka: MutexGuard<'static, Kafka>,
+/// A Kafka, and a stack of its own that serves the pages and allows to write. Scripts have them killed and started.
+struct Parts<K> {
+    kafka: K,
     stack: Stack,
 }
 
-impl Parts {
-    async fn start() -> Self {
+impl Parts<MutexGuard<'static, Kafka>> {
+    /// With a Kafka that can be killed, and that has an empty topic [`TOPIC`].
+    async fn breakable() -> Self {
         let kafka = breakable::kafka().await;
         // There is none yet for the first test.
         let _ = kafka.delete_topic(TOPIC).await;
@@ -39,6 +40,12 @@ impl Parts {
             kafka.make_topic(TOPIC, PARTITIONS, &[]).await.map_err(|error| error.to_string())
         })
         .await;
+        Self::on(kafka).await
+    }
+}
+
+impl<K: Deref<Target = Kafka>> Parts<K> {
+    async fn on(kafka: K) -> Self {
         let gateway = Port::pick().unwrap();
         let mut config = Config::on(Way::Tunnel, &kafka.bootstrap()).writing(&["default"]);
         for edit in page(LIVE_PAGE, gateway.number()).unwrap() {
@@ -65,14 +72,12 @@ impl Parts {
             if let Some(answer) = asked(self, request).await {
                 return answer;
             }
-            let Self { kafka, stack } = self;
+            let Self { stack, .. } = self;
             match request {
                 "kill bridge" => stack.bridge.process.kill(),
                 "start bridge" => stack.bridge.up().await.unwrap(),
                 "kill envoy" => stack.envoy_mut().process.kill(),
                 "start envoy" => stack.envoy_mut().up().await.unwrap(),
-                "kill kafka" => kafka.kill(),
-                "start kafka" => kafka.up().await.unwrap(),
                 _ => panic!("unknown request {request:?}"),
             }
             "done".to_owned()
@@ -82,8 +87,8 @@ impl Parts {
     }
 
     /// Writes a record to partition 0, and returns its offset.
-    async fn write(&self, value: &str) -> String {
-        let written = self.kafka.produce(TOPIC, 0, &[Record::of(value)], Write::default()).await;
+    async fn write(&self, topic: &str, value: &str) -> String {
+        let written = self.kafka.produce(topic, 0, &[Record::of(value)], Write::default()).await;
         written.unwrap()[0].to_string()
     }
 }
@@ -106,49 +111,61 @@ async fn slow_loop_gets_every_record_within_its_credit() {
 
 #[tokio::test]
 async fn clients_that_are_disconnected_together_come_back_at_random_times() {
-    let asked = async |parts: &mut Parts, request: &str| match request.strip_prefix("write ") {
-        Some(value) => Some(parts.write(value).await),
+    let kafka = Kafka::shared().await.unwrap();
+    let topic = &kafka.topic("storm", 1, &[]).await.unwrap();
+    let asked = async |parts: &mut Parts<_>, request: &str| match request.strip_prefix("write ") {
+        Some(value) => Some(parts.write(topic, value).await),
         None => None,
     };
-    Parts::start().await.run("storm.ts", &[TOPIC], asked).await;
+    Parts::on(kafka).await.run("storm.ts", &[topic], asked).await;
 }
 
 #[tokio::test]
 async fn client_says_why_it_is_not_connected_and_writes_nothing_wrong() {
-    Parts::start().await.run("refused.ts", &[TOPIC], async |_, _| None).await;
+    let kafka = Kafka::shared().await.unwrap();
+    let topic = &kafka.topic("refused", 1, &[]).await.unwrap();
+    Parts::on(kafka).await.run("refused.ts", &[topic], async |_, _| None).await;
 }
 
 #[tokio::test]
 async fn stored_tables_are_their_users_until_they_are_cleared() {
-    let mut parts = Parts::start().await;
-    let topic = &parts.kafka.topic("stored", 1, &[]).await.unwrap();
-    let asked = async |parts: &mut Parts, request: &str| {
+    let kafka = Kafka::shared().await.unwrap();
+    let topic = &kafka.topic("stored", 1, &[]).await.unwrap();
+    let asked = async |_: &mut Parts<_>, request: &str| {
         assert_eq!(request, "recreate");
-        parts.kafka.delete_topic(topic).await.unwrap();
-        parts.kafka.make_topic(topic, 1, &[]).await.unwrap();
+        kafka.delete_topic(topic).await.unwrap();
+        kafka.make_topic(topic, 1, &[]).await.unwrap();
         Some("done".to_owned())
     };
-    parts.run("tables.ts", &[topic], asked).await;
+    Parts::on(kafka).await.run("tables.ts", &[topic], asked).await;
 }
 
 #[tokio::test]
 async fn examples_show_what_is_written() {
-    let asked = async |parts: &mut Parts, request: &str| match request {
-        "write" => Some(parts.write(r#"{"gate":"mine"}"#).await),
+    let asked = async |parts: &mut Parts<_>, request: &str| match request {
+        "write" => Some(parts.write(TOPIC, r#"{"gate":"mine"}"#).await),
         _ => None,
     };
-    Parts::start().await.run("examples.ts", &[], asked).await;
+    Parts::breakable().await.run("examples.ts", &[], asked).await;
 }
 
 #[tokio::test]
 async fn page_shows_every_record_once_while_everything_fails_in_turn() {
-    let mut parts = Parts::start().await;
+    let mut parts = Parts::breakable().await;
     let screenshots = browser::screenshots().unwrap();
     let writers = writers::start(&parts.kafka, &Arc::from(TOPIC), PARTITIONS, |gate, reading| {
         format!(r#"{{"gate":{gate},"reading":{reading}}}"#)
     });
     let writers = std::cell::RefCell::new(Some(writers));
-    let asked = async |parts: &mut Parts, request: &str| match request {
+    let asked = async |parts: &mut Parts<MutexGuard<'static, Kafka>>, request: &str| match request {
+        "kill kafka" => {
+            parts.kafka.kill();
+            Some("done".to_owned())
+        }
+        "start kafka" => {
+            parts.kafka.up().await.unwrap();
+            Some("done".to_owned())
+        }
         "write 100" => {
             let records = vec![Record::of("{}"); 100];
             parts.kafka.produce(TOPIC, 0, &records, Write::default()).await.unwrap();

@@ -7,5 +7,5 @@ pub(crate) mod subscriber;
 mod changes;
 mod checker;
 mod delivery;
-mod json;
 mod reload;
+mod unclean;

@@ -5,14 +5,14 @@
 //!
 //! 1. [`sessions`], [`http`]: the ways in; [`reading`], [`live`], [`tables`], [`writing`]: what goes through them
 //! 2. [`identity`]: rights of people; [`secured`]: Kafka with TLS, SASL and ACLs
-//! 3. [`outages`]: parts that are killed, frozen or gone; [`brokers`]: a Kafka of three nodes that fail
+//! 3. [`outages`]: parts that are killed, frozen or gone. Tests of a Kafka of three nodes wait for each other: they are in
+//!    several of these modules, so that few wait at a time
 //! 4. [`browser`]: the client and the live page in Chromium
 //! 5. [`product`]: the demo, the documents, the files for Kubernetes and Docker
 
 #![cfg(test)] // so that helpers, too, may fail as tests do
 
 mod breakable;
-mod brokers;
 mod browser;
 mod http;
 mod identity;

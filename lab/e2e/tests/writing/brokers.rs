@@ -6,8 +6,7 @@ use sluicegate_protocol::ProduceRecord;
 use sluicegate_stack::socket::Socket;
 use sluicegate_stack::way::Way;
 
-use crate::breakable::{cluster, healed};
-use crate::brokers::{lose, two_replicas};
+use crate::breakable::{cluster, healed, lose, two_replicas};
 use crate::pool::Config;
 use crate::writing::told::{Told, Writing};
 

@@ -9,8 +9,7 @@ use sluicegate_stack::socket::{Socket, messages};
 use sluicegate_stack::stack::Stack;
 use sluicegate_stack::way::Way;
 
-use crate::breakable::{cluster, healed};
-use crate::brokers::{lose, two_replicas};
+use crate::breakable::{cluster, healed, lose, two_replicas};
 use crate::pool::Config;
 
 const OFFSET_OUT_OF_RANGE: i32 = 1;

@@ -15,8 +15,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep, timeout};
 
-use crate::breakable::{NODES, cluster, healed};
-use crate::brokers::ANSWERED_WITHIN;
+use crate::breakable::{ANSWERED_WITHIN, NODES, cluster, healed};
 use crate::pool::Config;
 
 const PARTITIONS: i32 = 6;
