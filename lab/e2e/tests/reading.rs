@@ -10,7 +10,6 @@ mod cli;
 mod committed;
 mod compaction;
 mod differential;
-mod gaps;
 mod large;
 mod shared_log;
 

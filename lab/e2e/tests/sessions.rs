@@ -9,10 +9,8 @@ mod bystanders;
 mod configuration;
 mod grpc;
 mod json;
-mod metadata;
 mod paths;
 mod pressure;
-mod streams;
 mod ways;
 
 use bytes::Bytes;

@@ -103,9 +103,9 @@ async fn run_shown(demo: &Process, folder: &Folder, wanted: [&str; 5]) {
 }
 
 #[tokio::test]
-async fn shown_commands_work() {
+async fn shown_commands_work_until_the_demo_is_killed() {
     let folder = Folder::new("demo-test").unwrap();
-    let (demo, _) = ready(&folder, &[]).await;
+    let (mut demo, _) = ready(&folder, &[]).await;
     let wanted = [
         "\"gate\":\"north\"",
         "{\"topic\":\"demo\",\"partition\":0,\"offset\":",
@@ -114,6 +114,9 @@ async fn shown_commands_work() {
         "\"gate\":\"north\"",
     ];
     run_shown(&demo, &folder, wanted).await;
+    let parts = children(&demo);
+    demo.kill_alone();
+    gone(&parts).await;
 }
 
 #[tokio::test]
@@ -139,9 +142,10 @@ async fn with_logins(folder: &Folder) -> (Process, SocketAddr) {
 }
 
 #[tokio::test]
-async fn shown_commands_work_with_logins() {
+async fn shown_commands_work_with_logins_until_sigterm() {
     let folder = Folder::new("demo-test").unwrap();
-    let (demo, _) = with_logins(&folder).await;
+    let (mut demo, gateway) = with_logins(&folder).await;
+    assert_eq!(http::get(gateway, "/readyz").await.unwrap().status, 200);
     // In one shell: they share a token.
     let mut shell = Command::new("sh");
     shell.args(["-c", &(commands(&demo).join("; echo; ") + "; echo; echo done; sleep 60")]);
@@ -156,6 +160,14 @@ async fn shown_commands_work_with_logins() {
     ] {
         says(&mut shell, wanted, STEP).await;
     }
+    drop(shell);
+    let parts = children(&demo);
+    assert_eq!(parts.len(), 3, "bridge, Envoy and the OpenID provider");
+    assert_eq!(run_in(folder.path()).len(), 4, "they and the demo");
+    demo.terminate();
+    assert!(demo.wait(STEP).await.unwrap().success());
+    gone(&parts).await;
+    assert_eq!(run_in(folder.path()), Vec::<String>::new());
 }
 
 /// Expects the gateway to serve pages and names of this machine, and no others: upgrades, writes and reads.
@@ -212,29 +224,6 @@ async fn demo_creates_nothing_on_a_given_cluster() {
         assert!(String::from_utf8_lossy(&output.stdout).contains(wanted), "{output:?}");
     }
     assert!(!kafka.topics().unwrap().contains(&"demo".to_owned()));
-}
-
-#[tokio::test]
-async fn sigterm_leaves_nothing_behind() {
-    let folder = Folder::new("demo-test").unwrap();
-    let (mut demo, gateway) = with_logins(&folder).await;
-    assert_eq!(http::get(gateway, "/readyz").await.unwrap().status, 200);
-    let parts = children(&demo);
-    assert_eq!(parts.len(), 3, "bridge, Envoy and the OpenID provider");
-    assert_eq!(run_in(folder.path()).len(), 4, "they and the demo");
-    demo.terminate();
-    assert!(demo.wait(STEP).await.unwrap().success());
-    gone(&parts).await;
-    assert_eq!(run_in(folder.path()), Vec::<String>::new());
-}
-
-#[tokio::test]
-async fn kill_leaves_nothing_behind() {
-    let folder = Folder::new("demo-test").unwrap();
-    let (mut demo, _) = ready(&folder, &[]).await;
-    let parts = children(&demo);
-    demo.kill_alone();
-    gone(&parts).await;
 }
 
 #[tokio::test]

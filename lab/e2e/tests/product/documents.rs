@@ -49,24 +49,21 @@ struct Block {
     text: String,
 }
 
-#[tokio::test]
-async fn documented_commands_work_as_they_are_shown() {
-    let folder = Folder::new("documents").unwrap();
-    let (demo, gateway) = ready(&folder, &[]).await;
-    let run = run(&folder, gateway, "8081", |page| !page.ends_with(LOGINS)).await;
-    assert!(run >= 8, "{run} blocks");
-    drop(demo);
-}
-
 /// On one demo: the records of the first tutorial are in the topic of the second.
 #[tokio::test]
-async fn tutorials_work_one_after_the_other() {
-    let folder = Folder::new("tutorial").unwrap();
+async fn documented_commands_and_programs_work_as_they_are_shown() {
+    let folder = Folder::new("documents").unwrap();
     // In place of the tutorial's port 3000.
     let page = Port::pick().unwrap().number().to_string();
     let (demo, gateway) = ready(&folder, &["--origin", &format!("http://127.0.0.1:{page}")]).await;
-    let run = run(&folder, gateway, "8081", |page| page.ends_with("tutorials/first-message.md")).await;
-    assert!(run >= 4, "{run} blocks");
+    let run = run(&folder, gateway, "8081", |page| !page.ends_with(LOGINS)).await;
+    assert!(run >= 12, "{run} blocks");
+    let source = include_str!("../../../../crates/client/examples/follow.rs");
+    let shown: Vec<Block> = blocks().into_iter().filter(|block| block.language == "rust").collect();
+    let [Block { text, .. }] = &shown[..] else { panic!("{} blocks", shown.len()) };
+    assert!(source.trim_end().ends_with(text), "crates/client/examples/follow.rs is not\n{text}");
+    follow::follow(&format!("ws://{gateway}/pubsub"), 5).await.unwrap();
+
     let asked = async |request: &str| panic!("unknown request {request:?}");
     let args = [&gateway.to_string(), &page];
     browser::run("tutorial.ts", &args.map(String::as_str), Duration::from_secs(60), asked).await.unwrap();
@@ -132,18 +129,6 @@ async fn run(
         run += 1;
     }
     run
-}
-
-#[tokio::test]
-async fn documented_rust_program_reads_and_writes() {
-    let source = include_str!("../../../../crates/client/examples/follow.rs");
-    let shown: Vec<Block> = blocks().into_iter().filter(|block| block.language == "rust").collect();
-    let [Block { text, .. }] = &shown[..] else { panic!("{} blocks", shown.len()) };
-    assert!(source.trim_end().ends_with(text), "crates/client/examples/follow.rs is not\n{text}");
-    let folder = Folder::new("follow").unwrap();
-    let (demo, gateway) = ready(&folder, &[]).await;
-    follow::follow(&format!("ws://{gateway}/pubsub"), 5).await.unwrap();
-    drop(demo);
 }
 
 #[path = "../../../../crates/client/examples/follow.rs"]

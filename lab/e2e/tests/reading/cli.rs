@@ -8,7 +8,6 @@ use sluicegate_stack::folder::Folder;
 use sluicegate_stack::kafka::{CONSOLE_CONSUMER, Codec, Kafka, Record, Write};
 use sluicegate_stack::tools;
 use sluicegate_stack::way::Way;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 use tokio::time::timeout;
 
@@ -51,51 +50,6 @@ async fn fetch_prints_what_kafkas_own_consumer_prints() {
     let differs = ours.lines().zip(printed.lines()).find(|(ours, printed)| ours != printed);
     assert_eq!(differs, None);
     assert_eq!(ours.len(), printed.len());
-}
-
-#[tokio::test]
-async fn partitions_are_listed_at_once_and_followed_together() {
-    let (kafka, stack) = shared(Way::Tunnel).await;
-    let (topic, url) = (&topic(kafka).await, &stack.url());
-    let want = [(0, 5), (1, 0), (2, 1)];
-    let lines = want.map(|(partition, end)| format!("{topic} [{partition}] earliest 0 latest {end}\n"));
-    let list = ["list-offsets", topic, "--isolation", "read_committed"];
-    assert_eq!(prints(url, &list).await, lines.concat());
-
-    let mut following = Command::new(tools::cli().unwrap())
-        .args(["fetch", topic, "--follow", "-c", "7", "-f", r"%p:%o\n", "--url", url])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let mut log = BufReader::new(following.stderr.take().unwrap()).lines();
-    let printed = async {
-        for _ in 0..3 {
-            let line = log.next_line().await.unwrap().expect("the end of a partition");
-            assert!(line.starts_with("% Reached end of "), "{line}");
-        }
-        kafka.produce(topic, 1, &[record("k", "v", START)], Write::default()).await.unwrap();
-        while log.next_line().await.unwrap().is_some() {}
-        following.wait_with_output().await.unwrap().stdout
-    };
-    let printed = timeout(Duration::from_secs(60), printed).await.expect("7 messages within 60 s");
-    let printed = String::from_utf8(printed).unwrap();
-    let mut places: Vec<&str> = printed.lines().collect();
-    assert_eq!(places.last(), Some(&"1:0"), "{places:?}");
-    places.sort_unstable();
-    assert_eq!(places, ["0:0", "0:1", "0:2", "0:3", "0:4", "1:0", "2:0"]);
-}
-
-/// A topic of three partitions with five, no and one record.
-async fn topic(kafka: &Kafka) -> String {
-    let topic = kafka.topic("cli", 3, &[FOREVER]).await.unwrap();
-    let records: Vec<Record> =
-        (0..5).map(|at| record(&format!("k{at}"), &format!("v{at}"), START + 1000 * at)).collect();
-    kafka.produce(&topic, 0, &records, Write::default()).await.unwrap();
-    kafka.produce(&topic, 2, &records[..1], Write::default()).await.unwrap();
-    topic
 }
 
 fn record(key: &str, value: &str, timestamp: i64) -> Record {

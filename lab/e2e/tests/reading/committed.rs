@@ -97,42 +97,6 @@ async fn committed_read_waits_until_a_transaction_commits() {
     assert!(ended.elapsed() < SOON, "{:?}", ended.elapsed());
 }
 
-#[tokio::test]
-async fn offsets_of_many_partitions_come_in_one_answer() {
-    let (kafka, stack) = shared(Way::Tunnel).await;
-    let topic = &kafka.topic("offsets", 2, &[FOREVER]).await.unwrap();
-    let at = |timestamp| Record { timestamp: Some(timestamp), ..Record::of("x") };
-    let records = [at(START), at(START + 20), at(START + 10)];
-    kafka.produce(topic, 0, &records, Write::default()).await.unwrap();
-    let aborted = Write { transaction: Some(Outcome::Abort), ..Write::default() };
-    kafka.produce(topic, 1, &[at(START)], aborted).await.unwrap();
-    let has_marker = async || match kafka.watermarks(topic, 1) {
-        Ok((0, 2)) => Ok(()),
-        other => Err(format!("{other:?}")),
-    };
-    until("the aborted transaction has its marker", Duration::from_secs(10), has_marker).await;
-
-    let mut socket = Socket::open(&stack).await;
-    let asked = [(0, -2), (0, -1), (0, START + 5), (0, START + 21), (0, -3), (1, -1), (9, -1), (0, -4)];
-    let found = list_offsets(&mut socket, topic, &asked, Isolation::ReadUncommitted).await;
-    let listed = |offset, timestamp| Ok(ListedOffset { offset, timestamp, error: None });
-    let (found, failed) = found.split_at(6);
-    assert_eq!(
-        found,
-        [
-            listed(0, -1),
-            listed(3, -1),
-            listed(1, START + 20),
-            listed(-1, -1),
-            listed(1, START + 20),
-            // The record and its marker.
-            listed(2, -1),
-        ]
-    );
-    let codes: Vec<_> = failed.iter().map(|error| error.as_ref().unwrap_err().code).collect();
-    assert_eq!(codes, [3, 42]);
-}
-
 async fn multi_fetch(
     socket: &mut Socket,
     topic: &str,

@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{KafkaFetchResp, KafkaMessage};
-use sluicegate_stack::kafka::{Record, Write};
+use sluicegate_stack::kafka::{Kafka, Record, Write};
 use sluicegate_stack::socket::{Socket, fetch};
+use sluicegate_stack::waiting::until;
 
-use crate::reading::gaps::compacted;
 use crate::reading::reference::{START, assert_same, messages};
 use crate::reading::shared_log::KEEPS;
 use crate::reading::with;
@@ -58,6 +58,15 @@ async fn compacted_records_are_served_from_memory_for_a_while() {
         assert!(read.iter().all(was_there));
         assert!(left.iter().all(|message| read.contains(message)), "a walk skipped a record");
     }
+}
+
+/// Waits until compaction has left so many records, and gives them as librdkafka reads them.
+pub(crate) async fn compacted(kafka: &Kafka, topic: &str, left: usize) -> Vec<KafkaMessage> {
+    let left = async || match kafka.read(topic, 0) {
+        messages if messages.len() == left => Ok(messages),
+        messages => Err(format!("{} records are left, not {left}", messages.len())),
+    };
+    until("the log is compacted", Duration::from_secs(60), left).await
 }
 
 fn record(number: i64) -> Record {

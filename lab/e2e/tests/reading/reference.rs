@@ -4,7 +4,6 @@ use bytes::Bytes;
 use sluicegate_protocol::{Header, KafkaMessage};
 use sluicegate_stack::kafka::Record;
 use sluicegate_stack::random::Random;
-use sluicegate_stack::socket::Socket;
 
 /// Records that were given timestamps, as messages at these offsets.
 pub(crate) fn messages(offsets: &[i64], records: &[Record]) -> Vec<KafkaMessage> {
@@ -43,26 +42,6 @@ pub(crate) fn varied(count: u32) -> Vec<Record> {
 /// Bytes that do not compress, the same ones for the same seed.
 pub(crate) fn noise(len: usize, seed: u64) -> Vec<u8> {
     Random::new(seed).bytes(len)
-}
-
-/// Fetches from these offsets of partition 0 give what there is from there on, or the first part of it, and a walk
-/// gives all of it.
-pub(crate) async fn check_reads(
-    socket: &mut Socket,
-    topic: &str,
-    offsets: impl IntoIterator<Item = i64>,
-    want: &[KafkaMessage],
-) {
-    for offset in offsets {
-        let read = socket.fetch(topic, 0, offset).await.unwrap();
-        let rest = &want[want.partition_point(|message| message.offset < offset)..];
-        let what = format!("{topic} from {offset}");
-        // A broker's answer ends with a segment of its log. It is never empty before the log end.
-        assert_eq!(read.is_empty(), rest.is_empty(), "{what}");
-        assert_same(&read, &rest[..read.len().min(rest.len())], &what);
-    }
-    let start = socket.list_offset(topic, 0, -2).await.unwrap();
-    assert_same(&socket.walk(topic, 0, start).await, want, &format!("a walk of {topic}"));
 }
 
 /// Says where two logs differ, and not all that is in them.

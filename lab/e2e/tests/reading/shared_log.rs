@@ -1,17 +1,13 @@
 //! Records that the bridge keeps for many readers: what a client is told while the log grows, shrinks or is replaced.
 
-use std::time::Duration;
-
 use sluicegate_stack::kafka::{Record, Write};
 use sluicegate_stack::socket::Socket;
-use sluicegate_stack::waiting::until;
 
 use crate::reading::reference::{FOREVER, assert_same, messages, varied};
 use crate::reading::with;
 
 /// Age drops no record during a test: only what Kafka answers does.
 pub(crate) const KEEPS: &str = "[read]\nwait_ms = 0\ncache_ms = 900000";
-const WITHIN: Duration = Duration::from_secs(10);
 
 #[tokio::test]
 async fn acknowledged_record_is_read_while_others_read_the_log_end() {
@@ -70,30 +66,6 @@ async fn answer_with_a_later_log_start_ends_deleted_records() {
             assert_same(&read, &written[usize::try_from(left).unwrap()..], "from the log start on");
         }
     }
-}
-
-#[tokio::test]
-async fn answer_of_a_recreated_topic_ends_records_of_the_first() {
-    let (kafka, stack) = with(KEEPS).await;
-    let topic = kafka.topic("recreated", 1, &[FOREVER]).await.unwrap();
-    let (first, second) = (varied(5), varied(9).split_off(1));
-    let offsets = kafka.produce(&topic, 0, &first, Write::default()).await.unwrap();
-    let old = messages(&offsets, &first);
-    let mut socket = Socket::open(&stack).await;
-    assert_same(&socket.fetch(&topic, 0, 0).await.unwrap(), &old, "the first topic");
-    kafka.delete_topic(&topic).await.unwrap();
-    kafka.make_topic(&topic, 1, &[FOREVER]).await.unwrap();
-    let offsets = kafka.produce(&topic, 0, &second, Write::default()).await.unwrap();
-    let new = messages(&offsets, &second);
-    assert_same(&socket.fetch(&topic, 0, 0).await.unwrap(), &old, "from memory");
-    // No record is in memory there, and the second topic has one: this answer contradicts nothing that is in memory.
-    let read = async || socket.fetch(&topic, 0, 5).await.map_err(|error| format!("{error:?}"));
-    assert_same(
-        &until("brokers know the second topic", WITHIN, read).await,
-        &new[5..],
-        "behind what is in memory",
-    );
-    assert_same(&socket.fetch(&topic, 0, 0).await.unwrap(), &new, "the second topic");
 }
 
 /// Kafka's error code.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_stack::kafka::Kafka;
-use sluicegate_stack::socket::{Socket, produce, results};
+use sluicegate_stack::socket::{Socket, produce};
 use sluicegate_stack::way::Way;
 use tokio::time::Instant;
 
@@ -14,23 +14,6 @@ use crate::writing::told::numbers;
 use crate::writing::{becomes, error, offset, record};
 
 const DRAINED_WITHIN: Duration = Duration::from_secs(10);
-
-#[tokio::test]
-async fn accepted_records_are_delivered_after_sigterm() {
-    let kafka = Kafka::shared().await.unwrap();
-    let topic = &kafka.topic("drained", 1, &[]).await.unwrap();
-    let mut stack =
-        Config::new(Way::Tunnel).await.writing(&["default"]).properties("linger.ms = 2000").own().await;
-    let mut socket = Socket::open(&stack).await;
-    let sent = socket.send(produce((0..100).map(|n| record(topic, n.to_string())).collect())).await;
-    becomes(&stack, "write_queue_records", 100.0).await;
-    stack.bridge.process.terminate();
-    let (sequence, resp) = socket.receive().await;
-    assert_eq!(sequence, sent);
-    assert_eq!(results(resp).unwrap().iter().map(offset).collect::<Vec<_>>(), (0..100).collect::<Vec<_>>());
-    assert!(stack.bridge.process.wait(DRAINED_WITHIN).await.unwrap().success());
-    assert_eq!(numbers(kafka, topic, 0), (0..100).collect::<Vec<_>>());
-}
 
 #[tokio::test]
 async fn records_of_clients_that_left_are_delivered() {

@@ -8,7 +8,7 @@ use sluicegate_stack::kafka::{Codec, Kafka, Outcome, Record, Transaction, Write}
 use sluicegate_stack::random::Random;
 use sluicegate_stack::waiting::becomes;
 
-use crate::reading::gaps::{COMPACTED, compacted};
+use crate::reading::compaction::compacted;
 use crate::reading::reference::{FOREVER, START};
 
 /// A log, as it was written and as librdkafka reads it.
@@ -290,6 +290,9 @@ fn bytes(random: &mut Random, len: usize) -> Vec<u8> {
     if random.below(2) == 0 { random.bytes(len) } else { vec![b'z'; len] }
 }
 
+/// Compacted as soon as a segment is full, and a segment is full at the next record.
+const COMPACTED: [(&str, &str); 3] =
+    [("cleanup.policy", "compact"), ("min.cleanable.dirty.ratio", "0"), ("segment.ms", "1")];
 /// Bytes.
 const LARGE: usize = 1 << 20;
 /// Random starting offsets, besides those of the other classes.
