@@ -5,7 +5,7 @@
 //! 2. [`routes`], [`produce`], [`rest`], [`events`], [`sizes`]: each gateway carries requests and answers
 //! 3. the rest: what only a real Envoy, Kafka or NATS does
 
-mod answers;
+pub(crate) mod answers;
 mod openapi;
 
 mod drain;

@@ -17,7 +17,7 @@ use sluicegate_stack::{apisix, envoy, nginx};
 use tokio::sync::{self, MutexGuard, OnceCell};
 
 pub(crate) use self::standard::{
-    ANY, HOME, KEYS_SESSION, NATS_REST, NATS_SESSION, ORIGINS, PUBLISH, RED_REST, REST, routed, standard,
+    ANY, HOME, NATS_REST, NATS_SESSION, ORIGINS, PUBLISH, RED_REST, REST, routed, standard,
 };
 
 /// The configuration of gateway and bridge.

@@ -1,12 +1,6 @@
 //! Tables through a gateway: real Envoy, real bridge, real Kafka and NATS.
-//!
-//! [`holder`] is the client, which keeps the newest record of each key.
 
-mod holder;
-
-mod changes;
 mod cli;
-mod filters;
 mod http;
 mod nats;
 mod snapshots;

@@ -11,7 +11,7 @@ use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_stack::raw::{Raw, Upgrade, request};
 use sluicegate_stack::tools::{number, scale};
 use sluicegate_stack::way::Way;
-use sluicegate_tests::{in_a_tunnel, in_every_profile};
+use sluicegate_tests::in_ways;
 use tokio::net::TcpSocket;
 use tokio::task::JoinSet;
 
@@ -19,16 +19,15 @@ use crate::load::bench::{ATTACKER, Bench, open};
 use crate::load::memory::{IDLE_SESSION, IDLE_SOCKET, MIB, Memory};
 use crate::load::witness::{Percentiles, Witness};
 
-in_every_profile! {
+in_ways! {
+    [relay]
     clients_that_come_and_go_leave_nothing_behind
 }
 
-mod leaving {
-    use super::clients_that_leave_at_once_end_no_session_of_others;
-
-    super::in_a_tunnel! {
-        clients_that_leave_at_once_end_no_session_of_others
-    }
+in_ways! {
+    [tunnel]
+    clients_that_come_and_go_leave_nothing_behind
+    clients_that_leave_at_once_end_no_session_of_others
 }
 
 /// At the same time.

@@ -14,7 +14,7 @@ use sluicegate_protocol::{CmdKafkaFetch, CmdPing};
 use sluicegate_stack::raw::{BINARY, PING, PONG, masked, request};
 use sluicegate_stack::waiting::settles;
 use sluicegate_stack::way::Way;
-use sluicegate_tests::{in_a_tunnel, in_every_profile};
+use sluicegate_tests::in_ways;
 use tokio::io::AsyncWriteExt;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -23,17 +23,16 @@ use crate::load::bench::{ATTACKER, Bench, LARGE, open};
 use crate::load::memory::{MAX_REQUEST_BYTES, MIB, Memory, STREAM_WINDOW_BYTES, STUCK_SOCKET, stuck_session};
 use crate::load::witness::{Percentiles, Witness};
 
-in_every_profile! {
+in_ways! {
+    [relay]
     unread_answers_slow_nobody_within_their_limits
 }
 
-mod sending {
-    use super::{flooding_clients_are_held_back_and_slow_nobody, tiny_frames_slow_nobody};
-
-    super::in_a_tunnel! {
-        flooding_clients_are_held_back_and_slow_nobody
-        tiny_frames_slow_nobody
-    }
+in_ways! {
+    [tunnel]
+    unread_answers_slow_nobody_within_their_limits
+    flooding_clients_are_held_back_and_slow_nobody
+    tiny_frames_slow_nobody
 }
 
 const CLIENTS: u64 = 300;

@@ -11,7 +11,7 @@ use sluicegate_stack::kafka::Kafka;
 use sluicegate_stack::raw::{Raw, request};
 use sluicegate_stack::socket::Socket;
 use sluicegate_stack::way::Way;
-use sluicegate_tests::directly;
+use sluicegate_tests::in_ways;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -19,7 +19,8 @@ use crate::load::bench::{ATTACKER, Bench};
 use crate::load::memory::{Memory, stuck_session};
 
 // The gateway has no part in it.
-directly! {
+in_ways! {
+    [direct]
     lookups_of_missing_topics_delay_nobody
     ends_of_many_partitions_cost_few_requests
     descriptions_of_wide_topic_delay_nobody

@@ -13,14 +13,15 @@ use sluicegate_protocol::{
 use sluicegate_stack::kafka::{Codec, Kafka, Record, Write};
 use sluicegate_stack::raw::{Raw, request};
 use sluicegate_stack::way::Way;
-use sluicegate_tests::directly;
+use sluicegate_tests::in_ways;
 use tokio::time::Instant;
 
 use crate::load::bench::{ATTACKER, Bench};
 use crate::load::questions::{AT_ONCE, LATE, WITHIN, ask_without_pause, ping};
 
 // The gateway has no part in it.
-directly! {
+in_ways! {
+    [direct]
     random_reads_of_large_batches_delay_nobody
     filters_that_match_nothing_delay_nobody
 }

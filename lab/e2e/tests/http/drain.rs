@@ -8,14 +8,15 @@ use sluicegate_stack::http::client::Request;
 use sluicegate_stack::kafka::Kafka;
 use sluicegate_stack::raw::{Raw, Upgrade, close, request};
 use sluicegate_stack::way::Way;
-use sluicegate_tests::in_every_gateway;
+use sluicegate_tests::in_ways;
 use tokio::task::JoinSet;
 
 use crate::http::answers::{unanswered, written};
 use crate::http::openapi::ask;
 use crate::pool::{ANY, HOME, REST, count, reaches, routed};
 
-in_every_gateway! {
+in_ways! {
+    [tunnel relay apisix]
     accepted_records_are_delivered_and_answered_after_sigterm
 }
 

@@ -17,7 +17,7 @@ use sluicegate_stack::socket::Socket;
 use sluicegate_stack::stack::Stack;
 use sluicegate_stack::waiting::becomes;
 use sluicegate_stack::way::Way;
-use sluicegate_tests::in_every_profile;
+use sluicegate_tests::in_ways;
 
 use self::exchange::exchange;
 use self::malformed::{CLASSES, Class, Want};
@@ -25,7 +25,8 @@ use crate::http::answers::written;
 use crate::http::openapi::ask;
 use crate::pool::{ANY, HOME, SECRET, count, routed};
 
-in_every_profile! {
+in_ways! {
+    [tunnel relay]
     body_that_stops_gives_its_memory_back
 }
 

@@ -6,13 +6,14 @@ use sluicegate_stack::http::client::Request;
 use sluicegate_stack::kafka::Kafka;
 use sluicegate_stack::stack::Stack;
 use sluicegate_stack::way::Way;
-use sluicegate_tests::in_every_gateway;
+use sluicegate_tests::in_ways;
 
 use crate::http::answers::unanswered;
 use crate::http::openapi::ask;
 use crate::pool::{ANY, HOME, reaches, routed};
 
-in_every_gateway! {
+in_ways! {
+    [tunnel relay apisix]
     lost_answers_to_writes_are_unknown
 }
 

@@ -20,7 +20,7 @@ use sluicegate_stack::socket::Socket;
 use sluicegate_stack::stack::Stack;
 use sluicegate_stack::waiting::until;
 use sluicegate_stack::way::Way;
-use sluicegate_tests::in_every_profile;
+use sluicegate_tests::in_ways;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpSocket};
 
@@ -28,7 +28,8 @@ use crate::http::answers::{problem, written};
 use crate::http::openapi::ask;
 use crate::pool::{ANY, HOME, count, routed};
 
-in_every_profile! {
+in_ways! {
+    [tunnel relay]
     unread_and_cancelled_requests_harm_no_other
     writes_are_not_retried_even_if_routes_or_clients_say_so
 }

@@ -4,15 +4,15 @@
 use sluicegate_protocol::KafkaMessage;
 use sluicegate_stack::http::client::Request;
 use sluicegate_stack::way::Way;
-use sluicegate_tests::in_every_gateway;
+use sluicegate_tests::in_ways;
 
-use crate::http::answers::{problem, written};
+use crate::http::answers::written;
 use crate::http::openapi::ask;
 use crate::pool::{ANY, HOME, standard};
 
-in_every_gateway! {
+in_ways! {
+    [tunnel relay apisix]
     settings_and_headers_become_records
-    refused_requests_write_nothing
 }
 
 /// Settings of the route alone, headers over settings, and headers alone.
@@ -65,22 +65,4 @@ fn texts(record: &KafkaMessage) -> Vec<String> {
         format!("{}:{}", header.key, String::from_utf8_lossy(value))
     };
     record.headers.iter().map(text).collect()
-}
-
-async fn refused_requests_write_nothing(way: Way) {
-    let (kafka, stack) = standard(way).await;
-    let topic = &kafka.topic("refused", 1, &[]).await.unwrap();
-    let refused = |topic: &str| Request::post(ANY, "x").with("x-kafka-topic", topic);
-    for (request, status, words, code) in [
-        // The bridge's own refusal.
-        (refused(topic).with("content-type", "application/json"), 400, "line 1 column 1", None),
-        // Kafka's.
-        (refused("no-such-topic"), 404, "no-such-topic", Some(3)),
-        (refused(topic).with("x-kafka-partition", "1"), 404, "partition", Some(3)),
-    ] {
-        let told = problem(&ask(stack.gateway(), request).await, status, words);
-        assert_eq!(told["kafka_code"].as_i64(), code, "{told}");
-    }
-    assert!(!kafka.topics().unwrap().iter().any(|known| known == "no-such-topic"));
-    assert_eq!(kafka.watermarks(topic, 0).unwrap(), (0, 0));
 }

@@ -6,12 +6,13 @@ use sluicegate_stack::http::client::{Request, Response};
 use sluicegate_stack::kafka::{Record, Write};
 use sluicegate_stack::stack::Stack;
 use sluicegate_stack::way::Way;
-use sluicegate_tests::in_every_gateway;
+use sluicegate_tests::in_ways;
 
 use crate::http::openapi::ask;
 use crate::pool::{HOME, REST, standard};
 
-in_every_gateway! {
+in_ways! {
+    [tunnel relay apisix]
     lists_of_records_are_written_as_they_say
     records_are_read_as_stored_and_can_be_written_again
 }

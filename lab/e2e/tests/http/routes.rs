@@ -1,19 +1,19 @@
-//! Requests find their routes by path and method, pages by their origin, and connections carry many requests.
+//! Requests find their routes by path and method, and pages by their origin.
 
-use sluicegate_stack::http::client::{Client, Request};
+use sluicegate_stack::http::client::Request;
 use sluicegate_stack::stack::Stack;
 use sluicegate_stack::way::Way;
-use sluicegate_tests::in_every_gateway;
+use sluicegate_tests::in_ways;
 
 use crate::http::answers::{list, problem, rest_problem, written};
 use crate::http::openapi::ask;
 use crate::pool::{ANY, HOME, ORIGINS, standard};
 
-in_every_gateway! {
+in_ways! {
+    [tunnel relay apisix]
     methods_and_paths_find_their_routes
     pages_of_listed_origins_are_served_and_others_refused
     deliveries_are_counted_by_the_gateways_route
-    many_requests_share_a_connection
 }
 
 async fn methods_and_paths_find_their_routes(way: Way) {
@@ -94,20 +94,4 @@ async fn deliveries_are_counted_by_the_gateways_route(way: Way) {
 async fn delivered(stack: &Stack, route: &str) -> f64 {
     let (prefix, label) = ("sluicegate_delivered_records_total{", format!("gateway_route=\"{route}\""));
     stack.bridge.count(prefix, &label).await.unwrap_or_default()
-}
-
-async fn many_requests_share_a_connection(way: Way) {
-    let (kafka, stack) = standard(way).await;
-    let topic = &kafka.topic("shared", 1, &[]).await.unwrap();
-    let mut http1 = Client::connect(stack.gateway()).await.unwrap();
-    let mut http2 = Client::connect_http2(stack.gateway()).await.unwrap();
-    for round in 0..20 {
-        for (at, client) in [&mut http1, &mut http2].into_iter().enumerate() {
-            let request = || Request::post(ANY, format!("{round}")).with("x-kafka-topic", topic);
-            assert_eq!(written(&client.ask(request()).await.unwrap(), topic).offset, round * 2 + at as i64);
-            // Not of status 400: behind that, Envoy closes a connection of HTTP/1.1.
-            let refused = request().with("content-encoding", "x");
-            problem(&client.ask(refused).await.unwrap(), 415, "Content-Encoding");
-        }
-    }
 }

@@ -1,4 +1,4 @@
-//! Bodies around the limit pass each gateway, whole, split or slow.
+//! Bodies around the limit pass each gateway, whole, split or slow, and many share a connection.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -6,12 +6,13 @@ use bytes::Bytes;
 use sluicegate_stack::http::client::{Client, Pieces, Request};
 use sluicegate_stack::random::Random;
 use sluicegate_stack::way::Way;
-use sluicegate_tests::in_every_gateway;
+use sluicegate_tests::in_ways;
 
 use crate::http::answers::{problem, written};
 use crate::pool::{ANY, REST, standard};
 
-in_every_gateway! {
+in_ways! {
+    [tunnel relay apisix]
     bodies_up_to_the_limit_are_written_and_read_and_larger_ones_refused
 }
 

@@ -1,69 +1,44 @@
 //! `rest` and `produce` routes on a real nats-server. The bridge's `http` tests paths, queries and errors in detail.
 
 use bytes::Bytes;
-use serde_json::{Value, json};
-use sluicegate_stack::http::client::{Request, Response};
+use serde_json::json;
+use sluicegate_stack::http::client::Request;
 use sluicegate_stack::nats::Streams;
-use sluicegate_stack::stack::Stack;
 use sluicegate_stack::way::Way;
 
 use crate::http::events::Events;
 use crate::http::openapi::ask;
 use crate::pool::{NATS_REST, PUBLISH, standard};
 
-async fn get(stack: &Stack, path: &str) -> Response {
-    ask(stack.gateway(), Request::get(format!("{NATS_REST}{path}")).with("accept", "application/json")).await
-}
-
-async fn post(stack: &Stack, path: &str, body: &Value) -> Response {
-    let request = Request::post(format!("{NATS_REST}{path}"), body.to_string());
-    ask(stack.gateway(), request.with("content-type", "application/json")).await
-}
-
 #[tokio::test]
 async fn messages_are_written_and_read_as_they_say() {
     let (_, stack) = standard(Way::Tunnel).await;
     let (streams, stream) = (Streams::shared().await.unwrap(), "http-rest");
     streams.create(stream, json!({})).await.unwrap();
-    let path = &format!("/streams/{stream}");
+    let path = &format!("{NATS_REST}/streams/{stream}");
     let header = json!([{"key": "h", "value": "dg=="}]);
     let first =
         json!({"subject": format!("{stream}.a"), "data": {"n": 1.0}, "headers": header, "message_id": "one"});
     let second = json!({"subject": format!("{stream}.b"), "data": null});
     let elsewhere = json!({"subject": "elsewhere", "data": 1});
-    let told = post(&stack, path, &json!({"messages": [first, second, elsewhere]})).await.json();
+    let post = Request::post(path, json!({"messages": [first, second, elsewhere]}).to_string());
+    let told = ask(stack.gateway(), post.with("content-type", "application/json")).await.json();
     let results = told["results"].as_array().unwrap();
     assert_eq!(results[0], json!({"sequence": 1, "duplicate": false, "duplicate_window_ms": 120_000}));
     assert_eq!((&results[1], results.len()), (&json!({"sequence": 2}), 3));
     assert_eq!(results[2]["error"]["reason"], "invalid_record", "{told}");
-    let wrong = post(&stack, path, &json!({"messages": [{"subject": format!("{stream}.a")}]})).await;
-    assert_eq!(wrong.status, 422, "{}", wrong.text());
-    let again = post(&stack, path, &json!({"messages": [first]})).await.json();
-    assert_eq!(again["results"][0]["duplicate"], true, "{again}");
-    assert_eq!(again["results"][0]["sequence"], 1, "{again}");
 
-    let read = get(&stack, &format!("{path}/messages?sequence=0")).await;
+    let get = Request::get(format!("{path}/messages?sequence=0")).with("accept", "application/json");
+    let read = ask(stack.gateway(), get).await;
     let messages = read.json();
     assert_eq!(messages.as_array().unwrap().len(), 2, "{messages}");
     assert_eq!([&messages[0]["data"], &messages[1]["data"]], [&json!({"n": 1.0}), &json!({"base64": ""})]);
     assert_eq!(messages[0]["subject"], format!("{stream}.a"));
     assert!(messages[0]["headers"].as_array().unwrap().contains(&header[0]), "{messages}");
-    for (name, value) in
-        [("sluicegate-next-sequence", "3"), ("sluicegate-first-sequence", "1"), ("sluicegate-end", "3")]
-    {
-        assert_eq!(read.header(name), Some(value), "{name}");
-    }
-    assert_eq!(get(&stack, path).await.json(), json!({"name": stream, "first_sequence": 1, "end": 3}));
-    let listed = get(&stack, &format!("{path}/sequences?timestamp=-3")).await.json();
-    assert_eq!(listed["sequence"], 2, "{listed}");
-    let names = get(&stack, "/streams").await.json();
-    assert!(names.as_array().unwrap().contains(&json!(stream)), "{names}");
-    let kafka = get(&stack, "/topics/orders").await;
-    assert_eq!(kafka.status, 404);
-    assert!(kafka.text().contains("expected /streams"), "{}", kafka.text());
+    assert_eq!(read.header("sluicegate-next-sequence"), Some("3"));
 
-    let path = &format!("{NATS_REST}{path}/events?from=earliest");
-    let mut events = Events::open(&stack, path, None).await;
+    let path = &format!("{path}/events?from=earliest");
+    let mut events = Events::open(&stack, path).await;
     events.collect(2).await;
     // The largest message of a server with default settings.
     let text = "x".repeat((1 << 20) - 2);

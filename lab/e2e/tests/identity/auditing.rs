@@ -9,16 +9,11 @@ use sluicegate_stack::http::client::Request;
 use sluicegate_stack::kafka::Kafka;
 use sluicegate_stack::waiting::{becomes, until};
 use sluicegate_stack::way::Way;
-use sluicegate_tests::in_every_profile;
 
 use crate::identity::ending::{events, rest};
 use crate::identity::stacks::{
     ISSUER, SIGNER, by_bridge, close, command, config, good, http, open, session, token, verifier,
 };
-
-in_every_profile! {
-    audit_log_names_people_of_sessions_refusals_and_denials
-}
 
 /// The lines of an audit log, once it has so many sessions that were closed, and others.
 async fn lines(log: &Path, closed: usize, all: usize) -> Vec<Value> {
@@ -38,7 +33,8 @@ async fn lines(log: &Path, closed: usize, all: usize) -> Vec<Value> {
     .await
 }
 
-async fn audit_log_names_people_of_sessions_refusals_and_denials(way: Way) {
+#[tokio::test]
+async fn audit_log_names_people_of_sessions_refusals_and_denials() {
     let kafka = Kafka::shared().await.unwrap();
     let topic = kafka.topic("audited", 1, &[]).await.unwrap();
     let folder = Folder::new("audited").unwrap();
@@ -47,7 +43,7 @@ async fn audit_log_names_people_of_sessions_refusals_and_denials(way: Way) {
     let audit = format!("[audit]\nfile = {log:?}\nclaims = [\"email\", \"absent\"]");
     let tables = format!("{}[revocation]\nlist_file = {list:?}\n{audit}", verifier());
     let keys = json!({"identity": by_bridge(), "topics": [topic]});
-    let mut stack = config(way, &keys, &tables).await.own().await;
+    let mut stack = config(Way::Tunnel, &keys, &tables).await.own().await;
     let alice = |id: &str| token("alice", &json!({"aud": "app", "jti": id, "email": "a@shop.example"}), 600);
 
     let mut hers = open(&stack, &alice("one")).await;

@@ -7,15 +7,10 @@ use sluicegate_client::Client;
 use sluicegate_stack::http::client::ask;
 use sluicegate_stack::kafka::Kafka;
 use sluicegate_stack::way::Way;
-use sluicegate_tests::in_every_profile;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::identity::stacks::{BELIEVED, config, offsets, status, topics_of_people};
-
-in_every_profile! {
-    authorizer_says_who_a_client_is
-}
 
 /// Lets every client pass, and says of those with the login `alice` who they are.
 async fn authorize(stream: TcpStream) {
@@ -75,13 +70,14 @@ fn asking(authorizer: SocketAddr) -> [(String, String); 2] {
     [(ours.to_owned(), filter), ("  clusters:\n".to_owned(), cluster)]
 }
 
-async fn authorizer_says_who_a_client_is(way: Way) {
+#[tokio::test]
+async fn authorizer_says_who_a_client_is() {
     let kafka = Kafka::shared().await.unwrap();
     let shared = topics_of_people(kafka, "authorized").await;
     let of = |person: &str| format!("{shared}.{person}");
     let keys = json!({"identity": {"from": "ext_authz"}, "topics": [of("${sub}")]});
     let [filter, cluster] = asking(serve().await);
-    let stack = config(way, &keys, BELIEVED).await.edit(filter).edit(cluster).own().await;
+    let stack = config(Way::Tunnel, &keys, BELIEVED).await.edit(filter).edit(cluster).own().await;
     let open =
         async |login: &str| Client::builder(stack.url()).header("authorization", login).connect().await;
     let alice = open("alice").await.unwrap();

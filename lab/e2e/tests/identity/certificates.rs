@@ -9,13 +9,8 @@ use sluicegate_stack::folder::Folder;
 use sluicegate_stack::kafka::Kafka;
 use sluicegate_stack::waiting::until;
 use sluicegate_stack::way::Way;
-use sluicegate_tests::in_every_profile;
 
 use crate::identity::stacks::{BELIEVED, config, status, topics_of_people};
-
-in_every_profile! {
-    verified_certificate_is_an_identity
-}
 
 /// The TLS settings of a client that trusts the gateway, with a certificate or without.
 fn client(folder: &Folder, name: &str, of: Option<&Certificate>) -> Tls {
@@ -52,7 +47,8 @@ fn accepting_untrusted(folder: &Folder, people: &Authority) -> (String, String) 
     (listener.to_owned(), tls)
 }
 
-async fn verified_certificate_is_an_identity(way: Way) {
+#[tokio::test]
+async fn verified_certificate_is_an_identity() {
     let kafka = Kafka::shared().await.unwrap();
     let shared = topics_of_people(kafka, "certified").await;
     let of = |person: &str| format!("{shared}.{person}");
@@ -61,7 +57,7 @@ async fn verified_certificate_is_an_identity(way: Way) {
     let identity = json!({"from": "certificate", "subject": "dns_san"});
     let keys = json!({"identity": identity, "topics": [of("${sub}")]});
     let edit = accepting_untrusted(&folder, &people);
-    let stack = config(way, &keys, BELIEVED).await.edit(edit).unready().await;
+    let stack = config(Way::Tunnel, &keys, BELIEVED).await.edit(edit).unready().await;
     let url = stack.url().replace("ws://", "wss://");
     let open = async |tls: &Tls| Client::builder(&url).tls(tls.clone()).connect().await;
 

@@ -8,11 +8,12 @@ use sluicegate_stack::http::client::{self, Request, Streamed};
 use sluicegate_stack::kafka::Kafka;
 use sluicegate_stack::stack::Stack;
 use sluicegate_stack::way::Way;
-use sluicegate_tests::in_every_profile;
+use sluicegate_tests::in_ways;
 
 use crate::identity::stacks::{BELIEVED, by_gateway, config, http, session, token};
 
-in_every_profile! {
+in_ways! {
+    [tunnel relay]
     session_ends_when_its_identity_expires
     stream_of_events_ends_when_its_identity_expires
 }

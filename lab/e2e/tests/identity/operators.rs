@@ -11,7 +11,6 @@ use sluicegate_stack::stack::Stack;
 use sluicegate_stack::tools;
 use sluicegate_stack::waiting::becomes;
 use sluicegate_stack::way::Way;
-use sluicegate_tests::in_every_profile;
 use tokio::process::Command;
 use tokio::time::timeout;
 
@@ -19,10 +18,6 @@ use crate::identity::ending::events;
 use crate::identity::stacks::{
     BELIEVED, ISSUER, answer, by_gateway, close, command, config, http, open, token,
 };
-
-in_every_profile! {
-    operators_find_and_end_the_sessions_of_a_person
-}
 
 const TOKEN: &str = "of-operators-only";
 
@@ -45,11 +40,12 @@ async fn listed(stack: &Stack, arguments: &[&str]) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-async fn operators_find_and_end_the_sessions_of_a_person(way: Way) {
+#[tokio::test]
+async fn operators_find_and_end_the_sessions_of_a_person() {
     let kafka = Kafka::shared().await.unwrap();
     let topic = &kafka.topic("watched", 2, &[]).await.unwrap();
     let keys = json!({"identity": by_gateway(), "topics": [topic]});
-    let stack = config(way, &keys, &format!("admin_token = {TOKEN:?}\n{BELIEVED}")).await.own().await;
+    let stack = config(Way::Tunnel, &keys, &format!("admin_token = {TOKEN:?}\n{BELIEVED}")).await.own().await;
     let [alice, bob] = ["alice", "bob"].map(|person| token(person, &json!({}), 600));
     let (mut hers, mut his) = (open(&stack, &alice).await, open(&stack, &bob).await);
     let denied = command(&mut hers, 1, "subscribe", json!({"topic": "other"})).await;

@@ -6,17 +6,19 @@ use sluicegate_protocol::{ProduceRecord, Reason};
 use sluicegate_stack::http::client::{Request, ask};
 use sluicegate_stack::kafka::Kafka;
 use sluicegate_stack::way::Way;
-use sluicegate_tests::{in_every_profile, through_apisix};
+use sluicegate_tests::in_ways;
 
 use crate::identity::stacks::{
     BELIEVED, by_gateway, config, http, offsets, post, session, token, topics_of_people,
 };
 
-in_every_profile! {
+in_ways! {
+    [tunnel relay]
     each_person_has_their_own_topics
 }
 
-through_apisix! {
+in_ways! {
+    [apisix]
     consumer_reads_its_own_topics
 }
 

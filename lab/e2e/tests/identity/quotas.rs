@@ -11,19 +11,13 @@ use sluicegate_stack::kafka::{Kafka, Record, Write};
 use sluicegate_stack::raw::{Raw, Upgrade, request};
 use sluicegate_stack::stack::Stack;
 use sluicegate_stack::way::Way;
-use sluicegate_tests::in_every_profile;
 use tokio::net::TcpSocket;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
+use crate::http::answers::retry_after;
 use crate::identity::ending::events;
-use crate::identity::stacks::{BELIEVED, by_gateway, command, config, http, open, session, token};
-
-in_every_profile! {
-    each_limit_of_a_quota_refuses_or_slows_one_person
-    sessions_of_one_identity_leave_room_to_others
-    many_identities_of_one_address_slow_nobody
-}
+use crate::identity::stacks::{BELIEVED, by_gateway, command, config, http, offsets, open, session, token};
 
 fn of(person: &str) -> String {
     token(person, &json!({}), 600)
@@ -48,17 +42,17 @@ fn records(topic: &str, count: usize) -> Vec<ProduceRecord> {
 #[track_caller]
 fn is_limited(response: &Response) {
     assert_eq!(response.status, 429, "{response:?}");
-    let seconds: u64 = response.header("retry-after").unwrap().parse().unwrap();
-    assert!((1..=60).contains(&seconds), "{response:?}");
+    retry_after(response);
 }
 
-async fn each_limit_of_a_quota_refuses_or_slows_one_person(way: Way) {
+#[tokio::test]
+async fn each_limit_of_a_quota_refuses_or_slows_one_person() {
     let kafka = Kafka::shared().await.unwrap();
     let topic = &kafka.topic("quotas", 1, &[]).await.unwrap();
     let quota = json!({"sessions": 2, "subscriptions": 2, "commands_per_second": 10, "records_per_second": 10,
         "read_bytes_per_second": 10_000, "write_bytes_per_second": 1_000_000});
     let keys = json!({"identity": by_gateway(), "write": true, "quota": quota});
-    let stack = config(way, &keys, BELIEVED).await.own().await;
+    let stack = config(Way::Tunnel, &keys, BELIEVED).await.own().await;
     let [alice, bob] = ["alice", "bob"].map(of);
 
     let client = session(&stack, Some(&alice)).await.unwrap();
@@ -93,17 +87,16 @@ async fn each_limit_of_a_quota_refuses_or_slows_one_person(way: Way) {
     bystander.produce(records(topic, 1)).await.unwrap();
     assert_eq!(http(&stack, Some(&bob), post(1)).await.status, 200);
 
-    let get = || Request::get(format!("/kafka/topics/{topic}/partitions/0/offsets"));
     let limited = timeout(Duration::from_secs(20), async {
         loop {
-            let response = http(&stack, Some(&alice), get()).await;
+            let response = http(&stack, Some(&alice), offsets(topic)).await;
             if response.status != 200 {
                 return response;
             }
         }
     });
     is_limited(&limited.await.unwrap());
-    assert_eq!(http(&stack, Some(&bob), get()).await.status, 200);
+    assert_eq!(http(&stack, Some(&bob), offsets(topic)).await.status, 200);
     // In a session the command waits for its time.
     assert!(client.list_offset(topic, 0, At::Earliest).await.is_ok());
 
@@ -122,8 +115,9 @@ async fn each_limit_of_a_quota_refuses_or_slows_one_person(way: Way) {
     assert!(began.elapsed() > Duration::from_secs(6), "{:?}", began.elapsed());
 }
 
-async fn sessions_of_one_identity_leave_room_to_others(way: Way) {
-    let stack = config(way, &json!({"identity": by_gateway()}), BELIEVED).await.own().await;
+#[tokio::test]
+async fn sessions_of_one_identity_leave_room_to_others() {
+    let stack = config(Way::Tunnel, &json!({"identity": by_gateway()}), BELIEVED).await.own().await;
     let mut open = Vec::new();
     for number in 0..200_u8 {
         // Each with a token of its own, from twenty addresses.
@@ -153,10 +147,11 @@ async fn flood(client: Client, topic: String) {
     }
 }
 
-async fn many_identities_of_one_address_slow_nobody(way: Way) {
+#[tokio::test]
+async fn many_identities_of_one_address_slow_nobody() {
     let topic = Kafka::shared().await.unwrap().topic("flooded", 1, &[]).await.unwrap();
     let keys = json!({"identity": by_gateway(), "write": true});
-    let stack = config(way, &keys, BELIEVED).await.own().await;
+    let stack = config(Way::Tunnel, &keys, BELIEVED).await.own().await;
     let mut attack = JoinSet::new();
     for number in 0..20 {
         let client = session(&stack, Some(&of(&format!("attacker-{number}")))).await.unwrap();

@@ -7,24 +7,19 @@ use sluicegate_protocol::ProduceRecord;
 use sluicegate_stack::kafka::Kafka;
 use sluicegate_stack::tokens::Signer;
 use sluicegate_stack::way::Way;
-use sluicegate_tests::in_every_profile;
 use tokio::time::{Instant, sleep_until};
 
 use crate::identity::stacks::{
     ISSUER, answer, by_bridge, by_gateway, command, config, good, now, open, session, token, verifier,
 };
 
-in_every_profile! {
-    renewal_changes_rights_on_the_open_socket
-    identity_of_the_gateway_is_renewed_by_the_bridge
-}
-
 /// A token of alice for so many seconds, with her teams.
 fn alice(teams: &[&str], seconds: i64) -> String {
     token("alice", &json!({"aud": "app", "teams": teams}), seconds)
 }
 
-async fn renewal_changes_rights_on_the_open_socket(way: Way) {
+#[tokio::test]
+async fn renewal_changes_rights_on_the_open_socket() {
     let kafka = Kafka::shared().await.unwrap();
     let shared = kafka.topic("renewed", 1, &[]).await.unwrap();
     let of = |team: &str| format!("{shared}.team.{team}");
@@ -33,7 +28,7 @@ async fn renewal_changes_rights_on_the_open_socket(way: Way) {
     }
     let keys = json!({"identity": by_bridge(), "claims": {"teams": ["teams"]},
         "read": [shared, of("${teams}")], "write": [shared]});
-    let stack = config(way, &keys, &verifier()).await.own().await;
+    let stack = config(Way::Tunnel, &keys, &verifier()).await.own().await;
     let mut socket = open(&stack, &alice(&["red"], 8)).await;
     let over = Instant::now() + Duration::from_secs(9);
     let limits = command(&mut socket, 1, "session", json!({})).await;
@@ -70,11 +65,12 @@ async fn renewal_changes_rights_on_the_open_socket(way: Way) {
     assert_eq!(answer(&mut socket, 2).await["messages"][0]["value"], 0);
 }
 
-async fn identity_of_the_gateway_is_renewed_by_the_bridge(way: Way) {
+#[tokio::test]
+async fn identity_of_the_gateway_is_renewed_by_the_bridge() {
     let mut identity: Value = by_gateway();
     identity["name"] = "main".into();
     let tables = verifier().replace("[identity]\n", "[identity]\nfrom_gateway = true\n");
-    let stack = config(way, &json!({"identity": identity}), &tables).await.shared().await;
+    let stack = config(Way::Tunnel, &json!({"identity": identity}), &tables).await.shared().await;
     let mut socket = open(&stack, &alice(&[], 2)).await;
     let over = Instant::now() + Duration::from_secs(3);
     let renewed = command(&mut socket, 1, "auth", json!({"token": good("alice")})).await;

@@ -8,17 +8,12 @@ use sluicegate_stack::http::client::{Request, ask};
 use sluicegate_stack::kafka::{Kafka, Record, Write};
 use sluicegate_stack::waiting::becomes;
 use sluicegate_stack::way::Way;
-use sluicegate_tests::in_every_profile;
 
 use crate::identity::ending::{end, events, rest};
 use crate::identity::stacks::{
     BELIEVED, ISSUER, by_gateway, config, good, http, now, offsets, session, status, token, verifier,
 };
 use crate::pool::SECRET;
-
-in_every_profile! {
-    revoked_identity_ends_within_seconds
-}
 
 /// Revokes by this entry, or takes that back.
 async fn revoke(kafka: &Kafka, topic: &str, key: &str, entry: Option<Value>) {
@@ -32,13 +27,14 @@ fn person(name: &str, issued_until: i64) -> Option<Value> {
     Some(json!({"iss": ISSUER, "sub": name, "issued_until": issued_until, "until": now() + 3600}))
 }
 
-async fn revoked_identity_ends_within_seconds(way: Way) {
+#[tokio::test]
+async fn revoked_identity_ends_within_seconds() {
     let kafka = Kafka::shared().await.unwrap();
     let data = kafka.topic("revoked-data", 1, &[]).await.unwrap();
     let topic = kafka.topic("revocations", 2, &[("cleanup.policy", "compact")]).await.unwrap();
     let tables = format!("{BELIEVED}\n[revocation]\ntopic = {topic:?}");
     let keys = json!({"identity": by_gateway(), "write": true});
-    let mut stack = config(way, &keys, &tables).await.own().await;
+    let mut stack = config(Way::Tunnel, &keys, &tables).await.own().await;
     let of = |person: &str, id: &str| token(person, &json!({"jti": id}), 600);
     let (alice, bob) = (of("alice", "one"), of("bob", "two"));
     let of_alice = session(&stack, Some(&alice)).await.unwrap();

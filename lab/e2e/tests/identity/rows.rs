@@ -10,14 +10,9 @@ use sluicegate_stack::kafka::{Kafka, Record, Write};
 use sluicegate_stack::nats::{Nats, Streams};
 use sluicegate_stack::stack::Stack;
 use sluicegate_stack::way::Way;
-use sluicegate_tests::in_every_profile;
 
 use crate::identity::stacks::{BELIEVED, by_gateway, config, http, open, session, token, with_routes};
 use crate::pool::Config;
-
-in_every_profile! {
-    each_person_has_the_records_with_their_keys
-}
 
 /// The offsets in the answer to a request for records.
 async fn listed(stack: &Stack, token: &str, topic: &str) -> Vec<u64> {
@@ -39,12 +34,13 @@ async fn delivered(socket: &mut JsonSocket, count: usize) -> Vec<u64> {
     offsets
 }
 
-async fn each_person_has_the_records_with_their_keys(way: Way) {
+#[tokio::test]
+async fn each_person_has_the_records_with_their_keys() {
     let kafka = Kafka::shared().await.unwrap();
     let topic = &kafka.topic("rows", 1, &[]).await.unwrap();
     let entries = json!([{"topic": topic, "only": {"key_prefix": "${sub}:"}}]);
     let keys = json!({"identity": by_gateway(), "read": entries, "write": entries});
-    let stack = config(way, &keys, BELIEVED).await.own().await;
+    let stack = config(Way::Tunnel, &keys, BELIEVED).await.own().await;
     let record = |key: &str| Record { key: Some(key.into()), ..Record::of("v") };
     let records = ["bob:0", "alice:1", "alicea:2", "bob:3", "alice:4"].map(record);
     kafka.produce(topic, 0, &records, Write::default()).await.unwrap();

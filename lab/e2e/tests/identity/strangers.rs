@@ -7,13 +7,14 @@ use sluicegate_client::Client;
 use sluicegate_stack::http::client::{Request, ask};
 use sluicegate_stack::kafka::Kafka;
 use sluicegate_stack::way::Way;
-use sluicegate_tests::in_every_profile;
+use sluicegate_tests::in_ways;
 
 use crate::identity::stacks::{
     BELIEVED, by_gateway, config, http, offsets, session, status, token, topics_of_people,
 };
 
-in_every_profile! {
+in_ways! {
+    [tunnel relay]
     client_without_an_identity_is_told_to_log_in
     headers_of_clients_are_no_identity
     anonymous_clients_have_no_claims

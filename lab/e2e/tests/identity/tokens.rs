@@ -1,10 +1,7 @@
 //! Tokens that the bridge verifies: where they can be, and that forged ones open nothing. `crates/identity` has each way
 //! to forge one.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ring::hmac;
-use serde_json::{Value, json};
+use serde_json::json;
 use sluicegate_client::Client;
 use sluicegate_stack::folder::Folder;
 use sluicegate_stack::http::client::{Request, ask};
@@ -12,7 +9,7 @@ use sluicegate_stack::kafka::Kafka;
 use sluicegate_stack::stack::Stack;
 use sluicegate_stack::tokens::Signer;
 use sluicegate_stack::way::Way;
-use sluicegate_tests::in_every_gateway;
+use sluicegate_tests::in_ways;
 
 use crate::identity::stacks::{
     ISSUER, SIGNER, config, good, http, now, offsets, post, session, status, token, topics_of_people,
@@ -20,7 +17,8 @@ use crate::identity::stacks::{
 };
 use crate::pool::SECRET;
 
-in_every_gateway! {
+in_ways! {
+    [tunnel relay apisix]
     token_can_be_in_each_place
     forged_tokens_open_nothing
 }
@@ -73,26 +71,8 @@ async fn forged_tokens_open_nothing(way: Way) {
     let topic = Kafka::shared().await.unwrap().topic("forged", 1, &[]).await.unwrap();
     let stack = verifying(way, &topic).await;
     let claims = json!({"iss": ISSUER, "sub": "alice", "aud": "app", "exp": now() + 600});
-    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-    let unsigned = format!("{}.{}.", part(&json!({"alg": "none"})), part(&claims));
-    let head = json!({"alg": "HS256", "typ": "JWT", "kid": "tests"});
-    let signed = format!("{}.{}", part(&head), part(&claims));
-    let mac = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, SIGNER.key_set().as_bytes()), signed.as_bytes());
-    let confused = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(mac));
-    let foreign = Signer::new().unwrap();
-    let by_foreign = |more: Value| {
-        let mut head = json!({"alg": "ES256", "typ": "JWT", "kid": "tests"});
-        head.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        foreign.sign_with(&head, &claims).unwrap()
-    };
-    let key: Value = serde_json::from_str(&foreign.key_set()).unwrap();
     for (name, forged) in &[
-        ("unsigned", unsigned),
-        ("signed with a public key", confused),
-        ("foreign key", by_foreign(json!({}))),
-        ("own jwk", by_foreign(json!({"jwk": key["keys"][0]}))),
-        ("jku", by_foreign(json!({"jku": "https://evil.example/keys"}))),
-        ("x5u", by_foreign(json!({"x5u": "https://evil.example/cert"}))),
+        ("foreign key", Signer::new().unwrap().sign_json(&claims).unwrap()),
         ("other audience", token("alice", &json!({"aud": "other"}), 600)),
         ("not a token", "alice".to_owned()),
         ("too long", "a".repeat(8193)),

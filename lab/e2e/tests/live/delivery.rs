@@ -2,19 +2,23 @@
 
 use std::time::{Duration, Instant};
 
-use sluicegate_protocol::kafka_subscription_event::Event;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{CmdKafkaSubscribe, KafkaSource, PartitionNext, kafka_source};
-use sluicegate_stack::kafka::{Outcome, Record, Write};
 use sluicegate_stack::socket::{self, Socket};
 use sluicegate_stack::way::Way;
-use sluicegate_tests::in_every_way;
+use sluicegate_tests::in_ways;
 
 use crate::live::subscriber::{Subscriber, Told, from_end, from_start, numbered, write};
 use crate::pool::standard;
 
-in_every_way! {
+in_ways! {
+    [relay]
+    records_are_delivered_from_the_start_and_as_they_are_written
+}
+
+in_ways! {
+    [tunnel direct]
     flood_delays_neither_a_trickle_nor_a_ping
     records_are_delivered_from_the_start_and_as_they_are_written
 }
@@ -102,39 +106,6 @@ async fn slow_client_loses_nothing() {
     reader.collect(rounds * 1000).await;
     subscriber.collect(rounds * 1000).await;
     assert_eq!(subscriber.messages, reader.messages);
-}
-
-#[tokio::test]
-async fn open_transaction_that_blocks_is_told_with_both_ends() {
-    let (kafka, stack) = standard(Way::Tunnel).await;
-    let topic = &kafka.topic("blocked", 1, &[]).await.unwrap();
-    write(kafka, topic, 0, &numbered("before", 2)).await;
-    let transaction = kafka.begin(Write::default()).await.unwrap();
-    transaction.write(topic, 0, &[Record::of("in it")]).await.unwrap();
-    write(kafka, topic, 0, &numbered("behind", 3)).await;
-    let committed = CmdKafkaSubscribe { isolation: 1, ..from_start(topic) };
-    let mut subscriber = Subscriber::open(&stack, committed.clone()).await;
-    subscriber.collect(2).await;
-    let told = async |subscriber: &mut Subscriber| match subscriber.told().await {
-        Told::Event(Event::CaughtUp(at)) => (at.next_offset, at.open_transaction.map(|open| open.end)),
-        other => panic!("{other:?}"),
-    };
-    assert_eq!(told(&mut subscriber).await, (2, Some(6)));
-    transaction.end(Outcome::Commit).await.unwrap();
-    subscriber.collect(6).await;
-    // One that begins behind a subscriber at the end.
-    let end = subscriber.next[&(topic.clone(), 0)];
-    let transaction = kafka.begin(Write::default()).await.unwrap();
-    transaction.write(topic, 0, &[Record::of("in the next")]).await.unwrap();
-    let begun = Instant::now();
-    loop {
-        match told(&mut subscriber).await {
-            (_, None) => {}
-            (_, Some(blocked_until)) => break assert!(blocked_until > end, "{blocked_until} at {end}"),
-        }
-    }
-    assert!(begun.elapsed() < Duration::from_secs(12), "{:?}", begun.elapsed());
-    transaction.end(Outcome::Abort).await.unwrap();
 }
 
 /// Records of the flood that arrive before the trickle's record and the pong are those for which gateway and kernel

@@ -7,7 +7,7 @@ use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
     CmdKafkaSubscribe, CmdUnsubscribe, ErrorResp, KafkaDeliveryResp, KafkaMessage, KafkaSource,
-    KafkaSubscribedResp, Snapshot, kafka_source,
+    KafkaSubscribedResp, kafka_source,
 };
 use sluicegate_stack::kafka::{Kafka, Record, Write};
 use sluicegate_stack::socket::Socket;
@@ -23,9 +23,6 @@ pub(crate) struct Subscriber {
     pub(crate) messages: BTreeMap<Partition, Vec<KafkaMessage>>,
     /// Where each partition continues.
     pub(crate) next: BTreeMap<Partition, i64>,
-    is_table: bool,
-    /// Its records are older than where their partitions continue.
-    is_in_snapshot: bool,
 }
 
 pub(crate) type Partition = (String, i32);
@@ -34,8 +31,8 @@ pub(crate) type Partition = (String, i32);
 #[derive(Debug)]
 pub(crate) enum Told {
     Subscribed(KafkaSubscribedResp),
-    /// A partition, and the messages.
-    Delivery(i32, Vec<KafkaMessage>),
+    /// Messages, which the subscriber has.
+    Delivery,
     Event(Event),
     Ended(ErrorResp),
 }
@@ -52,10 +49,8 @@ impl Subscriber {
 
     /// Subscribes over this session.
     pub(crate) async fn over(mut socket: Socket, command: CmdKafkaSubscribe) -> Self {
-        let is_table = command.snapshot() == Snapshot::LatestPerKey;
         let sequence = socket.send(Req::CmdKafkaSubscribe(command)).await;
-        let (messages, next) = (BTreeMap::new(), BTreeMap::new());
-        Self { socket, sequence, messages, next, is_table, is_in_snapshot: false }
+        Self { socket, sequence, messages: BTreeMap::new(), next: BTreeMap::new() }
     }
 
     /// The next message, which must be the subscription's.
@@ -66,13 +61,9 @@ impl Subscriber {
     }
 
     /// Notes a message of the subscription.
-    pub(crate) fn take(&mut self, resp: Resp) -> Told {
+    fn take(&mut self, resp: Resp) -> Told {
         match resp {
             Resp::KafkaSubscribedResp(subscribed) => {
-                if subscribed.snapshot {
-                    self.is_in_snapshot = true;
-                    self.next.clear();
-                }
                 for topic in &subscribed.topics {
                     let begins = topic.partitions.iter();
                     self.next.extend(begins.map(|at| ((topic.topic.clone(), at.partition), at.offset)));
@@ -90,8 +81,8 @@ impl Subscriber {
                         let next = self.next.insert((skipped.topic.clone(), skipped.partition), skipped.to);
                         assert_eq!(next, Some(skipped.from), "{skipped:?}");
                     }
-                    Event::SnapshotEnd(_) => self.is_in_snapshot = false,
-                    Event::Retrying(_) | Event::Building(_) | Event::LogStart(_) => {}
+                    Event::Retrying(_) => {}
+                    other => panic!("{other:?} of no table"),
                 }
                 Told::Event(event)
             }
@@ -104,14 +95,7 @@ impl Subscriber {
         let KafkaDeliveryResp { messages, topic, partition, next_offset, high_watermark } = delivery;
         let next =
             self.next.get_mut(&(topic.clone(), partition)).expect("a partition that was subscribed to");
-        if self.is_table {
-            assert!(
-                messages.iter().all(|message| message.offset < next_offset),
-                "{messages:?} {next_offset}"
-            );
-            assert!(if self.is_in_snapshot { *next == next_offset } else { *next <= next_offset }, "{next}");
-        }
-        for message in messages.iter().filter(|_| !self.is_table) {
+        for message in &messages {
             assert!(message.offset >= *next, "offset {} of {topic}/{partition} after {next}", message.offset);
             *next = message.offset + 1;
         }
@@ -120,8 +104,8 @@ impl Subscriber {
             "{next} {next_offset} {high_watermark}"
         );
         *next = next_offset;
-        self.messages.entry((topic, partition)).or_default().extend(messages.clone());
-        Told::Delivery(partition, messages)
+        self.messages.entry((topic, partition)).or_default().extend(messages);
+        Told::Delivery
     }
 
     /// Takes deliveries until there are so many messages in all. Another message is a failure, except that a partition
@@ -129,7 +113,7 @@ impl Subscriber {
     pub(crate) async fn collect(&mut self, count: usize) {
         while self.count() < count {
             match self.told().await {
-                Told::Delivery(..) | Told::Event(Event::CaughtUp(_)) => {}
+                Told::Delivery | Told::Event(Event::CaughtUp(_)) => {}
                 other => panic!("{other:?} after {} of {count} messages", self.count()),
             }
         }
@@ -140,7 +124,7 @@ impl Subscriber {
     pub(crate) async fn catch_up(&mut self, mut partitions: usize) {
         while partitions > 0 {
             match self.told().await {
-                Told::Delivery(..) => {}
+                Told::Delivery => {}
                 Told::Event(Event::CaughtUp(_)) => partitions -= 1,
                 other => panic!("{other:?} where a partition should catch up"),
             }

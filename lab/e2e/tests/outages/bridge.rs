@@ -3,26 +3,23 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use sluicegate_stack::envoy::Profile;
 use sluicegate_stack::raw::{Raw, Upgrade};
 use sluicegate_stack::socket::Socket;
 use sluicegate_stack::way::Way;
-use sluicegate_tests::{directly, in_every_profile, through_nginx};
+use sluicegate_tests::in_ways;
 use tokio::time::{Instant, timeout};
 
 use crate::outages::assert_unharmed;
 use crate::pool::Config;
 
-in_every_profile! {
+in_ways! {
+    [tunnel relay]
     killed_bridge_ends_its_connections_at_once
     hanging_bridge_is_given_up
 }
 
-directly! {
-    killed_bridge_ends_its_connections_at_once
-}
-
-through_nginx! {
+in_ways! {
+    [direct nginx]
     killed_bridge_ends_its_connections_at_once
 }
 
@@ -59,17 +56,17 @@ async fn killed_bridge_ends_its_connections_at_once(way: Way) {
 
 /// With a keep-alive of a second's interval and a second's patience, where the committed one has 30 s and 10 s. A
 /// relayed session has no keep-alive but its own pings, whose absence ends it: after 2 s instead of 90 s.
-async fn hanging_bridge_is_given_up(profile: Profile) {
+async fn hanging_bridge_is_given_up(way: Way) {
     let keepalive = |interval, timeout| {
         format!(
             "a bridge that vanished.\n            connection_keepalive: {{interval: {interval}s, timeout: {timeout}s}}"
         )
     };
-    let edit = match profile {
-        Profile::Tunnel => (keepalive(30, 10), keepalive(1, 1)),
-        Profile::Relay => ("stream_idle_timeout: 90s".to_owned(), "stream_idle_timeout: 2s".to_owned()),
+    let edit = match way {
+        Way::Tunnel => (keepalive(30, 10), keepalive(1, 1)),
+        _ => ("stream_idle_timeout: 90s".to_owned(), "stream_idle_timeout: 2s".to_owned()),
     };
-    let mut stack = Config::on(profile, NO_KAFKA).edit(edit).unready().await;
+    let mut stack = Config::on(way, NO_KAFKA).edit(edit).unready().await;
     let mut open = Socket::open(&stack).await;
     open.ping().await;
     stack.bridge.process.freeze();

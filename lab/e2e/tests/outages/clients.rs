@@ -9,23 +9,22 @@ use sluicegate_stack::socket::{Socket, fetch};
 use sluicegate_stack::stack::Stack;
 use sluicegate_stack::waiting::{becomes, settles};
 use sluicegate_stack::way::Way;
-use sluicegate_tests::{in_every_profile, in_every_way};
+use sluicegate_tests::in_ways;
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, timeout};
 
 use crate::outages::assert_unharmed;
 use crate::pool::Config;
 
-in_every_way! {
+in_ways! {
+    [direct]
     clients_that_leave_are_noticed_and_their_fetches_cancelled
 }
 
-mod silent {
-    use super::silent_client_is_closed_and_an_idle_one_stays;
-
-    super::in_every_profile! {
-        silent_client_is_closed_and_an_idle_one_stays
-    }
+in_ways! {
+    [tunnel relay]
+    clients_that_leave_are_noticed_and_their_fetches_cancelled
+    silent_client_is_closed_and_an_idle_one_stays
 }
 
 /// The bridge looks every half second at what is not heard by itself. A machine that is busy has the other half, and

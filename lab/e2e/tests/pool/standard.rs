@@ -25,19 +25,14 @@ pub(crate) async fn routed(way: impl Into<Way>, home: &str) -> Config {
     let config = Config::new(way).await.writing(&["default", "nats"]);
     let config = config.cluster(UNWRITTEN, &unwritten).with_nats(nats);
     match way {
-        Way::Tunnel | Way::Relay => config.routes(sessions()).routes(plain(home)),
+        Way::Tunnel | Way::Relay => config.routes([sessions_on_nats()]).routes(plain(home)),
         Way::Apisix => config.routes(plain(home)),
         Way::Nginx | Way::Direct => config,
     }
 }
 
-/// Routes of sessions besides `/pubsub`.
-fn sessions() -> [Value; 3] {
-    [
-        json!({"path": RED_SESSION, "tables": ["*"], "read": red()}),
-        json!({"path": KEYS_SESSION, "tables": ["*"], "read": [{"topic": "*", "only": {"key_prefix": "key 1"}}]}),
-        json!({"path": NATS_SESSION, "cluster": "nats", "write": true, "tables": ["*"]}),
-    ]
+fn sessions_on_nats() -> Value {
+    json!({"path": NATS_SESSION, "cluster": "nats", "write": true, "tables": ["*"]})
 }
 
 /// Routes of plain HTTP.
@@ -56,7 +51,8 @@ fn plain(home: &str) -> Vec<Value> {
         json!({"path": "/kafka/topics/exact", "type": "produce", "topic": home}),
         json!({"path": "/kafka/below/", "type": "rest"}),
         json!({"path": REST, "type": "rest", "write": true, "tables": ["*"]}),
-        json!({"path": RED_REST, "type": "rest", "tables": ["*"], "read": red()}),
+        json!({"path": RED_REST, "type": "rest", "tables": ["*"],
+               "read": [{"topic": "*", "only": {"header": "tenant", "is": "red"}}]}),
         json!({"path": "/granted", "type": "rest", "write": true, "topics": ["granted.*"]}),
         json!({"path": "/web", "type": "rest", "write": true, "origins": ORIGINS}),
         json!({"path": NATS_REST, "type": "rest", "write": true, "cluster": "nats", "tables": ["*"]}),
@@ -64,11 +60,6 @@ fn plain(home: &str) -> Vec<Value> {
         json!({"path": "/nats-web", "type": "rest", "cluster": "nats", "origins": ORIGINS}),
         json!({"path": PUBLISH, "type": "produce", "cluster": "nats", "headerprefix": "x-nats-", "overrides": all}),
     ]
-}
-
-/// Rows of a tenant.
-fn red() -> Value {
-    json!([{"topic": "*", "only": {"header": "tenant", "is": "red"}}])
 }
 
 /// The topic that `produce` routes name.
@@ -87,10 +78,7 @@ pub(crate) const NATS_REST: &str = "/nats";
 pub(crate) const NATS_SESSION: &str = "/nats-pubsub";
 /// The route on which request headers name stream and subject: `x-nats-topic` and `x-nats-key`.
 pub(crate) const PUBLISH: &str = "/publish";
-/// Routes that show the rows of a tenant: those with the header `tenant: red`.
+/// The route that shows the rows of a tenant: those with the header `tenant: red`.
 pub(crate) const RED_REST: &str = "/red-kafka";
-pub(crate) const RED_SESSION: &str = "/red";
-/// A route that shows records whose keys begin with `key 1`.
-pub(crate) const KEYS_SESSION: &str = "/keys";
 /// Origins of pages that can use `/web` and `/nats-web`.
 pub(crate) const ORIGINS: [&str; 2] = ["https://app.example", "http://localhost:3000"];

@@ -5,15 +5,17 @@
 
 use sluicegate_client::{At, Client, Error, Source, Subscribe, Update};
 use sluicegate_protocol::ProduceRecord;
-use sluicegate_stack::envoy::{Profile, instead, routes};
+use sluicegate_stack::envoy::{instead, routes};
 use sluicegate_stack::http::client::{Request, Response, ask};
 use sluicegate_stack::kafka::Kafka;
 use sluicegate_stack::raw::{Raw, Upgrade};
 use sluicegate_stack::stack::{BridgeConfig, Setup, Stack};
 use sluicegate_stack::tools;
-use sluicegate_tests::in_every_profile;
+use sluicegate_stack::way::Way;
+use sluicegate_tests::in_ways;
 
-in_every_profile! {
+in_ways! {
+    [tunnel relay]
     each_use_works_or_is_refused_with_a_reason
     each_use_with_identity_is_known_or_refused_with_a_reason
 }
@@ -29,26 +31,26 @@ const KEYS: [&str; 2] = ["invalid configuration: ", "is not a key of this config
 const SECRET: &str = "between-gateway-and-bridge";
 
 #[expect(clippy::print_stderr, reason = "the result of `./dev compatibility`")]
-async fn each_use_works_or_is_refused_with_a_reason(profile: Profile) {
+async fn each_use_works_or_is_refused_with_a_reason(way: Way) {
     let same = tools::filter_is_of_this_version() && tools::bridge_is_of_this_version();
     let kafka = Kafka::shared().await.unwrap();
     let topic = &kafka.topic("versions", 1, &[]).await.unwrap();
-    let stack = match Stack::start(setup(profile, kafka.bootstrap())).await {
+    let stack = match Stack::start(setup(way, kafka.bootstrap())).await {
         Ok(stack) => stack,
         // An older filter has no such profile.
-        Err(error) if !same && profile == Profile::Relay && is_of_a_key(&error.to_string()) => {
-            return eprintln!("{}: refused at start: {error}", profile.name());
+        Err(error) if !same && way == Way::Relay && is_of_a_key(&error.to_string()) => {
+            return eprintln!("{}: refused at start: {error}", way.name());
         }
         Err(error) => panic!("{error}"),
     };
     for (what, result) in uses(&stack, topic).await {
         match result {
-            Ok(()) => eprintln!("{}: {what} works", profile.name()),
+            Ok(()) => eprintln!("{}: {what} works", way.name()),
             Err(reason) => {
                 let is_clear = REASONS.iter().any(|clear| reason.contains(clear));
                 let may_refuse = !tools::bridge_is_of_this_version();
-                assert!(may_refuse && is_clear, "{}: {what}: {reason}", profile.name());
-                eprintln!("{}: {what} is refused: {reason}", profile.name());
+                assert!(may_refuse && is_clear, "{}: {what}: {reason}", way.name());
+                eprintln!("{}: {what} is refused: {reason}", way.name());
             }
         }
     }
@@ -56,14 +58,14 @@ async fn each_use_works_or_is_refused_with_a_reason(profile: Profile) {
 
 /// Nobody comes in unknown because one of both does not know identities, and other routes work.
 #[expect(clippy::print_stderr, reason = "the result of `./dev compatibility`")]
-async fn each_use_with_identity_is_known_or_refused_with_a_reason(profile: Profile) {
+async fn each_use_with_identity_is_known_or_refused_with_a_reason(way: Way) {
     let knows = tools::bridge_is_of_this_version();
-    let mut setup = setup(profile, "127.0.0.1:9".to_owned());
+    let mut setup = setup(way, "127.0.0.1:9".to_owned());
     let route = r#"{"path": "/mine", "identity": {"from": "token", "name": "main"}},"#;
     for (_, routes) in &mut setup.envoy_edits {
         *routes = routes.replace(r#"{"path": "/pubsub""#, &format!(r#"{route} {{"path": "/pubsub""#));
     }
-    if profile != Profile::Relay {
+    if way != Way::Relay {
         setup.envoy_edits.push(routes(&["/mine"]));
     }
     if let BridgeConfig::Cluster { settings, .. } = &mut setup.bridge
@@ -74,7 +76,7 @@ async fn each_use_with_identity_is_known_or_refused_with_a_reason(profile: Profi
     let stack = match Stack::start(setup).await {
         Ok(stack) => stack,
         Err(error) if !tools::filter_is_of_this_version() && is_of_a_key(&error.to_string()) => {
-            return eprintln!("{}: identities are refused at start: {error}", profile.name());
+            return eprintln!("{}: identities are refused at start: {error}", way.name());
         }
         Err(error) => panic!("{error}"),
     };
@@ -82,13 +84,13 @@ async fn each_use_with_identity_is_known_or_refused_with_a_reason(profile: Profi
         let refused = Raw::connect(stack.gateway()).await.ask(&Upgrade::to(path).bytes()).await;
         (refused.status, refused.text().trim().to_owned())
     };
-    assert_eq!(status("/pubsub").await.0, 101, "{}", profile.name());
+    assert_eq!(status("/pubsub").await.0, 101, "{}", way.name());
     let (mine, reason) = status("/mine").await;
     match knows {
-        true => assert_eq!(mine, 401, "{}: {reason}", profile.name()),
-        false => assert!(mine == 400 && reason.contains(REASONS[0]), "{}: {mine} {reason}", profile.name()),
+        true => assert_eq!(mine, 401, "{}: {reason}", way.name()),
+        false => assert!(mine == 400 && reason.contains(REASONS[0]), "{}: {mine} {reason}", way.name()),
     }
-    eprintln!("{}: an unknown client is refused: {mine} {reason}", profile.name());
+    eprintln!("{}: an unknown client is refused: {mine} {reason}", way.name());
 }
 
 fn is_of_a_key(error: &str) -> bool {
@@ -146,7 +148,7 @@ fn told<T>(result: Result<T, Error>) -> Result<(), String> {
 }
 
 /// A stack whose clients can do everything, in the words of the first version.
-fn setup(profile: Profile, bootstrap: String) -> Setup {
+fn setup(way: Way, bootstrap: String) -> Setup {
     let routes = [
         r#"{"path": "/pubsub", "write": true}"#,
         r#"{"path": "/kafka", "type": "rest", "write": true}"#,
@@ -155,5 +157,5 @@ fn setup(profile: Profile, bootstrap: String) -> Setup {
     let envoy_edits = vec![instead(&format!("\"gateway_secret\": \"{SECRET}\","), &routes)];
     let settings = format!("gateway_secret = \"{SECRET}\"\n[write]\nclusters = [\"default\"]\n");
     let bridge = BridgeConfig::Cluster { bootstrap: bootstrap.clone(), settings };
-    Setup { bridge, envoy_edits, ..Setup::new(profile, bootstrap) }
+    Setup { bridge, envoy_edits, ..Setup::new(way, bootstrap) }
 }

@@ -4,16 +4,13 @@ use sluicegate_stack::kafka::{Codec, Record, Write};
 use sluicegate_stack::socket::{self, Socket};
 use sluicegate_stack::stack::Stack;
 use sluicegate_stack::way::Way;
-use sluicegate_tests::{in_every_way, through_nginx};
+use sluicegate_tests::in_ways;
 
 use crate::reading::reference::{FOREVER, START, assert_same, messages, noise};
 use crate::reading::{shared, with};
 
-in_every_way! {
-    values_of_megabytes_arrive_whole
-}
-
-through_nginx! {
+in_ways! {
+    [tunnel relay direct nginx]
     values_of_megabytes_arrive_whole
 }
 

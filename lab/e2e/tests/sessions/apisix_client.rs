@@ -10,7 +10,7 @@ use sluicegate_protocol as extended;
 use sluicegate_stack::kafka::{Kafka, Record, Write};
 use sluicegate_stack::raw::{BINARY, Raw, TEXT, masked};
 use sluicegate_stack::way::Way;
-use sluicegate_tests::{in_every_way, through_nginx};
+use sluicegate_tests::in_ways;
 
 use self::unextended::{
     CmdEmpty, CmdKafkaFetch, CmdKafkaListOffset, ErrorResp, KafkaFetchResp, KafkaListOffsetResp,
@@ -19,11 +19,8 @@ use self::unextended::{
 use crate::pool::standard;
 use crate::sessions::is_alive;
 
-in_every_way! {
-    client_without_the_extensions_notices_nothing
-}
-
-through_nginx! {
+in_ways! {
+    [tunnel direct]
     client_without_the_extensions_notices_nothing
 }
 

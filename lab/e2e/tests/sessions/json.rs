@@ -8,12 +8,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 use sluicegate_stack::way::Way;
-use sluicegate_tests::in_every_way;
+use sluicegate_tests::in_ways;
 
 use self::asyncapi::DocumentedSocket;
 use crate::pool::standard;
 
-in_every_way! {
+in_ways! {
+    [tunnel relay direct]
     commands_are_answered_as_text
 }
 

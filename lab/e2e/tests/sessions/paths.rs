@@ -11,11 +11,12 @@ use sluicegate_stack::socket::Socket;
 use sluicegate_stack::stack::Stack;
 use sluicegate_stack::waiting::becomes;
 use sluicegate_stack::way::Way;
-use sluicegate_tests::in_every_profile;
+use sluicegate_tests::in_ways;
 
 use crate::pool::{Config, standard};
 
-in_every_profile! {
+in_ways! {
+    [tunnel relay]
     no_spelling_of_the_bridges_paths_reaches_it
     only_readiness_of_the_admin_port_is_exposed
 }

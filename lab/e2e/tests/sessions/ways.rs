@@ -4,25 +4,21 @@ use std::net::Ipv4Addr;
 
 use sluicegate_stack::raw::{BINARY, CLOSE, FIN, Frame, PING, PONG, Raw, TEXT, Upgrade, close, head, masked};
 use sluicegate_stack::way::Way;
-use sluicegate_tests::{directly, in_every_profile, through_nginx};
+use sluicegate_tests::in_ways;
 
 use crate::pool::standard;
 use crate::sessions::{ping, pong};
 
-in_every_profile! {
+in_ways! {
+    [tunnel relay]
     accepted_upgrade_has_the_headers_of_the_rfc_alone
     session_of_single_bytes_is_the_same_session
     faults_are_told
     answers_that_fill_every_buffer_come_before_the_echo
 }
 
-directly! {
-    accepted_upgrade_has_the_headers_of_the_rfc_alone
-    session_of_single_bytes_is_the_same_session
-    faults_are_told
-}
-
-through_nginx! {
+in_ways! {
+    [direct nginx]
     accepted_upgrade_has_the_headers_of_the_rfc_alone
     session_of_single_bytes_is_the_same_session
     faults_are_told

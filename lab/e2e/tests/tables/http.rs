@@ -1,21 +1,13 @@
 //! One key over HTTP.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
-use sluicegate_stack::http::client::{Client, Request, Streamed, ask};
+use sluicegate_stack::http::client::{Request, ask};
 use sluicegate_stack::kafka::{Kafka, Record, Write};
 use sluicegate_stack::stack::Stack;
 use sluicegate_stack::way::Way;
-use sluicegate_tests::in_every_profile;
-use tokio::time::timeout;
 
 use crate::pool::{RED_REST, REST, standard};
 use crate::tables::record;
-
-in_every_profile! {
-    key_is_as_new_as_what_was_acknowledged
-}
 
 async fn write(kafka: &Kafka, topic: &str, partition: i32, records: &[Record]) -> Vec<i64> {
     kafka.produce(topic, partition, records, Write::default()).await.unwrap()
@@ -26,8 +18,9 @@ async fn get(stack: &Stack, path: &str) -> (u16, Value) {
     (answer.status, answer.json())
 }
 
-async fn key_is_as_new_as_what_was_acknowledged(way: Way) {
-    let (kafka, stack) = standard(way).await;
+#[tokio::test]
+async fn key_is_as_new_as_what_was_acknowledged() {
+    let (kafka, stack) = standard(Way::Tunnel).await;
     let topic = &kafka.topic("keys", 3, &[]).await.unwrap();
     let path = |key: &str| format!("{REST}/topics/{topic}/table/{key}");
     assert_eq!(get(&stack, &path("a")).await.0, 404);
@@ -69,63 +62,4 @@ async fn key_of_others_is_not_found() {
         let (status, answer) = get(&stack, &format!("{REST}{path}")).await;
         assert_eq!(status, want, "{path}: {answer}");
     }
-}
-
-/// The name, the id and the data of the next event with data.
-async fn event(body: &mut Streamed, unread: &mut String) -> (String, Option<String>, Value) {
-    loop {
-        while let Some((block, rest)) = unread.split_once("\n\n") {
-            let field =
-                |name: &str| block.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
-            let (name, id, data) = (field("event: ").unwrap_or_default(), field("id: "), field("data: "));
-            *unread = rest.to_owned();
-            if let Some(data) = data {
-                return (name, id, serde_json::from_str(&data).unwrap());
-            }
-        }
-        let part = timeout(Duration::from_secs(30), body.next()).await.expect("more events");
-        unread.push_str(std::str::from_utf8(&part.unwrap().expect("more events")).unwrap());
-    }
-}
-
-#[tokio::test]
-async fn events_begin_with_a_snapshot_and_go_on() {
-    let (kafka, stack) = standard(Way::Tunnel).await;
-    let topic = &kafka.topic("table-events", 1, &[]).await.unwrap();
-    let old = [record("a", Some("1")), record("a", Some("2")), record("b", Some("3"))];
-    write(kafka, topic, 0, &old).await;
-    let path = format!("{REST}/topics/{topic}/events?snapshot=latest_per_key");
-    let open = async |last: Option<String>| {
-        let request = Request::get(&path).with("accept", "text/event-stream");
-        let request = last.into_iter().fold(request, |request, last| request.with("last-event-id", last));
-        Client::connect(stack.gateway()).await.unwrap().stream(request).await.unwrap()
-    };
-    let (mut body, mut unread, mut values) = (open(None).await, String::new(), Vec::new());
-    let last = loop {
-        let (name, id, data) = event(&mut body, &mut unread).await;
-        match &*name {
-            "snapshot-end" => {
-                assert_eq!(data, json!({"skipped": 0}));
-                break id;
-            }
-            "" => {
-                assert_eq!(id, None, "a snapshot that is not complete begins anew");
-                values.push(data["value"].clone());
-            }
-            _ => {}
-        }
-    };
-    assert!(last.is_some());
-    assert_eq!(values, [2, 3]);
-    drop(body);
-    write(kafka, topic, 0, &[record("a", None), record("b", Some("4"))]).await;
-    let (mut body, mut unread, mut values) = (open(last).await, String::new(), Vec::new());
-    while values.len() < 2 {
-        let (name, _, data) = event(&mut body, &mut unread).await;
-        assert_ne!(name, "snapshot", "it was away for a moment only");
-        if name.is_empty() {
-            values.push(data["value"].clone());
-        }
-    }
-    assert_eq!(values, [Value::Null, json!(4)]);
 }

@@ -10,7 +10,7 @@ use sluicegate_client::{Client, ProduceRecord};
 use sluicegate_stack::kafka::Kafka;
 use sluicegate_stack::socket::Socket;
 use sluicegate_stack::way::Way;
-use sluicegate_tests::in_every_profile;
+use sluicegate_tests::in_ways;
 use tokio::time::timeout;
 
 use crate::breakable;
@@ -18,7 +18,8 @@ use crate::pool::Config;
 use crate::writing::told::{Told, Writing, numbers};
 use crate::writing::{becomes, error, grows, offset, record};
 
-in_every_profile! {
+in_ways! {
+    [tunnel relay]
     kills_of_bridge_and_envoy_lose_no_acknowledged_record
 }
 
