@@ -8,7 +8,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
-use nkeys::KeyPair;
 use prost::Message;
 use rdkafka::mocking::MockCluster;
 use sluicegate_backend::System;
@@ -37,10 +36,14 @@ struct Pool {
 
 /// A pool with these keys in `[route_clusters]`.
 fn pool(keys: &str) -> Pool {
-    let text = format!(
-        "gateway_secret = \"s3cret-of-the-gateway\"\n[route_clusters]\nallowed_hosts = [\"kafka:*\", \"*.svc:9092\"]\n{keys}"
-    );
-    scripted(&Config::load(&text, iter::empty()).unwrap())
+    scripted(&routes(&["kafka:*", "*.svc:9092"], keys))
+}
+
+/// A configuration that allows these brokers, with more keys of `[route_clusters]`.
+fn routes(hosts: &[&str], keys: &str) -> Config {
+    let secret = "gateway_secret = \"s3cret-of-the-gateway\"";
+    let text = format!("{secret}\n[route_clusters]\nallowed_hosts = {hosts:?}\n{keys}");
+    Config::load(&text, iter::empty()).unwrap()
 }
 
 /// The clusters of a configuration, which count the backends that they make.
@@ -104,17 +107,10 @@ async fn different_definitions_never_share_a_cluster() {
         ClusterDefinition { sasl, ..definition }
     };
     let tls = |verify| ClusterDefinition { tls: Some(Tls { verify }), ..user("a", "1") };
-    let all = [
-        of("kafka:9092"),
-        of("kafka:9093"),
-        user("a", "1"),
-        user("a", "2"),
-        user("b", "1"),
-        user("a1", "1"),
-        scram(user("a", "1")),
-        tls(true),
-        tls(false),
-    ];
+    let users =
+        [("a", "1"), ("a", "2"), ("b", "1"), ("a1", "1")].map(|(name, password)| user(name, password));
+    let others = [of("kafka:9092"), of("kafka:9093"), scram(user("a", "1")), tls(true), tls(false)];
+    let all = [&users[..], &others].concat();
     let mut clusters = Vec::new();
     for definition in &all {
         clusters.push(pool.get(definition).await.unwrap());
@@ -256,19 +252,6 @@ async fn definition_with_a_forbidden_broker_is_refused() {
     assert_eq!((pool.made(), pool.len()), (1, 1));
 }
 
-#[tokio::test]
-async fn no_broker_is_allowed_by_default() {
-    let text = "[clusters.default]\nbootstrap.servers = \"kafka:9092\"\n";
-    for (secret, want) in [
-        ("", RouteClusterError::UnknownGateway),
-        ("gateway_secret = \"s3cret-of-the-gateway\"\n", RouteClusterError::Host("kafka:9092".into())),
-    ] {
-        let pool = scripted(&Config::load(&format!("{secret}{text}"), iter::empty()).unwrap());
-        assert_eq!(pool.get(&of("kafka:9092")).await.err(), Some(want));
-        assert_eq!(pool.made(), 1, "the one of the configuration");
-    }
-}
-
 /// A configuration with these brokers, which nobody contacts.
 fn named(brokers: &[(&str, &str)], keys: &str) -> Config {
     let table =
@@ -290,33 +273,9 @@ async fn reload_replaces_the_backends_of_changed_clusters_only() {
     pool.clusters.apply(&named(&[("a", "new"), ("b", "same")], "write.clusters = [\"a\"]")).await;
     assert!(a.is_writable() && !b.is_writable());
     assert_eq!(pool.made(), 4);
+    pool.clusters.apply(&named(&[("a", "new"), ("b", "same")], "")).await;
+    assert!(!a.is_writable(), "withdrawn");
     assert!(!a.drain.has_begun() && !b.drain.has_begun());
-}
-
-#[tokio::test]
-async fn changed_creds_file_replaces_the_backend() {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    let renewed = || {
-        let seed = KeyPair::new_user().seed().unwrap();
-        let part =
-            |what: &str, text: &str| format!("-----BEGIN {what}-----\n{text}\n------END {what}------\n");
-        let creds = part("NATS USER JWT", "a.b.c") + &part("USER NKEY SEED", &seed);
-        std::fs::write(file.path(), creds).unwrap();
-    };
-    let loaded = || {
-        let creds = format!("creds = {{ file = {:?} }}", file.path());
-        let text = format!("[clusters.a]\nkind = \"nats\"\nservers = \"nats://a\"\n{creds}\n");
-        Config::load(&text, iter::empty()).unwrap()
-    };
-    renewed();
-    let pool = scripted(&loaded());
-    let a = pool.named("a");
-    pool.clusters.apply(&loaded()).await;
-    assert_eq!(pool.made(), 1);
-    renewed();
-    pool.clusters.apply(&loaded()).await;
-    assert_eq!(pool.made(), 2);
-    assert!(Arc::ptr_eq(&a, &pool.named("a")) && !a.drain.has_begun());
 }
 
 #[tokio::test]
@@ -340,14 +299,10 @@ async fn cluster_of_another_kind_is_another_cluster() {
 
 #[tokio::test]
 async fn routes_clusters_are_judged_by_the_new_configuration() {
-    let keys = |hosts: &str, more: &str| {
-        let secret = "gateway_secret = \"s3cret-of-the-gateway\"";
-        named(&[], &format!("{secret}\n[route_clusters]\nallowed_hosts = [{hosts}]\n{more}"))
-    };
-    let pool = scripted(&keys("\"kafka:*\", \"other:*\"", ""));
+    let pool = scripted(&routes(&["kafka:*", "other:*"], ""));
     let get = async |node: &str| pool.get(&of(node)).await;
     let (kept, forbidden) = (get("kafka:9092").await.unwrap(), get("other:9092").await.unwrap());
-    pool.clusters.apply(&keys("\"kafka:*\"", "write = true")).await;
+    pool.clusters.apply(&routes(&["kafka:*"], "write = true")).await;
     assert!(kept.is_writable() && !kept.drain.has_begun() && forbidden.drain.has_begun());
     assert!(Arc::ptr_eq(&kept, &get("kafka:9092").await.unwrap()));
     assert_eq!(get("other:9092").await.err(), Some(RouteClusterError::Host("other:9092".into())));
@@ -373,9 +328,8 @@ async fn errors_in_the_bridges_files_are_not_shown() {
 async fn cluster_stays_open_until_its_records_are_delivered() {
     let mock = MockCluster::new(1).unwrap();
     mock.create_topic("orders", 1, 1).unwrap();
-    let text = "gateway_secret = \"s3cret-of-the-gateway\"\n[route_clusters]\nallowed_hosts = [\"127.0.0.1:*\"]\n\
-                idle_timeout_ms = 100\nwrite = true\n[route_clusters.properties]\nlinger.ms = 1500\n";
-    let config = Config::load(text, iter::empty()).unwrap();
+    let keys = "idle_timeout_ms = 100\nwrite = true\n[route_clusters.properties]\nlinger.ms = 1500\n";
+    let config = routes(&["127.0.0.1:*"], keys);
     let make = Box::new(|_: &str, config: &ClusterConfig, _: bool| {
         let ClusterConfig::Kafka(config) = config else { panic!("{config:?}") };
         let metrics = Metrics::default();
@@ -386,10 +340,8 @@ async fn cluster_stays_open_until_its_records_are_delivered() {
     let clusters = Arc::new(Clusters::new(&config, Metrics::default(), CancellationToken::new(), make));
     tokio::spawn(Arc::clone(&clusters).close_unused());
 
-    let cluster = clusters
-        .defined(ClientKey::UNKNOWN, header(&of(&mock.bootstrap_servers())).as_bytes())
-        .await
-        .unwrap();
+    let definition = header(&of(&mock.bootstrap_servers()));
+    let cluster = clusters.defined(ClientKey::UNKNOWN, definition.as_bytes()).await.unwrap();
     let record = Record { topic: "orders".into(), value: Some("1".into()), ..Record::default() };
     let (sent, queued) = oneshot::channel();
     let begun = Instant::now();

@@ -74,15 +74,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tunnel_protocol_is_case_insensitive() {
+    fn tunnel_is_a_connect_of_websocket_in_any_case() {
+        let kind = |protocol, path| {
+            let connect = Request::builder().method(Method::CONNECT).uri(path);
+            RequestKind::of(&connect.extension(Protocol::from_static(protocol)).body(()).unwrap())
+        };
         for protocol in ["websocket", "WebSocket", "WEBSOCKET"] {
-            let protocol = Protocol::from_static(protocol);
-            let connect = Request::builder().method(Method::CONNECT).uri(SESSION_PATH).extension(protocol);
-            assert!(matches!(RequestKind::of(&connect.body(()).unwrap()), Ok(RequestKind::Tunnel)));
+            assert!(matches!(kind(protocol, SESSION_PATH), Ok(RequestKind::Tunnel)));
         }
-        let other = Protocol::from_static("connect-udp");
-        let connect = Request::builder().method(Method::CONNECT).uri(SESSION_PATH).extension(other);
-        assert!(matches!(RequestKind::of(&connect.body(()).unwrap()), Err(Refusal::NotFound)));
+        assert!(matches!(kind("connect-udp", SESSION_PATH), Err(Refusal::NotFound)));
+        let other = kind("websocket", "/pubsub").err().unwrap();
+        assert_eq!(other.label(), "path");
+        assert!(other.text().contains("rewrite it to /sluicegate.v1.Bridge/Session"), "{other:?}");
     }
 
     #[test]

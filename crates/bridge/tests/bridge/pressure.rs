@@ -38,8 +38,7 @@ async fn clients_that_send_without_pause_and_never_read_stop_nobody() {
     for endpoint in ENDPOINTS {
         let mut stream = gateway.open(endpoint, &[]).await.unwrap();
         let asked = Instant::now();
-        stream.ask(5, ping("")).await;
-        assert_eq!(stream.next().await.unwrap().sequence, 5);
+        stream.is_open().await;
         assert!(asked.elapsed() < Duration::from_millis(500), "{:?}", asked.elapsed());
     }
 }
@@ -66,8 +65,7 @@ async fn unread_streams_of_tiny_messages_end_no_other() {
         for stream in &mut streams {
             stream.write(tiny.clone()).await;
         }
-        bystander.ask(5, ping("")).await;
-        assert_eq!(bystander.next().await.expect("it is open").sequence, 5);
+        bystander.is_open().await;
     }
     // A stream that goes on ends alone.
     let (greedy, others) = streams.split_first_mut().unwrap();
@@ -77,8 +75,7 @@ async fn unread_streams_of_tiny_messages_end_no_other() {
     let reason = "too many waiting requests (limits: 1000, 4194304 bytes), read answers before sending more";
     assert_eq!(greedy.next().await, Some(close(1008, reason)));
     for other in others.iter_mut().chain([&mut bystander]) {
-        other.ask(6, ping("")).await;
-        assert_eq!(other.next().await.expect("it is open").sequence, 6);
+        other.is_open().await;
     }
 }
 
@@ -99,8 +96,7 @@ async fn bodies_of_reads_in_tiny_frames_end_no_other() {
         for (_, body) in &mut reads {
             body.send_data(Bytes::from_static(b"x"), false).unwrap();
         }
-        bystander.ask(5, ping("")).await;
-        assert_eq!(bystander.next().await.expect("it is open").sequence, 5);
+        bystander.is_open().await;
     }
 }
 

@@ -122,36 +122,26 @@ async fn bad_configuration_names_every_problem_and_exits_with_2() {
     for check in [&[][..], &["--check"]] {
         let (code, stdout, stderr) = run("listen = 1\ncolour = 2\n", check, &variables).await;
         assert_eq!((code, &*stdout), (Some(2), ""));
-        let places = [
-            "FILE: listen: ",
-            "SLUICEGATE_READ__WAIT_MS: ",
-            "FILE: clusters: ",
-            "FILE: colour: ",
-            "RUST_LOG: ",
-        ];
-        assert_eq!(stderr.lines().count(), places.len(), "{stderr}");
+        let places = ["FILE: listen: ", "SLUICEGATE_READ__WAIT_MS: ", "FILE: clusters: ", "FILE: colour: "];
         assert!(stderr.lines().zip(places).all(|(line, place)| line.starts_with(place)), "{stderr}");
+        let last = stderr.lines().last().unwrap();
+        assert!(last.starts_with("RUST_LOG: ") && stderr.lines().count() == 5, "{stderr}");
     }
-    let property = "acks = \"all\"\nsocket.timout.ms = 1\n";
-    let want = "FILE: clusters.default.socket.timout.ms: is not a librdkafka property, did you mean `socket.timeout.ms`?\n";
-    let (code, _, stderr) = run(&format!("{MINIMAL}{property}"), &[], &[]).await;
-    assert_eq!((code, &*stderr), (Some(2), want));
     let output = bridge(Path::new("/nowhere/bridge.toml")).output().await.unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
-    assert!(
-        output.status.code() == Some(2) && stderr.starts_with("/nowhere/bridge.toml: No such file"),
-        "{stderr}"
-    );
+    assert!(stderr.starts_with("/nowhere/bridge.toml: No such file"), "{stderr}");
+    assert_eq!(output.status.code(), Some(2));
 }
 
 #[tokio::test]
 async fn check_starts_nothing_and_names_ignored_variables() {
-    let valid = format!("{MINIMAL}acks = \"all\"\n");
-    assert_eq!(run(&valid, &["--check"], &[]).await, (Some(0), String::new(), String::new()));
-    let (code, _, stderr) = run(MINIMAL, &["--check"], &[("SLUICEGATE_LISTN", "127.0.0.1:1")]).await;
-    let want =
+    let variable = ("SLUICEGATE_LISTN", "127.0.0.1:1");
+    let ignored =
         "SLUICEGATE_LISTN (did you mean SLUICEGATE_LISTEN?): is not a key of this configuration, ignored\n";
-    assert_eq!((code, &*stderr), (Some(0), want));
+    for (variables, want) in [(&[][..], ""), (&[variable], ignored)] {
+        let checked = run(MINIMAL, &["--check"], variables).await;
+        assert_eq!(checked, (Some(0), String::new(), want.to_owned()));
+    }
 }
 
 #[tokio::test]
@@ -210,13 +200,9 @@ async fn file_descriptors_are_raised_and_few_are_warned_of() {
     for (limit, opens, warns) in [("ulimit -Sn 100", 110, false), ("ulimit -n 100", 20, true)] {
         let config = file(&format!("{MINIMAL}[limits]\nmax_sessions = 150\nmax_connections = 50\n"));
         let mut command = Command::new("sh");
-        command
-            .args(["-c", &format!("{limit}; exec \"$0\" --config \"$1\"")])
-            .arg(env!("CARGO_BIN_EXE_sluicegate-bridge"))
-            .arg(config.path())
-            .kill_on_drop(true)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.args(["-c", &format!("{limit}; exec \"$0\" --config \"$1\"")]);
+        command.arg(env!("CARGO_BIN_EXE_sluicegate-bridge")).arg(config.path());
+        command.kill_on_drop(true).stdout(Stdio::piped()).stderr(Stdio::piped());
         let program = Program::start(&mut command).await;
         let mut clients = Vec::new();
         for _ in 0..opens {

@@ -88,23 +88,22 @@ async fn records_are_read_in_the_format_that_is_accepted() {
             "timestamp": 1_700_000_000_000_i64, "headers": [{"key": "h", "value": "dg=="}]})
     };
 
-    let response = stack.get(path, "*/*").await;
-    let records = Stack::check(&response, 200, "application/vnd.kafka.binary.v2+json");
-    let encoded = [json!("eyAibiI6IDEuMTAgfQ=="), Value::Null, json!("/w=="), json!("NA==")];
-    let want: Vec<Value> = (0..).zip(encoded).map(|(offset, value)| record(offset, value)).collect();
-    assert_eq!(records, json!(want));
-
-    let response = stack.get(path, "application/vnd.kafka.json.v2+json").await;
-    let records = Stack::check(&response, 200, "application/vnd.kafka.json.v2+json");
-    let values = [json!({"n": 1.10}), Value::Null, json!({"base64": "/w=="}), json!(4)];
-    let want: Vec<Value> = (0..).zip(values).map(|(offset, value)| record(offset, value)).collect();
-    assert_eq!(records, json!(want));
-    assert!(response.text().contains("{ \"n\": 1.10 }"));
-
+    for (accept, values) in [
+        (BINARY, [json!("eyAibiI6IDEuMTAgfQ=="), Value::Null, json!("/w=="), json!("NA==")]),
+        (JSON, [json!({"n": 1.10}), Value::Null, json!({"base64": "/w=="}), json!(4)]),
+    ] {
+        let records = Stack::check(&stack.get(path, accept).await, 200, accept);
+        let want: Vec<Value> = (0..).zip(values).map(|(offset, value)| record(offset, value)).collect();
+        assert_eq!(records, json!(want));
+    }
+    assert!(stack.get(path, JSON).await.text().contains("{ \"n\": 1.10 }"));
     let limited = stack.get("/topics/t/partitions/0/records?offset=1&max_bytes=1", "*/*").await;
-    let records = Stack::check(&limited, 200, "application/vnd.kafka.binary.v2+json");
+    let records = Stack::check(&limited, 200, BINARY);
     assert_eq!((records, positions(&limited)), (json!([record(1, Value::Null)]), ["2", "0", "4", "4"]));
 }
+
+const BINARY: &str = "application/vnd.kafka.binary.v2+json";
+const JSON: &str = "application/vnd.kafka.json.v2+json";
 
 /// The headers that say where to continue, and where the log starts and ends.
 fn positions(response: &Response) -> [&str; 4] {
@@ -119,8 +118,7 @@ async fn read_is_a_page_from_the_earliest_record() {
         // The mock cluster answers with one batch at a time, and the bridge keeps it.
         stack.produce(&[Some(b"1")]);
         for path in ["/topics/t/partitions/0/records", "/topics/t/records"] {
-            let response = stack.get(path, "*/*").await;
-            let page = Stack::check(&response, 200, "application/vnd.kafka.binary.v2+json");
+            let page = Stack::check(&stack.get(path, "*/*").await, 200, BINARY);
             assert_eq!(page.as_array().unwrap().len(), number, "{path}");
         }
     }
@@ -136,12 +134,11 @@ async fn records_of_many_partitions_come_in_one_answer() {
         document.as_array().unwrap().iter().map(place).collect::<Vec<_>>()
     };
     let path = "/topics/t/records?offsets=1:0,0:1&timeout=0";
-    let json = "application/vnd.kafka.json.v2+json";
-    let read = Stack::check(&stack.get(path, json).await, 200, json);
+    let read = Stack::check(&stack.get(path, JSON).await, 200, JSON);
     assert_eq!((places(&read), &read[0]["value"]), (vec![(0, 1)], &json!(1)));
     let path = "/topics/t/records?offsets=1:0,0:0&timeout=0&max_records=1";
-    let one = stack.get(path, json).await;
-    assert_eq!(places(&Stack::check(&one, 200, json)), [(0, 0)]);
+    let one = stack.get(path, JSON).await;
+    assert_eq!(places(&Stack::check(&one, 200, JSON)), [(0, 0)]);
     assert_eq!(positions(&one), ["1:0,0:1", "1:0,0:0", "1:0,0:2", "1:0,0:2"]);
     stack.check_error("/topics/t/records?offsets=0:0,7:0", 404, 40402, 3, "topic t has no partition 7").await;
     let says = "offset 5 is not within partition 0 of topic t: expected 0 to 2";
@@ -197,7 +194,7 @@ async fn drain_does_not_wait_for_waiting_reads() {
     // It could take ten seconds.
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     let response = waiting.await.unwrap();
-    assert_eq!(Stack::check(&response, 200, "application/vnd.kafka.binary.v2+json"), json!([]));
+    assert_eq!(Stack::check(&response, 200, BINARY), json!([]));
 }
 
 #[tokio::test]
@@ -263,7 +260,7 @@ async fn answers_keep_to_the_configured_size() {
     stack.produce(&[Some(&[b'x'; 100][..]); 100]);
     for path in ["partitions/0/records?offset=0", "records?offsets=0:0"] {
         let response = stack.get(&format!("/topics/t/{path}&max_bytes=1000000"), "*/*").await;
-        let records = Stack::check(&response, 200, "application/vnd.kafka.binary.v2+json");
+        let records = Stack::check(&response, 200, BINARY);
         assert!(records.as_array().unwrap().len() > 1 && response.body.len() <= 4096, "{path}");
     }
 }

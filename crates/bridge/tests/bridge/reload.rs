@@ -8,18 +8,13 @@ use std::time::Duration;
 use sluicegate_bridge::Bridge;
 use sluicegate_bridge::config::Config;
 use sluicegate_protocol::metadata::{CLUSTER, GATEWAY_SECRET};
-use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_stack::raw::Raw;
-use sluicegate_stack::waiting::becomes;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout};
 
-use crate::http::{produce, send};
 use crate::program::{self, Program};
-use crate::support::{
-    Endpoint, Gateway, Stream, WRITES, close, metric, ping, sessions, start_before, upgrade,
-};
+use crate::support::{Endpoint, Gateway, WRITES, close, metric, start_before, upgrade};
 use crate::tls::Pki;
 
 const FIRST: &str = "0123456789abcdef";
@@ -37,11 +32,6 @@ async fn start(text: &str) -> Bridge {
 /// `[clusters.NAME]` of each name, at a port that refuses connections.
 fn clusters(names: &[&str]) -> String {
     names.iter().map(|name| format!("[clusters.{name}]\nbootstrap.servers = \"127.0.0.1:1\"\n")).collect()
-}
-
-async fn is_open(session: &mut Stream) -> bool {
-    session.ask(1, ping("here")).await;
-    matches!(session.next().await.and_then(|answer| answer.resp), Some(Resp::PongResp(_)))
 }
 
 async fn secret_is_valid(gateway: &Gateway, secret: &str) -> bool {
@@ -67,7 +57,7 @@ async fn secret_is_rotated_without_ending_a_session() {
 
     bridge.reload(Ok(config(&with(&format!("gateway_secret = {SECOND:?}"))))).await;
     assert!(!secret_is_valid(&gateway, FIRST).await && secret_is_valid(&gateway, SECOND).await);
-    assert!(is_open(&mut session).await);
+    session.is_open().await;
 }
 
 #[tokio::test]
@@ -79,24 +69,10 @@ async fn only_sessions_of_a_removed_cluster_end() {
 
     bridge.reload(Ok(config(&clusters(&["default", "payments"])))).await;
     assert_eq!(concerned.next().await, Some(close(1001, "going away")));
-    assert!(is_open(&mut kept).await);
+    kept.is_open().await;
     assert!(gateway.open(Endpoint::Connect, &[(CLUSTER, "payments")]).await.is_ok());
     let refused = gateway.open(Endpoint::Connect, &[(CLUSTER, "orders")]).await.err().unwrap();
     assert!(refused.text().contains("unknown cluster orders"), "{}", refused.text());
-}
-
-#[tokio::test]
-async fn right_to_write_is_given_and_withdrawn() {
-    let read_only = clusters(&["default"]);
-    let writable = format!("[write]\nclusters = [\"default\"]\n{read_only}");
-    let bridge = start(&read_only).await;
-    let gateway = Gateway::connect(&bridge).await;
-    // Kafka is down: 503 shows that the bridge tried to write.
-    for (text, status) in [(&read_only, 403), (&writable, 503), (&read_only, 403)] {
-        bridge.reload(Ok(config(text))).await;
-        let response = send(&gateway, produce()).await;
-        assert_eq!(response.status, status, "{:?}", response.body);
-    }
 }
 
 #[tokio::test]
@@ -108,27 +84,10 @@ async fn limits_change_for_new_sessions() {
     let mut first = open().await.unwrap();
     assert!(open().await.is_err());
     bridge.reload(Ok(config(&with(2)))).await;
-    let second = open().await.unwrap();
+    let _second = open().await.unwrap();
     let refused = open().await.err().unwrap();
     assert!(refused.text().contains("limits.max_sessions = 2"), "{}", refused.text());
-    bridge.reload(Ok(config(&with(1)))).await;
-    drop(second);
-    becomes("open sessions", 1, Duration::from_secs(5), async || sessions(&bridge).await).await;
-    assert!(is_open(&mut first).await);
-    assert!(open().await.is_err());
-}
-
-#[tokio::test]
-async fn invalid_configuration_changes_nothing_and_is_counted() {
-    let bridge = start(&clusters(&["default"])).await;
-    let gateway = Gateway::connect(&bridge).await;
-    let mut session = gateway.open(Endpoint::Connect, &[]).await.unwrap();
-    bridge.reload(Config::load("clusters = 1\nlisten = 2\n", std::iter::empty())).await;
-    assert!(is_open(&mut session).await);
-    assert!(gateway.open(Endpoint::Connect, &[]).await.is_ok());
-    assert!(is_rejected(&bridge).await);
-    bridge.reload(Ok(config(&clusters(&["default"])))).await;
-    assert!(!is_rejected(&bridge).await);
+    first.is_open().await;
 }
 
 /// A new `listen` is for the next start: until then, the rules are those of the address that is open.
@@ -212,7 +171,7 @@ async fn hangup_reloads_an_unchanged_file() {
     let mut session = program.gateway().await.open(Endpoint::Connect, &[]).await.unwrap();
     program.signal("HUP").await;
     program.logs("configuration reloaded").await;
-    assert!(is_open(&mut session).await);
+    session.is_open().await;
 }
 
 /// Producers of configured clusters are created in the background. No time passes but where something is waited for.

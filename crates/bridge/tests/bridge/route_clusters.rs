@@ -19,8 +19,8 @@ use tokio::time::timeout;
 use crate::http::{rest, send};
 use crate::refusals::{check, check_told};
 use crate::support::{
-    ENDPOINTS, Endpoint, Gateway, SECRET, admin, all_left, mock, open, ping, refused, start, start_secret,
-    upgrade, with,
+    ENDPOINTS, Endpoint, Gateway, SECRET, admin, all_left, mock, open, refused, start, start_secret, upgrade,
+    with,
 };
 
 fn definition(nodes: &[&str]) -> String {
@@ -109,9 +109,8 @@ async fn number_of_route_clusters_is_bounded() {
         drop(session);
         // Its place is another's once its sessions are over, and not before.
         for next in [&other, &one] {
-            let opened = async {
-                while gateway.open(endpoint, &[SECRET, (CLUSTER_DEFINITION, next)]).await.is_err() {}
-            };
+            let headers = [SECRET, (CLUSTER_DEFINITION, next.as_str())];
+            let opened = async { while gateway.open(endpoint, &headers).await.is_err() {} };
             timeout(Duration::from_secs(10), opened).await.expect("a place that is free");
         }
     }
@@ -138,11 +137,11 @@ async fn refused_handshake_makes_no_cluster() {
     let first = connects().await;
     assert!(first.is_some());
     // The cluster is not used, and would make room for another one.
-    for (no_handshake, status) in
-        [(upgrade(&other).without("upgrade"), 426), (upgrade(&other).with("sec-websocket-version", "8"), 400)]
+    for no_handshake in
+        [upgrade(&other).without("upgrade"), upgrade(&other).with("sec-websocket-version", "8")]
     {
         let refused = Raw::connect(bridge.address()).await.ask(&no_handshake.bytes()).await;
-        assert_eq!(refused.status, status);
+        assert!(matches!(refused.status, 400 | 426), "{refused:?}");
         assert!(connects().await.is_none(), "it is another cluster");
     }
     drop(open(&bridge, &other).await);
@@ -155,11 +154,12 @@ async fn largest_definition_fits_beside_the_largest_request() {
     let bridge = bridge("").await;
     let gateway = Gateway::connect(&bridge).await;
     let mut witness = gateway.open(Endpoint::Post, &[SECRET]).await.unwrap();
-    let empty = ClusterDefinition { nodes: vec!["kafka:9092".into()], ..ClusterDefinition::default() };
-    let sasl = |password: String| Sasl { username: "reader".into(), password, mechanism: "PLAIN".into() };
-    let largest = |sasl| ClusterDefinition { sasl: Some(sasl), ..empty.clone() };
-    let overhead = largest(sasl("x".repeat(16_000))).encoded_len() - 16_000;
-    let largest = largest(sasl("x".repeat(MAX_BYTES - overhead)));
+    let largest = |len| {
+        let sasl = Sasl { username: "reader".into(), password: "x".repeat(len), mechanism: "PLAIN".into() };
+        ClusterDefinition { nodes: vec!["kafka:9092".into()], tls: None, sasl: Some(sasl) }
+    };
+    let overhead = largest(16_000).encoded_len() - 16_000;
+    let largest = largest(MAX_BYTES - overhead);
     assert_eq!(largest.encoded_len(), MAX_BYTES);
     // Envoy lets 60 KiB of headers pass, and repeats a path that it replaces.
     let path = format!("/{}", "p".repeat(60 * 1024));
@@ -172,6 +172,5 @@ async fn largest_definition_fits_beside_the_largest_request() {
     for endpoint in ENDPOINTS {
         gateway.open(endpoint, &headers).await.unwrap();
     }
-    witness.ask(1, ping("")).await;
-    assert!(matches!(witness.next().await.unwrap().resp, Some(Resp::PongResp(_))));
+    witness.is_open().await;
 }

@@ -130,21 +130,12 @@ impl Gateway {
     ) -> Result<Stream, Response> {
         let request = with(request, headers);
         let (response, send) = self.begin(request, false).await;
-        let (parts, receive) = response.await.unwrap().into_parts();
-        let mut stream = Stream { send, receive, unread: BytesMut::new() };
-        if parts.status != StatusCode::OK {
-            let mut body = Vec::new();
-            while let Some(chunk) = stream.chunk().await {
-                body.extend_from_slice(&chunk);
-            }
-            return Err(Response {
-                status: parts.status.as_u16(),
-                headers: parts.headers,
-                body: body.into(),
-            });
+        let response = response.await.unwrap();
+        if response.status() != StatusCode::OK {
+            return Err(whole(response).await);
         }
-        assert_eq!(parts.headers["content-type"], "application/grpc");
-        Ok(stream)
+        assert_eq!(response.headers()["content-type"], "application/grpc");
+        Ok(Stream { send, receive: response.into_body(), unread: BytesMut::new() })
     }
 
     /// Sends the headers of a request.
@@ -164,22 +155,7 @@ impl Gateway {
         if !body.is_empty() {
             send.send_data(body, true).unwrap();
         }
-        let (parts, mut receive) = response.await.unwrap().into_parts();
-        let mut body = Vec::new();
-        while let Some(chunk) = receive.data().await {
-            match chunk {
-                Ok(chunk) => {
-                    receive.flow_control().release_capacity(chunk.len()).unwrap();
-                    body.extend_from_slice(&chunk);
-                }
-                // RFC 9113, section 8.1: behind a whole response, to a request of which the rest is not needed.
-                Err(error) => {
-                    assert_eq!(error.reason(), Some(h2::Reason::NO_ERROR));
-                    break;
-                }
-            }
-        }
-        Response { status: parts.status.as_u16(), headers: parts.headers, body: body.into() }
+        whole(response.await.unwrap()).await
     }
 
     /// gRPC's health check; the status is a header if it is refused.
@@ -187,6 +163,26 @@ impl Gateway {
         let request = Endpoint::Post.request("/grpc.health.v1.Health/Check").map(|()| framed(b""));
         self.send(with(request, headers)).await
     }
+}
+
+/// A response with its body.
+async fn whole(response: http::Response<RecvStream>) -> Response {
+    let (parts, mut receive) = response.into_parts();
+    let mut body = Vec::new();
+    while let Some(chunk) = receive.data().await {
+        match chunk {
+            Ok(chunk) => {
+                receive.flow_control().release_capacity(chunk.len()).unwrap();
+                body.extend_from_slice(&chunk);
+            }
+            // RFC 9113, section 8.1: behind a whole response, to a request of which the rest is not needed.
+            Err(error) => {
+                assert_eq!(error.reason(), Some(h2::Reason::NO_ERROR));
+                break;
+            }
+        }
+    }
+    Response { status: parts.status.as_u16(), headers: parts.headers, body: body.into() }
 }
 
 /// `request` with more headers.
@@ -259,6 +255,12 @@ impl Stream {
         Some(PubSubResp::decode(self.message().await?).unwrap())
     }
 
+    /// Expects an answer to a ping.
+    pub(crate) async fn is_open(&mut self) {
+        self.ask(5, ping("")).await;
+        assert_eq!(self.next().await.expect("an open session").sequence, 5);
+    }
+
     async fn message(&mut self) -> Option<Bytes> {
         loop {
             if let Some(head) = self.unread.first_chunk() {
@@ -269,15 +271,10 @@ impl Stream {
                     return Some(message.freeze());
                 }
             }
-            let chunk = self.chunk().await?;
+            let chunk = self.receive.data().await?.unwrap();
+            self.receive.flow_control().release_capacity(chunk.len()).unwrap();
             self.unread.extend_from_slice(&chunk);
         }
-    }
-
-    async fn chunk(&mut self) -> Option<Bytes> {
-        let chunk = self.receive.data().await?.unwrap();
-        self.receive.flow_control().release_capacity(chunk.len()).unwrap();
-        Some(chunk)
     }
 }
 

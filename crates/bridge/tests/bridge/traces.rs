@@ -10,6 +10,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
+use opentelemetry_proto::tonic::common::v1::AnyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
@@ -18,7 +19,7 @@ use serde_json::Value as Json;
 use sluicegate_bridge::Bridge;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_protocol::{CmdKafkaProduce, ProduceRecord};
+use sluicegate_protocol::{CmdKafkaProduce, ErrorResp, ProduceRecord};
 use sluicegate_stack::waiting::becomes;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
@@ -45,14 +46,9 @@ impl TraceService for Collector {
         request: Request<ExportTraceServiceRequest>,
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
         for resource in request.into_inner().resource_spans {
-            let attributes = resource.resource.unwrap().attributes;
-            let is_service =
-                |(key, value): (&str, &str)| key == "service.name" && value == "sluicegate-bridge";
-            assert!(
-                attributes
-                    .iter()
-                    .any(|attribute| is_service((&attribute.key, &text(attribute.value.clone()))))
-            );
+            let mut attributes = resource.resource.unwrap().attributes.into_iter();
+            let service = attributes.find(|attribute| attribute.key == "service.name");
+            assert_eq!(text(service.unwrap().value), "sluicegate-bridge");
             let spans = resource.scope_spans.into_iter().flat_map(|scope| scope.spans);
             self.0.lock().unwrap().extend(spans);
         }
@@ -71,7 +67,7 @@ impl Collector {
         (collector, address)
     }
 
-    /// Waits for a span of this name.
+    /// Waits for the span of this name.
     async fn span(&self, name: &str) -> Span {
         let has = async || self.0.lock().unwrap().iter().any(|span| span.name == name);
         becomes(name, true, WITHIN, has).await;
@@ -80,9 +76,28 @@ impl Collector {
         assert_eq!(named.len(), 1, "{named:?}");
         named[0].clone()
     }
+
+    /// The same, of [`TRACE`]. Gives its id and its status.
+    async fn check(
+        &self,
+        name: &str,
+        parent: &str,
+        kind: SpanKind,
+        attributes: &[(&str, &str)],
+    ) -> (String, StatusCode) {
+        let span = self.span(name).await;
+        assert_eq!((&*hex(&span.trace_id), &*hex(&span.parent_span_id)), (TRACE, parent), "{span:?}");
+        assert_eq!(span.kind(), kind, "{span:?}");
+        for (key, want) in attributes {
+            let found = span.attributes.iter().find(|attribute| attribute.key == *key);
+            let found = found.unwrap_or_else(|| panic!("{key} in {span:?}"));
+            assert_eq!(text(found.value.clone()), *want, "{key}");
+        }
+        (hex(&span.span_id), span.status.unwrap_or_default().code())
+    }
 }
 
-fn text(value: Option<opentelemetry_proto::tonic::common::v1::AnyValue>) -> String {
+fn text(value: Option<AnyValue>) -> String {
     match value.and_then(|value| value.value) {
         Some(Value::StringValue(text)) => text,
         Some(Value::IntValue(number)) => number.to_string(),
@@ -90,24 +105,8 @@ fn text(value: Option<opentelemetry_proto::tonic::common::v1::AnyValue>) -> Stri
     }
 }
 
-#[track_caller]
-fn check(span: &Span, parent: &[u8], kind: SpanKind, attributes: &[(&str, &str)]) {
-    assert_eq!(hex(&span.trace_id), TRACE, "{span:?}");
-    assert_eq!(span.parent_span_id, parent, "{span:?}");
-    assert_eq!(span.kind(), kind, "{span:?}");
-    for (key, want) in attributes {
-        let found = span.attributes.iter().find(|attribute| attribute.key == *key);
-        let found = found.unwrap_or_else(|| panic!("{key} in {span:?}"));
-        assert_eq!(text(found.value.clone()), *want, "{key}");
-    }
-}
-
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn gateway_span() -> Vec<u8> {
-    u64::from_str_radix(GATEWAY, 16).unwrap().to_be_bytes().to_vec()
 }
 
 fn traceparent(sampled: bool) -> String {
@@ -121,28 +120,38 @@ async fn start(kafka: &str, collector: SocketAddr, more: &str) -> (Bridge, Gatew
     (bridge, gateway)
 }
 
+/// The answer to a request, perhaps with a `traceparent`.
+async fn get(gateway: &Gateway, path: &str, sampled: Option<bool>) -> (u16, Json) {
+    let traceparent = sampled.map(traceparent);
+    let headers: Vec<_> = traceparent.iter().map(|value| ("traceparent", value.as_str())).collect();
+    let response = send(gateway, with(rest("GET", path), &headers)).await;
+    (response.status, serde_json::from_str(response.text()).unwrap())
+}
+
+/// The error of a fetch in a session that is opened with these headers.
+async fn failed_fetch(gateway: &Gateway, headers: &[(&str, &str)]) -> ErrorResp {
+    let mut session = gateway.open(ENDPOINTS[0], headers).await.unwrap();
+    session.ask(1, fetch()).await;
+    let Some(Resp::ErrorResp(error)) = session.next().await.unwrap().resp else { panic!("an error") };
+    error
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn request_is_traced_from_its_gateway_to_the_broker() {
     let (collector, address) = Collector::start().await;
     let mock = mock(1);
     let (bridge, gateway) = start(&mock.bootstrap_servers(), address, "").await;
     let path = "/topics/t/partitions/0/records?offset=0&timeout=0";
-    let request = with(rest("GET", path), &[("traceparent", &traceparent(true))]);
-    assert_eq!(send(&gateway, request).await.status, 200);
+    assert_eq!(get(&gateway, path, Some(true)).await.0, 200);
 
     let route = "/topics/{topic}/partitions/{partition}/records";
-    let http = collector.span(&format!("GET {route}")).await;
-    check(
-        &http,
-        &gateway_span(),
-        SpanKind::Server,
-        &[("http.request.method", "GET"), ("http.route", route), ("http.response.status_code", "200")],
-    );
-    let broker = collector.span("Fetch").await;
-    let (host, port) =
-        mock.bootstrap_servers().rsplit_once(':').map(|(h, p)| (h.to_owned(), p.to_owned())).unwrap();
-    let attributes = [("messaging.system", "kafka"), ("server.address", &*host), ("server.port", &*port)];
-    check(&broker, &http.span_id, SpanKind::Client, &attributes);
+    let attributes =
+        [("http.request.method", "GET"), ("http.route", route), ("http.response.status_code", "200")];
+    let (http, _) = collector.check(&format!("GET {route}"), GATEWAY, SpanKind::Server, &attributes).await;
+    let servers = mock.bootstrap_servers();
+    let (host, port) = servers.rsplit_once(':').unwrap();
+    let attributes = [("messaging.system", "kafka"), ("server.address", host), ("server.port", port)];
+    collector.check("Fetch", &http, SpanKind::Client, &attributes).await;
     assert_eq!(metric(&bridge, "sluicegate_trace_spans_dropped_total").await, 0);
     bridge.drain().await;
 }
@@ -163,14 +172,12 @@ async fn commands_of_a_session_are_in_the_trace_of_its_upgrade() {
         // Queued spans are exported at the end.
         bridge.drain().await;
 
-        let produce = collector.span("produce").await;
         let operation = [("messaging.operation.type", "send"), ("messaging.batch.message_count", "3")];
-        check(&produce, &gateway_span(), SpanKind::Server, &operation);
-        check(&collector.span("Produce").await, &produce.span_id, SpanKind::Producer, &operation);
-        let span = collector.span("fetch").await;
         let log = [("messaging.destination.name", "t"), ("messaging.destination.partition.id", "0")];
-        check(&span, &gateway_span(), SpanKind::Server, &log);
-        check(&collector.span("Fetch").await, &span.span_id, SpanKind::Client, &[]);
+        let (produce, _) = collector.check("produce", GATEWAY, SpanKind::Server, &operation).await;
+        collector.check("Produce", &produce, SpanKind::Producer, &operation).await;
+        let (fetch, _) = collector.check("fetch", GATEWAY, SpanKind::Server, &log).await;
+        collector.check("Fetch", &fetch, SpanKind::Client, &[]).await;
     }
 }
 
@@ -178,27 +185,16 @@ async fn commands_of_a_session_are_in_the_trace_of_its_upgrade() {
 async fn trace_id_joins_error_and_trace() {
     let (collector, address) = Collector::start().await;
     let (bridge, gateway) = start(&closed_port().await.to_string(), address, "").await;
-    let path = "/topics/t/partitions/0/offsets";
     for sampled in [false, true] {
-        let request = with(rest("GET", path), &[("traceparent", &traceparent(sampled))]);
-        let response = send(&gateway, request).await;
-        let problem: Json = serde_json::from_str(response.text()).unwrap();
-        assert_eq!((problem["status"].as_u64(), problem["trace_id"].as_str()), (Some(503), Some(TRACE)));
+        let (status, problem) = get(&gateway, "/topics/t/partitions/0/offsets", Some(sampled)).await;
+        assert_eq!((status, problem["trace_id"].as_str()), (503, Some(TRACE)));
     }
-    let http = collector.span("GET /topics/{topic}/partitions/{partition}/offsets").await;
-    check(&http, &gateway_span(), SpanKind::Server, &[("error.type", "503")]);
-    assert_eq!(http.status.unwrap().code(), StatusCode::Error);
-
-    let mut session = gateway.open(ENDPOINTS[0], &[("traceparent", &traceparent(true))]).await.unwrap();
-    session.ask(1, fetch()).await;
-    let Some(Resp::ErrorResp(error)) = session.next().await.unwrap().resp else { panic!("an error") };
+    let name = "GET /topics/{topic}/partitions/{partition}/offsets";
+    let (_, status) = collector.check(name, GATEWAY, SpanKind::Server, &[("error.type", "503")]).await;
+    assert_eq!(status, StatusCode::Error);
+    let error = failed_fetch(&gateway, &[("traceparent", &traceparent(true))]).await;
     assert_eq!(error.trace_id, TRACE);
-    check(
-        &collector.span("fetch").await,
-        &gateway_span(),
-        SpanKind::Server,
-        &[("error.type", "UNREACHABLE")],
-    );
+    collector.check("fetch", GATEWAY, SpanKind::Server, &[("error.type", "UNREACHABLE")]).await;
     bridge.drain().await;
 }
 
@@ -206,16 +202,12 @@ async fn trace_id_joins_error_and_trace() {
 async fn bridge_begins_traces_that_the_gateway_leaves_open() {
     let (collector, address) = Collector::start().await;
     let (bridge, gateway) = start(&closed_port().await.to_string(), address, "sample_ratio = 1").await;
-    let response = send(&gateway, rest("GET", "/topics")).await;
-    let problem: Json = serde_json::from_str(response.text()).unwrap();
+    let (_, problem) = get(&gateway, "/topics", None).await;
     let http = collector.span("GET /topics").await;
     assert_eq!(problem["trace_id"], hex(&http.trace_id));
     assert!(http.parent_span_id.is_empty(), "{http:?}");
-
     // Each command of a session is a trace of its own.
-    let mut session = gateway.open(ENDPOINTS[0], &[]).await.unwrap();
-    session.ask(1, fetch()).await;
-    let Some(Resp::ErrorResp(error)) = session.next().await.unwrap().resp else { panic!("an error") };
+    let error = failed_fetch(&gateway, &[]).await;
     let span = collector.span("fetch").await;
     assert_eq!(error.trace_id, hex(&span.trace_id));
     assert_ne!(span.trace_id, http.trace_id);
@@ -224,23 +216,19 @@ async fn bridge_begins_traces_that_the_gateway_leaves_open() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn missing_or_silent_collector_affects_no_request() {
-    affects_no_request(closed_port().await).await;
     // The kernel accepts connections to it, and nobody reads them.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    affects_no_request(silent.local_addr().unwrap()).await;
-}
-
-async fn affects_no_request(collector: SocketAddr) {
-    let mock = mock(1);
-    let (bridge, gateway) = start(&mock.bootstrap_servers(), collector, "").await;
-    for _ in 0..20 {
-        let request = with(rest("GET", "/topics"), &[("traceparent", &traceparent(true))]);
-        assert_eq!(send(&gateway, request).await.status, 200);
+    for collector in [closed_port().await, silent.local_addr().unwrap()] {
+        let mock = mock(1);
+        let (bridge, gateway) = start(&mock.bootstrap_servers(), collector, "").await;
+        for _ in 0..20 {
+            assert_eq!(get(&gateway, "/topics", Some(true)).await.0, 200);
+        }
+        let dropped = async || metric(&bridge, "sluicegate_trace_spans_dropped_total").await >= 20;
+        becomes("dropped spans", true, WITHIN, dropped).await;
+        get(&gateway, "/topics", Some(true)).await;
+        timeout(WITHIN, bridge.drain()).await.expect("the bridge does not wait for the collector");
     }
-    let dropped = async || metric(&bridge, "sluicegate_trace_spans_dropped_total").await >= 20;
-    becomes("dropped spans", true, WITHIN, dropped).await;
-    send(&gateway, with(rest("GET", "/topics"), &[("traceparent", &traceparent(true))])).await;
-    timeout(WITHIN, bridge.drain()).await.expect("the bridge does not wait for the collector");
 }
 
 #[tokio::test]
