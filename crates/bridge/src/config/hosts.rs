@@ -84,42 +84,25 @@ mod tests {
 
     #[test]
     fn name_matches_in_any_case_and_with_a_final_dot() {
-        let others = [
-            "kafka-1.example:9093",
-            "kafka-2.example:9092",
-            "a.kafka-1.example:9092",
-            "kafka-1.example.com:9092",
-        ];
-        check("kafka-1.example:9092", &["kafka-1.example:9092", "KAFKA-1.Example.:9092"], &others);
-        check("Kafka-1.example.:9092", &["kafka-1.example:9092", "kafka-1.example.:9092"], &others);
+        let others = ["k1.example:9093", "k2.example:9092", "a.k1.example:9092", "k1.example.com:9092"];
+        check("k1.example:9092", &["k1.example:9092", "K1.Example.:9092"], &others);
+        check("K1.example.:9092", &["k1.example:9092", "k1.example.:9092"], &others);
         check("localhost:9092", &["localhost:9092"], &["127.0.0.1:9092", "[::1]:9092", "x.localhost:9092"]);
     }
 
     #[test]
     fn star_matches_one_label_or_more() {
-        check(
-            "*.kafka.svc:9092",
-            &["a.kafka.svc:9092", "a.b.Kafka.SVC.:9092", "_-_.kafka.svc:9092"],
-            &[
-                "kafka.svc:9092",
-                "xkafka.svc:9092",
-                "a-kafka.svc:9092",
-                "a.kafka.svc:9093",
-                "a.kafka.svc.example:9092",
-                "svc:9092",
-            ],
-        );
+        let others = "k.svc:9092 xk.svc:9092 a-k.svc:9092 a.k.svc:9093 a.k.svc.example:9092 svc:9092";
+        let others: Vec<&str> = others.split(' ').collect();
+        check("*.k.svc:9092", &["a.k.svc:9092", "a.b.K.SVC.:9092", "_-_.k.svc:9092"], &others);
         check("*.svc:*", &["a.svc:1", "a.svc.:65535"], &["svc:1", "a.svc.b:1", "10.0.0.1:1"]);
     }
 
     #[test]
     fn address_matches_only_itself() {
         check("10.0.0.1:*", &["10.0.0.1:1"], &["10.0.0.2:1", "[::ffff:10.0.0.1]:1"]);
-        check(
-            "[::1]:9092",
-            &["[::1]:9092", "[0:0:0:0:0:0:0:1]:9092"],
-            &["127.0.0.1:9092", "[::]:9092", "[::ffff:127.0.0.1]:9092"],
-        );
+        let others = ["127.0.0.1:9092", "[::]:9092", "[::ffff:127.0.0.1]:9092"];
+        check("[::1]:9092", &["[::1]:9092", "[0:0:0:0:0:0:0:1]:9092"], &others);
     }
 
     #[test]

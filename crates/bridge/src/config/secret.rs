@@ -47,17 +47,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_secret_itself_is_accepted() {
+    fn only_the_secret_itself_is_accepted_and_none_is_shown() {
         let secret = Secret::parse("0123456789abcdef").unwrap();
         assert!(secret.is(b"0123456789abcdef"));
         for other in [&b""[..], b"0123456789abcde", b"0123456789abcdef0", b"0123456789abcdeF"] {
             assert!(!secret.is(other));
         }
-    }
-
-    #[test]
-    fn secret_is_never_printed() {
-        let secret = Secret::parse("0123456789abcdef").unwrap();
         assert_eq!(format!("{secret:?}"), "Secret(…)");
     }
 }

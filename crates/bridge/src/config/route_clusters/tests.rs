@@ -4,14 +4,9 @@ use std::iter;
 
 use super::*;
 use crate::config::Config;
-use crate::config::tests::{NO_CLUSTER, load};
+use crate::config::tests::{check, check_each, load};
 
 const SECRET: &str = "gateway_secret = \"s3cret-of-the-gateway\"\n";
-
-#[track_caller]
-fn check(text: &str, want: &[&str]) {
-    crate::config::tests::check(text, &[], want);
-}
 
 fn allows(config: &Config, node: &str) -> bool {
     config.route_clusters.allows(&Node::parse(node).unwrap())
@@ -32,17 +27,14 @@ fn file_and_environment_set_every_key() {
          max = 7\nidle_timeout_ms = 500\n\
          [route_clusters.properties]\nclient.id = \"routes\"\n"
     );
-    let of_file = load(&text, &[]).unwrap();
-    let of_environment = load(
-        SECRET,
-        &[
-            ("SLUICEGATE_ROUTE_CLUSTERS__ALLOWED_HOSTS", "kafka-1:9092, *.svc:*"),
-            ("SLUICEGATE_ROUTE_CLUSTERS__WRITE", "true"),
-            ("SLUICEGATE_ROUTE_CLUSTERS__MAX", "7"),
-            ("SLUICEGATE_ROUTE_CLUSTERS__IDLE_TIMEOUT_MS", "500"),
-            ("SLUICEGATE_ROUTE_CLUSTERS__PROPERTIES__CLIENT_ID", "routes"),
-        ],
-    );
+    let variables = [
+        ("SLUICEGATE_ROUTE_CLUSTERS__ALLOWED_HOSTS", "kafka-1:9092, *.svc:*"),
+        ("SLUICEGATE_ROUTE_CLUSTERS__WRITE", "true"),
+        ("SLUICEGATE_ROUTE_CLUSTERS__MAX", "7"),
+        ("SLUICEGATE_ROUTE_CLUSTERS__IDLE_TIMEOUT_MS", "500"),
+        ("SLUICEGATE_ROUTE_CLUSTERS__PROPERTIES__CLIENT_ID", "routes"),
+    ];
+    let (of_file, of_environment) = (load(&text, &[]).unwrap(), load(SECRET, &variables));
     for config in [of_file, of_environment.unwrap()] {
         assert!(
             allows(&config, "kafka-1:9092") && allows(&config, "a.svc:1") && !allows(&config, "kafka-1:9093")
@@ -55,32 +47,36 @@ fn file_and_environment_set_every_key() {
 
 #[test]
 fn all_problems_are_reported_with_their_key() {
-    check(
-        &format!(
-            "{SECRET}[route_clusters]\nallowed_hosts = [\"*\"]\nwrite = 1\nmax = 0\nidle_timeout_ms = 99\n\
-             allowed = []\n\
-             [route_clusters.properties]\nclient.ids = \"x\"\nlinger.ms = \"soon\"\nssl.ca.location = \"/nowhere\"\n"
-        ),
-        &[
-            "route_clusters.allowed_hosts: has \"*\", expected hosts and ports such as \"kafka-1.example:9092\", \
-             \"*.kafka.svc:9092\" or \"10.0.0.1:*\"; IPv6 addresses in brackets",
-            "route_clusters.write: is 1, expected true or false",
-            "route_clusters.max: is 0, expected a whole number from 1 to 10000",
-            "route_clusters.idle_timeout_ms: is 99, expected a whole number from 100 to 3600000",
-            "route_clusters.allowed: is not a key of this configuration, did you mean `route_clusters.allowed_hosts`?",
-            "route_clusters.properties.client.ids: is not a librdkafka property, did you mean `client.id`?",
-            "route_clusters.properties.ssl.ca.location: cannot read `/nowhere`: No such file or directory (os error 2)",
-            "route_clusters.properties.linger.ms: is rejected by librdkafka: Invalid value for configuration property \
-             \"queue.buffering.max.ms\"",
-            NO_CLUSTER,
-        ],
-    );
-    check(
-        "[clusters.route]\nbootstrap.servers = \"kafka:1\"\n[route_clusters]\nallowed_hosts = [\"kafka:1\"]\n",
-        &[
-            "route_clusters.allowed_hosts: needs authenticated gateways: set `gateway_secret` or `tls.client_ca`",
-            "clusters.route: is the name that metrics use for clusters of routes: choose another",
-        ],
+    check_each(
+        str::to_owned,
+        r#"
+gateway_secret = "s3cret-of-the-gateway"
+[route_clusters]
+allowed_hosts = ["*"]
+write = 1
+max = 0
+idle_timeout_ms = 99
+allowed = []
+properties = { client.ids = "x", linger.ms = "soon", ssl.ca.location = "/nowhere" }
+[clusters.route]
+bootstrap.servers = "kafka:1"
+    route_clusters.allowed_hosts: has "*", expected hosts and ports such as "kafka-1.example:9092",
+        "*.kafka.svc:9092" or "10.0.0.1:*"; IPv6 addresses in brackets
+    route_clusters.write: is 1, expected true or false
+    route_clusters.max: is 0, expected a whole number from 1 to 10000
+    route_clusters.idle_timeout_ms: is 99, expected a whole number from 100 to 3600000
+    route_clusters.allowed: is not a key of this configuration, did you mean `route_clusters.allowed_hosts`?
+    route_clusters.properties.client.ids: is not a librdkafka property, did you mean `client.id`?
+    route_clusters.properties.ssl.ca.location: cannot read `/nowhere`: No such file or directory (os error 2)
+    route_clusters.properties.linger.ms: is rejected by librdkafka: Invalid value for configuration property
+        "queue.buffering.max.ms"
+[clusters.route]
+bootstrap.servers = "kafka:1"
+[route_clusters]
+allowed_hosts = ["kafka:1"]
+    route_clusters.allowed_hosts: needs authenticated gateways: set `gateway_secret` or `tls.client_ca`
+    clusters.route: is the name that metrics use for clusters of routes: choose another
+"#,
     );
 }
 
@@ -100,7 +96,7 @@ fn properties_that_routes_set_are_refused() {
             "[clusters.a]\nbootstrap.servers = \"a:1\"\n[route_clusters.properties]\n{property} = \"hidden\"\n"
         );
         let problem = "is set by the route, in its `kafka`: remove it";
-        check(&text, &[&format!("route_clusters.properties.{property}: {problem}")]);
+        check(&text, &[], &[&format!("route_clusters.properties.{property}: {problem}")]);
     }
 }
 

@@ -72,36 +72,38 @@ fn variable_matches_its_cluster_in_any_case() {
         assert_eq!(clusters.keys().collect::<Vec<_>>(), [name.trim_matches('"')]);
         assert!(format!("{clusters:?}").contains("from-the-environment"));
     }
-    let text = "[clusters.My-Prod-1]\nbootstrap.servers = \"a:1\"\n[clusters.my_prod_1]\nbootstrap.servers = \"b:1\"\n";
-    check(
-        text,
-        &[password],
-        &[
-            "SLUICEGATE_CLUSTERS__MY_PROD_1__CLIENT_ID: matches each of [clusters.My-Prod-1] and [clusters.my_prod_1]: \
-           expected names that differ in more than case, '-', '.' and '_'",
-        ],
-    );
 }
 
 #[test]
-fn variables_alone_make_a_cluster_only_with_brokers() {
-    let variables = [
-        ("SLUICEGATE_CLUSTERS__MY_PROD__SASL_PASSWORD", HIDDEN),
-        ("SLUICEGATE_CLUSTERS__MY_PROD__SASL_USERNAME", "reader"),
-    ];
-    check(
-        CLUSTER,
-        &variables,
-        &[
-            "clusters.my_prod: is set only by variables such as SLUICEGATE_CLUSTERS__MY_PROD__SASL_PASSWORD: expected \
-           [clusters.my_prod] in the file, or `bootstrap.servers` from the environment too",
-        ],
+fn mistakes_in_variables_have_their_name() {
+    check_each(
+        |lines| format!("{lines}{CLUSTER}"),
+        r#"
+SLUICEGATE_CLUSTERS__DEFAULT__SASL_PASWORD=hidden
+SLUICEGATE_CLUSTERS__DEFAULT__SOCKET_TIMEOUT_MS=soon
+SLUICEGATE_GATEWAY_SECRET=short
+    SLUICEGATE_GATEWAY_SECRET: has 5 characters, expected at least 16
+    SLUICEGATE_CLUSTERS__DEFAULT__SASL_PASWORD: is not a librdkafka property, did you mean `sasl.password`?
+    SLUICEGATE_CLUSTERS__DEFAULT__SOCKET_TIMEOUT_MS: expected 10 to 300000 milliseconds, got `soon`
+SLUICEGATE_LIMITS__MAX_SESSION=5
+    SLUICEGATE_LIMITS__MAX_SESSION: is not a key of this configuration, did you mean `limits.max_sessions`?
+clusters.My-Prod-1.bootstrap.servers = "a:1"
+clusters.my_prod_1.bootstrap.servers = "b:1"
+SLUICEGATE_CLUSTERS__MY_PROD_1__CLIENT_ID=x
+    SLUICEGATE_CLUSTERS__MY_PROD_1__CLIENT_ID: matches each of [clusters.My-Prod-1] and [clusters.my_prod_1]:
+        expected names that differ in more than case, '-', '.' and '_'
+SLUICEGATE_CLUSTERS__MY_PROD__SASL_PASSWORD=hidden
+SLUICEGATE_CLUSTERS__MY_PROD__SASL_USERNAME=reader
+    clusters.my_prod: is set only by variables such as SLUICEGATE_CLUSTERS__MY_PROD__SASL_PASSWORD: expected
+        [clusters.my_prod] in the file, or `bootstrap.servers` from the environment too
+SLUICEGATE_CLUSTERS__N__KIND=nats
+SLUICEGATE_CLUSTERS__N__PASSWORD=hidden
+    clusters.n: is set only by variables such as SLUICEGATE_CLUSTERS__N__PASSWORD: expected [clusters.n] in the
+        file, or `servers` from the environment too
+clusters.a = { kind = "rabbit", queue = 1 }
+SLUICEGATE_CLUSTERS__B__KIND=Nats
+    clusters.a.kind: is "rabbit", expected "kafka" or "nats"
+    SLUICEGATE_CLUSTERS__B__KIND: is "Nats", expected "kafka" or "nats"
+"#,
     );
-}
-
-#[test]
-fn misspelt_variable_of_a_table_is_a_problem() {
-    let problem = "SLUICEGATE_LIMITS__MAX_SESSION: is not a key of this configuration, did you mean \
-                   `limits.max_sessions`?";
-    check(CLUSTER, &[("SLUICEGATE_LIMITS__MAX_SESSION", "5")], &[problem]);
 }

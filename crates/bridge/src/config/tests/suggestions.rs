@@ -41,24 +41,27 @@ fn misspelt_variable_gets_a_suggestion() {
 
 #[test]
 fn cluster_without_a_name_is_reported_once() {
-    let problem = |keys: &str| {
-        format!(
-            "clusters: has {keys} without a cluster's name: write [clusters.default], or another name, instead of \
-             [clusters]"
-        )
-    };
-    for (text, keys) in [
-        ("bootstrap.servers = \"a:1\"", "`bootstrap.servers`"),
-        ("\"bootstrap.servers\" = \"a:1\"\nclient.id = \"x\"", "`bootstrap.servers`, `client.id`"),
-        ("kind = \"nats\"\nservers = \"nats://a\"", "`kind`, `servers`"),
-        ("sasl.password = { file = \"/nowhere\" }", "`sasl.password`"),
-    ] {
-        check(&format!("[clusters]\n{text}\n"), &[], &[&problem(keys)]);
-    }
-    let variables = [("SLUICEGATE_CLUSTERS__BOOTSTRAP_SERVERS", "a:1")];
-    let problem = "SLUICEGATE_CLUSTERS__BOOTSTRAP_SERVERS: names no cluster: expected \
-                   SLUICEGATE_CLUSTERS__NAME__BOOTSTRAP_SERVERS";
-    check("", &variables, &[problem]);
+    check_each(
+        |lines| format!("[clusters]\n{lines}"),
+        r#"
+bootstrap.servers = "a:1"
+    clusters: has `bootstrap.servers` without a cluster's name: write [clusters.default], or another name, instead
+        of [clusters]
+"bootstrap.servers" = "a:1"
+client.id = "x"
+    clusters: has `bootstrap.servers`, `client.id` without a cluster's name: write [clusters.default], or another
+        name, instead of [clusters]
+kind = "nats"
+servers = "nats://a"
+    clusters: has `kind`, `servers` without a cluster's name: write [clusters.default], or another name, instead of
+        [clusters]
+sasl.password = { file = "/nowhere" }
+    clusters: has `sasl.password` without a cluster's name: write [clusters.default], or another name, instead of
+        [clusters]
+SLUICEGATE_CLUSTERS__BOOTSTRAP_SERVERS=a:1
+    SLUICEGATE_CLUSTERS__BOOTSTRAP_SERVERS: names no cluster: expected SLUICEGATE_CLUSTERS__NAME__BOOTSTRAP_SERVERS
+"#,
+    );
 }
 
 #[test]
