@@ -224,7 +224,7 @@ const ALL_METHODS: [Method; 3] = [Method::GET, Method::HEAD, Method::POST];
 /// The route of the resource `produce`, whatever its path is in the gateway.
 const PRODUCE_ROUTE: &str = "produce";
 
-/// The status and the body of the answer to an admitted request.
+/// The answer to an admitted request.
 #[cfg(test)]
 pub(crate) async fn ask(
     grant: &Grant,
@@ -232,7 +232,7 @@ pub(crate) async fn ask(
     method: Method,
     headers: &HeaderMap,
     body: &str,
-) -> (u16, String) {
+) -> Response {
     use sluicegate_fair_share::{Ledger, Permits};
 
     let (calls, waiting) = (Permits::new(Ledger::new(1)), Permits::new(Ledger::new(1)));
@@ -240,7 +240,8 @@ pub(crate) async fn ask(
     let running = RequestPermits::begin(&calls, grant.holder(), &waiting, grant.drain(), open.token());
     let body = Bytes::copy_from_slice(body.as_bytes());
     let request = Request { grant, method: &method, headers: Headers(headers), body: &body };
-    let response =
-        dispatch(&request, route, &running.expect("a permit")).await.unwrap_or_else(Problem::plain);
-    (response.status.as_u16(), String::from_utf8(response.body.to_vec()).expect("text"))
+    dispatch(&request, route, &running.expect("a permit")).await.unwrap_or_else(Problem::plain)
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -65,19 +65,11 @@ fn flag(headers: &HeaderMap, header: &'static str) -> Result<Option<bool>, Refus
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn of(headers: &[(&'static str, &str)]) -> Result<Rights, Refusal> {
-        let headers = headers.iter().map(|(name, value)| ((*name).parse().unwrap(), value.parse().unwrap()));
-        let headers = headers.collect();
-        Ok(rights(of_route(&headers)?, policy(&headers)?.as_ref(), None))
-    }
+    use crate::http::tests::headers;
 
     #[test]
     fn only_listed_topics_have_tables() {
-        let of = |headers: &[(&'static str, &str)]| {
-            let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
-            tables(&headers.collect())
-        };
+        let of = |lines: &[(&str, &str)]| tables(&headers(lines));
         assert!(!of(&[]).ok().unwrap().contains("a"));
         let listed = of(&[(metadata::TABLES, "a,b.*")]).ok().unwrap();
         assert!(listed.contains("a") && listed.contains("b.c") && !listed.contains("c"));
@@ -86,7 +78,8 @@ mod tests {
 
     #[test]
     fn invalid_headers_grant_nothing() {
-        let check = |header, value| match of(&[(header, value)]).err() {
+        let of = |lines: HeaderMap| Ok(rights(of_route(&lines)?, policy(&lines)?.as_ref(), None));
+        let check = |header, value| match of(headers(&[(header, value)])).err() {
             Some(Refusal::InvalidHeader { header: found, .. }) => assert_eq!(found, header),
             other => panic!("{header}: {value}: {other:?}"),
         };

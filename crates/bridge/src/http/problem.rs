@@ -288,6 +288,7 @@ struct Document<'a> {
 mod tests {
     use sluicegate_delivery::testing::script::Script;
 
+    use super::super::tests::told;
     use super::*;
     use crate::tests::check_causes;
 
@@ -354,22 +355,16 @@ mod tests {
         check_causes("problems", &heads, ALL.into_iter().map(row));
     }
 
-    #[track_caller]
-    fn check(response: &Response, status: u16, document: &str) {
-        assert_eq!(response.status.as_u16(), status);
-        assert_eq!(std::str::from_utf8(&response.body).unwrap(), document);
-    }
-
     #[test]
     fn document_has_only_known_members() {
         let problem = Problem::new(ProblemKind::Malformed, "say \"x\"\n");
         let document = r#"{"type":"about:blank","title":"Bad Request","status":400,"detail":"say \"x\"\n","reason":"invalid_command"}"#;
-        check(&problem.clone().plain(), 400, document);
+        assert_eq!(told(problem.clone().plain()), (400, document.to_owned()));
         let document = r#"{"type":"about:blank","title":"Bad Request","status":400,"detail":"say \"x\"\n","reason":"invalid_command","error_code":400,"message":"say \"x\"\n"}"#;
-        check(&problem.rest(PROBLEM), 400, document);
+        assert_eq!(told(problem.rest(PROBLEM)), (400, document.to_owned()));
         let error = CommandError::new(Fault::UnknownOutcome { retriable: true }, 7, "m");
         let document = r#"{"type":"about:blank","title":"Gateway Timeout","status":504,"detail":"m; a retry can write it twice","reason":"unknown_outcome","kafka_code":7,"unknown_outcome":true}"#;
-        check(&Problem::failed(error, System::Kafka).plain(), 504, document);
+        assert_eq!(told(Problem::failed(error, System::Kafka).plain()), (504, document.to_owned()));
     }
 
     #[test]

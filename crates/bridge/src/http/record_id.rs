@@ -28,38 +28,27 @@ pub(super) fn of_request(headers: Headers<'_>, system: System) -> Result<Option<
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderMap, HeaderName, HeaderValue};
-
+    use super::super::tests::{check_problem, headers};
     use super::*;
 
-    fn keys(values: &[&[u8]]) -> HeaderMap {
-        let name = HeaderName::from_static("idempotency-key");
-        values.iter().map(|value| (name.clone(), HeaderValue::from_bytes(value).unwrap())).collect()
+    fn of(values: &[&[u8]]) -> Result<Option<Header>, Problem> {
+        let lines: Vec<_> = values.iter().map(|value| ("idempotency-key", *value)).collect();
+        of_request(Headers(&headers(&lines)), System::Nats)
     }
 
     #[test]
     fn idempotency_key_is_the_message_id_unchanged() {
         for (given, want) in [("a-1", "a-1"), ("\"a 1\"", "\"a 1\""), (" a ", "a")] {
-            let header = of_request(Headers(&keys(&[given.as_bytes()])), System::Nats).unwrap().unwrap();
-            assert_eq!(
-                (header.key.as_str(), header.value.unwrap().as_ref()),
-                ("Nats-Msg-Id", want.as_bytes())
-            );
+            let header = of(&[given.as_bytes()]).unwrap().unwrap();
+            assert_eq!((&*header.key, &header.value.unwrap()[..]), ("Nats-Msg-Id", want.as_bytes()));
         }
-        assert_eq!(of_request(Headers(&HeaderMap::new()), System::Nats).unwrap(), None);
+        assert_eq!(of(&[]).unwrap(), None);
     }
 
     #[test]
     fn invalid_idempotency_keys_are_refused() {
-        for (values, want) in [
-            (&[&b"a"[..], b"a"][..], "header idempotency-key is repeated"),
-            (&[b""], "header idempotency-key: expected a value"),
-            (&[b"\xFF"], "header idempotency-key: expected UTF-8"),
-        ] {
-            let problem = of_request(Headers(&keys(values)), System::Nats).unwrap_err().plain();
-            assert_eq!(problem.status.as_u16(), 400, "{values:?}");
-            let text = std::str::from_utf8(&problem.body).unwrap();
-            assert!(text.contains(want), "{text}");
-        }
+        check_problem(of(&[b"a", b"a"]).unwrap_err(), 400, "header idempotency-key is repeated");
+        check_problem(of(&[b""]).unwrap_err(), 400, "header idempotency-key: expected a value");
+        check_problem(of(&[b"\xFF"]).unwrap_err(), 400, "header idempotency-key: expected UTF-8");
     }
 }

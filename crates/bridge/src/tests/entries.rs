@@ -5,7 +5,6 @@ mod oracle;
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, Method};
 use proptest::prelude::*;
 use prost::Message;
@@ -13,6 +12,8 @@ use serde_json::{Value, json};
 use sluicegate_backend::System;
 use sluicegate_delivery::drain::Drain;
 use sluicegate_delivery::grant::Grant;
+use sluicegate_dialect as dialect;
+use sluicegate_dialect::http::resource::Get;
 use sluicegate_protocol::codec::Codec;
 use sluicegate_protocol::http_route::Resource;
 use sluicegate_protocol::pub_sub_req::Req;
@@ -20,12 +21,13 @@ use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
     CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaListOffsets, CmdKafkaMetadata, CmdKafkaMultiFetch,
     CmdKafkaProduce, CmdKafkaSubscribe, CmdNatsFetch, CmdNatsListSequences, CmdNatsPublish, CmdNatsSubscribe,
-    ErrorResp, HttpProduce, HttpRest, HttpRoute, KafkaSource, NatsSource, PartitionOffset, ProduceRecord,
-    PubSubReq, PubSubResp, PublishMessage, Reason, StreamTime, grpc,
+    ErrorResp, HttpProduce, HttpRoute, KafkaSource, NatsSource, PartitionOffset, ProduceRecord, PubSubReq,
+    PubSubResp, PublishMessage, Reason, StreamTime, grpc,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use self::oracle::{KEY, Rights};
+use crate::http::tests::{headers, rest, told};
 use crate::session::{self, Overload, Transport};
 
 /// The names of existing logs, and of one that is listed only.
@@ -34,113 +36,63 @@ const TOPICS: [&str; 5] = ["0", "00", "1", "1.5", "gone"];
 /// [`KEY`] in JSON.
 const JSON_KEY: &str = "\"0-1\"";
 
-/// A command on some topics, in the words of each system and codec.
-struct Case {
-    writes: bool,
-    /// Whether the rights of one topic decide for all.
-    is_whole: bool,
-    req: Req,
-    json: Value,
-}
+/// A command on some topics, in Protobuf and in JSON.
+type Case = (Req, Value);
 
-impl Case {
-    fn read(req: Req, json: Value) -> Self {
-        Self { writes: false, is_whole: false, req, json }
-    }
-
-    fn write(req: Req, json: Value) -> Self {
-        Self { writes: true, ..Self::read(req, json) }
-    }
-
-    fn whole(req: Req, json: Value) -> Self {
-        Self { is_whole: true, ..Self::read(req, json) }
-    }
-}
-
-fn each(topics: &[String], value: fn(&String) -> Value) -> Vec<Value> {
-    topics.iter().map(value).collect()
+fn each<T>(topics: &[&str], value: impl Fn(String) -> T) -> Vec<T> {
+    topics.iter().map(|topic| value((*topic).to_owned())).collect()
 }
 
 fn of_kafka(topics: &[&str]) -> Vec<Case> {
-    let log = |topic: &String| CmdKafkaListOffset { topic: topic.clone(), ..Default::default() };
-    let place = |topic: &String| PartitionOffset { topic: topic.clone(), ..Default::default() };
-    let source = |topic: &String| KafkaSource { topic: topic.clone(), ..Default::default() };
-    let record =
-        |topic: &String| ProduceRecord { topic: topic.clone(), key: Some(KEY.into()), ..Default::default() };
-    let topics: &Vec<String> = &topics.iter().map(|topic| (*topic).to_owned()).collect();
-    let first = || topics[0].clone();
-    let partitions = topics.iter().map(place).collect();
-    let offsets = topics.iter().map(log).collect();
-    let records = topics.iter().map(record).collect();
-    let sources = topics.iter().map(source).collect();
-    vec![
-        Case::read(
-            Req::CmdKafkaFetch(CmdKafkaFetch { topic: first(), ..Default::default() }),
-            json!({"fetch": {"topic": first(), "partition": 0, "offset": 0}}),
-        ),
-        Case::read(
-            Req::CmdKafkaListOffset(log(&topics[0])),
-            json!({"list_offset": {"topic": first(), "partition": 0, "timestamp": 0}}),
-        ),
-        Case::read(
-            Req::CmdKafkaMultiFetch(CmdKafkaMultiFetch { partitions, ..Default::default() }),
-            json!({"multi_fetch": {"partitions": each(topics, |topic| {
-                json!({"topic": topic, "partition": 0, "offset": 0})
-            })}}),
-        ),
-        Case::read(
-            Req::CmdKafkaListOffsets(CmdKafkaListOffsets { offsets, ..Default::default() }),
-            json!({"list_offsets": {"offsets": each(topics, |topic| {
-                json!({"topic": topic, "partition": 0, "timestamp": 0})
-            })}}),
-        ),
-        Case::read(
-            Req::CmdKafkaMetadata(CmdKafkaMetadata { topics: topics.clone(), ..Default::default() }),
-            json!({"metadata": {"topics": topics}}),
-        ),
-        Case::write(
-            Req::CmdKafkaProduce(CmdKafkaProduce { records }),
-            json!({"produce": {"records": each(topics, |topic| json!({"topic": topic, "key": KEY, "value": 1}))}}),
-        ),
-        Case::whole(
-            Req::CmdKafkaSubscribe(CmdKafkaSubscribe { sources, ..Default::default() }),
-            json!({"subscribe": {"sources": each(topics, |topic| json!({"topic": topic}))}}),
-        ),
-    ]
+    let first = topics[0].to_owned();
+    let log = |topic: String| CmdKafkaListOffset { topic, ..Default::default() };
+    let partitions = each(topics, |topic| PartitionOffset { topic, ..Default::default() });
+    let records = each(topics, |topic| ProduceRecord { topic, key: Some(KEY.into()), ..Default::default() });
+    let sources = each(topics, |topic| KafkaSource { topic, ..Default::default() });
+    let (offsets, names) = (each(topics, log), each(topics, |topic| topic));
+    let commands = [
+        Req::CmdKafkaFetch(CmdKafkaFetch { topic: first.clone(), ..Default::default() }),
+        Req::CmdKafkaListOffset(log(first.clone())),
+        Req::CmdKafkaMultiFetch(CmdKafkaMultiFetch { partitions, ..Default::default() }),
+        Req::CmdKafkaListOffsets(CmdKafkaListOffsets { offsets, ..Default::default() }),
+        Req::CmdKafkaMetadata(CmdKafkaMetadata { topics: names, ..Default::default() }),
+        Req::CmdKafkaProduce(CmdKafkaProduce { records }),
+        Req::CmdKafkaSubscribe(CmdKafkaSubscribe { sources, ..Default::default() }),
+    ];
+    let place = |topic: String| json!({"topic": topic, "partition": 0, "offset": 0});
+    let time = |topic: String| json!({"topic": topic, "partition": 0, "timestamp": 0});
+    let in_json = [
+        json!({"fetch": place(first.clone())}),
+        json!({"list_offset": time(first)}),
+        json!({"multi_fetch": {"partitions": each(topics, place)}}),
+        json!({"list_offsets": {"offsets": each(topics, time)}}),
+        json!({"metadata": {"topics": topics}}),
+        json!({"produce": {"records": each(topics, |topic| json!({"topic": topic, "key": KEY, "value": 1}))}}),
+        json!({"subscribe": {"sources": each(topics, |topic| json!({"topic": topic}))}}),
+    ];
+    commands.into_iter().zip(in_json).collect()
 }
 
 fn of_nats(streams: &[&str]) -> Vec<Case> {
-    let message = |stream: &String| PublishMessage {
-        stream: stream.clone(),
-        subject: KEY.into(),
-        ..Default::default()
-    };
-    let source = |stream: &String| NatsSource { stream: stream.clone(), ..Default::default() };
-    let streams: &Vec<String> = &streams.iter().map(|stream| (*stream).to_owned()).collect();
-    let first = || streams[0].clone();
-    let times = streams.iter().map(|stream| StreamTime { stream: stream.clone(), timestamp: 0 }).collect();
-    let messages = streams.iter().map(message).collect();
-    let sources = streams.iter().map(source).collect();
-    vec![
-        Case::read(
-            Req::CmdNatsFetch(CmdNatsFetch { stream: first(), ..Default::default() }),
-            json!({"fetch": {"stream": first(), "sequence": 0}}),
-        ),
-        Case::read(
-            Req::CmdNatsListSequences(CmdNatsListSequences { times }),
-            json!({"list_sequences": {"times": each(streams, |stream| json!({"stream": stream, "timestamp": 0}))}}),
-        ),
-        Case::write(
-            Req::CmdNatsPublish(CmdNatsPublish { messages }),
-            json!({"publish": {"messages": each(streams, |stream| {
-                json!({"stream": stream, "subject": KEY, "data": 1})
-            })}}),
-        ),
-        Case::whole(
-            Req::CmdNatsSubscribe(CmdNatsSubscribe { sources, ..Default::default() }),
-            json!({"subscribe": {"sources": each(streams, |stream| json!({"stream": stream}))}}),
-        ),
-    ]
+    let first = streams[0].to_owned();
+    let times = each(streams, |stream| StreamTime { stream, timestamp: 0 });
+    let messages =
+        each(streams, |stream| PublishMessage { stream, subject: KEY.into(), ..Default::default() });
+    let sources = each(streams, |stream| NatsSource { stream, ..Default::default() });
+    let commands = [
+        Req::CmdNatsFetch(CmdNatsFetch { stream: first.clone(), ..Default::default() }),
+        Req::CmdNatsListSequences(CmdNatsListSequences { times }),
+        Req::CmdNatsPublish(CmdNatsPublish { messages }),
+        Req::CmdNatsSubscribe(CmdNatsSubscribe { sources, ..Default::default() }),
+    ];
+    let message = |stream: String| json!({"stream": stream, "subject": KEY, "data": 1});
+    let in_json = [
+        json!({"fetch": {"stream": first, "sequence": 0}}),
+        json!({"list_sequences": {"times": each(streams, |stream| json!({"stream": stream, "timestamp": 0}))}}),
+        json!({"publish": {"messages": each(streams, message)}}),
+        json!({"subscribe": {"sources": each(streams, |stream| json!({"stream": stream}))}}),
+    ];
+    commands.into_iter().zip(in_json).collect()
 }
 
 /// The first answer of a session.
@@ -226,14 +178,16 @@ async fn check_sessions(rights: &Rights, system: System, topics: &[&str]) {
         System::Kafka => of_kafka(topics),
         System::Nats => of_nats(topics),
     };
-    for Case { writes, is_whole, req, json } in cases {
+    for (req, json) in cases {
         let (name, _) = json.as_object().unwrap().iter().next().unwrap();
         let is_one = matches!(&**name, "fetch" | "list_offset");
         let topics = if is_one { &topics[..1] } else { topics };
-        let may = |topic: &&str| if writes { rights.writes(topic, KEY) } else { rights.reads(topic) };
-        let want = match is_whole {
-            true => vec![!topics.iter().all(may); topics.len()],
-            false => topics.iter().map(|topic| !may(topic)).collect(),
+        let cannot_read = |topic: &&str| !rights.reads(topic);
+        let want: Vec<bool> = match &**name {
+            "produce" | "publish" => topics.iter().map(|topic| !rights.writes(topic, KEY)).collect(),
+            // The rights of one topic decide for all.
+            "subscribe" => vec![topics.iter().any(cannot_read); topics.len()],
+            _ => topics.iter().map(cannot_read).collect(),
         };
         let message = PubSubReq { sequence: 1, req: Some(req) }.encode_to_vec();
         let answered = answer(rights.grant(system).await, Codec::Protobuf, &message).await;
@@ -252,71 +206,52 @@ async fn check_sessions(rights: &Rights, system: System, topics: &[&str]) {
     }
 }
 
-/// Asks for a resource of a path. Gives the status and the body.
-async fn ask(rights: &Rights, system: System, method: Method, path: String, body: &str) -> (u16, String) {
-    let route = HttpRoute { path, resource: Some(Resource::Rest(HttpRest {})), ..Default::default() };
-    let headers = [(CONTENT_TYPE, "application/json"), (ACCEPT, "application/json, text/event-stream")];
-    let headers = headers.into_iter().map(|(name, value)| (name, value.parse().unwrap())).collect();
-    crate::http::ask(&rights.grant(system).await, &route, method, &headers, body).await
-}
-
+/// Each row of the table of resources, and the list of topics.
 async fn check_http(rights: &Rights, system: System, topic: &str) {
-    let (root, reads, writes, body) = match system {
-        System::Kafka => (
-            "topics",
-            &[
-                "",
-                "/records",
-                "/events",
-                "/partitions/0/records",
-                "/partitions/0/offsets",
-                "/partitions/0/events",
-            ][..],
-            &["", "/partitions/0"][..],
-            r#"{"records":[{"key":"0-1","value":1}]}"#,
-        ),
-        System::Nats => (
-            "streams",
-            &["", "/messages", "/sequences", "/events"][..],
-            &[""][..],
-            r#"{"messages":[{"subject":"0-1","data":1}]}"#,
-        ),
+    let ask = async |method, path: &str, body| {
+        let lines = [("content-type", "application/json"), ("accept", "application/json, text/event-stream")];
+        let grant = rights.grant(system).await;
+        told(crate::http::ask(&grant, &rest(path), method, &headers(&lines), body).await)
     };
-    for resource in reads {
-        for method in [Method::GET, Method::HEAD] {
-            let path = format!("/{root}/{topic}{resource}");
-            let (status, text) = ask(rights, system, method, path, "").await;
-            assert_eq!(status == 403, !rights.reads(topic), "{topic}{resource}: {text} {rights:?}");
-            let is_list = resource.ends_with("records") || resource.ends_with("messages");
-            if let Some(listed) =
-                serde_json::from_str::<Value>(&text).ok().filter(|_| is_list && status == 200)
-            {
-                let read = listed.as_array().is_some_and(|listed| !listed.is_empty());
-                assert_eq!(read, rights.reads_records(topic), "{topic}{resource}: {text} {rights:?}");
+    let (key, body) = match system {
+        System::Kafka => (JSON_KEY, r#"{"records":[{"key":"0-1","value":1}]}"#),
+        System::Nats => (KEY, r#"{"messages":[{"subject":"0-1","data":1}]}"#),
+    };
+    for row in dialect::of(system).words().resources.rows {
+        let path = ["{topic}", "{stream}"]
+            .into_iter()
+            .fold(row.path.to_owned(), |path, name| path.replace(name, topic));
+        let path = path.replace("{partition}", "0").replace("{key}", KEY).replace("{subject}", KEY);
+        for method in [Method::GET, Method::HEAD].into_iter().filter(|_| row.get.is_some()) {
+            let (status, text) = ask(method, &path, "").await;
+            let found: Option<Value> = serde_json::from_str(&text).ok().filter(|_| status == 200);
+            match row.get {
+                Some(Get::List) => {
+                    let all = ["a", "b.1", "b.2", "gone"].into_iter().filter(|name| rights.reads(name));
+                    let want = rights.can_read().then(|| json!(all.collect::<Vec<_>>()));
+                    assert_eq!((status == 403, found), (want.is_none(), want), "{path}: {text} {rights:?}");
+                    continue;
+                }
+                Some(Get::Records | Get::TopicRecords) if found.is_some() => {
+                    let read =
+                        found.is_some_and(|found| found.as_array().is_some_and(|found| !found.is_empty()));
+                    assert_eq!(read, rights.reads_records(topic), "{path}: {text} {rights:?}");
+                }
+                _ => {}
             }
+            // The route has no tables.
+            let is_denied = row.get == Some(Get::Key) || !rights.reads(topic);
+            assert_eq!(status == 403, is_denied, "{path}: {text} {rights:?}");
+        }
+        if row.posts {
+            let (status, text) = ask(Method::POST, &path, body).await;
+            assert_eq!(status == 403, !rights.writes(topic, key), "{path}: {text} {rights:?}");
         }
     }
-    let key = if matches!(system, System::Kafka) { JSON_KEY } else { KEY };
-    for resource in writes {
-        let (status, text) =
-            ask(rights, system, Method::POST, format!("/{root}/{topic}{resource}"), body).await;
-        // Without the right to write at all, a resource has no such method.
-        assert_eq!(
-            matches!(status, 403 | 405),
-            !rights.writes(topic, key),
-            "{topic}{resource}: {text} {rights:?}"
-        );
-    }
-    let (status, text) = ask(rights, system, Method::GET, format!("/{root}"), "").await;
-    let listed =
-        ["a", "b.1", "b.2", "gone"].into_iter().filter(|name| rights.reads(name)).collect::<Vec<_>>();
-    let want = if rights.can_read() { (200, Some(json!(listed))) } else { (403, None) };
-    assert_eq!((status, serde_json::from_str(&text).ok().filter(|_| status == 200)), want, "{rights:?}");
-
     let produce = HttpProduce { topic: topic.into(), key: Some(KEY.into()), ..Default::default() };
     let route = HttpRoute { resource: Some(Resource::Produce(produce)), ..Default::default() };
     let grant = rights.grant(system).await;
-    let (status, text) = crate::http::ask(&grant, &route, Method::POST, &HeaderMap::new(), "x").await;
+    let (status, text) = told(crate::http::ask(&grant, &route, Method::POST, &HeaderMap::new(), "x").await);
     assert_eq!(status == 403, !rights.writes(topic, KEY), "produce to {topic}: {text} {rights:?}");
 }
 

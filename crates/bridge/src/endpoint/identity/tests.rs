@@ -26,41 +26,42 @@ async fn identify(way: Option<&policy::Identity>, headers: &HeaderMap) -> Result
     believed().identify(way, headers, SystemTime::UNIX_EPOCH + Duration::from_secs(NOW)).await
 }
 
+#[track_caller]
+fn check_error(result: Result<Option<Identity>, Refusal>, want: IdentityError) {
+    match result {
+        Err(Refusal::Identity(error)) => assert_eq!(error, want),
+        other => panic!("{want:?}: {other:?}"),
+    }
+}
+
+#[track_caller]
+fn check_header(result: Result<Option<Identity>, Refusal>) {
+    let Err(Refusal::InvalidHeader { .. }) = result else { panic!("{result:?}") };
+}
+
 #[tokio::test]
 async fn claims_of_gateways_are_believed_until_they_expire() {
-    let until =
-        async |expires: Value| match identify(Some(&GATEWAY), &headers(&json!({"sub": "a", "exp": expires})))
-            .await
-        {
-            Ok(identity) => {
-                let until = identity.unwrap().until.unwrap();
-                Ok(until.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs())
-            }
-            Err(Refusal::Identity(error)) => Err(error),
-            Err(other) => panic!("{other:?}"),
-        };
-    assert_eq!(until(json!(NOW + 10)).await, Ok(NOW + 70));
-    assert_eq!(until(json!(NOW - 59)).await, Ok(NOW + 1));
-    assert_eq!(until(json!(NOW - 60)).await, Err(IdentityError::Expired));
+    let told = async |claims: Value| identify(Some(&GATEWAY), &headers(&claims)).await;
+    for (expires, until) in [(NOW + 10, NOW + 70), (NOW - 59, NOW + 1)] {
+        let identity = told(json!({"sub": "a", "exp": expires})).await.unwrap().unwrap();
+        assert_eq!(identity.until, Some(SystemTime::UNIX_EPOCH + Duration::from_secs(until)));
+    }
+    check_error(told(json!({"sub": "a", "exp": NOW - 60})).await, IdentityError::Expired);
     for other in [json!("never"), json!(null), json!(-1), json!([NOW + 10])] {
-        assert_eq!(until(other).await, Err(IdentityError::NotATime));
+        check_error(told(json!({"sub": "a", "exp": other})).await, IdentityError::NotATime);
     }
     for (name, value) in [("iss", json!(["i"])), ("sub", json!(7)), ("jti", json!(null))] {
-        let refused = identify(Some(&GATEWAY), &headers(&json!({"exp": NOW + 10, name: value}))).await;
-        assert!(matches!(refused, Err(Refusal::Identity(IdentityError::NotText))), "{name}: {refused:?}");
+        check_error(told(json!({"exp": NOW + 10, name: value})).await, IdentityError::NotText);
     }
-    let forever = identify(Some(&GATEWAY), &headers(&json!({"sub": "a"}))).await;
-    assert_eq!(forever.ok().flatten().map(|identity| identity.until), Some(None));
+    assert_eq!(told(json!({"sub": "a"})).await.unwrap().unwrap().until, None);
 }
 
 #[tokio::test]
 async fn client_without_identity_is_refused_unless_it_can_be_anonymous() {
-    let missing = identify(Some(&GATEWAY), &HeaderMap::new()).await;
-    assert!(matches!(missing, Err(Refusal::Identity(IdentityError::Missing))), "{missing:?}");
+    check_error(identify(Some(&GATEWAY), &HeaderMap::new()).await, IdentityError::Missing);
     let anonymous = policy::Identity { anonymous: true, ..GATEWAY };
     assert_eq!(identify(Some(&anonymous), &HeaderMap::new()).await.ok(), Some(None));
-    let expired = identify(Some(&anonymous), &headers(&json!({"exp": 5}))).await;
-    assert!(matches!(expired, Err(Refusal::Identity(IdentityError::Expired))), "{expired:?}");
+    check_error(identify(Some(&anonymous), &headers(&json!({"exp": 5}))).await, IdentityError::Expired);
     assert_eq!(identify(None, &HeaderMap::new()).await.ok(), Some(None));
 }
 
@@ -71,15 +72,12 @@ async fn identity_that_nobody_asked_for_is_refused() {
     let mut both = told.clone();
     both.extend(carrying(metadata::TOKEN, "a.b.c"));
     let token = carrying(metadata::TOKEN, "a.b.c");
-    for (way, headers) in [
-        (None, &told),
-        (Some(&of_bridge), &told),
-        (None, &token),
-        (Some(&GATEWAY), &token),
-        (Some(&GATEWAY), &both),
-    ] {
-        let refused = identify(way, headers).await;
-        assert!(matches!(refused, Err(Refusal::InvalidHeader { .. })), "{way:?}: {refused:?}");
+    for headers in [&told, &token] {
+        check_header(identify(None, headers).await);
+    }
+    check_header(identify(Some(&of_bridge), &told).await);
+    for headers in [&token, &both] {
+        check_header(identify(Some(&GATEWAY), headers).await);
     }
     let refused = Believed::default().identify(Some(&GATEWAY), &told, SystemTime::now()).await;
     assert!(matches!(refused, Err(Refusal::IdentityFromGateway)), "{refused:?}");
@@ -90,8 +88,7 @@ async fn malformed_claims_are_refused() {
     let long = BASE64.encode(json!({"a": "x".repeat(3100)}).to_string());
     let list = BASE64.encode("[]");
     for told in ["", "x", "{}", &list, &long] {
-        let refused = identify(Some(&GATEWAY), &carrying(metadata::IDENTITY, told)).await;
-        assert!(matches!(refused, Err(Refusal::InvalidHeader { .. })), "{told}: {refused:?}");
+        check_header(identify(Some(&GATEWAY), &carrying(metadata::IDENTITY, told)).await);
     }
 }
 
@@ -118,14 +115,10 @@ async fn token_is_verified_by_the_issuer_that_the_route_names() {
     };
     let identity = identify("main", seconds + 600).await.unwrap().unwrap();
     assert_eq!((identity.claims.subject(), identity.until.is_some()), (Some("alice"), true));
-    let expired = identify("main", seconds - 600).await;
-    assert!(matches!(expired, Err(Refusal::Identity(IdentityError::Expired))), "{expired:?}");
+    check_error(identify("main", seconds - 600).await, IdentityError::Expired);
     let unknown = identify("other", seconds + 600).await;
     assert!(matches!(unknown, Err(Refusal::UnknownIssuer { .. })), "{unknown:?}");
     let way = policy::Identity { from_gateway: false, token: Some("main".into()), anonymous: true };
     let refused = believed.identify(Some(&way), &carrying(metadata::TOKEN, "a.b.c"), now).await;
-    assert!(
-        matches!(refused, Err(Refusal::Identity(IdentityError::Token(TokenError::Malformed)))),
-        "{refused:?}"
-    );
+    check_error(refused, IdentityError::Token(TokenError::Malformed));
 }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use ::http::{HeaderMap, HeaderValue};
 use sluicegate_backend::{CommandError, Fault};
 use sluicegate_delivery::cluster::Cluster;
 use sluicegate_delivery::testing::script::Script;
@@ -11,6 +10,7 @@ use sluicegate_rights::{Rights, Topics};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
+use super::super::tests::{check_problem, headers};
 use super::*;
 
 fn route() -> HttpProduce {
@@ -27,71 +27,48 @@ fn route() -> HttpProduce {
     }
 }
 
-fn headers(lines: &[(&str, &[u8])]) -> HeaderMap {
-    let header = |(name, value): &(&str, &[u8])| {
-        (name.parse::<HeaderName>().unwrap(), HeaderValue::from_bytes(value).unwrap())
-    };
-    lines.iter().map(header).collect()
+type Lines<'a> = &'a [(&'a str, &'a [u8])];
+
+const JSON: (&str, &[u8]) = ("content-type", b"application/json");
+
+fn of(route: &HttpProduce, lines: Lines<'_>, body: &str) -> Result<Record, Problem> {
+    of_system(System::Kafka, route, lines, body)
 }
 
-fn of(route: &HttpProduce, lines: &[(&str, &[u8])], body: &str) -> Result<Record, Problem> {
-    record(Headers(&headers(lines)), &Bytes::copy_from_slice(body.as_bytes()), route, System::Kafka)
-}
-
-/// The problem's text, or the key and the headers of the message.
-fn of_nats(route: &HttpProduce, lines: &[(&str, &[u8])], body: &str) -> Result<Record, String> {
-    let record =
-        record(Headers(&headers(lines)), &Bytes::copy_from_slice(body.as_bytes()), route, System::Nats);
-    record.map_err(|problem| {
-        let response = problem.plain();
-        assert_eq!(response.status.as_u16(), 400);
-        String::from_utf8(response.body.to_vec()).unwrap()
-    })
+fn of_system(system: System, route: &HttpProduce, lines: Lines<'_>, body: &str) -> Result<Record, Problem> {
+    record(Headers(&headers(lines)), &Bytes::copy_from_slice(body.as_bytes()), route, system)
 }
 
 #[test]
 fn key_is_the_subject_on_nats() {
     let route = HttpProduce { partition: None, ..route() };
-    let key = |route: &HttpProduce, lines: &[(&str, &[u8])], body: &str| {
-        of_nats(route, lines, body).map(|record| record.key.unwrap())
-    };
-    assert_eq!(key(&route, &[], "").unwrap(), "route's");
-    assert_eq!(key(&route, &[("x-kafka-key", b"a.b")], "").unwrap(), "a.b");
     let found = HttpProduce { jsonkey: Some("s".into()), key: None, ..route.clone() };
-    let json: (&str, &[u8]) = ("content-type", b"application/json");
-    assert_eq!(key(&found, &[json], r#"{"s":"c.d"}"#).unwrap(), "c.d");
-    let bare = HttpProduce { key: None, ..route.clone() };
-    let numbered: [(&str, &[u8]); 1] = [("x-kafka-partition", b"0")];
     for (route, lines, body, want) in [
-        (&bare, &[][..], "", "no subject: expected the header x-kafka-key"),
-        (&route, &[("x-kafka-key", &b""[..])], "", "no subject: expected the header x-kafka-key"),
-        (&found, &[json], r#"{"s":null}"#, "no subject: expected the header x-kafka-key"),
-        (&found, &[json], "{}", "no subject in the body: expected one at s"),
-        (&route, &numbered, "", "streams have no partitions: leave out the header x-kafka-partition"),
-        (
-            &HttpProduce { topic: String::new(), ..route.clone() },
-            &[],
-            "",
-            "no stream: expected the header x-kafka-topic",
-        ),
+        (&route, &[][..], "", "route's"),
+        (&route, &[("x-kafka-key", &b"a.b"[..])], "", "a.b"),
+        (&found, &[JSON], r#"{"s":"c.d"}"#, "c.d"),
     ] {
-        let text = key(route, lines, body).unwrap_err();
-        assert!(text.contains(want), "{text}");
+        assert_eq!(of_system(System::Nats, route, lines, body).unwrap().key.unwrap(), want);
     }
-}
-
-#[test]
-fn idempotency_key_is_the_message_id_on_nats() {
-    let route = HttpProduce { partition: Some(-1), ..route() };
-    let lines: [(&str, &[u8]); 2] = [("x-kafka-header-a", b"1"), ("idempotency-key", b"k")];
-    let names = |record: Record| record.headers.into_iter().map(|header| header.key).collect::<Vec<_>>();
-    assert_eq!(names(of_nats(&route, &lines, "").unwrap()), ["a", "Nats-Msg-Id"]);
-    assert_eq!(names(of(&route, &lines, "").unwrap()), ["a"], "Kafka has none");
+    let bare = HttpProduce { key: None, ..route.clone() };
+    let nameless = HttpProduce { topic: String::new(), ..route.clone() };
+    let no_subject = "no subject: expected the header x-kafka-key";
+    let numbered = "streams have no partitions: leave out the header x-kafka-partition";
+    for (route, lines, body, want) in [
+        (&bare, &[][..], "", no_subject),
+        (&route, &[("x-kafka-key", &b""[..])], "", no_subject),
+        (&found, &[JSON], r#"{"s":null}"#, no_subject),
+        (&found, &[JSON], "{}", "no subject in the body: expected one at s"),
+        (&route, &[("x-kafka-partition", b"0")], "", numbered),
+        (&nameless, &[], "", "no stream: expected the header x-kafka-topic"),
+    ] {
+        check_problem(of_system(System::Nats, route, lines, body).unwrap_err(), 400, want);
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn acknowledged_message_is_answered_with_its_sequence() {
-    let body = async |lines: &[(&str, &[u8])]| Writer::of(System::Nats).ask(Method::POST, lines).await.body;
+    let body = async |lines: Lines<'_>| Writer::of(System::Nats).ask(Method::POST, lines).await.body;
     let subject: (&str, &[u8]) = ("x-kafka-key", b"a.b");
     let text = String::from_utf8(body(&[subject]).await.to_vec()).unwrap();
     assert!(text.contains("\"status\":500,\"detail\":\"streams have no partitions: remove"), "{text}");
@@ -101,6 +78,8 @@ async fn acknowledged_message_is_answered_with_its_sequence() {
     let want = r#"{"stream":"10","sequence":0,"duplicate":false,"duplicate_window_ms":120000}"#;
     assert_eq!(body(&[subject, none, ("idempotency-key", b"k")]).await, want);
     assert_eq!(body(&[subject, none, ASYNC[0]]).await, r#"{"stream":"10"}"#);
+    let of_kafka = of(&route(), &[("idempotency-key", b"k")], "").unwrap();
+    assert!(of_kafka.headers.is_empty(), "Kafka has no such id");
 }
 
 #[test]
@@ -140,23 +119,23 @@ fn headers_override_the_route() {
 fn key_comes_from_header_then_document_then_route() {
     let route = HttpProduce { jsonkey: Some("a.b".into()), ..route() };
     let json: (&str, &[u8]) = ("content-type", b"application/json; charset=utf-8");
-    let key = |lines: &[(&str, &[u8])], body: &str| of(&route, lines, body).unwrap().key;
-    for (body, want) in [
-        (r#"{"a": {"b": "x\"\u00e9"}}"#, Some("x\"é")),
-        (r#"{"a": {"b": ""}}"#, Some("")),
-        (r#"{"a": {"b": 1.50}}"#, Some("1.50")),
-        (r#"{"a": {"b": 12345678901234567890123}}"#, Some("12345678901234567890123")),
-        (r#"{"a": {"b": true}}"#, Some("true")),
-        (r#"{"a": {"b": { "c" : [ 1, " " ] }}}"#, Some(r#"{"c":[1," "]}"#)),
-        (r#"{"a": {"b": null}}"#, None),
+    let header: (&str, &[u8]) = ("x-kafka-key", b"header's");
+    let document = r#"{"a": {"b": "document's"}}"#;
+    for (lines, body, want) in [
+        (&[json][..], document, Some("document's")),
+        (&[json, header], document, Some("header's")),
+        (&[("content-type", b"text/json")], document, Some("route's")),
+        (&[json], r#"{"a": {"b": "x\"\u00e9"}}"#, Some("x\"é")),
+        (&[json], r#"{"a": {"b": ""}}"#, Some("")),
+        (&[json], r#"{"a": {"b": 12345678901234567890123}}"#, Some("12345678901234567890123")),
+        (&[json], r#"{"a": {"b": true}}"#, Some("true")),
+        (&[json], r#"{"a": {"b": { "c" : [ 1.50, " " ] }}}"#, Some(r#"{"c":[1.50," "]}"#)),
+        (&[json], r#"{"a": {"b": null}}"#, None),
     ] {
-        assert_eq!(key(&[json], body).as_deref(), want.map(str::as_bytes), "{body}");
+        assert_eq!(of(&route, lines, body).unwrap().key.as_deref(), want.map(str::as_bytes), "{body}");
     }
-    let body = r#"{"a": {"b": "document's"}}"#;
-    assert_eq!(key(&[json, ("x-kafka-key", b"header's")], body).unwrap(), "header's");
-    assert_eq!(key(&[("content-type", b"text/json")], body).unwrap(), "route's");
     let by_route = HttpProduce { jsonkey: None, ..route.clone() };
-    assert_eq!(of(&by_route, &[json], body).unwrap().key.unwrap(), "route's");
+    assert_eq!(of(&by_route, &[json], document).unwrap().key.unwrap(), "route's");
 }
 
 #[test]
@@ -177,14 +156,10 @@ fn headers_with_the_prefix_become_record_headers() {
         ("x-kafka-key", b"k"),
         ("x-kafka-header-", b"no name"),
     ];
-    let found: Vec<(String, Bytes)> = of(&route(), &lines, "")
-        .unwrap()
-        .headers
-        .into_iter()
-        .map(|header| (header.key, header.value.unwrap()))
-        .collect();
+    let found = of(&route(), &lines, "").unwrap().headers;
+    let found: Vec<_> = found.iter().map(|header| (&*header.key, header.value.as_deref().unwrap())).collect();
     let want: [(&str, &[u8]); 4] = [("b", b"1"), ("b", b""), ("a", b"\xFF"), ("", b"no name")];
-    assert_eq!(found, want.map(|(key, value)| (key.to_owned(), Bytes::from_static(value))));
+    assert_eq!(found, want);
     // A prefix that the overrides' names share.
     let wide = HttpProduce { record_header_prefix: "x-kafka-".into(), ..route() };
     let found = of(&wide, &lines, "").unwrap().headers;
@@ -218,62 +193,42 @@ fn gateway_headers_never_become_record_headers() {
     }
 }
 
-#[track_caller]
-fn check(route: &HttpProduce, lines: &[(&str, &[u8])], body: &str, status: u16, want: &str) {
-    let response = of(route, lines, body).unwrap_err().plain();
-    let text = String::from_utf8(response.body.to_vec()).unwrap();
-    assert_eq!(response.status.as_u16(), status, "{text}");
-    assert!(text.contains(want), "{text}");
-}
-
 #[test]
 fn invalid_requests_are_refused() {
-    let json: (&str, &[u8]) = ("content-type", b"application/json");
-    let route = HttpProduce { jsonkey: Some("id".into()), ..route() };
-    for (lines, body, status, want) in [
-        (
-            &[("x-kafka-partition", &b"x"[..])][..],
-            "",
-            400,
-            "header x-kafka-partition: expected a whole number",
-        ),
-        (&[("x-kafka-partition", b"-2")], "", 400, "from -1 to 2147483647"),
-        (&[("x-kafka-partition", b"2147483648")], "", 400, "from -1"),
-        (&[("x-kafka-partition", b"+1")], "", 400, "from -1"),
-        (&[("x-kafka-partition", b"")], "", 400, "from -1"),
-        (&[("x-kafka-partition", b"\xFF")], "", 400, "header x-kafka-partition: expected UTF-8"),
-        (&[("x-kafka-topic", b"a"), ("x-kafka-topic", b"a")], "", 400, "header x-kafka-topic is repeated"),
-        (&[("x-kafka-key", b"a"), ("x-kafka-key", b"b")], "", 400, "header x-kafka-key is repeated"),
-        (&[("content-encoding", b"gzip")], "", 415, "expected it without Content-Encoding"),
-        (&[json], "{\"id\":\n1,}", 400, "at line 2 column 3"),
-        (&[json], "", 400, "the body is not valid JSON"),
-        (&[json], "{\"di\": 1}", 400, "no key in the body: expected one at id"),
-        (&[json], "{\"id\": \"\\ud83d\"}", 400, "half a surrogate pair"),
-    ] {
-        check(&route, lines, body, status, want);
-    }
-    let many = vec![("x-kafka-header-a", &b""[..]); MAX_HEADERS + 1];
-    check(&route, &many, "", 431, "101 headers with the prefix x-kafka-header-: expected at most 100");
-    assert_eq!(of(&route, &many[1..], "").unwrap().headers.len(), MAX_HEADERS);
-}
-
-#[test]
-fn overrides_that_the_route_does_not_allow_are_refused() {
     let closed =
         HttpProduce { topic_override: false, partition_override: false, key_override: false, ..route() };
     for name in ["x-kafka-topic", "x-kafka-partition", "x-kafka-key"] {
         let want = format!("header {name} is not allowed on this route");
-        check(&closed, &[(name, b"1")], "", 403, &want);
+        check_problem(of(&closed, &[(name, b"1")], "").unwrap_err(), 403, &want);
     }
     assert!(of(&closed, &[("x-kafka-other", b"1"), ("topic", b"x")], "").is_ok());
-}
-
-#[test]
-fn invalid_route_is_not_the_clients_fault() {
-    let json: (&str, &[u8]) = ("content-type", b"application/json");
-    let route = HttpProduce { jsonkey: Some("a|b".into()), ..route() };
-    check(&route, &[json], "{}", 500, "invalid jsonkey \\\"a|b\\\" in the route: `|` is a pipe");
-    assert!(of(&route, &[], "").is_ok());
+    let partition = "header x-kafka-partition: expected a whole number from -1 to 2147483647";
+    for number in [&b"x"[..], b"-2", b"2147483648", b"+1", b""] {
+        check_problem(of(&route(), &[("x-kafka-partition", number)], "").unwrap_err(), 400, partition);
+    }
+    let twice = |name| [(name, &b"a"[..]), (name, b"a")];
+    let found = HttpProduce { jsonkey: Some("id".into()), ..route() };
+    for (lines, body, status, want) in [
+        (&[("x-kafka-partition", &b"\xFF"[..])][..], "", 400, "header x-kafka-partition: expected UTF-8"),
+        (&twice("x-kafka-topic"), "", 400, "header x-kafka-topic is repeated"),
+        (&twice("x-kafka-key"), "", 400, "header x-kafka-key is repeated"),
+        (&[("content-encoding", b"gzip")], "", 415, "expected it without Content-Encoding"),
+        (&[JSON], "{\"id\":\n1,}", 400, "at line 2 column 3"),
+        (&[JSON], "", 400, "the body is not valid JSON"),
+        (&[JSON], "{\"di\": 1}", 400, "no key in the body: expected one at id"),
+        (&[JSON], "{\"id\": \"\\ud83d\"}", 400, "half a surrogate pair"),
+    ] {
+        check_problem(of(&found, lines, body).unwrap_err(), status, want);
+    }
+    let many = vec![("x-kafka-header-a", &b""[..]); MAX_HEADERS + 1];
+    let want = "101 headers with the prefix x-kafka-header-: expected at most 100";
+    check_problem(of(&route(), &many, "").unwrap_err(), 431, want);
+    assert_eq!(of(&route(), &many[1..], "").unwrap().headers.len(), MAX_HEADERS);
+    // An invalid route is not the client's fault.
+    let invalid = HttpProduce { jsonkey: Some("a|b".into()), ..route() };
+    let want = r#"invalid jsonkey \"a|b\" in the route: `|` is a pipe"#;
+    check_problem(of(&invalid, &[JSON], "{}").unwrap_err(), 500, want);
+    assert!(of(&invalid, &[], "").is_ok());
 }
 
 /// A cluster, and the requests to it.
@@ -298,7 +253,7 @@ impl Writer {
         writer
     }
 
-    async fn ask(&self, method: Method, lines: &[(&str, &[u8])]) -> Response {
+    async fn ask(&self, method: Method, lines: Lines<'_>) -> Response {
         let grant = Grant::of(&self.cluster, Rights { read: None, write: Some(Topics::default()) });
         let headers = headers(lines);
         let body = Bytes::from_static(b"body");
@@ -318,43 +273,32 @@ impl Writer {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn acknowledged_record_is_answered_with_its_offset() {
-    let writer = Writer::of(System::Kafka);
-    let response = writer.ask(Method::POST, &[]).await;
-    assert_eq!(response.status, StatusCode::OK);
-    assert_eq!(response.body, r#"{"topic":"10","partition":0,"offset":0,"timestamp":0}"#);
-    assert_eq!(writer.script.taken(), ["body"]);
-    assert!(writer.open.is_empty());
-}
-
 const ASYNC: [(&str, &[u8]); 1] = [("prefer", b"respond-async")];
 
+/// It is acknowledged ten seconds later, and written in any case.
 #[tokio::test(start_paused = true)]
-async fn respond_async_frees_its_permit_when_the_record_is_queued() {
-    for (lines, is_held_for) in [(&ASYNC[..], 10), (&[], 10_010)] {
+async fn respond_async_is_answered_and_frees_its_permit_when_the_record_is_queued() {
+    let acknowledged = r#"{"topic":"10","partition":0,"offset":0,"timestamp":0}"#;
+    for (lines, status, body, ms) in
+        [(&ASYNC[..], 202, r#"{"topic":"10"}"#, 10), (&[], 200, acknowledged, 10_010)]
+    {
         let (writer, start) = (Writer::slow(), Instant::now());
-        let free = async {
+        let answered = async { (writer.ask(Method::POST, lines).await, start.elapsed()) };
+        let freed = async {
             while writer.calls.try_acquire(Holder::default(), 1).is_none() {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
-            start.elapsed().as_millis()
+            start.elapsed()
         };
-        let (_, held_for) = tokio::join!(writer.ask(Method::POST, lines), free);
-        assert!((is_held_for..is_held_for + 5).contains(&held_for), "{held_for} ms");
+        let ((response, answered_in), freed_in) = tokio::join!(answered, freed);
+        assert_eq!((response.status.as_u16(), &response.body[..]), (status, body.as_bytes()));
+        for elapsed in [answered_in, freed_in] {
+            assert!((ms..ms + 5).contains(&elapsed.as_millis()), "{elapsed:?}");
+        }
+        assert_eq!((writer.script.taken(), writer.open.is_empty()), (vec!["body".into()], status == 200));
+        writer.over(Duration::from_secs(11)).await;
+        assert!(start.elapsed() >= Duration::from_secs(10));
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn respond_async_is_answered_when_queued_and_runs_until_written() {
-    let (writer, start) = (Writer::slow(), Instant::now());
-    let response = writer.ask(Method::POST, &ASYNC).await;
-    assert_eq!(response.status, StatusCode::ACCEPTED);
-    assert_eq!(response.body, r#"{"topic":"10"}"#);
-    assert_eq!(writer.script.taken(), ["body"]);
-    assert!(start.elapsed() < Duration::from_secs(1) && !writer.open.is_empty());
-    writer.over(Duration::from_secs(11)).await;
-    assert!(start.elapsed() >= Duration::from_secs(10));
 }
 
 #[tokio::test(start_paused = true)]

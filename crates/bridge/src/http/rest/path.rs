@@ -207,12 +207,8 @@ impl Query {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::tests::{check_problem, told};
     use super::*;
-
-    fn text(problem: Problem) -> (u16, String) {
-        let response = problem.plain();
-        (response.status.as_u16(), String::from_utf8(response.body.to_vec()).unwrap())
-    }
 
     #[track_caller]
     fn check_target(system: System, path: &str, resource: &str, topic: Option<&str>, partition: Option<i32>) {
@@ -263,37 +259,18 @@ mod tests {
     fn unknown_and_invalid_paths_are_refused() {
         let check = |system, paths: &[&str], status: u16, want: &str| {
             for path in paths {
-                let (found, body) = text(Target::parse(path, system).unwrap_err());
-                assert!(found == status && body.contains(want), "{path}: {found} {body}");
+                check_problem(Target::parse(path, system).unwrap_err(), status, want);
             }
         };
         let long = ["/topics", "/topics/t", "/"].map(|part| part.repeat(10_000));
         check(System::Kafka, &long.each_ref().map(String::as_str), 404, "unknown path");
-        let unknown = [
-            "",
-            "/",
-            "//",
-            "/topic",
-            "/Topics",
-            "/topics/t/partitions",
-            "/topics/t/record",
-            "//topics",
-            "///topics",
-        ];
-        check(System::Kafka, &unknown, 404, "unknown path");
-        let beyond = ["/topics/t/partitions/0/records/x", "/topics/t/partitions/0/records//", "/topics/t//"];
-        check(System::Kafka, &beyond, 404, "unknown path");
-        check(System::Kafka, &["/topics/t//records", "/topics/t/partitions/0//records"], 404, "unknown path");
-        let no_name = [
-            "/topics//",
-            "/topics//partitions/0",
-            "/topics/%",
-            "/topics/%2",
-            "/topics/%zz",
-            "/topics/%ff",
-            "/topics/%+1",
-        ];
-        check(System::Kafka, &no_name, 400, "expected a topic name");
+        let unknown = "/ // /topic /Topics /topics/t/partitions /topics/t/record //topics ///topics /topics/t// \
+                       /topics/t/partitions/0/records/x /topics/t/partitions/0/records// /topics/t//records \
+                       /topics/t/partitions/0//records";
+        check(System::Kafka, &unknown.split(' ').chain([""]).collect::<Vec<_>>(), 404, "unknown path");
+        let no_name =
+            "/topics// /topics//partitions/0 /topics/% /topics/%2 /topics/%zz /topics/%ff /topics/%+1";
+        check(System::Kafka, &no_name.split(' ').collect::<Vec<_>>(), 400, "expected a topic name");
         for number in ["-1", "+1", "2147483648", "x", "", "1.0", "0x1", "%2d1", "99999999999999999999", "٣"]
         {
             let path = format!("/topics/t/partitions/{number}/records");
@@ -325,23 +302,20 @@ mod tests {
             ("%ff=1", "percent-encoded"),
             ("a%0ab=1", "unknown query parameter a\\\\nb"),
         ] {
-            let (status, body) = text(Query::parse(query, &known).unwrap_err());
-            assert_eq!(status, 400, "{query}");
-            assert!(body.contains(want), "{query}: {body}");
+            check_problem(Query::parse(query, &known).unwrap_err(), 400, want);
         }
-        assert!(text(Query::none("x=1").unwrap_err()).1.contains("expected none"));
+        check_problem(Query::none("x=1").unwrap_err(), 400, "expected none");
         assert!(Query::none("").is_ok());
-        let long = text(Query::none(&"x".repeat(1 << 20)).unwrap_err()).1;
-        assert!(long.len() < 1000);
+        let long = Query::none(&"x".repeat(1 << 20)).unwrap_err().plain();
+        assert!(told(long).1.len() < 1000);
     }
 
     #[test]
     fn numbers_must_be_whole_and_in_range() {
         for value in ["", "x", "1.0", "+1", "--1", "-", "11", "-2", "9223372036854775808", "1 "] {
             let query = Query::parse(&format!("n={value}"), &["n"]).unwrap();
-            let (status, body) = text(query.number("n", -1..=10).unwrap_err());
-            assert_eq!(status, 400, "{value}");
-            assert!(body.contains("query parameter n: expected a whole number from -1 to 10"), "{body}");
+            let problem = query.number("n", -1..=10).unwrap_err();
+            check_problem(problem, 400, "query parameter n: expected a whole number from -1 to 10");
         }
         let query = Query::parse("n=-1", &["n"]).unwrap();
         assert_eq!(query.number("n", -1..=10).unwrap(), Some(-1));

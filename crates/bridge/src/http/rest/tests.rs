@@ -1,36 +1,16 @@
 //! The resources of a cluster, mostly of NATS.
 
-use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
-use sluicegate_delivery::drain::Drain;
 use sluicegate_delivery::grant::Grant;
 use sluicegate_delivery::testing::script::Script;
-use sluicegate_dialect as dialect;
-use sluicegate_fair_share::{Holder, Ledger, Permits};
-use sluicegate_rights::{Rights, Topics};
-use tokio_util::task::TaskTracker;
 
+use super::super::tests::{headers, rest, told};
 use super::*;
-use crate::http::headers::Headers;
 
-/// The status, the headers `sluicegate-…` and the body of an answer.
-async fn ask(method: Method, target: &str, accept: &str) -> (StatusCode, String, String) {
-    let (cluster, _) = Script::cluster_of(System::Nats, 1 << 20);
-    ask_of(&Grant::all(&cluster), method, target, accept).await
-}
-
-async fn ask_of(grant: &Grant, method: Method, target: &str, accept: &str) -> (StatusCode, String, String) {
-    let open = TaskTracker::new();
-    let headers = HeaderMap::from_iter([(http::header::ACCEPT, accept.parse().unwrap())]);
-    let body = Bytes::new();
-    let request = Request { grant, method: &method, headers: Headers(&headers), body: &body };
-    let (calls, waiting) = (Permits::new(Ledger::new(1)), Permits::new(Ledger::new(1)));
-    let running = RequestPermits::begin(&calls, Holder::default(), &waiting, &Drain::default(), open.token());
-    let answer = answer(&request, target, &running.unwrap()).await;
-    let response = answer.unwrap_or_else(Problem::plain);
-    let own = response.headers.iter().filter(|(name, _)| name.as_str().starts_with("sluicegate-"));
-    let own: Vec<String> = own.map(|(name, value)| format!("{name}: {value}")).collect();
-    (response.status, own.join("\n"), String::from_utf8(response.body.to_vec()).unwrap())
+/// Asks for JSON or events of a scripted cluster.
+async fn ask(system: System, method: Method, target: &str) -> Response {
+    let (cluster, _) = Script::cluster_of(system, 1 << 20);
+    let accept = if target.contains("/events") { "text/event-stream" } else { "application/json" };
+    crate::http::ask(&Grant::all(&cluster), &rest(target), method, &headers(&[("accept", accept)]), "").await
 }
 
 #[tokio::test]
@@ -49,60 +29,35 @@ async fn streams_are_read_by_their_paths() {
         ),
         (format!("{stream}/events"), "", ""),
     ] {
-        let accept = if target.ends_with("/events") { "text/event-stream" } else { "application/json" };
-        let found = ask(Method::GET, &target, accept).await;
-        assert_eq!(found, (StatusCode::OK, positions.to_owned(), want.to_owned()), "{target}");
+        let response = ask(System::Nats, Method::GET, &target).await;
+        let own = response.headers.iter().filter(|(name, _)| name.as_str().starts_with("sluicegate-"));
+        let own: Vec<String> = own.map(|(name, value)| format!("{name}: {value}")).collect();
+        assert_eq!((&*own.join("\n"), response.status.as_u16()), (positions, 200), "{target}");
+        assert_eq!(response.body, want, "{target}");
     }
 }
 
 #[tokio::test]
-async fn refusals_have_the_words_of_nats() {
-    for (method, target, status, want) in [
-        (Method::GET, "/topics/t", 404, "the cluster is of NATS: expected /streams"),
-        (Method::GET, "/streams/gone/events", 404, "stream gone does not exist, create it first"),
-        (
-            Method::DELETE,
-            "/streams/s",
-            405,
-            "method not allowed for a stream: expected GET, HEAD, POST, OPTIONS",
-        ),
-        (
-            Method::POST,
-            "/streams/s/messages",
-            405,
-            "method not allowed for messages: expected GET, HEAD, OPTIONS",
-        ),
-        (Method::GET, "/streams?x=1", 400, "unknown query parameter x: expected none"),
-        (
-            Method::GET,
-            "/streams/0/sequences?isolation=read_committed",
-            400,
-            "unknown query parameter isolation: expected timestamp",
-        ),
-        (Method::GET, "/streams/s/events?last_event_id=x", 400, "expected the id of an event of this stream"),
+async fn refusals_have_the_words_of_the_system() {
+    let (kafka, nats) = (System::Kafka, System::Nats);
+    let sequences = "/streams/0/sequences?isolation=read_committed";
+    let with_offset = "/topics/0/records?offsets=0:0&offset=0";
+    let of_stream = "method not allowed for a stream: expected GET, HEAD, POST, OPTIONS";
+    let of_messages = "method not allowed for messages: expected GET, HEAD, OPTIONS";
+    let timestamp = "timestamp: expected a whole number from -3";
+    for (system, method, target, status, want) in [
+        (nats, Method::GET, "/topics/t", 404, "the cluster is of NATS: expected /streams"),
+        (nats, Method::GET, "/streams/gone/events", 404, "stream gone does not exist, create it first"),
+        (nats, Method::DELETE, "/streams/s", 405, of_stream),
+        (nats, Method::POST, "/streams/s/messages", 405, of_messages),
+        (nats, Method::GET, "/streams?x=1", 400, "unknown query parameter x: expected none"),
+        (nats, Method::GET, sequences, 400, "unknown query parameter isolation: expected timestamp"),
+        (nats, Method::GET, "/streams/s/events?last_event_id=x", 400, "expected the id of an event of this"),
+        (kafka, Method::GET, with_offset, 400, "query parameter offset: expected it without offsets"),
+        (kafka, Method::GET, "/topics/0/partitions/0/offsets?timestamp=-4", 400, timestamp),
     ] {
-        let accept = if target.contains("/events") { "text/event-stream" } else { "application/json" };
-        let (found, _, body) = ask(method, target, accept).await;
-        assert_eq!(found.as_u16(), status, "{target}: {body}");
-        assert!(body.contains(want), "{target}: {body}");
-    }
-}
-
-#[tokio::test]
-async fn no_row_reads_a_topic_that_is_not_granted() {
-    let reads = |read: Option<Topics>| Rights { read, write: None };
-    for (system, dialect) in [System::Kafka, System::Nats].into_iter().zip(dialect::ALL) {
-        for row in dialect.words().resources.rows.iter().filter(|row| row.get.is_some()) {
-            let (cluster, _) = Script::cluster_of(system, 1);
-            let target = row.path.replace("{partition}", "0");
-            for (rights, lists) in [(reads(Topics::parse(b"other")), true), (reads(None), false)] {
-                let grant = Grant::of(&cluster, rights);
-                let (status, _, body) = ask_of(&grant, Method::GET, &target, "*/*").await;
-                // The list has the granted topics.
-                let is_list = row.get == Some(Get::List);
-                assert_eq!(status.as_u16(), if is_list && lists { 200 } else { 403 }, "{target}: {body}");
-            }
-        }
+        let (found, body) = told(ask(system, method, target).await);
+        assert!(found == status && body.contains(want), "{target}: {found} {body}");
     }
 }
 
@@ -117,18 +72,5 @@ fn errors_of_streams_are_not_those_of_the_proxies() {
         ("/streams/s/messages?sequence=1", false),
     ] {
         assert_eq!(!error_types(target).is_empty(), want, "{target}");
-    }
-}
-
-#[tokio::test]
-async fn parameters_that_make_no_sense_are_refused() {
-    let (cluster, _) = Script::cluster(1 << 20);
-    for (path, want) in [
-        ("records?offsets=0:0&offset=0", "query parameter offset: expected it without offsets"),
-        ("partitions/0/offsets?timestamp=-4", "timestamp: expected a whole number from -3"),
-    ] {
-        let target = format!("/topics/0/{path}");
-        let (status, _, body) = ask_of(&Grant::all(&cluster), Method::GET, &target, "*/*").await;
-        assert!(status.as_u16() == 400 && body.contains(want), "{target}: {body}");
     }
 }

@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
+use prost::Message as _;
 use sluicegate_backend::{CommandError, Fault, System};
 use sluicegate_delivery::drain::Drain;
 use sluicegate_delivery::grant::Grant;
 use sluicegate_delivery::testing::logs::Logs;
 use sluicegate_delivery::testing::script::PARTITIONS;
+use sluicegate_delivery::{Item, Place};
 use sluicegate_dialect::json::format::Format;
+use sluicegate_protocol::{KafkaFetchResp, KafkaMessage};
 use tokio::sync::mpsc::{self, Receiver};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -26,10 +29,11 @@ struct Stream {
     run: JoinHandle<()>,
 }
 
-/// The fields of an event, in order.
-#[derive(Debug, Default, PartialEq, Eq)]
+/// The fields of an event.
+#[derive(Debug, Default)]
 struct Event {
     id: Option<String>,
+    /// The kind of an event that is no record.
     event: Option<String>,
     data: Option<String>,
     others: Vec<String>,
@@ -109,6 +113,16 @@ impl Event {
     }
 }
 
+fn records(events: &[Event]) -> Vec<(i64, i64)> {
+    events.iter().filter_map(Event::record).collect()
+}
+
+/// The kind and the data of each event that has some.
+fn told(events: &[Event]) -> Vec<String> {
+    let kind = |event: &Event| event.event.clone().unwrap_or_else(|| "record".to_owned());
+    events.iter().filter_map(|event| Some(format!("{} {}", kind(event), event.data.as_ref()?))).collect()
+}
+
 fn filled(count: usize) -> Logs {
     let logs = Logs::default();
     for partition in 0..PARTITIONS {
@@ -131,10 +145,8 @@ async fn stream_resumes_exactly_after_each_event() {
         }
         last = event.id.as_deref().or(last);
         let mut both = seen.clone();
-        for rest in open(&logs, "", None, last).await.all().await {
-            if let Some((partition, offset)) = rest.record() {
-                both.entry(partition).or_default().push(offset);
-            }
+        for (partition, offset) in records(&open(&logs, "", None, last).await.all().await) {
+            both.entry(partition).or_default().push(offset);
         }
         assert_eq!(both, want, "after {event:?}");
     }
@@ -151,8 +163,7 @@ async fn first_event_has_the_id_and_the_time_to_reconnect() {
     drop(stream);
     logs.append(2, 1);
     let rest = open(&logs, "from=latest", Some(2), first.id.as_deref()).await.all().await;
-    let records: Vec<_> = rest.iter().filter_map(Event::record).collect();
-    assert_eq!(records, [(2, 3)]);
+    assert_eq!(records(&rest), [(2, 3)]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -171,15 +182,14 @@ async fn slow_client_holds_one_delivery_and_loses_nothing() {
     let mut stream = open(&logs, "from=earliest", Some(0), None).await;
     tokio::time::sleep(Duration::from_secs(60)).await;
     logs.append(0, 1);
-    let offsets: Vec<_> = stream.all().await.iter().filter_map(Event::record).collect();
-    assert_eq!(offsets, (0..5001).map(|offset| (0, offset)).collect::<Vec<_>>());
+    assert_eq!(records(&stream.all().await), (0..5001).map(|offset| (0, offset)).collect::<Vec<_>>());
 }
 
 #[tokio::test(start_paused = true)]
 async fn records_left_out_move_the_id() {
     let logs = filled(5);
     let all = open(&logs, "from=earliest&key=x", Some(0), None).await.all().await;
-    assert!(all.iter().all(|event| event.record().is_none()), "{all:?}");
+    assert_eq!(records(&all), []);
     let last = all.iter().rev().find_map(|event| event.id.as_deref());
     let Id { positions, .. } = Id::parse(last.unwrap(), Some(0)).unwrap();
     assert_eq!(positions.next(), [(0, 5)]);
@@ -190,29 +200,18 @@ async fn events_say_what_happens_besides_records() {
     let logs = filled(5);
     logs.delete_before(0, 2);
     let mut stream = open(&logs, "from=0", Some(0), None).await;
-    let told = |events: &[Event]| -> Vec<(String, String)> {
-        let named = events.iter().filter_map(|event| Some((event.event.clone()?, event.data.clone()?)));
-        named.collect()
-    };
-    let named = |name: &str, data: &str| (name.to_owned(), data.to_owned());
-    let want = [
-        named("skipped", r#"{"partition":0,"from":0,"to":2,"cause":"deleted"}"#),
-        named("caught-up", r#"{"partition":0,"next_offset":5}"#),
-    ];
-    assert_eq!(told(&stream.all().await), want);
+    let mut all = told(&stream.all().await);
+    all.retain(|event| !event.starts_with("record "));
+    let skipped = r#"skipped {"partition":0,"from":0,"to":2,"cause":"deleted"}"#;
+    assert_eq!(all, [skipped, r#"caught-up {"partition":0,"next_offset":5}"#]);
     logs.break_with(0, CommandError::new(Fault::Unreachable { retriable: true }, 8, "no broker"));
-    let want = named(
-        "retrying",
-        r#"{"partition":0,"reason":"unreachable","detail":"no broker","kafka_code":8,"retriable":true}"#,
-    );
+    let want = r#"retrying {"partition":0,"reason":"unreachable","detail":"no broker","kafka_code":8,"retriable":true}"#;
     assert_eq!(told(&stream.all().await), [want]);
-    logs.break_with(0, CommandError::new(Fault::NotAuthorized, 29, "not authorized"));
+    logs.break_with(0, CommandError::new(Fault::NotAuthorized, 29, "m"));
     // With the next attempt.
     let rest = parsed(&stream.frames.recv().await.unwrap());
-    let want = named(
-        "error",
-        r#"{"partition":0,"reason":"unauthorized","detail":"not authorized","kafka_code":29,"retriable":false}"#,
-    );
+    let want =
+        r#"error {"partition":0,"reason":"unauthorized","detail":"m","kafka_code":29,"retriable":false}"#;
     assert_eq!(told(&rest), [want]);
     assert_eq!(stream.frames.recv().await, None);
     assert!(Id::parse(rest[0].id.as_ref().unwrap(), Some(0)).unwrap().is_over);
@@ -225,34 +224,31 @@ async fn events_of_a_stream_have_the_words_of_nats() {
     let open = async |query, last| open_of(&logs, System::Nats, query, Some(0), last).await;
     let mut stream = open("from=0", None).await;
     let all = stream.all().await;
-    let data = |all: &[Event]| -> Vec<String> { all.iter().filter_map(|event| event.data.clone()).collect() };
     let record = |sequence| {
-        format!(
-            r#"{{"sequence":{sequence},"timestamp":0,"subject":"","data":{{"base64":"AAAAAAAAAAAAAA=="}}}}"#
-        )
+        let data = r#""subject":"","data":{"base64":"AAAAAAAAAAAAAA=="}"#;
+        format!(r#"record {{"sequence":{sequence},"timestamp":0,{data}}}"#)
     };
-    let mut want = vec![r#"{"from":0,"to":2,"cause":"deleted"}"#.to_owned()];
+    let mut want = vec![r#"skipped {"from":0,"to":2,"cause":"deleted"}"#.to_owned()];
     want.extend((2..5).map(record));
-    want.push(r#"{"next_sequence":5}"#.to_owned());
-    assert_eq!(data(&all), want);
+    want.push(r#"caught-up {"next_sequence":5}"#.to_owned());
+    assert_eq!(told(&all), want);
     // It resumes after each message.
     let messages = all.iter().filter(|event| event.event.is_none() && event.data.is_some());
     for (sequence, message) in (2..5).zip(messages) {
-        let rest = data(&open("from=latest", message.id.as_deref()).await.all().await);
+        let rest = told(&open("from=latest", message.id.as_deref()).await.all().await);
         assert_eq!(rest[..rest.len() - 1], (sequence + 1..5).map(record).collect::<Vec<_>>());
     }
-    let unreachable = Fault::Unreachable { retriable: true };
+    let unauthorized = r#"error {"reason":"unauthorized","detail":"m","nats_code":10101,"retriable":false}"#;
     for (fault, code, want) in [
-        (unreachable, 8, r#"{"reason":"unreachable","detail":"m","retriable":true}"#),
         (
-            Fault::NotAuthorized,
-            10101,
-            r#"{"reason":"unauthorized","detail":"m","nats_code":10101,"retriable":false}"#,
+            Fault::Unreachable { retriable: true },
+            8,
+            r#"retrying {"reason":"unreachable","detail":"m","retriable":true}"#,
         ),
+        (Fault::NotAuthorized, 10101, unauthorized),
     ] {
         logs.break_with(0, CommandError::new(fault, code, "m"));
-        let next = parsed(&stream.frames.recv().await.unwrap());
-        assert_eq!(data(&next), [want]);
+        assert_eq!(told(&parsed(&stream.frames.recv().await.unwrap())), [want]);
     }
 }
 
@@ -304,10 +300,6 @@ async fn partitions_are_bounded() {
 
 #[test]
 fn data_is_one_line() {
-    use prost::Message;
-    use sluicegate_protocol::{KafkaFetchResp, KafkaMessage};
-
-    use sluicegate_delivery::{Item, Place};
     let value = Some(Bytes::from_static(b"{\"a\":\r\n [1,\r2]}\n"));
     let message = KafkaMessage { offset: 4, value, key: Some("k\n".into()), ..Default::default() };
     let messages = KafkaFetchResp { messages: vec![message], ..Default::default() }.encode_to_vec().into();

@@ -8,6 +8,7 @@ use sluicegate_fair_share::ClientKey;
 use sluicegate_protocol::{Header, KafkaFetchResp, KafkaMessage, TimestampType};
 use sluicegate_shared_log::Ends;
 
+use super::super::super::tests::check_problem;
 use super::super::positions::with_lists;
 use super::*;
 
@@ -20,19 +21,16 @@ fn message(offset: i64, key: Option<&str>, value: Option<&str>) -> KafkaMessage 
     KafkaMessage { offset, timestamp: 7, key, value, headers: Vec::new(), ..Default::default() }
 }
 
-fn body(messages: &[KafkaMessage], format: Format, max_bytes: usize) -> String {
-    let messages = KafkaFetchResp { messages: messages.to_vec(), next_offset: 0, ..Default::default() }
-        .encode_to_vec()
-        .into();
-    let body = document(System::Kafka, TOPIC, &mut [part(3, messages)], format, (max_bytes, 0), &metrics());
+/// A document with the messages of one partition.
+fn body(system: System, messages: &[KafkaMessage], format: Format, max_bytes: usize) -> String {
+    let metrics = RouteMetrics::default();
+    let body = document(system, TOPIC, &mut [part(3, messages)], format, (max_bytes, 0), &metrics);
     String::from_utf8(body).unwrap()
 }
 
-fn metrics() -> RouteMetrics {
-    RouteMetrics::default()
-}
-
-fn part(partition: i32, messages: Bytes) -> Part {
+fn part(partition: i32, messages: &[KafkaMessage]) -> Part {
+    let answer = KafkaFetchResp { messages: messages.to_vec(), ..Default::default() };
+    let messages = if messages.is_empty() { Bytes::new() } else { answer.encode_to_vec().into() };
     Part { partition, fetched: Fetched { messages, count: 0, next_offset: END, ends: Ends::UNKNOWN } }
 }
 
@@ -69,18 +67,19 @@ fn records_have_their_members_in_each_format() {
         (with_headers, Format::Json, record("null", "null", encoded)),
         (appended, Format::Json, record("null", "null", r#","timestamp_type":"LogAppendTime""#)),
     ] {
-        assert_eq!(body(&[message.clone(), message], format, usize::MAX), format!("[{want},{want}]"));
+        let found = body(System::Kafka, &[message.clone(), message], format, usize::MAX);
+        assert_eq!(found, format!("[{want},{want}]"));
     }
-    assert_eq!(body(&[], Format::Json, usize::MAX), "[]");
+    assert_eq!(body(System::Kafka, &[], Format::Json, usize::MAX), "[]");
 }
 
 #[test]
 fn document_exceeds_max_bytes_only_for_a_single_record() {
     let messages: Vec<_> = (0..10).map(|offset| message(offset, None, Some("\"v\""))).collect();
     for format in [Format::Json, Format::Binary] {
-        let one = body(&messages[..1], format, usize::MAX).len();
+        let one = body(System::Kafka, &messages[..1], format, usize::MAX).len();
         for max_bytes in 0..10 * one {
-            let body = body(&messages, format, max_bytes);
+            let body = body(System::Kafka, &messages, format, max_bytes);
             let records: Vec<serde_json::Value> = serde_json::from_str(&body).unwrap();
             assert!(body.len() <= max_bytes || records.len() == 1, "{} of {max_bytes}", body.len());
             // One more would not have fitted.
@@ -91,13 +90,12 @@ fn document_exceeds_max_bytes_only_for_a_single_record() {
 
 /// The partition and offset of each record in a document, and the headers with the offsets to continue from.
 fn places(format: Format, max_bytes: usize, max_records: usize) -> (Vec<(i64, i64)>, String) {
-    let messages = |offsets: std::ops::Range<i64>| -> Bytes {
-        let messages = offsets.map(|offset| message(offset, None, Some("1"))).collect();
-        KafkaFetchResp { messages, ..Default::default() }.encode_to_vec().into()
+    let part = |partition, offsets: std::ops::Range<i64>| {
+        part(partition, &offsets.map(|offset| message(offset, None, Some("1"))).collect::<Vec<_>>())
     };
-    let mut parts =
-        [part(0, messages(0..8)), part(1, messages(5..6)), part(2, Bytes::new()), part(3, messages(7..10))];
-    let body = document(System::Kafka, TOPIC, &mut parts, format, (max_bytes, max_records), &metrics());
+    let mut parts = [part(0, 0..8), part(1, 5..6), part(2, 0..0), part(3, 7..10)];
+    let metrics = RouteMetrics::default();
+    let body = document(System::Kafka, TOPIC, &mut parts, format, (max_bytes, max_records), &metrics);
     let records: Vec<serde_json::Value> = serde_json::from_slice(&body).unwrap();
     let number = |record: &serde_json::Value, name: &str| record[name].as_i64().unwrap();
     let places = records.iter().map(|record| (number(record, "partition"), number(record, "offset")));
@@ -106,17 +104,13 @@ fn places(format: Format, max_bytes: usize, max_records: usize) -> (Vec<(i64, i6
 }
 
 #[test]
-fn partitions_take_turns() {
+fn partitions_take_turns_and_continue_behind_the_document() {
     let (all, next) = places(Format::Binary, usize::MAX, 0);
     assert_eq!(all[..6], [(0, 0), (1, 5), (3, 7), (0, 1), (3, 8), (0, 2)]);
     assert_eq!((all.len(), next.as_str()), (12, "0:99,1:99,2:99,3:99"));
     let (some, _) = places(Format::Binary, 400, 0);
     assert!((2..12).contains(&some.len()));
     assert_eq!(some, all[..some.len()]);
-}
-
-#[test]
-fn next_offset_follows_what_the_document_has() {
     let (some, next) = places(Format::Binary, usize::MAX, 4);
     assert_eq!((some.len(), next.as_str()), (4, "0:2,1:99,2:99,3:8"));
     let (one, next) = places(Format::Binary, 1, 0);
@@ -130,17 +124,10 @@ fn messages_of_a_stream_have_the_words_of_nats() {
         KafkaMessage { headers, ..message(1, Some("a.b"), Some("{\"x\": 1}")) },
         message(2, Some("c"), Some("")),
     ];
-    let encoded = |messages: &[KafkaMessage]| -> Bytes {
-        KafkaFetchResp { messages: messages.to_vec(), ..Default::default() }.encode_to_vec().into()
-    };
-    let body = |messages: &[KafkaMessage], format| {
-        let mut parts = [part(0, encoded(messages))];
-        String::from_utf8(document(System::Nats, "s", &mut parts, format, (usize::MAX, 0), &metrics()))
-            .unwrap()
-    };
+    let body = |messages: &[KafkaMessage], format| body(System::Nats, messages, format, usize::MAX);
     let want = concat!(
-        r#"[{"stream":"s","sequence":1,"timestamp":7,"subject":"a.b","data":{"x": 1},"headers":[{"key":"h","value":"MQ=="}]},"#,
-        r#"{"stream":"s","sequence":2,"timestamp":7,"subject":"c","data":{"base64":""}}]"#
+        r#"[{"stream":"t\"x","sequence":1,"timestamp":7,"subject":"a.b","data":{"x": 1},"headers":[{"key":"h","value":"MQ=="}]},"#,
+        r#"{"stream":"t\"x","sequence":2,"timestamp":7,"subject":"c","data":{"base64":""}}]"#
     );
     assert_eq!(body(&messages, Format::Json), want);
     let want = want.replace("{\"x\": 1}", "\"eyJ4IjogMX0=\"").replace("{\"base64\":\"\"}", "\"\"");
@@ -190,41 +177,29 @@ fn missing_parameters_have_the_defaults_of_sessions() {
 
 #[test]
 fn invalid_queries_are_refused() {
-    let check = |system, query: &str, want: &str| {
-        let problem = parsed(query, system).unwrap_err().plain();
-        let text = std::str::from_utf8(&problem.body).unwrap();
-        assert!(problem.status.as_u16() == 400 && text.contains(want), "{query}: {text}");
-    };
+    let (kafka, nats) = (System::Kafka, System::Nats);
+    let offset = "query parameter offset: expected a number from 0, earliest, latest, -N (N before";
     for query in ["offset", "offset=+1", "offset=abc", "offset=1.0", "offset=9223372036854775808"] {
-        check(
-            System::Kafka,
-            query,
-            "query parameter offset: expected a number from 0, earliest, latest, -N (N before",
-        );
+        check_problem(parsed(query, kafka).unwrap_err(), 400, offset);
     }
-    for (query, want) in [
-        ("offset=%ff", "percent-encoded UTF-8"),
-        ("offset=1&offset=1", "query parameter offset is repeated"),
-        ("max_bytes=0", "query parameter max_bytes: expected a whole number from 1"),
-        ("timeout=30001", "query parameter timeout: expected a whole number from 0 to 30000"),
-        ("timeout=-1", "query parameter timeout: expected"),
-        ("max_records=0", "query parameter max_records: expected a whole number from 1"),
-        ("min_bytes=16385", "query parameter min_bytes: expected a whole number from 0 to 16384"),
-        (
-            "count=1",
-            "parameter count: expected offset, max_bytes, max_records, min_bytes, timeout, isolation",
-        ),
-        ("isolation=x", "query parameter isolation: expected read_committed or read_uncommitted"),
+    let of_kafka = "parameter count: expected offset, max_bytes, max_records, min_bytes, timeout, isolation";
+    let of_nats = "parameter offset: expected sequence, max_bytes, max_messages, min_bytes, timeout";
+    for (system, query, want) in [
+        (kafka, "offset=%ff", "percent-encoded UTF-8"),
+        (kafka, "offset=1&offset=1", "query parameter offset is repeated"),
+        (kafka, "max_bytes=0", "query parameter max_bytes: expected a whole number from 1"),
+        (kafka, "timeout=30001", "query parameter timeout: expected a whole number from 0 to 30000"),
+        (kafka, "timeout=-1", "query parameter timeout: expected"),
+        (kafka, "max_records=0", "query parameter max_records: expected a whole number from 1"),
+        (kafka, "min_bytes=16385", "query parameter min_bytes: expected a whole number from 0 to 16384"),
+        (kafka, "count=1", of_kafka),
+        (kafka, "isolation=x", "query parameter isolation: expected read_committed or read_uncommitted"),
+        (nats, "sequence=x", "query parameter sequence: expected a number from 0, earliest, latest, -N"),
+        (nats, "max_messages=0", "query parameter max_messages: expected a whole number from 1"),
+        (nats, "offset=1", of_nats),
+        (nats, "max_records=1", "unknown query parameter max_records"),
+        (nats, "isolation=read_committed", "unknown query parameter isolation"),
     ] {
-        check(System::Kafka, query, want);
-    }
-    for (query, want) in [
-        ("sequence=x", "query parameter sequence: expected a number from 0, earliest, latest, -N"),
-        ("max_messages=0", "query parameter max_messages: expected a whole number from 1"),
-        ("offset=1", "parameter offset: expected sequence, max_bytes, max_messages, min_bytes, timeout"),
-        ("max_records=1", "unknown query parameter max_records"),
-        ("isolation=read_committed", "unknown query parameter isolation"),
-    ] {
-        check(System::Nats, query, want);
+        check_problem(parsed(query, system).unwrap_err(), 400, want);
     }
 }

@@ -1,0 +1,27 @@
+//! Requests and answers, for the tests of all resources.
+
+use http::HeaderName;
+
+use super::*;
+
+/// A route to the resource of a cluster at this path.
+pub(crate) fn rest(path: &str) -> HttpRoute {
+    HttpRoute { path: path.into(), resource: Some(Resource::Rest(HttpRest {})), ..HttpRoute::default() }
+}
+
+/// The header lines of a request.
+pub(crate) fn headers<V: AsRef<[u8]>>(lines: &[(&str, V)]) -> HeaderMap {
+    let value = |value: &V| HeaderValue::from_bytes(value.as_ref()).unwrap();
+    lines.iter().map(|(name, text)| (name.parse::<HeaderName>().unwrap(), value(text))).collect()
+}
+
+/// The status and the text of an answer.
+pub(crate) fn told(response: Response) -> (u16, String) {
+    (response.status.as_u16(), String::from_utf8(response.body.to_vec()).unwrap())
+}
+
+#[track_caller]
+pub(crate) fn check_problem(problem: Problem, status: u16, want: &str) {
+    let (found, text) = told(problem.plain());
+    assert!(found == status && text.contains(want), "expected {status} with {want:?}: {found} {text}");
+}
