@@ -247,10 +247,8 @@ async fn each_line_of_a_json_log_is_an_object_with_an_event() {
     drop(gateway);
     let log = program.end("TERM").await;
     let lines = objects(&log);
-    let is_whole = |line: &Value| {
-        ["timestamp", "level", "message", "event", "target"].iter().all(|member| line[member].is_string())
-    };
-    assert!(lines.iter().all(is_whole), "{log}");
+    let members = ["timestamp", "level", "message", "event", "target"];
+    assert!(lines.iter().all(|line| members.iter().all(|member| line[member].is_string())), "{log}");
     let named = |event: &str| lines.iter().filter(|line| line["event"] == event).collect::<Vec<_>>();
     assert_eq!((named("listening").len(), named("draining").len()), (1, 1), "{log}");
     // Identifiers join the client's error and the log.
