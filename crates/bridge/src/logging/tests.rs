@@ -8,37 +8,23 @@ use sluicegate_reference as reference;
 
 use super::Filter;
 
-/// A log line in the code.
-struct Line {
-    event: String,
-    level: &'static str,
+/// The lines of an event in the code.
+#[derive(Default)]
+struct Event {
+    levels: Vec<String>,
     fields: Vec<String>,
+    /// The longest says it all.
     message: String,
 }
 
 #[test]
 fn reference_lists_every_event() {
-    let mut lines = Vec::new();
+    let mut events = BTreeMap::new();
     for name in ["backend", "bridge", "delivery", "dialect", "kafka", "nats", "reader", "telemetry"] {
-        read(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(name).join("src"), &mut lines);
+        read(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(name).join("src"), &mut events);
     }
-    let mut events: BTreeMap<&str, [Vec<String>; 3]> = BTreeMap::new();
-    for Line { event, level, fields, message } in &lines {
-        let [levels, all, messages] = events.entry(event).or_default();
-        let add = |list: &mut Vec<String>, word: String| {
-            if !list.contains(&word) {
-                list.push(word);
-            }
-        };
-        add(levels, (*level).to_owned());
-        fields.iter().for_each(|field| add(all, format!("`{field}`")));
-        // The longest says it all.
-        if messages.first().is_none_or(|longest| longest.len() < message.len()) {
-            *messages = vec![message.clone()];
-        }
-    }
-    let row = |(event, [levels, fields, messages]): (&str, [Vec<String>; 3])| {
-        vec![format!("`{event}`"), levels.join(", "), fields.join(", "), shortened(&messages.concat())]
+    let row = |(event, Event { levels, fields, message }): (String, Event)| {
+        vec![format!("`{event}`"), levels.join(", "), fields.join(", "), shortened(&message)]
     };
     let rows: Vec<Vec<String>> = events.into_iter().map(row).collect();
     assert!(rows.len() > 30, "{} events", rows.len());
@@ -59,14 +45,14 @@ fn async_nats_logs_only_on_request() {
     assert!(Filter::parse("a=b=c").is_err());
 }
 
-/// All lines of the files in a folder, except their tests.
-fn read(folder: &Path, lines: &mut Vec<Line>) {
+/// Adds all lines of the files in a folder, except their tests.
+fn read(folder: &Path, events: &mut BTreeMap<String, Event>) {
     let mut entries: Vec<PathBuf> =
         fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     entries.sort();
     for path in entries {
         if path.is_dir() {
-            read(&path, lines);
+            read(&path, events);
         } else if path.file_stem().is_some_and(|name| name != "tests") {
             let text = fs::read_to_string(&path).unwrap();
             for (index, _) in text.match_indices("tracing::") {
@@ -76,14 +62,14 @@ fn read(folder: &Path, lines: &mut Vec<Line>) {
                 else {
                     continue;
                 };
-                lines.push(parse(level, &rest[level.len() + 2..], &path));
+                add(level, &rest[level.len() + 2..], &path, events);
             }
         }
     }
 }
 
-/// Of the arguments of a macro: `fields, event = "…", "message"`.
-fn parse(level: &'static str, arguments: &str, path: &Path) -> Line {
+/// Adds a line from the arguments of its macro: `fields, event = "…", "message"`.
+fn add(level: &str, arguments: &str, path: &Path, events: &mut BTreeMap<String, Event>) {
     let (fields, rest) = arguments
         .split_once("event = \"")
         .filter(|(fields, _)| !fields.contains(';'))
@@ -101,11 +87,17 @@ fn parse(level: &'static str, arguments: &str, path: &Path) -> Line {
     });
     let name =
         |field: &str| field.split('=').next().unwrap().trim().trim_start_matches(['%', '?']).to_owned();
-    Line {
-        event: event.to_owned(),
-        level,
-        fields: fields.map(name).filter(|field| !field.is_empty()).collect(),
-        message: message.to_owned(),
+    let names = fields.map(name).filter(|field| !field.is_empty());
+    let add = |list: &mut Vec<String>, word: String| {
+        if !list.contains(&word) {
+            list.push(word);
+        }
+    };
+    let known = events.entry(event.to_owned()).or_default();
+    add(&mut known.levels, level.to_owned());
+    names.for_each(|name| add(&mut known.fields, format!("`{name}`")));
+    if known.message.len() < message.len() {
+        message.clone_into(&mut known.message);
     }
 }
 
