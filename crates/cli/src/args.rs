@@ -1,14 +1,10 @@
 //! The command line.
 
 mod admin;
-mod fetch;
 mod help;
-mod list_offsets;
-mod output;
 mod produce;
-mod subscribe;
+mod reads;
 mod suggest;
-mod table;
 
 use std::iter::successors;
 use std::path::PathBuf;
@@ -19,14 +15,10 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
-use crate::stderr::{printable, say};
+use crate::stdio::{printable, say};
 pub(crate) use admin::{Admin, Sessions};
-pub(crate) use fetch::Fetch;
-pub(crate) use list_offsets::ListOffsets;
-pub(crate) use output::{Isolation, Output};
 pub(crate) use produce::{Offsets, Produce};
-pub(crate) use subscribe::{OnLag, Subscribe};
-pub(crate) use table::Table;
+pub(crate) use reads::{Fetch, ListOffsets, OnLag, Output, Subscribe, Table};
 
 /// Read and write Kafka topics and NATS streams through a Sluicegate gateway
 ///
@@ -309,12 +301,5 @@ mod tests {
         for text in ["", "0", "-1", "nan", "inf", "1e300", "86401", "5s"] {
             assert!(seconds(text).is_err(), "{text:?}");
         }
-    }
-
-    #[test]
-    fn headers_before_and_after_the_command_are_all_read() {
-        let line = ["sluicegate", "-H", "a: 1", "produce", "--header", "b: 2", "t", "-H", "@c"];
-        let args = Args::try_parse_from(line).unwrap();
-        assert_eq!(args.headers().collect::<Vec<_>>(), ["a: 1", "b: 2", "@c"]);
     }
 }

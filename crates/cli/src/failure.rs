@@ -1,14 +1,15 @@
-//! Errors: a message for people, an exit code for scripts.
+//! Errors: a message for people, an exit code for scripts. Ctrl-C is one like any other.
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use sluicegate_client::{ConnectError, Error, Reason, RestError};
+use tokio::sync::watch;
 
-use crate::admin_error::AdminError;
+use crate::admin::AdminError;
 use crate::log::Log;
 use crate::refusal;
-use crate::stderr::{printable, say};
+use crate::stdio::{printable, say};
 
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -148,5 +149,35 @@ impl From<RestError> for Failure {
 impl From<Error> for Failure {
     fn from(why: Error) -> Self {
         Self::Command(why)
+    }
+}
+
+/// Stays set once Ctrl-C was pressed.
+pub(crate) struct Interrupt {
+    pressed: watch::Receiver<bool>,
+}
+
+impl Interrupt {
+    /// Handles Ctrl-C from now on.
+    pub(crate) fn watch() -> Self {
+        let (sender, pressed) = watch::channel(false);
+        tokio::spawn(async move {
+            // If the handler cannot be installed, the signal still ends the process.
+            if tokio::signal::ctrl_c().await.is_ok() {
+                sender.send_replace(true);
+            }
+        });
+        Self { pressed }
+    }
+
+    /// Runs `work` until it is done or Ctrl-C is pressed.
+    pub(crate) async fn unless<T>(
+        &mut self,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        tokio::select! {
+            outcome = work => outcome,
+            Ok(_) = self.pressed.wait_for(|pressed| *pressed) => Err(Failure::Interrupted),
+        }
     }
 }

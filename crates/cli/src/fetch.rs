@@ -11,15 +11,13 @@ use indicatif::BinaryBytes;
 use sluicegate_client::{Client, Error};
 
 use crate::args::{Fetch, Gateway};
-use crate::failure::Failure;
-use crate::interrupt::Interrupt;
+use crate::failure::{Failure, Interrupt};
 use crate::partitions;
-use crate::print::Printer;
 use crate::progress::Progress;
-use crate::stderr::{printable, say};
-use crate::stdout::Stdout;
+use crate::stdio::{Stdout, printable, say};
 use crate::subscribe;
 use crate::tally::{Scope, Tally};
+use crate::template::Printer;
 use reading::{RETRY, Reading, Source, Step, distance};
 
 pub(crate) async fn run(

@@ -3,38 +3,33 @@
 //! 1. [`args`] parses the command line; [`position`] and [`template`] parse the two small languages in it
 //! 2. [`settings`] adds what the environment and the [`config`] file say about URL, [`header`]s and TLS
 //! 3. [`ping`], [`topics`], [`list_offsets`], [`fetch`], [`subscribe`] and [`produce`] are the commands; [`partitions`]
-//!    finds a topic's partitions, [`log`] names them and streams, [`json`] reads and writes JSON lines, [`mod@print`]
-//!    writes messages and [`tally`] counts them
+//!    finds a topic's partitions, [`log`] names them and streams, [`json`] reads and writes JSON lines and
+//!    [`tally`] counts messages
 //! 4. [`admin`] lists and ends the sessions of a bridge, over its admin port
 //! 5. [`completion`] completes command lines for shells
-//! 6. [`stdout`] takes payload, [`stderr`] everything else, [`progress`] and the debug log included
+//! 6. [`stdio`] takes payload on one stream, and everything else on the other, [`progress`] and the debug log included
 //! 7. [`failure`] turns errors into messages and an exit code, [`refusal`] what a gateway answers instead of a session
 
 #![warn(clippy::arithmetic_side_effects)]
 
 mod admin;
-mod admin_error;
 mod args;
 mod completion;
 mod config;
 mod failure;
 mod fetch;
-mod filters;
 mod header;
-mod interrupt;
 mod json;
 mod list_offsets;
 mod log;
 mod partitions;
 mod ping;
 mod position;
-mod print;
 mod produce;
 mod progress;
 mod refusal;
 mod settings;
-mod stderr;
-mod stdout;
+mod stdio;
 mod subscribe;
 mod table;
 mod tally;
@@ -51,10 +46,9 @@ use sluicegate_client::{Builder, Client, LoginError, Tls, printable_url};
 use tokio::time::timeout;
 
 use crate::args::{Admin, Args, Command};
-use crate::failure::Failure;
-use crate::interrupt::Interrupt;
+use crate::failure::{Failure, Interrupt};
 use crate::settings::Settings;
-use crate::stdout::Stdout;
+use crate::stdio::Stdout;
 
 fn main() -> ExitCode {
     if completion::answered() {
@@ -65,7 +59,7 @@ fn main() -> ExitCode {
         Err(exit) => return exit,
     };
     if args.gateway.verbose {
-        stderr::show_debug_log();
+        stdio::show_debug_log();
     }
     let environment = |name: &str| std::env::var(name).ok();
     let settings = match Settings::resolve(&args, &environment) {

@@ -16,11 +16,9 @@ use tokio::io::AsyncRead;
 use tokio::time::sleep;
 
 use crate::args::{Name, Produce};
-use crate::failure::Failure;
-use crate::interrupt::Interrupt;
+use crate::failure::{Failure, Interrupt};
 use crate::progress::Progress;
-use crate::stderr::{printable, say};
-use crate::stdout::Stdout;
+use crate::stdio::{Stdout, printable, say};
 use pieces::Pieces;
 use places::Places;
 use record::{Acknowledged, Outcomes, Record};

@@ -9,20 +9,17 @@ use std::time::Instant;
 use futures_util::stream::LocalBoxStream;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use indicatif::BinaryBytes;
-use sluicegate_client::{Client, Error, Filter, Isolation, Reason, Source, Subscribe, nats};
+use sluicegate_client::{Client, Error, Filter, Header, Isolation, Reason, Source, Subscribe, nats};
 
 use crate::args::{self, Fetch, Gateway, Name, OnLag};
-use crate::failure::Failure;
-use crate::filters;
-use crate::interrupt::Interrupt;
+use crate::failure::{Failure, Interrupt};
 use crate::log::Log;
 use crate::partitions;
 use crate::position::Position;
-use crate::print::Printer;
 use crate::progress::Progress;
-use crate::stderr::say;
-use crate::stdout::Stdout;
+use crate::stdio::{Stdout, say};
 use crate::tally::{Scope, Tally};
+use crate::template::Printer;
 pub(crate) use events::Events;
 use lag::Lag;
 pub(crate) use update::Update;
@@ -151,9 +148,31 @@ async fn stream_source(client: &Client, stream: &str, position: Position) -> Res
 
 fn filters(args: &args::Subscribe) -> Vec<Filter> {
     let args::Subscribe { record_key, record_key_prefix, subject, subject_prefix, record_header, .. } = args;
-    let keys = filters::of_keys(Filter::key(), record_key, record_key_prefix);
-    let subjects = filters::of_keys(Filter::subject(), subject, subject_prefix);
-    keys.into_iter().chain(subjects).chain(filters::of_headers(record_header)).collect()
+    let keys = key_filter(Filter::key(), record_key, record_key_prefix);
+    let subjects = key_filter(Filter::subject(), subject, subject_prefix);
+    keys.into_iter().chain(subjects).chain(header_filters(record_header)).collect()
+}
+
+/// The filter of these keys or subjects, or those that begin so; None without both.
+pub(crate) fn key_filter(filter: Filter, values: &[String], prefixes: &[String]) -> Option<Filter> {
+    if values.is_empty() && prefixes.is_empty() {
+        return None;
+    }
+    let filter = values.iter().fold(filter, |filter, value| filter.equals(value.clone()));
+    Some(prefixes.iter().fold(filter, |filter, prefix| filter.starts_with(prefix.clone())))
+}
+
+/// A filter for each header that is named.
+pub(crate) fn header_filters(headers: &[Header]) -> Vec<Filter> {
+    let mut names: Vec<&str> = headers.iter().map(|header| header.key.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    let filter = |name: &str| {
+        let values = headers.iter().filter(|header| header.key == name);
+        let values = values.filter_map(|Header { value, .. }| value.clone());
+        values.fold(Filter::header(name), Filter::equals)
+    };
+    names.into_iter().map(filter).collect()
 }
 
 /// Output and end of a subscription.

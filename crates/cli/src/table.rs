@@ -11,13 +11,10 @@ use tokio::time::{Instant, timeout_at};
 
 use self::live::{Change, Live};
 use crate::args::{self, Name};
-use crate::failure::Failure;
-use crate::filters;
-use crate::interrupt::Interrupt;
+use crate::failure::{Failure, Interrupt};
 use crate::json::{self, Key, TableLine, Value};
-use crate::stderr::say;
-use crate::stdout::Stdout;
-use crate::subscribe::Events;
+use crate::stdio::{Stdout, say};
+use crate::subscribe::{Events, header_filters, key_filter};
 
 /// Shows the table of `args`.
 pub(crate) async fn run(
@@ -44,8 +41,8 @@ pub(crate) async fn run(
 }
 
 fn with_filters<S>(mut wanted: Subscribe<S>, args: &args::Table) -> Subscribe<S> {
-    let keys = filters::of_keys(Filter::key(), &args.record_key, &args.record_key_prefix);
-    for filter in keys.into_iter().chain(filters::of_headers(&args.record_header)) {
+    let keys = key_filter(Filter::key(), &args.record_key, &args.record_key_prefix);
+    for filter in keys.into_iter().chain(header_filters(&args.record_header)) {
         wanted = wanted.filter(filter);
     }
     wanted

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ValueEnum, ValueHint};
 
-use super::output::Delimiter;
+use super::reads::Delimiter;
 use super::{Headers, Target, help, partition, record_header};
 use crate::template;
 

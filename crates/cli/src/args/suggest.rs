@@ -64,15 +64,4 @@ mod tests {
             assert_eq!(suggestion(&error).as_deref(), want, "{:?}", words.collect::<Vec<_>>());
         }
     }
-
-    #[test]
-    fn commands_and_options_are_not_listed_as_others() {
-        use clap::CommandFactory as _;
-
-        let program = Args::command();
-        let others: Vec<&str> = OTHER_NAMES.iter().flat_map(|(names, _)| *names).copied().collect();
-        for command in program.get_subcommands() {
-            assert!(!others.contains(&command.get_name()), "{}", command.get_name());
-        }
-    }
 }

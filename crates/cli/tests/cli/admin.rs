@@ -2,8 +2,6 @@
 
 use std::fmt::Write as _;
 
-use tokio::task::JoinHandle;
-
 use crate::program::{Run, command, finish};
 use crate::server;
 
@@ -28,7 +26,7 @@ async fn pages_are_followed_to_the_end() {
         ),
         (&["--json"], &format!("{}\n", lines.join("\n"))),
     ] {
-        let (url, heads) = serve(vec![(200, first.clone()), (200, second.clone())]).await;
+        let (url, heads) = server::http(vec![(200, first.clone()), (200, second.clone())]).await;
         let run = sessions(&url, &[&filters, options].concat()).await;
         run.is(0, stdout, "% 2 sessions\n");
         let query =
@@ -51,7 +49,7 @@ async fn list_ends_after_10_000_sessions() {
         write!(page, r#"{comma}{{"id":{id},{REST}}}"#).unwrap();
     }
     page.push_str("]}");
-    let (url, _) = serve(vec![(200, page)]).await;
+    let (url, _) = server::http(vec![(200, page)]).await;
     let run = sessions(&url, &["-J"]).await;
     assert_eq!((run.code, run.stdout.lines().count()), (Some(0), 10_000));
     assert_eq!(run.stderr, "% 10000 of 12345 sessions: add a filter\n");
@@ -60,7 +58,7 @@ async fn list_ends_after_10_000_sessions() {
 #[tokio::test]
 async fn matching_sessions_are_ended() {
     for (ended, stdout) in [(3, "3 sessions ended\n"), (1, "1 session ended\n")] {
-        let (url, heads) = serve(vec![(200, format!("{{\"ended\":{ended}}}"))]).await;
+        let (url, heads) = server::http(vec![(200, format!("{{\"ended\":{ended}}}"))]).await;
         let run = sessions(&url, &["--end", "--route", "/pubsub", "--topic", "orders"]).await;
         run.is(0, stdout, "");
         let heads = heads.await.unwrap();
@@ -88,7 +86,7 @@ async fn rejected_requests_are_exit_code_1_and_invalid_answers_3() {
         (200, stuck, 3, unclear("its next page of sessions has no larger ID")),
         (200, &long, 3, unclear("its answer exceeds the limit of 4194304 bytes")),
     ] {
-        let (url, _) = serve(vec![(status, body.to_owned())]).await;
+        let (url, _) = server::http(vec![(status, body.to_owned())]).await;
         let run = sessions(&url, &[]).await;
         run.is(code, "", &format!("sluicegate: {url}: failed to {words}\n"));
     }
@@ -115,15 +113,6 @@ async fn unreachable_and_misused_ports_are_told_apart() {
 async fn sessions(url: &str, args: &[&str]) -> Run {
     let mut command = command("ws://127.0.0.1:1/", &[&["admin", "sessions"], args].concat());
     finish(command.env("SLUICEGATE_ADMIN", url).env("SLUICEGATE_ADMIN_TOKEN", "s3cret")).await
-}
-
-/// The URL of an admin port that gives these answers, each with a status; and the heads of the requests.
-async fn serve(answers: Vec<(u16, String)>) -> (String, JoinHandle<Vec<String>>) {
-    let answer = |(status, body): (u16, String)| {
-        let length = body.len();
-        format!("HTTP/1.1 {status} x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}")
-    };
-    server::http(answers.into_iter().map(answer).collect()).await
 }
 
 /// Fields of a session that the table needs.

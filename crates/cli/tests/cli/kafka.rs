@@ -14,45 +14,39 @@
 //! | `endless` | 0         | all      | 1,000 messages of 1 KiB in each answer |
 //! | `moving`  | 0         | 0        | the first fetch fails with a retriable error |
 
-mod subscription;
-
+use sluicegate_protocol::kafka_source::From;
+use sluicegate_protocol::kafka_subscription_event::{CaughtUp, Event, Retrying};
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
-    CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaListOffsets, CmdKafkaMetadata, ErrorResp, Isolation,
-    KafkaFetchResp, KafkaListOffsetResp, KafkaListOffsetsResp, KafkaMessage, KafkaMetadataResp, ListedOffset,
-    PartitionMetadata, PongResp, TopicMetadata,
+    CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaListOffsets, CmdKafkaMetadata, CmdKafkaSubscribe, ErrorResp,
+    Isolation, KafkaDeliveryResp, KafkaFetchResp, KafkaListOffsetResp, KafkaListOffsetsResp, KafkaMessage,
+    KafkaMetadataResp, KafkaSource, KafkaSubscribedResp, KafkaSubscriptionEvent, ListedOffset,
+    PartitionMetadata, PartitionNext, PongResp, SubscribedTopic, TopicMetadata,
 };
 
 use crate::server::{self, Session};
 
 pub(crate) async fn serve() -> String {
-    server::serve(play).await
+    server::serve(|session| play(session, false)).await
 }
 
 /// Serves the same without subscriptions and the commands for many partitions.
 pub(crate) async fn serve_older() -> String {
-    server::serve(async |mut session: Session| {
-        let mut fetches = 0;
-        while let Some((sequence, request)) = session.request().await {
-            let answer = match request {
-                Req::CmdKafkaSubscribe(_) | Req::CmdKafkaListOffsets(_) | Req::CmdKafkaMetadata(_) => {
-                    server::failed("unknown command")
-                }
-                request => answer(request, &mut fetches),
-            };
-            session.answer(sequence, answer).await;
-        }
-    })
-    .await
+    server::serve(|session| play(session, true)).await
 }
 
 /// Answers until the program disconnects.
-async fn play(mut session: Session) {
+async fn play(mut session: Session, is_older: bool) {
     let mut fetches = 0;
     while let Some((sequence, request)) = session.request().await {
         let answers = match request {
-            Req::CmdKafkaSubscribe(command) => subscription::answers(&command),
+            Req::CmdKafkaSubscribe(_) | Req::CmdKafkaListOffsets(_) | Req::CmdKafkaMetadata(_)
+                if is_older =>
+            {
+                vec![server::failed("unknown command")]
+            }
+            Req::CmdKafkaSubscribe(command) => subscription(&command),
             Req::CmdUnsubscribe(_) | Req::CmdCredit(_) => Vec::new(),
             request => vec![answer(request, &mut fetches)],
         };
@@ -138,7 +132,7 @@ fn log(topic: &str, partition: i32) -> Option<Log> {
     Some(Log { messages: (start..start + count).map(message).collect(), start, end })
 }
 
-fn message(offset: i64) -> KafkaMessage {
+pub(crate) fn message(offset: i64) -> KafkaMessage {
     KafkaMessage {
         offset,
         timestamp: offset * 1000,
@@ -210,6 +204,83 @@ fn bare_unknown() -> ErrorResp {
 fn error(what: &str, topic: &str, partition: i32, code: i32, name: &str) -> ErrorResp {
     let message = format!("failed to {what}, topic: {topic}, partition: {partition}, err: {name}");
     ErrorResp { code, message, retriable: code == 6, ..Default::default() }
+}
+
+/// The answers to a subscription: all of each topic up to its end, one partition after the other, and three more messages of `growing`.
+fn subscription(command: &CmdKafkaSubscribe) -> Vec<Resp> {
+    let mut topics = Vec::new();
+    let mut told = Vec::new();
+    for source in &command.sources {
+        let begins = match begins(source) {
+            Ok(begins) => begins,
+            Err(partition) => return vec![Resp::ErrorResp(unknown("subscribe", &source.topic, partition))],
+        };
+        let topic = source.topic.clone();
+        told.extend(begins.iter().flat_map(|begin| updates(&topic, *begin)));
+        topics.push(SubscribedTopic { topic, topic_id: "id".into(), partitions: begins });
+    }
+    told.insert(0, Resp::KafkaSubscribedResp(KafkaSubscribedResp { topics, snapshot: false }));
+    told
+}
+
+/// Or a partition that does not exist.
+fn begins(source: &KafkaSource) -> Result<Vec<PartitionNext>, i32> {
+    let KafkaSource { topic, partitions, next, from, .. } = source;
+    let partitions = match &partitions[..] {
+        [] => (0..).take_while(|partition| log(topic, *partition).is_some()).collect(),
+        named => named.to_vec(),
+    };
+    let begin = |partition: i32| {
+        let log = log(topic, partition).ok_or(partition)?;
+        let next = next.iter().find(|next| next.partition == partition);
+        let offset = match (next, from) {
+            (Some(next), _) => next.offset,
+            (None, Some(From::Offset(offset))) => *offset,
+            (None, Some(From::Timestamp(time))) => list_offset(&log, *time, log.end),
+            (None, None) => log.end,
+        };
+        Ok(PartitionNext { partition, offset })
+    };
+    partitions.into_iter().map(begin).collect()
+}
+
+fn updates(topic: &str, PartitionNext { partition, offset }: PartitionNext) -> Vec<Resp> {
+    let Some(log) = log(topic, partition) else { return Vec::new() };
+    let mut told = Vec::new();
+    if topic == "moving" {
+        let error = Some(error("deliver messages", topic, partition, 6, "NOT_LEADER_OR_FOLLOWER"));
+        told.push(event(Event::Retrying(Retrying { topic: topic.into(), partition, error, since: 0 })));
+    }
+    let unread: Vec<_> = log.messages.into_iter().filter(|message| message.offset >= offset).collect();
+    if !unread.is_empty() {
+        told.push(delivery(topic, partition, unread, log.end));
+    }
+    told.push(event(Event::CaughtUp(CaughtUp {
+        topic: topic.into(),
+        partition,
+        next_offset: log.end,
+        open_transaction: None,
+    })));
+    if (topic, partition) == ("growing", 0) {
+        told.push(delivery(topic, partition, (2..5).map(message).collect(), 5));
+    }
+    told
+}
+
+pub(crate) fn delivery(topic: &str, partition: i32, messages: Vec<KafkaMessage>, end: i64) -> Resp {
+    let next_offset = messages.last().map_or(end, |last| last.offset + 1);
+    let topic = topic.to_owned();
+    Resp::KafkaDeliveryResp(KafkaDeliveryResp {
+        messages,
+        topic,
+        partition,
+        next_offset,
+        high_watermark: end,
+    })
+}
+
+fn event(event: Event) -> Resp {
+    Resp::KafkaSubscriptionEvent(KafkaSubscriptionEvent { event: Some(event) })
 }
 
 const UNKNOWN: &str = "UNKNOWN_TOPIC_OR_PARTITION";

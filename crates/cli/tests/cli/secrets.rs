@@ -84,7 +84,7 @@ async fn header_that_cannot_be_sent_is_not_shown() {
 /// Pings a gateway that refuses, with a configuration file and a header file of these modes; also the head of the
 /// request.
 async fn ping(mode: u32, token_mode: u32, headers: &str) -> (String, Run) {
-    let (url, heads) = server::http(vec!["HTTP/1.1 401 x\r\ncontent-length: 0\r\n\r\n".to_owned()]).await;
+    let (url, heads) = server::http(vec![(401, String::new())]).await;
     let url = url.replace("http:", "ws:");
     let folder = TempDir::new().unwrap();
     let config = folder.path().join("sluicegate/config.toml");

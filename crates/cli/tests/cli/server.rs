@@ -100,20 +100,23 @@ pub(crate) fn failed(message: &str) -> Resp {
     Resp::ErrorResp(ErrorResp { message: message.into(), ..Default::default() })
 }
 
-/// The URL of an HTTP server that gives these answers, each on its own connection; and the heads of the requests.
-pub(crate) async fn http(answers: Vec<String>) -> (String, JoinHandle<Vec<String>>) {
+/// The URL of an HTTP server that gives these answers, each with a status and on its own connection; and the heads of the
+/// requests.
+pub(crate) async fn http(answers: Vec<(u16, String)>) -> (String, JoinHandle<Vec<String>>) {
     let (listener, url) = listener().await;
     let heads = tokio::spawn(async move {
         let mut heads = Vec::new();
-        for answer in answers {
+        for (status, body) in answers {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut head = Vec::new();
             while !head.ends_with(b"\r\n\r\n") {
                 head.push(stream.read_u8().await.unwrap());
             }
             heads.push(String::from_utf8(head).unwrap());
+            let answer =
+                format!("HTTP/1.1 {status} x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
             // A client does not read what exceeds its limit.
-            let _ = stream.write_all(answer.as_bytes()).await;
+            let _ = stream.write_all((answer + &body).as_bytes()).await;
         }
         heads
     });

@@ -54,15 +54,15 @@ async fn several_streams_are_continued_by_name() {
 }
 
 #[tokio::test]
-async fn lines_are_published_with_numbered_ids() {
+async fn lines_are_published_with_numbered_ids_and_named_if_rejected() {
     let args = "--subject a.b --message-id import-%n -r h=1";
-    let (run, sent) = publish(args, "one\ntwo\n", |number| Published {
-        sequence: 7,
-        duplicate: number == 1,
-        ..Published::default()
+    let (run, sent) = publish(args, "one\ntwo\nthree\n", |number| {
+        let error = ErrorResp { message: "no such subject".into(), ..Default::default() };
+        Published { duplicate: number == 1, error: (number == 2).then_some(error), ..Default::default() }
     })
     .await;
-    run.tells(0, "", &["% 2 sent, 2 acknowledged (1 of them duplicates), 0 failed, 0 unknown in "]);
+    let summary = "% 3 sent, 2 acknowledged (1 of them duplicates), 1 failed, 0 unknown in ";
+    run.tells(1, "", &[&format!("sluicegate: record 3: no such subject\n{summary}")]);
     let header = Header { key: "h".into(), value: Some("1".into()) };
     let message = |data: &'static str, id: &str| PublishMessage {
         stream: "ORDERS".into(),
@@ -71,7 +71,10 @@ async fn lines_are_published_with_numbered_ids() {
         headers: vec![header.clone()],
         message_id: id.into(),
     };
-    assert_eq!(sent, [message("one", "import-1"), message("two", "import-2")]);
+    assert_eq!(
+        sent,
+        [("one", 1), ("two", 2), ("three", 3)].map(|(data, id)| message(data, &format!("import-{id}")))
+    );
 }
 
 #[tokio::test]
@@ -107,16 +110,6 @@ async fn sequences_of_acknowledged_messages_are_printed() {
     run.tells(0, "1 ORDERS sequence 7\n2 ORDERS sequence 8\n", &[]);
     let (run, _) = publish("--subject a --print-offsets=json", "one\n", at).await;
     assert_eq!(run.stdout, "{\"record\":1,\"stream\":\"ORDERS\",\"sequence\":7}\n");
-}
-
-#[tokio::test]
-async fn rejected_messages_are_named() {
-    let message = "no such subject".to_owned();
-    let error = ErrorResp { message, ..Default::default() };
-    let refuse = move |_| Published { error: Some(error.clone()), ..Default::default() };
-    let (run, _) = publish("--subject a", "one\n", refuse).await;
-    let stderr = "sluicegate: record 1: no such subject\n% 1 sent, 0 acknowledged, 1 failed, 0 unknown in ";
-    run.tells(1, "", &[stderr]);
 }
 
 /// Runs `produce --stream ORDERS` with this input. Returns the messages, whose number in their command decides the

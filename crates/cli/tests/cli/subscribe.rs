@@ -4,12 +4,12 @@ use sluicegate_protocol::kafka_source::From;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
-    CmdKafkaSubscribe, ErrorResp, Isolation, KafkaDeliveryResp, KafkaMessage, KafkaSource,
-    KafkaSubscribedResp, OnLag, PartitionNext, Reason, RecordFilter, SubscribedTopic,
+    CmdKafkaSubscribe, ErrorResp, Isolation, KafkaSource, KafkaSubscribedResp, OnLag, PartitionNext, Reason,
+    RecordFilter, SubscribedTopic,
 };
 
 use crate::program::run;
-use crate::server;
+use crate::{kafka, server};
 
 #[tokio::test]
 async fn options_are_those_of_the_command() {
@@ -84,14 +84,5 @@ fn subscribed(next: PartitionNext) -> Resp {
 
 /// A message of topic `t`, whose log ends at 100.
 fn delivery(offset: i64) -> Resp {
-    let messages =
-        vec![KafkaMessage { offset, value: Some(format!("v{offset}").into()), ..Default::default() }];
-    let (topic, next_offset) = ("t".to_owned(), offset + 1);
-    Resp::KafkaDeliveryResp(KafkaDeliveryResp {
-        messages,
-        topic,
-        partition: 0,
-        next_offset,
-        high_watermark: 100,
-    })
+    kafka::delivery("t", 0, vec![kafka::message(offset)], 100)
 }
