@@ -1,6 +1,5 @@
 //! Topics and streams that are read as records are written.
 
-mod away;
 mod credit;
 mod feed;
 mod resume;
@@ -14,10 +13,10 @@ use futures_util::Stream;
 use tokio::sync::mpsc;
 
 use crate::{Client, Error, Subscribe};
-pub(crate) use away::Away;
 pub(crate) use credit::cost;
 use feed::Feed;
 pub(crate) use feed::Resume;
+pub(crate) use resume::Away;
 use resume::Topics;
 pub(crate) use update::behind;
 pub use update::{Delivery, SubscribedTopic, Update};

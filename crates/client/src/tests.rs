@@ -3,16 +3,14 @@
 mod commands;
 mod connecting;
 mod endings;
-mod fetching;
 mod many;
 mod nats;
+mod reading;
 mod renewing;
 #[cfg(feature = "rest")]
 mod rest;
-mod retrying;
 mod server;
 mod subscribing;
-mod walking;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,14 +1,13 @@
 //! Where a subscription continues: a function of what it asked for and what it got.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{CmdKafkaSubscribe, KafkaSource, PartitionNext, Snapshot};
 
-use super::away::Away;
 use super::credit::cost;
 use super::feed::Resume;
 use super::update::{Delivery, Update};
@@ -117,6 +116,40 @@ impl Resume for Topics {
 
     fn reconnecting(error: Error, pause: Duration) -> Update {
         Update::Reconnecting { error, pause }
+    }
+}
+
+/// Whether a table goes on after a lost connection, and how long its client was away.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Away {
+    /// A snapshot that is not complete begins anew.
+    is_in_snapshot: bool,
+    lost: Option<Instant>,
+}
+
+impl Away {
+    /// A snapshot begins.
+    pub(crate) fn begin(&mut self) {
+        *self = Self { is_in_snapshot: true, lost: None };
+    }
+
+    /// The snapshot is complete, or the subscription goes on.
+    pub(crate) fn go_on(&mut self) {
+        *self = Self::default();
+    }
+
+    /// The connection is lost, if it was not lost already.
+    pub(crate) fn lose(&mut self) {
+        self.lost.get_or_insert_with(Instant::now);
+    }
+
+    pub(crate) fn is_in_snapshot(&self) -> bool {
+        self.is_in_snapshot
+    }
+
+    /// The time since the connection was lost.
+    pub(crate) fn millis(&self) -> u64 {
+        self.lost.map_or(0, |lost| u64::try_from(lost.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
 }
 

@@ -1,7 +1,6 @@
 //! Opening a session, and the errors of that.
 
-use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
-
+use super::server::{accept_with, head};
 use super::*;
 
 #[tokio::test]
@@ -13,17 +12,7 @@ async fn headers_are_sent_with_the_upgrade() {
         .header("X-Trace", "2")
         .header("Host", "pubsub.example");
     let connecting = tokio::spawn(client.connect());
-    let (stream, _) = listener.accept().await.unwrap();
-    let mut seen = Vec::new();
-    #[expect(clippy::result_large_err, reason = "tungstenite's type")]
-    let note = |request: &Request, answer: Response| -> Result<Response, ErrorResponse> {
-        for name in ["authorization", "x-trace", "host"] {
-            let values = request.headers().get_all(name).iter();
-            seen.extend(values.map(|value| format!("{name}: {}", value.to_str().unwrap())));
-        }
-        Ok(answer)
-    };
-    let _socket = tokio_tungstenite::accept_hdr_async(stream, note).await.unwrap();
+    let (_peer, seen) = accept_with(&listener, &["authorization", "x-trace", "host"]).await;
     connecting.await.unwrap().unwrap();
     assert_eq!(seen, ["authorization: Bearer t", "x-trace: 1", "x-trace: 2", "host: pubsub.example"]);
 }
@@ -142,10 +131,7 @@ async fn connect_to(answer: &'static str) -> ConnectError {
     let (listener, url) = listener().await;
     let connecting = tokio::spawn(Client::connect(url));
     let (mut stream, _) = listener.accept().await.unwrap();
-    let mut request = Vec::new();
-    while !request.ends_with(b"\r\n\r\n") {
-        request.push(stream.read_u8().await.unwrap());
-    }
+    head(&mut stream).await.unwrap();
     stream.write_all(answer.as_bytes()).await.unwrap();
     stream.shutdown().await.unwrap();
     connecting.await.unwrap().unwrap_err()

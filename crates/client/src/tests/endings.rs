@@ -69,12 +69,13 @@ async fn lost_connection_fails_all_commands() {
 #[tokio::test]
 async fn protocol_violation_closes_with_1002() {
     let wrong_command = Resp::ErrorResp(ErrorResp { message: "wrong command".into(), ..Default::default() });
+    let wrong_command = PubSubResp { sequence: 0, resp: Some(wrong_command) }.encode_to_vec();
     for (name, message) in [
         ("bytes that are no answer", Message::Binary(Bytes::from_static(&[0xFF; 9]))),
         ("a cut answer", Message::Binary(Bytes::from_static(&[0xFA, 0x01, 0x05]))),
         ("an empty answer", Message::Binary(Bytes::new())),
         ("a text", Message::Text("hello".into())),
-        ("a request not understood", Message::Binary(answer(0, wrong_command))),
+        ("a request not understood", Message::Binary(wrong_command.into())),
     ] {
         let (client, server) = session(async |mut peer: Peer| {
             peer.ping().await;
@@ -108,8 +109,4 @@ async fn invalid_frame_ends_the_session() {
     })
     .await;
     assert!(matches!(client.ping("").await, Err(Error::Protocol { .. })));
-}
-
-fn answer(sequence: i64, resp: Resp) -> Bytes {
-    PubSubResp { sequence, resp: Some(resp) }.encode_to_vec().into()
 }

@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use sluicegate_protocol::{AuthResp, CmdKafkaSubscribe, SessionExpiringResp};
-use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 
+use super::server::accept_with;
 use super::*;
 use crate::{LoginError, Update};
 
@@ -21,16 +21,7 @@ fn logging_in(url: String) -> (Builder, Arc<AtomicU32>) {
 
 /// The next session, and what it was opened with.
 async fn accept(listener: &TcpListener) -> (Peer, Vec<String>) {
-    let (stream, _) = listener.accept().await.unwrap();
-    let mut login = Vec::new();
-    #[expect(clippy::result_large_err, reason = "tungstenite's type")]
-    let note = |request: &Request, answer: Response| -> Result<Response, ErrorResponse> {
-        let values = request.headers().get_all("authorization").iter();
-        login.extend(values.map(|value| value.to_str().unwrap().to_owned()));
-        Ok(answer)
-    };
-    let socket = tokio_tungstenite::accept_hdr_async(stream, note).await.unwrap();
-    (Peer::of(socket), login)
+    accept_with(listener, &["authorization"]).await
 }
 
 async fn shown(peer: &mut Peer) -> (i64, String) {
@@ -53,7 +44,7 @@ async fn identity_is_renewed_on_the_open_session() {
     let client = connecting.await.unwrap().unwrap();
     let limits = SessionResp { max_message_bytes: 1 << 20, ..Default::default() };
     let asked = peer.tell_limits(Resp::SessionResp(limits)).await;
-    assert_eq!(login, ["Bearer token-1"]);
+    assert_eq!(login, ["authorization: Bearer token-1"]);
     let expiring = Resp::SessionExpiringResp(SessionExpiringResp { expires_in_ms: 1000 });
     for (token, answer) in [
         ("token-2", Resp::AuthResp(AuthResp::default())),
@@ -93,7 +84,7 @@ async fn subscription_continues_with_another_token() {
     let update = updates.next().await.unwrap().unwrap();
     assert!(matches!(update, Update::Reconnecting { .. }), "{update:?}");
     let (_, login) = accept(&listener).await;
-    assert_eq!(login, ["Bearer token-2"]);
+    assert_eq!(login, ["authorization: Bearer token-2"]);
 }
 
 #[tokio::test]

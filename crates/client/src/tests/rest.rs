@@ -1,5 +1,6 @@
 //! Topics over HTTP.
 
+use super::server::head;
 use super::*;
 use crate::{Rest, RestError};
 
@@ -110,13 +111,4 @@ async fn serve(answers: Vec<String>) -> (Rest, JoinHandle<Vec<String>>) {
     });
     let rest = Client::builder(url).header("X-Token", "s3").max_message_bytes(1000).rest().unwrap();
     (rest, heads)
-}
-
-/// The head of the next request; none at the end of the connection.
-async fn head(stream: &mut TcpStream) -> Option<String> {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(stream.read_u8().await.ok()?);
-    }
-    Some(String::from_utf8(head).unwrap())
 }

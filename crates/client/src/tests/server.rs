@@ -3,6 +3,7 @@
 use futures_util::{SinkExt, StreamExt};
 use sluicegate_protocol::{KafkaProduceResp, PongResp, ProduceRecord, Produced, PubSubReq};
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 
 use super::*;
 
@@ -10,10 +11,6 @@ use super::*;
 pub(super) struct Peer(WebSocketStream<TcpStream>);
 
 impl Peer {
-    pub(super) fn of(socket: WebSocketStream<TcpStream>) -> Self {
-        Self(socket)
-    }
-
     /// The next WebSocket message; none once the client is gone.
     pub(super) async fn message(&mut self) -> Option<Message> {
         self.0.next().await?.ok()
@@ -127,6 +124,31 @@ pub(super) async fn listener() -> (TcpListener, String) {
 pub(super) async fn accept(listener: &TcpListener) -> Peer {
     let (stream, _) = listener.accept().await.unwrap();
     Peer(tokio_tungstenite::accept_async(stream).await.unwrap())
+}
+
+/// The same, and the values of these headers of the upgrade.
+pub(super) async fn accept_with(listener: &TcpListener, headers: &[&str]) -> (Peer, Vec<String>) {
+    let (stream, _) = listener.accept().await.unwrap();
+    let mut seen = Vec::new();
+    #[expect(clippy::result_large_err, reason = "tungstenite's type")]
+    let note = |request: &Request, answer: Response| -> Result<Response, ErrorResponse> {
+        for name in headers {
+            let values = request.headers().get_all(*name).iter();
+            seen.extend(values.map(|value| format!("{name}: {}", value.to_str().unwrap())));
+        }
+        Ok(answer)
+    };
+    let socket = tokio_tungstenite::accept_hdr_async(stream, note).await.unwrap();
+    (Peer(socket), seen)
+}
+
+/// The head of the next request; none at the end of the connection.
+pub(super) async fn head(stream: &mut TcpStream) -> Option<String> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.ok()?);
+    }
+    Some(String::from_utf8(head).unwrap())
 }
 
 /// The answer of a server from before a command.

@@ -7,6 +7,7 @@ use sluicegate_protocol::{
     PartitionNext, RecordFilter, SubscribedTopic,
 };
 
+use super::server::head;
 use super::*;
 use crate::{Delivery, Subscription, Update};
 
@@ -315,8 +316,7 @@ fn offsets(delivery: &Delivery) -> Vec<i64> {
 /// Answers the next upgrade with this status.
 async fn refuse(listener: &TcpListener, status: &str) {
     let (mut stream, _) = listener.accept().await.unwrap();
-    let mut request = [0; 4096];
-    assert!(stream.read(&mut request).await.unwrap() > 0);
+    head(&mut stream).await.unwrap();
     let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n");
     stream.write_all(answer.as_bytes()).await.unwrap();
 }
