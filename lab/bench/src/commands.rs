@@ -12,7 +12,8 @@ use sluicegate_stack::socket::{Socket, messages};
 use sluicegate_stack::stack::{Setup, Stack};
 use tokio::time::Instant;
 
-use crate::figures::{Better, Figures};
+use crate::figures::Figures;
+use crate::part::{Cpu, Measured};
 use crate::place::{Meter, fill, quick_kafka, stack, with_broker};
 use crate::report::{percentiles, say};
 use crate::{Failure, Plan};
@@ -31,16 +32,10 @@ pub(crate) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failur
     measure(time, Some(&*topic)).await?;
     let pings = measure(time, None).await?;
     let ends = measure(time, Some(&*topic)).await?;
-    say(&format!("pings, which Kafka does not see: {pings}"));
-    say(&format!("questions for the end of one partition: {ends}"));
-    let ratio = ends.per_second / pings.per_second;
-    say(&format!("ratio: {ratio:.2}"));
-    figures.add("ends of a partition, to pings: ratio", "×", Better::More, [ratio]);
-    for (name, measured) in [("pings", &pings), ("ends of a partition", &ends)] {
-        let [envoy, bridge, _] = measured.cpu;
-        figures.add(name, "k/s", Better::More, [measured.per_second / 1e3]);
-        figures.add(&format!("{name}: CPU of Envoy and bridge"), "µs", Better::Less, [envoy + bridge]);
-    }
+    // Kafka does not see pings.
+    figures.add_part("pings", &pings);
+    figures.add_part("ends of a partition", &ends);
+    figures.add_ratio("ends of a partition, to pings", &ends, &pings);
 
     let mut socket = Socket::open(&stack).await;
     let (mut random, mut took) = (Random::new(1), Vec::new());
@@ -54,28 +49,9 @@ pub(crate) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failur
         assert!(read.is_ok_and(|read| read.len() == 1 && read.iter().all(|read| read.offset == offset)));
     }
     let (p50, p99) = percentiles(&took);
-    say(&format!(
-        "one socket fetches single records of {RECORDS} at random: p50 {:.2} ms, p99 {:.2} ms",
-        p50 * 1000.0,
-        p99 * 1000.0
-    ));
-    figures.add("fetch of one record: p50", "ms", Better::Less, [p50 * 1e3]);
+    figures.less("fetch of one record: p50", "ms", [p50 * 1e3]);
+    figures.less("fetch of one record: p99", "ms", [p99 * 1e3]);
     Ok(())
-}
-
-struct Measured {
-    per_second: f64,
-    took: (f64, f64),
-    /// Of each command in microseconds.
-    cpu: [f64; 3],
-}
-
-impl std::fmt::Display for Measured {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { per_second, took: (p50, p99), cpu: [envoy, bridge, kafka] } = self;
-        write!(out, "{:.1} k/s, p50 {:.2} ms, p99 {:.2} ms; ", per_second / 1e3, p50 * 1e3, p99 * 1e3)?;
-        write!(out, "CPU of each in us: Envoy {envoy:.1}, bridge {bridge:.1}, Kafka {kafka:.1}")
-    }
 }
 
 /// Repeats a command over all sockets: a ping, or a question for the end of this topic's only partition.
@@ -103,9 +79,10 @@ async fn measure(
         took
     };
     let took: Vec<Duration> = join_all(sockets.into_iter().map(repeat)).await.into_iter().flatten().collect();
-    let (seconds, count) = (begun.elapsed().as_secs_f64(), took.len() as f64);
-    let cpu = meter.seconds()?.map(|cpu| cpu * 1e6 / count);
-    Ok(Measured { per_second: count / seconds, took: percentiles(&took), cpu })
+    let seconds = begun.elapsed().as_secs_f64();
+    let ([envoy, bridge, system], latency) = (meter.seconds()?, Some(percentiles(&took)));
+    let cpu = Cpu { envoy, bridge, system, ..Cpu::default() };
+    Ok(Measured { messages: took.len() as u64, seconds, latency, cpu })
 }
 
 const SOCKETS: usize = 64;

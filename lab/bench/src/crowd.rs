@@ -17,7 +17,7 @@ use sluicegate_stack::envoy::{self, Envoy};
 use sluicegate_stack::folder::Folder;
 use sluicegate_stack::kafka::Kafka;
 use sluicegate_stack::port::Port;
-use sluicegate_stack::process::allow_many_files;
+use sluicegate_stack::process::{Usage, allow_many_files, total};
 use sluicegate_stack::stack::{BridgeConfig, Setup, Stack};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
@@ -26,7 +26,8 @@ use tokio::time::{Instant, interval, sleep};
 
 use self::clients::Task;
 use self::seen::Seen;
-use crate::figures::{Better, Figures};
+use crate::figures::Figures;
+use crate::place::cpu_between;
 use crate::report::say;
 use crate::{Failure, Plan};
 
@@ -41,22 +42,20 @@ pub(crate) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failur
     let empty = place.usage()?;
     let start = Instant::now();
     place.until(sockets, 0, Duration::from_secs(600)).await?;
-    let seconds = start.elapsed().as_secs_f64();
-    say(&format!(
-        "open      {sockets} sockets after {seconds:.1} s, {:.0} a second",
-        sockets as f64 / seconds
-    ));
+    figures.more(
+        "crowd: sockets opened in a second",
+        "1/s",
+        [sockets as f64 / start.elapsed().as_secs_f64()],
+    );
     sleep(SETTLE).await;
     let full = place.usage()?;
-    let each = |of: fn(&Usage) -> u64| of(&full).saturating_sub(of(&empty)) as f64 / sockets as f64 / 1024.0;
-    let (gateways, bridge) = (each(|usage| usage.gateway_bytes), each(|usage| usage.bridge_bytes));
-    say(&format!("memory    Envoy {gateways:.1} KiB, bridge {bridge:.1} KiB for each socket"));
-    figures.add("crowd: Envoy's memory for a socket", "KiB", Better::Less, [gateways]);
-    figures.add("crowd: the bridge's memory for a socket", "KiB", Better::Less, [bridge]);
-
-    let idle = place.usage()?;
+    for (program, (empty, full)) in ["Envoy", "the bridge"].into_iter().zip(empty.into_iter().zip(full)) {
+        let each = full.resident_bytes.saturating_sub(empty.resident_bytes) as f64 / sockets as f64 / 1024.0;
+        figures.less(&format!("crowd: memory of {program} for a socket"), "KiB", [each]);
+    }
+    let (idle, start) = (place.usage()?, Instant::now());
     sleep(STEADY).await;
-    say(&format!("idle      {}", place.usage()?.since(&idle)));
+    place.add_used(figures, "idle", idle, start)?;
 
     let publisher = place.publish().await?;
     sleep(SETTLE).await;
@@ -67,14 +66,10 @@ pub(crate) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failur
     place.stack.bridge.process.kill();
     place.stack.bridge.up().await?;
     let storm = place.until(sockets, sockets, Duration::from_secs(300)).await?;
-    let seconds = killed.elapsed().as_secs_f64();
-    say(&format!(
-        "storm     all are back after {seconds:.1} s, {} attempts failed; p99 of records {:.0} ms; {}",
-        storm.failed.saturating_sub(sockets),
-        storm.within(0.99),
-        place.usage()?.since(&before),
-    ));
-    figures.add("crowd: all are back after a kill", "s", Better::Less, [seconds]);
+    figures.less("crowd: all are back after a kill", "s", [killed.elapsed().as_secs_f64()]);
+    figures.less("crowd storm: failed attempts", "", [storm.failed.saturating_sub(sockets) as f64]);
+    figures.less("crowd storm: p99", "ms", [storm.within(0.99)]);
+    place.add_used(figures, "storm", before, killed)?;
     sleep(SETTLE).await;
     place.steady("after", figures).await?;
     publisher.abort();
@@ -94,16 +89,6 @@ struct Process {
     _child: Child,
     input: ChildStdin,
     output: Lines<BufReader<ChildStdout>>,
-}
-
-/// The use of all Envoys, and of the bridge.
-#[derive(Debug, Clone, Copy)]
-struct Usage {
-    at: Instant,
-    gateways: Duration,
-    bridge: Duration,
-    gateway_bytes: u64,
-    bridge_bytes: u64,
 }
 
 impl Place {
@@ -210,71 +195,43 @@ impl Place {
     /// Delivery for a while. A record's way begins when Kafka has written it.
     async fn steady(&mut self, name: &str, figures: &mut Figures) -> Result<(), Failure> {
         self.report().await?;
-        let before = self.usage()?;
+        let (before, start) = (self.usage()?, Instant::now());
         sleep(STEADY).await;
         let seen = self.report().await?;
-        let (p50, p99) = (seen.within(0.5), seen.within(0.99));
-        let used = self.usage()?.since(&before);
-        let each = (used.gateways + used.bridge) / seen.delivered as f64 * 1e6;
-        say(&format!(
-            "{name:<9} {:.0} deliveries/s, p50 {p50:.1} ms, p99 {p99:.1} ms; {used}, {each:.1} µs a delivery",
-            seen.delivered as f64 / STEADY.as_secs_f64(),
-        ));
-        for (name, unit, value) in [
-            (format!("crowd {name}: p50"), "ms", p50),
-            (format!("crowd {name}: p99"), "ms", p99),
-            (format!("crowd {name}: CPU of a delivery, with all pings"), "µs", each),
-        ] {
-            figures.add(&name, unit, Better::Less, [value]);
+        let cpu: f64 = cpu_between(before, self.usage()?).iter().sum();
+        let each = cpu / seen.delivered() * 1e6;
+        figures.more(&format!("crowd {name}: deliveries"), "1/s", [seen.delivered() / STEADY.as_secs_f64()]);
+        figures.less(&format!("crowd {name}: p50"), "ms", [seen.within(0.5)]);
+        figures.less(&format!("crowd {name}: p99"), "ms", [seen.within(0.99)]);
+        figures.less(&format!("crowd {name}: CPU of a delivery, with all pings"), "µs", [each]);
+        self.add_used(figures, name, before, start)
+    }
+
+    /// Adds what all processes have used since then.
+    fn add_used(
+        &self,
+        figures: &mut Figures,
+        name: &str,
+        before: [Usage; 2],
+        start: Instant,
+    ) -> Result<(), Failure> {
+        let used = cpu_between(before, self.usage()?);
+        for (program, cpu) in ["Envoys", "the bridge"].into_iter().zip(used) {
+            let percent = cpu / start.elapsed().as_secs_f64() * 100.0;
+            figures.less(&format!("crowd {name}: CPU of {program}"), "% of a core", [percent]);
         }
         Ok(())
     }
 
-    fn usage(&self) -> Result<Usage, Failure> {
-        let bridge = self.stack.bridge.process.usage()?;
-        let mut sum = Usage {
-            at: Instant::now(),
-            gateways: Duration::ZERO,
-            bridge: bridge.cpu,
-            gateway_bytes: 0,
-            bridge_bytes: bridge.resident_bytes,
-        };
-        for envoy in std::iter::once(self.stack.envoy()).chain(&self.others) {
-            let usage = envoy.process.usage()?;
-            sum.gateways += usage.cpu;
-            sum.gateway_bytes += usage.resident_bytes;
-        }
-        Ok(sum)
+    /// What all Envoys use, and the bridge.
+    fn usage(&self) -> Result<[Usage; 2], Failure> {
+        let envoys = std::iter::once(self.stack.envoy()).chain(&self.others).map(|envoy| &envoy.process);
+        Ok([total(envoys)?, self.stack.bridge.process.usage()?])
     }
 }
 
 fn record(topic: &str) -> FutureRecord<'_, [u8], [u8]> {
     FutureRecord::to(topic).partition(0).payload(&[b'x'; VALUE])
-}
-
-/// CPU of a while, in seconds.
-struct Used {
-    seconds: f64,
-    gateways: f64,
-    bridge: f64,
-}
-
-impl Usage {
-    fn since(&self, before: &Self) -> Used {
-        Used {
-            seconds: self.at.duration_since(before.at).as_secs_f64(),
-            gateways: self.gateways.saturating_sub(before.gateways).as_secs_f64(),
-            // A bridge that was started meanwhile begins at zero.
-            bridge: self.bridge.checked_sub(before.bridge).unwrap_or(self.bridge).as_secs_f64(),
-        }
-    }
-}
-
-impl std::fmt::Display for Used {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let [gateways, bridge] = [self.gateways, self.bridge].map(|cpu| cpu / self.seconds * 100.0);
-        write!(f, "Envoys {gateways:.1} %, bridge {bridge:.1} % of a core")
-    }
 }
 
 /// Envoys, each with a process of clients: a process has 20,000 files at most on many systems.

@@ -6,8 +6,8 @@ use std::{fmt, fs};
 use serde::{Deserialize, Serialize};
 
 use crate::Failure;
-use crate::part::Measured;
-use crate::report::median;
+use crate::part::{Cpu, Measured};
+use crate::report::{median, say};
 
 /// The figures of a benchmark, with its machine and programs.
 #[derive(Debug, Serialize, Deserialize)]
@@ -26,6 +26,9 @@ struct Figure {
     unit: String,
     better: Better,
     values: Vec<f64>,
+    /// Whether it has values that are not printed yet.
+    #[serde(skip)]
+    is_new: bool,
 }
 
 /// The values that users prefer.
@@ -41,38 +44,64 @@ impl Figures {
         Self { about, figures: Vec::new() }
     }
 
+    /// Adds values of which users prefer small ones.
+    pub(crate) fn less(&mut self, name: &str, unit: &str, values: impl IntoIterator<Item = f64>) {
+        self.add(name, unit, Better::Less, values.into_iter().collect());
+    }
+
+    /// Adds values of which users prefer large ones.
+    pub(crate) fn more(&mut self, name: &str, unit: &str, values: impl IntoIterator<Item = f64>) {
+        self.add(name, unit, Better::More, values.into_iter().collect());
+    }
+
     /// Adds values to those of this name.
-    pub(crate) fn add(
-        &mut self,
-        name: &str,
-        unit: &str,
-        better: Better,
-        values: impl IntoIterator<Item = f64>,
-    ) {
+    pub(crate) fn add(&mut self, name: &str, unit: &str, better: Better, values: Vec<f64>) {
         match self.figures.iter_mut().find(|figure| figure.name == name) {
-            Some(figure) => figure.values.extend(values),
+            Some(figure) => {
+                figure.values.extend(values);
+                figure.is_new = true;
+            }
             None => {
-                let (name, unit, values) = (name.to_owned(), unit.to_owned(), values.into_iter().collect());
-                self.figures.push(Figure { name, unit, better, values });
+                let (name, unit) = (name.to_owned(), unit.to_owned());
+                self.figures.push(Figure { name, unit, better, values, is_new: true });
             }
         }
     }
 
-    /// Adds the speed of a part, the CPU of each message in Envoy and bridge, and the latency of requests.
-    pub(crate) fn add_part(&mut self, name: &str, part: &Measured) {
-        self.add(name, "k/s", Better::More, [part.rate() / 1e3]);
-        if part.gateway() > 0.0 {
-            let each = part.per_million(part.gateway());
-            self.add(&format!("{name}: CPU of Envoy and bridge"), "µs", Better::Less, [each]);
+    /// Prints the figures that have got values since the last time.
+    pub(crate) fn say_new(&mut self) {
+        say(&format!("\n{TITLE}"));
+        for figure in self.figures.iter_mut().filter(|figure| figure.is_new) {
+            figure.is_new = false;
+            say(&format!("{:<72} {figure:>25}", figure.title()));
         }
-        if let Some((p50, _)) = part.latency {
-            self.add(&format!("{name}: p50"), "ms", Better::Less, [p50 * 1e3]);
+        say("");
+    }
+
+    /// Adds the speed of a part, the latency of its requests, and the CPU of each message.
+    pub(crate) fn add_part(&mut self, name: &str, part: &Measured) {
+        self.more(name, "k/s", [part.rate() / 1e3]);
+        if let Some((p50, p99)) = part.latency {
+            self.less(&format!("{name}: p50"), "ms", [p50 * 1e3]);
+            self.less(&format!("{name}: p99"), "ms", [p99 * 1e3]);
+        }
+        let Cpu { client, envoy, bridge, system } = part.cpu;
+        for (process, cpu) in [
+            ("Envoy and bridge", part.gateway()),
+            ("Envoy", envoy),
+            ("the bridge", bridge),
+            ("the client", client),
+            ("the messaging system", system),
+        ] {
+            if cpu > 0.0 {
+                self.less(&format!("{name}: CPU of {process}"), "µs", [part.each(cpu)]);
+            }
         }
     }
 
     /// Adds the speed of a part as a multiple of a peer's.
     pub(crate) fn add_ratio(&mut self, name: &str, part: &Measured, peer: &Measured) {
-        self.add(&format!("{name}: ratio"), "×", Better::More, [part.rate() / peer.rate()]);
+        self.more(&format!("{name}: ratio"), "×", [part.rate() / peer.rate()]);
     }
 
     /// Writes a file that [`Figures::read`] reads.
@@ -95,20 +124,17 @@ impl Figures {
             lines.push(format!("before    {before}"));
             lines.push(format!("now       {now}"));
         }
-        lines.push(format!(
-            "{:<72} {:>25} {:>25}   now : before",
-            "medians, from least to greatest", "before", "now"
-        ));
+        lines.push(format!("{TITLE:<72} {:>25} {:>25}   now : before", "before", "now"));
         for now in &self.figures {
             let before =
                 earlier.figures.iter().find(|before| before.name == now.name && before.unit == now.unit);
-            let name = format!("{}, {}", now.name, now.unit);
+            let name = now.title();
             lines.push(match before {
-                None => format!("{name:<72} {:>25} {:>25}", "", now.to_string()),
+                None => format!("{name:<72} {:>25} {now:>25}", ""),
                 Some(before) => {
                     let ratio = now.median() / before.median();
-                    let (values, verdict) = (before.to_string(), now.verdict(before));
-                    format!("{name:<72} {values:>25} {:>25}   {ratio:>5.2} ×  {verdict}", now.to_string())
+                    let verdict = now.verdict(before);
+                    format!("{name:<72} {before:>25} {now:>25}   {ratio:>5.2} ×  {verdict}")
                 }
             });
         }
@@ -117,6 +143,10 @@ impl Figures {
 }
 
 impl Figure {
+    fn title(&self) -> String {
+        format!("{}, {}", self.name, self.unit)
+    }
+
     fn median(&self) -> f64 {
         median(self.values.iter().copied())
     }
@@ -148,10 +178,15 @@ impl fmt::Display for Figure {
             ..100.0 => 1,
             _ => 0,
         };
-        write!(out, "{median:.places$} ({least:.places$}–{greatest:.places$})")
+        let spread = match self.values.len() {
+            1 => String::new(),
+            _ => format!(" ({least:.places$}–{greatest:.places$})"),
+        };
+        out.pad(&format!("{median:.places$}{spread}"))
     }
 }
 
+const TITLE: &str = "medians, from least to greatest";
 /// Runs without which nothing is told. Of the same program, three and three runs are apart in one case of ten, five and five
 /// in one of 126.
 const LEAST_RUNS: usize = 5;
@@ -162,7 +197,7 @@ mod tests {
 
     fn figures(better: Better, values: &[f64]) -> Figures {
         let mut figures = Figures::new(vec!["machine".to_owned()]);
-        figures.add("reading", "k/s", better, values.iter().copied());
+        figures.add("reading", "k/s", better, values.to_vec());
         figures
     }
 

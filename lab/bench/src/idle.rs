@@ -9,7 +9,7 @@ use sluicegate_stack::socket::Socket;
 use sluicegate_stack::stack::{Setup, Stack};
 use sluicegate_stack::waiting::settles;
 
-use crate::figures::{Better, Figures};
+use crate::figures::Figures;
 use crate::place::{gateway, stack};
 use crate::report::say;
 use crate::{Failure, Plan};
@@ -18,19 +18,12 @@ pub(crate) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failur
     say(&format!("idle      {} sessions after one fetch each", plan.sessions));
     allow_many_files()?;
     let kafka = Kafka::start().await?;
-    let mut rows = Vec::new();
     for fetched in FETCHED {
         let topic = kafka.topic("idle", 1, &[]).await?;
         kafka.produce(&topic, 0, &[Record::of(vec![b'x'; fetched])], Write::default()).await?;
-        rows.push((fetched, measure(&kafka, &topic, plan).await?));
-    }
-    say("\nKiB of an idle session after a fetch");
-    say("fetched       Envoy  bridge");
-    for (fetched, [envoy, bridge]) in rows {
-        say(&format!("{fetched:>7} B   {envoy:>6.1}  {bridge:>6.1}"));
-        for (program, memory) in [("Envoy", envoy), ("bridge", bridge)] {
+        for (program, memory) in ["Envoy", "bridge"].into_iter().zip(measure(&kafka, &topic, plan).await?) {
             let name = format!("idle session after a fetch of {fetched} B: memory of {program}");
-            figures.add(&name, "KiB", Better::Less, [memory]);
+            figures.less(&name, "KiB", [memory]);
         }
     }
     Ok(())

@@ -22,49 +22,33 @@ use self::server::{Kind, Server};
 use self::watch::Watchers;
 use crate::figures::{Better, Figures};
 use crate::report::{median, percentiles, say};
+use crate::turns::{column, in_turns};
 use crate::{Failure, Plan};
 
 pub(crate) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failure> {
     say(&format!(
-        "live      sockets on one partition, records of {VALUE} bytes, {} runs in turns, medians",
+        "live      sockets on one partition, records of {VALUE} bytes, {} runs in turns",
         plan.runs
     ));
     allow_many_files()?;
+    for sockets in &plan.live_sockets {
+        Comparison { kinds: KAFKA, sockets: *sockets as usize }.run(plan, figures).await?;
+    }
     for scenario in &plan.scenarios {
         match scenario {
             Scenario::Stuck => stuck(plan, figures).await?,
             Scenario::Idle => idle(plan, figures).await?,
             Scenario::Page => page::run(plan, figures).await?,
-            Scenario::Flood | Scenario::Steady => {
-                for sockets in &plan.live_sockets {
-                    let kafka = Comparison { kinds: KAFKA, sockets: *sockets as usize };
-                    say(&format!("{:<9} {sockets} sockets", scenario.to_string()));
-                    match scenario {
-                        Scenario::Flood => kafka.flood(plan, figures).await?,
-                        _ => kafka.steady(plan, figures).await?,
-                    }
-                }
-            }
+            Scenario::Flood | Scenario::Steady => {}
         }
     }
     Ok(())
 }
 
-/// The first two scenarios, with fewer sockets: each costs nats-server a consumer.
+/// With fewer sockets: each costs nats-server a consumer.
 pub(crate) async fn on_jetstream(plan: &Plan, figures: &mut Figures) -> Result<(), Failure> {
-    let Comparison { sockets, .. } = JETSTREAM;
-    say(&format!(
-        "live      {sockets} sockets on one stream, messages of {VALUE} bytes, {} runs in turns, medians",
-        plan.runs
-    ));
-    for scenario in &plan.scenarios {
-        match scenario {
-            Scenario::Flood => JETSTREAM.flood(plan, figures).await?,
-            Scenario::Steady => JETSTREAM.steady(plan, figures).await?,
-            Scenario::Stuck | Scenario::Idle | Scenario::Page => {}
-        }
-    }
-    Ok(())
+    const KINDS: [Kind; 3] = [Kind::SluicegateOnNats, Kind::Consumers, Kind::Core];
+    Comparison { kinds: KINDS, sockets: 64 }.run(plan, figures).await
 }
 
 /// Systems to compare, and their number of sockets.
@@ -101,38 +85,33 @@ impl fmt::Display for Scenario {
 }
 
 impl Comparison {
+    async fn run(&self, plan: &Plan, figures: &mut Figures) -> Result<(), Failure> {
+        for scenario in &plan.scenarios {
+            match scenario {
+                Scenario::Flood => self.flood(plan, figures).await?,
+                Scenario::Steady => self.steady(plan, figures).await?,
+                Scenario::Stuck | Scenario::Idle | Scenario::Page => {}
+            }
+        }
+        Ok(())
+    }
+
     async fn flood(&self, plan: &Plan, figures: &mut Figures) -> Result<(), Failure> {
         let (records, mut sent) = (self.flood_records(), Vec::new());
-        let speeds = turns(plan, self.kinds, async |kind| {
-            let server = Server::start(kind, plan, 1).await?;
+        let runs = in_turns(plan.runs, &self.kinds, async |kind| {
+            let server = Server::start(*kind, plan, 1, 0).await?;
             let watchers = Watchers::open(&server, self.sockets, 0).await;
             let (before, start) = (server.usage()?, Instant::now());
-            server.publish_fast(records).await?;
-            let delivered = watchers.until(self.sockets * records, Duration::from_secs(60)).await;
+            server.publish(records).await?;
+            let wanted = self.sockets * records;
+            let delivered = watchers.until(wanted, Duration::from_secs(60)).await as f64;
             let seconds = watchers.last().saturating_duration_since(start).as_secs_f64();
-            let cpu = server.usage()?.cpu_since(before);
+            let cpu = server.cpu_since(before)?;
             sent.extend(server.sent().await?);
-            Ok((delivered as f64 / seconds, cpu / delivered as f64 * 1e6, delivered))
+            Ok([delivered / seconds / 1e3, cpu / delivered * 1e6, delivered / wanted as f64 * 100.0])
         })
         .await?;
-        for (kind, runs) in self.kinds.into_iter().zip(&speeds) {
-            let of = |of: fn(&(f64, f64, usize)) -> f64| median(runs.iter().map(of));
-            let (speed, cpu) = (of(|run| run.0) / 1e6, of(|run| run.1));
-            let arrived = of(|run| run.2 as f64) / (self.sockets * records) as f64 * 100.0;
-            say(&format!(
-                "flood     {:<17} {speed:.2} M deliveries/s, {cpu:.2} µs of CPU each, {arrived:.0} % arrived",
-                kind.name(),
-            ));
-            let name = self.figure("flood", kind);
-            figures.add(&name, "k/s", Better::More, runs.iter().map(|run| run.0 / 1e3));
-            let cpu = runs.iter().map(|run| run.1);
-            figures.add(&format!("{name}: CPU of a delivery"), "µs", Better::Less, cpu);
-        }
-        let medians = speeds.map(|runs| median(runs.iter().map(|run| run.0)));
-        for (kind, [ours, speed]) in beside(self.kinds, medians) {
-            say(&format!("flood     ratio to {}: {:.2}{}", kind.name(), ours / speed, kind.target()));
-        }
-        say_sent("flood", sent);
+        self.add(figures, "flood", &runs, OF_FLOOD, sent);
         Ok(())
     }
 
@@ -141,96 +120,76 @@ impl Comparison {
         FLOOD_DELIVERIES.div_euclid(self.sockets.max(1)).clamp(FLOOD, 10 * FLOOD)
     }
 
-    fn figure(&self, scenario: &str, kind: Kind) -> String {
-        format!("live {scenario}, {} sockets, {}", self.sockets, kind.name())
-    }
-
     /// Records at each steady rate: how late they are, and what they cost.
     async fn steady(&self, plan: &Plan, figures: &mut Figures) -> Result<(), Failure> {
         for rate in plan.rates.iter().copied() {
             let mut sent = Vec::new();
-            let runs = turns(plan, self.kinds, async |kind| {
-                let server = Server::start(kind, plan, 1).await?;
+            let runs = in_turns(plan.runs, &self.kinds, async |kind| {
+                let server = Server::start(*kind, plan, 1, 0).await?;
                 let watchers = Watchers::open(&server, self.sockets, 0).await;
                 let run = steady(&server, &watchers, rate, plan.seconds).await?;
                 sent.extend(server.sent().await?);
                 Ok(run)
             })
             .await?;
-            let rate = format!("{rate}/s");
-            for (kind, runs) in self.kinds.into_iter().zip(&runs) {
-                let name = self.figure(&rate, kind);
-                figures.add(&format!("{name}: p50"), "ms", Better::Less, runs.iter().map(|run| run.p50));
-                figures.add(&format!("{name}: p99"), "ms", Better::Less, runs.iter().map(|run| run.p99));
-                let cpu = runs.iter().map(|run| run.cpu);
-                figures.add(&format!("{name}: CPU of a delivery"), "µs", Better::Less, cpu);
-                let Steady { p50, p99, cpu } = Steady::median(runs);
-                say(&format!(
-                    "{rate:<9} {:<17} p50 {p50:.2} ms, p99 {p99:.2} ms, {cpu:.1} µs of CPU for each delivery",
-                    kind.name()
-                ));
-            }
-            for (kind, [ours, other]) in beside(self.kinds, runs.map(|runs| Steady::median(&runs))) {
-                let (p50, p99, cpu) = (ours.p50 / other.p50, ours.p99 / other.p99, ours.cpu / other.cpu);
-                say(&format!("{rate:<9} ratio to {}: p50 {p50:.2}, p99 {p99:.2}, CPU {cpu:.2}", kind.name()));
-            }
-            say_sent(&rate, sent);
+            self.add(figures, &format!("{rate}/s"), &runs, OF_STEADY, sent);
         }
         Ok(())
     }
-}
 
-/// The values of each subject: all are measured in turns, as often as the plan says.
-async fn turns<K: Copy, V, const N: usize>(
-    plan: &Plan,
-    subjects: [K; N],
-    mut measure: impl AsyncFnMut(K) -> Result<V, Failure>,
-) -> Result<[Vec<V>; N], Failure> {
-    let mut values = subjects.map(|_| Vec::new());
-    for _ in 0..plan.runs {
-        for (subject, values) in subjects.into_iter().zip(&mut values) {
-            values.push(measure(subject).await?);
+    /// Adds runs, and the bytes that Kafka has sent, beside one consumer that reads each byte of the log once.
+    fn add<const N: usize>(
+        &self,
+        figures: &mut Figures,
+        scenario: &str,
+        runs: &[Vec<[f64; N]>],
+        columns: [Column; N],
+        sent: Vec<f64>,
+    ) {
+        let name = format!("live {scenario}, {} sockets", self.sockets);
+        add(figures, &name, &self.kinds, runs, columns);
+        if !sent.is_empty() {
+            figures.less(&format!("{name}: bytes from Kafka, to the log: ratio"), "×", sent);
         }
     }
-    Ok(values)
 }
 
-/// The value of the first kind, which is ours, beside that of each other.
-fn beside<V: Copy>(kinds: [Kind; 3], values: [V; 3]) -> impl Iterator<Item = (Kind, [V; 2])> {
-    let [ours, ..] = values;
-    kinds.into_iter().zip(values).skip(1).map(move |(kind, other)| (kind, [ours, other]))
-}
+/// A figure of each run: the end of its name, its unit, and the values that users prefer.
+type Column = (&'static str, &'static str, Better);
 
-/// Prints the bytes that Kafka has sent, beside one consumer that reads each byte of the log once.
-fn say_sent(scenario: &str, sent: Vec<f64>) {
-    if !sent.is_empty() {
-        say(&format!("{scenario:<9} Kafka has sent {:.2} × the log (target 1.2)", median(sent.into_iter())));
+/// Adds the figures of all runs of each kind, and the median of the first kind, which is ours, as a multiple of each other's.
+fn add<const N: usize>(
+    figures: &mut Figures,
+    scenario: &str,
+    kinds: &[Kind],
+    runs: &[Vec<[f64; N]>],
+    columns: [Column; N],
+) {
+    for (at, (name, unit, better)) in columns.into_iter().enumerate() {
+        let mut ours = None;
+        for (kind, runs) in kinds.iter().zip(runs) {
+            let (kind, values) = (kind.name(), column(runs, at));
+            let middle = median(values.iter().copied());
+            figures.add(&format!("{scenario}, {kind}{name}"), unit, better, values);
+            match ours {
+                None => ours = Some(middle),
+                Some(ours) => {
+                    let name = format!("{scenario}, to {kind}{name}: ratio");
+                    figures.add(&name, "×", better, vec![ours / middle]);
+                }
+            }
+        }
     }
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Steady {
-    /// Milliseconds from [`Server::publish`]'s time to a socket.
-    p50: f64,
-    p99: f64,
-    /// Microseconds for each delivery.
-    cpu: f64,
-}
-
-impl Steady {
-    fn median(runs: &[Self]) -> Self {
-        let of = |of: fn(&Self) -> f64| median(runs.iter().map(of));
-        Self { p50: of(|run| run.p50), p99: of(|run| run.p99), cpu: of(|run| run.cpu) }
-    }
-}
-
-/// Publishes at this rate, after a second that does not count.
-async fn steady(server: &Server, watchers: &Watchers, rate: u32, seconds: u32) -> Result<Steady, Failure> {
+/// Publishes at this rate, after a second that does not count. Gives the median and the 99th percentile of the milliseconds
+/// from [`Server::publish`]'s time to a socket, and the microseconds of CPU for each delivery.
+async fn steady(server: &Server, watchers: &Watchers, rate: u32, seconds: u32) -> Result<[f64; 3], Failure> {
     let mut ticks = interval(Duration::from_secs(1) / rate);
     // Connections and caches are warm after some.
     for _ in 0..rate {
         ticks.tick().await;
-        server.publish().await?;
+        server.publish(1).await?;
     }
     let first = server.published();
     watchers.keep_from(first);
@@ -239,10 +198,10 @@ async fn steady(server: &Server, watchers: &Watchers, rate: u32, seconds: u32) -
     let mut published = Vec::new();
     for _ in 0..rate * seconds {
         ticks.tick().await;
-        published.push(server.publish().await?);
+        published.push(server.publish(1).await?);
     }
     watchers.until(watchers.len() * server.published(), PATIENCE).await;
-    let cpu = server.usage()?.cpu_since(before);
+    let cpu = server.cpu_since(before)?;
     let took: Vec<Duration> = watchers
         .arrivals()
         .into_iter()
@@ -254,33 +213,46 @@ async fn steady(server: &Server, watchers: &Watchers, rate: u32, seconds: u32) -
         say(&format!("          {} of {} deliveries arrived", took.len(), watchers.len() * published.len()));
     }
     let (p50, p99) = percentiles(&took);
-    Ok(Steady { p50: p50 * 1e3, p99: p99 * 1e3, cpu: cpu / took.len() as f64 * 1e6 })
+    Ok([p50 * 1e3, p99 * 1e3, cpu / took.len() as f64 * 1e6])
 }
 
 /// Effect of clients that read nothing on the others.
 async fn stuck(plan: &Plan, figures: &mut Figures) -> Result<(), Failure> {
-    let runs = turns(plan, [0, STUCK], async |stuck| {
-        let server = Server::start(Kind::Sluicegate, plan, 1).await?;
-        let watchers = Watchers::open(&server, SOCKETS as usize - STUCK, stuck).await;
+    let runs = in_turns(plan.runs, &[0, STUCK], async |stuck| {
+        let server = Server::start(Kind::Sluicegate, plan, 1, 0).await?;
+        let watchers = Watchers::open(&server, SOCKETS as usize - STUCK, *stuck).await;
         // More than what connections have room for.
-        server.publish_fast(STUCK_FLOOD).await?;
+        server.publish(STUCK_FLOOD).await?;
         steady(&server, &watchers, STUCK_RATE, plan.seconds).await
     })
     .await?;
-    for (name, runs) in ["without stuck clients", "beside stuck clients"].into_iter().zip(&runs) {
-        figures.add(&format!("live {name}: p99"), "ms", Better::Less, runs.iter().map(|run| run.p99));
+    let p99: Vec<Vec<f64>> = runs.iter().map(|runs| column(runs, 1)).collect();
+    if let [without, beside] = &p99[..] {
+        let [least, most] = [without, beside].map(|p99| median(p99.iter().copied()));
+        figures.less("live beside stuck clients, to without: p99: ratio", "×", [most / least]);
     }
-    let [without, with] = runs.map(|runs| Steady::median(&runs).p99);
-    say(&format!(
-        "stuck     p99 {with:.2} ms beside {STUCK} stuck clients, {without:.2} ms without: ratio {:.2} (target 1.5)",
-        with / without
-    ));
+    for (name, p99) in ["without stuck clients", "beside stuck clients"].into_iter().zip(p99) {
+        figures.less(&format!("live {name}: p99"), "ms", p99);
+    }
+    Ok(())
+}
+
+/// Changes of a table to many sockets, beside the same records without one.
+pub(crate) async fn changes(rounds: u32, plan: &Plan, figures: &mut Figures) -> Result<(), Failure> {
+    const KINDS: [Kind; 2] = [Kind::Table, Kind::Log];
+    let runs = in_turns(rounds, &KINDS, async |kind| {
+        let server = Server::start(*kind, plan, 1, 0).await?;
+        let watchers = Watchers::open(&server, SOCKETS as usize, 0).await;
+        steady(&server, &watchers, CHANGE_RATE, plan.seconds).await
+    })
+    .await?;
+    add(figures, "changes", &KINDS, &runs, OF_STEADY);
     Ok(())
 }
 
 /// Subscribers of many partitions to which nothing is written.
 async fn idle(plan: &Plan, figures: &mut Figures) -> Result<(), Failure> {
-    let server = Server::start(Kind::Sluicegate, plan, IDLE_PARTITIONS).await?;
+    let server = Server::start(Kind::Sluicegate, plan, IDLE_PARTITIONS, 0).await?;
     // Allocations that all subscribers share happen before the measurement.
     let first = Watchers::open(&server, IDLE_PARTITIONS as usize, 0).await;
     sleep(QUIET).await;
@@ -291,25 +263,24 @@ async fn idle(plan: &Plan, figures: &mut Figures) -> Result<(), Failure> {
     let (opened, start) = (server.usage()?, Instant::now());
     // The time in which each of them is pinged once.
     sleep(PING_INTERVAL).await;
+    let cpu = server.cpu_since(opened)? / start.elapsed().as_secs_f64() * 100.0;
     let after = server.usage()?;
-    let cpu = after.cpu_since(opened) / start.elapsed().as_secs_f64() * 100.0;
-    let each = |of: fn(&server::Usage) -> u64| of(&after).saturating_sub(of(&before)) / added as u64 / 1024;
-    let (bridge, envoy) = (each(|usage| usage.bridge_bytes), each(|usage| usage.gateway_bytes));
     let name = format!("live idle, {IDLE} subscribers");
-    figures.add(&format!("{name}: CPU of Envoy and bridge"), "% of a core", Better::Less, [cpu]);
-    figures.add(&format!("{name}: memory of Envoy"), "KiB", Better::Less, [envoy as f64]);
-    figures.add(&format!("{name}: memory of the bridge"), "KiB", Better::Less, [bridge as f64]);
-    say(&format!(
-        "idle      {IDLE} subscribers of {IDLE_PARTITIONS} partitions: {cpu:.1} % of a core (target 2), {bridge} KiB \
-         in the bridge and {envoy} KiB in Envoy each (target 60)"
-    ));
+    figures.less(&format!("{name}: CPU of Envoy and bridge"), "% of a core", [cpu]);
+    for (program, (before, after)) in ["Envoy", "the bridge"].into_iter().zip(before.into_iter().zip(after)) {
+        let each = after.resident_bytes.saturating_sub(before.resident_bytes) as f64 / added as f64 / 1024.0;
+        figures.less(&format!("{name}: memory of {program}"), "KiB", [each]);
+    }
     Ok(())
 }
 
 pub(crate) const SOCKETS: u32 = 1000;
 const KAFKA: [Kind; 3] = [Kind::Sluicegate, Kind::Nats, Kind::NatsBehindEnvoy];
-const JETSTREAM: Comparison =
-    Comparison { kinds: [Kind::SluicegateOnNats, Kind::Consumers, Kind::Core], sockets: 64 };
+const OF_FLOOD: [Column; 3] =
+    [("", "k/s", Better::More), (CPU, "µs", Better::Less), (": arrived", "%", Better::More)];
+const OF_STEADY: [Column; 3] =
+    [(": p50", "ms", Better::Less), (": p99", "ms", Better::Less), (CPU, "µs", Better::Less)];
+const CPU: &str = ": CPU of a delivery";
 /// Bytes of a record's value.
 const VALUE: usize = 100;
 /// Precedes the number of a record in its value.
@@ -319,6 +290,7 @@ const FLOOD: usize = 40_000;
 const FLOOD_DELIVERIES: usize = 40_000_000;
 const STUCK: usize = 100;
 const STUCK_RATE: u32 = 20;
+const CHANGE_RATE: u32 = 100;
 /// Records before the measurement beside stuck clients.
 const STUCK_FLOOD: usize = 20_000;
 const IDLE: usize = 10_000;

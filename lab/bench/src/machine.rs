@@ -1,9 +1,10 @@
 //! The machine and versions of a measurement.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 
-use sluicegate_stack::tools;
+use sluicegate_stack::{Error, tools};
 
 /// Lines on the command, the machine and the programs.
 pub(crate) fn describe() -> Vec<String> {
@@ -47,18 +48,20 @@ fn memory_mib() -> u64 {
     text.split(' ').next().and_then(|kib| kib.parse::<u64>().ok()).unwrap_or_default() / 1024
 }
 
+fn version_of(program: Result<PathBuf, Error>) -> String {
+    let output = program.ok().and_then(|program| Command::new(program).arg("--version").output().ok());
+    output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
+}
+
 fn envoy() -> String {
-    let output = tools::envoy().ok().and_then(|envoy| Command::new(envoy).arg("--version").output().ok());
-    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    let text = version_of(tools::envoy());
     // `…/envoy  version: COMMIT/1.40.0/…`
     let version = text.split_once("version:").and_then(|(_, version)| version.split('/').nth(1));
     version.unwrap_or("of an unknown version").to_owned()
 }
 
 fn nats() -> String {
-    let output = tools::nats().ok().and_then(|nats| Command::new(nats).arg("--version").output().ok());
-    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
-    text.trim().trim_start_matches("nats-server: v").to_owned()
+    version_of(tools::nats()).trim().trim_start_matches("nats-server: v").to_owned()
 }
 
 fn async_nats() -> &'static str {

@@ -3,7 +3,7 @@
 //! reads of NATS.
 //!
 //! 1. [`machine`]: the machine and versions
-//! 2. [`part`]: what is measured in a process of its own: clients of the gateway and bare ones, which read or write
+//! 2. [`part`]: clients of the gateway and bare ones, which read or write
 //! 3. [`place`]: starts Kafka, gateway and bridge, and measures their CPU
 //! 4. [`reading`], [`nats`], [`writing`]: throughput beside bare clients
 //! 5. [`idle`], [`opening`], [`rows`]: what sessions and deliveries cost; the last two in [`turns`]
@@ -113,7 +113,7 @@ struct Plan {
     #[arg(long, default_value_t = 50_000, value_parser = value_parser!(u32).range(1..=55_000))]
     sockets: u32,
     /// How Envoy talks to the bridge
-    #[arg(long, value_parser = profile, default_value = "tunnel")]
+    #[arg(long, value_enum, default_value_t = Profile::Tunnel)]
     profile: Profile,
     /// Envoy's worker threads
     #[arg(long, default_value_t = 2, value_parser = value_parser!(u32).range(1..))]
@@ -146,8 +146,6 @@ enum Only {
 #[derive(Debug, Subcommand)]
 #[command(hide = true)]
 enum Task {
-    /// One [`part::Part`]
-    Part { json: String },
     /// Clients of the gateway that stay, and come back
     Crowd { json: String },
 }
@@ -159,16 +157,9 @@ fn main() -> ExitCode {
     };
     let done = match task {
         None => measure(&plan),
-        Some(Task::Part { json }) => part::run(&json),
         Some(Task::Crowd { json }) => crowd::clients::run(&json),
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            report::failed(error.as_ref());
-            ExitCode::FAILURE
-        }
-    }
+    arguments::ended("bench", done)
 }
 
 #[tokio::main]
@@ -212,6 +203,7 @@ async fn measure_once(plan: &Plan, figures: &mut Figures) -> Result<(), Failure>
                 }
                 Only::Crowd => crowd::run(plan, figures).await?,
             }
+            figures.say_new();
         }
     }
     Ok(())
@@ -220,11 +212,6 @@ async fn measure_once(plan: &Plan, figures: &mut Figures) -> Result<(), Failure>
 fn property(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
-}
-
-fn profile(name: &str) -> Result<Profile, String> {
-    let known = Profile::ALL.into_iter().find(|profile| profile.name() == name);
-    known.ok_or_else(|| "expected tunnel or relay".to_owned())
 }
 
 /// The error of any part; only its text is used.

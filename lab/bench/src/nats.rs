@@ -6,7 +6,7 @@ use sluicegate_stack::nats::{Nats, Streams};
 use sluicegate_stack::stack::Stack;
 
 use crate::figures::Figures;
-use crate::part::{Log, Part, System, heading, line};
+use crate::part::{self, Log, System, measure};
 use crate::place::{gateway, stack_with};
 use crate::report::say;
 use crate::{Failure, Plan};
@@ -25,35 +25,20 @@ pub(crate) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failur
     let parts = async |clients, rounds| -> Result<_, Failure> {
         // Sequences begin with 1.
         let log = Log { topic: STREAM.to_owned(), end: i64::from(records) + 1, clients, rounds };
-        let walk = Part::Walk { url: stack.url(), system: System::Nats, log: log.clone() };
-        let pull = Part::Pull { server: server.client(), log };
         let processes = [envoy, bridge, &server.process];
-        Ok((walk.measure(processes).await?, pull.measure(processes).await?))
+        let walk = measure(processes, || part::walk(&stack.url(), System::Nats, &log)).await?;
+        Ok((walk, measure(processes, || part::pull(server.client(), &log)).await?))
     };
     say("warming up");
     parts(1, 1).await?;
-    let mut rows = Vec::new();
     for clients in plan.clients.iter().copied().map(|clients| clients.min(MAX_CLIENTS)) {
         let rounds = plan.rounds(records, clients);
         say(&format!("reading   {clients} clients, {rounds} times each"));
-        rows.push((clients, parts(clients, rounds).await?));
-    }
-    heading("clients", "reader", "NATS");
-    for (clients, (walk, pull)) in &rows {
-        line(*clients, "through the gateway", walk);
-        line(*clients, "bare async-nats", pull);
-    }
-    say("\nratios to bare async-nats");
-    for (clients, (walk, pull)) in &rows {
-        let rate = walk.rate() / pull.rate();
-        let path = walk.per_million(walk.gateway() + walk.cpu.system);
-        let ratio = path / pull.per_million(pull.cpu.client + pull.cpu.system);
-        say(&format!(
-            "{clients:>7}  messages/s {rate:.2}   CPU per message: Envoy, bridge and NATS {ratio:.2} of client and NATS"
-        ));
+        let (walk, pull) = parts(clients, rounds).await?;
         let name = format!("reading NATS {} B, {clients} clients", plan.size);
-        figures.add_part(&name, walk);
-        figures.add_ratio(&format!("{name}, to async-nats"), walk, pull);
+        figures.add_part(&name, &walk);
+        figures.add_part(&format!("{name}, async-nats"), &pull);
+        figures.add_ratio(&format!("{name}, to async-nats"), &walk, &pull);
     }
     Ok(())
 }

@@ -13,10 +13,10 @@ use sluicegate_stack::process::allow_many_files;
 use sluicegate_stack::stack::Stack;
 use sluicegate_stack::tokens::Signer;
 
-use crate::figures::{Better, Figures};
+use crate::figures::Figures;
 use crate::place::stack_with;
 use crate::report::say;
-use crate::turns::{Cost, ROUNDS, in_turns};
+use crate::turns::{ROUNDS, Subject, add_costs};
 use crate::{Failure, Plan};
 
 pub(crate) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failure> {
@@ -32,33 +32,26 @@ pub(crate) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failur
          audience = [\"app\"]\njwks_file = {keys:?}\n[clusters.default]\nbootstrap.servers = {:?}\n",
         kafka.bootstrap()
     );
-    let mut stacks = Vec::new();
+    let mut subjects = Vec::new();
     for (name, is_verified, identity) in IDENTITIES {
         let route = route(identity);
         let mut edits = vec![instead("\"gateway_secret\": \"between-gateway-and-bridge\",", &[&route])];
         if is_verified {
             edits.push(verifying(ISSUER, &signer.key_set(), &["/pubsub"]));
         }
-        stacks.push((name, stack_with(plan, bridge.clone(), edits).await?));
+        let stack = stack_with(plan, bridge.clone(), edits).await?;
+        subjects.push(Subject { name: format!("opening, identity {name}"), stack, units: SESSIONS, how: () });
     }
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
     let token = signer.sign_json(&json!({
         "iss": ISSUER, "aud": "app", "sub": "alice", "iat": now, "exp": now + 36_000, "teams": ["red", "blue"],
     }))?;
     let bearer = HeaderValue::from_str(&format!("Bearer {token}"))?;
-    let all =
-        in_turns(&stacks, |_| 1e6 / SESSIONS as f64, async |_, stack| open(stack, &bearer).await).await?;
-    say("\nµs of a session with a ping      time  CPU: Envoy  bridge   both");
-    let first = all.first().map(|costs| Cost::median(costs).both()).unwrap_or_default();
-    for ((name, _), costs) in stacks.iter().zip(&all) {
-        let cost = Cost::median(costs);
-        let Cost { took, envoy, bridge } = cost;
-        let ratio = cost.both() / first;
-        say(&format!("{name:<29} {took:>8.0}  {envoy:>10.0}  {bridge:>6.0}   {ratio:.2} ×"));
-        let name = format!("opening, identity {name}: CPU of Envoy and bridge");
-        figures.add(&name, "µs", Better::Less, costs.iter().map(Cost::both));
-    }
-    Ok(())
+    add_costs(figures, ("µs", 1e6), &subjects, async |subject| {
+        open(&subject.stack, &bearer).await;
+        Ok(())
+    })
+    .await
 }
 
 fn route(identity: &str) -> String {
@@ -70,7 +63,7 @@ fn route(identity: &str) -> String {
     )
 }
 
-async fn open(stack: &Stack, bearer: &HeaderValue) -> Result<(), Failure> {
+async fn open(stack: &Stack, bearer: &HeaderValue) {
     let open = async |_| {
         let mut request = upgrade(&stack.url());
         request.headers_mut().insert("authorization", bearer.clone());
@@ -79,7 +72,6 @@ async fn open(stack: &Stack, bearer: &HeaderValue) -> Result<(), Failure> {
         socket.receive().await;
     };
     stream::iter(0..SESSIONS).map(open).buffer_unordered(AT_ONCE).collect::<()>().await;
-    Ok(())
 }
 
 /// How a route knows its clients, all of whom send a token: its name, whether Envoy verifies tokens, and the route's

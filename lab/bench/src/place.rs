@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sluicegate_stack::kafka::{Kafka, Record, Setup as KafkaSetup, Write};
-use sluicegate_stack::process::Process;
+use sluicegate_stack::process::{Process, Usage};
 use sluicegate_stack::stack::{BridgeConfig, Setup, Stack};
 
 use crate::{Failure, Plan};
@@ -57,7 +57,7 @@ pub(crate) fn with_broker<'a>(stack: &'a Stack, kafka: &'a Kafka) -> Result<[&'a
 /// The CPU of processes from a moment on.
 pub(crate) struct Meter<'a, const N: usize> {
     processes: [&'a Process; N],
-    before: [Duration; N],
+    before: [Usage; N],
 }
 
 impl<'a, const N: usize> Meter<'a, N> {
@@ -66,18 +66,24 @@ impl<'a, const N: usize> Meter<'a, N> {
     }
 
     pub(crate) fn seconds(&self) -> Result<[f64; N], Failure> {
-        let mut spent = used(self.processes)?.map(|cpu| cpu.as_secs_f64());
-        spent.iter_mut().zip(self.before).for_each(|(spent, before)| *spent -= before.as_secs_f64());
-        Ok(spent)
+        Ok(cpu_between(self.before, used(self.processes)?))
     }
 }
 
-fn used<const N: usize>(processes: [&Process; N]) -> Result<[Duration; N], Failure> {
-    let mut used = [Duration::ZERO; N];
+fn used<const N: usize>(processes: [&Process; N]) -> Result<[Usage; N], Failure> {
+    let mut used = [Usage::default(); N];
     for (used, process) in used.iter_mut().zip(processes) {
-        *used = process.usage()?.cpu;
+        *used = process.usage()?;
     }
     Ok(used)
+}
+
+/// Seconds of CPU of each. A process that was started meanwhile begins at zero.
+pub(crate) fn cpu_between<const N: usize>(before: [Usage; N], mut after: [Usage; N]) -> [f64; N] {
+    for (after, before) in after.iter_mut().zip(before) {
+        after.cpu = after.cpu.checked_sub(before.cpu).unwrap_or(after.cpu);
+    }
+    after.map(|usage| usage.cpu.as_secs_f64())
 }
 
 /// An option of Java.

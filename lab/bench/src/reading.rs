@@ -5,7 +5,7 @@ use sluicegate_stack::kafka::Record;
 use sluicegate_stack::kafka::secured::{READER, Secured, listener, password};
 
 use crate::figures::Figures;
-use crate::part::{Log, Measured, Part, System, heading, line};
+use crate::part::{self, Log, System, measure};
 use crate::place::{QUICK_JAVA, fill, stack_with, with_broker};
 use crate::report::say;
 use crate::{Failure, Plan};
@@ -24,63 +24,35 @@ pub(crate) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failur
     let end = plan.records.into();
     let log = |clients, rounds| Log { topic: topic.clone(), end, clients, rounds };
     let walk = async |path, clients, rounds| {
-        let url = format!("ws://{gateway}{path}");
-        Part::Walk { url, system: System::Kafka, log: log(clients, rounds) }.measure(processes).await
+        let (url, log) = (format!("ws://{gateway}{path}"), log(clients, rounds));
+        measure(processes, || part::walk(&url, System::Kafka, &log)).await
     };
     // Java's JIT compilers are busy in the first seconds.
     say("warming up");
     for path in PATHS {
         walk(path, 1, 2).await?;
     }
-    let mut rows = Vec::new();
     for clients in plan.clients.iter().copied() {
         let rounds = plan.rounds(plan.records, clients);
         say(&format!("reading   {clients} clients, {rounds} times each"));
-        let mut parts = Vec::new();
-        for path in PATHS {
-            parts.push(walk(path, clients, rounds).await?);
-        }
-        let bare = Part::Consume { bootstrap: kafka.bootstrap(), log: log(clients, rounds) };
-        parts.push(bare.measure(processes).await?);
-        rows.push((clients, <[Measured; 4]>::try_from(parts).map_err(|_| "four parts")?));
-    }
-    table(&rows);
-    for (clients, [plaintext, ssl, sasl_ssl, consume]) in &rows {
+        let [plaintext, ssl, sasl_ssl] = PATHS;
+        let [plaintext, ssl, sasl_ssl] = [
+            walk(plaintext, clients, rounds).await?,
+            walk(ssl, clients, rounds).await?,
+            walk(sasl_ssl, clients, rounds).await?,
+        ];
+        let (bootstrap, log) = (kafka.bootstrap(), log(clients, rounds));
+        let consume = measure(processes, || part::consume(&bootstrap, &log)).await?;
         let name = format!("reading {} B, {clients} clients", plan.size);
-        figures.add_part(&name, plaintext);
-        figures.add_part(&format!("{name}, librdkafka"), consume);
-        figures.add_part(&format!("{name}, over SSL"), ssl);
-        figures.add_part(&format!("{name}, over SASL_SSL"), sasl_ssl);
-        figures.add_ratio(&format!("{name}, to librdkafka"), plaintext, consume);
-        figures.add_ratio(&format!("{name}, SSL to PLAINTEXT"), ssl, plaintext);
+        figures.add_part(&name, &plaintext);
+        figures.add_part(&format!("{name}, librdkafka"), &consume);
+        figures.add_part(&format!("{name}, over SSL"), &ssl);
+        figures.add_part(&format!("{name}, over SASL_SSL"), &sasl_ssl);
+        figures.add_ratio(&format!("{name}, to librdkafka"), &plaintext, &consume);
+        figures.add_ratio(&format!("{name}, SSL to PLAINTEXT"), &ssl, &plaintext);
+        figures.add_ratio(&format!("{name}, SASL_SSL to PLAINTEXT"), &sasl_ssl, &plaintext);
     }
     Ok(())
-}
-
-fn table(rows: &[(u32, [Measured; 4])]) {
-    heading("clients", "reader", "Kafka");
-    for (clients, parts) in rows {
-        let names = ["through the gateway", " Kafka over SSL", " Kafka over SASL_SSL", "bare librdkafka"];
-        names.into_iter().zip(parts).for_each(|(who, part)| line(*clients, who, part));
-    }
-    say("\nratios to bare librdkafka");
-    for (clients, [walk, _, _, consume]) in rows {
-        let rate = walk.rate() / consume.rate();
-        let consumer = consume.per_million(consume.cpu.client);
-        let [bridge, path] = [walk.cpu.bridge, walk.gateway()].map(|cpu| walk.per_million(cpu) / consumer);
-        say(&format!(
-            "{clients:>7}  messages/s {rate:.2}   CPU per message: bridge {bridge:.2}, Envoy and bridge {path:.2}"
-        ));
-    }
-    say("\nratios to Kafka over PLAINTEXT, through the gateway");
-    for (clients, [plaintext, ssl, sasl_ssl, _]) in rows {
-        for (name, secured) in [("SSL", ssl), ("SASL_SSL", sasl_ssl)] {
-            let rate = secured.rate() / plaintext.rate();
-            let bridge = |part: &Measured| part.per_million(part.cpu.bridge);
-            let cpu = bridge(secured) / bridge(plaintext);
-            say(&format!("{clients:>7}  {name:<8}  messages/s {rate:.2}   CPU per message: bridge {cpu:.2}"));
-        }
-    }
 }
 
 /// Settings of bridge and Envoy, with a path for each security protocol of the same Kafka.

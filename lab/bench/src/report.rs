@@ -1,8 +1,7 @@
 //! Output of the benchmark.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program's output")]
+#![expect(clippy::print_stdout, reason = "a program's output")]
 
-use std::error::Error;
 use std::time::Duration;
 
 /// Median and 99th percentile, in seconds.
@@ -25,11 +24,4 @@ pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
 
 pub(crate) fn say(line: &str) {
     println!("{line}");
-}
-
-/// Prints an error with its causes.
-pub(crate) fn failed(error: &(dyn Error + 'static)) {
-    let reasons: Vec<String> =
-        std::iter::successors(Some(error), |&error| error.source()).map(ToString::to_string).collect();
-    eprintln!("bench: {}", reasons.join(": "));
 }

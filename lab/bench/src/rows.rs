@@ -6,10 +6,10 @@ use sluicegate_stack::envoy::instead;
 use sluicegate_stack::kafka::{Kafka, Record};
 use sluicegate_stack::stack::Stack;
 
-use crate::figures::{Better, Figures};
+use crate::figures::Figures;
 use crate::place::{fill, stack_with};
 use crate::report::say;
-use crate::turns::{Cost, ROUNDS, in_turns};
+use crate::turns::{ROUNDS, Subject, add_costs};
 use crate::{Failure, Plan};
 
 pub(crate) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failure> {
@@ -23,7 +23,7 @@ pub(crate) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failur
         kafka.bootstrap()
     );
     let mut topics: Vec<(usize, String)> = Vec::new();
-    let mut stacks = Vec::new();
+    let mut subjects = Vec::new();
     for (name, every, only) in ROWS {
         let topic = match topics.iter().find(|(of, _)| *of == every) {
             Some((_, topic)) => topic.clone(),
@@ -32,23 +32,14 @@ pub(crate) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failur
         topics.push((every, topic.clone()));
         let route = format!(r#"{{"path": "/pubsub", "topics": [{{"topic": "{topic}"{only}}}]}}"#);
         let edits = vec![instead("\"gateway_secret\": \"between-gateway-and-bridge\",", &[&route])];
-        stacks.push(((name, topic, RECORDS / every), stack_with(plan, bridge.clone(), edits).await?));
+        let stack = stack_with(plan, bridge.clone(), edits).await?;
+        let (name, units) = (format!("rows, {name}"), CLIENTS * (RECORDS / every));
+        subjects.push(Subject { name, stack, units, how: topic });
     }
-    let scale = |(_, _, count): &(&str, String, usize)| 1e9 / (CLIENTS * count) as f64;
-    let all =
-        in_turns(&stacks, scale, async |(_, topic, count), stack| read(stack, topic, *count).await).await?;
-    say("\nns of a delivered record          time  CPU: Envoy  bridge   both  bridge alone");
-    let first = all.first().map(|costs| Cost::median(costs));
-    for (((name, ..), _), costs) in stacks.iter().zip(&all) {
-        let cost = Cost::median(costs);
-        let Cost { took, envoy, bridge } = cost;
-        let (ratio, alone) =
-            first.map_or((1.0, 1.0), |first| (cost.both() / first.both(), bridge / first.bridge));
-        say(&format!("{name:<29} {took:>8.0}  {envoy:>10.0}  {bridge:>6.0}   {ratio:.2} ×  {alone:.2} ×"));
-        let name = format!("rows, {name}: CPU of Envoy and bridge");
-        figures.add(&name, "ns", Better::Less, costs.iter().map(Cost::both));
-    }
-    Ok(())
+    add_costs(figures, ("ns", 1e9), &subjects, async |subject| {
+        read(&subject.stack, &subject.how, subject.units / CLIENTS).await
+    })
+    .await
 }
 
 /// A topic in which one of so many records is of the tenant `acme`.

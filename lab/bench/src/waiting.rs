@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use crate::figures::{Better, Figures};
+use crate::figures::Figures;
 use crate::place::stack;
 use crate::report::{percentiles, say};
 use crate::{Failure, Plan};
@@ -52,15 +52,10 @@ pub(crate) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failur
         }
     }
     let (p50, p99) = percentiles(&took);
-    say(&format!("fetches that Kafka gets: {fetches:.1} per second while nothing is written"));
-    say(&format!(
-        "from the acknowledgement of a record to its readers: p50 {:.1} ms, p99 {:.1} ms",
-        p50 * 1000.0,
-        p99 * 1000.0
-    ));
-    figures.add("waiting: fetches of Kafka", "1/s", Better::Less, [fetches]);
-    figures.add("waiting: p50 of a new record", "ms", Better::Less, [p50 * 1e3]);
-    figures.add("waiting: p99 of a new record", "ms", Better::Less, [p99 * 1e3]);
+    figures.less("waiting: fetches of Kafka", "1/s", [fetches]);
+    // From its acknowledgement to its readers.
+    figures.less("waiting: p50 of a new record", "ms", [p50 * 1e3]);
+    figures.less("waiting: p99 of a new record", "ms", [p99 * 1e3]);
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use std::net::Ipv6Addr;
 use std::path::PathBuf;
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use sluicegate_stack::envoy::Profile;
 
 /// Starts a Kafka, the bridge and Envoy with the filter on this machine, until Ctrl-C
@@ -46,8 +46,8 @@ pub(crate) struct Args {
     pub(crate) port: u16,
 
     /// How Envoy talks to the bridge
-    #[arg(long, value_enum, default_value_t = ProfileArg::Tunnel)]
-    pub(crate) profile: ProfileArg,
+    #[arg(long, value_enum, default_value_t = Profile::Tunnel)]
+    pub(crate) profile: Profile,
 
     /// Run this Envoy instead of the installed one
     #[arg(long, value_name = "PATH")]
@@ -56,23 +56,6 @@ pub(crate) struct Args {
     /// Check the arguments and exit; `./dev` does so before it builds anything
     #[arg(long, hide = true)]
     pub(crate) check_arguments: bool,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum ProfileArg {
-    /// Extended CONNECT with gRPC framing
-    Tunnel,
-    /// The client's own WebSocket, over HTTP/1.1
-    Relay,
-}
-
-impl From<ProfileArg> for Profile {
-    fn from(profile: ProfileArg) -> Self {
-        match profile {
-            ProfileArg::Tunnel => Self::Tunnel,
-            ProfileArg::Relay => Self::Relay,
-        }
-    }
 }
 
 /// A comma-separated list of `host:port`.

@@ -7,9 +7,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use sluicegate_client::Client;
-use sluicegate_stack::envoy::{
-    DEMO_ROUTES, LIVE_PAGE, NATS_PAGE, Profile, guarded, instead, login_page, page,
-};
+use sluicegate_stack::envoy::{DEMO_ROUTES, LIVE_PAGE, NATS_PAGE, guarded, instead, login_page, page};
 use sluicegate_stack::login::Provider;
 use sluicegate_stack::port::Port;
 use sluicegate_stack::stack::{BridgeConfig, Setup, Stack};
@@ -58,7 +56,6 @@ impl Running {
         if let Some(path) = &args.envoy {
             check_envoy(path).await?;
         }
-        let profile = Profile::from(args.profile);
         let provider = match args.login {
             true => {
                 hints::say("starting the OpenID provider");
@@ -111,7 +108,7 @@ impl Running {
             envoy_edits,
             gateway: Some(gateway),
             envoy: args.envoy,
-            ..Setup::new(profile, String::new())
+            ..Setup::new(args.profile, String::new())
         };
         let stack = Stack::start(setup).await.map_err(|error| match (error, &source) {
             // The bridge saw a copy of the file.
@@ -126,9 +123,9 @@ impl Running {
         let url = running.stack.url();
         match &running.provider {
             Some(provider) => login::answers(&url, provider).await?,
-            None => answers(&url).await?,
+            None => answers(&url, None).await?,
         }
-        hints::print(&running.stack, profile, &source, running.provider.as_ref(), &tools::cli()?);
+        hints::print(&running.stack, args.profile, &source, running.provider.as_ref(), &tools::cli()?);
         Ok(running)
     }
 
@@ -188,11 +185,14 @@ async fn check_envoy(path: &Path) -> Result<(), Failure> {
     }
 }
 
-/// Checks that the endpoint answers, before its URL is printed.
-async fn answers(url: &str) -> Result<(), Failure> {
-    let client = Client::connect(url)
-        .await
-        .map_err(|e| format!("cannot open a session at {url}: {}", sentence(&e)))?;
+/// Checks that the endpoint answers a client, with this token if there are users, before its URL is printed.
+pub(crate) async fn answers(url: &str, token: Option<String>) -> Result<(), Failure> {
+    let mut client = Client::builder(url);
+    if let Some(token) = token {
+        client = client.header("authorization", format!("Bearer {token}"));
+    }
+    let client =
+        client.connect().await.map_err(|e| format!("cannot open a session at {url}: {}", sentence(&e)))?;
     client.ping("demo").await.map_err(|e| format!("no answer at {url}: {}", sentence(&e)))?;
     Ok(client.close().await?)
 }

@@ -1,156 +1,132 @@
 //! The messaging systems that the demo brings along, each with a generator of sluice gate readings.
 
+use std::future::pending;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::KafkaResult;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{DefaultProducerContext, FutureProducer, FutureRecord};
 use serde_json::json;
 use sluicegate_stack::Error;
-use sluicegate_stack::nats::{Nats as Server, Streams};
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use sluicegate_stack::nats::{Nats, Streams};
+use tokio::time::{MissedTickBehavior, interval};
 
 use crate::source::{Source, System};
 use crate::{Failure, sentence};
 
 /// One of them, running; dropping it stops it.
-#[expect(clippy::large_enum_variant, reason = "one in the program")]
-pub(crate) enum Embedded {
-    Kafka(Kafka),
+pub(crate) struct Embedded {
+    system: System,
+    address: String,
+    server: Server,
+    writer: Writer,
+}
+
+enum Server {
+    /// One broker.
+    #[expect(dead_code, reason = "dropping it stops it")]
+    Kafka(MockCluster<'static, DefaultProducerContext>),
     Nats(Nats),
+}
+
+enum Writer {
+    Kafka(FutureProducer),
+    Nats(Streams),
 }
 
 impl Embedded {
     /// Starts one. A Kafka also has the topics `more`.
     pub(crate) async fn start(system: System, more: &[String]) -> Result<Self, Failure> {
-        let started: Result<Self, Failure> = match system {
-            System::Kafka => Kafka::start(more).map(Self::Kafka).map_err(Failure::from),
-            System::Nats => Nats::start().await.map(Self::Nats).map_err(Failure::from),
+        let started = match system {
+            System::Kafka => Self::kafka(more).map_err(Failure::from),
+            System::Nats => Self::nats().await.map_err(Failure::from),
         };
         started.map_err(|e| format!("cannot start the embedded {}: {}", system.name(), sentence(&*e)).into())
     }
 
-    pub(crate) fn source(&self) -> Source {
-        match self {
-            Self::Kafka(kafka) => Source::Embedded(System::Kafka, kafka.bootstrap()),
-            Self::Nats(nats) => Source::Embedded(System::Nats, nats.address()),
+    /// A topic of readings has a partition for each gate.
+    fn kafka(more: &[String]) -> KafkaResult<Self> {
+        let cluster = MockCluster::new(1)?;
+        cluster.create_topic(NAME, PARTITIONS, 1)?;
+        for topic in more {
+            cluster.create_topic(topic, 1, 1)?;
         }
+        let address = cluster.bootstrap_servers();
+        let writer = Writer::Kafka(ClientConfig::new().set("bootstrap.servers", &address).create()?);
+        Ok(Self { system: System::Kafka, address, server: Server::Kafka(cluster), writer })
+    }
+
+    /// A stream's oldest messages make room for new ones.
+    async fn nats() -> Result<Self, Error> {
+        let server = Nats::jetstream("").await?;
+        let streams = Streams::connect(server.client()).await?;
+        streams.create(NAME, json!({ "max_bytes": MAX_BYTES })).await?;
+        let (address, writer) = (server.client().to_string(), Writer::Nats(streams));
+        Ok(Self { system: System::Nats, address, server: Server::Nats(server), writer })
+    }
+
+    pub(crate) fn source(&self) -> Source {
+        Source::Embedded(self.system, self.address.clone())
     }
 
     pub(crate) fn bridge_config(&self) -> String {
-        let cluster = match self {
-            Self::Kafka(kafka) => kafka.cluster_config(),
-            Self::Nats(nats) => nats.cluster_config(),
+        let Self { system, address, .. } = self;
+        let cluster = match system {
+            // This Kafka answers a fetch that waits only when its time is over, even if a record has come.
+            System::Kafka => format!("bootstrap.servers = {address:?}\nfetch.wait.max.ms = 10\n"),
+            System::Nats => format!("kind = \"nats\"\nservers = \"nats://{address}\"\n"),
         };
         format!("[write]\nclusters = [\"default\"]\n\n[clusters.default]\n{cluster}")
     }
 
     /// Writes a few readings a second until something fails.
     pub(crate) async fn run(&mut self) -> Failure {
-        let stopped = match self {
-            Self::Kafka(kafka) => Failure::from(kafka.write_readings().await),
-            Self::Nats(nats) => tokio::select! {
-                error = readings_to(&nats.streams) => error.into(),
-                ended = nats.server.process.watch() => return ended.into(),
-            },
+        let Self { server, writer, .. } = self;
+        let ended = async {
+            match server {
+                Server::Kafka(_) => pending().await,
+                Server::Nats(nats) => nats.process.watch().await,
+            }
         };
-        format!("the generator of readings stopped: {}", sentence(&*stopped)).into()
-    }
-}
-
-/// The cluster; dropping it stops it.
-pub(crate) struct Kafka {
-    cluster: MockCluster<'static, DefaultProducerContext>,
-    producer: FutureProducer,
-}
-
-impl Kafka {
-    /// A cluster of one broker with a topic of readings, which has a partition for each gate, and these topics.
-    fn start(more: &[String]) -> KafkaResult<Self> {
-        let cluster = MockCluster::new(1)?;
-        cluster.create_topic(NAME, PARTITIONS, 1)?;
-        for topic in more {
-            cluster.create_topic(topic, 1, 1)?;
+        tokio::select! {
+            stopped = writer.run() => {
+                format!("the generator of readings stopped: {}", sentence(&*stopped)).into()
+            }
+            ended = ended => ended.into(),
         }
-        let producer = ClientConfig::new().set("bootstrap.servers", cluster.bootstrap_servers()).create()?;
-        Ok(Self { cluster, producer })
     }
+}
 
-    fn bootstrap(&self) -> String {
-        self.cluster.bootstrap_servers()
-    }
-
-    /// This Kafka answers a fetch that waits only when its time is over, even if a record has come.
-    fn cluster_config(&self) -> String {
-        format!("bootstrap.servers = {:?}\nfetch.wait.max.ms = 10\n", self.bootstrap())
-    }
-
+impl Writer {
     /// Writes readings until a write fails.
-    async fn write_readings(&self) -> KafkaError {
-        let mut ticks = ticks();
+    async fn run(&self) -> Failure {
+        let mut ticks = interval(EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut reading = 0_u32;
         loop {
             for (partition, gate) in (0..).zip(GATES) {
                 ticks.tick().await;
-                // A number, so that keys are valid JSON too.
-                let (key, value) = (partition.to_string(), reading_of(gate, reading));
-                let record = FutureRecord::to(NAME).partition(partition).key(&key).payload(&value);
-                // The delivery report is ignored: readers see whether the record arrived.
-                if let Err((error, _)) = self.producer.send_result(record) {
+                if let Err(error) = self.write(partition, gate, reading_of(gate, reading)).await {
                     return error;
                 }
             }
             reading = reading.wrapping_add(1);
         }
     }
-}
 
-/// The server; dropping it stops it.
-pub(crate) struct Nats {
-    server: Server,
-    streams: Streams,
-}
-
-impl Nats {
-    /// A server with a stream, whose oldest messages make room for new ones.
-    async fn start() -> Result<Self, Error> {
-        let server = Server::jetstream("").await?;
-        let streams = Streams::connect(server.client()).await?;
-        streams.create(NAME, json!({ "max_bytes": MAX_BYTES })).await?;
-        Ok(Self { server, streams })
-    }
-
-    fn address(&self) -> String {
-        self.server.client().to_string()
-    }
-
-    fn cluster_config(&self) -> String {
-        format!("kind = \"nats\"\nservers = \"nats://{}\"\n", self.address())
-    }
-}
-
-/// Publishes readings until the stream does not acknowledge one. Each gate has a subject.
-async fn readings_to(streams: &Streams) -> Error {
-    let mut ticks = ticks();
-    let mut reading = 0_u32;
-    loop {
-        for gate in GATES {
-            ticks.tick().await;
-            let message = reading_of(gate, reading).into();
-            if let Err(error) = streams.write(&format!("{NAME}.{gate}"), [message]).await {
-                return error;
+    async fn write(&self, partition: i32, gate: &str, value: String) -> Result<(), Failure> {
+        match self {
+            Self::Kafka(producer) => {
+                // A number, so that keys are valid JSON too.
+                let key = partition.to_string();
+                let record = FutureRecord::to(NAME).partition(partition).key(&key).payload(&value);
+                // The delivery report is ignored: readers see whether the record arrived.
+                Ok(producer.send_result(record).map(drop).map_err(|(error, _)| error)?)
             }
+            Self::Nats(streams) => Ok(streams.write(&format!("{NAME}.{gate}"), [value.into()]).await?),
         }
-        reading = reading.wrapping_add(1);
     }
-}
-
-/// The time between two readings.
-fn ticks() -> Interval {
-    let mut ticks = interval(EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    ticks
 }
 
 /// A gate's reading: water rises and falls by about a metre in two minutes.

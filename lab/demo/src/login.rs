@@ -9,7 +9,7 @@ use sluicegate_stack::login::{Provider, USERS};
 use sluicegate_stack::port::Port;
 
 use crate::args::Args;
-use crate::{Failure, sentence};
+use crate::{Failure, demo, sentence};
 
 /// Starts the provider for pages of the gateway and of the given origins.
 pub(crate) async fn start(args: &Args) -> Result<Provider, Failure> {
@@ -43,11 +43,7 @@ pub(crate) async fn answers(url: &str, provider: &Provider) -> Result<(), Failur
     }
     let [user, ..] = USERS;
     let token = provider.token(user).await.map_err(|e| format!("{user} cannot log in: {e}"))?;
-    let client = Client::builder(url).header("authorization", format!("Bearer {token}"));
-    let client = client.connect().await;
-    let client = client.map_err(|e| format!("cannot open a session at {url} as {user}: {}", sentence(&e)))?;
-    client.ping("demo").await.map_err(|e| format!("no answer at {url}: {}", sentence(&e)))?;
-    Ok(client.close().await?)
+    demo::answers(url, Some(token)).await
 }
 
 /// The provider's name in the routes.

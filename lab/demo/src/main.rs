@@ -15,10 +15,9 @@ mod login;
 mod source;
 
 use std::error::Error;
-use std::iter::successors;
 use std::process::ExitCode;
 
-use sluicegate_stack::arguments;
+use sluicegate_stack::arguments::{self, causes as sentence};
 
 use crate::args::Args;
 
@@ -39,7 +38,3 @@ async fn main() -> ExitCode {
 }
 
 type Failure = Box<dyn Error>;
-
-fn sentence(error: &(dyn Error + 'static)) -> String {
-    successors(Some(error), |&error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
-}

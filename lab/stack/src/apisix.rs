@@ -11,14 +11,7 @@
 //!
 //! Absent: other plugins, WebSocket, limits on headers, normalized paths, several requests on a connection upstream.
 
-#![cfg_attr(
-    not(feature = "apisix"),
-    expect(dead_code, reason = "demo and benchmark use the rest of the stack only")
-)]
-
-#[cfg(feature = "apisix")]
 mod front;
-#[cfg(feature = "apisix")]
 mod upstream;
 
 use std::net::SocketAddr;
@@ -124,30 +117,5 @@ pub struct Setup {
 impl Default for Setup {
     fn default() -> Self {
         Self { routes: Vec::new(), client_max_body_size: 0, read_timeout: Duration::from_secs(60) }
-    }
-}
-
-/// Replaces the worker in builds without a WebAssembly engine: it never starts.
-#[cfg(not(feature = "apisix"))]
-mod front {
-    use std::net::SocketAddr;
-    use std::path::Path;
-    use std::sync::Arc;
-    use std::sync::atomic::AtomicU64;
-
-    use tokio::sync::oneshot;
-
-    use super::Setup;
-    use crate::Error;
-
-    pub(super) fn run(
-        _: (SocketAddr, SocketAddr),
-        _: &Path,
-        _: Setup,
-        started: oneshot::Sender<Result<(), Error>>,
-        _: oneshot::Receiver<()>,
-        _: Arc<AtomicU64>,
-    ) {
-        let _ = started.send(Err(Error::SetUp("start the filter: only test builds contain it".to_owned())));
     }
 }

@@ -1,6 +1,7 @@
 //! Parses a program's command line; errors are one sentence.
 
 use std::io::{Write as _, stderr};
+use std::iter::successors;
 use std::process::ExitCode;
 
 use clap::{Error, Parser};
@@ -19,6 +20,23 @@ pub fn parse<A: Parser>() -> Result<A, ExitCode> {
             ExitCode::SUCCESS
         }
     })
+}
+
+/// An error with its causes.
+pub fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    successors(Some(error), |&error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+/// The exit status of a program that ends with this error, which is printed.
+pub fn ended(program: &str, result: Result<(), Box<dyn std::error::Error + Send + Sync>>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Ignored: standard error is closed.
+            let _ = writeln!(stderr(), "{program}: {}", causes(&*error));
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// The first of clap's paragraphs, on one line: the others are tips and the usage.

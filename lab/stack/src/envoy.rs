@@ -10,19 +10,21 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use clap::ValueEnum;
 pub use page::{LIVE_PAGE, NATS_PAGE, login_page, page};
 pub(crate) use routes::beside;
 pub use routes::{DEMO_ROUTES, guarded, instead, local_hosts, plugin, routes, verifying, writing};
 
 use crate::port::Port;
 use crate::process::Process;
-use crate::{Error, http, tools};
+use crate::{Error, folder, http, tools};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A configuration in `envoy/`, with the texts for command lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Profile {
-    /// `envoy/tunnel.yaml`: an extended CONNECT to the bridge.
+    /// Extended CONNECT with gRPC framing
     Tunnel,
-    /// `envoy/relay.yaml`: the client's own WebSocket, relayed over HTTP/1.1.
+    /// The client's own WebSocket, over HTTP/1.1
     Relay,
 }
 
@@ -76,8 +78,7 @@ impl Envoy {
         concurrency: u32,
         dir: &Path,
     ) -> Result<Self, Error> {
-        let config = dir.join("envoy.yaml");
-        fs::write(&config, text).map_err(Error::failed(format!("write {}", config.display())))?;
+        let config = folder::write(dir, "envoy.yaml", &text)?;
         let command = Launch { program, config, concurrency, log: dir.join("envoy.log") };
         let process = command.run(&admin).await?;
         Ok(Self { gateway, admin, command, process })

@@ -51,9 +51,7 @@ impl Folder {
 
     /// Writes a file into it and returns its path.
     pub fn write(&self, name: &str, content: &str) -> Result<PathBuf, Error> {
-        let path = self.path.join(name);
-        fs::write(&path, content).map_err(Error::failed(format!("write {}", path.display())))?;
-        Ok(path)
+        write(&self.path, name, content)
     }
 }
 
@@ -82,6 +80,13 @@ impl Folder {
             }
         }
     }
+}
+
+/// Writes a file of a folder and returns its path.
+pub(crate) fn write(folder: &Path, name: &str, content: &str) -> Result<PathBuf, Error> {
+    let path = folder.join(name);
+    fs::write(&path, content).map_err(Error::failed(format!("write {}", path.display())))?;
+    Ok(path)
 }
 
 /// Creates and locks a file; the lock lasts as long as the value or its process.

@@ -12,7 +12,7 @@ use tokio::sync::OnceCell;
 
 pub use self::cluster::Cluster;
 pub use self::streams::Streams;
-use crate::folder::Folder;
+use crate::folder::{self, Folder};
 use crate::port::Port;
 use crate::process::Process;
 use crate::{Error, tools};
@@ -60,8 +60,7 @@ impl Nats {
             client.address(),
             websocket.address()
         );
-        let config = dir.join("nats.conf");
-        std::fs::write(&config, text).map_err(Error::failed(format!("write {}", config.display())))?;
+        let config = folder::write(dir, "nats.conf", &text)?;
         let log = dir.join("nats.log");
         let process = spawn(&config, &log)?;
         let mut server = Self { client, websocket, config, log, process, _folder: folder };

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::port::Port;
 use crate::process::Process;
-use crate::{Error, tools};
+use crate::{Error, folder, tools};
 use sluicegate_protocol::metadata::{
     CLUSTER, CLUSTER_DEFINITION, GATEWAY_SECRET, SUBPROTOCOL, TABLES, WRITE,
 };
@@ -66,8 +66,7 @@ impl Nginx {
             .replace("GATEWAY", &gateway.address().to_string())
             .replace("BRIDGE", &bridge.to_string())
             .replace("ROUTES", &routes);
-        let config = dir.join("nginx.conf");
-        fs::write(&config, text).map_err(Error::failed(format!("write {}", config.display())))?;
+        folder::write(dir, "nginx.conf", &text)?;
         let launch = Launch { program: tools::nginx()?, dir: dir.to_owned() };
         let process = launch.run(&gateway).await?;
         Ok(Self { gateway, launch, process })

@@ -172,6 +172,11 @@ impl Drop for Process {
     }
 }
 
+/// The resources of all processes together.
+pub fn total<'a>(processes: impl IntoIterator<Item = &'a Process>) -> Result<Usage, Error> {
+    processes.into_iter().map(Process::usage).sum()
+}
+
 /// Raises the limit on open files of this process, and of those that it starts, to its maximum.
 pub fn allow_many_files() -> Result<(), Error> {
     let mut limit = getrlimit(Resource::Nofile);

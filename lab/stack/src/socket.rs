@@ -22,7 +22,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async, connect_async};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async, connect_async_with_config};
 
 use crate::stack::Stack;
 
@@ -43,7 +43,9 @@ impl Socket {
     }
 
     pub async fn open_with(request: impl IntoClientRequest + Unpin) -> Self {
-        let (stream, _) = timeout(WITHIN, connect_async(request)).await.expect("an upgrade").unwrap();
+        // Small requests leave at once.
+        let upgrade = connect_async_with_config(request, None, true);
+        let (stream, _) = timeout(WITHIN, upgrade).await.expect("an upgrade").unwrap();
         Self { stream, sequence: 0 }
     }
 

@@ -6,52 +6,23 @@ use sluicegate_stack::browser;
 use tokio::time::interval;
 
 use super::server::{Kind, Server};
-use super::{beside, turns};
+use super::{Column, add};
 use crate::figures::{Better, Figures};
-use crate::report::{median, say};
+use crate::report::say;
+use crate::turns::in_turns;
 use crate::{Failure, Plan};
 
 /// Pages in turns, each of which gets the same records at a steady rate.
 pub(super) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failure> {
     say(&format!("page      {RATE} records/s in Chromium, {} s", plan.seconds));
-    let runs = turns(plan, KINDS, async |kind| used(kind, plan).await).await?;
-    for (kind, runs) in KINDS.into_iter().zip(&runs) {
-        let Used { browser, thread } = Used::median(runs);
-        say(&format!(
-            "page      {:<17} {browser:.1} µs of CPU a record, {thread:.1} of them in the page's main thread",
-            kind.name()
-        ));
-        let name = |of| format!("page, {}: CPU of {of} for a record", kind.name());
-        figures.add(&name("the browser"), "µs", Better::Less, runs.iter().map(|run| run.browser));
-        figures.add(&name("the main thread"), "µs", Better::Less, runs.iter().map(|run| run.thread));
-    }
-    for (kind, [ours, other]) in beside(KINDS, runs.map(|runs| Used::median(&runs))) {
-        let (browser, thread) = (ours.browser / other.browser, ours.thread / other.thread);
-        say(&format!(
-            "page      ratio to {}: {browser:.2}, main thread {thread:.2} (target 1.0)",
-            kind.name()
-        ));
-    }
+    let runs = in_turns(plan.runs, &KINDS, async |kind| used(*kind, plan).await).await?;
+    add(figures, "page", &KINDS, &runs, OF_PAGE);
     Ok(())
 }
 
 /// Microseconds of CPU for each record.
-#[derive(Debug, Clone, Copy)]
-struct Used {
-    browser: f64,
-    /// The thread that runs the page's code.
-    thread: f64,
-}
-
-impl Used {
-    fn median(runs: &[Self]) -> Self {
-        let of = |of: fn(&Self) -> f64| median(runs.iter().map(of));
-        Self { browser: of(|run| run.browser), thread: of(|run| run.thread) }
-    }
-}
-
-async fn used(kind: Kind, plan: &Plan) -> Result<Used, Failure> {
-    let server = Server::with_linger(kind, plan, 1, LINGER_MS).await?;
+async fn used(kind: Kind, plan: &Plan) -> Result<[f64; 2], Failure> {
+    let server = Server::start(kind, plan, 1, LINGER_MS).await?;
     let client = if kind == Kind::Sluicegate { "sluicegate" } else { "nats" };
     let (address, topic) = server.for_browsers()?;
     let args = [client, &address, topic];
@@ -79,10 +50,10 @@ async fn used(kind: Kind, plan: &Plan) -> Result<Used, Failure> {
 }
 
 /// Seconds of CPU as the page tells them, for each of so many records.
-fn parse(seconds: &str, records: u32) -> Option<Used> {
+fn parse(seconds: &str, records: u32) -> Option<[f64; 2]> {
     let each = |seconds: &str| Some(seconds.parse::<f64>().ok()? / f64::from(records) * 1e6);
     let (browser, thread) = seconds.split_once(' ')?;
-    Some(Used { browser: each(browser)?, thread: each(thread)? })
+    Some([each(browser)?, each(thread)?])
 }
 
 /// Publishes at [`RATE`]. Gives the number of records.
@@ -90,12 +61,17 @@ async fn publish(server: &Server, seconds: u32) -> Result<u32, Failure> {
     let mut ticks = interval(Duration::from_secs(1) / TICKS);
     for _ in 0..seconds * TICKS {
         ticks.tick().await;
-        server.publish_fast((RATE / TICKS) as usize).await?;
+        server.publish((RATE / TICKS) as usize).await?;
     }
     Ok(seconds * RATE)
 }
 
 const KINDS: [Kind; 3] = [Kind::Sluicegate, Kind::Nats, Kind::NatsBehindEnvoy];
+/// The second is of the thread that runs the page's code.
+const OF_PAGE: [Column; 2] = [
+    (": CPU of the browser for a record", "µs", Better::Less),
+    (": CPU of the main thread for a record", "µs", Better::Less),
+];
 /// Records a second, as many at each of [`TICKS`] in a second.
 const RATE: u32 = 10_000;
 const TICKS: u32 = 100;

@@ -4,17 +4,16 @@ mod jetstream;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use sluicegate_protocol::pub_sub_req::Req;
-use sluicegate_protocol::{CmdKafkaSubscribe, KafkaSource};
-use sluicegate_stack::envoy::Envoy;
+use sluicegate_protocol::{CmdKafkaSubscribe, KafkaSource, Snapshot};
+use sluicegate_stack::envoy::{Envoy, instead};
 use sluicegate_stack::folder::Folder;
-use sluicegate_stack::kafka::Kafka;
+use sluicegate_stack::kafka::{Kafka, Record};
 use sluicegate_stack::nats::Nats;
-use sluicegate_stack::process::Process;
+use sluicegate_stack::process::{Process, Usage, total};
 use sluicegate_stack::raw::{BINARY, Raw, Upgrade, masked, request};
 use sluicegate_stack::stack::{BridgeConfig, Setup, Stack};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -24,12 +23,16 @@ use tokio::time::Instant;
 
 use self::jetstream::JetStream;
 use super::{MARKER, VALUE};
-use crate::place::stack;
+use crate::place::{cpu_between, fill, stack};
 use crate::{Failure, Plan};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Sluicegate,
+    /// A table of [`KEYS`] keys.
+    Table,
+    /// The same records without a table.
+    Log,
     Nats,
     /// With an Envoy in front of it, which only relays.
     NatsBehindEnvoy,
@@ -45,6 +48,8 @@ impl Kind {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Sluicegate => "Sluicegate",
+            Self::Table => "a table",
+            Self::Log => "a log",
             Self::Nats => "nats",
             Self::NatsBehindEnvoy => "nats behind Envoy",
             Self::SluicegateOnNats => "Sluicegate",
@@ -52,17 +57,10 @@ impl Kind {
             Self::Core => "core NATS",
         }
     }
-
-    /// Of the ratio to it in a flood.
-    pub(super) fn target(self) -> &'static str {
-        match self {
-            Self::Nats => " (target 1.5)",
-            _ => "",
-        }
-    }
 }
 
 pub(super) struct Server {
+    kind: Kind,
     system: System,
     partitions: i32,
     published: AtomicUsize,
@@ -74,34 +72,28 @@ enum System {
     JetStream(JetStream),
 }
 
-/// Resource use of the system's processes.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Usage {
-    cpu: Duration,
-    pub(super) bridge_bytes: u64,
-    pub(super) gateway_bytes: u64,
-}
-
 impl Server {
-    pub(super) async fn start(kind: Kind, plan: &Plan, partitions: i32) -> Result<Self, Failure> {
-        Self::with_linger(kind, plan, partitions, 0).await
-    }
-
-    /// As [`Server::start`], with a producer to Kafka that gathers records for so many milliseconds.
-    pub(super) async fn with_linger(
+    /// The producer to Kafka gathers records for so many milliseconds.
+    pub(super) async fn start(
         kind: Kind,
         plan: &Plan,
         partitions: i32,
         linger_ms: u32,
     ) -> Result<Self, Failure> {
         let system = match kind {
-            Kind::Sluicegate => {
+            Kind::Sluicegate | Kind::Table | Kind::Log => {
                 let kafka = Kafka::start().await?;
                 let topic = kafka.topic("live", partitions, &[]).await?;
+                if kind != Kind::Sluicegate {
+                    let record = |number| Record { key: Some(key(number)), ..Record::of("x".repeat(VALUE)) };
+                    fill(&kafka, &topic, KEYS, record).await?;
+                }
                 // All sockets are of one address, which has a share of the limit.
                 let settings = "[limits]\nmax_sessions = 100000\n".to_owned();
                 let bridge = BridgeConfig::Cluster { bootstrap: kafka.bootstrap(), settings };
-                let setup = Setup { bridges: plan.bridges, bridge, ..Setup::new(plan.profile, "") };
+                let envoy_edits = vec![instead("", &[r#"{"path": "/pubsub", "tables": ["*"]}"#])];
+                let setup =
+                    Setup { bridges: plan.bridges, bridge, envoy_edits, ..Setup::new(plan.profile, "") };
                 let stack = stack(plan, setup).await?;
                 let mut config = ClientConfig::new();
                 config.set("bootstrap.servers", kafka.bootstrap()).set("linger.ms", linger_ms.to_string());
@@ -127,7 +119,7 @@ impl Server {
                 System::JetStream(JetStream::start(kind, plan).await?)
             }
         };
-        Ok(Self { system, partitions, published: AtomicUsize::new(0) })
+        Ok(Self { kind, system, partitions, published: AtomicUsize::new(0) })
     }
 
     /// A socket that has sent its subscription. Sockets share the partitions evenly.
@@ -138,7 +130,9 @@ impl Server {
                 let partition = i32::try_from(number).unwrap_or_default() % self.partitions;
                 let source =
                     KafkaSource { topic: topic.clone(), partitions: vec![partition], ..Default::default() };
-                let command = CmdKafkaSubscribe { sources: vec![source], ..Default::default() };
+                let is_table = self.kind == Kind::Table;
+                let snapshot = if is_table { Snapshot::LatestPerKey } else { Snapshot::NoSnapshot }.into();
+                let command = CmdKafkaSubscribe { sources: vec![source], snapshot, ..Default::default() };
                 raw.write(request(1, Req::CmdKafkaSubscribe(command))).await;
                 // Skips the subscribed partitions, and the event at their end.
                 for _ in 0..2 {
@@ -172,37 +166,19 @@ impl Server {
         }
     }
 
-    /// Publishes a record, and waits for the acknowledgement. Tells when it was sent: NATS delivers before it
-    /// acknowledges.
-    pub(super) async fn publish(&self) -> Result<Instant, Failure> {
-        let value = value(self.published.fetch_add(1, Ordering::Relaxed));
-        let sent = Instant::now();
-        match &self.system {
-            System::Sluicegate { topic, producer, .. } => {
-                let record = FutureRecord::<[u8], [u8]>::to(topic).partition(0).payload(&value);
-                let sent = producer.send_result(record).map_err(|(error, _)| error)?;
-                sent.await?.map_err(|(error, _)| error)?;
-            }
-            System::Nats { publisher, .. } => {
-                let mut publisher = publisher.lock().await;
-                let message = [b"PUB live 100\r\n", &value[..], b"\r\nPING\r\n"].concat();
-                publisher.write_all(&message).await?;
-                pong(&mut publisher).await?;
-            }
-            System::JetStream(jetstream) => jetstream.publish([value]).await?,
-        }
-        Ok(sent)
-    }
-
-    /// Publishes records without a pause, and waits until all are acknowledged.
-    pub(super) async fn publish_fast(&self, count: usize) -> Result<(), Failure> {
+    /// Publishes records without a pause, and waits until all are acknowledged. Tells when the first was sent: NATS
+    /// delivers before it acknowledges.
+    pub(super) async fn publish(&self, count: usize) -> Result<Instant, Failure> {
         let first = self.published.fetch_add(count, Ordering::Relaxed);
+        let values = (first..first + count).map(value);
+        let begun = Instant::now();
         match &self.system {
             System::Sluicegate { topic, producer, .. } => {
                 let mut sent = Vec::with_capacity(count);
-                for number in first..first + count {
-                    let value = value(number);
-                    let record = FutureRecord::<[u8], [u8]>::to(topic).partition(0).payload(&value);
+                for (number, value) in (first..).zip(values) {
+                    let mut record = FutureRecord::<[u8], [u8]>::to(topic).partition(0).payload(&value);
+                    let key = (self.kind != Kind::Sluicegate).then(|| key(number % KEYS));
+                    record.key = key.as_deref();
                     sent.push(producer.send_result(record).map_err(|(error, _)| error)?);
                 }
                 for sent in sent {
@@ -211,16 +187,15 @@ impl Server {
             }
             System::Nats { publisher, .. } => {
                 let mut publisher = publisher.lock().await;
-                // In large writes: the server batches what it reads together.
-                let message = |number| [b"PUB live 100\r\n", &value(number)[..], b"\r\n"].concat();
-                let messages: Vec<u8> = (first..first + count).flat_map(message).collect();
+                // In one large write: the server batches what it reads together.
+                let message = |value: Vec<u8>| [b"PUB live 100\r\n", &value[..], b"\r\n"].concat();
+                let messages: Vec<u8> = values.flat_map(message).chain(*b"PING\r\n").collect();
                 publisher.write_all(&messages).await?;
-                publisher.write_all(b"PING\r\n").await?;
                 pong(&mut publisher).await?;
             }
-            System::JetStream(jetstream) => jetstream.publish((first..first + count).map(value)).await?,
+            System::JetStream(jetstream) => jetstream.publish(values).await?,
         }
-        Ok(())
+        Ok(begun)
     }
 
     pub(super) fn published(&self) -> usize {
@@ -239,7 +214,8 @@ impl Server {
         Ok(Some(sent / log.metadata()?.len() as f64))
     }
 
-    pub(super) fn usage(&self) -> Result<Usage, Failure> {
+    /// What the gateway uses, if there is one, and the servers behind it.
+    pub(super) fn usage(&self) -> Result<[Usage; 2], Failure> {
         let (gateway, servers): (_, Vec<&Process>) = match &self.system {
             System::Sluicegate { stack, .. } => {
                 let bridges = stack.bridges().map(|bridge| &bridge.process);
@@ -250,25 +226,12 @@ impl Server {
             }
             System::JetStream(jetstream) => jetstream.processes(),
         };
-        let mut sum = Usage { cpu: Duration::ZERO, bridge_bytes: 0, gateway_bytes: 0 };
-        for process in servers {
-            let usage = process.usage()?;
-            sum.cpu += usage.cpu;
-            sum.bridge_bytes += usage.resident_bytes;
-        }
-        if let Some(gateway) = gateway {
-            let usage = gateway.usage()?;
-            sum.cpu += usage.cpu;
-            sum.gateway_bytes = usage.resident_bytes;
-        }
-        Ok(sum)
+        Ok([total(gateway)?, total(servers)?])
     }
-}
 
-impl Usage {
-    /// Seconds.
-    pub(super) fn cpu_since(&self, before: Self) -> f64 {
-        self.cpu.saturating_sub(before.cpu).as_secs_f64()
+    /// Seconds of CPU of all of them since then.
+    pub(super) fn cpu_since(&self, before: [Usage; 2]) -> Result<f64, Failure> {
+        Ok(cpu_between(before, self.usage()?).iter().sum())
     }
 }
 
@@ -285,6 +248,10 @@ fn value(number: usize) -> Vec<u8> {
     value
 }
 
+fn key(number: usize) -> Vec<u8> {
+    format!("key {number}").into_bytes()
+}
+
 /// Waits until all before the last PING has been taken.
 async fn pong(publisher: &mut BufReader<TcpStream>) -> Result<(), Failure> {
     let mut line = String::new();
@@ -299,3 +266,6 @@ async fn pong(publisher: &mut BufReader<TcpStream>) -> Result<(), Failure> {
         }
     }
 }
+
+/// Of a table.
+const KEYS: usize = 1000;

@@ -5,9 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use async_nats::Message as NatsMessage;
-use bytes::Bytes;
-use futures_util::{SinkExt, StreamExt};
-use prost::Message as _;
+use futures_util::StreamExt;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Message as _;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
@@ -15,22 +13,17 @@ use serde_json::json;
 use sluicegate_protocol::kafka_subscription_event::Event;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_protocol::{
-    CmdKafkaFetch, CmdKafkaSubscribe, CmdNatsFetch, KafkaSource, PubSubReq, PubSubResp, Snapshot,
-};
+use sluicegate_protocol::{CmdKafkaSubscribe, CmdNatsFetch, KafkaSource, Snapshot};
 use sluicegate_stack::nats::Streams;
-use tokio_tungstenite::connect_async_with_config;
-use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use sluicegate_stack::socket::{self, Socket};
 
-use super::{Log, Read, System};
+use super::{Log, Read, System, Took};
 use crate::Failure;
 
 /// Walks the log through the gateway, with one fetch in flight.
 pub(crate) async fn walk(url: &str, system: System, log: &Log) -> Result<Read, Failure> {
-    let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
-    let (mut socket, _) = connect_async_with_config(url, Some(config), true).await?;
-    let mut read = Read::default();
+    let mut socket = Socket::open_at(url).await;
+    let (mut read, mut took) = Read::default();
     for _ in 0..log.rounds {
         let mut offset = match system {
             System::Kafka => 0,
@@ -38,80 +31,60 @@ pub(crate) async fn walk(url: &str, system: System, log: &Log) -> Result<Read, F
         };
         while offset < log.end {
             let asked = Instant::now();
-            socket.send(request(offset, fetch(system, &log.topic, offset))).await?;
-            let answer = socket.next().await.ok_or("the session ended")??;
-            read.took.push(asked.elapsed());
-            for (found, len) in messages(answer)? {
+            let answer = socket.ask(fetch(system, &log.topic, offset)).await;
+            took.push(asked.elapsed());
+            for found in offsets(answer)? {
                 if found != offset {
                     return Err(format!("offset {found} where {offset} was expected").into());
                 }
                 offset += 1;
-                read.messages += 1;
-                read.bytes += len as u64;
+                read += 1;
             }
         }
     }
-    socket.close(None).await?;
-    Ok(read)
+    Ok((read, took))
 }
 
 fn fetch(system: System, log: &str, offset: i64) -> Req {
-    let log = log.to_owned();
+    let stream = log.to_owned();
     match system {
-        System::Kafka => Req::CmdKafkaFetch(CmdKafkaFetch { topic: log, offset, ..Default::default() }),
-        System::Nats => {
-            Req::CmdNatsFetch(CmdNatsFetch { stream: log, sequence: offset, ..Default::default() })
-        }
+        System::Kafka => socket::fetch(log, 0, offset),
+        System::Nats => Req::CmdNatsFetch(CmdNatsFetch { stream, sequence: offset, ..Default::default() }),
     }
 }
 
-fn request(sequence: i64, req: Req) -> Message {
-    Message::binary(PubSubReq { sequence, req: Some(req) }.encode_to_vec())
-}
-
-/// The offset of each message, and the length of its value.
-fn messages(answer: Message) -> Result<Vec<(i64, usize)>, Failure> {
-    match PubSubResp::decode(answer.into_data())?.resp {
-        Some(Resp::KafkaFetchResp(fetched)) => {
-            let len = |value: Option<Bytes>| value.map_or(0, |value| value.len());
-            Ok(fetched.messages.into_iter().map(|message| (message.offset, len(message.value))).collect())
-        }
-        Some(Resp::NatsFetchResp(fetched)) => {
-            Ok(fetched.messages.into_iter().map(|message| (message.sequence, message.data.len())).collect())
-        }
+/// The offset of each message.
+fn offsets(answer: Resp) -> Result<Vec<i64>, Failure> {
+    match answer {
+        Resp::KafkaFetchResp(answer) => Ok(answer.messages.iter().map(|message| message.offset).collect()),
+        Resp::NatsFetchResp(answer) => Ok(answer.messages.iter().map(|message| message.sequence).collect()),
         other => Err(format!("a fetch was answered by {other:?}").into()),
     }
 }
 
 /// Takes the snapshot of a table through the gateway, which has as many keys as the log's end says.
 pub(crate) async fn hold(url: &str, log: &Log) -> Result<Read, Failure> {
-    let (mut socket, _) = connect_async_with_config(url, None, true).await?;
+    let mut socket = Socket::open_at(url).await;
     let source = KafkaSource { topic: log.topic.clone(), ..Default::default() };
     let snapshot = Snapshot::LatestPerKey.into();
     let command = CmdKafkaSubscribe { sources: vec![source], snapshot, ..Default::default() };
-    socket.send(request(1, Req::CmdKafkaSubscribe(command))).await?;
-    let mut read = Read::default();
+    socket.send(Req::CmdKafkaSubscribe(command)).await;
+    let mut read = 0;
     loop {
-        let answer = socket.next().await.ok_or("the session ended")??;
-        match PubSubResp::decode(answer.into_data())?.resp {
-            Some(Resp::KafkaDeliveryResp(delivery)) => {
-                read.messages += delivery.messages.len() as u64;
-                let values = delivery.messages.iter().filter_map(|message| message.value.as_ref());
-                read.bytes += values.map(Bytes::len).sum::<usize>() as u64;
-            }
-            Some(Resp::KafkaSubscriptionEvent(event)) => {
+        match socket.receive().await.1 {
+            Resp::KafkaDeliveryResp(delivery) => read += delivery.messages.len() as u64,
+            Resp::KafkaSubscriptionEvent(event) => {
                 if let Some(Event::SnapshotEnd(_)) = event.event {
                     break;
                 }
             }
-            Some(Resp::KafkaSubscribedResp(_)) => {}
+            Resp::KafkaSubscribedResp(_) => {}
             other => return Err(format!("a table was answered by {other:?}").into()),
         }
     }
-    socket.close(None).await?;
-    match i64::try_from(read.messages) {
-        Ok(count) if count == log.end => Ok(read),
-        _ => Err(format!("{} of {} keys", read.messages, log.end).into()),
+    match i64::try_from(read) {
+        Ok(count) if count == log.end => Ok((read, Took::new())),
+        _ => Err(format!("{read} of {} keys", log.end).into()),
     }
 }
 
@@ -122,7 +95,7 @@ pub(crate) async fn pull(server: SocketAddr, log: &Log) -> Result<Read, Failure>
     let Log { topic: stream, end, rounds, .. } = log;
     let streams = Streams::connect(server).await?;
     let client = streams.client();
-    let mut read = Read::default();
+    let mut read = 0;
     for _ in 0..*rounds {
         let inbox = client.new_inbox();
         let mut deliveries = client.subscribe(inbox.clone()).await?;
@@ -149,12 +122,11 @@ pub(crate) async fn pull(server: SocketAddr, log: &Log) -> Result<Read, Failure>
                 return Err(format!("{message:?} where sequence {next} was expected").into());
             }
             (next, left) = (next + 1, left - 1);
-            read.messages += 1;
-            read.bytes += message.payload.len() as u64;
+            read += 1;
         }
         streams.call(&format!("CONSUMER.DELETE.{stream}.{consumer}"), &json!({})).await?;
     }
-    Ok(read)
+    Ok((read, Took::new()))
 }
 
 /// From the subject for acknowledgements: `$JS.ACK.<stream>.<consumer>.<deliveries>.<sequence>.…`.
@@ -180,7 +152,7 @@ fn consume_alone(bootstrap: &str, log: &Log) -> Result<Read, Failure> {
         // By default, a consumer whose queue was full pauses for 1 s.
         .set("fetch.queue.backoff.ms", "5")
         .create()?;
-    let mut read = Read::default();
+    let mut read = 0;
     for _ in 0..log.rounds {
         let mut from = TopicPartitionList::new();
         from.add_partition_offset(&log.topic, 0, Offset::Offset(0))?;
@@ -189,11 +161,10 @@ fn consume_alone(bootstrap: &str, log: &Log) -> Result<Read, Failure> {
         while offset < log.end {
             let message = consumer.poll(PATIENCE).ok_or("no message came")??;
             offset = message.offset() + 1;
-            read.messages += 1;
-            read.bytes += message.payload_len() as u64;
+            read += 1;
         }
     }
-    Ok(read)
+    Ok((read, Took::new()))
 }
 
 /// Messages of a request to JetStream. Larger batches are not faster.

@@ -1,17 +1,11 @@
 //! Clients that write: through the gateway, and bare producers with the bridge's settings.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use http::{Request, StatusCode, header};
-use http_body_util::{BodyExt, Full};
-use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper_util::rt::TokioIo;
 use prost::Message as _;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::DeliveryResult;
@@ -22,6 +16,7 @@ use rdkafka::{ClientConfig, ClientContext};
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{CmdKafkaProduce, ProduceRecord, PubSubReq, PubSubResp};
+use sluicegate_stack::http::client::{Client, Request};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
@@ -83,36 +78,20 @@ fn acknowledged(answer: Message, records: usize) -> Result<i64, Failure> {
     }
 }
 
-type Connection = SendRequest<Full<Bytes>>;
-
-/// Connects for [`post`].
-pub(crate) async fn connect(gateway: SocketAddr) -> Result<Connection, Failure> {
-    let stream = TcpStream::connect(gateway).await?;
-    stream.set_nodelay(true)?;
-    let (sender, connection) = handshake(TokioIo::new(stream)).await?;
-    // Errors reach the requests on the connection.
-    tokio::spawn(connection);
-    Ok(sender)
-}
-
 /// Writes by plain HTTP: one record per request, on a persistent connection.
 pub(crate) async fn post(
     writing: &Writing,
-    gateway: SocketAddr,
     path: &str,
-    mut connection: Connection,
+    mut client: Client,
     start: Instant,
 ) -> Result<Took, Failure> {
-    let (host, value) = (gateway.to_string(), Bytes::from(writing.value()));
+    let request = Request::post(path, writing.value());
     let mut took = Took::new();
     while start.elapsed() < writing.time() {
-        let request = Request::post(path).header(header::HOST, &host).body(Full::new(value.clone()))?;
         let sent = Instant::now();
-        let answer = connection.send_request(request).await?;
-        let status = answer.status();
-        let body = answer.into_body().collect().await?.to_bytes();
-        if status != StatusCode::OK {
-            return Err(format!("{status}: {}", String::from_utf8_lossy(&body)).into());
+        let answer = client.ask(request.clone()).await?;
+        if answer.status != 200 {
+            return Err(format!("a write is answered by {answer:?}").into());
         }
         took.push(sent.elapsed());
     }
@@ -161,7 +140,7 @@ pub(crate) async fn request(
     Ok(())
 }
 
-/// Writes as much as the bare producer's queue takes.
+/// A librdkafka producer with a full queue.
 pub(crate) fn stream(properties: &[(String, String)], writing: &Writing) -> Result<Measured, Failure> {
     let producer: ThreadedProducer<Count> = config(properties).create_with_context(Count::default())?;
     let value = writing.value();
@@ -186,8 +165,7 @@ pub(crate) fn stream(properties: &[(String, String)], writing: &Writing) -> Resu
     match failed.load(Ordering::Relaxed) {
         0 => {
             let messages = written.load(Ordering::Relaxed).saturating_sub(1);
-            let bytes = messages * u64::from(writing.size);
-            Ok(Measured { messages, bytes, seconds, latency: None, cpu: Cpu::default() })
+            Ok(Measured { messages, seconds, latency: None, cpu: Cpu::default() })
         }
         failed => Err(format!("{failed} records were not written").into()),
     }

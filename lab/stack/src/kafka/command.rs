@@ -9,31 +9,17 @@ use tokio::time::timeout;
 use super::Kafka;
 use super::node::java;
 use crate::Error;
-use crate::process::Process;
 
 impl Kafka {
-    /// Runs one of Kafka's tools, by its class, on this cluster.
-    pub(super) async fn command(&self, class: &'static str, args: &[&str]) -> Result<(), Error> {
-        let mut command = java(class, &[])?;
-        command.args(["--bootstrap-server", &self.bootstrap()]).args(args);
-        let mut process = Process::spawn(class, command, &self.folder.path().join(format!("{class}.log")))?;
-        let status = process.wait(WITHIN).await?;
-        let failed = || Error::Ended { part: class, status, tail: process.log_tail() };
-        if status.success() { Ok(()) } else { Err(failed()) }
-    }
-
     /// Limits the bytes per second that clients of this id can read from each node. Takes effect shortly after.
     pub async fn limit_reads(&self, client_id: &str, bytes_per_second: u32) -> Result<(), Error> {
         let limit = format!("consumer_byte_rate={bytes_per_second}");
         let client = ["--entity-type", "clients", "--entity-name", client_id];
-        self.command(
-            "kafka.admin.ConfigCommand",
-            &[&["--alter", "--add-config", &limit], &client[..]].concat(),
-        )
-        .await
+        let args = [&["--alter", "--add-config", &limit], &client[..]].concat();
+        self.console("kafka.admin.ConfigCommand", &args, b"").await.map(drop)
     }
 
-    /// Runs one of Kafka's tools with `input` on its standard input, and returns its standard output.
+    /// Runs one of Kafka's tools, by its class, on this cluster with `input` on its standard input, and returns its standard output.
     pub async fn console(&self, class: &'static str, args: &[&str], input: &[u8]) -> Result<Vec<u8>, Error> {
         let mut command = tokio::process::Command::from(java(class, &[])?);
         command.args(["--bootstrap-server", &self.bootstrap()]).args(args);

@@ -68,7 +68,7 @@ impl Kafka {
         let plan = serde_json::json!({ "version": 1, "partitions": partitions }).to_string();
         let plan = self.folder.write("reassignment.json", &plan)?;
         let plan = plan.to_string_lossy();
-        self.command(REASSIGN, &["--reassignment-json-file", &plan, "--execute"]).await?;
+        self.console(REASSIGN, &["--reassignment-json-file", &plan, "--execute"], b"").await?;
         let moved = |partitions: &[Partition]| {
             let moved = |(partition, want): (&Partition, &&[usize])| {
                 partition.replicas == *want && partition.leader == want.first().copied()

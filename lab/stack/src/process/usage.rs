@@ -1,6 +1,7 @@
 //! The memory, CPU time, descriptors, threads and connections of a process, from proc(5).
 
 use std::collections::HashSet;
+use std::iter::Sum;
 use std::net::SocketAddr;
 use std::time::Duration;
 use std::{fs, io};
@@ -16,6 +17,17 @@ pub struct Usage {
     pub descriptors: u64,
     /// Threads, now.
     pub threads: u64,
+}
+
+impl Sum for Usage {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, usage| Self {
+            resident_bytes: sum.resident_bytes.saturating_add(usage.resident_bytes),
+            cpu: sum.cpu.saturating_add(usage.cpu),
+            descriptors: sum.descriptors.saturating_add(usage.descriptors),
+            threads: sum.threads.saturating_add(usage.threads),
+        })
+    }
 }
 
 /// Reads it from proc(5).
