@@ -4,7 +4,6 @@ mod bridge;
 mod config;
 mod filter;
 mod identity;
-mod servers;
 
 /// A decoder, and a check of what it decodes.
 pub type Target = fn(&[u8]);
@@ -19,8 +18,8 @@ pub const TARGETS: [(&str, Target); 18] = [
     ("http_writes", bridge::writes),
     ("event_ids", bridge::event_ids),
     ("records", crate::records_invariants::check_input),
-    ("kafka_answers", servers::kafka_answers),
-    ("nats_messages", servers::nats_messages),
+    ("kafka_answers", bridge::kafka_answers),
+    ("nats_messages", bridge::nats_messages),
     ("tokens", identity::tokens),
     ("key_sets", identity::key_sets),
     ("rights", identity::rights),

@@ -6,7 +6,7 @@
 //! 2. [`Worker`]: one nginx worker with an instance of the module, its log and its contexts
 //! 3. [`Route`]: a route's `conf`; its plugin context is created at the first request
 //! 4. [`Stream`]: one request with its response
-//! 5. `contexts`, `phases`: the steps of `wasm.lua`, `proxy-wasm.lua` and the module around each callback
+//! 5. `machine`, `phases`: the steps of `wasm.lua`, `proxy-wasm.lua` and the module around each callback
 //! 6. `calls`: the module's functions, in three tables: those that work, are ignored, are not implemented
 //!
 //! Each rule names its source: *M* is `src/http/ngx_http_wasm_module.c` of wasm-nginx-module 0.7.0, *A* is
@@ -23,18 +23,13 @@
 //! proxy-wasm ABI 0.1.0, `externref`, and all variables but those of [`VARIABLES`].
 
 mod calls;
-mod contexts;
 mod exchange;
 mod host;
 mod lines;
 mod machine;
 mod phases;
-mod plugin;
-mod stream;
 mod worker;
 
 pub use calls::{Support, support};
 pub use exchange::{Outcome, VARIABLES};
-pub use plugin::Plugin;
-pub use stream::Stream;
-pub use worker::{Route, Worker};
+pub use worker::{Plugin, Route, Stream, Worker};

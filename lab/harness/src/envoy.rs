@@ -31,15 +31,12 @@
 
 mod calls;
 mod exchange;
-mod filter;
 mod host;
-mod local_reply;
 mod machine;
 mod pipeline;
 mod stream;
 mod vm;
 
 pub use calls::supports;
-pub use filter::Filter;
 pub use stream::{Outcome, Stream};
-pub use vm::Vm;
+pub use vm::{Filter, Vm};

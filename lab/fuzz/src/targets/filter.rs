@@ -32,7 +32,10 @@ pub(super) fn filter(input: &[u8]) {
     let [request, events] = parts(rest);
     WORKERS.with_borrow_mut(|workers| {
         let worker = workers[config].take_if(|worker| worker.inputs < INPUTS);
-        let mut worker = worker.unwrap_or_else(|| Worker { vm: start(CONFIGS[config]), inputs: 0 });
+        let mut worker = worker.unwrap_or_else(|| {
+            let vm = loaded(Filter::load).start(CONFIGS[config]).unwrap_or_else(|error| panic!("{error}"));
+            Worker { vm, inputs: 0 }
+        });
         worker.inputs += 1;
         let mut stream = worker.vm.request(lines(&HANDSHAKE, request));
         let told = stream.upstream_request();
@@ -49,10 +52,6 @@ pub(super) fn filter(input: &[u8]) {
         covers(worker.vm.take_coverage());
         workers[config] = Some(worker);
     });
-}
-
-fn start(config: &str) -> Vm {
-    loaded(Filter::load).start(config).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// The compiled filter, as a host loads it from its path.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use super::log::LogLine;
+use super::system::LogLine;
 
 /// Why a host rejects a module.
 #[derive(Debug, thiserror::Error)]

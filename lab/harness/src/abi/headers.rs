@@ -1,4 +1,5 @@
-//! A header map that behaves as Envoy's `HeaderMapImpl`: lower-case names, pseudo-headers first, values as bytes.
+//! A header map that behaves as Envoy's `HeaderMapImpl`: lower-case names, pseudo-headers first, values as bytes; and the
+//! wire format of header lists: a count, the lengths, then names and values, each followed by NUL. A response has them.
 
 use std::fmt;
 
@@ -108,6 +109,38 @@ impl Headers {
             || self.text("content-length").is_some_and(|length| length.trim() != "0")
     }
 
+    /// A list on the wire, as cpp-host's `PairsUtil::marshalPairs` writes it.
+    pub(crate) fn to_pairs(&self) -> Vec<u8> {
+        let mut out = length(self.len()).to_vec();
+        for (name, value) in self.iter() {
+            out.extend([length(name.len()), length(value.len())].concat());
+        }
+        for (name, value) in self.iter() {
+            out.extend([name, b"\0", value, b"\0"].concat());
+        }
+        out
+    }
+
+    /// Reads a list as cpp-host's `PairsUtil::toPairs`; `None` if it is malformed.
+    pub(crate) fn from_pairs(bytes: &[u8]) -> Option<Self> {
+        let (count, mut lengths) = take_u32(bytes)?;
+        if bytes.len() > MAX_BYTES || count > MAX_PAIRS {
+            return None;
+        }
+        let mut text = lengths.get((count as usize).checked_mul(8)?..)?;
+        let mut headers = Self::default();
+        for _ in 0..count {
+            let (name_length, rest) = take_u32(lengths)?;
+            let (value_length, rest) = take_u32(rest)?;
+            lengths = rest;
+            let (name, rest) = take_text(text, name_length)?;
+            let (value, rest) = take_text(rest, value_length)?;
+            text = rest;
+            headers.add(name, value);
+        }
+        text.is_empty().then_some(headers)
+    }
+
     fn lists(&self, name: &str, token: &str) -> bool {
         self.text(name)
             .is_some_and(|list| list.split(',').any(|item| item.trim().eq_ignore_ascii_case(token)))
@@ -139,6 +172,28 @@ fn is_single(name: &[u8]) -> bool {
     SINGLE.contains(&name)
 }
 
+fn take_u32(bytes: &[u8]) -> Option<(u32, &[u8])> {
+    let (head, rest) = bytes.split_first_chunk()?;
+    Some((u32::from_le_bytes(*head), rest))
+}
+
+fn take_text(bytes: &[u8], length: u32) -> Option<(&[u8], &[u8])> {
+    let (text, rest) = bytes.split_at_checked(length as usize)?;
+    let (end, rest) = rest.split_first()?;
+    (*end == 0).then_some((text, rest))
+}
+
+/// Lengths have 32 bits; a 32-bit module has no longer lists.
+fn length(n: usize) -> [u8; 4] {
+    u32::try_from(n).unwrap_or(u32::MAX).to_le_bytes()
+}
+
+/// cpp-host, `limits.h`: a longer serialized list reads as empty.
+const MAX_BYTES: usize = 1024 * 1024;
+
+/// cpp-host, `limits.h`: a list of more pairs reads as empty.
+const MAX_PAIRS: u32 = 1024;
+
 impl<K: AsRef<[u8]>, V: AsRef<[u8]>> FromIterator<(K, V)> for Headers {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
         pairs.into_iter().fold(Self::default(), |headers, (name, value)| headers.with(name, value))
@@ -168,6 +223,42 @@ impl fmt::Debug for Headers {
         let text = |bytes: &[u8]| bytes.escape_ascii().to_string();
         f.debug_list()
             .entries(self.iter().map(|(name, value)| format!("{}: {}", text(name), text(value))))
+            .finish()
+    }
+}
+
+/// The response so far, as the client has received it.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Response {
+    /// With `:status`.
+    pub headers: Headers,
+    /// The body so far.
+    pub body: Vec<u8>,
+    /// `None` if there are none, or none yet.
+    pub trailers: Option<Headers>,
+    /// The stream has ended without a reset.
+    pub complete: bool,
+}
+
+impl Response {
+    /// `:status` as a number; 0 if there is none.
+    pub fn status(&self) -> u16 {
+        self.headers.text(":status").and_then(|status| status.parse().ok()).unwrap_or_default()
+    }
+
+    /// The body so far; invalid UTF-8 is replaced.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Response")
+            .field("headers", &self.headers)
+            .field("body", &format_args!("\"{}\"", self.body.escape_ascii()))
+            .field("trailers", &self.trailers)
+            .field("complete", &self.complete)
             .finish()
     }
 }

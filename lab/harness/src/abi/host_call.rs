@@ -1,45 +1,51 @@
-//! The names of the host calls, and their statuses.
+//! The host calls that the filter makes, and their statuses.
 
-/// A proxy-wasm host call that the filter makes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each is the `proxy_*` function of the same name")]
-pub enum HostCall {
-    CloseStream,
-    DefineMetric,
-    GetBufferBytes,
-    GetHeaderMapPairs,
-    GetHeaderMapValue,
-    GetProperty,
-    IncrementMetric,
-    Log,
-    RemoveHeaderMapValue,
-    ReplaceHeaderMapValue,
-    SendLocalResponse,
-    SetBufferBytes,
-    SetEffectiveContext,
-    SetProperty,
-    SetTickPeriodMilliseconds,
+macro_rules! host_calls {
+    ($($call:ident $name:literal $params:literal)*) => {
+        /// A proxy-wasm host call that the filter makes.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[expect(missing_docs, reason = "each is the `proxy_*` function of the same name")]
+        pub enum HostCall {
+            $($call),*
+        }
+
+        impl HostCall {
+            /// All of them.
+            pub const ALL: [Self; 15] = [$(Self::$call),*];
+
+            /// The imported function.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$call => $name),*
+                }
+            }
+
+            /// `i` for each 32-bit and `I` for each 64-bit parameter.
+            pub(super) const fn params(self) -> &'static str {
+                match self {
+                    $(Self::$call => $params),*
+                }
+            }
+        }
+    };
 }
 
-impl HostCall {
-    /// All of them.
-    pub const ALL: [Self; 15] = [
-        Self::CloseStream,
-        Self::DefineMetric,
-        Self::GetBufferBytes,
-        Self::GetHeaderMapPairs,
-        Self::GetHeaderMapValue,
-        Self::GetProperty,
-        Self::IncrementMetric,
-        Self::Log,
-        Self::RemoveHeaderMapValue,
-        Self::ReplaceHeaderMapValue,
-        Self::SendLocalResponse,
-        Self::SetBufferBytes,
-        Self::SetEffectiveContext,
-        Self::SetProperty,
-        Self::SetTickPeriodMilliseconds,
-    ];
+host_calls! {
+    CloseStream "proxy_close_stream" "i"
+    DefineMetric "proxy_define_metric" "iiii"
+    GetBufferBytes "proxy_get_buffer_bytes" "iiiii"
+    GetHeaderMapPairs "proxy_get_header_map_pairs" "iii"
+    GetHeaderMapValue "proxy_get_header_map_value" "iiiii"
+    GetProperty "proxy_get_property" "iiii"
+    IncrementMetric "proxy_increment_metric" "iI"
+    Log "proxy_log" "iii"
+    RemoveHeaderMapValue "proxy_remove_header_map_value" "iii"
+    ReplaceHeaderMapValue "proxy_replace_header_map_value" "iiiii"
+    SendLocalResponse "proxy_send_local_response" "iiiiiiii"
+    SetBufferBytes "proxy_set_buffer_bytes" "iiiii"
+    SetEffectiveContext "proxy_set_effective_context" "i"
+    SetProperty "proxy_set_property" "iiii"
+    SetTickPeriodMilliseconds "proxy_set_tick_period_milliseconds" "i"
 }
 
 /// A result code as the module sees it. The constants are cpp-host's `WasmResult`; other numbers, such as

@@ -13,7 +13,7 @@ pub(crate) struct Import<H: 'static> {
     call: Option<HostCall>,
     module: &'static str,
     name: &'static str,
-    /// `i` for each 32-bit and `I` for each 64-bit parameter.
+    /// As of [`HostCall::params`].
     params: &'static str,
     returns: bool,
     run: Handler<H>,
@@ -22,13 +22,8 @@ pub(crate) struct Import<H: 'static> {
 pub(crate) type Handler<H> = fn(&mut Guest<'_, H>, &Args<'_>) -> Result<(), Refused>;
 
 impl<H: Host> Import<H> {
-    pub(crate) const fn proxy(
-        call: HostCall,
-        name: &'static str,
-        params: &'static str,
-        run: Handler<H>,
-    ) -> Self {
-        Self { call: Some(call), module: "env", name, params, returns: true, run }
+    pub(crate) const fn proxy(call: HostCall, run: Handler<H>) -> Self {
+        Self { call: Some(call), ..Self::fixed(call.name(), call.params(), run) }
     }
 
     /// A function that tests cannot refuse.
@@ -37,7 +32,7 @@ impl<H: Host> Import<H> {
     }
 
     pub(crate) const fn wasi(name: &'static str, params: &'static str, run: Handler<H>) -> Self {
-        Self { call: None, module: "wasi_snapshot_preview1", name, params, returns: true, run }
+        Self { module: "wasi_snapshot_preview1", ..Self::fixed(name, params, run) }
     }
 
     /// The same function without a result.

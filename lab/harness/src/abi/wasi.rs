@@ -3,8 +3,7 @@
 use super::guest::{Args, Guest, Refused};
 use super::host_call::Status;
 use super::import::Import;
-use super::log::Level;
-use super::system::Host;
+use super::system::{Host, Level};
 
 pub(crate) const fn imports<H: Host>() -> [Import<H>; 4] {
     [

@@ -1,18 +1,16 @@
 //! The functions of the module that the filter imports: `src/http/ngx_http_wasm_api_def.h` and
 //! `ngx_http_wasm_api_wasmtime.h`.
 
-mod header_maps;
-
-use super::exchange::VARIABLES;
+use super::exchange::{Exchange, VARIABLES};
 use super::host::Host;
 use super::lines;
 use crate::abi::guest::{Args, Guest, Refused, check_text};
 use crate::abi::headers::Headers;
 use crate::abi::host_call::{HostCall, Status};
 use crate::abi::import::{Import, Tables};
-use crate::abi::instance::coverage_imports;
-use crate::abi::log::Level;
-use crate::abi::{pairs, wasi};
+use crate::abi::module::coverage_imports;
+use crate::abi::system::Level;
+use crate::abi::wasi;
 
 /// This host's support for an import.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,39 +31,37 @@ pub fn support(import: &str) -> Option<Support> {
     } else if is_in(IGNORED) {
         Some(Support::Ignored)
     } else {
-        let works = is_in(IMPORTS) || is_in(header_maps::IMPORTS) || is_in(&wasi::imports());
-        works.then_some(Support::Works)
+        (is_in(IMPORTS) || is_in(&wasi::imports())).then_some(Support::Works)
     }
 }
 
 pub(crate) const TABLES: Tables<Host> =
-    &[header_maps::IMPORTS, IMPORTS, IGNORED, UNIMPLEMENTED, &coverage_imports(), &wasi::imports()];
+    &[IMPORTS, IGNORED, UNIMPLEMENTED, &coverage_imports(), &wasi::imports()];
 
 const IMPORTS: &[Import<Host>] = &[
-    Import::proxy(HostCall::GetBufferBytes, "proxy_get_buffer_bytes", "iiiii", get_buffer),
-    Import::proxy(HostCall::GetProperty, "proxy_get_property", "iiii", get_property),
-    Import::proxy(HostCall::Log, "proxy_log", "iii", log),
-    Import::proxy(HostCall::SendLocalResponse, "proxy_send_local_response", "iiiiiiii", send_local_response),
-    Import::proxy(HostCall::SetProperty, "proxy_set_property", "iiii", set_property),
+    Import::proxy(HostCall::GetBufferBytes, get_buffer),
+    Import::proxy(HostCall::GetHeaderMapPairs, get_headers),
+    Import::proxy(HostCall::GetHeaderMapValue, get_header),
+    Import::proxy(HostCall::GetProperty, get_property),
+    Import::proxy(HostCall::Log, log),
+    Import::proxy(HostCall::RemoveHeaderMapValue, remove_header),
+    Import::proxy(HostCall::ReplaceHeaderMapValue, replace_header),
+    Import::proxy(HostCall::SendLocalResponse, send_local_response),
+    Import::proxy(HostCall::SetProperty, set_property),
 ];
 
 /// A: calls that return `OK` without effect. Not even a metric's handle is written.
 const IGNORED: &[Import<Host>] = &[
-    Import::proxy(HostCall::CloseStream, "proxy_close_stream", "i", nothing),
-    Import::proxy(HostCall::DefineMetric, "proxy_define_metric", "iiii", nothing),
-    Import::proxy(HostCall::IncrementMetric, "proxy_increment_metric", "iI", nothing),
-    Import::proxy(HostCall::SetEffectiveContext, "proxy_set_effective_context", "i", nothing),
+    Import::proxy(HostCall::CloseStream, nothing),
+    Import::proxy(HostCall::DefineMetric, nothing),
+    Import::proxy(HostCall::IncrementMetric, nothing),
+    Import::proxy(HostCall::SetEffectiveContext, nothing),
 ];
 
 /// A: calls that return `PROXY_RESULT_UNIMPLEMENTED`.
 const UNIMPLEMENTED: &[Import<Host>] = &[
-    Import::proxy(HostCall::SetBufferBytes, "proxy_set_buffer_bytes", "iiiii", unimplemented),
-    Import::proxy(
-        HostCall::SetTickPeriodMilliseconds,
-        "proxy_set_tick_period_milliseconds",
-        "i",
-        unimplemented,
-    ),
+    Import::proxy(HostCall::SetBufferBytes, unimplemented),
+    Import::proxy(HostCall::SetTickPeriodMilliseconds, unimplemented),
 ];
 
 fn nothing(_: &mut Guest<'_, Host>, _: &Args<'_>) -> Result<(), Refused> {
@@ -133,7 +129,7 @@ fn send_local_response(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(
     host.exchange().ok_or(Status::BAD_ARGUMENT)?;
     host.code = args.u32(0).cast_signed();
     let list = guest.read(args.u32(5), args.u32(6))?;
-    let headers = if list.is_empty() { Some(Headers::default()) } else { pairs::parse(&list) };
+    let headers = if list.is_empty() { Some(Headers::default()) } else { Headers::from_pairs(&list) };
     let Some(headers) = headers else {
         return Err(guest.crash("a header list was read past its end: its lengths do not fit"));
     };
@@ -156,9 +152,139 @@ fn send_local_response(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(
     Ok(())
 }
 
+/// A, `proxy_get_header_map_value`.
+fn get_header(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
+    let name = guest.read_name(args)?;
+    let exchange = guest.host().exchange().ok_or(Status::BAD_ARGUMENT)?;
+    let value = match args.u32(0) {
+        REQUEST => match pseudo(exchange, &name) {
+            Some(Ok(value)) => Some(value),
+            Some(Err(())) => return Err(guest.crash(NO_HOST)),
+            None => exchange.request.get(&name).map(<[u8]>::to_vec),
+        },
+        RESPONSE if name.eq_ignore_ascii_case(b":status") => Some(exchange.status.to_string().into_bytes()),
+        RESPONSE => exchange.response.get(&name).map(<[u8]>::to_vec),
+        CALL_RESPONSE => None,
+        _ => return Err(Status::UNIMPLEMENTED.into()),
+    };
+    guest.give(&value.ok_or(Status::NOT_FOUND)?, args.u32(3), args.u32(4))
+}
+
+/// A, `proxy_get_header_map_pairs`.
+fn get_headers(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
+    let exchange = guest.host().exchange().ok_or(Status::BAD_ARGUMENT)?;
+    let list = match args.u32(0) {
+        REQUEST => match request(exchange) {
+            Some(list) => list,
+            None => return Err(guest.crash(NO_HOST)),
+        },
+        RESPONSE => match response(exchange) {
+            Some(list) => list,
+            None => return Err(guest.crash("a list of uninitialised memory was read: more than 20 headers")),
+        },
+        CALL_RESPONSE => return Err(Status::NOT_FOUND.into()),
+        _ => return Err(Status::UNIMPLEMENTED.into()),
+    };
+    guest.give(&list.to_pairs(), args.u32(1), args.u32(2))
+}
+
+/// A, `ngx_http_wasm_req_get_headers`: the first 100 lines, then the pseudo-headers; `None` is the crash without a
+/// `Host`.
+fn request(exchange: &Exchange) -> Option<Headers> {
+    let host = exchange.request.get(b"host")?;
+    let pseudo: [(&[u8], &[u8]); 4] = [
+        (b":scheme", &exchange.scheme),
+        (b":path", &exchange.path),
+        (b":method", &exchange.method),
+        (b":authority", host),
+    ];
+    Some(Headers::of_lines(exchange.request.iter().take(MAX_LINES).chain(pseudo)))
+}
+
+/// A, `ngx_http_wasm_resp_get_headers`: copies only the second part of nginx's list, so a list of two parts is wrong:
+/// `None`.
+fn response(exchange: &Exchange) -> Option<Headers> {
+    let status = exchange.status.to_string();
+    let lines = exchange.response.iter();
+    let connection =
+        (&b"connection"[..], if exchange.status == 101 { &b"upgrade"[..] } else { b"keep-alive" });
+    let list = Headers::of_lines(lines.chain([connection, (b":status", status.as_bytes())]));
+    (exchange.response.len() <= 20).then_some(list)
+}
+
+/// A, `ngx_http_wasm_get_pseudo_header`; an error is the crash without a `Host`.
+fn pseudo(exchange: &Exchange, name: &[u8]) -> Option<Result<Vec<u8>, ()>> {
+    let value = match name.to_ascii_lowercase().as_slice() {
+        b":scheme" => &exchange.scheme[..],
+        b":path" => &exchange.path,
+        b":method" => &exchange.method,
+        b":authority" => match exchange.request.get(b"host") {
+            Some(host) => host,
+            None => return Some(Err(())),
+        },
+        _ => return None,
+    };
+    Some(Ok(value.to_vec()))
+}
+
+/// Stricter than lua-nginx-module, which escapes them: a line break or NUL in a header traps.
+fn replace_header(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
+    let name = guest.read_name(args)?;
+    let value = guest.read(args.u32(3), args.u32(4))?;
+    check_text(&name, &value)?;
+    if args.u32(0) == RESPONSE && name.eq_ignore_ascii_case(b":status") {
+        return set_status(guest, &value);
+    }
+    lines::replace(writable(guest, args.u32(0), &name)?, &name, &value);
+    Ok(())
+}
+
+/// A, `ngx_http_wasm_set_resp_header`: a status must be all digits. If the response is nginx's page, its body stays.
+///
+/// Stricter: a status outside 200 to 599 traps.
+fn set_status(guest: &mut Guest<'_, Host>, value: &[u8]) -> Result<(), Refused> {
+    let text = std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    let status: u16 = text.and_then(|text| text.parse().ok()).ok_or(Status::BAD_ARGUMENT)?;
+    if !(200..=599).contains(&status) {
+        return Err(Refused::trap(format!("a response of status {status}")));
+    }
+    guest.host().exchange().ok_or(Status::BAD_ARGUMENT)?.status = status;
+    Ok(())
+}
+
+fn remove_header(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
+    let name = guest.read_name(args)?;
+    // A, `ngx_http_wasm_set_req_header`: "can't remove pseudo header".
+    if name.first() == Some(&b':') {
+        return Err(Status::BAD_ARGUMENT.into());
+    }
+    writable(guest, args.u32(0), &name)?.remove(&name);
+    Ok(())
+}
+
+/// Request headers stay writable in the response phase, where logging plugins read them.
+fn writable<'a>(guest: &'a mut Guest<'_, Host>, map: u32, name: &[u8]) -> Result<&'a mut Headers, Refused> {
+    let exchange = guest.host().exchange().ok_or(Status::BAD_ARGUMENT)?;
+    match map {
+        // A, `ngx_http_wasm_set_req_header`: `:authority` sets the method, `:path` mishandles queries, and any other
+        // pseudo-header is sent as a plain header.
+        _ if name.first() == Some(&b':') => {
+            Err(Refused::trap("the filter writes a pseudo-header, which APISIX mishandles"))
+        }
+        REQUEST => Ok(&mut exchange.request),
+        RESPONSE => Ok(&mut exchange.response),
+        _ => Err(Status::UNIMPLEMENTED.into()),
+    }
+}
+
 impl Guest<'_, Host> {
+    fn read_name(&mut self, args: &Args<'_>) -> Result<Vec<u8>, Refused> {
+        self.host().exchange().ok_or(Status::BAD_ARGUMENT)?;
+        self.read(args.u32(1), args.u32(2))
+    }
+
     /// A, `ngx_http_wasm_copy_to_wasm`: for empty bytes, only the length is written, not the address.
-    pub(super) fn give(&mut self, bytes: &[u8], address_at: u32, length_at: u32) -> Result<(), Refused> {
+    fn give(&mut self, bytes: &[u8], address_at: u32, length_at: u32) -> Result<(), Refused> {
         let length = u32::try_from(bytes.len()).map_err(|_| Status::INVALID_MEMORY_ACCESS)?;
         self.write_u32(length_at, length)?;
         if length == 0 {
@@ -185,8 +311,19 @@ impl Guest<'_, Host> {
     }
 
     /// The real worker does not survive this call.
-    pub(super) fn crash(&mut self, why: &'static str) -> Refused {
+    fn crash(&mut self, why: &'static str) -> Refused {
         self.host().dead = Some(why);
         Refused::trap(why)
     }
 }
+
+/// proxy-wasm's `MapType`.
+const REQUEST: u32 = 0;
+const RESPONSE: u32 = 2;
+const CALL_RESPONSE: u32 = 6;
+
+/// A, `ngx_http_wasm_get_authority`.
+const NO_HOST: &str = "the worker crashes: the request has no Host";
+
+/// lua-nginx-module, `NGX_HTTP_LUA_MAX_HEADERS`.
+const MAX_LINES: usize = 100;

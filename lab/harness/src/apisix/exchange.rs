@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::abi::headers::Headers;
-use crate::abi::response::Response;
+use crate::abi::headers::{Headers, Response};
 
 /// The fate of a request so far.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::exchange::Exchange;
 use crate::abi::system::{self, System};
 
+#[derive(Default)]
 pub(crate) struct Host {
     pub(crate) system: System,
     /// nginx's `client_max_body_size`.
@@ -46,9 +47,10 @@ pub(crate) struct PluginContext {
 }
 
 /// `src/http/ngx_http_wasm_state.c`, `cur_state`: the context of host calls.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum State {
     /// While `_initialize`, `proxy_on_done` and `proxy_on_delete` run.
+    #[default]
     None,
     /// While a plugin context is created: no request, no configuration.
     Empty,
@@ -58,21 +60,7 @@ pub(crate) enum State {
 
 impl Host {
     pub(crate) fn new() -> Self {
-        Self {
-            system: System::default(),
-            longest_body: usize::MAX,
-            undone: 0,
-            routes: BTreeMap::new(),
-            plugins: BTreeMap::new(),
-            free: VecDeque::new(),
-            last_context: 0,
-            exchanges: BTreeMap::new(),
-            last_key: 0,
-            state: State::None,
-            code: 0,
-            body: Vec::new(),
-            dead: None,
-        }
+        Self { longest_body: usize::MAX, ..Self::default() }
     }
 
     /// M, `cur_ctx_id`: one counter for plugin and request contexts, from 1.

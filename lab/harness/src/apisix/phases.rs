@@ -3,9 +3,8 @@
 use super::exchange::{Exchange, Outcome};
 use super::host::{Host, State};
 use super::lines;
-use crate::abi::headers::Headers;
-use crate::abi::instance::Instance;
-use crate::abi::response::Response;
+use crate::abi::headers::{Headers, Response};
+use crate::abi::module::Instance;
 
 /// The host's step after a callback.
 enum Verdict {
@@ -136,10 +135,7 @@ impl Instance<Host> {
     }
 
     pub(crate) fn upstream_answers(&mut self, key: u32, status: u16, headers: &Headers) -> Option<Headers> {
-        let exchange = self.host().exchanges.get_mut(&key)?;
-        if !matches!(exchange.outcome, Outcome::Forwarded(_)) {
-            return None;
-        }
+        let exchange = self.forwarded(key)?;
         // nginx, `src/http/ngx_http_upstream.c`: sets the bytes sent when the attempt ends, after this callback.
         (exchange.status, exchange.bytes) = (status, Some(["0", "1"].map(str::to_owned)));
         for (name, value) in headers.iter() {
@@ -150,13 +146,15 @@ impl Instance<Host> {
     }
 
     pub(crate) fn upstream_fails(&mut self, key: u32, status: u16, bytes_sent: String) -> Option<Response> {
-        let exchange = self.host().exchanges.get_mut(&key)?;
-        if !matches!(exchange.outcome, Outcome::Forwarded(_)) {
-            return None;
-        }
+        let exchange = self.forwarded(key)?;
         exchange.bytes = Some([bytes_sent, "0".to_owned()]);
         self.page(key, status);
         self.host().exchanges.get(&key)?.outcome.response().cloned()
+    }
+
+    fn forwarded(&mut self, key: u32) -> Option<&mut Exchange> {
+        let exchange = self.host().exchanges.get_mut(&key)?;
+        matches!(exchange.outcome, Outcome::Forwarded(_)).then_some(exchange)
     }
 }
 

@@ -1,16 +1,54 @@
-//! One nginx worker with an instance of the plugin, and its routes.
+//! The handles of a test: the plugin, a worker that runs it, the worker's routes, and their requests.
 
 use std::cell::RefCell;
 use std::ops::Deref;
+use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 
-use super::exchange::Exchange;
-use super::host::RouteState;
+use super::calls::TABLES;
+use super::exchange::{Exchange, Outcome};
+use super::host::{Host, RouteState};
 use super::machine::Machine;
-use super::stream::Stream;
 use crate::abi::controls::Controls;
-use crate::abi::errors::Trap;
-use crate::abi::headers::Headers;
+use crate::abi::errors::{LoadError, StartError, Trap};
+use crate::abi::headers::{Headers, Response};
+use crate::abi::module::{self, Features, Program};
+
+/// A module that can be started any number of times. Cheap to clone; each [`Worker`] is independent of every other.
+#[derive(Clone)]
+pub struct Plugin {
+    program: Arc<Program<Host>>,
+}
+
+impl Plugin {
+    /// Reads and compiles the module at `path`; the same bytes are compiled once per process.
+    ///
+    /// # Errors
+    /// If the real host would reject the module.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, LoadError> {
+        Self::compile(&module::read(path.as_ref())?)
+    }
+
+    /// The same for a module in memory. V, `ngx_wasm_wasmtime_load`, rejects an unknown import or one of another type,
+    /// a missing memory export, and WebAssembly features that wasmtime 0.38 lacks. The route then has no such plugin.
+    ///
+    /// # Errors
+    /// As [`Plugin::load`].
+    pub fn compile(wasm: &[u8]) -> Result<Self, LoadError> {
+        let program = Program::new(wasm, Features::Wasmtime038, TABLES)?;
+        if program.exports("memory") { Ok(Self { program }) } else { Err(LoadError::Export("memory")) }
+    }
+
+    /// Starts a worker. The filter is not configured before the first request of a route.
+    ///
+    /// # Errors
+    /// If instantiation, `_start` or `_initialize` traps.
+    pub fn start(&self) -> Result<Worker, StartError> {
+        let machine = Rc::new(RefCell::new(Machine::boot(&self.program)?));
+        Ok(Worker { controls: Controls::new(&machine), machine })
+    }
+}
 
 /// A running worker. Workers share nothing.
 ///
@@ -22,11 +60,6 @@ pub struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn new(machine: Machine) -> Self {
-        let machine = Rc::new(RefCell::new(machine));
-        Self { controls: Controls::new(&machine), machine }
-    }
-
     /// A route with this `conf`: a string, or an object as cjson encodes it. W, `fetch_plugin_ctx`: APISIX creates a
     /// plugin context for each consumer; a test creates a route for each.
     pub fn route(&self, conf: impl AsRef<[u8]>) -> Route {
@@ -44,7 +77,7 @@ impl Worker {
     }
 
     /// The first failure since the last call. A trap fails only its request, and the instance continues. After a crash
-    /// or hang, every request is [`Outcome::Lost`](super::Outcome::Lost).
+    /// or hang, every request is [`Outcome::Lost`].
     pub fn trap(&self) -> Option<Trap> {
         self.machine.borrow_mut().host().system.trap.take()
     }
@@ -90,7 +123,7 @@ impl Route {
     pub fn request_from(&self, client: &str, headers: impl Into<Headers>, body: impl AsRef<[u8]>) -> Stream {
         let exchange = Exchange::new(self.key, client, &headers.into(), body.as_ref().len());
         let key = self.machine.borrow_mut().open(exchange);
-        Stream::new(Rc::clone(&self.machine), key)
+        Stream { machine: Rc::clone(&self.machine), key }
     }
 }
 
@@ -100,6 +133,50 @@ impl Drop for Route {
         if let Some(route) = machine.host().routes.get_mut(&self.key) {
             route.removed = true;
         }
+        machine.collect_garbage();
+    }
+}
+
+/// A request with its response. Dropping it ends the request, and the module deletes its context.
+pub struct Stream {
+    machine: Rc<RefCell<Machine>>,
+    key: u32,
+}
+
+impl Stream {
+    /// The fate of the request.
+    pub fn outcome(&self) -> Outcome {
+        let mut machine = self.machine.borrow_mut();
+        let host = machine.host();
+        if host.dead.is_some() {
+            return Outcome::Lost;
+        }
+        host.exchanges.get(&self.key).map_or(Outcome::Lost, |exchange| exchange.outcome.clone())
+    }
+
+    /// The request's headers as logging plugins show them: `apisix/utils/log-util.lua`, `get_full_log`.
+    pub fn logged(&self) -> Headers {
+        let mut machine = self.machine.borrow_mut();
+        let exchange = machine.host().exchanges.get(&self.key);
+        exchange.map(|exchange| exchange.request.clone()).unwrap_or_default()
+    }
+
+    /// The upstream answers with these headers. Returns the client's headers; `None` if the request was not forwarded.
+    pub fn upstream_answers(&mut self, status: u16, headers: impl Into<Headers>) -> Option<Headers> {
+        self.machine.borrow_mut().upstream_answers(self.key, status, &headers.into())
+    }
+
+    /// The upstream is unreachable (502), disconnects (502) or times out (504), after nginx sent it this many bytes,
+    /// such as `0, 217` in two attempts. Returns nginx's page; `None` if the request was not forwarded.
+    pub fn upstream_fails(&mut self, status: u16, bytes_sent: impl ToString) -> Option<Response> {
+        self.machine.borrow_mut().upstream_fails(self.key, status, bytes_sent.to_string())
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        let mut machine = self.machine.borrow_mut();
+        machine.forget(self.key);
         machine.collect_garbage();
     }
 }

@@ -1,18 +1,16 @@
 //! The functions that a module may import.
 
-mod buffers;
-mod header_maps;
-
 use std::time::Duration;
 
+use super::exchange::Side;
 use super::host::{Action, Host};
 use crate::abi::guest::{Args, Guest, Refused, check_text};
 use crate::abi::headers::Headers;
 use crate::abi::host_call::{HostCall, Status};
 use crate::abi::import::{Import, Tables};
-use crate::abi::instance::coverage_imports;
-use crate::abi::log::Level;
-use crate::abi::{pairs, wasi};
+use crate::abi::module::coverage_imports;
+use crate::abi::system::Level;
+use crate::abi::wasi;
 
 /// Whether this host implements `import`, given as `module.name`, as Envoy does.
 pub fn supports(import: &str) -> bool {
@@ -20,24 +18,24 @@ pub fn supports(import: &str) -> bool {
     TABLES.iter().any(|table| is_in(table)) && !is_in(&coverage_imports())
 }
 
-pub(crate) const TABLES: Tables<Host> =
-    &[buffers::IMPORTS, header_maps::IMPORTS, IMPORTS, &coverage_imports(), &wasi::imports()];
+pub(crate) const TABLES: Tables<Host> = &[IMPORTS, &coverage_imports(), &wasi::imports()];
 
 const IMPORTS: &[Import<Host>] = &[
-    Import::proxy(HostCall::CloseStream, "proxy_close_stream", "i", close_stream),
-    Import::proxy(HostCall::DefineMetric, "proxy_define_metric", "iiii", define_metric),
-    Import::proxy(HostCall::GetProperty, "proxy_get_property", "iiii", get_property),
-    Import::proxy(HostCall::IncrementMetric, "proxy_increment_metric", "iI", increment_metric),
-    Import::proxy(HostCall::Log, "proxy_log", "iii", log),
-    Import::proxy(HostCall::SendLocalResponse, "proxy_send_local_response", "iiiiiiii", send_local_response),
-    Import::proxy(HostCall::SetEffectiveContext, "proxy_set_effective_context", "i", set_effective_context),
-    Import::proxy(HostCall::SetProperty, "proxy_set_property", "iiii", set_property),
-    Import::proxy(
-        HostCall::SetTickPeriodMilliseconds,
-        "proxy_set_tick_period_milliseconds",
-        "i",
-        set_tick_period,
-    ),
+    Import::proxy(HostCall::CloseStream, close_stream),
+    Import::proxy(HostCall::DefineMetric, define_metric),
+    Import::proxy(HostCall::GetBufferBytes, get_buffer),
+    Import::proxy(HostCall::GetHeaderMapPairs, get_headers),
+    Import::proxy(HostCall::GetHeaderMapValue, get_header),
+    Import::proxy(HostCall::GetProperty, get_property),
+    Import::proxy(HostCall::IncrementMetric, increment_metric),
+    Import::proxy(HostCall::Log, log),
+    Import::proxy(HostCall::RemoveHeaderMapValue, remove_header),
+    Import::proxy(HostCall::ReplaceHeaderMapValue, replace_header),
+    Import::proxy(HostCall::SendLocalResponse, send_local_response),
+    Import::proxy(HostCall::SetBufferBytes, set_buffer),
+    Import::proxy(HostCall::SetEffectiveContext, set_effective_context),
+    Import::proxy(HostCall::SetProperty, set_property),
+    Import::proxy(HostCall::SetTickPeriodMilliseconds, set_tick_period),
 ];
 
 /// cpp-host, `log`: a level above critical is `BadArgument`.
@@ -119,7 +117,7 @@ fn increment_metric(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), 
 fn send_local_response(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
     let _details = guest.read(args.u32(1), args.u32(2))?;
     let body = guest.read(args.u32(3), args.u32(4))?;
-    let headers = pairs::parse(&guest.read(args.u32(5), args.u32(6))?);
+    let headers = Headers::from_pairs(&guest.read(args.u32(5), args.u32(6))?);
     // cpp-host, `PairsUtil::toPairs`: a malformed list is empty, not an error.
     let headers: Headers = headers.unwrap_or_default();
     for (name, value) in headers.iter() {
@@ -143,6 +141,92 @@ fn close_stream(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refu
         _ => return Err(Status::BAD_ARGUMENT.into()),
     }
     Ok(())
+}
+
+/// cpp-host, `get_buffer_bytes`: `NotFound` if the buffer does not exist. A start after the end reads as empty, and so
+/// does a body outside its callback.
+fn get_buffer(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
+    let (start, length) = (args.u32(1) as usize, args.u32(2) as usize);
+    let buffer = buffer(guest.host(), args.u32(0))?;
+    // Envoy adds in 64 bits, so a length of `u32::MAX` means the rest of the buffer.
+    let end = start.saturating_add(length).min(buffer.len());
+    let part = buffer.get(start..end).unwrap_or_default().to_vec();
+    guest.give(&part, args.u32(3), args.u32(4))
+}
+
+/// Envoy, `Buffer::copyFrom`: a start of 0 replaces the first `length` bytes, a start at or after the end appends. Any
+/// other start is `BadArgument`, and so is any buffer but an open body.
+fn set_buffer(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
+    let (kind, start, length) = (args.u32(0), args.u32(1) as usize, args.u32(2) as usize);
+    // The order of the checks is cpp-host's: the buffer's existence, then the filter's memory, then the arguments.
+    buffer(guest.host(), kind)?;
+    let data = guest.read(args.u32(3), args.u32(4))?;
+    let body = open_body(guest.host(), kind).ok_or(Status::BAD_ARGUMENT)?;
+    if start == 0 {
+        body.splice(..length.min(body.len()), data);
+    } else if start >= body.len() {
+        body.extend(data);
+    } else {
+        return Err(Status::BAD_ARGUMENT.into());
+    }
+    Ok(())
+}
+
+/// Envoy, `getBuffer`. The numbers are proxy-wasm's `BufferType`.
+fn buffer(host: &mut Host, kind: u32) -> Result<&[u8], Status> {
+    match kind {
+        0 | 1 => Ok(open_body(host, kind).map_or(&[][..], |body| body.as_slice())),
+        // A null buffer reads as empty. This host has no VM configuration.
+        6 => Ok(&[]),
+        7 if host.configuring => Ok(&host.configuration),
+        7 => Err(Status::NOT_FOUND),
+        _ => Err(Status::BAD_ARGUMENT),
+    }
+}
+
+fn open_body(host: &mut Host, kind: u32) -> Option<&mut Vec<u8>> {
+    let side = if kind == 0 { Side::Request } else { Side::Response };
+    host.exchange()?.half(side).open_body().filter(|_| kind <= 1)
+}
+
+/// Envoy, `getHeaderMapValue`: the first value, or `NotFound`. A map that is not available is `BadArgument`.
+fn get_header(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
+    let name = guest.read(args.u32(1), args.u32(2))?;
+    let value = map(guest.host(), args.u32(0))?.get(&name).ok_or(Status::NOT_FOUND)?.to_vec();
+    guest.give(&value, args.u32(3), args.u32(4))
+}
+
+/// Envoy, `getHeaderMapPairs`: a map that is not available reads as empty, and an empty map is address 0.
+fn get_headers(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
+    let headers = map(guest.host(), args.u32(0)).map(|headers| headers.clone()).unwrap_or_default();
+    let list = if headers.is_empty() { Vec::new() } else { headers.to_pairs() };
+    guest.give(&list, args.u32(1), args.u32(2))
+}
+
+fn replace_header(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
+    let name = guest.read(args.u32(1), args.u32(2))?;
+    let value = guest.read(args.u32(3), args.u32(4))?;
+    let map = map(guest.host(), args.u32(0))?;
+    check_text(&name, &value)?;
+    map.set(&name, &value);
+    Ok(())
+}
+
+/// Envoy, `removeHeaderMapValue`: removing a missing header succeeds.
+fn remove_header(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
+    let name = guest.read(args.u32(1), args.u32(2))?;
+    map(guest.host(), args.u32(0))?.remove(&name);
+    Ok(())
+}
+
+/// Envoy, `getMap`. The numbers are proxy-wasm's `MapType`. The maps of trailers and call-outs are never available.
+fn map(host: &mut Host, kind: u32) -> Result<&mut Headers, Status> {
+    let side = match kind {
+        0 => Side::Request,
+        2 => Side::Response,
+        _ => return Err(Status::BAD_ARGUMENT),
+    };
+    host.exchange().and_then(|exchange| exchange.half(side).open_headers()).ok_or(Status::BAD_ARGUMENT)
 }
 
 impl Guest<'_, Host> {

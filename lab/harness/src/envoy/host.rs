@@ -10,6 +10,7 @@ use crate::abi::system::{self, System};
 /// The plugin's root context. Envoy numbers contexts from 1 (cpp-host, `allocContextId`), and the root is the first.
 pub(crate) const ROOT: u32 = 1;
 
+#[derive(Default)]
 pub(crate) struct Host {
     pub(crate) system: System,
     pub(crate) configuration: Vec<u8>,
@@ -45,21 +46,12 @@ impl Host {
     pub(crate) fn new(configuration: &[u8]) -> Self {
         let address = (b"source\0address".to_vec(), b"10.0.0.9:50000".to_vec());
         Self {
-            system: System::default(),
             configuration: configuration.to_vec(),
             properties: [address].into(),
-            metrics: Vec::new(),
-            values: BTreeMap::new(),
-            now: Duration::ZERO,
-            tick_period: Duration::ZERO,
-            tick_due: None,
-            exchanges: BTreeMap::new(),
             last_context: ROOT,
             current: ROOT,
-            effective: None,
             configuring: true,
-            stop_iteration: false,
-            actions: VecDeque::new(),
+            ..Self::default()
         }
     }
 

@@ -2,8 +2,7 @@
 
 use super::host::{Host, ROOT};
 use crate::abi::errors::{StartError, Trap};
-use crate::abi::instance::{Failure, INSTRUCTIONS, Instance};
-use crate::abi::module::Program;
+use crate::abi::module::{Failure, INSTRUCTIONS, Instance, Program};
 
 pub(crate) type Machine = Instance<Host>;
 

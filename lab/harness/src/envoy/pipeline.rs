@@ -1,12 +1,11 @@
 //! The steps of Envoy's filter manager around the filter's callbacks. The rules are the same in both directions: in
 //! Envoy, decoder and encoder filters share `ActiveStreamFilterBase`.
 
-use super::exchange::{Body, Exchange, Flow, Half, Side};
+use super::exchange::{Body, Exchange, Flow, Half, LocalReply, ReplyFormat, Side};
 use super::host::{Action, Host, ROOT};
-use super::local_reply::{LocalReply, ReplyFormat};
 use super::machine::{Answer, len};
 use crate::abi::headers::Headers;
-use crate::abi::instance::Instance;
+use crate::abi::module::Instance;
 
 impl Instance<Host> {
     /// Passes a client's request to the filter. `ended`: it has no body.

@@ -5,8 +5,7 @@ use std::rc::Rc;
 
 use super::exchange::{Exchange, Sent, Side};
 use super::machine::Machine;
-use crate::abi::headers::Headers;
-use crate::abi::response::Response;
+use crate::abi::headers::{Headers, Response};
 
 /// The fate of a request so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,12 +56,7 @@ impl Stream {
         })
     }
 
-    /// The body that the client has received so far; in a WebSocket, its frames.
-    pub fn to_client(&self) -> Vec<u8> {
-        self.read(|exchange| exchange.response.sent.body.clone())
-    }
-
-    /// The same, and the next call begins after it.
+    /// The body that the client has received since the last call; in a WebSocket, its frames.
     pub fn take_to_client(&mut self) -> Vec<u8> {
         self.read(|exchange| std::mem::take(&mut exchange.response.sent.body))
     }

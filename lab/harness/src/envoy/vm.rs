@@ -1,16 +1,60 @@
-//! A running module, one per worker in Envoy.
+//! A compiled module whose imports Envoy provides, and a running one, of which Envoy has one per worker.
 
 use std::cell::RefCell;
 use std::ops::Deref;
+use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::host::ROOT;
+use super::calls::{ALLOCATORS, TABLES};
+use super::host::{Host, ROOT};
 use super::machine::Machine;
 use super::stream::Stream;
 use crate::abi::controls::Controls;
-use crate::abi::errors::Trap;
+use crate::abi::errors::{LoadError, StartError, Trap};
 use crate::abi::headers::Headers;
+use crate::abi::module::{self, Features, Program};
+
+/// A module that can be started any number of times. Cheap to clone; each [`Vm`] is independent of every other.
+#[derive(Clone)]
+pub struct Filter {
+    program: Arc<Program<Host>>,
+}
+
+impl Filter {
+    /// Reads and compiles the module at `path`; the same bytes are compiled once per process.
+    ///
+    /// # Errors
+    /// If Envoy 1.40 would reject the module, or it imports functions that this host lacks.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, LoadError> {
+        Self::compile(&module::read(path.as_ref())?)
+    }
+
+    /// The same for a module in memory.
+    ///
+    /// # Errors
+    /// As [`Filter::load`].
+    pub fn compile(wasm: &[u8]) -> Result<Self, LoadError> {
+        let program = Program::new(wasm, Features::Current, TABLES)?;
+        if !program.exports(ABI) {
+            return Err(LoadError::Export(ABI));
+        }
+        if !ALLOCATORS.iter().any(|name| program.exports(name)) {
+            return Err(LoadError::Export("malloc"));
+        }
+        Ok(Self { program })
+    }
+
+    /// Starts an instance with the plugin's configuration.
+    ///
+    /// # Errors
+    /// If a start callback traps or returns false; Envoy's plugin then fails closed.
+    pub fn start(&self, configuration: impl AsRef<[u8]>) -> Result<Vm, StartError> {
+        let machine = Rc::new(RefCell::new(Machine::boot(&self.program, configuration.as_ref())?));
+        Ok(Vm { controls: Controls::new(&machine), machine })
+    }
+}
 
 /// A running instance: its streams, log, metrics and clock. Instances share nothing.
 ///
@@ -21,11 +65,6 @@ pub struct Vm {
 }
 
 impl Vm {
-    pub(crate) fn new(machine: Machine) -> Self {
-        let machine = Rc::new(RefCell::new(machine));
-        Self { controls: Controls::new(&machine), machine }
-    }
-
     /// A client's request over HTTP/1. As in Envoy's codec, a body can follow an upgrade, `CONNECT`, `content-length`
     /// or `transfer-encoding: chunked`. After a forwarded upgrade, the body callback runs once without bytes, as in
     /// Envoy.
@@ -94,3 +133,6 @@ impl Deref for Vm {
         &self.controls
     }
 }
+
+/// The export that names the module's version of the ABI.
+const ABI: &str = "proxy_abi_version_0_2_1";

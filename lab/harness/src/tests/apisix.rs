@@ -3,7 +3,7 @@
 use crate::Headers;
 use crate::apisix::{Outcome, Plugin, Route, Worker};
 
-use super::text::{get, log, module, parse, respond};
+use super::{get, log, module, parse, respond};
 
 const UNAVAILABLE: Outcome = Outcome::Unavailable("failed to run wasm plugin");
 

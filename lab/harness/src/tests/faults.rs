@@ -3,7 +3,7 @@
 use crate::envoy::{Filter, Outcome, Vm};
 use crate::{Headers, HostCall, Status, When};
 
-use super::text::{get, log, module, parse, respond};
+use super::{get, log, module, parse, respond};
 
 fn start(callbacks: &[(&str, &str)]) -> Vm {
     let filter = Filter::compile(&module(callbacks)).expect("a filter that this host can run");

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use sluicegate_harness::apisix::{Outcome, Plugin, Route, Worker};
+use sluicegate_harness::apisix::{self, Outcome, Plugin, Route, Support, Worker};
 use sluicegate_harness::{HostCall, Status, When};
 
 use super::{HANDSHAKE, INPUTS, MEMORY, allow_all, covers, lines, loaded};
@@ -28,8 +28,8 @@ pub(in crate::targets) fn filter_apisix(input: &[u8]) {
         let mut kept = kept.unwrap_or_else(start);
         kept.inputs += 1;
         let Running { routes, worker, .. } = &kept;
-        if let Some(refused) = CALLS.get(usize::from(call % 16)) {
-            worker.refuse(*refused, When::Nth(u32::from(call / 16) + 1), Status(u32::from(status % 13)));
+        if let Some(refused) = calls().nth(usize::from(call % 16)) {
+            worker.refuse(refused, When::Nth(u32::from(call / 16) + 1), Status(u32::from(status % 13)));
         }
         let headers = lines(&HANDSHAKE[..PLAIN], request);
         let mut stream = routes[usize::from(config) % routes.len()].request(headers, "body");
@@ -87,15 +87,8 @@ const CONFIGS: [&str; 7] = [
 
 const STATUSES: [u16; 12] = [101, 200, 204, 400, 401, 403, 404, 408, 429, 500, 503, 504];
 
-/// The host calls that can be refused, without that for ticks, by which the filter knows where it is.
-const CALLS: [HostCall; 9] = [
-    HostCall::GetBufferBytes,
-    HostCall::GetHeaderMapPairs,
-    HostCall::GetHeaderMapValue,
-    HostCall::GetProperty,
-    HostCall::Log,
-    HostCall::RemoveHeaderMapValue,
-    HostCall::ReplaceHeaderMapValue,
-    HostCall::SendLocalResponse,
-    HostCall::SetProperty,
-];
+/// The host calls that work, and can be refused.
+fn calls() -> impl Iterator<Item = HostCall> {
+    let works = |call: &HostCall| apisix::support(&format!("env.{}", call.name())) == Some(Support::Works);
+    HostCall::ALL.into_iter().filter(works)
+}
