@@ -4,10 +4,10 @@ mod cluster_source;
 mod grant;
 mod identity;
 mod json;
-mod name;
 mod reader;
 mod route;
-mod secret;
+
+use std::fmt;
 
 use serde_json::Value;
 use sluicegate_protocol::metadata;
@@ -17,7 +17,6 @@ pub use self::grant::{Grant, Personal};
 pub use self::identity::{CertificateName, Source};
 use self::reader::Reader;
 pub use self::route::{Kind, Route};
-pub use self::secret::Secret;
 
 /// The filter's configuration.
 #[derive(Debug)]
@@ -35,6 +34,26 @@ pub struct Config {
     pub max_assembly_bytes: usize,
     /// The routes by path.
     pub routes: Vec<Route>,
+}
+
+/// A value that is never logged.
+pub struct Secret(String);
+
+impl Secret {
+    fn new(value: String) -> Self {
+        Self(value)
+    }
+
+    /// The value itself, for the header that carries it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(secret)")
+    }
 }
 
 /// A gateway.
@@ -155,6 +174,12 @@ fn routes(reader: &mut Reader) -> Vec<Route> {
         }
         route
     })
+}
+
+/// The bridge allows no other names for clusters and identities.
+fn is_name(name: &str) -> bool {
+    let is_name_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    (1..=100).contains(&name.len()) && name.bytes().all(is_name_byte)
 }
 
 /// The bridge requires the same.

@@ -4,9 +4,8 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use crate::filter::Filter;
+use crate::filter::{Filter, RepeatLimit};
 use crate::host;
-use crate::repeat_limit::RepeatLimit;
 use crate::stream::Stream;
 
 /// All contexts of one VM.

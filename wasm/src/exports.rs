@@ -6,8 +6,8 @@
 use std::alloc::{Layout, alloc};
 use std::ptr::null_mut;
 
-use crate::action::Action;
 use crate::contexts::Contexts;
+use crate::host::Action;
 use crate::stream::Stream;
 
 thread_local! {
@@ -67,7 +67,7 @@ extern "C" fn proxy_on_request_body(context_id: u32, size: usize, _: u32) -> Act
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_request_trailers(context_id: u32, _: usize) -> Action {
-    on_stream(context_id, Stream::on_request_trailers)
+    on_stream(context_id, Stream::on_trailers)
 }
 
 #[unsafe(no_mangle)]
@@ -82,7 +82,7 @@ extern "C" fn proxy_on_response_body(context_id: u32, size: usize, end: u32) -> 
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_response_trailers(context_id: u32, _: usize) -> Action {
-    on_stream(context_id, Stream::on_response_trailers)
+    on_stream(context_id, Stream::on_trailers)
 }
 
 /// The filter is always done at once. Without this export, Apache APISIX logs an error for every request.

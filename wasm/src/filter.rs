@@ -1,5 +1,7 @@
 //! One plugin on one worker: reads its configuration and detects the gateway.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sluicegate_protocol::metadata;
@@ -8,9 +10,8 @@ use sluicegate_ws_session::budget::Budget;
 
 use crate::config::{Config, Route};
 use crate::frame_rate::FrameRate;
-use crate::gateway::{Gateway, startup};
+use crate::gateway::{self, Gateway};
 use crate::host::{self, Buffer, Map, Status};
-use crate::repeat_limit::RepeatLimit;
 use crate::stats::Stats;
 
 /// The state that all streams of the plugin share.
@@ -32,13 +33,13 @@ impl Filter {
     pub(crate) fn configure(size: usize) -> Result<Self, Vec<String>> {
         let json = host::buffer(Buffer::PluginConfiguration, size)
             .map_err(|status| vec![format!("failed to read the configuration: {status}")])?;
-        let config = Config::parse(&json, startup::detect).map_err(|mistakes| {
+        let config = Config::parse(&json, gateway::detect).map_err(|mistakes| {
             mistakes.iter().map(|mistake| format!("invalid configuration: {mistake}")).collect::<Vec<_>>()
         })?;
         warn(&config, UNLIMITED, |route| route.grant.is_unlimited);
         warn(&config, UNGUARDED, |route| route.grant.write && route.accepts_any_page());
         Ok(Self {
-            gateway: startup::start(&config).map_err(|why| vec![why])?,
+            gateway: gateway::start(&config).map_err(|why| vec![why])?,
             stats: Stats::define(),
             limits: Limits { max_message_bytes: config.max_message_bytes },
             unfinished: Budget::new(config.max_assembly_bytes, config.max_message_bytes),
@@ -96,9 +97,37 @@ fn warn(config: &Config, about: &str, is_true: impl Fn(&Route) -> bool) {
     }
 }
 
+/// Limits repeated log lines: a line is logged the first time and whenever its count has doubled. Clients can trigger
+/// such lines at will, and there is no clock in Apache APISIX. Has the count of each line, of at most [`MAX_LINES`] different ones.
+pub(crate) struct RepeatLimit(RefCell<BTreeMap<String, u64>>);
+
+impl RepeatLimit {
+    pub(crate) const fn new() -> Self {
+        Self(RefCell::new(BTreeMap::new()))
+    }
+
+    /// Counts `line`; returns the count if the line should be logged.
+    pub(crate) fn due(&self, line: &str) -> Option<u64> {
+        let mut counts = self.0.borrow_mut();
+        if counts.len() >= MAX_LINES && !counts.contains_key(line) {
+            counts.clear();
+        }
+        let count = counts.entry(line.to_owned()).or_default();
+        *count = count.saturating_add(1);
+        count.is_power_of_two().then_some(*count)
+    }
+
+    /// Starts over, once the cause of the lines is fixed.
+    pub(crate) fn reset(&self) {
+        self.0.borrow_mut().clear();
+    }
+}
+
 const UNLIMITED: &str =
     "routes without \"topics\", whose clients can use every topic that the cluster's user can";
 const UNGUARDED: &str = "routes without \"origins\", to which pages of any origin can write";
 /// The gateway's own answers to an upgrade that the bridge did not answer. Envoy's timeouts say 408, as if the client
 /// had not finished its request.
 const UNREACHABLE: [&[u8]; 3] = [b"408", b"503", b"504"];
+/// Different lines that are counted; beyond it, all counts start over.
+const MAX_LINES: usize = 64;

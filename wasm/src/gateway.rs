@@ -2,15 +2,15 @@
 
 mod apisix;
 mod envoy;
-pub(crate) mod startup;
 
 use sluicegate_protocol::metadata;
 use sluicegate_rights::Claims;
 use sluicegate_ws_session::handshake::Accepted;
 
-use crate::action::Action;
-use crate::config::{Config, Route, Source};
-use crate::host::{self, Map, Status};
+use self::apisix::Apisix;
+use self::envoy::Envoy;
+use crate::config::{Config, Host, Route, Source};
+use crate::host::{self, Action, Map, Status};
 use crate::pairs::Header;
 use crate::unanswered_request::UnansweredRequest;
 
@@ -52,11 +52,12 @@ pub(crate) trait Gateway {
     /// Replaces the gateway's own answer to the current request.
     fn replace_answer(&self, unanswered: UnansweredRequest, headers: &[(&str, &str)]) -> Result<(), Status>;
 
-    /// The current request is answered: plugins that log it must not see the headers for the bridge.
-    fn answered(&self);
+    /// The current request is answered: plugins that log it must not see the headers for the bridge. Envoy logs only
+    /// configured headers.
+    fn answered(&self) {}
 
-    /// The session on this stream is closed, so the stream should end soon.
-    fn closing(&self, context_id: u32);
+    /// The session on this stream is closed, so the stream should end soon. In APISIX, each request ends by itself.
+    fn closing(&self, _context_id: u32) {}
 
     /// Ends the current stream after a failure; returns the action for the host.
     fn give_up(&self, context_id: u32) -> Action;
@@ -65,7 +66,7 @@ pub(crate) trait Gateway {
     fn action(&self, action: Action) -> Action;
 
     /// Called once per tick.
-    fn tick(&self);
+    fn tick(&self) {}
 }
 
 /// Prepares an accepted upgrade for the bridge's own WebSocket endpoint, which checks the handshake again and answers
@@ -92,4 +93,29 @@ pub(crate) enum RequestHeaders {
     All(Vec<Header>),
     /// The host does not show all of them: refuse the request with this status and reason.
     Refused(u16, &'static str),
+}
+
+/// Detects the gateway by a function that only Envoy has. An error says why it cannot.
+pub(crate) fn detect() -> Result<Host, String> {
+    match envoy::ask_for_ticks() {
+        Ok(()) => Ok(Host::Envoy),
+        Err(Status::UNIMPLEMENTED) => Ok(Host::Apisix),
+        Err(status) => {
+            Err(format!("the gateway cannot be detected, as it answers a request for ticks with {status}"))
+        }
+    }
+}
+
+/// The gateway of a configuration. An error is the line to log.
+pub(crate) fn start(config: &Config) -> Result<Box<dyn Gateway>, String> {
+    match config.host {
+        Host::Apisix => Ok(Box::new(Apisix)),
+        Host::Envoy => match envoy::ask_for_ticks() {
+            Ok(()) => Ok(Box::new(Envoy::default())),
+            Err(status @ Status::UNIMPLEMENTED) => Err(format!(
+                "invalid configuration: host: must be \"apisix\": Envoy has ticks, but this gateway answers {status}"
+            )),
+            Err(status) => Err(format!("failed to set the tick period: {status}")),
+        },
+    }
 }

@@ -25,6 +25,16 @@ impl std::fmt::Display for Status {
     }
 }
 
+/// The host's action after a callback.
+#[derive(Debug, Clone, Copy)]
+#[repr(i32)]
+pub(crate) enum Action {
+    /// The host answers the request with an error of its own.
+    Fail = -1,
+    Continue = 0,
+    Pause = 1,
+}
+
 /// A header map.
 #[derive(Debug, Clone, Copy)]
 #[repr(u32)]

@@ -5,8 +5,8 @@
 //! 3. `filter`: one plugin on one worker
 //! 4. `gateway`: the differences between Envoy and Apache APISIX
 //! 5. `stream`: one HTTP stream of any kind; [`url`]: the characters allowed in its path
-//! 6. `session_stream`: maps host callbacks to [`sluicegate_ws_session::Session`] and its outputs to host calls;
-//!    `relayed_session`: a session that the gateway relays, and the bridge runs
+//! 6. `session_stream`: maps host callbacks to [`sluicegate_ws_session::Session`] and its outputs to host calls, unless the
+//!    gateway relays the session, and the bridge runs it
 //! 7. `http_stream`: a plain HTTP request, which the gateway forwards to the bridge; [`unanswered_request`]: the answer
 //!    if the bridge sends none
 //!    [`dynamic_metadata`] and [`token`]: who the client is
@@ -26,8 +26,6 @@ pub mod unanswered_request;
 pub mod url;
 
 #[cfg(target_arch = "wasm32")]
-mod action;
-#[cfg(target_arch = "wasm32")]
 mod contexts;
 #[cfg(target_arch = "wasm32")]
 mod exports;
@@ -41,10 +39,6 @@ mod gateway;
 mod host;
 #[cfg(target_arch = "wasm32")]
 mod http_stream;
-#[cfg(target_arch = "wasm32")]
-mod relayed_session;
-#[cfg(target_arch = "wasm32")]
-mod repeat_limit;
 #[cfg(target_arch = "wasm32")]
 mod session_stream;
 #[cfg(target_arch = "wasm32")]

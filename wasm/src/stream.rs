@@ -7,15 +7,13 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use sluicegate_protocol::{SERVICE_PATH_PREFIX, metadata};
 use sluicegate_ws_session::handshake::{Accepted, Refused};
 
-use crate::action::Action;
 use crate::config::{Kind, Personal, Route, Source};
 use crate::filter::Filter;
 use crate::gateway::RequestHeaders;
-use crate::host::{self, Map, Status};
+use crate::host::{self, Action, Map, Status};
 use crate::http_stream::HttpStream;
 use crate::pairs::{self, Header};
-use crate::relayed_session::RelayedSession;
-use crate::session_stream::{SessionStream, handshake};
+use crate::session_stream::{RelayedSession, SessionStream, handshake};
 use crate::{token, url};
 
 /// A stream and its state.
@@ -65,7 +63,8 @@ impl Stream {
         })
     }
 
-    pub(crate) fn on_request_trailers(&mut self) -> Action {
+    /// In either direction.
+    pub(crate) fn on_trailers(&mut self) -> Action {
         match self.state {
             // Forwarded trailers would release the held bytes.
             State::Failed => Action::Pause,
@@ -74,24 +73,16 @@ impl Stream {
     }
 
     pub(crate) fn on_response_headers(&mut self) -> Action {
-        self.step("pass on the headers of an answer", |state, filter| match state {
-            State::Session(session) => session.response(filter).map(|()| Action::Continue),
-            State::Relayed(session) => {
-                filter.gateway.answered();
-                session.response(filter).map(|()| Action::Continue)
+        self.step("pass on the headers of an answer", |state, filter| {
+            filter.gateway.answered();
+            match state {
+                State::Session(session) => session.response(filter)?,
+                State::Relayed(session) => session.response(filter)?,
+                State::Http(http) => http.response(filter)?,
+                State::Foreign => {}
+                State::Failed => return Ok(Action::Pause),
             }
-            State::Http(http) => {
-                filter.gateway.answered();
-                http.response(filter).map(|()| Action::Continue)
-            }
-            State::Foreign => {
-                filter.gateway.answered();
-                Ok(Action::Continue)
-            }
-            State::Failed => {
-                filter.gateway.answered();
-                Ok(Action::Pause)
-            }
+            Ok(Action::Continue)
         })
     }
 
@@ -101,13 +92,6 @@ impl Stream {
             State::Relayed(_) | State::Http(_) | State::Foreign => Ok(Action::Continue),
             State::Failed => Ok(Action::Pause),
         })
-    }
-
-    pub(crate) fn on_response_trailers(&mut self) -> Action {
-        match self.state {
-            State::Failed => Action::Pause,
-            State::Session(_) | State::Relayed(_) | State::Http(_) | State::Foreign => Action::Continue,
-        }
     }
 
     /// The stream has ended.

@@ -72,40 +72,6 @@ pub fn is_grpc(content_type: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    const READ: UnansweredRequest =
-        UnansweredRequest { is_write: false, is_unsent: false, is_late: false, is_rest: false };
-
-    #[track_caller]
-    fn check(request: UnansweredRequest, status: u16, is_unknown: bool, detail: &str) {
-        let document = request.document();
-        assert_eq!((request.status(), request.is_unknown()), (status, is_unknown), "{request:?}");
-        assert_eq!(request.retry_after().is_some(), status == 503, "{request:?}");
-        assert!(document.contains(&format!(r#","status":{status},"detail":"{detail}""#)), "{document}");
-        assert_eq!(document.contains(r#","unknown_outcome":true"#), is_unknown, "{document}");
-        serde_json::from_str::<serde_json::Value>(&document).expect("JSON");
-    }
-
-    #[test]
-    fn only_a_write_that_may_have_been_sent_is_unknown() {
-        let unknown = "the bridge did not answer; it is not known whether anything was written";
-        for is_late in [false, true] {
-            check(UnansweredRequest { is_write: true, is_late, ..READ }, 504, true, unknown);
-            for is_write in [false, true] {
-                let unsent = UnansweredRequest { is_write, is_unsent: true, is_late, ..READ };
-                check(unsent, 503, false, "the bridge cannot be reached, try again");
-            }
-        }
-        check(READ, 503, false, "the connection to the bridge was lost, try again");
-        check(UnansweredRequest { is_late: true, ..READ }, 504, false, "the bridge did not answer in time");
-    }
-
-    #[test]
-    fn rest_documents_have_the_rest_proxies_members() {
-        let members = r#","error_code":50003,"message":"the connection to the bridge was lost, try again"}"#;
-        assert!(UnansweredRequest { is_rest: true, ..READ }.document().ends_with(members));
-        assert!(!READ.document().contains("error_code"));
-    }
-
     #[test]
     fn grpc_is_known_by_its_content_type() {
         for grpc in ["", "+proto", "+json", ";x", ", a/b", " "] {

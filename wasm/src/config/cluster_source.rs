@@ -10,9 +10,8 @@ use sluicegate_protocol::cluster_definition::{Sasl, Tls};
 use sluicegate_protocol::definition::{MAX_BYTES, MAX_NODES, MECHANISMS, Node};
 use sluicegate_protocol::{ClusterDefinition, metadata};
 
-use super::name::is_name;
 use super::reader::Reader;
-use super::secret::Secret;
+use super::{Secret, is_name};
 
 /// Where the bridge finds the cluster of a route.
 #[derive(Debug, Clone)]

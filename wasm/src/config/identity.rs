@@ -3,7 +3,7 @@
 use sluicegate_rights::policy;
 
 use super::Host;
-use super::name::is_name;
+use super::is_name;
 use super::reader::Reader;
 use crate::token::Places;
 

@@ -8,9 +8,7 @@ use super::*;
 
 mod clusters;
 mod documents;
-mod files;
 mod grants;
-mod identities;
 
 /// As in Envoy.
 fn parse(json: &[u8]) -> Result<Config, Vec<String>> {
@@ -61,7 +59,7 @@ fn host_is_detected_unless_configured() {
 }
 
 #[test]
-fn moved_keys_name_their_successors() {
+fn moved_keys_and_removed_values_are_named() {
     mistakes(
         r#"{"path":"/a","bridge":"127.0.0.1:7400","max_body_bytes":1048576,"http_timeout_ms":40000}"#,
         &[
@@ -69,6 +67,10 @@ fn moved_keys_name_their_successors() {
             "max_body_bytes: no longer used: limits.max_request_bytes of the bridge limits bodies",
             "http_timeout_ms: no longer used: the gateway's own route has a timeout",
         ],
+    );
+    mistakes(
+        r#"{"profile":"internal","path":"/a"}"#,
+        &["profile: must be \"tunnel\" or \"relay\"; internal was removed"],
     );
 }
 
@@ -263,14 +265,6 @@ fn rest_path_is_matched_by_prefix_after_whole_paths() {
     check_route(&all, b"/topics", Some(""));
     check_route(&all, b"/a", Some("/a"));
     assert_eq!(all.routes[0].rest(b"/topics?x"), Some(&b"/topics?x"[..]));
-}
-
-#[test]
-fn removed_profile_is_named() {
-    mistakes(
-        r#"{"profile":"internal","routes":[{"path":"/a"}]}"#,
-        &["profile: must be \"tunnel\" or \"relay\"; internal was removed"],
-    );
 }
 
 #[test]

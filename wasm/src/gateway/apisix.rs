@@ -9,9 +9,8 @@ use sluicegate_rights::Claims;
 use sluicegate_ws_session::handshake::Accepted;
 
 use super::{Gateway, RequestHeaders};
-use crate::action::Action;
 use crate::config::{Config, Route, Source};
-use crate::host::{self, Map, Status};
+use crate::host::{self, Action, Map, Status};
 use crate::unanswered_request::UnansweredRequest;
 
 pub(crate) struct Apisix;
@@ -115,9 +114,6 @@ impl Gateway for Apisix {
         }
     }
 
-    /// Nothing to do: each request ends by itself.
-    fn closing(&self, _: u32) {}
-
     /// Answers with 500. If the host refused parts of a response, it would send another body; this one has nothing to
     /// refuse.
     fn give_up(&self, _: u32) -> Action {
@@ -133,8 +129,6 @@ impl Gateway for Apisix {
             Action::Continue | Action::Pause => Action::Continue,
         }
     }
-
-    fn tick(&self) {}
 }
 
 /// Whether an nginx variable counts zero bytes. The variable does not exist if another plugin answered before an

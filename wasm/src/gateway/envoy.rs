@@ -7,10 +7,9 @@ use sluicegate_rights::Claims;
 use sluicegate_ws_session::handshake::Accepted;
 
 use super::{Gateway, RequestHeaders};
-use crate::action::Action;
 use crate::config::{CertificateName, Config, Profile, Route, Source};
 use crate::dynamic_metadata;
-use crate::host::{self, Map, Status};
+use crate::host::{self, Action, Map, Status};
 use crate::unanswered_request::UnansweredRequest;
 
 #[derive(Default)]
@@ -100,9 +99,6 @@ impl Gateway for Envoy {
     fn replace_answer(&self, unanswered: UnansweredRequest, headers: &[(&str, &str)]) -> Result<(), Status> {
         host::respond(unanswered.status(), headers, unanswered.document().as_bytes())
     }
-
-    /// Nothing to do: Envoy logs only configured headers.
-    fn answered(&self) {}
 
     /// Resets the stream after [`CLOSE_TICKS`], unless it has ended.
     fn closing(&self, context_id: u32) {

@@ -2,6 +2,5 @@
 
 mod configuration;
 mod faults;
-mod http;
 mod login;
-mod upgrade;
+mod requests;

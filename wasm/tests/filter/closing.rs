@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sluicegate_harness::envoy::{Outcome, Vm};
+use sluicegate_harness::envoy::Outcome;
 use sluicegate_protocol::Close;
 use sluicegate_protocol::control_resp::Control as ToSay;
 
@@ -25,42 +25,31 @@ const ENDINGS: [(&str, Ending); 5] = [
     ("the bridge breaks gRPC", |socket| socket.bridge([1; 7])),
 ];
 
-#[track_caller]
-fn check(test: impl Fn(&Vm, Socket)) {
+#[test]
+fn closed_session_is_reset_unless_the_bridge_ends_it() {
     let vm = start();
+    let close = wire::to_say(ToSay::Close(Close { code: 1000, reason: "done".into() }));
     for (name, ending) in ENDINGS {
         let mut witness = Socket::open(&vm);
         // Ticks come at half seconds of this clock: none of the ends falls on one.
         vm.advance(Duration::from_millis(130));
-        let mut socket = Socket::open(&vm);
-        ending(&mut socket);
-        assert!(matches!(socket.0.outcome(), Outcome::Forwarded(_)), "{name}: ended at once");
-        test(&vm, socket);
+        let [mut ended, mut unended] = [(); 2].map(|()| Socket::open(&vm));
+        for socket in [&mut ended, &mut unended] {
+            ending(socket);
+            assert!(matches!(socket.0.outcome(), Outcome::Forwarded(_)), "{name}: ended at once");
+        }
+        vm.advance(Duration::from_millis(1_000));
+        ended.0.upstream_sends(&close, true);
+        assert!(ended.0.is_finished() && !ended.0.is_reset(), "{name}");
+        vm.advance(Duration::from_millis(950));
+        assert!(!unended.0.is_reset(), "{name}: reset too early");
+        vm.advance(Duration::from_millis(550));
+        assert!(unended.0.is_reset(), "{name}: not reset after 2.5 s");
+        vm.advance(Duration::from_secs(3));
+        assert!(!ended.0.is_reset(), "{name}");
         witness.works();
         assert!(!witness.0.is_finished(), "{name}");
     }
-}
-
-#[test]
-fn closed_session_is_reset_if_the_bridge_does_not_end_it() {
-    check(|vm, socket| {
-        vm.advance(Duration::from_millis(1_950));
-        assert!(!socket.0.is_reset(), "reset too early");
-        vm.advance(Duration::from_millis(550));
-        assert!(socket.0.is_reset(), "not reset after 2.5 s");
-    });
-}
-
-#[test]
-fn closed_session_that_the_bridge_ends_is_not_reset() {
-    check(|vm, mut socket| {
-        vm.advance(Duration::from_millis(1_000));
-        let close = Close { code: 1000, reason: "done".into() };
-        socket.0.upstream_sends(wire::to_say(ToSay::Close(close)), true);
-        assert!(socket.0.is_finished() && !socket.0.is_reset());
-        vm.advance(Duration::from_secs(5));
-        assert!(!socket.0.is_reset());
-    });
 }
 
 #[test]

@@ -1,45 +1,32 @@
-//! Valid configurations, and the log of invalid ones.
+//! The log of invalid and open configurations; and the list of host calls that the filter imports, of which a test
+//! refuses each.
 
-use std::time::Duration;
+use std::fs;
 
-use sluicegate_harness::Level;
+use sluicegate_harness::{HostCall, Level, apisix, envoy, imports};
 use wasmi::{Caller, Engine, ExternType, Linker, Module, Store, Val};
 
-use crate::socket::{filter, module, start, start_configured};
-
-#[test]
-fn valid_configuration_starts_and_asks_for_ticks() {
-    let vm = start();
-    assert_eq!(vm.tick_period(), Some(Duration::from_millis(100)));
-    assert_eq!(vm.log(), []);
-}
+use crate::socket::{filter, module, start_configured, workspace};
 
 #[test]
 fn mistakes_are_logged_with_their_keys() {
-    let Err(error) = filter().start(
-        r#"{"profile": "tunel", "max_message_bytes": 12, "routs": [],
-            "routes": [{"path": "pubsub", "cluster": 5, "orgins": []}]}"#,
-    ) else {
+    let Err(error) = filter().start(r#"{"profile": "tunel", "routes": [{"path": "pubsub"}]}"#) else {
         panic!("accepted")
     };
     assert_eq!(error.trap, None);
     let lines: Vec<_> = error.log.iter().map(|line| (line.level, line.text.as_str())).collect();
     let mistakes = [
         "profile: must be \"tunnel\" or \"relay\"",
-        "max_message_bytes: must be a number of bytes from 1024 to 16777216",
         "routes[0].path: must begin with \"/\" and be visible ASCII, without a query",
-        "routes[0].cluster: must be a string that is not empty",
-        "routes[0].orgins: unknown key, did you mean `origins`?",
-        "routs: unknown key, did you mean `routes`?",
     ];
     let want = mistakes.map(|mistake| format!("sluicegate: invalid configuration: {mistake}"));
     assert_eq!(lines, want.each_ref().map(|line| (Level::Error, line.as_str())));
 }
 
-/// A configuration with this route is accepted, with this warning.
+/// This configuration is accepted, with this warning.
 #[track_caller]
-fn warned(routes: &str, warning: &str) {
-    let vm = start_configured(&format!(r#"{{"routes": [{routes}]}}"#));
+fn warned(configuration: &str, warning: &str) {
+    let vm = start_configured(configuration);
     let log: Vec<_> = vm.log().into_iter().map(|line| (line.level, line.text)).collect();
     assert_eq!(log, [(Level::Warn, format!("sluicegate: {warning}"))]);
 }
@@ -47,24 +34,28 @@ fn warned(routes: &str, warning: &str) {
 #[test]
 fn open_routes_are_logged() {
     warned(
-        r#"{"path": "/a"},
+        r#"{"type": "rest"}"#,
+        "routes without \"topics\", whose clients can use every topic that the cluster's user can: every path",
+    );
+    warned(
+        r#"{"routes": [{"path": "/a"},
             {"path": "/b", "write": ["t"], "origins": []},
             {"path": "/c", "identity": {"from": "token", "name": "n"}},
             {"path": "/d", "topics": ["*"]},
             {"path": "/e", "read": ["t"], "write": ["t"], "origins": []},
             {"path": "/f", "identity": {"from": "token", "name": "n"}, "read": ["t.${sub}"]},
             {"path": "/g", "read": false, "write": ["t"], "origins": []},
-            {"path": "/h", "type": "produce", "topic": "t", "origins": []}"#,
+            {"path": "/h", "type": "produce", "topic": "t", "origins": []}]}"#,
         "routes without \"topics\", whose clients can use every topic that the cluster's user can: /a, /b, /c",
     );
     warned(
-        r#"{"path": "/a", "topics": ["t"], "write": true},
+        r#"{"routes": [{"path": "/a", "topics": ["t"], "write": true},
             {"path": "/b", "topics": ["t"], "write": true, "origins": []},
             {"path": "/c", "topics": ["t"]},
             {"path": "/d", "topics": ["t"], "type": "rest", "write": true},
             {"path": "/e", "topics": ["t"], "type": "rest", "write": true, "origins": ["*"]},
             {"path": "/f", "type": "produce", "topic": "t"},
-            {"path": "/g", "type": "produce", "topic": "t", "origins": ["https://app.example"]}"#,
+            {"path": "/g", "type": "produce", "topic": "t", "origins": ["https://app.example"]}]}"#,
         "routes without \"origins\", to which pages of any origin can write: /a, /d, /f",
     );
 }
@@ -75,7 +66,7 @@ fn open_routes_are_logged() {
 fn request_to_an_unconfigured_plugin_is_refused_or_fails() {
     for (status, want) in [(0, 1), (77, -1)] {
         let engine = Engine::default();
-        let module = Module::new(&engine, std::fs::read(module()).expect("a file")).expect("a module");
+        let module = Module::new(&engine, fs::read(module()).expect("a file")).expect("a module");
         let mut linker = Linker::new(&engine);
         for import in module.imports() {
             let ExternType::Func(kind) = import.ty().clone() else { panic!("{import:?}") };
@@ -95,5 +86,34 @@ fn request_to_an_unconfigured_plugin_is_refused_or_fails() {
         let request = instance.get_typed_func::<(u32, u32, u32), i32>(&store, "proxy_on_request_headers");
         let action = request.expect("an export").call(&mut store, (2, 0, 1)).expect("an action");
         assert_eq!(action, want, "{status}");
+    }
+}
+
+/// A line per import: what it is in Envoy, where all of them work, and in APISIX.
+#[test]
+fn imports_match_the_committed_list() {
+    let imports = imports(module()).unwrap_or_else(|error| panic!("failed to {error}"));
+    let path = workspace().join("wasm/imports.txt");
+    let list = fs::read_to_string(&path).unwrap_or_default();
+    let line = |import: &String| {
+        assert!(envoy::supports(import), "Envoy's host lacks {import}");
+        let in_apisix = apisix::support(import).unwrap_or_else(|| panic!("APISIX's host lacks {import}"));
+        format!("{import} works {in_apisix:?}\n").to_lowercase()
+    };
+    let want = format!("# import envoy apisix\n{}", imports.iter().map(line).collect::<String>());
+    assert!(
+        list == want,
+        "wasm/imports.txt is not what the filter imports. If every host does what it is needed for with the new ones, \
+         write this to the file:\n{want}"
+    );
+}
+
+#[test]
+fn every_imported_host_call_is_refused_in_some_test() {
+    for import in imports(module()).unwrap_or_else(|error| panic!("failed to {error}")) {
+        let Some(name) = import.strip_prefix("env.").filter(|name| name.starts_with("proxy_")) else {
+            continue;
+        };
+        assert!(HostCall::ALL.iter().any(|call| call.name() == name), "{name} is to be refused in the tests");
     }
 }

@@ -8,9 +8,8 @@ use sluicegate_harness::envoy::Vm;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::{CmdEmpty, PubSubReq};
 
-use crate::json;
-use crate::plain;
-use crate::socket::{Socket, start, start_with, upgrade, upgrade_with};
+use crate::gateway::{ANSWERED, request};
+use crate::socket::{PROFILES, Socket, start, start_with, upgrade, upgrade_with};
 use crate::wire::{self, BINARY, FIRST, PING, TEXT, from_client};
 
 /// Runs `act` on a fresh filter and compares every metric; those not named are 0.
@@ -70,7 +69,7 @@ fn errors_are_counted_by_kind() {
 fn messages_of_json_sessions_are_counted() {
     let (text, binary) = (from_client(TEXT, b"{}"), from_client(BINARY, b"{}"));
     check(
-        |vm| json::open(vm).client([text.clone(), text.clone(), binary.clone()].concat()),
+        |vm| Socket::open_json(vm).client([text.clone(), text.clone(), binary.clone()].concat()),
         &[
             ("sessions_total", 1),
             ("commands.json", 2),
@@ -105,12 +104,12 @@ fn evicted_sessions_are_counted_when_they_learn_it() {
 fn plain_requests_are_counted_by_outcome() {
     check(
         |vm| {
-            let request = || plain::request("POST", "/orders");
+            let request = || request("POST", "/orders");
             let answered = |status, mark: Headers| {
                 vm.request(request()).upstream_headers(mark.with(":status", status), true)
             };
-            answered("200", [plain::ANSWERED].into());
-            answered("503", [plain::ANSWERED].into());
+            answered("200", [ANSWERED].into());
+            answered("503", [ANSWERED].into());
             answered("503", Headers::default());
             vm.request(request()).upstream_resets();
             drop(vm.request(request().with("upgrade", "websocket")));
@@ -134,21 +133,26 @@ fn refused_handshakes_and_bridge_refusals_are_counted_apart() {
 
 #[test]
 fn open_sessions_are_counted_however_they_end() {
-    let vm = start();
-    let endings: [fn(&mut Socket); 5] = [
+    let endings: [fn(&mut Socket); 4] = [
         |socket| socket.0.client_resets(),
         |socket| socket.0.upstream_resets(),
         |socket| socket.0.upstream_sends(b"", true),
         |socket| socket.0.upstream_trailers([("grpc-status", "0")]),
-        |socket| socket.client(wire::close(1000, "")),
     ];
-    let mut sockets = [(); 5].map(|()| Socket::open(&vm));
-    assert_eq!(vm.metric("sluicegate.sessions_open"), Some(5));
-    for (ending, socket) in endings.into_iter().zip(&mut sockets) {
-        ending(socket);
+    for profile in PROFILES {
+        let vm = profile.start();
+        let sessions = |count| vm.metric(&format!("sluicegate.sessions_{count}"));
+        let mut sockets = [(); 4].map(|()| Socket::open_in(&vm, profile));
+        assert_eq!(sessions("open"), Some(4), "{profile:?}");
+        for (ending, socket) in endings.into_iter().zip(&mut sockets) {
+            ending(socket);
+        }
+        assert_eq!((sessions("open"), sessions("total")), (Some(0), Some(4)), "{profile:?}");
     }
+    let vm = start();
+    let mut socket = Socket::open(&vm);
+    socket.client(wire::close(1000, ""));
     assert_eq!(vm.metric("sluicegate.sessions_open"), Some(1), "a close is not yet the end");
     vm.advance(Duration::from_secs(3));
     assert_eq!(vm.metric("sluicegate.sessions_open"), Some(0));
-    assert_eq!(vm.metric("sluicegate.sessions_total"), Some(5));
 }

@@ -11,15 +11,22 @@ use sluicegate_harness::{Headers, HostCall, Status, When};
 use sluicegate_protocol::Close;
 use sluicegate_protocol::control_resp::Control as ToSay;
 
-use crate::plain;
+use crate::gateway::{ANSWERED, PAGE, post, request};
 use crate::socket::{PROFILES, Profile, Socket, accepted, sorted, start, upgrade};
 use crate::wire::{self, BINARY, FIRST, LAST, PING, from_client, grpc, grpc_bytes};
 
 /// Defined and not.
 pub(crate) const STATUSES: [u32; 11] = [1, 2, 3, 5, 6, 7, 9, 10, 11, 12, 77];
 
-/// More than any call is made in one of the stories below.
-const MOMENTS: u32 = 24;
+/// Each moment for a refusal, more than any call is made in one of the stories, and always.
+fn moments() -> impl Iterator<Item = When> {
+    (1..=24).map(When::Nth).chain([When::Always])
+}
+
+/// Each status, at each moment.
+pub(crate) fn refusals() -> impl Iterator<Item = (Status, When)> {
+    STATUSES.into_iter().flat_map(|status| moments().map(move |when| (Status(status), when)))
+}
 
 /// The bytes that both peers have after each step of a story.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -49,17 +56,29 @@ enum Step {
     Wait(u64),
 }
 
-/// A request and what happens after it.
-struct Story {
-    request: Headers,
-    steps: Vec<Step>,
+/// A request, and what happens after it.
+type Story = (Headers, Vec<Step>);
+
+/// The stories of a profile. Plain HTTP is the same in all.
+fn stories(profile: Profile) -> Vec<Story> {
+    let refused = upgrade().without("upgrade").with("sluicegate-x", "y");
+    let unreachable = vec![
+        Step::BridgeHeaders([(":status", "503")].into()),
+        Step::BridgeEnd(b"upstream connect error".to_vec()),
+        Step::Wait(3),
+    ];
+    let mut stories = vec![(refused, vec![Step::Wait(3)]), (upgrade(), unreachable)];
+    match profile {
+        Profile::Tunnel => stories.extend(sessions().into_iter().chain(plain())),
+        Profile::Relay => stories.push(relayed()),
+    }
+    stories
 }
 
-/// A session with everything in it that makes the filter act.
-fn session() -> Story {
+fn sessions() -> [Story; 3] {
     let request = upgrade()
         .with("sluicegate-cluster", "payments")
-        .with("origin", "https://app.example")
+        .with("origin", PAGE)
         .with("sec-websocket-protocol", "pubsub");
     let fetch = wire::fetch(2).encode_to_vec();
     let answers =
@@ -68,7 +87,8 @@ fn session() -> Story {
     let (front, rest) = answers.split_at(30);
     let (within, end) = rest.split_at(200);
     let close = Close { code: 1000, reason: "done".into() };
-    let steps = vec![
+    // Everything that makes the filter act.
+    let whole = vec![
         Step::Client(from_client(BINARY, &wire::ping(1, b"early").encode_to_vec())),
         Step::BridgeHeaders(accepted()),
         Step::Client(from_client(FIRST, &fetch[..4])),
@@ -83,14 +103,26 @@ fn session() -> Story {
         Step::Bridge(wire::to_say(ToSay::Close(close))),
         Step::Wait(3),
     ];
-    Story { request, steps }
+    // The stream ends without a last word.
+    let last = grpc(&wire::pong(1, b"last"));
+    let ended = vec![Step::BridgeHeaders(accepted()), Step::BridgeEnd(last.clone()), Step::Wait(3)];
+    // Trailers release what is held back where they pass.
+    let trailed = vec![
+        Step::BridgeHeaders(accepted()),
+        Step::Client(from_client(BINARY, &wire::fetch(1).encode_to_vec())),
+        Step::ClientTrailers,
+        Step::Bridge(last),
+        Step::BridgeTrailers,
+        Step::Wait(3),
+    ];
+    [(request, whole), (upgrade(), ended), (upgrade(), trailed)]
 }
 
 /// A session that Envoy relays: all bytes pass as they are.
 fn relayed() -> Story {
     let request = upgrade()
         .with("sluicegate-cluster", "payments")
-        .with("origin", "https://app.example")
+        .with("origin", PAGE)
         .with("sec-websocket-protocol", "pubsub")
         .with("sec-websocket-extensions", "permessage-deflate");
     let steps = vec![
@@ -101,50 +133,14 @@ fn relayed() -> Story {
         Step::BridgeFails("upstream_reset_after_response_started{connection_termination}"),
         Step::Wait(3),
     ];
-    Story { request, steps }
+    (request, steps)
 }
 
-/// A session whose stream ends without a last word.
-fn ended() -> Story {
-    let steps =
-        vec![Step::BridgeHeaders(accepted()), Step::BridgeEnd(grpc(&wire::pong(1, b"last"))), Step::Wait(3)];
-    Story { request: upgrade(), steps }
-}
-
-/// A session that ends with trailers, which release what is held back where they pass.
-fn trailed() -> Story {
-    let steps = vec![
-        Step::BridgeHeaders(accepted()),
-        Step::Client(from_client(BINARY, &wire::fetch(1).encode_to_vec())),
-        Step::ClientTrailers,
-        Step::Bridge(grpc(&wire::pong(1, b"last"))),
-        Step::BridgeTrailers,
-        Step::Wait(3),
-    ];
-    Story { request: upgrade(), steps }
-}
-
-/// A handshake that the filter refuses.
-fn refused() -> Story {
-    Story { request: upgrade().without("upgrade").with("sluicegate-x", "y"), steps: vec![Step::Wait(3)] }
-}
-
-/// A bridge that cannot be reached.
-fn unreachable() -> Story {
-    let steps = vec![
-        Step::BridgeHeaders([(":status", "503")].into()),
-        Step::BridgeEnd(b"upstream connect error".to_vec()),
-        Step::Wait(3),
-    ];
-    Story { request: upgrade(), steps }
-}
-
-/// A plain request with a body, and its answer.
-fn posted() -> Story {
-    let request =
-        plain::post("/orders").with("origin", plain::PAGE).with("sluicegate-x", "y").with("te", "trailers");
-    let answer = Headers::from([(":status", "200"), plain::ANSWERED, ("content-type", "application/json")]);
-    let steps = vec![
+/// Plain requests: answered, without an answer, refused.
+fn plain() -> [Story; 3] {
+    let request = post("/orders").with("origin", PAGE);
+    let answer = Headers::from([(":status", "200"), ANSWERED, ("content-type", "application/json")]);
+    let answered = vec![
         Step::Client(b"one".to_vec()),
         Step::Client(b"two".to_vec()),
         Step::ClientTrailers,
@@ -153,56 +149,37 @@ fn posted() -> Story {
         Step::BridgeEnd(b"}".to_vec()),
         Step::Wait(3),
     ];
-    Story { request, steps }
+    let lost = vec![Step::Client(b"one".to_vec()), Step::BridgeFails("no_healthy_upstream"), Step::Wait(3)];
+    let refused = self::request("GET", "/kafka/topics").with("upgrade", "websocket");
+    [
+        (request.clone().with("sluicegate-x", "y").with("te", "trailers"), answered),
+        (request, lost),
+        (refused, vec![Step::Wait(3)]),
+    ]
 }
 
-/// A plain request without an answer.
-fn lost() -> Story {
-    let steps = vec![Step::Client(b"one".to_vec()), Step::BridgeFails("no_healthy_upstream"), Step::Wait(3)];
-    Story { request: plain::post("/orders").with("origin", plain::PAGE), steps }
-}
-
-/// A plain request that the filter refuses.
-fn refused_http() -> Story {
-    let request = plain::request("GET", "/kafka/topics").with("upgrade", "websocket");
-    Story { request, steps: vec![Step::Wait(3)] }
-}
-
-/// The stories of a profile. Plain HTTP is the same in all.
-fn stories(profile: Profile) -> Vec<Story> {
-    match profile {
-        Profile::Tunnel => {
-            vec![session(), ended(), trailed(), refused(), unreachable(), posted(), lost(), refused_http()]
+/// Plays a story to the end, as far as the filter lets it.
+fn play((request, steps): &Story, vm: &Vm) -> Seen {
+    let mut stream = vm.request(request);
+    let mut seen = Seen::default();
+    note(&mut stream, &mut seen);
+    for step in steps {
+        let forwarded = stream.upstream_request().is_some();
+        match step {
+            Step::Client(bytes) => stream.client_sends(bytes),
+            Step::ClientTrailers => stream.client_trailers([("x", "y")]),
+            Step::Wait(seconds) => vm.advance(Duration::from_secs(*seconds)),
+            _ if !forwarded => {}
+            Step::BridgeHeaders(headers) => stream.upstream_headers(headers, false),
+            Step::Bridge(bytes) => stream.upstream_sends(bytes, false),
+            Step::BridgeEnd(bytes) => stream.upstream_sends(bytes, true),
+            Step::BridgeTrailers => stream.upstream_trailers([("grpc-status", "0")]),
+            Step::BridgeFails(details) => stream.upstream_fails(503, details),
         }
-        Profile::Relay => vec![relayed(), refused(), unreachable()],
-    }
-}
-
-impl Story {
-    /// Plays the story to the end, as far as the filter lets it.
-    fn play(&self, vm: &Vm) -> Seen {
-        let mut stream = vm.request(&self.request);
-        let mut seen = Seen::default();
         note(&mut stream, &mut seen);
-        for step in &self.steps {
-            let forwarded = stream.upstream_request().is_some();
-            match step {
-                Step::Client(bytes) => stream.client_sends(bytes),
-                Step::BridgeHeaders(headers) if forwarded => stream.upstream_headers(headers, false),
-                Step::Bridge(bytes) if forwarded => stream.upstream_sends(bytes, false),
-                Step::BridgeEnd(bytes) if forwarded => stream.upstream_sends(bytes, true),
-                Step::BridgeFails(details) if forwarded => stream.upstream_fails(503, details),
-                Step::ClientTrailers => stream.client_trailers([("x", "y")]),
-                Step::BridgeTrailers if forwarded => stream.upstream_trailers([("grpc-status", "0")]),
-                Step::BridgeHeaders(_) | Step::Bridge(_) | Step::BridgeEnd(_) => {}
-                Step::BridgeTrailers | Step::BridgeFails(_) => {}
-                Step::Wait(seconds) => vm.advance(Duration::from_secs(*seconds)),
-            }
-            note(&mut stream, &mut seen);
-        }
-        seen.over = stream.is_finished();
-        seen
     }
+    seen.over = stream.is_finished();
+    seen
 }
 
 fn note(stream: &mut Stream, seen: &mut Seen) {
@@ -240,42 +217,33 @@ fn works(socket: &mut Socket, profile: Profile) {
     assert_eq!((socket.0.take_to_upstream(), socket.answers()), (b"there".to_vec(), b"back".to_vec()));
 }
 
-/// Plays every story with `call` refused at every moment and for good, with every status.
-///
-/// `ends`: without the call, a stream still ends.
-#[track_caller]
-fn check(call: HostCall, ends: bool) {
-    for profile in PROFILES {
-        let vm = profile.start();
-        let mut witness = Socket::open_in(&vm, profile);
-        for story in stories(profile) {
-            let whole = story.play(&vm);
-            for status in STATUSES {
-                for when in (1..=MOMENTS).map(When::Nth).chain([When::Always]) {
-                    vm.refuse(call, when, Status(status));
-                    let seen = story.play(&vm);
-                    vm.allow(call);
-                    // A host that says that a header is not there is believed.
-                    let believed = [HostCall::GetHeaderMapValue, HostCall::RemoveHeaderMapValue]
-                        .contains(&call)
-                        && Status(status) == Status::NOT_FOUND;
-                    assert!(
-                        vm.trap().is_none() && (believed || is_part(&seen, &whole) && (seen.over || !ends)),
-                        "{profile:?}, {call:?} refused with {status}, {when:?}: {seen:#?}\nbut {whole:#?}\n{:?}",
-                        vm.trap()
-                    );
-                }
-            }
-            works(&mut witness, profile);
-            works(&mut Socket::open_in(&vm, profile), profile);
-        }
-    }
-}
-
 #[test]
 fn refused_calls_leave_nothing_half_done() {
     for call in HostCall::ALL {
-        check(call, ![HostCall::CloseStream, HostCall::SetEffectiveContext].contains(&call));
+        // Without these, a stream does not end.
+        let ends = ![HostCall::CloseStream, HostCall::SetEffectiveContext].contains(&call);
+        for profile in PROFILES {
+            let vm = profile.start();
+            let mut witness = Socket::open_in(&vm, profile);
+            for story in stories(profile) {
+                let whole = play(&story, &vm);
+                for (status, when) in refusals() {
+                    vm.refuse(call, when, status);
+                    let seen = play(&story, &vm);
+                    vm.allow(call);
+                    // A host that says that a header is not there is believed.
+                    let asks = [HostCall::GetHeaderMapValue, HostCall::RemoveHeaderMapValue];
+                    let believed = asks.contains(&call) && status == Status::NOT_FOUND;
+                    assert!(
+                        vm.trap().is_none() && (believed || is_part(&seen, &whole) && (seen.over || !ends)),
+                        "{profile:?}, {call:?}, {status:?}, {when:?}: {seen:#?}\nbut {whole:#?}\n{:?}",
+                        vm.trap()
+                    );
+                }
+                works(&mut witness, profile);
+                works(&mut Socket::open_in(&vm, profile), profile);
+            }
+        }
     }
 }
 
@@ -286,11 +254,11 @@ fn nothing_passes_if_a_stream_cannot_be_reset() {
         let mut witness = Socket::open_in(&vm, profile);
         vm.refuse(HostCall::CloseStream, When::Always, Status::INTERNAL_FAILURE);
         for story in stories(profile) {
-            let whole = story.play(&vm);
+            let whole = play(&story, &vm);
             for call in HostCall::ALL.into_iter().filter(|call| *call != HostCall::CloseStream) {
-                for when in (1..=MOMENTS).map(When::Nth).chain([When::Always]) {
+                for when in moments() {
                     vm.refuse(call, when, Status::INTERNAL_FAILURE);
-                    let seen = story.play(&vm);
+                    let seen = play(&story, &vm);
                     vm.allow(call);
                     assert!(
                         is_part(&seen, &whole),
@@ -314,7 +282,7 @@ fn nothing_passes_while_the_host_refuses_every_call() {
             vm.refuse(call, When::Always, Status(status));
         }
         for story in stories(Profile::Tunnel) {
-            let seen = Seen { over: false, ..story.play(&vm) };
+            let seen = Seen { over: false, ..play(&story, &vm) };
             assert_eq!(seen, Seen::default(), "status {status}");
         }
         open.bridge(grpc(&wire::pong(1, b"a")));

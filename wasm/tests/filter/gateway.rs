@@ -1,14 +1,17 @@
-//! The filter in each gateway, for tests of plain HTTP that hold in all of them.
+//! The filter in each gateway, plain HTTP requests for it, and checks of their outcome.
 
 use std::fmt;
 use std::ops::Deref;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use prost::Message;
 use sluicegate_harness::apisix::{self, Plugin, Route, Worker};
 use sluicegate_harness::envoy::{Outcome, Stream, Vm};
 use sluicegate_harness::{Controls, Headers, Response};
+use sluicegate_protocol::HttpRoute;
 
-use crate::plain::{ANSWERED, post};
-use crate::socket::{PROFILES, Profile, answered, configuration, module};
+use crate::socket::{PROFILES, Profile, configuration, module};
 
 /// A gateway with the filter in it, configured as most tests want it.
 pub(crate) enum Gateway {
@@ -95,18 +98,25 @@ impl fmt::Debug for Gateway {
 }
 
 impl Sent {
+    /// The fate of the request, in Envoy's words.
+    #[track_caller]
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::Envoy(stream) => stream.outcome(),
+            Self::Apisix(stream) => match stream.outcome() {
+                apisix::Outcome::Forwarded(headers) => Outcome::Forwarded(headers),
+                apisix::Outcome::Answered(response) => Outcome::Answered(response),
+                other => panic!("{other:?}"),
+            },
+        }
+    }
+
     /// The upstream has the request, with these headers.
     #[track_caller]
     pub(crate) fn forwarded(&self) -> Headers {
-        match self {
-            Self::Envoy(stream) => match stream.outcome() {
-                Outcome::Forwarded(headers) => headers,
-                other => panic!("{other:?}"),
-            },
-            Self::Apisix(stream) => match stream.outcome() {
-                apisix::Outcome::Forwarded(headers) => headers,
-                other => panic!("{other:?}"),
-            },
+        match self.outcome() {
+            Outcome::Forwarded(headers) => headers,
+            other => panic!("{other:?}"),
         }
     }
 
@@ -151,15 +161,12 @@ impl Sent {
     /// The local response to a request that the upstream has not seen.
     #[track_caller]
     pub(crate) fn answered(&self) -> Response {
-        match self {
-            Self::Envoy(stream) => {
-                assert_eq!(stream.upstream_request(), None, "the bridge was asked");
-                answered(stream)
-            }
-            Self::Apisix(stream) => match stream.outcome() {
-                apisix::Outcome::Answered(response) => response,
-                other => panic!("{other:?}"),
-            },
+        if let Self::Envoy(stream) = self {
+            assert_eq!(stream.upstream_request(), None, "the bridge was asked");
+        }
+        match self.outcome() {
+            Outcome::Answered(response) => response,
+            other => panic!("{other:?}"),
         }
     }
 
@@ -184,3 +191,49 @@ pub(crate) const APISIX: &str = r#""host": "apisix""#;
 /// As Envoy says that nobody listens.
 const CONNECT_FAILURE: &str =
     "upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_111}";
+
+/// A web page that the produce route lists.
+pub(crate) const PAGE: &str = "https://app.example";
+
+/// The mark of a response that the bridge made.
+pub(crate) const ANSWERED: (&str, &str) = ("sluicegate-answered", "1");
+
+/// A request without a body.
+pub(crate) fn request(method: &str, path: &str) -> Headers {
+    Headers::from([
+        (":method", method),
+        (":path", path),
+        (":scheme", "http"),
+        (":authority", "gateway.example"),
+    ])
+}
+
+/// A request with a body to come, of which the length is not known.
+pub(crate) fn post(path: &str) -> Headers {
+    request("POST", path).with("transfer-encoding", "chunked")
+}
+
+/// The route that the bridge is told of.
+#[track_caller]
+pub(crate) fn settings(headers: &Headers) -> HttpRoute {
+    decoded(headers, "sluicegate-http")
+}
+
+/// The message in this header.
+#[track_caller]
+pub(crate) fn decoded<M: Message + Default>(headers: &Headers, name: &str) -> M {
+    let value = headers.get(name).unwrap_or_else(|| panic!("no {name}: {headers:?}"));
+    let value = STANDARD_NO_PAD.decode(value).expect("base64 without padding");
+    M::decode(&value[..]).expect("a message")
+}
+
+/// This is such a problem document, whole.
+#[track_caller]
+pub(crate) fn says(response: &Response, status: u16, detail: &str) {
+    let text = response.text();
+    assert_eq!(response.status(), status, "{text}");
+    assert_eq!(response.headers.text("content-type"), Some("application/problem+json"));
+    assert!(text.contains(&format!(r#","status":{status},"detail":"{detail}""#)), "{text}");
+    assert!(serde_json::from_str::<serde_json::Value>(&text).is_ok(), "{text}");
+    assert!(response.complete);
+}

@@ -1,75 +1,16 @@
 //! The opening handshake: the request to the bridge and the answer to the client.
 
-use sluicegate_harness::envoy::Outcome;
 use sluicegate_harness::{Headers, Response};
 
-use crate::gateway::Gateway;
-use crate::plain::{PAGE, request, says};
-use crate::socket::{Socket, accepted, sorted, start, upgrade, upgrade_with};
+use crate::gateway::{Gateway, PAGE, Sent, request, says};
+use crate::socket::{Profile, Socket, accepted, sorted, start, upgrade, upgrade_with};
 use crate::wire;
-
-#[test]
-fn upgrade_reaches_the_bridge_with_the_grant() {
-    let request = upgrade()
-        .with("user-agent", "test")
-        .with("te", "gzip")
-        .with("content-length", "5")
-        .with("content-type", "text/html")
-        .with("sec-websocket-protocol", "pubsub")
-        .with("sec-websocket-extensions", "permessage-deflate")
-        .with("sluicegate-cluster", "payments")
-        .with("Sluicegate-Gateway-Secret", "guess")
-        .with("SLUICEGATE-IDENTITY", "root")
-        .with("sluicegate-", "x")
-        .with("X-Sluicegate-Max-Message-Bytes", "1");
-    let vm = start();
-    let stream = vm.request(request);
-    let Outcome::Forwarded(headers) = stream.outcome() else { panic!("{:?}", stream.outcome()) };
-    let want = [
-        ":authority: gateway.example",
-        ":method: GET",
-        ":path: /pubsub",
-        ":scheme: http",
-        "connection: Upgrade",
-        "content-type: application/grpc",
-        "sluicegate-client: 10.0.0.9",
-        "sluicegate-cluster: orders",
-        "sluicegate-gateway-secret: s3cret-of-the-gateway",
-        "sluicegate-padded: true",
-        "sluicegate-subprotocol: pubsub",
-        "sluicegate-topics: orders,public.*",
-        "sluicegate-write: true",
-        "upgrade: websocket",
-        "user-agent: test",
-        "x-sluicegate-max-message-bytes: 1048576",
-        "x-sluicegate-route: /pubsub",
-    ];
-    assert_eq!((sorted(&headers), stream.to_upstream()), (want.map(str::to_owned).into(), Vec::new()));
-}
-
-#[test]
-fn unrouted_upgrade_passes_without_gateway_headers() {
-    let vm = start();
-    for path in ["/", "/pubsub/", "/pubsubs", "/PUBSUB", "/x?/pubsub", "/sluicegate.v2.Bridge/Session", ""] {
-        let request = upgrade_with(":path", path).with("accept", "a").with("accept", "\u{fe}");
-        let sent = request.clone().with("sluicegate-cluster", "a").with("Sluicegate-Cluster", b"\xff\xfe");
-        let mut stream = vm.request(sent);
-        let Outcome::Forwarded(headers) = stream.outcome() else { panic!("{:?}", stream.outcome()) };
-        assert_eq!(sorted(&headers), sorted(&request), "{path}");
-        stream.client_sends(b"\x82\x85raw bytes");
-        assert_eq!(stream.to_upstream(), b"\x82\x85raw bytes");
-        stream.upstream_headers(accepted(), false);
-        stream.upstream_sends(b"\x00\x00\x00\x00\x01raw", true);
-        let response = stream.response().expect("an answer");
-        assert_eq!(response.headers.get("sec-websocket-accept"), None);
-        assert_eq!((response.body.as_slice(), response.complete), (&b"\x00\x00\x00\x00\x01raw"[..], true));
-    }
-}
 
 #[test]
 fn read_only_route_sends_its_cluster_without_write() {
     for gateway in Gateway::all() {
         let forged = upgrade_with(":path", "/open?topic=t")
+            .with("origin", "https://evil.example")
             .with("sec-websocket-protocol", "pubsub")
             .with("sluicegate-write", "true")
             .with("sluicegate-subprotocol", "pubsub");
@@ -136,51 +77,24 @@ fn page_of_an_allowed_origin_can_ask_with_a_plain_request() {
 }
 
 #[test]
-fn origin_is_judged_by_its_route() {
+fn known_subprotocol_is_told_to_the_bridge_and_echoed_to_the_client() {
     for gateway in Gateway::all() {
-        let evil = upgrade_with("origin", "https://evil.example");
-        refused(&gateway, evil.clone(), 403, "this Origin may not open a session here");
-        gateway.request(upgrade_with("origin", "https://app.example")).forwarded();
-        gateway.request(evil.without(":path").with(":path", "/open")).forwarded();
-    }
-}
-
-#[test]
-fn unread_header_can_have_any_bytes() {
-    for gateway in Gateway::all() {
-        let bytes = b"\xff\xfe";
-        let unread = gateway.request(upgrade_with("user-agent", bytes));
-        assert_eq!(unread.forwarded().get("user-agent"), Some(&bytes[..]), "{gateway:?}");
-    }
-}
-
-#[test]
-fn known_subprotocol_is_told_to_the_bridge() {
-    for gateway in Gateway::all() {
-        for (offered, told) in SUBPROTOCOLS {
-            let request = gateway.request(upgrade().with("sec-websocket-protocol", offered)).forwarded();
-            assert_eq!(request.text("sluicegate-subprotocol"), told, "{gateway:?} {offered:?}");
+        for (offered, chosen) in [
+            ("mqtt", None),
+            ("mqtt, pubsub, pubsub.v2, sluicegate.v1.json", Some("pubsub")),
+            ("mqtt, sluicegate.v1.json, pubsub", Some("sluicegate.v1.json")),
+        ] {
+            let mut sent = gateway.request(upgrade().with("sec-websocket-protocol", offered));
+            let told = sent.forwarded();
+            assert_eq!(told.text("sluicegate-subprotocol"), chosen, "{gateway:?} {offered:?}");
+            if let (Gateway::Envoy(Profile::Tunnel, _), Sent::Envoy(stream)) = (&gateway, &mut sent) {
+                stream.upstream_headers(accepted(), false);
+                let response = stream.response().expect("an answer");
+                assert_eq!(response.headers.text("sec-websocket-protocol"), chosen, "{offered:?}");
+            }
         }
     }
 }
-
-#[test]
-fn known_subprotocol_is_echoed_to_the_client() {
-    let vm = start();
-    for (offered, echoed) in SUBPROTOCOLS {
-        let mut stream = vm.request(upgrade().with("sec-websocket-protocol", offered));
-        stream.upstream_headers(accepted(), false);
-        let response = stream.response().expect("an answer");
-        assert_eq!(response.headers.text("sec-websocket-protocol"), echoed, "{offered:?}");
-    }
-}
-
-/// The offer of a client, and the choice of the route.
-const SUBPROTOCOLS: [(&str, Option<&str>); 3] = [
-    ("mqtt", None),
-    ("mqtt, pubsub, pubsub.v2, sluicegate.v1.json", Some("pubsub")),
-    ("mqtt, sluicegate.v1.json, pubsub", Some("sluicegate.v1.json")),
-];
 
 #[test]
 fn client_gets_the_handshakes_answer_without_grpc() {

@@ -2,11 +2,10 @@
 
 use sluicegate_harness::Headers;
 use sluicegate_protocol::http_route::Resource;
-use sluicegate_protocol::{HttpCors, HttpProduce, HttpRest, HttpRoute};
+use sluicegate_protocol::{ClusterDefinition, HttpCors, HttpProduce, HttpRest, HttpRoute};
 
-use crate::gateway::Gateway;
-use crate::plain::{ANSWERED, PAGE, post, request, settings};
-use crate::socket::{sorted, start};
+use crate::gateway::{ANSWERED, Gateway, PAGE, apisix, decoded, post, request, settings};
+use crate::socket::{Profile, accepted, sorted, start, start_configured, upgrade, upgrade_with};
 
 /// The headers by which a gateway speaks to the bridge, but for the route's settings.
 fn told(headers: &Headers) -> Vec<String> {
@@ -52,7 +51,12 @@ fn bridges_refusal_is_logged_and_not_shown() {
             refuse(reasons[0]);
         }
         refuse(reasons[1]);
-        let logged = [(1, reasons[0]), (2, reasons[0]), (4, reasons[0]), (8, reasons[0]), (1, reasons[1])];
+        // An upgrade is refused in the same way.
+        let answer = gateway.request(upgrade()).answer(401, &[("sluicegate-answered", reasons[1])]);
+        assert_eq!(answer, Headers::from([(":status", "401")]), "{gateway:?}");
+        gateway.counts("sessions_total", 0);
+        let [secret, cluster] = reasons;
+        let logged = [(1, secret), (2, secret), (4, secret), (8, secret), (1, cluster), (2, cluster)];
         let logged = logged.map(|(count, reason)| {
             format!("sluicegate: the bridge refused a request ({count} so far): {reason}")
         });
@@ -125,6 +129,33 @@ fn clients_headers_are_forwarded_except_te() {
 }
 
 #[test]
+fn route_with_its_own_cluster_sends_the_definition_and_no_other() {
+    let kafka = r#"{"nodes": {"kafka-1:9094": 1, "kafka-2:9094": 1}}"#;
+    let configuration = format!(
+        r#"{{"gateway_secret": "s3cret-of-the-gateway", "routes": [
+            {{"path": "/pubsub", "topics": ["*"], "kafka": {kafka}}}, {{"path": "/orders", "type": "produce",
+            "topic": "orders", "origins": [], "kafka": {kafka}}}]}}"#
+    );
+    let worker = apisix();
+    let route = worker.route(&configuration);
+    let envoy = Gateway::Envoy(Profile::Tunnel, start_configured(&configuration));
+    for gateway in [envoy, Gateway::Apisix(worker, route)] {
+        for request in [upgrade(), post("/orders")] {
+            let name = "sluicegate-cluster-definition";
+            let forged =
+                request.with(name, "CgdldmlsOjEK").with("Sluicegate-Cluster-Definition", "CgdldmlsOjEK");
+            let headers = gateway.request(forged.with("sluicegate-cluster", "other")).forwarded();
+            let named = told(&headers).into_iter().filter(|line| line.starts_with("sluicegate-cluster"));
+            assert_eq!(named.count(), 1, "{headers:?}");
+            let definition: ClusterDefinition = decoded(&headers, name);
+            assert_eq!(definition.nodes, ["kafka-1:9094", "kafka-2:9094"]);
+            assert_eq!(headers.text("sluicegate-gateway-secret"), Some("s3cret-of-the-gateway"));
+        }
+        assert_eq!(gateway.texts(), [""; 0], "{gateway:?}");
+    }
+}
+
+#[test]
 fn clients_cannot_speak_as_the_gateway() {
     for gateway in Gateway::all() {
         let forged = post("/orders")
@@ -145,51 +176,85 @@ fn clients_cannot_speak_as_the_gateway() {
     }
 }
 
-/// In Envoy they are somebody else's; APISIX has no plugin for them but the filter.
+/// In Envoy they are somebody else's. APISIX finds routes by the path that nginx makes of a client's, and the upstream may
+/// be the bridge, which has paths and a default cluster of its own.
 #[test]
 fn unrouted_requests_pass_only_in_envoy() {
     for gateway in Gateway::all() {
-        for path in ["/orders/", "/orders/x", "/%6frders", "//orders", "/kafkas", "/", "/readyz"] {
-            let mut sent = gateway.request(post(path));
-            if let Gateway::Apisix(..) = gateway {
-                sent.told(404, "the gateway's filter has no route for this path");
-            } else {
-                assert_eq!(sent.forwarded(), post(path), "{gateway:?}");
-                assert_eq!(sent.answer(503, &[ANSWERED]), [(":status", "503"), ANSWERED].into());
-            }
-        }
-    }
-}
-
-#[test]
-fn invalid_paths_are_refused() {
-    for path in [&b"/orders?\xff"[..], b"/kafka/topics/a|b"] {
-        for gateway in Gateway::all() {
-            let sent = gateway.request(request("GET", "/").without(":path").with(":path", path));
-            sent.told(400, "the path has a character that is not allowed in URLs");
-            for (name, count) in [("http.requests", 1), ("http.refused", 1), ("handshakes_refused", 0)] {
-                gateway.counts(name, count);
-            }
-        }
-    }
-}
-
-/// Gateways switch protocols for them.
-#[test]
-fn websocket_upgrades_of_plain_http_routes_are_refused() {
-    for gateway in Gateway::all() {
-        for path in ["/orders", "/kafka/topics"] {
-            for method in ["GET", "POST"] {
-                for upgrade in ["websocket", "WebSocket"] {
-                    let request =
-                        request(method, path).with("connection", "upgrade").with("upgrade", upgrade);
-                    let sent = gateway.request(request);
-                    sent.told(400, "this path takes plain HTTP requests, without Upgrade");
+        for path in UNROUTED {
+            let web = post(path).with("content-type", "application/grpc-web");
+            for request in [upgrade_with(":path", path), post(path), web] {
+                let own = request.and("accept", "a").and("accept", "\u{fe}");
+                let forged = own.clone().with("sluicegate-cluster-definition", "CgdldmlsOjEK");
+                let forged = forged.with("sluicegate-cluster", "a").with("Sluicegate-Cluster", b"\xff\xfe");
+                let mut sent = gateway.request(forged);
+                if let Gateway::Apisix(..) = gateway {
+                    sent.told(404, "the gateway's filter has no route for this path");
+                } else {
+                    assert_eq!(sent.forwarded(), own, "{gateway:?}");
+                    assert_eq!(sent.answer(503, &[ANSWERED]), [(":status", "503"), ANSWERED].into());
                 }
             }
         }
-        gateway.counts("http.refused", 8);
-        gateway.request(request("GET", "/orders").with("upgrade", "h2c")).forwarded();
+    }
+    let vm = start();
+    let mut stream = vm.request(upgrade_with(":path", "/"));
+    stream.client_sends(b"\x82\x85raw bytes");
+    assert_eq!(stream.to_upstream(), b"\x82\x85raw bytes");
+    stream.upstream_headers(accepted(), false);
+    stream.upstream_sends(b"\x00\x00\x00\x00\x01raw", true);
+    let response = stream.response().expect("an answer");
+    assert_eq!(response.headers.get("sec-websocket-accept"), None);
+    assert_eq!((response.body.as_slice(), response.complete), (&b"\x00\x00\x00\x00\x01raw"[..], true));
+}
+
+const UNROUTED: [&str; 20] = [
+    "",
+    "/",
+    "/readyz",
+    "/orders/",
+    "/orders/x",
+    "/%6frders",
+    "//orders",
+    "/kafkas",
+    "/pubsub/",
+    "/pubsubs",
+    "/PUBSUB",
+    "/%70ubsub",
+    "//pubsub",
+    "/./pubsub",
+    "/x/../pubsub",
+    "/x?/pubsub",
+    "/sluicegate.v2.Bridge/Session",
+    "/%73luicegate.v1.Bridge/Call",
+    "//sluicegate.v1.Bridge/Call",
+    "/x/../sluicegate.v1.Bridge/Call?apikey=k",
+];
+
+/// Gateways switch protocols for upgrades.
+#[test]
+fn upgrades_of_plain_http_routes_and_invalid_paths_are_refused() {
+    let upgrade = |method, path, upgrade: &str| {
+        request(method, path).with("connection", "upgrade").with("upgrade", upgrade)
+    };
+    let of = |path: &[u8]| request("GET", "/").without(":path").with(":path", path);
+    let no_upgrade = "this path takes plain HTTP requests, without Upgrade";
+    let invalid_path = "the path has a character that is not allowed in URLs";
+    for gateway in Gateway::all() {
+        for (request, reason) in [
+            (upgrade("GET", "/orders", "websocket"), no_upgrade),
+            (upgrade("POST", "/orders", "WebSocket"), no_upgrade),
+            (upgrade("GET", "/kafka/topics", "WebSocket"), no_upgrade),
+            (upgrade("POST", "/kafka/topics", "websocket"), no_upgrade),
+            (of(b"/orders?\xff"), invalid_path),
+            (of(b"/kafka/topics/a|b"), invalid_path),
+        ] {
+            gateway.request(request).told(400, reason);
+        }
+        for (name, count) in [("http.requests", 6), ("http.refused", 6), ("handshakes_refused", 0)] {
+            gateway.counts(name, count);
+        }
+        gateway.request(upgrade("GET", "/orders", "h2c")).forwarded();
     }
 }
 
@@ -213,28 +278,20 @@ fn grpc_requests_of_plain_http_routes_are_refused() {
 }
 
 #[test]
-fn answers_of_the_bridge_pass_without_their_mark() {
+fn answers_pass_without_their_mark_and_without_one_unless_they_are_server_errors() {
+    let marked = [200, 204, 304, 400, 404, 413, 429, 500, 502, 503, 504];
+    let marked = marked.map(|status| (status, &[ANSWERED][..]));
+    let unmarked = [200, 301, 400, 408, 413, 499].map(|status| (status, &[][..]));
     for gateway in Gateway::all() {
-        for status in [200, 204, 304, 400, 404, 413, 429, 500, 502, 503, 504] {
+        for (status, mark) in marked.into_iter().chain(unmarked) {
             let mut sent = gateway.request(post("/orders").with("origin", PAGE));
             let headers = [("content-type", "text/x"), ("x-a", "1"), ("x-a", "2"), ("retry-after", "7")];
-            let marked = [&headers[..2], &[ANSWERED], &headers[2..]].concat();
+            let said = [&headers[..2], mark, &headers[2..]].concat();
             let want = Headers::from([(":status", status.to_string())]);
             let want = headers.iter().fold(want, |want, (name, value)| want.and(name, value));
-            assert_eq!(sent.answer(status, &marked), want, "{gateway:?}");
+            assert_eq!(sent.answer(status, &said), want, "{gateway:?}");
         }
         gateway.counts("http.answers_lost", 0);
-    }
-}
-
-#[test]
-fn unmarked_answers_pass_unless_they_are_server_errors() {
-    for gateway in Gateway::all() {
-        for status in [200, 301, 400, 408, 413, 499] {
-            let answer = gateway.request(post("/orders")).answer(status, &[("x", "y")]);
-            let want = Headers::from([(":status", status.to_string())]).and("x", "y");
-            assert_eq!(answer, want, "{gateway:?}");
-        }
     }
 }
 

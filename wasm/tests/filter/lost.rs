@@ -3,8 +3,7 @@
 
 use sluicegate_harness::{Headers, HostCall, Response, Status, When};
 
-use crate::gateway::{Failure, Gateway, Sent};
-use crate::plain::{PAGE, post, request, says};
+use crate::gateway::{Failure, Gateway, PAGE, Sent, post, request, says};
 use crate::socket::start;
 
 const UNKNOWN: &str = "the bridge did not answer; it is not known whether anything was written";
@@ -32,6 +31,7 @@ fn each(failure: Failure, write: (u16, &str), read: (u16, &str)) {
         for (method, (status, detail)) in [("POST", write), ("GET", read)] {
             let response = gateway.request(request(method, "/orders")).fails(failure);
             check(&gateway, &response, status, detail);
+            assert!(!response.text().contains("error_code"), "{response:?}");
         }
         gateway.counts("http.answers_lost", 2);
         gateway.works();
@@ -104,9 +104,13 @@ fn envoys_details_tell_unsent_requests() {
     let reset = |reason| format!("upstream_reset_before_response_started{{{reason}}}");
     let vm = start();
     let status = |details: &str| {
-        let mut stream = vm.request(post("/orders"));
-        stream.upstream_fails(503, details);
-        stream.response().map(|response| response.status())
+        let [status, late] = [503, 504].map(|own| {
+            let mut stream = vm.request(post("/orders"));
+            stream.upstream_fails(own, details);
+            stream.response().map(|response| response.status())
+        });
+        assert_eq!(status, late, "{details}");
+        status
     };
     for reason in [
         "local_connection_failure",
@@ -141,8 +145,10 @@ fn nginxs_byte_counts_tell_unsent_requests() {
         ("", 504),
         ("x", 504),
     ] {
-        let Sent::Apisix(mut stream) = gateway.request(post("/orders")) else { panic!("APISIX") };
-        assert_eq!(stream.upstream_fails(502, bytes).map(|page| page.status()), Some(want), "{bytes}");
+        for own in [502, 504] {
+            let Sent::Apisix(mut stream) = gateway.request(post("/orders")) else { panic!("APISIX") };
+            assert_eq!(stream.upstream_fails(own, bytes).map(|page| page.status()), Some(want), "{bytes}");
+        }
     }
 }
 

@@ -46,12 +46,10 @@ impl Profile {
 
     /// The bridge's yes, as the filter sees it.
     pub(crate) fn accepted(self) -> Headers {
+        let yes = Headers::from([(":status", "101"), ("upgrade", "websocket"), ("connection", "upgrade")]);
         match self {
-            Self::Tunnel => [(":status", "101"), ("upgrade", "websocket"), ("connection", "upgrade")].into(),
-            Self::Relay => {
-                let accept = ("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-                [(":status", "101"), ("upgrade", "websocket"), ("connection", "upgrade"), accept].into()
-            }
+            Self::Tunnel => yes,
+            Self::Relay => yes.with("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
         }
     }
 }
@@ -129,6 +127,13 @@ impl Socket {
         stream.upstream_headers(profile.accepted(), false);
         let response = stream.response().expect("an answer");
         assert_eq!(response.headers.get("sec-websocket-accept"), Some(&b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="[..]));
+        Self(stream)
+    }
+
+    /// An open session of JSON.
+    pub(crate) fn open_json(vm: &Vm) -> Self {
+        let mut stream = vm.request(upgrade().with("sec-websocket-protocol", "sluicegate.v1.json"));
+        stream.upstream_headers(accepted(), false);
         Self(stream)
     }
 

@@ -9,38 +9,19 @@ use sluicegate_protocol::{Close, PubSubReq};
 use crate::socket::{Socket, start};
 use crate::wire::{self, BINARY, FIRST, LAST, PING, PONG, TEXT, from_client, grpc, grpc_bytes, to_client};
 
-/// The bridge gets `want` from `wire` in one piece, cut at every byte, and byte by byte.
+/// The bridge gets these requests and the client these bytes once `send` was given `wire`: in one piece, cut at every byte,
+/// and byte by byte.
 #[track_caller]
-fn client_sends(wire: &[u8], want: &[PubSubReq]) {
+fn check(wire: &[u8], send: fn(&mut Socket, &[u8]), requests: &[PubSubReq], answers: &[u8]) {
     let vm = start();
-    for cut in 0..=wire.len() {
+    let in_two = (0..=wire.len()).map(|cut| vec![&wire[..cut], &wire[cut..]]);
+    for parts in in_two.chain([wire.chunks(1).collect()]) {
         let mut socket = Socket::open(&vm);
-        [&wire[..cut], &wire[cut..]].into_iter().for_each(|part| socket.client(part));
-        assert_eq!(socket.requests(), want, "cut at byte {cut}");
+        parts.iter().for_each(|part| send(&mut socket, part));
+        let cut = format!("{} parts, the first of {} bytes", parts.len(), parts[0].len());
+        assert_eq!((&socket.requests()[..], &socket.answers()[..]), (requests, answers), "{cut}");
     }
-    let mut socket = Socket::open(&vm);
-    for byte in wire {
-        socket.client([*byte]);
-    }
-    assert_eq!(socket.requests(), want, "byte by byte");
-    assert_eq!(socket.answers(), b"");
-}
-
-/// The client gets `want` from `wire` in one piece, cut at every byte, and byte by byte.
-#[track_caller]
-fn bridge_sends(wire: &[u8], want: &[u8]) {
-    let vm = start();
-    for cut in 0..=wire.len() {
-        let mut socket = Socket::open(&vm);
-        [&wire[..cut], &wire[cut..]].into_iter().for_each(|part| socket.bridge(part));
-        assert_eq!(socket.answers(), want, "cut at byte {cut}");
-    }
-    let mut socket = Socket::open(&vm);
-    for byte in wire {
-        socket.bridge([*byte]);
-    }
-    assert_eq!(socket.answers(), want, "byte by byte");
-    assert_eq!((socket.requests(), vm.log()), (Vec::new(), Vec::new()));
+    assert_eq!(vm.log(), []);
 }
 
 #[test]
@@ -58,7 +39,8 @@ fn clients_frames_reach_the_bridge_however_they_are_cut() {
     let close = Close { code: 1000, reason: "done".into() };
     let pong = wire::said(Said::Pong("inside".into()));
     let refusal = wire::said_refusal(0, "wrong command");
-    client_sends(&wire.concat(), &[pong, request, refusal, wire::said(Said::Close(close))]);
+    let want = [pong, request, refusal, wire::said(Said::Close(close))];
+    check(&wire.concat(), |socket, part| socket.client(part), &want, b"");
 }
 
 #[test]
@@ -82,59 +64,38 @@ fn writes_are_padded_and_tell_of_unfinished_messages() {
 fn answers_become_frames_however_they_are_cut() {
     let (one, two) = (wire::pong(1, b"one"), wire::fetched(2, 300));
     let close = Close { code: 1001, reason: "drain".into() };
-    bridge_sends(
-        &[
-            grpc(&one),
-            wire::to_say(ToSay::Pong("between".into())),
-            grpc(&two),
-            wire::to_say(ToSay::Close(close)),
-        ]
-        .concat(),
-        &[
-            to_client(BINARY, &one.encode_to_vec()),
-            to_client(PONG, b"between"),
-            to_client(BINARY, &two.encode_to_vec()),
-            wire::closed(1001, "drain"),
-        ]
-        .concat(),
-    );
+    let (pong, close) = (ToSay::Pong("between".into()), ToSay::Close(close));
+    let wire = [grpc(&one), wire::to_say(pong), grpc(&two), wire::to_say(close)];
+    let frames = [
+        to_client(BINARY, &one.encode_to_vec()),
+        to_client(PONG, b"between"),
+        to_client(BINARY, &two.encode_to_vec()),
+        wire::closed(1001, "drain"),
+    ];
+    check(&wire.concat(), |socket, part| socket.bridge(part), &[], &frames.concat());
 }
 
 #[test]
-fn large_answer_passes_without_being_read() {
-    let vm = start();
-    let mut socket = Socket::open(&vm);
-    let answer = wire::fetched(1, 1 << 20).encode_to_vec();
-    let wire = grpc_bytes(&answer);
-    let mut chunks = wire.chunks(16 * 1024);
-    socket.bridge(chunks.next().expect("a first chunk"));
-    // Only a chunk with a head in it may be looked at.
-    let calls = [HostCall::GetBufferBytes, HostCall::SetBufferBytes];
-    for call in calls {
-        vm.refuse(call, When::Always, Status::INTERNAL_FAILURE);
-    }
-    for chunk in chunks {
-        socket.bridge(chunk);
-    }
-    for call in calls {
-        vm.allow(call);
-    }
-    assert!(socket.answers() == to_client(BINARY, &answer), "other bytes");
-    socket.works();
-}
-
-#[test]
-fn large_chunk_is_not_copied_into_the_filter() {
+fn large_answers_pass_without_being_read_or_copied() {
     let vm = start();
     let mut socket = Socket::open(&vm);
     socket.works();
     let before = vm.memory_bytes();
     let answer = wire::fetched(1, 8 << 20).encode_to_vec();
+    let wire = grpc_bytes(&answer);
     for _ in 0..3 {
-        socket.bridge(grpc_bytes(&answer));
+        socket.bridge(&wire);
         assert!(socket.answers() == to_client(BINARY, &answer), "other bytes");
     }
     assert_eq!(vm.memory_bytes(), before);
+    // Only a chunk with a head in it may be looked at.
+    let (head, rest) = wire.split_at(16 * 1024);
+    socket.bridge(head);
+    let calls = [HostCall::GetBufferBytes, HostCall::SetBufferBytes];
+    calls.iter().for_each(|call| vm.refuse(*call, When::Always, Status::INTERNAL_FAILURE));
+    rest.chunks(16 * 1024).for_each(|chunk| socket.bridge(chunk));
+    calls.iter().for_each(|call| vm.allow(*call));
+    assert!(socket.answers() == to_client(BINARY, &answer), "other bytes");
     socket.works();
 }
 
@@ -172,4 +133,17 @@ fn host_that_replaces_only_whole_chunks_is_supported() {
     }
     assert_eq!(socket.answers(), to_client(BINARY, &answer));
     socket.works();
+}
+
+#[test]
+fn texts_of_a_json_session_pass_as_they_are() {
+    let vm = start();
+    let mut socket = Socket::open_json(&vm);
+    let request = "{\"ping\":{\"state\":\"spät\"}}".as_bytes();
+    socket.client([from_client(0x01, &request[..9]), from_client(0x80, &request[9..])].concat());
+    assert!(wire::messages(&socket.0.take_to_upstream()).contains(&request));
+    let answer = [b' '; 300];
+    socket.bridge([grpc_bytes(b"{}"), wire::to_say(ToSay::Pong("p".into())), grpc_bytes(&answer)].concat());
+    let answers = [to_client(TEXT, b"{}"), to_client(PONG, b"p"), to_client(TEXT, &answer)];
+    assert_eq!(socket.answers(), answers.concat());
 }

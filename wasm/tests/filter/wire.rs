@@ -17,7 +17,6 @@ pub(crate) const CLOSE: u8 = 0x88;
 pub(crate) const PING: u8 = 0x89;
 pub(crate) const PONG: u8 = 0x8A;
 pub(crate) const FIRST: u8 = 0x02;
-pub(crate) const MIDDLE: u8 = 0x00;
 pub(crate) const LAST: u8 = 0x80;
 
 /// A masked frame.
@@ -152,12 +151,6 @@ pub(crate) fn pong(sequence: i64, state: &[u8]) -> PubSubResp {
 pub(crate) fn fetched(sequence: i64, len: usize) -> PubSubResp {
     let value: Vec<u8> = (0..len).map(|at| (at % 251) as u8).collect();
     let message = KafkaMessage { offset: 42, value: Some(value.into()), ..KafkaMessage::default() };
-    PubSubResp {
-        sequence,
-        resp: Some(Resp::KafkaFetchResp(KafkaFetchResp {
-            messages: vec![message],
-            next_offset: 0,
-            ..Default::default()
-        })),
-    }
+    let fetched = KafkaFetchResp { messages: vec![message], ..Default::default() };
+    PubSubResp { sequence, resp: Some(Resp::KafkaFetchResp(fetched)) }
 }

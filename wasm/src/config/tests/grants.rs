@@ -1,8 +1,11 @@
-//! The rights of a route's clients, and the reports of mistakes in them.
+//! The rights of a route's clients and of people, how people show who they are, and the reports of mistakes in these.
 
+use serde_json::{Value, json};
+use sluicegate_protocol::metadata;
 use sluicegate_rights::topics::MAX_LIST_BYTES;
 
 use super::*;
+use crate::token::Places;
 
 /// The headers that tell the bridge what clients of this route can do.
 #[track_caller]
@@ -79,4 +82,160 @@ fn mistakes_in_a_grant_are_reported_with_their_keys() {
             "routes[1].read: unknown key",
         ],
     );
+}
+
+const JWT: &str = r#""identity":{"from":"jwt_authn","payload":"claims"}"#;
+
+/// The policy that the bridge is told for this route, and the other headers about rights.
+#[track_caller]
+fn check_policy(route: &str, policy: &Value, others: &[(&str, &str)]) {
+    let route = only(route);
+    let headers: Vec<_> = route.grant.metadata().collect();
+    let (access, rest): (Vec<_>, Vec<_>) =
+        headers.into_iter().partition(|(name, _)| *name == metadata::ACCESS);
+    let [(_, access)] = access[..] else { panic!("{access:?}") };
+    assert_eq!(
+        (serde_json::from_str::<Value>(access).unwrap(), &rest[..]),
+        (policy.clone(), others),
+        "{route:?}"
+    );
+}
+
+#[test]
+fn rights_of_people_are_told_as_a_policy() {
+    let gateway = json!({"from_gateway": true});
+    check_policy(JWT, &json!({"identity": gateway, "read": [{"topic": "*"}]}), &[]);
+    let all = json!({
+        "identity": gateway,
+        "claims": {"roles": ["https://app.example/roles"], "team": ["realm", "team"]},
+        "capabilities": ["cap"],
+        "read": [{"topic": "public.*"}, {"topic": "teams.${team}.*"}],
+        "write": [{"topic": "orders.${sub}", "when": {"roles": ["buyer"]}}],
+    });
+    let route = format!(
+        r#"{JWT},"claims":{{"roles":["https://app.example/roles"],"team":["realm","team"]}},"capabilities":["cap"],
+           "topics":["public.*","teams.${{team}}.*"],
+           "write":[{{"topic":"orders.${{sub}}","when":{{"roles":["buyer"]}}}}]"#
+    );
+    check_policy(&route, &all, &[("sluicegate-write", "true")]);
+    let shared =
+        json!({"identity": gateway, "read": [{"topic": "a.${sub}"}], "write": [{"topic": "a.${sub}"}]});
+    check_policy(
+        &format!(r#"{JWT},"topics":["a.${{sub}}"],"write":true"#),
+        &shared,
+        &[("sluicegate-write", "true")],
+    );
+    let writes = json!({"identity": gateway, "write": [{"topic": "a"}]});
+    let others = [("sluicegate-read", "false"), ("sluicegate-write", "true")];
+    check_policy(&format!(r#"{JWT},"read":false,"write":["a"]"#), &writes, &others);
+    let quota = json!({"sessions": 3, "subscriptions": 1000, "commands_per_second": 1000, "records_per_second": 4_294_967_295_u32,
+        "read_bytes_per_second": 67_108_864, "write_bytes_per_second": 16_777_216});
+    let limited = json!({"identity": gateway, "read": [{"topic": "*"}], "quota": quota});
+    check_policy(
+        &format!(r#"{JWT},"quota":{{"sessions":3,"records_per_second":4294967295}}"#),
+        &limited,
+        &[],
+    );
+    // Without an identity, rights can have topics of their own too.
+    check_policy(
+        r#""write":["a"]"#,
+        &json!({"read": [{"topic": "*"}], "write": [{"topic": "a"}]}),
+        &others[1..],
+    );
+    // Rows are told so, too.
+    let only = json!([{"topic": "a", "only": {"header": "public", "is": "yes"}}, {"topic": "b"}]);
+    check_policy(
+        &format!(r#""topics":{},"write":false"#, json!([only[0], "b"])),
+        &json!({"read": only}),
+        &[],
+    );
+}
+
+#[test]
+fn produce_route_keeps_its_only_topic() {
+    let policy = json!({"identity": {"from_gateway": true}, "write": [{"topic": "orders.${sub}"}]});
+    let others =
+        [("sluicegate-read", "false"), ("sluicegate-write", "true"), ("sluicegate-topics", "orders.alice")];
+    let produce = r#""type":"produce","topics":["orders.${sub}"]"#;
+    check_policy(&format!(r#"{produce},{JWT},"topic":"orders.alice""#), &policy, &others);
+    check_policy(&format!(r#"{produce},{JWT},"overrides":["topic"]"#), &policy, &others[..2]);
+}
+
+#[test]
+fn identity_has_a_source() {
+    let source = |identity: &str| {
+        let route = only(&format!(r#""origins":["https://app.example"],"identity":{identity}"#));
+        let told = route.grant.policy.as_ref().and_then(|personal| personal.policy.identity.clone()).unwrap();
+        (route.source().cloned().unwrap(), told)
+    };
+    let (jwt, told) = source(r#"{"from":"jwt_authn","payload":"p","name":"main","anonymous":true}"#);
+    assert!(
+        matches!(jwt, Source::Metadata { namespace: "envoy.filters.http.jwt_authn", payload: Some(p) } if p == "p")
+    );
+    assert!(told.from_gateway && told.anonymous && told.token.as_deref() == Some("main"));
+    let (ext, _) = source(r#"{"from":"ext_authz"}"#);
+    assert_eq!(ext, Source::Metadata { namespace: "envoy.filters.http.ext_authz", payload: None });
+    let (token, told) = source(r#"{"from":"token","name":"main","query":"t","cookie":"sid"}"#);
+    assert_eq!(token, Source::Token(Places { query: Some("t".into()), cookie: Some("sid".into()) }));
+    assert!(!told.from_gateway && !told.anonymous);
+    let (certificate, told) = source(r#"{"from":"certificate","subject":"uri_san"}"#);
+    assert_eq!((certificate, told.from_gateway), (Source::Certificate(CertificateName::Uri), true));
+}
+
+#[test]
+fn consumers_are_for_those_who_trust_their_headers() {
+    let conf = r#"{"identity":{"from":"consumer","trust_consumer_headers":true}}"#;
+    assert_eq!(parse_in_apisix(conf).unwrap().routes[0].source(), Some(&Source::Consumer));
+    let untrusted = parse_in_apisix(r#"{"identity":{"from":"consumer"}}"#).unwrap_err();
+    assert_eq!(untrusted.len(), 1, "{untrusted:?}");
+    assert!(untrusted[0].starts_with("identity.trust_consumer_headers: must be true"), "{untrusted:?}");
+    let foreign = parse_in_apisix(&format!("{{{JWT}}}")).unwrap_err();
+    assert!(foreign[0].contains("\"token\" or \"consumer\" in APISIX"), "{foreign:?}");
+}
+
+#[test]
+fn mistakes_in_an_identity_are_reported_with_their_keys() {
+    let check = |route: &str, want: &str| {
+        let found = parse(format!(r#"{{"path":"/a",{route}}}"#).as_bytes()).expect_err(route);
+        assert!(found.iter().any(|mistake| mistake.starts_with(want)), "{route}: {found:?}");
+    };
+    check(r#""identity":"jwt""#, "identity: must be an object");
+    check(r#""topics":[{"topic":"a","only":{"key_prefix":"${sub}"}}]"#, "topics[0]: a key_prefix ends with");
+    check(r#""topics":[{"topic":"a","only":{"key_prefix":"${sub}:"}}]"#, "identity: is missing");
+    check(r#""identity":{"from":"jwt"}"#, "identity.from: must be");
+    check(r#""identity":{"from":"jwt_authn"}"#, "identity.payload: is missing");
+    check(r#""identity":{"from":"token"}"#, "identity.name: is missing");
+    check(r#""identity":{"from":"token","name":"a b"}"#, "identity.name: must be the NAME");
+    check(r#""identity":{"from":"token","name":"a","payload":"p"}"#, "identity.payload: unknown key");
+    check(r#""identity":{"from":"certificate"}"#, "identity.subject: must be");
+    check(r#""identity":{"from":"consumer","trust_consumer_headers":true}"#, "from: must be another");
+    check(r#""identity":{"from":"token","name":"a","cookie":"sid"}"#, "origins: is missing");
+    check(
+        r#""type":"rest","origins":["*"],"identity":{"from":"token","name":"a","cookie":"sid"}"#,
+        "origins: is missing",
+    );
+    check(r#""topics":["a.${sub}"]"#, "identity: is missing, and entries use the claim sub");
+    check(r#""topics":[{"topic":"a","when":{"sub":["x"]}}]"#, "identity: is missing");
+    check(&format!(r#"{JWT},"topics":["a.${{team}}"]"#), "claims: has no team");
+    check(&format!(r#"{JWT},"topics":["a.${{sub}}*"]"#), "topics[0]: a character stands between");
+    check(&format!(r#"{JWT},"read":["a","b.${{sub"]"#), "read[1]: a placeholder ends with }");
+    check(&format!(r#"{JWT},"write":[{{"topic":"a","if":{{}}}}]"#), "write[0]: unknown field `if`");
+    check(&format!(r#"{JWT},"write":[7]"#), "write[0]: must be a topic");
+    check(&format!(r#"{JWT},"write":[]"#), "write: must be topics");
+    check(&format!(r#"{JWT},"claims":{{"team":"team"}}"#), "claims: must be an object of paths");
+    check(&format!(r#"{JWT},"claims":{{"sub":["user"]}}"#), "claims: sub is the identity's own claim");
+    check(&format!(r#"{JWT},"capabilities":[]"#), "capabilities: must be the path");
+    check(r#""quota":{"sessions":1}"#, "identity: is missing, and a quota needs it");
+    check(&format!(r#"{JWT},"quota":7"#), "quota: must be an object");
+    check(
+        &format!(r#"{JWT},"quota":{{"sessions":0}}"#),
+        "quota.sessions: must be a number from 1 to 4294967295",
+    );
+    check(
+        &format!(r#"{JWT},"quota":{{"session":1}}"#),
+        "quota.session: unknown key, did you mean `sessions`?",
+    );
+    check(r#""topics":["a"],"read":["b"]"#, "topics: has no use");
+    let long: Vec<String> = (0..150).map(|number| format!("{number}{}", "x".repeat(100))).collect();
+    check(&format!(r#"{JWT},"topics":{long:?}"#), "topics: must be at most 8192 bytes");
 }

@@ -5,8 +5,7 @@ use std::iter;
 use sluicegate_harness::apisix::{Outcome, Route, Worker};
 use sluicegate_harness::{HostCall, Level, Status, When};
 
-use crate::gateway::apisix;
-use crate::plain::post;
+use crate::gateway::{apisix, post};
 use crate::socket::{configuration, start_configured};
 
 const UNCONFIGURED: Outcome = Outcome::Unavailable("failed to fetch wasm plugin ctx");
@@ -52,15 +51,6 @@ fn repeated_mistake_is_logged_when_its_count_doubles() {
 }
 
 #[test]
-fn gateway_is_detected_or_configured() {
-    let worker = apisix();
-    for own in [r#""profile": "tunnel""#, r#""host": "apisix""#] {
-        works(&worker.route(configuration(own)));
-    }
-    assert_eq!(worker.log(), []);
-}
-
-#[test]
 fn wrong_host_setting_is_rejected() {
     let worker = apisix();
     let ticks = "host: must be \"apisix\": Envoy has ticks, but this gateway answers host status 12";
@@ -85,18 +75,6 @@ fn undetectable_gateway_is_not_guessed() {
     }
     let vm = start_configured(&configuration(r#""host": "envoy", "profile": "tunnel""#));
     assert!(vm.tick_period().is_some());
-}
-
-#[test]
-fn routes_without_topics_are_logged() {
-    let worker = apisix();
-    let route = |more: &str| works(&worker.route(format!(r#"{{"type": "rest"{more}}}"#)));
-    route("");
-    route(r#", "topics": ["*"]"#);
-    let line = "sluicegate: routes without \"topics\", whose clients can use every topic that the cluster's user can: \
-                every path";
-    let log: Vec<_> = worker.log().into_iter().map(|line| (line.level, line.text)).collect();
-    assert_eq!(log, [(Level::Warn, line.to_owned())]);
 }
 
 #[test]

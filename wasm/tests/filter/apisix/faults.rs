@@ -6,13 +6,9 @@
 use sluicegate_harness::apisix::{Outcome, Route};
 use sluicegate_harness::{Headers, HostCall, Response, Status, When};
 
-use crate::faults::STATUSES;
-use crate::gateway::{APISIX, apisix};
-use crate::plain::{ANSWERED, PAGE, post, request};
+use crate::faults::{STATUSES, refusals};
+use crate::gateway::{ANSWERED, APISIX, PAGE, apisix, post, request};
 use crate::socket::{configuration, sorted, upgrade};
-
-/// More than any call is made in one of the stories below.
-const MOMENTS: u32 = 24;
 
 /// A request, and the status by which the bridge answers it, if it does.
 type Story = (Headers, Option<u16>);
@@ -91,20 +87,18 @@ fn no_refusal_lets_a_request_pass_half_done() {
     for story in stories() {
         let whole = play(&route, &story);
         for call in HostCall::ALL {
-            for status in STATUSES {
-                for when in (1..=MOMENTS).map(When::Nth).chain([When::Always]) {
-                    worker.refuse(call, when, Status(status));
-                    let seen = play(&route, &story);
-                    worker.allow(call);
-                    // A host that says that a header or a variable is not there is believed.
-                    let asks =
-                        [HostCall::GetHeaderMapValue, HostCall::GetProperty, HostCall::RemoveHeaderMapValue];
-                    let believed = asks.contains(&call) && Status(status) == Status::NOT_FOUND;
-                    assert!(
-                        worker.trap().is_none() && (believed || is_harmless(&seen, &whole)),
-                        "{call:?} refused with {status}, {when:?}: {seen:#?}\nbut {whole:#?}"
-                    );
-                }
+            for (status, when) in refusals() {
+                worker.refuse(call, when, status);
+                let seen = play(&route, &story);
+                worker.allow(call);
+                // A host that says that a header or a variable is not there is believed.
+                let asks =
+                    [HostCall::GetHeaderMapValue, HostCall::GetProperty, HostCall::RemoveHeaderMapValue];
+                let believed = asks.contains(&call) && status == Status::NOT_FOUND;
+                assert!(
+                    worker.trap().is_none() && (believed || is_harmless(&seen, &whole)),
+                    "{call:?}, {status:?}, {when:?}: {seen:#?}\nbut {whole:#?}"
+                );
             }
         }
         assert_eq!(play(&route, &story), whole, "the filter is what it was");
