@@ -28,29 +28,22 @@ async fn failure_says_what_the_server_said() {
 
 #[tokio::test]
 async fn websocket_route_lists_topics_too() {
-    let described = async |url: String, topic: &str| run("", &format!("topics -u {url} {topic}")).await;
-    let partition = |partition: i32| format!("    partition {partition}, leader 1, replicas: , isrs: \n");
-    let partitions: String = (0..3).map(partition).collect();
-    let want = format!(" 1 topics:\n  topic \"orders\" with 3 partitions:\n{partitions}");
-    described(kafka::serve().await, "orders").await.is(0, &want, "");
-    for (url, topic, failed) in [
-        (kafka::serve().await, "nothing", "describe topic nothing, err: UNKNOWN_TOPIC_OR_PARTITION"),
-        (kafka::serve_older().await, "orders", "run the command metadata: the server does not support it"),
-    ] {
-        described(url, topic).await.is(1, "", &format!("sluicegate: failed to {failed}\n"));
-    }
-}
-
-#[tokio::test]
-async fn variable_of_all_commands_names_the_gateway() {
-    let listed = run(&kafka::serve().await, "topics").await;
-    assert_eq!((listed.code, &*listed.stderr), (Some(0), ""), "{listed:?}");
-    let names: Vec<&str> = listed.stdout.lines().filter(|line| line.starts_with("  topic")).collect();
-    let want = ["orders\" with 3 partitions:", "open\" with 1 partitions:", "bytes\" with 1 partitions:"];
-    assert_eq!(names, want.map(|topic| format!("  topic \"{topic}")));
-
+    let described = |(name, partitions)| {
+        let line = |partition: i32| format!("    partition {partition}, leader 1, replicas: , isrs: \n");
+        let lines: String = (0..partitions).map(line).collect();
+        format!("  topic \"{name}\" with {partitions} partitions:\n{lines}")
+    };
+    let all = [("orders", 3), ("open", 1), ("bytes", 1)].map(described);
+    // The variable of all commands names the gateway, of either kind.
+    run(&kafka::serve().await, "topics").await.is(0, &format!(" 3 topics:\n{}", all.concat()), "");
     let rest = run("http://127.0.0.1:1/kafka", "topics").await;
     rest.tells(3, "", &["sluicegate: failed to connect to http://127.0.0.1:1/kafka: "]);
+    let asked = async |url: String, topic: &str| run("", &format!("topics -u {url} {topic}")).await;
+    asked(kafka::serve().await, "orders").await.is(0, &format!(" 1 topics:\n{}", all[0]), "");
+    let missing = "sluicegate: failed to describe topic nothing, err: UNKNOWN_TOPIC_OR_PARTITION\n";
+    asked(kafka::serve().await, "nothing").await.is(1, "", missing);
+    let unsupported = "sluicegate: failed to run the command metadata: the server does not support it\n";
+    asked(kafka::serve_older().await, "orders").await.is(1, "", unsupported);
 }
 
 /// Runs `topics` against a `rest` route of which these resources are read, with these answers.

@@ -145,8 +145,7 @@ async fn older_server_fails_with_command_unsupported() {
         for sequence in 1..=8 {
             let request = peer.message().await.unwrap().into_data();
             fields.push(Fields::of(&request).map(|field| field.unwrap().0).collect::<Vec<_>>());
-            let message = "unknown command".into();
-            peer.answer(sequence, Resp::ErrorResp(ErrorResp { message, ..Default::default() })).await;
+            peer.answer(sequence, server::unknown_command()).await;
         }
         fields
     })
