@@ -1,9 +1,9 @@
 //! Each way in, with up to six kinds of clients, for hours: identities expire, and each client notices five seconds without a
 //! record.
 //!
-//! 1. [`stacks`]: Kafka, NATS, and for each way in a gateway, if it has one, with a bridge
-//! 2. [`writers`]: numbered records, each way
-//! 3. [`readers`]: the kinds of clients; [`probe`]: what each of them expects
+//! 1. `stacks`: Kafka, NATS, and for each way in a gateway, if it has one, with a bridge
+//! 2. `writers`: numbered records, each way
+//! 3. `readers`: the kinds of clients; `probe`: what each of them expects
 //! 4. here: runs all of them, and reports
 
 mod identity;
@@ -31,7 +31,7 @@ use crate::{Failure, say};
 /// Fails if a client gets no record for five seconds, misses or repeats one, or if a process grows. Writes a report in
 /// Markdown to the file `report`.
 #[tokio::main]
-pub(crate) async fn soak(duration: Duration, report: Option<&Path>) -> Result<(), Failure> {
+pub async fn soak(duration: Duration, report: Option<&Path>) -> Result<(), Failure> {
     if duration < WINDOW * 3 {
         return Err(format!("expected at least {} seconds", WINDOW.as_secs() * 3).into());
     }

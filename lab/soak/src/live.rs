@@ -3,9 +3,9 @@
 //! table instead, which must end as exactly the replay of its log.
 //!
 //! 1. [`Setup`]: a cluster of three nodes of a messaging [`System`], and a stack in front of it
-//! 2. `writers`: write numbered records to all partitions; `table_writers`: write the keys of `tables`
+//! 2. `writers`: write numbered records to all partitions, and the keys of `tables`
 //! 3. `chaos`: kills and restarts
-//! 4. `subscriber`: what a client does, over a `connection` of its kind
+//! 4. `subscriber`: what a client does, over one of the `clients`
 //! 5. `oracles`: compare what each has received with the logs; [`check`] starts all of them
 
 #![expect(
@@ -16,20 +16,14 @@
 )]
 
 mod chaos;
-mod connection;
 mod oracles;
-mod position;
 pub mod rolling;
 mod subscriber;
 mod system;
-mod table;
-mod table_writers;
 mod tables;
-mod wish;
 pub mod writers;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
 use serde_json::json;
@@ -46,9 +40,10 @@ pub use self::system::{PROPERTIES, System};
 
 use self::subscriber::{Report, Subscriber};
 use self::system::Cluster;
-use self::table::Logs;
 use self::tables::{TableLogs, Tables};
-use self::wish::{RED, RED_REST, RED_SESSIONS, REST, SESSIONS, TENANT};
+use self::writers::Writers;
+use crate::clients::table::Logs;
+use crate::clients::wish::{RED, RED_REST, RED_SESSIONS, REST, SESSIONS, TENANT};
 
 /// Subject and duration of a check.
 pub struct Setup<'a> {
@@ -114,24 +109,21 @@ pub async fn check(setup: Setup<'_>) -> Summary {
         let logs = if subscriber.has_table() { &table_logs } else { &logs };
         running.spawn(subscriber.run(logs.clone()));
     }
-    let writers =
-        cluster.write(PARTITIONS, |partition, number| format!("{partition}:{number}{}", "v".repeat(VALUE)));
+    let value = |partition, number| format!("{partition}:{number}{}", "v".repeat(VALUE));
+    let writers = Writers::numbered(cluster.sink(&cluster.source()).await, PARTITIONS, value);
     let table_writers = tables.write(&cluster, &mut random).await;
     let kills = chaos::run(&mut cluster, &mut tables, &mut stack, (duration, discards), &mut random).await;
     // All nodes run now: each run has a deletion.
     tables.delete(&cluster, &mut random).await;
-    let (written, table_written) = tokio::join!(writers.stop(), table_writers.stop());
+    let (written, table_written) =
+        tokio::join!(writers.stop(), table_writers.stop_with_last(tables.partitions()));
 
     let logs = cluster.logs(&cluster.source(), PARTITIONS).await;
-    let table_logs = tables.logs(&cluster, table_written).await;
+    let TableLogs { logs: table_logs, aborted, summary: tables } = tables.logs(&cluster, table_written).await;
     tell_logs.send_replace(Some(bounds(&logs)));
-    tell_tables.send_replace(Some(bounds(&table_logs.logs)));
+    tell_tables.send_replace(Some(bounds(&table_logs)));
     let records = logs.values().map(Vec::len).sum();
-    let TableLogs { compacted, deleted, ref aborted, .. } = table_logs;
-    let (partitions, aborted_count) = (tables.partitions(), aborted.len());
-    let of_tables =
-        TableSummary { partitions, compacted, deleted, aborted: aborted_count, ..Default::default() };
-    let mut summary = Summary { records, kills, tables: of_tables, ..Summary::default() };
+    let mut summary = Summary { records, kills, tables, ..Summary::default() };
     let (mut reports, mut late) = (Vec::new(), 0);
     let gather = async {
         while let Some(report) = running.join_next().await {
@@ -146,9 +138,9 @@ pub async fn check(setup: Setup<'_>) -> Summary {
     }
     for report in reports {
         match (&report.position.table, discards) {
-            (Some(_), _) => oracles::table_is_replay(&report, &table_logs.logs, aborted),
+            (Some(_), _) => oracles::table_is_replay(&report, &table_logs, &aborted),
             (None, false) => oracles::each_came_once(&report, &logs),
-            (None, true) => oracles::each_came_or_was_told(&report, &logs, &written),
+            (None, true) => oracles::each_came_or_was_told(&report, &logs, &written.offsets),
         }
         summary.add(&report);
     }
@@ -186,38 +178,15 @@ fn bounds(logs: &BTreeMap<i32, Vec<KafkaMessage>>) -> Logs {
 
 impl Summary {
     fn add(&mut self, report: &Report) {
-        self.missed = self.missed.saturating_add(report.missed());
-        self.delivered = self.delivered.saturating_add(report.count());
-        self.connections = self.connections.saturating_add(report.connections);
+        self.missed += report.missed();
+        self.delivered += report.count();
+        self.connections += report.connections;
         if let Some(table) = &report.position.table {
-            let TableSummary { subscribers, keys, snapshots, resumed, .. } = &mut self.tables;
-            *subscribers = subscribers.saturating_add(1);
-            *keys = keys.saturating_add(table.len());
-            *snapshots = snapshots.saturating_add(table.snapshots);
-            *resumed = resumed.saturating_add(table.resumed);
+            self.tables.subscribers += 1;
+            self.tables.keys += table.len();
+            self.tables.snapshots += table.snapshots;
+            self.tables.resumed += table.resumed;
         }
-    }
-}
-
-impl fmt::Display for Summary {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { records, delivered, missed, connections, kills, tables } = self;
-        write!(
-            f,
-            "{delivered} deliveries and {missed} records told as missing over {connections} connections; {records} \
-             records are left; {kills:?}; {tables}"
-        )
-    }
-}
-
-impl fmt::Display for TableSummary {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { subscribers, keys, snapshots, resumed, partitions, compacted, deleted, aborted } = self;
-        write!(
-            f,
-            "{subscribers} tables with {keys} keys after {snapshots} snapshots and {resumed} connections without one, of {partitions} \
-             partitions, whose logs lost {compacted} records to newer ones, {deleted} at their beginnings and {aborted} to aborted transactions"
-        )
     }
 }
 

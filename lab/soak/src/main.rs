@@ -1,26 +1,11 @@
-//! Runs everything under load for minutes or hours, and watches that nothing grows and no record is lost.
-//!
-//! 1. [`sockets`]: 500 sockets which use and abandon their sessions in different ways
-//! 2. [`live`]: subscribers while everything is killed, with `--live`
-//! 3. [`page`]: the live page's memory, with `--page`
-//! 4. [`everything`]: many ways in and kinds of clients for hours, with `--everything`
-//! 5. [`processes`]: memory, descriptors and threads of gateways and bridges
+//! The command line of `./dev soak`.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program's output")]
-
-mod everything;
-mod page;
-mod processes;
-mod sockets;
-
-use std::error::Error;
-use std::iter::successors;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Parser, value_parser};
-use sluicegate_soak::live;
+use sluicegate_soak::{Failure, everything, live, page, say, sockets};
 use sluicegate_stack::arguments;
 use sluicegate_stack::kafka::{self, Kafka};
 use sluicegate_stack::process::allow_many_files;
@@ -60,15 +45,7 @@ fn main() -> ExitCode {
         Args { everything: true, report, .. } => everything::soak(duration, report.as_deref()),
         _ => sockets::soak(duration),
     };
-    match soaked {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let causes =
-                successors(Some(&*error as &dyn Error), |&error| error.source()).map(ToString::to_string);
-            eprintln!("soak: {}", causes.collect::<Vec<_>>().join(": "));
-            ExitCode::FAILURE
-        }
-    }
+    arguments::ended("soak", soaked)
 }
 
 #[tokio::main]
@@ -86,16 +63,9 @@ async fn check_live(duration: Duration) -> Result<(), Failure> {
         discards: false,
         seed,
     };
-    say(&format!("seed {seed}: {}", live::check(setup).await));
+    say(&format!("seed {seed}: {:#?}", live::check(setup).await));
     Ok(())
-}
-
-fn say(line: &str) {
-    println!("{line}");
 }
 
 /// Of all kinds.
 const SUBSCRIBERS: usize = 300;
-
-/// The error of any part; only its text is used.
-type Failure = Box<dyn Error + Send + Sync>;

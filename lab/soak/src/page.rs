@@ -13,7 +13,7 @@ use crate::{Failure, say};
 
 /// Fails if the page's memory grows, or if a record is missing or repeated.
 #[tokio::main]
-pub(crate) async fn soak(duration: Duration) -> Result<(), Failure> {
+pub async fn soak(duration: Duration) -> Result<(), Failure> {
     let kafka = Kafka::start().await?;
     kafka.make_topic(TOPIC, 1, &[]).await?;
     let gateway = Port::pick()?;

@@ -149,11 +149,11 @@ pub(crate) fn usages(stacks: &[Stack]) -> Result<Vec<(String, Usage)>, Failure> 
 /// The mean of samples, with the CPU of the last one.
 fn mean(samples: &[Usage]) -> Option<Usage> {
     let (last, count) = (samples.last()?, u64::try_from(samples.len()).ok()?);
-    let mean = |field: fn(&Usage) -> u64| samples.iter().map(field).sum::<u64>().checked_div(count);
+    let sum: Usage = samples.iter().copied().sum();
     Some(Usage {
-        resident_bytes: mean(|usage| usage.resident_bytes)?,
-        descriptors: mean(|usage| usage.descriptors)?,
-        threads: mean(|usage| usage.threads)?,
+        resident_bytes: sum.resident_bytes / count,
+        descriptors: sum.descriptors / count,
+        threads: sum.threads / count,
         ..*last
     })
 }

@@ -35,8 +35,17 @@ impl Person {
         Ok(SIGNER.sign_json(&claims)?)
     }
 
-    /// Fails if the last token is still valid: a connection with it has ended too soon.
+    /// Whether the last token is over in some seconds.
+    pub(super) fn expires_soon(&self) -> bool {
+        let left = self.until.duration_since(SystemTime::now()).unwrap_or_default();
+        self.until != SystemTime::UNIX_EPOCH && left < RENEWED_BEFORE
+    }
+
+    /// Fails if there is no token, or the last one is still valid: a connection with it has ended too soon.
     pub(super) fn check_end(&self) -> Result<(), Failure> {
+        if self.until == SystemTime::UNIX_EPOCH {
+            return Err("the connection ended".into());
+        }
         match self.until.duration_since(SystemTime::now()) {
             Ok(left) => Err(format!("the connection ended {left:?} before its identity").into()),
             Err(_) => Ok(()),
@@ -65,4 +74,5 @@ pub(super) fn tables(folder: &Folder) -> Result<String, Failure> {
     ))
 }
 
+const RENEWED_BEFORE: Duration = Duration::from_secs(10);
 const ISSUER: &str = "https://issuer.example";

@@ -120,7 +120,9 @@ pub(super) fn has_filter(way: Way) -> bool {
 /// The ways in, whose numbers are the partitions that are written through them.
 pub(super) const WAYS: [Way; Way::COUNT] = [Way::Tunnel, Way::Relay, Way::Nginx, Way::Apisix, Way::Direct];
 pub(super) const TOPIC: &str = "soak";
-pub(super) const STREAM: &str = "SOAK";
+/// The beginning of the names of streams, and the only one.
+pub(super) const STREAMS: &str = "SOAK";
+pub(super) const STREAM: &str = "SOAK-0";
 pub(super) const KAFKA_REST: &str = "/kafka";
 pub(super) const NATS: &str = "/nats";
 pub(super) const NATS_REST: &str = "/nats-rest";

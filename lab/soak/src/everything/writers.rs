@@ -71,7 +71,7 @@ async fn post(gateway: &Gateway, person: &mut Person, path: String, body: &Value
 }
 
 /// A client whose identity is renewed before it is over.
-pub(super) async fn connect(gateway: &Gateway, path: &str, seed: u64) -> Result<Client, Failure> {
+async fn connect(gateway: &Gateway, path: &str, seed: u64) -> Result<Client, Failure> {
     let mut builder = Client::builder(format!("ws://{}{path}", gateway.address));
     if gateway.has_filter() {
         let person = std::sync::Mutex::new(Person::new("alice", seed));

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use sluicegate_protocol::{KafkaMessage, is_removal_among};
 
 use super::subscriber::Report;
-use super::table::{Entries, Table};
+use crate::clients::table::{Entries, Table};
 
 /// Panics unless the subscriber has received the records that it wanted, in order.
 pub(super) fn each_came_once(report: &Report, logs: &BTreeMap<i32, Vec<KafkaMessage>>) {
@@ -38,7 +38,7 @@ pub(super) fn each_came_once(report: &Report, logs: &BTreeMap<i32, Vec<KafkaMess
 pub(super) fn each_came_or_was_told(
     report: &Report,
     logs: &BTreeMap<i32, Vec<KafkaMessage>>,
-    written: &BTreeMap<i32, BTreeSet<i64>>,
+    written: &BTreeSet<(i32, i64)>,
 ) {
     for (partition, got) in &report.position.records {
         let Report { number, kind, connections, wish, position, .. } = report;
@@ -55,7 +55,8 @@ pub(super) fn each_came_or_was_told(
         let first = got.first().into_iter().chain(missed.first().map(|range| &range.start)).min();
         let Some(begin) = position.begins.get(partition).or(first).copied() else { continue };
         if wish.keys.is_empty() {
-            let written = written.get(partition).into_iter().flatten().filter(|offset| **offset >= begin);
+            let written =
+                written.range((*partition, begin)..=(*partition, i64::MAX)).map(|(_, offset)| offset);
             let silent: Vec<&i64> =
                 written.filter(|offset| !got.contains(offset) && !is_missed(offset)).collect();
             assert!(

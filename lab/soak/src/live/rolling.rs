@@ -1,7 +1,6 @@
 //! Restarts two bridges behind one Envoy, one after the other as an upgrade does, under subscribers and producers.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,8 +18,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::subscriber::{Report, Subscriber};
-use super::system::Source;
 use super::{bounds, oracles};
+use crate::clients::source::Source;
 
 /// Number of clients in a rolling restart.
 #[derive(Debug, Clone, Copy)]
@@ -37,11 +36,8 @@ pub struct Rolled {
     pub acknowledged: usize,
     /// Records that subscribers have received, none missing or repeated.
     pub delivered: usize,
-    /// For each bridge: how long after SIGTERM the sessions ended of clients that read all the time, in ascending
-    /// order.
-    pub ends: [Vec<Duration>; 2],
-    /// Time from SIGTERM to the next session of these clients, in ascending order.
-    pub returns: [Vec<Duration>; 2],
+    /// For each bridge: how many sessions ended of clients that read all the time, and how long after SIGTERM at most.
+    pub ends: [(usize, Duration); 2],
     /// The longest time from the end of a session to the next one.
     pub away: Duration,
 }
@@ -93,28 +89,20 @@ pub async fn roll(Load { subscribers, producers }: Load) -> Rolled {
         oracles::each_came_once(&report, &logs);
         reports.push(report);
     }
+    let losses =
+        || reports.iter().flat_map(|report| report.lost.iter().map(move |lost| (report.kind, *lost)));
     let restarts = [(first_restart, second_restart), (second_restart, second_restart + DRAIN)];
-    let losses_of = |restart: (Instant, Instant)| {
-        let losses = reports.iter().filter(|report| report.kind.stays()).flat_map(|report| &report.lost);
-        losses.filter(move |(lost, _)| (restart.0..restart.1).contains(lost))
+    let ends_of = |(begun, end)| {
+        let ends = losses().filter(|(kind, (lost, _))| kind.stays() && (begun..end).contains(lost));
+        let ends: Vec<Duration> = ends.map(|(_, (lost, _))| lost - begun).collect();
+        (ends.len(), ends.into_iter().max().unwrap_or_default())
     };
-    let ends_of = |restart| sorted(losses_of(restart).map(|(lost, _)| *lost - restart.0));
-    let returns_of = |restart| sorted(losses_of(restart).filter_map(|(_, back)| Some((*back)? - restart.0)));
-    let away =
-        reports.iter().flat_map(|report| &report.lost).filter_map(|(lost, back)| Some((*back)? - *lost));
     Rolled {
         acknowledged: acknowledged.values().map(|count| usize::try_from(*count).unwrap_or(usize::MAX)).sum(),
         delivered: reports.iter().map(Report::count).sum(),
         ends: restarts.map(ends_of),
-        returns: restarts.map(returns_of),
-        away: away.max().unwrap_or_default(),
+        away: losses().filter_map(|(_, (lost, back))| Some(back? - lost)).max().unwrap_or_default(),
     }
-}
-
-fn sorted(times: impl Iterator<Item = Duration>) -> Vec<Duration> {
-    let mut times: Vec<Duration> = times.collect();
-    times.sort_unstable();
-    times
 }
 
 fn setup(bootstrap: String) -> Setup {
@@ -163,29 +151,6 @@ async fn connect(url: &str) -> Client {
             Ok(client) => return client,
             Err(_) => sleep(Duration::from_millis(50)).await,
         }
-    }
-}
-
-impl fmt::Display for Rolled {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { acknowledged, delivered, ends, returns, away } = self;
-        write!(f, "{acknowledged} records acknowledged, {delivered} delivered, none lost or repeated")?;
-        for (ends, returns) in ends.iter().zip(returns) {
-            let (end, back) = (Spread(ends), Spread(returns));
-            write!(f, "; {} sessions ended {end} after SIGTERM, and were back {back}", ends.len())?;
-        }
-        write!(f, "; at most {away:.0?} without a session")
-    }
-}
-
-/// The first, the median and the last of sorted times.
-struct Spread<'a>(&'a [Duration]);
-
-impl fmt::Display for Spread<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let at = |index: usize| self.0.get(index).copied().unwrap_or_default();
-        let [first, median, last] = [0, self.0.len() / 2, self.0.len().saturating_sub(1)].map(at);
-        write!(f, "{first:.0?}, {median:.0?}, {last:.0?}")
     }
 }
 

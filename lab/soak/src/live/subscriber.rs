@@ -7,11 +7,11 @@ use sluicegate_stack::random::Random;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::connection::Connection;
-use super::position::Position;
-use super::system::Source;
-use super::table::{Logs, Table};
-use super::wish::{Tenant, Wish};
+use crate::clients::position::Position;
+use crate::clients::source::Source;
+use crate::clients::table::{Logs, Table};
+use crate::clients::wish::{RED_REST, RED_SESSIONS, Tenant, Wish};
+use crate::clients::{Client, Format};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -76,14 +76,14 @@ impl Subscriber {
         let partitions = if reads_all { Vec::new() } else { some };
         let keys = if kind == Kind::Filtered { source.keys(count, 0..1) } else { Vec::new() };
         let credit = (kind == Kind::Credit).then_some(CREDIT);
-        let wish = Wish { source, count, partitions, keys, tenant: None, credit, is_table: false };
+        let wish = Wish { partitions, keys, credit, ..Wish::of(source, count) };
         Self { number, kind, gateway, wish, may_miss: false, random }
     }
 
     /// One that keeps a table, if its number says so: of each kind with each connection, one in three.
     pub(super) fn with_table(self, source: &Source, count: i32) -> Self {
         let round = self.number / Kind::ALL.len();
-        let (connection, round) = (round % Connection::KINDS, round / Connection::KINDS);
+        let (connection, round) = (round % FORMATS.len(), round / FORMATS.len());
         if !round.is_multiple_of(3) {
             return self;
         }
@@ -99,7 +99,11 @@ impl Subscriber {
             _ => vec![first, (first + 1) % count],
         };
         let Wish { credit, .. } = self.wish;
-        let wish = Wish { source: source.clone(), count, partitions, keys, tenant, credit, is_table: true };
+        let wish =
+            Wish { partitions, keys, tenant, credit, is_table: true, ..Wish::of(source.clone(), count) };
+        let red = [RED_SESSIONS, RED_REST];
+        let paths = if tenant == Some(Tenant::Rows) { red } else { wish.paths };
+        let wish = Wish { paths, ..wish };
         Self { wish, ..self }
     }
 
@@ -147,13 +151,13 @@ impl Subscriber {
         logs: &mut watch::Receiver<Option<Logs>>,
     ) -> Option<Instant> {
         // So that clients of each kind have connections of each kind.
-        let number = self.number / Kind::ALL.len();
+        let format = FORMATS.into_iter().cycle().nth(self.number / Kind::ALL.len())?;
         position.reconnect();
-        let open = Connection::open(number, self.gateway, &self.wish, position);
+        let open = Client::open(format, self.gateway, &self.wish, position);
         let mut connection = timeout(WITHIN, open).await.ok().flatten()?;
         let opened = Instant::now();
         // One message of a stream of events is one record, and not a batch.
-        let share = if matches!(connection, Connection::Events(_)) { 10 } else { 1 };
+        let share = if matches!(connection, Client::Events(_)) { 10 } else { 1 };
         while !self.is_done(position, logs) {
             let told = tokio::select! {
                 told = connection.told() => match told {
@@ -198,6 +202,7 @@ impl Report {
     }
 }
 
+const FORMATS: [Format; 4] = [Format::Json, Format::Events, Format::Session, Format::Session];
 /// The time for an upgrade.
 const WITHIN: Duration = Duration::from_secs(10);
 /// Bytes that a client with credit can take at a time.

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use serde_json::{Value, json};
 use sluicegate_protocol::KafkaMessage;
 use sluicegate_stack::kafka::Kafka;
-use sluicegate_stack::nats::{Cluster as NatsCluster, Nats};
+use sluicegate_stack::nats::Cluster as NatsCluster;
 use sluicegate_stack::process::Process;
 
-use super::writers::{self, CHECKED, Writers, stream};
+use super::writers::Sink;
+use crate::clients::source::{Source, stream};
 
 pub enum System<'a> {
     /// Apache Kafka: three nodes with [`PROPERTIES`], which the check breaks.
@@ -25,13 +25,6 @@ pub(super) enum Cluster<'a> {
     /// With the topic that is checked.
     Kafka(&'a mut Kafka, Arc<str>),
     Nats(NatsCluster),
-}
-
-#[derive(Debug, Clone)]
-pub(super) enum Source {
-    Topic(Arc<str>),
-    /// Streams whose names begin like this, each of which stands for a partition.
-    Streams(&'static str),
 }
 
 impl<'a> System<'a> {
@@ -90,13 +83,12 @@ impl Cluster<'_> {
         }
     }
 
-    pub(super) fn write(&self, partitions: i32, value: fn(i32, u64) -> String) -> Writers {
+    /// Where writers write to this source.
+    pub(super) async fn sink(&self, source: &Source) -> Sink {
+        let name = source.name().into();
         match self {
-            Self::Kafka(kafka, name) => writers::start(kafka, name, partitions, value),
-            Self::Nats(cluster) => {
-                let addresses = cluster.nodes.iter().map(Nats::client).collect();
-                writers::start_on_streams(addresses, partitions, value)
-            }
+            Self::Kafka(kafka, _) => Sink::topic(kafka, name),
+            Self::Nats(cluster) => Sink::Streams(cluster.streams().await.unwrap().into(), name),
         }
     }
 
@@ -187,35 +179,8 @@ impl Cluster<'_> {
     }
 }
 
-impl Source {
-    pub(super) fn name(&self) -> &str {
-        match self {
-            Self::Topic(topic) => topic,
-            Self::Streams(streams) => streams,
-        }
-    }
-
-    /// The offset of the first record.
-    pub(super) fn first(&self) -> i64 {
-        match self {
-            Self::Topic(_) => 0,
-            Self::Streams(_) => 1,
-        }
-    }
-
-    /// The keys with these numbers in each partition, for filters.
-    pub(super) fn keys(&self, partitions: i32, numbers: impl Iterator<Item = u64>) -> Vec<Bytes> {
-        let keys = numbers.map(writers::key);
-        match self {
-            Self::Topic(_) => keys.map(Bytes::from).collect(),
-            Self::Streams(names) => keys
-                .flat_map(|key| {
-                    (0..partitions).map(move |number| format!("{}.{key}", stream(names, number)).into())
-                })
-                .collect(),
-        }
-    }
-}
+/// The topic that is checked record by record, and the beginning of the names of such streams.
+pub(super) const CHECKED: &str = "checked";
 
 /// Messages that a stream keeps if it discards: those of a few seconds.
 const KEPT: u32 = 30;

@@ -10,8 +10,10 @@ use sluicegate_stack::random::Random;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-use super::system::{Cluster, Source};
-use super::table_writers::{Sink, TableWriters, Written};
+use super::TableSummary;
+use super::system::Cluster;
+use super::writers::{Writers, Written};
+use crate::clients::source::Source;
 
 /// Where the records of tables are.
 pub(super) struct Tables {
@@ -23,16 +25,14 @@ pub(super) struct Tables {
     starts: BTreeMap<i32, i64>,
 }
 
-/// The remaining records of tables, and the number of those that are gone.
+/// The remaining records of tables.
 pub(super) struct TableLogs {
     /// Committed records.
     pub(super) logs: BTreeMap<i32, Vec<KafkaMessage>>,
     /// Partitions and offsets of records of aborted transactions.
     pub(super) aborted: BTreeSet<(i32, i64)>,
-    /// Records that newer ones of their keys have replaced.
-    pub(super) compacted: usize,
-    /// Records before the start of a log.
-    pub(super) deleted: usize,
+    /// With the number of those that are gone.
+    pub(super) summary: TableSummary,
 }
 
 impl Tables {
@@ -44,21 +44,14 @@ impl Tables {
         Self { source, partitions, start: now, deleted_at: now, starts }
     }
 
-    pub(super) async fn write(&self, cluster: &Cluster<'_>, random: &mut Random) -> TableWriters {
+    pub(super) async fn write(&self, cluster: &Cluster<'_>, random: &mut Random) -> Writers {
         let partitions = self.partitions.subscribe();
-        match cluster {
-            Cluster::Kafka(kafka, _) => TableWriters::start_on_kafka(
-                kafka,
-                &self.source.name().into(),
-                partitions,
-                MOST_PARTITIONS,
-                random,
-            ),
-            Cluster::Nats(nats) => {
-                let sink = Sink::Streams(nats.streams().await.unwrap().into(), NAME);
-                TableWriters::start(sink, partitions, PARTITIONS, random)
-            }
+        let sink = cluster.sink(&self.source).await;
+        let mut writers = Writers::of_table(sink, &partitions, MOST_PARTITIONS, random);
+        if let Cluster::Kafka(kafka, _) = cluster {
+            writers.transact(kafka, self.source.name().into(), partitions, random);
         }
+        writers
     }
 
     /// Deletes the beginning of a log now and then, and adds partitions to a topic. The cluster may not be able to do it
@@ -122,8 +115,10 @@ impl Tables {
         };
         let gone: Vec<&(i32, i64)> = offsets.difference(&left).collect();
         let deleted = gone.iter().copied().filter(is_deleted).count();
-        let compacted = gone.len().saturating_sub(deleted);
-        TableLogs { logs, aborted, compacted, deleted }
+        let (compacted, partitions) = (gone.len() - deleted, self.partitions());
+        let summary =
+            TableSummary { compacted, deleted, partitions, aborted: aborted.len(), ..Default::default() };
+        TableLogs { logs, aborted, summary }
     }
 
     pub(super) fn partitions(&self) -> i32 {

@@ -2,41 +2,54 @@
 
 use std::net::SocketAddr;
 
+use futures_util::SinkExt;
 use prost::Message as _;
 use sluicegate_protocol::kafka_subscription_event::Event;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
-    CmdCredit, CmdKafkaSubscribe, CmdNatsSubscribe, KafkaMessage, KafkaSource, NatsMessage, NatsSource,
-    PartitionNext, PubSubReq, PubSubResp, RecordFilter, Snapshot, SubscribedStream, is_removal_among,
-    kafka_source, nats_source, nats_subscription_event as nats,
+    CmdAuth, CmdCredit, CmdKafkaSubscribe, CmdNatsSubscribe, KafkaMessage, KafkaSource, NatsMessage,
+    NatsSource, PartitionNext, PubSubReq, PubSubResp, RecordFilter, Snapshot, SubscribedStream,
+    is_removal_among, kafka_source, nats_source, nats_subscription_event as nats,
 };
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
+use super::position::{Begin, Position, Told};
+use super::source::{Source, partition_of, stream};
+use super::table::Record;
+use super::wish::{RED, TENANT, Wish};
 use super::{SUBSCRIPTION, Socket};
-use crate::live::position::{Begin, Position, Told};
-use crate::live::system::Source;
-use crate::live::table::Record;
-use crate::live::wish::{RED, TENANT, Wish};
-use crate::live::writers::{partition_of, stream};
 
-pub(in crate::live) struct Session {
-    socket: Socket,
+pub(crate) struct Session {
+    pub(super) socket: Socket,
     has_credit: bool,
+    /// Whether the subscription has ended with an error that a retry can help against.
+    pub(crate) can_retry: bool,
 }
 
 impl Session {
-    pub(super) async fn open(gateway: SocketAddr, wish: &Wish, position: &Position) -> Option<Self> {
-        let request = format!("ws://{gateway}{}", wish.path());
-        let socket = Socket::open(request, message(command(wish, position))).await?;
-        Some(Self { socket, has_credit: wish.credit.is_some() })
+    pub(crate) async fn open(gateway: SocketAddr, wish: &Wish, position: &Position) -> Option<Self> {
+        let [path, _] = wish.paths;
+        let request = format!("ws://{gateway}{path}").into_client_request().unwrap();
+        let socket = Socket::open(request, wish, message(command(wish, position))).await?;
+        Some(Self { socket, has_credit: wish.credit.is_some(), can_retry: false })
     }
 
-    pub(super) async fn told(&mut self) -> Option<Told> {
+    /// Renews the client's identity. `None`: the connection is lost.
+    pub(crate) async fn renew(&mut self, token: String) -> Option<()> {
+        let renewal = PubSubReq { sequence: RENEWAL, req: Some(Req::CmdAuth(CmdAuth { token })) };
+        self.socket.stream.send(Message::binary(renewal.encode_to_vec())).await.ok()
+    }
+
+    pub(crate) async fn told(&mut self) -> Option<Told> {
         let bytes = self.socket.next().await?.into_data();
         let credit = CmdCredit { subscription: SUBSCRIPTION, bytes: bytes.len() as u64 };
         let credit = self.has_credit.then(|| message(Req::CmdCredit(credit)));
         let PubSubResp { sequence, resp } = PubSubResp::decode(bytes).unwrap();
+        if let (RENEWAL, Some(Resp::AuthResp(_))) = (sequence, &resp) {
+            return Some(Told::Other);
+        }
         assert_eq!(sequence, SUBSCRIPTION);
         Some(match resp.unwrap() {
             Resp::KafkaSubscribedResp(mut subscribed) => {
@@ -61,6 +74,7 @@ impl Session {
                     offset: message.sequence,
                     is_removal: is_removal_among(&message.headers),
                     key: message.subject.into(),
+                    value: message.data,
                 };
                 let records = delivery.messages.into_iter().map(record).collect();
                 let partition = partition_of(&delivery.stream);
@@ -88,6 +102,7 @@ impl Session {
                     offset: message.offset,
                     is_removal: message.value.is_none(),
                     key: message.key.unwrap_or_default(),
+                    value: message.value.unwrap_or_default(),
                 };
                 let records = delivery.messages.into_iter().map(record).collect();
                 Told::Records { partition: delivery.partition, records, next: Some(delivery.next_offset) }
@@ -103,11 +118,16 @@ impl Session {
                 Event::SnapshotEnd(_) => Told::SnapshotEnd,
                 Event::LogStart(start) => Told::LogStart { partition: start.partition, offset: start.offset },
             },
-            Resp::ErrorResp(error) if error.retriable => return None,
+            Resp::ErrorResp(error) if error.retriable => {
+                self.can_retry = true;
+                return None;
+            }
             other => panic!("{other:?} of a subscription"),
         })
     }
 }
+
+const RENEWAL: i64 = 2;
 
 fn message(req: Req) -> Message {
     Message::binary(PubSubReq { sequence: SUBSCRIPTION, req: Some(req) }.encode_to_vec())
@@ -123,14 +143,14 @@ fn command(wish: &Wish, position: &Position) -> Req {
     });
     let (filters, credit) = (keys.into_iter().chain(header).collect(), wish.credit);
     let snapshot = if wish.is_table { Snapshot::LatestPerKey } else { Snapshot::NoSnapshot }.into();
-    let away_ms = position.away_ms();
+    let (away_ms, is_early) = (position.away_ms(), !wish.is_table && !wish.is_late);
     match &wish.source {
         Source::Topic(topic) => {
             let next = position.next.iter();
             let source = KafkaSource {
                 topic: topic.to_string(),
                 partitions: wish.partitions.clone(),
-                from: (!wish.is_table).then_some(kafka_source::From::Timestamp(-2)),
+                from: is_early.then_some(kafka_source::From::Timestamp(-2)),
                 next: next
                     .map(|(partition, offset)| PartitionNext { partition: *partition, offset: *offset })
                     .collect(),
@@ -144,7 +164,7 @@ fn command(wish: &Wish, position: &Position) -> Req {
         Source::Streams(streams) => {
             let source = |partition: i32| {
                 let next = position.next.get(&partition).copied().map(nats_source::From::Sequence);
-                let earliest = (!wish.is_table).then_some(nats_source::From::Timestamp(-2));
+                let earliest = is_early.then_some(nats_source::From::Timestamp(-2));
                 NatsSource {
                     stream: stream(streams, partition),
                     from: next.or(earliest),

@@ -1,8 +1,23 @@
-//! The ways to subscribe.
+//! The clients of checks and soak: they subscribe in each format, and note what they are told.
+//!
+//! 1. [`wish`]: what a client subscribes to, of a [`source`]
+//! 2. [`session`], [`json`], [`events`]: a subscription over a session in protobuf or JSON, or over server-sent events
+//! 3. [`position`]: what it was told, in any format; a [`table`], if it keeps one
+
+#![expect(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "test code: a failure is a panic"
+)]
 
 mod events;
 mod json;
-mod session;
+pub(crate) mod position;
+pub(crate) mod session;
+pub(crate) mod source;
+pub(crate) mod table;
+pub(crate) mod wish;
 
 use std::net::SocketAddr;
 
@@ -11,51 +26,67 @@ use serde_json::Value;
 use sluicegate_protocol::is_removal_header;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::handshake::client::Request;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use self::events::Events;
 use self::json::Json;
+use self::position::{Position, Told};
 use self::session::Session;
-use super::position::{Position, Told};
-use super::table::Record;
-use super::wish::Wish;
+use self::table::Record;
+use self::wish::Wish;
 
-pub(super) enum Connection {
+/// A subscription.
+pub(crate) enum Client {
     Session(Session),
     Json(Json),
     Events(Events),
 }
 
-impl Connection {
-    /// Two numbers stand for sessions in protobuf.
-    pub(super) const KINDS: usize = 4;
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    Session,
+    Json,
+    /// Or a session, if no stream of events is about what the client wants.
+    Events,
+}
 
-    /// Subscribes from `position` on, or from the beginning. `None`: the connection was refused or lost. The number
-    /// decides its kind.
-    pub(super) async fn open(
-        number: usize,
+impl Client {
+    /// Subscribes from `position` on, or from the beginning. `None`: the connection was refused or lost.
+    pub(crate) async fn open(
+        format: Format,
         gateway: SocketAddr,
         wish: &Wish,
         position: &Position,
     ) -> Option<Self> {
-        match number % Self::KINDS {
-            0 => Json::open(gateway, wish, position).await.map(Self::Json),
+        match format {
+            Format::Json => Json::open(gateway, wish, position).await.map(Self::Json),
             // A stream of events is about one resource, and says where it is by an id of the bridge's own.
-            1 if events::resource(wish).is_some() => {
+            Format::Events if events::resource(wish).is_some() => {
                 Events::open(gateway, wish, position).await.map(Self::Events)
             }
-            _ => Session::open(gateway, wish, position).await.map(Self::Session),
+            Format::Session | Format::Events => {
+                Session::open(gateway, wish, position).await.map(Self::Session)
+            }
         }
     }
 
     /// Next event; `None`: the connection is lost, or the subscription has ended with an error that a retry can help
     /// against.
-    pub(super) async fn told(&mut self) -> Option<Told> {
+    pub(crate) async fn told(&mut self) -> Option<Told> {
         match self {
             Self::Session(session) => session.told().await,
             Self::Json(json) => json.told().await,
             Self::Events(events) => events.told().await,
+        }
+    }
+
+    /// The code with which its session was closed.
+    pub(crate) fn close_code(&self) -> Option<u16> {
+        match self {
+            Self::Session(session) => session.socket.close_code,
+            Self::Json(json) => json.socket.close_code,
+            Self::Events(_) => None,
         }
     }
 }
@@ -65,13 +96,17 @@ struct Socket {
     stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
     /// Gives credit for what was last told.
     credit: Option<Message>,
+    close_code: Option<u16>,
 }
 
 impl Socket {
-    async fn open(request: impl IntoClientRequest + Unpin, command: Message) -> Option<Self> {
+    async fn open(mut request: Request, wish: &Wish, command: Message) -> Option<Self> {
+        if let Some(authorization) = &wish.authorization {
+            request.headers_mut().insert("authorization", authorization.parse().unwrap());
+        }
         let (mut stream, _) = connect_async(request).await.ok()?;
         stream.send(command).await.ok()?;
-        Some(Self { stream, credit: None })
+        Some(Self { stream, credit: None, close_code: None })
     }
 
     /// The next message; `None` at the end. Nothing is lost if it is cancelled.
@@ -83,7 +118,10 @@ impl Socket {
         loop {
             match self.stream.next().await?.ok()? {
                 Message::Ping(_) => {}
-                Message::Close(_) => return None,
+                Message::Close(close) => {
+                    self.close_code = close.map(|close| close.code.into());
+                    return None;
+                }
                 message => return Some(message),
             }
         }
@@ -103,6 +141,7 @@ fn json_record(data: &Value) -> Record {
     Record {
         offset: either(["offset", "sequence"]).as_i64().unwrap(),
         key: either(["key", "subject"]).as_str().unwrap_or_default().to_owned().into(),
+        value: data.get("value").and_then(Value::as_str).unwrap_or_default().to_owned().into(),
         is_removal: data.get("value").is_some_and(Value::is_null)
             || headers.into_iter().flatten().any(is_removal),
     }

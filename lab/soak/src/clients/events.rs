@@ -7,12 +7,11 @@ use serde_json::Value;
 use sluicegate_stack::http::client::{Client, Request, Streamed};
 
 use super::json_record;
-use crate::live::position::{Begin, Position, Told};
-use crate::live::system::Source;
-use crate::live::wish::{RED, TENANT, Wish};
-use crate::live::writers::stream;
+use super::position::{Begin, Position, Told};
+use super::source::{Source, stream};
+use super::wish::{RED, TENANT, Wish};
 
-pub(in crate::live) struct Events {
+pub(crate) struct Events {
     /// None: that of each event.
     partition: Option<i32>,
     body: Streamed,
@@ -22,11 +21,14 @@ pub(in crate::live) struct Events {
 }
 
 impl Events {
-    pub(super) async fn open(gateway: SocketAddr, wish: &Wish, position: &Position) -> Option<Self> {
-        let path = format!("{}{}/events?{}", wish.rest(), resource(wish)?, query(wish));
+    pub(crate) async fn open(gateway: SocketAddr, wish: &Wish, position: &Position) -> Option<Self> {
+        let [_, rest] = wish.paths;
+        let path = format!("{rest}{}/events?{}", resource(wish)?, query(wish));
         let request = Request::get(path).with("accept", "text/event-stream");
-        let last = position.last_event_id.as_deref();
-        let request = last.into_iter().fold(request, |request, last| request.with("last-event-id", last));
+        let last = ("last-event-id", position.last_event_id.as_deref());
+        let headers = [last, ("authorization", wish.authorization.as_deref())];
+        let headers = headers.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        let request = headers.fold(request, |request, (name, value)| request.with(name, value));
         let body = Client::connect(gateway).await.ok()?.stream(request).await.ok()?;
         if body.head.status != 200 {
             assert!([502, 503, 504].contains(&body.head.status), "{:?}", body.head);
@@ -43,7 +45,7 @@ impl Events {
         Some(Self { partition, body, unread: String::new(), told, is_in_snapshot: false })
     }
 
-    pub(super) async fn told(&mut self) -> Option<Told> {
+    pub(crate) async fn told(&mut self) -> Option<Told> {
         loop {
             if let Some(told) = self.told.pop_front() {
                 return Some(told);
@@ -76,7 +78,7 @@ impl Events {
 }
 
 /// The path of what a stream of events can be about.
-pub(super) fn resource(wish: &Wish) -> Option<String> {
+pub(crate) fn resource(wish: &Wish) -> Option<String> {
     if !wish.is_table && !wish.keys.is_empty() {
         return None;
     }
@@ -90,7 +92,7 @@ pub(super) fn resource(wish: &Wish) -> Option<String> {
 
 fn query(wish: &Wish) -> String {
     if !wish.is_table {
-        return "from=earliest".to_owned();
+        return format!("from={}&format=text", wish.from());
     }
     let mut query = "snapshot=latest_per_key&format=text".to_owned();
     let key = match &wish.source {
@@ -130,8 +132,9 @@ fn told(event: &str, partition: Option<i32>) -> Told {
             Told::Skipped { partition: partition(), from, to }
         }
         Some("retrying" | "building") => Told::Other,
-        // It can be retried: the stream ends behind it.
+        // The stream ends behind it, and can be opened again.
         Some("error") if data.get("retriable") == Some(&Value::Bool(true)) => Told::Other,
+        Some("error") if data.get("detail").is_some_and(|detail| detail == "identity expired") => Told::Other,
         Some(_) => panic!("{event}"),
     };
     match field("id: ") {

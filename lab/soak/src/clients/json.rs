@@ -8,26 +8,26 @@ use serde_json::{Map, Value, json};
 use sluicegate_stack::json_socket::upgrade;
 use tokio_tungstenite::tungstenite::Message;
 
+use super::position::{Begin, Position, Told};
+use super::source::{Source, partition_of, stream};
+use super::wish::{RED, TENANT, Wish};
 use super::{SUBSCRIPTION, Socket, json_record};
-use crate::live::position::{Begin, Position, Told};
-use crate::live::system::Source;
-use crate::live::wish::{RED, TENANT, Wish};
-use crate::live::writers::{partition_of, stream};
 
-pub(in crate::live) struct Json {
-    socket: Socket,
+pub(crate) struct Json {
+    pub(super) socket: Socket,
     has_credit: bool,
 }
 
 impl Json {
-    pub(super) async fn open(gateway: SocketAddr, wish: &Wish, position: &Position) -> Option<Self> {
-        let request = upgrade(&format!("ws://{gateway}{}", wish.path()));
+    pub(crate) async fn open(gateway: SocketAddr, wish: &Wish, position: &Position) -> Option<Self> {
+        let [path, _] = wish.paths;
+        let request = upgrade(&format!("ws://{gateway}{path}"));
         let subscribe = json!({"id": SUBSCRIPTION, "subscribe": command(wish, position)});
-        let socket = Socket::open(request, Message::text(subscribe.to_string())).await?;
+        let socket = Socket::open(request, wish, Message::text(subscribe.to_string())).await?;
         Some(Self { socket, has_credit: wish.credit.is_some() })
     }
 
-    pub(super) async fn told(&mut self) -> Option<Told> {
+    pub(crate) async fn told(&mut self) -> Option<Told> {
         let mut answer: Value = serde_json::from_slice(&self.socket.next().await?.into_data()).unwrap();
         assert_eq!(answer["id"], SUBSCRIPTION, "{answer}");
         if answer["error"]["retriable"] == true {
@@ -91,7 +91,7 @@ fn command(wish: &Wish, position: &Position) -> Value {
         let header = wish.has_header().then(|| json!({"header": TENANT, "value": [RED]}));
         keys.into_iter().chain(header).collect::<Vec<_>>()
     };
-    let from = if wish.is_table { "latest" } else { "earliest" };
+    let from = wish.from();
     let mut command = match &wish.source {
         Source::Topic(topic) => {
             let next = position.next.iter();

@@ -10,7 +10,7 @@ use super::wish::Wish;
 
 /// Content of one message of a subscription, in any format.
 #[derive(Debug)]
-pub(super) enum Told {
+pub(crate) enum Told {
     /// Where partitions begin, if they were not known before.
     Begins(Vec<Begin>),
     /// A snapshot of a table begins, and where partitions continue after it, if that is known.
@@ -43,12 +43,21 @@ pub(super) enum Told {
 
 impl Told {
     /// The beginning of a subscription.
-    pub(super) fn begun(is_snapshot: bool, begins: Vec<Begin>) -> Self {
+    pub(crate) fn begun(is_snapshot: bool, begins: Vec<Begin>) -> Self {
         if is_snapshot { Self::Snapshot(begins) } else { Self::Begins(begins) }
     }
 
+    /// The records of a partition, if it has some.
+    pub(crate) fn records(&self) -> Option<(i32, &[Record])> {
+        match self {
+            Self::Records { partition, records, .. } => Some((*partition, records)),
+            Self::Identified { told, .. } => told.records(),
+            _ => None,
+        }
+    }
+
     /// Whether a snapshot is complete with it.
-    pub(super) fn ends_snapshot(&self) -> bool {
+    pub(crate) fn ends_snapshot(&self) -> bool {
         match self {
             Self::SnapshotEnd => true,
             Self::Identified { told, .. } => told.ends_snapshot(),
@@ -59,36 +68,36 @@ impl Told {
 
 /// Where a partition begins, and the id of its topic or stream in the form of the connection.
 #[derive(Debug)]
-pub(super) struct Begin {
-    pub(super) partition: i32,
-    pub(super) offset: i64,
-    pub(super) id: Vec<u8>,
+pub(crate) struct Begin {
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+    pub(crate) id: Vec<u8>,
 }
 
 #[derive(Debug, Clone, Default)]
-pub(super) struct Position {
-    pub(super) next: BTreeMap<i32, i64>,
+pub(crate) struct Position {
+    pub(crate) next: BTreeMap<i32, i64>,
     /// The id of each partition's topic or stream, in the form of the subscriber's connections.
-    pub(super) ids: BTreeMap<i32, Vec<u8>>,
+    pub(crate) ids: BTreeMap<i32, Vec<u8>>,
     /// Of server-sent events.
-    pub(super) last_event_id: Option<String>,
+    pub(crate) last_event_id: Option<String>,
     /// Whether records can be discarded before it has them.
-    pub(super) may_miss: bool,
+    pub(crate) may_miss: bool,
     /// Where each partition began, if that was told.
-    pub(super) begins: BTreeMap<i32, i64>,
+    pub(crate) begins: BTreeMap<i32, i64>,
     /// The offsets that each partition has skipped.
-    pub(super) missed: BTreeMap<i32, Vec<Range<i64>>>,
+    pub(crate) missed: BTreeMap<i32, Vec<Range<i64>>>,
     /// The offsets of the records of each partition, unless they are a table.
-    pub(super) records: BTreeMap<i32, Vec<i64>>,
+    pub(crate) records: BTreeMap<i32, Vec<i64>>,
     /// The table that it keeps, if it does.
-    pub(super) table: Option<Table>,
+    pub(crate) table: Option<Table>,
     /// When it was last told something.
-    pub(super) told_at: Option<Instant>,
+    pub(crate) told_at: Option<Instant>,
 }
 
 impl Position {
     /// Notes what was told. Panics if it contradicts what was told before.
-    pub(super) fn take(&mut self, told: Told) {
+    pub(crate) fn take(&mut self, told: Told) {
         self.told_at = Some(Instant::now());
         match told {
             Told::Begins(begins) => {
@@ -150,9 +159,17 @@ impl Position {
     }
 
     /// Prepares another connection. A snapshot that is not complete begins anew.
-    pub(super) fn reconnect(&mut self) {
+    pub(crate) fn reconnect(&mut self) {
         if self.table.as_ref().is_some_and(|table| table.is_in_snapshot) {
             self.forget();
+        }
+    }
+
+    /// Forgets which records it has received, of which there are too many in hours.
+    pub(crate) fn trim(&mut self) {
+        self.records.clear();
+        if let Some(table) = &mut self.table {
+            table.received.clear();
         }
     }
 
@@ -169,13 +186,13 @@ impl Position {
     }
 
     /// Milliseconds since it was last told something, for a table.
-    pub(super) fn away_ms(&self) -> u64 {
+    pub(crate) fn away_ms(&self) -> u64 {
         let away = self.told_at.filter(|_| self.table.is_some()).map(|told| told.elapsed());
         away.map_or(0, |away| u64::try_from(away.as_millis()).unwrap())
     }
 
     /// Whether all partitions that it wants are at the ends of these logs.
-    pub(super) fn is_at(&self, logs: &Logs, wish: &Wish) -> bool {
+    pub(crate) fn is_at(&self, logs: &Logs, wish: &Wish) -> bool {
         let mut wanted = logs.iter().filter(|(partition, _)| wish.reads(**partition));
         wanted.all(|(partition, log)| self.next.get(partition).is_some_and(|next| *next >= log.end))
             && self.table.as_ref().is_none_or(|table| table.is_within(logs))
