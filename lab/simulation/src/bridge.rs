@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::identity::Identity;
 use crate::jetstream::JetStream;
+use crate::jetstream::wire::Route;
 use crate::kafka::answer::{PORT, host};
 use crate::kafka::writer::{QUEUE_BYTES, QUEUE_RECORDS, WritableCluster};
 use crate::network::{Faults, SimulatedNetwork, relay};
@@ -37,10 +38,10 @@ pub(crate) struct Bridge {
     pub(crate) tables: TableLimits,
     /// `None`: its clients have none.
     quotas: Option<Quotas>,
-    logs: SharedLog,
+    pub(crate) logs: SharedLog,
     /// Begins when its sessions must end.
     pub(crate) drain: Drain,
-    backend: Arc<dyn Backend>,
+    pub(crate) backend: Arc<dyn Backend>,
     /// Cancelled when writes must be answered with what is known.
     pub(crate) due: CancellationToken,
     /// Cancelled to kill it.
@@ -154,16 +155,6 @@ impl Bridge {
         self.logs.stats().bytes
     }
 
-    /// Whether records are on their way to brokers.
-    pub(crate) fn has_queued_records(&self) -> bool {
-        self.backend.has_queued_records()
-    }
-
-    /// The callers that wait at ends of logs.
-    pub(crate) fn waiters(&self) -> u64 {
-        self.logs.stats().waiters
-    }
-
     /// Frees records that are too old to be served.
     pub(crate) fn expire(&self) {
         self.logs.expire(tokio::time::Instant::now().into_std());
@@ -199,7 +190,7 @@ fn nats(
 ) -> Arc<dyn Backend> {
     let (queue_bytes, queue_records) = (QUEUE_BYTES, QUEUE_RECORDS);
     let config = ClusterConfig { queue_bytes, queue_records, ..sluicegate_nats::testing::config() };
-    let dialer: Arc<dyn Dialer> = Arc::new(servers.route(killed));
+    let dialer: Arc<dyn Dialer> = Arc::new(Route { servers: servers.clone(), killed: killed.clone() });
     Arc::new(Nats::over(&dialer, NAME, &config, logs, metrics.nats(NAME), Some(metrics.writes(NAME))))
 }
 

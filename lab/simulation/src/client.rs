@@ -21,17 +21,20 @@ use sluicegate_fair_share::ClientKey;
 use sluicegate_protocol::control_req::Control as Ask;
 use sluicegate_protocol::control_resp::Control;
 use sluicegate_protocol::kafka_subscription_event::Event;
+use sluicegate_protocol::kafka_subscription_event::skipped::Cause;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{ControlReq, ErrorResp, KafkaMessage, KafkaSubscriptionEvent, Reason};
 use tokio::io::DuplexStream;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use self::http::{Http, LastEvent};
+use self::http::Http;
+pub(crate) use self::http::LastEvent;
 use self::session::Session;
 use crate::identity::{Identity, Role};
 use crate::quota::Received;
-use crate::world::World;
+use crate::world::{World, until};
 
 /// What all kinds of clients have. It is shared with the schedule, which cuts the connection.
 pub(crate) struct Caller {
@@ -41,23 +44,10 @@ pub(crate) struct Caller {
     key: ClientKey,
     pub(crate) topic: String,
     pub(crate) identity: Option<Arc<Identity>>,
-    pub(crate) way: Way,
+    /// The place of its stream of events, if it speaks plain HTTP; `None`: it has sessions.
+    pub(crate) http: Option<LastEvent>,
     pub(crate) cut: Cut,
     pub(crate) random: Mutex<fastrand::Rng>,
-}
-
-/// How a client speaks to bridges.
-#[derive(Debug, Clone)]
-pub(crate) enum Way {
-    Session,
-    /// Plain HTTP, with the place of a stream of events.
-    Http(LastEvent),
-}
-
-impl Way {
-    pub(crate) fn is_http(&self) -> bool {
-        matches!(self, Self::Http(_))
-    }
 }
 
 impl Caller {
@@ -66,20 +56,20 @@ impl Caller {
         let name = format!("{} {number}", format!("{kind:?}").to_lowercase());
         let address = [10, 0, kind as u8, u8::try_from(number).unwrap_or(u8::MAX)];
         let key = ClientKey::from(IpAddr::from(address));
-        let Role { topic, identity, way } = role;
-        Self { name, key, topic, identity, way, cut: Cut::default(), random: Mutex::new(random) }
+        let Role { topic, identity, http } = role;
+        Self { name, key, topic, identity, http, cut: Cut::default(), random: Mutex::new(random) }
     }
 
     /// Connects to one of the bridges; `None` if there is none, or it is gone.
     pub(crate) async fn connect(&self, world: &World) -> Option<Client> {
-        let (connection, received): (Box<dyn Connection>, _) = match &self.way {
-            Way::Session => {
+        let (connection, received): (Box<dyn Connection>, _) = match &self.http {
+            None => {
                 let bridge =
                     |bridge: &crate::bridge::Bridge| bridge.connect(self.key, self.identity.as_ref());
                 let (stream, received) = world.of_a_bridge(&self.random, bridge)?;
                 (Box::new(Session::new(stream, world.is_nats())), received)
             }
-            Way::Http(last) => (Box::new(Http::open(self.dial(world)?, last.clone()).await?), None),
+            Some(last) => (Box::new(Http::open(self.dial(world)?, last.clone()).await?), None),
         };
         Some(Client { connection, identity: self.identity.clone(), received })
     }
@@ -87,6 +77,22 @@ impl Caller {
     /// A connection to one of the bridges; `None` if there is none.
     pub(crate) fn dial(&self, world: &World) -> Option<DuplexStream> {
         world.of_a_bridge(&self.random, |bridge| bridge.dial(self.key, &world.faults))
+    }
+
+    /// An answer that comes within `patience`, in which jumps of the clock do not count; `None` without one.
+    pub(crate) async fn in_time<T>(
+        &self,
+        world: &World,
+        patience: Duration,
+        answer: impl Future<Output = Option<T>>,
+    ) -> Option<T> {
+        let (begun, clock) = (Instant::now(), &world.faults.clock);
+        let before = clock.jumped();
+        let answer = until(|| begun + patience + clock.jumped().saturating_sub(before), answer).await;
+        answer.unwrap_or_else(|| {
+            self.broken(world, &format!("no answer in {patience:?}"));
+            None
+        })
     }
 
     /// Something happened to it.
@@ -209,6 +215,11 @@ pub(crate) fn error_of(error: &Value) -> ErrorResp {
         retry_after_ms: u32::try_from(wait).unwrap_or(u32::MAX),
         ..ErrorResp::default()
     }
+}
+
+/// Why records were skipped, in JSON.
+pub(crate) fn cause_of(skipped: &Value) -> Cause {
+    if skipped["cause"] == "lag" { Cause::Lag } else { Cause::Deleted }
 }
 
 /// An answer with an event of a subscription.

@@ -30,7 +30,7 @@ pub(crate) struct History {
     /// The epoch and offset of the last record.
     last: Option<(i32, i64)>,
     /// The log's epoch when it began.
-    since: i32,
+    pub(crate) since: i32,
 }
 
 impl History {
@@ -142,20 +142,20 @@ impl History {
         self.pass(log, view, end, log.epoch).is_err()
     }
 
-    /// Whether an election has lost records before it since it began.
-    pub(crate) fn is_lost(&self, log: &Log) -> bool {
-        log.has_lost_after(self.since)
-    }
-
-    /// Records from `from` to `to` were deleted before the client got them.
+    /// Records from `from` to `to` were left out, which can be those before `most`.
     ///
     /// # Errors
-    /// They were not.
-    pub(crate) fn skip(&mut self, log: &Log, view: &View, from: i64, to: i64) -> Result<(), String> {
+    /// They cannot be left out.
+    pub(crate) fn skip(
+        &mut self,
+        log: &Log,
+        view: &View,
+        (from, to): (i64, i64),
+        most: i64,
+    ) -> Result<(), String> {
         self.check_gap(log, view, from)?;
-        if from < self.next || to <= from || to > log.deleted {
-            let (next, deleted) = (self.next, log.deleted);
-            return Err(format!("skipped from {from} to {to} at {next}, deleted up to {deleted}"));
+        if from < self.next || to <= from || to > most {
+            return Err(format!("skipped from {from} to {to} at {}, at most up to {most}", self.next));
         }
         self.next = to;
         Ok(())

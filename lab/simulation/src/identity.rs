@@ -10,12 +10,12 @@ use sluicegate_delivery::grant::{Grant, Holding, Person};
 use sluicegate_fair_share::ClientKey;
 use sluicegate_protocol::KafkaMessage;
 use sluicegate_rights::{Pattern, Rights, Row, Topics};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep};
 
-use crate::client::Way;
+use crate::client::LastEvent;
 use crate::history::View;
 use crate::schedule::key;
-use crate::world::World;
+use crate::world::{World, until};
 
 /// The identity of a client that reads one topic. The records of some keys are granted always, those of others at times.
 pub(crate) struct Identity {
@@ -143,26 +143,16 @@ impl Identity {
 
     /// Whether the client's session must be over.
     pub(crate) fn is_over(&self) -> bool {
-        self.over() <= Instant::now()
-    }
-
-    fn over(&self) -> Instant {
-        self.state.lock().over()
+        self.state.lock().over() <= Instant::now()
     }
 
     /// The next message of the client's session, which ends soon after its identity.
     pub(crate) async fn within<T>(&self, message: impl Future<Output = Option<T>>) -> Option<T> {
-        let mut message = std::pin::pin!(message);
-        loop {
-            let by = self.over() + SOON;
-            if let Ok(message) = timeout_at(by, &mut message).await {
-                return message;
-            }
-            if self.over() + SOON <= Instant::now() {
-                self.world.broken(format!("a session for {} outlives its identity", self.topic));
-                return None;
-            }
-        }
+        let message = until(|| self.state.lock().over() + SOON, message).await;
+        message.unwrap_or_else(|| {
+            self.world.broken(format!("a session for {} outlives its identity", self.topic));
+            None
+        })
     }
 
     /// Checks that the client's session, which ends because its identity is over, does not end before.
@@ -195,7 +185,8 @@ impl Identity {
 pub(crate) struct Role {
     pub(crate) topic: String,
     pub(crate) identity: Option<Arc<Identity>>,
-    pub(crate) way: Way,
+    /// As of the client.
+    pub(crate) http: Option<LastEvent>,
 }
 
 impl Role {
@@ -231,14 +222,14 @@ impl People {
         &mut self,
         world: &Arc<World>,
         topics: &[String],
-        way: Way,
+        http: Option<LastEvent>,
         random: &mut fastrand::Rng,
     ) -> Role {
         let topic = topics[random.usize(..topics.len())].clone();
         let has_identity = self.are_known && self.random.u8(..3) < 2;
         let identity = has_identity.then(|| Identity::new(world, &topic, &mut self.random));
         self.identities.extend(identity.clone());
-        Role { topic, identity, way }
+        Role { topic, identity, http }
     }
 }
 

@@ -11,7 +11,7 @@ mod api;
 mod consumers;
 mod messages;
 pub(crate) mod translation;
-mod wire;
+pub(crate) mod wire;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -126,7 +126,7 @@ impl JetStream {
 
     /// The reaction to a request that nobody can answer: silence, or the news.
     fn nobody(&self, reply: &str) -> Option<Message> {
-        self.0.random.lock().bool().then(|| messages::no_responders(reply))
+        self.0.random.lock().bool().then(|| messages::status(reply, 503, ""))
     }
 
     /// Whether a stream has a leader that answers: it takes a while to elect another one.
@@ -144,7 +144,7 @@ impl JetStream {
 fn messages_from(log: &Log, from: i64) -> impl Iterator<Item = (&Batch, &Record)> {
     let first = log.batches.range(..=from).next_back().map_or(from, |(base, _)| *base);
     let batches = log.batches.range(first..);
-    let records = batches.flat_map(|(_, batch)| batch.records().iter().map(move |record| (batch, record)));
+    let records = batches.flat_map(|(_, batch)| batch.records.iter().map(move |record| (batch, record)));
     let from = from.max(log.start);
     records.filter(move |(_, record)| (from..log.committed).contains(&record.offset))
 }

@@ -35,7 +35,7 @@ struct Shared {
 }
 
 /// All brokers and topics.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct State {
     pub(crate) brokers: Vec<Broker>,
     pub(crate) topics: BTreeMap<String, Topic>,
@@ -48,7 +48,7 @@ pub(crate) struct State {
     first_offset: i64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Broker {
     pub(crate) is_up: bool,
     /// It answers nothing until then.
@@ -88,21 +88,8 @@ pub(crate) struct Leader {
 impl Kafka {
     /// Topics have ids from `first_id` on, and logs begin with `first_offset`.
     pub(crate) fn new(brokers: usize, first_id: u128, first_offset: i64) -> Self {
-        let broker = |_| Broker {
-            is_up: true,
-            hangs_until: None,
-            lag: Duration::ZERO,
-            throttles: None,
-            connections: CancellationToken::new(),
-        };
-        let state = State {
-            brokers: (0..brokers).map(broker).collect(),
-            topics: BTreeMap::new(),
-            gone: Vec::new(),
-            follower_lag: Duration::ZERO,
-            next_id: first_id,
-            first_offset,
-        };
+        let brokers = (0..brokers).map(|_| Broker { is_up: true, ..Broker::default() }).collect();
+        let state = State { brokers, next_id: first_id, first_offset, ..State::default() };
         Self(Arc::new(Shared { state: Mutex::new(state), changed: Notify::new() }))
     }
 
@@ -128,6 +115,15 @@ impl Kafka {
     /// Ready when something has changed since the call.
     pub(crate) fn changed(&self) -> Notified<'_> {
         self.0.changed.notified()
+    }
+
+    /// Lets the replicas have the records before `end`, if the log is still that of the topic and of the leader's epoch.
+    pub(crate) fn replicate(&self, topic: &str, partition: usize, (id, epoch): (u128, i32), end: i64) {
+        self.change(|state| {
+            let is_it = state.topics.get(topic).is_some_and(|topic| topic.id == id);
+            let log = state.log(topic, partition).filter(|log| is_it && log.epoch == epoch);
+            log.into_iter().for_each(|log| log.commit(end));
+        });
     }
 
     /// Creates a topic, or deletes one of this name and creates another.
@@ -170,10 +166,9 @@ impl State {
         gone.chain(self.topics.get(name))
     }
 
-    /// The logs of a partition in topics of this name that were deleted.
-    pub(crate) fn gone(&self, name: &str, partition: usize) -> impl Iterator<Item = &Log> {
-        let topics = self.gone.iter().filter(move |(gone, _)| gone == name);
-        topics.filter_map(move |(_, topic)| Some(&topic.partitions.get(partition)?.log))
+    /// The logs of the first partitions of topics of this name that were deleted.
+    pub(crate) fn gone(&self, name: &str) -> impl Iterator<Item = &Log> {
+        self.gone.iter().filter(move |(gone, _)| gone == name).map(|(_, topic)| &topic.partitions[0].log)
     }
 
     /// The follower that a leader names to those who read from replicas, if it has what is before an offset.
@@ -213,13 +208,6 @@ impl State {
         partition.leaders.push(Leader { broker, epoch, since: Instant::now(), committed: None });
     }
 
-    /// Lets the followers of a partition have what its leader has.
-    pub(crate) fn follow(&mut self, topic: &str, partition: usize) {
-        if let Some(log) = self.log(topic, partition) {
-            log.commit(log.end);
-        }
-    }
-
     /// Stops a broker, whose partitions get other leaders without loss of committed records, if others are up.
     pub(crate) fn stop(&mut self, stopped: usize) {
         let Some(broker) = self.brokers.get_mut(stopped) else { return };
@@ -240,7 +228,7 @@ impl State {
             .collect();
         for (topic, number, kept) in led {
             self.elect(&topic, number, next, kept);
-            self.follow(&topic, number);
+            self.log(&topic, number).into_iter().for_each(|log| log.commit(log.end));
         }
     }
 }
@@ -248,17 +236,7 @@ impl State {
 impl Partition {
     fn new(broker: usize, first: i64) -> Self {
         let leader = Leader { broker, epoch: 0, since: Instant::now(), committed: None };
-        let epochs = BTreeMap::from([(0, first)]);
-        let log = Log {
-            base: first,
-            start: first,
-            end: first,
-            committed: first,
-            durable: first,
-            epochs,
-            ..Log::default()
-        };
-        Self { log, leaders: vec![leader] }
+        Self { log: Log::new(first), leaders: vec![leader] }
     }
 
     pub(crate) fn leader(&self) -> Leader {

@@ -30,7 +30,7 @@ pub(crate) struct SimulatedNetwork {
 #[derive(Debug)]
 pub(crate) struct Faults {
     random: Mutex<fastrand::Rng>,
-    state: Mutex<FaultState>,
+    pub(crate) state: Mutex<FaultState>,
     pub(crate) clock: Clock,
 }
 
@@ -51,21 +51,13 @@ impl Faults {
         Arc::new(Self { random: Mutex::new(random), state: Mutex::default(), clock: Clock::default() })
     }
 
-    pub(crate) fn set(&self, state: FaultState) {
-        *self.state.lock() = state;
-    }
-
-    pub(crate) fn state(&self) -> FaultState {
-        *self.state.lock()
-    }
-
     /// Whether it is the turn of one of so many; never if that is 0.
     pub(crate) fn one_of(&self, many: u32) -> bool {
         many > 0 && self.random.lock().u32(..many) == 0
     }
 
     pub(crate) async fn delay(&self) {
-        let micros = u64::try_from(self.state().delay.as_micros()).unwrap_or(u64::MAX);
+        let micros = u64::try_from(self.state.lock().delay.as_micros()).unwrap_or(u64::MAX);
         let micros = self.random.lock().u64(..=micros);
         sleep(Duration::from_micros(micros)).await;
     }
@@ -87,7 +79,7 @@ impl Network for SimulatedNetwork {
                 Some(found) if found.is_up => found.connections.clone(),
                 _ => return Err(refused()),
             };
-            if self.faults.one_of(self.faults.state().refuses) {
+            if self.faults.one_of(self.faults.state.lock().refuses) {
                 return Err(refused());
             }
             let (client, server) = duplex(PIPE);
@@ -108,17 +100,18 @@ impl Network for SimulatedNetwork {
 async fn serve(mut stream: DuplexStream, kafka: &Kafka, broker: usize, faults: &Faults) {
     let mut unread = BytesMut::new();
     loop {
-        let Some(frame) = next_frame(&mut stream, &mut unread).await else { return };
+        let len = |head| usize::try_from(i32::from_be_bytes(head)).ok();
+        let Some(frame) = next_frame(&mut stream, &mut unread, len).await else { return };
         faults.delay().await;
         kafka.wakes(broker).await;
         #[expect(clippy::panic, reason = "the simulation itself is wrong")]
-        let Ok(answer) = answer(kafka, broker, frame).await else {
+        let Some(answer) = answer(kafka, broker, frame).await else {
             panic!("a request that is not simulated")
         };
-        if faults.one_of(faults.state().silences) {
+        if faults.one_of(faults.state.lock().silences) {
             return std::future::pending().await;
         }
-        let breaks = faults.one_of(faults.state().breaks);
+        let breaks = faults.one_of(faults.state.lock().breaks);
         let len = if breaks { faults.random.lock().usize(..answer.len()) } else { answer.len() };
         if send(&mut stream, answer.slice(..len), faults).await.is_err() || breaks {
             return;
@@ -127,12 +120,17 @@ async fn serve(mut stream: DuplexStream, kafka: &Kafka, broker: usize, faults: &
     }
 }
 
-async fn next_frame(stream: &mut DuplexStream, unread: &mut BytesMut) -> Option<Bytes> {
+/// The next frame of a stream, behind a head that tells its length; `None` at the end of the stream.
+pub(crate) async fn next_frame<const HEAD: usize>(
+    stream: &mut DuplexStream,
+    unread: &mut BytesMut,
+    len: impl Fn([u8; HEAD]) -> Option<usize>,
+) -> Option<Bytes> {
     loop {
         if let Some(head) = unread.first_chunk() {
-            let len = usize::try_from(i32::from_be_bytes(*head)).ok()?;
-            if unread.len() >= len.checked_add(4)? {
-                unread.advance(4);
+            let len = len(*head)?;
+            if unread.len() >= len.checked_add(HEAD)? {
+                unread.advance(HEAD);
                 return Some(unread.split_to(len).freeze());
             }
         }
@@ -150,7 +148,7 @@ pub(crate) async fn relay(client: DuplexStream, bridge: DuplexStream, faults: &F
         let mut part = BytesMut::new();
         while from_bridge.read_buf(&mut part).await? > 0 {
             faults.delay().await;
-            let breaks = faults.one_of(faults.state().breaks);
+            let breaks = faults.one_of(faults.state.lock().breaks);
             let len = if breaks { faults.random.lock().usize(..part.len()) } else { part.len() };
             send(&mut to_client, part.split_to(len).freeze(), faults).await?;
             if breaks {

@@ -31,6 +31,8 @@ pub(crate) struct Producer {
 /// A record that was sent, in the order of sending.
 struct Sent {
     value: Bytes,
+    /// The partition that it is for; negative: any.
+    partition: i32,
     session: usize,
     outcome: Outcome,
 }
@@ -115,11 +117,7 @@ impl Producer {
         client: &mut Client,
         asked: &mut BTreeMap<i64, (usize, usize)>,
     ) -> Option<()> {
-        let Some(answer) = world.within(PATIENCE, client.next()).await else {
-            self.caller.broken(world, &format!("no answer in {PATIENCE:?}"));
-            return None;
-        };
-        let (sequence, resp) = answer?;
+        let (sequence, resp) = self.caller.in_time(world, PATIENCE, client.next()).await?;
         self.caller.event(world, || format!("gets {}", describe(&resp)));
         let Some((first, count)) = asked.remove(&sequence) else {
             self.caller.broken(world, &format!("an answer to {sequence}, which is not open"));
@@ -139,7 +137,6 @@ impl Producer {
         let first = sent.len();
         let records = (first..first + count).map(|number| {
             let value = Bytes::from(format!("{}-{number}", self.caller.name.replace(' ', "-")));
-            sent.push(Sent { value: value.clone(), session, outcome: Outcome::Unknown });
             let mut random = self.caller.random.lock();
             let partition = match random.u8(..20) {
                 _ if is_last => i32::try_from(number - first).unwrap_or_default(),
@@ -147,6 +144,7 @@ impl Producer {
                 1..5 => -1,
                 _ => i32::try_from(random.usize(..partitions)).unwrap_or_default(),
             };
+            sent.push(Sent { value: value.clone(), partition, session, outcome: Outcome::Unknown });
             let topic = self.caller.topic.clone();
             ProduceRecord {
                 topic,
@@ -215,7 +213,8 @@ impl Producer {
                     let is_it = |at: &Kept| {
                         usize::try_from(partition) == Ok(at.partition) && [at.offset, -1].contains(&offset)
                     };
-                    if !may_lose && !found.iter().any(is_it) {
+                    let is_asked_for = sent.partition < 0 || sent.partition == partition;
+                    if !is_asked_for || !may_lose && !found.iter().any(is_it) {
                         return Err(format!("{value} was acknowledged at {partition}:{offset}: {found:?}"));
                     }
                 }

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::Options;
 use crate::bridge::{Bridge, Settings};
-use crate::client::Way;
+use crate::client::LastEvent;
 use crate::identity::{Identity, People, Role};
 use crate::jetstream::{FIRST_STREAM, JetStream};
 use crate::kafka::log::Log;
@@ -104,37 +104,33 @@ impl Schedule {
         let mut people = People::new(seed);
         let subscribers: Vec<_> = (0..random.usize(1..5))
             .map(|number| {
-                let role = people.role(&world, &topics, kinds.way(), &mut random);
+                let role = people.role(&world, &topics, kinds.http(), &mut random);
                 Subscriber::new(number, kinds.limits(number), is_nats, role, &mut random)
             })
             .collect();
-        subscribers
-            .iter()
-            .for_each(|subscriber| drop(clients.spawn(Arc::clone(subscriber).run(Arc::clone(&world)))));
+        subscribers.iter().cloned().for_each(|each| drop(clients.spawn(each.run(Arc::clone(&world)))));
         let walkers: Vec<_> = (0..random.usize(..3))
             .map(|number| {
-                let role = people.role(&world, &topics, kinds.way(), &mut random);
-                Walker::new(number, 0, role, &mut random)
+                let role = people.role(&world, &topics, kinds.http(), &mut random);
+                Walker::new(number, role, &mut random)
             })
             .collect();
-        walkers.iter().for_each(|walker| drop(clients.spawn(Arc::clone(walker).run(Arc::clone(&world)))));
+        walkers.iter().cloned().for_each(|each| drop(clients.spawn(each.run(Arc::clone(&world)))));
         let tables: Vec<_> = (0..random.usize(..3))
             .map(|number| {
-                let role = people.role(&world, &topics, Way::Session, &mut random);
+                let role = people.role(&world, &topics, None, &mut random);
                 TableClient::new(number, role, &mut random)
             })
             .collect();
-        tables.iter().for_each(|table| drop(clients.spawn(Arc::clone(table).run(Arc::clone(&world)))));
+        tables.iter().cloned().for_each(|each| drop(clients.spawn(each.run(Arc::clone(&world)))));
         let producers: Vec<_> = (0..random.usize(..3))
             .map(|number| {
                 let topic = topics[random.usize(..topics.len())].clone();
-                let role = Role { topic, identity: None, way: kinds.way() };
+                let role = Role { topic, identity: None, http: kinds.http() };
                 Producer::new(number, role, &mut random)
             })
             .collect();
-        producers
-            .iter()
-            .for_each(|producer| drop(clients.spawn(Arc::clone(producer).run(Arc::clone(&world)))));
+        producers.iter().cloned().for_each(|each| drop(clients.spawn(each.run(Arc::clone(&world)))));
         let identities = people.identities;
         identities.iter().for_each(|identity| drop(clients.spawn(Arc::clone(identity).run())));
         Self {
@@ -196,7 +192,7 @@ impl Schedule {
                 self.subscribers[number].caller.cut.cut();
                 self.tables.iter().for_each(|table| table.caller.cut.cut());
                 self.producers.iter().for_each(|producer| producer.caller.cut.cut());
-                let walkers = self.walkers.iter().filter(|walker| walker.caller.way.is_http());
+                let walkers = self.walkers.iter().filter(|walker| walker.caller.http.is_some());
                 walkers.for_each(|walker| walker.caller.cut.cut());
             }
             90..92 => {
@@ -243,27 +239,18 @@ impl Schedule {
             }
             Some((log.epoch, log.end))
         });
-        self.replicate(topic, partition, end);
-    }
-
-    /// Lets the replicas have what was written, in a while.
-    fn replicate(&mut self, topic: String, partition: usize, end: Option<(i32, i64)>) {
-        let delay = Duration::from_micros(self.random.u64(..60_000));
+        let delay = self.random.u64(..60_000);
         self.replicate_after(delay, topic, partition, end);
     }
 
-    fn replicate_after(&mut self, delay: Duration, topic: String, partition: usize, end: Option<(i32, i64)>) {
+    /// Lets the replicas have what was written, in so many microseconds.
+    fn replicate_after(&mut self, delay: u64, topic: String, partition: usize, end: Option<(i32, i64)>) {
         let Some((epoch, end)) = end else { return };
         let world = Arc::clone(&self.world);
-        let id = world.kafka.state().topics.get(&topic).map(|topic| topic.id);
+        let id = world.kafka.state().topics.get(&topic).map_or(0, |topic| topic.id);
         self.events.spawn(async move {
-            sleep(delay).await;
-            world.kafka.change(|kafka| {
-                let is_it = kafka.topics.get(&topic).map(|topic| topic.id) == id;
-                if let Some(log) = kafka.log(&topic, partition).filter(|log| is_it && log.epoch == epoch) {
-                    log.commit(end);
-                }
-            });
+            sleep(Duration::from_micros(delay)).await;
+            world.kafka.replicate(&topic, partition, (id, epoch), end);
         });
     }
 
@@ -276,7 +263,8 @@ impl Schedule {
             log.end_transaction(producer, commits);
             Some((log.epoch, log.end))
         });
-        self.replicate(topic, partition, ended);
+        let delay = self.random.u64(..60_000);
+        self.replicate_after(delay, topic, partition, ended);
     }
 
     fn elect(&mut self) {
@@ -300,13 +288,14 @@ impl Schedule {
             let kept = if loses { log.committed - share } else { log.durable + share };
             let kept = if loses { kept.max(log.start) } else { kept };
             kafka.elect(&topic, partition, broker, kept);
-            match kafka.log(&topic, partition) {
-                Some(log) if is_behind => log.committed = (log.committed - behind).max(log.start),
-                _ => kafka.follow(&topic, partition),
+            let log = kafka.log(&topic, partition)?;
+            match is_behind {
+                true => log.committed = (log.committed - behind).max(log.start),
+                false => log.commit(log.end),
             }
-            kafka.log(&topic, partition).map(|log| (log.epoch, log.end))
+            Some((log.epoch, log.end))
         });
-        self.replicate_after(Duration::from_millis(follows), topic, partition, end);
+        self.replicate_after(follows * 1_000, topic, partition, end);
     }
 
     fn stop_broker(&mut self) {
@@ -368,7 +357,7 @@ impl Schedule {
         };
         let (breaks, silences, refuses) = (one_of(2..40), one_of(10..200), one_of(2..20));
         let delay = Duration::from_micros(self.random.u64(..50_000));
-        self.world.faults.set(FaultState { delay, breaks, silences, refuses });
+        *self.world.faults.state.lock() = FaultState { delay, breaks, silences, refuses };
     }
 
     fn restart_bridge(&mut self) {
@@ -401,6 +390,8 @@ struct Kinds {
     has_byte_limits: bool,
     /// Whether every other subscriber has a filter.
     has_filters: bool,
+    /// Whether every other subscriber goes on at the end of a log when it is behind.
+    skips: bool,
     /// Whether clients have quotas. Not with identities, whose sessions end before what was counted has come.
     has_quotas: bool,
     /// Whether the last records wait until nothing of earlier faults can delay them.
@@ -424,7 +415,8 @@ impl Kinds {
         let settles = random.u8(..8) == 0;
         let has_library = random.u8(..4) == 0 && !has_identities && !has_quotas && !is_nats(seed);
         let ways = (seed.is_multiple_of(4) && !has_identities && !has_quotas).then(|| random.fork());
-        Self { jumps, rest, has_byte_limits, has_filters, has_quotas, settles, has_library, ways }
+        let skips = random.u8(..4) == 0;
+        Self { jumps, rest, has_byte_limits, has_filters, skips, has_quotas, settles, has_library, ways }
     }
 
     /// The limits of a subscriber. A delivery has less than a record to a few.
@@ -433,14 +425,14 @@ impl Kinds {
         Limits {
             max_batch_bytes: if self.has_byte_limits { max_batch_bytes } else { 0 },
             has_filter: self.has_filters && subscriber.is_multiple_of(2),
+            skips: self.skips && subscriber.is_multiple_of(2),
             has_library: self.has_library && subscriber == 0,
         }
     }
 
-    /// The way of a client.
-    fn way(&mut self) -> Way {
-        let is_http = self.ways.as_mut().is_some_and(fastrand::Rng::bool);
-        if is_http { Way::Http(Arc::default()) } else { Way::Session }
+    /// The beginning of a stream of events of a client that speaks plain HTTP; `None`: the next one does not.
+    fn http(&mut self) -> Option<LastEvent> {
+        self.ways.as_mut().is_some_and(fastrand::Rng::bool).then(LastEvent::default)
     }
 
     /// The length of the jump that follows a step, from a millisecond to two minutes, short ones as often as long ones; and

@@ -9,16 +9,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use sluicegate_protocol::kafka_subscription_event::skipped::Cause;
 use sluicegate_protocol::kafka_subscription_event::{CaughtUp, Event, Skipped};
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
-    CmdCredit, CmdKafkaSubscribe, ErrorResp, KafkaDeliveryResp, KafkaSource, KafkaSubscribedResp,
+    CmdCredit, CmdKafkaSubscribe, ErrorResp, KafkaDeliveryResp, KafkaSource, KafkaSubscribedResp, OnLag,
     PartitionNext, Reason, RecordFilter, kafka_source,
 };
 use tokio::time::{sleep, timeout};
 
-use crate::client::{Caller, Client, Kind, Way, check_size, describe, framed_len};
+use crate::client::{Caller, Client, Kind, check_size, describe, framed_len};
 use crate::history::{History, View};
 use crate::identity::Role;
 use crate::kafka::State;
@@ -31,7 +32,7 @@ pub(crate) struct Subscriber {
     pub(crate) caller: Caller,
     view: View,
     /// The bytes that it grants at a time; `None`: no limit.
-    credit: Option<u64>,
+    credit: Option<i64>,
     linger: u32,
     max_batch_records: u32,
     limits: Limits,
@@ -45,6 +46,8 @@ pub(crate) struct Limits {
     pub(crate) max_batch_bytes: u32,
     /// Whether it has a filter: it asks for the records of the first two keys alone.
     pub(crate) has_filter: bool,
+    /// Whether it goes on at the end of a log that a delivery does not reach.
+    pub(crate) skips: bool,
     /// Whether it reads by the library for Rust, which connects again by itself.
     pub(crate) has_library: bool,
 }
@@ -53,7 +56,7 @@ pub(crate) struct Limits {
 struct Position {
     topic_id: Bytes,
     histories: BTreeMap<i32, History>,
-    /// The ends of the logs as told in this session.
+    /// The ends of the logs as told in this session, by the last delivery of each.
     ends: BTreeMap<i32, i64>,
     /// The credit that is left.
     left: i64,
@@ -93,7 +96,7 @@ impl Subscriber {
         Arc::new(Self {
             view,
             // A stream of events has none.
-            credit: random.bool().then(|| random.u64(1..2_000)).filter(|_| !role.way.is_http()),
+            credit: random.bool().then(|| random.i64(1..2_000)).filter(|_| role.http.is_none()),
             linger: if random.u8(..4) == 0 { random.u32(..500) } else { 0 },
             max_batch_records: if random.bool() { random.u32(1..5) } else { 0 },
             limits,
@@ -117,11 +120,8 @@ impl Subscriber {
         (0..).zip(&topic.partitions).find_map(|(number, partition)| {
             let log = &partition.log;
             let end = log.end_for(self.view.committed);
-            let lacks = match position.histories.get(&number) {
-                None => true,
-                Some(history) => history.lacks(log, &self.view, end),
-            };
-            lacks.then_some(number)
+            let history = position.histories.get(&number);
+            history.is_none_or(|history| history.lacks(log, &self.view, end)).then_some(number)
         })
     }
 
@@ -150,8 +150,7 @@ impl Subscriber {
         if client.send(SEQUENCE, Req::CmdKafkaSubscribe(command)).await.is_err() {
             return AGAIN;
         }
-        self.state.lock().left =
-            self.credit.map_or(i64::MAX, |credit| i64::try_from(credit).unwrap_or(i64::MAX));
+        self.state.lock().left = self.credit.unwrap_or(i64::MAX);
         loop {
             let is_used = self.credit.is_some() && self.state.lock().left <= 0;
             // Nothing may come while it is late with more credit.
@@ -198,9 +197,11 @@ impl Subscriber {
     }
 
     async fn grant(&self, client: &mut Client) -> io::Result<()> {
-        let bytes = self.credit.unwrap_or_default().max(self.state.lock().left.unsigned_abs() + 1);
-        self.state.lock().left += i64::try_from(bytes).unwrap_or(i64::MAX);
-        client.send(0, Req::CmdCredit(CmdCredit { subscription: SEQUENCE, bytes })).await
+        let left = self.state.lock().left;
+        let bytes = self.credit.unwrap_or_default().max(1 - left);
+        self.state.lock().left += bytes;
+        let credit = CmdCredit { subscription: SEQUENCE, bytes: bytes.unsigned_abs() };
+        client.send(0, Req::CmdCredit(credit)).await
     }
 
     fn command(&self, kafka: &State, is_unclean: bool) -> CmdKafkaSubscribe {
@@ -208,7 +209,7 @@ impl Subscriber {
             self.come_back(kafka);
         }
         let mut position = self.state.lock();
-        if matches!(&self.caller.way, Way::Http(last_event) if last_event.lock().is_none()) {
+        if self.caller.http.as_ref().is_some_and(|last_event| last_event.lock().is_none()) {
             *position = Position::default();
         }
         position.ends.clear();
@@ -223,14 +224,17 @@ impl Subscriber {
             topic_id: position.topic_id.clone(),
             ..KafkaSource::default()
         };
+        let equals = self.filtered_keys().map(<[Bytes]>::to_vec);
+        let filter = equals.map(|equals| RecordFilter { equals, ..RecordFilter::default() });
         CmdKafkaSubscribe {
             sources: vec![source],
             isolation: i32::from(self.view.committed),
-            credit: self.credit,
+            credit: self.credit.map(i64::unsigned_abs),
             linger_ms: self.linger,
             max_batch_records: self.max_batch_records,
             max_batch_bytes: self.limits.max_batch_bytes,
-            filters: self.filtered_keys().map(equals).into_iter().collect(),
+            filters: filter.into_iter().collect(),
+            on_lag: if self.limits.skips { OnLag::Skip } else { OnLag::Wait }.into(),
             ..CmdKafkaSubscribe::default()
         }
     }
@@ -255,12 +259,12 @@ impl Subscriber {
     fn take(&self, kafka: &State, world: &World, resp: &Resp) -> Result<Option<Duration>, String> {
         match resp {
             Resp::KafkaSubscribedResp(subscribed) => self.begin(subscribed).map(|()| None),
-            Resp::KafkaDeliveryResp(delivery) => self.deliver(kafka, delivery).map(|()| None),
+            Resp::KafkaDeliveryResp(delivery) => self.deliver(kafka, world, delivery).map(|()| None),
             Resp::KafkaSubscriptionEvent(event) => match &event.event {
                 Some(Event::Skipped(skipped)) => self.skip(kafka, skipped).map(|()| None),
                 Some(Event::CaughtUp(CaughtUp { partition, next_offset, open_transaction, .. })) => {
                     let mut position = self.state.lock();
-                    let end = position.ends.get(partition).copied().unwrap_or_default();
+                    let end = position.ends.remove(partition).unwrap_or_default();
                     let (log, history) = position.partition(kafka, &self.caller.topic, *partition)?;
                     // Other elections can have cut the log meanwhile, and followers have less of it.
                     let is_known = !log.has_lost_after(0) && !world.settings.has_rack;
@@ -293,10 +297,10 @@ impl Subscriber {
         Ok(())
     }
 
-    fn deliver(&self, kafka: &State, delivery: &KafkaDeliveryResp) -> Result<(), String> {
+    fn deliver(&self, kafka: &State, world: &World, delivery: &KafkaDeliveryResp) -> Result<(), String> {
         let KafkaDeliveryResp { messages, partition, next_offset, high_watermark, .. } = delivery;
         let mut position = self.state.lock();
-        position.ends.insert(*partition, *high_watermark);
+        let end = position.ends.insert(*partition, *high_watermark);
         check_size(messages, self.limits.max_batch_bytes, self.max_batch_records)?;
         if let Some(keys) = self.filtered_keys() {
             let is_asked_for = |key: &Bytes| keys.contains(key);
@@ -312,6 +316,12 @@ impl Subscriber {
             position.left -= i64::try_from(framed_len(message)).unwrap_or(i64::MAX);
         }
         let (log, history) = position.partition(kafka, &self.caller.topic, *partition)?;
+        // Followers, and leaders that are none any more, have less.
+        let is_known = !world.profile.lags && !log.has_lost_after(0) && !world.settings.has_rack;
+        let skips = is_known && self.limits.skips && self.gets_all();
+        if let Some(end) = end.filter(|end| skips && history.next < *end) {
+            return Err(format!("goes on at {}, although the end was {end}", history.next));
+        }
         let taken = history.take(log, &self.view, messages, *next_offset);
         taken.map_err(|problem| format!("partition {partition}: {problem}"))
     }
@@ -319,16 +329,32 @@ impl Subscriber {
     fn skip(&self, kafka: &State, skipped: &Skipped) -> Result<(), String> {
         let Skipped { partition, from, to, .. } = skipped;
         let mut position = self.state.lock();
+        let end = position.ends.remove(partition);
         let (log, history) = position.partition(kafka, &self.caller.topic, *partition)?;
-        history
-            .skip(log, &self.view, *from, *to)
-            .map_err(|problem| format!("partition {partition}: {problem}"))
+        let most = match skipped.cause() {
+            Cause::Deleted => log.deleted,
+            // It is behind if its last delivery has not reached the end. A stream of events does not tell that.
+            Cause::Lag
+                if self.gets_all() && end.is_none_or(|end| end < *to && self.caller.http.is_none()) =>
+            {
+                return Err(format!("partition {partition}: {from} to {to} are skipped at {end:?}"));
+            }
+            Cause::Lag if self.limits.skips => log.highest_end(self.view.committed),
+            Cause::Lag => *from,
+        };
+        let skipped = history.skip(log, &self.view, (*from, *to), most);
+        skipped.map_err(|problem| format!("partition {partition}: {problem}"))
+    }
+
+    /// Whether it gets each record of a log. Otherwise it can be behind without a delivery.
+    fn gets_all(&self) -> bool {
+        self.view.keys.is_none() && !self.view.committed
     }
 
     /// The subscription has ended with an error. Gives the time to wait before the next one.
     fn fail(&self, kafka: &State, world: &World, error: &ErrorResp) -> Result<Duration, String> {
         let mut position = self.state.lock();
-        if let (Way::Http(last_event), false) = (&self.caller.way, error.retriable) {
+        if let (Some(last_event), false) = (&self.caller.http, error.retriable) {
             // A stream of events cannot go on in some of its partitions alone.
             *last_event.lock() = None;
         }
@@ -364,11 +390,6 @@ impl Subscriber {
             _ => Err(format!("{error:?}")),
         }
     }
-}
-
-/// A filter for records of these keys.
-fn equals(keys: &[Bytes]) -> RecordFilter {
-    RecordFilter { equals: keys.to_vec(), ..RecordFilter::default() }
 }
 
 /// Of the subscription.

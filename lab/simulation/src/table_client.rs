@@ -72,14 +72,11 @@ impl TableClient {
         // An election can have lost the record for which another one was compacted away.
         let is_compacted = |number: i32, offset: i64| {
             let log = usize::try_from(number).ok().and_then(|number| topic.partitions.get(number));
-            log.is_some_and(|partition| {
-                partition.log.has_lost_after(0) && partition.log.has_compacted(offset)
-            })
+            log.is_some_and(|Partition { log, .. }| log.has_lost_after(0) && log.has_compacted(offset))
         };
-        let other = table
-            .rows
-            .iter()
-            .find(|(key, (offset, _))| !wanted.contains_key(*key) && !is_compacted(key.0, *offset));
+        let mut rows = table.rows.iter();
+        let other =
+            rows.find(|(key, (offset, _))| !wanted.contains_key(*key) && !is_compacted(key.0, *offset));
         match (missing, other) {
             (None, None) => None,
             (Some((key, row)), _) => Some(format!("{key:?} is {:?}, not {row:?}", table.rows.get(key))),
@@ -105,10 +102,7 @@ impl TableClient {
         }
         while let Some((_, resp)) = client.next().await {
             self.caller.event(world, || format!("gets {}", describe(&resp)));
-            let taken = {
-                let kafka = world.kafka.state();
-                self.take(&kafka, &resp)
-            };
+            let taken = self.take(&world.kafka.state(), &resp);
             match taken {
                 Ok(true) => {}
                 Ok(false) => return,
@@ -124,13 +118,11 @@ impl TableClient {
             *table = Table::default();
         }
         table.has_gone_on = !table.next.is_empty();
-        let next = table
-            .next
-            .iter()
-            .map(|(partition, offset)| PartitionNext { partition: *partition, offset: *offset });
+        let next =
+            |(partition, offset): (&i32, &i64)| PartitionNext { partition: *partition, offset: *offset };
         let source = KafkaSource {
             topic: self.caller.topic.clone(),
-            next: next.collect(),
+            next: table.next.iter().map(next).collect(),
             topic_id: table.topic_id.clone(),
             ..KafkaSource::default()
         };
@@ -248,7 +240,7 @@ impl Table {
 fn replay(number: i32, log: &Log) -> Rows {
     let mut rows = Rows::new();
     for batch in log.batches.values() {
-        for record in batch.records().iter().filter(|record| record.offset >= log.start) {
+        for record in batch.records.iter().filter(|record| record.offset >= log.start) {
             let is_committed = |written: &Written| written.outcome == Outcome::Committed;
             let (true, Some(key)) = (
                 log.written.get(&(batch.epoch, record.offset)).is_some_and(is_committed),

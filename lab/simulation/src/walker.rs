@@ -21,7 +21,6 @@ use crate::world::World;
 /// A walker.
 pub(crate) struct Walker {
     pub(crate) caller: Caller,
-    partition: usize,
     view: View,
     state: Mutex<Position>,
 }
@@ -34,20 +33,24 @@ struct Position {
 }
 
 impl Walker {
-    pub(crate) fn new(number: usize, partition: usize, role: Role, random: &mut fastrand::Rng) -> Arc<Self> {
+    pub(crate) fn new(number: usize, role: Role, random: &mut fastrand::Rng) -> Arc<Self> {
         let view = role.view(random.bool());
         let caller = Caller::new((Kind::Walker, number), role, random.fork());
-        Arc::new(Self { caller, partition, view, state: Mutex::default() })
+        Arc::new(Self { caller, view, state: Mutex::default() })
     }
 
     /// Whether it still lacks a record.
     pub(crate) fn lacks(&self, kafka: &State) -> bool {
         let position = self.state.lock();
-        let Some(topic) = kafka.topics.get(&self.caller.topic) else { return false };
-        let Some(partition) = topic.partitions.get(self.partition) else { return false };
-        let log = &partition.log;
+        let (id, log) = self.log(kafka);
         let end = log.end_for(self.view.committed);
-        position.topic_id != topic.id || position.history.lacks(log, &self.view, end)
+        position.topic_id != id || position.history.lacks(log, &self.view, end)
+    }
+
+    /// The id of its topic, and the log of the first partition, which is what it reads.
+    fn log<'a>(&self, kafka: &'a State) -> (u128, &'a Log) {
+        let topic = &kafka.topics[&self.caller.topic];
+        (topic.id, &topic.partitions[0].log)
     }
 
     /// Reads until it is dropped.
@@ -67,10 +70,7 @@ impl Walker {
             if asks && self.ask_end(world, &mut client, sequence).await.is_none() {
                 return;
             }
-            let (command, end) = {
-                let kafka = world.kafka.state();
-                self.begin(&kafka)
-            };
+            let (command, end) = self.begin(&world.kafka.state());
             let (max_bytes, max_records) = (command.max_bytes, command.max_records);
             let resp = self.ask(world, &mut client, sequence, Req::CmdKafkaFetch(command)).await;
             let Some(resp) = resp else { return };
@@ -79,10 +79,7 @@ impl Walker {
             {
                 return self.caller.broken(world, &problem);
             }
-            let taken = {
-                let kafka = world.kafka.state();
-                self.take(&kafka, world, &resp, end)
-            };
+            let taken = self.take(&world.kafka.state(), world, &resp, end);
             match taken {
                 Err(problem) => return self.caller.broken(world, &problem),
                 Ok(pause) => sleep(pause).await,
@@ -112,11 +109,7 @@ impl Walker {
                 }
             }
         };
-        let Some(answer) = world.within(patience, answer).await else {
-            self.caller.broken(world, &format!("no answer in {patience:?}"));
-            return None;
-        };
-        match answer? {
+        match self.caller.in_time(world, patience, answer).await? {
             (of, resp) if of == sequence => {
                 self.caller.event(world, || format!("gets {}", describe(&resp)));
                 Some(resp)
@@ -132,17 +125,13 @@ impl Walker {
     async fn ask_end(&self, world: &World, client: &mut Client, sequence: i64) -> Option<()> {
         let end = || {
             let kafka = world.kafka.state();
-            let topic = kafka.topics.get(&self.caller.topic)?;
-            Some((topic.id, topic.partitions.get(self.partition)?.log.committed))
+            let (id, log) = self.log(&kafka);
+            (id, log.committed)
         };
-        let before = end();
-        let command = CmdKafkaListOffset {
-            topic: self.caller.topic.clone(),
-            partition: i32::try_from(self.partition).unwrap_or(i32::MAX),
-            timestamp: -1,
-        };
+        let (id, before) = end();
+        let command = CmdKafkaListOffset { topic: self.caller.topic.clone(), partition: 0, timestamp: -1 };
         let resp = self.ask(world, client, 1_000 + sequence, Req::CmdKafkaListOffset(command)).await?;
-        let (Some((id, before)), Some((same, after))) = (before, end()) else { return Some(()) };
+        let (same, after) = end();
         match resp {
             Resp::KafkaListOffsetResp(KafkaListOffsetResp { offset }) => {
                 let is_sure = id == same && !world.profile.lags && !world.profile.is_unclean;
@@ -160,14 +149,9 @@ impl Walker {
     /// The next fetch, and the end of what it must be told of.
     fn begin(&self, kafka: &State) -> (CmdKafkaFetch, i64) {
         let mut position = self.state.lock();
-        let mut end = 0;
-        if let Some(topic) = kafka.topics.get(&self.caller.topic) {
-            if position.topic_id != topic.id {
-                *position = Position { topic_id: topic.id, history: History::default() };
-            }
-            if let Some(partition) = topic.partitions.get(self.partition) {
-                end = partition.log.end_for(self.view.committed);
-            }
+        let (topic_id, log) = self.log(kafka);
+        if position.topic_id != topic_id {
+            *position = Position { topic_id, history: History::default() };
         }
         let random = &mut *self.caller.random.lock();
         let wait = match random.u8(..6) {
@@ -177,7 +161,7 @@ impl Walker {
         };
         let command = CmdKafkaFetch {
             topic: self.caller.topic.clone(),
-            partition: i32::try_from(self.partition).unwrap_or(i32::MAX),
+            partition: 0,
             offset: position.history.next,
             max_wait_ms: wait,
             max_bytes: if random.bool() { random.u32(1..500) } else { 0 },
@@ -185,25 +169,21 @@ impl Walker {
             min_bytes: if random.u8(..4) == 0 { random.u32(1..500) } else { 0 },
             isolation: i32::from(self.view.committed),
         };
-        (command, end)
+        (command, log.end_for(self.view.committed))
     }
 
     /// Takes an answer. Gives the time to wait before the next fetch.
     fn take(&self, kafka: &State, world: &World, resp: &Resp, end: i64) -> Result<Duration, String> {
         let mut position = self.state.lock();
-        let current = kafka.topics.get(&self.caller.topic);
-        if current.is_none_or(|topic| topic.id != position.topic_id) {
+        let (id, log) = self.log(kafka);
+        if id != position.topic_id {
             // An offset does not say of which topic.
             return Ok(Duration::ZERO);
         }
-        let Some(partition) = current.and_then(|topic| topic.partitions.get(self.partition)) else {
-            return Err("a partition that does not exist".to_owned());
-        };
-        let log = &partition.log;
         match resp {
             Resp::KafkaFetchResp(KafkaFetchResp { messages, next_offset, .. }) => {
                 let next = *next_offset;
-                if world.profile.is_unclean && position.history.is_lost(log) {
+                if world.profile.is_unclean && log.has_lost_after(position.history.since) {
                     // A fetch does not tell.
                     position.history = History::at(log.committed);
                     position.history.come_back(log);
@@ -229,10 +209,7 @@ impl Walker {
                 let from = position.history.next;
                 let taken = position.history.take(log, &self.view, messages, next);
                 let is_of = |log: &Log| History::at(from).take(log, &self.view, messages, next).is_ok();
-                if taken.is_err()
-                    && world.profile.recreates
-                    && kafka.gone(&self.caller.topic, self.partition).any(is_of)
-                {
+                if taken.is_err() && world.profile.recreates && kafka.gone(&self.caller.topic).any(is_of) {
                     // Memory has records of the topic that was there before.
                     *position = Position::default();
                     return Ok(Duration::ZERO);

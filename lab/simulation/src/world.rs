@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout_at};
@@ -25,9 +24,9 @@ pub(crate) struct World {
     pub(crate) profile: Profile,
     pub(crate) bridges: Mutex<Vec<Bridge>>,
     /// Whether nothing fails any more, and no client dawdles.
-    is_calm: AtomicBool,
+    pub(crate) is_calm: AtomicBool,
     /// Whether nothing fails for a while.
-    rests: AtomicBool,
+    pub(crate) rests: AtomicBool,
     found: Mutex<Found>,
     start: Instant,
 }
@@ -70,21 +69,6 @@ impl World {
         })
     }
 
-    /// An answer that comes within `patience`, in which jumps of the clock do not count.
-    pub(crate) async fn within<T>(&self, patience: Duration, answer: impl Future<Output = T>) -> Option<T> {
-        let mut answer = pin!(answer);
-        let (begun, before) = (Instant::now(), self.faults.clock.jumped());
-        let by = || begun + patience + self.faults.clock.jumped().saturating_sub(before);
-        loop {
-            if let Ok(answer) = timeout_at(by(), &mut answer).await {
-                return Some(answer);
-            }
-            if by() <= Instant::now() {
-                return None;
-            }
-        }
-    }
-
     pub(crate) fn is_nats(&self) -> bool {
         self.jetstream.is_some()
     }
@@ -93,19 +77,9 @@ impl World {
         self.is_calm.load(Ordering::Relaxed)
     }
 
-    /// Tells clients whether to dawdle.
-    pub(crate) fn set_rests(&self, rests: bool) {
-        self.rests.store(rests, Ordering::Relaxed);
-    }
-
     /// Whether no client dawdles, now or any more.
     pub(crate) fn is_quick(&self) -> bool {
         self.is_calm() || self.rests.load(Ordering::Relaxed)
-    }
-
-    /// Tells clients that faults are over, and not to dawdle.
-    pub(crate) fn calm_down(&self) {
-        self.is_calm.store(true, Ordering::Relaxed);
     }
 
     /// Something of a bridge that `random` chooses; `None` if there is none.
@@ -146,5 +120,18 @@ impl World {
     /// The outcome of the schedule.
     pub(crate) fn end(&self) -> Outcome {
         std::mem::take(&mut self.found.lock().outcome)
+    }
+}
+
+/// An output that is there by a time, which can change meanwhile.
+pub(crate) async fn until<T>(by: impl Fn() -> Instant, output: impl Future<Output = T>) -> Option<T> {
+    let mut output = pin!(output);
+    loop {
+        if let Ok(output) = timeout_at(by(), &mut output).await {
+            return Some(output);
+        }
+        if by() <= Instant::now() {
+            return None;
+        }
     }
 }

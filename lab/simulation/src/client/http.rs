@@ -20,6 +20,7 @@ use prost::Message;
 use serde_json::{Value, json};
 use sluicegate_bridge::testing::event_positions;
 use sluicegate_protocol::http_route::Resource;
+use sluicegate_protocol::kafka_subscription_event::skipped::Cause;
 use sluicegate_protocol::kafka_subscription_event::{CaughtUp, Event, OpenTransaction, Retrying, Skipped};
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
@@ -31,7 +32,7 @@ use sluicegate_protocol::{
 use tokio::io::DuplexStream;
 use tokio::task::JoinSet;
 
-use super::{Connection, error_of, happened, number};
+use super::{Connection, cause_of, error_of, happened, number};
 
 /// The `id` of the last event that a client has taken; `None`: its stream begins anew.
 pub(crate) type LastEvent = Arc<Mutex<Option<String>>>;
@@ -165,21 +166,25 @@ struct Events {
     told: VecDeque<(Resp, Option<String>)>,
     /// The `id` behind what the client has got last.
     given: Option<String>,
-    /// Where each partition goes on.
+    /// Where the last event has said that each partition goes on.
     next: BTreeMap<i32, i64>,
-    /// Where the client was before; empty if its stream begins anew.
-    known: BTreeMap<i32, i64>,
+    /// The same of the event behind which the stream begins; empty if it begins anew.
+    last: BTreeMap<i32, i64>,
+    /// Where the client is. It can have taken a part of what the event behind the last one has told.
+    taken: BTreeMap<i32, i64>,
 }
 
 impl Events {
     async fn open(requests: &Requests, subscribe: &CmdKafkaSubscribe, last: Option<String>) -> Option<Self> {
         let (source, isolation) = (subscribe.sources.first()?, isolation(subscribe.isolation));
         let topic = source.topic.clone();
-        let known: BTreeMap<_, _> = source.next.iter().map(|next| (next.partition, next.offset)).collect();
+        let taken: BTreeMap<_, _> = source.next.iter().map(|next| (next.partition, next.offset)).collect();
         let keys = subscribe.filters.iter().flat_map(|filter| &filter.equals);
         let keys: String = keys.map(|key| format!("&key={}", String::from_utf8_lossy(key))).collect();
-        let path = format!("/topics/{topic}/events?from=earliest&format=base64{isolation}{keys}");
+        let on_lag = if subscribe.on_lag == 0 { "" } else { "&on_lag=skip" };
+        let path = format!("/topics/{topic}/events?from=earliest&format=base64{isolation}{keys}{on_lag}");
         let mut request = get(path);
+        let places = last.as_deref().and_then(event_positions).map(|(_, places)| places);
         if let Some(last) = last {
             request.headers_mut().insert("last-event-id", last.parse().ok()?);
         }
@@ -188,13 +193,14 @@ impl Events {
         if head.status != 200 {
             let text = (&mut body).collect().await.ok()?.to_bytes();
             let mut error = problem(head.status.as_u16(), &serde_json::from_slice(&text).ok()?);
-            if !known.is_empty() && error.reason() == Reason::InvalidCommand {
+            if !taken.is_empty() && error.reason() == Reason::InvalidCommand {
                 // The last event is of another topic.
                 error.set_reason(Reason::Recreated);
             }
             told.push_back((Resp::ErrorResp(error), None));
         }
-        Some(Self { topic, body, unread, told, given, next, known })
+        let last = places.into_iter().flatten().collect();
+        Some(Self { topic, body, unread, told, given, next, last, taken })
     }
 
     /// What comes next. The client has taken what came before.
@@ -227,30 +233,35 @@ impl Events {
         let data: Value =
             field("data: ").map_or(Some(Value::Null), |data| serde_json::from_str(data).ok())?;
         let (id, name, partition) = (field("id: "), field("event: "), partition(&data));
-        let before = self.next.get(&partition).copied().unwrap_or_default();
-        let tells_place = matches!(name, None | Some("caught-up" | "skipped")) && !data.is_null();
-        self.go_on(id.unwrap_or_default(), tells_place.then_some(partition));
-        let told = match name {
-            None if data.is_null() => None,
+        let at = self.at(partition);
+        let (told, place) = match name {
+            None if data.is_null() => (None, None),
             None => {
-                let record = record(&data);
-                Some(self.delivery(partition, record.offset + 1, vec![record]))
+                let (record, next) = (record(&data), number(&data["offset"]) + 1);
+                (Some(self.delivery(partition, next, vec![record])), Some(next))
             }
             Some("caught-up") => {
                 let end = data["open_transaction"]["end"].as_i64();
                 let open_transaction = end.map(|end| OpenTransaction { end });
                 let next_offset = number(&data["next_offset"]);
                 let place = CaughtUp { partition, next_offset, open_transaction, ..CaughtUp::default() };
-                Some(happened(Event::CaughtUp(place)))
+                (Some(happened(Event::CaughtUp(place))), Some(next_offset))
             }
             Some("skipped") => {
-                let (from, to) = (number(&data["from"]).max(before), number(&data["to"]));
-                (from < to).then(|| skipped(partition, from, to))
+                let (from, to) = (number(&data["from"]), number(&data["to"]));
+                let from = if from < at { from } else { from.max(self.taken(partition)) };
+                ((from < to).then(|| skipped(partition, (from, to), cause_of(&data))), Some(to))
             }
             Some("retrying") => {
-                Some(happened(Event::Retrying(Retrying { partition, ..Retrying::default() })))
+                let retrying = Retrying { partition, ..Retrying::default() };
+                (Some(happened(Event::Retrying(retrying))), None)
             }
-            Some(_) => Some(Resp::ErrorResp(error_of(&data))),
+            Some(_) => (Some(Resp::ErrorResp(error_of(&data))), None),
+        };
+        let place = place.map(|place| (partition, place));
+        let told = match self.go_on(id.unwrap_or_default(), place) {
+            Ok(()) => told,
+            Err(message) => Some(Resp::ErrorResp(ErrorResp { message, ..ErrorResp::default() })),
         };
         self.told.extend(told.map(|told| (told, None)));
         if let (Some(id), Some((_, behind))) = (id, self.told.back_mut()) {
@@ -259,33 +270,52 @@ impl Events {
         Some(())
     }
 
+    /// Where the stream is in a partition.
+    fn at(&self, partition: i32) -> i64 {
+        self.next.get(&partition).or(self.last.get(&partition)).copied().unwrap_or_default()
+    }
+
+    fn taken(&self, partition: i32) -> i64 {
+        self.taken.get(&partition).copied().unwrap_or_default()
+    }
+
     /// Takes the places of an `id`. By it alone, a stream says where partitions begin, and where those go on that are not the
-    /// event's `own` one.
-    fn go_on(&mut self, id: &str, own: Option<i32>) {
-        let Some((topic_id, places)) = event_positions(id) else { return };
-        let is_first = self.next.is_empty();
+    /// event's own one, whose place the event tells, too.
+    ///
+    /// # Errors
+    /// A client that comes back with it would get records again, or miss some.
+    fn go_on(&mut self, id: &str, own: Option<(i32, i64)>) -> Result<(), String> {
+        let Some((topic_id, places)) = event_positions(id) else {
+            return own.map_or(Ok(()), |own| Err(format!("an event at {own:?} without an id")));
+        };
+        let begins_anew = self.next.is_empty() && self.taken.is_empty();
         for (partition, to) in places {
-            let from = self.next.get(&partition).copied().unwrap_or_else(|| {
-                // A client can have taken a part of what the event behind the last one has told.
-                let offset = self.known.get(&partition).copied().unwrap_or_default();
+            let (at, taken) = (self.at(partition), self.taken(partition));
+            if self.next.insert(partition, to).is_none() {
                 let topic = SubscribedTopic {
                     topic: self.topic.clone(),
                     topic_id: Bytes::copy_from_slice(&topic_id.to_be_bytes()),
-                    partitions: vec![PartitionNext { partition, offset }],
+                    partitions: vec![PartitionNext { partition, offset: taken }],
                 };
                 let begun = KafkaSubscribedResp { topics: vec![topic], snapshot: false };
                 self.told.push_back((Resp::KafkaSubscribedResp(begun), None));
-                offset
-            });
-            self.next.insert(partition, to.max(from));
-            if own != Some(partition) && from < to {
-                let told = match is_first && self.known.is_empty() {
-                    true => skipped(partition, from, to),
+            }
+            let own = own.filter(|(of, _)| *of == partition).map(|(_, place)| place);
+            if to < at || own.is_some_and(|place| place != to) {
+                return Err(format!(
+                    "an id at {to} of partition {partition}, after {at}, of an event at {own:?}"
+                ));
+            }
+            let from = at.max(taken);
+            if own.is_none() && from < to {
+                let told = match begins_anew {
+                    true => skipped(partition, (from, to), Cause::Deleted),
                     false => self.delivery(partition, to, Vec::new()),
                 };
                 self.told.push_back((told, None));
             }
         }
+        Ok(())
     }
 
     fn delivery(&self, partition: i32, next_offset: i64, messages: Vec<KafkaMessage>) -> Resp {
@@ -294,8 +324,8 @@ impl Events {
     }
 }
 
-fn skipped(partition: i32, from: i64, to: i64) -> Resp {
-    happened(Event::Skipped(Skipped { partition, from, to, ..Skipped::default() }))
+fn skipped(partition: i32, (from, to): (i64, i64), cause: Cause) -> Resp {
+    happened(Event::Skipped(Skipped { partition, from, to, cause: cause.into(), ..Skipped::default() }))
 }
 
 fn record(record: &Value) -> KafkaMessage {

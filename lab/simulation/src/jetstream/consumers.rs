@@ -86,7 +86,7 @@ impl JetStream {
         reply: &Subject,
     ) {
         let turn = self.0.consumers.lock().get(name).map(|consumer| Arc::clone(&consumer.turn));
-        let Some(turn) = turn else { return link.deliver(messages::no_responders(reply)) };
+        let Some(turn) = turn else { return link.deliver(messages::status(reply, 503, "")) };
         let _turn = turn.lock().await;
         let until = Instant::now() + Duration::from_nanos(request.expires);
         let heartbeat = Duration::from_nanos(request.idle_heartbeat);

@@ -9,12 +9,7 @@ pub(super) fn json(reply: &str, answer: &Value) -> Message {
     Message { payload: answer.to_string().into(), ..empty(reply) }
 }
 
-/// The news that nobody listens.
-pub(super) fn no_responders(reply: &str) -> Message {
-    status(reply, 503, "")
-}
-
-/// A message without payload that has a status.
+/// A message without payload that has a status; 503: nobody listens.
 pub(super) fn status(reply: &str, code: u16, description: &str) -> Message {
     let description = (!description.is_empty()).then(|| description.to_owned());
     Message { status: StatusCode::from_u16(code).ok(), description, ..empty(reply) }

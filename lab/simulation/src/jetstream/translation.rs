@@ -16,7 +16,7 @@ use sluicegate_protocol::{
     SubscribedTopic, kafka_source,
 };
 
-use crate::client::{error_of, happened, number};
+use crate::client::{cause_of, error_of, framed_len, happened, number};
 
 /// The text of a command; `None` for those that are protobuf in every session.
 pub(crate) fn command(sequence: i64, req: &Req) -> Option<Vec<u8>> {
@@ -71,6 +71,7 @@ fn subscription(subscribe: &CmdKafkaSubscribe) -> Value {
         "max_batch_bytes": subscribe.max_batch_bytes,
         "max_batch_messages": subscribe.max_batch_records,
         "linger_ms": subscribe.linger_ms,
+        "on_lag": if subscribe.on_lag == 0 { "wait" } else { "skip" },
         "credit": subscribe.credit,
         "snapshot": (subscribe.snapshot != 0).then_some("latest_per_key"),
         "away_ms": subscribe.away_ms,
@@ -104,8 +105,8 @@ fn event(name: &str, part: &Value, answer: &Value) -> Option<Event> {
             Event::CaughtUp(CaughtUp { next_offset: number(&answer["next"]), ..CaughtUp::default() })
         }
         "skipped" => {
-            let (from, to) = (number(&part["from"]), number(&part["to"]));
-            Event::Skipped(Skipped { from, to, ..Skipped::default() })
+            let (from, to) = (number(&part["from"]), agreed(&part["to"], &answer["next"]));
+            Event::Skipped(Skipped { from, to, cause: cause_of(part).into(), ..Skipped::default() })
         }
         "retrying" => Event::Retrying(Retrying::default()),
         "building" => Event::Building(Building::default()),
@@ -116,6 +117,11 @@ fn event(name: &str, part: &Value, answer: &Value) -> Option<Event> {
         }
         _ => return None,
     })
+}
+
+/// A number that two members tell.
+fn agreed(one: &Value, other: &Value) -> i64 {
+    number(if one == other { one } else { &Value::Null })
 }
 
 fn other(answer: &Value) -> Option<Resp> {
@@ -131,9 +137,13 @@ fn other(answer: &Value) -> Option<Resp> {
         return Some(Resp::KafkaSubscribedResp(KafkaSubscribedResp { topics, snapshot }));
     }
     if let Some(messages) = answer["messages"].as_array() {
-        let (messages, next_offset) = (messages.iter().map(record).collect(), number(&answer["next"]));
+        let (messages, next_offset) =
+            (messages.iter().map(record).collect::<Vec<_>>(), number(&answer["next"]));
+        let bytes: usize = messages.iter().map(framed_len).sum();
         return Some(match answer["stream"].as_str() {
             None => Resp::KafkaFetchResp(KafkaFetchResp { messages, next_offset, ..Default::default() }),
+            // Credit would be lost, or grow.
+            Some(_) if answer["bytes"] != bytes => Resp::ErrorResp(error_of(&json!({"bytes": bytes}))),
             Some(stream) => Resp::KafkaDeliveryResp(KafkaDeliveryResp {
                 messages,
                 topic: stream.to_owned(),

@@ -50,16 +50,9 @@ struct Inbox {
 
 /// The way of one bridge to the servers.
 pub(crate) struct Route {
-    servers: JetStream,
+    pub(crate) servers: JetStream,
     /// Cancelled when the bridge is killed.
-    killed: CancellationToken,
-}
-
-impl JetStream {
-    /// The way of a bridge until it is `killed`.
-    pub(crate) fn route(&self, killed: &CancellationToken) -> Route {
-        Route { servers: self.clone(), killed: killed.clone() }
-    }
+    pub(crate) killed: CancellationToken,
 }
 
 impl Dialer for Route {
@@ -86,7 +79,7 @@ impl Dialer for Route {
                 sleep(config.request_timeout / 2).await;
                 return Err(ConnectError::new(ConnectErrorKind::TimedOut));
             }
-            if self.killed.is_cancelled() || faults.one_of(faults.state().refuses) {
+            if self.killed.is_cancelled() || faults.one_of(faults.state.lock().refuses) {
                 return Err(refused());
             }
             let link = Arc::new(Link {
@@ -122,7 +115,7 @@ impl JetStream {
         while let Some(message) = messages.recv().await {
             self.0.faults.delay().await;
             self.0.logs.wakes(server).await;
-            if self.0.faults.one_of(self.0.faults.state().breaks) {
+            if self.0.faults.one_of(self.0.faults.state.lock().breaks) {
                 return;
             }
             if !link.is_silent.load(Ordering::Relaxed) {
@@ -207,10 +200,12 @@ impl Link {
 
     /// Sends a message to those who listen to `inbox`, if it still gets through.
     pub(super) fn deliver_to(self: &Arc<Self>, inbox: &str, message: Message) {
-        if self.faults.one_of(self.faults.state().breaks) {
+        if self.faults.one_of(self.faults.state.lock().breaks) {
             self.end();
         }
-        if self.faults.one_of(self.faults.state().silences) && !self.is_silent.swap(true, Ordering::Relaxed) {
+        if self.faults.one_of(self.faults.state.lock().silences)
+            && !self.is_silent.swap(true, Ordering::Relaxed)
+        {
             self.spawn(|link| async move {
                 // async-nats' pings are not answered.
                 sleep(SILENCE).await;

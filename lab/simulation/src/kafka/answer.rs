@@ -31,13 +31,9 @@ use uuid::Uuid;
 
 use super::{Kafka, Partition, State};
 
-/// A request that no client of the simulation sends.
-#[derive(Debug)]
-pub(crate) struct Unknown;
-
-/// A broker's answer to the request in `frame`, with its length.
-pub(crate) async fn answer(kafka: &Kafka, broker: usize, mut frame: Bytes) -> Result<Bytes, Unknown> {
-    let header = decode_request_header_from_buffer(&mut frame).map_err(|_| Unknown)?;
+/// A broker's answer to the request in `frame`, with its length; `None`: no client of the simulation sends such a one.
+pub(crate) async fn answer(kafka: &Kafka, broker: usize, mut frame: Bytes) -> Option<Bytes> {
+    let header = decode_request_header_from_buffer(&mut frame).ok()?;
     let (version, id) = (header.request_api_version, header.correlation_id);
     let throttled = throttle(&kafka.state(), broker);
     match header.request_api_key {
@@ -68,21 +64,21 @@ pub(crate) async fn answer(kafka: &Kafka, broker: usize, mut frame: Bytes) -> Re
             let request: DescribeConfigsRequest = decode(&mut frame, version)?;
             encode(id, version, &configs(&request))
         }
-        _ => Err(Unknown),
+        _ => None,
     }
 }
 
-fn decode<R: Decodable>(frame: &mut Bytes, version: i16) -> Result<R, Unknown> {
-    R::decode(frame, version).map_err(|_| Unknown)
+fn decode<R: Decodable>(frame: &mut Bytes, version: i16) -> Option<R> {
+    R::decode(frame, version).ok()
 }
 
-fn encode<R: Encodable + HeaderVersion>(id: i32, version: i16, response: &R) -> Result<Bytes, Unknown> {
+fn encode<R: Encodable + HeaderVersion>(id: i32, version: i16, response: &R) -> Option<Bytes> {
     let mut body = BytesMut::new();
     let header = ResponseHeader::default().with_correlation_id(id);
-    header.encode(&mut body, R::header_version(version)).map_err(|_| Unknown)?;
-    response.encode(&mut body, version).map_err(|_| Unknown)?;
-    let len = i32::try_from(body.len()).map_err(|_| Unknown)?;
-    Ok([&len.to_be_bytes()[..], &body].concat().into())
+    header.encode(&mut body, R::header_version(version)).ok()?;
+    response.encode(&mut body, version).ok()?;
+    let len = i32::try_from(body.len()).ok()?;
+    Some([&len.to_be_bytes()[..], &body].concat().into())
 }
 
 fn throttle(state: &State, broker: usize) -> i32 {

@@ -2,13 +2,13 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::log::{Batch, Content, Record};
+use super::log::{Batch, Record};
 
 /// Appends the bytes of a batch.
 pub(crate) fn encode(base: i64, batch: &Batch, output: &mut BytesMut) {
-    let (attributes, records) = match &batch.content {
-        Content::Records(records) => (0, records.iter().map(|record| of_record(base, record)).collect()),
-        Content::Marker { commits } => (CONTROL, vec![of_marker(*commits)]),
+    let (attributes, records) = match batch.ends {
+        None => (0, batch.records.iter().map(|record| of_record(base, record)).collect()),
+        Some(commits) => (CONTROL, vec![of_marker(commits)]),
     };
     let attributes = attributes | if batch.producer.is_some() { TRANSACTIONAL } else { 0 };
     let mut checked = BytesMut::new();

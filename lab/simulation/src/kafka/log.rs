@@ -43,26 +43,9 @@ pub(crate) struct Batch {
     pub(crate) at: Instant,
     /// The producer of a transaction.
     pub(crate) producer: Option<i64>,
-    pub(crate) content: Content,
-}
-
-impl Batch {
-    /// Its records; none if it ends a transaction.
-    pub(crate) fn records(&self) -> &[Record] {
-        match &self.content {
-            Content::Records(records) => records,
-            Content::Marker { .. } => &[],
-        }
-    }
-}
-
-#[derive(Debug, Clone)]
-pub(crate) enum Content {
-    Records(Vec<Record>),
-    /// The end of a transaction.
-    Marker {
-        commits: bool,
-    },
+    pub(crate) records: Vec<Record>,
+    /// It ends the transaction: whether it commits it.
+    pub(crate) ends: Option<bool>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,6 +84,12 @@ pub(crate) enum Outcome {
 }
 
 impl Log {
+    /// An empty log that begins with this offset.
+    pub(crate) fn new(base: i64) -> Self {
+        let (start, end, committed, durable) = (base, base, base, base);
+        Self { base, start, end, committed, durable, epochs: BTreeMap::from([(0, base)]), ..Self::default() }
+    }
+
     /// Appends a batch with these keys and values, which belongs to the producer's open transaction if one is given.
     pub(crate) fn append(&mut self, producer: Option<i64>, entries: Vec<(Option<Bytes>, Option<Bytes>)>) {
         let base = self.end;
@@ -108,25 +97,17 @@ impl Log {
         let mut records = Vec::new();
         for (key, value) in entries {
             let record = Record { offset: self.end, key, value };
-            self.written.insert(
-                (self.epoch, self.end),
-                Written {
-                    record: record.clone(),
-                    outcome,
-                    is_compacted: false,
-                    is_reopened: false,
-                    producer,
-                },
-            );
+            let (is_compacted, is_reopened) = (false, false);
+            let written = Written { record: record.clone(), outcome, is_compacted, is_reopened, producer };
+            self.written.insert((self.epoch, self.end), written);
             records.push(record);
             self.end += 1;
         }
         if let Some(producer) = producer {
             self.open.entry(producer).or_insert(base);
         }
-        let (epoch, at, content) = (self.epoch, Instant::now(), Content::Records(records));
-        let batch = Batch { end: self.end, epoch, at, producer, content };
-        self.batches.insert(base, batch);
+        let (end, epoch, at) = (self.end, self.epoch, Instant::now());
+        self.batches.insert(base, Batch { end, epoch, at, producer, records, ends: None });
     }
 
     /// Ends a producer's transaction, if one is open.
@@ -141,11 +122,10 @@ impl Log {
         if !commits {
             self.aborted.push(Aborted { producer, first, last: self.end });
         }
-        let content = Content::Marker { commits };
-        let (epoch, at) = (self.epoch, Instant::now());
-        let batch = Batch { end: self.end + 1, epoch, at, producer: Some(producer), content };
-        self.batches.insert(self.end, batch);
+        let (marker, producer, records, ends) = (self.end, Some(producer), Vec::new(), Some(commits));
         self.end += 1;
+        let (end, epoch, at) = (self.end, self.epoch, Instant::now());
+        self.batches.insert(marker, Batch { end, epoch, at, producer, records, ends });
     }
 
     /// Kafka's last stable offset: where the first open transaction begins. A transaction whose end is not on all
@@ -157,10 +137,8 @@ impl Log {
     /// The same on a replica whose records are committed until `end`.
     pub(crate) fn stable_until(&self, end: i64) -> i64 {
         let open = self.open.values().copied();
-        let ending = self.batches.range(end..).filter_map(|(_, batch)| match batch.content {
-            Content::Marker { .. } => self.first_of(batch.producer?, end),
-            Content::Records(_) => None,
-        });
+        let ending = self.batches.range(end..).filter(|(_, batch)| batch.ends.is_some());
+        let ending = ending.filter_map(|(_, batch)| self.first_of(batch.producer?, end));
         open.chain(ending).fold(end, i64::min)
     }
 
@@ -176,11 +154,20 @@ impl Log {
         if committed { self.stable() } else { self.committed }
     }
 
+    /// The highest end of the log that consumers could ever see. After an election that has lost some of it, also within
+    /// open transactions.
+    pub(crate) fn highest_end(&self, committed: bool) -> i64 {
+        match committed && !self.has_lost_after(0) {
+            true => self.stable_until(self.durable),
+            false => self.visible.values().copied().fold(self.durable, i64::max),
+        }
+    }
+
     /// The first offset of the transaction of a producer whose marker is not before `committed`.
     fn first_of(&self, producer: i64, committed: i64) -> Option<i64> {
         let is_its = |batch: &Batch| batch.producer == Some(producer);
-        let markers = |batch: &Batch| is_its(batch) && matches!(batch.content, Content::Marker { .. });
-        let last_end = self.batches.range(..committed).rev().find(|(_, batch)| markers(batch));
+        let mut before = self.batches.range(..committed).rev();
+        let last_end = before.find(|(_, batch)| is_its(batch) && batch.ends.is_some());
         let after = last_end.map_or(self.start, |(base, _)| base + 1);
         self.batches.range(after..).find(|(_, batch)| is_its(batch)).map(|(base, _)| *base)
     }
@@ -197,9 +184,9 @@ impl Log {
         self.epoch += 1;
         let lost = self.batches.split_off(&kept);
         for (base, batch) in lost.iter().rev() {
-            if let (Some(producer), Content::Marker { commits }) = (batch.producer, &batch.content) {
+            if let (Some(producer), Some(commits)) = (batch.producer, batch.ends) {
                 // The transaction is open again.
-                self.reopen(producer, *base, *commits);
+                self.reopen(producer, *base, commits);
             }
         }
         self.open.retain(|_, first| *first < kept);
@@ -214,11 +201,8 @@ impl Log {
     fn reopen(&mut self, producer: i64, marker: i64, commits: bool) {
         let was_visible = marker < self.durable;
         let is_its = |batch: &Batch| batch.producer == Some(producer);
-        let before = self
-            .batches
-            .iter()
-            .rev()
-            .take_while(|(_, batch)| !(is_its(batch) && matches!(batch.content, Content::Marker { .. })));
+        let mut before = self.batches.iter().rev();
+        let before = before.by_ref().take_while(|(_, batch)| !is_its(batch) || batch.ends.is_none());
         let first = before.filter(|(_, batch)| is_its(batch)).map(|(base, _)| *base).last();
         if !commits {
             self.aborted.retain(|aborted| (aborted.producer, aborted.last) != (producer, marker));
@@ -254,7 +238,7 @@ impl Log {
             written.get(&(epoch, offset)).is_some_and(|written| written.outcome == Outcome::Aborted)
         };
         for batch in self.batches.range(..until).map(|(_, batch)| batch) {
-            for record in batch.records().iter().filter(|record| record.offset < until) {
+            for record in batch.records.iter().filter(|record| record.offset < until) {
                 if let Some(key) = &record.key
                     && !is_aborted(batch.epoch, record.offset, &self.written)
                 {
@@ -263,9 +247,8 @@ impl Log {
             }
         }
         for batch in self.batches.range_mut(..until).map(|(_, batch)| batch) {
-            let Content::Records(records) = &mut batch.content else { continue };
             let (epoch, written) = (batch.epoch, &mut self.written);
-            records.retain(|record| {
+            batch.records.retain(|record| {
                 let is_old = record.key.as_ref().is_some_and(|key| newest.get(key) != Some(&record.offset));
                 let goes = record.offset < until
                     && record.offset >= self.start
@@ -279,8 +262,7 @@ impl Log {
         // Kafka keeps the last batch of a log, and batches with the newest sequence of a producer: all of these here.
         let last = self.batches.last_key_value().map(|(base, _)| *base);
         self.batches.retain(|base, batch| {
-            let is_empty = matches!(&batch.content, Content::Records(records) if records.is_empty());
-            !is_empty || batch.end > until || Some(*base) == last || batch.producer.is_some()
+            !batch.records.is_empty() || batch.end > until || Some(*base) == last || batch.producer.is_some()
         });
     }
 
@@ -311,13 +293,13 @@ impl Log {
 
     /// The offset of its first record, which is where a stream of NATS begins, or of the next one.
     pub(crate) fn first(&self) -> i64 {
-        let mut records = self.batches.values().flat_map(Batch::records);
+        let mut records = self.batches.values().flat_map(|batch| &batch.records);
         records.find(|record| record.offset >= self.start).map_or(self.end, |record| record.offset)
     }
 
     /// The size of its records for clients, in bytes, at most.
     pub(crate) fn size(&self) -> usize {
-        let records = self.batches.values().flat_map(Batch::records);
+        let records = self.batches.values().flat_map(|batch| &batch.records);
         let len = |field: &Option<Bytes>| field.as_ref().map_or(0, Bytes::len);
         records.map(|record| len(&record.key) + len(&record.value) + FRAME).sum()
     }

@@ -128,24 +128,20 @@ impl Lane {
         let gives_up = self.random.u8(..25) == 0;
         while Instant::now() < until {
             // A broker knows the sequence of a batch that it has, and does not append it again.
-            let place = match appended.filter(|place| self.has(*place)) {
-                Some(place) => place,
-                None => match self.append(batch) {
-                    Some(place) => place,
-                    None => {
-                        sleep(RETRY).await;
-                        continue;
-                    }
-                },
+            let place = appended.filter(|place| self.has(*place, false)).or_else(|| self.append(batch));
+            let Some(place) = place else {
+                sleep(RETRY).await;
+                continue;
             };
             appended = Some(place);
             if gives_up {
                 break;
             }
             sleep(Duration::from_micros(self.random.u64(..60_000))).await;
-            self.replicate(place);
+            let version = (place.topic_id, place.epoch);
+            self.kafka.replicate(&self.topic, self.partition, version, place.end);
             let is_lost = self.random.u8(..12) == 0;
-            match self.is_committed(place) && self.broker_answers() {
+            match self.has(place, true) && self.broker_answers() {
                 true if !is_lost => return Ok(offset_known.then_some(place.base)),
                 true => offset_known = false,
                 false => {}
@@ -182,127 +178,64 @@ impl Lane {
         })
     }
 
-    fn replicate(&self, place: Place) {
-        self.kafka.change(|state| {
-            let is_it = state.topics.get(&self.topic).is_some_and(|topic| topic.id == place.topic_id);
-            let log = state.log(&self.topic, self.partition);
-            if let Some(log) = log.filter(|log| is_it && log.epoch == place.epoch) {
-                log.commit(place.end);
-            }
-        });
-    }
-
-    fn has(&self, place: Place) -> bool {
-        self.with_log(place, |log| log.has_kept((place.epoch, place.end - 1), log.epoch))
-    }
-
-    fn is_committed(&self, place: Place) -> bool {
-        self.has(place) && self.with_log(place, |log| log.committed >= place.end)
-    }
-
-    fn with_log(&self, place: Place, ask: impl FnOnce(&super::log::Log) -> bool) -> bool {
+    /// Whether the log has a batch, and all replicas if it is to be committed.
+    fn has(&self, Place { topic_id, epoch, end, .. }: Place, committed: bool) -> bool {
         let state = self.kafka.state();
-        let topic = state.topics.get(&self.topic).filter(|topic| topic.id == place.topic_id);
-        topic
-            .and_then(|topic| topic.partitions.get(self.partition))
-            .is_some_and(|partition| ask(&partition.log))
+        let topic = state.topics.get(&self.topic).filter(|topic| topic.id == topic_id);
+        topic.and_then(|topic| topic.partitions.get(self.partition)).is_some_and(
+            |Partition { log, .. }| {
+                log.has_kept((epoch, end - 1), log.epoch) && (!committed || log.committed >= end)
+            },
+        )
     }
 }
 
+type Answer<'a, T> = BoxFuture<'a, Result<T, CommandError>>;
+
+/// Methods of [`Backend`] that the reader as it ships has.
+macro_rules! by_reader {
+    ($(fn $name:ident$(<$life:lifetime>)?(&$($of:lifetime)? self $(, $given:ident: $type:ty)* $(,)?) -> $out:ty;)*) => {
+        $(fn $name$(<$life>)?(&$($of)? self $(, $given: $type)*) -> $out {
+            self.reads.$name($($given),*)
+        })*
+    };
+}
+
 impl Backend for WritableCluster {
-    fn ready(&self, within: Duration) -> BoxFuture<'_, Result<String, Unready>> {
-        self.reads.ready(within)
-    }
-
-    fn fetch<'a>(
-        &'a self,
-        log: Log<'a>,
-        fetch: Fetch,
-        scans: &'a ClusterRate,
-        reservation: &'a mut dyn AnswerReservation,
-    ) -> BoxFuture<'a, Result<Fetched, CommandError>> {
-        self.reads.fetch(log, fetch, scans, reservation)
-    }
-
-    fn recent(&self, log: Log<'_>, fetch: Fetch) -> Option<Fetched> {
-        self.reads.recent(log, fetch)
-    }
-
-    fn version(&self, log: Log<'_>) -> Version {
-        self.reads.version(log)
-    }
-
-    fn ask_version<'a>(
-        &'a self,
-        source: ClientKey,
-        log: Log<'a>,
-    ) -> BoxFuture<'a, Result<Version, CommandError>> {
-        self.reads.ask_version(source, log)
-    }
-
-    fn known_end(&self, log: Log<'_>) -> Option<i64> {
-        self.reads.known_end(log)
-    }
-
-    fn end_of_epoch<'a>(
-        &'a self,
-        source: ClientKey,
-        log: Log<'a>,
-        epoch: i32,
-    ) -> BoxFuture<'a, Result<Option<i64>, CommandError>> {
-        self.reads.end_of_epoch(source, log, epoch)
-    }
-
-    fn tombstone_life<'a>(
-        &'a self,
-        source: ClientKey,
-        topic: &'a str,
-    ) -> BoxFuture<'a, Result<Option<Duration>, CommandError>> {
-        self.reads.tombstone_life(source, topic)
-    }
-
-    fn is_watched(&self, log: Log<'_>, offset: i64, committed: bool) -> bool {
-        self.reads.is_watched(log, offset, committed)
-    }
-
-    fn wait_for_records<'a>(
-        &'a self,
-        log: Log<'a>,
-        offset: i64,
-        committed: bool,
-        until: Option<Instant>,
-        seen: SeenEnds,
-    ) -> BoxFuture<'a, Option<Ends>> {
-        self.reads.wait_for_records(log, offset, committed, until, seen)
-    }
-
-    fn list_offsets<'a>(
-        &'a self,
-        source: ClientKey,
-        asked: &'a [(Log<'a>, i64)],
-        committed: bool,
-    ) -> BoxStream<'a, (usize, Result<ListedOffset, CommandError>)> {
-        self.reads.list_offsets(source, asked, committed)
-    }
-
-    fn topics(&self) -> BoxFuture<'_, Result<Arc<[String]>, CommandError>> {
-        self.reads.topics()
-    }
-
-    fn known_partitions(&self, topic: &str) -> usize {
-        self.reads.known_partitions(topic)
-    }
-
-    fn partitions<'a>(
-        &'a self,
-        source: ClientKey,
-        topic: &'a str,
-    ) -> BoxFuture<'a, Result<Arc<Description>, CommandError>> {
-        self.reads.partitions(source, topic)
-    }
-
-    fn check_log<'a>(&'a self, source: ClientKey, log: Log<'a>) -> BoxFuture<'a, Result<(), CommandError>> {
-        self.reads.check_log(source, log)
+    by_reader! {
+        fn ready(&self, within: Duration) -> BoxFuture<'_, Result<String, Unready>>;
+        fn fetch<'a>(
+            &'a self,
+            log: Log<'a>,
+            fetch: Fetch,
+            scans: &'a ClusterRate,
+            reservation: &'a mut dyn AnswerReservation,
+        ) -> Answer<'a, Fetched>;
+        fn recent(&self, log: Log<'_>, fetch: Fetch) -> Option<Fetched>;
+        fn version(&self, log: Log<'_>) -> Version;
+        fn ask_version<'a>(&'a self, source: ClientKey, log: Log<'a>) -> Answer<'a, Version>;
+        fn known_end(&self, log: Log<'_>) -> Option<i64>;
+        fn end_of_epoch<'a>(&'a self, source: ClientKey, log: Log<'a>, epoch: i32) -> Answer<'a, Option<i64>>;
+        fn tombstone_life<'a>(&'a self, source: ClientKey, topic: &'a str) -> Answer<'a, Option<Duration>>;
+        fn is_watched(&self, log: Log<'_>, offset: i64, committed: bool) -> bool;
+        fn wait_for_records<'a>(
+            &'a self,
+            log: Log<'a>,
+            offset: i64,
+            committed: bool,
+            until: Option<Instant>,
+            seen: SeenEnds,
+        ) -> BoxFuture<'a, Option<Ends>>;
+        fn list_offsets<'a>(
+            &'a self,
+            source: ClientKey,
+            asked: &'a [(Log<'a>, i64)],
+            committed: bool,
+        ) -> BoxStream<'a, (usize, Result<ListedOffset, CommandError>)>;
+        fn topics(&self) -> Answer<'_, Arc<[String]>>;
+        fn known_partitions(&self, topic: &str) -> usize;
+        fn partitions<'a>(&'a self, source: ClientKey, topic: &'a str) -> Answer<'a, Arc<Description>>;
+        fn check_log<'a>(&'a self, source: ClientKey, log: Log<'a>) -> Answer<'a, ()>;
     }
 
     fn prepare_writes(&self) -> BoxFuture<'_, ()> {

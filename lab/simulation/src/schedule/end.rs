@@ -1,6 +1,7 @@
 //! Rests and the end of a schedule: everything is healed, and nothing may be missing or, at the end, left.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,7 +9,6 @@ use sluicegate_delivery::cluster::TableLimits;
 use tokio::time::{Instant, sleep};
 
 use super::{Schedule, key};
-use crate::bridge::Bridge;
 use crate::kafka::State;
 use crate::kafka::log::Log;
 use crate::network::FaultState;
@@ -19,7 +19,7 @@ impl Schedule {
     /// Heals everything, waits until all clients have everything, also of what is written then, and looks for what is left
     /// when all are gone.
     pub(super) async fn end(mut self, settles: bool) -> Arc<World> {
-        self.world.calm_down();
+        self.world.is_calm.store(true, Ordering::Relaxed);
         self.heal().await;
         // Further records would wake those who have missed one.
         self.wait_for("after all is well", RECOVERY, || self.late()).await;
@@ -41,7 +41,8 @@ impl Schedule {
         self.identities.iter().for_each(|identity| identity.log_out());
         // Sessions notice that their clients are gone; tables wait for records without any.
         sleep(Duration::from_secs(1)).await;
-        let has_queued = || self.world.bridges.lock().iter().any(Bridge::has_queued_records);
+        let has_queued =
+            || self.world.bridges.lock().iter().any(|bridge| bridge.backend.has_queued_records());
         let left = || "after all producers are gone, their records wait".to_owned();
         self.wait_while((gone, RECOVERY), has_queued, left).await;
         let may_lose = self.world.profile.is_unclean;
@@ -51,7 +52,7 @@ impl Schedule {
                 Err(problem) => self.world.broken(problem),
             }
         }
-        let waiters: u64 = self.world.bridges.lock().iter().map(Bridge::waiters).sum();
+        let waiters: u64 = self.world.bridges.lock().iter().map(|bridge| bridge.logs.stats().waiters).sum();
         if self.tables.is_empty() && waiters > 0 {
             self.world.broken(format!("{waiters} waits at ends of logs are left when all clients are gone"));
         }
@@ -78,14 +79,14 @@ impl Schedule {
     /// noticed here.
     pub(super) async fn rest(&mut self) {
         self.heal().await;
-        self.world.set_rests(true);
+        self.world.rests.store(true, Ordering::Relaxed);
         self.wait_for("in a rest", RECOVERY, || self.late_readers()).await;
-        self.world.set_rests(false);
+        self.world.rests.store(false, Ordering::Relaxed);
     }
 
     /// Ends all faults, and all that has begun.
     async fn heal(&mut self) {
-        self.world.faults.set(FaultState::default());
+        *self.world.faults.state.lock() = FaultState::default();
         self.world.faults.clock.arm(None);
         self.subscribers.iter().for_each(|subscriber| subscriber.pause(Duration::ZERO));
         while self.events.join_next().await.is_some() {}
@@ -137,25 +138,24 @@ impl Schedule {
 
     /// Clients that lack a record, or have one to write.
     fn late(&self) -> impl Iterator<Item = String> {
-        let producers =
-            self.producers.iter().enumerate().filter(|(_, producer)| producer.has_more_to_write());
-        producers
-            .map(|(number, _)| format!("producer {number} has not written its last records"))
-            .chain(self.late_readers())
+        let producers = self.producers.iter().filter(|producer| producer.has_more_to_write());
+        let late = |name: &String| format!("{name} has not written its last records");
+        producers.map(move |producer| late(&producer.caller.name)).chain(self.late_readers())
     }
 
     /// Clients that lack a record. Tables come last: their check replays a log.
     fn late_readers(&self) -> impl Iterator<Item = String> {
         let kafka = &self.world.kafka;
-        let subscribers = self.subscribers.iter().enumerate().filter_map(|(number, subscriber)| {
+        let subscribers = self.subscribers.iter().filter_map(|subscriber| {
             let partition = subscriber.lacks(&kafka.state())?;
-            Some(format!("subscriber {number} lacks records of partition {partition}"))
+            Some(format!("{} lacks records of partition {partition}", subscriber.caller.name))
         });
-        let walkers = self.walkers.iter().enumerate().filter(|(_, walker)| walker.lacks(&kafka.state()));
-        let tables = self.tables.iter().enumerate().filter_map(|(number, table)| {
-            Some(format!("table {number} is not a replay: {}", table.differs(&kafka.state())?))
+        let walkers = self.walkers.iter().filter(|walker| walker.lacks(&kafka.state()));
+        let walkers = walkers.map(|walker| format!("{} lacks records", walker.caller.name));
+        let tables = self.tables.iter().filter_map(|table| {
+            Some(format!("{} is not a replay: {}", table.caller.name, table.differs(&kafka.state())?))
         });
-        subscribers.chain(walkers.map(|(number, _)| format!("walker {number} lacks records"))).chain(tables)
+        subscribers.chain(walkers).chain(tables)
     }
 }
 

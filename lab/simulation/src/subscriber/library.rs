@@ -39,13 +39,8 @@ impl Subscriber {
                     let retry_after = retry_after.unwrap_or_default().as_millis();
                     let (reason, retry_after_ms) =
                         (reason.into(), u32::try_from(retry_after).unwrap_or(u32::MAX));
-                    Some(Resp::ErrorResp(ErrorResp {
-                        code,
-                        retriable,
-                        retry_after_ms,
-                        reason,
-                        ..ErrorResp::default()
-                    }))
+                    let error = ErrorResp { code, retriable, retry_after_ms, reason, ..ErrorResp::default() };
+                    Some(Resp::ErrorResp(error))
                 }
                 Err(other) => {
                     self.caller.broken(world, &format!("{other:?}"));
@@ -81,20 +76,19 @@ impl Subscriber {
         let mut position = self.state.lock();
         position.ends.clear();
         let source = Source::new(&self.caller.topic).offset(0).topic_id(position.topic_id.clone());
-        let source = position
-            .histories
-            .iter()
-            .fold(source, |source, (partition, history)| source.next(*partition, history.next));
+        let known = position.histories.iter();
+        let source = known.fold(source, |source, (partition, history)| source.next(*partition, history.next));
+        let isolation = match self.view.committed {
+            true => Isolation::ReadCommitted,
+            false => Isolation::ReadUncommitted,
+        };
         let subscribe = Subscribe::new([source])
-            .isolation(if self.view.committed {
-                Isolation::ReadCommitted
-            } else {
-                Isolation::ReadUncommitted
-            })
+            .isolation(isolation)
             .max_batch_bytes(self.limits.max_batch_bytes)
             .max_batch_records(self.max_batch_records)
             .linger(Duration::from_millis(self.linger.into()))
             .window(u32::try_from(self.credit.unwrap_or(1 << 20)).unwrap_or(u32::MAX));
+        let subscribe = if self.limits.skips { subscribe.skip_on_lag() } else { subscribe };
         let Some(keys) = self.filtered_keys() else { return subscribe };
         subscribe.filter(keys.iter().cloned().fold(Filter::key(), Filter::equals))
     }
