@@ -1,6 +1,5 @@
 //! A subscription's position in one log, as a value: each event leads to one next step.
 
-mod outage;
 mod steps;
 
 use std::sync::Arc;
@@ -11,9 +10,9 @@ use sluicegate_protocol::error_code::OFFSET_OUT_OF_RANGE;
 use sluicegate_shared_log::SeenEnds;
 use tokio::time::Instant;
 
-use self::outage::Outage;
-pub(super) use self::steps::{Answer, Event, Next, Question};
+pub(super) use self::steps::{Answer, Event, Question, Step};
 use super::client::Client;
+use super::failures::Failures;
 use super::item::{Item, Place, SkipCause};
 use super::lag::Position;
 use super::subscribe::{Table, recreated};
@@ -81,6 +80,21 @@ enum Told {
     Blocked,
 }
 
+/// A time in which the log cannot be read.
+#[derive(Debug)]
+struct Outage {
+    since: SystemTime,
+    /// Whether the client knows of it.
+    is_told: bool,
+    failures: Failures,
+}
+
+impl Outage {
+    fn new(since: SystemTime) -> Self {
+        Self { since, is_told: false, failures: Failures::default() }
+    }
+}
+
 /// Time and chance.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Moment {
@@ -135,7 +149,7 @@ impl Cursor {
     }
 
     /// The next step after an event. None: it still waits.
-    pub(super) fn handle(&mut self, event: Event, client: &mut Client, now: Moment) -> Option<Next> {
+    pub(super) fn handle(&mut self, event: Event, client: &mut Client, now: Moment) -> Option<Step> {
         let next = match (self.state, event) {
             (State::Ready | State::Unasked, Event::Turn { fetch, version, recent }) => {
                 self.read(fetch, version, recent, client, now)
@@ -150,13 +164,13 @@ impl Cursor {
             }
             // A record that has come waits for others; a failure is told at once.
             (State::AtEnd, Event::Woken { end }) if end.is_some_and(|end| end > self.next) => {
-                Next::Sleep { until: now.after(client.request.linger) }
+                Step::Sleep { until: now.after(client.request.linger) }
             }
             // The log can be another one.
             (State::AtEnd, Event::StillAtEnd { end, .. })
                 if client.is_table() && (0..self.next.max(self.seen)).contains(&end) =>
             {
-                Next::Turn
+                Step::Turn
             }
             (State::AtEnd, Event::StillAtEnd { start, end }) => {
                 self.end = self.end.max(end);
@@ -166,7 +180,7 @@ impl Cursor {
                 }
                 self.wait_at_end(client, now)
             }
-            (State::AtEnd, Event::Woken { .. }) | (State::Sleeping, Event::Due) => Next::Turn,
+            (State::AtEnd, Event::Woken { .. }) | (State::Sleeping, Event::Due) => Step::Turn,
             // No such event was scheduled.
             (_, _) => return None,
         };
@@ -180,18 +194,18 @@ impl Cursor {
         version: Version,
         client: &mut Client,
         now: Moment,
-    ) -> (Option<(Item, usize)>, Next) {
+    ) -> (Option<(Item, usize)>, Step) {
         if client.is_other_topic(&self.topic, version.topic_id) {
-            return (None, Next::Ask(Question::TopicId));
+            return (None, Step::Ask(Question::TopicId));
         }
         let is_behind = fetched.count == 0 && (0..self.next).contains(&fetched.ends.end);
         match (self.epoch, version.leader_epoch) {
             // The records are read again when the new leader is known to have those before them.
-            (Some(before), Some(leader)) if before != leader => return (None, Next::FirstTurn),
+            (Some(before), Some(leader)) if before != leader => return (None, Step::FirstTurn),
             // The leader of these records is not known. They are read again when it is.
-            (Some(_), None) => return (None, Next::Ask(Question::TopicId)),
+            (Some(_), None) => return (None, Step::Ask(Question::TopicId)),
             // Their leader can be an earlier one than that.
-            (None, leader) if leader != self.asked => return (None, Next::FirstTurn),
+            (None, leader) if leader != self.asked => return (None, Step::FirstTurn),
             // A leader that is none any more can lack records before the cursor.
             (_, _) if is_behind => {}
             (_, leader) => self.epoch = leader,
@@ -233,7 +247,7 @@ impl Cursor {
             _ if is_behind => self.wait_for_leader(now),
             // At the end for the first time, it looks again before it says so.
             true if self.told != Told::Behind || count == 0 && !moves => self.wait_at_end(client, now),
-            _ if count > 0 || moves => Next::Turn,
+            _ if count > 0 || moves => Step::Turn,
             // The replica is behind its leader: try again soon.
             _ => pause(now),
         };
@@ -248,7 +262,7 @@ impl Cursor {
         recent: Option<Fetched>,
         client: &mut Client,
         now: Moment,
-    ) -> Next {
+    ) -> Step {
         if let Some(Table { max_away, .. }) = client.request.table
             && now.at.saturating_duration_since(*self.current.get_or_insert(now.at)) > max_away
         {
@@ -261,21 +275,21 @@ impl Cursor {
         {
             if client.is_other_topic(&self.topic, version.topic_id) {
                 // Its epochs mean nothing here.
-                return Next::Ask(Question::TopicId);
+                return Step::Ask(Question::TopicId);
             }
             // An election can lose records before the cursor, and put others in their place.
-            return Next::Ask(Question::EndOfEpoch { epoch, leader });
+            return Step::Ask(Question::EndOfEpoch { epoch, leader });
         }
         self.asked = leader;
-        recent.map_or(Next::Ask(Question::Records(fetch)), Next::Hold)
+        recent.map_or(Step::Ask(Question::Records(fetch)), Step::Hold)
     }
 
-    fn answered(&mut self, answer: Answer, version: Version, client: &mut Client, now: Moment) -> Next {
+    fn answered(&mut self, answer: Answer, version: Version, client: &mut Client, now: Moment) -> Step {
         match answer {
-            Answer::Kept => Next::TurnForKept,
-            Answer::Records(Ok(fetched)) if fetched.count > 0 => Next::TurnFor(fetched),
+            Answer::Kept => Step::TurnForKept,
+            Answer::Records(Ok(fetched)) if fetched.count > 0 => Step::TurnFor(fetched),
             Answer::Records(Ok(nothing)) => self.advance(nothing, version, client, now).1,
-            Answer::Records(Err(error)) if error.lacks_ends() => Next::Ask(Question::Ends(error)),
+            Answer::Records(Err(error)) if error.lacks_ends() => Step::Ask(Question::Ends(error)),
             Answer::Records(Err(error)) => self.fail(error, version, client, now),
             Answer::TopicId(Ok(id)) if client.is_other_topic(&self.topic, id) => match client.is_table() {
                 true => lose(client),
@@ -283,7 +297,7 @@ impl Cursor {
             },
             // The records are read again once their leader is known.
             Answer::TopicId(Ok(_)) if self.epoch.is_some() && version.leader_epoch.is_none() => pause(now),
-            Answer::TopicId(Ok(_)) => Next::Turn,
+            Answer::TopicId(Ok(_)) => Step::Turn,
             Answer::TopicId(Err(error)) => self.retry(error, client, now),
             Answer::Ends(error) => self.fail(error, version, client, now),
             Answer::EndOfEpoch(_) | Answer::Nothing => pause(now),
@@ -298,14 +312,14 @@ impl Cursor {
         version: Version,
         client: &mut Client,
         now: Moment,
-    ) -> Next {
+    ) -> Step {
         if client.is_other_topic(&self.topic, version.topic_id) {
             // The answer can be about that one.
-            return Next::Ask(Question::TopicId);
+            return Step::Ask(Question::TopicId);
         }
         match answer {
             Answer::EndOfEpoch(Ok(Some(end))) if end < self.read_to.max(self.seen) => {
-                Next::Ask(Question::Ends(lost(end)))
+                Step::Ask(Question::Ends(lost(end)))
             }
             Answer::EndOfEpoch(Err(error))
                 if error.fault.is_retriable() || error.fault == Fault::NotFound =>
@@ -315,7 +329,7 @@ impl Cursor {
             // A leader that does not know the epoch cannot verify the records.
             Answer::EndOfEpoch(_) => {
                 self.epoch = Some(leader);
-                Next::Turn
+                Step::Turn
             }
             Answer::Ends(_) if client.is_table() => lose(client),
             Answer::Ends(lost) => self.end(lost, client),
@@ -325,10 +339,10 @@ impl Cursor {
 
     /// Waits for a leader that was just elected, which does not know yet how far records are committed: as long as it has
     /// waited so far, since that can last while replicas are missing.
-    fn wait_for_leader(&mut self, now: Moment) -> Next {
+    fn wait_for_leader(&mut self, now: Moment) -> Step {
         let since = *self.beyond_since.get_or_insert(now.at);
         let pause = now.at.saturating_duration_since(since).clamp(PAUSE, LONGEST_PAUSE);
-        Next::Sleep { until: now.after(pause) }
+        Step::Sleep { until: now.after(pause) }
     }
 
     /// Tells the client of a table that the log begins later.
@@ -345,7 +359,7 @@ impl Cursor {
     }
 
     /// Waits for records at the end of the log.
-    fn wait_at_end(&mut self, client: &mut Client, now: Moment) -> Next {
+    fn wait_at_end(&mut self, client: &mut Client, now: Moment) -> Step {
         self.current = Some(now.at);
         let committed = client.request.committed;
         if self.told == Told::Behind {
@@ -365,13 +379,13 @@ impl Cursor {
         }
         // A table is current only if its log still ends there, and is the one that the client has seen.
         let until = table.map(|table| now.after((table.max_away / 4).min(CURRENT)));
-        Next::WaitAtEnd { until, seen }
+        Step::WaitAtEnd { until, seen }
     }
 
     /// Reacts to a failed read: goes on after what was deleted, tries again, or ends.
-    fn fail(&mut self, error: CommandError, version: Version, client: &mut Client, now: Moment) -> Next {
+    fn fail(&mut self, error: CommandError, version: Version, client: &mut Client, now: Moment) -> Step {
         if client.is_other_topic(&self.topic, version.topic_id) {
-            return Next::Ask(Question::TopicId);
+            return Step::Ask(Question::TopicId);
         }
         match error.ends {
             Some((start, _)) if start > self.next && client.is_table() => lose(client),
@@ -392,7 +406,7 @@ impl Cursor {
     }
 
     /// Tries again later, or ends.
-    fn retry(&mut self, error: CommandError, client: &mut Client, now: Moment) -> Next {
+    fn retry(&mut self, error: CommandError, client: &mut Client, now: Moment) -> Step {
         let outage = self.outage.get_or_insert_with(|| Outage::new(now.date));
         let is_missing = matches!(error.fault, Fault::NotFound | Fault::OffsetOutOfRange);
         if !outage.failures.is_passing(error.fault, is_missing, now.at) {
@@ -407,7 +421,7 @@ impl Cursor {
             wait = wait.min(MISSING);
         }
         self.tell_outage(error, client, now);
-        Next::Sleep { until: now.after(wait) }
+        Step::Sleep { until: now.after(wait) }
     }
 
     /// Tells the client that the cursor cannot be read. One outage is told at a time: when it ends, the next cursor
@@ -421,20 +435,20 @@ impl Cursor {
         }
     }
 
-    fn end(&mut self, error: CommandError, client: &mut Client) -> Next {
+    fn end(&mut self, error: CommandError, client: &mut Client) -> Step {
         client.items.push_back(Item::Ended { place: self.place(), error });
-        Next::End
+        Step::End
     }
 }
 
 /// Lets a table begin anew.
-fn lose(client: &mut Client) -> Next {
+fn lose(client: &mut Client) -> Step {
     client.is_lost = true;
-    Next::End
+    Step::End
 }
 
-fn pause(now: Moment) -> Next {
-    Next::Sleep { until: now.after(PAUSE) }
+fn pause(now: Moment) -> Step {
+    Step::Sleep { until: now.after(PAUSE) }
 }
 
 /// The error of records from `end` on that an election has lost.

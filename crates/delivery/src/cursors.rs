@@ -1,18 +1,17 @@
 //! The cursors of a subscription, as a value without a runtime or a clock.
 //!
-//! Events lead to [`Item`]s for the client, and to [`Effect`]s, which the caller performs in order.
+//! Events lead to [`Item`]s for the client, and to [`Step`]s, some of which the owner performs in order.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use sluicegate_backend::{Fetch, Fetched, Log, System, Version};
-use sluicegate_shared_log::SeenEnds;
+use sluicegate_backend::{Fetch, Fetched, System, Version};
 use tokio::time::Instant;
 
 use super::client::Client;
-use super::cursor::{Cursor, Event, Moment, Next, Question, SLOW, State};
+use super::cursor::{Cursor, Event, Moment, Question, State, Step};
 use super::item::{Item, Place};
 use super::selections::Selections;
 use super::subscribe::{MAX_PARTITIONS, Subscribe, SubscribedTopic, too_many_partitions};
@@ -33,33 +32,16 @@ pub(super) struct Cursors {
     asked: usize,
     /// Whether the records of the last answer are kept for all clients.
     is_kept: bool,
-    /// Whether [`Effect::SleepBeforeProgress`] is under way.
+    /// Whether the owner waits until [`Cursors::progress_due`].
     tells_progress: bool,
-    effects: VecDeque<Effect>,
+    /// Steps that the owner performs, with the indices of their cursors.
+    steps: VecDeque<(usize, Step)>,
 }
 
 /// A cursor to be read: the caller gives it [`Event::Turn`].
 pub(super) struct Turn {
     pub(super) index: usize,
     pub(super) fetch: Fetch,
-}
-
-/// Work for the owner of the cursors. The outcomes are events of the cursor with this index.
-#[derive(Debug)]
-pub(super) enum Effect {
-    /// [`Event::Answered`]. If that takes until `slow`, [`Event::Unanswered`] comes before.
-    Ask { index: usize, question: Question, slow: Instant },
-    /// [`Event::Woken`], or [`Event::StillAtEnd`] after `until` or with later ends than `seen`. Only a cursor that lingers
-    /// needs the known end.
-    WaitAtEnd { index: usize, until: Option<Instant>, seen: SeenEnds, lingers: bool },
-    /// [`Event::Due`].
-    Sleep { index: usize, until: Instant },
-    /// [`Cursors::tell_progress`].
-    SleepBeforeProgress { until: Instant },
-    /// The position or the known end has changed.
-    Moved { index: usize },
-    /// The client gets so much.
-    Delivered { records: usize, bytes: usize },
 }
 
 impl Cursors {
@@ -74,7 +56,7 @@ impl Cursors {
             asked: 0,
             is_kept: true,
             tells_progress: false,
-            effects: VecDeque::new(),
+            steps: VecDeque::new(),
         }
     }
 
@@ -143,7 +125,7 @@ impl Cursors {
     }
 
     /// The next cursor to be read, with room for `max_bytes`. None if there is something to tell, or nothing to read.
-    pub(super) fn next_turn(&mut self, max_bytes: usize, now: Moment) -> Option<Turn> {
+    pub(super) fn next_turn(&mut self, max_bytes: usize) -> Option<Turn> {
         if self.is_ready() {
             return None;
         }
@@ -155,7 +137,7 @@ impl Cursors {
             && let Some((_, spare)) = self.spare.remove(at)
             && (spare.count <= 1 || spare.messages.len() <= max_bytes)
         {
-            self.schedule(index, Next::Hold(spare), now);
+            self.schedule(index, Step::Hold(spare));
             return None;
         }
         let fetch = self.client.fetch(self.cursors.get(index)?.next, max_bytes);
@@ -167,7 +149,16 @@ impl Cursors {
         if let Event::Answered(..) = event {
             self.asked = self.asked.saturating_sub(1);
         }
-        self.step(index, now, |cursor, client| cursor.handle(event, client, now));
+        let Some(cursor) = self.cursors.get_mut(index) else { return };
+        if let Some(step) = cursor.handle(event, &mut self.client, now) {
+            self.schedule(index, step);
+        }
+    }
+
+    /// When to tell progress, if this cursor has moved without a delivery, and the owner does not wait for that already.
+    pub(super) fn progress_due(&mut self, index: usize, now: Moment) -> Option<Instant> {
+        let has_moved = self.cursors.get(index)?.has_moved;
+        (has_moved && !std::mem::replace(&mut self.tells_progress, true)).then(|| now.after(PROGRESS))
     }
 
     /// Tells the positions that have moved without a delivery.
@@ -185,83 +176,58 @@ impl Cursors {
         !self.client.items.is_empty() || self.in_hand.is_some()
     }
 
-    /// The records that [`Cursors::take`] gives, with their log. None if it gives something else first.
-    pub(super) fn in_hand(&self) -> Option<(Log<'_>, &Fetched)> {
+    /// The records that [`Cursors::take`] gives, with the index of their cursor. None if it gives something else first.
+    pub(super) fn in_hand(&self) -> Option<(usize, &Fetched)> {
         let (index, fetched) = self.in_hand.as_ref().filter(|_| self.client.items.is_empty())?;
-        Some((self.cursors.get(*index)?.log(), fetched))
+        Some((*index, fetched))
     }
 
     /// Drops the records that were read.
-    pub(super) fn put_back(&mut self, now: Moment) {
+    pub(super) fn put_back(&mut self) {
         self.spare.clear();
         if let Some((index, _)) = self.in_hand.take() {
-            self.schedule(index, Next::FirstTurn, now);
+            self.schedule(index, Step::FirstTurn);
         }
     }
 
-    /// The next item. None if there is nothing to tell after all. `version` is the known one of the log of
-    /// [`Cursors::in_hand`].
-    pub(super) fn take(&mut self, version: Version, now: Moment) -> Option<Item> {
+    /// The next item, and the number of its records. None if there is nothing to tell after all. `version` is the known
+    /// one of the log of [`Cursors::in_hand`].
+    pub(super) fn take(&mut self, version: Version, now: Moment) -> Option<(Item, usize)> {
         if let Some(item) = self.client.items.pop_front() {
-            return Some(item);
+            return Some((item, 0));
         }
         let (index, fetched) = self.in_hand.take()?;
-        let mut delivery = None;
-        self.step(index, now, |cursor, client| {
-            let next;
-            (delivery, next) = cursor.advance(fetched, version, client, now);
-            Some(next)
-        });
-        let (item, records) = delivery?;
-        self.effects.push_back(Effect::Delivered { records, bytes: item.records_len() });
-        Some(item)
+        let cursor = self.cursors.get_mut(index)?;
+        let (delivery, step) = cursor.advance(fetched, version, &mut self.client, now);
+        self.schedule(index, step);
+        delivery
     }
 
-    /// The next effect to perform.
-    pub(super) fn next_effect(&mut self) -> Option<Effect> {
-        self.effects.pop_front()
+    /// The next step to perform, with the index of its cursor.
+    pub(super) fn next_step(&mut self) -> Option<(usize, Step)> {
+        self.steps.pop_front()
     }
 
-    /// Lets a cursor change, and schedules its next event.
-    fn step(
-        &mut self,
-        index: usize,
-        now: Moment,
-        change: impl FnOnce(&mut Cursor, &mut Client) -> Option<Next>,
-    ) {
-        let Some(cursor) = self.cursors.get_mut(index) else { return };
-        let before = (cursor.next, cursor.end);
-        let next = change(cursor, &mut self.client);
-        if (cursor.next, cursor.end) != before {
-            self.effects.push_back(Effect::Moved { index });
-        }
-        if cursor.has_moved && !std::mem::replace(&mut self.tells_progress, true) {
-            self.effects.push_back(Effect::SleepBeforeProgress { until: now.after(PROGRESS) });
-        }
-        if let Some(next) = next {
-            self.schedule(index, next, now);
-        }
-    }
-
-    /// Performs a cursor's next step. In each state but [`State::Ended`], something is under way that ends it.
-    fn schedule(&mut self, index: usize, next: Next, now: Moment) {
+    /// Takes a cursor's next step, or leaves it to the owner. In each state but [`State::Ended`], something is under way
+    /// that ends it.
+    fn schedule(&mut self, index: usize, step: Step) {
         let may_ask = self.may_ask();
         let Some(cursor) = self.cursors.get_mut(index) else { return };
-        cursor.state = match next {
-            Next::FirstTurn => {
+        cursor.state = match step {
+            Step::FirstTurn => {
                 self.turns.push_front(index);
                 State::Ready
             }
-            Next::Turn => {
+            Step::Turn => {
                 self.turns.push_back(index);
                 State::Ready
             }
-            Next::TurnForKept => {
+            Step::TurnForKept => {
                 self.is_kept = true;
                 self.turns.push_back(index);
                 State::Ready
             }
-            Next::TurnFor(fetched) => {
+            Step::TurnFor(fetched) => {
                 self.is_kept = false;
                 self.turns.push_back(index);
                 if self.spare.len() < MAX_SPARE {
@@ -269,35 +235,34 @@ impl Cursors {
                 }
                 State::Ready
             }
-            Next::Hold(fetched) => {
+            Step::Hold(fetched) => {
                 self.in_hand = Some((index, fetched));
                 State::InHand
             }
-            Next::Ask(Question::Records(_) | Question::EndOfEpoch { .. }) if !may_ask => {
+            Step::Ask(Question::Records(_) | Question::EndOfEpoch { .. }) if !may_ask => {
                 self.unasked.push_back(index);
                 State::Unasked
             }
-            Next::Ask(question) => {
+            Step::Ask(ref question) => {
                 let state = match question {
                     Question::Records(_) | Question::TopicId => State::Asking,
-                    Question::EndOfEpoch { leader, .. } => State::Verifying { leader },
+                    Question::EndOfEpoch { leader, .. } => State::Verifying { leader: *leader },
                     // A part of the question before.
                     Question::Ends(_) => cursor.state,
                 };
                 self.asked = self.asked.saturating_add(1);
-                self.effects.push_back(Effect::Ask { index, question, slow: now.after(SLOW) });
+                self.steps.push_back((index, step));
                 state
             }
-            Next::WaitAtEnd { until, seen } => {
-                let lingers = !self.client.request.linger.is_zero();
-                self.effects.push_back(Effect::WaitAtEnd { index, until, seen, lingers });
+            Step::WaitAtEnd { .. } => {
+                self.steps.push_back((index, step));
                 State::AtEnd
             }
-            Next::Sleep { until } => {
-                self.effects.push_back(Effect::Sleep { index, until });
+            Step::Sleep { .. } => {
+                self.steps.push_back((index, step));
                 State::Sleeping
             }
-            Next::End => State::Ended,
+            Step::End => State::Ended,
         };
     }
 

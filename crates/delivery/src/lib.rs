@@ -6,7 +6,7 @@
 //!    its parts. Its commands are private to this crate
 //! 3. `subscribe`: a client's request, with filters on records; it finds where each partition begins
 //! 4. [`Subscription`] has a position in each log, and gives its client [`Item`]s: a runtime around `cursors`
-//! 5. `cursors` decides: events lead to items, and to effects that the runtime performs, without I/O or a clock;
+//! 5. `cursors` decides: events lead to items, and to steps that the runtime performs, without I/O or a clock;
 //!    `cursor` is one position and its states, `client` the request and the messages that all of them share
 //! 6. [`quota`]: what one person uses of a route's quota, counted by the door
 //! 7. `open_clients` and `activity` say who is here and does what; `lag` samples how far subscriptions are behind; [`drain`] spreads the end of sessions

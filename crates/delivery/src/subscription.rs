@@ -1,4 +1,4 @@
-//! The runtime of a subscription's cursors: it performs their effects, and decides nothing.
+//! The runtime of a subscription's cursors: it performs their steps, and decides nothing.
 
 mod begin;
 mod requests;
@@ -9,14 +9,14 @@ use std::time::SystemTime;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use sluicegate_backend::{CommandError, Fault, Log};
+use sluicegate_backend::{CommandError, Fault, Log, Version};
 use sluicegate_telemetry::metrics::{Kind, OpenSubscription, RouteMetrics};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, sleep_until};
 
 use self::begin::{Begun, begin, begin_again};
-use super::cursor::{Answer, Cursor, Event, Moment};
-use super::cursors::{Cursors, Effect, Turn};
+use super::cursor::{Answer, Cursor, Event, Moment, Step};
+use super::cursors::{Cursors, Turn};
 use super::item::{Item, Place};
 use super::lag::Progress;
 use super::snapshot::{Snapshot, Stop};
@@ -142,7 +142,7 @@ impl Subscription {
             while let Some(Some(wake)) = self.waits.next().now_or_never() {
                 self.wake(wake);
             }
-            while let Some(turn) = self.cursors.next_turn(max_bytes, moment()) {
+            while let Some(turn) = self.cursors.next_turn(max_bytes) {
                 self.read(turn);
             }
             if self.cursors.client.is_lost {
@@ -244,7 +244,7 @@ impl Subscription {
     pub fn put_back(&mut self) {
         match &mut self.snapshot {
             Some(snapshot) => snapshot.put_back(),
-            None => self.cursors.put_back(moment()),
+            None => self.cursors.put_back(),
         }
     }
 
@@ -257,17 +257,23 @@ impl Subscription {
         if self.restart.is_some() {
             return self.cursors.client.items.pop_front();
         }
-        if let Some(snapshot) = &mut self.snapshot {
-            let (item, records) = snapshot.take(&mut self.cursors.client)?;
-            if records > 0 {
-                self.delivered(records, item.records_len());
-            }
-            return Some(item);
+        let (item, records) = match &mut self.snapshot {
+            Some(snapshot) => snapshot.take(&mut self.cursors.client),
+            None => self.take_from_cursors(),
+        }?;
+        if records > 0 {
+            self.metrics.delivered(records, item.records_len());
+            self.usage.iter().for_each(|usage| usage.delivered(item.records_len()));
         }
-        let log = self.cursors.in_hand().map(|(log, _)| log);
-        let version = log.map(|log| self.cluster.backend().version(log)).unwrap_or_default();
-        let item = self.cursors.take(version, moment());
-        self.perform();
+        Some(item)
+    }
+
+    fn take_from_cursors(&mut self) -> Option<(Item, usize)> {
+        let Some((index, _)) = self.cursors.in_hand() else {
+            return self.cursors.take(Version::default(), moment());
+        };
+        let item = self.cursors.take(self.version(index), moment());
+        self.perform(index);
         item
     }
 
@@ -292,6 +298,11 @@ impl Subscription {
         Some(self.cursors.all().get(index)?.log())
     }
 
+    /// The known version of a cursor's log.
+    fn version(&self, index: usize) -> Version {
+        self.log(index).map(|log| self.cluster.backend().version(log)).unwrap_or_default()
+    }
+
     /// Whether a cursor's log is known to be of another topic than the client's.
     fn is_of_another_topic(&mut self, index: usize) -> bool {
         let Some(Place { topic, partition, .. }) = self.cursors.all().get(index).map(Cursor::place) else {
@@ -309,8 +320,7 @@ impl Subscription {
             }
             Wake::Cursor(index, event) => self.handle(index, event),
             Wake::Answered(index, answer) => {
-                let version = self.log(index).map(|log| self.cluster.backend().version(log));
-                self.handle(index, Event::Answered(answer, version.unwrap_or_default()));
+                self.handle(index, Event::Answered(answer, self.version(index)));
             }
             Wake::Unanswered(index, answer) => {
                 self.waits.push(answer);
@@ -329,36 +339,34 @@ impl Subscription {
 
     fn handle(&mut self, index: usize, event: Event) {
         self.cursors.handle(index, event, moment());
-        self.perform();
+        self.perform(index);
     }
 
-    fn perform(&mut self) {
-        while let Some(effect) = self.cursors.next_effect() {
-            match effect {
-                Effect::Ask { index, question, slow } => self.ask(index, question, slow),
-                Effect::WaitAtEnd { index, until, seen, lingers } => {
-                    self.wait_at_end(index, until, seen, lingers);
-                }
-                Effect::Sleep { index, until } => {
+    /// Performs the steps after an event of this cursor, whose position can have changed.
+    fn perform(&mut self, index: usize) {
+        if let Some(cursor) = self.cursors.all().get(index) {
+            self.progress.set(index, cursor.next, cursor.end);
+        }
+        if let Some(due) = self.cursors.progress_due(index, moment()) {
+            self.waits.push(sleep_until(due).map(|()| Wake::Progress).boxed());
+        }
+        while let Some((index, step)) = self.cursors.next_step() {
+            match step {
+                Step::Ask(question) => self.ask(index, question),
+                Step::WaitAtEnd { until, seen } => self.wait_at_end(index, until, seen),
+                Step::Sleep { until } => {
                     let due = sleep_until(until).map(move |()| Wake::Cursor(index, Event::Due));
                     self.waits.push(due.boxed());
                 }
-                Effect::SleepBeforeProgress { until } => {
-                    self.waits.push(sleep_until(until).map(|()| Wake::Progress).boxed());
-                }
-                Effect::Moved { index } => {
-                    if let Some(cursor) = self.cursors.all().get(index) {
-                        self.progress.set(index, cursor.next, cursor.end);
-                    }
-                }
-                Effect::Delivered { records, bytes } => self.delivered(records, bytes),
+                // Taken by the cursors.
+                Step::Turn
+                | Step::FirstTurn
+                | Step::TurnForKept
+                | Step::TurnFor(_)
+                | Step::Hold(_)
+                | Step::End => {}
             }
         }
-    }
-
-    fn delivered(&self, records: usize, bytes: usize) {
-        self.metrics.delivered(records, bytes);
-        self.usage.iter().for_each(|usage| usage.delivered(bytes));
     }
 }
 

@@ -52,9 +52,11 @@ pub(crate) enum Answer {
     Nothing,
 }
 
-/// The next step of a cursor. Each schedules its next event.
+/// The next step of a cursor. Each but the last schedules its next event.
+///
+/// The cursors take turns, and keep records, by themselves. Their owner performs the others.
 #[derive(Debug)]
-pub(crate) enum Next {
+pub(crate) enum Step {
     /// It has its turn after the others.
     Turn,
     /// It has its turn before the others.
@@ -65,13 +67,14 @@ pub(crate) enum Next {
     TurnFor(Fetched),
     /// These records wait for the client.
     Hold(Fetched),
+    /// [`Event::Answered`] follows. If that takes [`SLOW`](super::SLOW), [`Event::Unanswered`] comes before.
     Ask(Question),
-    /// It waits for records. The event may be that there are still none: from `until` on, or if the log has later ends
-    /// than `seen`.
+    /// [`Event::Woken`] follows, or [`Event::StillAtEnd`] after `until` or with later ends than `seen`.
     WaitAtEnd {
         until: Option<Instant>,
         seen: SeenEnds,
     },
+    /// [`Event::Due`] follows.
     Sleep {
         until: Instant,
     },

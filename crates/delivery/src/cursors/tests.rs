@@ -15,28 +15,38 @@ use crate::cursor::Answer;
 /// State, event, and what follows: the next state, items, effects. Other events have no effect. An answer to another
 /// question counts as none.
 const TABLE: &[(&str, &str, &str)] = &[
+    ("Unread", "turn", "Asking: ask for records from 3"),
+    ("Unread", "turn, recent", "InHand:"),
+    ("Unread", "turn, recent, blocked", "InHand:"),
+    ("Unread", "turn, new leader", "InHand:"),
     ("Ready", "turn", "Asking: ask for records from 3"),
     ("Ready", "turn, recent", "InHand:"),
+    ("Ready", "turn, recent, blocked", "InHand:"),
     ("Ready", "turn, new leader", "Verifying { leader: 2 }: ask for the end of epoch 1"),
     ("Unasked", "turn", "Asking: ask for records from 3"),
     ("Unasked", "turn, recent", "InHand:"),
+    ("Unasked", "turn, recent, blocked", "InHand:"),
     ("Unasked", "turn, new leader", "Verifying { leader: 2 }: ask for the end of epoch 1"),
-    ("InHand", "take", "Ready: delivery up to 5, moved, delivered 2 records, 20 bytes"),
+    ("InHand", "take", "Ready: delivery up to 5"),
     ("InHand", "take, new leader", "Ready:"),
     ("InHand", "take, no leader", "Asking: ask for the topic's id"),
     ("InHand", "take, other topic", "Asking: ask for the topic's id"),
     ("InHand", "put back", "Ready:"),
     ("Asking", "kept", "Ready:"),
     ("Asking", "records", "Ready:"),
-    ("Asking", "end", "AtEnd: caught up at 3, moved, wait end seen at 3"),
-    ("Asking", "end, blocked", "AtEnd: caught up at 3, blocked until 9, moved, wait"),
+    ("Asking", "last records", "Ready:"),
+    ("Asking", "end", "AtEnd: caught up at 3, wait end seen at 3"),
+    // The position never goes back.
+    ("Asking", "end, read from 1", "AtEnd: caught up at 3, wait end seen at 3"),
+    ("Asking", "end, blocked", "AtEnd: caught up at 3, blocked until 9, wait"),
     ("Asking", "end, new leader", "Ready:"),
     ("Asking", "end, other topic", "Asking: ask for the topic's id"),
-    ("Asking", "nothing", "Sleeping: moved, sleep 100 ms"),
+    ("Asking", "nothing", "Sleeping: sleep 100 ms"),
     // A new leader does not know yet that the records before are committed.
-    ("Asking", "nothing, earlier end", "Sleeping: moved, sleep 100 ms"),
-    ("Asking", "nothing, gap", "Ready: moved, progress in 900 ms"),
-    ("Asking", "deleted", "Sleeping: skip 3 to 8: Deleted, moved, sleep 100 ms"),
+    ("Asking", "nothing, earlier end", "Sleeping: sleep 100 ms"),
+    ("Asking", "nothing, gap", "Ready: progress in 900 ms"),
+    ("Asking", "end, gap", "Ready: progress in 900 ms"),
+    ("Asking", "deleted", "Sleeping: skip 3 to 8: Deleted, sleep 100 ms"),
     ("Asking", "out of range", "Asking: ask for the ends: OffsetOutOfRange"),
     ("Asking", "missing", "Sleeping: retrying, sleep 75 ms"),
     ("Asking", "unreachable", "Sleeping: retrying, sleep 75 ms"),
@@ -47,7 +57,7 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("Asking", "same topic, no leader", "Sleeping: sleep 100 ms"),
     ("Asking", "another topic", "Ended: ended: Recreated"),
     ("Asking", "topic unreachable", "Sleeping: retrying, sleep 75 ms"),
-    ("Asking", "ends", "Sleeping: skip 3 to 8: Deleted, moved, sleep 100 ms"),
+    ("Asking", "ends", "Sleeping: skip 3 to 8: Deleted, sleep 100 ms"),
     ("Asking", "ends, in range", "Sleeping: retrying, sleep 75 ms"),
     ("Asking", "task failed", "Sleeping: sleep 100 ms"),
     ("Asking", "unanswered", "Asking: retrying"),
@@ -66,7 +76,7 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("AtEnd", "woken", "Ready:"),
     ("AtEnd", "woken by a record", "Sleeping: sleep 500 ms"),
     ("AtEnd", "still at end", "AtEnd: wait end seen at 3"),
-    ("AtEnd", "blocked", "AtEnd: caught up at 3, blocked until 9, moved, wait"),
+    ("AtEnd", "blocked", "AtEnd: caught up at 3, blocked until 9, wait"),
     ("Sleeping", "due", "Ready:"),
 ];
 
@@ -74,7 +84,7 @@ const TABLE: &[(&str, &str, &str)] = &[
 fn each_state_reacts_to_its_events_only() {
     for (state, _) in states() {
         for event in names() {
-            let (_, mut cursors) = states().into_iter().find(|(name, _)| *name == state).unwrap();
+            let mut cursors = in_state(state);
             let before = cursors.all()[0].state;
             apply(&mut cursors, event);
             let want = TABLE.iter().find(|(of, on, _)| (*of, *on) == (state, event));
@@ -98,11 +108,13 @@ fn outputs_by_default(state: State, event: &str) -> String {
     }
 }
 
-/// A cursor in each state, after the records before offset 3, of a client that reads committed records and lingers.
+/// A cursor in each state, after the records before offset 3, of a client that reads committed records and lingers. One
+/// has read nothing, and does not know the topic's id.
 fn states() -> Vec<(&'static str, Cursors)> {
+    let linger = Duration::from_millis(500);
+    let request = || Subscribe { committed: true, linger, ..Default::default() };
     let after = |events: &[&str]| {
-        let linger = Duration::from_millis(500);
-        let mut cursors = subscribed(Subscribe { committed: true, linger, ..Default::default() }, 1);
+        let mut cursors = subscribed(request(), 1);
         turn(&mut cursors, LEADER, Some(read(0, 3)));
         apply(&mut cursors, "take");
         for event in events {
@@ -116,6 +128,7 @@ fn states() -> Vec<(&'static str, Cursors)> {
     apply(&mut unasked, "turn");
     unasked.asked = 0;
     vec![
+        ("Unread", subscribed_to(request(), None, vec![(0, 3)])),
         ("Ready", after(&[])),
         ("Unasked", unasked),
         ("InHand", after(&["turn, recent"])),
@@ -127,36 +140,50 @@ fn states() -> Vec<(&'static str, Cursors)> {
     ]
 }
 
+fn in_state(state: &str) -> Cursors {
+    states().into_iter().find(|(name, _)| *name == state).unwrap().1
+}
+
 type Happen = fn(&mut Cursors);
 type Answers = fn() -> (Answer, Version);
 
 const EVENTS: &[(&str, Happen)] = &[
     ("turn", |cursors| turn(cursors, LEADER, None)),
     ("turn, recent", |cursors| turn(cursors, LEADER, Some(read(3, 2)))),
+    ("turn, recent, blocked", |cursors| {
+        let ends = Ends { start: 0, stable: 5, end: 8 };
+        turn(cursors, LEADER, Some(Fetched { ends, ..read(3, 2) }));
+    }),
     ("turn, new leader", |cursors| turn(cursors, NEW_LEADER, Some(read(3, 2)))),
     ("take", |cursors| take(cursors, LEADER)),
     ("take, new leader", |cursors| take(cursors, NEW_LEADER)),
     ("take, no leader", |cursors| take(cursors, NO_LEADER)),
     ("take, other topic", |cursors| take(cursors, OTHER_TOPIC)),
-    ("put back", |cursors| cursors.put_back(*NOW)),
+    ("put back", Cursors::put_back),
     ("unanswered", |cursors| cursors.handle(0, Event::Unanswered, *NOW)),
     ("woken", |cursors| cursors.handle(0, Event::Woken { end: Some(3) }, *NOW)),
     ("woken by a record", |cursors| cursors.handle(0, Event::Woken { end: Some(4) }, *NOW)),
     ("still at end", |cursors| cursors.handle(0, Event::StillAtEnd { start: -1, end: 3 }, *NOW)),
     ("blocked", |cursors| cursors.handle(0, Event::StillAtEnd { start: -1, end: 9 }, *NOW)),
     ("due", |cursors| cursors.handle(0, Event::Due, *NOW)),
+    ("progress", Cursors::tell_progress),
 ];
 
 const ANSWERS: &[(&str, Answers)] = &[
     ("kept", || (Answer::Kept, LEADER)),
     ("records", || (Answer::Records(Ok(read(3, 2))), LEADER)),
+    ("last records", || {
+        (Answer::Records(Ok(Fetched { ends: Ends { start: 0, stable: 5, end: 5 }, ..read(3, 2) })), LEADER)
+    }),
     ("end", || (nothing(3, 3, 3), LEADER)),
+    ("end, gap", || (nothing(5, 5, 5), LEADER)),
+    ("end, read from 1", || (nothing(1, 3, 3), LEADER)),
     ("end, blocked", || (nothing(3, 3, 9), LEADER)),
     ("end, new leader", || (nothing(3, 3, 3), NEW_LEADER)),
     ("end, other topic", || (nothing(3, 3, 3), OTHER_TOPIC)),
     ("nothing", || (nothing(3, 9, 9), LEADER)),
     ("nothing, earlier end", || (nothing(3, 3, 2), LEADER)),
-    ("nothing, gap", || (nothing(5, 9, 9), LEADER)),
+    ("nothing, gap", || (nothing(4, 9, 9), LEADER)),
     ("deleted", || (Answer::Records(Err(out_of_range(8, 9))), LEADER)),
     ("out of range", || (failed(Fault::OffsetOutOfRange), LEADER)),
     ("missing", || (failed(Fault::NotFound), LEADER)),
@@ -192,7 +219,7 @@ fn apply(cursors: &mut Cursors, event: &str) {
 
 /// Takes the next item, and leaves it to be told.
 fn take(cursors: &mut Cursors, version: Version) {
-    if let Some(item) = cursors.take(version, *NOW) {
+    if let Some((item, _)) = cursors.take(version, *NOW) {
         cursors.client.items.push_front(item);
     }
 }
@@ -212,18 +239,22 @@ fn out_of_range(start: i64, end: i64) -> CommandError {
 
 /// Cursors of a client that knows its subscription, each from offset 0.
 fn subscribed(request: Subscribe, partitions: i32) -> Cursors {
-    let mut cursors = Cursors::new(Subscribe { max_bytes: 1000, ..request }, System::Kafka, Arc::default());
     let partitions = (0..partitions).map(|partition| (partition, 0)).collect();
-    cursors.add(vec![SubscribedTopic { topic: TOPIC.into(), topic_id: LEADER.topic_id, partitions }]);
+    subscribed_to(request, LEADER.topic_id, partitions)
+}
+
+fn subscribed_to(request: Subscribe, topic_id: Option<u128>, partitions: Vec<(i32, i64)>) -> Cursors {
+    let mut cursors = Cursors::new(Subscribe { max_bytes: 1000, ..request }, System::Kafka, Arc::default());
+    cursors.add(vec![SubscribedTopic { topic: TOPIC.into(), topic_id, partitions }]);
     cursors.client.grant(Some(&Topics::default()));
-    assert!(matches!(cursors.take(LEADER, *NOW), Some(Item::Subscribed(_))));
+    assert!(matches!(cursors.take(LEADER, *NOW), Some((Item::Subscribed(_), 0))));
     cursors
 }
 
 /// A turn of the only cursor, even if it has none.
 fn turn(cursors: &mut Cursors, version: Version, recent: Option<Fetched>) {
     let none = Turn { index: 0, fetch: cursors.client.fetch(0, 1000) };
-    let Turn { index, fetch } = cursors.next_turn(1000, *NOW).unwrap_or(none);
+    let Turn { index, fetch } = cursors.next_turn(1000).unwrap_or(none);
     cursors.handle(index, Event::Turn { fetch, version, recent }, *NOW);
 }
 
@@ -240,7 +271,8 @@ fn error(fault: Fault) -> CommandError {
 /// The state of the cursor with index 0, and all that is to be told and performed.
 fn outputs(cursors: &mut Cursors) -> String {
     let mut outputs: Vec<String> = cursors.client.items.drain(..).map(told).collect();
-    outputs.extend(std::iter::from_fn(|| cursors.next_effect()).map(performed));
+    outputs.extend(std::iter::from_fn(|| cursors.next_step()).map(|(_, step)| performed(step)));
+    outputs.extend(cursors.progress_due(0, *NOW).map(|due| format!("progress in {} ms", millis(due))));
     format!("{:?}: {}", cursors.all()[0].state, outputs.join(", ")).trim_end().to_owned()
 }
 
@@ -262,30 +294,26 @@ fn told(item: Item) -> String {
     }
 }
 
-fn performed(effect: Effect) -> String {
-    let millis = |until: Instant| until.duration_since(NOW.at).as_millis();
-    match effect {
-        Effect::Ask { question, slow, .. } => {
-            assert_eq!(slow, NOW.after(SLOW));
-            match question {
-                Question::Records(fetch) => format!("ask for records from {}", fetch.offset),
-                Question::EndOfEpoch { epoch, .. } => format!("ask for the end of epoch {epoch}"),
-                Question::TopicId => "ask for the topic's id".to_owned(),
-                Question::Ends(error) => format!("ask for the ends: {:?}", error.fault),
-            }
-        }
-        Effect::WaitAtEnd { until, seen, .. } => {
+fn performed(step: Step) -> String {
+    match step {
+        Step::Ask(Question::Records(fetch)) => format!("ask for records from {}", fetch.offset),
+        Step::Ask(Question::EndOfEpoch { epoch, .. }) => format!("ask for the end of epoch {epoch}"),
+        Step::Ask(Question::TopicId) => "ask for the topic's id".to_owned(),
+        Step::Ask(Question::Ends(error)) => format!("ask for the ends: {:?}", error.fault),
+        Step::WaitAtEnd { until, seen } => {
             let seen = [(" start seen at ", seen.start), (" end seen at ", seen.end)];
             let seen = seen.into_iter().filter(|(_, at)| *at < i64::MAX);
             let until = until.map(|until| format!(" {} ms", millis(until)));
             let parts = seen.map(|(what, at)| format!("{what}{at}")).chain(until);
             format!("wait{}", parts.collect::<String>())
         }
-        Effect::Sleep { until, .. } => format!("sleep {} ms", millis(until)),
-        Effect::SleepBeforeProgress { until } => format!("progress in {} ms", millis(until)),
-        Effect::Moved { .. } => "moved".to_owned(),
-        Effect::Delivered { records, bytes } => format!("delivered {records} records, {bytes} bytes"),
+        Step::Sleep { until } => format!("sleep {} ms", millis(until)),
+        step => panic!("{step:?} is not left to the owner"),
     }
+}
+
+fn millis(until: Instant) -> u128 {
+    until.duration_since(NOW.at).as_millis()
 }
 
 static NOW: LazyLock<Moment> =

@@ -10,13 +10,14 @@ use sluicegate_shared_log::SeenEnds;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Subscription, Wake};
+use super::{Subscription, Wake, moment};
 use crate::cluster::Cluster;
-use crate::cursor::{Answer, Event, Question};
+use crate::cursor::{Answer, Event, Question, SLOW};
+use crate::subscribe::Subscribe;
 
 impl Subscription {
     /// Asks on a task of its own: a request that several clients share must not wait for one of them, which is slow.
-    pub(super) fn ask(&self, index: usize, question: Question, slow: Instant) {
+    pub(super) fn ask(&self, index: usize, question: Question) {
         let Some(cursor) = self.cursors.all().get(index) else { return };
         let (cluster, client, place) =
             (Arc::clone(&self.cluster), self.cursors.client.request.client, cursor.place());
@@ -25,6 +26,7 @@ impl Subscription {
         }));
         let mut answered: BoxFuture<'static, Wake> =
             asked.map(move |answer| Wake::Answered(index, answer.unwrap_or(Answer::Nothing))).boxed();
+        let slow = moment().after(SLOW);
         let wait = async move {
             match timeout_at(slow, &mut answered).await {
                 Ok(wake) => wake,
@@ -34,10 +36,12 @@ impl Subscription {
         self.waits.push(wait.boxed());
     }
 
-    pub(super) fn wait_at_end(&self, index: usize, until: Option<Instant>, seen: SeenEnds, lingers: bool) {
+    pub(super) fn wait_at_end(&self, index: usize, until: Option<Instant>, seen: SeenEnds) {
         let Some(cursor) = self.cursors.all().get(index) else { return };
-        let (cluster, place, committed) =
-            (Arc::clone(&self.cluster), cursor.place(), self.cursors.client.request.committed);
+        let (cluster, place) = (Arc::clone(&self.cluster), cursor.place());
+        let Subscribe { committed, linger, .. } = self.cursors.client.request;
+        // Only a cursor that lingers needs the known end.
+        let lingers = !linger.is_zero();
         let wait = async move {
             let log = Log { topic: &place.topic, partition: place.partition };
             let ends = cluster.wait_for_records(log, place.offset, committed, until, seen).await;

@@ -13,19 +13,81 @@ fn asking(partitions: i32) -> Cursors {
 /// Lets cursors ask until none may. Gives their indices.
 fn ask(cursors: &mut Cursors) -> Vec<usize> {
     let mut asked = Vec::new();
-    while let Some(Turn { index, fetch }) = cursors.next_turn(1000, *NOW) {
+    while let Some(Turn { index, fetch }) = cursors.next_turn(1000) {
         cursors.handle(index, Event::Turn { fetch, version: LEADER, recent: None }, *NOW);
-        let effects = std::iter::from_fn(|| cursors.next_effect());
-        asked.extend(effects.filter_map(|effect| match effect {
-            Effect::Ask { index, .. } => Some(index),
-            _ => None,
-        }));
+        let steps = std::iter::from_fn(|| cursors.next_step());
+        let asks = steps.filter(|(_, step)| matches!(step, Step::Ask(_)));
+        asked.extend(asks.map(|(index, _)| index));
     }
     asked
 }
 
 fn answer(cursors: &mut Cursors, index: usize, answer: Answer) {
     cursors.handle(index, Event::Answered(answer, LEADER), *NOW);
+}
+
+/// A state begins each sequence. Events follow, each with what follows from it.
+const SEQUENCES: &[(&str, &str)] = &[
+    // The end is told once it was looked for twice.
+    ("Asking", ""),
+    ("last records", "Ready:"),
+    ("turn", "InHand:"),
+    ("take", "Ready: delivery up to 5"),
+    ("turn", "Asking: ask for records from 5"),
+    ("end, gap", "AtEnd: caught up at 5, wait end seen at 5"),
+    // Moves past what is no record are told in time.
+    ("Asking", ""),
+    ("nothing, gap", "Ready: progress in 900 ms"),
+    ("turn", "Asking: ask for records from 4"),
+    ("progress", "Asking: delivery up to 4"),
+    ("end, gap", "Ready: progress in 900 ms"),
+    ("progress", "Ready: delivery up to 5"),
+    // A transaction is told once until the cursor moves. It is aborted, and another one is open.
+    ("Asking", ""),
+    ("end, blocked", "AtEnd: caught up at 3, blocked until 9, wait"),
+    ("blocked", "AtEnd: wait"),
+    ("woken", "Ready:"),
+    ("turn, recent, blocked", "InHand:"),
+    ("take", "AtEnd: delivery up to 5, wait end seen at 5"),
+    ("blocked", "AtEnd: caught up at 5, blocked until 9, wait"),
+    // A topic keeps the id that is learned first.
+    ("Unread", ""),
+    ("turn, recent", "InHand:"),
+    ("take", "Ready: delivery up to 5"),
+    ("turn, recent", "InHand:"),
+    ("take, other topic", "Asking: ask for the topic's id"),
+    // Records that were deleted unread are not told as lost. Another leader has written them.
+    ("Asking", ""),
+    ("deleted", "Sleeping: skip 3 to 8: Deleted, sleep 100 ms"),
+    ("due", "Ready:"),
+    ("turn, new leader", "Verifying { leader: 2 }: ask for the end of epoch 1"),
+    ("epoch ends here", "Ready:"),
+    ("turn, new leader", "InHand:"),
+    // The end of an earlier leader's records says nothing of a place that was not read.
+    ("Unread", ""),
+    ("turn", "Asking: ask for records from 3"),
+    ("end, new leader", "Ready:"),
+    ("turn, new leader", "InHand:"),
+    // Records are not of a leader that lacks them: it is not asked where those of its epoch end.
+    ("Unread", ""),
+    ("turn", "Asking: ask for records from 3"),
+    ("nothing, earlier end", "Sleeping: sleep 100 ms"),
+    ("due", "Ready:"),
+    ("turn, new leader", "InHand:"),
+];
+
+#[test]
+fn events_lead_from_one_state_to_the_next() {
+    let mut cursors = in_state("Asking");
+    for (number, (event, want)) in SEQUENCES.iter().enumerate() {
+        match want.is_empty() {
+            true => cursors = in_state(event),
+            false => {
+                apply(&mut cursors, event);
+                assert_eq!(outputs(&mut cursors), *want, "{event} in row {number}");
+            }
+        }
+    }
 }
 
 #[test]
@@ -42,7 +104,7 @@ fn questions_are_bounded() {
     }
     assert_eq!((cursors.asked, cursors.spare.len()), (0, MAX_SPARE));
     assert!(!cursors.may_ask(), "as long as records that are not kept for all wait for the client");
-    cursors.put_back(*NOW);
+    cursors.put_back();
     assert_eq!(ask(&mut cursors).len(), MAX_SPARE, "nothing was read that is kept");
 }
 
@@ -51,34 +113,9 @@ fn records_for_the_client_alone_are_dropped_where_they_do_not_fit() {
     for (count, max_bytes, is_held) in [(2, 20, true), (2, 19, false), (1, 0, true)] {
         let mut cursors = asking(1);
         answer(&mut cursors, 0, Answer::Records(Ok(read(0, count))));
-        let turn = cursors.next_turn(max_bytes, *NOW);
+        let turn = cursors.next_turn(max_bytes);
         assert_eq!((turn.is_none(), cursors.in_hand().is_some()), (is_held, is_held));
         assert!(cursors.spare.is_empty());
-    }
-}
-
-#[test]
-fn end_is_told_once_it_was_looked_for_twice() {
-    let mut cursors = asking(1);
-    let ends = Ends { start: 0, stable: 2, end: 2 };
-    answer(&mut cursors, 0, Answer::Records(Ok(Fetched { ends, ..read(0, 2) })));
-    assert!(cursors.next_turn(1000, *NOW).is_none());
-    apply(&mut cursors, "take");
-    assert_eq!(outputs(&mut cursors), "Ready: delivery up to 2, moved, delivered 2 records, 20 bytes");
-    assert_eq!(ask(&mut cursors), [0]);
-    answer(&mut cursors, 0, nothing(2, 2, 2));
-    assert_eq!(outputs(&mut cursors), "AtEnd: caught up at 2, wait");
-}
-
-#[test]
-fn moves_past_what_is_no_record_are_told_in_time() {
-    let mut cursors = asking(1);
-    for next in [5, 9] {
-        answer(&mut cursors, 0, nothing(next, 20, 20));
-        assert_eq!(outputs(&mut cursors), "Ready: moved, progress in 900 ms");
-        ask(&mut cursors);
-        cursors.tell_progress();
-        assert_eq!(outputs(&mut cursors), format!("Asking: delivery up to {next}"));
     }
 }
 
@@ -88,31 +125,12 @@ fn client_that_skips_is_told_and_waits_at_the_end() {
     let ends = Ends { start: 0, stable: 9, end: 9 };
     turn(&mut cursors, LEADER, Some(Fetched { ends, ..read(0, 2) }));
     apply(&mut cursors, "take");
-    let told = "Ready: delivery up to 2, skip 2 to 9: Lag, moved, delivered 2 records, 20 bytes";
+    let told = "Ready: delivery up to 2, skip 2 to 9: Lag";
     assert_eq!(outputs(&mut cursors), told);
     // The rest is left out by the messaging system: a look that finds nothing has found the end.
     ask(&mut cursors);
     answer(&mut cursors, 0, nothing(9, 20, 20));
-    assert_eq!(outputs(&mut cursors), "AtEnd: skip 9 to 20: Lag, caught up at 20, moved, wait");
-}
-
-#[test]
-fn transaction_is_told_once_until_the_cursor_moves() {
-    let mut cursors = subscribed(Subscribe { committed: true, ..Default::default() }, 1);
-    ask(&mut cursors);
-    answer(&mut cursors, 0, nothing(0, 0, 5));
-    assert_eq!(outputs(&mut cursors), "AtEnd: caught up at 0, blocked until 5, moved, wait");
-    apply(&mut cursors, "blocked");
-    assert_eq!(outputs(&mut cursors), "AtEnd: moved, wait");
-    cursors.handle(0, Event::Woken { end: None }, *NOW);
-    // It was aborted, and another one is open.
-    let ends = Ends { start: 0, stable: 5, end: 12 };
-    turn(&mut cursors, LEADER, Some(Fetched { ends, ..read(0, 5) }));
-    apply(&mut cursors, "take");
-    let told = "AtEnd: delivery up to 5, moved, wait end seen at 5, delivered 5 records, 50 bytes";
-    assert_eq!(outputs(&mut cursors), told);
-    cursors.handle(0, Event::StillAtEnd { start: -1, end: 12 }, *NOW);
-    assert_eq!(outputs(&mut cursors), "AtEnd: caught up at 5, blocked until 12, wait");
+    assert_eq!(outputs(&mut cursors), "AtEnd: skip 9 to 20: Lag, caught up at 20, wait");
 }
 
 /// The end of a log that an election has shortened: only a read tells.
@@ -172,21 +190,6 @@ fn log_must_be_missing_without_a_break() {
 }
 
 #[test]
-fn topic_keeps_the_id_that_is_learned_first() {
-    let mut cursors = Cursors::new(Subscribe::default(), System::Kafka, Arc::default());
-    cursors.add(vec![SubscribedTopic { topic: TOPIC.into(), topic_id: None, partitions: vec![(0, 0)] }]);
-    cursors.client.grant(Some(&Topics::default()));
-    outputs(&mut cursors);
-    turn(&mut cursors, LEADER, Some(read(0, 2)));
-    apply(&mut cursors, "take");
-    outputs(&mut cursors);
-    turn(&mut cursors, LEADER, Some(read(2, 2)));
-    outputs(&mut cursors);
-    apply(&mut cursors, "take, other topic");
-    assert_eq!(outputs(&mut cursors), "Asking: ask for the topic's id");
-}
-
-#[test]
 fn topic_with_too_many_partitions_ends_the_subscription() {
     let mut cursors = subscribed(Subscribe::default(), 1);
     let most = i32::try_from(MAX_PARTITIONS).unwrap();
@@ -199,60 +202,6 @@ fn topic_with_too_many_partitions_ends_the_subscription() {
         (outputs(&mut cursors), cursors.all().len()),
         ("Ready: ended: Invalid".into(), MAX_PARTITIONS)
     );
-}
-
-#[test]
-fn position_never_goes_back() {
-    let mut cursors = subscribed(Subscribe::default(), 1);
-    turn(&mut cursors, LEADER, Some(read(0, 3)));
-    apply(&mut cursors, "take");
-    outputs(&mut cursors);
-    ask(&mut cursors);
-    answer(&mut cursors, 0, nothing(1, 9, 9));
-    assert_eq!(cursors.all()[0].next, 3);
-}
-
-#[test]
-fn records_that_were_deleted_unread_are_not_told_as_lost() {
-    let mut cursors = subscribed(Subscribe::default(), 1);
-    turn(&mut cursors, LEADER, Some(read(0, 3)));
-    for event in ["take", "turn", "deleted"] {
-        apply(&mut cursors, event);
-    }
-    assert!(outputs(&mut cursors).contains("skip 3 to 8: Deleted"));
-    apply(&mut cursors, "due");
-    // Another leader has written the records that were deleted.
-    for event in ["turn, new leader", "epoch ends here"] {
-        apply(&mut cursors, event);
-    }
-    assert_eq!((cursors.all()[0].state, cursors.all()[0].next), (State::Ready, 8));
-}
-
-#[test]
-fn place_is_not_held_against_a_leader_that_is_known_no_more() {
-    let mut cursors = subscribed(Subscribe::default(), 1);
-    // This bridge learns of the leader by the read.
-    for event in ["turn", "end, new leader"] {
-        apply(&mut cursors, event);
-    }
-    assert_eq!(outputs(&mut cursors), "Ready: ask for records from 0");
-    apply(&mut cursors, "turn, new leader");
-    assert_eq!(outputs(&mut cursors), "InHand:", "the end of the earlier leader's records says nothing");
-}
-
-#[test]
-fn records_are_not_of_a_leader_that_lacks_them() {
-    let mut cursors = Cursors::new(Subscribe::default(), System::Kafka, Arc::default());
-    let (topic_id, partitions) = (LEADER.topic_id, vec![(0, 3)]);
-    cursors.add(vec![SubscribedTopic { topic: TOPIC.into(), topic_id, partitions }]);
-    cursors.client.grant(Some(&Topics::default()));
-    outputs(&mut cursors);
-    for event in ["turn", "nothing, earlier end", "due"] {
-        apply(&mut cursors, event);
-    }
-    outputs(&mut cursors);
-    apply(&mut cursors, "turn, new leader");
-    assert_eq!(outputs(&mut cursors), "InHand:", "it is not asked where the records of its epoch end");
 }
 
 #[test]
