@@ -6,7 +6,6 @@ mod metadata;
 mod multi_fetch;
 mod partition_watcher;
 mod produce;
-mod range;
 mod rates;
 mod tables;
 mod visible;
@@ -18,13 +17,12 @@ use arc_swap::ArcSwap;
 use futures_util::StreamExt;
 use futures_util::future::join;
 use sluicegate_backend::command::ReadBounds;
-use sluicegate_backend::rate::ClusterRate;
 pub use sluicegate_backend::write_sequencer::{WriteSequencer, WriteTicket};
 use sluicegate_backend::{
     Backend, CommandError, Fault, Fetch, Fetched, LOG_END, LOG_START, ListedOffset, Log, System,
     WAITING_BYTES,
 };
-use sluicegate_fair_share::{ClientKey, Holder};
+use sluicegate_fair_share::ClientKey;
 use sluicegate_shared_log::{Ends, SeenEnds};
 use sluicegate_telemetry::failure_log::FailureLog;
 use sluicegate_telemetry::metrics::{ClusterMetrics, Kind, Outcome};
@@ -34,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::gather::unanswered;
 pub(crate) use self::messages::topic_denied;
-pub use self::messages::{MAX_TOPIC_CHARS, escape_for_message, escaped_log};
+pub use self::messages::{MAX_TOPIC_CHARS, escape_for_message, escaped_log, out_of_range};
 pub(crate) use self::metadata::TopicSelection;
 pub use self::metadata::{DescribedTopic, MetadataPage};
 use self::multi_fetch::PATIENCE;
@@ -43,7 +41,6 @@ use self::partition_watcher::PartitionWatcher;
 pub use self::partition_watcher::Partitions;
 pub(crate) use self::produce::read_only;
 pub use self::produce::{MAX_COMMAND_HEADERS, MAX_HEADERS, MAX_RECORDS, Writes};
-pub use self::range::out_of_range;
 pub use self::rates::Rates;
 pub use self::tables::TableLimits;
 use self::tables::Tables;
@@ -355,27 +352,6 @@ impl Cluster {
         self.measured(Kind::Topics, self.backend().topics()).await
     }
 
-    /// Counts requests of a session, which took so many bytes. Gives when the client's next ones may be read, if it has
-    /// had its share.
-    pub(crate) fn requested(&self, source: ClientKey, requests: usize, bytes: usize) -> Option<Instant> {
-        self.rates.requests.count(self.holder(source), requests.saturating_add(bytes / REQUEST_BYTES))
-    }
-
-    /// Counts bytes that are read for a client and not delivered: those that its filters leave out, or that a read
-    /// skips.
-    pub(crate) fn scans(&self) -> ClusterRate {
-        ClusterRate {
-            rate: Arc::clone(&self.rates.scans),
-            cluster: self.holder(ClientKey::default()).cluster,
-        }
-    }
-
-    /// A client of this cluster as shared limits count it. The cluster is known by its address, which is no other's
-    /// while it lives.
-    pub(crate) fn holder(&self, source: ClientKey) -> Holder {
-        Holder { cluster: std::ptr::from_ref(self).addr(), source }
-    }
-
     /// Whether records are queued or in flight.
     pub fn has_queued_records(&self) -> bool {
         self.backend().has_queued_records()
@@ -478,9 +454,6 @@ const LISTING_PATIENCE: Duration = Duration::from_secs(5);
 /// The time that the brokers of a new cluster may take to answer before the log says that they do not. Connections are
 /// given up earlier.
 const PREPARE_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// A request counts once more for so many bytes: larger ones can cost more.
-const REQUEST_BYTES: usize = 64;
 
 #[cfg(test)]
 mod tests;

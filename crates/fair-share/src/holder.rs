@@ -36,9 +36,7 @@ impl Holder {
         let site = source.has_neighbours().then(|| Account::Site(cluster, source.site()));
         [Some(Account::Cluster(cluster)), site, Some(Account::Client(cluster, source))].into_iter().flatten()
     }
-}
 
-impl Holder {
     /// The account of its site, or its own if it has none.
     pub(crate) fn site_account(self) -> Account {
         let Self { cluster, source } = self;

@@ -3,9 +3,8 @@
 //! - here: the registry; sessions, commands, plain HTTP, writes
 //! - `deliveries`: what clients got, by the gateway's route
 //! - `requests`: requests to servers of messaging systems; `brokers`: those of Kafka, and their state
-//! - `reads`: what the shared log counts
+//! - `reads`: what the shared log counts, and tables in memory
 //! - `revocations`: identities that are over before they expire
-//! - `tables`: tables in memory
 //! - `quotas`: people who reach a limit of their quota
 //! - `labels`: labels and their values
 
@@ -16,7 +15,6 @@ mod quotas;
 mod reads;
 mod requests;
 mod revocations;
-mod tables;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,9 +32,9 @@ pub use self::brokers::{BrokerMetrics, BrokerStates};
 pub use self::deliveries::RouteMetrics;
 pub use self::labels::{Kind, Outcome, SessionEnd, WriteFailure};
 pub use self::quotas::{Limit, QuotaMetrics};
+pub use self::reads::TableMetrics;
 pub use self::requests::RequestMetrics;
 pub use self::revocations::RevocationMetrics;
-pub use self::tables::TableMetrics;
 
 use self::brokers::Brokers;
 use self::deliveries::{Deliveries, Routes};

@@ -1,6 +1,7 @@
-//! Names of topics and logs in messages.
+//! Names of topics and logs in messages, and errors about them.
 
-use sluicegate_backend::System;
+use sluicegate_backend::{CommandError, Fault, Log, System};
+use sluicegate_protocol::error_code::OFFSET_OUT_OF_RANGE;
 
 /// A topic's name, escaped and shortened for messages: clients can send any text of any length.
 pub fn escape_for_message(topic: &str) -> String {
@@ -23,6 +24,23 @@ pub fn escaped_log(system: System, topic: &str, partition: i32) -> String {
 /// The error of a topic that the client's route does not grant. It does not tell whether the topic exists.
 pub(crate) fn topic_denied(system: System, topic: &str) -> String {
     format!("this route does not let clients use {} {}", system.topic, escape_for_message(topic))
+}
+
+/// The error of an offset that a client names. `ends` are the first offset of the log, and the one after its last
+/// record.
+pub fn out_of_range(
+    system: System,
+    log: Log<'_>,
+    offset: i64,
+    ends @ (start, end): (i64, i64),
+) -> CommandError {
+    let (word, topic) = (system.topic, escape_for_message(log.topic));
+    let (code, place) = match system.has_partitions {
+        true => (OFFSET_OUT_OF_RANGE, format!("partition {} of {word} {topic}", log.partition)),
+        false => (0, format!("{word} {topic}")),
+    };
+    let message = format!("{} {offset} is not within {place}: expected {start} to {end}", system.offset);
+    CommandError { ends: Some(ends), ..CommandError::new(Fault::OffsetOutOfRange, code, message) }
 }
 
 /// The longest topic name in Kafka.

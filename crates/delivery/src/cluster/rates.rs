@@ -3,17 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sluicegate_fair_share::Ledger;
+use sluicegate_backend::rate::{ClusterRate, Rate};
+use sluicegate_fair_share::{ClientKey, Holder, Ledger};
+use tokio::time::Instant;
 
-use sluicegate_backend::rate::Rate;
+use super::Cluster;
 
 /// Work that the clients of all clusters share.
 #[derive(Debug, Clone)]
 pub struct Rates {
     /// Requests of sessions.
-    pub(super) requests: Arc<Rate>,
+    requests: Arc<Rate>,
     /// Bytes that are read and not delivered.
-    pub(super) scans: Arc<Rate>,
+    scans: Arc<Rate>,
     /// Partitions that are described.
     pub(super) descriptions: Arc<Rate>,
 }
@@ -34,6 +36,32 @@ impl Rates {
     }
 }
 
+impl Cluster {
+    /// Counts requests of a session, which took so many bytes. Gives when the client's next ones may be read, if it has
+    /// had its share.
+    pub(crate) fn requested(&self, source: ClientKey, requests: usize, bytes: usize) -> Option<Instant> {
+        self.rates.requests.count(self.holder(source), requests.saturating_add(bytes / REQUEST_BYTES))
+    }
+
+    /// Counts bytes that are read for a client and not delivered: those that its filters leave out, or that a read
+    /// skips.
+    pub(crate) fn scans(&self) -> ClusterRate {
+        ClusterRate {
+            rate: Arc::clone(&self.rates.scans),
+            cluster: self.holder(ClientKey::default()).cluster,
+        }
+    }
+
+    /// A client of this cluster as shared limits count it. The cluster is known by its address, which is no other's
+    /// while it lives.
+    pub(crate) fn holder(&self, source: ClientKey) -> Holder {
+        Holder { cluster: std::ptr::from_ref(self).addr(), source }
+    }
+}
+
 /// The longest rest of a client that has had its share of requests, and the number of such times in a second.
 const TURN: Duration = Duration::from_millis(100);
 const TURNS: usize = 10;
+
+/// A request counts once more for so many bytes: larger ones can cost more.
+const REQUEST_BYTES: usize = 64;

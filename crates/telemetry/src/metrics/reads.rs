@@ -1,12 +1,13 @@
-//! Counts of the shared log: reads, and their cost.
+//! Records in memory: counts of the shared log, with reads and their cost, and of tables.
 
 use std::fmt;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::registry::Registry;
 use sluicegate_shared_log::{SharedLog, Stats};
 
 /// Counts of the records kept in memory.
@@ -46,5 +47,35 @@ impl Collector for ReadMetrics {
             ConstGauge::new(value).encode(gauge)?;
         }
         Ok(())
+    }
+}
+
+/// The metrics of the tables of all clusters.
+#[derive(Debug, Clone, Default)]
+pub struct TableMetrics {
+    tables: Gauge,
+    bytes: Gauge,
+    dropped: Counter,
+}
+
+impl TableMetrics {
+    /// So many tables are in memory, and take so many bytes.
+    pub fn used(&self, tables: usize, bytes: usize) {
+        let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        self.tables.set(number(tables));
+        self.bytes.set(number(bytes));
+    }
+
+    /// A table was dropped for want of memory.
+    pub fn dropped(&self) {
+        self.dropped.inc();
+    }
+
+    pub(super) fn register(&self, registry: &mut Registry) {
+        let tables = "Tables in memory, each of a partition or a stream";
+        registry.register("tables", tables, self.tables.clone());
+        registry.register("table_bytes", "Memory of tables, in bytes", self.bytes.clone());
+        let dropped = "Tables that were dropped because `read.table_bytes` was full";
+        registry.register("tables_dropped", dropped, self.dropped.clone());
     }
 }
