@@ -29,7 +29,8 @@ pub mod write_sequencer;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, ready};
 use futures_util::stream::BoxStream;
 use sluicegate_fair_share::ClientKey;
 pub use sluicegate_shared_log::{
@@ -68,7 +69,7 @@ pub trait Backend: Send + Sync {
         fetch: Fetch,
         scans: &'a ClusterRate,
         reservation: &'a mut dyn AnswerReservation,
-    ) -> BoxFuture<'a, Result<Fetched, CommandError>>;
+    ) -> CommandFuture<'a, Fetched>;
 
     /// The records that a fetch would find without asking the messaging system; `None` if it has to be asked.
     fn recent(&self, log: Log<'_>, fetch: Fetch) -> Option<Fetched>;
@@ -77,30 +78,32 @@ pub trait Backend: Send + Sync {
     fn version(&self, log: Log<'_>) -> Version;
 
     /// The log's version, as told to a request that is sent after the call. It is known from then on.
-    fn ask_version<'a>(
-        &'a self,
-        source: ClientKey,
-        log: Log<'a>,
-    ) -> BoxFuture<'a, Result<Version, CommandError>>;
+    fn ask_version<'a>(&'a self, source: ClientKey, log: Log<'a>) -> CommandFuture<'a, Version>;
 
     /// The end of the log as known from all that was read there lately, without a request.
     fn known_end(&self, log: Log<'_>) -> Option<i64>;
 
     /// The offset up to which the log has the records that it had under a leader of this epoch; `None` if the leader
-    /// does not know.
+    /// does not know, as in a system without epochs.
     fn end_of_epoch<'a>(
         &'a self,
         source: ClientKey,
         log: Log<'a>,
         epoch: i32,
-    ) -> BoxFuture<'a, Result<Option<i64>, CommandError>>;
+    ) -> CommandFuture<'a, Option<i64>> {
+        let _ = (source, log, epoch);
+        ready(Ok(None)).boxed()
+    }
 
     /// The time for which a topic keeps a record that removes its key; `None`: as long as others, or it is not known.
     fn tombstone_life<'a>(
         &'a self,
         source: ClientKey,
         topic: &'a str,
-    ) -> BoxFuture<'a, Result<Option<Duration>, CommandError>>;
+    ) -> CommandFuture<'a, Option<Duration>> {
+        let _ = (source, topic);
+        ready(Ok(None)).boxed()
+    }
 
     /// Whether others wait at this offset, the end of the log, and will be told of a record: a wait there needs no look
     /// before.
@@ -132,23 +135,21 @@ pub trait Backend: Send + Sync {
     ) -> BoxStream<'a, (usize, Result<ListedOffset, CommandError>)>;
 
     /// The names of all topics that the cluster's user can see, sorted, without internal topics.
-    fn topics(&self) -> BoxFuture<'_, Result<Arc<[String]>, CommandError>>;
+    fn topics(&self) -> CommandFuture<'_, Arc<[String]>>;
 
     /// The number of a topic's partitions, as far as it is known without a request.
     fn known_partitions(&self, topic: &str) -> usize;
 
     /// The partitions of a topic.
-    fn partitions<'a>(
-        &'a self,
-        source: ClientKey,
-        topic: &'a str,
-    ) -> BoxFuture<'a, Result<Arc<Description>, CommandError>>;
+    fn partitions<'a>(&'a self, source: ClientKey, topic: &'a str) -> CommandFuture<'a, Arc<Description>>;
 
     /// Succeeds if the log exists, and never creates it.
-    fn check_log<'a>(&'a self, source: ClientKey, log: Log<'a>) -> BoxFuture<'a, Result<(), CommandError>>;
+    fn check_log<'a>(&'a self, source: ClientKey, log: Log<'a>) -> CommandFuture<'a, ()>;
 
-    /// Prepares for the first record.
-    fn prepare_writes(&self) -> BoxFuture<'_, ()>;
+    /// Prepares for the first record, if that takes time.
+    fn prepare_writes(&self) -> BoxFuture<'_, ()> {
+        ready(()).boxed()
+    }
 
     /// Queues records of `source` in order, except those with an error. If a record finds no room, no later one is
     /// queued either: it must not overtake.
@@ -164,7 +165,7 @@ pub trait Backend: Send + Sync {
         records: Vec<Record>,
         errors: Vec<Option<CommandError>>,
         due: &'a CancellationToken,
-    ) -> BoxFuture<'a, Result<Enqueued<'a>, CommandError>>;
+    ) -> CommandFuture<'a, Enqueued<'a>>;
 
     /// Whether records are queued or in flight.
     fn has_queued_records(&self) -> bool;
@@ -172,6 +173,9 @@ pub trait Backend: Send + Sync {
     /// Delivers queued records until `by`, and ends writing.
     fn end_writes(&self, by: Instant) -> BoxFuture<'_, ()>;
 }
+
+/// A command, or a part of one, under way.
+pub type CommandFuture<'a, T> = BoxFuture<'a, Result<T, CommandError>>;
 
 /// Why a cluster does not answer. Only for operators: it can name brokers and files.
 #[derive(Debug, Clone, PartialEq, Eq)]

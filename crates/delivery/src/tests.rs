@@ -96,6 +96,22 @@ async fn caught_up(subscription: &mut Subscription) -> (i64, Option<i64>) {
     }
 }
 
+/// The error of the next item, an outage.
+async fn retrying(subscription: &mut Subscription) -> CommandError {
+    match soon(subscription).await {
+        Some(Item::Retrying { error, .. }) => error,
+        other => panic!("no outage: {other:?}"),
+    }
+}
+
+/// The error of the next item, the last one.
+async fn ended(subscription: &mut Subscription) -> CommandError {
+    match soon(subscription).await {
+        Some(Item::Ended { error, .. }) => error,
+        other => panic!("not ended: {other:?}"),
+    }
+}
+
 /// Of the first partition alone.
 fn one(command: &mut SubscribeCommand) {
     command.sources[0].partitions = vec![0];
@@ -111,7 +127,7 @@ async fn partitions_of_a_silent_broker_do_not_hold_up_others() {
     for partition in 0..logs::PARTITIONS {
         logs.append(partition, 10);
     }
-    logs.silence(0);
+    logs.change(|state| state.silent = Some(0));
     let mut subscription = open(&logs, |_| {}).await;
     for _ in 1..logs::PARTITIONS {
         let Some(Item::Delivery { next, .. }) = soon(&mut subscription).await else { panic!("no delivery") };
@@ -152,8 +168,7 @@ async fn outage_is_told_once_and_so_is_its_end() {
         for partition in 0..logs::PARTITIONS {
             logs.break_with(partition, unreachable());
         }
-        let told = soon(&mut subscription).await;
-        assert!(matches!(&told, Some(Item::Retrying { error, .. }) if *error == unreachable()), "{told:?}");
+        assert_eq!(retrying(&mut subscription).await, unreachable());
         assert_eq!(soon(&mut subscription).await, None);
     }
 }
@@ -178,18 +193,10 @@ async fn offset_after_the_end_is_refused_at_once_unless_a_client_resumes() {
             Source { topic_id: Some(u128::from_be_bytes([1; 16])), ..from(11) },
         ] {
             let mut subscription = open(source).await.unwrap();
-            let mut items = Vec::new();
-            while !matches!(items.last(), Some(Item::Ended { .. })) {
-                items.push(soon(&mut subscription).await.unwrap());
-            }
-            assert!(
-                matches!(
-                    &items[..],
-                    [Item::Subscribed(_), Item::Retrying { .. }, Item::Ended { error, .. }]
-                        if (error.fault, error.ends) == (Fault::OffsetOutOfRange, Some((0, 10)))
-                ),
-                "{items:?}"
-            );
+            assert!(matches!(soon(&mut subscription).await, Some(Item::Subscribed(_))));
+            retrying(&mut subscription).await;
+            let error = ended(&mut subscription).await;
+            assert_eq!((error.fault, error.ends), (Fault::OffsetOutOfRange, Some((0, 10))));
         }
     }
 }
@@ -214,20 +221,14 @@ async fn log_that_has_lost_delivered_records_ends_a_subscription() {
         // The log is as long again: only its leader knows.
         logs.elect(Some(kept));
         logs.append(0, 5);
-        match soon(&mut subscription).await {
-            Some(Item::Delivery { messages, .. }) if !is_lost => {
-                assert_eq!(offsets(&messages), [10, 11, 12, 13, 14])
-            }
-            Some(Item::Ended { error, .. }) if is_lost => {
-                assert_eq!((error.fault, error.ends), (Fault::OffsetOutOfRange, Some((0, 15))));
-                assert!(
-                    error.message.contains(&format!("from offset {kept} on were lost")),
-                    "{}",
-                    error.message
-                );
-            }
-            other => panic!("{other:?}"),
+        if !is_lost {
+            assert_eq!(delivered(&mut subscription).await, [10, 11, 12, 13, 14]);
+            continue;
         }
+        let error = ended(&mut subscription).await;
+        assert_eq!((error.fault, error.ends), (Fault::OffsetOutOfRange, Some((0, 15))));
+        let lost = format!("from offset {kept} on were lost");
+        assert!(error.message.contains(&lost), "{}", error.message);
     }
 }
 
@@ -244,6 +245,21 @@ async fn lingering_record_comes_with_others() {
     let _ = timeout(Duration::from_millis(300), subscription.ready(1000)).await;
     logs.append(0, 1);
     assert_eq!(delivered(&mut subscription).await, [0, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn position_after_records_that_filters_leave_out_is_told_within_a_second() {
+    let logs = Logs::default();
+    let change = |command: &mut SubscribeCommand| {
+        one(command);
+        command.filters = vec![RecordFilter::default()];
+    };
+    let mut subscription = open(&logs, change).await;
+    caught_up(&mut subscription).await;
+    logs.append(0, 3);
+    let began = Instant::now();
+    assert!(matches!(soon(&mut subscription).await, Some(Item::Delivery { next, .. }) if next.offset == 3));
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

@@ -44,8 +44,8 @@ use futures_util::{FutureExt, StreamExt};
 use sluicegate_backend::command::Record;
 use sluicegate_backend::rate::ClusterRate;
 use sluicegate_backend::{
-    AnswerReservation, Backend, CommandError, Description, Enqueued, Fault, Fetch, Fetched, ListedOffset,
-    Log, Partition, System, Unready, Version,
+    AnswerReservation, Backend, CommandError, CommandFuture, Description, Enqueued, Fault, Fetch, Fetched,
+    ListedOffset, Log, Partition, System, Unready, Version,
 };
 use sluicegate_fair_share::ClientKey;
 use sluicegate_shared_log::{ClusterLogs, Ends, SeenEnds};
@@ -128,7 +128,7 @@ impl Backend for Nats {
         fetch: Fetch,
         _: &'a ClusterRate,
         reservation: &'a mut dyn AnswerReservation,
-    ) -> BoxFuture<'a, Result<Fetched, CommandError>> {
+    ) -> CommandFuture<'a, Fetched> {
         async move {
             let fetched = async { self.reader.fetch(StreamName::of(log)?, fetch, reservation).await };
             fetched.await.map_err(|error| self.failed(error))
@@ -145,7 +145,7 @@ impl Backend for Nats {
         Version { topic_id: name.and_then(|name| self.reader.stream_id(name)), leader_epoch: None }
     }
 
-    fn ask_version<'a>(&'a self, _: ClientKey, log: Log<'a>) -> BoxFuture<'a, Result<Version, CommandError>> {
+    fn ask_version<'a>(&'a self, _: ClientKey, log: Log<'a>) -> CommandFuture<'a, Version> {
         async move {
             let asked = async { self.reader.ask_stream_id(StreamName::of(log)?).await };
             let topic_id = Some(asked.await.map_err(|error| self.failed(error))?);
@@ -156,24 +156,6 @@ impl Backend for Nats {
 
     fn known_end(&self, log: Log<'_>) -> Option<i64> {
         self.reader.known_end(StreamName::of(log).ok()?)
-    }
-
-    fn tombstone_life<'a>(
-        &'a self,
-        _: ClientKey,
-        _: &'a str,
-    ) -> BoxFuture<'a, Result<Option<Duration>, CommandError>> {
-        ready(Ok(None)).boxed()
-    }
-
-    fn end_of_epoch<'a>(
-        &'a self,
-        _: ClientKey,
-        _: Log<'a>,
-        _: i32,
-    ) -> BoxFuture<'a, Result<Option<i64>, CommandError>> {
-        // Versions have no epoch.
-        ready(Ok(None)).boxed()
     }
 
     fn is_watched(&self, log: Log<'_>, offset: i64, _: bool) -> bool {
@@ -208,7 +190,7 @@ impl Backend for Nats {
         listed.boxed()
     }
 
-    fn topics(&self) -> BoxFuture<'_, Result<Arc<[String]>, CommandError>> {
+    fn topics(&self) -> CommandFuture<'_, Arc<[String]>> {
         self.reader.stream_names().map(|names| names.map_err(|error| self.failed(error))).boxed()
     }
 
@@ -216,11 +198,7 @@ impl Backend for Nats {
         1
     }
 
-    fn partitions<'a>(
-        &'a self,
-        source: ClientKey,
-        topic: &'a str,
-    ) -> BoxFuture<'a, Result<Arc<Description>, CommandError>> {
+    fn partitions<'a>(&'a self, source: ClientKey, topic: &'a str) -> CommandFuture<'a, Arc<Description>> {
         async move {
             self.ask_version(source, Log::of_stream(topic)).await?;
             // Servers have names and no numbers.
@@ -230,7 +208,7 @@ impl Backend for Nats {
         .boxed()
     }
 
-    fn check_log<'a>(&'a self, _: ClientKey, log: Log<'a>) -> BoxFuture<'a, Result<(), CommandError>> {
+    fn check_log<'a>(&'a self, _: ClientKey, log: Log<'a>) -> CommandFuture<'a, ()> {
         async move {
             let checked = async {
                 let name = StreamName::of(log)?;
@@ -258,7 +236,7 @@ impl Backend for Nats {
         records: Vec<Record>,
         errors: Vec<Option<CommandError>>,
         due: &'a CancellationToken,
-    ) -> BoxFuture<'a, Result<Enqueued<'a>, CommandError>> {
+    ) -> CommandFuture<'a, Enqueued<'a>> {
         async move {
             let Some(writer) = &self.writer else {
                 return Err(CommandError::new(Fault::Rejected, 0, "this cluster has no producer"));

@@ -33,28 +33,24 @@ const A_SECOND: usize = 1_000;
 /// Reads a record in one of the ways that clients have.
 type Read = fn(Arc<Cluster>, ClientKey) -> BoxFuture<'static, ()>;
 
+/// The fetch of a record.
+fn one(cluster: &Cluster, source: ClientKey, max_bytes: usize) -> Fetch {
+    let bounds =
+        ReadBounds { max_bytes: Some(max_bytes), max_records: 1, committed: true, ..Default::default() };
+    cluster.reads().fetch(source, 0, bounds)
+}
+
 fn fetch(cluster: Arc<Cluster>, source: ClientKey) -> BoxFuture<'static, ()> {
     async move {
-        let (wait, max_bytes) = (Duration::ZERO, 1_000);
-        let fetch = Fetch {
-            offset: 0,
-            max_bytes,
-            wait,
-            min_bytes: 0,
-            max_records: 1,
-            fill: false,
-            committed: true,
-            source,
-        };
-        assert_eq!(cluster.fetch(LOG, fetch, false, ALL, &mut ()).await.unwrap().count, 1);
+        let fetched = cluster.fetch(LOG, one(&cluster, source, 1_000), false, ALL, &mut ()).await;
+        assert_eq!(fetched.unwrap().count, 1);
     }
     .boxed()
 }
 
 fn multi_fetch(cluster: Arc<Cluster>, source: ClientKey) -> BoxFuture<'static, ()> {
     async move {
-        let (wait, max_bytes) = (Duration::ZERO, 1);
-        let fetch = MultiFetch { max_bytes, wait, min_bytes: 0, fill: false, committed: true, source };
+        let fetch = MultiFetch::of(one(&cluster, source, 1));
         let fetched = cluster.fetch_each(&[(LOG, 0)], fetch, ALL, &mut ()).await;
         assert_eq!(fetched[0].as_ref().unwrap().count, 1);
     }
@@ -105,7 +101,7 @@ async fn skips_of_one_client_leave_some_of_each_second_to_others() {
     ] {
         let logs = Logs::default();
         logs.append(LOG.partition, 10);
-        logs.skip(skipped);
+        logs.change(|state| state.skipped = skipped);
         let cluster = logs.cluster_with(System::Kafka, A_SECOND);
         let reads = Arc::new(AtomicUsize::new(0));
         let (attack, counted) = (Arc::clone(&cluster), Arc::clone(&reads));

@@ -1,7 +1,6 @@
 //! Logs of one topic, which a test writes, breaks and mends.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use sluicegate_backend::{CommandError, System};
 
@@ -67,29 +66,9 @@ impl Logs {
         self.change(|state| drop(state.errors.insert(partition, error)));
     }
 
-    /// Lets each read skip so many bytes before it finds something.
-    pub fn skip(&self, bytes: usize) {
-        self.change(|state| state.skipped = bytes);
-    }
-
-    /// Lets reads of this partition never end.
-    pub fn silence(&self, partition: i32) {
-        self.change(|state| state.silent = Some(partition));
-    }
-
     /// Lets look-ups of offsets never end.
     pub fn silence_ends(&self) {
         self.change(|state| state.are_ends_silent = true);
-    }
-
-    /// Lets look-ups of offsets fail.
-    pub fn refuse_offsets(&self, refusal: CommandError) {
-        self.change(|state| state.offsets_refusal = Some(refusal));
-    }
-
-    /// Lets the topic be missing, or be there again.
-    pub fn hide(&self, is_hidden: bool) {
-        self.change(|state| state.is_hidden = is_hidden);
     }
 
     /// Makes the topic another one. Until it is asked for, `known` is known.
@@ -97,29 +76,9 @@ impl Logs {
         self.change(|state| (state.topic_id, state.outdated_id) = (Some(topic_id), known));
     }
 
-    /// Makes the version unknown until it is asked for.
-    pub fn forget_version(&self) {
-        self.change(|state| state.is_version_unknown = true);
-    }
-
     /// Gives each record a key, by its offset.
     pub fn set_keys(&self, key: fn(i64) -> &'static str) {
         self.change(|state| state.key = Some(key));
-    }
-
-    /// Gives records no value, by their offset.
-    pub fn set_empty(&self, is_empty: fn(i64) -> bool) {
-        self.change(|state| state.is_empty = Some(is_empty));
-    }
-
-    /// Keeps tombstones for so long.
-    pub fn set_tombstone_life(&self, life: Duration) {
-        self.change(|state| state.tombstone_life = Some(life));
-    }
-
-    /// Opens a transaction at this offset, or ends it.
-    pub fn open_transaction(&self, at: Option<i64>) {
-        self.change(|state| state.open = at);
     }
 
     /// Adds partitions to the topic.
@@ -157,7 +116,8 @@ impl Logs {
         self.elect(Some(end));
     }
 
-    fn change(&self, change: impl FnOnce(&mut State)) {
+    /// Changes anything else.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut State)) {
         change(&mut self.0.state());
         self.0.changed.notify_waiters();
     }

@@ -12,8 +12,8 @@ use prost::Message;
 use sluicegate_backend::command::Record;
 use sluicegate_backend::rate::ClusterRate;
 use sluicegate_backend::{
-    AnswerReservation, Backend, CommandError, Dedup, Description, Enqueued, Fault, Fetch, Fetched, LOG_START,
-    ListedOffset, Log, Partition, System, Unready, Version, Written,
+    AnswerReservation, Backend, CommandError, CommandFuture, Dedup, Description, Enqueued, Fault, Fetch,
+    Fetched, LOG_START, ListedOffset, Log, Partition, System, Unready, Version, Written,
 };
 use sluicegate_fair_share::ClientKey;
 use sluicegate_protocol::{Header, KafkaFetchResp, KafkaMessage, MESSAGE_ID_HEADER};
@@ -39,7 +39,7 @@ pub struct Script {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct State {
+pub(crate) struct State {
     taken: Vec<Bytes>,
     refusal: Option<CommandError>,
     acknowledges_in: Duration,
@@ -47,29 +47,36 @@ pub(super) struct State {
     marks: Option<(&'static str, Header)>,
     fetches: usize,
     /// Start and end.
-    pub(super) logs: BTreeMap<i32, (i64, i64)>,
-    pub(super) errors: BTreeMap<i32, CommandError>,
-    pub(super) silent: Option<i32>,
-    pub(super) skipped: usize,
-    pub(super) are_ends_silent: bool,
-    pub(super) is_hidden: bool,
+    pub(crate) logs: BTreeMap<i32, (i64, i64)>,
+    pub(crate) errors: BTreeMap<i32, CommandError>,
+    /// The partition whose reads never end.
+    pub(crate) silent: Option<i32>,
+    /// Bytes that each read skips before it finds something.
+    pub(crate) skipped: usize,
+    /// Whether look-ups of offsets never end.
+    pub(crate) are_ends_silent: bool,
+    /// Whether the topic is missing.
+    pub(crate) is_hidden: bool,
     /// Of look-ups of offsets.
-    pub(super) offsets_refusal: Option<CommandError>,
-    pub(super) topic_id: Option<u128>,
+    pub(crate) offsets_refusal: Option<CommandError>,
+    pub(crate) topic_id: Option<u128>,
     /// The id that is known in its place until it is asked for.
-    pub(super) outdated_id: Option<u128>,
-    pub(super) open: Option<i64>,
+    pub(crate) outdated_id: Option<u128>,
+    /// The offset at which a transaction is open.
+    pub(crate) open: Option<i64>,
     /// The topic's partitions.
-    pub(super) added: i32,
+    pub(crate) added: i32,
     /// Whether reads find what was read before. Here: everything.
-    pub(super) keeps: bool,
-    pub(super) epoch: i32,
-    pub(super) is_version_unknown: bool,
+    pub(crate) keeps: bool,
+    pub(crate) epoch: i32,
+    /// Whether the version is unknown until it is asked for.
+    pub(crate) is_version_unknown: bool,
     /// The end of what is left from earlier epochs; None: all.
-    pub(super) kept: Option<i64>,
-    pub(super) key: Option<fn(i64) -> &'static str>,
-    pub(super) is_empty: Option<fn(i64) -> bool>,
-    pub(super) tombstone_life: Option<Duration>,
+    pub(crate) kept: Option<i64>,
+    /// The key of each record, and whether it has no value, by its offset.
+    pub(crate) key: Option<fn(i64) -> &'static str>,
+    pub(crate) is_empty: Option<fn(i64) -> bool>,
+    pub(crate) tombstone_life: Option<Duration>,
 }
 
 impl Script {
@@ -236,7 +243,7 @@ impl Backend for Script {
         fetch: Fetch,
         scans: &'a ClusterRate,
         _: &'a mut dyn AnswerReservation,
-    ) -> BoxFuture<'a, Result<Fetched, CommandError>> {
+    ) -> CommandFuture<'a, Fetched> {
         async move {
             let (silent, skipped) = {
                 let mut state = self.state();
@@ -274,7 +281,7 @@ impl Backend for Script {
         Version { topic_id: state.known_id(), leader_epoch: Some(state.epoch) }
     }
 
-    fn ask_version<'a>(&'a self, _: ClientKey, log: Log<'a>) -> BoxFuture<'a, Result<Version, CommandError>> {
+    fn ask_version<'a>(&'a self, _: ClientKey, log: Log<'a>) -> CommandFuture<'a, Version> {
         {
             let mut state = self.state();
             (state.outdated_id, state.is_version_unknown) = (None, false);
@@ -287,20 +294,11 @@ impl Backend for Script {
         self.has_logs.then(|| self.state().ends(log.partition).end)
     }
 
-    fn tombstone_life<'a>(
-        &'a self,
-        _: ClientKey,
-        _: &'a str,
-    ) -> BoxFuture<'a, Result<Option<Duration>, CommandError>> {
+    fn tombstone_life<'a>(&'a self, _: ClientKey, _: &'a str) -> CommandFuture<'a, Option<Duration>> {
         ready(Ok(self.state().tombstone_life)).boxed()
     }
 
-    fn end_of_epoch<'a>(
-        &'a self,
-        _: ClientKey,
-        log: Log<'a>,
-        epoch: i32,
-    ) -> BoxFuture<'a, Result<Option<i64>, CommandError>> {
+    fn end_of_epoch<'a>(&'a self, _: ClientKey, log: Log<'a>, epoch: i32) -> CommandFuture<'a, Option<i64>> {
         let state = self.state();
         let kept = state.kept.filter(|_| epoch < state.epoch);
         ready(Ok(self.has_logs.then(|| kept.unwrap_or(state.ends(log.partition).end)))).boxed()
@@ -361,7 +359,7 @@ impl Backend for Script {
         stream::iter(asked.iter().enumerate().map(list).collect::<Vec<_>>()).boxed()
     }
 
-    fn topics(&self) -> BoxFuture<'_, Result<Arc<[String]>, CommandError>> {
+    fn topics(&self) -> CommandFuture<'_, Arc<[String]>> {
         ready(Ok(["a", "b.1", "b.2", GONE].map(str::to_owned).into())).boxed()
     }
 
@@ -369,11 +367,7 @@ impl Backend for Script {
         topic.parse().unwrap_or_default()
     }
 
-    fn partitions<'a>(
-        &'a self,
-        _: ClientKey,
-        topic: &'a str,
-    ) -> BoxFuture<'a, Result<Arc<Description>, CommandError>> {
+    fn partitions<'a>(&'a self, _: ClientKey, topic: &'a str) -> CommandFuture<'a, Arc<Description>> {
         let state = self.state();
         let described = match topic {
             _ if state.is_hidden => Err(missing()),
@@ -388,7 +382,7 @@ impl Backend for Script {
         ready(described).boxed()
     }
 
-    fn check_log<'a>(&'a self, _: ClientKey, log: Log<'a>) -> BoxFuture<'a, Result<(), CommandError>> {
+    fn check_log<'a>(&'a self, _: ClientKey, log: Log<'a>) -> CommandFuture<'a, ()> {
         async move {
             if self.has_logs {
                 return Ok(());
@@ -405,17 +399,13 @@ impl Backend for Script {
         .boxed()
     }
 
-    fn prepare_writes(&self) -> BoxFuture<'_, ()> {
-        ready(()).boxed()
-    }
-
     fn enqueue<'a>(
         &'a self,
         _: ClientKey,
         records: Vec<Record>,
         errors: Vec<Option<CommandError>>,
         _: &'a CancellationToken,
-    ) -> BoxFuture<'a, Result<Enqueued<'a>, CommandError>> {
+    ) -> CommandFuture<'a, Enqueued<'a>> {
         let mut state = self.state();
         let mut reports = Vec::new();
         for (record, error) in records.into_iter().zip(errors) {

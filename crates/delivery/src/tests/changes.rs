@@ -12,12 +12,6 @@ async fn resume(logs: &Logs, topic_id: u128) -> Result<Subscription, CommandErro
     subscribe(&logs.cluster(), System::Kafka, source).await
 }
 
-/// The next item says that the topic was created again.
-async fn assert_recreated(subscription: &mut Subscription) {
-    let told = soon(subscription).await;
-    assert!(matches!(&told, Some(Item::Ended { error, .. }) if error.fault == Fault::Recreated), "{told:?}");
-}
-
 #[tokio::test(start_paused = true)]
 async fn client_can_know_a_new_topic_first() {
     let logs = Logs::default();
@@ -35,7 +29,8 @@ async fn client_can_know_a_new_topic_first() {
 #[tokio::test(start_paused = true)]
 async fn subscription_to_partitions_that_are_just_gone_can_be_retried() {
     let logs = Logs::default();
-    logs.refuse_offsets(CommandError::new(Fault::NotFound, 3, "missing"));
+    let missing = CommandError::new(Fault::NotFound, 3, "missing");
+    logs.change(|state| state.offsets_refusal = Some(missing));
     for (partitions, fault) in [(vec![], Fault::Transient), (vec![0], Fault::NotFound)] {
         let source = Source { partitions, ..Default::default() };
         let refused = subscribe(&logs.cluster(), System::Kafka, source).await.err().unwrap();
@@ -57,9 +52,9 @@ async fn another_topic_is_noticed_behind_an_open_transaction() {
     delivered(&mut subscription).await;
     assert_eq!(caught_up(&mut subscription).await, (3, None));
     logs.recreate(SECOND, None);
-    logs.open_transaction(Some(3));
+    logs.change(|state| state.open = Some(3));
     logs.append(0, 2);
-    assert_recreated(&mut subscription).await;
+    assert_eq!(ended(&mut subscription).await.fault, Fault::Recreated);
 }
 
 /// The bridge learns of the new topic only after it has asked whether an election has lost records.
@@ -75,7 +70,7 @@ async fn another_topic_is_not_told_as_lost_records() {
     logs.truncate(0, 1);
     logs.recreate(SECOND, Some(FIRST));
     logs.append(0, 5);
-    assert_recreated(&mut subscription).await;
+    assert_eq!(ended(&mut subscription).await.fault, Fault::Recreated);
 }
 
 /// A broker that reads says that the offset is missing, and nobody answers where the log begins.
@@ -86,16 +81,12 @@ async fn deleted_records_are_skipped_however_long_the_start_of_the_log_is_unknow
     logs.delete_before(0, 5);
     logs.break_with(0, CommandError::new(Fault::OffsetOutOfRange, 1, "not there"));
     let mut subscription = open(&logs, one).await;
-    logs.refuse_offsets(unreachable());
-    let told = soon(&mut subscription).await;
-    assert!(
-        matches!(&told, Some(Item::Retrying { error, .. }) if error.fault == unreachable().fault),
-        "{told:?}"
-    );
+    logs.change(|state| state.offsets_refusal = Some(unreachable()));
+    assert_eq!(retrying(&mut subscription).await.fault, unreachable().fault);
     assert!(timeout(Duration::from_secs(60), next(&mut subscription, usize::MAX)).await.is_err());
     logs.mend();
     let told = soon(&mut subscription).await;
-    let Some(Item::Skipped { from: 0, to, cause: SkipCause::Deleted }) = &told else { panic!("{told:?}") };
+    let Some(Item::Skipped { from: 0, to, cause: SkipCause::Deleted }) = told else { panic!("{told:?}") };
     assert_eq!(to.offset, 5);
 }
 
@@ -104,13 +95,9 @@ async fn silence_of_brokers_is_told() {
     let logs = Logs::default();
     logs.append(0, 3);
     let mut subscription = open(&logs, one).await;
-    logs.silence(0);
+    logs.change(|state| state.silent = Some(0));
     let began = Instant::now();
-    let told = soon(&mut subscription).await;
-    assert!(
-        matches!(&told, Some(Item::Retrying { error, .. }) if error.message == "Kafka has not answered yet"),
-        "{told:?}"
-    );
+    assert_eq!(retrying(&mut subscription).await.message, "Kafka has not answered yet");
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     assert_eq!(soon(&mut subscription).await, None);
 }

@@ -10,9 +10,9 @@ use super::*;
 use crate::SubscribedTopic;
 use crate::grant::{Grant, Holding, Person};
 
-/// The keys of a client, with the offsets of their newest records, by partition.
-#[derive(Debug, Default)]
+/// A client, and its keys with the offsets of their newest records, by partition.
 struct Holder {
+    subscription: Subscription,
     held: BTreeMap<(i32, String), i64>,
     unconfirmed: BTreeSet<(i32, String)>,
     /// Complete ones.
@@ -21,6 +21,19 @@ struct Holder {
 }
 
 impl Holder {
+    fn new(subscription: Subscription) -> Self {
+        Self { subscription, held: [].into(), unconfirmed: [].into(), snapshots: 0, is_in_snapshot: false }
+    }
+
+    async fn open(cluster: &Arc<Cluster>) -> Self {
+        let opened = subscribe_in(cluster, &Arc::default(), System::Kafka, command()).await;
+        Self::new(opened.unwrap())
+    }
+
+    async fn soon(&mut self) -> Option<Item> {
+        soon(&mut self.subscription).await
+    }
+
     fn take(&mut self, item: Item) {
         match item {
             Item::Snapshot(_) => {
@@ -53,11 +66,17 @@ impl Holder {
     }
 
     /// Takes all there is to tell.
-    async fn settle(&mut self, subscription: &mut Subscription) {
-        while let Some(item) = soon(subscription).await {
+    async fn settle(&mut self) {
+        while let Some(item) = self.soon().await {
             self.take(item);
         }
         assert!(!self.is_in_snapshot);
+    }
+
+    /// Settles, after so many snapshots since the beginning.
+    async fn settle_as_replay(&mut self, logs: &Logs, partitions: i32, snapshots: usize) {
+        self.settle().await;
+        assert_eq!((self.snapshots, &self.held), (snapshots, &replay(logs, partitions)));
     }
 }
 
@@ -84,11 +103,13 @@ fn replay(logs: &Logs, partitions: i32) -> BTreeMap<(i32, String), i64> {
     newest
 }
 
-fn logs() -> Logs {
+/// Logs of which the first has so many records.
+fn logs(records: usize) -> Logs {
     let logs = Logs::default();
     logs.set_keys(key);
-    logs.set_empty(is_empty);
+    logs.change(|state| state.is_empty = Some(is_empty));
     logs.recreate(1, None);
+    logs.append(0, records);
     logs
 }
 
@@ -96,10 +117,6 @@ fn command() -> SubscribeCommand {
     let source = Source { topic: TOPIC.to_owned(), ..Default::default() };
     let table = Some(TableCommand::default());
     SubscribeCommand { sources: vec![source], table, ..Default::default() }
-}
-
-async fn open_table(cluster: &Arc<Cluster>) -> Subscription {
-    subscribe_in(cluster, &Arc::default(), System::Kafka, command()).await.unwrap()
 }
 
 #[derive(Debug, Clone)]
@@ -155,23 +172,21 @@ proptest! {
 
 /// Takes the steps, and waits for all that follows from them.
 async fn run(steps: Vec<Step>) {
-    let logs = logs();
-    let cluster = logs.cluster();
-    let mut subscription = open_table(&cluster).await;
-    let mut holder = Holder::default();
+    let logs = logs(0);
+    let mut holder = Holder::open(&logs.cluster()).await;
     let (mut partitions, mut topic_id) = (logs::PARTITIONS, 1);
     let soon = Duration::from_millis(10);
     for step in steps {
         match step {
             Step::Append(partition, count) => logs.append(partition, count),
             Step::Read(max_bytes) => {
-                if let Ok(item) = timeout(soon, next(&mut subscription, max_bytes)).await {
+                if let Ok(item) = timeout(soon, next(&mut holder.subscription, max_bytes)).await {
                     holder.take(item);
                 }
             }
             Step::PutBack => {
-                let _ = timeout(soon, subscription.ready(100)).await;
-                subscription.put_back();
+                let _ = timeout(soon, holder.subscription.ready(100)).await;
+                holder.subscription.put_back();
             }
             Step::Break(partition) => logs.break_with(partition, unreachable()),
             Step::Mend => logs.mend(),
@@ -198,105 +213,90 @@ async fn run(steps: Vec<Step>) {
         }
     }
     logs.mend();
-    holder.settle(&mut subscription).await;
+    holder.settle().await;
     assert_eq!(holder.held, replay(&logs, partitions));
 }
 
 /// As it is for a moment while it is created again.
 #[tokio::test(start_paused = true)]
 async fn table_waits_for_a_topic_that_is_missing() {
-    let logs = logs();
-    logs.append(0, 20);
-    let mut subscription = open_table(&logs.cluster()).await;
-    let mut holder = Holder::default();
-    holder.settle(&mut subscription).await;
+    let logs = logs(20);
+    let mut holder = Holder::open(&logs.cluster()).await;
+    holder.settle().await;
     logs.truncate(0, 0);
     logs.recreate(2, None);
     logs.append(0, 25);
-    logs.hide(true);
-    let _ = timeout(Duration::from_secs(5), holder.settle(&mut subscription)).await;
+    logs.change(|state| state.is_hidden = true);
+    let _ = timeout(Duration::from_secs(5), holder.settle()).await;
     assert_eq!(holder.snapshots, 1);
-    logs.hide(false);
-    holder.settle(&mut subscription).await;
-    assert_eq!((holder.snapshots, holder.held), (2, replay(&logs, logs::PARTITIONS)));
+    logs.change(|state| state.is_hidden = false);
+    holder.settle_as_replay(&logs, logs::PARTITIONS, 2).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn topic_that_is_recreated_with_fewer_partitions_begins_its_snapshot_anew() {
-    let logs = logs();
-    logs.append(0, 20);
+    let logs = logs(20);
     logs.break_with(3, CommandError::new(Fault::Transient, 0, "no leader"));
-    let mut subscription = open_table(&logs.cluster()).await;
-    let mut holder = Holder::default();
-    let _ = timeout(Duration::from_secs(1), holder.settle(&mut subscription)).await;
+    let mut holder = Holder::open(&logs.cluster()).await;
+    let _ = timeout(Duration::from_secs(1), holder.settle()).await;
     assert_eq!(holder.snapshots, 0);
     logs.truncate(0, 0);
     logs.recreate(2, None);
     logs.break_with(3, CommandError::new(Fault::NotFound, 3, "no such partition"));
     logs.add_partitions(-1);
     logs.append(0, 5);
-    holder.settle(&mut subscription).await;
-    assert_eq!((holder.snapshots, holder.held), (1, replay(&logs, logs::PARTITIONS - 1)));
+    holder.settle_as_replay(&logs, logs::PARTITIONS - 1, 1).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn client_that_is_behind_for_too_long_begins_anew() {
-    let logs = logs();
-    logs.append(0, 20);
-    let mut subscription = open_table(&logs.cluster()).await;
-    let mut holder = Holder::default();
-    holder.settle(&mut subscription).await;
+    let logs = logs(20);
+    let mut holder = Holder::open(&logs.cluster()).await;
+    holder.settle().await;
     logs.append(0, 20);
     advance(BOUNDS.table_away * 2).await;
-    holder.settle(&mut subscription).await;
-    assert_eq!((holder.snapshots, &holder.held), (2, &replay(&logs, 4)));
+    holder.settle_as_replay(&logs, logs::PARTITIONS, 2).await;
     // One at the end of its log is not behind, however long nothing is written.
     for _ in 0..1000 {
-        assert_eq!(soon(&mut subscription).await, None);
+        assert_eq!(holder.soon().await, None);
         advance(BOUNDS.table_away / 100).await;
     }
     logs.append(0, 1);
-    holder.settle(&mut subscription).await;
-    assert_eq!((holder.snapshots, &holder.held), (2, &replay(&logs, 4)));
+    holder.settle_as_replay(&logs, logs::PARTITIONS, 2).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn building_and_outages_are_told() {
-    let logs = logs();
-    logs.append(0, 20);
-    logs.silence(0);
-    let mut subscription = open_table(&logs.cluster()).await;
-    assert!(matches!(soon(&mut subscription).await, Some(Item::Snapshot(_))));
+    let logs = logs(20);
+    logs.change(|state| state.silent = Some(0));
+    let mut holder = Holder::open(&logs.cluster()).await;
+    assert!(matches!(holder.soon().await, Some(Item::Snapshot(_))));
     for _ in 0..3 {
         let began = Instant::now();
-        let Some(Item::Building { place, end }) = soon(&mut subscription).await else { panic!("silence") };
+        let Some(Item::Building { place, end }) = holder.soon().await else { panic!("silence") };
         assert_eq!((place.partition, place.offset, end), (0, 0, 20));
         assert!(began.elapsed() <= Duration::from_millis(1010), "{:?}", began.elapsed());
     }
-    logs.silence(-1);
+    logs.change(|state| state.silent = None);
     logs.break_with(0, unreachable());
-    let mut subscription = open_table(&logs.cluster()).await;
-    assert!(matches!(soon(&mut subscription).await, Some(Item::Snapshot(_))));
-    assert!(matches!(soon(&mut subscription).await, Some(Item::Retrying { .. })));
+    let mut holder = Holder::open(&logs.cluster()).await;
+    assert!(matches!(holder.soon().await, Some(Item::Snapshot(_))));
+    assert!(matches!(holder.soon().await, Some(Item::Retrying { .. })));
     logs.mend();
-    let mut holder = Holder::default();
-    holder.settle(&mut subscription).await;
-    assert_eq!(holder.held, replay(&logs, 4));
+    holder.settle_as_replay(&logs, logs::PARTITIONS, 1).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn renewal_with_other_rows_begins_anew() {
     let rights = |prefix: &str| Rights { read: Some(topic([keys(prefix)])), write: None };
-    let logs = logs();
-    logs.append(0, 50);
+    let logs = logs(50);
     let grant = Grant::of(&logs.cluster(), rights("a")).with_tables(Topics::default());
-    let mut subscription = grant.subscribe(command()).await.unwrap();
-    let mut holder = Holder::default();
+    let mut holder = Holder::new(grant.subscribe(command()).await.unwrap());
     let person = || Holding { person: Arc::new(Person::new(None, None, None, None)), expires: None };
     for (key, snapshots) in [("a", 1), ("b", 2), ("b", 2)] {
         grant.renew(rights(key), person());
         logs.append(0, 1);
-        holder.settle(&mut subscription).await;
+        holder.settle().await;
         let mut want = replay(&logs, 4);
         want.retain(|(_, of), _| of == key);
         assert_eq!((holder.snapshots, &holder.held), (snapshots, &want), "{key}");
@@ -306,7 +306,7 @@ async fn renewal_with_other_rows_begins_anew() {
         tokio::task::yield_now().await;
         grant.renew(rights("a"), person());
     };
-    let told = timeout(Duration::from_secs(1), subscription.ready(100));
+    let told = timeout(Duration::from_secs(1), holder.subscription.ready(100));
     assert!(tokio::join!(told, renew).0.is_ok());
 }
 
@@ -329,7 +329,7 @@ async fn table_of_other_records_begins_anew() {
     for (id, ((first, asked_first), (then, asked_then), goes_on)) in
         [None, Some(7)].into_iter().flat_map(|id| cases.clone().map(|case| (id, case)))
     {
-        let logs = logs();
+        let logs = logs(0);
         id.into_iter().for_each(|id| logs.recreate(id, None));
         let begin = async |row: &Option<Row>, keys: &[&str], source: Option<Source>| {
             let read = [(Pattern::Name(TOPIC.into()), row.clone())].into_iter().collect::<Topics>();
@@ -355,7 +355,7 @@ async fn table_of_other_records_begins_anew() {
             ..Default::default()
         };
         // The bridge does not know the topic yet.
-        logs.forget_version();
+        logs.change(|state| state.is_version_unknown = true);
         let told = begin(&then, asked_then, Some(source.clone())).await;
         let is_as_told = match &told {
             Some(Item::Subscribed(again)) => goes_on && again == topics,
@@ -372,24 +372,20 @@ async fn table_of_other_records_begins_anew() {
 
 #[tokio::test(start_paused = true)]
 async fn idle_table_is_dropped() {
-    let logs = logs();
-    logs.append(0, 20);
+    let logs = logs(20);
     let cluster = logs.cluster();
-    let mut subscription = open_table(&cluster).await;
-    Holder::default().settle(&mut subscription).await;
-    drop(subscription);
+    Holder::open(&cluster).await.settle().await;
     assert_eq!(cluster.tables_in_memory(), 4);
     advance(Duration::from_secs(700)).await;
-    assert_eq!(soon(&mut open_table(&logs.cluster()).await).await.map(drop), Some(()));
+    assert!(Holder::open(&logs.cluster()).await.soon().await.is_some());
     tokio::time::sleep(Duration::from_secs(30)).await;
     assert_eq!(cluster.tables_in_memory(), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn topic_that_forgets_removals_soon_begins_anew_soon() {
-    let logs = logs();
-    logs.set_tombstone_life(Duration::from_secs(60));
-    logs.append(0, 20);
+    let logs = logs(20);
+    logs.change(|state| state.tombstone_life = Some(Duration::from_secs(60)));
     let cluster = logs.cluster();
     for (away, begins_anew) in [(59, false), (61, true)] {
         let mut command = command();

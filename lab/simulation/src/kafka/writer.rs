@@ -13,8 +13,8 @@ use sluicegate_backend::delivery_reports::DeliveryReports;
 use sluicegate_backend::rate::ClusterRate;
 use sluicegate_backend::write_queue::{Overhead, Queue, QueuePermit, size};
 use sluicegate_backend::{
-    AnswerReservation, Backend, CommandError, DeliveryReport, Description, Enqueued, Fault, Fetch, Fetched,
-    ListedOffset, Log, Unready, Version, Written,
+    AnswerReservation, Backend, CommandError, CommandFuture, DeliveryReport, Description, Enqueued, Fault,
+    Fetch, Fetched, ListedOffset, Log, Unready, Version, Written,
 };
 use sluicegate_fair_share::ClientKey;
 use sluicegate_shared_log::{Ends, SeenEnds};
@@ -190,8 +190,6 @@ impl Lane {
     }
 }
 
-type Answer<'a, T> = BoxFuture<'a, Result<T, CommandError>>;
-
 /// Methods of [`Backend`] that the reader as it ships has.
 macro_rules! by_reader {
     ($(fn $name:ident$(<$life:lifetime>)?(&$($of:lifetime)? self $(, $given:ident: $type:ty)* $(,)?) -> $out:ty;)*) => {
@@ -210,13 +208,13 @@ impl Backend for WritableCluster {
             fetch: Fetch,
             scans: &'a ClusterRate,
             reservation: &'a mut dyn AnswerReservation,
-        ) -> Answer<'a, Fetched>;
+        ) -> CommandFuture<'a, Fetched>;
         fn recent(&self, log: Log<'_>, fetch: Fetch) -> Option<Fetched>;
         fn version(&self, log: Log<'_>) -> Version;
-        fn ask_version<'a>(&'a self, source: ClientKey, log: Log<'a>) -> Answer<'a, Version>;
+        fn ask_version<'a>(&'a self, source: ClientKey, log: Log<'a>) -> CommandFuture<'a, Version>;
         fn known_end(&self, log: Log<'_>) -> Option<i64>;
-        fn end_of_epoch<'a>(&'a self, source: ClientKey, log: Log<'a>, epoch: i32) -> Answer<'a, Option<i64>>;
-        fn tombstone_life<'a>(&'a self, source: ClientKey, topic: &'a str) -> Answer<'a, Option<Duration>>;
+        fn end_of_epoch<'a>(&'a self, source: ClientKey, log: Log<'a>, epoch: i32) -> CommandFuture<'a, Option<i64>>;
+        fn tombstone_life<'a>(&'a self, source: ClientKey, topic: &'a str) -> CommandFuture<'a, Option<Duration>>;
         fn is_watched(&self, log: Log<'_>, offset: i64, committed: bool) -> bool;
         fn wait_for_records<'a>(
             &'a self,
@@ -232,14 +230,10 @@ impl Backend for WritableCluster {
             asked: &'a [(Log<'a>, i64)],
             committed: bool,
         ) -> BoxStream<'a, (usize, Result<ListedOffset, CommandError>)>;
-        fn topics(&self) -> Answer<'_, Arc<[String]>>;
+        fn topics(&self) -> CommandFuture<'_, Arc<[String]>>;
         fn known_partitions(&self, topic: &str) -> usize;
-        fn partitions<'a>(&'a self, source: ClientKey, topic: &'a str) -> Answer<'a, Arc<Description>>;
-        fn check_log<'a>(&'a self, source: ClientKey, log: Log<'a>) -> Answer<'a, ()>;
-    }
-
-    fn prepare_writes(&self) -> BoxFuture<'_, ()> {
-        ready(()).boxed()
+        fn partitions<'a>(&'a self, source: ClientKey, topic: &'a str) -> CommandFuture<'a, Arc<Description>>;
+        fn check_log<'a>(&'a self, source: ClientKey, log: Log<'a>) -> CommandFuture<'a, ()>;
     }
 
     fn enqueue<'a>(
@@ -248,7 +242,7 @@ impl Backend for WritableCluster {
         records: Vec<Record>,
         errors: Vec<Option<CommandError>>,
         due: &'a CancellationToken,
-    ) -> BoxFuture<'a, Result<Enqueued<'a>, CommandError>> {
+    ) -> CommandFuture<'a, Enqueued<'a>> {
         async move {
             let wait = Duration::from_micros(self.random.lock().u64(..2_000));
             sleep(wait).await;
