@@ -158,15 +158,11 @@ mod tests {
         let partitions = command::Source { partitions: vec![1, 0, 1], ..of_topic("t") };
         refused(command(vec![partitions]), "partition 1 is listed twice: expected it once, topic: t");
         let from = Start::Offset(-1);
-        refused(
-            command(vec![command::Source { from, ..of_topic("t") }]),
-            "offset -1: expected 0 or more, topic: t",
-        );
+        let negative = command(vec![command::Source { from, ..of_topic("t") }]);
+        refused(negative, "offset -1: expected 0 or more, topic: t");
         let next = vec![(0, -5)];
-        refused(
-            command(vec![command::Source { next, ..of_topic("t") }]),
-            "offset -5: expected 0 or more, topic: t",
-        );
+        let negative = command(vec![command::Source { next, ..of_topic("t") }]);
+        refused(negative, "offset -5: expected 0 or more, topic: t");
         let table = |sources| SubscribeCommand { table: Some(TableCommand::default()), ..command(sources) };
         let skips = SubscribeCommand { skips: true, ..table(vec![of_topic("t")]) };
         refused(skips, "on_lag with snapshot: expected WAIT, because a table skips no record");

@@ -84,12 +84,15 @@ async fn record_larger_than_the_answer_is_delivered_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn partition_without_an_answer_delays_others_briefly() {
-    let start = Instant::now();
-    let results = fetch(&[place("60000", 1), place("0", 1)], FETCH).await;
-    assert_eq!(start.elapsed(), PATIENCE);
-    assert_eq!(results[0].as_ref().unwrap_err().fault, Fault::Transient);
-    assert_eq!(results[1].as_ref().unwrap().count, 1);
+async fn partition_without_an_answer_delays_others_and_ends_a_wait_soon() {
+    for (wait, other, count) in [(Duration::ZERO, "0", 1), (Duration::from_secs(10), "0.0", 0)] {
+        let (start, cluster) = (Instant::now(), Script::cluster(1).0);
+        let places = [place("60000", 1), place(other, 1)];
+        let results = cluster.multi_fetch(&places, MultiFetch { wait, ..FETCH }, &mut Never).await;
+        assert_eq!(start.elapsed(), PATIENCE);
+        assert_eq!(results[0].as_ref().unwrap_err().fault, Fault::Transient);
+        assert_eq!(results[1].as_ref().unwrap().count, count);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -102,16 +105,6 @@ async fn wait_ends_with_its_time_or_an_error() {
     assert_eq!((bytes(&results), start.elapsed()), (0, waiting.wait));
     let results = cluster.multi_fetch(&[place("0.0", 1), place("x", 1)], waiting, &mut never).await;
     assert_eq!((results[1].as_ref().unwrap_err().fault, start.elapsed()), (Fault::Invalid, waiting.wait));
-}
-
-#[tokio::test(start_paused = true)]
-async fn partition_without_an_answer_ends_the_wait_soon() {
-    let waiting = MultiFetch { wait: Duration::from_secs(10), ..FETCH };
-    let start = Instant::now();
-    let cluster = Script::cluster(1).0;
-    let results = cluster.multi_fetch(&[place("60000", 1), place("0.0", 1)], waiting, &mut Never).await;
-    assert_eq!((bytes(&results), start.elapsed()), (0, PATIENCE));
-    assert_eq!(results[0].as_ref().unwrap_err().fault, Fault::Transient);
 }
 
 /// The end of each log (-1: unknown, -2: an error), the number of fetches, and the time they took.
