@@ -182,6 +182,10 @@ fn writing(config: &ClusterConfig, writes: WriteMetrics) -> (Arc<Nats>, SharedLo
     )
 }
 
+fn password(password: &str) -> Credentials {
+    Credentials::Password { user: "u".to_owned(), password: password.to_owned() }
+}
+
 fn config(server: &Server) -> ClusterConfig {
     ClusterConfig { servers: vec![server.client().to_string().parse().unwrap()], ..testing::config() }
 }

@@ -62,36 +62,30 @@ impl Seen {
 }
 
 #[tokio::test]
-async fn discarded_messages_are_told_at_the_live_end() {
-    let case = Case::start().await;
-    case.streams.create("S", json!({ "max_msgs": 5 })).await.unwrap();
-    let readers: Vec<_> =
-        (0..4).map(|_| tokio::spawn(Seen::follow(Arc::clone(&case.nats), 20_001))).collect();
-    case.consumers("S", 1).await;
-    for from in (1..=20_000).step_by(1_000) {
-        case.write("S", from..from + 1_000).await;
+async fn discarded_and_purged_messages_are_told_at_the_live_end() {
+    for (settings, count, at_once) in [(json!({ "max_msgs": 5 }), 20_000, 1_000), (json!({}), 6_000, 100)] {
+        let is_purged = settings == json!({});
+        let case = Case::start().await;
+        case.streams.create("S", settings).await.unwrap();
+        let end = i64::from(count) + 1;
+        let follow = |_| tokio::spawn(Seen::follow(Arc::clone(&case.nats), end));
+        let readers: Vec<_> = (0..4).map(follow).collect();
+        case.consumers("S", 1).await;
+        for from in (1..=count).step_by(at_once) {
+            case.write("S", (from..=count).take(at_once)).await;
+            if is_purged {
+                case.call("STREAM.PURGE.S", json!({})).await;
+            }
+        }
+        let (mut given, mut missed) = (0, 0);
+        for reader in readers {
+            let seen = within(reader).await.unwrap();
+            seen.check(end);
+            given += seen.given.len();
+            missed += seen.missed.len();
+        }
+        assert!(is_purged || given > 0 && missed > 0, "{given} given, {missed} missed");
     }
-    let (mut given, mut missed) = (0, 0);
-    for reader in readers {
-        let seen = within(reader).await.unwrap();
-        seen.check(20_001);
-        given += seen.given.len();
-        missed += seen.missed.len();
-    }
-    assert!(given > 0 && missed > 0, "{given} given, {missed} missed");
-}
-
-#[tokio::test]
-async fn purged_messages_are_told_at_the_live_end() {
-    let case = Case::start().await;
-    case.streams.create("S", json!({})).await.unwrap();
-    let reader = tokio::spawn(Seen::follow(Arc::clone(&case.nats), 6_001));
-    case.consumers("S", 1).await;
-    for from in (1..=6_000).step_by(100) {
-        case.write("S", from..from + 100).await;
-        case.call("STREAM.PURGE.S", json!({})).await;
-    }
-    within(reader).await.unwrap().check(6_001);
 }
 
 /// Lets the only consumer of the stream pause.

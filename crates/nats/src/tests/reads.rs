@@ -3,41 +3,8 @@
 use std::cell::Cell;
 
 use futures_util::future::join_all;
-use sluicegate_protocol::Header;
 
 use super::*;
-
-#[tokio::test]
-async fn batches_follow_each_other_to_the_end() {
-    let case = Case::start().await;
-    case.streams.create("S", json!({})).await.unwrap();
-    let filler = "x".repeat(300);
-    let data = (1..=3_000).map(|number| Bytes::from(format!("{number} {filler}")));
-    case.streams.write("S.a", data).await.unwrap();
-    assert_eq!(case.walk("S", 1).await, (1..=3_000).collect::<Vec<i64>>());
-    assert_eq!(case.walk("S", 2_990).await, (2_990..=3_000).collect::<Vec<i64>>());
-    let fetched = case.fetch("S", Fetch { max_records: 7, ..at(0) }).await.unwrap();
-    assert_eq!((sequences(&fetched), fetched.next_offset), ((1..=7).collect(), 8));
-    assert_eq!(fetched.ends, Ends { start: 1, stable: 3_001, end: 3_001 });
-}
-
-#[tokio::test]
-async fn message_has_subject_headers_data_and_time() {
-    let case = Case::of(0).await;
-    let headers = b"NATS/1.0\r\nb: 2\r\na: 1\r\nb: 3\r\n\r\n";
-    case.streams.write_raw(b"S.eu.7", headers, b"\x00\xff").unwrap();
-    case.write("S", [2]).await;
-    let fetched = case.read("S", 1).await.unwrap();
-    let all = messages(&fetched);
-    let header = |key: &str, value: &str| Header { key: key.into(), value: Some(value.to_owned().into()) };
-    assert_eq!(all[0].key.as_deref(), Some(&b"S.eu.7"[..]));
-    assert_eq!(all[0].value.as_deref(), Some(&b"\x00\xff"[..]));
-    assert_eq!(all[0].headers, [header("a", "1"), header("b", "2"), header("b", "3")]);
-    assert_eq!((all[1].offset, all[1].headers.len(), all[1].value.as_deref()), (2, 0, Some(&b"2"[..])));
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
-    let age = i64::try_from(now).unwrap() - all[0].timestamp;
-    assert!((0..60_000).contains(&age), "{age} ms");
-}
 
 #[tokio::test]
 async fn end_of_a_stream_is_empty_and_nothing_is_beyond_it() {
@@ -45,6 +12,8 @@ async fn end_of_a_stream_is_empty_and_nothing_is_beyond_it() {
     case.stream("EMPTY", 0).await;
     let end = Ends { start: 1, stable: 4, end: 4 };
     assert_eq!(case.read("S", 4).await, Ok(Fetched::nothing(4, end)));
+    let fetched = case.fetch("S", Fetch { max_records: 2, ..at(0) }).await.unwrap();
+    assert_eq!((sequences(&fetched), fetched.next_offset, fetched.ends), (vec![1, 2], 3, end));
     let empty = Ends { start: 1, stable: 1, end: 1 };
     assert_eq!(case.read("EMPTY", 0).await, Ok(Fetched::nothing(1, empty)));
     assert_eq!(case.read("EMPTY", 1).await, Ok(Fetched::nothing(1, empty)));
@@ -62,17 +31,6 @@ async fn acknowledged_message_is_read() {
         let fetched = case.read("S", i64::from(number)).await.unwrap();
         assert_eq!(data(&fetched), [number.to_string()], "no answer is older than its question");
     }
-}
-
-#[tokio::test]
-async fn deleted_messages_are_gaps() {
-    let case = Case::of(12).await;
-    case.delete("S", &[5, 6, 7, 11, 12]).await;
-    assert_eq!(case.walk("S", 1).await, [1, 2, 3, 4, 8, 9, 10]);
-    let fetched = case.read("S", 6).await.unwrap();
-    assert_eq!(sequences(&fetched), [8, 9, 10]);
-    let fetched = case.read("S", 11).await.unwrap();
-    assert_eq!((fetched.count, fetched.next_offset), (0, 13), "the gap reaches to the end");
 }
 
 #[tokio::test]
@@ -151,17 +109,25 @@ async fn large_messages_are_read_one_at_a_time() {
 }
 
 #[tokio::test]
-async fn stream_without_direct_gets_is_read_too() {
+async fn deleted_messages_are_gaps_with_direct_gets_and_without() {
     let case = Case::start().await;
-    case.streams.create("S", json!({ "allow_direct": false })).await.unwrap();
-    case.write("S", 1..=100).await;
-    case.delete("S", &[3, 50, 51, 100]).await;
-    let kept = |sequence: &i64| ![3, 50, 51, 100].contains(sequence);
-    assert_eq!(case.walk("S", 1).await, (1..=100).filter(kept).collect::<Vec<i64>>());
-    let error = case.read("S", 102).await.unwrap_err();
-    assert_eq!(error.fault, Fault::OffsetOutOfRange);
-    case.call("STREAM.UPDATE.S", json!({ "name": "S", "subjects": ["S.>"], "allow_direct": true })).await;
-    assert_eq!(case.walk("S", 52).await, (52..100).collect::<Vec<i64>>());
+    for (stream, direct) in [("S", true), ("SLOW", false)] {
+        case.streams.create(stream, json!({ "allow_direct": direct })).await.unwrap();
+        case.write(stream, 1..=100).await;
+        let deleted = [3, 50, 51, 99, 100];
+        case.delete(stream, &deleted).await;
+        let kept: Vec<i64> = (1..=100).filter(|sequence| !deleted.contains(sequence)).collect();
+        assert_eq!(case.walk(stream, 1).await, kept, "{stream}");
+        assert_eq!(sequences(&case.read(stream, 50).await.unwrap()).first(), Some(&52), "{stream}");
+        let end = case.read(stream, 99).await.unwrap();
+        assert_eq!((end.count, end.next_offset), (0, 101), "the gap reaches to the end of {stream}");
+        let error = case.read(stream, 102).await.unwrap_err();
+        assert_eq!(error.fault, Fault::OffsetOutOfRange, "{stream}");
+        let subjects = [format!("{stream}.>")];
+        let update = json!({ "name": stream, "subjects": subjects, "allow_direct": !direct });
+        case.call(&format!("STREAM.UPDATE.{stream}"), update).await;
+        assert_eq!(case.walk(stream, 52).await, (52..99).collect::<Vec<i64>>(), "{stream}");
+    }
 }
 
 #[tokio::test]
@@ -190,8 +156,7 @@ async fn message_that_ends_connections_stops_nobody() {
 async fn readers_of_one_place_share_requests() {
     let case = Case::of(100).await;
     let reads = (0..64).map(|_| case.read("S", 50));
-    let all = futures_util::future::join_all(reads).await;
-    for fetched in all {
+    for fetched in join_all(reads).await {
         assert_eq!(sequences(&fetched.unwrap()), (50..=100).collect::<Vec<i64>>());
     }
     assert_eq!(case.shared.stats().misses, 1);

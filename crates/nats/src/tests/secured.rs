@@ -10,8 +10,6 @@ use super::*;
 
 #[tokio::test]
 async fn credentials_are_sent() {
-    let password =
-        |password: &str| Credentials::Password { user: "u".to_owned(), password: password.to_owned() };
     let nkey = r#"{ users: [ { nkey: "UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4" } ] }"#;
     let seed = "SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3VY";
     for (authorization, right, wrong) in [
@@ -36,7 +34,7 @@ async fn denied_request_fails_at_once() {
     ] }"#;
     let server = Server::jetstream(users).await.unwrap();
     let (nats, _shared) = nats(&server, |config| {
-        config.credentials = Credentials::Password { user: "u".to_owned(), password: "p".to_owned() };
+        config.credentials = password("p");
         config.request_timeout = Duration::from_secs(600);
     });
     let error = fetch(&nats, "S", at(1)).await.unwrap_err();

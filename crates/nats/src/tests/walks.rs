@@ -111,10 +111,7 @@ async fn walk_needs_no_permission_for_consumers() {
             ] }}
             no_auth_user: admin"#
         );
-        let case = Case::start_with(&users, |config| {
-            config.credentials = Credentials::Password { user: "u".to_owned(), password: "p".to_owned() };
-        })
-        .await;
+        let case = Case::start_with(&users, |config| config.credentials = password("p")).await;
         case.stream("S", COUNT).await;
         assert_eq!(case.walk("S", 1).await, all(), "without {denied}");
     }

@@ -176,21 +176,12 @@ async fn records_with_an_error_are_not_sent() {
     assert_eq!(within(within(enqueued).await.unwrap().reports).await, [Err(denied)]);
     let error = within(enqueue(&nats, ClientKey::default(), numbered([1]), &due)).await.err().unwrap();
     assert_eq!(error.fault, Fault::Unreachable { retriable: false });
+    within(nats.prepare_writes()).await;
+    assert!(!nats.writer.as_ref().unwrap().is_connected());
 }
 
 #[tokio::test]
-async fn prepared_writer_is_connected() {
-    let case = Case::start().await;
-    within(case.nats.prepare_writes()).await;
-    assert!(case.nats.writer.as_ref().unwrap().is_connected());
-    let (wrong, _shared) =
-        nats(&case.server, |config| config.credentials = Credentials::NKey("no seed".to_owned()));
-    within(wrong.prepare_writes()).await;
-    assert!(!wrong.writer.as_ref().unwrap().is_connected());
-}
-
-#[tokio::test]
-async fn message_that_disconnects_readers_does_not_disconnect_the_writer() {
+async fn message_that_disconnects_readers_does_not_disconnect_a_prepared_writer() {
     let case = Case::of(0).await;
     case.streams.write_raw(b"S.a", b"NATS/1.0\r\na: caf\xe9\r\n\r\n", b"odd").unwrap();
     within(case.nats.prepare_writes()).await;

@@ -117,7 +117,7 @@ async fn denied_subject_is_refused_at_once() {
     let options = async_nats::ConnectOptions::with_user_and_password("u".to_owned(), "p".to_owned());
     let streams = Streams::connect_with(server.client(), options).await.unwrap();
     let (nats, shared) = nats(&server, |config| {
-        config.credentials = Credentials::Password { user: "u".to_owned(), password: "p".to_owned() };
+        config.credentials = password("p");
         config.request_timeout = Duration::from_secs(600);
     });
     let case = Case { server, streams, nats, shared, due: CancellationToken::new() };
