@@ -62,6 +62,14 @@ async fn verify(head: Value, claims: Value) -> Result<Claims, TokenError> {
     verifier(&signer).verify(token.as_bytes()).await
 }
 
+/// A token that is signed with a secret.
+fn signed_with(secret: &[u8]) -> String {
+    let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let signed = format!("{}.{}", part(head(json!({"alg": "HS256"}))), part(claims(json!({}))));
+    let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), signed.as_bytes());
+    format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
+}
+
 #[track_caller]
 fn parsed(claims: &Value) -> Claims {
     Claims::parse(claims.to_string().as_bytes()).unwrap()
@@ -143,8 +151,6 @@ async fn header_cannot_weaken_the_check() {
 async fn public_key_is_no_secret() {
     let signer = Signer::new().unwrap();
     let set = signer.key_set();
-    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-    let signed = format!("{}.{}", part(&head(json!({"alg": "HS256"}))), part(&claims(json!({}))));
     let key: Value = serde_json::from_str(&set).unwrap();
     let number = |name: &str| URL_SAFE_NO_PAD.decode(key["keys"][0][name].as_str().unwrap()).unwrap();
     let point = [&[4][..], &number("x"), &number("y")].concat();
@@ -152,9 +158,7 @@ async fn public_key_is_no_secret() {
     careless.algorithms.push(Algorithm::HS256);
     let verifier = of(careless);
     for secret in [&point[..], set.as_bytes(), b""] {
-        let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), signed.as_bytes());
-        let token = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature));
-        assert_eq!(verifier.verify(token.as_bytes()).await, Err(TokenError::Key));
+        assert_eq!(verifier.verify(signed_with(secret).as_bytes()).await, Err(TokenError::Key));
     }
 }
 
@@ -162,14 +166,10 @@ async fn public_key_is_no_secret() {
 async fn secret_verifies_only_its_own_tokens() {
     let keys = Keys::secret(b"a secret of thirty-two characters");
     let verifier = of(Issuer { algorithms: vec![Algorithm::HS256], ..issuer(keys) });
-    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-    let signed = format!("{}.{}", part(&head(json!({"alg": "HS256"}))), part(&claims(json!({}))));
-    let token = |secret: &[u8]| {
-        let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), signed.as_bytes());
-        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
-    };
-    assert!(verifier.verify(token(b"a secret of thirty-two characters").as_bytes()).await.is_ok());
-    assert_eq!(verifier.verify(token(b"another secret").as_bytes()).await, Err(TokenError::Signature));
+    let own = signed_with(b"a secret of thirty-two characters");
+    assert!(verifier.verify(own.as_bytes()).await.is_ok());
+    let foreign = signed_with(b"another secret");
+    assert_eq!(verifier.verify(foreign.as_bytes()).await, Err(TokenError::Signature));
     let signer = Signer::new().unwrap();
     let token = signer.sign_with(&head(json!({})), &claims(json!({}))).unwrap();
     assert_eq!(verifier.verify(token.as_bytes()).await, Err(TokenError::Algorithm));
