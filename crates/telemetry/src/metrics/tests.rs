@@ -5,21 +5,38 @@ use sluicegate_reference as reference;
 
 use super::*;
 
+/// Metrics with an event of each kind.
+fn counted() -> Metrics {
+    let metrics = Metrics::default();
+    let cluster = metrics.cluster("default");
+    cluster.command(Kind::Fetch, Outcome::Unavailable, Duration::from_millis(3));
+    cluster.ended(SessionEnd::Drained);
+    cluster.http("/topics", 404, Duration::from_millis(3));
+    drop(cluster.subscription());
+    let brokers = metrics.brokers("default").of(&["Fetch"], &["timed_out"]);
+    brokers.requests.requested("Fetch", "timed_out", Duration::from_secs(20));
+    brokers.requests.connected(false);
+    brokers.watch(|| Some(BrokerStates { connected: 2, idle: 1, failed: 0 }));
+    brokers.watch(|| Some(BrokerStates { connected: 1, idle: 0, failed: 1 }));
+    cluster.client_fault(SessionError::NotUtf8);
+    metrics.refused("secret");
+    metrics.writes("default").written(7, Duration::from_millis(2));
+    cluster.route(Some(b"/pubsub")).delivered(3, 500);
+    cluster.lag(70);
+    metrics.nats("default").of(&["DIRECT.GET"], &["answered"]);
+    metrics
+}
+
+/// All metrics in Prometheus' text format.
+fn shown(metrics: &Metrics) -> String {
+    let mut text = String::new();
+    encode(&mut text, &metrics.registry(SharedLog::default(), Some(&ExportCounts::default()))).unwrap();
+    text
+}
+
 #[test]
 fn reference_lists_every_metric() {
-    let metrics = Metrics::default();
-    metrics.cluster("c").http("/topics", 200, Duration::ZERO);
-    let _open = metrics.cluster("c").subscription();
-    let brokers = metrics.brokers("c").of(&["Fetch"], &["answered"]);
-    metrics.nats("c").of(&["DIRECT.GET"], &["answered"]);
-    brokers.watch(|| Some(BrokerStates::default()));
-    let traces = ExportCounts::default();
-    metrics.cluster("c").client_fault(SessionError::NotUtf8);
-    metrics.refused("secret");
-    metrics.writes("c").written(1, Duration::ZERO);
-    metrics.cluster("c").route(None).delivered(1, 1);
-    let mut text = String::new();
-    encode(&mut text, &metrics.registry(SharedLog::default(), Some(&traces))).unwrap();
+    let text = shown(&counted());
     let rows: Vec<Vec<String>> = text.split("# HELP ").skip(1).map(row).collect();
     assert_eq!(rows.len(), 46, "a metric without samples is not shown: {text}");
     let table = reference::table(&["metric", "type", "labels", "meaning"], &rows);
@@ -62,25 +79,7 @@ fn reference_lists_every_label() {
 
 #[test]
 fn events_are_counted_under_their_labels() {
-    let metrics = Metrics::default();
-    let cluster = metrics.cluster("default");
-    cluster.command(Kind::Fetch, Outcome::Unavailable, Duration::from_millis(3));
-    cluster.ended(SessionEnd::Drained);
-    cluster.http("/topics", 404, Duration::from_millis(3));
-    let open = [(); 2].map(|()| cluster.subscription());
-    drop(open.into_iter().next());
-    let brokers = metrics.brokers("default").of(&["Fetch"], &["timed_out"]);
-    brokers.requests.requested("Fetch", "timed_out", Duration::from_secs(20));
-    brokers.requests.connected(false);
-    brokers.watch(|| Some(BrokerStates { connected: 2, idle: 1, failed: 0 }));
-    brokers.watch(|| Some(BrokerStates { connected: 1, idle: 0, failed: 1 }));
-    cluster.client_fault(SessionError::NotUtf8);
-    metrics.refused("secret");
-    metrics.writes("default").written(7, Duration::from_millis(2));
-    cluster.route(Some(b"/pubsub")).delivered(3, 500);
-    cluster.lag(70);
-    let mut text = String::new();
-    encode(&mut text, &metrics.registry(SharedLog::default(), None)).unwrap();
+    let text = shown(&counted());
     for line in [
         r#"sluicegate_commands_total{cluster="default",kind="fetch",outcome="unavailable"} 1"#,
         r#"sluicegate_commands_total{cluster="default",kind="ping",outcome="answered"} 0"#,
@@ -116,10 +115,9 @@ fn routes_with_a_label_are_bounded() {
     let metrics = Metrics::default();
     let cluster = metrics.cluster("default");
     let count = |label: &str| {
-        let mut text = String::new();
-        encode(&mut text, &metrics.registry(SharedLog::default(), None)).unwrap();
         let begin =
             format!("sluicegate_delivered_records_total{{cluster=\"default\",gateway_route=\"{label}");
+        let text = shown(&metrics);
         let rows = text.lines().filter(|line| line.starts_with(&begin));
         rows.map(|row| row.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()).collect::<Vec<_>>()
     };
@@ -155,8 +153,7 @@ fn concurrent_first_clients_do_not_exceed_the_routes_with_a_label() {
             });
         }
     });
-    let mut text = String::new();
-    encode(&mut text, &metrics.registry(SharedLog::default(), None)).unwrap();
+    let text = shown(&metrics);
     let rows = text.lines().filter(|line| line.starts_with("sluicegate_delivered_records_total{"));
     assert_eq!(rows.count(), 100 + 1);
 }
