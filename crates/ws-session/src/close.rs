@@ -67,18 +67,6 @@ mod tests {
     }
 
     #[test]
-    fn close_frame_can_be_empty_but_not_one_byte() {
-        assert_eq!(parse(b""), Ok(Close::default()));
-        assert_eq!(payload(&Close::default()), b"");
-        assert_eq!(parse(b"\x03").map_err(SessionError::code), Err(1002));
-    }
-
-    #[test]
-    fn reason_has_to_be_utf_8() {
-        assert_eq!(parse(b"\x03\xe8\xff").map_err(SessionError::code), Err(1007));
-    }
-
-    #[test]
     fn long_reason_is_cut_between_characters() {
         let close = Close { code: 1000, reason: "ä".repeat(100) };
         let payload = payload(&close);

@@ -157,11 +157,23 @@ fn commands_are_forwarded_unchanged() {
 }
 
 #[test]
-fn ping_inside_a_fragmented_command_is_answered_first() {
+fn control_frames_inside_a_fragmented_command_come_first() {
     let message = ping(3, "state");
-    let (head, tail) = message.split_at(4);
-    let frames = [frame(0x02, head), frame(0x89, b"now"), frame(0x80, tail)];
-    check(&frames, &[told(Control::Pong("now".into())), ping(3, "state")], &[PING], false);
+    let (head, middle, tail) = (&message[..4], &message[4..6], &message[6..]);
+    let fragments = [frame(0x02, head), frame(0x00, b""), frame(0x00, middle), frame(0x80, tail)];
+    let [first, empty, second, last] = fragments;
+    let frames = [first, frame(0x89, b"now"), empty, frame(0x8A, b"here"), second, last];
+    let told = [told(Control::Pong("now".into())), told(Control::Alive("here".into())), message];
+    check(&frames, &told, &[PING], false);
+}
+
+#[test]
+fn message_of_the_largest_size_needs_no_memory_if_it_comes_at_once() {
+    let text = [b'x'; 4096];
+    let whole = client(&mut limited_by(&Budget::new(0, 0), Codec::Json), &[&frame(0x81, &text)]);
+    assert_eq!(whole.bridge, [text]);
+    let fragments = [frame(0x01, &text[..4000]), frame(0x80, &text[4000..])].concat();
+    assert_eq!(client(&mut session_of(Codec::Json), &[&fragments]).bridge, [text]);
 }
 
 #[test]
@@ -185,11 +197,6 @@ fn invalid_requests_become_refusals() {
 }
 
 #[test]
-fn unsolicited_pong_is_a_sign_of_life() {
-    check(&[frame(0x8A, b"here")], &[told(Control::Alive("here".into()))], &[], false);
-}
-
-#[test]
 fn nothing_is_forwarded_after_the_clients_close() {
     let after = frame(0x82, &ping(1, "late"));
     check(&[frame(0x88, b"\x03\xe8bye"), after.clone()], &[close(1000, "bye")], &[], true);
@@ -204,7 +211,13 @@ fn error_closes_the_session_and_nothing_more_is_forwarded() {
         check(&[bad, after.clone()], &[close], &[Event::Error(error)], true);
     };
     check_error(SessionError::Protocol("frame without a mask"), vec![0x82, 0x01, 0x00]);
-    check_error(SessionError::Protocol("continuation without a first frame"), frame(0x80, b"x"));
+    let [first, alone, whole] = [0x01, 0x80, 0x81].map(|first| frame(first, b"x"));
+    check_error(SessionError::Protocol("continuation without a first frame"), alone.clone());
+    check_error(SessionError::Protocol("continuation without a first frame"), [&whole[..], &alone].concat());
+    for second in [&first, &whole] {
+        let inside = SessionError::Protocol("new message inside a fragmented one");
+        check_error(inside, [&first[..], second].concat());
+    }
     check_error(SessionError::Protocol("close payload of 1 byte"), frame(0x88, b"x"));
     for text in [&b"\xff"[..], b"\xED\xA0\x80", b"\xC0\xAF", b"sp\xC3"] {
         check_error(SessionError::NotUtf8, frame(0x81, text));
@@ -234,6 +247,9 @@ fn evicted_session_closes_at_its_next_input() {
     let seen = client(&mut sessions[1], &[&frame(0x80, &[1; 300])]);
     assert_eq!(seen.counted, [Event::WrongCommand]);
     assert_eq!(budget.used(), 0);
+    // One that is larger than the share by itself.
+    let seen = client(&mut limited_by(&budget, Codec::Protobuf), &[&frame(0x02, &[1; 1001])]);
+    assert_eq!(seen.counted, [Event::Error(SessionError::Evicted)]);
 }
 
 #[test]
@@ -357,6 +373,7 @@ fn json_is_forwarded_unchanged() {
     let frames = [frame(0x01, head), frame(0x89, b"now"), frame(0x80, tail)];
     let want = [told(Control::Pong("now".into())), text.to_vec()];
     check_in(Codec::Json, &frames, &want, &[Event::Json], false);
+    check_in(Codec::Json, &[frame(0x01, b""), frame(0x80, text)], &[text.to_vec()], &[Event::Json], false);
     let texts = [text, b"", b"not JSON"];
     let want = texts.map(<[u8]>::to_vec);
     check_in(Codec::Json, &texts.map(|text| frame(0x81, text)), &want, &[Event::Json; 3], false);
