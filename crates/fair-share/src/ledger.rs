@@ -192,4 +192,4 @@ fn grown(held: usize, grows: bool, more: usize) -> (usize, bool) {
 const SHARE: usize = 3;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -137,17 +137,16 @@ impl Drop for Waiting<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
     use std::pin::pin;
     use std::task::{Context, Poll, Waker};
 
     use super::*;
-    use crate::ClientKey;
+    use crate::ledger::tests;
     #[cfg(target_family = "wasm")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     fn holder(number: u8) -> Holder {
-        Holder { cluster: 0, source: ClientKey::from(IpAddr::from([10, 0, 0, number])) }
+        tests::holder(0, number)
     }
 
     fn poll<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {

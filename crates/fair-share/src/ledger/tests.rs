@@ -7,12 +7,12 @@ use crate::ClientKey;
 #[cfg(target_family = "wasm")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-fn holder(cluster: usize, number: u8) -> Holder {
+pub(crate) fn holder(cluster: usize, number: u8) -> Holder {
     Holder { cluster, source: ClientKey::from(IpAddr::from([10, 0, 0, number])) }
 }
 
 /// The client in this /64 of this /48.
-fn in_site(site: u16, network: u16) -> Holder {
+pub(crate) fn in_site(site: u16, network: u16) -> Holder {
     let source = ClientKey::from(IpAddr::from([0x2001, 0xdb8, site, network, 0, 0, 0, 1]));
     Holder { cluster: 0, source }
 }
@@ -24,17 +24,20 @@ fn take_all(ledger: &mut Ledger, holder: Holder, amount: usize) -> usize {
 
 #[test]
 fn greedy_holders_leave_room_for_newcomers() {
-    // A source: three quarters of three quarters. A cluster's 100 sources, or a site's 100 networks: three quarters.
-    for (attackers, share) in [
-        (vec![holder(0, 1)], 563),
-        ((0..100).map(|number| holder(0, number)).collect(), 750),
-        (vec![in_site(1, 1)], 500),
-        ((0..100).map(|network| in_site(1, network)).collect(), 563),
+    let of_site = |networks| (0..networks).map(|network| in_site(1, network)).collect::<Vec<_>>();
+    // A source: three quarters of three quarters. A cluster's 100 sources, or a site's networks: three quarters.
+    for (mut ledger, attackers, share, newcomer) in [
+        (Ledger::new(1000), vec![holder(0, 1)], 563, holder(1, 1)),
+        (Ledger::new(1000), (0..100).map(|number| holder(0, number)).collect(), 750, holder(1, 1)),
+        (Ledger::new(1000), of_site(1), 500, holder(1, 1)),
+        (Ledger::new(1000), of_site(100), 563, holder(1, 1)),
+        (Ledger::of_one_cluster(1000), of_site(1), 563, in_site(2, 0)),
+        (Ledger::of_one_cluster(1000), of_site(500), 750, in_site(2, 0)),
+        (Ledger::of_one_cluster(1000), of_site(500), 750, holder(0, 1)),
     ] {
-        let mut ledger = Ledger::new(1000);
         let taken: usize = attackers.iter().map(|attacker| take_all(&mut ledger, *attacker, 1)).sum();
         assert_eq!(taken, share, "{:?}", attackers[0]);
-        assert!(take_all(&mut ledger, holder(1, 1), 1) > 100);
+        assert!(take_all(&mut ledger, newcomer, 1) > 100);
     }
 }
 
@@ -47,17 +50,6 @@ fn one_clusters_sources_can_hold_everything() {
         take_all(&mut ledger, holder(0, number), 1);
     }
     assert_eq!(ledger.used(), 1000);
-}
-
-#[test]
-fn networks_of_a_site_leave_room_for_another_site() {
-    let mut ledger = Ledger::of_one_cluster(1000);
-    assert_eq!(take_all(&mut ledger, in_site(1, 0), 1), 563);
-    ledger.clear();
-    let taken: usize = (0..500).map(|network| take_all(&mut ledger, in_site(1, network), 1)).sum();
-    assert_eq!(taken, 750);
-    assert!(ledger.take(in_site(2, 0), 1));
-    assert!(ledger.take(holder(0, 1), 1));
 }
 
 #[test]

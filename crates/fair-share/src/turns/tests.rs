@@ -4,12 +4,9 @@ use std::net::IpAddr;
 
 use super::*;
 use crate::ClientKey;
+use crate::ledger::tests::{holder, in_site};
 #[cfg(target_family = "wasm")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
-
-fn holder(cluster: usize, number: u8) -> Holder {
-    Holder { cluster, source: ClientKey::from(IpAddr::from([10, 0, 0, number])) }
-}
 
 /// The contents in the order of their turns.
 fn order<T>(turns: &mut Turns<T>) -> Vec<T> {
@@ -27,31 +24,17 @@ fn sources_take_turns_and_keep_their_own_order() {
 }
 
 #[test]
-fn cluster_of_many_sources_gets_every_other_turn() {
-    let mut turns = Turns::default();
-    for number in 0..4 {
-        turns.push(holder(0, number), 1, number);
+fn cluster_or_site_of_many_sources_gets_every_other_turn() {
+    for (many, other) in [
+        ([0, 1, 2, 3].map(|number| holder(0, number)), holder(1, 100)),
+        ([0, 1, 2, 3].map(|network| in_site(1, network)), holder(0, 1)),
+    ] {
+        let mut turns = Turns::default();
+        for (holder, content) in many.into_iter().zip(0..).chain([(other, 100), (other, 101)]) {
+            turns.push(holder, 1, content);
+        }
+        assert_eq!(order(&mut turns), [0, 100, 1, 101, 2, 3]);
     }
-    turns.push(holder(1, 100), 1, 100);
-    turns.push(holder(1, 100), 1, 101);
-    assert_eq!(order(&mut turns), [0, 100, 1, 101, 2, 3]);
-}
-
-#[test]
-fn networks_of_a_site_share_its_turns() {
-    let address = |network| IpAddr::from([0x2001, 0xdb8, 1, network, 0, 0, 0, 1]);
-    let mut turns = Turns::default();
-    for network in 0..4 {
-        turns.push(
-            Holder { cluster: 0, source: ClientKey::from(address(network)) },
-            1,
-            u8::try_from(network).unwrap(),
-        );
-    }
-    for content in [100, 101] {
-        turns.push(holder(0, 1), 1, content);
-    }
-    assert_eq!(order(&mut turns), [0, 100, 1, 101, 2, 3]);
 }
 
 #[test]
