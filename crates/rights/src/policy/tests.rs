@@ -122,6 +122,16 @@ fn parsed_policy_is_written_as_it_was() {
 }
 
 #[test]
+fn route_without_a_quota_has_that_of_the_reference() {
+    let page = include_str!("../../../../docs/reference/filter-configuration.md");
+    let quota = serde_json::to_value(policy(&json!({"identity": {}})).quota).unwrap();
+    for (key, most) in quota.as_object().unwrap() {
+        let row = format!("| `{key}` in `quota` | {most} |");
+        assert!(page.contains(&row), "{row}");
+    }
+}
+
+#[test]
 fn policies_whose_parts_do_not_fit_are_refused() {
     let refused = |json: Value, reason: &str| {
         let error = Policy::parse(json.to_string().as_bytes()).unwrap_err();
@@ -135,24 +145,20 @@ fn policies_whose_parts_do_not_fit_are_refused() {
     refused(json!({"quota": {"sessions": 1}}), "a quota needs it");
     refused(json!({"identity": {}, "quota": {"sessions": 0}}), "nonzero");
     refused(json!({"identity": {}, "quota": {"session": 1}}), "unknown field `session`");
-    refused(entries(json!([{"topic": "a.${team}"}])), "claims: has no team, which an entry uses");
-    refused(
-        entries(json!([{"topic": "a", "when": {"team": ["x"]}}])),
-        "claims: has no team, which an entry uses",
-    );
+    for entry in [
+        json!({"topic": "a.${team}"}),
+        json!({"topic": "a", "when": {"team": ["x"]}}),
+        json!({"topic": "a", "only": {"key_prefix": "${team}:"}}),
+    ] {
+        refused(entries(json!([entry])), "claims: has no team, which an entry uses");
+    }
     refused(entries(json!([{"topic": "a.${r}*"}])), "between a placeholder and *");
     refused(entries(json!([{"topic": "a", "when": {}}])), "a condition names claims");
     refused(entries(json!([{"topic": "a", "unless": {}}])), "unknown field `unless`");
     refused(entries(json!([{"topic": "a", "only": null}])), "invalid type: null");
     refused(entries(json!([{"topic": "a", "when": null}])), "invalid type: null");
-    refused(
-        entries(json!([{"topic": "a", "only": {"key_prefix": "${team}:"}}])),
-        "claims: has no team, which an entry uses",
-    );
-    refused(
-        entries(json!([{"topic": "a", "only": {"key_prefix": "${r}"}}])),
-        "ends with a literal character",
-    );
+    let open = json!([{"topic": "a", "only": {"key_prefix": "${r}"}}]);
+    refused(entries(open), "ends with a literal character");
     refused(entries(json!(["a"])), "invalid type");
     refused(entries(json!(vec![json!({"topic": "a"}); 201])), "at most 200 entries");
     refused(json!({"claims": {"sub": ["user"]}}), "sub is the identity's own claim");
